@@ -1,0 +1,97 @@
+package fleetssh
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Auth holds what a client may prove itself with. The zero value offers the
+// keys of the SSH agent and then the default key files in ~/.ssh. If KeyFile,
+// KeyData or Signers is set, only those keys are offered. A certificate is
+// offered before its key; passwords come last. At most six keys and passwords are
+// offered on one connection, as sshd's MaxAuthTries allows by default; what is
+// left then is offered on up to three more.
+type Auth struct {
+	// KeyFile is the path of a private key. A leading "~/" is the home
+	// directory. CertFile is a certificate signed for it; if empty, the file
+	// with "-cert.pub" added to KeyFile is used when there is one. Without
+	// KeyFile, KeyData and Signers, CertFile belongs to a key of the agent or to
+	// a default key.
+	KeyFile  string
+	CertFile string
+
+	// KeyData and CertData are the same, in memory.
+	KeyData  []byte `json:"-"`
+	CertData []byte `json:"-"`
+
+	// Passphrase decrypts the key. Empty means Password.
+	Passphrase string `json:"-"`
+
+	// Signers are keys held elsewhere: in an HSM, in another agent.
+	Signers []ssh.Signer `json:"-"`
+
+	// Password is offered for password and keyboard-interactive logins. One
+	// that the host has refused is not offered to it again.
+	Password string `json:"-"`
+
+	// NoAgent and NoDefaultKeys leave out what the zero value offers.
+	NoAgent       bool
+	NoDefaultKeys bool
+
+	// Ask answers what is not given above: a key's passphrase, a password, a
+	// one-time code. If nil, such logins are not tried. One goroutine at a
+	// time calls it, in the whole process; the time it takes counts as part of
+	// ConnectTimeout.
+	Ask func(ctx context.Context, q Question) (string, error) `json:"-"`
+}
+
+// A Question is put to the user while logging in.
+type Question struct {
+	Host   string
+	Prompt string // as the server sent it; it may hold terminal escapes
+	Echo   bool   // whether the answer may be shown as it is typed
+}
+
+// String names the methods that would be offered, and no secret.
+func (a Auth) String() string {
+	var names []string
+	add := func(given bool, name string) {
+		if given {
+			names = append(names, name)
+		}
+	}
+	add(a.KeyFile != "", "key file "+a.KeyFile)
+	add(len(a.KeyData) > 0, "key in memory")
+	add(len(a.Signers) > 0, fmt.Sprintf("%d signers", len(a.Signers)))
+	add(a.CertFile != "", "certificate "+a.CertFile)
+	add(len(a.CertData) > 0, "certificate in memory")
+	add(!a.ownKeys() && !a.NoAgent, "agent")
+	add(!a.ownKeys() && !a.NoDefaultKeys, "default keys")
+	add(a.Password != "", "password")
+	add(a.Ask != nil, "asking")
+	if len(names) == 0 {
+		return "no login method"
+	}
+	return strings.Join(names, ", ")
+}
+
+// GoString names the methods that would be offered, and no secret.
+func (a Auth) GoString() string { return "fleetssh.Auth{" + a.String() + "}" }
+
+// Format implements [fmt.Formatter], so that no verb shows a secret.
+func (a Auth) Format(f fmt.State, verb rune) { formatSafe(f, verb, a.String(), a.GoString()) }
+
+// ownKeys reports whether only the keys named in a are offered.
+func (a *Auth) ownKeys() bool {
+	return a.KeyFile != "" || len(a.KeyData) > 0 || len(a.Signers) > 0
+}
+
+func (a *Auth) passphrase() string {
+	if a.Passphrase != "" {
+		return a.Passphrase
+	}
+	return a.Password
+}

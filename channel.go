@@ -1,0 +1,476 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/spool"
+	"fleetssh/internal/sudo"
+)
+
+// Channel is one session on a [Client]: a command, a shell or a subsystem, and
+// its three streams. Start it once with Exec, Shell or Subsystem; Execute
+// returns one already started. Its methods may be called by many goroutines at
+// once; each stream is for one at a time.
+//
+// What the command writes is taken from the connection and kept, whether anybody
+// reads it or not.
+type Channel struct {
+	Stdin  io.WriteCloser
+	Stdout *Output
+	Stderr *Output
+
+	client *Client // nil if it was never opened
+	raw    ssh.Channel
+	input  *input
+	opened <-chan *ssh.Request
+	run    *run // for what is to be done again on this host; may be nil
+
+	done chan struct{} // closed when the command has ended
+
+	mu       sync.Mutex // protects what follows
+	state    channelState
+	exit     Outcome     // what the server has said; Kind is Running until it has
+	outcome  Outcome     // how it ended; Kind is Running until done is closed
+	stopping OutcomeKind // TimedOut or Cancelled, once it is being stopped
+	failure  error       // what went wrong, if outcome does not tell
+	streams  int         // that have not ended
+	closed   bool        // the server has closed the channel, or the connection is gone
+	begun    time.Time
+	ran      time.Duration
+	start    time.Duration // how long opening and starting took
+	timer    *time.Timer   // Command.Timeout
+	limit    time.Duration
+}
+
+type channelState int
+
+const (
+	fresh    channelState = iota
+	starting              // the request is on its way
+	started
+	dead // the channel was closed before it was started
+)
+
+// streamOptions say how output is kept and read.
+type streamOptions struct {
+	text        *charset
+	readTimeout time.Duration
+	max         int64
+}
+
+// newChannel returns a channel that has not been opened.
+func newChannel(c *Client, budget *spool.Budget, opt streamOptions) *Channel {
+	ch := &Channel{client: c, done: make(chan struct{})}
+	stream := func() *Output {
+		return &Output{stream: spool.NewStream(budget, opt.max), ch: ch, text: opt.text, wait: opt.readTimeout}
+	}
+	ch.Stdout, ch.Stderr = stream(), stream()
+	return ch
+}
+
+// openSession opens a session (RFC 4254, section 6.1).
+func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, error) {
+	ctx, cancel := c.starting(ctx)
+	defer cancel()
+	begun := time.Now()
+	ch := newChannel(c, c.d.budget, opt)
+	err := c.await(ctx, func() (err error) {
+		ch.raw, ch.opened, err = c.conn.OpenChannel("session", nil)
+		return err
+	}, func(err error) {
+		if err == nil {
+			ch.raw.Close()
+			ssh.DiscardRequests(ch.opened)
+		}
+	})
+	if err != nil {
+		return nil, c.sessionError(ctx, "open", err)
+	}
+	ch.start = time.Since(begun)
+	ch.input = newInput(ch)
+	ch.Stdin = ch.input
+	return ch, nil
+}
+
+// RequestPTY asks for a terminal. Call it before the channel is started. The
+// error is as for Exec.
+func (ch *Channel) RequestPTY(ctx context.Context, pty PTY) error {
+	if pty.Term == "" {
+		pty.Term = "xterm"
+	}
+	if pty.Rows == 0 {
+		pty.Rows = 24
+	}
+	if pty.Cols == 0 {
+		pty.Cols = 80
+	}
+	var modes []byte
+	for k, v := range pty.Modes {
+		modes = append(modes, ssh.Marshal(struct {
+			Key byte
+			Val uint32
+		}{k, v})...)
+	}
+	// RFC 4254, section 6.2.
+	return ch.request(ctx, "pty", "pty-req", ssh.Marshal(struct {
+		Term                      string
+		Cols, Rows, Width, Height uint32
+		Modes                     string
+	}{pty.Term, uint32(pty.Cols), uint32(pty.Rows), 0, 0, string(append(modes, 0))}))
+}
+
+// Exec starts a command.
+//
+// The error is a [*SessionError] if the host refuses it, and a [*TimeoutError] or
+// [*ConnectionError] if there is no answer, in which case the command may run.
+func (ch *Channel) Exec(ctx context.Context, line string) error {
+	return ch.begin(ctx, "exec", execPayload(line), nil)
+}
+
+func execPayload(line string) []byte { return ssh.Marshal(struct{ Line string }{line}) }
+
+// Shell starts the user's login shell. The error is as for Exec.
+func (ch *Channel) Shell(ctx context.Context) error {
+	return ch.begin(ctx, "shell", nil, nil)
+}
+
+// Subsystem starts a subsystem of the server, such as "sftp". The error is as for
+// Exec.
+func (ch *Channel) Subsystem(ctx context.Context, name string) error {
+	return ch.begin(ctx, "subsystem", ssh.Marshal(struct{ Name string }{name}), nil)
+}
+
+// request makes a request and waits for the answer (RFC 4254, section 5.4).
+func (ch *Channel) request(ctx context.Context, op, name string, payload []byte) error {
+	if ch.raw == nil {
+		return &SessionError{Op: op, Err: errClosed}
+	}
+	ctx, cancel := ch.client.starting(ctx)
+	defer cancel()
+	err := ch.client.await(ctx, func() error { return ch.ask(name, payload) }, nil)
+	if err != nil {
+		return ch.client.sessionError(ctx, op, err)
+	}
+	return nil
+}
+
+func (ch *Channel) ask(name string, payload []byte) error {
+	ok, err := ch.raw.SendRequest(name, true, payload)
+	if err == nil && !ok {
+		err = errRequestRefused
+	}
+	return err
+}
+
+// begin starts what the channel is for, and the goroutines that serve it until it
+// ends.
+func (ch *Channel) begin(ctx context.Context, request string, payload []byte, tokens *sudo.Tokens) error {
+	c := ch.client
+	if ch.raw == nil {
+		return &SessionError{Op: request, Err: errClosed}
+	}
+	ch.mu.Lock()
+	if ch.state != fresh {
+		ch.mu.Unlock()
+		return &SessionError{Host: c.host.name(), Port: c.host.port(), Op: request, Err: errors.New("the channel has been started or closed before")}
+	}
+	ch.state = starting
+	ch.mu.Unlock()
+	began := time.Now()
+	if err := ch.request(ctx, request, request, payload); err != nil {
+		ch.raw.Close()
+		return err
+	}
+	ch.start += time.Since(began)
+	if tokens == nil || tokens.Started == "" {
+		ch.input.open()
+	}
+	out, errOut := io.Reader(ch.raw), io.Reader(ch.raw.Stderr())
+	ch.mu.Lock()
+	ch.state, ch.streams, ch.begun = started, 2, time.Now()
+	ch.mu.Unlock()
+	c.started()
+	ok := c.spawn(func() { ch.watch() })
+	filterOut, filterErr := ch.filters(tokens)
+	ok = ok && c.spawn(func() { ch.copy(ch.Stdout, out, filterOut) })
+	ok = ok && c.spawn(func() { ch.copy(ch.Stderr, errOut, filterErr) })
+	if !ok {
+		ch.end(Outcome{Kind: Lost}, nil)
+	}
+	return nil
+}
+
+// filters returns what watches the streams for sudo: it asks on standard error,
+// or on the terminal.
+func (ch *Channel) filters(tokens *sudo.Tokens) (out, errOut *sudo.Filter) {
+	if tokens == nil {
+		return nil, nil
+	}
+	f := sudo.NewFilter(tokens)
+	if ch.run.cmd.PTY != nil {
+		return f, nil
+	}
+	return nil, f
+}
+
+// copy keeps what comes on one stream until it ends.
+func (ch *Channel) copy(to *Output, from io.Reader, filter *sudo.Filter) {
+	if filter != nil {
+		ch.copyFiltered(to, from, filter)
+	} else {
+		to.stream.ReadFrom(from)
+	}
+	to.stream.CloseWrite(nil)
+	ch.mu.Lock()
+	ch.streams--
+	ch.unlockAndEnd()
+}
+
+// unlockAndEnd ends the channel if everything has come: the streams, and what
+// became of the command. A server may send the status before the last of the
+// output, or long after it. ch.mu is held, and released.
+func (ch *Channel) unlockAndEnd() {
+	over, exit := ch.streams == 0 && (ch.closed || ch.exit.Kind != Running), ch.exit
+	ch.mu.Unlock()
+	if !over {
+		return
+	}
+	if exit.Kind == Running {
+		exit.Kind = Lost
+	}
+	ch.end(exit, nil)
+}
+
+// watch takes what the server says about the command (RFC 4254, section 6.10),
+// until the channel is closed.
+func (ch *Channel) watch() {
+	for req := range ch.opened {
+		switch req.Type {
+		case "exit-status":
+			var status struct{ Code uint32 }
+			if ssh.Unmarshal(req.Payload, &status) == nil {
+				ch.exited(Outcome{Kind: Exited, ExitCode: int(status.Code)})
+			}
+		case "exit-signal":
+			var status struct {
+				Signal     string
+				CoreDumped bool
+				Message    string
+				Lang       string
+			}
+			if ssh.Unmarshal(req.Payload, &status) == nil {
+				ch.exited(Outcome{Kind: Signaled, Signal: clip(status.Signal)})
+			}
+		}
+		req.Reply(false, nil)
+	}
+	ch.mu.Lock()
+	ch.closed = true
+	ch.unlockAndEnd()
+}
+
+// exited notes how the command ended.
+func (ch *Channel) exited(o Outcome) {
+	ch.mu.Lock()
+	if ch.exit.Kind == Running {
+		ch.exit = o
+	}
+	ch.unlockAndEnd()
+}
+
+// end notes the outcome and gives up the channel. Only the first call counts.
+func (ch *Channel) end(o Outcome, failure error) {
+	ch.mu.Lock()
+	if ch.outcome.Kind != Running {
+		ch.mu.Unlock()
+		return
+	}
+	if ch.stopping != Running {
+		o = Outcome{Kind: ch.stopping, Stopped: ch.exit.Kind != Running}
+	}
+	if ch.failure != nil {
+		o, failure = Outcome{Kind: NotStarted}, ch.failure
+	}
+	if o.Kind == Lost && failure == nil {
+		failure = ch.lost()
+	}
+	ch.outcome, ch.failure = o, failure
+	ch.ran = time.Since(ch.begun)
+	timer := ch.timer
+	ch.mu.Unlock()
+	if timer != nil {
+		timer.Stop()
+	}
+	ch.client.ended()
+	close(ch.done)
+	// Tells the server that nothing more is wanted; mostly it has said so first.
+	ch.raw.Close()
+	ch.Stdout.stream.CloseWrite(nil)
+	ch.Stderr.stream.CloseWrite(nil)
+}
+
+// lost returns the error for a command of which nobody said how it ended.
+func (ch *Channel) lost() error {
+	c := ch.client
+	why := error(errors.New("the host closed the session without saying how the command ended"))
+	select {
+	case <-c.done:
+		why = c.lostReason(io.EOF)
+	default:
+	}
+	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: "run", Err: why}
+}
+
+// Finished reports whether the command has ended and all of its output is here,
+// without waiting.
+func (ch *Channel) Finished() bool {
+	select {
+	case <-ch.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// ExitCode returns the exit code, as soon as the server has sent it. Until then,
+// if a signal ended the command, and if the server never sent a code, ok is false.
+func (ch *Channel) ExitCode() (code int, ok bool) {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return ch.exit.ExitCode, ch.exit.Kind == Exited
+}
+
+// Outcome says how the command ended; its Kind is Running until it has.
+func (ch *Channel) Outcome() Outcome {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return ch.outcome
+}
+
+// WaitFinished closes standard input, once everything given as [Command.Stdin] has
+// been sent, and waits for the command to end. Output need not be read.
+//
+// It returns nil if the exit code is zero and an [*ExitError] if it is not or a
+// signal ended the command; a [*ConnectionError] if nobody said how it ended; a
+// [*TimeoutError] if [Command.Timeout] ended it; a [*SessionError] if it was
+// stopped or sudo refused the password; and what kept it from starting. If ctx
+// ends first the error is a [*TimeoutError] whose Op is "wait": the command runs
+// on and may be waited for again.
+func (ch *Channel) WaitFinished(ctx context.Context) error {
+	if ch.input != nil {
+		ch.input.finish()
+	}
+	begun := time.Now()
+	select {
+	case <-ch.done:
+		return ch.result()
+	default:
+	}
+	select {
+	case <-ch.done:
+		return ch.result()
+	case <-ctx.Done():
+	}
+	host, port := ch.address()
+	timeout := &TimeoutError{Host: host, Port: port, Op: "wait", After: time.Since(begun)}
+	if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
+		timeout.Err = cause
+	}
+	return timeout
+}
+
+// result returns the error that the outcome stands for.
+func (ch *Channel) result() error {
+	host, port := ch.address()
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if ch.failure != nil {
+		return ch.failure
+	}
+	switch o := ch.outcome; o.Kind {
+	case Exited:
+		if o.ExitCode != 0 {
+			return &ExitError{Host: host, Code: o.ExitCode}
+		}
+	case Signaled:
+		return &ExitError{Host: host, Code: -1, Signal: ssh.Signal(o.Signal)}
+	case TimedOut:
+		return &TimeoutError{Host: host, Port: port, Op: "run", After: ch.limit}
+	case Cancelled:
+		return &SessionError{Host: host, Port: port, Op: "run", Err: context.Canceled}
+	}
+	return nil
+}
+
+// Resize tells the command's terminal its new size.
+func (ch *Channel) Resize(rows, cols int) error {
+	if ch.raw == nil {
+		return errClosed
+	}
+	_, err := ch.raw.SendRequest("window-change", false, ssh.Marshal(struct {
+		Cols, Rows, Width, Height uint32
+	}{uint32(cols), uint32(rows), 0, 0}))
+	return err
+}
+
+// Close ends the session without waiting for the command, which may run on. What
+// it has written until now stays readable. It is safe to call more than once, and
+// frees a Write to Stdin that waits.
+func (ch *Channel) Close() error {
+	if ch.raw == nil {
+		return nil
+	}
+	ch.mu.Lock()
+	state := ch.state
+	if state == fresh {
+		ch.state = dead
+	}
+	ch.mu.Unlock()
+	switch state {
+	case started:
+		ch.end(Outcome{Kind: Lost}, &ConnectionError{
+			Host: ch.client.host.name(), Port: ch.client.host.port(), Phase: "run", Err: &sshError{text: "the channel is closed", err: errClosed},
+		})
+	case fresh:
+		ch.raw.Close()
+		ch.client.spawn(func() { ssh.DiscardRequests(ch.opened) })
+		ch.mu.Lock()
+		ch.outcome, ch.failure = Outcome{Kind: NotStarted}, errClosed
+		ch.mu.Unlock()
+		close(ch.done)
+		ch.Stdout.stream.CloseWrite(nil)
+		ch.Stderr.stream.CloseWrite(nil)
+	}
+	return nil
+}
+
+// context returns a context that ends with the command.
+func (ch *Channel) context() context.Context { return channelContext{context.Background(), ch} }
+
+type channelContext struct {
+	context.Context
+	ch *Channel
+}
+
+func (c channelContext) Done() <-chan struct{} { return c.ch.done }
+
+func (c channelContext) Err() error {
+	if c.ch.Finished() {
+		return context.Canceled
+	}
+	return nil
+}
+
+// address returns the name and port for errors.
+func (ch *Channel) address() (string, int) {
+	if ch.client == nil {
+		return "", 0
+	}
+	return ch.client.host.name(), ch.client.host.port()
+}

@@ -1,0 +1,131 @@
+package fleetssh
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/ianaindex"
+)
+
+// charset knows how text and line ends are written in one character set. A nil
+// charset is UTF-8.
+type charset struct {
+	name   string
+	enc    encoding.Encoding
+	nl, cr string // "\n" and "\r"; all characters are multiples of their length
+}
+
+// newCharset finds a character set by its IANA name.
+func newCharset(name string) (*charset, error) {
+	if name == "" || strings.EqualFold(name, "utf-8") || strings.EqualFold(name, "utf8") {
+		return nil, nil
+	}
+	enc, err := ianaindex.IANA.Encoding(name)
+	if err != nil || enc == nil {
+		return nil, fmt.Errorf("character set %q is not known", name)
+	}
+	if canonical, err := ianaindex.IANA.Name(enc); err == nil && canonical == "UTF-16" {
+		return nil, fmt.Errorf("character set %q leaves the order of bytes open: name UTF-16LE or UTF-16BE", name)
+	}
+	c := &charset{name: name, enc: enc}
+	if c.nl, err = c.encode("\n"); err != nil {
+		return nil, fmt.Errorf("character set %q has no line end", name)
+	}
+	if c.cr, err = c.encode("\r"); err != nil {
+		return nil, fmt.Errorf("character set %q has no carriage return", name)
+	}
+	return c, nil
+}
+
+// encode returns s in the character set.
+func (c *charset) encode(s string) (string, error) {
+	if c == nil {
+		return s, nil
+	}
+	out, err := c.enc.NewEncoder().String(s)
+	if err != nil {
+		return "", fmt.Errorf("the line cannot be written in %s: %w", c.name, err)
+	}
+	return out, nil
+}
+
+// decode returns the text of a line. If the line is not valid, it returns the
+// line as it is and a *DecodeError.
+func (c *charset) decode(line string) (string, error) {
+	if c == nil {
+		if validUTF8(line) {
+			return line, nil
+		}
+		return line, &DecodeError{"UTF-8"}
+	}
+	text, err := c.enc.NewDecoder().String(line)
+	if err != nil {
+		return line, &DecodeError{c.name}
+	}
+	if strings.ContainsRune(text, '\uFFFD') {
+		// Either the line holds this very character or it is not valid.
+		if back, err := c.enc.NewEncoder().String(text); err != nil || back != line {
+			return line, &DecodeError{c.name}
+		}
+	}
+	return text, nil
+}
+
+// cutLine takes the first line from s and returns it without its end. found says
+// whether it had one.
+func (c *charset) cutLine(s string) (line, rest string, found bool) {
+	nl, cr := "\n", "\r"
+	if c != nil {
+		nl, cr = c.nl, c.cr
+	}
+	i := strings.Index(s, nl)
+	for unit := len(nl); i >= 0 && i%unit != 0; {
+		k := strings.Index(s[i+1:], nl) // a match across two characters is none
+		if k < 0 {
+			i = -1
+			break
+		}
+		i += 1 + k
+	}
+	if i < 0 {
+		return s, "", false
+	}
+	return strings.TrimSuffix(s[:i], cr), s[i+len(nl):], true
+}
+
+// lastLineEnd returns where the last line end in data ends, 0 if there is none.
+// before is the beginning of the line that data goes on with.
+func (c *charset) lastLineEnd(before, data []byte) int {
+	if c == nil {
+		return bytes.LastIndexByte(data, '\n') + 1
+	}
+	nl := []byte(c.nl)
+	if len(nl) == 1 {
+		return bytes.LastIndexByte(data, nl[0]) + 1
+	}
+	// A character may be cut between before and data.
+	unit := len(nl)
+	joined := append(before[len(before)-len(before)%unit:len(before):len(before)], data...)
+	shift := len(joined) - len(data)
+	for i := len(joined) / unit * unit; i >= unit; i -= unit {
+		if bytes.Equal(joined[i-unit:i], nl) {
+			return i - shift
+		}
+	}
+	return 0
+}
+
+// pieceEnd says where to cut a line that is too long for one piece: never inside
+// a UTF-8 character, and in other character sets at a whole unit.
+func (c *charset) pieceEnd(line []byte) int {
+	end := lineLimit
+	if c != nil {
+		return end - end%len(c.nl)
+	}
+	for back := 0; back < 3 && line[end]&0xC0 == 0x80; back++ {
+		end--
+	}
+	return end
+}

@@ -1,0 +1,378 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// errClosed is why nothing can be done with a client or channel that its user has
+// closed.
+var errClosed = errors.New("closed")
+
+// Client is a logged-in connection to one host. Its methods may be called by
+// many goroutines at once.
+type Client struct {
+	host   HostConfig
+	d      *dialer
+	ownsD  bool // d is for this client alone
+	conn   ssh.Conn
+	wire   *wire
+	timing Timing
+
+	wg   sync.WaitGroup // every goroutine of the client and its channels
+	done chan struct{}  // closed when the connection is gone
+
+	mu     sync.Mutex // protects what follows
+	closed bool
+	active int // commands that run
+	ssh    *ssh.Client
+	hand   handover
+}
+
+// handover takes what the host asks for to the ssh.Client, once there is one.
+type handover struct {
+	channels chan ssh.NewChannel
+	requests chan *ssh.Request
+}
+
+// Dial connects to host and logs in. It tries all addresses of the name, and
+// several times if need be: see [HostConfig]. The connection outlives ctx, which
+// bounds the call.
+//
+// The error is a [*ConfigError], [*PKeyFileError], [*UnknownHostError],
+// [*ConnectionError], [*HostKeyError], [*AuthenticationError] or [*TimeoutError].
+func Dial(ctx context.Context, host HostConfig) (*Client, error) {
+	if err := host.check(-1); err != nil {
+		return nil, err
+	}
+	d := newDialer(nil, 0)
+	c, err := d.dial(ctx, host)
+	if err != nil {
+		d.close()
+		return nil, err
+	}
+	c.ownsD = true
+	agents.release(d.takeAgent()) // only logging in needs it
+	return c, nil
+}
+
+// newClient takes over a connection.
+func newClient(a *attempt, conn ssh.Conn, w *wire, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) *Client {
+	c := &Client{host: *a.host, d: a.d, conn: conn, wire: w, timing: a.timing, done: make(chan struct{})}
+	c.wg.Go(func() { c.serve(channels, requests) })
+	return c
+}
+
+// Execute opens a session and starts line on it, exactly as given. It returns
+// as soon as the server has accepted the command, which runs on:
+// [Channel.WaitFinished] waits for it.
+func (c *Client) Execute(ctx context.Context, line string) (*Channel, error) {
+	ch, err := c.OpenSession(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := ch.Exec(ctx, line); err != nil {
+		ch.Close()
+		return nil, err
+	}
+	return ch, nil
+}
+
+// OpenSession opens a session on which nothing runs yet. Like every step of
+// starting a command it takes [HostConfig.ConnectTimeout] at most.
+//
+// The error is a [*SessionError], [*TimeoutError] or [*ConnectionError].
+func (c *Client) OpenSession(ctx context.Context) (*Channel, error) {
+	return c.openSession(ctx, streamOptions{})
+}
+
+// RunCommand starts cmd and returns as soon as the server has accepted it. The
+// command runs on: [Channel.WaitFinished] waits for it. HostArgs must have one
+// entry or be nil.
+//
+// The error is a [*HostArgumentError] or [*ConfigError], and then the output is
+// nil; or what kept the command from starting, which is also the Err of the output.
+func (c *Client) RunCommand(ctx context.Context, cmd Command) (*HostOutput, error) {
+	run, err := cmd.prepare(1, c.d)
+	if err != nil {
+		return nil, err
+	}
+	out := c.start(ctx, run, 0)
+	run.feed([]*HostOutput{out})
+	return out, out.Err
+}
+
+// Output runs line, waits for it and returns its standard output. When ctx ends
+// first, the command is stopped as by [Channel.Stop]. If the command fails the
+// error is an [*ExitError] that holds the end of its standard error, and the
+// output is what it had written.
+func (c *Client) Output(ctx context.Context, line string) ([]byte, error) {
+	ch, err := c.Execute(ctx, line)
+	if err != nil {
+		return nil, err
+	}
+	defer ch.Close()
+	if err = ch.WaitFinished(ctx); ctx.Err() != nil && !ch.Finished() {
+		ch.Stop(context.WithoutCancel(ctx))
+	}
+	out, readErr := io.ReadAll(ch.Stdout)
+	if exit, ok := errors.AsType[*ExitError](err); ok {
+		var last tail
+		if _, err := ch.Stderr.WriteTo(&last); err == nil {
+			exit.Stderr = last.kept
+		}
+	}
+	if err == nil {
+		err = readErr
+	}
+	return out, err
+}
+
+// tail keeps the last 4 KiB that are written to it.
+type tail struct{ kept []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	const most = 4 << 10
+	t.kept = append(t.kept, p...)
+	if len(t.kept) > most {
+		t.kept = append(t.kept[:0], t.kept[len(t.kept)-most:]...)
+	}
+	return len(p), nil
+}
+
+// Host returns what the client was connected with.
+func (c *Client) Host() HostConfig { return c.host }
+
+// Timing returns how long the phases of connecting took.
+func (c *Client) Timing() Timing { return c.timing }
+
+// Addr returns the address of the host.
+func (c *Client) Addr() net.Addr { return c.conn.RemoteAddr() }
+
+// SSH returns the underlying connection, for what this package does not offer.
+// Its channels know no contexts and no time-outs. Closing it closes the client's
+// connection.
+func (c *Client) SSH() *ssh.Client {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ssh == nil {
+		c.hand = handover{make(chan ssh.NewChannel), make(chan *ssh.Request)}
+		c.ssh = ssh.NewClient(c.conn, c.hand.channels, c.hand.requests)
+		select {
+		case <-c.done: // serve has ended: nobody else closes them
+			close(c.hand.channels)
+			close(c.hand.requests)
+		default:
+		}
+	}
+	return c.ssh
+}
+
+// Close ends the connection and everything that runs over it, and waits until
+// that has ended here. Commands on the host that do not notice run on. It may be
+// called more than once.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	again := c.closed
+	c.closed = true
+	c.mu.Unlock()
+	var err error
+	if !again && !c.gone() {
+		err = c.conn.Close()
+	}
+	c.wg.Wait()
+	if c.ownsD && !again {
+		err = errors.Join(err, c.d.close())
+	}
+	return err
+}
+
+// gone reports whether the connection has ended.
+func (c *Client) gone() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// spawn runs f in a goroutine that Close waits for. It returns false if the
+// client is closed.
+func (c *Client) spawn(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.wg.Go(f)
+	return true
+}
+
+// await runs f, which cannot be interrupted, until it returns or ctx ends. In the
+// latter case f is left behind, to end with the connection at the latest, and
+// late is called with its result.
+func (c *Client) await(ctx context.Context, f func() error, late func(error)) error {
+	result := make(chan error, 1)
+	var settled atomic.Bool // by whoever comes first: f with its result, or ctx
+	ok := c.spawn(func() {
+		err := f()
+		if !settled.Swap(true) {
+			result <- err
+		} else if late != nil {
+			late(err)
+		}
+	})
+	if !ok {
+		return errClosed
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		if settled.Swap(true) {
+			return <-result
+		}
+		return context.Cause(ctx)
+	}
+}
+
+// starting returns ctx bounded as every step of starting a command is.
+func (c *Client) starting(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, c.host.connectTimeout())
+}
+
+// sessionError returns the error for a step of starting a command. sent says that
+// the host may have got the command.
+func (c *Client) sessionError(ctx context.Context, op string, err error) error {
+	name, port := c.host.name(), c.host.port()
+	refused, isRefused := errors.AsType[*ssh.OpenChannelError](err)
+	switch {
+	case isRefused:
+		text := refused.Message
+		if text == "" {
+			text = refused.Reason.String()
+		}
+		return &SessionError{Host: name, Port: port, Op: op, Err: errors.New("refused: " + text)}
+	case errors.Is(err, errRequestRefused):
+		return &SessionError{Host: name, Port: port, Op: op, Err: err}
+	case ctx.Err() != nil && !c.gone():
+		return interrupted(ctx, err, &c.host, op, 0, 0)
+	}
+	return &ConnectionError{Host: name, Port: port, Phase: op, Err: c.lostReason(err)}
+}
+
+// errRequestRefused is the answer "no" to a channel request (RFC 4254,
+// section 5.4), which gives no reason.
+var errRequestRefused = errors.New("refused by the host")
+
+// lostReason says why there is no connection any more.
+func (c *Client) lostReason(err error) error {
+	c.mu.Lock()
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		return &sshError{text: "the client is closed", err: net.ErrClosed}
+	}
+	if isDisconnect(err) {
+		return errors.New(plain(err))
+	}
+	return &sshError{text: "connection lost", err: err}
+}
+
+// serve answers what the host asks for and probes it while it is silent, until
+// the connection ends. It is the one goroutine of an idle client beside those of
+// the SSH library.
+func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	defer c.finish()
+	var tick <-chan time.Time
+	if every := c.host.keepAlive(); every > 0 {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	seen, probing := c.wire.reads.Load(), false
+	for channels != nil || requests != nil {
+		select {
+		case ch, ok := <-channels:
+			if !ok {
+				channels = nil
+			} else if to := c.handed().channels; to != nil {
+				to <- ch
+			} else {
+				ch.Reject(ssh.Prohibited, "not asked for")
+			}
+		case req, ok := <-requests:
+			if !ok {
+				requests = nil
+			} else if to := c.handed().requests; to != nil {
+				to <- req
+			} else {
+				req.Reply(false, nil)
+			}
+		case <-tick:
+			reads := c.wire.reads.Load()
+			switch {
+			case reads != seen:
+				seen, probing = reads, false // it lives
+			case probing:
+				c.d.log.Debug("host does not answer", "host", c.host)
+				c.conn.Close()
+			default:
+				probing = true
+				c.wg.Go(c.probe)
+			}
+		}
+	}
+}
+
+// probe asks the host for a sign of life, as OpenSSH's ServerAliveInterval does.
+// Any answer is one. The wait for it ends with the connection at the latest.
+func (c *Client) probe() {
+	c.conn.SendRequest("keepalive@openssh.com", true, nil)
+}
+
+// finish notes that the connection is gone.
+func (c *Client) finish() {
+	c.mu.Lock()
+	close(c.done)
+	if c.ssh != nil {
+		close(c.hand.channels)
+		close(c.hand.requests)
+	}
+	c.mu.Unlock()
+	c.d.log.Debug("connection ended", "host", c.host)
+}
+
+func (c *Client) handed() handover {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hand
+}
+
+// started and ended count the commands that run.
+func (c *Client) started() {
+	c.mu.Lock()
+	c.active++
+	c.mu.Unlock()
+}
+
+func (c *Client) ended() {
+	c.mu.Lock()
+	c.active--
+	c.mu.Unlock()
+}
+
+// idle reports whether no command runs.
+func (c *Client) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.active == 0
+}

@@ -1,0 +1,298 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/placeholder"
+	"fleetssh/internal/shellquote"
+	"fleetssh/internal/spool"
+	"fleetssh/internal/sudo"
+)
+
+// Command says what to run and how. It holds no state: the same value can be
+// run many times, on one host or on thousands.
+type Command struct {
+	// Line is the command line, for a shell on the host. If HostArgs is set,
+	// it may hold the placeholders described at [Args].
+	Line string
+
+	// HostArgs holds the values for the placeholders, one entry for each host
+	// and in the order of the hosts. Nil means that Line holds none and is sent
+	// untouched, percent signs included.
+	HostArgs []Args
+
+	// Sudo runs the command as root, or as User if that is set; User alone
+	// implies Sudo.
+	Sudo bool
+	User string
+
+	// SudoPassword answers sudo if it asks, on one host or on all. It is called
+	// once a host that asks, on a goroutine of its own, for many hosts at once.
+	// What it returns is sent only if sudo asks; a password that sudo refuses
+	// ends the command with a [*SessionError]. If nil, the question goes to the
+	// command's standard input, as sudo -S reads it.
+	SudoPassword func(ctx context.Context, host HostConfig) (string, error) `json:"-"`
+
+	// Shell is the shell to run Line with, such as "bash -c". It is put into the
+	// command line as it is. Empty means Line is sent as it is, or, with Sudo or
+	// Env, "$SHELL -c".
+	Shell string
+
+	// Env is set in the environment of the command, by env(1) in front of it: a
+	// server refuses most variables that are sent with the SSH protocol. Other
+	// users of the host can see the values while the command starts: it is no
+	// place for secrets.
+	Env map[string]string
+
+	// PTY, if not nil, asks for a terminal. Standard error then arrives on
+	// standard output.
+	PTY *PTY
+
+	// Stdin is read once and given to every host. OpenStdin instead leaves
+	// standard input to [Channel.Stdin]. With neither it is empty. A Read of
+	// Stdin that is under way when the commands have ended is left to return by
+	// itself.
+	Stdin     io.Reader `json:"-"`
+	OpenStdin bool
+
+	// Encoding is the IANA name of the character set of Line and of the
+	// output. Empty means UTF-8.
+	Encoding string
+
+	// Timeout bounds the run of the command; when it is over the command is
+	// stopped as by [Channel.Stop]. Zero means none.
+	Timeout time.Duration
+
+	// ReadTimeout bounds the wait for more output while reading. Zero means
+	// none.
+	ReadTimeout time.Duration
+
+	// MaxOutput cuts each stream after so many bytes. Zero means never: what
+	// nobody has read yet is kept, see [ParallelClient.OutputMemory].
+	MaxOutput int64
+}
+
+// Args are the values for the placeholders in a [Command] on one host.
+//
+//	%s       the next of List          %(name)s  the value of Map["name"]
+//	%q       the same, quoted as one   %(name)q  the same, quoted as one
+//	         word for the shell                  word for the shell
+//	%%       a percent sign
+//
+// Every value of List must be used; Map may hold more than the line names.
+type Args struct {
+	List []string
+	Map  map[string]string
+}
+
+// CommandLine returns what host number i is sent: Line after placeholders, sudo
+// and shell, in the character set of the command. With Sudo it holds a random
+// text, by which sudo's question is known, that is another one each time. The
+// error is a [*HostArgumentError] or a [*ConfigError].
+func (cmd Command) CommandLine(i int) (string, error) {
+	hosts := i + 1
+	if cmd.HostArgs != nil {
+		hosts = len(cmd.HostArgs)
+	}
+	if i < 0 || i >= hosts {
+		return "", &HostArgumentError{Host: -1, Reason: fmt.Sprintf("no entry for host %d", i)}
+	}
+	run, err := cmd.prepare(hosts, nil)
+	if err != nil {
+		return "", err
+	}
+	line, _ := run.line(i)
+	return line, nil
+}
+
+// run is a Command made ready: checked, and with its placeholders filled in, so
+// that nothing that can be known beforehand goes wrong on a host.
+type run struct {
+	cmd     Command
+	lines   []string // one a host, or a single one for all
+	text    *charset
+	options streamOptions
+	tape    *spool.Tape // of cmd.Stdin
+}
+
+// prepare checks cmd for a number of hosts.
+func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
+	fault := func(field, format string, args ...any) error {
+		return &ConfigError{Host: -1, Field: "Command." + field, Reason: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case strings.IndexByte(cmd.Line, 0) >= 0:
+		return nil, fault("Line", "it holds a NUL byte")
+	case strings.IndexByte(cmd.Shell, 0) >= 0 || strings.IndexByte(cmd.User, 0) >= 0:
+		return nil, fault("Shell", "it or User holds a NUL byte")
+	case cmd.Timeout < 0:
+		return nil, fault("Timeout", "%v is negative", cmd.Timeout)
+	case cmd.ReadTimeout < 0:
+		return nil, fault("ReadTimeout", "%v is negative", cmd.ReadTimeout)
+	case cmd.MaxOutput < 0:
+		return nil, fault("MaxOutput", "%d is negative", cmd.MaxOutput)
+	case cmd.Stdin != nil && cmd.OpenStdin:
+		return nil, fault("OpenStdin", "Stdin is set too")
+	}
+	for name, value := range cmd.Env {
+		if !validEnvName(name) {
+			return nil, fault("Env", "%q is not the name of a variable", name)
+		}
+		if strings.IndexByte(value, 0) >= 0 {
+			return nil, fault("Env", "the value of %s holds a NUL byte", name)
+		}
+	}
+	text, err := newCharset(cmd.Encoding)
+	if err != nil {
+		return nil, fault("Encoding", "%v", err)
+	}
+	r := &run{cmd: cmd, text: text}
+	r.options = streamOptions{text: text, readTimeout: cmd.ReadTimeout, max: cmd.MaxOutput}
+	if err := r.expand(hosts); err != nil {
+		return nil, err
+	}
+	if cmd.Stdin != nil && d != nil {
+		r.tape = spool.NewTape()
+	}
+	return r, nil
+}
+
+// expand fills in the placeholders for every host.
+func (r *run) expand(hosts int) error {
+	args := r.cmd.HostArgs
+	if args == nil {
+		r.lines = []string{r.cmd.Line}
+		_, err := r.text.encode(r.cmd.Line)
+		if err != nil {
+			return &HostArgumentError{Host: -1, Reason: err.Error()}
+		}
+		return nil
+	}
+	if len(args) != hosts {
+		return &HostArgumentError{Host: -1, Reason: fmt.Sprintf("%d entries for %d hosts", len(args), hosts)}
+	}
+	r.lines = make([]string, hosts)
+	for i, a := range args {
+		line, err := placeholder.Expand(r.cmd.Line, a.List, a.Map)
+		if fault, ok := errors.AsType[*placeholder.Error](err); ok {
+			return &HostArgumentError{Host: i, Name: fault.Name, Reason: fault.Reason}
+		}
+		if _, err := r.text.encode(line); err != nil {
+			return &HostArgumentError{Host: i, Reason: err.Error()}
+		}
+		r.lines[i] = line
+	}
+	return nil
+}
+
+// line returns what host number i is sent, and how to talk to sudo there.
+func (r *run) line(i int) (string, *sudo.Tokens) {
+	line := r.lines[min(i, len(r.lines)-1)]
+	cmd := &r.cmd
+	tokens := cmd.tokens()
+	line, _ = r.text.encode(wrap(cmd, line, tokens)) // expand has tried it
+	return line, tokens
+}
+
+// wrap builds a command line: the line, quoted as one word, behind the shell,
+// behind the environment, behind sudo.
+func wrap(cmd *Command, line string, tokens *sudo.Tokens) string {
+	shell := cmd.Shell
+	if shell == "" && (tokens != nil || len(cmd.Env) > 0) {
+		shell = "$SHELL -c"
+	}
+	if shell == "" {
+		return line
+	}
+	line = shell + " " + shellquote.Quote(line)
+	if len(cmd.Env) > 0 {
+		words := []string{"env"}
+		for _, name := range sortedKeys(cmd.Env) {
+			words = append(words, name+"="+shellquote.Quote(cmd.Env[name]))
+		}
+		line = strings.Join(words, " ") + " " + line
+	}
+	return sudoPrefix(cmd, tokens) + line
+}
+
+// sudoPrefix returns what stands before a command to run it with sudo: nothing
+// without tokens.
+func sudoPrefix(cmd *Command, tokens *sudo.Tokens) string {
+	if tokens == nil {
+		return ""
+	}
+	words := "sudo -S -p " + shellquote.Quote(tokens.Prompt)
+	if cmd.User != "" {
+		words += " -u " + shellquote.Quote(cmd.User)
+	}
+	words += " -- "
+	if tokens.Started != "" {
+		// Says when sudo is done, so that what follows on standard input is for
+		// the command. sh is named because $SHELL may write redirections in
+		// another way.
+		words += "sh -c " + shellquote.Quote("printf %s "+shellquote.Quote(tokens.Started)+` >&2; exec "$0" "$@"`) + " "
+	}
+	return words
+}
+
+// tokens returns what to find sudo's words by, nil without sudo.
+func (cmd *Command) tokens() *sudo.Tokens {
+	if !cmd.wantsSudo() {
+		return nil
+	}
+	return sudo.NewTokens(cmd.SudoPassword != nil)
+}
+
+func (cmd *Command) wantsSudo() bool { return cmd.Sudo || cmd.User != "" }
+
+// feed plays Command.Stdin for the hosts that have started, and gives up what it
+// took when the last of them has ended.
+func (r *run) feed(outs []*HostOutput) {
+	if r.tape == nil {
+		return
+	}
+	// A Read that waits for a terminal cannot be ended from here, so nobody
+	// waits for it. Everything else ends with the commands.
+	go r.tape.Play(r.cmd.Stdin)
+	go func() {
+		for _, out := range outs {
+			<-out.done
+		}
+		r.tape.Close()
+	}()
+}
+
+func validEnvName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return name != ""
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// PTY describes a terminal. Zero fields mean "xterm", 24 rows and 80 columns.
+type PTY struct {
+	Term       string
+	Rows, Cols int
+	Modes      ssh.TerminalModes
+}

@@ -1,0 +1,199 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// credentials are the keys to offer to one host, in order, and what may explain a
+// refusal.
+type credentials struct {
+	keys   []ssh.Signer
+	agent  *agentConn       // to be asked for its keys; nil: not at all
+	wanted []ssh.PublicKey  // of the agent's keys, those to offer first
+	cert   *ssh.Certificate // for a key of the agent
+	notes  []error
+}
+
+// credentials reads the keys of host. The error is a *PKeyFileError, or that of
+// ctx. Nothing has been contacted then.
+func (d *dialer) credentials(ctx context.Context, host *HostConfig, user string) (*credentials, error) {
+	c := new(credentials)
+	a := &host.Auth
+	cert, certPath, named, err := d.keys.certificate(host)
+	if err != nil && named {
+		return nil, err
+	}
+	if err != nil {
+		c.notes = append(c.notes, err) // the plain key may do
+	}
+	if a.ownKeys() {
+		err = d.ownKeys(ctx, host, c)
+	} else {
+		err = d.defaultKeys(ctx, host, c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if cert == nil {
+		return c, nil
+	}
+	var fits bool
+	c.keys, fits = withCertificate(c.keys, cert)
+	if !fits && c.agent != nil {
+		c.cert = cert // the agent may hold its key
+	} else if !fits {
+		err := &PKeyFileError{Host: host.name(), Path: certPath, Err: errors.New("certificate is not for this private key")}
+		if named {
+			return nil, err
+		}
+		c.notes = append(c.notes, err)
+	}
+	if err := certNames(cert, user); err != nil {
+		c.notes = append(c.notes, &PKeyFileError{Host: host.name(), Path: certPath, Err: err})
+	}
+	return c, nil
+}
+
+// ownKeys adds the keys that host names.
+func (d *dialer) ownKeys(ctx context.Context, host *HostConfig, c *credentials) error {
+	a := &host.Auth
+	if a.KeyFile != "" {
+		key, err := d.keys.file(ctx, host, expandHome(a.KeyFile))
+		if err != nil {
+			return err
+		}
+		c.keys = append(c.keys, key)
+	}
+	if len(a.KeyData) > 0 {
+		key, err := d.keys.data(ctx, host)
+		if err != nil {
+			return err
+		}
+		c.keys = append(c.keys, key)
+	}
+	for _, signer := range a.Signers {
+		if signer == nil {
+			return &PKeyFileError{Host: host.name(), Err: errors.New("a signer is nil")}
+		}
+		c.keys = append(c.keys, signer)
+	}
+	return nil
+}
+
+// defaultKeys adds the files in ~/.ssh and remembers to ask the agent. A file
+// that cannot be used is passed over, with a note.
+func (d *dialer) defaultKeys(ctx context.Context, host *HostConfig, c *credentials) error {
+	if !host.Auth.NoAgent {
+		c.agent = d.sharedAgent()
+	}
+	home, err := os.UserHomeDir()
+	if host.Auth.NoDefaultKeys || err != nil {
+		return nil
+	}
+	for _, name := range defaultKeyNames {
+		path := filepath.Join(home, ".ssh", name)
+		public := readPublicKey(path + ".pub")
+		if public != nil {
+			c.wanted = append(c.wanted, public)
+		}
+		if name == "id_ed25519_sk" || name == "id_ecdsa_sk" {
+			continue // only through the agent
+		}
+		if err := d.defaultKey(ctx, host, c, path, public); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *dialer) defaultKey(ctx context.Context, host *HostConfig, c *credentials, path string, public ssh.PublicKey) error {
+	quiet := *host
+	quiet.Auth.Ask = nil // not before the server would take the key
+	key, err := d.keys.file(ctx, &quiet, path)
+	encrypted, locked := errors.AsType[errEncrypted](err)
+	switch {
+	case err == nil:
+		if cert, err := d.keys.certFile(path + "-cert.pub"); err == nil && cert != nil {
+			if keys, ok := withCertificate([]ssh.Signer{key}, cert); ok {
+				c.keys = append(c.keys, keys[0])
+			}
+		}
+		c.keys = append(c.keys, key)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, os.ErrNotExist):
+	case locked && host.Auth.Ask != nil:
+		if encrypted.public != nil {
+			public = encrypted.public
+		}
+		if public != nil {
+			load := func() (ssh.Signer, error) { return d.keys.file(ctx, host, path) }
+			c.keys = append(c.keys, &lazyKey{public: public, load: load})
+		}
+	default:
+		c.notes = append(c.notes, err)
+	}
+	return nil
+}
+
+// all returns the keys to offer: those of the agent first, the default key files
+// among them foremost, and then the others. A key that is also in a file signs
+// from there: an agent signs one thing at a time. ctx is asked for again whenever
+// the agent is to sign.
+func (c *credentials) all(ctx func() context.Context) []ssh.Signer {
+	if c.agent == nil {
+		return c.keys
+	}
+	list, err := c.agent.keys(ctx())
+	if err != nil {
+		c.notes = append(c.notes, err)
+	}
+	files := slices.Clone(c.keys)
+	var first, rest []ssh.Signer
+	for _, k := range list {
+		key, err := ssh.ParsePublicKey(k.Blob)
+		if err != nil {
+			continue
+		}
+		var signer ssh.Signer = &agentSigner{ctx: ctx, agent: c.agent, key: key}
+		if i := slices.IndexFunc(files, func(s ssh.Signer) bool { return sameKey(s.PublicKey(), key) }); i >= 0 {
+			if _, locked := files[i].(*lazyKey); !locked {
+				signer = files[i]
+			}
+			files = slices.Delete(files, i, i+1)
+		}
+		if slices.ContainsFunc(c.wanted, func(w ssh.PublicKey) bool { return sameKey(w, key) }) {
+			first = append(first, signer)
+		} else {
+			rest = append(rest, signer)
+		}
+	}
+	keys := slices.Concat(first, rest, files)
+	if c.cert != nil {
+		var fits bool
+		if keys, fits = withCertificate(keys, c.cert); !fits {
+			c.notes = append(c.notes, errors.New("no private key for the certificate, neither in a file nor in the agent"))
+		}
+	}
+	return keys
+}
+
+func readPublicKey(path string) ssh.PublicKey {
+	data, err := readKeyFile(path)
+	if err != nil {
+		return nil
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey(data)
+	if err != nil {
+		return nil
+	}
+	return key
+}
+
+func sameKey(a, b ssh.PublicKey) bool { return string(a.Marshal()) == string(b.Marshal()) }

@@ -1,0 +1,385 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/spool"
+)
+
+// maxLookups is how many names are looked up at once.
+const maxLookups = 64
+
+// dialer is what the connections of one [ParallelClient], or of one [Dial], share.
+type dialer struct {
+	log     *slog.Logger
+	budget  *spool.Budget
+	keys    keyring
+	lookups chan struct{}
+	known   func() (HostKeyPolicy, error) // the default policy, read once
+
+	mu    sync.Mutex // protects agent
+	agent *agentConn
+}
+
+func newDialer(log *slog.Logger, outputMemory int64) *dialer {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if outputMemory == 0 {
+		outputMemory = defaultOutputMemory
+	}
+	return &dialer{
+		log:     log,
+		budget:  spool.NewBudget(outputMemory),
+		lookups: make(chan struct{}, maxLookups),
+		known:   sync.OnceValues(func() (HostKeyPolicy, error) { return KnownHosts() }),
+	}
+}
+
+// close gives up what the dialer holds.
+func (d *dialer) close() error {
+	agents.release(d.takeAgent())
+	return d.budget.Close()
+}
+
+// takeAgent takes the connection to the SSH agent from the dialer.
+func (d *dialer) takeAgent() *agentConn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.agent
+	d.agent = nil
+	return a
+}
+
+// sharedAgent returns the connection to the SSH agent, nil if there is none. It is
+// held until the dialer is closed.
+func (d *dialer) sharedAgent() *agentConn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.agent == nil {
+		d.agent = agents.acquire()
+	}
+	return d.agent
+}
+
+// dial connects to host and logs in, with as many attempts as host allows.
+func (d *dialer) dial(ctx context.Context, host HostConfig) (*Client, error) {
+	user, err := host.login()
+	if err != nil {
+		return nil, &ConfigError{Host: -1, Field: "HostConfig.User", Reason: err.Error()}
+	}
+	policy := host.HostKeys
+	if policy == nil {
+		if policy, err = d.known(); err != nil {
+			return nil, &HostKeyError{Host: host.name(), Port: host.port(), Err: err}
+		}
+	}
+	creds, err := d.credentials(ctx, &host, user)
+	if err != nil {
+		return nil, interrupted(ctx, err, &host, "auth", 0, 0)
+	}
+	l := &login{host: &host, user: user, creds: creds}
+	for n := 1; ; n++ {
+		a := &attempt{d: d, host: &host, policy: policy, login: l}
+		client, err := a.run(ctx)
+		if err == nil {
+			client.timing.Attempts = n
+			d.log.Debug("connected", "host", host, "attempts", n, "took", time.Since(a.begun))
+			return client, nil
+		}
+		retry := n < host.attempts() && ctx.Err() == nil && temporary(err)
+		d.log.Debug("connection failed", "host", host, "attempt", n, "error", err, "retry", retry)
+		if !retry {
+			return nil, withAttempts(err, n)
+		}
+		select {
+		case <-time.After(host.retryDelay()):
+		case <-ctx.Done():
+			return nil, interrupted(ctx, withAttempts(err, n), &host, "connect", 0, n)
+		}
+	}
+}
+
+// attempt is one try to connect to a host and log in to it, within its
+// ConnectTimeout.
+type attempt struct {
+	d      *dialer
+	host   *HostConfig
+	policy HostKeyPolicy
+	login  *login
+
+	begun   time.Time
+	phase   atomic.Pointer[string]
+	timing  Timing
+	since   time.Time     // when the phase began
+	hostKey *HostKeyError // why the key was not accepted
+}
+
+// run makes the attempt. It takes more than one connection if the host is known
+// under a key of another type than it showed, or does not let all keys be offered
+// on one.
+func (a *attempt) run(ctx context.Context) (*Client, error) {
+	a.begun = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, a.host.connectTimeout())
+	defer cancel()
+	a.enter("resolve")
+	addrs, err := a.d.resolve(ctx, a.host)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	preferred := a.policy.Algorithms(a.host.Host, a.host.port())
+	algorithms := preferred
+	for logins, asked := 1, false; ; {
+		client, err := a.connect(ctx, addrs, algorithms)
+		if err == nil {
+			return client, nil
+		}
+		var key *HostKeyError
+		switch {
+		case ctx.Err() != nil:
+			return nil, err
+		case errors.As(err, &key) && len(key.Known) > 0 && !asked:
+			asked, algorithms = true, key.Known
+		case asked && isNegotiation(err):
+			algorithms = preferred // it has no such key: then the one it showed counts
+		case errors.Is(err, errNextConnection) && logins < maxLogins:
+			logins++
+		case errors.Is(err, errNextConnection):
+			return nil, a.login.refusal(errors.New("some keys were not offered: the host ends connections after too many"))
+		default:
+			return nil, err
+		}
+	}
+}
+
+// connect makes one connection and logs in over it.
+func (a *attempt) connect(ctx context.Context, addrs []netip.AddrPort, algorithms []string) (*Client, error) {
+	a.enter("connect")
+	tcp, err := connectAny(ctx, addrs)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	a.enter("handshake")
+	w := &wire{Conn: tcp}
+	// The SSH library knows no context. Closing the transport is what ends its
+	// waits, whatever the server does or leaves undone.
+	stop := context.AfterFunc(ctx, func() { tcp.Close() })
+	a.login.begin(ctx, w)
+	config := &ssh.ClientConfig{
+		User:            a.login.user,
+		ClientVersion:   clientVersion,
+		AuthCallback:    a.login.next,
+		HostKeyCallback: a.checkHostKey(),
+	}
+	setAlgorithms(config, a.host.Algorithms, algorithms)
+	conn, channels, requests, err := ssh.NewClientConn(w, hostPort(a.host.Host, a.host.port()), config)
+	if err != nil {
+		stop()
+		tcp.Close()
+		return nil, a.fail(ctx, err)
+	}
+	if !stop() { // ctx has ended, and the connection with it
+		conn.Close()
+		return nil, a.fail(ctx, context.Cause(ctx))
+	}
+	a.enter("")
+	return newClient(a, conn, w, channels, requests), nil
+}
+
+// clientVersion is what the client calls itself (RFC 4253, section 4.2).
+const clientVersion = "SSH-2.0-fleetssh"
+
+// checkHostKey returns the callback for host keys. Later key exchanges on the
+// connection must show the same key as the first.
+func (a *attempt) checkHostKey() ssh.HostKeyCallback {
+	var first string
+	return func(_ string, _ net.Addr, key ssh.PublicKey) error {
+		if first != "" {
+			if first != string(key.Marshal()) {
+				return errors.New("the host key changed while connected")
+			}
+			return nil
+		}
+		a.phase.Store(&phaseHostKey)
+		err := a.policy.Check(a.host.Host, a.host.port(), key)
+		if err != nil {
+			hostKey, ok := errors.AsType[*HostKeyError](err)
+			if !ok {
+				hostKey = &HostKeyError{Key: key, Err: err}
+			}
+			copied := *hostKey // the policy may return one error many times
+			copied.Host, copied.Port = a.host.name(), a.host.port()
+			a.hostKey = &copied
+			return err
+		}
+		first = string(key.Marshal())
+		a.enter("auth")
+		return nil
+	}
+}
+
+var phaseHostKey = "host_key"
+
+// enter notes when a phase begins, and how long the one before took.
+func (a *attempt) enter(phase string) {
+	now := time.Now()
+	if p := a.phase.Load(); p != nil {
+		took := now.Sub(a.since)
+		switch *p {
+		case "resolve":
+			a.timing.Resolve += took
+		case "connect":
+			a.timing.Connect += took
+		case "handshake", phaseHostKey:
+			a.timing.Handshake += took
+		case "auth":
+			a.timing.Auth += took
+		}
+	}
+	a.since = now
+	a.phase.Store(&phase)
+}
+
+// fail turns what went wrong while connecting into an error of this package. It
+// is the only place that knows the errors of the SSH library.
+func (a *attempt) fail(ctx context.Context, err error) error {
+	phase := *a.phase.Load()
+	name, port := a.host.name(), a.host.port()
+	if ctx.Err() != nil {
+		return interrupted(ctx, err, a.host, phase, time.Since(a.begun), 0)
+	}
+	switch {
+	case phase == "resolve":
+		return &UnknownHostError{Host: name, Err: withoutName(err)}
+	case a.hostKey != nil:
+		key := a.hostKey
+		a.hostKey = nil
+		return key
+	case errors.Is(err, errRefused):
+		return a.login.refusal(nil)
+	case errors.Is(err, errNextConnection):
+		return errNextConnection
+	case phase == "auth" && a.login.tries > 0 && isDisconnect(err):
+		// Typically "Too many authentication failures".
+		if a.login.hungUp() {
+			return errNextConnection
+		}
+		return a.login.refusal(errors.New(plain(err)))
+	case errors.Is(err, errBroken), errors.Is(err, io.EOF):
+		// sshd does this when it has too many logins under way (MaxStartups).
+		err = &sshError{text: "the host closed the connection", err: io.EOF}
+	case phase != "connect":
+		err = &sshError{text: plain(err), err: err}
+	default:
+		err = withoutAddress(err)
+	}
+	return &ConnectionError{Host: name, Port: port, Phase: phase, Err: err}
+}
+
+// sshError is an error of the SSH library, without its prefixes.
+type sshError struct {
+	text string
+	err  error
+}
+
+func (e *sshError) Error() string { return e.text }
+func (e *sshError) Unwrap() error { return e.err }
+
+// isNegotiation reports whether the two sides have no algorithm in common.
+func isNegotiation(err error) bool {
+	_, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err)
+	return ok
+}
+
+// isDisconnect reports whether the host ended the connection with a message
+// (RFC 4253, section 11.1). The library's type for it is not exported.
+func isDisconnect(err error) bool { return strings.Contains(err.Error(), "ssh: disconnect, reason ") }
+
+// plain removes the prefixes that the SSH library puts before its errors.
+func plain(err error) string {
+	text := err.Error()
+	for _, prefix := range []string{"ssh: handshake failed: ", "ssh: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return text
+}
+
+// withoutName drops the name from an error of a look-up, whose reader is told it.
+func withoutName(err error) error {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return &lookupError{dns}
+	}
+	return err
+}
+
+type lookupError struct{ err *net.DNSError }
+
+func (e *lookupError) Error() string { return e.err.Err }
+func (e *lookupError) Unwrap() error { return e.err }
+
+// withoutAddress drops the address from an error of connecting to one.
+func withoutAddress(err error) error {
+	if op, ok := err.(*net.OpError); ok {
+		if sys, ok := errors.AsType[syscall.Errno](op.Err); ok {
+			return sys
+		}
+	}
+	return err
+}
+
+// interrupted returns the error for a context that has ended, or err if it has
+// not: a time-out names the phase, and a cancelled call stays recognizable.
+func interrupted(ctx context.Context, err error, host *HostConfig, phase string, after time.Duration, attempts int) error {
+	cause := context.Cause(ctx)
+	if cause == nil {
+		return err
+	}
+	if errors.Is(cause, context.DeadlineExceeded) {
+		return &TimeoutError{Host: host.name(), Port: host.port(), Op: phase, After: after, Attempts: attempts}
+	}
+	return &ConnectionError{Host: host.name(), Port: host.port(), Phase: phase, Attempts: attempts, Err: cause}
+}
+
+// temporary reports whether another attempt may go better: the host did not
+// answer, or refused the connection, or dropped it. A refused login, a wrong key
+// and a host that speaks no SSH stay what they are.
+func temporary(err error) bool {
+	switch e := err.(type) {
+	case *TimeoutError:
+		return true
+	case *UnknownHostError:
+		dns, ok := errors.AsType[*net.DNSError](e.Err)
+		return ok && !dns.IsNotFound && (dns.IsTemporary || dns.IsTimeout)
+	case *ConnectionError:
+		if e.Phase == "connect" {
+			return true
+		}
+		return errors.Is(e.Err, io.EOF) || errors.Is(e.Err, syscall.ECONNRESET) || errors.Is(e.Err, syscall.EPIPE)
+	}
+	return false
+}
+
+// withAttempts notes in err how many attempts were made.
+func withAttempts(err error, n int) error {
+	switch e := err.(type) {
+	case *TimeoutError:
+		e.Attempts = n
+	case *UnknownHostError:
+		e.Attempts = n
+	case *ConnectionError:
+		e.Attempts = n
+	}
+	return err
+}

@@ -1,0 +1,328 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// PKeyFileError means that a private key or certificate cannot be used: it is
+// missing, malformed, encrypted with another passphrase, expired, or does not
+// fit its key. Path is empty for one held in memory. Nothing was contacted.
+type PKeyFileError struct {
+	Host string // as in HostConfig, the alias if there is one
+	Path string
+	Err  error
+}
+
+// UnknownHostError means that a host name cannot be resolved.
+type UnknownHostError struct {
+	Host     string
+	Attempts int
+	Err      error
+}
+
+// ConnectionError means that there is no connection to the host, or no longer.
+// Phase is "connect", "handshake" or "auth" while connecting, "open" or "exec"
+// while starting a command, and "run" when it broke under a running command.
+type ConnectionError struct {
+	Host     string
+	Port     int
+	Phase    string
+	Attempts int
+	Err      error
+}
+
+// HostKeyError means that the key of the host is not to be trusted.
+type HostKeyError struct {
+	Host string
+	Port int
+	Key  ssh.PublicKey // what the host showed
+	Err  error         // why, with the file and line of the keys that are known
+
+	// Known, if not empty, holds the host key algorithms under which the host is
+	// known although it showed a key of another type: [Dial] then connects once
+	// more and asks for these.
+	Known []string
+}
+
+// AuthenticationError means that the host refused the login.
+type AuthenticationError struct {
+	Host  string
+	Port  int
+	User  string
+	Tried []string // methods, in the order they were tried
+	Err   error    // what may explain it, such as a certificate for another user; or nil
+}
+
+// ProxyError means that a hop on the way to the host failed. Err is what went
+// wrong at Hop: any of the other errors. Hops come with a later release; until
+// then nothing returns it.
+type ProxyError struct {
+	Host string
+	Hop  string
+	Err  error
+}
+
+// TimeoutError means that something took too long. It is also a
+// [context.DeadlineExceeded], and a [net.Error] whose Timeout is true.
+type TimeoutError struct {
+	Host     string
+	Port     int
+	Op       string // "resolve", "connect", "handshake", "host_key", "auth", "open", "pty", "exec", "read", "wait", "run"
+	After    time.Duration
+	Attempts int   // of connecting; zero once connected
+	Err      error // why the wait ended, if not by the clock: context.Canceled
+}
+
+// SessionError means that the host refused a session, a terminal, a command, or
+// that sudo refused the password.
+type SessionError struct {
+	Host string
+	Port int
+	Op   string // "open", "pty", "exec", "shell", "subsystem", "sudo", "signal", "stdin", "output"
+	Err  error
+}
+
+// HostArgumentError means that the host arguments do not fit the hosts or the
+// command line. No host has been contacted.
+type HostArgumentError struct {
+	Host   int    // index, or -1 if the number of entries is wrong
+	Name   string // the placeholder at fault, as it stands in the line
+	Reason string
+}
+
+// ConfigError means that a setting of a host or of a command cannot be used. No
+// host has been contacted.
+type ConfigError struct {
+	Host   int    // index into ParallelClient.Hosts, or -1
+	Field  string // such as "HostConfig.Port"
+	Reason string
+}
+
+// ExitError means that a command ran and did not end with exit code zero.
+type ExitError struct {
+	Host   string
+	Code   int        // -1 if there is none
+	Signal ssh.Signal // what ended the command, if a signal did
+	Stderr []byte     // the last 4 KiB of standard error, from Client.Output only
+}
+
+// HostsError holds what went wrong on a number of hosts. Its message is that of
+// the first one and a count. errors.As and errors.Is look at all of them.
+type HostsError struct {
+	Failed []HostFailure // in the order of the hosts
+	Total  int           // number of hosts worked on
+}
+
+// HostFailure is one host of a [HostsError].
+type HostFailure struct {
+	Host int // index into ParallelClient.Hosts, or into the outputs given to Join
+	Err  error
+}
+
+func (e *PKeyFileError) Error() string {
+	what := "key in memory"
+	if e.Path != "" {
+		what = "key file " + e.Path
+	}
+	return fmt.Sprintf("%s: %s: %v", e.Host, what, e.Err)
+}
+
+func (e *UnknownHostError) Error() string {
+	return fmt.Sprintf("resolve %s: %v%s", e.Host, e.Err, afterAttempts(e.Attempts))
+}
+
+func (e *ConnectionError) Error() string {
+	return fmt.Sprintf("%s %s: %v%s", phaseText(e.Phase), hostPort(e.Host, e.Port), e.Err, afterAttempts(e.Attempts))
+}
+
+func (e *HostKeyError) Error() string {
+	return fmt.Sprintf("host key of %s: %v", hostPort(e.Host, e.Port), e.Err)
+}
+
+func (e *AuthenticationError) Error() string {
+	tried := "no method both sides know"
+	if len(e.Tried) > 0 {
+		tried = "tried " + strings.Join(e.Tried, ", ")
+	}
+	text := fmt.Sprintf("log in to %s as %s: refused (%s)", hostPort(e.Host, e.Port), e.User, tried)
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+func (e *ProxyError) Error() string {
+	return fmt.Sprintf("reach %s through %s: %v", e.Host, e.Hop, e.Err)
+}
+
+func (e *TimeoutError) Error() string {
+	after, end := "", "timed out"
+	if e.Err != nil {
+		end = e.Err.Error()
+	}
+	if e.After > 0 {
+		after = " after " + e.After.Round(time.Millisecond).String()
+	}
+	return fmt.Sprintf("%s %s: %s%s%s", phaseText(e.Op), hostPort(e.Host, e.Port), end, after, afterAttempts(e.Attempts))
+}
+
+func (e *SessionError) Error() string {
+	return fmt.Sprintf("%s on %s: %v", phaseText(e.Op), hostPort(e.Host, e.Port), e.Err)
+}
+
+func (e *HostArgumentError) Error() string {
+	text := "host arguments"
+	if e.Host >= 0 {
+		text = fmt.Sprintf("arguments of host %d", e.Host)
+	}
+	if e.Name != "" {
+		text += fmt.Sprintf(": placeholder %q", e.Name)
+	}
+	return text + ": " + e.Reason
+}
+
+func (e *ConfigError) Error() string {
+	if e.Host >= 0 {
+		return fmt.Sprintf("host %d: %s: %s", e.Host, e.Field, e.Reason)
+	}
+	return e.Field + ": " + e.Reason
+}
+
+func (e *ExitError) Error() string {
+	text := fmt.Sprintf("command on %s exited with code %d", e.Host, e.Code)
+	if e.Signal != "" {
+		text = fmt.Sprintf("command on %s was ended by signal %s", e.Host, e.Signal)
+	}
+	if len(e.Stderr) > 0 {
+		text += ": " + strings.TrimRight(string(e.Stderr), "\r\n")
+	}
+	return text
+}
+
+func (e *HostsError) Error() string {
+	if len(e.Failed) == 0 {
+		return fmt.Sprintf("0 of %d hosts failed", e.Total)
+	}
+	first := e.Failed[0].Err.Error()
+	if len(e.Failed) == 1 && e.Total == 1 {
+		return first
+	}
+	return fmt.Sprintf("%d of %d hosts failed; first: %s", len(e.Failed), e.Total, first)
+}
+
+// Unwrap returns the cause.
+func (e *PKeyFileError) Unwrap() error { return e.Err }
+
+// Unwrap returns the cause.
+func (e *UnknownHostError) Unwrap() error { return e.Err }
+
+// Unwrap returns the cause.
+func (e *ConnectionError) Unwrap() error { return e.Err }
+
+// Unwrap returns the cause.
+func (e *HostKeyError) Unwrap() error { return e.Err }
+
+// Unwrap returns the cause.
+func (e *AuthenticationError) Unwrap() error { return e.Err }
+
+// Unwrap returns the cause.
+func (e *ProxyError) Unwrap() error { return e.Err }
+
+// Unwrap returns the cause.
+func (e *SessionError) Unwrap() error { return e.Err }
+
+// Unwrap returns the error of every failed host.
+func (e *HostsError) Unwrap() []error {
+	errs := make([]error, len(e.Failed))
+	for i, f := range e.Failed {
+		errs[i] = f.Err
+	}
+	return errs
+}
+
+// Unfinished returns the hosts whose command was still running when the wait for
+// it ended: an error of Join holds them as failures with a [*TimeoutError]. All
+// other hosts are done, well or not.
+func (e *HostsError) Unfinished() []int {
+	var hosts []int
+	for _, f := range e.Failed {
+		if t, ok := errors.AsType[*TimeoutError](f.Err); ok && t.Op == "wait" {
+			hosts = append(hosts, f.Host)
+		}
+	}
+	return hosts
+}
+
+// Unwrap returns the cause, nil if the time was up.
+func (e *TimeoutError) Unwrap() error { return e.Err }
+
+// Is makes a TimeoutError match [context.DeadlineExceeded] and
+// [os.ErrDeadlineExceeded], unless the wait was cancelled.
+func (e *TimeoutError) Is(target error) bool {
+	if e.Err != nil {
+		return false
+	}
+	return target == context.DeadlineExceeded || target == os.ErrDeadlineExceeded
+}
+
+// Timeout implements [net.Error].
+func (e *TimeoutError) Timeout() bool { return true }
+
+// Temporary implements [net.Error].
+func (e *TimeoutError) Temporary() bool { return true }
+
+var _ net.Error = (*TimeoutError)(nil)
+
+// phaseText says in words what a phase or operation does.
+func phaseText(phase string) string {
+	switch phase {
+	case "handshake":
+		return "exchange keys with"
+	case "host_key":
+		return "check the host key of"
+	case "auth":
+		return "log in to"
+	case "open":
+		return "open a session"
+	case "pty":
+		return "request a terminal"
+	case "exec":
+		return "start the command"
+	case "shell":
+		return "start a shell"
+	case "subsystem":
+		return "start the subsystem"
+	case "run", "wait":
+		return "command on"
+	case "read":
+		return "read output of"
+	case "stdin":
+		return "write standard input"
+	case "output":
+		return "keep the output"
+	}
+	return phase
+}
+
+func afterAttempts(n int) string {
+	if n < 2 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d attempts)", n)
+}
+
+func hostPort(host string, port int) string {
+	if port == 0 {
+		return host
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}

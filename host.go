@@ -1,0 +1,286 @@
+package fleetssh
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os/user"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// HostConfig says where a host is and how to log in to it.
+//
+// Only Host must be set; the zero value of every other field works. There is no
+// inheritance: a HostConfig is complete. To give one host settings of its own,
+// copy a HostConfig and change the copy. Printing one, in any way, shows no
+// secret.
+type HostConfig struct {
+	// Host is the name or address to connect to.
+	Host string
+
+	// Alias, if set, stands for Host in output and in errors.
+	Alias string
+
+	// Port is the TCP port. Zero means 22.
+	Port int
+
+	// User is the login name. Empty means the current user.
+	User string
+
+	// Auth holds the credentials to offer.
+	Auth Auth
+
+	// HostKeys decides whether to trust the server's key. If nil, the key must
+	// be in the user's or the system's known_hosts file. See [KnownHosts],
+	// [AcceptNewHostKeys] and [InsecureIgnoreHostKeys].
+	HostKeys HostKeyPolicy `json:"-"`
+
+	// AddressFamily restricts the addresses of Host: "ip", "ip4" or "ip6".
+	// Empty means "ip".
+	AddressFamily string
+
+	// Algorithms replaces the lists of algorithms to offer; nil means the
+	// secure ones, strongest and fastest first.
+	Algorithms *Algorithms
+
+	// ConnectTimeout bounds each attempt to connect and log in, all phases
+	// together, and each opening of a session and start of a command. Zero
+	// means 30 seconds.
+	ConnectTimeout time.Duration
+
+	// Attempts is how many times to try to connect. Zero means 3.
+	// A refused login, a bad key file, a wrong host key and a name that does
+	// not exist are not tried again.
+	Attempts int
+
+	// RetryDelay is the pause between attempts. Zero means 5 seconds, a
+	// negative value none.
+	RetryDelay time.Duration
+
+	// KeepAlive is how often an idle connection is probed. One that leaves a
+	// probe unanswered until the next is due counts as dead. Zero means one
+	// minute, a negative value never.
+	KeepAlive time.Duration
+}
+
+// Hosts returns a copy of base for each name, with Host set to that name.
+func Hosts(base HostConfig, names ...string) []HostConfig {
+	hosts := make([]HostConfig, len(names))
+	for i, name := range names {
+		hosts[i] = base
+		hosts[i].Host = name
+	}
+	return hosts
+}
+
+// ParseHost reads "[user@]host[:port]". An IPv6 address with a port needs
+// brackets; the user name may itself hold an "@".
+func ParseHost(s string) (HostConfig, error) {
+	var h HostConfig
+	rest := s
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		h.User, rest = s[:i], s[i+1:]
+		if h.User == "" {
+			return HostConfig{}, fmt.Errorf("host %q: the user before %q is empty", s, "@")
+		}
+	}
+	host, port, hasPort := rest, "", false
+	switch {
+	case strings.HasPrefix(rest, "["):
+		end := strings.IndexByte(rest, ']')
+		if end < 0 {
+			return HostConfig{}, fmt.Errorf("host %q: missing %q", s, "]")
+		}
+		host = rest[1:end]
+		if rest = rest[end+1:]; rest != "" {
+			if rest[0] != ':' {
+				return HostConfig{}, fmt.Errorf("host %q: %q after the brackets", s, rest)
+			}
+			port, hasPort = rest[1:], true
+		}
+	case strings.Count(rest, ":") == 1:
+		host, port, hasPort = strings.Cut(rest, ":")
+	}
+	if hasPort {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 {
+			return HostConfig{}, fmt.Errorf("host %q: port %q is not a number from 1 to 65535", s, port)
+		}
+		h.Port = int(n)
+	}
+	h.Host = host
+	if err := checkName(host); err != nil {
+		return HostConfig{}, fmt.Errorf("host %q: %w", s, err)
+	}
+	return h, nil
+}
+
+// checkName refuses what can be no host name, and what could pass for an option
+// or a line of a file.
+func checkName(host string) error {
+	switch {
+	case host == "":
+		return errors.New("the host name is empty")
+	case len(host) > 1024:
+		return errors.New("the host name is longer than 1024 bytes")
+	case host[0] == '-':
+		return errors.New(`the host name begins with "-"`)
+	case strings.ContainsFunc(host, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == unicode.ReplacementChar }):
+		return errors.New("the host name holds white space or control characters")
+	case strings.ContainsAny(host, ",/\\[]@"):
+		return errors.New(`the host name holds one of "," "/" "\" "[" "]" "@"`)
+	}
+	return nil
+}
+
+// String returns the alias, or else "user@host:port" without the defaults.
+func (h HostConfig) String() string {
+	if h.Alias != "" {
+		return h.Alias
+	}
+	s := h.Host
+	if h.Port != 0 && h.Port != defaultPort {
+		s = net.JoinHostPort(h.Host, strconv.Itoa(h.Port))
+	}
+	if h.User != "" {
+		s = h.User + "@" + s
+	}
+	return s
+}
+
+// GoString names the host and the login methods, and no secret.
+func (h HostConfig) GoString() string {
+	return fmt.Sprintf("fleetssh.HostConfig{%s, %s}", h.String(), h.Auth.String())
+}
+
+// Format implements [fmt.Formatter], so that no verb shows a secret.
+func (h HostConfig) Format(f fmt.State, verb rune) {
+	formatSafe(f, verb, h.String(), h.GoString())
+}
+
+// LogValue implements [slog.LogValuer] and logs no secret.
+func (h HostConfig) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("host", h.name()),
+		slog.Int("port", h.port()),
+		slog.String("user", h.User),
+		slog.String("auth", h.Auth.String()))
+}
+
+// Algorithms are the names to offer, most wanted first. An empty list means the
+// default for that kind. Names known to be weak are offered only if named here.
+type Algorithms struct {
+	KeyExchanges, Ciphers, MACs, HostKeys []string
+}
+
+const (
+	defaultPort           = 22
+	defaultConnectTimeout = 30 * time.Second
+	defaultAttempts       = 3
+	defaultRetryDelay     = 5 * time.Second
+	defaultKeepAlive      = time.Minute
+)
+
+// name is what output and errors call the host.
+func (h *HostConfig) name() string {
+	if h.Alias != "" {
+		return h.Alias
+	}
+	return h.Host
+}
+
+func (h *HostConfig) port() int {
+	if h.Port == 0 {
+		return defaultPort
+	}
+	return h.Port
+}
+
+func (h *HostConfig) connectTimeout() time.Duration {
+	if h.ConnectTimeout == 0 {
+		return defaultConnectTimeout
+	}
+	return h.ConnectTimeout
+}
+
+func (h *HostConfig) attempts() int {
+	if h.Attempts == 0 {
+		return defaultAttempts
+	}
+	return h.Attempts
+}
+
+func (h *HostConfig) retryDelay() time.Duration {
+	if h.RetryDelay == 0 {
+		return defaultRetryDelay
+	}
+	return max(h.RetryDelay, 0)
+}
+
+func (h *HostConfig) keepAlive() time.Duration {
+	if h.KeepAlive == 0 {
+		return defaultKeepAlive
+	}
+	return max(h.KeepAlive, 0)
+}
+
+// login returns the name to log in as.
+func (h *HostConfig) login() (string, error) {
+	if h.User != "" {
+		return h.User, nil
+	}
+	u, err := user.Current()
+	if err != nil {
+		return "", err
+	}
+	// On Windows the name comes as DOMAIN\user.
+	return u.Username[strings.LastIndexByte(u.Username, '\\')+1:], nil
+}
+
+// check returns a *ConfigError for the first setting that cannot be used; index
+// says which host it is.
+func (h *HostConfig) check(index int) error {
+	fault := func(field, format string, args ...any) error {
+		return &ConfigError{Host: index, Field: "HostConfig." + field, Reason: fmt.Sprintf(format, args...)}
+	}
+	if err := checkName(h.Host); err != nil {
+		return fault("Host", "%q: %v", h.Host, err)
+	}
+	if h.Port < 0 || h.Port > 65535 {
+		return fault("Port", "%d is not a port", h.Port)
+	}
+	switch h.AddressFamily {
+	case "", "ip", "ip4", "ip6":
+	default:
+		return fault("AddressFamily", `%q is none of "ip", "ip4" and "ip6"`, h.AddressFamily)
+	}
+	if h.ConnectTimeout < 0 {
+		return fault("ConnectTimeout", "%v is negative", h.ConnectTimeout)
+	}
+	if h.Attempts < 0 {
+		return fault("Attempts", "%d is negative", h.Attempts)
+	}
+	if strings.ContainsRune(h.User, 0) {
+		return fault("User", "%q holds a NUL", h.User)
+	}
+	if kind, name, ok := h.Algorithms.unknown(); ok {
+		return fault("Algorithms."+kind, "%q is not supported", name)
+	}
+	return nil
+}
+
+// formatSafe prints one of two texts that hold no secret, whatever the verb.
+func formatSafe(f fmt.State, verb rune, text, goText string) {
+	switch {
+	case verb == 'v' && f.Flag('#'):
+		fmt.Fprint(f, goText)
+	case verb == 'q':
+		fmt.Fprintf(f, "%q", text)
+	default:
+		fmt.Fprintf(f, fmt.FormatString(f, 's'), text)
+	}
+}

@@ -1,0 +1,206 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"fleetssh/internal/spool"
+)
+
+// HostOutput is a command on one host: the Channel it runs on, and whose it is.
+//
+// If the command could not be started, Err says why, and the Channel is finished
+// and empty.
+type HostOutput struct {
+	*Channel
+
+	Host        HostConfig
+	CommandLine string // as it was sent
+	Err         error
+
+	connected Timing
+}
+
+// Timing is how long each phase took on one host; zero for phases not reached.
+type Timing struct {
+	Resolve, Connect, Handshake, Auth, Start, Run time.Duration
+	Attempts                                      int
+}
+
+// Timing returns how long each phase took. Run is zero until the command has
+// ended. The phases of connecting are those of the connection the command runs
+// on, also if an earlier command has opened it.
+func (o *HostOutput) Timing() Timing {
+	t := o.connected
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t.Start, t.Run = o.start, o.ran
+	return t
+}
+
+// Outcome says how the work on one host ended. Every host has exactly one.
+type Outcome struct {
+	Kind     OutcomeKind
+	ExitCode int    // for Exited
+	Signal   string // for Signaled, without "SIG"
+	Phase    string // for Unreachable and NotStarted, and for Cancelled before the start: how far it came
+	Stopped  bool   // for TimedOut and Cancelled: the server confirmed the end
+}
+
+// OutcomeKind tells the kinds of [Outcome] apart.
+type OutcomeKind int
+
+const (
+	Running     OutcomeKind = iota // not ended yet
+	Exited                         // it ran and returned a code
+	Signaled                       // it ran and a signal ended it
+	TimedOut                       // Command.Timeout ended it
+	Lost                           // nobody said how it ended: it may have run
+	Cancelled                      // the caller ended it
+	Unreachable                    // no connection or no login: it never ran
+	NotStarted                     // session, command, sudo or key refused: it never ran
+	Skipped                        // never tried
+)
+
+var outcomeNames = [...]string{"running", "exited", "signaled", "timed_out", "lost", "cancelled", "unreachable", "not_started", "skipped"}
+
+// String returns the name used in JSON output, such as "timed_out".
+func (k OutcomeKind) String() string {
+	if k < 0 || int(k) >= len(outcomeNames) {
+		return "unknown"
+	}
+	return outcomeNames[k]
+}
+
+// MayHaveRun reports whether the command may have had an effect on the host.
+func (o Outcome) MayHaveRun() bool {
+	switch o.Kind {
+	case Unreachable, NotStarted, Skipped:
+		return false
+	case Cancelled:
+		return o.Phase == ""
+	}
+	return true
+}
+
+// errSkipped is why a host was not tried.
+var errSkipped = errors.New("skipped")
+
+// newFailed returns the output of a command that could not be started.
+func newFailed(host HostConfig, line string, err error) *HostOutput {
+	ch := newChannel(nil, spool.NewBudget(0), streamOptions{})
+	ch.Stdin = closedInput{}
+	ch.state = dead
+	ch.outcome, ch.failure = outcomeOf(err), err
+	ch.Stdout.stream.CloseWrite(nil)
+	ch.Stderr.stream.CloseWrite(nil)
+	close(ch.done)
+	return &HostOutput{Channel: ch, Host: host, CommandLine: line, Err: err}
+}
+
+// closedInput is the standard input of a command that never ran.
+type closedInput struct{}
+
+func (closedInput) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+func (closedInput) Close() error              { return nil }
+
+// outcomeOf returns the outcome of a command that could not be started.
+func outcomeOf(err error) Outcome {
+	if errors.Is(err, errSkipped) {
+		return Outcome{Kind: Skipped}
+	}
+	phase := phaseOf(err)
+	switch phase {
+	case "exec", "shell", "subsystem":
+		if _, refused := err.(*SessionError); !refused {
+			// The request is out, and nobody said what became of it.
+			if errors.Is(err, context.Canceled) {
+				return Outcome{Kind: Cancelled}
+			}
+			return Outcome{Kind: Lost}
+		}
+	}
+	if errors.Is(err, context.Canceled) {
+		return Outcome{Kind: Cancelled, Phase: phase}
+	}
+	switch err.(type) {
+	case *PKeyFileError, *SessionError:
+		return Outcome{Kind: NotStarted, Phase: phase}
+	}
+	switch phase {
+	case "open", "pty":
+		return Outcome{Kind: NotStarted, Phase: phase}
+	}
+	return Outcome{Kind: Unreachable, Phase: phase}
+}
+
+// phaseOf returns the phase in which an error arose.
+func phaseOf(err error) string {
+	switch e := err.(type) {
+	case *UnknownHostError:
+		return "resolve"
+	case *HostKeyError:
+		return "host_key"
+	case *PKeyFileError, *AuthenticationError:
+		return "auth"
+	case *ProxyError:
+		return "proxy"
+	case *SessionError:
+		return e.Op
+	case *ConnectionError:
+		return e.Phase
+	case *TimeoutError:
+		return e.Op
+	}
+	return "connect"
+}
+
+// start runs host number i of r on the client's connection. It always returns an
+// output; its Err says why the command could not be started.
+func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
+	line, tokens := r.line(i)
+	failed := func(err error) *HostOutput {
+		out := newFailed(c.host, line, err)
+		out.connected = c.timing
+		return out
+	}
+	ch, err := c.openSession(ctx, r.options)
+	if err != nil {
+		return failed(err)
+	}
+	ch.run = r
+	if r.cmd.PTY != nil {
+		if err := ch.RequestPTY(ctx, *r.cmd.PTY); err != nil {
+			ch.Close()
+			return failed(err)
+		}
+	}
+	if err := ch.begin(ctx, "exec", execPayload(line), tokens); err != nil {
+		return failed(err)
+	}
+	switch {
+	case r.tape != nil:
+		ch.input.feed(r.tape)
+	case !r.cmd.OpenStdin:
+		ch.input.Close()
+	}
+	if r.cmd.Timeout > 0 {
+		ch.stopAfter(r.cmd.Timeout)
+	}
+	return &HostOutput{Channel: ch, Host: c.host, CommandLine: line, connected: c.timing}
+}
+
+// stopAfter stops the command when the time is up.
+func (ch *Channel) stopAfter(limit time.Duration) {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if ch.outcome.Kind != Running {
+		return
+	}
+	ch.limit = limit
+	ch.timer = time.AfterFunc(limit, func() {
+		ch.client.spawn(func() { ch.stop(context.Background(), TimedOut) })
+	})
+}

@@ -1,0 +1,67 @@
+package hostset_test
+
+import (
+	"errors"
+	"fmt"
+
+	"fleetssh/hostset"
+)
+
+func Example() {
+	all, err := hostset.Parse("web[08-11],db[1-2]!web10", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for name := range all.All() {
+		fmt.Println(name)
+	}
+	fmt.Println(all.Len(), "in", all)
+	// Output:
+	// db1
+	// db2
+	// web08
+	// web09
+	// web11
+	// 5 in db[1-2],web[08-09,11]
+}
+
+func ExampleGroups() {
+	groups := func(name string) (string, error) {
+		if name == "web" {
+			return "web[1-4]", nil
+		}
+		return "", errors.New("unknown group")
+	}
+	fmt.Println(hostset.Parse("@web!web3", groups))
+	fmt.Println(hostset.Parse("@db", groups))
+	// Output:
+	// web[1-2,4] <nil>
+	//  host set "@db": offset 0: @db: unknown group
+}
+
+func ExampleParseError() {
+	_, err := hostset.Parse("db1,web[5-3]", nil)
+	fmt.Println(err)
+	// Output: host set "db1,web[5-3]": offset 8: the range "5-3" ends before it starts
+}
+
+func ExampleOf() {
+	fmt.Println(hostset.Of("rack2n1", "rack1n1", "rack2n2", "rack1n2"))
+	// Output: rack[1-2]n[1-2]
+}
+
+func ExampleSet_Split() {
+	for _, part := range hostset.Of("n1", "n2", "n3", "n4", "n5").Split(2) {
+		fmt.Println(part)
+	}
+	// Output:
+	// n[1-3]
+	// n[4-5]
+}
+
+func ExampleSet_Difference() {
+	all, done := hostset.Of("n1", "n2", "n3"), hostset.Of("n2")
+	fmt.Println(all.Difference(done))
+	// Output: n[1,3]
+}

@@ -1,0 +1,183 @@
+package fleetssh
+
+import (
+	"io"
+	"sync"
+
+	"fleetssh/internal/spool"
+)
+
+// input is the standard input of a channel. A host that does not read it holds up
+// whoever writes it, but not whoever closes it or the channel.
+type input struct {
+	ch     *Channel
+	work   chan []byte   // one chunk at a time, to the goroutine that sends
+	result chan error    // what became of it
+	gate   chan struct{} // closed when what is written may go out
+	closed chan struct{} // closed by Close
+
+	writing sync.Mutex // held during Write: there is one chunk under way
+
+	mu      sync.Mutex // protects what follows
+	pumping bool       // the goroutine that sends runs
+	opened  bool       // gate is closed
+	owned   bool       // a tape feeds the command, and closes the input
+	over    bool       // closed is closed
+}
+
+const inputChunk = 32 << 10
+
+func newInput(ch *Channel) *input {
+	return &input{
+		ch:     ch,
+		work:   make(chan []byte),
+		result: make(chan error),
+		gate:   make(chan struct{}),
+		closed: make(chan struct{}),
+	}
+}
+
+// open lets pass what is written: nothing else, such as sudo, will read it.
+func (in *input) open() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.opened {
+		in.opened = true
+		close(in.gate)
+	}
+}
+
+// Write implements [io.Writer]. It returns when p has been sent, which waits for
+// the host to take it, or when the channel has ended.
+func (in *input) Write(p []byte) (n int, err error) {
+	in.writing.Lock()
+	defer in.writing.Unlock()
+	if err := in.pump(); err != nil {
+		return 0, err
+	}
+	for len(p) > 0 {
+		// A copy: the goroutine may hold it longer than this call lasts.
+		chunk := append([]byte(nil), p[:min(len(p), inputChunk)]...)
+		select {
+		case in.work <- chunk:
+		case <-in.ch.done:
+			return n, io.ErrClosedPipe
+		case <-in.closed:
+			return n, io.ErrClosedPipe
+		}
+		select {
+		case err := <-in.result:
+			if err != nil {
+				return n, io.ErrClosedPipe
+			}
+		case <-in.ch.done:
+			return n, io.ErrClosedPipe
+		}
+		n += len(chunk)
+		p = p[len(chunk):]
+	}
+	return n, nil
+}
+
+// Close says that no more comes. What has been written before is sent first. It
+// does not wait.
+func (in *input) Close() error {
+	in.mu.Lock()
+	over := in.over
+	if !over {
+		in.over = true
+		close(in.closed)
+	}
+	in.mu.Unlock()
+	if !over {
+		in.startPump()
+	}
+	return nil
+}
+
+// finish closes the input unless a tape will.
+func (in *input) finish() {
+	in.mu.Lock()
+	owned := in.owned
+	in.mu.Unlock()
+	if !owned {
+		in.Close()
+	}
+}
+
+// pump starts the goroutine that sends, at the first use.
+func (in *input) pump() error {
+	in.mu.Lock()
+	over := in.over
+	in.mu.Unlock()
+	if over || !in.startPump() {
+		return io.ErrClosedPipe
+	}
+	return nil
+}
+
+func (in *input) startPump() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.pumping {
+		return true
+	}
+	in.pumping = in.ch.client.spawn(in.send)
+	return in.pumping
+}
+
+// send is the goroutine that sends. It ends with the input or the channel; a
+// chunk that the host does not take holds it as long as the connection lasts.
+func (in *input) send() {
+	done := in.ch.done
+	select {
+	case <-in.gate:
+	case <-done:
+		return
+	}
+	for {
+		select {
+		case chunk := <-in.work:
+			_, err := in.ch.raw.Write(chunk)
+			select {
+			case in.result <- err:
+			case <-done:
+				return
+			}
+		case <-in.closed:
+			in.ch.raw.CloseWrite()
+			return
+		case <-done:
+			return
+		}
+	}
+}
+
+// feed sends the whole tape and then closes the input.
+func (in *input) feed(tape *spool.Tape) {
+	in.mu.Lock()
+	in.owned, in.over, in.pumping = true, true, true
+	close(in.closed) // nobody else writes
+	in.mu.Unlock()
+	in.ch.client.spawn(func() {
+		select {
+		case <-in.gate:
+		case <-in.ch.done:
+			return
+		}
+		buf := make([]byte, inputChunk)
+		for off := int64(0); ; {
+			n, err := tape.ReadAt(in.ch.context(), buf, off)
+			if n > 0 {
+				if _, err := in.ch.raw.Write(buf[:n]); err != nil {
+					return
+				}
+			}
+			off += int64(n)
+			if err != nil {
+				in.ch.raw.CloseWrite()
+				return
+			}
+		}
+	})
+}

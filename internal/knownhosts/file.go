@@ -1,0 +1,132 @@
+package knownhosts
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// maxWait is how long Add waits for another process to unlock the file. It
+// holds the lock for as long as a read and a write take.
+const maxWait = 10 * time.Second
+
+var errLocked = errors.New("locked by another process")
+
+// Add trusts a host that was not known: it adds a line to the file, which is
+// made if it is missing, and to the DB. The name stands in the line in clear.
+//
+// The file is locked meanwhile, so that many goroutines and processes may add
+// hosts to the same file. What others added since it was read is read first: if
+// the host is there now, nothing is added, and if it has another key there, the
+// error is a [*KeyError], as from [DB.Check].
+//
+// A line is written by a single write at the end of the file: other readers see
+// all of it or nothing, and a symbolic link stays one.
+func (db *DB) Add(path, host string, port int, key ssh.PublicKey) error {
+	if err := checkName(host); err != nil {
+		return err
+	}
+	db.adding.Lock()
+	defer db.adding.Unlock()
+	f, err := openLocked(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close() // which unlocks it
+	if err := db.readOn(f, path); err != nil {
+		return err
+	}
+	err = db.Check(host, port, key)
+	var keyError *KeyError
+	if !errors.As(err, &keyError) || keyError.Reason != Unknown {
+		return err
+	}
+	if cert, ok := key.(*ssh.Certificate); ok {
+		key = cert.Key
+	}
+	if err := appendLine(f, hostNames(host, port)[0]+" "+key.Type()+" "+encode(key)); err != nil {
+		return err
+	}
+	return db.readOn(f, path)
+}
+
+// openLocked opens a file for reading and appending, and locks it. Closing it
+// unlocks it.
+func openLocked(path string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	deadline := time.Now().Add(maxWait)
+	for pause := 100 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		err = lock(f)
+		if err == nil && isAt(f, path) {
+			return f, nil
+		}
+		f.Close()
+		if err == nil {
+			continue // ssh-keygen -R put another file in its place
+		}
+		if !errors.Is(err, errLocked) || time.Now().After(deadline) {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		time.Sleep(pause)
+	}
+}
+
+func isAt(f *os.File, path string) bool {
+	opened, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(path)
+	return err == nil && os.SameFile(opened, now)
+}
+
+// readOn reads what was added to the file since it was read, or all of it if it
+// is another one now.
+func (db *DB) readOn(f *os.File, path string) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	db.mu.RLock()
+	pos := db.files[path]
+	db.mu.RUnlock()
+	if pos.info == nil || !os.SameFile(pos.info, info) || info.Size() < pos.offset {
+		pos = position{}
+	}
+	pos.info = info
+	return db.readFrom(io.NewSectionReader(f, pos.offset, info.Size()-pos.offset), path, pos)
+}
+
+// appendLine ends the last line of the file first, if it has no end.
+func appendLine(f *os.File, text string) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	var line bytes.Buffer
+	if size := info.Size(); size > 0 {
+		var last [1]byte
+		if _, err := f.ReadAt(last[:], size-1); err != nil {
+			return err
+		}
+		if last[0] != '\n' {
+			line.WriteByte('\n')
+		}
+	}
+	line.WriteString(text)
+	line.WriteByte('\n')
+	_, err = f.Write(line.Bytes())
+	return err
+}

@@ -1,0 +1,99 @@
+package knownhosts
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// A KeyError tells why the key of a host is not to be trusted. Its text does
+// not name the host: the caller's does.
+type KeyError struct {
+	Reason Reason
+	Key    ssh.PublicKey // what the host showed
+
+	// Known holds the lines that are the reason: those with other keys if the
+	// key has changed, the one with the mark if it is revoked, that of the
+	// authority if the certificate is bad. At most sixteen.
+	Known []Known
+
+	// Retry, if not nil, holds the algorithms to ask for on a second
+	// connection. The host is known, by keys of other types than it showed.
+	// That alone is no attack: it may have both, and preferred the other one.
+	// If the host then has no algorithm in common, go on as if Retry were nil.
+	// It may be set if Changed, and if Unknown on a port other than 22: connect
+	// again before adding the host.
+	Retry []string
+
+	Err error // what is wrong with the certificate; may be set if Changed
+}
+
+// A Reason is why a key is not to be trusted.
+type Reason int
+
+const (
+	Unknown        Reason = iota // no line is about the host
+	Changed                      // the lines about the host have other keys
+	Revoked                      // the key, or the authority that signed it, is revoked
+	BadCertificate               // a listed authority signed it, but not for this host and time
+)
+
+func (r Reason) String() string {
+	switch r {
+	case Unknown:
+		return "unknown"
+	case Changed:
+		return "changed"
+	case Revoked:
+		return "revoked"
+	case BadCertificate:
+		return "bad certificate"
+	}
+	return fmt.Sprintf("Reason(%d)", int(r))
+}
+
+// A Known is a key in a known_hosts file.
+type Known struct {
+	File        string
+	Line        int
+	Type        string
+	Fingerprint string // SHA256:…
+}
+
+func (k Known) String() string {
+	return fmt.Sprintf("%s %s in %s:%d", k.Type, k.Fingerprint, k.File, k.Line)
+}
+
+func (e *KeyError) Error() string {
+	shown := e.Key
+	cert, certified := shown.(*ssh.Certificate)
+	if certified {
+		shown = cert.Key
+	}
+	text := shown.Type() + " " + ssh.FingerprintSHA256(shown)
+	switch e.Reason {
+	case Unknown:
+		text += ": host key is not known"
+		if certified {
+			text += ", nor is the authority " + ssh.FingerprintSHA256(cert.SignatureKey)
+		}
+	case Changed:
+		known := make([]string, len(e.Known))
+		for i, k := range e.Known {
+			known[i] = k.String()
+		}
+		text += ": host key has changed: known is " + strings.Join(known, ", ")
+		if e.Err != nil {
+			text += fmt.Sprintf(" (and its certificate: %v)", e.Err)
+		}
+	case Revoked:
+		text += fmt.Sprintf(": host key is revoked: %v", e.Known[0])
+	case BadCertificate:
+		text += fmt.Sprintf(": host certificate is not valid: %v (signed by %v)", e.Err, e.Known[0])
+	}
+	return text
+}
+
+// Unwrap returns what is wrong with the certificate, or nil.
+func (e *KeyError) Unwrap() error { return e.Err }

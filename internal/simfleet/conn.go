@@ -1,0 +1,208 @@
+package simfleet
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// conn is one accepted connection. The Conn in it is the raw one, or the delayed one over it.
+type conn struct {
+	net.Conn
+	raw     *net.TCPConn
+	delayed *delayConn // nil without latency
+	server  *Server
+	fault   Fault
+	config  *ssh.ServerConfig
+	number  int // how many connections the host had before this one
+
+	done    chan struct{} // closed when the connection is gone
+	gone    sync.Once
+	deaf    atomic.Bool  // what is read is thrown away
+	mute    atomic.Bool  // nothing is written any more
+	spoke   bool         // the version line has been written; only the goroutine of the handshake writes before that
+	written atomic.Int64 // bytes of output, for CutAfter
+}
+
+// serve speaks SSH until the connection ends, and waits for everything it started.
+func (c *conn) serve() {
+	if c.delayed != nil {
+		defer c.delayed.wait()
+	}
+	defer c.Close()
+	if c.fails() {
+		return
+	}
+	config := c.config
+	if c.fault.Kind == StallAuth {
+		stalled := *config
+		stalled.PreAuthConnCallback = func(ssh.ServerPreAuthConn) { <-c.done }
+		config = &stalled
+	}
+	sc, channels, requests, err := ssh.NewServerConn(c, config)
+	if err != nil {
+		return
+	}
+	defer sc.Wait()
+	defer sc.Close()
+	c.server.stats.change(func(st *Stats) { st.Logins++ })
+	c.serveChannels(sc, channels, requests)
+}
+
+// fails plays the faults that come before the key exchange and reports whether there was one.
+func (c *conn) fails() bool {
+	if c.number < c.server.host.DropFirst {
+		return true
+	}
+	switch c.fault.Kind {
+	case ResetAccept:
+		c.reset()
+	case SilentAccept:
+		io.Copy(io.Discard, c)
+	case GarbageVersion:
+		io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	case LongVersion:
+		line := bytes.Repeat([]byte("SSH-2.0-"), 4096)
+		for {
+			if _, err := c.Write(line); err != nil {
+				break
+			}
+		}
+	case StallKex:
+		io.WriteString(c, c.server.host.Version+"\r\n")
+		io.Copy(io.Discard, c)
+	default:
+		return false
+	}
+	return true
+}
+
+// serveChannels answers what the client asks for until the connection ends, and waits for its sessions and tunnels.
+func (c *conn) serveChannels(sc *ssh.ServerConn, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	var (
+		running sync.WaitGroup
+		open    atomic.Int64
+	)
+	defer running.Wait()
+	for channels != nil || requests != nil {
+		select {
+		case request, ok := <-requests:
+			if !ok {
+				requests = nil
+				continue
+			}
+			c.server.stats.change(func(st *Stats) { st.GlobalReqs++ })
+			if c.fault.Kind != NoKeepAliveReply {
+				// sshd refuses unknown requests, keepalive@openssh.com included; that is the sign of life.
+				request.Reply(false, nil)
+			}
+		case channel, ok := <-channels:
+			switch {
+			case !ok:
+				channels = nil
+			case c.fault.Kind == StallOpen:
+			case c.fault.Kind == RefuseOpen:
+				channel.Reject(c.fault.reason(), "refused by simfleet")
+			case channel.ChannelType() == "direct-tcpip":
+				running.Go(func() { c.serveTunnel(channel) })
+			case channel.ChannelType() != "session":
+				channel.Reject(ssh.UnknownChannelType, "unknown channel type")
+			case open.Load() >= int64(c.server.host.MaxSessions):
+				channel.Reject(ssh.ConnectionFailed, "open failed") // what sshd says beyond MaxSessions
+			default:
+				open.Add(1)
+				running.Go(func() {
+					defer open.Add(-1)
+					c.serveSession(sc, channel)
+				})
+			}
+		}
+	}
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	for err == nil && c.deaf.Load() {
+		n, err = c.Conn.Read(p)
+	}
+	if err != nil {
+		c.vanish()
+	}
+	return n, err
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	if c.mute.Load() || c.fault.Kind == IgnoreClose && answersClose() {
+		<-c.done
+		return 0, net.ErrClosed
+	}
+	if c.fault.Kind == DripVersion && !c.spoke {
+		c.spoke = true
+		return drip(c.Conn, p, c.fault.interval(), c.done)
+	}
+	return c.Conn.Write(p)
+}
+
+// answersClose reports whether the caller of Write is x/crypto answering the closing of a channel, the only thing it
+// writes while it handles a packet of a channel. It does so by itself, and the packets are encrypted, so the stack is
+// the only place where it can be seen.
+func answersClose() bool {
+	var stack [16]uintptr
+	frames := runtime.CallersFrames(stack[:runtime.Callers(2, stack[:])])
+	for {
+		frame, more := frames.Next()
+		if strings.HasSuffix(frame.Function, "ssh.(*channel).handlePacket") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// Close ends the connection after what was written has been delivered.
+func (c *conn) Close() error {
+	c.vanish()
+	return c.Conn.Close()
+}
+
+// abort ends the connection at once.
+func (c *conn) abort() {
+	c.vanish()
+	if c.delayed != nil {
+		c.delayed.abort()
+	}
+	c.raw.Close()
+}
+
+// reset ends the connection at once and so that the client gets a reset instead of an end of file.
+func (c *conn) reset() {
+	c.raw.SetLinger(0)
+	c.abort()
+}
+
+func (c *conn) vanish() { c.gone.Do(func() { close(c.done) }) }
+
+// drip writes p one byte per interval until done is closed.
+func drip(w io.Writer, p []byte, interval time.Duration, done <-chan struct{}) (int, error) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for i := range p {
+		if _, err := w.Write(p[i : i+1]); err != nil {
+			return i, err
+		}
+		select {
+		case <-ticker.C:
+		case <-done:
+			return i + 1, net.ErrClosed
+		}
+	}
+	return len(p), nil
+}

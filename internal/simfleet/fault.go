@@ -1,0 +1,159 @@
+package simfleet
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// FaultKind names one thing that goes wrong with a host.
+type FaultKind string
+
+// The faults, in the order of the phases of a connection.
+const (
+	// NoFault is a host that works.
+	NoFault FaultKind = ""
+
+	// ResetAccept resets every connection as soon as it is accepted.
+	ResetAccept FaultKind = "reset-accept"
+	// SilentAccept accepts the connection and never says anything.
+	SilentAccept FaultKind = "silent-accept"
+	// GarbageVersion answers as a web server and closes.
+	GarbageVersion FaultKind = "garbage-version"
+	// LongVersion sends an endless first line.
+	LongVersion FaultKind = "long-version"
+	// DripVersion sends the version line one byte per Interval and works after that.
+	DripVersion FaultKind = "drip-version"
+	// StallKex sends the version line and then nothing.
+	StallKex FaultKind = "stall-kex"
+	// StallAuth never answers a login attempt.
+	StallAuth FaultKind = "stall-auth"
+
+	// StallOpen never answers the opening of a channel.
+	StallOpen FaultKind = "stall-open"
+	// RefuseOpen refuses the opening of a channel for Reason.
+	RefuseOpen FaultKind = "refuse-open"
+	// NoKeepAliveReply never answers a global request.
+	NoKeepAliveReply FaultKind = "no-keepalive-reply"
+
+	// RefusePTY refuses a pseudo terminal.
+	RefusePTY FaultKind = "refuse-pty"
+	// RefuseEnv refuses environment variables, as sshd does with those that are not in AcceptEnv.
+	RefuseEnv FaultKind = "refuse-env"
+	// RefuseExec refuses to start a command, a shell or a subsystem.
+	RefuseExec FaultKind = "refuse-exec"
+	// StallExec never answers the start of a command and does not start it.
+	StallExec FaultKind = "stall-exec"
+	// StallAfterStart says that the command has started; after that the connection stays open and is dead.
+	StallAfterStart FaultKind = "stall-after-start"
+
+	// NeverReadStdin never reads what is sent to the command, so the window is never opened again.
+	NeverReadStdin FaultKind = "never-read-stdin"
+	// IgnoreSignals says yes to signals and does nothing.
+	IgnoreSignals FaultKind = "ignore-signals"
+	// DripOutput writes the output one byte per Interval.
+	DripOutput FaultKind = "drip-output"
+	// CutAfter resets the connection after Bytes bytes of output.
+	CutAfter FaultKind = "cut-after"
+
+	// CloseWithoutStatus closes the channel without an exit status.
+	CloseWithoutStatus FaultKind = "close-without-status"
+	// EOFBeforeStatus sends the end of the output at once and the exit status after Interval.
+	EOFBeforeStatus FaultKind = "eof-before-status"
+	// IgnoreClose never answers the closing of a channel by the client; the whole connection is dead from there on.
+	IgnoreClose FaultKind = "ignore-close"
+)
+
+// Fault is what goes wrong with a host. The zero value is nothing. Only one thing goes wrong at a time.
+type Fault struct {
+	Kind FaultKind
+	// Interval is between two bytes of DripVersion and DripOutput, and before the status of EOFBeforeStatus; 0 means
+	// 10 milliseconds.
+	Interval time.Duration
+	// Bytes is after how many bytes of output CutAfter cuts; stdout and stderr count.
+	Bytes int
+	// Reason is the reason of RefuseOpen; 0 means "administratively prohibited".
+	Reason ssh.RejectionReason
+}
+
+// FaultNames lists the names that [ParseFault] knows, in the order of the phases of a connection.
+func FaultNames() []string {
+	kinds := []FaultKind{
+		ResetAccept, SilentAccept, GarbageVersion, LongVersion, DripVersion, StallKex, StallAuth,
+		StallOpen, RefuseOpen, NoKeepAliveReply,
+		RefusePTY, RefuseEnv, RefuseExec, StallExec, StallAfterStart,
+		NeverReadStdin, IgnoreSignals, DripOutput, CutAfter,
+		CloseWithoutStatus, EOFBeforeStatus, IgnoreClose,
+	}
+	names := make([]string, len(kinds))
+	for i, kind := range kinds {
+		names[i] = string(kind)
+	}
+	return names
+}
+
+// ParseFault reads what [Fault.String] writes: a name, and for some names "=" and a value, as in "cut-after=1000",
+// "drip-output=5ms", "eof-before-status=1s" and "refuse-open=4". The empty text is no fault.
+func ParseFault(text string) (Fault, error) {
+	name, value, hasValue := strings.Cut(text, "=")
+	f := Fault{Kind: FaultKind(name)}
+	if f.Kind != NoFault && !slices.Contains(FaultNames(), name) {
+		return Fault{}, fmt.Errorf("fault %q: unknown name, want one of %s", text, strings.Join(FaultNames(), ", "))
+	}
+	if !hasValue {
+		return f, nil
+	}
+	var err error
+	switch f.Kind {
+	case DripVersion, DripOutput, EOFBeforeStatus:
+		f.Interval, err = time.ParseDuration(value)
+		if err == nil && f.Interval <= 0 {
+			err = fmt.Errorf("the time must be more than zero")
+		}
+	case CutAfter:
+		var n uint64
+		n, err = strconv.ParseUint(value, 10, 31)
+		f.Bytes = int(n)
+	case RefuseOpen:
+		var n uint64
+		n, err = strconv.ParseUint(value, 10, 32)
+		f.Reason = ssh.RejectionReason(n)
+	default:
+		err = fmt.Errorf("%q takes no value", name)
+	}
+	if err != nil {
+		return Fault{}, fmt.Errorf("fault %q: %w", text, err)
+	}
+	return f, nil
+}
+
+// String is the name of the fault and its value, if it has one. [ParseFault] reads it.
+func (f Fault) String() string {
+	switch {
+	case f.Kind == CutAfter && f.Bytes != 0:
+		return fmt.Sprintf("%s=%d", f.Kind, f.Bytes)
+	case f.Kind == RefuseOpen && f.Reason != 0:
+		return fmt.Sprintf("%s=%d", f.Kind, uint32(f.Reason))
+	case f.Interval != 0 && (f.Kind == DripVersion || f.Kind == DripOutput || f.Kind == EOFBeforeStatus):
+		return fmt.Sprintf("%s=%s", f.Kind, f.Interval)
+	}
+	return string(f.Kind)
+}
+
+func (f Fault) interval() time.Duration {
+	if f.Interval == 0 {
+		return 10 * time.Millisecond
+	}
+	return f.Interval
+}
+
+func (f Fault) reason() ssh.RejectionReason {
+	if f.Reason == 0 {
+		return ssh.Prohibited
+	}
+	return f.Reason
+}

@@ -1,0 +1,262 @@
+package simfleet
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// Shell runs the command line, or the lines of an interactive shell, in a small simulated POSIX shell. It executes
+// nothing and reads no file of the real machine. Besides the usual small commands it knows:
+//
+//	bytes N          N bytes of output, in lines of 64
+//	lines N [TEXT]   N numbered lines
+//	stderr TEXT      the text, on stderr
+//	sudo …           asks as sudo does, see [Host.SudoPassword]
+//	trap '' SIGNAL…  ignores signals from now on
+//	kill PID         reaches every session of the host, by the number that it knows as $$
+func Shell(s *Session) Status {
+	sh := newShell(s)
+	if s.Interactive {
+		return sh.interact()
+	}
+	return sh.run(s.Line)
+}
+
+// shell is a running shell. Shells inside it have the same process number, as if each had been started by exec.
+type shell struct {
+	session *Session
+	parent  *shell
+	user    string
+	vars    map[string]string
+	streams streams
+	last    int     // $?
+	ended   *Status // not nil: the shell ends with it
+}
+
+type streams struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// process is one command of a shell.
+type process struct {
+	shell *shell
+	args  []string // with the name
+	streams
+}
+
+func newShell(s *Session) *shell {
+	sh := &shell{session: s, streams: streams{s.Stdin, s.Stdout, s.Stderr}}
+	local, remote := s.Conn.LocalAddr().(*net.TCPAddr), s.Conn.RemoteAddr().(*net.TCPAddr)
+	sh.vars = map[string]string{
+		"SHELL":          "/bin/sh",
+		"HOSTNAME":       s.Server.Name(),
+		"PATH":           "/usr/local/bin:/usr/bin:/bin",
+		"TERM":           "dumb",
+		"SSH_CONNECTION": fmt.Sprintf("%s %d %s %d", remote.IP, remote.Port, local.IP, local.Port),
+	}
+	if s.PTY != nil {
+		sh.vars["TERM"] = s.PTY.Term
+		sh.vars["SSH_TTY"] = "/dev/pts/0"
+	}
+	for _, variable := range s.Env {
+		name, value, _ := strings.Cut(variable, "=")
+		sh.vars[name] = value
+	}
+	sh.become(s.User)
+	sh.vars["PWD"] = sh.vars["HOME"]
+	return sh
+}
+
+// become makes user the one who runs the shell.
+func (sh *shell) become(user string) {
+	sh.user = user
+	sh.vars["USER"], sh.vars["LOGNAME"], sh.vars["HOME"] = user, user, "/home/"+user
+	if user == "root" {
+		sh.vars["HOME"] = "/root"
+	}
+}
+
+// child is a shell for a command inside a command, with its own variables.
+func (p *process) child() *shell {
+	sh := *p.shell
+	sh.parent, sh.vars, sh.streams = p.shell, maps.Clone(sh.vars), p.streams
+	return &sh
+}
+
+// interact runs lines until the end of the input.
+func (sh *shell) interact() Status {
+	for sh.ended == nil {
+		if sh.session.PTY != nil {
+			io.WriteString(sh.streams.stdout, sh.session.Server.Name()+"$ ")
+		}
+		line, err := readLine(sh.streams.stdin)
+		if line != "" {
+			sh.run(line)
+		}
+		if err != nil {
+			break
+		}
+	}
+	if sh.ended != nil {
+		return *sh.ended
+	}
+	return Status{Code: sh.last}
+}
+
+// readLine reads to the next newline and not a byte more, since the rest belongs to the next reader.
+func readLine(r io.Reader) (string, error) {
+	const limit = 64 << 10
+	var line []byte
+	var b [1]byte
+	for len(line) < limit {
+		if _, err := io.ReadFull(r, b[:]); err != nil {
+			return string(line), err
+		}
+		if b[0] == '\n' {
+			break
+		}
+		line = append(line, b[0])
+	}
+	return string(line), nil
+}
+
+// run runs a line and returns how the last command of it ended.
+func (sh *shell) run(line string) Status {
+	commands, err := parseLine(line)
+	if err != nil {
+		fmt.Fprintf(sh.streams.stderr, "sh: 1: %s\n", err)
+		sh.last = 2
+		return Status{Code: 2}
+	}
+	for _, command := range commands {
+		if command.after == "&&" && sh.last != 0 || command.after == "||" && sh.last == 0 {
+			continue
+		}
+		sh.last = sh.command(command).Code
+		if sh.ended != nil {
+			return *sh.ended
+		}
+		if sh.session.context.Err() != nil {
+			return Status{Signal: "HUP"}
+		}
+	}
+	return Status{Code: sh.last}
+}
+
+// end ends the shell and those it runs in.
+func (sh *shell) end(status Status) {
+	for ; sh != nil; sh = sh.parent {
+		sh.ended = &status
+	}
+}
+
+// command expands one command and runs it.
+func (sh *shell) command(c simple) Status {
+	words := c.words
+	assigned := make(map[string]string)
+	for len(words) > 0 {
+		name, value, ok := words[0].assignment()
+		if !ok {
+			break
+		}
+		assigned[name] = sh.expand(value)
+		words = words[1:]
+	}
+	var args []string
+	for _, w := range words {
+		if text := sh.expand(w); text != "" || w.quoted {
+			args = append(args, text)
+		}
+	}
+	p := &process{shell: sh, args: args, streams: sh.streams}
+	for _, r := range c.redirects {
+		if err := p.redirect(r, sh.expand(r.target)); err != nil {
+			fmt.Fprintf(sh.streams.stderr, "sh: 1: %s\n", err)
+			return Status{Code: 2}
+		}
+	}
+	if len(args) == 0 {
+		maps.Copy(sh.vars, assigned)
+		return Status{}
+	}
+	saved := sh.vars
+	if len(assigned) > 0 {
+		sh.vars = maps.Clone(sh.vars)
+		maps.Copy(sh.vars, assigned)
+		defer func() { sh.vars = saved }()
+	}
+	return p.run()
+}
+
+func (sh *shell) expand(w word) string {
+	var text strings.Builder
+	for _, p := range w.parts {
+		switch {
+		case !p.variable:
+			text.WriteString(p.text)
+		case p.text == "?":
+			text.WriteString(strconv.Itoa(sh.last))
+		case p.text == "$":
+			text.WriteString(strconv.Itoa(sh.session.PID))
+		default:
+			text.WriteString(sh.vars[p.text])
+		}
+	}
+	return text.String()
+}
+
+// redirect changes one stream. The only file is /dev/null.
+func (p *process) redirect(r redirect, target string) error {
+	out := map[int]*io.Writer{1: &p.stdout, 2: &p.stderr}
+	switch {
+	case r.operator == "<" && target == "/dev/null" && r.fd == 0:
+		p.stdin = bytes.NewReader(nil)
+	case r.operator == "<":
+		return fmt.Errorf("cannot open %s: No such file", target)
+	case out[r.fd] == nil:
+		return fmt.Errorf("%d: Bad file descriptor", r.fd)
+	case r.operator == ">&":
+		number, err := strconv.Atoi(target)
+		if err != nil || out[number] == nil {
+			return fmt.Errorf("%s: Bad file descriptor", target)
+		}
+		*out[r.fd] = *out[number]
+	case target == "/dev/null":
+		*out[r.fd] = io.Discard
+	default:
+		return fmt.Errorf("cannot create %s: Permission denied", target)
+	}
+	return nil
+}
+
+// run runs the command that the arguments name.
+func (p *process) run() Status {
+	name := p.args[0]
+	if dir := path.Dir(name); dir == "/bin" || dir == "/usr/bin" || dir == "/usr/sbin" {
+		name = path.Base(name)
+	}
+	builtin := lookup(name)
+	if builtin == nil {
+		fmt.Fprintf(p.stderr, "sh: 1: %s: not found\n", p.args[0])
+		return Status{Code: 127}
+	}
+	return builtin(p)
+}
+
+// with is the process with other arguments, as when one command runs another.
+func (p *process) with(args []string) *process {
+	return &process{shell: p.shell, args: args, streams: p.streams}
+}
+
+// fail writes a message of the command to stderr.
+func (p *process) fail(code int, format string, args ...any) Status {
+	fmt.Fprintf(p.stderr, p.args[0]+": "+format+"\n", args...)
+	return Status{Code: code}
+}

@@ -1,0 +1,113 @@
+package simfleet
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// sudoRun is one simulated sudo. What it says and where was measured with sudo 1.9.13.
+type sudoRun struct {
+	*process
+	prompt         string
+	user           string
+	fromStdin      bool // -S
+	nonInteractive bool // -n
+}
+
+// sudo is sudo [-S] [-n] [-p PROMPT] [-u USER] [--] [NAME=value…] COMMAND…
+func sudo(p *process) Status {
+	r := &sudoRun{process: p, user: "root", prompt: "[sudo] password for " + p.shell.user + ": "}
+	command, ok := r.options(p.args[1:])
+	if !ok || len(command) == 0 {
+		return p.usage()
+	}
+	if status := r.ask(); status.Code != 0 {
+		return status
+	}
+	if p.shell.session.Server.host.RefuseSudo {
+		fmt.Fprintf(p.stderr, "%s is not in the sudoers file.\n", p.shell.user)
+		return Status{Code: 1}
+	}
+	sh := p.child()
+	sh.vars["SUDO_USER"] = sh.user
+	sh.become(r.user)
+	return (&process{shell: sh, args: append([]string{"env"}, command...), streams: p.streams}).run()
+}
+
+func (p *process) usage() Status {
+	fmt.Fprintln(p.stderr, "usage: sudo [-Sn] [-p prompt] [-u user] [VAR=value] command [arg ...]")
+	return Status{Code: 1}
+}
+
+// options reads the options and returns what follows them.
+func (r *sudoRun) options(args []string) (command []string, ok bool) {
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		option := args[0]
+		args = args[1:]
+		if option == "--" {
+			break
+		}
+		for i := 1; i < len(option); i++ {
+			switch option[i] {
+			case 'S':
+				r.fromStdin = true
+			case 'n':
+				r.nonInteractive = true
+			case 'E', 'H', 'k':
+			case 'p', 'u':
+				value := option[i+1:]
+				if value == "" {
+					if len(args) == 0 {
+						return nil, false
+					}
+					value, args = args[0], args[1:]
+				}
+				if option[i] == 'p' {
+					r.prompt = value
+				} else {
+					r.user = value
+				}
+				i = len(option)
+			default:
+				return nil, false
+			}
+		}
+	}
+	return args, true
+}
+
+// ask asks for the password, up to three times. Code 0 means that the user may go on.
+func (r *sudoRun) ask() Status {
+	session := r.shell.session
+	password := session.Server.host.SudoPassword
+	if password == "" || r.shell.user == "root" {
+		return Status{}
+	}
+	if r.nonInteractive {
+		return r.fail(1, "a password is required")
+	}
+	if !r.fromStdin && session.PTY == nil {
+		r.fail(1, "a terminal is required to read the password; either use the -S option to read from standard input or configure an askpass helper")
+		return r.fail(1, "a password is required")
+	}
+	for try := 1; ; try++ {
+		io.WriteString(r.stderr, r.prompt)
+		line, err := readLine(r.stdin)
+		if session.PTY != nil {
+			io.WriteString(r.stderr, "\n")
+		}
+		switch {
+		case line == password:
+			return Status{}
+		case err != nil && line == "" && try == 1:
+			r.fail(1, "no password was provided")
+			return r.fail(1, "a password is required")
+		case err != nil && line == "":
+			return r.fail(1, "%d incorrect password attempt%s", try-1, strings.Repeat("s", min(try-2, 1)))
+		case try == 3:
+			return r.fail(1, "3 incorrect password attempts")
+		}
+		fmt.Fprintln(r.stderr, "Sorry, try again.")
+	}
+}

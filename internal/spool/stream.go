@@ -1,0 +1,337 @@
+package spool
+
+import (
+	"context"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// Stream is a queue of bytes with one writer and one reader, which may work at
+// the same time.
+type Stream struct {
+	budget *Budget
+
+	mu        sync.Mutex // protects what follows
+	queue     []segment  // unread data, oldest first
+	next      int        // queue[:next] has been read
+	left      int64      // what may still be written; negative: no limit
+	truncated bool       // left was too little, or the data could not be kept
+	err       error      // why nothing more comes; io.EOF at the regular end
+	waiting   bool       // the reader waits for ready
+	ready     chan struct{}
+
+	small [512]byte // where ReadFrom waits for data
+}
+
+// segment is a piece of the stream: in memory, or in one block of the file.
+type segment struct {
+	data  []byte // in memory: unread bytes; cap(full) of them are paid for
+	full  []byte // the whole chunk that data lies in
+	block uint32 // in the file, if full is nil
+	size  int    // bytes in the block
+}
+
+// chunks recycles memory of the largest size.
+var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
+
+// NewStream returns an empty stream. It takes limit bytes and drops the rest;
+// zero means no limit.
+func NewStream(budget *Budget, limit int64) *Stream {
+	if limit == 0 {
+		limit = -1
+	}
+	return &Stream{budget: budget, left: limit, ready: make(chan struct{}, 1)}
+}
+
+// Write keeps a copy of p. It never blocks for the reader. After CloseWrite the
+// data is dropped.
+func (s *Stream) Write(p []byte) (int, error) {
+	n := len(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p = s.admit(p); len(p) > 0; {
+		k, err := s.append(p)
+		if err != nil {
+			s.fail(err)
+			break
+		}
+		p = p[k:]
+	}
+	s.wake()
+	return n, nil
+}
+
+// ReadFrom writes everything that r gives. It holds no more than a few hundred
+// bytes of memory while it waits, and reads in whole chunks while data keeps
+// coming. The error is nil at the end of r.
+func (s *Stream) ReadFrom(r io.Reader) (int64, error) {
+	var total int64
+	for {
+		n, err := r.Read(s.small[:])
+		s.Write(s.small[:n])
+		total += int64(n)
+		if n == len(s.small) && err == nil {
+			n, err = s.readChunk(r)
+			total += int64(n)
+		}
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// readChunk reads once from r into memory that becomes part of the stream.
+func (s *Stream) readChunk(r io.Reader) (int, error) {
+	chunk := chunks.Get().(*[chunkSize]byte)
+	n, err := r.Read(chunk[:])
+	s.mu.Lock()
+	keep := len(s.admit(chunk[:n]))
+	if keep > chunkSize/2 && s.budget.take(chunkSize) {
+		s.queue = append(s.queue, segment{data: chunk[:keep], full: chunk[:]})
+		s.wake()
+		s.mu.Unlock()
+		return n, err
+	}
+	for p := chunk[:keep]; len(p) > 0; {
+		k, appendErr := s.append(p)
+		if appendErr != nil {
+			s.fail(appendErr)
+			break
+		}
+		p = p[k:]
+	}
+	s.wake()
+	s.mu.Unlock()
+	chunks.Put(chunk)
+	return n, err
+}
+
+// CloseWrite says that nothing more comes: the reader gets err, or io.EOF if it
+// is nil, behind what is there. Only the first call counts.
+func (s *Stream) CloseWrite(err error) {
+	if err == nil {
+		err = io.EOF
+	}
+	s.mu.Lock()
+	if s.err == nil {
+		s.err = err
+	}
+	s.wake()
+	s.mu.Unlock()
+}
+
+// Truncated reports whether data was dropped.
+func (s *Stream) Truncated() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.truncated
+}
+
+// Wait waits until Peek has something to say: data, or the end. It returns the
+// cause if ctx ends first, and os.ErrDeadlineExceeded after timeout, where zero
+// means no limit.
+func (s *Stream) Wait(ctx context.Context, timeout time.Duration) error {
+	var expired <-chan time.Time
+	for {
+		s.mu.Lock()
+		if s.next < len(s.queue) || s.err != nil {
+			s.waiting = false
+			s.mu.Unlock()
+			return nil
+		}
+		s.waiting = true
+		s.mu.Unlock()
+		if timeout > 0 && expired == nil {
+			timer := time.NewTimer(timeout)
+			defer timer.Stop()
+			expired = timer.C
+		}
+		select {
+		case <-s.ready:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-expired:
+			return os.ErrDeadlineExceeded
+		}
+	}
+}
+
+// Peek returns unread bytes without waiting and without taking them: all that
+// lie together. It returns none and a nil error if there are none yet, and none
+// and the error of CloseWrite at the end. The bytes are valid until Discard.
+func (s *Stream) Peek() ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next == len(s.queue) {
+		return nil, s.err
+	}
+	if err := s.load(&s.queue[s.next]); err != nil {
+		return nil, err
+	}
+	return s.queue[s.next].data, nil
+}
+
+// Discard takes n bytes, not more than Peek has returned.
+func (s *Stream) Discard(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next == len(s.queue) {
+		return
+	}
+	seg := &s.queue[s.next]
+	if seg.data = seg.data[n:]; len(seg.data) > 0 {
+		return
+	}
+	s.release(seg)
+	if s.next++; s.next == len(s.queue) {
+		s.queue, s.next = s.queue[:0], 0
+	} else if s.next >= 64 && s.next > len(s.queue)/2 {
+		s.queue = append(s.queue[:0], s.queue[s.next:]...)
+		s.next = 0
+	}
+}
+
+// Drop forgets what is unread and everything that is still to come.
+func (s *Stream) Drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := s.next; i < len(s.queue); i++ {
+		s.release(&s.queue[i])
+	}
+	s.queue, s.next, s.left = nil, 0, 0
+}
+
+// admit cuts p to what the limit leaves.
+func (s *Stream) admit(p []byte) []byte {
+	if s.err != nil {
+		return nil
+	}
+	if s.left >= 0 {
+		if int64(len(p)) > s.left {
+			p = p[:s.left]
+			s.truncated = true
+		}
+		s.left -= int64(len(p))
+	}
+	return p
+}
+
+// append keeps the first bytes of p, in memory if the budget allows, and returns
+// how many.
+func (s *Stream) append(p []byte) (int, error) {
+	if last := len(s.queue) - 1; last >= s.next {
+		seg := &s.queue[last]
+		if seg.full != nil {
+			if room := cap(seg.data) - len(seg.data); room > 0 {
+				n := min(room, len(p))
+				seg.data = append(seg.data, p[:n]...)
+				return n, nil
+			}
+		} else if room := chunkSize - seg.size; room > 0 {
+			n := min(room, len(p))
+			if err := s.budget.writeAt(p[:n], seg.block, seg.size); err != nil {
+				return 0, err
+			}
+			seg.size += n
+			return n, nil
+		}
+	}
+	if size := s.chunkFor(len(p)); s.budget.take(size) {
+		var full []byte
+		if size == chunkSize {
+			full = chunks.Get().(*[chunkSize]byte)[:]
+		} else {
+			full = make([]byte, size)
+		}
+		n := copy(full, p)
+		s.queue = append(s.queue, segment{data: full[:n], full: full})
+		return n, nil
+	}
+	block, err := s.budget.block()
+	if err != nil {
+		return 0, err
+	}
+	n := min(len(p), chunkSize)
+	if err := s.budget.writeAt(p[:n], block, 0); err != nil {
+		s.budget.freeBlock(block)
+		return 0, err
+	}
+	s.queue = append(s.queue, segment{block: block, size: n})
+	return n, nil
+}
+
+// chunkFor returns how much memory to take for n bytes: small for a stream that
+// has little, more the more it has.
+func (s *Stream) chunkFor(n int) int {
+	size := 64
+	if unread := len(s.queue) - s.next; unread > 0 {
+		size = 512 << min(unread, 6)
+	}
+	for size < n {
+		size *= 2
+	}
+	return min(size, chunkSize)
+}
+
+// load brings a segment from the file into memory.
+func (s *Stream) load(seg *segment) error {
+	if seg.full != nil {
+		return nil
+	}
+	chunk := chunks.Get().(*[chunkSize]byte)
+	if err := s.budget.readAt(chunk[:seg.size], seg.block); err != nil {
+		chunks.Put(chunk)
+		return err
+	}
+	s.budget.freeBlock(seg.block)
+	s.budget.force(chunkSize)
+	seg.full, seg.data = chunk[:], chunk[:seg.size]
+	return nil
+}
+
+// release gives back what a segment takes.
+func (s *Stream) release(seg *segment) {
+	if seg.full == nil {
+		s.budget.freeBlock(seg.block)
+	} else {
+		s.budget.give(len(seg.full))
+		if len(seg.full) == chunkSize {
+			chunks.Put((*[chunkSize]byte)(seg.full))
+		}
+	}
+	*seg = segment{}
+}
+
+// fail ends the stream because its data cannot be kept: the disk is full. What
+// is there stays readable; the command on the host is not held up.
+func (s *Stream) fail(err error) {
+	s.truncated = true
+	if s.err == nil {
+		s.err = &KeepError{err}
+	}
+}
+
+// wake tells a waiting reader to look again. s.mu is held.
+func (s *Stream) wake() {
+	if s.waiting {
+		s.waiting = false
+		select {
+		case s.ready <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// KeepError means that unread data did not fit in memory and could not be written
+// to the temporary file.
+type KeepError struct{ Err error }
+
+func (e *KeepError) Error() string { return "unread output could not be kept: " + e.Err.Error() }
+
+// Unwrap returns the error of the file.
+func (e *KeepError) Unwrap() error { return e.Err }

@@ -1,0 +1,288 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+const (
+	// maxAuthTries is how many keys and passwords are offered on one connection:
+	// the default of MaxAuthTries in sshd, which hangs up after so many.
+	maxAuthTries = 6
+	// maxLogins is how many connections an attempt makes to offer all it has.
+	maxLogins = 4
+	// maxRounds bounds the questions of a keyboard-interactive login.
+	maxRounds, maxPrompts = 16, 16
+)
+
+// login offers credentials to one host, over as many connections as it takes. It
+// is the callback of the SSH library for what to try next.
+type login struct {
+	host *HostConfig
+	user string
+	wire *wire
+	ctx  context.Context // of the attempt under way
+
+	creds     *credentials
+	keys      []offer // nil before the host has said that it takes keys
+	password  offerState
+	questions offerState // keyboard-interactive
+	sent      bool       // the password has gone out, by whichever method
+
+	last    *offerState // what was offered last, still without a verdict
+	partial int         // how many methods have been accepted on this connection
+	tries   int         // on this connection
+	tried   []string    // on all
+	notes   []error
+}
+
+type offer struct {
+	signer ssh.Signer
+	state  offerState
+}
+
+type offerState int
+
+const (
+	untried offerState = iota
+	offered
+	accepted // as one of several that the host wants
+	refused
+)
+
+var (
+	// errRefused ends a login: nothing is left to offer.
+	errRefused = errors.New("login refused")
+	// errNextConnection ends a connection on which no more may be offered.
+	errNextConnection = errors.New("more to offer than the host allows on one connection")
+	errBroken         = errors.New("connection broken")
+)
+
+// begin prepares for a new connection: what has been accepted is needed again,
+// and what got no answer is still to be tried.
+func (l *login) begin(ctx context.Context, w *wire) {
+	l.ctx, l.wire, l.last, l.partial, l.tries = ctx, w, nil, 0, 0
+	again := func(s *offerState) {
+		if *s != refused {
+			*s = untried
+		}
+	}
+	for i := range l.keys {
+		again(&l.keys[i].state)
+	}
+	again(&l.password)
+	again(&l.questions)
+	l.sent = l.password == refused || l.questions == refused
+}
+
+// next returns what to offer next. It implements [ssh.ClientAuthCallback].
+func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
+	if err := l.ctx.Err(); err != nil {
+		return nil, err
+	}
+	if l.wire.broken.Load() {
+		return nil, errBroken
+	}
+	l.verdict(len(c.PartialSuccessMethods))
+	method, name := l.choose(c.AllowedMethods)
+	if method == nil {
+		l.explain(c.AllowedMethods)
+		return nil, errRefused
+	}
+	if l.tries == maxAuthTries {
+		*l.last = untried
+		return nil, errNextConnection
+	}
+	l.tries++
+	l.tried = append(l.tried, name)
+	return method, nil
+}
+
+// verdict notes what has become of the last offer.
+func (l *login) verdict(partial int) {
+	if l.last == nil {
+		return
+	}
+	if partial > l.partial {
+		l.partial = partial
+		*l.last = accepted
+		l.sent = false // what comes now is a second factor
+	} else {
+		*l.last = refused
+	}
+	l.last = nil
+}
+
+// hungUp notes that the host has ended the connection after refusing what was
+// offered. It reports whether there is more to offer on another.
+func (l *login) hungUp() bool {
+	if l.last != nil {
+		*l.last = refused
+		l.last = nil
+	}
+	left := func(s offerState) bool { return s == untried }
+	if slices.ContainsFunc(l.keys, func(o offer) bool { return left(o.state) }) {
+		return true
+	}
+	return l.host.Auth.Password != "" && !l.sent
+}
+
+// choose returns the first method that is left and that the host allows.
+func (l *login) choose(allowed []string) (ssh.AuthMethod, string) {
+	a := &l.host.Auth
+	if slices.Contains(allowed, "publickey") {
+		if o := l.nextKey(); o != nil {
+			l.offer(&o.state)
+			return ssh.PublicKeys(o.signer), "publickey"
+		}
+	}
+	hasPassword := a.Password != "" && !l.sent
+	// With somebody to ask, the host may put its own questions; a bare password
+	// goes the direct way, and the same one is not sent twice.
+	interactive := l.questions == untried && slices.Contains(allowed, "keyboard-interactive")
+	if interactive && a.Ask != nil {
+		l.offer(&l.questions)
+		return ssh.KeyboardInteractive(l.answerer()), "keyboard-interactive"
+	}
+	if l.password == untried && slices.Contains(allowed, "password") && (hasPassword || a.Ask != nil) {
+		l.offer(&l.password)
+		return ssh.PasswordCallback(l.secret), "password"
+	}
+	if interactive && hasPassword {
+		l.offer(&l.questions)
+		return ssh.KeyboardInteractive(l.answerer()), "keyboard-interactive"
+	}
+	return nil, ""
+}
+
+func (l *login) offer(s *offerState) {
+	*s = offered
+	l.last = s
+}
+
+func (l *login) nextKey() *offer {
+	if l.keys == nil {
+		l.keys = []offer{}
+		for _, signer := range l.creds.all(func() context.Context { return l.ctx }) {
+			l.keys = append(l.keys, offer{signer: signer})
+		}
+	}
+	for i := range l.keys {
+		if l.keys[i].state == untried {
+			return &l.keys[i]
+		}
+	}
+	return nil
+}
+
+// secret returns the password: the one given, unless it has been refused, or the
+// answer of the user.
+func (l *login) secret() (string, error) {
+	a := &l.host.Auth
+	if a.Password != "" && !l.sent {
+		l.sent = true
+		return a.Password, nil
+	}
+	if a.Ask == nil {
+		return "", errRefused
+	}
+	prompt := fmt.Sprintf("%s@%s's password: ", l.user, l.host.name())
+	return a.ask(l.ctx, Question{Host: l.host.name(), Prompt: prompt})
+}
+
+// answerer returns a function that answers the questions of one
+// keyboard-interactive login, in any number of rounds.
+func (l *login) answerer() ssh.KeyboardInteractiveChallenge {
+	rounds := 0
+	return func(name, instruction string, prompts []string, echos []bool) ([]string, error) {
+		if rounds++; rounds > maxRounds || len(prompts) > maxPrompts {
+			return nil, l.note("the host asks too much (round %d, %d questions)", rounds, len(prompts))
+		}
+		answers := make([]string, len(prompts))
+		for i, prompt := range prompts {
+			answer, err := l.answer(instruction, prompt, echos[i])
+			if err != nil {
+				return nil, err
+			}
+			answers[i] = answer
+		}
+		return answers, nil
+	}
+}
+
+// answer answers one question: the password goes to the first that must not be
+// shown and asks for one; without anybody to ask, to the first that must not be
+// shown.
+func (l *login) answer(instruction, prompt string, echo bool) (string, error) {
+	a := &l.host.Auth
+	asksForIt := a.Ask == nil || strings.Contains(strings.ToLower(prompt), "password")
+	if a.Password != "" && !l.sent && !echo && asksForIt {
+		l.sent = true
+		return a.Password, nil
+	}
+	if a.Ask == nil {
+		return "", l.note("no answer to the question %q", clip(prompt))
+	}
+	if instruction != "" {
+		prompt = instruction + "\n" + prompt
+	}
+	return a.ask(l.ctx, Question{Host: l.host.name(), Prompt: prompt, Echo: echo})
+}
+
+// explain notes what may help to understand a refusal.
+func (l *login) explain(allowed []string) {
+	if len(l.tried) == 0 {
+		l.note("nothing to offer of what the host takes: %s", strings.Join(allowed, ", "))
+	}
+}
+
+// note remembers why a login goes wrong and returns it.
+func (l *login) note(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	l.notes = append(l.notes, err)
+	return err
+}
+
+// refusal returns the error for a refused login.
+func (l *login) refusal(cause error) error {
+	notes := slices.Concat(l.creds.notes, l.notes)
+	if cause != nil {
+		notes = append(notes, cause)
+	}
+	return &AuthenticationError{
+		Host: l.host.name(), Port: l.host.port(), User: l.user,
+		Tried: compress(l.tried), Err: errors.Join(notes...),
+	}
+}
+
+// compress writes runs of one method as one: "publickey x4".
+func compress(methods []string) []string {
+	var out []string
+	for i := 0; i < len(methods); {
+		k := i
+		for k < len(methods) && methods[k] == methods[i] {
+			k++
+		}
+		name := methods[i]
+		if k-i > 1 {
+			name = fmt.Sprintf("%s x%d", name, k-i)
+		}
+		out = append(out, name)
+		i = k
+	}
+	return out
+}
+
+// clip keeps a text from a host short enough for an error.
+func clip(s string) string {
+	const most = 80
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}

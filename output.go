@@ -1,0 +1,219 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"fleetssh/internal/spool"
+)
+
+// lineLimit is the longest line that is yielded in one piece.
+const lineLimit = 1 << 20
+
+// Output is one output stream of a command. What the command writes is kept
+// until it is read: in memory, and beyond [ParallelClient.OutputMemory] on disk.
+// One goroutine at a time may read it. It stays readable after the connection is
+// closed.
+type Output struct {
+	stream *spool.Stream
+	ch     *Channel
+	text   *charset
+	wait   time.Duration // Command.ReadTimeout
+
+	lines   string // whole lines that have been taken from stream, not yet from here
+	whole   bool   // lines is to be yielded as it is: one line without an end
+	cut     bool   // and the line goes on, because it is longer than lineLimit
+	partial []byte // the line that has begun behind them
+}
+
+// Read implements [io.Reader]. It waits until there is something to read, and
+// returns the bytes as the host sent them. If nothing comes within
+// [Command.ReadTimeout] the error is a [*TimeoutError]; reading may go on.
+func (o *Output) Read(p []byte) (n int, err error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if o.lines != "" {
+		n = copy(p, o.lines)
+		o.lines = o.lines[n:]
+		return n, nil
+	}
+	if len(o.partial) > 0 {
+		n = copy(p, o.partial)
+		o.partial = o.partial[n:]
+		return n, nil
+	}
+	data, err := o.peek(context.Background())
+	if err != nil {
+		return 0, err
+	}
+	n = copy(p, data)
+	o.stream.Discard(n)
+	return n, nil
+}
+
+// WriteTo implements [io.WriterTo]; [io.Copy] uses it. It saves a copy of the data.
+func (o *Output) WriteTo(w io.Writer) (total int64, err error) {
+	var buf [512]byte
+	for o.lines != "" || len(o.partial) > 0 {
+		n, _ := o.Read(buf[:])
+		k, err := w.Write(buf[:n])
+		total += int64(k)
+		if err != nil {
+			return total, err
+		}
+	}
+	for {
+		data, err := o.peek(context.Background())
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+		n, err := w.Write(data)
+		o.stream.Discard(n)
+		total += int64(n)
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// Lines yields the lines of the stream, decoded and without their ends, as they
+// come. A line ends at "\n"; one "\r" directly before it belongs to the end. The
+// last line need not have an end. A line longer than 1 MiB comes in several
+// pieces.
+//
+// A line that does not decode comes as its raw bytes with an error that is a
+// [*DecodeError], and the range goes on; any other error ends it. After a
+// [*TimeoutError], or when the loop is left early, nothing is lost: range over
+// Lines again to go on.
+func (o *Output) Lines(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for {
+			for o.lines != "" {
+				line := o.nextLine()
+				text, err := o.text.decode(line)
+				if !yield(text, err) {
+					return
+				}
+			}
+			if err := o.fill(ctx); err == io.EOF {
+				return
+			} else if err != nil {
+				yield("", err)
+				return
+			}
+		}
+	}
+}
+
+// Truncated reports whether [Command.MaxOutput] has cut the stream, or a full
+// disk has.
+func (o *Output) Truncated() bool { return o.stream.Truncated() }
+
+// DecodeError means that a line is not valid in the character set of the
+// command. The line comes with it, as raw bytes.
+type DecodeError struct{ Encoding string }
+
+func (e *DecodeError) Error() string { return "line is not valid " + e.Encoding }
+
+// nextLine takes a line, without its end, from o.lines.
+func (o *Output) nextLine() string {
+	if o.whole {
+		line := o.lines
+		o.lines = ""
+		return line
+	}
+	line, rest, _ := o.text.cutLine(o.lines)
+	o.lines = rest
+	return line
+}
+
+// fill waits until o.lines holds something. Cost is linear in what arrives: a
+// line that has begun is searched for its end only in what is new.
+func (o *Output) fill(ctx context.Context) error {
+	for {
+		data, err := o.peek(ctx)
+		if err == io.EOF && len(o.partial) > 0 {
+			o.takeRest()
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if end := o.text.lastLineEnd(o.partial, data); end > 0 {
+			o.takeLines(data, end)
+			return nil
+		}
+		o.partial = append(o.partial, data...)
+		o.stream.Discard(len(data))
+		// Two bytes more than the limit, so that "\r\n" behind a line of just
+		// that length is still seen as its end.
+		if len(o.partial) >= lineLimit+2 {
+			cut := o.text.pieceEnd(o.partial)
+			o.lines, o.whole, o.cut = string(o.partial[:cut]), true, true
+			o.partial = append(o.partial[:0], o.partial[cut:]...)
+			return nil
+		}
+	}
+}
+
+// takeLines moves data[:end], which ends a line, to o.lines, and begins the next
+// line with the rest.
+func (o *Output) takeLines(data []byte, end int) {
+	o.whole, o.cut = false, false
+	if len(o.partial) == 0 {
+		o.lines = string(data[:end])
+	} else {
+		var b strings.Builder
+		b.Grow(len(o.partial) + end)
+		b.Write(o.partial)
+		b.Write(data[:end])
+		o.lines = b.String()
+	}
+	o.partial = append(o.partial[:0], data[end:]...)
+	if cap(o.partial) > 2*chunkHint && len(o.partial) < chunkHint {
+		o.partial = append([]byte(nil), o.partial...) // let go of a long line's memory
+	}
+	o.stream.Discard(len(data))
+}
+
+// takeRest yields the last line, which has no end.
+func (o *Output) takeRest() {
+	o.lines, o.whole, o.cut = string(o.partial), true, false
+	o.partial = nil
+}
+
+const chunkHint = 32 << 10
+
+// peek waits for data. The error is io.EOF at the end.
+func (o *Output) peek(ctx context.Context) ([]byte, error) {
+	data, err := o.stream.Peek()
+	if len(data) == 0 && err == nil {
+		if err = o.stream.Wait(ctx, o.wait); err == nil {
+			data, err = o.stream.Peek()
+		}
+	}
+	if err == nil || err == io.EOF {
+		return data, err
+	}
+	host, port := o.ch.address()
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		return nil, &TimeoutError{Host: host, Port: port, Op: "read", After: o.wait}
+	}
+	if keep, ok := errors.AsType[*spool.KeepError](err); ok {
+		return nil, &SessionError{Host: host, Port: port, Op: "output", Err: keep}
+	}
+	return nil, err
+}
+
+// validUTF8 reports whether s needs no closer look.
+func validUTF8(s string) bool { return utf8.ValidString(s) }

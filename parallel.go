@@ -1,0 +1,417 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	defaultPoolSize     = 100
+	defaultOutputMemory = 16 << 20
+)
+
+// ParallelClient works on many hosts at once. Set the fields, then call the
+// methods, from as many goroutines as you like; the fields must not change after
+// the first call. Connections are made when they are first needed and kept until
+// Close; one that has died is replaced.
+type ParallelClient struct {
+	// Hosts are the hosts to work on. A host may be listed more than once: each
+	// entry has a connection of its own. An empty list is allowed.
+	Hosts []HostConfig
+
+	// PoolSize is how many hosts are worked on at the same time: by RunCommand
+	// until they have accepted the command, by the other methods until they
+	// are done. Zero means 100.
+	PoolSize int
+
+	// StopOnError leaves out the hosts not yet begun once one host has failed.
+	StopOnError bool
+
+	// OneShot closes the connection to a host as soon as its work is done.
+	OneShot bool
+
+	// OutputMemory is how many bytes of unread output all hosts together keep
+	// in memory; more goes to a temporary file. Zero means 16 MiB.
+	OutputMemory int64
+
+	// Logger receives what happens on the connections. If nil, nothing does.
+	Logger *slog.Logger
+
+	once sync.Once
+	d    *dialer
+
+	mu     sync.Mutex // protects what follows
+	slots  []*slot    // one for each of Hosts, in order
+	last   []*HostOutput
+	closed bool
+}
+
+// slot is the place of one host: its connection, once there is one.
+type slot struct {
+	host HostConfig
+
+	dialing chan struct{} // holds a token while the connection is made
+	mu      sync.Mutex    // protects what follows
+	client  *Client
+	closed  bool
+}
+
+// Connect connects to every host and logs in. Calling it is optional. The error is
+// a [*ConfigError], and then no host was contacted, or a [*HostsError].
+func (p *ParallelClient) Connect(ctx context.Context) error {
+	slots, err := p.begin()
+	if err != nil {
+		return err
+	}
+	errs := make([]error, len(slots))
+	p.each(ctx, len(slots), func(i int) error {
+		_, _, errs[i] = slots[i].connect(ctx, p.d)
+		return errs[i]
+	}, func(i int) { errs[i] = skipped(ctx) })
+	return hostsError(len(slots), func(i int) error { return errs[i] })
+}
+
+// RunCommand starts cmd on every host and returns when each host has either
+// accepted it or failed. The commands run on, also when ctx ends after the return:
+// Join waits for them.
+//
+// The slice has one entry for each host, in the order of Hosts. The error is nil if
+// every host started and a [*HostsError] if some did not. If it is a
+// [*HostArgumentError] or a [*ConfigError], the slice is nil and no host was
+// contacted.
+func (p *ParallelClient) RunCommand(ctx context.Context, cmd Command) ([]*HostOutput, error) {
+	slots, err := p.begin()
+	if err != nil {
+		return nil, err
+	}
+	r, err := cmd.prepare(len(slots), p.d)
+	if err != nil {
+		return nil, err
+	}
+	outs := make([]*HostOutput, len(slots))
+	p.each(ctx, len(slots), func(i int) error {
+		outs[i] = p.start(ctx, slots[i], r, i)
+		if p.OneShot {
+			slots[i].closeAfter(outs[i])
+		}
+		return outs[i].Err
+	}, func(i int) { outs[i] = newFailed(slots[i].host, "", skipped(ctx)) })
+	r.feed(outs)
+	p.mu.Lock()
+	p.last = outs
+	p.mu.Unlock()
+	return outs, hostsError(len(outs), func(i int) error { return outs[i].Err })
+}
+
+// Join waits for commands to end; nil means those of the last RunCommand. Standard
+// input left open is closed. Output need not be read. The error is nil if all ended
+// with exit code zero, and a [*HostsError] otherwise. If ctx ends first, the error
+// tells who has not finished, see [HostsError.Unfinished]; the commands run on, and
+// Join may be called again.
+func (p *ParallelClient) Join(ctx context.Context, outs []*HostOutput) error {
+	if outs == nil {
+		outs = p.LastOutput()
+	}
+	for _, out := range outs {
+		if out.input != nil {
+			out.input.finish()
+		}
+	}
+	errs := make([]error, len(outs))
+	for i, out := range outs {
+		errs[i] = out.WaitFinished(ctx)
+	}
+	return hostsError(len(outs), func(i int) error { return errs[i] })
+}
+
+// Finished reports whether all commands have ended, without waiting; nil means
+// those of the last RunCommand.
+func (p *ParallelClient) Finished(outs []*HostOutput) bool {
+	if outs == nil {
+		outs = p.LastOutput()
+	}
+	for _, out := range outs {
+		if !out.Finished() {
+			return false
+		}
+	}
+	return true
+}
+
+// LastOutput returns the outputs of the last RunCommand, nil before the first.
+func (p *ParallelClient) LastOutput() []*HostOutput {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last
+}
+
+// SetHosts replaces Hosts. Entries that have not changed keep their connection;
+// the connections of the others are closed, and what runs over them ends.
+func (p *ParallelClient) SetHosts(hosts []HostConfig) {
+	p.mu.Lock()
+	old := p.slots
+	p.Hosts = hosts
+	if old == nil || p.closed {
+		p.mu.Unlock()
+		return
+	}
+	byName := make(map[string][]*slot)
+	for _, s := range old {
+		byName[s.host.Host] = append(byName[s.host.Host], s)
+	}
+	p.slots = make([]*slot, len(hosts))
+	for i, host := range hosts {
+		same := byName[host.Host]
+		for k, s := range same {
+			if sameHost(&s.host, &host) {
+				p.slots[i] = s
+				byName[host.Host] = append(same[:k:k], same[k+1:]...)
+				break
+			}
+		}
+		if p.slots[i] == nil {
+			p.slots[i] = newSlot(host)
+		}
+	}
+	p.mu.Unlock()
+	for _, unused := range byName {
+		for _, s := range unused {
+			s.close()
+		}
+	}
+}
+
+// Client returns the connection to host number i, connecting if need be.
+// It is closed by p. The error is as for [Dial].
+func (p *ParallelClient) Client(ctx context.Context, i int) (*Client, error) {
+	slots, err := p.begin()
+	if err != nil {
+		return nil, err
+	}
+	if i < 0 || i >= len(slots) {
+		return nil, &ConfigError{Host: i, Field: "ParallelClient.Hosts", Reason: "no such host"}
+	}
+	c, _, err := slots[i].connect(ctx, p.d)
+	return c, err
+}
+
+// Close closes every connection and waits until everything that ran over them has
+// ended here. Output stays readable. It may be called more than once; nothing can
+// be started afterwards.
+func (p *ParallelClient) Close() error {
+	p.mu.Lock()
+	slots := p.slots
+	p.slots = nil
+	again := p.closed
+	p.closed = true
+	p.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, s := range slots {
+		wg.Go(func() { s.close() })
+	}
+	wg.Wait()
+	if p.d == nil || again {
+		return nil
+	}
+	return p.d.close()
+}
+
+// begin makes the client ready at its first use and checks the hosts.
+func (p *ParallelClient) begin() ([]*slot, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, &ConnectionError{Host: "all hosts", Phase: "connect", Err: errClosed}
+	}
+	p.once.Do(func() { p.d = newDialer(p.Logger, p.OutputMemory) })
+	if p.PoolSize < 0 {
+		return nil, &ConfigError{Host: -1, Field: "ParallelClient.PoolSize", Reason: "it is negative"}
+	}
+	if p.slots == nil {
+		slots := make([]*slot, len(p.Hosts))
+		for i := range p.Hosts {
+			slots[i] = newSlot(p.Hosts[i])
+		}
+		p.slots = slots
+	}
+	for i := range p.slots {
+		if err := p.slots[i].host.check(i); err != nil {
+			return nil, err
+		}
+	}
+	return p.slots, nil
+}
+
+// each calls work for every host, PoolSize at a time and in order, until ctx ends
+// or, with StopOnError, a host has failed. It calls skip for the rest, and returns
+// when all calls have.
+func (p *ParallelClient) each(ctx context.Context, n int, work func(i int) error, skip func(i int)) {
+	size := p.PoolSize
+	if size == 0 {
+		size = defaultPoolSize
+	}
+	var next atomic.Int64
+	var failed atomic.Bool
+	var wg sync.WaitGroup
+	for range min(size, n) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				switch {
+				case i >= n:
+					return
+				case ctx.Err() != nil || failed.Load():
+					skip(i)
+				case work(i) != nil && p.StopOnError:
+					failed.Store(true)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// start runs the command on one host. A connection left from before that turns
+// out to be dead is replaced.
+func (p *ParallelClient) start(ctx context.Context, s *slot, r *run, i int) *HostOutput {
+	for {
+		c, reused, err := s.connect(ctx, p.d)
+		if err != nil {
+			line, _ := r.line(i)
+			return newFailed(s.host, line, err)
+		}
+		out := c.start(ctx, r, i)
+		if out.Err == nil {
+			return out
+		}
+		lost, ok := out.Err.(*ConnectionError)
+		again := ok && reused && lost.Phase == "open" && ctx.Err() == nil
+		if c.gone() || c.idle() && timedOut(out.Err) {
+			s.drop(c) // of no use any more
+		}
+		if !again {
+			return out
+		}
+	}
+}
+
+// timedOut reports whether a host has left a request unanswered.
+func timedOut(err error) bool {
+	_, ok := err.(*TimeoutError)
+	return ok
+}
+
+func newSlot(host HostConfig) *slot { return &slot{host: host, dialing: make(chan struct{}, 1)} }
+
+// connect returns the connection of the host. reused says that it was there.
+func (s *slot) connect(ctx context.Context, d *dialer) (c *Client, reused bool, err error) {
+	select {
+	case s.dialing <- struct{}{}:
+		defer func() { <-s.dialing }()
+	case <-ctx.Done():
+		return nil, false, interrupted(ctx, nil, &s.host, "connect", 0, 0)
+	}
+	s.mu.Lock()
+	c = s.client
+	s.mu.Unlock()
+	if c != nil && !c.gone() {
+		return c, true, nil
+	}
+	if c != nil {
+		s.drop(c)
+	}
+	if c, err = d.dial(ctx, s.host); err != nil {
+		return nil, false, err
+	}
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.client = c
+	}
+	s.mu.Unlock()
+	if closed {
+		c.Close()
+		return nil, false, &ConnectionError{Host: s.host.name(), Port: s.host.port(), Phase: "connect", Err: errClosed}
+	}
+	return c, false, nil
+}
+
+// drop closes a connection and forgets it.
+func (s *slot) drop(c *Client) {
+	s.mu.Lock()
+	if s.client == c {
+		s.client = nil
+	}
+	s.mu.Unlock()
+	c.Close()
+}
+
+// closeAfter closes the connection when the command has ended.
+func (s *slot) closeAfter(out *HostOutput) {
+	s.mu.Lock()
+	c := s.client
+	s.mu.Unlock()
+	if c == nil {
+		return
+	}
+	c.spawn(func() {
+		<-out.done
+		c.conn.Close()
+	})
+}
+
+func (s *slot) close() {
+	s.mu.Lock()
+	c := s.client
+	s.client, s.closed = nil, true
+	s.mu.Unlock()
+	if c != nil {
+		c.Close()
+	}
+}
+
+// skipped returns why a host was left out.
+func skipped(ctx context.Context) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return errors.Join(errSkipped, cause)
+	}
+	return errSkipped
+}
+
+// hostsError collects the errors of n hosts. It is nil if there is none.
+func hostsError(n int, of func(i int) error) error {
+	var failed []HostFailure
+	for i := range n {
+		if err := of(i); err != nil {
+			failed = append(failed, HostFailure{Host: i, Err: err})
+		}
+	}
+	if failed == nil {
+		return nil
+	}
+	return &HostsError{Failed: failed, Total: n}
+}
+
+// sameHost reports whether two entries mean the same connection. Functions cannot
+// be compared: two entries are the same only if neither has one.
+func sameHost(a, b *HostConfig) bool {
+	identical := func(x, y any) bool {
+		v := reflect.ValueOf(x)
+		return !v.IsValid() && y == nil || v.IsValid() && v.Comparable() && x == y
+	}
+	if a.Auth.Ask != nil || b.Auth.Ask != nil || !identical(a.HostKeys, b.HostKeys) || len(a.Auth.Signers) != len(b.Auth.Signers) {
+		return false
+	}
+	for i := range a.Auth.Signers {
+		if !identical(a.Auth.Signers[i], b.Auth.Signers[i]) {
+			return false
+		}
+	}
+	x, y := *a, *b
+	x.HostKeys, y.HostKeys, x.Auth.Signers, y.Auth.Signers = nil, nil, nil, nil
+	return reflect.DeepEqual(x, y)
+}

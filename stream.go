@@ -1,0 +1,215 @@
+package fleetssh
+
+import (
+	"context"
+	"io"
+	"iter"
+	"sync"
+	"time"
+)
+
+// eventQueue is how many blocks of lines may wait for the loop. What is beyond
+// waits in the outputs of the hosts, which are bounded by their budget.
+const eventQueue = 64
+
+// Stream runs cmd on every host, to the end, and yields what happens as it
+// happens; PoolSize hosts are at work at a time. Leaving the loop early, or
+// cancelling ctx, stops the commands as by [Channel.Stop]. When the loop has
+// ended, so has every goroutine behind it. The sequence can be used once.
+//
+// When ctx ends, the loop goes on until every host has had its Finished event:
+// cancelled if it was at work, skipped if it had not begun.
+//
+// The error is a [*HostArgumentError] or a [*ConfigError], and then no host was
+// contacted. What goes wrong on a host is in its Finished event.
+func (p *ParallelClient) Stream(ctx context.Context, cmd Command) (iter.Seq[Event], error) {
+	slots, err := p.begin()
+	if err != nil {
+		return nil, err
+	}
+	r, err := cmd.prepare(len(slots), p.d)
+	if err != nil {
+		return nil, err
+	}
+	return func(yield func(Event) bool) {
+		s := &eventStream{p: p, slots: slots, run: r, events: make(chan eventBlock, eventQueue), left: make(chan struct{})}
+		s.loop(ctx, yield)
+	}, nil
+}
+
+// An Event is something that happened on one host during Stream.
+type Event struct {
+	Kind    EventKind
+	Host    int         // index into ParallelClient.Hosts
+	Output  *HostOutput // the command on that host
+	Text    string      // the line without its end, for StdoutLine and StderrLine
+	Partial bool        // the line is longer than 1 MiB and goes on in the next event of its kind
+	Err     error       // a [*DecodeError] if Text is raw bytes; another if the output could not be kept
+	Time    time.Time
+}
+
+// EventKind tells the kinds of [Event] apart.
+type EventKind int
+
+// A host yields Started, its lines, and Finished; or, if the command could not be
+// started, only Finished, with Output.Err set.
+const (
+	Started EventKind = iota + 1
+	StdoutLine
+	StderrLine
+	Finished
+)
+
+// String returns the name used in JSON output, such as "stdout".
+func (k EventKind) String() string {
+	switch k {
+	case Started:
+		return "start"
+	case StdoutLine:
+		return "stdout"
+	case StderrLine:
+		return "stderr"
+	case Finished:
+		return "result"
+	}
+	return "unknown"
+}
+
+// eventStream is one run of Stream.
+type eventStream struct {
+	p      *ParallelClient
+	slots  []*slot
+	run    *run
+	events chan eventBlock
+	left   chan struct{} // closed when nobody takes events any more
+}
+
+// eventBlock is an event, or many lines of one host at once.
+type eventBlock struct {
+	Event
+	lines string // whole lines
+	whole bool   // lines is one line, without an end
+}
+
+// loop yields events until all hosts are done or yield wants no more.
+func (s *eventStream) loop(ctx context.Context, yield func(Event) bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	// Runs in any case: after the last host, a break, or a panic in the loop.
+	defer func() {
+		close(s.left)
+		cancel()
+		wg.Wait()
+		if s.run.tape != nil {
+			s.run.tape.Close()
+		}
+	}()
+	if s.run.tape != nil {
+		go s.run.tape.Play(s.run.cmd.Stdin) // see run.feed
+	}
+	wg.Go(func() {
+		s.p.each(ctx, len(s.slots), func(i int) error { return s.host(ctx, i) }, func(i int) {
+			s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: newFailed(s.slots[i].host, "", skipped(ctx))}})
+		})
+		close(s.events)
+	})
+	for block := range s.events {
+		if !block.yield(s.run.text, yield) {
+			return
+		}
+	}
+}
+
+// host runs the command on one host. The error is that of the outcome.
+func (s *eventStream) host(ctx context.Context, i int) error {
+	slot := s.slots[i]
+	out := s.p.start(ctx, slot, s.run, i)
+	if out.Err != nil {
+		s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: out}})
+		return out.Err
+	}
+	s.send(eventBlock{Event: Event{Kind: Started, Host: i, Output: out}})
+	var wg sync.WaitGroup
+	wg.Go(func() { s.lines(i, StderrLine, out, out.Stderr) })
+	wg.Go(func() {
+		select {
+		case <-out.done:
+		case <-ctx.Done():
+			// The time for stopping is bounded by itself.
+			out.Stop(context.WithoutCancel(ctx))
+		}
+	})
+	s.lines(i, StdoutLine, out, out.Stdout)
+	wg.Wait()
+	s.settle(slot, out)
+	s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: out}})
+	return out.result()
+}
+
+// settle closes a connection that is of no more use: always with OneShot, and
+// when the host has not confirmed the end of what was stopped.
+func (s *eventStream) settle(slot *slot, out *HostOutput) {
+	o := out.Outcome()
+	stopped := o.Kind == TimedOut || o.Kind == Cancelled
+	if s.p.OneShot || stopped && !o.Stopped || out.client.gone() {
+		slot.drop(out.client)
+	}
+}
+
+// lines sends the lines of one stream, as many at once as have come.
+func (s *eventStream) lines(i int, kind EventKind, out *HostOutput, from *Output) {
+	for {
+		err := from.fill(context.Background())
+		if timedOut(err) {
+			continue // Command.ReadTimeout is for those who read themselves
+		}
+		if err != nil {
+			if err != io.EOF {
+				s.send(eventBlock{Event: Event{Kind: kind, Host: i, Output: out, Err: err}})
+			}
+			return
+		}
+		block := eventBlock{Event: Event{Kind: kind, Host: i, Output: out, Partial: from.cut}, lines: from.lines, whole: from.whole}
+		from.lines = ""
+		if !s.send(block) {
+			from.stream.Drop()
+			return
+		}
+	}
+}
+
+// send hands a block to the loop, unless that has been left.
+func (s *eventStream) send(b eventBlock) bool {
+	b.Time = time.Now()
+	select {
+	case s.events <- b:
+		return true
+	case <-s.left:
+		return false
+	}
+}
+
+// yield yields what the block holds. It returns false when the loop was left.
+func (b *eventBlock) yield(text *charset, yield func(Event) bool) bool {
+	if b.lines == "" {
+		return yield(b.Event)
+	}
+	ev := b.Event
+	valid := text == nil && validUTF8(b.lines) // all at once, mostly
+	for rest := b.lines; rest != ""; {
+		line := rest
+		if b.whole {
+			rest = ""
+		} else {
+			line, rest, _ = text.cutLine(rest)
+		}
+		ev.Text, ev.Err = line, nil
+		if !valid {
+			ev.Text, ev.Err = text.decode(line)
+		}
+		if !yield(ev) {
+			return false
+		}
+	}
+	return true
+}
