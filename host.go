@@ -16,8 +16,9 @@ import (
 //
 // Only Host must be set; the zero value of every other field works. There is no
 // inheritance: a HostConfig is complete. To give one host settings of its own,
-// copy a HostConfig and change the copy. Printing one, in any way, shows no
-// secret.
+// copy a HostConfig and change the copy. Printing one shows no secret: with any
+// verb of fmt (but %p and %w, which are for pointers and errors), as
+// JSON, and with slog.
 type HostConfig struct {
 	// Host is the name or address to connect to.
 	Host string

@@ -149,15 +149,18 @@ func (o *Output) fill(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		// Two bytes more than the limit, so that "\r\n" behind a line of just
+		// that length is still seen as its end.
+		if room := lineLimit + 2 - len(o.partial); len(data) > room {
+			data = data[:room]
+		}
 		if end := o.text.lastLineEnd(o.partial, data); end > 0 {
 			o.takeLines(data, end)
 			return nil
 		}
 		o.partial = append(o.partial, data...)
 		o.stream.Discard(len(data))
-		// Two bytes more than the limit, so that "\r\n" behind a line of just
-		// that length is still seen as its end.
-		if len(o.partial) >= lineLimit+2 {
+		if len(o.partial) == lineLimit+2 {
 			cut := o.text.pieceEnd(o.partial)
 			o.lines, o.whole, o.cut = string(o.partial[:cut]), true, true
 			o.partial = append(o.partial[:0], o.partial[cut:]...)

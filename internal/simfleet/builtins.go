@@ -101,7 +101,7 @@ func execute(p *process) Status {
 	return status
 }
 
-// subshell is sh -c LINE [NAME], or sh with the lines on stdin.
+// subshell is sh -c LINE [NAME [ARGUMENT…]], or sh with the lines on stdin.
 func subshell(p *process) Status {
 	args := p.args[1:]
 	sh := p.child()
@@ -112,6 +112,7 @@ func subshell(p *process) Status {
 			if len(args) < 2 {
 				return p.fail(2, "0: -c requires an argument")
 			}
+			sh.args = args[2:]
 			return sh.run(args[1])
 		}
 		args = args[1:]

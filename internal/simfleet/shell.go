@@ -34,6 +34,7 @@ type shell struct {
 	parent  *shell
 	user    string
 	vars    map[string]string
+	args    []string // $0, $1, …
 	streams streams
 	last    int     // $?
 	ended   *Status // not nil: the shell ends with it
@@ -171,6 +172,10 @@ func (sh *shell) command(c simple) Status {
 	}
 	var args []string
 	for _, w := range words {
+		if w.isArguments() {
+			args = append(args, sh.args[min(1, len(sh.args)):]...)
+			continue
+		}
 		if text := sh.expand(w); text != "" || w.quoted {
 			args = append(args, text)
 		}
@@ -205,6 +210,14 @@ func (sh *shell) expand(w word) string {
 			text.WriteString(strconv.Itoa(sh.last))
 		case p.text == "$":
 			text.WriteString(strconv.Itoa(sh.session.PID))
+		case p.text == "@":
+			text.WriteString(strings.Join(sh.args[min(1, len(sh.args)):], " "))
+		case p.text == "#":
+			text.WriteString(strconv.Itoa(max(len(sh.args)-1, 0)))
+		case p.text[0] >= '0' && p.text[0] <= '9':
+			if i := int(p.text[0] - '0'); i < len(sh.args) {
+				text.WriteString(sh.args[i])
+			}
 		default:
 			text.WriteString(sh.vars[p.text])
 		}

@@ -51,6 +51,7 @@ func TestShell(t *testing.T) {
 		{"wc", "wc -c", strings.Repeat("x", 100_000), result{stdout: "100000\n"}},
 		{"cksum", "cksum", "hello\n", result{stdout: "3015617425 6\n"}},
 		{"lines", "lines 2; lines 1 x y", "", result{stdout: "1 line\n2 line\n1 x y\n"}},
+		{"arguments", `sh -c 'echo $# "$1"; exec "$0" "$@"' echo 'a  b' c`, "", result{stdout: "2 a  b\na  b c\n"}},
 		{"lines of stdin", "sh", "echo a\nexit 5\necho b", result{stdout: "a\n", code: 5}},
 		{"kill", "echo a; kill -TERM $$; echo b", "", result{stdout: "a\n", signal: "TERM"}},
 		{"kill nested", "sh -c 'kill -9 $$'; echo b", "", result{signal: "KILL"}},

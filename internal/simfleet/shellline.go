@@ -229,7 +229,7 @@ func (p *lineParser) escape(w *word) {
 	p.pos++
 }
 
-// variable reads "$NAME", "${NAME}", "$?" or "$$"; a "$" before anything else is itself.
+// variable reads "$NAME", "${NAME}", "$?", "$$", "$#", "$@" or "$1"; a "$" before anything else is itself.
 func (p *lineParser) variable(w *word) error {
 	rest := p.text[p.pos+1:]
 	switch {
@@ -242,7 +242,7 @@ func (p *lineParser) variable(w *word) error {
 		}
 		w.parts = append(w.parts, part{text: rest[1:end], variable: true})
 		p.pos += end + 2
-	case strings.HasPrefix(rest, "?"), strings.HasPrefix(rest, "$"):
+	case rest != "" && strings.IndexByte("?$#@0123456789", rest[0]) >= 0:
 		w.parts = append(w.parts, part{text: rest[:1], variable: true})
 		p.pos += 2
 	default:
@@ -267,6 +267,11 @@ func (w *word) add(text string) {
 		return
 	}
 	w.parts = append(w.parts, part{text: text})
+}
+
+// isArguments reports whether the word is "$@", which stands for many words.
+func (w word) isArguments() bool {
+	return w.quoted && len(w.parts) == 1 && w.parts[0].variable && w.parts[0].text == "@"
 }
 
 // assignment returns the name in "NAME=value" and the word of the value.

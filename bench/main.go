@@ -1,0 +1,258 @@
+//go:build linux
+
+// Bench measures what fleetssh costs beside a bare loop around x/crypto/ssh, the
+// same work in the same run. See docs/performance.md.
+//
+//	go run ./bench            one or two minutes
+//	LONG=1 go run ./bench     5,000 hosts and 1 GiB: many minutes
+//
+// Everything stays on the loopback interface. Every client is a process of its own,
+// and so is the other side, so that the kernel's account of a process is what one
+// client has cost.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	role := flag.String("role", "", "what this process is; for children")
+	jobFile := flag.String("job", "", "what a client has to do; for children")
+	dir := flag.String("dir", "", "where the keys are; for children")
+	count := flag.Int("count", 0, "how many hosts to simulate; for children")
+	latency := flag.Duration("latency", 0, "their round-trip time; for children")
+	s := &suite{out: os.Stdout, long: os.Getenv("LONG") != "" && os.Getenv("LONG") != "0"}
+	flag.StringVar(&s.only, "only", "", "which parts to run: any of "+strings.Join(partNames(), ","))
+	flag.StringVar(&s.profiles, "profiles", "", "write CPU and allocation profiles of our clients to this folder, which disturbs the figures")
+	flag.StringVar(&s.python, "python", "python3", "the Python to look for parallel-ssh in")
+	flag.IntVar(&s.extra, "rounds", 0, "how many rounds; 0 means as many as each part needs")
+	flag.Parse()
+	switch *role {
+	case "client":
+		return runJob(ctx, *jobFile)
+	case "sim":
+		return serveSim(*dir, *count, *latency)
+	case "sshd":
+		return serveSSHD(*dir)
+	case "":
+		return s.run(ctx)
+	}
+	return fmt.Errorf("no role %q", *role)
+}
+
+// suite is one run of the benchmarks.
+type suite struct {
+	out      io.Writer
+	long     bool
+	only     string
+	profiles string
+	python   string
+	extra    int
+
+	dir    string // temporary
+	user   string
+	sim    *server
+	missed []string
+}
+
+// part is one group of figures.
+type part struct {
+	name string
+	run  func(*suite, context.Context) error
+}
+
+func parts() []part {
+	return []part{
+		{"hosts", (*suite).hosts},
+		{"idle", (*suite).idle},
+		{"output", (*suite).output},
+		{"commands", (*suite).commands},
+		{"delay", (*suite).delay},
+	}
+}
+
+func partNames() []string {
+	var names []string
+	for _, p := range parts() {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+// run runs all parts. A goal that is missed is no error.
+func (s *suite) run(ctx context.Context) (err error) {
+	me, err := user.Current()
+	if err != nil {
+		return err
+	}
+	s.user = me.Username
+	if s.dir, err = os.MkdirTemp("", "fleetssh-bench-*"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
+	if _, err := makeKey(filepath.Join(s.dir, userKeyName)); err != nil {
+		return err
+	}
+	if s.profiles != "" {
+		if err := os.MkdirAll(s.profiles, 0o755); err != nil {
+			return err
+		}
+	}
+	s.sim, err = s.startSim(ctx, s.sizes()[len(s.sizes())-1], 0)
+	if err != nil {
+		return err
+	}
+	defer s.sim.close()
+	begun := time.Now()
+	s.machine(ctx)
+	for _, p := range parts() {
+		if s.only != "" && !strings.Contains(","+s.only+",", ","+p.name+",") {
+			continue
+		}
+		if err := p.run(s, ctx); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	fmt.Fprintf(s.out, "\nTook %v. ", time.Since(begun).Round(time.Second))
+	if len(s.missed) == 0 {
+		fmt.Fprintln(s.out, "All goals are met.")
+		return nil
+	}
+	fmt.Fprintf(s.out, "Goals missed: %d\n\n", len(s.missed))
+	for _, m := range s.missed {
+		fmt.Fprintln(s.out, "*", m)
+	}
+	return nil
+}
+
+// machine prints what the figures were taken on.
+func (s *suite) machine(ctx context.Context) {
+	model := "unknown processor"
+	data, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(data)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			model = strings.TrimSpace(value)
+			break
+		}
+	}
+	version, err := exec.CommandContext(ctx, "ssh", "-V").CombinedOutput()
+	if err != nil {
+		version = []byte("no OpenSSH")
+	}
+	fmt.Fprintf(s.out, "%s, %d cores, %s, %s, %s\n",
+		model, runtime.NumCPU(), runtime.Version(), firstLine(string(version)), time.Now().Format(time.DateOnly))
+}
+
+func (s *suite) startSim(ctx context.Context, n int, latency time.Duration) (*server, error) {
+	return startServer(ctx, "-role", "sim", "-dir", s.dir, "-count", fmt.Sprint(n), "-latency", latency.String())
+}
+
+// sizes are the numbers of hosts for the main part.
+func (s *suite) sizes() []int {
+	if s.long {
+		return []int{100, 1000, 5000}
+	}
+	return []int{100, 1000}
+}
+
+// rounds returns how many rounds to run.
+func (s *suite) rounds(short, long int) int {
+	switch {
+	case s.extra > 0:
+		return s.extra
+	case s.long:
+		return long
+	}
+	return short
+}
+
+// job returns what most jobs have in common.
+func (s *suite) job(client, task string, to *server, hosts []string) *job {
+	return &job{
+		Client: client, Task: task, Hosts: hosts, Port: to.Port, User: s.user, Pool: 100, Line: "true",
+		KeyFile: filepath.Join(s.dir, userKeyName), KnownHosts: to.KnownHosts,
+	}
+}
+
+// contender is one client at one task, and what came out.
+type contender struct {
+	name    string
+	run     func(ctx context.Context) (*result, error)
+	times   int // how often to run it in a round; 0 means once
+	results []*result
+	failed  error
+}
+
+// contend returns a contender that runs a job of ours. It fails unless every host
+// has run the command and sent so many bytes of output.
+func (s *suite) contend(name string, j *job, bytes int64) *contender {
+	c := &contender{name: name}
+	c.run = func(ctx context.Context) (*result, error) {
+		j := *j
+		if s.profiles != "" && j.Client != "bare" {
+			base := filepath.Join(s.profiles, fmt.Sprintf("%s-%s-%d-%d", j.Task, j.Client, len(j.Hosts), len(c.results)))
+			j.CPUProfile, j.MemProfile = base+".cpu", base+".mem"
+		}
+		r, err := spawnJob(ctx, s.dir, &j)
+		if err == nil && (r.OK != len(j.Hosts) || r.Bytes != bytes) {
+			err = fmt.Errorf("%d of %d hosts, %d bytes: %s", r.OK, len(j.Hosts), r.Bytes, r.Note)
+		}
+		return r, err
+	}
+	return c
+}
+
+// compete runs all contenders, one after another, in so many rounds. Who fails is
+// out.
+func (s *suite) compete(ctx context.Context, rounds int, contenders ...*contender) error {
+	for range rounds {
+		for _, c := range contenders {
+			for range max(1, c.times) {
+				if c.failed != nil {
+					continue
+				}
+				r, err := c.run(ctx)
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				if err != nil {
+					c.failed = err
+					fmt.Fprintf(os.Stderr, "bench: %s: %v\n", c.name, err)
+					continue
+				}
+				c.results = append(c.results, r)
+			}
+		}
+	}
+	return nil
+}
+
+// goal returns the cell for a goal, and remembers it if it is missed.
+func (s *suite) goal(what string, is, most float64, format string) string {
+	if is > most {
+		s.missed = append(s.missed, fmt.Sprintf("%s: "+format+" instead of "+format, what, is, most))
+	}
+	return goal(is, most, format)
+}

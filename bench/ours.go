@@ -1,0 +1,189 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"fleetssh"
+)
+
+// ourClient is fleetssh, used in the way that job.Client names:
+//
+//	stream  Stream with OneShot, as the command line does
+//	run     RunCommand and Join, on all hosts at once
+//	copy    a Client for each host, RunCommand, and io.Copy of the output
+type ourClient struct {
+	j *job
+	p *fleetssh.ParallelClient
+}
+
+// runOurs does what j says.
+func runOurs(ctx context.Context, j *job, r *report) error {
+	base := fleetssh.HostConfig{
+		Port: j.Port, User: j.User,
+		Auth: fleetssh.Auth{KeyFile: j.KeyFile},
+	}
+	p := beginPhase() // reading known_hosts is part of it
+	var err error
+	if base.HostKeys, err = fleetssh.KnownHosts(j.KnownHosts); err != nil {
+		return err
+	}
+	o := &ourClient{j: j, p: &fleetssh.ParallelClient{Hosts: fleetssh.Hosts(base, j.Hosts...), PoolSize: j.Pool}}
+	defer o.p.Close()
+	switch j.Task + " " + j.Client {
+	case "hosts stream":
+		err = o.stream(ctx, r)
+	case "hosts run":
+		err = o.run(ctx, r)
+	case "hosts copy":
+		o.p.OneShot = true
+		o.each(ctx, r, o.copyOutput)
+	case "idle run":
+		return o.idle(ctx, r)
+	case "commands copy", "commands run":
+		return o.commands(ctx, r)
+	default:
+		return fmt.Errorf("%s has no task %q", j.Client, j.Task)
+	}
+	p.end(r)
+	return err
+}
+
+// stream runs the command on every host once, with a connection for it alone.
+func (o *ourClient) stream(ctx context.Context, r *report) error {
+	o.p.OneShot = true
+	events, err := o.p.Stream(ctx, fleetssh.Command{Line: o.j.Line})
+	if err != nil {
+		return err
+	}
+	for ev := range events {
+		switch ev.Kind {
+		case fleetssh.StdoutLine:
+			r.Bytes += int64(len(ev.Text)) + 1
+		case fleetssh.Finished:
+			r.add(0, ev.Output.WaitFinished(ctx))
+		}
+	}
+	return nil
+}
+
+// run does the same with RunCommand and Join.
+func (o *ourClient) run(ctx context.Context, r *report) error {
+	o.p.OneShot = true
+	outs, err := o.p.RunCommand(ctx, fleetssh.Command{Line: o.j.Line})
+	if err != nil {
+		return err
+	}
+	if err := o.p.Join(ctx, outs); err != nil {
+		r.Note = err.Error()
+	}
+	for _, out := range outs {
+		if code, ok := out.ExitCode(); ok && code == 0 {
+			r.OK++
+		}
+	}
+	return o.p.Close()
+}
+
+// copyOutput runs the command on host i and copies its output to nowhere.
+func (o *ourClient) copyOutput(ctx context.Context, i int) (int64, error) {
+	c, err := o.p.Client(ctx, i)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	return o.runOn(ctx, c)
+}
+
+func (o *ourClient) runOn(ctx context.Context, c *fleetssh.Client) (int64, error) {
+	out, err := c.RunCommand(ctx, fleetssh.Command{Line: o.j.Line})
+	if err != nil {
+		return 0, err
+	}
+	var n counter
+	if _, err := io.Copy(&n, out.Stdout); err != nil {
+		return n.n, err
+	}
+	return n.n, out.WaitFinished(ctx)
+}
+
+// each works on all hosts with [fleetssh.Client], as many at once as the pool has.
+func (o *ourClient) each(ctx context.Context, r *report, work func(ctx context.Context, i int) (int64, error)) {
+	var mu sync.Mutex // protects r
+	var wg sync.WaitGroup
+	free := make(chan struct{}, o.j.Pool)
+	for i := range o.j.Hosts {
+		free <- struct{}{}
+		wg.Go(func() {
+			n, err := work(ctx, i)
+			mu.Lock()
+			r.add(n, err)
+			mu.Unlock()
+			<-free
+		})
+	}
+	wg.Wait()
+}
+
+// connectAll connects to every host and runs the command once.
+func (o *ourClient) connectAll(ctx context.Context) error {
+	outs, err := o.p.RunCommand(ctx, fleetssh.Command{Line: o.j.Line})
+	if err == nil {
+		err = o.p.Join(ctx, outs)
+	}
+	return err
+}
+
+// idle holds connections on which nothing happens but keep-alives.
+func (o *ourClient) idle(ctx context.Context, r *report) error {
+	before := status("VmRSS")
+	if err := o.connectAll(ctx); err != nil {
+		return err
+	}
+	r.OK = len(o.j.Hosts)
+	hold(o.j, r, before)
+	return nil
+}
+
+// commands runs commands on open connections, one after another on each: with
+// RunCommand on all of them, or with a [fleetssh.Client] each.
+func (o *ourClient) commands(ctx context.Context, r *report) error {
+	if err := o.connectAll(ctx); err != nil {
+		return err
+	}
+	p := beginPhase()
+	if o.j.Client == "run" {
+		for range o.j.Repeat {
+			if err := o.connectAll(ctx); err != nil {
+				return err
+			}
+		}
+		r.OK = len(o.j.Hosts)
+	} else {
+		o.each(ctx, r, func(ctx context.Context, i int) (int64, error) {
+			c, err := o.p.Client(ctx, i)
+			for k := 0; k < o.j.Repeat && err == nil; k++ {
+				_, err = o.runOn(ctx, c)
+			}
+			return 0, err
+		})
+	}
+	p.end(r)
+	return nil
+}
+
+// hold keeps the connections of this process open and measures what they cost.
+func hold(j *job, r *report, before int64) {
+	time.Sleep(settleTime)
+	debug.FreeOSMemory() // what was needed for connecting only
+	r.RSS = (status("VmRSS") - before) / int64(len(j.Hosts))
+	p := beginPhase()
+	time.Sleep(j.Hold)
+	r.Idle = p.cores()
+}

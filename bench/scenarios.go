@@ -1,0 +1,297 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+)
+
+// The goals, in the order of the tables. Ratios are to the bare loop.
+const (
+	goalHosts       = 1.25 // CPU for one command on each host
+	goalGrowth      = 1.1  // CPU for each of the most hosts, to that for each of 100
+	goalHashed      = 1.25 // CPU with many hashed lines, to that with plain ones
+	goalPeak        = 64.0 // MiB
+	goalConnection  = 50.0 // KiB for each idle connection
+	goalIdle        = 0.02 // cores for all idle connections
+	goalOutput      = 1.15 // CPU
+	goalCommands    = 1.2  // CPU
+	goalDelay       = 1.05 // wall time
+	keepAliveWindow = 125 * time.Second
+)
+
+// hosts runs `true` on hosts with fresh connections.
+func (s *suite) hosts(ctx context.Context) error {
+	type group struct {
+		n                                   int
+		bare, stream, run, cli, hashed, own *contender
+	}
+	var groups []*group
+	var all []*contender
+	for _, n := range s.sizes() {
+		g := &group{n: n}
+		hosts := s.sim.Hosts[:n]
+		g.bare = s.contend("bare", s.job("bare", "hosts", s.sim, hosts), 0)
+		g.stream = s.contend("fleetssh, Stream", s.job("stream", "hosts", s.sim, hosts), 0)
+		g.run = s.contend("fleetssh, RunCommand and Join", s.job("run", "hosts", s.sim, hosts), 0)
+		add := []*contender{g.bare, g.stream, g.run}
+		if p, err := commandLine(ctx, s.dir, s.user, s.sim, hosts); err == nil {
+			g.cli = &contender{name: p.name, run: p.run}
+			add = append(add, g.cli)
+		} else if n == 100 {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+		if n > 100 {
+			j := s.job("stream", "hosts", s.sim, hosts)
+			j.KnownHosts = s.sim.Hashed
+			g.hashed = s.contend(fmt.Sprintf("fleetssh, Stream, %d hashed lines", hashedLines), j, 0)
+			add = append(add, g.hashed)
+		}
+		if n == 100 {
+			for _, c := range add {
+				c.times = 3
+			}
+		}
+		groups, all = append(groups, g), append(all, add...)
+	}
+	if err := s.compete(ctx, s.rounds(5, 7), all...); err != nil {
+		return err
+	}
+	others, err := s.others(ctx)
+	if err != nil {
+		return err
+	}
+	t := newTable("`true` on hosts that are simulated, 100 at once, fresh connections",
+		"client", "hosts", "CPU ms/host", "× bare", "goal", "wall s", "peak MiB", "goal")
+	for _, g := range groups {
+		for _, c := range []*contender{g.bare, g.stream, g.run, g.cli, g.hashed} {
+			if c == nil {
+				continue
+			}
+			times, verdict, peak := "", "", ""
+			rel := ratio(c.results, g.bare.results, totalCPU)
+			what := fmt.Sprintf("%s, %d hosts", c.name, g.n)
+			switch c {
+			case g.bare:
+			case g.stream, g.run:
+				verdict = s.goal(what+", CPU to bare", rel, goalHosts, "%.2f")
+				peak = s.goal(what+", peak MiB", median(c.results, peakMiB), goalPeak, "%.0f")
+			case g.hashed:
+				toPlain := ratio(c.results, g.stream.results, totalCPU)
+				verdict = s.goal(what+", CPU to plain lines", toPlain, goalHashed, "%.2f of plain:") + fmt.Sprintf(" %.2f", toPlain)
+			}
+			if c != g.bare {
+				times = fmt.Sprintf("%.2f", rel)
+			}
+			t.row(s.cells(c, g.n, times, verdict, peak)...)
+		}
+	}
+	for _, c := range others {
+		rel := median(c.results, totalCPU) / median(groups[0].bare.results, totalCPU)
+		t.row(s.cells(c, 100, fmt.Sprintf("%.0f", rel), "", "")...)
+	}
+	t.print(s.out)
+	first, last := groups[0], groups[len(groups)-1]
+	fmt.Fprintln(s.out)
+	for _, c := range [][2]*contender{{first.bare, last.bare}, {first.stream, last.stream}, {first.run, last.run}} {
+		growth := median(c[1].results, totalCPU) / float64(last.n) / (median(c[0].results, totalCPU) / float64(first.n))
+		verdict := ""
+		if c[0] != first.bare {
+			verdict = ", " + s.goal(fmt.Sprintf("%s, CPU for each of %d hosts to each of 100", c[1].name, last.n), growth, goalGrowth, "%.2f")
+		}
+		fmt.Fprintf(s.out, "%s: a host of %d costs %.2f × one of %d%s\n", c[0].name, last.n, growth, first.n, verdict)
+	}
+	return nil
+}
+
+// cells returns a row of the table of hosts.
+func (s *suite) cells(c *contender, n int, times, verdict, peak string) []string {
+	if len(c.results) == 0 {
+		return []string{c.name, fmt.Sprint(n), "failed"}
+	}
+	return []string{
+		c.name, fmt.Sprint(n), fmt.Sprintf("%.3f", median(c.results, totalCPU)*1000/float64(n)), times, verdict,
+		fmt.Sprintf("%.2f", median(c.results, spent)), fmt.Sprintf("%.0f", median(c.results, peakMiB)), peak,
+	}
+}
+
+// others runs the programs of others that are installed, on 100 hosts.
+func (s *suite) others(ctx context.Context) ([]*contender, error) {
+	list, err := peers(s.dir, s.user, s.python, s.sim, s.sim.Hosts[:100])
+	if err != nil {
+		return nil, err
+	}
+	var all []*contender
+	for _, p := range list {
+		all = append(all, &contender{name: p.name, run: p.run})
+	}
+	return all, s.compete(ctx, s.rounds(1, 3), all...)
+}
+
+// idle holds connections open.
+func (s *suite) idle(ctx context.Context) error {
+	hosts := s.sim.Hosts
+	bareJob, ourJob := s.job("bare", "idle", s.sim, hosts), s.job("run", "idle", s.sim, hosts)
+	bareJob.Hold, ourJob.Hold = 3*time.Second, 3*time.Second
+	bare, ours := s.contend("bare", bareJob, 0), s.contend("fleetssh", ourJob, 0)
+	if err := s.compete(ctx, s.rounds(3, 5), bare, ours); err != nil {
+		return err
+	}
+	t := newTable(fmt.Sprintf("%d connections held open", len(hosts)),
+		"client", "KiB each", "× bare", "goal", "cores, nothing happens", "cores, keep-alives", "goal", "peak MiB")
+	cores := median(ours.results, idle)
+	probed := "not measured"
+	if s.long {
+		// Long enough for each connection to be found silent and to be probed.
+		j := *ourJob
+		j.Hold = keepAliveWindow
+		long := s.contend("fleetssh", &j, 0)
+		if err := s.compete(ctx, 1, long); err != nil {
+			return err
+		}
+		if len(long.results) > 0 {
+			cores = median(long.results, idle)
+			probed = fmt.Sprintf("%.4f", cores)
+		}
+	}
+	t.row("bare", fmt.Sprintf("%.1f", median(bare.results, rssKiB)), "", "", fmt.Sprintf("%.4f", median(bare.results, idle)), "", "",
+		fmt.Sprintf("%.0f", median(bare.results, peakMiB)))
+	each := median(ours.results, rssKiB)
+	t.row("fleetssh", fmt.Sprintf("%.1f", each), times(ratio(ours.results, bare.results, rssKiB)),
+		s.goal("idle connection, KiB", each, goalConnection, "%.0f"), fmt.Sprintf("%.4f", median(ours.results, idle)), probed,
+		s.goal("idle connections, cores", cores, goalIdle, "%.2f"), fmt.Sprintf("%.0f", median(ours.results, peakMiB)))
+	t.print(s.out)
+	return nil
+}
+
+// output takes much output from a real sshd.
+func (s *suite) output(ctx context.Context) error {
+	sshd, err := startServer(ctx, "-role", "sshd", "-dir", s.dir)
+	if err != nil {
+		fmt.Fprintln(s.out, "\nOutput: left out,", err)
+		return nil
+	}
+	defer sshd.close()
+	total := int64(256 << 20)
+	many := 50
+	if s.long {
+		total, many = 1<<30, 200
+	}
+	hosts := make([]string, many)
+	for i := range hosts {
+		hosts[i] = sshd.Hosts[i%len(sshd.Hosts)]
+	}
+	const each = 5 << 20
+	for _, c := range []struct {
+		title string
+		hosts []string
+		bytes int64
+	}{
+		{fmt.Sprintf("%d MiB from one sshd", total>>20), hosts[:1], total},
+		{fmt.Sprintf("%d × 5 MiB from sshd, 100 at once", many), hosts, each},
+	} {
+		contend := func(name, client string) *contender {
+			j := s.job(client, "hosts", sshd, c.hosts)
+			j.Line = fmt.Sprintf("yes %s | head -c %d", line63, c.bytes)
+			return s.contend(name, j, c.bytes*int64(len(c.hosts)))
+		}
+		bare := contend("bare", "bare")
+		all := []*contender{bare, contend("fleetssh, io.Copy", "copy"), contend("fleetssh, Stream, line by line", "stream")}
+		if err := s.compete(ctx, s.rounds(3, 5), all...); err != nil {
+			return err
+		}
+		t := newTable(c.title, "client", "CPU s", "× bare", "goal", "wall s", "peak MiB", "goal")
+		for _, k := range all {
+			rel, peak := ratio(k.results, bare.results, totalCPU), median(k.results, peakMiB)
+			cells := []string{k.name, fmt.Sprintf("%.2f", median(k.results, totalCPU)), "", "", fmt.Sprintf("%.2f", median(k.results, spent)), fmt.Sprintf("%.0f", peak), ""}
+			if len(k.results) == 0 {
+				cells = []string{k.name, "failed"}
+			} else if k != bare {
+				what := c.title + ", " + k.name
+				cells[2] = times(rel)
+				cells[3] = s.goal(what+", CPU to bare", rel, goalOutput, "%.2f")
+				cells[6] = s.goal(what+", peak MiB", peak, goalPeak, "%.0f")
+			}
+			t.row(cells...)
+		}
+		t.print(s.out)
+	}
+	return nil
+}
+
+// line63 is what every line of the output holds: with its end 64 bytes.
+const line63 = "012345678901234567890123456789012345678901234567890123456789012"
+
+// commands runs commands on connections that are open.
+func (s *suite) commands(ctx context.Context) error {
+	total := 2000
+	if s.long {
+		total = 8000
+	}
+	t := newTable(fmt.Sprintf("%d commands on open connections, one after another on each", total),
+		"client", "connections", "CPU µs/command", "× bare", "goal", "commands/s")
+	for _, n := range []int{1, 100} {
+		contend := func(name, client string) *contender {
+			j := s.job(client, "commands", s.sim, s.sim.Hosts[:n])
+			j.Repeat = total / n
+			return s.contend(name, j, 0)
+		}
+		bare := contend("bare", "bare")
+		all := []*contender{bare, contend("fleetssh, Client.RunCommand", "copy"), contend("fleetssh, ParallelClient.RunCommand and Join", "run")}
+		if err := s.compete(ctx, s.rounds(5, 7), all...); err != nil {
+			return err
+		}
+		for _, c := range all {
+			if len(c.results) == 0 {
+				t.row(c.name, fmt.Sprint(n), "failed")
+				continue
+			}
+			rel, verdict := "", ""
+			if c != bare {
+				r := ratio(c.results, bare.results, phaseCPU)
+				rel = times(r)
+				verdict = s.goal(fmt.Sprintf("commands, %d connections, %s, CPU to bare", n, c.name), r, goalCommands, "%.2f")
+			}
+			t.row(c.name, fmt.Sprint(n), fmt.Sprintf("%.1f", median(c.results, phaseCPU)*1e6/float64(total)), rel, verdict,
+				fmt.Sprintf("%.0f", float64(total)/median(c.results, wall)))
+		}
+	}
+	t.print(s.out)
+	return nil
+}
+
+// delay runs a command on 100 hosts that are far away.
+func (s *suite) delay(ctx context.Context) error {
+	t := newTable("`true` on 100 hosts, all at once, with delay", "client", "delay ms", "wall s", "× bare", "goal")
+	for _, latency := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond} {
+		far, err := s.startSim(ctx, 100, latency)
+		if err != nil {
+			return err
+		}
+		bare := s.contend("bare", s.job("bare", "hosts", far, far.Hosts), 0)
+		all := []*contender{
+			bare,
+			s.contend("fleetssh, Stream", s.job("stream", "hosts", far, far.Hosts), 0),
+			s.contend("fleetssh, RunCommand and Join", s.job("run", "hosts", far, far.Hosts), 0),
+		}
+		err = s.compete(ctx, s.rounds(5, 9), all...)
+		far.close()
+		if err != nil {
+			return err
+		}
+		for _, c := range all {
+			rel, verdict := "", ""
+			if c != bare {
+				r := ratio(c.results, bare.results, wall)
+				rel = times(r)
+				verdict = s.goal(fmt.Sprintf("wall time with %v, %s", latency, c.name), r, goalDelay, "%.2f")
+			}
+			t.row(c.name, fmt.Sprint(latency.Milliseconds()), fmt.Sprintf("%.3f", median(c.results, wall)), rel, verdict)
+		}
+	}
+	t.print(s.out)
+	return nil
+}

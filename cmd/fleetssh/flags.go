@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+)
+
+// hostFlags say which hosts, how to log in to them, and how many at once. Verbs
+// that contact hosts share them.
+type hostFlags struct {
+	hosts, exclude []string
+
+	login          string
+	port           int
+	identity, cert string
+	askPass        bool
+	passwordFile   string
+	hostKey        string
+	knownHosts     string
+	ipv4, ipv6     bool
+
+	fanout         int
+	connectTimeout time.Duration
+	attempts       int
+	retryDelay     time.Duration
+}
+
+const hostFlagsHelp = `Which hosts:
+  -w, --hosts EXPR          hosts to work on, may be given several times:
+                            web[01-20]  a,b  rack[1-3]n[0-9/3]  user@host:port
+                            a!b (without)  a&b (in both)  a^b (in one of them)
+  -x, --exclude EXPR        hosts to leave out; a name alone stands for all of
+                            its users and ports
+
+How to log in:
+  -l, --login USER          user, where the host does not name one
+  -p, --port PORT           port, where the host does not name one (22)
+  -i, --identity FILE       private key; no other key is offered then
+      --cert FILE           certificate for it (FILE-cert.pub beside the key)
+      --ask-pass            ask once for the password of all hosts
+      --password-file FILE  take it from the first line of a file that only you
+                            can read
+      --host-key POLICY     strict: the key must be known (default)
+                            accept-new: add unknown keys, refuse changed ones
+                            insecure: trust whoever answers
+      --known-hosts FILE    file of known host keys (~/.ssh/known_hosts)
+  -4, -6                    only IPv4, only IPv6
+
+How patiently:
+  -f, --fanout N            hosts worked on at once (100)
+  -t, --connect-timeout DUR longest time to connect and log in, each attempt (30s)
+      --attempts N          attempts to connect (3); a refused login is never
+                            tried again
+      --retry-delay DUR     pause between attempts (5s)
+`
+
+// register adds the flags to a verb.
+func (f *hostFlags) register(flags *pflag.FlagSet) {
+	flags.StringArrayVarP(&f.hosts, "hosts", "w", nil, "")
+	flags.StringArrayVarP(&f.exclude, "exclude", "x", nil, "")
+	flags.StringVarP(&f.login, "login", "l", "", "")
+	flags.VarP(numberValue{&f.port, 1, 65535}, "port", "p", "")
+	flags.StringVarP(&f.identity, "identity", "i", "", "")
+	flags.StringVar(&f.cert, "cert", "", "")
+	flags.BoolVar(&f.askPass, "ask-pass", false, "")
+	flags.StringVar(&f.passwordFile, "password-file", "", "")
+	f.hostKey = "strict"
+	flags.Var(choiceValue{&f.hostKey, []string{"strict", "accept-new", "insecure"}}, "host-key", "")
+	flags.StringVar(&f.knownHosts, "known-hosts", "", "")
+	flags.BoolVarP(&f.ipv4, "ipv4", "4", false, "")
+	flags.BoolVarP(&f.ipv6, "ipv6", "6", false, "")
+	f.fanout = 100
+	flags.VarP(numberValue{&f.fanout, 1, 1_000_000}, "fanout", "f", "")
+	flags.VarP(durationValue{to: &f.connectTimeout}, "connect-timeout", "t", "")
+	flags.Var(numberValue{&f.attempts, 1, 1000}, "attempts", "")
+	f.retryDelay = 5 * time.Second
+	flags.Var(durationValue{&f.retryDelay, true}, "retry-delay", "")
+}
+
+// configs returns the hosts, complete and in their order. It reads the files and
+// asks for the password that the flags call for, after checking everything that
+// can be checked without.
+func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEntry, error) {
+	switch {
+	case f.askPass && f.passwordFile != "":
+		return nil, usageError("", "--ask-pass and --password-file exclude each other")
+	case f.ipv4 && f.ipv6:
+		return nil, usageError("", "-4 and -6 exclude each other")
+	}
+	base := fleetssh.HostConfig{
+		User:           f.login,
+		Port:           f.port,
+		Auth:           fleetssh.Auth{KeyFile: f.identity, CertFile: f.cert},
+		AddressFamily:  f.family(),
+		ConnectTimeout: f.connectTimeout,
+		Attempts:       f.attempts,
+		RetryDelay:     f.retryDelay,
+	}
+	if base.RetryDelay == 0 {
+		base.RetryDelay = -1 // none
+	}
+	entries, err := selectHosts(f.hosts, f.exclude, base)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := f.policy()
+	if err != nil {
+		return nil, err
+	}
+	password, err := f.password(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	ask := c.asker(quiet)
+	for i := range entries {
+		e := &entries[i]
+		e.config.HostKeys, e.config.Auth.Password, e.config.Auth.Ask = policy, password, ask
+		if c.place != nil {
+			c.place(e)
+		}
+	}
+	return entries, nil
+}
+
+func (f *hostFlags) family() string {
+	switch {
+	case f.ipv4:
+		return "ip4"
+	case f.ipv6:
+		return "ip6"
+	}
+	return ""
+}
+
+// policy returns which host keys to trust.
+func (f *hostFlags) policy() (fleetssh.HostKeyPolicy, error) {
+	switch {
+	case f.hostKey == "insecure":
+		return fleetssh.InsecureIgnoreHostKeys(), nil
+	case f.hostKey == "accept-new":
+		return fleetssh.AcceptNewHostKeys(f.knownHosts)
+	case f.knownHosts != "":
+		return fleetssh.KnownHosts(f.knownHosts)
+	}
+	return fleetssh.KnownHosts()
+}

@@ -1,0 +1,133 @@
+// Command fleetssh runs commands on many hosts over SSH.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"fleetssh/internal/termline"
+)
+
+func main() {
+	ctx, stop := interruptible(context.Background())
+	code := run(ctx, os.Args[1:], stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// verbs lists the verbs in the order of the overview.
+var verbs = []func(*call) *cobra.Command{newRun, newCheck, newDemo, newSim, newVersion}
+
+const overview = `Run commands on many hosts over SSH.
+
+  fleetssh run -w web[1-20] uptime          run a command on twenty hosts
+  fleetssh run -w web[1-20] --sudo -- systemctl restart nginx
+  fleetssh check -w web[1-20],db1           can I log in, and how long does it take?
+  fleetssh demo                             see it work, on hosts inside the process
+
+Verbs:
+  run       run a command on all hosts
+  check     connect and log in only; how long each phase takes
+  demo      a small fleet inside the process, and the main features shown on it
+  sim       a simulated fleet on this machine, for trying, testing and measuring
+  version   what this program was built from
+  help      this text, or that of a verb
+
+fleetssh VERB --help shows the options of a verb.
+
+`
+
+// stdio is what a process has for input and output.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// call is one call of the program: what verbs share.
+type call struct {
+	in     io.Reader
+	screen *termline.Screen
+	ask    func(ctx context.Context, prompt string, echo bool) (string, error)
+
+	// place, if not nil, changes a host before it is used, and done gets what
+	// became of a run. The demo is what uses them.
+	place func(*hostEntry)
+	done  func(*tally)
+}
+
+// run is the program: it returns the exit code. When ctx ends, what runs is
+// stopped.
+func run(ctx context.Context, args []string, std stdio) int {
+	screen := termline.New(std.out, std.err)
+	c := &call{in: std.in, screen: screen, ask: screen.Ask}
+	root := newRoot(c)
+	root.SetArgs(args)
+	code := report(screen, root.ExecuteContext(ctx))
+	if err := screen.Close(); err != nil && code == exitOK {
+		code = exitFailed
+	}
+	return code
+}
+
+// newRoot returns the command that holds the verbs.
+func newRoot(c *call) *cobra.Command {
+	root := &cobra.Command{
+		Use:  "fleetssh",
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				c.screen.Print([]byte(helpText(cmd)))
+				return exitStatus(exitUsage)
+			}
+			return unknownVerb(cmd, args[0])
+		},
+		Long: overview,
+	}
+	for _, verb := range verbs {
+		root.AddCommand(verb(c))
+	}
+	root.SetHelpCommand(newHelp(c))
+	// Cobra's own error and help texts would go around the screen.
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SuggestionsMinimumDistance = 2
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { c.screen.Print([]byte(helpText(cmd))) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError(cmd.CommandPath()+" --help", "%v", err)
+	})
+	return root
+}
+
+func newHelp(c *call) *cobra.Command {
+	return &cobra.Command{
+		Use:  "help [VERB]",
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about := cmd.Root()
+			if len(args) > 0 {
+				found, _, err := about.Find(args[:1])
+				if err != nil || found == about {
+					return unknownVerb(about, args[0])
+				}
+				about = found
+			}
+			c.screen.Print([]byte(helpText(about)))
+			return nil
+		},
+	}
+}
+
+// helpText returns the help of a verb, the exit codes included.
+func helpText(cmd *cobra.Command) string { return cmd.Long + exitHelp() }
+
+func unknownVerb(root *cobra.Command, name string) error {
+	hint := "fleetssh --help"
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usageError(hint, "unknown verb %q", name)
+}

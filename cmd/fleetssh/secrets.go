@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"fleetssh"
+	"fleetssh/internal/termline"
+)
+
+// maxSecret is the longest first line of a password file.
+const maxSecret = 4096
+
+// password returns the password for logins that the flags call for, if any.
+func (f *hostFlags) password(ctx context.Context, c *call) (string, error) {
+	switch {
+	case f.passwordFile != "":
+		return readPasswordFile(f.passwordFile)
+	case f.askPass:
+		return c.askSecret(ctx, "password: ")
+	}
+	return "", nil
+}
+
+// askSecret asks for something that must not be seen.
+func (c *call) askSecret(ctx context.Context, prompt string) (string, error) {
+	secret, err := c.ask(ctx, prompt, false)
+	if err != nil {
+		return "", fmt.Errorf("%s%w", prompt, err)
+	}
+	if secret == "" {
+		return "", fmt.Errorf("%snothing was given", prompt)
+	}
+	return secret, nil
+}
+
+// asker returns how hosts put questions to the user, nil if nobody is there to
+// answer.
+func (c *call) asker(quiet bool) func(context.Context, fleetssh.Question) (string, error) {
+	in, ok := c.in.(*os.File)
+	if quiet || !ok || !term.IsTerminal(int(in.Fd())) || !termline.HasTerminal() {
+		return nil
+	}
+	return func(ctx context.Context, q fleetssh.Question) (string, error) {
+		prompt := q.Prompt
+		if !strings.Contains(prompt, q.Host) {
+			prompt = q.Host + ": " + prompt
+		}
+		return c.ask(ctx, prompt, q.Echo)
+	}
+}
+
+// readPasswordFile returns the first line of a file that nobody else can read.
+func readPasswordFile(name string) (string, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return "", fmt.Errorf("password file: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return "", fmt.Errorf("password file: %w", err)
+	}
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 && !noPermissions {
+		return "", &fault{code: exitFailed, hint: "chmod 600 " + name,
+			text: fmt.Sprintf("password file %s: others can read it (%v)", name, mode.Perm())}
+	}
+	line, err := bufio.NewReaderSize(limited{file}, maxSecret).ReadSlice('\n')
+	secret := strings.TrimRight(string(line), "\r\n")
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return "", fmt.Errorf("password file %s: the first line is too long", name)
+	case secret == "" && pathError(err) != nil:
+		return "", fmt.Errorf("password file: %w", err)
+	case secret == "":
+		return "", fmt.Errorf("password file %s: the first line is empty", name)
+	}
+	return secret, nil
+}
+
+// limited hides everything of a file but Read.
+type limited struct{ file *os.File }
+
+func (l limited) Read(p []byte) (int, error) { return l.file.Read(p) }
+
+func pathError(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e
+	}
+	return nil
+}

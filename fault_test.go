@@ -1,0 +1,291 @@
+package fleetssh_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+	"fleetssh/internal/simfleet"
+)
+
+// TestFaults lets one host go wrong in each phase beside a good one: each gets its
+// own outcome, in its own time, and the good one is not delayed.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	kind := func(k simfleet.FaultKind) func(*simfleet.Host) { return func(h *simfleet.Host) { h.Fault.Kind = k } }
+	const exec = "lines 50; sleep 0.05"
+	tests := []struct {
+		name    string
+		host    func(*simfleet.Host)
+		config  func(*fleetssh.HostConfig)
+		command fleetssh.Command
+		want    string // outcome and phase
+		err     string // type of the error
+	}{
+		{name: "no banner", host: kind(simfleet.SilentAccept), want: "unreachable handshake", err: "*fleetssh.TimeoutError"},
+		{name: "reset on accept", host: kind(simfleet.ResetAccept), want: "unreachable", err: "*fleetssh.ConnectionError"},
+		{name: "garbage for a banner", host: kind(simfleet.GarbageVersion), want: "unreachable handshake"},
+		{name: "endless banner", host: kind(simfleet.LongVersion), want: "unreachable handshake"},
+		{name: "banner in drips", host: func(h *simfleet.Host) { h.Fault = simfleet.Fault{Kind: simfleet.DripVersion, Interval: time.Second} }, want: "unreachable handshake", err: "*fleetssh.TimeoutError"},
+		{name: "stall in key exchange", host: kind(simfleet.StallKex), want: "unreachable handshake", err: "*fleetssh.TimeoutError"},
+		{name: "stall in auth", host: kind(simfleet.StallAuth), want: "unreachable auth", err: "*fleetssh.TimeoutError"},
+		{name: "wrong login", host: func(h *simfleet.Host) { h.AuthorizedKeys = nil; h.Password = "x" }, want: "unreachable auth", err: "*fleetssh.AuthenticationError"},
+		{name: "changed host key", config: func(h *fleetssh.HostConfig) { h.HostKeys = newServer(t, nil).knownHostsFor(h) }, want: "unreachable host_key", err: "*fleetssh.HostKeyError"},
+		{name: "nobody listens", config: func(h *fleetssh.HostConfig) { h.Port = closedPort(t) }, want: "unreachable connect", err: "*fleetssh.ConnectionError"},
+		{name: "no such name", config: func(h *fleetssh.HostConfig) { h.Host = "no-such-host.invalid" }, want: "unreachable resolve", err: "*fleetssh.UnknownHostError"},
+		{name: "key file missing", config: func(h *fleetssh.HostConfig) { h.Auth = fleetssh.Auth{KeyFile: "/no/such/key"} }, want: "not_started auth", err: "*fleetssh.PKeyFileError"},
+		{name: "session refused", host: kind(simfleet.RefuseOpen), want: "not_started open", err: "*fleetssh.SessionError"},
+		{name: "no answer to open", host: kind(simfleet.StallOpen), want: "not_started open", err: "*fleetssh.TimeoutError"},
+		{name: "terminal refused", host: kind(simfleet.RefusePTY), command: fleetssh.Command{PTY: &fleetssh.PTY{}}, want: "not_started pty", err: "*fleetssh.SessionError"},
+		{name: "command refused", host: kind(simfleet.RefuseExec), want: "not_started exec", err: "*fleetssh.SessionError"},
+		{name: "no answer to exec", host: kind(simfleet.StallExec), want: "lost", err: "*fleetssh.TimeoutError"},
+		{name: "no status", host: kind(simfleet.CloseWithoutStatus), want: "lost", err: "*fleetssh.ConnectionError"},
+		{name: "cut in the middle of output", host: func(h *simfleet.Host) { h.Fault = simfleet.Fault{Kind: simfleet.CutAfter, Bytes: 100} }, want: "lost", err: "*fleetssh.ConnectionError"},
+		{name: "dead after the start", host: kind(simfleet.StallAfterStart), command: fleetssh.Command{Timeout: 300 * time.Millisecond}, want: "timed_out", err: "*fleetssh.TimeoutError"},
+		{name: "status long after EOF", host: func(h *simfleet.Host) { h.Fault = simfleet.Fault{Kind: simfleet.EOFBeforeStatus, Interval: 300 * time.Millisecond} }, command: fleetssh.Command{Line: "exit 7"}, want: "exited 7", err: "*fleetssh.ExitError"},
+		{name: "exit by signal", command: fleetssh.Command{Line: "kill -9 $$"}, want: "signaled KILL", err: "*fleetssh.ExitError"},
+		{name: "output in drips", host: func(h *simfleet.Host) { h.Fault = simfleet.Fault{Kind: simfleet.DripOutput, Interval: time.Millisecond} }, command: fleetssh.Command{Line: "echo drip"}, want: "exited 0"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			good := newServer(t, nil).config()
+			bad := newServer(t, test.host).config()
+			bad.ConnectTimeout = 500 * time.Millisecond
+			if test.config != nil {
+				test.config(&bad)
+			}
+			p := newFleet(t, bad, good)
+			if test.command.Line == "" {
+				test.command.Line = exec
+			}
+			events, err := p.Stream(t.Context(), test.command)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			finished := make(map[int]*fleetssh.HostOutput)
+			var goodTook time.Duration
+			for ev := range events {
+				if ev.Kind != fleetssh.Finished {
+					continue
+				}
+				if finished[ev.Host] != nil {
+					t.Errorf("host %d finished twice", ev.Host)
+				}
+				finished[ev.Host] = ev.Output
+				if ev.Host == 1 {
+					goodTook = time.Since(begun)
+				}
+			}
+			if len(finished) != 2 {
+				t.Fatalf("%d of 2 hosts finished", len(finished))
+			}
+			if o := finished[1].Outcome(); o.Kind == fleetssh.Lost || o.Kind == fleetssh.Unreachable || goodTook > 5*time.Second {
+				t.Errorf("the good host: %v after %v", o, goodTook)
+			}
+			o := finished[0].Outcome()
+			got := strings.TrimSpace(fmt.Sprintf("%v %s%s", o.Kind, o.Phase, o.Signal))
+			if o.Kind == fleetssh.Exited {
+				got = fmt.Sprintf("exited %d", o.ExitCode)
+			}
+			if !strings.HasPrefix(got, test.want) {
+				t.Errorf("outcome %q, want %q (%v)", got, test.want, finished[0].WaitFinished(t.Context()))
+			}
+			err = finished[0].WaitFinished(t.Context())
+			if typ := fmt.Sprintf("%T", err); test.err != "" && typ != test.err {
+				t.Errorf("error is a %s (%v), want a %s", typ, err, test.err)
+			}
+		})
+	}
+}
+
+// knownHostsFor returns a policy that knows the key of s under the address of h.
+func (s server) knownHostsFor(h *fleetssh.HostConfig) fleetssh.HostKeyPolicy {
+	return wrongKey{s.HostKeys()[0], s.knownHosts()}
+}
+
+// wrongKey is a policy that expects another key, whatever the host.
+type wrongKey struct {
+	want ssh.PublicKey
+	fleetssh.HostKeyPolicy
+}
+
+func (w wrongKey) Check(host string, port int, key ssh.PublicKey) error {
+	if string(key.Marshal()) != string(w.want.Marshal()) {
+		return errors.New("changed")
+	}
+	return nil
+}
+
+// closedPort returns a loopback port on which nobody listens.
+func closedPort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// TestRetry checks which failures are tried again.
+func TestRetry(t *testing.T) {
+	t.Parallel()
+	t.Run("dropped as by MaxStartups", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t, func(h *simfleet.Host) { h.DropFirst = 2 })
+		host := s.config()
+		host.Attempts = 3
+		c, err := fleetssh.Dial(t.Context(), host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if n := c.Timing().Attempts; n != 3 {
+			t.Errorf("%d attempts", n)
+		}
+	})
+	t.Run("refused connection", func(t *testing.T) {
+		t.Parallel()
+		host := newServer(t, nil).config()
+		host.Port, host.Attempts = closedPort(t), 4
+		_, err := fleetssh.Dial(t.Context(), host)
+		if e, ok := errors.AsType[*fleetssh.ConnectionError](err); !ok || e.Attempts != 4 || e.Port != host.Port {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("refused password", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t, func(h *simfleet.Host) { h.Password = "right" })
+		host := s.config()
+		host.Attempts = 3
+		host.Auth = fleetssh.Auth{Password: "wrong", NoAgent: true, NoDefaultKeys: true}
+		_, err := fleetssh.Dial(t.Context(), host)
+		if e, ok := errors.AsType[*fleetssh.AuthenticationError](err); !ok || len(e.Tried) != 1 || e.User != "alice" {
+			t.Errorf("%v", err)
+		}
+		failures := s.Stats().AuthFailures
+		if n := failures["password"] + failures["keyboard-interactive"]; n != 1 {
+			t.Errorf("the wrong password went out %d times", n)
+		}
+	})
+	t.Run("wrong host key", func(t *testing.T) {
+		t.Parallel()
+		s, other := newServer(t, nil), newServer(t, nil)
+		host := s.config()
+		host.Attempts, host.HostKeys = 3, other.knownHosts()
+		_, err := fleetssh.Dial(t.Context(), host)
+		if _, ok := errors.AsType[*fleetssh.HostKeyError](err); !ok {
+			t.Errorf("%v", err)
+		}
+		if n := s.Stats().Connections; n != 1 {
+			t.Errorf("%d connections", n)
+		}
+	})
+	t.Run("cancelled between attempts", func(t *testing.T) {
+		t.Parallel()
+		host := newServer(t, nil).config()
+		host.Port, host.Attempts, host.RetryDelay = closedPort(t), 2, time.Hour
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := fleetssh.Dial(ctx, host)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// TestSilentHostsDelayNobody puts many silent hosts before one that works.
+func TestSilentHostsDelayNobody(t *testing.T) {
+	t.Parallel()
+	silent := faulty(t, simfleet.SilentAccept).config()
+	silent.ConnectTimeout = time.Second
+	var hosts []fleetssh.HostConfig
+	for range 50 {
+		hosts = append(hosts, silent)
+	}
+	hosts = append(hosts, newServer(t, nil).config())
+	p := newFleet(t, hosts...)
+	begun := time.Now()
+	events, err := p.Stream(t.Context(), fleetssh.Command{Line: "true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := -1
+	for ev := range events {
+		if ev.Kind == fleetssh.Finished && first < 0 {
+			first = ev.Host
+		}
+	}
+	if first != 50 {
+		t.Errorf("host %d finished first", first)
+	}
+	if took := time.Since(begun); took > 8*time.Second {
+		t.Errorf("50 silent hosts took %v: one after another?", took)
+	}
+}
+
+func TestKeepAlive(t *testing.T) {
+	t.Parallel()
+	t.Run("a host that answers keeps its connection", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t, nil)
+		host := s.config()
+		host.KeepAlive = 20 * time.Millisecond
+		c, err := fleetssh.Dial(t.Context(), host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		eventually(t, "five probes", func() bool { return s.Stats().GlobalReqs >= 5 })
+		if out, err := c.Output(t.Context(), "echo alive"); err != nil || string(out) != "alive\n" {
+			t.Errorf("%q, %v", out, err)
+		}
+	})
+	t.Run("a dead connection is found and replaced", func(t *testing.T) {
+		t.Parallel()
+		s := faulty(t, simfleet.NoKeepAliveReply)
+		host := s.config()
+		host.KeepAlive = 50 * time.Millisecond
+		p := newFleet(t, host)
+		outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "sleep 60"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = p.Join(t.Context(), outs)
+		if o := outs[0].Outcome(); o.Kind != fleetssh.Lost {
+			t.Errorf("%v, %v", o, err)
+		}
+		s.SetFault(simfleet.Fault{})
+		outs, err = p.RunCommand(t.Context(), fleetssh.Command{Line: "echo again"})
+		if err != nil || text(t, outs[0].Stdout) != "again\n" {
+			t.Errorf("after the loss: %v", err)
+		}
+	})
+	t.Run("a cut connection is replaced by the next call", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t, nil)
+		p := newFleet(t, s.config())
+		for range 3 {
+			outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Join(t.Context(), outs); err != nil {
+				t.Fatal(err)
+			}
+			s.Drop()
+		}
+		if n := s.Stats().Logins; n != 3 {
+			t.Errorf("%d logins", n)
+		}
+	})
+}

@@ -1,0 +1,175 @@
+package sshdtest
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// The accounts for tests. All have the same password, a random one.
+const (
+	Alice  = "fleet-alice" // may use sudo, with her password
+	Bob    = "fleet-bob"   // may not
+	Carol  = "fleet-carol" // may use sudo without a password
+	Dasher = "fleet-dash"  // has dash for a shell
+)
+
+// TwoRounds is a PAM service for Bob that asks for the password and then for a
+// mail address, in a second round.
+const TwoRounds = "sshd-fleet-two"
+
+const (
+	accountsDir = "/run/fleetssh-sshdtest" // for root alone: it holds the password
+	sudoersFile = "/etc/sudoers.d/fleetssh-sshdtest"
+	pamFile     = "/etc/pam.d/" + TwoRounds
+)
+
+// shells are those of the accounts. An account whose shell is not installed is left
+// out.
+var shells = map[string]string{
+	Alice: "/bin/bash", Bob: "/bin/bash", Carol: "/bin/bash", Dasher: "/bin/dash",
+	"fleet-tcsh": "/bin/tcsh", "fleet-fish": "/usr/bin/fish", "fleet-zsh": "/bin/zsh",
+}
+
+// Accounts makes the accounts, if they are missing, and returns their password.
+// They are shared by all processes that test at the same time, and removed after
+// the last one. Only root can make accounts: for everybody else the test is skipped.
+func Accounts(t testing.TB) (password string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, for accounts to log in to")
+	}
+	password, err := accounts()
+	must(t, err)
+	return password
+}
+
+// ShellAccounts returns accounts with a shell of each kind that is installed.
+func ShellAccounts(t testing.TB) []string {
+	t.Helper()
+	Accounts(t)
+	var names []string
+	for _, name := range accountNames() {
+		if name == Alice || name == Carol {
+			continue // as Bob
+		}
+		if _, err := user.Lookup(name); err == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// accounts makes the accounts once for the process.
+var accounts = sync.OnceValues(func() (string, error) {
+	if err := os.MkdirAll(accountsDir, 0o700); err != nil {
+		return "", err
+	}
+	for {
+		f, err := os.OpenFile(filepath.Join(accountsDir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return "", err
+		}
+		password, err := makeAccounts(f)
+		if err != nil {
+			return "", err
+		}
+		// From exclusive to shared is not one step: another process may have
+		// removed everything in between.
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH); err != nil {
+			return "", err
+		}
+		if _, err := os.Stat(sudoersFile); err == nil {
+			return password, removeAfterwards(f)
+		}
+		f.Close()
+	}
+})
+
+func makeAccounts(lock *os.File) (password string, err error) {
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", err
+	}
+	file := filepath.Join(accountsDir, "password")
+	data, err := os.ReadFile(file)
+	if password = string(data); err != nil {
+		password = rand.Text()
+		if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
+			return "", err
+		}
+	}
+	var passwords strings.Builder
+	for _, name := range accountNames() {
+		if _, err := os.Stat(shells[name]); err != nil {
+			continue
+		}
+		if exec.Command("id", "-u", name).Run() != nil {
+			if err := run("", "useradd", "--create-home", "--shell", shells[name], name); err != nil {
+				return "", err
+			}
+		}
+		fmt.Fprintf(&passwords, "%s:%s\n", name, password)
+	}
+	if err := run(passwords.String(), "chpasswd"); err != nil {
+		return "", err
+	}
+	// pam_ftp asks, and takes any answer.
+	pam := "auth required pam_unix.so\nauth required pam_ftp.so users=" + Bob + "\naccount required pam_permit.so\nsession required pam_permit.so\n"
+	if err := os.WriteFile(pamFile, []byte(pam), 0o644); err != nil {
+		return "", err
+	}
+	// Last, because its presence says that everything is there.
+	sudoers := Alice + " ALL=(ALL:ALL) ALL\n" + Carol + " ALL=(ALL:ALL) NOPASSWD: ALL\n"
+	return password, os.WriteFile(sudoersFile, []byte(sudoers), 0o440)
+}
+
+// remover ends when its standard input does, which is when this process has ended,
+// however it did. It holds the lock that says that the accounts are in use; when
+// nobody else holds it, it removes them.
+const remover = `
+cat >/dev/null
+flock -x -w 5 3 || exit 0
+rm -f "$@"
+for account in $ACCOUNTS; do
+	id -u "$account" && userdel --force --remove "$account"
+done`
+
+func removeAfterwards(lock *os.File) error {
+	defer lock.Close()
+	cmd := exec.Command("sh", "-c", remover, "sh", sudoersFile, pamFile, filepath.Join(accountsDir, "password"))
+	cmd.Env = append(os.Environ(), "ACCOUNTS="+strings.Join(accountNames(), " "))
+	cmd.ExtraFiles = []*os.File{lock}
+	// Not to be ended together with the tests, by Ctrl-C.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	var err error
+	if untilTheEnd, err = cmd.StdinPipe(); err != nil {
+		return err
+	}
+	return cmd.Start()
+}
+
+// untilTheEnd is closed by the end of the process alone.
+var untilTheEnd io.Closer
+
+func accountNames() []string {
+	return slices.Sorted(maps.Keys(shells))
+}
+
+func run(input, name string, args ...string) error {
+	cmd := exec.Command(name, args...)
+	cmd.Stdin = strings.NewReader(input)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
+	}
+	return nil
+}

@@ -1,0 +1,49 @@
+package sshdtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime/pprof"
+	"strings"
+	"testing"
+	"time"
+)
+
+// leakLimit is how long what has been told to end may take to.
+const leakLimit = 5 * time.Second
+
+// CheckLeaks fails the test if goroutines that it has started are there after its
+// end. Call it before anything else in the test. Other tests may run beside it:
+// goroutines inherit a label of the test.
+func CheckLeaks(t testing.TB) {
+	t.Helper()
+	const key = "sshdtest"
+	value := t.Name()
+	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels(key, value)))
+	label := fmt.Sprintf("%q:%q", key, value)
+	t.Cleanup(func() {
+		var left []string
+		ended := poll(leakLimit, func() bool {
+			left = labelled(label)
+			return len(left) == 0
+		})
+		pprof.SetGoroutineLabels(context.Background())
+		if !ended {
+			t.Errorf("goroutines left behind:\n%s", strings.Join(left, "\n\n"))
+		}
+	})
+}
+
+// labelled returns the goroutines with a label that run no test.
+func labelled(label string) []string {
+	var b bytes.Buffer
+	pprof.Lookup("goroutine").WriteTo(&b, 1)
+	var found []string
+	for block := range strings.SplitSeq(b.String(), "\n\n") {
+		if strings.Contains(block, label) && !strings.Contains(block, "testing.tRunner") {
+			found = append(found, block)
+		}
+	}
+	return found
+}

@@ -1,0 +1,309 @@
+package sshdtest
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Options say how a server differs from the usual one: all host keys, on
+// 127.0.0.1, password and key logins, no PAM.
+type Options struct {
+	// Config holds lines for sshd_config. They stand first, and the first value
+	// of a keyword counts.
+	Config []string
+
+	// HostKeys are the kinds of keys to show: KindED25519 and so on. Nil means all.
+	HostKeys []string
+
+	// HostCA, if set, signs the host keys for HostPrincipals.
+	HostCA         *CA
+	HostPrincipals []string
+
+	// Addresses are the loopback addresses to listen on. Nil means 127.0.0.1.
+	Addresses []string
+
+	// PAMService, if set, is the PAM service to use, in place of "sshd".
+	PAMService string
+}
+
+// Server is a running sshd.
+type Server struct {
+	Host string // the first address it listens on
+	Port int
+	Dir  string // readable for every account, removed with the server
+
+	hostKeys map[string]ssh.PublicKey // by kind
+	logFile  string
+	cmd      *exec.Cmd
+	exited   chan struct{}
+}
+
+const portTries = 20
+
+// Start starts a server that ends with the test. The test fails if there is no
+// sshd.
+func Start(t testing.TB, opt Options) *Server {
+	t.Helper()
+	path := program(t, "sshd", "/usr/sbin/sshd", "/usr/local/sbin/sshd")
+	s := &Server{Dir: SharedDir(t), Host: "127.0.0.1"}
+	if len(opt.Addresses) > 0 {
+		s.Host = opt.Addresses[0]
+	} else {
+		opt.Addresses = []string{s.Host}
+	}
+	if os.Geteuid() == 0 {
+		// The directory that sshd shuts its unprivileged half into.
+		must(t, os.MkdirAll("/run/sshd", 0o755))
+	}
+	must(t, os.Mkdir(filepath.Join(s.Dir, "authorized"), 0o755))
+	config := s.config(t, opt, version(t, path))
+	if opt.PAMService != "" {
+		// sshd asks PAM for the service of its own name.
+		link := filepath.Join(s.Dir, opt.PAMService)
+		must(t, os.Symlink(path, link))
+		path = link
+	}
+	for try := 1; ; try++ {
+		err := s.listen(t, path, config, opt)
+		if err == nil {
+			break
+		}
+		if try == portTries {
+			t.Fatalf("sshd does not start: %v\n%s", err, s.Log())
+		}
+	}
+	t.Cleanup(func() {
+		s.Stop()
+		if t.Failed() {
+			t.Logf("log of sshd:\n%s", s.Log())
+		}
+	})
+	return s
+}
+
+// config returns the configuration without the port.
+func (s *Server) config(t testing.TB, opt Options, version int) string {
+	t.Helper()
+	var b strings.Builder
+	for _, line := range opt.Config {
+		fmt.Fprintln(&b, line)
+	}
+	kinds := opt.HostKeys
+	if kinds == nil {
+		kinds = Kinds
+	}
+	s.hostKeys = make(map[string]ssh.PublicKey)
+	for _, kind := range kinds {
+		key := hostKey(t, kind)
+		file := filepath.Join(s.Dir, "host_"+kind)
+		key.Write(t, file, "")
+		s.hostKeys[kind] = key.Signer.PublicKey()
+		fmt.Fprintln(&b, "HostKey", file)
+		if opt.HostCA != nil {
+			cert := opt.HostCA.SignHost(t, key.Signer.PublicKey(), opt.HostPrincipals...)
+			WriteCertificate(t, file+"-cert.pub", cert)
+			fmt.Fprintln(&b, "HostCertificate", file+"-cert.pub")
+		}
+	}
+	if version >= 908 {
+		// Failed logins are what many tests are about.
+		fmt.Fprintln(&b, "PerSourcePenalties no")
+	}
+	fmt.Fprintf(&b, `AuthorizedKeysFile %s/authorized/%%u
+PidFile none
+StrictModes no
+UsePAM no
+UseDNS no
+PermitRootLogin yes
+PasswordAuthentication yes
+KbdInteractiveAuthentication no
+MaxStartups 1000
+MaxSessions 500
+PrintMotd no
+PrintLastLog no
+Subsystem sftp internal-sftp
+LogLevel VERBOSE
+`, s.Dir)
+	return b.String()
+}
+
+// listen runs sshd on a port that was free a moment ago. The error is that it did
+// not get it.
+func (s *Server) listen(t testing.TB, path, config string, opt Options) error {
+	t.Helper()
+	free, err := net.Listen("tcp", net.JoinHostPort(s.Host, "0"))
+	must(t, err)
+	s.Port = free.Addr().(*net.TCPAddr).Port
+	free.Close()
+	for _, address := range opt.Addresses {
+		config += "ListenAddress " + net.JoinHostPort(address, strconv.Itoa(s.Port)) + "\n"
+	}
+	file := filepath.Join(s.Dir, "sshd_config")
+	must(t, os.WriteFile(file, []byte(config), 0o644))
+	s.logFile = filepath.Join(s.Dir, "log")
+	log, err := os.Create(s.logFile)
+	must(t, err)
+	defer log.Close()
+	s.cmd = exec.Command(path, "-D", "-e", "-f", file)
+	s.cmd.Stderr = log
+	s.cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"}
+	must(t, s.cmd.Start())
+	s.exited = make(chan struct{})
+	go func(cmd *exec.Cmd, exited chan struct{}) {
+		cmd.Wait()
+		close(exited)
+	}(s.cmd, s.exited)
+	up := poll(10*time.Second, func() bool {
+		select {
+		case <-s.exited:
+			return true
+		default:
+			return strings.Count(s.Log(), "Server listening on") >= len(opt.Addresses)
+		}
+	})
+	// sshd goes on as long as it got one of the addresses.
+	if taken := strings.Contains(s.Log(), "Address already in use"); up && s.running() && !taken {
+		return nil
+	}
+	s.Stop()
+	return fmt.Errorf("port %d", s.Port)
+}
+
+func (s *Server) running() bool {
+	select {
+	case <-s.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// Stop ends the server and the connections it has, as the end of the test does.
+func (s *Server) Stop() {
+	if !s.running() {
+		return
+	}
+	connections := s.Connections()
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.exited:
+	case <-time.After(5 * time.Second):
+		s.cmd.Process.Kill()
+		<-s.exited
+	}
+	for _, pid := range connections {
+		syscall.Kill(pid, syscall.SIGTERM)
+	}
+}
+
+// Connections returns the processes that serve a connection.
+func (s *Server) Connections() []int { return Children(s.cmd.Process.Pid) }
+
+// Authorize lets keys log in to an account.
+func (s *Server) Authorize(t testing.TB, account string, keys ...ssh.PublicKey) {
+	t.Helper()
+	var b bytes.Buffer
+	for _, key := range keys {
+		b.Write(ssh.MarshalAuthorizedKey(key))
+	}
+	must(t, os.WriteFile(filepath.Join(s.Dir, "authorized", account), b.Bytes(), 0o644))
+}
+
+// Address is what a known_hosts file calls the server.
+func (s *Server) Address() string { return fmt.Sprintf("[%s]:%d", s.Host, s.Port) }
+
+// HostKey returns the key of one kind.
+func (s *Server) HostKey(kind string) ssh.PublicKey { return s.hostKeys[kind] }
+
+// Log returns what sshd has logged until now.
+func (s *Server) Log() string {
+	data, _ := os.ReadFile(s.logFile)
+	return string(data)
+}
+
+// Logged waits until a text stands in the log so many times, and fails the test
+// if there come more or less.
+func (s *Server) Logged(t testing.TB, times int, text string) {
+	t.Helper()
+	if times > 0 {
+		poll(5*time.Second, func() bool { return strings.Count(s.Log(), text) >= times })
+	}
+	if n := strings.Count(s.Log(), text); n != times {
+		t.Errorf("%d times %q in the log of sshd, want %d", n, text, times)
+	}
+}
+
+// CurrentUser returns the name of the account that runs the tests.
+func CurrentUser(t testing.TB) string {
+	t.Helper()
+	u, err := user.Current()
+	must(t, err)
+	return u.Username
+}
+
+// SharedDir returns a directory that every account may read, removed with the test,
+// with a name that is short enough for a socket. t.TempDir is for the current
+// account alone.
+func SharedDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "sshdtest-")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	must(t, os.Chmod(dir, 0o755))
+	return dir
+}
+
+var versions sync.Map // path of sshd to its version
+
+// version returns that of sshd as 902 for 9.2.
+func version(t testing.TB, path string) int {
+	t.Helper()
+	if v, ok := versions.Load(path); ok {
+		return v.(int)
+	}
+	out, _ := exec.Command(path, "-V").CombinedOutput()
+	m := regexp.MustCompile(`OpenSSH_(\d+)\.(\d+)`).FindSubmatch(out)
+	if m == nil {
+		t.Fatalf("%s -V: %s", path, out)
+	}
+	major, _ := strconv.Atoi(string(m[1]))
+	minor, _ := strconv.Atoi(string(m[2]))
+	versions.Store(path, 100*major+minor)
+	return 100*major + minor
+}
+
+// program returns the path of a program that the tests need.
+func program(t testing.TB, name string, places ...string) string {
+	t.Helper()
+	for _, path := range places {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%s is not installed: run .ci/prepare", name)
+	}
+	return path
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,92 @@
+package termline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/term"
+)
+
+// terminalPath is the terminal that the process was started from, whatever its
+// standard streams are.
+const terminalPath = "/dev/tty"
+
+// HasTerminal reports whether there is a terminal to ask on.
+func HasTerminal() bool {
+	tty, err := os.OpenFile(terminalPath, os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	tty.Close()
+	return true
+}
+
+// Ask puts a question to the user on the terminal of the process and returns the
+// answer; without echo it is not shown while it is typed. Nothing else is shown
+// meanwhile. When ctx ends the terminal is as it was before.
+func (s *Screen) Ask(ctx context.Context, prompt string, echo bool) (string, error) {
+	tty, err := os.OpenFile(terminalPath, os.O_RDWR, 0)
+	if err != nil {
+		return "", errors.New("there is no terminal to ask on")
+	}
+	s.Flush()
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	if s.err != s.out {
+		s.err.mu.Lock()
+		defer s.err.mu.Unlock()
+	}
+	if _, err := tty.WriteString(Visible(prompt)); err != nil {
+		tty.Close()
+		return "", fmt.Errorf("ask on the terminal: %w", err)
+	}
+	fd := int(tty.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		tty.Close()
+		return "", fmt.Errorf("ask on the terminal: %w", err)
+	}
+	type answer struct {
+		text string
+		err  error
+	}
+	answers := make(chan answer, 1)
+	// A Read of a terminal cannot be ended from here: when ctx ends first, this
+	// goroutine stays until the process does.
+	go func() {
+		text, err := read(tty, echo)
+		answers <- answer{text, err}
+	}()
+	select {
+	case a := <-answers:
+		if !echo {
+			tty.WriteString("\n")
+		}
+		tty.Close()
+		return a.text, a.err
+	case <-ctx.Done():
+		term.Restore(fd, before)
+		tty.WriteString("\n")
+		return "", context.Cause(ctx)
+	}
+}
+
+// read reads a line.
+func read(tty *os.File, echo bool) (string, error) {
+	if !echo {
+		secret, err := term.ReadPassword(int(tty.Fd()))
+		return string(secret), err
+	}
+	var line []byte
+	for b := make([]byte, 1); ; {
+		if _, err := tty.Read(b); err != nil {
+			return "", fmt.Errorf("read the answer: %w", err)
+		}
+		if b[0] == '\n' {
+			return string(line), nil
+		}
+		line = append(line, b[0])
+	}
+}

@@ -1,0 +1,116 @@
+package termline
+
+import (
+	"io"
+	"sync"
+	"time"
+)
+
+const (
+	flushSize  = 32 << 10
+	flushDelay = 5 * time.Millisecond
+	keepSize   = 256 << 10 // a buffer that one long line has made larger is given up
+)
+
+// stream collects lines for one writer.
+type stream struct {
+	w        io.Writer
+	terminal bool
+
+	mu       sync.Mutex // protects what follows, and is held while writing
+	buf      []byte     // whole lines
+	timer    *time.Timer
+	armed    bool // the timer will flush
+	err      error
+	onFail   func(error)
+	reported bool
+}
+
+func newStream(w io.Writer) *stream { return &stream{w: w, terminal: isTerminal(w)} }
+
+func (s *stream) onFailure(call func(error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onFail = call
+	s.reported = false
+	s.report()
+}
+
+// line adds a line behind a prefix.
+func (s *stream) line(prefix, text string, visible bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buf = append(s.buf, prefix...)
+	if visible {
+		s.buf = AppendVisible(s.buf, text)
+	} else {
+		s.buf = append(s.buf, text...)
+	}
+	s.buf = append(s.buf, '\n')
+	s.added()
+}
+
+// raw adds whole lines as they are.
+func (s *stream) raw(text []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buf = append(s.buf, text...)
+	s.added()
+}
+
+// added writes the buffer if it is full, and else sees to it that it is written
+// soon. A reader that does not read holds up everything from here on, as it does
+// with any command.
+func (s *stream) added() {
+	switch {
+	case len(s.buf) >= flushSize:
+		s.write()
+	case s.armed:
+	case s.timer == nil:
+		s.armed = true
+		s.timer = time.AfterFunc(flushDelay, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.armed = false
+			s.write()
+		})
+	default:
+		s.armed = true
+		s.timer.Reset(flushDelay)
+	}
+}
+
+func (s *stream) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.write()
+}
+
+func (s *stream) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.write()
+	return s.err
+}
+
+// write writes the buffer in one call.
+func (s *stream) write() {
+	if len(s.buf) > 0 && s.err == nil {
+		_, s.err = s.w.Write(s.buf)
+		s.report()
+	}
+	s.buf = s.buf[:0]
+	if cap(s.buf) > keepSize {
+		s.buf = nil
+	}
+}
+
+func (s *stream) report() {
+	if s.err != nil && s.onFail != nil && !s.reported {
+		s.reported = true
+		s.onFail(s.err)
+	}
+}

@@ -1,0 +1,82 @@
+package fleetssh_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/pprof"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain checks after all tests that nothing of them is left: no goroutine, no
+// descriptor, no temporary file. Checking once lets the tests run in parallel.
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	tmp, err := os.MkdirTemp("", "fleetssh-test-*")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(tmp)
+	os.Setenv("TMPDIR", tmp)
+	before := openFiles()
+	code := m.Run()
+	var left []string
+	for end := time.Now().Add(10 * time.Second); ; {
+		left = leftovers(before, tmp)
+		if len(left) == 0 {
+			return code
+		}
+		if time.Now().After(end) {
+			break
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	fmt.Fprintf(os.Stderr, "left behind by the tests:\n%s\n", strings.Join(left, "\n"))
+	return 1
+}
+
+// leftovers returns what is there now and was not before the tests.
+func leftovers(before map[string]int, tmp string) []string {
+	var left []string
+	var stacks strings.Builder
+	pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+	for _, stack := range strings.Split(stacks.String(), "\n\n") {
+		if strings.Contains(stack, "fleetssh") && !strings.Contains(stack, "fleetssh_test.TestMain") && !strings.Contains(stack, "fleetssh_test.leftovers") {
+			left = append(left, stack)
+		}
+		if strings.Contains(stack, "golang.org/x/crypto/ssh") && !strings.Contains(stack, "fleetssh") {
+			left = append(left, stack)
+		}
+	}
+	for name, n := range openFiles() {
+		if n > before[name] {
+			left = append(left, fmt.Sprintf("%d descriptors of %s", n-before[name], name))
+		}
+	}
+	files, _ := filepath.Glob(filepath.Join(tmp, "fleetssh-*"))
+	return append(left, files...)
+}
+
+// openFiles counts the open descriptors by what they are, sockets and files.
+func openFiles() map[string]int {
+	kinds := make(map[string]int)
+	links, _ := filepath.Glob("/proc/self/fd/*")
+	for _, link := range links {
+		target, err := os.Readlink(link)
+		if err != nil {
+			continue
+		}
+		kind, _, _ := strings.Cut(target, ":")
+		if strings.HasPrefix(target, "anon_inode") || kind == "pipe" {
+			continue // the runtime's own, and those of test binaries
+		}
+		kinds[kind]++
+	}
+	return kinds
+}

@@ -1,0 +1,433 @@
+package fleetssh_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+	"fleetssh/internal/simfleet"
+)
+
+// simulated starts n hosts on addresses of their own and returns how to reach
+// them.
+func simulated(t testing.TB, n int, change func(i int, h *simfleet.Host)) (*simfleet.Fleet, []fleetssh.HostConfig) {
+	t.Helper()
+	fleet, err := simfleet.StartFleet(n, 0, func(i int, h *simfleet.Host) {
+		h.AuthorizedKeys = []ssh.PublicKey{clientKey().PublicKey()}
+		if change != nil {
+			change(i, h)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { fleet.Close() })
+	hosts := make([]fleetssh.HostConfig, n)
+	for i, s := range fleet.Servers {
+		hosts[i] = server{s, t}.config()
+	}
+	return fleet, hosts
+}
+
+func TestRunCommandInHostOrder(t *testing.T) {
+	t.Parallel()
+	_, hosts := simulated(t, 30, nil)
+	p := newFleet(t, hosts...)
+	p.PoolSize = 7
+	args := make([]fleetssh.Args, len(hosts))
+	for i := range args {
+		args[i] = fleetssh.Args{Map: map[string]string{"n": fmt.Sprint(i)}}
+	}
+	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "echo host %(n)s; exit %(n)s", HostArgs: args})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = p.Join(t.Context(), nil)
+	failed, ok := errors.AsType[*fleetssh.HostsError](err)
+	if !ok || len(failed.Failed) != 29 || failed.Total != 30 || len(failed.Unfinished()) != 0 {
+		t.Fatalf("Join: %v", err)
+	}
+	if exit, ok := errors.AsType[*fleetssh.ExitError](failed.Failed[4].Err); !ok || exit.Code != 5 || failed.Failed[4].Host != 5 {
+		t.Errorf("host 5: %v", failed.Failed[4])
+	}
+	if !p.Finished(nil) || !slices.Equal(p.LastOutput(), outs) {
+		t.Error("LastOutput or Finished is wrong")
+	}
+	for i, out := range outs {
+		if got := text(t, out.Stdout); got != fmt.Sprintf("host %d\n", i) || out.CommandLine != fmt.Sprintf("echo host %d; exit %d", i, i) {
+			t.Errorf("host %d: %q from %q", i, got, out.CommandLine)
+		}
+		if code, ok := out.ExitCode(); !ok || code != i {
+			t.Errorf("host %d: exit code %d, %v", i, code, ok)
+		}
+		if tm := out.Timing(); tm.Connect == 0 || tm.Handshake == 0 || tm.Auth == 0 || tm.Start == 0 || tm.Run == 0 || tm.Attempts != 1 {
+			t.Errorf("host %d: timing %+v", i, tm)
+		}
+	}
+}
+
+func TestEmptyFleet(t *testing.T) {
+	t.Parallel()
+	p := newFleet(t)
+	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
+	if len(outs) != 0 || err != nil || p.Join(t.Context(), outs) != nil || p.Connect(t.Context()) != nil {
+		t.Errorf("%v, %v", outs, err)
+	}
+	events, err := p.Stream(t.Context(), fleetssh.Command{Line: "true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ev := range events {
+		t.Errorf("%v", ev)
+	}
+}
+
+func TestDuplicateHosts(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	p := newFleet(t, s.config(), s.config(), s.config())
+	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "echo $$"})
+	if err != nil || len(outs) != 3 {
+		t.Fatal(err)
+	}
+	if n := s.Stats().Logins; n != 3 {
+		t.Errorf("%d connections for three entries", n)
+	}
+}
+
+func TestJoinTimeout(t *testing.T) {
+	t.Parallel()
+	hosts := []fleetssh.HostConfig{newServer(t, nil).config(), newServer(t, nil).config(), {Host: "no-such-host.invalid", Attempts: 1}}
+	p := newFleet(t, hosts...)
+	args := []fleetssh.Args{{List: []string{"0"}}, {List: []string{"60"}}, {List: []string{"0"}}}
+	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "sleep %s", HostArgs: args})
+	if _, ok := errors.AsType[*fleetssh.UnknownHostError](err); !ok || len(outs) != 3 {
+		t.Fatalf("%v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	err = p.Join(ctx, outs)
+	failed, ok := errors.AsType[*fleetssh.HostsError](err)
+	if !ok || !errors.Is(err, context.DeadlineExceeded) || !slices.Equal(failed.Unfinished(), []int{1}) || len(failed.Failed) != 2 {
+		t.Fatalf("%v", err)
+	}
+	if p.Finished(outs) || outs[1].Finished() {
+		t.Error("a sleeping command has finished")
+	}
+	if err := outs[1].Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if o := outs[1].Outcome(); o.Kind != fleetssh.Cancelled || !o.Stopped {
+		t.Errorf("%+v", o)
+	}
+	if !p.Finished(nil) {
+		t.Error("not finished after Stop")
+	}
+}
+
+func TestStopOnError(t *testing.T) {
+	t.Parallel()
+	_, hosts := simulated(t, 20, nil)
+	hosts[2].Port = closedPort(t)
+	p := newFleet(t, hosts...)
+	p.PoolSize, p.StopOnError = 1, true
+	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
+	if len(outs) != 20 || err == nil {
+		t.Fatal(err)
+	}
+	p.Join(t.Context(), outs)
+	count := make(map[fleetssh.OutcomeKind]int)
+	for _, out := range outs {
+		count[out.Outcome().Kind]++
+	}
+	if count[fleetssh.Exited] != 2 || count[fleetssh.Unreachable] != 1 || count[fleetssh.Skipped] != 17 {
+		t.Errorf("%v", count)
+	}
+}
+
+func TestSetHosts(t *testing.T) {
+	t.Parallel()
+	a, b, c := newServer(t, nil), newServer(t, nil), newServer(t, nil)
+	hostA, hostB, hostC := a.config(), b.config(), c.config()
+	p := newFleet(t, hostA, hostB)
+	if err := p.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.SetHosts([]fleetssh.HostConfig{hostC, hostA})
+	if err := p.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := a.Stats().Logins; n != 1 {
+		t.Errorf("%d logins on the host that stayed", n)
+	}
+	eventually(t, "the unused connection to end", func() bool { return b.Stats().Open == 0 })
+	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
+	if err != nil || outs[0].Host.Port != c.Port() || outs[1].Host.Port != a.Port() {
+		t.Errorf("order: %v", err)
+	}
+	if client, err := p.Client(t.Context(), 1); err != nil || client.Host().Port != a.Port() {
+		t.Errorf("Client(1): %v", err)
+	}
+	if _, err := p.Client(t.Context(), 2); err == nil {
+		t.Error("Client(2) of two hosts")
+	}
+}
+
+func TestOneShot(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	p := newFleet(t, s.config())
+	p.OneShot = true
+	for range 2 {
+		outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "echo x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Join(t.Context(), outs); err != nil {
+			t.Error(err)
+		}
+		eventually(t, "the connection to end", func() bool { return s.Stats().Open == 0 })
+		if got := text(t, outs[0].Stdout); got != "x\n" {
+			t.Errorf("output after the connection has ended: %q", got)
+		}
+	}
+}
+
+func TestClosedClient(t *testing.T) {
+	t.Parallel()
+	p := newFleet(t, newServer(t, nil).config())
+	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "echo x; sleep 60"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range outs[0].Stdout.Lines(t.Context()) {
+		if line == "x" {
+			break
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if o := outs[0].Outcome(); o.Kind != fleetssh.Lost {
+		t.Errorf("%v", o)
+	}
+	if err := p.Close(); err != nil {
+		t.Errorf("second Close: %v", err)
+	}
+	if _, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"}); err == nil {
+		t.Error("a closed client runs commands")
+	}
+}
+
+// TestStreamLeft leaves the loop in every way; nothing may stay behind, here or on
+// the hosts.
+func TestStreamLeft(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"break", "panic", "cancel"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			fleet, hosts := simulated(t, 12, nil)
+			p := newFleet(t, hosts...)
+			p.PoolSize = 4
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			events, err := p.Stream(ctx, fleetssh.Command{Line: "lines 1000; sleep 1000"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			outcomes := make(map[fleetssh.OutcomeKind]int)
+			func() {
+				defer func() {
+					if r := recover(); (r != nil) != (way == "panic") {
+						t.Errorf("recovered %v", r)
+					}
+				}()
+				for ev := range events {
+					switch {
+					case ev.Kind == fleetssh.Finished:
+						outcomes[ev.Output.Outcome().Kind]++
+						if !ev.Output.Finished() {
+							t.Error("a host that is not finished is")
+						}
+					case way == "cancel":
+						cancel()
+					case way == "panic":
+						panic("on purpose")
+					case way == "break":
+						return
+					}
+				}
+			}()
+			if way == "cancel" && (outcomes[fleetssh.Cancelled] == 0 || outcomes[fleetssh.Skipped] < 8 || outcomes[fleetssh.Cancelled]+outcomes[fleetssh.Skipped] != 12) {
+				t.Errorf("outcomes %v do not add up to 12 hosts", outcomes)
+			}
+			started := 0
+			for _, s := range fleet.Servers {
+				started += s.Stats().Started
+			}
+			if started > 4 {
+				t.Errorf("%d hosts were started, PoolSize is 4", started)
+			}
+			eventually(t, "the commands to be ended", func() bool {
+				ended := 0
+				for _, s := range fleet.Servers {
+					ended += len(s.Stats().Signals)
+				}
+				return ended >= started-4 // a host that had not started yet needs no signal
+			})
+		})
+	}
+}
+
+func TestStreamEvents(t *testing.T) {
+	t.Parallel()
+	_, hosts := simulated(t, 10, nil)
+	p := newFleet(t, hosts...)
+	events, err := p.Stream(t.Context(), fleetssh.Command{Line: "echo a; stderr b; printf 'c\\nd'"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make([]string, len(hosts))
+	for ev := range events {
+		seen[ev.Host] += ev.Kind.String() + ":" + ev.Text + " "
+		if ev.Time.IsZero() || ev.Output.Host.Host != hosts[ev.Host].Host {
+			t.Errorf("%+v", ev)
+		}
+	}
+	for i, s := range seen {
+		if !strings.HasPrefix(s, "start: ") || !strings.HasSuffix(s, "result: ") || !strings.Contains(s, "stderr:b ") ||
+			strings.ReplaceAll(s, "stderr:b ", "") != "start: stdout:a stdout:c stdout:d result: " {
+			t.Errorf("host %d: %s", i, s)
+		}
+	}
+}
+
+// TestOutputWithinBudget lets many hosts write much more than the budget while
+// nobody reads, and accounts for every byte.
+func TestOutputWithinBudget(t *testing.T) {
+	t.Parallel()
+	const n, size, budget = 60, 2 << 20, 1 << 20
+	_, hosts := simulated(t, n, nil)
+	p := newFleet(t, hosts...)
+	p.OutputMemory = budget
+	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: fmt.Sprintf("bytes %d", size)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Join(t.Context(), outs); err != nil {
+		t.Fatal(err)
+	}
+	p.Close() // stays readable
+	var want [32]byte
+	for i, out := range outs {
+		sum := sha256.New()
+		got, err := io.Copy(sum, out.Stdout)
+		if err != nil || got != size || out.Stdout.Truncated() {
+			t.Fatalf("host %d: %d bytes, %v", i, got, err)
+		}
+		if i == 0 {
+			sum.Sum(want[:0])
+		} else if !bytes.Equal(sum.Sum(nil), want[:]) {
+			t.Errorf("host %d: different bytes", i)
+		}
+	}
+}
+
+func TestMaxOutput(t *testing.T) {
+	t.Parallel()
+	p := newFleet(t, newServer(t, nil).config())
+	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "bytes 100000; stderr few", MaxOutput: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Join(t.Context(), outs); err != nil {
+		t.Fatal(err)
+	}
+	if got := text(t, outs[0].Stdout); len(got) != 1000 || !outs[0].Stdout.Truncated() || outs[0].Stderr.Truncated() {
+		t.Errorf("%d bytes, truncated %v %v", len(got), outs[0].Stdout.Truncated(), outs[0].Stderr.Truncated())
+	}
+}
+
+func TestStdinForAll(t *testing.T) {
+	t.Parallel()
+	const n, size = 20, 3 << 20
+	_, hosts := simulated(t, n, func(i int, h *simfleet.Host) {
+		if i == 5 {
+			h.Fault.Kind = simfleet.NeverReadStdin
+		}
+	})
+	p := newFleet(t, hosts...)
+	src := &countingReader{Reader: io.LimitReader(zeros{}, size)}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	events, err := p.Stream(ctx, fleetssh.Command{Line: "wc -c", Stdin: src})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := 0
+	for ev := range events {
+		if ev.Kind == fleetssh.StdoutLine && strings.TrimSpace(ev.Text) == fmt.Sprint(size) {
+			if good++; good == n-1 {
+				cancel() // all but the host that does not read
+			}
+		}
+	}
+	if good != n-1 {
+		t.Errorf("%d hosts got everything", good)
+	}
+	if src.n != size {
+		t.Errorf("standard input was read %d bytes, has %d", src.n, size)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+type countingReader struct {
+	io.Reader
+	n int
+}
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.n += n
+	return n, err
+}
+
+// TestManyAtOnce uses one client from many goroutines.
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	_, hosts := simulated(t, 5, nil)
+	p := newFleet(t, hosts...)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: fmt.Sprintf("echo %d", i)})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := p.Join(t.Context(), outs); err != nil {
+				t.Error(err)
+			}
+			for _, out := range outs {
+				if got := text(t, out.Stdout); got != fmt.Sprintln(i) {
+					t.Errorf("%q instead of %d", got, i)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
