@@ -78,6 +78,7 @@ func connectAny(ctx context.Context, addrs []netip.AddrPort) (net.Conn, error) {
 	defer cancel()
 	type result struct {
 		conn net.Conn
+		addr string
 		err  error
 	}
 	results := make(chan result, len(addrs))
@@ -99,7 +100,7 @@ func connectAny(ctx context.Context, addrs []netip.AddrPort) (net.Conn, error) {
 			running++
 			go func() {
 				conn, err := dialer.DialContext(ctx, "tcp", addr)
-				results <- result{conn, err}
+				results <- result{conn, addr, err}
 			}()
 			stagger = time.After(connectStagger)
 		}
@@ -112,12 +113,21 @@ func connectAny(ctx context.Context, addrs []netip.AddrPort) (net.Conn, error) {
 			if r.err == nil {
 				return r.conn, nil
 			}
-			errs = append(errs, r.err)
+			errs = append(errs, &addressError{r.addr, withoutAddress(r.err)})
 		case <-stagger:
 		}
 	}
 	if len(errs) == 0 {
 		return nil, errors.New("the name has no address")
 	}
-	return nil, errors.Join(errs...)
+	return nil, joinErrors(errs)
 }
+
+// addressError is what went wrong with one of several addresses.
+type addressError struct {
+	addr string
+	err  error
+}
+
+func (e *addressError) Error() string { return e.addr + ": " + e.err.Error() }
+func (e *addressError) Unwrap() error { return e.err }

@@ -177,10 +177,13 @@ func (a *attempt) connect(ctx context.Context, addrs []netip.AddrPort, algorithm
 	// waits, whatever the server does or leaves undone.
 	stop := context.AfterFunc(ctx, func() { tcp.Close() })
 	a.login.begin(ctx, w)
+	// The library keeps its configuration as long as the connection: what is
+	// for logging in only is let go of, below and in checkHostKey.
+	login := a.login
 	config := &ssh.ClientConfig{
 		User:            a.login.user,
 		ClientVersion:   clientVersion,
-		AuthCallback:    a.login.next,
+		AuthCallback:    func(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) { return login.next(c) },
 		HostKeyCallback: a.checkHostKey(),
 	}
 	setAlgorithms(config, a.host.Algorithms, algorithms)
@@ -195,6 +198,7 @@ func (a *attempt) connect(ctx context.Context, addrs []netip.AddrPort, algorithm
 		return nil, a.fail(ctx, context.Cause(ctx))
 	}
 	a.enter("")
+	login = nil
 	return newClient(a, conn, w, channels, requests), nil
 }
 
@@ -226,6 +230,7 @@ func (a *attempt) checkHostKey() ssh.HostKeyCallback {
 		}
 		first = string(key.Marshal())
 		a.enter("auth")
+		a = nil // see connect
 		return nil
 	}
 }

@@ -282,6 +282,29 @@ func (e *TimeoutError) Temporary() bool { return true }
 
 var _ net.Error = (*TimeoutError)(nil)
 
+// joinErrors returns one error for several, in one line, and nil for none.
+func joinErrors(errs []error) error {
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	return errorList(errs)
+}
+
+type errorList []error
+
+func (l errorList) Error() string {
+	texts := make([]string, len(l))
+	for i, err := range l {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (l errorList) Unwrap() []error { return l }
+
 // phaseText says in words what a phase or operation does.
 func phaseText(phase string) string {
 	switch phase {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -39,6 +40,7 @@ type login struct {
 	tries   int         // on this connection
 	tried   []string    // on all
 	notes   []error
+	gaveUp  bool // the user has refused to answer
 }
 
 type offer struct {
@@ -89,6 +91,9 @@ func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 		return nil, errBroken
 	}
 	l.verdict(len(c.PartialSuccessMethods))
+	if l.gaveUp {
+		return nil, errRefused
+	}
 	method, name := l.choose(c.AllowedMethods)
 	if method == nil {
 		l.explain(c.AllowedMethods)
@@ -138,7 +143,7 @@ func (l *login) choose(allowed []string) (ssh.AuthMethod, string) {
 	if slices.Contains(allowed, "publickey") {
 		if o := l.nextKey(); o != nil {
 			l.offer(&o.state)
-			return ssh.PublicKeys(o.signer), "publickey"
+			return ssh.PublicKeys(l.noting(o.signer)), "publickey"
 		}
 	}
 	hasPassword := a.Password != "" && !l.sent
@@ -192,7 +197,41 @@ func (l *login) secret() (string, error) {
 		return "", errRefused
 	}
 	prompt := fmt.Sprintf("%s@%s's password: ", l.user, l.host.name())
-	return a.ask(l.ctx, Question{Host: l.host.name(), Prompt: prompt})
+	return l.ask(Question{Host: l.host.name(), Prompt: prompt})
+}
+
+// ask puts a question to the user. One who refuses to answer is not asked again.
+func (l *login) ask(q Question) (string, error) {
+	answer, err := l.host.Auth.ask(l.ctx, q)
+	if err != nil {
+		l.gaveUp = true
+		return "", l.note("%w", err)
+	}
+	return answer, nil
+}
+
+// notingSigner remembers why a key does not sign: the SSH library just goes on to
+// the next method.
+type notingSigner struct {
+	ssh.MultiAlgorithmSigner
+	login *login
+}
+
+// noting returns signer as a notingSigner, if it may fail.
+func (l *login) noting(signer ssh.Signer) ssh.Signer {
+	if s, ok := signer.(ssh.MultiAlgorithmSigner); ok {
+		return &notingSigner{s, l}
+	}
+	return signer
+}
+
+// SignWithAlgorithm implements [ssh.AlgorithmSigner].
+func (s *notingSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
+	sig, err := s.MultiAlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
+	if err != nil {
+		s.login.note("%w", err)
+	}
+	return sig, err
 }
 
 // answerer returns a function that answers the questions of one
@@ -231,7 +270,7 @@ func (l *login) answer(instruction, prompt string, echo bool) (string, error) {
 	if instruction != "" {
 		prompt = instruction + "\n" + prompt
 	}
-	return a.ask(l.ctx, Question{Host: l.host.name(), Prompt: prompt, Echo: echo})
+	return l.ask(Question{Host: l.host.name(), Prompt: prompt, Echo: echo})
 }
 
 // explain notes what may help to understand a refusal.
@@ -256,7 +295,7 @@ func (l *login) refusal(cause error) error {
 	}
 	return &AuthenticationError{
 		Host: l.host.name(), Port: l.host.port(), User: l.user,
-		Tried: compress(l.tried), Err: errors.Join(notes...),
+		Tried: compress(l.tried), Err: joinErrors(notes),
 	}
 }
 

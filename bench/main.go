@@ -45,7 +45,7 @@ func run(ctx context.Context) error {
 	latency := flag.Duration("latency", 0, "their round-trip time; for children")
 	s := &suite{out: os.Stdout, long: os.Getenv("LONG") != "" && os.Getenv("LONG") != "0"}
 	flag.StringVar(&s.only, "only", "", "which parts to run: any of "+strings.Join(partNames(), ","))
-	flag.StringVar(&s.profiles, "profiles", "", "write CPU and allocation profiles of our clients to this folder, which disturbs the figures")
+	flag.StringVar(&s.profiles, "profiles", "", "write CPU and heap profiles of the clients to this folder, which disturbs the figures")
 	flag.StringVar(&s.python, "python", "python3", "the Python to look for parallel-ssh in")
 	flag.IntVar(&s.extra, "rounds", 0, "how many rounds; 0 means as many as each part needs")
 	flag.Parse()
@@ -211,7 +211,7 @@ func (s *suite) contend(name string, j *job, bytes int64) *contender {
 	c := &contender{name: name}
 	c.run = func(ctx context.Context) (*result, error) {
 		j := *j
-		if s.profiles != "" && j.Client != "bare" {
+		if s.profiles != "" {
 			base := filepath.Join(s.profiles, fmt.Sprintf("%s-%s-%d-%d", j.Task, j.Client, len(j.Hosts), len(c.results)))
 			j.CPUProfile, j.MemProfile = base+".cpu", base+".mem"
 		}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/pprof"
 	"slices"
 	"strconv"
@@ -46,6 +47,8 @@ type report struct {
 	CPU   time.Duration // user and system, of the phase that the task is about
 	Wall  time.Duration // of the same
 	RSS   int64         // bytes for each idle connection
+	Stack int64         // of these, what stacks take
+	Heap  int64         // and what lives on the heap
 	Idle  float64       // cores that idle connections take
 	Peak  int64         // VmHWM in bytes
 	Note  string        // the first thing that went wrong
@@ -123,6 +126,9 @@ func runJob(ctx context.Context, path string) error {
 	if err := json.Unmarshal(data, j); err != nil {
 		return err
 	}
+	if j.MemProfile != "" {
+		runtime.MemProfileRate = 4 << 10
+	}
 	if j.CPUProfile != "" {
 		f, err := os.Create(j.CPUProfile)
 		if err != nil {
@@ -152,13 +158,13 @@ func runJob(ctx context.Context, path string) error {
 	return json.NewEncoder(os.Stdout).Encode(r)
 }
 
-// writeMemProfile writes what was allocated until now.
+// writeMemProfile writes what was allocated until now, and what of it is in use.
 func writeMemProfile(path string) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
+	return errors.Join(pprof.Lookup("heap").WriteTo(f, 0), f.Close())
 }
 
 // phase measures a part of the life of this process.
@@ -249,6 +255,8 @@ func wall(r *result) float64     { return r.Wall.Seconds() }
 func spent(r *result) float64    { return r.Spent.Seconds() }
 func peakMiB(r *result) float64  { return float64(r.Peak) / (1 << 20) }
 func rssKiB(r *result) float64   { return float64(r.RSS) / (1 << 10) }
+func stackKiB(r *result) float64 { return float64(r.Stack) / (1 << 10) }
+func heapKiB(r *result) float64  { return float64(r.Heap) / (1 << 10) }
 func idle(r *result) float64     { return r.Idle }
 
 func firstLine(s string) string {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -183,7 +184,16 @@ func hold(j *job, r *report, before int64) {
 	time.Sleep(settleTime)
 	debug.FreeOSMemory() // what was needed for connecting only
 	r.RSS = (status("VmRSS") - before) / int64(len(j.Hosts))
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	r.Stack, r.Heap = int64(m.StackInuse)/int64(len(j.Hosts)), int64(m.HeapAlloc)/int64(len(j.Hosts))
 	p := beginPhase()
 	time.Sleep(j.Hold)
 	r.Idle = p.cores()
+	if j.MemProfile != "" {
+		if err := writeMemProfile(j.MemProfile); err != nil {
+			r.Note = err.Error()
+		}
+		j.MemProfile = ""
+	}
 }

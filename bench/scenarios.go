@@ -141,7 +141,7 @@ func (s *suite) idle(ctx context.Context) error {
 		return err
 	}
 	t := newTable(fmt.Sprintf("%d connections held open", len(hosts)),
-		"client", "KiB each", "× bare", "goal", "cores, nothing happens", "cores, keep-alives", "goal", "peak MiB")
+		"client", "KiB each", "stacks", "heap", "× bare", "goal", "cores, nothing happens", "cores, keep-alives", "goal", "peak MiB")
 	cores := median(ours.results, idle)
 	probed := "not measured"
 	if s.long {
@@ -157,10 +157,12 @@ func (s *suite) idle(ctx context.Context) error {
 			probed = fmt.Sprintf("%.4f", cores)
 		}
 	}
-	t.row("bare", fmt.Sprintf("%.1f", median(bare.results, rssKiB)), "", "", fmt.Sprintf("%.4f", median(bare.results, idle)), "", "",
+	t.row("bare", fmt.Sprintf("%.1f", median(bare.results, rssKiB)), fmt.Sprintf("%.1f", median(bare.results, stackKiB)),
+		fmt.Sprintf("%.1f", median(bare.results, heapKiB)), "", "", fmt.Sprintf("%.4f", median(bare.results, idle)), "", "",
 		fmt.Sprintf("%.0f", median(bare.results, peakMiB)))
 	each := median(ours.results, rssKiB)
-	t.row("fleetssh", fmt.Sprintf("%.1f", each), times(ratio(ours.results, bare.results, rssKiB)),
+	t.row("fleetssh", fmt.Sprintf("%.1f", each), fmt.Sprintf("%.1f", median(ours.results, stackKiB)),
+		fmt.Sprintf("%.1f", median(ours.results, heapKiB)), times(ratio(ours.results, bare.results, rssKiB)),
 		s.goal("idle connection, KiB", each, goalConnection, "%.0f"), fmt.Sprintf("%.4f", median(ours.results, idle)), probed,
 		s.goal("idle connections, cores", cores, goalIdle, "%.2f"), fmt.Sprintf("%.0f", median(ours.results, peakMiB)))
 	t.print(s.out)

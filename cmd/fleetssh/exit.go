@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -64,7 +65,7 @@ func report(screen *termline.Screen, err error) int {
 	if status, ok := errors.AsType[exitStatus](err); ok {
 		return int(status)
 	}
-	if errors.Is(err, errInterrupted) {
+	if errors.Is(err, context.Canceled) {
 		return exitInterrupted
 	}
 	if errors.Is(err, syscall.EPIPE) {

@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/signal"
 	"syscall"
 )
-
-// errInterrupted is why the context of the program ends.
-var errInterrupted = errors.New("interrupted")
 
 // interruptible returns a context that ends on the first interrupt or TERM. The
 // second ends the process at once.
@@ -17,15 +13,30 @@ var errInterrupted = errors.New("interrupted")
 // A closed standard output becomes an error of writing, so that what runs on the
 // hosts is stopped, instead of a signal that ends the process.
 func interruptible(parent context.Context) (ctx context.Context, stop func()) {
-	ctx, cancel := context.WithCancelCause(parent)
+	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGPIPE)
 	go func() {
 		<-signals
-		cancel(errInterrupted)
+		cancel()
 		<-signals
 		os.Exit(exitInterrupted)
 	}()
 	return ctx, func() { signal.Stop(signals) }
+}
+
+// working returns the context for work on hosts: it ends with ctx, and when
+// nobody takes the output any more. An interrupt is acknowledged at once, since
+// stopping what runs may take a while.
+func (c *call) working(ctx context.Context) (work context.Context, end func()) {
+	work, cancel := context.WithCancel(ctx)
+	c.screen.OnFailure(func(error) { cancel() })
+	stop := context.AfterFunc(ctx, func() {
+		c.screen.Message("fleetssh: interrupted: stopping what runs; once more to leave at once")
+	})
+	return work, func() {
+		stop()
+		cancel()
+	}
 }

@@ -64,7 +64,7 @@ type call struct {
 func run(ctx context.Context, args []string, std stdio) int {
 	screen := termline.New(std.out, std.err)
 	c := &call{in: std.in, screen: screen, ask: screen.Ask}
-	root := newRoot(c)
+	root := newRoot(c, verbs...)
 	root.SetArgs(args)
 	code := report(screen, root.ExecuteContext(ctx))
 	if err := screen.Close(); err != nil && code == exitOK {
@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 }
 
 // newRoot returns the command that holds the verbs.
-func newRoot(c *call) *cobra.Command {
+func newRoot(c *call, verbs ...func(*call) *cobra.Command) *cobra.Command {
 	root := &cobra.Command{
 		Use:  "fleetssh",
 		Args: cobra.ArbitraryArgs,

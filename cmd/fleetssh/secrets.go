@@ -1,12 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
+	"runtime"
 	"strings"
 
 	"golang.org/x/term"
@@ -15,7 +14,7 @@ import (
 	"fleetssh/internal/termline"
 )
 
-// maxSecret is the longest first line of a password file.
+// maxSecret is how much of a password file is read.
 const maxSecret = 4096
 
 // password returns the password for logins that the flags call for, if any.
@@ -68,31 +67,19 @@ func readPasswordFile(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("password file: %w", err)
 	}
-	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 && !noPermissions {
+	// Windows has no such bits, and a pipe has no other readers.
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 && runtime.GOOS != "windows" {
 		return "", &fault{code: exitFailed, hint: "chmod 600 " + name,
-			text: fmt.Sprintf("password file %s: others can read it (%v)", name, mode.Perm())}
+			text: fmt.Sprintf("password file %s: others can read it (mode %#o)", name, mode.Perm())}
 	}
-	line, err := bufio.NewReaderSize(limited{file}, maxSecret).ReadSlice('\n')
-	secret := strings.TrimRight(string(line), "\r\n")
-	switch {
-	case errors.Is(err, bufio.ErrBufferFull):
-		return "", fmt.Errorf("password file %s: the first line is too long", name)
-	case secret == "" && pathError(err) != nil:
+	text, err := io.ReadAll(io.LimitReader(file, maxSecret))
+	if err != nil {
 		return "", fmt.Errorf("password file: %w", err)
-	case secret == "":
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	line = strings.TrimSuffix(line, "\r")
+	if line == "" {
 		return "", fmt.Errorf("password file %s: the first line is empty", name)
 	}
-	return secret, nil
-}
-
-// limited hides everything of a file but Read.
-type limited struct{ file *os.File }
-
-func (l limited) Read(p []byte) (int, error) { return l.file.Read(p) }
-
-func pathError(err error) error {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return e
-	}
-	return nil
+	return line, nil
 }

@@ -21,8 +21,6 @@ type Stream struct {
 	err       error      // why nothing more comes; io.EOF at the regular end
 	waiting   bool       // the reader waits for ready
 	ready     chan struct{}
-
-	small [512]byte // where ReadFrom waits for data
 }
 
 // segment is a piece of the stream: in memory, or in one block of the file.
@@ -35,6 +33,10 @@ type segment struct {
 
 // chunks recycles memory of the largest size.
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
+
+// smalls recycles the memory with which ReadFrom waits. A stream that has ended
+// may be kept for long, and should not keep it too.
+var smalls = sync.Pool{New: func() any { return new([512]byte) }}
 
 // NewStream returns an empty stream. It takes limit bytes and drops the rest;
 // zero means no limit.
@@ -68,11 +70,13 @@ func (s *Stream) Write(p []byte) (int, error) {
 // coming. The error is nil at the end of r.
 func (s *Stream) ReadFrom(r io.Reader) (int64, error) {
 	var total int64
+	small := smalls.Get().(*[512]byte)
+	defer smalls.Put(small)
 	for {
-		n, err := r.Read(s.small[:])
-		s.Write(s.small[:n])
+		n, err := r.Read(small[:])
+		s.Write(small[:n])
 		total += int64(n)
-		if n == len(s.small) && err == nil {
+		if n == len(small) && err == nil {
 			n, err = s.readChunk(r)
 			total += int64(n)
 		}

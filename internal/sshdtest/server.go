@@ -307,3 +307,9 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// Pause stops the process that takes new connections, until Resume.
+func (s *Server) Pause() { s.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets it go on.
+func (s *Server) Resume() { s.cmd.Process.Signal(syscall.SIGCONT) }

@@ -36,6 +36,10 @@ func New(stdout, stderr io.Writer) *Screen {
 	return s
 }
 
+// OutOnly returns a screen that shows on standard output what this one shows on
+// standard error.
+func (s *Screen) OutOnly() *Screen { return &Screen{out: s.out, err: s.out} }
+
 // OnFailure sets what to call, at most once, when standard output cannot be
 // written. It is called on the goroutine that writes, and must not use the screen.
 func (s *Screen) OnFailure(call func(error)) { s.out.onFailure(call) }
@@ -60,6 +64,14 @@ func (s *Screen) OutIsTerminal() bool { return s.out.terminal }
 func (s *Screen) Flush() {
 	s.out.flush()
 	s.err.flush()
+}
+
+// Failure writes what is waiting and returns the first error of standard output.
+func (s *Screen) Failure() error {
+	s.Flush()
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	return s.out.err
 }
 
 // Close writes what is waiting and returns the first error of standard output.

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+)
+
+const checkHelp = `Connect to all hosts and log in, and show how long it took. Nothing is run.
+
+  fleetssh check -w web[1-20],db1
+  fleetssh check -w web[1-20] --connect-timeout 5s --attempts 1
+  fleetssh check -w web[1-20] --format json | jq 'select(.ok == false)'
+
+usage: fleetssh check [options]
+
+` + hostFlagsHelp + `
+What is shown:
+      --format FORMAT       stream: a line a host, as it comes (default)
+                            json: one object a line
+
+connect is looking up the name and opening the connection, handshake the exchange
+of keys and the check of the host key, login the proof of who you are.
+DUR is 10 or 10s for seconds, 500ms, 2m.
+
+`
+
+// checkOptions are the flags of check.
+type checkOptions struct {
+	hosts  hostFlags
+	format string
+}
+
+func (o *checkOptions) register(flags *pflag.FlagSet) {
+	o.hosts.register(flags)
+	registerFormat(flags, &o.format)
+}
+
+func newCheck(c *call) *cobra.Command {
+	o := new(checkOptions)
+	cmd := &cobra.Command{
+		Use:  "check",
+		Long: checkHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError("fleetssh run runs commands", "check takes no command")
+			}
+			return o.run(cmd.Context(), c)
+		},
+	}
+	o.register(cmd.Flags())
+	return cmd
+}
+
+func (o *checkOptions) run(ctx context.Context, c *call) error {
+	hosts, err := o.hosts.configs(ctx, c, o.format != "stream")
+	if err != nil {
+		return err
+	}
+	checkCtx, end := c.working(ctx)
+	defer end()
+	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout}
+	defer client.Close()
+	t := newTally(hosts)
+	show := t.showCheck(c)
+	if o.format == "json" {
+		show = t.showCheckJSON(c)
+	}
+	for r := range logIns(checkCtx, client, len(hosts), o.hosts.fanout) {
+		show(t.put(r))
+	}
+	t.interrupted = ctx.Err() != nil
+	if err := c.screen.Failure(); err != nil && !t.interrupted {
+		return fmt.Errorf("write standard output: %w", err)
+	}
+	if o.format == "json" {
+		s := t.summary()
+		s.Outcomes = make(map[string]int)
+		for i := range t.results {
+			s.Outcomes[checkOutcome(&t.results[i])]++
+		}
+		putJSON(c.screen, s)
+	} else {
+		t.showFailures(c.screen)
+	}
+	return t.err()
+}
+
+// logIns logs in to hosts, several at once, and returns how each went. The channel
+// is closed when all are done; it must be read until then.
+func logIns(ctx context.Context, client *fleetssh.ParallelClient, n, fanout int) <-chan result {
+	results := make(chan result)
+	next := make(chan int)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(next)
+		for i := range n {
+			next <- i
+		}
+	})
+	for range min(fanout, n) {
+		wg.Go(func() {
+			for i := range next {
+				if ctx.Err() != nil {
+					results <- result{index: i, outcome: fleetssh.Outcome{Kind: fleetssh.Skipped}}
+					continue
+				}
+				connection, err := client.Client(ctx, i)
+				r := logInResult(i, connection, err)
+				if err == nil {
+					connection.Close()
+				}
+				results <- r
+			}
+		})
+	}
+	go func() {
+		wg.Wait()
+		close(results)
+	}()
+	return results
+}
+
+// logInResult is what became of one host. A login that worked counts as a command
+// that did.
+func logInResult(i int, connection *fleetssh.Client, err error) result {
+	r := result{index: i, problem: problemOf(err)}
+	if err == nil {
+		r.ok, r.timing, r.outcome.Kind = true, connection.Timing(), fleetssh.Exited
+		return r
+	}
+	r.message = err.Error()
+	r.timing.Attempts = r.problem.tries
+	r.outcome = fleetssh.Outcome{Kind: fleetssh.Unreachable, Phase: r.problem.phase}
+	_, keyFile := errors.AsType[*fleetssh.PKeyFileError](err)
+	switch {
+	case errors.Is(err, context.Canceled):
+		r.outcome.Kind, r.problem = fleetssh.Cancelled, problem{}
+	case keyFile:
+		r.outcome.Kind = fleetssh.NotStarted
+	}
+	return r
+}
+
+// showCheck shows results in columns.
+func (t *tally) showCheck(c *call) func(*result) {
+	width := 0
+	for _, h := range t.hosts {
+		width = max(width, utf8.RuneCountInString(h.label))
+	}
+	return func(r *result) {
+		label := t.hosts[r.index].label
+		text := fmt.Sprintf("%*s", width-utf8.RuneCountInString(label), "")
+		switch {
+		case r.ok:
+			text += fmt.Sprintf("ok      connect %7s  handshake %7s  login %7s",
+				columnTime(r.timing.Resolve+r.timing.Connect), columnTime(r.timing.Handshake), columnTime(r.timing.Auth))
+			if r.timing.Attempts > 1 {
+				text += fmt.Sprintf("  (%d attempts)", r.timing.Attempts)
+			}
+		case r.problem.reason == "":
+			text += "-       not tried"
+		default:
+			text += fmt.Sprintf("failed  %s: %s", r.problem.phase, r.problem.reason)
+		}
+		c.screen.Out(label+": ", text)
+	}
+}
+
+// columnTime writes a time in few characters.
+func columnTime(d time.Duration) string {
+	if d >= 10*time.Second {
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	return fmt.Sprintf("%.1fms", float64(d)/1e6)
+}
+
+// jsonCheck is what check says of one host.
+type jsonCheck struct {
+	Type        string     `json:"type"`
+	Time        time.Time  `json:"time"`
+	Host        string     `json:"host"`
+	Index       int        `json:"index"`
+	OK          bool       `json:"ok"`
+	Outcome     string     `json:"outcome"`
+	Error       *jsonError `json:"error"`
+	Attempts    int        `json:"attempts"`
+	ResolveMS   float64    `json:"resolve_ms"`
+	ConnectMS   float64    `json:"connect_ms"` // the whole, as in the results of run
+	HandshakeMS float64    `json:"handshake_ms"`
+	AuthMS      float64    `json:"auth_ms"`
+}
+
+func (t *tally) showCheckJSON(c *call) func(*result) {
+	return func(r *result) {
+		putJSON(c.screen, jsonCheck{
+			Type: "check", Time: time.Now(),
+			Host: t.hosts[r.index].name, Index: r.index,
+			OK: r.ok, Outcome: checkOutcome(r), Error: r.jsonError(), Attempts: r.timing.Attempts,
+			ResolveMS:   milliseconds(r.timing.Resolve),
+			ConnectMS:   milliseconds(connectTime(r.timing)),
+			HandshakeMS: milliseconds(r.timing.Handshake),
+			AuthMS:      milliseconds(r.timing.Auth),
+		})
+	}
+}
+
+// checkOutcome is the outcome of a check: nothing ran, so nothing exited.
+func checkOutcome(r *result) string {
+	if r.ok {
+		return "ok"
+	}
+	return r.outcome.Kind.String()
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fleetssh"
+	"fleetssh/internal/termline"
+)
+
+const demoHelp = `Show the main features on a small fleet inside this process, in a few seconds.
+
+  fleetssh demo
+
+The hosts are real SSH servers on loopback with a simulated shell; nothing else is
+needed and nothing of yours is touched.
+
+`
+
+// demoStep is a command line, what to say about it, and what must come of it.
+type demoStep struct {
+	title string
+	line  string // as a user types it, and as it is run
+	input string
+	exit  int
+	check func(*demoFleet, *tally) error // nil: the exit code says it all
+	after func(*tally) string            // what to say when it is done
+}
+
+var demoSteps = [...]demoStep{
+	{
+		title: "One command, many hosts",
+		line:  "fleetssh run -w web[1-4] uptime",
+	},
+	{
+		title: "Exit codes, and who failed, at the end",
+		line:  "fleetssh run -w web[1-4] -- systemctl is-active nginx",
+		exit:  exitCommand,
+		check: wantOutcomes("web3", fleetssh.Exited),
+	},
+	{
+		title: "Hosts in trouble delay nobody, and each says what is wrong",
+		line:  "fleetssh run -w web[1-8] -t 1s --attempts 1 -- hostname",
+		exit:  exitUnreachable,
+		check: (*demoFleet).checkTrouble,
+		after: demoTimes,
+	},
+	{
+		title: "A time-out stops the command on the hosts, not only the wait for it",
+		line:  "fleetssh run -w web[1-2] --timeout 500ms -- sleep 60",
+		exit:  exitStopped,
+		check: (*demoFleet).checkStopped,
+	},
+	{
+		title: "sudo with a password, asked for once and never on a command line",
+		line:  "fleetssh run -w web[1-4] --sudo --ask-sudo-pass -- whoami",
+	},
+	{
+		title: "The same standard input for every host",
+		line:  "echo hello | fleetssh run -w web[1-4] --stdin - -- cksum",
+		input: "hello\n",
+	},
+	{
+		title: "Where the time of logging in goes",
+		line:  "fleetssh check -w web[1-4]",
+	},
+	{
+		title: "JSON lines for programs",
+		line:  "fleetssh run -w web1 --format json -- hostname",
+	},
+}
+
+const demoLibrary = `
+# From Go: other arguments on every host
+
+  fleet := &fleetssh.ParallelClient{Hosts: hosts}
+  events, err := fleet.Stream(ctx, fleetssh.Command{
+      Line:     "echo %s has role %q",
+      HostArgs: []fleetssh.Args{{List: []string{"web1", "front end"}}, ...},
+  })
+
+`
+
+const demoEnd = `
+# Where to go next
+
+  fleetssh sim --hosts 20          a fleet of your own to try things on
+  fleetssh check -w HOSTS          your hosts: can you log in?
+  fleetssh run -w HOSTS COMMAND    and go
+  fleetssh run --help              all options, and the exit codes
+`
+
+func newDemo(c *call) *cobra.Command {
+	return &cobra.Command{
+		Use:  "demo",
+		Long: demoHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError("fleetssh demo --help", "demo takes no arguments")
+			}
+			return runDemo(cmd.Context(), c)
+		},
+	}
+}
+
+func runDemo(ctx context.Context, c *call) error {
+	fleet, err := startDemoFleet()
+	if err != nil {
+		return err
+	}
+	defer fleet.close()
+	// One stream, so that all stays in order when it is piped.
+	screen := c.screen.OutOnly()
+	fmt.Fprintf(printer{screen}, "fleetssh demo: eight hosts inside this process, web1 to web8\n")
+	for _, step := range demoSteps {
+		if err := fleet.play(ctx, screen, step); err != nil {
+			return fmt.Errorf("demo: %s: %w", step.line, err)
+		}
+	}
+	screen.Print([]byte(demoLibrary))
+	if err := fleet.playLibrary(ctx, screen); err != nil {
+		return fmt.Errorf("demo: host arguments: %w", err)
+	}
+	screen.Print([]byte(demoEnd))
+	return fleet.close()
+}
+
+// printer makes a screen an io.Writer for whole lines.
+type printer struct{ *termline.Screen }
+
+func (p printer) Write(text []byte) (int, error) {
+	p.Print(text)
+	return len(text), nil
+}
+
+// play runs one step through the program itself.
+func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demoStep) error {
+	fmt.Fprintf(printer{screen}, "\n# %s\n\n$ %s\n", step.title, step.line)
+	var counted *tally
+	c := &call{
+		in:     strings.NewReader(step.input),
+		screen: screen,
+		place:  f.place,
+		done:   func(t *tally) { counted = t },
+		ask: func(_ context.Context, prompt string, _ bool) (string, error) {
+			fmt.Fprintf(printer{screen}, "%s\n", prompt)
+			return demoSudoPassword, nil
+		},
+	}
+	_, line, _ := strings.Cut(step.line, "fleetssh ")
+	root := newRoot(c, newRun, newCheck)
+	root.SetArgs(strings.Fields(line))
+	code := report(screen, root.ExecuteContext(ctx))
+	screen.Flush()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case code != step.exit:
+		return fmt.Errorf("ended with exit code %d, not %d", code, step.exit)
+	case step.check != nil && counted == nil:
+		return fmt.Errorf("nothing was run")
+	case step.check != nil:
+		if err := step.check(f, counted); err != nil {
+			return err
+		}
+	}
+	text := ""
+	if step.after != nil {
+		text = step.after(counted)
+	}
+	if code != exitOK {
+		text += fmt.Sprintf("(exit code %d)\n", code)
+	}
+	screen.Print([]byte(text))
+	return nil
+}
+
+// wantOutcomes checks that exactly one host failed, and how.
+func wantOutcomes(label string, kind fleetssh.OutcomeKind) func(*demoFleet, *tally) error {
+	return func(_ *demoFleet, t *tally) error {
+		for _, r := range t.results {
+			if got := t.hosts[r.index].label; !r.ok && (got != label || r.outcome.Kind != kind) {
+				return fmt.Errorf("%s: %v", got, r.outcome.Kind)
+			}
+		}
+		return nil
+	}
+}
+
+// demoTrouble is how hosts must fail.
+var demoTrouble = map[string]string{"web5": "handshake", "web6": "auth", "web7": "host_key", "web8": "connect"}
+
+func (f *demoFleet) checkTrouble(t *tally) error {
+	for _, r := range t.results {
+		label := t.hosts[r.index].label
+		if phase := demoTrouble[label]; phase != r.outcome.Phase || r.ok != (phase == "") {
+			return fmt.Errorf("%s: %v %s", label, r.outcome.Kind, r.outcome.Phase)
+		}
+		if label != "web5" && r.after > 900*time.Millisecond {
+			return fmt.Errorf("%s was delayed by %v", label, r.after)
+		}
+	}
+	return nil
+}
+
+func (f *demoFleet) checkStopped(t *tally) error {
+	for _, r := range t.results {
+		label := t.hosts[r.index].label
+		if r.outcome.Kind != fleetssh.TimedOut || !r.outcome.Stopped {
+			return fmt.Errorf("%s: %v", label, r.outcome.Kind)
+		}
+		if !slices.Contains(f.servers[label].Stats().Signals, "TERM") {
+			return fmt.Errorf("%s never got a signal", label)
+		}
+	}
+	return nil
+}
+
+// demoTimes says when the hosts were done.
+func demoTimes(t *tally) string {
+	var slowest, others result
+	for _, r := range t.results {
+		if r.after > slowest.after {
+			slowest, r = r, slowest
+		}
+		if r.after > others.after {
+			others = r
+		}
+	}
+	return fmt.Sprintf("(all but %s were done after %v, it was given up after %v)\n",
+		t.hosts[slowest.index].label, others.after.Round(time.Millisecond), slowest.after.Round(time.Millisecond))
+}
+
+// playLibrary runs a command with other arguments on every host.
+func (f *demoFleet) playLibrary(ctx context.Context, screen *termline.Screen) error {
+	roles := []string{"front end", "front end", "cache", "mail"}
+	hosts, err := selectHosts([]string{"web[1-4]"}, nil, fleetssh.HostConfig{})
+	if err != nil {
+		return err
+	}
+	args := make([]fleetssh.Args, len(hosts))
+	for i := range hosts {
+		f.place(&hosts[i])
+		args[i].List = []string{hosts[i].name, roles[i]}
+	}
+	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts)}
+	defer client.Close()
+	events, err := client.Stream(ctx, fleetssh.Command{Line: "echo %s has role %q", HostArgs: args})
+	if err != nil {
+		return err
+	}
+	t := newTally(hosts)
+	d := newStream(view{screen: screen, tally: t, label: true})
+	for ev := range events {
+		if ev.Kind == fleetssh.Finished {
+			t.add(ev)
+		}
+		d.show(ev)
+	}
+	d.close()
+	return t.err()
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fleetssh/internal/simfleet"
+)
+
+const simHelp = `Start a simulated fleet on this machine, for trying, testing and measuring.
+
+  fleetssh sim --hosts 20
+  fleetssh sim --hosts 100 --latency 50ms --fail 10% --silent 2
+  fleetssh sim --hosts 5 --fault stall-auth --fault-hosts 1
+  fleetssh sim --hosts 1000 --dir ./fleet --format json
+
+usage: fleetssh sim [options]
+
+Each host is a real SSH server on a loopback address of its own, 127.1.0.1 and
+up, with a small simulated shell: nothing is executed on this machine. Any user
+may log in with the key that is shown. The fleet serves until Ctrl-C.
+
+Options:
+      --hosts N             number of hosts (10)
+      --port PORT           port of all hosts (a free one)
+      --latency DUR         time added to every round trip
+      --fail N|N%           hosts on which every command exits 1
+      --silent N            hosts that take the connection and never say a word
+      --slow N              hosts on which every command takes 2s longer
+      --fault NAME          what goes wrong on --fault-hosts:
+@FAULTS@
+      --fault-hosts N       hosts with that fault (1, if there is a --fault)
+      --output SIZE         what every command writes before its own output, in
+                            lines: 500, 64K, 1M
+      --sudo-password       sudo on the hosts wants the password "sim"
+      --dir DIR             keep key, known_hosts and host list here (a folder
+                            that is removed at the end)
+      --format FORMAT       text, or json: one object
+      --until-eof           end when standard input ends, too
+
+`
+
+// simSudoPassword is what sudo wants on simulated hosts with --sudo-password.
+const simSudoPassword = "sim"
+
+// simOptions are the flags of sim.
+type simOptions struct {
+	hosts, port  int
+	latency      time.Duration
+	fail         string
+	silent, slow int
+	fault        string
+	faultHosts   int
+	output       string
+	sudoPassword bool
+	dir, format  string
+	untilEOF     bool
+}
+
+func (o *simOptions) register(flags *pflag.FlagSet) {
+	o.hosts = 10
+	flags.Var(numberValue{&o.hosts, 1, 60_000}, "hosts", "")
+	flags.Var(numberValue{&o.port, 1, 65535}, "port", "")
+	flags.Var(durationValue{&o.latency, true}, "latency", "")
+	flags.StringVar(&o.fail, "fail", "0", "")
+	flags.Var(numberValue{&o.silent, 0, 60_000}, "silent", "")
+	flags.Var(numberValue{&o.slow, 0, 60_000}, "slow", "")
+	flags.StringVar(&o.fault, "fault", "", "")
+	flags.Var(numberValue{&o.faultHosts, 0, 60_000}, "fault-hosts", "")
+	flags.StringVar(&o.output, "output", "0", "")
+	flags.BoolVar(&o.sudoPassword, "sudo-password", false, "")
+	flags.StringVar(&o.dir, "dir", "", "")
+	o.format = "text"
+	flags.Var(choiceValue{&o.format, []string{"text", "json"}}, "format", "")
+	flags.BoolVar(&o.untilEOF, "until-eof", false, "")
+}
+
+func newSim(c *call) *cobra.Command {
+	o := new(simOptions)
+	cmd := &cobra.Command{
+		Use:  "sim",
+		Long: strings.Replace(simHelp, "@FAULTS@", wrapWords(simfleet.FaultNames(), 28, 78), 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError("fleetssh sim --help", "sim takes no arguments, only options")
+			}
+			return o.run(cmd.Context(), c)
+		},
+	}
+	o.register(cmd.Flags())
+	return cmd
+}
+
+func (o *simOptions) run(ctx context.Context, c *call) error {
+	plan, err := o.plan()
+	if err != nil {
+		return usageError("fleetssh sim --help", "%v", err)
+	}
+	sim, err := startSim(plan, o.dir)
+	if err != nil {
+		return err
+	}
+	defer sim.close()
+	if o.format == "json" {
+		putJSON(c.screen, sim.describe())
+	} else {
+		c.screen.Print([]byte(sim.text()))
+	}
+	c.screen.Flush()
+	ended := make(chan struct{})
+	if o.untilEOF {
+		// Ends with the input, or with the process.
+		go func() {
+			io.Copy(io.Discard, c.in)
+			close(ended)
+		}()
+	}
+	select {
+	case <-ctx.Done():
+	case <-ended:
+	}
+	if o.format == "text" {
+		c.screen.Message("fleetssh: " + sim.served())
+	}
+	return sim.close()
+}
+
+// plan returns what the flags ask for.
+func (o *simOptions) plan() (simPlan, error) {
+	p := simPlan{hosts: o.hosts, port: o.port, latency: o.latency, silent: o.silent, slow: o.slow, faulty: o.faultHosts}
+	var err error
+	if p.fault, err = simfleet.ParseFault(o.fault); err != nil {
+		return p, err
+	}
+	if o.fault != "" && p.faulty == 0 {
+		p.faulty = 1
+	}
+	if o.fault == "" && p.faulty > 0 {
+		return p, errors.New("--fault-hosts without --fault")
+	}
+	if p.failing, err = share(o.fail, o.hosts); err != nil {
+		return p, fmt.Errorf("--fail: %w", err)
+	}
+	if p.output, err = parseSize(o.output); err != nil {
+		return p, fmt.Errorf("--output: %w", err)
+	}
+	if sum := p.failing + p.faulty + p.silent + p.slow; sum > p.hosts {
+		return p, fmt.Errorf("%d hosts are to misbehave, and there are %d", sum, p.hosts)
+	}
+	if o.sudoPassword {
+		p.sudoPassword = simSudoPassword
+	}
+	return p, nil
+}
+
+// share reads "3" or "10%" of n.
+func share(text string, n int) (int, error) {
+	number, percent := strings.CutSuffix(text, "%")
+	k, err := strconv.Atoi(number)
+	switch {
+	case err != nil || k < 0 || percent && k > 100:
+		return 0, fmt.Errorf("%q is neither a number nor a percentage", text)
+	case percent:
+		return (n*k + 99) / 100, nil
+	}
+	return k, nil
+}
+
+// parseSize reads a number of bytes, with K, M or G for powers of 1024.
+func parseSize(text string) (int64, error) {
+	number, unit := text, int64(1)
+	if i := strings.IndexAny(text, "KMG"); i >= 0 && i == len(text)-1 {
+		number, unit = text[:i], 1<<(10*(1+strings.IndexByte("KMG", text[i])))
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 0 || n > 1<<40/unit {
+		return 0, fmt.Errorf("%q is no size: write 500, 64K, 1M, 2G", text)
+	}
+	return n * unit, nil
+}
+
+// wrapWords writes words in lines between two columns.
+func wrapWords(words []string, indent, width int) string {
+	var b strings.Builder
+	column := 0
+	for i, word := range words {
+		if i < len(words)-1 {
+			word += ","
+		}
+		switch {
+		case i == 0 || column+1+len(word) > width:
+			if i > 0 {
+				b.WriteByte('\n')
+			}
+			b.WriteString(strings.Repeat(" ", indent))
+			column = indent
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+	"fleetssh/internal/simfleet"
+)
+
+// demoSudoPassword is what sudo on the hosts of the demo wants.
+const demoSudoPassword = "correct horse"
+
+// demoFleet is the hosts of the demo: web1 to web4 work, web5 is silent, web6
+// refuses the login, web7 has another host key than is known, web8 refuses
+// connections.
+type demoFleet struct {
+	servers map[string]*simfleet.Server
+	signer  ssh.Signer
+	policy  fleetssh.HostKeyPolicy
+	dir     string
+	once    sync.Once
+}
+
+func startDemoFleet() (_ *demoFleet, err error) {
+	f := &demoFleet{servers: make(map[string]*simfleet.Server)}
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	if f.signer, err = ssh.NewSignerFromKey(key); err != nil {
+		return nil, err
+	}
+	var known strings.Builder
+	for i := 1; i <= 8; i++ {
+		host := simfleet.Host{
+			Name:           fmt.Sprintf("web%d", i),
+			AuthorizedKeys: []ssh.PublicKey{f.signer.PublicKey()},
+			SudoPassword:   demoSudoPassword,
+			Handler:        demoShell,
+		}
+		switch i {
+		case 5:
+			host.Fault.Kind = simfleet.SilentAccept
+		case 6:
+			host.AuthorizedKeys = nil
+			host.Password = "one that nobody gives"
+		}
+		server, err := simfleet.Start(host)
+		if err != nil {
+			return nil, err
+		}
+		f.servers[host.Name] = server
+		known.WriteString(server.KnownHostsLine())
+	}
+	if err := f.servers["web7"].SetHostKeys(); err != nil {
+		return nil, err
+	}
+	f.servers["web8"].Close()
+	return f, f.writeKnownHosts(known.String())
+}
+
+func (f *demoFleet) writeKnownHosts(text string) (err error) {
+	if f.dir, err = os.MkdirTemp("", "fleetssh-demo-"); err != nil {
+		return err
+	}
+	file := filepath.Join(f.dir, "known_hosts")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return err
+	}
+	f.policy, err = fleetssh.KnownHosts(file)
+	return err
+}
+
+// demoShell is the simulated shell with one command more.
+func demoShell(s *simfleet.Session) simfleet.Status {
+	if s.Line != "systemctl is-active nginx" {
+		return simfleet.Shell(s)
+	}
+	if s.Server.Name() == "web3" {
+		fmt.Fprintln(s.Stdout, "inactive")
+		return simfleet.Status{Code: 3}
+	}
+	fmt.Fprintln(s.Stdout, "active")
+	return simfleet.Status{}
+}
+
+// place makes the name of a host of the demo lead to it.
+func (f *demoFleet) place(e *hostEntry) {
+	server := f.servers[e.name]
+	if server == nil {
+		return
+	}
+	c := &e.config
+	c.Alias, c.Host, c.Port, c.User = e.name, server.Host(), server.Port(), "demo"
+	c.Auth.Signers, c.HostKeys = []ssh.Signer{f.signer}, f.policy
+}
+
+// close ends the fleet. It may be called twice.
+func (f *demoFleet) close() (err error) {
+	f.once.Do(func() {
+		var closing sync.WaitGroup
+		for _, server := range f.servers {
+			closing.Go(func() { server.Close() })
+		}
+		closing.Wait()
+		if f.dir != "" {
+			err = os.RemoveAll(f.dir)
+		}
+	})
+	return err
+}

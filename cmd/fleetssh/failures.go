@@ -1,0 +1,114 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"fleetssh"
+	"fleetssh/hostset"
+	"fleetssh/internal/termline"
+)
+
+// failureGroup is a number of hosts that failed in the same way.
+type failureGroup struct {
+	title  string
+	rank   int
+	hosts  []int
+	first  *result // in the order of the hosts
+	differ bool    // others have other reasons
+}
+
+// failures returns the hosts that failed, by what went wrong.
+func (t *tally) failures() []*failureGroup {
+	var groups []*failureGroup
+	byTitle := make(map[string]*failureGroup)
+	for i := range t.results {
+		r := &t.results[i]
+		if r.ok {
+			continue
+		}
+		title, rank := r.title()
+		g := byTitle[title]
+		if g == nil {
+			g = &failureGroup{title: title, rank: rank, first: r}
+			byTitle[title] = g
+			groups = append(groups, g)
+		}
+		g.differ = g.differ || g.first.problem.reason != r.problem.reason
+		if r.index < g.first.index {
+			g.first = r
+		}
+		g.hosts = append(g.hosts, r.index)
+	}
+	slices.SortFunc(groups, func(a, b *failureGroup) int {
+		return cmp.Or(a.rank-b.rank, a.first.index-b.first.index)
+	})
+	return groups
+}
+
+// title says how a host failed, and where it stands among the others: what may
+// need care comes first.
+func (r *result) title() (string, int) {
+	maybe := func(done, not string) string {
+		if r.outcome.Stopped {
+			return done
+		}
+		return not
+	}
+	switch o := r.outcome; o.Kind {
+	case fleetssh.Cancelled:
+		if !o.MayHaveRun() {
+			return "stopped before the command began", 3
+		}
+		return maybe("stopped", "told to stop, may still run"), 0
+	case fleetssh.TimedOut:
+		return maybe("timed out and stopped", "timed out, may still run"), 1
+	case fleetssh.Lost:
+		return "lost, may have run", 2
+	case fleetssh.Skipped:
+		return "never begun", 4
+	case fleetssh.Unreachable:
+		return "unreachable (" + r.problem.phase + ")", 5
+	case fleetssh.NotStarted:
+		return "not started (" + r.problem.phase + ")", 6
+	case fleetssh.Signaled:
+		return "ended by signal " + o.Signal, 7
+	default:
+		return "exit code " + strconv.Itoa(o.ExitCode), 8
+	}
+}
+
+// showFailures says how many hosts failed, in which way, and which. It says
+// nothing if all is well.
+func (t *tally) showFailures(screen *termline.Screen) {
+	n := t.failed()
+	if n == 0 {
+		return
+	}
+	noun := "hosts"
+	if len(t.hosts) == 1 {
+		noun = "host"
+	}
+	screen.Message(fmt.Sprintf("fleetssh: %d of %d %s failed", n, len(t.hosts), noun))
+	for _, g := range t.failures() {
+		slices.Sort(g.hosts)
+		labels := make([]string, len(g.hosts))
+		for i, index := range g.hosts {
+			labels[i] = t.hosts[index].label
+		}
+		line := "  " + g.title + ": " + hostset.Of(labels...).String()
+		problem := g.first.problem
+		if problem.reason != "" {
+			line += ": " + problem.reason
+		}
+		if g.differ {
+			line += " (the first; others differ)"
+		}
+		screen.Message(line)
+		if problem.hint != "" {
+			screen.Message("    hint: " + problem.hint)
+		}
+	}
+}

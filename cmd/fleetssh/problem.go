@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+	"fleetssh/internal/knownhosts"
+)
+
+// problem is what went wrong on a host, as a user wants to read it.
+type problem struct {
+	kind   string // one of the kinds of the JSON output
+	phase  string // how far it came
+	reason string // without the host, which stands beside it
+	hint   string // the next step, if we know it
+	tries  int    // attempts to connect
+}
+
+// problemOf returns what an error of the library means; the zero value for nil.
+func problemOf(err error) problem {
+	switch e := err.(type) {
+	case *fleetssh.UnknownHostError:
+		return problem{kind: "unknown_host", phase: "resolve", reason: innermost(e.Err), tries: e.Attempts}
+	case *fleetssh.ConnectionError:
+		return problem{kind: "connection", phase: e.Phase, reason: innermost(e.Err) + attemptsText(e.Attempts), tries: e.Attempts}
+	case *fleetssh.HostKeyError:
+		return problem{kind: "host_key", phase: "host_key", reason: e.Err.Error(), hint: hostKeyHint(e), tries: 1}
+	case *fleetssh.AuthenticationError:
+		return authenticationProblem(e)
+	case *fleetssh.ProxyError:
+		p := problemOf(e.Err)
+		p.kind, p.phase, p.reason = "proxy", "proxy", "through "+e.Hop+": "+p.reason
+		return p
+	case *fleetssh.TimeoutError:
+		return timeoutProblem(e)
+	case *fleetssh.PKeyFileError:
+		return keyFileProblem(e)
+	case *fleetssh.SessionError:
+		return problem{kind: "session", phase: e.Op, reason: innermost(e.Err), hint: sessionHint(e), tries: 1}
+	case *fleetssh.HostArgumentError:
+		return problem{kind: "host_argument", reason: e.Reason}
+	case nil:
+		return problem{}
+	}
+	return problem{kind: "connection", phase: "connect", reason: err.Error()}
+}
+
+func authenticationProblem(e *fleetssh.AuthenticationError) problem {
+	p := problem{kind: "authentication", phase: "auth", tries: 1}
+	p.reason = fmt.Sprintf("login as %s refused", e.User)
+	if len(e.Tried) > 0 {
+		p.reason += " (tried " + strings.Join(e.Tried, ", ") + ")"
+	}
+	if e.Err != nil {
+		p.reason += ": " + e.Err.Error()
+	}
+	p.hint = "-l names the user, -i the key; ssh-add loads a key into the agent, --ask-pass asks for a password"
+	return p
+}
+
+func timeoutProblem(e *fleetssh.TimeoutError) problem {
+	p := problem{kind: "timeout", phase: e.Op, tries: max(e.Attempts, 1), reason: "timed out"}
+	switch {
+	case e.Err != nil:
+		p.reason = e.Err.Error()
+	case e.Op == "run":
+		p.reason = "after " + shortDuration(e.After)
+	case e.After > 0:
+		p.reason = "no answer within " + shortDuration(e.After)
+	}
+	p.reason += attemptsText(e.Attempts)
+	return p
+}
+
+func keyFileProblem(e *fleetssh.PKeyFileError) problem {
+	p := problem{kind: "pkey_file", phase: "auth", reason: innermost(e.Err)}
+	if e.Path != "" {
+		p.reason = e.Path + ": " + p.reason
+	}
+	if _, ok := errors.AsType[*ssh.PassphraseMissingError](e.Err); ok {
+		p.hint = "ssh-add loads the key into the agent"
+	}
+	return p
+}
+
+// hostKeyHint tells how to go on. For a changed key there is no way around: it
+// may be an attack.
+func hostKeyHint(e *fleetssh.HostKeyError) string {
+	fault, ok := errors.AsType[*knownhosts.KeyError](e.Err)
+	if !ok {
+		return ""
+	}
+	where, scan := e.Host, "ssh-keyscan "+e.Host
+	if e.Port != 22 {
+		where = fmt.Sprintf("[%s]:%d", e.Host, e.Port)
+		scan = fmt.Sprintf("ssh-keyscan -p %d %s", e.Port, e.Host)
+	}
+	switch fault.Reason {
+	case knownhosts.Unknown:
+		return "compare the key with that of " + scan + ", or add unknown keys with --host-key accept-new"
+	case knownhosts.Changed:
+		return "somebody may be listening in: ask who runs the host; if the new key is right, ssh-keygen -R '" + where + "' removes the old one"
+	}
+	return ""
+}
+
+func sessionHint(e *fleetssh.SessionError) string {
+	if e.Op == "sudo" {
+		return "--ask-sudo-pass asks for the password of sudo"
+	}
+	return ""
+}
+
+// innermost returns the text of an error without what the library of the
+// operating system puts in front of it: the reason stands beside the host.
+func innermost(err error) string {
+	if err == nil {
+		return "no reason given"
+	}
+	if e, ok := errors.AsType[*net.DNSError](err); ok {
+		return e.Err
+	}
+	if errors.Is(err, context.Canceled) {
+		return "stopped"
+	}
+	if e, ok := err.(*net.OpError); ok {
+		return innermost(e.Err)
+	}
+	if e, ok := err.(*os.SyscallError); ok {
+		return e.Err.Error()
+	}
+	if e, ok := err.(*os.PathError); ok {
+		return e.Err.Error()
+	}
+	return err.Error()
+}
+
+func attemptsText(n int) string {
+	if n < 2 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d attempts)", n)
+}
+
+// shortDuration writes a time as one would say it.
+func shortDuration(d time.Duration) string {
+	if d >= time.Second {
+		d = d.Round(10 * time.Millisecond)
+	} else if d >= time.Millisecond {
+		d = d.Round(10 * time.Microsecond)
+	}
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
+}

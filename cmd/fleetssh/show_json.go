@@ -1,0 +1,229 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"fleetssh"
+	"fleetssh/internal/termline"
+)
+
+// jsonDisplay shows one object a line, as docs of --format json say.
+type jsonDisplay struct {
+	view
+	buf   []byte
+	heads [][]byte // of the line objects of the hosts, from "host" on
+
+	stamped time.Time // the time that stamp is the text of
+	stamp   []byte
+}
+
+func newJSON(v view) display {
+	d := &jsonDisplay{view: v, heads: make([][]byte, len(v.tally.hosts))}
+	for i, h := range v.tally.hosts {
+		head := appendJSONString([]byte(`,"host":`), h.name)
+		d.heads[i] = strconv.AppendInt(append(head, `,"index":`...), int64(i), 10)
+	}
+	d.put(jsonStart{Type: "start", Time: v.tally.begun, Run: runID(v.tally.begun), Command: v.command, Hosts: len(v.tally.hosts)})
+	return d
+}
+
+// jsonStart, jsonResult and jsonSummary are the objects of which there are few.
+type jsonStart struct {
+	Type    string    `json:"type"`
+	Time    time.Time `json:"time"`
+	Run     string    `json:"run"`
+	Command string    `json:"command"`
+	Hosts   int       `json:"hosts"`
+}
+
+type jsonResult struct {
+	Type      string     `json:"type"`
+	Time      time.Time  `json:"time"`
+	Host      string     `json:"host"`
+	Index     int        `json:"index"`
+	Outcome   string     `json:"outcome"`
+	ExitCode  *int       `json:"exit_code"`
+	Signal    *string    `json:"signal"`
+	Error     *jsonError `json:"error"`
+	Attempts  int        `json:"attempts"`
+	ConnectMS float64    `json:"connect_ms"`
+	RunMS     float64    `json:"run_ms"`
+	Stopped   *bool      `json:"stopped,omitempty"`
+	Truncated bool       `json:"truncated,omitempty"`
+}
+
+type jsonError struct {
+	Kind    string `json:"kind"`
+	Phase   string `json:"phase"`
+	Message string `json:"message"`
+}
+
+type jsonSummary struct {
+	Type      string         `json:"type"`
+	Time      time.Time      `json:"time"`
+	Hosts     int            `json:"hosts"`
+	Outcomes  map[string]int `json:"outcomes"`
+	OK        int            `json:"ok"`
+	Failed    int            `json:"failed"`
+	ElapsedMS float64        `json:"elapsed_ms"`
+}
+
+// show writes a line. There may be millions: no reflection here.
+func (d *jsonDisplay) show(ev fleetssh.Event) {
+	if ev.Kind != fleetssh.StdoutLine && ev.Kind != fleetssh.StderrLine {
+		return
+	}
+	if ev.Err != nil && outputLost(ev.Err) {
+		return // the result says that output was cut
+	}
+	if !ev.Time.Equal(d.stamped) || d.stamp == nil {
+		d.stamped = ev.Time
+		d.stamp = ev.Time.AppendFormat(d.stamp[:0], time.RFC3339Nano)
+	}
+	b := append(d.buf[:0], `{"type":"`...)
+	b = append(b, ev.Kind.String()...)
+	b = append(append(b, `","time":"`...), d.stamp...)
+	b = append(append(b, '"'), d.heads[ev.Host]...)
+	if ev.Err == nil && utf8.ValidString(ev.Text) {
+		b = appendJSONString(append(b, `,"line":`...), ev.Text)
+	} else {
+		b = append(b, `,"data":"`...)
+		b = base64.StdEncoding.AppendEncode(b, []byte(ev.Text))
+		b = append(b, '"')
+	}
+	if ev.Partial {
+		b = append(b, `,"partial":true`...)
+	}
+	d.buf = append(b, "}\n"...)
+	d.screen.Print(d.buf)
+}
+
+func (d *jsonDisplay) finished(r *result) {
+	o := jsonResult{
+		Type: "result", Time: time.Now(),
+		Host: d.tally.hosts[r.index].name, Index: r.index,
+		Outcome:   r.outcome.Kind.String(),
+		Error:     r.jsonError(),
+		Attempts:  r.timing.Attempts,
+		ConnectMS: milliseconds(connectTime(r.timing)),
+		RunMS:     milliseconds(r.timing.Run),
+		Truncated: r.truncated,
+	}
+	switch r.outcome.Kind {
+	case fleetssh.Exited:
+		o.ExitCode = &r.outcome.ExitCode
+	case fleetssh.Signaled:
+		o.Signal = &r.outcome.Signal
+	case fleetssh.TimedOut, fleetssh.Cancelled:
+		o.Stopped = &r.outcome.Stopped
+	}
+	d.put(o)
+}
+
+func (d *jsonDisplay) close() { d.put(d.tally.summary()) }
+
+func (d *jsonDisplay) put(object any) { putJSON(d.screen, object) }
+
+// summary is the last object.
+func (t *tally) summary() jsonSummary {
+	s := jsonSummary{
+		Type: "summary", Time: time.Now(),
+		Hosts:     len(t.hosts),
+		Outcomes:  make(map[string]int),
+		Failed:    t.failed(),
+		ElapsedMS: milliseconds(time.Since(t.begun)),
+	}
+	s.OK = s.Hosts - s.Failed
+	for i := range t.results {
+		s.Outcomes[t.results[i].outcome.Kind.String()]++
+	}
+	return s
+}
+
+// jsonError returns the error of a result, nil if it has none.
+func (r *result) jsonError() *jsonError {
+	if r.problem.kind == "" {
+		return nil
+	}
+	return &jsonError{Kind: r.problem.kind, Phase: r.problem.phase, Message: r.message}
+}
+
+// putJSON writes one object.
+func putJSON(screen *termline.Screen, object any) {
+	var text strings.Builder
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(object); err != nil {
+		panic(err) // no object of ours has what JSON lacks
+	}
+	// The encoder writes C1 controls and the like as they are; they stand in
+	// strings only, so they may be escaped in the whole.
+	line := make([]byte, 0, text.Len())
+	for _, r := range strings.TrimSuffix(text.String(), "\n") {
+		line = appendJSONRune(line, r)
+	}
+	screen.Print(append(line, '\n'))
+}
+
+// appendJSONString appends text, which is valid UTF-8, as a JSON string in which
+// nothing can drive a terminal.
+func appendJSONString(dst []byte, text string) []byte {
+	dst = append(dst, '"')
+	from := 0
+	for i := 0; i < len(text); {
+		b := text[i]
+		if ' ' <= b && b < 0x7f && b != '"' && b != '\\' {
+			i++
+			continue
+		}
+		r, size := rune(b), 1
+		if b >= utf8.RuneSelf {
+			r, size = utf8.DecodeRuneInString(text[i:])
+			if !termline.Drives(r) {
+				i += size
+				continue
+			}
+		}
+		dst = append(dst, text[from:i]...)
+		switch r {
+		case '"', '\\':
+			dst = append(dst, '\\', b)
+		case '\t':
+			dst = append(dst, '\\', 't')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		default:
+			dst = appendJSONRune(dst, r)
+		}
+		i += size
+		from = i
+	}
+	dst = append(dst, text[from:]...)
+	return append(dst, '"')
+}
+
+// appendJSONRune appends r, escaped if a terminal could take it as an order.
+func appendJSONRune(dst []byte, r rune) []byte {
+	if !termline.Drives(r) {
+		return utf8.AppendRune(dst, r)
+	}
+	const hex = "0123456789abcdef"
+	return append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+}
+
+// connectTime is everything before the first command.
+func connectTime(t fleetssh.Timing) time.Duration {
+	return t.Resolve + t.Connect + t.Handshake + t.Auth
+}
+
+// milliseconds returns a time in milliseconds, to the microsecond.
+func milliseconds(d time.Duration) float64 { return math.Round(float64(d)/1e3) / 1e3 }
+
+// runID names a run: the time, and enough of it to tell runs apart.
+func runID(t time.Time) string { return t.UTC().Format("20060102T150405.000000Z") }

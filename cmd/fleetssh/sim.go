@@ -1,0 +1,234 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/hostset"
+	"fleetssh/internal/shellquote"
+	"fleetssh/internal/simfleet"
+)
+
+// simSlowness is how much longer commands take on slow hosts.
+const simSlowness = 2 * time.Second
+
+// simPlan says what a simulated fleet is like. Hosts that misbehave come first:
+// the failing, the faulty, the silent, the slow.
+type simPlan struct {
+	hosts, port                   int
+	latency                       time.Duration
+	failing, faulty, silent, slow int
+	fault                         simfleet.Fault
+	output                        int64
+	sudoPassword                  string
+}
+
+// sim is a simulated fleet and the files that one needs to log in to it.
+type sim struct {
+	fleet     *simfleet.Fleet
+	plan      simPlan
+	dir       string
+	temporary bool
+	once      sync.Once
+}
+
+// startSim starts a fleet and writes its files to dir, or to a new folder if that
+// is empty.
+func startSim(plan simPlan, dir string) (_ *sim, err error) {
+	s := &sim{plan: plan, temporary: dir == ""}
+	if !s.temporary {
+		if s.dir, err = filepath.Abs(dir); err != nil {
+			return nil, err
+		}
+	}
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	authorized, err := ssh.NewPublicKey(public)
+	if err != nil {
+		return nil, err
+	}
+	s.fleet, err = simfleet.StartFleet(plan.hosts, plan.port, func(i int, h *simfleet.Host) {
+		h.AuthorizedKeys = []ssh.PublicKey{authorized}
+		plan.shape(i, h)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.writeFiles(private); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// shape makes host number i what the plan says.
+func (p *simPlan) shape(i int, h *simfleet.Host) {
+	h.Latency = p.latency
+	h.SudoPassword = p.sudoPassword
+	status, delay := simfleet.Status{}, time.Duration(0)
+	switch {
+	case i < p.failing:
+		status.Code = 1
+	case i < p.failing+p.faulty:
+		h.Fault = p.fault
+	case i < p.failing+p.faulty+p.silent:
+		h.Fault = simfleet.Fault{Kind: simfleet.SilentAccept}
+	case i < p.failing+p.faulty+p.silent+p.slow:
+		delay = simSlowness
+	}
+	if status.Code == 0 && delay == 0 && p.output == 0 {
+		return
+	}
+	h.Handler = func(s *simfleet.Session) simfleet.Status {
+		if delay > 0 {
+			select {
+			case <-time.After(delay):
+			case <-s.Done():
+				return simfleet.Status{Signal: "HUP"}
+			}
+		}
+		writeLines(s.Stdout, p.output)
+		if own := simfleet.Shell(s); own != (simfleet.Status{}) {
+			return own
+		}
+		return status
+	}
+}
+
+// writeLines writes n bytes, in lines of 64.
+func writeLines(w io.Writer, n int64) {
+	line := strings.Repeat("x", 63) + "\n"
+	block := []byte(strings.Repeat(line, 512))
+	for n > 0 {
+		k, err := w.Write(block[:min(n, int64(len(block)))])
+		if n -= int64(k); err != nil {
+			return
+		}
+	}
+}
+
+func (s *sim) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *sim) keyFile() string    { return s.path("id_ed25519") }
+func (s *sim) knownHosts() string { return s.path("known_hosts") }
+func (s *sim) hostList() string   { return s.path("hosts") }
+
+func (s *sim) writeFiles(key ed25519.PrivateKey) (err error) {
+	if s.temporary {
+		s.dir, err = os.MkdirTemp("", "fleetssh-sim-")
+	} else {
+		err = os.MkdirAll(s.dir, 0o700)
+	}
+	if err != nil {
+		return err
+	}
+	block, err := ssh.MarshalPrivateKey(key, "fleetssh sim")
+	if err != nil {
+		return err
+	}
+	// Written anew, so that the mode is right whatever was there.
+	os.Remove(s.keyFile())
+	if err := os.WriteFile(s.keyFile(), pem.EncodeToMemory(block), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.knownHosts(), s.fleet.KnownHosts(), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(s.hostList(), []byte(strings.Join(s.fleet.Hosts(), "\n")+"\n"), 0o644)
+}
+
+// simObject is what sim --format json says.
+type simObject struct {
+	Type         string    `json:"type"`
+	Time         time.Time `json:"time"`
+	Hosts        int       `json:"hosts"`
+	Expression   string    `json:"expression"`
+	Port         int       `json:"port"`
+	User         string    `json:"user"`
+	Key          string    `json:"key"`
+	KnownHosts   string    `json:"known_hosts"`
+	HostList     string    `json:"host_list"`
+	SudoPassword string    `json:"sudo_password,omitempty"`
+}
+
+func (s *sim) describe() simObject {
+	return simObject{
+		Type: "sim", Time: time.Now(), Hosts: len(s.fleet.Servers), Expression: s.expression(), Port: s.fleet.Port(), User: "sim",
+		Key: s.keyFile(), KnownHosts: s.knownHosts(), HostList: s.hostList(), SudoPassword: s.plan.sudoPassword,
+	}
+}
+
+func (s *sim) expression() string { return hostset.Of(s.fleet.Hosts()...).String() }
+
+// text tells where things are and shows command lines to copy.
+func (s *sim) text() string {
+	var b strings.Builder
+	key, known, list := shellquote.Quote(s.keyFile()), shellquote.Quote(s.knownHosts()), shellquote.Quote(s.hostList())
+	port := s.fleet.Port()
+	fmt.Fprintf(&b, "%d simulated hosts: %s, port %d; any user may log in\n", s.plan.hosts, s.expression(), port)
+	for _, line := range s.misbehaving() {
+		fmt.Fprintf(&b, "  %s\n", line)
+	}
+	fmt.Fprintf(&b, "  key          %s\n  known_hosts  %s\n  host list    %s\n", s.keyFile(), s.knownHosts(), s.hostList())
+	if s.plan.sudoPassword != "" {
+		fmt.Fprintf(&b, "  sudo wants   %s\n", s.plan.sudoPassword)
+	}
+	fmt.Fprintf(&b, "\nTry, in another terminal:\n\n")
+	fmt.Fprintf(&b, "  fleetssh run -w '%s' -l sim -p %d -i %s --known-hosts %s uptime\n\n", s.expression(), port, key, known)
+	options := fmt.Sprintf("-p %d -i %s -o UserKnownHostsFile=%s", port, key, known)
+	fmt.Fprintf(&b, "  ssh %s sim@%s uptime\n\n", options, s.fleet.Hosts()[0])
+	fmt.Fprintf(&b, "  PDSH_SSH_ARGS_APPEND=%s pdsh -R ssh -l sim -w ^%s uptime\n\n", shellquote.Quote(options), list)
+	fmt.Fprintf(&b, "  clush -l sim -o %s --hostfile %s uptime\n\n", shellquote.Quote(options), list)
+	fmt.Fprintf(&b, "Serving until Ctrl-C.\n")
+	return b.String()
+}
+
+// misbehaving says which hosts do what.
+func (s *sim) misbehaving() []string {
+	var lines []string
+	next := 0
+	say := func(n int, what string) {
+		if n > 0 {
+			lines = append(lines, fmt.Sprintf("%s: %s", hostset.Of(s.fleet.Hosts()[next:next+n]...), what))
+			next += n
+		}
+	}
+	say(s.plan.failing, "every command exits 1")
+	say(s.plan.faulty, s.plan.fault.String())
+	say(s.plan.silent, "never say a word")
+	say(s.plan.slow, fmt.Sprintf("every command takes %v longer", simSlowness))
+	return lines
+}
+
+// served says what the fleet has done.
+func (s *sim) served() string {
+	var connections, logins, commands int
+	for _, server := range s.fleet.Servers {
+		stats := server.Stats()
+		connections, logins, commands = connections+stats.Connections, logins+stats.Logins, commands+stats.Started
+	}
+	return fmt.Sprintf("served %d connections, %d logins, %d commands", connections, logins, commands)
+}
+
+// close ends the fleet. It may be called twice.
+func (s *sim) close() (err error) {
+	s.once.Do(func() {
+		s.fleet.Close()
+		if s.temporary && s.dir != "" {
+			err = os.RemoveAll(s.dir)
+		}
+	})
+	return err
+}

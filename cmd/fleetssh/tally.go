@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"fleetssh"
+)
+
+// result is how the work on one host ended.
+type result struct {
+	index     int
+	outcome   fleetssh.Outcome
+	ok        bool
+	problem   problem // zero if there is none
+	message   string  // the error of the library in full
+	timing    fleetssh.Timing
+	truncated bool
+	after     time.Duration // since the run began
+}
+
+// tally counts how hosts ended.
+type tally struct {
+	hosts       []hostEntry
+	begun       time.Time
+	results     []result // in the order in which the hosts ended
+	interrupted bool
+	sudoMute    bool // sudo had no password to answer with
+}
+
+func newTally(hosts []hostEntry) *tally { return &tally{hosts: hosts, begun: time.Now()} }
+
+// add notes the end of a command.
+func (t *tally) add(ev fleetssh.Event) *result {
+	out := ev.Output
+	r := result{index: ev.Host, outcome: out.Outcome(), timing: out.Timing()}
+	r.truncated = out.Stdout.Truncated() || out.Stderr.Truncated()
+	r.ok = r.outcome == fleetssh.Outcome{Kind: fleetssh.Exited}
+	switch r.outcome.Kind {
+	case fleetssh.Exited:
+		if t.sudoMute && r.outcome.ExitCode == 1 { // what sudo exits with if it gets none
+			r.problem.hint = "if sudo asks for a password there, --ask-sudo-pass gives it one"
+		}
+	case fleetssh.Signaled, fleetssh.Skipped, fleetssh.Cancelled:
+	default:
+		err := out.WaitFinished(context.Background()) // it has ended: returns why
+		r.problem = problemOf(err)
+		if r.outcome.Kind == fleetssh.Lost {
+			r.problem.kind = "lost"
+		}
+		if r.outcome.Phase != "" {
+			r.problem.phase = r.outcome.Phase
+		}
+		if err != nil {
+			r.message = err.Error()
+		}
+	}
+	r.timing.Attempts = max(r.timing.Attempts, r.problem.tries)
+	return t.put(r)
+}
+
+// put notes a result that is already made.
+func (t *tally) put(r result) *result {
+	r.after = time.Since(t.begun)
+	t.results = append(t.results, r)
+	return &t.results[len(t.results)-1]
+}
+
+// failed returns how many hosts did not do what was asked of them.
+func (t *tally) failed() int {
+	n := 0
+	for i := range t.results {
+		if !t.results[i].ok {
+			n++
+		}
+	}
+	return n
+}
+
+func (t *tally) exitCode() int {
+	codes := map[int]bool{exitInterrupted: t.interrupted}
+	for i := range t.results {
+		codes[exitCodeOf(t.results[i].outcome)] = true
+	}
+	return firstExitCode(codes)
+}
+
+// err returns what ends the program.
+func (t *tally) err() error {
+	if code := t.exitCode(); code != exitOK {
+		return exitStatus(code)
+	}
+	return nil
+}

@@ -1,0 +1,234 @@
+package fleetssh_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// withAgent names an agent to the library, and no default key files.
+func withAgent(t *testing.T, socket string) {
+	t.Helper()
+	t.Setenv("SSH_AUTH_SOCK", socket)
+	t.Setenv("HOME", t.TempDir())
+}
+
+func TestSSHDAgent(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	user := sshdtest.CurrentUser(t)
+	for _, test := range []struct {
+		name   string
+		kind   string
+		others int // keys that come first
+		config []string
+		want   string // text of the error; empty: it works
+	}{
+		{name: "one key", kind: sshdtest.KindED25519},
+		{name: "rsa", kind: sshdtest.KindRSA},
+		{name: "ecdsa", kind: sshdtest.KindECDSA},
+		{name: "last of 10 keys", kind: sshdtest.KindED25519, others: 9},
+		{name: "last of 10 keys, MaxAuthTries 3", kind: sshdtest.KindED25519, others: 9, config: []string{"MaxAuthTries 3"}},
+		{name: "MaxAuthTries 1", kind: sshdtest.KindED25519, others: 2, config: []string{"MaxAuthTries 1"}},
+		{name: "too many keys", kind: sshdtest.KindED25519, others: 30, want: "some keys were not offered"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			sshdtest.CheckLeaks(t)
+			s := sshdtest.Start(t, sshdtest.Options{Config: test.config})
+			a := sshdtest.StartAgent(t)
+			withAgent(t, a.Socket)
+			for range test.others {
+				a.Add(t, sshdtest.NewKey(t, sshdtest.KindED25519))
+			}
+			key := sshdtest.NewKey(t, test.kind)
+			a.Add(t, key)
+			s.Authorize(t, user, key.Public())
+			host := hostConfig(t, s, user, fleetssh.Auth{})
+			if test.want == "" {
+				dial(t, host)
+			} else {
+				contains(t, dialFails[*fleetssh.AuthenticationError](t, host).Error(), test.want)
+			}
+			connections := strings.Count(s.Log(), "Connection from")
+			host.Auth.NoAgent = true
+			dialFails[*fleetssh.AuthenticationError](t, host)
+			s.Logged(t, connections+1, "Connection from")
+		})
+	}
+}
+
+// The key whose public half is a default file is offered first.
+func TestSSHDAgentDefaultKeyFirst(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	s := sshdtest.Start(t, sshdtest.Options{Config: []string{"MaxAuthTries 1"}})
+	a := sshdtest.StartAgent(t)
+	withAgent(t, a.Socket)
+	for range 5 {
+		a.Add(t, sshdtest.NewKey(t, sshdtest.KindED25519))
+	}
+	key := sshdtest.NewKey(t, sshdtest.KindECDSA)
+	a.Add(t, key)
+	dir := filepath.Join(os.Getenv("HOME"), ".ssh")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "id_ecdsa.pub"), ssh.MarshalAuthorizedKey(key.Public()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	user := sshdtest.CurrentUser(t)
+	s.Authorize(t, user, key.Public())
+	dial(t, hostConfig(t, s, user, fleetssh.Auth{}))
+	s.Logged(t, 1, "Connection from")
+}
+
+func TestSSHDAgentCertificate(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	ca := sshdtest.NewCA(t)
+	user := sshdtest.CurrentUser(t)
+	caFile := filepath.Join(t.TempDir(), "ca.pub")
+	if err := os.WriteFile(caFile, ssh.MarshalAuthorizedKey(ca.Public()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range sshdtest.Kinds {
+		t.Run(kind, func(t *testing.T) {
+			s := sshdtest.Start(t, sshdtest.Options{Config: []string{"TrustedUserCAKeys " + caFile}})
+			a := sshdtest.StartAgent(t)
+			withAgent(t, a.Socket)
+			key := sshdtest.NewKey(t, kind)
+			cert := ca.SignUser(t, key.Public(), sshdtest.Validity{}, user)
+			a.AddCertificate(t, key, cert)
+			dial(t, hostConfig(t, s, user, fleetssh.Auth{}))
+			contains(t, s.Log(), "Accepted publickey", "CA ED25519")
+			// The certificate in a file, the key in the agent.
+			bare := sshdtest.StartAgent(t)
+			withAgent(t, bare.Socket)
+			bare.Add(t, key)
+			dial(t, hostConfig(t, s, user, fleetssh.Auth{CertData: ssh.MarshalAuthorizedKey(cert)}))
+		})
+	}
+}
+
+// An agent that is of no use costs some time at most.
+func TestSSHDAgentUseless(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	dead := filepath.Join(t.TempDir(), "dead")
+	silent := sshdtest.StartRelay(t, "")
+	empty := sshdtest.StartAgent(t)
+	user := sshdtest.CurrentUser(t)
+	for _, test := range []struct{ name, socket string }{
+		{"no such socket", dead},
+		{"silent", silent.Socket},
+		{"empty", empty.Socket},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			sshdtest.CheckLeaks(t)
+			s := sshdtest.Start(t, sshdtest.Options{})
+			withAgent(t, test.socket)
+			key := sshdtest.NewKey(t, sshdtest.KindED25519)
+			dir := filepath.Join(os.Getenv("HOME"), ".ssh")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			key.Write(t, filepath.Join(dir, "id_ed25519"), "")
+			s.Authorize(t, user, key.Public())
+			begun := time.Now()
+			dial(t, hostConfig(t, s, user, fleetssh.Auth{}))
+			if took := time.Since(begun); took > 10*time.Second {
+				t.Errorf("login took %v", took)
+			}
+			if test.socket == dead {
+				s.Authorize(t, user)
+				e := dialFails[*fleetssh.AuthenticationError](t, hostConfig(t, s, user, fleetssh.Auth{NoDefaultKeys: true}))
+				contains(t, e.Error(), "SSH agent:")
+			}
+		})
+	}
+	t.Run("silent, many hosts", func(t *testing.T) {
+		sshdtest.CheckLeaks(t)
+		s, host := startServer(t, sshdtest.Options{})
+		withAgent(t, sshdtest.StartRelay(t, "").Socket)
+		key := filepath.Join(os.Getenv("HOME"), ".ssh", "id_ed25519")
+		if err := os.Mkdir(filepath.Dir(key), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		k := sshdtest.NewKey(t, sshdtest.KindED25519)
+		k.Write(t, key, "")
+		s.Authorize(t, user, k.Public())
+		host.Auth = fleetssh.Auth{}
+		p := &fleetssh.ParallelClient{Hosts: fleetssh.Hosts(host, make20(host.Host)...)}
+		defer p.Close()
+		if err := p.Connect(soon(t)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// make20 returns a name 20 times.
+func make20(name string) []string { return strings.Fields(strings.Repeat(name+" ", 20)) }
+
+// However many hosts there are, the agent sees one connection.
+func TestSSHDAgentOneConnection(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	const logins = 300
+	s := sshdtest.Start(t, sshdtest.Options{})
+	a := sshdtest.StartAgent(t)
+	relay := sshdtest.StartRelay(t, a.Socket)
+	withAgent(t, relay.Socket)
+	key := sshdtest.NewKey(t, sshdtest.KindED25519)
+	a.Add(t, key)
+	user := sshdtest.CurrentUser(t)
+	s.Authorize(t, user, key.Public())
+	host := hostConfig(t, s, user, fleetssh.Auth{})
+	host.ConnectTimeout = 2 * time.Minute // it is a matter of the number, not of the time
+	p := &fleetssh.ParallelClient{PoolSize: logins}
+	for range logins {
+		p.Hosts = append(p.Hosts, host)
+	}
+	defer p.Close()
+	ctx := t.Context()
+	if err := p.Connect(ctx); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "connections to the agent", relay.Connections.Load(), 1)
+}
+
+// An agent that was started anew is found again.
+func TestSSHDAgentRestarted(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	s := sshdtest.Start(t, sshdtest.Options{})
+	a := sshdtest.StartAgent(t)
+	withAgent(t, a.Socket)
+	key := sshdtest.NewKey(t, sshdtest.KindED25519)
+	a.Add(t, key)
+	user := sshdtest.CurrentUser(t)
+	s.Authorize(t, user, key.Public())
+	host := hostConfig(t, s, user, fleetssh.Auth{})
+	p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{host, host, host}}
+	defer p.Close()
+	connect := func(i int) error {
+		_, err := p.Client(soon(t), i)
+		return err
+	}
+	if err := connect(0); err != nil {
+		t.Fatal(err)
+	}
+	a.Stop()
+	a.Start(t)
+	a.Add(t, key)
+	if err := connect(1); err != nil {
+		t.Fatalf("after the agent was started anew: %v", err)
+	}
+	a.Stop()
+	// Its keys may be remembered for a moment, its signature cannot be.
+	e := asError[*fleetssh.AuthenticationError](t, connect(2))
+	contains(t, e.Error(), "SSH agent:")
+	a.Start(t)
+	a.Add(t, key)
+	sshdtest.Eventually(t, patience, "login through the new agent", func() bool { return connect(2) == nil })
+}
