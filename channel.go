@@ -25,8 +25,8 @@ type Channel struct {
 	Stdout *Output
 	Stderr *Output
 
-	client *Client // nil if it was never opened
-	raw    ssh.Channel
+	client *Client  // nil if it was never opened
+	raw    *session // nil if it was never opened
 	input  *input
 	opened <-chan *ssh.Request
 	run    *run // for what is to be done again on this host; may be nil
@@ -80,12 +80,13 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 	defer cancel()
 	begun := time.Now()
 	ch := newChannel(c, c.d.budget, opt)
+	var raw ssh.Channel
 	err := c.await(ctx, func() (err error) {
-		ch.raw, ch.opened, err = c.conn.OpenChannel("session", nil)
+		raw, ch.opened, err = c.link().OpenChannel("session", nil)
 		return err
 	}, func(err error) {
 		if err == nil {
-			ch.raw.Close()
+			raw.Close()
 			ssh.DiscardRequests(ch.opened)
 		}
 	})
@@ -93,6 +94,7 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 		return nil, c.sessionError(ctx, "open", err)
 	}
 	ch.start = time.Since(begun)
+	ch.raw = newSession(raw)
 	ch.input = newInput(ch)
 	ch.Stdin = ch.input
 	return ch, nil
@@ -184,14 +186,14 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 	ch.mu.Unlock()
 	began := time.Now()
 	if err := ch.request(ctx, request, request, payload); err != nil {
-		ch.raw.Close()
+		ch.abandon(err)
 		return err
 	}
 	ch.start += time.Since(began)
 	if tokens == nil || tokens.Started == "" {
 		ch.input.open()
 	}
-	out, errOut := io.Reader(ch.raw), io.Reader(ch.raw.Stderr())
+	out, errOut := ch.raw.streams()
 	ch.mu.Lock()
 	ch.state, ch.streams, ch.begun = started, 2, time.Now()
 	ch.mu.Unlock()
@@ -311,6 +313,7 @@ func (ch *Channel) end(o Outcome, failure error) {
 	close(ch.done)
 	// Tells the server that nothing more is wanted; mostly it has said so first.
 	ch.raw.Close()
+	ch.raw.letGo()
 	ch.Stdout.stream.CloseWrite(nil)
 	ch.Stderr.stream.CloseWrite(nil)
 }
@@ -429,25 +432,33 @@ func (ch *Channel) Close() error {
 	ch.mu.Lock()
 	state := ch.state
 	if state == fresh {
-		ch.state = dead
+		ch.state = dead // nobody else abandons it
 	}
 	ch.mu.Unlock()
 	switch state {
+	case starting:
+		ch.raw.Close() // the request ends, and begin with it
 	case started:
 		ch.end(Outcome{Kind: Lost}, &ConnectionError{
 			Host: ch.client.host.name(), Port: ch.client.host.port(), Phase: "run", Err: &sshError{text: "the channel is closed", err: errClosed},
 		})
 	case fresh:
-		ch.raw.Close()
-		ch.client.spawn(func() { ssh.DiscardRequests(ch.opened) })
-		ch.mu.Lock()
-		ch.outcome, ch.failure = Outcome{Kind: NotStarted}, errClosed
-		ch.mu.Unlock()
-		close(ch.done)
-		ch.Stdout.stream.CloseWrite(nil)
-		ch.Stderr.stream.CloseWrite(nil)
+		ch.abandon(errClosed)
 	}
 	return nil
+}
+
+// abandon gives up a channel on which nothing was started.
+func (ch *Channel) abandon(why error) {
+	ch.mu.Lock()
+	ch.state = dead
+	ch.outcome, ch.failure = outcomeOf(why), why
+	ch.mu.Unlock()
+	ch.raw.Close()
+	ch.client.spawn(func() { ssh.DiscardRequests(ch.opened) })
+	close(ch.done)
+	ch.Stdout.stream.CloseWrite(nil)
+	ch.Stderr.stream.CloseWrite(nil)
 }
 
 // context returns a context that ends with the command.

@@ -22,7 +22,6 @@ type Client struct {
 	host   HostConfig
 	d      *dialer
 	ownsD  bool // d is for this client alone
-	conn   ssh.Conn
 	wire   *wire
 	timing Timing
 
@@ -30,6 +29,7 @@ type Client struct {
 	done chan struct{}  // closed when the connection is gone
 
 	mu     sync.Mutex // protects what follows
+	conn   ssh.Conn   // see link; an endedConn when done is closed
 	closed bool
 	active int // commands that run
 	ssh    *ssh.Client
@@ -154,7 +154,7 @@ func (c *Client) Host() HostConfig { return c.host }
 func (c *Client) Timing() Timing { return c.timing }
 
 // Addr returns the address of the host.
-func (c *Client) Addr() net.Addr { return c.conn.RemoteAddr() }
+func (c *Client) Addr() net.Addr { return c.link().RemoteAddr() }
 
 // SSH returns the underlying connection, for what this package does not offer.
 // Its channels know no contexts and no time-outs. Closing it closes the client's
@@ -185,13 +185,20 @@ func (c *Client) Close() error {
 	c.mu.Unlock()
 	var err error
 	if !again && !c.gone() {
-		err = c.conn.Close()
+		err = c.link().Close()
 	}
 	c.wg.Wait()
 	if c.ownsD && !again {
 		err = errors.Join(err, c.d.close())
 	}
 	return err
+}
+
+// link returns the connection.
+func (c *Client) link() ssh.Conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conn
 }
 
 // gone reports whether the connection has ended.
@@ -260,7 +267,7 @@ func (c *Client) sessionError(ctx context.Context, op string, err error) error {
 		if text == "" {
 			text = refused.Reason.String()
 		}
-		return &SessionError{Host: name, Port: port, Op: op, Err: errors.New("refused: " + text)}
+		return &SessionError{Host: name, Port: port, Op: op, Err: errors.New("refused: " + clip(text))}
 	case errors.Is(err, errRequestRefused):
 		return &SessionError{Host: name, Port: port, Op: op, Err: err}
 	case ctx.Err() != nil && !c.gone():
@@ -282,7 +289,7 @@ func (c *Client) lostReason(err error) error {
 		return &sshError{text: "the client is closed", err: net.ErrClosed}
 	}
 	if isDisconnect(err) {
-		return errors.New(plain(err))
+		return errors.New(clip(plain(err)))
 	}
 	return &sshError{text: "connection lost", err: err}
 }
@@ -324,7 +331,7 @@ func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Requ
 				seen, probing = reads, false // it lives
 			case probing:
 				c.d.log.Debug("host does not answer", "host", c.host)
-				c.conn.Close()
+				c.link().Close()
 			default:
 				probing = true
 				c.wg.Go(c.probe)
@@ -336,13 +343,14 @@ func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Requ
 // probe asks the host for a sign of life, as OpenSSH's ServerAliveInterval does.
 // Any answer is one. The wait for it ends with the connection at the latest.
 func (c *Client) probe() {
-	c.conn.SendRequest("keepalive@openssh.com", true, nil)
+	c.link().SendRequest("keepalive@openssh.com", true, nil)
 }
 
 // finish notes that the connection is gone.
 func (c *Client) finish() {
 	c.mu.Lock()
 	close(c.done)
+	c.conn = newEndedConn(c.conn)
 	if c.ssh != nil {
 		close(c.hand.channels)
 		close(c.hand.requests)

@@ -281,12 +281,12 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 		if a.login.hungUp() {
 			return errNextConnection
 		}
-		return a.login.refusal(errors.New(plain(err)))
+		return a.login.refusal(errors.New(clip(plain(err))))
 	case errors.Is(err, errBroken), errors.Is(err, io.EOF):
 		// sshd does this when it has too many logins under way (MaxStartups).
 		err = &sshError{text: "the host closed the connection", err: io.EOF}
 	case phase != "connect":
-		err = &sshError{text: plain(err), err: err}
+		err = &sshError{text: clip(plain(err)), err: err}
 	default:
 		err = withoutAddress(err)
 	}

@@ -52,6 +52,8 @@ type Outcome struct {
 // OutcomeKind tells the kinds of [Outcome] apart.
 type OutcomeKind int
 
+// The kinds of outcome. [Outcome.MayHaveRun] says which of them leave it open that
+// the command had an effect.
 const (
 	Running     OutcomeKind = iota // not ended yet
 	Exited                         // it ran and returned a code
@@ -108,8 +110,11 @@ func (closedInput) Close() error              { return nil }
 
 // outcomeOf returns the outcome of a command that could not be started.
 func outcomeOf(err error) Outcome {
-	if errors.Is(err, errSkipped) {
+	switch {
+	case errors.Is(err, errSkipped):
 		return Outcome{Kind: Skipped}
+	case err == errClosed:
+		return Outcome{Kind: NotStarted}
 	}
 	phase := phaseOf(err)
 	switch phase {

@@ -319,7 +319,7 @@ func compress(methods []string) []string {
 
 // clip keeps a text from a host short enough for an error.
 func clip(s string) string {
-	const most = 80
+	const most = 200
 	if len(s) > most {
 		return s[:most] + "…"
 	}

@@ -360,7 +360,7 @@ func (s *slot) closeAfter(out *HostOutput) {
 	}
 	c.spawn(func() {
 		<-out.done
-		c.conn.Close()
+		c.link().Close()
 	})
 }
 

@@ -74,7 +74,7 @@ func (o *checkOptions) run(ctx context.Context, c *call) error {
 	if o.format == "json" {
 		show = t.showCheckJSON(c)
 	}
-	for r := range logIns(checkCtx, client, len(hosts), o.hosts.fanout) {
+	for r := range logIns(checkCtx, client) {
 		show(t.put(r))
 	}
 	t.interrupted = ctx.Err() != nil
@@ -94,9 +94,10 @@ func (o *checkOptions) run(ctx context.Context, c *call) error {
 	return t.err()
 }
 
-// logIns logs in to hosts, several at once, and returns how each went. The channel
+// logIns logs in to the hosts, PoolSize at once, and returns how each went. The channel
 // is closed when all are done; it must be read until then.
-func logIns(ctx context.Context, client *fleetssh.ParallelClient, n, fanout int) <-chan result {
+func logIns(ctx context.Context, client *fleetssh.ParallelClient) <-chan result {
+	n := len(client.Hosts)
 	results := make(chan result)
 	next := make(chan int)
 	var wg sync.WaitGroup
@@ -106,7 +107,7 @@ func logIns(ctx context.Context, client *fleetssh.ParallelClient, n, fanout int)
 			next <- i
 		}
 	})
-	for range min(fanout, n) {
+	for range min(client.PoolSize, n) {
 		wg.Go(func() {
 			for i := range next {
 				if ctx.Err() != nil {
@@ -114,7 +115,7 @@ func logIns(ctx context.Context, client *fleetssh.ParallelClient, n, fanout int)
 					continue
 				}
 				connection, err := client.Client(ctx, i)
-				r := logInResult(i, connection, err)
+				r := logInResult(i, &client.Hosts[i], connection, err)
 				if err == nil {
 					connection.Close()
 				}
@@ -131,8 +132,8 @@ func logIns(ctx context.Context, client *fleetssh.ParallelClient, n, fanout int)
 
 // logInResult is what became of one host. A login that worked counts as a command
 // that did.
-func logInResult(i int, connection *fleetssh.Client, err error) result {
-	r := result{index: i, problem: problemOf(err)}
+func logInResult(i int, host *fleetssh.HostConfig, connection *fleetssh.Client, err error) result {
+	r := result{index: i, problem: problemOf(err, host)}
 	if err == nil {
 		r.ok, r.timing, r.outcome.Kind = true, connection.Timing(), fleetssh.Exited
 		return r

@@ -43,6 +43,14 @@ func startDemoFleet() (_ *demoFleet, err error) {
 	if f.signer, err = ssh.NewSignerFromKey(key); err != nil {
 		return nil, err
 	}
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	other, err := ssh.NewPublicKey(public)
+	if err != nil {
+		return nil, err
+	}
 	var known strings.Builder
 	for i := 1; i <= 8; i++ {
 		host := simfleet.Host{
@@ -55,8 +63,7 @@ func startDemoFleet() (_ *demoFleet, err error) {
 		case 5:
 			host.Fault.Kind = simfleet.SilentAccept
 		case 6:
-			host.AuthorizedKeys = nil
-			host.Password = "one that nobody gives"
+			host.AuthorizedKeys = []ssh.PublicKey{other}
 		}
 		server, err := simfleet.Start(host)
 		if err != nil {

@@ -107,6 +107,12 @@ func (t *tally) showFailures(screen *termline.Screen) {
 			line += " (the first; others differ)"
 		}
 		screen.Message(line)
+		for _, detail := range problem.detail {
+			if len(g.hosts) > 1 {
+				detail = t.hosts[g.first.index].label + " has " + detail
+			}
+			screen.Message("    " + detail)
+		}
 		if problem.hint != "" {
 			screen.Message("    hint: " + problem.hint)
 		}

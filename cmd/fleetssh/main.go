@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 	screen := termline.New(std.out, std.err)
 	c := &call{in: std.in, screen: screen, ask: screen.Ask}
 	root := newRoot(c, verbs...)
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 	code := report(screen, root.ExecuteContext(ctx))
 	if err := screen.Close(); err != nil && code == exitOK {
 		code = exitFailed

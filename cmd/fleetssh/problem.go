@@ -13,30 +13,33 @@ import (
 
 	"fleetssh"
 	"fleetssh/internal/knownhosts"
+	"fleetssh/internal/shellquote"
 )
 
 // problem is what went wrong on a host, as a user wants to read it.
 type problem struct {
-	kind   string // one of the kinds of the JSON output
-	phase  string // how far it came
-	reason string // without the host, which stands beside it
-	hint   string // the next step, if we know it
-	tries  int    // attempts to connect
+	kind   string   // one of the kinds of the JSON output
+	phase  string   // how far it came
+	reason string   // without the host, which stands beside it
+	detail []string // lines that say more
+	hint   string   // the next step, if we know it
+	tries  int      // attempts to connect
 }
 
-// problemOf returns what an error of the library means; the zero value for nil.
-func problemOf(err error) problem {
+// problemOf returns what an error of the library means that host has ended with;
+// the zero value for nil.
+func problemOf(err error, host *fleetssh.HostConfig) problem {
 	switch e := err.(type) {
 	case *fleetssh.UnknownHostError:
 		return problem{kind: "unknown_host", phase: "resolve", reason: innermost(e.Err), tries: e.Attempts}
 	case *fleetssh.ConnectionError:
 		return problem{kind: "connection", phase: e.Phase, reason: innermost(e.Err) + attemptsText(e.Attempts), tries: e.Attempts}
 	case *fleetssh.HostKeyError:
-		return problem{kind: "host_key", phase: "host_key", reason: e.Err.Error(), hint: hostKeyHint(e), tries: 1}
+		return hostKeyProblem(e, host)
 	case *fleetssh.AuthenticationError:
 		return authenticationProblem(e)
 	case *fleetssh.ProxyError:
-		p := problemOf(e.Err)
+		p := problemOf(e.Err, host)
 		p.kind, p.phase, p.reason = "proxy", "proxy", "through "+e.Hop+": "+p.reason
 		return p
 	case *fleetssh.TimeoutError:
@@ -62,7 +65,7 @@ func authenticationProblem(e *fleetssh.AuthenticationError) problem {
 	if e.Err != nil {
 		p.reason += ": " + e.Err.Error()
 	}
-	p.hint = "-l names the user, -i the key; ssh-add loads a key into the agent, --ask-pass asks for a password"
+	p.hint = "name the user with -l, the key with -i, or use ssh-add or --ask-pass"
 	return p
 }
 
@@ -91,25 +94,38 @@ func keyFileProblem(e *fleetssh.PKeyFileError) problem {
 	return p
 }
 
-// hostKeyHint tells how to go on. For a changed key there is no way around: it
-// may be an attack.
-func hostKeyHint(e *fleetssh.HostKeyError) string {
+// hostKeyProblem shows the keys. For a changed one there is no hint at a way
+// around: it may be an attack.
+func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) problem {
+	p := problem{kind: "host_key", phase: "host_key", reason: e.Err.Error(), tries: 1}
 	fault, ok := errors.AsType[*knownhosts.KeyError](e.Err)
-	if !ok {
-		return ""
+	if !ok || e.Key == nil {
+		return p
 	}
-	where, scan := e.Host, "ssh-keyscan "+e.Host
-	if e.Port != 22 {
-		where = fmt.Sprintf("[%s]:%d", e.Host, e.Port)
-		scan = fmt.Sprintf("ssh-keyscan -p %d %s", e.Port, e.Host)
+	where, scan := host.Host, "ssh-keyscan "+host.Host
+	if port := portOf(host); port != 22 {
+		where = fmt.Sprintf("[%s]:%d", host.Host, port)
+		scan = fmt.Sprintf("ssh-keyscan -p %d %s", port, host.Host)
 	}
+	shown := fmt.Sprintf("shown %s %s", e.Key.Type(), ssh.FingerprintSHA256(e.Key))
 	switch fault.Reason {
 	case knownhosts.Unknown:
-		return "compare the key with that of " + scan + ", or add unknown keys with --host-key accept-new"
+		p.reason = "the host key is not known"
+		p.detail = []string{shown}
+		p.hint = "compare it with that of " + scan + ", or use --host-key accept-new"
 	case knownhosts.Changed:
-		return "somebody may be listening in: ask who runs the host; if the new key is right, ssh-keygen -R '" + where + "' removes the old one"
+		p.reason = "the host key has changed"
+		p.detail = []string{shown}
+		for _, known := range fault.Known {
+			p.detail = append(p.detail, fmt.Sprintf("known %s %s", known.Type, known.Fingerprint), fmt.Sprintf("  in %s:%d", known.File, known.Line))
+		}
+		p.hint = "somebody may be listening in: ask who runs the host"
+		if len(fault.Known) > 0 {
+			p.hint += fmt.Sprintf("; if the new key is right, ssh-keygen -R %s -f %s",
+				shellquote.Quote(where), shellquote.Quote(fault.Known[0].File))
+		}
 	}
-	return ""
+	return p
 }
 
 func sessionHint(e *fleetssh.SessionError) string {
@@ -150,14 +166,13 @@ func attemptsText(n int) string {
 	return fmt.Sprintf(" (%d attempts)", n)
 }
 
-// shortDuration writes a time as one would say it.
+// shortDuration writes a time as one would say it, to two digits.
 func shortDuration(d time.Duration) string {
-	if d >= time.Second {
-		d = d.Round(10 * time.Millisecond)
-	} else if d >= time.Millisecond {
-		d = d.Round(10 * time.Microsecond)
+	unit := time.Duration(1)
+	for d/unit >= 100 && unit < time.Second {
+		unit *= 10
 	}
-	text := d.String()
+	text := d.Round(unit).String()
 	for _, zero := range []string{"m0s", "h0m"} {
 		if strings.HasSuffix(text, zero) {
 			text = text[:len(text)-2]

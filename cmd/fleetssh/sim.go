@@ -31,6 +31,9 @@ type simPlan struct {
 	fault                         simfleet.Fault
 	output                        int64
 	sudoPassword                  string
+
+	// change, if not nil, makes a host still different.
+	change func(i int, h *simfleet.Host)
 }
 
 // sim is a simulated fleet and the files that one needs to log in to it.
@@ -62,6 +65,9 @@ func startSim(plan simPlan, dir string) (_ *sim, err error) {
 	s.fleet, err = simfleet.StartFleet(plan.hosts, plan.port, func(i int, h *simfleet.Host) {
 		h.AuthorizedKeys = []ssh.PublicKey{authorized}
 		plan.shape(i, h)
+		if plan.change != nil {
+			plan.change(i, h)
+		}
 	})
 	if err != nil {
 		return nil, err

@@ -44,7 +44,7 @@ func (t *tally) add(ev fleetssh.Event) *result {
 	case fleetssh.Signaled, fleetssh.Skipped, fleetssh.Cancelled:
 	default:
 		err := out.WaitFinished(context.Background()) // it has ended: returns why
-		r.problem = problemOf(err)
+		r.problem = problemOf(err, &out.Host)
 		if r.outcome.Kind == fleetssh.Lost {
 			r.problem.kind = "lost"
 		}

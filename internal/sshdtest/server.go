@@ -70,6 +70,7 @@ func Start(t testing.TB, opt Options) *Server {
 		must(t, os.MkdirAll("/run/sshd", 0o755))
 	}
 	must(t, os.Mkdir(filepath.Join(s.Dir, "authorized"), 0o755))
+	must(t, os.Mkdir(filepath.Join(s.Dir, "home"), 0o755))
 	config := s.config(t, opt, version(t, path))
 	if opt.PAMService != "" {
 		// sshd asks PAM for the service of its own name.
@@ -123,7 +124,9 @@ func (s *Server) config(t testing.TB, opt Options, version int) string {
 		// Failed logins are what many tests are about.
 		fmt.Fprintln(&b, "PerSourcePenalties no")
 	}
-	fmt.Fprintf(&b, `AuthorizedKeysFile %s/authorized/%%u
+	// An empty home, because the start-up files of whoever runs the tests are slow,
+	// and may write.
+	fmt.Fprintf(&b, `AuthorizedKeysFile %[1]s/authorized/%%u
 PidFile none
 StrictModes no
 UsePAM no
@@ -137,6 +140,7 @@ PrintMotd no
 PrintLastLog no
 Subsystem sftp internal-sftp
 LogLevel VERBOSE
+SetEnv HOME=%[1]s/home
 `, s.Dir)
 	return b.String()
 }

@@ -28,11 +28,11 @@ func NewTokens(answering bool) *Tokens {
 type Event int
 
 const (
-	// Asked: sudo asks for the password.
+	// Asked says that sudo asks for the password.
 	Asked Event = iota + 1
-	// AskedAgain: it has refused the one it got.
+	// AskedAgain says that it has refused the one it got.
 	AskedAgain
-	// Started: the command runs, and will read what comes next.
+	// Started says that the command runs, and will read what comes next.
 	Started
 )
 

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"fleetssh/internal/simfleet"
+)
+
+// The scripts of testdata know, besides the commands of testscript:
+//
+//	fleet N [NAME=VALUE…]   starts N simulated hosts; see startScriptFleet
+//	wait-started N          waits until the fleet has started N commands
+//	exec fleetssh ARG…      the program; "%" stands for the hosts and the login
+//	exec exits CODE ARG…    the same, and fails if it ends with another code
+//	exec scrub              copies its input, with times in JSON made zero
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"fleetssh": func() { os.Exit(program(os.Args[1:])) },
+		"exits": func() {
+			if code := program(os.Args[2:]); strconv.Itoa(code) != os.Args[1] {
+				fmt.Fprintf(os.Stderr, "exit code %d, want %s\n", code, os.Args[1])
+				os.Exit(1)
+			}
+		},
+		"scrub": scrub,
+	})
+}
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Values[fleetKey{}] = new(scriptFleet)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"fleet":        startScriptFleet,
+			"wait-started": waitStarted,
+		},
+	})
+}
+
+// program is main for the tests.
+func program(args []string) int {
+	var full []string
+	for _, arg := range args {
+		if arg != "%" {
+			full = append(full, arg)
+			continue
+		}
+		full = append(full, "-w", os.Getenv("HOSTS"), "-p", os.Getenv("PORT"), "-l", "tester", "-i", os.Getenv("KEY"), "--known-hosts", os.Getenv("KNOWN"))
+	}
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	return run(ctx, full, stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+}
+
+// scrub makes output comparable that holds times.
+func scrub() {
+	text, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		panic(err)
+	}
+	text = regexp.MustCompile(`("(time|run)":)"[^"]*"`).ReplaceAll(text, []byte(`$1""`))
+	text = regexp.MustCompile(`("[a-z]+_ms":)[0-9.e-]+`).ReplaceAll(text, []byte(`${1}0`))
+	os.Stdout.Write(text)
+}
+
+// scriptFleet is the fleet of a script, under fleetKey.
+type scriptFleet struct{ *sim }
+
+type fleetKey struct{}
+
+// startScriptFleet starts hosts and sets HOSTS, PORT, KEY and KNOWN. The values are
+//
+//	I=FAULT      host number I, from 1, has the fault; "changed" has another key
+//	             than is known, "stranger" lets nobody in
+//	sudo=PASSWORD  password=PASSWORD  banner=TEXT
+func startScriptFleet(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: fleet N [NAME=VALUE...]")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	faults := make(map[int]string)
+	settings := make(map[string]string)
+	for _, arg := range args[1:] {
+		name, value, _ := strings.Cut(arg, "=")
+		if i, err := strconv.Atoi(name); err == nil {
+			faults[i-1] = value
+			continue
+		}
+		settings[name] = value
+	}
+	dir, err := os.MkdirTemp(ts.Getenv("WORK"), "fleet-")
+	ts.Check(err)
+	sim, err := startSim(simPlan{hosts: n, change: func(i int, h *simfleet.Host) {
+		h.SudoPassword, h.Password, h.Banner = settings["sudo"], settings["password"], settings["banner"]
+		switch faults[i] {
+		case "changed":
+		case "stranger":
+			h.AuthorizedKeys = nil
+		default:
+			h.Fault, err = simfleet.ParseFault(faults[i])
+			ts.Check(err)
+		}
+	}}, dir)
+	ts.Check(err)
+	ts.Defer(func() { sim.close() })
+	for i, fault := range faults {
+		if fault == "changed" {
+			ts.Check(sim.fleet.Servers[i].SetHostKeys())
+		}
+	}
+	ts.Setenv("HOSTS", sim.expression())
+	ts.Setenv("PORT", strconv.Itoa(sim.fleet.Port()))
+	ts.Setenv("KEY", sim.keyFile())
+	ts.Setenv("KNOWN", sim.knownHosts())
+	ts.Value(fleetKey{}).(*scriptFleet).sim = sim
+}
+
+// waitStarted waits until the fleet has started a number of commands.
+func waitStarted(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: wait-started N")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	servers := ts.Value(fleetKey{}).(*scriptFleet).fleet.Servers
+	deadline := time.Now().Add(20 * time.Second)
+	for started := -1; started < want; {
+		if time.Now().After(deadline) {
+			ts.Fatalf("%d commands were started, not %d", started, want)
+		}
+		started = 0
+		for _, server := range servers {
+			started += server.Stats().Started
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// runProgram calls the program in this process.
+func runProgram(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = run(t.Context(), args, stdio{in: strings.NewReader(""), out: &out, err: &err})
+	return code, out.String(), err.String()
+}

@@ -1,0 +1,44 @@
+// Package fleetssh runs commands over SSH, on one host or on thousands.
+//
+// A [HostConfig] says where a host is and how to log in to it. A [Command] says
+// what to run. Both are plain values. [Dial] turns a HostConfig into a [Client],
+// a connection to that one host; a [ParallelClient] holds many, and its RunCommand
+// is that of Client, many times over. Either way a command that runs is a
+// [HostOutput], with its streams and, in time, its exit code.
+//
+// # Outcomes
+//
+// Every host ends in exactly one [Outcome], and the outcomes of a run add up to its
+// hosts. A command that never ran and one that may have run are never confused:
+// see [Outcome.MayHaveRun].
+//
+// # Contexts and timeouts
+//
+// A context bounds the call it is passed to and nothing that outlives the call:
+// cancelling the context of RunCommand after it has returned does not stop the
+// command. Durations in HostConfig and Command are policy and hold for as long
+// as the connection or the command does. The loop over Stream is part of the call.
+//
+// # Output
+//
+// What a command writes is taken from the connection at once and kept until it is
+// read, in memory up to a budget and beyond it in a temporary file without a name:
+// a command is never held up because nobody reads, and nothing is lost.
+//
+// # Trust
+//
+// The key of a host must be known, as for ssh: see [KnownHosts],
+// [AcceptNewHostKeys] and [InsecureIgnoreHostKeys]. SHA-1, CBC and DSA are not
+// offered unless [Algorithms] names them.
+//
+// # What is read from disk
+//
+// The private keys, the certificate and the known_hosts files that HostConfig
+// names or defaults to. Nothing else: the package reads no configuration files and
+// no flags, writes to no terminal and installs no signal handlers.
+//
+// # What the process shares
+//
+// Two things: one connection to each SSH agent, however many clients use it, and
+// the turn to put a question to the user ([Auth] Ask).
+package fleetssh

@@ -1,0 +1,64 @@
+package fleetssh_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestImports holds the directions in which packages may import each other, as
+// ARCHITECTURE.md draws them.
+func TestImports(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What each package may import of ours. A prefix ends with "/".
+	library := []string{"fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote", "fleetssh/internal/spool", "fleetssh/internal/sudo"}
+	allowed := map[string][]string{
+		"fleetssh":                      library,
+		"fleetssh/hostset":              nil,
+		"fleetssh/internal/knownhosts":  nil,
+		"fleetssh/internal/placeholder": {"fleetssh/internal/shellquote"},
+		"fleetssh/internal/shellquote":  nil,
+		"fleetssh/internal/spool":       nil,
+		"fleetssh/internal/sudo":        nil,
+		"fleetssh/internal/termline":    nil,
+		"fleetssh/internal/simfleet":    nil,
+		"fleetssh/internal/sshdtest":    nil,
+		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/internal/termline", "fleetssh/internal/simfleet"},
+		"fleetssh/bench":                {"fleetssh", "fleetssh/internal/simfleet"},
+	}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var pkg struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&pkg); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		may, known := allowed[pkg.ImportPath]
+		if !known {
+			t.Errorf("%s is new: say here and in ARCHITECTURE.md what it may import", pkg.ImportPath)
+		}
+	imports:
+		for _, imp := range pkg.Imports {
+			if imp != "fleetssh" && !strings.HasPrefix(imp, "fleetssh/") {
+				continue
+			}
+			for _, m := range may {
+				if imp == m {
+					continue imports
+				}
+			}
+			t.Errorf("%s imports %s", pkg.ImportPath, imp)
+		}
+	}
+}

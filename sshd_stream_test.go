@@ -1,0 +1,265 @@
+package fleetssh_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// noise returns bytes of every kind.
+func noise(n int) []byte {
+	data := make([]byte, n)
+	rand.NewChaCha8([32]byte{1}).Read(data)
+	return data
+}
+
+func TestSSHDStreams(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{})
+	c := dial(t, host)
+	t.Run("apart", func(t *testing.T) {
+		_, stdout, stderr, err := runCommand(t, c, fleetssh.Command{
+			Line: "i=0; while [ $i -lt 1000 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done",
+		})
+		equal(t, "error", err, nil)
+		var wantOut, wantErr strings.Builder
+		for i := range 1000 {
+			fmt.Fprintln(&wantOut, "out", i)
+			fmt.Fprintln(&wantErr, "err", i)
+		}
+		equal(t, "stdout", stdout == wantOut.String(), true)
+		equal(t, "stderr", stderr == wantErr.String(), true)
+	})
+	t.Run("binary", func(t *testing.T) {
+		data := noise(5<<20 + 123)
+		_, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: "tee /dev/stderr", Stdin: bytes.NewReader(data)})
+		equal(t, "error", err, nil)
+		equal(t, "stdout", sha256.Sum256([]byte(stdout)), sha256.Sum256(data))
+		equal(t, "stderr", sha256.Sum256([]byte(stderr)), sha256.Sum256(data))
+	})
+	t.Run("64 MiB of input", func(t *testing.T) {
+		const size = 64 << 20
+		in, want := sha256.New(), ""
+		source := io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{2}), size), in)
+		out := start(t, c, fleetssh.Command{Line: "tee >(wc -c >&2) | sha256sum", Shell: "bash -c", Stdin: source})
+		equal(t, "error", out.WaitFinished(soon(t)), nil)
+		want = fmt.Sprintf("%x  -\n", in.Sum(nil))
+		equal(t, "sum", text(t, out.Stdout), want)
+		equal(t, "size", strings.TrimSpace(text(t, out.Stderr)), fmt.Sprint(size))
+	})
+	t.Run("64 MiB of output that nobody reads", func(t *testing.T) {
+		out := start(t, c, fleetssh.Command{Line: "head -c 67108864 /dev/zero"})
+		equal(t, "error", out.WaitFinished(soon(t)), nil)
+		n, err := io.Copy(io.Discard, out.Stdout)
+		equal(t, "error of reading", err, nil)
+		equal(t, "size", n, 64<<20)
+	})
+	t.Run("cut", func(t *testing.T) {
+		out, stdout, _, err := runCommand(t, c, fleetssh.Command{Line: "seq 100000", MaxOutput: 10})
+		equal(t, "error", err, nil)
+		equal(t, "output", stdout, "1\n2\n3\n4\n5\n")
+		equal(t, "truncated", out.Stdout.Truncated(), true)
+		equal(t, "stderr truncated", out.Stderr.Truncated(), false)
+	})
+	t.Run("no input ends at once", func(t *testing.T) {
+		_, stdout, _, err := runCommand(t, c, fleetssh.Command{Line: "cat; echo end"})
+		equal(t, "error", err, nil)
+		equal(t, "output", stdout, "end\n")
+	})
+	t.Run("read time-out", func(t *testing.T) {
+		out := start(t, c, fleetssh.Command{Line: "printf par; read x; echo tial; echo second", OpenStdin: true, ReadTimeout: 200 * time.Millisecond})
+		var lines []string
+		timeouts := 0
+		for range 3 {
+			for line, err := range out.Stdout.Lines(soon(t)) {
+				if _, ok := errors.AsType[*fleetssh.TimeoutError](err); ok {
+					if timeouts++; timeouts == 1 {
+						if _, err := out.Stdin.Write([]byte("go\n")); err != nil {
+							t.Fatal(err)
+						}
+					}
+					break
+				}
+				lines = append(lines, line)
+			}
+		}
+		equal(t, "lines", strings.Join(lines, "|"), "partial|second")
+		equal(t, "time-outs", timeouts, 1)
+		equal(t, "error", out.WaitFinished(soon(t)), nil)
+	})
+	t.Run("odd lines", func(t *testing.T) {
+		out := start(t, c, fleetssh.Command{Line: `printf 'a\r\n\nb\rc\n\000\n\377\nlast'`})
+		var lines []string
+		for line, err := range out.Stdout.Lines(soon(t)) {
+			if _, bad := errors.AsType[*fleetssh.DecodeError](err); bad {
+				line = "bad:" + line
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, line)
+		}
+		equal(t, "lines", fmt.Sprintf("%q", lines), fmt.Sprintf("%q", []string{"a", "", "b\rc", "\x00", "bad:\xff", "last"}))
+		equal(t, "error", out.WaitFinished(soon(t)), nil)
+	})
+	t.Run("Latin-1", func(t *testing.T) {
+		out := start(t, c, fleetssh.Command{Line: "printf %s 'é' | od -An -tx1; printf '\\351\\n'", Encoding: "ISO-8859-1"})
+		var lines []string
+		for line, err := range out.Stdout.Lines(soon(t)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, line)
+		}
+		equal(t, "lines", strings.Join(lines, "|"), " e9|é")
+		out.WaitFinished(soon(t))
+	})
+}
+
+// A host that does not read its input delays no other, and Close frees a Write.
+func TestSSHDStdinNotRead(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{})
+	p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{host, host, host}}
+	defer p.Close()
+	const size = 16 << 20
+	command := fleetssh.Command{
+		Line:     "%s",
+		HostArgs: []fleetssh.Args{{List: []string{"exec sleep 60 <&0"}}, {List: []string{"wc -c"}}, {List: []string{"head -c 1 | wc -c"}}},
+		Stdin:    io.LimitReader(rand.NewChaCha8([32]byte{3}), size),
+	}
+	outs, err := p.RunCommand(soon(t), command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "reader", outs[1].WaitFinished(soon(t)), nil)
+	equal(t, "reader's output", text(t, outs[1].Stdout), fmt.Sprintln(size))
+	equal(t, "reader of little", outs[2].WaitFinished(soon(t)), nil)
+	equal(t, "finished without reading", outs[0].Finished(), false)
+	equal(t, "stop", outs[0].Stop(soon(t)), nil)
+
+	out := start(t, dial(t, host), fleetssh.Command{Line: "exec sleep 60", OpenStdin: true})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if n, err := out.Stdin.Write(make([]byte, size)); err == nil || n >= size {
+			t.Errorf("wrote %d bytes to a command that does not read", n)
+		}
+	})
+	out.Stop(soon(t))
+	wg.Wait()
+}
+
+func TestSSHDTerminal(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{})
+	c := dial(t, host)
+	for _, test := range []struct {
+		name string
+		pty  *fleetssh.PTY
+		line string
+		want string
+	}{
+		{"none", nil, "tty; echo $TERM", "not a tty\ndumb\n"},
+		{"usual", &fleetssh.PTY{}, "tty | cut -c 1-9; stty size; echo $TERM", "/dev/pts/\r\n24 80\r\nxterm\r\n"},
+		{"size and name", &fleetssh.PTY{Term: "vt100", Rows: 50, Cols: 132}, "stty size; echo $TERM", "50 132\r\nvt100\r\n"},
+		{"stderr on stdout", &fleetssh.PTY{}, "echo out; echo err >&2", "out\r\nerr\r\n"},
+		{"modes", &fleetssh.PTY{Modes: ssh.TerminalModes{ssh.ECHO: 0, ssh.OPOST: 0}}, "stty -a | grep -o -e '-echo ' -e '-opost'", "-opost\n-echo \n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: test.line, PTY: test.pty})
+			if _, exit := errors.AsType[*fleetssh.ExitError](err); err != nil && !exit {
+				t.Fatal(err)
+			}
+			equal(t, "stdout", fmt.Sprintf("%q", stdout), fmt.Sprintf("%q", test.want))
+			equal(t, "stderr", stderr, "")
+		})
+	}
+	t.Run("resized", func(t *testing.T) {
+		out := start(t, c, fleetssh.Command{
+			Line:      "trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.05; done",
+			PTY:       &fleetssh.PTY{},
+			OpenStdin: true,
+		})
+		next := lineReader(t, out.Stdout)
+		equal(t, "first line", next(), "ready")
+		if err := out.Resize(7, 77); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "size", next(), "7 77")
+		equal(t, "error", out.WaitFinished(soon(t)), nil)
+	})
+	t.Run("interactive", func(t *testing.T) {
+		out := start(t, c, fleetssh.Command{Line: "read -p 'name? ' name; echo hello $name", Shell: "bash -c", PTY: &fleetssh.PTY{}, OpenStdin: true})
+		if _, err := out.Stdin.Write([]byte("you\r")); err != nil {
+			t.Fatal(err)
+		}
+		next := lineReader(t, out.Stdout)
+		next() // the question and the echo, in any order
+		for line := range 3 {
+			if next() == "hello you" {
+				break
+			}
+			equal(t, "answer seen", line < 2, true)
+		}
+		equal(t, "error", out.WaitFinished(soon(t)), nil)
+	})
+}
+
+// lineReader returns a function that reads the next line.
+func lineReader(t testing.TB, o *fleetssh.Output) func() string {
+	return func() string {
+		t.Helper()
+		for line, err := range o.Lines(soon(t)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			return line
+		}
+		return ""
+	}
+}
+
+// A context bounds the call that it is passed to, and nothing else.
+func TestSSHDContexts(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{})
+	ctx, cancel := context.WithCancel(context.Background())
+	c, err := fleetssh.Dial(ctx, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	out, err := c.RunCommand(ctx, fleetssh.Command{Line: "read x; echo $x", OpenStdin: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := out.Stdin.Write([]byte("still here\n")); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "error", out.WaitFinished(soon(t)), nil)
+	equal(t, "output", text(t, out.Stdout), "still here\n")
+	if _, err := c.RunCommand(ctx, fleetssh.Command{Line: "true"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("with an ended context: %v", err)
+	}
+	equal(t, "output", output(t, c, "echo alive"), "alive\n")
+	if _, err := fleetssh.Dial(ctx, host); !errors.Is(err, context.Canceled) {
+		t.Errorf("Dial with an ended context: %v", err)
+	}
+}
