@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -84,6 +85,18 @@ func TestSessionSteps(t *testing.T) {
 			io.Copy(s.Stdout, s.Stdin)
 			return simfleet.Status{}
 		}}
+		h.Handler = func(s *simfleet.Session) simfleet.Status {
+			if s.Line != "resize" {
+				return simfleet.Shell(s)
+			}
+			cols, rows := s.WindowSize()
+			fmt.Fprintln(s.Stdout, s.PTY.Term, rows, cols)
+			eventually(t, "the new size", func() bool {
+				cols, rows = s.WindowSize()
+				return cols == 100 && rows == 50
+			})
+			return simfleet.Status{}
+		}
 	})
 	c := server.dial(t)
 	ctx := t.Context()
@@ -95,11 +108,11 @@ func TestSessionSteps(t *testing.T) {
 	if err := ch.RequestPTY(ctx, fleetssh.PTY{Cols: 132}); err != nil {
 		t.Fatal(err)
 	}
-	if err := ch.Exec(ctx, "stty size; echo $TERM; cat; stty size"); err != nil {
+	if err := ch.Exec(ctx, "resize"); err != nil {
 		t.Fatal(err)
 	}
 	for line, err := range ch.Stdout.Lines(ctx) {
-		if err != nil || line != "24 132" {
+		if err != nil || line != "xterm 24 132" {
 			t.Errorf("terminal: %q, %v", line, err)
 		}
 		break
@@ -107,9 +120,8 @@ func TestSessionSteps(t *testing.T) {
 	if err := ch.Resize(50, 100); err != nil {
 		t.Error(err)
 	}
-	ch.WaitFinished(ctx)
-	if out := text(t, ch.Stdout); !strings.HasPrefix(out, "xterm\r\n") || !strings.HasSuffix(out, "50 100\r\n") {
-		t.Errorf("terminal: %q", out)
+	if err := ch.WaitFinished(ctx); err != nil {
+		t.Error(err)
 	}
 	if err := ch.Exec(ctx, "true"); err == nil {
 		t.Error("a channel can be started twice")

@@ -30,7 +30,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/termline":    nil,
 		"fleetssh/internal/simfleet":    nil,
 		"fleetssh/internal/sshdtest":    nil,
-		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/internal/termline", "fleetssh/internal/simfleet"},
+		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/internal/termline", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote"},
 		"fleetssh/bench":                {"fleetssh", "fleetssh/internal/simfleet"},
 	}
 	dec := json.NewDecoder(strings.NewReader(string(out)))

@@ -92,9 +92,7 @@ func TestSSHDExitAndOutput(t *testing.T) {
 		wait := asError[*fleetssh.TimeoutError](t, out.WaitFinished(short))
 		equal(t, "Op", wait.Op, "wait")
 		equal(t, "finished", out.Finished(), false)
-		for _, pid := range sshdtest.Processes(marker) {
-			syscall.Kill(pid, syscall.SIGKILL)
-		}
+		sshdtest.Kill(marker)
 		equal(t, "code", asError[*fleetssh.ExitError](t, out.WaitFinished(soon(t))).Code, 3)
 		equal(t, "output", text(t, out.Stdout), "started\n")
 	})
@@ -239,9 +237,7 @@ func TestSSHDLost(t *testing.T) {
 	equal(t, "output", text(t, out.Stdout), "before\n")
 	_, err := c.Execute(soon(t), "true")
 	equal(t, "phase", asError[*fleetssh.ConnectionError](t, err).Phase, "open")
-	for _, pid := range sshdtest.Processes(marker) {
-		syscall.Kill(pid, syscall.SIGKILL)
-	}
+	sshdtest.Kill(marker)
 }
 
 // A connection that has died is replaced by the next call.

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +23,8 @@ import (
 //
 //	fleet N [NAME=VALUE…]   starts N simulated hosts; see startScriptFleet
 //	wait-started N          waits until the fleet has started N commands
+//	join-fleet DIR          the same variables for a fleet that "sim --dir DIR" serves
+//	terminate               sends TERM to what runs in the background
 //	exec fleetssh ARG…      the program; "%" stands for the hosts and the login
 //	exec exits CODE ARG…    the same, and fails if it ends with another code
 //	exec scrub              copies its input, with times in JSON made zero
@@ -50,6 +54,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fleet":        startScriptFleet,
 			"wait-started": waitStarted,
+			"join-fleet":   joinFleet,
+			"terminate":    terminate,
 		},
 	})
 }
@@ -151,6 +157,34 @@ func waitStarted(ts *testscript.TestScript, neg bool, args []string) {
 			started += server.Stats().Started
 		}
 		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// joinFleet waits for the files of a fleet and sets the variables for it.
+func joinFleet(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: join-fleet DIR")
+	}
+	dir := ts.MkAbs(args[0])
+	list := filepath.Join(dir, "hosts") // is written last
+	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(5 * time.Millisecond) {
+		if info, err := os.Stat(list); err == nil && info.Size() > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("no fleet in %s", dir)
+		}
+	}
+	known := filepath.Join(dir, "known_hosts")
+	ts.Setenv("HOSTS", strings.Join(strings.Fields(ts.ReadFile(list)), ","))
+	ts.Setenv("PORT", regexp.MustCompile(`]:(\d+) `).FindStringSubmatch(ts.ReadFile(known))[1])
+	ts.Setenv("KEY", filepath.Join(dir, "id_ed25519"))
+	ts.Setenv("KNOWN", known)
+}
+
+func terminate(ts *testscript.TestScript, neg bool, args []string) {
+	for _, cmd := range ts.BackgroundCmds() {
+		ts.Check(cmd.Process.Signal(syscall.SIGTERM))
 	}
 }
 

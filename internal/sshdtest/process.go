@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -77,4 +78,13 @@ func processes(match func(pid string) bool) []int {
 		}
 	}
 	return pids
+}
+
+// Kill ends the processes that [Processes] finds.
+func Kill(markers ...string) {
+	for _, marker := range markers {
+		for _, pid := range Processes(marker) {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
