@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -179,7 +180,7 @@ func (a *agentConn) connect() (agent.ExtendedAgent, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{Conn: conn}
+	w := newWire(conn, new(atomic.Int32))
 	a.conn, a.client = w, agent.NewClient(w)
 	return a.client, nil
 }

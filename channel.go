@@ -3,6 +3,7 @@ package fleetssh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -89,7 +90,7 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 			raw.Close()
 			ssh.DiscardRequests(ch.opened)
 		}
-	})
+	}, nil)
 	if err != nil {
 		return nil, c.sessionError(ctx, "open", err)
 	}
@@ -150,12 +151,18 @@ func (ch *Channel) Subsystem(ctx context.Context, name string) error {
 
 // request makes a request and waits for the answer (RFC 4254, section 5.4).
 func (ch *Channel) request(ctx context.Context, op, name string, payload []byte) error {
+	return ch.requestThen(ctx, op, name, payload, nil)
+}
+
+// requestThen calls then behind a request that was granted, on a goroutine that
+// the request needs in any case.
+func (ch *Channel) requestThen(ctx context.Context, op, name string, payload []byte, then func()) error {
 	if ch.raw == nil {
 		return &SessionError{Op: op, Err: errClosed}
 	}
 	ctx, cancel := ch.client.starting(ctx)
 	defer cancel()
-	err := ch.client.await(ctx, func() error { return ch.ask(name, payload) }, nil)
+	err := ch.client.await(ctx, func() error { return ch.ask(name, payload) }, nil, then)
 	if err != nil {
 		return ch.client.sessionError(ctx, op, err)
 	}
@@ -182,10 +189,10 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 		ch.mu.Unlock()
 		return &SessionError{Host: c.host.name(), Port: c.host.port(), Op: request, Err: errors.New("the channel has been started or closed before")}
 	}
-	ch.state = starting
+	ch.state, ch.streams = starting, 2 // so that watch cannot end it before it is served
 	ch.mu.Unlock()
 	began := time.Now()
-	if err := ch.request(ctx, request, request, payload); err != nil {
+	if err := ch.requestThen(ctx, request, request, payload, ch.watch); err != nil {
 		ch.abandon(err)
 		return err
 	}
@@ -195,12 +202,11 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 	}
 	out, errOut := ch.raw.streams()
 	ch.mu.Lock()
-	ch.state, ch.streams, ch.begun = started, 2, time.Now()
+	ch.state, ch.begun = started, time.Now()
 	ch.mu.Unlock()
 	c.started()
-	ok := c.spawn(func() { ch.watch() })
 	filterOut, filterErr := ch.filters(tokens)
-	ok = ok && c.spawn(func() { ch.copy(ch.Stdout, out, filterOut) })
+	ok := c.spawn(func() { ch.copy(ch.Stdout, out, filterOut) })
 	ok = ok && c.spawn(func() { ch.copy(ch.Stderr, errOut, filterErr) })
 	if !ok {
 		ch.end(Outcome{Kind: Lost}, nil)
@@ -252,6 +258,9 @@ func (ch *Channel) unlockAndEnd() {
 // watch takes what the server says about the command (RFC 4254, section 6.10),
 // until the channel is closed.
 func (ch *Channel) watch() {
+	if ch.input.empty {
+		ch.raw.CloseWrite()
+	}
 	for req := range ch.opened {
 		switch req.Type {
 		case "exit-status":
@@ -296,8 +305,12 @@ func (ch *Channel) end(o Outcome, failure error) {
 	if ch.stopping != Running {
 		o = Outcome{Kind: ch.stopping, Stopped: ch.exit.Kind != Running}
 	}
+	if o.Kind == Exited && ch.failure == nil && !ch.input.passes() {
+		// sudo has not said that it runs the command: the code is its own.
+		ch.failure = ch.sudoError(fmt.Errorf("sudo did not run the command (exit code %d)", o.ExitCode))
+	}
 	if ch.failure != nil {
-		o, failure = Outcome{Kind: NotStarted}, ch.failure
+		o, failure = Outcome{Kind: NotStarted, Phase: phaseOf(ch.failure)}, ch.failure
 	}
 	if o.Kind == Lost && failure == nil {
 		failure = ch.lost()

@@ -225,15 +225,20 @@ func (c *Client) spawn(f func()) bool {
 
 // await runs f, which cannot be interrupted, until it returns or ctx ends. In the
 // latter case f is left behind, to end with the connection at the latest, and
-// late is called with its result.
-func (c *Client) await(ctx context.Context, f func() error, late func(error)) error {
+// late is called with its result. If f succeeds in time, then is called behind it,
+// on its goroutine. Both may be nil.
+func (c *Client) await(ctx context.Context, f func() error, late func(error), then func()) error {
 	result := make(chan error, 1)
 	var settled atomic.Bool // by whoever comes first: f with its result, or ctx
 	ok := c.spawn(func() {
 		err := f()
-		if !settled.Swap(true) {
+		switch inTime := !settled.Swap(true); {
+		case inTime:
 			result <- err
-		} else if late != nil {
+			if err == nil && then != nil {
+				then()
+			}
+		case late != nil:
 			late(err)
 		}
 	})

@@ -25,6 +25,7 @@ const maxLookups = 64
 type dialer struct {
 	log     *slog.Logger
 	budget  *spool.Budget
+	streams atomic.Int32 // see wire
 	keys    keyring
 	lookups chan struct{}
 	known   func() (HostKeyPolicy, error) // the default policy, read once
@@ -172,7 +173,7 @@ func (a *attempt) connect(ctx context.Context, addrs []netip.AddrPort, algorithm
 		return nil, a.fail(ctx, err)
 	}
 	a.enter("handshake")
-	w := &wire{Conn: tcp}
+	w := newWire(tcp, &a.d.streams)
 	// The SSH library knows no context. Closing the transport is what ends its
 	// waits, whatever the server does or leaves undone.
 	stop := context.AfterFunc(ctx, func() { tcp.Close() })

@@ -49,9 +49,13 @@ func TestFaults(t *testing.T) {
 		{name: "no status", host: kind(simfleet.CloseWithoutStatus), want: "lost", err: "*fleetssh.ConnectionError"},
 		{name: "cut in the middle of output", host: func(h *simfleet.Host) { h.Fault = simfleet.Fault{Kind: simfleet.CutAfter, Bytes: 100} }, want: "lost", err: "*fleetssh.ConnectionError"},
 		{name: "dead after the start", host: kind(simfleet.StallAfterStart), command: fleetssh.Command{Timeout: 300 * time.Millisecond}, want: "timed_out", err: "*fleetssh.TimeoutError"},
-		{name: "status long after EOF", host: func(h *simfleet.Host) { h.Fault = simfleet.Fault{Kind: simfleet.EOFBeforeStatus, Interval: 300 * time.Millisecond} }, command: fleetssh.Command{Line: "exit 7"}, want: "exited 7", err: "*fleetssh.ExitError"},
+		{name: "status long after EOF", host: func(h *simfleet.Host) {
+			h.Fault = simfleet.Fault{Kind: simfleet.EOFBeforeStatus, Interval: 300 * time.Millisecond}
+		}, command: fleetssh.Command{Line: "exit 7"}, want: "exited 7", err: "*fleetssh.ExitError"},
 		{name: "exit by signal", command: fleetssh.Command{Line: "kill -9 $$"}, want: "signaled KILL", err: "*fleetssh.ExitError"},
-		{name: "output in drips", host: func(h *simfleet.Host) { h.Fault = simfleet.Fault{Kind: simfleet.DripOutput, Interval: time.Millisecond} }, command: fleetssh.Command{Line: "echo drip"}, want: "exited 0"},
+		{name: "output in drips", host: func(h *simfleet.Host) {
+			h.Fault = simfleet.Fault{Kind: simfleet.DripOutput, Interval: time.Millisecond}
+		}, command: fleetssh.Command{Line: "echo drip"}, want: "exited 0"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

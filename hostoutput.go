@@ -176,6 +176,9 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 		return failed(err)
 	}
 	ch.run = r
+	if r.tape == nil && !r.cmd.OpenStdin && tokens == nil {
+		ch.input.leaveEmpty()
+	}
 	if r.cmd.PTY != nil {
 		if err := ch.RequestPTY(ctx, *r.cmd.PTY); err != nil {
 			ch.Close()

@@ -23,6 +23,7 @@ type input struct {
 	opened  bool       // gate is closed
 	owned   bool       // a tape feeds the command, and closes the input
 	over    bool       // closed is closed
+	empty   bool       // there was never to be any; watch sends its end
 }
 
 const inputChunk = 32 << 10
@@ -45,6 +46,13 @@ func (in *input) open() {
 		in.opened = true
 		close(in.gate)
 	}
+}
+
+// passes reports whether open has been called.
+func (in *input) passes() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.opened
 }
 
 // Write implements [io.Writer]. It returns when p has been sent, which waits for
@@ -93,6 +101,15 @@ func (in *input) Close() error {
 		in.startPump()
 	}
 	return nil
+}
+
+// leaveEmpty closes the input before the command is started. Its end is sent by
+// the goroutine that watches the command, which saves one.
+func (in *input) leaveEmpty() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.empty, in.over, in.pumping = true, true, true
+	close(in.closed)
 }
 
 // finish closes the input unless a tape will.

@@ -11,7 +11,7 @@ import (
 
 const (
 	defaultPoolSize     = 100
-	defaultOutputMemory = 16 << 20
+	defaultOutputMemory = 8 << 20
 )
 
 // ParallelClient works on many hosts at once. Set the fields, then call the
@@ -35,7 +35,7 @@ type ParallelClient struct {
 	OneShot bool
 
 	// OutputMemory is how many bytes of unread output all hosts together keep
-	// in memory; more goes to a temporary file. Zero means 16 MiB.
+	// in memory; more goes to a temporary file. Zero means 8 MiB.
 	OutputMemory int64
 
 	// Logger receives what happens on the connections. If nil, nothing does.

@@ -3,6 +3,7 @@ package fleetssh
 import (
 	"errors"
 	"io"
+	"time"
 
 	"fleetssh/internal/sudo"
 )
@@ -35,8 +36,8 @@ func (ch *Channel) sudoEvent(e sudo.Event) {
 	case sudo.Started:
 		ch.input.open()
 	case sudo.AskedAgain:
-		ch.fail("sudo", errors.New("wrong password"))
-		ch.client.spawn(func() { ch.raw.CloseWrite() })
+		ch.fail(errors.New("wrong password"))
+		ch.client.spawn(ch.refuseSudo)
 	case sudo.Asked:
 		ch.client.spawn(ch.answerSudo)
 	}
@@ -49,16 +50,37 @@ func (ch *Channel) answerSudo() {
 		_, err = ch.raw.Write([]byte(password + "\n"))
 	}
 	if err != nil {
-		ch.fail("sudo", err)
-		ch.raw.CloseWrite()
+		ch.fail(err)
+		ch.refuseSudo()
 	}
 }
 
+// refuseSudo tells sudo that no password comes. The end of the input does not
+// reach a terminal: there it takes the character for it. If sudo does not end all
+// the same, the session does.
+func (ch *Channel) refuseSudo() {
+	if ch.run.cmd.PTY != nil {
+		ch.raw.Write([]byte{4})
+	}
+	ch.raw.CloseWrite()
+	if !ch.waitEnd(ch.context(), sudoGrace) {
+		ch.end(Outcome{Kind: Lost}, nil)
+	}
+}
+
+// sudoGrace is how long sudo may take to end when it gets no password: it delays
+// the answer to a wrong one by about two seconds.
+const sudoGrace = 5 * time.Second
+
 // fail notes why the command never ran, to be told when the session ends.
-func (ch *Channel) fail(op string, err error) {
+func (ch *Channel) fail(err error) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.failure == nil {
-		ch.failure = &SessionError{Host: ch.client.host.name(), Port: ch.client.host.port(), Op: op, Err: err}
+		ch.failure = ch.sudoError(err)
 	}
+}
+
+func (ch *Channel) sudoError(err error) error {
+	return &SessionError{Host: ch.client.host.name(), Port: ch.client.host.port(), Op: "sudo", Err: err}
 }

@@ -1,17 +1,48 @@
 package fleetssh
 
 import (
+	"io"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
+// How far the SSH library may read ahead of the streams of the commands, on all
+// connections together, and on each at least and at most. By itself it holds up to
+// 2 MiB a stream when hosts write faster than all of it can be taken in: too much
+// for hundreds of hosts.
+const (
+	aheadTotal = 8 << 20
+	aheadLeast = 64 << 10
+	aheadMost  = 512 << 10
+)
+
+// wirePause bounds the wait for the streams to come after. What has been read may
+// be nothing for them.
+const wirePause = 20 * time.Millisecond
+
 // wire is the transport of one SSH connection. It saves the SSH library its
-// reads of one byte, and remembers what the library does not tell.
+// reads of one byte, bounds what it holds, and remembers what it does not tell.
 type wire struct {
 	net.Conn
 	ahead  []byte        // read, not asked for yet
 	reads  atomic.Uint32 // how many reads brought something: a sign of life
 	broken atomic.Bool   // a read or write has failed
+
+	all     *atomic.Int32 // streams of all connections that are being taken in
+	streams atomic.Int32  // those of this one; without any, there is no bound
+	behind  atomic.Int64  // bytes read that no stream has taken yet, about
+	waiting atomic.Bool   // for room
+	room    chan struct{} // gets a token when a stream has taken some
+}
+
+func newWire(conn net.Conn, all *atomic.Int32) *wire {
+	return &wire{Conn: conn, all: all, room: make(chan struct{}, 1)}
+}
+
+// bound returns how far the library may read ahead on this connection.
+func (w *wire) bound() int64 {
+	return max(aheadLeast, min(aheadMost, aheadTotal/int64(max(w.all.Load(), 1))))
 }
 
 // Read implements [net.Conn]. The library reads the version line byte by byte;
@@ -38,12 +69,69 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 func (w *wire) fetch(p []byte) (int, error) {
+	if w.streams.Load() > 0 && w.behind.Load() > aheadLeast {
+		w.wait()
+	}
 	n, err := w.Conn.Read(p)
 	if n > 0 {
 		w.reads.Add(1)
+		w.behind.Add(int64(n))
 	}
 	if err != nil {
 		w.broken.Store(true)
+	}
+	return n, err
+}
+
+// wait lets the streams come after.
+func (w *wire) wait() {
+	bound := w.bound()
+	if w.behind.Load() <= bound {
+		return
+	}
+	w.waiting.Store(true)
+	defer w.waiting.Store(false)
+	timer := time.NewTimer(wirePause)
+	defer timer.Stop()
+	for w.behind.Load() > bound {
+		select {
+		case <-w.room:
+		case <-timer.C:
+			w.behind.Store(0)
+		}
+	}
+}
+
+// stream returns a reader for one stream of a command, which is to be read to its
+// end. It says what it has taken.
+func (w *wire) stream(r io.Reader) io.Reader {
+	w.streams.Add(1)
+	w.all.Add(1)
+	return &wireStream{r, w}
+}
+
+type wireStream struct {
+	io.Reader
+	wire *wire
+}
+
+func (s *wireStream) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	w := s.wire
+	if err != nil {
+		w.streams.Add(-1)
+		w.all.Add(-1)
+	}
+	if n < len(p) {
+		w.behind.Store(0) // that was all there is: what else was read is for nobody
+	} else {
+		w.behind.Add(int64(-n))
+	}
+	if w.waiting.Load() {
+		select {
+		case w.room <- struct{}{}:
+		default:
+		}
 	}
 	return n, err
 }

@@ -3,16 +3,14 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
-	"time"
-
-	"context"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -32,16 +30,19 @@ var bareAlgorithms = ssh.Config{
 	MACs: []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM, ssh.HMACSHA256, ssh.HMACSHA512},
 }
 
+// bareLines is the job.Client that reads lines.
+const bareLines = "bare lines"
+
 // bareClient is the smallest correct client that x/crypto/ssh allows: what
 // everything else is compared with. It knows no time-outs, no retries and no
-// contexts, and keeps no output.
+// contexts, and keeps no output. As "bare lines" it reads the output line by line.
 type bareClient struct {
 	j      *job
 	config *ssh.ClientConfig
 }
 
 // runBare does what j says.
-func runBare(_ context.Context, j *job, r *report) error {
+func runBare(j *job, r *report) error {
 	b, err := newBareClient(j)
 	if err != nil {
 		return err
@@ -100,8 +101,8 @@ func readPlainKnownHosts(path string) (map[string]string, error) {
 		}
 		data = rest
 		for _, host := range hosts {
-			name, port, _ := bytes.Cut([]byte(host), []byte("]:"))
-			known[net.JoinHostPort(string(bytes.TrimPrefix(name, []byte("["))), string(port))] = string(key.Marshal())
+			name, port, _ := strings.Cut(strings.TrimPrefix(host, "["), "]:")
+			known[net.JoinHostPort(name, port)] = string(key.Marshal())
 		}
 	}
 	return known, nil
@@ -111,17 +112,35 @@ func (b *bareClient) dial(host string) (*ssh.Client, error) {
 	return ssh.Dial("tcp", net.JoinHostPort(host, strconv.Itoa(b.j.Port)), b.config)
 }
 
-// run runs a command on an open connection and drops its output.
+// run runs a command on an open connection and counts its output.
 func (b *bareClient) run(c *ssh.Client) (int64, error) {
 	s, err := c.NewSession()
 	if err != nil {
 		return 0, err
 	}
 	defer s.Close()
+	if b.j.Client == bareLines {
+		return b.runLines(s)
+	}
 	var n counter
 	s.Stdout = &n
 	err = s.Run(b.j.Line)
 	return n.n, err
+}
+
+func (b *bareClient) runLines(s *ssh.Session) (n int64, err error) {
+	out, err := s.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := s.Start(b.j.Line); err != nil {
+		return 0, err
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		n += int64(len(lines.Text())) + 1
+	}
+	return n, errors.Join(lines.Err(), s.Wait())
 }
 
 // hosts connects to every host, runs the command once and disconnects.
@@ -217,6 +236,3 @@ func (r *report) add(n int64, err error) {
 		r.Note = err.Error()
 	}
 }
-
-// settleTime is how long connections rest before they are measured.
-const settleTime = 2 * time.Second

@@ -25,7 +25,7 @@ const childLimit = 10 * time.Minute
 
 // job is what a child that is one of our two clients has to do.
 type job struct {
-	Client     string // "bare", or a way to use fleetssh: see runOurs
+	Client     string // "bare", "bare lines", or a way to use fleetssh: see runOurs
 	Task       string // "hosts", "idle", "output" or "commands"
 	Hosts      []string
 	Port       int
@@ -141,8 +141,8 @@ func runJob(ctx context.Context, path string) error {
 		defer pprof.StopCPUProfile()
 	}
 	r := new(report)
-	if j.Client == "bare" {
-		err = runBare(ctx, j, r)
+	if j.Client == "bare" || j.Client == bareLines {
+		err = runBare(j, r)
 	} else {
 		err = runOurs(ctx, j, r)
 	}

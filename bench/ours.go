@@ -179,6 +179,9 @@ func (o *ourClient) commands(ctx context.Context, r *report) error {
 	return nil
 }
 
+// settleTime is how long connections rest before they are measured.
+const settleTime = time.Second
+
 // hold keeps the connections of this process open and measures what they cost.
 func hold(j *job, r *report, before int64) {
 	time.Sleep(settleTime)

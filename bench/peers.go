@@ -106,10 +106,6 @@ func commandLine(ctx context.Context, dir, user string, s *server, hosts []strin
 			return nil, fmt.Errorf("cmd/fleetssh does not build: %s", firstLine(string(out)))
 		}
 	}
-	file := filepath.Join(dir, "hosts."+strconv.Itoa(len(hosts)))
-	if err := os.WriteFile(file, []byte(strings.Join(hosts, "\n")+"\n"), 0o600); err != nil {
-		return nil, err
-	}
 	home := filepath.Join(dir, "home")
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return nil, err
@@ -118,7 +114,7 @@ func commandLine(ctx context.Context, dir, user string, s *server, hosts []strin
 		name: "fleetssh run",
 		// A run leaves a record under the home directory: not in the real one.
 		env: []string{"HOME=" + home, "XDG_STATE_HOME=" + home, "XDG_CONFIG_HOME=" + home, "SSH_AUTH_SOCK="},
-		args: []string{binary, "run", "--hostfile", file, "-p", strconv.Itoa(s.Port), "-l", user,
+		args: []string{binary, "run", "-w", strings.Join(hosts, ","), "-p", strconv.Itoa(s.Port), "-l", user,
 			"-i", filepath.Join(dir, userKeyName), "--known-hosts", s.KnownHosts, "-f", "100", "true"},
 	}, nil
 }

@@ -79,7 +79,7 @@ func (o *checkOptions) run(ctx context.Context, c *call) error {
 	}
 	t.interrupted = ctx.Err() != nil
 	if err := c.screen.Failure(); err != nil && !t.interrupted {
-		return fmt.Errorf("write standard output: %w", err)
+		return outputError(err)
 	}
 	if o.format == "json" {
 		s := t.summary()

@@ -203,7 +203,7 @@ func (o *runOptions) stream(ctx context.Context, c *call, hosts []hostEntry, com
 		c.done(t)
 	}
 	if err := c.screen.Failure(); err != nil && !t.interrupted {
-		return fmt.Errorf("write standard output: %w", err)
+		return outputError(err)
 	}
 	d.close()
 	return t.err()

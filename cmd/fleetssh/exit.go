@@ -68,9 +68,6 @@ func report(screen *termline.Screen, err error) int {
 	if errors.Is(err, context.Canceled) {
 		return exitInterrupted
 	}
-	if errors.Is(err, syscall.EPIPE) {
-		return exitFailed // whoever read our output has had enough
-	}
 	f, ok := errors.AsType[*fault](err)
 	if !ok {
 		f = &fault{code: exitFailed, text: err.Error()}
@@ -80,6 +77,15 @@ func report(screen *termline.Screen, err error) int {
 		screen.Message("hint: " + f.hint)
 	}
 	return f.code
+}
+
+// outputError says that standard output cannot be written. A reader that has
+// gone away is no error to speak of.
+func outputError(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return exitStatus(exitFailed)
+	}
+	return fmt.Errorf("standard output: %s", innermost(err))
 }
 
 // exitHelp is the table of exit codes for help texts.

@@ -23,17 +23,19 @@ type failureGroup struct {
 // failures returns the hosts that failed, by what went wrong.
 func (t *tally) failures() []*failureGroup {
 	var groups []*failureGroup
-	byTitle := make(map[string]*failureGroup)
+	type way struct{ title, kind string }
+	byWay := make(map[way]*failureGroup)
 	for i := range t.results {
 		r := &t.results[i]
 		if r.ok {
 			continue
 		}
 		title, rank := r.title()
-		g := byTitle[title]
+		w := way{title, r.problem.kind}
+		g := byWay[w]
 		if g == nil {
 			g = &failureGroup{title: title, rank: rank, first: r}
-			byTitle[title] = g
+			byWay[w] = g
 			groups = append(groups, g)
 		}
 		g.differ = g.differ || g.first.problem.reason != r.problem.reason

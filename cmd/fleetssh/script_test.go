@@ -41,6 +41,10 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// noRaceDelay is for GORACE: a program with the race detector would otherwise
+// wait a second at its end.
+const noRaceDelay = "atexit_sleep_ms=0"
+
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -49,6 +53,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[fleetKey{}] = new(scriptFleet)
+			env.Setenv("GORACE", noRaceDelay)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -52,7 +52,10 @@ type Server struct {
 	exited   chan struct{}
 }
 
-const portTries = 20
+const (
+	portTries    = 20
+	addressTaken = "Address already in use"
+)
 
 // Start starts a server that ends with the test. The test fails if there is no
 // sshd.
@@ -83,7 +86,7 @@ func Start(t testing.TB, opt Options) *Server {
 		if err == nil {
 			break
 		}
-		if try == portTries {
+		if try == portTries || !strings.Contains(s.Log(), addressTaken) {
 			t.Fatalf("sshd does not start: %v\n%s", err, s.Log())
 		}
 	}
@@ -124,9 +127,7 @@ func (s *Server) config(t testing.TB, opt Options, version int) string {
 		// Failed logins are what many tests are about.
 		fmt.Fprintln(&b, "PerSourcePenalties no")
 	}
-	// An empty home, because the start-up files of whoever runs the tests are slow,
-	// and may write.
-	fmt.Fprintf(&b, `AuthorizedKeysFile %[1]s/authorized/%%u
+	fmt.Fprintf(&b, `AuthorizedKeysFile %s/authorized/%%u
 PidFile none
 StrictModes no
 UsePAM no
@@ -140,7 +141,6 @@ PrintMotd no
 PrintLastLog no
 Subsystem sftp internal-sftp
 LogLevel VERBOSE
-SetEnv HOME=%[1]s/home
 `, s.Dir)
 	return b.String()
 }
@@ -156,6 +156,9 @@ func (s *Server) listen(t testing.TB, path, config string, opt Options) error {
 	for _, address := range opt.Addresses {
 		config += "ListenAddress " + net.JoinHostPort(address, strconv.Itoa(s.Port)) + "\n"
 	}
+	// An empty home, because the start-up files of whoever runs the tests are slow,
+	// and may write.
+	config += fmt.Sprintf("Match User %s\n\tSetEnv HOME=%s/home\n", CurrentUser(t), s.Dir)
 	file := filepath.Join(s.Dir, "sshd_config")
 	must(t, os.WriteFile(file, []byte(config), 0o644))
 	s.logFile = filepath.Join(s.Dir, "log")
@@ -180,7 +183,7 @@ func (s *Server) listen(t testing.TB, path, config string, opt Options) error {
 		}
 	})
 	// sshd goes on as long as it got one of the addresses.
-	if taken := strings.Contains(s.Log(), "Address already in use"); up && s.running() && !taken {
+	if taken := strings.Contains(s.Log(), addressTaken); up && s.running() && !taken {
 		return nil
 	}
 	s.Stop()

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"fleetssh"
+)
+
+func TestLabels(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		exprs []string
+		want  []string
+	}{
+		{"plain", []string{"web[1-2]"}, []string{"web1", "web2"}},
+		{"user and port are left out", []string{"ann@web1:2222"}, []string{"web1"}},
+		{"the port tells them apart", []string{"web1", "web1:2222"}, []string{"web1:22", "web1:2222"}},
+		{"the index tells them apart", []string{"ann@web1,bob@web1,web2"}, []string{"web1#0", "web1#1", "web2"}},
+		{"some by port, some by index", []string{"ann@web1,bob@web1,web1:2222"}, []string{"web1#0", "web1#1", "web1:2222"}},
+		{"IPv6", []string{"[::1]:22,[::1]:23,[::2]"}, []string{"[::1]:22", "[::1]:23", "::2"}},
+		{"natural order", []string{"web10,web9"}, []string{"web9", "web10"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			entries, err := selectHosts(tt.exprs, nil, fleetssh.HostConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range entries {
+				got = append(got, e.label)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("labels %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestParseDuration(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"10": 10 * time.Second, "10s": 10 * time.Second, "2m": 2 * time.Minute, "1.5": 1500 * time.Millisecond,
+		"500ms": 500 * time.Millisecond, "1h30m": 90 * time.Minute, "0": 0,
+	} {
+		if got, err := parseDuration(text); err != nil || got != want {
+			t.Errorf("parseDuration(%q) = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", ".", "-1", "-1s", "ten", "10x", "1.2.3", "10 s", "99999999999999999999", "NaN", "1e3"} {
+		if got, err := parseDuration(text); err == nil {
+			t.Errorf("parseDuration(%q) = %v, want an error", text, got)
+		}
+	}
+}
+
+func TestShortDuration(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		700960 * time.Microsecond: "700ms", time.Second: "1s", 30012 * time.Millisecond: "30s", 1250 * time.Microsecond: "1.3ms",
+		2 * time.Minute: "2m", 90 * time.Second: "1m30s", time.Hour: "1h", 0: "0s",
+	} {
+		if got := shortDuration(d); got != want {
+			t.Errorf("shortDuration(%v) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestExitCodePriority(t *testing.T) {
+	t.Parallel()
+	exited := func(code int) fleetssh.Outcome { return fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: code} }
+	kind := func(k fleetssh.OutcomeKind) fleetssh.Outcome { return fleetssh.Outcome{Kind: k} }
+	for _, tt := range []struct {
+		outcomes    []fleetssh.Outcome
+		interrupted bool
+		want        int
+	}{
+		{want: exitOK},
+		{outcomes: []fleetssh.Outcome{exited(0), exited(0)}, want: exitOK},
+		{outcomes: []fleetssh.Outcome{exited(0), exited(130)}, want: exitCommand},
+		{outcomes: []fleetssh.Outcome{kind(fleetssh.Signaled)}, want: exitCommand},
+		{outcomes: []fleetssh.Outcome{exited(1), kind(fleetssh.Unreachable)}, want: exitUnreachable},
+		{outcomes: []fleetssh.Outcome{exited(0), kind(fleetssh.NotStarted)}, want: exitUnreachable},
+		{outcomes: []fleetssh.Outcome{exited(0), kind(fleetssh.Lost)}, want: exitUnreachable},
+		{outcomes: []fleetssh.Outcome{kind(fleetssh.Unreachable), kind(fleetssh.TimedOut), exited(1)}, want: exitStopped},
+		{outcomes: []fleetssh.Outcome{kind(fleetssh.Cancelled)}, want: exitStopped},
+		{outcomes: []fleetssh.Outcome{kind(fleetssh.Skipped), exited(0)}, want: exitStopped},
+		{outcomes: []fleetssh.Outcome{kind(fleetssh.TimedOut)}, interrupted: true, want: exitInterrupted},
+		{outcomes: []fleetssh.Outcome{exited(0)}, interrupted: true, want: exitInterrupted},
+	} {
+		counted := &tally{interrupted: tt.interrupted}
+		for _, o := range tt.outcomes {
+			counted.put(result{outcome: o})
+		}
+		if got := counted.exitCode(); got != tt.want {
+			t.Errorf("%v, interrupted %v: exit code %d, want %d", tt.outcomes, tt.interrupted, got, tt.want)
+		}
+	}
+}
+
+// Every exit code is in the help of every verb, and so is every flag.
+func TestHelpIsComplete(t *testing.T) {
+	t.Parallel()
+	root := newRoot(new(call), verbs...)
+	for _, verb := range root.Commands() {
+		code, help, stderr := runProgram(t, verb.Name(), "--help")
+		if code != exitOK || stderr != "" {
+			t.Errorf("%s --help: exit code %d, stderr %q", verb.Name(), code, stderr)
+		}
+		for _, c := range exitCodes {
+			if !strings.Contains(help, fmt.Sprintf("  %-4d %s\n", c.code, c.text)) {
+				t.Errorf("%s --help does not tell exit code %d", verb.Name(), c.code)
+			}
+		}
+		for flag := range flagNames(verb.Flags().FlagUsages()) {
+			if !strings.Contains(help, flag) {
+				t.Errorf("%s --help does not tell %s", verb.Name(), flag)
+			}
+		}
+		for _, line := range strings.Split(help, "\n") {
+			if len(line) > 90 {
+				t.Errorf("%s --help has a line of %d characters: %s", verb.Name(), len(line), line)
+			}
+		}
+	}
+}
+
+// flagNames yields the flags of a generated usage text.
+func flagNames(usages string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for _, word := range strings.Fields(usages) {
+			name, ok := strings.CutPrefix(word, "--")
+			if ok && name != "help" && name != "ipv4" && name != "ipv6" && !yield("--"+name) {
+				return
+			}
+		}
+	}
+}

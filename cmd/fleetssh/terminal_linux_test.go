@@ -1,0 +1,219 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+
+	"fleetssh/internal/simfleet"
+)
+
+// terminalRun is the program, running on a terminal of its own.
+type terminalRun struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	tty  *os.File
+	done chan struct{} // closed when all has been read
+
+	mu   sync.Mutex // protects text
+	text strings.Builder
+}
+
+// startOnTerminal starts the program with a fleet of hosts, "%" among the
+// arguments standing for them.
+func startOnTerminal(t *testing.T, plan simPlan, args ...string) (*terminalRun, *sim) {
+	t.Helper()
+	fleet, err := startSim(plan, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { fleet.close() })
+	r := &terminalRun{t: t, cmd: exec.Command("fleetssh", args...), done: make(chan struct{})}
+	r.cmd.Env = []string{
+		"TERM=xterm", "GORACE=" + noRaceDelay, "HOME=" + t.TempDir(),
+		"HOSTS=" + fleet.expression(), "PORT=" + strconv.Itoa(fleet.fleet.Port()), "KEY=" + fleet.keyFile(), "KNOWN=" + fleet.knownHosts(),
+	}
+	if r.tty, err = pty.StartWithSize(r.cmd, &pty.Winsize{Rows: 30, Cols: 100}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		r.cmd.Process.Kill()
+		r.tty.Close()
+		<-r.done
+	})
+	go func() {
+		defer close(r.done)
+		for b := make([]byte, 4096); ; {
+			n, err := r.tty.Read(b)
+			r.mu.Lock()
+			r.text.Write(b[:n])
+			r.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return r, fleet
+}
+
+func (r *terminalRun) shown() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
+}
+
+// await waits until the terminal shows a text.
+func (r *terminalRun) await(want string) {
+	r.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(r.shown(), want); <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("the terminal never shows %q, but\n%s", want, r.shown())
+		}
+	}
+}
+
+func (r *terminalRun) typed(text string) {
+	r.t.Helper()
+	if _, err := io.WriteString(r.tty, text); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// wait waits for the end and returns the exit code and what was shown.
+func (r *terminalRun) wait() (int, string) {
+	r.t.Helper()
+	err := r.cmd.Wait()
+	<-r.done
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode(), r.shown()
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return 0, r.shown()
+}
+
+// hostile writes what drives a terminal, on both streams.
+func hostile(_ int, h *simfleet.Host) {
+	h.Handler = func(s *simfleet.Session) simfleet.Status {
+		text := "a\x1b[31mred\x07\x9b2J\u009b2J\rover\x7f\u202ecod\ttab é\n"
+		io.WriteString(s.Stdout, "out "+text)
+		io.WriteString(s.Stderr, "err "+text)
+		return simfleet.Status{Signal: "TERM\x1b[2J"}
+	}
+}
+
+func TestTerminalIsNotDriven(t *testing.T) {
+	t.Parallel()
+	const visible = `a^[[31mred^G\x9b2J\x9b2J^Mover^?\u202ecod` + "\ttab é\r\n"
+	r, _ := startOnTerminal(t, simPlan{hosts: 1, change: hostile}, "run", "%", "true")
+	code, shown := r.wait()
+	if code != exitCommand {
+		t.Errorf("exit code %d", code)
+	}
+	for _, want := range []string{"127.1.0.1: out " + visible, "127.1.0.1: err " + visible, "ended by signal TERM^[[2J"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("the terminal does not show %q, but\n%q", want, shown)
+		}
+	}
+	for _, bad := range []string{"\x1b", "\x07", "\x9b", "\u202e", "\x7f"} {
+		if strings.Contains(shown, bad) {
+			t.Errorf("the terminal is sent %q", bad)
+		}
+	}
+}
+
+func TestJSONDoesNotDriveTerminal(t *testing.T) {
+	t.Parallel()
+	r, _ := startOnTerminal(t, simPlan{hosts: 1, change: hostile}, "run", "%", "--format", "json", "true")
+	_, shown := r.wait()
+	for _, bad := range []string{"\x1b", "\x07", "\x9b", "\u202e", "\x7f"} {
+		if strings.Contains(shown, bad) {
+			t.Errorf("the terminal is sent %q", bad)
+		}
+	}
+}
+
+func TestPasswordIsNotEchoed(t *testing.T) {
+	t.Parallel()
+	r, _ := startOnTerminal(t, simPlan{hosts: 2, sudoPassword: "sesame"}, "run", "%", "--sudo", "--ask-sudo-pass", "-f", "1", "whoami")
+	r.await("sudo password: ")
+	awaitNoEcho(t, r)
+	r.typed("sesame\n")
+	code, shown := r.wait()
+	if code != exitOK || strings.Contains(shown, "sesame") {
+		t.Errorf("exit code %d, shown %q", code, shown)
+	}
+	if want := "sudo password: \r\n127.1.0.1: root\r\n127.1.0.2: root\r\n"; shown != want {
+		t.Errorf("shown %q, want %q", shown, want)
+	}
+}
+
+func TestInterruptAtPrompt(t *testing.T) {
+	t.Parallel()
+	r, fleet := startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--ask-pass", "whoami")
+	r.await("password: ")
+	awaitNoEcho(t, r)
+	r.typed("\x03")
+	code, shown := r.wait()
+	if code != exitInterrupted || strings.Contains(shown, "error") {
+		t.Errorf("exit code %d, shown %q", code, shown)
+	}
+	if fleet.fleet.Servers[0].Stats().Connections != 0 {
+		t.Error("a host was contacted")
+	}
+}
+
+func TestSecondInterruptLeavesAtOnce(t *testing.T) {
+	t.Parallel()
+	stalled := simfleet.Fault{Kind: simfleet.StallAfterStart}
+	r, fleet := startOnTerminal(t, simPlan{hosts: 1, faulty: 1, fault: stalled}, "run", "%", "sleep", "60")
+	for fleet.fleet.Servers[0].Stats().Started == 0 {
+		<-time.After(time.Millisecond)
+	}
+	r.typed("\x03")
+	r.await("interrupted: ")
+	r.typed("\x03")
+	if code, _ := r.wait(); code != exitInterrupted {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestTerminalSize(t *testing.T) {
+	t.Parallel()
+	r, _ := startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--tty", "stty size; echo $TERM")
+	if _, shown := r.wait(); shown != "127.1.0.1: 30 100\r\n127.1.0.1: xterm\r\n" {
+		t.Errorf("shown %q", shown)
+	}
+}
+
+// awaitNoEcho waits until the terminal shows no longer what is typed.
+func awaitNoEcho(t *testing.T, r *terminalRun) {
+	t.Helper()
+	conn, err := r.tty.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(time.Millisecond) {
+		var state *unix.Termios
+		conn.Control(func(fd uintptr) { state, err = unix.IoctlGetTermios(int(fd), unix.TCGETS) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state.Lflag&unix.ECHO == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the terminal still echoes")
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package fleetssh_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// sudoServer starts a server for an account and returns a client and the password.
+func sudoServer(t testing.TB, account string) (*sshdtest.Server, *fleetssh.Client, string) {
+	t.Helper()
+	s, host, password := accountServer(t, account, sshdtest.Options{})
+	host.Auth.Password = password
+	return s, dial(t, host), password
+}
+
+// clean expects no password and none of the words between fleetssh and sudo in
+// what the user sees.
+func clean(t testing.TB, password string, outputs ...string) {
+	t.Helper()
+	for _, o := range outputs {
+		for _, word := range []string{password, "[sudo-", "[started-"} {
+			if strings.Contains(o, word) {
+				t.Errorf("%q in %q", word, o)
+			}
+		}
+	}
+}
+
+func TestSSHDSudo(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	data := noise(1<<20 + 7)
+	terminal := &fleetssh.PTY{}
+	for _, account := range []struct {
+		name     string
+		password func(context.Context, fleetssh.HostConfig) (string, error)
+	}{
+		{sshdtest.Alice, accountPassword},
+		{sshdtest.Carol, accountPassword}, // who is not asked
+		{sshdtest.Carol, nil},
+	} {
+		name := account.name
+		if account.password != nil {
+			name += " with a password"
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sshdtest.CheckLeaks(t)
+			s, c, password := sudoServer(t, account.name)
+			for _, test := range []struct {
+				name        string
+				command     fleetssh.Command
+				out, errOut string
+			}{
+				{"root", fleetssh.Command{Line: "id -un; id -un >&2"}, "root\n", "root\n"},
+				{"another user", fleetssh.Command{Line: "id -un", User: sshdtest.Bob}, sshdtest.Bob + "\n", ""},
+				{"shell", fleetssh.Command{Line: `echo "it's $0"`, Shell: "sh -c"}, "it's sh\n", ""},
+				{"quotes", fleetssh.Command{Line: `echo 'a  b' "c'd" \"e! $(echo '$x')`}, "a  b c'd \"e! $x\n", ""},
+				{"no input", fleetssh.Command{Line: "cat; echo end"}, "end\n", ""},
+				{"input", fleetssh.Command{Line: "cat", Stdin: strings.NewReader("first\nsecond\n")}, "first\nsecond\n", ""},
+				{"binary input", fleetssh.Command{Line: "cat", Stdin: bytes.NewReader(data)}, string(data), ""},
+				{"environment", fleetssh.Command{Line: `printf %s "$ODD"`, Env: map[string]string{"ODD": "it's\n!$x"}}, "it's\n!$x", ""},
+				{"terminal", fleetssh.Command{Line: "id -un; test -t 0 && echo terminal", PTY: terminal}, "root\r\nterminal\r\n", ""},
+				{"placeholders", fleetssh.Command{Line: "printf '<%%s>' %q", HostArgs: []fleetssh.Args{{List: []string{"a 'b' !"}}}}, "<a 'b' !>", ""},
+			} {
+				cmd := test.command
+				cmd.Sudo, cmd.SudoPassword = true, account.password
+				if account.password == nil && cmd.PTY != nil {
+					continue // as without sudo
+				}
+				out, stdout, stderr, err := runCommand(t, c, cmd)
+				if err != nil || stdout != test.out || stderr != test.errOut {
+					t.Errorf("%s: %v\n%.300s\nstdout %.300q\nwant   %.300q\nstderr %.300q", test.name, err, out.CommandLine, stdout, test.out, stderr)
+				}
+				clean(t, password, stdout, stderr)
+			}
+			out, _, _, err := runCommand(t, c, fleetssh.Command{Line: "exit 42", Sudo: true, SudoPassword: account.password})
+			equal(t, "code", asError[*fleetssh.ExitError](t, err).Code, 42)
+			equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 42})
+			clean(t, password, s.Log())
+		})
+	}
+}
+
+func TestSSHDSudoInputLater(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	for _, account := range []string{sshdtest.Alice, sshdtest.Carol} {
+		_, c, _ := sudoServer(t, account)
+		out := start(t, c, fleetssh.Command{Line: "read x; echo \"<$x>\"; cat", Sudo: true, SudoPassword: accountPassword, OpenStdin: true})
+		if _, err := out.Stdin.Write([]byte("one\ntwo\n")); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "error", out.WaitFinished(soon(t)), nil)
+		equal(t, "output of "+account, text(t, out.Stdout), "<one>\ntwo\n")
+	}
+}
+
+// A wrong password is tried once, and the command has not run.
+func TestSSHDSudoWrongPassword(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	for _, pty := range []*fleetssh.PTY{nil, {}} {
+		name := "plain"
+		if pty != nil {
+			name = "terminal"
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sshdtest.CheckLeaks(t)
+			_, c, _ := sudoServer(t, sshdtest.Alice)
+			trace := filepath.Join(sshdtest.SharedDir(t), "trace")
+			var asked atomic.Int32
+			begun := time.Now()
+			out, stdout, stderr, err := runCommand(t, c, fleetssh.Command{
+				Line: "touch " + trace, Sudo: true, PTY: pty, Stdin: strings.NewReader("input\n"),
+				SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) {
+					asked.Add(1)
+					return "wr0ng", nil
+				},
+			})
+			if took := time.Since(begun); took > 8*time.Second {
+				t.Errorf("took %v: more than one attempt", took)
+			}
+			e := asError[*fleetssh.SessionError](t, err)
+			equal(t, "Op", e.Op, "sudo")
+			contains(t, e.Error(), "wrong password", c.Host().Host)
+			equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
+			equal(t, "questions", asked.Load(), 1)
+			clean(t, "wr0ng", stdout, stderr, err.Error())
+			if _, err := os.Stat(trace); err == nil {
+				t.Error("the command has run")
+			}
+			contains(t, stdout+stderr, "Sorry, try again.")
+			if strings.Contains(stdout+stderr, "2 incorrect") || strings.Contains(stdout+stderr, "3 incorrect") {
+				t.Errorf("more than one attempt: %q", stdout+stderr)
+			}
+			equal(t, "output", output(t, c, "echo alive"), "alive\n")
+		})
+	}
+}
+
+func TestSSHDSudoRefused(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, c, password := sudoServer(t, sshdtest.Bob)
+	t.Run("not in sudoers", func(t *testing.T) {
+		out, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, SudoPassword: accountPassword})
+		equal(t, "Op", asError[*fleetssh.SessionError](t, err).Op, "sudo")
+		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
+		contains(t, stderr, "not in the sudoers file")
+		clean(t, password, stdout, stderr)
+	})
+	for _, pty := range []*fleetssh.PTY{nil, {}} {
+		t.Run(fmt.Sprintf("no password to be had, terminal %v", pty != nil), func(t *testing.T) {
+			out, stdout, stderr, err := runCommand(t, c, fleetssh.Command{
+				Line: "id -un", Sudo: true, PTY: pty,
+				SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return "", os.ErrNotExist },
+			})
+			e := asError[*fleetssh.SessionError](t, err)
+			equal(t, "Op", e.Op, "sudo")
+			contains(t, e.Error(), os.ErrNotExist.Error())
+			equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
+			clean(t, password, stdout, stderr)
+		})
+	}
+	t.Run("no such user", func(t *testing.T) {
+		_, _, stderr, err := runCommand(t, c, fleetssh.Command{Line: "id -un", User: "no-such-user", SudoPassword: accountPassword})
+		asError[*fleetssh.SessionError](t, err)
+		contains(t, stderr, "no-such-user")
+	})
+	t.Run("no answer", func(t *testing.T) {
+		// Without a password the question goes to standard input, which is empty.
+		_, _, _, err := runCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true})
+		equal(t, "code", asError[*fleetssh.ExitError](t, err).Code, 1)
+	})
+}
+
+// Without SudoPassword the user answers on standard input, as in the seed.
+func TestSSHDSudoAnsweredByUser(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, c, password := sudoServer(t, sshdtest.Alice)
+	out := start(t, c, fleetssh.Command{Line: "id -un; cat", Sudo: true, OpenStdin: true})
+	if _, err := out.Stdin.Write([]byte(password + "\nrest\n")); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "error", out.WaitFinished(soon(t)), nil)
+	equal(t, "output", text(t, out.Stdout), "root\nrest\n")
+	clean(t, password, text(t, out.Stderr))
+	_, stdout, _, err := runCommand(t, c, fleetssh.Command{Line: "cat", Sudo: true, Stdin: strings.NewReader(password + "\nrest\n")})
+	equal(t, "error", err, nil)
+	equal(t, "output", stdout, "rest\n")
+}
+
+// The password is nowhere to be seen while the command runs.
+func TestSSHDSudoPasswordIsSecret(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	s, c, password := sudoServer(t, sshdtest.Alice)
+	marker := sshdtest.Marker()
+	out := start(t, c, fleetssh.Command{Line: "sleep " + marker, Sudo: true, SudoPassword: accountPassword})
+	running(t, marker, true)
+	for _, name := range []string{"cmdline", "environ"} {
+		files, _ := filepath.Glob("/proc/[0-9]*/" + name)
+		for _, file := range files {
+			if data, err := os.ReadFile(file); err == nil && bytes.Contains(data, []byte(password)) {
+				t.Errorf("the password is in %s", file)
+			}
+		}
+	}
+	equal(t, "stop", out.Stop(soon(t)), nil)
+	if strings.Contains(s.Log()+out.CommandLine, password) {
+		t.Error("the password is in the log of sshd or in the command line")
+	}
+	running(t, marker, false)
+}
