@@ -383,9 +383,9 @@ func (c *Client) ended() {
 	c.mu.Unlock()
 }
 
-// idle reports whether no command runs.
-func (c *Client) idle() bool {
+// running returns how many commands run.
+func (c *Client) running() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.active == 0
+	return c.active
 }

@@ -286,6 +286,8 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	case errors.Is(err, errBroken), errors.Is(err, io.EOF):
 		// sshd does this when it has too many logins under way (MaxStartups).
 		err = &sshError{text: "the host closed the connection", err: io.EOF}
+	case phase != "connect" && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)):
+		err = &sshError{text: "the host closed the connection", err: err}
 	case phase != "connect":
 		err = &sshError{text: clip(plain(err)), err: err}
 	default:

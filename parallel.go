@@ -290,7 +290,7 @@ func (p *ParallelClient) start(ctx context.Context, s *slot, r *run, i int) *Hos
 		}
 		lost, ok := out.Err.(*ConnectionError)
 		again := ok && reused && lost.Phase == "open" && ctx.Err() == nil
-		if c.gone() || c.idle() && timedOut(out.Err) {
+		if c.gone() || c.running() == 0 && timedOut(out.Err) {
 			s.drop(c) // of no use any more
 		}
 		if !again {

@@ -45,6 +45,8 @@ func TestSSHDLoginByPassword(t *testing.T) {
 func TestSSHDLoginWrongPassword(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
+	all := together{t: t}
+	defer all.wg.Wait()
 	sshdtest.Accounts(t)
 	pam := []string{"UsePAM yes", "KbdInteractiveAuthentication yes"}
 	for _, test := range []struct {
@@ -57,8 +59,7 @@ func TestSSHDLoginWrongPassword(t *testing.T) {
 		{"keyboard-interactive", onlyInteractive, "PAM: Authentication failure", []string{"keyboard-interactive"}},
 		{"both", pam, "Failed password for", []string{"password"}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
+		all.run(test.name, func(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			s := sshdtest.Start(t, sshdtest.Options{Config: test.config})
 			host := hostConfig(t, s, sshdtest.Bob, fleetssh.Auth{Password: "wr0ng-secret", NoAgent: true, NoDefaultKeys: true})
@@ -140,6 +141,8 @@ func TestSSHDLoginByAsking(t *testing.T) {
 func TestSSHDLoginSeveralMethods(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
+	all := together{t: t}
+	defer all.wg.Wait()
 	password := sshdtest.Accounts(t)
 	first, second := sshdtest.NewKey(t, sshdtest.KindED25519), sshdtest.NewKey(t, sshdtest.KindECDSA)
 	pam := []string{"UsePAM yes", "KbdInteractiveAuthentication yes"}
@@ -168,8 +171,7 @@ func TestSSHDLoginSeveralMethods(t *testing.T) {
 			[]string{"publickey", "password"},
 		},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
+		all.run(test.name, func(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			s := sshdtest.Start(t, sshdtest.Options{Config: append([]string{"AuthenticationMethods " + test.methods}, test.config...)})
 			s.Authorize(t, sshdtest.Bob, first.Public(), second.Public())

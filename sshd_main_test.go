@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -188,4 +189,15 @@ func running(t testing.TB, marker string, want bool) {
 		what = "a process " + marker
 	}
 	sshdtest.Eventually(t, patience, what, func() bool { return len(sshdtest.Processes(marker)) > 0 == want })
+}
+
+// together runs subtests that mostly wait, all at once: t.Parallel would let as
+// many run as there are processors.
+type together struct {
+	t  *testing.T
+	wg sync.WaitGroup
+}
+
+func (all *together) run(name string, test func(t *testing.T)) {
+	all.wg.Go(func() { all.t.Run(name, test) })
 }

@@ -2,6 +2,7 @@ package fleetssh_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,19 +26,33 @@ func TestSSHDShellQuoting(t *testing.T) {
 		t.Run(account, func(t *testing.T) {
 			t.Parallel()
 			c := dial(t, host)
-			for _, word := range nasty {
-				if strings.HasSuffix(account, "csh") && strings.Contains(word, "\n") {
-					continue // csh has no way to write it
+			words := nasty
+			if strings.HasSuffix(account, "csh") {
+				// It has no way to write a newline.
+				words = slices.DeleteFunc(slices.Clone(nasty), func(w string) bool { return strings.Contains(w, "\n") })
+			}
+			want := strings.Join(words, "\x01") + "\x01"
+			named := make(map[string]string)
+			var verbs, namedVerbs, variables []string
+			for i, word := range words {
+				name := fmt.Sprintf("W%d", i)
+				named[name] = word
+				verbs = append(verbs, "%q")
+				namedVerbs = append(namedVerbs, "%("+name+")q")
+				variables = append(variables, `"$`+name+`"`)
+			}
+			const print = `printf '%%s\001' `
+			for _, cmd := range []fleetssh.Command{
+				{Line: print + strings.Join(verbs, " "), HostArgs: []fleetssh.Args{{List: words}}},
+				{Line: print + strings.Join(namedVerbs, " "), HostArgs: []fleetssh.Args{{Map: named}}, Shell: "bash -c"},
+				{Line: `printf '%s\001' ` + strings.Join(variables, " "), Env: named, Shell: "sh -c"},
+			} {
+				out, stdout, stderr, err := runCommand(t, c, cmd)
+				if err != nil || stderr != "" {
+					t.Errorf("%v: %q", err, stderr)
 				}
-				for _, cmd := range []fleetssh.Command{
-					{Line: "printf %%s %q", HostArgs: []fleetssh.Args{{List: []string{word}}}},
-					{Line: "printf %%s %(w)q", HostArgs: []fleetssh.Args{{Map: map[string]string{"w": word}}}, Shell: "bash -c"},
-					{Line: `printf %s "$WORD"`, Env: map[string]string{"WORD": word}, Shell: "sh -c"},
-				} {
-					out, stdout, stderr, err := runCommand(t, c, cmd)
-					if err != nil || stdout != word || stderr != "" {
-						t.Errorf("%s\ngot %q, want %q; %q; %v", out.CommandLine, stdout, word, stderr, err)
-					}
+				if stdout != want {
+					t.Errorf("%s\ngot  %q\nwant %q", out.CommandLine, strings.Split(stdout, "\x01"), words)
 				}
 			}
 		})

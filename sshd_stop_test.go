@@ -49,6 +49,8 @@ func stopServer(t testing.TB, account string, config ...string) fleetssh.HostCon
 func TestSSHDStopAfterTimeout(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
+	all := together{t: t}
+	defer all.wg.Wait()
 	for _, test := range stopCases {
 		for _, line := range []struct{ name, format string }{
 			{"", "sleep %s"},
@@ -58,8 +60,7 @@ func TestSSHDStopAfterTimeout(t *testing.T) {
 			if line.name != "" && !test.hard {
 				continue
 			}
-			t.Run(test.name+line.name, func(t *testing.T) {
-				t.Parallel()
+			all.run(test.name+line.name, func(t *testing.T) {
 				sshdtest.CheckLeaks(t)
 				c := dial(t, stopServer(t, test.account))
 				marker := sshdtest.Marker()
@@ -94,9 +95,10 @@ func TestSSHDStopInTime(t *testing.T) {
 func TestSSHDStopAtOnce(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
+	all := together{t: t}
+	defer all.wg.Wait()
 	for _, account := range []string{sshdtest.Bob, "root"} {
-		t.Run(account, func(t *testing.T) {
-			t.Parallel()
+		all.run(account, func(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			c := dial(t, stopServer(t, account))
 			for range 5 {
@@ -115,9 +117,10 @@ func TestSSHDStopAtOnce(t *testing.T) {
 func TestSSHDStopOnlyTheRightOne(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
+	all := together{t: t}
+	defer all.wg.Wait()
 	for _, account := range []string{sshdtest.Bob, "root"} {
-		t.Run(account, func(t *testing.T) {
-			t.Parallel()
+		all.run(account, func(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			host := stopServer(t, account)
 			c := dial(t, host)
@@ -152,10 +155,11 @@ func TestSSHDStopOnlyTheRightOne(t *testing.T) {
 func TestSSHDStopStream(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
+	all := together{t: t}
+	defer all.wg.Wait()
 	for _, account := range []string{sshdtest.Bob, "root"} {
 		for _, way := range []string{"break", "cancel", "panic"} {
-			t.Run(account+", "+way, func(t *testing.T) {
-				t.Parallel()
+			all.run(account+", "+way, func(t *testing.T) {
 				sshdtest.CheckLeaks(t)
 				host := stopServer(t, account)
 				p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{host, host, host, host}, PoolSize: 3}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -166,6 +167,9 @@ func TestSSHDStdinNotRead(t *testing.T) {
 func TestSSHDTerminal(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: sshd gives a terminal away, and breaks off if it may not")
+	}
 	_, host := startServer(t, sshdtest.Options{})
 	c := dial(t, host)
 	for _, test := range []struct {
@@ -208,15 +212,8 @@ func TestSSHDTerminal(t *testing.T) {
 		if _, err := out.Stdin.Write([]byte("you\r")); err != nil {
 			t.Fatal(err)
 		}
-		next := lineReader(t, out.Stdout)
-		next() // the question and the echo, in any order
-		for line := range 3 {
-			if next() == "hello you" {
-				break
-			}
-			equal(t, "answer seen", line < 2, true)
-		}
 		equal(t, "error", out.WaitFinished(soon(t)), nil)
+		contains(t, text(t, out.Stdout), "name? ", "hello you\r\n")
 	})
 }
 

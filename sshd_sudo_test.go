@@ -39,6 +39,8 @@ func clean(t testing.TB, password string, outputs ...string) {
 func TestSSHDSudo(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
+	all := together{t: t}
+	defer all.wg.Wait()
 	data := noise(1<<20 + 7)
 	terminal := &fleetssh.PTY{}
 	for _, account := range []struct {
@@ -53,8 +55,7 @@ func TestSSHDSudo(t *testing.T) {
 		if account.password != nil {
 			name += " with a password"
 		}
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		all.run(name, func(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			s, c, password := sudoServer(t, account.name)
 			for _, test := range []struct {
@@ -110,13 +111,14 @@ func TestSSHDSudoInputLater(t *testing.T) {
 func TestSSHDSudoWrongPassword(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
+	all := together{t: t}
+	defer all.wg.Wait()
 	for _, pty := range []*fleetssh.PTY{nil, {}} {
 		name := "plain"
 		if pty != nil {
 			name = "terminal"
 		}
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		all.run(name, func(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			_, c, _ := sudoServer(t, sshdtest.Alice)
 			trace := filepath.Join(sshdtest.SharedDir(t), "trace")

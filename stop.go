@@ -95,6 +95,11 @@ func (ch *Channel) send(ctx context.Context, sig ssh.Signal) bool {
 // connection have the same parent process on the host; if there is just one other,
 // it is this one, and its process leads a group of its own.
 func (ch *Channel) signalFromOutside(ctx context.Context, sig ssh.Signal) bool {
+	if ch.client.running() > 1 {
+		// If this command ended by itself just now, the one process found would
+		// be that of another.
+		return false
+	}
 	ctx, cancel := context.WithTimeout(ctx, killSession)
 	defer cancel()
 	r := &run{}

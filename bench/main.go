@@ -53,9 +53,9 @@ func run(ctx context.Context) error {
 	case "client":
 		return runJob(ctx, *jobFile)
 	case "sim":
-		return serveSim(*dir, *count, *latency)
+		return serveSim(ctx, *dir, *count, *latency)
 	case "sshd":
-		return serveSSHD(*dir)
+		return serveSSHD(ctx, *dir)
 	case "":
 		return s.run(ctx)
 	}

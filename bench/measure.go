@@ -94,7 +94,6 @@ func spawnJob(ctx context.Context, dir string, j *job) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(file.Name())
 	err = errors.Join(json.NewEncoder(file).Encode(j), file.Close())
 	if err != nil {
 		return nil, err

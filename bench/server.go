@@ -74,11 +74,11 @@ func startServer(ctx context.Context, args ...string) (*server, error) {
 // close ends the server and waits for it.
 func (s *server) close() {
 	s.stdin.Close()
-	s.cmd.Wait()
+	_ = s.cmd.Wait() // it has been told to end: how it does so is of no interest
 }
 
 // serveSim is the role of a simulated fleet.
-func serveSim(dir string, n int, latency time.Duration) error {
+func serveSim(ctx context.Context, dir string, n int, latency time.Duration) error {
 	authorized, err := publicKey(dir)
 	if err != nil {
 		return err
@@ -102,15 +102,23 @@ func serveSim(dir string, n int, latency time.Duration) error {
 			return err
 		}
 	}
-	return s.serve()
+	return s.serve(ctx)
 }
 
 // serve says that the server is there, and waits for the end of standard input.
-func (s *server) serve() error {
+func (s *server) serve(ctx context.Context) error {
 	if err := json.NewEncoder(os.Stdout).Encode(s); err != nil {
 		return err
 	}
-	io.Copy(io.Discard, os.Stdin)
+	ended := make(chan struct{})
+	go func() { // ends with the process
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
 	return nil
 }
 
@@ -134,7 +142,7 @@ func hash(fleet *simfleet.Fleet) []byte {
 }
 
 // serveSSHD is the role of the keeper of a real sshd.
-func serveSSHD(dir string) error {
+func serveSSHD(ctx context.Context, dir string) error {
 	path, err := sshdPath()
 	if err != nil {
 		return err
@@ -182,14 +190,16 @@ func serveSSHD(dir string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	defer cmd.Wait()
-	defer cmd.Process.Signal(syscall.SIGTERM)
+	defer func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+	}()
 	for _, host := range s.Hosts {
 		if err := waitFor(net.JoinHostPort(host, strconv.Itoa(s.Port))); err != nil {
 			return fmt.Errorf("sshd: %w", err)
 		}
 	}
-	return s.serve()
+	return s.serve(ctx)
 }
 
 // sshdPath returns where sshd is. It wants to be started by its whole name.

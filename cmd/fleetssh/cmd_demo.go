@@ -119,6 +119,9 @@ func runDemo(ctx context.Context, c *call) error {
 	fmt.Fprintf(printer{screen}, "fleetssh demo: eight hosts inside this process, web1 to web8\n")
 	for _, step := range demoSteps {
 		if err := fleet.play(ctx, screen, step); err != nil {
+			if failure := screen.Failure(); failure != nil {
+				return outputError(failure)
+			}
 			return fmt.Errorf("demo: %s: %w", step.line, err)
 		}
 	}

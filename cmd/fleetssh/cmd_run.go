@@ -41,7 +41,8 @@ How to run:
       --tty                 ask for a terminal on the hosts
 
 What is shown:
-      --format FORMAT       stream: each line behind its host, as it comes (default)
+      --format FORMAT       stream: each line behind its host, as it comes
+                            (default)
                             json: one object a line
   -N, --no-label            stream: lines without their host
 

@@ -41,8 +41,8 @@ Options:
       --output SIZE         what every command writes before its own output, in
                             lines: 500, 64K, 1M
       --sudo-password       sudo on the hosts wants the password "sim"
-      --dir DIR             keep key, known_hosts and host list here (a folder
-                            that is removed at the end)
+      --dir DIR             keep key, known_hosts and host list here (without:
+                            in a folder that is removed at the end)
       --format FORMAT       text, or json: one object
       --until-eof           end when standard input ends, too
 
@@ -117,9 +117,9 @@ func (o *simOptions) run(ctx context.Context, c *call) error {
 	c.screen.Flush()
 	ended := make(chan struct{})
 	if o.untilEOF {
-		// Ends with the input, or with the process.
+		// Ends with the input, or with the process; an error is an end too.
 		go func() {
-			io.Copy(io.Discard, c.in)
+			_, _ = io.Copy(io.Discard, c.in)
 			close(ended)
 		}()
 	}

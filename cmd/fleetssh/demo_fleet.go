@@ -75,7 +75,9 @@ func startDemoFleet() (_ *demoFleet, err error) {
 	if err := f.servers["web7"].SetHostKeys(); err != nil {
 		return nil, err
 	}
-	f.servers["web8"].Close()
+	if err := f.servers["web8"].Close(); err != nil {
+		return nil, err
+	}
 	return f, f.writeKnownHosts(known.String())
 }
 

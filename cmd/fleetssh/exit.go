@@ -31,7 +31,7 @@ var exitCodes = []struct {
 	{exitFailed, "something went wrong here: a file, the terminal, standard output"},
 	{exitUsage, "wrong usage; no host was contacted"},
 	{exitStopped, "some hosts timed out or were stopped"},
-	{exitUnreachable, "some could not be reached or logged in to, did not start the command, or were lost"},
+	{exitUnreachable, "some could not be reached or logged in to, did not start, or were lost"},
 	{exitCommand, "some ran the command and it exited non-zero or by a signal"},
 	{exitInterrupted, "interrupted"},
 }

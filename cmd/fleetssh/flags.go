@@ -48,7 +48,8 @@ How to log in:
                             accept-new: add unknown keys, refuse changed ones
                             insecure: trust whoever answers
       --known-hosts FILE    file of known host keys (~/.ssh/known_hosts)
-  -4, -6                    only IPv4, only IPv6
+  -4, --ipv4                connect to IPv4 addresses only
+  -6, --ipv6                connect to IPv6 addresses only
 
 How patiently:
   -f, --fanout N            hosts worked on at once (100)
@@ -115,7 +116,11 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 	if err != nil {
 		return nil, err
 	}
-	ask := c.asker(quiet)
+	var ask func(context.Context, fleetssh.Question) (string, error)
+	// A password that many hosts refuse is not asked for again on each of them.
+	if password == "" || len(entries) == 1 {
+		ask = c.asker(quiet)
+	}
 	for i := range entries {
 		e := &entries[i]
 		e.config.HostKeys, e.config.Auth.Password, e.config.Auth.Ask = policy, password, ask

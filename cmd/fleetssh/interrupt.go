@@ -5,7 +5,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
+
+// doubledSignal is how soon after the first a second signal still counts as the
+// same: timeout(1) sends each to the process and again to its group.
+const doubledSignal = 300 * time.Millisecond
 
 // interruptible returns a context that ends on the first interrupt or TERM. The
 // second ends the process at once.
@@ -19,9 +24,13 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 	signal.Ignore(syscall.SIGPIPE)
 	go func() {
 		<-signals
+		first := time.Now()
 		cancel()
-		<-signals
-		os.Exit(exitInterrupted)
+		for range signals {
+			if time.Since(first) > doubledSignal {
+				os.Exit(exitInterrupted)
+			}
+		}
 	}()
 	return ctx, func() { signal.Stop(signals) }
 }

@@ -47,7 +47,7 @@ func problemOf(err error, host *fleetssh.HostConfig) problem {
 	case *fleetssh.PKeyFileError:
 		return keyFileProblem(e)
 	case *fleetssh.SessionError:
-		return problem{kind: "session", phase: e.Op, reason: innermost(e.Err), hint: sessionHint(e), tries: 1}
+		return problem{kind: "session", phase: e.Op, reason: innermost(e.Err), tries: 1}
 	case *fleetssh.HostArgumentError:
 		return problem{kind: "host_argument", reason: e.Reason}
 	case nil:
@@ -126,13 +126,6 @@ func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) problem
 		}
 	}
 	return p
-}
-
-func sessionHint(e *fleetssh.SessionError) string {
-	if e.Op == "sudo" {
-		return "--ask-sudo-pass asks for the password of sudo"
-	}
-	return ""
 }
 
 // innermost returns the text of an error without what the library of the

@@ -4,8 +4,10 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -145,7 +147,9 @@ func (s *sim) writeFiles(key ed25519.PrivateKey) (err error) {
 		return err
 	}
 	// Written anew, so that the mode is right whatever was there.
-	os.Remove(s.keyFile())
+	if err := os.Remove(s.keyFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	if err := os.WriteFile(s.keyFile(), pem.EncodeToMemory(block), 0o600); err != nil {
 		return err
 	}

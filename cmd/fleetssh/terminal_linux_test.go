@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -182,7 +183,9 @@ func TestSecondInterruptLeavesAtOnce(t *testing.T) {
 	}
 	r.typed("\x03")
 	r.await("interrupted: ")
-	r.typed("\x03")
+	for began := time.Now(); time.Since(began) < 2*doubledSignal; <-time.After(doubledSignal / 3) {
+		io.WriteString(r.tty, "\x03") // the terminal may be gone already
+	}
 	if code, _ := r.wait(); code != exitInterrupted {
 		t.Errorf("exit code %d", code)
 	}
@@ -214,6 +217,20 @@ func awaitNoEcho(t *testing.T, r *terminalRun) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("the terminal still echoes")
+		}
+	}
+}
+
+func TestNoTerminalToAskOn(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"--ask-pass"}, {"--sudo", "--ask-sudo-pass"}} {
+		cmd := exec.Command("fleetssh", append(append([]string{"run", "-w", "127.0.0.1", "-p", "1"}, args...), "true")...)
+		cmd.Env = []string{"HOME=" + t.TempDir(), "GORACE=" + noRaceDelay}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		output, err := cmd.CombinedOutput()
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok || exit.ExitCode() != exitFailed || !strings.HasSuffix(string(output), "password: there is no terminal to ask on\n") {
+			t.Errorf("%v: %v, %q", args, err, output)
 		}
 	}
 }

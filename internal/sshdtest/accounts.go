@@ -29,9 +29,10 @@ const (
 const TwoRounds = "sshd-fleet-two"
 
 const (
-	accountsDir = "/run/fleetssh-sshdtest" // for root alone: it holds the password
-	sudoersFile = "/etc/sudoers.d/fleetssh-sshdtest"
-	pamFile     = "/etc/pam.d/" + TwoRounds
+	accountsDir  = "/run/fleetssh-sshdtest" // for root alone
+	passwordFile = accountsDir + "/password"
+	sudoersFile  = "/etc/sudoers.d/fleetssh-sshdtest"
+	pamFile      = "/etc/pam.d/" + TwoRounds
 )
 
 // shells are those of the accounts. An account whose shell is not installed is left
@@ -75,37 +76,39 @@ var accounts = sync.OnceValues(func() (string, error) {
 	if err := os.MkdirAll(accountsDir, 0o700); err != nil {
 		return "", err
 	}
+	lock, err := os.OpenFile(filepath.Join(accountsDir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return "", err
+	}
 	for {
-		f, err := os.OpenFile(filepath.Join(accountsDir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-		if err != nil {
-			return "", err
-		}
-		password, err := makeAccounts(f)
-		if err != nil {
-			return "", err
-		}
-		// From exclusive to shared is not one step: another process may have
-		// removed everything in between.
-		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH); err != nil {
+		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_SH); err != nil {
 			return "", err
 		}
 		if _, err := os.Stat(sudoersFile); err == nil {
-			return password, removeAfterwards(f)
+			break // they are there, and stay as long as the lock is held
 		}
-		f.Close()
+		// From shared to exclusive and back are two steps each: somebody else may
+		// have made or removed everything in between.
+		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+			return "", err
+		}
+		if err := makeAccounts(); err != nil {
+			return "", err
+		}
 	}
-})
-
-func makeAccounts(lock *os.File) (password string, err error) {
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+	password, err := os.ReadFile(passwordFile)
+	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(accountsDir, "password")
-	data, err := os.ReadFile(file)
-	if password = string(data); err != nil {
-		password = rand.Text()
-		if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
-			return "", err
+	return string(password), removeAfterwards(lock)
+})
+
+func makeAccounts() error {
+	password, err := os.ReadFile(passwordFile)
+	if err != nil {
+		password = []byte(rand.Text())
+		if err := os.WriteFile(passwordFile, password, 0o600); err != nil {
+			return err
 		}
 	}
 	var passwords strings.Builder
@@ -115,22 +118,22 @@ func makeAccounts(lock *os.File) (password string, err error) {
 		}
 		if exec.Command("id", "-u", name).Run() != nil {
 			if err := run("", "useradd", "--create-home", "--shell", shells[name], name); err != nil {
-				return "", err
+				return err
 			}
 		}
 		fmt.Fprintf(&passwords, "%s:%s\n", name, password)
 	}
 	if err := run(passwords.String(), "chpasswd"); err != nil {
-		return "", err
+		return err
 	}
 	// pam_ftp asks, and takes any answer.
 	pam := "auth required pam_unix.so\nauth required pam_ftp.so users=" + Bob + "\naccount required pam_permit.so\nsession required pam_permit.so\n"
 	if err := os.WriteFile(pamFile, []byte(pam), 0o644); err != nil {
-		return "", err
+		return err
 	}
 	// Last, because its presence says that everything is there.
 	sudoers := Alice + " ALL=(ALL:ALL) ALL\n" + Carol + " ALL=(ALL:ALL) NOPASSWD: ALL\n"
-	return password, os.WriteFile(sudoersFile, []byte(sudoers), 0o440)
+	return os.WriteFile(sudoersFile, []byte(sudoers), 0o440)
 }
 
 // remover ends when its standard input does, which is when this process has ended,
@@ -146,7 +149,7 @@ done`
 
 func removeAfterwards(lock *os.File) error {
 	defer lock.Close()
-	cmd := exec.Command("sh", "-c", remover, "sh", sudoersFile, pamFile, filepath.Join(accountsDir, "password"))
+	cmd := exec.Command("sh", "-c", remover, "sh", sudoersFile, pamFile, passwordFile)
 	cmd.Env = append(os.Environ(), "ACCOUNTS="+strings.Join(accountNames(), " "))
 	cmd.ExtraFiles = []*os.File{lock}
 	// Not to be ended together with the tests, by Ctrl-C.

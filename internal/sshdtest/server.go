@@ -123,6 +123,9 @@ func (s *Server) config(t testing.TB, opt Options, version int) string {
 			fmt.Fprintln(&b, "HostCertificate", file+"-cert.pub")
 		}
 	}
+	if !strings.Contains(b.String(), "MaxStartups") { // the last one counts, for once
+		fmt.Fprintln(&b, "MaxStartups 1000")
+	}
 	if version >= 908 {
 		// Failed logins are what many tests are about.
 		fmt.Fprintln(&b, "PerSourcePenalties no")
@@ -135,7 +138,6 @@ UseDNS no
 PermitRootLogin yes
 PasswordAuthentication yes
 KbdInteractiveAuthentication no
-MaxStartups 1000
 MaxSessions 500
 PrintMotd no
 PrintLastLog no
@@ -320,3 +322,19 @@ func (s *Server) Pause() { s.cmd.Process.Signal(syscall.SIGSTOP) }
 
 // Resume lets it go on.
 func (s *Server) Resume() { s.cmd.Process.Signal(syscall.SIGCONT) }
+
+// PauseConnections stops the processes that serve connections, and returns a
+// function that lets them go on.
+func (s *Server) PauseConnections() (resume func()) {
+	pids := s.Connections()
+	for _, pid := range pids {
+		pids = append(pids, Children(pid)...)
+	}
+	signal := func(sig syscall.Signal) {
+		for _, pid := range pids {
+			syscall.Kill(pid, sig)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	return func() { signal(syscall.SIGCONT) }
+}

@@ -62,13 +62,15 @@ func (s *Screen) Ask(ctx context.Context, prompt string, echo bool) (string, err
 	select {
 	case a := <-answers:
 		if !echo {
-			tty.WriteString("\n")
+			_, _ = tty.WriteString("\n") // the user's line end was not shown
 		}
 		tty.Close()
 		return a.text, a.err
 	case <-ctx.Done():
-		term.Restore(fd, before)
-		tty.WriteString("\n")
+		_, _ = tty.WriteString("\n")
+		if err := term.Restore(fd, before); err != nil {
+			return "", fmt.Errorf("restore the terminal: %w", err)
+		}
 		return "", context.Cause(ctx)
 	}
 }

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/termline"
+)
+
+func TestProblemKinds(t *testing.T) {
+	t.Parallel()
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	for _, tt := range []struct {
+		err                 error
+		kind, phase, reason string
+		tries               int
+	}{
+		{nil, "", "", "", 0},
+		{&fleetssh.UnknownHostError{Host: "a", Attempts: 1, Err: &net.DNSError{Err: "no such host", Name: "a"}}, "unknown_host", "resolve", "no such host", 1},
+		{&fleetssh.ConnectionError{Host: "a", Phase: "connect", Attempts: 3, Err: refused}, "connection", "connect", "connection refused (3 attempts)", 3},
+		{&fleetssh.HostKeyError{Host: "a", Err: errors.New("odd")}, "host_key", "host_key", "odd", 1},
+		{&fleetssh.AuthenticationError{Host: "a", User: "ann", Tried: []string{"publickey"}}, "authentication", "auth", "login as ann refused (tried publickey)", 1},
+		{&fleetssh.ProxyError{Host: "a", Hop: "gate", Err: &fleetssh.ConnectionError{Host: "gate", Phase: "connect", Err: refused}}, "proxy", "proxy", "through gate: connection refused", 0},
+		{&fleetssh.TimeoutError{Host: "a", Op: "handshake", After: 1003 * time.Millisecond, Attempts: 2}, "timeout", "handshake", "no answer within 1s (2 attempts)", 2},
+		{&fleetssh.TimeoutError{Host: "a", Op: "run", After: 2 * time.Minute}, "timeout", "run", "after 2m", 1},
+		{&fleetssh.PKeyFileError{Host: "a", Path: "k", Err: &os.PathError{Op: "open", Path: "k", Err: syscall.ENOENT}}, "pkey_file", "auth", "k: no such file or directory", 0},
+		{&fleetssh.SessionError{Host: "a", Op: "exec", Err: errors.New("refused")}, "session", "exec", "refused", 1},
+		{&fleetssh.HostArgumentError{Host: 1, Reason: "too few"}, "host_argument", "", "too few", 0},
+	} {
+		p := problemOf(tt.err, &fleetssh.HostConfig{Host: "a"})
+		if p.kind != tt.kind || p.phase != tt.phase || p.reason != tt.reason || p.tries != tt.tries {
+			t.Errorf("%v: %+v, want %s, %s, %q, %d", tt.err, p, tt.kind, tt.phase, tt.reason, tt.tries)
+		}
+	}
+}
+
+func TestShowFailures(t *testing.T) {
+	t.Parallel()
+	hosts, err := selectHosts([]string{"web[01-20]"}, nil, fleetssh.HostConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := newTally(hosts)
+	hostile := errors.New("\x1b[2Jboo")
+	for i := range hosts {
+		r := result{index: len(hosts) - 1 - i, outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
+		switch i {
+		case 0, 1, 2:
+			r.outcome.ExitCode = 1
+		case 3:
+			r.outcome = fleetssh.Outcome{Kind: fleetssh.Unreachable, Phase: "connect"}
+			r.problem = problemOf(&fleetssh.ConnectionError{Host: "x", Phase: "connect", Err: hostile}, &hosts[i].config)
+		case 4, 5:
+			r.outcome.Kind = fleetssh.Skipped
+		case 6:
+			r.outcome = fleetssh.Outcome{Kind: fleetssh.TimedOut}
+		}
+		r.ok = i > 6
+		counted.put(r)
+	}
+	var shown bytes.Buffer
+	screen := termline.New(io.Discard, &shown)
+	counted.showFailures(screen)
+	screen.Close()
+	const want = `fleetssh: 7 of 20 hosts failed
+  timed out, may still run: web14
+  never begun: web[15-16]
+  unreachable (connect): web17: ^[[2Jboo
+  exit code 1: web[18-20]
+`
+	if shown.String() != want {
+		t.Errorf("shown:\n%swant:\n%s", shown.String(), want)
+	}
+}
+
+func TestSimNumbers(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int64{"0": 0, "500": 500, "64K": 64 << 10, "1M": 1 << 20, "2G": 2 << 30} {
+		if got, err := parseSize(text); err != nil || got != want {
+			t.Errorf("parseSize(%q) = %d, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "K", "-1", "1KK", "1T", "9999999G"} {
+		if got, err := parseSize(text); err == nil {
+			t.Errorf("parseSize(%q) = %d, want an error", text, got)
+		}
+	}
+	for text, want := range map[string]int{"0": 0, "3": 3, "10%": 1, "15%": 2, "100%": 10} {
+		if got, err := share(text, 10); err != nil || got != want {
+			t.Errorf("share(%q) = %d, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "%", "-1", "101%", "x"} {
+		if got, err := share(text, 10); err == nil {
+			t.Errorf("share(%q) = %d, want an error", text, got)
+		}
+	}
+}

@@ -1,0 +1,237 @@
+package fleetssh_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// A server that has too many logins under way drops connections: they are tried
+// again.
+func TestSSHDTroubleTooManyLogins(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	s, host := startServer(t, sshdtest.Options{Config: []string{"MaxStartups 2"}})
+	host.Attempts, host.RetryDelay = 100, 50*time.Millisecond
+	p := &fleetssh.ParallelClient{Hosts: fleetssh.Hosts(host, strings.Fields(strings.Repeat(host.Host+" ", 30))...)}
+	defer p.Close()
+	if err := p.Connect(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, s.Log(), "MaxStartups")
+
+	s, host = startServer(t, sshdtest.Options{Config: []string{"MaxStartups 1", "LoginGraceTime 60"}})
+	host.Attempts, host.RetryDelay = 2, -1
+	slow := host
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	slow.Auth = fleetssh.Auth{NoAgent: true, NoDefaultKeys: true, Ask: func(context.Context, fleetssh.Question) (string, error) {
+		close(asked)
+		<-goOn
+		return "", os.ErrClosed
+	}}
+	release := sync.OnceFunc(func() { close(goOn) })
+	defer release()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		fleetssh.Dial(soon(t), slow)
+	}()
+	<-asked
+	e := dialFails[*fleetssh.ConnectionError](t, host)
+	equal(t, "phase", e.Phase, "handshake")
+	equal(t, "attempts", e.Attempts, 2)
+	contains(t, e.Error(), "closed the connection")
+	release()
+	<-done
+}
+
+func TestSSHDTroubleBanner(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	password := sshdtest.Accounts(t)
+	banner := filepath.Join(t.TempDir(), "banner")
+	if err := os.WriteFile(banner, []byte(strings.Repeat("Authorized use only!\r\n", 200)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, config := range [][]string{nil, onlyInteractive} {
+		s := sshdtest.Start(t, sshdtest.Options{Config: append([]string{"Banner " + banner}, config...)})
+		c := dial(t, hostConfig(t, s, sshdtest.Bob, fleetssh.Auth{Password: password, NoAgent: true, NoDefaultKeys: true}))
+		equal(t, "output", output(t, c, "echo hello"), "hello\n")
+	}
+}
+
+// Keys are exchanged anew while data flows both ways.
+func TestSSHDTroubleRekey(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	s, host := startServer(t, sshdtest.Options{Config: []string{"RekeyLimit 512K", "LogLevel DEBUG1"}})
+	c := dial(t, host)
+	data := noise(8 << 20)
+	_, stdout, _, err := runCommand(t, c, fleetssh.Command{Line: "cat", Stdin: bytes.NewReader(data)})
+	equal(t, "error", err, nil)
+	equal(t, "output", sha256.Sum256([]byte(stdout)), sha256.Sum256(data))
+	if n := strings.Count(s.Log(), "rekey in after"); n < 3 {
+		t.Errorf("%d key exchanges", n)
+	}
+}
+
+// A server that probes its clients gets answers.
+func TestSSHDTroubleProbed(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{Config: []string{"ClientAliveInterval 1", "ClientAliveCountMax 1"}})
+	equal(t, "output", output(t, dial(t, host), "sleep 3; echo alive"), "alive\n")
+}
+
+// A peer that is dead without a word is found.
+func TestSSHDTroubleFrozen(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	t.Run("keep-alive", func(t *testing.T) {
+		s, host := startServer(t, sshdtest.Options{})
+		host.KeepAlive = 200 * time.Millisecond
+		c := dial(t, host)
+		out := start(t, c, fleetssh.Command{Line: "echo here; exec cat", OpenStdin: true})
+		equal(t, "line", lineReader(t, out.Stdout)(), "here")
+		defer s.PauseConnections()()
+		e := asError[*fleetssh.ConnectionError](t, out.WaitFinished(soon(t)))
+		equal(t, "phase", e.Phase, "run")
+		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Lost})
+		equal(t, "close", c.Close(), nil)
+	})
+	t.Run("keep-alive of one that answers", func(t *testing.T) {
+		_, host := startServer(t, sshdtest.Options{})
+		host.KeepAlive = 50 * time.Millisecond
+		equal(t, "output", output(t, dial(t, host), "sleep 1; echo alive"), "alive\n")
+	})
+	t.Run("open", func(t *testing.T) {
+		s, host := startServer(t, sshdtest.Options{})
+		host.ConnectTimeout = time.Second
+		c := dial(t, host)
+		defer s.PauseConnections()()
+		out, err := c.RunCommand(soon(t), fleetssh.Command{Line: "true"})
+		equal(t, "Op", asError[*fleetssh.TimeoutError](t, err).Op, "open")
+		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "open"})
+	})
+	t.Run("stop", func(t *testing.T) {
+		s, host := startServer(t, sshdtest.Options{})
+		c := dial(t, host)
+		marker := sshdtest.Marker()
+		begun := time.Now()
+		out := start(t, c, fleetssh.Command{Line: "sleep " + marker, Timeout: time.Second})
+		running(t, marker, true)
+		defer sshdtest.Kill(marker)
+		defer s.PauseConnections()()
+		asError[*fleetssh.TimeoutError](t, out.WaitFinished(soon(t)))
+		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut})
+		if took := time.Since(begun); took > 12*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+	t.Run("one of many", func(t *testing.T) {
+		s, frozen := startServer(t, sshdtest.Options{})
+		_, host := startServer(t, sshdtest.Options{})
+		frozen.ConnectTimeout = time.Second
+		p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{frozen, host, host}}
+		defer p.Close()
+		if err := p.Connect(soon(t)); err != nil {
+			t.Fatal(err)
+		}
+		resume := s.PauseConnections()
+		_, err := p.RunCommand(soon(t), fleetssh.Command{Line: "true"})
+		equal(t, "failed", len(asError[*fleetssh.HostsError](t, err).Failed), 1)
+		resume()
+		// The dead connection was given up: the next call makes another.
+		if _, err := p.RunCommand(soon(t), fleetssh.Command{Line: "true"}); err != nil {
+			t.Error(err)
+		}
+		equal(t, "join", p.Join(soon(t), nil), nil)
+	})
+}
+
+// What an account may not do is a refusal, not a mystery.
+func TestSSHDTroubleRestrictedAccount(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	user := sshdtest.CurrentUser(t)
+	for _, test := range []struct{ name, config string }{
+		{"not allowed", "AllowUsers somebody-else"},
+		{"denied", "DenyUsers " + user},
+		{"no keys", "PubkeyAuthentication no"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s, host := startServer(t, sshdtest.Options{Config: []string{test.config}})
+			host.Attempts = 3
+			e := dialFails[*fleetssh.AuthenticationError](t, host)
+			equal(t, "user", e.User, user)
+			s.Logged(t, 1, "Connection from")
+		})
+	}
+	t.Run("forced command", func(t *testing.T) {
+		_, host := startServer(t, sshdtest.Options{Config: []string{"ForceCommand echo \"not <$SSH_ORIGINAL_COMMAND>\"; exit 8"}})
+		out, stdout, _, err := runCommand(t, dial(t, host), fleetssh.Command{Line: "id -un"})
+		equal(t, "code", asError[*fleetssh.ExitError](t, err).Code, 8)
+		equal(t, "output", stdout, fmt.Sprintf("not <%s>\n", out.CommandLine))
+	})
+}
+
+func TestSSHDTroubleOneShot(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	s, host := startServer(t, sshdtest.Options{})
+	p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{host, host}, OneShot: true}
+	defer p.Close()
+	for range 2 {
+		outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "echo hello"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "join", p.Join(soon(t), outs), nil)
+		equal(t, "output", text(t, outs[1].Stdout), "hello\n") // readable after the end
+		sshdtest.Eventually(t, patience, "no connection", func() bool { return len(s.Connections()) == 0 })
+	}
+	s.Logged(t, 4, "Connection from")
+}
+
+// A key that takes long to sign delays nobody else.
+func TestSSHDTroubleSlowSigner(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{})
+	slow := host
+	release := make(chan struct{})
+	slow.Auth.Signers = []ssh.Signer{slowSigner{host.Auth.Signers[0], release}}
+	p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{slow, host}}
+	defer p.Close()
+	connected := make(chan error, 1)
+	go func() { connected <- p.Connect(soon(t)) }()
+	if _, err := p.Client(soon(t), 1); err != nil {
+		t.Error(err)
+	}
+	close(release)
+	equal(t, "connect", <-connected, nil)
+}
+
+// slowSigner signs when it is released.
+type slowSigner struct {
+	ssh.Signer
+	release chan struct{}
+}
+
+func (s slowSigner) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	<-s.release
+	return s.Signer.Sign(rand, data)
+}
