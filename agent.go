@@ -104,7 +104,7 @@ func (a *agentConn) keys(ctx context.Context) ([]*agent.Key, error) {
 	case a.listing <- struct{}{}:
 		defer func() { <-a.listing }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("SSH agent: %w", context.Cause(ctx))
+		return nil, fmt.Errorf("SSH agent: %w", causeOf(ctx))
 	}
 	if !a.listed.IsZero() && time.Since(a.listed) < agentListAge {
 		return a.list, a.listErr
@@ -132,7 +132,7 @@ func (a *agentConn) do(ctx context.Context, request func(agent.ExtendedAgent) er
 	select {
 	case a.slots <- struct{}{}:
 	case <-ctx.Done():
-		return fmt.Errorf("SSH agent: %w", context.Cause(ctx))
+		return fmt.Errorf("SSH agent: %w", causeOf(ctx))
 	}
 	result := make(chan error, 1)
 	run := func() {
@@ -162,7 +162,7 @@ func (a *agentConn) do(ctx context.Context, request func(agent.ExtendedAgent) er
 		}
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("SSH agent: %w", context.Cause(ctx))
+		return fmt.Errorf("SSH agent: %w", causeOf(ctx))
 	}
 }
 

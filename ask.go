@@ -12,7 +12,7 @@ func (a *Auth) ask(ctx context.Context, q Question) (answer string, err error) {
 	case asking <- struct{}{}:
 		defer func() { <-asking }()
 	case <-ctx.Done():
-		return "", context.Cause(ctx)
+		return "", causeOf(ctx)
 	}
 	return a.Ask(ctx, q)
 }

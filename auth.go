@@ -43,8 +43,8 @@ type Auth struct {
 
 	// Ask answers what is not given above: a key's passphrase, a password, a
 	// one-time code. If nil, such logins are not tried. One goroutine at a
-	// time calls it, in the whole process; the time it takes counts as part of
-	// ConnectTimeout.
+	// time calls it, in the whole process. ConnectTimeout stands still meanwhile;
+	// the host may have a limit of its own (LoginGraceTime of sshd).
 	Ask func(ctx context.Context, q Question) (string, error) `json:"-"`
 }
 

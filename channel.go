@@ -75,158 +75,6 @@ func newChannel(c *Client, budget *spool.Budget, opt streamOptions) *Channel {
 	return ch
 }
 
-// openSession opens a session (RFC 4254, section 6.1).
-func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, error) {
-	ctx, cancel := c.starting(ctx)
-	defer cancel()
-	begun := time.Now()
-	ch := newChannel(c, c.d.budget, opt)
-	var raw ssh.Channel
-	err := c.await(ctx, func() (err error) {
-		raw, ch.opened, err = c.link().OpenChannel("session", nil)
-		return err
-	}, func(err error) {
-		if err == nil {
-			raw.Close()
-			ssh.DiscardRequests(ch.opened)
-		}
-	}, nil)
-	if err != nil {
-		return nil, c.sessionError(ctx, "open", err)
-	}
-	ch.start = time.Since(begun)
-	ch.raw = newSession(raw)
-	ch.input = newInput(ch)
-	ch.Stdin = ch.input
-	return ch, nil
-}
-
-// RequestPTY asks for a terminal. Call it before the channel is started. The
-// error is as for Exec.
-func (ch *Channel) RequestPTY(ctx context.Context, pty PTY) error {
-	if pty.Term == "" {
-		pty.Term = "xterm"
-	}
-	if pty.Rows == 0 {
-		pty.Rows = 24
-	}
-	if pty.Cols == 0 {
-		pty.Cols = 80
-	}
-	var modes []byte
-	for k, v := range pty.Modes {
-		modes = append(modes, ssh.Marshal(struct {
-			Key byte
-			Val uint32
-		}{k, v})...)
-	}
-	// RFC 4254, section 6.2.
-	return ch.request(ctx, "pty", "pty-req", ssh.Marshal(struct {
-		Term                      string
-		Cols, Rows, Width, Height uint32
-		Modes                     string
-	}{pty.Term, uint32(pty.Cols), uint32(pty.Rows), 0, 0, string(append(modes, 0))}))
-}
-
-// Exec starts a command.
-//
-// The error is a [*SessionError] if the host refuses it, and a [*TimeoutError] or
-// [*ConnectionError] if there is no answer, in which case the command may run.
-func (ch *Channel) Exec(ctx context.Context, line string) error {
-	return ch.begin(ctx, "exec", execPayload(line), nil)
-}
-
-func execPayload(line string) []byte { return ssh.Marshal(struct{ Line string }{line}) }
-
-// Shell starts the user's login shell. The error is as for Exec.
-func (ch *Channel) Shell(ctx context.Context) error {
-	return ch.begin(ctx, "shell", nil, nil)
-}
-
-// Subsystem starts a subsystem of the server, such as "sftp". The error is as for
-// Exec.
-func (ch *Channel) Subsystem(ctx context.Context, name string) error {
-	return ch.begin(ctx, "subsystem", ssh.Marshal(struct{ Name string }{name}), nil)
-}
-
-// request makes a request and waits for the answer (RFC 4254, section 5.4).
-func (ch *Channel) request(ctx context.Context, op, name string, payload []byte) error {
-	return ch.requestThen(ctx, op, name, payload, nil)
-}
-
-// requestThen calls then behind a request that was granted, on a goroutine that
-// the request needs in any case.
-func (ch *Channel) requestThen(ctx context.Context, op, name string, payload []byte, then func()) error {
-	if ch.raw == nil {
-		return &SessionError{Op: op, Err: errClosed}
-	}
-	ctx, cancel := ch.client.starting(ctx)
-	defer cancel()
-	err := ch.client.await(ctx, func() error { return ch.ask(name, payload) }, nil, then)
-	if err != nil {
-		return ch.client.sessionError(ctx, op, err)
-	}
-	return nil
-}
-
-func (ch *Channel) ask(name string, payload []byte) error {
-	ok, err := ch.raw.SendRequest(name, true, payload)
-	if err == nil && !ok {
-		err = errRequestRefused
-	}
-	return err
-}
-
-// begin starts what the channel is for, and the goroutines that serve it until it
-// ends.
-func (ch *Channel) begin(ctx context.Context, request string, payload []byte, tokens *sudo.Tokens) error {
-	c := ch.client
-	if ch.raw == nil {
-		return &SessionError{Op: request, Err: errClosed}
-	}
-	ch.mu.Lock()
-	if ch.state != fresh {
-		ch.mu.Unlock()
-		return &SessionError{Host: c.host.name(), Port: c.host.port(), Op: request, Err: errors.New("the channel has been started or closed before")}
-	}
-	ch.state, ch.streams = starting, 2 // so that watch cannot end it before it is served
-	ch.mu.Unlock()
-	began := time.Now()
-	if err := ch.requestThen(ctx, request, request, payload, ch.watch); err != nil {
-		ch.abandon(err)
-		return err
-	}
-	ch.start += time.Since(began)
-	if tokens == nil || tokens.Started == "" {
-		ch.input.open()
-	}
-	out, errOut := ch.raw.streams()
-	ch.mu.Lock()
-	ch.state, ch.begun = started, time.Now()
-	ch.mu.Unlock()
-	c.started()
-	filterOut, filterErr := ch.filters(tokens)
-	ok := c.spawn(func() { ch.copy(ch.Stdout, out, filterOut) })
-	ok = ok && c.spawn(func() { ch.copy(ch.Stderr, errOut, filterErr) })
-	if !ok {
-		ch.end(Outcome{Kind: Lost}, nil)
-	}
-	return nil
-}
-
-// filters returns what watches the streams for sudo: it asks on standard error,
-// or on the terminal.
-func (ch *Channel) filters(tokens *sudo.Tokens) (out, errOut *sudo.Filter) {
-	if tokens == nil {
-		return nil, nil
-	}
-	f := sudo.NewFilter(tokens)
-	if ch.run.cmd.PTY != nil {
-		return f, nil
-	}
-	return nil, f
-}
-
 // copy keeps what comes on one stream until it ends.
 func (ch *Channel) copy(to *Output, from io.Reader, filter *sudo.Filter) {
 	if filter != nil {
@@ -281,6 +129,7 @@ func (ch *Channel) watch() {
 		}
 		req.Reply(false, nil)
 	}
+	ch.opened = nil // it takes 300 bytes, and outputs are kept
 	ch.mu.Lock()
 	ch.closed = true
 	ch.unlockAndEnd()
@@ -395,7 +244,7 @@ func (ch *Channel) WaitFinished(ctx context.Context) error {
 	}
 	host, port := ch.address()
 	timeout := &TimeoutError{Host: host, Port: port, Op: "wait", After: time.Since(begun)}
-	if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
+	if cause := causeOf(ctx); !errors.Is(cause, context.DeadlineExceeded) {
 		timeout.Err = cause
 	}
 	return timeout

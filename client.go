@@ -53,7 +53,7 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 		return nil, err
 	}
 	d := newDialer(nil, 0)
-	c, err := d.dial(ctx, host)
+	c, _, err := d.dial(ctx, host)
 	if err != nil {
 		d.close()
 		return nil, err
@@ -65,7 +65,7 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 
 // newClient takes over a connection.
 func newClient(a *attempt, conn ssh.Conn, w *wire, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) *Client {
-	c := &Client{host: *a.host, d: a.d, conn: conn, wire: w, timing: a.timing, done: make(chan struct{})}
+	c := &Client{host: *a.host, d: a.d, conn: conn, wire: w, done: make(chan struct{})}
 	c.wg.Go(func() { c.serve(channels, requests) })
 	return c
 }
@@ -252,7 +252,7 @@ func (c *Client) await(ctx context.Context, f func() error, late func(error), th
 		if settled.Swap(true) {
 			return <-result
 		}
-		return context.Cause(ctx)
+		return causeOf(ctx)
 	}
 }
 

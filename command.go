@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"fleetssh/internal/placeholder"
 	"fleetssh/internal/shellquote"
 	"fleetssh/internal/spool"
@@ -288,11 +286,4 @@ func sortedKeys(m map[string]string) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// PTY describes a terminal. Zero fields mean "xterm", 24 rows and 80 columns.
-type PTY struct {
-	Term       string
-	Rows, Cols int
-	Modes      ssh.TerminalModes
 }

@@ -31,7 +31,7 @@ func (d *dialer) resolve(ctx context.Context, host *HostConfig) ([]netip.AddrPor
 	case d.lookups <- struct{}{}:
 		defer func() { <-d.lookups }()
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, causeOf(ctx)
 	}
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, family, host.Host)
 	if err != nil {

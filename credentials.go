@@ -126,7 +126,7 @@ func (d *dialer) defaultKey(ctx context.Context, host *HostConfig, c *credential
 		}
 		c.keys = append(c.keys, key)
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return causeOf(ctx)
 	case errors.Is(err, os.ErrNotExist):
 	case locked && host.Auth.Ask != nil:
 		if encrypted.public != nil {

@@ -75,40 +75,43 @@ func (d *dialer) sharedAgent() *agentConn {
 	return d.agent
 }
 
-// dial connects to host and logs in, with as many attempts as host allows.
-func (d *dialer) dial(ctx context.Context, host HostConfig) (*Client, error) {
+// dial connects to host and logs in, with as many attempts as host allows. The
+// timing is that of the last attempt, also if it failed.
+func (d *dialer) dial(ctx context.Context, host HostConfig) (*Client, Timing, error) {
 	user, err := host.login()
 	if err != nil {
-		return nil, &ConfigError{Host: -1, Field: "HostConfig.User", Reason: err.Error()}
+		return nil, Timing{}, &ConfigError{Host: -1, Field: "HostConfig.User", Reason: err.Error()}
 	}
 	policy := host.HostKeys
 	if policy == nil {
 		if policy, err = d.known(); err != nil {
-			return nil, &HostKeyError{Host: host.name(), Port: host.port(), Err: err}
+			return nil, Timing{}, &HostKeyError{Host: host.name(), Port: host.port(), Err: err}
 		}
 	}
 	creds, err := d.credentials(ctx, &host, user)
 	if err != nil {
-		return nil, interrupted(ctx, err, &host, "auth", 0, 0)
+		return nil, Timing{}, interrupted(ctx, err, &host, "auth", 0, 0)
 	}
 	l := &login{host: &host, user: user, creds: creds}
 	for n := 1; ; n++ {
 		a := &attempt{d: d, host: &host, policy: policy, login: l}
 		client, err := a.run(ctx)
+		timing := a.phases.done()
+		timing.Attempts = n
 		if err == nil {
-			client.timing.Attempts = n
+			client.timing = timing
 			d.log.Debug("connected", "host", host, "attempts", n, "took", time.Since(a.begun))
-			return client, nil
+			return client, timing, nil
 		}
 		retry := n < host.attempts() && ctx.Err() == nil && temporary(err)
 		d.log.Debug("connection failed", "host", host, "attempt", n, "error", err, "retry", retry)
 		if !retry {
-			return nil, withAttempts(err, n)
+			return nil, timing, withAttempts(err, n)
 		}
 		select {
 		case <-time.After(host.retryDelay()):
 		case <-ctx.Done():
-			return nil, interrupted(ctx, withAttempts(err, n), &host, "connect", 0, n)
+			return nil, timing, interrupted(ctx, withAttempts(err, n), &host, "connect", 0, n)
 		}
 	}
 }
@@ -122,9 +125,8 @@ type attempt struct {
 	login  *login
 
 	begun   time.Time
-	phase   atomic.Pointer[string]
-	timing  Timing
-	since   time.Time     // when the phase began
+	clock   *clock
+	phases  phases
 	hostKey *HostKeyError // why the key was not accepted
 }
 
@@ -133,9 +135,10 @@ type attempt struct {
 // on one.
 func (a *attempt) run(ctx context.Context) (*Client, error) {
 	a.begun = time.Now()
-	ctx, cancel := context.WithTimeout(ctx, a.host.connectTimeout())
-	defer cancel()
-	a.enter("resolve")
+	ctx, clock, stop := startClock(ctx, a.host.connectTimeout())
+	defer stop()
+	a.clock = clock
+	a.phases.enter("resolve")
 	addrs, err := a.d.resolve(ctx, a.host)
 	if err != nil {
 		return nil, a.fail(ctx, err)
@@ -167,17 +170,17 @@ func (a *attempt) run(ctx context.Context) (*Client, error) {
 
 // connect makes one connection and logs in over it.
 func (a *attempt) connect(ctx context.Context, addrs []netip.AddrPort, algorithms []string) (*Client, error) {
-	a.enter("connect")
+	a.phases.enter("connect")
 	tcp, err := connectAny(ctx, addrs)
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	a.enter("handshake")
+	a.phases.enter("handshake")
 	w := newWire(tcp, &a.d.streams)
 	// The SSH library knows no context. Closing the transport is what ends its
 	// waits, whatever the server does or leaves undone.
 	stop := context.AfterFunc(ctx, func() { tcp.Close() })
-	a.login.begin(ctx, w)
+	a.login.begin(ctx, a.clock, w)
 	// The library keeps its configuration as long as the connection: what is
 	// for logging in only is let go of, below and in checkHostKey.
 	login := a.login
@@ -196,9 +199,8 @@ func (a *attempt) connect(ctx context.Context, addrs []netip.AddrPort, algorithm
 	}
 	if !stop() { // ctx has ended, and the connection with it
 		conn.Close()
-		return nil, a.fail(ctx, context.Cause(ctx))
+		return nil, a.fail(ctx, causeOf(ctx))
 	}
-	a.enter("")
 	login = nil
 	return newClient(a, conn, w, channels, requests), nil
 }
@@ -217,7 +219,7 @@ func (a *attempt) checkHostKey() ssh.HostKeyCallback {
 			}
 			return nil
 		}
-		a.phase.Store(&phaseHostKey)
+		a.phases.enter("host_key")
 		err := a.policy.Check(a.host.Host, a.host.port(), key)
 		if err != nil {
 			hostKey, ok := errors.AsType[*HostKeyError](err)
@@ -230,41 +232,19 @@ func (a *attempt) checkHostKey() ssh.HostKeyCallback {
 			return err
 		}
 		first = string(key.Marshal())
-		a.enter("auth")
+		a.phases.enter("auth")
 		a = nil // see connect
 		return nil
 	}
 }
 
-var phaseHostKey = "host_key"
-
-// enter notes when a phase begins, and how long the one before took.
-func (a *attempt) enter(phase string) {
-	now := time.Now()
-	if p := a.phase.Load(); p != nil {
-		took := now.Sub(a.since)
-		switch *p {
-		case "resolve":
-			a.timing.Resolve += took
-		case "connect":
-			a.timing.Connect += took
-		case "handshake", phaseHostKey:
-			a.timing.Handshake += took
-		case "auth":
-			a.timing.Auth += took
-		}
-	}
-	a.since = now
-	a.phase.Store(&phase)
-}
-
 // fail turns what went wrong while connecting into an error of this package. It
 // is the only place that knows the errors of the SSH library.
 func (a *attempt) fail(ctx context.Context, err error) error {
-	phase := *a.phase.Load()
+	phase := a.phases.current()
 	name, port := a.host.name(), a.host.port()
 	if ctx.Err() != nil {
-		return interrupted(ctx, err, a.host, phase, time.Since(a.begun), 0)
+		return interrupted(ctx, err, a.host, phase, min(time.Since(a.begun), a.clock.limit), 0)
 	}
 	switch {
 	case phase == "resolve":
@@ -350,7 +330,7 @@ func withoutAddress(err error) error {
 // interrupted returns the error for a context that has ended, or err if it has
 // not: a time-out names the phase, and a cancelled call stays recognizable.
 func interrupted(ctx context.Context, err error, host *HostConfig, phase string, after time.Duration, attempts int) error {
-	cause := context.Cause(ctx)
+	cause := causeOf(ctx)
 	if cause == nil {
 		return err
 	}

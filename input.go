@@ -11,8 +11,8 @@ import (
 // whoever writes it, but not whoever closes it or the channel.
 type input struct {
 	ch     *Channel
-	work   chan []byte   // one chunk at a time, to the goroutine that sends
-	result chan error    // what became of it
+	work   chan []byte   // one chunk at a time, to the goroutine that sends; made by startPump
+	result chan error    // what became of it; likewise
 	gate   chan struct{} // closed when what is written may go out
 	closed chan struct{} // closed by Close
 
@@ -31,8 +31,6 @@ const inputChunk = 32 << 10
 func newInput(ch *Channel) *input {
 	return &input{
 		ch:     ch,
-		work:   make(chan []byte),
-		result: make(chan error),
 		gate:   make(chan struct{}),
 		closed: make(chan struct{}),
 	}
@@ -139,6 +137,7 @@ func (in *input) startPump() bool {
 	if in.pumping {
 		return true
 	}
+	in.work, in.result = make(chan []byte), make(chan error)
 	in.pumping = in.ch.client.spawn(in.send)
 	return in.pumping
 }

@@ -76,7 +76,7 @@ func (k *keyring) load(ctx context.Context, host *HostConfig, id keyID) (ssh.Sig
 	case e.loading <- struct{}{}:
 		defer func() { <-e.loading }()
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, causeOf(ctx)
 	}
 	if e.signer != nil {
 		return e.signer, nil
@@ -92,7 +92,7 @@ func (k *keyring) load(ctx context.Context, host *HostConfig, id keyID) (ssh.Sig
 	signer, err := parseKey(ctx, host, pem, path, id.passphrase)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, causeOf(ctx)
 		}
 		return nil, &PKeyFileError{Host: host.name(), Path: path, Err: err}
 	}

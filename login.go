@@ -24,10 +24,11 @@ const (
 // login offers credentials to one host, over as many connections as it takes. It
 // is the callback of the SSH library for what to try next.
 type login struct {
-	host *HostConfig
-	user string
-	wire *wire
-	ctx  context.Context // of the attempt under way
+	host  *HostConfig
+	user  string
+	wire  *wire
+	ctx   context.Context // of the attempt under way
+	clock *clock          // of ctx
 
 	creds     *credentials
 	keys      []offer // nil before the host has said that it takes keys
@@ -67,7 +68,8 @@ var (
 
 // begin prepares for a new connection: what has been accepted is needed again,
 // and what got no answer is still to be tried.
-func (l *login) begin(ctx context.Context, w *wire) {
+func (l *login) begin(ctx context.Context, clock *clock, w *wire) {
+	l.clock = clock
 	l.ctx, l.wire, l.last, l.partial, l.tries = ctx, w, nil, 0, 0
 	again := func(s *offerState) {
 		if *s != refused {
@@ -84,7 +86,7 @@ func (l *login) begin(ctx context.Context, w *wire) {
 
 // next returns what to offer next. It implements [ssh.ClientAuthCallback].
 func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
-	if err := l.ctx.Err(); err != nil {
+	if err := causeOf(l.ctx); err != nil {
 		return nil, err
 	}
 	if l.wire.broken.Load() {
@@ -202,6 +204,7 @@ func (l *login) secret() (string, error) {
 
 // ask puts a question to the user. One who refuses to answer is not asked again.
 func (l *login) ask(q Question) (string, error) {
+	defer l.clock.pause()()
 	answer, err := l.host.Auth.ask(l.ctx, q)
 	if err != nil {
 		l.gaveUp = true
@@ -227,6 +230,9 @@ func (l *login) noting(signer ssh.Signer) ssh.Signer {
 
 // SignWithAlgorithm implements [ssh.AlgorithmSigner].
 func (s *notingSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
+	if _, asks := s.MultiAlgorithmSigner.(*lazyKey); asks {
+		defer s.login.clock.pause()()
+	}
 	sig, err := s.MultiAlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
 	if err != nil {
 		s.login.note("%w", err)

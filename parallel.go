@@ -69,7 +69,7 @@ func (p *ParallelClient) Connect(ctx context.Context) error {
 	}
 	errs := make([]error, len(slots))
 	p.each(ctx, len(slots), func(i int) error {
-		_, _, errs[i] = slots[i].connect(ctx, p.d)
+		_, errs[i] = slots[i].connect(ctx, p.d)
 		return errs[i]
 	}, func(i int) { errs[i] = skipped(ctx) })
 	return hostsError(len(slots), func(i int) error { return errs[i] })
@@ -195,8 +195,8 @@ func (p *ParallelClient) Client(ctx context.Context, i int) (*Client, error) {
 	if i < 0 || i >= len(slots) {
 		return nil, &ConfigError{Host: i, Field: "ParallelClient.Hosts", Reason: "no such host"}
 	}
-	c, _, err := slots[i].connect(ctx, p.d)
-	return c, err
+	link, err := slots[i].connect(ctx, p.d)
+	return link.client, err
 }
 
 // Close closes every connection and waits until everything that ran over them has
@@ -279,17 +279,20 @@ func (p *ParallelClient) each(ctx context.Context, n int, work func(i int) error
 // out to be dead is replaced.
 func (p *ParallelClient) start(ctx context.Context, s *slot, r *run, i int) *HostOutput {
 	for {
-		c, reused, err := s.connect(ctx, p.d)
+		link, err := s.connect(ctx, p.d)
 		if err != nil {
 			line, _ := r.line(i)
-			return newFailed(s.host, line, err)
+			out := newFailed(s.host, line, err)
+			out.connected = link.timing
+			return out
 		}
+		c := link.client
 		out := c.start(ctx, r, i)
 		if out.Err == nil {
 			return out
 		}
 		lost, ok := out.Err.(*ConnectionError)
-		again := ok && reused && lost.Phase == "open" && ctx.Err() == nil
+		again := ok && link.reused && lost.Phase == "open" && ctx.Err() == nil
 		if c.gone() || c.running() == 0 && timedOut(out.Err) {
 			s.drop(c) // of no use any more
 		}
@@ -307,25 +310,33 @@ func timedOut(err error) bool {
 
 func newSlot(host HostConfig) *slot { return &slot{host: host, dialing: make(chan struct{}, 1)} }
 
-// connect returns the connection of the host. reused says that it was there.
-func (s *slot) connect(ctx context.Context, d *dialer) (c *Client, reused bool, err error) {
+// connected is what has become of connecting.
+type connected struct {
+	client *Client
+	reused bool   // it was there
+	timing Timing // of the last attempt, also if it failed
+}
+
+// connect returns the connection of the host, a new one if need be.
+func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	select {
 	case s.dialing <- struct{}{}:
 		defer func() { <-s.dialing }()
 	case <-ctx.Done():
-		return nil, false, interrupted(ctx, nil, &s.host, "connect", 0, 0)
+		return connected{}, interrupted(ctx, nil, &s.host, "connect", 0, 0)
 	}
 	s.mu.Lock()
-	c = s.client
+	c := s.client
 	s.mu.Unlock()
 	if c != nil && !c.gone() {
-		return c, true, nil
+		return connected{c, true, c.timing}, nil
 	}
 	if c != nil {
 		s.drop(c)
 	}
-	if c, err = d.dial(ctx, s.host); err != nil {
-		return nil, false, err
+	c, timing, err := d.dial(ctx, s.host)
+	if err != nil {
+		return connected{timing: timing}, err
 	}
 	s.mu.Lock()
 	closed := s.closed
@@ -335,9 +346,9 @@ func (s *slot) connect(ctx context.Context, d *dialer) (c *Client, reused bool, 
 	s.mu.Unlock()
 	if closed {
 		c.Close()
-		return nil, false, &ConnectionError{Host: s.host.name(), Port: s.host.port(), Phase: "connect", Err: errClosed}
+		return connected{}, &ConnectionError{Host: s.host.name(), Port: s.host.port(), Phase: "connect", Err: errClosed}
 	}
-	return c, false, nil
+	return connected{c, false, timing}, nil
 }
 
 // drop closes a connection and forgets it.
@@ -376,7 +387,7 @@ func (s *slot) close() {
 
 // skipped returns why a host was left out.
 func skipped(ctx context.Context) error {
-	if cause := context.Cause(ctx); cause != nil {
+	if cause := causeOf(ctx); cause != nil {
 		return errors.Join(errSkipped, cause)
 	}
 	return errSkipped

@@ -8,7 +8,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -87,6 +86,7 @@ func TestSSHDExitAndOutput(t *testing.T) {
 		marker := sshdtest.Marker()
 		out := start(t, c, fleetssh.Command{Line: "sleep " + marker + " & echo started; exit 3"})
 		sshdtest.Eventually(t, patience, "exit code", func() bool { _, ok := out.ExitCode(); return ok })
+		running(t, marker, true)
 		short, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 		defer cancel()
 		wait := asError[*fleetssh.TimeoutError](t, out.WaitFinished(short))
@@ -225,11 +225,10 @@ func TestSSHDLost(t *testing.T) {
 	s, host := startServer(t, sshdtest.Options{})
 	c := dial(t, host)
 	marker := sshdtest.Marker()
+	defer sshdtest.Kill(marker)
 	out := start(t, c, fleetssh.Command{Line: "echo before; exec sleep " + marker})
 	running(t, marker, true)
-	for _, pid := range s.Connections() {
-		syscall.Kill(pid, syscall.SIGKILL)
-	}
+	s.KillConnections()
 	e := asError[*fleetssh.ConnectionError](t, out.WaitFinished(soon(t)))
 	equal(t, "phase", e.Phase, "run")
 	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Lost})
@@ -237,7 +236,6 @@ func TestSSHDLost(t *testing.T) {
 	equal(t, "output", text(t, out.Stdout), "before\n")
 	_, err := c.Execute(soon(t), "true")
 	equal(t, "phase", asError[*fleetssh.ConnectionError](t, err).Phase, "open")
-	sshdtest.Kill(marker)
 }
 
 // A connection that has died is replaced by the next call.
@@ -255,9 +253,7 @@ func TestSSHDLostIsReplaced(t *testing.T) {
 		if err := p.Join(soon(t), outs); err != nil {
 			t.Fatal(err)
 		}
-		for _, pid := range s.Connections() {
-			syscall.Kill(pid, syscall.SIGKILL)
-		}
+		s.KillConnections()
 	}
 }
 

@@ -206,7 +206,7 @@ func (s *Server) Stop() {
 	if !s.running() {
 		return
 	}
-	connections := s.Connections()
+	connections := s.serving()
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.exited:
@@ -214,9 +214,7 @@ func (s *Server) Stop() {
 		s.cmd.Process.Kill()
 		<-s.exited
 	}
-	for _, pid := range connections {
-		syscall.Kill(pid, syscall.SIGTERM)
-	}
+	signal(connections, syscall.SIGTERM)
 }
 
 // Connections returns the processes that serve a connection.
@@ -326,15 +324,31 @@ func (s *Server) Resume() { s.cmd.Process.Signal(syscall.SIGCONT) }
 // PauseConnections stops the processes that serve connections, and returns a
 // function that lets them go on.
 func (s *Server) PauseConnections() (resume func()) {
+	pids := s.serving()
+	signal(pids, syscall.SIGSTOP)
+	return func() { signal(pids, syscall.SIGCONT) }
+}
+
+// KillConnections ends the connections without a word to the peer or the command.
+func (s *Server) KillConnections() { signal(s.serving(), syscall.SIGKILL) }
+
+// serving returns the processes of sshd that serve connections: for all but root
+// there are two for each.
+func (s *Server) serving() []int {
 	pids := s.Connections()
 	for _, pid := range pids {
-		pids = append(pids, Children(pid)...)
-	}
-	signal := func(sig syscall.Signal) {
-		for _, pid := range pids {
-			syscall.Kill(pid, sig)
+		for _, child := range Children(pid) {
+			name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", child))
+			if bytes.HasPrefix(name, []byte("sshd")) {
+				pids = append(pids, child)
+			}
 		}
 	}
-	signal(syscall.SIGSTOP)
-	return func() { signal(syscall.SIGCONT) }
+	return pids
+}
+
+func signal(pids []int, sig syscall.Signal) {
+	for _, pid := range pids {
+		syscall.Kill(pid, sig)
+	}
 }
