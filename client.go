@@ -12,6 +12,10 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
+// probeIntervals is how many times KeepAlive a host may take to answer a probe, as
+// OpenSSH's ServerAliveCountMax.
+const probeIntervals = 3
+
 // errClosed is why nothing can be done with a client or channel that its user has
 // closed.
 var errClosed = errors.New("closed")
@@ -310,7 +314,7 @@ func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Requ
 		defer ticker.Stop()
 		tick = ticker.C
 	}
-	seen, probing := c.wire.reads.Load(), false
+	seen, silent := c.wire.reads.Load(), 0
 	for channels != nil || requests != nil {
 		select {
 		case ch, ok := <-channels:
@@ -333,13 +337,15 @@ func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Requ
 			reads := c.wire.reads.Load()
 			switch {
 			case reads != seen:
-				seen, probing = reads, false // it lives
-			case probing:
+				seen, silent = reads, 0 // it lives
+			case silent == 0:
+				silent = 1
+				c.wg.Go(c.probe)
+			case silent == probeIntervals:
 				c.d.log.Debug("host does not answer", "host", c.host)
 				c.link().Close()
 			default:
-				probing = true
-				c.wg.Go(c.probe)
+				silent++
 			}
 		}
 	}

@@ -62,9 +62,9 @@ type HostConfig struct {
 	// negative value none.
 	RetryDelay time.Duration
 
-	// KeepAlive is how often an idle connection is probed. One that leaves a
-	// probe unanswered until the next is due counts as dead. Zero means one
-	// minute, a negative value never.
+	// KeepAlive is after how much silence a connection is probed. One that
+	// stays silent for three times as long after that counts as dead. Zero
+	// means one minute, a negative value never.
 	KeepAlive time.Duration
 }
 

@@ -47,8 +47,10 @@ func TestSSHDKeyFiles(t *testing.T) {
 			}
 			auths := []fleetssh.Auth{{KeyFile: path}, {KeyData: data}}
 			if test.passphrase != "" {
+				auths = []fleetssh.Auth{{KeyFile: path, Passphrase: test.passphrase, Password: "something else"}}
+			}
+			if test.name == "encrypted ecdsa" {
 				auths = []fleetssh.Auth{
-					{KeyFile: path, Passphrase: test.passphrase, Password: "something else"},
 					{KeyFile: path, Password: test.passphrase},
 					{KeyData: data, Passphrase: test.passphrase},
 					{KeyFile: path, Ask: func(_ context.Context, q fleetssh.Question) (string, error) {

@@ -33,7 +33,7 @@ func TestSSHDTroubleTooManyLogins(t *testing.T) {
 	}
 	contains(t, s.Log(), "MaxStartups")
 
-	s, host = startServer(t, sshdtest.Options{Config: []string{"MaxStartups 1", "LoginGraceTime 60"}})
+	_, host = startServer(t, sshdtest.Options{Config: []string{"MaxStartups 1", "LoginGraceTime 60"}})
 	host.Attempts, host.RetryDelay = 2, -1
 	slow := host
 	asked, goOn := make(chan struct{}), make(chan struct{})

@@ -50,9 +50,9 @@ func Accounts(t testing.TB) (password string) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, for accounts to log in to")
 	}
-	password, err := accounts()
+	set, err := accounts()
 	must(t, err)
-	return password
+	return set.password
 }
 
 // ShellAccounts returns accounts with a shell of each kind that is installed.
@@ -71,18 +71,24 @@ func ShellAccounts(t testing.TB) []string {
 	return names
 }
 
+// accountSet is what a process knows of the accounts.
+type accountSet struct {
+	password string
+	inUse    io.Closer // is closed by the end of the process alone
+}
+
 // accounts makes the accounts once for the process.
-var accounts = sync.OnceValues(func() (string, error) {
+var accounts = sync.OnceValues(func() (*accountSet, error) {
 	if err := os.MkdirAll(accountsDir, 0o700); err != nil {
-		return "", err
+		return nil, err
 	}
 	lock, err := os.OpenFile(filepath.Join(accountsDir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for {
 		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_SH); err != nil {
-			return "", err
+			return nil, err
 		}
 		if _, err := os.Stat(sudoersFile); err == nil {
 			break // they are there, and stay as long as the lock is held
@@ -90,17 +96,18 @@ var accounts = sync.OnceValues(func() (string, error) {
 		// From shared to exclusive and back are two steps each: somebody else may
 		// have made or removed everything in between.
 		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-			return "", err
+			return nil, err
 		}
 		if err := makeAccounts(); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
 	password, err := os.ReadFile(passwordFile)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return string(password), removeAfterwards(lock)
+	inUse, err := removeAfterwards(lock)
+	return &accountSet{string(password), inUse}, err
 })
 
 func makeAccounts() error {
@@ -147,22 +154,18 @@ for account in $ACCOUNTS; do
 	id -u "$account" && userdel --force --remove "$account"
 done`
 
-func removeAfterwards(lock *os.File) error {
+func removeAfterwards(lock *os.File) (inUse io.Closer, err error) {
 	defer lock.Close()
 	cmd := exec.Command("sh", "-c", remover, "sh", sudoersFile, pamFile, passwordFile)
 	cmd.Env = append(os.Environ(), "ACCOUNTS="+strings.Join(accountNames(), " "))
 	cmd.ExtraFiles = []*os.File{lock}
 	// Not to be ended together with the tests, by Ctrl-C.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	var err error
-	if untilTheEnd, err = cmd.StdinPipe(); err != nil {
-		return err
+	if inUse, err = cmd.StdinPipe(); err != nil {
+		return nil, err
 	}
-	return cmd.Start()
+	return inUse, cmd.Start()
 }
-
-// untilTheEnd is closed by the end of the process alone.
-var untilTheEnd io.Closer
 
 func accountNames() []string {
 	return slices.Sorted(maps.Keys(shells))
