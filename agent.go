@@ -121,6 +121,10 @@ func (a *agentConn) keys(ctx context.Context) ([]*agent.Key, error) {
 	}
 	if err != nil {
 		list = nil
+		if limited.Err() != nil && len(a.list) > 0 {
+			// Busy with signing: it may wait for a user to touch a key.
+			list, err = a.list, nil
+		}
 	}
 	a.list, a.listErr, a.listed = list, err, time.Now()
 	return list, err

@@ -190,6 +190,9 @@ func (c *Client) Close() error {
 	var err error
 	if !again && !c.gone() {
 		err = c.link().Close()
+		if errors.Is(err, net.ErrClosed) {
+			err = nil // it has just been given up as dead
+		}
 	}
 	c.wg.Wait()
 	if c.ownsD && !again {
@@ -227,23 +230,33 @@ func (c *Client) spawn(f func()) bool {
 	return true
 }
 
-// await runs f, which cannot be interrupted, until it returns or ctx ends. In the
-// latter case f is left behind, to end with the connection at the latest, and
-// late is called with its result. If f succeeds in time, then is called behind it,
-// on its goroutine. Both may be nil.
-func (c *Client) await(ctx context.Context, f func() error, late func(error), then func()) error {
+// call is something that cannot be interrupted.
+type call struct {
+	do func() error
+	// then, if not nil, is called behind do, on its goroutine, if it has succeeded
+	// in time, and late if it has ended too late for anybody to care.
+	then func()
+	late func(error)
+	// grace is for how long to go on waiting when the context has ended: for what
+	// is better seen through than left in the dark.
+	grace time.Duration
+}
+
+// await makes a call and waits for it until ctx ends. Then the call is left
+// behind, to end with the connection at the latest.
+func (c *Client) await(ctx context.Context, f call) error {
 	result := make(chan error, 1)
-	var settled atomic.Bool // by whoever comes first: f with its result, or ctx
+	var settled atomic.Bool // by whoever comes first: the call with its result, or ctx
 	ok := c.spawn(func() {
-		err := f()
+		err := f.do()
 		switch inTime := !settled.Swap(true); {
 		case inTime:
 			result <- err
-			if err == nil && then != nil {
-				then()
+			if err == nil && f.then != nil {
+				f.then()
 			}
-		case late != nil:
-			late(err)
+		case f.late != nil:
+			f.late(err)
 		}
 	})
 	if !ok {
@@ -253,11 +266,20 @@ func (c *Client) await(ctx context.Context, f func() error, late func(error), th
 	case err := <-result:
 		return err
 	case <-ctx.Done():
-		if settled.Swap(true) {
-			return <-result
-		}
-		return causeOf(ctx)
 	}
+	if f.grace > 0 {
+		timer := time.NewTimer(f.grace)
+		defer timer.Stop()
+		select {
+		case err := <-result:
+			return err
+		case <-timer.C:
+		}
+	}
+	if settled.Swap(true) {
+		return <-result
+	}
+	return causeOf(ctx)
 }
 
 // starting returns ctx bounded as every step of starting a command is.

@@ -52,25 +52,6 @@ func (c *clock) resume() {
 	}
 }
 
-// lingering returns a context that ends some time after ctx: for what is better
-// seen through than left in the dark.
-func lingering(ctx context.Context, grace time.Duration) (late context.Context, stop func()) {
-	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	ended := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(grace)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			cancel(context.Cause(ctx))
-		case <-late.Done():
-		}
-	})
-	return late, func() {
-		ended()
-		cancel(nil)
-	}
-}
-
 // causeOf says why a context has ended, nil if it has not: an error that is
 // context.DeadlineExceeded if the time was up, and context.Canceled otherwise,
 // whatever cause the caller gave.

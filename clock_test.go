@@ -60,18 +60,3 @@ func TestCauses(t *testing.T) {
 		t.Errorf("skipped: %+v", got)
 	}
 }
-
-func TestLingering(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		late, stop := lingering(ctx, time.Second)
-		defer stop()
-		cancel()
-		begun := time.Now()
-		<-late.Done()
-		if took := time.Since(begun); took != time.Second || !errors.Is(causeOf(late), context.Canceled) {
-			t.Errorf("after %v: %v", took, causeOf(late))
-		}
-	})
-}

@@ -55,9 +55,9 @@ func newSession(ch ssh.Channel) *session {
 func (s *session) letGo() { s.at.Store(nil) }
 
 // streams returns the two streams of output.
-func (s *session) streams() (out, errOut io.Reader) {
+func (s *session) streams(w *wire) (out, errOut io.Reader) {
 	if ch := s.at.Load(); ch != nil {
-		return *ch, (*ch).Stderr()
+		return w.stream(*ch), w.stream((*ch).Stderr())
 	}
 	return eof{}, eof{}
 }

@@ -28,15 +28,18 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 	begun := time.Now()
 	ch := newChannel(c, c.d.budget, opt)
 	var raw ssh.Channel
-	err := c.await(ctx, func() (err error) {
-		raw, ch.opened, err = c.link().OpenChannel("session", nil)
-		return err
-	}, func(err error) {
-		if err == nil {
-			raw.Close()
-			ssh.DiscardRequests(ch.opened)
-		}
-	}, nil)
+	err := c.await(ctx, call{
+		do: func() (err error) {
+			raw, ch.opened, err = c.link().OpenChannel("session", nil)
+			return err
+		},
+		late: func(err error) {
+			if err == nil {
+				raw.Close()
+				ssh.DiscardRequests(ch.opened)
+			}
+		},
+	})
 	if err != nil {
 		return nil, c.sessionError(ctx, "open", err)
 	}
@@ -99,19 +102,17 @@ func (ch *Channel) Subsystem(ctx context.Context, name string) error {
 
 // request makes a request and waits for the answer (RFC 4254, section 5.4).
 func (ch *Channel) request(ctx context.Context, op, name string, payload []byte) error {
-	return ch.requestThen(ctx, op, name, payload, nil)
+	return ch.await(ctx, op, call{do: func() error { return ch.ask(name, payload) }})
 }
 
-// requestThen calls then behind a request that was granted, on a goroutine that
-// the request needs in any case.
-func (ch *Channel) requestThen(ctx context.Context, op, name string, payload []byte, then func()) error {
+// await makes a call that is a step of starting a command.
+func (ch *Channel) await(ctx context.Context, op string, f call) error {
 	if ch.raw == nil {
 		return &SessionError{Op: op, Err: errClosed}
 	}
 	ctx, cancel := ch.client.starting(ctx)
 	defer cancel()
-	err := ch.client.await(ctx, func() error { return ch.ask(name, payload) }, nil, then)
-	if err != nil {
+	if err := ch.client.await(ctx, f); err != nil {
 		return ch.client.sessionError(ctx, op, err)
 	}
 	return nil
@@ -140,7 +141,10 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 	ch.state, ch.streams = starting, 2 // so that watch cannot end it before it is served
 	ch.mu.Unlock()
 	began := time.Now()
-	if err := ch.requestThen(ctx, request, request, payload, ch.watch); err != nil {
+	// When ctx ends while the request is out, a moment's wait tells whether there
+	// is a command to be stopped.
+	err := ch.await(ctx, request, call{do: func() error { return ch.ask(request, payload) }, then: ch.watch, grace: startGrace})
+	if err != nil {
 		ch.abandon(err)
 		return err
 	}
@@ -148,7 +152,7 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 	if tokens == nil || tokens.Started == "" {
 		ch.input.open()
 	}
-	out, errOut := ch.raw.streams()
+	out, errOut := ch.raw.streams(c.wire)
 	ch.mu.Lock()
 	ch.state, ch.begun = started, time.Now()
 	ch.mu.Unlock()

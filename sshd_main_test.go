@@ -20,7 +20,7 @@ import (
 // The tests in the files sshd_*_test.go run against OpenSSH.
 
 // patience is how long a test waits for what comes at once.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // soon returns a context for what comes at once.
 func soon(t testing.TB) context.Context {

@@ -1,0 +1,50 @@
+package fleetssh_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/simfleet"
+)
+
+// TestCancelWhileStarting cancels a stream while the request to start the command
+// is on its way: the command that starts then is stopped, and the outcome says so.
+func TestCancelWhileStarting(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, func(h *simfleet.Host) { h.Latency = 200 * time.Millisecond })
+	p := newFleet(t, s.config())
+	if err := p.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	events, err := p.Stream(ctx, fleetssh.Command{Line: "sleep 1000"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		// The request is out when the session is open, and the answer takes as
+		// long as it.
+		eventually(t, "the session", func() bool { return s.Stats().Sessions > 0 })
+		<-time.After(250 * time.Millisecond)
+		cancel(errors.New("enough"))
+	}()
+	finished := 0
+	for ev := range events {
+		if ev.Kind != fleetssh.Finished {
+			continue
+		}
+		finished++
+		if o := ev.Output.Outcome(); o.Kind != fleetssh.Cancelled || !o.Stopped {
+			t.Errorf("%+v, %v", o, ev.Output.Err)
+		}
+	}
+	if finished != 1 {
+		t.Errorf("%d hosts finished", finished)
+	}
+	if signals := s.Stats().Signals; len(signals) == 0 {
+		t.Error("the command was not ended")
+	}
+}
