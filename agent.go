@@ -111,16 +111,21 @@ func (a *agentConn) keys(ctx context.Context) ([]*agent.Key, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, agentListTimeout)
 	defer cancel()
-	var list []*agent.Key
-	err := a.do(limited, func(client agent.ExtendedAgent) (err error) {
-		list, err = client.List()
+	answer := make(chan []*agent.Key, 1) // the request may outlive this call
+	err := a.do(limited, func(client agent.ExtendedAgent) error {
+		list, err := client.List()
+		if err == nil {
+			answer <- list
+		}
 		return err
 	})
 	if ctx.Err() != nil {
 		return nil, err // says nothing about the agent
 	}
-	if err != nil {
-		list = nil
+	var list []*agent.Key
+	if err == nil {
+		list = <-answer
+	} else {
 		if limited.Err() != nil && len(a.list) > 0 {
 			// Busy with signing: it may wait for a user to touch a key.
 			list, err = a.list, nil

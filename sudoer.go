@@ -60,7 +60,7 @@ func (ch *Channel) answerSudo() {
 // the same, the session does.
 func (ch *Channel) refuseSudo() {
 	if ch.run.cmd.PTY != nil {
-		ch.raw.Write([]byte{4})
+		_, _ = ch.raw.Write([]byte{4}) // the wait below ends in any case
 	}
 	ch.raw.CloseWrite()
 	if !ch.waitEnd(ch.context(), sudoGrace) {

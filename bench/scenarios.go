@@ -178,7 +178,7 @@ func (s *suite) output(ctx context.Context) error {
 	}
 	defer sshd.close()
 	total := int64(256 << 20)
-	many := 20
+	many := 50
 	if s.long {
 		total, many = 1<<30, 200
 	}

@@ -32,6 +32,7 @@ type KeyError struct {
 // A Reason is why a key is not to be trusted.
 type Reason int
 
+// The reasons. Only an unknown host may be added.
 const (
 	Unknown        Reason = iota // no line is about the host
 	Changed                      // the lines about the host have other keys
