@@ -125,11 +125,9 @@ func (a *agentConn) keys(ctx context.Context) ([]*agent.Key, error) {
 	var list []*agent.Key
 	if err == nil {
 		list = <-answer
-	} else {
-		if limited.Err() != nil && len(a.list) > 0 {
-			// Busy with signing: it may wait for a user to touch a key.
-			list, err = a.list, nil
-		}
+	} else if limited.Err() != nil && len(a.list) > 0 {
+		// Busy with signing: it may wait for a user to touch a key.
+		list, err = a.list, nil
 	}
 	a.list, a.listErr, a.listed = list, err, time.Now()
 	return list, err

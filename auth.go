@@ -30,7 +30,8 @@ type Auth struct {
 	// Passphrase decrypts the key. Empty means Password.
 	Passphrase string `json:"-"`
 
-	// Signers are keys held elsewhere: in an HSM, in another agent.
+	// Signers are keys held elsewhere: in an HSM, in another agent. A login
+	// lasts at least as long as their Sign does.
 	Signers []ssh.Signer `json:"-"`
 
 	// Password is offered for password and keyboard-interactive logins. One
@@ -44,7 +45,8 @@ type Auth struct {
 	// Ask answers what is not given above: a key's passphrase, a password, a
 	// one-time code. If nil, such logins are not tried. One goroutine at a
 	// time calls it, in the whole process. ConnectTimeout stands still meanwhile;
-	// the host may have a limit of its own (LoginGraceTime of sshd).
+	// the host may have a limit of its own (LoginGraceTime of sshd). It must
+	// return when ctx ends.
 	Ask func(ctx context.Context, q Question) (string, error) `json:"-"`
 }
 

@@ -325,7 +325,7 @@ func compress(methods []string) []string {
 
 // clip keeps a text from a host short enough for an error.
 func clip(s string) string {
-	const most = 200
+	const most = 400
 	if len(s) > most {
 		return s[:most] + "…"
 	}
