@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"io"
 	"net"
-	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -139,7 +137,7 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 func (c *conn) Write(p []byte) (int, error) {
-	if c.mute.Load() || c.fault.Kind == IgnoreClose && answersClose() {
+	if c.mute.Load() {
 		<-c.done
 		return 0, net.ErrClosed
 	}
@@ -148,23 +146,6 @@ func (c *conn) Write(p []byte) (int, error) {
 		return drip(c.Conn, p, c.fault.interval(), c.done)
 	}
 	return c.Conn.Write(p)
-}
-
-// answersClose reports whether the caller of Write is x/crypto answering the closing of a channel, the only thing it
-// writes while it handles a packet of a channel. It does so by itself, and the packets are encrypted, so the stack is
-// the only place where it can be seen.
-func answersClose() bool {
-	var stack [16]uintptr
-	frames := runtime.CallersFrames(stack[:runtime.Callers(2, stack[:])])
-	for {
-		frame, more := frames.Next()
-		if strings.HasSuffix(frame.Function, "ssh.(*channel).handlePacket") {
-			return true
-		}
-		if !more {
-			return false
-		}
-	}
 }
 
 // Close ends the connection after what was written has been delivered.

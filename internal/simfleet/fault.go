@@ -64,8 +64,6 @@ const (
 	CloseWithoutStatus FaultKind = "close-without-status"
 	// EOFBeforeStatus sends the end of the output at once and the exit status after Interval.
 	EOFBeforeStatus FaultKind = "eof-before-status"
-	// IgnoreClose never answers the closing of a channel by the client; the whole connection is dead from there on.
-	IgnoreClose FaultKind = "ignore-close"
 )
 
 // Fault is what goes wrong with a host. The zero value is nothing. Only one thing goes wrong at a time.
@@ -87,7 +85,7 @@ func FaultNames() []string {
 		StallOpen, RefuseOpen, NoKeepAliveReply,
 		RefusePTY, RefuseEnv, RefuseExec, StallExec, StallAfterStart,
 		NeverReadStdin, IgnoreSignals, DripOutput, CutAfter,
-		CloseWithoutStatus, EOFBeforeStatus, IgnoreClose,
+		CloseWithoutStatus, EOFBeforeStatus,
 	}
 	names := make([]string, len(kinds))
 	for i, kind := range kinds {

@@ -351,18 +351,3 @@ func TestEndOfCommand(t *testing.T) {
 		t.Errorf("wait: %v after %v", err, time.Since(begin))
 	}
 }
-
-func TestIgnoreClose(t *testing.T) {
-	t.Parallel()
-	_, client := faulty(t, Fault{Kind: IgnoreClose})
-	if r := runLine(t, client, "echo ok", ""); r.stdout != "ok\n" {
-		t.Errorf("%+v", r)
-	}
-	_, client = faulty(t, Fault{Kind: IgnoreClose})
-	session := openSession(t, client)
-	if err := session.Start("sleep 100"); err != nil {
-		t.Fatal(err)
-	}
-	session.Close()
-	staysSilent(t, func() { client.Close() }, func() { session.Wait() })
-}
