@@ -137,36 +137,52 @@ func (o *Output) nextLine() string {
 	return line
 }
 
-// fill waits until o.lines holds something. Cost is linear in what arrives: a
-// line that has begun is searched for its end only in what is new.
+// fill waits until o.lines holds something. The error is io.EOF at the end.
 func (o *Output) fill(ctx context.Context) error {
 	for {
 		data, err := o.peek(ctx)
-		if err == io.EOF && len(o.partial) > 0 {
-			o.takeRest()
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if o.take(data, err == io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		// Two bytes more than the limit, so that "\r\n" behind a line of just
-		// that length is still seen as its end.
-		if room := lineLimit + 2 - len(o.partial); len(data) > room {
-			data = data[:room]
-		}
-		if end := o.text.lastLineEnd(o.partial, data); end > 0 {
-			o.takeLines(data, end)
-			return nil
-		}
-		o.partial = append(o.partial, data...)
-		o.stream.Discard(len(data))
-		if len(o.partial) == lineLimit+2 {
-			cut := o.text.pieceEnd(o.partial)
-			o.lines, o.whole, o.cut = string(o.partial[:cut]), true, true
-			o.partial = append(o.partial[:0], o.partial[cut:]...)
-			return nil
-		}
 	}
+}
+
+// take moves whole lines from data, which peek has returned, to o.lines, or keeps
+// the beginning of a line. It reports whether there are lines. Cost is linear in
+// what arrives: a line that has begun is searched for its end only in what is new.
+func (o *Output) take(data []byte, end bool) bool {
+	if end {
+		if len(o.partial) == 0 {
+			return false
+		}
+		o.lines, o.whole, o.cut = string(o.partial), true, false // it has no end
+		o.partial = nil
+		return true
+	}
+	// Two bytes more than the limit, so that "\r\n" behind a line of just that
+	// length is still seen as its end.
+	if room := lineLimit + 2 - len(o.partial); len(data) > room {
+		data = data[:room]
+	}
+	if end := o.text.lastLineEnd(o.partial, data); end > 0 {
+		o.takeLines(data, end)
+		return true
+	}
+	o.partial = append(o.partial, data...)
+	o.stream.Discard(len(data))
+	if len(o.partial) == lineLimit+2 {
+		cut := o.text.pieceEnd(o.partial)
+		o.lines, o.whole, o.cut = string(o.partial[:cut]), true, true
+		o.partial = append(o.partial[:0], o.partial[cut:]...)
+		return true
+	}
+	return false
 }
 
 // takeLines moves data[:end], which ends a line, to o.lines, and begins the next
@@ -187,12 +203,6 @@ func (o *Output) takeLines(data []byte, end int) {
 		o.partial = append([]byte(nil), o.partial...) // let go of a long line's memory
 	}
 	o.stream.Discard(len(data))
-}
-
-// takeRest yields the last line, which has no end.
-func (o *Output) takeRest() {
-	o.lines, o.whole, o.cut = string(o.partial), true, false
-	o.partial = nil
 }
 
 const chunkHint = 32 << 10

@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// eventQueue is how many blocks of lines may wait for the loop. What is beyond
-// waits in the outputs of the hosts, which are bounded by their budget.
-const eventQueue = 64
+// eventTurns is how many blocks of lines, of at most 32 KiB mostly, may be in hand
+// at a time. What is beyond waits in the outputs of the hosts, which are bounded by
+// their budget.
+const eventTurns = 32
 
 // Stream runs cmd on every host, to the end, and yields what happens as it
 // happens; PoolSize hosts are at work at a time. Leaving the loop early, or
@@ -32,7 +33,7 @@ func (p *ParallelClient) Stream(ctx context.Context, cmd Command) (iter.Seq[Even
 		return nil, err
 	}
 	return func(yield func(Event) bool) {
-		s := &eventStream{p: p, slots: slots, run: r, events: make(chan eventBlock, eventQueue), left: make(chan struct{})}
+		s := &eventStream{p: p, slots: slots, run: r, events: make(chan eventBlock, eventTurns), turns: make(chan struct{}, eventTurns), left: make(chan struct{})}
 		s.loop(ctx, yield)
 	}, nil
 }
@@ -81,6 +82,7 @@ type eventStream struct {
 	slots  []*slot
 	run    *run
 	events chan eventBlock
+	turns  chan struct{} // holds a token for each block of lines in hand
 	left   chan struct{} // closed when nobody takes events any more
 }
 
@@ -116,6 +118,9 @@ func (s *eventStream) loop(ctx context.Context, yield func(Event) bool) {
 	for block := range s.events {
 		if !block.yield(s.run.text, yield) {
 			return
+		}
+		if block.lines != "" {
+			<-s.turns
 		}
 	}
 }
@@ -156,23 +161,31 @@ func (s *eventStream) settle(slot *slot, out *HostOutput) {
 	}
 }
 
-// lines sends the lines of one stream, as many at once as have come.
+// lines sends the lines of one stream, as many at once as have come. It waits
+// with nothing in hand: first for data, then for its turn.
 func (s *eventStream) lines(i int, kind EventKind, out *HostOutput, from *Output) {
 	for {
-		err := from.fill(context.Background())
+		data, err := from.peek(context.Background())
 		if timedOut(err) {
 			continue // Command.ReadTimeout is for those who read themselves
 		}
-		if err != nil {
-			if err != io.EOF {
-				s.send(eventBlock{Event: Event{Kind: kind, Host: i, Output: out, Err: err}})
-			}
+		if err != nil && err != io.EOF {
+			s.send(eventBlock{Event: Event{Kind: kind, Host: i, Output: out, Err: err}})
 			return
 		}
-		block := eventBlock{Event: Event{Kind: kind, Host: i, Output: out, Partial: from.cut}, lines: from.lines, whole: from.whole}
-		from.lines = ""
-		if !s.send(block) {
+		select {
+		case s.turns <- struct{}{}:
+		case <-s.left:
 			from.stream.Drop()
+			return
+		}
+		if from.take(data, err == io.EOF) {
+			s.send(eventBlock{Event: Event{Kind: kind, Host: i, Output: out, Partial: from.cut}, lines: from.lines, whole: from.whole})
+			from.lines = ""
+		} else {
+			<-s.turns
+		}
+		if err != nil {
 			return
 		}
 	}

@@ -12,14 +12,17 @@ import (
 // 2 MiB a stream when hosts write faster than all of it can be taken in: too much
 // for hundreds of hosts.
 const (
-	aheadTotal = 8 << 20
-	aheadLeast = 64 << 10
+	aheadTotal = 4 << 20
+	aheadLeast = 32 << 10
 	aheadMost  = 512 << 10
 )
 
-// wirePause bounds the wait for the streams to come after. What has been read may
-// be nothing for them.
+// wirePause is how long to wait for streams that take nothing: then what has been
+// read is nothing for them, but the wrapping of packets, or for others.
 const wirePause = 20 * time.Millisecond
+
+// wrapping is about what SSH adds to the data of a packet: lengths, padding, tag.
+const wrapping = 48
 
 // wire is the transport of one SSH connection. It saves the SSH library its
 // reads of one byte, bounds what it holds, and remembers what it does not tell.
@@ -96,6 +99,7 @@ func (w *wire) wait() {
 	for w.behind.Load() > bound {
 		select {
 		case <-w.room:
+			timer.Reset(wirePause)
 		case <-timer.C:
 			w.behind.Store(0)
 		}
@@ -122,10 +126,8 @@ func (s *wireStream) Read(p []byte) (int, error) {
 		w.streams.Add(-1)
 		w.all.Add(-1)
 	}
-	if n < len(p) {
-		w.behind.Store(0) // that was all there is: what else was read is for nobody
-	} else {
-		w.behind.Add(int64(-n))
+	if w.behind.Add(int64(-n-wrapping)) < 0 {
+		w.behind.Store(0)
 	}
 	if w.waiting.Load() {
 		select {

@@ -183,6 +183,7 @@ func (o *runOptions) input(c *call) (io.ReadCloser, error) {
 func (o *runOptions) stream(ctx context.Context, c *call, hosts []hostEntry, command fleetssh.Command) error {
 	runCtx, end := c.working(ctx)
 	defer end()
+	defer boundMemory(o.hosts.fanout)()
 	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, OneShot: true}
 	defer client.Close()
 	events, err := client.Stream(runCtx, command)

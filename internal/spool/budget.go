@@ -21,6 +21,7 @@ const chunkSize = 32 << 10
 type Budget struct {
 	limit int64
 	used  atomic.Int64 // bytes of memory that hold data
+	eager atomic.Int32 // streams that wait for data with a whole chunk in hand
 
 	mu     sync.Mutex // protects what follows
 	file   *os.File
@@ -50,6 +51,21 @@ func (b *Budget) Spilled() int64 {
 	defer b.mu.Unlock()
 	return int64(int(b.blocks)-len(b.free)) * chunkSize
 }
+
+// maxEager is how many streams may wait for data with a whole chunk in hand, which
+// saves a read and a copy for those where it keeps coming.
+const maxEager = 64
+
+// beEager reports whether one more stream may wait so; it calls rest afterwards.
+func (b *Budget) beEager() bool {
+	if b.eager.Add(1) <= maxEager {
+		return true
+	}
+	b.rest()
+	return false
+}
+
+func (b *Budget) rest() { b.eager.Add(-1) }
 
 // take sets n bytes of memory aside, if there are so many left.
 func (b *Budget) take(n int) bool {

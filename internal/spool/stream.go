@@ -69,17 +69,24 @@ func (s *Stream) Write(p []byte) (int, error) {
 // bytes of memory while it waits, and reads in whole chunks while data keeps
 // coming. The error is nil at the end of r.
 func (s *Stream) ReadFrom(r io.Reader) (int64, error) {
-	var total int64
 	small := smalls.Get().(*[512]byte)
 	defer smalls.Put(small)
-	for {
-		n, err := r.Read(small[:])
-		s.Write(small[:n])
-		total += int64(n)
-		if n == len(small) && err == nil {
+	var total int64
+	for flowing := false; ; {
+		var n int
+		var err error
+		if flowing && s.budget.beEager() {
 			n, err = s.readChunk(r)
+			s.budget.rest()
+		} else if n, err = r.Read(small[:]); n < len(small) || err != nil {
+			s.Write(small[:n])
+		} else {
+			s.Write(small[:n])
 			total += int64(n)
+			n, err = s.readChunk(r) // there is more already, mostly
 		}
+		total += int64(n)
+		flowing = n >= chunkSize/4
 		if err == io.EOF {
 			return total, nil
 		}

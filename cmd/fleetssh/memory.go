@@ -1,0 +1,22 @@
+package main
+
+import (
+	"os"
+	"runtime/debug"
+)
+
+const (
+	memoryBase    = 36 << 20  // of a run whose output pours in
+	memoryPerHost = 128 << 10 // more for each host at work
+)
+
+// boundMemory makes the collector work harder instead of letting the heap grow to
+// twice what is alive, when output comes faster than it can be shown. The user's
+// GOMEMLIMIT wins. It returns what undoes it.
+func boundMemory(fanout int) (undo func()) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
+	before := debug.SetMemoryLimit(memoryBase + int64(fanout)*memoryPerHost)
+	return func() { debug.SetMemoryLimit(before) }
+}
