@@ -167,6 +167,7 @@ func (c *Client) SSH() *ssh.Client {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ssh == nil {
+		c.wire.shared.Store(true)
 		c.hand = handover{make(chan ssh.NewChannel), make(chan *ssh.Request)}
 		c.ssh = ssh.NewClient(c.conn, c.hand.channels, c.hand.requests)
 		select {

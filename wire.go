@@ -13,7 +13,7 @@ import (
 // for hundreds of hosts.
 const (
 	aheadTotal = 4 << 20
-	aheadLeast = 32 << 10
+	aheadLeast = 64 << 10
 	aheadMost  = 512 << 10
 )
 
@@ -34,9 +34,10 @@ type wire struct {
 
 	all     *atomic.Int32 // streams of all connections that are being taken in
 	streams atomic.Int32  // those of this one; without any, there is no bound
+	shared  atomic.Bool   // somebody else takes from the library too: no bound either
 	behind  atomic.Int64  // bytes read that no stream has taken yet, about
-	waiting atomic.Bool   // for room
-	room    chan struct{} // gets a token when a stream has taken some
+	until   atomic.Int64  // what behind has to come down to for fetch to go on; 0: it does not wait
+	room    chan struct{} // gets a token when it has
 }
 
 func newWire(conn net.Conn, all *atomic.Int32) *wire {
@@ -72,7 +73,7 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 func (w *wire) fetch(p []byte) (int, error) {
-	if w.streams.Load() > 0 && w.behind.Load() > aheadLeast {
+	if w.behind.Load() > aheadLeast && w.streams.Load() > 0 && !w.shared.Load() {
 		w.wait()
 	}
 	n, err := w.Conn.Read(p)
@@ -86,23 +87,27 @@ func (w *wire) fetch(p []byte) (int, error) {
 	return n, err
 }
 
-// wait lets the streams come after.
+// wait lets the streams come after, until they have taken three quarters of the
+// bound: waking up for every packet would cost more than the packet.
 func (w *wire) wait() {
 	bound := w.bound()
 	if w.behind.Load() <= bound {
 		return
 	}
-	w.waiting.Store(true)
-	defer w.waiting.Store(false)
-	timer := time.NewTimer(wirePause)
-	defer timer.Stop()
-	for w.behind.Load() > bound {
+	low := bound / 4
+	w.until.Store(low)
+	defer w.until.Store(0)
+	ticker := time.NewTicker(wirePause)
+	defer ticker.Stop()
+	for behind := w.behind.Load(); behind > low; {
 		select {
 		case <-w.room:
-			timer.Reset(wirePause)
-		case <-timer.C:
-			w.behind.Store(0)
+		case <-ticker.C:
+			if now := w.behind.Load(); now == behind {
+				w.behind.Store(0)
+			}
 		}
+		behind = w.behind.Load()
 	}
 }
 
@@ -126,10 +131,11 @@ func (s *wireStream) Read(p []byte) (int, error) {
 		w.streams.Add(-1)
 		w.all.Add(-1)
 	}
-	if w.behind.Add(int64(-n-wrapping)) < 0 {
+	behind := w.behind.Add(int64(-n - wrapping))
+	if behind < 0 {
 		w.behind.Store(0)
 	}
-	if w.waiting.Load() {
+	if low := w.until.Load(); low > 0 && behind <= low {
 		select {
 		case w.room <- struct{}{}:
 		default:

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"slices"
 	"strconv"
@@ -36,6 +37,7 @@ type job struct {
 	Line       string        // the command line
 	Repeat     int           // commands on each connection, for "commands"
 	Hold       time.Duration // how long to hold idle connections, for "idle"
+	Limit      int64         // for debug.SetMemoryLimit, as the command sets it; 0: none
 	CPUProfile string        // where to write it; empty means nowhere
 	MemProfile string
 }
@@ -138,6 +140,9 @@ func runJob(ctx context.Context, path string) error {
 			return err
 		}
 		defer pprof.StopCPUProfile()
+	}
+	if j.Limit > 0 {
+		debug.SetMemoryLimit(j.Limit)
 	}
 	r := new(report)
 	if j.Client == "bare" || j.Client == bareLines {
