@@ -1,3 +1,5 @@
+//go:build unix
+
 package fleetssh
 
 import (
@@ -5,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -94,5 +97,18 @@ func silentAddr(t *testing.T) netip.AddrPort {
 			return addr
 		}
 		t.Cleanup(func() { conn.Close() })
+	}
+}
+
+// shrinkBacklog lets the kernel keep but one connection that nobody has accepted.
+func shrinkBacklog(t *testing.T, l net.Listener) {
+	t.Helper()
+	raw, err := l.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listenErr error
+	if err := raw.Control(func(fd uintptr) { listenErr = syscall.Listen(int(fd), 0) }); err != nil || listenErr != nil {
+		t.Fatal(err, listenErr)
 	}
 }

@@ -243,11 +243,11 @@ func (s *suite) output(ctx context.Context) error {
 	return nil
 }
 
-// limited stands before a way to use the library, for the memory limit that the
-// command sets for 100 hosts at a time. A library leaves that to the program.
+// limited stands before a way to use the library, for a memory limit such as the
+// command sets. A library leaves that to the program.
 const (
 	limited     = "limited "
-	memoryLimit = 56 << 20
+	memoryLimit = 54 << 20
 )
 
 // line63 is what every line of the output holds: with its end 64 bytes.

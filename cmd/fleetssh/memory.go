@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	memoryBase    = 44 << 20  // of a run whose output pours in
+	memoryBase    = 38 << 20  // of a run whose output pours in
 	memoryPerHost = 128 << 10 // more for each host at work
 )
 
