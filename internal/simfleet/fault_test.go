@@ -248,8 +248,10 @@ func TestNeverReadStdin(t *testing.T) {
 
 func TestSignals(t *testing.T) {
 	t.Parallel()
+	ready := make(chan struct{})
 	ignoring := func(s *Session) Status {
 		signals := s.Signals()
+		close(ready)
 		for {
 			select {
 			case <-signals:
@@ -284,6 +286,9 @@ func TestSignals(t *testing.T) {
 			session.StdinPipe()
 			if err := session.Start(test.line); err != nil {
 				t.Fatal(err)
+			}
+			if test.host.Handler != nil {
+				<-ready
 			}
 			if strings.HasPrefix(test.line, "trap") {
 				eventually(t, "the trap is set", func() bool { return s.process(1001).ignores("HUP") })
