@@ -164,6 +164,7 @@ func TestSetHosts(t *testing.T) {
 	if err := p.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the host to count the login", func() bool { return a.Stats().Logins == 1 })
 	p.SetHosts([]fleetssh.HostConfig{hostC, hostA})
 	if err := p.Connect(t.Context()); err != nil {
 		t.Fatal(err)
