@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os/user"
 	"strconv"
 	"strings"
@@ -134,6 +135,11 @@ func checkName(host string) error {
 		return errors.New("the host name holds white space or control characters")
 	case strings.ContainsAny(host, ",/\\[]@"):
 		return errors.New(`the host name holds one of "," "/" "\" "[" "]" "@"`)
+	}
+	if strings.Contains(host, ":") {
+		if _, err := netip.ParseAddr(host); err != nil {
+			return errors.New("the host name holds a colon and is no IPv6 address")
+		}
 	}
 	return nil
 }

@@ -40,6 +40,8 @@ func TestParseHost(t *testing.T) {
 		{"[::1", fleetssh.HostConfig{}, false},
 		{"[::1]22", fleetssh.HostConfig{}, false},
 		{"-oProxyCommand=id", fleetssh.HostConfig{}, false},
+		{"[:]", fleetssh.HostConfig{}, false},
+		{"a:b:c", fleetssh.HostConfig{}, false},
 		{"a b", fleetssh.HostConfig{}, false},
 		{"a\nb", fleetssh.HostConfig{}, false},
 		{"a\x1b[2J", fleetssh.HostConfig{}, false},

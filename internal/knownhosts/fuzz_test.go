@@ -72,14 +72,24 @@ func FuzzAdd(f *testing.F) {
 		if err := db.Check(host, int(port), key("ed")); err != nil {
 			t.Error(err)
 		}
-		if err := read(t, after).Check(host, int(port), key("ed")); err != nil {
+		if err := readRaw(t, after).Check(host, int(port), key("ed")); err != nil {
 			t.Errorf("read again: %v", err)
 		}
 		if name, _, _ := strings.Cut(added, " "); strings.ContainsAny(name, ",*?! \t") {
 			t.Errorf("added %q", added)
 		}
-		if err := read(t, added).Check("other.test", int(port), key("ed")); err == nil && !strings.EqualFold(host, "other.test") {
+		if err := readRaw(t, added).Check("other.test", int(port), key("ed")); err == nil && !strings.EqualFold(host, "other.test") {
 			t.Errorf("%q is about other hosts", added)
 		}
 	})
+}
+
+// readRaw is read without filling in keys.
+func readRaw(t *testing.T, text string) *knownhosts.DB {
+	t.Helper()
+	db := new(knownhosts.DB)
+	if err := db.Read(strings.NewReader(text), "fuzz"); err != nil {
+		t.Fatal(err)
+	}
+	return db
 }
