@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/ianaindex"
@@ -55,7 +56,7 @@ func (c *charset) encode(s string) (string, error) {
 // line as it is and a *DecodeError.
 func (c *charset) decode(line string) (string, error) {
 	if c == nil {
-		if validUTF8(line) {
+		if utf8.ValidString(line) {
 			return line, nil
 		}
 		return line, &DecodeError{"UTF-8"}

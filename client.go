@@ -288,8 +288,8 @@ func (c *Client) starting(ctx context.Context) (context.Context, context.CancelF
 	return context.WithTimeout(ctx, c.host.connectTimeout())
 }
 
-// sessionError returns the error for a step of starting a command. sent says that
-// the host may have got the command.
+// sessionError returns the error for a step of starting a command: refused, out of
+// time, or without a connection.
 func (c *Client) sessionError(ctx context.Context, op string, err error) error {
 	name, port := c.host.name(), c.host.port()
 	refused, isRefused := errors.AsType[*ssh.OpenChannelError](err)

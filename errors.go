@@ -128,6 +128,7 @@ type HostFailure struct {
 	Err  error
 }
 
+// Error implements [error].
 func (e *PKeyFileError) Error() string {
 	what := "key in memory"
 	if e.Path != "" {
@@ -136,18 +137,22 @@ func (e *PKeyFileError) Error() string {
 	return fmt.Sprintf("%s: %s: %v", e.Host, what, e.Err)
 }
 
+// Error implements [error].
 func (e *UnknownHostError) Error() string {
 	return fmt.Sprintf("resolve %s: %v%s", e.Host, e.Err, afterAttempts(e.Attempts))
 }
 
+// Error implements [error].
 func (e *ConnectionError) Error() string {
 	return fmt.Sprintf("%s %s: %v%s", phaseText(e.Phase), hostPort(e.Host, e.Port), e.Err, afterAttempts(e.Attempts))
 }
 
+// Error implements [error].
 func (e *HostKeyError) Error() string {
 	return fmt.Sprintf("host key of %s: %v", hostPort(e.Host, e.Port), e.Err)
 }
 
+// Error implements [error].
 func (e *AuthenticationError) Error() string {
 	tried := "no method both sides know"
 	if len(e.Tried) > 0 {
@@ -160,10 +165,12 @@ func (e *AuthenticationError) Error() string {
 	return text
 }
 
+// Error implements [error].
 func (e *ProxyError) Error() string {
 	return fmt.Sprintf("reach %s through %s: %v", e.Host, e.Hop, e.Err)
 }
 
+// Error implements [error].
 func (e *TimeoutError) Error() string {
 	after, end := "", "timed out"
 	if e.Err != nil {
@@ -175,10 +182,12 @@ func (e *TimeoutError) Error() string {
 	return fmt.Sprintf("%s %s: %s%s%s", phaseText(e.Op), hostPort(e.Host, e.Port), end, after, afterAttempts(e.Attempts))
 }
 
+// Error implements [error].
 func (e *SessionError) Error() string {
 	return fmt.Sprintf("%s on %s: %v", phaseText(e.Op), hostPort(e.Host, e.Port), e.Err)
 }
 
+// Error implements [error].
 func (e *HostArgumentError) Error() string {
 	text := "host arguments"
 	if e.Host >= 0 {
@@ -190,6 +199,7 @@ func (e *HostArgumentError) Error() string {
 	return text + ": " + e.Reason
 }
 
+// Error implements [error].
 func (e *ConfigError) Error() string {
 	if e.Host >= 0 {
 		return fmt.Sprintf("host %d: %s: %s", e.Host, e.Field, e.Reason)
@@ -197,6 +207,7 @@ func (e *ConfigError) Error() string {
 	return e.Field + ": " + e.Reason
 }
 
+// Error implements [error].
 func (e *ExitError) Error() string {
 	text := fmt.Sprintf("command on %s exited with code %d", e.Host, e.Code)
 	if e.Signal != "" {
@@ -208,6 +219,7 @@ func (e *ExitError) Error() string {
 	return text
 }
 
+// Error implements [error].
 func (e *HostsError) Error() string {
 	if len(e.Failed) == 0 {
 		return fmt.Sprintf("0 of %d hosts failed", e.Total)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"fleetssh/internal/spool"
 )
@@ -227,6 +226,3 @@ func (o *Output) peek(ctx context.Context) ([]byte, error) {
 	}
 	return nil, err
 }
-
-// validUTF8 reports whether s needs no closer look.
-func validUTF8(s string) bool { return utf8.ValidString(s) }

@@ -2,7 +2,6 @@ package fleetssh
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"reflect"
 	"sync"
@@ -388,7 +387,7 @@ func (s *slot) close() {
 // skipped returns why a host was left out.
 func skipped(ctx context.Context) error {
 	if cause := causeOf(ctx); cause != nil {
-		return errors.Join(errSkipped, cause)
+		return joinErrors([]error{errSkipped, cause})
 	}
 	return errSkipped
 }

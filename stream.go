@@ -6,6 +6,7 @@ import (
 	"iter"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // eventTurns is how many blocks of lines, of at most 32 KiB mostly, may be in hand
@@ -208,7 +209,7 @@ func (b *eventBlock) yield(text *charset, yield func(Event) bool) bool {
 		return yield(b.Event)
 	}
 	ev := b.Event
-	valid := text == nil && validUTF8(b.lines) // all at once, mostly
+	valid := text == nil && utf8.ValidString(b.lines) // all at once, mostly
 	for rest := b.lines; rest != ""; {
 		line := rest
 		if b.whole {

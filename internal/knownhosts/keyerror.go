@@ -40,6 +40,7 @@ const (
 	BadCertificate               // a listed authority signed it, but not for this host and time
 )
 
+// String says the reason in a word or two.
 func (r Reason) String() string {
 	switch r {
 	case Unknown:
@@ -62,10 +63,12 @@ type Known struct {
 	Fingerprint string // SHA256:…
 }
 
+// String names the line and its key.
 func (k Known) String() string {
 	return fmt.Sprintf("%s %s in %s:%d", k.Type, k.Fingerprint, k.File, k.Line)
 }
 
+// Error implements [error]. It does not name the host.
 func (e *KeyError) Error() string {
 	shown := e.Key
 	cert, certified := shown.(*ssh.Certificate)

@@ -57,9 +57,6 @@ func (s *Screen) Print(text []byte) { s.out.raw(text) }
 // is made harmless.
 func (s *Screen) Message(line string) { s.err.line("", line, true) }
 
-// OutIsTerminal reports whether standard output is a terminal.
-func (s *Screen) OutIsTerminal() bool { return s.out.terminal }
-
 // Flush writes what is waiting.
 func (s *Screen) Flush() {
 	s.out.flush()
