@@ -50,7 +50,9 @@ func (m model) check(t *rapid.T, s Set) {
 	}
 }
 
-// Few texts and numbers, so that names fall together and ranges touch.
+// Few texts and numbers, so that names fall together and ranges touch. A generator writes down
+// its own name when it is first used and reads it without a lock: tests that share generators,
+// which these are, must not run in parallel.
 var (
 	genDigits = rapid.StringMatching(`0{0,2}([0-9]|9[89]|10[0-2])`)
 	genName   = rapid.Custom(func(t *rapid.T) string {
@@ -72,7 +74,6 @@ var (
 )
 
 func TestRoundTripProperty(t *testing.T) {
-	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		names := genNames.Draw(t, "names")
 		s := Of(names...)
@@ -89,7 +90,6 @@ func TestRoundTripProperty(t *testing.T) {
 }
 
 func TestAlgebraProperty(t *testing.T) {
-	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := genNames.Draw(t, "a"), genNames.Draw(t, "b")
 		s, u := Of(a...), Of(b...)
@@ -104,7 +104,6 @@ func TestAlgebraProperty(t *testing.T) {
 }
 
 func TestExpressionProperty(t *testing.T) {
-	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		var expr strings.Builder
 		want := make(model)
@@ -128,7 +127,6 @@ func TestExpressionProperty(t *testing.T) {
 }
 
 func TestSplitProperty(t *testing.T) {
-	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := Of(genNames.Draw(t, "names")...)
 		n := rapid.IntRange(1, 50).Draw(t, "n")
