@@ -38,6 +38,10 @@ type Auth struct {
 	// that the host has refused is not offered to it again.
 	Password string `json:"-"`
 
+	// GSSAPI, if not nil, turns on login by Kerberos tickets, which is tried
+	// before everything else.
+	GSSAPI *GSSAPI
+
 	// NoAgent and NoDefaultKeys leave out what the zero value offers.
 	NoAgent       bool
 	NoDefaultKeys bool
@@ -65,6 +69,7 @@ func (a Auth) String() string {
 			names = append(names, name)
 		}
 	}
+	add(a.GSSAPI != nil, "gssapi-with-mic")
 	add(a.KeyFile != "", "key file "+a.KeyFile)
 	add(len(a.KeyData) > 0, "key in memory")
 	add(len(a.Signers) > 0, fmt.Sprintf("%d signers", len(a.Signers)))

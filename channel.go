@@ -184,10 +184,8 @@ func (ch *Channel) end(o Outcome, failure error) {
 func (ch *Channel) lost() error {
 	c := ch.client
 	why := error(errors.New("the host closed the session without saying how the command ended"))
-	select {
-	case <-c.done:
+	if c.broken() {
 		why = c.lostReason(io.EOF)
-	default:
 	}
 	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: "run", Err: why}
 }

@@ -23,11 +23,13 @@ var errClosed = errors.New("closed")
 // Client is a logged-in connection to one host. Its methods may be called by
 // many goroutines at once.
 type Client struct {
-	host   HostConfig
-	d      *dialer
-	ownsD  bool // d is for this client alone
-	wire   *wire
-	timing Timing
+	host  HostConfig
+	d     *dialer
+	ownsD bool // d is for this client alone
+	wire  *wire
+	hop   *Client // the connection goes through it; nil: through none
+	login Login
+	agent *forwarding // nil: no agent is forwarded
 
 	wg   sync.WaitGroup // every goroutine of the client and its channels
 	done chan struct{}  // closed when the connection is gone
@@ -48,30 +50,39 @@ type handover struct {
 
 // Dial connects to host and logs in. It tries all addresses of the name, and
 // several times if need be: see [HostConfig]. The connection outlives ctx, which
-// bounds the call.
+// bounds the call. The hops on the way are connected to for this client alone, and
+// left with it.
 //
 // The error is a [*ConfigError], [*PKeyFileError], [*UnknownHostError],
-// [*ConnectionError], [*HostKeyError], [*AuthenticationError] or [*TimeoutError].
+// [*ConnectionError], [*HostKeyError], [*AuthenticationError], [*TimeoutError] or
+// [*ProxyError].
 func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 	if err := host.check(-1); err != nil {
 		return nil, err
 	}
 	d := newDialer(nil, 0)
-	c, _, err := d.dial(ctx, host)
+	c, _, err := d.dial(ctx, host, nil)
 	if err != nil {
 		d.close()
 		return nil, err
 	}
 	c.ownsD = true
-	agents.release(d.takeAgent()) // only logging in needs it
+	agents.Release(d.takeAgent()) // only logging in needs it
 	return c, nil
 }
 
-// newClient takes over a connection.
-func newClient(a *attempt, conn ssh.Conn, w *wire, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) *Client {
-	c := &Client{host: *a.host, d: a.d, conn: conn, wire: w, done: make(chan struct{})}
-	c.wg.Go(func() { c.serve(channels, requests) })
+// newClient takes over a connection. begin must be called next.
+func newClient(a *attempt, conn ssh.Conn, w *wire) *Client {
+	c := &Client{host: *a.host, d: a.d, conn: conn, wire: w, hop: a.hop, done: make(chan struct{})}
+	if c.host.ForwardAgent {
+		c.agent = newForwarding()
+	}
 	return c
+}
+
+// begin lets the client serve the host.
+func (c *Client) begin(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	c.wg.Go(func() { c.serve(channels, requests) })
 }
 
 // Execute opens a session and starts line on it, exactly as given. It returns
@@ -155,7 +166,7 @@ func (t *tail) Write(p []byte) (int, error) {
 func (c *Client) Host() HostConfig { return c.host }
 
 // Timing returns how long the phases of connecting took.
-func (c *Client) Timing() Timing { return c.timing }
+func (c *Client) Timing() Timing { return c.login.Timing }
 
 // Addr returns the address of the host.
 func (c *Client) Addr() net.Addr { return c.link().RemoteAddr() }
@@ -218,6 +229,10 @@ func (c *Client) gone() bool {
 		return false
 	}
 }
+
+// broken reports whether the connection has ended or is about to: the channels on
+// it end a moment before gone says so.
+func (c *Client) broken() bool { return c.gone() || c.wire.broken.Load() }
 
 // spawn runs f in a goroutine that Close waits for. It returns false if the
 // client is closed.
@@ -323,6 +338,9 @@ func (c *Client) lostReason(err error) error {
 	if isDisconnect(err) {
 		return errors.New(clip(plain(err)))
 	}
+	if c.hop != nil && c.hop.broken() {
+		return &sshError{text: "connection lost with that to the hop " + c.hop.host.name(), err: err}
+	}
 	return &sshError{text: "connection lost", err: err}
 }
 
@@ -332,7 +350,8 @@ func (c *Client) lostReason(err error) error {
 func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	defer c.finish()
 	var tick <-chan time.Time
-	if every := c.host.keepAlive(); every > 0 {
+	// A master keeps its connection alive itself, and does not hand probes on.
+	if every := c.host.keepAlive(); every > 0 && c.login.Master == "" {
 		ticker := time.NewTicker(every)
 		defer ticker.Stop()
 		tick = ticker.C
@@ -343,6 +362,8 @@ func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Requ
 		case ch, ok := <-channels:
 			if !ok {
 				channels = nil
+			} else if c.agent != nil && ch.ChannelType() == agentChannel {
+				c.agent.accept(c, ch)
 			} else if to := c.handed().channels; to != nil {
 				to <- ch
 			} else {
@@ -390,6 +411,9 @@ func (c *Client) finish() {
 		close(c.hand.requests)
 	}
 	c.mu.Unlock()
+	if c.agent != nil {
+		c.agent.end()
+	}
 	c.d.log.Debug("connection ended", "host", c.host)
 }
 

@@ -12,6 +12,39 @@ import (
 // beside it (RFC 8305, section 5).
 const connectStagger = 250 * time.Millisecond
 
+// reach makes the connection that SSH is spoken over: of TCP, through a hop, or as
+// the user wants it.
+func (a *attempt) reach(ctx context.Context) (net.Conn, error) {
+	switch {
+	case a.host.Proxy != nil:
+		conn, err := a.throughHop(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return conn, nil
+	case a.host.DialContext != nil:
+		a.phases.enter("connect")
+		conn, err := a.host.DialContext(ctx, "tcp", hostPort(a.host.Host, a.host.port()))
+		if err != nil {
+			return nil, err
+		}
+		if conn == nil {
+			return nil, errors.New("DialContext returned neither a connection nor an error")
+		}
+		return conn, nil
+	}
+	if a.addrs == nil {
+		a.phases.enter("resolve")
+		addrs, err := a.d.resolve(ctx, a.host)
+		if err != nil {
+			return nil, err
+		}
+		a.addrs = addrs
+	}
+	a.phases.enter("connect")
+	return connectAny(ctx, a.addrs)
+}
+
 // resolve returns the addresses of a host. At most a limited number of look-ups
 // run at once, because each takes sockets of its own.
 func (d *dialer) resolve(ctx context.Context, host *HostConfig) ([]netip.AddrPort, error) {

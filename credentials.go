@@ -3,31 +3,61 @@ package fleetssh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/sshagent"
 )
 
 // credentials are the keys to offer to one host, in order, and what may explain a
 // refusal.
 type credentials struct {
 	keys   []ssh.Signer
-	agent  *agentConn       // to be asked for its keys; nil: not at all
+	agent  *sshagent.Agent  // to be asked for its keys; nil: not at all
 	wanted []ssh.PublicKey  // of the agent's keys, those to offer first
 	cert   *ssh.Certificate // for a key of the agent
 	notes  []error
+
+	sources map[string]string // where the keys come from; nil: nobody asks
+}
+
+// from notes where a key comes from.
+func (c *credentials) from(key ssh.PublicKey, format string, args ...any) {
+	if c.sources != nil {
+		c.sources[string(key.Marshal())] = fmt.Sprintf(format, args...)
+	}
+}
+
+// source says where a key or certificate comes from.
+func (c *credentials) source(key ssh.PublicKey) string {
+	if text, ok := c.sources[string(key.Marshal())]; ok {
+		return text
+	}
+	if cert, ok := key.(*ssh.Certificate); ok {
+		return "certificate for the " + c.source(cert.Key)
+	}
+	return "signer"
 }
 
 // credentials reads the keys of host. The error is a *PKeyFileError, or that of
 // ctx. Nothing has been contacted then.
 func (d *dialer) credentials(ctx context.Context, host *HostConfig, user string) (*credentials, error) {
 	c := new(credentials)
+	if err := d.gather(ctx, host, user, c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (d *dialer) gather(ctx context.Context, host *HostConfig, user string, c *credentials) error {
 	a := &host.Auth
 	cert, certPath, named, err := d.keys.certificate(host)
 	if err != nil && named {
-		return nil, err
+		return err
 	}
 	if err != nil {
 		c.notes = append(c.notes, err) // the plain key may do
@@ -38,10 +68,10 @@ func (d *dialer) credentials(ctx context.Context, host *HostConfig, user string)
 		err = d.defaultKeys(ctx, host, c)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if cert == nil {
-		return c, nil
+		return nil
 	}
 	var fits bool
 	c.keys, fits = withCertificate(c.keys, cert)
@@ -50,14 +80,14 @@ func (d *dialer) credentials(ctx context.Context, host *HostConfig, user string)
 	} else if !fits {
 		err := &PKeyFileError{Host: host.name(), Path: certPath, Err: errors.New("certificate is not for this private key")}
 		if named {
-			return nil, err
+			return err
 		}
 		c.notes = append(c.notes, err)
 	}
 	if err := certNames(cert, user); err != nil {
 		c.notes = append(c.notes, &PKeyFileError{Host: host.name(), Path: certPath, Err: err})
 	}
-	return c, nil
+	return nil
 }
 
 // ownKeys adds the keys that host names.
@@ -69,6 +99,7 @@ func (d *dialer) ownKeys(ctx context.Context, host *HostConfig, c *credentials) 
 			return err
 		}
 		c.keys = append(c.keys, key)
+		c.from(key.PublicKey(), "key file %s", a.KeyFile)
 	}
 	if len(a.KeyData) > 0 {
 		key, err := d.keys.data(ctx, host)
@@ -76,6 +107,7 @@ func (d *dialer) ownKeys(ctx context.Context, host *HostConfig, c *credentials) 
 			return err
 		}
 		c.keys = append(c.keys, key)
+		c.from(key.PublicKey(), "key in memory")
 	}
 	for _, signer := range a.Signers {
 		if signer == nil {
@@ -125,6 +157,7 @@ func (d *dialer) defaultKey(ctx context.Context, host *HostConfig, c *credential
 			}
 		}
 		c.keys = append(c.keys, key)
+		c.from(key.PublicKey(), "default key file %s", path)
 	case ctx.Err() != nil:
 		return causeOf(ctx)
 	case errors.Is(err, os.ErrNotExist):
@@ -135,6 +168,7 @@ func (d *dialer) defaultKey(ctx context.Context, host *HostConfig, c *credential
 		if public != nil {
 			load := func() (ssh.Signer, error) { return d.keys.file(ctx, host, path) }
 			c.keys = append(c.keys, &lazyKey{public: public, load: load})
+			c.from(public, "default key file %s, whose passphrase is asked for when the host takes it", path)
 		}
 	default:
 		c.notes = append(c.notes, err)
@@ -150,7 +184,7 @@ func (c *credentials) all(ctx func() context.Context) []ssh.Signer {
 	if c.agent == nil {
 		return c.keys
 	}
-	list, err := c.agent.keys(ctx())
+	list, err := c.agent.Keys(ctx())
 	if err != nil {
 		c.notes = append(c.notes, err)
 	}
@@ -161,7 +195,8 @@ func (c *credentials) all(ctx func() context.Context) []ssh.Signer {
 		if err != nil {
 			continue
 		}
-		var signer ssh.Signer = &agentSigner{ctx: ctx, agent: c.agent, key: key}
+		c.from(key, "SSH agent (%s)", k.Comment)
+		var signer ssh.Signer = sshagent.NewSigner(ctx, c.agent, key, signatureAlgorithms(key))
 		if i := slices.IndexFunc(files, func(s ssh.Signer) bool { return sameKey(s.PublicKey(), key) }); i >= 0 {
 			if _, locked := files[i].(*lazyKey); !locked {
 				signer = files[i]

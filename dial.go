@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,7 +16,10 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/gss"
 	"fleetssh/internal/spool"
+	"fleetssh/internal/sshagent"
+	"fleetssh/internal/transport"
 )
 
 // maxLookups is how many names are looked up at once.
@@ -29,9 +33,11 @@ type dialer struct {
 	keys    keyring
 	lookups chan struct{}
 	known   func() (HostKeyPolicy, error) // the default policy, read once
+	hops    hops
 
-	mu    sync.Mutex // protects agent
-	agent *agentConn
+	mu       sync.Mutex // protects what follows
+	agent    *sshagent.Agent
+	kerberos map[gss.Options]*gss.Credentials
 }
 
 func newDialer(log *slog.Logger, outputMemory int64) *dialer {
@@ -49,14 +55,15 @@ func newDialer(log *slog.Logger, outputMemory int64) *dialer {
 	}
 }
 
-// close gives up what the dialer holds.
+// close gives up what the dialer holds, when the clients of its hosts are closed.
 func (d *dialer) close() error {
-	agents.release(d.takeAgent())
+	d.hops.close()
+	agents.Release(d.takeAgent())
 	return d.budget.Close()
 }
 
 // takeAgent takes the connection to the SSH agent from the dialer.
-func (d *dialer) takeAgent() *agentConn {
+func (d *dialer) takeAgent() *sshagent.Agent {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a := d.agent
@@ -64,20 +71,26 @@ func (d *dialer) takeAgent() *agentConn {
 	return a
 }
 
-// sharedAgent returns the connection to the SSH agent, nil if there is none. It is
+// agents holds the connections of the process to SSH agents. See
+// docs/adr/0005-one-agent-connection.md.
+var agents sshagent.Table
+
+// sharedAgent returns the connection to the SSH agent that SSH_AUTH_SOCK names, nil if it names
+// none. It is
 // held until the dialer is closed.
-func (d *dialer) sharedAgent() *agentConn {
+func (d *dialer) sharedAgent() *sshagent.Agent {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.agent == nil {
-		d.agent = agents.acquire()
+	if path := os.Getenv("SSH_AUTH_SOCK"); d.agent == nil && path != "" {
+		d.agent = agents.Acquire(path)
 	}
 	return d.agent
 }
 
-// dial connects to host and logs in, with as many attempts as host allows. The
-// timing is that of the last attempt, also if it failed.
-func (d *dialer) dial(ctx context.Context, host HostConfig) (*Client, Timing, error) {
+// dial connects to host and logs in, with as many attempts as host allows. pace, if
+// not nil, bounds the logins to it. The timing is that of the last attempt, also if
+// it failed.
+func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace) (*Client, Timing, error) {
 	user, err := host.login()
 	if err != nil {
 		return nil, Timing{}, &ConfigError{Host: -1, Field: "HostConfig.User", Reason: err.Error()}
@@ -93,14 +106,20 @@ func (d *dialer) dial(ctx context.Context, host HostConfig) (*Client, Timing, er
 		return nil, Timing{}, interrupted(ctx, err, &host, "auth", 0, 0)
 	}
 	l := &login{host: &host, user: user, creds: creds}
+	if g := host.Auth.GSSAPI; g != nil {
+		l.tickets = d.tickets(g)
+	}
 	for n := 1; ; n++ {
-		a := &attempt{d: d, host: &host, policy: policy, login: l}
+		a := &attempt{d: d, host: &host, policy: policy, pace: pace, login: l}
 		client, err := a.run(ctx)
 		timing := a.phases.done()
 		timing.Attempts = n
 		if err == nil {
-			client.timing = timing
+			client.login.Timing = timing
 			d.log.Debug("connected", "host", host, "attempts", n, "took", time.Since(a.begun))
+			for _, warning := range client.login.Warnings {
+				d.log.Warn(warning, "host", host)
+			}
 			return client, timing, nil
 		}
 		retry := n < host.attempts() && ctx.Err() == nil && temporary(err)
@@ -122,31 +141,33 @@ type attempt struct {
 	d      *dialer
 	host   *HostConfig
 	policy HostKeyPolicy
+	pace   *pace // nil for all but hops
 	login  *login
 
 	begun   time.Time
 	clock   *clock
 	phases  phases
-	hostKey *HostKeyError // why the key was not accepted
+	addrs   []netip.AddrPort // of the host, once looked up
+	hop     *Client          // that the last connection goes through
+	shown   ssh.PublicKey    // the host key that was accepted
+	hostKey *HostKeyError    // why the key was not accepted
 }
 
 // run makes the attempt. It takes more than one connection if the host is known
-// under a key of another type than it showed, or does not let all keys be offered
-// on one.
+// under a key of another type than it showed, does not let all keys be offered on
+// one, or has refused a Kerberos ticket.
 func (a *attempt) run(ctx context.Context) (*Client, error) {
 	a.begun = time.Now()
 	ctx, clock, stop := startClock(ctx, a.host.connectTimeout())
 	defer stop()
 	a.clock = clock
-	a.phases.enter("resolve")
-	addrs, err := a.d.resolve(ctx, a.host)
-	if err != nil {
-		return nil, a.fail(ctx, err)
+	if client, err := a.throughMaster(ctx); client != nil || err != nil {
+		return client, err
 	}
 	preferred := a.policy.Algorithms(a.host.Host, a.host.port())
 	algorithms := preferred
 	for logins, asked := 1, false; ; {
-		client, err := a.connect(ctx, addrs, algorithms)
+		client, err := a.connect(ctx, algorithms)
 		if err == nil {
 			return client, nil
 		}
@@ -158,6 +179,7 @@ func (a *attempt) run(ctx context.Context) (*Client, error) {
 			asked, algorithms = true, key.Known
 		case asked && isNegotiation(err):
 			algorithms = preferred // it has no such key: then the one it showed counts
+		case errors.Is(err, errWithoutTicket):
 		case errors.Is(err, errNextConnection) && logins < maxLogins:
 			logins++
 		case errors.Is(err, errNextConnection):
@@ -169,17 +191,32 @@ func (a *attempt) run(ctx context.Context) (*Client, error) {
 }
 
 // connect makes one connection and logs in over it.
-func (a *attempt) connect(ctx context.Context, addrs []netip.AddrPort, algorithms []string) (*Client, error) {
-	a.phases.enter("connect")
-	tcp, err := connectAny(ctx, addrs)
+func (a *attempt) connect(ctx context.Context, algorithms []string) (*Client, error) {
+	if a.pace != nil {
+		resume := a.clock.pause()
+		err := a.pace.enter(ctx)
+		resume()
+		if err != nil {
+			return nil, a.fail(ctx, err)
+		}
+	}
+	client, err := a.connectNow(ctx, algorithms)
+	if a.pace != nil {
+		a.pace.leave(err == nil, isDropped(err))
+	}
+	return client, err
+}
+
+func (a *attempt) connectNow(ctx context.Context, algorithms []string) (*Client, error) {
+	transport, err := a.reach(ctx)
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
 	a.phases.enter("handshake")
-	w := newWire(tcp, &a.d.streams)
+	w := newWire(transport, &a.d.streams)
 	// The SSH library knows no context. Closing the transport is what ends its
 	// waits, whatever the server does or leaves undone.
-	stop := context.AfterFunc(ctx, func() { tcp.Close() })
+	stop := context.AfterFunc(ctx, func() { transport.Close() })
 	a.login.begin(ctx, a.clock, w)
 	// The library keeps its configuration as long as the connection: what is
 	// for logging in only is let go of, below and in checkHostKey.
@@ -194,7 +231,7 @@ func (a *attempt) connect(ctx context.Context, addrs []netip.AddrPort, algorithm
 	conn, channels, requests, err := ssh.NewClientConn(w, hostPort(a.host.Host, a.host.port()), config)
 	if err != nil {
 		stop()
-		tcp.Close()
+		transport.Close()
 		return nil, a.fail(ctx, err)
 	}
 	if !stop() { // ctx has ended, and the connection with it
@@ -202,7 +239,10 @@ func (a *attempt) connect(ctx context.Context, addrs []netip.AddrPort, algorithm
 		return nil, a.fail(ctx, causeOf(ctx))
 	}
 	login = nil
-	return newClient(a, conn, w, channels, requests), nil
+	c := newClient(a, conn, w)
+	c.login = a.login.success(a.host, conn.RemoteAddr(), a.shown)
+	c.begin(channels, requests)
+	return c, nil
 }
 
 // clientVersion is what the client calls itself (RFC 4253, section 4.2).
@@ -232,6 +272,7 @@ func (a *attempt) checkHostKey() ssh.HostKeyCallback {
 			return err
 		}
 		first = string(key.Marshal())
+		a.shown = key
 		a.phases.enter("auth")
 		a = nil // see connect
 		return nil
@@ -246,7 +287,12 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return interrupted(ctx, err, a.host, phase, min(time.Since(a.begun), a.clock.limit), 0)
 	}
+	proxy, ofProxy := errors.AsType[*transport.Error](err)
 	switch {
+	case isOurs(err):
+		return err
+	case ofProxy:
+		return a.transportError(proxy)
 	case phase == "resolve":
 		return &UnknownHostError{Host: name, Err: withoutName(err)}
 	case a.hostKey != nil:
@@ -257,6 +303,10 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 		return a.login.refusal(nil)
 	case errors.Is(err, errNextConnection):
 		return errNextConnection
+	case phase != "connect" && a.hopEnded(err):
+		return a.proxyError(a.hop.lostHop())
+	case errors.Is(err, errWithoutTicket):
+		return errWithoutTicket
 	case phase == "auth" && a.login.tries > 0 && isDisconnect(err):
 		// Typically "Too many authentication failures".
 		if a.login.hungUp() {
@@ -274,6 +324,22 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 		err = withoutAddress(err)
 	}
 	return &ConnectionError{Host: name, Port: port, Phase: phase, Err: err}
+}
+
+// isOurs reports whether an error is one of this package already.
+func isOurs(err error) bool {
+	switch err.(type) {
+	case *UnknownHostError, *ConnectionError, *ProxyError:
+		return true
+	}
+	return false
+}
+
+// isDropped reports whether the host has ended the connection before it said
+// anything, as sshd does when too many logins are under way (MaxStartups).
+func isDropped(err error) bool {
+	e, ok := err.(*ConnectionError)
+	return ok && e.Phase == "handshake" && (errors.Is(e.Err, io.EOF) || errors.Is(e.Err, syscall.ECONNRESET) || errors.Is(e.Err, syscall.EPIPE))
 }
 
 // sshError is an error of the SSH library, without its prefixes.
@@ -355,6 +421,11 @@ func temporary(err error) bool {
 			return true
 		}
 		return errors.Is(e.Err, io.EOF) || errors.Is(e.Err, syscall.ECONNRESET) || errors.Is(e.Err, syscall.EPIPE)
+	case *ProxyError:
+		// A hop has made its own attempts. One that was there and is lost may
+		// come back; other proxies have made one.
+		_, other := errors.AsType[*transport.Error](e.Err)
+		return other || errors.Is(e.Err, errHopLost)
 	}
 	return false
 }
@@ -368,6 +439,10 @@ func withAttempts(err error, n int) error {
 		e.Attempts = n
 	case *ConnectionError:
 		e.Attempts = n
+	case *ProxyError:
+		if temporary(e) {
+			withAttempts(e.Err, n)
+		}
 	}
 	return err
 }

@@ -30,7 +30,8 @@ type UnknownHostError struct {
 }
 
 // ConnectionError means that there is no connection to the host, or no longer.
-// Phase is "connect", "handshake" or "auth" while connecting, "open" or "exec"
+// Phase is "proxy" while waiting for a hop, "connect", "handshake" or "auth" while
+// connecting, "forward" for a hop that was lost meanwhile, "open" or "exec"
 // while starting a command, and "run" when it broke under a running command.
 type ConnectionError struct {
 	Host     string
@@ -62,9 +63,9 @@ type AuthenticationError struct {
 	Err   error    // what may explain it, such as a certificate for another user; or nil
 }
 
-// ProxyError means that a hop on the way to the host failed. Err is what went
-// wrong at Hop: any of the other errors. Hops come with a later release; until
-// then nothing returns it.
+// ProxyError means that a hop on the way to the host failed, or a proxy that
+// [DialProxy] or [DialCommand] goes through. Err is what went wrong at Hop: any of
+// the other errors. What fails behind the last hop is the host's own error.
 type ProxyError struct {
 	Host string
 	Hop  string
@@ -76,7 +77,7 @@ type ProxyError struct {
 type TimeoutError struct {
 	Host     string
 	Port     int
-	Op       string // "resolve", "connect", "handshake", "host_key", "auth", "open", "pty", "exec", "read", "wait", "run"
+	Op       string // "resolve", "proxy", "connect", "handshake", "host_key", "auth", "open", "pty", "exec", "read", "wait", "run"
 	After    time.Duration
 	Attempts int   // of connecting; zero once connected
 	Err      error // why the wait ended, if not by the clock: context.Canceled
@@ -87,7 +88,7 @@ type TimeoutError struct {
 type SessionError struct {
 	Host string
 	Port int
-	Op   string // "open", "pty", "exec", "shell", "subsystem", "sudo", "signal", "stdin", "output"
+	Op   string // "open", "pty", "exec", "shell", "subsystem", "sudo", "signal", "stdin", "output"; "forward" for a hop that refuses to
 	Err  error
 }
 
@@ -167,7 +168,7 @@ func (e *AuthenticationError) Error() string {
 
 // Error implements [error].
 func (e *ProxyError) Error() string {
-	return fmt.Sprintf("reach %s through %s: %v", e.Host, e.Hop, e.Err)
+	return fmt.Sprintf("reach %s: hop failed: %v", e.Host, e.Err)
 }
 
 // Error implements [error].
@@ -184,7 +185,11 @@ func (e *TimeoutError) Error() string {
 
 // Error implements [error].
 func (e *SessionError) Error() string {
-	return fmt.Sprintf("%s on %s: %v", phaseText(e.Op), hostPort(e.Host, e.Port), e.Err)
+	what := phaseText(e.Op)
+	if what == e.Op {
+		what += " on"
+	}
+	return fmt.Sprintf("%s %s: %v", what, hostPort(e.Host, e.Port), e.Err)
 }
 
 // Error implements [error].
@@ -327,23 +332,27 @@ func phaseText(phase string) string {
 	case "auth":
 		return "log in to"
 	case "open":
-		return "open a session"
+		return "open a session on"
 	case "pty":
-		return "request a terminal"
+		return "request a terminal on"
 	case "exec":
-		return "start the command"
+		return "start the command on"
 	case "shell":
-		return "start a shell"
+		return "start a shell on"
 	case "subsystem":
-		return "start the subsystem"
+		return "start the subsystem on"
+	case "proxy":
+		return "wait for the hop to"
+	case "forward":
+		return "forward a connection on"
 	case "run", "wait":
 		return "command on"
 	case "read":
 		return "read output of"
 	case "stdin":
-		return "write standard input"
+		return "write standard input of"
 	case "output":
-		return "keep the output"
+		return "keep the output of"
 	}
 	return phase
 }

@@ -1,11 +1,13 @@
 package fleetssh
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"os/user"
 	"strconv"
 	"strings"
@@ -40,6 +42,34 @@ type HostConfig struct {
 	// be in the user's or the system's known_hosts file. See [KnownHosts],
 	// [AcceptNewHostKeys] and [InsecureIgnoreHostKeys].
 	HostKeys HostKeyPolicy `json:"-"`
+
+	// Proxy is the host to connect through, a hop: as ssh's ProxyJump. It may
+	// have a Proxy itself, and has a user, credentials, a check of its host key
+	// and time-outs of its own. Hosts of one [ParallelClient] that point to the
+	// same Proxy share a single connection to it. Names are resolved by the
+	// hop, so AddressFamily does not matter for the host behind it.
+	Proxy *HostConfig
+
+	// DialContext, if set, makes the connection that SSH is spoken over, in
+	// place of one of TCP. The arguments are those of [net.Dialer.DialContext]:
+	// "tcp" and "host:port". It must return when ctx ends. See [DialProxy] and
+	// [DialCommand]. It excludes Proxy.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error) `json:"-"`
+
+	// ControlPath, if set, is the socket of an OpenSSH client that runs as
+	// master (ssh -M): if it is alive, its connection is used, and what is said
+	// here about logging in, host keys and time-outs of connecting does not
+	// matter. Otherwise the host is connected to as if ControlPath were empty.
+	// A leading "~/" is the home directory; the tokens of ssh_config(5) for
+	// ControlPath are replaced: %%, %C, %h, %i, %j, %k, %L, %l, %n, %p, %r, %u
+	// and %d.
+	ControlPath string
+
+	// ForwardAgent lets commands on the host use the local SSH agent, the one
+	// that SSH_AUTH_SOCK names, for as long as the connection lasts. Whoever is
+	// root on the host can use it too. Over the connection of a master
+	// (ControlPath) it is the agent of the master, if that forwards one.
+	ForwardAgent bool
 
 	// AddressFamily restricts the addresses of Host: "ip", "ip4" or "ip6".
 	// Empty means "ip".
@@ -190,6 +220,9 @@ const (
 	defaultAttempts       = 3
 	defaultRetryDelay     = 5 * time.Second
 	defaultKeepAlive      = time.Minute
+
+	// maxHops is how many hops may stand before a host.
+	maxHops = 16
 )
 
 // name is what output and errors call the host.
@@ -248,36 +281,57 @@ func (h *HostConfig) login() (string, error) {
 	return u.Username[strings.LastIndexByte(u.Username, '\\')+1:], nil
 }
 
-// check returns a *ConfigError for the first setting that cannot be used; index
-// says which host it is.
+// check returns a *ConfigError for the first setting that cannot be used, of the
+// host or of a hop on the way to it; index says which host it is.
 func (h *HostConfig) check(index int) error {
-	fault := func(field, format string, args ...any) error {
-		return &ConfigError{Host: index, Field: "HostConfig." + field, Reason: fmt.Sprintf(format, args...)}
+	field := "HostConfig."
+	for hop, n := h, 0; hop != nil; hop, n = hop.Proxy, n+1 {
+		if n > maxHops {
+			return &ConfigError{Host: index, Field: "HostConfig.Proxy", Reason: fmt.Sprintf("more than %d hops, or one that leads to itself", maxHops)}
+		}
+		if name, reason := hop.fault(); reason != "" {
+			return &ConfigError{Host: index, Field: field + name, Reason: reason}
+		}
+		field += "Proxy."
 	}
+	return nil
+}
+
+// fault names the first setting that cannot be used, and says why.
+func (h *HostConfig) fault() (field, reason string) {
 	if err := checkName(h.Host); err != nil {
-		return fault("Host", "%q: %v", h.Host, err)
+		return "Host", fmt.Sprintf("%q: %v", h.Host, err)
 	}
 	if h.Port < 0 || h.Port > 65535 {
-		return fault("Port", "%d is not a port", h.Port)
+		return "Port", fmt.Sprintf("%d is not a port", h.Port)
 	}
 	switch h.AddressFamily {
 	case "", "ip", "ip4", "ip6":
 	default:
-		return fault("AddressFamily", `%q is none of "ip", "ip4" and "ip6"`, h.AddressFamily)
+		return "AddressFamily", fmt.Sprintf(`%q is none of "ip", "ip4" and "ip6"`, h.AddressFamily)
 	}
 	if h.ConnectTimeout < 0 {
-		return fault("ConnectTimeout", "%v is negative", h.ConnectTimeout)
+		return "ConnectTimeout", fmt.Sprintf("%v is negative", h.ConnectTimeout)
 	}
 	if h.Attempts < 0 {
-		return fault("Attempts", "%d is negative", h.Attempts)
+		return "Attempts", fmt.Sprintf("%d is negative", h.Attempts)
 	}
 	if strings.ContainsRune(h.User, 0) {
-		return fault("User", "%q holds a NUL", h.User)
+		return "User", fmt.Sprintf("%q holds a NUL", h.User)
 	}
 	if kind, name, ok := h.Algorithms.unknown(); ok {
-		return fault("Algorithms."+kind, "%q is not supported", name)
+		return "Algorithms." + kind, fmt.Sprintf("%q is not supported", name)
 	}
-	return nil
+	if h.Proxy != nil && h.DialContext != nil {
+		return "DialContext", "it cannot be used together with Proxy"
+	}
+	if h.ForwardAgent && os.Getenv("SSH_AUTH_SOCK") == "" {
+		return "ForwardAgent", "there is no SSH agent: SSH_AUTH_SOCK is not set"
+	}
+	if _, err := h.controlSockets(); err != nil {
+		return "ControlPath", err.Error()
+	}
+	return h.Auth.GSSAPI.fault()
 }
 
 // formatSafe prints one of two texts that hold no secret, whatever the verb.

@@ -24,9 +24,11 @@ type HostOutput struct {
 }
 
 // Timing is how long each phase took on one host; zero for phases not reached.
+// Proxy is how long it took until the connection to the hop was there, which is
+// not much if other hosts use it already.
 type Timing struct {
-	Resolve, Connect, Handshake, Auth, Start, Run time.Duration
-	Attempts                                      int
+	Proxy, Resolve, Connect, Handshake, Auth, Start, Run time.Duration
+	Attempts                                             int
 }
 
 // Timing returns how long each phase took. Run is zero until the command has
@@ -168,7 +170,7 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	line, tokens := r.line(i)
 	failed := func(err error) *HostOutput {
 		out := newFailed(c.host, line, err)
-		out.connected = c.timing
+		out.connected = c.login.Timing
 		return out
 	}
 	ch, err := c.openSession(ctx, r.options)
@@ -197,7 +199,7 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	if r.cmd.Timeout > 0 {
 		ch.stopAfter(r.cmd.Timeout)
 	}
-	return &HostOutput{Channel: ch, Host: c.host, CommandLine: line, connected: c.timing}
+	return &HostOutput{Channel: ch, Host: c.host, CommandLine: line, connected: c.login.Timing}
 }
 
 // stopAfter stops the command when the time is up.

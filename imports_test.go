@@ -18,10 +18,12 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What each package may import of ours. A prefix ends with "/".
-	library := []string{"fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote", "fleetssh/internal/spool", "fleetssh/internal/sudo"}
+	library := []string{"fleetssh/internal/gss", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote", "fleetssh/internal/spool", "fleetssh/internal/sshagent", "fleetssh/internal/sudo", "fleetssh/internal/transport"}
 	allowed := map[string][]string{
 		"fleetssh":                      library,
 		"fleetssh/hostset":              nil,
+		"fleetssh/internal/gss":         nil,
+		"fleetssh/internal/kdctest":     {"fleetssh/internal/sshdtest"},
 		"fleetssh/internal/knownhosts":  nil,
 		"fleetssh/internal/placeholder": {"fleetssh/internal/shellquote"},
 		"fleetssh/internal/shellquote":  nil,
@@ -29,7 +31,9 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/sudo":        nil,
 		"fleetssh/internal/termline":    nil,
 		"fleetssh/internal/simfleet":    nil,
+		"fleetssh/internal/sshagent":    nil,
 		"fleetssh/internal/sshdtest":    nil,
+		"fleetssh/internal/transport":   nil,
 		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/internal/termline", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote"},
 		"fleetssh/bench":                {"fleetssh", "fleetssh/internal/simfleet"},
 	}

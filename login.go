@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/gss"
 )
 
 const (
@@ -31,17 +33,24 @@ type login struct {
 	clock *clock          // of ctx
 
 	creds     *credentials
+	tickets   *gss.Credentials // nil: no Kerberos
+	ticket    *ticketUse       // on this connection
+	kerberos  offerState
 	keys      []offer // nil before the host has said that it takes keys
 	password  offerState
 	questions offerState // keyboard-interactive
 	sent      bool       // the password has gone out, by whichever method
 
-	last    *offerState // what was offered last, still without a verdict
-	partial int         // how many methods have been accepted on this connection
-	tries   int         // on this connection
-	tried   []string    // on all
-	notes   []error
-	gaveUp  bool // the user has refused to answer
+	last     *offerState // what was offered last, still without a verdict
+	offered  ssh.PublicKey
+	accepted []string      // methods, on this connection
+	key      ssh.PublicKey // that was accepted
+	partial  int           // how many methods have been accepted on this connection
+	tries    int           // on this connection
+	tried    []string      // on all
+	notes    []error
+	warnings []string
+	gaveUp   bool // the user has refused to answer
 }
 
 type offer struct {
@@ -71,6 +80,7 @@ var (
 func (l *login) begin(ctx context.Context, clock *clock, w *wire) {
 	l.clock = clock
 	l.ctx, l.wire, l.last, l.partial, l.tries = ctx, w, nil, 0, 0
+	l.ticket, l.offered, l.accepted, l.key = nil, nil, nil, nil
 	again := func(s *offerState) {
 		if *s != refused {
 			*s = untried
@@ -79,6 +89,7 @@ func (l *login) begin(ctx context.Context, clock *clock, w *wire) {
 	for i := range l.keys {
 		again(&l.keys[i].state)
 	}
+	again(&l.kerberos)
 	again(&l.password)
 	again(&l.questions)
 	l.sent = l.password == refused || l.questions == refused
@@ -91,6 +102,9 @@ func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	}
 	if l.wire.broken.Load() {
 		return nil, errBroken
+	}
+	if l.ticketRefused() {
+		return nil, errWithoutTicket
 	}
 	l.verdict(len(c.PartialSuccessMethods))
 	if l.gaveUp {
@@ -118,9 +132,16 @@ func (l *login) verdict(partial int) {
 	if partial > l.partial {
 		l.partial = partial
 		*l.last = accepted
+		l.accepted = append(l.accepted, l.tried[len(l.tried)-1])
+		if l.offered != nil {
+			l.key = l.offered
+		}
 		l.sent = false // what comes now is a second factor
 	} else {
 		*l.last = refused
+		if l.last == &l.kerberos {
+			l.explainTicket()
+		}
 	}
 	l.last = nil
 }
@@ -142,9 +163,15 @@ func (l *login) hungUp() bool {
 // choose returns the first method that is left and that the host allows.
 func (l *login) choose(allowed []string) (ssh.AuthMethod, string) {
 	a := &l.host.Auth
+	l.offered = nil
+	if l.tickets != nil && l.kerberos == untried && slices.Contains(allowed, "gssapi-with-mic") {
+		l.offer(&l.kerberos)
+		return l.nextTicket(), "gssapi-with-mic"
+	}
 	if slices.Contains(allowed, "publickey") {
 		if o := l.nextKey(); o != nil {
 			l.offer(&o.state)
+			l.offered = o.signer.PublicKey()
 			return ssh.PublicKeys(l.noting(o.signer)), "publickey"
 		}
 	}

@@ -182,6 +182,7 @@ func (p *ParallelClient) SetHosts(hosts []HostConfig) {
 			s.close()
 		}
 	}
+	p.d.hops.keep(hosts)
 }
 
 // Client returns the connection to host number i, connecting if need be.
@@ -242,6 +243,7 @@ func (p *ParallelClient) begin() ([]*slot, error) {
 			return nil, err
 		}
 	}
+	p.d.hops.forgive()
 	return p.slots, nil
 }
 
@@ -328,12 +330,12 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	c := s.client
 	s.mu.Unlock()
 	if c != nil && !c.gone() {
-		return connected{c, true, c.timing}, nil
+		return connected{c, true, c.login.Timing}, nil
 	}
 	if c != nil {
 		s.drop(c)
 	}
-	c, timing, err := d.dial(ctx, s.host)
+	c, timing, err := d.dial(ctx, s.host, nil)
 	if err != nil {
 		return connected{timing: timing}, err
 	}
@@ -422,6 +424,10 @@ func sameHost(a, b *HostConfig) bool {
 		}
 	}
 	x, y := *a, *b
+	if x.Proxy != y.Proxy || x.DialContext != nil || y.DialContext != nil {
+		return false // sharing a hop is pointing to the same one
+	}
+	x.Proxy, y.Proxy = nil, nil
 	x.HostKeys, y.HostKeys, x.Auth.Signers, y.Auth.Signers = nil, nil, nil, nil
 	return reflect.DeepEqual(x, y)
 }

@@ -24,6 +24,8 @@ func (p *phases) enter(phase string) {
 	switch p.now {
 	case "resolve":
 		p.timing.Resolve += took
+	case "proxy":
+		p.timing.Proxy += took
 	case "connect":
 		p.timing.Connect += took
 	case "handshake", "host_key":

@@ -40,6 +40,11 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 			}
 		},
 	})
+	if err == nil && c.agent != nil {
+		if err = c.agent.request(ctx, c, raw); err != nil {
+			raw.Close()
+		}
+	}
 	if err != nil {
 		return nil, c.sessionError(ctx, "open", err)
 	}

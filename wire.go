@@ -111,25 +111,34 @@ func (w *wire) wait() {
 	}
 }
 
-// stream returns a reader for one stream of a command, which is to be read to its
-// end. It says what it has taken.
-func (w *wire) stream(r io.Reader) io.Reader {
+// stream returns a reader for one stream of a command, or of a connection to a host
+// behind this one, which is to be read to its end. It says what it has taken.
+func (w *wire) stream(r io.Reader) *wireStream {
 	w.streams.Add(1)
 	w.all.Add(1)
-	return &wireStream{r, w}
+	return &wireStream{Reader: r, wire: w}
 }
 
 type wireStream struct {
 	io.Reader
-	wire *wire
+	wire  *wire
+	ended bool
+}
+
+// end says that nothing more will be taken. The end of the stream says it too.
+func (s *wireStream) end() {
+	if !s.ended {
+		s.ended = true
+		s.wire.streams.Add(-1)
+		s.wire.all.Add(-1)
+	}
 }
 
 func (s *wireStream) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
 	w := s.wire
 	if err != nil {
-		w.streams.Add(-1)
-		w.all.Add(-1)
+		s.end()
 	}
 	behind := w.behind.Add(int64(-n - wrapping))
 	if behind < 0 {

@@ -94,6 +94,28 @@ func (db *DB) revoked(names []string, key ssh.PublicKey) *line {
 	return db.find(names, revoked, encode(key))
 }
 
+// Lookup returns the keys that are known for a host, and the authorities that may
+// sign for it: at most sixteen of each. It costs what Check costs for an unknown
+// host.
+func (db *DB) Lookup(host string, port int) (keys, authorities []Known) {
+	for _, name := range hostNames(host, port) {
+		if keys = known(db.unmarked(name)...); keys != nil {
+			break
+		}
+	}
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	var signers []*line
+	for _, name := range hostNames(host, port) {
+		for l := range db.index.lines(name) {
+			if l.marker == authority && l.publicKey() != nil {
+				signers = append(signers, l)
+			}
+		}
+	}
+	return keys, known(signers...)
+}
+
 func (db *DB) find(names []string, m marker, key string) *line {
 	db.mu.RLock()
 	defer db.mu.RUnlock()

@@ -38,6 +38,10 @@ type Options struct {
 
 	// PAMService, if set, is the PAM service to use, in place of "sshd".
 	PAMService string
+
+	// Env holds what stands in the environment of the server beside PATH, as
+	// NAME=value.
+	Env []string
 }
 
 // Server is a running sshd.
@@ -170,6 +174,7 @@ func (s *Server) listen(t testing.TB, path, config string, opt Options) error {
 	s.cmd = exec.Command(path, "-D", "-e", "-f", file)
 	s.cmd.Stderr = log
 	s.cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"}
+	s.cmd.Env = append(s.cmd.Env, opt.Env...)
 	must(t, s.cmd.Start())
 	s.exited = make(chan struct{})
 	go func(cmd *exec.Cmd, exited chan struct{}) {

@@ -1,0 +1,187 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// throughHop makes a connection to the host through its Proxy.
+func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
+	a.phases.enter("proxy")
+	p := a.d.hops.to(a.host.Proxy)
+	// The hop has time-outs of its own.
+	resume := a.clock.pause()
+	client, err := p.connect(ctx, a.d)
+	resume()
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, causeOf(ctx)
+		}
+		return nil, a.proxyError(err)
+	}
+	a.phases.enter("connect")
+	conn, err := p.openChannel(ctx, client, a.host, a.clock)
+	switch refused, isRefused := errors.AsType[*ssh.OpenChannelError](err); {
+	case err == nil:
+		a.hop = client
+		return conn, nil
+	case ctx.Err() != nil:
+		return nil, causeOf(ctx)
+	case isRefused:
+		return nil, a.behindHop(refused)
+	}
+	return nil, a.proxyError(client.lostHop())
+}
+
+// lostHop is the error of a hop whose connection has ended while it was needed.
+func (c *Client) lostHop() error {
+	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: "forward", Err: &sshError{text: "connection lost", err: errHopLost}}
+}
+
+// hopEnded reports whether err comes from the end of the connection to the hop.
+func (a *attempt) hopEnded(err error) bool {
+	return a.hop != nil && (errors.Is(err, io.EOF) || errors.Is(err, errBroken)) && a.hop.broken()
+}
+
+// proxyError says that a hop failed: the one in front of the host, or one in front
+// of that.
+func (a *attempt) proxyError(err error) *ProxyError {
+	e := &ProxyError{Host: a.host.name(), Hop: a.host.Proxy.name(), Err: err}
+	if before, ok := err.(*ProxyError); ok {
+		e.Hop, e.Err = before.Hop, before.Err
+	}
+	return e
+}
+
+// behindHop returns the error for a channel that the hop did not open: its own if
+// it would not, and that of the host if it could not reach it.
+func (a *attempt) behindHop(refused *ssh.OpenChannelError) error {
+	text := clip(strings.TrimSpace(refused.Message))
+	hop := a.host.Proxy
+	switch refused.Reason {
+	case ssh.ConnectionFailed:
+		if text == "" {
+			text = "the hop cannot connect to it"
+		}
+		if isUnresolved(text) {
+			return &UnknownHostError{Host: a.host.name(), Err: errors.New(text)}
+		}
+		return &ConnectionError{Host: a.host.name(), Port: a.host.port(), Phase: "connect", Err: errors.New(text)}
+	case ssh.Prohibited:
+		text = "it does not forward connections to " + hostPort(a.host.Host, a.host.port()) + " (AllowTcpForwarding, PermitOpen): " + text
+	case ssh.UnknownChannelType:
+		text = "it does not forward connections: " + text
+	default:
+		if text == "" {
+			text = refused.Reason.String()
+		}
+	}
+	return a.proxyError(&SessionError{Host: hop.name(), Port: hop.port(), Op: "forward", Err: errors.New(text)})
+}
+
+// isUnresolved reports whether a hop says that it does not know a name, in the
+// words of the C library, which is all that sshd hands on.
+func isUnresolved(text string) bool {
+	text = strings.ToLower(text)
+	for _, words := range []string{"name or service not known", "name resolution", "nodename nor servname", "no address associated", "does not resolve", "no such host", "unknown host"} {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// hopConn is a connection to a host behind a hop. The SSH library's channel ends a
+// Read or Write that waits only when the hop says so; two goroutines of the hop's
+// client stand in between, so that Close does.
+type hopConn struct {
+	in      *io.PipeReader
+	out     *io.PipeWriter
+	hop     *Client
+	channel ssh.Channel
+}
+
+// newHopConn returns nil if the hop's client is closed.
+func newHopConn(hop *Client, channel ssh.Channel, requests <-chan *ssh.Request) *hopConn {
+	in, fromHost := io.Pipe()
+	toHost, out := io.Pipe()
+	c := &hopConn{in, out, hop, channel}
+	ok := hop.spawn(func() {
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			stream := hop.wire.stream(channel)
+			defer stream.end()
+			fromHost.CloseWithError(carry(fromHost, stream))
+		})
+		wg.Go(func() {
+			toHost.CloseWithError(carry(channel, toHost))
+			channel.CloseWrite()
+		})
+		ssh.DiscardRequests(requests)
+		wg.Wait()
+	})
+	if !ok {
+		channel.Close()
+		return nil
+	}
+	return c
+}
+
+// carry copies until one side ends. Most connections idle most of the time: the
+// buffer begins small and grows with what comes.
+func carry(to io.Writer, from io.Reader) error {
+	const least, most = 2 << 10, 32 << 10
+	buf := make([]byte, least)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return err
+			}
+			if n == len(buf) && n < most {
+				buf = make([]byte, 2*n)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Read implements [net.Conn].
+func (c *hopConn) Read(p []byte) (int, error) { return c.in.Read(p) }
+
+// Write implements [net.Conn].
+func (c *hopConn) Write(p []byte) (int, error) { return c.out.Write(p) }
+
+// Close implements [net.Conn].
+func (c *hopConn) Close() error {
+	c.in.CloseWithError(net.ErrClosed)
+	c.out.CloseWithError(io.EOF)
+	return c.channel.Close()
+}
+
+// LocalAddr returns the address of the connection to the hop.
+func (c *hopConn) LocalAddr() net.Addr { return c.hop.link().LocalAddr() }
+
+// RemoteAddr returns the address of the hop: it does not tell that of the host.
+func (c *hopConn) RemoteAddr() net.Addr { return c.hop.link().RemoteAddr() }
+
+// errNoDeadline is what [hopConn] lacks. The SSH library sets none.
+var errNoDeadline = errors.New("connections through a hop have no deadlines")
+
+// SetDeadline implements [net.Conn].
+func (c *hopConn) SetDeadline(time.Time) error { return errNoDeadline }
+
+// SetReadDeadline implements [net.Conn].
+func (c *hopConn) SetReadDeadline(time.Time) error { return errNoDeadline }
+
+// SetWriteDeadline implements [net.Conn].
+func (c *hopConn) SetWriteDeadline(time.Time) error { return errNoDeadline }

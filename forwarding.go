@@ -1,0 +1,97 @@
+package fleetssh
+
+import (
+	"context"
+	"os"
+	"sync/atomic"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/sshagent"
+)
+
+// The names that OpenSSH gives to agent forwarding (PROTOCOL.agent of OpenSSH 6
+// and draft-ietf-sshm-ssh-agent, section 5).
+const (
+	agentRequest = "auth-agent-req@openssh.com"
+	agentChannel = "auth-agent@openssh.com"
+)
+
+// maxAgentChannels is how many channels to the agent one host may have open.
+const maxAgentChannels = 64
+
+// forwarding lets a host use the local SSH agent.
+type forwarding struct {
+	agent *sshagent.Agent
+	ctx   context.Context // ends with the connection
+	stop  context.CancelFunc
+	open  atomic.Int32
+
+	// asked is 1 in the channel when the host has been asked, 0 before; whoever
+	// has taken it out is asking.
+	asked chan int
+}
+
+func newForwarding() *forwarding {
+	f := &forwarding{agent: agents.Acquire(os.Getenv("SSH_AUTH_SOCK")), asked: make(chan int, 1)}
+	f.ctx, f.stop = context.WithCancel(context.Background())
+	f.asked <- 0
+	return f
+}
+
+// end is called when the connection has ended.
+func (f *forwarding) end() {
+	f.stop()
+	agents.Release(f.agent)
+}
+
+// request asks the host to forward the agent, on the first session of the
+// connection: sshd refuses another request, and what the first one gets is for all
+// sessions. A host that refuses is no reason to give up, as with ssh.
+func (f *forwarding) request(ctx context.Context, c *Client, session ssh.Channel) error {
+	var asked int
+	select {
+	case asked = <-f.asked:
+	case <-ctx.Done():
+		return causeOf(ctx)
+	}
+	if asked != 0 {
+		f.asked <- asked
+		return nil
+	}
+	var granted bool
+	err := c.await(ctx, call{do: func() (err error) {
+		granted, err = session.SendRequest(agentRequest, true, nil)
+		return err
+	}})
+	if err != nil {
+		f.asked <- 0
+		return err
+	}
+	f.asked <- 1
+	if !granted {
+		c.d.log.Warn("the host does not forward the SSH agent", "host", c.host)
+	}
+	return nil
+}
+
+// accept serves a channel to the agent that the host opens.
+func (f *forwarding) accept(c *Client, asked ssh.NewChannel) {
+	if f.open.Add(1) > maxAgentChannels {
+		f.open.Add(-1)
+		asked.Reject(ssh.ResourceShortage, "too many channels to the agent")
+		return
+	}
+	c.wg.Go(func() {
+		defer f.open.Add(-1)
+		channel, requests, err := asked.Accept()
+		if err != nil {
+			return
+		}
+		c.wg.Go(func() { ssh.DiscardRequests(requests) })
+		if err := f.agent.Relay(f.ctx, channel); err != nil && f.ctx.Err() == nil {
+			c.d.log.Warn("forwarded agent", "host", c.host, "error", err)
+		}
+		channel.Close()
+	})
+}

@@ -1,0 +1,239 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// maxOpening is how many channels to hosts behind it a hop is asked for at once.
+// It is more than the default PoolSize: a host that does not answer must not keep
+// others waiting.
+const maxOpening = 128
+
+// hops are the connections of a dialer to hosts that others are reached through,
+// one to each *HostConfig that is a Proxy.
+type hops struct {
+	mu    sync.Mutex // protects what follows
+	open  map[*HostConfig]*hop
+	paces map[string]*pace // by host and port
+}
+
+// hop is a host that others are reached through.
+type hop struct {
+	host    *HostConfig
+	opening chan struct{} // holds a token for each channel that is being opened
+
+	wg sync.WaitGroup // connections that have died and are being closed
+
+	mu      sync.Mutex // protects what follows
+	client  *Client
+	pending *hopOpening
+	failed  error // of the last opening; forgotten by forgive
+}
+
+// hopOpening is a connection to a hop that is being made.
+type hopOpening struct {
+	done    chan struct{} // closed when what follows is known
+	client  *Client
+	err     error
+	waiting int // protected by hop.mu; when nobody waits any more it is given up
+	cancel  context.CancelFunc
+}
+
+// to returns the hop of a Proxy.
+func (h *hops) to(host *HostConfig) *hop {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.open == nil {
+		h.open = make(map[*HostConfig]*hop)
+	}
+	p := h.open[host]
+	if p == nil {
+		p = &hop{host: host, opening: make(chan struct{}, maxOpening)}
+		h.open[host] = p
+	}
+	return p
+}
+
+// all returns the hops there are.
+func (h *hops) all() []*hop {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make([]*hop, 0, len(h.open))
+	for _, p := range h.open {
+		all = append(all, p)
+	}
+	return all
+}
+
+// forgive lets hops that could not be reached be tried again.
+func (h *hops) forgive() {
+	for _, p := range h.all() {
+		p.mu.Lock()
+		p.failed = nil
+		p.mu.Unlock()
+	}
+}
+
+// close closes the connections to all hops. What goes through them has ended.
+func (h *hops) close() {
+	var wg sync.WaitGroup
+	for _, p := range h.all() {
+		wg.Go(p.close)
+	}
+	wg.Wait()
+}
+
+// connect returns the connection to the hop. It is made once, however many ask for
+// it, with the hop's own attempts and time-outs; when that fails all who asked get
+// the error, and those who ask later, until forgive. It is made anew when it has
+// died.
+func (p *hop) connect(ctx context.Context, d *dialer) (*Client, error) {
+	p.mu.Lock()
+	if p.client != nil && !p.client.gone() {
+		defer p.mu.Unlock()
+		return p.client, nil
+	}
+	if p.failed != nil {
+		defer p.mu.Unlock()
+		return nil, p.failed
+	}
+	o := p.pending
+	if o == nil {
+		// The context of the first who asks is not that of the others.
+		opening, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		o = &hopOpening{done: make(chan struct{}), cancel: cancel}
+		p.pending = o
+		if dead := p.client; dead != nil {
+			p.client = nil
+			p.wg.Go(func() { dead.Close() })
+		}
+		go p.dial(opening, d, o)
+	}
+	o.waiting++
+	p.mu.Unlock()
+	select {
+	case <-o.done:
+		return o.client, o.err
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	o.waiting--
+	last := o.waiting == 0
+	p.mu.Unlock()
+	if last {
+		o.cancel()
+		<-o.done // its end is ours to wait for
+	}
+	return nil, causeOf(ctx)
+}
+
+// dial makes the connection to the hop.
+func (p *hop) dial(ctx context.Context, d *dialer, o *hopOpening) {
+	defer o.cancel()
+	client, _, err := d.dial(ctx, *p.host, d.hops.pace(p.host))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil && o.waiting == 0 { // nobody wants it any more
+		client.link().Close()
+	}
+	o.client, o.err = client, err
+	p.pending, p.client = nil, client
+	if err != nil && ctx.Err() == nil {
+		p.failed = err
+	}
+	close(o.done)
+}
+
+func (p *hop) close() {
+	p.mu.Lock()
+	client := p.client
+	p.client = nil
+	p.mu.Unlock()
+	if client != nil {
+		client.Close()
+	}
+	p.wg.Wait()
+}
+
+// errHopLost is why a host could not be reached when the connection to the hop
+// ended meanwhile. Another attempt makes a new one.
+var errHopLost = errors.New("the connection to it ended")
+
+// openChannel opens a channel to a host behind the hop (direct-tcpip, RFC 4254,
+// section 7.2). The clock stands still while others are in front.
+func (p *hop) openChannel(ctx context.Context, hop *Client, host *HostConfig, clock *clock) (*hopConn, error) {
+	resume := clock.pause()
+	select {
+	case p.opening <- struct{}{}:
+		defer func() { <-p.opening }()
+	case <-ctx.Done():
+	}
+	resume()
+	if ctx.Err() != nil {
+		return nil, causeOf(ctx)
+	}
+	payload := ssh.Marshal(struct {
+		Host       string
+		Port       uint32
+		Origin     string
+		OriginPort uint32
+	}{host.Host, uint32(host.port()), "127.0.0.1", 0})
+	var channel ssh.Channel
+	var requests <-chan *ssh.Request
+	err := hop.await(ctx, call{
+		do: func() (err error) {
+			channel, requests, err = hop.link().OpenChannel("direct-tcpip", payload)
+			return err
+		},
+		late: func(err error) {
+			if err == nil {
+				channel.Close()
+				ssh.DiscardRequests(requests)
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	conn := newHopConn(hop, channel, requests)
+	if conn == nil {
+		return nil, errHopLost
+	}
+	return conn, nil
+}
+
+// pace returns that of the logins to a hop, which all hops at the same address
+// share.
+func (h *hops) pace(host *HostConfig) *pace {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.paces == nil {
+		h.paces = make(map[string]*pace)
+	}
+	at := hostPort(host.Host, host.port())
+	p := h.paces[at]
+	if p == nil {
+		p = &pace{most: fullPace}
+		h.paces[at] = p
+	}
+	return p
+}
+
+// keep closes the connections to hops that none of the hosts is behind.
+func (h *hops) keep(hosts []HostConfig) {
+	needed := make(map[*HostConfig]bool)
+	for i := range hosts {
+		for p := hosts[i].Proxy; p != nil && !needed[p]; p = p.Proxy {
+			needed[p] = true
+		}
+	}
+	for _, p := range h.all() {
+		if !needed[p.host] {
+			p.close()
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package sshagent
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+const (
+	// maxSockets is how many connections to the agent relays have at once.
+	maxSockets = 64
+	// maxMessage is the longest message that is handed on: that of OpenSSH's
+	// agent (AGENT_MAX_LEN).
+	maxMessage = 256 << 10
+	// idleTime is how long a relay that keeps its connection to the agent may
+	// be silent.
+	idleTime = 5 * time.Minute
+)
+
+// Types of messages of the agent protocol (draft-ietf-sshm-ssh-agent, section 6.1).
+const (
+	messageFailure   = 5
+	messageExtension = 27
+)
+
+// Relay hands the requests that come on remote, a forwarded channel, on to the
+// agent, and its answers back, until either side ends or ctx does. It returns when
+// remote has ended; closing that is left to the caller.
+//
+// The agent sees a connection only while a request is under way: hosts that keep
+// channels open and say nothing cost it nothing. The exception are remote clients
+// that have bound their session to the connection (session-bind@openssh.com),
+// which need the same one later on. At most 64 requests of all relays are under
+// way at once; others wait.
+func (a *Agent) Relay(ctx context.Context, remote io.ReadWriter) error {
+	r := &relay{agent: a, remote: remote}
+	defer r.hangUp()
+	for {
+		request, err := readMessage(remote)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("SSH agent: request of the host: %w", err)
+		}
+		answer, err := r.ask(ctx, request)
+		if err != nil {
+			// The remote client learns that it failed, not why: that stays here.
+			writeMessage(remote, []byte{messageFailure})
+			return fmt.Errorf("SSH agent: %w", err)
+		}
+		if err := writeMessage(remote, answer); err != nil {
+			return fmt.Errorf("SSH agent: answer to the host: %w", err)
+		}
+	}
+}
+
+// relay is one forwarded channel.
+type relay struct {
+	agent  *Agent
+	remote io.ReadWriter
+
+	conn  net.Conn // nil: none at the moment
+	bound bool     // conn must be kept
+	timer *time.Timer
+}
+
+// ask makes one request to the agent.
+func (r *relay) ask(ctx context.Context, request []byte) ([]byte, error) {
+	if err := r.call(ctx); err != nil {
+		return nil, err
+	}
+	conn := r.conn
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	answer, err := exchange(conn, request)
+	if err != nil {
+		r.hangUp()
+		return nil, err
+	}
+	r.bound = r.bound || binds(request)
+	if !r.bound {
+		r.hangUp()
+	} else {
+		r.timer = time.AfterFunc(idleTime, func() { conn.Close() })
+	}
+	return answer, nil
+}
+
+// call connects to the agent, if need be.
+func (r *relay) call(ctx context.Context) error {
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	if r.conn != nil {
+		return nil
+	}
+	select {
+	case r.agent.sockets <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	conn, err := dialer.DialContext(ctx, "unix", r.agent.path)
+	if err != nil {
+		<-r.agent.sockets
+		return err
+	}
+	r.conn = conn
+	return nil
+}
+
+// hangUp gives up the connection to the agent.
+func (r *relay) hangUp() {
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	if r.conn != nil {
+		r.conn.Close()
+		r.conn = nil
+		<-r.agent.sockets
+	}
+}
+
+func exchange(conn net.Conn, request []byte) ([]byte, error) {
+	if err := writeMessage(conn, request); err != nil {
+		return nil, err
+	}
+	return readMessage(conn)
+}
+
+// binds reports whether a request is session-bind@openssh.com.
+func binds(request []byte) bool {
+	const name = "session-bind@openssh.com"
+	return len(request) >= 5+len(name) && request[0] == messageExtension &&
+		binary.BigEndian.Uint32(request[1:]) == uint32(len(name)) && string(request[5:5+len(name)]) == name
+}
+
+// readMessage reads one message: its length and as many bytes (section 3 of the
+// draft). Memory is taken as they come, not as the length says.
+func readMessage(r io.Reader) ([]byte, error) {
+	var length [4]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(length[:])
+	if n == 0 || n > maxMessage {
+		return nil, fmt.Errorf("message of %d bytes; it must have 1 to %d", n, maxMessage)
+	}
+	message, err := io.ReadAll(io.LimitReader(r, int64(n)))
+	if err == nil && len(message) < int(n) {
+		err = io.ErrUnexpectedEOF
+	}
+	return message, err
+}
+
+func writeMessage(w io.Writer, message []byte) error {
+	packet := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(message)), uint32(len(message)))
+	_, err := w.Write(append(packet, message...))
+	return err
+}

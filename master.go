@@ -1,0 +1,124 @@
+package fleetssh
+
+import (
+	"context"
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// masterTimeout is how long a master may take to answer on its socket.
+const masterTimeout = 5 * time.Second
+
+// throughMaster connects over the connection of an OpenSSH master, if
+// HostConfig.ControlPath names one that is alive (the proxy mode of OpenSSH's
+// PROTOCOL.mux). Both results are nil if there is none.
+func (a *attempt) throughMaster(ctx context.Context) (*Client, error) {
+	sockets, _ := a.host.controlSockets()
+	for _, path := range sockets {
+		a.phases.enter("connect")
+		dialer := net.Dialer{Timeout: masterTimeout}
+		transport, err := dialer.DialContext(ctx, "unix", path)
+		if err != nil {
+			continue // nobody is there
+		}
+		w := newWire(transport, &a.d.streams)
+		stop := context.AfterFunc(ctx, func() { transport.Close() })
+		transport.SetDeadline(time.Now().Add(masterTimeout))
+		conn, channels, requests, err := ssh.NewControlClientConn(w)
+		if !stop() {
+			transport.Close()
+			return nil, a.fail(ctx, causeOf(ctx))
+		}
+		if err != nil {
+			transport.Close()
+			a.d.log.Warn("the OpenSSH master does not answer as one", "host", a.host, "socket", path, "error", err)
+			continue
+		}
+		transport.SetDeadline(time.Time{})
+		c := newClient(a, conn, w)
+		c.login = Login{Host: *a.host, Addr: conn.RemoteAddr(), Master: path}
+		c.begin(channels, requests)
+		return c, nil
+	}
+	return nil, nil
+}
+
+// controlSockets returns where the socket of a master may be. OpenSSH before 9.6
+// left the hops out of %C.
+func (h *HostConfig) controlSockets() ([]string, error) {
+	if h.ControlPath == "" || h.ControlPath == "none" {
+		return nil, nil
+	}
+	var paths []string
+	for _, hops := range []string{h.jumps(), ""} {
+		path, err := h.controlPath(hops)
+		if err != nil {
+			return nil, err
+		}
+		if len(paths) == 0 || paths[0] != path {
+			paths = append(paths, path)
+		}
+	}
+	return paths, nil
+}
+
+// jumps writes the hops as ssh's ProxyJump does (%j).
+func (h *HostConfig) jumps() string {
+	var hops []string
+	for hop := h.Proxy; hop != nil; hop = hop.Proxy {
+		plain := HostConfig{Host: hop.Host, Port: hop.Port, User: hop.User}
+		hops = append([]string{plain.String()}, hops...)
+	}
+	return strings.Join(hops, ",")
+}
+
+// controlPath replaces the tokens of ssh_config(5).
+func (h *HostConfig) controlPath(hops string) (string, error) {
+	login, err := h.login()
+	if err != nil {
+		return "", err
+	}
+	local, err := user.Current()
+	if err != nil {
+		return "", err
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "", err
+	}
+	port, host := strconv.Itoa(h.port()), strings.ToLower(h.Host)
+	short, _, _ := strings.Cut(name, ".")
+	values := map[byte]string{
+		'%': "%",
+		'C': fmt.Sprintf("%x", sha1.Sum([]byte(name+host+port+login+hops))),
+		'd': local.HomeDir, 'h': host, 'i': local.Uid, 'j': hops, 'k': h.Host,
+		'L': short, 'l': name, 'n': h.Host, 'p': port, 'r': login, 'u': local.Username,
+	}
+	var path strings.Builder
+	text := expandHome(h.ControlPath)
+	for i := 0; i < len(text); i++ {
+		if text[i] != '%' {
+			path.WriteByte(text[i])
+			continue
+		}
+		i++
+		if i == len(text) {
+			return "", errors.New(`it ends with a "%"`)
+		}
+		value, ok := values[text[i]]
+		if !ok {
+			return "", fmt.Errorf("%q is no token that can be replaced in it", "%"+text[i:i+1])
+		}
+		path.WriteString(value)
+	}
+	return path.String(), nil
+}

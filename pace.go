@@ -1,0 +1,77 @@
+package fleetssh
+
+import (
+	"context"
+	"sync"
+)
+
+// fullPace is how many logins to one hop are under way at once: fewer than sshd's
+// MaxStartups, which by default drops connections at random from 10 on.
+const fullPace = 8
+
+// paceUp is after how many logins without a dropped connection one more is risked.
+const paceUp = 32
+
+// pace bounds how many logins to one host are under way. When the host drops a
+// connection, it takes fewer than there were.
+type pace struct {
+	mu     sync.Mutex // protects what follows
+	most   int
+	active int
+	well   int             // logins since the last change of most
+	queue  []chan struct{} // who waits, each for its channel to be closed
+}
+
+// enter waits until another login may begin.
+func (p *pace) enter(ctx context.Context) error {
+	p.mu.Lock()
+	if p.active < p.most {
+		p.active++
+		p.mu.Unlock()
+		return nil
+	}
+	turn := make(chan struct{})
+	p.queue = append(p.queue, turn)
+	p.mu.Unlock()
+	select {
+	case <-turn:
+		return nil
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, waiting := range p.queue {
+		if waiting == turn {
+			p.queue = append(p.queue[:i], p.queue[i+1:]...)
+			return causeOf(ctx)
+		}
+	}
+	p.release() // it has just been our turn
+	return causeOf(ctx)
+}
+
+// leave says that a login has ended: whether it went well, and whether the host
+// dropped the connection before it had begun.
+func (p *pace) leave(well, dropped bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if well {
+		p.well++
+	}
+	switch {
+	case dropped:
+		p.most, p.well = max(min(p.most, p.active)-1, 1), 0
+	case p.well == paceUp:
+		p.most, p.well = min(p.most+1, fullPace), 0
+	}
+	p.release()
+}
+
+func (p *pace) release() {
+	p.active--
+	for len(p.queue) > 0 && p.active < p.most {
+		close(p.queue[0])
+		p.queue = p.queue[1:]
+		p.active++
+	}
+}

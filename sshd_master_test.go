@@ -1,0 +1,184 @@
+package fleetssh_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// startMaster starts an OpenSSH client as master for a host, to which it logs in
+// with a key, and returns a function that ends it.
+func startMaster(t testing.TB, s *sshdtest.Server, controlPath string, key *sshdtest.Key, options ...string) (process *os.Process, stop func()) {
+	t.Helper()
+	dir := t.TempDir()
+	identity, known := filepath.Join(dir, "key"), filepath.Join(dir, "known_hosts")
+	key.Write(t, identity, "")
+	if err := os.WriteFile(known, []byte(strings.Join(knownLines(s.Address(), keysOf(s)...), "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{
+		"-F", "none", "-o", "ControlPath=" + controlPath, "-o", "BatchMode=yes", "-i", identity,
+		"-o", "UserKnownHostsFile=" + known, "-p", fmtPort(s.Port), "-l", sshdtest.CurrentUser(t),
+	}, options...)
+	cmd := exec.Command("ssh", append([]string{"-M", "-N"}, append(args, s.Host)...)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(exited)
+	}()
+	stop = func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		<-exited
+	}
+	t.Cleanup(stop)
+	sshdtest.Eventually(t, patience, "the socket of the master", func() bool {
+		check := exec.Command("ssh", append([]string{"-O", "check"}, append(args, s.Host)...)...)
+		return check.Run() == nil
+	})
+	return cmd.Process, stop
+}
+
+func fmtPort(port int) string {
+	return strings.TrimPrefix(fleetssh.HostConfig{Host: "h", Port: port}.String(), "h:")
+}
+
+// A host whose master is alive is reached over the master's connection, without a
+// credential of ours and without a login.
+func TestSSHDMaster(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	s := sshdtest.Start(t, sshdtest.Options{})
+	user := sshdtest.CurrentUser(t)
+	key := sshdtest.NewKey(t, sshdtest.KindED25519)
+	s.Authorize(t, user, key.Public())
+	dir := sshdtest.SharedDir(t)
+	process, stop := startMaster(t, s, dir+"/%C", key)
+	s.Logged(t, 1, "Accepted publickey")
+
+	// No key, no known host: only the master can let us in.
+	host := hostConfig(t, s, user, fleetssh.Auth{NoAgent: true, NoDefaultKeys: true})
+	host.HostKeys = trust(t)
+	host.Attempts, host.KeepAlive = 1, 100*time.Millisecond
+	dialFails[*fleetssh.HostKeyError](t, host)
+	host.ControlPath = dir + "/%C"
+	c := dial(t, host)
+	login := c.Logins()[0]
+	contains(t, login.Master, dir)
+	equal(t, "output", output(t, c, "echo hello"), "hello\n")
+	s.Logged(t, 1, "Accepted publickey")
+
+	t.Run("all of a command", func(t *testing.T) {
+		out, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: "cat; echo $A >&2; exit 3", Stdin: strings.NewReader("in"), Env: map[string]string{"A": "b c"}})
+		equal(t, "stdout", stdout, "in")
+		equal(t, "stderr", stderr, "b c\n")
+		equal(t, "code", asError[*fleetssh.ExitError](t, err).Code, 3)
+		equal(t, "outcome", out.Outcome().Kind, fleetssh.Exited)
+		_, stdout, _, err = runCommand(t, c, fleetssh.Command{Line: "tty", PTY: &fleetssh.PTY{}})
+		contains(t, stdout, "/dev/pts/")
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("much output", func(t *testing.T) {
+		_, stdout, _, err := runCommand(t, c, fleetssh.Command{Line: "head -c 30000000 /dev/zero"})
+		equal(t, "bytes", len(stdout), 30000000)
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("many sessions", func(t *testing.T) {
+		p := newFleet(t, host, host, host, host)
+		for range 5 {
+			if _, err := p.RunCommand(soon(t), fleetssh.Command{Line: "echo $PPID"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Join(soon(t), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Logged(t, 1, "Accepted publickey")
+	})
+	t.Run("as a hop", func(t *testing.T) {
+		target, last := startServer(t, sshdtest.Options{})
+		last.Proxy = &host
+		equal(t, "output", output(t, dial(t, last), "echo behind"), "behind\n")
+		target.Logged(t, 1, "Accepted publickey")
+		s.Logged(t, 1, "Accepted publickey")
+	})
+	t.Run("silent for longer than the keep-alive", func(t *testing.T) {
+		out := start(t, c, fleetssh.Command{Line: "sleep 1; echo done"})
+		if err := out.WaitFinished(soon(t)); err != nil {
+			t.Error(err)
+		}
+		equal(t, "output", text(t, out.Stdout), "done\n")
+	})
+	t.Run("a master that is stopped", func(t *testing.T) {
+		if testing.Short() {
+			return
+		}
+		process.Signal(syscall.SIGSTOP)
+		defer process.Signal(syscall.SIGCONT)
+		own, key := host, sshdtest.NewKey(t, sshdtest.KindED25519)
+		own.Auth.Signers = []ssh.Signer{key.Signer}
+		own.HostKeys = trust(t, knownLines(s.Address(), keysOf(s)...)...)
+		// It is given up after a while, and the host is connected to directly.
+		e := dialFails[*fleetssh.AuthenticationError](t, own)
+		equal(t, "tried", strings.Join(e.Tried, " "), "publickey")
+	})
+	t.Run("the master ends", func(t *testing.T) {
+		out := start(t, c, fleetssh.Command{Line: "sleep 60"})
+		stop()
+		e := asError[*fleetssh.ConnectionError](t, out.WaitFinished(soon(t)))
+		equal(t, "phase", e.Phase, "run")
+		equal(t, "outcome", out.Outcome().Kind, fleetssh.Lost)
+		// Without it the host is connected to as ever.
+		dialFails[*fleetssh.HostKeyError](t, host)
+		direct := hostConfig(t, s, user, fleetssh.Auth{Signers: []ssh.Signer{key.Signer}})
+		direct.ControlPath = host.ControlPath
+		equal(t, "master", dial(t, direct).Logins()[0].Master, "")
+		s.Logged(t, 2, "Accepted publickey")
+	})
+}
+
+// The tokens of ControlPath mean what they mean to ssh.
+func TestSSHDMasterControlPath(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"web1"}, {"-p", "2222", "web1"}, {"-l", "deploy", "web1.example.com"}, {"WEB1"}, {"127.0.0.1"},
+	} {
+		out, err := exec.Command("ssh", append([]string{"-G", "-F", "none", "-o", "ControlPath=/tmp/%%-%C-%d-%h-%i-%L-%l-%n-%p-%r-%u"}, args...)...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want string
+		for line := range strings.Lines(string(out)) {
+			if name, value, _ := strings.Cut(strings.TrimSpace(line), " "); name == "controlpath" {
+				want = value
+			}
+		}
+		host := fleetssh.HostConfig{Host: args[len(args)-1], ControlPath: "/tmp/%%-%C-%d-%h-%i-%L-%l-%n-%p-%r-%u"}
+		switch args[0] {
+		case "-p":
+			host.Port = 2222
+		case "-l":
+			host.User = "deploy"
+		}
+		if got := fleetssh.ControlSockets(host); len(got) != 1 || got[0] != want {
+			t.Errorf("%v: %q, want %q", args, got, want)
+		}
+	}
+}
