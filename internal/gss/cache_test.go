@@ -1,0 +1,80 @@
+package gss
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"fleetssh/internal/kdctest"
+)
+
+func wantPrincipal(t testing.TB, o Options, want string) {
+	t.Helper()
+	if got, err := NewCredentials(o).Principal(t.Context()); err != nil || got != want {
+		t.Errorf("principal %q, %v, want %q", got, err, want)
+	}
+}
+
+// wantTicket gets a ticket for localhost, which proves that a TGT was usable.
+func wantTicket(t testing.TB, o Options) {
+	t.Helper()
+	x := NewCredentials(o).NewContext(t.Context(), false)
+	if _, _, err := x.InitSecContext("host@localhost", nil, false); err != nil {
+		t.Errorf("no ticket with %v: %v", o, err)
+	}
+}
+
+// TestCachedService uses a service ticket that is in the cache already: no KDC is
+// needed.
+func TestCachedService(t *testing.T) {
+	t.Parallel()
+	k := kdctest.Start(t, kdctest.Options{})
+	k.AddPrincipal(t, "alice", testPassword)
+	k.AddService(t, "host/localhost")
+	cache := "FILE:" + filepath.Join(t.TempDir(), "cc")
+	k.Kinit(t, cache, "alice", testPassword)
+	k.Kvno(t, cache, "host/localhost")
+	k.Stop()
+	wantTicket(t, Options{Config: k.Config, Cache: cache})
+}
+
+// TestNoCache says what is missing, and what to do.
+func TestNoCache(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name string, data string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	config := write("krb5.conf", "[libdefaults]\ndefault_realm = FLEET.TEST\nkcm_socket = "+dir+"/none\n")
+	if err := os.Mkdir(filepath.Join(dir, "empty"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for cache, want := range map[string]string{
+		"FILE:" + dir + "/none":                "find tickets: there is no ticket in FILE:" + dir + "/none; run kinit",
+		dir + "/none":                          "find tickets: there is no ticket in " + dir + "/none; run kinit",
+		"DIR:" + dir + "/none":                 "there is no ticket in DIR:" + dir + "/none; run kinit",
+		"DIR:" + dir + "/empty":                "there is no ticket in DIR:" + dir + "/empty; run kinit",
+		"DIR::" + dir + "/none":                "there is no ticket in DIR::" + dir + "/none; run kinit",
+		"FILE:" + write("nothing", ""):         "is empty",
+		"FILE:" + write("text", "hello"):       "is no credential cache",
+		"FILE:" + write("old", "\x05\x01abcd"): "has version 1 of the format",
+		"FILE:" + write("cut", "\x05\x04\x00"): "is damaged",
+		"FILE:" + dir:                          "is not a regular file",
+		"KCM:":                                 "the KCM daemon cannot be reached",
+		"MEMORY:x":                             "a MEMORY cache belongs to one process alone",
+		"API:x":                                "a cache of type API is not supported",
+		"KEYRING:nowhere:x":                    "there is no keyring of type \"nowhere\"",
+	} {
+		_, err := NewCredentials(Options{Config: config, Cache: cache}).Principal(context.Background())
+		if e := (*Error)(nil); !errors.As(err, &e) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", cache, err, want)
+		}
+	}
+}

@@ -1,0 +1,255 @@
+package gss
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const defaultConfig = "/etc/krb5.conf"
+
+// config is what krb5.conf says that matters here. It does not change.
+type config struct {
+	*profile
+	list string // of the files, as in KRB5_CONFIG
+}
+
+// readConfig reads a list of files as in KRB5_CONFIG. "" means that variable, or
+// /etc/krb5.conf.
+func readConfig(list string) (*config, error) {
+	list = cmp.Or(list, os.Getenv("KRB5_CONFIG"), defaultConfig)
+	p, err := readProfile(filepath.SplitList(list))
+	if err != nil {
+		return nil, err
+	}
+	return &config{p, list}, nil
+}
+
+// setting returns a value of [libdefaults], of which a realm may have its own.
+func (c *config) setting(realm, name string) string {
+	if realm != "" {
+		if own := c.value("libdefaults", realm, name); own != "" {
+			return own
+		}
+	}
+	return c.value("libdefaults", name)
+}
+
+func (c *config) duration(realm, name string, byDefault time.Duration) time.Duration {
+	if d, ok := parseDuration(c.setting(realm, name)); ok {
+		return d
+	}
+	return byDefault
+}
+
+func (c *config) defaultRealm() string { return c.setting("", "default_realm") }
+
+func (c *config) clockSkew() time.Duration { return c.duration("", "clockskew", 5*time.Minute) }
+
+func (c *config) ticketLifetime(realm string) time.Duration {
+	return c.duration(realm, "ticket_lifetime", 24*time.Hour)
+}
+
+func (c *config) renewLifetime(realm string) time.Duration {
+	return c.duration(realm, "renew_lifetime", 0)
+}
+
+// forwardable says whether to ask for TGTs that may be delegated. Unlike kinit, which
+// leaves them lying around, it does unless it is told not to.
+func (c *config) forwardable(realm string) bool {
+	return parseBool(c.setting(realm, "forwardable"), true)
+}
+
+// etypes are the encryption types to ask for: those of the setting name that are
+// permitted and spoken.
+func (c *config) etypes(name string) ([]int32, error) {
+	permitted := defaultEtypes()
+	if value := c.setting("", "permitted_enctypes"); value != "" {
+		permitted = parseEtypes(words(value))
+	}
+	list := permitted
+	if value := c.setting("", name); value != "" {
+		list = slices.DeleteFunc(parseEtypes(words(value)), func(e int32) bool { return !slices.Contains(permitted, e) })
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%s permits no encryption type that is supported, which are those of AES", c.list)
+	}
+	return list, nil
+}
+
+// maxDatagram is the size of a request from which on TCP is tried before UDP.
+func (c *config) maxDatagram() int {
+	limit, err := strconv.Atoi(c.setting("", "udp_preference_limit"))
+	if err != nil || limit < 0 {
+		return 1465
+	}
+	return min(limit, 32700)
+}
+
+// realmOf returns the realm that a host is mapped to, or "": by its name, by a domain
+// around it with a dot in front, or by one without.
+func (c *config) realmOf(host string) string {
+	for name := host; name != ""; {
+		if realm := c.value("domain_realm", name); realm != "" {
+			return realm
+		}
+		if rest, found := strings.CutPrefix(name, "."); found {
+			name = rest
+			continue
+		}
+		i := strings.IndexByte(name, '.')
+		if i < 0 {
+			break
+		}
+		name = name[i:]
+	}
+	return ""
+}
+
+// lookUpRealm asks DNS for the realm of a host, if krb5.conf allows that.
+func (c *config) lookUpRealm(ctx context.Context, host string) string {
+	if !parseBool(c.setting("", "dns_lookup_realm"), false) {
+		return ""
+	}
+	for name := host; strings.Contains(name, "."); _, name, _ = strings.Cut(name, ".") {
+		texts, err := net.DefaultResolver.LookupTXT(ctx, "_kerberos."+name+".")
+		if err == nil && len(texts) > 0 && texts[0] != "" {
+			return printable(texts[0])
+		}
+	}
+	return ""
+}
+
+// address is where a KDC listens.
+type address struct {
+	hostPort string
+	network  string // "tcp" or "udp", or "" for both
+}
+
+// maxKDCs is a limit to the KDCs of a realm that are tried.
+const maxKDCs = 16
+
+// kdcs returns where the KDCs of a realm are: as krb5.conf says or, if it does not, as
+// DNS does (RFC 4120 section 7.2.3.2).
+func (c *config) kdcs(ctx context.Context, realm string) ([]address, error) {
+	var list []address
+	values := c.values("realms", realm, "kdc")
+	for _, value := range values {
+		if a, ok := parseAddress(value); ok {
+			list = append(list, a)
+		}
+	}
+	switch {
+	case len(list) > 0:
+	case len(values) > 0:
+		return nil, fmt.Errorf("none of the KDCs of %s in %s can be spoken to", realm, c.list)
+	case !parseBool(c.setting("", "dns_lookup_kdc"), true):
+		return nil, fmt.Errorf("%s has no KDC for realm %s", c.list, realm)
+	default:
+		list = lookUpKDCs(ctx, realm)
+		if len(list) == 0 {
+			return nil, fmt.Errorf("neither %s nor DNS has a KDC for realm %s", c.list, realm)
+		}
+	}
+	return list[:min(len(list), maxKDCs)], nil
+}
+
+// parseAddress reads a KDC as krb5.conf has it: "host", "host:port", "[v6]:port",
+// "tcp/host:port". KDCs behind HTTPS are not supported.
+func parseAddress(value string) (address, bool) {
+	fields := strings.Fields(value)
+	if len(fields) == 0 || strings.Contains(fields[0], "://") {
+		return address{}, false
+	}
+	a := address{hostPort: fields[0]}
+	if network, rest, found := strings.Cut(a.hostPort, "/"); found {
+		if network != "tcp" && network != "udp" {
+			return address{}, false
+		}
+		a = address{rest, network}
+	}
+	if _, _, err := net.SplitHostPort(a.hostPort); err != nil {
+		a.hostPort = net.JoinHostPort(strings.Trim(a.hostPort, "[]"), "88")
+	}
+	return a, true
+}
+
+func lookUpKDCs(ctx context.Context, realm string) []address {
+	var list []address
+	for _, network := range []string{"udp", "tcp"} {
+		_, records, err := net.DefaultResolver.LookupSRV(ctx, "kerberos", network, realm+".")
+		if err != nil {
+			continue
+		}
+		for _, r := range records {
+			host := strings.TrimSuffix(r.Target, ".")
+			if host != "" { // "." says that there is none
+				list = append(list, address{net.JoinHostPort(host, strconv.Itoa(int(r.Port))), network})
+			}
+		}
+	}
+	return list
+}
+
+// cacheName returns the name of the user's default cache.
+func (c *config) cacheName() (string, error) {
+	if name := os.Getenv("KRB5CCNAME"); name != "" {
+		return name, nil
+	}
+	return expand(cmp.Or(c.setting("", "default_ccache_name"), "FILE:/tmp/krb5cc_%{uid}"))
+}
+
+func (c *config) kcmSocket() string {
+	return cmp.Or(c.setting("", "kcm_socket"), "/var/run/.heim_org.h5l.kcm-socket")
+}
+
+// expand replaces the parameters of a name, such as %{uid} (man 5 krb5.conf,
+// section PARAMETER EXPANSION).
+func expand(name string) (string, error) {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(name, "%{")
+		b.WriteString(before)
+		if !found {
+			return b.String(), nil
+		}
+		parameter, after, closed := strings.Cut(rest, "}")
+		if !closed {
+			return "", fmt.Errorf("%%{%s has no closing brace", rest)
+		}
+		value, err := parameterValue(parameter)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(value)
+		name = after
+	}
+}
+
+func parameterValue(parameter string) (string, error) {
+	switch parameter {
+	case "uid":
+		return strconv.Itoa(os.Getuid()), nil
+	case "euid", "USERID":
+		return strconv.Itoa(os.Geteuid()), nil
+	case "username":
+		u, err := user.LookupId(strconv.Itoa(os.Geteuid()))
+		if err != nil {
+			return "", err
+		}
+		return u.Username, nil
+	case "TEMP":
+		return strings.TrimSuffix(os.TempDir(), "/"), nil
+	case "null":
+		return "", nil
+	}
+	return "", fmt.Errorf("unknown parameter %%{%s}", parameter)
+}

@@ -1,0 +1,169 @@
+package gss
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// begun returns a context that has sent its token and waits for the server's.
+func begun() *Context {
+	c := NewCredentials(Options{})
+	return &Context{
+		credentials: c, begun: true, service: "host/web1@FLEET.TEST", principal: "alice@FLEET.TEST", session: testKey(),
+		authenticator: authenticator{time: time.Unix(1700000000, 123456789), subkey: testKey().newKey(), sequence: 42},
+	}
+}
+
+// apReplyToken is what a server answers. The parts that are nil are left out.
+type apReplyToken struct {
+	kind            uint16
+	at              time.Time
+	session, subkey key
+}
+
+func (a apReplyToken) encode(t testing.TB) []byte {
+	t.Helper()
+	part, err := message(msgEncAPReply, func(e encoder) {
+		e.time(0, a.at)
+		e.int(1, micros(a.at))
+		if a.subkey.value != nil {
+			e.key(2, a.subkey)
+		}
+		e.int(3, 7)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, err := message(msgAPReply, func(e encoder) {
+		e.int(0, version)
+		e.int(1, msgAPReply)
+		e.encrypted(2, a.session, usageAPReply, part)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := frame(a.kind, reply)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// TestServerAnswer accepts the one answer that proves who the server is, with and
+// without a key of its own, and signs with the key of both.
+func TestServerAnswer(t *testing.T) {
+	t.Parallel()
+	for _, subkey := range []key{{}, testKey().newKey()} {
+		x := begun()
+		token := apReplyToken{tokenAPReply, x.authenticator.time, x.session, subkey}.encode(t)
+		out, more, err := x.InitSecContext("host@web1", token, false)
+		if err != nil || more || out != nil {
+			t.Fatalf("%v, more %v, token %x", err, more, out)
+		}
+		want, flags := x.authenticator.subkey, byte(0)
+		if subkey.value != nil {
+			want, flags = subkey, 4
+		}
+		for sequence := range byte(2) {
+			token, err := x.GetMIC([]byte("data"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			header := []byte{4, 4, flags, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 42 + sequence}
+			sum, _, _ := want.checksum(usageInitiatorSign, append([]byte("data"), header...))
+			if !bytes.Equal(token, append(header, sum...)) {
+				t.Errorf("signature %x", token)
+			}
+		}
+	}
+}
+
+// TestWrongAnswers refuses what does not prove who the server is.
+func TestWrongAnswers(t *testing.T) {
+	t.Parallel()
+	good := begun()
+	right := apReplyToken{tokenAPReply, good.authenticator.time, good.session, key{}}
+	wrong := func(change func(*apReplyToken)) []byte {
+		a := right
+		change(&a)
+		return a.encode(t)
+	}
+	framed := func(kind uint16, message []byte) []byte {
+		token, err := frame(kind, message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	skew := framed(tokenError, encodeError(codeSkew, time.Now().Add(time.Hour), nil))
+	tests := map[string]struct {
+		token []byte
+		want  string
+	}{
+		"garbage":         {[]byte("garbage"), "malformed message"},
+		"another time":    {wrong(func(a *apReplyToken) { a.at = a.at.Add(time.Second) }), "the server's answer is to another request"},
+		"another moment":  {wrong(func(a *apReplyToken) { a.at = a.at.Add(time.Microsecond) }), "the server's answer is to another request"},
+		"another key":     {wrong(func(a *apReplyToken) { a.session = a.session.newKey() }), "wrong key, or changed on its way"},
+		"unknown subkey":  {wrong(func(a *apReplyToken) { a.subkey = key{23, []byte("0123456789abcdef")} }), "encryption type arcfour-hmac is not supported, only AES is"},
+		"short subkey":    {wrong(func(a *apReplyToken) { a.subkey = key{aes256SHA1, []byte("short")} }), "encryption type aes256-cts-hmac-sha1-96 is not supported, only AES is"},
+		"another kind":    {wrong(func(a *apReplyToken) { a.kind = 0x0404 }), "malformed message"},
+		"no message":      {framed(tokenAPReply, nil), "malformed message"},
+		"an error":        {skew, "the clocks differ too much (a text): the host's clock differs by 1h0m0s; set the clock"},
+		"half an error":   {framed(tokenError, []byte("\x7e\x03abc")), "malformed message"},
+		"other mechanism": {[]byte("\x60\x08\x06\x02\x2a\x03\x02\x00\x6f\x00"), "the server answers with another mechanism than Kerberos 5"},
+	}
+	token := right.encode(t)
+	for n := 1; n < len(token); n++ {
+		tests[fmt.Sprint("cut at ", n)] = struct {
+			token []byte
+			want  string
+		}{token[:n], "malformed message"}
+	}
+	for name, test := range tests {
+		x := begun()
+		_, more, err := x.InitSecContext("host@web1", test.token, false)
+		const prefix = "verify the server for host/web1@FLEET.TEST as alice@FLEET.TEST: "
+		if err == nil || more || err.Error() != prefix+test.want {
+			t.Errorf("%s: %v, want %s", name, err, test.want)
+		}
+		if _, err := x.GetMIC(nil); err == nil {
+			t.Errorf("%s: signed for a server that has proved nothing", name)
+		}
+		if x.Err() == nil || x.Err().Error() != prefix+test.want {
+			t.Errorf("%s: Err says %v", name, x.Err())
+		}
+	}
+	for i := range token { // no bit may be another
+		changed := bytes.Clone(token)
+		changed[i] ^= 1
+		if _, _, err := begun().InitSecContext("host@web1", changed, false); err == nil {
+			t.Errorf("accepted with byte %d changed", i)
+		}
+	}
+}
+
+// TestSilence goes on when the library asks again without a token, but not for ever.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	x := begun()
+	for i := range maxSilences {
+		if out, more, err := x.InitSecContext("host@web1", nil, false); out != nil || !more || err != nil {
+			t.Fatalf("call %d: %v, more %v", i, err, more)
+		}
+	}
+	if _, _, err := x.InitSecContext("host@web1", nil, false); err == nil {
+		t.Error("goes on for ever")
+	}
+}
+
+// TestTarget takes the host's service alone.
+func TestTarget(t *testing.T) {
+	t.Parallel()
+	x := NewCredentials(Options{}).NewContext(t.Context(), false)
+	if _, _, err := x.InitSecContext("web1", nil, false); err == nil || !strings.Contains(err.Error(), "is not the name of a host's service") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,173 @@
+package gss
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"fleetssh/internal/kdctest"
+	"fleetssh/internal/sshdtest"
+)
+
+// wantError fails the test unless an error is an *Error with a text that a pattern
+// matches, in one line.
+func wantError(t testing.TB, err error, pattern string) {
+	t.Helper()
+	e := (*Error)(nil)
+	if !errors.As(err, &e) {
+		t.Errorf("error %v (%T), want an *Error like %s", err, err, pattern)
+		return
+	}
+	if !regexp.MustCompile("^"+pattern+"$").MatchString(err.Error()) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("error  %s\nunlike %s", err, pattern)
+	}
+}
+
+// TestRefusals says what the KDC does not like, and what to do.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	k := kdctest.Start(t, kdctest.Options{})
+	k.AddPrincipal(t, "alice", testPassword)
+	k.AddPrincipal(t, "locked", testPassword, "-allow_tix")
+	k.AddPrincipal(t, "old", testPassword, "+needchange")
+	k.AddPrincipal(t, "past", testPassword, "-expire", "yesterday")
+	keytab := filepath.Join(k.Dir, "stale")
+	k.AddPrincipal(t, "changed", testPassword)
+	k.Keytab(t, keytab, "changed")
+	k.ChangeKey(t, "changed")
+	k.AddService(t, "host/localhost")
+	tests := map[string]struct {
+		o    Options
+		host string
+		want string
+	}{
+		"wrong password": {Options{Password: "wrong", Client: "alice"}, "localhost",
+			`get a ticket-granting ticket for host/localhost@FLEET.TEST as alice@FLEET.TEST: the KDC refuses the password or key; is the password right\?`},
+		"unknown client": {Options{Password: "x", Client: "nobody"}, "localhost",
+			`get a ticket-granting ticket for host/localhost@FLEET.TEST as nobody@FLEET.TEST: the KDC knows no such client; is the client's name right, and its realm\?`},
+		"stale keytab": {Options{Keytab: keytab}, "localhost",
+			`.* as changed@FLEET.TEST: the KDC refuses the password or key; the keytab is out of date: get a new one`},
+		"locked": {Options{Password: testPassword, Client: "locked"}, "localhost",
+			`.* as locked@FLEET.TEST: the account is locked .*; ask whoever runs the realm`},
+		"password expired": {Options{Password: testPassword, Client: "old"}, "localhost",
+			`.* as old@FLEET.TEST: the password has expired .*; change it with kpasswd`},
+		"account expired": {Options{Password: testPassword, Client: "past"}, "localhost",
+			`.* as past@FLEET.TEST: the account has expired .*; ask whoever runs the realm`},
+		"unknown service": {Options{Password: testPassword, Client: "alice"}, "nosuch.fleet.test",
+			`get a ticket for host/nosuch.fleet.test@FLEET.TEST as alice@FLEET.TEST: the KDC knows no such service; is the host in this realm\? if it has another name there, give that as the server identity`},
+		"address": {Options{Password: testPassword, Client: "alice"}, "127.0.0.1",
+			`get a ticket for host/127.0.0.1 as alice: realms know hosts by name, and this is an IP address; give the host's name as the server identity`},
+		"address of version 6": {Options{Password: testPassword, Client: "alice"}, "[::1]",
+			`get a ticket for host/\[::1\] as alice: realms know .*`},
+		"realm without a KDC": {Options{Password: "x", Client: "alice@NO.TEST"}, "localhost",
+			`get a ticket-granting ticket for host/localhost@FLEET.TEST as alice@NO.TEST: .*krb5.conf has no KDC for realm NO.TEST; name its KDCs in krb5.conf`},
+		"password of nobody": {Options{Password: "x"}, "localhost",
+			`find tickets for host/localhost: a password needs the client that it is of`},
+		"no keytab": {Options{Keytab: "FILE:" + k.Dir + "/none"}, "localhost",
+			`find tickets for host/localhost: keytab .*/none: no such file or directory`},
+		"keytab of another": {Options{Keytab: keytab, Client: "alice"}, "localhost",
+			`find tickets for host/localhost as alice: keytab .*/stale has no AES key of alice@FLEET.TEST`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test.o.Config = k.Config
+			x, err := begin(NewCredentials(test.o), test.host)
+			wantError(t, err, test.want)
+			if x.Err() != err || x.Begun() {
+				t.Errorf("Err says %v, begun %v", x.Err(), x.Begun())
+			}
+		})
+	}
+}
+
+// TestNoRealm says that there is none if nothing says which.
+func TestNoRealm(t *testing.T) {
+	t.Parallel()
+	_, err := begin(NewCredentials(Options{Config: "/nonexistent/krb5.conf", Password: "x", Client: "alice"}), "web1.test")
+	wantError(t, err, `find tickets for host/web1.test as alice: no realm is known; set default_realm in krb5.conf, or give the client with its realm: name@REALM`)
+}
+
+// TestTimes says what is wrong with the time of a ticket, and what to do.
+func TestTimes(t *testing.T) {
+	t.Parallel()
+	config := krbConfig(t, "", "127.0.0.1:1")
+	change := func(change func(*ticket)) string {
+		tgt := testTGT()
+		change(tgt)
+		return cacheWith(t, tgt)
+	}
+	now := time.Now()
+	for name, test := range map[string]struct{ cache, want string }{
+		"expired": {change(func(t *ticket) { t.end = now.Add(-time.Hour) }),
+			`get a ticket for host/web1@FLEET.TEST as alice@FLEET.TEST: the ticket in cache FILE:.* expired 1h0m\ds ago, at 20.*; run kinit`},
+		"not yet valid": {change(func(t *ticket) { t.start = now.Add(time.Hour) }),
+			`.*: the ticket in cache FILE:.* is not valid before (59m59|1h0m0)s from now; set the clock, or run kinit`},
+		"postdated": {change(func(t *ticket) { t.flags |= flagInvalid }), `.*: the ticket in cache FILE:.* is postdated; run kinit -v`},
+		"old key":   {change(func(t *ticket) { t.key.etype = 23 }), `.*: the ticket in cache FILE:.*: encryption type arcfour-hmac is not supported, only AES is`},
+		"none":      {cacheWith(t), `.*: cache FILE:.* has no ticket-granting ticket; run kinit`},
+	} {
+		_, err := begin(NewCredentials(Options{Config: config, Cache: test.cache}), "web1")
+		t.Log(name)
+		wantError(t, err, test.want)
+	}
+}
+
+// TestClockSkew says by how much the clocks differ.
+func TestClockSkew(t *testing.T) {
+	t.Parallel()
+	k := startFakeKDC(t, func(string, []byte) []byte { return encodeError(codeSkew, time.Now().Add(10*time.Minute), nil) })
+	config := krbConfig(t, "", k.address)
+	_, err := begin(NewCredentials(Options{Config: config, Password: "x", Client: "alice"}), "web1")
+	wantError(t, err, `.*: the clocks of this machine and the KDC differ by (10m0s|9m59s); set the clock`)
+	_, err = begin(NewCredentials(Options{Config: config, Cache: cacheWith(t, testTGT())}), "web1")
+	wantError(t, err, `.*: the clocks of this machine and the KDC differ by (10m0s|9m59s); set the clock`)
+}
+
+// TestKDCDown says at once which KDCs do not answer.
+func TestKDCDown(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	gone := func() []string { // ports that nobody listens on now
+		var list []string
+		for range 2 {
+			listener, packets := listenBoth(t)
+			list = append(list, listener.Addr().String())
+			listener.Close()
+			packets.Close()
+		}
+		return list
+	}()
+	config := krbConfig(t, "", gone...)
+	start := time.Now()
+	_, err := begin(NewCredentials(Options{Config: config, Cache: cacheWith(t, testTGT())}), "web1")
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("took %v", took)
+	}
+	wantError(t, err, `get a ticket for host/web1@FLEET.TEST as alice@FLEET.TEST: no KDC of FLEET.TEST answers: `+
+		gone[0]+`: connection refused, `+gone[1]+`: connection refused; is the network up\?`)
+}
+
+// TestSilentKDC gives up when the context ends, without waiting for the KDC.
+func TestSilentKDC(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	k := startFakeKDC(t, func(string, []byte) []byte { return nil })
+	config := krbConfig(t, "", k.address)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	x := NewCredentials(Options{Config: config, Password: "x", Client: "alice"}).NewContext(ctx, false)
+	start := time.Now()
+	_, _, err := x.InitSecContext("host@web1", nil, false)
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("took %v", took)
+	}
+	wantError(t, err, `get a ticket-granting ticket for host/web1@FLEET.TEST as alice@FLEET.TEST: no KDC of FLEET.TEST answers: `+k.address+`: no answer; is the network up\?`)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Error("the end of the context cannot be told from the error")
+	}
+}

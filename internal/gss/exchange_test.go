@@ -1,0 +1,272 @@
+package gss
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fleetssh/internal/kdctest"
+	"fleetssh/internal/sshdtest"
+)
+
+// tgsReply answers a TGS-REQ that was made with testTGT. The ticket is for the server,
+// or the one that was asked for if that is nil.
+func tgsReply(t testing.TB, request []byte, change func(reply *ticket, nonce *int64)) []byte {
+	t.Helper()
+	var nonce int64
+	var asked principal
+	err := parse(request, msgTGSRequest, func(d *decoder) {
+		body := d.field(4).sequence()
+		realm := body.text(2)
+		asked = body.name(3)
+		asked.realm = realm
+		nonce = body.int(7)
+	})
+	if err != nil {
+		t.Errorf("request: %v", err)
+		return nil
+	}
+	issued := testTicket(asked)
+	change(issued, &nonce)
+	data, err := encodeReply(issued, nonce)
+	if err != nil {
+		t.Error(err)
+	}
+	return data
+}
+
+// encodeReply makes a TGS-REP for whoever has the testKey.
+func encodeReply(issued *ticket, nonce int64) ([]byte, error) {
+	part, err := message(msgEncTGSReply, func(e encoder) {
+		e.key(0, issued.key)
+		e.field(1, func(e encoder) { e.sequence(func(encoder) {}) })
+		e.int(2, nonce)
+		e.flags(4, issued.flags)
+		e.time(5, issued.authTime)
+		e.time(6, issued.start)
+		e.time(7, issued.end)
+		e.text(9, issued.server.realm)
+		e.name(10, issued.server)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return message(msgTGSReply, func(e encoder) {
+		e.int(0, version)
+		e.int(1, msgTGSReply)
+		e.text(3, issued.client.realm)
+		e.name(4, issued.client)
+		e.raw(5, issued.raw)
+		e.encrypted(6, testKey(), usageTGSReply, part)
+	})
+}
+
+// TestReplies checks what a KDC answers.
+func TestReplies(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		change func(issued *ticket, nonce *int64)
+		want   string // "" if it is taken
+	}{
+		"as asked":         {func(*ticket, *int64) {}, ""},
+		"in capitals":      {func(i *ticket, _ *int64) { i.server.names = []string{"HOST", "WEB1"} }, ""},
+		"another nonce":    {func(_ *ticket, nonce *int64) { *nonce++ }, "reply of the KDC: malformed message"},
+		"another client":   {func(i *ticket, _ *int64) { i.client = parsePrincipal("eve@FLEET.TEST", "") }, "the KDC answers with a ticket of eve@FLEET.TEST"},
+		"another service":  {func(i *ticket, _ *int64) { i.server.names = []string{"host", "web2"} }, "the KDC answers with a ticket for host/web2@FLEET.TEST"},
+		"a key of no use":  {func(i *ticket, _ *int64) { i.key.etype = 23 }, "reply of the KDC: encryption type arcfour-hmac is not supported, only AES is"},
+		"no ticket in it":  {func(i *ticket, _ *int64) { i.raw = []byte{0x61, 0} }, "reply of the KDC: malformed message"},
+		"round and round":  {func(i *ticket, _ *int64) { i.server = tgsPrincipal("FLEET.TEST", "FLEET.TEST") }, "the KDCs refer to one another, more than 10 times"},
+		"to a silent void": {func(i *ticket, _ *int64) { i.server = tgsPrincipal("OTHER.TEST", "FLEET.TEST") }, ".*krb5.conf has no KDC for realm OTHER.TEST; name its KDCs in krb5.conf"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := startFakeKDC(t, func(_ string, request []byte) []byte { return tgsReply(t, request, test.change) })
+			o := Options{Config: krbConfig(t, "", k.address), Cache: cacheWith(t, testTGT())}
+			_, err := begin(NewCredentials(o), "web1")
+			if test.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantError(t, err, `get a ticket for host/web1@FLEET.TEST as alice@FLEET.TEST: `+test.want)
+		})
+	}
+}
+
+// TestGarbage makes an error of what is no reply.
+func TestGarbage(t *testing.T) {
+	t.Parallel()
+	garbage := map[string][]byte{
+		"nothing": {}, "text": []byte("HTTP/1.1 400 Bad Request\r\n\r\n"), "half an error": {0x7e, 0x82, 0xff, 0xff, 0x30}, "deep": []byte(strings.Repeat("\x7e\x80", 1000)),
+	}
+	for name, reply := range garbage {
+		for _, preference := range []string{"1", "1465"} {
+			k := startFakeKDC(t, func(string, []byte) []byte { return reply })
+			config := krbConfig(t, "udp_preference_limit = "+preference, k.address)
+			for _, o := range []Options{{Password: "x", Client: "alice"}, {Cache: cacheWith(t, testTGT())}} {
+				o.Config = config
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				_, _, err := NewCredentials(o).NewContext(ctx, false).InitSecContext("host@web1", nil, false)
+				cancel()
+				if e := (*Error)(nil); !errors.As(err, &e) || !strings.Contains(err.Error(), "malformed message") {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+	}
+}
+
+// TestLengths bounds what is read by TCP.
+func TestLengths(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		reply string
+		want  string
+	}{
+		"none":      {"", "connection closed"},
+		"cut":       {"\x00\x00\x00\x09abc", "connection closed"},
+		"zero":      {"\x00\x00\x00\x00", "malformed message"},
+		"too large": {"\x7f\xff\xff\xff", "malformed message"},
+	} {
+		client, server := net.Pipe()
+		go func() {
+			io.CopyN(io.Discard, server, 4+7)
+			io.WriteString(server, test.reply)
+			server.Close()
+		}()
+		if _, err := overTCP(client, []byte("request")); err == nil || err.Error() != test.want {
+			t.Errorf("%s: %v, want %s", name, err, test.want)
+		}
+		client.Close()
+	}
+}
+
+// TestNextKDC goes on with the next KDC if one is silent, says that it cannot serve,
+// or has too much to say for a datagram.
+func TestNextKDC(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	issue := func(_ string, request []byte) []byte { return tgsReply(t, request, func(*ticket, *int64) {}) }
+	silent := startFakeKDC(t, func(string, []byte) []byte { return nil })
+	unavailable := startFakeKDC(t, func(string, []byte) []byte { return encodeError(codeUnavailable, time.Now(), nil) })
+	verbose := startFakeKDC(t, func(network string, request []byte) []byte {
+		if network == "udp" {
+			return encodeError(codeTooBig, time.Now(), nil)
+		}
+		return issue(network, request)
+	})
+	for name, first := range map[string]*fakeKDC{"silent": silent, "unavailable": unavailable} {
+		for _, preference := range []string{"1", "1465"} {
+			config := krbConfig(t, "udp_preference_limit = "+preference, first.address, verbose.address)
+			if _, err := begin(NewCredentials(Options{Config: config, Cache: cacheWith(t, testTGT())}), "web1"); err != nil {
+				t.Errorf("%s, %s: %v", name, preference, err)
+			}
+		}
+		if first.requests.Load() == 0 {
+			t.Errorf("%s: was not asked", name)
+		}
+	}
+	config := krbConfig(t, "", unavailable.address)
+	_, err := begin(NewCredentials(Options{Config: config, Cache: cacheWith(t, testTGT())}), "web1")
+	wantError(t, err, `.*: no KDC of FLEET.TEST answers: `+unavailable.address+`: the KDC is not available \(a text\); is the network up\?`)
+}
+
+// TestRealUDP speaks to a real KDC by datagrams.
+func TestRealUDP(t *testing.T) {
+	t.Parallel()
+	k := kdctest.Start(t, kdctest.Options{LibDefaults: []string{"udp_preference_limit = 1465"}})
+	k.AddPrincipal(t, "alice", testPassword)
+	k.AddService(t, "host/localhost")
+	wantTicket(t, Options{Config: k.Config, Password: testPassword, Client: "alice"})
+}
+
+// TestLeavingOthersAlone ends the context of one who waits, and not the request for
+// the other; when nobody waits any more the request ends.
+func TestLeavingOthersAlone(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	asked := make(chan struct{}, 10)
+	answer := make(chan struct{})
+	k := startFakeKDC(t, func(_ string, request []byte) []byte {
+		asked <- struct{}{}
+		<-answer
+		return tgsReply(t, request, func(*ticket, *int64) {})
+	})
+	c := NewCredentials(Options{Config: krbConfig(t, "udp_preference_limit = 1", k.address), Cache: cacheWith(t, testTGT())})
+	gone, leave := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, _, err := c.NewContext(gone, false).InitSecContext("host@web1", nil, false); !errors.Is(err, context.Canceled) {
+			t.Errorf("who left: %v", err)
+		}
+	})
+	<-asked
+	wg.Go(func() {
+		if _, err := begin(c, "web1"); err != nil {
+			t.Errorf("who stayed: %v", err)
+		}
+	})
+	sshdtest.Eventually(t, 5*time.Second, "two wait", func() bool {
+		c.tickets.mu.Lock()
+		defer c.tickets.mu.Unlock()
+		return c.tickets.byName["host/web1"].waiting == 2
+	})
+	leave()
+	sshdtest.Eventually(t, 5*time.Second, "one waits", func() bool {
+		c.tickets.mu.Lock()
+		defer c.tickets.mu.Unlock()
+		return c.tickets.byName["host/web1"].waiting == 1
+	})
+	close(answer)
+	wg.Wait()
+	if n := k.requests.Load(); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
+
+// TestExchangesAtOnce asks KDCs a few things at a time.
+func TestExchangesAtOnce(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	var mu sync.Mutex // protects now, most
+	now, most := 0, 0
+	full, answer := make(chan struct{}), make(chan struct{})
+	k := startFakeKDC(t, func(_ string, request []byte) []byte {
+		mu.Lock()
+		if now++; now > most {
+			most = now
+		}
+		if now == maxExchanges {
+			close(full)
+		}
+		mu.Unlock()
+		<-answer
+		mu.Lock()
+		now--
+		mu.Unlock()
+		return tgsReply(t, request, func(*ticket, *int64) {})
+	})
+	c := NewCredentials(Options{Config: krbConfig(t, "udp_preference_limit = 1", "tcp/"+k.address), Cache: cacheWith(t, testTGT())})
+	var wg sync.WaitGroup
+	for i := range 3 * maxExchanges {
+		wg.Go(func() {
+			if _, err := begin(c, fmt.Sprintf("web%d", i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	<-full
+	close(answer)
+	wg.Wait()
+	if most > maxExchanges {
+		t.Errorf("%d exchanges at once, want at most %d", most, maxExchanges)
+	}
+}

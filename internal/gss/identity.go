@@ -1,0 +1,175 @@
+package gss
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// identity is who the client is, and what there is to prove it. It does not change.
+type identity struct {
+	exchanger
+	client  principal
+	cache   *cache // nil with a secret
+	source  string // in words
+	secret  secret
+	tickets *flights[*ticket]
+}
+
+// loadIdentity reads the cache or the keytab. No KDC is asked.
+func (c *Credentials) loadIdentity(ctx context.Context, cfg *config) (*identity, error) {
+	id := &identity{exchanger: exchanger{cfg, c.slots}, tickets: &c.tickets}
+	var wanted *principal
+	if c.opt.Client != "" {
+		p := parsePrincipal(c.opt.Client, cfg.defaultRealm())
+		if p.realm == "" {
+			return nil, errNoRealm
+		}
+		wanted = &p
+	}
+	id.source = c.opt.source("")
+	switch {
+	case c.opt.Password != "":
+		if wanted == nil {
+			return nil, errors.New("a password needs the client that it is of")
+		}
+		id.client, id.secret = *wanted, secret{password: c.opt.Password}
+		return id, nil
+	case c.opt.Keytab != "":
+		return id, id.loadKeytab(c.opt.Keytab, wanted)
+	}
+	name := c.opt.Cache
+	if name == "" {
+		var err error
+		if name, err = cfg.cacheName(); err != nil {
+			return nil, fmt.Errorf("default_ccache_name of %s: %w", cfg.list, err)
+		}
+	}
+	found, err := cfg.readCache(ctx, name, wanted)
+	if err != nil {
+		return nil, err
+	}
+	id.client, id.cache = found.principal, found
+	id.source = c.opt.source(found.name)
+	return id, nil
+}
+
+func (id *identity) loadKeytab(name string, wanted *principal) error {
+	k, err := readKeytab(name)
+	if err != nil {
+		return err
+	}
+	id.client = k.entries[0].principal
+	if wanted != nil {
+		id.client = *wanted
+	}
+	id.secret.keys = k.keys(id.client)
+	if len(id.secret.keys) == 0 {
+		return fmt.Errorf("%s has no AES key of %s", id.source, id.client)
+	}
+	return nil
+}
+
+// tgt returns the client's TGT: of the cache, or got with the secret and kept.
+func (id *identity) tgt(ctx context.Context) (*ticket, error) {
+	if id.cache != nil {
+		return id.cachedTGT()
+	}
+	return id.tickets.do(ctx, "", func(ctx context.Context) (*ticket, error) {
+		tgt, err := id.getTGT(ctx, id.client, id.secret)
+		return tgt, complete(err, Error{Op: opTGT, Realm: id.client.realm})
+	})
+}
+
+// opTGT is the operation of errors about the TGT itself.
+const opTGT = "get a ticket-granting ticket"
+
+// cachedTGT returns that of the cache, or says why there is none that can be used.
+func (id *identity) cachedTGT() (*ticket, error) {
+	server := tgsPrincipal(id.client.realm, id.client.realm)
+	now := time.Now()
+	if tgt := id.cache.find(server, now, id.config.clockSkew()); tgt != nil {
+		return tgt, nil
+	}
+	var latest *ticket
+	for _, t := range id.cache.tickets {
+		if t.server.equal(server) && (latest == nil || t.end.After(latest.end)) {
+			latest = t
+		}
+	}
+	switch {
+	case latest == nil:
+		return nil, advise(fmt.Errorf("%s has no ticket-granting ticket", id.source), hintKinit)
+	case !now.Before(latest.end):
+		since := now.Sub(latest.end).Round(time.Second)
+		return nil, advise(fmt.Errorf("the ticket in %s expired %v ago, at %s", id.source, since, latest.end.Format(time.DateTime)), hintKinit)
+	case latest.flags&flagInvalid != 0:
+		return nil, advise(fmt.Errorf("the ticket in %s is postdated", id.source), "run kinit -v")
+	case !latest.key.spoken():
+		return nil, fmt.Errorf("the ticket in %s: %w", id.source, unspoken(latest.key.etype))
+	}
+	early := latest.begins().Sub(now).Round(time.Second)
+	return nil, advise(fmt.Errorf("the ticket in %s is not valid before %v from now", id.source, early), hintClock+", or "+hintKinit)
+}
+
+// forwardedTGT gets one to delegate (RFC 4120 section 2.6).
+func (id *identity) forwardedTGT(ctx context.Context) (*ticket, error) {
+	tgt, err := id.tgt(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if tgt.flags&flagForwardable == 0 {
+		hint := "is forwardable allowed by krb5.conf and by the KDC?"
+		if id.cache != nil {
+			hint = hintKinit + " -f"
+		}
+		return nil, advise(errors.New("the ticket is not forwardable"), hint)
+	}
+	options := flagForwarded | flagForwardable | tgt.flags&flagRenewable
+	return id.getTicket(ctx, tgt, tgt.server, options)
+}
+
+// until says how long what was read may be used: as long as the TGT of the cache is
+// valid. Then the user may have run kinit again.
+func (id *identity) until() time.Time {
+	if id.cache == nil {
+		return time.Now().AddDate(100, 0, 0)
+	}
+	if tgt, err := id.cachedTGT(); err == nil {
+		return tgt.end
+	}
+	return time.Now().Add(briefly)
+}
+
+// Description is what [Credentials.Describe] returns.
+type Description struct {
+	Source    string    // "cache FILE:/tmp/krb5cc_0", "keytab /etc/me.keytab", "password"
+	Principal string    // "alice@REALM", or "" if it is not known
+	Service   string    // the ticket that would be asked for: "host/web1@REALM"
+	Until     time.Time // how long the TGT is valid; zero if there is none yet
+	Renewable bool      // whether the TGT may be renewed, by kinit -R
+	Forwards  bool      // whether the TGT may be delegated
+	Err       error     // why there are no tickets to be had, as far as that can be seen from here
+}
+
+// describe fills in what is known without asking a KDC.
+func (id *identity) describe(d *Description, host string) {
+	d.Source = cmp.Or(id.source, d.Source)
+	d.Principal = id.client.String()
+	if host != "" {
+		server, _ := id.service(host)
+		d.Service = server.String()
+	}
+	tgt, known := id.tickets.recall("")
+	if id.cache != nil {
+		tgt, d.Err = id.cachedTGT()
+		known = d.Err == nil
+	}
+	if known {
+		d.Until = tgt.end
+		d.Renewable = tgt.flags&flagRenewable != 0
+		d.Forwards = tgt.flags&flagForwardable != 0
+	}
+}

@@ -1,0 +1,169 @@
+package gss
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// maxReferrals is a limit to the realms on the way to a service.
+const maxReferrals = 10
+
+// getTicket gets a ticket from the KDC that a TGT is for (RFC 4120 section 3.3).
+func (x *exchanger) getTicket(ctx context.Context, tgt *ticket, server principal, options uint32) (*ticket, error) {
+	etypes, err := x.config.etypes("default_tgs_enctypes")
+	if err != nil {
+		return nil, err
+	}
+	server.realm, _ = tgt.server.tgsFor()
+	request := &kdcRequest{kind: msgTGSRequest, options: options, server: server, till: tgt.end, nonce: newNonce(), etypes: etypes}
+	body, err := request.body()
+	if err != nil {
+		return nil, err
+	}
+	a := authenticator{time: time.Now()}
+	if a.checksum, a.sumType, err = tgt.key.checksum(usageTGSChecksum, body); err != nil {
+		return nil, err
+	}
+	proof, err := tgt.apRequest(a, usageTGSAuthenticator, 0)
+	if err != nil {
+		return nil, err
+	}
+	request.padata = []padata{{paTGSRequest, proof}}
+	reply, err := x.ask(ctx, request)
+	if err != nil {
+		return nil, adviseTicket(err)
+	}
+	t, err := reply.open(tgt.key, usageTGSReply, request)
+	if err != nil {
+		return nil, fmt.Errorf("reply of the KDC: %w", err)
+	}
+	if !t.client.equal(tgt.client) {
+		return nil, fmt.Errorf("the KDC answers with a ticket of %s", printable(t.client.String()))
+	}
+	return t, nil
+}
+
+// adviseTicket says what to do about an error of the KDC.
+func adviseTicket(err error) error {
+	kerr := (*kdcError)(nil)
+	if !errors.As(err, &kerr) {
+		return err
+	}
+	switch kerr.code {
+	case codeServiceUnknown:
+		return advise(err, "is the host in this realm? if it has another name there, give that as the server identity")
+	case codeTicketExpired:
+		return advise(err, hintKinit)
+	case codeSkew, codeTicketNotYet, codeNotYetValid:
+		return adviseSkew(kerr)
+	case codeEtype:
+		return advise(err, "the host needs an AES key in the realm")
+	}
+	return err
+}
+
+// serviceTicket gets a ticket for a host, from the cache or from the KDCs of the
+// client's realm, of the host's, and of those on the way.
+func (id *identity) serviceTicket(ctx context.Context, host string) (*ticket, error) {
+	server, mapped := id.service(host)
+	if t := id.cached(server, mapped); t != nil {
+		return t, nil
+	}
+	if !mapped {
+		if realm := id.config.lookUpRealm(ctx, host); realm != "" {
+			server.realm = realm
+		}
+	}
+	tgt, err := id.tgtFor(ctx, server.realm)
+	if err != nil {
+		return nil, err
+	}
+	for range maxReferrals {
+		t, err := id.getTicket(ctx, tgt, server, flagCanonicalize)
+		if err != nil {
+			return nil, err
+		}
+		if t.server.sameName(server) {
+			return t, nil
+		}
+		// A KDC that knows better answers with a TGT for another realm (RFC 6806
+		// section 8).
+		realm, ok := t.server.tgsFor()
+		if !ok {
+			return nil, fmt.Errorf("the KDC answers with a ticket for %s", printable(t.server.String()))
+		}
+		tgt = t
+		server.realm = realm
+	}
+	return nil, fmt.Errorf("the KDCs refer to one another, more than %d times", maxReferrals)
+}
+
+// service returns the principal of a host, and whether krb5.conf maps it to its realm.
+// If not, the client's own is asked.
+func (id *identity) service(host string) (server principal, mapped bool) {
+	realm := id.config.realmOf(host)
+	server = principal{nameHost, []string{"host", host}, realm}
+	if realm == "" {
+		server.realm = id.client.realm
+	}
+	return server, realm != ""
+}
+
+// cached returns a usable ticket of the cache. If nothing is known about the realm of
+// the host, any will do.
+func (id *identity) cached(server principal, mapped bool) *ticket {
+	if id.cache == nil {
+		return nil
+	}
+	now, skew := time.Now(), id.config.clockSkew()
+	if t := id.cache.find(server, now, skew); t != nil || mapped {
+		return t
+	}
+	for _, t := range id.cache.tickets {
+		if t.server.sameName(server) {
+			if found := id.cache.find(t.server, now, skew); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
+}
+
+// tgtFor returns a TGT for a realm, which is that of the client, or one that trusts
+// it, or one further away if the KDCs know the way.
+func (id *identity) tgtFor(ctx context.Context, realm string) (*ticket, error) {
+	tgt, err := id.tgt(ctx)
+	if err != nil || realm == id.client.realm {
+		return tgt, err
+	}
+	return id.tickets.do(ctx, "krbtgt/"+realm, func(ctx context.Context) (*ticket, error) {
+		at := id.client.realm
+		for range maxReferrals {
+			next := id.cached(tgsPrincipal(realm, at), true)
+			if next == nil {
+				if next, err = id.getTicket(ctx, tgt, tgsPrincipal(realm, at), flagCanonicalize); err != nil {
+					return nil, noTrust(err, at, realm)
+				}
+			}
+			tgt = next
+			var ok bool
+			if at, ok = tgt.server.tgsFor(); !ok {
+				return nil, fmt.Errorf("the KDC answers with a ticket for %s", printable(tgt.server.String()))
+			}
+			if at == realm {
+				return tgt, nil
+			}
+		}
+		return nil, fmt.Errorf("the KDCs refer to one another, more than %d times", maxReferrals)
+	})
+}
+
+// noTrust says what it means that a realm knows no TGT for another.
+func noTrust(err error, from, to string) error {
+	if kerr := (*kdcError)(nil); errors.As(err, &kerr) && kerr.code == codeServiceUnknown {
+		return &Error{Realm: from, Err: fmt.Errorf("%s does not trust %s: %w", to, from, kerr), Hint: "is [domain_realm] in krb5.conf right?"}
+	}
+	return err
+}
