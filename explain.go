@@ -168,7 +168,8 @@ func (p *Plan) loggingIn(ctx context.Context, d *dialer) {
 	for _, note := range c.notes {
 		p.pass("auth", note.Error(), "publickey")
 	}
-	p.unusedKeys(len(keys), c)
+	p.manyKeys(len(keys))
+	p.unusedKeys(c)
 	switch {
 	case ask && a.Password != "":
 		p.step("auth", "the password is given; other questions are put to the user", "keyboard-interactive, password")
@@ -181,8 +182,8 @@ func (p *Plan) loggingIn(ctx context.Context, d *dialer) {
 	}
 }
 
-// unusedKeys adds why some keys are not offered, or not at once.
-func (p *Plan) unusedKeys(n int, c *credentials) {
+// unusedKeys adds why some keys are not offered.
+func (p *Plan) unusedKeys(c *credentials) {
 	a := &p.Host.Auth
 	switch {
 	case a.ownKeys():
@@ -192,9 +193,29 @@ func (p *Plan) unusedKeys(n int, c *credentials) {
 	case c.agent == nil:
 		p.pass("auth", "SSH_AUTH_SOCK is not set", "publickey: keys of the SSH agent")
 	}
-	if !a.ownKeys() && a.NoDefaultKeys {
-		p.pass("auth", "NoDefaultKeys", "publickey: default key files")
+	if a.ownKeys() {
+		return
 	}
+	has := func(source string) bool {
+		for _, text := range c.sources {
+			if strings.HasPrefix(text, source) {
+				return true
+			}
+		}
+		return false
+	}
+	if c.agent != nil && !has("SSH agent") {
+		p.pass("auth", "it holds none; ssh-add gives it some", "publickey: keys of the SSH agent")
+	}
+	if a.NoDefaultKeys {
+		p.pass("auth", "NoDefaultKeys", "publickey: default key files")
+	} else if !has("default key file") {
+		p.pass("auth", "~/.ssh holds none of "+strings.Join(defaultKeyNames, ", "), "publickey: default key files")
+	}
+}
+
+// manyKeys adds what becomes of more keys than hosts take.
+func (p *Plan) manyKeys(n int) {
 	if n > maxAuthTries {
 		p.step("auth", "hosts end a connection after too many refusals", "the keys are offered over up to %d connections, %d on each", maxLogins, maxAuthTries)
 	}

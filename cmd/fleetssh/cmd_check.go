@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
 )
@@ -28,7 +31,9 @@ What is shown:
                             json: one object a line
 
 connect is looking up the name and opening the connection, handshake the exchange
-of keys and the check of the host key, login the proof of who you are.
+of keys and the check of the host key, login the proof of who you are; hop is the
+wait for the connection to the hop, which all hosts behind it share. Then come the
+hops, the method that let us in with the key it used, and the key of the host.
 DUR is 10 or 10s for seconds, 500ms, 2m.
 
 `
@@ -67,7 +72,8 @@ func (o *checkOptions) run(ctx context.Context, c *call) error {
 	}
 	checkCtx, end := c.working(ctx)
 	defer end()
-	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout}
+	w := new(warnings)
+	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, Logger: slog.New(w)}
 	defer client.Close()
 	t := newTally(hosts)
 	show := t.showCheck(c)
@@ -81,6 +87,7 @@ func (o *checkOptions) run(ctx context.Context, c *call) error {
 	if err := c.screen.Failure(); err != nil && !t.interrupted {
 		return outputError(err)
 	}
+	w.show(c.screen)
 	if o.format == "json" {
 		s := t.summary()
 		s.Outcomes = make(map[string]int)
@@ -136,6 +143,7 @@ func logInResult(i int, host *fleetssh.HostConfig, connection *fleetssh.Client, 
 	r := result{index: i, problem: problemOf(err, host)}
 	if err == nil {
 		r.ok, r.timing, r.outcome.Kind = true, connection.Timing(), fleetssh.Exited
+		r.logins = connection.Logins()
 		return r
 	}
 	r.message = err.Error()
@@ -162,11 +170,16 @@ func (t *tally) showCheck(c *call) func(*result) {
 		text := fmt.Sprintf("%*s", width-utf8.RuneCountInString(label), "")
 		switch {
 		case r.ok:
-			text += fmt.Sprintf("ok      connect %7s  handshake %7s  login %7s",
+			text += "ok      "
+			if len(r.logins) > 1 {
+				text += fmt.Sprintf("hop %7s  ", columnTime(r.timing.Proxy))
+			}
+			text += fmt.Sprintf("connect %7s  handshake %7s  login %7s",
 				columnTime(r.timing.Resolve+r.timing.Connect), columnTime(r.timing.Handshake), columnTime(r.timing.Auth))
 			if r.timing.Attempts > 1 {
 				text += fmt.Sprintf("  (%d attempts)", r.timing.Attempts)
 			}
+			text += "  " + loginText(r.logins)
 		case r.problem.reason == "":
 			text += "-       not tried"
 		default:
@@ -174,6 +187,32 @@ func (t *tally) showCheck(c *call) func(*result) {
 		}
 		c.screen.Out(label+": ", text)
 	}
+}
+
+// loginText says by which way and with what a host was logged in to.
+func loginText(logins []fleetssh.Login) string {
+	var parts []string
+	var hops []string
+	last := logins[len(logins)-1]
+	for _, hop := range logins[:len(logins)-1] {
+		hops = append(hops, hop.Host.String())
+	}
+	if hops != nil {
+		parts = append(parts, "through "+strings.Join(hops, ", "))
+	}
+	if last.Master != "" {
+		return strings.Join(append(parts, "by the OpenSSH master at "+last.Master), "  ")
+	}
+	by := "by " + strings.Join(last.Methods, "+")
+	if last.Key != nil {
+		by += " " + keyText(last.Key)
+	}
+	return strings.Join(append(parts, by, "host key "+keyText(last.HostKey)), "  ")
+}
+
+// keyText names a key as ssh-keygen -l does.
+func keyText(key ssh.PublicKey) string {
+	return key.Type() + " " + ssh.FingerprintSHA256(key)
 }
 
 // columnTime writes a time in few characters.
@@ -194,15 +233,39 @@ type jsonCheck struct {
 	Outcome     string     `json:"outcome"`
 	Error       *jsonError `json:"error"`
 	Attempts    int        `json:"attempts"`
+	ProxyMS     float64    `json:"proxy_ms,omitempty"`
 	ResolveMS   float64    `json:"resolve_ms"`
 	ConnectMS   float64    `json:"connect_ms"` // the whole, as in the results of run
 	HandshakeMS float64    `json:"handshake_ms"`
 	AuthMS      float64    `json:"auth_ms"`
+
+	*jsonLogin             // of the host
+	Hops       []jsonLogin `json:"hops,omitempty"` // on the way, in their order
+}
+
+// jsonLogin says how a host was logged in to.
+type jsonLogin struct {
+	Hop     string   `json:"hop,omitempty"`
+	Methods []string `json:"methods,omitempty"`
+	Key     string   `json:"key,omitempty"`
+	HostKey string   `json:"host_key,omitempty"`
+	Master  string   `json:"master,omitempty"`
+}
+
+func newJSONLogin(l *fleetssh.Login) *jsonLogin {
+	j := &jsonLogin{Methods: l.Methods, Master: l.Master}
+	if l.Key != nil {
+		j.Key = ssh.FingerprintSHA256(l.Key)
+	}
+	if l.HostKey != nil {
+		j.HostKey = ssh.FingerprintSHA256(l.HostKey)
+	}
+	return j
 }
 
 func (t *tally) showCheckJSON(c *call) func(*result) {
 	return func(r *result) {
-		putJSON(c.screen, jsonCheck{
+		o := jsonCheck{
 			Type: "check", Time: time.Now(),
 			Host: t.hosts[r.index].name, Index: r.index,
 			OK: r.ok, Outcome: checkOutcome(r), Error: r.jsonError(), Attempts: r.timing.Attempts,
@@ -210,7 +273,18 @@ func (t *tally) showCheckJSON(c *call) func(*result) {
 			ConnectMS:   milliseconds(connectTime(r.timing)),
 			HandshakeMS: milliseconds(r.timing.Handshake),
 			AuthMS:      milliseconds(r.timing.Auth),
-		})
+			ProxyMS:     milliseconds(r.timing.Proxy),
+		}
+		for i := range r.logins {
+			l := newJSONLogin(&r.logins[i])
+			if i == len(r.logins)-1 {
+				o.jsonLogin = l
+				break
+			}
+			l.Hop = r.logins[i].Host.String()
+			o.Hops = append(o.Hops, *l)
+		}
+		putJSON(c.screen, o)
 	}
 }
 

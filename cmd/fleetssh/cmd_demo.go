@@ -70,6 +70,10 @@ var demoSteps = [...]demoStep{
 		line:  "fleetssh check -w web[1-4]",
 	},
 	{
+		title: "Through a hop: one connection to it for all hosts behind it",
+		line:  "fleetssh check -w web[2-4] -J web1",
+	},
+	{
 		title: "JSON lines for programs",
 		line:  "fleetssh run -w web1 --format json -- hostname",
 	},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -184,7 +185,8 @@ func (o *runOptions) stream(ctx context.Context, c *call, hosts []hostEntry, com
 	runCtx, end := c.working(ctx)
 	defer end()
 	defer boundMemory(o.hosts.fanout)()
-	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, OneShot: true}
+	w := new(warnings)
+	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, OneShot: true, Logger: slog.New(w)}
 	defer client.Close()
 	events, err := client.Stream(runCtx, command)
 	if err != nil {
@@ -207,6 +209,7 @@ func (o *runOptions) stream(ctx context.Context, c *call, hosts []hostEntry, com
 	if err := c.screen.Failure(); err != nil && !t.interrupted {
 		return outputError(err)
 	}
+	w.show(c.screen)
 	d.close()
 	return t.err()
 }

@@ -58,6 +58,7 @@ func startDemoFleet() (_ *demoFleet, err error) {
 			AuthorizedKeys: []ssh.PublicKey{f.signer.PublicKey()},
 			SudoPassword:   demoSudoPassword,
 			Handler:        demoShell,
+			Dial:           simfleet.DialLoopback,
 		}
 		switch i {
 		case 5:
@@ -106,14 +107,20 @@ func demoShell(s *simfleet.Session) simfleet.Status {
 	return simfleet.Status{}
 }
 
-// place makes the name of a host of the demo lead to it.
+// place makes the name of a host of the demo lead to it, and that of its hop.
 func (f *demoFleet) place(e *hostEntry) {
-	server := f.servers[e.name]
+	f.lead(&e.config)
+	if e.config.Proxy != nil { // which all hosts share
+		f.lead(e.config.Proxy)
+	}
+}
+
+func (f *demoFleet) lead(c *fleetssh.HostConfig) {
+	server := f.servers[c.Host]
 	if server == nil {
 		return
 	}
-	c := &e.config
-	c.Alias, c.Host, c.Port, c.User = e.name, server.Host(), server.Port(), "demo"
+	c.Alias, c.Host, c.Port, c.User = c.Host, server.Host(), server.Port(), "demo"
 	c.Auth.Signers, c.HostKeys = []ssh.Signer{f.signer}, f.policy
 }
 

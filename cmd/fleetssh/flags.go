@@ -22,6 +22,8 @@ type hostFlags struct {
 	hostKey        string
 	knownHosts     string
 	ipv4, ipv6     bool
+	way            wayFlags
+	nothingAsked   bool // secrets that would be asked for are made up
 
 	fanout         int
 	connectTimeout time.Duration
@@ -51,6 +53,7 @@ How to log in:
   -4, --ipv4                connect to IPv4 addresses only
   -6, --ipv6                connect to IPv6 addresses only
 
+` + wayFlagsHelp + `
 How patiently:
   -f, --fanout N            hosts worked on at once (100)
   -t, --connect-timeout DUR longest time to connect and log in, each attempt (30s)
@@ -74,6 +77,7 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.knownHosts, "known-hosts", "", "")
 	flags.BoolVarP(&f.ipv4, "ipv4", "4", false, "")
 	flags.BoolVarP(&f.ipv6, "ipv6", "6", false, "")
+	f.way.register(flags)
 	f.fanout = 100
 	flags.VarP(numberValue{&f.fanout, 1, 1_000_000}, "fanout", "f", "")
 	flags.VarP(durationValue{to: &f.connectTimeout}, "connect-timeout", "t", "")
@@ -92,6 +96,13 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 	case f.ipv4 && f.ipv6:
 		return nil, usageError("", "-4 and -6 exclude each other")
 	}
+	if err := f.way.check(); err != nil {
+		return nil, err
+	}
+	transport, err := f.way.transport()
+	if err != nil {
+		return nil, err
+	}
 	base := fleetssh.HostConfig{
 		User:           f.login,
 		Port:           f.port,
@@ -100,6 +111,9 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 		ConnectTimeout: f.connectTimeout,
 		Attempts:       f.attempts,
 		RetryDelay:     f.retryDelay,
+		DialContext:    transport,
+		ControlPath:    f.way.controlPath,
+		ForwardAgent:   f.way.forwardAgent,
 	}
 	if base.RetryDelay == 0 {
 		base.RetryDelay = -1 // none
@@ -112,18 +126,33 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 	if err != nil {
 		return nil, err
 	}
+	if _, err := f.way.hops(base); err != nil {
+		return nil, err // before anything is asked
+	}
 	password, err := f.password(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	var ask func(context.Context, fleetssh.Question) (string, error)
-	// A password that many hosts refuse is not asked for again on each of them.
-	if password == "" || len(entries) == 1 {
-		ask = c.asker(quiet)
+	tickets, err := f.way.kerberos(ctx, c, f.nothingAsked)
+	if err != nil {
+		return nil, err
 	}
+	base.HostKeys, base.Auth.GSSAPI, base.Auth.Ask = policy, tickets, c.asker(quiet)
+	hop, err := f.way.hops(base)
+	if err != nil {
+		return nil, err
+	}
+	// A password that many hosts refuse is not asked for again on each of them.
+	if password != "" && len(entries) > 1 {
+		base.Auth.Ask = nil
+	}
+	base.Auth.Password = password
 	for i := range entries {
 		e := &entries[i]
-		e.config.HostKeys, e.config.Auth.Password, e.config.Auth.Ask = policy, password, ask
+		e.config.HostKeys, e.config.Auth = base.HostKeys, base.Auth
+		if hop != nil {
+			e.config.Proxy, e.config.DialContext = hop, nil
+		}
 		if c.place != nil {
 			c.place(e)
 		}

@@ -20,7 +20,7 @@ func main() {
 }
 
 // verbs lists the verbs in the order of the overview.
-var verbs = []func(*call) *cobra.Command{newRun, newCheck, newDemo, newSim, newVersion}
+var verbs = []func(*call) *cobra.Command{newRun, newCheck, newExplain, newDemo, newSim, newVersion}
 
 const overview = `Run commands on many hosts over SSH.
 
@@ -32,6 +32,7 @@ const overview = `Run commands on many hosts over SSH.
 Verbs:
   run       run a command on all hosts
   check     connect and log in only; how long each phase takes
+  explain   what would be tried to reach a host, and why; nothing is contacted
   demo      a small fleet inside the process, and the main features shown on it
   sim       a simulated fleet on this machine, for trying, testing and measuring
   version   what this program was built from

@@ -39,8 +39,8 @@ func problemOf(err error, host *fleetssh.HostConfig) problem {
 	case *fleetssh.AuthenticationError:
 		return authenticationProblem(e)
 	case *fleetssh.ProxyError:
-		p := problemOf(e.Err, host)
-		p.kind, p.phase, p.reason = "proxy", "proxy", "through "+e.Hop+": "+p.reason
+		p := problemOf(e.Err, &fleetssh.HostConfig{Host: e.Hop})
+		p.kind, p.phase, p.reason = "proxy", "proxy", "at the hop "+e.Hop+": "+p.reason
 		return p
 	case *fleetssh.TimeoutError:
 		return timeoutProblem(e)

@@ -27,7 +27,7 @@ func TestProblemKinds(t *testing.T) {
 		{&fleetssh.ConnectionError{Host: "a", Phase: "connect", Attempts: 3, Err: refused}, "connection", "connect", "connection refused (3 attempts)", 3},
 		{&fleetssh.HostKeyError{Host: "a", Err: errors.New("odd")}, "host_key", "host_key", "odd", 1},
 		{&fleetssh.AuthenticationError{Host: "a", User: "ann", Tried: []string{"publickey"}}, "authentication", "auth", "login as ann refused (tried publickey)", 1},
-		{&fleetssh.ProxyError{Host: "a", Hop: "gate", Err: &fleetssh.ConnectionError{Host: "gate", Phase: "connect", Err: refused}}, "proxy", "proxy", "through gate: connection refused", 0},
+		{&fleetssh.ProxyError{Host: "a", Hop: "gate", Err: &fleetssh.ConnectionError{Host: "gate", Phase: "connect", Err: refused}}, "proxy", "proxy", "at the hop gate: connection refused", 0},
 		{&fleetssh.TimeoutError{Host: "a", Op: "handshake", After: 1003 * time.Millisecond, Attempts: 2}, "timeout", "handshake", "no answer within 1s (2 attempts)", 2},
 		{&fleetssh.TimeoutError{Host: "a", Op: "run", After: 2 * time.Minute}, "timeout", "run", "after 2m", 1},
 		{&fleetssh.PKeyFileError{Host: "a", Path: "k", Err: &os.PathError{Op: "open", Path: "k", Err: syscall.ENOENT}}, "pkey_file", "auth", "k: no such file or directory", 0},

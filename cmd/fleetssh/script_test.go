@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -54,6 +55,11 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Values[fleetKey{}] = new(scriptFleet)
 			env.Setenv("GORACE", noRaceDelay)
+			local, err := user.Current()
+			if err != nil {
+				return err
+			}
+			env.Setenv("LOCAL", local.Username)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -87,6 +93,7 @@ func scrub() {
 		panic(err)
 	}
 	text = regexp.MustCompile(`("(time|run)":)"[^"]*"`).ReplaceAll(text, []byte(`$1""`))
+	text = regexp.MustCompile(`SHA256:[A-Za-z0-9+/]+`).ReplaceAll(text, []byte("SHA256:"))
 	text = regexp.MustCompile(`("[a-z]+_ms":)[0-9.e-]+`).ReplaceAll(text, []byte(`${1}0`))
 	os.Stdout.Write(text)
 }

@@ -22,11 +22,16 @@ func (f *hostFlags) password(ctx context.Context, c *call) (string, error) {
 	switch {
 	case f.passwordFile != "":
 		return readPasswordFile(f.passwordFile)
+	case f.askPass && f.nothingAsked:
+		return madeUp, nil
 	case f.askPass:
 		return c.askSecret(ctx, "password: ")
 	}
 	return "", nil
 }
+
+// madeUp stands for a secret that is not needed now.
+const madeUp = "***"
 
 // askSecret asks for something that must not be seen.
 func (c *call) askSecret(ctx context.Context, prompt string) (string, error) {

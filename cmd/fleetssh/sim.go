@@ -66,6 +66,7 @@ func startSim(plan simPlan, dir string) (_ *sim, err error) {
 	}
 	s.fleet, err = simfleet.StartFleet(plan.hosts, plan.port, func(i int, h *simfleet.Host) {
 		h.AuthorizedKeys = []ssh.PublicKey{authorized}
+		h.Dial = simfleet.DialLoopback // so that it can be a hop
 		plan.shape(i, h)
 		if plan.change != nil {
 			plan.change(i, h)

@@ -16,7 +16,8 @@ type result struct {
 	message   string  // the error of the library in full
 	timing    fleetssh.Timing
 	truncated bool
-	after     time.Duration // since the run began
+	logins    []fleetssh.Login // of check
+	after     time.Duration    // since the run began
 }
 
 // tally counts how hosts ended.

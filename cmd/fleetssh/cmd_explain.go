@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+	"fleetssh/internal/termline"
+)
+
+const explainHelp = `Show what would be tried to reach a host and log in to it, and why. No host is
+contacted and no name is looked up.
+
+  fleetssh explain web1
+  fleetssh explain -l deploy -J bastion web1
+  fleetssh explain -K web1.example.com
+
+usage: fleetssh explain [options] HOST...
+
+` + hostFlagsHelp + `
+What is shown:
+      --format FORMAT       text: for people (default)
+                            json: one object a host on the way
+
+A line with "-" would be passed over, for the reason behind it. What is offered to
+log in comes in its order. DUR is 10 or 10s for seconds, 500ms, 2m.
+
+`
+
+// explainOptions are the flags of explain.
+type explainOptions struct {
+	hosts  hostFlags
+	format string
+}
+
+func (o *explainOptions) register(flags *pflag.FlagSet) {
+	o.hosts.register(flags)
+	o.format = "text"
+	flags.Var(choiceValue{&o.format, []string{"text", "json"}}, "format", "")
+}
+
+func newExplain(c *call) *cobra.Command {
+	o := new(explainOptions)
+	cmd := &cobra.Command{
+		Use:  "explain",
+		Long: explainHelp,
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), c, args) },
+	}
+	o.register(cmd.Flags())
+	return cmd
+}
+
+func (o *explainOptions) run(ctx context.Context, c *call, args []string) error {
+	o.hosts.hosts = append(o.hosts.hosts, args...)
+	o.hosts.nothingAsked = true
+	hosts, err := o.hosts.configs(ctx, c, false)
+	if err != nil {
+		return err
+	}
+	for i := range hosts {
+		plans, err := fleetssh.Explain(ctx, hosts[i].config)
+		if err != nil {
+			return usageError("", "%v", err)
+		}
+		for n := range plans {
+			if o.format == "json" {
+				putJSON(c.screen, newJSONPlan(hosts[i].name, i, &plans[n], n == len(plans)-1))
+				continue
+			}
+			o.show(c.screen, &plans[n], len(plans)-1-n)
+		}
+	}
+	return nil
+}
+
+// phaseTitles are what explain calls the phases.
+var phaseTitles = map[string]string{"connect": "reach", "host_key": "host key", "auth": "log in"}
+
+// show shows the plan for one host on the way; after is how many come behind it.
+func (o *explainOptions) show(screen *termline.Screen, p *fleetssh.Plan, after int) {
+	title := p.Host.Host
+	if after > 0 {
+		title += "  (hop)"
+	}
+	out := func(format string, args ...any) { screen.Out("", fmt.Sprintf(format, args...)) }
+	out("%s", title)
+	out("  %-9s %s  (%s)", "user", p.User, o.userFrom(p, after))
+	out("  %-9s %d  (%s)", "port", p.Port, o.portFrom(p, after))
+	phase := ""
+	for _, s := range p.Steps {
+		name := ""
+		if s.Phase != phase {
+			phase, name = s.Phase, phaseTitles[s.Phase]
+		}
+		mark := ""
+		if s.Passed {
+			mark = "- "
+		}
+		text := fmt.Sprintf("  %-9s %s%s", name, mark, s.What)
+		if s.Why != "" {
+			text += "  (" + s.Why + ")"
+		}
+		out("%s", text)
+	}
+}
+
+// userFrom says where the user name comes from.
+func (o *explainOptions) userFrom(p *fleetssh.Plan, after int) string {
+	switch {
+	case p.Host.User == "":
+		return "who runs this program"
+	case after == 0 && p.Host.User == o.hosts.login:
+		return "-l"
+	}
+	return "named with the host"
+}
+
+// portFrom says where the port comes from.
+func (o *explainOptions) portFrom(p *fleetssh.Plan, after int) string {
+	switch {
+	case p.Host.Port == 0:
+		return "default"
+	case after == 0 && p.Host.Port == o.hosts.port:
+		return "-p"
+	}
+	return "named with the host"
+}
+
+// jsonPlan is the plan for one host on the way.
+type jsonPlan struct {
+	Type  string     `json:"type"`
+	Host  string     `json:"host"`  // that is explained
+	Index int        `json:"index"` // of it
+	At    string     `json:"at"`    // the hop that this is about, or the host
+	Hop   bool       `json:"hop"`
+	User  string     `json:"user"`
+	Port  int        `json:"port"`
+	Steps []jsonStep `json:"steps"`
+}
+
+type jsonStep struct {
+	Phase  string `json:"phase"`
+	What   string `json:"what"`
+	Why    string `json:"why,omitempty"`
+	Passed bool   `json:"passed,omitempty"`
+}
+
+func newJSONPlan(host string, index int, p *fleetssh.Plan, last bool) jsonPlan {
+	j := jsonPlan{Type: "plan", Host: host, Index: index, At: p.Host.Host, Hop: !last, User: p.User, Port: p.Port}
+	for _, s := range p.Steps {
+		j.Steps = append(j.Steps, jsonStep{s.Phase, strings.TrimSpace(s.What), s.Why, s.Passed})
+	}
+	return j
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"fleetssh"
+	"fleetssh/hostset"
+	"fleetssh/internal/termline"
+)
+
+// warnings collects what went less well on hosts than was asked for, such as a
+// ticket that could not be handed on. It is an [slog.Handler] for the library's
+// warnings.
+type warnings struct {
+	mu    sync.Mutex          // protects what follows
+	texts []string            // in the order in which they came
+	hosts map[string][]string // by text
+}
+
+// Enabled implements [slog.Handler].
+func (w *warnings) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+// WithAttrs implements [slog.Handler]. The library adds none.
+func (w *warnings) WithAttrs([]slog.Attr) slog.Handler { return w }
+
+// WithGroup implements [slog.Handler]. The library makes none.
+func (w *warnings) WithGroup(string) slog.Handler { return w }
+
+// Handle implements [slog.Handler].
+func (w *warnings) Handle(_ context.Context, r slog.Record) error {
+	text, host := r.Message, ""
+	r.Attrs(func(a slog.Attr) bool {
+		switch v := a.Value.Any().(type) {
+		case fleetssh.HostConfig:
+			host = v.Host
+		case error:
+			text += ": " + v.Error()
+		}
+		return true
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.hosts == nil {
+		w.hosts = make(map[string][]string)
+	}
+	if !slices.Contains(w.texts, text) {
+		w.texts = append(w.texts, text)
+	}
+	w.hosts[text] = append(w.hosts[text], host)
+	return nil
+}
+
+// show says each warning once, with the hosts it is about.
+func (w *warnings) show(screen *termline.Screen) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, text := range w.texts {
+		screen.Message("fleetssh: warning: " + hostset.Of(w.hosts[text]...).String() + ": " + text)
+	}
+}

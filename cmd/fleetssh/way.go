@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+)
+
+// wayFlags say by which way hosts are reached and logged in to, where it is not
+// the plain one.
+type wayFlags struct {
+	jump         string
+	proxy        string
+	proxyCommand string
+	controlPath  string
+	forwardAgent bool
+
+	gssapi, delegate bool
+	principal        string
+	serviceHost      string
+	keytab           string
+	kinit            bool
+}
+
+const wayFlagsHelp = `By which way:
+  -J, --jump HOP[,HOP...]   through these hosts in this order; a hop is written
+                            [user@]host[:port]; -l, -p, --ask-pass and -A are
+                            not for hops, keys and time-outs are
+      --proxy URL           through a proxy: socks5://[user:password@]host:port,
+                            socks5h:// (the proxy looks up names), http://,
+                            https://, or a socket: unix:///path
+      --proxy-command LINE  over the standard input and output of a command;
+                            %h is the host, %p its port
+      --control-path PATH   over the connection of an OpenSSH master (ssh -M), if
+                            one listens on the socket; %C, %h, %p, %r as for ssh
+  -A, --forward-agent       let commands use your SSH agent; root there can too
+
+With Kerberos (gssapi-with-mic; any of these turns it on):
+      --gssapi              log in with the tickets of kinit, before anything else
+  -K, --delegate            the same, and hand the tickets on to the hosts
+      --principal NAME      be this principal: alice, or alice@REALM
+      --service-host NAME   the hosts are host/NAME to Kerberos
+      --keytab FILE         get a ticket with the keys in a file
+      --kinit               ask for the Kerberos password of --principal and get a
+                            ticket for this run only
+`
+
+func (f *wayFlags) register(flags *pflag.FlagSet) {
+	flags.StringVarP(&f.jump, "jump", "J", "", "")
+	flags.StringVar(&f.proxy, "proxy", "", "")
+	flags.StringVar(&f.proxyCommand, "proxy-command", "", "")
+	flags.StringVar(&f.controlPath, "control-path", "", "")
+	flags.BoolVarP(&f.forwardAgent, "forward-agent", "A", false, "")
+	flags.BoolVar(&f.gssapi, "gssapi", false, "")
+	flags.BoolVarP(&f.delegate, "delegate", "K", false, "")
+	flags.StringVar(&f.principal, "principal", "", "")
+	flags.StringVar(&f.serviceHost, "service-host", "", "")
+	flags.StringVar(&f.keytab, "keytab", "", "")
+	flags.BoolVar(&f.kinit, "kinit", false, "")
+}
+
+// check refuses what does not go together.
+func (f *wayFlags) check() error {
+	switch {
+	case f.proxy != "" && f.proxyCommand != "":
+		return usageError("", "--proxy and --proxy-command exclude each other")
+	case f.kinit && f.principal == "":
+		return usageError("add --principal NAME", "--kinit for whom?")
+	case f.kinit && f.keytab != "":
+		return usageError("", "--kinit and --keytab exclude each other")
+	case f.forwardAgent && os.Getenv("SSH_AUTH_SOCK") == "":
+		return usageError("start one with: eval $(ssh-agent); ssh-add", "--forward-agent: there is no SSH agent (SSH_AUTH_SOCK is not set)")
+	}
+	return nil
+}
+
+// transport returns what --proxy or --proxy-command describes, nil if neither is
+// given.
+func (f *wayFlags) transport() (func(context.Context, string, string) (net.Conn, error), error) {
+	switch {
+	case f.proxy != "":
+		dial, err := fleetssh.DialProxy(f.proxy)
+		if err != nil {
+			return nil, usageError("", "--proxy: %v", err)
+		}
+		return dial, nil
+	case f.proxyCommand != "":
+		dial, err := fleetssh.DialCommand(f.proxyCommand)
+		if err != nil {
+			return nil, usageError("", "--proxy-command: %v", err)
+		}
+		return dial, nil
+	}
+	return nil, nil
+}
+
+// kerberos returns the login with tickets that the flags call for, nil for none.
+func (f *wayFlags) kerberos(ctx context.Context, c *call, nothingAsked bool) (*fleetssh.GSSAPI, error) {
+	if !f.gssapi && !f.delegate && f.principal == "" && f.serviceHost == "" && f.keytab == "" && !f.kinit {
+		return nil, nil
+	}
+	g := &fleetssh.GSSAPI{ServerIdentity: f.serviceHost, ClientIdentity: f.principal, Delegate: f.delegate, Keytab: f.keytab}
+	switch {
+	case f.kinit && nothingAsked:
+		g.Password = madeUp
+	case f.kinit:
+		secret, err := c.askSecret(ctx, "Kerberos password of "+f.principal+": ")
+		if err != nil {
+			return nil, err
+		}
+		g.Password = secret
+	}
+	return g, nil
+}
+
+// hops returns the last hop of -J, which leads to those before it, nil if there is
+// none. Hops have the keys and the patience of base, and users and ports of their
+// own; tickets are not handed on to them.
+func (f *wayFlags) hops(base fleetssh.HostConfig) (*fleetssh.HostConfig, error) {
+	if f.jump == "" || f.jump == "none" {
+		return nil, nil
+	}
+	base.ForwardAgent, base.ControlPath, base.Auth.Password = false, "", ""
+	if base.Auth.GSSAPI != nil {
+		g := *base.Auth.GSSAPI
+		g.Delegate, g.ServerIdentity = false, ""
+		base.Auth.GSSAPI = &g
+	}
+	var last *fleetssh.HostConfig
+	for text := range strings.SplitSeq(f.jump, ",") {
+		given, err := fleetssh.ParseHost(strings.TrimSpace(text))
+		if err != nil {
+			return nil, usageError("name hops as [user@]host[:port]", "-J: %v", err)
+		}
+		hop := base
+		hop.Host, hop.User, hop.Port, hop.Proxy = given.Host, given.User, given.Port, last
+		if last != nil {
+			hop.DialContext = nil // it is for the first
+		}
+		last = &hop
+	}
+	return last, nil
+}
