@@ -160,7 +160,11 @@ func (l *login) explainTicket() {
 	case err != nil:
 		l.note("%w", err)
 	case l.ticket.complete:
-		l.note("Kerberos: the host does not let the principal in as %s", l.user)
+		who, err := l.tickets.Principal(l.ctx)
+		if err != nil {
+			who = "the principal"
+		}
+		l.note("Kerberos: the host does not let %s in as %s", who, l.user)
 	default:
 		l.note("Kerberos: the host refused the ticket for %s: its keytab may lack the current key, or its clock be wrong", l.ticket.Service())
 	}

@@ -87,6 +87,9 @@ func TestSSHDMaster(t *testing.T) {
 		equal(t, "stderr", stderr, "b c\n")
 		equal(t, "code", asError[*fleetssh.ExitError](t, err).Code, 3)
 		equal(t, "outcome", out.Outcome().Kind, fleetssh.Exited)
+		if os.Geteuid() != 0 {
+			return // a server of an ordinary user has no terminals
+		}
 		_, stdout, _, err = runCommand(t, c, fleetssh.Command{Line: "tty", PTY: &fleetssh.PTY{}})
 		contains(t, stdout, "/dev/pts/")
 		if err != nil {
