@@ -3,6 +3,7 @@ package gss
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"sync"
 	"time"
 )
 
@@ -14,6 +15,24 @@ type authenticator struct {
 	sumType  int
 	subkey   key // none for a KDC
 	sequence uint32
+}
+
+// clock tells the time for authenticators, never the same twice: servers take the
+// second of two that say the same for a replay (RFC 4120 section 3.2.3).
+type clock struct {
+	mu   sync.Mutex
+	last time.Time // mu protects it
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now().Truncate(time.Microsecond)
+	if !now.After(c.last) {
+		now = c.last.Add(time.Microsecond)
+	}
+	c.last = now
+	return now
 }
 
 // newSequence returns where the numbers of messages begin: 30 bits, because some read

@@ -61,7 +61,7 @@ func (c *config) readCache(ctx context.Context, name string, identity *principal
 		}
 	}
 	if err == nil {
-		return nil, advise(fmt.Errorf("%s is of %s, and none is of %s", name, primary.principal, identity), hintKinit+" "+identity.String())
+		return nil, advise(fmt.Errorf("%s is of %s, and none is of %s", name, printable(primary.principal.String()), identity), hintKinit+" "+identity.String())
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoCache) {
 		return nil, advise(fmt.Errorf("there is no ticket in %s", name), hintKinit)

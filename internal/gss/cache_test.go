@@ -1,3 +1,5 @@
+//go:build unix
+
 package gss
 
 import (
@@ -11,22 +13,6 @@ import (
 	"fleetssh/internal/kdctest"
 )
 
-func wantPrincipal(t testing.TB, o Options, want string) {
-	t.Helper()
-	if got, err := NewCredentials(o).Principal(t.Context()); err != nil || got != want {
-		t.Errorf("principal %q, %v, want %q", got, err, want)
-	}
-}
-
-// wantTicket gets a ticket for localhost, which proves that a TGT was usable.
-func wantTicket(t testing.TB, o Options) {
-	t.Helper()
-	x := NewCredentials(o).NewContext(t.Context(), false)
-	if _, _, err := x.InitSecContext("host@localhost", nil, false); err != nil {
-		t.Errorf("no ticket with %v: %v", o, err)
-	}
-}
-
 // TestCachedService uses a service ticket that is in the cache already: no KDC is
 // needed.
 func TestCachedService(t *testing.T) {
@@ -39,6 +25,33 @@ func TestCachedService(t *testing.T) {
 	k.Kvno(t, cache, "host/localhost")
 	k.Stop()
 	wantTicket(t, Options{Config: k.Config, Cache: cache})
+}
+
+// TestClientKeytab takes the keytab that krb5.conf names if the default cache has no
+// ticket that is valid.
+func TestClientKeytab(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	k := kdctest.Start(t, kdctest.Options{})
+	for _, name := range []string{"alice", "robot"} {
+		k.AddPrincipal(t, name, testPassword)
+	}
+	k.AddService(t, "host/localhost")
+	keytab := filepath.Join(dir, "keytab")
+	k.Keytab(t, keytab, "robot")
+	cache := "FILE:" + filepath.Join(dir, "cc")
+	own := writeFile(t, dir, "own", "[libdefaults]\ndefault_ccache_name = "+cache+"\ndefault_client_keytab_name = "+keytab+"\n")
+	o := Options{Config: own + ":" + k.Config}
+	wantPrincipal(t, o, "robot@FLEET.TEST")
+	wantTicket(t, o)
+	_, err := NewCredentials(Options{Config: o.Config, Cache: cache}).Principal(t.Context()) // the one that was asked for
+	wantError(t, err, "find tickets: there is no ticket in "+cache+"; run kinit")
+	o.Client = "carol"
+	_, err = NewCredentials(o).Principal(t.Context())
+	wantError(t, err, "find tickets as carol: there is no ticket, and keytab "+keytab+" has no AES key of carol@FLEET.TEST; run kinit")
+	k.Kinit(t, cache, "alice", testPassword)
+	o.Client = ""
+	wantPrincipal(t, o, "alice@FLEET.TEST")
 }
 
 // TestNoCache says what is missing, and what to do.

@@ -19,7 +19,8 @@ const defaultConfig = "/etc/krb5.conf"
 // config is what krb5.conf says that matters here. It does not change.
 type config struct {
 	*profile
-	list string // of the files, as in KRB5_CONFIG
+	list     string // of the files, as in KRB5_CONFIG
+	resolver *net.Resolver
 }
 
 // readConfig reads a list of files as in KRB5_CONFIG. "" means that variable, or
@@ -30,7 +31,7 @@ func readConfig(list string) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &config{p, list}, nil
+	return &config{p, list, net.DefaultResolver}, nil
 }
 
 // setting returns a value of [libdefaults], of which a realm may have its own.
@@ -120,12 +121,29 @@ func (c *config) lookUpRealm(ctx context.Context, host string) string {
 		return ""
 	}
 	for name := host; strings.Contains(name, "."); _, name, _ = strings.Cut(name, ".") {
-		texts, err := net.DefaultResolver.LookupTXT(ctx, "_kerberos."+name+".")
+		texts, err := c.resolver.LookupTXT(ctx, "_kerberos."+name+".")
 		if err == nil && len(texts) > 0 && texts[0] != "" {
 			return printable(texts[0])
 		}
 	}
 	return ""
+}
+
+// canonicalName returns the name that DNS has for a host, if that is another and
+// krb5.conf does not forbid to ask. It is for hosts that the KDC does not know by the
+// name given: dns_canonicalize_hostname is taken for "fallback" where it is true, so
+// that whoever can forge DNS cannot have a ticket replaced that exists. Addresses are
+// not looked up, as with rdns = false.
+func (c *config) canonicalName(ctx context.Context, host string) (string, bool) {
+	if !parseBool(c.setting("", "dns_canonicalize_hostname"), true) {
+		return "", false
+	}
+	name, err := c.resolver.LookupCNAME(ctx, host)
+	if err != nil {
+		return "", false
+	}
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	return name, name != host && name != ""
 }
 
 // address is where a KDC listens.
@@ -154,7 +172,7 @@ func (c *config) kdcs(ctx context.Context, realm string) ([]address, error) {
 	case !parseBool(c.setting("", "dns_lookup_kdc"), true):
 		return nil, fmt.Errorf("%s has no KDC for realm %s", c.list, realm)
 	default:
-		list = lookUpKDCs(ctx, realm)
+		list = c.lookUpKDCs(ctx, realm)
 		if len(list) == 0 {
 			return nil, fmt.Errorf("neither %s nor DNS has a KDC for realm %s", c.list, realm)
 		}
@@ -182,10 +200,10 @@ func parseAddress(value string) (address, bool) {
 	return a, true
 }
 
-func lookUpKDCs(ctx context.Context, realm string) []address {
+func (c *config) lookUpKDCs(ctx context.Context, realm string) []address {
 	var list []address
 	for _, network := range []string{"udp", "tcp"} {
-		_, records, err := net.DefaultResolver.LookupSRV(ctx, "kerberos", network, realm+".")
+		_, records, err := c.resolver.LookupSRV(ctx, "kerberos", network, realm+".")
 		if err != nil {
 			continue
 		}
@@ -205,6 +223,19 @@ func (c *config) cacheName() (string, error) {
 		return name, nil
 	}
 	return expand(cmp.Or(c.setting("", "default_ccache_name"), "FILE:/tmp/krb5cc_%{uid}"))
+}
+
+// clientKeytab returns the keytab of clients that have no tickets, or "": the
+// environment or krb5.conf must name it.
+func (c *config) clientKeytab() string {
+	if name := os.Getenv("KRB5_CLIENT_KTNAME"); name != "" {
+		return name
+	}
+	name, err := expand(c.setting("", "default_client_keytab_name"))
+	if err != nil {
+		return ""
+	}
+	return name
 }
 
 func (c *config) kcmSocket() string {

@@ -85,10 +85,12 @@ const maxSilences = 4
 // server's answer at the second (RFC 4462 section 3.4). target is "host@" with the
 // name of the host. Whether to delegate is what NewContext was told.
 func (x *Context) InitSecContext(target string, token []byte, _ bool) (out []byte, needContinue bool, err error) {
+	op := opAnswer
 	switch {
 	case x.reply != nil:
 		err = errors.New("the server has answered already")
 	case !x.Begun():
+		op = opTicket
 		out, err = x.begin(target)
 	case len(token) == 0 && x.silences < maxSilences:
 		// The SSH library asks again after a message about an error, behind which the
@@ -99,13 +101,10 @@ func (x *Context) InitSecContext(target string, token []byte, _ bool) (out []byt
 		err = x.finish(token)
 	}
 	if err != nil {
-		return nil, false, x.fail(err, opAnswer)
+		return nil, false, x.fail(err, op)
 	}
 	return out, out != nil, nil
 }
-
-// opAnswer is the operation of errors about what the server has sent.
-const opAnswer = "verify the server"
 
 // fail keeps an error for Err, and returns it.
 func (x *Context) fail(err error, op string) error {
@@ -134,7 +133,7 @@ func (x *Context) begin(target string) ([]byte, error) {
 	}
 	x.session = t.key
 	x.authenticator = authenticator{
-		time: time.Now(), subkey: t.key.newKey(), sequence: newSequence(),
+		time: x.credentials.clock.now(), subkey: t.key.newKey(), sequence: newSequence(),
 		checksum: contextChecksum(contextMutual|contextInteg, x.cred(id)), sumType: contextChecksumType,
 	}
 	request, err := t.apRequest(x.authenticator, usageAuthenticator, apMutual)
@@ -216,9 +215,8 @@ func adviseServer(kerr *kdcError) error {
 
 // GetMIC signs what the SSH library says about the login (RFC 4462 section 3.5).
 func (x *Context) GetMIC(message []byte) ([]byte, error) {
-	const op = "sign the login"
 	if x.reply == nil {
-		return nil, x.fail(errors.New("the server has not answered"), op)
+		return nil, x.fail(errors.New("the server has not answered"), opSign)
 	}
 	k, byAcceptor := x.authenticator.subkey, false
 	if x.reply.subkey.value != nil {
@@ -226,7 +224,7 @@ func (x *Context) GetMIC(message []byte) ([]byte, error) {
 	}
 	token, err := mic(k, byAcceptor, uint64(x.authenticator.sequence)+x.signed, message)
 	if err != nil {
-		return nil, x.fail(err, op)
+		return nil, x.fail(err, opSign)
 	}
 	x.signed++
 	return token, nil

@@ -12,10 +12,13 @@ import (
 // Credentials are the tickets of one identity. They are shared by any number of
 // connections and goroutines: there is one TGT, and one ticket for each service, got
 // when first needed and kept in memory while valid. Nothing is written to the cache,
-// and no ticket is renewed.
+// and no ticket of it is renewed: when the TGT has expired, the cache is read again, in
+// the hope that somebody has run kinit. One that was got with a password or a keytab is
+// got again.
 type Credentials struct {
 	opt      Options
 	slots    chan struct{}
+	clock    clock
 	configs  flights[*config]
 	identity flights[*identity]
 	tickets  flights[*ticket] // "" is the TGT
@@ -60,14 +63,6 @@ func (c *Credentials) Principal(ctx context.Context) (string, error) {
 	return id.client.String(), nil
 }
 
-// The operations of errors.
-const (
-	opConfig   = "read the Kerberos configuration"
-	opFind     = "find tickets"
-	opTicket   = "get a ticket"
-	opDelegate = "delegate"
-)
-
 // load returns what was read, or reads it.
 func (c *Credentials) load(ctx context.Context) (*identity, error) {
 	cfg, err := c.configs.do(ctx, "", func(context.Context) (*config, error) { return readConfig(c.opt.Config) })
@@ -91,7 +86,7 @@ func (c *Credentials) serviceTicket(ctx context.Context, host string) (*identity
 	}
 	server, _ := id.service(name)
 	service = server.String()
-	t, err := c.tickets.do(ctx, "host/"+name, func(ctx context.Context) (*ticket, error) { return id.serviceTicket(ctx, name) })
+	t, err := c.tickets.do(ctx, "host/"+name, func(ctx context.Context) (*ticket, error) { return id.hostTicket(ctx, name) })
 	if err != nil {
 		return id, nil, service, complete(err, Error{Op: opTicket, Service: service, Principal: id.client.String(), Realm: server.realm})
 	}

@@ -15,17 +15,30 @@ type Error struct {
 	Err       error  // what went wrong
 }
 
-// Error says all of it in one line, each thing once.
+// The operations.
+const (
+	opConfig   = "read the Kerberos configuration"
+	opFind     = "find tickets"
+	opTGT      = "get a ticket-granting ticket"
+	opTicket   = "get a ticket"
+	opDelegate = "delegate"
+	opAnswer   = "verify the server"
+	opSign     = "sign the login"
+)
+
+// Error says all of it in one line, each thing once. What is wrong for all hosts alike
+// is said without the service, so that it reads the same for all of them.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
-	if e.Service != "" {
+	alike := e.Op == opConfig || e.Op == opFind || e.Op == opTGT
+	if e.Service != "" && !alike {
 		b.WriteString(" for " + e.Service)
 	}
 	if e.Principal != "" {
 		b.WriteString(" as " + e.Principal)
 	}
-	if said := e.Service + e.Principal + e.Err.Error(); e.Realm != "" && !strings.Contains(said, e.Realm) {
+	if said := b.String() + e.Err.Error(); e.Realm != "" && !strings.Contains(said, e.Realm) {
 		b.WriteString(" in realm " + e.Realm)
 	}
 	b.WriteString(": " + e.Err.Error())

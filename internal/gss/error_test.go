@@ -1,31 +1,17 @@
+//go:build unix
+
 package gss
 
 import (
 	"context"
 	"errors"
 	"path/filepath"
-	"regexp"
-	"strings"
 	"testing"
 	"time"
 
 	"fleetssh/internal/kdctest"
 	"fleetssh/internal/sshdtest"
 )
-
-// wantError fails the test unless an error is an *Error with a text that a pattern
-// matches, in one line.
-func wantError(t testing.TB, err error, pattern string) {
-	t.Helper()
-	e := (*Error)(nil)
-	if !errors.As(err, &e) {
-		t.Errorf("error %v (%T), want an *Error like %s", err, err, pattern)
-		return
-	}
-	if !regexp.MustCompile("^"+pattern+"$").MatchString(err.Error()) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("error  %s\nunlike %s", err, pattern)
-	}
-}
 
 // TestRefusals says what the KDC does not like, and what to do.
 func TestRefusals(t *testing.T) {
@@ -46,9 +32,9 @@ func TestRefusals(t *testing.T) {
 		want string
 	}{
 		"wrong password": {Options{Password: "wrong", Client: "alice"}, "localhost",
-			`get a ticket-granting ticket for host/localhost@FLEET.TEST as alice@FLEET.TEST: the KDC refuses the password or key; is the password right\?`},
+			`get a ticket-granting ticket as alice@FLEET.TEST: the KDC refuses the password or key; is the password right\?`},
 		"unknown client": {Options{Password: "x", Client: "nobody"}, "localhost",
-			`get a ticket-granting ticket for host/localhost@FLEET.TEST as nobody@FLEET.TEST: the KDC knows no such client; is the client's name right, and its realm\?`},
+			`get a ticket-granting ticket as nobody@FLEET.TEST: the KDC knows no such client; is the client's name right, and its realm\?`},
 		"stale keytab": {Options{Keytab: keytab}, "localhost",
 			`.* as changed@FLEET.TEST: the KDC refuses the password or key; the keytab is out of date: get a new one`},
 		"locked": {Options{Password: testPassword, Client: "locked"}, "localhost",
@@ -64,13 +50,13 @@ func TestRefusals(t *testing.T) {
 		"address of version 6": {Options{Password: testPassword, Client: "alice"}, "[::1]",
 			`get a ticket for host/\[::1\] as alice: realms know .*`},
 		"realm without a KDC": {Options{Password: "x", Client: "alice@NO.TEST"}, "localhost",
-			`get a ticket-granting ticket for host/localhost@FLEET.TEST as alice@NO.TEST: .*krb5.conf has no KDC for realm NO.TEST; name its KDCs in krb5.conf`},
+			`get a ticket-granting ticket as alice@NO.TEST: .*krb5.conf has no KDC for realm NO.TEST; name its KDCs in krb5.conf`},
 		"password of nobody": {Options{Password: "x"}, "localhost",
-			`find tickets for host/localhost: a password needs the client that it is of`},
+			`find tickets: a password needs the client that it is of`},
 		"no keytab": {Options{Keytab: "FILE:" + k.Dir + "/none"}, "localhost",
-			`find tickets for host/localhost: keytab .*/none: no such file or directory`},
+			`find tickets: keytab .*/none: no such file or directory`},
 		"keytab of another": {Options{Keytab: keytab, Client: "alice"}, "localhost",
-			`find tickets for host/localhost as alice: keytab .*/stale has no AES key of alice@FLEET.TEST`},
+			`find tickets as alice: keytab .*/stale has no AES key of alice@FLEET.TEST`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -89,7 +75,7 @@ func TestRefusals(t *testing.T) {
 func TestNoRealm(t *testing.T) {
 	t.Parallel()
 	_, err := begin(NewCredentials(Options{Config: "/nonexistent/krb5.conf", Password: "x", Client: "alice"}), "web1.test")
-	wantError(t, err, `find tickets for host/web1.test as alice: no realm is known; set default_realm in krb5.conf, or give the client with its realm: name@REALM`)
+	wantError(t, err, `find tickets as alice: no realm is known; set default_realm in krb5.conf, or give the client with its realm: name@REALM`)
 }
 
 // TestTimes says what is wrong with the time of a ticket, and what to do.
@@ -104,9 +90,9 @@ func TestTimes(t *testing.T) {
 	now := time.Now()
 	for name, test := range map[string]struct{ cache, want string }{
 		"expired": {change(func(t *ticket) { t.end = now.Add(-time.Hour) }),
-			`get a ticket for host/web1@FLEET.TEST as alice@FLEET.TEST: the ticket in cache FILE:.* expired 1h0m\ds ago, at 20.*; run kinit`},
+			`find tickets as alice@FLEET.TEST: the ticket in cache FILE:.* expired at 20.*; run kinit`},
 		"not yet valid": {change(func(t *ticket) { t.start = now.Add(time.Hour) }),
-			`.*: the ticket in cache FILE:.* is not valid before (59m59|1h0m0)s from now; set the clock, or run kinit`},
+			`.*: the ticket in cache FILE:.* is not valid before 1h0m0s from now; set the clock, or run kinit`},
 		"postdated": {change(func(t *ticket) { t.flags |= flagInvalid }), `.*: the ticket in cache FILE:.* is postdated; run kinit -v`},
 		"old key":   {change(func(t *ticket) { t.key.etype = 23 }), `.*: the ticket in cache FILE:.*: encryption type arcfour-hmac is not supported, only AES is`},
 		"none":      {cacheWith(t), `.*: cache FILE:.* has no ticket-granting ticket; run kinit`},
@@ -132,16 +118,7 @@ func TestClockSkew(t *testing.T) {
 func TestKDCDown(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	gone := func() []string { // ports that nobody listens on now
-		var list []string
-		for range 2 {
-			listener, packets := listenBoth(t)
-			list = append(list, listener.Addr().String())
-			listener.Close()
-			packets.Close()
-		}
-		return list
-	}()
+	gone := []string{"127.0.0.1:1", "127.0.0.2:1"} // where nobody listens
 	config := krbConfig(t, "", gone...)
 	start := time.Now()
 	_, err := begin(NewCredentials(Options{Config: config, Cache: cacheWith(t, testTGT())}), "web1")
@@ -166,7 +143,7 @@ func TestSilentKDC(t *testing.T) {
 	if took := time.Since(start); took > 3*time.Second {
 		t.Errorf("took %v", took)
 	}
-	wantError(t, err, `get a ticket-granting ticket for host/web1@FLEET.TEST as alice@FLEET.TEST: no KDC of FLEET.TEST answers: `+k.address+`: no answer; is the network up\?`)
+	wantError(t, err, `get a ticket-granting ticket as alice@FLEET.TEST: no KDC of FLEET.TEST answers: `+k.address+`: no answer; is the network up\?`)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Error("the end of the context cannot be told from the error")
 	}

@@ -28,6 +28,7 @@ const (
 type exchanger struct {
 	config *config
 	slots  chan struct{} // holds a value for each exchange that is running
+	clock  *clock
 }
 
 // unreachable says that no KDC of a realm has answered.

@@ -3,6 +3,7 @@ package gss
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -44,7 +45,7 @@ func (f *flights[T]) do(ctx context.Context, name string, fetch func(context.Con
 		return fl.value, fl.err
 	}
 	var none T
-	return none, context.Cause(ctx)
+	return none, fmt.Errorf("no answer in time: %w", context.Cause(ctx))
 }
 
 // join returns the flight of that name, which is started if there is none, or its

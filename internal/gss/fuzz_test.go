@@ -27,7 +27,7 @@ func FuzzProfile(f *testing.F) {
 			return
 		}
 		p.files = []*section{root}
-		c := &config{p, "krb5.conf"}
+		c := &config{profile: p, list: "krb5.conf"}
 		realm := c.defaultRealm()
 		c.ticketLifetime(realm)
 		c.clockSkew()

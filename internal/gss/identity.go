@@ -20,7 +20,7 @@ type identity struct {
 
 // loadIdentity reads the cache or the keytab. No KDC is asked.
 func (c *Credentials) loadIdentity(ctx context.Context, cfg *config) (*identity, error) {
-	id := &identity{exchanger: exchanger{cfg, c.slots}, tickets: &c.tickets}
+	id := &identity{exchanger: exchanger{cfg, c.slots, &c.clock}, tickets: &c.tickets}
 	var wanted *principal
 	if c.opt.Client != "" {
 		p := parsePrincipal(c.opt.Client, cfg.defaultRealm())
@@ -48,12 +48,34 @@ func (c *Credentials) loadIdentity(ctx context.Context, cfg *config) (*identity,
 		}
 	}
 	found, err := cfg.readCache(ctx, name, wanted)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		id.client, id.cache = found.principal, found
+		id.source = c.opt.source(found.name)
+		_, err = id.cachedTGT()
 	}
-	id.client, id.cache = found.principal, found
-	id.source = c.opt.source(found.name)
-	return id, nil
+	if err != nil && c.opt.Cache == "" {
+		if keytab := cfg.clientKeytab(); keytab != "" {
+			return c.loadClientKeytab(keytab, id, wanted)
+		}
+	}
+	if id.cache != nil {
+		return id, nil // a ticket for the service may be there all the same
+	}
+	return nil, err
+}
+
+// loadClientKeytab reads the keytab that krb5.conf names for clients without tickets.
+// If it is not there, or has no keys of the client, the identity stays as it is.
+func (c *Credentials) loadClientKeytab(name string, id *identity, wanted *principal) (*identity, error) {
+	other := &identity{exchanger: id.exchanger, tickets: id.tickets, source: Options{Keytab: name}.source("")}
+	err := other.loadKeytab(name, wanted)
+	if err == nil {
+		return other, nil
+	}
+	if id.cache != nil {
+		return id, nil
+	}
+	return nil, advise(fmt.Errorf("there is no ticket, and %w", err), hintKinit)
 }
 
 func (id *identity) loadKeytab(name string, wanted *principal) error {
@@ -83,11 +105,13 @@ func (id *identity) tgt(ctx context.Context) (*ticket, error) {
 	})
 }
 
-// opTGT is the operation of errors about the TGT itself.
-const opTGT = "get a ticket-granting ticket"
-
 // cachedTGT returns that of the cache, or says why there is none that can be used.
 func (id *identity) cachedTGT() (*ticket, error) {
+	tgt, err := id.findTGT()
+	return tgt, complete(err, Error{Op: opFind, Principal: id.client.String()})
+}
+
+func (id *identity) findTGT() (*ticket, error) {
 	server := tgsPrincipal(id.client.realm, id.client.realm)
 	now := time.Now()
 	if tgt := id.cache.find(server, now, id.config.clockSkew()); tgt != nil {
@@ -103,14 +127,13 @@ func (id *identity) cachedTGT() (*ticket, error) {
 	case latest == nil:
 		return nil, advise(fmt.Errorf("%s has no ticket-granting ticket", id.source), hintKinit)
 	case !now.Before(latest.end):
-		since := now.Sub(latest.end).Round(time.Second)
-		return nil, advise(fmt.Errorf("the ticket in %s expired %v ago, at %s", id.source, since, latest.end.Format(time.DateTime)), hintKinit)
+		return nil, advise(fmt.Errorf("the ticket in %s expired at %s", id.source, latest.end.Format(time.DateTime)), hintKinit)
 	case latest.flags&flagInvalid != 0:
 		return nil, advise(fmt.Errorf("the ticket in %s is postdated", id.source), "run kinit -v")
 	case !latest.key.spoken():
 		return nil, fmt.Errorf("the ticket in %s: %w", id.source, unspoken(latest.key.etype))
 	}
-	early := latest.begins().Sub(now).Round(time.Second)
+	early := latest.begins().Sub(now).Round(time.Minute)
 	return nil, advise(fmt.Errorf("the ticket in %s is not valid before %v from now", id.source, early), hintClock+", or "+hintKinit)
 }
 

@@ -132,11 +132,14 @@ func removeKeyring(t testing.TB, k *kdctest.KDC, cache string) {
 	}
 	t.Cleanup(func() {
 		k.Kdestroy(t, cache)
-		anchor := unix.KEY_SPEC_SESSION_KEYRING
-		if strings.HasPrefix(rest, "user:") {
-			anchor = unix.KEY_SPEC_USER_KEYRING
-		}
 		onThread(func() {
+			anchor := unix.KEY_SPEC_SESSION_KEYRING
+			switch {
+			case strings.HasPrefix(rest, "user:"):
+				anchor = unix.KEY_SPEC_USER_KEYRING
+			case strings.HasPrefix(rest, "persistent:"):
+				anchor, _ = unix.KeyctlInt(unix.KEYCTL_GET_PERSISTENT, stranger, unix.KEY_SPEC_PROCESS_KEYRING, 0, 0)
+			}
 			if id, err := parseKeyringName(rest).open(); err == nil {
 				unix.KeyctlInt(unix.KEYCTL_UNLINK, id, anchor, 0, 0)
 			}

@@ -16,7 +16,9 @@ type Options struct {
 	Config string
 
 	// Cache names the credential cache, as KRB5CCNAME does. "" means that variable, or
-	// else default_ccache_name of krb5.conf, or else FILE:/tmp/krb5cc_<uid>.
+	// else default_ccache_name of krb5.conf, or else FILE:/tmp/krb5cc_<uid>. With "",
+	// and without a valid ticket, a keytab for clients is used if KRB5_CLIENT_KTNAME or
+	// default_client_keytab_name names one.
 	Cache string
 
 	// Keytab, if set, is the file whose keys get the TGT, in place of a cache.

@@ -1,7 +1,8 @@
+//go:build unix
+
 package gss
 
 import (
-	"context"
 	"strings"
 	"sync"
 	"testing"
@@ -9,13 +10,6 @@ import (
 	"fleetssh/internal/kdctest"
 	"fleetssh/internal/sshdtest"
 )
-
-// begin asks for the first token for a host, and with it for tickets.
-func begin(c *Credentials, host string) (*Context, error) {
-	x := c.NewContext(context.Background(), false)
-	_, _, err := x.InitSecContext("host@"+host, nil, false)
-	return x, err
-}
 
 // TestCrossRealm gets to a host of another realm by the trust between them: as
 // krb5.conf maps it, or as the KDC refers.

@@ -22,7 +22,7 @@ func (x *exchanger) getTicket(ctx context.Context, tgt *ticket, server principal
 	if err != nil {
 		return nil, err
 	}
-	a := authenticator{time: time.Now()}
+	a := authenticator{time: x.clock.now()}
 	if a.checksum, a.sumType, err = tgt.key.checksum(usageTGSChecksum, body); err != nil {
 		return nil, err
 	}
@@ -64,8 +64,22 @@ func adviseTicket(err error) error {
 	return err
 }
 
-// serviceTicket gets a ticket for a host, from the cache or from the KDCs of the
-// client's realm, of the host's, and of those on the way.
+// hostTicket gets a ticket for a host, by the name given or, if the KDC knows none of
+// that name, by the name that DNS has for it.
+func (id *identity) hostTicket(ctx context.Context, host string) (*ticket, error) {
+	t, err := id.serviceTicket(ctx, host)
+	if kerr := (*kdcError)(nil); errors.As(err, &kerr) && kerr.code == codeServiceUnknown {
+		if name, ok := id.config.canonicalName(ctx, host); ok {
+			if t, err := id.serviceTicket(ctx, name); err == nil {
+				return t, nil
+			}
+		}
+	}
+	return t, err
+}
+
+// serviceTicket gets a ticket from the cache, or from the KDCs of the client's realm,
+// of the host's, and of those on the way.
 func (id *identity) serviceTicket(ctx context.Context, host string) (*ticket, error) {
 	server, mapped := id.service(host)
 	if t := id.cached(server, mapped); t != nil {

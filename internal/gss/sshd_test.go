@@ -1,3 +1,5 @@
+//go:build unix
+
 package gss
 
 import (
@@ -5,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,8 +16,6 @@ import (
 	"fleetssh/internal/kdctest"
 	"fleetssh/internal/sshdtest"
 )
-
-const testPassword = "correct horse"
 
 // fleet is a KDC, an sshd that believes it, and a user, who is the current one.
 type fleet struct {
@@ -106,6 +107,33 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestManyLogins logs in many times at once with the tickets of one user.
+func TestManyLogins(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	f := startFleet(t, kdctest.Options{})
+	c := NewCredentials(Options{Config: f.kdc.Config, Password: testPassword, Client: f.user})
+	const logins = 20
+	var wg sync.WaitGroup
+	for range logins {
+		wg.Go(func() {
+			x := c.NewContext(context.Background(), true)
+			if out, err := login(t, f.sshd, f.user, x, "klist -f"); err != nil || !strings.Contains(out, "Flags: Ff") {
+				t.Errorf("%v, %v, %v: %s", err, x.Err(), x.DelegationErr(), out)
+			}
+		})
+	}
+	wg.Wait()
+	for _, want := range []struct {
+		kind, word string
+		times      int
+	}{{kdctest.AS, "krbtgt/", 1}, {kdctest.TGS, "host/localhost", 1}, {kdctest.TGS, "krbtgt/", logins}} {
+		if got := len(f.kdc.Requests(want.kind, "ISSUE", " for "+want.word)); got != want.times {
+			t.Errorf("%d of %s for %s, want %d", got, want.kind, want.word, want.times)
+		}
+	}
+}
+
 // TestWrongHostKeytab fails without harm if the host's key is not that of the KDC.
 func TestWrongHostKeytab(t *testing.T) {
 	t.Parallel()
@@ -117,6 +145,27 @@ func TestWrongHostKeytab(t *testing.T) {
 	}
 	if !x.Begun() {
 		t.Error("no token was sent")
+	}
+}
+
+// TestCrossRealmLogin logs in to a host of a realm that trusts that of the user, and
+// delegates the TGT of the user's realm.
+func TestCrossRealmLogin(t *testing.T) {
+	t.Parallel()
+	user := sshdtest.CurrentUser(t)
+	host := kdctest.Start(t, kdctest.Options{Realm: "HOSTS.TEST", RealmLines: []string{"auth_to_local = RULE:[1:$1@$0](.*@USERS.TEST)s/@.*//", "auth_to_local = DEFAULT"}})
+	home := kdctest.Start(t, kdctest.Options{Realm: "USERS.TEST"})
+	home.AddPrincipal(t, user, testPassword)
+	keytab := host.AddService(t, "host/localhost")
+	home.Trust(t, host, "localhost")
+	sshd := startSSHD(t, host, keytab)
+	x := NewCredentials(Options{Config: home.Config, Password: testPassword, Client: user}).NewContext(context.Background(), true)
+	out, err := login(t, sshd, user, x, "klist -f")
+	if err != nil || x.DelegationErr() != nil || x.Service() != "host/localhost@HOSTS.TEST" {
+		t.Fatalf("%v, %v, %v, %s", err, x.Err(), x.DelegationErr(), x.Service())
+	}
+	if !strings.Contains(out, "krbtgt/USERS.TEST@USERS.TEST") || !strings.Contains(out, "Flags: Ff") {
+		t.Errorf("no forwarded ticket: %s", out)
 	}
 }
 
@@ -166,10 +215,4 @@ func TestAccounts(t *testing.T) {
 	if out, err := login(t, f.sshd, sshdtest.Bob, x, "id"); err == nil || x.Err() != nil {
 		t.Errorf("as another: %s, %v", out, x.Err())
 	}
-}
-
-func TestMain(m *testing.M) {
-	os.Unsetenv("KRB5CCNAME")
-	os.Unsetenv("KRB5_CONFIG")
-	os.Exit(m.Run())
 }

@@ -32,6 +32,9 @@ type Options struct {
 	// stand first, and the first value of a name counts.
 	LibDefaults []string
 
+	// RealmLines are lines for the realm in [realms], such as auth_to_local.
+	RealmLines []string
+
 	// Referrals are the domain_realm mapping that the KDC itself knows: it refers
 	// clients that ask for a host in another realm to that realm's KDC.
 	Referrals map[string]string
@@ -184,8 +187,11 @@ func (k *KDC) Requests(kind string, words ...string) []string {
 	return lines
 }
 
-// Env returns the variables that make MIT's programs, and sshd, use the realm.
-func (k *KDC) Env() []string { return []string{"KRB5_CONFIG=" + k.Config} }
+// Env returns the variables that make MIT's programs, and sshd, use the realm, and
+// leave nothing behind.
+func (k *KDC) Env() []string {
+	return []string{"KRB5_CONFIG=" + k.Config, "KRB5RCACHEDIR=" + k.Dir}
+}
 
 // configure writes the files that the KDC and its clients read.
 func (k *KDC) configure(t testing.TB) {
@@ -208,7 +214,13 @@ func (k *KDC) configure(t testing.TB) {
 	}
 	var realms, hosts, referrals strings.Builder
 	for _, realm := range slices.Sorted(maps.Keys(k.realms)) {
-		fmt.Fprintf(&realms, "\t%s = {\n\t\tkdc = %s\n\t}\n", realm, k.realms[realm])
+		fmt.Fprintf(&realms, "\t%s = {\n\t\tkdc = %s\n", realm, k.realms[realm])
+		if realm == k.Realm {
+			for _, line := range k.opt.RealmLines {
+				fmt.Fprintf(&realms, "\t\t%s\n", line)
+			}
+		}
+		fmt.Fprint(&realms, "\t}\n")
 	}
 	for _, host := range slices.Sorted(maps.Keys(k.hosts)) {
 		fmt.Fprintf(&hosts, "\t%s = %s\n", host, k.hosts[host])
