@@ -168,7 +168,8 @@ func (c *Client) Host() HostConfig { return c.host }
 // Timing returns how long the phases of connecting took.
 func (c *Client) Timing() Timing { return c.login.Timing }
 
-// Addr returns the address of the host.
+// Addr returns the address that was connected to: of the host, or of the hop in
+// front of it.
 func (c *Client) Addr() net.Addr { return c.link().RemoteAddr() }
 
 // SSH returns the underlying connection, for what this package does not offer.

@@ -441,7 +441,7 @@ func withAttempts(err error, n int) error {
 		e.Attempts = n
 	case *ProxyError:
 		if temporary(e) {
-			withAttempts(e.Err, n)
+			e.Err = withAttempts(e.Err, n)
 		}
 	}
 	return err

@@ -20,6 +20,7 @@ import (
 func simulatedHosts(n int) (hosts []fleetssh.HostConfig, stop func()) {
 	fleet, err := simfleet.StartFleet(n, 0, func(i int, h *simfleet.Host) {
 		h.Name = fmt.Sprintf("web%d", i+1)
+		h.Dial = simfleet.DialLoopback
 		h.AuthorizedKeys = []ssh.PublicKey{clientKey().PublicKey()}
 	})
 	if err != nil {
@@ -183,4 +184,52 @@ func ExampleParseHost() {
 	host, err := fleetssh.ParseHost("deploy@[2001:db8::7]:2222")
 	fmt.Println(host.User, host.Host, host.Port, err)
 	// Output: deploy 2001:db8::7 2222 <nil>
+}
+
+func ExampleHostConfig_proxy() {
+	hosts, stop := simulatedHosts(4)
+	defer stop()
+	ctx := context.Background()
+
+	// Hosts that point to the same hop share one connection to it.
+	bastion := &hosts[0]
+	fleet := &fleetssh.ParallelClient{Hosts: hosts[1:]}
+	for i := range fleet.Hosts {
+		fleet.Hosts[i].Proxy = bastion
+	}
+	defer fleet.Close()
+	if err := fleet.Connect(ctx); err != nil {
+		log.Fatal(err)
+	}
+	for i := range fleet.Hosts {
+		client, err := fleet.Client(ctx, i)
+		if err != nil {
+			log.Fatal(err)
+		}
+		var way []string
+		for _, login := range client.Logins() {
+			way = append(way, login.Host.Alias+" by "+login.Methods[0])
+		}
+		fmt.Println(strings.Join(way, ", "))
+	}
+	// Output:
+	// web1 by publickey, web2 by publickey
+	// web1 by publickey, web3 by publickey
+	// web1 by publickey, web4 by publickey
+}
+
+func ExampleExplain() {
+	plans, err := fleetssh.Explain(context.Background(), fleetssh.HostConfig{
+		Host: "web1", User: "deploy", HostKeys: fleetssh.InsecureIgnoreHostKeys(),
+		Proxy: &fleetssh.HostConfig{Host: "bastion", User: "admin", HostKeys: fleetssh.InsecureIgnoreHostKeys()},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, plan := range plans {
+		fmt.Println(plan.User, plan.Steps[0].What)
+	}
+	// Output:
+	// admin bastion:22 over TCP, all addresses of the name
+	// deploy web1:22 through admin@bastion
 }

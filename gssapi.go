@@ -158,7 +158,7 @@ func (l *login) ticketRefused() bool {
 func (l *login) explainTicket() {
 	switch err := l.ticket.Err(); {
 	case err != nil:
-		l.note("%w", err)
+		l.note("Kerberos: %w", err)
 	case l.ticket.complete:
 		who, err := l.tickets.Principal(l.ctx)
 		if err != nil {

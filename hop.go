@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -28,10 +29,12 @@ type hop struct {
 
 	wg sync.WaitGroup // connections that have died and are being closed
 
-	mu      sync.Mutex // protects what follows
-	client  *Client
-	pending *hopOpening
-	failed  error // of the last opening; forgotten by forgive
+	mu       sync.Mutex // protects what follows
+	client   *Client
+	pending  *hopOpening
+	failed   error // of the last opening; forgotten by forgive
+	failedAt time.Time
+	closed   bool
 }
 
 // hopOpening is a connection to a hop that is being made.
@@ -69,11 +72,18 @@ func (h *hops) all() []*hop {
 	return all
 }
 
-// forgive lets hops that could not be reached be tried again.
-func (h *hops) forgive() {
+// hopMemory is for how long it is remembered that a hop could not be reached, in
+// calls for one host at a time.
+const hopMemory = time.Minute
+
+// forgive lets hops that could not be reached be tried again, if that was so long
+// ago.
+func (h *hops) forgive(age time.Duration) {
 	for _, p := range h.all() {
 		p.mu.Lock()
-		p.failed = nil
+		if time.Since(p.failedAt) >= age {
+			p.failed = nil
+		}
 		p.mu.Unlock()
 	}
 }
@@ -101,6 +111,10 @@ func (p *hop) connect(ctx context.Context, d *dialer) (*Client, error) {
 		defer p.mu.Unlock()
 		return nil, p.failed
 	}
+	if p.closed {
+		defer p.mu.Unlock()
+		return nil, p.errClosed()
+	}
 	o := p.pending
 	if o == nil {
 		// The context of the first who asks is not that of the others.
@@ -123,6 +137,9 @@ func (p *hop) connect(ctx context.Context, d *dialer) (*Client, error) {
 	p.mu.Lock()
 	o.waiting--
 	last := o.waiting == 0
+	if last && p.pending == o {
+		p.pending = nil // who comes now begins anew
+	}
 	p.mu.Unlock()
 	if last {
 		o.cancel()
@@ -136,23 +153,42 @@ func (p *hop) dial(ctx context.Context, d *dialer, o *hopOpening) {
 	defer o.cancel()
 	client, _, err := d.dial(ctx, *p.host, d.hops.pace(p.host))
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err == nil && o.waiting == 0 { // nobody wants it any more
-		client.link().Close()
+	wanted := p.pending == o && !p.closed
+	switch {
+	case !wanted:
+	case err != nil:
+		p.failed, p.failedAt = err, time.Now()
+	default:
+		p.client = client
+	}
+	if p.pending == o {
+		p.pending = nil
+	}
+	p.mu.Unlock()
+	if !wanted {
+		if err == nil {
+			client.Close()
+		}
+		client, err = nil, p.errClosed()
 	}
 	o.client, o.err = client, err
-	p.pending, p.client = nil, client
-	if err != nil && ctx.Err() == nil {
-		p.failed = err
-	}
 	close(o.done)
 }
 
+func (p *hop) errClosed() error {
+	return &ConnectionError{Host: p.host.name(), Port: p.host.port(), Phase: "connect", Err: errClosed}
+}
+
+// close closes the connection, for good.
 func (p *hop) close() {
 	p.mu.Lock()
-	client := p.client
-	p.client = nil
+	client, o := p.client, p.pending
+	p.client, p.closed = nil, true
 	p.mu.Unlock()
+	if o != nil {
+		o.cancel()
+		<-o.done
+	}
 	if client != nil {
 		client.Close()
 	}
@@ -232,8 +268,12 @@ func (h *hops) keep(hosts []HostConfig) {
 		}
 	}
 	for _, p := range h.all() {
-		if !needed[p.host] {
-			p.close()
+		if needed[p.host] {
+			continue
 		}
+		h.mu.Lock()
+		delete(h.open, p.host)
+		h.mu.Unlock()
+		p.close()
 	}
 }

@@ -30,26 +30,43 @@ func (a *attempt) throughMaster(ctx context.Context) (*Client, error) {
 		if err != nil {
 			continue // nobody is there
 		}
-		w := newWire(transport, &a.d.streams)
-		stop := context.AfterFunc(ctx, func() { transport.Close() })
-		transport.SetDeadline(time.Now().Add(masterTimeout))
-		conn, channels, requests, err := ssh.NewControlClientConn(w)
-		if !stop() {
-			transport.Close()
+		c, err := a.callMaster(ctx, transport, path)
+		if err == nil {
+			return c, nil
+		}
+		transport.Close()
+		if ctx.Err() != nil {
 			return nil, a.fail(ctx, causeOf(ctx))
 		}
-		if err != nil {
-			transport.Close()
-			a.d.log.Warn("the OpenSSH master does not answer as one", "host", a.host, "socket", path, "error", err)
-			continue
-		}
-		transport.SetDeadline(time.Time{})
-		c := newClient(a, conn, w)
-		c.login = Login{Host: *a.host, Addr: conn.RemoteAddr(), Master: path}
-		c.begin(channels, requests)
-		return c, nil
+		a.d.log.Warn("the OpenSSH master at "+path+" does not answer as one", "host", a.host, "error", err)
 	}
 	return nil, nil
+}
+
+// callMaster asks the master on a socket for its connection.
+func (a *attempt) callMaster(ctx context.Context, transport net.Conn, path string) (*Client, error) {
+	w := newWire(transport, &a.d.streams)
+	stop := context.AfterFunc(ctx, func() { transport.Close() })
+	defer stop()
+	if err := transport.SetDeadline(time.Now().Add(masterTimeout)); err != nil {
+		return nil, err
+	}
+	conn, channels, requests, err := ssh.NewControlClientConn(w)
+	if err != nil {
+		return nil, err
+	}
+	err = transport.SetDeadline(time.Time{})
+	if err == nil && !stop() {
+		err = causeOf(ctx)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	c := newClient(a, conn, w)
+	c.login = Login{Host: *a.host, Addr: conn.RemoteAddr(), Master: path}
+	c.begin(channels, requests)
+	return c, nil
 }
 
 // controlSockets returns where the socket of a master may be. OpenSSH before 9.6

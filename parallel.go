@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -62,7 +63,7 @@ type slot struct {
 // Connect connects to every host and logs in. Calling it is optional. The error is
 // a [*ConfigError], and then no host was contacted, or a [*HostsError].
 func (p *ParallelClient) Connect(ctx context.Context) error {
-	slots, err := p.begin()
+	slots, err := p.begin(0)
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func (p *ParallelClient) Connect(ctx context.Context) error {
 // [*HostArgumentError] or a [*ConfigError], the slice is nil and no host was
 // contacted.
 func (p *ParallelClient) RunCommand(ctx context.Context, cmd Command) ([]*HostOutput, error) {
-	slots, err := p.begin()
+	slots, err := p.begin(0)
 	if err != nil {
 		return nil, err
 	}
@@ -186,9 +187,10 @@ func (p *ParallelClient) SetHosts(hosts []HostConfig) {
 }
 
 // Client returns the connection to host number i, connecting if need be.
-// It is closed by p. The error is as for [Dial].
+// It is closed by p. The error is as for [Dial]. A hop that could not be reached is
+// tried again after a minute, or by another method.
 func (p *ParallelClient) Client(ctx context.Context, i int) (*Client, error) {
-	slots, err := p.begin()
+	slots, err := p.begin(hopMemory)
 	if err != nil {
 		return nil, err
 	}
@@ -220,8 +222,9 @@ func (p *ParallelClient) Close() error {
 	return p.d.close()
 }
 
-// begin makes the client ready at its first use and checks the hosts.
-func (p *ParallelClient) begin() ([]*slot, error) {
+// begin makes the client ready at its first use and checks the hosts. Hops that
+// could not be reached longer ago than memory may be tried again.
+func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -243,7 +246,7 @@ func (p *ParallelClient) begin() ([]*slot, error) {
 			return nil, err
 		}
 	}
-	p.d.hops.forgive()
+	p.d.hops.forgive(memory)
 	return p.slots, nil
 }
 

@@ -168,9 +168,15 @@ func TestProxyFails(t *testing.T) {
 			if n := s.Stats().Connections; n > 1 {
 				t.Errorf("%d connections to the hop", n)
 			}
-			// Another call tries again.
+			// A call for one host does not try again so soon, another does.
 			before := s.Stats().Connections
 			if _, err := p.Client(t.Context(), 0); err == nil {
+				t.Error("connected")
+			}
+			if n := s.Stats().Connections; n != before && test.server == nil {
+				t.Errorf("%d connections to the hop, %d before", n, before)
+			}
+			if err := p.Connect(t.Context()); err == nil {
 				t.Error("connected")
 			}
 			if before == 1 && test.server == nil && s.Stats().Connections != 2 {
@@ -382,6 +388,53 @@ func TestProxyGivenUp(t *testing.T) {
 		}
 	}
 	eventually(t, "the end of the connection", func() bool { return s.Stats().Open == 0 })
+}
+
+// Closing ends the login at a hop, and those who wait for it.
+func TestProxyCloseDuringLogin(t *testing.T) {
+	t.Parallel()
+	s := newHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
+	hop := s.config()
+	host := newServer(t, nil).config()
+	host.Proxy = &hop
+	p := newFleet(t, host, host)
+	done := make(chan error, 1)
+	go func() { done <- p.Connect(t.Context()) }()
+	eventually(t, "the connection to the hop", func() bool { return s.Stats().Connections == 1 })
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, f := range asError[*fleetssh.HostsError](t, <-done).Failed {
+		if !is[*fleetssh.ProxyError](f.Err) || !strings.HasSuffix(f.Err.Error(), ": closed") {
+			t.Error(f.Err)
+		}
+	}
+	eventually(t, "the end of the connection", func() bool { return s.Stats().Open == 0 })
+}
+
+// Who comes when all others have given up waiting for a hop begins anew.
+func TestProxyAfterGivenUp(t *testing.T) {
+	t.Parallel()
+	s := newHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
+	hop := s.config()
+	host := newServer(t, nil).config()
+	host.Proxy = &hop
+	p := newFleet(t, host, host)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.Client(ctx, 0)
+		done <- err
+	}()
+	eventually(t, "the connection to the hop", func() bool { return s.Stats().Connections == 1 })
+	s.SetFault(simfleet.Fault{})
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := p.Client(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
 }
 
 // Closing does not wait for a hop that takes nothing more.

@@ -25,7 +25,7 @@ const eventTurns = 32
 // The error is a [*HostArgumentError] or a [*ConfigError], and then no host was
 // contacted. What goes wrong on a host is in its Finished event.
 func (p *ParallelClient) Stream(ctx context.Context, cmd Command) (iter.Seq[Event], error) {
-	slots, err := p.begin()
+	slots, err := p.begin(0)
 	if err != nil {
 		return nil, err
 	}

@@ -50,8 +50,7 @@ func (a *Agent) Relay(ctx context.Context, remote io.ReadWriter) error {
 		answer, err := r.ask(ctx, request)
 		if err != nil {
 			// The remote client learns that it failed, not why: that stays here.
-			writeMessage(remote, []byte{messageFailure})
-			return fmt.Errorf("SSH agent: %w", err)
+			return errors.Join(fmt.Errorf("SSH agent: %w", err), writeMessage(remote, []byte{messageFailure}))
 		}
 		if err := writeMessage(remote, answer); err != nil {
 			return fmt.Errorf("SSH agent: answer to the host: %w", err)
