@@ -122,6 +122,7 @@ func (o *Output) Truncated() bool { return o.stream.Truncated() }
 // command. The line comes with it, as raw bytes.
 type DecodeError struct{ Encoding string }
 
+// Error implements [error].
 func (e *DecodeError) Error() string { return "line is not valid " + e.Encoding }
 
 // nextLine takes a line, without its end, from o.lines.

@@ -39,6 +39,7 @@ const bareLines = "bare lines"
 type bareClient struct {
 	j      *job
 	config *ssh.ClientConfig
+	hop    *ssh.Client // that all connections go through; nil: through none
 }
 
 // runBare does what j says.
@@ -47,6 +48,7 @@ func runBare(j *job, r *report) error {
 	if err != nil {
 		return err
 	}
+	defer b.closeHop()
 	switch j.Task {
 	case "hosts":
 		return b.hosts(r)
@@ -108,8 +110,36 @@ func readPlainKnownHosts(path string) (map[string]string, error) {
 	return known, nil
 }
 
+// openHop connects to the hop, if there is one.
+func (b *bareClient) openHop() (err error) {
+	if b.j.Hop != "" {
+		b.hop, err = b.dial(b.j.Hop)
+	}
+	return err
+}
+
+func (b *bareClient) closeHop() {
+	if b.hop != nil {
+		b.hop.Close()
+	}
+}
+
+// dial connects to a host, through the hop if that is open.
 func (b *bareClient) dial(host string) (*ssh.Client, error) {
-	return ssh.Dial("tcp", net.JoinHostPort(host, strconv.Itoa(b.j.Port)), b.config)
+	addr := net.JoinHostPort(host, strconv.Itoa(b.j.Port))
+	if b.hop == nil {
+		return ssh.Dial("tcp", addr, b.config)
+	}
+	tunnel, err := b.hop.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, channels, requests, err := ssh.NewClientConn(tunnel, addr, b.config)
+	if err != nil {
+		tunnel.Close()
+		return nil, err
+	}
+	return ssh.NewClient(conn, channels, requests), nil
 }
 
 // run runs a command on an open connection and counts its output.
@@ -146,6 +176,9 @@ func (b *bareClient) runLines(s *ssh.Session) (n int64, err error) {
 // hosts connects to every host, runs the command once and disconnects.
 func (b *bareClient) hosts(r *report) error {
 	p := beginPhase()
+	if err := b.openHop(); err != nil {
+		return err
+	}
 	b.each(r, func(_ int, host string) (int64, error) {
 		c, err := b.dial(host)
 		if err != nil {
@@ -160,6 +193,9 @@ func (b *bareClient) hosts(r *report) error {
 
 // connectAll connects to every host and runs the command once.
 func (b *bareClient) connectAll(r *report) ([]*ssh.Client, error) {
+	if err := b.openHop(); err != nil {
+		return nil, err
+	}
 	clients := make([]*ssh.Client, len(b.j.Hosts))
 	b.each(r, func(i int, host string) (n int64, err error) {
 		if clients[i], err = b.dial(host); err != nil {

@@ -90,6 +90,7 @@ func parts() []part {
 		{"output", (*suite).output},
 		{"commands", (*suite).commands},
 		{"delay", (*suite).delay},
+		{"hop", (*suite).hop},
 	}
 }
 
@@ -188,12 +189,22 @@ func (s *suite) rounds(short, long int) int {
 	return short
 }
 
+// jobber makes jobs: [suite.job] or [suite.hopJob].
+type jobber func(client, task string, to *server, hosts []string) *job
+
 // job returns what most jobs have in common.
 func (s *suite) job(client, task string, to *server, hosts []string) *job {
 	return &job{
 		Client: client, Task: task, Hosts: hosts, Port: to.Port, User: s.user, Pool: 100, Line: "true",
 		KeyFile: filepath.Join(s.dir, userKeyName), KnownHosts: to.KnownHosts,
 	}
+}
+
+// hopJob is like job for hosts that are reached through the hop.
+func (s *suite) hopJob(client, task string, to *server, hosts []string) *job {
+	j := s.job(client, task, to, hosts)
+	j.Hop = to.Hop
+	return j
 }
 
 // contender is one client at one task, and what came out.
@@ -213,6 +224,9 @@ func (s *suite) contend(name string, j *job, bytes int64) *contender {
 		j := *j
 		if s.profiles != "" {
 			base := filepath.Join(s.profiles, fmt.Sprintf("%s-%s-%d-%d", j.Task, j.Client, len(j.Hosts), len(c.results)))
+			if j.Hop != "" {
+				base += "-hop"
+			}
 			j.CPUProfile, j.MemProfile = base+".cpu", base+".mem"
 		}
 		r, err := spawnJob(ctx, s.dir, &j)

@@ -29,6 +29,7 @@ type job struct {
 	Client     string // "bare", "bare lines", or a way to use fleetssh: see runOurs
 	Task       string // "hosts", "idle", "output" or "commands"
 	Hosts      []string
+	Hop        string // the host that all others are reached through; empty: none is
 	Port       int
 	User       string
 	KeyFile    string

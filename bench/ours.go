@@ -35,6 +35,11 @@ func runOurs(ctx context.Context, j *job, r *report) error {
 	if base.HostKeys, err = fleetssh.KnownHosts(j.KnownHosts); err != nil {
 		return err
 	}
+	if j.Hop != "" {
+		hop := base
+		hop.Host = j.Hop
+		base.Proxy = &hop // one for all hosts: they share its connection
+	}
 	o := &ourClient{j: j, p: &fleetssh.ParallelClient{Hosts: fleetssh.Hosts(base, j.Hosts...), PoolSize: j.Pool}}
 	defer o.p.Close()
 	switch j.Task + " " + j.Client {

@@ -97,15 +97,21 @@ func (s *suite) hosts(ctx context.Context) error {
 	t.print(s.out)
 	first, last := groups[0], groups[len(groups)-1]
 	fmt.Fprintln(s.out)
-	for _, c := range [][2]*contender{{first.bare, last.bare}, {first.stream, last.stream}, {first.run, last.run}} {
-		growth := median(c[1].results, totalCPU) / float64(last.n) / (median(c[0].results, totalCPU) / float64(first.n))
-		verdict := ""
-		if c[0] != first.bare {
-			verdict = ", " + s.goal(fmt.Sprintf("%s, CPU for each of %d hosts to each of 100", c[1].name, last.n), growth, goalGrowth, "%.2f")
-		}
-		fmt.Fprintf(s.out, "%s: a host of %d costs %.2f × one of %d%s\n", c[0].name, last.n, growth, first.n, verdict)
-	}
+	s.growth(first.n, last.n, [][2]*contender{{first.bare, last.bare}, {first.stream, last.stream}, {first.run, last.run}})
 	return nil
+}
+
+// growth says how much more each host costs when there are more of them. Each pair
+// is a client with few hosts and with many; the first is bare.
+func (s *suite) growth(few, many int, pairs [][2]*contender) {
+	for i, c := range pairs {
+		growth := median(c[1].results, totalCPU) / float64(many) / (median(c[0].results, totalCPU) / float64(few))
+		verdict := ""
+		if i > 0 {
+			verdict = ", " + s.goal(fmt.Sprintf("%s, CPU for each of %d hosts to each of %d", c[1].name, many, few), growth, goalGrowth, "%.2f")
+		}
+		fmt.Fprintf(s.out, "%s: a host of %d costs %.2f × one of %d%s\n", c[0].name, many, growth, few, verdict)
+	}
 }
 
 // cells returns a row of the table of hosts.
@@ -294,31 +300,39 @@ func (s *suite) commands(ctx context.Context) error {
 func (s *suite) delay(ctx context.Context) error {
 	t := newTable("`true` on 100 hosts, all at once, with delay", "client", "delay ms", "wall s", "× bare", "goal")
 	for _, latency := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond} {
-		far, err := s.startSim(ctx, 100, latency)
-		if err != nil {
+		if err := s.delayed(ctx, t, latency, "", s.job); err != nil {
 			return err
-		}
-		bare := s.contend("bare", s.job("bare", "hosts", far, far.Hosts), 0)
-		all := []*contender{
-			bare,
-			s.contend("fleetssh, Stream", s.job("stream", "hosts", far, far.Hosts), 0),
-			s.contend("fleetssh, RunCommand and Join", s.job("run", "hosts", far, far.Hosts), 0),
-		}
-		err = s.compete(ctx, s.rounds(5, 9), all...)
-		far.close()
-		if err != nil {
-			return err
-		}
-		for _, c := range all {
-			rel, verdict := "", ""
-			if c != bare {
-				r := ratio(c.results, bare.results, wall)
-				rel = times(r)
-				verdict = s.goal(fmt.Sprintf("wall time with %v, %s", latency, c.name), r, goalDelay, "%.2f")
-			}
-			t.row(c.name, fmt.Sprint(latency.Milliseconds()), fmt.Sprintf("%.3f", median(c.results, wall)), rel, verdict)
 		}
 	}
 	t.print(s.out)
+	return nil
+}
+
+// delayed runs a command on 100 hosts and adds to the table how long that takes;
+// where says how the jobs reach them, for goals that are missed.
+func (s *suite) delayed(ctx context.Context, t *table, latency time.Duration, where string, job jobber) error {
+	far, err := s.startSim(ctx, 100, latency)
+	if err != nil {
+		return err
+	}
+	defer far.close()
+	bare := s.contend("bare", job("bare", "hosts", far, far.Hosts), 0)
+	all := []*contender{
+		bare,
+		s.contend("fleetssh, Stream", job("stream", "hosts", far, far.Hosts), 0),
+		s.contend("fleetssh, RunCommand and Join", job("run", "hosts", far, far.Hosts), 0),
+	}
+	if err := s.compete(ctx, s.rounds(5, 9), all...); err != nil {
+		return err
+	}
+	for _, c := range all {
+		rel, verdict := "", ""
+		if c != bare {
+			r := ratio(c.results, bare.results, wall)
+			rel = times(r)
+			verdict = s.goal(fmt.Sprintf("%swall time with %v, %s", where, latency, c.name), r, goalDelay, "%.2f")
+		}
+		t.row(c.name, fmt.Sprint(latency.Milliseconds()), fmt.Sprintf("%.3f", median(c.results, wall)), rel, verdict)
+	}
 	return nil
 }

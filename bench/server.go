@@ -38,6 +38,7 @@ const (
 type server struct {
 	Port       int
 	Hosts      []string
+	Hop        string // a further host, through which the others can be reached
 	KnownHosts string // a file with the keys of all hosts
 	Hashed     string // the same hashed, among others; simulated fleets only
 
@@ -77,21 +78,25 @@ func (s *server) close() {
 	_ = s.cmd.Wait() // it has been told to end: how it does so is of no interest
 }
 
-// serveSim is the role of a simulated fleet.
+// serveSim is the role of a simulated fleet of n hosts and a hop.
 func serveSim(ctx context.Context, dir string, n int, latency time.Duration) error {
 	authorized, err := publicKey(dir)
 	if err != nil {
 		return err
 	}
-	fleet, err := simfleet.StartFleet(n, 0, func(_ int, h *simfleet.Host) {
+	fleet, err := simfleet.StartFleet(n+1, 0, func(i int, h *simfleet.Host) {
 		h.AuthorizedKeys = []ssh.PublicKey{authorized}
 		h.Latency = latency
+		if i == n {
+			h.Dial = simfleet.DialLoopback
+		}
 	})
 	if err != nil {
 		return err
 	}
 	defer fleet.Close()
-	s := &server{Port: fleet.Port(), Hosts: fleet.Hosts()}
+	hosts := fleet.Hosts()
+	s := &server{Port: fleet.Port(), Hosts: hosts[:n], Hop: hosts[n]}
 	base := filepath.Join(dir, "known_hosts."+strconv.Itoa(s.Port))
 	s.KnownHosts, s.Hashed = base, base+".hashed"
 	if err := os.WriteFile(s.KnownHosts, fleet.KnownHosts(), 0o600); err != nil {
@@ -171,7 +176,7 @@ func serveSSHD(ctx context.Context, dir string) error {
 	var config, known strings.Builder
 	for i := range sshdAddrs {
 		host := fmt.Sprintf("127.0.2.%d", i+1)
-		s.Hosts = append(s.Hosts, host)
+		s.Hosts, s.Hop = append(s.Hosts, host), host
 		fmt.Fprintf(&config, "ListenAddress %s:%d\n", host, s.Port)
 		fmt.Fprintf(&known, "[%s]:%d %s", host, s.Port, ssh.MarshalAuthorizedKey(hostKey))
 	}

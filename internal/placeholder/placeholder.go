@@ -15,6 +15,7 @@ type Error struct {
 	Reason string
 }
 
+// Error implements [error].
 func (e *Error) Error() string {
 	if e.Name == "" {
 		return e.Reason

@@ -342,6 +342,7 @@ func (s *Stream) wake() {
 // to the temporary file.
 type KeepError struct{ Err error }
 
+// Error implements [error].
 func (e *KeepError) Error() string { return "unread output could not be kept: " + e.Err.Error() }
 
 // Unwrap returns the error of the file.

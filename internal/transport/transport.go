@@ -39,6 +39,7 @@ type Error struct {
 	Err error
 }
 
+// Error implements [error].
 func (e *Error) Error() string {
 	if e.Target {
 		return "proxy " + e.Proxy + " does not reach " + e.Addr + ": " + e.Err.Error()
@@ -46,6 +47,7 @@ func (e *Error) Error() string {
 	return "proxy " + e.Proxy + ": " + e.Err.Error()
 }
 
+// Unwrap returns what went wrong.
 func (e *Error) Unwrap() error { return e.Err }
 
 // errTarget marks an error for which the proxy is not to blame.
