@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/charset"
 	"fleetssh/internal/spool"
 	"fleetssh/internal/sudo"
 )
@@ -60,7 +61,7 @@ const (
 
 // streamOptions say how output is kept and read.
 type streamOptions struct {
-	text        *charset
+	text        *charset.Set
 	readTimeout time.Duration
 	max         int64
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"fleetssh/internal/charset"
 	"fleetssh/internal/placeholder"
 	"fleetssh/internal/shellquote"
 	"fleetssh/internal/spool"
@@ -116,7 +117,7 @@ func (cmd Command) CommandLine(i int) (string, error) {
 type run struct {
 	cmd     Command
 	lines   []string // one a host, or a single one for all
-	text    *charset
+	text    *charset.Set
 	options streamOptions
 	tape    *spool.Tape // of cmd.Stdin
 }
@@ -148,7 +149,7 @@ func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
 			return nil, fault("Env", "the value of %s holds a NUL byte", name)
 		}
 	}
-	text, err := newCharset(cmd.Encoding)
+	text, err := charset.Find(cmd.Encoding)
 	if err != nil {
 		return nil, fault("Encoding", "%v", err)
 	}
@@ -168,7 +169,7 @@ func (r *run) expand(hosts int) error {
 	args := r.cmd.HostArgs
 	if args == nil {
 		r.lines = []string{r.cmd.Line}
-		_, err := r.text.encode(r.cmd.Line)
+		_, err := r.text.Encode(r.cmd.Line)
 		if err != nil {
 			return &HostArgumentError{Host: -1, Reason: err.Error()}
 		}
@@ -183,7 +184,7 @@ func (r *run) expand(hosts int) error {
 		if fault, ok := errors.AsType[*placeholder.Error](err); ok {
 			return &HostArgumentError{Host: i, Name: fault.Name, Reason: fault.Reason}
 		}
-		if _, err := r.text.encode(line); err != nil {
+		if _, err := r.text.Encode(line); err != nil {
 			return &HostArgumentError{Host: i, Reason: err.Error()}
 		}
 		r.lines[i] = line
@@ -196,7 +197,7 @@ func (r *run) line(i int) (string, *sudo.Tokens) {
 	line := r.lines[min(i, len(r.lines)-1)]
 	cmd := &r.cmd
 	tokens := cmd.tokens()
-	line, _ = r.text.encode(wrap(cmd, line, tokens)) // expand has tried it
+	line, _ = r.text.Encode(wrap(cmd, line, tokens)) // expand has tried it
 	return line, tokens
 }
 

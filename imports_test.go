@@ -18,10 +18,11 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What each package may import of ours. A prefix ends with "/".
-	library := []string{"fleetssh/internal/gss", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote", "fleetssh/internal/spool", "fleetssh/internal/sshagent", "fleetssh/internal/sudo", "fleetssh/internal/transport"}
+	library := []string{"fleetssh/internal/charset", "fleetssh/internal/gss", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote", "fleetssh/internal/spool", "fleetssh/internal/sshagent", "fleetssh/internal/sudo", "fleetssh/internal/transport"}
 	allowed := map[string][]string{
 		"fleetssh":                      library,
 		"fleetssh/hostset":              nil,
+		"fleetssh/internal/charset":     nil,
 		"fleetssh/internal/gss":         nil,
 		"fleetssh/internal/kdctest":     {"fleetssh/internal/sshdtest"},
 		"fleetssh/internal/knownhosts":  nil,

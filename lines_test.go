@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"fleetssh/internal/charset"
 	"fleetssh/internal/spool"
 )
 
@@ -16,7 +17,7 @@ import (
 // size.
 func newTestOutput(t testing.TB, data []byte, piece int, encoding string) *Output {
 	t.Helper()
-	text, err := newCharset(encoding)
+	text, err := charset.Find(encoding)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func TestEncodings(t *testing.T) {
 		})
 	}
 	for _, name := range []string{"no-such-thing", "UTF-16"} {
-		if _, err := newCharset(name); err == nil {
+		if _, err := charset.Find(name); err == nil {
 			t.Errorf("%s is accepted", name)
 		}
 	}

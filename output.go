@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"fleetssh/internal/charset"
 	"fleetssh/internal/spool"
 )
 
@@ -22,7 +23,7 @@ const lineLimit = 1 << 20
 type Output struct {
 	stream *spool.Stream
 	ch     *Channel
-	text   *charset
+	text   *charset.Set
 	wait   time.Duration // Command.ReadTimeout
 
 	lines   string // whole lines that have been taken from stream, not yet from here
@@ -99,7 +100,7 @@ func (o *Output) Lines(ctx context.Context) iter.Seq2[string, error] {
 		for {
 			for o.lines != "" {
 				line := o.nextLine()
-				text, err := o.text.decode(line)
+				text, err := decode(o.text, line)
 				if !yield(text, err) {
 					return
 				}
@@ -122,6 +123,15 @@ func (o *Output) Truncated() bool { return o.stream.Truncated() }
 // command. The line comes with it, as raw bytes.
 type DecodeError struct{ Encoding string }
 
+// decode returns the text of a line, or the line as it is and a *DecodeError.
+func decode(set *charset.Set, line string) (string, error) {
+	text, ok := set.Decode(line)
+	if !ok {
+		return line, &DecodeError{set.Name()}
+	}
+	return text, nil
+}
+
 // Error implements [error].
 func (e *DecodeError) Error() string { return "line is not valid " + e.Encoding }
 
@@ -132,7 +142,7 @@ func (o *Output) nextLine() string {
 		o.lines = ""
 		return line
 	}
-	line, rest, _ := o.text.cutLine(o.lines)
+	line, rest, _ := o.text.CutLine(o.lines)
 	o.lines = rest
 	return line
 }
@@ -170,14 +180,14 @@ func (o *Output) take(data []byte, end bool) bool {
 	if room := lineLimit + 2 - len(o.partial); len(data) > room {
 		data = data[:room]
 	}
-	if end := o.text.lastLineEnd(o.partial, data); end > 0 {
+	if end := o.text.LastLineEnd(o.partial, data); end > 0 {
 		o.takeLines(data, end)
 		return true
 	}
 	o.partial = append(o.partial, data...)
 	o.stream.Discard(len(data))
 	if len(o.partial) == lineLimit+2 {
-		cut := o.text.pieceEnd(o.partial)
+		cut := o.text.PieceEnd(o.partial, lineLimit)
 		o.lines, o.whole, o.cut = string(o.partial[:cut]), true, true
 		o.partial = append(o.partial[:0], o.partial[cut:]...)
 		return true

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"fleetssh/internal/charset"
 )
 
 // eventTurns is how many blocks of lines, of at most 32 KiB mostly, may be in hand
@@ -204,7 +206,7 @@ func (s *eventStream) send(b eventBlock) bool {
 }
 
 // yield yields what the block holds. It returns false when the loop was left.
-func (b *eventBlock) yield(text *charset, yield func(Event) bool) bool {
+func (b *eventBlock) yield(text *charset.Set, yield func(Event) bool) bool {
 	if b.lines == "" {
 		return yield(b.Event)
 	}
@@ -215,11 +217,11 @@ func (b *eventBlock) yield(text *charset, yield func(Event) bool) bool {
 		if b.whole {
 			rest = ""
 		} else {
-			line, rest, _ = text.cutLine(rest)
+			line, rest, _ = text.CutLine(rest)
 		}
 		ev.Text, ev.Err = line, nil
 		if !valid {
-			ev.Text, ev.Err = text.decode(line)
+			ev.Text, ev.Err = decode(text, line)
 		}
 		if !yield(ev) {
 			return false

@@ -1,4 +1,5 @@
-package fleetssh
+// Package charset knows how text and line ends are written in character sets.
+package charset
 
 import (
 	"bytes"
@@ -10,16 +11,15 @@ import (
 	"golang.org/x/text/encoding/ianaindex"
 )
 
-// charset knows how text and line ends are written in one character set. A nil
-// charset is UTF-8.
-type charset struct {
+// Set is a character set. A nil Set is UTF-8.
+type Set struct {
 	name   string
 	enc    encoding.Encoding
 	nl, cr string // "\n" and "\r"; all characters are multiples of their length
 }
 
-// newCharset finds a character set by its IANA name.
-func newCharset(name string) (*charset, error) {
+// Find returns the character set with an IANA name. The empty name means UTF-8.
+func Find(name string) (*Set, error) {
 	if name == "" || strings.EqualFold(name, "utf-8") || strings.EqualFold(name, "utf8") {
 		return nil, nil
 	}
@@ -30,18 +30,26 @@ func newCharset(name string) (*charset, error) {
 	if canonical, err := ianaindex.IANA.Name(enc); err == nil && canonical == "UTF-16" {
 		return nil, fmt.Errorf("character set %q leaves the order of bytes open: name UTF-16LE or UTF-16BE", name)
 	}
-	c := &charset{name: name, enc: enc}
-	if c.nl, err = c.encode("\n"); err != nil {
+	c := &Set{name: name, enc: enc}
+	if c.nl, err = c.Encode("\n"); err != nil {
 		return nil, fmt.Errorf("character set %q has no line end", name)
 	}
-	if c.cr, err = c.encode("\r"); err != nil {
+	if c.cr, err = c.Encode("\r"); err != nil {
 		return nil, fmt.Errorf("character set %q has no carriage return", name)
 	}
 	return c, nil
 }
 
-// encode returns s in the character set.
-func (c *charset) encode(s string) (string, error) {
+// Name returns the name by which the set was found.
+func (c *Set) Name() string {
+	if c == nil {
+		return "UTF-8"
+	}
+	return c.name
+}
+
+// Encode returns s in the character set.
+func (c *Set) Encode(s string) (string, error) {
 	if c == nil {
 		return s, nil
 	}
@@ -52,31 +60,28 @@ func (c *charset) encode(s string) (string, error) {
 	return out, nil
 }
 
-// decode returns the text of a line. If the line is not valid, it returns the
-// line as it is and a *DecodeError.
-func (c *charset) decode(line string) (string, error) {
+// Decode returns the text of a line. If the line is not valid, it returns the line as
+// it is, and false.
+func (c *Set) Decode(line string) (text string, ok bool) {
 	if c == nil {
-		if utf8.ValidString(line) {
-			return line, nil
-		}
-		return line, &DecodeError{"UTF-8"}
+		return line, utf8.ValidString(line)
 	}
 	text, err := c.enc.NewDecoder().String(line)
 	if err != nil {
-		return line, &DecodeError{c.name}
+		return line, false
 	}
 	if strings.ContainsRune(text, '\uFFFD') {
 		// Either the line holds this very character or it is not valid.
 		if back, err := c.enc.NewEncoder().String(text); err != nil || back != line {
-			return line, &DecodeError{c.name}
+			return line, false
 		}
 	}
-	return text, nil
+	return text, true
 }
 
-// cutLine takes the first line from s and returns it without its end. found says
+// CutLine takes the first line from s and returns it without its end. found says
 // whether it had one.
-func (c *charset) cutLine(s string) (line, rest string, found bool) {
+func (c *Set) CutLine(s string) (line, rest string, found bool) {
 	nl, cr := "\n", "\r"
 	if c != nil {
 		nl, cr = c.nl, c.cr
@@ -96,9 +101,9 @@ func (c *charset) cutLine(s string) (line, rest string, found bool) {
 	return strings.TrimSuffix(s[:i], cr), s[i+len(nl):], true
 }
 
-// lastLineEnd returns where the last line end in data ends, 0 if there is none.
+// LastLineEnd returns where the last line end in data ends, 0 if there is none.
 // before is the beginning of the line that data goes on with.
-func (c *charset) lastLineEnd(before, data []byte) int {
+func (c *Set) LastLineEnd(before, data []byte) int {
 	if c == nil {
 		return bytes.LastIndexByte(data, '\n') + 1
 	}
@@ -118,10 +123,11 @@ func (c *charset) lastLineEnd(before, data []byte) int {
 	return 0
 }
 
-// pieceEnd says where to cut a line that is too long for one piece: never inside
-// a UTF-8 character, and in other character sets at a whole unit.
-func (c *charset) pieceEnd(line []byte) int {
-	end := lineLimit
+// PieceEnd says where to cut a line that is longer than limit: at limit or a little
+// before, never inside a UTF-8 character, and in other character sets at a whole
+// unit.
+func (c *Set) PieceEnd(line []byte, limit int) int {
+	end := limit
 	if c != nil {
 		return end - end%len(c.nl)
 	}
