@@ -201,11 +201,16 @@ func (h HostConfig) Format(f fmt.State, verb rune) {
 
 // LogValue implements [slog.LogValuer] and logs no secret.
 func (h HostConfig) LogValue() slog.Value {
-	return slog.GroupValue(
+	attrs := []slog.Attr{
 		slog.String("host", h.name()),
 		slog.Int("port", h.port()),
 		slog.String("user", h.User),
-		slog.String("auth", h.Auth.String()))
+		slog.String("auth", h.Auth.String()),
+	}
+	if h.Proxy != nil {
+		attrs = append(attrs, slog.String("proxy", h.Proxy.String()))
+	}
+	return slog.GroupValue(attrs...)
 }
 
 // Algorithms are the names to offer, most wanted first. An empty list means the

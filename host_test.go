@@ -106,10 +106,13 @@ func secretHost(t *testing.T) (fleetssh.HostConfig, []string) {
 		Auth: fleetssh.Auth{
 			KeyFile: "/keys/id", KeyData: []byte(secret + "-key"), CertData: []byte(secret + "-cert"),
 			Passphrase: secret + "-phrase", Password: secret + "-word", Signers: []ssh.Signer{signer},
-			Ask: func(context.Context, fleetssh.Question) (string, error) { return secret, nil },
+			GSSAPI: &fleetssh.GSSAPI{ClientIdentity: "alice", Password: secret + "-ticket"},
+			Ask:    func(context.Context, fleetssh.Question) (string, error) { return secret, nil },
 		},
 	}
 	// As text, as numbers, as hexadecimal and as base64.
+	hop := host
+	host.Proxy = &hop
 	return host, []string{secret, "115 51 99", "115, 51", "733363726574", "0x73", "czNjcmV0", fmt.Sprint([]byte(key[:4]))[1:8]}
 }
 
@@ -121,12 +124,12 @@ func TestNoSecretsInPrint(t *testing.T) {
 	for _, verb := range "vTtbcdoOqxXUeEfFgGszZ!" {
 		for _, flags := range []string{"", "+", "#", "-20", "0", " "} {
 			format := "%" + flags + string(verb)
-			for _, value := range []any{host, &host, host.Auth, &host.Auth, []fleetssh.HostConfig{host}, map[string]fleetssh.Auth{"a": host.Auth}, struct{ H fleetssh.HostConfig }{host}} {
+			for _, value := range []any{host, &host, host.Auth, &host.Auth, host.Auth.GSSAPI, *host.Auth.GSSAPI, fleetssh.Login{Host: host}, fleetssh.Plan{Host: host}, []fleetssh.HostConfig{host}, map[string]fleetssh.Auth{"a": host.Auth}, struct{ H fleetssh.HostConfig }{host}} {
 				texts = append(texts, fmt.Sprintf(format, value))
 			}
 		}
 	}
-	for _, value := range []any{host, &host, host.Auth, []fleetssh.HostConfig{host}} {
+	for _, value := range []any{host, &host, host.Auth, host.Auth.GSSAPI, fleetssh.Login{Host: host}, fleetssh.Plan{Host: host}, []fleetssh.HostConfig{host}} {
 		data, err := json.Marshal(value)
 		if err != nil {
 			t.Fatal(err)
@@ -138,7 +141,7 @@ func TestNoSecretsInPrint(t *testing.T) {
 		func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
 	} {
 		var b bytes.Buffer
-		slog.New(handler(&b)).Info("x", "host", host, "pointer", &host, "auth", host.Auth, "list", []fleetssh.HostConfig{host})
+		slog.New(handler(&b)).Info("x", "host", host, "pointer", &host, "auth", host.Auth, "gssapi", host.Auth.GSSAPI, "list", []fleetssh.HostConfig{host})
 		texts = append(texts, b.String())
 	}
 	for _, text := range texts {
