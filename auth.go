@@ -3,6 +3,7 @@ package fleetssh
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -42,6 +43,19 @@ type Auth struct {
 	// before everything else.
 	GSSAPI *GSSAPI
 
+	// Identities are the key files to offer behind the keys of the agent, in place
+	// of the default ones in ~/.ssh, as ssh's IdentityFile: those that are missing
+	// or cannot be used are passed over. A file ending in ".pub" stands for a key
+	// of the agent.
+	Identities []string
+
+	// IdentitiesOnly leaves out the keys of the agent that are not in Identities,
+	// or in the default files.
+	IdentitiesOnly bool
+
+	// AgentSocket is the socket of the SSH agent. Empty means SSH_AUTH_SOCK.
+	AgentSocket string
+
 	// NoAgent and NoDefaultKeys leave out what the zero value offers.
 	NoAgent       bool
 	NoDefaultKeys bool
@@ -76,7 +90,8 @@ func (a Auth) String() string {
 	add(a.CertFile != "", "certificate "+a.CertFile)
 	add(len(a.CertData) > 0, "certificate in memory")
 	add(!a.ownKeys() && !a.NoAgent, "agent")
-	add(!a.ownKeys() && !a.NoDefaultKeys, "default keys")
+	add(!a.ownKeys() && len(a.Identities) > 0, "keys "+strings.Join(a.Identities, " "))
+	add(!a.ownKeys() && len(a.Identities) == 0 && !a.NoDefaultKeys, "default keys")
 	add(a.Password != "", "password")
 	add(a.Ask != nil, "asking")
 	if len(names) == 0 {
@@ -94,6 +109,14 @@ func (a Auth) Format(f fmt.State, verb rune) { formatSafe(f, verb, a.String(), a
 // ownKeys reports whether only the keys named in a are offered.
 func (a *Auth) ownKeys() bool {
 	return a.KeyFile != "" || len(a.KeyData) > 0 || len(a.Signers) > 0
+}
+
+// agentSocket returns the socket of the SSH agent, empty if there is none.
+func (a *Auth) agentSocket() string {
+	if a.AgentSocket != "" {
+		return expandHome(a.AgentSocket)
+	}
+	return os.Getenv("SSH_AUTH_SOCK")
 }
 
 func (a *Auth) passphrase() string {

@@ -67,7 +67,7 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 		return nil, err
 	}
 	c.ownsD = true
-	agents.Release(d.takeAgent()) // only logging in needs it
+	d.leaveAgents() // only logging in needs it
 	return c, nil
 }
 
@@ -75,7 +75,7 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 func newClient(a *attempt, conn ssh.Conn, w *wire) *Client {
 	c := &Client{host: *a.host, d: a.d, conn: conn, wire: w, hop: a.hop, done: make(chan struct{})}
 	if c.host.ForwardAgent {
-		c.agent = newForwarding()
+		c.agent = newForwarding(c.host.Auth.agentSocket())
 	}
 	return c
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -16,11 +17,12 @@ import (
 // credentials are the keys to offer to one host, in order, and what may explain a
 // refusal.
 type credentials struct {
-	keys   []ssh.Signer
-	agent  *sshagent.Agent  // to be asked for its keys; nil: not at all
-	wanted []ssh.PublicKey  // of the agent's keys, those to offer first
-	cert   *ssh.Certificate // for a key of the agent
-	notes  []error
+	keys       []ssh.Signer
+	agent      *sshagent.Agent  // to be asked for its keys; nil: not at all
+	wanted     []ssh.PublicKey  // of the agent's keys, those to offer first
+	wantedOnly bool             // and no others
+	cert       *ssh.Certificate // for a key of the agent
+	notes      []error
 
 	sources map[string]string // where the keys come from; nil: nobody asks
 }
@@ -65,7 +67,7 @@ func (d *dialer) gather(ctx context.Context, host *HostConfig, user string, c *c
 	if a.ownKeys() {
 		err = d.ownKeys(ctx, host, c)
 	} else {
-		err = d.defaultKeys(ctx, host, c)
+		err = d.identities(ctx, host, c)
 	}
 	if err != nil {
 		return err
@@ -118,37 +120,47 @@ func (d *dialer) ownKeys(ctx context.Context, host *HostConfig, c *credentials) 
 	return nil
 }
 
-// defaultKeys adds the files in ~/.ssh and remembers to ask the agent. A file
-// that cannot be used is passed over, with a note.
-func (d *dialer) defaultKeys(ctx context.Context, host *HostConfig, c *credentials) error {
-	if !host.Auth.NoAgent {
-		c.agent = d.sharedAgent()
+// identities adds the files that Identities names, or the default ones in ~/.ssh, and
+// remembers to ask the agent. A file that cannot be used is passed over, with a note.
+func (d *dialer) identities(ctx context.Context, host *HostConfig, c *credentials) error {
+	a := &host.Auth
+	if !a.NoAgent {
+		c.agent, c.wantedOnly = d.agent(a.agentSocket()), a.IdentitiesOnly
 	}
-	home, err := os.UserHomeDir()
-	if host.Auth.NoDefaultKeys || err != nil {
-		return nil
+	what, paths := "key file", a.Identities
+	if len(paths) == 0 && !a.NoDefaultKeys {
+		what = "default key file"
+		if home, err := os.UserHomeDir(); err == nil {
+			for _, name := range defaultKeyNames {
+				paths = append(paths, filepath.Join(home, ".ssh", name))
+			}
+		}
 	}
-	for _, name := range defaultKeyNames {
-		path := filepath.Join(home, ".ssh", name)
-		public := readPublicKey(path + ".pub")
+	for _, path := range paths {
+		path = expandHome(path)
+		public := readPublicKey(strings.TrimSuffix(path, ".pub") + ".pub")
 		if public != nil {
 			c.wanted = append(c.wanted, public)
 		}
-		if name == "id_ed25519_sk" || name == "id_ecdsa_sk" {
+		if strings.HasSuffix(path, "_sk") || strings.HasSuffix(path, ".pub") {
 			continue // only through the agent
 		}
-		if err := d.defaultKey(ctx, host, c, path, public); err != nil {
+		if err := d.identity(ctx, host, c, what, path, public); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *dialer) defaultKey(ctx context.Context, host *HostConfig, c *credentials, path string, public ssh.PublicKey) error {
+func (d *dialer) identity(ctx context.Context, host *HostConfig, c *credentials, what, path string, public ssh.PublicKey) error {
 	quiet := *host
 	quiet.Auth.Ask = nil // not before the server would take the key
 	key, err := d.keys.file(ctx, &quiet, path)
 	encrypted, locked := errors.AsType[errEncrypted](err)
+	if public == nil && encrypted.public != nil {
+		public = encrypted.public
+		c.wanted = append(c.wanted, public)
+	}
 	switch {
 	case err == nil:
 		if cert, err := d.keys.certFile(path + "-cert.pub"); err == nil && cert != nil {
@@ -157,18 +169,18 @@ func (d *dialer) defaultKey(ctx context.Context, host *HostConfig, c *credential
 			}
 		}
 		c.keys = append(c.keys, key)
-		c.from(key.PublicKey(), "default key file %s", path)
+		c.from(key.PublicKey(), "%s %s", what, path)
+		if public == nil {
+			c.wanted = append(c.wanted, key.PublicKey())
+		}
 	case ctx.Err() != nil:
 		return causeOf(ctx)
 	case errors.Is(err, os.ErrNotExist):
 	case locked && host.Auth.Ask != nil:
-		if encrypted.public != nil {
-			public = encrypted.public
-		}
 		if public != nil {
 			load := func() (ssh.Signer, error) { return d.keys.file(ctx, host, path) }
 			c.keys = append(c.keys, &lazyKey{public: public, load: load})
-			c.from(public, "default key file %s, whose passphrase is asked for when the host takes it", path)
+			c.from(public, "%s %s, whose passphrase is asked for when the host takes it", what, path)
 		}
 	default:
 		c.notes = append(c.notes, err)
@@ -195,6 +207,10 @@ func (c *credentials) all(ctx func() context.Context) []ssh.Signer {
 		if err != nil {
 			continue
 		}
+		named := slices.ContainsFunc(c.wanted, func(w ssh.PublicKey) bool { return sameKey(w, key) })
+		if c.wantedOnly && !named {
+			continue
+		}
 		c.from(key, "SSH agent (%s)", k.Comment)
 		var signer ssh.Signer = sshagent.NewSigner(ctx, c.agent, key, signatureAlgorithms(key))
 		if i := slices.IndexFunc(files, func(s ssh.Signer) bool { return sameKey(s.PublicKey(), key) }); i >= 0 {
@@ -203,7 +219,7 @@ func (c *credentials) all(ctx func() context.Context) []ssh.Signer {
 			}
 			files = slices.Delete(files, i, i+1)
 		}
-		if slices.ContainsFunc(c.wanted, func(w ssh.PublicKey) bool { return sameKey(w, key) }) {
+		if named {
 			first = append(first, signer)
 		} else {
 			rest = append(rest, signer)

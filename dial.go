@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,8 +34,8 @@ type dialer struct {
 	known   func() (HostKeyPolicy, error) // the default policy, read once
 	hops    hops
 
-	mu       sync.Mutex // protects what follows
-	agent    *sshagent.Agent
+	mu       sync.Mutex                 // protects what follows
+	agents   map[string]*sshagent.Agent // by socket
 	kerberos map[gss.Options]*gss.Credentials
 }
 
@@ -58,33 +57,42 @@ func newDialer(log *slog.Logger, outputMemory int64) *dialer {
 // close gives up what the dialer holds, when the clients of its hosts are closed.
 func (d *dialer) close() error {
 	d.hops.close()
-	agents.Release(d.takeAgent())
+	d.leaveAgents()
 	return d.budget.Close()
-}
-
-// takeAgent takes the connection to the SSH agent from the dialer.
-func (d *dialer) takeAgent() *sshagent.Agent {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	a := d.agent
-	d.agent = nil
-	return a
 }
 
 // agents holds the connections of the process to SSH agents. See
 // docs/adr/0005-one-agent-connection.md.
 var agents sshagent.Table
 
-// sharedAgent returns the connection to the SSH agent that SSH_AUTH_SOCK names, nil if it names
-// none. It is
-// held until the dialer is closed.
-func (d *dialer) sharedAgent() *sshagent.Agent {
+// agent returns the connection to an SSH agent, nil if the socket is empty. It is
+// held until leaveAgents.
+func (d *dialer) agent(socket string) *sshagent.Agent {
+	if socket == "" {
+		return nil
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if path := os.Getenv("SSH_AUTH_SOCK"); d.agent == nil && path != "" {
-		d.agent = agents.Acquire(path)
+	a := d.agents[socket]
+	if a == nil {
+		if d.agents == nil {
+			d.agents = make(map[string]*sshagent.Agent)
+		}
+		a = agents.Acquire(socket)
+		d.agents[socket] = a
 	}
-	return d.agent
+	return a
+}
+
+// leaveAgents gives back the connections to agents.
+func (d *dialer) leaveAgents() {
+	d.mu.Lock()
+	held := d.agents
+	d.agents = nil
+	d.mu.Unlock()
+	for _, a := range held {
+		agents.Release(a)
+	}
 }
 
 // dial connects to host and logs in, with as many attempts as host allows. pace, if
@@ -164,7 +172,7 @@ func (a *attempt) run(ctx context.Context) (*Client, error) {
 	if client, err := a.throughMaster(ctx); client != nil || err != nil {
 		return client, err
 	}
-	preferred := a.policy.Algorithms(a.host.Host, a.host.port())
+	preferred := a.policy.Algorithms(a.host.keyName())
 	algorithms := preferred
 	for logins, asked := 1, false; ; {
 		client, err := a.connect(ctx, algorithms)
@@ -260,7 +268,8 @@ func (a *attempt) checkHostKey() ssh.HostKeyCallback {
 			return nil
 		}
 		a.phases.enter("host_key")
-		err := a.policy.Check(a.host.Host, a.host.port(), key)
+		name, port := a.host.keyName()
+		err := a.policy.Check(name, port, key)
 		if err != nil {
 			hostKey, ok := errors.AsType[*HostKeyError](err)
 			if !ok {

@@ -96,7 +96,7 @@ func (p *Plan) connecting() {
 	}
 	p.step("connect", "a refused login is never tried again", "at most %v an attempt, %s%s", h.connectTimeout(), count(h.attempts(), "attempt"), retry)
 	if h.ForwardAgent {
-		p.step("connect", "ForwardAgent", "the SSH agent at %s is forwarded", os.Getenv("SSH_AUTH_SOCK"))
+		p.step("connect", "ForwardAgent", "the SSH agent at %s is forwarded", h.Auth.agentSocket())
 	}
 }
 
@@ -124,7 +124,7 @@ func (p *Plan) trusting(d *dialer) {
 		p.step("host_key", "", "the program decides (%T)", policy)
 		return
 	}
-	keys, authorities := db.db.Lookup(p.Host.Host, p.Port)
+	keys, authorities := db.db.Lookup(p.Host.keyName())
 	for _, k := range keys {
 		p.step("host_key", fmt.Sprintf("%s:%d", k.File, k.Line), "known: %s %s", k.Type, k.Fingerprint)
 	}
@@ -206,6 +206,12 @@ func (p *Plan) unusedKeys(c *credentials) {
 	}
 	if c.agent != nil && !has("SSH agent") {
 		p.pass("auth", "it holds none; ssh-add gives it some", "publickey: keys of the SSH agent")
+	}
+	if a.IdentitiesOnly && c.agent != nil {
+		p.step("auth", "IdentitiesOnly", "no other keys of the SSH agent are offered")
+	}
+	if a.Identities != nil {
+		return
 	}
 	if a.NoDefaultKeys {
 		p.pass("auth", "NoDefaultKeys", "publickey: default key files")

@@ -2,7 +2,6 @@ package fleetssh
 
 import (
 	"context"
-	"os"
 	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
@@ -32,8 +31,8 @@ type forwarding struct {
 	asked chan int
 }
 
-func newForwarding() *forwarding {
-	f := &forwarding{agent: agents.Acquire(os.Getenv("SSH_AUTH_SOCK")), asked: make(chan int, 1)}
+func newForwarding(socket string) *forwarding {
+	f := &forwarding{agent: agents.Acquire(socket), asked: make(chan int, 1)}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.asked <- 0
 	return f

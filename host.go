@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"os/user"
 	"strconv"
 	"strings"
@@ -43,6 +42,10 @@ type HostConfig struct {
 	// [AcceptNewHostKeys] and [InsecureIgnoreHostKeys].
 	HostKeys HostKeyPolicy `json:"-"`
 
+	// HostKeyAlias, if set, is the name by which the host's key is known, whatever
+	// its name and port are.
+	HostKeyAlias string
+
 	// Proxy is the host to connect through, a hop: as ssh's ProxyJump. It may
 	// have a Proxy itself, and has a user, credentials, a check of its host key
 	// and time-outs of its own. Hosts of one [ParallelClient] that point to the
@@ -65,9 +68,8 @@ type HostConfig struct {
 	// and %d.
 	ControlPath string
 
-	// ForwardAgent lets commands on the host use the local SSH agent, the one
-	// that SSH_AUTH_SOCK names, for as long as the connection lasts. Whoever is
-	// root on the host can use it too. Over the connection of a master
+	// ForwardAgent lets commands on the host use the local SSH agent for as long
+	// as the connection lasts. Whoever is root on the host can use it too. Over the connection of a master
 	// (ControlPath) it is the agent of the master, if that forwards one.
 	ForwardAgent bool
 
@@ -238,6 +240,14 @@ func (h *HostConfig) name() string {
 	return h.Host
 }
 
+// keyName returns the name and port by which the host's key is known.
+func (h *HostConfig) keyName() (string, int) {
+	if h.HostKeyAlias != "" {
+		return h.HostKeyAlias, defaultPort
+	}
+	return h.Host, h.port()
+}
+
 func (h *HostConfig) port() int {
 	if h.Port == 0 {
 		return defaultPort
@@ -307,6 +317,11 @@ func (h *HostConfig) fault() (field, reason string) {
 	if err := checkName(h.Host); err != nil {
 		return "Host", fmt.Sprintf("%q: %v", h.Host, err)
 	}
+	if h.HostKeyAlias != "" {
+		if err := checkName(h.HostKeyAlias); err != nil {
+			return "HostKeyAlias", fmt.Sprintf("%q: %v", h.HostKeyAlias, err)
+		}
+	}
 	if h.Port < 0 || h.Port > 65535 {
 		return "Port", fmt.Sprintf("%d is not a port", h.Port)
 	}
@@ -330,7 +345,7 @@ func (h *HostConfig) fault() (field, reason string) {
 	if h.Proxy != nil && h.DialContext != nil {
 		return "DialContext", "it cannot be used together with Proxy"
 	}
-	if h.ForwardAgent && os.Getenv("SSH_AUTH_SOCK") == "" {
+	if h.ForwardAgent && h.Auth.agentSocket() == "" {
 		return "ForwardAgent", "there is no SSH agent: SSH_AUTH_SOCK is not set"
 	}
 	if _, err := h.controlSockets(); err != nil {
