@@ -106,19 +106,19 @@ type hopConn struct {
 	out     *io.PipeWriter
 	hop     *Client
 	channel ssh.Channel
+	stream  *wireStream // of channel
 }
 
 // newHopConn returns nil if the hop's client is closed.
 func newHopConn(hop *Client, channel ssh.Channel, requests <-chan *ssh.Request) *hopConn {
 	in, fromHost := io.Pipe()
 	toHost, out := io.Pipe()
-	c := &hopConn{in, out, hop, channel}
+	c := &hopConn{in, out, hop, channel, hop.wire.stream(channel)}
 	ok := hop.spawn(func() {
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			stream := hop.wire.stream(channel)
-			defer stream.end()
-			fromHost.CloseWithError(carry(fromHost, stream))
+			fromHost.CloseWithError(carry(fromHost, c.stream))
+			c.stream.end()
 		})
 		wg.Go(func() {
 			toHost.CloseWithError(carry(channel, toHost))
@@ -128,7 +128,7 @@ func newHopConn(hop *Client, channel ssh.Channel, requests <-chan *ssh.Request) 
 		wg.Wait()
 	})
 	if !ok {
-		channel.Close()
+		c.Close()
 		return nil
 	}
 	return c
@@ -165,6 +165,7 @@ func (c *hopConn) Write(p []byte) (int, error) { return c.out.Write(p) }
 func (c *hopConn) Close() error {
 	c.in.CloseWithError(net.ErrClosed)
 	c.out.CloseWithError(io.EOF)
+	c.stream.end() // whatever the hop still sends
 	return c.channel.Close()
 }
 

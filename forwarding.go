@@ -2,6 +2,8 @@ package fleetssh
 
 import (
 	"context"
+	"io"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
@@ -25,6 +27,7 @@ type forwarding struct {
 	ctx   context.Context // ends with the connection
 	stop  context.CancelFunc
 	open  atomic.Int32
+	warn  sync.Once // a host that makes trouble is named once
 
 	// asked is 1 in the channel when the host has been asked, 0 before; whoever
 	// has taken it out is asking.
@@ -74,7 +77,8 @@ func (f *forwarding) request(ctx context.Context, c *Client, session ssh.Channel
 	return nil
 }
 
-// accept serves a channel to the agent that the host opens.
+// accept serves a channel to the agent that the host opens. It counts until the host
+// has closed it too: until then it holds what the host has sent.
 func (f *forwarding) accept(c *Client, asked ssh.NewChannel) {
 	if f.open.Add(1) > maxAgentChannels {
 		f.open.Add(-1)
@@ -87,10 +91,13 @@ func (f *forwarding) accept(c *Client, asked ssh.NewChannel) {
 		if err != nil {
 			return
 		}
-		c.wg.Go(func() { ssh.DiscardRequests(requests) })
-		if err := f.agent.Relay(f.ctx, channel); err != nil && f.ctx.Err() == nil {
-			c.d.log.Warn("forwarded agent", "host", c.host, "error", err)
-		}
-		channel.Close()
+		c.wg.Go(func() {
+			if err := f.agent.Relay(f.ctx, channel); err != nil && f.ctx.Err() == nil {
+				f.warn.Do(func() { c.d.log.Warn("forwarded agent", "host", c.host, "error", err) })
+			}
+			channel.Close()
+		})
+		c.wg.Go(func() { _, _ = io.Copy(io.Discard, channel.Stderr()) }) // which nobody wants
+		ssh.DiscardRequests(requests)
 	})
 }

@@ -122,13 +122,12 @@ func (w *wire) stream(r io.Reader) *wireStream {
 type wireStream struct {
 	io.Reader
 	wire  *wire
-	ended bool
+	ended atomic.Bool
 }
 
 // end says that nothing more will be taken. The end of the stream says it too.
 func (s *wireStream) end() {
-	if !s.ended {
-		s.ended = true
+	if !s.ended.Swap(true) {
 		s.wire.streams.Add(-1)
 		s.wire.all.Add(-1)
 	}

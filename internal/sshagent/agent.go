@@ -4,6 +4,7 @@ package sshagent
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -122,7 +123,7 @@ func (a *Agent) Keys(ctx context.Context) ([]*agent.Key, error) {
 		}
 		return err
 	})
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return nil, err // says nothing about the agent
 	}
 	var list []*agent.Key
@@ -212,13 +213,32 @@ func (a *Agent) broken(client agent.ExtendedAgent) bool {
 }
 
 // watched is a connection that remembers whether a read or write has failed.
+//
+// It reads answers along: behind one that is too long the library reads no more,
+// and does not say so.
 type watched struct {
 	net.Conn
 	broken atomic.Bool
+	length []byte // of the answer that is coming, as far as it has come
+	left   uint32 // bytes of the answer
 }
 
 func (c *watched) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	for rest := p[:n]; len(rest) > 0 && err == nil; {
+		if c.left == 0 {
+			take := min(4-len(c.length), len(rest))
+			c.length, rest = append(c.length, rest[:take]...), rest[take:]
+			if len(c.length) < 4 {
+				break
+			}
+			if c.left, c.length = binary.BigEndian.Uint32(c.length), nil; c.left > maxMessage {
+				err = fmt.Errorf("answer of %d bytes", c.left)
+			}
+		}
+		take := min(c.left, uint32(len(rest)))
+		c.left, rest = c.left-take, rest[take:]
+	}
 	if err != nil {
 		c.broken.Store(true)
 	}

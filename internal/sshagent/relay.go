@@ -16,9 +16,6 @@ const (
 	// maxMessage is the longest message that is handed on: that of OpenSSH's
 	// agent (AGENT_MAX_LEN).
 	maxMessage = 256 << 10
-	// idleTime is how long a relay that keeps its connection to the agent may
-	// be silent.
-	idleTime = 5 * time.Minute
 )
 
 // Types of messages of the agent protocol (draft-ietf-sshm-ssh-agent, section 6.1).
@@ -32,13 +29,17 @@ const (
 // remote has ended; closing that is left to the caller.
 //
 // The agent sees a connection only while a request is under way: hosts that keep
-// channels open and say nothing cost it nothing. The exception are remote clients
-// that have bound their session to the connection (session-bind@openssh.com),
-// which need the same one later on. At most 64 requests of all relays are under
-// way at once; others wait.
+// channels open and say nothing cost it nothing. At most 64 requests of all relays
+// are under way at once; others wait.
+//
+// A remote client that wants to bind its session to the connection
+// (session-bind@openssh.com) is refused, which it takes in its stride. ssh binds
+// the connection to the host that it forwards to before anybody else can, which
+// takes a signature of the key exchange that the SSH library does not hand out. An
+// agent that saw only the binding of the remote client would take it for a local
+// one, and let the host use keys that may be used from here alone. Without any, it
+// signs with no key that has such a constraint.
 func (a *Agent) Relay(ctx context.Context, remote io.ReadWriter) error {
-	r := &relay{agent: a, remote: remote}
-	defer r.hangUp()
 	for {
 		request, err := readMessage(remote)
 		if errors.Is(err, io.EOF) {
@@ -47,10 +48,12 @@ func (a *Agent) Relay(ctx context.Context, remote io.ReadWriter) error {
 		if err != nil {
 			return fmt.Errorf("SSH agent: request of the host: %w", err)
 		}
-		answer, err := r.ask(ctx, request)
-		if err != nil {
-			// The remote client learns that it failed, not why: that stays here.
-			return errors.Join(fmt.Errorf("SSH agent: %w", err), writeMessage(remote, []byte{messageFailure}))
+		answer := []byte{messageFailure}
+		if !binds(request) {
+			if answer, err = a.ask(ctx, request); err != nil {
+				// The remote client learns that it failed, not why: that stays here.
+				return errors.Join(fmt.Errorf("SSH agent: %w", err), writeMessage(remote, []byte{messageFailure}))
+			}
 		}
 		if err := writeMessage(remote, answer); err != nil {
 			return fmt.Errorf("SSH agent: answer to the host: %w", err)
@@ -58,71 +61,23 @@ func (a *Agent) Relay(ctx context.Context, remote io.ReadWriter) error {
 	}
 }
 
-// relay is one forwarded channel.
-type relay struct {
-	agent  *Agent
-	remote io.ReadWriter
-
-	conn  net.Conn // nil: none at the moment
-	bound bool     // conn must be kept
-	timer *time.Timer
-}
-
-// ask makes one request to the agent.
-func (r *relay) ask(ctx context.Context, request []byte) ([]byte, error) {
-	if err := r.call(ctx); err != nil {
-		return nil, err
-	}
-	conn := r.conn
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	answer, err := exchange(conn, request)
-	if err != nil {
-		r.hangUp()
-		return nil, err
-	}
-	r.bound = r.bound || binds(request)
-	if !r.bound {
-		r.hangUp()
-	} else {
-		r.timer = time.AfterFunc(idleTime, func() { conn.Close() })
-	}
-	return answer, nil
-}
-
-// call connects to the agent, if need be.
-func (r *relay) call(ctx context.Context) error {
-	if r.timer != nil {
-		r.timer.Stop()
-	}
-	if r.conn != nil {
-		return nil
-	}
+// ask makes one request to the agent, over a connection of its own.
+func (a *Agent) ask(ctx context.Context, request []byte) ([]byte, error) {
 	select {
-	case r.agent.sockets <- struct{}{}:
+	case a.sockets <- struct{}{}:
+		defer func() { <-a.sockets }()
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	dialer := net.Dialer{Timeout: 5 * time.Second}
-	conn, err := dialer.DialContext(ctx, "unix", r.agent.path)
+	conn, err := dialer.DialContext(ctx, "unix", a.path)
 	if err != nil {
-		<-r.agent.sockets
-		return err
+		return nil, err
 	}
-	r.conn = conn
-	return nil
-}
-
-// hangUp gives up the connection to the agent.
-func (r *relay) hangUp() {
-	if r.timer != nil {
-		r.timer.Stop()
-	}
-	if r.conn != nil {
-		r.conn.Close()
-		r.conn = nil
-		<-r.agent.sockets
-	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	return exchange(conn, request)
 }
 
 func exchange(conn net.Conn, request []byte) ([]byte, error) {
