@@ -23,6 +23,7 @@ func TestImports(t *testing.T) {
 		"fleetssh":                      library,
 		"fleetssh/hostset":              nil,
 		"fleetssh/internal/charset":     nil,
+		"fleetssh/internal/fold":        nil,
 		"fleetssh/internal/gss":         nil,
 		"fleetssh/internal/kdctest":     {"fleetssh/internal/sshdtest"},
 		"fleetssh/internal/knownhosts":  nil,
@@ -35,7 +36,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/sshagent":    nil,
 		"fleetssh/internal/sshdtest":    nil,
 		"fleetssh/internal/transport":   nil,
-		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/internal/termline", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote"},
+		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/internal/fold", "fleetssh/internal/termline", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote"},
 		"fleetssh/bench":                {"fleetssh", "fleetssh/internal/simfleet"},
 	}
 	dec := json.NewDecoder(strings.NewReader(string(out)))

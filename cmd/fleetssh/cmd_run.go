@@ -41,12 +41,7 @@ How to run:
                             input) as standard input; otherwise it is empty
       --tty                 ask for a terminal on the hosts
 
-What is shown:
-      --format FORMAT       stream: each line behind its host, as it comes
-                            (default)
-                            json: one object a line
-  -N, --no-label            stream: lines without their host
-
+` + showFlagsHelp + `
 DUR is 10 or 10s for seconds, 500ms, 2m.
 
 `
@@ -64,8 +59,7 @@ type runOptions struct {
 	stdin       string
 	tty         bool
 
-	format  string
-	noLabel bool
+	show showFlags
 }
 
 func (o *runOptions) register(flags *pflag.FlagSet) {
@@ -78,10 +72,10 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.env, "env", nil, "")
 	flags.StringVar(&o.stdin, "stdin", "", "")
 	flags.BoolVar(&o.tty, "tty", false, "")
-	registerFormat(flags, &o.format)
-	flags.BoolVarP(&o.noLabel, "no-label", "N", false, "")
+	o.show.register(flags)
 }
 
+// registerFormat adds the flag of verbs that show a line or an object a host.
 func registerFormat(flags *pflag.FlagSet, to *string) {
 	*to = "stream"
 	flags.Var(choiceValue{to, []string{"stream", "json"}}, "format", "")
@@ -105,7 +99,7 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	if err != nil {
 		return err
 	}
-	hosts, err := o.hosts.configs(ctx, c, o.format != "stream")
+	hosts, err := o.hosts.configs(ctx, c, o.show.format == "json")
 	if err != nil {
 		return err
 	}
@@ -139,8 +133,9 @@ func (o *runOptions) command(args []string) (fleetssh.Command, error) {
 		return fleetssh.Command{}, usageError("fleetssh run -w HOSTS COMMAND", "no command given")
 	case o.askSudoPass && !o.sudo && o.runAs == "":
 		return fleetssh.Command{}, usageError("add --sudo or --run-as USER", "--ask-sudo-pass without sudo")
-	case o.noLabel && o.format != "stream":
-		return fleetssh.Command{}, usageError("", "--no-label goes with --format stream only")
+	}
+	if err := o.show.check(); err != nil {
+		return fleetssh.Command{}, err
 	}
 	command := fleetssh.Command{Line: line, Sudo: o.sudo, User: o.runAs, Shell: o.shell, Timeout: o.timeout}
 	for _, variable := range o.env {
@@ -188,13 +183,17 @@ func (o *runOptions) stream(ctx context.Context, c *call, hosts []hostEntry, com
 	w := new(warnings)
 	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, OneShot: true, Logger: slog.New(w)}
 	defer client.Close()
+	if err := o.show.prepare(); err != nil {
+		return err
+	}
 	events, err := client.Stream(runCtx, command)
 	if err != nil {
 		return usageError("", "%v", err)
 	}
 	t := newTally(hosts)
 	t.sudoMute = (command.Sudo || command.User != "") && command.SudoPassword == nil
-	d := formats[o.format](view{screen: c.screen, tally: t, command: command.Line, label: !o.noLabel})
+	d, endDisplay := o.show.display(view{screen: c.screen, tally: t, command: command.Line})
+	defer endDisplay()
 	for ev := range events {
 		if ev.Kind == fleetssh.Finished {
 			d.finished(t.add(ev))

@@ -4,19 +4,22 @@ import (
 	"errors"
 
 	"fleetssh"
+	"fleetssh/internal/termline"
 )
 
 // streamDisplay shows each line, behind its host, as it comes.
 type streamDisplay struct {
 	view
-	prefixes []string // of the hosts
+	out, err []string // what stands before the lines of each host
 }
 
 func newStream(v view) display {
-	d := &streamDisplay{view: v, prefixes: make([]string, len(v.tally.hosts))}
+	n := len(v.tally.hosts)
+	d := &streamDisplay{view: v, out: make([]string, n), err: make([]string, n)}
 	if v.label {
-		for i := range d.prefixes {
-			d.prefixes[i] = v.tally.hosts[i].label + ": "
+		for i, h := range v.tally.hosts {
+			d.out[i] = v.screen.Paint(termline.Label, h.label) + ": "
+			d.err[i] = v.screen.PaintErr(termline.Trouble, h.label) + ": "
 		}
 	}
 	return d
@@ -29,9 +32,9 @@ func (d *streamDisplay) show(ev fleetssh.Event) {
 	}
 	switch ev.Kind {
 	case fleetssh.StdoutLine:
-		d.screen.Out(d.prefixes[ev.Host], ev.Text)
+		d.screen.Out(d.out[ev.Host], ev.Text)
 	case fleetssh.StderrLine:
-		d.screen.Err(d.prefixes[ev.Host], ev.Text)
+		d.screen.Err(d.err[ev.Host], ev.Text)
 	}
 }
 

@@ -27,6 +27,7 @@ type tally struct {
 	results     []result // in the order in which the hosts ended
 	interrupted bool
 	sudoMute    bool // sudo had no password to answer with
+	trouble     bool // something went wrong here, and was said
 }
 
 func newTally(hosts []hostEntry) *tally { return &tally{hosts: hosts, begun: time.Now()} }
@@ -90,6 +91,9 @@ func (t *tally) exitCode() int {
 func (t *tally) err() error {
 	if code := t.exitCode(); code != exitOK {
 		return exitStatus(code)
+	}
+	if t.trouble {
+		return exitStatus(exitFailed)
 	}
 	return nil
 }

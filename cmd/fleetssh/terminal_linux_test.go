@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,7 +41,7 @@ func startOnTerminal(t *testing.T, plan simPlan, args ...string) (*terminalRun, 
 	t.Cleanup(func() { fleet.close() })
 	r := &terminalRun{t: t, cmd: exec.Command("fleetssh", args...), done: make(chan struct{})}
 	r.cmd.Env = []string{
-		"TERM=xterm", "GORACE=" + noRaceDelay, "HOME=" + t.TempDir(),
+		"TERM=xterm", "NO_COLOR=1", "GORACE=" + noRaceDelay, "HOME=" + t.TempDir(),
 		"HOSTS=" + fleet.expression(), "PORT=" + strconv.Itoa(fleet.fleet.Port()), "KEY=" + fleet.keyFile(), "KNOWN=" + fleet.knownHosts(),
 	}
 	if r.tty, err = pty.StartWithSize(r.cmd, &pty.Winsize{Rows: 30, Cols: 100}); err != nil {
@@ -101,6 +102,49 @@ func (r *terminalRun) wait() (int, string) {
 		r.t.Fatal(err)
 	}
 	return 0, r.shown()
+}
+
+// A line below everything else says how far the run is, and is gone in the end;
+// nothing of the output is behind it.
+func TestStatusLine(t *testing.T) {
+	t.Parallel()
+	r, _ := startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "echo first; sleep 1; echo last")
+	r.await("\r\x1b[K0 of 2 hosts done, 2 running, ")
+	code, shown := r.wait()
+	if code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	// What is on the terminal in the end: a line that was wiped out is not.
+	var lines []string
+	for line := range strings.SplitSeq(shown, "\n") {
+		if i := strings.LastIndex(line, "\x1b[K"); i >= 0 {
+			line = line[i+len("\x1b[K"):]
+		}
+		lines = append(lines, strings.Trim(line, "\r"))
+	}
+	slices.Sort(lines)
+	want := []string{"", "127.1.0.1: first", "127.1.0.1: last", "127.1.0.2: first", "127.1.0.2: last"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("left on the terminal: %q", lines)
+	}
+	// In a narrow terminal it is cut, not wrapped; without one it is not there.
+	for _, args := range [][]string{{"--progress", "never"}} {
+		r, _ := startOnTerminal(t, simPlan{hosts: 1}, append([]string{"run", "%"}, append(args, "sleep 0.5")...)...)
+		if _, shown := r.wait(); shown != "" {
+			t.Errorf("%v: %q", args, shown)
+		}
+	}
+}
+
+func TestColors(t *testing.T) {
+	t.Parallel()
+	r, _ := startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--color", "always", "--progress", "never", "echo a; echo b >&2")
+	_, shown := r.wait()
+	for _, want := range []string{"\x1b[36m127.1.0.1\x1b[0m: a\r\n", "\x1b[31m127.1.0.1\x1b[0m: b\r\n"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("%q is not in %q", want, shown)
+		}
+	}
 }
 
 // hostile writes what drives a terminal, on both streams.

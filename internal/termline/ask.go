@@ -38,6 +38,11 @@ func (s *Screen) Ask(ctx context.Context, prompt string, echo bool) (string, err
 		s.err.mu.Lock()
 		defer s.err.mu.Unlock()
 	}
+	if s.status != nil { // which stays away meanwhile
+		s.status.mu.Lock()
+		defer s.status.mu.Unlock()
+		s.status.wipe()
+	}
 	if _, err := tty.WriteString(Visible(prompt)); err != nil {
 		tty.Close()
 		return "", fmt.Errorf("ask on the terminal: %w", err)

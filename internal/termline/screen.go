@@ -9,6 +9,7 @@
 //     or 5 ms after the first of them.
 //   - On a terminal, control characters in lines are made visible. Elsewhere the
 //     bytes of hosts pass unchanged. Messages are made harmless everywhere.
+//   - On a terminal there may be a status line, below everything else.
 //   - The first error of standard output is reported once, and what comes after it
 //     is dropped: a reader that has gone away is no reason to hang.
 package termline
@@ -24,6 +25,7 @@ import (
 // goroutines at once.
 type Screen struct {
 	out, err *stream
+	status   *status // nil: there is no place for one
 }
 
 // New returns a screen over the two streams of a process.
@@ -33,6 +35,14 @@ func New(stdout, stderr io.Writer) *Screen {
 	if !same(stdout, stderr) {
 		s.err = newStream(stderr)
 	}
+	if s.err.terminal {
+		s.status = &status{err: s.err}
+		s.err.status = s.status
+		if s.out.terminal {
+			s.out.status = s.status
+		}
+	}
+	s.SetColors(ColorsAuto)
 	return s
 }
 
@@ -73,6 +83,7 @@ func (s *Screen) Failure() error {
 
 // Close writes what is waiting and returns the first error of standard output.
 func (s *Screen) Close() error {
+	s.SetStatus("")
 	s.err.close()
 	return s.out.close()
 }

@@ -16,6 +16,8 @@ const (
 type stream struct {
 	w        io.Writer
 	terminal bool
+	colored  bool
+	status   *status // to be out of the way of; nil if w is no terminal, or there is none
 
 	mu       sync.Mutex // protects what follows, and is held while writing
 	buf      []byte     // whole lines
@@ -99,7 +101,15 @@ func (s *stream) close() error {
 // write writes the buffer in one call.
 func (s *stream) write() {
 	if len(s.buf) > 0 && s.err == nil {
+		if s.status != nil {
+			s.status.mu.Lock()
+			s.status.wipe()
+		}
 		_, s.err = s.w.Write(s.buf)
+		if s.status != nil {
+			s.status.draw()
+			s.status.mu.Unlock()
+		}
 		s.report()
 	}
 	s.buf = s.buf[:0]

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aymanbagabas/go-udiff"
+
+	"fleetssh"
+	"fleetssh/hostset"
+	"fleetssh/internal/fold"
+	"fleetssh/internal/termline"
+)
+
+// foldDisplay shows what hosts wrote alike once, below the set of these hosts, as soon
+// as it is certain that no other host writes the same.
+type foldDisplay struct {
+	view
+	fold   *fold.Fold
+	failed bool         // something could not be kept
+	groups []fold.Group // kept for a diff at the end
+}
+
+func newFold(v view) display {
+	return &foldDisplay{view: v, fold: fold.New(len(v.tally.hosts))}
+}
+
+func (d *foldDisplay) show(ev fleetssh.Event) {
+	stream := fold.Stdout
+	switch ev.Kind {
+	case fleetssh.StdoutLine:
+	case fleetssh.StderrLine:
+		stream = fold.Stderr
+	default:
+		return
+	}
+	if ev.Err != nil && outputLost(ev.Err) {
+		d.screen.Message("fleetssh: warning: " + ev.Err.Error())
+		return
+	}
+	if err := d.fold.Line(ev.Host, stream, ev.Text); err != nil && !d.failed {
+		d.failed = true
+		d.screen.Message("fleetssh: warning: output to be folded could not be kept: " + err.Error())
+	}
+}
+
+func (d *foldDisplay) finished(r *result) {
+	status := ""
+	if !r.ok {
+		status, _ = r.title()
+	}
+	d.fold.End(r.index, status)
+	groups := d.fold.Certain()
+	if d.diff {
+		d.groups = append(d.groups, groups...)
+		return
+	}
+	for _, g := range groups {
+		d.group(g)
+	}
+}
+
+// rule stands above and below the set of hosts, as ClusterShell and dshbak have it.
+const rule = "---------------"
+
+// group shows one group. Hosts that wrote nothing have nothing to be shown: those that
+// failed are named at the end.
+func (d *foldDisplay) group(g fold.Group) {
+	if g.Empty() {
+		return
+	}
+	hosts, title := d.title(g)
+	d.header(title, g.Status != "")
+	d.lines(g, fold.Stdout, func(line string) { d.screen.Out("", line) })
+	prefix := d.screen.PaintErr(termline.Trouble, hosts) + ": "
+	d.lines(g, fold.Stderr, func(line string) { d.screen.Err(prefix, line) })
+}
+
+// title names the hosts of a group, and says how many there are and how they ended if
+// that was not well.
+func (d *foldDisplay) title(g fold.Group) (hosts, title string) {
+	labels := make([]string, len(g.Hosts))
+	for i, host := range g.Hosts {
+		labels[i] = d.tally.hosts[host].label
+	}
+	hosts = hostset.Of(labels...).String()
+	title = fmt.Sprintf("%s (%d)", hosts, len(labels))
+	if g.Status != "" {
+		title += ": " + g.Status
+	}
+	return hosts, title
+}
+
+// header shows the set of hosts between two rules.
+func (d *foldDisplay) header(title string, failed bool) {
+	if !d.label {
+		return
+	}
+	style := termline.Heading
+	if failed {
+		style = termline.Trouble
+	}
+	for _, line := range []string{rule, title, rule} {
+		d.screen.Out(d.screen.Paint(style, line), "")
+	}
+}
+
+// lines calls show for the lines of a stream.
+func (d *foldDisplay) lines(g fold.Group, s fold.Stream, show func(string)) {
+	err := g.Lines(s, func(line string) bool {
+		show(line)
+		return true
+	})
+	if err != nil {
+		d.screen.Message("fleetssh: warning: folded output could not be read back: " + err.Error())
+	}
+}
+
+func (d *foldDisplay) close() {
+	if d.diff {
+		d.differences()
+	}
+	if err := d.fold.Close(); err != nil {
+		d.screen.Message("fleetssh: warning: " + err.Error())
+	}
+	d.tally.showFailures(d.screen)
+}
+
+// maxDiff is how long an output may be for its differences to be looked for: finding
+// them takes memory and time.
+const maxDiff = 1 << 20
+
+// differences shows what most hosts wrote, and how the others differ from that.
+func (d *foldDisplay) differences() {
+	slices.SortStableFunc(d.groups, func(a, b fold.Group) int { return len(b.Hosts) - len(a.Hosts) })
+	common := slices.IndexFunc(d.groups, func(g fold.Group) bool { return !g.Empty() })
+	if common < 0 {
+		return
+	}
+	d.group(d.groups[common])
+	_, name := d.title(d.groups[common])
+	text, short := d.text(d.groups[common])
+	for _, g := range d.groups[common+1:] {
+		if g.Empty() {
+			continue
+		}
+		_, title := d.title(g)
+		other, alsoShort := d.text(g)
+		if !short || !alsoShort {
+			d.group(g) // as it is
+			continue
+		}
+		difference := udiff.Unified(name, title, text, other)
+		if difference == "" { // in standard error, or the status
+			d.group(g)
+			continue
+		}
+		for line := range strings.Lines(difference) {
+			d.diffLine(strings.TrimSuffix(line, "\n"))
+		}
+	}
+}
+
+// diffLine shows a line of a diff.
+func (d *foldDisplay) diffLine(line string) {
+	mark, rest := line[:min(1, len(line))], line[min(1, len(line)):]
+	switch {
+	case strings.HasPrefix(line, "--- "), strings.HasPrefix(line, "+++ "), strings.HasPrefix(line, "@@ "):
+		d.screen.Out("", line)
+	case mark == "+":
+		d.screen.Out(d.screen.Paint(termline.Added, mark), rest)
+	case mark == "-":
+		d.screen.Out(d.screen.Paint(termline.Removed, mark), rest)
+	default:
+		d.screen.Out("", line)
+	}
+}
+
+// text returns what a group wrote to standard output, false if it is too long to be
+// compared.
+func (d *foldDisplay) text(g fold.Group) (string, bool) {
+	var b strings.Builder
+	d.lines(g, fold.Stdout, func(line string) {
+		if b.Len() <= maxDiff {
+			b.WriteString(line + "\n")
+		}
+	})
+	return b.String(), b.Len() <= maxDiff
+}

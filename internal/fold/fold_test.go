@@ -1,0 +1,229 @@
+package fold
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func lines(t testing.TB, g Group, s Stream) []string {
+	t.Helper()
+	var all []string
+	if err := g.Lines(s, func(l string) bool { all = append(all, l); return true }); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func write(t testing.TB, f *Fold, host int, s Stream, text ...string) {
+	t.Helper()
+	for _, l := range text {
+		if err := f.Line(host, s, l); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// hostsOf returns the hosts of the groups.
+func hostsOf(groups []Group) string {
+	var all [][]int
+	for _, g := range groups {
+		all = append(all, g.Hosts)
+	}
+	return fmt.Sprint(all)
+}
+
+// A group is shown as soon as nobody can join it any more, and not before.
+func TestCertain(t *testing.T) {
+	t.Parallel()
+	f := New(5)
+	defer f.Close()
+	want := func(what string, hosts string) {
+		t.Helper()
+		if got := hostsOf(f.Certain()); got != hosts {
+			t.Errorf("%s: %s, want %s", what, got, hosts)
+		}
+	}
+	write(t, f, 0, Stdout, "a", "b")
+	write(t, f, 1, Stdout, "a")
+	f.End(0, "0")
+	want("1 may still write b, the others anything", "[]")
+	write(t, f, 2, Stdout, "x")
+	write(t, f, 3, Stdout, "x")
+	write(t, f, 4, Stdout, "x")
+	want("1 may still write b", "[]")
+	write(t, f, 1, Stdout, "c")
+	want("1 has taken another way", "[[0]]")
+	f.End(2, "0")
+	f.End(3, "0")
+	want("4 may end so too", "[]")
+	f.End(4, "1")
+	want("4 has ended differently", "[[2 3] [4]]")
+	if f.Pending() != 0 {
+		t.Errorf("%d pending", f.Pending())
+	}
+	f.End(1, "0")
+	want("the last", "[[1]]")
+	want("nothing is left", "[]")
+}
+
+func TestStreams(t *testing.T) {
+	t.Parallel()
+	f := New(4)
+	defer f.Close()
+	write(t, f, 0, Stdout, "out")
+	write(t, f, 0, Stderr, "err")
+	write(t, f, 1, Stderr, "err") // in another order: the same
+	write(t, f, 1, Stdout, "out")
+	write(t, f, 2, Stdout, "out", "err")
+	for i := range 4 {
+		f.End(i, "")
+	}
+	groups := f.Certain()
+	if hostsOf(groups) != "[[0 1] [2] [3]]" {
+		t.Fatal(hostsOf(groups))
+	}
+	if got := lines(t, groups[0], Stderr); !slices.Equal(got, []string{"err"}) {
+		t.Errorf("%q", got)
+	}
+	if groups[0].Empty() || !groups[2].Empty() {
+		t.Error("empty or not")
+	}
+}
+
+// Whatever hosts write in whatever order, each is in one group, with what it wrote,
+// and a group that was certain stays as it was.
+func TestProperty(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 8).Draw(t, "hosts")
+		f := New(n)
+		f.text.limit = int64(rapid.IntRange(0, 20).Draw(t, "memory"))
+		defer f.Close()
+		wrote := make([][2][]string, n)
+		status := make([]string, n)
+		left := make([]int, n)
+		for i := range left {
+			left[i] = i
+		}
+		group := make(map[int]string) // by host: all it is in
+		content := func(g Group) string {
+			var all []string
+			for s := range 2 {
+				err := g.Lines(Stream(s), func(l string) bool { all = append(all, l); return true })
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, "|")
+			}
+			return strings.Join(append(all, g.Status), ",")
+		}
+		for len(left) > 0 {
+			k := rapid.IntRange(0, len(left)-1).Draw(t, "which")
+			i := left[k]
+			if rapid.IntRange(0, 3).Draw(t, "what") > 0 {
+				s := rapid.IntRange(0, 1).Draw(t, "stream")
+				l := rapid.SampledFrom([]string{"", "a", "b", "a longer line"}).Draw(t, "line")
+				if err := f.Line(i, Stream(s), l); err != nil {
+					t.Fatal(err)
+				}
+				wrote[i][s] = append(wrote[i][s], l)
+			} else {
+				status[i] = rapid.SampledFrom([]string{"0", "1"}).Draw(t, "status")
+				f.End(i, status[i])
+				left = slices.Delete(left, k, k+1)
+			}
+			for _, g := range f.Certain() {
+				for _, h := range g.Hosts {
+					if group[h] != "" {
+						t.Fatalf("host %d is in two groups", h)
+					}
+					group[h] = content(g)
+				}
+				for _, other := range group {
+					if same := other == content(g); same && !slices.ContainsFunc(g.Hosts, func(h int) bool { return group[h] == other }) {
+						t.Fatal("two groups with the same content")
+					}
+				}
+			}
+		}
+		for i := range n {
+			want := strings.Join(slices.Concat(wrote[i][0], []string{"|"}, wrote[i][1], []string{"|"}, status[i:i+1]), ",")
+			if group[i] != want {
+				t.Fatalf("host %d is with %q and wrote %q", i, group[i], want)
+			}
+		}
+	})
+}
+
+// Five thousand hosts with the same 100 KiB take the memory of one.
+func TestMemory(t *testing.T) {
+	const hosts, size = 5000, 100 << 10
+	before := heap()
+	f := New(hosts)
+	defer f.Close()
+	for range size / 64 {
+		l := fmt.Sprintf("%064d", rand.Uint64())
+		for i := range hosts {
+			write(t, f, i, Stdout, l)
+		}
+	}
+	if used := heap() - before; used > 8<<20 {
+		t.Errorf("%d KiB", used>>10)
+	}
+	for i := range hosts {
+		f.End(i, "0")
+	}
+	if groups := f.Certain(); len(groups) != 1 || len(groups[0].Hosts) != hosts {
+		t.Error(hostsOf(groups))
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// What differs beyond the limit goes to a file, and comes back.
+func TestSpill(t *testing.T) {
+	t.Parallel()
+	f := New(100)
+	f.text.limit = 10 << 10
+	for i := range 100 {
+		for k := range 50 {
+			write(t, f, i, Stdout, fmt.Sprintf("host %d line %d", i%50, k))
+		}
+		f.End(i, "")
+	}
+	if f.text.size == 0 {
+		t.Error("nothing went to the file")
+	}
+	groups := f.Certain()
+	if len(groups) != 50 {
+		t.Fatalf("%d groups", len(groups))
+	}
+	for _, g := range groups {
+		if got := lines(t, g, Stdout); len(got) != 50 || got[49] != fmt.Sprintf("host %d line 49", g.Hosts[0]) {
+			t.Errorf("%v: %q", g.Hosts, got)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func BenchmarkLine(b *testing.B) {
+	f := New(1000)
+	defer f.Close()
+	for i := 0; b.Loop(); i++ {
+		if err := f.Line(i%1000, Stdout, fmt.Sprint("line ", i/1000)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package termline
+
+import (
+	"sync"
+
+	"github.com/clipperhouse/displaywidth"
+	"golang.org/x/term"
+)
+
+// status is the last line of a terminal, below everything that is shown: it is wiped
+// out before something is, and comes back behind it.
+type status struct {
+	err *stream // where it is shown
+
+	mu    sync.Mutex // protects what follows, and is held while a terminal is written to
+	text  string
+	shown bool
+}
+
+// eraseLine goes to the beginning of the line and clears it (ECMA-48).
+const eraseLine = "\r\x1b[K"
+
+// HasStatus reports whether there is a place for a status line: standard error is a
+// terminal.
+func (s *Screen) HasStatus() bool { return s.status != nil }
+
+// SetStatus shows a line below everything else, or none if it is empty. It is cut to
+// the width of the terminal.
+func (s *Screen) SetStatus(text string) {
+	if s.status == nil {
+		return
+	}
+	st := s.status
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.text = Visible(text)
+	st.wipe()
+	st.draw()
+}
+
+// wipe clears the line. mu must be held.
+func (st *status) wipe() {
+	if st.shown {
+		st.shown = false
+		st.put(eraseLine)
+	}
+}
+
+// draw shows the line again. mu must be held.
+func (st *status) draw() {
+	if st.text == "" {
+		return
+	}
+	text := st.text
+	if f, ok := st.err.w.(interface{ Fd() uintptr }); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 1 {
+			text = displaywidth.TruncateString(text, width-1, "…")
+		}
+	}
+	st.shown = true
+	st.put(text)
+}
+
+// put writes to the terminal. One that cannot be written to any more is no reason to
+// stop: the status is an ornament.
+func (st *status) put(text string) {
+	_, _ = st.err.w.Write([]byte(text))
+}
