@@ -3,6 +3,7 @@ package fleetssh
 import (
 	"context"
 	"log/slog"
+	"math"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -16,7 +17,7 @@ const (
 
 // ParallelClient works on many hosts at once. Set the fields, then call the
 // methods, from as many goroutines as you like; the fields must not change after
-// the first call. Connections are made when they are first needed and kept until
+// the first call, but for StopOnError and MaxFailures while no method is at work. Connections are made when they are first needed and kept until
 // Close; one that has died is replaced.
 type ParallelClient struct {
 	// Hosts are the hosts to work on. A host may be listed more than once: each
@@ -28,8 +29,10 @@ type ParallelClient struct {
 	// are done. Zero means 100.
 	PoolSize int
 
-	// StopOnError leaves out the hosts not yet begun once one host has failed.
+	// StopOnError leaves out the hosts not yet begun once more than MaxFailures
+	// hosts have failed in one call.
 	StopOnError bool
+	MaxFailures int
 
 	// OneShot closes the connection to a host as soon as its work is done.
 	OneShot bool
@@ -234,6 +237,9 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 	if p.PoolSize < 0 {
 		return nil, &ConfigError{Host: -1, Field: "ParallelClient.PoolSize", Reason: "it is negative"}
 	}
+	if p.MaxFailures < 0 {
+		return nil, &ConfigError{Host: -1, Field: "ParallelClient.MaxFailures", Reason: "it is negative"}
+	}
 	if p.slots == nil {
 		slots := make([]*slot, len(p.Hosts))
 		for i := range p.Hosts {
@@ -251,7 +257,7 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 }
 
 // each calls work for every host, PoolSize at a time and in order, until ctx ends
-// or, with StopOnError, a host has failed. It calls skip for the rest, and returns
+// or, with StopOnError, too many hosts have failed. It calls skip for the rest, and returns
 // when all calls have.
 func (p *ParallelClient) each(ctx context.Context, n int, work func(i int) error, skip func(i int)) {
 	size := p.PoolSize
@@ -259,7 +265,11 @@ func (p *ParallelClient) each(ctx context.Context, n int, work func(i int) error
 		size = defaultPoolSize
 	}
 	var next atomic.Int64
-	var failed atomic.Bool
+	var failed atomic.Int64
+	most := int64(math.MaxInt64)
+	if p.StopOnError {
+		most = int64(p.MaxFailures)
+	}
 	var wg sync.WaitGroup
 	for range min(size, n) {
 		wg.Go(func() {
@@ -268,10 +278,10 @@ func (p *ParallelClient) each(ctx context.Context, n int, work func(i int) error
 				switch {
 				case i >= n:
 					return
-				case ctx.Err() != nil || failed.Load():
+				case ctx.Err() != nil || failed.Load() > most:
 					skip(i)
-				case work(i) != nil && p.StopOnError:
-					failed.Store(true)
+				case work(i) != nil:
+					failed.Add(1)
 				}
 			}
 		})

@@ -156,6 +156,25 @@ func TestStopOnError(t *testing.T) {
 	}
 }
 
+func TestMaxFailures(t *testing.T) {
+	t.Parallel()
+	_, hosts := simulated(t, 20, nil)
+	for _, i := range []int{2, 5, 7} {
+		hosts[i].Port = closedPort(t)
+	}
+	p := newFleet(t, hosts...)
+	p.PoolSize, p.StopOnError, p.MaxFailures = 1, true, 2
+	failed := asError[*fleetssh.HostsError](t, p.Connect(t.Context()))
+	if len(failed.Failed) != 3+12 { // three failed, and all behind the third were left out
+		t.Errorf("%d failed: %v", len(failed.Failed), failed)
+	}
+	p = newFleet(t, hosts...)
+	p.MaxFailures = -1
+	if e := asError[*fleetssh.ConfigError](t, p.Connect(t.Context())); e.Field != "ParallelClient.MaxFailures" {
+		t.Error(e)
+	}
+}
+
 func TestSetHosts(t *testing.T) {
 	t.Parallel()
 	a, b, c := newServer(t, nil), newServer(t, nil), newServer(t, nil)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -41,6 +40,7 @@ How to run:
                             input) as standard input; otherwise it is empty
       --tty                 ask for a terminal on the hosts
 
+` + careFlagsHelp + `
 ` + showFlagsHelp + `
 DUR is 10 or 10s for seconds, 500ms, 2m.
 
@@ -59,6 +59,7 @@ type runOptions struct {
 	stdin       string
 	tty         bool
 
+	care careFlags
 	show showFlags
 }
 
@@ -72,6 +73,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.env, "env", nil, "")
 	flags.StringVar(&o.stdin, "stdin", "", "")
 	flags.BoolVar(&o.tty, "tty", false, "")
+	o.care.register(flags)
 	o.show.register(flags)
 }
 
@@ -106,13 +108,29 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	if o.tty {
 		command.PTY = o.terminal()
 	}
+	if o.care.argsFile != "" {
+		if command.HostArgs, err = argsFor(o.care.argsFile, hosts); err != nil {
+			return err
+		}
+	}
+	sizes, err := o.care.sizes(len(hosts))
+	if err != nil {
+		return err
+	}
+	if o.care.dryRun {
+		return o.care.showPlan(c, hosts, command, sizes)
+	}
+	if err := o.care.confirm(ctx, c, command.Line, len(hosts)); err != nil {
+		return err
+	}
+	r := &runner{o: o, c: c, hosts: hosts}
 	if o.stdin != "" {
 		in, err := o.input(c)
 		if err != nil {
 			return err
 		}
 		defer in.Close()
-		command.Stdin = in
+		r.stdin = in
 	}
 	if o.askSudoPass {
 		secret, err := c.askSecret(ctx, "sudo password: ")
@@ -121,7 +139,11 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 		}
 		command.SudoPassword = func(context.Context, fleetssh.HostConfig) (string, error) { return secret, nil }
 	}
-	return o.stream(ctx, c, hosts, command)
+	if err := o.show.prepare(); err != nil {
+		return err
+	}
+	r.command = command
+	return r.run(ctx, sizes)
 }
 
 // command returns what to run, as far as the flags say it. What is wrong with
@@ -135,6 +157,9 @@ func (o *runOptions) command(args []string) (fleetssh.Command, error) {
 		return fleetssh.Command{}, usageError("add --sudo or --run-as USER", "--ask-sudo-pass without sudo")
 	}
 	if err := o.show.check(); err != nil {
+		return fleetssh.Command{}, err
+	}
+	if err := o.care.check(); err != nil {
 		return fleetssh.Command{}, err
 	}
 	command := fleetssh.Command{Line: line, Sudo: o.sudo, User: o.runAs, Shell: o.shell, Timeout: o.timeout}
@@ -173,42 +198,4 @@ func (o *runOptions) input(c *call) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("standard input: %w", err)
 	}
 	return file, nil
-}
-
-// stream runs the command on the hosts and shows it.
-func (o *runOptions) stream(ctx context.Context, c *call, hosts []hostEntry, command fleetssh.Command) error {
-	runCtx, end := c.working(ctx)
-	defer end()
-	defer boundMemory(o.hosts.fanout)()
-	w := new(warnings)
-	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, OneShot: true, Logger: slog.New(w)}
-	defer client.Close()
-	if err := o.show.prepare(); err != nil {
-		return err
-	}
-	events, err := client.Stream(runCtx, command)
-	if err != nil {
-		return usageError("", "%v", err)
-	}
-	t := newTally(hosts)
-	t.sudoMute = (command.Sudo || command.User != "") && command.SudoPassword == nil
-	d, endDisplay := o.show.display(view{screen: c.screen, tally: t, command: command.Line})
-	defer endDisplay()
-	for ev := range events {
-		if ev.Kind == fleetssh.Finished {
-			d.finished(t.add(ev))
-			continue
-		}
-		d.show(ev)
-	}
-	t.interrupted = ctx.Err() != nil
-	if c.done != nil {
-		c.done(t)
-	}
-	if err := c.screen.Failure(); err != nil && !t.interrupted {
-		return outputError(err)
-	}
-	w.show(c.screen)
-	d.close()
-	return t.err()
 }

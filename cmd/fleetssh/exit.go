@@ -18,11 +18,11 @@ const (
 	exitStopped     = 3
 	exitUnreachable = 4
 	exitCommand     = 5
+	exitBudget      = 6
 	exitInterrupted = 130
 )
 
 // exitCodes are what the program ends with, as printed at the end of every help.
-// Code 6 is kept for the failure budget.
 var exitCodes = []struct {
 	code int
 	text string
@@ -33,11 +33,12 @@ var exitCodes = []struct {
 	{exitStopped, "some hosts timed out or were stopped"},
 	{exitUnreachable, "some could not be reached or logged in to, did not start, or were lost"},
 	{exitCommand, "some ran the command and it exited non-zero or by a signal"},
+	{exitBudget, "no more hosts were begun, because too many failed (--max-fail)"},
 	{exitInterrupted, "interrupted"},
 }
 
 // exitPriority says which code counts where several apply: the first.
-var exitPriority = []int{exitInterrupted, exitStopped, exitUnreachable, exitCommand, exitOK}
+var exitPriority = []int{exitInterrupted, exitBudget, exitStopped, exitUnreachable, exitCommand, exitOK}
 
 // exitStatus ends the program with a code and no message: everything was said.
 type exitStatus int
@@ -91,7 +92,7 @@ func outputError(err error) error {
 // exitHelp is the table of exit codes for help texts.
 func exitHelp() string {
 	var b strings.Builder
-	b.WriteString("Exit codes, the first that applies of 130, 3, 4, 5:\n")
+	b.WriteString("Exit codes, the first that applies of 130, 6, 3, 4, 5:\n")
 	for _, c := range exitCodes {
 		fmt.Fprintf(&b, "  %-4d %s\n", c.code, c.text)
 	}

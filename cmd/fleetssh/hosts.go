@@ -138,3 +138,6 @@ func configsOf(entries []hostEntry) []fleetssh.HostConfig {
 	}
 	return configs
 }
+
+// foldNames writes names as a set.
+func foldNames(names []string) string { return termline.Visible(hostset.Of(names...).String()) }

@@ -26,8 +26,10 @@ type tally struct {
 	begun       time.Time
 	results     []result // in the order in which the hosts ended
 	interrupted bool
-	sudoMute    bool // sudo had no password to answer with
-	trouble     bool // something went wrong here, and was said
+	overBudget  bool   // more hosts failed than may
+	policy      string // of exit codes: worst, max or none
+	sudoMute    bool   // sudo had no password to answer with
+	trouble     bool   // something went wrong here, and was said
 }
 
 func newTally(hosts []hostEntry) *tally { return &tally{hosts: hosts, begun: time.Now()} }
@@ -79,12 +81,33 @@ func (t *tally) failed() int {
 	return n
 }
 
+// exitCode returns what the hosts make the program end with.
 func (t *tally) exitCode() int {
-	codes := map[int]bool{exitInterrupted: t.interrupted}
+	codes := map[int]bool{exitInterrupted: t.interrupted, exitBudget: t.overBudget}
+	largest := 0
 	for i := range t.results {
-		codes[exitCodeOf(t.results[i].outcome)] = true
+		code := exitCodeOf(t.results[i].outcome)
+		if t.policy == "max" && code == exitCommand {
+			largest = max(largest, remoteCode(t.results[i].outcome))
+			continue
+		}
+		codes[code] = true
 	}
-	return firstExitCode(codes)
+	switch code := firstExitCode(codes); {
+	case t.policy == "none" && code != exitInterrupted:
+		return exitOK
+	case code != exitOK:
+		return code
+	}
+	return largest
+}
+
+// remoteCode is the exit code of a command as a shell has it.
+func remoteCode(o fleetssh.Outcome) int {
+	if o.Kind == fleetssh.Exited {
+		return o.ExitCode
+	}
+	return 255
 }
 
 // err returns what ends the program.

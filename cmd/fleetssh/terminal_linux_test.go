@@ -136,6 +136,22 @@ func TestStatusLine(t *testing.T) {
 	}
 }
 
+func TestConfirmation(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]int{"y\n": exitOK, "n\n": exitUsage, "\n": exitUsage} {
+		r, fleet := startOnTerminal(t, simPlan{hosts: 3}, "run", "%", "--confirm-over", "2", "echo ran")
+		r.await(`run "echo ran" on 3 hosts? [y/N] `)
+		r.typed(answer)
+		code, shown := r.wait()
+		if code != want || strings.Contains(shown, ": ran") != (want == exitOK) {
+			t.Errorf("%q: exit code %d: %q", answer, code, shown)
+		}
+		if want != exitOK && fleet.fleet.Servers[0].Stats().Connections != 0 {
+			t.Error("a host was contacted")
+		}
+	}
+}
+
 func TestColors(t *testing.T) {
 	t.Parallel()
 	r, _ := startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--color", "always", "--progress", "never", "echo a; echo b >&2")

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+	"fleetssh/internal/termline"
+)
+
+// careFlags say how carefully a command is run on many hosts.
+type careFlags struct {
+	batch       string
+	maxFail     string
+	pause       time.Duration
+	confirmOver int
+	yes         bool
+	dryRun      bool
+	argsFile    string
+	deadline    time.Duration
+	exitPolicy  string
+}
+
+const careFlagsHelp = `With care:
+      --dry-run             show what each host would be sent, contact none
+      --args-file FILE      values for %(name)s in the command, by host: CSV whose
+                            first line names the columns, one of them host, or
+                            JSON: {"web1": {"name": "value"}}; %(name)q is quoted
+      --batch SIZES         so many hosts first, then so many: 1,10%,100%; the
+                            last size is repeated. A batch in which hosts fail is
+                            the last one, unless --max-fail allows it
+      --pause DUR           wait between batches
+      --max-fail N          begin no more hosts once more than N, or N%, failed
+      --confirm-over N      ask before running on more than N hosts
+      --yes                 do not ask
+      --deadline DUR        stop everything after this time
+      --exit-policy POLICY  worst: as below (default); max: the largest exit code
+                            of the command, as pdsh -S; none: always 0
+`
+
+func (f *careFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.batch, "batch", "", "")
+	flags.StringVar(&f.maxFail, "max-fail", "", "")
+	flags.Var(durationValue{to: &f.pause}, "pause", "")
+	flags.Var(numberValue{&f.confirmOver, 0, 1_000_000}, "confirm-over", "")
+	f.confirmOver = -1
+	flags.BoolVar(&f.yes, "yes", false, "")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "")
+	flags.StringVar(&f.argsFile, "args-file", "", "")
+	flags.Var(durationValue{to: &f.deadline}, "deadline", "")
+	f.exitPolicy = "worst"
+	flags.Var(choiceValue{&f.exitPolicy, []string{"worst", "max", "none"}}, "exit-policy", "")
+}
+
+// check refuses what cannot be, before hosts are chosen.
+func (f *careFlags) check() error {
+	if _, err := f.sizes(1); err != nil {
+		return err
+	}
+	if _, _, err := f.budget(1); err != nil {
+		return err
+	}
+	if f.pause > 0 && f.batch == "" {
+		return usageError("add --batch 1,10%,100%", "--pause without --batch")
+	}
+	return nil
+}
+
+// amount reads a number of hosts, or a share of n in percent, rounded up.
+func amount(text string, n int) (int, error) {
+	digits, percent := strings.CutSuffix(text, "%")
+	k, err := strconv.Atoi(digits)
+	switch {
+	case err != nil || k < 0:
+		return 0, fmt.Errorf("%q is neither a number nor a percentage", text)
+	case percent && k > 100:
+		return 0, fmt.Errorf("%q is more than all", text)
+	case percent:
+		return (n*k + 99) / 100, nil
+	}
+	return k, nil
+}
+
+// sizes returns how many of n hosts each batch has.
+func (f *careFlags) sizes(n int) ([]int, error) {
+	if f.batch == "" {
+		return []int{n}, nil
+	}
+	var wanted []int
+	for word := range strings.SplitSeq(f.batch, ",") {
+		size, err := amount(strings.TrimSpace(word), n)
+		if err != nil {
+			return nil, usageError("as in --batch 1,10%,100%", "--batch: %v", err)
+		}
+		wanted = append(wanted, size)
+	}
+	var sizes []int
+	for i, left := 0, n; left > 0; i++ {
+		size := min(max(wanted[min(i, len(wanted)-1)], 1), left)
+		sizes = append(sizes, size)
+		left -= size
+	}
+	return sizes, nil
+}
+
+// budget returns how many of n hosts may fail, and whether there is a limit.
+func (f *careFlags) budget(n int) (most int, limited bool, err error) {
+	if f.maxFail == "" {
+		return 0, f.batch != "", nil
+	}
+	digits, percent := strings.CutSuffix(f.maxFail, "%")
+	most, err = strconv.Atoi(digits)
+	if err != nil || most < 0 || percent && most > 100 {
+		return 0, false, usageError("as in --max-fail 3 or --max-fail 10%", "--max-fail: %q is neither a number nor a percentage", f.maxFail)
+	}
+	if percent {
+		most = n * most / 100
+	}
+	return most, true, nil
+}
+
+// confirm asks whether to go on, if that is wanted for so many hosts.
+func (f *careFlags) confirm(ctx context.Context, c *call, command string, hosts int) error {
+	if f.confirmOver < 0 || hosts <= f.confirmOver || f.yes || f.dryRun {
+		return nil
+	}
+	answer, err := c.ask(ctx, fmt.Sprintf("run %q on %d hosts? [y/N] ", command, hosts), true)
+	if err != nil {
+		return &fault{code: exitUsage, text: fmt.Sprintf("%d hosts need a confirmation: %v", hosts, err), hint: "--yes gives it"}
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return &fault{code: exitUsage, text: "not confirmed: nothing was run"}
+}
+
+// showPlan shows what each host would be sent, and in which batch.
+func (f *careFlags) showPlan(c *call, hosts []hostEntry, command fleetssh.Command, sizes []int) error {
+	i := 0
+	for n, size := range sizes {
+		if len(sizes) > 1 {
+			c.screen.Message(fmt.Sprintf("batch %d of %d: %s", n+1, len(sizes), countHosts(size)))
+		}
+		for range size {
+			one := command
+			if command.HostArgs != nil {
+				one.HostArgs = command.HostArgs[i : i+1]
+			}
+			line, err := one.CommandLine(0)
+			if err != nil {
+				return usageError("", "%v", err)
+			}
+			prefix := c.screen.Paint(termline.Label, hosts[i].label) + ": "
+			scanner := bufio.NewScanner(strings.NewReader(line))
+			scanner.Buffer(nil, len(line)+1)
+			for scanner.Scan() {
+				c.screen.Out(prefix, scanner.Text())
+			}
+			i++
+		}
+	}
+	return nil
+}
+
+func countHosts(n int) string {
+	if n == 1 {
+		return "1 host"
+	}
+	return fmt.Sprint(n, " hosts")
+}
