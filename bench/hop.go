@@ -80,6 +80,10 @@ func (s *suite) hopIdle(ctx context.Context) error {
 	t := newTable(fmt.Sprintf("%d connections behind one hop held open", len(hosts)),
 		"client", "KiB each", "stacks", "heap", "× bare", "goal", "cores, nothing happens", "peak MiB")
 	for _, c := range []*contender{bare, ours} {
+		if len(c.results) == 0 {
+			t.row(c.name, "failed")
+			continue
+		}
 		each, rel, verdict := median(c.results, rssKiB), "", ""
 		if c == ours {
 			rel = times(ratio(c.results, bare.results, rssKiB))
@@ -120,6 +124,10 @@ func (s *suite) hopOutput(ctx context.Context) error {
 	t := newTable(title, "client", "CPU s", "× bare", "goal", "wall s", "× bare", "peak MiB")
 	for _, pair := range pairs {
 		for _, c := range pair {
+			if len(c.results) == 0 {
+				t.row(c.name, "failed")
+				continue
+			}
 			cells := []string{c.name, fmt.Sprintf("%.2f", median(c.results, totalCPU)), "", "",
 				fmt.Sprintf("%.2f", median(c.results, spent)), "", fmt.Sprintf("%.0f", median(c.results, peakMiB))}
 			if c == pair[1] {

@@ -3,7 +3,7 @@
 // Bench measures what fleetssh costs beside a bare loop around x/crypto/ssh, the
 // same work in the same run. See docs/performance.md.
 //
-//	go run ./bench            one or two minutes
+//	go run ./bench            some minutes
 //	LONG=1 go run ./bench     5,000 hosts and 1 GiB: many minutes
 //
 // Everything stays on the loopback interface. Every client is a process of its own,
