@@ -45,9 +45,27 @@ func (c *Client) lostHop() error {
 	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: "forward", Err: &sshError{text: "connection lost", err: errHopLost}}
 }
 
+// hopEndGrace is how much later than the connections through it the end of a hop may
+// show.
+const hopEndGrace = 50 * time.Millisecond
+
 // hopEnded reports whether err comes from the end of the connection to the hop.
 func (a *attempt) hopEnded(err error) bool {
-	return a.hop != nil && (errors.Is(err, io.EOF) || errors.Is(err, errBroken)) && a.hop.broken()
+	ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed) || errors.Is(err, errBroken)
+	if a.hop == nil || !ended {
+		return false
+	}
+	if a.hop.broken() {
+		return true
+	}
+	timer := time.NewTimer(hopEndGrace)
+	defer timer.Stop()
+	select {
+	case <-a.hop.done:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // proxyError says that a hop failed: the one in front of the host, or one in front

@@ -26,7 +26,7 @@ type Client struct {
 	host  HostConfig
 	d     *dialer
 	ownsD bool // d is for this client alone
-	wire  *wire
+	wire  *flow
 	hop   *Client // the connection goes through it; nil: through none
 	login Login
 	agent *forwarding // nil: no agent is forwarded
@@ -73,7 +73,7 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 
 // newClient takes over a connection. begin must be called next.
 func newClient(a *attempt, conn ssh.Conn, w *wire) *Client {
-	c := &Client{host: *a.host, d: a.d, conn: conn, wire: w, hop: a.hop, done: make(chan struct{})}
+	c := &Client{host: *a.host, d: a.d, conn: conn, wire: w.flow, hop: a.hop, done: make(chan struct{})}
 	if c.host.ForwardAgent {
 		c.agent = newForwarding(c.host.Auth.agentSocket())
 	}

@@ -281,11 +281,19 @@ func (a *attempt) checkHostKey() ssh.HostKeyCallback {
 			return err
 		}
 		first = string(key.Marshal())
-		a.shown = key
+		a.shown = copyKey(key)
 		a.phases.enter("auth")
 		a = nil // see connect
 		return nil
 	}
+}
+
+// copyKey returns a key that does not hold the packet it came in.
+func copyKey(key ssh.PublicKey) ssh.PublicKey {
+	if own, err := ssh.ParsePublicKey(key.Marshal()); err == nil {
+		return own
+	}
+	return key
 }
 
 // fail turns what went wrong while connecting into an error of this package. It

@@ -55,7 +55,7 @@ func newSession(ch ssh.Channel) *session {
 func (s *session) letGo() { s.at.Store(nil) }
 
 // streams returns the two streams of output.
-func (s *session) streams(w *wire) (out, errOut io.Reader) {
+func (s *session) streams(w *flow) (out, errOut io.Reader) {
 	if ch := s.at.Load(); ch != nil {
 		return w.stream(*ch), w.stream((*ch).Stderr())
 	}

@@ -34,6 +34,10 @@ type GSSAPI struct {
 	// and Login.Warnings says so.
 	Delegate bool
 
+	// IfTicket leaves it out where there is no ticket to begin with, without a word
+	// about it: as ssh does, which tries it everywhere on some systems.
+	IfTicket bool
+
 	// Config names the Kerberos configuration files, separated by colons. Empty
 	// means KRB5_CONFIG, or else /etc/krb5.conf.
 	Config string
@@ -129,6 +133,18 @@ func (u *ticketUse) GetMIC(micField []byte) ([]byte, error) {
 	mic, err := u.Context.GetMIC(micField)
 	u.complete = err == nil
 	return mic, err
+}
+
+// hasTicket reports whether a login with a ticket is to be tried.
+func (l *login) hasTicket() bool {
+	if l.tickets == nil || l.kerberos != untried {
+		return false
+	}
+	if !l.host.Auth.GSSAPI.IfTicket {
+		return true
+	}
+	_, err := l.tickets.Principal(l.ctx)
+	return err == nil
 }
 
 // nextTicket returns the method that logs in with a ticket.

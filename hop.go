@@ -103,7 +103,7 @@ func (h *hops) close() {
 // died.
 func (p *hop) connect(ctx context.Context, d *dialer) (*Client, error) {
 	p.mu.Lock()
-	if p.client != nil && !p.client.gone() {
+	if p.client != nil && !p.client.broken() {
 		defer p.mu.Unlock()
 		return p.client, nil
 	}

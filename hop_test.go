@@ -120,7 +120,7 @@ func tunnelTo(extra []byte) (host, address string) {
 // other host behind the same hop notices.
 func TestHostileHop(t *testing.T) {
 	t.Parallel()
-	const limit = 700 * time.Millisecond
+	const limit = 2 * time.Second
 	_, good := simulated(t, 5, nil)
 	for _, test := range []struct {
 		name  string

@@ -28,7 +28,7 @@ const (
 type login struct {
 	host  *HostConfig
 	user  string
-	wire  *wire
+	wire  *flow
 	ctx   context.Context // of the attempt under way
 	clock *clock          // of ctx
 
@@ -79,7 +79,7 @@ var (
 // and what got no answer is still to be tried.
 func (l *login) begin(ctx context.Context, clock *clock, w *wire) {
 	l.clock = clock
-	l.ctx, l.wire, l.last, l.partial, l.tries = ctx, w, nil, 0, 0
+	l.ctx, l.wire, l.last, l.partial, l.tries = ctx, w.flow, nil, 0, 0
 	l.ticket, l.offered, l.accepted, l.key = nil, nil, nil, nil
 	again := func(s *offerState) {
 		if *s != refused {
@@ -164,7 +164,7 @@ func (l *login) hungUp() bool {
 func (l *login) choose(allowed []string) (ssh.AuthMethod, string) {
 	a := &l.host.Auth
 	l.offered = nil
-	if l.tickets != nil && l.kerberos == untried && slices.Contains(allowed, "gssapi-with-mic") {
+	if slices.Contains(allowed, "gssapi-with-mic") && l.hasTicket() {
 		l.offer(&l.kerberos)
 		return l.nextTicket(), "gssapi-with-mic"
 	}

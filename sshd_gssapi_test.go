@@ -259,6 +259,18 @@ func TestSSHDGSSAPINoTicket(t *testing.T) {
 	}
 }
 
+// Without a ticket nothing is tried or said, if that is wanted.
+func TestSSHDGSSAPIIfTicket(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	k := startKerberos(t)
+	e := dialFails[*fleetssh.AuthenticationError](t, k.tickets(fleetssh.GSSAPI{IfTicket: true, Cache: "FILE:" + filepath.Join(t.TempDir(), "none")}))
+	if strings.Contains(e.Error(), "kinit") || len(e.Tried) > 0 {
+		t.Error(e)
+	}
+	dial(t, k.tickets(fleetssh.GSSAPI{IfTicket: true, Cache: k.cache(t)}))
+}
+
 // A ticket that cannot be handed on lets in all the same, and it is said.
 func TestSSHDGSSAPINotForwardable(t *testing.T) {
 	t.Parallel()

@@ -28,7 +28,13 @@ const wrapping = 48
 // reads of one byte, bounds what it holds, and remembers what it does not tell.
 type wire struct {
 	net.Conn
-	ahead  []byte        // read, not asked for yet
+	ahead []byte // read, not asked for yet
+	*flow
+}
+
+// flow is what there is to know of a wire, also when that is gone: what a command has
+// written may be kept for long, and must not keep the connection.
+type flow struct {
 	reads  atomic.Uint32 // how many reads brought something: a sign of life
 	broken atomic.Bool   // a read or write has failed
 
@@ -41,11 +47,11 @@ type wire struct {
 }
 
 func newWire(conn net.Conn, all *atomic.Int32) *wire {
-	return &wire{Conn: conn, all: all, room: make(chan struct{}, 1)}
+	return &wire{Conn: conn, flow: &flow{all: all, room: make(chan struct{}, 1)}}
 }
 
 // bound returns how far the library may read ahead on this connection.
-func (w *wire) bound() int64 {
+func (w *flow) bound() int64 {
 	return max(aheadLeast, min(aheadMost, aheadTotal/int64(max(w.all.Load(), 1))))
 }
 
@@ -89,7 +95,7 @@ func (w *wire) fetch(p []byte) (int, error) {
 
 // wait lets the streams come after, until they have taken three quarters of the
 // bound: waking up for every packet would cost more than the packet.
-func (w *wire) wait() {
+func (w *flow) wait() {
 	bound := w.bound()
 	if w.behind.Load() <= bound {
 		return
@@ -113,7 +119,7 @@ func (w *wire) wait() {
 
 // stream returns a reader for one stream of a command, or of a connection to a host
 // behind this one, which is to be read to its end. It says what it has taken.
-func (w *wire) stream(r io.Reader) *wireStream {
+func (w *flow) stream(r io.Reader) *wireStream {
 	w.streams.Add(1)
 	w.all.Add(1)
 	return &wireStream{Reader: r, wire: w}
@@ -121,7 +127,7 @@ func (w *wire) stream(r io.Reader) *wireStream {
 
 type wireStream struct {
 	io.Reader
-	wire  *wire
+	wire  *flow
 	ended atomic.Bool
 }
 
