@@ -22,9 +22,12 @@ func TestImports(t *testing.T) {
 	allowed := map[string][]string{
 		"fleetssh":                      library,
 		"fleetssh/hostset":              nil,
+		"fleetssh/inventory":            {"fleetssh", "fleetssh/hostset"},
+		"fleetssh/sshconfig":            {"fleetssh", "fleetssh/internal/knownhosts"},
 		"fleetssh/internal/charset":     nil,
 		"fleetssh/internal/fold":        nil,
 		"fleetssh/internal/gss":         nil,
+		"fleetssh/internal/journal":     nil,
 		"fleetssh/internal/kdctest":     {"fleetssh/internal/sshdtest"},
 		"fleetssh/internal/knownhosts":  nil,
 		"fleetssh/internal/placeholder": {"fleetssh/internal/shellquote"},
@@ -33,10 +36,11 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/sudo":        nil,
 		"fleetssh/internal/termline":    nil,
 		"fleetssh/internal/simfleet":    nil,
+		"fleetssh/internal/report":      {"fleetssh/internal/termline"},
 		"fleetssh/internal/sshagent":    nil,
 		"fleetssh/internal/sshdtest":    nil,
 		"fleetssh/internal/transport":   nil,
-		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/internal/fold", "fleetssh/internal/termline", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote"},
+		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/inventory", "fleetssh/sshconfig", "fleetssh/internal/fold", "fleetssh/internal/journal", "fleetssh/internal/report", "fleetssh/internal/termline", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote"},
 		"fleetssh/bench":                {"fleetssh", "fleetssh/internal/simfleet"},
 	}
 	dec := json.NewDecoder(strings.NewReader(string(out)))

@@ -34,6 +34,11 @@ type ParallelClient struct {
 	StopOnError bool
 	MaxFailures int
 
+	// BeforeStart, if not nil, is called each time before host number i is asked to run a
+	// command, on the goroutine that asks: the command is sent when it has returned.
+	// Calls overlap.
+	BeforeStart func(i int)
+
 	// OneShot closes the connection to a host as soon as its work is done.
 	OneShot bool
 
@@ -301,6 +306,9 @@ func (p *ParallelClient) start(ctx context.Context, s *slot, r *run, i int) *Hos
 			return out
 		}
 		c := link.client
+		if p.BeforeStart != nil {
+			p.BeforeStart(i)
+		}
 		out := c.start(ctx, r, i)
 		if out.Err == nil {
 			return out

@@ -3,6 +3,7 @@ package hostset_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	"fleetssh/hostset"
 )
@@ -64,4 +65,25 @@ func ExampleSet_Difference() {
 	all, done := hostset.Of("n1", "n2", "n3"), hostset.Of("n2")
 	fmt.Println(all.Difference(done))
 	// Output: n[1,3]
+}
+
+func ExampleParse_wildcards() {
+	known := func(name string) (string, error) {
+		if name == "*" {
+			return "web[1-12],db[1-2]", nil
+		}
+		return "", errors.New("unknown group")
+	}
+	fmt.Println(hostset.Parse("web?!web[2-3]", known))
+	fmt.Println(hostset.Parse("@*!web*", known))
+	// Output:
+	// web[1,4-9] <nil>
+	// db[1-2] <nil>
+}
+
+func ExampleSet_Pick() {
+	all := hostset.Of("n1", "n2", "n3", "n4", "n5")
+	random := rand.New(rand.NewPCG(1, 2))
+	fmt.Println(all.Pick(2, random).Len(), all.Pick(9, random))
+	// Output: 2 n[1-5]
 }

@@ -23,7 +23,11 @@ const (
 	maxWork = 20_000_000
 )
 
-// Groups resolves the name in "@name" to an expression.
+// Groups resolves the name in "@name" to an expression. The name "*" stands for
+// all known hosts: they are also what wildcards choose from, so that a Groups
+// which does not know them returns an error for it. A name may hold colons, as in
+// "source:name" and "source:*". It is called on the goroutine of [Parse], once a
+// mention of the group, and once for all wildcards.
 type Groups func(name string) (expr string, err error)
 
 // Parse reads an expression:
@@ -34,7 +38,10 @@ type Groups func(name string) (expr string, err error)
 //	a!b                difference
 //	a&b                intersection
 //	a^b                symmetric difference
-//	@name              a group, resolved by groups; an error if groups is nil
+//	@name, @src:name   a group, resolved by groups; an error if groups is nil
+//	@*                 all known hosts, which groups is asked for as "*"
+//	web*, rack[1-3]?   the known hosts that match, maybe none: "*" stands for any
+//	                   text, "?" for one character
 //
 // The operators have no precedence: they are applied from left to right. A group
 // is resolved as if its expression stood in parentheses, and may name groups in
@@ -44,18 +51,24 @@ type Groups func(name string) (expr string, err error)
 // so has each term of the expression; numbers in ranges have up to 18 digits, and
 // groups nest 32 deep. The error is a [*ParseError].
 func Parse(expr string, groups Groups) (Set, error) {
-	var work int
-	p := &parser{expr: expr, groups: groups, work: &work}
+	p := &parser{expr: expr, shared: &shared{groups: groups}}
 	return p.set()
 }
 
 // A parser reads one expression; the expression of a group has its own.
 type parser struct {
-	expr   string
-	pos    int
+	expr  string
+	pos   int
+	trail []string // the groups whose expressions led here, outermost first
+	*shared
+}
+
+// shared is what the parser of an expression has in common with those of its
+// groups.
+type shared struct {
 	groups Groups
-	trail  []string // the groups whose expressions led here, outermost first
-	work   *int     // done so far, shared with the parsers of groups
+	work   int      // done so far
+	known  []string // what wildcards choose from, once it was asked for
 }
 
 func (p *parser) set() (Set, error) {
@@ -76,11 +89,11 @@ func (p *parser) set() (Set, error) {
 		if err != nil {
 			return Set{}, err
 		}
-		if reason := c.add(op, names, p.work); reason != "" {
+		if reason := c.add(op, names, &p.work); reason != "" {
 			return Set{}, p.fail(start, "%s", reason)
 		}
 	}
-	if reason := c.apply(p.work); reason != "" {
+	if reason := c.apply(&p.work); reason != "" {
 		return Set{}, p.fail(0, "%s", reason)
 	}
 	size := 0

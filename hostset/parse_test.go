@@ -112,7 +112,7 @@ func TestParseErrors(t *testing.T) {
 		{"wildcard", "web*", 3, "wildcards need a list of known hosts"},
 		{"question mark", "web?", 3, "wildcards need a list of known hosts"},
 		{"all groups", "@*", 1, "wildcards need a list of known hosts"},
-		{"wildcard in a zone", "[fe80::1%*]", 9, "wildcards need a list of known hosts"},
+		{"wildcard in an address", "[fe80::1%*]", 1, "no wildcards in an address"},
 		{"control character", "a\x1b[31m", 1, `unprintable character '\x1b'`},
 		{"reversed text", "a\u202eb", 1, `unprintable character '\u202e'`},
 		{"not UTF-8", "a\xff", 1, "not UTF-8"},

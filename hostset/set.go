@@ -8,6 +8,7 @@ package hostset
 
 import (
 	"iter"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -37,6 +38,37 @@ func (s Set) Len() int { return len(s.names) }
 func (s Set) Contains(name string) bool {
 	_, found := slices.BinarySearchFunc(s.names, name, compareNatural)
 	return found
+}
+
+// Index returns the place of name in the order of the set, from 0, and -1 if it is
+// not in the set.
+func (s Set) Index(name string) int {
+	if i, found := slices.BinarySearchFunc(s.names, name, compareNatural); found {
+		return i
+	}
+	return -1
+}
+
+// First returns the first n names, or all where there are fewer: none for an n
+// below one.
+func (s Set) First(n int) Set {
+	n = min(max(n, 0), len(s.names))
+	return Set{s.names[:n:n]}
+}
+
+// Pick returns n names chosen at random, or all where there are fewer: none for an
+// n below one. Every choice of n names is as likely as any other if random is
+// good; the same source gives the same names.
+func (s Set) Pick(n int, random *rand.Rand) Set {
+	n = min(max(n, 0), len(s.names))
+	picked := make([]string, 0, n)
+	// Each name in turn is needed for the picks still missing, out of the names still left.
+	for i := 0; len(picked) < n; i++ {
+		if random.IntN(len(s.names)-i) < n-len(picked) {
+			picked = append(picked, s.names[i])
+		}
+	}
+	return Set{picked}
 }
 
 // Union returns the names that are in s, in t or in both.

@@ -1,6 +1,7 @@
 package hostset
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 )
@@ -74,6 +75,43 @@ func TestSplit(t *testing.T) {
 				t.Errorf("Split(%d) of %q = %q, want %q", tt.n, tt.expr, got, tt.want)
 			}
 		})
+	}
+}
+
+func TestIndexAndFirst(t *testing.T) {
+	t.Parallel()
+	s := mustParse(t, "web[2-11],db1")
+	for name, want := range map[string]int{"db1": 0, "web2": 1, "web11": 10, "web1": -1, "": -1} {
+		if got := s.Index(name); got != want {
+			t.Errorf("Index(%q) = %d, want %d", name, got, want)
+		}
+	}
+	for n, want := range map[int]string{-1: "", 0: "", 1: "db1", 3: "db1,web[2-3]", 11: s.String(), 99: s.String()} {
+		if got := s.First(n).String(); got != want {
+			t.Errorf("First(%d) = %s, want %s", n, got, want)
+		}
+	}
+}
+
+func TestPick(t *testing.T) {
+	t.Parallel()
+	s := mustParse(t, "n[1-5]")
+	random := rand.New(rand.NewPCG(3, 4))
+	for n, want := range map[int]int{-1: 0, 0: 0, 2: 2, 5: 5, 9: 5} {
+		picked := s.Pick(n, random)
+		if picked.Len() != want || picked.Difference(s).Len() != 0 || !slices.IsSortedFunc(picked.Names(), compareNatural) {
+			t.Errorf("Pick(%d) of %s = %s", n, s, picked)
+		}
+	}
+	// Each of the ten pairs is as likely as the others: 1,000 times in 10,000, give or take.
+	times := make(map[string]int)
+	for range 10_000 {
+		times[s.Pick(2, random).String()]++
+	}
+	for pair, n := range times {
+		if len(times) != 10 || n < 850 || n > 1150 {
+			t.Errorf("%s is picked %d times, of %d pairs", pair, n, len(times))
+		}
 	}
 }
 

@@ -20,7 +20,11 @@ func (p *parser) term() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.expand(pat, start)
+	names, err := p.expand(pat, start)
+	if err != nil || !pat.wild() {
+		return names, err
+	}
+	return p.matching(names, start)
 }
 
 // group reads a group behind its "@", which stands at start. As the name of a
@@ -39,6 +43,12 @@ func (p *parser) group(start int) ([]string, error) {
 	}
 	var names []string
 	for _, group := range groups {
+		// Of "*" and "source:*", what is before the star.
+		source, all := strings.CutSuffix(group, "*")
+		all = all && (source == "" || strings.HasSuffix(source, ":"))
+		if strings.ContainsAny(source, wildcards) || source != group && !all {
+			return nil, p.fail(start, `wildcards choose hosts, not groups; "@*" is all hosts`)
+		}
 		more, err := p.resolve(group, start)
 		if err != nil {
 			return nil, err
@@ -69,7 +79,7 @@ func (p *parser) resolve(group string, at int) ([]string, error) {
 			return nil, err
 		}
 		var set Set
-		inner := &parser{expr: expr, groups: p.groups, trail: trail, work: p.work}
+		inner := &parser{expr: expr, trail: trail, shared: p.shared}
 		if set, err = inner.set(); err == nil {
 			return set.names, nil
 		}
@@ -84,7 +94,7 @@ func (p *parser) resolve(group string, at int) ([]string, error) {
 
 // spend counts work done, and fails when it was too much.
 func (p *parser) spend(work, at int) error {
-	if *p.work += work; *p.work > maxWork {
+	if p.work += work; p.work > maxWork {
 		return p.fail(at, tooMuchWork)
 	}
 	return nil
@@ -144,7 +154,7 @@ func (p *parser) character() error {
 	switch c := p.expr[p.pos]; {
 	case c == ']':
 		return p.fail(p.pos, `"]" without "["`)
-	case c == '*' || c == '?':
+	case strings.IndexByte(wildcards, c) >= 0 && p.groups == nil:
 		return p.fail(p.pos, "wildcards need a list of known hosts")
 	case ' ' < c && c <= '~':
 		p.pos++
@@ -166,6 +176,9 @@ func (p *parser) address(inside string) error {
 	addr, err := netip.ParseAddr(inside)
 	if err != nil || strings.ContainsAny(addr.Zone(), "["+space+operators) {
 		return p.fail(p.pos+1, "not an IPv6 address: %q", inside[:min(len(inside), shownExpr)])
+	}
+	if strings.ContainsAny(inside, wildcards) {
+		return p.fail(p.pos+1, "no wildcards in an address")
 	}
 	// netip takes any text for a zone.
 	end := p.pos + len("[") + len(inside)

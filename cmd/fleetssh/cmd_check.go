@@ -72,8 +72,7 @@ func (o *checkOptions) run(ctx context.Context, c *call) error {
 	}
 	checkCtx, end := c.working(ctx)
 	defer end()
-	w := new(warnings)
-	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, Logger: slog.New(w)}
+	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, Logger: slog.New(c.warnings)}
 	defer client.Close()
 	t := newTally(hosts)
 	show := t.showCheck(c)
@@ -87,7 +86,7 @@ func (o *checkOptions) run(ctx context.Context, c *call) error {
 	if err := c.screen.Failure(); err != nil && !t.interrupted {
 		return outputError(err)
 	}
-	w.show(c.screen)
+	c.warnings.show(c.screen)
 	if o.format == "json" {
 		s := t.summary()
 		s.Outcomes = make(map[string]int)

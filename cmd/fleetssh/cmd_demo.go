@@ -151,9 +151,9 @@ func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demo
 	var counted *tally
 	c := &call{
 		in:     strings.NewReader(step.input),
-		screen: screen,
-		place:  f.place,
-		done:   func(t *tally) { counted = t },
+		screen: screen, warnings: new(warnings),
+		place: f.place,
+		done:  func(t *tally) { counted = t },
 		ask: func(_ context.Context, prompt string, _ bool) (string, error) {
 			fmt.Fprintf(printer{screen}, "%s\n", prompt)
 			return demoSudoPassword, nil
@@ -246,7 +246,7 @@ func demoTimes(t *tally) string {
 // playLibrary runs a command with other arguments on every host.
 func (f *demoFleet) playLibrary(ctx context.Context, screen *termline.Screen) error {
 	roles := []string{"front end", "front end", "cache", "mail"}
-	hosts, err := selectHosts([]string{"web[1-4]"}, nil, fleetssh.HostConfig{})
+	hosts, err := (&selectFlags{hosts: []string{"web[1-4]"}}).entries(fleetssh.HostConfig{})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,16 +63,27 @@ func (o *explainOptions) run(ctx context.Context, c *call, args []string) error 
 		return err
 	}
 	for i := range hosts {
+		lines, err := o.hosts.read.lines(&hosts[i], o.hosts.login)
+		if err != nil {
+			return err
+		}
 		plans, err := fleetssh.Explain(ctx, hosts[i].config)
 		if err != nil {
 			return usageError("", "%v", err)
 		}
 		for n := range plans {
 			if o.format == "json" {
-				putJSON(c.screen, newJSONPlan(hosts[i].name, i, &plans[n], n == len(plans)-1))
+				j := newJSONPlan(hosts[i].name, i, &plans[n], n == len(plans)-1)
+				if !j.Hop {
+					j.Config = lines
+				}
+				putJSON(c.screen, j)
 				continue
 			}
-			o.show(c.screen, &plans[n], len(plans)-1-n)
+			o.show(c.screen, &plans[n], len(plans)-1-n, lines)
+		}
+		if o.format != "json" {
+			showLines(c.screen, lines)
 		}
 	}
 	return nil
@@ -81,15 +93,18 @@ func (o *explainOptions) run(ctx context.Context, c *call, args []string) error 
 var phaseTitles = map[string]string{"connect": "reach", "host_key": "host key", "auth": "log in"}
 
 // show shows the plan for one host on the way; after is how many come behind it.
-func (o *explainOptions) show(screen *termline.Screen, p *fleetssh.Plan, after int) {
+func (o *explainOptions) show(screen *termline.Screen, p *fleetssh.Plan, after int, lines []configLine) {
 	title := p.Host.Host
+	if p.Host.Alias != "" {
+		title = p.Host.Alias + "  at " + title
+	}
 	if after > 0 {
 		title += "  (hop)"
 	}
 	out := func(format string, args ...any) { screen.Out("", fmt.Sprintf(format, args...)) }
 	out("%s", title)
-	out("  %-9s %s  (%s)", "user", p.User, o.userFrom(p, after))
-	out("  %-9s %d  (%s)", "port", p.Port, o.portFrom(p, after))
+	out("  %-10s %s  (%s)", "user", p.User, o.userFrom(p, after, lines))
+	out("  %-10s %d  (%s)", "port", p.Port, o.portFrom(p, after, lines))
 	phase := ""
 	for _, s := range p.Steps {
 		name := ""
@@ -100,7 +115,7 @@ func (o *explainOptions) show(screen *termline.Screen, p *fleetssh.Plan, after i
 		if s.Passed {
 			mark = "- "
 		}
-		text := fmt.Sprintf("  %-9s %s%s", name, mark, s.What)
+		text := fmt.Sprintf("  %-10s %s%s", name, mark, s.What)
 		if s.Why != "" {
 			text += "  (" + s.Why + ")"
 		}
@@ -108,26 +123,86 @@ func (o *explainOptions) show(screen *termline.Screen, p *fleetssh.Plan, after i
 	}
 }
 
+// configLine is a line of the configuration of ssh that concerns a host.
+type configLine struct {
+	Keyword string `json:"keyword"`
+	Value   string `json:"value"`
+	Origin  string `json:"origin"`
+	Passed  bool   `json:"passed,omitempty"` // it has no effect here, for the reason in Why
+	Why     string `json:"why,omitempty"`
+}
+
+// lines returns what the configuration says of a host, for the user that -l names.
+func (k *clientConfig) lines(e *hostEntry, login string) ([]configLine, error) {
+	settings, err := k.file.Resolve(e.name, login)
+	if err != nil {
+		return nil, err
+	}
+	var lines []configLine
+	for _, v := range settings.All() {
+		if v.Origin != "default" && v.Origin != "argument" {
+			if v.Keyword == "ProxyJump" && k.jump != "" {
+				v.Origin = "-J"
+			}
+			lines = append(lines, configLine{Keyword: v.Keyword, Value: v.Value, Origin: v.Origin})
+		}
+	}
+	for _, u := range settings.Unsupported() {
+		reason := u.Reason
+		if reason == "" {
+			reason = "has no effect here"
+		}
+		lines = append(lines, configLine{u.Keyword, u.Value, fmt.Sprintf("%s:%d", u.File, u.Line), true, reason})
+	}
+	return lines, nil
+}
+
+// showLines shows lines of the configuration of ssh.
+func showLines(screen *termline.Screen, lines []configLine) {
+	title := "ssh config"
+	for _, l := range lines {
+		mark, why := "", l.Origin
+		if l.Passed {
+			mark, why = "- ", l.Origin+": "+l.Why
+		}
+		screen.Out("", termline.Visible(fmt.Sprintf("  %-10s %s%s %s  (%s)", title, mark, l.Keyword, l.Value, why)))
+		title = ""
+	}
+}
+
 // userFrom says where the user name comes from.
-func (o *explainOptions) userFrom(p *fleetssh.Plan, after int) string {
+func (o *explainOptions) userFrom(p *fleetssh.Plan, after int, lines []configLine) string {
 	switch {
 	case p.Host.User == "":
 		return "who runs this program"
 	case after == 0 && p.Host.User == o.hosts.login:
 		return "-l"
 	}
+	return namedBy(after, lines, "User", p.User)
+}
+
+// namedBy says where a setting comes from that neither a flag nor a default has set.
+func namedBy(after int, lines []configLine, keyword, value string) string {
+	for _, l := range lines {
+		if after == 0 && l.Keyword == keyword && l.Value == value {
+			return l.Origin
+		}
+	}
+	if after > 0 {
+		return "of the hop, or ssh_config for it"
+	}
 	return "named with the host"
 }
 
 // portFrom says where the port comes from.
-func (o *explainOptions) portFrom(p *fleetssh.Plan, after int) string {
+func (o *explainOptions) portFrom(p *fleetssh.Plan, after int, lines []configLine) string {
 	switch {
 	case p.Host.Port == 0:
 		return "default"
 	case after == 0 && p.Host.Port == o.hosts.port:
 		return "-p"
 	}
-	return "named with the host"
+	return namedBy(after, lines, "Port", strconv.Itoa(p.Port))
 }
 
 // jsonPlan is the plan for one host on the way.
@@ -140,6 +215,8 @@ type jsonPlan struct {
 	User  string     `json:"user"`
 	Port  int        `json:"port"`
 	Steps []jsonStep `json:"steps"`
+
+	Config []configLine `json:"ssh_config,omitempty"`
 }
 
 type jsonStep struct {

@@ -42,6 +42,7 @@ How to run:
 
 ` + careFlagsHelp + `
 ` + showFlagsHelp + `
+` + recordFlagsHelp + `
 DUR is 10 or 10s for seconds, 500ms, 2m.
 
 `
@@ -61,6 +62,8 @@ type runOptions struct {
 
 	care careFlags
 	show showFlags
+
+	record recordFlags
 }
 
 func (o *runOptions) register(flags *pflag.FlagSet) {
@@ -75,6 +78,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.tty, "tty", false, "")
 	o.care.register(flags)
 	o.show.register(flags)
+	o.record.register(flags)
 }
 
 // registerFormat adds the flag of verbs that show a line or an object a host.
@@ -88,7 +92,10 @@ func newRun(c *call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:  "run",
 		Long: runHelp,
-		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), c, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.record.note(cmd.Flags())
+			return o.run(cmd.Context(), c, args)
+		},
 	}
 	o.register(cmd.Flags())
 	cmd.Flags().SetInterspersed(false)
@@ -160,6 +167,9 @@ func (o *runOptions) command(args []string) (fleetssh.Command, error) {
 		return fleetssh.Command{}, err
 	}
 	if err := o.care.check(); err != nil {
+		return fleetssh.Command{}, err
+	}
+	if err := o.record.check(); err != nil {
 		return fleetssh.Command{}, err
 	}
 	command := fleetssh.Command{Line: line, Sudo: o.sudo, User: o.runAs, Shell: o.shell, Timeout: o.timeout}

@@ -12,7 +12,7 @@ import (
 // hostFlags say which hosts, how to log in to them, and how many at once. Verbs
 // that contact hosts share them.
 type hostFlags struct {
-	hosts, exclude []string
+	selectFlags
 
 	login          string
 	port           int
@@ -23,6 +23,9 @@ type hostFlags struct {
 	knownHosts     string
 	ipv4, ipv6     bool
 	way            wayFlags
+	config         string   // of ssh
+	options        []string // as in it
+	read           *clientConfig
 	nothingAsked   bool // secrets that would be asked for are made up
 
 	fanout         int
@@ -31,13 +34,7 @@ type hostFlags struct {
 	retryDelay     time.Duration
 }
 
-const hostFlagsHelp = `Which hosts:
-  -w, --hosts EXPR          hosts to work on, may be given several times:
-                            web[01-20]  a,b  rack[1-3]n[0-9/3]  user@host:port
-                            a!b (without)  a&b (in both)  a^b (in one of them)
-  -x, --exclude EXPR        hosts to leave out; a name alone stands for all of
-                            its users and ports
-
+const hostFlagsHelp = selectFlagsHelp + `
 How to log in:
   -l, --login USER          user, where the host does not name one
   -p, --port PORT           port, where the host does not name one (22)
@@ -46,10 +43,14 @@ How to log in:
       --ask-pass            ask once for the password of all hosts
       --password-file FILE  take it from the first line of a file that only you
                             can read
-      --host-key POLICY     strict: the key must be known (default)
+      --host-key POLICY     strict: the key must be known (default, if ssh_config
+                            says nothing)
                             accept-new: add unknown keys, refuse changed ones
                             insecure: trust whoever answers
       --known-hosts FILE    file of known host keys (~/.ssh/known_hosts)
+  -F, --ssh-config FILE     configuration of ssh (~/.ssh/config and that of the
+                            system); none: no such file
+  -o, --option KEY=VALUE    a line as in it; what is given here goes before it
   -4, --ipv4                connect to IPv4 addresses only
   -6, --ipv6                connect to IPv6 addresses only
 
@@ -64,19 +65,19 @@ How patiently:
 
 // register adds the flags to a verb.
 func (f *hostFlags) register(flags *pflag.FlagSet) {
-	flags.StringArrayVarP(&f.hosts, "hosts", "w", nil, "")
-	flags.StringArrayVarP(&f.exclude, "exclude", "x", nil, "")
+	f.selectFlags.register(flags)
 	flags.StringVarP(&f.login, "login", "l", "", "")
 	flags.VarP(numberValue{&f.port, 1, 65535}, "port", "p", "")
 	flags.StringVarP(&f.identity, "identity", "i", "", "")
 	flags.StringVar(&f.cert, "cert", "", "")
 	flags.BoolVar(&f.askPass, "ask-pass", false, "")
 	flags.StringVar(&f.passwordFile, "password-file", "", "")
-	f.hostKey = "strict"
 	flags.Var(choiceValue{&f.hostKey, []string{"strict", "accept-new", "insecure"}}, "host-key", "")
 	flags.StringVar(&f.knownHosts, "known-hosts", "", "")
 	flags.BoolVarP(&f.ipv4, "ipv4", "4", false, "")
 	flags.BoolVarP(&f.ipv6, "ipv6", "6", false, "")
+	flags.StringVarP(&f.config, "ssh-config", "F", "", "")
+	flags.StringArrayVarP(&f.options, "option", "o", nil, "")
 	f.way.register(flags)
 	f.fanout = 100
 	flags.VarP(numberValue{&f.fanout, 1, 1_000_000}, "fanout", "f", "")
@@ -99,10 +100,6 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 	if err := f.way.check(); err != nil {
 		return nil, err
 	}
-	transport, err := f.way.transport()
-	if err != nil {
-		return nil, err
-	}
 	base := fleetssh.HostConfig{
 		User:           f.login,
 		Port:           f.port,
@@ -111,53 +108,76 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 		ConnectTimeout: f.connectTimeout,
 		Attempts:       f.attempts,
 		RetryDelay:     f.retryDelay,
-		DialContext:    transport,
 		ControlPath:    f.way.controlPath,
 		ForwardAgent:   f.way.forwardAgent,
 	}
 	if base.RetryDelay == 0 {
 		base.RetryDelay = -1 // none
 	}
-	entries, err := selectHosts(f.hosts, f.exclude, base)
+	f.prepare(c)
+	entries, err := f.entries(base)
 	if err != nil {
 		return nil, err
 	}
-	policy, err := f.policy()
+	if base.HostKeys, err = f.policy(); err != nil {
+		return nil, err
+	}
+	base.Auth.Ask = c.asker(quiet)
+	config, err := f.sshConfig(c, f.way.hop(base))
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.way.hops(base); err != nil {
-		return nil, err // before anything is asked
-	}
-	password, err := f.password(ctx, c)
+	secrets, err := f.secrets(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	tickets, err := f.way.kerberos(ctx, c, f.nothingAsked)
-	if err != nil {
-		return nil, err
-	}
-	base.HostKeys, base.Auth.GSSAPI, base.Auth.Ask = policy, tickets, c.asker(quiet)
-	hop, err := f.way.hops(base)
-	if err != nil {
-		return nil, err
-	}
-	// A password that many hosts refuse is not asked for again on each of them.
-	if password != "" && len(entries) > 1 {
-		base.Auth.Ask = nil
-	}
-	base.Auth.Password = password
+	f.read = config
+	config.file.Hops.Auth.GSSAPI = f.way.hopTickets(secrets.tickets)
 	for i := range entries {
 		e := &entries[i]
-		e.config.HostKeys, e.config.Auth = base.HostKeys, base.Auth
-		if hop != nil {
-			e.config.Proxy, e.config.DialContext = hop, nil
+		e.config.HostKeys, e.config.Auth.Ask = base.HostKeys, base.Auth.Ask
+		secrets.give(&e.config.Auth, len(entries))
+		if err := config.apply(e); err != nil {
+			return nil, err
 		}
 		if c.place != nil {
 			c.place(e)
 		}
 	}
 	return entries, nil
+}
+
+// secrets are what is asked for, once for all hosts.
+type secrets struct {
+	password string
+	tickets  *fleetssh.GSSAPI
+}
+
+func (f *hostFlags) secrets(ctx context.Context, c *call) (secrets, error) {
+	password, err := f.password(ctx, c)
+	if err != nil {
+		return secrets{}, err
+	}
+	tickets, err := f.way.kerberos(ctx, c, f.nothingAsked)
+	return secrets{password, tickets}, err
+}
+
+// give puts the secrets into what one of so many hosts is logged in to with. A
+// password of its own, from the inventory, goes before that for all.
+func (s *secrets) give(a *fleetssh.Auth, hosts int) {
+	if s.tickets != nil {
+		a.GSSAPI = s.tickets
+	}
+	if s.password == "" {
+		return
+	}
+	if a.Password == "" {
+		a.Password = s.password
+	}
+	// A password that many hosts refuse is not asked for again on each of them.
+	if hosts > 1 {
+		a.Ask = nil
+	}
 }
 
 func (f *hostFlags) family() string {
@@ -170,9 +190,11 @@ func (f *hostFlags) family() string {
 	return ""
 }
 
-// policy returns which host keys to trust.
+// policy returns which host keys to trust, nil if no flag says so.
 func (f *hostFlags) policy() (fleetssh.HostKeyPolicy, error) {
 	switch {
+	case f.hostKey == "" && f.knownHosts == "":
+		return nil, nil
 	case f.hostKey == "insecure":
 		return fleetssh.InsecureIgnoreHostKeys(), nil
 	case f.hostKey == "accept-new":

@@ -17,63 +17,6 @@ type hostEntry struct {
 	label  string // the name, with the port or the index where others share it
 }
 
-// selectHosts returns the hosts of the expressions, in natural order. What a name
-// does not say is taken from base.
-func selectHosts(exprs, exclude []string, base fleetssh.HostConfig) ([]hostEntry, error) {
-	names, err := parseSets("-w", exprs)
-	if err != nil {
-		return nil, err
-	}
-	without, err := parseSets("-x", exclude)
-	if err != nil {
-		return nil, err
-	}
-	left, err := exclusions(without)
-	if err != nil {
-		return nil, err
-	}
-	entries := make([]hostEntry, 0, names.Len())
-	for name := range names.All() {
-		given, err := fleetssh.ParseHost(name)
-		if err != nil {
-			return nil, usageError("", "%v", err)
-		}
-		config := base
-		config.Host = given.Host
-		if given.User != "" {
-			config.User = given.User
-		}
-		if given.Port != 0 {
-			config.Port = given.Port
-		}
-		if !left.has(&config) {
-			entries = append(entries, hostEntry{config: config, name: given.Host})
-		}
-	}
-	if len(entries) == 0 {
-		hint := "name hosts with -w, as in -w web[1-20]"
-		if names.Len() > 0 {
-			hint = "-x leaves out everything that -w names"
-		}
-		return nil, usageError(hint, "no host selected")
-	}
-	setLabels(entries)
-	return entries, nil
-}
-
-// parseSets returns the union of the expressions of a flag.
-func parseSets(flag string, exprs []string) (hostset.Set, error) {
-	var all hostset.Set
-	for _, expr := range exprs {
-		set, err := hostset.Parse(expr, nil)
-		if err != nil {
-			return all, usageError("", "%s: %v", flag, err)
-		}
-		all = all.Union(set)
-	}
-	return all, nil
-}
-
 // excluded are hosts to leave out, by name.
 type excluded map[string][]fleetssh.HostConfig
 

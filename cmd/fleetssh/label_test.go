@@ -27,7 +27,7 @@ func TestLabels(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			entries, err := selectHosts(tt.exprs, nil, fleetssh.HostConfig{})
+			entries, err := (&selectFlags{hosts: tt.exprs}).entries(fleetssh.HostConfig{})
 			if err != nil {
 				t.Fatal(err)
 			}

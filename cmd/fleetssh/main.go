@@ -20,7 +20,7 @@ func main() {
 }
 
 // verbs lists the verbs in the order of the overview.
-var verbs = []func(*call) *cobra.Command{newRun, newCheck, newExplain, newDemo, newSim, newVersion}
+var verbs = []func(*call) *cobra.Command{newRun, newCheck, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newVersion}
 
 const overview = `Run commands on many hosts over SSH.
 
@@ -32,7 +32,10 @@ const overview = `Run commands on many hosts over SSH.
 Verbs:
   run       run a command on all hosts
   check     connect and log in only; how long each phase takes
+  hosts     which hosts an expression chooses: expand, fold, count, split
   explain   what would be tried to reach a host, and why; nothing is contacted
+  runs      what ran before, and how it ended
+  rerun     the command of an earlier run again, on some of its hosts
   demo      a small fleet inside the process, and the main features shown on it
   sim       a simulated fleet on this machine, for trying, testing and measuring
   version   what this program was built from
@@ -54,6 +57,8 @@ type call struct {
 	screen *termline.Screen
 	ask    func(ctx context.Context, prompt string, echo bool) (string, error)
 
+	warnings *warnings // of the configuration and of the library
+
 	// place, if not nil, changes a host before it is used, and done gets what
 	// became of a run. The demo is what uses them.
 	place func(*hostEntry)
@@ -64,7 +69,7 @@ type call struct {
 // stopped.
 func run(ctx context.Context, args []string, std stdio) int {
 	screen := termline.New(std.out, std.err)
-	c := &call{in: std.in, screen: screen, ask: screen.Ask}
+	c := &call{in: std.in, screen: screen, ask: screen.Ask, warnings: new(warnings)}
 	root := newRoot(c, verbs...)
 	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 	code := report(screen, root.ExecuteContext(ctx))

@@ -43,7 +43,7 @@ func TestProblemKinds(t *testing.T) {
 
 func TestShowFailures(t *testing.T) {
 	t.Parallel()
-	hosts, err := selectHosts([]string{"web[01-20]"}, nil, fleetssh.HostConfig{})
+	hosts, err := (&selectFlags{hosts: []string{"web[01-20]"}}).entries(fleetssh.HostConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}

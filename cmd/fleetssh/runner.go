@@ -22,6 +22,8 @@ type runner struct {
 	client *fleetssh.ParallelClient
 	tally  *tally
 	show   display
+	record *recorder
+	from   int // index of the first host of the batch
 }
 
 // run runs the command on all hosts.
@@ -34,12 +36,12 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 		defer cancel()
 	}
 	defer boundMemory(r.o.hosts.fanout)()
-	w := new(warnings)
 	most, limited, err := r.o.care.budget(len(r.hosts))
 	if err != nil {
 		return err
 	}
-	r.client = &fleetssh.ParallelClient{PoolSize: r.o.hosts.fanout, OneShot: true, StopOnError: limited, Logger: slog.New(w)}
+	r.client = &fleetssh.ParallelClient{PoolSize: r.o.hosts.fanout, OneShot: true, StopOnError: limited, Logger: slog.New(r.c.warnings)}
+	r.client.BeforeStart = func(i int) { r.record.begins(r.from + i) }
 	defer r.client.Close()
 	again, err := r.rewindable(len(sizes))
 	if err != nil {
@@ -60,6 +62,9 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 			var endDisplay func()
 			r.show, endDisplay = r.o.show.display(view{screen: r.c.screen, tally: t, command: r.command.Line})
 			defer endDisplay()
+			r.record = r.o.record.begin(r.c, t, r.command.Line)
+			defer r.record.close()
+			r.show = r.record.over(r.show)
 		}
 		for ev := range events {
 			ev.Host += from
@@ -79,11 +84,12 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 			r.rest(runCtx, n, len(sizes))
 		}
 	}
-	return r.finish(ctx, runCtx, w)
+	return r.finish(ctx, runCtx)
 }
 
 // begin starts the command on a batch.
 func (r *runner) begin(ctx context.Context, again *rewinder, from, size int) (func(func(fleetssh.Event) bool), error) {
+	r.from = from
 	command := r.command
 	if command.HostArgs != nil {
 		command.HostArgs = command.HostArgs[from : from+size]
@@ -122,7 +128,7 @@ func (r *runner) leaveOut(from int) {
 }
 
 // finish shows the totals.
-func (r *runner) finish(ctx, runCtx context.Context, w *warnings) error {
+func (r *runner) finish(ctx, runCtx context.Context) error {
 	t := r.tally
 	t.interrupted = ctx.Err() != nil
 	if r.c.done != nil {
@@ -131,7 +137,7 @@ func (r *runner) finish(ctx, runCtx context.Context, w *warnings) error {
 	if err := r.c.screen.Failure(); err != nil && !t.interrupted {
 		return outputError(err)
 	}
-	w.show(r.c.screen)
+	r.c.warnings.show(r.c.screen)
 	if t.overBudget {
 		r.c.screen.Message("fleetssh: stopped: more hosts failed than --max-fail allows")
 	}
@@ -139,7 +145,7 @@ func (r *runner) finish(ctx, runCtx context.Context, w *warnings) error {
 		r.c.screen.Message("fleetssh: stopped: the deadline is over after " + shortDuration(r.o.care.deadline))
 	}
 	r.show.close()
-	return t.err()
+	return r.record.finish()
 }
 
 // rewinder gives every batch the same standard input.

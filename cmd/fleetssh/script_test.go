@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Values[fleetKey{}] = new(scriptFleet)
 			env.Setenv("GORACE", noRaceDelay)
+			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, ".state"))
 			local, err := user.Current()
 			if err != nil {
 				return err
@@ -79,7 +80,7 @@ func program(args []string) int {
 			full = append(full, arg)
 			continue
 		}
-		full = append(full, "-w", os.Getenv("HOSTS"), "-p", os.Getenv("PORT"), "-l", "tester", "-i", os.Getenv("KEY"), "--known-hosts", os.Getenv("KNOWN"))
+		full = append(full, "-w", os.Getenv("HOSTS"), "-p", os.Getenv("PORT"), "-l", "tester", "-i", os.Getenv("KEY"), "--known-hosts", os.Getenv("KNOWN"), "-F", "none")
 	}
 	ctx, stop := interruptible(context.Background())
 	defer stop()

@@ -106,7 +106,7 @@ func (d *jsonDisplay) show(ev fleetssh.Event) {
 
 func (d *jsonDisplay) finished(r *result) {
 	o := jsonResult{
-		Type: "result", Time: time.Now(),
+		Type: "result", Time: d.tally.begun.Add(r.after),
 		Host: d.tally.hosts[r.index].name, Index: r.index,
 		Outcome:   r.outcome.Kind.String(),
 		Error:     r.jsonError(),

@@ -41,6 +41,12 @@ func (w *warnings) Handle(_ context.Context, r slog.Record) error {
 		}
 		return true
 	})
+	w.add(text, host)
+	return nil
+}
+
+// add notes a warning about a host.
+func (w *warnings) add(text, host string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.hosts == nil {
@@ -50,7 +56,6 @@ func (w *warnings) Handle(_ context.Context, r slog.Record) error {
 		w.texts = append(w.texts, text)
 	}
 	w.hosts[text] = append(w.hosts[text], host)
-	return nil
 }
 
 // show says each warning once, with the hosts it is about.

@@ -69,6 +69,14 @@ func (f *wayFlags) check() error {
 	switch {
 	case f.proxy != "" && f.proxyCommand != "":
 		return usageError("", "--proxy and --proxy-command exclude each other")
+	case f.jump != "" && f.jump != "none":
+		for text := range strings.SplitSeq(f.jump, ",") {
+			if _, err := fleetssh.ParseHost(strings.TrimSpace(text)); err != nil {
+				return usageError("name hops as [user@]host[:port]", "-J: %v", err)
+			}
+		}
+	}
+	switch {
 	case f.kinit && f.principal == "":
 		return usageError("add --principal NAME", "--kinit for whom?")
 	case f.kinit && f.keytab != "":
@@ -118,31 +126,19 @@ func (f *wayFlags) kerberos(ctx context.Context, c *call, nothingAsked bool) (*f
 	return g, nil
 }
 
-// hops returns the last hop of -J, which leads to those before it, nil if there is
-// none. Hops have the keys and the patience of base, and users and ports of their
-// own; tickets are not handed on to them.
-func (f *wayFlags) hops(base fleetssh.HostConfig) (*fleetssh.HostConfig, error) {
-	if f.jump == "" || f.jump == "none" {
-		return nil, nil
+// hop returns what hops start from: the keys and the patience of base. Users and ports
+// are their own, and passwords and tickets are not handed on to them.
+func (f *wayFlags) hop(base fleetssh.HostConfig) fleetssh.HostConfig {
+	base.User, base.Port, base.ForwardAgent, base.ControlPath = "", 0, false, ""
+	return base
+}
+
+// hopTickets returns the login with tickets for hops.
+func (f *wayFlags) hopTickets(tickets *fleetssh.GSSAPI) *fleetssh.GSSAPI {
+	if tickets == nil {
+		return nil
 	}
-	base.ForwardAgent, base.ControlPath, base.Auth.Password = false, "", ""
-	if base.Auth.GSSAPI != nil {
-		g := *base.Auth.GSSAPI
-		g.Delegate, g.ServerIdentity = false, ""
-		base.Auth.GSSAPI = &g
-	}
-	var last *fleetssh.HostConfig
-	for text := range strings.SplitSeq(f.jump, ",") {
-		given, err := fleetssh.ParseHost(strings.TrimSpace(text))
-		if err != nil {
-			return nil, usageError("name hops as [user@]host[:port]", "-J: %v", err)
-		}
-		hop := base
-		hop.Host, hop.User, hop.Port, hop.Proxy = given.Host, given.User, given.Port, last
-		if last != nil {
-			hop.DialContext = nil // it is for the first
-		}
-		last = &hop
-	}
-	return last, nil
+	g := *tickets
+	g.Delegate, g.ServerIdentity = false, ""
+	return &g
 }

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+	"fleetssh/hostset"
+	"fleetssh/internal/termline"
+)
+
+const hostsHelp = `Show which hosts an expression chooses. No host is contacted.
+
+  fleetssh hosts -w web[01-20] -x web07
+  fleetssh hosts -w 'rack[1-3]n[0-9]!rack2n[0-4]' --fold
+  fleetssh hosts --inventory hosts.ini -g web --count
+  fleetssh hosts -w web[1-100] --split 4
+  cut -d: -f1 failed.txt | fleetssh hosts -w - --fold
+
+usage: fleetssh hosts [options] [EXPR...]
+
+` + selectFlagsHelp + `
+What is shown:
+      --fold                one expression, as short as can be
+      --count               how many there are
+      --split N             N expressions for parts of about the same size
+      --groups              the groups of the inventory, and how many hosts each
+                            has
+  Otherwise a host a line.
+
+`
+
+// hostsOptions are the flags of hosts.
+type hostsOptions struct {
+	sel         selectFlags
+	fold, count bool
+	split       int
+	groups      bool
+}
+
+func (o *hostsOptions) register(flags *pflag.FlagSet) {
+	o.sel.register(flags)
+	flags.BoolVar(&o.fold, "fold", false, "")
+	flags.BoolVar(&o.count, "count", false, "")
+	flags.Var(numberValue{&o.split, 1, 1_000_000}, "split", "")
+	flags.BoolVar(&o.groups, "groups", false, "")
+}
+
+func newHosts(c *call) *cobra.Command {
+	o := new(hostsOptions)
+	cmd := &cobra.Command{
+		Use:  "hosts",
+		Long: hostsHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.sel.hosts = append(o.sel.hosts, args...)
+			o.sel.prepare(c)
+			return o.run(cmd.Context(), c)
+		},
+	}
+	o.register(cmd.Flags())
+	return cmd
+}
+
+func (o *hostsOptions) run(_ context.Context, c *call) error {
+	if o.groups {
+		return o.showGroups(c)
+	}
+	entries, err := o.sel.entries(fleetssh.HostConfig{})
+	if err != nil {
+		return err
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.config.String()
+	}
+	set := hostset.Of(names...)
+	show := func(text string) { c.screen.Out("", termline.Visible(text)) }
+	switch {
+	case o.count:
+		show(fmt.Sprint(len(entries)))
+	case o.split > 0:
+		for _, part := range set.Split(o.split) {
+			show(part.String())
+		}
+	case o.fold:
+		show(set.String())
+	default:
+		for _, name := range names {
+			show(name)
+		}
+	}
+	return nil
+}
+
+// showGroups shows the groups of the inventory.
+func (o *hostsOptions) showGroups(c *call) error {
+	inv, err := o.sel.inventory(fleetssh.HostConfig{})
+	if err != nil {
+		return err
+	}
+	if inv == nil {
+		return usageError("name one with --inventory", "there is no inventory")
+	}
+	groups, err := inv.GroupNames()
+	if err != nil {
+		return fmt.Errorf("groups: %w", err)
+	}
+	for _, name := range groups {
+		set, err := hostset.Parse("@"+name, inv.Groups)
+		if err != nil {
+			return usageError("", "group %s: %v", name, err)
+		}
+		c.screen.Out("", termline.Visible(fmt.Sprintf("@%s (%d): %s", name, set.Len(), set)))
+	}
+	return nil
+}

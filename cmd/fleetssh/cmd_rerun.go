@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fleetssh/hostset"
+	"fleetssh/internal/journal"
+	"fleetssh/internal/shellquote"
+)
+
+const rerunHelp = `Run the command of an earlier run again, with its options, on some of its hosts.
+
+  fleetssh rerun last --failed
+  fleetssh rerun last --unreachable --skipped --dry-run
+  fleetssh rerun 20260922T18 --timed-out --include-unknown
+
+usage: fleetssh rerun RUN [options]
+
+Which of its hosts, all that are named together:
+      --failed              all that did not run the command or did not exit 0
+      --unreachable         those that could not be reached or logged in to
+      --timed-out           those on which the command was stopped after --timeout
+      --skipped             those that were never begun
+      --include-unknown     of these, also hosts on which the command may have
+                            run, or runs still, and nobody knows how it ended:
+                            lost, told to stop without an answer, at work when
+                            fleetssh was killed. Alone: only such hosts
+      --dry-run             show the command line for it, contact nobody
+
+RUN is as in fleetssh runs --help. Hosts on which nobody knows how the command
+ended are never worked on again without --include-unknown; which are left out is
+said. Passwords are asked for again; standard input with --stdin - is read again.
+If no host is left, that is said and the exit code is 0; it is 2 if all that are
+left need --include-unknown.
+
+`
+
+// rerunOptions are the flags of rerun.
+type rerunOptions struct {
+	failed, unreachable, timedOut, skipped bool
+	includeUnknown                         bool
+	dryRun                                 bool
+}
+
+func (o *rerunOptions) register(flags *pflag.FlagSet) {
+	flags.BoolVar(&o.failed, "failed", false, "")
+	flags.BoolVar(&o.unreachable, "unreachable", false, "")
+	flags.BoolVar(&o.timedOut, "timed-out", false, "")
+	flags.BoolVar(&o.skipped, "skipped", false, "")
+	flags.BoolVar(&o.includeUnknown, "include-unknown", false, "")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "")
+}
+
+func newRerun(c *call) *cobra.Command {
+	o := new(rerunOptions)
+	cmd := &cobra.Command{
+		Use:  "rerun",
+		Long: rerunHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError("fleetssh rerun last --failed", "rerun takes one run")
+			}
+			return o.run(cmd.Context(), c, args[0])
+		},
+	}
+	o.register(cmd.Flags())
+	return cmd
+}
+
+func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
+	if o.classes() == nil && !o.includeUnknown {
+		return usageError("add --failed, --unreachable, --timed-out or --skipped", "rerun on which hosts of the run?")
+	}
+	run, err := openRun(name)
+	if err != nil {
+		return err
+	}
+	if run.State == journal.UnderWay {
+		return usageError("", "run %s is under way", run.ID)
+	}
+	if err := repeatable(run); err != nil {
+		return err
+	}
+	hosts, left := o.choose(run)
+	if len(left) > 0 {
+		c.screen.Message(fmt.Sprintf("fleetssh: left out, since nobody knows how the command ended there: %s (%d)", targets(left), len(left)))
+	}
+	switch {
+	case len(hosts) == 0 && len(left) > 0:
+		return usageError("--include-unknown repeats the command there too", "no other host is left")
+	case len(hosts) == 0:
+		c.screen.Message(fmt.Sprintf("fleetssh: no host of run %s is left: nothing to do", run.ID))
+		return nil
+	}
+	args := append([]string{"run"}, run.Args...)
+	args = append(args, "--hosts="+targets(hosts).String(), "--", run.Command)
+	if o.dryRun {
+		c.screen.Out("", shellquote.Join(append([]string{"fleetssh"}, args...)...))
+		return nil
+	}
+	c.screen.Message(fmt.Sprintf("fleetssh: run %s again on %s (%d)", run.ID, targets(hosts), len(hosts)))
+	root := newRoot(c, newRun)
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}
+
+// classes are what the flags name.
+func (o *rerunOptions) classes() []string {
+	var classes []string
+	for class, named := range map[string]bool{"failed": o.failed, "unreachable": o.unreachable, "timed_out": o.timedOut, "skipped": o.skipped} {
+		if named {
+			classes = append(classes, class)
+		}
+	}
+	return classes
+}
+
+// choose returns the hosts to work on, and those of the same classes that are left out since
+// nobody knows how the command ended there.
+func (o *rerunOptions) choose(run *journal.Run) (hosts, left []journal.HostRun) {
+	chosen := make(map[int]bool)
+	for _, class := range o.classes() {
+		members, err := run.Select(class)
+		if err != nil {
+			continue // all of them are classes
+		}
+		for _, h := range members {
+			chosen[h.Index] = true
+		}
+	}
+	for _, h := range run.Hosts {
+		uncertain := h.Result.Uncertain()
+		switch {
+		case uncertain && (chosen[h.Index] || len(chosen) == 0 && o.classes() == nil):
+			if o.includeUnknown {
+				hosts = append(hosts, h)
+			} else {
+				left = append(left, h)
+			}
+		case chosen[h.Index]:
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts, left
+}
+
+// repeatable refuses a run of which something that is needed was not kept.
+func repeatable(run *journal.Run) error {
+	if run.Command == "" || len(run.Hosts) == 0 {
+		return usageError("", "run %s: its beginning was not recorded", run.ID)
+	}
+	for _, arg := range run.Args {
+		if strings.HasPrefix(arg, "--proxy=") && strings.Contains(arg, hidden) {
+			return usageError("fleetssh run --proxy URL -w @"+run.ID+":failed -- COMMAND", "run %s: the password in --proxy was not recorded", run.ID)
+		}
+	}
+	return nil
+}
+
+// targets returns the hosts as a set that -w takes.
+func targets(hosts []journal.HostRun) hostset.Set {
+	names := make([]string, len(hosts))
+	for i := range hosts {
+		names[i] = targetOf(&hosts[i].Host)
+	}
+	return hostset.Of(names...)
+}
+
+// targetOf names a host as -w takes it.
+func targetOf(h *journal.Host) string {
+	name := h.Name
+	switch {
+	case h.Port != 0:
+		name = net.JoinHostPort(name, strconv.Itoa(h.Port))
+	case strings.Contains(name, ":"):
+		name = "[" + name + "]"
+	}
+	if h.User != "" {
+		name = h.User + "@" + name
+	}
+	return name
+}
+
+// runName is what names a run and nothing else.
+var runName = regexp.MustCompile(`^(last(-[0-9]+)?|[0-9]{8}T[0-9.]*Z?(-[0-9a-f]*)?)$`)
+
+// recordedHosts returns the hosts behind "@RUN:CLASS" as an expression; ok is false if the name
+// is none of that kind.
+func recordedHosts(name string) (expr string, ok bool, err error) {
+	run, class, found := strings.Cut(name, ":")
+	if !found {
+		return "", false, nil
+	}
+	if !runName.MatchString(run) {
+		// The end of a name may also be a source of groups: it is a run if there is one.
+		known := slices.Contains(journal.Classes, strings.ReplaceAll(class, "-", "_"))
+		if dir, err := journal.Dir(); !known || err != nil {
+			return "", false, nil
+		} else if _, err := journal.Open(dir, run); err != nil {
+			return "", false, nil
+		}
+	}
+	recorded, err := openRun(run)
+	if err != nil {
+		return "", true, err
+	}
+	hosts, err := recorded.Select(class)
+	if err != nil {
+		return "", true, err
+	}
+	return targets(hosts).String(), true, nil
+}

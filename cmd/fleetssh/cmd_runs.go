@@ -1,0 +1,492 @@
+package main
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/aymanbagabas/go-udiff"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+	"fleetssh/hostset"
+	"fleetssh/internal/journal"
+	"fleetssh/internal/shellquote"
+	"fleetssh/internal/termline"
+)
+
+const runsHelp = `Show what ran before. No host is contacted.
+
+  fleetssh runs                             the latest runs
+  fleetssh runs show last                   how the last run ended, and where
+  fleetssh runs show last-1 --output        what hosts wrote in the run before it
+  fleetssh runs diff last-1 last            what has changed from one to the other
+  fleetssh run -w @last:failed -- uptime    hosts of a run as a set of hosts
+  fleetssh rerun last --failed              the same command again; see its help
+
+usage: fleetssh runs [options]
+       fleetssh runs show [options] RUN
+       fleetssh runs diff RUN RUN
+
+RUN is the name that the list shows, or its beginning, or that of its last six
+letters; last; last-1 for the run before that, and so on. @RUN:CLASS is a set of
+hosts wherever one may stand; CLASS is all, ok, failed (all that are not ok),
+unreachable, timed_out, skipped, cancelled, lost, unknown, exited, signaled or
+not_started.
+
+runs:
+      --format FORMAT       text: a table (default)
+                            json: one object a line
+  -n, --number N            only the latest N (20)
+
+runs show:
+  -v, --verbose             a line a host
+      --output              what the hosts wrote
+      --report FILE.html    write a page about the run
+      --format FORMAT       text (default); json: the objects of run --format json
+
+runs diff shows the hosts that ended differently or wrote something else.
+
+A run that was killed is shown as far as it is known: hosts that had begun are
+lost, and may have run; the others were never begun. What is kept is under
+$XDG_STATE_HOME/fleetssh/runs (~/.local/state/fleetssh/runs), for your eyes only:
+the command line, the outcomes, and of the output 1 MiB a host and 64 MiB a run;
+no passwords but those in a command line. There are up to 200 runs and 512 MiB;
+the oldest go first. run --no-record keeps nothing.
+
+`
+
+// runsOptions are the flags of runs.
+type runsOptions struct {
+	format string
+	number int
+}
+
+func (o *runsOptions) register(flags *pflag.FlagSet) {
+	registerTextFormat(flags, &o.format)
+	o.number = 20
+	flags.VarP(numberValue{&o.number, 1, 1_000_000}, "number", "n", "")
+}
+
+// registerTextFormat adds the flag of verbs that show text or objects.
+func registerTextFormat(flags *pflag.FlagSet, to *string) {
+	*to = "text"
+	flags.Var(choiceValue{to, []string{"text", "json"}}, "format", "")
+}
+
+func newRuns(c *call) *cobra.Command {
+	o := new(runsOptions)
+	cmd := &cobra.Command{
+		Use:  "runs",
+		Long: runsHelp,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError("fleetssh runs show "+shellquote.Quote(args[0]), "runs takes no run, but runs show does")
+			}
+			return o.run(c)
+		},
+	}
+	o.register(cmd.Flags())
+	cmd.AddCommand(newRunsShow(c), newRunsDiff(c))
+	return cmd
+}
+
+// jsonRun is what the list says of a run.
+type jsonRun struct {
+	Type      string        `json:"type"`
+	Time      time.Time     `json:"time"`
+	Run       string        `json:"run"`
+	Command   string        `json:"command"`
+	Hosts     int           `json:"hosts"`
+	OK        int           `json:"ok"`
+	Failed    int           `json:"failed"`
+	ElapsedMS float64       `json:"elapsed_ms"`
+	State     journal.State `json:"state"`
+	Partial   bool          `json:"partial,omitempty"`
+	ExitCode  *int          `json:"exit_code"`
+}
+
+func newJSONRun(info *journal.Info) jsonRun {
+	j := jsonRun{
+		Type: "run", Time: info.Time, Run: info.ID, Command: info.Command, Hosts: info.Count, OK: info.OK, Failed: info.Failed,
+		ElapsedMS: milliseconds(info.Elapsed), State: info.State, Partial: info.Partial,
+	}
+	if info.State == journal.Ended {
+		j.ExitCode = &info.ExitCode
+	}
+	return j
+}
+
+// run shows the list, the latest last: that is where one looks on a terminal.
+func (o *runsOptions) run(c *call) error {
+	dir, err := journal.Dir()
+	if err != nil {
+		return err
+	}
+	runs, err := journal.List(dir)
+	if err != nil {
+		return fmt.Errorf("record of runs: %w", err)
+	}
+	runs = runs[max(0, len(runs)-o.number):]
+	if o.format == "json" {
+		for i := range runs {
+			putJSON(c.screen, newJSONRun(&runs[i]))
+		}
+		return nil
+	}
+	if len(runs) == 0 {
+		c.screen.Message("fleetssh: nothing has been recorded yet")
+		return nil
+	}
+	c.screen.Out("", fmt.Sprintf("%-31s %-19s %7s %7s %7s %8s  %s", "RUN", "WHEN", "HOSTS", "OK", "FAILED", "TIME", "COMMAND"))
+	for i := range runs {
+		r := &runs[i]
+		text := oneLine(r.Command)
+		if r.State != journal.Ended {
+			text = "(" + string(r.State) + ") " + text
+		}
+		c.screen.Out("", fmt.Sprintf("%-31s %-19s %7d %7d %7d %8s  %s", r.ID, r.Time.Local().Format(time.DateTime), r.Count, r.OK, r.Failed, shortDuration(r.Elapsed), text))
+	}
+	return nil
+}
+
+// oneLine returns the beginning of a command, for a table.
+func oneLine(command string) string {
+	const width = 60
+	text := strings.Join(strings.Fields(command), " ")
+	if utf8.RuneCountInString(text) <= width {
+		return text
+	}
+	return string([]rune(text)[:width-1]) + "…"
+}
+
+// openRun reads a run that the user names.
+func openRun(name string) (*journal.Run, error) {
+	dir, err := journal.Dir()
+	if err != nil {
+		return nil, err
+	}
+	run, err := journal.Open(dir, name)
+	if unknown, ok := errors.AsType[*journal.NameError](err); ok {
+		hint := "fleetssh runs lists what ran"
+		if len(unknown.Near) > 0 {
+			hint = "did you mean " + strings.Join(unknown.Near, " or ") + "?"
+		}
+		return nil, usageError(hint, "%v", err)
+	}
+	return run, err
+}
+
+// runsShowOptions are the flags of runs show.
+type runsShowOptions struct {
+	verbose, output bool
+	report, format  string
+}
+
+func (o *runsShowOptions) register(flags *pflag.FlagSet) {
+	flags.BoolVarP(&o.verbose, "verbose", "v", false, "")
+	flags.BoolVar(&o.output, "output", false, "")
+	flags.StringVar(&o.report, "report", "", "")
+	registerTextFormat(flags, &o.format)
+}
+
+func newRunsShow(c *call) *cobra.Command {
+	o := new(runsShowOptions)
+	cmd := &cobra.Command{
+		Use:  "show",
+		Long: runsHelp,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError("fleetssh runs show last", "runs show takes one run")
+			}
+			return o.run(c, args[0])
+		},
+	}
+	o.register(cmd.Flags())
+	return cmd
+}
+
+func (o *runsShowOptions) run(c *call, name string) error {
+	run, err := openRun(name)
+	if err != nil {
+		return err
+	}
+	t := recordedTally(run)
+	if o.format == "json" {
+		err = o.showJSON(c, run, t)
+	} else {
+		err = o.show(c.screen, run, t)
+	}
+	if err == nil && o.report != "" {
+		err = writeReport(o.report, run)
+	}
+	return err
+}
+
+// show shows a run as text.
+func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *tally) error {
+	out := func(name, text string) { screen.Out(fmt.Sprintf("%-9s", name), text) }
+	out("run", run.ID)
+	out("began", run.Time.Local().Format(time.DateTime)+", took "+shortDuration(run.Elapsed))
+	out("command", run.Command)
+	if len(run.Args) > 0 {
+		out("options", shellquote.Join(run.Args...))
+	}
+	for _, note := range stateNotes(run) {
+		out("note", note)
+	}
+	out("hosts", fmt.Sprintf("%d: %d ok, %d failed", run.Count, run.OK, run.Failed))
+	for _, class := range []string{"ok", journal.Running, journal.Waiting} {
+		if hosts, err := run.Select(class); err == nil && len(hosts) > 0 {
+			out(class, t.fold(indexesOf(hosts)))
+		}
+	}
+	t.showFailures(screen.OutOnly())
+	if o.verbose {
+		for i := range t.results {
+			r := &t.results[i]
+			title, _ := r.title()
+			text := fmt.Sprintf("%s, connect %s, run %s", title, columnTime(r.timing.Connect), columnTime(r.timing.Run))
+			if r.problem.reason != "" {
+				text += ": " + r.problem.reason
+			}
+			screen.Out(t.hosts[r.index].label+": ", text)
+		}
+	}
+	if !o.output {
+		return nil
+	}
+	for line, err := range wholeLines(run) {
+		if err != nil {
+			return fmt.Errorf("record of the output: %w", err)
+		}
+		show := screen.Out
+		if line.Stream == "stderr" {
+			show = screen.Err
+		}
+		show(t.hosts[line.Index].label+": ", line.Text)
+	}
+	return nil
+}
+
+// showJSON shows a run as the objects of run --format json.
+func (o *runsShowOptions) showJSON(c *call, run *journal.Run, t *tally) error {
+	d := newJSON(view{screen: c.screen, tally: t, command: run.Command})
+	if o.output {
+		for line, err := range wholeLines(run) {
+			if err != nil {
+				return fmt.Errorf("record of the output: %w", err)
+			}
+			kind := fleetssh.StdoutLine
+			if line.Stream == "stderr" {
+				kind = fleetssh.StderrLine
+			}
+			d.show(fleetssh.Event{Kind: kind, Host: line.Index, Text: line.Text, Partial: line.Partial, Time: run.Time})
+		}
+	}
+	for i := range t.results {
+		d.finished(&t.results[i])
+	}
+	s := t.summary()
+	s.Time, s.ElapsedMS = run.Time.Add(run.Elapsed), milliseconds(run.Elapsed)
+	putJSON(c.screen, s)
+	return nil
+}
+
+func newRunsDiff(c *call) *cobra.Command {
+	return &cobra.Command{
+		Use:  "diff",
+		Long: runsHelp,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return usageError("fleetssh runs diff last-1 last", "runs diff takes two runs")
+			}
+			var runs [2]*journal.Run
+			for i, name := range args {
+				run, err := openRun(name)
+				if err != nil {
+					return err
+				}
+				runs[i] = run
+			}
+			return showRunsDiff(c.screen, runs[0], runs[1])
+		},
+	}
+}
+
+// change is what is different on a number of hosts from one run to another.
+type change struct {
+	hosts  []string
+	first  [2]int // of them, in the runs
+	output bool
+}
+
+// showRunsDiff shows what has changed from one run to another: hosts that changed alike are
+// shown once.
+func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
+	sums, err := outputSums(before)
+	if err != nil {
+		return err
+	}
+	newSums, err := outputSums(after)
+	if err != nil {
+		return err
+	}
+	tallies := [2]*tally{recordedTally(before), recordedTally(after)}
+	titles := [2][]string{tallies[0].titles(), tallies[1].titles()}
+	places := make(map[string]int)
+	for i := range before.Hosts {
+		places[targetOf(&before.Hosts[i].Host)] = i
+	}
+	changes := make(map[string]*change)
+	note := func(key, label string, first [2]int, output bool) {
+		if changes[key] == nil {
+			changes[key] = &change{first: first, output: output}
+		}
+		changes[key].hosts = append(changes[key].hosts, label)
+	}
+	for k := range after.Hosts {
+		label := tallies[1].hosts[k].label
+		i, found := places[targetOf(&after.Hosts[k].Host)]
+		if !found {
+			note("only in "+after.ID, label, [2]int{}, false)
+			continue
+		}
+		delete(places, targetOf(&after.Hosts[k].Host))
+		if titles[0][i] != titles[1][k] {
+			note(titles[0][i]+" -> "+titles[1][k], label, [2]int{}, false)
+		}
+		if sums[i] != newSums[k] {
+			note(fmt.Sprintf("output\x00%x%x", sums[i], newSums[k]), label, [2]int{i, k}, true)
+		}
+	}
+	for _, i := range places {
+		note("only in "+before.ID, tallies[0].hosts[i].label, [2]int{}, false)
+	}
+	if len(changes) == 0 {
+		screen.Message("fleetssh: nothing has changed")
+		return nil
+	}
+	return showChanges(screen, changes, before, after)
+}
+
+// maxChanges is how many differences of output are shown in full.
+const maxChanges = 20
+
+func showChanges(screen *termline.Screen, changes map[string]*change, before, after *journal.Run) error {
+	keys := slices.SortedFunc(maps.Keys(changes), func(a, b string) int {
+		x, y := changes[a], changes[b]
+		return cmp.Or(boolOrder(x.output, y.output), len(y.hosts)-len(x.hosts), strings.Compare(a, b))
+	})
+	var wanted [2][]int
+	for _, key := range keys {
+		if x := changes[key]; x.output && len(wanted[0]) < maxChanges {
+			wanted[0], wanted[1] = append(wanted[0], x.first[0]), append(wanted[1], x.first[1])
+		}
+	}
+	old, err := outputsOf(before, wanted[0])
+	if err != nil {
+		return err
+	}
+	now, err := outputsOf(after, wanted[1])
+	if err != nil {
+		return err
+	}
+	shown := 0
+	for _, key := range keys {
+		x := changes[key]
+		title := key
+		if x.output {
+			title = "output"
+		}
+		screen.Out("", fmt.Sprintf("%s: %s (%d)", title, hostset.Of(x.hosts...), len(x.hosts)))
+		if !x.output || shown == maxChanges {
+			continue
+		}
+		shown++
+		for line := range strings.Lines(udiff.Unified(before.ID, after.ID, old[x.first[0]], now[x.first[1]])) {
+			screen.Out("  ", strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return nil
+}
+
+// boolOrder puts false before true.
+func boolOrder(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// titles says how each host ended.
+func (t *tally) titles() []string {
+	titles := make([]string, len(t.hosts))
+	for i := range titles {
+		titles[i] = "not ended"
+	}
+	for i := range t.results {
+		if r := &t.results[i]; r.ok {
+			titles[r.index] = "ok"
+		} else {
+			titles[r.index], _ = r.title()
+		}
+	}
+	return titles
+}
+
+// outputSums returns for each host what tells its output from others.
+func outputSums(run *journal.Run) ([][sha256.Size]byte, error) {
+	hashes := make([]hash.Hash, len(run.Hosts))
+	for line, err := range wholeLines(run) {
+		if err != nil {
+			return nil, fmt.Errorf("record of the output: %w", err)
+		}
+		if hashes[line.Index] == nil {
+			hashes[line.Index] = sha256.New()
+		}
+		fmt.Fprintf(hashes[line.Index], "%s %d %s\n", line.Stream, len(line.Text), line.Text)
+	}
+	sums := make([][sha256.Size]byte, len(run.Hosts))
+	for i, h := range hashes {
+		if h != nil {
+			h.Sum(sums[i][:0])
+		}
+	}
+	return sums, nil
+}
+
+// outputsOf returns what some hosts wrote, by their index.
+func outputsOf(run *journal.Run, hosts []int) (map[int]string, error) {
+	texts := make(map[int]*strings.Builder)
+	for _, i := range hosts {
+		texts[i] = new(strings.Builder)
+	}
+	for line, err := range wholeLines(run) {
+		if err != nil {
+			return nil, fmt.Errorf("record of the output: %w", err)
+		}
+		if b := texts[line.Index]; b != nil {
+			if line.Stream == "stderr" {
+				b.WriteString("[stderr] ")
+			}
+			b.WriteString(line.Text + "\n")
+		}
+	}
+	out := make(map[int]string)
+	for i, b := range texts {
+		out[i] = b.String()
+	}
+	return out, nil
+}

@@ -1,0 +1,474 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+	"fleetssh/hostset"
+	"fleetssh/internal/journal"
+	"fleetssh/internal/termline"
+)
+
+// recordCall returns a call of the program whose runs are recorded in a folder of the test.
+func recordCall(t *testing.T) (c *call, stdout, stderr *bytes.Buffer) {
+	t.Helper()
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
+	c = &call{in: strings.NewReader(""), screen: termline.New(stdout, stderr), warnings: new(warnings)}
+	return c, stdout, stderr
+}
+
+// recordRun records a run of "uptime" on hosts that end like that; those without a result were
+// at work, and hosts beyond were not begun. It is killed in the middle of it if ended is false.
+func recordRun(t *testing.T, c *call, f *recordFlags, names []string, results []result, ended bool) *recorder {
+	t.Helper()
+	entries := make([]hostEntry, len(names))
+	for i, name := range names {
+		entries[i] = hostEntry{config: fleetssh.HostConfig{Host: name}, name: name, label: name}
+	}
+	tally := newTally(entries)
+	r := f.begin(c, tally, "uptime")
+	d := r.over(&quietDisplay{view{screen: c.screen, tally: tally}})
+	for i, result := range results {
+		r.begins(i)
+		d.show(fleetssh.Event{Kind: fleetssh.StdoutLine, Host: i, Text: "up " + names[i]})
+		if result.outcome.Kind == fleetssh.Running {
+			continue
+		}
+		result.index = i
+		d.finished(tally.put(result))
+	}
+	if !ended {
+		// The lock goes with the file; without the summary this is what a kill leaves.
+		release(t, r)
+		return r
+	}
+	if err := r.finish(); err != nil {
+		if _, ok := errors.AsType[exitStatus](err); !ok {
+			t.Error(err)
+		}
+	}
+	r.close()
+	return r
+}
+
+// release makes the run of a recorder look like that of a process that is gone.
+func release(t *testing.T, r *recorder) {
+	t.Helper()
+	path := filepath.Join(r.dir, r.writer.ID()+".jsonl")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.end()
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var (
+	exited = func(code int) result {
+		return result{ok: code == 0, outcome: fleetssh.Outcome{ExitCode: code, Kind: fleetssh.Exited}}
+	}
+	ended = func(kind fleetssh.OutcomeKind, stopped bool) result {
+		return result{outcome: fleetssh.Outcome{Kind: kind, Stopped: stopped}}
+	}
+	unreach  = result{outcome: fleetssh.Outcome{Kind: fleetssh.Unreachable, Phase: "connect"}, problem: problem{kind: "connection", phase: "connect", reason: "refused"}}
+	atWork   = result{}
+	tenHosts = hostset.Of("web1", "web2", "web3", "web4", "web5", "web6", "web7", "web8", "web9", "web10").Names()
+	tenEnds  = []result{
+		exited(0), exited(1), unreach, ended(fleetssh.TimedOut, true), ended(fleetssh.TimedOut, false),
+		ended(fleetssh.Lost, false), ended(fleetssh.Skipped, false), ended(fleetssh.Cancelled, true), atWork,
+	}
+)
+
+// verb calls a verb of this file's program.
+func verb(t *testing.T, c *call, args ...string) int {
+	t.Helper()
+	root := newRoot(c, newRuns, newRerun)
+	root.SetArgs(args)
+	code := report(c.screen, root.ExecuteContext(t.Context()))
+	c.screen.Flush()
+	return code
+}
+
+func TestGivenFlags(t *testing.T) {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name        string
+		given, want []string
+	}{
+		{"none", nil, nil},
+		{"of one run only", []string{"-w", "web1", "-x", "web2", "--dry-run"}, nil},
+		{"values", []string{"-u", "30s", "--sudo", "--env", "A=1", "--env=B=-x, y", "--shell", "bash -c"},
+			[]string{"--env=A=1", "--env=B=-x, y", "--shell=bash -c", "--sudo", "--timeout=30s"}},
+		{"false", []string{"--sudo=false"}, []string{"--sudo=false"}},
+		{"files", []string{"-i", "key", "--stdin", "/etc/motd", "--known-hosts", "~/known"},
+			[]string{"--identity=" + filepath.Join(here, "key"), "--known-hosts=~/known", "--stdin=/etc/motd"}},
+		{"standard input", []string{"--stdin", "-"}, []string{"--stdin=-"}},
+		{"proxy without password", []string{"--proxy", "socks5://proxy:1080"}, []string{"--proxy=socks5://proxy:1080"}},
+		{"password in a proxy", []string{"--proxy", "socks5://me:hunter2@proxy:1080"}, []string{"--proxy=socks5://me:***@proxy:1080"}},
+		{"escaped password", []string{"--proxy", "http://me:hun%2Fter2@proxy"}, []string{"--proxy=http://me:***@proxy"}},
+		{"no URL", []string{"--proxy", "%zz hunter2"}, []string{"--proxy=***"}},
+		{"prompts", []string{"--ask-pass", "--ask-sudo-pass"}, []string{"--ask-pass", "--ask-sudo-pass"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o, flags := new(runOptions), pflag.NewFlagSet("run", pflag.ContinueOnError)
+			o.register(flags)
+			if err := flags.Parse(test.given); err != nil {
+				t.Fatal(err)
+			}
+			f := new(recordFlags)
+			f.note(flags)
+			if !slices.Equal(f.given, test.want) {
+				t.Errorf("%q, want %q", f.given, test.want)
+			}
+			// Giving them again is giving them the first time.
+			again, flags := new(recordFlags), pflag.NewFlagSet("run", pflag.ContinueOnError)
+			new(runOptions).register(flags)
+			if err := flags.Parse(f.given); err != nil {
+				t.Fatal(err)
+			}
+			again.note(flags)
+			if !slices.Equal(again.given, f.given) {
+				t.Errorf("again: %q, want %q", again.given, f.given)
+			}
+		})
+	}
+}
+
+// A result that was recorded says the same as it did in the run.
+func TestRecordedResults(t *testing.T) {
+	t.Parallel()
+	for kind := fleetssh.Exited; kind <= fleetssh.Skipped; kind++ {
+		r := result{
+			index: 3, message: "in full", truncated: true, after: time.Second,
+			outcome: fleetssh.Outcome{Kind: kind, Signal: "KILL", Phase: "auth", Stopped: true},
+			timing:  fleetssh.Timing{Connect: 1500 * time.Microsecond, Run: time.Second, Attempts: 2},
+			problem: problem{kind: "authentication", phase: "auth", reason: "refused", detail: []string{"a", "b"}, hint: "ssh-add", tries: 2},
+		}
+		r.ok = r.outcome == fleetssh.Outcome{Kind: fleetssh.Exited}
+		begun := time.Now()
+		h := journal.HostRun{Index: 3, Ended: begun.Add(time.Second), Result: journalResult(&r)}
+		h.Result.ExitCode = 0
+		if kind == fleetssh.Exited {
+			r.ok = true // the rest is not looked at
+		}
+		if got := recordedResult(&h, begun); !reflect.DeepEqual(got, r) {
+			t.Errorf("%v:\n got %+v\nwant %+v", kind, got, r)
+		}
+	}
+}
+
+func TestRunsVerbs(t *testing.T) {
+	c, stdout, stderr := recordCall(t)
+	if code := verb(t, c, "runs"); code != exitOK || !strings.Contains(stderr.String(), "nothing has been recorded yet") {
+		t.Errorf("empty: %d %s", code, stderr)
+	}
+	f := &recordFlags{given: []string{"--timeout=30s"}}
+	first := recordRun(t, c, f, tenHosts, tenEnds, false)
+	second := recordRun(t, c, f, []string{"web1", "web2", "web11"}, []result{exited(1), exited(1), exited(0)}, true)
+	id := first.writer.ID()
+	for _, test := range []struct {
+		args []string
+		code int
+		want []string // in standard output, or in standard error
+	}{
+		{[]string{"runs"}, exitOK, []string{id, second.writer.ID(), "(interrupted) uptime", "     10       1       9 "}},
+		{[]string{"runs", "-n", "1", "--format", "json"}, exitOK, []string{`"run":"` + second.writer.ID() + `"`, `"hosts":3,"ok":1,"failed":2,`, `"state":"ended","exit_code":5`}},
+		{[]string{"runs", "show", id}, exitOK, []string{
+			"command  uptime\n", "options  '--timeout=30s'\n", "hosts    10: 1 ok, 9 failed\n", "ok       web1\n",
+			"note     fleetssh ended before the run did", "  lost, may have run: web6\n", "  lost, may have run: web9: how it ended was not recorded\n", "  never begun: web[7,10]\n", "  unreachable (connect): web3: refused\n",
+			"  timed out, may still run: web5", "  timed out and stopped: web4", "  stopped: web8\n", "  exit code 1: web2\n",
+		}},
+		{[]string{"runs", "show", "-v", id}, exitOK, []string{"web3: unreachable (connect), connect 0.0ms, run 0.0ms: refused\n"}},
+		{[]string{"runs", "show", "--output", "last"}, exitOK, []string{"web11: up web11\n"}},
+		{[]string{"runs", "show", "--format", "json", "--output", "last"}, exitOK, []string{
+			`{"type":"start",`, `"host":"web11","index":2,"line":"up web11"}`, `"outcome":"exited","exit_code":1,`, `"outcomes":{"exited":3},"ok":1,"failed":2,`,
+		}},
+		{[]string{"runs", "diff", "last-1", "last"}, exitOK, []string{"ok -> exit code 1: web1 (1)\n", "only in " + id + ": web[3-10] (8)\n", "only in " + second.writer.ID() + ": web11 (1)\n"}},
+		{[]string{"runs", "diff", "last", "last"}, exitOK, []string{"nothing has changed"}},
+		{[]string{"runs", "show", id[:9] + "9"}, exitUsage, []string{"there is no such run", "did you mean " + second.writer.ID()}},
+		{[]string{"runs", "show"}, exitUsage, []string{"takes one run"}},
+		{[]string{"runs", "last"}, exitUsage, []string{"fleetssh runs show last"}},
+		{[]string{"runs", "diff", "last"}, exitUsage, []string{"takes two runs"}},
+	} {
+		stdout.Reset()
+		stderr.Reset()
+		code := verb(t, c, test.args...)
+		if code != test.code {
+			t.Errorf("%q: exit code %d", test.args, code)
+		}
+		for _, want := range test.want {
+			if !strings.Contains(stdout.String()+stderr.String(), want) {
+				t.Errorf("%q: no %q in:\n%s%s", test.args, want, stdout, stderr)
+			}
+		}
+	}
+}
+
+// The differences of what hosts wrote are shown once for hosts that changed alike.
+func TestRunsDiffOutput(t *testing.T) {
+	c, stdout, _ := recordCall(t)
+	for _, version := range []string{"5.10", "6.1"} {
+		entries := make([]hostEntry, 3)
+		for i, name := range []string{"web1", "web2", "web3"} {
+			entries[i] = hostEntry{name: name, label: name}
+		}
+		tally := newTally(entries)
+		r := new(recordFlags).begin(c, tally, "uname -r")
+		d := r.over(&quietDisplay{view{screen: c.screen, tally: tally}})
+		for i := range entries {
+			text := version
+			if i == 2 {
+				text = "the same"
+			}
+			d.show(fleetssh.Event{Kind: fleetssh.StdoutLine, Host: i, Text: "kernel"})
+			d.show(fleetssh.Event{Kind: fleetssh.StderrLine, Host: i, Text: text})
+			one := exited(0)
+			one.index = i
+			d.finished(tally.put(one))
+		}
+		if err := r.finish(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code := verb(t, c, "runs", "diff", "last-1", "last"); code != exitOK {
+		t.Error(code)
+	}
+	for _, want := range []string{"output: web[1-2] (2)\n", "\n   kernel\n", "\n  -[stderr] 5.10\n", "\n  +[stderr] 6.1\n"} {
+		if strings.Count(stdout.String(), want) != 1 {
+			t.Errorf("no %q in:\n%s", want, stdout)
+		}
+	}
+}
+
+// What may have run is not repeated unasked.
+func TestRerunChooses(t *testing.T) {
+	c, stdout, stderr := recordCall(t)
+	r := recordRun(t, c, &recordFlags{given: []string{"--timeout=30s"}}, tenHosts, tenEnds, false)
+	for _, test := range []struct {
+		flags      string
+		code       int
+		hosts, out string
+	}{
+		{"--failed", exitOK, "web[2-4,7-8,10]", "web[5-6,9] (3)"},
+		{"--unreachable", exitOK, "web3", ""},
+		{"--timed-out", exitOK, "web4", "web5 (1)"},
+		{"--skipped", exitOK, "web[7,10]", ""},
+		{"--skipped --unreachable", exitOK, "web[3,7,10]", ""},
+		{"--failed --include-unknown", exitOK, "web[2-10]", ""},
+		{"--timed-out --include-unknown", exitOK, "web[4-5]", ""},
+		{"--include-unknown", exitOK, "web[5-6,9]", ""},
+		{"", exitUsage, "", ""},
+	} {
+		stdout.Reset()
+		stderr.Reset()
+		args := append([]string{"rerun", r.writer.ID(), "--dry-run"}, strings.Fields(test.flags)...)
+		if code := verb(t, c, args...); code != test.code {
+			t.Errorf("%s: exit code %d", test.flags, code)
+		}
+		want := ""
+		if test.hosts != "" {
+			want = "fleetssh run '--timeout=30s' '--hosts=" + test.hosts + "' -- uptime\n"
+		}
+		if stdout.String() != want {
+			t.Errorf("%s: %swant %s", test.flags, stdout, want)
+		}
+		if strings.Contains(stderr.String(), "left out") != (test.out != "") || !strings.Contains(stderr.String(), test.out) {
+			t.Errorf("%s: %s", test.flags, stderr)
+		}
+	}
+}
+
+func TestRerunOfNobody(t *testing.T) {
+	c, _, stderr := recordCall(t)
+	recordRun(t, c, new(recordFlags), []string{"web1"}, []result{exited(0)}, true)
+	if code := verb(t, c, "rerun", "last", "--failed"); code != exitOK || !strings.Contains(stderr.String(), "nothing to do") {
+		t.Errorf("%d %s", code, stderr)
+	}
+	recordRun(t, c, new(recordFlags), []string{"web1"}, []result{ended(fleetssh.Lost, false)}, true)
+	if code := verb(t, c, "rerun", "last", "--failed"); code != exitUsage || !strings.Contains(stderr.String(), "hint: --include-unknown") {
+		t.Errorf("%d %s", code, stderr)
+	}
+	recordRun(t, c, &recordFlags{given: []string{"--proxy=socks5://me:***@proxy"}}, []string{"web1"}, []result{exited(1)}, true)
+	if code := verb(t, c, "rerun", "last", "--failed"); code != exitUsage || !strings.Contains(stderr.String(), "the password in --proxy was not recorded") {
+		t.Errorf("%d %s", code, stderr)
+	}
+	tally := newTally([]hostEntry{{name: "web1", label: "web1"}})
+	r := new(recordFlags).begin(c, tally, "uptime")
+	defer r.close()
+	if code := verb(t, c, "rerun", "last", "--skipped"); code != exitUsage || !strings.Contains(stderr.String(), "is under way") {
+		t.Errorf("%d %s", code, stderr)
+	}
+}
+
+func TestRecordedHosts(t *testing.T) {
+	c, _, _ := recordCall(t)
+	r := recordRun(t, c, new(recordFlags), tenHosts, tenEnds, false)
+	id := r.writer.ID()
+	for name, want := range map[string]string{
+		"last:failed": "web[2-10]", "last:timed-out": "web[4-5]", "last-0:ok": "web1", id + ":unreachable": "web3",
+		id[:13] + ":lost": "web6", id[len(id)-6:] + ":unknown": "web9", "last:all": "web[1-10]", "last:signaled": "",
+	} {
+		if expr, ok, err := recordedHosts(name); expr != want || !ok || err != nil {
+			t.Errorf("%s: %q %v %v", name, expr, ok, err)
+		}
+	}
+	for _, name := range []string{"web", "rack:web", "abcdef:failed", "last", "lastly:failed", "*", "src:*"} {
+		if expr, ok, err := recordedHosts(name); ok || err != nil {
+			t.Errorf("%s: %q %v %v", name, expr, ok, err)
+		}
+	}
+	for _, name := range []string{"last:fast", "last-7:ok", "20200101T00:ok"} {
+		if _, ok, err := recordedHosts(name); !ok || err == nil {
+			t.Errorf("%s: %v %v", name, ok, err)
+		}
+	}
+}
+
+// Users and ports of hosts are kept unless the options say them, and are read back by -w.
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	f := &recordFlags{login: "deploy", port: "2222"}
+	for target, e := range map[string]hostEntry{
+		"web1":                    {name: "web1", config: fleetssh.HostConfig{User: "deploy", Port: 2222}},
+		"alice@web1":              {name: "web1", config: fleetssh.HostConfig{User: "alice", Port: 2222}},
+		"deploy2@web1:22":         {name: "web1", config: fleetssh.HostConfig{User: "deploy2", Port: 22}},
+		"[2001:db8::1]":           {name: "2001:db8::1", config: fleetssh.HostConfig{User: "deploy"}},
+		"alice@[2001:db8::1]:222": {name: "2001:db8::1", config: fleetssh.HostConfig{User: "alice", Port: 222}},
+	} {
+		h := f.host(&e)
+		got := targetOf(&h)
+		if got != target {
+			t.Errorf("%s, want %s", got, target)
+		}
+		if set, err := hostset.Parse(hostset.Of(got).String(), nil); err != nil || !slices.Equal(set.Names(), []string{target}) {
+			t.Errorf("%s: %v %v", target, set, err)
+		}
+	}
+}
+
+// A record that cannot be kept is said once, and stops nothing.
+func TestRecordFails(t *testing.T) {
+	c, _, stderr := recordCall(t)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_STATE_HOME", file)
+	page := filepath.Join(t.TempDir(), "page.html")
+	recordRun(t, c, &recordFlags{report: page}, []string{"web1"}, []result{exited(0)}, true)
+	c.screen.Flush()
+	if got := stderr.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "warning: the run goes on, but is not fully recorded: ") {
+		t.Errorf("%s", got)
+	}
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "up web1") {
+		t.Errorf("report: %v", err)
+	}
+}
+
+// Without a record there is none, not even for a report.
+func TestNoRecord(t *testing.T) {
+	c, _, stderr := recordCall(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	page := filepath.Join(t.TempDir(), "page.html")
+	recordRun(t, c, &recordFlags{noRecord: true, report: page}, []string{"web1"}, []result{exited(0)}, true)
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "up web1") {
+		t.Errorf("report: %v", err)
+	}
+	for _, dir := range []string{os.Getenv("XDG_STATE_HOME"), os.Getenv("TMPDIR")} {
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+			t.Errorf("%s: %v %v", dir, entries, err)
+		}
+	}
+	if stderr.Len() > 0 {
+		t.Errorf("%s", stderr)
+	}
+}
+
+func TestReportOf(t *testing.T) {
+	c, _, _ := recordCall(t)
+	page := filepath.Join(t.TempDir(), "page.html")
+	recordRun(t, c, &recordFlags{}, tenHosts, tenEnds, false)
+	if code := verb(t, c, "runs", "show", "last", "--report", page); code != exitOK {
+		t.Fatal(code)
+	}
+	data, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"fleetssh ended before the run did", "lost, may have run", "how it ended was not recorded", "<dt>ok</dt><dd>1</dd>", "<dt>failed</dt><dd>4</dd>",
+		"<dt>not known, or not begun</dt><dd>5</dd>", "up web9", "refused",
+	} {
+		if !strings.Contains(string(data), want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if err := (&recordFlags{report: filepath.Join(t.TempDir(), "none", "page.html")}).check(); err == nil {
+		t.Error("a folder that is not there")
+	}
+}
+
+// No password of a run stands in what is kept of it.
+func TestNoSecretInRecord(t *testing.T) {
+	c, _, _ := recordCall(t)
+	sim, err := startSim(simPlan{hosts: 1}, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sim.close() })
+	const secret = "hunter2"
+	c.ask = func(context.Context, string, bool) (string, error) { return secret, nil }
+	cmd := newRun(c)
+	note := &recordFlags{}
+	runE := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		note.note(cmd.Flags())
+		return runE(cmd, args)
+	}
+	cmd.SetArgs([]string{
+		"-w", sim.expression(), "-F", "none", "-i", sim.keyFile(), "--known-hosts", sim.knownHosts(), "--attempts", "1", "--ask-pass",
+		"--sudo", "--ask-sudo-pass", "--proxy", "socks5://me:" + secret + "@127.0.0.1:1", "whoami",
+	})
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	if err := cmd.ExecuteContext(t.Context()); report(c.screen, err) == exitUsage {
+		t.Fatal(err)
+	}
+	recordRun(t, c, note, []string{"web1"}, []result{exited(0)}, true)
+	files := 0
+	err = filepath.WalkDir(os.Getenv("XDG_STATE_HOME"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files++
+		data, err := os.ReadFile(path)
+		if strings.Contains(string(data), secret) {
+			t.Errorf("%s holds the password", path)
+		}
+		if !strings.Contains(string(data), "me:***@") && strings.Contains(string(data), `"args"`) {
+			t.Errorf("%s holds no options", path)
+		}
+		return err
+	})
+	if err != nil || files < 2 {
+		t.Errorf("%d files, %v", files, err)
+	}
+}

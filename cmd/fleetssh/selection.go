@@ -1,0 +1,341 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+	"fleetssh/hostset"
+	"fleetssh/inventory"
+)
+
+// selectFlags say which hosts.
+type selectFlags struct {
+	hosts, exclude, groups []string
+	all                    bool
+	hostfiles, inventories []string
+	limit                  string
+	pick                   int
+
+	// stdin is what "-" stands for, and recorded returns the hosts of an earlier
+	// run, by a name such as "last:failed"; ok is false if the name is none of that
+	// kind.
+	stdin    io.Reader
+	recorded func(name string) (expr string, ok bool, err error)
+}
+
+const selectFlagsHelp = `Which hosts:
+  -w, --hosts EXPR          hosts to work on, may be given several times:
+                            web[01-20]  a,b  rack[1-3]n[0-9/3]  user@host:port
+                            a!b (without)  a&b (in both)  a^b (in one of them)
+                            @group  @*  web* (of the hosts that are known)
+                            ^FILE (expressions in a file)  - (on standard input)
+                            @last:failed (hosts of an earlier run, see runs)
+  -x, --exclude EXPR        hosts to leave out; a name alone stands for all of
+                            its users and ports
+  -g, --group NAME          the hosts of a group, as -w @NAME
+  -a, --all                 all hosts of the inventory, as -w @*
+      --inventory FILE      hosts, groups and settings: of Ansible (INI, YAML, a
+                            program, a folder) or ClusterShell (groups.conf)
+      --hostfile FILE       hosts, one a line: [user@]host[:port] [key=value...];
+                            all of them, unless -w, -g or -a chooses
+      --limit EXPR          of all these, only hosts that are in EXPR too
+      --pick N              of all these, N by chance
+`
+
+func (f *selectFlags) register(flags *pflag.FlagSet) {
+	flags.StringArrayVarP(&f.hosts, "hosts", "w", nil, "")
+	flags.StringArrayVarP(&f.exclude, "exclude", "x", nil, "")
+	flags.StringArrayVarP(&f.groups, "group", "g", nil, "")
+	flags.BoolVarP(&f.all, "all", "a", false, "")
+	flags.StringArrayVar(&f.hostfiles, "hostfile", nil, "")
+	flags.StringArrayVar(&f.inventories, "inventory", nil, "")
+	flags.StringVar(&f.limit, "limit", "", "")
+	flags.Var(numberValue{&f.pick, 1, 1_000_000}, "pick", "")
+}
+
+// prepare gives the flags what they need of a call.
+func (f *selectFlags) prepare(c *call) { f.stdin, f.recorded = c.in, recordedHosts }
+
+// entries returns the hosts, in natural order. What the inventory and the name do not
+// say is taken from base.
+func (f *selectFlags) entries(base fleetssh.HostConfig) ([]hostEntry, error) {
+	inv, err := f.inventory(base)
+	if err != nil {
+		return nil, err
+	}
+	set, err := f.set(inv)
+	if err != nil {
+		return nil, err
+	}
+	without, err := f.parse("-x", f.exclude, inv)
+	if err != nil {
+		return nil, err
+	}
+	left, err := exclusions(without)
+	if err != nil {
+		return nil, err
+	}
+	find := func(string) (fleetssh.HostConfig, bool, error) { return fleetssh.HostConfig{}, false, nil }
+	if inv != nil {
+		if find, err = inv.Lookup(); err != nil {
+			return nil, fmt.Errorf("inventory: %w", err)
+		}
+	}
+	entries := make([]hostEntry, 0, set.Len())
+	for name := range set.All() {
+		e, err := entryOf(name, find, base)
+		if err != nil {
+			return nil, err
+		}
+		if !without.Contains(e.name) && !left.has(&e.config) {
+			entries = append(entries, e)
+		}
+	}
+	if len(entries) == 0 {
+		return nil, f.nobody(set.Len() > 0)
+	}
+	setLabels(entries)
+	return entries, nil
+}
+
+// nobody says why no host is left.
+func (f *selectFlags) nobody(some bool) error {
+	hint := "name hosts with -w, as in -w web[1-20]"
+	switch {
+	case some:
+		hint = "-x leaves out everything that is chosen"
+	case f.limit != "":
+		hint = "--limit leaves none of what is chosen"
+	case len(f.hosts)+len(f.groups) > 0 || f.all:
+		hint = "nothing that is known is called so: fleetssh hosts -a shows what is"
+	}
+	return usageError(hint, "no host selected")
+}
+
+// entryOf returns one host by its name, which may say the user and the port. find
+// knows the hosts of the inventory.
+func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), base fleetssh.HostConfig) (hostEntry, error) {
+	// The inventory may know a name that is none of a host.
+	config, known, err := find(name)
+	if known || err != nil {
+		return hostEntry{config: config, name: name}, asUsage(err)
+	}
+	given, err := fleetssh.ParseHost(name)
+	if err != nil {
+		return hostEntry{}, asUsage(err)
+	}
+	if config, known, err = find(given.Host); err != nil {
+		return hostEntry{}, asUsage(err)
+	}
+	if !known {
+		config = base
+		config.Host = given.Host
+	}
+	return overlay(hostEntry{config: config, name: given.Host}, given), nil
+}
+
+// asUsage makes an error one of wrong usage.
+func asUsage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usageError("", "%v", err)
+}
+
+// overlay puts the user and the port that a name says over those of a host.
+func overlay(e hostEntry, given fleetssh.HostConfig) hostEntry {
+	if given.User != "" {
+		e.config.User = given.User
+	}
+	if given.Port != 0 {
+		e.config.Port = given.Port
+	}
+	return e
+}
+
+// inventory reads the files, nil if none is named.
+func (f *selectFlags) inventory(base fleetssh.HostConfig) (*inventory.Inventory, error) {
+	var all []*inventory.Inventory
+	for _, path := range f.inventories {
+		inv, err := inventory.Load(path, base)
+		if err != nil {
+			return nil, usageError("", "--inventory: %v", err)
+		}
+		all = append(all, inv)
+	}
+	for _, path := range f.hostfiles {
+		data, err := f.read(path)
+		if err != nil {
+			return nil, fmt.Errorf("--hostfile: %w", err)
+		}
+		inv, err := inventory.ParseHosts(bytes.NewReader(data), path, base)
+		if err != nil {
+			return nil, usageError("", "--hostfile: %v", err)
+		}
+		all = append(all, inv)
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	merged, err := inventory.Merge(all[0], all[1:]...)
+	if err != nil {
+		return nil, usageError("", "%v", err)
+	}
+	return merged, nil
+}
+
+// maxHostList is how much of a list of hosts is read.
+const maxHostList = 64 << 20
+
+// read returns what a file holds, or standard input.
+func (f *selectFlags) read(path string) ([]byte, error) {
+	in := f.stdin
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		in = file
+	}
+	if in == nil {
+		return nil, errors.New("there is no standard input")
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxHostList+1))
+	if err == nil && len(data) > maxHostList {
+		err = fmt.Errorf("%s: more than %d MiB", path, maxHostList>>20)
+	}
+	return data, err
+}
+
+// set returns the names that are chosen.
+func (f *selectFlags) set(inv *inventory.Inventory) (hostset.Set, error) {
+	exprs := f.hosts
+	for _, group := range f.groups {
+		exprs = append(exprs, "@"+group)
+	}
+	if f.all || len(exprs) == 0 && len(f.hostfiles) > 0 {
+		exprs = append(exprs, "@*")
+	}
+	set, err := f.parse("-w", exprs, inv)
+	if err != nil {
+		return set, err
+	}
+	if f.limit != "" {
+		limit, err := f.parse("--limit", []string{f.limit}, inv)
+		if err != nil {
+			return set, err
+		}
+		set = set.Intersect(limit)
+	}
+	if f.pick > 0 {
+		set = set.Pick(f.pick, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	}
+	return set, nil
+}
+
+// parse returns the union of the expressions of a flag.
+func (f *selectFlags) parse(flag string, exprs []string, inv *inventory.Inventory) (hostset.Set, error) {
+	var all hostset.Set
+	for _, expr := range exprs {
+		full, err := f.expand(expr)
+		if err != nil {
+			return all, fmt.Errorf("%s: %w", flag, err)
+		}
+		set, err := hostset.Parse(full, func(name string) (string, error) { return f.group(name, inv) })
+		if err != nil {
+			return all, usageError(groupHint(err), "%s: %v", flag, err)
+		}
+		all = all.Union(set)
+	}
+	return all, nil
+}
+
+// group returns the hosts of a group of the inventory, or of an earlier run.
+func (f *selectFlags) group(name string, inv *inventory.Inventory) (string, error) {
+	if f.recorded != nil {
+		if expr, ok, err := f.recorded(name); ok {
+			return expr, err
+		}
+	}
+	if inv == nil {
+		return "", errNoInventory
+	}
+	return inv.Groups(name)
+}
+
+// errNoInventory is why a group or a wildcard has no hosts.
+var errNoInventory = errors.New("no inventory names groups or hosts")
+
+// groupHint says where groups come from, if that is what is missing.
+func groupHint(err error) string {
+	if errors.Is(err, errNoInventory) {
+		return "groups and wildcards need --inventory or --hostfile"
+	}
+	return ""
+}
+
+// expand puts the content of files in the place of ^FILE, and standard input in that
+// of "-". Both are whole terms of a list; a caret elsewhere is an operator.
+func (f *selectFlags) expand(expr string) (string, error) {
+	if !strings.ContainsAny(expr, "^-") {
+		return expr, nil
+	}
+	terms := splitTerms(expr)
+	for i, term := range terms {
+		trimmed := strings.TrimSpace(term)
+		path, isFile := strings.CutPrefix(trimmed, "^")
+		if trimmed != "-" && !isFile {
+			continue
+		}
+		if !isFile {
+			path = "-"
+		}
+		data, err := f.read(path)
+		if err != nil {
+			return "", err
+		}
+		terms[i] = listOf(data)
+	}
+	return strings.Join(terms, ","), nil
+}
+
+// splitTerms splits an expression at the commas that are not in brackets.
+func splitTerms(expr string) []string {
+	var terms []string
+	depth, from := 0, 0
+	for i := range len(expr) {
+		switch expr[i] {
+		case '[':
+			depth++
+		case ']':
+			depth--
+		case ',':
+			if depth == 0 {
+				terms = append(terms, expr[from:i])
+				from = i + 1
+			}
+		}
+	}
+	return append(terms, expr[from:])
+}
+
+// listOf makes one expression of lines with expressions and comments.
+func listOf(data []byte) string {
+	var terms []string
+	for line := range strings.Lines(string(data)) {
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line != "" {
+			terms = append(terms, line)
+		}
+	}
+	return strings.Join(terms, ",")
+}

@@ -1,0 +1,125 @@
+// Package journal knows what ran before: it keeps a record of each run while it runs, and
+// reads it back, whatever has become of it.
+//
+// A run is one file of JSON lines, named for its time, and beside it a file with what the
+// hosts wrote. The rules:
+//   - A line is one write to a file opened for appending, so that a process that is killed
+//     leaves whole lines, and the end of the last one missing at worst.
+//   - That the work on a host begins is written before its command is sent. A host of which
+//     nothing is written was not begun; one that began and has no result may have run.
+//   - Where the record may lack lines nobody says that a host was not begun. That is so when
+//     the disk was full (the file is renamed then, before the first command that it lacks),
+//     when the machine has been started anew since, and when a line cannot be read.
+//   - A run that is under way holds a lock on its file, which ends with the process.
+//   - Lines of unknown types and unknown fields are passed over: newer programs add some.
+//
+// What is written is what the caller gives: a caller that gives no secret has none kept.
+package journal
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// The limits of what is kept and of what is read.
+const (
+	maxRuns  = 200       // beyond that the oldest are removed
+	maxBytes = 512 << 20 // of all runs
+
+	maxOutput     = 64 << 20 // bytes of output of a run
+	maxHostOutput = 1 << 20  // bytes of output of a host
+	maxPiece      = 64 << 10 // bytes of output in one line of the file
+
+	maxLine  = 1 << 20 // bytes of a line that is read; a longer one is garbled
+	maxText  = 4 << 10 // bytes of a message of a result
+	maxHosts = 1_000_000
+)
+
+// A run has the file ID.jsonl, or ID.partial.jsonl once a line could not be written, and
+// ID.output.jsonl.
+const (
+	journalSuffix = ".jsonl"
+	partialSuffix = ".partial.jsonl"
+	outputSuffix  = ".output.jsonl"
+)
+
+// Dir returns the folder of the runs of the current user: fleetssh/runs in
+// $XDG_STATE_HOME, or else in ~/.local/state. It need not exist.
+func Dir() (string, error) {
+	state := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(state) { // which the specification tells to ignore
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("folder for the record of runs: %w", err)
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(state, "fleetssh", "runs"), nil
+}
+
+// idTime is the first part of the name of a run. Names sort by it.
+const idTime = "20060102T150405.000000Z"
+
+// newID names a run that begins at t.
+func newID(t time.Time) string {
+	var random [3]byte
+	rand.Read(random[:]) // never fails
+	return t.UTC().Format(idTime) + "-" + hex.EncodeToString(random[:])
+}
+
+// idOf returns the run that a file of the folder belongs to.
+func idOf(name string) (id string, ok bool) {
+	for _, suffix := range []string{outputSuffix, partialSuffix, journalSuffix} {
+		if id, ok := strings.CutSuffix(name, suffix); ok {
+			return id, validID(id)
+		}
+	}
+	return "", false
+}
+
+// validID reports whether newID could have returned id.
+func validID(id string) bool {
+	_, random, _ := strings.Cut(id, "-")
+	return len(random) == 6 && strings.Trim(random, "0123456789abcdef") == "" && !timeOf(id).IsZero()
+}
+
+// timeOf returns the time in the name of a run, zero if there is none.
+func timeOf(id string) time.Time {
+	date, _, _ := strings.Cut(id, "-")
+	t, err := time.Parse(idTime, date)
+	if err != nil || t.Format(idTime) != date {
+		return time.Time{}
+	}
+	return t
+}
+
+// bootID tells this start of the machine from others; empty where that is not known.
+func bootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
+}
+
+// cut returns the first n bytes of a text, and says if there were more.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return strings.ToValidUTF8(text[:n], "") + " …"
+}
+
+// reason returns the reason of an error without the path that stands beside it.
+func reason(err error) error {
+	if e, ok := errors.AsType[*os.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}

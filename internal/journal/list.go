@@ -1,0 +1,236 @@
+package journal
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// List returns the runs of a folder, the oldest first. A folder that does not exist has none.
+func List(dir string) ([]Info, error) {
+	names, err := journals(dir)
+	if err != nil {
+		return nil, err
+	}
+	var runs []Info
+	for _, name := range names {
+		info, err := readInfo(dir, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // somebody has removed it just now
+		}
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, info)
+	}
+	return runs, nil
+}
+
+// journals returns the names of the journals of a folder, the oldest first.
+func journals(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if _, ok := idOf(e.Name()); ok && e.Type().IsRegular() && !strings.HasSuffix(e.Name(), outputSuffix) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// readInfo reads the first and the last line where they say enough, and else the whole.
+func readInfo(dir, name string) (Info, error) {
+	file, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return Info{}, err
+	}
+	defer file.Close()
+	under, err := underWay(file)
+	if err != nil {
+		return Info{}, err
+	}
+	id, _ := idOf(name)
+	partial := strings.HasSuffix(name, partialSuffix)
+	summary := lastSummary(file)
+	if summary == nil || under || partial {
+		run, err := readRun(file, id, under, partial)
+		if err != nil {
+			return Info{}, fmt.Errorf("read %s: %w", file.Name(), err)
+		}
+		return run.Info, nil
+	}
+	r := newReader(id)
+	for line, err := range linesOf(file) {
+		r.garbled = err != nil || !r.line(line)
+		break
+	}
+	info := r.run.Info
+	info.State, info.Partial = Ended, r.garbled || !r.started
+	info.OK, info.Failed, info.ExitCode = summary.OK, summary.Failed, summary.ExitCode
+	info.Elapsed = milliseconds(summary.ElapsedMS)
+	return info, nil
+}
+
+// maxSummary is where the summary is looked for, from the end.
+const maxSummary = 4 << 10
+
+// lastSummary returns the summary that the file ends with, nil if it does not.
+func lastSummary(file *os.File) *Summary {
+	info, err := file.Stat()
+	if err != nil {
+		return nil
+	}
+	tail := make([]byte, min(info.Size(), maxSummary))
+	if _, err := file.ReadAt(tail, info.Size()-int64(len(tail))); err != nil {
+		return nil
+	}
+	tail, ended := bytes.CutSuffix(tail, []byte("\n"))
+	if !ended {
+		return nil
+	}
+	tail = tail[bytes.LastIndexByte(tail, '\n')+1:]
+	var l summaryLine
+	if json.Unmarshal(tail, &l) != nil || l.Type != "summary" {
+		return nil
+	}
+	return &l.Summary
+}
+
+// underWay reports whether the run of a journal holds its lock.
+func underWay(file *os.File) (bool, error) {
+	free, err := tryLock(file, false)
+	if err != nil {
+		return false, fmt.Errorf("lock %s: %w", file.Name(), err)
+	}
+	if free {
+		err = unlock(file)
+	}
+	return !free, err
+}
+
+// NameError says that a name means no run, or more than one.
+type NameError struct {
+	Name   string
+	Reason string
+	Near   []string // runs that could be meant
+}
+
+func (e *NameError) Error() string { return fmt.Sprintf("run %q: %s", e.Name, e.Reason) }
+
+// Open reads a run. The name is the beginning of its ID or of what follows the hyphen there, of
+// at least four characters; "last" for the latest run, or "last-1" for the one before it, and so
+// on. The error is a [*NameError] if no run is meant.
+func Open(dir, name string) (*Run, error) {
+	names, err := journals(dir)
+	if err != nil {
+		return nil, err
+	}
+	file, err := find(names, name)
+	if err != nil {
+		return nil, err
+	}
+	return readFile(dir, file)
+}
+
+func readFile(dir, name string) (*Run, error) {
+	file, err := os.Open(filepath.Join(dir, name))
+	if errors.Is(err, fs.ErrNotExist) { // it has just become partial, or too old
+		file, err = os.Open(filepath.Join(dir, strings.TrimSuffix(name, journalSuffix)+partialSuffix))
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	under, err := underWay(file)
+	if err != nil {
+		return nil, err
+	}
+	id, _ := idOf(name)
+	run, err := readRun(file, id, under, strings.HasSuffix(file.Name(), partialSuffix))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file.Name(), err)
+	}
+	run.dir = dir
+	return run, nil
+}
+
+// find returns the journal that a name means.
+func find(names []string, name string) (string, error) {
+	if len(names) == 0 {
+		return "", &NameError{Name: name, Reason: "nothing has been recorded yet"}
+	}
+	if back, ok := lastButN(name); ok {
+		if back >= len(names) {
+			return "", &NameError{Name: name, Reason: fmt.Sprintf("only %d runs are recorded", len(names))}
+		}
+		return names[len(names)-1-back], nil
+	}
+	var found []string
+	for _, n := range names {
+		id, _ := idOf(n)
+		_, random, _ := strings.Cut(id, "-")
+		if id == name {
+			return n, nil
+		}
+		if len(name) >= 4 && (strings.HasPrefix(id, name) || strings.HasPrefix(random, name)) {
+			found = append(found, n)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return "", &NameError{Name: name, Reason: "there is no such run", Near: nearest(names, name)}
+	}
+	return "", &NameError{Name: name, Reason: fmt.Sprintf("%d runs begin like that", len(found)), Near: idsOf(found[max(0, len(found)-3):])}
+}
+
+// lastButN reads "last" and "last-N".
+func lastButN(name string) (n int, ok bool) {
+	rest, ok := strings.CutPrefix(name, "last")
+	if !ok || rest == "" {
+		return 0, ok
+	}
+	n, err := strconv.Atoi(strings.TrimPrefix(rest, "-"))
+	return n, err == nil && n >= 0 && rest[0] == '-'
+}
+
+// nearest returns up to three runs whose names begin most like name, the latest of them first.
+func nearest(names []string, name string) []string {
+	ids := idsOf(names)
+	slices.Reverse(ids)
+	slices.SortStableFunc(ids, func(a, b string) int { return cmp.Compare(alike(b, name), alike(a, name)) })
+	return ids[:min(len(ids), 3)]
+}
+
+// alike returns how long the beginning is that a name has in common with an ID or its end.
+func alike(id, name string) int {
+	common := func(a, b string) int {
+		n := 0
+		for n < min(len(a), len(b)) && a[n] == b[n] {
+			n++
+		}
+		return n
+	}
+	_, random, _ := strings.Cut(id, "-")
+	return max(common(id, name), common(random, name))
+}
+
+func idsOf(names []string) []string {
+	ids := make([]string, len(names))
+	for i, name := range names {
+		ids[i], _ = idOf(name)
+	}
+	return ids
+}

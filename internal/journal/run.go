@@ -1,0 +1,140 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// State is what has become of a run.
+type State string
+
+// The states of a run.
+const (
+	Ended       State = "ended"
+	Interrupted State = "interrupted" // the process ended before the run did
+	UnderWay    State = "running"
+)
+
+// Info is what a list says of a run.
+type Info struct {
+	ID       string
+	Time     time.Time // when it began
+	Command  string
+	Count    int // of its hosts
+	State    State
+	Partial  bool          // lines of its record are missing
+	OK       int           // hosts that ran the command and exited 0
+	Failed   int           // hosts that have ended otherwise, or were not begun, or may have run
+	Elapsed  time.Duration // as far as it is known
+	ExitCode int           // if it has ended
+}
+
+// Run is what is known of a run.
+type Run struct {
+	Info
+	Args  []string  // as given to [Create]
+	Hosts []HostRun // in the order of the run; fewer than Count if that is all that is known
+
+	dir string
+}
+
+// HostRun is what is known of the work on one host.
+type HostRun struct {
+	Host
+	Index  int
+	Began  time.Time // when the command was about to be sent; zero if that is not known
+	Ended  time.Time // zero if it has no result
+	Result Result    // Outcome is set in any case
+}
+
+// OK reports whether the command ran and exited 0.
+func (h *HostRun) OK() bool { return h.Result.OK() }
+
+// Shown returns the host as it stands in output.
+func (h *HostRun) Shown() string {
+	if h.Label != "" {
+		return h.Label
+	}
+	return h.Name
+}
+
+// Worked returns from when to when the host was worked on, since the run began: both are zero if
+// nothing is known of that.
+func (h *HostRun) Worked(run *Run) (from, to time.Duration) {
+	connect := milliseconds(h.Result.ConnectMS)
+	switch {
+	case h.Result.Outcome == "skipped", h.Began.IsZero() && h.Ended.IsZero():
+		return 0, 0
+	case h.Ended.IsZero():
+		to = run.Elapsed
+	default:
+		to = h.Ended.Sub(run.Time)
+	}
+	from = to - connect - milliseconds(h.Result.RunMS)
+	if !h.Began.IsZero() {
+		from = h.Began.Sub(run.Time) - connect
+	}
+	from = max(from, 0)
+	return from, max(from, to)
+}
+
+// Classes are the words for [Run.Select], in the order of an overview.
+var Classes = []string{
+	"all", "ok", "failed", "exited", "signaled", "timed_out", "cancelled", "lost", Unknown,
+	"unreachable", "not_started", "skipped", Running, Waiting,
+}
+
+// Select returns the hosts of a class: an outcome, "ok", "failed" (all that are not ok, and
+// neither running nor waiting) or "all". A hyphen stands for an underscore.
+func (r *Run) Select(class string) ([]HostRun, error) {
+	class = strings.ReplaceAll(class, "-", "_")
+	if !slices.Contains(Classes, class) {
+		return nil, fmt.Errorf("no hosts are called %q in a run: say %s", class, strings.Join(Classes, ", "))
+	}
+	var hosts []HostRun
+	for i := range r.Hosts {
+		if r.Hosts[i].is(class) {
+			hosts = append(hosts, r.Hosts[i])
+		}
+	}
+	return hosts, nil
+}
+
+func (h *HostRun) is(class string) bool {
+	switch class {
+	case "all":
+		return true
+	case "ok":
+		return h.OK()
+	case "failed":
+		return !h.OK() && h.Result.Outcome != Running && h.Result.Outcome != Waiting
+	}
+	return h.Result.Outcome == class
+}
+
+// Output yields what the hosts wrote, in the order in which it came, as far as it was kept.
+func (r *Run) Output() iter.Seq2[Line, error] {
+	return func(yield func(Line, error) bool) {
+		file, err := os.Open(filepath.Join(r.dir, r.ID+outputSuffix))
+		if errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		if err != nil {
+			yield(Line{}, err)
+			return
+		}
+		defer file.Close()
+		for line, err := range readOutput(file, len(r.Hosts)) {
+			if !yield(line, err) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,188 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Writer keeps the record of one run. Any number of goroutines may use it.
+//
+// The first line that cannot be written ends the record, and each method returns the error of
+// it from then on. What was written stays, and says that it is not all.
+type Writer struct {
+	id  string
+	dir string
+
+	mu     sync.Mutex // protects what follows
+	file   *os.File   // nil once closed
+	buf    bytes.Buffer
+	failed error // why the record has ended early
+	output *outputWriter
+	cut    error // why no more output is kept
+}
+
+// Create begins the record of a run in a folder, which it makes if need be, and removes the
+// oldest runs that are too many. Others cannot read what it makes. All hosts are named in the
+// record when it returns.
+func Create(dir string, start Start) (*Writer, error) {
+	if len(start.Hosts) > maxHosts {
+		return nil, fmt.Errorf("record of the run: more than %d hosts", maxHosts)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("record of the run: %w", err)
+	}
+	w := &Writer{dir: dir}
+	if err := w.open(start.Time); err != nil {
+		return nil, fmt.Errorf("record of the run: %w", err)
+	}
+	if err := w.begin(start); err != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.file.Close()
+		_ = os.Remove(w.path(partialSuffix)) // which put has made of it
+		return nil, err
+	}
+	w.output = newOutputWriter(w.path(outputSuffix), len(start.Hosts))
+	prune(dir, w.id, maxRuns, maxBytes)
+	return w, nil
+}
+
+// open makes the file under a name that no other run has, and locks it.
+func (w *Writer) open(t time.Time) error {
+	for {
+		w.id = newID(t)
+		file, err := os.OpenFile(w.path(journalSuffix), os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		// Others hold the lock for a moment at most, to see whether they get it.
+		if err := lock(file); err != nil {
+			file.Close()
+			_ = os.Remove(file.Name()) // it is empty
+			return fmt.Errorf("lock %s: %w", file.Name(), err)
+		}
+		w.file = file
+		return nil
+	}
+}
+
+// begin writes what is known before the first host.
+func (w *Writer) begin(start Start) error {
+	err := w.put(startLine{
+		head: head{"start", start.Time}, Version: 1, Run: w.id, Boot: bootID(),
+		Command: start.Command, Args: start.Args, Hosts: len(start.Hosts),
+	})
+	for first := 0; err == nil && first < len(start.Hosts); first += hostsPerLine {
+		part := start.Hosts[first:min(first+hostsPerLine, len(start.Hosts))]
+		err = w.put(hostsLine{head: head{"hosts", start.Time}, First: first, List: part})
+	}
+	return err
+}
+
+// ID names the run.
+func (w *Writer) ID() string { return w.id }
+
+func (w *Writer) path(suffix string) string { return filepath.Join(w.dir, w.id+suffix) }
+
+// Begin notes that host number i is about to be sent its command. Call it before that: when it
+// returns, the record says so.
+func (w *Writer) Begin(i int) error {
+	return w.put(beginLine{head{"begin", time.Now()}, i})
+}
+
+// Output keeps a line that host number i wrote to "stdout" or "stderr". partial says that the
+// line goes on in the next one. Output is bounded: what is beyond is dropped, and the result of
+// the host says so. Up to 32 KiB may be lost if the process is killed, but nothing of hosts
+// that have ended.
+func (w *Writer) Output(i int, stream, text string, partial bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.file == nil || w.cut != nil {
+		return w.cut
+	}
+	if err := w.output.line(i, stream, text, partial); err != nil {
+		w.stopOutput(err)
+	}
+	return w.cut
+}
+
+// stopOutput keeps no more output. The record goes on.
+func (w *Writer) stopOutput(err error) {
+	w.cut = fmt.Errorf("record of the output: %w", reason(err))
+	w.output.close()
+}
+
+// End notes how the work on host number i ended.
+func (w *Writer) End(i int, r Result) error {
+	if r.Error != nil {
+		e := *r.Error
+		e.Message, e.Reason, e.Hint = cut(e.Message, maxText), cut(e.Reason, maxText), cut(e.Hint, maxText)
+		e.Detail = nil
+		for _, text := range r.Error.Detail[:min(len(r.Error.Detail), 20)] {
+			e.Detail = append(e.Detail, cut(text, maxText))
+		}
+		r.Error = &e
+	}
+	w.mu.Lock()
+	if w.file != nil && w.cut == nil {
+		if err := w.output.flush(); err != nil {
+			w.stopOutput(err)
+		}
+	}
+	r.Cut = r.Cut || w.output.dropped(i) || w.cut != nil
+	w.mu.Unlock()
+	return w.put(resultLine{head{"result", time.Now()}, i, r})
+}
+
+// Close ends the record. Only its first call does something.
+func (w *Writer) Close(s Summary) error {
+	err := w.put(summaryLine{head{"summary", time.Now()}, s})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.file == nil {
+		return nil
+	}
+	w.output.close()
+	if closing := w.file.Close(); err == nil && closing != nil {
+		err = fmt.Errorf("record of the run: %w", reason(closing))
+	}
+	w.file = nil
+	return err
+}
+
+// put writes a line.
+func (w *Writer) put(line any) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failed != nil || w.file == nil {
+		return w.failed
+	}
+	w.buf.Reset()
+	encoder := json.NewEncoder(&w.buf)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(line)
+	if err == nil {
+		_, err = w.file.Write(w.buf.Bytes())
+	}
+	if err != nil {
+		w.failed = fmt.Errorf("record of the run: %w", reason(err))
+		w.markPartial()
+	}
+	return w.failed
+}
+
+// markPartial tells readers that lines are missing. It needs no room on the disk.
+func (w *Writer) markPartial() {
+	if os.Rename(w.path(journalSuffix), w.path(partialSuffix)) != nil {
+		_ = os.Remove(w.path(journalSuffix)) // better none than one that is wrong
+	}
+}

@@ -1,0 +1,139 @@
+// Package report writes the page about a run: one HTML file that needs nothing else, with what
+// became of the hosts, why, what they wrote and how long it took.
+//
+// The rules of the page:
+//   - It asks nobody for anything: style and script are in it, and its policy allows no more.
+//   - Nothing of a host is markup: all of it is escaped, and what could drive a terminal or
+//     turn the direction of writing is shown as what it is.
+//   - All content is there without the script, which sorts and filters tables.
+//   - Colours follow the reader's light or dark setting, and never say what no word does.
+//   - It is bounded: what is left out is counted.
+package report
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"time"
+)
+
+// The limits of a page.
+const (
+	maxRows         = 10_000    // of the table of hosts
+	maxVariants     = 100       // of the outputs
+	maxVariant      = 64 << 10  // bytes of one of them
+	maxVariantBytes = 3 << 20   // of all
+	maxCompared     = 256 << 10 // bytes of outputs whose differences are looked for
+	maxMessage      = 240       // bytes, in the table of hosts
+	maxName         = 300       // bytes of a label or of an outcome
+	maxSet          = 20 << 10  // bytes of a set of hosts
+	slowest         = 25        // hosts in their table
+)
+
+// Data is what a page is about.
+type Data struct {
+	Run     string // what names it
+	Command string
+	Begun   time.Time
+	Elapsed time.Duration
+	Notes   []string // that the run was interrupted, and the like
+
+	Groups   []Group   // how hosts ended, those that need care first
+	Variants []Variant // what they wrote, the most common first
+	Hosts    []Host    // in their order
+}
+
+// Class says whether all is well with a host.
+type Class string
+
+// The classes of hosts.
+const (
+	OK      Class = "ok"
+	Failed  Class = "failed"
+	Unclear Class = "unclear" // it may have run, or was not begun
+)
+
+// Group is a number of hosts that ended alike.
+type Group struct {
+	Title  string
+	Class  Class
+	Hosts  string // as a set
+	Count  int
+	Reason string   // of the first of them; may be empty
+	Differ bool     // others have other reasons
+	Detail []string // more about the first
+	Hint   string   // the next step; may be empty
+}
+
+// Variant is what a number of hosts wrote alike.
+type Variant struct {
+	Hosts          string // as a set
+	Count          int
+	Status         string // how they ended, if not well
+	Stdout, Stderr string
+	Cut            bool // not all of it was kept
+}
+
+// Host is one host. Times are from the beginning of the run.
+type Host struct {
+	Label    string
+	Outcome  string // in words
+	Class    Class
+	From, To time.Duration // when it was worked on; equal if it was not
+	Connect  time.Duration // how long connecting and logging in took
+	Run      time.Duration // how long the command ran
+	Attempts int
+	Message  string // why it failed; may be empty
+}
+
+//go:embed page.tmpl
+var pageText string
+
+//go:embed style.css
+var style string
+
+//go:embed tables.js
+var script string
+
+// page is the template: parsed once, never changed.
+var page = template.Must(template.New("page").Funcs(template.FuncMap{
+	"seconds": seconds,
+	"ms":      func(d time.Duration) string { return fmt.Sprint(d.Microseconds()) },
+}).Parse(pageText))
+
+// Write writes the page.
+func Write(w io.Writer, data Data) error {
+	if err := page.Execute(w, newView(data)); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+// policy lets the browser use what is in the page, and nothing else.
+func policy() string {
+	hash := func(text string) string {
+		sum := sha256.Sum256([]byte(text))
+		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	return "default-src 'none'; style-src " + hash(style) + "; script-src " + hash(script) + "; base-uri 'none'; form-action 'none'"
+}
+
+// seconds writes a time as one would say it.
+func seconds(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return "–"
+	case d < time.Millisecond:
+		return "<1 ms"
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.2f s", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %02d s", int(d.Minutes()), int(d.Seconds())%60)
+	}
+	return fmt.Sprintf("%d h %02d min", int(d.Hours()), int(d.Minutes())%60)
+}

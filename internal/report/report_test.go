@@ -1,0 +1,229 @@
+package report
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fleet returns the data of a run on n hosts, of which some failed.
+func fleet(n int) Data {
+	d := Data{
+		Run: "20260922T180000.000000Z-3fa9c1", Command: "systemctl restart nginx && uname -r", Elapsed: 42 * time.Second,
+		Begun: time.Date(2026, 9, 22, 18, 0, 0, 0, time.UTC),
+	}
+	counts := make(map[Class]int)
+	for i := range n {
+		from := d.Elapsed * time.Duration(i) / time.Duration(n+10)
+		h := Host{Label: fmt.Sprintf("web%d", i+1), Outcome: "exit code 0", Class: OK, From: from, Connect: time.Duration(i%7*30) * time.Millisecond, Attempts: 1}
+		h.Run = time.Duration(200+i*37%900) * time.Millisecond
+		switch i % 20 {
+		case 3:
+			h.Class, h.Outcome, h.Attempts, h.Run = Failed, "unreachable (connect)", 3, 0
+			h.Message = "connect web" + fmt.Sprint(i+1) + ":22: connection refused (3 attempts)"
+			h.Connect = 3 * time.Second
+		case 11:
+			h.Class, h.Outcome, h.Message = Unclear, "timed out, may still run", "no end within 30s"
+			h.Run = 4 * time.Second
+		}
+		h.To = from + h.Connect + h.Run
+		counts[h.Class]++
+		d.Hosts = append(d.Hosts, h)
+	}
+	d.Groups = []Group{
+		{Title: "timed out, may still run", Class: Unclear, Hosts: "web[12,32,52,72,92]", Count: counts[Unclear], Reason: "after 30s"},
+		{Title: "unreachable (connect)", Class: Failed, Hosts: "web[4,24,44,64,84]", Count: counts[Failed], Reason: "connection refused (3 attempts)", Differ: true, Hint: "is sshd running there?", Detail: []string{"shown ssh-ed25519 SHA256:abc"}},
+		{Title: "exit code 0", Class: OK, Hosts: "web[1-3,5-11,13-100]", Count: counts[OK]},
+	}
+	d.Variants = []Variant{
+		{Hosts: "web[1-3]", Count: 3, Stdout: "restarted\n5.10.0-21-amd64\nload 0.4\n", Stderr: "warning: old kernel\n"},
+		{Hosts: "web[5-100]", Count: 80, Stdout: "restarted\n6.1.0-18-amd64\nload 0.4\n"},
+		{Hosts: "web7", Count: 1, Status: "exit code 1", Stdout: "restarted\n6.1.0-18-amd64\nload 0.4\n"},
+		{Hosts: "web[4,24]", Count: 2},
+	}
+	return d
+}
+
+func write(t testing.TB, d Data) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := Write(&out, d); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestSections(t *testing.T) {
+	t.Parallel()
+	text := write(t, fleet(100))
+	for _, want := range []string{
+		`<h1><code>systemctl restart nginx &amp;&amp; uname -r</code></h1>`, `100 hosts, 42.00 s`,
+		`<dt>ok</dt><dd>90</dd>`, `<dt>failed</dt><dd>5</dd>`,
+		`id="outcomes"`, `id="failures"`, `id="output"`, `id="timeline"`, `id="slowest"`, `id="hosts"`,
+		`<strong>Hint:</strong> is sshd running there?`, `(the first; others differ)`, `<li>shown ssh-ed25519 SHA256:abc</li>`,
+		`<strong>Variant 1</strong>, 80 hosts: <span class="set">web[5-100]</span>`,
+		`<span class="del">-6.1.0-18-amd64`, `<span class="add">&#43;5.10.0-21-amd64`, `<span class="add">&#43;[stderr] warning: old kernel`,
+		`The text is that of variant 1; the hosts ended differently.`, `2 hosts wrote nothing.`,
+		`up to `, `were at work at once`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	if n := strings.Count(text, "<tr><th scope=\"row\">web"); n != 100+slowest {
+		t.Errorf("%d rows", n)
+	}
+}
+
+// The page asks nobody for anything.
+func TestSelfContained(t *testing.T) {
+	t.Parallel()
+	text := write(t, fleet(20))
+	for _, name := range []string{"src=", "http://", "https://", "url(", "@import", "<link", "<iframe", " style=", "onclick"} {
+		if strings.Contains(text, name) {
+			t.Errorf("the page holds %s", name)
+		}
+	}
+	if !strings.Contains(text, `content="default-src &#39;none&#39;; style-src &#39;sha256-`) {
+		t.Error("no policy")
+	}
+}
+
+// Whatever hosts are called, write and answer, it is text.
+func TestHostileText(t *testing.T) {
+	t.Parallel()
+	evil := "<script>alert(1)</script>\"'`</pre></style><img src=x onerror=alert(1)> {{.Run}} \x1b]0;title\x07\x1b[2J \xff\xfe \u202e\u0000 &lt;"
+	d := fleet(1)
+	d.Run, d.Command, d.Notes = evil, evil, []string{evil}
+	d.Groups = []Group{{Title: evil, Class: Failed, Hosts: evil, Count: 1, Reason: evil, Detail: []string{evil}, Hint: evil}}
+	d.Variants = []Variant{{Hosts: evil, Count: 2, Status: evil, Stdout: evil, Stderr: evil}, {Hosts: evil, Count: 1, Stdout: "other" + evil + "\n" + evil}}
+	d.Hosts = []Host{{Label: evil, Outcome: evil, Class: Failed, To: time.Second, Message: evil}}
+	d.Elapsed = time.Second
+	text := write(t, d)
+	for _, bad := range []string{"<script>alert", "<img", "\x1b", "\x07", "\xff", "\u202e", "\x00"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("the page holds %q", bad)
+		}
+	}
+	if n := strings.Count(text, "<script>"); n != 1 {
+		t.Errorf("%d scripts", n)
+	}
+	if !strings.Contains(text, "&lt;script&gt;alert(1)&lt;/script&gt;") {
+		t.Error("the text is not there")
+	}
+}
+
+// A page without hosts, and one of a run that never began any, are pages.
+func TestEmpty(t *testing.T) {
+	t.Parallel()
+	for _, d := range []Data{{}, {Hosts: []Host{{Label: "web1", Outcome: "never begun", Class: Unclear}}}} {
+		text := write(t, d)
+		if !strings.Contains(text, "</html>") || strings.Contains(text, `id="timeline"`) || strings.Contains(text, "NaN") {
+			t.Errorf("%d hosts: %s", len(d.Hosts), text[:min(len(text), 300)])
+		}
+	}
+}
+
+// The page is bounded: however much the hosts wrote, and however long their messages are.
+func TestBounded(t *testing.T) {
+	t.Parallel()
+	d := fleet(12_000)
+	long := strings.Repeat("&<é", 400)
+	for i := range d.Hosts {
+		if d.Hosts[i].Class != OK {
+			d.Hosts[i].Message = long
+		}
+	}
+	for i := range 150 {
+		d.Variants = append(d.Variants, Variant{Hosts: "db" + fmt.Sprint(i), Count: 1, Stdout: strings.Repeat(fmt.Sprintf("line %d\n", i), 30_000)})
+	}
+	text := write(t, d)
+	if len(text) > 10<<20 {
+		t.Errorf("%d bytes", len(text))
+	}
+	for _, want := range []string{"2000 more hosts are not shown", "more variants are not shown", "Only the beginning is shown."} {
+		if !strings.Contains(text, want) {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	if n := strings.Count(text, `<tr><th scope="row">web4</th>`); n == 0 {
+		t.Error("a host that failed is left out")
+	}
+}
+
+func TestFiveThousandHosts(t *testing.T) {
+	t.Parallel()
+	text := write(t, fleet(5000))
+	if len(text) > 4<<20 {
+		t.Errorf("%d bytes", len(text))
+	}
+}
+
+// The markup is well formed, as far as an XML reader can tell.
+func TestWellFormed(t *testing.T) {
+	t.Parallel()
+	text := write(t, fleet(50))
+	text = regexp.MustCompile(`(?s)<(script|style)>.*?</(script|style)>`).ReplaceAllString(text, "")
+	text = regexp.MustCompile(`<meta [^>]*>`).ReplaceAllString(text, "")
+	dec := xml.NewDecoder(strings.NewReader(text))
+	dec.Entity = xml.HTMLEntity
+	ids := make(map[string]bool)
+	var wanted []string
+	for {
+		token, err := dec.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		start, ok := token.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		for _, a := range start.Attr {
+			switch {
+			case a.Name.Local == "id" && ids[a.Value]:
+				t.Errorf("id %s twice", a.Value)
+			case a.Name.Local == "id":
+				ids[a.Value] = true
+			case a.Name.Local == "href":
+				wanted = append(wanted, strings.TrimPrefix(a.Value, "#"))
+			case a.Name.Local == "aria-labelledby":
+				wanted = append(wanted, a.Value)
+			}
+		}
+	}
+	for _, id := range wanted {
+		if !ids[id] {
+			t.Errorf("nothing has the id %s", id)
+		}
+	}
+}
+
+func TestSeconds(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0: "–", time.Microsecond: "<1 ms", 12 * time.Millisecond: "12 ms", 1500 * time.Millisecond: "1.50 s",
+		90 * time.Second: "1 min 30 s", 3700 * time.Second: "1 h 01 min",
+	} {
+		if got := seconds(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}
+
+func BenchmarkFiveThousandHosts(b *testing.B) {
+	d := fleet(5000)
+	for b.Loop() {
+		if err := Write(io.Discard, d); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// timeline is the picture of how the run went: how many hosts were done, had failed and were at
+// work at each time. Its height stands for all hosts, its width for the whole run.
+type timeline struct {
+	OK, Bad, Work string // the outlines of the areas, which stand upon each other
+	Ticks         []tick
+	End           time.Duration
+	Most          int           // hosts at work at once
+	Half, Nine    time.Duration // when so many hosts were done
+	All           time.Duration
+}
+
+type tick struct {
+	X    int
+	Side string // "first" for the leftmost
+	Text string
+}
+
+const (
+	chartWidth, chartHeight = 900, 220
+	chartSteps              = 180
+)
+
+func newTimeline(hosts []Host, elapsed time.Duration) timeline {
+	t := timeline{End: elapsed}
+	var starts, good, bad []time.Duration
+	for _, h := range hosts {
+		t.End = max(t.End, h.To)
+		if h.From == h.To && h.Class == Unclear {
+			continue // it was not begun
+		}
+		starts = append(starts, h.From)
+		if h.Class == OK {
+			good = append(good, h.To)
+		} else {
+			bad = append(bad, h.To)
+		}
+	}
+	if len(starts) == 0 || t.End <= 0 {
+		return timeline{}
+	}
+	done := slices.Concat(good, bad)
+	for _, times := range [][]time.Duration{starts, good, bad, done} {
+		slices.Sort(times)
+	}
+	t.Half, t.Nine, t.All = done[len(done)/2], done[len(done)*9/10], done[len(done)-1]
+	var okTop, badTop, workTop []int
+	for step := range chartSteps + 1 {
+		now := time.Duration(float64(t.End) * float64(step) / chartSteps)
+		okTop = append(okTop, before(good, now))
+		badTop = append(badTop, okTop[step]+before(bad, now))
+		workTop = append(workTop, max(before(starts, now), badTop[step]))
+		t.Most = max(t.Most, workTop[step]-badTop[step])
+	}
+	floor := make([]int, len(okTop))
+	t.OK = area(floor, okTop, len(hosts))
+	t.Bad = area(okTop, badTop, len(hosts))
+	t.Work = area(badTop, workTop, len(hosts))
+	for i := range 5 {
+		one := tick{X: chartWidth * i / 4, Text: seconds(t.End * time.Duration(i) / 4)}
+		if i == 0 {
+			one.Side, one.Text = "first", "0"
+		}
+		t.Ticks = append(t.Ticks, one)
+	}
+	return t
+}
+
+// before returns how many of the times, which are in order, are not after now.
+func before(times []time.Duration, now time.Duration) int {
+	n, _ := slices.BinarySearch(times, now+1)
+	return n
+}
+
+// area returns the outline between two lines of counts.
+func area(low, high []int, all int) string {
+	var b strings.Builder
+	point := func(i, n int) {
+		fmt.Fprintf(&b, "%.4g,%.4g ", float64(i)*chartWidth/chartSteps, chartHeight*(1-float64(n)/float64(all)))
+	}
+	for i, n := range high {
+		point(i, n)
+	}
+	for i := range low {
+		point(len(low)-1-i, low[len(low)-1-i])
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// slowHost is a host and where on the line of time it was worked on, in percent.
+type slowHost struct {
+	Host
+	Took                  time.Duration
+	Connect0, Connect, At string // of connecting: where it begins, how long; where the rest begins
+	Rest                  string
+}
+
+// slowestOf returns the hosts that took longest, the longest first.
+func slowestOf(hosts []Host, elapsed time.Duration) []slowHost {
+	worked := slices.DeleteFunc(slices.Clone(hosts), func(h Host) bool { return h.To == h.From })
+	slices.SortStableFunc(worked, func(a, b Host) int { return cmp.Compare(b.To-b.From, a.To-a.From) })
+	var out []slowHost
+	for _, h := range worked[:min(len(worked), slowest)] {
+		share := func(d time.Duration) string {
+			return fmt.Sprintf("%.4g", 100*float64(d)/float64(max(elapsed, h.To, 1)))
+		}
+		connect := min(h.Connect, h.To-h.From)
+		out = append(out, slowHost{
+			Host: h, Took: h.To - h.From,
+			Connect0: share(h.From), Connect: share(connect), At: share(h.From + connect), Rest: share(h.To - h.From - connect),
+		})
+	}
+	return out
+}

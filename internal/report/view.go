@@ -1,0 +1,152 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"fleetssh/internal/termline"
+)
+
+// view is what the template shows: bounded, and harmless as far as escaping does not see to it.
+type view struct {
+	Policy string
+	Style  template.CSS
+	Script template.JS
+
+	Run, Command  string
+	Begun, Zone   string
+	Machine       string // the time for programs
+	Elapsed       time.Duration
+	Notes         []string
+	Count         int
+	OK            int
+	Failed        int
+	Unclear       int
+	Share         []share
+	Groups        []Group
+	Failures      []Group // the groups that are not well
+	Variants      []variantView
+	MoreVariants  int
+	Silent        int // hosts that wrote nothing
+	Timeline      timeline
+	Slowest       []slowHost
+	Hosts         []Host
+	MoreHosts     int
+	HasOutput     bool
+	TimelineShown bool
+}
+
+func newView(d Data) *view {
+	v := &view{
+		Policy: policy(), Style: template.CSS(style), Script: template.JS(script),
+		Run: visible(d.Run, maxName), Command: visible(d.Command, 16<<10),
+		Begun: d.Begun.Format("2006-01-02 15:04:05"), Zone: d.Begun.Format("MST"), Machine: d.Begun.Format(time.RFC3339),
+		Elapsed: d.Elapsed, Count: len(d.Hosts),
+	}
+	for _, note := range d.Notes {
+		v.Notes = append(v.Notes, visible(note, 1000))
+	}
+	for _, g := range d.Groups {
+		g = g.visible()
+		v.Groups = append(v.Groups, g)
+		if g.Class != OK {
+			v.Failures = append(v.Failures, g)
+		}
+	}
+	hosts := make([]Host, len(d.Hosts))
+	for i, h := range d.Hosts {
+		hosts[i] = h.visible()
+		switch h.Class {
+		case OK:
+			v.OK++
+		case Failed:
+			v.Failed++
+		default:
+			v.Unclear++
+		}
+	}
+	v.Share = sharesOf(v.OK, v.Failed, v.Unclear)
+	v.Variants, v.MoreVariants, v.Silent = variantsOf(d.Variants)
+	v.HasOutput = len(v.Variants) > 0
+	v.Timeline = newTimeline(hosts, d.Elapsed)
+	v.TimelineShown = v.Timeline.End > 0
+	v.Slowest = slowestOf(hosts, d.Elapsed)
+	v.Hosts, v.MoreHosts = rows(hosts)
+	return v
+}
+
+// share is a part of the line that shows how the classes share the hosts, in percent.
+type share struct {
+	Class    Class
+	X, Width string
+}
+
+func sharesOf(ok, failed, unclear int) []share {
+	percent := func(n int) string { return fmt.Sprintf("%.4g", 100*float64(n)/float64(max(ok+failed+unclear, 1))) }
+	return []share{
+		{OK, "0", percent(ok)},
+		{Failed, percent(ok), percent(failed)},
+		{Unclear, percent(ok + failed), percent(unclear)},
+	}
+}
+
+// rows returns the hosts that the table has room for: if not for all, those that are not well
+// first.
+func rows(hosts []Host) (shown []Host, more int) {
+	if len(hosts) <= maxRows {
+		return hosts, 0
+	}
+	hosts = slices.Clone(hosts)
+	slices.SortStableFunc(hosts, func(a, b Host) int { return cmp.Compare(a.Class.rank(), b.Class.rank()) })
+	return hosts[:maxRows], len(hosts) - maxRows
+}
+
+// rank orders classes by how much care they need.
+func (c Class) rank() int { return slices.Index([]Class{Unclear, Failed, OK}, c) }
+
+// Word says the class of a host.
+func (c Class) Word() string {
+	if c == Unclear {
+		return "not known, or not begun"
+	}
+	return string(c)
+}
+
+func (g Group) visible() Group {
+	g.Title, g.Hosts, g.Reason, g.Hint = visible(g.Title, maxName), visible(g.Hosts, maxSet), visible(g.Reason, 4<<10), visible(g.Hint, 4<<10)
+	detail := make([]string, 0, len(g.Detail))
+	for _, text := range g.Detail {
+		detail = append(detail, visible(text, 4<<10))
+	}
+	g.Detail = detail
+	return g
+}
+
+func (h Host) visible() Host {
+	h.Label, h.Outcome, h.Message = visible(h.Label, maxName), visible(h.Outcome, maxName), visible(h.Message, maxMessage)
+	h.From = max(h.From, 0)
+	h.To = max(h.To, h.From)
+	return h
+}
+
+// visible returns at most n bytes of a text, such that nothing in it drives a terminal it may be
+// copied to, or turns the direction of writing.
+func visible(text string, n int) string {
+	end := ""
+	if len(text) > n {
+		for n > 0 && !utf8.RuneStart(text[n]) {
+			n--
+		}
+		text, end = text[:n], " …"
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = termline.Visible(strings.TrimSuffix(line, "\r"))
+	}
+	return strings.Join(lines, "\n") + end
+}

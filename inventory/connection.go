@@ -1,0 +1,192 @@
+package inventory
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"fleetssh"
+)
+
+// The variables of Ansible that say how to log in. Of several names for one thing,
+// the first that is set counts, as it does for Ansible's ssh plugin.
+var (
+	addressVars    = []string{"ansible_host", "ansible_ssh_host"}
+	portVars       = []string{"ansible_port", "ansible_ssh_port"}
+	userVars       = []string{"ansible_user", "ansible_ssh_user"}
+	keyVars        = []string{"ansible_private_key_file", "ansible_ssh_private_key_file"}
+	passwordVars   = []string{"ansible_password", "ansible_ssh_pass", "ansible_ssh_password"}
+	timeoutVars    = []string{"ansible_ssh_timeout", "ansible_timeout"}
+	argumentVars   = []string{"ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"}
+	connectionVars = []string{"ansible_connection"}
+)
+
+// A login puts the variables of one host over a base.
+type login struct {
+	inv    *Inventory
+	host   *host
+	vars   map[string]any
+	config *fleetssh.HostConfig
+}
+
+// connect puts what Ansible's variables say of a host over a base.
+func (inv *Inventory) connect(h *host, config *fleetssh.HostConfig) error {
+	l := &login{inv: inv, host: h, vars: inv.vars(h), config: config}
+	for _, step := range []struct {
+		names []string
+		use   func(value string) error
+	}{
+		{connectionVars, connectsBySSH},
+		{addressVars, func(v string) error { config.Host = v; return nil }},
+		{portVars, func(v string) (err error) { config.Port, err = portOf(v); return err }},
+		{userVars, func(v string) error { config.User = v; return nil }},
+		{keyVars, func(v string) error { useKey(&config.Auth, v); return nil }},
+		{passwordVars, func(v string) error { config.Auth.Password = v; return nil }},
+		{timeoutVars, l.timeout},
+		{argumentVars[:1], l.arguments},
+		{argumentVars[1:2], l.arguments},
+		{argumentVars[2:], l.arguments},
+	} {
+		name, value, err := l.text(step.names)
+		if err != nil {
+			return err
+		}
+		if value == "" {
+			continue
+		}
+		if err := step.use(value); err != nil {
+			return l.fail(name, err)
+		}
+	}
+	// An address may be in brackets.
+	if given, err := fleetssh.ParseHost(config.Host); err == nil && given.User == "" && given.Port == 0 {
+		config.Host = given.Host
+	}
+	return nil
+}
+
+func (l *login) fail(setting string, err error) error {
+	return &SettingError{Host: l.host.name, Setting: setting, Reason: err.Error(), err: err}
+}
+
+// text returns the first of some variables that is set.
+func (l *login) text(names []string) (name, value string, err error) {
+	for _, name := range names {
+		raw, ok := l.vars[name]
+		if !ok || raw == nil {
+			continue
+		}
+		switch raw.(type) {
+		case sealed:
+			return name, "", l.fail(name, fmt.Errorf("it is encrypted by ansible-vault"))
+		case []any, map[string]any:
+			return name, "", l.fail(name, fmt.Errorf("it is a list or a dictionary, and must be text"))
+		}
+		value := textOf(raw)
+		for _, sign := range []string{"{{", "{%"} {
+			if strings.Contains(value, sign) {
+				// The value may be part of a secret, so it is not shown.
+				return name, "", l.fail(name, fmt.Errorf("it is a template (%s), and templates are not evaluated", sign))
+			}
+		}
+		return name, value, nil
+	}
+	return "", "", nil
+}
+
+// connectsBySSH refuses other ways to get to a host.
+func connectsBySSH(value string) error {
+	switch strings.TrimPrefix(value, "ansible.builtin.") {
+	case "ssh", "smart", "paramiko", "paramiko_ssh":
+		return nil
+	}
+	return fmt.Errorf("%.80q is not supported, only ssh is", value)
+}
+
+func (l *login) timeout(value string) error {
+	n, err := intOf(value)
+	switch {
+	case err != nil:
+		return err
+	case n < 0 || n > 1<<20:
+		return fmt.Errorf("%d is no number of seconds", n)
+	}
+	l.config.ConnectTimeout = time.Duration(n) * time.Second
+	return nil
+}
+
+// arguments puts the options of ssh over the base. One that would be lost is an
+// error, but for those that change nothing but speed and talk.
+func (l *login) arguments(value string) error {
+	args, err := words(value)
+	if err != nil {
+		return err
+	}
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		switch {
+		case arg == "-C" || arg == "-q" || arg == "-4" || arg == "-6" || arg == "-A" || arg == "-a":
+			l.flag(arg)
+			continue
+		case len(arg) < 2 || strings.IndexByte("oJilp", arg[1]) < 0 || arg[0] != '-':
+			return fmt.Errorf("%.80q is not supported", arg)
+		}
+		letter, text := arg[1], arg[2:]
+		if text == "" {
+			if len(args) == 0 {
+				return fmt.Errorf("nothing follows %s", arg)
+			}
+			text, args = args[0], args[1:]
+		}
+		key := map[byte]string{'J': "ProxyJump", 'i': "IdentityFile", 'l': "User", 'p': "Port"}[letter]
+		if letter == 'o' {
+			var ok bool
+			if key, text, ok = strings.Cut(text, "="); !ok {
+				key, text, _ = strings.Cut(strings.TrimSpace(key), " ")
+			}
+		}
+		if err := l.option(strings.TrimSpace(key), strings.Trim(text, ` "`)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *login) flag(arg string) {
+	switch arg {
+	case "-4":
+		l.config.AddressFamily = "ip4"
+	case "-6":
+		l.config.AddressFamily = "ip6"
+	case "-A", "-a":
+		l.config.ForwardAgent = arg == "-A"
+	}
+}
+
+// option puts an option of ssh_config(5) over the base.
+func (l *login) option(key, value string) error {
+	var err error
+	switch strings.ToLower(key) {
+	case "proxyjump":
+		err = l.inv.jump(l.config, value)
+	case "identityfile":
+		useKey(&l.config.Auth, value)
+	case "user":
+		l.config.User = value
+	case "port":
+		l.config.Port, err = portOf(value)
+	case "connecttimeout":
+		err = l.timeout(value)
+	case "forwardagent":
+		if value != "yes" && value != "no" {
+			return fmt.Errorf("-o %s=%.80s is not supported, only yes and no are", key, value)
+		}
+		l.config.ForwardAgent = value == "yes"
+	case "controlmaster", "controlpersist", "controlpath", "compression", "loglevel", "batchmode":
+		// Connections are kept, and nobody is asked, in our own way.
+	default:
+		return fmt.Errorf("-o %.80s is not supported", key)
+	}
+	return err
+}

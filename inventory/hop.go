@@ -1,0 +1,109 @@
+package inventory
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"fleetssh"
+)
+
+// parseHops reads the hops of ProxyJump, none for "none".
+func parseHops(text string) ([]fleetssh.HostConfig, error) {
+	const maxHops = 16
+	if strings.EqualFold(text, "none") {
+		return nil, nil
+	}
+	var hops []fleetssh.HostConfig
+	for one := range strings.SplitSeq(text, ",") {
+		given, err := fleetssh.ParseHost(strings.TrimPrefix(strings.TrimSpace(one), "ssh://"))
+		if err != nil {
+			return nil, err
+		}
+		if hops = append(hops, given); len(hops) > maxHops {
+			return nil, fmt.Errorf("more than %d hops", maxHops)
+		}
+	}
+	return hops, nil
+}
+
+// jump makes a host be reached through hops, which all hosts that name them so
+// share. A hop has the keys and the patience of the base, and a user and a port of
+// its own. What is a secret for the host alone is not for the hop.
+func (inv *Inventory) jump(config *fleetssh.HostConfig, text string) error {
+	hops, err := parseHops(text)
+	if err != nil {
+		return err
+	}
+	config.Proxy = nil
+	if len(hops) == 0 {
+		return nil
+	}
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	last := inv.hops[text]
+	if last == nil {
+		for _, given := range hops {
+			hop := inv.base
+			hop.Alias, hop.Host, hop.User, hop.Port = "", given.Host, given.User, given.Port
+			hop.ForwardAgent, hop.ControlPath, hop.Auth.Password = false, "", ""
+			if hop.Auth.GSSAPI != nil {
+				g := *hop.Auth.GSSAPI
+				g.Delegate, g.ServerIdentity = false, ""
+				hop.Auth.GSSAPI = &g
+			}
+			if hop.Proxy = last; last != nil {
+				hop.DialContext = nil // it is for the first
+			}
+			last = &hop
+		}
+		inv.hops[text] = last
+	}
+	config.Proxy, config.DialContext = last, nil
+	return nil
+}
+
+// password returns the first line of a file that nobody else can read.
+func (inv *Inventory) password(path string) (string, error) {
+	const maxSecret = 4096
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	if password, ok := inv.passwords[path]; ok {
+		return password, nil
+	}
+	name := path
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", err
+		}
+		name = filepath.Join(home, rest)
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return "", err
+	}
+	// Windows has no such bits, and a pipe has no other readers.
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		return "", fmt.Errorf("others can read %s (mode %#o)", name, mode.Perm())
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxSecret))
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	line = strings.TrimSuffix(line, "\r")
+	if line == "" {
+		return "", fmt.Errorf("%s begins with an empty line", name)
+	}
+	inv.passwords[path] = line
+	return line, nil
+}

@@ -1,0 +1,288 @@
+package inventory
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"fleetssh"
+	"fleetssh/hostset"
+)
+
+// ParseHosts reads a list of hosts, one [user@]host[:port] a line with settings
+// behind it; path is for errors, and relative paths in the list are relative to
+// its folder:
+//
+//	web[01-20].example.com              # a comment
+//	admin@db1:2222  key=~/.ssh/db  jump=gate.example.com
+//	10.0.0.7        alias=router  password-file=router.pw
+//
+// A host set may stand for several hosts of the same settings. They are
+//
+//	user=NAME port=N           as before and behind the host
+//	address=NAME               what to connect to, instead of the host
+//	alias=NAME                 what to call it, instead of the host
+//	key=FILE cert=FILE         to log in with
+//	password-file=FILE         whose first line is the password
+//	jump=HOP[,HOP…]            [user@]host[:port] of the hosts to go through, or none
+//
+// Quotes and backslashes protect white space. A host is called by its alias, or as
+// it is written without user and port; where that is the same for several, by all
+// of it. Of two lines for the same host, the settings of the second win. The error
+// is a [*ParseError].
+func ParseHosts(r io.Reader, path string, base fleetssh.HostConfig) (*Inventory, error) {
+	data, err := readAll(r, path)
+	if err != nil {
+		return nil, err
+	}
+	inv := newInventory(path, base)
+	if err := (&reader{inv: inv, path: path, text: string(data)}).hostLines(); err != nil {
+		return nil, err
+	}
+	if err := inv.finish(); err != nil {
+		return nil, err
+	}
+	return inv, nil
+}
+
+// settings are what a line of a host file says. Empty means the base.
+type settings struct {
+	folder  string // of the file
+	target  fleetssh.HostConfig
+	address string
+	alias   string
+
+	key, cert, passwordFile, jump string
+}
+
+// over returns the settings of two lines for one host, where those of next win.
+func (s *settings) over(next *settings) *settings {
+	if s == nil || next == nil {
+		if next == nil {
+			return s
+		}
+		return next
+	}
+	both := *next
+	for _, field := range []struct{ to, from *string }{
+		{&both.target.User, &s.target.User},
+		{&both.address, &s.address},
+		{&both.key, &s.key},
+		{&both.cert, &s.cert},
+		{&both.passwordFile, &s.passwordFile},
+		{&both.jump, &s.jump},
+	} {
+		if *field.to == "" {
+			*field.to = *field.from
+		}
+	}
+	if both.target.Port == 0 {
+		both.target.Port = s.target.Port
+	}
+	return &both
+}
+
+// hostLines reads a list of hosts.
+func (r *reader) hostLines() error {
+	// Names are given at the end, when it is known which are used twice.
+	type entry struct {
+		*settings
+		line int
+	}
+	var entries []entry
+	uses := make(map[string]map[string]bool) // by host: the ways it is written
+	for number, line := range r.lines {
+		fields, err := words(line)
+		if err != nil {
+			return r.at(number, err)
+		}
+		if len(fields) == 0 {
+			continue
+		}
+		all, err := r.hostLine(fields)
+		if err != nil {
+			return r.at(number, err)
+		}
+		if len(entries)+len(all) > maxHosts {
+			return r.fail(number, "more than %d hosts", maxHosts)
+		}
+		for _, s := range all {
+			entries = append(entries, entry{s, number})
+			short := s.name()
+			if uses[short] == nil {
+				uses[short] = make(map[string]bool)
+			}
+			uses[short][s.written()] = true
+		}
+	}
+	for _, e := range entries {
+		name := e.name()
+		if len(uses[name]) > 1 {
+			name = e.written()
+		}
+		h, err := r.inv.graph.host(name)
+		if err != nil {
+			return r.at(e.line, err)
+		}
+		h.line = h.line.over(e.settings)
+	}
+	return nil
+}
+
+// name is how a host is called if no other is called so too.
+func (s *settings) name() string {
+	if s.alias != "" {
+		return s.alias
+	}
+	return s.target.Host
+}
+
+// written returns what tells a host from another with the same name.
+func (s *settings) written() string {
+	if s.alias != "" {
+		return s.alias
+	}
+	text := s.target.Host
+	if s.target.Port != 0 {
+		text = net.JoinHostPort(text, strconv.Itoa(s.target.Port))
+	}
+	if s.target.User != "" {
+		text = s.target.User + "@" + text
+	}
+	return text
+}
+
+// hostLine reads the fields of a line, and returns settings for each host.
+func (r *reader) hostLine(fields []string) ([]*settings, error) {
+	set, err := hostset.Parse(fields[0], nil)
+	if err != nil {
+		return nil, err
+	}
+	shared := settings{folder: filepath.Dir(r.path)}
+	for _, field := range fields[1:] {
+		key, value, ok := strings.Cut(field, "=")
+		if !ok || value == "" {
+			return nil, fmt.Errorf("%.80q is no key=value", field)
+		}
+		if err := shared.set(key, value); err != nil {
+			return nil, err
+		}
+	}
+	if set.Len() > 1 && (shared.alias != "" || shared.address != "") {
+		return nil, errors.New("alias and address are for one host, not for several")
+	}
+	all := make([]*settings, 0, set.Len())
+	for name := range set.All() {
+		given, err := fleetssh.ParseHost(name)
+		if err != nil {
+			return nil, err
+		}
+		s := shared
+		s.target = given
+		if shared.target.User != "" {
+			s.target.User = shared.target.User
+		}
+		if shared.target.Port != 0 {
+			s.target.Port = shared.target.Port
+		}
+		all = append(all, &s)
+	}
+	return all, nil
+}
+
+// set takes one key=value.
+func (s *settings) set(key, value string) error {
+	switch key {
+	case "user":
+		s.target.User = value
+	case "port":
+		port, err := portOf(value)
+		s.target.Port = port
+		return err
+	case "address":
+		given, err := fleetssh.ParseHost(value)
+		if err == nil && (given.User != "" || given.Port != 0) {
+			err = fmt.Errorf("address=%s: user and port are settings of their own", value)
+		}
+		s.address = given.Host
+		return err
+	case "alias":
+		s.alias = value
+		return checkName(value)
+	case "key":
+		s.key = value
+	case "cert":
+		s.cert = value
+	case "password-file":
+		s.passwordFile = value
+	case "jump":
+		s.jump = value
+		_, err := parseHops(value)
+		return err
+	default:
+		return fmt.Errorf("unknown key %.80q; the keys are user, port, address, alias, key, cert, password-file and jump", key)
+	}
+	return nil
+}
+
+// apply puts the settings over a base.
+func (s *settings) apply(inv *Inventory, config *fleetssh.HostConfig) error {
+	config.Host = s.target.Host
+	if s.address != "" {
+		config.Host = s.address
+	}
+	if s.target.User != "" {
+		config.User = s.target.User
+	}
+	if s.target.Port != 0 {
+		config.Port = s.target.Port
+	}
+	if s.key != "" {
+		useKey(&config.Auth, s.path(s.key))
+	}
+	if s.cert != "" {
+		config.Auth.CertFile, config.Auth.CertData = s.path(s.cert), nil
+	}
+	fail := func(setting string, err error) error {
+		return &SettingError{Host: s.name(), Setting: setting, Reason: err.Error(), err: err}
+	}
+	if s.passwordFile != "" {
+		password, err := inv.password(s.path(s.passwordFile))
+		if err != nil {
+			return fail("password-file", err)
+		}
+		config.Auth.Password = password
+	}
+	if s.jump != "" {
+		if err := inv.jump(config, s.jump); err != nil {
+			return fail("jump", err)
+		}
+	}
+	return nil
+}
+
+// path is relative to the folder of the file.
+func (s *settings) path(name string) string {
+	if filepath.IsAbs(name) || strings.HasPrefix(name, "~/") {
+		return name
+	}
+	return filepath.Join(s.folder, name)
+}
+
+// useKey puts a key file in the place of all other keys.
+func useKey(auth *fleetssh.Auth, file string) {
+	auth.KeyFile, auth.CertFile = file, ""
+	auth.KeyData, auth.CertData, auth.Signers = nil, nil, nil
+}
+
+func portOf(text string) (int, error) {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("port %.80q is not a number from 1 to 65535", text)
+	}
+	return int(n), nil
+}

@@ -1,0 +1,72 @@
+package inventory
+
+import (
+	"errors"
+	"strings"
+	"unicode/utf8"
+)
+
+// words cuts a line as Ansible does, which is almost as a shell does: quotes and
+// backslashes protect, but a "#" begins a comment also within a word.
+func words(line string) ([]string, error) {
+	var all []string
+	var word strings.Builder
+	started := false // also an empty word, if it has quotes
+	end := func() {
+		if started {
+			all = append(all, word.String())
+		}
+		word.Reset()
+		started = false
+	}
+	for i := 0; i < len(line); {
+		c := line[i]
+		switch c {
+		case ' ', '\t', '\r', '\n':
+			end()
+			i++
+		case '#':
+			end()
+			return all, nil
+		case '\\':
+			if i+1 == len(line) {
+				return nil, errors.New("nothing behind the backslash")
+			}
+			_, size := utf8.DecodeRuneInString(line[i+1:])
+			word.WriteString(line[i+1 : i+1+size])
+			started = true
+			i += 1 + size
+		case '"', '\'':
+			length, err := quoted(&word, line[i:])
+			if err != nil {
+				return nil, err
+			}
+			started = true
+			i += length
+		default:
+			word.WriteByte(c)
+			started = true
+			i++
+		}
+	}
+	end()
+	return all, nil
+}
+
+// quoted appends what stands in the quotes that s begins with, and returns where
+// they end.
+func quoted(word *strings.Builder, s string) (int, error) {
+	quote := s[0]
+	for i := 1; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == quote:
+			return i + 1, nil
+		case c == '\\' && quote == '"' && i+1 < len(s) && (s[i+1] == '"' || s[i+1] == '\\'):
+			i++
+			c = s[i]
+		}
+		word.WriteByte(c)
+	}
+	return 0, errors.New("missing closing quote")
+}

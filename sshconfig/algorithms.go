@@ -1,0 +1,141 @@
+package sshconfig
+
+import (
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+)
+
+// A suite is one kind of algorithm.
+type suite struct {
+	key       *keyword
+	preferred []string // what is offered by default, most wanted first
+	others    []string // what is known besides: it is weak
+	list      func(*fleetssh.Algorithms) *[]string
+}
+
+// suites are the kinds of algorithms that fleetssh can be told.
+var suites = []suite{
+	newSuite(keyCiphers, ssh.SupportedAlgorithms().Ciphers, ssh.InsecureAlgorithms().Ciphers,
+		func(a *fleetssh.Algorithms) *[]string { return &a.Ciphers }),
+	newSuite(keyKexAlgorithms, ssh.SupportedAlgorithms().KeyExchanges, ssh.InsecureAlgorithms().KeyExchanges,
+		func(a *fleetssh.Algorithms) *[]string { return &a.KeyExchanges }),
+	newSuite(keyMACs, ssh.SupportedAlgorithms().MACs, ssh.InsecureAlgorithms().MACs,
+		func(a *fleetssh.Algorithms) *[]string { return &a.MACs }),
+	hostKeySuite,
+}
+
+// hostKeySuite has the order of OpenSSH: certificates first, then Ed25519, ECDSA and
+// RSA.
+var hostKeySuite = suite{
+	keyHostKeyAlgorithms,
+	[]string{
+		ssh.CertAlgoED25519v01, ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01,
+		ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01,
+		ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
+		ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256,
+	},
+	ssh.InsecureAlgorithms().HostKeys,
+	func(a *fleetssh.Algorithms) *[]string { return &a.HostKeys },
+}
+
+// newSuite takes SHA-1 for weak, as fleetssh does.
+func newSuite(key *keyword, good, weak []string, list func(*fleetssh.Algorithms) *[]string) suite {
+	s := suite{key: key, others: weak, list: list}
+	for _, name := range good {
+		if strings.Contains(name, "sha1") {
+			s.others = append(s.others, name)
+		} else {
+			s.preferred = append(s.preferred, name)
+		}
+	}
+	return s
+}
+
+// wanted returns the algorithms that a value names, of those that fleetssh has, and
+// the names that it has not.
+func (s *suite) wanted(value string) (list, missing []string) {
+	for _, name := range assemble(value, s.preferred) {
+		name = strings.TrimSuffix(name, "@libssh.org") // curve25519-sha256 has two names
+		switch {
+		case slices.Contains(list, name):
+		case slices.Contains(s.preferred, name) || slices.Contains(s.others, name):
+			list = append(list, name)
+		default:
+			missing = append(missing, name)
+		}
+	}
+	return list, missing
+}
+
+// assemble applies a list of algorithms to the default one: "+" in front adds to it,
+// "-" takes patterns away from it, "^" puts to its head, and without any of them it
+// is replaced. ssh_config(5), "Ciphers".
+func assemble(value string, preferred []string) []string {
+	mode := byte(0)
+	if value != "" && strings.IndexByte("+-^", value[0]) >= 0 {
+		mode, value = value[0], value[1:]
+	}
+	var named []string
+	for name := range strings.SplitSeq(value, ",") {
+		if name != "" && !slices.Contains(named, name) {
+			named = append(named, name)
+		}
+	}
+	switch mode {
+	case '+':
+		return appendNew(preferred, named)
+	case '^':
+		return appendNew(named, preferred)
+	case '-':
+		return slices.DeleteFunc(slices.Clone(preferred), func(name string) bool { return matchesList(value, name) })
+	}
+	return named
+}
+
+// appendNew returns a, and what of b is not in it.
+func appendNew(a, b []string) []string {
+	all := slices.Clone(a)
+	for _, name := range b {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// algorithms fills in the lists of the configuration where given has none.
+func (s *Settings) algorithms(given *fleetssh.Algorithms) (*fleetssh.Algorithms, error) {
+	var all fleetssh.Algorithms
+	if given != nil {
+		all = *given
+	}
+	changed := false
+	for _, suite := range suites {
+		l, list := s.first(suite.key), suite.list(&all)
+		if l == nil || len(*list) > 0 {
+			continue
+		}
+		wanted, missing := suite.wanted(l.values[0])
+		if len(wanted) == 0 {
+			return nil, l.at.errorf("%s: no algorithm is left of %q (fleetssh has no %s)", suite.key.name, l.text, strings.Join(missing, ", "))
+		}
+		if suite.key == keyHostKeyAlgorithms && orderedByKnown(l.values[0]) {
+			continue // hostKeys sees to it
+		}
+		*list, changed = wanted, true
+	}
+	if !changed {
+		return given, nil
+	}
+	return &all, nil
+}
+
+// orderedByKnown reports whether what is known for a host still comes first, as it
+// does for ssh where HostKeyAlgorithms only adds to the default or takes from it.
+func orderedByKnown(value string) bool {
+	return strings.HasPrefix(value, "+") || strings.HasPrefix(value, "-")
+}

@@ -1,0 +1,62 @@
+// Package sshconfig reads the configuration of OpenSSH's client as ssh reads it, and
+// makes settings of it that fleetssh uses.
+//
+// [Load] reads the files once. [File.Host] answers for one alias with a
+// [fleetssh.HostConfig], [File.Resolve] with every setting and where it comes from,
+// as ssh -G does.
+//
+// # What is read
+//
+// All of ssh_config(5) up to OpenSSH 10: quotes and comments, "Key=Value", Host with
+// negation, Match with all its criteria but command and version, which are never true
+// here, Include, the second pass of Match final and CanonicalizeHostname, tokens,
+// ${VARIABLES}, and lists of algorithms with "+", "-" and "^". The first value of a
+// keyword wins. As with ssh, an unknown keyword is an error unless IgnoreUnknown names
+// it, and so is a value that cannot be used, even where it does not apply.
+//
+// # What has an effect
+//
+// AddressFamily, BatchMode, the keywords that begin with Canonical, CertificateFile,
+// Ciphers, ConnectTimeout, ConnectionAttempts, ControlPath, ForwardAgent,
+// GlobalKnownHostsFile, GSSAPIAuthentication, GSSAPIClientIdentity,
+// GSSAPIDelegateCredentials, GSSAPIServerIdentity, HostKeyAlgorithms, HostKeyAlias,
+// HostName, IdentitiesOnly, IdentityAgent, IdentityFile, IgnoreUnknown,
+// KbdInteractiveAuthentication, KexAlgorithms, MACs, PasswordAuthentication, Port,
+// PreferredAuthentications, ProxyCommand, ProxyJump, PubkeyAuthentication,
+// RefuseConnection, ServerAliveCountMax, ServerAliveInterval, StrictHostKeyChecking,
+// Tag, User and UserKnownHostsFile. SetEnv and SendEnv are in [Settings], for they
+// belong to a command.
+//
+// Where fleetssh differs from ssh:
+//
+//   - StrictHostKeyChecking ask is strict. no is accept-new: a host that is not known
+//     is added, but one whose key has changed is refused, where ssh would go on
+//     without passwords.
+//   - Algorithms that fleetssh does not have are left out; it is an error if none is
+//     left. "+", "-" and "^" change the defaults of fleetssh.
+//   - PasswordAuthentication and KbdInteractiveAuthentication leave out passwords and
+//     questions if both are no.
+//   - With BatchMode, nothing is asked.
+//   - ServerAliveInterval 0 turns probes off; without it, the default of fleetssh
+//     holds.
+//   - Without an agent, ForwardAgent does nothing, as in ssh.
+//
+// # What has none
+//
+// [File.Unsupported] and [Settings.Unsupported] name the lines that would change how
+// ssh connects, or what it does then: BindAddress, BindInterface,
+// CASignatureAlgorithms, CheckHostIP, Compression, DynamicForward, ForwardX11,
+// GSSAPIKeyExchange, GSSAPITrustDns, HostbasedAuthentication, KnownHostsCommand,
+// LocalCommand, LocalForward, NoHostAuthenticationForLocalhost, PKCS11Provider,
+// ProxyUseFdpass, PubkeyAcceptedAlgorithms, RemoteCommand, RemoteForward, RequestTTY,
+// RequiredRSASize, RevokedHostKeys, SecurityKeyProvider, SessionType, Tunnel and
+// VerifyHostKeyDNS; not where the value is the default. And what the differences above
+// leave out.
+//
+// Passed over, and their values not looked at, are keywords that do not matter here:
+// what concerns the terminal, logs and messages (EscapeChar, LogLevel, VisualHostKey,
+// …), being a master (ControlMaster, ControlPersist), details of forwarding and X11
+// (GatewayPorts, ExitOnForwardFailure, …), AddKeysToAgent, ChannelTimeout, IPQoS,
+// KbdInteractiveDevices, NumberOfPasswordPrompts, ObscureKeystrokeTiming, RekeyLimit,
+// TCPKeepAlive, UpdateHostKeys, and what ssh itself passes over (Protocol, …).
+package sshconfig

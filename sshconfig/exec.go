@@ -1,0 +1,64 @@
+package sshconfig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// execTimeout is how long the command of a Match exec may take.
+const execTimeout = 10 * time.Second
+
+// execs are the commands of Match exec that have been run, each once.
+type execs struct {
+	run func(line string) (bool, error)
+
+	mu   sync.Mutex // protects what follows
+	done map[string]func() (bool, error)
+}
+
+// holds runs a line, if that has not been done. Others who ask for the same line
+// meanwhile wait for the answer.
+func (e *execs) holds(line string) (bool, error) {
+	e.mu.Lock()
+	if e.done == nil {
+		e.done = make(map[string]func() (bool, error))
+	}
+	answer := e.done[line]
+	if answer == nil {
+		answer = sync.OnceValues(func() (bool, error) { return e.run(line) })
+		e.done[line] = answer
+	}
+	e.mu.Unlock()
+	return answer()
+}
+
+// shell reports whether the user's shell ends with 0 when it runs a line.
+func shell(line string) (bool, error) { return shellWithin(execTimeout, line) }
+
+func shellWithin(timeout time.Duration, line string) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	name, flag := os.Getenv("SHELL"), "-c"
+	switch {
+	case runtime.GOOS == "windows":
+		name, flag = "cmd.exe", "/c"
+	case name == "":
+		name = "/bin/sh"
+	}
+	cmd := exec.CommandContext(ctx, name, flag, line) // no input, no output
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return false, fmt.Errorf("the command took longer than %v", timeout)
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
+		return false, nil
+	}
+	return err == nil, err
+}

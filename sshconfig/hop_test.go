@@ -1,0 +1,104 @@
+package sshconfig_test
+
+import (
+	"sync"
+	"testing"
+
+	"fleetssh"
+)
+
+// way writes the hops on the way to a host, the first first.
+func way(h fleetssh.HostConfig) string {
+	if h.Proxy == nil {
+		return ""
+	}
+	before := way(*h.Proxy)
+	if before != "" {
+		before += ","
+	}
+	plain := fleetssh.HostConfig{Host: h.Proxy.Host, Port: h.Proxy.Port, User: h.Proxy.User}
+	return before + plain.String()
+}
+
+func TestHops(t *testing.T) {
+	t.Parallel()
+	const text = `
+Host gw
+    HostName gw.example.org
+    User gate
+    Port 2222
+    IdentityFile /gw
+    ProxyJump none
+Host inner
+    ProxyJump gw
+Host chain
+    ProxyJump gw,me@inner:23,[::1]
+Host direct gw.example.org
+    ProxyJump none
+Host uri
+    ProxyJump ssh://other@gw:24/
+Host token
+    ProxyJump %r@gw
+    User x
+Host me*
+    ProxyJump inner
+`
+	f := load(t, text)
+	f.Hops = fleetssh.HostConfig{Host: "not used", Port: 1, Auth: fleetssh.Auth{NoAgent: true}, Attempts: 7}
+	for alias, want := range map[string]string{
+		"chain":  "gate@gw.example.org:2222,me@inner:23,::1",
+		"direct": "",
+		"uri":    "other@gw.example.org:24",
+		"token":  "x@gw.example.org:2222",
+	} {
+		h, err := f.Host(alias, fleetssh.HostConfig{})
+		if alias == "direct" && err != nil || h.Proxy == nil && alias != "direct" {
+			t.Errorf("%s: %v", alias, err)
+			continue
+		}
+		if got := way(h); got != want {
+			t.Errorf("the way to %s is %q, want %q", alias, got, want)
+		}
+	}
+}
+
+// TestHopOwnWay is about a hop that is behind a hop by its own configuration, as
+// ssh does it for the first of ProxyJump and not for others.
+func TestHopOwnWay(t *testing.T) {
+	t.Parallel()
+	f := load(t, "Host gw\n ProxyJump none\n HostName g\nHost inner\n ProxyJump gw\nHost web*\n ProxyJump inner\nHost x\n ProxyJump other,inner\n", "ServerAliveInterval=3")
+	f.Hops.Attempts = 7
+	web1, web2 := host(t, f, "web1", fleetssh.HostConfig{}), host(t, f, "web2", fleetssh.HostConfig{})
+	if got := way(web1); got != "g,inner" {
+		t.Errorf("the way is %q", got)
+	}
+	if web1.Proxy != web2.Proxy {
+		t.Error("two hosts have two pointers to the same hop")
+	}
+	if inner := host(t, f, "inner", fleetssh.HostConfig{}); inner.Proxy != web1.Proxy.Proxy {
+		t.Error("the hop of the hop is another one")
+	}
+	if got := way(host(t, f, "x", fleetssh.HostConfig{})); got != "other,inner" {
+		t.Errorf("the way is %q", got)
+	}
+	if hop := web1.Proxy; hop.Attempts != 7 || hop.KeepAlive != 0 || hop.Proxy.Alias != "gw" {
+		t.Errorf("the hop has %d attempts, keep-alives of %v and the hop %q before it", hop.Attempts, hop.KeepAlive, hop.Proxy.Alias)
+	}
+}
+
+// TestHopsAtOnce asks from many goroutines.
+func TestHopsAtOnce(t *testing.T) {
+	t.Parallel()
+	f := load(t, "Host gw\n ProxyJump none\nHost *\n ProxyJump gw\n StrictHostKeyChecking accept-new\n UserKnownHostsFile "+t.TempDir()+"/k\nMatch exec true\n User u\n")
+	hosts := make([]fleetssh.HostConfig, 50)
+	var wg sync.WaitGroup
+	for i := range hosts {
+		wg.Go(func() { hosts[i], _ = f.Host("web", fleetssh.HostConfig{}) })
+	}
+	wg.Wait()
+	for _, h := range hosts {
+		if h.Proxy == nil || h.Proxy != hosts[0].Proxy || h.HostKeys == nil || h.HostKeys != hosts[0].HostKeys || h.User != "u" {
+			t.Fatalf("got %v by %p, want the hop %p and the same policy", h, h.Proxy, hosts[0].Proxy)
+		}
+	}
+}

@@ -1,0 +1,270 @@
+package sshconfig
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"fleetssh"
+)
+
+// Host returns the settings for an alias, a name as it would be given to ssh, applied
+// over base. What base has set, which is what is not zero, wins, as the command line
+// of ssh does. A Host in base that is not the alias is the name to connect to,
+// whatever HostName says.
+//
+// The hops of ProxyJump become Proxy: each is looked up in the configuration as a
+// host is, but without the lines of [File.Options], over [File.Hops]. The same hop by
+// the same way is the same pointer for all hosts of f, so that its connection is
+// shared; so is a policy for HostKeys. ProxyCommand becomes DialContext.
+//
+// What ssh would do and the result does not is told by [Settings.Unsupported]. The
+// error is of type [*Error] if it is about a line. As Resolve does, Host may run
+// commands and look up names.
+func (f *File) Host(alias string, base fleetssh.HostConfig) (fleetssh.HostConfig, error) {
+	r := request{
+		alias: alias, user: base.User, port: base.Port, hostKeyAlias: base.HostKeyAlias,
+		proxied: base.Proxy != nil || base.DialContext != nil,
+	}
+	if base.Host != alias {
+		r.hostName = base.Host
+	}
+	s, err := f.resolve(r)
+	if err != nil {
+		return fleetssh.HostConfig{}, err
+	}
+	return f.apply(s, base, nil)
+}
+
+// apply puts settings over base. way are the hops that are being looked up already.
+func (f *File) apply(s *Settings, base fleetssh.HostConfig, way []hopKey) (fleetssh.HostConfig, error) {
+	h := base
+	if l := s.first(keyRefuseConnection); l != nil {
+		return h, l.at.errorf("RefuseConnection: %s", l.values[0])
+	}
+	h.Host = s.HostName
+	if h.Alias == "" && s.Alias != s.HostName {
+		h.Alias = s.Alias
+	}
+	if h.User == "" {
+		h.User = s.one(keyUser)
+	}
+	if s.first(keyPort) != nil {
+		h.Port = s.Port
+	}
+	if h.HostKeyAlias == "" {
+		h.HostKeyAlias = s.one(keyHostKeyAlias)
+	}
+	if h.ControlPath == "" {
+		h.ControlPath = s.controlPath
+	}
+	if h.AddressFamily == "" {
+		h.AddressFamily = map[string]string{"inet": "ip4", "inet6": "ip6"}[s.one(keyAddressFamily)]
+	}
+	s.patience(&h)
+	s.login(&h.Auth)
+	s.forward(&h)
+	var err error
+	if h.Algorithms, err = s.algorithms(base.Algorithms); err != nil {
+		return h, err
+	}
+	if h.HostKeys, err = f.hostKeys(s, base.HostKeys); err != nil {
+		return h, err
+	}
+	if base.Proxy != nil || base.DialContext != nil {
+		return h, nil
+	}
+	if h.Proxy, err = f.proxy(s, way); err != nil || h.Proxy != nil {
+		return h, err
+	}
+	if l := s.first(keyProxyCommand); l != nil && !isNone(l.values[0]) {
+		line, err := s.proxyCommand(l.values[0])
+		if err == nil {
+			h.DialContext, err = fleetssh.DialCommand(line)
+		}
+		if err != nil {
+			return h, l.at.errorf("ProxyCommand: %w", err)
+		}
+	}
+	return h, nil
+}
+
+// patience sets how long to wait and how often to try.
+func (s *Settings) patience(h *fleetssh.HostConfig) {
+	number := func(k *keyword) int {
+		n, _ := strconv.Atoi(s.one(k)) // "none" is 0, and the rest has been read
+		return n
+	}
+	if h.ConnectTimeout == 0 {
+		h.ConnectTimeout = time.Duration(number(keyConnectTimeout)) * time.Second
+	}
+	if h.Attempts == 0 {
+		h.Attempts = number(keyConnectionAttempts)
+	}
+	if h.KeepAlive != 0 || s.first(keyServerAliveInterval) == nil {
+		return
+	}
+	h.KeepAlive = -1
+	if interval := time.Duration(number(keyServerAliveInterval)) * time.Second; interval > 0 {
+		h.KeepAlive = interval
+		// fleetssh waits for three more times the interval, whatever
+		// ServerAliveCountMax says: a lower one shortens the interval.
+		if most := number(keyServerAliveCountMax); s.first(keyServerAliveCountMax) != nil && most < 3 {
+			h.KeepAlive = max(interval*time.Duration(most)/3, time.Second)
+		}
+	}
+}
+
+// Values of PreferredAuthentications.
+const (
+	methodGSSAPI   = "gssapi-with-mic"
+	methodKey      = "publickey"
+	methodKeyboard = "keyboard-interactive"
+	methodPassword = "password"
+)
+
+// allows reports whether a login method may be tried.
+func (s *Settings) allows(method string, k *keyword) bool {
+	if s.one(k) == "no" {
+		return false
+	}
+	l := s.first(keyPreferred)
+	return l == nil || slices.Contains(strings.Split(l.values[0], ","), method)
+}
+
+// login sets what is offered to log in.
+func (s *Settings) login(a *fleetssh.Auth) {
+	ownKeys := a.KeyFile != "" || len(a.KeyData) > 0 || len(a.Signers) > 0
+	switch {
+	case s.one(keyIdentityAgent) == "":
+	case s.agent() == "":
+		a.NoAgent = a.NoAgent || a.AgentSocket == ""
+	case a.AgentSocket == "":
+		a.AgentSocket = s.agent()
+	}
+	if identities, set := s.identities(); set && len(a.Identities) == 0 && !a.NoDefaultKeys {
+		a.Identities, a.NoDefaultKeys = identities, len(identities) == 0
+	}
+	a.IdentitiesOnly = a.IdentitiesOnly || s.one(keyIdentitiesOnly) == "yes"
+	if a.CertFile == "" && len(a.CertData) == 0 && !ownKeys {
+		if files := s.certificates(); len(files) > 0 {
+			a.CertFile = files[0]
+		}
+	}
+	if !s.allows(methodKey, keyPubkey) && !ownKeys {
+		a.NoAgent, a.NoDefaultKeys, a.Identities, a.CertFile = true, true, nil, ""
+	}
+	if a.GSSAPI == nil && s.one(keyGSSAPI) == "yes" && s.allows(methodGSSAPI, keyGSSAPI) {
+		a.GSSAPI = &fleetssh.GSSAPI{
+			ServerIdentity: s.one(keyGSSAPIServer),
+			ClientIdentity: s.one(keyGSSAPIClient),
+			Delegate:       s.one(keyGSSAPIDelegate) == "yes",
+			IfTicket:       true,
+		}
+	}
+	if !s.allows(methodPassword, keyPassword) && !s.allows(methodKeyboard, keyKbdInteractive) {
+		if a.Passphrase == "" {
+			a.Passphrase = a.Password // which it stands for
+		}
+		a.Password, a.Ask = "", nil
+	}
+	if s.one(keyBatchMode) == "yes" {
+		a.Ask = nil
+	}
+}
+
+// identities returns the files of IdentityFile, and whether there are any lines of
+// it.
+func (s *Settings) identities() (files []string, set bool) {
+	all := s.strings(keyIdentityFile)
+	return slices.DeleteFunc(slices.Clone(all), isNone), len(all) > 0
+}
+
+// certificates returns the files of CertificateFile that exist.
+func (s *Settings) certificates() []string {
+	return slices.DeleteFunc(slices.Clone(s.strings(keyCertificateFile)), func(file string) bool {
+		_, err := os.Stat(file)
+		return isNone(file) || errors.Is(err, fs.ErrNotExist)
+	})
+}
+
+func isNone(s string) bool { return strings.EqualFold(s, "none") }
+
+// agent returns the socket of the agent that logs in, empty if there is none.
+func (s *Settings) agent() string {
+	switch value := s.one(keyIdentityAgent); {
+	case value == "" || value == "SSH_AUTH_SOCK":
+		return os.Getenv("SSH_AUTH_SOCK")
+	case isNone(value):
+		return ""
+	case strings.HasPrefix(value, "$"):
+		return os.Getenv(value[1:])
+	default:
+		return value
+	}
+}
+
+// forwarded returns the socket of the agent that ForwardAgent hands on, empty if it
+// does none.
+func (s *Settings) forwarded() string {
+	value := s.one(keyForwardAgent)
+	switch {
+	case value == "" || slices.Contains([]string{"no", "false"}, strings.ToLower(value)):
+		return ""
+	case slices.Contains([]string{"yes", "true"}, strings.ToLower(value)):
+		return s.agent()
+	case strings.HasPrefix(value, "$"):
+		return os.Getenv(value[1:])
+	}
+	return value
+}
+
+// forward sets whether the agent is handed on: the one that logs in, for there is one
+// only. Without an agent ssh goes on, too.
+func (s *Settings) forward(h *fleetssh.HostConfig) {
+	socket := s.forwarded()
+	if h.ForwardAgent || socket == "" {
+		return
+	}
+	own := h.Auth.AgentSocket
+	if own == "" {
+		own = os.Getenv("SSH_AUTH_SOCK")
+	}
+	h.ForwardAgent = socket == own
+}
+
+// proxyCommand replaces the tokens that [fleetssh.DialCommand] does not know. Their
+// values are put into a line for a shell, so they may hold nothing that it could
+// read.
+func (s *Settings) proxyCommand(line string) (string, error) {
+	var unsafe error
+	value := func(token, v string) (string, bool) {
+		if strings.Trim(v, shellSafe) != "" || strings.HasPrefix(v, "-") {
+			unsafe = fmt.Errorf("%s is %q, which may not stand in a command line", token, v)
+		}
+		return strings.ReplaceAll(v, "%", "%%"), true
+	}
+	expanded, err := expandPercent(strings.ReplaceAll(line, "%%", "%%%%"), func(c byte) (string, bool) {
+		switch c {
+		case 'h', 'p':
+			return "%" + string(c), true
+		case 'n':
+			return value("%n", s.Alias)
+		case 'r':
+			return value("%r", s.User)
+		}
+		return "", false
+	})
+	if err == nil {
+		err = unsafe
+	}
+	return expanded, err
+}
+
+// shellSafe holds the characters that mean nothing to any shell, in any place.
+const shellSafe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:,@+"

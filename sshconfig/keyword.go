@@ -1,0 +1,200 @@
+package sshconfig
+
+import "strings"
+
+// keyword is what is known about one keyword of ssh_config(5).
+type keyword struct {
+	name  string // as the manual page writes it
+	index int    // its place in the table
+	kind  kind
+	role  role
+
+	// choices are the values that may be given, in pairs: what is written, and
+	// what it means.
+	choices []string
+
+	// harmless are the values of an unsupported keyword that change nothing.
+	harmless []string
+}
+
+// kind is how the values of a keyword are written.
+type kind int
+
+const (
+	loose   kind = iota // anything: it has no effect here
+	word                // one word
+	words               // one or more words
+	choice              // one of a few words
+	number              // a number that is not negative
+	port                // a port or the name of one
+	seconds             // a time, as in sshd_config(5), "TIME FORMATS", or "none"
+	rest                // the rest of the line as it is
+	jumps               // hops, as ProxyJump takes them
+	names               // algorithms with commas between them
+	files               // one or more words, of which "none" must stand alone
+	environ             // one or more words of the form NAME=value
+)
+
+// role is what becomes of a keyword.
+type role int
+
+const (
+	ignored     role = iota // it does not matter for what fleetssh does
+	applied                 // it has its effect; the first value counts
+	gathered                // it has its effect; all values count
+	unsupported             // it would matter, and has no effect
+)
+
+// keywords is the table, by the name in lower case.
+var keywords = makeKeywords()
+
+// keywordCount is how many different keywords are in the table.
+var keywordCount = func() int {
+	n := 0
+	for _, k := range keywords {
+		n = max(n, k.index+1)
+	}
+	return n
+}()
+
+// The keywords that are looked at by name.
+var (
+	keyAddressFamily       = keywords["addressfamily"]
+	keyBatchMode           = keywords["batchmode"]
+	keyCanonicalDomains    = keywords["canonicaldomains"]
+	keyCanonicalFallback   = keywords["canonicalizefallbacklocal"]
+	keyCanonicalize        = keywords["canonicalizehostname"]
+	keyCanonicalMaxDots    = keywords["canonicalizemaxdots"]
+	keyPermittedCNAMEs     = keywords["canonicalizepermittedcnames"]
+	keyCertificateFile     = keywords["certificatefile"]
+	keyCiphers             = keywords["ciphers"]
+	keyConnectTimeout      = keywords["connecttimeout"]
+	keyConnectionAttempts  = keywords["connectionattempts"]
+	keyControlPath         = keywords["controlpath"]
+	keyForwardAgent        = keywords["forwardagent"]
+	keyGlobalKnownHosts    = keywords["globalknownhostsfile"]
+	keyGSSAPI              = keywords["gssapiauthentication"]
+	keyGSSAPIClient        = keywords["gssapiclientidentity"]
+	keyGSSAPIDelegate      = keywords["gssapidelegatecredentials"]
+	keyGSSAPIServer        = keywords["gssapiserveridentity"]
+	keyHashKnownHosts      = keywords["hashknownhosts"]
+	keyHostKeyAlgorithms   = keywords["hostkeyalgorithms"]
+	keyHostKeyAlias        = keywords["hostkeyalias"]
+	keyHostName            = keywords["hostname"]
+	keyIdentitiesOnly      = keywords["identitiesonly"]
+	keyIdentityAgent       = keywords["identityagent"]
+	keyIdentityFile        = keywords["identityfile"]
+	keyIgnoreUnknown       = keywords["ignoreunknown"]
+	keyKbdInteractive      = keywords["kbdinteractiveauthentication"]
+	keyKexAlgorithms       = keywords["kexalgorithms"]
+	keyMACs                = keywords["macs"]
+	keyPassword            = keywords["passwordauthentication"]
+	keyPort                = keywords["port"]
+	keyPreferred           = keywords["preferredauthentications"]
+	keyProxyCommand        = keywords["proxycommand"]
+	keyProxyJump           = keywords["proxyjump"]
+	keyPubkey              = keywords["pubkeyauthentication"]
+	keyRefuseConnection    = keywords["refuseconnection"]
+	keySendEnv             = keywords["sendenv"]
+	keyServerAliveCountMax = keywords["serveralivecountmax"]
+	keyServerAliveInterval = keywords["serveraliveinterval"]
+	keySetEnv              = keywords["setenv"]
+	keyStrict              = keywords["stricthostkeychecking"]
+	keyTag                 = keywords["tag"]
+	keyUser                = keywords["user"]
+	keyUserKnownHosts      = keywords["userknownhostsfile"]
+)
+
+func makeKeywords() map[string]*keyword {
+	var all []*keyword
+	add := func(role role, kind kind, names ...string) {
+		for _, name := range names {
+			all = append(all, &keyword{name: name, kind: kind, role: role})
+		}
+	}
+	choose := func(name string, choices ...string) {
+		all = append(all, &keyword{name: name, kind: choice, role: applied, choices: choices})
+	}
+	refuse := func(name string, harmless ...string) {
+		all = append(all, &keyword{name: name, kind: loose, role: unsupported, harmless: harmless})
+	}
+
+	yesNo := []string{"yes", "yes", "true", "yes", "no", "no", "false", "no"}
+	for _, name := range []string{
+		"BatchMode", "CanonicalizeFallbackLocal", "GSSAPIAuthentication", "GSSAPIDelegateCredentials", "HashKnownHosts",
+		"IdentitiesOnly", "KbdInteractiveAuthentication", "PasswordAuthentication",
+	} {
+		choose(name, yesNo...)
+	}
+	choose("AddressFamily", "any", "any", "inet", "inet", "inet6", "inet6")
+	choose("CanonicalizeHostname", append([]string{"always", "always"}, yesNo...)...)
+	choose("PubkeyAuthentication", append([]string{"unbound", "yes", "host-bound", "yes"}, yesNo...)...)
+	choose("StrictHostKeyChecking", append([]string{"ask", "ask", "off", "no", "accept-new", "accept-new"}, yesNo...)...)
+
+	add(applied, word, "ControlPath", "ForwardAgent", "GSSAPIClientIdentity", "GSSAPIServerIdentity", "HostKeyAlias", "HostName",
+		"IdentityAgent", "IgnoreUnknown", "PreferredAuthentications", "Tag", "User")
+	add(applied, words, "CanonicalDomains", "CanonicalizePermittedCNAMEs")
+	add(applied, files, "GlobalKnownHostsFile", "UserKnownHostsFile")
+	add(applied, number, "CanonicalizeMaxDots", "ConnectionAttempts", "ServerAliveCountMax")
+	add(applied, port, "Port")
+	add(applied, seconds, "ConnectTimeout", "ServerAliveInterval")
+	add(applied, rest, "ProxyCommand", "RefuseConnection")
+	add(applied, jumps, "ProxyJump")
+	add(applied, names, "Ciphers", "HostKeyAlgorithms", "KexAlgorithms", "MACs")
+	add(applied, environ, "SetEnv")
+	add(gathered, word, "CertificateFile", "IdentityFile")
+	add(gathered, words, "SendEnv")
+
+	for _, name := range []string{
+		"CheckHostIP", "Compression", "ForwardX11", "GSSAPIKeyExchange", "GSSAPITrustDns", "HostbasedAuthentication",
+		"NoHostAuthenticationForLocalhost", "ProxyUseFdpass", "Tunnel", "VerifyHostKeyDNS",
+	} {
+		refuse(name, "no", "false")
+	}
+	for _, name := range []string{
+		"BindAddress", "BindInterface", "CASignatureAlgorithms", "DynamicForward", "LocalCommand", "LocalForward",
+		"PubkeyAcceptedAlgorithms", "RemoteForward", "RequiredRSASize",
+	} {
+		refuse(name)
+	}
+	for _, name := range []string{"KnownHostsCommand", "PKCS11Provider", "RemoteCommand", "RevokedHostKeys"} {
+		refuse(name, "none")
+	}
+	refuse("RequestTTY", "no", "false", "auto")
+	refuse("SecurityKeyProvider", "internal")
+	refuse("SessionType", "default")
+
+	add(ignored, loose, "AddKeysToAgent", "ChannelTimeout", "ClearAllForwardings", "ControlMaster", "ControlPersist",
+		"EnableEscapeCommandline", "EnableSSHKeysign", "EscapeChar", "ExitOnForwardFailure", "FingerprintHash",
+		"ForkAfterAuthentication", "ForwardX11Timeout", "ForwardX11Trusted", "GatewayPorts", "GSSAPIKexAlgorithms",
+		"GSSAPIRenewalForcesRekey", "HostbasedAcceptedAlgorithms", "IPQoS", "KbdInteractiveDevices", "LogLevel",
+		"LogVerbose", "NumberOfPasswordPrompts", "ObscureKeystrokeTiming", "PermitLocalCommand", "PermitRemoteOpen",
+		"RekeyLimit", "StdinNull", "StreamLocalBindMask", "StreamLocalBindUnlink", "SyslogFacility", "TCPKeepAlive",
+		"TunnelDevice", "UpdateHostKeys", "VersionAddendum", "VisualHostKey", "WarnWeakCrypto", "XAuthLocation")
+
+	// What ssh itself passes over.
+	add(ignored, loose, "AFSTokenPassing", "Cipher", "CompressionLevel", "FallBackToRsh", "GlobalKnownHostsFile2",
+		"KerberosAuthentication", "KerberosTGTPassing", "Protocol", "RhostsAuthentication", "RhostsRSAAuthentication",
+		"RSAAuthentication", "SmartcardDevice", "UsePrivilegedPort", "UserKnownHostsFile2", "UseRoaming", "UseRsh")
+
+	table := make(map[string]*keyword, len(all)+16)
+	for i, k := range all {
+		k.index = i
+		table[strings.ToLower(k.name)] = k
+	}
+	for alias, name := range map[string]string{
+		"challengeresponseauthentication": "kbdinteractiveauthentication",
+		"skeyauthentication":              "kbdinteractiveauthentication",
+		"tisauthentication":               "kbdinteractiveauthentication",
+		"dsaauthentication":               "pubkeyauthentication",
+		"hostbasedkeytypes":               "hostbasedacceptedalgorithms",
+		"identityfile2":                   "identityfile",
+		"keepalive":                       "tcpkeepalive",
+		"protocolkeepalives":              "serveraliveinterval", // of Debian
+		"pubkeyacceptedkeytypes":          "pubkeyacceptedalgorithms",
+		"setuptimeout":                    "serveraliveinterval", // of Debian
+	} {
+		table[alias] = table[name]
+	}
+	return table
+}

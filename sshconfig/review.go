@@ -1,0 +1,118 @@
+package sshconfig
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// review returns what is in effect for a host and has no effect here, or not all of
+// it.
+func (s *Settings) review() []Unsupported {
+	var notes []Unsupported
+	note := func(l *line, why string) { notes = append(notes, l.unsupported(why)) }
+	for _, got := range s.got {
+		for _, l := range got {
+			args, _ := splitWords(l.text)
+			if l.key.lost(args) {
+				note(l, "")
+			}
+		}
+	}
+	for _, suite := range suites {
+		if l := s.first(suite.key); l != nil {
+			if _, missing := suite.wanted(l.values[0]); len(missing) > 0 {
+				note(l, "fleetssh has no "+strings.Join(missing, ", "))
+			}
+		}
+	}
+	for _, check := range []struct {
+		key *keyword
+		why func(*line) string
+	}{
+		{keyCertificateFile, s.reviewCertificates},
+		{keyForwardAgent, s.reviewForwarding},
+		{keyHashKnownHosts, s.reviewHashing},
+		{keyKbdInteractive, s.reviewPasswords},
+		{keyPassword, s.reviewPasswords},
+		{keyPreferred, s.reviewPreferred},
+		{keyServerAliveCountMax, s.reviewCount},
+		{keyStrict, s.reviewStrict},
+	} {
+		if l := s.first(check.key); l != nil {
+			if why := check.why(l); why != "" {
+				note(l, why)
+			}
+		}
+	}
+	return notes
+}
+
+func (s *Settings) reviewCertificates(*line) string {
+	if files := s.certificates(); len(files) > 1 {
+		return "only the first that exists, " + files[0] + ", is offered"
+	}
+	return ""
+}
+
+func (s *Settings) reviewForwarding(*line) string {
+	if socket := s.forwarded(); socket != "" && socket != s.agent() {
+		return "only the agent that logs in can be forwarded"
+	}
+	return ""
+}
+
+func (s *Settings) reviewHashing(l *line) string {
+	if l.values[0] == "yes" && s.acceptsNew() {
+		return "new hosts are added to known_hosts by their names"
+	}
+	return ""
+}
+
+// reviewPasswords is about leaving out one of two methods.
+func (s *Settings) reviewPasswords(l *line) string {
+	password, keyboard := s.allows(methodPassword, keyPassword), s.allows(methodKeyboard, keyKbdInteractive)
+	if l.values[0] == "no" && password != keyboard {
+		return "a password is offered by both methods, or by none"
+	}
+	return ""
+}
+
+// reviewPreferred is about an order other than that of fleetssh.
+func (s *Settings) reviewPreferred(l *line) string {
+	var ranks []int
+	for method := range strings.SplitSeq(l.values[0], ",") {
+		switch method {
+		case methodGSSAPI:
+			ranks = append(ranks, 0)
+		case methodKey:
+			ranks = append(ranks, 1)
+		case methodKeyboard, methodPassword:
+			ranks = append(ranks, 2)
+		}
+	}
+	password, keyboard := s.allows(methodPassword, keyPassword), s.allows(methodKeyboard, keyKbdInteractive)
+	switch {
+	case len(ranks) == 0:
+		return "none of the methods is one of fleetssh"
+	case !slices.IsSortedFunc(ranks, cmp.Compare[int]):
+		return "the order is always Kerberos, keys, passwords"
+	case password != keyboard && s.one(keyPassword) != "no" && s.one(keyKbdInteractive) != "no":
+		return "a password is offered by both methods, or by none"
+	}
+	return ""
+}
+
+func (s *Settings) reviewCount(l *line) string {
+	if l.values[0] > "3" || len(l.values[0]) > 1 {
+		return "a host that is silent for four times ServerAliveInterval is given up"
+	}
+	return ""
+}
+
+func (s *Settings) reviewStrict(l *line) string {
+	if l.values[0] == "no" {
+		return "a changed host key is refused, as with accept-new"
+	}
+	return ""
+}

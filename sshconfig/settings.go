@@ -1,0 +1,205 @@
+package sshconfig
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// Settings are the effective settings of one host. They are not to be changed.
+type Settings struct {
+	Alias    string // as the host was asked for
+	HostName string // the name or address to connect to
+	User     string // the login name; the local user's if the configuration has none
+	Port     int    // 22 if the configuration has none
+
+	got         [][]*line
+	controlPath string // as HostConfig takes it
+	notes       []Unsupported
+}
+
+// A Value is one value of a keyword that is in effect for a host.
+type Value struct {
+	Keyword string // as ssh_config(5) writes it
+	Value   string
+	Origin  string // "file:line", "-o", "argument" for what the caller gave, or "default"
+}
+
+// settings completes what the passes have found.
+func (p *pass) settings(host string) (*Settings, error) {
+	s := &Settings{Alias: p.alias, HostName: host, User: p.user(), Port: p.port(), got: p.got}
+	at := origin{file: fromDefault}
+	if l := p.first(keyHostName); l != nil {
+		at = l.at
+	}
+	s.got[keyHostName.index] = []*line{{at: at, key: keyHostName, values: []string{host}, text: host}}
+	t := p.tokens(host)
+	if l := p.first(keyControlPath); l != nil && !isNone(l.values[0]) {
+		var err error
+		if s.controlPath, err = t.controlPath(l.values[0]); err != nil {
+			return nil, l.at.errorf("ControlPath: %w", err)
+		}
+	}
+	if err := s.expand(t); err != nil {
+		return nil, err
+	}
+	if err := s.checkLoop(); err != nil {
+		return nil, err
+	}
+	s.notes = s.review()
+	return s, nil
+}
+
+// expand replaces the tokens and variables in the values that may have them.
+func (s *Settings) expand(t *tokens) error {
+	few := func(v string) (string, error) { return expandPercent(v, t.few) }
+	for _, e := range []struct {
+		key    *keyword
+		expand func(string) (string, error)
+	}{
+		{keyIdentityFile, t.path},
+		{keyCertificateFile, t.path},
+		{keyUserKnownHosts, t.path},
+		{keyGlobalKnownHosts, t.local.expandTilde},
+		{keyControlPath, t.path},
+		{keyIdentityAgent, unlessVariable(t.path)},
+		{keyForwardAgent, unlessVariable(t.path)},
+		{keyProxyJump, few},
+	} {
+		got := s.got[e.key.index]
+		for i, l := range got {
+			expanded := *l
+			expanded.values = make([]string, len(l.values))
+			for j, v := range l.values {
+				var err error
+				if !isNone(v) {
+					if v, err = e.expand(v); err != nil {
+						return l.at.errorf("%s: %w", l.key.name, err)
+					}
+				}
+				expanded.values[j] = v
+			}
+			if i == 0 {
+				got = slices.Clone(got) // the lines are those of all hosts
+			}
+			got[i] = &expanded
+		}
+		s.got[e.key.index] = got
+	}
+	return nil
+}
+
+// unlessVariable leaves "$NAME", which is looked up when it is used.
+func unlessVariable(expand func(string) (string, error)) func(string) (string, error) {
+	return func(v string) (string, error) {
+		if strings.HasPrefix(v, "$") && !strings.HasPrefix(v, "${") {
+			return v, nil
+		}
+		return expand(v)
+	}
+}
+
+// defaults are the values of ssh where the configuration says nothing, for keywords
+// that have an effect here. What fleetssh does by default may differ: see
+// [fleetssh.HostConfig].
+var defaults = []struct {
+	key   *keyword
+	value string
+}{
+	{keyAddressFamily, "any"}, {keyBatchMode, "no"}, {keyConnectTimeout, "none"},
+	{keyConnectionAttempts, "1"}, {keyForwardAgent, "no"}, {keyGSSAPI, "no"}, {keyGSSAPIDelegate, "no"},
+	{keyHashKnownHosts, "no"}, {keyIdentitiesOnly, "no"}, {keyKbdInteractive, "yes"}, {keyPassword, "yes"},
+	{keyPubkey, "yes"}, {keyServerAliveCountMax, "3"}, {keyServerAliveInterval, "0"}, {keyStrict, "ask"},
+}
+
+// All returns what is in effect, by keyword: every value of the configuration that
+// has an effect, with its tokens replaced, and the defaults of ssh for the keywords
+// that have one.
+func (s *Settings) All() []Value {
+	var all []Value
+	for _, got := range s.got {
+		if len(got) > 0 && got[0].key.role != unsupported {
+			all = append(all, valuesOf(got)...)
+		}
+	}
+	add := func(k *keyword, value string) {
+		if len(s.got[k.index]) == 0 {
+			all = append(all, Value{k.name, value, fromDefault})
+		}
+	}
+	add(keyUser, s.User)
+	add(keyPort, "22")
+	for _, d := range defaults {
+		add(d.key, d.value)
+	}
+	slices.SortStableFunc(all, func(a, b Value) int {
+		return cmp.Compare(strings.ToLower(a.Keyword), strings.ToLower(b.Keyword))
+	})
+	return all
+}
+
+// Values returns the values of one keyword, in any case, in the order in which ssh
+// uses them; none if the configuration does not set it, or if it has no effect.
+func (s *Settings) Values(name string) []Value {
+	k := keywords[strings.ToLower(name)]
+	if k == nil || k.role == ignored {
+		return nil
+	}
+	return valuesOf(s.got[k.index])
+}
+
+func valuesOf(got []*line) []Value {
+	var values []Value
+	for _, l := range got {
+		for _, v := range l.values {
+			values = append(values, Value{l.key.name, v, l.at.String()})
+		}
+	}
+	return values
+}
+
+// SetEnv returns the variables that SetEnv sets, for [fleetssh.Command] Env; nil if
+// there are none.
+func (s *Settings) SetEnv() map[string]string {
+	var env map[string]string
+	for _, v := range s.strings(keySetEnv) {
+		name, value, _ := strings.Cut(v, "=")
+		if env == nil {
+			env = make(map[string]string)
+		}
+		env[name] = value
+	}
+	return env
+}
+
+// SendEnv returns the patterns of the local variables that SendEnv would send.
+func (s *Settings) SendEnv() []string { return s.strings(keySendEnv) }
+
+// Unsupported returns the lines in effect for this host that ssh would heed, and that
+// have no effect here, or not all of it.
+func (s *Settings) Unsupported() []Unsupported { return slices.Clone(s.notes) }
+
+// first returns the line that counts for a keyword, nil if there is none.
+func (s *Settings) first(k *keyword) *line {
+	if got := s.got[k.index]; len(got) > 0 {
+		return got[0]
+	}
+	return nil
+}
+
+// one returns the value of a keyword, empty if it is not set.
+func (s *Settings) one(k *keyword) string {
+	if l := s.first(k); l != nil {
+		return l.values[0]
+	}
+	return ""
+}
+
+// strings returns all values of a keyword.
+func (s *Settings) strings(k *keyword) []string {
+	var all []string
+	for _, l := range s.got[k.index] {
+		all = append(all, l.values...)
+	}
+	return all
+}

@@ -1,0 +1,136 @@
+package sshconfig
+
+import (
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// tokens are the values of the tokens of ssh_config(5), "TOKENS".
+type tokens struct {
+	local                  *local
+	alias, host, user, key string // %n %h %r %k
+	port                   int
+	jump                   string // %j
+	hash                   string // %C, if it is not what follows from the others
+}
+
+// expand replaces the tokens that most keywords accept.
+func (t *tokens) expand(s string) (string, error) {
+	return expandPercent(s, func(c byte) (string, bool) {
+		switch c {
+		case 'C':
+			if t.hash != "" {
+				return t.hash, true
+			}
+			return fmt.Sprintf("%x", sha1.Sum([]byte(t.local.name+t.host+strconv.Itoa(t.port)+t.user+t.jump))), true
+		case 'd':
+			return t.local.home, true
+		case 'i':
+			return t.local.uid, true
+		case 'j':
+			return t.jump, true
+		case 'k':
+			return t.key, true
+		case 'L':
+			return t.local.shortName, true
+		case 'l':
+			return t.local.name, true
+		case 'u':
+			return t.local.user, true
+		}
+		return t.few(c)
+	})
+}
+
+// few are the tokens that ProxyCommand and ProxyJump accept.
+func (t *tokens) few(c byte) (string, bool) {
+	switch c {
+	case 'h':
+		return t.host, true
+	case 'n':
+		return t.alias, true
+	case 'p':
+		return strconv.Itoa(t.port), true
+	case 'r':
+		return t.user, true
+	}
+	return "", false
+}
+
+// path replaces tokens and variables in the name of a file, and a leading "~".
+func (t *tokens) path(s string) (string, error) {
+	s, err := t.local.expandTilde(s)
+	if err != nil {
+		return "", err
+	}
+	return expandVariables(s, t.expand)
+}
+
+// controlPath is path, but leaves %C, which [fleetssh.HostConfig] replaces: its
+// value depends on the version of ssh that listens. A NUL stands for it meanwhile:
+// there is none in a line, nor in the environment.
+func (t *tokens) controlPath(s string) (string, error) {
+	marked := *t
+	marked.hash = "\x00"
+	path, err := marked.path(s)
+	return strings.ReplaceAll(strings.ReplaceAll(path, "%", "%%"), "\x00", "%C"), err
+}
+
+// expandPercent replaces each "%" and the character behind it by a value, and "%%"
+// by "%".
+func expandPercent(s string, value func(c byte) (string, bool)) (string, error) {
+	if strings.IndexByte(s, '%') < 0 {
+		return s, nil
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			b.WriteByte(s[i])
+			continue
+		}
+		i++
+		if i == len(s) {
+			return "", errors.New(`a "%" at the end; "%%" stands for "%"`)
+		}
+		v, ok := "%", s[i] == '%'
+		if !ok {
+			v, ok = value(s[i])
+		}
+		if !ok {
+			return "", fmt.Errorf("%q is no token that can be replaced in it", s[i-1:i+1])
+		}
+		b.WriteString(v)
+	}
+	return b.String(), nil
+}
+
+// expandVariables replaces "${NAME}" by variables of the environment, and what
+// stands between them by what between returns.
+func expandVariables(s string, between func(string) (string, error)) (string, error) {
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(s, "${")
+		text, err := between(before)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(text)
+		if !found {
+			return b.String(), nil
+		}
+		name, left, closed := strings.Cut(after, "}")
+		if !closed || name == "" {
+			return "", errors.New(`"${" is not the beginning of a variable`)
+		}
+		value, set := os.LookupEnv(name)
+		if !set {
+			return "", fmt.Errorf("the variable %s is not set", name)
+		}
+		b.WriteString(value)
+		s = left
+	}
+}
