@@ -8,8 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
+	"github.com/clipperhouse/displaywidth"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/crypto/ssh"
@@ -162,11 +162,11 @@ func logInResult(i int, host *fleetssh.HostConfig, connection *fleetssh.Client, 
 func (t *tally) showCheck(c *call) func(*result) {
 	width := 0
 	for _, h := range t.hosts {
-		width = max(width, utf8.RuneCountInString(h.label))
+		width = max(width, displaywidth.String(h.label))
 	}
 	return func(r *result) {
 		label := t.hosts[r.index].label
-		text := fmt.Sprintf("%*s", width-utf8.RuneCountInString(label), "")
+		text := fmt.Sprintf("%*s", width-displaywidth.String(label), "")
 		switch {
 		case r.ok:
 			text += "ok      "
