@@ -27,6 +27,8 @@ type login struct {
 	host   *host
 	vars   map[string]any
 	config *fleetssh.HostConfig
+
+	strict, known string // what ssh is told of host keys
 }
 
 // connect puts what Ansible's variables say of a host over a base.
@@ -57,6 +59,9 @@ func (inv *Inventory) connect(h *host, config *fleetssh.HostConfig) error {
 		if err := step.use(value); err != nil {
 			return l.fail(name, err)
 		}
+	}
+	if err := l.trust(); err != nil {
+		return l.fail(argumentVars[1], err)
 	}
 	// An address may be in brackets.
 	if given, err := fleetssh.ParseHost(config.Host); err == nil && given.User == "" && given.Port == 0 {
@@ -183,10 +188,53 @@ func (l *login) option(key, value string) error {
 			return fmt.Errorf("-o %s=%.80s is not supported, only yes and no are", key, value)
 		}
 		l.config.ForwardAgent = value == "yes"
+	case "proxycommand":
+		l.config.Proxy, l.config.DialContext = nil, nil
+		if !strings.EqualFold(value, "none") {
+			l.config.DialContext, err = fleetssh.DialCommand(value)
+		}
+	case "stricthostkeychecking":
+		l.strict = strings.ToLower(value)
+	case "userknownhostsfile":
+		l.known = value
 	case "controlmaster", "controlpersist", "controlpath", "compression", "loglevel", "batchmode":
 		// Connections are kept, and nobody is asked, in our own way.
 	default:
 		return fmt.Errorf("-o %.80s is not supported", key)
 	}
 	return err
+}
+
+// trust makes a policy of what ssh is told of host keys, which hosts that are told the
+// same share. "no" is accept-new: a key that has changed is refused.
+func (l *login) trust() error {
+	if l.strict == "" && l.known == "" {
+		return nil
+	}
+	inv, key := l.inv, l.strict+" "+l.known
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	policy := inv.policies[key]
+	if policy == nil {
+		var err error
+		files := strings.Fields(l.known)
+		switch l.strict {
+		case "no", "off", "accept-new":
+			file := ""
+			if len(files) > 0 {
+				file = files[0]
+			}
+			policy, err = fleetssh.AcceptNewHostKeys(file)
+		case "", "yes", "ask":
+			policy, err = fleetssh.KnownHosts(files...)
+		default:
+			err = fmt.Errorf("-o StrictHostKeyChecking=%.80s is not supported", l.strict)
+		}
+		if err != nil {
+			return err
+		}
+		inv.policies[key] = policy
+	}
+	l.config.HostKeys = policy
+	return nil
 }

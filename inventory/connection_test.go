@@ -73,8 +73,8 @@ func TestConnectionErrors(t *testing.T) {
 		{"ansible_connection: local", `ansible_connection: "local" is not supported, only ssh is`},
 		{"ansible_connection: winrm", `ansible_connection: "winrm" is not supported`},
 		{"ansible_timeout: soon", `ansible_timeout: "soon" is not a whole number`},
-		{"ansible_ssh_common_args: -o StrictHostKeyChecking=no", "ansible_ssh_common_args: -o StrictHostKeyChecking is not supported"},
-		{"ansible_ssh_common_args: -o ProxyCommand=\"nc %h %p\"", "ansible_ssh_common_args: -o ProxyCommand is not supported"},
+		{"ansible_ssh_common_args: -o StrictHostKeyChecking=perhaps", "ansible_ssh_common_args: -o StrictHostKeyChecking=perhaps is not supported"},
+		{"ansible_ssh_common_args: -o Tunnel=yes", "ansible_ssh_common_args: -o Tunnel is not supported"},
 		{"ansible_ssh_extra_args: -F other", `ansible_ssh_extra_args: "-F" is not supported`},
 		{"ansible_ssh_extra_args: word", `ansible_ssh_extra_args: "word" is not supported`},
 		{"ansible_ssh_extra_args: -J", "ansible_ssh_extra_args: nothing follows -J"},
@@ -133,5 +133,23 @@ func TestErrorsShowNoSecret(t *testing.T) {
 	_, err := inv.Select("h")
 	if err == nil || strings.Contains(err.Error(), "hush") || strings.Contains(fmt.Sprintf("%+v", err), "hush") {
 		t.Error(err)
+	}
+}
+
+// What ssh is told of host keys and commands is heeded; hosts that are told the same
+// share it.
+func TestTrust(t *testing.T) {
+	t.Parallel()
+	inv := mustLoad(t, "-- hosts --\n[all]\na\nb\nc ansible_ssh_common_args='-o ProxyCommand=\"nc %h %p\"'\n[all:vars]\n"+
+		"ansible_ssh_common_args='-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null'\n", fleetssh.HostConfig{})
+	hosts, err := inv.Select("a,b,c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hosts[0].HostKeys == nil || hosts[0].HostKeys != hosts[1].HostKeys || hosts[2].HostKeys != nil {
+		t.Errorf("policies %v, %v, %v", hosts[0].HostKeys, hosts[1].HostKeys, hosts[2].HostKeys)
+	}
+	if hosts[0].DialContext != nil || hosts[2].DialContext == nil {
+		t.Error("ProxyCommand")
 	}
 }

@@ -49,6 +49,7 @@ type Inventory struct {
 	layers    map[string]map[string]any       // variables of groups, by the names of the groups
 	hops      map[string]*fleetssh.HostConfig // shared by the hosts behind them
 	passwords map[string]string               // of files
+	policies  map[string]fleetssh.HostKeyPolicy
 }
 
 func newInventory(path string, base fleetssh.HostConfig) *Inventory {
@@ -59,6 +60,7 @@ func newInventory(path string, base fleetssh.HostConfig) *Inventory {
 		layers:    make(map[string]map[string]any),
 		hops:      make(map[string]*fleetssh.HostConfig),
 		passwords: make(map[string]string),
+		policies:  make(map[string]fleetssh.HostKeyPolicy),
 	}
 }
 

@@ -135,7 +135,10 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 	config.file.Hops.Auth.GSSAPI = f.way.hopTickets(secrets.tickets)
 	for i := range entries {
 		e := &entries[i]
-		e.config.HostKeys, e.config.Auth.Ask = base.HostKeys, base.Auth.Ask
+		if base.HostKeys != nil { // a flag says it
+			e.config.HostKeys = base.HostKeys
+		}
+		e.config.Auth.Ask = base.Auth.Ask
 		secrets.give(&e.config.Auth, len(entries))
 		if err := config.apply(e); err != nil {
 			return nil, err
