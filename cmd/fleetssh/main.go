@@ -20,18 +20,20 @@ func main() {
 }
 
 // verbs lists the verbs in the order of the overview.
-var verbs = []func(*call) *cobra.Command{newRun, newCheck, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newVersion}
+var verbs = []func(*call) *cobra.Command{newRun, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newVersion}
 
 const overview = `Run commands on many hosts over SSH.
 
   fleetssh run -w web[1-20] uptime          run a command on twenty hosts
   fleetssh run -w web[1-20] --sudo -- systemctl restart nginx
   fleetssh check -w web[1-20],db1           can I log in, and how long does it take?
+  fleetssh trust scan -w web[1-20]          which host keys, and what has changed?
   fleetssh demo                             see it work, on hosts inside the process
 
 Verbs:
   run       run a command on all hosts
   check     connect and log in only; how long each phase takes
+  trust     collect host keys, show what has changed, add new ones
   hosts     which hosts an expression chooses: expand, fold, count, split
   explain   what would be tried to reach a host, and why; nothing is contacted
   runs      what ran before, and how it ended
@@ -115,7 +117,7 @@ func newHelp(c *call) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about := cmd.Root()
 			if len(args) > 0 {
-				found, _, err := about.Find(args[:1])
+				found, _, err := about.Find(args)
 				if err != nil || found == about {
 					return unknownVerb(about, args[0])
 				}

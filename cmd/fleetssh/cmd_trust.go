@@ -1,0 +1,369 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+	"fleetssh/internal/knownhosts"
+)
+
+const trustHelp = `Collect the keys of hosts, look at them, and trust them.
+
+  fleetssh trust scan -w web[1-200]
+  fleetssh trust scan -w web[1-200] --save keys
+  fleetssh trust accept keys
+  fleetssh trust accept -w web[1-200] --fingerprints from-the-console
+
+usage: fleetssh trust scan [options]
+       fleetssh trust accept [options] [FILE]
+
+  scan      show which keys hosts have, and what has changed
+  accept    add new keys to the file of known ones
+
+fleetssh trust scan --help shows the options.
+
+`
+
+const trustExitHelp = `For trust, exit code 0 means that all hosts have shown their keys and none needs
+somebody who looks into it, and 4 that one could not be reached or has a key that
+is changed, revoked or invalid, or that --fingerprints does not vouch for.
+
+`
+
+const scanHelp = `Show all keys that hosts have, and which of them are known. Nobody logs in to the
+hosts, and nothing is trusted by it.
+
+  fleetssh trust scan -w web[1-200]
+  fleetssh trust scan -w web[1-200] -J bastion --save keys
+  fleetssh trust scan -w web[1-200] --format json | jq 'select(.state == "changed")'
+
+usage: fleetssh trust scan [options]
+
+` + hostFlagsHelp + `
+What is shown:
+      --format FORMAT       text: a line a key, as they come (default)
+                            json: one object a line
+      --save FILE           keep what was found, to look at it and to accept it
+
+How to log in matters for hops only: their keys must be trusted. Keys are looked
+up in the file of --known-hosts, else in those that ssh reads by default, not in
+others that ssh_config names. A key is
+  known         listed for the host
+  certificate   signed by an authority that is listed for it
+  new           of a host that nothing is known of
+  other         not listed, but the host has another key that is
+  changed       not the one that is listed for the host: both are shown
+  revoked       listed as one never to be trusted
+  invalid       a certificate of a listed authority, but not for this host and time
+DUR is 10 or 10s for seconds, 500ms, 2m.
+
+` + trustExitHelp
+
+const acceptHelp = `Add new keys of hosts to the file of known ones, all at once, after showing them.
+They come from a file that trust scan --save has written, or from the hosts.
+
+  fleetssh trust accept keys
+  fleetssh trust accept -w web[1-200] --fingerprints from-the-console --yes
+  fleetssh trust accept keys --replace web7
+
+usage: fleetssh trust accept [options] [FILE]
+
+What is added:
+      --fingerprints FILE   only keys that somebody vouches for: lines of a host
+                            and its fingerprints, SHA256:...
+      --replace HOST        take what this one host shows now: keys that are not
+                            listed and, in the place of the listed ones, those
+                            that have changed; may be given several times
+      --hash                hash the names of hosts in the lines
+      --yes                 do not ask
+      --format FORMAT       text: a line a key (default); json: one object a line
+
+A changed key is shown with the one that is known, and nothing of that host is
+added unless --replace names it; the file as it was is kept as FILE.old then.
+Revoked keys are never added. Keys of other types than a host is known by are not
+added either, unless --fingerprints vouches for them: who stands in between on some
+connections only could have one of his own added.
+
+` + hostFlagsHelp + `
+How to log in matters for hops only: their keys must be trusted. Keys are added to
+the file of --known-hosts, else to ~/.ssh/known_hosts.
+DUR is 10 or 10s for seconds, 500ms, 2m.
+
+` + trustExitHelp
+
+// trustOptions are the flags that scan and accept share.
+type trustOptions struct {
+	hosts  hostFlags
+	format string
+}
+
+func (o *trustOptions) register(flags *pflag.FlagSet) {
+	o.hosts.register(flags)
+	o.format = "text"
+	flags.Var(choiceValue{&o.format, []string{"text", "json"}}, "format", "")
+}
+
+// acceptOptions are the flags of accept.
+type acceptOptions struct {
+	trustOptions
+	fingerprints string
+	replace      []string
+	hash, yes    bool
+}
+
+func newTrust(c *call) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:  "trust",
+		Long: trustHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError("fleetssh trust --help", "scan or accept?")
+			}
+			return unknownVerb(cmd, args[0])
+		},
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.AddCommand(newTrustScan(c), newTrustAccept(c))
+	return cmd
+}
+
+func newTrustScan(c *call) *cobra.Command {
+	o := new(trustOptions)
+	save := ""
+	cmd := &cobra.Command{
+		Use:  "scan",
+		Long: scanHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError("name hosts with -w", "trust scan takes no arguments, only options")
+			}
+			return o.scan(cmd.Context(), c, save)
+		},
+	}
+	o.register(cmd.Flags())
+	cmd.Flags().StringVar(&save, "save", "", "")
+	return cmd
+}
+
+func newTrustAccept(c *call) *cobra.Command {
+	o := new(acceptOptions)
+	cmd := &cobra.Command{
+		Use:  "accept",
+		Long: acceptHelp,
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), c, args) },
+	}
+	o.register(cmd.Flags())
+	cmd.Flags().StringVar(&o.fingerprints, "fingerprints", "", "")
+	cmd.Flags().StringArrayVar(&o.replace, "replace", nil, "")
+	cmd.Flags().BoolVar(&o.hash, "hash", false, "")
+	cmd.Flags().BoolVar(&o.yes, "yes", false, "")
+	return cmd
+}
+
+// scan shows what hosts show, and keeps it in a file if that has a name.
+func (o *trustOptions) scan(ctx context.Context, c *call, save string) error {
+	db, err := readKnown(o.files())
+	if err != nil {
+		return err
+	}
+	s := newSurvey(c, o.format, db)
+	if err := s.ask(ctx, &o.hosts, func(h *shownHost) { s.show(h) }); err != nil {
+		return err
+	}
+	s.showSummary()
+	if save != "" {
+		if err := saveScan(save, s.hosts); err != nil {
+			return fmt.Errorf("save the keys: %w", err)
+		}
+	}
+	return s.err()
+}
+
+// files returns the files of known keys, the one to write first.
+func (o *trustOptions) files() []string {
+	if o.hosts.knownHosts != "" {
+		return fleetssh.KnownHostsFiles(o.hosts.knownHosts)
+	}
+	return fleetssh.KnownHostsFiles()
+}
+
+// readKnown reads files as far as they exist.
+func readKnown(files []string) (*knownhosts.DB, error) {
+	db := new(knownhosts.DB)
+	for _, file := range files {
+		if err := db.ReadFile(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("known hosts: %w", err)
+		}
+	}
+	return db, nil
+}
+
+// ask asks the hosts for their keys, and calls each with every one when it is done.
+func (s *survey) ask(ctx context.Context, flags *hostFlags, each func(*shownHost)) error {
+	entries, err := flags.configs(ctx, s.c, s.format != "text")
+	if err != nil {
+		return err
+	}
+	work, end := s.c.working(ctx)
+	defer end()
+	client := &fleetssh.ParallelClient{Hosts: configsOf(entries), PoolSize: flags.fanout, Logger: slog.New(s.c.warnings)}
+	defer client.Close()
+	found, err := client.ScanHostKeys(work)
+	if err != nil {
+		return err
+	}
+	s.tally = newTally(entries)
+	for shown := range found {
+		each(s.add(&shown))
+	}
+	slices.SortFunc(s.hosts, func(a, b *shownHost) int { return a.index - b.index })
+	s.tally.interrupted = ctx.Err() != nil
+	if err := s.c.screen.Failure(); err != nil && !s.tally.interrupted {
+		return outputError(err)
+	}
+	s.c.warnings.show(s.c.screen)
+	return nil
+}
+
+// saveScan keeps what was found.
+func saveScan(file string, hosts []*shownHost) error {
+	text := fmt.Appendf(nil, "# Keys that hosts have shown, by fleetssh trust scan, %s.\n# To trust those that are new: fleetssh trust accept FILE\n",
+		time.Now().UTC().Format(time.RFC3339))
+	for _, h := range hosts {
+		var err error
+		if text, err = knownhosts.AppendScan(text, h.Shown, h.verdicts); err != nil {
+			return err
+		}
+	}
+	return knownhosts.WriteFile(file, string(text))
+}
+
+func (o *acceptOptions) run(ctx context.Context, c *call, args []string) error {
+	files := o.files()
+	if home, err := os.UserHomeDir(); o.hosts.knownHosts == "" && (err != nil || home == "") {
+		return usageError("name one with --known-hosts", "no home directory to keep known_hosts in")
+	}
+	db, err := readKnown(files)
+	if err != nil {
+		return err
+	}
+	choice, err := o.choice()
+	if err != nil {
+		return err
+	}
+	s := newSurvey(c, o.format, db)
+	if err := o.find(ctx, s, args); err != nil {
+		return err
+	}
+	if s.tally.interrupted {
+		return s.err()
+	}
+	if name := choice.unused(s.hosts); name != "" {
+		return usageError("", "--replace %s: it is not among the hosts", name)
+	}
+	for _, h := range s.hosts {
+		choice.choose(h)
+		s.showChoice(h)
+	}
+	s.showSummary()
+	if err := o.write(ctx, c, files, s); err != nil {
+		return err
+	}
+	return s.err()
+}
+
+// choice returns what the flags say about which keys to take.
+func (o *acceptOptions) choice() (*keyChoice, error) {
+	choice := new(keyChoice)
+	for _, name := range o.replace {
+		h, err := fleetssh.ParseHost(name)
+		if err != nil {
+			return nil, usageError("name hosts as host or host:port, one by one", "--replace: %v", err)
+		}
+		choice.replace = append(choice.replace, h)
+	}
+	if o.fingerprints == "" {
+		return choice, nil
+	}
+	text, err := os.ReadFile(o.fingerprints)
+	if err != nil {
+		return nil, fmt.Errorf("fingerprints: %w", err)
+	}
+	if choice.vouched, err = knownhosts.ReadFingerprints(bytes.NewReader(text), o.fingerprints); err != nil {
+		return nil, fmt.Errorf("fingerprints: %w", err)
+	}
+	return choice, nil
+}
+
+// find fills the survey from a file, or from the hosts.
+func (o *acceptOptions) find(ctx context.Context, s *survey, args []string) error {
+	named := len(o.hosts.hosts)+len(o.hosts.groups)+len(o.hosts.hostfiles) > 0 || o.hosts.all
+	switch {
+	case len(args) > 1:
+		return usageError("fleetssh trust accept FILE", "trust accept takes one file")
+	case len(args) == 1 && named:
+		return usageError("", "the keys are either from %s or from the hosts", args[0])
+	case len(args) == 0:
+		flags := o.hosts
+		strict := flags.hostKey == "" || flags.hostKey == "strict"
+		if _, err := os.Stat(o.files()[0]); errors.Is(err, fs.ErrNotExist) && strict && flags.knownHosts != "" {
+			flags.knownHosts = os.DevNull // it is about to be made, and no hop is trusted yet
+		}
+		return s.ask(ctx, &flags, func(*shownHost) {})
+	}
+	file, err := os.Open(args[0])
+	if err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	defer file.Close()
+	hosts, err := knownhosts.ReadScan(file, args[0])
+	if err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	for _, shown := range hosts {
+		s.addKept(shown)
+	}
+	return nil
+}
+
+// write adds what was chosen to the first of the files, if the user agrees.
+func (o *acceptOptions) write(ctx context.Context, c *call, files []string, s *survey) error {
+	a := knownhosts.Acceptance{Hosts: s.accepted(), Hash: o.hash}
+	if len(a.Hosts) == 0 {
+		c.screen.Message("fleetssh: nothing to add")
+		return nil
+	}
+	if !o.yes {
+		answer, err := c.ask(ctx, s.intention(files[0])+"? [y/N] ", true)
+		if err != nil {
+			return &fault{code: exitUsage, text: fmt.Sprintf("new keys need a confirmation: %v", err), hint: "--yes gives it"}
+		}
+		switch strings.ToLower(strings.TrimSpace(answer)) {
+		case "y", "yes":
+		default:
+			return &fault{code: exitUsage, text: "not confirmed: nothing was added"}
+		}
+	}
+	done, err := knownhosts.Accept(files, a)
+	if err != nil {
+		return fmt.Errorf("nothing was added: %w", err)
+	}
+	text := fmt.Sprintf("fleetssh: %s added to %s", countKeys(done.Added), files[0])
+	if done.Removed > 0 {
+		text += fmt.Sprintf(", %d of before taken out (the file as it was: %s)", done.Removed, done.Backup)
+	}
+	c.screen.Message(text)
+	return nil
+}

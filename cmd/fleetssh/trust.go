@@ -1,0 +1,428 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+	"fleetssh/hostset"
+	"fleetssh/internal/knownhosts"
+	"fleetssh/internal/termline"
+)
+
+// survey is what is found out about the keys of hosts.
+type survey struct {
+	c      *call
+	format string
+	db     *knownhosts.DB
+	tally  *tally // of the hosts that were asked
+	hosts  []*shownHost
+}
+
+// shownHost is a host with its keys, and what is to be thought of them.
+type shownHost struct {
+	knownhosts.Shown
+	name, label string
+	index       int
+	failure     *result // nil: it has shown all its keys
+	verdicts    []knownhosts.Verdict
+
+	// What accept does: nothing is taken of a host that needs somebody who looks into
+	// it.
+	take     []ssh.PublicKey
+	replace  bool // it was named
+	stranger bool // none of its keys is vouched for
+}
+
+func newSurvey(c *call, format string, db *knownhosts.DB) *survey {
+	return &survey{c: c, format: format, db: db, tally: newTally(nil)}
+}
+
+// add notes what a host has shown.
+func (s *survey) add(shown *fleetssh.ShownKeys) *shownHost {
+	entry := &s.tally.hosts[shown.Host]
+	h := &shownHost{
+		Shown: knownhosts.Shown{Host: shown.Name, Port: shown.Port, Keys: shown.Keys, Partial: shown.Err != nil},
+		name:  entry.name, label: entry.label, index: shown.Host,
+	}
+	r := result{index: shown.Host, ok: true, outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
+	if shown.Err != nil {
+		r = logInResult(shown.Host, &entry.config, nil, shown.Err)
+		if errors.Is(shown.Err, context.Canceled) {
+			r.outcome = fleetssh.Outcome{Kind: fleetssh.Skipped}
+		}
+	}
+	if r = *s.tally.put(r); !r.ok {
+		h.failure = &r
+	}
+	return s.judge(h)
+}
+
+// addKept notes what a host had shown to an earlier scan.
+func (s *survey) addKept(shown knownhosts.Shown) *shownHost {
+	h := &shownHost{Shown: shown, name: shown.Host, label: shown.Host, index: len(s.hosts)}
+	if shown.Port != 0 {
+		h.label = net.JoinHostPort(shown.Host, strconv.Itoa(shown.Port))
+	}
+	h.label = termline.Visible(h.label)
+	return s.judge(h)
+}
+
+func (s *survey) judge(h *shownHost) *shownHost {
+	h.verdicts = s.db.Judge(h.Shown)
+	s.hosts = append(s.hosts, h)
+	return h
+}
+
+// standing is the one of the host: that of the key that needs most care.
+func (h *shownHost) standing() knownhosts.Standing {
+	for _, worst := range []knownhosts.Standing{knownhosts.Banned, knownhosts.Mismatched, knownhosts.BadlyCertified, knownhosts.New, knownhosts.Certified} {
+		if slices.ContainsFunc(h.verdicts, func(v knownhosts.Verdict) bool { return v.Standing == worst }) {
+			return worst
+		}
+	}
+	return knownhosts.Listed
+}
+
+// alarming reports whether somebody should look into a host: it has a key that has to
+// be refused and is not about to be replaced, or nobody vouches for it.
+func (h *shownHost) alarming() bool {
+	return h.stranger || len(h.take) == 0 && h.standing().Alarming()
+}
+
+// keyChoice says which keys to take.
+type keyChoice struct {
+	replace []fleetssh.HostConfig
+	vouched knownhosts.Fingerprints // nil: the user looks at them
+}
+
+// named reports whether a host is one of those to replace.
+func (k *keyChoice) named(h *shownHost) bool {
+	return slices.ContainsFunc(k.replace, func(r fleetssh.HostConfig) bool { return isNamed(h, r) })
+}
+
+func isNamed(h *shownHost, r fleetssh.HostConfig) bool {
+	port := h.Port
+	if port == 0 {
+		port = 22
+	}
+	return strings.EqualFold(r.Host, h.Host) && (r.Port == 0 || r.Port == port)
+}
+
+// unused returns a name of one to replace that no host has, or nothing.
+func (k *keyChoice) unused(hosts []*shownHost) string {
+	for _, r := range k.replace {
+		if !slices.ContainsFunc(hosts, func(h *shownHost) bool { return isNamed(h, r) }) {
+			return r.String()
+		}
+	}
+	return ""
+}
+
+// choose notes which keys of a host to take.
+func (k *keyChoice) choose(h *shownHost) {
+	h.replace = k.named(h)
+	var offered, take []ssh.PublicKey
+	for _, v := range h.verdicts {
+		_, certificate := v.Key.(*ssh.Certificate)
+		vouched := k.vouched.Has(h.Host, h.Port, v.Key)
+		switch {
+		case v.Standing == knownhosts.Banned, v.Standing == knownhosts.BadlyCertified, v.Standing == knownhosts.Mismatched && !h.replace:
+			return
+		case certificate, v.Standing == knownhosts.Listed:
+			continue
+		case v.Standing == knownhosts.Other && !h.replace && !vouched:
+			continue
+		}
+		offered = append(offered, v.Key)
+		if k.vouched == nil || vouched {
+			take = append(take, v.Key)
+		}
+	}
+	h.take = take
+	h.stranger = len(offered) > 0 && len(take) == 0
+}
+
+// accepted returns what was chosen.
+func (s *survey) accepted() []knownhosts.Accepted {
+	var all []knownhosts.Accepted
+	for _, h := range s.hosts {
+		if len(h.take) > 0 {
+			all = append(all, knownhosts.Accepted{Shown: h.Shown, Take: h.take, Replace: h.replace})
+		}
+	}
+	return all
+}
+
+// intention says what is about to be done to a file.
+func (s *survey) intention(file string) string {
+	keys, hosts := 0, 0
+	var replaced []string
+	for _, h := range s.hosts {
+		if len(h.take) == 0 {
+			continue
+		}
+		keys, hosts = keys+len(h.take), hosts+1
+		if h.standing() == knownhosts.Mismatched {
+			replaced = append(replaced, h.label)
+		}
+	}
+	text := fmt.Sprintf("add %s of %s to %s", countKeys(keys), countHosts(hosts), file)
+	if replaced != nil {
+		text += ", in the place of the known ones of " + hostset.Of(replaced...).String()
+	}
+	return text
+}
+
+func countKeys(n int) string {
+	if n == 1 {
+		return "1 key"
+	}
+	return fmt.Sprintf("%d keys", n)
+}
+
+// ok reports whether a host has shown all its keys and none needs care.
+func (h *shownHost) ok() bool { return !h.alarming() && !h.Partial }
+
+// err returns what ends the program.
+func (s *survey) err() error {
+	codes := map[int]bool{s.tally.exitCode(): true}
+	for _, h := range s.hosts {
+		if !h.ok() {
+			codes[exitUnreachable] = true
+		}
+	}
+	if code := firstExitCode(codes); code != exitOK {
+		return exitStatus(code)
+	}
+	return nil
+}
+
+// show shows what a host has shown, when it is asked for that only.
+func (s *survey) show(h *shownHost) {
+	for i := range h.verdicts {
+		s.showKey(h, &h.verdicts[i], h.verdicts[i].Standing.String(), "")
+	}
+	switch {
+	case s.format == "json":
+		s.showResult(h)
+	case h.failure == nil:
+	case h.failure.problem.reason == "":
+		s.out(h, "-", "not tried")
+	default:
+		s.out(h, "failed", h.failure.problem.phase+": "+h.failure.problem.reason)
+	}
+}
+
+// showChoice shows what is to be done about the keys of a host, and which need care.
+func (s *survey) showChoice(h *shownHost) {
+	for i := range h.verdicts {
+		v := &h.verdicts[i]
+		taken := slices.ContainsFunc(h.take, func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), v.Key.Marshal()) })
+		switch {
+		case taken && v.Standing == knownhosts.Mismatched:
+			s.showKey(h, v, "replace", "replace")
+		case taken:
+			s.showKey(h, v, "add", "add")
+		case s.format == "json", v.Standing.Alarming():
+			s.showKey(h, v, v.Standing.String(), "none")
+		case h.stranger && v.Standing == knownhosts.New:
+			s.showKey(h, v, "unvouched", "none")
+		}
+	}
+	if s.format == "json" {
+		s.showResult(h)
+	}
+}
+
+// out shows a line about a host: a word, and more behind it in a column.
+func (s *survey) out(h *shownHost, word, more string) {
+	s.c.screen.Out(s.c.screen.Paint(termline.Label, h.label)+": ", fmt.Sprintf("%-11s %s", word, more))
+}
+
+// showKey shows a key and what there is to say of it.
+func (s *survey) showKey(h *shownHost, v *knownhosts.Verdict, word, action string) {
+	if s.format == "json" {
+		putJSON(s.c.screen, newJSONHostKey(h, v, action))
+		return
+	}
+	text := keyText(v.Key)
+	if cert, ok := v.Key.(*ssh.Certificate); ok {
+		text = fmt.Sprintf("%s %s, signed by %s", cert.Type(), ssh.FingerprintSHA256(cert.Key), keyText(cert.SignatureKey))
+	}
+	var lines []string
+	for _, l := range v.Lines {
+		lines = append(lines, l.String())
+	}
+	switch v.Standing {
+	case knownhosts.Mismatched:
+		text += "; known is " + strings.Join(lines, ", ")
+	case knownhosts.Banned, knownhosts.BadlyCertified:
+		text += "; listed is " + strings.Join(lines, ", ")
+	}
+	if v.Err != nil {
+		text += "; the certificate: " + v.Err.Error()
+	}
+	s.out(h, word, termline.Visible(text))
+}
+
+// groups returns the labels of the hosts by what is to be said of them, and the words
+// for that, in their order.
+func (s *survey) groups() (words []string, labels map[string][]string) {
+	labels = make(map[string][]string)
+	for _, h := range s.hosts {
+		word := h.outcome()
+		labels[word] = append(labels[word], h.label)
+	}
+	for word := range labels {
+		words = append(words, word)
+	}
+	slices.SortFunc(words, func(a, b string) int {
+		return cmp.Or(cmp.Compare(placeOf(a), placeOf(b)), cmp.Compare(a, b))
+	})
+	return words, labels
+}
+
+// placeOf returns where a word stands in the summary: hosts that have shown no key are
+// last.
+func placeOf(word string) int {
+	order := []string{"known", "certificate", "new", "unvouched", "changed", "revoked", "invalid"}
+	if i := slices.Index(order, word); i >= 0 {
+		return i
+	}
+	return len(order)
+}
+
+// outcome says in a word what is to be said of a host.
+func (h *shownHost) outcome() string {
+	switch {
+	case len(h.verdicts) > 0 && h.stranger:
+		return "unvouched"
+	case len(h.verdicts) > 0:
+		return h.standing().String()
+	case h.failure != nil:
+		return h.failure.outcome.Kind.String()
+	}
+	return fleetssh.Unreachable.String()
+}
+
+// showSummary says how many hosts there are of each kind, and which.
+func (s *survey) showSummary() {
+	words, labels := s.groups()
+	if s.format == "json" {
+		s.showJSONSummary(labels)
+		return
+	}
+	var counts []string
+	for _, word := range words {
+		counts = append(counts, fmt.Sprintf("%d %s", len(labels[word]), word))
+	}
+	say := s.c.screen.Message
+	say(fmt.Sprintf("fleetssh: %s: %s", countHosts(len(s.hosts)), strings.Join(counts, ", ")))
+	for _, word := range words {
+		if placeOf(word) == placeOf("") && s.tally.failed() > 0 {
+			continue // said below, with the reasons
+		}
+		say("  " + word + ": " + hostset.Of(labels[word]...).String())
+		switch {
+		case word == knownhosts.Mismatched.String() && s.untouched():
+			say("    hint: somebody may be in between: ask who runs the host; if the new key is right, fleetssh trust accept --replace HOST")
+		case word == "unvouched":
+			say("    hint: no key of theirs has a fingerprint of the file: ask who runs the host")
+		}
+	}
+	s.tally.showFailures(s.c.screen)
+}
+
+// untouched reports whether a host with a changed key is left as it is.
+func (s *survey) untouched() bool {
+	return slices.ContainsFunc(s.hosts, func(h *shownHost) bool { return h.alarming() && h.standing() == knownhosts.Mismatched })
+}
+
+// jsonHostKey is a key of a host.
+type jsonHostKey struct {
+	Type        string      `json:"type"`
+	Time        time.Time   `json:"time"`
+	Host        string      `json:"host"`
+	Index       int         `json:"index"`
+	State       string      `json:"state"`
+	Action      string      `json:"action,omitempty"`
+	KeyType     string      `json:"key_type"`
+	Fingerprint string      `json:"fingerprint"`
+	Authority   string      `json:"authority,omitempty"` // that has signed a certificate
+	Key         []byte      `json:"key"`
+	Listed      []jsonKnown `json:"listed,omitempty"` // lines that say otherwise
+	Reason      string      `json:"reason,omitempty"`
+}
+
+// jsonKnown is a line of a file.
+type jsonKnown struct {
+	KeyType     string `json:"key_type"`
+	Fingerprint string `json:"fingerprint"`
+	File        string `json:"file"`
+	Line        int    `json:"line"`
+}
+
+func newJSONHostKey(h *shownHost, v *knownhosts.Verdict, action string) jsonHostKey {
+	o := jsonHostKey{
+		Type: "host_key", Time: time.Now(), Host: h.name, Index: h.index,
+		State: v.Standing.String(), Action: action,
+		KeyType: v.Key.Type(), Fingerprint: ssh.FingerprintSHA256(v.Key), Key: v.Key.Marshal(),
+	}
+	if cert, ok := v.Key.(*ssh.Certificate); ok {
+		o.Fingerprint, o.Authority = ssh.FingerprintSHA256(cert.Key), ssh.FingerprintSHA256(cert.SignatureKey)
+	}
+	for _, l := range v.Lines {
+		o.Listed = append(o.Listed, jsonKnown{l.Type, l.Fingerprint, l.File, l.Line})
+	}
+	if v.Err != nil {
+		o.Reason = v.Err.Error()
+	}
+	return o
+}
+
+// jsonShown is what there is to say of a host as a whole.
+type jsonShown struct {
+	Type    string     `json:"type"`
+	Time    time.Time  `json:"time"`
+	Host    string     `json:"host"`
+	Index   int        `json:"index"`
+	OK      bool       `json:"ok"`
+	Outcome string     `json:"outcome"`
+	Keys    int        `json:"keys"`
+	Error   *jsonError `json:"error"`
+}
+
+func (s *survey) showResult(h *shownHost) {
+	o := jsonShown{Type: "result", Time: time.Now(), Host: h.name, Index: h.index, OK: h.ok(), Outcome: h.outcome(), Keys: len(h.Keys)}
+	if h.failure != nil {
+		o.Error = h.failure.jsonError()
+	}
+	putJSON(s.c.screen, o)
+}
+
+// showJSONSummary writes the last object.
+func (s *survey) showJSONSummary(labels map[string][]string) {
+	o := s.tally.summary()
+	o.Hosts, o.OK, o.Outcomes = len(s.hosts), 0, make(map[string]int)
+	for word, hosts := range labels {
+		o.Outcomes[word] = len(hosts)
+	}
+	for _, h := range s.hosts {
+		if h.ok() {
+			o.OK++
+		}
+	}
+	o.Failed = o.Hosts - o.OK
+	putJSON(s.c.screen, o)
+}

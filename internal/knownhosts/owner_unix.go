@@ -1,0 +1,22 @@
+//go:build unix
+
+package knownhosts
+
+import (
+	"os"
+	"syscall"
+)
+
+// keepOwner gives a file the owner and the group of another. Who may not give it the
+// group leaves it as it is; root who writes a user's file must not take it away.
+func keepOwner(f *os.File, like os.FileInfo) error {
+	want, ok := like.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	err := f.Chown(int(want.Uid), int(want.Gid))
+	if err != nil && int(want.Uid) == os.Geteuid() {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,215 @@
+package fleetssh
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"iter"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// ShownKeys are the keys that one host has shown to [ParallelClient.ScanHostKeys].
+type ShownKeys struct {
+	Host int // index into ParallelClient.Hosts
+
+	// Name and Port are what the keys are known by: those of the host, or
+	// HostKeyAlias and 22.
+	Name string
+	Port int
+
+	// Keys are what the host has proved to hold, each once. If it has certificates,
+	// the first is one of them.
+	Keys []ssh.PublicKey
+
+	// Err is why there may be more keys, nil if these are all.
+	Err error
+}
+
+// KnownHostsFiles returns the files that [KnownHosts] reads if it is given these
+// names: none means the user's, as far as there is a home directory, and then the
+// system's. They need not exist.
+func KnownHostsFiles(named ...string) []string {
+	if len(named) == 0 {
+		return defaultKnownHosts()
+	}
+	files := make([]string, len(named))
+	for i, name := range named {
+		files[i] = expandHome(name)
+	}
+	return files
+}
+
+// ScanHostKeys asks every host for all keys it has, and yields them host by host, in
+// the order in which they are done; PoolSize hosts are at work at a time. Nobody logs
+// in to the hosts, and nothing is trusted: each key takes a connection that ends when
+// the key is shown. A host that has three keys is connected to four times, one after
+// the other. Hops are logged in to as usual, which means that their own keys must be
+// trusted, and once for all hosts behind them.
+//
+// ConnectTimeout bounds each connection, and Attempts counts for each. Leaving the
+// loop early or cancelling ctx ends the connections; when the loop has ended, so has
+// every goroutine behind it. Every host is yielded once, those not begun with an
+// error, unless the loop was left. The sequence can be used once.
+//
+// The error is a [*ConfigError], and then no host was contacted.
+func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys], error) {
+	slots, err := p.begin(0)
+	if err != nil {
+		return nil, err
+	}
+	return func(yield func(ShownKeys) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		shown, left := make(chan ShownKeys), make(chan struct{})
+		send := func(s ShownKeys) {
+			select {
+			case shown <- s:
+			case <-left:
+			}
+		}
+		var wg sync.WaitGroup
+		defer func() {
+			close(left)
+			cancel()
+			wg.Wait()
+		}()
+		wg.Go(func() {
+			defer close(shown)
+			p.each(ctx, len(slots), func(i int) error {
+				s := newKeyScan(p.d, slots[i].host)
+				keys, err := s.run(ctx)
+				send(s.result(i, keys, err))
+				return err
+			}, func(i int) { send(newKeyScan(p.d, slots[i].host).result(i, nil, skipped(ctx))) })
+		})
+		for s := range shown {
+			if !yield(s) {
+				return
+			}
+		}
+	}, nil
+}
+
+// keyKinds are the host key algorithms to ask for, those that one connection asks
+// for in one list. Certificates come first: few hosts have any, and the refusal
+// lists what the host has.
+var keyKinds = [][]string{
+	{
+		ssh.CertAlgoED25519v01,
+		ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01,
+		ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01,
+	},
+	{ssh.KeyAlgoED25519},
+	{ssh.KeyAlgoECDSA256},
+	{ssh.KeyAlgoECDSA384},
+	{ssh.KeyAlgoECDSA521},
+	{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256},
+}
+
+// keyScan asks one host for its keys.
+type keyScan struct {
+	d     *dialer
+	host  HostConfig
+	kinds [][]string
+	addrs []netip.AddrPort // of the host, once it has answered
+}
+
+func newKeyScan(d *dialer, host HostConfig) *keyScan {
+	s := &keyScan{d: d, host: host, kinds: keyKinds}
+	if a := host.Algorithms; a != nil && len(a.HostKeys) > 0 {
+		// They would be asked for all at once. Weak ones are asked for if named.
+		others := *a
+		others.HostKeys = nil
+		s.host.Algorithms = &others
+		for _, name := range a.HostKeys {
+			if !slices.ContainsFunc(s.kinds, func(kind []string) bool { return slices.Contains(kind, name) }) {
+				s.kinds = append(s.kinds[:len(s.kinds):len(s.kinds)], []string{name})
+			}
+		}
+	}
+	return s
+}
+
+func (s *keyScan) result(i int, keys []ssh.PublicKey, err error) ShownKeys {
+	r := ShownKeys{Host: i, Keys: keys, Err: err}
+	r.Name, r.Port = s.host.keyName()
+	return r
+}
+
+// run returns the keys of the host. With an error they are those it showed before.
+func (s *keyScan) run(ctx context.Context) ([]ssh.PublicKey, error) {
+	var keys []ssh.PublicKey
+	var has []string  // the host's algorithms, once it has listed them
+	var missing error // with the list
+	for _, kind := range s.kinds {
+		if has != nil && !slices.ContainsFunc(kind, func(name string) bool { return slices.Contains(has, name) }) {
+			continue
+		}
+		key, err := s.ask(ctx, kind)
+		if disagree, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); ok && disagree.What == "host key" {
+			has, missing = disagree.RequestedAlgorithms, err
+			continue
+		}
+		if err != nil {
+			return keys, err
+		}
+		if !slices.ContainsFunc(keys, func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), key.Marshal()) }) {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, missing
+	}
+	return keys, nil
+}
+
+// ask returns the key that the host shows when it is asked for one of a kind, with
+// as many attempts as the host allows.
+func (s *keyScan) ask(ctx context.Context, kind []string) (ssh.PublicKey, error) {
+	for n := 1; ; n++ {
+		err := s.connect(ctx, kind)
+		if shown, ok := err.(*HostKeyError); ok {
+			return shown.Key, nil
+		}
+		if n >= s.host.attempts() || ctx.Err() != nil || !temporary(err) {
+			return nil, withAttempts(err, n)
+		}
+		select {
+		case <-time.After(s.host.retryDelay()):
+		case <-ctx.Done():
+			return nil, interrupted(ctx, withAttempts(err, n), &s.host, "connect", 0, n)
+		}
+	}
+}
+
+// connect makes one connection. It always fails, with a [*HostKeyError] if a key was
+// shown.
+func (s *keyScan) connect(ctx context.Context, kind []string) error {
+	a := &attempt{d: s.d, host: &s.host, policy: keyCollector{}, login: &login{host: &s.host}, begun: time.Now(), addrs: s.addrs}
+	ctx, clock, stop := startClock(ctx, s.host.connectTimeout())
+	defer stop()
+	a.clock = clock
+	client, err := a.connect(ctx, kind)
+	if err == nil { // keyCollector lets nobody in
+		client.Close()
+		return errors.New("the key was not checked")
+	}
+	s.addrs = nil
+	if !temporary(err) {
+		s.addrs = a.addrs
+	}
+	return err
+}
+
+// keyCollector is the policy of a scan: it trusts nobody, so that a connection ends
+// with the key that was shown, in its error.
+type keyCollector struct{}
+
+var errScanned = errors.New("only asked for")
+
+func (keyCollector) Algorithms(string, int) []string        { return nil }
+func (keyCollector) Check(string, int, ssh.PublicKey) error { return errScanned }
