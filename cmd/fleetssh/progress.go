@@ -10,8 +10,12 @@ import (
 	"fleetssh/internal/termline"
 )
 
-// progressTick is how often the status line is renewed.
-const progressTick = 250 * time.Millisecond
+// progressTick is how often the status line is renewed, and progressPause how often
+// a line is written where there is no terminal to renew one on.
+const (
+	progressTick  = 250 * time.Millisecond
+	progressPause = 10 * time.Second
+)
 
 // progress keeps a status line that says how far a run is. Its display is the one that
 // it stands beside.
@@ -37,17 +41,23 @@ func newProgress(screen *termline.Screen, beside display, total int) *progress {
 
 func (p *progress) run() {
 	defer close(p.stopped)
-	ticker := time.NewTicker(progressTick)
+	tick, show := progressTick, p.screen.SetStatus
+	if !p.screen.HasStatus() {
+		tick, show = progressPause, p.say
+	}
+	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-p.stop:
 			return
 		case <-ticker.C:
-			p.screen.SetStatus(p.text())
+			show(p.text())
 		}
 	}
 }
+
+func (p *progress) say(text string) { p.screen.Message("fleetssh: " + text) }
 
 // text is the status line.
 func (p *progress) text() string {
@@ -88,6 +98,10 @@ func (p *progress) end() {
 	p.once.Do(func() {
 		close(p.stop)
 		<-p.stopped
-		p.screen.SetStatus("")
+		if p.screen.HasStatus() {
+			p.screen.SetStatus("")
+		} else {
+			p.say(p.text())
+		}
 	})
 }
