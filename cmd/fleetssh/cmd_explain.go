@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -34,8 +35,9 @@ log in comes in its order. DUR is 10 or 10s for seconds, 500ms, 2m.
 
 // explainOptions are the flags of explain.
 type explainOptions struct {
-	hosts  hostFlags
-	format string
+	hosts    hostFlags
+	format   string
+	settings *settings // where values of flags may come from
 }
 
 func (o *explainOptions) register(flags *pflag.FlagSet) {
@@ -56,8 +58,8 @@ func newExplain(c *call) *cobra.Command {
 }
 
 func (o *explainOptions) run(ctx context.Context, c *call, args []string) error {
-	o.hosts.hosts = append(o.hosts.hosts, args...)
-	o.hosts.nothingAsked = true
+	o.hosts.named(args, c.settings)
+	o.hosts.nothingAsked, o.settings = true, c.settings
 	hosts, err := o.hosts.configs(ctx, c, false)
 	if err != nil {
 		return err
@@ -105,6 +107,9 @@ func (o *explainOptions) show(screen *termline.Screen, p *fleetssh.Plan, after i
 	out("%s", title)
 	out("  %-10s %s  (%s)", "user", p.User, o.userFrom(p, after, lines))
 	out("  %-10s %d  (%s)", "port", p.Port, o.portFrom(p, after, lines))
+	if after == 0 {
+		o.showSettings(out)
+	}
 	phase := ""
 	for _, s := range p.Steps {
 		name := ""
@@ -120,6 +125,15 @@ func (o *explainOptions) show(screen *termline.Screen, p *fleetssh.Plan, after i
 			text += "  (" + s.Why + ")"
 		}
 		out("%s", text)
+	}
+}
+
+// showSettings shows the flags that the user's file has set.
+func (o *explainOptions) showSettings(out func(format string, args ...any)) {
+	title := "settings"
+	for _, line := range o.settings.all() {
+		out("  %-10s %s", title, line)
+		title = ""
 	}
 }
 
@@ -176,7 +190,7 @@ func (o *explainOptions) userFrom(p *fleetssh.Plan, after int, lines []configLin
 	case p.Host.User == "":
 		return "who runs this program"
 	case after == 0 && p.Host.User == o.hosts.login:
-		return "-l"
+		return cmp.Or(o.settings.origin("login"), "-l")
 	}
 	return namedBy(after, lines, "User", p.User)
 }
@@ -200,7 +214,7 @@ func (o *explainOptions) portFrom(p *fleetssh.Plan, after int, lines []configLin
 	case p.Host.Port == 0:
 		return "default"
 	case after == 0 && p.Host.Port == o.hosts.port:
-		return "-p"
+		return cmp.Or(o.settings.origin("port"), "-p")
 	}
 	return namedBy(after, lines, "Port", strconv.Itoa(p.Port))
 }

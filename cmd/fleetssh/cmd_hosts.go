@@ -55,8 +55,8 @@ func newHosts(c *call) *cobra.Command {
 		Use:  "hosts",
 		Long: hostsHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.sel.hosts = append(o.sel.hosts, args...)
 			o.sel.prepare(c)
+			o.sel.named(args, c.settings)
 			return o.run(cmd.Context(), c)
 		},
 	}

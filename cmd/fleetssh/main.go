@@ -14,13 +14,13 @@ import (
 
 func main() {
 	ctx, stop := interruptible(context.Background())
-	code := run(ctx, os.Args[1:], stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+	code := run(ctx, calledAs(os.Args), stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 	stop()
 	os.Exit(code)
 }
 
 // verbs lists the verbs in the order of the overview.
-var verbs = []func(*call) *cobra.Command{newRun, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newVersion}
+var verbs = []func(*call) *cobra.Command{newRun, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak, newPdsh, newClush, newPssh}
 
 const overview = `Run commands on many hosts over SSH.
 
@@ -31,19 +31,23 @@ const overview = `Run commands on many hosts over SSH.
   fleetssh demo                             see it work, on hosts inside the process
 
 Verbs:
-  run       run a command on all hosts
-  check     connect and log in only; how long each phase takes
-  trust     collect host keys, show what has changed, add new ones
-  hosts     which hosts an expression chooses: expand, fold, count, split
-  explain   what would be tried to reach a host, and why; nothing is contacted
-  runs      what ran before, and how it ended
-  rerun     the command of an earlier run again, on some of its hosts
-  demo      a small fleet inside the process, and the main features shown on it
-  sim       a simulated fleet on this machine, for trying, testing and measuring
-  version   what this program was built from
-  help      this text, or that of a verb
+  run         run a command on all hosts
+  check       connect and log in only; how long each phase takes
+  trust       collect host keys, show what has changed, add new ones
+  hosts       which hosts an expression chooses: expand, fold, count, split
+  explain     what would be tried to reach a host, and why; nothing is contacted
+  runs        what ran before, and how it ended
+  rerun       the command of an earlier run again, on some of its hosts
+  demo        a small fleet inside the process, and the main features shown on it
+  sim         a simulated fleet on this machine, for trying, testing and measuring
+  completion  completion of words in bash, zsh, fish and PowerShell
+  man         manual pages of all verbs
+  version     what this program was built from
+  help        this text, or that of a verb
 
-fleetssh VERB --help shows the options of a verb.
+fleetssh VERB --help shows the options of a verb. Defaults for them stand in
+~/.config/fleetssh/config.toml; --config FILE names another file, --config none
+goes without.
 
 `
 
@@ -60,6 +64,7 @@ type call struct {
 	ask    func(ctx context.Context, prompt string, echo bool) (string, error)
 
 	warnings *warnings // of the configuration and of the library
+	settings *settings // of the user's file; nil: none
 
 	// place, if not nil, changes a host before it is used, and done gets what
 	// became of a run. The demo is what uses them.
@@ -72,9 +77,17 @@ type call struct {
 func run(ctx context.Context, args []string, std stdio) int {
 	screen := termline.New(std.out, std.err)
 	c := &call{in: std.in, screen: screen, ask: screen.Ask, warnings: new(warnings)}
-	root := newRoot(c, verbs...)
-	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
-	code := report(screen, root.ExecuteContext(ctx))
+	args, err := translate(args, surroundings{getenv: os.Getenv, terminal: isTerminal(std.in)})
+	if err == nil {
+		root := newRoot(c, verbs...)
+		c.settings = newSettings(os.Getenv)
+		c.settings.attach(root)
+		if err = completable(root, args, screen, c.settings.knownNames); err == nil {
+			root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
+			err = root.ExecuteContext(ctx)
+		}
+	}
+	code := report(screen, err)
 	if err := screen.Close(); err != nil && code == exitOK {
 		code = exitFailed
 	}

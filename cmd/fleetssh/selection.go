@@ -28,6 +28,7 @@ type selectFlags struct {
 	// run, by a name such as "last:failed"; ok is false if the name is none of that
 	// kind.
 	stdin    io.Reader
+	listed   hostset.Set // the hosts of hostfiles, once read
 	recorded func(name string) (expr string, ok bool, err error)
 }
 
@@ -63,6 +64,15 @@ func (f *selectFlags) register(flags *pflag.FlagSet) {
 
 // prepare gives the flags what they need of a call.
 func (f *selectFlags) prepare(c *call) { f.stdin, f.recorded = c.in, recordedHosts }
+
+// named adds hosts that stand behind a verb. They take the place of those of the user's
+// settings.
+func (f *selectFlags) named(args []string, s *settings) {
+	if len(args) > 0 && s.origin("hosts") != "" {
+		f.hosts = nil
+	}
+	f.hosts = append(f.hosts, args...)
+}
 
 // entries returns the hosts, in natural order. What the inventory and the name do not
 // say is taken from base.
@@ -180,6 +190,11 @@ func (f *selectFlags) inventory(base fleetssh.HostConfig) (*inventory.Inventory,
 		if err != nil {
 			return nil, usageError("", "--hostfile: %v", err)
 		}
+		names, err := inv.Names()
+		if err != nil {
+			return nil, fmt.Errorf("--hostfile: %w", err)
+		}
+		f.listed = f.listed.Union(hostset.Of(names...))
 		all = append(all, inv)
 	}
 	if len(all) == 0 {
@@ -222,12 +237,15 @@ func (f *selectFlags) set(inv *inventory.Inventory) (hostset.Set, error) {
 	for _, group := range f.groups {
 		exprs = append(exprs, "@"+group)
 	}
-	if f.all || len(exprs) == 0 && len(f.hostfiles) > 0 {
+	if f.all {
 		exprs = append(exprs, "@*")
 	}
 	set, err := f.parse("-w", exprs, inv)
 	if err != nil {
 		return set, err
+	}
+	if len(exprs) == 0 {
+		set = f.listed
 	}
 	if f.limit != "" {
 		limit, err := f.parse("--limit", []string{f.limit}, inv)

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+// What completion and the manual say of a flag is found in the help of its verb.
+func TestHelpIsTakenApart(t *testing.T) {
+	t.Parallel()
+	for _, verb := range verbsBelow(newRoot(new(call), verbs...)) {
+		help := parseHelp(helpText(verb))
+		if help.first() == "" {
+			t.Errorf("%s: no first sentence", verb.CommandPath())
+		}
+		verb.Flags().VisitAll(func(flag *pflag.Flag) {
+			value, text := help.option(flag.Name)
+			if text == "" || (value != "") != (flag.NoOptDefVal == "") {
+				t.Errorf("%s --%s: value %q, text %q", verb.CommandPath(), flag.Name, value, text)
+			}
+		})
+	}
+}
+
+func TestParseHelp(t *testing.T) {
+	t.Parallel()
+	help := parseHelp(`Do it. And
+more.
+
+  fleetssh do -w web1     once
+  fleetssh do
+
+usage: fleetssh do [options]
+       fleetssh do less
+
+Which:
+  -f, --force               without
+                            --dry-run: at once
+  -t, --long-and-long DUR how long
+      --size N|N%           how much
+
+Codes:
+  0    fine
+  Otherwise not.
+
+The end.
+`)
+	want := []helpPart{
+		{helpProse, "", []string{"Do it. And", "more."}},
+		{helpExample, "", []string{"fleetssh do -w web1     once", "fleetssh do"}},
+		{helpUsage, "", []string{"fleetssh do [options]", "fleetssh do less"}},
+		{helpTitle, "", []string{"Which"}},
+		{helpRow, "-f, --force", []string{"without", "--dry-run: at once"}},
+		{helpRow, "-t, --long-and-long DUR", []string{"how long"}},
+		{helpRow, "--size N|N%", []string{"how much"}},
+		{helpTitle, "", []string{"Codes"}},
+		{helpRow, "0", []string{"fine"}},
+		{helpProse, "", []string{"Otherwise not."}},
+		{helpProse, "", []string{"The end."}},
+	}
+	equal := func(a, b helpPart) bool {
+		return a.kind == b.kind && a.term == b.term && slices.Equal(a.lines, b.lines)
+	}
+	if !slices.EqualFunc(help, want, equal) {
+		t.Errorf("%+v", help)
+	}
+	if value, text := help.option("long-and-long"); help.first() != "Do it" || value != "DUR" || text != "how long" {
+		t.Errorf("%q, %q, %q", help.first(), value, text)
+	}
+}
+
+func TestHostsOfKeys(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string][]string{
+		"web1,10.0.0.1 ssh-ed25519 AAAA": {"web1", "10.0.0.1"}, "[web1]:2222 ssh-ed25519 AAAA": {"web1:2222"},
+		"[fe80::1]:22,::1 ssh-ed25519 AAAA": {"[fe80::1]:22", "[::1]"}, "*.x,!a,b? ssh-ed25519 AAAA": nil, "# a b c": nil,
+		"@revoked * ssh-ed25519 AAAA": nil, "|1|x|y ssh-ed25519 AAAA": nil, "": nil, "web1 ssh-ed25519": nil,
+	} {
+		if got := hostsOfKey(line); !slices.Equal(got, want) {
+			t.Errorf("hostsOfKey(%q) = %q, want %q", line, got, want)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	names := []string{"web", "webs", "db", "database", "cache"}
+	for name, want := range map[string]string{"wbe": "web", "wev": "web", "webb": "web webs", "databse": "database", "xyz": "", "": ""} {
+		if got := strings.Join(nearest(name, names), " "); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", name, got, want)
+		}
+	}
+	if got := nearest("a1", []string{"a2", "a3", "a4", "a5"}); !slices.Equal(got, []string{"a2", "a3", "a4"}) {
+		t.Errorf("%q", got)
+	}
+}

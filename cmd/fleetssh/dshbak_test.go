@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// dshbak runs our dshbak with an input.
+func dshbak(t *testing.T, input string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = run(t.Context(), append([]string{"dshbak"}, args...), stdio{in: strings.NewReader(input), out: &out, err: &err})
+	return code, out.String(), err.String()
+}
+
+// What dshbak of pdsh makes of lines, ours makes too.
+func TestDshbakAgainstTheOriginal(t *testing.T) {
+	t.Parallel()
+	const seeds = 20
+	for seed := range uint64(seeds) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		var input strings.Builder
+		width := 1 + random.IntN(3)
+		for range random.IntN(60) {
+			text := []string{"", "same", "other", "  set in", "a: b", "\ttab", "x\r"}[random.IntN(7)]
+			colon := []string{": ", ":", " : "}[random.IntN(3)]
+			if colon == ":" && strings.Contains(text, ":") {
+				colon = ": "
+			}
+			fmt.Fprintf(&input, "node%0*d%s%s\n", width, 1+random.IntN(12), colon, text)
+		}
+		input.WriteString("no label in this line\n\n")
+		for _, args := range [][]string{nil, {"-c"}} {
+			original := exec.CommandContext(t.Context(), "dshbak", args...)
+			original.Stdin = strings.NewReader(input.String())
+			want, err := original.Output()
+			if err != nil {
+				t.Fatalf("dshbak of pdsh (.ci/prepare installs it): %v", err)
+			}
+			if code, got, stderr := dshbak(t, input.String(), args...); code != exitOK || got != string(want) || stderr != "" {
+				t.Fatalf("seed %d, %q: exit code %d, %s\n%s\nwant\n%s\nof\n%s", seed, args, code, stderr, got, want, input.String())
+			}
+		}
+	}
+}
+
+func TestCutLabel(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"web1: text": "web1|text", "web1:text": "web1|text", "web1:  text": "web1| text", "  web1 : text": "web1|text", "web1:": "web1|",
+		"web1:22: text": "web1:22|text", "[::1]:22: x": "[::1]:22|x", "::1: x": "::1|x", "web1:a:b": "web1|a:b", "web1: a: b": "web1|a: b",
+		"pdsh@me: web1: x": "pdsh@me|web1: x", "web1#2: x": "web1#2|x",
+	} {
+		host, text, ok := cutLabel([]byte(line))
+		if got := host + "|" + string(text); !ok || got != want {
+			t.Errorf("cutLabel(%q) = %q, %v, want %q", line, got, ok, want)
+		}
+	}
+	for _, line := range []string{"", ":", " : x", ":x", "no label here", "no label: here"} {
+		if host, text, ok := cutLabel([]byte(line)); ok {
+			t.Errorf("cutLabel(%q) = %q, %q", line, host, text)
+		}
+	}
+}
+
+// No name of a host leads out of the directory, be it the name itself or a link
+// that lies there.
+func TestDshbakFilesStayInTheDirectory(t *testing.T) {
+	t.Parallel()
+	outer := t.TempDir()
+	dir := filepath.Join(outer, "in")
+	code, _, stderr := dshbak(t, "../up: x\n..: x\n/etc/up: x\na/b: x\n.hidden: x\nok: x\n", "-d", dir, "-f")
+	if code != exitOK {
+		t.Fatal(stderr)
+	}
+	if found, _ := os.ReadDir(outer); len(found) != 1 {
+		t.Errorf("outside: %v", found)
+	}
+	found, err := os.ReadDir(dir)
+	if err != nil || len(found) != 6 {
+		t.Errorf("%v, %v", found, err)
+	}
+	aim := filepath.Join(outer, "aim")
+	if err := os.Symlink(aim, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, _ := dshbak(t, "link: x\n", "-d", dir); code != exitFailed {
+		t.Errorf("through a link: exit code %d", code)
+	}
+	if _, err := os.Lstat(aim); err == nil {
+		t.Error("written through a link")
+	}
+}
+
+// Files are made anew and then written bit by bit.
+func TestDshbakFilesOfMuchOutput(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "b"), []byte("old\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	line := strings.Repeat("x", 1000)
+	var input strings.Builder
+	for range 2 * maxBakHeld / 1000 {
+		input.WriteString("a: " + line + "\nb: " + line + "\n")
+	}
+	if code, _, stderr := dshbak(t, input.String(), "-d", dir); code != exitOK {
+		t.Fatal(stderr)
+	}
+	want := strings.Repeat(line+"\n", 2*maxBakHeld/1000)
+	for _, name := range []string{"a", "b"} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
+			t.Errorf("%s has %d bytes, want %d (%v)", name, len(got), len(want), err)
+		}
+	}
+}
+
+func TestDshbakFaults(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		name  string
+		args  []string
+		input string
+		code  int
+		want  string
+	}{
+		{"both", []string{"-c", "-d", dir}, "", exitUsage, "-c and -d"},
+		{"force alone", []string{"-f"}, "", exitUsage, "-f goes with -d"},
+		{"no directory", []string{"-d", filepath.Join(dir, "none")}, "", exitFailed, "hint: -f makes it"},
+		{"no file", []string{filepath.Join(dir, "none")}, "", exitFailed, "no such file"},
+		{"a line without end", nil, "a: " + strings.Repeat("x", maxBakLine), exitFailed, "standard input: a line of more than 16 MiB"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if code, _, stderr := dshbak(t, tt.input, tt.args...); code != tt.code || !strings.Contains(stderr, tt.want) {
+				t.Errorf("exit code %d, %s", code, stderr)
+			}
+		})
+	}
+}

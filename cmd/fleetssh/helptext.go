@@ -1,0 +1,171 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// helpParts are the help of a verb, taken apart for manual pages and completion.
+// Help texts have these shapes, and nothing else marks them up:
+//
+//	text                      prose
+//	usage: fleetssh run ...   once; more ways stand in lines below it
+//	Title:                    above rows; exit codes have one too
+//	  -x, --name VALUE  text  a row, which goes on in lines that are set in far
+//	  word  text              a row as well, below a title or the usage
+//	  fleetssh run ...        a line of an example
+type helpParts []helpPart
+
+// helpPart is a paragraph, an example, a title or a row.
+type helpPart struct {
+	kind  helpKind
+	term  string   // of a row: what is explained
+	lines []string // the text, as it is broken in the help
+}
+
+type helpKind int
+
+const (
+	helpProse helpKind = iota
+	helpExample
+	helpUsage
+	helpTitle
+	helpRow
+)
+
+// helpIndent is how far the text of rows is set in at least, where it goes on.
+const helpIndent = 8
+
+// parseHelp takes a help text apart.
+func parseHelp(text string) helpParts {
+	var parts helpParts
+	open := false // the last part goes on
+	rows := false // there has been a title, or the usage
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		trimmed := strings.TrimLeft(line, " ")
+		indent := len(line) - len(trimmed)
+		var last *helpPart
+		if len(parts) > 0 && open {
+			last = &parts[len(parts)-1]
+		}
+		switch {
+		case trimmed == "":
+			open = false
+			continue
+		case last != nil && last.kind == helpRow && indent >= helpIndent:
+			last.lines = append(last.lines, trimmed)
+			continue
+		case last != nil && last.kind == helpUsage && indent > 0:
+			last.lines = append(last.lines, trimmed)
+			continue
+		case strings.HasPrefix(line, "usage: "):
+			parts = append(parts, helpPart{kind: helpUsage, lines: []string{strings.TrimPrefix(line, "usage: ")}})
+			rows = true
+		case indent == 0 && strings.HasSuffix(line, ":") && last == nil:
+			parts = append(parts, helpPart{kind: helpTitle, lines: []string{strings.TrimSuffix(line, ":")}})
+			rows = true
+		case indent > 0 && (isOption(trimmed) || rows && strings.Contains(trimmed, "  ")):
+			term, text := cutTerm(trimmed)
+			row := helpPart{kind: helpRow, term: term}
+			if text != "" {
+				row.lines = []string{text}
+			}
+			parts = append(parts, row)
+		case indent > 0 && !rows:
+			if last != nil && last.kind == helpExample {
+				last.lines = append(last.lines, line[2:])
+				continue
+			}
+			parts = append(parts, helpPart{kind: helpExample, lines: []string{line[2:]}})
+		case last != nil && last.kind == helpProse:
+			last.lines = append(last.lines, trimmed)
+			continue
+		default:
+			parts = append(parts, helpPart{kind: helpProse, lines: []string{trimmed}})
+		}
+		open = true
+	}
+	return parts
+}
+
+func isOption(text string) bool {
+	return strings.HasPrefix(text, "-") && len(text) > 1 && text[1] != ' '
+}
+
+// cutTerm splits a row into what is explained and the text. Where the former is
+// long, one space is all that is between them.
+func cutTerm(row string) (term, text string) {
+	if term, text, ok := strings.Cut(row, "  "); ok && (!isOption(row) || len(strings.Fields(term)) <= 3) {
+		return term, strings.TrimLeft(text, " ")
+	}
+	if !isOption(row) {
+		return row, ""
+	}
+	words := strings.Split(row, " ")
+	n := 1
+	for n < len(words) && (isOption(words[n]) || isValue(words[n])) {
+		n++
+	}
+	return strings.Join(words[:n], " "), strings.Join(words[n:], " ")
+}
+
+// isValue reports whether a word is a name for a value, as in "--name VALUE".
+func isValue(word string) bool { return word != "" && strings.ToUpper(word) == word }
+
+// verbsBelow returns all verbs of the program, those below other verbs included.
+func verbsBelow(cmd *cobra.Command) []*cobra.Command {
+	var all []*cobra.Command
+	for _, verb := range cmd.Commands() {
+		if verb.Long != "" && verb.Name() != cobra.ShellCompRequestCmd {
+			all = append(append(all, verb), verbsBelow(verb)...)
+		}
+	}
+	return all
+}
+
+// first returns the first sentence, without its full stop.
+func (h helpParts) first() string {
+	for _, p := range h {
+		if p.kind == helpProse {
+			sentence, _, _ := strings.Cut(strings.Join(p.lines, " "), ". ")
+			return strings.TrimSuffix(sentence, ".")
+		}
+	}
+	return ""
+}
+
+// usage returns the lines behind "usage:".
+func (h helpParts) usage() []string {
+	for _, p := range h {
+		if p.kind == helpUsage {
+			return p.lines
+		}
+	}
+	return nil
+}
+
+// option returns what the help says of a flag: what its value is called, and the
+// first line of the text.
+func (h helpParts) option(name string) (value, text string) {
+	for _, p := range h {
+		if p.kind != helpRow {
+			continue
+		}
+		words := strings.Fields(p.term)
+		for i, word := range words {
+			if strings.TrimSuffix(word, ",") != "--"+name {
+				continue
+			}
+			if i+1 < len(words) && !isOption(words[i+1]) {
+				value = words[i+1]
+			}
+			if len(p.lines) > 0 {
+				text = p.lines[0]
+			}
+			return value, text
+		}
+	}
+	return "", ""
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"strings"
+
+	"fleetssh/hostset"
+)
+
+const clushAbout = `Called as clush, or with --as clush, fleetssh takes the options of clush.
+
+  ln -s $(command -v fleetssh) ~/bin/clush
+  clush -w rack[1-3]n[0-9] -b uname -r
+  echo hello | fleetssh --as clush -w @web -B cat
+
+usage: fleetssh --as clush [options] COMMAND...
+
+Hosts are reached by ssh, which is spoken here: no other program is run, and there
+is no tree of gateways. They are tried once. Groups are those of --inventory. What
+is piped in is the standard input of every host, unless -n is given. The exit code
+is 0 whatever happens on the hosts, unless -S is given. There is no interactive
+mode.`
+
+func clushPersonality() *personality {
+	copying := "copying files is not built yet; sftp and rsync do it, host by host"
+	tree := "there is no tree: hosts are reached directly, or through --jump of fleetssh"
+	own := "options, and the settings of fleetssh, say it"
+	return &personality{name: "clush", about: clushAbout, verb: "run",
+		options: []toolOption{
+			{names: []string{"-w"}, value: "NODES", same: "--hosts"},
+			{names: []string{"-x"}, value: "NODES", same: "--exclude"},
+			{names: []string{"-a", "--all"}, same: "--all"},
+			{names: []string{"-g", "--group"}, value: "GROUP", take: takeClushGroups("-g", "--group", ""), becomes: "--group GROUP"},
+			{names: []string{"-X"}, value: "GROUP", take: takeClushGroups("-X", "--exclude", "@"), becomes: "--exclude @GROUP"},
+			{names: []string{"--hostfile", "--machinefile"}, value: "FILE", take: takeHostFile, becomes: "--hosts ^FILE"},
+			{names: []string{"--pick"}, value: "N", same: "--pick"},
+			{names: []string{"-n", "--nostdin"}, becomes: "no --stdin -"},
+			{names: []string{"-l", "--user"}, value: "USER", same: "--login"},
+			{names: []string{"-f", "--fanout"}, value: "N", same: "--fanout"},
+			{names: []string{"-t", "--connect_timeout"}, value: "SECONDS", same: "--connect-timeout"},
+			{names: []string{"-u", "--command_timeout"}, value: "SECONDS", take: takeTimeout, becomes: "--timeout SECONDS; 0 is none"},
+			{names: []string{"-o", "--options"}, value: "OPTIONS", take: takeSSHOptions, becomes: "the same options of ssh: -p -i -J -F -o -A -4 -6 -K and others"},
+			{names: []string{"-b", "--dshbak"}, becomes: "--format fold"},
+			{names: []string{"-B"}, becomes: "--format fold, which folds standard error as well"},
+			{names: []string{"--diff"}, same: "--diff"},
+			{names: []string{"-N"}, same: "--no-label"},
+			{names: []string{"-S", "--maxrc"}, becomes: "--exit-policy max"},
+			{names: []string{"-P", "--progress"}, becomes: "--progress always", take: takeProgress},
+			{names: []string{"--color"}, value: "WHEN", same: "--color"},
+			{names: []string{"--outdir"}, value: "DIR", same: "--outdir"},
+			{names: []string{"--errdir"}, value: "DIR", same: "--errdir"},
+			{names: []string{"-q", "--quiet"}, becomes: "nothing: who failed is said in any case"},
+			{names: []string{"-v", "--verbose"}, becomes: "nothing: who failed, and why, is said in any case"},
+			{names: []string{"-R", "--worker"}, value: "WORKER", take: takeClushWorker, becomes: "nothing if WORKER is ssh; no other is covered"},
+			{names: []string{"-m", "--mode"}, value: "MODE", take: takeClushMode, becomes: "sudo: --sudo --ask-sudo-pass; sshpass: --ask-pass; no other is covered"},
+			{names: []string{"--sudo"}, take: takeClushSudo, becomes: "--sudo --ask-sudo-pass"},
+			{names: []string{"-h", "--help"}, becomes: "this table", ends: []string{"help", "clush"}},
+			{names: []string{"--version"}, becomes: "fleetssh version", ends: []string{"version"}},
+			{names: []string{"-L"}, instead: "-b folds; sort -s -t: -k1,1 puts lines in the order of the hosts"},
+			{names: []string{"-r", "--regroup"}, instead: "sets are written with names of hosts"},
+			{names: []string{"-G", "--groupbase"}, instead: "sets are written with names of hosts"},
+			{names: []string{"-s", "--groupsource"}, value: "SOURCE", instead: "the source goes before the group: -g SOURCE:GROUP"},
+			{names: []string{"-d", "--debug"}, instead: "fleetssh explain and fleetssh check say what happens"},
+			{names: []string{"-c", "--copy"}, instead: copying},
+			{names: []string{"--rcopy"}, instead: copying},
+			{names: []string{"--dest"}, value: "PATH", instead: copying},
+			{names: []string{"-p"}, instead: copying},
+			{names: []string{"-O", "--option"}, value: "KEY=VALUE", instead: own},
+			{names: []string{"--conf"}, value: "FILE", instead: own},
+			{names: []string{"--groupsconf"}, value: "FILE", instead: "--inventory FILE of fleetssh reads it"},
+			{names: []string{"--topology"}, value: "FILE", instead: tree},
+			{names: []string{"--remote"}, value: "YES|NO", instead: tree},
+		},
+		finish: finishClush,
+	}
+}
+
+// takeClushGroups reads names of groups, which may be written as sets.
+func takeClushGroups(letter, option, prefix string) func(*translation, string) error {
+	return func(t *translation, value string) error {
+		names, err := hostset.Parse(value, nil)
+		if err != nil {
+			return usageError("wildcards and operators go into -w, as in -w '@web&@rack1'", "clush %s: %v", letter, err)
+		}
+		for name := range names.All() {
+			t.addValue(option, prefix+name)
+		}
+		return nil
+	}
+}
+
+// takeHostFile reads the name of a file with hosts. It is the same for all tools.
+func takeHostFile(t *translation, file string) error {
+	if strings.Contains(file, ",") {
+		return usageError("rename it, or use --hostfile of fleetssh", "%s: the name of the file %q has a comma", t.tool.name, file)
+	}
+	t.addValue("--hosts", "^"+file)
+	return nil
+}
+
+// takeSSHOptions reads options of ssh in one value. It is the same for all tools.
+func takeSSHOptions(t *translation, value string) error {
+	words, err := splitWords(value)
+	if err != nil {
+		return usageError("", "%s: options of ssh %q: %v", t.tool.name, value, err)
+	}
+	return t.ssh(words)
+}
+
+func takeProgress(t *translation, _ string) error {
+	t.addValue("--progress", "always")
+	return nil
+}
+
+func takeClushWorker(_ *translation, name string) error {
+	if name != "ssh" {
+		return usageError("leave it out: hosts are reached by ssh", "clush: hosts are not reached by %s", name)
+	}
+	return nil
+}
+
+func takeClushMode(t *translation, mode string) error {
+	switch mode {
+	case "sudo":
+		return takeClushSudo(t, "")
+	case "sshpass":
+		t.add("--ask-pass")
+		return nil
+	}
+	return usageError("-m sudo and -m sshpass are covered", "clush -m: the mode %s is not known", mode)
+}
+
+func takeClushSudo(t *translation, _ string) error {
+	t.add("--sudo")
+	t.add("--ask-sudo-pass")
+	return nil
+}
+
+func finishClush(t *translation) error {
+	format, policy := "stream", "none"
+	if t.given("-b") || t.given("-B") || t.given("--diff") {
+		format = "fold"
+	}
+	if t.given("-S") {
+		policy = "max"
+	}
+	t.addPolicy(policy, format)
+	if !t.given("-n") && !t.terminal {
+		t.addValue("--stdin", "-")
+	}
+	return t.wantCommand()
+}

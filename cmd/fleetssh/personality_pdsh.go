@@ -1,0 +1,200 @@
+package main
+
+import (
+	"slices"
+	"strings"
+)
+
+const pdshAbout = `Called as pdsh, or with --as pdsh, fleetssh takes the options of pdsh.
+
+  ln -s $(command -v fleetssh) ~/bin/pdsh
+  pdsh -w web[1-20] -S uptime
+  fleetssh --as pdsh -w ^hosts.txt -x web7 uptime | fleetssh --as dshbak -c
+
+usage: fleetssh --as pdsh [options] COMMAND...
+
+Hosts are reached by ssh, which is spoken here: no other program is run. They are
+tried once. The exit code is 0 whatever happens on the hosts, unless -S or -k is
+given. There is no interactive mode.`
+
+// noGenders is for options that ask genders.
+const noGenders = "--inventory FILE of fleetssh names groups and hosts"
+
+func pdshPersonality() *personality {
+	scheduler := "the scheduler knows: squeue -h -o %N, then -w"
+	return &personality{name: "pdsh", about: pdshAbout, verb: "run",
+		options: []toolOption{
+			{names: []string{"-w"}, value: "HOSTS", take: takePdshTargets, becomes: "--hosts HOSTS; -HOST and -^FILE become --exclude, ssh:HOST becomes HOST"},
+			{names: []string{"-x"}, value: "HOSTS", take: takePdshExclude, becomes: "--exclude HOSTS"},
+			{names: []string{"-g"}, value: "GROUP,...", take: takePdshGroups("-g", "--group", ""), becomes: "--group GROUP, of the inventory"},
+			{names: []string{"-X"}, value: "GROUP,...", take: takePdshGroups("-X", "--exclude", "@"), becomes: "--exclude @GROUP, of the inventory"},
+			{names: []string{"-a"}, same: "--all"},
+			{names: []string{"-A"}, same: "--all"},
+			{names: []string{"-l"}, value: "USER", same: "--login"},
+			{names: []string{"-f"}, value: "N", same: "--fanout"},
+			{names: []string{"-t"}, value: "SECONDS", same: "--connect-timeout"},
+			{names: []string{"-u"}, value: "SECONDS", take: takeTimeout, becomes: "--timeout SECONDS; 0 is none. What runs on the hosts is ended too"},
+			{names: []string{"-N"}, same: "--no-label"},
+			{names: []string{"-S"}, becomes: "--exit-policy max"},
+			{names: []string{"-k"}, becomes: "--max-fail 0 --exit-policy worst"},
+			{names: []string{"-q"}, same: "--dry-run"},
+			{names: []string{"-Q"}, same: "--dry-run"},
+			{names: []string{"-K"}, becomes: "nothing: names are shown in full"},
+			{names: []string{"-b"}, becomes: "nothing: the first ^C stops what runs, the second leaves at once"},
+			{names: []string{"-R"}, value: "NAME", take: takePdshModule, becomes: "nothing if NAME is ssh; no other is covered"},
+			{names: []string{"-h", "--help"}, becomes: "this table", ends: []string{"help", "pdsh"}},
+			{names: []string{"-V"}, becomes: "fleetssh version", ends: []string{"version"}},
+			{names: []string{"-L"}, instead: "there are no modules"},
+			{names: []string{"-M"}, value: "NAME,...", instead: "there are no modules; " + noGenders},
+			{names: []string{"-d"}, instead: "fleetssh check says how long each step takes, --format json of fleetssh run too"},
+			{names: []string{"-s"}, instead: "standard error is always apart"},
+			{names: []string{"-i"}, instead: noGenders},
+			{names: []string{"-F"}, value: "FILE", instead: noGenders},
+			{names: []string{"-v"}, instead: "-t bounds the time that a host which is down costs"},
+			{names: []string{"-j"}, value: "JOB", instead: scheduler},
+			{names: []string{"-P"}, value: "PARTITION", instead: scheduler},
+			{names: []string{"-C"}, value: "FEATURE", instead: scheduler},
+		},
+		env: []envOption{
+			{"FANOUT", "-f"}, {"PDSH_CONNECT_TIMEOUT", "-t"}, {"PDSH_COMMAND_TIMEOUT", "-u"}, {"PDSH_RCMD_TYPE", "-R"},
+		},
+		finish: finishPdsh,
+	}
+}
+
+// rcmdModules are what pdsh knows to reach hosts by.
+var rcmdModules = []string{"ssh", "rsh", "mrsh", "exec", "krb4", "xcpu", "qsh", "mqsh"}
+
+// takePdshTargets reads what -w takes: hosts to work on, or to leave out.
+func takePdshTargets(t *translation, value string) error {
+	var hosts, without []string
+	for _, term := range splitTerms(value) {
+		if rest, minus := strings.CutPrefix(term, "-"); minus && rest != "" {
+			without = append(without, rest)
+			continue
+		}
+		hosts = append(hosts, term)
+	}
+	if err := t.addPdshHosts("-w", "--hosts", hosts); err != nil {
+		return err
+	}
+	return t.addPdshHosts("-w", "--exclude", without)
+}
+
+func takePdshExclude(t *translation, value string) error {
+	return t.addPdshHosts("-x", "--exclude", splitTerms(value))
+}
+
+// addPdshHosts adds hosts as an option of ours.
+func (t *translation) addPdshHosts(letter, option string, terms []string) error {
+	for i, term := range terms {
+		if strings.HasPrefix(term, "/") {
+			return usageError("a wildcard may do, as in web*, with an inventory",
+				"pdsh %s %s: regular expressions are not covered", letter, term)
+		}
+		module, host, ok := strings.Cut(term, ":")
+		if !ok || !slices.Contains(rcmdModules, module) {
+			continue
+		}
+		if err := takePdshModule(t, module); err != nil {
+			return err
+		}
+		terms[i] = host
+	}
+	if len(terms) > 0 {
+		t.addValue(option, strings.Join(terms, ","))
+	}
+	return nil
+}
+
+// takePdshGroups reads names of groups. Queries of genders look different.
+func takePdshGroups(letter, option, prefix string) func(*translation, string) error {
+	return func(t *translation, value string) error {
+		if strings.ContainsAny(value, "&|~=()") || strings.Contains(value, "--") {
+			return usageError("name groups of the inventory, and compute with -w: -w '@web&@rack1!@old'",
+				"pdsh %s %s: queries of genders are not covered", letter, value)
+		}
+		for name := range strings.SplitSeq(value, ",") {
+			t.addValue(option, prefix+name)
+		}
+		return nil
+	}
+}
+
+func takePdshModule(_ *translation, name string) error {
+	if name != "ssh" {
+		return usageError("leave it out: hosts are reached by ssh", "pdsh: hosts are not reached by %s", name)
+	}
+	return nil
+}
+
+// takeTimeout reads a time for the command, 0 for none. It is the same for all
+// tools.
+func takeTimeout(t *translation, value string) error {
+	if strings.Trim(value, "0.") != "" {
+		t.addValue("--timeout", value)
+	}
+	return nil
+}
+
+func finishPdsh(t *translation) error {
+	chosen := t.given("-g") || t.given("-a") || t.given("-A")
+	if t.given("-w") && chosen {
+		return usageError("compute with -w alone, as in -w 'web[1-20]&@db'",
+			"pdsh: -w together with -g, -a or -A: some modules of pdsh add the hosts, others choose among them")
+	}
+	if file := t.getenv("WCOLL"); file != "" && !chosen && !t.given("-w") {
+		t.addValue("--hosts", "^"+file)
+	}
+	if path := t.getenv("DSHPATH"); path != "" {
+		t.addValue("--env", "PATH="+path)
+	}
+	for _, variable := range []string{"PDSH_SSH_ARGS", "PDSH_SSH_ARGS_APPEND"} {
+		words, err := splitWords(t.getenv(variable))
+		if err != nil {
+			return usageError("", "pdsh: the variable %s: %v", variable, err)
+		}
+		if err := t.ssh(withoutPdshHost(words)); err != nil {
+			return err
+		}
+	}
+	policy := "none"
+	switch {
+	case t.given("-S"):
+		policy = "max"
+	case t.given("-k"):
+		policy = "worst"
+	}
+	if t.given("-k") {
+		t.addValue("--max-fail", "0")
+	}
+	t.addPolicy(policy, "stream")
+	return t.wantCommand()
+}
+
+// withoutPdshHost leaves out what pdsh fills in by itself in PDSH_SSH_ARGS.
+func withoutPdshHost(words []string) []string {
+	var kept []string
+	for i, word := range words {
+		user := word == "-l%u" || word == "%u" || word == "-l" && i+1 < len(words) && words[i+1] == "%u"
+		if !user && word != "%h" {
+			kept = append(kept, word)
+		}
+	}
+	return kept
+}
+
+// addPolicy adds what is so for all tools, whatever the settings of fleetssh are.
+func (t *translation) addPolicy(exit, format string) {
+	t.addValue("--format", format)
+	t.addValue("--attempts", "1")
+	t.addValue("--exit-policy", exit)
+}
+
+// wantCommand refuses a command line that would be interactive.
+func (t *translation) wantCommand() error {
+	if len(t.command) == 0 {
+		return usageError("there is no interactive mode", "%s: no command given", t.tool.name)
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package main
+
+import "strings"
+
+const psshAbout = `Called as pssh or parallel-ssh, or with --as pssh, fleetssh takes the options of
+pssh.
+
+  ln -s $(command -v fleetssh) ~/bin/pssh
+  pssh -h hosts.txt -i uptime
+  fleetssh --as pssh -H "web1 web2 root@db1:2222" -P -t 30 -- df -h /
+
+usage: fleetssh --as pssh [options] COMMAND...
+
+Hosts are reached by ssh, which is spoken here: no other program is run. They are
+tried once, and each once, however often it is named. Without -i and -P nothing
+of what they write is shown, only who failed. Nothing ends what runs on the hosts,
+unless -t is given.`
+
+func psshPersonality() *personality {
+	return &personality{name: "pssh", aliases: []string{"parallel-ssh"}, about: psshAbout, verb: "run",
+		options: []toolOption{
+			{names: []string{"-h", "--hosts"}, value: "FILE", take: takeHostFile, becomes: "--hosts ^FILE: [user@]host[:port], one a line"},
+			{names: []string{"-H", "--host"}, value: "HOSTS", take: takePsshHosts, becomes: "--hosts HOST for each word"},
+			{names: []string{"-l", "--user"}, value: "USER", same: "--login"},
+			{names: []string{"-p", "--par"}, value: "N", same: "--fanout"},
+			{names: []string{"-t", "--timeout"}, value: "SECONDS", take: takePsshTimeout, becomes: "--connect-timeout SECONDS --timeout SECONDS; 0 is none"},
+			{names: []string{"-o", "--outdir"}, value: "DIR", same: "--outdir"},
+			{names: []string{"-e", "--errdir"}, value: "DIR", same: "--errdir"},
+			{names: []string{"-O", "--option", "--options"}, value: "KEY=VALUE", same: "-o"},
+			{names: []string{"-x", "--extra-args"}, value: "ARGS", becomes: "the same options of ssh: -p -i -J -F -o -A -4 -6 -K and others"},
+			{names: []string{"-X", "--extra-arg"}, value: "ARG", becomes: "one word of such options"},
+			{names: []string{"-A", "--askpass"}, same: "--ask-pass"},
+			{names: []string{"-i", "--inline"}, becomes: "--format fold: what hosts wrote alike is shown once"},
+			{names: []string{"--inline-stdout"}, becomes: "--format fold, standard error included"},
+			{names: []string{"-P", "--print"}, becomes: "--format stream: whole lines behind their hosts"},
+			{names: []string{"-I", "--send-input"}, becomes: "--stdin -; without a command it is a script for the shell of the user"},
+			{names: []string{"-v", "--verbose"}, becomes: "nothing: who failed, and why, is said in any case"},
+			{names: []string{"--help"}, becomes: "this table", ends: []string{"help", "pssh"}},
+			{names: []string{"--version"}, becomes: "fleetssh version", ends: []string{"version"}},
+			{names: []string{"-g", "--host-glob"}, value: "GLOB", instead: "grep chooses: pssh -h <(grep web hosts.txt)"},
+		},
+		env: []envOption{
+			{"PSSH_HOSTS", "-h"}, {"PSSH_USER", "-l"}, {"PSSH_PAR", "-p"}, {"PSSH_TIMEOUT", "-t"}, {"PSSH_OUTDIR", "-o"}, {"PSSH_ERRDIR", "-e"},
+			{"PSSH_OPTIONS", "-O"}, {"PSSH_ASKPASS", "-A"}, {"PSSH_INLINE", "-i"}, {"PSSH_PRINT", "-P"}, {"PSSH_VERBOSE", "-v"},
+		},
+		finish: finishPssh,
+	}
+}
+
+func takePsshHosts(t *translation, value string) error {
+	for host := range strings.FieldsSeq(value) {
+		t.addValue("--hosts", host)
+	}
+	return nil
+}
+
+// takePsshTimeout reads the time for everything on a host.
+func takePsshTimeout(t *translation, value string) error {
+	if strings.Trim(value, "0") != "" {
+		t.addValue("--connect-timeout", value)
+	}
+	return takeTimeout(t, value)
+}
+
+func finishPssh(t *translation) error {
+	var extra []string
+	for _, args := range t.values["-x"] {
+		words, err := splitWords(args)
+		if err != nil {
+			return usageError("", "pssh -x %q: %v", args, err)
+		}
+		extra = append(extra, words...)
+	}
+	if err := t.ssh(append(extra, t.values["-X"]...)); err != nil {
+		return err
+	}
+	format := "stream"
+	switch {
+	case t.given("-P"):
+	case t.given("-i") || t.given("--inline-stdout"):
+		format = "fold"
+	default:
+		t.add("--quiet")
+	}
+	t.addPolicy("worst", format)
+	if t.given("-I") {
+		t.addValue("--stdin", "-")
+		if len(t.command) == 0 {
+			t.command = []string{`exec "$SHELL"`}
+		}
+	}
+	return t.wantCommand()
+}
