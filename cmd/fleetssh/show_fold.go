@@ -87,7 +87,7 @@ func (d *foldDisplay) title(g fold.Group) (hosts, title string) {
 	hosts = hostset.Of(labels...).String()
 	title = fmt.Sprintf("%s (%d)", hosts, len(labels))
 	if g.Status != "" {
-		title += ": " + g.Status
+		title += ": " + termline.Visible(g.Status) // a host may name any signal
 	}
 	return hosts, title
 }

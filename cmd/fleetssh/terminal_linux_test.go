@@ -127,11 +127,31 @@ func TestStatusLine(t *testing.T) {
 	if !slices.Equal(lines, want) {
 		t.Errorf("left on the terminal: %q", lines)
 	}
-	// In a narrow terminal it is cut, not wrapped; without one it is not there.
-	for _, args := range [][]string{{"--progress", "never"}} {
-		r, _ := startOnTerminal(t, simPlan{hosts: 1}, append([]string{"run", "%"}, append(args, "sleep 0.5")...)...)
-		if _, shown := r.wait(); shown != "" {
-			t.Errorf("%v: %q", args, shown)
+	// In a narrow terminal it is cut, not wrapped.
+	r, _ = startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "sleep 1")
+	if err := pty.Setsize(r.tty, &pty.Winsize{Rows: 30, Cols: 20}); err != nil {
+		t.Fatal(err)
+	}
+	r.await("\x1b[K0 of 2 hosts done,…")
+	if _, shown := r.wait(); strings.Contains(shown, "\n") {
+		t.Errorf("left on the terminal: %q", shown)
+	}
+	// Whoever does not want it has none.
+	r, _ = startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--progress", "never", "sleep 0.5")
+	if _, shown := r.wait(); shown != "" {
+		t.Errorf("shown: %q", shown)
+	}
+}
+
+// Labels of any width stand in columns, and what hosts write alike cannot drive the
+// terminal either.
+func TestFoldOnTerminal(t *testing.T) {
+	t.Parallel()
+	r, _ := startOnTerminal(t, simPlan{hosts: 2, change: hostile}, "run", "%", "-b", "true")
+	_, shown := r.wait()
+	for _, want := range []string{"127.1.0.[1-2] (2): ended by signal TERM^[[2J\r\n", `out a^[[31mred^G\x9b2J`, "127.1.0.[1-2]: err a^[[31mred"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("the terminal does not show %q, but %q", want, shown)
 		}
 	}
 }
