@@ -31,11 +31,19 @@
 // [AcceptNewHostKeys] and [InsecureIgnoreHostKeys]. SHA-1, CBC and DSA are not
 // offered unless [Algorithms] names them.
 //
+// # The way to a host
+//
+// A host may be behind others ([HostConfig] Proxy), which all hosts that point to
+// them share, behind other proxies ([DialProxy], [DialCommand]), or at the other end
+// of a connection that an OpenSSH master holds (ControlPath). [Explain] says what
+// would be tried, and [Client.Logins] what was.
+//
 // # What is read from disk
 //
 // The private keys, the certificate and the known_hosts files that HostConfig
-// names or defaults to. Nothing else: the package reads no configuration files and
-// no flags, writes to no terminal and installs no signal handlers.
+// names or defaults to, and, with [GSSAPI], the configuration of Kerberos and the
+// user's tickets. Nothing else: the package reads no configuration of its own or of
+// ssh, and no flags, writes to no terminal and installs no signal handlers.
 //
 // # What the process shares
 //

@@ -126,6 +126,7 @@ type NameError struct {
 	Near   []string // runs that could be meant
 }
 
+// Error implements [error].
 func (e *NameError) Error() string { return fmt.Sprintf("run %q: %s", e.Name, e.Reason) }
 
 // Open reads a run. The name is the beginning of its ID or of what follows the hyphen there, of
