@@ -70,14 +70,15 @@ func (a *attempt) callMaster(ctx context.Context, transport net.Conn, path strin
 }
 
 // controlSockets returns where the socket of a master may be. OpenSSH before 9.6
-// left the hops out of %C.
+// leaves hops out of %C and %j; later ones have the host of the last hop there, as it
+// was written.
 func (h *HostConfig) controlSockets() ([]string, error) {
 	if h.ControlPath == "" || h.ControlPath == "none" {
 		return nil, nil
 	}
 	var paths []string
-	for _, hops := range []string{h.jumps(), ""} {
-		path, err := h.controlPath(hops)
+	for _, hop := range []string{h.lastHop(), ""} {
+		path, err := h.controlPath(hop)
 		if err != nil {
 			return nil, err
 		}
@@ -88,18 +89,16 @@ func (h *HostConfig) controlSockets() ([]string, error) {
 	return paths, nil
 }
 
-// jumps writes the hops as ssh's ProxyJump does (%j).
-func (h *HostConfig) jumps() string {
-	var hops []string
-	for hop := h.Proxy; hop != nil; hop = hop.Proxy {
-		plain := HostConfig{Host: hop.Host, Port: hop.Port, User: hop.User}
-		hops = append([]string{plain.String()}, hops...)
+// lastHop returns the name of the hop in front of the host, empty if there is none.
+func (h *HostConfig) lastHop() string {
+	if h.Proxy == nil {
+		return ""
 	}
-	return strings.Join(hops, ",")
+	return h.Proxy.name()
 }
 
 // controlPath replaces the tokens of ssh_config(5).
-func (h *HostConfig) controlPath(hops string) (string, error) {
+func (h *HostConfig) controlPath(hop string) (string, error) {
 	login, err := h.login()
 	if err != nil {
 		return "", err
@@ -116,8 +115,8 @@ func (h *HostConfig) controlPath(hops string) (string, error) {
 	short, _, _ := strings.Cut(name, ".")
 	values := map[byte]string{
 		'%': "%",
-		'C': fmt.Sprintf("%x", sha1.Sum([]byte(name+host+port+login+hops))),
-		'd': local.HomeDir, 'h': host, 'i': local.Uid, 'j': hops, 'k': h.Host,
+		'C': fmt.Sprintf("%x", sha1.Sum([]byte(name+host+port+login+hop))),
+		'd': local.HomeDir, 'h': host, 'i': local.Uid, 'j': hop, 'k': h.Host,
 		'L': short, 'l': name, 'n': h.Host, 'p': port, 'r': login, 'u': local.Username,
 	}
 	var path strings.Builder

@@ -157,6 +157,22 @@ func TestSSHDMaster(t *testing.T) {
 	})
 }
 
+// Behind a hop, newer clients hash its name into %C, older ones do not.
+func TestControlPathBehindHop(t *testing.T) {
+	t.Parallel()
+	host := fleetssh.HostConfig{Host: "web1", ControlPath: "/tmp/%C"}
+	plain := fleetssh.ControlSockets(host)
+	host.Proxy = &fleetssh.HostConfig{Host: "10.0.0.1", Alias: "bastion"}
+	behind := fleetssh.ControlSockets(host)
+	if len(plain) != 1 || len(behind) != 2 || behind[0] == plain[0] || behind[1] != plain[0] {
+		t.Errorf("%q, behind a hop %q", plain, behind)
+	}
+	host.ControlPath = "/tmp/%j-%h"
+	if got := fleetssh.ControlSockets(host); got[0] != "/tmp/bastion-web1" || got[1] != "/tmp/-web1" {
+		t.Errorf("%q", got)
+	}
+}
+
 // The tokens of ControlPath mean what they mean to ssh.
 func TestSSHDMasterControlPath(t *testing.T) {
 	t.Parallel()
