@@ -3,6 +3,7 @@ package fleetssh
 import (
 	"io"
 	"sync"
+	"time"
 
 	"fleetssh/internal/spool"
 )
@@ -71,18 +72,34 @@ func (in *input) Write(p []byte) (n int, err error) {
 		case <-in.closed:
 			return n, io.ErrClosedPipe
 		}
-		select {
-		case err := <-in.result:
-			if err != nil {
-				return n, io.ErrClosedPipe
-			}
-		case <-in.ch.done:
+		if !in.sent() {
 			return n, io.ErrClosedPipe
 		}
 		n += len(chunk)
 		p = p[len(chunk):]
 	}
 	return n, nil
+}
+
+// sentGrace is how long after the end of a command a Write waits to hear whether the
+// command has taken what was written: it may have ended because of that.
+const sentGrace = 100 * time.Millisecond
+
+// sent reports whether the chunk under way has been sent.
+func (in *input) sent() bool {
+	select {
+	case err := <-in.result:
+		return err == nil
+	case <-in.ch.done:
+	}
+	timer := time.NewTimer(sentGrace)
+	defer timer.Stop()
+	select {
+	case err := <-in.result:
+		return err == nil
+	case <-timer.C: // the host takes nothing, and the channel was closed here
+		return false
+	}
 }
 
 // Close says that no more comes. What has been written before is sent first. It
@@ -137,7 +154,7 @@ func (in *input) startPump() bool {
 	if in.pumping {
 		return true
 	}
-	in.work, in.result = make(chan []byte), make(chan error)
+	in.work, in.result = make(chan []byte), make(chan error, 1)
 	in.pumping = in.ch.client.spawn(in.send)
 	return in.pumping
 }
@@ -155,11 +172,7 @@ func (in *input) send() {
 		select {
 		case chunk := <-in.work:
 			_, err := in.ch.raw.Write(chunk)
-			select {
-			case in.result <- err:
-			case <-done:
-				return
-			}
+			in.result <- err // has room: one chunk is under way
 		case <-in.closed:
 			in.ch.raw.CloseWrite()
 			return

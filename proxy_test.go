@@ -357,7 +357,7 @@ func TestProxyPace(t *testing.T) {
 	hosts := make([]fleetssh.HostConfig, 40)
 	for i := range hosts {
 		hop := s.config() // each of its own
-		hop.Attempts, hop.RetryDelay = 2, 10*time.Millisecond
+		hop.Attempts, hop.RetryDelay = 5, 10*time.Millisecond
 		hosts[i] = target
 		hosts[i].Proxy = &hop
 	}

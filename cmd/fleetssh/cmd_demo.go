@@ -45,7 +45,7 @@ var demoSteps = [...]demoStep{
 	},
 	{
 		title: "Hosts in trouble delay nobody, and each says what is wrong",
-		line:  "fleetssh run -w web[1-8] -t 1s --attempts 1 -- hostname",
+		line:  "fleetssh run -w web[1-8] -t 2s --attempts 1 -- hostname",
 		exit:  exitUnreachable,
 		check: (*demoFleet).checkTrouble,
 		after: demoTimes,
@@ -208,7 +208,7 @@ func (f *demoFleet) checkTrouble(t *tally) error {
 		if phase := demoTrouble[label]; phase != r.outcome.Phase || r.ok != (phase == "") {
 			return fmt.Errorf("%s: %v %s", label, r.outcome.Kind, r.outcome.Phase)
 		}
-		if label != "web5" && r.after > 900*time.Millisecond {
+		if label != "web5" && r.after > 1800*time.Millisecond {
 			return fmt.Errorf("%s was delayed by %v", label, r.after)
 		}
 	}

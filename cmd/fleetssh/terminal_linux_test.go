@@ -147,7 +147,7 @@ func TestStatusLine(t *testing.T) {
 // terminal either.
 func TestFoldOnTerminal(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 2, change: hostile}, "run", "%", "-b", "true")
+	r, _ := startOnTerminal(t, simPlan{hosts: 2, change: hostile}, "run", "%", "--progress", "never", "-b", "true")
 	_, shown := r.wait()
 	for _, want := range []string{"127.1.0.[1-2] (2): ended by signal TERM^[[2J\r\n", `out a^[[31mred^G\x9b2J`, "127.1.0.[1-2]: err a^[[31mred"} {
 		if !strings.Contains(shown, want) {
@@ -196,7 +196,7 @@ func hostile(_ int, h *simfleet.Host) {
 func TestTerminalIsNotDriven(t *testing.T) {
 	t.Parallel()
 	const visible = `a^[[31mred^G\x9b2J\x9b2J^Mover^?\u202ecod` + "\ttab é\r\n"
-	r, _ := startOnTerminal(t, simPlan{hosts: 1, change: hostile}, "run", "%", "true")
+	r, _ := startOnTerminal(t, simPlan{hosts: 1, change: hostile}, "run", "%", "--progress", "never", "true")
 	code, shown := r.wait()
 	if code != exitCommand {
 		t.Errorf("exit code %d", code)
@@ -215,7 +215,7 @@ func TestTerminalIsNotDriven(t *testing.T) {
 
 func TestJSONDoesNotDriveTerminal(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 1, change: hostile}, "run", "%", "--format", "json", "true")
+	r, _ := startOnTerminal(t, simPlan{hosts: 1, change: hostile}, "run", "%", "--progress", "never", "--format", "json", "true")
 	_, shown := r.wait()
 	for _, bad := range []string{"\x1b", "\x07", "\x9b", "\u202e", "\x7f"} {
 		if strings.Contains(shown, bad) {
@@ -226,7 +226,7 @@ func TestJSONDoesNotDriveTerminal(t *testing.T) {
 
 func TestPasswordIsNotEchoed(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 2, sudoPassword: "sesame"}, "run", "%", "--sudo", "--ask-sudo-pass", "-f", "1", "whoami")
+	r, _ := startOnTerminal(t, simPlan{hosts: 2, sudoPassword: "sesame"}, "run", "%", "--progress", "never", "--sudo", "--ask-sudo-pass", "-f", "1", "whoami")
 	r.await("sudo password: ")
 	awaitNoEcho(t, r)
 	r.typed("sesame\n")
@@ -241,7 +241,7 @@ func TestPasswordIsNotEchoed(t *testing.T) {
 
 func TestInterruptAtPrompt(t *testing.T) {
 	t.Parallel()
-	r, fleet := startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--ask-pass", "whoami")
+	r, fleet := startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--progress", "never", "--ask-pass", "whoami")
 	r.await("password: ")
 	awaitNoEcho(t, r)
 	r.typed("\x03")
@@ -273,7 +273,7 @@ func TestSecondInterruptLeavesAtOnce(t *testing.T) {
 
 func TestTerminalSize(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--tty", "stty size; echo $TERM")
+	r, _ := startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--progress", "never", "--tty", "stty size; echo $TERM")
 	if _, shown := r.wait(); shown != "127.1.0.1: 30 100\r\n127.1.0.1: xterm\r\n" {
 		t.Errorf("shown %q", shown)
 	}

@@ -166,8 +166,8 @@ func TestMemory(t *testing.T) {
 	before := heap()
 	f := New(hosts)
 	defer f.Close()
-	for range size / 64 {
-		l := fmt.Sprintf("%064d", rand.Uint64())
+	for range size / 1024 {
+		l := fmt.Sprintf("%01024d", rand.Uint64())
 		for i := range hosts {
 			write(t, f, i, Stdout, l)
 		}
