@@ -85,7 +85,8 @@ func TestSSHDStreams(t *testing.T) {
 		out := start(t, c, fleetssh.Command{Line: "printf par; read x; echo tial; echo second", OpenStdin: true, ReadTimeout: 200 * time.Millisecond})
 		var lines []string
 		timeouts := 0
-		for range 3 {
+		for more := true; more; {
+			more = false
 			for line, err := range out.Stdout.Lines(soon(t)) {
 				if _, ok := errors.AsType[*fleetssh.TimeoutError](err); ok {
 					if timeouts++; timeouts == 1 {
@@ -93,13 +94,17 @@ func TestSSHDStreams(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
+					more = true
 					break
+				}
+				if err != nil {
+					t.Fatal(err)
 				}
 				lines = append(lines, line)
 			}
 		}
 		equal(t, "lines", strings.Join(lines, "|"), "partial|second")
-		equal(t, "time-outs", timeouts, 1)
+		equal(t, "a time-out", timeouts > 0, true)
 		equal(t, "error", out.WaitFinished(soon(t)), nil)
 	})
 	t.Run("odd lines", func(t *testing.T) {

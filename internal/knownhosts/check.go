@@ -70,6 +70,10 @@ func (db *DB) checkPlain(names []string, key ssh.PublicKey) *KeyError {
 		if len(lines) == 0 {
 			continue
 		}
+		// Another goroutine may have added the key since it was looked for.
+		if slices.ContainsFunc(lines, func(l *line) bool { return encode(l.publicKey()) == text }) {
+			return nil
+		}
 		// Keys found by the plain name only do not make a key changed, but
 		// are worth a second attempt.
 		if retry := otherTypes(lines, key.Type()); i == 0 || retry != nil {

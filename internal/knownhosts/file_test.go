@@ -305,3 +305,35 @@ func writeFile(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+// A host is unknown until its key has been added, and never changed in between.
+func TestCheckWhileAdding(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "known_hosts")
+	var db knownhosts.DB
+	var wg sync.WaitGroup
+	for i := range hosts {
+		host := fmt.Sprintf("host%d", i)
+		for range 3 {
+			wg.Go(func() {
+				for !t.Failed() {
+					err := db.Check(host, 22, key("ed"))
+					if err == nil {
+						return
+					}
+					if got := outcome(t, err); got != "unknown" {
+						t.Errorf("%s: %s", host, got)
+						return
+					}
+					runtime.Gosched()
+				}
+			})
+		}
+		wg.Go(func() {
+			if err := db.Add(path, host, 22, key("ed")); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Wait()
+	}
+}
