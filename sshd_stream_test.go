@@ -172,11 +172,17 @@ func TestSSHDStdinNotRead(t *testing.T) {
 func TestSSHDTerminal(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: sshd gives a terminal away, and breaks off if it may not")
-	}
 	_, host := startServer(t, sshdtest.Options{})
 	c := dial(t, host)
+	// An sshd without root's rights ends the connection if it may not give the
+	// terminal to its group.
+	_, err := c.RunCommand(soon(t), fleetssh.Command{Line: "true", PTY: &fleetssh.PTY{}})
+	if broken, ok := errors.AsType[*fleetssh.ConnectionError](err); ok && os.Geteuid() != 0 {
+		equal(t, "what failed", broken.Phase, "pty")
+		equal(t, "reason", broken.Err.Error(), "connection lost")
+		return
+	}
+	equal(t, "error", err, nil)
 	for _, test := range []struct {
 		name string
 		pty  *fleetssh.PTY
