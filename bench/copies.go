@@ -178,7 +178,9 @@ func (c *copyBench) file(ctx context.Context, s *server, way, title string, most
 	}
 	host := c.user + "@" + s.Hosts[0]
 	sftp := func(options ...string) *contender {
-		args := func(string) []string { return append(append(append([]string{"sftp"}, c.sshOptions(s)...), options...), host) }
+		args := func(string) []string {
+			return append(append(append([]string{"sftp"}, c.sshOptions(s)...), options...), host)
+		}
 		batch := func(out string) string { return fmt.Sprintf("put %s %s/copy\n", big, out) }
 		if way == "down" {
 			batch = func(out string) string { return fmt.Sprintf("get %s %s/copy\n", big, out) }
