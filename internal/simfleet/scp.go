@@ -262,12 +262,12 @@ func (c *copying) deceive(paths []string) {
 			if err != nil {
 				return
 			}
-			content, _ := c.files.session.Server.ReadFile(path.Join(c.files.dir, name))
+			full, _ := c.files.path(name)
+			content, _ := c.files.session.Server.ReadFile(full)
 			c.tell(fmt.Sprintf("C%04o %d %s\n", info.mode.Perm(), info.size, path.Base(name)))
 			if c.answered() {
 				io.Copy(c.stdout, bytes.NewReader(content))
-				c.tell("\x00")
-				c.answered()
+				c.tell("\x00") // and nobody waits for the answer: the client may be waiting for more
 			}
 		}
 	}
