@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,7 +22,9 @@ func serveSFTP(s *Session) Status {
 	if s.conn.fault.Kind == NoExtensions {
 		out = &bareVersion{w: out}
 	}
-	server := sftp.NewRequestServer(sftpStream{s.Stdin, out},
+	stream := &sftpStream{Reader: s.Stdin, w: out}
+	defer stream.Close()
+	server := sftp.NewRequestServer(stream,
 		sftp.Handlers{FileGet: h, FilePut: h, FileCmd: h, FileList: h}, sftp.WithStartDirectory(h.files.dir))
 	if server.Serve() != io.EOF {
 		return Status{Code: 255}
@@ -29,13 +32,33 @@ func serveSFTP(s *Session) Status {
 	return Status{}
 }
 
-// sftpStream is what the server reads and writes. It ends with the session.
+// sftpStream is what the server reads and writes. The server may still be writing when it has ended, which x/crypto does
+// not allow while the channel is closed; nothing is written any more after Close.
 type sftpStream struct {
 	io.Reader
-	io.Writer
+
+	mu sync.Mutex
+	// mu protects
+	w      io.Writer
+	closed bool
 }
 
-func (sftpStream) Close() error { return nil }
+func (s *sftpStream) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, io.ErrClosedPipe
+	}
+	return s.w.Write(p)
+}
+
+// Close waits for a write that is under way. Reading ends with the session.
+func (s *sftpStream) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return nil
+}
 
 // bareVersion takes the extensions away from the first packet, which names the version.
 type bareVersion struct {
