@@ -343,6 +343,8 @@ func phaseText(phase string) string {
 		return "start the subsystem on"
 	case "proxy":
 		return "wait for the hop to"
+	case "listen":
+		return "open a listener on"
 	case "forward":
 		return "forward a connection on"
 	case "run", "wait":
