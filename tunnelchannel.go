@@ -162,6 +162,9 @@ func (ch *tunnelChannel) carry(ctx context.Context, caller callerConn) {
 	select {
 	case <-heard:
 	case <-over:
+	case <-ch.client.done:
+	}
+	if ctx.Err() != nil || ch.client.broken() {
 		reset(caller)
 	}
 	caller.Close()

@@ -36,7 +36,7 @@ func (c *Client) DialContext(ctx context.Context, network, addr string) (net.Con
 	if err != nil {
 		return nil, err
 	}
-	return ch.conn(to)
+	return ch.conn(context.Background(), to)
 }
 
 // dialTarget returns what the arguments of a dial function mean.
@@ -68,8 +68,8 @@ type tunnelConn struct {
 	wroteClose bool
 }
 
-// conn returns the channel as a connection.
-func (ch *tunnelChannel) conn(to endpoint) (*tunnelConn, error) {
+// conn returns the channel as a connection, which is closed when ctx ends.
+func (ch *tunnelChannel) conn(ctx context.Context, to endpoint) (*tunnelConn, error) {
 	in, fromHost := net.Pipe()
 	out, toHost := net.Pipe()
 	c := &tunnelConn{in: in, out: out, closed: make(chan struct{}), local: ch.client.link().LocalAddr(), remote: to.addr()}
@@ -93,7 +93,7 @@ func (ch *tunnelChannel) conn(to endpoint) (*tunnelConn, error) {
 			}
 			toHost.Close()
 		})
-		c.serve(ch, sent)
+		c.serve(ctx, ch, sent)
 		if ch.client.broken() {
 			c.fail(ch.client.lostTunnel())
 		}
@@ -109,8 +109,8 @@ func (ch *tunnelChannel) conn(to endpoint) (*tunnelConn, error) {
 
 // serve returns when the host has closed the channel, which is closed here when the
 // user has closed the connection and what was written is sent.
-func (c *tunnelConn) serve(ch *tunnelChannel, sent <-chan struct{}) {
-	closed := c.closed
+func (c *tunnelConn) serve(ctx context.Context, ch *tunnelChannel, sent <-chan struct{}) {
+	closed, over := c.closed, ctx.Done()
 	var late <-chan time.Time
 	var flushed <-chan struct{}
 	for {
@@ -120,6 +120,10 @@ func (c *tunnelConn) serve(ch *tunnelChannel, sent <-chan struct{}) {
 				return
 			}
 			req.Reply(false, nil)
+			continue
+		case <-over:
+			over = nil
+			c.Close()
 			continue
 		case <-closed:
 			closed, flushed = nil, sent
@@ -234,7 +238,9 @@ func (c *tunnelConn) SetDeadline(at time.Time) error {
 }
 
 // SetReadDeadline implements [net.Conn].
-func (c *tunnelConn) SetReadDeadline(at time.Time) error { return c.deadlineError(c.in.SetReadDeadline(at)) }
+func (c *tunnelConn) SetReadDeadline(at time.Time) error {
+	return c.deadlineError(c.in.SetReadDeadline(at))
+}
 
 // SetWriteDeadline implements [net.Conn].
 func (c *tunnelConn) SetWriteDeadline(at time.Time) error {
