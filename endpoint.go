@@ -46,6 +46,8 @@ func parseTarget(text string) (endpoint, error) {
 		err = errors.New("the port is 0")
 	case e.host == "":
 		e.host = "localhost"
+	case e.host == "*":
+		err = errors.New("that is where one may listen, and leads nowhere")
 	default:
 		err = checkName(e.host)
 	}

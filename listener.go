@@ -57,9 +57,6 @@ func (c *Client) ForwardRemote(ctx context.Context, listen, target string) (*Tun
 }
 
 func (c *Client) listen(ctx context.Context, at, to endpoint) (*Tunnel, error) {
-	if at.host == "127.0.0.1" {
-		at.host = "localhost" // sshd listens on ::1 then too, and without GatewayPorts
-	}
 	l := &listener{client: c, tunnel: newTunnel(c.d.log, at.addr()), to: to, at: at, ready: make(chan struct{})}
 	if !c.listeners.add(l) {
 		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: fmt.Errorf("%s: there is a tunnel from it already", at.address())}

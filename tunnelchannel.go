@@ -73,9 +73,12 @@ func (c *Client) tunnelError(ctx context.Context, op string, at endpoint, err er
 	text := clip(refused.Message)
 	switch {
 	case refused.Reason == ssh.Prohibited:
-		text = "the host does not allow it (AllowTcpForwarding, AllowStreamLocalForwarding, PermitOpen): " + text
+		text = "the host does not allow it (AllowTcpForwarding, PermitOpen): " + text
 	case text == "":
 		text = refused.Reason.String()
+	}
+	if at.path != "" && refused.Reason == ssh.ConnectionFailed {
+		text += " (sshd says no more: there is no such socket, or none for this user, or AllowStreamLocalForwarding is off)"
 	}
 	return &SessionError{Host: c.host.name(), Port: c.host.port(), Op: op, Err: &refusedTunnel{at, refused.Reason, text}}
 }
