@@ -92,7 +92,7 @@ func (r *reach) reached(c *Client) {
 	r.failed, r.down, r.watched = nil, false, c
 	r.mu.Unlock()
 	if was {
-		r.d.log.Warn("connected again", "host", r.slot.host)
+		r.d.log.Info("connected again", "host", r.slot.host)
 	}
 	if known {
 		return
@@ -106,7 +106,7 @@ func (r *reach) reached(c *Client) {
 		}
 		r.mu.Unlock()
 		if tell {
-			r.d.log.Warn("tunnel", "host", r.slot.host, "error", c.lostReason(io.EOF))
+			r.d.log.Warn("tunnels have lost their connection", "host", r.slot.host, "error", c.lostReason(io.EOF))
 		}
 	})
 }
@@ -118,7 +118,7 @@ func (r *reach) unreachable(err error) {
 	r.failed, r.failedAt, r.down = err, time.Now(), true
 	r.mu.Unlock()
 	if !was {
-		r.d.log.Warn("tunnel", "host", r.slot.host, "error", err)
+		r.d.log.Warn("tunnels have no connection", "host", r.slot.host, "error", err)
 	}
 }
 

@@ -237,14 +237,15 @@ func (t *Tunnel) accept(listener net.Listener, serve func(*Tunnel, callerConn)) 
 	}
 }
 
-// failed logs that callers get no connection, once until one has got it again.
+// failed logs that callers get no connection, once until one has got it again. That there
+// is none to the host is logged where that is known.
 func (t *Tunnel) failed(host *HostConfig, err error) {
 	t.mu.Lock()
 	known := t.trouble[host.String()]
 	t.trouble[host.String()] = true
 	t.mu.Unlock()
 	if !known && t.ctx.Err() == nil {
-		t.log.Warn("tunnel", "host", *host, "error", err)
+		t.log.Warn("tunnel leads nowhere", "host", *host, "error", err)
 	}
 }
 

@@ -78,7 +78,10 @@ func (e *routeError) Error() string { return e.text }
 func (t *Tunnel) connect(caller callerConn, to endpoint, by opening) {
 	channel, err := by.open(t.ctx, to)
 	if err != nil {
-		t.failed(by.host, err)
+		_, refused := err.(*SessionError)
+		if late, ok := err.(*TimeoutError); refused || ok && late.Op == "forward" {
+			t.failed(by.host, err)
+		}
 		reset(caller)
 		return
 	}

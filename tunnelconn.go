@@ -134,7 +134,6 @@ func (c *tunnelConn) serve(ctx context.Context, ch *tunnelChannel, sent <-chan s
 		case <-flushed:
 		case <-late:
 		}
-		flushed, late = nil, nil
 		ch.Channel.Close()
 		ssh.DiscardRequests(ch.requests)
 		return

@@ -162,7 +162,9 @@ func (p *ParallelClient) ForwardRemote(ctx context.Context, listen, target strin
 		return errs[i]
 	}, func(i int) { errs[i] = skipped(ctx) })
 	for i, k := range keepers {
-		tunnels[i].spawn(k.run)
+		if !tunnels[i].spawn(k.run) && k.now != nil {
+			k.now.Close()
+		}
 	}
 	return tunnels, hostsError(len(slots), func(i int) error { return errs[i] })
 }
