@@ -1,6 +1,7 @@
 package fleetssh_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,9 @@ import (
 	"net/url"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"fleetssh"
 	"fleetssh/internal/simfleet"
@@ -36,10 +39,25 @@ func webHosts(t testing.TB, names ...string) []fleetssh.HostConfig {
 				fmt.Fprintln(w, name)
 			}
 		})
+		mux.HandleFunc("/upgrade", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", "shout")
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			conn, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			line, _ := rw.ReadString('\n')
+			io.WriteString(conn, strings.ToUpper(line))
+		})
 		web := httptest.NewServer(mux)
 		t.Cleanup(web.Close)
+		var dialed atomic.Int32
+		mux.HandleFunc("/dialed", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, dialed.Load()) })
 		s := newServer(t, func(h *simfleet.Host) {
 			h.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				dialed.Add(1)
 				if addr != "localhost:9100" {
 					return nil, errors.New("connection refused")
 				}
@@ -159,7 +177,71 @@ func TestForwardProxyHeaders(t *testing.T) {
 			t.Errorf("%v: %q, %v", answer.Status, got, answer.Header)
 		}
 	}
-	if n := p.Hosts[0]; n.Alias != "web1" {
-		t.Error(n)
+	if got := curl(t, "-x", proxy.String(), "http://web1:9100/dialed"); got != "1" {
+		t.Errorf("%s connections for requests one after the other", got)
+	}
+}
+
+// A connection that becomes another protocol gets through, and nothing is lost of what
+// stands right behind CONNECT.
+func TestForwardProxyUpgrade(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	p := newFleet(t, webHosts(t, "web1")...)
+	tunnel, err := p.ForwardProxy(soon(t), "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const upgrade = "/upgrade HTTP/1.1\r\nHost: web1:9100\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n"
+	for _, request := range []string{
+		"GET http://web1:9100" + upgrade,
+		"CONNECT web1:9100 HTTP/1.1\r\nHost: web1:9100\r\n\r\nGET " + upgrade,
+	} {
+		conn, err := net.Dial("tcp", tunnel.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(patience))
+		io.WriteString(conn, request)
+		answer := bufio.NewReader(conn)
+		for line := ""; !strings.Contains(line, "101 Switching Protocols"); {
+			if line, err = answer.ReadString('\n'); err != nil {
+				t.Fatalf("%q: %v", request, err)
+			}
+		}
+		io.WriteString(conn, "hello\n")
+		if got := text(t, answer); !strings.HasSuffix(got, "\r\n\r\nHELLO\n") {
+			t.Errorf("%q: %q", request, got)
+		}
+		conn.Close()
+	}
+}
+
+// Whatever is no request for a proxy is refused, and leads nowhere.
+func TestForwardProxyRefuses(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	p := newFleet(t, webHosts(t, "web1")...)
+	tunnel, err := p.ForwardProxy(soon(t), "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for request, want := range map[string]string{
+		"GET / HTTP/1.1\r\nHost: web1:9100\r\n\r\n":                           "400",
+		"GET https://web1:9100/ HTTP/1.1\r\nHost: web1\r\n\r\n":               "400",
+		"CONNECT web1 HTTP/1.1\r\nHost: web1\r\n\r\n":                         "502",
+		"CONNECT web1:0 HTTP/1.1\r\nHost: web1\r\n\r\n":                       "502",
+		"CONNECT web1:99999 HTTP/1.1\r\nHost: web1\r\n\r\n":                   "502",
+		"\x16\x03\x01 TLS\r\n\r\n":                                            "400",
+		"GET http://web1:9100/ HTTP/1.1\r\nX: " + strings.Repeat("x", 80<<10): "431",
+	} {
+		conn, err := net.Dial("tcp", tunnel.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(conn, request)
+		line, _ := bufio.NewReader(conn).ReadString('\n')
+		if !strings.HasPrefix(line, "HTTP/1.1 "+want) {
+			t.Errorf("%.40q: %q", request, line)
+		}
+		conn.Close()
 	}
 }

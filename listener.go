@@ -74,7 +74,9 @@ func (c *Client) listen(ctx context.Context, at, to endpoint) (*Tunnel, error) {
 	l.tunnel.addr = at.addr()
 	l.tunnel.mu.Unlock()
 	l.tunnel.onEnd(l.cancel)
-	l.tunnel.endsWith(c)
+	if err := l.tunnel.endsWith(c); err != nil {
+		return nil, err
+	}
 	return l.tunnel, nil
 }
 

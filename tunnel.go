@@ -133,7 +133,8 @@ func (t *Tunnel) onEnd(f func()) {
 }
 
 // endsWith ends the tunnel when the connection of c has. Closing c waits for the tunnel.
-func (t *Tunnel) endsWith(c *Client) {
+// The error is that c is closed.
+func (t *Tunnel) endsWith(c *Client) error {
 	ok := c.spawn(func() {
 		select {
 		case <-t.ctx.Done():
@@ -143,8 +144,10 @@ func (t *Tunnel) endsWith(c *Client) {
 		t.wg.Wait()
 	})
 	if !ok {
-		t.end(c.lostTunnel())
+		t.Close()
+		return c.lostTunnel()
 	}
+	return nil
 }
 
 // callerConn is a connection that can end one of its directions.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -214,24 +215,23 @@ func TestSSHDTunnelManyAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// Callers who read nothing stop nobody else on the connection, make their own sender
-// wait, and lose nothing.
+// Callers who read nothing, or little, stop nobody else on the connection, make their own
+// sender wait, and lose nothing.
 func TestSSHDTunnelStalled(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := startServer(t, sshdtest.Options{})
 	c := dial(t, host)
-	const size, callers = 24 << 20, 4
+	const size, callers = 32 << 20, 3 // more than all buffers of TCP on the way hold
 	data := bytes.Repeat([]byte("0123456789abcde\n"), size/16)
-	var sent sync.WaitGroup
+	var sent atomic.Int32
 	service := answering(t, "tcp", func(conn net.Conn) {
 		conn.Write(data)
-		sent.Done()
+		sent.Add(1)
 	})
 	tunnel, err := c.ForwardLocal(soon(t), "0", service)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent.Add(callers)
 	var stalled []net.Conn
 	for range callers {
 		conn, err := net.Dial("tcp", tunnel.Addr().String())
@@ -244,8 +244,25 @@ func TestSSHDTunnelStalled(t *testing.T) {
 		}
 		stalled = append(stalled, conn)
 	}
+	slow, err := net.Dial("tcp", tunnel.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sipping := make(chan struct{})
+	go func() {
+		defer close(sipping)
+		for {
+			if _, err := io.ReadFull(slow, make([]byte, 1<<10)); err != nil {
+				return
+			}
+			<-time.After(5 * time.Millisecond)
+		}
+	}()
+	defer func() {
+		slow.Close()
+		<-sipping
+	}()
 	for range 3 {
-		sent.Add(1)
 		got, err := exchange(soon(t), tunnel.Addr(), "")
 		if err != nil || got != string(data) {
 			t.Errorf("%d bytes, %v", len(got), err)
@@ -255,6 +272,9 @@ func TestSSHDTunnelStalled(t *testing.T) {
 			t.Errorf("%d bytes, %v", len(out), err)
 		}
 	}
+	if n := sent.Load(); n != 3 {
+		t.Errorf("%d services have sent everything, want 3: nobody reads the others", n)
+	}
 	for _, conn := range stalled {
 		conn.SetReadDeadline(time.Now().Add(patience))
 		rest, err := io.ReadAll(conn)
@@ -262,7 +282,6 @@ func TestSSHDTunnelStalled(t *testing.T) {
 			t.Errorf("%d bytes, %v", len(rest), err)
 		}
 	}
-	sent.Wait()
 }
 
 // Callers on the host whom nobody here answers keep the connection from nothing.

@@ -47,7 +47,9 @@ func (c *Client) forward(ctx context.Context, listen string, serve func(*Tunnel,
 	if err != nil {
 		return nil, err
 	}
-	t.endsWith(c)
+	if err := t.endsWith(c); err != nil {
+		return nil, err
+	}
 	return t, nil
 }
 
