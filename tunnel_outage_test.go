@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -163,5 +165,62 @@ func TestTunnelClientClosed(t *testing.T) {
 	}
 	if _, err := c.DialContext(soon(t), "tcp", "localhost:9100"); !is[*fleetssh.ConnectionError](err) {
 		t.Error(err)
+	}
+}
+
+// Who takes nothing of what has come keeps nobody from closing the client, or from a
+// connection in place of one that is lost.
+func TestSSHDTunnelStalledCallerOutage(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	s, host := startServer(t, sshdtest.Options{})
+	service := answering(t, "tcp", func(conn net.Conn) {
+		conn.Write(make([]byte, 32<<20))
+	})
+	c, err := fleetssh.Dial(soon(t), host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newFleet(t, host)
+	tunnels, err := p.ForwardLocal(soon(t), "0", service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stalled []net.Conn
+	for range 2 { // one of them before and one after the connection is lost
+		dialed, err := c.DialContext(soon(t), "tcp", service)
+		if err != nil {
+			t.Fatal(err)
+		}
+		called, err := net.Dial("tcp", tunnels[0].Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stalled = append(stalled, dialed, called)
+		for _, conn := range stalled[len(stalled)-2:] {
+			if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		begun := time.Now()
+		if len(stalled) == 2 {
+			c.Close()
+			s.KillConnections()
+			if c, err = fleetssh.Dial(soon(t), host); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			c.Close()
+			p.Close()
+		}
+		if took := time.Since(begun); took > promptly {
+			t.Errorf("it took %v", took)
+		}
+	}
+	for _, conn := range stalled {
+		conn.SetReadDeadline(time.Now().Add(patience))
+		if n, err := io.Copy(io.Discard, conn); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%T: %d bytes, and %v", conn, n, err)
+		}
+		conn.Close()
 	}
 }

@@ -76,8 +76,9 @@ func (ch *tunnelChannel) conn(ctx context.Context, to endpoint) (*tunnelConn, er
 	ok := ch.client.spawn(func() {
 		defer ch.client.wire.others.Add(-1)
 		var wg sync.WaitGroup
-		sent := make(chan struct{})
+		sent, received := make(chan struct{}), make(chan struct{})
 		wg.Go(func() {
+			defer close(received)
 			_ = carry(fromHost, ch.Channel) // Read says why it has ended
 			if ch.client.broken() {
 				c.fail(ch.client.lostTunnel())
@@ -91,13 +92,19 @@ func (ch *tunnelChannel) conn(ctx context.Context, to endpoint) (*tunnelConn, er
 			if from.err != nil {
 				ch.CloseWrite()
 			}
-			toHost.Close()
 		})
 		c.serve(ctx, ch, sent)
 		if ch.client.broken() {
 			c.fail(ch.client.lostTunnel())
 		}
 		toHost.Close()
+		select {
+		case <-received: // by whoever reads
+		case <-c.closed:
+		case <-ch.client.done:
+			c.fail(ch.client.lostTunnel())
+		}
+		fromHost.Close()
 		wg.Wait()
 	})
 	if !ok {
