@@ -212,7 +212,7 @@ func (ls *listeners) find(at endpoint) *listener {
 }
 
 // accept serves a channel that a host opens. It returns false if it is not one of a
-// tunnel.
+// tunnel of ours, or malformed.
 func (ls *listeners) accept(asked ssh.NewChannel) bool {
 	var from endpoint
 	var err error
@@ -234,8 +234,7 @@ func (ls *listeners) accept(asked ssh.NewChannel) bool {
 		return false
 	}
 	if err != nil || from == (endpoint{}) {
-		asked.Reject(ssh.ConnectionFailed, "malformed request")
-		return true
+		return false
 	}
 	l := ls.find(from)
 	if l == nil {

@@ -36,11 +36,11 @@ func TestTunnelChannelsNotAskedFor(t *testing.T) {
 	}{
 		{"forwarded-tcpip", ssh.Marshal(forwarded{"127.0.0.1", 22, "1.2.3.4", 5}), ssh.Prohibited},
 		{"forwarded-tcpip", ssh.Marshal(forwarded{"", 4_000_000_000, "", 0}), ssh.Prohibited},
-		{"forwarded-tcpip", nil, ssh.ConnectionFailed},
-		{"forwarded-tcpip", []byte("\xff\xff\xff\xffgarbage"), ssh.ConnectionFailed},
+		{"forwarded-tcpip", nil, ssh.Prohibited},
+		{"forwarded-tcpip", []byte("\xff\xff\xff\xffgarbage"), ssh.Prohibited},
 		{"forwarded-streamlocal@openssh.com", ssh.Marshal(struct{ A, B string }{"/run/x", ""}), ssh.Prohibited},
-		{"forwarded-streamlocal@openssh.com", ssh.Marshal(struct{ A, B string }{"", ""}), ssh.ConnectionFailed},
-		{"forwarded-streamlocal@openssh.com", []byte{1, 2, 3}, ssh.ConnectionFailed},
+		{"forwarded-streamlocal@openssh.com", ssh.Marshal(struct{ A, B string }{"", ""}), ssh.Prohibited},
+		{"forwarded-streamlocal@openssh.com", []byte{1, 2, 3}, ssh.Prohibited},
 		{"direct-tcpip", ssh.Marshal(forwarded{"127.0.0.1", 22, "1.2.3.4", 5}), ssh.Prohibited},
 	}
 	got := make(chan refusal)

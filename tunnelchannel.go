@@ -119,10 +119,11 @@ func (ch *tunnelChannel) relay(ctx context.Context, caller callerConn) {
 	}
 }
 
-// abandon is for a channel of a client that is closed already.
+// abandon is for a channel that nobody can use any more.
 func (ch *tunnelChannel) abandon() {
 	ch.client.wire.others.Add(-1)
 	ch.Close()
+	ch.client.spawn(func() { ssh.DiscardRequests(ch.requests) }) // of a client that is closed, they have ended
 }
 
 func (ch *tunnelChannel) carry(ctx context.Context, caller callerConn) {
