@@ -39,7 +39,7 @@ type listener struct {
 // ForwardRemote listens on the host and connects each caller from here to target, like
 // ssh -R; see [Tunnel] for how addresses are written. sshd listens on other addresses
 // than its loopback ones only if its GatewayPorts says so, and on a port below 1024
-// only for root.
+// only for root. It does not go over the connection of an OpenSSH master (ControlPath).
 //
 // The tunnel outlives ctx, which bounds the call. The error is a [*ConfigError], a
 // [*SessionError] if the host does not listen, a [*TimeoutError] or a
@@ -57,6 +57,9 @@ func (c *Client) ForwardRemote(ctx context.Context, listen, target string) (*Tun
 }
 
 func (c *Client) listen(ctx context.Context, at, to endpoint) (*Tunnel, error) {
+	if c.login.Master != "" {
+		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: errors.New("an OpenSSH master does not hand on the answer to that; connect without it (ControlPath)")}
+	}
 	l := &listener{client: c, tunnel: newTunnel(c.d.log, at.addr()), to: to, at: at, ready: make(chan struct{})}
 	if !c.listeners.add(l) {
 		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: fmt.Errorf("%s: there is a tunnel from it already", at.address())}
