@@ -31,6 +31,8 @@ type Client struct {
 	login Login
 	agent *forwarding // nil: no agent is forwarded
 
+	listeners listeners // on the host
+
 	wg   sync.WaitGroup // every goroutine of the client and its channels
 	done chan struct{}  // closed when the connection is gone
 
@@ -179,7 +181,7 @@ func (c *Client) SSH() *ssh.Client {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ssh == nil {
-		c.wire.shared.Store(true)
+		c.wire.others.Add(1)
 		c.hand = handover{make(chan ssh.NewChannel), make(chan *ssh.Request)}
 		c.ssh = ssh.NewClient(c.conn, c.hand.channels, c.hand.requests)
 		select {
@@ -365,6 +367,8 @@ func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Requ
 				channels = nil
 			} else if c.agent != nil && ch.ChannelType() == agentChannel {
 				c.agent.accept(c, ch)
+			} else if c.listeners.accept(ch) {
+				continue
 			} else if to := c.handed().channels; to != nil {
 				to <- ch
 			} else {

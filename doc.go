@@ -38,12 +38,21 @@
 // of a connection that an OpenSSH master holds (ControlPath). [Explain] says what
 // would be tried, and [Client.Logins] what was.
 //
+// # Tunnels
+//
+// A [Tunnel] carries connections from here to somewhere behind a host (ForwardLocal,
+// ForwardSOCKS) or the other way (ForwardRemote); [Client.DialContext] makes one
+// connection. Those of a ParallelClient outlive the connections to their hosts, and
+// [ParallelClient.ForwardProxy] is one proxy that leads to all of them.
+//
 // # What is read from disk
 //
 // The private keys, the certificate and the known_hosts files that HostConfig
 // names or defaults to, and, with [GSSAPI], the configuration of Kerberos and the
 // user's tickets. Nothing else: the package reads no configuration of its own or of
 // ssh, and no flags, writes to no terminal and installs no signal handlers.
+//
+// Tunnels listen on sockets, and make and remove socket files, where they are told to.
 //
 // # What the process shares
 //

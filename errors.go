@@ -31,8 +31,9 @@ type UnknownHostError struct {
 
 // ConnectionError means that there is no connection to the host, or no longer.
 // Phase is "proxy" while waiting for a hop, "connect", "handshake" or "auth" while
-// connecting, "forward" for a hop that was lost meanwhile, "open" or "exec"
-// while starting a command, and "run" when it broke under a running command.
+// connecting, "forward" for a hop that was lost meanwhile or a tunnel, "listen" for
+// that of [Client.ForwardRemote], "open" or "exec" while starting a command, and "run"
+// when it broke under a running command.
 type ConnectionError struct {
 	Host     string
 	Port     int
@@ -77,7 +78,7 @@ type ProxyError struct {
 type TimeoutError struct {
 	Host     string
 	Port     int
-	Op       string // "resolve", "proxy", "connect", "handshake", "host_key", "auth", "open", "pty", "exec", "read", "wait", "run"
+	Op       string // "resolve", "proxy", "connect", "handshake", "host_key", "auth", "open", "pty", "exec", "forward", "listen", "read", "wait", "run"
 	After    time.Duration
 	Attempts int   // of connecting; zero once connected
 	Err      error // why the wait ended, if not by the clock: context.Canceled
@@ -88,7 +89,7 @@ type TimeoutError struct {
 type SessionError struct {
 	Host string
 	Port int
-	Op   string // "open", "pty", "exec", "shell", "subsystem", "sudo", "signal", "stdin", "output"; "forward" for a hop that refuses to
+	Op   string // "open", "pty", "exec", "shell", "subsystem", "sudo", "signal", "stdin", "output"; "forward" for a hop that refuses to, or a tunnel, "listen"
 	Err  error
 }
 
@@ -371,6 +372,8 @@ func phaseText(phase string) string {
 		return "start the subsystem on"
 	case "proxy":
 		return "wait for the hop to"
+	case "listen":
+		return "open a listener on"
 	case "forward":
 		return "forward a connection on"
 	case "run", "wait":

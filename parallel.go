@@ -3,8 +3,10 @@ package fleetssh
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,10 +54,11 @@ type ParallelClient struct {
 	once sync.Once
 	d    *dialer
 
-	mu     sync.Mutex // protects what follows
-	slots  []*slot    // one for each of Hosts, in order
-	last   []*HostOutput
-	closed bool
+	mu      sync.Mutex // protects what follows
+	slots   []*slot    // one for each of Hosts, in order
+	last    []*HostOutput
+	tunnels map[*Tunnel]bool // that have not ended
+	closed  bool
 }
 
 // slot is the place of one host: its connection, once there is one.
@@ -65,6 +68,7 @@ type slot struct {
 	dialing chan struct{} // holds a token while the connection is made
 	mu      sync.Mutex    // protects what follows
 	client  *Client
+	way     *reach // of tunnels; nil: there has been none
 	closed  bool
 }
 
@@ -218,7 +222,9 @@ func (p *ParallelClient) Close() error {
 	p.slots = nil
 	again := p.closed
 	p.closed = true
+	tunnels := slices.Collect(maps.Keys(p.tunnels))
 	p.mu.Unlock()
+	closeAll(tunnels)
 	var wg sync.WaitGroup
 	for _, s := range slots {
 		wg.Go(func() { s.close() })

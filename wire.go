@@ -40,7 +40,7 @@ type flow struct {
 
 	all     *atomic.Int32 // streams of all connections that are being taken in
 	streams atomic.Int32  // those of this one; without any, there is no bound
-	shared  atomic.Bool   // somebody else takes from the library too: no bound either
+	others  atomic.Int32  // who takes from the library at a pace of their own: with any, no bound either
 	behind  atomic.Int64  // bytes read that no stream has taken yet, about
 	until   atomic.Int64  // what behind has to come down to for fetch to go on; 0: it does not wait
 	room    chan struct{} // gets a token when it has
@@ -79,7 +79,7 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 func (w *wire) fetch(p []byte) (int, error) {
-	if w.behind.Load() > aheadLeast && w.streams.Load() > 0 && !w.shared.Load() {
+	if w.behind.Load() > aheadLeast && w.streams.Load() > 0 && w.others.Load() == 0 {
 		w.wait()
 	}
 	n, err := w.Conn.Read(p)

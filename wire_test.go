@@ -126,3 +126,28 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestWireUnbound has somebody take from the library at a pace of its own, as tunnels do:
+// then a stream that takes nothing holds up nobody.
+func TestWireUnbound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire(&fakeConn{Reader: endless{}}, new(atomic.Int32))
+		stream := w.stream(endless{})
+		w.others.Add(1)
+		begun := time.Now()
+		buf := make([]byte, 64<<10)
+		for range 100 {
+			w.Read(buf)
+		}
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("100 reads took %v", took)
+		}
+		w.others.Add(-1)
+		w.Read(buf)
+		if took := time.Since(begun); took == 0 {
+			t.Error("the bound does not come back")
+		}
+		stream.end()
+	})
+}

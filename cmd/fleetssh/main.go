@@ -20,7 +20,7 @@ func main() {
 }
 
 // verbs lists the verbs in the order of the overview.
-var verbs = []func(*call) *cobra.Command{newRun, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak, newPdsh, newClush, newPssh}
+var verbs = []func(*call) *cobra.Command{newRun, newCheck, newTrust, newHosts, newExplain, newTunnel, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak, newPdsh, newClush, newPssh}
 
 const overview = `Run commands on many hosts over SSH.
 
@@ -28,6 +28,7 @@ const overview = `Run commands on many hosts over SSH.
   fleetssh run -w web[1-20] --sudo -- systemctl restart nginx
   fleetssh check -w web[1-20],db1           can I log in, and how long does it take?
   fleetssh trust scan -w web[1-20]          which host keys, and what has changed?
+  fleetssh tunnel -w web[1-20] --serve 1080  one proxy that reaches into all hosts
   fleetssh demo                             see it work, on hosts inside the process
 
 Verbs:
@@ -36,6 +37,7 @@ Verbs:
   trust       collect host keys, show what has changed, add new ones
   hosts       which hosts an expression chooses: expand, fold, count, split
   explain     what would be tried to reach a host, and why; nothing is contacted
+  tunnel      reach ports and sockets of hosts, or of here from hosts; a proxy for all
   runs        what ran before, and how it ended
   rerun       the command of an earlier run again, on some of its hosts
   demo        a small fleet inside the process, and the main features shown on it

@@ -5,6 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -26,6 +29,8 @@ import (
 //	wait-started N          waits until the fleet has started N commands
 //	join-fleet DIR          the same variables for a fleet that "sim --dir DIR" serves
 //	terminate               sends TERM to what runs in the background
+//	web                     starts a web server and sets WEB to its port
+//	wait-file FILE          waits until there is a file that is not empty, or a socket
 //	exec fleetssh ARG…      the program; "%" stands for the hosts and the login
 //	exec exits CODE ARG…    the same, and fails if it ends with another code
 //	exec scrub              copies its input, with times in JSON made zero
@@ -68,6 +73,8 @@ func TestScripts(t *testing.T) {
 			"wait-started": waitStarted,
 			"join-fleet":   joinFleet,
 			"terminate":    terminate,
+			"web":          startScriptWeb,
+			"wait-file":    waitFile,
 		},
 	})
 }
@@ -193,6 +200,30 @@ func joinFleet(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("PORT", regexp.MustCompile(`]:(\d+) `).FindStringSubmatch(ts.ReadFile(known))[1])
 	ts.Setenv("KEY", filepath.Join(dir, "id_ed25519"))
 	ts.Setenv("KNOWN", known)
+}
+
+// startScriptWeb starts a server that answers with the host it was asked for.
+func startScriptWeb(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: web")
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "this is", r.Host) }))
+	ts.Defer(server.Close)
+	ts.Setenv("WEB", strconv.Itoa(server.Listener.Addr().(*net.TCPAddr).Port))
+}
+
+func waitFile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: wait-file FILE")
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(5 * time.Millisecond) {
+		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && (info.Size() > 0 || info.Mode().Type() == os.ModeSocket) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("no file %s", args[0])
+		}
+	}
 }
 
 func terminate(ts *testscript.TestScript, neg bool, args []string) {

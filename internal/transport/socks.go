@@ -4,57 +4,39 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"fleetssh/internal/socks"
 )
 
 // The protocol of RFC 1928, and the login of RFC 1929. Every answer is read to its
 // last byte and not further: what follows belongs to the connection.
 
 const (
-	socksVersion      = 5
 	socksLoginVersion = 1 // RFC 1929, section 2
-
-	socksNoLogin  = 0x00
-	socksPassword = 0x02
-	socksNoMethod = 0xff
-
-	socksIPv4 = 1
-	socksName = 3
-	socksIPv6 = 4
+	socksPassword     = 0x02
 )
-
-// socksReplies are the answers to a request (RFC 1928, section 6).
-var socksReplies = map[byte]string{
-	1: "general failure",
-	2: "connection not allowed by ruleset",
-	3: "network unreachable",
-	4: "host unreachable",
-	5: "connection refused",
-	6: "TTL expired",
-	7: "command not supported",
-	8: "address type not supported",
-}
 
 // socksConnect asks a SOCKS proxy for a connection to t.
 func socksConnect(proxy io.ReadWriter, login *login, t target) error {
-	methods := []byte{socksNoLogin}
+	methods := []byte{socks.NoLogin}
 	if login != nil {
 		methods = append(methods, socksPassword)
 	}
-	if _, err := proxy.Write(append([]byte{socksVersion, byte(len(methods))}, methods...)); err != nil {
+	if _, err := proxy.Write(append([]byte{socks.Version5, byte(len(methods))}, methods...)); err != nil {
 		return err
 	}
 	method, err := readSocksMethod(proxy)
 	switch {
 	case err != nil:
 		return err
-	case method == socksNoLogin:
+	case method == socks.NoLogin:
 	case method == socksPassword && login != nil:
 		if err := socksLogin(proxy, login); err != nil {
 			return err
 		}
-	case method == socksNoMethod && login == nil:
+	case method == socks.NoMethod && login == nil:
 		return errors.New("it wants a login, and the URL holds no user and password")
-	case method == socksNoMethod:
+	case method == socks.NoMethod:
 		return errors.New("it takes no user and password")
 	default:
 		return fmt.Errorf("it wants login method %d, which was not offered", method)
@@ -80,7 +62,7 @@ func readSocksMethod(r io.Reader) (byte, error) {
 }
 
 func socksSpoken(version byte) error {
-	if version != socksVersion {
+	if version != socks.Version5 {
 		return fmt.Errorf("it does not speak SOCKS 5: its answer begins with %q", []byte{version})
 	}
 	return nil
@@ -111,14 +93,14 @@ func socksLogin(proxy io.ReadWriter, login *login) error {
 // socksRequest returns the message that asks for a connection.
 func socksRequest(t target) []byte {
 	const connect = 1
-	message := []byte{socksVersion, connect, 0}
+	message := []byte{socks.Version5, connect, 0}
 	switch {
 	case t.addr.Is4():
-		message = append(append(message, socksIPv4), t.addr.AsSlice()...)
+		message = append(append(message, socks.IPv4), t.addr.AsSlice()...)
 	case t.addr.IsValid():
-		message = append(append(message, socksIPv6), t.addr.AsSlice()...)
+		message = append(append(message, socks.IPv6), t.addr.AsSlice()...)
 	default:
-		message = append(append(message, socksName, byte(len(t.name))), t.name...)
+		message = append(append(message, socks.Name, byte(len(t.name))), t.name...)
 	}
 	return append(message, byte(t.port>>8), byte(t.port))
 }
@@ -126,7 +108,7 @@ func socksRequest(t target) []byte {
 // readSocksReply reads the answer to a request. After a refusal, the rest of the
 // answer is not waited for.
 func readSocksReply(r io.Reader) error {
-	var head [5]byte // with the first byte of the address, which may be its length
+	var head [4]byte
 	if _, err := io.ReadFull(r, head[:2]); err == io.EOF {
 		return errNoAnswer
 	} else if err != nil {
@@ -135,29 +117,16 @@ func readSocksReply(r io.Reader) error {
 	if err := socksSpoken(head[0]); err != nil {
 		return err
 	}
-	switch reply := head[1]; {
-	case reply == 0:
-	case reply >= 3 && reply <= 6:
-		return errTarget{errors.New(socksReplies[reply])}
-	case socksReplies[reply] != "":
-		return fmt.Errorf("it refused: %s", socksReplies[reply])
+	switch reply := socks.Reply(head[1]); reply {
+	case socks.Granted:
+	case socks.NetworkUnreachable, socks.HostUnreachable, socks.ConnectionRefused, socks.TTLExpired:
+		return errTarget{errors.New(reply.String())}
 	default:
-		return fmt.Errorf("it refused: reply %d", reply)
+		return fmt.Errorf("it refused: %v", reply)
 	}
 	if _, err := io.ReadFull(r, head[2:]); err != nil {
 		return err
 	}
-	left := 2 // the port
-	switch kind := head[3]; kind {
-	case socksIPv4:
-		left += 4 - 1
-	case socksIPv6:
-		left += 16 - 1
-	case socksName:
-		left += int(head[4])
-	default:
-		return fmt.Errorf("its answer holds an address of type %d", kind)
-	}
-	_, err := io.ReadFull(r, make([]byte, left)) // where it connects from, which nobody needs
+	_, _, err := socks.ReadAddress(r, head[3]) // where it connects from, which nobody needs
 	return err
 }

@@ -1,0 +1,313 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+)
+
+const tunnelHelp = `Reach ports and sockets of hosts from here, and of here from hosts, until you
+press Ctrl-C. Nothing but SSH has to be open.
+
+  fleetssh tunnel -w db1 -L 5432:localhost:5432     as with ssh
+  fleetssh tunnel -w web[01-20] --each 9100         a local port for every host
+  fleetssh tunnel -w web[01-20] --serve 1080        one proxy for all of them:
+  curl -x socks5h://127.0.0.1:1080 http://web07:9100/metrics
+
+usage: fleetssh tunnel [options]
+
+What goes where:
+  -L, --local AT:TO         listen here and connect from the host, one host only;
+                            AT is [bind:]port or /socket, TO host:port or /socket
+  -R, --remote AT:TO        listen on the hosts, all of them, and connect from
+                            here; written as for -L
+  -D, --dynamic AT          listen here as a SOCKS proxy that connects from the
+                            host, one host only
+      --each TO             listen here for every host, on a port of its own, and
+                            connect from that host to a port of its localhost, to
+                            host:port or /socket
+      --base-port N         the ports of --each: N for the first host, N+1 for the
+                            next, and so on; any free ones without it
+      --serve AT            one proxy here, SOCKS and HTTP, for all hosts: what is
+                            for HOST:PORT goes to that port of localhost on HOST
+
+-L, -R, -D and --each may be given several times, and together. Without bind it
+is 127.0.0.1 that is listened on; an empty one, or *, means all addresses.
+Other accounts of this machine can use what listens on 127.0.0.1; a socket is
+for you alone.
+
+For --serve, HOST is a name as it was given to -w, or its HostName in
+ssh_config; a name that several hosts share is told apart by a number, as in
+3.web1. Names that are no host of the fleet are refused.
+
+What is shown:
+      --format FORMAT       text: where each tunnel listens, and where it leads
+                            (default)
+                            json: one object a line
+
+` + hostFlagsHelp + `
+All hosts are connected to at the start. As long as some can be reached, the
+tunnels of the others stand too, and try again whenever somebody calls; so it
+is with a connection that is lost later. Whoever calls a host that cannot be
+reached is reset. Hosts are asked again, until they listen for -R.
+
+Ending it with Ctrl-C is no failure: the exit code is 0, or 4 if some hosts
+could not be reached in the beginning. If that goes for all, it ends at once.
+
+`
+
+// tunnelKeepAlive is after how much silence a connection is probed, if nothing else is
+// said: a tunnel should find out early that its host has gone.
+const tunnelKeepAlive = 15 * time.Second
+
+// tunnelOptions are the flags of tunnel.
+type tunnelOptions struct {
+	hosts                hostFlags
+	local, remote, socks []string
+	each                 []string
+	basePort             int
+	serve                string
+	format               string
+}
+
+func (o *tunnelOptions) register(flags *pflag.FlagSet) {
+	o.hosts.register(flags)
+	flags.StringArrayVarP(&o.local, "local", "L", nil, "")
+	flags.StringArrayVarP(&o.remote, "remote", "R", nil, "")
+	flags.StringArrayVarP(&o.socks, "dynamic", "D", nil, "")
+	flags.StringArrayVar(&o.each, "each", nil, "")
+	flags.Var(numberValue{&o.basePort, 1, 65535}, "base-port", "")
+	flags.StringVar(&o.serve, "serve", "", "")
+	o.format = "text"
+	flags.Var(choiceValue{&o.format, []string{"text", "json"}}, "format", "")
+}
+
+func newTunnel(c *call) *cobra.Command {
+	o := new(tunnelOptions)
+	cmd := &cobra.Command{
+		Use:  "tunnel",
+		Long: tunnelHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError("fleetssh tunnel --help", "tunnel takes no arguments, only options")
+			}
+			return o.run(cmd.Context(), c)
+		},
+	}
+	o.register(cmd.Flags())
+	return cmd
+}
+
+func (o *tunnelOptions) run(ctx context.Context, c *call) error {
+	plans, err := o.plans()
+	if err != nil {
+		return err
+	}
+	hosts, err := o.hosts.configs(ctx, c, o.format != "text")
+	if err != nil {
+		return err
+	}
+	if len(hosts) > 1 && len(o.local) > 0 {
+		return usageError("--each PORT gives each host a port of its own, --serve PORT serves a proxy for all", "-L is for one host, and these are %d", len(hosts))
+	}
+	if len(hosts) > 1 && len(o.socks) > 0 {
+		return usageError("--serve PORT serves one proxy for all", "-D is for one host, and these are %d", len(hosts))
+	}
+	for i := range hosts {
+		if hosts[i].config.KeepAlive == 0 {
+			hosts[i].config.KeepAlive = tunnelKeepAlive
+		}
+	}
+	news := &hostNews{screen: c.screen}
+	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, Logger: slog.New(news)}
+	defer client.Close()
+	workCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	c.screen.OnFailure(func(error) { stop() })
+
+	work := &tunnelWork{hosts: hosts, client: client, plans: plans, tally: newTally(hosts)}
+	if err := work.start(workCtx); err != nil {
+		return err
+	}
+	if ctx.Err() == nil {
+		work.showMap(c.screen, o.format)
+		c.screen.Flush()
+	}
+	work.tally.showFailures(c.screen)
+	if work.tally.failed() < len(hosts) && workCtx.Err() == nil {
+		news.begin(workCtx)
+		ended := work.ended()
+		select {
+		case <-workCtx.Done():
+		case err = <-ended:
+		}
+		news.end()
+	} else {
+		work.tally.interrupted = ctx.Err() != nil
+	}
+	client.Close()
+	if failure := c.screen.Failure(); failure != nil {
+		return outputError(failure)
+	}
+	if o.format == "json" {
+		s := work.tally.summary()
+		s.Outcomes = make(map[string]int)
+		for i := range work.tally.results {
+			s.Outcomes[checkOutcome(&work.tally.results[i])]++
+		}
+		putJSON(c.screen, s)
+	}
+	if err != nil {
+		return err
+	}
+	return work.tally.err()
+}
+
+// plans returns what the flags ask for.
+func (o *tunnelOptions) plans() ([]tunnelPlan, error) {
+	var plans []tunnelPlan
+	for _, text := range o.local {
+		listen, target, err := parseForward(text)
+		if err != nil {
+			return nil, usageError("-L 5432:localhost:5432, as with ssh", "-L %s: %v", text, err)
+		}
+		plans = append(plans, tunnelPlan{flag: "-L " + text, kind: "local", listen: listen, target: target})
+	}
+	for _, text := range o.remote {
+		listen, target, err := parseForward(text)
+		if err != nil {
+			return nil, usageError("-R 8080:localhost:80, as with ssh", "-R %s: %v", text, err)
+		}
+		plans = append(plans, tunnelPlan{flag: "-R " + text, kind: "remote", listen: listen, target: target})
+	}
+	for _, text := range o.socks {
+		listen, err := parseBind(text)
+		if err != nil {
+			return nil, usageError("-D 1080, as with ssh", "-D %s: %v", text, err)
+		}
+		plans = append(plans, tunnelPlan{flag: "-D " + text, kind: "socks", listen: listen})
+	}
+	for _, text := range o.each {
+		plans = append(plans, tunnelPlan{flag: "--each " + text, kind: "each", listen: strconv.Itoa(o.basePort), target: text})
+	}
+	if o.serve != "" {
+		listen, err := parseBind(o.serve)
+		if err != nil {
+			return nil, usageError("--serve 1080", "--serve %s: %v", o.serve, err)
+		}
+		plans = append(plans, tunnelPlan{flag: "--serve " + o.serve, kind: "proxy", listen: listen})
+	}
+	switch {
+	case plans == nil:
+		return nil, usageError("fleetssh tunnel --help", "a tunnel from where to where? give -L, -R, -D, --each or --serve")
+	case o.basePort != 0 && len(o.each) == 0:
+		return nil, usageError("", "--base-port is for --each")
+	case o.basePort != 0 && len(o.each) > 1:
+		return nil, usageError("leave --base-port out, and each gets a free port", "--base-port is for one --each")
+	}
+	return plans, nil
+}
+
+// tunnelPlan is what one flag asks for.
+type tunnelPlan struct {
+	flag, kind     string
+	listen, target string
+}
+
+// tunnelWork is the tunnels of one call.
+type tunnelWork struct {
+	hosts   []hostEntry
+	client  *fleetssh.ParallelClient
+	plans   []tunnelPlan
+	tally   *tally
+	tunnels [][]*fleetssh.Tunnel // by plan, then by host; one proxy is for all hosts
+	failed  [][]error            // by plan, then by host
+}
+
+// start makes the tunnels, all at once, and notes how it went. The error is that one
+// cannot be made on this side.
+func (w *tunnelWork) start(ctx context.Context) error {
+	w.tunnels = make([][]*fleetssh.Tunnel, len(w.plans))
+	errs := make([]error, len(w.plans))
+	var wg sync.WaitGroup
+	for n, plan := range w.plans {
+		wg.Go(func() { w.tunnels[n], errs[n] = w.forward(ctx, plan) })
+	}
+	wg.Wait()
+	w.failed = make([][]error, len(w.plans))
+	for n, err := range errs {
+		w.failed[n] = make([]error, len(w.hosts))
+		of, some := errors.AsType[*fleetssh.HostsError](err)
+		if _, wrong := err.(*fleetssh.ConfigError); wrong {
+			return usageError("fleetssh tunnel --help", "%s: %v", w.plans[n].flag, err)
+		}
+		if err != nil && !some {
+			return &fault{code: exitFailed, text: w.plans[n].flag + ": " + err.Error()}
+		}
+		if some {
+			for _, f := range of.Failed {
+				w.failed[n][f.Host] = f.Err
+			}
+		}
+	}
+	for i := range w.hosts {
+		w.tally.put(w.result(i))
+	}
+	return nil
+}
+
+// result says how it went with one host: whether all its tunnels stand.
+func (w *tunnelWork) result(i int) result {
+	for _, failed := range w.failed {
+		if failed[i] != nil {
+			return w.failure(i, failed[i])
+		}
+	}
+	return result{index: i, ok: true, outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
+}
+
+func (w *tunnelWork) failure(i int, err error) result {
+	r := logInResult(i, &w.client.Hosts[i], nil, err)
+	if _, refused := err.(*fleetssh.SessionError); refused {
+		r.outcome.Kind = fleetssh.NotStarted
+	}
+	return r
+}
+
+func (w *tunnelWork) forward(ctx context.Context, plan tunnelPlan) ([]*fleetssh.Tunnel, error) {
+	switch plan.kind {
+	case "remote":
+		return w.client.ForwardRemote(ctx, plan.listen, plan.target)
+	case "socks":
+		return w.client.ForwardSOCKS(ctx, plan.listen)
+	case "proxy":
+		t, err := w.client.ForwardProxy(ctx, plan.listen)
+		return []*fleetssh.Tunnel{t}, err
+	}
+	return w.client.ForwardLocal(ctx, plan.listen, plan.target)
+}
+
+// ended returns what tells when all tunnels have ended, and why.
+func (w *tunnelWork) ended() <-chan error {
+	ended := make(chan error, 1)
+	go func() {
+		var first error
+		for n, plan := range w.plans {
+			for _, t := range w.tunnels[n] {
+				if err := t.Wait(); err != nil && first == nil {
+					first = &fault{code: exitFailed, text: plan.flag + ": " + err.Error()}
+				}
+			}
+		}
+		ended <- first
+	}()
+	return ended
+}

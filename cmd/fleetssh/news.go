@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"fleetssh"
+	"fleetssh/hostset"
+	"fleetssh/internal/termline"
+)
+
+// newsEvery is how often what has happened to hosts is told. What happened to many at
+// once is one line.
+const newsEvery = 300 * time.Millisecond
+
+// hostNews tells what happens to hosts while nothing else is shown. It is an
+// [slog.Handler] for what the library reports; until begin it drops that.
+type hostNews struct {
+	screen *termline.Screen
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu    sync.Mutex // protects what follows
+	on    bool
+	texts []string            // in the order in which they came
+	hosts map[string][]string // by text
+}
+
+// begin tells news from now on, until end or ctx.
+func (n *hostNews) begin(ctx context.Context) {
+	ctx, n.cancel = context.WithCancel(ctx)
+	n.done = make(chan struct{})
+	n.mu.Lock()
+	n.on = true
+	n.mu.Unlock()
+	go func() {
+		defer close(n.done)
+		ticker := time.NewTicker(newsEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				n.tell()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+}
+
+// end tells what is left: what comes of the end is no news.
+func (n *hostNews) end() {
+	n.cancel()
+	<-n.done
+	n.mu.Lock()
+	n.on = false
+	n.mu.Unlock()
+	n.tell()
+}
+
+// Enabled implements [slog.Handler].
+func (n *hostNews) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
+
+// WithAttrs implements [slog.Handler]. The library adds none.
+func (n *hostNews) WithAttrs([]slog.Attr) slog.Handler { return n }
+
+// WithGroup implements [slog.Handler]. The library makes none.
+func (n *hostNews) WithGroup(string) slog.Handler { return n }
+
+// Handle implements [slog.Handler].
+func (n *hostNews) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	var host fleetssh.HostConfig
+	var problem problem
+	r.Attrs(func(a slog.Attr) bool {
+		switch v := a.Value.Any().(type) {
+		case fleetssh.HostConfig:
+			host = v
+		case error:
+			problem = problemOf(v, &host)
+		}
+		return true
+	})
+	if problem.reason != "" {
+		text += ": " + problem.reason
+	}
+	name := host.Alias
+	if name == "" {
+		name = host.Host
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.on {
+		return nil
+	}
+	if n.hosts == nil {
+		n.hosts = make(map[string][]string)
+	}
+	if n.hosts[text] == nil {
+		n.texts = append(n.texts, text)
+	}
+	n.hosts[text] = append(n.hosts[text], name)
+	return nil
+}
+
+func (n *hostNews) tell() {
+	n.mu.Lock()
+	texts, hosts := n.texts, n.hosts
+	n.texts, n.hosts = nil, nil
+	n.mu.Unlock()
+	for _, text := range texts {
+		names := hosts[text]
+		for i := range names {
+			names[i] = termline.Visible(names[i])
+		}
+		n.screen.Message("fleetssh: " + hostset.Of(names...).String() + ": " + strings.TrimSpace(termline.Visible(text)))
+	}
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"testing"
+
+	"fleetssh"
+	"fleetssh/internal/termline"
+)
+
+// What happens to many hosts at once is one line, what happens before the beginning or
+// after the end is none, and nothing drives the terminal.
+func TestHostNews(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	screen := termline.New(io.Discard, &b)
+	news := &hostNews{screen: screen}
+	log := slog.New(news)
+	lost := func(name string) {
+		log.Warn("lost", "host", fleetssh.HostConfig{Host: "10.0.0.1", Alias: name}, "error", &fleetssh.ConnectionError{Host: name, Phase: "run", Err: errors.New("gone \x1b[2J")})
+	}
+	lost("web9")
+	news.begin(t.Context())
+	for _, name := range []string{"web1", "web2", "web3"} {
+		lost(name)
+	}
+	log.Debug("nothing")
+	log.Info("back", "host", fleetssh.HostConfig{Host: "web2"})
+	news.end()
+	lost("web8")
+	screen.Close()
+	const want = "fleetssh: web[1-3]: lost: gone ^[[2J\nfleetssh: web2: back\n"
+	if b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
+	}
+}

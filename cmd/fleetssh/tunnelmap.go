@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/clipperhouse/displaywidth"
+
+	"fleetssh"
+	"fleetssh/internal/termline"
+)
+
+// jsonTunnel says where a tunnel listens and leads to. Host and index are missing from
+// that of a proxy for all hosts.
+type jsonTunnel struct {
+	Type   string     `json:"type"`
+	Time   time.Time  `json:"time"`
+	Kind   string     `json:"kind"` // local (here), remote (on the host), socks or proxy
+	Host   string     `json:"host,omitempty"`
+	Index  *int       `json:"index,omitempty"`
+	Listen string     `json:"listen"`
+	Target string     `json:"target,omitempty"`
+	Error  *jsonError `json:"error,omitempty"` // the host could not be reached, or does not listen
+}
+
+// showMap shows all tunnels.
+func (w *tunnelWork) showMap(screen *termline.Screen, format string) {
+	width := 0
+	for i := range w.hosts {
+		width = max(width, displaywidth.String(w.hosts[i].label))
+	}
+	for n, plan := range w.plans {
+		for i, t := range w.tunnels[n] {
+			switch label := w.hosts[i].label; {
+			case format == "json":
+				putJSON(screen, w.describe(n, i, t))
+			case plan.kind == "proxy":
+				w.showProxy(screen, t)
+			case plan.kind == "remote" && w.failed[n][i] != nil: // it does not listen
+			default:
+				line := label + fmt.Sprintf("%*s", width-displaywidth.String(label), "") + "  " + plan.text(t)
+				screen.Out("", termline.Visible(line))
+			}
+		}
+	}
+}
+
+func (w *tunnelWork) describe(n, i int, t *fleetssh.Tunnel) jsonTunnel {
+	plan := w.plans[n]
+	j := jsonTunnel{Type: "tunnel", Time: time.Now(), Kind: plan.kind, Listen: t.Addr().String(), Target: fullTarget(plan.target)}
+	if plan.kind == "each" {
+		j.Kind = "local"
+	}
+	if plan.kind == "proxy" {
+		return j
+	}
+	j.Host, j.Index = w.hosts[i].name, &i
+	if err := w.failed[n][i]; err != nil {
+		r := w.failure(i, err)
+		j.Error = r.jsonError()
+	}
+	return j
+}
+
+// text says where a tunnel listens and leads to.
+func (p tunnelPlan) text(t *fleetssh.Tunnel) string {
+	at, to := t.Addr().String(), fullTarget(p.target)
+	switch p.kind {
+	case "remote":
+		return at + " there -> " + to + " here"
+	case "socks":
+		return at + " -> SOCKS"
+	}
+	return at + " -> " + to
+}
+
+// fullTarget names the host of a target that is a port alone.
+func fullTarget(target string) string {
+	if _, err := strconv.Atoi(strings.TrimPrefix(target, ":")); err == nil {
+		return net.JoinHostPort("localhost", strings.TrimPrefix(target, ":"))
+	}
+	return target
+}
+
+// showProxy says where the proxy for all hosts listens, and how to use it.
+func (w *tunnelWork) showProxy(screen *termline.Screen, t *fleetssh.Tunnel) {
+	at := t.Addr().String()
+	screen.Out("", termline.Visible(fmt.Sprintf("all hosts  %s -> SOCKS and HTTP proxy", at)))
+	if t.Addr().Network() == "unix" {
+		at = "localhost" + at
+	}
+	name := w.hosts[0].name
+	for i := range w.hosts {
+		if w.tally.results[i].ok {
+			name = w.hosts[i].name
+		}
+	}
+	screen.Message(termline.Visible(fmt.Sprintf("fleetssh: try: curl -x socks5h://%s http://%s:9100/", at, name)))
+}

@@ -1,0 +1,92 @@
+package fleetssh_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+
+	"fleetssh"
+)
+
+// service is what the hosts of the examples can reach: it says hello.
+func service() (port string, stop func()) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }))
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	return port, server.Close
+}
+
+// get returns what an HTTP client gets.
+func get(transport *http.Transport, url string) string {
+	defer transport.CloseIdleConnections()
+	answer, err := (&http.Client{Transport: transport}).Get(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return string(body)
+}
+
+func ExampleClient_DialContext() {
+	hosts, stop := simulatedHosts(1)
+	defer stop()
+	port, end := service()
+	defer end()
+	ctx := context.Background()
+
+	client, err := fleetssh.Dial(ctx, hosts[0])
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	fmt.Println(get(&http.Transport{DialContext: client.DialContext}, "http://localhost:"+port+"/"))
+	// Output: hello
+}
+
+func ExampleParallelClient_ForwardLocal() {
+	hosts, stop := simulatedHosts(2)
+	defer stop()
+	port, end := service()
+	defer end()
+
+	fleet := &fleetssh.ParallelClient{Hosts: hosts}
+	defer fleet.Close()
+	tunnels, err := fleet.ForwardLocal(context.Background(), "0", port)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for i, tunnel := range tunnels {
+		fmt.Println(hosts[i].Alias, get(new(http.Transport), "http://"+tunnel.Addr().String()+"/"))
+	}
+	// Output:
+	// web1 hello
+	// web2 hello
+}
+
+func ExampleParallelClient_ForwardProxy() {
+	hosts, stop := simulatedHosts(2)
+	defer stop()
+	port, end := service()
+	defer end()
+
+	fleet := &fleetssh.ParallelClient{Hosts: hosts}
+	defer fleet.Close()
+	tunnel, err := fleet.ForwardProxy(context.Background(), "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	proxy := http.ProxyURL(&url.URL{Scheme: "socks5h", Host: tunnel.Addr().String()})
+	fmt.Println(get(&http.Transport{Proxy: proxy}, "http://web2:"+port+"/"))
+	// Output: hello
+}

@@ -1,0 +1,288 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// The SSH library's own listeners stop the whole connection when nobody takes what
+// they have accepted (golang.org/issue/77035). So the requests and channels of remote
+// forwarding (RFC 4254, section 7; OpenSSH's PROTOCOL, section 2.4) are served here:
+// every channel at once, on a goroutine of its own, up to a limit.
+
+const (
+	forwardedTCP  = "forwarded-tcpip"
+	forwardedUnix = "forwarded-streamlocal@openssh.com"
+)
+
+// listeners are what a host listens on for a client.
+type listeners struct {
+	mu   sync.Mutex // protects what follows
+	open []*listener
+}
+
+// listener is one address that a host listens on.
+type listener struct {
+	client *Client
+	tunnel *Tunnel
+	to     endpoint // on this side
+
+	ready chan struct{} // closed when at is final
+	at    endpoint      // with port 0 until ready, if the host is to choose one
+}
+
+// ForwardRemote listens on the host and connects each caller from here to target, like
+// ssh -R; see [Tunnel] for how addresses are written. sshd listens on other addresses
+// than its loopback ones only if its GatewayPorts says so, and on a port below 1024
+// only for root. It does not go over the connection of an OpenSSH master (ControlPath).
+//
+// The tunnel outlives ctx, which bounds the call. The error is a [*ConfigError], a
+// [*SessionError] if the host does not listen, a [*TimeoutError] or a
+// [*ConnectionError].
+func (c *Client) ForwardRemote(ctx context.Context, listen, target string) (*Tunnel, error) {
+	at, err := parseListen(listen)
+	if err != nil {
+		return nil, err
+	}
+	to, err := parseTarget(target)
+	if err != nil {
+		return nil, err
+	}
+	return c.listen(ctx, at, to)
+}
+
+func (c *Client) listen(ctx context.Context, at, to endpoint) (*Tunnel, error) {
+	if c.login.Master != "" {
+		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: errors.New("an OpenSSH master does not hand on the answer to that; connect without it (ControlPath)")}
+	}
+	l := &listener{client: c, tunnel: newTunnel(c.d.log, at.addr()), to: to, at: at, ready: make(chan struct{})}
+	if !c.listeners.add(l) {
+		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: fmt.Errorf("%s: there is a tunnel from it already", at.address())}
+	}
+	port, err := l.ask(ctx)
+	if err != nil {
+		c.listeners.remove(l)
+		l.tunnel.end(err) // callers have been waiting, at worst
+		close(l.ready)
+		return nil, err
+	}
+	at.port = port
+	c.listeners.settle(l, at)
+	l.tunnel.mu.Lock()
+	l.tunnel.addr = at.addr()
+	l.tunnel.mu.Unlock()
+	l.tunnel.onEnd(l.cancel)
+	if err := l.tunnel.endsWith(c); err != nil {
+		return nil, err
+	}
+	return l.tunnel, nil
+}
+
+// ask asks the host to listen, and returns the port.
+func (l *listener) ask(ctx context.Context) (int, error) {
+	c := l.client
+	ctx, cancel := c.starting(ctx)
+	defer cancel()
+	var granted bool
+	var answer []byte
+	name, payload := "tcpip-forward", l.payload(l.at.port)
+	if l.at.path != "" {
+		name = "streamlocal-forward@openssh.com"
+	}
+	err := c.await(ctx, call{
+		do: func() (err error) {
+			granted, answer, err = c.link().SendRequest(name, true, payload)
+			return err
+		},
+		late: func(err error) {
+			if port, portErr := l.port(answer); err == nil && granted && portErr == nil {
+				l.askToStop(port)
+			}
+		},
+	})
+	switch {
+	case err != nil:
+		return 0, c.sessionError(ctx, "listen", err)
+	case !granted && l.at.path != "":
+		err = fmt.Errorf("%s: refused: the host does not allow it (AllowStreamLocalForwarding), or the file exists (StreamLocalBindUnlink)", l.at.path)
+	case !granted:
+		err = fmt.Errorf("%s: refused: the host does not allow it (AllowTcpForwarding, PermitListen), or the port is taken", l.at.address())
+	default:
+		var port int
+		if port, err = l.port(answer); err == nil {
+			return port, nil
+		}
+	}
+	return 0, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: err}
+}
+
+// payload is that of the requests to listen and to stop that.
+func (l *listener) payload(port int) []byte {
+	if l.at.path != "" {
+		return ssh.Marshal(struct{ Path string }{l.at.path})
+	}
+	return ssh.Marshal(struct {
+		Host string
+		Port uint32
+	}{l.at.host, uint32(port)})
+}
+
+// port returns the port that the host listens on, by its answer.
+func (l *listener) port(answer []byte) (int, error) {
+	if l.at.path != "" || l.at.port != 0 {
+		return l.at.port, nil
+	}
+	var chosen struct{ Port uint32 }
+	if err := ssh.Unmarshal(answer, &chosen); err != nil || chosen.Port == 0 || chosen.Port > 65535 {
+		return 0, errors.New("the host does not tell which port it has chosen")
+	}
+	return int(chosen.Port), nil
+}
+
+// cancel stops the host from listening, when the tunnel has ended.
+func (l *listener) cancel() {
+	l.client.listeners.remove(l)
+	if l.client.broken() {
+		return
+	}
+	ctx, cancel := l.client.starting(context.Background())
+	defer cancel()
+	_ = l.client.await(ctx, call{do: func() error { return l.askToStop(l.at.port) }}) // it has no more listener, or no connection
+}
+
+func (l *listener) askToStop(port int) error {
+	name := "cancel-tcpip-forward"
+	if l.at.path != "" {
+		name = "cancel-streamlocal-forward@openssh.com"
+	}
+	_, _, err := l.client.link().SendRequest(name, true, l.payload(port))
+	return err
+}
+
+// add returns false if there is such a listener.
+func (ls *listeners) add(l *listener) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for _, other := range ls.open {
+		if other.at == l.at && (l.at.path != "" || l.at.port != 0) {
+			return false
+		}
+	}
+	ls.open = append(ls.open, l)
+	return true
+}
+
+func (ls *listeners) remove(l *listener) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for i, other := range ls.open {
+		if other == l {
+			ls.open = append(ls.open[:i:i], ls.open[i+1:]...)
+			return
+		}
+	}
+}
+
+// settle notes the address that the host listens on.
+func (ls *listeners) settle(l *listener, at endpoint) {
+	ls.mu.Lock()
+	l.at = at
+	ls.mu.Unlock()
+	close(l.ready)
+}
+
+// find returns the listener that a channel comes from. One whose port is not told yet
+// is as good as none other: the host may be faster than its answer.
+func (ls *listeners) find(at endpoint) *listener {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	var likely *listener
+	for _, l := range ls.open {
+		switch {
+		case l.at == at:
+			return l
+		case at.path != "" || l.at.path != "":
+		case l.at.port == at.port || l.at.port == 0 && l.at.host == at.host:
+			likely = l // the host may write its address otherwise
+		}
+	}
+	return likely
+}
+
+// accept serves a channel that a host opens. It returns false if it is not one of a
+// tunnel of ours, or malformed.
+func (ls *listeners) accept(asked ssh.NewChannel) bool {
+	var from endpoint
+	var err error
+	switch asked.ChannelType() {
+	case forwardedTCP:
+		var m struct {
+			Host       string
+			Port       uint32
+			Origin     string
+			OriginPort uint32
+		}
+		err = ssh.Unmarshal(asked.ExtraData(), &m)
+		from = endpoint{host: m.Host, port: int(m.Port)}
+	case forwardedUnix:
+		var m struct{ Path, Reserved string }
+		err = ssh.Unmarshal(asked.ExtraData(), &m)
+		from = endpoint{path: m.Path}
+	default:
+		return false
+	}
+	if err != nil || from == (endpoint{}) {
+		return false
+	}
+	l := ls.find(from)
+	if l == nil {
+		return false
+	}
+	select {
+	case l.tunnel.slots <- struct{}{}:
+	default:
+		asked.Reject(ssh.ResourceShortage, "too many connections")
+		return true
+	}
+	ok := l.tunnel.spawn(func() {
+		defer func() { <-l.tunnel.slots }()
+		l.serve(asked, from)
+	})
+	if !ok {
+		<-l.tunnel.slots
+		return false
+	}
+	return true
+}
+
+// serve connects a caller.
+func (l *listener) serve(asked ssh.NewChannel, from endpoint) {
+	t := l.tunnel
+	select {
+	case <-l.ready:
+	case <-t.ctx.Done():
+	}
+	if l.at.port != from.port || t.ctx.Err() != nil {
+		asked.Reject(ssh.Prohibited, "not asked for")
+		return
+	}
+	dialer := net.Dialer{Timeout: l.client.host.connectTimeout()}
+	conn, err := dialer.DialContext(t.ctx, l.to.network(), l.to.address())
+	if err != nil {
+		t.failed(&l.client.host, err)
+		asked.Reject(ssh.ConnectionFailed, clip(withoutAddress(err).Error()))
+		return
+	}
+	t.worked(&l.client.host)
+	channel, requests, err := asked.Accept()
+	if err != nil {
+		conn.Close()
+		return
+	}
+	l.client.newTunnelChannel(channel, requests).relay(t.ctx, conn.(callerConn))
+}

@@ -1,0 +1,14 @@
+//go:build !unix
+
+package fleetssh
+
+import (
+	"context"
+	"net"
+)
+
+// listenPrivately listens on a socket file. Who may connect is up to the folder.
+func listenPrivately(ctx context.Context, path string) (net.Listener, error) {
+	var config net.ListenConfig
+	return config.Listen(ctx, "unix", path)
+}

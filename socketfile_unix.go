@@ -1,0 +1,28 @@
+//go:build unix
+
+package fleetssh
+
+import (
+	"context"
+	"net"
+	"os"
+	"syscall"
+)
+
+// listenPrivately listens on a socket file that is for its owner alone. On Linux the
+// file is made with the mode of the socket; elsewhere it gets it a moment later.
+func listenPrivately(ctx context.Context, path string) (net.Listener, error) {
+	const mode = 0o600
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), mode) })
+	}}
+	listener, err := config.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		listener.Close()
+		return nil, err
+	}
+	return listener, nil
+}

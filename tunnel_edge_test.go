@@ -1,0 +1,179 @@
+package fleetssh_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/sshdtest"
+)
+
+// A service that ends its direction first still gets what comes after, on every way.
+func TestSSHDTunnelServiceEndsFirst(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{})
+	c := dial(t, host)
+	heard := make(chan string, 1)
+	service := answering(t, "tcp", func(conn net.Conn) {
+		conn.Write([]byte("bye"))
+		conn.(*net.TCPConn).CloseWrite()
+		data, _ := io.ReadAll(conn)
+		heard <- string(data)
+	})
+	local, err := c.ForwardLocal(soon(t), "0", service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote, err := c.ForwardRemote(soon(t), "0", service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, dial := range map[string]func() (net.Conn, error){
+		"local":  func() (net.Conn, error) { return net.Dial("tcp", local.Addr().String()) },
+		"remote": func() (net.Conn, error) { return net.Dial("tcp", remote.Addr().String()) },
+		"dialed": func() (net.Conn, error) { return c.DialContext(soon(t), "tcp", service) },
+	} {
+		conn, err := dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(patience))
+		if got, err := io.ReadAll(conn); err != nil || string(got) != "bye" {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		const rest = 3 << 20 // more than a window
+		if _, err := io.WriteString(conn, strings.Repeat("x", rest)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		conn.Close() // what was written before is sent
+		select {
+		case got := <-heard:
+			if len(got) != rest {
+				t.Errorf("%s: the service got %d bytes", name, len(got))
+			}
+		case <-soon(t).Done():
+			t.Fatalf("%s: the service does not get the end", name)
+		}
+	}
+}
+
+// Where to listen may be written in many ways. A socket that nobody listens on any more is
+// replaced; one that somebody does, and any other file, is not.
+func TestTunnelListens(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	c := dial(t, webHosts(t, "web1")[0])
+	for listen, want := range map[string]string{
+		"0": "127.0.0.1:", ":0": "127.0.0.1:", "127.0.0.1:0": "127.0.0.1:", "localhost:0": "127.0.0.1:", "[::1]:0": "[::1]:", "*:0": "[::]:", "0.0.0.0:0": "0.0.0.0:",
+	} {
+		tunnel, err := c.ForwardLocal(soon(t), listen, "9100")
+		if err != nil {
+			t.Errorf("%s: %v", listen, err)
+			continue
+		}
+		if got := tunnel.Addr().String(); !strings.HasPrefix(got, want) && (listen != "0.0.0.0:0" || !strings.HasPrefix(got, "[::]:")) {
+			t.Errorf("%s: %s", listen, got)
+		}
+		closeTunnel(t, tunnel)
+	}
+	dir := sshdtest.SharedDir(t)
+	path := filepath.Join(dir, "socket")
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tunnel, err := c.ForwardLocal(soon(t), path, "9100"); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("over a socket in use: %v, %v", tunnel, err)
+	}
+	stale.SetUnlinkOnClose(false)
+	stale.Close()
+	tunnel, err := c.ForwardLocal(soon(t), path, "9100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeTunnel(t, tunnel)
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if tunnel, err := c.ForwardLocal(soon(t), path, "9100"); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("over a file: %v, %v", tunnel, err)
+	}
+	if data, err := os.ReadFile(path); string(data) != "precious" {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
+// A host may open channels before it has told the port that it chose, and more of them
+// than there may be: those that are too many are refused.
+func TestTunnelHostOpensMany(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	const most, n, port = 1024, 1060, 4711
+	var accepted, refused atomic.Int32
+	key := newKey()
+	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
+	config.AddHostKey(key)
+	host := listening(t, key, func(raw net.Conn) {
+		conn, channels, requests, err := ssh.NewServerConn(raw, config)
+		if err != nil {
+			return
+		}
+		go func() {
+			for asked := range channels {
+				asked.Reject(ssh.Prohibited, "")
+			}
+		}()
+		for req := range requests {
+			if req.Type != "tcpip-forward" {
+				req.Reply(true, nil)
+				continue
+			}
+			opened := make(chan struct{}, n)
+			for i := range n {
+				go func() {
+					ch, requests, err := conn.OpenChannel("forwarded-tcpip", ssh.Marshal(struct {
+						Host       string
+						Port       uint32
+						Origin     string
+						OriginPort uint32
+					}{"127.0.0.1", port, "10.0.0.1", uint32(i + 1)}))
+					if e, ok := errors.AsType[*ssh.OpenChannelError](err); ok && e.Reason == ssh.ResourceShortage {
+						refused.Add(1)
+						opened <- struct{}{}
+					} else if err == nil {
+						accepted.Add(1)
+						go ssh.DiscardRequests(requests)
+						io.Copy(io.Discard, ch)
+					}
+				}()
+			}
+			for range n - most {
+				<-opened // all others are waiting for the answer that comes now
+			}
+			req.Reply(true, ssh.Marshal(struct{ Port uint32 }{port}))
+		}
+	})
+	c := dial(t, host)
+	silent := answering(t, "unix", func(conn net.Conn) { io.Copy(io.Discard, conn) })
+	tunnel, err := c.ForwardRemote(soon(t), "0", silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := tunnel.Addr().String(); at != "127.0.0.1:4711" {
+		t.Error(at)
+	}
+	eventually(t, "the channels", func() bool { return accepted.Load() == most })
+	if n := refused.Load(); n != 36 {
+		t.Errorf("%d were refused", n)
+	}
+	if err := tunnel.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,326 @@
+package fleetssh_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// A server that forwards nothing says so, on every way.
+func TestSSHDTunnelForbidden(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{Config: []string{"AllowTcpForwarding no", "AllowStreamLocalForwarding no"}})
+	c := dial(t, host)
+	address, socket := answering(t, "tcp", summing), answering(t, "unix", summing)
+	for _, test := range []struct{ network, address, want string }{
+		{"tcp", address, address + ": the host does not allow it (AllowTcpForwarding"},
+		{"unix", socket, socket + ": open failed (sshd says no more: there is no such socket"},
+	} {
+		_, err := c.DialContext(soon(t), test.network, test.address)
+		if e := asError[*fleetssh.SessionError](t, err); e.Op != "forward" || !strings.Contains(err.Error(), test.want) {
+			t.Error(err)
+		}
+	}
+	for _, listen := range []string{"0", "unix:" + socket + "2"} {
+		_, err := c.ForwardRemote(soon(t), listen, address)
+		if e := asError[*fleetssh.SessionError](t, err); e.Op != "listen" || !strings.Contains(err.Error(), "the host does not allow it (Allow") {
+			t.Error(err)
+		}
+	}
+	tunnel, err := c.ForwardLocal(soon(t), "0", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := exchange(soon(t), tunnel.Addr(), "hello"); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%q, %v", answer, err)
+	}
+	if out, err := c.Output(soon(t), "echo alive"); err != nil || string(out) != "alive\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// A port that is taken on the host is an error that says so, and no tunnel.
+func TestSSHDTunnelListenRefused(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{})
+	c := dial(t, host)
+	taken := answering(t, "tcp", echoing)
+	_, port, _ := net.SplitHostPort(taken)
+	_, err := c.ForwardRemote(soon(t), taken, taken)
+	if e := asError[*fleetssh.SessionError](t, err); e.Op != "listen" || !strings.Contains(err.Error(), port+": refused") {
+		t.Error(err)
+	}
+	tunnel, err := c.ForwardRemote(soon(t), "0", taken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.ForwardRemote(soon(t), tunnel.Addr().String(), taken)
+	asError[*fleetssh.SessionError](t, err)
+	if _, err := c.ForwardLocal(soon(t), taken, taken); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Error(err)
+	}
+}
+
+// When the server is killed in the middle, nobody takes half of an answer for the whole;
+// a tunnel of the client ends and says why.
+func TestSSHDTunnelCut(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	s, host := startServer(t, sshdtest.Options{})
+	c := dial(t, host)
+	half := answering(t, "tcp", func(conn net.Conn) {
+		conn.Write([]byte("half"))
+		io.Copy(io.Discard, conn)
+	})
+	local, err := c.ForwardLocal(soon(t), "0", half)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote, err := c.ForwardRemote(soon(t), "0", half)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialed, err := c.DialContext(soon(t), "tcp", half)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dialed.Close()
+	called, err := net.Dial("tcp", local.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer called.Close()
+	for _, conn := range []net.Conn{dialed, called} {
+		got := make([]byte, 4)
+		if _, err := io.ReadFull(conn, got); err != nil || string(got) != "half" {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	s.KillConnections()
+	for _, conn := range []net.Conn{dialed, called} {
+		conn.SetReadDeadline(time.Now().Add(patience))
+		if rest, err := io.ReadAll(conn); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%T: %q, %v", conn, rest, err)
+		}
+	}
+	for _, tunnel := range []*fleetssh.Tunnel{local, remote} {
+		if e := asError[*fleetssh.ConnectionError](t, tunnel.Wait()); e.Phase != "forward" {
+			t.Error(e)
+		}
+	}
+}
+
+// The tunnels of a fleet outlive their connections: whoever calls next is connected over
+// a new one, and the host listens again on the same port.
+func TestSSHDTunnelsComeBack(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	s, host := startServer(t, sshdtest.Options{})
+	p := newFleet(t, host)
+	service := answering(t, "tcp", summing)
+	local, err := p.ForwardLocal(soon(t), "0", service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote, err := p.ForwardRemote(soon(t), "0", service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := remote[0].Addr().String()
+	for range 3 {
+		works(t, local[0])
+		works(t, remote[0])
+		s.KillConnections()
+		eventually(t, "the tunnel to the host", func() bool {
+			answer, err := exchange(soon(t), local[0].Addr(), "hello")
+			return err == nil && answer == "got hello"
+		})
+		eventually(t, "the tunnel from the host", func() bool {
+			answer, err := exchange(soon(t), remote[0].Addr(), "hello")
+			return err == nil && answer == "got hello"
+		})
+		if now := remote[0].Addr().String(); now != at {
+			t.Errorf("it listens on %s now, not %s", now, at)
+		}
+	}
+	closeTunnel(t, local[0])
+	closeTunnel(t, remote[0])
+}
+
+// Hosts that are down have tunnels, whose callers are reset, and keep nobody waiting
+// who has just seen it.
+func TestTunnelsOfUnreachableHosts(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	hosts := webHosts(t, "web1", "web2")
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	hosts[0].Port = gone.Addr().(*net.TCPAddr).Port
+	p := newFleet(t, hosts...)
+	tunnels, err := p.ForwardLocal(soon(t), "0", "9100")
+	if e := asError[*fleetssh.HostsError](t, err); len(e.Failed) != 1 || e.Failed[0].Host != 0 || len(tunnels) != 2 {
+		t.Fatalf("%v, %d tunnels", err, len(tunnels))
+	}
+	for range 20 {
+		if _, err := exchange(soon(t), tunnels[0].Addr(), "GET / HTTP/1.0\r\n\r\n"); err == nil {
+			t.Error("connected to a host that is down")
+		}
+	}
+	if answer := curl(t, "http://"+tunnels[1].Addr().String()+"/"); !strings.HasPrefix(answer, "web2 GET") {
+		t.Error(answer)
+	}
+	for _, tunnel := range tunnels {
+		closeTunnel(t, tunnel)
+	}
+}
+
+// Hundreds of connections at once get what is theirs.
+func TestSSHDTunnelManyAtOnce(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{})
+	c := dial(t, host)
+	const n = 300
+	var together sync.WaitGroup // no answer before all are connected
+	together.Add(n)
+	service := answering(t, "tcp", func(conn net.Conn) {
+		together.Done()
+		together.Wait()
+		echoing(conn)
+	})
+	tunnel, err := c.ForwardLocal(soon(t), "0", service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			text := strings.Repeat(fmt.Sprintf("caller %d ", i), 10_000)
+			if answer, err := exchange(soon(t), tunnel.Addr(), text); err != nil || answer != text {
+				t.Errorf("caller %d: %d of %d bytes, %v", i, len(answer), len(text), err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Callers who read nothing, or little, stop nobody else on the connection, make their own
+// sender wait, and lose nothing.
+func TestSSHDTunnelStalled(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{})
+	c := dial(t, host)
+	const size, callers = 32 << 20, 3 // more than all buffers of TCP on the way hold
+	data := bytes.Repeat([]byte("0123456789abcde\n"), size/16)
+	var sent atomic.Int32
+	service := answering(t, "tcp", func(conn net.Conn) {
+		conn.Write(data)
+		sent.Add(1)
+	})
+	tunnel, err := c.ForwardLocal(soon(t), "0", service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stalled []net.Conn
+	for range callers {
+		conn, err := net.Dial("tcp", tunnel.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.ReadFull(conn, make([]byte, 16)); err != nil {
+			t.Fatal(err)
+		}
+		stalled = append(stalled, conn)
+	}
+	slow, err := net.Dial("tcp", tunnel.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sipping := make(chan struct{})
+	go func() {
+		defer close(sipping)
+		for {
+			if _, err := io.ReadFull(slow, make([]byte, 32<<10)); err != nil {
+				return
+			}
+			<-time.After(5 * time.Millisecond)
+		}
+	}()
+	defer func() {
+		slow.Close()
+		<-sipping
+	}()
+	for range 3 {
+		got, err := exchange(soon(t), tunnel.Addr(), "")
+		if err != nil || got != string(data) {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		out, err := c.Output(soon(t), fmt.Sprintf("head -c %d /dev/zero", size))
+		if err != nil || len(out) != size {
+			t.Errorf("%d bytes, %v", len(out), err)
+		}
+	}
+	if n := sent.Load(); n != 3 {
+		t.Errorf("%d services have sent everything, want 3: nobody reads the others", n)
+	}
+	for _, conn := range stalled {
+		conn.SetReadDeadline(time.Now().Add(patience))
+		rest, err := io.ReadAll(conn)
+		if err != nil || !bytes.Equal(rest, data[16:]) {
+			t.Errorf("%d bytes, %v", len(rest), err)
+		}
+	}
+}
+
+// Callers on the host whom nobody here answers keep the connection from nothing.
+func TestSSHDRemoteListenerStalled(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{})
+	c := dial(t, host)
+	silent := answering(t, "tcp", func(conn net.Conn) { io.Copy(io.Discard, conn) })
+	refusing, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusing.Close()
+	full, err := net.Listen("tcp", "127.0.0.1:0") // nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	for _, target := range []string{silent, refusing.Addr().String(), full.Addr().String()} {
+		tunnel, err := c.ForwardRemote(soon(t), "0", target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var conns []net.Conn
+		for range 200 {
+			conn, err := net.Dial("tcp", tunnel.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, conn)
+		}
+		for range 5 {
+			if out, err := c.Output(soon(t), "echo alive"); err != nil || string(out) != "alive\n" {
+				t.Fatalf("%q, %v", out, err)
+			}
+		}
+		closeTunnel(t, tunnel)
+		for _, conn := range conns {
+			conn.Close()
+		}
+	}
+}

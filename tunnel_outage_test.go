@@ -1,0 +1,226 @@
+package fleetssh_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// messages keeps the messages of a logger.
+type messages struct {
+	mu   sync.Mutex // protects what follows
+	text bytes.Buffer
+}
+
+func (m *messages) Write(p []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.text.Write(p)
+}
+
+// logger returns one that writes levels and messages alone.
+func (m *messages) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(m, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key != slog.MessageKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+}
+
+func (m *messages) String() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.text.String()
+}
+
+// A host that goes away and comes back is there again for the next caller. The logger is
+// told once of each, however many call meanwhile.
+func TestTunnelOutage(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	host := webHosts(t, "web1")[0]
+	var down atomic.Bool
+	var conns sync.Map
+	host.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if down.Load() {
+			return nil, errors.New("no route to host")
+		}
+		var dialer net.Dialer
+		conn, err := dialer.DialContext(ctx, network, addr)
+		if err == nil {
+			conns.Store(conn, true)
+		}
+		return conn, err
+	}
+	var log messages
+	p := newFleet(t, host)
+	p.Logger = log.logger()
+	tunnels, err := p.ForwardLocal(soon(t), "0", "9100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func() bool {
+		return strings.HasPrefix(curl(t, "http://"+tunnels[0].Addr().String()+"/"), "web1 GET")
+	}
+	const outages = 2
+	for range outages {
+		if !get() {
+			t.Fatal("no answer")
+		}
+		down.Store(true)
+		conns.Range(func(conn, _ any) bool { conn.(net.Conn).Close(); return true })
+		for range 5 {
+			if get() {
+				t.Error("an answer while the host is down")
+			}
+		}
+		down.Store(false)
+		eventually(t, "the host", get)
+	}
+	closeTunnel(t, tunnels[0])
+	want := strings.Repeat("msg=\"tunnels have lost their connection\"\nmsg=\"connected again\"\n", outages)
+	if got := log.String(); got != want {
+		t.Errorf("logged:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// A connection on which nothing comes any more, without an end, is found out by who
+// calls, and replaced.
+func TestSSHDTunnelFrozen(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	s, host := startServer(t, sshdtest.Options{})
+	host.ConnectTimeout = time.Second
+	p := newFleet(t, host)
+	tunnels, err := p.ForwardLocal(soon(t), "0", answering(t, "tcp", summing))
+	if err != nil {
+		t.Fatal(err)
+	}
+	works(t, tunnels[0])
+	resume := s.PauseConnections()
+	defer resume()
+	works(t, tunnels[0])
+}
+
+// Closing the client ends its tunnels, those of a fleet too, and leaves nothing.
+func TestTunnelClientClosed(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	host := webHosts(t, "web1")[0]
+	c, err := fleetssh.Dial(soon(t), host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newFleet(t, host)
+	of := map[string]*fleetssh.Tunnel{}
+	for name, forward := range map[string]func() (*fleetssh.Tunnel, error){
+		"client": func() (*fleetssh.Tunnel, error) { return c.ForwardLocal(soon(t), "0", "9100") },
+		"socks":  func() (*fleetssh.Tunnel, error) { return c.ForwardSOCKS(soon(t), "0") },
+		"proxy":  func() (*fleetssh.Tunnel, error) { return p.ForwardProxy(soon(t), "0") },
+		"fleet": func() (*fleetssh.Tunnel, error) {
+			tunnels, err := p.ForwardLocal(soon(t), "0", "9100")
+			return tunnels[0], err
+		},
+	} {
+		tunnel, err := forward()
+		if err != nil {
+			t.Fatal(err)
+		}
+		of[name] = tunnel
+		conn, err := net.Dial("tcp", tunnel.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close() // in the middle of something, or before
+	}
+	c.Close()
+	p.Close()
+	for name, tunnel := range of {
+		err := tunnel.Wait()
+		if ofClient := name == "client" || name == "socks"; ofClient != errors.Is(err, net.ErrClosed) || !ofClient && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := c.ForwardLocal(soon(t), "0", "9100"); !is[*fleetssh.ConnectionError](err) {
+		t.Error(err)
+	}
+	if _, err := c.ForwardRemote(soon(t), "0", "9100"); !is[*fleetssh.ConnectionError](err) {
+		t.Error(err)
+	}
+	if _, err := p.ForwardLocal(soon(t), "0", "9100"); !is[*fleetssh.ConnectionError](err) {
+		t.Error(err)
+	}
+	if _, err := p.ForwardProxy(soon(t), "0"); !is[*fleetssh.ConnectionError](err) {
+		t.Error(err)
+	}
+	if _, err := c.DialContext(soon(t), "tcp", "localhost:9100"); !is[*fleetssh.ConnectionError](err) {
+		t.Error(err)
+	}
+}
+
+// Who takes nothing of what has come keeps nobody from closing the client, or from a
+// connection in place of one that is lost.
+func TestSSHDTunnelStalledCallerOutage(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	s, host := startServer(t, sshdtest.Options{})
+	service := answering(t, "tcp", func(conn net.Conn) {
+		conn.Write(make([]byte, 32<<20))
+	})
+	c, err := fleetssh.Dial(soon(t), host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newFleet(t, host)
+	tunnels, err := p.ForwardLocal(soon(t), "0", service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stalled []net.Conn
+	for range 2 { // one of them before and one after the connection is lost
+		dialed, err := c.DialContext(soon(t), "tcp", service)
+		if err != nil {
+			t.Fatal(err)
+		}
+		called, err := net.Dial("tcp", tunnels[0].Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stalled = append(stalled, dialed, called)
+		for _, conn := range stalled[len(stalled)-2:] {
+			if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		begun := time.Now()
+		if len(stalled) == 2 {
+			c.Close()
+			s.KillConnections()
+			if c, err = fleetssh.Dial(soon(t), host); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			c.Close()
+			p.Close()
+		}
+		if took := time.Since(begun); took > promptly {
+			t.Errorf("it took %v", took)
+		}
+	}
+	for _, conn := range stalled {
+		conn.SetReadDeadline(time.Now().Add(patience))
+		if n, err := io.Copy(io.Discard, conn); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%T: %d bytes, and %v", conn, n, err)
+		}
+		conn.Close()
+	}
+}
