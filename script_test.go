@@ -1,0 +1,141 @@
+package fleetssh_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"fleetssh"
+)
+
+func TestScriptInterpreter(t *testing.T) {
+	t.Parallel()
+	long := "#!/" + strings.Repeat("x", 252)
+	for _, test := range []struct {
+		text string
+		want string // joined with "|"
+		err  string
+	}{
+		{"", "/bin/sh", ""},
+		{"echo", "/bin/sh", ""},
+		{"echo\r\n", "/bin/sh", ""},
+		{"# !/bin/bash\n", "/bin/sh", ""},
+		{" #!/bin/bash\n", "/bin/sh", ""},
+		{"#!/bin/bash", "/bin/bash", ""},
+		{"#!/bin/bash\n", "/bin/bash", ""},
+		{"#! \t/bin/bash \t\nrest", "/bin/bash", ""},
+		{"#!/usr/bin/env python3\n", "/usr/bin/env|python3", ""},
+		{"#!/usr/bin/env\t -S  python3 -u  \n", "/usr/bin/env|-S  python3 -u", ""},
+		{"#!/bin/sh -e it's $x\n", "/bin/sh|-e it's $x", ""},
+		{"#!/opt/\xff/x\n", "/opt/\xff/x", ""},
+		{long + "\n", long[2:], ""},
+		{long, long[2:], ""},
+		{long + "x\n", "", "its #! line is longer than 255 bytes"},
+		{"#!/bin/sh\r\n", "", "line ends of Windows"},
+		{"#!/bin/sh -e\r", "", "line ends of Windows"},
+		{"#!\n/bin/sh", "", "names no interpreter"},
+		{"#! \t ", "", "names no interpreter"},
+		{"#!python3\n", "", `"python3", which is no absolute path`},
+		{"#!./x y\n", "", `"./x", which is no absolute path`},
+		{"\x7fELF\x02\x01\x01\x00\x00", "", "a program, not a script"},
+		{"MZ\x90\x00\x03", "", "a program, not a script"},
+		{"#!/bin/sh\x00\n", "", "a program, not a script"},
+		{"#!/bin/sh\n\x00\xff", "/bin/sh", ""},
+		{"\xef\xbb\xbf#!/bin/sh\n", "", "byte order mark"},
+		{strings.Repeat("\n", 16<<20), "/bin/sh", ""},
+		{strings.Repeat("\n", 16<<20+1), "", "it has 16777217 bytes, and 16 MiB are the most"},
+	} {
+		script := &fleetssh.Script{Text: []byte(test.text)}
+		words, err := script.Interpreter()
+		if test.err != "" {
+			if err == nil || !strings.Contains(err.Error(), test.err) {
+				t.Errorf("%.40q: %v", test.text, err)
+			}
+			if _, err := (fleetssh.Command{Script: script}).CommandLine(0); asError[*fleetssh.ConfigError](t, err).Field != "Command.Script.Text" {
+				t.Errorf("%.40q: %v", test.text, err)
+			}
+			continue
+		}
+		if got := strings.Join(words, "|"); err != nil || got != test.want {
+			t.Errorf("%.40q: %q, %v; want %q", test.text, got, err, test.want)
+		}
+	}
+}
+
+// Whatever a script is, it is refused or it names an absolute path, and then there is
+// a line for it in which the shell of no user finds anything to break at.
+func FuzzScript(f *testing.F) {
+	f.Add([]byte("#!/usr/bin/env -S python3 -u\nprint()\n"), "an argument")
+	f.Add([]byte("#! /bin/sh\r\n"), "\n'!\\")
+	f.Add([]byte("\x7fELF\x00"), "\x00")
+	f.Fuzz(func(t *testing.T, text []byte, arg string) {
+		script := &fleetssh.Script{Text: text, Args: []string{arg}}
+		words, err := script.Interpreter()
+		line, lineErr := fleetssh.Command{Script: script}.CommandLine(0)
+		if strings.Contains(arg, "\x00") {
+			asError[*fleetssh.ConfigError](t, lineErr)
+			return
+		}
+		if (err == nil) != (lineErr == nil) {
+			t.Fatalf("%v, %v", err, lineErr)
+		}
+		if err != nil {
+			return
+		}
+		if len(words) > 2 || !strings.HasPrefix(words[0], "/") || strings.ContainsAny(words[0], " \t\n\x00") {
+			t.Errorf("interpreter %q", words)
+		}
+		if !bytes.Contains(text, []byte("#!")) && strings.Join(words, " ") != "/bin/sh" {
+			t.Errorf("interpreter %q from nowhere", words)
+		}
+		if strings.Count(line, "\n") != strings.Count(arg, "\n") || strings.IndexByte(line, 0) >= 0 {
+			t.Errorf("the line is %q", line)
+		}
+	})
+}
+
+func TestScriptConfig(t *testing.T) {
+	t.Parallel()
+	script := &fleetssh.Script{Text: []byte("true")}
+	for _, test := range []struct {
+		cmd   fleetssh.Command
+		field string
+	}{
+		{fleetssh.Command{Script: script, Line: "true"}, "Command.Line"},
+		{fleetssh.Command{Script: script, Shell: "bash -c"}, "Command.Shell"},
+		{fleetssh.Command{Script: script, PTY: &fleetssh.PTY{}}, "Command.PTY"},
+		{fleetssh.Command{Script: script, LoginShell: true}, "Command.LoginShell"},
+		{fleetssh.Command{Script: &fleetssh.Script{Args: []string{"a", "\x00"}}}, "Command.Script.Args"},
+		{fleetssh.Command{LoginShell: true, Line: "true"}, "Command.LoginShell"},
+		{fleetssh.Command{LoginShell: true, Shell: "sh -c"}, "Command.LoginShell"},
+		{fleetssh.Command{LoginShell: true, User: "root"}, "Command.LoginShell"},
+		{fleetssh.Command{LoginShell: true, Env: map[string]string{"A": "b"}}, "Command.LoginShell"},
+	} {
+		_, err := test.cmd.CommandLine(0)
+		equal(t, "field", asError[*fleetssh.ConfigError](t, err).Field, test.field)
+	}
+}
+
+func TestScriptArgs(t *testing.T) {
+	t.Parallel()
+	cmd := fleetssh.Command{Script: &fleetssh.Script{Args: []string{"%s", "a %(name)s", "100%%", "%q"}}}
+	args, err := cmd.ScriptArgs(0)
+	equal(t, "error", err, nil)
+	equal(t, "untouched", strings.Join(args, "|"), "%s|a %(name)s|100%%|%q")
+	cmd.HostArgs = []fleetssh.Args{
+		{List: []string{"x", "y z"}, Map: map[string]string{"name": ""}},
+		{List: []string{"\n", ""}, Map: map[string]string{"name": "%s"}},
+	}
+	for i, want := range []string{"x|a |100%|'y z'", "\n|a %s|100%|''"} {
+		args, err := cmd.ScriptArgs(i)
+		equal(t, "error", err, nil)
+		equal(t, "args", strings.Join(args, "|"), want)
+	}
+	cmd.HostArgs[1].List = []string{"one"}
+	_, err = cmd.ScriptArgs(0)
+	equal(t, "host", asError[*fleetssh.HostArgumentError](t, err).Host, 1)
+	cmd = fleetssh.Command{Script: &fleetssh.Script{}, HostArgs: []fleetssh.Args{{}}}
+	args, err = cmd.ScriptArgs(0)
+	equal(t, "error", err, nil)
+	equal(t, "number of arguments", len(args), 0)
+}
