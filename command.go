@@ -46,7 +46,8 @@ type Command struct {
 	// once a host that asks, on a goroutine of its own, for many hosts at once.
 	// What it returns is sent only if sudo asks; a password that sudo refuses
 	// ends the command with a [*SessionError]. If nil, the question goes to the
-	// command's standard input, as sudo -S reads it.
+	// command's standard input, as sudo -S reads it; with PTY and OpenStdin to the
+	// terminal, in sudo's own words.
 	SudoPassword func(ctx context.Context, host HostConfig) (string, error) `json:"-"`
 
 	// Shell is the shell to run Line with, such as "bash -c". It is put into the
@@ -269,7 +270,7 @@ func (r *run) line(i int) (string, *sudo.Tokens) {
 // behind the environment, behind sudo. That of a script has its shell.
 func wrap(cmd *Command, line string, tokens *sudo.Tokens) string {
 	shell := cmd.Shell
-	if shell == "" && cmd.Script == nil && (tokens != nil || len(cmd.Env) > 0) {
+	if shell == "" && cmd.Script == nil && (cmd.wantsSudo() || len(cmd.Env) > 0) {
 		shell = "$SHELL -c"
 	}
 	if shell != "" {
@@ -285,18 +286,20 @@ func wrap(cmd *Command, line string, tokens *sudo.Tokens) string {
 	return sudoPrefix(cmd, tokens) + line
 }
 
-// sudoPrefix returns what stands before a command to run it with sudo: nothing
-// without tokens.
+// sudoPrefix returns what stands before a command to run it with sudo, if it is.
 func sudoPrefix(cmd *Command, tokens *sudo.Tokens) string {
-	if tokens == nil {
+	if !cmd.wantsSudo() {
 		return ""
 	}
-	words := "sudo -S -p " + shellquote.Quote(tokens.Prompt)
+	words := "sudo"
+	if tokens != nil {
+		words += " -S -p " + shellquote.Quote(tokens.Prompt)
+	}
 	if cmd.User != "" {
 		words += " -u " + shellquote.Quote(cmd.User)
 	}
 	words += " -- "
-	if tokens.Started != "" {
+	if tokens != nil && tokens.Started != "" {
 		// Says when sudo is done, so that what follows on standard input is for
 		// the command. sh is named because $SHELL may write redirections in
 		// another way.
@@ -305,9 +308,10 @@ func sudoPrefix(cmd *Command, tokens *sudo.Tokens) string {
 	return words
 }
 
-// tokens returns what to find sudo's words by, nil without sudo.
+// tokens returns what to find sudo's words by: nil without sudo, and where somebody
+// sits at the terminal to read them.
 func (cmd *Command) tokens() *sudo.Tokens {
-	if !cmd.wantsSudo() {
+	if !cmd.wantsSudo() || cmd.PTY != nil && cmd.OpenStdin && cmd.SudoPassword == nil {
 		return nil
 	}
 	return sudo.NewTokens(cmd.SudoPassword != nil)
