@@ -40,7 +40,7 @@ func (r *runner) interact(ctx context.Context, t *terminal) error {
 		return usageError("", "%v", err)
 	}
 	r.c.screen.Flush() // what was said until now stands above
-	var local error // what went wrong here
+	var local error    // what went wrong here
 	if out := outs[0]; out.Err == nil {
 		local = newConversation(t, out, r.client.Close).run(runCtx)
 	}
