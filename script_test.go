@@ -2,10 +2,17 @@ package fleetssh_test
 
 import (
 	"bytes"
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/simfleet"
+	"fleetssh/internal/sshdtest"
 )
 
 func TestScriptInterpreter(t *testing.T) {
@@ -138,4 +145,78 @@ func TestScriptArgs(t *testing.T) {
 	args, err = cmd.ScriptArgs(0)
 	equal(t, "error", err, nil)
 	equal(t, "number of arguments", len(args), 0)
+}
+
+// A host that takes nothing of a script, or is gone in the middle of it, holds up
+// nobody, with and without an input of the user behind it.
+func TestScriptFaults(t *testing.T) {
+	t.Parallel()
+	text := bytes.Repeat([]byte("# more than a host takes unread\n"), 300_000)
+	for _, test := range []struct {
+		fault simfleet.FaultKind
+		kind  fleetssh.OutcomeKind
+	}{
+		{simfleet.NeverReadStdin, fleetssh.TimedOut},
+		{simfleet.StallAfterStart, fleetssh.TimedOut},
+		{simfleet.CloseWithoutStatus, fleetssh.Lost},
+	} {
+		for _, input := range []string{"none", "given", "open"} {
+			t.Run(string(test.fault)+" "+input, func(t *testing.T) {
+				t.Parallel()
+				sshdtest.CheckLeaks(t)
+				c := faulty(t, test.fault).dial(t)
+				cmd := fleetssh.Command{Script: &fleetssh.Script{Text: text}, Timeout: 300 * time.Millisecond, OpenStdin: input == "open"}
+				if input == "given" {
+					cmd.Stdin = strings.NewReader("data")
+				}
+				out := start(t, c, cmd)
+				if input == "open" {
+					if _, err := out.Stdin.Write(text); err == nil {
+						t.Error("a host that reads nothing has taken the input")
+					}
+				}
+				out.WaitFinished(soon(t))
+				equal(t, "outcome", out.Outcome().Kind, test.kind)
+				c.Close()
+			})
+		}
+	}
+}
+
+// The script is the same for many hosts, and goes out before what they all read.
+func TestScriptFleet(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	fleet, err := simfleet.StartFleet(50, 0, func(_ int, h *simfleet.Host) {
+		h.AuthorizedKeys = []ssh.PublicKey{clientKey().PublicKey()}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fleet.Close()
+	script := &fleetssh.Script{Text: []byte("#!/bin/bash\necho \"<$1>\"\ncat"), Args: []string{"%(n)s"}}
+	cmd := fleetssh.Command{Script: script, Stdin: strings.NewReader("data\n")}
+	p := &fleetssh.ParallelClient{PoolSize: 10}
+	base := fleetssh.HostConfig{User: "alice", Port: fleet.Port(), HostKeys: fleetssh.InsecureIgnoreHostKeys(), Auth: fleetssh.Auth{Signers: []ssh.Signer{clientKey()}}}
+	for i, host := range fleetssh.Hosts(base, fleet.Hosts()...) {
+		p.Hosts = append(p.Hosts, host)
+		cmd.HostArgs = append(cmd.HostArgs, fleetssh.Args{Map: map[string]string{"n": strconv.Itoa(i)}})
+	}
+	defer p.Close()
+	events, err := p.Stream(soon(t), cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := make(map[int]string)
+	for ev := range events {
+		switch ev.Kind {
+		case fleetssh.StdoutLine, fleetssh.StderrLine:
+			lines[ev.Host] += ev.Text + "|"
+		case fleetssh.Finished:
+			equal(t, "outcome", ev.Output.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
+		}
+	}
+	for i := range p.Hosts {
+		equal(t, "lines", lines[i], fmt.Sprintf("<%d>|data|", i))
+	}
 }

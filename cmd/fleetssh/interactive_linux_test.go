@@ -120,6 +120,7 @@ func TestInteractiveEnds(t *testing.T) {
 		{"interrupt for the host", simfleet.Fault{}, []string{"echo ready; cat"}, "ready", typed("\x03"), exitCommand, `ready\r\n\r\nfleetssh: 127.1.0.1: ended by signal INT\r\n`},
 		{"way out", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", typed("~."), exitStopped, `ready\r\n\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
 		{"way out of a dead session", stalled, []string{"sleep 60"}, "", typed("keys\r~."), exitStopped, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
+		{"way out of a host that takes nothing", simfleet.Fault{Kind: simfleet.NeverReadStdin}, []string{"cat"}, "", typed(strings.Repeat("x", 200_000) + "\r~."), exitStopped, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
 		{"TERM", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGTERM), exitInterrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
 		{"HUP", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGHUP), exitInterrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
 		{"QUIT", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGQUIT), exitInterrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
@@ -342,6 +343,7 @@ func TestSSHDInteractiveSudo(t *testing.T) {
 	}
 	// It does not ask everybody.
 	o = sshdSessionOf(t, sshdtest.Carol, nil, "--run-as", sshdtest.Bob, "id -un; tty; read x")
+	o.await("/dev/pts/")
 	o.typed("\r")
 	if shown := o.end(exitOK); !strings.HasPrefix(shown, sshdtest.Bob+"\r\n/dev/pts/") {
 		t.Errorf("shown %q", shown)

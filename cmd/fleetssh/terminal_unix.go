@@ -101,11 +101,9 @@ func (t *terminal) modes() ssh.TerminalModes {
 	} {
 		flag(mode, uint64(state.Oflag)&bit != 0)
 	}
-	size := uint64(state.Cflag) & unix.CSIZE
-	flag(ssh.CS7, size == unix.CS7)
-	flag(ssh.CS8, size == unix.CS8)
-	flag(ssh.PARENB, uint64(state.Cflag)&unix.PARENB != 0)
-	flag(ssh.PARODD, uint64(state.Cflag)&unix.PARODD != 0)
+	// Of the line only this: sshd sets one bit after the other, and a terminal that is
+	// none of wires takes neither other sizes nor parity.
+	flag(ssh.CS8, uint64(state.Cflag)&unix.CSIZE == unix.CS8)
 	if inputUTF8 != 0 {
 		flag(ssh.IUTF8, uint64(state.Iflag)&inputUTF8 != 0)
 	}
