@@ -19,8 +19,10 @@ const maxScript = 16 << 20
 //
 // The text goes to the host in front of standard input, and is put into a file that
 // has no name any more before the first byte of it is there: whatever ends the script,
-// it leaves no file behind. What follows on standard input is for the script. The
-// script is known to itself as /dev/fd/3, or /proc/self/fd/3.
+// it leaves nothing of it behind. (The file has a name for some milliseconds, in which
+// it is empty and only KILL could leave it.) What follows on standard input is for the
+// script. The script is known to itself as /dev/fd/3, or /proc/self/fd/3, and what it
+// starts inherits that descriptor.
 //
 // The host needs sh, mktemp, rm, dd, wc, a folder for temporary files ($TMPDIR, /tmp,
 // /var/tmp or /dev/shm; they may be mounted noexec) and /dev/fd or /proc. If something

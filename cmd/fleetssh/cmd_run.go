@@ -24,7 +24,6 @@ const runHelp = `Run a command on all hosts and show what it writes.
   fleetssh run -w web[1-20] --sudo --ask-sudo-pass -- systemctl restart nginx
   fleetssh run -w web[1-20] --timeout 30s --script deploy.sh v1.2
   fleetssh run -w web[1-20] --format json -- uname -r | jq .
-
   fleetssh run -w web1 --tty
 
 usage: fleetssh run [options] [--] COMMAND...
@@ -51,8 +50,9 @@ How to run:
 
 With --tty on a single host your terminal is that of the command, if standard
 input and output are one and nothing asks for another way of showing things
-(--stdin, --format, -b, --diff, -q, --progress, --outdir, --errdir). Without a command it is
-your login shell there. Every key goes to the host; behind a line end,
+(--stdin, --format, -b, --diff, -q, --progress always, --outdir, --errdir).
+Without a command it is your login shell there. Every key goes to the host;
+behind a line end,
   ~.                        leaves the session
   ~?                        shows these
   ~~                        is a ~
