@@ -153,6 +153,26 @@ func TestInteractiveEnds(t *testing.T) {
 	}
 }
 
+// A password for sudo that is asked for beforehand is given to it, and keys that are
+// typed before that are for the command.
+func TestInteractiveSudoPassword(t *testing.T) {
+	t.Parallel()
+	fleet, err := startSim(simPlan{hosts: 1, sudoPassword: "sesame"}, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fleet.close()
+	o := startHere(t, fleetEnv(fleet), nil, "run", "%", "--tty", "--sudo", "--ask-sudo-pass", "whoami; head -n 1")
+	o.await("sudo password: ")
+	awaitNoEcho(t, o.terminalRun)
+	o.typed("sesame\n")
+	o.awaitRaw()
+	o.typed("a line\r")
+	if shown := o.end(exitOK); shown != "sudo password: \r\nroot\r\na line\r\n" {
+		t.Errorf("shown %q", shown)
+	}
+}
+
 // Where there is something else to be done with the output, --tty is only a terminal
 // for the command.
 func TestNotInteractive(t *testing.T) {
@@ -269,8 +289,9 @@ func TestSSHDInteractiveShell(t *testing.T) {
 	o.typed("PS1=; stty size; echo $TERM is $((6 * 7))\r")
 	o.await("30 100\r\n")
 	o.await("xterm is 42\r\n")
-	o.typed("sleep 100\r")
-	sshdtest.Eventually(t, 20*time.Second, "sleep runs", func() bool { return strings.Contains(o.shown(), "sleep 100\r\n") })
+	marker := sshdtest.Marker()
+	o.typed("sleep " + marker + "\r")
+	sshdtest.Eventually(t, 20*time.Second, "sleep runs", func() bool { return len(sshdtest.Processes(marker)) > 0 })
 	o.typed("\x03")
 	o.await("^C")
 	o.typed("echo code $? then\r")
@@ -311,7 +332,7 @@ func TestSSHDInteractiveTerminal(t *testing.T) {
 		state.Iflag |= unix.IXANY
 		state.Iflag &^= unix.IXON
 		state.Lflag &^= unix.ECHOCTL
-	}, `stty -a; trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done`)
+	}, `stty -a; echo ready; while stty size; do sleep 0.05; done`)
 	if o == nil {
 		return
 	}
@@ -325,7 +346,7 @@ func TestSSHDInteractiveTerminal(t *testing.T) {
 		if err := pty.Setsize(o.tty, &size); err != nil {
 			t.Fatal(err)
 		}
-		o.await(fmt.Sprintf("%d %d\r\n", size.Rows, size.Cols))
+		o.await(fmt.Sprintf("\r\n%d %d\r\n", size.Rows, size.Cols))
 	}
 	o.typed("\x07") // what interrupts here interrupts there
 	o.end(exitCommand)

@@ -3,7 +3,7 @@ package main
 import "golang.org/x/sys/unix"
 
 const (
-	getTermios  = unix.TCGETS2 // with the speeds in bits per second
-	noCharacter = 0            // _POSIX_VDISABLE
+	getTermios  = unix.TCGETS // knows no speeds on most machines
+	noCharacter = 0           // _POSIX_VDISABLE
 	inputUTF8   = unix.IUTF8
 )

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"io"
 	"os"
 	"os/signal"
@@ -57,6 +58,9 @@ func resized() (changes <-chan os.Signal, end func()) {
 	return signals, func() { signal.Stop(signals) }
 }
 
+// usualSpeed is that of terminals without wires, in bits per second.
+const usualSpeed = 38400
+
 // modes returns what the terminal does with what is typed and shown (RFC 4254,
 // section 8), for that of the host to do. It is asked before raw.
 func (t *terminal) modes() ssh.TerminalModes {
@@ -65,8 +69,8 @@ func (t *terminal) modes() ssh.TerminalModes {
 		return nil
 	}
 	modes := ssh.TerminalModes{
-		ssh.TTY_OP_ISPEED: uint32(state.Ispeed),
-		ssh.TTY_OP_OSPEED: uint32(state.Ospeed),
+		ssh.TTY_OP_ISPEED: cmp.Or(uint32(state.Ispeed), usualSpeed),
+		ssh.TTY_OP_OSPEED: cmp.Or(uint32(state.Ospeed), usualSpeed),
 	}
 	for mode, i := range map[uint8]int{
 		ssh.VINTR: unix.VINTR, ssh.VQUIT: unix.VQUIT, ssh.VERASE: unix.VERASE, ssh.VKILL: unix.VKILL, ssh.VEOF: unix.VEOF,
