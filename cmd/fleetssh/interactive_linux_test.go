@@ -81,6 +81,8 @@ func (o *ownTerminal) awaitRaw() {
 // what was shown.
 func (o *ownTerminal) end(want int) string {
 	o.t.Helper()
+	timer := time.AfterFunc(30*time.Second, func() { o.cmd.Process.Kill() })
+	defer timer.Stop()
 	err := o.cmd.Wait()
 	after := o.termios()
 	o.slave.Close()
@@ -327,12 +329,13 @@ func TestSSHDInteractiveBytes(t *testing.T) {
 // The terminal there works as the one here, and hears of its size.
 func TestSSHDInteractiveTerminal(t *testing.T) {
 	t.Parallel()
+	marker := sshdtest.Marker()
 	o := sshdSession(t, func(state *unix.Termios) {
 		state.Cc[unix.VERASE], state.Cc[unix.VINTR], state.Cc[unix.VEOL2] = 'E', 0x07, 0
 		state.Iflag |= unix.IXANY
 		state.Iflag &^= unix.IXON
 		state.Lflag &^= unix.ECHOCTL
-	}, `stty -a; echo ready; while stty size; do sleep 0.05; done`)
+	}, `stty -a; echo ready; for s in '5 55' '6 66'; do until stty size | grep -x "$s"; do sleep 0.05; done; done; exec sleep `+marker)
 	if o == nil {
 		return
 	}
@@ -348,6 +351,7 @@ func TestSSHDInteractiveTerminal(t *testing.T) {
 		}
 		o.await(fmt.Sprintf("\r\n%d %d\r\n", size.Rows, size.Cols))
 	}
+	sshdtest.Eventually(t, 20*time.Second, "sleep runs", func() bool { return len(sshdtest.Processes(marker)) > 0 })
 	o.typed("\x07") // what interrupts here interrupts there
 	o.end(exitCommand)
 }
