@@ -23,9 +23,18 @@ type Command struct {
 	// it may hold the placeholders described at [Args].
 	Line string
 
+	// Script, if not nil, is run instead of Line, which must be empty then, as
+	// Shell must. It cannot have a terminal: PTY. A sudo that asks for a password
+	// gets none but that of SudoPassword: without, the script never runs.
+	Script *Script
+
+	// LoginShell runs the user's login shell instead of Line, as ssh does without
+	// a command. Nothing can be put around it: no Shell, Env, Sudo or User.
+	LoginShell bool
+
 	// HostArgs holds the values for the placeholders, one entry for each host
-	// and in the order of the hosts. Nil means that Line holds none and is sent
-	// untouched, percent signs included.
+	// and in the order of the hosts. Nil means that Line or the arguments of
+	// Script hold none and are sent untouched, percent signs included.
 	HostArgs []Args
 
 	// Sudo runs the command as root, or as User if that is set; User alone
@@ -37,7 +46,8 @@ type Command struct {
 	// once a host that asks, on a goroutine of its own, for many hosts at once.
 	// What it returns is sent only if sudo asks; a password that sudo refuses
 	// ends the command with a [*SessionError]. If nil, the question goes to the
-	// command's standard input, as sudo -S reads it.
+	// command's standard input, as sudo -S reads it; with PTY and OpenStdin to the
+	// terminal, in sudo's own words.
 	SudoPassword func(ctx context.Context, host HostConfig) (string, error) `json:"-"`
 
 	// Shell is the shell to run Line with, such as "bash -c". It is put into the
@@ -94,17 +104,11 @@ type Args struct {
 
 // CommandLine returns what host number i is sent: Line after placeholders, sudo
 // and shell, in the character set of the command. With Sudo it holds a random
-// text, by which sudo's question is known, that is another one each time. The
-// error is a [*HostArgumentError] or a [*ConfigError].
+// text, by which sudo's question is known, that is another one each time. With a
+// Script it is what takes the script from standard input and runs it; it is empty for
+// a LoginShell. The error is a [*HostArgumentError] or a [*ConfigError].
 func (cmd Command) CommandLine(i int) (string, error) {
-	hosts := i + 1
-	if cmd.HostArgs != nil {
-		hosts = len(cmd.HostArgs)
-	}
-	if i < 0 || i >= hosts {
-		return "", &HostArgumentError{Host: -1, Reason: fmt.Sprintf("no entry for host %d", i)}
-	}
-	run, err := cmd.prepare(hosts, nil)
+	run, err := cmd.prepareFor(i)
 	if err != nil {
 		return "", err
 	}
@@ -112,11 +116,33 @@ func (cmd Command) CommandLine(i int) (string, error) {
 	return line, nil
 }
 
+// ScriptArgs returns the arguments that Script gets on host number i, after
+// placeholders. The error is as for CommandLine.
+func (cmd Command) ScriptArgs(i int) ([]string, error) {
+	run, err := cmd.prepareFor(i)
+	if err != nil || cmd.Script == nil {
+		return nil, err
+	}
+	return cmd.Script.arguments(run.lines[min(i, len(run.lines)-1)]), nil
+}
+
+// prepareFor checks cmd for as many hosts as number i takes.
+func (cmd Command) prepareFor(i int) (*run, error) {
+	hosts := i + 1
+	if cmd.HostArgs != nil {
+		hosts = len(cmd.HostArgs)
+	}
+	if i < 0 || i >= hosts {
+		return nil, &HostArgumentError{Host: -1, Reason: fmt.Sprintf("no entry for host %d", i)}
+	}
+	return cmd.prepare(hosts, nil)
+}
+
 // run is a Command made ready: checked, and with its placeholders filled in, so
 // that nothing that can be known beforehand goes wrong on a host.
 type run struct {
 	cmd     Command
-	lines   []string // one a host, or a single one for all
+	lines   []string // one a host, or a single one for all; of a script, its arguments
 	text    *charset.Set
 	options streamOptions
 	tape    *spool.Tape // of cmd.Stdin
@@ -141,6 +167,9 @@ func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
 	case cmd.Stdin != nil && cmd.OpenStdin:
 		return nil, fault("OpenStdin", "Stdin is set too")
 	}
+	if err := cmd.checkInstead(fault); err != nil {
+		return nil, err
+	}
 	for name, value := range cmd.Env {
 		if !validEnvName(name) {
 			return nil, fault("Env", "%q is not the name of a variable", name)
@@ -153,6 +182,9 @@ func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
 	if err != nil {
 		return nil, fault("Encoding", "%v", err)
 	}
+	if cmd.Script != nil && cmd.wantsSudo() && cmd.SudoPassword == nil {
+		cmd.SudoPassword = noSudoPassword // or sudo would read the script as one
+	}
 	r := &run{cmd: cmd, text: text}
 	r.options = streamOptions{text: text, readTimeout: cmd.ReadTimeout, max: cmd.MaxOutput}
 	if err := r.expand(hosts); err != nil {
@@ -164,12 +196,42 @@ func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
 	return r, nil
 }
 
+// checkInstead checks what runs instead of Line.
+func (cmd *Command) checkInstead(fault func(field, format string, args ...any) error) error {
+	if s := cmd.Script; s != nil {
+		switch {
+		case cmd.Line != "":
+			return fault("Line", "Script is set too")
+		case cmd.Shell != "":
+			return fault("Shell", "a Script names what it is run by in its first line")
+		case cmd.PTY != nil:
+			return fault("PTY", "a Script comes on standard input, which a terminal would change")
+		case cmd.LoginShell:
+			return fault("LoginShell", "Script is set too")
+		}
+		if field, err := s.check(); err != nil {
+			return fault(field, "%v", err)
+		}
+	}
+	if cmd.LoginShell && (cmd.Line != "" || cmd.Shell != "" || len(cmd.Env) > 0 || cmd.wantsSudo() || cmd.HostArgs != nil) {
+		return fault("LoginShell", "it goes with none of Line, Shell, Env, Sudo, User and HostArgs")
+	}
+	return nil
+}
+
+func noSudoPassword(context.Context, HostConfig) (string, error) {
+	return "", errors.New("it asks for a password, and there is none")
+}
+
 // expand fills in the placeholders for every host.
 func (r *run) expand(hosts int) error {
-	args := r.cmd.HostArgs
+	args, template := r.cmd.HostArgs, r.cmd.Line
+	if r.cmd.Script != nil {
+		template = r.cmd.Script.template()
+	}
 	if args == nil {
-		r.lines = []string{r.cmd.Line}
-		_, err := r.text.Encode(r.cmd.Line)
+		r.lines = []string{template}
+		_, err := r.text.Encode(template)
 		if err != nil {
 			return &HostArgumentError{Host: -1, Reason: err.Error()}
 		}
@@ -180,7 +242,7 @@ func (r *run) expand(hosts int) error {
 	}
 	r.lines = make([]string, hosts)
 	for i, a := range args {
-		line, err := placeholder.Expand(r.cmd.Line, a.List, a.Map)
+		line, err := placeholder.Expand(template, a.List, a.Map)
 		if fault, ok := errors.AsType[*placeholder.Error](err); ok {
 			return &HostArgumentError{Host: i, Name: fault.Name, Reason: fault.Reason}
 		}
@@ -196,22 +258,24 @@ func (r *run) expand(hosts int) error {
 func (r *run) line(i int) (string, *sudo.Tokens) {
 	line := r.lines[min(i, len(r.lines)-1)]
 	cmd := &r.cmd
+	if cmd.Script != nil {
+		line = cmd.Script.line(cmd.Script.arguments(line))
+	}
 	tokens := cmd.tokens()
 	line, _ = r.text.Encode(wrap(cmd, line, tokens)) // expand has tried it
 	return line, tokens
 }
 
 // wrap builds a command line: the line, quoted as one word, behind the shell,
-// behind the environment, behind sudo.
+// behind the environment, behind sudo. That of a script has its shell.
 func wrap(cmd *Command, line string, tokens *sudo.Tokens) string {
 	shell := cmd.Shell
-	if shell == "" && (tokens != nil || len(cmd.Env) > 0) {
+	if shell == "" && cmd.Script == nil && (cmd.wantsSudo() || len(cmd.Env) > 0) {
 		shell = "$SHELL -c"
 	}
-	if shell == "" {
-		return line
+	if shell != "" {
+		line = shell + " " + shellquote.Quote(line)
 	}
-	line = shell + " " + shellquote.Quote(line)
 	if len(cmd.Env) > 0 {
 		words := []string{"env"}
 		for _, name := range sortedKeys(cmd.Env) {
@@ -222,18 +286,20 @@ func wrap(cmd *Command, line string, tokens *sudo.Tokens) string {
 	return sudoPrefix(cmd, tokens) + line
 }
 
-// sudoPrefix returns what stands before a command to run it with sudo: nothing
-// without tokens.
+// sudoPrefix returns what stands before a command to run it with sudo, if it is.
 func sudoPrefix(cmd *Command, tokens *sudo.Tokens) string {
-	if tokens == nil {
+	if !cmd.wantsSudo() {
 		return ""
 	}
-	words := "sudo -S -p " + shellquote.Quote(tokens.Prompt)
+	words := "sudo"
+	if tokens != nil {
+		words += " -S -p " + shellquote.Quote(tokens.Prompt)
+	}
 	if cmd.User != "" {
 		words += " -u " + shellquote.Quote(cmd.User)
 	}
 	words += " -- "
-	if tokens.Started != "" {
+	if tokens != nil && tokens.Started != "" {
 		// Says when sudo is done, so that what follows on standard input is for
 		// the command. sh is named because $SHELL may write redirections in
 		// another way.
@@ -242,9 +308,10 @@ func sudoPrefix(cmd *Command, tokens *sudo.Tokens) string {
 	return words
 }
 
-// tokens returns what to find sudo's words by, nil without sudo.
+// tokens returns what to find sudo's words by: nil without sudo, and where somebody
+// sits at the terminal to read them.
 func (cmd *Command) tokens() *sudo.Tokens {
-	if !cmd.wantsSudo() {
+	if !cmd.wantsSudo() || cmd.PTY != nil && cmd.OpenStdin && cmd.SudoPassword == nil {
 		return nil
 	}
 	return sudo.NewTokens(cmd.SudoPassword != nil)

@@ -233,3 +233,29 @@ func ExampleExplain() {
 	// admin bastion:22 over TCP, all addresses of the name
 	// deploy web1:22 through admin@bastion
 }
+
+func ExampleScript() {
+	hosts, stop := simulatedHosts(2)
+	defer stop()
+	p := &fleetssh.ParallelClient{Hosts: hosts}
+	defer p.Close()
+
+	text := "#!/bin/sh\necho \"$HOSTNAME gets <$1> and:\"\ncat\n" // mostly from os.ReadFile
+	outs, err := p.RunCommand(context.Background(), fleetssh.Command{
+		Script: &fleetssh.Script{Text: []byte(text), Args: []string{"it's $1"}},
+		Stdin:  strings.NewReader("some input\n"),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, out := range outs {
+		for line := range out.Stdout.Lines(context.Background()) {
+			fmt.Println(line)
+		}
+	}
+	// Output:
+	// web1 gets <it's $1> and:
+	// some input
+	// web2 gets <it's $1> and:
+	// some input
+}

@@ -178,7 +178,10 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 		return failed(err)
 	}
 	ch.run = r
-	if r.tape == nil && !r.cmd.OpenStdin && tokens == nil {
+	if r.cmd.Script != nil {
+		ch.input.first = r.cmd.Script.Text
+	}
+	if r.tape == nil && !r.cmd.OpenStdin && tokens == nil && len(ch.input.first) == 0 {
 		ch.input.leaveEmpty()
 	}
 	if r.cmd.PTY != nil {
@@ -187,7 +190,11 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 			return failed(err)
 		}
 	}
-	if err := ch.begin(ctx, "exec", execPayload(line), tokens); err != nil {
+	request, payload := "exec", execPayload(line)
+	if r.cmd.LoginShell {
+		request, payload = "shell", nil
+	}
+	if err := ch.begin(ctx, request, payload, tokens); err != nil {
 		return failed(err)
 	}
 	switch {
@@ -195,6 +202,8 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 		ch.input.feed(r.tape)
 	case !r.cmd.OpenStdin:
 		ch.input.Close()
+	case len(ch.input.first) > 0:
+		ch.input.startPump()
 	}
 	if r.cmd.Timeout > 0 {
 		ch.stopAfter(r.cmd.Timeout)

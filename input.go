@@ -12,6 +12,7 @@ import (
 // whoever writes it, but not whoever closes it or the channel.
 type input struct {
 	ch     *Channel
+	first  []byte        // goes out before anything else; nobody changes it
 	work   chan []byte   // one chunk at a time, to the goroutine that sends; made by startPump
 	result chan error    // what became of it; likewise
 	gate   chan struct{} // closed when what is written may go out
@@ -168,6 +169,9 @@ func (in *input) send() {
 	case <-done:
 		return
 	}
+	if !in.begin() {
+		return // the channel has ended, and so hears whoever writes
+	}
 	for {
 		select {
 		case chunk := <-in.work:
@@ -182,6 +186,15 @@ func (in *input) send() {
 	}
 }
 
+// begin sends what goes out before anything else.
+func (in *input) begin() bool {
+	if len(in.first) == 0 {
+		return true
+	}
+	_, err := in.ch.raw.Write(in.first)
+	return err == nil
+}
+
 // feed sends the whole tape and then closes the input.
 func (in *input) feed(tape *spool.Tape) {
 	in.mu.Lock()
@@ -192,6 +205,9 @@ func (in *input) feed(tape *spool.Tape) {
 		select {
 		case <-in.gate:
 		case <-in.ch.done:
+			return
+		}
+		if !in.begin() {
 			return
 		}
 		buf := make([]byte, inputChunk)

@@ -3,6 +3,8 @@ package fleetssh
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -68,11 +70,11 @@ func (ch *Channel) RequestPTY(ctx context.Context, pty PTY) error {
 		pty.Cols = 80
 	}
 	var modes []byte
-	for k, v := range pty.Modes {
+	for _, k := range slices.Sorted(maps.Keys(pty.Modes)) { // the same each time
 		modes = append(modes, ssh.Marshal(struct {
 			Key byte
 			Val uint32
-		}{k, v})...)
+		}{k, pty.Modes[k]})...)
 	}
 	// RFC 4254, section 6.2.
 	return ch.request(ctx, "pty", "pty-req", ssh.Marshal(struct {

@@ -329,3 +329,14 @@ func TestSSHDSignal(t *testing.T) {
 	equal(t, "code", asError[*fleetssh.ExitError](t, out.WaitFinished(soon(t))).Code, 6)
 	equal(t, "output", text(t, out.Stdout), "got it\n")
 }
+
+// LoginShell is the user's own shell, as ssh runs it without a command.
+func TestSSHDLoginShell(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{})
+	out, stdout, _, err := runCommand(t, dial(t, host), fleetssh.Command{LoginShell: true, Stdin: strings.NewReader("echo \"$0\" | cut -c 1; exit 3\n")})
+	equal(t, "code", asError[*fleetssh.ExitError](t, err).Code, 3)
+	equal(t, "name of the shell", stdout[strings.LastIndexByte(strings.TrimSpace(stdout), '\n')+1:], "-\n")
+	equal(t, "line", out.CommandLine, "")
+}

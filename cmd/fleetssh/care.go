@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"fleetssh"
 	"fleetssh/internal/termline"
 )
 
@@ -28,7 +27,8 @@ type careFlags struct {
 }
 
 const careFlagsHelp = `With care:
-      --dry-run             show what each host would be sent, contact none
+      --dry-run             show what each host would be sent, contact none; of
+                            a script, what it would be run by
       --args-file FILE      values for %(name)s in the command, by host: CSV whose
                             first line names the columns, one of them host, or
                             JSON: {"web1": {"name": "value"}}; %(name)q is quoted
@@ -142,31 +142,42 @@ func (f *careFlags) confirm(ctx context.Context, c *call, command string, hosts 
 }
 
 // showPlan shows what each host would be sent, and in which batch.
-func (f *careFlags) showPlan(c *call, hosts []hostEntry, command fleetssh.Command, sizes []int) error {
+func (r *runner) showPlan(sizes []int) error {
 	i := 0
 	for n, size := range sizes {
 		if len(sizes) > 1 {
-			c.screen.Message(fmt.Sprintf("batch %d of %d: %s", n+1, len(sizes), countHosts(size)))
+			r.c.screen.Message(fmt.Sprintf("batch %d of %d: %s", n+1, len(sizes), countHosts(size)))
 		}
 		for range size {
-			one := command
-			if command.HostArgs != nil {
-				one.HostArgs = command.HostArgs[i : i+1]
-			}
-			line, err := one.CommandLine(0)
+			line, err := r.planned(i)
 			if err != nil {
 				return usageError("", "%v", err)
 			}
-			prefix := c.screen.Paint(termline.Label, hosts[i].label) + ": "
+			prefix := r.c.screen.Paint(termline.Label, r.hosts[i].label) + ": "
 			scanner := bufio.NewScanner(strings.NewReader(line))
 			scanner.Buffer(nil, len(line)+1)
 			for scanner.Scan() {
-				c.screen.Out(prefix, scanner.Text())
+				r.c.screen.Out(prefix, scanner.Text())
 			}
 			i++
 		}
 	}
 	return nil
+}
+
+// planned returns what host number i would be sent.
+func (r *runner) planned(i int) (string, error) {
+	one := r.command
+	if one.HostArgs != nil {
+		one.HostArgs = one.HostArgs[i : i+1]
+	}
+	switch {
+	case r.script != nil:
+		return r.script.plan(one, 0)
+	case one.LoginShell:
+		return r.title, nil
+	}
+	return one.CommandLine(0)
 }
 
 func countHosts(n int) string {

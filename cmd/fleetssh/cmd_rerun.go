@@ -39,6 +39,7 @@ Which of its hosts, all that are named together:
 RUN is as in fleetssh runs --help. Hosts on which nobody knows how the command
 ended are never worked on again without --include-unknown; which are left out is
 said. Passwords are asked for again; standard input with --stdin - is read again.
+A script is run again if the file is still what it was.
 If no host is left, that is said and the exit code is 0; it is 2 if all that are
 left need --include-unknown.
 
@@ -101,8 +102,12 @@ func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
 		c.screen.Message(fmt.Sprintf("fleetssh: no host of run %s is left: nothing to do", run.ID))
 		return nil
 	}
+	words, err := wordsOf(run)
+	if err != nil {
+		return err
+	}
 	args := append([]string{"run"}, run.Args...)
-	args = append(args, "--hosts="+targets(hosts).String(), "--", run.Command)
+	args = append(append(args, "--hosts="+targets(hosts).String(), "--"), words...)
 	if o.dryRun {
 		c.screen.Out("", shellquote.Join(append([]string{"fleetssh"}, args...)...))
 		return nil
@@ -151,6 +156,17 @@ func (o *rerunOptions) choose(run *journal.Run) (hosts, left []journal.HostRun) 
 		}
 	}
 	return hosts, left
+}
+
+// wordsOf returns what stands behind the options of a run.
+func wordsOf(run *journal.Run) ([]string, error) {
+	switch {
+	case run.Instead.Script != "":
+		return recordedScript(run)
+	case run.Instead.LoginShell:
+		return nil, nil
+	}
+	return []string{run.Command}, nil
 }
 
 // repeatable refuses a run of which something that is needed was not kept.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"fleetssh"
+	"fleetssh/internal/journal"
 )
 
 const runHelp = `Run a command on all hosts and show what it writes.
@@ -20,12 +22,15 @@ const runHelp = `Run a command on all hosts and show what it writes.
   fleetssh run -w web[1-20] uptime
   fleetssh run -w web[1-20],db1 -x web7 -- df -h /
   fleetssh run -w web[1-20] --sudo --ask-sudo-pass -- systemctl restart nginx
-  fleetssh run -w web[1-20] --timeout 30s --stdin deploy.sh -- sh -s v1.2
+  fleetssh run -w web[1-20] --timeout 30s --script deploy.sh v1.2
   fleetssh run -w web[1-20] --format json -- uname -r | jq .
+  fleetssh run -w web1 --tty
 
 usage: fleetssh run [options] [--] COMMAND...
+       fleetssh run [options] --script FILE [--] [ARGUMENT...]
 
-Options end at the command; its words are joined with spaces, as ssh does.
+Options end at the command; its words are joined with spaces, as ssh does. The
+arguments of a script reach it as they are.
 
 ` + hostFlagsHelp + `
 How to run:
@@ -38,7 +43,21 @@ How to run:
                             the host can see it: no place for secrets
       --stdin FILE          give every host the content of FILE (-: of standard
                             input) as standard input; otherwise it is empty
+      --script FILE         run a local script (-: from standard input) by its own
+                            #! line; nothing of it is left on the hosts. Its
+                            standard input is that of --stdin
       --tty                 ask for a terminal on the hosts
+
+With --tty on a single host your terminal is that of the command, if standard
+input and output are one and nothing asks for another way of showing things
+(--stdin, --format, -b, --diff, -q, --progress always, --outdir, --errdir).
+Without a command it is your login shell there. Every key goes to the host;
+behind a line end,
+  ~.                        leaves the session
+  ~?                        shows these
+  ~~                        is a ~
+What is typed and shown is not recorded; how it ended is. --exit-policy max ends
+with the exit code of the command, as ssh does.
 
 ` + careFlagsHelp + `
 ` + showFlagsHelp + `
@@ -58,6 +77,7 @@ type runOptions struct {
 	shell       string
 	env         []string
 	stdin       string
+	script      string
 	tty         bool
 
 	care careFlags
@@ -75,6 +95,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.shell, "shell", "", "")
 	flags.StringArrayVar(&o.env, "env", nil, "")
 	flags.StringVar(&o.stdin, "stdin", "", "")
+	flags.StringVar(&o.script, "script", "", "")
 	flags.BoolVar(&o.tty, "tty", false, "")
 	o.care.register(flags)
 	o.show.register(flags)
@@ -104,16 +125,27 @@ func newRun(c *call) *cobra.Command {
 
 // run runs the command.
 func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
-	command, err := o.command(args)
-	if err != nil {
+	r := &runner{o: o, c: c}
+	terminal := o.terminal(c)
+	if err := o.check(args, terminal); err != nil {
+		return err
+	}
+	if err := o.command(r, args); err != nil {
 		return err
 	}
 	hosts, err := o.hosts.configs(ctx, c, o.show.format == "json")
 	if err != nil {
 		return err
 	}
+	command := r.command
 	if o.tty {
-		command.PTY = o.terminal()
+		command.PTY = o.pty()
+	}
+	if len(hosts) != 1 {
+		terminal = nil
+	}
+	if command.LoginShell && terminal == nil {
+		return noCommand()
 	}
 	if o.care.argsFile != "" {
 		if command.HostArgs, err = argsFor(o.care.argsFile, hosts); err != nil {
@@ -124,13 +156,13 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	if err != nil {
 		return err
 	}
+	r.hosts, r.command = hosts, command
 	if o.care.dryRun {
-		return o.care.showPlan(c, hosts, command, sizes)
+		return r.showPlan(sizes)
 	}
-	if err := o.care.confirm(ctx, c, command.Line, len(hosts)); err != nil {
+	if err := o.care.confirm(ctx, c, r.title, len(hosts)); err != nil {
 		return err
 	}
-	r := &runner{o: o, c: c, hosts: hosts}
 	if o.stdin != "" {
 		in, err := o.input(c)
 		if err != nil {
@@ -150,33 +182,61 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 		return err
 	}
 	r.command = command
+	if terminal != nil {
+		return r.interact(ctx, terminal)
+	}
 	return r.run(ctx, sizes)
 }
 
-// command returns what to run, as far as the flags say it. What is wrong with
-// them is a wrong usage.
-func (o *runOptions) command(args []string) (fleetssh.Command, error) {
-	line := strings.Join(args, " ")
+// check refuses what does not go together. What is wrong with the flags is a wrong
+// usage.
+func (o *runOptions) check(args []string, terminal *terminal) error {
+	empty := strings.TrimSpace(strings.Join(args, " ")) == ""
 	switch {
-	case strings.TrimSpace(line) == "":
-		return fleetssh.Command{}, usageError("fleetssh run -w HOSTS COMMAND", "no command given")
+	case o.script != "" && o.tty:
+		return usageError("", "--script and --tty exclude each other: the script comes on standard input")
+	case o.script != "" && o.shell != "":
+		return usageError("", "--script and --shell exclude each other: the script names its own in its first line")
+	case o.script == "-" && (o.stdin == "-" || slices.Contains(o.hosts.hostfiles, "-")):
+		return usageError("", "standard input is the script")
+	case o.script == "" && empty && (terminal == nil || o.sudo || o.runAs != "" || o.shell != "" || len(o.env) > 0 || o.care.argsFile != ""):
+		return noCommand()
 	case o.askSudoPass && !o.sudo && o.runAs == "":
-		return fleetssh.Command{}, usageError("add --sudo or --run-as USER", "--ask-sudo-pass without sudo")
+		return usageError("add --sudo or --run-as USER", "--ask-sudo-pass without sudo")
 	}
 	if err := o.show.check(); err != nil {
-		return fleetssh.Command{}, err
+		return err
 	}
 	if err := o.care.check(); err != nil {
-		return fleetssh.Command{}, err
+		return err
 	}
-	if err := o.record.check(); err != nil {
-		return fleetssh.Command{}, err
+	return o.record.check()
+}
+
+func noCommand() error { return usageError("fleetssh run -w HOSTS COMMAND", "no command given") }
+
+// command sets what to run, as far as the flags say it.
+func (o *runOptions) command(r *runner, args []string) error {
+	command := fleetssh.Command{Sudo: o.sudo, User: o.runAs, Shell: o.shell, Timeout: o.timeout}
+	line := strings.Join(args, " ")
+	switch {
+	case o.script != "":
+		script, err := readScript(r.c, o.script, args)
+		if err != nil {
+			return err
+		}
+		command.Script = script.script
+		r.script, r.title, r.instead = script, script.title(), script.record()
+	case strings.TrimSpace(line) == "":
+		command.LoginShell = true
+		r.title, r.instead = "(login shell)", journal.Instead{LoginShell: true}
+	default:
+		command.Line, r.title = line, line
 	}
-	command := fleetssh.Command{Line: line, Sudo: o.sudo, User: o.runAs, Shell: o.shell, Timeout: o.timeout}
 	for _, variable := range o.env {
 		name, value, ok := strings.Cut(variable, "=")
 		if !ok || name == "" {
-			return fleetssh.Command{}, usageError("", "--env %q: want NAME=VALUE", variable)
+			return usageError("", "--env %q: want NAME=VALUE", variable)
 		}
 		if command.Env == nil {
 			command.Env = make(map[string]string)
@@ -184,18 +244,28 @@ func (o *runOptions) command(args []string) (fleetssh.Command, error) {
 		command.Env[name] = value
 	}
 	if _, err := command.CommandLine(0); err != nil {
-		return fleetssh.Command{}, usageError("", "%v", err)
+		return usageError("", "%v", err)
 	}
-	return command, nil
+	r.command = command
+	return nil
 }
 
-// terminal returns a terminal like ours.
-func (o *runOptions) terminal() *fleetssh.PTY {
+// pty returns a terminal like ours.
+func (o *runOptions) pty() *fleetssh.PTY {
 	pty := &fleetssh.PTY{Term: os.Getenv("TERM")}
 	if cols, rows, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
 		pty.Cols, pty.Rows = cols, rows
 	}
 	return pty
+}
+
+// terminal returns the terminal to hand to a single host, nil if there is none or
+// something else is to be done with what the host writes.
+func (o *runOptions) terminal(c *call) *terminal {
+	if !o.tty || o.stdin != "" || o.show.format != "stream" || o.show.fold || o.show.diff || o.show.quiet || o.show.progress == "always" || o.show.outdir != "" || o.show.errdir != "" {
+		return nil
+	}
+	return newTerminal(c.in, c.out)
 }
 
 // input opens what every host reads.

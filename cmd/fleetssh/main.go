@@ -62,6 +62,7 @@ type stdio struct {
 // call is one call of the program: what verbs share.
 type call struct {
 	in     io.Reader
+	out    io.Writer // only for a terminal that is handed to a host
 	screen *termline.Screen
 	ask    func(ctx context.Context, prompt string, echo bool) (string, error)
 
@@ -78,7 +79,7 @@ type call struct {
 // stopped.
 func run(ctx context.Context, args []string, std stdio) int {
 	screen := termline.New(std.out, std.err)
-	c := &call{in: std.in, screen: screen, ask: screen.Ask, warnings: new(warnings)}
+	c := &call{in: std.in, out: std.out, screen: screen, ask: screen.Ask, warnings: new(warnings)}
 	args, err := translate(args, surroundings{getenv: os.Getenv, terminal: isTerminal(std.in)})
 	if err == nil {
 		root := newRoot(c, verbs...)

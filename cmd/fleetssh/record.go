@@ -59,7 +59,7 @@ func (f *recordFlags) check() error {
 // hosts; and flags that name files, which are the same files from another folder.
 var (
 	flagsOfOneRun = []string{"hosts", "exclude", "group", "all", "limit", "pick", "dry-run", "yes", "report", "no-record"}
-	flagsOfFiles  = []string{"identity", "cert", "password-file", "known-hosts", "ssh-config", "keytab", "stdin", "args-file", "inventory", "hostfile", "outdir", "errdir"}
+	flagsOfFiles  = []string{"identity", "cert", "password-file", "known-hosts", "ssh-config", "keytab", "stdin", "script", "args-file", "inventory", "hostfile", "outdir", "errdir"}
 )
 
 // hidden stands for a secret in what is kept.
@@ -139,13 +139,13 @@ type recorder struct {
 	ended  bool
 }
 
-// begin begins the record of a run.
-func (f *recordFlags) begin(c *call, t *tally, command string) *recorder {
+// begin begins the record of a run of what start names.
+func (f *recordFlags) begin(c *call, t *tally, start journal.Start) *recorder {
 	r := &recorder{c: c, tally: t, report: f.report}
 	if c.place != nil || f.noRecord && f.report == "" {
 		return r // the hosts of the demo are gone when it ends
 	}
-	start := journal.Start{Time: t.begun, Command: command, Args: f.given}
+	start.Time, start.Args = t.begun, f.given
 	for i := range t.hosts {
 		start.Hosts = append(start.Hosts, f.host(&t.hosts[i]))
 	}

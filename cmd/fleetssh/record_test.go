@@ -40,7 +40,7 @@ func recordRun(t *testing.T, c *call, f *recordFlags, names []string, results []
 		entries[i] = hostEntry{config: fleetssh.HostConfig{Host: name}, name: name, label: name}
 	}
 	tally := newTally(entries)
-	r := f.begin(c, tally, "uptime")
+	r := f.begin(c, tally, journal.Start{Command: "uptime"})
 	d := r.over(&quietDisplay{view{screen: c.screen, tally: tally}})
 	for i, result := range results {
 		r.begins(i)
@@ -232,7 +232,7 @@ func TestRunsDiffOutput(t *testing.T) {
 			entries[i] = hostEntry{name: name, label: name}
 		}
 		tally := newTally(entries)
-		r := new(recordFlags).begin(c, tally, "uname -r")
+		r := new(recordFlags).begin(c, tally, journal.Start{Command: "uname -r"})
 		d := r.over(&quietDisplay{view{screen: c.screen, tally: tally}})
 		for i := range entries {
 			text := version
@@ -312,7 +312,7 @@ func TestRerunOfNobody(t *testing.T) {
 		t.Errorf("%d %s", code, stderr)
 	}
 	tally := newTally([]hostEntry{{name: "web1", label: "web1"}})
-	r := new(recordFlags).begin(c, tally, "uptime")
+	r := new(recordFlags).begin(c, tally, journal.Start{Command: "uptime"})
 	defer r.close()
 	if code := verb(t, c, "rerun", "last", "--skipped"); code != exitUsage || !strings.Contains(stderr.String(), "is under way") {
 		t.Errorf("%d %s", code, stderr)

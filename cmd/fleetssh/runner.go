@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/journal"
 )
 
 // runner runs a command on hosts, batch after batch, and shows it.
@@ -17,7 +18,10 @@ type runner struct {
 	c       *call
 	hosts   []hostEntry
 	command fleetssh.Command
-	stdin   io.Reader // for all hosts; nil: none
+	title   string          // the command as the user gave it
+	instead journal.Instead // what is run instead of a command line
+	script  *localScript    // nil: none
+	stdin   io.Reader       // for all hosts; nil: none
 
 	client *fleetssh.ParallelClient
 	tally  *tally
@@ -60,9 +64,9 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 		}
 		if n == 0 {
 			var endDisplay func()
-			r.show, endDisplay = r.o.show.display(view{screen: r.c.screen, tally: t, command: r.command.Line})
+			r.show, endDisplay = r.o.show.display(view{screen: r.c.screen, tally: t, command: r.title})
 			defer endDisplay()
-			r.record = r.o.record.begin(r.c, t, r.command.Line)
+			r.record = r.o.record.begin(r.c, t, journal.Start{Command: r.title, Instead: r.instead})
 			defer r.record.close()
 			r.show = r.record.over(r.show)
 		}

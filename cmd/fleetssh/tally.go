@@ -55,6 +55,9 @@ func (t *tally) add(ev fleetssh.Event) *result {
 		if r.outcome.Phase != "" {
 			r.problem.phase = r.outcome.Phase
 		}
+		if t.sudoMute && r.outcome.Phase == "sudo" { // it was no command line, which gets an exit code
+			r.problem.hint = "--ask-sudo-pass gives it one"
+		}
 		if err != nil {
 			r.message = err.Error()
 		}

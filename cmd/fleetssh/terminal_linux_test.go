@@ -40,14 +40,26 @@ func startOnTerminal(t *testing.T, plan simPlan, args ...string) (*terminalRun, 
 	}
 	t.Cleanup(func() { fleet.close() })
 	r := &terminalRun{t: t, cmd: exec.Command("fleetssh", args...), done: make(chan struct{})}
-	r.cmd.Env = []string{
-		"TERM=xterm", "NO_COLOR=1", "GORACE=" + noRaceDelay, "HOME=" + t.TempDir(),
-		"HOSTS=" + fleet.expression(), "PORT=" + strconv.Itoa(fleet.fleet.Port()), "KEY=" + fleet.keyFile(), "KNOWN=" + fleet.knownHosts(),
-	}
+	r.cmd.Env = append(terminalEnv(t), fleetEnv(fleet)...)
 	if r.tty, err = pty.StartWithSize(r.cmd, &pty.Winsize{Rows: 30, Cols: 100}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	r.watch()
+	return r, fleet
+}
+
+// terminalEnv is the environment of a program on a terminal, and fleetEnv what "%" needs.
+func terminalEnv(t *testing.T) []string {
+	return []string{"TERM=xterm", "NO_COLOR=1", "GORACE=" + noRaceDelay, "HOME=" + t.TempDir()}
+}
+
+func fleetEnv(fleet *sim) []string {
+	return []string{"HOSTS=" + fleet.expression(), "PORT=" + strconv.Itoa(fleet.fleet.Port()), "KEY=" + fleet.keyFile(), "KNOWN=" + fleet.knownHosts()}
+}
+
+// watch takes what is shown, until the end of the test.
+func (r *terminalRun) watch() {
+	r.t.Cleanup(func() {
 		r.cmd.Process.Kill()
 		r.tty.Close()
 		<-r.done
@@ -64,7 +76,6 @@ func startOnTerminal(t *testing.T, plan simPlan, args ...string) (*terminalRun, 
 			}
 		}
 	}()
-	return r, fleet
 }
 
 func (r *terminalRun) shown() string {
@@ -273,8 +284,8 @@ func TestSecondInterruptLeavesAtOnce(t *testing.T) {
 
 func TestTerminalSize(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--progress", "never", "--tty", "stty size; echo $TERM")
-	if _, shown := r.wait(); shown != "127.1.0.1: 30 100\r\n127.1.0.1: xterm\r\n" {
+	r, _ := startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "-f", "1", "--progress", "never", "--tty", "stty size; echo $TERM")
+	if _, shown := r.wait(); shown != "127.1.0.1: 30 100\r\n127.1.0.1: xterm\r\n127.1.0.2: 30 100\r\n127.1.0.2: xterm\r\n" {
 		t.Errorf("shown %q", shown)
 	}
 }

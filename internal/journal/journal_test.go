@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -58,6 +59,21 @@ func outcomes(run *Run) []string {
 		all = append(all, run.Hosts[i].Result.Outcome)
 	}
 	return all
+}
+
+// What ran instead of a command line comes back as it was, whatever is in it.
+func TestInstead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, instead := range []Instead{{}, {LoginShell: true}, {Script: "abc", ScriptArgs: [][]byte{[]byte("a b"), {}, {0xff, 0, '\n'}}}} {
+		start := startOf(1)
+		start.Instead = instead
+		w := create(t, dir, start)
+		check(t, w.Begin(0), w.Close(Summary{}))
+		if got := open(t, dir, w.ID()).Instead; !reflect.DeepEqual(got, instead) {
+			t.Errorf("%+v, want %+v", got, instead)
+		}
+	}
 }
 
 func TestRoundTrip(t *testing.T) {

@@ -8,6 +8,15 @@ type Start struct {
 	Command string   // as the user gave it
 	Args    []string // the options that count when the run is repeated, without secrets
 	Hosts   []Host   // in the order of the run
+	Instead Instead
+}
+
+// Instead is what ran instead of a command line; its zero value is that none did. Command
+// only names it then.
+type Instead struct {
+	Script     string   `json:"script,omitempty"` // the SHA-256 of a local file, in hexadecimal
+	ScriptArgs [][]byte `json:"script_args,omitempty"`
+	LoginShell bool     `json:"login_shell,omitempty"`
 }
 
 // Host is one host of a run, as the user named it.
@@ -91,6 +100,7 @@ type (
 		Command string   `json:"command"`
 		Args    []string `json:"args,omitempty"`
 		Hosts   int      `json:"hosts"`
+		Instead
 	}
 	// hostsLine names a part of the hosts: all of them may be too long for a line.
 	hostsLine struct {

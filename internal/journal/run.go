@@ -39,8 +39,9 @@ type Info struct {
 // Run is what is known of a run.
 type Run struct {
 	Info
-	Args  []string  // as given to [Create]
-	Hosts []HostRun // in the order of the run; fewer than Count if that is all that is known
+	Args    []string // as given to [Create], and so is Instead
+	Instead Instead
+	Hosts   []HostRun // in the order of the run; fewer than Count if that is all that is known
 
 	dir string
 }

@@ -113,6 +113,9 @@ func subshell(p *process) Status {
 				return p.fail(2, "0: -c requires an argument")
 			}
 			sh.args = args[2:]
+			if text, ok := p.script(args[1]); ok {
+				return sh.run(text)
+			}
 			return sh.run(args[1])
 		}
 		args = args[1:]

@@ -20,6 +20,7 @@ import (
 //	stderr TEXT      the text, on stderr
 //	sudo …           asks as sudo does, see [Host.SudoPassword]
 //	trap '' SIGNAL…  ignores signals from now on
+//	sh -c …          the line by which the library runs scripts, if they are for a shell
 //	kill PID         reaches every session of the host, by the number that it knows as $$
 func Shell(s *Session) Status {
 	sh := newShell(s)

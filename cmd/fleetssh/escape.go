@@ -1,0 +1,48 @@
+package main
+
+// escapes finds in what is typed what is not for the host, as ssh does: "~" behind a
+// line end, and what follows it. The zero value is at the beginning of a line.
+type escapes struct {
+	within bool // a line
+	tilde  bool // the last one was "~", behind a line end
+}
+
+// typed is what some keys mean.
+type typed struct {
+	send  []byte // for the host
+	help  bool   // wanted
+	leave bool   // the session, at once: what is behind it was dropped
+}
+
+// take takes the next keys.
+func (e *escapes) take(keys []byte) typed {
+	var t typed
+	for _, key := range keys {
+		if !e.tilde && !e.within && key == '~' {
+			e.tilde = true
+			continue
+		}
+		if e.tilde {
+			e.tilde = false
+			switch key {
+			case '.':
+				t.leave = true
+				return t
+			case '?':
+				t.help = true
+				continue
+			case '~':
+				e.within = true
+				t.send = append(t.send, '~')
+				continue
+			}
+			t.send = append(t.send, '~')
+		}
+		t.send = append(t.send, key)
+		e.within = key != '\r' && key != '\n'
+	}
+	return t
+}
+
+// escapeHelp is shown on a raw terminal.
+const escapeHelp = "\r\nBehind a line end:\r\n ~.  leaves the session\r\n ~~  is a ~\r\n ~?  shows this\r\n"

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestEscapes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		keys, send  string
+		help, leave bool
+	}{
+		{"", "", false, false},
+		{"ls\r", "ls\r", false, false},
+		{"~.", "", false, true},
+		{"x~.", "x~.", false, false},
+		{"x\r~.y", "x\r", false, true},
+		{"x\n~.", "x\n", false, true},
+		{"\r\r~.", "\r\r", false, true},
+		{"~?", "", true, false},
+		{"~?~.", "", true, true},
+		{"~~.", "~.", false, false},
+		{"~~~.", "~~.", false, false},
+		{"~x~.", "~x~.", false, false},
+		{"~\r~.", "~\r", false, true},
+		{"~", "", false, false},
+		{"\xff~.\x00", "\xff~.\x00", false, false},
+	} {
+		var e escapes
+		got := e.take([]byte(test.keys))
+		if string(got.send) != test.send || got.help != test.help || got.leave != test.leave {
+			t.Errorf("%q: %q, %v, %v", test.keys, got.send, got.help, got.leave)
+		}
+	}
+}
+
+// Keys mean the same one at a time, and nothing is added or lost but what they mean.
+func FuzzEscapes(f *testing.F) {
+	f.Add("ls\r~?~~x\r~.more")
+	f.Fuzz(func(t *testing.T, keys string) {
+		var whole, single escapes
+		want := whole.take([]byte(keys))
+		var got typed
+		for i := 0; i < len(keys) && !got.leave; i++ {
+			one := single.take([]byte{keys[i]})
+			got.send = append(got.send, one.send...)
+			got.help, got.leave = got.help || one.help, one.leave
+		}
+		if string(got.send) != string(want.send) || got.help != want.help || got.leave != want.leave {
+			t.Errorf("%q: %+v at once, %+v one by one", keys, want, got)
+		}
+		if !strings.Contains(keys, "~") && string(want.send) != keys {
+			t.Errorf("%q became %q", keys, want.send)
+		}
+	})
+}

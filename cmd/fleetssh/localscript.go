@@ -1,0 +1,143 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"fleetssh"
+	"fleetssh/internal/journal"
+	"fleetssh/internal/shellquote"
+)
+
+// localScript is a script of ours that hosts run.
+type localScript struct {
+	name   string // as it was given; "-" is standard input
+	script *fleetssh.Script
+}
+
+// scriptLimit is one byte more than the library takes, so that it says what is wrong.
+const scriptLimit = 16<<20 + 1
+
+// readScript reads a script and checks it.
+func readScript(c *call, name string, args []string) (*localScript, error) {
+	text, err := readLocal(c.in, name)
+	if err != nil {
+		return nil, fmt.Errorf("script: %w", err)
+	}
+	s := &localScript{name, &fleetssh.Script{Text: text, Args: args}}
+	if _, err := s.script.Interpreter(); err != nil {
+		return nil, usageError(s.hint(err), "--script %s: %v", name, err)
+	}
+	return s, nil
+}
+
+// readLocal reads a file, or in for the name "-".
+func readLocal(in io.Reader, name string) ([]byte, error) {
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		in = file
+	}
+	return io.ReadAll(io.LimitReader(in, scriptLimit))
+}
+
+// hint returns what to do about a script that cannot be run.
+func (s *localScript) hint(err error) string {
+	switch text := err.Error(); {
+	case strings.Contains(text, "carriage return"):
+		return `sed -i 's/\r$//' ` + shellquote.Quote(s.name)
+	case strings.Contains(text, "absolute path"):
+		return "as in #!/usr/bin/env python3"
+	}
+	return ""
+}
+
+// title is how the script is named where a command line would stand.
+func (s *localScript) title() string {
+	return shellquote.Join(append([]string{s.name}, s.script.Args...)...)
+}
+
+// record returns what is kept of it.
+func (s *localScript) record() journal.Instead {
+	instead := journal.Instead{Script: s.sum()}
+	for _, arg := range s.script.Args {
+		instead.ScriptArgs = append(instead.ScriptArgs, []byte(arg))
+	}
+	return instead
+}
+
+func (s *localScript) sum() string {
+	sum := sha256.Sum256(s.script.Text)
+	return hex.EncodeToString(sum[:])
+}
+
+// plan returns how the script is run on host number i of a command: by what, and with
+// which arguments, its local name standing for that on the host.
+func (s *localScript) plan(command fleetssh.Command, i int) (string, error) {
+	args, err := command.ScriptArgs(i)
+	if err != nil {
+		return "", err
+	}
+	words, err := s.script.Interpreter()
+	if err != nil {
+		return "", err
+	}
+	var before []string
+	if command.Sudo || command.User != "" {
+		before = append(before, "sudo")
+		if command.User != "" {
+			before = append(before, "-u", command.User)
+		}
+	}
+	var names []string
+	for name := range command.Env {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for k, name := range names {
+		if k == 0 {
+			before = append(before, "env")
+		}
+		before = append(before, name+"="+command.Env[name])
+	}
+	return shellquote.Join(slices.Concat(before, words, []string{s.name}, args)...), nil
+}
+
+// recordedScript returns the words that run the script of a recorded run again, behind
+// its options, if it is still the same.
+func recordedScript(run *journal.Run) (words []string, err error) {
+	var name string
+	for _, arg := range run.Args {
+		if value, ok := strings.CutPrefix(arg, "--script="); ok {
+			name = value
+		}
+	}
+	anew := "fleetssh run --script FILE -w @" + run.ID + ":failed"
+	if name == "" || name == "-" {
+		return nil, usageError(anew, "run %s: its script came from standard input and was not recorded", run.ID)
+	}
+	text, err := readLocal(nil, name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, usageError(anew, "run %s: its script is gone: %s", run.ID, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("script: %w", err)
+	}
+	now := &localScript{name, &fleetssh.Script{Text: text}}
+	if now.sum() != run.Instead.Script {
+		return nil, usageError(anew, "run %s: its script has changed since: %s", run.ID, name)
+	}
+	for _, arg := range run.Instead.ScriptArgs {
+		words = append(words, string(arg))
+	}
+	return words, nil
+}

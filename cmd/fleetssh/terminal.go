@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/term"
+)
+
+// terminal is the one that the user sits at, to be handed to a host.
+//
+// Between raw and restore it shows what it is sent and hands on every key; whoever
+// calls raw defers restore, and every goroutine that works with it in between defers
+// restoreOnPanic.
+type terminal struct {
+	in, out *os.File
+
+	mu     sync.Mutex  // protects before
+	before *term.State // nil: as it was
+}
+
+// newTerminal returns the terminal behind standard input and output, nil if one of
+// them is none.
+func newTerminal(in io.Reader, out io.Writer) *terminal {
+	t := new(terminal)
+	t.in, _ = in.(*os.File)
+	t.out, _ = out.(*os.File)
+	if t.in == nil || t.out == nil || !term.IsTerminal(int(t.in.Fd())) || !term.IsTerminal(int(t.out.Fd())) {
+		return nil
+	}
+	return t
+}
+
+// size returns how large it is; zero if it does not know.
+func (t *terminal) size() (rows, cols int) {
+	cols, rows, err := term.GetSize(int(t.out.Fd()))
+	if err != nil {
+		return 0, 0
+	}
+	return rows, cols
+}
+
+// raw makes it hand on every key.
+func (t *terminal) raw() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before, err := term.MakeRaw(int(t.in.Fd()))
+	if err != nil {
+		return fmt.Errorf("terminal: %w", err)
+	}
+	t.before = before
+	return nil
+}
+
+// restore makes it what it was before. It may be called more than once.
+func (t *terminal) restore() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.before == nil {
+		return
+	}
+	_ = term.Restore(int(t.in.Fd()), t.before) // or it is gone
+	t.before = nil
+}
+
+// restoreOnPanic is for the goroutines beside the one that defers restore: a panic in
+// them ends the process without asking the others.
+func (t *terminal) restoreOnPanic() {
+	if p := recover(); p != nil {
+		t.restore()
+		panic(p)
+	}
+}

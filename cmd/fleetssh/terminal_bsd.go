@@ -1,0 +1,11 @@
+//go:build darwin || dragonfly || freebsd || netbsd || openbsd
+
+package main
+
+import "golang.org/x/sys/unix"
+
+const (
+	getTermios  = unix.TIOCGETA
+	noCharacter = 0xff // _POSIX_VDISABLE
+	inputUTF8   = 0    // RFC 8160; not everywhere, and nothing goes wrong without
+)

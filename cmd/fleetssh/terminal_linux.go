@@ -1,0 +1,9 @@
+package main
+
+import "golang.org/x/sys/unix"
+
+const (
+	getTermios  = unix.TCGETS // knows no speeds on most machines
+	noCharacter = 0           // _POSIX_VDISABLE
+	inputUTF8   = unix.IUTF8
+)

@@ -1,0 +1,115 @@
+//go:build unix
+
+package main
+
+import (
+	"cmp"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+)
+
+// keys reads what is typed, until it is closed.
+type keys struct {
+	from       *os.File
+	wake, stop *os.File // the two ends of a pipe
+}
+
+func newKeys(t *terminal) (*keys, error) {
+	wake, stop, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	return &keys{from: t.in, wake: wake, stop: stop}, nil
+}
+
+// Read implements [io.Reader]. A Read of a terminal cannot be ended, and would take
+// from whoever reads it afterwards: it is begun when there is something to read.
+func (k *keys) Read(p []byte) (int, error) {
+	fds := []unix.PollFd{{Fd: int32(k.from.Fd()), Events: unix.POLLIN}, {Fd: int32(k.wake.Fd()), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(fds, -1); err == unix.EINTR {
+			continue
+		} else if err != nil {
+			return 0, err
+		}
+		if fds[1].Revents != 0 {
+			return 0, io.EOF
+		}
+		return k.from.Read(p)
+	}
+}
+
+// end makes Read return, now and from now on.
+func (k *keys) end() { k.stop.Close() }
+
+// close gives up what Read used, after the last of it.
+func (k *keys) close() { k.wake.Close() }
+
+// resized returns a channel that gets something when the terminal may have another
+// size, and what ends that.
+func resized() (changes <-chan os.Signal, end func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGWINCH)
+	return signals, func() { signal.Stop(signals) }
+}
+
+// usualSpeed is that of terminals without wires, in bits per second.
+const usualSpeed = 38400
+
+// modes returns what the terminal does with what is typed and shown (RFC 4254,
+// section 8), for that of the host to do. It is asked before raw.
+func (t *terminal) modes() ssh.TerminalModes {
+	state, err := unix.IoctlGetTermios(int(t.in.Fd()), getTermios)
+	if err != nil {
+		return nil
+	}
+	modes := ssh.TerminalModes{
+		ssh.TTY_OP_ISPEED: cmp.Or(uint32(state.Ispeed), usualSpeed),
+		ssh.TTY_OP_OSPEED: cmp.Or(uint32(state.Ospeed), usualSpeed),
+	}
+	for mode, i := range map[uint8]int{
+		ssh.VINTR: unix.VINTR, ssh.VQUIT: unix.VQUIT, ssh.VERASE: unix.VERASE, ssh.VKILL: unix.VKILL, ssh.VEOF: unix.VEOF,
+		ssh.VEOL: unix.VEOL, ssh.VEOL2: unix.VEOL2, ssh.VSTART: unix.VSTART, ssh.VSTOP: unix.VSTOP, ssh.VSUSP: unix.VSUSP,
+		ssh.VREPRINT: unix.VREPRINT, ssh.VWERASE: unix.VWERASE, ssh.VLNEXT: unix.VLNEXT, ssh.VDISCARD: unix.VDISCARD,
+	} {
+		modes[mode] = uint32(state.Cc[i])
+		if state.Cc[i] == noCharacter {
+			modes[mode] = 255
+		}
+	}
+	flag := func(mode uint8, set bool) {
+		modes[mode] = 0
+		if set {
+			modes[mode] = 1
+		}
+	}
+	for mode, bit := range map[uint8]uint64{
+		ssh.IGNPAR: unix.IGNPAR, ssh.PARMRK: unix.PARMRK, ssh.INPCK: unix.INPCK, ssh.ISTRIP: unix.ISTRIP, ssh.INLCR: unix.INLCR,
+		ssh.IGNCR: unix.IGNCR, ssh.ICRNL: unix.ICRNL, ssh.IXON: unix.IXON, ssh.IXANY: unix.IXANY, ssh.IXOFF: unix.IXOFF, ssh.IMAXBEL: unix.IMAXBEL,
+	} {
+		flag(mode, uint64(state.Iflag)&bit != 0)
+	}
+	for mode, bit := range map[uint8]uint64{
+		ssh.ISIG: unix.ISIG, ssh.ICANON: unix.ICANON, ssh.ECHO: unix.ECHO, ssh.ECHOE: unix.ECHOE, ssh.ECHOK: unix.ECHOK, ssh.ECHONL: unix.ECHONL,
+		ssh.NOFLSH: unix.NOFLSH, ssh.TOSTOP: unix.TOSTOP, ssh.IEXTEN: unix.IEXTEN, ssh.ECHOCTL: unix.ECHOCTL, ssh.ECHOKE: unix.ECHOKE, ssh.PENDIN: unix.PENDIN,
+	} {
+		flag(mode, uint64(state.Lflag)&bit != 0)
+	}
+	for mode, bit := range map[uint8]uint64{
+		ssh.OPOST: unix.OPOST, ssh.ONLCR: unix.ONLCR, ssh.OCRNL: unix.OCRNL, ssh.ONOCR: unix.ONOCR, ssh.ONLRET: unix.ONLRET,
+	} {
+		flag(mode, uint64(state.Oflag)&bit != 0)
+	}
+	// Of the line only this: sshd sets one bit after the other, and a terminal that is
+	// none of wires takes neither other sizes nor parity.
+	flag(ssh.CS8, uint64(state.Cflag)&unix.CSIZE == unix.CS8)
+	if inputUTF8 != 0 {
+		flag(ssh.IUTF8, uint64(state.Iflag)&inputUTF8 != 0)
+	}
+	return modes
+}

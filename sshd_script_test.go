@@ -1,0 +1,335 @@
+package fleetssh_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// scriptServer starts a server on which nobody but the test makes temporary files, and
+// returns the folder for them.
+func scriptServer(t testing.TB, account string) (s *sshdtest.Server, host fleetssh.HostConfig, dir string) {
+	t.Helper()
+	dir = sshdtest.SharedDir(t)
+	if err := os.Chmod(dir, 0o1777); err != nil {
+		t.Fatal(err)
+	}
+	opt := sshdtest.Options{Config: []string{"SetEnv TMPDIR=" + dir}}
+	s, host, password := accountServer(t, account, opt)
+	host.Auth.Password = password
+	return s, host, dir
+}
+
+// empty expects nothing in a folder, soon.
+func empty(t testing.TB, dir string) {
+	t.Helper()
+	sshdtest.Eventually(t, patience, "nothing left in "+dir, func() bool {
+		left, err := os.ReadDir(dir)
+		return err == nil && len(left) == 0
+	})
+}
+
+// scripts show their arguments, one in angle brackets behind the other, then their
+// input, and exit with 7.
+var scripts = []struct{ name, text string }{
+	{"sh", "#!/bin/sh\nprintf '<%s>' \"$@\"\ncat\nexit 7\n"},
+	{"bash with a flag", "#! /bin/bash \t -e \nshopt -q login_shell && exit 1\n[[ $- == *e* ]]\nprintf '<%s>' \"$@\"\ncat\nexit 7\n"},
+	{"no mark", "printf '<%s>' \"$@\"\ncat\nexit 7\n"},
+	{"no line end", "#!/bin/sh\nprintf '<%s>' \"$@\"; cat; exit 7"},
+	{"python", "#!/usr/bin/env python3\nimport os, sys, shutil\nos.write(1, b''.join(b'<' + os.fsencode(a) + b'>' for a in sys.argv[1:]))\nshutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)\nsys.exit(7)\n"},
+	{"env -S", "#!/usr/bin/env -S python3 -u -I\nimport os, sys, shutil\nos.write(1, b''.join(b'<' + os.fsencode(a) + b'>' for a in sys.argv[1:]))\nshutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)\nsys.exit(7)\n"},
+	{"perl", "#!/usr/bin/perl\nprint \"<$_>\" for @ARGV; $/ = undef; print <STDIN>; exit 7;\n"},
+	{"awk", "#!/usr/bin/awk -f\nBEGIN { for (i = 1; i < ARGC; i++) printf \"<%s>\", ARGV[i]; fflush(); system(\"cat\"); exit 7 }\n"},
+	{"payload", "#!/bin/sh\nprintf '<%s>' \"$@\"\ncat\n[ \"$(tail -n 1 \"$0\")\" = payload ] || exit 8\nexit 7\n\x00\xff\npayload\n"},
+	{"long", "#!/bin/sh\n" + strings.Repeat("# a comment that makes it long\n", 20000) + "printf '<%s>' \"$@\"\ncat\nexit 7\n"},
+}
+
+// oddArguments are read wrongly by whoever does not quote.
+var oddArguments = append(slices.Clone(nasty), "\xff\xfe", "-x", "--help", "é\xe9")
+
+func TestSSHDScript(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	data := string(noise(1<<20 + 3))
+	_, host, dir := scriptServer(t, sshdtest.Bob)
+	c := dial(t, host)
+	for _, script := range scripts {
+		t.Run(script.name, func(t *testing.T) {
+			args := oddArguments
+			if script.name == "awk" {
+				args = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(a, "-") || a == "" })
+			}
+			cmd := fleetssh.Command{Script: &fleetssh.Script{Text: []byte(script.text), Args: args}, Stdin: strings.NewReader(data)}
+			_, stdout, stderr, err := runCommand(t, c, cmd)
+			equal(t, "exit code", asError[*fleetssh.ExitError](t, err).Code, 7)
+			equal(t, "stderr", stderr, "")
+			want := "<" + strings.Join(args, "><") + ">" + data
+			if stdout != want {
+				t.Errorf("got %d bytes, want %d\ngot  %.900q\nwant %.900q", len(stdout), len(want), stdout, want)
+			}
+			empty(t, dir)
+		})
+	}
+}
+
+// The shell of the user does not matter, except that a csh has no newlines.
+func TestSSHDScriptShells(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	for _, account := range sshdtest.ShellAccounts(t) {
+		t.Run(account, func(t *testing.T) {
+			t.Parallel()
+			_, host, dir := scriptServer(t, account)
+			args := oddArguments
+			if strings.HasSuffix(account, "csh") {
+				args = slices.DeleteFunc(slices.Clone(args), func(w string) bool { return strings.Contains(w, "\n") })
+			}
+			for _, cmd := range []fleetssh.Command{
+				{Script: &fleetssh.Script{Text: []byte(scripts[0].text), Args: args}},
+				{Script: &fleetssh.Script{Text: []byte("printf '<%s>' \"$@\" \"$A\"; cat; exit 7"), Args: args[:len(args)-1]}, Env: map[string]string{"A": args[len(args)-1]}},
+				{Script: &fleetssh.Script{Text: []byte(scripts[0].text), Args: []string{"%(a)s%%", "%s"}}, HostArgs: []fleetssh.Args{{List: []string{"l!'\\st"}, Map: map[string]string{"a": "x y"}}}},
+			} {
+				cmd.Stdin = strings.NewReader("input")
+				want := "<" + strings.Join(args, "><") + ">input"
+				if cmd.HostArgs != nil {
+					want = "<x y%><l!'\\st>input"
+				}
+				out, stdout, stderr, err := runCommand(t, dial(t, host), cmd)
+				equal(t, "exit code", asError[*fleetssh.ExitError](t, err).Code, 7)
+				if stdout != want || stderr != "" {
+					t.Errorf("%.2000s\ngot  %q\nwant %q\n%q", out.CommandLine, stdout, want, stderr)
+				}
+				empty(t, dir)
+			}
+		})
+	}
+}
+
+// Whatever sh and its tools are, they take the script and not a byte of what follows.
+func TestSSHDScriptTools(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	data := string(noise(1 << 20))
+	_, host, dir := scriptServer(t, sshdtest.Bob)
+	c := dial(t, host)
+	for _, tools := range [][]string{
+		{"busybox", "sh", "mktemp", "rm", "dd", "wc", "env", "cat", "readlink"},
+		{"bash", "sh"}, {"dash", "sh"}, {"zsh", "sh"},
+	} {
+		bin := sshdtest.SharedDir(t)
+		program, err := exec.LookPath(tools[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range tools[1:] {
+			if err := os.Symlink(program, filepath.Join(bin, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd := fleetssh.Command{
+			Script: &fleetssh.Script{Text: []byte("#!/usr/bin/env sh\nreadlink /proc/$$/fd/3\necho $#\ncat\n" + strings.Repeat("# longer\n", 10_000)), Args: oddArguments},
+			Stdin:  strings.NewReader(data), Env: map[string]string{"PATH": bin + ":/usr/bin:/bin"},
+		}
+		_, stdout, stderr, err := runCommand(t, c, cmd)
+		equal(t, "error with "+tools[0], err, nil)
+		equal(t, "stderr with "+tools[0], stderr, "")
+		file, rest, _ := strings.Cut(stdout, "\n")
+		if !strings.HasPrefix(file, dir+"/fleetssh.") || !strings.HasSuffix(file, " (deleted)") {
+			t.Errorf("%s: the script is in %s", tools[0], file)
+		}
+		if rest != fmt.Sprintf("%d\n%s", len(oddArguments), data) {
+			t.Errorf("%s: %.300q", tools[0], rest)
+		}
+		empty(t, dir)
+	}
+}
+
+// With no input, an input that stays open, and an empty script.
+func TestSSHDScriptInput(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, host, dir := scriptServer(t, sshdtest.Bob)
+	c := dial(t, host)
+	_, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Script: &fleetssh.Script{Text: []byte("cat; echo end")}})
+	equal(t, "output", stdout+stderr, "end\n")
+	equal(t, "error", err, nil)
+	_, stdout, stderr, err = runCommand(t, c, fleetssh.Command{Script: &fleetssh.Script{}, Stdin: strings.NewReader("unread")})
+	equal(t, "output of the empty one", stdout+stderr, "")
+	equal(t, "error of the empty one", err, nil)
+	out := start(t, c, fleetssh.Command{Script: &fleetssh.Script{Text: []byte("echo ready; while read l; do echo \"<$l>\"; done")}, OpenStdin: true})
+	next := lineReader(t, out.Stdout)
+	equal(t, "first line", next(), "ready") // before there is any input
+	if _, err := out.Stdin.Write([]byte("one\n")); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "line", next(), "<one>")
+	equal(t, "error", out.WaitFinished(soon(t)), nil)
+	empty(t, dir)
+}
+
+func TestSSHDScriptSudo(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	data := string(noise(1 << 20))
+	text := []byte("#!/bin/bash\nid -un\nprintf '<%s>' \"$@\"\ncat\n")
+	for _, account := range []string{sshdtest.Alice, sshdtest.Carol} {
+		_, host, dir := scriptServer(t, account)
+		c := dial(t, host)
+		for _, user := range []string{"", sshdtest.Bob} {
+			cmd := fleetssh.Command{
+				Script: &fleetssh.Script{Text: text, Args: oddArguments}, Stdin: strings.NewReader(data),
+				Sudo: true, User: user, SudoPassword: accountPassword, Env: map[string]string{"TMPDIR": dir},
+			}
+			if account == sshdtest.Carol {
+				cmd.SudoPassword = nil // sudo does not ask
+			}
+			_, stdout, stderr, err := runCommand(t, c, cmd)
+			equal(t, "error", err, nil)
+			who := "root"
+			if user != "" {
+				who = user
+			}
+			if want := who + "\n<" + strings.Join(oddArguments, "><") + ">" + data; stdout != want || stderr != "" {
+				t.Errorf("%s as %s: %.300q, %.300q", account, who, stdout, stderr)
+			}
+			clean(t, host.Auth.Password, stdout, stderr)
+			empty(t, dir)
+		}
+	}
+	// Nobody answers: sudo does not take the script for the password.
+	_, host, _ := scriptServer(t, sshdtest.Alice)
+	out, stdout, stderr, err := runCommand(t, dial(t, host), fleetssh.Command{Script: &fleetssh.Script{Text: text}, Sudo: true})
+	contains(t, asError[*fleetssh.SessionError](t, err).Error(), "it asks for a password, and there is none")
+	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
+	clean(t, host.Auth.Password, stdout, stderr)
+}
+
+func TestSSHDScriptStopped(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	all := together{t: t}
+	defer all.wg.Wait()
+	for _, account := range []string{sshdtest.Bob, sshdtest.Alice, "root"} {
+		for _, trap := range []string{"", "trap '' TERM; "} {
+			all.run(account+" "+trap, func(t *testing.T) {
+				sshdtest.CheckLeaks(t)
+				_, host, dir := scriptServer(t, account)
+				marker := sshdtest.Marker()
+				cmd := fleetssh.Command{Timeout: time.Second, Env: map[string]string{"TMPDIR": dir}}
+				cmd.Script = &fleetssh.Script{Text: []byte("#!/bin/bash\n" + trap + "sleep $1 & sleep $1; sleep $1"), Args: []string{marker}}
+				if account == sshdtest.Alice {
+					cmd.Sudo, cmd.SudoPassword = true, accountPassword
+				}
+				out := start(t, dial(t, host), cmd)
+				running(t, marker, true)
+				asError[*fleetssh.TimeoutError](t, out.WaitFinished(soon(t)))
+				equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
+				running(t, marker, false)
+				empty(t, dir)
+			})
+		}
+	}
+}
+
+// A script that does not come whole is not run, and leaves nothing either.
+func TestSSHDScriptCut(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	trace := filepath.Join(sshdtest.SharedDir(t), "trace")
+	text := []byte("#!/bin/sh\ntouch " + trace + "\n" + strings.Repeat("# much more of it\n", 200_000) + "touch " + trace + "\n")
+	for _, way := range []string{"cut", "closed", "killed"} {
+		t.Run(way, func(t *testing.T) {
+			s, host, dir := scriptServer(t, sshdtest.Bob)
+			c := dial(t, host)
+			// What takes the script hangs after the first of it.
+			stuck := &fleetssh.Script{Text: text}
+			out := start(t, c, fleetssh.Command{Script: stuck, OpenStdin: true, Env: map[string]string{"TMPDIR": dir, "PATH": slowDD(t) + ":/usr/bin:/bin"}})
+			running(t, "slow-dd-"+filepath.Base(dir), true)
+			switch way {
+			case "cut":
+				s.KillConnections()
+			case "closed":
+				c.Close()
+			case "killed":
+				out.Stop(soon(t))
+			}
+			out.WaitFinished(soon(t))
+			running(t, "slow-dd-"+filepath.Base(dir), false)
+			empty(t, dir)
+			if _, err := os.Stat(trace); err == nil {
+				t.Error("the script has run")
+			}
+		})
+	}
+}
+
+// slowDD returns a folder with a dd that takes a little and then waits until the end of the input.
+func slowDD(t testing.TB) string {
+	t.Helper()
+	dir := sshdtest.SharedDir(t)
+	text := "#!/bin/sh\nexec /bin/bash -c 'head -c 1000; exec -a slow-dd-'${TMPDIR##*/}' cat >/dev/null'\n"
+	if err := os.WriteFile(filepath.Join(dir, "dd"), []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// What the host lacks is said.
+func TestSSHDScriptImpossible(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, host, dir := scriptServer(t, sshdtest.Bob)
+	c := dial(t, host)
+	bare := sshdtest.SharedDir(t) // of programs
+	for _, name := range []string{"sh", "rm", "dd", "wc", "env"} {
+		if err := os.Symlink("/usr/bin/"+name, filepath.Join(bare, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		name, text, path, want string
+		code                   int
+	}{
+		{"no mktemp", "", bare, "fleetssh: the script cannot be run here: there is no mktemp\n", 126},
+		{"no interpreter", "#!/usr/bin/no-such-thing", "/usr/bin:/bin", "/usr/bin/no-such-thing", 127},
+	} {
+		cmd := fleetssh.Command{Script: &fleetssh.Script{Text: []byte(test.text)}, Env: map[string]string{"PATH": test.path}}
+		_, stdout, stderr, err := runCommand(t, c, cmd)
+		equal(t, test.name+": exit code", asError[*fleetssh.ExitError](t, err).Code, test.code)
+		equal(t, "stdout", stdout, "")
+		contains(t, stderr, test.want)
+		empty(t, dir)
+	}
+}
+
+// Every host gets it whole, read once.
+func TestSSHDScriptFleet(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, host, dir := scriptServer(t, sshdtest.Bob)
+	p := &fleetssh.ParallelClient{PoolSize: 5}
+	cmd := fleetssh.Command{Script: &fleetssh.Script{Text: []byte(scripts[0].text), Args: []string{"%s"}}, Stdin: bytes.NewReader(noise(300_000))}
+	for i := range 12 {
+		p.Hosts = append(p.Hosts, host)
+		cmd.HostArgs = append(cmd.HostArgs, fleetssh.Args{List: []string{fmt.Sprint("host ", i)}})
+	}
+	defer p.Close()
+	outs, err := p.RunCommand(soon(t), cmd)
+	equal(t, "error", err, nil)
+	p.Join(soon(t), outs)
+	for i, out := range outs {
+		if want := fmt.Sprintf("<host %d>%s", i, noise(300_000)); text(t, out.Stdout) != want {
+			t.Errorf("host %d has other output", i)
+		}
+	}
+	empty(t, dir)
+}
