@@ -127,10 +127,10 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	if o.care.dryRun {
 		return o.care.showPlan(c, hosts, command, sizes)
 	}
-	if err := o.care.confirm(ctx, c, command.Line, len(hosts)); err != nil {
+	if err := o.care.confirm(ctx, c, fmt.Sprintf("run %q", command.Line), len(hosts)); err != nil {
 		return err
 	}
-	r := &runner{o: o, c: c, hosts: hosts}
+	r := &runner{course: course{c: c, care: &o.care, hosts: hosts}, o: o}
 	if o.stdin != "" {
 		in, err := o.input(c)
 		if err != nil {
