@@ -17,7 +17,7 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-const rerunHelp = `Run the command of an earlier run again, with its options, on some of its hosts.
+const rerunHelp = `Run the command of an earlier run again, or copy again, with its options, on some of its hosts.
 
   fleetssh rerun last --failed
   fleetssh rerun last --unreachable --skipped --dry-run
@@ -38,7 +38,7 @@ Which of its hosts, all that are named together:
 
 RUN is as in fleetssh runs --help. Hosts on which nobody knows how the command
 ended are never worked on again without --include-unknown; which are left out is
-said. Passwords are asked for again; standard input with --stdin - is read again.
+said. For a copy that is no question: it may be made again. Passwords are asked for again; standard input with --stdin - is read again.
 If no host is left, that is said and the exit code is 0; it is 2 if all that are
 left need --include-unknown.
 
@@ -101,14 +101,18 @@ func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
 		c.screen.Message(fmt.Sprintf("fleetssh: no host of run %s is left: nothing to do", run.ID))
 		return nil
 	}
-	args := append([]string{"run"}, run.Args...)
-	args = append(args, "--hosts="+targets(hosts).String(), "--", run.Command)
+	verb, words := "run", []string{run.Command}
+	if run.Verb != "" {
+		verb, words = run.Verb, run.Words
+	}
+	args := append([]string{verb}, run.Args...)
+	args = append(append(args, "--hosts="+targets(hosts).String(), "--"), words...)
 	if o.dryRun {
 		c.screen.Out("", shellquote.Join(append([]string{"fleetssh"}, args...)...))
 		return nil
 	}
 	c.screen.Message(fmt.Sprintf("fleetssh: run %s again on %s (%d)", run.ID, targets(hosts), len(hosts)))
-	root := newRoot(c, newRun)
+	root := newRoot(c, newRun, newPut, newGet)
 	root.SetArgs(args)
 	return root.ExecuteContext(ctx)
 }
@@ -138,7 +142,7 @@ func (o *rerunOptions) choose(run *journal.Run) (hosts, left []journal.HostRun) 
 		}
 	}
 	for _, h := range run.Hosts {
-		uncertain := h.Result.Uncertain()
+		uncertain := h.Result.Uncertain() && run.Verb == "" // a copy may be made twice
 		switch {
 		case uncertain && (chosen[h.Index] || len(chosen) == 0 && o.classes() == nil):
 			if o.includeUnknown {
@@ -157,6 +161,9 @@ func (o *rerunOptions) choose(run *journal.Run) (hosts, left []journal.HostRun) 
 func repeatable(run *journal.Run) error {
 	if run.Command == "" || len(run.Hosts) == 0 {
 		return usageError("", "run %s: its beginning was not recorded", run.ID)
+	}
+	if run.Verb != "" && run.Words == nil {
+		return usageError("", "run %s: its paths were not recorded, since they are no text or too long", run.ID)
 	}
 	for _, arg := range run.Args {
 		if strings.HasPrefix(arg, "--proxy=") && strings.Contains(arg, hidden) {

@@ -8,6 +8,11 @@ type Start struct {
 	Command string   // as the user gave it
 	Args    []string // the options that count when the run is repeated, without secrets
 	Hosts   []Host   // in the order of the run
+
+	// Verb is what was done, empty for running a command. Then Words, if not nil, are what
+	// repeats it, without options and hosts.
+	Verb  string
+	Words []string
 }
 
 // Host is one host of a run, as the user named it.
@@ -90,6 +95,8 @@ type (
 		Boot    string   `json:"boot,omitempty"`
 		Command string   `json:"command"`
 		Args    []string `json:"args,omitempty"`
+		Verb    string   `json:"verb,omitempty"`
+		Words   []string `json:"words,omitempty"`
 		Hosts   int      `json:"hosts"`
 	}
 	// hostsLine names a part of the hosts: all of them may be too long for a line.

@@ -40,6 +40,8 @@ type Info struct {
 type Run struct {
 	Info
 	Args  []string  // as given to [Create]
+	Verb  string    // likewise
+	Words []string  // likewise
 	Hosts []HostRun // in the order of the run; fewer than Count if that is all that is known
 
 	dir string

@@ -1,0 +1,26 @@
+package main
+
+import "github.com/spf13/cobra"
+
+const getHelp = `Copy files and directories from all hosts, those of each host into a folder of its own.
+
+  fleetssh get -w web[1-20] /etc/hostname names
+  fleetssh get -w web[1-20] -r -P '/var/log/app' '/etc/app*' backup
+  fleetssh get -w web[1-20] /etc/app/app.conf 'conf/%(host)s.conf'
+  fleetssh get -w web[1-20] --resume --limit-rate 50M /var/tmp/core .
+
+usage: fleetssh get [options] REMOTE... LOCAL
+
+The files of web1 go into LOCAL/web1. Where LOCAL says %(host)s or another value
+that differs from host to host, they go where that says instead; two hosts that
+would write to the same place are an error before anything is contacted.
+In REMOTE, which counts from the home directory, *, ? and [...] stand for the
+names on the host that they match: quote them, so that the shell here lets them be.
+
+` + copyHelp + `
+` + hostFlagsHelp + `
+` + copyCareHelp + `
+` + copyShowHelp + `
+` + recordFlagsHelp + copyEndHelp
+
+func newGet(c *call) *cobra.Command { return newCopy(c, "get", getHelp) }
