@@ -2,7 +2,7 @@ package main
 
 import "github.com/spf13/cobra"
 
-const getHelp = `Copy files and directories from all hosts, those of each host into a folder of its own.
+const getHelp = `Copy files and directories from all hosts, into a folder for each of them.
 
   fleetssh get -w web[1-20] /etc/hostname names
   fleetssh get -w web[1-20] -r -P '/var/log/app' '/etc/app*' backup
@@ -15,7 +15,7 @@ The files of web1 go into LOCAL/web1. Where LOCAL says %(host)s or another value
 that differs from host to host, they go where that says instead; two hosts that
 would write to the same place are an error before anything is contacted.
 In REMOTE, which counts from the home directory, *, ? and [...] stand for the
-names on the host that they match: quote them, so that the shell here lets them be.
+names on the host that they match: quote them, or the shell here expands them.
 
 ` + copyHelp + `
 ` + hostFlagsHelp + `

@@ -17,7 +17,7 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-const rerunHelp = `Run the command of an earlier run again, or copy again, with its options, on some of its hosts.
+const rerunHelp = `Run the command of an earlier run, or its copy, again on some of its hosts.
 
   fleetssh rerun last --failed
   fleetssh rerun last --unreachable --skipped --dry-run
@@ -38,7 +38,8 @@ Which of its hosts, all that are named together:
 
 RUN is as in fleetssh runs --help. Hosts on which nobody knows how the command
 ended are never worked on again without --include-unknown; which are left out is
-said. For a copy that is no question: it may be made again. Passwords are asked for again; standard input with --stdin - is read again.
+said. A copy is made again there without it. The options are those of the run.
+Passwords are asked for again; standard input with --stdin - is read again.
 If no host is left, that is said and the exit code is 0; it is 2 if all that are
 left need --include-unknown.
 

@@ -40,9 +40,9 @@ const copyHelp = `How to copy:
       --protocol PROTOCOL   sftp (default); scp: for hosts without an SFTP server
   -u, --timeout DUR         give a host up after this time (never)
 
-%(host)s in a path stands for the name of the host, %(user)s for the user, %(port)s
-for the port, %(index)s for its place in the list, from 0, and %(name)s for a value
-of --args-file. In a command line with any of these, %% is a percent sign.
+In paths, %(host)s stands for the name of the host, %(user)s for the user,
+%(port)s for the port, %(index)s for its place in the list, from 0, and %(name)s
+for a value of --args-file. Where one of these is used, %% is a percent sign.
 `
 
 const copyCareHelp = `With care:

@@ -123,7 +123,7 @@ func sizeText(n int64) string {
 		return fmt.Sprintf("%d B", n)
 	}
 	value, unit := float64(n)/1024, 0
-	for ; value >= 1024 && unit < 5; unit++ {
+	for ; value >= 1023.95 && unit < 5; unit++ { // which is written as 1024.0
 		value /= 1024
 	}
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[unit])
