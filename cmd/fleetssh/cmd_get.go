@@ -11,11 +11,13 @@ const getHelp = `Copy files and directories from all hosts, into a folder for ea
 
 usage: fleetssh get [options] REMOTE... LOCAL
 
-The files of web1 go into LOCAL/web1. Where LOCAL says %(host)s or another value
-that differs from host to host, they go where that says instead; two hosts that
-would write to the same place are an error before anything is contacted.
-In REMOTE, which counts from the home directory, *, ? and [...] stand for the
-names on the host that they match: quote them, or the shell here expands them.
+The files of web1 go into LOCAL/web1. Where LOCAL says %(host)s, or another
+value that differs from host to host, they go where that says instead; that two
+hosts would write to the same place is an error before anything is contacted. In
+REMOTE, which counts from the home directory, *, ? and [...] stand for the names
+on the host that they match: quote them, or the shell here expands them. "dir/."
+stands for what is in dir. A file that is there already is replaced; with -P,
+--resume or --verify one that is the same is left alone.
 
 ` + copyHelp + `
 ` + hostFlagsHelp + `

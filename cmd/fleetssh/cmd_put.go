@@ -12,10 +12,13 @@ const putHelp = `Copy files and directories to all hosts.
 
 usage: fleetssh put [options] LOCAL... REMOTE
 
-A REMOTE that is a directory, or ends in a slash, is where the files go to, as is
-that of several LOCAL; otherwise it is the name of the copy. It counts from the
-home directory. A file appears on the host under its name when it is whole, not
-before. The shell expands wildcards in LOCAL; REMOTE has none.
+A REMOTE that is a directory, or ends in a slash, is where the files go to, as
+is that of several LOCAL; otherwise it is the name of the copy. It counts from
+the home directory. "dir/." stands for what is in dir. Links in directories are
+copied as links. A file that is there already is replaced; with -P, --resume or
+--verify one that is the same is left alone. On the host a file has its name
+only when it is whole. Wildcards in LOCAL are for the shell here; REMOTE has
+none.
 
 ` + copyHelp + `
 ` + hostFlagsHelp + `

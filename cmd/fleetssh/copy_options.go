@@ -147,8 +147,8 @@ func (o *copyOptions) check(args []string) error {
 		return usageError(usage, "%s %s to where?", o.verb, args[0])
 	case o.remove && !o.recursive:
 		return usageError("add -r", "--delete is for directories")
-	case o.protocol == "scp" && o.resume:
-		return usageError("", "--protocol scp cannot --resume")
+	case o.protocol == "scp" && (o.resume || o.remove):
+		return usageError("", "--resume and --delete need --protocol sftp")
 	}
 	for _, path := range args {
 		if path == "" {

@@ -96,9 +96,12 @@ func (p *copyPlan) paths(i int) (sources []string, target string, err error) {
 	return expanded[:len(p.sources)], expanded[len(p.sources)], nil
 }
 
+// named reports whether the target says itself what is different from host to host.
+func (p *copyPlan) named() bool { return strings.Contains(p.target, "%(") }
+
 // local returns where the files of host number i go to when they are fetched.
 func (p *copyPlan) local(i int, target string) string {
-	if p.args != nil && strings.Contains(p.target, "%(") {
+	if p.named() {
 		return target
 	}
 	return filepath.Join(target, fileName(p.hosts[i].label)) + string(filepath.Separator)
@@ -183,7 +186,11 @@ func (p *copyPlan) copy(ctx context.Context, client *fleetssh.ParallelClient, op
 	if p.verb == "put" {
 		return client.Upload(ctx, p.sources[0], p.target, opts)
 	}
-	return client.Download(ctx, p.sources[0], p.target, opts)
+	target := p.target
+	if p.args != nil && !p.named() { // the library adds no folder then
+		target += string(filepath.Separator) + "%(host)s" + string(filepath.Separator)
+	}
+	return client.Download(ctx, p.sources[0], target, opts)
 }
 
 // options returns opts with what the plan says for the hosts of a batch.
