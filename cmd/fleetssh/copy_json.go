@@ -58,8 +58,10 @@ func (d *copyJSON) progress(p fleetssh.CopyProgress) {
 		o.PathBase64 = base64.StdEncoding.EncodeToString([]byte(p.Path))
 	}
 	if p.Err != nil {
-		why := problemOf(p.Err, &p.Host)
-		o.Error = &jsonError{Kind: why.kind, Phase: why.phase, Message: p.Err.Error()}
+		o.Error = &jsonError{Kind: "copy", Message: innermost(p.Err)} // the host has ended meanwhile, its result says why
+		if fault, ok := p.Err.(*fleetssh.CopyError); ok {
+			o.Error.Phase, o.Error.Message = fault.Op, fault.Error()
+		}
 	}
 	putJSON(d.screen, o)
 }

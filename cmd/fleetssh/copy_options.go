@@ -110,11 +110,6 @@ func (o *copyOptions) run(ctx context.Context, c *call, args []string) error {
 	if err != nil {
 		return err
 	}
-	for i := range hosts {
-		if hosts[i].label != hosts[i].name {
-			hosts[i].config.Alias = hosts[i].label // by which the library names folders
-		}
-	}
 	plan, err := o.plan(args, hosts)
 	if err != nil {
 		return err

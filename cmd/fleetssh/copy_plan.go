@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -21,27 +22,44 @@ import (
 // copyPlan says what is copied where, on which host.
 type copyPlan struct {
 	verb    string
+	given   []string // the paths as they were given
 	sources []string
 	target  string
 	hosts   []hostEntry
-	args    []fleetssh.Args // values for the placeholders in paths, by host; nil: there are none
+	args    []fleetssh.Args // values for placeholders in sources and target, by host; nil: there are none
+
+	percents bool // a percent sign is written twice in the paths that were given
 }
 
 // plan returns what the arguments mean for hosts, after checking what can be checked here.
 func (o *copyOptions) plan(args []string, hosts []hostEntry) (*copyPlan, error) {
-	last := len(args) - 1
-	p := &copyPlan{verb: o.verb, sources: args[:last], target: args[last], hosts: hosts}
+	p := &copyPlan{verb: o.verb, given: args, hosts: hosts}
+	var fromFile []fleetssh.Args
 	var err error
 	if o.care.argsFile != "" {
-		if p.args, err = argsFor(o.care.argsFile, hosts); err != nil {
+		if fromFile, err = argsFor(o.care.argsFile, hosts); err != nil {
 			return nil, err
 		}
 	}
-	if p.args != nil || strings.Contains(strings.Join(args, "\n"), "%(") {
-		if p.args, err = copyArgs(p.args, hosts); err != nil {
+	p.percents = fromFile != nil || strings.Contains(strings.Join(args, "\n"), "%(")
+	if p.percents || o.verb == "get" {
+		if p.args, err = copyArgs(fromFile, hosts); err != nil {
 			return nil, err
 		}
 	}
+	paths := slices.Clone(args)
+	last := len(paths) - 1
+	if o.verb == "get" {
+		if !p.percents {
+			for i := range paths {
+				paths[i] = strings.ReplaceAll(paths[i], "%", "%%")
+			}
+		}
+		if !strings.Contains(paths[last], "%(") {
+			paths[last] = strings.TrimRight(paths[last], "/") + "/%(host)s/"
+		}
+	}
+	p.sources, p.target = paths[:last], paths[last]
 	if err := p.check(); err != nil {
 		return nil, err
 	}
@@ -96,17 +114,6 @@ func (p *copyPlan) paths(i int) (sources []string, target string, err error) {
 	return expanded[:len(p.sources)], expanded[len(p.sources)], nil
 }
 
-// named reports whether the target says itself what is different from host to host.
-func (p *copyPlan) named() bool { return strings.Contains(p.target, "%(") }
-
-// local returns where the files of host number i go to when they are fetched.
-func (p *copyPlan) local(i int, target string) string {
-	if p.named() {
-		return target
-	}
-	return filepath.Join(target, fileName(p.hosts[i].label)) + string(filepath.Separator)
-}
-
 // check refuses paths with placeholders that have no value, and two hosts whose files would
 // go to the same place.
 func (p *copyPlan) check() error {
@@ -122,10 +129,9 @@ func (p *copyPlan) check() error {
 			}
 			continue
 		}
-		local := p.local(i, target)
-		place := filepath.Clean(local)
+		place := filepath.Clean(target)
 		if other, twice := taken[place]; twice {
-			return usageError("write %(host)s into it", "%s and %s would both write to %s", p.hosts[other].label, p.hosts[i].label, local)
+			return usageError("write %(host)s into it", "%s and %s would both write to %s", p.hosts[other].label, p.hosts[i].label, target)
 		}
 		taken[place] = i
 	}
@@ -175,8 +181,11 @@ func (p *copyPlan) rehearse(opts fleetssh.CopyOptions) error {
 
 // wrongUsage returns what err says of the settings: nothing if it says what became of hosts.
 func wrongUsage(err error) error {
-	if _, ok := errors.AsType[*fleetssh.HostsError](err); ok {
+	switch e := err.(type) {
+	case *fleetssh.HostsError:
 		return nil
+	case *fleetssh.CopyError: // it is about a file here
+		return errors.New(copyProblem(e).reason)
 	}
 	return asUsage(err)
 }
@@ -186,11 +195,7 @@ func (p *copyPlan) copy(ctx context.Context, client *fleetssh.ParallelClient, op
 	if p.verb == "put" {
 		return client.Upload(ctx, p.sources[0], p.target, opts)
 	}
-	target := p.target
-	if p.args != nil && !p.named() { // the library adds no folder then
-		target += string(filepath.Separator) + "%(host)s" + string(filepath.Separator)
-	}
-	return client.Download(ctx, p.sources[0], target, opts)
+	return client.Download(ctx, p.sources[0], p.target, opts)
 }
 
 // options returns opts with what the plan says for the hosts of a batch.
@@ -214,9 +219,6 @@ func (p *copyPlan) show(screen *termline.Screen, sizes []int) error {
 			if err != nil {
 				return err
 			}
-			if p.verb == "get" {
-				target = p.local(i, target)
-			}
 			label := screen.Paint(termline.Label, p.hosts[i].label) + ": "
 			screen.Out(label, termline.Visible(shellquote.Join(sources...)+" -> "+shellquote.Quote(target)))
 			i++
@@ -227,7 +229,7 @@ func (p *copyPlan) show(screen *termline.Screen, sizes []int) error {
 
 // text is the copy as the user gave it.
 func (p *copyPlan) text() string {
-	return p.verb + " " + shellquote.Join(append(p.sources[:len(p.sources):len(p.sources)], p.target)...)
+	return p.verb + " " + shellquote.Join(p.given...)
 }
 
 // maxRecordedPaths is how many bytes of paths are kept of a copy.
@@ -236,7 +238,7 @@ const maxRecordedPaths = 256 << 10
 // recorded returns the paths as they mean the same from another folder; nil if they cannot be
 // kept.
 func (p *copyPlan) recorded() []string {
-	words := append(p.sources[:len(p.sources):len(p.sources)], p.target)
+	words := slices.Clone(p.given)
 	local := words[:len(words)-1]
 	if p.verb == "get" {
 		local = words[len(words)-1:]
@@ -259,7 +261,7 @@ func (p *copyPlan) absolute(path string) string {
 	if err != nil || filepath.IsAbs(path) {
 		return path
 	}
-	if p.args != nil {
+	if p.percents {
 		dir = strings.ReplaceAll(dir, "%", "%%")
 	}
 	// Not cleaned: a slash at the end, or a link before "..", means something.

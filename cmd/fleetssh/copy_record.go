@@ -24,7 +24,7 @@ func (d *copyRecord) progress(p fleetssh.CopyProgress) {
 
 func (d *copyRecord) finished(r *result) {
 	if r.copied != nil {
-		if text := copiedText(r.copied); text != "" {
+		if text := r.copiedText(); text != "" {
 			d.recorder.warn(d.recorder.writer.Output(r.index, fleetssh.StdoutLine.String(), text, false))
 		}
 	}

@@ -115,7 +115,7 @@ func (d *copyStream) finished(r *result) {
 	if d.o.show.quiet || r.copied == nil {
 		return
 	}
-	if text := copiedText(r.copied); text != "" || r.ok {
+	if text := r.copiedText(); text != "" || r.ok {
 		if text == "" {
 			text = "nothing to copy"
 		}
@@ -135,7 +135,11 @@ func (d *copyStream) close() {
 }
 
 // copiedText says what was copied to or from a host; it is empty if there was nothing.
-func copiedText(c *fleetssh.CopyResult) string {
+func (r *result) copiedText() string {
+	c, rest := r.copied, "failed"
+	if r.unfinished() {
+		rest = "unfinished"
+	}
 	var more []string
 	add := func(n int, what string) {
 		if n > 0 {
@@ -144,7 +148,7 @@ func copiedText(c *fleetssh.CopyResult) string {
 	}
 	add(c.Skipped, "already there")
 	add(c.Deleted, "deleted")
-	add(c.Failed, "failed")
+	add(c.Failed, rest)
 	if c.Files == 0 && c.Bytes == 0 && len(more) == 0 {
 		return ""
 	}

@@ -45,13 +45,15 @@ func TestCopiedText(t *testing.T) {
 		copied fleetssh.CopyResult
 		want   string
 	}{
+		{fleetssh.CopyResult{Failed: 2, Bytes: 5, Outcome: fleetssh.Outcome{Kind: fleetssh.TimedOut}}, "0 files, 5 B (2 unfinished)"},
 		{fleetssh.CopyResult{}, ""},
 		{fleetssh.CopyResult{Files: 1}, "1 file, 0 B"},
 		{fleetssh.CopyResult{Files: 3, Bytes: 13002342, Skipped: 2}, "3 files, 12.4 MiB (2 already there)"},
 		{fleetssh.CopyResult{Skipped: 1, Deleted: 2, Failed: 3}, "0 files, 0 B (1 already there, 2 deleted, 3 failed)"},
 		{fleetssh.CopyResult{Bytes: 2048}, "0 files, 2.0 KiB"},
 	} {
-		if got := copiedText(&test.copied); got != test.want {
+		r := result{copied: &test.copied, outcome: test.copied.Outcome}
+		if got := r.copiedText(); got != test.want {
 			t.Errorf("%+v: %q, want %q", test.copied, got, test.want)
 		}
 	}
@@ -83,7 +85,7 @@ func TestCopyPlan(t *testing.T) {
 		{"missing", "web1", "put no-such-file x", nil, "no-such-file: no such file or directory"},
 		{"directory", "web1", "put testdata x", nil, "testdata is a directory"},
 		{"a folder each", "web[1-2]", "get /a /b* out", []string{"web1: /a '/b*' -> out/web1/", "web2: /a '/b*' -> out/web2/"}, ""},
-		{"labels tell hosts apart", "web1,web1:24,[::1]", "get a .", []string{"::1: a -> ::1/", "web1:22: a -> web1:22/", "web1:24: a -> web1:24/"}, ""},
+		{"labels tell hosts apart", "web1,web1:24,[::1]", "get 100% .", []string{"::1: '100%' -> ./::1/", "web1:22: '100%' -> ./web1:22/", "web1:24: '100%' -> ./web1:24/"}, ""},
 		{"a name each", "web[1-2]", "get /a/%(host)s out/%(host)s.txt", []string{"web1: /a/web1 -> out/web1.txt", "web2: /a/web2 -> out/web2.txt"}, ""},
 		{"the same name", "web[1-2]", "get /a out/%(port)s", nil, "web1 and web2 would both write to out/22"},
 		{"the same place by another way", "web1,web1:24", "get /a out/%(user)s/../x", nil, "web1:22 and web1:24 would both write to "},
@@ -125,17 +127,17 @@ func TestRecordedPaths(t *testing.T) {
 		plan copyPlan
 		want []string
 	}{
-		{copyPlan{verb: "put", sources: []string{"a", "/b", "c/"}, target: "d"}, []string{here + "/a", "/b", here + "/c/", "d"}},
-		{copyPlan{verb: "get", sources: []string{"a*", "/b"}, target: "./d"}, []string{"a*", "/b", here + "/./d"}},
-		{copyPlan{verb: "put", sources: []string{"a\xff"}, target: "d"}, nil},
-		{copyPlan{verb: "put", sources: []string{strings.Repeat("a", maxRecordedPaths)}, target: "d"}, nil},
+		{copyPlan{verb: "put", given: []string{"a", "/b", "c/", "d"}}, []string{here + "/a", "/b", here + "/c/", "d"}},
+		{copyPlan{verb: "get", given: []string{"a*", "/b", "./d"}}, []string{"a*", "/b", here + "/./d"}},
+		{copyPlan{verb: "put", given: []string{"a\xff", "d"}}, nil},
+		{copyPlan{verb: "put", given: []string{strings.Repeat("a", maxRecordedPaths), "d"}}, nil},
 	} {
-		given := slices.Clone(test.plan.sources)
+		given := slices.Clone(test.plan.given)
 		if got := test.plan.recorded(); !slices.Equal(got, test.want) {
 			t.Errorf("%q, want %q", got, test.want)
 		}
-		if !slices.Equal(given, test.plan.sources) {
-			t.Errorf("%q became %q", given, test.plan.sources)
+		if !slices.Equal(given, test.plan.given) {
+			t.Errorf("%q became %q", given, test.plan.given)
 		}
 	}
 }
