@@ -111,22 +111,8 @@ func (ch *Channel) watch() {
 		ch.raw.CloseWrite()
 	}
 	for req := range ch.opened {
-		switch req.Type {
-		case "exit-status":
-			var status struct{ Code uint32 }
-			if ssh.Unmarshal(req.Payload, &status) == nil {
-				ch.exited(Outcome{Kind: Exited, ExitCode: int(status.Code)})
-			}
-		case "exit-signal":
-			var status struct {
-				Signal     string
-				CoreDumped bool
-				Message    string
-				Lang       string
-			}
-			if ssh.Unmarshal(req.Payload, &status) == nil {
-				ch.exited(Outcome{Kind: Signaled, Signal: clip(status.Signal)})
-			}
+		if o, ok := exitOf(req); ok {
+			ch.exited(o)
 		}
 		req.Reply(false, nil)
 	}
@@ -134,6 +120,28 @@ func (ch *Channel) watch() {
 	ch.mu.Lock()
 	ch.closed = true
 	ch.unlockAndEnd()
+}
+
+// exitOf returns what a request says about the end of a command (RFC 4254, section 6.10).
+func exitOf(req *ssh.Request) (o Outcome, ok bool) {
+	switch req.Type {
+	case "exit-status":
+		var status struct{ Code uint32 }
+		if ssh.Unmarshal(req.Payload, &status) == nil {
+			return Outcome{Kind: Exited, ExitCode: int(status.Code)}, true
+		}
+	case "exit-signal":
+		var status struct {
+			Signal     string
+			CoreDumped bool
+			Message    string
+			Lang       string
+		}
+		if ssh.Unmarshal(req.Payload, &status) == nil {
+			return Outcome{Kind: Signaled, Signal: clip(status.Signal)}, true
+		}
+	}
+	return o, false
 }
 
 // exited notes how the command ended.

@@ -116,6 +116,16 @@ type ExitError struct {
 	Stderr []byte     // the last 4 KiB of standard error, from Client.Output only
 }
 
+// CopyError means that a file could not be copied.
+type CopyError struct {
+	Host  string // empty if no host was contacted
+	Op    string // what was done with it: "open", "read", "create", "write", "rename to", ...
+	Path  string
+	Local bool // Path is on this machine, not on the host
+	Err   error
+	More  int // files of the same host that could not be copied either
+}
+
 // HostsError holds what went wrong on a number of hosts. Its message is that of
 // the first one and a count. errors.As and errors.Is look at all of them.
 type HostsError struct {
@@ -223,6 +233,24 @@ func (e *ExitError) Error() string {
 	}
 	return text
 }
+
+// Error implements [error].
+func (e *CopyError) Error() string {
+	text := e.Op + " " + strconv.QuoteToGraphic(e.Path)
+	if !e.Local && e.Host != "" {
+		text += " on " + e.Host
+	}
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	if e.More > 0 {
+		text += fmt.Sprintf(" (and %d more files)", e.More)
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *CopyError) Unwrap() error { return e.Err }
 
 // Error implements [error].
 func (e *HostsError) Error() string {

@@ -1,0 +1,317 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/placeholder"
+	"fleetssh/internal/transfer"
+)
+
+// direction is which way files go.
+type direction int
+
+const (
+	upload direction = iota
+	download
+)
+
+// copyPlan is a copy made ready: checked, and with its placeholders filled in, so that
+// nothing that can be known beforehand goes wrong on a host.
+type copyPlan struct {
+	opts    CopyOptions
+	way     direction
+	job     *transfer.Job
+	sources [][]string // one entry a host, or a single one for all
+	dests   []string   // likewise
+
+	mu sync.Mutex // held while Progress and Finished are called
+}
+
+// copyPaths are the paths as they were given.
+type copyPaths struct {
+	from, to string
+	byHost   bool // to holds a directory for each host
+}
+
+// plan checks opts for a number of hosts, of which some are at work at once.
+func (o *CopyOptions) plan(way direction, hosts []HostConfig, atOnce int, paths copyPaths) (*copyPlan, error) {
+	if o == nil {
+		o = new(CopyOptions)
+	}
+	if err := o.check(way); err != nil {
+		return nil, err
+	}
+	p := &copyPlan{opts: *o, way: way}
+	sources := append([]string{paths.from}, o.MoreSources...)
+	var err error
+	if o.HostArgs != nil {
+		err = p.expand(hosts, sources, paths.to)
+	} else {
+		p.sources, p.dests = [][]string{sources}, []string{paths.to}
+	}
+	if err == nil && paths.byHost {
+		p.dests, err = hostDirs(hosts, paths.to)
+	}
+	if err == nil {
+		err = p.checkPaths()
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.job = transfer.New(transfer.Options{
+		Recursive: o.Recursive, Preserve: o.Preserve, Glob: o.Glob, Resume: o.Resume, Verify: o.Verify, Delete: o.Delete,
+		SCP: o.Protocol == SCP, Rate: o.Rate, Files: o.OpenFiles, Stall: o.StallTimeout, Hosts: atOnce,
+	})
+	if way == upload {
+		for i := range p.sources {
+			if err := p.job.CheckSources(p.sources[i]); err != nil {
+				p.job.Close()
+				return nil, copyError("", err)
+			}
+		}
+	}
+	return p, nil
+}
+
+// check refuses settings that mean nothing, or do not go together.
+func (o *CopyOptions) check(way direction) error {
+	fault := func(field, format string, args ...any) error {
+		return &ConfigError{Host: -1, Field: "CopyOptions." + field, Reason: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case o.Protocol != SFTP && o.Protocol != SCP:
+		return fault("Protocol", "%d is none", o.Protocol)
+	case o.Rate < 0:
+		return fault("Rate", "%d is negative", o.Rate)
+	case o.OpenFiles < 0:
+		return fault("OpenFiles", "%d is negative", o.OpenFiles)
+	case o.Timeout < 0:
+		return fault("Timeout", "%v is negative", o.Timeout)
+	case o.StallTimeout < 0:
+		return fault("StallTimeout", "%v is negative", o.StallTimeout)
+	case o.Delete && !o.Recursive:
+		return fault("Delete", "it needs Recursive")
+	case o.Protocol == SCP && o.Resume:
+		return fault("Resume", "SCP cannot go on with a file: it needs SFTP")
+	case o.Protocol == SCP && o.Delete:
+		return fault("Delete", "SCP cannot list what is there: it needs SFTP")
+	case way == upload && o.Glob:
+		return fault("Glob", "it is for paths on hosts: filepath.Glob expands local ones")
+	}
+	return nil
+}
+
+// expand fills in the placeholders for every host.
+func (p *copyPlan) expand(hosts []HostConfig, sources []string, dest string) error {
+	args := p.opts.HostArgs
+	if len(args) != len(hosts) {
+		return &HostArgumentError{Host: -1, Reason: fmt.Sprintf("%d entries for %d hosts", len(args), len(hosts))}
+	}
+	const between = "\x00" // no path holds it
+	line := strings.Join(append(slices.Clone(sources), dest), between)
+	for i, a := range args {
+		all, err := placeholder.Expand(line, a.List, a.Map)
+		if fault, ok := errors.AsType[*placeholder.Error](err); ok {
+			return &HostArgumentError{Host: i, Name: fault.Name, Reason: fault.Reason}
+		}
+		paths := strings.Split(all, between)
+		if len(paths) != len(sources)+1 {
+			return &HostArgumentError{Host: i, Reason: "a value holds a NUL byte"}
+		}
+		p.sources = append(p.sources, paths[:len(sources)])
+		p.dests = append(p.dests, paths[len(sources)])
+	}
+	return nil
+}
+
+// hostDirs returns a directory below dir for every host, no two the same.
+func hostDirs(hosts []HostConfig, dir string) ([]string, error) {
+	byName := make(map[string]int)
+	byAddress := make(map[string]int)
+	address := func(h *HostConfig) string { return h.name() + ":" + strconv.Itoa(h.port()) }
+	for i := range hosts {
+		byName[hosts[i].name()]++
+		byAddress[address(&hosts[i])]++
+	}
+	dirs := make([]string, len(hosts))
+	for i := range hosts {
+		h := &hosts[i]
+		name := h.name()
+		switch {
+		case byName[name] == 1:
+		case byAddress[address(h)] == 1:
+			name = address(h)
+		default:
+			name += "#" + strconv.Itoa(i)
+		}
+		if name == "." || name == ".." || strings.ContainsRune(name, filepath.Separator) || strings.ContainsRune(name, '/') {
+			return nil, &ConfigError{Host: i, Field: "Alias", Reason: fmt.Sprintf("%q cannot be the name of a directory", name)}
+		}
+		dirs[i] = filepath.Join(dir, name) + string(filepath.Separator)
+	}
+	return dirs, nil
+}
+
+// checkPaths sees that no two hosts write to the same place here, and that no path is
+// missing.
+func (p *copyPlan) checkPaths() error {
+	for i := range p.sources {
+		if slices.Contains(p.sources[i], "") {
+			return &ConfigError{Host: -1, Field: "CopyOptions", Reason: "the path of a source is empty"}
+		}
+	}
+	if p.way == upload || len(p.dests) < 2 {
+		return nil
+	}
+	type place struct {
+		path string
+		host int
+	}
+	var places []place
+	for i, dest := range p.dests {
+		sources := p.sources[min(i, len(p.sources)-1)]
+		info, err := os.Stat(dest)
+		into := strings.HasSuffix(dest, string(filepath.Separator)) || len(sources) > 1 || err == nil && info.IsDir()
+		for _, source := range sources {
+			at := filepath.Clean(dest)
+			// What a pattern stands for is not known yet: the whole directory counts.
+			if glob := p.opts.Glob && strings.ContainsAny(source, "*?["); into && !glob && !strings.HasSuffix(source, "/.") {
+				at = filepath.Join(at, path.Base(source))
+			}
+			places = append(places, place{at, i})
+		}
+	}
+	slices.SortFunc(places, func(a, b place) int { return strings.Compare(a.path+"/", b.path+"/") })
+	for i := 1; i < len(places); i++ {
+		a, b := places[i-1], places[i]
+		if a.host != b.host && strings.HasPrefix(b.path+"/", a.path+"/") {
+			return &HostArgumentError{Host: b.host, Reason: fmt.Sprintf("its files would go to %s, where those of host %d go", b.path, a.host)}
+		}
+	}
+	return nil
+}
+
+// run copies to or from host number i.
+func (p *copyPlan) run(ctx context.Context, c *Client, i int) CopyResult {
+	r := CopyResult{Host: c.host, timing: c.login.Timing}
+	sources, dest := p.sources[min(i, len(p.sources)-1)], p.dests[min(i, len(p.dests)-1)]
+	copyCtx := ctx
+	if p.opts.Timeout > 0 {
+		var cancel context.CancelFunc
+		copyCtx, cancel = context.WithTimeout(ctx, p.opts.Timeout)
+		defer cancel()
+	}
+	var report func(transfer.Progress)
+	if p.opts.Progress != nil {
+		report = func(t transfer.Progress) { p.report(c, i, t) }
+	}
+	begun := time.Now()
+	var sum transfer.Result
+	var err error
+	if p.way == upload {
+		sum, err = p.job.Upload(copyCtx, c.transferHost(), sources, dest, report)
+	} else {
+		sum, err = p.job.Download(copyCtx, c.transferHost(), sources, dest, report)
+	}
+	r.timing.Run = time.Since(begun)
+	r.Files, r.Bytes, r.Skipped, r.Deleted, r.Failed = sum.Files, sum.Bytes, sum.Skipped, sum.Deleted, sum.Failed
+	p.settle(ctx, c, &r, err)
+	return r
+}
+
+// transferHost returns how the host is reached for copies.
+func (c *Client) transferHost() *transfer.Host {
+	return &transfer.Host{
+		SFTP: func(ctx context.Context) (transfer.Stream, error) {
+			return c.openPipe(ctx, "subsystem", ssh.Marshal(struct{ Name string }{"sftp"}))
+		},
+		Exec: func(ctx context.Context, line string) (transfer.Stream, error) {
+			return c.openPipe(ctx, "exec", execPayload(line))
+		},
+		Broken: c.broken,
+	}
+}
+
+// settle notes how the copy has ended.
+func (p *copyPlan) settle(ctx context.Context, c *Client, r *CopyResult, err error) {
+	name, port := c.host.name(), c.host.port()
+	file, isFile := errors.AsType[*transfer.Error](err)
+	switch {
+	case err == nil:
+		r.Outcome.Kind = Exited
+	case isFile:
+		r.Outcome, r.Err = Outcome{Kind: Exited, ExitCode: 1}, copyError(name, file)
+		r.Err.(*CopyError).More = r.Failed - 1
+	case ctx.Err() != nil:
+		r.Outcome = Outcome{Kind: Cancelled, Stopped: !c.broken()}
+		r.Err = &SessionError{Host: name, Port: port, Op: "copy", Err: causeOf(ctx)}
+	case errors.Is(err, context.DeadlineExceeded) && p.opts.Timeout > 0 && r.timing.Run >= p.opts.Timeout:
+		r.Outcome = Outcome{Kind: TimedOut, Stopped: !c.broken()}
+		r.Err = &TimeoutError{Host: name, Port: port, Op: "run", After: p.opts.Timeout}
+	case errors.Is(err, transfer.ErrStalled):
+		r.Outcome = Outcome{Kind: TimedOut}
+		r.Err = &TimeoutError{Host: name, Port: port, Op: "copy", After: p.stall()}
+	case errors.Is(err, transfer.ErrLost):
+		why := errors.New("the file server on the host has ended")
+		if c.broken() {
+			r.Err = &ConnectionError{Host: name, Port: port, Phase: "run", Err: c.lostReason(err)}
+		} else {
+			r.Err = &ConnectionError{Host: name, Port: port, Phase: "run", Err: why}
+		}
+		r.Outcome.Kind = Lost
+	default:
+		r.Err, r.Outcome = err, outcomeOf(err)
+		if phaseOf(err) == "connect" { // none of ours: said by the SFTP server
+			r.Err = &SessionError{Host: name, Port: port, Op: "subsystem", Err: err}
+			r.Outcome = outcomeOf(r.Err)
+		}
+	}
+}
+
+// stall is how long a host may be silent.
+func (p *copyPlan) stall() time.Duration {
+	if p.opts.StallTimeout > 0 {
+		return p.opts.StallTimeout
+	}
+	return transfer.DefaultStall
+}
+
+// report hands on how far a file is.
+func (p *copyPlan) report(c *Client, i int, t transfer.Progress) {
+	if t.Err != nil {
+		t.Err = copyError(c.host.name(), t.Err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.opts.Progress(CopyProgress{Host: c.host, Index: i, Path: t.Path, Done: t.Done, Total: t.Total, Ended: t.Ended, Skipped: t.Skipped, Err: t.Err})
+}
+
+// tell hands on how a host has ended.
+func (p *copyPlan) tell(i int, r CopyResult) {
+	if p.opts.Finished == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.opts.Finished(i, r)
+}
+
+// copyError makes ours of an error about a file.
+func copyError(host string, err error) error {
+	if e, ok := errors.AsType[*transfer.Error](err); ok {
+		return &CopyError{Host: host, Op: e.Op, Path: e.Path, Local: e.Local, Err: e.Err}
+	}
+	return err
+}

@@ -1,0 +1,258 @@
+package transfer
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+// store reads local files in blocks, each once for all hosts that want it about the
+// same time. Blocks that nobody holds stay as long as there is room.
+type store struct {
+	size  int // of a block
+	limit int64
+	slots chan struct{} // one for each open file
+
+	reads atomic.Int64 // bytes that were read from files
+
+	mu     sync.Mutex // protects what follows, and the fields of files and blocks
+	held   int64      // bytes of all blocks
+	files  map[string]*sourceFile
+	unused *list.List // of *block, the longest unused first
+}
+
+// sourceFile is a local file that is being copied.
+type sourceFile struct {
+	store *store
+	entry *entry
+
+	users  int
+	opened chan struct{} // closed when file or err is set
+	file   *os.File
+	err    error
+	sparse bool
+	blocks map[int64]*block
+}
+
+// block is a part of a file.
+type block struct {
+	file  *sourceFile
+	index int64
+	data  []byte
+	zero  bool
+	err   error
+	ready chan struct{} // closed when the above are set
+	users int
+	place *list.Element // in store.unused; nil while it has users
+}
+
+func newStore(limit int64, size, files int) *store {
+	return &store{size: size, limit: limit, slots: make(chan struct{}, files), files: make(map[string]*sourceFile), unused: list.New()}
+}
+
+// errChanged is why a file is not copied that is not the one which was listed.
+var errChanged = errors.New("changed while it was copied")
+
+// open returns the file of an entry. leave must be called for it.
+func (s *store) open(ctx context.Context, e *entry) (*sourceFile, error) {
+	s.mu.Lock()
+	f := s.files[e.path]
+	if f == nil {
+		f = &sourceFile{store: s, entry: e, blocks: make(map[int64]*block)}
+		s.files[e.path] = f
+	}
+	f.users++
+	first := f.users == 1
+	if first {
+		f.opened, f.err = make(chan struct{}), nil
+	}
+	opened := f.opened
+	s.mu.Unlock()
+	if first {
+		file, sparse, err := s.openFile(ctx, e)
+		s.mu.Lock()
+		f.file, f.sparse, f.err = file, sparse, err
+		s.mu.Unlock()
+		close(opened)
+	}
+	select {
+	case <-opened:
+	case <-ctx.Done():
+		f.leave()
+		return nil, ctx.Err()
+	}
+	s.mu.Lock()
+	err := f.err
+	s.mu.Unlock()
+	if err != nil {
+		f.leave()
+		return nil, err
+	}
+	return f, nil
+}
+
+// openFile opens a file and sees that it is the one which was listed.
+func (s *store) openFile(ctx context.Context, e *entry) (*os.File, bool, error) {
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	}
+	file, err := openRegular(e.path)
+	if err == nil {
+		var info os.FileInfo
+		if info, err = file.Stat(); err == nil {
+			if info.Size() != e.size || !info.ModTime().Equal(e.mtime) || !info.Mode().IsRegular() {
+				err = errChanged
+			} else {
+				return file, isSparse(info), nil
+			}
+		}
+		file.Close()
+	}
+	<-s.slots
+	return nil, false, err
+}
+
+// leave says that one user is done with the file.
+func (f *sourceFile) leave() {
+	s := f.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.users--; f.users > 0 {
+		return
+	}
+	if f.file != nil {
+		f.file.Close()
+		f.file = nil
+		<-s.slots
+	}
+	f.forget()
+}
+
+// forget drops a file of which nothing is left. The store's mu must be held.
+func (f *sourceFile) forget() {
+	if f.users == 0 && len(f.blocks) == 0 && f.store.files[f.entry.path] == f {
+		delete(f.store.files, f.entry.path)
+	}
+}
+
+// block returns block number i of the file. release must be called for it.
+func (f *sourceFile) block(ctx context.Context, i int64) (*block, error) {
+	s := f.store
+	s.mu.Lock()
+	b := f.blocks[i]
+	mine := b == nil
+	if mine {
+		n := min(int64(s.size), f.entry.size-i*int64(s.size))
+		b = &block{file: f, index: i, data: s.room(int(n)), ready: make(chan struct{})}
+		f.blocks[i] = b
+	} else if b.place != nil {
+		s.unused.Remove(b.place)
+		b.place = nil
+	}
+	b.users++
+	s.mu.Unlock()
+	if mine {
+		s.fill(b)
+	}
+	select {
+	case <-b.ready:
+	case <-ctx.Done():
+		b.release()
+		return nil, ctx.Err()
+	}
+	if b.err != nil {
+		b.release()
+		return nil, b.err
+	}
+	return b, nil
+}
+
+// fill reads a block.
+func (s *store) fill(b *block) {
+	n, err := b.file.file.ReadAt(b.data, b.index*int64(s.size))
+	s.reads.Add(int64(n))
+	switch {
+	case n == len(b.data):
+		b.zero = b.file.sparse && allZero(b.data)
+	case err == io.EOF:
+		b.err = errChanged
+	default:
+		b.err = err
+	}
+	close(b.ready)
+}
+
+// release says that one user is done with the block.
+func (b *block) release() {
+	s := b.file.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b.users--; b.users > 0 {
+		return
+	}
+	if b.err != nil {
+		s.drop(b)
+		return
+	}
+	b.place = s.unused.PushBack(b)
+	s.shrink(0)
+}
+
+// room returns memory for a block, of an unused one where there is no more. The blocks in
+// use are bounded by those who use them. mu must be held.
+func (s *store) room(n int) []byte {
+	old := s.shrink(n)
+	s.held += int64(n)
+	if cap(old) >= n {
+		return old[:n]
+	}
+	return make([]byte, n, min(s.size, (n+4095)&^4095))
+}
+
+// shrink drops unused blocks until n more bytes fit, and returns the memory of the last
+// one. mu must be held.
+func (s *store) shrink(n int) (freed []byte) {
+	for s.held+int64(n) > s.limit {
+		oldest := s.unused.Front()
+		if oldest == nil {
+			break
+		}
+		b := oldest.Value.(*block)
+		s.unused.Remove(oldest)
+		s.drop(b)
+		freed = b.data
+	}
+	return freed
+}
+
+// drop forgets a block. mu must be held.
+func (s *store) drop(b *block) {
+	s.held -= int64(len(b.data))
+	delete(b.file.blocks, b.index)
+	b.file.forget()
+}
+
+// close drops everything.
+func (s *store) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e := s.unused.Front(); e != nil; e = s.unused.Front() {
+		s.unused.Remove(e)
+		s.drop(e.Value.(*block))
+	}
+}
+
+func allZero(p []byte) bool {
+	for _, b := range p {
+		if b != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,161 @@
+package transfer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/pkg/sftp"
+)
+
+// limits is what a server says about itself.
+type limits struct {
+	read, write uint64 // bytes of one request
+	handles     uint64 // open files; 0: nobody says
+}
+
+// serverDefaults are what every server takes (SFTP version 3, section 3).
+var serverDefaults = limits{read: leastBlock, write: leastBlock}
+
+// The packets of SFTP (draft-ietf-secsh-filexfer-02) that are spoken here: the SFTP
+// library knows no limits@openssh.com, and must be told of the sizes before it begins.
+const (
+	packetInit          = 1
+	packetVersion       = 2
+	packetExtended      = 200
+	packetExtendedReply = 201
+
+	mostGreeting = 64 << 10 // bytes of a packet in the beginning
+)
+
+const limitsExtension = "limits@openssh.com"
+
+// greeting is what a server has said in the beginning.
+type greeting struct {
+	version []byte // its packet, for the SFTP library
+	limits  limits
+	trip    time.Duration // how long it takes to answer
+}
+
+// greet begins SFTP on a stream and asks for the limits of the server.
+func greet(rw io.ReadWriter) (*greeting, error) {
+	if _, err := rw.Write([]byte{0, 0, 0, 5, packetInit, 0, 0, 0, 3}); err != nil {
+		return nil, err
+	}
+	version, err := readPacket(rw)
+	if err != nil {
+		return nil, err
+	}
+	if version[4] != packetVersion || len(version) < 9 {
+		return nil, errors.New("the host does not speak SFTP")
+	}
+	g := &greeting{version: version, limits: serverDefaults}
+	if !announces(version[9:], limitsExtension) {
+		return g, nil
+	}
+	request := []byte{0, 0, 0, byte(1 + 4 + 4 + len(limitsExtension)), packetExtended, 0, 0, 0, 0, 0, 0, 0, byte(len(limitsExtension))}
+	asked := time.Now()
+	if _, err := rw.Write(append(request, limitsExtension...)); err != nil {
+		return nil, err
+	}
+	reply, err := readPacket(rw)
+	if err != nil {
+		return nil, err
+	}
+	g.trip = time.Since(asked)
+	// Packet length, read length, write length, open handles; 0 is no limit.
+	const head = 4 + 1 + 4
+	if reply[4] != packetExtendedReply || len(reply) < head+4*8 {
+		return g, nil
+	}
+	number := func(i int) uint64 { return binary.BigEndian.Uint64(reply[head+8*i:]) }
+	sane := func(n uint64) uint64 {
+		if n == 0 {
+			return largestBlock
+		}
+		return max(1, min(n, largestBlock))
+	}
+	g.limits = limits{read: sane(number(1)), write: sane(number(2)), handles: number(3)}
+	return g, nil
+}
+
+// readPacket reads a packet, its length included. It has one byte at least.
+func readPacket(r io.Reader) ([]byte, error) {
+	packet := make([]byte, 4, 64)
+	if _, err := io.ReadFull(r, packet); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(packet)
+	if n == 0 || n > mostGreeting {
+		return nil, fmt.Errorf("the host does not speak SFTP: a packet of %d bytes", n)
+	}
+	packet = append(packet, make([]byte, n)...)
+	_, err := io.ReadFull(r, packet[4:])
+	return packet, err
+}
+
+// announces reports whether an extension is in the list of a VERSION packet.
+func announces(list []byte, extension string) bool {
+	next := func() (text string, ok bool) {
+		if len(list) < 4 {
+			return "", false
+		}
+		n := binary.BigEndian.Uint32(list)
+		if uint64(n) > uint64(len(list)-4) {
+			return "", false
+		}
+		text, list = string(list[4:4+n]), list[4+n:]
+		return text, true
+	}
+	for {
+		name, ok := next()
+		if !ok {
+			return false
+		}
+		if _, ok := next(); !ok {
+			return false
+		}
+		if name == extension {
+			return true
+		}
+	}
+}
+
+// newClient gives a greeted stream to the SFTP library: it gets the answer that has come
+// already, and its own question is not sent.
+func (g *greeting) newClient(r io.Reader, w io.WriteCloser) (*sftp.Client, error) {
+	size := int(max(g.limits.read, g.limits.write))
+	return sftp.NewClientPipe(
+		io.MultiReader(&oneShot{g.version}, r), &swallow{WriteCloser: w, n: 9},
+		sftp.MaxPacketUnchecked(size), sftp.MaxConcurrentRequestsPerFile(8), sftp.UseFstat(true))
+}
+
+// oneShot reads a text once.
+type oneShot struct{ rest []byte }
+
+func (o *oneShot) Read(p []byte) (int, error) {
+	if len(o.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, o.rest)
+	o.rest = o.rest[n:]
+	return n, nil
+}
+
+// swallow does not write the first n bytes.
+type swallow struct {
+	io.WriteCloser
+	n int
+}
+
+func (s *swallow) Write(p []byte) (int, error) {
+	skip := min(s.n, len(p))
+	s.n -= skip
+	if skip == len(p) {
+		return len(p), nil
+	}
+	n, err := s.WriteCloser.Write(p[skip:])
+	return skip + n, err
+}

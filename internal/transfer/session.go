@@ -1,0 +1,307 @@
+package transfer
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pkg/sftp"
+)
+
+// session is SFTP with one host: one channel at first, more where they make it faster.
+// Each has a window and a server process of its own.
+type session struct {
+	job    *Job
+	host   *Host
+	limits limits
+	trip   time.Duration
+
+	flight chan struct{} // one token for each block on its way
+	files  chan struct{} // one for each file open on the host
+	turn   atomic.Uint32
+	quit   chan struct{} // closed by close
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex // protects what follows
+	channels []*channel
+	broken   error // why nothing more can be done
+}
+
+// channel is one channel of a session.
+type channel struct {
+	*sftp.Client
+	stream Stream
+
+	busy atomic.Int32 // requests that wait for an answer
+	seen atomic.Int64 // when something came or went last, in nanoseconds
+
+	mu      sync.Mutex // protects what follows
+	listing int        // directories that are being listed
+	listed  int64      // bytes that have come meanwhile
+}
+
+var (
+	// ErrStalled is why a host is given up that leaves requests unanswered.
+	ErrStalled = errors.New("no answer")
+	// ErrLost is why a copy has ended whose connection, or SFTP server, has.
+	ErrLost = errors.New("connection lost")
+)
+
+// newSession begins SFTP with a host.
+func (j *Job) newSession(ctx context.Context, host *Host) (*session, error) {
+	s := &session{job: j, host: host, quit: make(chan struct{}), flight: make(chan struct{}, j.flight())}
+	ch, greeting, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.channels = []*channel{ch}
+	s.limits, s.trip = greeting.limits, greeting.trip
+	handles := j.workers()
+	if most := s.limits.handles; most > 0 && most < uint64(2*handles) {
+		handles = max(1, int(most/2)) // directories are open meanwhile, too
+	}
+	s.files = make(chan struct{}, handles)
+	s.wg.Go(s.watch)
+	return s, nil
+}
+
+// open opens a channel.
+func (s *session) open(ctx context.Context) (*channel, *greeting, error) {
+	stream, err := s.host.SFTP(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	// A server that says nothing is waited for as long as the context lets us, or the
+	// longest silence.
+	ctx, cancel := context.WithTimeoutCause(ctx, s.job.opt.Stall, ErrStalled)
+	defer cancel()
+	free := context.AfterFunc(ctx, func() { stream.Close() })
+	ch := &channel{stream: stream}
+	ch.note()
+	greeting, err := greet(stream)
+	if err == nil {
+		w := newBatch(&noting{stream, ch})
+		ch.Client, err = greeting.newClient(bufio.NewReaderSize(&noting{stream, ch}, leastBlock), w)
+	}
+	if !free() && err == nil {
+		ch.close()
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		err = startError(ctx, stream, err)
+		stream.Close()
+		return nil, nil, err
+	}
+	return ch, greeting, nil
+}
+
+// startError says why SFTP has not begun.
+func startError(ctx context.Context, stream Stream, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		if why := stream.Wait(); why != nil {
+			return fmt.Errorf("the SFTP server has ended at once: %w", why)
+		}
+		return errors.New("the SFTP server has ended at once")
+	}
+	return err
+}
+
+// noting notes when something comes or goes.
+type noting struct {
+	Stream
+	ch *channel
+}
+
+func (n *noting) Read(p []byte) (int, error) {
+	k, err := n.Stream.Read(p)
+	n.ch.note()
+	if err == nil {
+		err = n.ch.endless(k)
+	}
+	return k, err
+}
+
+func (n *noting) Write(p []byte) (int, error) {
+	k, err := n.Stream.Write(p)
+	n.ch.note()
+	return k, err
+}
+
+func (ch *channel) note() { ch.seen.Store(time.Now().UnixNano()) }
+
+// mostListed is how many bytes a host may send while directories are listed: the SFTP
+// library keeps all of them.
+const mostListed = 1 << 30
+
+// errEndless is why a listing is given up.
+var errEndless = fmt.Errorf("the host lists more than %d names, or too much for them", mostEntries)
+
+// list makes a request that lists a directory.
+func (ch *channel) list(request func() error) error {
+	count := func(by int) {
+		ch.mu.Lock()
+		defer ch.mu.Unlock()
+		if ch.listing += by; ch.listing == 0 && ch.listed <= mostListed {
+			ch.listed = 0
+		}
+	}
+	count(1)
+	defer count(-1)
+	return ch.do(request)
+}
+
+// endless notes that n bytes have come, and fails if that is too much for what is listed.
+func (ch *channel) endless(n int) error {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if ch.listing == 0 {
+		return nil
+	}
+	if ch.listed += int64(n); ch.listed > mostListed {
+		return errEndless
+	}
+	return nil
+}
+
+func (ch *channel) isEndless() bool {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return ch.listed > mostListed
+}
+
+// do makes a request. Every request goes through it, so that one that nobody answers is
+// noticed.
+func (ch *channel) do(request func() error) error {
+	if ch.busy.Add(1) == 1 {
+		ch.note()
+	}
+	defer ch.busy.Add(-1)
+	return request()
+}
+
+func (ch *channel) close() {
+	ch.stream.Close()
+	if ch.Client != nil {
+		ch.Client.Close()
+	}
+}
+
+// watch gives up a host that leaves requests unanswered.
+func (s *session) watch() {
+	limit := s.job.opt.Stall
+	ticker := time.NewTicker(max(limit/8, time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.quit:
+			return
+		case now := <-ticker.C:
+			for _, ch := range s.all() {
+				if ch.busy.Load() > 0 && now.UnixNano()-ch.seen.Load() > int64(limit) {
+					s.fail(fmt.Errorf("%w within %v", ErrStalled, limit))
+				}
+			}
+		}
+	}
+}
+
+// fail gives up the host: all requests under way fail. The first reason counts.
+func (s *session) fail(why error) {
+	s.mu.Lock()
+	if s.broken == nil {
+		s.broken = why
+	}
+	channels := s.channels
+	s.mu.Unlock()
+	for _, ch := range channels {
+		ch.stream.Close()
+	}
+}
+
+// reason returns why a request has failed: err itself, or what has ended the session.
+func (s *session) reason(err error) error {
+	if err == nil {
+		return nil
+	}
+	// A bare io.EOF is an answer of the server; a wrapped one comes from a write.
+	gone := errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, io.ErrClosedPipe) || err != io.EOF && errors.Is(err, io.EOF)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken == nil && (gone || s.host.Broken()) {
+		s.broken = ErrLost
+	}
+	if s.broken != nil && (gone || s.host.Broken()) {
+		return s.broken
+	}
+	return err
+}
+
+// ended returns why nothing more can be done on the host, nil if something can.
+func (s *session) ended() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
+}
+
+// all returns the channels. The slice is not changed afterwards.
+func (s *session) all() []*channel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.channels
+}
+
+// any returns a channel, another one each time.
+func (s *session) any() *channel {
+	channels := s.all()
+	return channels[int(s.turn.Add(1))%len(channels)]
+}
+
+// grow opens channels until there are n, as far as the host lets us: one that refuses
+// more has as many as it allows.
+func (s *session) grow(ctx context.Context, n int) {
+	more := min(n, s.job.mostChannels()) - len(s.all())
+	each(ctx, more, more, func(int) {
+		ch, _, err := s.open(ctx)
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		if s.broken == nil {
+			s.channels = append(s.channels[:len(s.channels):len(s.channels)], ch)
+			ch = nil
+		}
+		s.mu.Unlock()
+		if ch != nil {
+			ch.close()
+		}
+	})
+}
+
+// channelsFor returns how many channels so many files and bytes are worth. Over a long
+// way one window of SSH is the limit, near by one server process.
+func (s *session) channelsFor(files int, bytes int64) int {
+	if s.trip > 2*time.Millisecond {
+		return max(1, files/64, int(min(bytes/(4<<20), 100)))
+	}
+	return max(1, min(files/128, 4))
+}
+
+// close ends the session.
+func (s *session) close() {
+	close(s.quit)
+	s.wg.Wait()
+	for _, ch := range s.all() {
+		ch.stream.Close() // all of them, before the first is waited for
+	}
+	for _, ch := range s.all() {
+		ch.close()
+	}
+}

@@ -1,0 +1,175 @@
+package transfer
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+)
+
+// target is where a tree or file goes on this machine. Nothing is written outside root,
+// whatever names and links there are.
+type target struct {
+	root *os.Root
+	dir  string // of root
+	top  string // the name of the copy below root; "." for root itself
+}
+
+// newTarget returns where a source goes: into dest if that is a directory, is written like
+// one, or has to take several; to dest itself otherwise.
+func newTarget(dest, base string, into bool) (*target, error) {
+	into = into || dest == "" || os.IsPathSeparator(dest[len(dest)-1])
+	if info, err := os.Stat(dest); err == nil && info.IsDir() {
+		into = true
+	}
+	dir, top := dest, base
+	if dest == "" {
+		dir = "."
+	}
+	if !into {
+		dir, top = filepath.Split(filepath.Clean(dest))
+		if dir == "" {
+			dir = "."
+		}
+	}
+	if top == "" || base == "" {
+		if !into { // "dir/." goes to dest itself
+			dir = dest
+		}
+		top = "."
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fileError("create", dir, true, err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fileError("open", dir, true, err)
+	}
+	return &target{root: root, dir: dir, top: top}, nil
+}
+
+func (t *target) close() { t.root.Close() }
+
+// name returns the name below root of an entry.
+func (t *target) name(entry string) string { return path.Join(t.top, entry) }
+
+// local returns the path of an entry, for messages.
+func (t *target) local(entry string) string { return filepath.Join(t.dir, t.top, entry) }
+
+// localDir is what was in a directory before.
+type localDir struct {
+	made  bool
+	names []string
+}
+
+// enter makes a directory so that it can be written to, or lists it.
+func (t *target) enter(e *entry) (*localDir, error) {
+	name := t.name(e.name)
+	err := t.root.Mkdir(name, e.mode.Perm()|0o700)
+	if err == nil {
+		return &localDir{made: true}, nil
+	}
+	if info, statErr := t.root.Lstat(name); statErr != nil {
+		return nil, err
+	} else if !info.IsDir() {
+		return nil, errors.New("there is something else: " + kindOf(info.Mode()))
+	}
+	return &localDir{names: t.left(e.name)}, nil
+}
+
+// left returns the names in the directory of an entry: in root for the top.
+func (t *target) left(entry string) []string {
+	name := t.name(entry)
+	if info, err := t.root.Lstat(name); err != nil || !info.IsDir() {
+		name = path.Dir(name)
+	}
+	dir, err := t.root.Open(name)
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1) // what cannot be listed is not there
+	return names
+}
+
+// link makes a symbolic link.
+func (t *target) link(to, entry string) error {
+	name := t.name(entry)
+	if info, err := t.root.Lstat(name); err == nil && info.IsDir() {
+		return errors.New("there is something else: " + kindOf(info.Mode()))
+	}
+	temp := path.Join(path.Dir(name), tempName(path.Base(name)))
+	if err := t.root.Symlink(to, temp); err != nil {
+		return err
+	}
+	err := t.root.Rename(temp, name)
+	if err != nil {
+		_ = t.root.Remove(temp)
+	}
+	return err
+}
+
+// deleteExtra removes what is in the directories and not in the tree.
+func (t *target) deleteExtra(r *record, entries []entry, inside map[string]*localDir) {
+	wanted := make(map[string]bool, len(entries))
+	for i := range entries {
+		wanted[entries[i].name] = true
+	}
+	for dir, was := range inside {
+		for _, name := range was.names {
+			if full := joinName(dir, name); !wanted[full] {
+				t.remove(r, full)
+			}
+		}
+	}
+}
+
+// remove removes something with all that is in it.
+func (t *target) remove(r *record, entry string) {
+	name := t.name(entry)
+	info, err := t.root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return // a leftover that was taken over
+	}
+	if err == nil && info.IsDir() {
+		for _, inner := range t.left(entry) {
+			t.remove(r, joinName(entry, inner))
+		}
+	}
+	if err == nil {
+		err = t.root.Remove(name)
+	}
+	if err != nil {
+		r.failed(t.local(entry), fileError("remove", t.local(entry), true, err))
+		return
+	}
+	r.deleted()
+}
+
+// finishDirs gives the directories their permissions and times, the deepest first.
+func (t *target) finishDirs(r *record, entries []entry, dirs []int, inside map[string]*localDir, preserve bool) {
+	for i := len(dirs) - 1; i >= 0; i-- {
+		e := &entries[dirs[i]]
+		dir := inside[e.name]
+		if dir == nil || !dir.made && !preserve {
+			continue
+		}
+		name := t.name(e.name)
+		var err error
+		if preserve {
+			if err = t.root.Chmod(name, e.mode.Perm()|e.mode&fs.ModeSticky); err == nil {
+				err = t.root.Chtimes(name, e.mtime, e.mtime)
+			}
+		} else if e.mode.Perm()&0o700 != 0o700 {
+			var info fs.FileInfo
+			if info, err = t.root.Lstat(name); err == nil {
+				err = t.root.Chmod(name, info.Mode().Perm()&(e.mode.Perm()|0o077))
+			}
+		}
+		if err != nil {
+			r.failed(t.local(e.name), fileError("set the permissions of", t.local(e.name), true, err))
+		}
+	}
+}
+

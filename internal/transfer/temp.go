@@ -1,0 +1,170 @@
+package transfer
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A file that is not whole stands under ".NAME.fleetssh-TOKEN" beside its place. The token
+// tells copies apart that are made at the same time.
+const (
+	tempMark    = ".fleetssh-"
+	tempToken   = 8 // hexadecimal digits
+	longestName = 255 - 1 - len(tempMark) - tempToken
+)
+
+// tempName returns a name for a file that is not whole.
+func tempName(base string) string {
+	var token [tempToken / 2]byte
+	rand.Read(token[:]) // never fails
+	return tempPrefix(base) + hex.EncodeToString(token[:])
+}
+
+func tempPrefix(base string) string {
+	return "." + base[:min(len(base), longestName)] + tempMark
+}
+
+// isTempOf reports whether a name is that of a file which was to be called base.
+func isTempOf(name, base string) bool {
+	token, ok := strings.CutPrefix(name, tempPrefix(base))
+	_, err := hex.DecodeString(token)
+	return ok && len(token) == tempToken && err == nil
+}
+
+// largestLeftover returns the largest of what earlier copies of a file have left; nil if
+// there is none, or none that is of use.
+func largestLeftover(list []fs.FileInfo, base string, most int64) fs.FileInfo {
+	var best fs.FileInfo
+	for _, info := range list {
+		if info.Mode().IsRegular() && isTempOf(info.Name(), base) && info.Size() > 0 && info.Size() <= most &&
+			(best == nil || info.Size() > best.Size()) {
+			best = info
+		}
+	}
+	return best
+}
+
+// beginnings returns the lengths at which what was left is compared, the longest first. A
+// connection that was cut leaves holes near the end: what was on its way then is missing.
+func beginnings(size int64) []int64 {
+	lengths := []int64{size}
+	step := int64(1 << 20)
+	if size > 256<<20 {
+		step = mostFlight * largestBlock // reading it all again and again takes longer
+	}
+	for ; step <= 2*mostFlight*largestBlock && size-step > 0; step *= 2 {
+		lengths = append(lengths, size-step)
+	}
+	return lengths
+}
+
+// temp is a temporary file, and how much of its beginning is there: blocks arrive in
+// any order.
+type temp struct {
+	name string
+
+	mu    sync.Mutex // protects what follows
+	size  int64      // of a block
+	whole int64      // blocks of the beginning
+	ahead map[int64]bool
+}
+
+// from says of which size blocks are, and how much of the file was there before.
+func (t *temp) from(size, bytes int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.size, t.whole, t.ahead = size, bytes/size, make(map[int64]bool)
+}
+
+// arrived notes a block.
+func (t *temp) arrived(i int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for t.ahead[i] = true; t.ahead[t.whole]; t.whole++ {
+		delete(t.ahead, t.whole)
+	}
+}
+
+// beginning returns how many bytes of the beginning are there.
+func (t *temp) beginning() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.whole * t.size
+}
+
+// temps are the temporary files that there are on one side.
+type temps struct {
+	mu  sync.Mutex
+	all []*temp
+}
+
+func (t *temps) add(name string) *temp {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	one := &temp{name: name}
+	t.all = append(t.all, one)
+	return one
+}
+
+func (t *temps) remove(one *temp) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if i := slices.Index(t.all, one); i >= 0 {
+		t.all = slices.Delete(t.all, i, i+1)
+	}
+}
+
+func (t *temps) list() []*temp {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.all)
+}
+
+// discard removes a temporary file.
+func (u *upload) discard(t *temp) {
+	ch := u.any()
+	err := ch.do(func() error { return ch.Remove(t.name) })
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		u.temps.remove(t)
+	}
+	_ = u.reason(err) // it is noted that it is still there
+}
+
+// resumable is how large a file must be for it to be kept when the copy is broken off: so
+// that a later one can go on with it.
+const resumable = 1 << 20
+
+// cleanUpLimit bounds what is done for the host in the end.
+const cleanUpLimit = 5 * time.Second
+
+// cleanUp removes what is not whole, but for what a later copy can go on with. The copy
+// was broken off: the channels are closed, so there is a new one for it, if there is
+// still a connection.
+func (u *upload) cleanUp(ctx context.Context) {
+	left := u.temps.list()
+	if len(left) == 0 || u.host.Broken() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
+	defer cancel()
+	ch, _, err := u.open(ctx)
+	if err != nil {
+		return
+	}
+	defer ch.close()
+	free := context.AfterFunc(ctx, func() { ch.stream.Close() })
+	defer free()
+	for _, t := range left {
+		n := t.beginning()
+		if n < resumable || ch.Truncate(t.name, n) != nil {
+			_ = ch.Remove(t.name) // of what is left behind the next copy can make something
+		}
+	}
+}

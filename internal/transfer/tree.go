@@ -1,0 +1,177 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// entry is something that is to be copied.
+type entry struct {
+	name  string // below the top, with slashes; "" for the top
+	path  string // where it is: here for an upload, on the host for a download
+	mode  fs.FileMode
+	size  int64
+	mtime time.Time
+	link  string // what a symbolic link holds
+}
+
+// tree is what stands at one source: entries with directories before what is in them.
+type tree struct {
+	base    string // the name of the top
+	entries []entry
+	failed  []*Error // what could not be listed
+}
+
+func (t *tree) isDir() bool { return t.entries[0].mode.IsDir() }
+
+// files returns how many files there are, and their bytes.
+func (t *tree) files() (n int, bytes int64) {
+	for i := range t.entries {
+		if e := &t.entries[i]; e.mode.IsRegular() {
+			n++
+			bytes += e.size
+		}
+	}
+	return n, bytes
+}
+
+// sharedTree is a local tree that is listed once for all hosts.
+type sharedTree struct {
+	once sync.Once
+	tree *tree
+	err  error
+}
+
+// localTree lists a local source.
+func (j *Job) localTree(path string) (*tree, error) {
+	j.mu.Lock()
+	shared := j.trees[path]
+	if shared == nil {
+		shared = new(sharedTree)
+		j.trees[path] = shared
+	}
+	j.mu.Unlock()
+	shared.once.Do(func() { shared.tree, shared.err = listLocal(path, j.opt.Recursive) })
+	return shared.tree, shared.err
+}
+
+var (
+	errIsDir      = errors.New("is a directory (not copied without Recursive)")
+	errNotRegular = errors.New("not a regular file, directory or symbolic link")
+)
+
+// listLocal lists a local file or tree. A symbolic link at the top is followed, as scp
+// does; those below are copied as links.
+func listLocal(path string, recursive bool) (*tree, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, &Error{Op: "open", Path: path, Local: true, Err: reasonOf(err)}
+	}
+	t := &tree{base: baseOf(path)}
+	t.entries = append(t.entries, entry{path: path, mode: info.Mode(), size: info.Size(), mtime: info.ModTime()})
+	switch {
+	case info.Mode().IsRegular():
+		return t, nil
+	case !info.IsDir():
+		return nil, &Error{Op: "open", Path: path, Local: true, Err: errNotRegular}
+	case !recursive:
+		return nil, &Error{Op: "open", Path: path, Local: true, Err: errIsDir}
+	}
+	t.walk(path, "")
+	return t, nil
+}
+
+// walk lists what is in a directory.
+func (t *tree) walk(dir, name string) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.fail("list", dir, err)
+	}
+	for _, d := range list {
+		e := entry{name: joinName(name, d.Name()), path: filepath.Join(dir, d.Name())}
+		info, err := d.Info()
+		if err != nil {
+			t.fail("open", e.path, err)
+			continue
+		}
+		e.mode, e.size, e.mtime = info.Mode(), info.Size(), info.ModTime()
+		switch {
+		case e.mode.Type() == fs.ModeSymlink:
+			if e.link, err = os.Readlink(e.path); err != nil {
+				t.fail("open", e.path, err)
+				continue
+			}
+		case !e.mode.IsRegular() && !e.mode.IsDir():
+			t.fail("open", e.path, errNotRegular)
+			continue
+		}
+		t.entries = append(t.entries, e)
+		if e.mode.IsDir() {
+			t.walk(e.path, e.name)
+		}
+	}
+}
+
+func (t *tree) fail(op, path string, err error) {
+	t.failed = append(t.failed, &Error{Op: op, Path: path, Local: true, Err: reasonOf(err)})
+}
+
+func joinName(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
+}
+
+// baseOf returns the name that a copy of a source gets, "" if it has none: of "." and
+// "dir/." the content is copied.
+func baseOf(path string) string {
+	last := filepath.Base(path)
+	end := len(path) - 1
+	if path == "" || last == "." || last == ".." || last == string(filepath.Separator) ||
+		end > 0 && path[end] == '.' && os.IsPathSeparator(path[end-1]) {
+		return ""
+	}
+	return last
+}
+
+// reasonOf strips what the operating system's library puts in front of an error: the path
+// stands beside it.
+func reasonOf(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// each calls work for n things, some at a time, until ctx ends.
+func each(ctx context.Context, at, n int, work func(i int)) {
+	if at = min(at, n); at <= 1 {
+		for i := 0; i < n && ctx.Err() == nil; i++ {
+			work(i)
+		}
+		return
+	}
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range at {
+		wg.Go(func() {
+			for i := range next {
+				work(i)
+			}
+		})
+	}
+	for i := 0; i < n && ctx.Err() == nil; i++ {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}

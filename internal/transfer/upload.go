@@ -1,0 +1,416 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// upload is a copy to one host.
+type upload struct {
+	*session
+	*record
+	hasher *hasher
+	temps  temps
+
+	learn sync.Once
+	umask fs.FileMode // of the host, as far as it is known: see learnUmask
+}
+
+// Upload copies local files or trees to a host. Its error is that of the first file that
+// could not be copied, with the path as it was named; or what ended the whole.
+func (j *Job) Upload(ctx context.Context, host *Host, sources []string, dest string, report func(Progress)) (Result, error) {
+	trees, err := j.localTrees(sources)
+	if err != nil {
+		return Result{Failed: 1}, err
+	}
+	s, err := j.newSession(ctx, host)
+	if err != nil {
+		return Result{}, err
+	}
+	defer s.close()
+	u := &upload{session: s, record: &record{report: report}, umask: 0o022}
+	u.hasher = &hasher{s: s}
+	stop := s.stopWith(ctx)
+	err = u.run(ctx, trees, dest)
+	stop()
+	u.cleanUp(ctx)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	} else if ended := s.ended(); ended != nil {
+		err = ended
+	}
+	return u.sum(err)
+}
+
+// CheckSources sees that the sources of an upload can be listed.
+func (j *Job) CheckSources(sources []string) error {
+	_, err := j.localTrees(sources)
+	return err
+}
+
+// localTrees lists the sources. Two of the same name would overwrite each other.
+func (j *Job) localTrees(sources []string) ([]*tree, error) {
+	var trees []*tree
+	names := make(map[string]string)
+	for _, source := range sources {
+		t, err := j.localTree(source)
+		if err != nil {
+			return nil, err
+		}
+		if other, twice := names[t.base]; twice && len(sources) > 1 && t.base != "" {
+			return nil, &Error{Op: "copy", Path: source, Local: true, Err: fmt.Errorf("%s has the same name", other)}
+		}
+		names[t.base] = source
+		trees = append(trees, t)
+	}
+	return trees, nil
+}
+
+// stopGrace is how long requests that are under way may take when the context has ended.
+const stopGrace = 500 * time.Millisecond
+
+// stopWith frees all requests soon after ctx has ended.
+func (s *session) stopWith(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(stopGrace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			s.fail(context.Cause(ctx))
+		case <-s.quit:
+		}
+	})
+}
+
+// run copies the trees.
+func (u *upload) run(ctx context.Context, trees []*tree, dest string) error {
+	tops, err := u.tops(trees, dest)
+	if err != nil {
+		return err
+	}
+	for i, t := range trees {
+		u.listFailed(t)
+		if t.isDir() {
+			err = u.tree(ctx, t, tops[i])
+		} else {
+			err = u.single(ctx, &t.entries[0], tops[i])
+		}
+		if err != nil {
+			return err
+		}
+		if err := cmpError(context.Cause(ctx), u.ended()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func cmpError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tops returns where each tree goes: into dest if that is a directory, is written like
+// one, or has to take several; to dest itself otherwise.
+func (u *upload) tops(trees []*tree, dest string) ([]string, error) {
+	into := strings.HasSuffix(dest, "/") || len(trees) > 1 || dest == "" || dest == "~"
+	name, err := homePath(dest)
+	if err != nil {
+		return nil, &Error{Op: "open", Path: dest, Err: err}
+	}
+	if !into {
+		info, err := u.stat(name)
+		switch {
+		case err == nil:
+			into = info.IsDir()
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, fileError("open", dest, false, err)
+		}
+	}
+	tops := make([]string, len(trees))
+	for i, t := range trees {
+		tops[i] = name
+		if into && t.base != "" {
+			tops[i] = path.Join(name, t.base)
+		}
+		parent := path.Dir(tops[i])
+		if err := u.makeParents(parent); err != nil {
+			return nil, fileError("create", parent, false, err)
+		}
+	}
+	return tops, nil
+}
+
+// homePath returns a path for the SFTP server, to which one without a slash in front is
+// below the home directory.
+func homePath(p string) (string, error) {
+	switch {
+	case p == "" || p == "~" || p == "~/":
+		return ".", nil
+	case strings.HasPrefix(p, "~/"):
+		p = strings.TrimLeft(p[2:], "/")
+	case strings.HasPrefix(p, "~"):
+		return "", errors.New(`the home directories of other users are not known here (for a file that is called so, "./" goes before it)`)
+	}
+	if strings.IndexByte(p, 0) >= 0 {
+		return "", errors.New("holds a NUL byte")
+	}
+	return path.Clean(p), nil
+}
+
+func (s *session) stat(name string) (info fs.FileInfo, err error) {
+	ch := s.any()
+	err = ch.do(func() error { info, err = ch.Stat(name); return err })
+	return info, s.reason(err)
+}
+
+func (s *session) lstat(name string) (info fs.FileInfo, err error) {
+	ch := s.any()
+	err = ch.do(func() error { info, err = ch.Lstat(name); return err })
+	return info, s.reason(err)
+}
+
+// makeParents makes a directory and those above it, as far as they are missing.
+func (u *upload) makeParents(dir string) error {
+	info, err := u.stat(dir)
+	if err == nil {
+		if !info.IsDir() {
+			return errors.New("not a directory")
+		}
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if parent := path.Dir(dir); parent != dir {
+		if err := u.makeParents(parent); err != nil {
+			return err
+		}
+	}
+	_, err = u.makeDir(dir)
+	return err
+}
+
+// makeDir makes a directory, and reports whether it was not there.
+func (u *upload) makeDir(dir string) (made bool, err error) {
+	ch := u.any()
+	err = ch.do(func() error { return ch.Mkdir(dir) })
+	if err == nil {
+		return true, nil
+	}
+	// The answer does not tell whether it is there.
+	if info, statErr := u.stat(dir); statErr == nil {
+		if info.IsDir() {
+			return false, nil
+		}
+		return false, errors.New("not a directory")
+	}
+	return false, u.reason(err)
+}
+
+// single copies one file.
+func (u *upload) single(ctx context.Context, e *entry, name string) error {
+	there, err := u.lstat(name)
+	if err == nil && there.Mode().Type() == fs.ModeSymlink {
+		// A link at the destination is followed, as scp does.
+		ch := u.any()
+		if err := ch.do(func() (err error) { name, err = ch.RealPath(name); return err }); err != nil {
+			return fileError("open", name, false, u.reason(err))
+		}
+		there, err = u.lstat(name)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fileError("open", name, false, err)
+	}
+	if err != nil {
+		there = nil
+	}
+	if e.size > leastBlock {
+		u.grow(ctx, u.channelsFor(1, e.size))
+	}
+	var left []fs.FileInfo
+	if u.job.opt.Resume {
+		left = u.list(path.Dir(name))
+	}
+	u.file(ctx, e, name, there, left)
+	return nil
+}
+
+// list returns what is in a directory; nothing if it cannot be read.
+func (s *session) list(dir string) (list []fs.FileInfo) {
+	ch := s.any()
+	err := ch.do(func() (err error) { list, err = ch.ReadDir(dir); return err })
+	if s.reason(err) != nil {
+		return nil
+	}
+	return list
+}
+
+// tree copies a directory.
+func (u *upload) tree(ctx context.Context, t *tree, top string) error {
+	entries := t.entries
+	dirs, files, links := split(entries)
+	n, bytes := t.files()
+	u.grow(ctx, u.channelsFor(n+len(dirs), bytes))
+	inside, err := u.makeDirs(ctx, entries, dirs, top)
+	if err != nil {
+		return err
+	}
+	each(ctx, u.job.workers(), len(files), func(i int) {
+		e := &entries[files[i]]
+		if u.ended() != nil {
+			return
+		}
+		dir, ok := inside[parentName(e.name)]
+		if !ok {
+			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errors.New("there is no directory for it")))
+			return
+		}
+		u.file(ctx, e, path.Join(top, e.name), dir.there[path.Base(e.name)], dir.left)
+	})
+	each(ctx, u.job.workers(), len(links), func(i int) {
+		e := &entries[links[i]]
+		if dir, ok := inside[parentName(e.name)]; ok && u.ended() == nil {
+			u.link(ctx, e, path.Join(top, e.name), dir.there[path.Base(e.name)])
+		}
+	})
+	if ctx.Err() != nil || u.ended() != nil {
+		return nil
+	}
+	if u.job.opt.Delete && u.clean() {
+		u.deleteExtra(ctx, entries, inside, top)
+	}
+	u.finishDirs(ctx, entries, dirs, inside, top)
+	return nil
+}
+
+// split returns the indexes of directories, files and links.
+func split(entries []entry) (dirs, files, links []int) {
+	for i := range entries {
+		switch m := entries[i].mode; {
+		case m.IsDir():
+			dirs = append(dirs, i)
+		case m.IsRegular():
+			files = append(files, i)
+		default:
+			links = append(links, i)
+		}
+	}
+	return dirs, files, links
+}
+
+// parentName returns the directory that an entry is in.
+func parentName(name string) string {
+	if i := strings.LastIndexByte(name, '/'); i >= 0 {
+		return name[:i]
+	}
+	return ""
+}
+
+// remoteDir is what was in a directory of the host before.
+type remoteDir struct {
+	made  bool
+	there map[string]fs.FileInfo
+	left  []fs.FileInfo
+}
+
+// makeDirs makes the directories of a tree, level by level, and lists those that were
+// there. Where one cannot be made, what is in it fails.
+func (u *upload) makeDirs(ctx context.Context, entries []entry, dirs []int, top string) (map[string]*remoteDir, error) {
+	inside := make(map[string]*remoteDir)
+	for len(dirs) > 0 {
+		depth := strings.Count(entries[dirs[0]].name, "/")
+		if entries[dirs[0]].name == "" {
+			depth = -1
+		}
+		var level, rest []int
+		for _, i := range dirs {
+			if name := entries[i].name; name == "" || depth >= 0 && strings.Count(name, "/") == depth {
+				level = append(level, i)
+			} else {
+				rest = append(rest, i)
+			}
+		}
+		slices.SortStableFunc(rest, func(a, b int) int { return strings.Count(entries[a].name, "/") - strings.Count(entries[b].name, "/") })
+		made := make([]*remoteDir, len(level))
+		each(ctx, u.job.workers(), len(level), func(i int) {
+			made[i] = u.enter(&entries[level[i]], path.Join(top, entries[level[i]].name))
+		})
+		for i, dir := range made {
+			if dir != nil {
+				inside[entries[level[i]].name] = dir
+			}
+		}
+		if err := u.ended(); err != nil {
+			return nil, err
+		}
+		dirs = rest
+	}
+	return inside, nil
+}
+
+// enter makes one directory so that it can be written to, or lists it.
+func (u *upload) enter(e *entry, name string) *remoteDir {
+	made, err := u.makeDir(name)
+	if err != nil {
+		u.failed(name, fileError("create", name, false, err))
+		return nil
+	}
+	dir := &remoteDir{made: made, there: make(map[string]fs.FileInfo)}
+	if made {
+		// Nobody may look into a private directory while it is being filled.
+		if mode := e.mode.Perm(); mode&0o077 == 0 {
+			ch := u.any()
+			_ = u.reason(ch.do(func() error { return ch.Chmod(name, mode|0o700) })) // finishDirs tries again and says so
+		}
+		return dir
+	}
+	dir.left = u.list(name)
+	for _, info := range dir.left {
+		dir.there[info.Name()] = info
+	}
+	return dir
+}
+
+// finishDirs gives the directories their permissions and times, the deepest first: while
+// they were being filled, they had to be writable, and their times changed.
+func (u *upload) finishDirs(ctx context.Context, entries []entry, dirs []int, inside map[string]*remoteDir, top string) {
+	for i := len(dirs) - 1; i >= 0 && ctx.Err() == nil; i-- {
+		e := &entries[dirs[i]]
+		dir := inside[e.name]
+		if dir == nil || !dir.made && !u.job.opt.Preserve {
+			continue
+		}
+		name := path.Join(top, e.name)
+		ch := u.any()
+		err := ch.do(func() error {
+			if u.job.opt.Preserve || e.mode.Perm()&^u.umask != 0o777&^u.umask {
+				mode := e.mode.Perm() | e.mode&fs.ModeSticky
+				if !u.job.opt.Preserve {
+					mode &^= u.umask
+				}
+				if err := ch.Chmod(name, mode); err != nil {
+					return err
+				}
+			}
+			if u.job.opt.Preserve {
+				return ch.Chtimes(name, e.mtime, e.mtime)
+			}
+			return nil
+		})
+		if err = u.reason(err); err != nil {
+			u.failed(name, fileError("set the permissions of", name, false, err))
+		}
+	}
+}

@@ -1,0 +1,415 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"sync/atomic"
+
+	"github.com/pkg/sftp"
+)
+
+// file copies one file. there is what has its name on the host, left what else is in the
+// directory; either may be nil.
+func (u *upload) file(ctx context.Context, e *entry, name string, there fs.FileInfo, left []fs.FileInfo) {
+	if there != nil && !there.Mode().IsRegular() && there.Mode().Type() != fs.ModeSymlink {
+		u.failed(name, fileError("replace", name, false, errors.New("there is something else: "+kindOf(there.Mode()))))
+		return
+	}
+	select {
+	case u.files <- struct{}{}:
+		defer func() { <-u.files }()
+	case <-ctx.Done():
+		return
+	}
+	same, err := u.same(ctx, e, name, there)
+	if err != nil {
+		u.failed(name, fileError("compare", name, false, err))
+		return
+	}
+	if same {
+		u.skipped(name, e.size)
+		return
+	}
+	p := u.begin(name, e.size)
+	f := &uploadFile{upload: u, progress: p, entry: e, name: name, there: there}
+	p.end(f.copy(ctx, left))
+}
+
+// kindOf says what something is that is no regular file.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a directory"
+	case mode&fs.ModeSymlink != 0:
+		return "a symbolic link"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a FIFO"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "of a kind that is not known"
+}
+
+// same reports whether the file is on the host already: with the same size and, to the
+// second, the same time, or the same checksum.
+func (u *upload) same(ctx context.Context, e *entry, name string, there fs.FileInfo) (bool, error) {
+	opt := &u.job.opt
+	if there == nil || !there.Mode().IsRegular() || there.Size() != e.size || !opt.Preserve && !opt.Resume && !opt.Verify {
+		return false, nil
+	}
+	sameTime := there.ModTime().Unix() == e.mtime.Unix()
+	if opt.Preserve && there.Mode().Perm() != e.mode.Perm() {
+		return false, nil
+	}
+	if !opt.Verify && (sameTime || opt.Preserve && !opt.Resume) {
+		return sameTime, nil
+	}
+	theirs, err := u.hasher.digest(ctx, name, -1)
+	if err != nil {
+		return false, err
+	}
+	ours, err := u.job.localDigest(ctx, e, e.size)
+	return ours == theirs && (sameTime || !opt.Preserve), err
+}
+
+// uploadFile is one file on its way to a host.
+type uploadFile struct {
+	*upload
+	*progress
+	entry *entry
+	name  string
+	there fs.FileInfo
+
+	temp    *temp
+	handles []*sftp.File // one for each channel that carries it
+	via     []*channel
+}
+
+// copy copies the file to a temporary name and gives it its own when it is complete.
+func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
+	source, err := f.job.store.open(ctx, f.entry)
+	if err != nil {
+		return fileError("read", f.entry.path, true, err)
+	}
+	defer source.leave()
+	f.temp = f.temps.add(path.Join(path.Dir(f.name), tempName(path.Base(f.name))))
+	from, err := f.claim(ctx, left)
+	if err != nil {
+		return fileError("resume", f.name, false, err)
+	}
+	defer func() {
+		f.closeHandles()
+		if err != nil && f.ended() == nil && ctx.Err() == nil {
+			f.discard(f.temp)
+		}
+	}()
+	if err := f.open(from > 0); err != nil {
+		return fileError("create", f.name, false, err)
+	}
+	f.progress.there(from)
+	f.temp.from(int64(f.job.store.size), from)
+	if err := f.write(ctx, source, from); err != nil {
+		return err
+	}
+	if err := f.finish(source); err != nil {
+		return err
+	}
+	return f.publish(ctx)
+}
+
+// claim takes over what an earlier copy of the file has left, and returns how much of it
+// is a beginning of the file.
+func (f *uploadFile) claim(ctx context.Context, left []fs.FileInfo) (int64, error) {
+	best := largestLeftover(left, path.Base(f.name), f.entry.size)
+	if !f.job.opt.Resume || best == nil {
+		return 0, nil
+	}
+	old := path.Join(path.Dir(f.name), best.Name())
+	ch := f.any()
+	if err := ch.do(func() error { return ch.Rename(old, f.temp.name) }); err != nil {
+		return 0, onlyFatal(f.reason(err), f.session) // somebody else has it
+	}
+	for _, n := range beginnings(best.Size()) {
+		theirs, err := f.hasher.digest(ctx, f.temp.name, n)
+		if err != nil {
+			return 0, err
+		}
+		ours, err := f.job.localDigest(ctx, f.entry, n)
+		if err != nil {
+			return 0, err
+		}
+		if ours == theirs {
+			return n - n%int64(f.job.store.size), nil
+		}
+	}
+	return 0, f.removeTemp()
+}
+
+// removeTemp removes what was taken over, so that the file can be begun anew.
+func (f *uploadFile) removeTemp() error {
+	ch := f.any()
+	return f.reason(ch.do(func() error { return ch.Remove(f.temp.name) }))
+}
+
+// onlyFatal drops an error that is no reason to give up the host.
+func onlyFatal(err error, s *session) error {
+	if s.ended() != nil {
+		return err
+	}
+	return nil
+}
+
+// open opens the temporary file, on several channels if it is large.
+func (f *uploadFile) open(there bool) error {
+	channels := f.all()
+	n := min(len(channels), 1+int(f.entry.size/(4<<20)))
+	start := int(f.turn.Add(1))
+	for i := range n {
+		ch := channels[(start+i)%len(channels)]
+		flags := os.O_WRONLY
+		if i == 0 && !there {
+			flags |= os.O_CREATE | os.O_EXCL
+		}
+		err := ch.do(func() error {
+			handle, err := ch.OpenFile(f.temp.name, flags)
+			if err != nil {
+				return err
+			}
+			f.handles, f.via = append(f.handles, handle), append(f.via, ch)
+			if flags&os.O_CREATE != 0 {
+				f.learn.Do(func() { f.learnUmask(handle) })
+			}
+			return nil
+		})
+		if err != nil {
+			if i > 0 && f.reason(err) == err {
+				return nil // the first is enough
+			}
+			return f.reason(err)
+		}
+	}
+	return nil
+}
+
+// learnUmask finds out which permissions new files get on the host. It cannot be asked,
+// but a file that was created without any in mind tells.
+func (u *upload) learnUmask(handle *sftp.File) {
+	if info, err := handle.Stat(); err == nil {
+		masked := 0o666 &^ info.Mode().Perm()
+		u.umask = masked | masked>>2&0o111 // who may not read may not execute
+	}
+}
+
+// write sends the blocks from an offset on, many at a time.
+func (f *uploadFile) write(ctx context.Context, source *sourceFile, from int64) error {
+	size := int64(f.job.store.size)
+	first := from / size
+	blocks := (f.entry.size + size - 1) / size
+	var failed atomic.Pointer[error]
+	at := int(min(blocks-first, int64(cap(f.flight))))
+	var next atomic.Int64
+	next.Store(first)
+	each(ctx, at, at, func(worker int) {
+		handle, ch := f.handles[worker%len(f.handles)], f.via[worker%len(f.handles)]
+		for failed.Load() == nil {
+			i := next.Add(1) - 1
+			if i >= blocks {
+				return
+			}
+			if err := f.block(ctx, source, i, ch, handle); err != nil {
+				failed.CompareAndSwap(nil, &err)
+			}
+		}
+	})
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// block sends one block. Holes are left out: the file's length is set in the end.
+func (f *uploadFile) block(ctx context.Context, source *sourceFile, i int64, ch *channel, handle *sftp.File) (err error) {
+	select {
+	case f.flight <- struct{}{}:
+		defer func() { <-f.flight }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	b, err := source.block(ctx, i)
+	if err != nil {
+		return fileError("read", f.entry.path, true, err)
+	}
+	defer b.release()
+	defer func() {
+		if err == nil {
+			f.temp.arrived(i)
+		}
+	}()
+	if b.zero {
+		f.carried(len(b.data))
+		return nil
+	}
+	off := i * int64(f.job.store.size)
+	for data := b.data; len(data) > 0; {
+		n := min(len(data), int(f.limits.write))
+		if err := f.job.pace(ctx, n); err != nil {
+			return err
+		}
+		if err := ch.do(func() error { _, err := handle.WriteAt(data[:n], off); return err }); err != nil {
+			return fileError("write", f.name, false, f.explain(err))
+		}
+		f.carried(n)
+		data, off = data[n:], off+int64(n)
+	}
+	return nil
+}
+
+// explain says more about a failure for which the server gives no reason.
+func (f *uploadFile) explain(err error) error {
+	err = f.reason(err)
+	status, ok := errors.AsType[*sftp.StatusError](err)
+	if !ok || f.ended() != nil {
+		return err
+	}
+	ch := f.any()
+	var free *sftp.StatVFS
+	if ch.do(func() (e error) { free, e = ch.StatVFS(path.Dir(f.name)); return e }) == nil && free != nil && (free.Bavail*free.Bsize < leastBlock || free.Files > 0 && free.Favail == 0) {
+		return errors.New("no space left on the host")
+	}
+	return statusError(status)
+}
+
+// statusError gives the text of the server alone.
+func statusError(e *sftp.StatusError) error {
+	return fmt.Errorf("the host refuses: %s", strings.TrimPrefix(e.FxCode().Error(), "ssh_fx_"))
+}
+
+// finish gives the temporary file its length, permissions and times, and sees that it is
+// on the disk.
+func (f *uploadFile) finish(source *sourceFile) error {
+	handle, ch := f.handles[0], f.via[0]
+	opt := &f.job.opt
+	if source.sparse {
+		if err := ch.do(func() error { return handle.Truncate(f.entry.size) }); err != nil {
+			return fileError("write", f.name, false, f.explain(err))
+		}
+	}
+	if mode, needed := f.mode(); needed {
+		if err := ch.do(func() error { return handle.Chmod(mode) }); err != nil {
+			return fileError("set the permissions of", f.name, false, f.reason(err))
+		}
+	}
+	if _, ok := ch.HasExtension("fsync@openssh.com"); ok {
+		if err := ch.do(handle.Sync); err != nil {
+			return fileError("write", f.name, false, f.explain(err))
+		}
+	}
+	if err := f.closeHandles(); err != nil {
+		return fileError("write", f.name, false, f.explain(err))
+	}
+	if opt.Preserve {
+		if err := ch.do(func() error { return ch.Chtimes(f.temp.name, f.entry.mtime, f.entry.mtime) }); err != nil {
+			return fileError("set the time of", f.name, false, f.reason(err))
+		}
+	}
+	return nil
+}
+
+// mode returns the permissions of the file, and whether they have to be set.
+func (f *uploadFile) mode() (fs.FileMode, bool) {
+	mode := f.entry.mode.Perm()
+	switch {
+	case f.job.opt.Preserve:
+		return mode | f.entry.mode&fs.ModeSticky, true
+	case f.there != nil && f.there.Mode().IsRegular():
+		mode = f.there.Mode().Perm()
+	default:
+		mode &^= f.umask
+	}
+	return mode, mode != 0o666&^f.umask
+}
+
+// publish gives the file its name.
+func (f *uploadFile) publish(ctx context.Context) error {
+	if f.job.opt.Verify {
+		theirs, err := f.hasher.digest(ctx, f.temp.name, -1)
+		if err != nil {
+			return fileError("verify", f.name, false, err)
+		}
+		ours, err := f.job.localDigest(ctx, f.entry, f.entry.size)
+		if err != nil {
+			return fileError("verify", f.entry.path, true, err)
+		}
+		if ours != theirs {
+			return fileError("verify", f.name, false, errDiffers)
+		}
+	}
+	f.keepOwner()
+	if err := f.rename(f.temp.name, f.name); err != nil {
+		return fileError("rename to", f.name, false, f.explain(err))
+	}
+	f.temps.remove(f.temp)
+	return nil
+}
+
+// errDiffers is why a file was not given its name.
+var errDiffers = errors.New("the checksums differ")
+
+// keepOwner gives the file the owner of the one that it replaces, where that is another
+// and the host lets us: root that replaces a user's file does not take it away.
+func (f *uploadFile) keepOwner() {
+	if f.there == nil {
+		return
+	}
+	old, ok := f.there.Sys().(*sftp.FileStat)
+	if !ok {
+		return
+	}
+	ch := f.any()
+	_ = f.reason(ch.do(func() error {
+		info, err := ch.Stat(f.temp.name)
+		if err != nil {
+			return err
+		}
+		if now, ok := info.Sys().(*sftp.FileStat); ok && (now.UID != old.UID || now.GID != old.GID) {
+			return ch.Chown(f.temp.name, int(old.UID), int(old.GID))
+		}
+		return nil
+	}))
+}
+
+// rename puts a file in the place of another, at once where the server can.
+func (s *session) rename(from, to string) error {
+	ch := s.any()
+	return s.reason(ch.do(func() error {
+		if _, ok := ch.HasExtension("posix-rename@openssh.com"); ok {
+			return ch.PosixRename(from, to)
+		}
+		err := ch.Rename(from, to)
+		if err != nil && ch.Remove(to) == nil {
+			err = ch.Rename(from, to)
+		}
+		return err
+	}))
+}
+
+func (f *uploadFile) closeHandles() error {
+	var first error
+	for i, handle := range f.handles {
+		if err := f.via[i].do(handle.Close); err != nil && first == nil {
+			first = err
+		}
+	}
+	f.handles = nil
+	return first
+}

@@ -1,0 +1,88 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path"
+)
+
+// link makes a symbolic link, in the place of what has its name unless that is a
+// directory.
+func (u *upload) link(ctx context.Context, e *entry, name string, there fs.FileInfo) {
+	if there != nil && there.IsDir() {
+		u.failed(name, fileError("replace", name, false, errors.New("there is something else: "+kindOf(there.Mode()))))
+		return
+	}
+	ch := u.any()
+	if there != nil && there.Mode().Type() == fs.ModeSymlink {
+		var target string
+		if err := ch.do(func() (err error) { target, err = ch.ReadLink(name); return err }); err == nil && target == e.link {
+			u.skipped(name, 0)
+			return
+		}
+	}
+	p := u.begin(name, 0)
+	t := u.temps.add(path.Join(path.Dir(name), tempName(path.Base(name))))
+	err := u.reason(ch.do(func() error { return ch.Symlink(e.link, t.name) }))
+	if err == nil {
+		if err = u.rename(t.name, name); err != nil {
+			u.discard(t)
+		}
+	}
+	if err == nil || u.ended() == nil {
+		u.temps.remove(t)
+	}
+	p.end(fileError("link", name, false, err))
+}
+
+// deleteExtra removes what is in the directories of the host and not in the tree.
+func (u *upload) deleteExtra(ctx context.Context, entries []entry, inside map[string]*remoteDir, top string) {
+	wanted := make(map[string]bool, len(entries))
+	for i := range entries {
+		wanted[entries[i].name] = true
+	}
+	for dir, was := range inside {
+		for _, info := range was.left {
+			name := joinName(dir, info.Name())
+			if ctx.Err() != nil || u.ended() != nil {
+				return
+			}
+			if !wanted[name] {
+				u.remove(ctx, path.Join(top, name), info)
+			}
+		}
+	}
+}
+
+// remove removes something on the host with all that is in it.
+func (u *upload) remove(ctx context.Context, name string, info fs.FileInfo) {
+	ch := u.any()
+	if info.IsDir() {
+		var list []fs.FileInfo
+		err := ch.do(func() (err error) { list, err = ch.ReadDir(name); return err })
+		if err = u.reason(err); err != nil {
+			u.failed(name, fileError("list", name, false, err))
+			return
+		}
+		for _, inner := range list {
+			if ctx.Err() != nil {
+				return
+			}
+			u.remove(ctx, path.Join(name, inner.Name()), inner)
+		}
+	}
+	err := ch.do(func() error {
+		if info.IsDir() {
+			return ch.RemoveDirectory(name)
+		}
+		return ch.Remove(name)
+	})
+	if err = u.reason(err); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) { // a leftover that was taken over
+			u.failed(name, fileError("remove", name, false, err))
+		}
+		return
+	}
+	u.deleted()
+}

@@ -1,0 +1,166 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/transfer"
+)
+
+// pipe is a program on the host that something here talks to: an SFTP server, scp. Unlike
+// a [Channel] it keeps nothing: the host sends as fast as it is read.
+type pipe struct {
+	client  *Client
+	channel ssh.Channel
+	out     *wireStream
+	ended   chan struct{} // closed when the host has closed the channel, and everything is known
+
+	mu     sync.Mutex // protects what follows
+	exit   Outcome    // Kind is Running until the host has said
+	stderr tail
+	closed bool
+}
+
+// openPipe starts a program: by a request such as "exec" or "subsystem".
+func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (transfer.Stream, error) {
+	ctx, cancel := c.starting(ctx)
+	defer cancel()
+	p := &pipe{client: c, ended: make(chan struct{})}
+	var requests <-chan *ssh.Request
+	err := c.await(ctx, call{
+		do: func() (err error) {
+			p.channel, requests, err = c.link().OpenChannel("session", nil)
+			return err
+		},
+		late: func(err error) {
+			if err == nil {
+				p.channel.Close()
+				ssh.DiscardRequests(requests)
+			}
+		},
+	})
+	if err != nil {
+		return nil, c.sessionError(ctx, "open", err)
+	}
+	p.out = c.wire.stream(p.channel)
+	errOut := c.wire.stream(p.channel.Stderr())
+	ok := c.spawn(func() {
+		defer close(p.ended)
+		var reading sync.WaitGroup
+		reading.Go(func() {
+			_, _ = io.Copy((*pipeStderr)(p), errOut)
+			errOut.end()
+		})
+		for req := range requests {
+			p.note(req)
+		}
+		reading.Wait()
+	})
+	if !ok {
+		p.channel.Close()
+		p.out.end()
+		errOut.end()
+		return nil, c.sessionError(ctx, "open", errClosed)
+	}
+	err = c.await(ctx, call{do: func() error {
+		yes, err := p.channel.SendRequest(request, true, payload)
+		if err == nil && !yes {
+			err = errRequestRefused
+		}
+		return err
+	}})
+	if err != nil {
+		p.Close()
+		return nil, c.sessionError(ctx, request, err)
+	}
+	return p, nil
+}
+
+// note takes what the host says about the end of the program.
+func (p *pipe) note(req *ssh.Request) {
+	if o, ok := exitOf(req); ok {
+		p.mu.Lock()
+		p.exit = o
+		p.mu.Unlock()
+	}
+	req.Reply(false, nil)
+}
+
+// pipeStderr keeps the end of what the program says of itself.
+type pipeStderr pipe
+
+func (p *pipeStderr) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stderr.Write(b)
+}
+
+// Read implements [io.Reader].
+func (p *pipe) Read(b []byte) (int, error) { return p.out.Read(b) }
+
+// Write implements [io.Writer].
+func (p *pipe) Write(b []byte) (int, error) { return p.channel.Write(b) }
+
+// CloseWrite implements [transfer.Stream].
+func (p *pipe) CloseWrite() error { return p.channel.CloseWrite() }
+
+// closeGrace is how long a host may take to confirm the end of a channel.
+const closeGrace = 2 * time.Second
+
+// Close implements [io.Closer]. The SSH library frees those who read or write when the
+// host has confirmed the end. From one that does not, nothing good can come any more: its
+// connection is closed.
+func (p *pipe) Close() error {
+	p.out.end()
+	err := p.channel.Close()
+	p.mu.Lock()
+	first := !p.closed
+	p.closed = true
+	p.mu.Unlock()
+	if first {
+		p.client.spawn(func() {
+			timer := time.NewTimer(closeGrace)
+			defer timer.Stop()
+			select {
+			case <-p.ended:
+			case <-timer.C:
+				p.client.link().Close()
+			}
+		})
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil // it has ended by itself
+	}
+	return err
+}
+
+// Wait implements [transfer.Stream].
+func (p *pipe) Wait() error {
+	<-p.ended
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var reason string
+	switch {
+	case p.exit.Kind == Exited && p.exit.ExitCode == 0:
+		return nil
+	case p.exit.Kind == Exited:
+		reason = fmt.Sprintf("exit code %d", p.exit.ExitCode)
+	case p.exit.Kind == Signaled:
+		reason = "ended by signal " + p.exit.Signal
+	case p.client.broken():
+		return transfer.ErrLost
+	default:
+		reason = "ended without an exit code"
+	}
+	if said := strings.TrimSpace(string(p.stderr.kept)); said != "" {
+		reason += ": " + clip(said)
+	}
+	return errors.New(reason)
+}
