@@ -109,7 +109,6 @@ type CopyResult struct {
 // Timing returns how long each phase took; Run is the copy itself.
 func (r *CopyResult) Timing() Timing { return r.timing }
 
-
 // Upload copies a local file or directory to the host. A remote file appears under its
 // name only when it is complete: until then it is called ".NAME.fleetssh-" and eight
 // digits, beside its place. If remote is a directory, or ends in a slash, the copy goes

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"io"
+	"runtime"
 	"sync"
 )
 
@@ -45,6 +46,13 @@ func (b *batch) run() {
 		}
 		if b.closed || b.err != nil {
 			return
+		}
+		// Those who are about to make requests get to it first.
+		b.mu.Unlock()
+		runtime.Gosched()
+		b.mu.Lock()
+		if b.writing {
+			continue
 		}
 		out := b.buf
 		b.buf, b.writing = spare[:0], true

@@ -208,7 +208,7 @@ func (h *hasher) run(ctx context.Context, some []*remoteDigest) error {
 		}
 		words = append(words, n, shellquote.Quote(d.path))
 	}
-	out, err := h.s.run(ctx, strings.Join(words, " "), int64(len(some))*1024)
+	out, err := h.s.command(ctx, strings.Join(words, " "), int64(len(some))*1024)
 	if err != nil {
 		return err
 	}
@@ -227,8 +227,8 @@ func (h *hasher) run(ctx context.Context, some []*remoteDigest) error {
 	return nil
 }
 
-// run runs a command on the host and returns what it writes, up to a limit.
-func (s *session) run(ctx context.Context, line string, limit int64) ([]byte, error) {
+// command runs a command on the host and returns what it writes, up to a limit.
+func (s *session) command(ctx context.Context, line string, limit int64) ([]byte, error) {
 	stream, err := s.host.Exec(ctx, line)
 	if err != nil {
 		return nil, err

@@ -172,4 +172,3 @@ func (t *target) finishDirs(r *record, entries []entry, dirs []int, inside map[s
 		}
 	}
 }
-

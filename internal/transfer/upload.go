@@ -243,7 +243,7 @@ func (u *upload) single(ctx context.Context, e *entry, name string) error {
 	if u.job.opt.Resume {
 		left = u.list(path.Dir(name))
 	}
-	u.file(ctx, e, name, there, left)
+	u.file(ctx, e, name, there, left, nil)
 	return nil
 }
 
@@ -267,6 +267,7 @@ func (u *upload) tree(ctx context.Context, t *tree, top string) error {
 	if err != nil {
 		return err
 	}
+	flusher := u.newFlusher(n, inside, top)
 	each(ctx, u.job.workers(), len(files), func(i int) {
 		e := &entries[files[i]]
 		if u.ended() != nil {
@@ -277,8 +278,9 @@ func (u *upload) tree(ctx context.Context, t *tree, top string) error {
 			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errors.New("there is no directory for it")))
 			return
 		}
-		u.file(ctx, e, path.Join(top, e.name), dir.there[path.Base(e.name)], dir.left)
+		u.file(ctx, e, path.Join(top, e.name), dir.there[path.Base(e.name)], dir.left, flusher)
 	})
+	flusher.finish(ctx)
 	each(ctx, u.job.workers(), len(links), func(i int) {
 		e := &entries[links[i]]
 		if dir, ok := inside[parentName(e.name)]; ok && u.ended() == nil {

@@ -15,7 +15,7 @@ import (
 
 // file copies one file. there is what has its name on the host, left what else is in the
 // directory; either may be nil.
-func (u *upload) file(ctx context.Context, e *entry, name string, there fs.FileInfo, left []fs.FileInfo) {
+func (u *upload) file(ctx context.Context, e *entry, name string, there fs.FileInfo, left []fs.FileInfo, fl *flusher) {
 	if there != nil && !there.Mode().IsRegular() && there.Mode().Type() != fs.ModeSymlink {
 		u.failed(name, fileError("replace", name, false, errors.New("there is something else: "+kindOf(there.Mode()))))
 		return
@@ -36,8 +36,12 @@ func (u *upload) file(ctx context.Context, e *entry, name string, there fs.FileI
 		return
 	}
 	p := u.begin(name, e.size)
-	f := &uploadFile{upload: u, progress: p, entry: e, name: name, there: there}
-	p.end(f.copy(ctx, left))
+	f := &uploadFile{upload: u, progress: p, entry: e, name: name, there: there, waits: fl.takes(e)}
+	if err := f.copy(ctx, left); err != nil || !f.waits {
+		p.end(err)
+	} else {
+		fl.add(ctx, f)
+	}
 }
 
 // kindOf says what something is that is no regular file.
@@ -86,13 +90,15 @@ type uploadFile struct {
 	entry *entry
 	name  string
 	there fs.FileInfo
+	waits bool // for a sync with others, before it gets its name
 
 	temp    *temp
 	handles []*sftp.File // one for each channel that carries it
 	via     []*channel
 }
 
-// copy copies the file to a temporary name and gives it its own when it is complete.
+// copy copies the file to a temporary name and gives it its own when it is complete,
+// unless it waits for that.
 func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
 	source, err := f.job.store.open(ctx, f.entry)
 	if err != nil {
@@ -118,7 +124,7 @@ func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
 	if err := f.write(ctx, source, from); err != nil {
 		return err
 	}
-	if err := f.finish(source); err != nil {
+	if err := f.finish(source); err != nil || f.waits {
 		return err
 	}
 	return f.publish(ctx)
@@ -309,7 +315,7 @@ func (f *uploadFile) finish(source *sourceFile) error {
 			return fileError("set the permissions of", f.name, false, f.reason(err))
 		}
 	}
-	if _, ok := ch.HasExtension("fsync@openssh.com"); ok {
+	if _, ok := ch.HasExtension("fsync@openssh.com"); ok && !f.waits {
 		if err := ch.do(handle.Sync); err != nil {
 			return fileError("write", f.name, false, f.explain(err))
 		}
