@@ -114,26 +114,12 @@ func (p *copyPlan) paths(i int) (sources []string, target string, err error) {
 	return expanded[:len(p.sources)], expanded[len(p.sources)], nil
 }
 
-// check refuses paths with placeholders that have no value, and two hosts whose files would
-// go to the same place.
+// check refuses paths with placeholders that have no value.
 func (p *copyPlan) check() error {
-	taken := make(map[string]int)
 	for i := range p.hosts {
-		_, target, err := p.paths(i)
-		if err != nil {
-			return err
+		if _, _, err := p.paths(i); err != nil || p.args == nil {
+			return err // what is right for one is for all
 		}
-		if p.verb == "put" {
-			if p.args == nil {
-				return nil // what is right for one is for all
-			}
-			continue
-		}
-		place := filepath.Clean(target)
-		if other, twice := taken[place]; twice {
-			return usageError("write %(host)s into it", "%s and %s would both write to %s", p.hosts[other].label, p.hosts[i].label, target)
-		}
-		taken[place] = i
 	}
 	return nil
 }
@@ -176,16 +162,20 @@ func (p *copyPlan) rehearse(opts fleetssh.CopyOptions) error {
 	defer client.Close()
 	opts = p.options(opts, 0, len(p.hosts))
 	_, err := p.copy(over, client, &opts)
-	return wrongUsage(err)
+	return p.wrongUsage(err)
 }
 
 // wrongUsage returns what err says of the settings: nothing if it says what became of hosts.
-func wrongUsage(err error) error {
+func (p *copyPlan) wrongUsage(err error) error {
 	switch e := err.(type) {
 	case *fleetssh.HostsError:
 		return nil
 	case *fleetssh.CopyError: // it is about a file here
 		return errors.New(copyProblem(e).reason)
+	case *fleetssh.HostArgumentError:
+		if e.Host >= 0 && e.Name == "" {
+			return usageError("write %(host)s into the local path", "%s: %s", p.hosts[e.Host].label, e.Reason)
+		}
 	}
 	return asUsage(err)
 }

@@ -49,7 +49,7 @@ func (r *copier) batch(ctx context.Context, size int) error {
 	}
 	opts.Finished = ended
 	results, err := r.plan.copy(ctx, r.client, &opts)
-	if wrong := wrongUsage(err); wrong != nil {
+	if wrong := r.plan.wrongUsage(err); wrong != nil {
 		return wrong
 	}
 	for i := range results {
@@ -64,6 +64,9 @@ func (t *tally) addCopy(index int, c fleetssh.CopyResult) *result {
 	r.ok = r.outcome == fleetssh.Outcome{Kind: fleetssh.Exited}
 	if r.outcome.Kind != fleetssh.Skipped && r.outcome.Kind != fleetssh.Cancelled {
 		r.explain(c.Err, &c.Host)
+	}
+	if r.problem.phase == "subsystem" {
+		r.problem.hint = "--protocol scp copies without an SFTP server"
 	}
 	return t.put(r)
 }

@@ -25,6 +25,7 @@ import (
 //	fleet N [NAME=VALUE…]   starts N simulated hosts; see startScriptFleet
 //	wait-started N          waits until the fleet has started N commands
 //	wait-connected N        waits until the fleet has been connected to N times
+//	wait-stored N           waits until the files of the fleet hold N bytes
 //	join-fleet DIR          the same variables for a fleet that "sim --dir DIR" serves
 //	terminate               sends TERM to what runs in the background
 //	exec fleetssh ARG…      the program; "%" stands for the hosts and the login
@@ -68,6 +69,7 @@ func TestScripts(t *testing.T) {
 			"fleet":          startScriptFleet,
 			"wait-started":   waitStarted,
 			"wait-connected": waitConnected,
+			"wait-stored":    waitStored,
 			"join-fleet":     joinFleet,
 			"terminate":      terminate,
 		},
