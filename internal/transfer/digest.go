@@ -104,7 +104,8 @@ func digestReader(ctx context.Context, r io.Reader, n int64) (sum digest, err er
 
 // hasher has digests computed on a host, many files with one command.
 type hasher struct {
-	s *session
+	host *Host
+	s    *session // nil without SFTP
 
 	mu      sync.Mutex // protects what follows
 	waiting []*remoteDigest
@@ -153,6 +154,9 @@ func (h *hasher) digest(ctx context.Context, path string, n int64) (digest, erro
 	}
 	if err := ctx.Err(); err != nil {
 		return digest{}, err
+	}
+	if h.s == nil {
+		return digest{}, errors.New("the host has no program for checksums, or cannot read the file")
 	}
 	return h.s.readBack(ctx, path, n)
 }
@@ -208,7 +212,7 @@ func (h *hasher) run(ctx context.Context, some []*remoteDigest) error {
 		}
 		words = append(words, n, shellquote.Quote(d.path))
 	}
-	out, err := h.s.command(ctx, strings.Join(words, " "), int64(len(some))*1024)
+	out, err := h.host.command(ctx, strings.Join(words, " "), int64(len(some))*1024)
 	if err != nil {
 		return err
 	}
@@ -228,8 +232,8 @@ func (h *hasher) run(ctx context.Context, some []*remoteDigest) error {
 }
 
 // command runs a command on the host and returns what it writes, up to a limit.
-func (s *session) command(ctx context.Context, line string, limit int64) ([]byte, error) {
-	stream, err := s.host.Exec(ctx, line)
+func (h *Host) command(ctx context.Context, line string, limit int64) ([]byte, error) {
+	stream, err := h.Exec(ctx, line)
 	if err != nil {
 		return nil, err
 	}

@@ -21,13 +21,16 @@ type download struct {
 // Download copies files or trees from a host. Its error is that of the first file that
 // could not be copied, with the path as it was named; or what ended the whole.
 func (j *Job) Download(ctx context.Context, host *Host, sources []string, dest string, report func(Progress)) (Result, error) {
+	if j.opt.SCP {
+		return j.downloadSCP(ctx, host, sources, dest, report)
+	}
 	s, err := j.newSession(ctx, host)
 	if err != nil {
 		return Result{}, err
 	}
 	defer s.close()
 	d := &download{session: s, record: &record{report: report}}
-	d.hasher = &hasher{s: s}
+	d.hasher = &hasher{host: host, s: s}
 	stop := s.stopWith(ctx)
 	err = d.run(ctx, sources, dest)
 	stop()

@@ -14,12 +14,9 @@ import (
 
 // file copies one file. names is what else is in its directory.
 func (d *download) file(ctx context.Context, e *entry, to *target, names []string) {
-	name := to.name(e.name)
-	there, err := to.root.Lstat(name)
+	a, err := to.expect(e)
 	if err != nil {
-		there = nil
-	} else if m := there.Mode(); !m.IsRegular() && m.Type() != fs.ModeSymlink {
-		d.failed(e.path, fileError("replace", to.local(e.name), true, errors.New("there is something else: "+kindOf(m))))
+		d.failed(e.path, err)
 		return
 	}
 	select {
@@ -34,7 +31,7 @@ func (d *download) file(ctx context.Context, e *entry, to *target, names []strin
 	case <-ctx.Done():
 		return
 	}
-	same, err := d.same(ctx, e, to, there)
+	same, err := d.same(ctx, e, to, a.there)
 	if err != nil {
 		d.failed(e.path, fileError("compare", e.path, false, err))
 		return
@@ -44,7 +41,7 @@ func (d *download) file(ctx context.Context, e *entry, to *target, names []strin
 		return
 	}
 	p := d.begin(e.path, e.size)
-	f := &downloadFile{download: d, progress: p, entry: e, to: to, name: name, there: there}
+	f := &downloadFile{download: d, progress: p, arrival: a}
 	p.end(f.copy(ctx, names))
 }
 
@@ -70,39 +67,20 @@ func (d *download) same(ctx context.Context, e *entry, to *target, there fs.File
 	return ours == theirs && (sameTime || !opt.Preserve), err
 }
 
-// digestBelow returns the digest of the beginning of a file.
-func digestBelow(ctx context.Context, root *os.Root, name string, n int64) (digest, error) {
-	file, err := root.Open(name)
-	if err != nil {
-		return digest{}, err
-	}
-	defer file.Close()
-	return digestReader(ctx, file, n)
-}
-
 // downloadFile is one file on its way from a host.
 type downloadFile struct {
 	*download
 	*progress
-	entry *entry
-	to    *target
-	name  string
-	there fs.FileInfo
-
-	temp    *temp
-	file    *os.File
+	*arrival
 	handles []*sftp.File // one for each channel that carries it
 	via     []*channel
 }
 
 // copy copies the file to a temporary name and gives it its own when it is complete.
 func (f *downloadFile) copy(ctx context.Context, names []string) (err error) {
-	f.temp = &temp{name: path.Join(path.Dir(f.name), tempName(path.Base(f.name)))}
 	defer func() {
 		f.closeHandles()
-		if f.file != nil {
-			f.abandon(ctx.Err() != nil || f.ended() != nil)
-		}
+		f.abandon(ctx.Err() != nil || f.ended() != nil)
 	}()
 	from, err := f.claim(ctx, names)
 	if err != nil {
@@ -111,10 +89,8 @@ func (f *downloadFile) copy(ctx context.Context, names []string) (err error) {
 	if err := f.openRemote(); err != nil {
 		return fileError("open", f.entry.path, false, err)
 	}
-	if f.file == nil {
-		if f.file, err = f.to.root.OpenFile(f.temp.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, f.entry.mode.Perm()); err != nil {
-			return fileError("create", f.to.local(f.entry.name), true, err)
-		}
+	if err := f.create(); err != nil {
+		return err
 	}
 	f.progress.there(from)
 	f.temp.from(int64(f.job.store.size), from)
@@ -126,7 +102,12 @@ func (f *downloadFile) copy(ctx context.Context, names []string) (err error) {
 	if err != nil {
 		return err
 	}
-	return f.publish(ctx)
+	if f.job.opt.Verify {
+		if err := f.verify(ctx, f.hasher); err != nil {
+			return err
+		}
+	}
+	return f.publish(f.job.opt.Preserve)
 }
 
 // claim takes over what an earlier copy of the file has left, and returns how much of it
@@ -158,7 +139,7 @@ func (f *downloadFile) claim(ctx context.Context, names []string) (int64, error)
 		if ours != theirs {
 			continue
 		}
-		if f.file, err = root.OpenFile(f.temp.name, os.O_RDWR, 0); err != nil {
+		if f.out, err = root.OpenFile(f.temp.name, os.O_RDWR, 0); err != nil {
 			break
 		}
 		return n - n%int64(f.job.store.size), nil
@@ -217,7 +198,7 @@ func (f *downloadFile) read(ctx context.Context, from int64) error {
 		return context.Cause(ctx)
 	}
 	// The last block may have been a hole.
-	return fileError("write", f.to.local(f.entry.name), true, f.file.Truncate(f.entry.size))
+	return fileError("write", f.to.local(f.entry.name), true, f.out.Truncate(f.entry.size))
 }
 
 // block fetches one block. Zeros are not written: they make holes.
@@ -249,7 +230,7 @@ func (f *downloadFile) block(ctx context.Context, i int64, ch *channel, handle *
 		rest, at = rest[got:], at+int64(got)
 	}
 	if !allZero(buf) {
-		if _, err := f.file.WriteAt(buf, off); err != nil {
+		if _, err := f.out.WriteAt(buf, off); err != nil {
 			return fileError("write", f.to.local(f.entry.name), true, err)
 		}
 	}
@@ -278,7 +259,7 @@ func (f *downloadFile) readUnsized(ctx context.Context) error {
 			return err
 		})
 		if n > 0 {
-			if _, err := f.file.WriteAt(buf[:n], off); err != nil {
+			if _, err := f.out.WriteAt(buf[:n], off); err != nil {
 				return fileError("write", f.to.local(f.entry.name), true, err)
 			}
 			f.carried(n)
@@ -295,71 +276,6 @@ func (f *downloadFile) readUnsized(ctx context.Context) error {
 		if err := f.job.pace(ctx, n); err != nil {
 			return err
 		}
-	}
-}
-
-// publish gives the file its permissions, times and name.
-func (f *downloadFile) publish(ctx context.Context) error {
-	local := f.to.local(f.entry.name)
-	if f.job.opt.Verify {
-		if _, err := f.file.Seek(0, io.SeekStart); err != nil {
-			return fileError("verify", local, true, err)
-		}
-		info, err := f.file.Stat()
-		if err != nil {
-			return fileError("verify", local, true, err)
-		}
-		ours, err := digestReader(ctx, f.file, info.Size())
-		if err != nil {
-			return fileError("verify", local, true, err)
-		}
-		theirs, err := f.hasher.digest(ctx, f.entry.path, -1)
-		if err != nil {
-			return fileError("verify", f.entry.path, false, err)
-		}
-		if ours != theirs {
-			return fileError("verify", local, true, errDiffers)
-		}
-	}
-	if err := f.dress(); err != nil {
-		return fileError("set the permissions of", local, true, err)
-	}
-	if err := f.file.Sync(); err != nil {
-		return fileError("write", local, true, err)
-	}
-	if err := f.file.Close(); err != nil {
-		return fileError("write", local, true, err)
-	}
-	if err := f.to.root.Rename(f.temp.name, f.name); err != nil {
-		return fileError("rename to", local, true, err)
-	}
-	f.file = nil
-	return nil
-}
-
-// dress gives the file its permissions and times. What would let others act as its owner
-// is not taken from a host.
-func (f *downloadFile) dress() error {
-	if f.job.opt.Preserve {
-		if err := f.file.Chmod(f.entry.mode.Perm() | f.entry.mode&fs.ModeSticky); err != nil {
-			return err
-		}
-		return f.to.root.Chtimes(f.temp.name, f.entry.mtime, f.entry.mtime)
-	}
-	if f.there != nil && f.there.Mode().IsRegular() {
-		return f.file.Chmod(f.there.Mode().Perm())
-	}
-	return nil
-}
-
-// abandon removes the temporary file, unless the copy was broken off and another can go on
-// with it.
-func (f *downloadFile) abandon(interrupted bool) {
-	n := f.temp.beginning()
-	keep := interrupted && n >= resumable && f.file.Truncate(n) == nil
-	f.file.Close()
-	if !keep {
-		_ = f.to.root.Remove(f.temp.name) // it may have its name already
 	}
 }
 

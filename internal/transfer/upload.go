@@ -30,13 +30,16 @@ func (j *Job) Upload(ctx context.Context, host *Host, sources []string, dest str
 	if err != nil {
 		return Result{Failed: 1}, err
 	}
+	if j.opt.SCP {
+		return j.uploadSCP(ctx, host, trees, dest, report)
+	}
 	s, err := j.newSession(ctx, host)
 	if err != nil {
 		return Result{}, err
 	}
 	defer s.close()
 	u := &upload{session: s, record: &record{report: report}, umask: 0o022}
-	u.hasher = &hasher{s: s}
+	u.hasher = &hasher{host: host, s: s}
 	stop := s.stopWith(ctx)
 	err = u.run(ctx, trees, dest)
 	stop()

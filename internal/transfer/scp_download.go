@@ -1,0 +1,245 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"fleetssh/internal/scp"
+)
+
+// scpDownload is a copy from one host by SCP.
+type scpDownload struct {
+	*record
+	job     *Job
+	hasher  *hasher
+	sink    *scp.Sink
+	entries int
+}
+
+// downloadSCP copies files or trees from a host. Symbolic links are followed there: SCP
+// knows none.
+func (j *Job) downloadSCP(ctx context.Context, host *Host, sources []string, dest string, report func(Progress)) (Result, error) {
+	d := &scpDownload{record: &record{report: report}, job: j, hasher: &hasher{host: host}}
+	var err error
+	for _, source := range sources {
+		if err = d.source(ctx, host, source, dest, len(sources) > 1); err != nil || ctx.Err() != nil {
+			break
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case err != nil && host.Broken():
+		err = ErrLost
+	}
+	return d.sum(err)
+}
+
+// source copies what one source stands for.
+func (d *scpDownload) source(ctx context.Context, host *Host, source, dest string, into bool) error {
+	name, err := homePath(source)
+	if err != nil {
+		return fileError("open", source, false, err)
+	}
+	glob := d.job.opt.Glob && strings.ContainsAny(name, "*?[")
+	base := path.Base(name)
+	if !glob && baseOf(source) == "" {
+		base = ""
+	}
+	remote := scp.Command{Path: absolute(name), Glob: glob, Recursive: d.job.opt.Recursive, Preserve: d.job.opt.Preserve}
+	stream, err := host.Exec(ctx, remote.From())
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	guard := guardStream(ctx, stream, d.job.opt.Stall)
+	defer guard.stop()
+	d.sink = scp.NewSink(guard, guard)
+	err = d.receive(ctx, source, dest, scpWanted{dir: path.Dir(name), base: base, glob: glob, into: into || glob})
+	if err == nil {
+		return nil
+	}
+	if _, isFile := errors.AsType[*Error](err); isFile && d.sink.Broken() == nil {
+		return err
+	}
+	if why := guard.reason(err); why != err {
+		return why
+	}
+	if why := stream.Wait(); why != nil && !errors.Is(why, ErrLost) {
+		if _, said := errors.AsType[*scp.FatalError](err); !said {
+			err = why
+		}
+	}
+	return fileError("copy", source, false, err)
+}
+
+// scpWanted is what may come at the top: a host may send anything.
+type scpWanted struct {
+	dir, base string // base is "" if the host chooses the name
+	glob      bool
+	into      bool
+}
+
+// allows reports whether a name was asked for.
+func (w *scpWanted) allows(name string) bool {
+	if w.glob {
+		ok, err := path.Match(w.base, name)
+		return ok && err == nil
+	}
+	return w.base == "" || w.base == name
+}
+
+// receive takes the records of one source.
+func (d *scpDownload) receive(ctx context.Context, source, dest string, want scpWanted) error {
+	var to *target
+	defer func() {
+		if to != nil {
+			to.close()
+		}
+	}()
+	var dirs []scpDir // that have begun
+	tops := 0
+	for ctx.Err() == nil {
+		r, err := d.sink.Next()
+		if warning, ok := errors.AsType[*scp.Warning](err); ok {
+			d.failed(source, fileError("copy", source, false, warning))
+			continue
+		}
+		if err == io.EOF {
+			if tops == 0 && d.clean() {
+				return errors.New("the host has sent nothing")
+			}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if d.entries++; d.entries > mostEntries {
+			return fileError("copy", source, false, errEndless)
+		}
+		if r.Kind == scp.EndDir {
+			last := dirs[len(dirs)-1]
+			dirs = dirs[:len(dirs)-1]
+			to.finishDirs(d.record, []entry{*last.entry}, []int{0}, map[string]*localDir{last.entry.name: last.dir}, d.job.opt.Preserve)
+			continue
+		}
+		if len(dirs) == 0 {
+			if tops++; !want.allows(r.Name) || tops > 1 && !want.glob {
+				return fileError("copy", r.Name, false, errors.New("the host sends what was not asked for"))
+			}
+			if to != nil {
+				to.close()
+			}
+			top := r.Name
+			if want.base == "" {
+				top = ""
+			}
+			if to, err = newTarget(dest, top, want.into); err != nil {
+				return err
+			}
+		}
+		e := &entry{path: path.Join(want.dir, r.Name), mode: r.Mode, size: r.Size, mtime: r.ModTime}
+		if len(dirs) > 0 {
+			above := dirs[len(dirs)-1].entry
+			e.name, e.path = joinName(above.name, r.Name), path.Join(above.path, r.Name)
+		}
+		if r.Kind == scp.File {
+			if err := d.file(ctx, e, to); err != nil {
+				return err
+			}
+			continue
+		}
+		e.mode |= fs.ModeDir
+		if dir, err := d.enter(e, to); err == nil {
+			dirs = append(dirs, scpDir{e, dir})
+		} else if err := d.refuse(e.path, err); err != nil {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// scpDir is a directory that is being filled.
+type scpDir struct {
+	entry *entry
+	dir   *localDir
+}
+
+func (d *scpDownload) enter(e *entry, to *target) (*localDir, error) {
+	if !d.job.opt.Recursive {
+		return nil, fileError("open", e.path, false, errIsDir)
+	}
+	if !safeName(path.Base(e.path)) {
+		return nil, fileError("copy", e.path, false, errBadName)
+	}
+	dir, err := to.enter(e)
+	return dir, fileError("create", to.local(e.name), true, err)
+}
+
+// refuse does not take what the host sends.
+func (d *scpDownload) refuse(name string, why error) error {
+	d.failed(name, why)
+	return d.sink.Refuse(why.Error())
+}
+
+// file takes one file. The error is that of the stream; that of the file is noted.
+func (d *scpDownload) file(ctx context.Context, e *entry, to *target) error {
+	if !safeName(path.Base(e.path)) {
+		return d.refuse(e.path, fileError("copy", e.path, false, errBadName))
+	}
+	a, err := to.expect(e)
+	if err != nil {
+		return d.refuse(e.path, err)
+	}
+	p := d.begin(e.path, e.size)
+	defer func() { a.abandon(false) }()
+	if err := a.create(); err != nil {
+		p.end(err)
+		return d.sink.Refuse(err.Error())
+	}
+	_, err = d.sink.WriteTo(&arrivalWriter{ctx: ctx, arrival: a, progress: p, job: d.job})
+	switch warning, failed := errors.AsType[*scp.Warning](err); {
+	case failed:
+		p.end(fileError("read", e.path, false, warning))
+		return nil
+	case d.sink.Broken() != nil:
+		p.end(fileError("read", e.path, false, d.sink.Broken()))
+		return d.sink.Broken()
+	case err != nil:
+		p.end(a.error("write", err))
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return d.sink.Refuse(fmt.Sprint(err))
+	}
+	if d.job.opt.Verify {
+		err = a.verify(ctx, d.hasher)
+	}
+	if err == nil {
+		err = a.publish(d.job.opt.Preserve)
+	}
+	p.end(err)
+	return nil
+}
+
+// arrivalWriter writes what comes.
+type arrivalWriter struct {
+	ctx      context.Context
+	arrival  *arrival
+	progress *progress
+	job      *Job
+}
+
+func (w *arrivalWriter) Write(b []byte) (int, error) {
+	if err := w.job.pace(w.ctx, len(b)); err != nil {
+		return 0, err
+	}
+	n, err := w.arrival.out.Write(b)
+	w.progress.carried(n)
+	return n, err
+}
