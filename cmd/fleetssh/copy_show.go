@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -167,7 +169,7 @@ func (r *result) copiedText() string {
 // why.
 func failedText(p fleetssh.CopyProgress) string {
 	fault, ok := p.Err.(*fleetssh.CopyError)
-	if !p.Ended || !ok {
+	if !p.Ended || !ok || errors.Is(fault, context.Canceled) || errors.Is(fault, context.DeadlineExceeded) {
 		return ""
 	}
 	return termline.Visible(problemOf(fault, &p.Host).reason)

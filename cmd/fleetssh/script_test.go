@@ -69,7 +69,6 @@ func TestScripts(t *testing.T) {
 			"fleet":          startScriptFleet,
 			"wait-started":   waitStarted,
 			"wait-connected": waitConnected,
-			"wait-stored":    waitStored,
 			"join-fleet":     joinFleet,
 			"terminate":      terminate,
 		},
