@@ -257,6 +257,9 @@ func (p *copyPlan) settle(ctx context.Context, c *Client, r *CopyResult, err err
 	case ctx.Err() != nil:
 		r.Outcome = Outcome{Kind: Cancelled, Stopped: !c.broken()}
 		r.Err = &SessionError{Host: name, Port: port, Op: "copy", Err: causeOf(ctx)}
+		if errors.Is(causeOf(ctx), context.DeadlineExceeded) {
+			r.Outcome.Kind, r.Err = TimedOut, &TimeoutError{Host: name, Port: port, Op: "copy", After: r.timing.Run}
+		}
 	case errors.Is(err, context.DeadlineExceeded) && p.opts.Timeout > 0 && r.timing.Run >= p.opts.Timeout:
 		r.Outcome = Outcome{Kind: TimedOut, Stopped: !c.broken()}
 		r.Err = &TimeoutError{Host: name, Port: port, Op: "run", After: p.opts.Timeout}

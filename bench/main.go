@@ -43,6 +43,7 @@ func run(ctx context.Context) error {
 	dir := flag.String("dir", "", "where the keys are; for children")
 	count := flag.Int("count", 0, "how many hosts to simulate; for children")
 	latency := flag.Duration("latency", 0, "their round-trip time; for children")
+	to := flag.String("to", "", "what is delayed; for children")
 	s := &suite{out: os.Stdout, long: os.Getenv("LONG") != "" && os.Getenv("LONG") != "0"}
 	flag.StringVar(&s.only, "only", "", "which parts to run: any of "+strings.Join(partNames(), ","))
 	flag.StringVar(&s.profiles, "profiles", "", "write CPU and heap profiles of the clients to this folder, which disturbs the figures")
@@ -56,6 +57,8 @@ func run(ctx context.Context) error {
 		return serveSim(ctx, *dir, *count, *latency)
 	case "sshd":
 		return serveSSHD(ctx, *dir)
+	case "delay":
+		return serveDelay(ctx, *dir, *to, *latency)
 	case "":
 		return s.run(ctx)
 	}
@@ -91,6 +94,7 @@ func parts() []part {
 		{"commands", (*suite).commands},
 		{"delay", (*suite).delay},
 		{"hop", (*suite).hop},
+		{"copies", (*suite).copies},
 	}
 }
 

@@ -35,7 +35,8 @@ type job struct {
 	KeyFile    string
 	KnownHosts string
 	Pool       int
-	Line       string        // the command line
+	Line       string        // the command line, or the file for "upload"
+	Dest       string        // where to, for "upload"
 	Repeat     int           // commands on each connection, for "commands"
 	Hold       time.Duration // how long to hold idle connections, for "idle"
 	Limit      int64         // for debug.SetMemoryLimit, as the command sets it; 0: none

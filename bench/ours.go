@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -50,6 +51,8 @@ func runOurs(ctx context.Context, j *job, r *report) error {
 	case "hosts copy":
 		o.p.OneShot = true
 		o.each(ctx, r, o.copyOutput)
+	case "upload copy":
+		err = o.upload(ctx, r)
 	case "idle run":
 		return o.idle(ctx, r)
 	case "commands copy", "commands run":
@@ -59,6 +62,22 @@ func runOurs(ctx context.Context, j *job, r *report) error {
 	}
 	p.end(r)
 	return err
+}
+
+// upload copies a file to every host.
+func (o *ourClient) upload(ctx context.Context, r *report) error {
+	opts := &fleetssh.CopyOptions{HostArgs: make([]fleetssh.Args, len(o.j.Hosts))}
+	for i := range opts.HostArgs {
+		opts.HostArgs[i].Map = map[string]string{"i": strconv.Itoa(i)}
+	}
+	results, err := o.p.Upload(ctx, o.j.Line, o.j.Dest+"/%(i)s", opts)
+	for i := range results {
+		r.add(results[i].Bytes, results[i].Err)
+	}
+	if results == nil {
+		return err
+	}
+	return nil // it is noted
 }
 
 // stream runs the command on every host once, with a connection for it alone.

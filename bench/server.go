@@ -188,6 +188,12 @@ func serveSSHD(ctx context.Context, dir string) error {
 	// A bash that is not the first reads no .bashrc, which can take longer than all the rest.
 	config.WriteString("SetEnv SHLVL=5\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\n" +
 		"MaxStartups 1000\nMaxSessions 1000\nPrintMotd no\nPrintLastLog no\n")
+	for _, path := range []string{"/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/libexec/sftp-server"} {
+		if _, err := os.Stat(path); err == nil {
+			config.WriteString("Subsystem sftp " + path + "\n")
+			break
+		}
+	}
 	file := filepath.Join(dir, "sshd_config")
 	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
 		return err

@@ -73,12 +73,16 @@ func (d *download) trees(ctx context.Context, sources []string) ([]*tree, error)
 	names := make(map[string]string)
 	for _, source := range sources {
 		found, err := d.find(source)
-		if err != nil {
+		if d.noted(source, err) {
+			continue
+		} else if err != nil {
 			return nil, err
 		}
 		for _, name := range found {
 			t, err := d.list(ctx, name)
-			if err != nil {
+			if d.noted(name, err) {
+				continue
+			} else if err != nil {
 				return nil, err
 			}
 			if other, twice := names[t.base]; twice && t.base != "" {
@@ -89,6 +93,16 @@ func (d *download) trees(ctx context.Context, sources []string) ([]*tree, error)
 		}
 	}
 	return trees, nil
+}
+
+// noted notes an error about one file, which is no reason to leave out the others.
+func (d *download) noted(name string, err error) bool {
+	_, ofFile := errors.AsType[*Error](err)
+	if ofFile && d.ended() == nil {
+		d.failed(name, err)
+		return true
+	}
+	return false
 }
 
 // mostMatches is how many names a pattern may stand for.

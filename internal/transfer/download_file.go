@@ -211,8 +211,9 @@ func (f *downloadFile) block(ctx context.Context, i int64, ch *channel, handle *
 	}
 	off := i * int64(f.job.store.size)
 	n := int(min(int64(f.job.store.size), f.entry.size-off))
-	buf := f.job.buffers.Get().([]byte)[:n]
-	defer func() { f.job.buffers.Put(buf[:cap(buf)]) }()
+	pooled := f.job.buffers.Get().(*[]byte)
+	defer f.job.buffers.Put(pooled)
+	buf := (*pooled)[:n]
 	for rest, at := buf, off; len(rest) > 0; {
 		k := min(len(rest), int(f.limits.read))
 		if err := f.job.pace(ctx, k); err != nil {
@@ -247,8 +248,9 @@ const mostUnsized = 64 << 20
 
 // readUnsized reads a file to its end.
 func (f *downloadFile) readUnsized(ctx context.Context) error {
-	buf := f.job.buffers.Get().([]byte)
-	defer func() { f.job.buffers.Put(buf) }()
+	pooled := f.job.buffers.Get().(*[]byte)
+	defer f.job.buffers.Put(pooled)
+	buf := *pooled
 	for off := int64(0); ; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

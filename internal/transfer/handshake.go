@@ -3,7 +3,6 @@ package transfer
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -89,7 +88,8 @@ func readPacket(r io.Reader) ([]byte, error) {
 	}
 	n := binary.BigEndian.Uint32(packet)
 	if n == 0 || n > mostGreeting {
-		return nil, fmt.Errorf("the host does not speak SFTP: a packet of %d bytes", n)
+		// The classic cause: such a file is read for every session.
+		return nil, errors.New("the host does not speak SFTP (does a start-up file of the login shell write something?)")
 	}
 	packet = append(packet, make([]byte, n)...)
 	_, err := io.ReadFull(r, packet[4:])

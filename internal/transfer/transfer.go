@@ -93,7 +93,7 @@ type Job struct {
 	store   *store
 	limiter *rate.Limiter // nil: no bound
 	digests digests
-	buffers sync.Pool // of []byte, as large as a block
+	buffers sync.Pool // of *[]byte, as large as a block
 
 	mu    sync.Mutex // protects what follows
 	trees map[string]*sharedTree
@@ -111,7 +111,7 @@ func New(opt Options) *Job {
 	j := &Job{opt: opt, trees: make(map[string]*sharedTree)}
 	j.store = newStore(storeBudget, j.blockSize(), opt.Files)
 	size := j.blockSize()
-	j.buffers.New = func() any { return make([]byte, size) }
+	j.buffers.New = func() any { b := make([]byte, size); return &b }
 	if opt.Rate > 0 {
 		j.limiter = rate.NewLimiter(rate.Limit(opt.Rate), int(min(opt.Rate, int64(j.blockSize()))))
 	}

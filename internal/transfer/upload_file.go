@@ -111,7 +111,7 @@ func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
 		return fileError("resume", f.name, false, err)
 	}
 	defer func() {
-		f.closeHandles()
+		_ = f.closeHandles() // after a failure, which counts
 		if err != nil && f.ended() == nil && ctx.Err() == nil {
 			f.discard(f.temp)
 		}
