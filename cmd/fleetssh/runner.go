@@ -25,7 +25,7 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 		return err
 	}
 	defer end()
-	defer boundMemory(r.o.hosts.fanout)()
+	defer boundMemory(memoryBase, r.o.hosts.fanout)()
 	again, err := r.rewindable(len(sizes))
 	if err != nil {
 		return err
