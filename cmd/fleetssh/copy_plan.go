@@ -41,7 +41,7 @@ func (o *copyOptions) plan(args []string, hosts []hostEntry) (*copyPlan, error) 
 			return nil, err
 		}
 	}
-	p.percents = fromFile != nil || strings.Contains(strings.Join(args, "\n"), "%(")
+	p.percents = strings.Contains(strings.Join(args, "\n"), "%(")
 	if p.percents || o.verb == "get" {
 		if p.args, err = copyArgs(fromFile, hosts); err != nil {
 			return nil, err
