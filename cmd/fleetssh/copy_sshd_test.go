@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,21 +45,20 @@ func (f *copyFleet) run(ctx context.Context, verb string, args ...string) (code 
 	return code, stdout.String(), stderr.String()
 }
 
-// beginning returns how much of a file is in its unfinished copy below a folder.
-func beginning(dir string, text []byte) int {
+// begun reports whether an unfinished copy below a folder has a certain beginning.
+func begun(dir string, beginning []byte) bool {
 	names, err := filepath.Glob(filepath.Join(dir, "*", ".*"))
 	if err != nil || len(names) == 0 {
-		return 0
+		return false
 	}
-	data, err := os.ReadFile(names[0])
+	file, err := os.Open(names[0])
 	if err != nil {
-		return 0
+		return false
 	}
-	n := 0
-	for n < len(data) && n < len(text) && data[n] == text[n] {
-		n++
-	}
-	return n
+	defer file.Close()
+	there := make([]byte, len(beginning))
+	_, err = io.ReadFull(file, there)
+	return err == nil && bytes.Equal(there, beginning)
 }
 
 // What was sent before an interrupt is not sent again.
@@ -78,7 +78,7 @@ func TestCopyGoesOnWithOpenSSH(t *testing.T) {
 		code, out, errOut := f.run(ctx, "put", "-x", "127.0.0.2", "--limit-rate", "8M", source, target)
 		ended <- fmt.Sprintf("exit code %d\n%s%s", code, out, errOut)
 	}()
-	for deadline := time.Now().Add(30 * time.Second); beginning(dir, text) < 3<<20; <-time.After(10 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !begun(dir, text[:3<<20]); <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Error("there is no beginning of a copy")
 			break
