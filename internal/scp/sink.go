@@ -254,6 +254,8 @@ func (s *Sink) discard() error {
 			return s.fail("read content from the remote scp", err)
 		}
 	}
-	s.finish()
-	return s.err
+	if err := s.finish(); s.err != nil {
+		return err
+	}
+	return nil
 }

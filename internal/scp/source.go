@@ -122,6 +122,15 @@ func readSome(r io.Reader, p []byte) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
+// Warn tells the remote side of a file that is not sent at all, so that its exit status says so too. Nothing answers it.
+// At most 1 KiB of the reason is sent.
+func (s *Source) Warn(reason string) error {
+	if err := s.Start(); err != nil {
+		return err
+	}
+	return s.warn(reason)
+}
+
 // Dir begins a directory, of which Name, Mode and the times count. What is sent up to its [Source.EndDir] is in it. After
 // an error it has not begun, and must not be ended.
 func (s *Source) Dir(r Record) error {

@@ -47,7 +47,10 @@ func TestSourceWarnings(t *testing.T) {
 		t.Errorf("the end of a directory that has not begun: %v, %v", err, s.Broken())
 	}
 	checkWarning(t, s.File(Record{Name: "e", Size: 1}, strings.NewReader("x")), "")
-	if want := "C0000 1 a\nx\x00C0000 1 b\nC0000 1 c\nx\x00D0000 0 d\nC0000 1 e\nx\x00"; out.String() != want {
+	if err := s.Warn("g: gone\n"); err != nil {
+		t.Error(err)
+	}
+	if want := "C0000 1 a\nx\x00C0000 1 b\nC0000 1 c\nx\x00D0000 0 d\nC0000 1 e\nx\x00\x01scp: g: gone?\n"; out.String() != want {
 		t.Errorf("%q, want %q", out, want)
 	}
 	if err := s.Broken(); err != nil {

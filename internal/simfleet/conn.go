@@ -27,6 +27,7 @@ type conn struct {
 	mute    atomic.Bool  // nothing is written any more
 	spoke   bool         // the version line has been written; only the goroutine of the handshake writes before that
 	written atomic.Int64 // bytes of output, for CutAfter
+	copied  atomic.Int64 // bytes of files, for DiskFull and the like
 }
 
 // serve speaks SSH until the connection ends, and waits for everything it started.

@@ -60,6 +60,30 @@ const (
 	// CutAfter resets the connection after Bytes bytes of output.
 	CutAfter FaultKind = "cut-after"
 
+	// NoSFTP has no subsystem "sftp".
+	NoSFTP FaultKind = "no-sftp"
+	// NoSCP has no program scp.
+	NoSCP FaultKind = "no-scp"
+	// NoExtensions speaks SFTP without any extension, and refuses posix-rename.
+	NoExtensions FaultKind = "no-extensions"
+	// DenyPath denies everything at and below Path.
+	DenyPath FaultKind = "deny-path"
+	// DiskFull lets the disk be full when Bytes bytes have been written to files, counted for the connection.
+	DiskFull FaultKind = "disk-full"
+	// CutUpload resets the connection when Bytes bytes have been written to files.
+	CutUpload FaultKind = "cut-upload"
+	// StallFile answers nothing any more, on the whole connection, when Bytes bytes have been read from or written to files.
+	StallFile FaultKind = "stall-file"
+	// WrongSize says that files have Bytes bytes more than they have; less if that is negative, and 0 means one more.
+	WrongSize FaultKind = "wrong-size"
+	// HostileNames lists files whose names lead out of the directory, are empty, or mean something to a terminal; an
+	// "scp -f" sends them.
+	HostileNames FaultKind = "hostile-names"
+	// LongNames lists a file with a name of 100,000 bytes; an "scp -f" sends a name that never ends.
+	LongNames FaultKind = "long-names"
+	// EndlessListing lists files without end; an "scp -f" sends a directory with empty files without end.
+	EndlessListing FaultKind = "endless-listing"
+
 	// CloseWithoutStatus closes the channel without an exit status.
 	CloseWithoutStatus FaultKind = "close-without-status"
 	// EOFBeforeStatus sends the end of the output at once and the exit status after Interval.
@@ -72,8 +96,11 @@ type Fault struct {
 	// Interval is between two bytes of DripVersion and DripOutput, and before the status of EOFBeforeStatus; 0 means
 	// 10 milliseconds.
 	Interval time.Duration
-	// Bytes is after how many bytes of output CutAfter cuts; stdout and stderr count.
+	// Bytes is after how many bytes of output CutAfter cuts, where stdout and stderr count; after how many bytes of files
+	// DiskFull, CutUpload and StallFile happen; and by how many WrongSize lies.
 	Bytes int
+	// Path is what DenyPath denies; "" means "/".
+	Path string
 	// Reason is the reason of RefuseOpen; 0 means "administratively prohibited".
 	Reason ssh.RejectionReason
 }
@@ -85,6 +112,7 @@ func FaultNames() []string {
 		StallOpen, RefuseOpen, NoKeepAliveReply,
 		RefusePTY, RefuseEnv, RefuseExec, StallExec, StallAfterStart,
 		NeverReadStdin, IgnoreSignals, DripOutput, CutAfter,
+		NoSFTP, NoSCP, NoExtensions, DenyPath, DiskFull, CutUpload, StallFile, WrongSize, HostileNames, LongNames, EndlessListing,
 		CloseWithoutStatus, EOFBeforeStatus,
 	}
 	names := make([]string, len(kinds))
@@ -95,7 +123,7 @@ func FaultNames() []string {
 }
 
 // ParseFault reads what [Fault.String] writes: a name, and for some names "=" and a value, as in "cut-after=1000",
-// "drip-output=5ms", "eof-before-status=1s" and "refuse-open=4". The empty text is no fault.
+// "drip-output=5ms", "eof-before-status=1s", "refuse-open=4", "disk-full=1000", "wrong-size=-1" and "deny-path=/etc". The empty text is no fault.
 func ParseFault(text string) (Fault, error) {
 	name, value, hasValue := strings.Cut(text, "=")
 	f := Fault{Kind: FaultKind(name)}
@@ -112,10 +140,16 @@ func ParseFault(text string) (Fault, error) {
 		if err == nil && f.Interval <= 0 {
 			err = fmt.Errorf("the time must be more than zero")
 		}
-	case CutAfter:
+	case CutAfter, DiskFull, CutUpload, StallFile:
 		var n uint64
 		n, err = strconv.ParseUint(value, 10, 31)
 		f.Bytes = int(n)
+	case WrongSize:
+		var n int64
+		n, err = strconv.ParseInt(value, 10, 32)
+		f.Bytes = int(n)
+	case DenyPath:
+		f.Path = value
 	case RefuseOpen:
 		var n uint64
 		n, err = strconv.ParseUint(value, 10, 32)
@@ -132,8 +166,10 @@ func ParseFault(text string) (Fault, error) {
 // String is the name of the fault and its value, if it has one. [ParseFault] reads it.
 func (f Fault) String() string {
 	switch {
-	case f.Kind == CutAfter && f.Bytes != 0:
+	case f.Bytes != 0 && slices.Contains([]FaultKind{CutAfter, DiskFull, CutUpload, StallFile, WrongSize}, f.Kind):
 		return fmt.Sprintf("%s=%d", f.Kind, f.Bytes)
+	case f.Kind == DenyPath && f.Path != "":
+		return fmt.Sprintf("%s=%s", f.Kind, f.Path)
 	case f.Kind == RefuseOpen && f.Reason != 0:
 		return fmt.Sprintf("%s=%d", f.Kind, uint32(f.Reason))
 	case f.Interval != 0 && (f.Kind == DripVersion || f.Kind == DripOutput || f.Kind == EOFBeforeStatus):

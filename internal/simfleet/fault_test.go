@@ -14,7 +14,7 @@ import (
 )
 
 func FuzzParseFault(f *testing.F) {
-	for _, seed := range append(FaultNames(), "", "cut-after=1000", "drip-output=5ms", "refuse-open=4", "eof-before-status=1s") {
+	for _, seed := range append(FaultNames(), "", "cut-after=1000", "drip-output=5ms", "refuse-open=4", "eof-before-status=1s", "disk-full=5", "wrong-size=-1", "deny-path=/a=b") {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -193,7 +193,8 @@ func TestRefusedRequests(t *testing.T) {
 		{RefuseEnv, func(s *ssh.Session) error { return s.Setenv("LANG", "C") }},
 		{RefuseExec, func(s *ssh.Session) error { return s.Start("true") }},
 		{RefuseExec, func(s *ssh.Session) error { return s.Shell() }},
-		{NoFault, func(s *ssh.Session) error { return s.RequestSubsystem("sftp") }},
+		{NoSFTP, func(s *ssh.Session) error { return s.RequestSubsystem("sftp") }},
+		{NoFault, func(s *ssh.Session) error { return s.RequestSubsystem("netconf") }},
 	}
 	for i, test := range tests {
 		t.Run(fmt.Sprint(i, test.kind), func(t *testing.T) {

@@ -27,49 +27,55 @@ func lookupFilter(name string) func(*process) Status {
 	case "lines":
 		return manyLines
 	}
-	return nil
+	return lookupFileCommand(name)
 }
 
+// cat is cat [FILE…].
 func cat(p *process) Status {
-	for _, name := range p.args[1:] {
-		if name != "-" {
-			return p.fail(1, "%s: No such file or directory", name)
-		}
-	}
-	if _, err := io.Copy(p.stdout, p.stdin); err != nil {
-		return Status{Code: 1}
-	}
-	return Status{}
+	return p.inputs(p.args[1:], func(_ string, in io.Reader) error {
+		_, err := io.Copy(p.stdout, in)
+		return err
+	})
 }
 
-// head is head -c N, head -n N, or head -N; it reads no byte more than it writes.
+// head is head -c N, head -n N, or head -N, of stdin or of files; of stdin it reads no byte more than it writes.
 func head(p *process) Status {
-	option, number := "-n", "10"
-	switch args := p.args[1:]; {
-	case len(args) == 1 && strings.HasPrefix(args[0], "-") && len(args[0]) > 2 && strings.Contains("-c-n", args[0][:2]):
-		option, number = args[0][:2], args[0][2:]
-	case len(args) == 1:
-		number = strings.TrimPrefix(args[0], "-")
-	case len(args) > 1:
-		option, number = args[0], args[1]
+	option, number, args := "-n", "10", p.args[1:]
+	if len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
+		first := args[0]
+		args = args[1:]
+		switch {
+		case first != "-c" && first != "-n" && strings.Contains("-c-n", first[:2]):
+			option, number = first[:2], first[2:]
+		case strings.Trim(first[1:], "0123456789") == "":
+			number = first[1:]
+		case len(args) > 0:
+			option, number, args = first, args[0], args[1:]
+		default:
+			number = ""
+		}
 	}
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || option != "-c" && option != "-n" {
 		return p.fail(1, "invalid number: '%s'", number)
 	}
-	if option == "-c" {
-		io.CopyN(p.stdout, p.stdin, n)
-		return Status{}
-	}
-	for range n {
-		line, err := readLine(p.stdin)
-		if err != nil {
-			io.WriteString(p.stdout, line)
-			break
+	return p.inputs(args, func(_ string, in io.Reader) error {
+		if option == "-c" {
+			if _, err := io.CopyN(p.stdout, in, n); err != nil && err != io.EOF {
+				return err
+			}
+			return nil
 		}
-		p.println(p.stdout, line)
-	}
-	return Status{}
+		for range n {
+			line, err := readLine(in)
+			if err != nil {
+				io.WriteString(p.stdout, line)
+				break
+			}
+			p.println(p.stdout, line)
+		}
+		return nil
+	})
 }
 
 // count is wc with one of -c and -l.

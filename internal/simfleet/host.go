@@ -56,7 +56,11 @@ type Host struct {
 
 	// Handler runs commands and shells; nil means [Shell].
 	Handler Handler
-	// Subsystems run "sftp" and the like; a name that is not here is refused.
+	// DiskSize is how many bytes the host's files may have, names and all; 0 means 64 MiB. They are kept in memory and end
+	// with the host. See [Server.ReadFile].
+	DiskSize int64
+	// Subsystems run "sftp" and the like; a name that is not here, or has no handler, is refused. If "sftp" is not here,
+	// the files of the host are served.
 	Subsystems map[string]Handler
 	// SudoPassword is what the simulated sudo wants; "" means NOPASSWD.
 	SudoPassword string
@@ -91,6 +95,9 @@ func (h Host) withDefaults() Host {
 	}
 	if h.MaxSessions == 0 {
 		h.MaxSessions = 10
+	}
+	if h.DiskSize == 0 {
+		h.DiskSize = diskSize
 	}
 	if h.Handler == nil {
 		h.Handler = Shell

@@ -19,6 +19,7 @@ import (
 type Server struct {
 	host     Host
 	listener net.Listener
+	disk     *disk
 	stats    stats
 	// running counts the goroutine that accepts and those of the connections.
 	running sync.WaitGroup
@@ -49,7 +50,7 @@ func Start(h Host) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", h.Name, err)
 	}
-	s := &Server{host: h, listener: listener, fault: h.Fault, keys: keys, nextPID: 1000}
+	s := &Server{host: h, listener: listener, disk: newDisk(h.DiskSize), fault: h.Fault, keys: keys, nextPID: 1000}
 	s.config = newConfig(&s.host, keys, &s.stats)
 	s.running.Go(s.accept)
 	return s, nil

@@ -166,7 +166,7 @@ func (s *Session) prepare(request *ssh.Request) Handler {
 			return nil
 		}
 		s.Subsystem = payload.Text
-		run = s.Server.host.Subsystems[s.Subsystem]
+		run = s.subsystem()
 	}
 	if run == nil {
 		return nil
@@ -179,6 +179,17 @@ func (s *Session) prepare(request *ssh.Request) Handler {
 	})
 	s.Stdin, s.Stdout, s.Stderr = s.streams()
 	return run
+}
+
+// subsystem is what runs the subsystem of the session, or nil.
+func (s *Session) subsystem() Handler {
+	if run, here := s.Server.host.Subsystems[s.Subsystem]; here {
+		return run
+	}
+	if s.Subsystem == "sftp" && s.conn.fault.Kind != NoSFTP {
+		return serveSFTP
+	}
+	return nil
 }
 
 // set answers a request that must come before the command starts.

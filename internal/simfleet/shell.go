@@ -12,7 +12,8 @@ import (
 )
 
 // Shell runs the command line, or the lines of an interactive shell, in a small simulated POSIX shell. It executes
-// nothing and reads no file of the real machine. Besides the usual small commands it knows:
+// nothing and reads no file of the real machine: its files are those of the simulated host. Besides the usual small
+// commands, scp -t and scp -f among them, it knows:
 //
 //	bytes N          N bytes of output, in lines of 64
 //	lines N [TEXT]   N numbered lines
@@ -225,14 +226,18 @@ func (sh *shell) expand(w word) string {
 	return text.String()
 }
 
-// redirect changes one stream. The only file is /dev/null.
+// redirect changes one stream.
 func (p *process) redirect(r redirect, target string) error {
 	out := map[int]*io.Writer{1: &p.stdout, 2: &p.stderr}
 	switch {
 	case r.operator == "<" && target == "/dev/null" && r.fd == 0:
 		p.stdin = bytes.NewReader(nil)
-	case r.operator == "<":
-		return fmt.Errorf("cannot open %s: No such file", target)
+	case r.operator == "<" && r.fd == 0:
+		opened, err := p.files().open(target)
+		if err != nil {
+			return fmt.Errorf("cannot open %s: %s", target, complaint(err))
+		}
+		p.stdin = opened
 	case out[r.fd] == nil:
 		return fmt.Errorf("%d: Bad file descriptor", r.fd)
 	case r.operator == ">&":
@@ -244,7 +249,11 @@ func (p *process) redirect(r redirect, target string) error {
 	case target == "/dev/null":
 		*out[r.fd] = io.Discard
 	default:
-		return fmt.Errorf("cannot create %s: Permission denied", target)
+		opened, err := p.openRedirect(r.operator, target)
+		if err != nil {
+			return fmt.Errorf("cannot create %s: %s", target, complaint(err))
+		}
+		*out[r.fd] = opened
 	}
 	return nil
 }
