@@ -69,6 +69,7 @@ func TestScripts(t *testing.T) {
 			"fleet":          startScriptFleet,
 			"wait-started":   waitStarted,
 			"wait-connected": waitConnected,
+			"wait-stored":    waitStored,
 			"join-fleet":     joinFleet,
 			"terminate":      terminate,
 		},
