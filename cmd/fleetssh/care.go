@@ -125,12 +125,12 @@ func (f *careFlags) budget(n int) (most int, limited bool, err error) {
 	return most, true, nil
 }
 
-// confirm asks whether to go on, if that is wanted for so many hosts.
-func (f *careFlags) confirm(ctx context.Context, c *call, command string, hosts int) error {
+// confirm asks whether to do something, if that is wanted for so many hosts.
+func (f *careFlags) confirm(ctx context.Context, c *call, what string, hosts int) error {
 	if f.confirmOver < 0 || hosts <= f.confirmOver || f.yes || f.dryRun {
 		return nil
 	}
-	answer, err := c.ask(ctx, fmt.Sprintf("run %q on %d hosts? [y/N] ", command, hosts), true)
+	answer, err := c.ask(ctx, fmt.Sprintf("%s on %d hosts? [y/N] ", what, hosts), true)
 	if err != nil {
 		return &fault{code: exitUsage, text: fmt.Sprintf("%d hosts need a confirmation: %v", hosts, err), hint: "--yes gives it"}
 	}

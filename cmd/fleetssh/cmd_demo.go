@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +27,7 @@ needed and nothing of yours is touched.
 // demoStep is a command line, what to say about it, and what must come of it.
 type demoStep struct {
 	title string
-	line  string // as a user types it, and as it is run
+	line  string // as a user types it, and as it is run; "./" is the folder of the demo
 	input string
 	exit  int
 	check func(*demoFleet, *tally) error // nil: the exit code says it all
@@ -64,6 +66,15 @@ var demoSteps = [...]demoStep{
 		title: "The same standard input for every host",
 		line:  "echo hello | fleetssh run -w web[1-4] --stdin - -- cksum",
 		input: "hello\n",
+	},
+	{
+		title: "A file for every host, with what differs from host to host",
+		line:  "fleetssh put -w web[1-4] --verify ./%(host)s.conf app.conf",
+	},
+	{
+		title: "Files of every host, none over that of another",
+		line:  "fleetssh get -w web[1-4] -v app.conf ./got",
+		check: (*demoFleet).checkFetched,
 	},
 	{
 		title: "Where the time of logging in goes",
@@ -160,8 +171,14 @@ func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demo
 		},
 	}
 	_, line, _ := strings.Cut(step.line, "fleetssh ")
-	root := newRoot(c, newRun, newCheck)
-	root.SetArgs(strings.Fields(line))
+	words := strings.Fields(line)
+	for i, word := range words {
+		if name, ok := strings.CutPrefix(word, "./"); ok {
+			words[i] = filepath.Join(f.dir, name)
+		}
+	}
+	root := newRoot(c, newRun, newPut, newGet, newCheck)
+	root.SetArgs(words)
 	code := report(screen, root.ExecuteContext(ctx))
 	screen.Flush()
 	switch {
@@ -223,6 +240,21 @@ func (f *demoFleet) checkStopped(t *tally) error {
 		}
 		if !slices.Contains(f.servers[label].Stats().Signals, "TERM") {
 			return fmt.Errorf("%s never got a signal", label)
+		}
+	}
+	return nil
+}
+
+// checkFetched looks whether every host has its own file, here and there.
+func (f *demoFleet) checkFetched(*tally) error {
+	for i := 1; i <= 4; i++ {
+		host := fmt.Sprintf("web%d", i)
+		text, err := os.ReadFile(filepath.Join(f.dir, "got", host, "app.conf"))
+		if err != nil {
+			return err
+		}
+		if string(text) != demoConfig(host) {
+			return fmt.Errorf("%s has the file of another host: %q", host, text)
 		}
 	}
 	return nil

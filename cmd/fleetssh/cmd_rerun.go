@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -17,7 +18,7 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-const rerunHelp = `Run the command of an earlier run again, with its options, on some of its hosts.
+const rerunHelp = `Run the command of an earlier run, or its copy, again on some of its hosts.
 
   fleetssh rerun last --failed
   fleetssh rerun last --unreachable --skipped --dry-run
@@ -38,8 +39,9 @@ Which of its hosts, all that are named together:
 
 RUN is as in fleetssh runs --help. Hosts on which nobody knows how the command
 ended are never worked on again without --include-unknown; which are left out is
-said. Passwords are asked for again; standard input with --stdin - is read again.
-A script is run again if the file is still what it was.
+said. A copy is made again there without it, and a script is run again if the
+file is still what it was. The options are those of the run. Passwords are asked
+for again; standard input with --stdin - is read again.
 If no host is left, that is said and the exit code is 0; it is 2 if all that are
 left need --include-unknown.
 
@@ -106,14 +108,14 @@ func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{"run"}, run.Args...)
+	args := append([]string{cmp.Or(run.Verb, "run")}, run.Args...)
 	args = append(append(args, "--hosts="+targets(hosts).String(), "--"), words...)
 	if o.dryRun {
 		c.screen.Out("", shellquote.Join(append([]string{"fleetssh"}, args...)...))
 		return nil
 	}
 	c.screen.Message(fmt.Sprintf("fleetssh: run %s again on %s (%d)", run.ID, targets(hosts), len(hosts)))
-	root := newRoot(c, newRun)
+	root := newRoot(c, newRun, newPut, newGet)
 	root.SetArgs(args)
 	return root.ExecuteContext(ctx)
 }
@@ -143,7 +145,7 @@ func (o *rerunOptions) choose(run *journal.Run) (hosts, left []journal.HostRun) 
 		}
 	}
 	for _, h := range run.Hosts {
-		uncertain := h.Result.Uncertain()
+		uncertain := h.Result.Uncertain() && run.Verb == "" // a copy may be made twice
 		switch {
 		case uncertain && (chosen[h.Index] || len(chosen) == 0 && o.classes() == nil):
 			if o.includeUnknown {
@@ -161,6 +163,8 @@ func (o *rerunOptions) choose(run *journal.Run) (hosts, left []journal.HostRun) 
 // wordsOf returns what stands behind the options of a run.
 func wordsOf(run *journal.Run) ([]string, error) {
 	switch {
+	case run.Verb != "":
+		return run.Words, nil
 	case run.Instead.Script != "":
 		return recordedScript(run)
 	case run.Instead.LoginShell:
@@ -173,6 +177,9 @@ func wordsOf(run *journal.Run) ([]string, error) {
 func repeatable(run *journal.Run) error {
 	if run.Command == "" || len(run.Hosts) == 0 {
 		return usageError("", "run %s: its beginning was not recorded", run.ID)
+	}
+	if run.Verb != "" && run.Words == nil {
+		return usageError("", "run %s: its paths were not recorded, since they are no text or too long", run.ID)
 	}
 	for _, arg := range run.Args {
 		if strings.HasPrefix(arg, "--proxy=") && strings.Contains(arg, hidden) {

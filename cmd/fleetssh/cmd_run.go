@@ -125,7 +125,7 @@ func newRun(c *call) *cobra.Command {
 
 // run runs the command.
 func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
-	r := &runner{o: o, c: c}
+	r := &runner{course: course{c: c, care: &o.care}, o: o}
 	terminal := o.terminal(c)
 	if err := o.check(args, terminal); err != nil {
 		return err
@@ -160,7 +160,7 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	if o.care.dryRun {
 		return r.showPlan(sizes)
 	}
-	if err := o.care.confirm(ctx, c, r.title, len(hosts)); err != nil {
+	if err := o.care.confirm(ctx, c, fmt.Sprintf("run %q", r.title), len(hosts)); err != nil {
 		return err
 	}
 	if o.stdin != "" {

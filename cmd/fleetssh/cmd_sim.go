@@ -174,19 +174,6 @@ func share(text string, n int) (int, error) {
 	return k, nil
 }
 
-// parseSize reads a number of bytes, with K, M or G for powers of 1024.
-func parseSize(text string) (int64, error) {
-	number, unit := text, int64(1)
-	if i := strings.IndexAny(text, "KMG"); i >= 0 && i == len(text)-1 {
-		number, unit = text[:i], 1<<(10*(1+strings.IndexByte("KMG", text[i])))
-	}
-	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n < 0 || n > 1<<40/unit {
-		return 0, fmt.Errorf("%q is no size: write 500, 64K, 1M, 2G", text)
-	}
-	return n * unit, nil
-}
-
 // wrapWords writes words in lines between two columns.
 func wrapWords(words []string, indent, width int) string {
 	var b strings.Builder

@@ -152,7 +152,7 @@ func completeArgs(usage []string, known knower) cobra.CompletionFunc {
 	switch {
 	case strings.Contains(args, "HOST") || strings.Contains(args, "EXPR"):
 		return completeHosts(known)
-	case strings.Contains(args, "COMMAND") || strings.Contains(args, "FILE") || strings.Contains(args, "DIR"):
+	case strings.Contains(args, "COMMAND") || strings.Contains(args, "FILE") || strings.Contains(args, "DIR") || strings.Contains(args, "LOCAL"):
 		return nil // with files
 	}
 	return cobra.NoFileCompletions

@@ -79,15 +79,26 @@ func startDemoFleet() (_ *demoFleet, err error) {
 	if err := f.servers["web8"].Close(); err != nil {
 		return nil, err
 	}
-	return f, f.writeKnownHosts(known.String())
+	if err := f.writeFiles(known.String()); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
-func (f *demoFleet) writeKnownHosts(text string) (err error) {
+// demoConfig is what is copied to a host.
+func demoConfig(host string) string { return "name = " + host + "\n" }
+
+func (f *demoFleet) writeFiles(known string) (err error) {
 	if f.dir, err = os.MkdirTemp("", "fleetssh-demo-"); err != nil {
 		return err
 	}
+	for host := range f.servers {
+		if err := os.WriteFile(filepath.Join(f.dir, host+".conf"), []byte(demoConfig(host)), 0o600); err != nil {
+			return err
+		}
+	}
 	file := filepath.Join(f.dir, "known_hosts")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(known), 0o600); err != nil {
 		return err
 	}
 	f.policy, err = fleetssh.KnownHosts(file)

@@ -53,6 +53,11 @@ func (t *tally) failures() []*failureGroup {
 // title says how a host failed, and where it stands among the others: what may
 // need care comes first.
 func (r *result) title() (string, int) {
+	if r.copied != nil {
+		if title, rank := r.copyTitle(); title != "" {
+			return title, rank
+		}
+	}
 	maybe := func(done, not string) string {
 		if r.outcome.Stopped {
 			return done

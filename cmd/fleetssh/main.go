@@ -1,4 +1,4 @@
-// Command fleetssh runs commands on many hosts over SSH.
+// Command fleetssh runs commands and copies files on many hosts over SSH.
 package main
 
 import (
@@ -20,12 +20,13 @@ func main() {
 }
 
 // verbs lists the verbs in the order of the overview.
-var verbs = []func(*call) *cobra.Command{newRun, newCheck, newTrust, newHosts, newExplain, newTunnel, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak, newPdsh, newClush, newPssh}
+var verbs = []func(*call) *cobra.Command{newRun, newPut, newGet, newTunnel, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak, newPdsh, newClush, newPssh}
 
-const overview = `Run commands on many hosts over SSH.
+const overview = `Run commands and copy files on many hosts over SSH.
 
   fleetssh run -w web[1-20] uptime          run a command on twenty hosts
   fleetssh run -w web[1-20] --sudo -- systemctl restart nginx
+  fleetssh put -w web[1-20] app.conf /etc/app/app.conf
   fleetssh check -w web[1-20],db1           can I log in, and how long does it take?
   fleetssh trust scan -w web[1-20]          which host keys, and what has changed?
   fleetssh tunnel -w web[1-20] --serve 1080  one proxy that reaches into all hosts
@@ -33,6 +34,8 @@ const overview = `Run commands on many hosts over SSH.
 
 Verbs:
   run         run a command on all hosts
+  put         copy files and directories to all hosts
+  get         copy them from all hosts, into a folder for each
   check       connect and log in only; how long each phase takes
   trust       collect host keys, show what has changed, add new ones
   hosts       which hosts an expression chooses: expand, fold, count, split

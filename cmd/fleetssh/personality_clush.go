@@ -21,7 +21,7 @@ is 0 whatever happens on the hosts, unless -S is given. There is no interactive
 mode.`
 
 func clushPersonality() *personality {
-	copying := "copying files is not built yet; sftp and rsync do it, host by host"
+	copying := "fleetssh put and fleetssh get copy files"
 	tree := "there is no tree: hosts are reached directly, or through --jump of fleetssh"
 	own := "options, and the settings of fleetssh, say it"
 	return &personality{name: "clush", about: clushAbout, verb: "run",

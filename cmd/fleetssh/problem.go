@@ -48,12 +48,23 @@ func problemOf(err error, host *fleetssh.HostConfig) problem {
 		return keyFileProblem(e)
 	case *fleetssh.SessionError:
 		return problem{kind: "session", phase: e.Op, reason: innermost(e.Err), tries: 1}
+	case *fleetssh.CopyError:
+		return copyProblem(e)
 	case *fleetssh.HostArgumentError:
 		return problem{kind: "host_argument", reason: e.Reason}
 	case nil:
 		return problem{}
 	}
 	return problem{kind: "connection", phase: "connect", reason: err.Error()}
+}
+
+// copyProblem names the file, and the side it is on where that is not the host.
+func copyProblem(e *fleetssh.CopyError) problem {
+	where := e.Path
+	if e.Local {
+		where = "local " + where
+	}
+	return problem{kind: "copy", phase: e.Op, reason: fmt.Sprintf("cannot %s %s: %s", e.Op, where, innermost(e.Err)), tries: 1}
 }
 
 func authenticationProblem(e *fleetssh.AuthenticationError) problem {

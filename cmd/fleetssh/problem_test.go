@@ -32,6 +32,8 @@ func TestProblemKinds(t *testing.T) {
 		{&fleetssh.TimeoutError{Host: "a", Op: "run", After: 2 * time.Minute}, "timeout", "run", "after 2m", 1},
 		{&fleetssh.PKeyFileError{Host: "a", Path: "k", Err: &os.PathError{Op: "open", Path: "k", Err: syscall.ENOENT}}, "pkey_file", "auth", "k: no such file or directory", 0},
 		{&fleetssh.SessionError{Host: "a", Op: "exec", Err: errors.New("refused")}, "session", "exec", "refused", 1},
+		{&fleetssh.CopyError{Host: "a", Op: "write", Path: "/x", Err: os.ErrPermission}, "copy", "write", "cannot write /x: permission denied", 1},
+		{&fleetssh.CopyError{Host: "a", Op: "read", Path: "x", Local: true, Err: &os.PathError{Op: "read", Path: "x", Err: syscall.EIO}}, "copy", "read", "cannot read local x: input/output error", 1},
 		{&fleetssh.HostArgumentError{Host: 1, Reason: "too few"}, "host_argument", "", "too few", 0},
 	} {
 		p := problemOf(tt.err, &fleetssh.HostConfig{Host: "a"})

@@ -27,6 +27,8 @@ import (
 //
 //	fleet N [NAME=VALUE…]   starts N simulated hosts; see startScriptFleet
 //	wait-started N          waits until the fleet has started N commands
+//	wait-connected N        waits until the fleet has been connected to N times
+//	wait-stored N           waits until the files of the fleet hold N bytes
 //	join-fleet DIR          the same variables for a fleet that "sim --dir DIR" serves
 //	terminate               sends TERM to what runs in the background
 //	web                     starts a web server and sets WEB to its port
@@ -69,12 +71,14 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"fleet":        startScriptFleet,
-			"wait-started": waitStarted,
-			"join-fleet":   joinFleet,
-			"terminate":    terminate,
-			"web":          startScriptWeb,
-			"wait-file":    waitFile,
+			"fleet":          startScriptFleet,
+			"wait-started":   waitStarted,
+			"wait-connected": waitConnected,
+			"wait-stored":    waitStored,
+			"join-fleet":     joinFleet,
+			"terminate":      terminate,
+			"web":            startScriptWeb,
+			"wait-file":      waitFile,
 		},
 	})
 }
@@ -166,17 +170,40 @@ func waitStarted(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
+	if n := waitFor(ts, want, "commands were started", func(s simfleet.Stats) int { return s.Started }); want == 0 && n > 0 {
+		ts.Fatalf("%d commands were started", n)
+	}
+}
+
+// waitFor waits until what is counted on the hosts of the fleet is as many as wanted, or
+// more, and returns how many.
+func waitFor(ts *testscript.TestScript, want int, what string, count func(simfleet.Stats) int) int {
 	servers := ts.Value(fleetKey{}).(*scriptFleet).fleet.Servers
 	deadline := time.Now().Add(20 * time.Second)
-	for started := -1; started < want; {
-		if time.Now().After(deadline) {
-			ts.Fatalf("%d commands were started, not %d", started, want)
-		}
-		started = 0
+	for {
+		counted := 0
 		for _, server := range servers {
-			started += server.Stats().Started
+			counted += count(server.Stats())
+		}
+		if counted >= want {
+			return counted
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%d %s, not %d", counted, what, want)
 		}
 		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// waitConnected waits until the fleet has been connected to a number of times, and no more.
+func waitConnected(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: wait-connected N")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if n := waitFor(ts, want, "connections were made", func(s simfleet.Stats) int { return s.Connections }); n != want {
+		ts.Fatalf("%d connections were made, not %d", n, want)
 	}
 }
 

@@ -104,10 +104,13 @@ func (d *jsonDisplay) show(ev fleetssh.Event) {
 	d.screen.Print(d.buf)
 }
 
-func (d *jsonDisplay) finished(r *result) {
+func (d *jsonDisplay) finished(r *result) { d.put(d.tally.jsonResult(r)) }
+
+// jsonResult is how a host ended.
+func (t *tally) jsonResult(r *result) jsonResult {
 	o := jsonResult{
-		Type: "result", Time: d.tally.begun.Add(r.after),
-		Host: d.tally.hosts[r.index].name, Index: r.index,
+		Type: "result", Time: t.begun.Add(r.after),
+		Host: t.hosts[r.index].name, Index: r.index,
 		Outcome:   r.outcome.Kind.String(),
 		Error:     r.jsonError(),
 		Attempts:  r.timing.Attempts,
@@ -123,7 +126,7 @@ func (d *jsonDisplay) finished(r *result) {
 	case fleetssh.TimedOut, fleetssh.Cancelled:
 		o.Stopped = &r.outcome.Stopped
 	}
-	d.put(o)
+	return o
 }
 
 func (d *jsonDisplay) close() { d.put(d.tally.summary()) }

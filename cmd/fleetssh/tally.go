@@ -16,8 +16,9 @@ type result struct {
 	message   string  // the error of the library in full
 	timing    fleetssh.Timing
 	truncated bool
-	logins    []fleetssh.Login // of check
-	after     time.Duration    // since the run began
+	logins    []fleetssh.Login     // of check
+	copied    *fleetssh.CopyResult // of put and get
+	after     time.Duration        // since the run began
 }
 
 // tally counts how hosts ended.
@@ -47,23 +48,27 @@ func (t *tally) add(ev fleetssh.Event) *result {
 		}
 	case fleetssh.Signaled, fleetssh.Skipped, fleetssh.Cancelled:
 	default:
-		err := out.WaitFinished(context.Background()) // it has ended: returns why
-		r.problem = problemOf(err, &out.Host)
-		if r.outcome.Kind == fleetssh.Lost {
-			r.problem.kind = "lost"
-		}
-		if r.outcome.Phase != "" {
-			r.problem.phase = r.outcome.Phase
-		}
-		if t.sudoMute && r.outcome.Phase == "sudo" { // it was no command line, which gets an exit code
+		r.explain(out.WaitFinished(context.Background()), &out.Host) // it has ended: returns why
+		if t.sudoMute && r.outcome.Phase == "sudo" {                 // it was no command line, which gets an exit code
 			r.problem.hint = "--ask-sudo-pass gives it one"
 		}
-		if err != nil {
-			r.message = err.Error()
-		}
+	}
+	return t.put(r)
+}
+
+// explain notes why a host ended as it did.
+func (r *result) explain(err error, host *fleetssh.HostConfig) {
+	r.problem = problemOf(err, host)
+	if r.outcome.Kind == fleetssh.Lost {
+		r.problem.kind = "lost"
+	}
+	if r.outcome.Phase != "" {
+		r.problem.phase = r.outcome.Phase
+	}
+	if err != nil {
+		r.message = err.Error()
 	}
 	r.timing.Attempts = max(r.timing.Attempts, r.problem.tries)
-	return t.put(r)
 }
 
 // put notes a result that is already made.

@@ -80,6 +80,55 @@ func parseDuration(text string) (time.Duration, error) {
 	return d, nil
 }
 
+// rateValue is a number of bytes a second: "10M" is ten mebibytes.
+type rateValue struct{ to *int64 }
+
+func (v rateValue) Set(text string) error {
+	n, err := parseSize(strings.ToUpper(text))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is no rate: write 500K, 10M or 1G, in bytes a second", text)
+	case n == 0:
+		return errors.New("must be more than zero")
+	}
+	*v.to = n
+	return nil
+}
+
+func (v rateValue) String() string {
+	if v.to == nil {
+		return ""
+	}
+	return strconv.FormatInt(*v.to, 10)
+}
+
+func (v rateValue) Type() string { return "rate" }
+
+// parseSize reads a number of bytes, with K, M or G for powers of 1024.
+func parseSize(text string) (int64, error) {
+	number, unit := text, int64(1)
+	if i := strings.IndexAny(text, "KMG"); i >= 0 && i == len(text)-1 {
+		number, unit = text[:i], 1<<(10*(1+strings.IndexByte("KMG", text[i])))
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 0 || n > 1<<40/unit {
+		return 0, fmt.Errorf("%q is no size: write 500, 64K, 1M, 2G", text)
+	}
+	return n * unit, nil
+}
+
+// sizeText writes a number of bytes for people.
+func sizeText(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, unit := float64(n)/1024, 0
+	for ; value >= 1023.95 && unit < 5; unit++ { // which is written as 1024.0
+		value /= 1024
+	}
+	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[unit])
+}
+
 // choiceValue is one of several words.
 type choiceValue struct {
 	to   *string

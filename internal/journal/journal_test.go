@@ -81,6 +81,7 @@ func TestRoundTrip(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state", "runs")
 	start := startOf(3)
 	start.Hosts[1] = Host{Name: "2001:db8::1", User: "alice", Port: 2222, Label: "[2001:db8::1]:2222"}
+	start.Verb, start.Words = "put", []string{"/a b", "c/"}
 	w := create(t, dir, start)
 	failure := &Failure{Kind: "connection", Phase: "connect", Message: "connect web3:22: refused", Reason: "refused", Hint: "is sshd there?"}
 	check(t,
@@ -99,6 +100,9 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if run.Command != "uptime" || !slices.Equal(run.Args, start.Args) || run.Hosts[1].Host != start.Hosts[1] || run.Hosts[1].Shown() != "[2001:db8::1]:2222" {
 		t.Errorf("%q %q %+v", run.Command, run.Args, run.Hosts[1])
+	}
+	if run.Verb != start.Verb || !slices.Equal(run.Words, start.Words) {
+		t.Errorf("%q %q", run.Verb, run.Words)
 	}
 	if got := run.Hosts[2].Result.Error; got == nil || got.Hint != failure.Hint || run.Hosts[2].Ended.IsZero() || !run.Hosts[2].Began.IsZero() {
 		t.Errorf("%+v", run.Hosts[2])

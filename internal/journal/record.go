@@ -9,6 +9,11 @@ type Start struct {
 	Args    []string // the options that count when the run is repeated, without secrets
 	Hosts   []Host   // in the order of the run
 	Instead Instead
+
+	// Verb is what was done, empty for running a command. Then Words, if not nil, are what
+	// repeats it, without options and hosts.
+	Verb  string
+	Words []string
 }
 
 // Instead is what ran instead of a command line; its zero value is that none did. Command
@@ -99,6 +104,8 @@ type (
 		Boot    string   `json:"boot,omitempty"`
 		Command string   `json:"command"`
 		Args    []string `json:"args,omitempty"`
+		Verb    string   `json:"verb,omitempty"`
+		Words   []string `json:"words,omitempty"`
 		Hosts   int      `json:"hosts"`
 		Instead
 	}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"encoding/base64"
+	"time"
+	"unicode/utf8"
+
+	"fleetssh"
+)
+
+// copyJSON shows one object for each file and for each host.
+type copyJSON struct {
+	copyView
+	files int
+	bytes int64
+}
+
+func newCopyJSON(v copyView) *copyJSON {
+	newJSON(v.view) // puts the first object
+	return &copyJSON{copyView: v}
+}
+
+type jsonFile struct {
+	Type       string     `json:"type"`
+	Time       time.Time  `json:"time"`
+	Host       string     `json:"host"`
+	Index      int        `json:"index"`
+	Path       *string    `json:"path,omitempty"`        // on the host
+	PathBase64 string     `json:"path_base64,omitempty"` // instead, if it is no text
+	Bytes      int64      `json:"bytes"`
+	Skipped    bool       `json:"skipped"`
+	Error      *jsonError `json:"error"`
+}
+
+type jsonCopyResult struct {
+	jsonResult
+	Files       int   `json:"files"`
+	Bytes       int64 `json:"bytes"`
+	Skipped     int   `json:"skipped"`
+	Deleted     int   `json:"deleted"`
+	FailedFiles int   `json:"failed"`
+}
+
+type jsonCopySummary struct {
+	jsonSummary
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
+
+func (d *copyJSON) progress(p fleetssh.CopyProgress) {
+	if !p.Ended {
+		return
+	}
+	o := jsonFile{Type: "file", Time: time.Now(), Host: d.tally.hosts[p.Index].name, Index: p.Index, Bytes: p.Done, Skipped: p.Skipped}
+	if utf8.ValidString(p.Path) {
+		o.Path = &p.Path
+	} else {
+		o.PathBase64 = base64.StdEncoding.EncodeToString([]byte(p.Path))
+	}
+	if p.Err != nil {
+		o.Error = &jsonError{Kind: "copy", Message: innermost(p.Err)} // the host has ended meanwhile, its result says why
+		if fault, ok := p.Err.(*fleetssh.CopyError); ok {
+			o.Error.Phase, o.Error.Message = fault.Op, fault.Error()
+		}
+	}
+	putJSON(d.screen, o)
+}
+
+func (d *copyJSON) finished(r *result) {
+	o := jsonCopyResult{jsonResult: d.tally.jsonResult(r)}
+	if c := r.copied; c != nil {
+		o.Files, o.Bytes, o.Skipped, o.Deleted, o.FailedFiles = c.Files, c.Bytes, c.Skipped, c.Deleted, c.Failed
+		d.files += c.Files
+		d.bytes += c.Bytes
+	}
+	putJSON(d.screen, o)
+}
+
+func (d *copyJSON) close() {
+	putJSON(d.screen, jsonCopySummary{jsonSummary: d.tally.summary(), Files: d.files, Bytes: d.bytes})
+}

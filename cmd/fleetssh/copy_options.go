@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+)
+
+// copyOptions are the flags of put and get.
+type copyOptions struct {
+	verb  string // put or get
+	hosts hostFlags
+
+	recursive, preserve    bool
+	resume, verify, remove bool
+	rate                   int64
+	openFiles              int
+	protocol               string
+	timeout                time.Duration
+
+	care   careFlags
+	show   copyShowFlags
+	record recordFlags
+}
+
+const copyHelp = `How to copy:
+  -r, --recursive           directories with all that is in them
+  -P, --preserve            keep modes and modification times
+      --resume              go on with files that an earlier copy left unfinished,
+                            and leave out those that are there
+      --verify              compare checksums of both sides
+      --delete              with -r: remove from the copied directories what the
+                            source does not have, unless anything went wrong
+      --limit-rate RATE     bytes a second for all hosts together: 500K, 10M, 1G
+      --open-files N        files open here at once, for all hosts together (256)
+      --protocol PROTOCOL   sftp (default); scp: for hosts without an SFTP server
+  -u, --timeout DUR         give a host up after this time (never)
+
+In paths, %(host)s stands for the name of the host, %(user)s for the user,
+%(port)s for the port, %(index)s for its place in the list, from 0, and %(name)s
+for a value of --args-file. Where one of these is used, %% is a percent sign.
+`
+
+const copyCareHelp = `With care:
+      --dry-run             say what would be copied where, contact none
+      --args-file FILE      values for %(name)s in paths, by host: CSV whose first
+                            line names the columns, one of them host, or JSON:
+                            {"web1": {"name": "value"}}
+      --batch SIZES         so many hosts first, then so many: 1,10%,100%; the
+                            last size is repeated. A batch in which hosts fail is
+                            the last one, unless --max-fail allows it
+      --pause DUR           wait between batches
+      --max-fail N          begin no more hosts once more than N, or N%, failed
+      --confirm-over N      ask before copying to or from more than N hosts
+      --yes                 do not ask
+      --deadline DUR        stop everything after this time
+      --exit-policy POLICY  worst: as below (default); max: 1 where files were not
+                            copied, as scp; none: always 0
+`
+
+const copyEndHelp = `
+DUR is 10 or 10s for seconds, 500ms, 2m.
+
+Of the exit codes, 5 says that some hosts were reached and not all was copied.
+
+`
+
+func (o *copyOptions) register(flags *pflag.FlagSet) {
+	o.hosts.register(flags)
+	flags.BoolVarP(&o.recursive, "recursive", "r", false, "")
+	flags.BoolVarP(&o.preserve, "preserve", "P", false, "")
+	flags.BoolVar(&o.resume, "resume", false, "")
+	flags.BoolVar(&o.verify, "verify", false, "")
+	flags.BoolVar(&o.remove, "delete", false, "")
+	flags.Var(rateValue{&o.rate}, "limit-rate", "")
+	flags.Var(numberValue{&o.openFiles, 1, 1_000_000}, "open-files", "")
+	o.protocol = "sftp"
+	flags.Var(choiceValue{&o.protocol, []string{"sftp", "scp"}}, "protocol", "")
+	flags.VarP(durationValue{to: &o.timeout}, "timeout", "u", "")
+	o.care.register(flags)
+	o.show.register(flags)
+	o.record.register(flags)
+}
+
+// newCopy returns the verb that copies in one direction.
+func newCopy(c *call, verb, help string) *cobra.Command {
+	o := &copyOptions{verb: verb}
+	cmd := &cobra.Command{
+		Use:  verb,
+		Long: help,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.record.note(cmd.Flags())
+			return o.run(cmd.Context(), c, args)
+		},
+	}
+	o.register(cmd.Flags())
+	return cmd
+}
+
+// run copies.
+func (o *copyOptions) run(ctx context.Context, c *call, args []string) error {
+	if err := o.check(args); err != nil {
+		return err
+	}
+	hosts, err := o.hosts.configs(ctx, c, o.show.format == "json")
+	if err != nil {
+		return err
+	}
+	plan, err := o.plan(args, hosts)
+	if err != nil {
+		return err
+	}
+	sizes, err := o.care.sizes(len(hosts))
+	if err != nil {
+		return err
+	}
+	if o.care.dryRun {
+		return plan.show(c.screen, sizes)
+	}
+	if err := o.care.confirm(ctx, c, plan.text(), len(hosts)); err != nil {
+		return err
+	}
+	o.record.verb, o.record.words = o.verb, plan.recorded()
+	r := &copier{course: course{c: c, care: &o.care, hosts: hosts}, o: o, plan: plan}
+	return r.run(ctx, sizes)
+}
+
+// check refuses what cannot be, before hosts are chosen.
+func (o *copyOptions) check(args []string) error {
+	usage := "fleetssh put -w HOSTS LOCAL... REMOTE"
+	if o.verb == "get" {
+		usage = "fleetssh get -w HOSTS REMOTE... LOCAL"
+	}
+	switch {
+	case len(args) == 0:
+		return usageError(usage, "no files given")
+	case len(args) == 1:
+		return usageError(usage, "%s %s to where?", o.verb, args[0])
+	case o.remove && !o.recursive:
+		return usageError("add -r", "--delete is for directories")
+	case o.protocol == "scp" && (o.resume || o.remove):
+		return usageError("", "--resume and --delete need --protocol sftp")
+	}
+	for _, path := range args {
+		if path == "" {
+			return usageError(usage, "a path is empty")
+		}
+	}
+	if err := o.care.check(); err != nil {
+		return err
+	}
+	if err := o.show.check(); err != nil {
+		return err
+	}
+	return o.record.check()
+}
+
+// options returns the options as the library has them, but for what the plan says.
+func (o *copyOptions) options() fleetssh.CopyOptions {
+	opts := fleetssh.CopyOptions{
+		Recursive: o.recursive, Preserve: o.preserve, Resume: o.resume, Verify: o.verify, Delete: o.remove,
+		Rate: o.rate, OpenFiles: o.openFiles, Timeout: o.timeout,
+		Glob: o.verb == "get", // put leaves it to the shell here
+	}
+	if o.protocol == "scp" {
+		opts.Protocol = fleetssh.SCP
+	}
+	return opts
+}

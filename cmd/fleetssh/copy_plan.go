@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"fleetssh"
+	"fleetssh/internal/placeholder"
+	"fleetssh/internal/shellquote"
+	"fleetssh/internal/termline"
+)
+
+// copyPlan says what is copied where, on which host.
+type copyPlan struct {
+	verb    string
+	given   []string // the paths as they were given
+	sources []string
+	target  string
+	hosts   []hostEntry
+	args    []fleetssh.Args // values for placeholders in sources and target, by host; nil: there are none
+
+	percents bool // a percent sign is written twice in the paths that were given
+}
+
+// plan returns what the arguments mean for hosts, after checking what can be checked here.
+func (o *copyOptions) plan(args []string, hosts []hostEntry) (*copyPlan, error) {
+	p := &copyPlan{verb: o.verb, given: args, hosts: hosts}
+	var fromFile []fleetssh.Args
+	var err error
+	if o.care.argsFile != "" {
+		if fromFile, err = argsFor(o.care.argsFile, hosts); err != nil {
+			return nil, err
+		}
+	}
+	p.percents = strings.Contains(strings.Join(args, "\n"), "%(")
+	if p.percents || o.verb == "get" {
+		if p.args, err = copyArgs(fromFile, hosts); err != nil {
+			return nil, err
+		}
+	}
+	paths := slices.Clone(args)
+	last := len(paths) - 1
+	if o.verb == "get" {
+		if !p.percents {
+			for i := range paths {
+				paths[i] = strings.ReplaceAll(paths[i], "%", "%%")
+			}
+		}
+		if !strings.Contains(paths[last], "%(") {
+			paths[last] = strings.TrimRight(paths[last], "/") + "/%(host)s/"
+		}
+	}
+	p.sources, p.target = paths[:last], paths[last]
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	if o.verb == "put" {
+		if err := p.checkSources(o.recursive); err != nil {
+			return nil, err
+		}
+	}
+	return p, p.rehearse(o.options())
+}
+
+// copyArgs returns the values for paths: those of --args-file, if it is given, and those that
+// every host has.
+func copyArgs(given []fleetssh.Args, hosts []hostEntry) ([]fleetssh.Args, error) {
+	args := make([]fleetssh.Args, len(hosts))
+	for i := range hosts {
+		h := &hosts[i]
+		login := h.config.User
+		if login == "" {
+			local, err := user.Current()
+			if err != nil {
+				return nil, fmt.Errorf("user: %w", err)
+			}
+			login = local.Username
+		}
+		values := map[string]string{"user": login, "port": strconv.Itoa(portOf(&h.config)), "index": strconv.Itoa(i)}
+		if given != nil {
+			maps.Copy(values, given[i].Map)
+		}
+		values[hostColumn] = fileName(h.label) // no other host has it
+		args[i].Map = values
+	}
+	return args, nil
+}
+
+// paths returns the sources and the target of host number i.
+func (p *copyPlan) paths(i int) (sources []string, target string, err error) {
+	if p.args == nil {
+		return p.sources, p.target, nil
+	}
+	expanded := make([]string, 0, len(p.sources)+1)
+	for _, path := range append(p.sources[:len(p.sources):len(p.sources)], p.target) {
+		full, err := placeholder.Expand(path, nil, p.args[i].Map)
+		if err != nil {
+			return nil, "", usageError("known are host, user, port, index and the names of --args-file", "%s: %s: %v", p.hosts[i].label, path, err)
+		}
+		if full == "" {
+			return nil, "", usageError("", "%s: %s: the path is empty", p.hosts[i].label, path)
+		}
+		expanded = append(expanded, full)
+	}
+	return expanded[:len(p.sources)], expanded[len(p.sources)], nil
+}
+
+// check refuses paths with placeholders that have no value.
+func (p *copyPlan) check() error {
+	for i := range p.hosts {
+		if _, _, err := p.paths(i); err != nil || p.args == nil {
+			return err // what is right for one is for all
+		}
+	}
+	return nil
+}
+
+// checkSources looks whether the files to be copied are there.
+func (p *copyPlan) checkSources(recursive bool) error {
+	known := make(map[string]bool)
+	for i := range p.hosts {
+		sources, _, err := p.paths(i)
+		if err != nil {
+			return err
+		}
+		for _, source := range sources {
+			if known[source] {
+				continue
+			}
+			known[source] = true
+			info, err := os.Stat(source)
+			switch {
+			case err != nil && p.args != nil:
+				return fmt.Errorf("%s, for %s: %s", source, p.hosts[i].label, innermost(err))
+			case err != nil:
+				return fmt.Errorf("%s: %s", source, innermost(err))
+			case info.IsDir() && !recursive:
+				return usageError("add -r", "%s is a directory", source)
+			}
+		}
+		if p.args == nil {
+			break
+		}
+	}
+	return nil
+}
+
+// rehearse has the library check all that it checks before it contacts anybody.
+func (p *copyPlan) rehearse(opts fleetssh.CopyOptions) error {
+	over, end := context.WithCancel(context.Background())
+	end()
+	client := &fleetssh.ParallelClient{Hosts: configsOf(p.hosts)}
+	defer client.Close()
+	opts = p.options(opts, 0, len(p.hosts))
+	_, err := p.copy(over, client, &opts)
+	return p.wrongUsage(err)
+}
+
+// wrongUsage returns what err says of the settings: nothing if it says what became of hosts.
+func (p *copyPlan) wrongUsage(err error) error {
+	switch e := err.(type) {
+	case *fleetssh.HostsError:
+		return nil
+	case *fleetssh.CopyError: // it is about a file here
+		return errors.New(copyProblem(e).reason)
+	case *fleetssh.HostArgumentError:
+		if e.Host >= 0 && e.Name == "" {
+			return usageError("write %(host)s into the local path", "%s: %s", p.hosts[e.Host].label, e.Reason)
+		}
+	}
+	return asUsage(err)
+}
+
+// copy copies as the plan says, with options that are made for the hosts of client.
+func (p *copyPlan) copy(ctx context.Context, client *fleetssh.ParallelClient, opts *fleetssh.CopyOptions) ([]fleetssh.CopyResult, error) {
+	if p.verb == "put" {
+		return client.Upload(ctx, p.sources[0], p.target, opts)
+	}
+	return client.Download(ctx, p.sources[0], p.target, opts)
+}
+
+// options returns opts with what the plan says for the hosts of a batch.
+func (p *copyPlan) options(opts fleetssh.CopyOptions, from, size int) fleetssh.CopyOptions {
+	opts.MoreSources = p.sources[1:]
+	if p.args != nil {
+		opts.HostArgs = p.args[from : from+size]
+	}
+	return opts
+}
+
+// show says what would be copied where, and in which batch.
+func (p *copyPlan) show(screen *termline.Screen, sizes []int) error {
+	i := 0
+	for n, size := range sizes {
+		if len(sizes) > 1 {
+			screen.Message(fmt.Sprintf("batch %d of %d: %s", n+1, len(sizes), countHosts(size)))
+		}
+		for range size {
+			sources, target, err := p.paths(i)
+			if err != nil {
+				return err
+			}
+			label := screen.Paint(termline.Label, p.hosts[i].label) + ": "
+			screen.Out(label, termline.Visible(shellquote.Join(sources...)+" -> "+shellquote.Quote(target)))
+			i++
+		}
+	}
+	return nil
+}
+
+// text is the copy as the user gave it.
+func (p *copyPlan) text() string {
+	return p.verb + " " + shellquote.Join(p.given...)
+}
+
+// maxRecordedPaths is how many bytes of paths are kept of a copy.
+const maxRecordedPaths = 256 << 10
+
+// recorded returns the paths as they mean the same from another folder; nil if they cannot be
+// kept.
+func (p *copyPlan) recorded() []string {
+	words := slices.Clone(p.given)
+	local := words[:len(words)-1]
+	if p.verb == "get" {
+		local = words[len(words)-1:]
+	}
+	for i, path := range local {
+		local[i] = p.absolute(path)
+	}
+	size := 0
+	for _, word := range words {
+		if size += len(word); size > maxRecordedPaths || !utf8.ValidString(word) {
+			return nil
+		}
+	}
+	return words
+}
+
+// absolute returns a local path from the root.
+func (p *copyPlan) absolute(path string) string {
+	dir, err := os.Getwd()
+	if err != nil || filepath.IsAbs(path) {
+		return path
+	}
+	if p.percents {
+		dir = strings.ReplaceAll(dir, "%", "%%")
+	}
+	// Not cleaned: a slash at the end, or a link before "..", means something.
+	return dir + string(filepath.Separator) + path
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+	"fleetssh/internal/termline"
+)
+
+// A copyDisplay shows a copy. One goroutine at a time calls it.
+type copyDisplay interface {
+	progress(fleetssh.CopyProgress) // its index is that among all hosts
+	finished(*result)               // shows how a host ended
+	close()                         // shows the totals
+}
+
+// copyView is what displays of a copy are made from.
+type copyView struct {
+	view
+	o    *copyOptions
+	plan *copyPlan
+}
+
+// copyShowFlags say how a copy is shown.
+type copyShowFlags struct {
+	format         string
+	quiet, verbose bool
+	status         string
+	color          string
+}
+
+const copyShowHelp = `What is shown:
+      --format FORMAT       stream: a line for each host when it is done (default)
+                            json: an object for each file and each host
+  -v, --verbose             stream: a line for each file too
+  -q, --quiet               only what failed
+      --progress WHEN       a line that says how far it is, on standard error:
+                            auto (on a terminal), always, never
+      --color WHEN          auto (on a terminal, unless NO_COLOR is set), always,
+                            never
+`
+
+func (f *copyShowFlags) register(flags *pflag.FlagSet) {
+	registerFormat(flags, &f.format)
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "")
+	f.status = "auto"
+	flags.Var(choiceValue{&f.status, whenWords}, "progress", "")
+	f.color = "auto"
+	flags.Var(choiceValue{&f.color, whenWords}, "color", "")
+}
+
+// check refuses what does not go together.
+func (f *copyShowFlags) check() error {
+	switch {
+	case f.quiet && f.verbose:
+		return usageError("", "-q and -v exclude each other")
+	case f.format == "json" && (f.quiet || f.verbose):
+		return usageError("", "-q and -v go with --format stream only")
+	}
+	return nil
+}
+
+// display returns what shows a copy, and what must be called in the end, whether it was
+// closed or given up.
+func (f *copyShowFlags) display(v copyView) (d copyDisplay, end func()) {
+	v.screen.SetColors(map[string]termline.Colors{"always": termline.ColorsAlways, "never": termline.ColorsNever}[f.color])
+	if f.format == "json" {
+		d = newCopyJSON(v)
+	} else {
+		d = newCopyStream(v)
+	}
+	if f.status == "never" || f.status == "auto" && !v.screen.HasStatus() {
+		return d, func() {}
+	}
+	s := newCopyStatus(v, d)
+	return s, s.end
+}
+
+// copyStream shows a line for each host, one for each file that failed, and one for each
+// other file if that is wanted.
+type copyStream struct {
+	copyView
+	stopped bool // some host was ended on the way
+}
+
+func newCopyStream(v copyView) *copyStream { return &copyStream{copyView: v} }
+
+func (d *copyStream) progress(p fleetssh.CopyProgress) {
+	if text := failedText(p); text != "" {
+		d.screen.Err(d.screen.PaintErr(termline.Trouble, d.tally.hosts[p.Index].label)+": ", text)
+		return
+	}
+	if !d.o.show.verbose || !p.Ended || p.Err != nil {
+		return
+	}
+	text := termline.Visible(p.Path) + ": "
+	if p.Skipped {
+		text += "already there"
+	} else {
+		text += sizeText(p.Total)
+	}
+	d.out(p.Index, text)
+}
+
+func (d *copyStream) out(host int, text string) {
+	d.screen.Out(d.screen.Paint(termline.Label, d.tally.hosts[host].label)+": ", text)
+}
+
+func (d *copyStream) finished(r *result) {
+	d.stopped = d.stopped || r.unfinished()
+	if d.o.show.quiet || r.copied == nil {
+		return
+	}
+	if text := r.copiedText(); text != "" || r.ok {
+		if text == "" {
+			text = "nothing to copy"
+		}
+		d.out(r.index, text+" in "+shortDuration(r.timing.Run))
+	}
+}
+
+func (d *copyStream) close() {
+	d.tally.showFailures(d.screen)
+	switch {
+	case !d.stopped || d.o.protocol == "scp":
+	case d.o.resume:
+		d.screen.Message("hint: the same again goes on where it stopped")
+	default:
+		d.screen.Message("hint: the same with --resume goes on where it stopped")
+	}
+}
+
+// copiedText says what was copied to or from a host; it is empty if there was nothing.
+func (r *result) copiedText() string {
+	c, rest := r.copied, "failed"
+	if r.unfinished() {
+		rest = "unfinished"
+	}
+	var more []string
+	add := func(n int, what string) {
+		if n > 0 {
+			more = append(more, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	add(c.Skipped, "already there")
+	add(c.Deleted, "deleted")
+	add(c.Failed, rest)
+	if c.Files == 0 && c.Bytes == 0 && len(more) == 0 {
+		return ""
+	}
+	noun := "files"
+	if c.Files == 1 {
+		noun = "file"
+	}
+	text := fmt.Sprintf("%d %s, %s", c.Files, noun, sizeText(c.Bytes))
+	if len(more) > 0 {
+		text += " (" + strings.Join(more, ", ") + ")"
+	}
+	return text
+}
+
+// failedText says why a file was not copied, empty if it was, or if it is the host that says
+// why.
+func failedText(p fleetssh.CopyProgress) string {
+	fault, ok := p.Err.(*fleetssh.CopyError)
+	if !p.Ended || !ok || errors.Is(fault, context.Canceled) || errors.Is(fault, context.DeadlineExceeded) {
+		return ""
+	}
+	return termline.Visible(problemOf(fault, &p.Host).reason)
+}

@@ -1,0 +1,162 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"fleetssh/internal/sshdtest"
+)
+
+// copyFleet is a real server with two addresses, and how the program logs in to it.
+type copyFleet struct {
+	t  *testing.T
+	to []string
+}
+
+func startCopyFleet(t *testing.T) *copyFleet {
+	t.Helper()
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	s := sshdtest.Start(t, sshdtest.Options{Addresses: []string{"127.0.0.1", "127.0.0.2"}})
+	key, account := sshdtest.NewKey(t, sshdtest.KindED25519), sshdtest.CurrentUser(t)
+	s.Authorize(t, account, key.Public())
+	file := filepath.Join(t.TempDir(), "key")
+	key.Write(t, file, "")
+	return &copyFleet{t, []string{
+		"-w", "127.0.0.[1-2]", "-p", fmt.Sprint(s.Port), "-l", account, "-i", file, "-F", "none",
+		"--host-key", "accept-new", "--known-hosts", filepath.Join(t.TempDir(), "known_hosts"),
+	}}
+}
+
+// run calls the program until it ends or ctx does.
+func (f *copyFleet) run(ctx context.Context, verb string, args ...string) (code int, out, errOut string) {
+	var stdout, stderr bytes.Buffer
+	code = run(ctx, append(append([]string{verb}, f.to...), args...), stdio{in: strings.NewReader(""), out: &stdout, err: &stderr})
+	return code, stdout.String(), stderr.String()
+}
+
+// begun reports whether an unfinished copy below a folder has a certain beginning.
+func begun(dir string, beginning []byte) bool {
+	names, err := filepath.Glob(filepath.Join(dir, "*", ".*"))
+	if err != nil || len(names) == 0 {
+		return false
+	}
+	file, err := os.Open(names[0])
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	there := make([]byte, len(beginning))
+	_, err = io.ReadFull(file, there)
+	return err == nil && bytes.Equal(there, beginning)
+}
+
+// What was sent before an interrupt is not sent again.
+func TestCopyGoesOnWithOpenSSH(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	f, dir := startCopyFleet(t), t.TempDir()
+	text := make([]byte, 24<<20)
+	rand.Read(text)
+	source := filepath.Join(dir, "source")
+	if err := os.WriteFile(source, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	target := filepath.Join(dir, "%(host)s", "copy")
+	ctx, interrupt := context.WithCancel(t.Context())
+	ended := make(chan string)
+	go func() {
+		code, out, errOut := f.run(ctx, "put", "-x", "127.0.0.2", "--limit-rate", "8M", source, target)
+		ended <- fmt.Sprintf("exit code %d\n%s%s", code, out, errOut)
+	}()
+	for deadline := time.Now().Add(30 * time.Second); !begun(dir, text[:3<<20]); <-time.After(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Error("there is no beginning of a copy")
+			break
+		}
+	}
+	interrupt()
+	shown := <-ended
+	for _, want := range []string{"exit code 130\n", "  stopped on the way: 127.0.0.1\n", "hint: the same with --resume goes on where it stopped\n"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("interrupted: %q is not in\n%s", want, shown)
+		}
+	}
+	if whole, _ := filepath.Glob(filepath.Join(dir, "*", "copy")); len(whole) > 0 {
+		t.Errorf("what is not whole has a name: %q", whole)
+	}
+	code, out, errOut := f.run(t.Context(), "put", "-x", "127.0.0.2", "--resume", "--verify", "--format", "json", source, target)
+	if code != exitOK {
+		t.Fatalf("exit code %d\n%s%s", code, out, errOut)
+	}
+	sent := -1
+	for line := range strings.Lines(out) {
+		var o struct {
+			Type  string
+			Bytes int
+		}
+		if err := json.Unmarshal([]byte(line), &o); err != nil {
+			t.Fatal(err)
+		}
+		if o.Type == "result" {
+			sent = o.Bytes
+		}
+	}
+	if sent <= 0 || sent > len(text)-1<<20 {
+		t.Errorf("%d bytes of %d were sent again", sent, len(text))
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "127.0.0.1", "copy")); err != nil || !bytes.Equal(got, text) {
+		t.Errorf("the file is another one (%v)", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*", ".*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// A tree goes there and back with all that is to be kept, by either protocol.
+func TestCopyTreesWithOpenSSH(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	f := startCopyFleet(t)
+	when := time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC)
+	for _, protocol := range []string{"sftp", "scp"} {
+		dir := t.TempDir()
+		tree := filepath.Join(dir, "tree")
+		if err := os.MkdirAll(filepath.Join(tree, "a b", "empty"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for name, mode := range map[string]os.FileMode{"a b/-x 'y'": 0o640, "caf\xe9": 0o755, "*": 0o600} {
+			path := filepath.Join(tree, name)
+			if err := os.WriteFile(path, []byte(name), mode); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(path, when, when); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, args := range [][]string{
+			{"put", "--protocol", protocol, "-r", "-P", tree, filepath.Join(dir, "there", "%(host)s") + "/"},
+			{"get", "--protocol", protocol, "-r", "-P", filepath.Join(dir, "there", "%(host)s", "tree"), filepath.Join(dir, "back")},
+		} {
+			if code, out, errOut := f.run(t.Context(), args[0], args[1:]...); code != exitOK || strings.Count(out, ": 3 files, ") != 2 {
+				t.Fatalf("%q: exit code %d\n%s%s", args, code, out, errOut)
+			}
+		}
+		for _, host := range []string{"127.0.0.1", "127.0.0.2"} {
+			for name, mode := range map[string]os.FileMode{"a b/-x 'y'": 0o640, "caf\xe9": 0o755, "*": 0o600, "a b/empty": os.ModeDir | 0o755} {
+				info, err := os.Stat(filepath.Join(dir, "back", host, "tree", name))
+				if err != nil || info.Mode() != mode || mode.IsRegular() && !info.ModTime().Equal(when) {
+					t.Errorf("%s, %s: %q: %v, %v", protocol, host, name, info, err)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"fleetssh"
+)
+
+// rateWindow is the time over which the rate of a copy is taken.
+const rateWindow = 3 * time.Second
+
+// copyStatus keeps a status line that says how far a copy is, beside a display.
+type copyStatus struct {
+	copyDisplay
+	copyView
+	line     *statusLine
+	measured chan struct{} // closed when nothing is measured any more
+
+	mu           sync.Mutex // protects what follows
+	done, failed int        // hosts
+	moved        int64      // bytes, without those that were there
+	open         map[openFile]int64
+	seen         []int64 // bytes by host, those that were there included
+	ended        []bool  // by host
+	shares       []int64 // bytes that each host is to be sent; nil: not known
+	samples      []rateSample
+}
+
+// openFile is a file that is being copied.
+type openFile struct {
+	host int
+	path string
+}
+
+type rateSample struct {
+	at    time.Time
+	moved int64
+}
+
+func newCopyStatus(v copyView, beside copyDisplay) *copyStatus {
+	n := len(v.tally.hosts)
+	s := &copyStatus{
+		copyDisplay: beside, copyView: v, measured: make(chan struct{}),
+		open: make(map[openFile]int64), seen: make([]int64, n), ended: make([]bool, n),
+		samples: []rateSample{{at: v.tally.begun}},
+	}
+	s.line = startStatus(v.screen, s.text)
+	go s.measure()
+	return s
+}
+
+// measure finds out how much there is to copy, where that can be seen from here.
+func (s *copyStatus) measure() {
+	defer close(s.measured)
+	if s.plan.verb != "put" {
+		return
+	}
+	shares := s.plan.measure(s.line.stop)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shares = shares
+}
+
+// text is the status line.
+func (s *copyStatus) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := fmt.Sprintf("%s: %d of %d hosts done, %s, %s/s", s.plan.verb, s.done, len(s.ended), s.amount(), sizeText(s.rate(time.Now())))
+	if s.failed > 0 {
+		text += fmt.Sprintf(", %d failed", s.failed)
+	}
+	return text + ", " + time.Since(s.tally.begun).Round(time.Second).String()
+}
+
+// amount says how many bytes are there. mu must be held.
+func (s *copyStatus) amount() string {
+	var there, all int64
+	for i, n := range s.seen {
+		there += n
+		// What a host that has ended was not sent never will be.
+		if s.shares == nil || s.ended[i] {
+			all += n
+		} else {
+			all += max(n, s.shares[i])
+		}
+	}
+	switch {
+	case s.shares == nil:
+		return sizeText(there)
+	case all == 0:
+		return "100% of " + sizeText(0)
+	}
+	return fmt.Sprintf("%d%% of %s", int64(float64(there)/float64(all)*100), sizeText(all))
+}
+
+// rate returns the bytes a second of the last seconds. mu must be held.
+func (s *copyStatus) rate(now time.Time) int64 {
+	s.samples = append(s.samples, rateSample{now, s.moved})
+	for len(s.samples) > 2 && now.Sub(s.samples[1].at) > rateWindow {
+		s.samples = s.samples[1:]
+	}
+	first := s.samples[0]
+	if passed := now.Sub(first.at); passed > 0 {
+		return int64(float64(s.moved-first.moved) / passed.Seconds())
+	}
+	return 0
+}
+
+func (s *copyStatus) progress(p fleetssh.CopyProgress) {
+	s.note(p)
+	s.copyDisplay.progress(p)
+}
+
+func (s *copyStatus) note(p fleetssh.CopyProgress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := openFile{p.Index, p.Path}
+	before, known := s.open[key]
+	s.seen[p.Index] += p.Done - before
+	// What is there when a file is first heard of may have been there before.
+	if !p.Skipped && (known || !s.o.resume) {
+		s.moved += p.Done - before
+	}
+	if p.Ended {
+		delete(s.open, key)
+	} else {
+		s.open[key] = p.Done
+	}
+}
+
+func (s *copyStatus) finished(r *result) {
+	s.mu.Lock()
+	s.done++
+	s.ended[r.index] = true
+	if !r.ok {
+		s.failed++
+	}
+	s.mu.Unlock()
+	s.copyDisplay.finished(r)
+}
+
+func (s *copyStatus) close() {
+	s.end()
+	s.copyDisplay.close()
+}
+
+// end takes the status line away. It may be called twice.
+func (s *copyStatus) end() {
+	s.line.end()
+	<-s.measured
+}

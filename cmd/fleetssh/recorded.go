@@ -1,0 +1,203 @@
+package main
+
+import (
+	"iter"
+	"strings"
+	"time"
+
+	"fleetssh"
+	"fleetssh/hostset"
+	"fleetssh/internal/fold"
+	"fleetssh/internal/journal"
+	page "fleetssh/internal/report"
+	"fleetssh/internal/termline"
+)
+
+// recordedResult is the way back: a result as it was in the run.
+func recordedResult(h *journal.HostRun, begun time.Time) result {
+	k := &h.Result
+	r := result{index: h.Index, ok: k.OK(), truncated: k.Cut}
+	r.outcome = fleetssh.Outcome{ExitCode: k.ExitCode, Signal: k.Signal, Phase: k.Phase, Stopped: k.Stopped}
+	r.timing = fleetssh.Timing{Connect: ofMilliseconds(k.ConnectMS), Run: ofMilliseconds(k.RunMS), Attempts: k.Attempts}
+	if !h.Ended.IsZero() {
+		r.after = max(0, h.Ended.Sub(begun))
+	}
+	if e := k.Error; e != nil {
+		r.message = e.Message
+		r.problem = problem{kind: e.Kind, phase: e.Phase, reason: e.Reason, detail: e.Detail, hint: e.Hint, tries: k.Attempts}
+	}
+	for kind := fleetssh.Exited; kind <= fleetssh.Skipped; kind++ {
+		if kind.String() == k.Outcome {
+			r.outcome.Kind = kind
+			return r
+		}
+	}
+	r.outcome.Kind = fleetssh.Lost
+	r.problem = problem{kind: "lost", reason: "how it ended was not recorded"}
+	return r
+}
+
+// recordedTally returns how a run ended, as far as it is known. Hosts that are at work or wait
+// have no result.
+func recordedTally(run *journal.Run) *tally {
+	t := &tally{hosts: make([]hostEntry, len(run.Hosts)), begun: run.Time, interrupted: run.State == journal.Interrupted}
+	for i := range run.Hosts {
+		h := &run.Hosts[i]
+		t.hosts[i] = hostEntry{name: h.Name, label: termline.Visible(h.Shown())}
+		if h.Result.Outcome != journal.Running && h.Result.Outcome != journal.Waiting {
+			r := recordedResult(h, run.Time)
+			if run.Verb != "" {
+				r.copied = new(fleetssh.CopyResult) // of which no more is known
+			}
+			t.results = append(t.results, r)
+		}
+	}
+	return t
+}
+
+// reportOf returns what the page about a run shows.
+func reportOf(run *journal.Run) (page.Data, error) {
+	t := recordedTally(run)
+	d := page.Data{Run: run.ID, Command: run.Command, Begun: run.Time, Elapsed: run.Elapsed, Notes: stateNotes(run)}
+	for _, g := range t.failures() {
+		p := g.first.problem
+		d.Groups = append(d.Groups, page.Group{
+			Title: g.title, Class: classOf(&run.Hosts[g.first.index]), Hosts: t.fold(g.hosts), Count: len(g.hosts),
+			Reason: p.reason, Differ: g.differ, Detail: p.detail, Hint: p.hint,
+		})
+	}
+	if ok, err := run.Select("ok"); err == nil && len(ok) > 0 {
+		d.Groups = append(d.Groups, page.Group{Title: "exit code 0", Class: page.OK, Hosts: t.fold(indexesOf(ok)), Count: len(ok)})
+	}
+	for i := range run.Hosts {
+		h := &run.Hosts[i]
+		d.Hosts = append(d.Hosts, page.Host{
+			Label: t.hosts[i].label, Outcome: h.Result.Outcome, Class: classOf(h), Attempts: h.Result.Attempts,
+			Connect: ofMilliseconds(h.Result.ConnectMS), Run: ofMilliseconds(h.Result.RunMS),
+		})
+		d.Hosts[i].From, d.Hosts[i].To = h.Worked(run)
+	}
+	for i := range t.results {
+		r := &t.results[i]
+		title, _ := r.title()
+		d.Hosts[r.index].Outcome, d.Hosts[r.index].Message = title, r.problem.reason
+	}
+	var err error
+	d.Variants, err = variantsOf(run, t)
+	return d, err
+}
+
+// classOf says whether all is well with a host.
+func classOf(h *journal.HostRun) page.Class {
+	switch {
+	case h.OK():
+		return page.OK
+	case h.Result.Uncertain() || h.Result.Outcome == "skipped" || h.Result.Outcome == journal.Waiting:
+		return page.Unclear
+	}
+	return page.Failed
+}
+
+// variantsOf returns what the hosts of a run wrote, the same once.
+func variantsOf(run *journal.Run, t *tally) ([]page.Variant, error) {
+	f := fold.New(len(run.Hosts))
+	defer f.Close()
+	streams := map[string]fold.Stream{"stdout": fold.Stdout, "stderr": fold.Stderr}
+	for line, err := range wholeLines(run) {
+		if err == nil {
+			err = f.Line(line.Index, streams[line.Stream], line.Text)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	status := make([]string, len(run.Hosts))
+	for i := range t.results {
+		if r := &t.results[i]; !r.ok {
+			status[r.index], _ = r.title()
+		}
+	}
+	for i := range status {
+		f.End(i, status[i])
+	}
+	var variants []page.Variant
+	for _, g := range f.Certain() {
+		v := page.Variant{Hosts: t.fold(g.Hosts), Count: len(g.Hosts), Status: g.Status, Cut: run.Hosts[g.Hosts[0]].Result.Cut}
+		for stream, to := range map[fold.Stream]*string{fold.Stdout: &v.Stdout, fold.Stderr: &v.Stderr} {
+			var text strings.Builder
+			err := g.Lines(stream, func(line string) bool {
+				text.WriteString(line + "\n")
+				return true
+			})
+			if err != nil {
+				return nil, err
+			}
+			*to = text.String()
+		}
+		variants = append(variants, v)
+	}
+	return variants, nil
+}
+
+// wholeLines yields what the hosts of a run wrote, with the pieces of long lines put together.
+func wholeLines(run *journal.Run) iter.Seq2[journal.Line, error] {
+	type stream struct {
+		index int
+		name  string
+	}
+	return func(yield func(journal.Line, error) bool) {
+		pieces := make(map[stream]string)
+		for line, err := range run.Output() {
+			of := stream{line.Index, line.Stream}
+			if err == nil && line.Partial {
+				pieces[of] += line.Text
+				continue
+			}
+			line.Text = pieces[of] + line.Text
+			delete(pieces, of)
+			if !yield(line, err) {
+				return
+			}
+		}
+		for of, text := range pieces { // the end was not kept
+			if !yield(journal.Line{Index: of.index, Stream: of.name, Text: text, Partial: true}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// fold returns the set of the labels of hosts.
+func (t *tally) fold(hosts []int) string {
+	labels := make([]string, len(hosts))
+	for i, index := range hosts {
+		labels[i] = t.hosts[index].label
+	}
+	return hostset.Of(labels...).String()
+}
+
+func indexesOf(hosts []journal.HostRun) []int {
+	indexes := make([]int, len(hosts))
+	for i := range hosts {
+		indexes[i] = hosts[i].Index
+	}
+	return indexes
+}
+
+// stateNotes say what is not as usual with a run.
+func stateNotes(run *journal.Run) []string {
+	var notes []string
+	switch run.State {
+	case journal.UnderWay:
+		notes = append(notes, "The run is under way.")
+	case journal.Interrupted:
+		notes = append(notes, "fleetssh ended before the run did: of hosts that had begun and have no result nobody knows how they ended.")
+	}
+	if run.Partial {
+		notes = append(notes, "The record is not whole: hosts of which nothing is known may have run as well.")
+	}
+	return notes
+}
+
+// ofMilliseconds is the inverse of milliseconds.
+func ofMilliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }

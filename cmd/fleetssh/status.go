@@ -1,0 +1,63 @@
+package main
+
+import (
+	"sync"
+	"time"
+
+	"fleetssh/internal/termline"
+)
+
+// progressTick is how often the status line is renewed, and progressPause how often
+// a line is written where there is no terminal to renew one on.
+const (
+	progressTick  = 250 * time.Millisecond
+	progressPause = 10 * time.Second
+)
+
+// statusLine says how far something is, below everything else, until it ends.
+type statusLine struct {
+	screen  *termline.Screen
+	text    func() string // called on a goroutine of its own
+	once    sync.Once
+	stop    chan struct{}
+	stopped chan struct{}
+}
+
+func startStatus(screen *termline.Screen, text func() string) *statusLine {
+	s := &statusLine{screen: screen, text: text, stop: make(chan struct{}), stopped: make(chan struct{})}
+	go s.run()
+	return s
+}
+
+func (s *statusLine) run() {
+	defer close(s.stopped)
+	tick, show := progressTick, s.screen.SetStatus
+	if !s.screen.HasStatus() {
+		tick, show = progressPause, s.say
+	}
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-ticker.C:
+			show(s.text())
+		}
+	}
+}
+
+func (s *statusLine) say(text string) { s.screen.Message("fleetssh: " + text) }
+
+// end takes the line away. It may be called twice.
+func (s *statusLine) end() {
+	s.once.Do(func() {
+		close(s.stop)
+		<-s.stopped
+		if s.screen.HasStatus() {
+			s.screen.SetStatus("")
+		} else {
+			s.say(s.text())
+		}
+	})
+}
