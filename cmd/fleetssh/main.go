@@ -20,18 +20,20 @@ func main() {
 }
 
 // verbs lists the verbs in the order of the overview.
-var verbs = []func(*call) *cobra.Command{newRun, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak, newPdsh, newClush, newPssh}
+var verbs = []func(*call) *cobra.Command{newRun, newShell, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak, newPdsh, newClush, newPssh}
 
 const overview = `Run commands on many hosts over SSH.
 
   fleetssh run -w web[1-20] uptime          run a command on twenty hosts
   fleetssh run -w web[1-20] --sudo -- systemctl restart nginx
+  fleetssh shell -w web[1-20]               one prompt, twenty hosts
   fleetssh check -w web[1-20],db1           can I log in, and how long does it take?
   fleetssh trust scan -w web[1-20]          which host keys, and what has changed?
   fleetssh demo                             see it work, on hosts inside the process
 
 Verbs:
   run         run a command on all hosts
+  shell       one prompt, many hosts
   check       connect and log in only; how long each phase takes
   trust       collect host keys, show what has changed, add new ones
   hosts       which hosts an expression chooses: expand, fold, count, split
