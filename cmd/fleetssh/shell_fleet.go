@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -137,6 +139,7 @@ func (s *fleetShell) script(ctx context.Context) error {
 // do does one line. The error ends a script, and is shown in a dialogue.
 func (s *fleetShell) do(ctx context.Context, text string) error {
 	trimmed := strings.TrimSpace(text)
+	s.leave() // since the last line
 	switch {
 	case trimmed == "":
 		return nil
@@ -197,22 +200,30 @@ func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.Cons
 			s.failed = append(s.failed, chosen[r.index])
 		}
 	}
-	s.leave(chosen)
+	s.leave()
 	s.c.warnings.show(s.c.screen)
 	s.c.screen.Flush()
 	return nil
 }
 
-// leave says of which hosts the shell has ended: lines run there no more.
-func (s *fleetShell) leave(chosen []int) {
-	var ended []string
-	for _, i := range chosen {
-		if s.consoles[i].Finished() {
-			ended = append(ended, s.hosts[i].label)
+// leave says of which chosen hosts the shell has ended, and leaves them out.
+func (s *fleetShell) leave() {
+	byWay := make(map[string][]string)
+	for i, console := range s.consoles {
+		if !s.chosen[i] || !console.Finished() {
+			continue
 		}
+		s.chosen[i] = false
+		way := "the shell has ended"
+		if console.Outcome().Kind == fleetssh.Lost {
+			way = "the connection is lost"
+			s.codes[exitUnreachable] = true
+		}
+		byWay[way] = append(byWay[way], s.hosts[i].label)
 	}
-	if len(ended) > 0 {
-		s.c.screen.Message(fmt.Sprintf("%s (%d): the shell has ended; :connect opens it again", foldNames(ended), len(ended)))
+	for _, way := range slices.Sorted(maps.Keys(byWay)) {
+		names := byWay[way]
+		s.c.screen.Message(fmt.Sprintf("%s (%d): %s; :connect opens a shell again", foldNames(names), len(names), way))
 	}
 }
 
