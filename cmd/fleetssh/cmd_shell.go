@@ -27,9 +27,9 @@ sh. What a line runs has no terminal and, but for :send and :each, no input. Exi
 codes that are not zero are shown below the output. Nothing is recorded.
 
 Ctrl-C interrupts what runs on the hosts, not the shells; the second time, hosts
-that do not react are given up. Arrows and Ctrl-R find earlier lines, Tab completes
-commands and paths as one of the hosts knows them. Lines that begin with a blank
-are not kept.
+that do not react are given up. Arrows and Ctrl-R find earlier lines, Tab
+completes commands and paths as one of the hosts knows them. Lines that begin
+with a blank are not kept.
 
 ` + localWordsHelp + `
 ` + hostFlagsHelp + `
