@@ -33,6 +33,8 @@ type Channel struct {
 	opened <-chan *ssh.Request
 	run    *run // for what is to be done again on this host; may be nil
 
+	console *Console // not nil: the session of its shell, or, if raw is nil, a line of it
+
 	done chan struct{} // closed when the command has ended
 
 	mu       sync.Mutex // protects what follows
@@ -78,9 +80,14 @@ func newChannel(c *Client, budget *spool.Budget, opt streamOptions) *Channel {
 
 // copy keeps what comes on one stream until it ends.
 func (ch *Channel) copy(to *Output, from io.Reader, filter *sudo.Filter) {
-	if filter != nil {
+	switch {
+	case filter != nil:
 		ch.copyFiltered(to, from, filter)
-	} else {
+	case ch.console != nil && to == ch.Stdout:
+		ch.console.copy(stdoutStream, from)
+	case ch.console != nil:
+		ch.console.copy(stderrStream, from)
+	default:
 		to.stream.ReadFrom(from)
 	}
 	to.stream.CloseWrite(nil)
@@ -187,6 +194,9 @@ func (ch *Channel) end(o Outcome, failure error) {
 	ch.raw.letGo()
 	ch.Stdout.stream.CloseWrite(nil)
 	ch.Stderr.stream.CloseWrite(nil)
+	if ch.console != nil {
+		ch.console.over()
+	}
 }
 
 // lost returns the error for a command of which nobody said how it ended.

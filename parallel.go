@@ -300,13 +300,33 @@ func (p *ParallelClient) each(ctx context.Context, n int, work func(i int) error
 	wg.Wait()
 }
 
-// start runs the command on one host. A connection left from before that turns
-// out to be dead is replaced.
+// start runs the command on one host.
 func (p *ParallelClient) start(ctx context.Context, s *slot, r *run, i int) *HostOutput {
+	return p.startBy(ctx, s, i, starter{
+		start: func(c *Client, ctx context.Context) *HostOutput { return c.start(ctx, r, i) },
+		line: func() string {
+			line, _ := r.line(i)
+			return line
+		},
+	})
+}
+
+// starter is a way to start something on a host.
+type starter struct {
+	start func(*Client, context.Context) *HostOutput
+	line  func() string // what a host that is not reached would have been sent; nil: nothing
+}
+
+// startBy starts something on one host. A connection left from before that turns
+// out to be dead is replaced.
+func (p *ParallelClient) startBy(ctx context.Context, s *slot, i int, by starter) *HostOutput {
 	for {
 		link, err := s.connect(ctx, p.d)
 		if err != nil {
-			line, _ := r.line(i)
+			line := ""
+			if by.line != nil {
+				line = by.line()
+			}
 			out := newFailed(s.host, line, err)
 			out.connected = link.timing
 			return out
@@ -315,7 +335,7 @@ func (p *ParallelClient) start(ctx context.Context, s *slot, r *run, i int) *Hos
 		if p.BeforeStart != nil {
 			p.BeforeStart(i)
 		}
-		out := c.start(ctx, r, i)
+		out := by.start(c, ctx)
 		if out.Err == nil {
 			return out
 		}

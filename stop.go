@@ -25,6 +25,9 @@ const (
 // is a [*SessionError] if it did not. OpenSSH takes signals for the commands of
 // ordinary users, not for those of root, and has none for what sudo runs.
 func (ch *Channel) Signal(ctx context.Context, sig ssh.Signal) error {
+	if ch.console != nil && ch.raw == nil {
+		return ch.console.signalLine(ctx, ch, sig)
+	}
 	// RFC 4254, section 6.9. OpenSSH answers if asked to, although the RFC asks
 	// for no reply.
 	return ch.request(ctx, "signal", "signal", ssh.Marshal(struct{ Name string }{string(sig)}))
@@ -41,6 +44,9 @@ func (ch *Channel) Signal(ctx context.Context, sig ssh.Signal) error {
 func (ch *Channel) Stop(ctx context.Context) error { return ch.stop(ctx, Cancelled) }
 
 func (ch *Channel) stop(ctx context.Context, why OutcomeKind) error {
+	if ch.console != nil && ch.raw == nil {
+		return ch.console.stopLine(ctx, ch, why)
+	}
 	ch.mu.Lock()
 	running := ch.state == started && ch.outcome.Kind == Running
 	if running && ch.stopping == Running && ch.exit.Kind == Running {

@@ -37,7 +37,11 @@ func (p *ParallelClient) Stream(ctx context.Context, cmd Command) (iter.Seq[Even
 	}
 	return func(yield func(Event) bool) {
 		s := &eventStream{p: p, slots: slots, run: r, events: make(chan eventBlock, eventTurns), turns: make(chan struct{}, eventTurns), left: make(chan struct{})}
-		s.loop(ctx, yield)
+		s.loop(ctx, yield, func(ctx context.Context) {
+			s.p.each(ctx, len(slots), func(i int) error { return s.host(ctx, i) }, func(i int) {
+				s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: newFailed(slots[i].host, "", skipped(ctx))}})
+			})
+		})
 	}, nil
 }
 
@@ -96,8 +100,9 @@ type eventBlock struct {
 	whole bool   // lines is one line, without an end
 }
 
-// loop yields events until all hosts are done or yield wants no more.
-func (s *eventStream) loop(ctx context.Context, yield func(Event) bool) {
+// loop yields events until work, which sends them, has returned for all hosts or yield
+// wants no more.
+func (s *eventStream) loop(ctx context.Context, yield func(Event) bool, work func(context.Context)) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	// Runs in any case: after the last host, a break, or a panic in the loop.
@@ -113,9 +118,7 @@ func (s *eventStream) loop(ctx context.Context, yield func(Event) bool) {
 		go s.run.tape.Play(s.run.cmd.Stdin) // see run.feed
 	}
 	wg.Go(func() {
-		s.p.each(ctx, len(s.slots), func(i int) error { return s.host(ctx, i) }, func(i int) {
-			s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: newFailed(s.slots[i].host, "", skipped(ctx))}})
-		})
+		work(ctx)
 		close(s.events)
 	})
 	for block := range s.events {
@@ -136,6 +139,15 @@ func (s *eventStream) host(ctx context.Context, i int) error {
 		s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: out}})
 		return out.Err
 	}
+	s.watch(ctx, i, out)
+	s.settle(slot, out)
+	s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: out}})
+	return out.result()
+}
+
+// watch sends what a command that has started writes, until it has ended. When ctx
+// ends, it stops the command.
+func (s *eventStream) watch(ctx context.Context, i int, out *HostOutput) {
 	s.send(eventBlock{Event: Event{Kind: Started, Host: i, Output: out}})
 	var wg sync.WaitGroup
 	wg.Go(func() { s.lines(i, StderrLine, out, out.Stderr) })
@@ -149,9 +161,6 @@ func (s *eventStream) host(ctx context.Context, i int) error {
 	})
 	s.lines(i, StdoutLine, out, out.Stdout)
 	wg.Wait()
-	s.settle(slot, out)
-	s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: out}})
-	return out.result()
 }
 
 // settle closes a connection that is of no more use: always with OneShot, and

@@ -94,6 +94,10 @@ func (t *tally) showFailures(screen *termline.Screen) {
 	if n == 0 {
 		return
 	}
+	if t.brief {
+		t.showBriefly(screen)
+		return
+	}
 	noun := "hosts"
 	if len(t.hosts) == 1 {
 		noun = "host"
@@ -122,6 +126,25 @@ func (t *tally) showFailures(screen *termline.Screen) {
 		}
 		if problem.hint != "" {
 			screen.Message("    hint: " + problem.hint)
+		}
+	}
+}
+
+// showBriefly says which hosts failed, a line for each way.
+func (t *tally) showBriefly(screen *termline.Screen) {
+	for _, g := range t.failures() {
+		slices.Sort(g.hosts)
+		labels := make([]string, len(g.hosts))
+		for i, index := range g.hosts {
+			labels[i] = t.hosts[index].label
+		}
+		line := fmt.Sprintf("%s (%d): %s", hostset.Of(labels...), len(labels), g.title)
+		if reason := g.first.problem.reason; reason != "" {
+			line += ": " + reason
+		}
+		screen.Message(line)
+		if hint := g.first.problem.hint; hint != "" {
+			screen.Message("  hint: " + hint)
 		}
 	}
 }

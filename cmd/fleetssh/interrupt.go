@@ -32,7 +32,22 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 			}
 		}
 	}()
-	return ctx, func() { signal.Stop(signals) }
+	stop = func() { signal.Stop(signals) }
+	return context.WithValue(ctx, interruptsKey{}, stop), stop
+}
+
+// interruptsKey is where a context keeps what makes interrupts leave it alone.
+type interruptsKey struct{}
+
+// takeInterrupts is for a dialogue: from now on interrupts end neither ctx, which
+// interruptible has made, nor the process, but come through the channel.
+func takeInterrupts(ctx context.Context) (signals <-chan os.Signal, release func()) {
+	taken := make(chan os.Signal, 8)
+	signal.Notify(taken, os.Interrupt)
+	if stop, ok := ctx.Value(interruptsKey{}).(func()); ok {
+		stop()
+	}
+	return taken, func() { signal.Stop(taken) }
 }
 
 // working returns the context for work on hosts: it ends with ctx, and when

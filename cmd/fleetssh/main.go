@@ -20,27 +20,29 @@ func main() {
 }
 
 // verbs lists the verbs in the order of the overview.
-var verbs = []func(*call) *cobra.Command{newRun, newPut, newGet, newTunnel, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak, newPdsh, newClush, newPssh}
+var verbs = []func(*call) *cobra.Command{newRun, newPut, newGet, newShell, newTunnel, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak, newPdsh, newClush, newPssh}
 
-const overview = `Run commands and copy files on many hosts over SSH.
+const overview = `Run commands, copy files and open tunnels on many hosts over SSH.
 
   fleetssh run -w web[1-20] uptime          run a command on twenty hosts
   fleetssh run -w web[1-20] --sudo -- systemctl restart nginx
   fleetssh put -w web[1-20] app.conf /etc/app/app.conf
+  fleetssh shell -w web[1-20]               one prompt, twenty hosts
+  fleetssh tunnel -w web[1-9] --serve 1080  one proxy that reaches into all of them
   fleetssh check -w web[1-20],db1           can I log in, and how long does it take?
   fleetssh trust scan -w web[1-20]          which host keys, and what has changed?
-  fleetssh tunnel -w web[1-20] --serve 1080  one proxy that reaches into all hosts
   fleetssh demo                             see it work, on hosts inside the process
 
 Verbs:
   run         run a command on all hosts
   put         copy files and directories to all hosts
   get         copy them from all hosts, into a folder for each
+  shell       one prompt, many hosts
+  tunnel      ports and sockets of hosts here, and those of here there; a proxy
   check       connect and log in only; how long each phase takes
   trust       collect host keys, show what has changed, add new ones
   hosts       which hosts an expression chooses: expand, fold, count, split
   explain     what would be tried to reach a host, and why; nothing is contacted
-  tunnel      reach ports and sockets of hosts, or of here from hosts; a proxy for all
   runs        what ran before, and how it ended
   rerun       the command of an earlier run again, on some of its hosts
   demo        a small fleet inside the process, and the main features shown on it

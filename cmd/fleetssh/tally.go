@@ -30,6 +30,7 @@ type tally struct {
 	overBudget  bool   // more hosts failed than may
 	policy      string // of exit codes: worst, max or none
 	sudoMute    bool   // sudo had no password to answer with
+	brief       bool   // failures are shown below each line of a dialogue
 	trouble     bool   // something went wrong here, and was said
 }
 

@@ -23,6 +23,14 @@ func lookup(name string) func(*process) Status {
 		return exit
 	case "exec":
 		return execute
+	case "eval":
+		return eval
+	case "[":
+		return test
+	case "unset":
+		return unset
+	case "readonly": // nothing here changes what a script has made so
+		return func(*process) Status { return Status{} }
 	case "sh", "bash", "dash":
 		return subshell
 	case "cd":
@@ -92,6 +100,7 @@ func exit(p *process) Status {
 // execute is exec: the command takes the place of the shell.
 func execute(p *process) Status {
 	if len(p.args) == 1 {
+		p.shell.streams = p.streams
 		return Status{}
 	}
 	status := p.with(p.args[1:]).run()
@@ -106,7 +115,9 @@ func subshell(p *process) Status {
 	args := p.args[1:]
 	sh := p.child()
 	sh.ended, sh.last = nil, 0
+	interactive := false
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		interactive = interactive || strings.Contains(args[0], "i")
 		// "-lc" and the like are options before "c".
 		if strings.HasSuffix(args[0], "c") {
 			if len(args) < 2 {
@@ -122,6 +133,9 @@ func subshell(p *process) Status {
 	}
 	if len(args) > 0 {
 		return p.fail(127, "0: cannot open %s: No such file", args[0])
+	}
+	if interactive {
+		return sh.prompt()
 	}
 	return sh.interact()
 }
@@ -250,7 +264,10 @@ func sleep(p *process) Status {
 	if err != nil || d < 0 {
 		return p.fail(1, "invalid time interval '%s'", p.args[1])
 	}
-	if !wait(p.shell.session.context, d) {
+	if !wait(p.shell.context(), d) {
+		if p.shell.interrupted() {
+			return Status{Code: 130}
+		}
 		return Status{Signal: "HUP"}
 	}
 	return Status{}

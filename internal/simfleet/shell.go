@@ -2,6 +2,7 @@ package simfleet
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -38,13 +39,15 @@ type shell struct {
 	vars    map[string]string
 	args    []string // $0, $1, …
 	streams streams
-	last    int     // $?
-	ended   *Status // not nil: the shell ends with it
+	last    int             // $?
+	ended   *Status         // not nil: the shell ends with it
+	line    context.Context // not nil: ends when INT ends the line that runs
 }
 
 type streams struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	more           map[int]io.Writer // descriptors 3 to 9
 }
 
 // process is one command of a shell.
@@ -55,7 +58,7 @@ type process struct {
 }
 
 func newShell(s *Session) *shell {
-	sh := &shell{session: s, streams: streams{s.Stdin, s.Stdout, s.Stderr}}
+	sh := &shell{session: s, streams: streams{stdin: s.Stdin, stdout: s.Stdout, stderr: s.Stderr}}
 	local, remote := s.Conn.LocalAddr().(*net.TCPAddr), s.Conn.RemoteAddr().(*net.TCPAddr)
 	sh.vars = map[string]string{
 		"SHELL":          "/bin/sh",
@@ -149,6 +152,9 @@ func (sh *shell) run(line string) Status {
 		if sh.session.context.Err() != nil {
 			return Status{Signal: "HUP"}
 		}
+		if sh.interrupted() {
+			return Status{Code: 130}
+		}
 	}
 	return Status{Code: sh.last}
 }
@@ -239,14 +245,26 @@ func (p *process) redirect(r redirect, target string) error {
 			return fmt.Errorf("cannot open %s: %s", target, complaint(err))
 		}
 		p.stdin = opened
-	case out[r.fd] == nil:
-		return fmt.Errorf("%d: Bad file descriptor", r.fd)
+	case r.operator == "<":
+		return fmt.Errorf("cannot open %s: No such file", target)
+	case r.operator == ">&" && target == "-" && r.fd > 2:
+		p.duplicate(r.fd, nil)
 	case r.operator == ">&":
 		number, err := strconv.Atoi(target)
-		if err != nil || out[number] == nil {
+		from := p.more[number]
+		if out[number] != nil {
+			from = *out[number]
+		}
+		if err != nil || from == nil {
 			return fmt.Errorf("%s: Bad file descriptor", target)
 		}
-		*out[r.fd] = *out[number]
+		if out[r.fd] == nil {
+			p.duplicate(r.fd, from)
+		} else {
+			*out[r.fd] = from
+		}
+	case out[r.fd] == nil:
+		return fmt.Errorf("%d: Bad file descriptor", r.fd)
 	case target == "/dev/null":
 		*out[r.fd] = io.Discard
 	default:

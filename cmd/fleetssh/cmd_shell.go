@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"fleetssh"
+)
+
+const shellHelp = `One prompt, many hosts: each line runs on all of them.
+
+  fleetssh shell -w web[1-20]
+  fleetssh shell -w web[1-20] -b              equal output once, below its hosts
+  fleetssh shell -w web[1-20] < lines.txt     the lines of a file, one by one
+
+usage: fleetssh shell [options]
+
+A shell on every host keeps what a line changes, such as the directory and
+variables, for the next: bash or zsh if that is the login shell there, otherwise
+sh. What a line runs has no terminal and, but for :send and :each, no input. Exit
+codes that are not zero are shown below the output. Nothing is recorded.
+
+Ctrl-C interrupts what runs on the hosts, not the shells; the second time, hosts
+that do not react are given up. Arrows and Ctrl-R find earlier lines, Tab
+completes commands and paths as one of the hosts knows them. Lines that begin
+with a blank are not kept.
+
+` + localWordsHelp + `
+` + hostFlagsHelp + `
+How to run:
+  -u, --timeout DUR         interrupt a line after this time (never)
+
+What is shown:
+      --format FORMAT       stream: each line behind its host, as it comes
+                            (default)
+                            fold: what hosts wrote alike once
+  -b, --fold                the same as --format fold
+      --diff                fold, and how the others differ from the most common
+  -N, --no-label            lines without their hosts
+      --color WHEN          auto (on a terminal, unless NO_COLOR is set), always,
+                            never
+
+Where input is no terminal, the exit code is that of the worst line; in a dialogue
+it is 0 if any host was reached. DUR is 10 or 10s for seconds, 500ms, 2m.
+
+`
+
+// shellOptions are the flags of shell.
+type shellOptions struct {
+	hosts   hostFlags
+	timeout time.Duration
+	show    showFlags
+}
+
+func (o *shellOptions) register(flags *pflag.FlagSet) {
+	o.hosts.register(flags)
+	flags.VarP(durationValue{to: &o.timeout}, "timeout", "u", "")
+	o.show.format, o.show.progress, o.show.color = "stream", "auto", "auto"
+	flags.Var(choiceValue{&o.show.format, []string{"stream", "fold"}}, "format", "")
+	flags.BoolVarP(&o.show.fold, "fold", "b", false, "")
+	flags.BoolVar(&o.show.diff, "diff", false, "")
+	flags.BoolVarP(&o.show.noLabel, "no-label", "N", false, "")
+	flags.Var(choiceValue{&o.show.color, whenWords}, "color", "")
+}
+
+func newShell(c *call) *cobra.Command {
+	o := new(shellOptions)
+	cmd := &cobra.Command{
+		Use:  "shell",
+		Long: shellHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError("fleetssh run runs a command", "shell takes no command")
+			}
+			return o.run(cmd.Context(), c)
+		},
+	}
+	o.register(cmd.Flags())
+	return cmd
+}
+
+// run opens the shells and runs lines until there are no more.
+func (o *shellOptions) run(ctx context.Context, c *call) error {
+	if err := o.show.check(); err != nil {
+		return err
+	}
+	hosts, err := o.hosts.configs(ctx, c, false)
+	if err != nil {
+		return err
+	}
+	s := newFleetShell(o, c, hosts)
+	defer s.close()
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	if !isTerminal(c.in) || !term.IsTerminal(int(os.Stdout.Fd())) {
+		return s.script(ctx)
+	}
+	var release func()
+	s.signals, release = takeInterrupts(ctx)
+	defer release()
+	return s.dialogue(context.WithoutCancel(ctx))
+}
+
+// newFleetShell returns a shell on hosts that are not connected to.
+func newFleetShell(o *shellOptions, c *call, hosts []hostEntry) *fleetShell {
+	s := &fleetShell{o: o, c: c, hosts: hosts, consoles: make([]*fleetssh.Console, len(hosts)), chosen: make([]bool, len(hosts)), codes: make(map[int]bool)}
+	s.client = &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, Logger: slog.New(c.warnings)}
+	return s
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/peterh/liner"
+
+	"fleetssh"
+	"fleetssh/internal/journal"
+	"fleetssh/internal/shellquote"
+)
+
+// The editor draws the prompt by itself; everything else goes through the screen,
+// which has nothing to show meanwhile.
+
+// editor reads lines from the terminal.
+type editor struct {
+	state   *liner.State
+	cooked  liner.ModeApplier // as it was, for what runs
+	raw     liner.ModeApplier
+	history *os.File // nil: none is kept
+}
+
+const (
+	historyLines = 1000    // liner keeps as many
+	historyBytes = 1 << 20 // of the file, beyond which its older half goes
+	completeTime = 2 * time.Second
+	completeMost = 200
+)
+
+// dialogue runs what the user types.
+func (s *fleetShell) dialogue(ctx context.Context) error {
+	ed, err := newEditor()
+	if err != nil {
+		return err
+	}
+	defer ed.close()
+	defer ed.restoreOnTerm()()
+	ed.state.SetWordCompleter(func(line string, pos int) (string, []string, string) { return s.complete(ctx, line, pos) })
+	for !s.quit {
+		text, err := ed.read(s.promptText())
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("terminal: %w", err)
+		}
+		for len(s.signals) > 0 {
+			<-s.signals // from before
+		}
+		if err := s.do(ctx, text); err != nil {
+			s.said(err)
+		}
+		if err := s.c.screen.Failure(); err != nil {
+			return outputError(err)
+		}
+	}
+	return nil
+}
+
+// promptText names the hosts that lines run on, in not too many words.
+func (s *fleetShell) promptText() string {
+	const most = 40
+	var names []string
+	for _, i := range s.selection() {
+		names = append(names, s.hosts[i].label)
+	}
+	set := foldNames(names)
+	if utf8.RuneCountInString(set) > most {
+		set = string([]rune(set)[:most-1]) + "…"
+	}
+	return fmt.Sprintf("%s (%d)> ", set, len(names))
+}
+
+func newEditor() (*editor, error) {
+	ed := new(editor)
+	var err error
+	if ed.cooked, err = liner.TerminalMode(); err != nil {
+		return nil, fmt.Errorf("terminal: %w", err)
+	}
+	ed.state = liner.NewLiner()
+	ed.state.SetCtrlCAborts(true)
+	ed.state.SetTabCompletionStyle(liner.TabPrints)
+	if ed.raw, err = liner.TerminalMode(); err != nil {
+		ed.state.Close()
+		return nil, fmt.Errorf("terminal: %w", err)
+	}
+	if ed.history, err = openHistory(); err == nil {
+		_, _ = ed.state.ReadHistory(ed.history) // what cannot be read is not offered
+	}
+	return ed, ed.cooked.ApplyMode()
+}
+
+// read reads a line, and what it goes on with. Ctrl-C gives up what was typed.
+func (ed *editor) read(prompt string) (string, error) {
+	if err := ed.raw.ApplyMode(); err != nil {
+		return "", err
+	}
+	text, err := ed.state.Prompt(prompt)
+	for err == nil && unfinished(text) {
+		var more string
+		more, err = ed.state.Prompt("> ")
+		text += "\n" + more
+	}
+	if restored := ed.cooked.ApplyMode(); err == nil {
+		err = restored
+	}
+	if errors.Is(err, liner.ErrPromptAborted) {
+		return "", nil
+	}
+	if err == io.EOF {
+		fmt.Fprintln(os.Stdout)
+	}
+	if err == nil {
+		ed.keep(text)
+	}
+	return text, err
+}
+
+// keep puts a line into the history, unless it is empty, begins with a blank or is
+// more than a line.
+func (ed *editor) keep(text string) {
+	if strings.TrimSpace(text) == "" || text[0] == ' ' || strings.Contains(text, "\n") {
+		return
+	}
+	ed.state.AppendHistory(text)
+	if ed.history != nil {
+		_, _ = ed.history.WriteString(text + "\n") // it is a comfort, and no more
+	}
+}
+
+// restoreOnTerm lets TERM and HUP end the process with the terminal as it was.
+func (ed *editor) restoreOnTerm() (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP)
+	over := make(chan struct{})
+	go func() {
+		select {
+		case <-signals:
+			_ = ed.cooked.ApplyMode() // the process ends in any case
+			os.Exit(exitInterrupted)
+		case <-over:
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(over)
+	}
+}
+
+func (ed *editor) close() {
+	if ed.history != nil {
+		ed.history.Close()
+	}
+	ed.state.Close()
+}
+
+// openHistory opens the file of the history, beside the record of runs, and shortens
+// it if it has grown.
+func openHistory() (*os.File, error) {
+	runs, err := journal.Dir()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(runs), 0o700); err != nil {
+		return nil, err
+	}
+	name := filepath.Join(filepath.Dir(runs), "shell_history")
+	if text, err := os.ReadFile(name); err == nil && len(text) > historyBytes {
+		half := text[len(text)/2:]
+		half = half[bytes.IndexByte(half, '\n')+1:]
+		if err := os.WriteFile(name, half, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+}
+
+// complete completes the word before pos: words of our own, or commands and paths as
+// the first host knows them.
+func (s *fleetShell) complete(ctx context.Context, line string, pos int) (head string, words []string, tail string) {
+	runes := []rune(line)
+	before, tail := string(runes[:pos]), string(runes[pos:])
+	start := strings.LastIndexAny(before, " \t;&|()<>=") + 1
+	head, word := before[:start], before[start:]
+	switch first := strings.TrimSpace(head); {
+	case strings.HasPrefix(before, ":") && start == 0:
+		for _, own := range localWords {
+			if strings.HasPrefix(own, word) {
+				words = append(words, own)
+			}
+		}
+	case first == ":only" || first == ":drop":
+		for _, i := range s.selection() {
+			if strings.HasPrefix(s.hosts[i].label, word) {
+				words = append(words, s.hosts[i].label)
+			}
+		}
+	case strings.HasPrefix(before, ":") || strings.HasPrefix(before, "!") || strings.ContainsAny(word, `'"\$`+"`*?["):
+	default:
+		words = s.remoteWords(ctx, word, first == "" || strings.ContainsAny(first[len(first)-1:], ";&|("))
+	}
+	return head, words, tail
+}
+
+// remoteWords asks the first host for what a word may be. Its shell is asked, since
+// that knows the directory.
+func (s *fleetShell) remoteWords(ctx context.Context, word string, command bool) []string {
+	chosen := s.selection()
+	if len(chosen) == 0 || command && word == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, completeTime)
+	defer cancel()
+	out, err := s.consoles[chosen[0]].Run(ctx, fleetssh.ConsoleLine{Text: completionLine(word, command && !strings.Contains(word, "/"))})
+	if err != nil {
+		return nil
+	}
+	var words []string
+	for name, err := range out.Stdout.Lines(ctx) {
+		if err != nil || len(words) == completeMost {
+			break
+		}
+		if name != "" && len(name) < 1024 && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			words = append(words, quoteWord(name))
+		}
+	}
+	if out.WaitFinished(ctx) != nil && !out.Finished() {
+		_ = out.Stop(context.WithoutCancel(ctx)) // a host that does not react is seen with the next line
+	}
+	return words
+}
+
+// completionLine asks a shell for commands or paths that begin with word. It leaves
+// the exit code of the line before as it is.
+func completionLine(word string, command bool) string {
+	quoted := shellquote.Quote(word)
+	if rest, ok := strings.CutPrefix(word, "~/"); ok {
+		quoted = "~/" + shellquote.Quote(rest)
+	}
+	look := `for f in ` + quoted + `*; do if [ -d "$f" ]; then printf '%s/\n' "$f"; elif [ -e "$f" ]; then printf '%s\n' "$f"; fi; done`
+	if command {
+		look = `if [ -n "$BASH_VERSION" ]; then compgen -c -- ` + quoted + `; else IFS=:; [ -n "$ZSH_VERSION" ] && setopt shwordsplit nullglob; ` +
+			`for d in $PATH; do for f in "$d"/` + quoted + `*; do [ -x "$f" ] && printf '%s\n' "${f##*/}"; done; done; fi | sort -u`
+	}
+	return fmt.Sprintf(`fleetssh_q=$?; (%s) 2>/dev/null | head -n %d; (exit $fleetssh_q)`, look, completeMost)
+}
+
+// quoteWord quotes a name as a word of a line, a tilde in front of it left alone.
+func quoteWord(name string) string {
+	if rest, ok := strings.CutPrefix(name, "~/"); ok {
+		return "~/" + shellquote.Quote(rest)
+	}
+	return shellquote.Quote(name)
+}

@@ -1,0 +1,348 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+)
+
+// fleetShell is a shell on many hosts.
+type fleetShell struct {
+	o        *shellOptions
+	c        *call
+	client   *fleetssh.ParallelClient
+	hosts    []hostEntry
+	consoles []*fleetssh.Console
+	chosen   []bool       // hosts that lines run on
+	failed   []int        // hosts on which the last line did
+	codes    map[int]bool // exit codes that the lines ask for
+	signals  <-chan os.Signal
+	quit     bool
+}
+
+// open opens the shells. The error is that no host can be used.
+func (s *fleetShell) open(ctx context.Context) error {
+	consoles, err := s.client.OpenConsoles(ctx)
+	if consoles == nil {
+		return usageError("", "%v", err)
+	}
+	t := s.tally(s.all())
+	for i, console := range consoles {
+		s.consoles[i] = console
+		s.chosen[i] = s.noteOpen(t, i, console)
+	}
+	s.c.warnings.show(s.c.screen)
+	s.count(t)
+	if ctx.Err() != nil {
+		return exitStatus(exitInterrupted)
+	}
+	if len(s.selection()) > 0 {
+		return nil
+	}
+	return t.err()
+}
+
+// noteOpen notes what became of a host, and reports whether it can be used.
+func (s *fleetShell) noteOpen(t *tally, i int, console *fleetssh.Console) bool {
+	if console.Err == nil {
+		return true
+	}
+	r := logInResult(i, &s.hosts[i].config, nil, console.Err)
+	t.put(r)
+	return false
+}
+
+// tally returns a tally for hosts by their indexes.
+func (s *fleetShell) tally(indexes []int) *tally {
+	entries := make([]hostEntry, len(indexes))
+	for k, i := range indexes {
+		entries[k] = s.hosts[i]
+	}
+	t := newTally(entries)
+	t.brief = true
+	return t
+}
+
+// count shows what failed, and counts it for the exit code.
+func (s *fleetShell) count(t *tally) {
+	t.showFailures(s.c.screen)
+	for i := range t.results {
+		s.codes[exitCodeOf(t.results[i].outcome)] = true
+	}
+}
+
+// all returns the indexes of all hosts, selection those of the hosts that lines run on.
+func (s *fleetShell) all() []int {
+	indexes := make([]int, len(s.hosts))
+	for i := range indexes {
+		indexes[i] = i
+	}
+	return indexes
+}
+
+func (s *fleetShell) selection() []int {
+	var indexes []int
+	for i, chosen := range s.chosen {
+		if chosen && !s.consoles[i].Finished() {
+			indexes = append(indexes, i)
+		}
+	}
+	return indexes
+}
+
+// script runs the lines of standard input.
+func (s *fleetShell) script(ctx context.Context) error {
+	in := bufio.NewReader(s.c.in)
+	text := ""
+	for !s.quit && ctx.Err() == nil {
+		line, err := in.ReadString('\n')
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("standard input: %s", innermost(err))
+		}
+		text += strings.TrimSuffix(line, "\n")
+		if err == nil && unfinished(text) {
+			text += "\n"
+			continue
+		}
+		if wrong := s.do(ctx, text); wrong != nil {
+			return wrong
+		}
+		text = ""
+		if failure := s.c.screen.Failure(); failure != nil {
+			return outputError(failure)
+		}
+		if err == io.EOF {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		s.codes[exitInterrupted] = true
+	}
+	if code := firstExitCode(s.codes); code != exitOK {
+		return exitStatus(code)
+	}
+	return nil
+}
+
+// do does one line. The error ends a script, and is shown in a dialogue.
+func (s *fleetShell) do(ctx context.Context, text string) error {
+	trimmed := strings.TrimSpace(text)
+	s.leave() // since the last line
+	switch {
+	case trimmed == "":
+		return nil
+	case strings.HasPrefix(trimmed, ":"):
+		return s.word(ctx, trimmed)
+	case strings.HasPrefix(trimmed, "!"):
+		return s.local(ctx, trimmed[1:])
+	}
+	return s.onHosts(ctx, func(int) fleetssh.ConsoleLine { return fleetssh.ConsoleLine{Text: text} })
+}
+
+// onHosts runs a line on the chosen hosts and shows what it writes; line gets the
+// index of a host among all.
+func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.ConsoleLine) error {
+	chosen := s.selection()
+	if len(chosen) == 0 {
+		return &fault{code: exitUnreachable, text: "no host is left to run a line on", hint: ":all, :connect, :hosts"}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if s.o.timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, s.o.timeout)
+		defer cancel()
+	}
+	consoles := make([]*fleetssh.Console, len(chosen))
+	for k, i := range chosen {
+		consoles[k] = s.consoles[i]
+	}
+	t := s.tally(chosen)
+	show, end := s.o.show.display(view{screen: s.c.screen, tally: t})
+	defer end()
+	lines := &shellLines{running: make(map[int]*fleetssh.HostOutput)}
+	var wg sync.WaitGroup
+	over := make(chan struct{})
+	if s.signals != nil {
+		wg.Go(func() { lines.onInterrupt(ctx, s.signals, over, cancel, s.c) })
+	}
+	for ev := range fleetssh.StreamLines(ctx, consoles, func(k int) fleetssh.ConsoleLine { return line(chosen[k]) }) {
+		switch ev.Kind {
+		case fleetssh.Started:
+			lines.put(ev.Host, ev.Output)
+			show.show(ev)
+		case fleetssh.Finished:
+			lines.put(ev.Host, nil)
+			show.finished(t.add(ev))
+		default:
+			show.show(ev)
+		}
+	}
+	close(over)
+	wg.Wait()
+	show.close()
+	s.failed = nil
+	for i := range t.results {
+		r := &t.results[i]
+		s.codes[exitCodeOf(r.outcome)] = true
+		if !r.ok {
+			s.failed = append(s.failed, chosen[r.index])
+		}
+	}
+	s.leave()
+	s.c.warnings.show(s.c.screen)
+	s.c.screen.Flush()
+	return nil
+}
+
+// leave says of which chosen hosts the shell has ended, and leaves them out.
+func (s *fleetShell) leave() {
+	byWay := make(map[string][]string)
+	for i, console := range s.consoles {
+		if !s.chosen[i] || !console.Finished() {
+			continue
+		}
+		s.chosen[i] = false
+		way := "the shell has ended"
+		if console.Outcome().Kind == fleetssh.Lost {
+			way = "the connection is lost"
+			s.codes[exitUnreachable] = true
+		}
+		byWay[way] = append(byWay[way], s.hosts[i].label)
+	}
+	for _, way := range slices.Sorted(maps.Keys(byWay)) {
+		names := byWay[way]
+		s.c.screen.Message(fmt.Sprintf("%s (%d): %s; :connect opens a shell again", foldNames(names), len(names), way))
+	}
+}
+
+// close ends the shells.
+func (s *fleetShell) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, console := range s.consoles {
+		if console != nil {
+			wg.Go(func() { _ = console.Close(ctx) }) // it is over in any case
+		}
+	}
+	wg.Wait()
+	s.client.Close()
+}
+
+// closeGrace is how long shells may take to end.
+const closeGrace = 2 * time.Second
+
+// shellLines are the lines that run.
+type shellLines struct {
+	mu      sync.Mutex // protects what follows
+	running map[int]*fleetssh.HostOutput
+}
+
+// put notes that a line runs, or, with nil, that it does not any more.
+func (l *shellLines) put(k int, out *fleetssh.HostOutput) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if out == nil {
+		delete(l.running, k)
+		return
+	}
+	l.running[k] = out
+}
+
+func (l *shellLines) list() []*fleetssh.HostOutput {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var outs []*fleetssh.HostOutput
+	for _, out := range l.running {
+		outs = append(outs, out)
+	}
+	return outs
+}
+
+// onInterrupt interrupts the lines on the first signal, and gives up what does not
+// react on the second.
+func (l *shellLines) onInterrupt(ctx context.Context, signals <-chan os.Signal, over <-chan struct{}, giveUp func(), c *call) {
+	interrupted := false
+	for {
+		select {
+		case <-over:
+			return
+		case <-signals:
+			if interrupted {
+				giveUp()
+				c.screen.Message("fleetssh: giving up what does not react")
+				<-over
+				return
+			}
+			interrupted = true
+			l.interrupt(ctx)
+			c.screen.Message("fleetssh: interrupted; once more to give up what does not react")
+		}
+	}
+}
+
+// interrupt sends INT to all lines.
+func (l *shellLines) interrupt(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, closeGrace)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, out := range l.list() {
+		wg.Go(func() { _ = out.Signal(ctx, ssh.SIGINT) }) // a host that takes none does not react
+	}
+	wg.Wait()
+}
+
+// unfinished reports whether a line goes on: a quote is open, or it ends in a backslash.
+func unfinished(text string) bool {
+	var quote byte
+	word := true // a word may begin here
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case quote == '\'':
+			if c == '\'' {
+				quote = 0
+			}
+		case c == '\\':
+			if i+1 == len(text) {
+				return true
+			}
+			i++
+		case quote == '"':
+			if c == '"' {
+				quote = 0
+			}
+		case c == '\'' || c == '"':
+			quote = c
+		case c == '#' && word:
+			end := strings.IndexByte(text[i:], '\n')
+			if end < 0 {
+				return false
+			}
+			i += end
+		}
+		word = quote == 0 && strings.IndexByte(" \t\n;&|()", c) >= 0
+	}
+	return quote != 0
+}
+
+// said shows an error that does not end the dialogue.
+func (s *fleetShell) said(err error) {
+	if f, ok := errors.AsType[*fault](err); ok && f.hint != "" {
+		s.c.screen.Message("fleetssh: " + f.text + " (" + f.hint + ")")
+		return
+	}
+	s.c.screen.Message("fleetssh: " + err.Error())
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+
+	"fleetssh/internal/sshdtest"
+)
+
+// In the dialogue: a prompt that names the hosts, earlier lines by the arrow, words of
+// our own by Tab, Ctrl-C for what runs and for what is typed, Ctrl-D for the end; and
+// the terminal is as it was.
+func TestShellDialogue(t *testing.T) {
+	t.Parallel()
+	r, fleet := startOnTerminal(t, simPlan{hosts: 2}, "shell", "%")
+	const prompt = "127.1.0.[1-2] (2)> "
+	r.await(prompt)
+	r.typed("cd /srv; X=kept\r")
+	r.typed("pwd\r")
+	r.await("127.1.0.1: /srv")
+	r.await("127.1.0.2: /srv")
+	r.typed("echo begun; sleep 1000\r")
+	r.await("127.1.0.1: begun")
+	r.await("127.1.0.2: begun")
+	r.typed("\x03")
+	r.await("127.1.0.[1-2] (2): exit code 130")
+	r.typed("echo 1$X; false\r")
+	r.await("127.1.0.2: 1kept")
+	r.await("127.1.0.[1-2] (2): exit code 1\r\n")
+	r.typed("nonsense\x03")                // is not run
+	r.typed("\x1b[A\x1b[Dx; echo again\r") // in front of the last letter
+	r.await("127.1.0.1: againe")
+	r.typed("echo 'open\r")
+	r.await("> ")
+	r.typed("closed'\r")
+	r.await("127.1.0.1: closed")
+	r.typed(":on\t127.1.0.2\r")
+	r.await("127.1.0.2 (1)> ")
+	r.typed(" echo not kept\r")
+	r.await("127.1.0.2: not kept")
+	for _, server := range fleet.fleet.Servers {
+		server.Close()
+	}
+	r.typed("echo lost\r")
+	r.await("127.1.0.2 (1): the connection is lost")
+	r.await(" (0)> ")
+	r.typed("\x04")
+	code, shown := r.wait()
+	if code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	if strings.Contains(shown, "nonsense: ") {
+		t.Error("a line that was given up was run")
+	}
+	if mode, err := unix.IoctlGetTermios(int(r.tty.Fd()), unix.TCGETS); err != nil || mode.Lflag&unix.ICANON == 0 || mode.Lflag&unix.ECHO == 0 {
+		t.Errorf("the terminal is not as it was: %+v, %v", mode, err)
+	}
+	name := filepath.Join(r.home(), ".local/state/fleetssh/shell_history")
+	text, err := os.ReadFile(name)
+	if err != nil || !strings.Contains(string(text), "pwd\n") || strings.Contains(string(text), "not kept") {
+		t.Errorf("history: %q, %v", text, err)
+	}
+	if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("history: %v, %v", info, err)
+	}
+}
+
+// home is the home folder of the program.
+func (r *terminalRun) home() string {
+	for _, variable := range r.cmd.Env {
+		if home, ok := strings.CutPrefix(variable, "HOME="); ok {
+			return home
+		}
+	}
+	return ""
+}
+
+// openSSH starts a server for an account and returns the flags that lead to it.
+func openSSH(t *testing.T, account string) []string {
+	t.Helper()
+	sshdtest.Accounts(t)
+	s := sshdtest.Start(t, sshdtest.Options{})
+	key := sshdtest.NewKey(t, sshdtest.KindED25519)
+	s.Authorize(t, account, key.Public())
+	block, err := ssh.MarshalPrivateKey(key.Private, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return []string{"-F", "none", "-w", s.Host, "-p", fmt.Sprint(s.Port), "-l", account, "-i", file, "--host-key", "insecure"}
+}
+
+// Tab completes what a real host knows, quoted, and leaves the exit code alone; Ctrl-C
+// and the second one reach real processes; the inputs of :send and :each arrive.
+func TestShellOnOpenSSH(t *testing.T) {
+	t.Parallel()
+	for _, account := range append(sshdtest.ShellAccounts(t), "root") {
+		t.Run(account, func(t *testing.T) {
+			t.Parallel()
+			r, _ := startOnTerminal(t, simPlan{hosts: 1}, append([]string{"shell", "--no-label"}, openSSH(t, account)...)...)
+			r.await("127.0.0.1 (1)> ")
+			dir := t.TempDir()
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			input := filepath.Join(dir, "127.0.0.1")
+			if err := os.WriteFile(input, []byte("sent\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			r.typed("d=$(mktemp -d); cd $d; touch 'one two' unique; mkdir folder; echo made\r")
+			r.await("made\r\n")
+			r.typed("(exit 7)\r")
+			r.await("exit code 7")
+			r.typed("echo $? file: on\t u\t fol\t end\r")
+			r.await("7 file: one two unique folder/ end")
+			r.typed("realpat\t . | wc -l\r")
+			r.await("\r\n1\r\n")
+			r.typed(":send " + input + " cat; V=in\r")
+			r.await("\r\nsent\r\n")
+			r.typed(":each " + dir + " tr a-z A-Z\r")
+			r.await("\r\nSENT\r\n")
+			r.typed("rm -r $d; cd /; echo $V; sh -c \"trap '' INT; echo stubborn; sleep 1000\"\r")
+			r.await("in\r\nstubborn\r\n")
+			r.typed("\x03")
+			r.await("once more")
+			r.typed("\x03")
+			r.await("127.0.0.1 (1): the shell has ended")
+			r.typed(":connect\r")
+			r.typed("echo back\r")
+			r.await("\r\nback\r\n")
+			r.typed("! echo here; exit 4\r")
+			r.await("\r\nhere\r\n")
+			r.await("here: exit status 4")
+			r.typed(":quit\r")
+			if code, _ := r.wait(); code != exitOK {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"fleetssh"
+	"fleetssh/hostset"
+)
+
+const localWordsHelp = `Lines for fleetssh itself, not for the hosts:
+  :hosts                    the hosts, and which of them lines run on
+  :drop EXPR                leave hosts out
+  :only EXPR                of the hosts that lines run on, keep these
+  :failed                   keep those on which the last line failed
+  :all                      back to all hosts that are connected
+  :connect                  open the shells of lost hosts again
+  :send FILE COMMAND        run a command with FILE as its input on every host
+  :each DIR COMMAND         the same, with DIR/<host> as the input of a host
+  :fold, :stream            how output is shown from now on
+  :help                     this list
+  :quit, Ctrl-D             the end
+  !COMMAND                  run a command on this machine
+`
+
+// localWords are the lines for fleetssh itself.
+var localWords = []string{":all", ":connect", ":drop ", ":each ", ":failed", ":fold", ":help", ":hosts", ":only ", ":quit", ":send ", ":stream"}
+
+// word does a line for fleetssh itself.
+func (s *fleetShell) word(ctx context.Context, line string) error {
+	name, rest, _ := strings.Cut(line, " ")
+	rest = strings.TrimSpace(rest)
+	if takes := strings.HasSuffix(s.form(name), " "); takes && rest == "" || !takes && rest != "" && s.form(name) != "" {
+		return usageError(":help", "wrong use of %s", name)
+	}
+	switch name {
+	case ":hosts":
+		s.showHosts()
+	case ":drop", ":only":
+		return s.narrow(name, rest)
+	case ":failed":
+		return s.keepFailed()
+	case ":all":
+		for i, console := range s.consoles {
+			s.chosen[i] = !console.Finished()
+		}
+	case ":connect":
+		s.reconnect(ctx)
+	case ":send", ":each":
+		return s.send(ctx, name, rest)
+	case ":fold", ":stream":
+		s.o.show.format = name[1:]
+		s.o.show.diff = s.o.show.diff && name == ":fold"
+	case ":help":
+		s.c.screen.Print([]byte(localWordsHelp))
+	case ":quit":
+		s.quit = true
+	default:
+		return usageError(":help", "unknown word %s", name)
+	}
+	return nil
+}
+
+// form returns a word as localWords has it.
+func (s *fleetShell) form(name string) string {
+	for _, word := range localWords {
+		if strings.TrimSpace(word) == name {
+			return word
+		}
+	}
+	return ""
+}
+
+// showHosts shows in which state the hosts are.
+func (s *fleetShell) showHosts() {
+	states := []string{"chosen", "left out", "not connected"}
+	byState := make(map[string][]string)
+	for i, console := range s.consoles {
+		state := states[1]
+		switch {
+		case console.Finished():
+			state = states[2]
+		case s.chosen[i]:
+			state = states[0]
+		}
+		byState[state] = append(byState[state], s.hosts[i].label)
+	}
+	for _, state := range states {
+		if names := byState[state]; names != nil {
+			s.c.screen.Out("", fmt.Sprintf("%s: %s (%d)", state, foldNames(names), len(names)))
+		}
+	}
+}
+
+// narrow leaves hosts out, or keeps them alone.
+func (s *fleetShell) narrow(name, expr string) error {
+	set, err := hostset.Parse(expr, nil)
+	if err != nil {
+		return usageError("", "%v", err)
+	}
+	chosen := make([]bool, len(s.hosts))
+	found, kept := 0, 0
+	for _, i := range s.selection() {
+		in := set.Contains(s.hosts[i].label) || set.Contains(s.hosts[i].name)
+		chosen[i] = in == (name == ":only")
+		if in {
+			found++
+		}
+		if chosen[i] {
+			kept++
+		}
+	}
+	switch {
+	case found == 0:
+		return usageError(":hosts", "no line runs on %s", expr)
+	case kept == 0:
+		return usageError("", "no host would be left")
+	}
+	s.chosen = chosen
+	return nil
+}
+
+// keepFailed keeps the hosts on which the last line failed.
+func (s *fleetShell) keepFailed() error {
+	chosen := make([]bool, len(s.hosts))
+	var names []string
+	for _, i := range s.failed {
+		if !s.consoles[i].Finished() {
+			chosen[i] = true
+			names = append(names, s.hosts[i].label)
+		}
+	}
+	if names == nil {
+		return usageError("", "the last line failed on no host that is connected")
+	}
+	s.chosen = chosen
+	s.c.screen.Out("", fmt.Sprintf("%s (%d)", foldNames(names), len(names)))
+	return nil
+}
+
+// reconnect opens the shells again that have ended.
+func (s *fleetShell) reconnect(ctx context.Context) {
+	var lost []int
+	for i, console := range s.consoles {
+		if console.Finished() {
+			lost = append(lost, i)
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	over := make(chan struct{})
+	var watch sync.WaitGroup
+	if s.signals != nil {
+		watch.Go(func() {
+			select {
+			case <-s.signals:
+				cancel()
+			case <-over:
+			}
+		})
+	}
+	places := make(chan struct{}, s.o.hosts.fanout)
+	var wg sync.WaitGroup
+	for _, i := range lost {
+		wg.Go(func() {
+			places <- struct{}{}
+			if console, _ := s.client.OpenConsole(ctx, i); console != nil {
+				s.consoles[i] = console
+			}
+			<-places
+		})
+	}
+	wg.Wait()
+	close(over)
+	watch.Wait()
+	t := newTally(s.hosts)
+	t.brief = true
+	for _, i := range lost {
+		s.chosen[i] = s.noteOpen(t, i, s.consoles[i])
+	}
+	t.showFailures(s.c.screen)
+}
+
+// send runs a line with files as its input.
+func (s *fleetShell) send(ctx context.Context, name, rest string) error {
+	path, text, _ := strings.Cut(rest, " ")
+	if text = strings.TrimSpace(text); text == "" {
+		return usageError(":help", "%s without a command", name)
+	}
+	inputs := make(map[int]*io.SectionReader)
+	var shared *io.SectionReader
+	for _, i := range s.selection() {
+		if name == ":send" && shared != nil {
+			inputs[i] = shared
+			continue
+		}
+		file := path
+		if name == ":each" {
+			if strings.ContainsAny(s.hosts[i].name, `/\`) || !filepath.IsLocal(s.hosts[i].name) {
+				return usageError("", "%s cannot be the name of a file", s.hosts[i].label)
+			}
+			file = filepath.Join(path, s.hosts[i].name)
+		}
+		input, opened, err := openInput(file)
+		if err != nil {
+			return &fault{code: exitFailed, text: "input: " + err.Error()}
+		}
+		defer opened.Close()
+		inputs[i], shared = input, input
+	}
+	return s.onHosts(ctx, func(i int) fleetssh.ConsoleLine { return fleetssh.ConsoleLine{Text: text, Stdin: inputs[i]} })
+}
+
+// openInput opens a file as the input of lines.
+func openInput(name string) (*io.SectionReader, *os.File, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", name)
+	}
+	if err != nil {
+		file.Close()
+		return nil, nil, err
+	}
+	return io.NewSectionReader(file, 0, info.Size()), file, nil
+}
+
+// local runs a command on this machine, in the user's shell.
+func (s *fleetShell) local(ctx context.Context, line string) error {
+	s.c.screen.Flush()
+	shell := os.Getenv("SHELL")
+	if shell == "" {
+		shell = "/bin/sh"
+	}
+	cmd := exec.CommandContext(ctx, shell, "-c", line)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if s.signals != nil {
+		cmd.Stdin = os.Stdin
+	}
+	err := cmd.Run()
+	for len(s.signals) > 0 {
+		<-s.signals // it was for the command
+	}
+	if exit, ok := err.(*exec.ExitError); ok {
+		s.c.screen.Message("here: " + exit.Error())
+		return nil
+	}
+	if err != nil {
+		return &fault{code: exitFailed, text: err.Error()}
+	}
+	return nil
+}

@@ -1,0 +1,263 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/shellquote"
+)
+
+// ConsoleLine is what a [Console] is given to do.
+type ConsoleLine struct {
+	// Text is a command line, or several, in the language of the shell.
+	Text string
+
+	// Stdin is what the line reads. It goes to a temporary file on the host first,
+	// which is removed when the line has ended, or the connection has. One may be
+	// given to many hosts. Nil means that standard input is empty.
+	Stdin *io.SectionReader
+}
+
+// Run starts a line and returns when it has been sent. The output is that of the line
+// alone: how the line ended is how a command with its exit code would have, and
+// WaitFinished waits for it. A signal reaches everything that the line has started and
+// that is in the process group of the shell; INT is what Ctrl-C sends. Stop sends INT,
+// and when that does not end the line, ends the shell.
+//
+// What the shell and jobs in its background write between two lines comes with the
+// second.
+//
+// The error is a [*ConfigError] if the text holds a NUL byte and a [*SessionError] if
+// another line runs; what kept the shell from starting, or how it has ended; or what
+// kept the line from being sent. It is also the Err of the output, which is never
+// nil. If ctx ends while the line is on its way, the shell is given up.
+func (s *Console) Run(ctx context.Context, line ConsoleLine) (*HostOutput, error) {
+	out, err := s.run(ctx, line)
+	if err != nil {
+		out = newFailed(s.Host, line.Text, err)
+		out.connected = s.session.connected
+	}
+	return out, err
+}
+
+func (s *Console) run(ctx context.Context, line ConsoleLine) (*HostOutput, error) {
+	if strings.IndexByte(line.Text, 0) >= 0 {
+		return nil, &ConfigError{Host: -1, Field: "ConsoleLine.Text", Reason: "it holds a NUL byte"}
+	}
+	if s.Err != nil {
+		return nil, s.Err
+	}
+	if err := s.take(ctx); err != nil {
+		return nil, err
+	}
+	defer s.release()
+	begun := time.Now()
+	if err := s.idle(); err != nil {
+		return nil, err
+	}
+	if err := s.settle(ctx); err != nil {
+		return nil, err
+	}
+	from, sent := "/dev/null", (*consoleInput)(nil)
+	if line.Stdin != nil {
+		var err error
+		if sent, err = s.session.client.sendInput(ctx, line.Stdin); err != nil {
+			return nil, err
+		}
+		from = sent.path
+	}
+	out, text := s.begin(line.Text, from)
+	if sent != nil {
+		sent.removeAfter(out)
+	}
+	if err := s.session.write(ctx, text); err != nil {
+		// The shell may have a part of the line, and wait for the rest.
+		s.session.Channel.Close()
+		return nil, err
+	}
+	out.mu.Lock()
+	out.start = time.Since(begun)
+	out.mu.Unlock()
+	return out, nil
+}
+
+// take waits for the turn to send something to the shell.
+func (s *Console) take(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return interrupted(ctx, nil, &s.Host, "stdin", 0, 0)
+	}
+}
+
+func (s *Console) release() { <-s.turn }
+
+// idle returns an error unless the shell waits for a line.
+func (s *Console) idle() error {
+	if s.session.Finished() {
+		return s.session.overError()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line != nil && !s.line.Finished() {
+		host, port := s.session.address()
+		return &SessionError{Host: host, Port: port, Op: "stdin", Err: errors.New("another line runs on the shell")}
+	}
+	return nil
+}
+
+// settle makes sure that no INT is on the way to the shell any more: it would break off
+// the next line, perhaps in the middle of reading it. An INT that the shell finds while
+// it waits makes it say so again, as an empty line does.
+func (s *Console) settle(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.caught {
+		s.mu.Unlock()
+		return nil
+	}
+	settled := make(chan struct{})
+	s.settled = settled
+	s.mu.Unlock()
+	ticker := time.NewTicker(settleRetry)
+	defer ticker.Stop()
+	for {
+		if err := s.session.write(ctx, "\n"); err != nil {
+			return err
+		}
+		select {
+		case <-settled:
+			return nil
+		case <-s.session.done:
+			return s.session.overError()
+		case <-ctx.Done():
+			return interrupted(ctx, nil, &s.Host, "stdin", 0, 0)
+		case <-ticker.C:
+		}
+	}
+}
+
+// settleRetry is how long the shell may take to answer an empty line: with an INT, it
+// may have thrown it away.
+const settleRetry = 300 * time.Millisecond
+
+// begin makes the next line the one that runs, and returns what the shell is to be
+// sent for it. A blank keeps the text from being taken for an option of eval.
+func (s *Console) begin(text, from string) (*HostOutput, string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.number++
+	s.line, s.next = s.next, s.newLine()
+	s.line.CommandLine, s.line.begun = text, time.Now()
+	s.asked, s.begun = false, make(chan struct{})
+	before := ""
+	if s.last != 0 {
+		before = fmt.Sprintf("sh -c 'exit %d' || ", s.last&0xff) // what the line finds in $?
+	}
+	return s.line, fmt.Sprintf("fleetssh_n=%d; %s; %seval %s <%s >&8 2>&9 8>&- 9>&-; fleetssh_s=$?; %s; fleetssh_m=%d\n",
+		s.number, sayBegin(s.number), before, shellquote.Quote(" "+text), shellquote.Quote(from), sayEnd(s.number, "$fleetssh_s"), s.number)
+}
+
+// signalLine sends a signal to the line, if it still runs. It waits until the shell has
+// begun with the line: it would throw away what it has read of it, and run the rest.
+func (s *Console) signalLine(ctx context.Context, line *Channel, sig ssh.Signal) error {
+	if err := s.take(ctx); err != nil {
+		return err
+	}
+	defer s.release()
+	s.mu.Lock()
+	begun := s.begun
+	s.mu.Unlock()
+	if sig != ssh.SIGKILL && begun != nil {
+		timer := time.NewTimer(signalReply)
+		defer timer.Stop()
+		select {
+		case <-begun:
+		case <-timer.C:
+			host, port := line.address()
+			return &TimeoutError{Host: host, Port: port, Op: "signal", After: signalReply}
+		case <-ctx.Done():
+			return interrupted(ctx, nil, &s.Host, "signal", 0, 0)
+		}
+	}
+	s.mu.Lock()
+	runs := s.line != nil && s.line.Channel == line && !line.Finished()
+	if runs && sig == ssh.SIGINT {
+		s.asked, s.caught = false, true
+		s.marks[stdoutStream].hold, s.marks[stderrStream].hold = true, true
+	}
+	s.mu.Unlock()
+	if !runs {
+		return nil
+	}
+	return s.signal(ctx, sig)
+}
+
+// signal sends a signal to the process group of the shell: by a request, or, where
+// the host takes none, from another session.
+func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
+	ch := s.session.Channel
+	reply, cancel := context.WithTimeout(ctx, signalReply)
+	err := ch.Signal(reply, sig)
+	cancel()
+	if _, refused := errors.AsType[*SessionError](err); !refused {
+		return err
+	}
+	s.mu.Lock()
+	process := s.process
+	s.mu.Unlock()
+	if process <= 1 {
+		return err // it is not the number of any shell
+	}
+	ctx, cancel = context.WithTimeout(ctx, killSession)
+	defer cancel()
+	killer, failed := ch.client.Execute(ctx, "exec sh -c "+shellquote.Quote(fmt.Sprintf("kill -s %s -- -%d", shellquote.Quote(string(sig)), process)))
+	if failed != nil {
+		return err
+	}
+	defer killer.Close()
+	if killer.WaitFinished(ctx) != nil {
+		return err
+	}
+	return nil
+}
+
+// stopTries is how often INT is sent to a line that is to be stopped.
+const stopTries = 4
+
+// stopLine ends the line, and the shell if need be.
+func (s *Console) stopLine(ctx context.Context, line *Channel, why OutcomeKind) error {
+	line.mu.Lock()
+	running := line.outcome.Kind == Running
+	if running && line.stopping == Running {
+		line.stopping = why
+	}
+	line.mu.Unlock()
+	if !running {
+		return nil
+	}
+	// A process that is just being made may miss the first.
+	for range stopTries {
+		if s.signalLine(ctx, line, ssh.SIGINT) != nil {
+			break
+		}
+		if line.waitEnd(ctx, termGrace/stopTries) {
+			return nil
+		}
+	}
+	s.mu.Lock()
+	current := s.line != nil && s.line.Channel == line
+	s.mu.Unlock()
+	if !current || line.waitEnd(ctx, 0) {
+		return nil
+	}
+	err := s.Stop(ctx)
+	<-line.done // it ends with the shell
+	return err
+}

@@ -1,0 +1,193 @@
+package fleetssh_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+	"fleetssh/internal/simfleet"
+)
+
+// The simulated shell is one that consoles work on, and a host that takes no signals
+// is signalled from another session.
+func TestConsole(t *testing.T) {
+	t.Parallel()
+	for _, refuse := range []bool{false, true} {
+		s := openConsole(t, newServer(t, func(h *simfleet.Host) { h.RefuseSignals = refuse }).dial(t))
+		for _, test := range []struct {
+			line string
+			want lineResult
+		}{
+			{"cd /srv; X=5", lineResult{}},
+			{"pwd; echo $X; stderr e; false", lineResult{stdout: "/srv\n5\n", stderr: "e\n", code: 1}},
+			{"echo $?", lineResult{stdout: "1\n"}},
+			{"printf a", lineResult{stdout: "a"}},
+			{"echo one\necho 'two\nthree'", lineResult{stdout: "one\ntwo\nthree\n"}},
+			{"echo 'a", lineResult{stderr: "sh: 1: Syntax error: Unterminated quoted string\n", code: 2}},
+		} {
+			equal(t, test.line, runText(t, s, test.line), test.want)
+		}
+		out := startLine(t, s, "echo begun; sleep 1000; echo after")
+		readLine(t, out, "begun")
+		equal(t, "signal", out.Signal(soon(t), ssh.SIGINT), nil)
+		equal(t, "interrupted", resultOf(t, out), lineResult{code: 130})
+		equal(t, "after", runText(t, s, "echo $X"), lineResult{stdout: "5\n"})
+	}
+}
+
+// A console on a host that goes away, or never answers, ends in time with an error.
+func TestConsoleFaults(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []simfleet.FaultKind{simfleet.StallExec, simfleet.RefuseExec, simfleet.StallAfterStart} {
+		config := faulty(t, kind).config()
+		config.ConnectTimeout = 300 * time.Millisecond
+		p := newFleet(t, config)
+		consoles, err := p.OpenConsoles(soon(t))
+		failed := asError[*fleetssh.HostsError](t, err)
+		equal(t, "failed", len(failed.Failed), 1)
+		equal(t, "error", consoles[0].Err, failed.Failed[0].Err)
+		equal(t, "closed", consoles[0].Close(soon(t)) != nil, true)
+		p.Close()
+	}
+	s := newServer(t, nil)
+	c := s.dial(t)
+	console := openLost(t, c)
+	out := startLine(t, console, "echo begun; sleep 1000")
+	readLine(t, out, "begun")
+	s.Server.Close()
+	out.WaitFinished(soon(t))
+	equal(t, "outcome", out.Outcome().Kind, fleetssh.Lost)
+	asError[*fleetssh.ConnectionError](t, out.WaitFinished(soon(t)))
+	equal(t, "finished", console.Finished(), true)
+	_, err := console.Run(soon(t), fleetssh.ConsoleLine{Text: "true"})
+	asError[*fleetssh.ConnectionError](t, err)
+}
+
+func openLost(t *testing.T, c *fleetssh.Client) *fleetssh.Console {
+	t.Helper()
+	s, err := c.OpenConsole(soon(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close(soon(t)) })
+	return s
+}
+
+// A line is one line's work at a time, and can be waited for only so long.
+func TestConsoleOneLineAtATime(t *testing.T) {
+	t.Parallel()
+	s := openConsole(t, newServer(t, nil).dial(t))
+	out := startLine(t, s, "sleep 1000")
+	_, err := s.Run(soon(t), fleetssh.ConsoleLine{Text: "true"})
+	asError[*fleetssh.SessionError](t, err)
+	_, err = s.Run(soon(t), fleetssh.ConsoleLine{Text: "a\x00b"})
+	asError[*fleetssh.ConfigError](t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	asError[*fleetssh.TimeoutError](t, out.WaitFinished(ctx))
+	equal(t, "stop", out.Stop(soon(t)), nil)
+	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
+	equal(t, "after", runText(t, s, "echo a"), lineResult{stdout: "a\n"})
+}
+
+// All hosts answer a line together; when the context ends, the lines end, and the
+// shells of those that react are there for the next.
+func TestStreamLines(t *testing.T) {
+	t.Parallel()
+	const n = 50
+	fleet := make([]fleetssh.HostConfig, n)
+	for i := range fleet {
+		fleet[i] = newServer(t, nil).config()
+	}
+	p := newFleet(t, fleet...)
+	consoles, err := p.OpenConsoles(soon(t))
+	equal(t, "open", err, nil)
+	for range 3 {
+		said := make(map[int]string)
+		for ev := range fleetssh.StreamLines(soon(t), consoles, func(i int) fleetssh.ConsoleLine {
+			return fleetssh.ConsoleLine{Text: fmt.Sprintf("printf 'a\\nb%d'; exit_not 2>/dev/null", i)}
+		}) {
+			switch ev.Kind {
+			case fleetssh.StdoutLine:
+				said[ev.Host] += ev.Text + ","
+			case fleetssh.Finished:
+				equal(t, "lines", said[ev.Host], fmt.Sprintf("a,b%d,", ev.Host))
+				equal(t, "code", ev.Output.Outcome().ExitCode, 127)
+			}
+		}
+		equal(t, "hosts", len(said), n)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	begun, ended := 0, 0
+	for ev := range fleetssh.StreamLines(ctx, consoles, func(int) fleetssh.ConsoleLine { return fleetssh.ConsoleLine{Text: "echo a; sleep 1000"} }) {
+		switch ev.Kind {
+		case fleetssh.StdoutLine:
+			if begun++; begun == n {
+				cancel()
+			}
+		case fleetssh.Finished:
+			ended++
+			equal(t, "outcome", ev.Output.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
+		}
+	}
+	equal(t, "ended", ended, n)
+	for _, c := range consoles {
+		equal(t, "after", runText(t, c, "echo a"), lineResult{stdout: "a\n"})
+	}
+	for _, c := range consoles {
+		equal(t, "close", c.Close(soon(t)), nil)
+	}
+}
+
+// What looks like a mark, and a mark that comes in pieces, and the words of a host
+// that lies about its own lines.
+func TestConsoleHostile(t *testing.T) {
+	t.Parallel()
+	s := openLost(t, newServer(t, func(h *simfleet.Host) {
+		h.Handler = func(s *simfleet.Session) simfleet.Status {
+			token := tokenOf(s)
+			slowly := func(w io.Writer, text string) {
+				for i := range len(text) {
+					io.WriteString(w, text[i:i+1])
+				}
+			}
+			slowly(s.Stdout, "greeting"+token+"=0:-1>"+token+"=0:7>")
+			slowly(s.Stderr, token+"=0:7>"+token+"<0:0:0>")
+			slowly(s.Stdout, token+"(99>"+token+"=77:0>a"+token+"=1:\x1b[31m"+token+token[:20]+"\n"+token+"=1:3>behind")
+			slowly(s.Stderr, token+"<1:1:5>"+token+"=1:99999999999999999999>"+token+"<1:0:5>"+token+"<1:0:5>"+token+"=1:4>")
+			io.Copy(io.Discard, s.Stdin)
+			return simfleet.Status{Code: 9}
+		}
+	}).dial(t))
+	out := startLine(t, s, "anything")
+	out.WaitFinished(soon(t))
+	equal(t, "code", out.Outcome().Kind, fleetssh.Exited)
+	stdout := text(t, out.Stdout)
+	if !strings.Contains(stdout, "a") || strings.Contains(stdout, "greeting") || strings.Contains(stdout, "behind") {
+		t.Errorf("%q", stdout)
+	}
+}
+
+// tokenOf reads the token from what the shell is told.
+func tokenOf(s *simfleet.Session) string {
+	var told []byte
+	for b := make([]byte, 1); !strings.Contains(string(told), "$$"); {
+		if n, err := s.Stdin.Read(b); err != nil {
+			return "none"
+		} else {
+			told = append(told, b[:n]...)
+		}
+	}
+	half := func(name string) string {
+		_, rest, _ := strings.Cut(string(told), name+"=")
+		return rest[:26]
+	}
+	return half("fleetssh_a") + half("fleetssh_b")
+}

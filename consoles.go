@@ -1,0 +1,85 @@
+package fleetssh
+
+import (
+	"context"
+	"iter"
+	"sync"
+)
+
+// OpenConsoles opens a console on every host and returns when each is ready or has
+// failed. Close must be called on each in the end.
+//
+// The slice has one entry for each host, in the order of Hosts. The error is nil if
+// all are ready and a [*HostsError] if some are not, each of which says why in its
+// Err. If it is a [*ConfigError], the slice is nil and no host was contacted.
+func (p *ParallelClient) OpenConsoles(ctx context.Context) ([]*Console, error) {
+	slots, err := p.begin(0)
+	if err != nil {
+		return nil, err
+	}
+	consoles := make([]*Console, len(slots))
+	p.each(ctx, len(slots), func(i int) error {
+		consoles[i] = p.openConsole(ctx, slots[i], i)
+		if p.OneShot {
+			slots[i].closeAfter(consoles[i].session)
+		}
+		return consoles[i].Err
+	}, func(i int) { consoles[i] = failedConsole(newFailed(slots[i].host, "", skipped(ctx))) })
+	return consoles, hostsError(len(consoles), func(i int) error { return consoles[i].Err })
+}
+
+// OpenConsole opens a console on host number i, connecting if need be. The error is as
+// for [ParallelClient.Client] and [Client.OpenConsole], and is also the Err of the
+// console, which is nil only if there is no such host.
+func (p *ParallelClient) OpenConsole(ctx context.Context, i int) (*Console, error) {
+	slots, err := p.begin(hopMemory)
+	if err != nil {
+		return nil, err
+	}
+	if i < 0 || i >= len(slots) {
+		return nil, &ConfigError{Host: i, Field: "ParallelClient.Hosts", Reason: "no such host"}
+	}
+	s := p.openConsole(ctx, slots[i], i)
+	return s, s.Err
+}
+
+func (p *ParallelClient) openConsole(ctx context.Context, slot *slot, i int) *Console {
+	var s *Console
+	out := p.startBy(ctx, slot, i, starter{start: func(c *Client, ctx context.Context) *HostOutput {
+		s = c.openConsole(ctx)
+		return s.session
+	}})
+	if s == nil || s.session != out { // it was not connected to, this time
+		s = failedConsole(out)
+	}
+	return s
+}
+
+// StreamLines runs a line on every console, on all at once, and yields what happens as
+// [ParallelClient.Stream] does; the Host of an event is the index into consoles. It
+// calls line for what console number i is to do, on many goroutines at once.
+//
+// Cancelling ctx, or leaving the loop early, stops the lines as [HostOutput] of
+// [Console.Run] says. When the loop has ended, so has every line, and every goroutine
+// behind it. The sequence can be used once.
+func StreamLines(ctx context.Context, consoles []*Console, line func(i int) ConsoleLine) iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		s := &eventStream{run: new(run), events: make(chan eventBlock, eventTurns), turns: make(chan struct{}, eventTurns), left: make(chan struct{})}
+		s.loop(ctx, yield, func(ctx context.Context) {
+			var wg sync.WaitGroup
+			for i, console := range consoles {
+				wg.Go(func() { s.line(ctx, i, console, line) })
+			}
+			wg.Wait()
+		})
+	}
+}
+
+// line runs a line on one console.
+func (s *eventStream) line(ctx context.Context, i int, console *Console, line func(i int) ConsoleLine) {
+	out, err := console.Run(ctx, line(i))
+	if err == nil {
+		s.watch(ctx, i, out)
+	}
+	s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: out}})
+}

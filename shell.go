@@ -1,0 +1,121 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"strings"
+)
+
+// Shell is the login shell of the user on one host, without a terminal, that is
+// given commands one after another. What they write is read from Stdout and Stderr,
+// as that of any command: it does not say where the output of one ends and that of
+// the next begins. [Console] does.
+//
+// Most shells run a command as soon as its line has come; fish reads all of its
+// input first, and runs it at Close.
+type Shell struct{ *HostOutput }
+
+// OpenShell starts the login shell of the user and returns as soon as the host has
+// accepted that. Close must be called in the end.
+//
+// The error is as for [Client.OpenSession] and [Channel.Exec], and is also the Err
+// of the shell, which is never nil.
+func (c *Client) OpenShell(ctx context.Context) (*Shell, error) {
+	out := c.startShell(ctx)
+	return &Shell{out}, out.Err
+}
+
+// OpenShells starts a shell on every host and returns when each host has either
+// accepted it or failed. Close must be called on each in the end.
+//
+// The slice has one entry for each host, in the order of Hosts. The error is nil if
+// every host started and a [*HostsError] if some did not, each of which says why in
+// its Err. If it is a [*ConfigError], the slice is nil and no host was contacted.
+func (p *ParallelClient) OpenShells(ctx context.Context) ([]*Shell, error) {
+	slots, err := p.begin(0)
+	if err != nil {
+		return nil, err
+	}
+	shells := make([]*Shell, len(slots))
+	p.each(ctx, len(slots), func(i int) error {
+		out := p.startBy(ctx, slots[i], i, starter{start: (*Client).startShell})
+		if p.OneShot {
+			slots[i].closeAfter(out)
+		}
+		shells[i] = &Shell{out}
+		return out.Err
+	}, func(i int) { shells[i] = &Shell{newFailed(slots[i].host, "", skipped(ctx))} })
+	return shells, hostsError(len(shells), func(i int) error { return shells[i].Err })
+}
+
+// startShell starts the login shell. It always returns an output; its Err says why
+// it could not be started.
+func (c *Client) startShell(ctx context.Context) *HostOutput {
+	ch, err := c.openSession(ctx, streamOptions{})
+	if err == nil {
+		err = ch.begin(ctx, "shell", nil, nil)
+	}
+	if err != nil {
+		out := newFailed(c.host, "", err)
+		out.connected = c.login.Timing
+		return out
+	}
+	return &HostOutput{Channel: ch, Host: c.host, connected: c.login.Timing}
+}
+
+// Run sends one command line, or several, to the shell, and returns when they are
+// sent: the shell runs them when it has done what it was sent before. The end of the
+// last line may be left out.
+//
+// The error is what kept the shell from starting, or how it ended, if it has; a
+// [*SessionError] if it has ended well. If ctx ends first, because the shell reads
+// nothing, the error is a [*TimeoutError], and the lines are sent when it does.
+func (s *Shell) Run(ctx context.Context, lines string) error {
+	if !strings.HasSuffix(lines, "\n") {
+		lines += "\n"
+	}
+	return s.write(ctx, lines)
+}
+
+// Close ends the input of the shell, waits for it to do what it was sent, and closes
+// the channel. It returns as [Channel.WaitFinished] does; if ctx ends first, the shell
+// is not waited for any longer, and may run on.
+func (s *Shell) Close(ctx context.Context) error {
+	defer s.Channel.Close()
+	return s.WaitFinished(ctx)
+}
+
+// write sends text to the command's standard input, and waits for that as long as
+// ctx lasts.
+func (ch *Channel) write(ctx context.Context, text string) error {
+	if ch.raw == nil {
+		return ch.overError()
+	}
+	sent := make(chan error, 1)
+	if !ch.client.spawn(func() {
+		_, err := ch.Stdin.Write([]byte(text))
+		sent <- err
+	}) {
+		return ch.overError()
+	}
+	select {
+	case err := <-sent:
+		if err != nil {
+			return ch.overError()
+		}
+		return nil
+	case <-ctx.Done():
+		return interrupted(ctx, nil, &ch.client.host, "stdin", 0, 0)
+	}
+}
+
+// overError returns why nothing can be sent any more.
+func (ch *Channel) overError() error {
+	if ch.Finished() {
+		if err := ch.result(); err != nil {
+			return err
+		}
+	}
+	host, port := ch.address()
+	return &SessionError{Host: host, Port: port, Op: "stdin", Err: errors.New("the shell has ended")}
+}
