@@ -18,7 +18,7 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What each package may import of ours. A prefix ends with "/".
-	library := []string{"fleetssh/internal/charset", "fleetssh/internal/gss", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote", "fleetssh/internal/socks", "fleetssh/internal/spool", "fleetssh/internal/sshagent", "fleetssh/internal/sudo", "fleetssh/internal/transport"}
+	library := []string{"fleetssh/internal/charset", "fleetssh/internal/gss", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote", "fleetssh/internal/socks", "fleetssh/internal/spool", "fleetssh/internal/sshagent", "fleetssh/internal/sudo", "fleetssh/internal/transfer", "fleetssh/internal/transport"}
 	allowed := map[string][]string{
 		"fleetssh":                      library,
 		"fleetssh/hostset":              nil,
@@ -41,8 +41,9 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/sshagent":    nil,
 		"fleetssh/internal/sshdtest":    nil,
 		"fleetssh/internal/socks":       nil,
+		"fleetssh/internal/transfer":    {"fleetssh/internal/scp", "fleetssh/internal/shellquote"},
 		"fleetssh/internal/transport":   {"fleetssh/internal/socks"},
-		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/inventory", "fleetssh/sshconfig", "fleetssh/internal/fold", "fleetssh/internal/journal", "fleetssh/internal/report", "fleetssh/internal/termline", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote"},
+		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/inventory", "fleetssh/sshconfig", "fleetssh/internal/fold", "fleetssh/internal/journal", "fleetssh/internal/report", "fleetssh/internal/termline", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote"},
 		"fleetssh/bench":                {"fleetssh", "fleetssh/internal/simfleet"},
 	}
 	dec := json.NewDecoder(strings.NewReader(string(out)))

@@ -142,7 +142,12 @@ func (j *Job) blockSize() int {
 
 // flight returns how many blocks may be on their way on one host.
 func (j *Job) flight() int {
-	return max(2, min(mostFlight, flightBudget/j.opt.Hosts/j.blockSize()))
+	most := min(mostFlight, flightBudget/j.opt.Hosts/j.blockSize())
+	if j.opt.Rate > 0 {
+		// Half a second's worth: a host with more of them in the queue would get more.
+		most = int(min(int64(most), j.opt.Rate/2/int64(j.opt.Hosts*j.blockSize())))
+	}
+	return max(2, most)
 }
 
 // workers returns how many files of one host are copied at once.
@@ -159,8 +164,15 @@ func (j *Job) pace(ctx context.Context, n int) error {
 	}
 	for n > 0 {
 		step := min(n, j.limiter.Burst())
-		if err := j.limiter.WaitN(ctx, step); err != nil {
-			return err
+		// Not WaitN: that fails at once where the deadline comes first.
+		turn := j.limiter.ReserveN(time.Now(), step)
+		timer := time.NewTimer(turn.Delay())
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			turn.Cancel()
+			return context.Cause(ctx)
 		}
 		n -= step
 	}

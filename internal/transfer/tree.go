@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -60,8 +61,9 @@ func (j *Job) localTree(path string) (*tree, error) {
 	return shared.tree, shared.err
 }
 
+// Why something is not copied: directories are only if that is asked for.
 var (
-	errIsDir      = errors.New("is a directory (not copied without Recursive)")
+	errIsDir      = error(syscall.EISDIR)
 	errNotRegular = errors.New("not a regular file, directory or symbolic link")
 )
 

@@ -265,12 +265,14 @@ func (f *uploadFile) block(ctx context.Context, source *sourceFile, i int64, ch 
 		f.carried(len(b.data))
 		return nil
 	}
+	// The whole block waits for its turn at once: if its pieces did, blocks would grow side
+	// by side, and none would be whole when the copy is broken off.
+	if err := f.job.pace(ctx, len(b.data)); err != nil {
+		return err
+	}
 	off := i * int64(f.job.store.size)
 	for data := b.data; len(data) > 0; {
 		n := min(len(data), int(f.limits.write))
-		if err := f.job.pace(ctx, n); err != nil {
-			return err
-		}
 		if err := ch.do(func() error { _, err := handle.WriteAt(data[:n], off); return err }); err != nil {
 			return fileError("write", f.name, false, f.explain(err))
 		}
