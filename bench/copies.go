@@ -134,7 +134,7 @@ func (c *copyBench) tool(name string, s *server, args func(out string) []string,
 		if err != nil {
 			return nil, err
 		}
-		defer os.RemoveAll(out)
+		defer func() { _ = os.RemoveAll(out) }() // goes with the rest, at the latest
 		syscall.Sync() // what an earlier one has left is not this one's work
 		argv := args(out)
 		if stdin != nil {
@@ -295,7 +295,7 @@ func (c *copyBench) many(ctx context.Context, s *server) error {
 			if err != nil {
 				return nil, err
 			}
-			defer os.RemoveAll(out)
+			defer func() { _ = os.RemoveAll(out) }()
 			j := *j
 			j.Dest = out
 			r, err := spawnJob(ctx, c.suite.dir, &j)

@@ -170,7 +170,9 @@ func (s *sim) configText() string {
 	for i, addr := range s.fleet.Hosts() {
 		fmt.Fprintf(&b, "Host sim%d\n  HostName %s\n", i+1, addr)
 	}
-	quote := func(path string) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%").Replace(path) + `"` }
+	quote := func(path string) string {
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%").Replace(path) + `"`
+	}
 	fmt.Fprintf(&b, "Host *\n  User sim\n  Port %d\n  IdentityFile %s\n  IdentitiesOnly yes\n  UserKnownHostsFile %s\n",
 		s.fleet.Port(), quote(s.keyFile()), quote(s.knownHosts()))
 	return b.String()
