@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-
 	"fleetssh"
 	"fleetssh/internal/simfleet"
 )

@@ -135,7 +135,7 @@ func (c *copyBench) tool(name string, s *server, args func(out string) []string,
 			return nil, err
 		}
 		defer func() { _ = os.RemoveAll(out) }() // goes with the rest, at the latest
-		syscall.Sync() // what an earlier one has left is not this one's work
+		syscall.Sync()                           // what an earlier one has left is not this one's work
 		argv := args(out)
 		if stdin != nil {
 			batch := filepath.Join(out, ".batch")
