@@ -97,7 +97,7 @@ func TestSSHDCopyBrokenSmall(t *testing.T) {
 			t.Run(way.name+protocol.name, func(t *testing.T) {
 				t.Parallel()
 				sshdtest.CheckLeaks(t)
-				b := newCopyBox(t, sshdtest.Options{})
+				b := newCopyBox(t, sshdtest.Options{Config: []string{"MaxSessions 1"}})
 				from, to := b.paths(way, "tree", "copy")
 				for _, name := range strings.Fields("a b c d e f g h") {
 					writeFile(t, filepath.Join(from, name), noise(512<<10))
@@ -129,7 +129,32 @@ func TestSSHDCopyBrokenSmall(t *testing.T) {
 	}
 }
 
-// A leftover that is none of the file is not taken for it.
+// Of a leftover only what is of the file stays: nothing shows through its holes.
+func TestSSHDCopyResumeHole(t *testing.T) {
+	t.Parallel()
+	for _, way := range bothWays {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			sshdtest.CheckLeaks(t)
+			b := newCopyBox(t, sshdtest.Options{})
+			from, to := b.paths(way, "file", "file")
+			begin := noise(2 << 20)
+			writeFile(t, from, begin)
+			if err := os.Truncate(from, 6<<20); err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd"), append(begin, noise(1<<20)...))
+			r, err := way.copy(b.client, soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+			equal(t, "error", err, nil)
+			equal(t, "files", r.Files, 1)
+			sameContent(t, to, append(begin, make([]byte, 4<<20)...))
+			nothingLeft(t, b.dir)
+		})
+	}
+}
+
+// A leftover that is none of the file is not taken for it, and one that is too small to go
+// on with is no hindrance.
 func TestSSHDCopyResumeOther(t *testing.T) {
 	t.Parallel()
 	for _, way := range bothWays {
@@ -142,11 +167,17 @@ func TestSSHDCopyResumeOther(t *testing.T) {
 			writeFile(t, from, data)
 			other := noise(2 << 20)
 			other[17] ^= 1
-			writeFile(t, filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd"), other)
-			r, err := way.copy(b.client, soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
-			equal(t, "error", err, nil)
-			equal(t, "bytes", r.Bytes, int64(len(data)))
-			sameContent(t, to, data)
+			for _, left := range [][]byte{other, data[:1000], nil} {
+				os.Remove(to)
+				writeFile(t, filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd"), left)
+				r, err := way.copy(b.client, soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+				equal(t, "error", err, nil)
+				equal(t, "bytes", r.Bytes, int64(len(data)))
+				sameContent(t, to, data)
+				if left == nil {
+					os.Remove(filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd")) // it is of no use
+				}
+			}
 			nothingLeft(t, b.dir)
 		})
 	}

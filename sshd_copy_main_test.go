@@ -151,8 +151,12 @@ const (
 func sameTree(t testing.TB, want, got string, aspects treeAspects) {
 	t.Helper()
 	a, b := treeOf(t, want, aspects), treeOf(t, got, aspects)
+	wrong := 0
 	for name, text := range a {
 		if b[name] != text {
+			if wrong++; wrong > 10 {
+				t.Fatal("and more")
+			}
 			t.Errorf("%q: got %.200q, want %.200q", name, b[name], text)
 		}
 	}
