@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"fleetssh/internal/shellquote"
 )
@@ -104,8 +105,9 @@ func digestReader(ctx context.Context, r io.Reader, n int64) (sum digest, err er
 
 // hasher has digests computed on a host, many files with one command.
 type hasher struct {
-	host *Host
-	s    *session // nil without SFTP
+	host  *Host
+	s     *session // nil without SFTP
+	stall time.Duration
 
 	mu      sync.Mutex // protects what follows
 	waiting []*remoteDigest
@@ -116,21 +118,24 @@ type hasher struct {
 type remoteDigest struct {
 	path string
 	n    int64 // bytes of the beginning; -1: all
+	size int64 // about how many bytes that are
 	done chan struct{}
 	sum  digest
 	ok   bool
 }
 
 // mostHashed is how many files one command names, and mostHashLine how long it gets.
+// slowHash is how many bytes a second the slowest host can read.
 const (
 	mostHashed   = 200
 	mostHashLine = 64 << 10
+	slowHash     = 4 << 20
 )
 
 // digest returns the digest of a file on the host, or of its first n bytes if n is not
-// negative.
-func (h *hasher) digest(ctx context.Context, path string, n int64) (digest, error) {
-	d := &remoteDigest{path: path, n: n, done: make(chan struct{})}
+// negative. size is about how many bytes that are.
+func (h *hasher) digest(ctx context.Context, path string, n, size int64) (digest, error) {
+	d := &remoteDigest{path: path, n: n, size: size, done: make(chan struct{})}
 	h.mu.Lock()
 	ask := h.without == nil
 	if ask {
@@ -210,14 +215,16 @@ done`
 // run has some digests computed by a command.
 func (h *hasher) run(ctx context.Context, some []*remoteDigest) error {
 	words := []string{"sh", "-c", shellquote.Quote(hashScript), "sh"}
+	patience := h.stall
 	for _, d := range some {
+		patience += time.Duration(d.size/slowHash) * time.Second
 		n := "-"
 		if d.n >= 0 {
 			n = strconv.FormatInt(d.n, 10)
 		}
 		words = append(words, n, shellquote.Quote(d.path))
 	}
-	out, err := h.host.command(ctx, strings.Join(words, " "), int64(len(some))*1024)
+	out, err := h.host.command(ctx, strings.Join(words, " "), int64(len(some))*1024, patience)
 	if err != nil {
 		return err
 	}
@@ -237,7 +244,15 @@ func (h *hasher) run(ctx context.Context, some []*remoteDigest) error {
 }
 
 // command runs a command on the host and returns what it writes, up to a limit.
-func (h *Host) command(ctx context.Context, line string, limit int64) ([]byte, error) {
+// It has so much time.
+func (h *Host) command(ctx context.Context, line string, limit int64, patience time.Duration) (out []byte, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, ErrStalled)
+	defer cancel()
+	defer func() {
+		if err != nil && context.Cause(ctx) == ErrStalled {
+			err = ErrStalled
+		}
+	}()
 	stream, err := h.Exec(ctx, line)
 	if err != nil {
 		return nil, err
@@ -248,7 +263,7 @@ func (h *Host) command(ctx context.Context, line string, limit int64) ([]byte, e
 	if err := stream.CloseWrite(); err != nil && err != io.EOF { // EOF: it has ended
 		return nil, err
 	}
-	out, err := io.ReadAll(io.LimitReader(stream, limit))
+	out, err = io.ReadAll(io.LimitReader(stream, limit))
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func (j *Job) Download(ctx context.Context, host *Host, sources []string, dest s
 	}
 	defer s.close()
 	d := &download{session: s, record: &record{report: report}}
-	d.hasher = &hasher{host: host, s: s}
+	d.hasher = &hasher{host: host, s: s, stall: j.opt.Stall}
 	stop := s.stopWith(ctx)
 	err = d.run(ctx, sources, dest)
 	stop()

@@ -63,7 +63,7 @@ func (d *download) same(ctx context.Context, e *entry, to *target, there fs.File
 	if err != nil {
 		return false, nil // it cannot be read: it is replaced
 	}
-	theirs, err := d.hasher.digest(ctx, e.path, -1)
+	theirs, err := d.hasher.digest(ctx, e.path, -1, e.size)
 	return ours == theirs && (sameTime || !opt.Preserve), err
 }
 
@@ -132,7 +132,7 @@ func (f *downloadFile) claim(ctx context.Context, names []string) (int64, error)
 		if err != nil {
 			break
 		}
-		theirs, err := f.hasher.digest(ctx, f.entry.path, n)
+		theirs, err := f.hasher.digest(ctx, f.entry.path, n, n)
 		if err != nil {
 			return 0, err
 		}

@@ -137,7 +137,7 @@ func (fl *flusher) sync(ctx context.Context, batch []*uploadFile) error {
 		return errors.New("too many file systems")
 	}
 	line := "sh -c " + shellquote.Quote(`[ "$(uname -s)" = Linux ] && sync -f "$@"`) + " sh " + strings.Join(words, " ")
-	_, err := fl.host.command(ctx, line, 1024)
+	_, err := fl.host.command(ctx, line, 1024, fl.job.opt.Stall)
 	return err
 }
 

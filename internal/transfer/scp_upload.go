@@ -33,13 +33,13 @@ type scpArrival struct {
 
 // uploadSCP copies trees to a host.
 func (j *Job) uploadSCP(ctx context.Context, host *Host, trees []*tree, dest string, report func(Progress)) (Result, error) {
-	u := &scpUpload{record: &record{report: report}, job: j, host: host, hasher: &hasher{host: host}}
+	u := &scpUpload{record: &record{report: report}, job: j, host: host, hasher: &hasher{host: host, stall: j.opt.Stall}}
 	err := u.run(ctx, trees, dest)
 	u.cleanUp(ctx)
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	case err != nil && host.Broken():
+	case err != nil && host.Broken() && !errors.Is(err, ErrStalled):
 		err = ErrLost
 	}
 	return u.sum(err)
@@ -79,9 +79,9 @@ func (u *scpUpload) tops(ctx context.Context, trees []*tree, dest string) ([]str
 		how = "into"
 	}
 	line := shellquote.Join("sh", "-c", topScript, "sh", how, absolute(name), absolute(path.Dir(name)))
-	out, err := u.host.command(ctx, line, 8192)
+	out, err := u.host.command(ctx, line, 8192, u.job.opt.Stall)
 	if err != nil {
-		if u.host.Broken() || ctx.Err() != nil {
+		if u.host.Broken() || ctx.Err() != nil || err == ErrStalled {
 			return nil, err
 		}
 		return nil, fileError("create", dest, false, err)
@@ -283,7 +283,7 @@ func (u *scpUpload) publish(ctx context.Context) error {
 	if len(ready) > 0 {
 		// Not every host can sync one file system, or say that it cannot.
 		const script = `[ "$(uname -s)" = Linux ] && sync -f "$1" || sync`
-		_, _ = u.host.command(ctx, shellquote.Join("sh", "-c", script, "sh", absolute(path.Dir(ready[0].name))), 1024)
+		_, _ = u.host.command(ctx, shellquote.Join("sh", "-c", script, "sh", absolute(path.Dir(ready[0].name))), 1024, u.job.opt.Stall)
 	}
 	for len(ready) > 0 && ctx.Err() == nil {
 		preserve := ""
@@ -308,8 +308,10 @@ func (u *scpUpload) publish(ctx context.Context) error {
 				}
 			})
 		}
-		out, err := u.host.command(ctx, shellquote.Join(words...), int64(n)*256)
-		if err != nil {
+		out, err := u.host.command(ctx, shellquote.Join(words...), int64(n)*256, u.job.opt.Stall)
+		if err == ErrStalled {
+			return err
+		} else if err != nil {
 			return fileError("rename to", batch[0].name, false, err)
 		}
 		lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
@@ -344,7 +346,7 @@ func (u *scpUpload) verify(ctx context.Context, a *scpArrival) error {
 	if a.entry.link != "" {
 		return nil
 	}
-	theirs, err := u.hasher.digest(ctx, a.temp, -1)
+	theirs, err := u.hasher.digest(ctx, a.temp, -1, a.entry.size)
 	if err != nil {
 		return fileError("verify", a.name, false, err)
 	}
@@ -379,5 +381,5 @@ func (u *scpUpload) remove(ctx context.Context, temps []string) {
 	for _, temp := range temps {
 		words = append(words, absolute(temp))
 	}
-	_, _ = u.host.command(ctx, shellquote.Join(words...), 1024) // cleanUp tries again; what cannot be removed stays
+	_, _ = u.host.command(ctx, shellquote.Join(words...), 1024, u.job.opt.Stall) // cleanUp tries again; what cannot be removed stays
 }

@@ -39,7 +39,7 @@ func (j *Job) Upload(ctx context.Context, host *Host, sources []string, dest str
 	}
 	defer s.close()
 	u := &upload{session: s, record: &record{report: report}, umask: 0o022}
-	u.hasher = &hasher{host: host, s: s}
+	u.hasher = &hasher{host: host, s: s, stall: j.opt.Stall}
 	stop := s.stopWith(ctx)
 	err = u.run(ctx, trees, dest)
 	stop()

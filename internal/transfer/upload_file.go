@@ -75,7 +75,7 @@ func (u *upload) same(ctx context.Context, e *entry, name string, there fs.FileI
 	if !opt.Verify && (sameTime || opt.Preserve && !opt.Resume) {
 		return sameTime, nil
 	}
-	theirs, err := u.hasher.digest(ctx, name, -1)
+	theirs, err := u.hasher.digest(ctx, name, -1, e.size)
 	if err != nil {
 		return false, err
 	}
@@ -149,7 +149,7 @@ func (f *uploadFile) claim(ctx context.Context, left []fs.FileInfo) (int64, erro
 		return 0, onlyFatal(f.reason(err), f.session) // somebody else has it
 	}
 	for _, n := range beginnings(best.Size()) {
-		theirs, err := f.hasher.digest(ctx, f.temp.name, n)
+		theirs, err := f.hasher.digest(ctx, f.temp.name, n, n)
 		if err != nil {
 			return 0, err
 		}
@@ -356,7 +356,7 @@ func (f *uploadFile) mode() (fs.FileMode, bool) {
 // publish gives the file its name.
 func (f *uploadFile) publish(ctx context.Context) error {
 	if f.job.opt.Verify {
-		theirs, err := f.hasher.digest(ctx, f.temp.name, -1)
+		theirs, err := f.hasher.digest(ctx, f.temp.name, -1, f.entry.size)
 		if err != nil {
 			return fileError("verify", f.name, false, err)
 		}
