@@ -34,6 +34,8 @@ func (j *Job) downloadSCP(ctx context.Context, host *Host, sources []string, des
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
+	case d.hasher.stalled():
+		err = ErrStalled
 	case err != nil && host.Broken() && !errors.Is(err, ErrStalled):
 		err = ErrLost
 	}

@@ -39,6 +39,8 @@ func (j *Job) uploadSCP(ctx context.Context, host *Host, trees []*tree, dest str
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
+	case u.hasher.stalled():
+		err = ErrStalled
 	case err != nil && host.Broken() && !errors.Is(err, ErrStalled):
 		err = ErrLost
 	}
