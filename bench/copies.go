@@ -126,15 +126,14 @@ func fill(name string, from io.Reader, size int64) error {
 	return errors.Join(err, f.Close())
 }
 
-// tool is one program that copies, with the arguments for a server.
-func (c *copyBench) tool(name string, s *server, args func(out string) []string, stdin func(out string) string, check func(out string) error) *contender {
+// tool is one program that copies. What it makes can be kept until the end.
+func (c *copyBench) tool(name string, keep bool, args func(out string) []string, stdin func(out string) string, check func(out string) error) *contender {
 	k := &contender{name: name}
 	k.run = func(ctx context.Context) (*result, error) {
 		out, err := os.MkdirTemp(c.dir, "out-*")
 		if err != nil {
 			return nil, err
 		}
-		defer func() { _ = os.RemoveAll(out) }() // goes with the rest, at the latest
 		syscall.Sync()                           // what an earlier one has left is not this one's work
 		argv := args(out)
 		if stdin != nil {
@@ -149,6 +148,9 @@ func (c *copyBench) tool(name string, s *server, args func(out string) []string,
 		r, _, err := spawn(ctx, env, argv[0], argv[1:]...)
 		if err == nil {
 			err = check(out)
+		}
+		if !keep {
+			_ = os.RemoveAll(out)
 		}
 		return r, err
 	}
@@ -185,11 +187,11 @@ func (c *copyBench) file(ctx context.Context, s *server, way, title string, most
 		if way == "down" {
 			batch = func(out string) string { return fmt.Sprintf("get %s %s/copy\n", big, out) }
 		}
-		return c.tool("", s, args, batch, same)
+		return c.tool("", false, args, batch, same)
 	}
 	plain, gcm := sftp(), sftp("-o", "Ciphers=aes128-gcm@openssh.com")
 	plain.name, gcm.name = "sftp", "sftp, aes128-gcm"
-	scp := c.tool("scp", s, func(out string) []string {
+	scp := c.tool("scp", false, func(out string) []string {
 		args := append([]string{"scp"}, c.sshOptions(s)...)
 		if way == "down" {
 			return append(args, host+":"+big, out+"/copy")
@@ -197,7 +199,7 @@ func (c *copyBench) file(ctx context.Context, s *server, way, title string, most
 		return append(args, big, host+":"+out+"/copy")
 	}, nil, same)
 	ours := func(name string, extra ...string) *contender {
-		return c.tool(name, s, func(out string) []string {
+		return c.tool(name, false, func(out string) []string {
 			if way == "down" {
 				return c.ours("get", s, append(extra, big, out+"/%(host)s")...)
 			}
@@ -240,13 +242,14 @@ func (c *copyBench) print(title, than string, base, ours *contender, most float6
 	t.print(c.out)
 }
 
-// tree copies many small files.
+// tree copies many small files. They are kept: a file system that has just lost thousands
+// of files is slow at making others.
 func (c *copyBench) tree(ctx context.Context, s *server, way string) error {
 	tree := filepath.Join(c.dir, "tree")
 	host := c.user + "@" + s.Hosts[0]
 	complete := func(out string) error { return exec.Command("diff", "-rq", tree, filepath.Join(out, "tree")).Run() }
 	scp := func(name string, options ...string) *contender {
-		return c.tool(name, s, func(out string) []string {
+		return c.tool(name, true, func(out string) []string {
 			args := append(append(append([]string{"scp"}, options...), "-r"), c.sshOptions(s)...)
 			if way == "down" {
 				return append(args, host+":"+tree, out)
@@ -255,7 +258,7 @@ func (c *copyBench) tree(ctx context.Context, s *server, way string) error {
 		}, nil, complete)
 	}
 	plain, old := scp("scp -r"), scp("scp -O -r", "-O")
-	mine := c.tool("fleetssh", s, func(out string) []string {
+	mine := c.tool("fleetssh", true, func(out string) []string {
 		if way == "down" {
 			return c.ours("get", s, "-r", tree, out+"/%(host)s/")
 		}

@@ -264,6 +264,36 @@ func (s *session) any() *channel {
 	return channels[int(s.turn.Add(1))%len(channels)]
 }
 
+// channelsOf returns the channels that carry a file of a size, another one first each time.
+func (s *session) channelsOf(size int64) []*channel {
+	all := s.all()
+	first := int(s.turn.Add(1)) % len(all)
+	n := min(len(all), 1+int(size/(4<<20)))
+	return append(append([]*channel(nil), all[first:]...), all[:first]...)[:n]
+}
+
+// openAll opens a file on channels, at once. Those that fail are left out: there is one
+// already.
+func openAll(channels []*channel, open func(*channel) (*sftp.File, error)) (handles []*sftp.File, via []*channel) {
+	opened := make([]*sftp.File, len(channels))
+	each(context.Background(), len(channels), len(channels), func(i int) {
+		_ = channels[i].do(func() (err error) { opened[i], err = open(channels[i]); return err })
+	})
+	for i, handle := range opened {
+		if handle != nil {
+			handles, via = append(handles, handle), append(via, channels[i])
+		}
+	}
+	return handles, via
+}
+
+// closeAll closes a file on its channels, at once, and returns the first error.
+func closeAll(handles []*sftp.File, via []*channel) error {
+	errs := make([]error, len(handles))
+	each(context.Background(), len(handles), len(handles), func(i int) { errs[i] = via[i].do(handles[i].Close) })
+	return cmpError(errs...)
+}
+
 // grow opens channels until there are n, as far as the host lets us: one that refuses
 // more has as many as it allows.
 func (s *session) grow(ctx context.Context, n int) {

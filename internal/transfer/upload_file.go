@@ -174,33 +174,28 @@ func onlyFatal(err error, s *session) error {
 
 // open opens the temporary file, on several channels if it is large.
 func (f *uploadFile) open(there bool) error {
-	channels := f.all()
-	n := min(len(channels), 1+int(f.entry.size/(4<<20)))
-	start := int(f.turn.Add(1))
-	for i := range n {
-		ch := channels[(start+i)%len(channels)]
-		flags := os.O_WRONLY
-		if i == 0 && !there {
-			flags |= os.O_CREATE | os.O_EXCL
-		}
-		err := ch.do(func() error {
-			handle, err := ch.OpenFile(f.temp.name, flags)
-			if err != nil {
-				return err
-			}
-			f.handles, f.via = append(f.handles, handle), append(f.via, ch)
-			if flags&os.O_CREATE != 0 {
-				f.learn.Do(func() { f.learnUmask(handle) })
-			}
-			return nil
-		})
-		if err != nil {
-			if i > 0 && f.reason(err) == err {
-				return nil // the first is enough
-			}
-			return f.reason(err)
-		}
+	channels := f.channelsOf(f.entry.size)
+	flags := os.O_WRONLY
+	if !there {
+		flags |= os.O_CREATE | os.O_EXCL
 	}
+	ch := channels[0]
+	err := ch.do(func() error {
+		handle, err := ch.OpenFile(f.temp.name, flags)
+		if err != nil {
+			return err
+		}
+		f.handles, f.via = []*sftp.File{handle}, []*channel{ch}
+		if !there {
+			f.learn.Do(func() { f.learnUmask(handle) })
+		}
+		return nil
+	})
+	if err != nil {
+		return f.reason(err)
+	}
+	more, via := openAll(channels[1:], func(ch *channel) (*sftp.File, error) { return ch.OpenFile(f.temp.name, os.O_WRONLY) })
+	f.handles, f.via = append(f.handles, more...), append(f.via, via...)
 	return nil
 }
 
@@ -412,12 +407,7 @@ func (s *session) rename(from, to string) error {
 }
 
 func (f *uploadFile) closeHandles() error {
-	var first error
-	for i, handle := range f.handles {
-		if err := f.via[i].do(handle.Close); err != nil && first == nil {
-			first = err
-		}
-	}
+	err := closeAll(f.handles, f.via)
 	f.handles = nil
-	return first
+	return err
 }
