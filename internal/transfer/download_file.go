@@ -19,6 +19,7 @@ func (d *download) file(ctx context.Context, e *entry, to *target, names []strin
 		d.failed(e.path, err)
 		return
 	}
+	defer a.leave()
 	select {
 	case d.files <- struct{}{}:
 		defer func() { <-d.files }()
@@ -117,7 +118,7 @@ func (f *downloadFile) claim(ctx context.Context, names []string) (int64, error)
 	if !f.job.opt.Resume {
 		return 0, nil
 	}
-	root, dir, base := f.to.root, path.Dir(f.name), path.Base(f.name)
+	root, dir, base := f.dir.Root, ".", f.name
 	var infos []fs.FileInfo
 	for _, name := range names {
 		if info, err := root.Lstat(path.Join(dir, name)); isTempOf(name, base) && err == nil {

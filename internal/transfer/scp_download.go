@@ -196,6 +196,7 @@ func (d *scpDownload) file(ctx context.Context, e *entry, to *target) error {
 	if err != nil {
 		return d.refuse(e.path, err)
 	}
+	defer a.leave()
 	p := d.begin(e.path, e.size)
 	defer func() { a.abandon(false) }()
 	if err := a.create(); err != nil {
