@@ -110,7 +110,7 @@ type hasher struct {
 	mu      sync.Mutex // protects what follows
 	waiting []*remoteDigest
 	running bool
-	without bool // the host has no program for it, or no shell
+	without error // why the host cannot: it has no program for it, or no shell; nil: it can
 }
 
 type remoteDigest struct {
@@ -132,7 +132,7 @@ const (
 func (h *hasher) digest(ctx context.Context, path string, n int64) (digest, error) {
 	d := &remoteDigest{path: path, n: n, done: make(chan struct{})}
 	h.mu.Lock()
-	ask := !h.without
+	ask := h.without == nil
 	if ask {
 		h.waiting = append(h.waiting, d)
 	}
@@ -156,7 +156,12 @@ func (h *hasher) digest(ctx context.Context, path string, n int64) (digest, erro
 		return digest{}, err
 	}
 	if h.s == nil {
-		return digest{}, errors.New("the host has no program for checksums, or cannot read the file")
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.without != nil {
+			return digest{}, fmt.Errorf("the host computes no checksums: %w", h.without)
+		}
+		return digest{}, errors.New("the host cannot read the file")
 	}
 	return h.s.readBack(ctx, path, n)
 }
@@ -180,9 +185,9 @@ func (h *hasher) work(ctx context.Context) {
 			return
 		}
 		h.mu.Unlock()
-		if h.run(ctx, some) != nil && ctx.Err() == nil {
+		if err := h.run(ctx, some); err != nil && ctx.Err() == nil {
 			h.mu.Lock()
-			h.without = true
+			h.without = err
 			h.mu.Unlock()
 		}
 		for _, d := range some {
@@ -240,7 +245,7 @@ func (h *Host) command(ctx context.Context, line string, limit int64) ([]byte, e
 	defer stream.Close()
 	stop := context.AfterFunc(ctx, func() { stream.Close() })
 	defer stop()
-	if err := stream.CloseWrite(); err != nil {
+	if err := stream.CloseWrite(); err != nil && err != io.EOF { // EOF: it has ended
 		return nil, err
 	}
 	out, err := io.ReadAll(io.LimitReader(stream, limit))

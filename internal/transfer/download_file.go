@@ -144,7 +144,9 @@ func (f *downloadFile) claim(ctx context.Context, names []string) (int64, error)
 		if f.out, err = root.OpenFile(f.temp.name, os.O_RDWR, 0); err != nil {
 			break
 		}
-		return n - n%int64(f.job.store.size), nil
+		from := n - n%int64(f.job.store.size)
+		// What is behind it may be of another file: holes are not written.
+		return from, f.out.Truncate(from)
 	}
 	return 0, root.Remove(f.temp.name)
 }

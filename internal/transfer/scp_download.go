@@ -62,6 +62,7 @@ func (d *scpDownload) source(ctx context.Context, host *Host, source, dest strin
 	d.sink = scp.NewSink(guard, guard)
 	err = d.receive(ctx, source, dest, scpWanted{dir: path.Dir(name), base: base, glob: glob, into: into || glob})
 	if err == nil {
+		_ = stream.Wait() // it was told file by file; hosts that allow one session have room now
 		return nil
 	}
 	if _, isFile := errors.AsType[*Error](err); isFile && d.sink.Broken() == nil {

@@ -123,6 +123,12 @@ func (u *scpUpload) tree(ctx context.Context, t *tree, top string) error {
 		}
 		return fileError("copy to", top, false, broken)
 	}
+	// Hosts that allow one session have room for the next when this one has ended. What
+	// its exit code says is known.
+	if err := stream.Wait(); errors.Is(err, ErrLost) {
+		return guard.reason(err)
+	}
+	guard.stop()
 	return u.publish(ctx)
 }
 
@@ -203,6 +209,9 @@ func (u *scpUpload) file(ctx context.Context, e *entry, name string) {
 	}
 	if err != nil {
 		p.end(fileError("write", name, false, err))
+		if p.done.Load() > 0 && u.source.Broken() == nil {
+			u.remove(ctx, []string{temp}) // now: what follows may need the room
+		}
 		return
 	}
 	u.ready = append(u.ready, scpArrival{p, temp, name, e})
@@ -328,12 +337,21 @@ func (u *scpUpload) cleanUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
 	defer cancel()
 	for temps := u.temps; len(temps) > 0 && ctx.Err() == nil; {
-		n := min(len(temps), mostHashed)
-		words := []string{"rm", "-f", "--"}
-		for _, temp := range temps[:n] {
-			words = append(words, absolute(temp))
+		n, size := 0, 0
+		for n < len(temps) && n < mostHashed && size < mostHashLine {
+			size += len(temps[n])
+			n++
 		}
+		u.remove(ctx, temps[:n])
 		temps = temps[n:]
-		_, _ = u.host.command(ctx, shellquote.Join(words...), 1024) // what cannot be removed stays
 	}
+}
+
+// remove removes temporary files.
+func (u *scpUpload) remove(ctx context.Context, temps []string) {
+	words := []string{"rm", "-f", "--"}
+	for _, temp := range temps {
+		words = append(words, absolute(temp))
+	}
+	_, _ = u.host.command(ctx, shellquote.Join(words...), 1024) // cleanUp tries again; what cannot be removed stays
 }

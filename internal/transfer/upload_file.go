@@ -119,6 +119,12 @@ func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
 	if err := f.open(from > 0); err != nil {
 		return fileError("create", f.name, false, err)
 	}
+	if from > 0 {
+		// What is behind it may be of another file: holes are not written.
+		if err := f.via[0].do(func() error { return f.handles[0].Truncate(from) }); err != nil {
+			return fileError("resume", f.name, false, f.reason(err))
+		}
+	}
 	f.progress.there(from)
 	f.temp.from(int64(f.job.store.size), from)
 	if err := f.write(ctx, source, from); err != nil {
@@ -151,8 +157,8 @@ func (f *uploadFile) claim(ctx context.Context, left []fs.FileInfo) (int64, erro
 		if err != nil {
 			return 0, err
 		}
-		if ours == theirs {
-			return n - n%int64(f.job.store.size), nil
+		if from := n - n%int64(f.job.store.size); ours == theirs && from > 0 {
+			return from, nil
 		}
 	}
 	return 0, f.removeTemp()
