@@ -88,14 +88,15 @@ func (s *session) open(ctx context.Context) (*channel, *greeting, error) {
 		w := newBatch(&noting{stream, ch})
 		ch.Client, err = greeting.newClient(bufio.NewReaderSize(&noting{stream, ch}, leastBlock), w)
 	}
-	if !free() && err == nil {
-		ch.close()
-		err = context.Cause(ctx)
-	}
 	if err != nil {
 		err = startError(ctx, stream, err)
+		free()
 		stream.Close()
 		return nil, nil, err
+	}
+	if !free() {
+		ch.close()
+		return nil, nil, context.Cause(ctx)
 	}
 	return ch, greeting, nil
 }
@@ -106,7 +107,11 @@ func startError(ctx context.Context, stream Stream, err error) error {
 		return context.Cause(ctx)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		if why := stream.Wait(); why != nil {
+		why := stream.Wait()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if why != nil {
 			return fmt.Errorf("the SFTP server has ended at once: %w", why)
 		}
 		return errors.New("the SFTP server has ended at once")

@@ -75,7 +75,7 @@ func (u *upload) same(ctx context.Context, e *entry, name string, there fs.FileI
 	if !opt.Verify && (sameTime || opt.Preserve && !opt.Resume) {
 		return sameTime, nil
 	}
-	theirs, err := u.hasher.digest(ctx, name, -1)
+	theirs, err := u.hasher.digest(ctx, hashed{name, e.size, true})
 	if err != nil {
 		return false, err
 	}
@@ -120,7 +120,7 @@ func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
 		return fileError("create", f.name, false, err)
 	}
 	f.progress.there(from)
-	f.temp.from(int64(f.job.store.size), from)
+	f.temp.from(int64(f.job.store.size), f.entry.size, from)
 	if err := f.write(ctx, source, from); err != nil {
 		return err
 	}
@@ -142,8 +142,9 @@ func (f *uploadFile) claim(ctx context.Context, left []fs.FileInfo) (int64, erro
 	if err := ch.do(func() error { return ch.Rename(old, f.temp.name) }); err != nil {
 		return 0, onlyFatal(f.reason(err), f.session) // somebody else has it
 	}
+	f.temp.take(true)
 	for _, n := range beginnings(best.Size()) {
-		theirs, err := f.hasher.digest(ctx, f.temp.name, n)
+		theirs, err := f.hasher.digest(ctx, hashed{path: f.temp.name, n: n})
 		if err != nil {
 			return 0, err
 		}
@@ -152,7 +153,10 @@ func (f *uploadFile) claim(ctx context.Context, left []fs.FileInfo) (int64, erro
 			return 0, err
 		}
 		if ours == theirs {
-			return n - n%int64(f.job.store.size), nil
+			from := n - n%int64(f.job.store.size)
+			// Holes are not written: nothing else may be there.
+			err := ch.do(func() error { return ch.Truncate(f.temp.name, from) })
+			return from, f.reason(err)
 		}
 	}
 	return 0, f.removeTemp()
@@ -161,7 +165,11 @@ func (f *uploadFile) claim(ctx context.Context, left []fs.FileInfo) (int64, erro
 // removeTemp removes what was taken over, so that the file can be begun anew.
 func (f *uploadFile) removeTemp() error {
 	ch := f.any()
-	return f.reason(ch.do(func() error { return ch.Remove(f.temp.name) }))
+	err := f.reason(ch.do(func() error { return ch.Remove(f.temp.name) }))
+	if err == nil {
+		f.temp.take(false)
+	}
+	return err
 }
 
 // onlyFatal drops an error that is no reason to give up the host.
@@ -350,7 +358,7 @@ func (f *uploadFile) mode() (fs.FileMode, bool) {
 // publish gives the file its name.
 func (f *uploadFile) publish(ctx context.Context) error {
 	if f.job.opt.Verify {
-		theirs, err := f.hasher.digest(ctx, f.temp.name, -1)
+		theirs, err := f.hasher.digest(ctx, hashed{f.temp.name, f.entry.size, true})
 		if err != nil {
 			return fileError("verify", f.name, false, err)
 		}
