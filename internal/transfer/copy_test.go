@@ -204,7 +204,7 @@ func TestCutAndResume(t *testing.T) {
 func TestCancelKeepsTheBeginning(t *testing.T) {
 	t.Parallel()
 	content := pattern(6<<20 + 77)
-	for _, at := range []int64{2 << 20, int64(len(content))} {
+	for _, at := range []int64{5 << 20, int64(len(content))} {
 		for _, way := range []string{"upload", "download"} {
 			t.Run(fmt.Sprint(way, at), func(t *testing.T) {
 				t.Parallel()
@@ -226,7 +226,7 @@ func TestCancelKeepsTheBeginning(t *testing.T) {
 				if at == int64(len(content)) { // in the middle of the comparison
 					m.onExec(cancel)
 				}
-				_, err := copyWith(ctx, Options{Verify: true, Rate: 20 << 20}, func(p Progress) {
+				_, err := copyWith(ctx, Options{Verify: true, Rate: 5 << 20}, func(p Progress) {
 					if p.Done >= at && !p.Ended && at < int64(len(content)) {
 						cancel()
 					}

@@ -144,7 +144,7 @@ func (ch *channel) note() { ch.seen.Store(time.Now().UnixNano()) }
 
 // mostListed is how many bytes a host may send while directories are listed: the SFTP
 // library keeps all of them.
-const mostListed = 1 << 30
+const mostListed = 256 << 20
 
 // errEndless is why a listing is given up.
 var errEndless = fmt.Errorf("the host lists more than %d names, or too much for them", mostEntries)
@@ -154,8 +154,8 @@ func (ch *channel) list(request func() error) error {
 	count := func(by int) {
 		ch.mu.Lock()
 		defer ch.mu.Unlock()
-		if ch.listing += by; ch.listing == 0 && ch.listed <= mostListed {
-			ch.listed = 0
+		if ch.listing += by; by < 0 && ch.listed <= mostListed {
+			ch.listed -= ch.listed / int64(ch.listing+1) // its share
 		}
 	}
 	count(1)
