@@ -80,7 +80,7 @@ func (a *arrival) verify(ctx context.Context, h *hasher) error {
 	if err != nil {
 		return a.error("verify", err)
 	}
-	theirs, err := h.digest(ctx, a.entry.path, -1)
+	theirs, err := h.digest(ctx, hashed{a.entry.path, a.entry.size, true})
 	if err != nil {
 		return fileError("verify", a.entry.path, false, err)
 	}

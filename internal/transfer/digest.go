@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"fleetssh/internal/shellquote"
 )
@@ -63,23 +64,21 @@ func (j *Job) localDigest(ctx context.Context, e *entry, n int64) (digest, error
 	case <-ctx.Done():
 		return digest{}, ctx.Err()
 	}
-	if d.err != nil && !mine && ctx.Err() == nil && errors.Is(d.err, context.Canceled) {
+	if d.err != nil && !mine && ctx.Err() == nil && isOfContext(d.err) {
 		return j.localDigest(ctx, e, n)
 	}
 	return d.sum, d.err
 }
 
-// digest reads the beginning of a file and returns its digest.
+// digest reads the beginning of a file and returns its digest. A file that is open for a
+// copy is not opened again: those who copy would wait for each other.
 func (s *store) digest(ctx context.Context, e *entry, n int64) (digest, error) {
-	file, _, err := s.openFile(ctx, e)
+	f, err := s.open(ctx, e)
 	if err != nil {
 		return digest{}, err
 	}
-	defer func() {
-		file.Close()
-		<-s.slots
-	}()
-	return digestReader(ctx, file, n)
+	defer f.leave()
+	return digestReader(ctx, io.NewSectionReader(f.file, 0, n), n)
 }
 
 // digestReader returns the digest of n bytes.
@@ -104,8 +103,9 @@ func digestReader(ctx context.Context, r io.Reader, n int64) (sum digest, err er
 
 // hasher has digests computed on a host, many files with one command.
 type hasher struct {
-	host *Host
-	s    *session // nil without SFTP
+	host  *Host
+	s     *session // nil without SFTP
+	stall time.Duration
 
 	mu      sync.Mutex // protects what follows
 	waiting []*remoteDigest
@@ -113,9 +113,16 @@ type hasher struct {
 	without error // why the host cannot: it has no program for it, or no shell; nil: it can
 }
 
+// hashed is what of a file a digest is of: n bytes of the beginning, or all if it is
+// whole, and then it has about n.
+type hashed struct {
+	path  string
+	n     int64
+	whole bool
+}
+
 type remoteDigest struct {
-	path string
-	n    int64 // bytes of the beginning; -1: all
+	hashed
 	done chan struct{}
 	sum  digest
 	ok   bool
@@ -125,12 +132,14 @@ type remoteDigest struct {
 const (
 	mostHashed   = 200
 	mostHashLine = 64 << 10
+
+	slowestHash  = 1 << 20  // bytes a second of a host that is waited for
+	mostPatience = 64 << 30 // bytes: sizes are what the host says
 )
 
-// digest returns the digest of a file on the host, or of its first n bytes if n is not
-// negative.
-func (h *hasher) digest(ctx context.Context, path string, n int64) (digest, error) {
-	d := &remoteDigest{path: path, n: n, done: make(chan struct{})}
+// digest returns the digest of a file on the host.
+func (h *hasher) digest(ctx context.Context, of hashed) (digest, error) {
+	d := &remoteDigest{hashed: of, done: make(chan struct{})}
 	h.mu.Lock()
 	ask := h.without == nil
 	if ask {
@@ -163,7 +172,7 @@ func (h *hasher) digest(ctx context.Context, path string, n int64) (digest, erro
 		}
 		return digest{}, errors.New("the host cannot read the file")
 	}
-	return h.s.readBack(ctx, path, n)
+	return h.s.readBack(ctx, of)
 }
 
 // work computes what is waiting, and what is added meanwhile.
@@ -210,14 +219,17 @@ done`
 // run has some digests computed by a command.
 func (h *hasher) run(ctx context.Context, some []*remoteDigest) error {
 	words := []string{"sh", "-c", shellquote.Quote(hashScript), "sh"}
+	var most int64
 	for _, d := range some {
 		n := "-"
-		if d.n >= 0 {
+		if !d.whole {
 			n = strconv.FormatInt(d.n, 10)
 		}
 		words = append(words, n, shellquote.Quote(d.path))
+		most = max(most, d.n)
 	}
-	out, err := h.host.command(ctx, strings.Join(words, " "), int64(len(some))*1024)
+	wait := h.stall + time.Duration(min(most, mostPatience)/slowestHash)*time.Second
+	out, err := h.host.command(ctx, question{strings.Join(words, " "), int64(len(some)) * 1024, wait})
 	if err != nil {
 		return err
 	}
@@ -236,34 +248,54 @@ func (h *hasher) run(ctx context.Context, some []*remoteDigest) error {
 	return nil
 }
 
-// command runs a command on the host and returns what it writes, up to a limit.
-func (h *Host) command(ctx context.Context, line string, limit int64) ([]byte, error) {
-	stream, err := h.Exec(ctx, line)
+// errTalks is why a command is given up.
+var errTalks = errors.New("the host writes more than what it was asked for")
+
+// question is a command whose output is short.
+type question struct {
+	line  string
+	limit int64         // bytes of its output
+	wait  time.Duration // for it to write something, or to end
+}
+
+// command runs a command on the host and returns what it writes.
+func (h *Host) command(ctx context.Context, q question) ([]byte, error) {
+	stream, err := h.Exec(ctx, q.line)
 	if err != nil {
 		return nil, err
 	}
 	defer stream.Close()
-	stop := context.AfterFunc(ctx, func() { stream.Close() })
-	defer stop()
-	if err := stream.CloseWrite(); err != nil && err != io.EOF { // EOF: it has ended
-		return nil, err
+	guard := guardStream(ctx, stream, q.wait)
+	defer guard.stop()
+	if err = guard.CloseWrite(); err == io.EOF {
+		err = nil // it has ended
 	}
-	out, err := io.ReadAll(io.LimitReader(stream, limit))
+	var out []byte
+	if err == nil {
+		out, err = io.ReadAll(io.LimitReader(guard, q.limit+1))
+	}
+	if err == nil && int64(len(out)) > q.limit {
+		return nil, errTalks
+	}
+	if err == nil {
+		err = stream.Wait()
+	}
 	if err != nil {
-		return nil, err
+		return nil, guard.reason(err)
 	}
-	if _, err := io.Copy(io.Discard, stream); err != nil {
-		return nil, err
-	}
-	return out, stream.Wait()
+	return out, nil
 }
 
 // readBack computes a digest here, of what the host sends: for those that can only do
 // SFTP.
-func (s *session) readBack(ctx context.Context, path string, n int64) (sum digest, err error) {
+func (s *session) readBack(ctx context.Context, of hashed) (sum digest, err error) {
+	n := of.n
+	if of.whole {
+		n = -1
+	}
 	ch := s.any()
 	err = ch.do(func() error {
-		file, err := ch.Open(path)
+		file, err := ch.Open(of.path)
 		if err != nil {
 			return err
 		}

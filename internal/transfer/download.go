@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -30,7 +31,7 @@ func (j *Job) Download(ctx context.Context, host *Host, sources []string, dest s
 	}
 	defer s.close()
 	d := &download{session: s, record: &record{report: report}}
-	d.hasher = &hasher{host: host, s: s}
+	d.hasher = &hasher{host: host, s: s, stall: j.opt.Stall}
 	stop := s.stopWith(ctx)
 	err = d.run(ctx, sources, dest)
 	stop()
@@ -129,7 +130,11 @@ func (d *download) find(source string) ([]string, error) {
 	}
 	ch := d.any()
 	var found []string
-	err = ch.do(func() (err error) { found, err = ch.Glob(name); return err })
+	err = ch.list(func() (err error) { found, err = ch.Glob(name); return err })
+	if ch.isEndless() {
+		return nil, fileError("list", source, false, errEndless)
+	}
+	found = slices.DeleteFunc(found, func(name string) bool { return !safeName(path.Base(name)) })
 	switch err = d.reason(err); {
 	case err != nil:
 		return nil, fileError("list", source, false, err)
@@ -307,7 +312,7 @@ func (d *download) tree(ctx context.Context, t *tree, to *target) error {
 		dir, ok := inside[parentName(e.name)]
 		switch {
 		case !ok:
-			d.failed(e.path, fileError("create", to.local(e.name), true, errors.New("there is no directory for it")))
+			d.failed(e.path, fileError("create", to.local(e.name), true, errNoDir))
 		case e.mode.IsRegular():
 			d.file(ctx, e, to, dir.names)
 		default:

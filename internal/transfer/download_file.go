@@ -64,7 +64,7 @@ func (d *download) same(ctx context.Context, e *entry, to *target, there fs.File
 	if err != nil {
 		return false, nil // it cannot be read: it is replaced
 	}
-	theirs, err := d.hasher.digest(ctx, e.path, -1)
+	theirs, err := d.hasher.digest(ctx, hashed{e.path, e.size, true})
 	return ours == theirs && (sameTime || !opt.Preserve), err
 }
 
@@ -95,7 +95,7 @@ func (f *downloadFile) copy(ctx context.Context, names []string) (err error) {
 		return err
 	}
 	f.progress.there(from)
-	f.temp.from(int64(f.job.store.size), from)
+	f.temp.from(int64(f.job.store.size), f.entry.size, from)
 	if f.entry.size == 0 {
 		err = f.readUnsized(ctx)
 	} else {
@@ -134,19 +134,18 @@ func (f *downloadFile) claim(ctx context.Context, names []string) (int64, error)
 		if err != nil {
 			break
 		}
-		theirs, err := f.hasher.digest(ctx, f.entry.path, n)
+		theirs, err := f.hasher.digest(ctx, hashed{path: f.entry.path, n: n})
 		if err != nil {
 			return 0, err
 		}
 		if ours != theirs {
 			continue
 		}
+		from := n - n%int64(f.job.store.size)
 		if f.out, err = root.OpenFile(f.temp.name, os.O_RDWR, 0); err != nil {
 			break
 		}
-		from := n - n%int64(f.job.store.size)
-		// What is behind it may be of another file: holes are not written.
-		return from, f.out.Truncate(from)
+		return from, f.out.Truncate(from) // holes are not written: nothing else may be there
 	}
 	return 0, root.Remove(f.temp.name)
 }
@@ -215,11 +214,11 @@ func (f *downloadFile) block(ctx context.Context, i int64, ch *channel, handle *
 	pooled := f.job.buffers.Get().(*[]byte)
 	defer f.job.buffers.Put(pooled)
 	buf := (*pooled)[:n]
+	if err := f.job.pace(ctx, n); err != nil { // the whole block at once, as for an upload
+		return err
+	}
 	for rest, at := buf, off; len(rest) > 0; {
 		k := min(len(rest), int(f.limits.read))
-		if err := f.job.pace(ctx, k); err != nil {
-			return err
-		}
 		got := 0
 		err := ch.do(func() (err error) { got, err = handle.ReadAt(rest[:k], at); return err })
 		if err == io.EOF {

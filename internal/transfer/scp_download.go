@@ -24,7 +24,7 @@ type scpDownload struct {
 // downloadSCP copies files or trees from a host. Symbolic links are followed there: SCP
 // knows none.
 func (j *Job) downloadSCP(ctx context.Context, host *Host, sources []string, dest string, report func(Progress)) (Result, error) {
-	d := &scpDownload{record: &record{report: report}, job: j, hasher: &hasher{host: host}}
+	d := &scpDownload{record: &record{report: report}, job: j, hasher: &hasher{host: host, stall: j.opt.Stall}}
 	var err error
 	for _, source := range sources {
 		if err = d.source(ctx, host, source, dest, len(sources) > 1); err != nil || ctx.Err() != nil {

@@ -33,7 +33,7 @@ type scpArrival struct {
 
 // uploadSCP copies trees to a host.
 func (j *Job) uploadSCP(ctx context.Context, host *Host, trees []*tree, dest string, report func(Progress)) (Result, error) {
-	u := &scpUpload{record: &record{report: report}, job: j, host: host, hasher: &hasher{host: host}}
+	u := &scpUpload{record: &record{report: report}, job: j, host: host, hasher: &hasher{host: host, stall: j.opt.Stall}}
 	err := u.run(ctx, trees, dest)
 	u.cleanUp(ctx)
 	switch {
@@ -41,6 +41,9 @@ func (j *Job) uploadSCP(ctx context.Context, host *Host, trees []*tree, dest str
 		err = context.Cause(ctx)
 	case err != nil && host.Broken():
 		err = ErrLost
+	}
+	for _, a := range u.ready { // they did not get their names
+		a.end(fileError("rename to", a.name, false, cmpError(err, ErrLost)))
 	}
 	return u.sum(err)
 }
@@ -75,7 +78,7 @@ func (u *scpUpload) tops(ctx context.Context, trees []*tree, dest string) ([]str
 		how = "into"
 	}
 	line := shellquote.Join("sh", "-c", topScript, "sh", how, absolute(name), absolute(path.Dir(name)))
-	out, err := u.host.command(ctx, line, 1024)
+	out, err := u.host.command(ctx, question{line, 1024, u.job.opt.Stall})
 	if err != nil {
 		if u.host.Broken() || ctx.Err() != nil {
 			return nil, err
@@ -146,7 +149,7 @@ func (u *scpUpload) send(ctx context.Context, t *tree, top string) {
 			u.note(top, u.source.EndDir())
 		}
 		if refused != "" && below(e.name, refused) {
-			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errors.New("there is no directory for it")))
+			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errNoDir))
 			continue
 		}
 		name := path.Join(top, e.name)
@@ -166,6 +169,7 @@ func (u *scpUpload) send(ctx context.Context, t *tree, top string) {
 			u.file(ctx, e, name)
 		default:
 			temp := path.Join(path.Dir(name), tempName(path.Base(name)))
+			u.temps = append(u.temps, temp)
 			u.ready = append(u.ready, scpArrival{u.begin(name, 0), temp, name, e})
 		}
 	}
@@ -249,7 +253,7 @@ func (r *blockReader) Read(p []byte) (int, error) {
 const renameScript = `umask 022
 while [ $# -gt 2 ]; do
 if [ -d "$2" ] && [ ! -h "$2" ]; then echo "there is a directory of that name"
-elif { [ -z "$3" ] || ln -s -- "$3" "$1"; } && mv -f -- "$1" "$2"; then echo
+elif { [ -z "$3" ] || ln -s -- "$3" "$1"; } && mv -f -- "$1" "$2"; then echo ok
 else echo "the host cannot give it its name"; fi 2>/dev/null
 shift 3
 done`
@@ -257,11 +261,11 @@ done`
 // publish gives what has arrived its name.
 func (u *scpUpload) publish(ctx context.Context) error {
 	ready := u.ready
-	u.ready = nil
+	defer func() { u.ready = ready }()
 	if len(ready) > 0 {
 		// Not every host can sync one file system, or say that it cannot.
 		const script = `[ "$(uname -s)" = Linux ] && sync -f "$1" || sync`
-		_, _ = u.host.command(ctx, shellquote.Join("sh", "-c", script, "sh", absolute(path.Dir(ready[0].name))), 1024)
+		_, _ = u.host.command(ctx, question{shellquote.Join("sh", "-c", script, "sh", absolute(path.Dir(ready[0].name))), 1024, u.job.opt.Stall})
 	}
 	for len(ready) > 0 && ctx.Err() == nil {
 		words := []string{"sh", "-c", renameScript, "sh"}
@@ -273,7 +277,6 @@ func (u *scpUpload) publish(ctx context.Context) error {
 			n++
 		}
 		batch := ready[:n]
-		ready = ready[n:]
 		differ := make([]error, n)
 		if u.job.opt.Verify {
 			each(ctx, 32, n, func(i int) {
@@ -282,7 +285,7 @@ func (u *scpUpload) publish(ctx context.Context) error {
 				}
 			})
 		}
-		out, err := u.host.command(ctx, shellquote.Join(words...), int64(n)*256)
+		out, err := u.host.command(ctx, question{shellquote.Join(words...), int64(n) * 256, u.job.opt.Stall})
 		if err != nil {
 			return fileError("rename to", batch[0].name, false, err)
 		}
@@ -291,15 +294,16 @@ func (u *scpUpload) publish(ctx context.Context) error {
 			err := differ[i]
 			switch {
 			case err != nil:
-			case i >= len(lines):
+			case i >= len(lines) || lines[i] == "":
 				err = fileError("rename to", batch[i].name, false, errors.New("the host does not say whether it has"))
-			case lines[i] != "":
+			case lines[i] != "ok":
 				err = fileError("rename to", batch[i].name, false, errors.New(strings.TrimSpace(lines[i])))
 			default:
 				u.published(batch[i].temp)
 			}
 			batch[i].end(err)
 		}
+		ready = ready[n:]
 	}
 	return nil
 }
@@ -318,7 +322,7 @@ func (u *scpUpload) verify(ctx context.Context, a *scpArrival) error {
 	if a.entry.link != "" {
 		return nil
 	}
-	theirs, err := u.hasher.digest(ctx, a.temp, -1)
+	theirs, err := u.hasher.digest(ctx, hashed{a.temp, a.entry.size, true})
 	if err != nil {
 		return fileError("verify", a.name, false, err)
 	}
@@ -353,5 +357,5 @@ func (u *scpUpload) remove(ctx context.Context, temps []string) {
 	for _, temp := range temps {
 		words = append(words, absolute(temp))
 	}
-	_, _ = u.host.command(ctx, shellquote.Join(words...), 1024) // cleanUp tries again; what cannot be removed stays
+	_, _ = u.host.command(ctx, question{shellquote.Join(words...), 1024, cleanUpLimit}) // cleanUp tries again; what cannot be removed stays
 }

@@ -88,14 +88,15 @@ func (s *session) open(ctx context.Context) (*channel, *greeting, error) {
 		w := newBatch(&noting{stream, ch})
 		ch.Client, err = greeting.newClient(bufio.NewReaderSize(&noting{stream, ch}, leastBlock), w)
 	}
-	if !free() && err == nil {
-		ch.close()
-		err = context.Cause(ctx)
-	}
 	if err != nil {
 		err = startError(ctx, stream, err)
+		free()
 		stream.Close()
 		return nil, nil, err
+	}
+	if !free() {
+		ch.close()
+		return nil, nil, context.Cause(ctx)
 	}
 	return ch, greeting, nil
 }
@@ -106,7 +107,11 @@ func startError(ctx context.Context, stream Stream, err error) error {
 		return context.Cause(ctx)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		if why := stream.Wait(); why != nil {
+		why := stream.Wait()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if why != nil {
 			return fmt.Errorf("the SFTP server has ended at once: %w", why)
 		}
 		return errors.New("the SFTP server has ended at once")
@@ -139,7 +144,7 @@ func (ch *channel) note() { ch.seen.Store(time.Now().UnixNano()) }
 
 // mostListed is how many bytes a host may send while directories are listed: the SFTP
 // library keeps all of them.
-const mostListed = 1 << 30
+const mostListed = 256 << 20
 
 // errEndless is why a listing is given up.
 var errEndless = fmt.Errorf("the host lists more than %d names, or too much for them", mostEntries)
@@ -149,8 +154,8 @@ func (ch *channel) list(request func() error) error {
 	count := func(by int) {
 		ch.mu.Lock()
 		defer ch.mu.Unlock()
-		if ch.listing += by; ch.listing == 0 && ch.listed <= mostListed {
-			ch.listed = 0
+		if ch.listing += by; by < 0 && ch.listed <= mostListed {
+			ch.listed -= ch.listed / int64(ch.listing+1) // its share
 		}
 	}
 	count(1)

@@ -39,7 +39,7 @@ func (j *Job) Upload(ctx context.Context, host *Host, sources []string, dest str
 	}
 	defer s.close()
 	u := &upload{session: s, record: &record{report: report}, umask: 0o022}
-	u.hasher = &hasher{host: host, s: s}
+	u.hasher = &hasher{host: host, s: s, stall: j.opt.Stall}
 	stop := s.stopWith(ctx)
 	grown := u.growFor(ctx, trees)
 	err = u.run(ctx, trees, dest, grown)
@@ -270,7 +270,7 @@ func (u *upload) single(ctx context.Context, e *entry, name string) error {
 // list returns what is in a directory; nothing if it cannot be read.
 func (s *session) list(dir string) (list []fs.FileInfo) {
 	ch := s.any()
-	err := ch.do(func() (err error) { list, err = ch.ReadDir(dir); return err })
+	err := ch.list(func() (err error) { list, err = ch.ReadDir(dir); return err })
 	if s.reason(err) != nil {
 		return nil
 	}
@@ -294,7 +294,7 @@ func (u *upload) tree(ctx context.Context, t *tree, top string) error {
 		}
 		dir, ok := inside[parentName(e.name)]
 		if !ok {
-			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errors.New("there is no directory for it")))
+			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errNoDir))
 			return
 		}
 		u.file(ctx, e, path.Join(top, e.name), dir.there[path.Base(e.name)], dir.left, flusher)
@@ -302,9 +302,15 @@ func (u *upload) tree(ctx context.Context, t *tree, top string) error {
 	flusher.finish(ctx)
 	each(ctx, u.job.workers(), len(links), func(i int) {
 		e := &entries[links[i]]
-		if dir, ok := inside[parentName(e.name)]; ok && u.ended() == nil {
-			u.link(ctx, e, path.Join(top, e.name), dir.there[path.Base(e.name)])
+		if u.ended() != nil {
+			return
 		}
+		dir, ok := inside[parentName(e.name)]
+		if !ok {
+			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errNoDir))
+			return
+		}
+		u.link(ctx, e, path.Join(top, e.name), dir.there[path.Base(e.name)])
 	})
 	if ctx.Err() != nil || u.ended() != nil {
 		return nil
@@ -315,6 +321,9 @@ func (u *upload) tree(ctx context.Context, t *tree, top string) error {
 	u.finishDirs(ctx, entries, dirs, inside, top)
 	return nil
 }
+
+// errNoDir is why something is not copied whose directory could not be made.
+var errNoDir = errors.New("there is no directory for it")
 
 // split returns the indexes of directories, files and links.
 func split(entries []entry) (dirs, files, links []int) {

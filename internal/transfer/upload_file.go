@@ -75,7 +75,7 @@ func (u *upload) same(ctx context.Context, e *entry, name string, there fs.FileI
 	if !opt.Verify && (sameTime || opt.Preserve && !opt.Resume) {
 		return sameTime, nil
 	}
-	theirs, err := u.hasher.digest(ctx, name, -1)
+	theirs, err := u.hasher.digest(ctx, hashed{name, e.size, true})
 	if err != nil {
 		return false, err
 	}
@@ -126,7 +126,7 @@ func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
 		}
 	}
 	f.progress.there(from)
-	f.temp.from(int64(f.job.store.size), from)
+	f.temp.from(int64(f.job.store.size), f.entry.size, from)
 	if err := f.write(ctx, source, from); err != nil {
 		return err
 	}
@@ -148,8 +148,9 @@ func (f *uploadFile) claim(ctx context.Context, left []fs.FileInfo) (int64, erro
 	if err := ch.do(func() error { return ch.Rename(old, f.temp.name) }); err != nil {
 		return 0, onlyFatal(f.reason(err), f.session) // somebody else has it
 	}
+	f.temp.take(true)
 	for _, n := range beginnings(best.Size()) {
-		theirs, err := f.hasher.digest(ctx, f.temp.name, n)
+		theirs, err := f.hasher.digest(ctx, hashed{path: f.temp.name, n: n})
 		if err != nil {
 			return 0, err
 		}
@@ -167,7 +168,11 @@ func (f *uploadFile) claim(ctx context.Context, left []fs.FileInfo) (int64, erro
 // removeTemp removes what was taken over, so that the file can be begun anew.
 func (f *uploadFile) removeTemp() error {
 	ch := f.any()
-	return f.reason(ch.do(func() error { return ch.Remove(f.temp.name) }))
+	err := f.reason(ch.do(func() error { return ch.Remove(f.temp.name) }))
+	if err == nil {
+		f.temp.take(false)
+	}
+	return err
 }
 
 // onlyFatal drops an error that is no reason to give up the host.
@@ -351,7 +356,7 @@ func (f *uploadFile) mode() (fs.FileMode, bool) {
 // publish gives the file its name.
 func (f *uploadFile) publish(ctx context.Context) error {
 	if f.job.opt.Verify {
-		theirs, err := f.hasher.digest(ctx, f.temp.name, -1)
+		theirs, err := f.hasher.digest(ctx, hashed{f.temp.name, f.entry.size, true})
 		if err != nil {
 			return fileError("verify", f.name, false, err)
 		}

@@ -42,7 +42,20 @@ func (u *upload) deleteExtra(ctx context.Context, entries []entry, inside map[st
 	for i := range entries {
 		wanted[entries[i].name] = true
 	}
+	linked := func(name string) bool {
+		for ; name != ""; name = parentName(name) {
+			if above := inside[parentName(name)]; above != nil {
+				if info := above.there[path.Base(name)]; info != nil && info.Mode().Type() == fs.ModeSymlink {
+					return true
+				}
+			}
+		}
+		return false
+	}
 	for dir, was := range inside {
+		if linked(dir) {
+			continue // what a link leads to may be used by others
+		}
 		for _, info := range was.left {
 			name := joinName(dir, info.Name())
 			if ctx.Err() != nil || u.ended() != nil {
@@ -60,7 +73,7 @@ func (u *upload) remove(ctx context.Context, name string, info fs.FileInfo) {
 	ch := u.any()
 	if info.IsDir() {
 		var list []fs.FileInfo
-		err := ch.do(func() (err error) { list, err = ch.ReadDir(name); return err })
+		err := ch.list(func() (err error) { list, err = ch.ReadDir(name); return err })
 		if err = u.reason(err); err != nil {
 			u.failed(name, fileError("list", name, false, err))
 			return
