@@ -54,13 +54,18 @@ var (
 
 // newSession begins SFTP with a host.
 func (j *Job) newSession(ctx context.Context, host *Host) (*session, error) {
-	s := &session{job: j, host: host, quit: make(chan struct{}), flight: make(chan struct{}, j.flight())}
+	s := &session{job: j, host: host, quit: make(chan struct{})}
 	ch, greeting, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s.channels = []*channel{ch}
 	s.limits, s.trip = greeting.limits, greeting.trip
+	flight := j.flight()
+	if !s.far() {
+		flight = min(flight, nearFlight)
+	}
+	s.flight = make(chan struct{}, flight)
 	handles := j.workers()
 	if most := s.limits.handles; most > 0 && most < uint64(2*handles) {
 		handles = max(1, int(most/2)) // directories are open meanwhile, too
@@ -320,10 +325,17 @@ func (s *session) grow(ctx context.Context, n int) {
 	})
 }
 
+// nearFlight is how many blocks may be on their way to a host near by: more of them only
+// leave the caches of the processor.
+const nearFlight = 16
+
+// far reports whether answers take their time.
+func (s *session) far() bool { return s.trip > 2*time.Millisecond }
+
 // channelsFor returns how many channels so many files and bytes are worth. Over a long
 // way one window of SSH is the limit, near by one server process.
 func (s *session) channelsFor(files int, bytes int64) int {
-	if s.trip > 2*time.Millisecond {
+	if s.far() {
 		return max(1, files/64, int(min(bytes/(4<<20), 100)))
 	}
 	return max(1, min(files/128, 4))
