@@ -139,10 +139,16 @@ func (n *noting) Read(p []byte) (int, error) {
 	return k, err
 }
 
-func (n *noting) Write(p []byte) (int, error) {
-	k, err := n.Stream.Write(p)
-	n.ch.note()
-	return k, err
+// Write writes piece by piece: over a slow line a block takes longer than a host may be
+// silent.
+func (n *noting) Write(p []byte) (written int, err error) {
+	for err == nil && written < len(p) {
+		var k int
+		k, err = n.Stream.Write(p[written:min(len(p), written+leastBlock)])
+		written += k
+		n.ch.note()
+	}
+	return written, err
 }
 
 func (ch *channel) note() { ch.seen.Store(time.Now().UnixNano()) }
