@@ -29,6 +29,12 @@ func newTarget(dest, base string, into bool) (*target, error) {
 		dir = "."
 	}
 	if !into {
+		// A link that is named itself is followed, as scp does.
+		if _, err := os.Readlink(dest); err == nil {
+			if to, err := filepath.EvalSymlinks(dest); err == nil {
+				dest = to
+			}
+		}
 		dir, top = filepath.Split(filepath.Clean(dest))
 		if dir == "" {
 			dir = "."
