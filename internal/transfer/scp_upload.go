@@ -121,10 +121,7 @@ func (u *scpUpload) tree(ctx context.Context, t *tree, top string) error {
 		if why := guard.reason(broken); why != broken {
 			return why
 		}
-		if why := stream.Wait(); why != nil {
-			broken = why
-		}
-		return fileError("copy to", top, false, broken)
+		return fileError("copy to", top, false, exitOf(guard, broken))
 	}
 	return u.publish(ctx)
 }
