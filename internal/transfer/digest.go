@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pkg/sftp"
 
 	"fleetssh/internal/shellquote"
 )
@@ -286,55 +289,51 @@ func (h *Host) command(ctx context.Context, q question) ([]byte, error) {
 	return out, nil
 }
 
+// readAhead is how many blocks are asked for at once when a file is read back.
+const readAhead = 8
+
 // readBack computes a digest here, of what the host sends: for those that can only do
 // SFTP.
-func (s *session) readBack(ctx context.Context, of hashed) (sum digest, err error) {
-	n := of.n
-	if of.whole {
-		n = -1
-	}
+func (s *session) readBack(ctx context.Context, of hashed) (digest, error) {
 	ch := s.any()
-	err = ch.do(func() error {
-		file, err := ch.Open(of.path)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		h := sha256.New()
-		_, err = file.WriteTo(&bounded{ctx: ctx, w: h, left: n})
-		if err != nil && err != errEnough {
-			return err
-		}
-		sum = digest(h.Sum(nil))
-		return nil
-	})
-	return sum, s.reason(err)
-}
-
-// bounded writes n bytes, or all if left is negative, until ctx ends.
-type bounded struct {
-	ctx  context.Context
-	w    io.Writer
-	left int64
-}
-
-var errEnough = errors.New("enough")
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if err := b.ctx.Err(); err != nil {
-		return 0, err
+	var file *sftp.File
+	err := ch.do(func() (err error) { file, err = ch.Open(of.path); return err })
+	if err != nil {
+		return digest{}, s.reason(err)
 	}
-	if b.left >= 0 && int64(len(p)) >= b.left {
-		n := b.left
-		b.left = 0
-		_, err := b.w.Write(p[:n])
-		if err == nil {
-			err = errEnough
+	defer func() { _ = ch.do(file.Close) }() // nothing was written
+	end := of.n
+	if of.whole {
+		end = max(of.n, mostUnsized) + 1 // beyond it, it is another file
+	}
+	h := sha256.New()
+	size := int64(s.limits.read)
+	var blocks [readAhead][]byte
+	var errs [readAhead]error
+	for off := int64(0); off < end; off += readAhead * size {
+		each(ctx, readAhead, readAhead, func(i int) {
+			at := off + int64(i)*size
+			buf := blocks[i][:0]
+			if n := min(size, end-at); n > 0 {
+				buf = slices.Grow(buf, int(n))[:n]
+			}
+			n := 0
+			if errs[i] = nil; len(buf) > 0 {
+				n, errs[i] = ch.readAt(file, buf, at)
+			}
+			blocks[i] = buf[:n]
+		})
+		if ctx.Err() != nil {
+			return digest{}, context.Cause(ctx)
 		}
-		return int(n), err
+		for i, block := range blocks {
+			h.Write(block)
+			if errs[i] == io.EOF {
+				return digest(h.Sum(nil)), nil
+			} else if errs[i] != nil {
+				return digest{}, s.reason(errs[i])
+			}
+		}
 	}
-	if b.left > 0 {
-		b.left -= int64(len(p))
-	}
-	return b.w.Write(p)
+	return digest(h.Sum(nil)), nil
 }

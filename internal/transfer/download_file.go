@@ -219,8 +219,7 @@ func (f *downloadFile) block(ctx context.Context, i int64, ch *channel, handle *
 	}
 	for rest, at := buf, off; len(rest) > 0; {
 		k := min(len(rest), int(f.limits.read))
-		got := 0
-		err := ch.do(func() (err error) { got, err = handle.ReadAt(rest[:k], at); return err })
+		got, err := ch.readAt(handle, rest[:k], at)
 		if err == io.EOF {
 			return fileError("read", f.entry.path, false, errEarly)
 		}
@@ -255,11 +254,7 @@ func (f *downloadFile) readUnsized(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		n := 0
-		err := f.via[0].do(func() (err error) {
-			n, err = f.handles[0].ReadAt(buf[:min(len(buf), int(f.limits.read))], off)
-			return err
-		})
+		n, err := f.via[0].readAt(f.handles[0], buf[:min(len(buf), int(f.limits.read))], off)
 		if n > 0 {
 			if _, err := f.out.WriteAt(buf[:n], off); err != nil {
 				return fileError("write", f.to.local(f.entry.name), true, err)

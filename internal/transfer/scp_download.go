@@ -71,12 +71,23 @@ func (d *scpDownload) source(ctx context.Context, host *Host, source, dest strin
 	if why := guard.reason(err); why != err {
 		return why
 	}
-	if why := stream.Wait(); why != nil && !errors.Is(why, ErrLost) {
-		if _, said := errors.AsType[*scp.FatalError](err); !said {
-			err = why
-		}
+	return fileError("copy", source, false, exitOf(guard, err))
+}
+
+// exitOf returns how the program on the host has ended, if that is what has ended its
+// stream. One whose words make no sense is not waited for: it may never end.
+func exitOf(g *guard, err error) error {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
 	}
-	return fileError("copy", source, false, err)
+	why := g.Wait()
+	if ended := g.reason(nil); ended != nil {
+		return ended
+	}
+	if why == nil || errors.Is(why, ErrLost) {
+		return err
+	}
+	return why
 }
 
 // scpWanted is what may come at the top: a host may send anything.

@@ -129,10 +129,7 @@ func (u *scpUpload) tree(ctx context.Context, t *tree, top string) error {
 		if why := guard.reason(broken); why != broken {
 			return why
 		}
-		if why := stream.Wait(); why != nil {
-			broken = why
-		}
-		return fileError("copy to", top, false, broken)
+		return fileError("copy to", top, false, exitOf(guard, broken))
 	}
 	// Hosts that allow one session have room for the next when this one has ended. What
 	// its exit code says is known.

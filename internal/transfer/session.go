@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -195,12 +196,43 @@ func (ch *channel) isEndless() bool {
 
 // do makes a request. Every request goes through it, so that one that nobody answers is
 // noticed.
-func (ch *channel) do(request func() error) error {
+func (ch *channel) do(request func() error) (err error) {
 	if ch.busy.Add(1) == 1 {
 		ch.note()
 	}
 	defer ch.busy.Add(-1)
+	defer func() {
+		// Where data has to come, the SFTP library takes an OK for an answer, and then
+		// uses what it has not got.
+		if recover() != nil {
+			err = errProtocol
+		}
+	}()
 	return request()
+}
+
+// errProtocol is why a host is not believed.
+var errProtocol = errors.New("the host breaks the SFTP protocol")
+
+// readAt reads all of p, or up to the end of the file: then the error is io.EOF.
+func (ch *channel) readAt(file *sftp.File, p []byte, off int64) (n int, err error) {
+	err = ch.do(func() (err error) { n, err = file.ReadAt(p, off); return err })
+	if err == nil && n < len(p) {
+		err = errProtocol
+	}
+	return n, err
+}
+
+// fileInfo makes a request that is answered with what a file is.
+func (ch *channel) fileInfo(request func() (fs.FileInfo, error)) (info fs.FileInfo, err error) {
+	err = ch.do(func() error { info, err = request(); return err })
+	if err != nil {
+		return nil, err
+	}
+	if is, ok := info.Sys().(*sftp.FileStat); !ok || is == nil {
+		return nil, errProtocol
+	}
+	return info, nil
 }
 
 func (ch *channel) close() {

@@ -194,13 +194,13 @@ func homePath(p string) (string, error) {
 
 func (s *session) stat(name string) (info fs.FileInfo, err error) {
 	ch := s.any()
-	err = ch.do(func() error { info, err = ch.Stat(name); return err })
+	info, err = ch.fileInfo(func() (fs.FileInfo, error) { return ch.Stat(name) })
 	return info, s.reason(err)
 }
 
 func (s *session) lstat(name string) (info fs.FileInfo, err error) {
 	ch := s.any()
-	err = ch.do(func() error { info, err = ch.Lstat(name); return err })
+	info, err = ch.fileInfo(func() (fs.FileInfo, error) { return ch.Lstat(name) })
 	return info, s.reason(err)
 }
 
