@@ -47,7 +47,7 @@ func (a *arrival) leave() { a.to.dirs.leave(a.dir) }
 // create makes the temporary file, unless there is one.
 func (a *arrival) create() (err error) {
 	if a.out == nil {
-		a.out, err = a.dir.OpenFile(a.temp.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, a.entry.mode.Perm())
+		a.out, err = a.dir.OpenFile(a.temp.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, a.entry.mode.Perm()|ownerBits)
 	}
 	return a.error("create", err)
 }
@@ -117,6 +117,13 @@ func (a *arrival) dress(preserve bool) error {
 	}
 	if a.there != nil && a.there.Mode().IsRegular() {
 		return a.out.Chmod(a.there.Mode().Perm())
+	}
+	if without := ownerBits &^ a.entry.mode.Perm(); without != 0 {
+		info, err := a.out.Stat()
+		if err != nil {
+			return err
+		}
+		return a.out.Chmod(info.Mode().Perm() &^ without)
 	}
 	return nil
 }

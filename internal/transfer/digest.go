@@ -281,7 +281,7 @@ func (h *Host) command(ctx context.Context, q question) ([]byte, error) {
 		return nil, errTalks
 	}
 	if err == nil {
-		err = stream.Wait()
+		err = guard.Wait()
 	}
 	if err != nil {
 		return nil, guard.reason(err)

@@ -87,7 +87,8 @@ func (d *download) trees(ctx context.Context, sources []string) ([]*tree, error)
 				return nil, err
 			}
 			if other, twice := names[t.base]; twice && t.base != "" {
-				return nil, fileError("copy", name, false, fmt.Errorf("%s has the same name", other))
+				d.failed(name, fileError("copy", name, false, fmt.Errorf("%s has the same name", other)))
+				continue
 			}
 			names[t.base] = name
 			trees = append(trees, t)
@@ -179,12 +180,15 @@ const (
 	mostNameSize = 4096
 )
 
+// errDeep is why a tree is given up.
+var errDeep = fmt.Errorf("directories are nested more than %d deep", mostDepth)
+
 // walk lists what is below the top of a tree, many directories at a time.
 func (d *download) walk(ctx context.Context, t *tree) error {
 	level := []entry{t.entries[0]}
 	for depth := 0; len(level) > 0; depth++ {
 		if depth > mostDepth {
-			return fileError("list", level[0].path, false, fmt.Errorf("directories are nested more than %d deep", mostDepth))
+			return fileError("list", level[0].path, false, errDeep)
 		}
 		found := make([][]entry, len(level))
 		failed := make([]*Error, len(level))

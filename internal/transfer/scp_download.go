@@ -62,7 +62,7 @@ func (d *scpDownload) source(ctx context.Context, host *Host, source, dest strin
 	d.sink = scp.NewSink(guard, guard)
 	err = d.receive(ctx, source, dest, scpWanted{dir: path.Dir(name), base: base, glob: glob, into: into || glob})
 	if err == nil {
-		_ = stream.Wait() // it was told file by file; hosts that allow one session have room now
+		_ = guard.Wait() // it was told file by file; hosts that allow one session have room now
 		return nil
 	}
 	if _, isFile := errors.AsType[*Error](err); isFile && d.sink.Broken() == nil {
@@ -203,6 +203,12 @@ func (d *scpDownload) refuse(name string, why error) error {
 func (d *scpDownload) file(ctx context.Context, e *entry, to *target) error {
 	if !safeName(path.Base(e.path)) {
 		return d.refuse(e.path, fileError("copy", e.path, false, errBadName))
+	}
+	select {
+	case d.job.store.slots <- struct{}{}:
+		defer func() { <-d.job.store.slots }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 	a, err := to.expect(e)
 	if err != nil {

@@ -133,7 +133,7 @@ func (u *scpUpload) tree(ctx context.Context, t *tree, top string) error {
 	}
 	// Hosts that allow one session have room for the next when this one has ended. What
 	// its exit code says is known.
-	if err := stream.Wait(); errors.Is(err, ErrLost) {
+	if err := guard.Wait(); errors.Is(err, ErrLost) {
 		return guard.reason(err)
 	}
 	guard.stop()

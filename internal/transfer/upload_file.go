@@ -125,6 +125,13 @@ func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
 			return fileError("resume", f.name, false, f.reason(err))
 		}
 	}
+	// Before anything is in it: what is private must not be read while it is on its way.
+	// Its owner may go on with it.
+	if mode, needed := f.mode(); needed {
+		if err := f.chmod(mode | ownerBits); err != nil {
+			return err
+		}
+	}
 	f.progress.there(from)
 	f.temp.from(int64(f.job.store.size), f.entry.size, from)
 	if err := f.write(ctx, source, from); err != nil {
@@ -312,15 +319,15 @@ func statusError(e *sftp.StatusError) error {
 // on the disk.
 func (f *uploadFile) finish(source *sourceFile) error {
 	handle, ch := f.handles[0], f.via[0]
+	if mode, _ := f.mode(); mode&ownerBits != ownerBits {
+		if err := f.chmod(mode); err != nil {
+			return err
+		}
+	}
 	opt := &f.job.opt
 	if source.sparse {
 		if err := ch.do(func() error { return handle.Truncate(f.entry.size) }); err != nil {
 			return fileError("write", f.name, false, f.explain(err))
-		}
-	}
-	if mode, needed := f.mode(); needed {
-		if err := ch.do(func() error { return handle.Chmod(mode) }); err != nil {
-			return fileError("set the permissions of", f.name, false, f.reason(err))
 		}
 	}
 	if _, ok := ch.HasExtension("fsync@openssh.com"); ok && !f.waits {
@@ -337,6 +344,14 @@ func (f *uploadFile) finish(source *sourceFile) error {
 		}
 	}
 	return nil
+}
+
+// ownerBits are the permissions without which a file cannot be written on.
+const ownerBits = 0o600
+
+func (f *uploadFile) chmod(mode fs.FileMode) error {
+	err := f.via[0].do(func() error { return f.handles[0].Chmod(mode) })
+	return fileError("set the permissions of", f.name, false, f.reason(err))
 }
 
 // mode returns the permissions of the file, and whether they have to be set.

@@ -61,16 +61,20 @@ func (u *upload) deleteExtra(ctx context.Context, entries []entry, inside map[st
 			if ctx.Err() != nil || u.ended() != nil {
 				return
 			}
-			if !wanted[name] {
-				u.remove(ctx, path.Join(top, name), info)
+			if !wanted[name] && safeName(info.Name()) {
+				u.remove(ctx, path.Join(top, name), info, 0)
 			}
 		}
 	}
 }
 
 // remove removes something on the host with all that is in it.
-func (u *upload) remove(ctx context.Context, name string, info fs.FileInfo) {
+func (u *upload) remove(ctx context.Context, name string, info fs.FileInfo, depth int) {
 	ch := u.any()
+	if depth > mostDepth {
+		u.failed(name, fileError("list", name, false, errDeep))
+		return
+	}
 	if info.IsDir() {
 		var list []fs.FileInfo
 		err := ch.list(func() (err error) { list, err = ch.ReadDir(name); return err })
@@ -79,10 +83,12 @@ func (u *upload) remove(ctx context.Context, name string, info fs.FileInfo) {
 			return
 		}
 		for _, inner := range list {
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || u.ended() != nil {
 				return
 			}
-			u.remove(ctx, path.Join(name, inner.Name()), inner)
+			if safeName(inner.Name()) {
+				u.remove(ctx, path.Join(name, inner.Name()), inner, depth+1)
+			}
 		}
 	}
 	err := ch.do(func() error {
