@@ -32,6 +32,7 @@ type Client struct {
 	agent *forwarding // nil: no agent is forwarded
 
 	listeners listeners // on the host
+	pipes     pipes
 
 	wg   sync.WaitGroup // every goroutine of the client and its channels
 	done chan struct{}  // closed when the connection is gone

@@ -21,6 +21,7 @@ type pipe struct {
 	channel ssh.Channel
 	out     *wireStream
 	ended   chan struct{} // closed when the host has closed the channel, and everything is known
+	free    func()        // says that no more is wanted of the channel
 
 	mu     sync.Mutex // protects what follows
 	exit   Outcome    // Kind is Running until the host has said
@@ -34,21 +35,28 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 	defer cancel()
 	p := &pipe{client: c, ended: make(chan struct{})}
 	var requests <-chan *ssh.Request
-	err := c.await(ctx, call{
-		do: func() (err error) {
-			p.channel, requests, err = c.link().OpenChannel("session", nil)
-			return err
-		},
-		late: func(err error) {
-			if err == nil {
-				p.channel.Close()
-				ssh.DiscardRequests(requests)
-			}
-		},
-	})
+	var err error
+	for again := true; again; {
+		err = c.await(ctx, call{
+			do: func() (err error) {
+				p.channel, requests, err = c.link().OpenChannel("session", nil)
+				return err
+			},
+			late: func(err error) {
+				if err == nil {
+					p.channel.Close()
+					ssh.DiscardRequests(requests)
+				}
+			},
+		})
+		again = c.pipes.lingers(ctx, err)
+	}
 	if err != nil {
 		return nil, c.sessionError(ctx, "open", err)
 	}
+	c.pipes.opened()
+	free := sync.OnceFunc(c.pipes.ended)
+	p.free = free
 	p.out = c.wire.stream(p.channel)
 	errOut := c.wire.stream(p.channel.Stderr())
 	ok := c.spawn(func() {
@@ -62,8 +70,10 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 			p.note(req)
 		}
 		reading.Wait()
+		free()
 	})
 	if !ok {
+		free()
 		p.channel.Close()
 		p.out.end()
 		errOut.end()
@@ -81,6 +91,54 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 		return nil, c.sessionError(ctx, request, err)
 	}
 	return p, nil
+}
+
+// pipes are those of a client. A host frees a session when its program has ended, which may
+// be after the channel was closed here: one that allows no more than one (MaxSessions)
+// refuses the next until then.
+type pipes struct {
+	mu   sync.Mutex // protects what follows
+	open int
+	last time.Time // when the last one was closed
+}
+
+const (
+	lingerLimit = 2 * time.Second
+	lingerRetry = 20 * time.Millisecond
+)
+
+func (p *pipes) opened() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open++
+}
+
+func (p *pipes) ended() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open--
+	p.last = time.Now()
+}
+
+// lingers reports, after a moment, whether err may be because of a pipe that was closed.
+func (p *pipes) lingers(ctx context.Context, err error) bool {
+	if _, refused := errors.AsType[*ssh.OpenChannelError](err); !refused {
+		return false
+	}
+	p.mu.Lock()
+	may := p.open == 0 && time.Since(p.last) < lingerLimit
+	p.mu.Unlock()
+	if !may {
+		return false
+	}
+	timer := time.NewTimer(lingerRetry)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // note takes what the host says about the end of the program.
@@ -120,6 +178,7 @@ const closeGrace = 2 * time.Second
 func (p *pipe) Close() error {
 	p.out.end()
 	err := p.channel.Close()
+	p.free()
 	p.mu.Lock()
 	first := !p.closed
 	p.closed = true

@@ -166,6 +166,9 @@ func TestScriptFaults(t *testing.T) {
 				sshdtest.CheckLeaks(t)
 				c := faulty(t, test.fault).dial(t)
 				cmd := fleetssh.Command{Script: &fleetssh.Script{Text: text}, Timeout: 300 * time.Millisecond, OpenStdin: input == "open"}
+				if test.kind == fleetssh.Lost {
+					cmd.Timeout = patience // it ends by itself
+				}
 				if input == "given" {
 					cmd.Stdin = strings.NewReader("data")
 				}

@@ -41,8 +41,8 @@ Options:
       --output SIZE         what every command writes before its own output, in
                             lines: 500, 64K, 1M
       --sudo-password       sudo on the hosts wants the password "sim"
-      --dir DIR             keep key, known_hosts and host list here (without:
-                            in a folder that is removed at the end)
+      --dir DIR             keep key, known_hosts, ssh_config and host list here
+                            (without: in a folder that is removed at the end)
       --format FORMAT       text, or json: one object
       --until-eof           end when standard input ends, too
 

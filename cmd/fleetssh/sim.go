@@ -133,6 +133,7 @@ func (s *sim) path(name string) string { return filepath.Join(s.dir, name) }
 func (s *sim) keyFile() string    { return s.path("id_ed25519") }
 func (s *sim) knownHosts() string { return s.path("known_hosts") }
 func (s *sim) hostList() string   { return s.path("hosts") }
+func (s *sim) sshConfig() string  { return s.path("ssh_config") }
 
 func (s *sim) writeFiles(key ed25519.PrivateKey) (err error) {
 	if s.temporary {
@@ -157,7 +158,24 @@ func (s *sim) writeFiles(key ed25519.PrivateKey) (err error) {
 	if err := os.WriteFile(s.knownHosts(), s.fleet.KnownHosts(), 0o644); err != nil {
 		return err
 	}
+	if err := os.WriteFile(s.sshConfig(), []byte(s.configText()), 0o644); err != nil {
+		return err
+	}
 	return os.WriteFile(s.hostList(), []byte(strings.Join(s.fleet.Hosts(), "\n")+"\n"), 0o644)
+}
+
+// configText is a configuration of ssh in which the hosts are called sim1 and up.
+func (s *sim) configText() string {
+	var b strings.Builder
+	for i, addr := range s.fleet.Hosts() {
+		fmt.Fprintf(&b, "Host sim%d\n  HostName %s\n", i+1, addr)
+	}
+	quote := func(path string) string {
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%").Replace(path) + `"`
+	}
+	fmt.Fprintf(&b, "Host *\n  User sim\n  Port %d\n  IdentityFile %s\n  IdentitiesOnly yes\n  UserKnownHostsFile %s\n",
+		s.fleet.Port(), quote(s.keyFile()), quote(s.knownHosts()))
+	return b.String()
 }
 
 // simObject is what sim --format json says.
@@ -171,14 +189,23 @@ type simObject struct {
 	Key          string    `json:"key"`
 	KnownHosts   string    `json:"known_hosts"`
 	HostList     string    `json:"host_list"`
+	SSHConfig    string    `json:"ssh_config"`
 	SudoPassword string    `json:"sudo_password,omitempty"`
 }
 
 func (s *sim) describe() simObject {
 	return simObject{
 		Type: "sim", Time: time.Now(), Hosts: len(s.fleet.Servers), Expression: s.expression(), Port: s.fleet.Port(), User: "sim",
-		Key: s.keyFile(), KnownHosts: s.knownHosts(), HostList: s.hostList(), SudoPassword: s.plan.sudoPassword,
+		Key: s.keyFile(), KnownHosts: s.knownHosts(), HostList: s.hostList(), SSHConfig: s.sshConfig(), SudoPassword: s.plan.sudoPassword,
 	}
+}
+
+// names is the expression for the names in the configuration of ssh.
+func (s *sim) names() string {
+	if n := len(s.fleet.Servers); n > 1 {
+		return fmt.Sprintf("sim[1-%d]", n)
+	}
+	return "sim1"
 }
 
 func (s *sim) expression() string { return hostset.Of(s.fleet.Hosts()...).String() }
@@ -192,11 +219,12 @@ func (s *sim) text() string {
 	for _, line := range s.misbehaving() {
 		fmt.Fprintf(&b, "  %s\n", line)
 	}
-	fmt.Fprintf(&b, "  key          %s\n  known_hosts  %s\n  host list    %s\n", s.keyFile(), s.knownHosts(), s.hostList())
+	fmt.Fprintf(&b, "  key          %s\n  known_hosts  %s\n  host list    %s\n  ssh_config   %s\n", s.keyFile(), s.knownHosts(), s.hostList(), s.sshConfig())
 	if s.plan.sudoPassword != "" {
 		fmt.Fprintf(&b, "  sudo wants   %s\n", s.plan.sudoPassword)
 	}
 	fmt.Fprintf(&b, "\nTry, in another terminal:\n\n")
+	fmt.Fprintf(&b, "  fleetssh run -F %s -w '%s' uptime\n\n", shellquote.Quote(s.sshConfig()), s.names())
 	fmt.Fprintf(&b, "  fleetssh run -w '%s' -l sim -p %d -i %s --known-hosts %s uptime\n\n", s.expression(), port, key, known)
 	options := fmt.Sprintf("-p %d -i %s -o UserKnownHostsFile=%s", port, key, known)
 	fmt.Fprintf(&b, "  ssh %s sim@%s uptime\n\n", options, s.fleet.Hosts()[0])

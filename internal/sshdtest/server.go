@@ -39,10 +39,17 @@ type Options struct {
 	// PAMService, if set, is the PAM service to use, in place of "sshd".
 	PAMService string
 
+	// FileServer is the command of the SFTP server. Empty means that of sshd itself,
+	// and NoFileServer that there is none.
+	FileServer string
+
 	// Env holds what stands in the environment of the server beside PATH, as
 	// NAME=value.
 	Env []string
 }
+
+// NoFileServer is for Options.FileServer.
+const NoFileServer = "none"
 
 // Server is a running sshd.
 type Server struct {
@@ -145,9 +152,15 @@ KbdInteractiveAuthentication no
 MaxSessions 500
 PrintMotd no
 PrintLastLog no
-Subsystem sftp internal-sftp
 LogLevel VERBOSE
 `, s.Dir)
+	switch opt.FileServer {
+	case "":
+		fmt.Fprintln(&b, "Subsystem sftp internal-sftp")
+	case NoFileServer:
+	default:
+		fmt.Fprintln(&b, "Subsystem sftp", opt.FileServer)
+	}
 	return b.String()
 }
 

@@ -113,7 +113,7 @@ type hasher struct {
 	mu      sync.Mutex // protects what follows
 	waiting []*remoteDigest
 	running bool
-	without bool // the host has no program for it, or no shell
+	without error // why the host cannot: it has no program for it, or no shell; nil: it can
 }
 
 // hashed is what of a file a digest is of: n bytes of the beginning, or all if it is
@@ -144,7 +144,7 @@ const (
 func (h *hasher) digest(ctx context.Context, of hashed) (digest, error) {
 	d := &remoteDigest{hashed: of, done: make(chan struct{})}
 	h.mu.Lock()
-	ask := !h.without
+	ask := h.without == nil
 	if ask {
 		h.waiting = append(h.waiting, d)
 	}
@@ -168,7 +168,12 @@ func (h *hasher) digest(ctx context.Context, of hashed) (digest, error) {
 		return digest{}, err
 	}
 	if h.s == nil {
-		return digest{}, errors.New("the host has no program for checksums, or cannot read the file")
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.without != nil {
+			return digest{}, fmt.Errorf("the host computes no checksums: %w", h.without)
+		}
+		return digest{}, errors.New("the host cannot read the file")
 	}
 	return h.s.readBack(ctx, of)
 }
@@ -192,9 +197,9 @@ func (h *hasher) work(ctx context.Context) {
 			return
 		}
 		h.mu.Unlock()
-		if h.run(ctx, some) != nil && ctx.Err() == nil {
+		if err := h.run(ctx, some); err != nil && ctx.Err() == nil {
 			h.mu.Lock()
-			h.without = true
+			h.without = err
 			h.mu.Unlock()
 		}
 		for _, d := range some {
@@ -265,7 +270,9 @@ func (h *Host) command(ctx context.Context, q question) ([]byte, error) {
 	defer stream.Close()
 	guard := guardStream(ctx, stream, q.wait)
 	defer guard.stop()
-	err = guard.CloseWrite()
+	if err = guard.CloseWrite(); err == io.EOF {
+		err = nil // it has ended
+	}
 	var out []byte
 	if err == nil {
 		out, err = io.ReadAll(io.LimitReader(guard, q.limit+1))

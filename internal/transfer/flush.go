@@ -145,8 +145,12 @@ func (fl *flusher) sync(ctx context.Context, batch []*uploadFile) error {
 	if len(words) > mostRoots {
 		return errors.New("too many file systems")
 	}
-	line := "sh -c " + shellquote.Quote(`[ "$(uname -s)" = Linux ] && sync -f "$@"`) + " sh " + strings.Join(words, " ")
-	_, err := fl.host.command(ctx, question{line, 1024, fl.job.opt.Stall})
+	line := "sh -c " + shellquote.Quote(`[ "$(uname -s)" = Linux ] && sync -f "$@" && echo synced`) + " sh " + strings.Join(words, " ")
+	out, err := fl.host.command(ctx, question{line, 1024, fl.job.opt.Stall})
+	if err == nil && strings.TrimSpace(string(out)) != "synced" {
+		// An account that is forced to SFTP ends well, whatever the line.
+		err = errors.New("the host does not say that it has")
+	}
 	return err
 }
 

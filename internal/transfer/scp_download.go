@@ -62,6 +62,7 @@ func (d *scpDownload) source(ctx context.Context, host *Host, source, dest strin
 	d.sink = scp.NewSink(guard, guard)
 	err = d.receive(ctx, source, dest, scpWanted{dir: path.Dir(name), base: base, glob: glob, into: into || glob})
 	if err == nil {
+		_ = stream.Wait() // it was told file by file; hosts that allow one session have room now
 		return nil
 	}
 	if _, isFile := errors.AsType[*Error](err); isFile && d.sink.Broken() == nil {
@@ -207,6 +208,7 @@ func (d *scpDownload) file(ctx context.Context, e *entry, to *target) error {
 	if err != nil {
 		return d.refuse(e.path, err)
 	}
+	defer a.leave()
 	p := d.begin(e.path, e.size)
 	defer func() { a.abandon(false) }()
 	if err := a.create(); err != nil {

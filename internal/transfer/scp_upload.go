@@ -62,10 +62,14 @@ func (u *scpUpload) run(ctx context.Context, trees []*tree, dest string) error {
 	return nil
 }
 
-// topScript makes the directories above a destination, and says whether it is one itself.
+// topScript makes the directories above a destination, and says whether it is one itself,
+// or a link to a file, and to which: it is followed, as scp does.
 const topScript = `[ "$1" = into ] && { mkdir -p -- "$2" && echo dir; exit; }
 [ -d "$2" ] && { echo dir; exit; }
-mkdir -p -- "$3" && echo file`
+mkdir -p -- "$3" || exit
+echo file
+[ -h "$2" ] && [ -f "$2" ] && readlink -f -- "$2"
+exit 0`
 
 // tops returns where each tree goes, as upload.tops does.
 func (u *scpUpload) tops(ctx context.Context, trees []*tree, dest string) ([]string, error) {
@@ -78,14 +82,18 @@ func (u *scpUpload) tops(ctx context.Context, trees []*tree, dest string) ([]str
 		how = "into"
 	}
 	line := shellquote.Join("sh", "-c", topScript, "sh", how, absolute(name), absolute(path.Dir(name)))
-	out, err := u.host.command(ctx, question{line, 1024, u.job.opt.Stall})
+	out, err := u.host.command(ctx, question{line, 8192, u.job.opt.Stall})
 	if err != nil {
 		if u.host.Broken() || ctx.Err() != nil {
 			return nil, err
 		}
 		return nil, fileError("create", dest, false, err)
 	}
-	into := strings.TrimSpace(string(out)) == "dir"
+	kind, link, _ := strings.Cut(strings.TrimSuffix(string(out), "\n"), "\n")
+	into := kind == "dir"
+	if path.IsAbs(link) {
+		name = link
+	}
 	tops := make([]string, len(trees))
 	for i, t := range trees {
 		tops[i] = name
@@ -123,6 +131,12 @@ func (u *scpUpload) tree(ctx context.Context, t *tree, top string) error {
 		}
 		return fileError("copy to", top, false, exitOf(guard, broken))
 	}
+	// Hosts that allow one session have room for the next when this one has ended. What
+	// its exit code says is known.
+	if err := stream.Wait(); errors.Is(err, ErrLost) {
+		return guard.reason(err)
+	}
+	guard.stop()
 	return u.publish(ctx)
 }
 
@@ -204,6 +218,9 @@ func (u *scpUpload) file(ctx context.Context, e *entry, name string) {
 	}
 	if err != nil {
 		p.end(fileError("write", name, false, err))
+		if p.done.Load() > 0 && u.source.Broken() == nil {
+			u.remove(ctx, []string{temp}) // now: what follows may need the room
+		}
 		return
 	}
 	u.ready = append(u.ready, scpArrival{p, temp, name, e})
@@ -237,10 +254,24 @@ func (r *blockReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// renameScript gives files their names, and makes links: it says for each how it went.
+// renameScript gives files their names, and makes links: it says for each how it went. A file
+// that is replaced passes on its owner, where that may be, and, unless they come from the
+// source, its permissions.
 const renameScript = `umask 022
+preserve=$1
+shift
 while [ $# -gt 2 ]; do
-if [ -d "$2" ] && [ ! -h "$2" ]; then echo "there is a directory of that name"
+if [ -f "$2" ] && [ ! -h "$2" ] && [ -z "$3" ]; then
+	old=$(stat -c "%a %u:%g" -- "$2" || stat -f "%Lp %u:%g" -- "$2")
+	new=$(stat -c "%a %u:%g" -- "$1" || stat -f "%Lp %u:%g" -- "$1")
+	mode=${new% *}
+	[ "$preserve" ] || mode=${old% *}
+	if [ "$old" ] && [ "$new" ] && [ "$old" != "$new" ]; then
+		[ "${old#* }" = "${new#* }" ] || chown -- "${old#* }" "$1"
+		chmod -- "$mode" "$1"
+	fi
+fi 2>/dev/null
+if [ -e "$2" ] && [ ! -f "$2" ] && [ ! -h "$2" ]; then echo "there is something else: not a regular file"
 elif { [ -z "$3" ] || ln -s -- "$3" "$1"; } && mv -f -- "$1" "$2"; then echo ok
 else echo "the host cannot give it its name"; fi 2>/dev/null
 shift 3
@@ -256,7 +287,11 @@ func (u *scpUpload) publish(ctx context.Context) error {
 		_, _ = u.host.command(ctx, question{shellquote.Join("sh", "-c", script, "sh", absolute(path.Dir(ready[0].name))), 1024, u.job.opt.Stall})
 	}
 	for len(ready) > 0 && ctx.Err() == nil {
-		words := []string{"sh", "-c", renameScript, "sh"}
+		preserve := ""
+		if u.job.opt.Preserve {
+			preserve = "preserve"
+		}
+		words := []string{"sh", "-c", renameScript, "sh", preserve}
 		n, size := 0, 0
 		for n < len(ready) && n < mostHashed && size < mostHashLine {
 			a := &ready[n]
@@ -269,7 +304,7 @@ func (u *scpUpload) publish(ctx context.Context) error {
 		if u.job.opt.Verify {
 			each(ctx, 32, n, func(i int) {
 				if differ[i] = u.verify(ctx, &batch[i]); differ[i] != nil {
-					words[4+3*i] = "" // there is no such file to be renamed
+					words[5+3*i] = "" // there is no such file to be renamed
 				}
 			})
 		}
@@ -329,12 +364,21 @@ func (u *scpUpload) cleanUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
 	defer cancel()
 	for temps := u.temps; len(temps) > 0 && ctx.Err() == nil; {
-		n := min(len(temps), mostHashed)
-		words := []string{"rm", "-f", "--"}
-		for _, temp := range temps[:n] {
-			words = append(words, absolute(temp))
+		n, size := 0, 0
+		for n < len(temps) && n < mostHashed && size < mostHashLine {
+			size += len(temps[n])
+			n++
 		}
+		u.remove(ctx, temps[:n])
 		temps = temps[n:]
-		_, _ = u.host.command(ctx, question{shellquote.Join(words...), 1024, cleanUpLimit}) // what cannot be removed stays
 	}
+}
+
+// remove removes temporary files.
+func (u *scpUpload) remove(ctx context.Context, temps []string) {
+	words := []string{"rm", "-f", "--"}
+	for _, temp := range temps {
+		words = append(words, absolute(temp))
+	}
+	_, _ = u.host.command(ctx, question{shellquote.Join(words...), 1024, cleanUpLimit}) // cleanUp tries again; what cannot be removed stays
 }

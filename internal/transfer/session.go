@@ -55,13 +55,18 @@ var (
 
 // newSession begins SFTP with a host.
 func (j *Job) newSession(ctx context.Context, host *Host) (*session, error) {
-	s := &session{job: j, host: host, quit: make(chan struct{}), flight: make(chan struct{}, j.flight())}
+	s := &session{job: j, host: host, quit: make(chan struct{})}
 	ch, greeting, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s.channels = []*channel{ch}
 	s.limits, s.trip = greeting.limits, greeting.trip
+	flight := j.flight()
+	if !s.far() {
+		flight = min(flight, nearFlight)
+	}
+	s.flight = make(chan struct{}, flight)
 	handles := j.workers()
 	if most := s.limits.handles; most > 0 && most < uint64(2*handles) {
 		handles = max(1, int(most/2)) // directories are open meanwhile, too
@@ -135,10 +140,16 @@ func (n *noting) Read(p []byte) (int, error) {
 	return k, err
 }
 
-func (n *noting) Write(p []byte) (int, error) {
-	k, err := n.Stream.Write(p)
-	n.ch.note()
-	return k, err
+// Write writes piece by piece: over a slow line a block takes longer than a host may be
+// silent.
+func (n *noting) Write(p []byte) (written int, err error) {
+	for err == nil && written < len(p) {
+		var k int
+		k, err = n.Stream.Write(p[written:min(len(p), written+leastBlock)])
+		written += k
+		n.ch.note()
+	}
+	return written, err
 }
 
 func (ch *channel) note() { ch.seen.Store(time.Now().UnixNano()) }
@@ -301,6 +312,36 @@ func (s *session) any() *channel {
 	return channels[int(s.turn.Add(1))%len(channels)]
 }
 
+// channelsOf returns the channels that carry a file of a size, another one first each time.
+func (s *session) channelsOf(size int64) []*channel {
+	all := s.all()
+	first := int(s.turn.Add(1)) % len(all)
+	n := min(len(all), 1+int(size/(4<<20)))
+	return append(append([]*channel(nil), all[first:]...), all[:first]...)[:n]
+}
+
+// openAll opens a file on channels, at once. Those that fail are left out: there is one
+// already.
+func openAll(channels []*channel, open func(*channel) (*sftp.File, error)) (handles []*sftp.File, via []*channel) {
+	opened := make([]*sftp.File, len(channels))
+	each(context.Background(), len(channels), len(channels), func(i int) {
+		_ = channels[i].do(func() (err error) { opened[i], err = open(channels[i]); return err })
+	})
+	for i, handle := range opened {
+		if handle != nil {
+			handles, via = append(handles, handle), append(via, channels[i])
+		}
+	}
+	return handles, via
+}
+
+// closeAll closes a file on its channels, at once, and returns the first error.
+func closeAll(handles []*sftp.File, via []*channel) error {
+	errs := make([]error, len(handles))
+	each(context.Background(), len(handles), len(handles), func(i int) { errs[i] = via[i].do(handles[i].Close) })
+	return cmpError(errs...)
+}
+
 // grow opens channels until there are n, as far as the host lets us: one that refuses
 // more has as many as it allows.
 func (s *session) grow(ctx context.Context, n int) {
@@ -322,10 +363,17 @@ func (s *session) grow(ctx context.Context, n int) {
 	})
 }
 
+// nearFlight is how many blocks may be on their way to a host near by: more of them only
+// leave the caches of the processor.
+const nearFlight = 16
+
+// far reports whether answers take their time.
+func (s *session) far() bool { return s.trip > 2*time.Millisecond }
+
 // channelsFor returns how many channels so many files and bytes are worth. Over a long
 // way one window of SSH is the limit, near by one server process.
 func (s *session) channelsFor(files int, bytes int64) int {
-	if s.trip > 2*time.Millisecond {
+	if s.far() {
 		return max(1, files/64, int(min(bytes/(4<<20), 100)))
 	}
 	return max(1, min(files/128, 4))

@@ -163,12 +163,15 @@ const resumable = 1 << 20
 const cleanUpLimit = 5 * time.Second
 
 // cleanUp removes what is not whole, but for what a later copy can go on with. The copy
-// was broken off: the channels are closed, so there is a new one for it, if there is
-// still a connection.
+// was broken off: what is under way on the channels may never end, so there is a new one
+// for it, if there is still a connection.
 func (u *upload) cleanUp(ctx context.Context) {
 	left := u.temps.list()
 	if len(left) == 0 || u.host.Broken() {
 		return
+	}
+	for _, ch := range u.all() {
+		ch.stream.Close() // a host may allow one session only
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
 	defer cancel()
@@ -179,13 +182,14 @@ func (u *upload) cleanUp(ctx context.Context) {
 	defer ch.close()
 	free := context.AfterFunc(ctx, func() { ch.stream.Close() })
 	defer free()
-	for _, t := range left {
+	each(ctx, 32, len(left), func(i int) {
+		t := left[i]
 		if t.untouched() {
-			continue
+			return
 		}
 		n := t.beginning()
 		if n < resumable || ch.Truncate(t.name, n) != nil {
 			_ = ch.Remove(t.name) // of what is left behind the next copy can make something
 		}
-	}
+	})
 }

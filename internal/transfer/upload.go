@@ -41,7 +41,9 @@ func (j *Job) Upload(ctx context.Context, host *Host, sources []string, dest str
 	u := &upload{session: s, record: &record{report: report}, umask: 0o022}
 	u.hasher = &hasher{host: host, s: s, stall: j.opt.Stall}
 	stop := s.stopWith(ctx)
-	err = u.run(ctx, trees, dest)
+	grown := u.growFor(ctx, trees)
+	err = u.run(ctx, trees, dest, grown)
+	<-grown
 	stop()
 	u.cleanUp(ctx)
 	if ctx.Err() != nil {
@@ -92,12 +94,30 @@ func (s *session) stopWith(ctx context.Context) (stop func() bool) {
 	})
 }
 
+// growFor opens the channels that the trees are worth, while something else is done. The
+// channel that it returns is closed when they are there.
+func (u *upload) growFor(ctx context.Context, trees []*tree) <-chan struct{} {
+	var n int
+	var bytes int64
+	for _, t := range trees {
+		files, size := t.files()
+		n, bytes = n+files, bytes+size
+	}
+	grown := make(chan struct{})
+	go func() {
+		defer close(grown)
+		u.grow(ctx, u.channelsFor(n, bytes))
+	}()
+	return grown
+}
+
 // run copies the trees.
-func (u *upload) run(ctx context.Context, trees []*tree, dest string) error {
+func (u *upload) run(ctx context.Context, trees []*tree, dest string, grown <-chan struct{}) error {
 	tops, err := u.tops(trees, dest)
 	if err != nil {
 		return err
 	}
+	<-grown
 	for i, t := range trees {
 		u.listFailed(t)
 		if t.isDir() {
@@ -239,9 +259,6 @@ func (u *upload) single(ctx context.Context, e *entry, name string) error {
 	if err != nil {
 		there = nil
 	}
-	if e.size > leastBlock {
-		u.grow(ctx, u.channelsFor(1, e.size))
-	}
 	var left []fs.FileInfo
 	if u.job.opt.Resume {
 		left = u.list(path.Dir(name))
@@ -264,8 +281,7 @@ func (s *session) list(dir string) (list []fs.FileInfo) {
 func (u *upload) tree(ctx context.Context, t *tree, top string) error {
 	entries := t.entries
 	dirs, files, links := split(entries)
-	n, bytes := t.files()
-	u.grow(ctx, u.channelsFor(n+len(dirs), bytes))
+	n, _ := t.files()
 	inside, err := u.makeDirs(ctx, entries, dirs, top)
 	if err != nil {
 		return err

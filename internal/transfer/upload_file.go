@@ -119,6 +119,12 @@ func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
 	if err := f.open(from > 0); err != nil {
 		return fileError("create", f.name, false, err)
 	}
+	if from > 0 {
+		// What is behind it may be of another file: holes are not written.
+		if err := f.via[0].do(func() error { return f.handles[0].Truncate(from) }); err != nil {
+			return fileError("resume", f.name, false, f.reason(err))
+		}
+	}
 	f.progress.there(from)
 	f.temp.from(int64(f.job.store.size), f.entry.size, from)
 	if err := f.write(ctx, source, from); err != nil {
@@ -152,11 +158,8 @@ func (f *uploadFile) claim(ctx context.Context, left []fs.FileInfo) (int64, erro
 		if err != nil {
 			return 0, err
 		}
-		if ours == theirs {
-			from := n - n%int64(f.job.store.size)
-			// Holes are not written: nothing else may be there.
-			err := ch.do(func() error { return ch.Truncate(f.temp.name, from) })
-			return from, f.reason(err)
+		if from := n - n%int64(f.job.store.size); ours == theirs && from > 0 {
+			return from, nil
 		}
 	}
 	return 0, f.removeTemp()
@@ -182,33 +185,28 @@ func onlyFatal(err error, s *session) error {
 
 // open opens the temporary file, on several channels if it is large.
 func (f *uploadFile) open(there bool) error {
-	channels := f.all()
-	n := min(len(channels), 1+int(f.entry.size/(4<<20)))
-	start := int(f.turn.Add(1))
-	for i := range n {
-		ch := channels[(start+i)%len(channels)]
-		flags := os.O_WRONLY
-		if i == 0 && !there {
-			flags |= os.O_CREATE | os.O_EXCL
-		}
-		err := ch.do(func() error {
-			handle, err := ch.OpenFile(f.temp.name, flags)
-			if err != nil {
-				return err
-			}
-			f.handles, f.via = append(f.handles, handle), append(f.via, ch)
-			if flags&os.O_CREATE != 0 {
-				f.learn.Do(func() { f.learnUmask(handle) })
-			}
-			return nil
-		})
-		if err != nil {
-			if i > 0 && f.reason(err) == err {
-				return nil // the first is enough
-			}
-			return f.reason(err)
-		}
+	channels := f.channelsOf(f.entry.size)
+	flags := os.O_WRONLY
+	if !there {
+		flags |= os.O_CREATE | os.O_EXCL
 	}
+	ch := channels[0]
+	err := ch.do(func() error {
+		handle, err := ch.OpenFile(f.temp.name, flags)
+		if err != nil {
+			return err
+		}
+		f.handles, f.via = []*sftp.File{handle}, []*channel{ch}
+		if !there {
+			f.learn.Do(func() { f.learnUmask(handle) })
+		}
+		return nil
+	})
+	if err != nil {
+		return f.reason(err)
+	}
+	more, via := openAll(channels[1:], func(ch *channel) (*sftp.File, error) { return ch.OpenFile(f.temp.name, os.O_WRONLY) })
+	f.handles, f.via = append(f.handles, more...), append(f.via, via...)
 	return nil
 }
 
@@ -420,12 +418,7 @@ func (s *session) rename(from, to string) error {
 }
 
 func (f *uploadFile) closeHandles() error {
-	var first error
-	for i, handle := range f.handles {
-		if err := f.via[i].do(handle.Close); err != nil && first == nil {
-			first = err
-		}
-	}
+	err := closeAll(f.handles, f.via)
 	f.handles = nil
-	return first
+	return err
 }

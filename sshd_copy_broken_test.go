@@ -1,0 +1,247 @@
+package fleetssh_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// A copy that is broken off leaves a beginning, and a later one goes on with it.
+func TestSSHDCopyResume(t *testing.T) {
+	t.Parallel()
+	const size, breaksAt = 12 << 20, 5 << 20
+	for _, broken := range []struct {
+		name    string
+		options fleetssh.CopyOptions
+		by      func(b *copyBox, cancel func())
+		outcome fleetssh.Outcome
+	}{
+		{"cut", fleetssh.CopyOptions{}, func(b *copyBox, _ func()) { b.server.KillConnections() }, fleetssh.Outcome{Kind: fleetssh.Lost}},
+		{"cancelled", fleetssh.CopyOptions{}, func(_ *copyBox, cancel func()) { cancel() }, fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true}},
+		{"server killed", fleetssh.CopyOptions{}, func(b *copyBox, _ func()) { b.signalServers(syscall.SIGKILL) }, fleetssh.Outcome{Kind: fleetssh.Lost}},
+		{"timed out", fleetssh.CopyOptions{Timeout: 700 * time.Millisecond}, func(*copyBox, func()) {}, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true}},
+	} {
+		for _, way := range bothWays {
+			t.Run(broken.name+", "+way.name, func(t *testing.T) {
+				t.Parallel()
+				sshdtest.CheckLeaks(t)
+				b := newCopyBox(t, sshdtest.Options{})
+				from, to := b.paths(way, "a file", "its copy")
+				data := noise(size)
+				writeFile(t, from, data)
+				ctx, cancel := context.WithCancel(soon(t))
+				defer cancel()
+				opt := broken.options
+				opt.Rate = 8 << 20
+				var once sync.Once
+				opt.Progress = func(p fleetssh.CopyProgress) {
+					if p.Done > breaksAt {
+						once.Do(func() { broken.by(b, cancel) })
+					}
+				}
+				r, err := way.copy(b.client, ctx, from, to, &opt)
+				equal(t, "outcome", r.Outcome, broken.outcome)
+				equal(t, "error", err, r.Err)
+				if err == nil {
+					t.Fatal("no error")
+				}
+				if _, err := os.Lstat(to); !os.IsNotExist(err) {
+					t.Errorf("the copy is there: %v", err)
+				}
+				left := unfinished(t, filepath.Dir(to))
+				if len(left) != 1 {
+					t.Fatalf("left behind: %q", left)
+				}
+				if info, err := os.Stat(left[0]); err != nil || info.Size() < 1<<20 {
+					t.Errorf("a beginning of %v, %v", info, err)
+				}
+
+				c := b.client
+				if broken.name == "cut" {
+					c = dial(t, b.host)
+				}
+				r, err = way.copy(c, soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited})
+				if r.Bytes > size-1<<20 {
+					t.Errorf("%d bytes were carried again", r.Bytes)
+				}
+				sameContent(t, to, data)
+				nothingLeft(t, b.dir)
+
+				// It is left out where it is whole.
+				r, err = way.copy(c, soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+				equal(t, "error", err, nil)
+				equal(t, "skipped", r.Skipped, 1)
+				equal(t, "bytes", r.Bytes, 0)
+			})
+		}
+	}
+}
+
+// What is small is not kept.
+func TestSSHDCopyBrokenSmall(t *testing.T) {
+	t.Parallel()
+	for _, way := range bothWays {
+		for _, protocol := range bothProtocols {
+			t.Run(way.name+protocol.name, func(t *testing.T) {
+				t.Parallel()
+				sshdtest.CheckLeaks(t)
+				b := newCopyBox(t, sshdtest.Options{Config: []string{"MaxSessions 1"}})
+				from, to := b.paths(way, "tree", "copy")
+				for _, name := range strings.Fields("a b c d e f g h") {
+					writeFile(t, filepath.Join(from, name), noise(512<<10))
+				}
+				ctx, cancel := context.WithCancel(soon(t))
+				defer cancel()
+				opt := protocol.options
+				opt.Recursive, opt.Rate = true, 2<<20
+				var sum int64
+				opt.Progress = func(p fleetssh.CopyProgress) {
+					if sum += p.Done; sum > 256<<10 {
+						cancel()
+					}
+				}
+				begun := time.Now()
+				r, _ := way.copy(b.client, ctx, from, to, &opt)
+				equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
+				if took := time.Since(begun); took > 10*time.Second {
+					t.Errorf("took %v", took)
+				}
+				nothingLeft(t, b.dir)
+				opt.Progress, opt.Rate = nil, 0
+				r, err := way.copy(b.client, soon(t), from+"/.", to, &opt)
+				equal(t, "error", err, nil)
+				equal(t, "files", r.Files, 8)
+				sameTree(t, from, to, 0)
+			})
+		}
+	}
+}
+
+// Of a leftover only what is of the file stays: nothing shows through its holes.
+func TestSSHDCopyResumeHole(t *testing.T) {
+	t.Parallel()
+	for _, way := range bothWays {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			sshdtest.CheckLeaks(t)
+			b := newCopyBox(t, sshdtest.Options{})
+			from, to := b.paths(way, "file", "file")
+			begin := noise(2 << 20)
+			writeFile(t, from, begin)
+			if err := os.Truncate(from, 6<<20); err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd"), append(begin, noise(1<<20)...))
+			r, err := way.copy(b.client, soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+			equal(t, "error", err, nil)
+			equal(t, "files", r.Files, 1)
+			sameContent(t, to, append(begin, make([]byte, 4<<20)...))
+			nothingLeft(t, b.dir)
+		})
+	}
+}
+
+// A leftover that is none of the file is not taken for it, and one that is too small to go
+// on with is no hindrance.
+func TestSSHDCopyResumeOther(t *testing.T) {
+	t.Parallel()
+	for _, way := range bothWays {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			sshdtest.CheckLeaks(t)
+			b := newCopyBox(t, sshdtest.Options{})
+			from, to := b.paths(way, "file", "file")
+			data := noise(3 << 20)
+			writeFile(t, from, data)
+			other := noise(2 << 20)
+			other[17] ^= 1
+			for _, left := range [][]byte{other, data[:1000], nil} {
+				os.Remove(to)
+				writeFile(t, filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd"), left)
+				r, err := way.copy(b.client, soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+				equal(t, "error", err, nil)
+				equal(t, "bytes", r.Bytes, int64(len(data)))
+				sameContent(t, to, data)
+				if left == nil {
+					os.Remove(filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd")) // it is of no use
+				}
+			}
+			nothingLeft(t, b.dir)
+		})
+	}
+}
+
+// A file server that has stopped is given up.
+func TestSSHDCopyStalled(t *testing.T) {
+	t.Parallel()
+	for _, way := range bothWays {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			sshdtest.CheckLeaks(t)
+			b := newCopyBox(t, sshdtest.Options{})
+			from, to := b.paths(way, "file", "copy")
+			writeFile(t, from, noise(8<<20))
+			opt := fleetssh.CopyOptions{Rate: 8 << 20, StallTimeout: 500 * time.Millisecond}
+			var once sync.Once
+			opt.Progress = func(p fleetssh.CopyProgress) {
+				if p.Done > 2<<20 {
+					once.Do(func() { b.signalServers(syscall.SIGSTOP) })
+				}
+			}
+			defer b.signalServers(syscall.SIGKILL)
+			r, err := way.copy(b.client, soon(t), from, to, &opt)
+			e := asError[*fleetssh.TimeoutError](t, err)
+			equal(t, "Op", e.Op, "copy")
+			equal(t, "After", e.After, 500*time.Millisecond)
+			equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.TimedOut})
+			b.signalServers(syscall.SIGKILL)
+			r, err = way.copy(dial(t, b.host), soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+			equal(t, "error", err, nil)
+			sameContent(t, to, noise(8<<20))
+			nothingLeft(t, b.dir)
+		})
+	}
+}
+
+// Two copies at once on one connection, of which one is ended, do not disturb each other.
+func TestSSHDCopyTwoAtOnce(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	b := newCopyBox(t, sshdtest.Options{})
+	data := noise(6 << 20)
+	writeFile(t, filepath.Join(b.here, "file"), data)
+	ctx, cancel := context.WithCancel(soon(t))
+	defer cancel()
+	ended := make(chan fleetssh.CopyResult)
+	started := make(chan struct{})
+	var once sync.Once
+	go func() {
+		r, _ := b.client.Upload(ctx, filepath.Join(b.here, "file"), filepath.Join(b.there, "one"), &fleetssh.CopyOptions{
+			Rate: 1 << 20, Progress: func(fleetssh.CopyProgress) { once.Do(func() { close(started) }) },
+		})
+		ended <- r
+	}()
+	<-started
+	for _, name := range []string{"two", "three"} {
+		r, err := b.client.Upload(soon(t), filepath.Join(b.here, "file"), filepath.Join(b.there, name), nil)
+		equal(t, "error", err, nil)
+		equal(t, "bytes", r.Bytes, int64(len(data)))
+		sameContent(t, filepath.Join(b.there, name), data)
+	}
+	cancel()
+	r := <-ended
+	equal(t, "outcome", r.Outcome.Kind, fleetssh.Cancelled)
+	equal(t, "output", output(t, b.client, "echo here"), "here\n")
+}

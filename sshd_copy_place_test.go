@@ -1,0 +1,291 @@
+package fleetssh_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// Where a copy goes is decided as scp does.
+func TestSSHDCopyPlace(t *testing.T) {
+	t.Parallel()
+	for _, way := range bothWays {
+		for _, protocol := range bothProtocols {
+			t.Run(way.name+protocol.name, func(t *testing.T) {
+				t.Parallel()
+				sshdtest.CheckLeaks(t)
+				b := newCopyBox(t, sshdtest.Options{})
+				from, to := b.paths(way, "from", "to")
+				content := []byte("content\n")
+				for _, name := range []string{"file", "dir/one", "dir/sub/two"} {
+					writeFile(t, filepath.Join(from, name), content)
+				}
+				for i, test := range []struct{ source, there, dest, want string }{
+					{"file", "", "new", "new"},
+					{"file", "", "missing/parents/new", "missing/parents/new"},
+					{"file", "", "missing/parents/", "missing/parents/file"},
+					{"file", "d/", "d", "d/file"},
+					{"file", "d/", "d/", "d/file"},
+					{"file", "d/", "d/.", "d/file"},
+					{"file", "old", "old", "old"},
+					{"file", "d/file", "d", "d/file"},
+					{"file", "d/ l -> d", "l", "d/file"},
+					{"file", "d/f l -> d/f", "l", "d/f"},
+					{"dir", "", "new", "new/sub/two"},
+					{"dir", "", "new/", "new/dir/sub/two"},
+					{"dir", "d/", "d", "d/dir/sub/two"},
+					{"dir/", "d/", "d", "d/dir/sub/two"},
+					{"dir/.", "d/", "d", "d/sub/two"},
+					{"dir/.", "", "new", "new/sub/two"},
+					{"dir/.", "", "new/deep/", "new/deep/sub/two"},
+					{"dir", "d/dir/one", "d", "d/dir/one"},
+				} {
+					place := filepath.Join(to, fmt.Sprint(i))
+					for _, there := range strings.Fields(strings.ReplaceAll(test.there, " -> ", "->")) {
+						name, target, link := strings.Cut(there, "->")
+						switch {
+						case link:
+							if err := os.Symlink(target, filepath.Join(place, name)); err != nil {
+								t.Fatal(err)
+							}
+						case strings.HasSuffix(there, "/"):
+							if err := os.MkdirAll(filepath.Join(place, there), 0o755); err != nil {
+								t.Fatal(err)
+							}
+						default:
+							writeFile(t, filepath.Join(place, there), []byte("old"))
+						}
+					}
+					opt := protocol.options
+					opt.Recursive = true
+					if _, err := way.copy(b.client, soon(t), from+"/"+test.source, place+"/"+test.dest, &opt); err != nil {
+						t.Errorf("%+v: %v", test, err)
+						continue
+					}
+					if got, _ := os.ReadFile(filepath.Join(place, test.want)); string(got) != string(content) {
+						t.Errorf("%+v: %q; there is %v", test, got, treeOf(t, place, 0))
+					}
+				}
+				nothingLeft(t, b.dir)
+			})
+		}
+	}
+}
+
+// Relative paths on a host are below the home directory.
+func TestSSHDCopyHome(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	b := bobsBox(t)
+	dir := filepath.Base(b.dir)
+	defer output(t, b.client, "rm -r ~/"+dir)
+	writeFile(t, filepath.Join(b.here, "file"), []byte("x"))
+	for _, protocol := range bothProtocols {
+		for _, dest := range []string{dir + "/1" + protocol.name, "~/" + dir + "/2" + protocol.name, "./" + dir + "/3" + protocol.name} {
+			opt := protocol.options
+			_, err := b.client.Upload(soon(t), filepath.Join(b.here, "file"), dest, &opt)
+			equal(t, "error", err, nil)
+			_, err = b.client.Download(soon(t), dest, filepath.Join(b.here, "got"), &opt)
+			equal(t, "error", err, nil)
+			sameContent(t, filepath.Join(b.here, "got"), []byte("x"))
+		}
+		opt := protocol.options
+		_, err := b.client.Upload(soon(t), filepath.Join(b.here, "file"), "~root/file", &opt)
+		asError[*fleetssh.CopyError](t, err)
+		contains(t, err.Error(), "other users")
+	}
+	equal(t, "files", output(t, b.client, "ls ~/"+dir+" | wc -l"), "6\n")
+}
+
+// What is no regular file is neither replaced nor copied.
+func TestSSHDCopyInTheWay(t *testing.T) {
+	t.Parallel()
+	for _, way := range bothWays {
+		for _, protocol := range bothProtocols {
+			t.Run(way.name+protocol.name, func(t *testing.T) {
+				t.Parallel()
+				sshdtest.CheckLeaks(t)
+				b := newCopyBox(t, sshdtest.Options{})
+				from, to := b.paths(way, "from", "to")
+				for _, name := range []string{"file", "tree/a", "tree/fifo", "tree/dir", "tree/z"} {
+					writeFile(t, filepath.Join(from, name), []byte(name))
+				}
+				writeFile(t, filepath.Join(to, "tree/dir/inside"), nil)
+				for _, dir := range []string{from, to + "/tree", to} {
+					if err := syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				device := "/dev/null"
+				if os.Geteuid() == 0 { // who could replace it
+					device = filepath.Join(to, "null")
+					if err := syscall.Mknod(device, syscall.S_IFCHR|0o666, 1<<8|3); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for _, test := range []struct{ source, dest string }{
+					{from + "/file", to + "/fifo"}, {"/dev/null", to + "/file"}, {from + "/fifo", to + "/file"}, {from + "/file", device},
+				} {
+					opt := protocol.options
+					r, err := way.copy(b.client, soon(t), test.source, test.dest, &opt)
+					if r.Files != 0 {
+						t.Errorf("%v: %+v", test, r)
+					}
+					asError[*fleetssh.CopyError](t, err)
+				}
+				for _, name := range []string{device, to + "/fifo"} {
+					if info, err := os.Lstat(name); err != nil || info.Mode().IsRegular() {
+						t.Fatalf("%s: %v, %v", name, info, err)
+					}
+				}
+				opt := protocol.options
+				opt.Recursive = true
+				r, err := way.copy(b.client, soon(t), from+"/tree", to, &opt)
+				asError[*fleetssh.CopyError](t, err)
+				equal(t, "failed", r.Failed, 2)
+				equal(t, "files", r.Files, 2)
+				sameContent(t, filepath.Join(to, "tree/a"), []byte("tree/a"))
+				sameContent(t, filepath.Join(to, "tree/z"), []byte("tree/z"))
+				if _, err := os.Stat(filepath.Join(to, "tree/dir/inside")); err != nil {
+					t.Error(err)
+				}
+				nothingLeft(t, b.dir)
+			})
+		}
+	}
+}
+
+// Permissions without Preserve: new files have those of their source as far as the umask
+// goes, old ones keep theirs, and their owner.
+func TestSSHDCopyModes(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range bothProtocols {
+		t.Run("upload"+protocol.name, func(t *testing.T) {
+			t.Parallel()
+			sshdtest.CheckLeaks(t)
+			options := sshdtest.Options{FileServer: sftpServer(t) + " -u 027", Config: []string{`ForceCommand umask 027; eval "$SSH_ORIGINAL_COMMAND"`}}
+			b := newCopyBox(t, options)
+			from, to := b.paths(bothWays[0], "from", "to")
+			modes := map[string]fs.FileMode{"plain": 0o644, "run": 0o755, "secret": 0o600, "open": 0o666, "old": 0o755, "read": 0o444}
+			for name, mode := range modes {
+				writeFile(t, filepath.Join(from, name), []byte(name))
+				if err := os.Chmod(filepath.Join(from, name), mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			writeFile(t, filepath.Join(to, "old"), nil)
+			if err := os.Chmod(filepath.Join(to, "old"), 0o604); err != nil {
+				t.Fatal(err)
+			}
+			if os.Geteuid() == 0 {
+				if err := os.Chown(filepath.Join(to, "old"), 1234, 2345); err != nil {
+					t.Fatal(err)
+				}
+			}
+			opt := protocol.options
+			opt.Recursive = true
+			_, err := b.client.Upload(soon(t), from+"/.", to, &opt)
+			equal(t, "error", err, nil)
+			for name, mode := range modes {
+				info, err := os.Stat(filepath.Join(to, name))
+				if err != nil {
+					t.Error(err)
+					continue
+				}
+				want := mode &^ 0o027
+				if name == "old" {
+					want = 0o604
+					if stat := info.Sys().(*syscall.Stat_t); os.Geteuid() == 0 && (stat.Uid != 1234 || stat.Gid != 2345) {
+						t.Errorf("owner of old: %d, %d", stat.Uid, stat.Gid)
+					}
+				}
+				equal(t, name, info.Mode(), want)
+			}
+			// With Preserve they are those of the source.
+			opt.Preserve = true
+			_, err = b.client.Upload(soon(t), from+"/.", to, &opt)
+			equal(t, "error", err, nil)
+			sameTree(t, from, to, withModes|withTimes)
+		})
+		t.Run("download"+protocol.name, func(t *testing.T) {
+			t.Parallel()
+			sshdtest.CheckLeaks(t)
+			b := newCopyBox(t, sshdtest.Options{})
+			from, to := b.paths(bothWays[1], "from", "to")
+			writeFile(t, filepath.Join(from, "run"), nil)
+			writeFile(t, filepath.Join(from, "old"), []byte("new"))
+			writeFile(t, filepath.Join(to, "old"), nil)
+			for name, mode := range map[string]fs.FileMode{from + "/run": 0o4755, from + "/old": 0o755, to + "/old": 0o604} {
+				if err := errors.Join(os.Chmod(name, mode.Perm()|mode&0o4000<<11)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			opt := protocol.options
+			opt.Recursive = true
+			_, err := b.client.Download(soon(t), from+"/.", to, &opt)
+			equal(t, "error", err, nil)
+			for name, want := range map[string]fs.FileMode{"run": 0o755, "old": 0o604} {
+				info, err := os.Stat(filepath.Join(to, name))
+				equal(t, "error", err, nil)
+				if err == nil && info.Mode()&0o111 != want&0o111 || info.Mode()&fs.ModeSetuid != 0 {
+					t.Errorf("%s: %v, want %v", name, info.Mode(), want)
+				}
+			}
+			sameContent(t, filepath.Join(to, "old"), []byte("new"))
+		})
+	}
+}
+
+// A rate is kept to, and a time limit ends a copy.
+func TestSSHDCopyRate(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range bothProtocols {
+		for _, way := range bothWays {
+			t.Run(way.name+protocol.name, func(t *testing.T) {
+				t.Parallel()
+				sshdtest.CheckLeaks(t)
+				b := newCopyBox(t, sshdtest.Options{})
+				from, to := b.paths(way, "file", "copy")
+				writeFile(t, from, noise(3<<20))
+				opt := protocol.options
+				opt.Rate = 2 << 20
+				told := 0
+				opt.Progress = func(p fleetssh.CopyProgress) {
+					told++
+					if p.Ended {
+						equal(t, "done", p.Done, p.Total)
+					}
+				}
+				begun := time.Now()
+				r, err := way.copy(b.client, soon(t), from, to, &opt)
+				equal(t, "error", err, nil)
+				equal(t, "bytes", r.Bytes, 3<<20)
+				// A block goes ahead of its time.
+				if took := time.Since(begun); took < time.Second {
+					t.Errorf("took %v", took)
+				}
+				if told < 5 || told > 100 {
+					t.Errorf("progress was told %d times", told)
+				}
+				opt.Progress, opt.Timeout, opt.Rate = nil, 300*time.Millisecond, 1<<20
+				begun = time.Now()
+				r, err = way.copy(b.client, soon(t), from, to+"2", &opt)
+				equal(t, "Op", asError[*fleetssh.TimeoutError](t, err).Op, "run")
+				equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
+				if took := time.Since(begun); took > 8*time.Second {
+					t.Errorf("took %v", took)
+				}
+				nothingLeft(t, b.dir)
+			})
+		}
+	}
+}

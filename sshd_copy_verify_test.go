@@ -1,0 +1,226 @@
+package fleetssh_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// Checksums are compared on hosts with a program for them, and where there is only the
+// file server.
+func TestSSHDCopyVerify(t *testing.T) {
+	t.Parallel()
+	for _, host := range []struct {
+		name    string
+		options sshdtest.Options
+	}{
+		{"", sshdtest.Options{}},
+		{", file server only", sshdtest.Options{Config: []string{"ForceCommand internal-sftp"}}},
+		{", no program", sshdtest.Options{Config: []string{"ForceCommand if [ \"$SSH_ORIGINAL_COMMAND\" = \"" + sftpServer(t) + "\" ]; then exec " + sftpServer(t) + "; fi; exit 127"}}},
+	} {
+		for _, way := range bothWays {
+			t.Run(way.name+host.name, func(t *testing.T) {
+				t.Parallel()
+				sshdtest.CheckLeaks(t)
+				b := newCopyBox(t, host.options)
+				from, to := b.paths(way, "tree", "copy")
+				names := []string{"empty", "with space", "new\nline", "back\\slash", "quote'", "-n", "bytes\xff\xfe", "dir/file"}
+				for i, name := range names {
+					writeFile(t, filepath.Join(from, name), noise(i*10_000))
+				}
+				writeFile(t, filepath.Join(from, "large"), noise(9<<20))
+				opt := &fleetssh.CopyOptions{Recursive: true, Verify: true}
+				r, err := way.copy(b.client, soon(t), from+"/.", to, opt)
+				equal(t, "error", err, nil)
+				equal(t, "files", r.Files, len(names)+1)
+				sameTree(t, from, to, 0)
+
+				// What is there, and the same, is left out; what only looks the same is not.
+				changed := filepath.Join(to, "dir/file")
+				other := noise(70_000)
+				other[5] ^= 1
+				writeFile(t, changed, other)
+				r, err = way.copy(b.client, soon(t), from+"/.", to, opt)
+				equal(t, "error", err, nil)
+				equal(t, "files", r.Files, 1)
+				equal(t, "skipped", r.Skipped, len(names))
+				sameTree(t, from, to, 0)
+				nothingLeft(t, b.dir)
+			})
+		}
+	}
+}
+
+// flipper is a script in front of a file server that changes a byte of every "needle" in what
+// goes to it, or comes from it.
+func flipper(t testing.TB, way copyWay) string {
+	const flip = `perl -e 'while (sysread STDIN, $b, 65536) { $b =~ s/needle/nEedle/g; syswrite STDOUT, $b }'`
+	if way.name == "upload" {
+		return wrapper(t, flip+" | "+sftpServer(t))
+	}
+	return wrapper(t, sftpServer(t)+" | "+flip)
+}
+
+// What is damaged on the way does not get its name.
+func TestSSHDCopyVerifyDamaged(t *testing.T) {
+	t.Parallel()
+	for _, way := range bothWays {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			sshdtest.CheckLeaks(t)
+			b := newCopyBox(t, sshdtest.Options{FileServer: flipper(t, way)})
+			from, to := b.paths(way, "tree", "copy")
+			good := []byte(strings.Repeat("hay\n", 1000))
+			writeFile(t, filepath.Join(from, "good"), good)
+			writeFile(t, filepath.Join(from, "bad"), append(good, "needle\n"...))
+			writeFile(t, filepath.Join(to, "bad"), []byte("old"))
+			r, err := way.copy(b.client, soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true, Verify: true})
+			e := asError[*fleetssh.CopyError](t, err)
+			equal(t, "op", e.Op, "verify")
+			equal(t, "path", filepath.Base(e.Path), "bad")
+			contains(t, err.Error(), "checksums differ")
+			equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
+			sameContent(t, filepath.Join(to, "good"), good)
+			sameContent(t, filepath.Join(to, "bad"), []byte("old"))
+			nothingLeft(t, b.dir)
+
+			// Without Verify nobody can know.
+			_, err = way.copy(b.client, soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true})
+			equal(t, "error", err, nil)
+			sameContent(t, filepath.Join(to, "bad"), append(good, "nEedle\n"...))
+		})
+	}
+}
+
+// A source that changes while it is copied is not taken for what it was.
+func TestSSHDCopyChanged(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range bothProtocols {
+		for _, way := range bothWays {
+			t.Run(way.name+protocol.name, func(t *testing.T) {
+				t.Parallel()
+				sshdtest.CheckLeaks(t)
+				b := newCopyBox(t, sshdtest.Options{})
+				from, to := b.paths(way, "file", "copy")
+				writeFile(t, from, noise(6<<20))
+				opt := protocol.options
+				opt.Verify, opt.Rate = true, 12<<20
+				var once sync.Once
+				opt.Progress = func(p fleetssh.CopyProgress) {
+					if p.Done > 2<<20 {
+						once.Do(func() {
+							file, err := os.OpenFile(from, os.O_WRONLY, 0)
+							if err == nil {
+								_, err = file.WriteAt([]byte("changed"), 0)
+							}
+							if err == nil {
+								err = file.Close()
+							}
+							equal(t, "change", err, nil)
+						})
+					}
+				}
+				r, err := way.copy(b.client, soon(t), from, to, &opt)
+				asError[*fleetssh.CopyError](t, err)
+				equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
+				if _, err := os.Lstat(to); !os.IsNotExist(err) {
+					t.Errorf("the copy is there: %v", err)
+				}
+				nothingLeft(t, b.dir)
+			})
+		}
+	}
+}
+
+// A source that becomes shorter is an error with and without checksums.
+func TestSSHDCopyTruncated(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range bothProtocols {
+		for _, way := range bothWays {
+			t.Run(way.name+protocol.name, func(t *testing.T) {
+				t.Parallel()
+				sshdtest.CheckLeaks(t)
+				b := newCopyBox(t, sshdtest.Options{})
+				from, to := b.paths(way, "tree", "copy")
+				file := filepath.Join(from, "file")
+				writeFile(t, file, noise(6<<20))
+				writeFile(t, filepath.Join(from, "other"), noise(1000))
+				opt := protocol.options
+				opt.Rate, opt.Recursive = 8<<20, true
+				var once sync.Once
+				opt.Progress = func(p fleetssh.CopyProgress) {
+					if p.Done > 1<<20 {
+						once.Do(func() { equal(t, "truncate", os.Truncate(file, 3<<20), nil) })
+					}
+				}
+				r, err := way.copy(b.client, soon(t), from+"/.", to, &opt)
+				e := asError[*fleetssh.CopyError](t, err)
+				equal(t, "path", e.Path, file)
+				equal(t, "failed", r.Failed, 1)
+				equal(t, "files", r.Files, 1)
+				sameContent(t, filepath.Join(to, "other"), noise(1000))
+				if _, err := os.Lstat(filepath.Join(to, "file")); !os.IsNotExist(err) {
+					t.Errorf("the copy is there: %v", err)
+				}
+				nothingLeft(t, b.dir)
+			})
+		}
+	}
+}
+
+// What is there already, with the same size and time, is left out if times are kept.
+func TestSSHDCopySkip(t *testing.T) {
+	t.Parallel()
+	for _, way := range bothWays {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			sshdtest.CheckLeaks(t)
+			b := newCopyBox(t, sshdtest.Options{})
+			from, to := b.paths(way, "tree", "copy")
+			for i := range 20 {
+				writeFile(t, filepath.Join(from, fmt.Sprint(i)), noise(1000))
+			}
+			if err := os.Symlink("1", filepath.Join(from, "link")); err != nil {
+				t.Fatal(err)
+			}
+			opt := fleetssh.CopyOptions{Recursive: true, Preserve: true}
+			r, err := way.copy(b.client, soon(t), from+"/.", to, &opt)
+			equal(t, "error", err, nil)
+			equal(t, "files", r.Files, 21)
+
+			var skipped int
+			opt.Progress = func(p fleetssh.CopyProgress) {
+				if p.Skipped && p.Ended && p.Err == nil {
+					skipped++
+				}
+			}
+			now := time.Now()
+			if err := os.Chtimes(filepath.Join(to, "3"), now, now.Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(filepath.Join(to, "4"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, filepath.Join(from, "5"), noise(1001))
+			r, err = way.copy(b.client, soon(t), from+"/.", to, &opt)
+			equal(t, "error", err, nil)
+			equal(t, "files", r.Files, 3)
+			equal(t, "skipped", r.Skipped, 18)
+			equal(t, "told", skipped, 18)
+			equal(t, "bytes", r.Bytes, 3001)
+			sameTree(t, from, to, withModes|withTimes)
+
+			// Without Preserve nothing says that a file is the same.
+			r, err = way.copy(b.client, soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true})
+			equal(t, "error", err, nil)
+			equal(t, "files", r.Files, 20)
+		})
+	}
+}
