@@ -127,7 +127,10 @@ func (m *machine) exec(_ context.Context, line string) (Stream, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	m.wg.Go(func() { io.Copy(in, far) })
+	m.wg.Go(func() {
+		io.Copy(in, far)
+		in.Close()
+	})
 	m.wg.Go(func() {
 		defer close(w.ended)
 		w.err = cmd.Wait()

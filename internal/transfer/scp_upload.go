@@ -22,6 +22,7 @@ type scpUpload struct {
 	source *scp.Source
 	ready  []scpArrival // what is to get its name
 	temps  []string     // what is there under a temporary name
+	dirs   []*entry     // that have begun
 }
 
 // scpArrival is a file, or a link, on the host that has to get its name.
@@ -137,7 +138,10 @@ func (u *scpUpload) tree(ctx context.Context, t *tree, top string) error {
 		return guard.reason(err)
 	}
 	guard.stop()
-	return u.publish(ctx)
+	if err := u.publish(ctx); err != nil {
+		return err
+	}
+	return u.finishDirs(ctx, top)
 }
 
 // send sends the entries of a tree: a directory ends where the next entry is not below it.
@@ -161,8 +165,13 @@ func (u *scpUpload) send(ctx context.Context, t *tree, top string) {
 		switch {
 		case e.mode.IsDir() && e.name == "" && t.base == "":
 			// Its content goes to a directory that is there.
+			u.dirs = append(u.dirs, e)
 		case e.mode.IsDir():
-			if err := u.source.Dir(recordOf(e, path.Base(name))); err != nil {
+			record := recordOf(e, path.Base(name))
+			if u.job.opt.Preserve { // finishDirs sets them: until then files get their names in it
+				record.Mode |= 0o700
+			}
+			if err := u.source.Dir(record); err != nil {
 				u.failed(name, fileError("create", name, false, err))
 				if refused = e.name; refused == "" {
 					return
@@ -170,6 +179,7 @@ func (u *scpUpload) send(ctx context.Context, t *tree, top string) {
 				continue
 			}
 			open = append(open, e.name)
+			u.dirs = append(u.dirs, e)
 		case e.mode.IsRegular():
 			u.file(ctx, e, name)
 		default:
