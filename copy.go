@@ -147,7 +147,7 @@ func (c *Client) copyAlone(ctx context.Context, way direction, from, to string, 
 }
 
 // Upload copies a local file or directory to every host, as [Client.Upload] does. A file is
-// read once for all hosts that are at work at the same time, as far as 32 MiB of memory go.
+// read once for all hosts that are at work at the same time, as far as 16 MiB of memory go.
 //
 // The slice has one entry for each host, in the order of Hosts. The error is nil if
 // everything was copied and a [*HostsError] if something was not. If it is a

@@ -185,7 +185,10 @@ func (p *copyPlan) checkPaths() error {
 		info, err := os.Stat(dest)
 		into := strings.HasSuffix(dest, string(filepath.Separator)) || len(sources) > 1 || err == nil && info.IsDir()
 		for _, source := range sources {
-			at := filepath.Clean(dest)
+			at := dest
+			if abs, err := filepath.Abs(dest); err == nil {
+				at = abs
+			}
 			// What a pattern stands for is not known yet: the whole directory counts.
 			if glob := p.opts.Glob && strings.ContainsAny(source, "*?["); into && !glob && !strings.HasSuffix(source, "/.") {
 				at = filepath.Join(at, path.Base(source))
@@ -194,14 +197,23 @@ func (p *copyPlan) checkPaths() error {
 		}
 	}
 	slices.SortFunc(places, func(a, b place) int { return strings.Compare(a.path+"/", b.path+"/") })
-	for i := 1; i < len(places); i++ {
-		a, b := places[i-1], places[i]
-		if a.host != b.host && strings.HasPrefix(b.path+"/", a.path+"/") {
-			return &HostArgumentError{Host: b.host, Reason: fmt.Sprintf("its files would go to %s, where those of host %d go", b.path, a.host)}
+	var above []place // those that the next one is in, the innermost last
+	for _, at := range places {
+		for len(above) > 0 && !strings.HasPrefix(at.path+"/", above[len(above)-1].path+"/") {
+			above = above[:len(above)-1]
 		}
+		for _, other := range above {
+			if other.host != at.host {
+				return &HostArgumentError{Host: at.host, Reason: fmt.Sprintf("its files would go to %s, where those of host %d go", at.path, other.host)}
+			}
+		}
+		above = append(above, at)
 	}
 	return nil
 }
+
+// errCopyTimeout is why a copy was ended by CopyOptions.Timeout.
+var errCopyTimeout = &sshError{text: "the time for the copy is over", err: context.DeadlineExceeded}
 
 // run copies to or from host number i.
 func (p *copyPlan) run(ctx context.Context, c *Client, i int) CopyResult {
@@ -210,7 +222,7 @@ func (p *copyPlan) run(ctx context.Context, c *Client, i int) CopyResult {
 	copyCtx := ctx
 	if p.opts.Timeout > 0 {
 		var cancel context.CancelFunc
-		copyCtx, cancel = context.WithTimeout(ctx, p.opts.Timeout)
+		copyCtx, cancel = context.WithTimeoutCause(ctx, p.opts.Timeout, errCopyTimeout)
 		defer cancel()
 	}
 	var report func(transfer.Progress)
@@ -260,7 +272,7 @@ func (p *copyPlan) settle(ctx context.Context, c *Client, r *CopyResult, err err
 		if errors.Is(causeOf(ctx), context.DeadlineExceeded) {
 			r.Outcome.Kind, r.Err = TimedOut, &TimeoutError{Host: name, Port: port, Op: "copy", After: r.timing.Run}
 		}
-	case errors.Is(err, context.DeadlineExceeded) && p.opts.Timeout > 0 && r.timing.Run >= p.opts.Timeout:
+	case errors.Is(err, errCopyTimeout):
 		r.Outcome = Outcome{Kind: TimedOut, Stopped: !c.broken()}
 		r.Err = &TimeoutError{Host: name, Port: port, Op: "run", After: p.opts.Timeout}
 	case errors.Is(err, transfer.ErrStalled):

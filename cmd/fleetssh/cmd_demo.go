@@ -77,6 +77,15 @@ var demoSteps = [...]demoStep{
 		check: (*demoFleet).checkFetched,
 	},
 	{
+		title: "A local script, by its own first line: #!/bin/sh, echo \"$1 from\", hostname",
+		line:  "fleetssh run -w web[1-2] --script ./greet.sh hello",
+	},
+	{
+		title: "One prompt for all hosts: directories and variables last",
+		line:  `printf 'cd /srv\npwd\n:only web2\nhostname\n' | fleetssh shell -w web[1-4] -b`,
+		input: "cd /srv\npwd\n:only web2\nhostname\n",
+	},
+	{
 		title: "Where the time of logging in goes",
 		line:  "fleetssh check -w web[1-4]",
 	},
@@ -107,7 +116,7 @@ const demoEnd = `
   fleetssh sim --hosts 20          a fleet of your own to try things on
   fleetssh check -w HOSTS          your hosts: can you log in?
   fleetssh run -w HOSTS COMMAND    and go
-  fleetssh run --help              all options, and the exit codes
+  fleetssh --help                  everything else
 `
 
 func newDemo(c *call) *cobra.Command {
@@ -144,6 +153,9 @@ func runDemo(ctx context.Context, c *call) error {
 	if err := fleet.playLibrary(ctx, screen); err != nil {
 		return fmt.Errorf("demo: host arguments: %w", err)
 	}
+	if err := fleet.playTunnel(ctx, screen); err != nil {
+		return fmt.Errorf("demo: tunnel: %w", err)
+	}
 	screen.Print([]byte(demoEnd))
 	return fleet.close()
 }
@@ -177,7 +189,7 @@ func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demo
 			words[i] = filepath.Join(f.dir, name)
 		}
 	}
-	root := newRoot(c, newRun, newPut, newGet, newCheck)
+	root := newRoot(c, newRun, newPut, newGet, newShell, newCheck)
 	root.SetArgs(words)
 	code := report(screen, root.ExecuteContext(ctx))
 	screen.Flush()

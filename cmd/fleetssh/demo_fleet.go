@@ -58,7 +58,7 @@ func startDemoFleet() (_ *demoFleet, err error) {
 			AuthorizedKeys: []ssh.PublicKey{f.signer.PublicKey()},
 			SudoPassword:   demoSudoPassword,
 			Handler:        demoShell,
-			Dial:           simfleet.DialLoopback,
+			Dial:           demoDial(fmt.Sprintf("web%d", i)),
 		}
 		switch i {
 		case 5:
@@ -88,6 +88,9 @@ func startDemoFleet() (_ *demoFleet, err error) {
 // demoConfig is what is copied to a host.
 func demoConfig(host string) string { return "name = " + host + "\n" }
 
+// demoScript is the local script of the demo.
+const demoScript = "#!/bin/sh\necho \"$1 from\"\nhostname\n"
+
 func (f *demoFleet) writeFiles(known string) (err error) {
 	if f.dir, err = os.MkdirTemp("", "fleetssh-demo-"); err != nil {
 		return err
@@ -96,6 +99,9 @@ func (f *demoFleet) writeFiles(known string) (err error) {
 		if err := os.WriteFile(filepath.Join(f.dir, host+".conf"), []byte(demoConfig(host)), 0o600); err != nil {
 			return err
 		}
+	}
+	if err := os.WriteFile(filepath.Join(f.dir, "greet.sh"), []byte(demoScript), 0o600); err != nil {
+		return err
 	}
 	file := filepath.Join(f.dir, "known_hosts")
 	if err := os.WriteFile(file, []byte(known), 0o600); err != nil {

@@ -229,7 +229,7 @@ func TestSinkAllocations(t *testing.T) {
 			}
 		})
 	}
-	if small, large := get(1000), get(4<<20); large > small {
+	if small, large := get(1000), get(4<<20); large > small+4 { // a pool may have been emptied meanwhile
 		t.Errorf("%v allocations for 1,000 bytes, %v for 4 MiB", small, large)
 	}
 }

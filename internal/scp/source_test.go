@@ -208,7 +208,7 @@ func TestSourceAllocations(t *testing.T) {
 			}
 		})
 	}
-	if small, large := send(1000), send(16<<20); large > small {
+	if small, large := send(1000), send(16<<20); large > small+4 { // a pool may have been emptied meanwhile
 		t.Errorf("%v allocations for 1,000 bytes, %v for 16 MiB", small, large)
 	}
 }

@@ -13,30 +13,41 @@ import (
 // is whole.
 type arrival struct {
 	to    *target
+	dir   *openDir
 	entry *entry
-	name  string // below to.root
+	name  string // in dir
 	there fs.FileInfo
 	temp  *temp
 	out   *os.File // the temporary file; nil: there is none
 }
 
-// expect prepares for a file. What is there already must be one that it may replace.
+// expect prepares for a file. What is there already must be one that it may replace. leave
+// must be called in the end.
 func (t *target) expect(e *entry) (*arrival, error) {
-	a := &arrival{to: t, entry: e, name: t.name(e.name)}
-	if there, err := t.root.Lstat(a.name); err == nil {
+	name := t.name(e.name)
+	dir, err := t.dirs.open(t.root, path.Dir(name))
+	if err != nil {
+		return nil, fileError("create", t.local(e.name), true, err)
+	}
+	a := &arrival{to: t, dir: dir, entry: e, name: path.Base(name)}
+	if there, err := dir.Lstat(a.name); err == nil {
 		if m := there.Mode(); !m.IsRegular() && m.Type() != fs.ModeSymlink {
+			a.leave()
 			return nil, fileError("replace", t.local(e.name), true, errors.New("there is something else: "+kindOf(m)))
 		}
 		a.there = there
 	}
-	a.temp = &temp{name: path.Join(path.Dir(a.name), tempName(path.Base(a.name)))}
+	a.temp = &temp{name: tempName(a.name)}
 	return a, nil
 }
+
+// leave says that nothing more is done with the file.
+func (a *arrival) leave() { a.to.dirs.leave(a.dir) }
 
 // create makes the temporary file, unless there is one.
 func (a *arrival) create() (err error) {
 	if a.out == nil {
-		a.out, err = a.to.root.OpenFile(a.temp.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, a.entry.mode.Perm())
+		a.out, err = a.dir.OpenFile(a.temp.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, a.entry.mode.Perm()|ownerBits)
 	}
 	return a.error("create", err)
 }
@@ -69,7 +80,7 @@ func (a *arrival) verify(ctx context.Context, h *hasher) error {
 	if err != nil {
 		return a.error("verify", err)
 	}
-	theirs, err := h.digest(ctx, a.entry.path, -1, a.entry.size)
+	theirs, err := h.digest(ctx, hashed{a.entry.path, a.entry.size, true})
 	if err != nil {
 		return fileError("verify", a.entry.path, false, err)
 	}
@@ -88,7 +99,7 @@ func (a *arrival) publish(preserve bool) error {
 	if err := a.out.Close(); err != nil {
 		return a.error("write", err)
 	}
-	if err := a.to.root.Rename(a.temp.name, a.name); err != nil {
+	if err := a.dir.Rename(a.temp.name, a.name); err != nil {
 		return a.error("rename to", err)
 	}
 	a.out = nil
@@ -102,10 +113,17 @@ func (a *arrival) dress(preserve bool) error {
 		if err := a.out.Chmod(a.entry.mode.Perm() | a.entry.mode&fs.ModeSticky); err != nil {
 			return err
 		}
-		return a.to.root.Chtimes(a.temp.name, a.entry.mtime, a.entry.mtime)
+		return a.dir.Chtimes(a.temp.name, a.entry.mtime, a.entry.mtime)
 	}
 	if a.there != nil && a.there.Mode().IsRegular() {
 		return a.out.Chmod(a.there.Mode().Perm())
+	}
+	if without := ownerBits &^ a.entry.mode.Perm(); without != 0 {
+		info, err := a.out.Stat()
+		if err != nil {
+			return err
+		}
+		return a.out.Chmod(info.Mode().Perm() &^ without)
 	}
 	return nil
 }
@@ -120,6 +138,6 @@ func (a *arrival) abandon(interrupted bool) {
 	keep := interrupted && n >= resumable && a.out.Truncate(n) == nil
 	a.out.Close()
 	if !keep {
-		_ = a.to.root.Remove(a.temp.name) // it may have its name already
+		_ = a.dir.Remove(a.temp.name) // it may have its name already
 	}
 }

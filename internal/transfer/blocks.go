@@ -31,7 +31,7 @@ type sourceFile struct {
 	entry *entry
 
 	users  int
-	opened chan struct{} // closed when file or err is set
+	opened chan struct{} // closed when file or err is set; nil: nobody has tried
 	file   *os.File
 	err    error
 	sparse bool
@@ -65,17 +65,25 @@ func (s *store) open(ctx context.Context, e *entry) (*sourceFile, error) {
 		f = &sourceFile{store: s, entry: e, blocks: make(map[int64]*block)}
 		s.files[e.path] = f
 	}
-	f.users++
-	first := f.users == 1
-	if first {
-		f.opened, f.err = make(chan struct{}), nil
+	if f.entry != e && (f.entry.size != e.size || !f.entry.mtime.Equal(e.mtime)) {
+		s.mu.Unlock()
+		return nil, errChanged // between two listings
 	}
+	f.users++
 	opened := f.opened
+	first := opened == nil
+	if first {
+		opened = make(chan struct{})
+		f.opened, f.err = opened, nil
+	}
 	s.mu.Unlock()
 	if first {
 		file, sparse, err := s.openFile(ctx, e)
 		s.mu.Lock()
 		f.file, f.sparse, f.err = file, sparse, err
+		if err != nil {
+			f.opened = nil // whoever comes next tries again
+		}
 		s.mu.Unlock()
 		close(opened)
 	}
@@ -86,13 +94,23 @@ func (s *store) open(ctx context.Context, e *entry) (*sourceFile, error) {
 		return nil, ctx.Err()
 	}
 	s.mu.Lock()
-	err := f.err
+	ok, err := f.file != nil, f.err
 	s.mu.Unlock()
-	if err != nil {
+	switch {
+	case ok:
+		return f, nil
+	case first || ctx.Err() != nil || err != nil && !isOfContext(err):
 		f.leave()
 		return nil, err
 	}
-	return f, nil
+	// It was the end of another host's context, which is none of this one.
+	f.leave()
+	return s.open(ctx, e)
+}
+
+// isOfContext reports whether an error is the end of a context.
+func isOfContext(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // openFile opens a file and sees that it is the one which was listed.
@@ -128,7 +146,7 @@ func (f *sourceFile) leave() {
 	}
 	if f.file != nil {
 		f.file.Close()
-		f.file = nil
+		f.file, f.opened = nil, nil
 		<-s.slots
 	}
 	f.forget()

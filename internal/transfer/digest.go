@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pkg/sftp"
 
 	"fleetssh/internal/shellquote"
 )
@@ -64,23 +67,21 @@ func (j *Job) localDigest(ctx context.Context, e *entry, n int64) (digest, error
 	case <-ctx.Done():
 		return digest{}, ctx.Err()
 	}
-	if d.err != nil && !mine && ctx.Err() == nil && errors.Is(d.err, context.Canceled) {
+	if d.err != nil && !mine && ctx.Err() == nil && isOfContext(d.err) {
 		return j.localDigest(ctx, e, n)
 	}
 	return d.sum, d.err
 }
 
-// digest reads the beginning of a file and returns its digest.
+// digest reads the beginning of a file and returns its digest. A file that is open for a
+// copy is not opened again: those who copy would wait for each other.
 func (s *store) digest(ctx context.Context, e *entry, n int64) (digest, error) {
-	file, _, err := s.openFile(ctx, e)
+	f, err := s.open(ctx, e)
 	if err != nil {
 		return digest{}, err
 	}
-	defer func() {
-		file.Close()
-		<-s.slots
-	}()
-	return digestReader(ctx, file, n)
+	defer f.leave()
+	return digestReader(ctx, io.NewSectionReader(f.file, 0, n), n)
 }
 
 // digestReader returns the digest of n bytes.
@@ -115,27 +116,33 @@ type hasher struct {
 	without error // why the host cannot: it has no program for it, or no shell; nil: it can
 }
 
+// hashed is what of a file a digest is of: n bytes of the beginning, or all if it is
+// whole, and then it has about n.
+type hashed struct {
+	path  string
+	n     int64
+	whole bool
+}
+
 type remoteDigest struct {
-	path string
-	n    int64 // bytes of the beginning; -1: all
-	size int64 // about how many bytes that are
+	hashed
 	done chan struct{}
 	sum  digest
 	ok   bool
 }
 
 // mostHashed is how many files one command names, and mostHashLine how long it gets.
-// slowHash is how many bytes a second the slowest host can read.
 const (
 	mostHashed   = 200
 	mostHashLine = 64 << 10
-	slowHash     = 4 << 20
+
+	slowestHash  = 1 << 20  // bytes a second of a host that is waited for
+	mostPatience = 64 << 30 // bytes: sizes are what the host says
 )
 
-// digest returns the digest of a file on the host, or of its first n bytes if n is not
-// negative. size is about how many bytes that are.
-func (h *hasher) digest(ctx context.Context, path string, n, size int64) (digest, error) {
-	d := &remoteDigest{path: path, n: n, size: size, done: make(chan struct{})}
+// digest returns the digest of a file on the host.
+func (h *hasher) digest(ctx context.Context, of hashed) (digest, error) {
+	d := &remoteDigest{hashed: of, done: make(chan struct{})}
 	h.mu.Lock()
 	ask := h.without == nil
 	if ask {
@@ -168,7 +175,7 @@ func (h *hasher) digest(ctx context.Context, path string, n, size int64) (digest
 		}
 		return digest{}, errors.New("the host cannot read the file")
 	}
-	return h.s.readBack(ctx, path, n)
+	return h.s.readBack(ctx, of)
 }
 
 // work computes what is waiting, and what is added meanwhile.
@@ -194,21 +201,11 @@ func (h *hasher) work(ctx context.Context) {
 			h.mu.Lock()
 			h.without = err
 			h.mu.Unlock()
-			if err == ErrStalled && h.s != nil {
-				h.s.fail(err)
-			}
 		}
 		for _, d := range some {
 			close(d.done)
 		}
 	}
-}
-
-// stalled reports whether the host has left a command unanswered.
-func (h *hasher) stalled() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.without == ErrStalled
 }
 
 // hashScript prints a line for each pair of a number of bytes, "-" for all, and a file.
@@ -225,16 +222,17 @@ done`
 // run has some digests computed by a command.
 func (h *hasher) run(ctx context.Context, some []*remoteDigest) error {
 	words := []string{"sh", "-c", shellquote.Quote(hashScript), "sh"}
-	patience := h.stall
+	var most int64
 	for _, d := range some {
-		patience += time.Duration(d.size/slowHash) * time.Second
 		n := "-"
-		if d.n >= 0 {
+		if !d.whole {
 			n = strconv.FormatInt(d.n, 10)
 		}
 		words = append(words, n, shellquote.Quote(d.path))
+		most = max(most, d.n)
 	}
-	out, err := h.host.command(ctx, strings.Join(words, " "), int64(len(some))*1024, patience)
+	wait := h.stall + time.Duration(min(most, mostPatience)/slowestHash)*time.Second
+	out, err := h.host.command(ctx, question{strings.Join(words, " "), int64(len(some)) * 1024, wait})
 	if err != nil {
 		return err
 	}
@@ -253,81 +251,89 @@ func (h *hasher) run(ctx context.Context, some []*remoteDigest) error {
 	return nil
 }
 
-// command runs a command on the host and returns what it writes, up to a limit.
-// It has so much time.
-func (h *Host) command(ctx context.Context, line string, limit int64, patience time.Duration) (out []byte, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, ErrStalled)
-	defer cancel()
-	defer func() {
-		if err != nil && context.Cause(ctx) == ErrStalled {
-			err = ErrStalled
-		}
-	}()
-	stream, err := h.Exec(ctx, line)
+// errTalks is why a command is given up.
+var errTalks = errors.New("the host writes more than what it was asked for")
+
+// question is a command whose output is short.
+type question struct {
+	line  string
+	limit int64         // bytes of its output
+	wait  time.Duration // for it to write something, or to end
+}
+
+// command runs a command on the host and returns what it writes.
+func (h *Host) command(ctx context.Context, q question) ([]byte, error) {
+	stream, err := h.Exec(ctx, q.line)
 	if err != nil {
 		return nil, err
 	}
 	defer stream.Close()
-	stop := context.AfterFunc(ctx, func() { stream.Close() })
-	defer stop()
-	if err := stream.CloseWrite(); err != nil && err != io.EOF { // EOF: it has ended
-		return nil, err
+	guard := guardStream(ctx, stream, q.wait)
+	defer guard.stop()
+	if err = guard.CloseWrite(); err == io.EOF {
+		err = nil // it has ended
 	}
-	out, err = io.ReadAll(io.LimitReader(stream, limit))
+	var out []byte
+	if err == nil {
+		out, err = io.ReadAll(io.LimitReader(guard, q.limit+1))
+	}
+	if err == nil && int64(len(out)) > q.limit {
+		return nil, errTalks
+	}
+	if err == nil {
+		err = guard.Wait()
+	}
 	if err != nil {
-		return nil, err
+		return nil, guard.reason(err)
 	}
-	if _, err := io.Copy(io.Discard, stream); err != nil {
-		return nil, err
-	}
-	return out, stream.Wait()
+	return out, nil
 }
+
+// readAhead is how many blocks are asked for at once when a file is read back.
+const readAhead = 8
 
 // readBack computes a digest here, of what the host sends: for those that can only do
 // SFTP.
-func (s *session) readBack(ctx context.Context, path string, n int64) (sum digest, err error) {
+func (s *session) readBack(ctx context.Context, of hashed) (digest, error) {
 	ch := s.any()
-	err = ch.do(func() error {
-		file, err := ch.Open(path)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		h := sha256.New()
-		_, err = file.WriteTo(&bounded{ctx: ctx, w: h, left: n})
-		if err != nil && err != errEnough {
-			return err
-		}
-		sum = digest(h.Sum(nil))
-		return nil
-	})
-	return sum, s.reason(err)
-}
-
-// bounded writes n bytes, or all if left is negative, until ctx ends.
-type bounded struct {
-	ctx  context.Context
-	w    io.Writer
-	left int64
-}
-
-var errEnough = errors.New("enough")
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if err := b.ctx.Err(); err != nil {
-		return 0, err
+	var file *sftp.File
+	err := ch.do(func() (err error) { file, err = ch.Open(of.path); return err })
+	if err != nil {
+		return digest{}, s.reason(err)
 	}
-	if b.left >= 0 && int64(len(p)) >= b.left {
-		n := b.left
-		b.left = 0
-		_, err := b.w.Write(p[:n])
-		if err == nil {
-			err = errEnough
+	defer func() { _ = ch.do(file.Close) }() // nothing was written
+	end := of.n
+	if of.whole {
+		end = max(of.n, mostUnsized) + 1 // beyond it, it is another file
+	}
+	h := sha256.New()
+	size := int64(s.limits.read)
+	var blocks [readAhead][]byte
+	var errs [readAhead]error
+	for off := int64(0); off < end; off += readAhead * size {
+		each(ctx, readAhead, readAhead, func(i int) {
+			at := off + int64(i)*size
+			buf := blocks[i][:0]
+			if n := min(size, end-at); n > 0 {
+				buf = slices.Grow(buf, int(n))[:n]
+			}
+			n := 0
+			if errs[i] = nil; len(buf) > 0 {
+				n, errs[i] = ch.readAt(file, buf, at)
+			}
+			blocks[i] = buf[:n]
+		})
+		if ctx.Err() != nil {
+			return digest{}, context.Cause(ctx)
 		}
-		return int(n), err
+		for i, block := range blocks {
+			h.Write(block)
+			if errs[i] == io.EOF {
+				return digest(h.Sum(nil)), nil
+			} else if errs[i] != nil {
+				return digest{}, s.reason(errs[i])
+			}
+		}
 	}
-	if b.left > 0 {
-		b.left -= int64(len(p))
-	}
-	return b.w.Write(p)
+	return digest(h.Sum(nil)), nil
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -86,7 +87,8 @@ func (d *download) trees(ctx context.Context, sources []string) ([]*tree, error)
 				return nil, err
 			}
 			if other, twice := names[t.base]; twice && t.base != "" {
-				return nil, fileError("copy", name, false, fmt.Errorf("%s has the same name", other))
+				d.failed(name, fileError("copy", name, false, fmt.Errorf("%s has the same name", other)))
+				continue
 			}
 			names[t.base] = name
 			trees = append(trees, t)
@@ -129,7 +131,11 @@ func (d *download) find(source string) ([]string, error) {
 	}
 	ch := d.any()
 	var found []string
-	err = ch.do(func() (err error) { found, err = ch.Glob(name); return err })
+	err = ch.list(func() (err error) { found, err = ch.Glob(name); return err })
+	if ch.isEndless() {
+		return nil, fileError("list", source, false, errEndless)
+	}
+	found = slices.DeleteFunc(found, func(name string) bool { return !safeName(path.Base(name)) })
 	switch err = d.reason(err); {
 	case err != nil:
 		return nil, fileError("list", source, false, err)
@@ -174,12 +180,15 @@ const (
 	mostNameSize = 4096
 )
 
+// errDeep is why a tree is given up.
+var errDeep = fmt.Errorf("directories are nested more than %d deep", mostDepth)
+
 // walk lists what is below the top of a tree, many directories at a time.
 func (d *download) walk(ctx context.Context, t *tree) error {
 	level := []entry{t.entries[0]}
 	for depth := 0; len(level) > 0; depth++ {
 		if depth > mostDepth {
-			return fileError("list", level[0].path, false, fmt.Errorf("directories are nested more than %d deep", mostDepth))
+			return fileError("list", level[0].path, false, errDeep)
 		}
 		found := make([][]entry, len(level))
 		failed := make([]*Error, len(level))
@@ -307,7 +316,7 @@ func (d *download) tree(ctx context.Context, t *tree, to *target) error {
 		dir, ok := inside[parentName(e.name)]
 		switch {
 		case !ok:
-			d.failed(e.path, fileError("create", to.local(e.name), true, errors.New("there is no directory for it")))
+			d.failed(e.path, fileError("create", to.local(e.name), true, errNoDir))
 		case e.mode.IsRegular():
 			d.file(ctx, e, to, dir.names)
 		default:

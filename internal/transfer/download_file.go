@@ -19,6 +19,7 @@ func (d *download) file(ctx context.Context, e *entry, to *target, names []strin
 		d.failed(e.path, err)
 		return
 	}
+	defer a.leave()
 	select {
 	case d.files <- struct{}{}:
 		defer func() { <-d.files }()
@@ -63,7 +64,7 @@ func (d *download) same(ctx context.Context, e *entry, to *target, there fs.File
 	if err != nil {
 		return false, nil // it cannot be read: it is replaced
 	}
-	theirs, err := d.hasher.digest(ctx, e.path, -1, e.size)
+	theirs, err := d.hasher.digest(ctx, hashed{e.path, e.size, true})
 	return ours == theirs && (sameTime || !opt.Preserve), err
 }
 
@@ -74,6 +75,7 @@ type downloadFile struct {
 	*arrival
 	handles []*sftp.File // one for each channel that carries it
 	via     []*channel
+	hole    atomic.Bool // there is one: it may be at the end
 }
 
 // copy copies the file to a temporary name and gives it its own when it is complete.
@@ -93,7 +95,7 @@ func (f *downloadFile) copy(ctx context.Context, names []string) (err error) {
 		return err
 	}
 	f.progress.there(from)
-	f.temp.from(int64(f.job.store.size), from)
+	f.temp.from(int64(f.job.store.size), f.entry.size, from)
 	if f.entry.size == 0 {
 		err = f.readUnsized(ctx)
 	} else {
@@ -116,7 +118,7 @@ func (f *downloadFile) claim(ctx context.Context, names []string) (int64, error)
 	if !f.job.opt.Resume {
 		return 0, nil
 	}
-	root, dir, base := f.to.root, path.Dir(f.name), path.Base(f.name)
+	root, dir, base := f.dir.Root, ".", f.name
 	var infos []fs.FileInfo
 	for _, name := range names {
 		if info, err := root.Lstat(path.Join(dir, name)); isTempOf(name, base) && err == nil {
@@ -132,44 +134,38 @@ func (f *downloadFile) claim(ctx context.Context, names []string) (int64, error)
 		if err != nil {
 			break
 		}
-		theirs, err := f.hasher.digest(ctx, f.entry.path, n, n)
+		theirs, err := f.hasher.digest(ctx, hashed{path: f.entry.path, n: n})
 		if err != nil {
 			return 0, err
 		}
 		if ours != theirs {
 			continue
 		}
+		from := n - n%int64(f.job.store.size)
 		if f.out, err = root.OpenFile(f.temp.name, os.O_RDWR, 0); err != nil {
 			break
 		}
-		from := n - n%int64(f.job.store.size)
-		// What is behind it may be of another file: holes are not written.
-		return from, f.out.Truncate(from)
+		return from, f.out.Truncate(from) // holes are not written: nothing else may be there
 	}
 	return 0, root.Remove(f.temp.name)
 }
 
 // openRemote opens the file on the host, on several channels if it is large.
 func (f *downloadFile) openRemote() error {
-	channels := f.all()
-	n := min(len(channels), 1+int(f.entry.size/(4<<20)))
-	start := int(f.turn.Add(1))
-	for i := range n {
-		ch := channels[(start+i)%len(channels)]
-		err := ch.do(func() error {
-			handle, err := ch.Open(f.entry.path)
-			if err == nil {
-				f.handles, f.via = append(f.handles, handle), append(f.via, ch)
-			}
-			return err
-		})
-		if err != nil {
-			if i > 0 && f.reason(err) == err {
-				return nil // the first is enough
-			}
-			return f.reason(err)
+	channels := f.channelsOf(f.entry.size)
+	ch := channels[0]
+	err := ch.do(func() error {
+		handle, err := ch.Open(f.entry.path)
+		if err == nil {
+			f.handles, f.via = []*sftp.File{handle}, []*channel{ch}
 		}
+		return err
+	})
+	if err != nil {
+		return f.reason(err)
 	}
+	more, via := openAll(channels[1:], func(ch *channel) (*sftp.File, error) { return ch.Open(f.entry.path) })
+	f.handles, f.via = append(f.handles, more...), append(f.via, via...)
 	return nil
 }
 
@@ -199,8 +195,10 @@ func (f *downloadFile) read(ctx context.Context, from int64) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	// The last block may have been a hole.
-	return fileError("write", f.to.local(f.entry.name), true, f.out.Truncate(f.entry.size))
+	if f.hole.Load() {
+		return f.error("write", f.out.Truncate(f.entry.size))
+	}
+	return nil
 }
 
 // block fetches one block. Zeros are not written: they make holes.
@@ -216,13 +214,12 @@ func (f *downloadFile) block(ctx context.Context, i int64, ch *channel, handle *
 	pooled := f.job.buffers.Get().(*[]byte)
 	defer f.job.buffers.Put(pooled)
 	buf := (*pooled)[:n]
+	if err := f.job.pace(ctx, n); err != nil { // the whole block at once, as for an upload
+		return err
+	}
 	for rest, at := buf, off; len(rest) > 0; {
 		k := min(len(rest), int(f.limits.read))
-		if err := f.job.pace(ctx, k); err != nil {
-			return err
-		}
-		got := 0
-		err := ch.do(func() (err error) { got, err = handle.ReadAt(rest[:k], at); return err })
+		got, err := ch.readAt(handle, rest[:k], at)
 		if err == io.EOF {
 			return fileError("read", f.entry.path, false, errEarly)
 		}
@@ -232,10 +229,10 @@ func (f *downloadFile) block(ctx context.Context, i int64, ch *channel, handle *
 		f.carried(got)
 		rest, at = rest[got:], at+int64(got)
 	}
-	if !allZero(buf) {
-		if _, err := f.out.WriteAt(buf, off); err != nil {
-			return fileError("write", f.to.local(f.entry.name), true, err)
-		}
+	if allZero(buf) {
+		f.hole.Store(true)
+	} else if _, err := f.out.WriteAt(buf, off); err != nil {
+		return f.error("write", err)
 	}
 	f.temp.arrived(i)
 	return nil
@@ -257,11 +254,7 @@ func (f *downloadFile) readUnsized(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		n := 0
-		err := f.via[0].do(func() (err error) {
-			n, err = f.handles[0].ReadAt(buf[:min(len(buf), int(f.limits.read))], off)
-			return err
-		})
+		n, err := f.via[0].readAt(f.handles[0], buf[:min(len(buf), int(f.limits.read))], off)
 		if n > 0 {
 			if _, err := f.out.WriteAt(buf[:n], off); err != nil {
 				return fileError("write", f.to.local(f.entry.name), true, err)
@@ -284,8 +277,6 @@ func (f *downloadFile) readUnsized(ctx context.Context) error {
 }
 
 func (f *downloadFile) closeHandles() {
-	for i, handle := range f.handles {
-		_ = f.via[i].do(handle.Close) // nothing was written
-	}
+	_ = closeAll(f.handles, f.via) // nothing was written
 	f.handles = nil
 }

@@ -92,8 +92,16 @@ func (fl *flusher) finish(ctx context.Context) {
 
 // publish syncs files and gives them their names.
 func (fl *flusher) publish(ctx context.Context, batch []*uploadFile) {
+	ended := make([]bool, len(batch))
+	defer func() {
+		for i, f := range batch {
+			if !ended[i] { // it is removed in the end
+				f.progress.end(fileError("write", f.name, false, cmpError(context.Cause(ctx), fl.ended(), ErrLost)))
+			}
+		}
+	}()
 	if len(batch) == 0 || fl.ended() != nil || ctx.Err() != nil {
-		return // they are removed in the end
+		return
 	}
 	begun := time.Now()
 	together := fl.sync(ctx, batch) == nil
@@ -113,6 +121,7 @@ func (fl *flusher) publish(ctx context.Context, batch []*uploadFile) {
 			f.discard(f.temp)
 		}
 		f.progress.end(err)
+		ended[i] = true
 	})
 }
 
@@ -136,8 +145,12 @@ func (fl *flusher) sync(ctx context.Context, batch []*uploadFile) error {
 	if len(words) > mostRoots {
 		return errors.New("too many file systems")
 	}
-	line := "sh -c " + shellquote.Quote(`[ "$(uname -s)" = Linux ] && sync -f "$@"`) + " sh " + strings.Join(words, " ")
-	_, err := fl.host.command(ctx, line, 1024, fl.job.opt.Stall)
+	line := "sh -c " + shellquote.Quote(`[ "$(uname -s)" = Linux ] && sync -f "$@" && echo synced`) + " sh " + strings.Join(words, " ")
+	out, err := fl.host.command(ctx, question{line, 1024, fl.job.opt.Stall})
+	if err == nil && strings.TrimSpace(string(out)) != "synced" {
+		// An account that is forced to SFTP ends well, whatever the line.
+		err = errors.New("the host does not say that it has")
+	}
 	return err
 }
 

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// guard is a stream that is given up when the context ends, or when nothing comes or goes
-// for too long.
+// guard is a stream that is given up when the context ends, or when a Read, Write or Wait
+// takes too long. One goroutine at a time does any of these.
 type guard struct {
 	Stream
 	ctx     context.Context
@@ -23,20 +23,28 @@ func guardStream(ctx context.Context, s Stream, limit time.Duration) *guard {
 		g.stalled.Store(true)
 		s.Close()
 	})
+	g.timer.Stop()
 	g.free = context.AfterFunc(ctx, func() { s.Close() })
 	return g
 }
 
 func (g *guard) Read(p []byte) (int, error) {
-	n, err := g.Stream.Read(p)
 	g.timer.Reset(g.limit)
-	return n, err
+	defer g.timer.Stop()
+	return g.Stream.Read(p)
 }
 
 func (g *guard) Write(p []byte) (int, error) {
-	n, err := g.Stream.Write(p)
 	g.timer.Reset(g.limit)
-	return n, err
+	defer g.timer.Stop()
+	return g.Stream.Write(p)
+}
+
+// Wait implements [Stream].
+func (g *guard) Wait() error {
+	g.timer.Reset(g.limit)
+	defer g.timer.Stop()
+	return g.Stream.Wait()
 }
 
 // stop ends the watch.

@@ -120,6 +120,9 @@ func (r *record) sum(ended error) (Result, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if ended != nil {
+		if _, ofFile := errors.AsType[*Error](ended); ofFile && r.result.Failed == 0 {
+			r.result.Failed = 1
+		}
 		return r.result, ended
 	}
 	return r.result, r.first

@@ -34,9 +34,7 @@ func (j *Job) downloadSCP(ctx context.Context, host *Host, sources []string, des
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	case d.hasher.stalled():
-		err = ErrStalled
-	case err != nil && host.Broken() && !errors.Is(err, ErrStalled):
+	case err != nil && host.Broken():
 		err = ErrLost
 	}
 	return d.sum(err)
@@ -64,7 +62,7 @@ func (d *scpDownload) source(ctx context.Context, host *Host, source, dest strin
 	d.sink = scp.NewSink(guard, guard)
 	err = d.receive(ctx, source, dest, scpWanted{dir: path.Dir(name), base: base, glob: glob, into: into || glob})
 	if err == nil {
-		_ = stream.Wait() // it was told file by file; hosts that allow one session have room now
+		_ = guard.Wait() // it was told file by file; hosts that allow one session have room now
 		return nil
 	}
 	if _, isFile := errors.AsType[*Error](err); isFile && d.sink.Broken() == nil {
@@ -73,12 +71,23 @@ func (d *scpDownload) source(ctx context.Context, host *Host, source, dest strin
 	if why := guard.reason(err); why != err {
 		return why
 	}
-	if why := stream.Wait(); why != nil && !errors.Is(why, ErrLost) {
-		if _, said := errors.AsType[*scp.FatalError](err); !said {
-			err = why
-		}
+	return fileError("copy", source, false, exitOf(guard, err))
+}
+
+// exitOf returns how the program on the host has ended, if that is what has ended its
+// stream. One whose words make no sense is not waited for: it may never end.
+func exitOf(g *guard, err error) error {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
 	}
-	return fileError("copy", source, false, err)
+	why := g.Wait()
+	if ended := g.reason(nil); ended != nil {
+		return ended
+	}
+	if why == nil || errors.Is(why, ErrLost) {
+		return err
+	}
+	return why
 }
 
 // scpWanted is what may come at the top: a host may send anything.
@@ -195,10 +204,17 @@ func (d *scpDownload) file(ctx context.Context, e *entry, to *target) error {
 	if !safeName(path.Base(e.path)) {
 		return d.refuse(e.path, fileError("copy", e.path, false, errBadName))
 	}
+	select {
+	case d.job.store.slots <- struct{}{}:
+		defer func() { <-d.job.store.slots }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	a, err := to.expect(e)
 	if err != nil {
 		return d.refuse(e.path, err)
 	}
+	defer a.leave()
 	p := d.begin(e.path, e.size)
 	defer func() { a.abandon(false) }()
 	if err := a.create(); err != nil {

@@ -22,6 +22,7 @@ type scpUpload struct {
 	source *scp.Source
 	ready  []scpArrival // what is to get its name
 	temps  []string     // what is there under a temporary name
+	dirs   []*entry     // that have begun
 }
 
 // scpArrival is a file, or a link, on the host that has to get its name.
@@ -39,10 +40,11 @@ func (j *Job) uploadSCP(ctx context.Context, host *Host, trees []*tree, dest str
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	case u.hasher.stalled():
-		err = ErrStalled
-	case err != nil && host.Broken() && !errors.Is(err, ErrStalled):
+	case err != nil && host.Broken():
 		err = ErrLost
+	}
+	for _, a := range u.ready { // they did not get their names
+		a.end(fileError("rename to", a.name, false, cmpError(err, ErrLost)))
 	}
 	return u.sum(err)
 }
@@ -81,9 +83,9 @@ func (u *scpUpload) tops(ctx context.Context, trees []*tree, dest string) ([]str
 		how = "into"
 	}
 	line := shellquote.Join("sh", "-c", topScript, "sh", how, absolute(name), absolute(path.Dir(name)))
-	out, err := u.host.command(ctx, line, 8192, u.job.opt.Stall)
+	out, err := u.host.command(ctx, question{line, 8192, u.job.opt.Stall})
 	if err != nil {
-		if u.host.Broken() || ctx.Err() != nil || err == ErrStalled {
+		if u.host.Broken() || ctx.Err() != nil {
 			return nil, err
 		}
 		return nil, fileError("create", dest, false, err)
@@ -128,18 +130,18 @@ func (u *scpUpload) tree(ctx context.Context, t *tree, top string) error {
 		if why := guard.reason(broken); why != broken {
 			return why
 		}
-		if why := stream.Wait(); why != nil {
-			broken = why
-		}
-		return fileError("copy to", top, false, broken)
+		return fileError("copy to", top, false, exitOf(guard, broken))
 	}
 	// Hosts that allow one session have room for the next when this one has ended. What
 	// its exit code says is known.
-	if err := stream.Wait(); errors.Is(err, ErrLost) {
+	if err := guard.Wait(); errors.Is(err, ErrLost) {
 		return guard.reason(err)
 	}
 	guard.stop()
-	return u.publish(ctx)
+	if err := u.publish(ctx); err != nil {
+		return err
+	}
+	return u.finishDirs(ctx, top)
 }
 
 // send sends the entries of a tree: a directory ends where the next entry is not below it.
@@ -156,15 +158,20 @@ func (u *scpUpload) send(ctx context.Context, t *tree, top string) {
 			u.note(top, u.source.EndDir())
 		}
 		if refused != "" && below(e.name, refused) {
-			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errors.New("there is no directory for it")))
+			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errNoDir))
 			continue
 		}
 		name := path.Join(top, e.name)
 		switch {
 		case e.mode.IsDir() && e.name == "" && t.base == "":
 			// Its content goes to a directory that is there.
+			u.dirs = append(u.dirs, e)
 		case e.mode.IsDir():
-			if err := u.source.Dir(recordOf(e, path.Base(name))); err != nil {
+			record := recordOf(e, path.Base(name))
+			if u.job.opt.Preserve { // finishDirs sets them: until then files get their names in it
+				record.Mode |= 0o700
+			}
+			if err := u.source.Dir(record); err != nil {
 				u.failed(name, fileError("create", name, false, err))
 				if refused = e.name; refused == "" {
 					return
@@ -172,10 +179,12 @@ func (u *scpUpload) send(ctx context.Context, t *tree, top string) {
 				continue
 			}
 			open = append(open, e.name)
+			u.dirs = append(u.dirs, e)
 		case e.mode.IsRegular():
 			u.file(ctx, e, name)
 		default:
 			temp := path.Join(path.Dir(name), tempName(path.Base(name)))
+			u.temps = append(u.temps, temp)
 			u.ready = append(u.ready, scpArrival{u.begin(name, 0), temp, name, e})
 		}
 	}
@@ -273,7 +282,7 @@ if [ -f "$2" ] && [ ! -h "$2" ] && [ -z "$3" ]; then
 	fi
 fi 2>/dev/null
 if [ -e "$2" ] && [ ! -f "$2" ] && [ ! -h "$2" ]; then echo "there is something else: not a regular file"
-elif { [ -z "$3" ] || ln -s -- "$3" "$1"; } && mv -f -- "$1" "$2"; then echo
+elif { [ -z "$3" ] || ln -s -- "$3" "$1"; } && mv -f -- "$1" "$2"; then echo ok
 else echo "the host cannot give it its name"; fi 2>/dev/null
 shift 3
 done`
@@ -281,11 +290,11 @@ done`
 // publish gives what has arrived its name.
 func (u *scpUpload) publish(ctx context.Context) error {
 	ready := u.ready
-	u.ready = nil
+	defer func() { u.ready = ready }()
 	if len(ready) > 0 {
 		// Not every host can sync one file system, or say that it cannot.
 		const script = `[ "$(uname -s)" = Linux ] && sync -f "$1" || sync`
-		_, _ = u.host.command(ctx, shellquote.Join("sh", "-c", script, "sh", absolute(path.Dir(ready[0].name))), 1024, u.job.opt.Stall)
+		_, _ = u.host.command(ctx, question{shellquote.Join("sh", "-c", script, "sh", absolute(path.Dir(ready[0].name))), 1024, u.job.opt.Stall})
 	}
 	for len(ready) > 0 && ctx.Err() == nil {
 		preserve := ""
@@ -301,7 +310,6 @@ func (u *scpUpload) publish(ctx context.Context) error {
 			n++
 		}
 		batch := ready[:n]
-		ready = ready[n:]
 		differ := make([]error, n)
 		if u.job.opt.Verify {
 			each(ctx, 32, n, func(i int) {
@@ -310,10 +318,8 @@ func (u *scpUpload) publish(ctx context.Context) error {
 				}
 			})
 		}
-		out, err := u.host.command(ctx, shellquote.Join(words...), int64(n)*256, u.job.opt.Stall)
-		if err == ErrStalled {
-			return err
-		} else if err != nil {
+		out, err := u.host.command(ctx, question{shellquote.Join(words...), int64(n) * 256, u.job.opt.Stall})
+		if err != nil {
 			return fileError("rename to", batch[0].name, false, err)
 		}
 		lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
@@ -321,15 +327,16 @@ func (u *scpUpload) publish(ctx context.Context) error {
 			err := differ[i]
 			switch {
 			case err != nil:
-			case i >= len(lines):
+			case i >= len(lines) || lines[i] == "":
 				err = fileError("rename to", batch[i].name, false, errors.New("the host does not say whether it has"))
-			case lines[i] != "":
+			case lines[i] != "ok":
 				err = fileError("rename to", batch[i].name, false, errors.New(strings.TrimSpace(lines[i])))
 			default:
 				u.published(batch[i].temp)
 			}
 			batch[i].end(err)
 		}
+		ready = ready[n:]
 	}
 	return nil
 }
@@ -348,7 +355,7 @@ func (u *scpUpload) verify(ctx context.Context, a *scpArrival) error {
 	if a.entry.link != "" {
 		return nil
 	}
-	theirs, err := u.hasher.digest(ctx, a.temp, -1, a.entry.size)
+	theirs, err := u.hasher.digest(ctx, hashed{a.temp, a.entry.size, true})
 	if err != nil {
 		return fileError("verify", a.name, false, err)
 	}
@@ -383,5 +390,5 @@ func (u *scpUpload) remove(ctx context.Context, temps []string) {
 	for _, temp := range temps {
 		words = append(words, absolute(temp))
 	}
-	_, _ = u.host.command(ctx, shellquote.Join(words...), 1024, u.job.opt.Stall) // cleanUp tries again; what cannot be removed stays
+	_, _ = u.host.command(ctx, question{shellquote.Join(words...), 1024, cleanUpLimit}) // cleanUp tries again; what cannot be removed stays
 }

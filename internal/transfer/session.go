@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,13 +55,18 @@ var (
 
 // newSession begins SFTP with a host.
 func (j *Job) newSession(ctx context.Context, host *Host) (*session, error) {
-	s := &session{job: j, host: host, quit: make(chan struct{}), flight: make(chan struct{}, j.flight())}
+	s := &session{job: j, host: host, quit: make(chan struct{})}
 	ch, greeting, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s.channels = []*channel{ch}
 	s.limits, s.trip = greeting.limits, greeting.trip
+	flight := j.flight()
+	if !s.far() {
+		flight = min(flight, nearFlight)
+	}
+	s.flight = make(chan struct{}, flight)
 	handles := j.workers()
 	if most := s.limits.handles; most > 0 && most < uint64(2*handles) {
 		handles = max(1, int(most/2)) // directories are open meanwhile, too
@@ -88,14 +94,15 @@ func (s *session) open(ctx context.Context) (*channel, *greeting, error) {
 		w := newBatch(&noting{stream, ch})
 		ch.Client, err = greeting.newClient(bufio.NewReaderSize(&noting{stream, ch}, leastBlock), w)
 	}
-	if !free() && err == nil {
-		ch.close()
-		err = context.Cause(ctx)
-	}
 	if err != nil {
 		err = startError(ctx, stream, err)
+		free()
 		stream.Close()
 		return nil, nil, err
+	}
+	if !free() {
+		ch.close()
+		return nil, nil, context.Cause(ctx)
 	}
 	return ch, greeting, nil
 }
@@ -106,7 +113,11 @@ func startError(ctx context.Context, stream Stream, err error) error {
 		return context.Cause(ctx)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		if why := stream.Wait(); why != nil {
+		why := stream.Wait()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if why != nil {
 			return fmt.Errorf("the SFTP server has ended at once: %w", why)
 		}
 		return errors.New("the SFTP server has ended at once")
@@ -129,17 +140,23 @@ func (n *noting) Read(p []byte) (int, error) {
 	return k, err
 }
 
-func (n *noting) Write(p []byte) (int, error) {
-	k, err := n.Stream.Write(p)
-	n.ch.note()
-	return k, err
+// Write writes piece by piece: over a slow line a block takes longer than a host may be
+// silent.
+func (n *noting) Write(p []byte) (written int, err error) {
+	for err == nil && written < len(p) {
+		var k int
+		k, err = n.Stream.Write(p[written:min(len(p), written+leastBlock)])
+		written += k
+		n.ch.note()
+	}
+	return written, err
 }
 
 func (ch *channel) note() { ch.seen.Store(time.Now().UnixNano()) }
 
 // mostListed is how many bytes a host may send while directories are listed: the SFTP
 // library keeps all of them.
-const mostListed = 1 << 30
+const mostListed = 256 << 20
 
 // errEndless is why a listing is given up.
 var errEndless = fmt.Errorf("the host lists more than %d names, or too much for them", mostEntries)
@@ -149,8 +166,8 @@ func (ch *channel) list(request func() error) error {
 	count := func(by int) {
 		ch.mu.Lock()
 		defer ch.mu.Unlock()
-		if ch.listing += by; ch.listing == 0 && ch.listed <= mostListed {
-			ch.listed = 0
+		if ch.listing += by; by < 0 && ch.listed <= mostListed {
+			ch.listed -= ch.listed / int64(ch.listing+1) // its share
 		}
 	}
 	count(1)
@@ -179,12 +196,43 @@ func (ch *channel) isEndless() bool {
 
 // do makes a request. Every request goes through it, so that one that nobody answers is
 // noticed.
-func (ch *channel) do(request func() error) error {
+func (ch *channel) do(request func() error) (err error) {
 	if ch.busy.Add(1) == 1 {
 		ch.note()
 	}
 	defer ch.busy.Add(-1)
+	defer func() {
+		// Where data has to come, the SFTP library takes an OK for an answer, and then
+		// uses what it has not got.
+		if recover() != nil {
+			err = errProtocol
+		}
+	}()
 	return request()
+}
+
+// errProtocol is why a host is not believed.
+var errProtocol = errors.New("the host breaks the SFTP protocol")
+
+// readAt reads all of p, or up to the end of the file: then the error is io.EOF.
+func (ch *channel) readAt(file *sftp.File, p []byte, off int64) (n int, err error) {
+	err = ch.do(func() (err error) { n, err = file.ReadAt(p, off); return err })
+	if err == nil && n < len(p) {
+		err = errProtocol
+	}
+	return n, err
+}
+
+// fileInfo makes a request that is answered with what a file is.
+func (ch *channel) fileInfo(request func() (fs.FileInfo, error)) (info fs.FileInfo, err error) {
+	err = ch.do(func() error { info, err = request(); return err })
+	if err != nil {
+		return nil, err
+	}
+	if is, ok := info.Sys().(*sftp.FileStat); !ok || is == nil {
+		return nil, errProtocol
+	}
+	return info, nil
 }
 
 func (ch *channel) close() {
@@ -264,6 +312,36 @@ func (s *session) any() *channel {
 	return channels[int(s.turn.Add(1))%len(channels)]
 }
 
+// channelsOf returns the channels that carry a file of a size, another one first each time.
+func (s *session) channelsOf(size int64) []*channel {
+	all := s.all()
+	first := int(s.turn.Add(1)) % len(all)
+	n := min(len(all), 1+int(size/(4<<20)))
+	return append(append([]*channel(nil), all[first:]...), all[:first]...)[:n]
+}
+
+// openAll opens a file on channels, at once. Those that fail are left out: there is one
+// already.
+func openAll(channels []*channel, open func(*channel) (*sftp.File, error)) (handles []*sftp.File, via []*channel) {
+	opened := make([]*sftp.File, len(channels))
+	each(context.Background(), len(channels), len(channels), func(i int) {
+		_ = channels[i].do(func() (err error) { opened[i], err = open(channels[i]); return err })
+	})
+	for i, handle := range opened {
+		if handle != nil {
+			handles, via = append(handles, handle), append(via, channels[i])
+		}
+	}
+	return handles, via
+}
+
+// closeAll closes a file on its channels, at once, and returns the first error.
+func closeAll(handles []*sftp.File, via []*channel) error {
+	errs := make([]error, len(handles))
+	each(context.Background(), len(handles), len(handles), func(i int) { errs[i] = via[i].do(handles[i].Close) })
+	return cmpError(errs...)
+}
+
 // grow opens channels until there are n, as far as the host lets us: one that refuses
 // more has as many as it allows.
 func (s *session) grow(ctx context.Context, n int) {
@@ -285,10 +363,17 @@ func (s *session) grow(ctx context.Context, n int) {
 	})
 }
 
+// nearFlight is how many blocks may be on their way to a host near by: more of them only
+// leave the caches of the processor.
+const nearFlight = 16
+
+// far reports whether answers take their time.
+func (s *session) far() bool { return s.trip > 2*time.Millisecond }
+
 // channelsFor returns how many channels so many files and bytes are worth. Over a long
 // way one window of SSH is the limit, near by one server process.
 func (s *session) channelsFor(files int, bytes int64) int {
-	if s.trip > 2*time.Millisecond {
+	if s.far() {
 		return max(1, files/64, int(min(bytes/(4<<20), 100)))
 	}
 	return max(1, min(files/128, 4))

@@ -14,6 +14,7 @@ type target struct {
 	root *os.Root
 	dir  string // of root
 	top  string // the name of the copy below root; "." for root itself
+	dirs openDirs
 }
 
 // newTarget returns where a source goes: into dest if that is a directory, is written like
@@ -55,7 +56,10 @@ func newTarget(dest, base string, into bool) (*target, error) {
 	return &target{root: root, dir: dir, top: top}, nil
 }
 
-func (t *target) close() { t.root.Close() }
+func (t *target) close() {
+	t.dirs.close()
+	t.root.Close()
+}
 
 // name returns the name below root of an entry.
 func (t *target) name(entry string) string { return path.Join(t.top, entry) }

@@ -72,15 +72,33 @@ type temp struct {
 
 	mu    sync.Mutex // protects what follows
 	size  int64      // of a block
+	total int64      // of the file
 	whole int64      // blocks of the beginning
 	ahead map[int64]bool
+	taken bool // over from an earlier copy, and not compared yet
 }
 
-// from says of which size blocks are, and how much of the file was there before.
-func (t *temp) from(size, bytes int64) {
+// take notes that the file is what an earlier copy has left, which is not lost when the
+// copy ends before it was compared.
+func (t *temp) take(is bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.size, t.whole, t.ahead = size, bytes/size, make(map[int64]bool)
+	t.taken = is
+}
+
+// untouched reports whether the file is still as an earlier copy has left it.
+func (t *temp) untouched() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.taken
+}
+
+// from says of which size blocks are, how large the file is to be, and how much of it was
+// there before.
+func (t *temp) from(size, total, bytes int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.size, t.total, t.whole, t.ahead, t.taken = size, total, bytes/size, make(map[int64]bool), false
 }
 
 // arrived notes a block.
@@ -96,7 +114,7 @@ func (t *temp) arrived(i int64) {
 func (t *temp) beginning() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.whole * t.size
+	return min(t.whole*t.size, t.total)
 }
 
 // temps are the temporary files that there are on one side.
@@ -166,6 +184,9 @@ func (u *upload) cleanUp(ctx context.Context) {
 	defer free()
 	each(ctx, 32, len(left), func(i int) {
 		t := left[i]
+		if t.untouched() {
+			return
+		}
 		n := t.beginning()
 		if n < resumable || ch.Truncate(t.name, n) != nil {
 			_ = ch.Remove(t.name) // of what is left behind the next copy can make something

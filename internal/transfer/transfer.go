@@ -124,8 +124,8 @@ func (j *Job) Close() { j.store.close() }
 // The memory of a job: blocks kept for hosts that have not taken them yet, and blocks on
 // their way, of all hosts together.
 const (
-	storeBudget  = 32 << 20
-	flightBudget = 48 << 20
+	storeBudget  = 16 << 20
+	flightBudget = 32 << 20
 	largestBlock = 255 << 10 // what OpenSSH's server takes
 	leastBlock   = 32 << 10  // what every server takes (SFTP, section 3)
 	mostFlight   = 80        // blocks on their way on one host

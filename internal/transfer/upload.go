@@ -41,7 +41,9 @@ func (j *Job) Upload(ctx context.Context, host *Host, sources []string, dest str
 	u := &upload{session: s, record: &record{report: report}, umask: 0o022}
 	u.hasher = &hasher{host: host, s: s, stall: j.opt.Stall}
 	stop := s.stopWith(ctx)
-	err = u.run(ctx, trees, dest)
+	grown := u.growFor(ctx, trees)
+	err = u.run(ctx, trees, dest, grown)
+	<-grown
 	stop()
 	u.cleanUp(ctx)
 	if ctx.Err() != nil {
@@ -92,12 +94,30 @@ func (s *session) stopWith(ctx context.Context) (stop func() bool) {
 	})
 }
 
+// growFor opens the channels that the trees are worth, while something else is done. The
+// channel that it returns is closed when they are there.
+func (u *upload) growFor(ctx context.Context, trees []*tree) <-chan struct{} {
+	var n int
+	var bytes int64
+	for _, t := range trees {
+		files, size := t.files()
+		n, bytes = n+files, bytes+size
+	}
+	grown := make(chan struct{})
+	go func() {
+		defer close(grown)
+		u.grow(ctx, u.channelsFor(n, bytes))
+	}()
+	return grown
+}
+
 // run copies the trees.
-func (u *upload) run(ctx context.Context, trees []*tree, dest string) error {
+func (u *upload) run(ctx context.Context, trees []*tree, dest string, grown <-chan struct{}) error {
 	tops, err := u.tops(trees, dest)
 	if err != nil {
 		return err
 	}
+	<-grown
 	for i, t := range trees {
 		u.listFailed(t)
 		if t.isDir() {
@@ -174,13 +194,13 @@ func homePath(p string) (string, error) {
 
 func (s *session) stat(name string) (info fs.FileInfo, err error) {
 	ch := s.any()
-	err = ch.do(func() error { info, err = ch.Stat(name); return err })
+	info, err = ch.fileInfo(func() (fs.FileInfo, error) { return ch.Stat(name) })
 	return info, s.reason(err)
 }
 
 func (s *session) lstat(name string) (info fs.FileInfo, err error) {
 	ch := s.any()
-	err = ch.do(func() error { info, err = ch.Lstat(name); return err })
+	info, err = ch.fileInfo(func() (fs.FileInfo, error) { return ch.Lstat(name) })
 	return info, s.reason(err)
 }
 
@@ -239,9 +259,6 @@ func (u *upload) single(ctx context.Context, e *entry, name string) error {
 	if err != nil {
 		there = nil
 	}
-	if e.size > leastBlock {
-		u.grow(ctx, u.channelsFor(1, e.size))
-	}
 	var left []fs.FileInfo
 	if u.job.opt.Resume {
 		left = u.list(path.Dir(name))
@@ -253,7 +270,7 @@ func (u *upload) single(ctx context.Context, e *entry, name string) error {
 // list returns what is in a directory; nothing if it cannot be read.
 func (s *session) list(dir string) (list []fs.FileInfo) {
 	ch := s.any()
-	err := ch.do(func() (err error) { list, err = ch.ReadDir(dir); return err })
+	err := ch.list(func() (err error) { list, err = ch.ReadDir(dir); return err })
 	if s.reason(err) != nil {
 		return nil
 	}
@@ -264,8 +281,7 @@ func (s *session) list(dir string) (list []fs.FileInfo) {
 func (u *upload) tree(ctx context.Context, t *tree, top string) error {
 	entries := t.entries
 	dirs, files, links := split(entries)
-	n, bytes := t.files()
-	u.grow(ctx, u.channelsFor(n+len(dirs), bytes))
+	n, _ := t.files()
 	inside, err := u.makeDirs(ctx, entries, dirs, top)
 	if err != nil {
 		return err
@@ -278,7 +294,7 @@ func (u *upload) tree(ctx context.Context, t *tree, top string) error {
 		}
 		dir, ok := inside[parentName(e.name)]
 		if !ok {
-			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errors.New("there is no directory for it")))
+			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errNoDir))
 			return
 		}
 		u.file(ctx, e, path.Join(top, e.name), dir.there[path.Base(e.name)], dir.left, flusher)
@@ -286,9 +302,15 @@ func (u *upload) tree(ctx context.Context, t *tree, top string) error {
 	flusher.finish(ctx)
 	each(ctx, u.job.workers(), len(links), func(i int) {
 		e := &entries[links[i]]
-		if dir, ok := inside[parentName(e.name)]; ok && u.ended() == nil {
-			u.link(ctx, e, path.Join(top, e.name), dir.there[path.Base(e.name)])
+		if u.ended() != nil {
+			return
 		}
+		dir, ok := inside[parentName(e.name)]
+		if !ok {
+			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errNoDir))
+			return
+		}
+		u.link(ctx, e, path.Join(top, e.name), dir.there[path.Base(e.name)])
 	})
 	if ctx.Err() != nil || u.ended() != nil {
 		return nil
@@ -299,6 +321,9 @@ func (u *upload) tree(ctx context.Context, t *tree, top string) error {
 	u.finishDirs(ctx, entries, dirs, inside, top)
 	return nil
 }
+
+// errNoDir is why something is not copied whose directory could not be made.
+var errNoDir = errors.New("there is no directory for it")
 
 // split returns the indexes of directories, files and links.
 func split(entries []entry) (dirs, files, links []int) {

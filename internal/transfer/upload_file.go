@@ -75,7 +75,7 @@ func (u *upload) same(ctx context.Context, e *entry, name string, there fs.FileI
 	if !opt.Verify && (sameTime || opt.Preserve && !opt.Resume) {
 		return sameTime, nil
 	}
-	theirs, err := u.hasher.digest(ctx, name, -1, e.size)
+	theirs, err := u.hasher.digest(ctx, hashed{name, e.size, true})
 	if err != nil {
 		return false, err
 	}
@@ -125,8 +125,15 @@ func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
 			return fileError("resume", f.name, false, f.reason(err))
 		}
 	}
+	// Before anything is in it: what is private must not be read while it is on its way.
+	// Its owner may go on with it.
+	if mode, needed := f.mode(); needed {
+		if err := f.chmod(mode | ownerBits); err != nil {
+			return err
+		}
+	}
 	f.progress.there(from)
-	f.temp.from(int64(f.job.store.size), from)
+	f.temp.from(int64(f.job.store.size), f.entry.size, from)
 	if err := f.write(ctx, source, from); err != nil {
 		return err
 	}
@@ -148,8 +155,9 @@ func (f *uploadFile) claim(ctx context.Context, left []fs.FileInfo) (int64, erro
 	if err := ch.do(func() error { return ch.Rename(old, f.temp.name) }); err != nil {
 		return 0, onlyFatal(f.reason(err), f.session) // somebody else has it
 	}
+	f.temp.take(true)
 	for _, n := range beginnings(best.Size()) {
-		theirs, err := f.hasher.digest(ctx, f.temp.name, n, n)
+		theirs, err := f.hasher.digest(ctx, hashed{path: f.temp.name, n: n})
 		if err != nil {
 			return 0, err
 		}
@@ -167,7 +175,11 @@ func (f *uploadFile) claim(ctx context.Context, left []fs.FileInfo) (int64, erro
 // removeTemp removes what was taken over, so that the file can be begun anew.
 func (f *uploadFile) removeTemp() error {
 	ch := f.any()
-	return f.reason(ch.do(func() error { return ch.Remove(f.temp.name) }))
+	err := f.reason(ch.do(func() error { return ch.Remove(f.temp.name) }))
+	if err == nil {
+		f.temp.take(false)
+	}
+	return err
 }
 
 // onlyFatal drops an error that is no reason to give up the host.
@@ -180,33 +192,28 @@ func onlyFatal(err error, s *session) error {
 
 // open opens the temporary file, on several channels if it is large.
 func (f *uploadFile) open(there bool) error {
-	channels := f.all()
-	n := min(len(channels), 1+int(f.entry.size/(4<<20)))
-	start := int(f.turn.Add(1))
-	for i := range n {
-		ch := channels[(start+i)%len(channels)]
-		flags := os.O_WRONLY
-		if i == 0 && !there {
-			flags |= os.O_CREATE | os.O_EXCL
-		}
-		err := ch.do(func() error {
-			handle, err := ch.OpenFile(f.temp.name, flags)
-			if err != nil {
-				return err
-			}
-			f.handles, f.via = append(f.handles, handle), append(f.via, ch)
-			if flags&os.O_CREATE != 0 {
-				f.learn.Do(func() { f.learnUmask(handle) })
-			}
-			return nil
-		})
-		if err != nil {
-			if i > 0 && f.reason(err) == err {
-				return nil // the first is enough
-			}
-			return f.reason(err)
-		}
+	channels := f.channelsOf(f.entry.size)
+	flags := os.O_WRONLY
+	if !there {
+		flags |= os.O_CREATE | os.O_EXCL
 	}
+	ch := channels[0]
+	err := ch.do(func() error {
+		handle, err := ch.OpenFile(f.temp.name, flags)
+		if err != nil {
+			return err
+		}
+		f.handles, f.via = []*sftp.File{handle}, []*channel{ch}
+		if !there {
+			f.learn.Do(func() { f.learnUmask(handle) })
+		}
+		return nil
+	})
+	if err != nil {
+		return f.reason(err)
+	}
+	more, via := openAll(channels[1:], func(ch *channel) (*sftp.File, error) { return ch.OpenFile(f.temp.name, os.O_WRONLY) })
+	f.handles, f.via = append(f.handles, more...), append(f.via, via...)
 	return nil
 }
 
@@ -312,15 +319,15 @@ func statusError(e *sftp.StatusError) error {
 // on the disk.
 func (f *uploadFile) finish(source *sourceFile) error {
 	handle, ch := f.handles[0], f.via[0]
+	if mode, _ := f.mode(); mode&ownerBits != ownerBits {
+		if err := f.chmod(mode); err != nil {
+			return err
+		}
+	}
 	opt := &f.job.opt
 	if source.sparse {
 		if err := ch.do(func() error { return handle.Truncate(f.entry.size) }); err != nil {
 			return fileError("write", f.name, false, f.explain(err))
-		}
-	}
-	if mode, needed := f.mode(); needed {
-		if err := ch.do(func() error { return handle.Chmod(mode) }); err != nil {
-			return fileError("set the permissions of", f.name, false, f.reason(err))
 		}
 	}
 	if _, ok := ch.HasExtension("fsync@openssh.com"); ok && !f.waits {
@@ -337,6 +344,14 @@ func (f *uploadFile) finish(source *sourceFile) error {
 		}
 	}
 	return nil
+}
+
+// ownerBits are the permissions without which a file cannot be written on.
+const ownerBits = 0o600
+
+func (f *uploadFile) chmod(mode fs.FileMode) error {
+	err := f.via[0].do(func() error { return f.handles[0].Chmod(mode) })
+	return fileError("set the permissions of", f.name, false, f.reason(err))
 }
 
 // mode returns the permissions of the file, and whether they have to be set.
@@ -356,7 +371,7 @@ func (f *uploadFile) mode() (fs.FileMode, bool) {
 // publish gives the file its name.
 func (f *uploadFile) publish(ctx context.Context) error {
 	if f.job.opt.Verify {
-		theirs, err := f.hasher.digest(ctx, f.temp.name, -1, f.entry.size)
+		theirs, err := f.hasher.digest(ctx, hashed{f.temp.name, f.entry.size, true})
 		if err != nil {
 			return fileError("verify", f.name, false, err)
 		}
@@ -418,12 +433,7 @@ func (s *session) rename(from, to string) error {
 }
 
 func (f *uploadFile) closeHandles() error {
-	var first error
-	for i, handle := range f.handles {
-		if err := f.via[i].do(handle.Close); err != nil && first == nil {
-			first = err
-		}
-	}
+	err := closeAll(f.handles, f.via)
 	f.handles = nil
-	return first
+	return err
 }

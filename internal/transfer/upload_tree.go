@@ -42,34 +42,53 @@ func (u *upload) deleteExtra(ctx context.Context, entries []entry, inside map[st
 	for i := range entries {
 		wanted[entries[i].name] = true
 	}
+	linked := func(name string) bool {
+		for ; name != ""; name = parentName(name) {
+			if above := inside[parentName(name)]; above != nil {
+				if info := above.there[path.Base(name)]; info != nil && info.Mode().Type() == fs.ModeSymlink {
+					return true
+				}
+			}
+		}
+		return false
+	}
 	for dir, was := range inside {
+		if linked(dir) {
+			continue // what a link leads to may be used by others
+		}
 		for _, info := range was.left {
 			name := joinName(dir, info.Name())
 			if ctx.Err() != nil || u.ended() != nil {
 				return
 			}
-			if !wanted[name] {
-				u.remove(ctx, path.Join(top, name), info)
+			if !wanted[name] && safeName(info.Name()) {
+				u.remove(ctx, path.Join(top, name), info, 0)
 			}
 		}
 	}
 }
 
 // remove removes something on the host with all that is in it.
-func (u *upload) remove(ctx context.Context, name string, info fs.FileInfo) {
+func (u *upload) remove(ctx context.Context, name string, info fs.FileInfo, depth int) {
 	ch := u.any()
+	if depth > mostDepth {
+		u.failed(name, fileError("list", name, false, errDeep))
+		return
+	}
 	if info.IsDir() {
 		var list []fs.FileInfo
-		err := ch.do(func() (err error) { list, err = ch.ReadDir(name); return err })
+		err := ch.list(func() (err error) { list, err = ch.ReadDir(name); return err })
 		if err = u.reason(err); err != nil {
 			u.failed(name, fileError("list", name, false, err))
 			return
 		}
 		for _, inner := range list {
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || u.ended() != nil {
 				return
 			}
-			u.remove(ctx, path.Join(name, inner.Name()), inner)
+			if safeName(inner.Name()) {
+				u.remove(ctx, path.Join(name, inner.Name()), inner, depth+1)
+			}
 		}
 	}
 	err := ch.do(func() error {

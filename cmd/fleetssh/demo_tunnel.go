@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"fleetssh"
+	"fleetssh/internal/simfleet"
+	"fleetssh/internal/termline"
+)
+
+// demoWebPort is where the hosts of the demo have a web server, for themselves alone.
+const demoWebPort = "9100"
+
+const demoTunnel = `
+# One proxy into all hosts: fleetssh tunnel --serve 1080, or from Go
+
+  proxy, err := fleet.ForwardProxy(ctx, "127.0.0.1:0")
+
+`
+
+// demoDial connects to what a host of the demo has on its own ports: a web server, and
+// the hosts behind it.
+func demoDial(host string) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if _, port, err := net.SplitHostPort(addr); err != nil || port != demoWebPort {
+			return simfleet.DialLoopback(ctx, network, addr)
+		}
+		ours, theirs := net.Pipe()
+		go func() { // ends with the connection
+			defer theirs.Close()
+			demoPage(theirs, host)
+		}()
+		return ours, nil
+	}
+}
+
+// demoPage answers one request.
+func demoPage(conn net.Conn, host string) {
+	buf := make([]byte, 4<<10)
+	for request := ""; !strings.Contains(request, "\r\n\r\n"); {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		request += string(buf[:n])
+	}
+	text := "this is " + host + ", and nobody else can reach me\n"
+	fmt.Fprintf(conn, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text)
+}
+
+// playTunnel fetches a page from each of two hosts through one proxy.
+func (f *demoFleet) playTunnel(ctx context.Context, screen *termline.Screen) error {
+	screen.Print([]byte(demoTunnel))
+	hosts, err := (&selectFlags{hosts: []string{"web[1-4]"}}).entries(fleetssh.HostConfig{})
+	if err != nil {
+		return err
+	}
+	for i := range hosts {
+		f.place(&hosts[i])
+	}
+	fleet := &fleetssh.ParallelClient{Hosts: configsOf(hosts)}
+	defer fleet.Close()
+	proxy, err := fleet.ForwardProxy(ctx, "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer proxy.Close()
+	transport := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: proxy.Addr().String()})}
+	defer transport.CloseIdleConnections()
+	client := http.Client{Transport: transport}
+	for _, host := range []string{"web2", "web3"} {
+		address := "http://" + net.JoinHostPort(host, demoWebPort) + "/"
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+		if err != nil {
+			return err
+		}
+		reply, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		page, err := io.ReadAll(io.LimitReader(reply.Body, 1<<10))
+		reply.Body.Close()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(printer{screen}, "$ curl -x http://%s %s\n%s", proxy.Addr(), address, page)
+		if !strings.Contains(string(page), host) {
+			return errors.New("the page is that of another host")
+		}
+	}
+	return nil
+}
