@@ -201,11 +201,21 @@ func (h *hasher) work(ctx context.Context) {
 			h.mu.Lock()
 			h.without = err
 			h.mu.Unlock()
+			if errors.Is(err, ErrStalled) && h.s != nil {
+				h.s.fail(err)
+			}
 		}
 		for _, d := range some {
 			close(d.done)
 		}
 	}
+}
+
+// stalled reports whether the host has left a command unanswered.
+func (h *hasher) stalled() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return errors.Is(h.without, ErrStalled)
 }
 
 // hashScript prints a line for each pair of a number of bytes, "-" for all, and a file.

@@ -34,7 +34,9 @@ func (j *Job) downloadSCP(ctx context.Context, host *Host, sources []string, des
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	case err != nil && host.Broken():
+	case d.hasher.stalled():
+		err = ErrStalled
+	case err != nil && host.Broken() && !errors.Is(err, ErrStalled):
 		err = ErrLost
 	}
 	return d.sum(err)

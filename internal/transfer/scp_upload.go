@@ -40,7 +40,9 @@ func (j *Job) uploadSCP(ctx context.Context, host *Host, trees []*tree, dest str
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	case err != nil && host.Broken():
+	case u.hasher.stalled():
+		err = ErrStalled
+	case err != nil && host.Broken() && !errors.Is(err, ErrStalled):
 		err = ErrLost
 	}
 	for _, a := range u.ready { // they did not get their names
@@ -85,7 +87,7 @@ func (u *scpUpload) tops(ctx context.Context, trees []*tree, dest string) ([]str
 	line := shellquote.Join("sh", "-c", topScript, "sh", how, absolute(name), absolute(path.Dir(name)))
 	out, err := u.host.command(ctx, question{line, 8192, u.job.opt.Stall})
 	if err != nil {
-		if u.host.Broken() || ctx.Err() != nil {
+		if u.host.Broken() || ctx.Err() != nil || errors.Is(err, ErrStalled) {
 			return nil, err
 		}
 		return nil, fileError("create", dest, false, err)
