@@ -60,16 +60,27 @@ func sftpServer(t testing.TB) string {
 }
 
 // signalServers sends a signal to the file servers.
-func (b *copyBox) signalServers(sig syscall.Signal) {
+func (b *copyBox) signalServers(sig syscall.Signal) { b.signal("sftp-server", sig) }
+
+// signal sends a signal to the programs of a name.
+func (b *copyBox) signal(program string, sig syscall.Signal) {
+	for _, pid := range b.processes(program) {
+		syscall.Kill(pid, sig)
+	}
+}
+
+// processes returns those of the server that run a program.
+func (b *copyBox) processes(program string) (found []int) {
 	pids := b.server.Connections()
 	for i := 0; i < len(pids); i++ {
 		pids = append(pids, sshdtest.Children(pids[i])...)
 	}
 	for _, pid := range pids {
-		if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(name) == "sftp-server\n" {
-			syscall.Kill(pid, sig)
+		if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(name) == program+"\n" {
+			found = append(found, pid)
 		}
 	}
+	return found
 }
 
 // copyWay is the way that files go.

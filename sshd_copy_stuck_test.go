@@ -1,0 +1,237 @@
+package fleetssh_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// A host that is silent at any step is given up in time, and a copy that is not wanted any
+// more ends soon.
+func TestSSHDCopySilent(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name    string
+		server  func(t testing.TB) sshdtest.Options
+		options fleetssh.CopyOptions
+	}{
+		{"file server", func(t testing.TB) sshdtest.Options {
+			return sshdtest.Options{FileServer: wrapper(t, "exec sleep 600")}
+		}, fleetssh.CopyOptions{}},
+		{"file server after its greeting", func(t testing.TB) sshdtest.Options {
+			return sshdtest.Options{FileServer: wrapper(t, `printf '\0\0\0\5\2\0\0\0\3'; exec sleep 600`)}
+		}, fleetssh.CopyOptions{}},
+		{"shell, SCP", func(t testing.TB) sshdtest.Options {
+			return sshdtest.Options{Config: []string{"ForceCommand exec sleep 600"}}
+		}, fleetssh.CopyOptions{Protocol: fleetssh.SCP}},
+		{"checksums", func(t testing.TB) sshdtest.Options {
+			return sshdtest.Options{Config: []string{`ForceCommand case "$SSH_ORIGINAL_COMMAND" in *sha256sum*) exec sleep 600;; *) eval "$SSH_ORIGINAL_COMMAND";; esac`}}
+		}, fleetssh.CopyOptions{Verify: true}},
+		{"checksums, SCP", func(t testing.TB) sshdtest.Options {
+			return sshdtest.Options{Config: []string{`ForceCommand case "$SSH_ORIGINAL_COMMAND" in *sha256sum*) exec sleep 600;; *) eval "$SSH_ORIGINAL_COMMAND";; esac`}}
+		}, fleetssh.CopyOptions{Verify: true, Protocol: fleetssh.SCP}},
+	} {
+		for _, way := range bothWays {
+			for _, end := range []string{"cancelled", "stalled"} {
+				t.Run(fmt.Sprintf("%s, %s, %s", test.name, way.name, end), func(t *testing.T) {
+					t.Parallel()
+					sshdtest.CheckLeaks(t)
+					b := newCopyBox(t, test.server(t))
+					from, to := b.paths(way, "file", "copy")
+					writeFile(t, from, noise(1000))
+					opt := test.options
+					want := fleetssh.TimedOut
+					var ctx context.Context = soon(t)
+					if end == "stalled" {
+						opt.StallTimeout = 500 * time.Millisecond
+					} else {
+						want = fleetssh.Cancelled
+						cancelled, cancel := context.WithCancel(ctx)
+						ctx = cancelled
+						defer time.AfterFunc(500*time.Millisecond, cancel).Stop()
+						defer cancel()
+					}
+					begun := time.Now()
+					r, err := way.copy(b.client, ctx, from, to, &opt)
+					if took := time.Since(begun); took > 12*time.Second {
+						t.Errorf("took %v", took)
+					}
+					if err == nil || r.Outcome.Kind != want {
+						t.Errorf("%+v: %v", r.Outcome, err)
+					}
+					if _, err := os.Lstat(to); !os.IsNotExist(err) {
+						t.Errorf("the copy is there: %v", err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// scp on the host that ends, or stops, is found out.
+func TestSSHDCopySCPTrouble(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		sig  syscall.Signal
+		want fleetssh.OutcomeKind
+	}{{"killed", syscall.SIGKILL, fleetssh.Exited}, {"stopped", syscall.SIGSTOP, fleetssh.TimedOut}} {
+		for _, way := range bothWays {
+			t.Run(test.name+", "+way.name, func(t *testing.T) {
+				t.Parallel()
+				sshdtest.CheckLeaks(t)
+				b := newCopyBox(t, sshdtest.Options{})
+				from, to := b.paths(way, "file", "copy")
+				writeFile(t, from, noise(8<<20))
+				defer b.signal("scp", syscall.SIGKILL)
+				var once sync.Once
+				opt := &fleetssh.CopyOptions{Protocol: fleetssh.SCP, Rate: 8 << 20, StallTimeout: time.Second}
+				opt.Progress = func(p fleetssh.CopyProgress) {
+					if p.Done > 2<<20 {
+						once.Do(func() { b.signal("scp", test.sig) })
+					}
+				}
+				begun := time.Now()
+				r, err := way.copy(b.client, soon(t), from, to, opt)
+				if took := time.Since(begun); took > 15*time.Second {
+					t.Errorf("took %v", took)
+				}
+				equal(t, "outcome", r.Outcome.Kind, test.want)
+				if err == nil {
+					t.Error("no error")
+				}
+				if test.want == fleetssh.Exited {
+					equal(t, "code", r.Outcome.ExitCode, 1)
+					asError[*fleetssh.CopyError](t, err)
+				}
+				if _, err := os.Lstat(to); !os.IsNotExist(err) {
+					t.Errorf("the copy is there: %v", err)
+				}
+				if test.want == fleetssh.Exited || way.name == "download" {
+					nothingLeft(t, b.dir)
+				}
+			})
+		}
+	}
+}
+
+// Of several file servers one that is killed ends the copy, and a later one finishes it.
+func TestSSHDCopyOneOfManyServersKilled(t *testing.T) {
+	t.Parallel()
+	for _, way := range bothWays {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			sshdtest.CheckLeaks(t)
+			b := newCopyBox(t, sshdtest.Options{})
+			from, to := b.paths(way, "tree", "copy")
+			for i := range 600 {
+				writeFile(t, filepath.Join(from, fmt.Sprint(i%10), fmt.Sprint(i)), noise(5000))
+			}
+			servers, seen := 0, 0
+			opt := &fleetssh.CopyOptions{Recursive: true, Rate: 2 << 20}
+			opt.Progress = func(fleetssh.CopyProgress) {
+				if seen++; seen == 1 {
+					pids := b.processes("sftp-server")
+					if servers = len(pids); servers > 0 {
+						syscall.Kill(pids[servers-1], syscall.SIGKILL)
+					}
+				}
+			}
+			r, err := way.copy(b.client, soon(t), from, to, opt)
+			if servers < 2 {
+				t.Errorf("%d file servers", servers)
+			}
+			asError[*fleetssh.ConnectionError](t, err)
+			contains(t, err.Error(), "file server")
+			equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Lost})
+			nothingLeft(t, b.dir)
+			_, err = way.copy(b.client, soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true, Resume: true})
+			equal(t, "error", err, nil)
+			sameTree(t, from, to, 0)
+		})
+	}
+}
+
+// Closing the client ends its copies.
+func TestSSHDCopyClosed(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range bothProtocols {
+		for _, way := range bothWays {
+			t.Run(way.name+protocol.name, func(t *testing.T) {
+				t.Parallel()
+				sshdtest.CheckLeaks(t)
+				b := newCopyBox(t, sshdtest.Options{})
+				from, to := b.paths(way, "file", "copy")
+				writeFile(t, from, noise(4<<20))
+				opt := protocol.options
+				opt.Rate = 1 << 20
+				closed := make(chan error, 1)
+				var once sync.Once
+				opt.Progress = func(fleetssh.CopyProgress) {
+					once.Do(func() { go func() { closed <- b.client.Close() }() })
+				}
+				r, err := way.copy(b.client, soon(t), from, to, &opt)
+				asError[*fleetssh.ConnectionError](t, err)
+				equal(t, "outcome", r.Outcome.Kind, fleetssh.Lost)
+				contains(t, err.Error(), "closed")
+				equal(t, "close", <-closed, nil)
+				if way.name == "download" {
+					nothingLeft(t, b.dir)
+				}
+				_, err = way.copy(b.client, soon(t), from, to, nil)
+				asError[*fleetssh.ConnectionError](t, err)
+			})
+		}
+	}
+}
+
+// Local files that are open are bounded, and all are closed in the end.
+func TestSSHDCopyOpenFiles(t *testing.T) {
+	t.Parallel()
+	for _, way := range bothWays {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			sshdtest.CheckLeaks(t)
+			b := newCopyBox(t, sshdtest.Options{})
+			from, to := b.paths(way, "tree", "copy")
+			for i := range 120 {
+				writeFile(t, filepath.Join(from, fmt.Sprint(i)), noise(300<<10))
+			}
+			most := 0
+			opt := &fleetssh.CopyOptions{Recursive: true, OpenFiles: 3}
+			opt.Progress = func(fleetssh.CopyProgress) { most = max(most, openBelow(t, b.here)) }
+			r, err := way.copy(b.client, soon(t), from, to, opt)
+			equal(t, "error", err, nil)
+			equal(t, "files", r.Files, 120)
+			if most < 1 || most > 3+1 { // a directory is open while it is listed
+				t.Errorf("%d files were open at once", most)
+			}
+			equal(t, "open in the end", openBelow(t, b.here), 0)
+			sameTree(t, from, to, 0)
+		})
+	}
+}
+
+// openBelow returns how many files below a directory this process has open.
+func openBelow(t testing.TB, dir string) (n int) {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range list {
+		if name, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(name, dir+"/") && filepath.Base(name) != "copy" {
+			n++
+		}
+	}
+	return n
+}
