@@ -176,8 +176,8 @@ func (p *copyPlan) checkPaths() error {
 		return nil
 	}
 	type place struct {
-		path string
-		host int
+		path, given string // from the root, and as it is named
+		host        int
 	}
 	var places []place
 	for i, dest := range p.dests {
@@ -185,15 +185,16 @@ func (p *copyPlan) checkPaths() error {
 		info, err := os.Stat(dest)
 		into := strings.HasSuffix(dest, string(filepath.Separator)) || len(sources) > 1 || err == nil && info.IsDir()
 		for _, source := range sources {
-			at := dest
-			if abs, err := filepath.Abs(dest); err == nil {
-				at = abs
-			}
+			at := filepath.Clean(dest)
 			// What a pattern stands for is not known yet: the whole directory counts.
 			if glob := p.opts.Glob && strings.ContainsAny(source, "*?["); into && !glob && !strings.HasSuffix(source, "/.") {
 				at = filepath.Join(at, path.Base(source))
 			}
-			places = append(places, place{at, i})
+			from := at
+			if abs, err := filepath.Abs(at); err == nil {
+				from = abs
+			}
+			places = append(places, place{from, at, i})
 		}
 	}
 	slices.SortFunc(places, func(a, b place) int { return strings.Compare(a.path+"/", b.path+"/") })
@@ -204,7 +205,7 @@ func (p *copyPlan) checkPaths() error {
 		}
 		for _, other := range above {
 			if other.host != at.host {
-				return &HostArgumentError{Host: at.host, Reason: fmt.Sprintf("its files would go to %s, where those of host %d go", at.path, other.host)}
+				return &HostArgumentError{Host: at.host, Reason: fmt.Sprintf("its files would go to %s, where those of host %d go", at.given, other.host)}
 			}
 		}
 		above = append(above, at)
