@@ -1,0 +1,22 @@
+package transfer
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestWaitingHereIsNoStall: what takes time on this side is not held against the host.
+func TestWaitingHereIsNoStall(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	content := strings.Repeat("x", 96<<10)
+	local := write(t, filepath.Join(t.TempDir(), "f"), content)
+	// A second for what is more than the burst; the host is silent meanwhile.
+	j := newJob(t, Options{SCP: true, Rate: 64 << 10, Stall: 400 * time.Millisecond})
+	if r, err := j.Upload(soon(t), m.host(), []string{local}, "f", nil); err != nil || r.Files != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	wantFile(t, filepath.Join(m.dir, "f"), content)
+}
