@@ -252,7 +252,8 @@ func TestSSHDTunnelStalled(t *testing.T) {
 	go func() {
 		defer close(sipping)
 		for {
-			if _, err := io.ReadFull(slow, make([]byte, 32<<10)); err != nil {
+			// So slowly that it is not done before the test is, whatever the machine.
+			if _, err := io.ReadFull(slow, make([]byte, 1<<10)); err != nil {
 				return
 			}
 			<-time.After(5 * time.Millisecond)
