@@ -39,6 +39,7 @@ type Warning struct {
 	Text string
 }
 
+// Error implements [error].
 func (w *Warning) Error() string { return w.Text }
 
 // FatalError is what the remote side says before it gives up.
@@ -47,6 +48,7 @@ type FatalError struct {
 	Text string
 }
 
+// Error implements [error].
 func (e *FatalError) Error() string { return e.Text }
 
 // ProtocolError says that the remote side does not follow the protocol: no scp answers there, or a hostile one.
@@ -55,6 +57,7 @@ type ProtocolError struct {
 	What string
 }
 
+// Error implements [error].
 func (e *ProtocolError) Error() string { return "the remote scp broke the protocol: " + e.What }
 
 func broken(format string, args ...any) error {
@@ -68,10 +71,12 @@ type ContentError struct {
 	Err  error // [io.ErrUnexpectedEOF] if the content was shorter than said
 }
 
+// Error implements [error].
 func (e *ContentError) Error() string {
 	return fmt.Sprintf("read the content after %d bytes: %v", e.Sent, e.Err)
 }
 
+// Unwrap returns the cause.
 func (e *ContentError) Unwrap() error { return e.Err }
 
 // NameError says that a name cannot be sent, or must not be taken.
@@ -80,4 +85,5 @@ type NameError struct {
 	Why  string
 }
 
+// Error implements [error].
 func (e *NameError) Error() string { return fmt.Sprintf("name %q: %s", e.Name, e.Why) }

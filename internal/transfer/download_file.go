@@ -49,23 +49,15 @@ func (d *download) file(ctx context.Context, e *entry, to *target, names []strin
 // same reports whether the file is here already: with the same size and, to the second,
 // the same time, or the same checksum.
 func (d *download) same(ctx context.Context, e *entry, to *target, there fs.FileInfo) (bool, error) {
-	opt := &d.job.opt
-	if there == nil || !there.Mode().IsRegular() || there.Size() != e.size || !opt.Preserve && !opt.Resume && !opt.Verify {
-		return false, nil
-	}
-	sameTime := there.ModTime().Unix() == e.mtime.Unix()
-	if opt.Preserve && there.Mode().Perm() != e.mode.Perm() {
-		return false, nil
-	}
-	if !opt.Verify && (sameTime || opt.Preserve && !opt.Resume) {
-		return sameTime, nil
+	if same, sure := d.job.opt.same(e, there); sure {
+		return same, nil
 	}
 	ours, err := digestBelow(ctx, to.root, to.name(e.name), e.size)
 	if err != nil {
 		return false, nil // it cannot be read: it is replaced
 	}
 	theirs, err := d.hasher.digest(ctx, hashed{e.path, e.size, true})
-	return ours == theirs && (sameTime || !opt.Preserve), err
+	return ours == theirs, err
 }
 
 // downloadFile is one file on its way from a host.

@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -39,6 +40,19 @@ const (
 	DefaultStall = 2 * time.Minute
 	defaultFiles = 256
 )
+
+// same reports whether what is there is the file, as far as its kind, size, permissions and
+// time tell, and whether that is sure: otherwise the checksums decide.
+func (o *Options) same(e *entry, there fs.FileInfo) (same, sure bool) {
+	if there == nil || !there.Mode().IsRegular() || there.Size() != e.size || !o.Preserve && !o.Resume && !o.Verify {
+		return false, true
+	}
+	sameTime := there.ModTime().Unix() == e.mtime.Unix()
+	if o.Preserve && (!sameTime || there.Mode().Perm() != e.mode.Perm()) {
+		return false, true
+	}
+	return sameTime, sameTime && !o.Verify
+}
 
 // Host is how a host is reached.
 type Host struct {
@@ -84,7 +98,10 @@ type Error struct {
 	Err   error
 }
 
+// Error implements [error].
 func (e *Error) Error() string { return fmt.Sprintf("%s %s: %v", e.Op, e.Path, e.Err) }
+
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Job is a copy to or from a number of hosts: what they share.

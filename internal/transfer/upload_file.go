@@ -64,23 +64,15 @@ func kindOf(mode fs.FileMode) string {
 // same reports whether the file is on the host already: with the same size and, to the
 // second, the same time, or the same checksum.
 func (u *upload) same(ctx context.Context, e *entry, name string, there fs.FileInfo) (bool, error) {
-	opt := &u.job.opt
-	if there == nil || !there.Mode().IsRegular() || there.Size() != e.size || !opt.Preserve && !opt.Resume && !opt.Verify {
-		return false, nil
-	}
-	sameTime := there.ModTime().Unix() == e.mtime.Unix()
-	if opt.Preserve && there.Mode().Perm() != e.mode.Perm() {
-		return false, nil
-	}
-	if !opt.Verify && (sameTime || opt.Preserve && !opt.Resume) {
-		return sameTime, nil
+	if same, sure := u.job.opt.same(e, there); sure {
+		return same, nil
 	}
 	theirs, err := u.hasher.digest(ctx, hashed{name, e.size, true})
 	if err != nil {
 		return false, err
 	}
 	ours, err := u.job.localDigest(ctx, e, e.size)
-	return ours == theirs && (sameTime || !opt.Preserve), err
+	return ours == theirs, err
 }
 
 // uploadFile is one file on its way to a host.
