@@ -45,9 +45,6 @@ const (
 	maxBakHeld  = 4 << 20 // bytes that wait to be written to files
 )
 
-// noBakHost is how places for hosts end that no host took. No name is like it.
-const noBakHost = "\n"
-
 // dshbakRule is the line above and below the hosts.
 const dshbakRule = "----------------"
 
@@ -123,7 +120,7 @@ type bakSink interface {
 
 func (o *dshbakOptions) sink(screen *termline.Screen) (bakSink, error) {
 	if o.directory == "" {
-		return &bakBlocks{screen: screen, together: o.coalesce, fold: fold.New(maxBakHosts), numbers: make(map[string]int)}, nil
+		return &bakBlocks{screen: screen, together: o.coalesce, fold: fold.New(0), numbers: make(map[string]int)}, nil
 	}
 	if o.force {
 		if err := os.MkdirAll(o.directory, 0o777); err != nil {
@@ -228,7 +225,7 @@ func (b *bakBlocks) line(host string, text []byte) error {
 		if i = len(b.names); i == maxBakHosts {
 			return tooManyBakHosts()
 		}
-		b.numbers[host] = i
+		b.numbers[host] = b.fold.Add()
 		b.names = append(b.names, host)
 	}
 	return b.fold.Line(i, fold.Stdout, string(text))
@@ -242,10 +239,6 @@ func (b *bakBlocks) end() error {
 		}
 		b.fold.End(i, name) // hosts that end differently are kept apart
 	}
-	// How many hosts there are is known only now; the fold has waited for more.
-	for i := len(b.names); i < maxBakHosts; i++ {
-		b.fold.End(i, noBakHost)
-	}
 	type block struct {
 		hosts hostset.Set
 		fold.Group
@@ -253,9 +246,6 @@ func (b *bakBlocks) end() error {
 	all := hostset.Of(b.names...)
 	var blocks []block
 	for _, g := range b.fold.Certain() {
-		if g.Hosts[0] >= len(b.names) {
-			continue
-		}
 		names := make([]string, len(g.Hosts))
 		for i, n := range g.Hosts {
 			names[i] = b.names[n]

@@ -4,6 +4,7 @@ package fold
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
 )
 
@@ -17,26 +18,23 @@ const (
 )
 
 // Fold takes what hosts write, line by line, and groups those that wrote the same and
-// ended the same way. One goroutine at a time may use it.
+// ended the same way. What it costs grows with the lines, however many hosts write them at
+// whatever pace. One goroutine at a time may use it.
 type Fold struct {
 	text  text
 	trees [2]*tree
 	hosts []host
-	ended int
 
 	groups map[groupKey]*group
 	free   []*group // certain, and not yet taken
 }
 
-// host is what is known of one host.
-type host struct {
-	at    [2]*node
-	ended bool
-}
+// host is where a host is on both streams.
+type host struct{ at [2]place }
 
 // groupKey is what hosts of a group have in common: both streams, and how they ended.
 type groupKey struct {
-	at     [2]*node
+	at     [2]*segment
 	status string
 }
 
@@ -44,7 +42,6 @@ type group struct {
 	groupKey
 	hosts []int
 	free  bool // in Fold.free, or taken from there
-	taken bool
 }
 
 // A Group is a number of hosts that wrote the same to both streams and ended the same
@@ -54,21 +51,32 @@ type Group struct {
 	Status string
 
 	fold *Fold
-	at   [2]*node
+	at   [2]*segment
 }
 
 // New returns a fold of so many hosts, which are known by their number from 0.
 func New(hosts int) *Fold {
-	f := &Fold{hosts: make([]host, hosts), groups: make(map[groupKey]*group)}
-	f.text.limit = memory
+	f := &Fold{groups: make(map[groupKey]*group)}
+	f.text.limit, f.text.unit = memory, blockSize
 	for s := range f.trees {
 		f.trees[s] = newTree(&f.text)
-		f.trees[s].root.active = hosts
 	}
-	for i := range f.hosts {
-		f.hosts[i].at = [2]*node{f.trees[Stdout].root, f.trees[Stderr].root}
+	f.hosts = make([]host, 0, hosts)
+	for range hosts {
+		f.Add()
 	}
 	return f
+}
+
+// Add takes one more host, which has written nothing, and returns its number. It must not
+// be called when a host has ended: a group may be certain by then.
+func (f *Fold) Add() int {
+	i := len(f.hosts)
+	f.hosts = append(f.hosts, host{})
+	for s := range f.trees {
+		f.enter(i, s, f.trees[s].root, 0)
+	}
+	return i
 }
 
 // Close gives up what is kept. Groups cannot be read any more.
@@ -76,70 +84,122 @@ func (f *Fold) Close() error { return f.text.close() }
 
 // Line takes a line of a host that has not ended. The error is that it cannot be kept:
 // the disk is full.
-func (f *Fold) Line(i int, s Stream, line string) error {
-	h := &f.hosts[i]
-	from := h.at[s]
-	to, err := f.trees[s].next(from, line)
+func (f *Fold) Line(i int, stream Stream, text string) error {
+	t, p := f.trees[stream], &f.hosts[i].at[stream]
+	of := candidate{text: text, hash: uint32(maphash.String(t.seed, text))}
+	if !p.end() {
+		if ok, err := f.text.is(p.segment.lines[p.line], of); ok || err != nil {
+			p.line++ // also behind what cannot be read back: the host has written a line
+			return err
+		}
+		f.split(i, int(stream))
+	}
+	from := p.segment
+	to, err := t.child(from, of)
 	if err != nil {
 		return err
 	}
-	to.active++
-	h.at[s] = to
-	f.leave(from)
+	if to == nil {
+		kept, err := f.text.keep(of)
+		if err != nil {
+			return err
+		}
+		if from.grows() {
+			from.lines = append(from.lines, kept)
+			p.line++
+			return nil
+		}
+		to = from.add(kept)
+	}
+	f.leave(i, int(stream))
+	f.enter(i, int(stream), to, 1)
+	f.left(from)
 	return nil
 }
 
 // End says that a host writes no more. status is how it ended: hosts that did so
 // differently are in different groups.
 func (f *Fold) End(i int, status string) {
-	h := &f.hosts[i]
-	h.ended = true
-	f.ended++
-	key := groupKey{h.at, status}
+	key := groupKey{status: status}
+	for s := range f.trees {
+		if !f.hosts[i].at[s].end() {
+			f.split(i, s)
+		}
+		key.at[s] = f.hosts[i].at[s].segment
+	}
 	g := f.groups[key]
 	if g == nil {
 		g = &group{groupKey: key}
 		f.groups[key] = g
-	}
-	g.hosts = append(g.hosts, i)
-	f.leave(h.at[Stdout])
-	f.leave(h.at[Stderr])
-	f.settle(g)
-}
-
-// leave notes that a host is no longer at a node. Groups that waited for that are
-// looked at again.
-func (f *Fold) leave(n *node) {
-	if n.active--; n.active > 0 || n.blocking == nil {
-		return
-	}
-	waiting := n.blocking
-	n.blocking = nil
-	for g := range waiting {
-		f.settle(g)
-	}
-}
-
-// settle finds out whether a group is certain: no other host can get into it. That
-// is so if on the way to where it is, on one of the streams, there is no host left
-// that may still write.
-func (f *Fold) settle(g *group) {
-	if g.free {
-		return
-	}
-	for s := range g.at {
-		if g.at[s].busy() == nil {
-			g.free = true
-			f.free = append(f.free, g)
-			return
+		for _, at := range key.at {
+			at.waiting = append(at.waiting, g)
 		}
 	}
-	// Standard output tells hosts apart more often than standard error.
-	at := g.at[Stdout].busy()
-	if at.blocking == nil {
-		at.blocking = make(map[*group]bool)
+	g.hosts = append(g.hosts, i)
+	for s := range f.trees {
+		f.leave(i, s)
 	}
-	at.blocking[g] = true
+	for _, at := range key.at {
+		f.left(at)
+	}
+}
+
+// split splits the segment in which a host is behind the last line that it has written.
+func (f *Fold) split(i, stream int) {
+	p := &f.hosts[i].at[stream]
+	lower, n := p.segment, p.line
+	upper := lower.cut(n)
+	for m := lower.members; m >= 0; {
+		at := &f.hosts[m].at[stream]
+		next := at.next
+		if at.line <= n {
+			line := at.line
+			f.leave(int(m), stream)
+			f.enter(int(m), stream, upper, line)
+		} else {
+			at.line -= n
+		}
+		m = next
+	}
+}
+
+// enter puts a host behind so many lines of a segment.
+func (f *Fold) enter(i, stream int, to *segment, line int) {
+	f.hosts[i].at[stream] = place{segment: to, line: line, next: to.members, prev: -1}
+	if to.members >= 0 {
+		f.hosts[to.members].at[stream].prev = int32(i)
+	}
+	to.members = int32(i)
+	to.active++
+}
+
+// leave takes a host from the members of its segment. left must follow.
+func (f *Fold) leave(i, stream int) {
+	p := &f.hosts[i].at[stream]
+	if p.prev >= 0 {
+		f.hosts[p.prev].at[stream].next = p.next
+	} else {
+		p.segment.members = p.next
+	}
+	if p.next >= 0 {
+		f.hosts[p.next].at[stream].prev = p.prev
+	}
+	p.segment.active--
+}
+
+// left closes a segment that hosts have left, if they were the last.
+func (f *Fold) left(s *segment) {
+	if s.active > 0 || s.closed || s.parent != nil && !s.parent.closed {
+		return
+	}
+	// A group is certain, since no other host can get into it, when that is so on one of
+	// the streams.
+	s.close(func(g *group) {
+		if !g.free {
+			g.free = true
+			f.free = append(f.free, g)
+		}
+	})
 }
 
 // Certain returns the groups that no other host can get into any more, each once,
@@ -150,7 +210,6 @@ func (f *Fold) Certain() []Group {
 	}
 	groups := make([]Group, len(f.free))
 	for i, g := range f.free {
-		g.taken = true
 		slices.Sort(g.hosts)
 		groups[i] = Group{Hosts: g.hosts, Status: g.status, fold: f, at: g.at}
 	}
@@ -164,22 +223,11 @@ func compare(a, b Group) int {
 	return cmp.Or(len(b.Hosts)-len(a.Hosts), a.Hosts[0]-b.Hosts[0])
 }
 
-// Pending returns how many hosts have ended without their group being certain.
-func (f *Fold) Pending() int {
-	n := 0
-	for _, g := range f.groups {
-		if !g.taken {
-			n += len(g.hosts)
-		}
-	}
-	return n
-}
-
 // Empty reports whether the hosts wrote nothing.
-func (g Group) Empty() bool { return g.at[Stdout].depth == 0 && g.at[Stderr].depth == 0 }
+func (g Group) Empty() bool { return g.at[Stdout].parent == nil && g.at[Stderr].parent == nil }
 
 // Lines calls yield for the lines of a stream, in their order, until it returns false.
 // The error is that they cannot be read back.
 func (g Group) Lines(s Stream, yield func(string) bool) error {
-	return g.fold.trees[s].lines(g.at[s], yield)
+	return g.fold.trees[s].written(g.at[s], yield)
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -64,9 +65,6 @@ func TestCertain(t *testing.T) {
 	want("4 may end so too", "[]")
 	f.End(4, "1")
 	want("4 has ended differently", "[[2 3] [4]]")
-	if f.Pending() != 0 {
-		t.Errorf("%d pending", f.Pending())
-	}
 	f.End(1, "0")
 	want("the last", "[[1]]")
 	want("nothing is left", "[]")
@@ -103,6 +101,7 @@ func TestProperty(t *testing.T) {
 		n := rapid.IntRange(1, 8).Draw(t, "hosts")
 		f := New(n)
 		f.text.limit = int64(rapid.IntRange(0, 20).Draw(t, "memory"))
+		f.text.unit = rapid.IntRange(1, 20).Draw(t, "block")
 		defer f.Close()
 		wrote := make([][2][]string, n)
 		status := make([]string, n)
@@ -111,6 +110,7 @@ func TestProperty(t *testing.T) {
 			left[i] = i
 		}
 		group := make(map[int]string) // by host: all it is in
+		taken := 0                    // hosts in a group
 		content := func(g Group) string {
 			var all []string
 			for s := range 2 {
@@ -144,11 +144,15 @@ func TestProperty(t *testing.T) {
 					}
 					group[h] = content(g)
 				}
+				taken += len(g.Hosts)
 				for _, other := range group {
 					if same := other == content(g); same && !slices.ContainsFunc(g.Hosts, func(h int) bool { return group[h] == other }) {
 						t.Fatal("two groups with the same content")
 					}
 				}
+			}
+			if want := certain(wrote, left); taken != want {
+				t.Fatalf("%d hosts are in a group, it is certain for %d: %q, still writing: %v", taken, want, wrote, left)
 			}
 		}
 		for i := range n {
@@ -158,6 +162,69 @@ func TestProperty(t *testing.T) {
 			}
 		}
 	})
+}
+
+// certain returns for how many hosts it is certain who is in their group: on one of the
+// streams, no host that still writes has written the beginning of what they have.
+func certain(wrote [][2][]string, writing []int) int {
+	n := 0
+	for i := range wrote {
+		if slices.Contains(writing, i) {
+			continue
+		}
+		open := func(s int) bool {
+			return slices.ContainsFunc(writing, func(k int) bool {
+				begun := wrote[k][s]
+				return len(begun) <= len(wrote[i][s]) && slices.Equal(begun, wrote[i][s][:len(begun)])
+			})
+		}
+		if !open(0) || !open(1) {
+			n++
+		}
+	}
+	return n
+}
+
+// Hosts that write the same at any pace make no more of it than one segment, so that a
+// line costs the same however far behind the others its host is.
+func TestPace(t *testing.T) {
+	t.Parallel()
+	const hosts, n = 4, 300_000
+	f := New(hosts)
+	defer f.Close()
+	for i := range hosts {
+		for k := range n {
+			write(t, f, i, Stdout, strconv.Itoa(k))
+		}
+		write(t, f, i, Stdout, "host "+strconv.Itoa(i))
+		f.End(i, "")
+		want := 0 // the others have written nothing, and may write the same
+		if i == hosts-1 {
+			want = hosts
+		}
+		if got := len(f.Certain()); got != want {
+			t.Fatalf("%d groups behind host %d, want %d", got, i, want)
+		}
+	}
+}
+
+// Hosts of which each ends elsewhere on the same way part it at as many places.
+func TestStaircase(t *testing.T) {
+	t.Parallel()
+	const hosts = 1000
+	f := New(hosts)
+	defer f.Close()
+	for i := hosts - 1; i >= 0; i-- { // the longest is first
+		for k := range i {
+			write(t, f, i, Stdout, strconv.Itoa(k))
+		}
+	}
+	for i := range hosts {
+		f.End(i, "")
+		if got := hostsOf(f.Certain()); got != fmt.Sprintf("[[%d]]", i) {
+			t.Fatalf("behind host %d: %s", i, got)
+		}
+	}
 }
 
 // Five thousand hosts with the same 100 KiB take the memory of one.
@@ -194,7 +261,7 @@ func heap() int64 {
 func TestSpill(t *testing.T) {
 	t.Parallel()
 	f := New(100)
-	f.text.limit = 10 << 10
+	f.text.limit, f.text.unit = 10<<10, 1<<10
 	for i := range 100 {
 		for k := range 50 {
 			write(t, f, i, Stdout, fmt.Sprintf("host %d line %d", i%50, k))
@@ -215,6 +282,26 @@ func TestSpill(t *testing.T) {
 	}
 	if err := f.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// BenchmarkPace has three hosts write the same, one after another: a line costs as much
+// whether there are a thousand or a million.
+func BenchmarkPace(b *testing.B) {
+	for _, n := range []int{1_000, 100_000, 1_000_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			for b.Loop() {
+				f := New(3)
+				for i := range 3 {
+					for k := range n {
+						write(b, f, i, Stdout, strconv.Itoa(k))
+					}
+					f.End(i, "")
+				}
+				f.Close()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(3*n), "ns/line")
+		})
 	}
 }
 

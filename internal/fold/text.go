@@ -6,68 +6,144 @@ import (
 	"runtime"
 )
 
-// memory is how many bytes of lines are kept in memory; more goes to a file
-// without a name.
-const memory = 32 << 20
+const (
+	// memory is how many bytes of lines are kept in memory; more goes to a file
+	// without a name.
+	memory = 32 << 20
+	// blockSize is what lines are kept in, and written to the file in. A longer line
+	// has a block of its own.
+	blockSize = 64 << 10
+)
 
-// text keeps the lines of the tree. Each is kept once, however many hosts wrote it.
+// text keeps the lines of the trees. Each is kept once, however many hosts wrote it.
 type text struct {
-	limit int64
-	held  int64
-	file  *os.File // nil: all is in memory
-	size  int64    // of the file
+	limit  int64
+	unit   int   // how large a block is
+	held   int64 // bytes of blocks in memory
+	blocks []block
+	file   *os.File // nil: all is in memory
+	size   int64    // of the file
 }
 
-// line is one line that is kept: in memory, or in the file.
-type line struct {
-	text   string
-	offset int64 // in the file, from 1; 0: in memory
+// block is some lines: in memory, or, if data is nil, in the file.
+type block struct {
+	data   []byte
+	offset int64
 	length int
 }
 
-// keep keeps a line.
-func (t *text) keep(s string) (line, error) {
-	if t.file == nil && t.held+int64(len(s)) <= t.limit || len(s) == 0 {
-		t.held += int64(len(s))
-		return line{text: s, length: len(s)}, nil
+// line is one line that is kept.
+type line struct {
+	block  uint32
+	begin  uint32
+	length uint32
+	hash   uint32
+}
+
+// candidate is a line that may have been kept.
+type candidate struct {
+	text string
+	hash uint32
+}
+
+// is reports whether a kept line is the candidate.
+func (t *text) is(l line, of candidate) (bool, error) {
+	if l.hash != of.hash || int(l.length) != len(of.text) {
+		return false, nil
 	}
-	if t.file == nil {
-		if err := t.spill(); err != nil {
+	b := &t.blocks[l.block]
+	if b.data != nil {
+		return string(b.data[l.begin:l.begin+l.length]) == of.text, nil
+	}
+	kept := make([]byte, l.length)
+	if _, err := t.file.ReadAt(kept, b.offset+int64(l.begin)); err != nil {
+		return false, err
+	}
+	return string(kept) == of.text, nil
+}
+
+// keep keeps a line.
+func (t *text) keep(c candidate) (line, error) {
+	n := len(t.blocks)
+	if n == 0 || len(t.blocks[n-1].data)+len(c.text) > cap(t.blocks[n-1].data) {
+		if err := t.begin(len(c.text)); err != nil {
 			return line{}, err
 		}
+		n++
 	}
-	if _, err := t.file.WriteAt([]byte(s), t.size); err != nil {
-		return line{}, err
-	}
-	t.size += int64(len(s))
-	return line{offset: t.size - int64(len(s)) + 1, length: len(s)}, nil
+	b := &t.blocks[n-1]
+	begin := len(b.data)
+	b.data = append(b.data, c.text...)
+	return line{block: uint32(n - 1), begin: uint32(begin), length: uint32(len(c.text)), hash: c.hash}, nil
 }
 
-// spill makes the file.
-func (t *text) spill() (err error) {
-	if t.file, err = os.CreateTemp("", "fleetssh-fold-"); err != nil {
+// begin begins a block with room for a line. The one before goes to the file if memory is
+// full.
+func (t *text) begin(length int) error {
+	if n := len(t.blocks); n > 0 && t.held > t.limit {
+		if err := t.spill(&t.blocks[n-1]); err != nil {
+			return err
+		}
+	}
+	data := make([]byte, 0, max(length, t.unit))
+	t.held += int64(cap(data))
+	t.blocks = append(t.blocks, block{data: data})
+	return nil
+}
+
+// spill writes a block to the file.
+func (t *text) spill(b *block) error {
+	if t.file == nil {
+		file, err := os.CreateTemp("", "fleetssh-fold-")
+		if err != nil {
+			return err
+		}
+		t.file = file
+		// A file that is open cannot be removed on Windows; close does.
+		if runtime.GOOS != "windows" {
+			if err := os.Remove(file.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := t.file.WriteAt(b.data, t.size); err != nil {
 		return err
 	}
-	if runtime.GOOS == "windows" {
-		return nil // a file that is open cannot be removed there; close does
-	}
-	return os.Remove(t.file.Name())
+	b.offset, b.length = t.size, len(b.data)
+	t.size += int64(len(b.data))
+	t.held -= int64(cap(b.data))
+	b.data = nil
+	return nil
 }
 
-// get returns a line that was kept.
-func (t *text) get(l line) (string, error) {
-	if l.offset == 0 {
-		return l.text, nil
+// reader returns lines one after another. It reads the file in blocks.
+type reader struct {
+	text   *text
+	number uint32
+	data   []byte // of block number; nil: none has been read
+}
+
+func (r *reader) get(l line) (string, error) {
+	b := &r.text.blocks[l.block]
+	if b.data != nil {
+		return string(b.data[l.begin : l.begin+l.length]), nil
 	}
-	buf := make([]byte, l.length)
-	if _, err := t.file.ReadAt(buf, l.offset-1); err != nil {
-		return "", err
+	if r.data == nil || r.number != l.block {
+		if cap(r.data) < b.length {
+			r.data = make([]byte, b.length)
+		}
+		r.data = r.data[:b.length]
+		if _, err := r.text.file.ReadAt(r.data, b.offset); err != nil {
+			return "", err
+		}
+		r.number = l.block
 	}
-	return string(buf), nil
+	return string(r.data[l.begin : l.begin+l.length]), nil
 }
 
 // close forgets all lines.
 func (t *text) close() error {
+	t.blocks = nil
 	if t.file == nil {
 		return nil
 	}

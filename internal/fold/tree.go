@@ -2,91 +2,159 @@ package fold
 
 import "hash/maphash"
 
-// tree holds what hosts have written to one stream: each way from the root is what
-// one or more of them have written until now. Hosts that write the same go the same
-// way, and it is kept once.
+// tree holds what hosts have written to one stream: each way from the root is what one or
+// more of them have written until now. Lines that all of them wrote one after another are
+// one segment, so that a line costs sixteen bytes beside its text, and the tree has no more
+// segments than twice the number of hosts.
 type tree struct {
 	text *text
 	seed maphash.Seed
-	root *node
+	root *segment
 }
 
-// node is a line, behind all lines on the way to it.
-type node struct {
-	parent   *node
-	line     line
-	hash     uint64
-	first    *node            // the first line that followed
-	more     map[uint64]*node // the others, by their hash; those with the same one in same
-	same     *node
-	depth    int
-	active   int             // hosts that are here and have not ended
-	blocking map[*group]bool // groups that wait for them
+// segment is a run of lines behind all lines on the way to it. Hosts are in it from its
+// first line to its last; they part, and end, behind the last one only: where they do so
+// earlier, the segment is split.
+//
+// Hosts go down only. So when none is left in a segment and in all above it, nobody gets
+// there any more: it is closed, for good.
+type segment struct {
+	parent *segment // nil: the root, which has no lines
+	lines  []line
+	above  int // lines on the way to it
+
+	first *segment            // what followed it first
+	more  map[uint32]*segment // what else did, by the hash of the first line; those with the same one in same
+	same  *segment
+
+	members int32 // the first of the hosts that are here, -1: none; see place
+	active  int   // of those, how many have not ended
+	closed  bool
+	waiting []*group // groups that end behind the last line, until it is closed
+}
+
+// place is where a host is on one stream: behind so many lines of a segment. next and
+// prev are the hosts before and after it in the list of the segment's members, -1: none.
+type place struct {
+	segment    *segment
+	line       int
+	next, prev int32
 }
 
 func newTree(t *text) *tree {
-	return &tree{text: t, seed: maphash.MakeSeed(), root: new(node)}
+	return &tree{text: t, seed: maphash.MakeSeed(), root: &segment{members: -1}}
 }
 
-// next returns the node for a line behind n.
-func (t *tree) next(n *node, s string) (*node, error) {
-	hash := maphash.String(t.seed, s)
-	is := func(c *node) (bool, error) {
-		if c == nil || c.hash != hash || c.line.length != len(s) {
-			return false, nil
-		}
-		kept, err := t.text.get(c.line)
-		return kept == s, err
+// end reports whether the place is behind the last line of its segment.
+func (p *place) end() bool { return p.line == len(p.segment.lines) }
+
+// child returns the segment behind s that begins with a line, nil if there is none.
+func (t *tree) child(s *segment, of candidate) (*segment, error) {
+	if s.first == nil {
+		return nil, nil
 	}
-	if ok, err := is(n.first); ok || err != nil {
-		return n.first, err
+	if ok, err := t.text.is(s.first.lines[0], of); ok || err != nil {
+		return s.first, err
 	}
-	for c := n.more[hash]; c != nil; c = c.same {
-		if ok, err := is(c); ok || err != nil {
+	for c := s.more[of.hash]; c != nil; c = c.same {
+		if ok, err := t.text.is(c.lines[0], of); ok || err != nil {
 			return c, err
 		}
 	}
-	kept, err := t.text.keep(s)
-	if err != nil {
-		return nil, err
-	}
-	c := &node{parent: n, line: kept, hash: hash, depth: n.depth + 1}
+	return nil, nil
+}
+
+// add puts a new segment behind s.
+func (s *segment) add(l line) *segment {
+	c := &segment{parent: s, lines: []line{l}, above: s.above + len(s.lines), members: -1}
 	switch {
-	case n.first == nil:
-		n.first = c
-	case n.more == nil:
-		n.more = map[uint64]*node{hash: c}
+	case s.first == nil:
+		s.first = c
+	case s.more == nil:
+		s.more = map[uint32]*segment{l.hash: c}
 	default:
-		c.same = n.more[hash]
-		n.more[hash] = c
+		c.same = s.more[l.hash]
+		s.more[l.hash] = c
 	}
-	return c, nil
+	return c
 }
 
-// busy returns the last node on the way to n, n included, at which hosts are that
-// have not ended, nil if there is none.
-func (n *node) busy() *node {
-	for ; n != nil; n = n.parent {
-		if n.active > 0 {
-			return n
-		}
-	}
-	return nil
+// grows reports whether a line can be put at the end of s: nothing follows there, and
+// nobody has ended there.
+func (s *segment) grows() bool { return s.parent != nil && s.first == nil && len(s.waiting) == 0 }
+
+// cut makes a segment of the first n lines of s, which keeps the others. The parent of s
+// has the new one in its place.
+func (s *segment) cut(n int) *segment {
+	upper := &segment{parent: s.parent, lines: s.lines[:n:n], above: s.above, first: s, members: -1}
+	upper.same, s.same = s.same, nil
+	s.parent.replace(s, upper)
+	s.parent, s.lines, s.above = upper, s.lines[n:], s.above+n
+	return upper
 }
 
-// lines returns the lines on the way to a node, and calls yield for each.
-func (t *tree) lines(n *node, yield func(string) bool) error {
-	way := make([]*node, n.depth)
-	for ; n.parent != nil; n = n.parent {
-		way[n.depth-1] = n
+// replace puts a segment that begins with the same line in the place of another.
+func (s *segment) replace(old, with *segment) {
+	if s.first == old {
+		s.first = with
+		return
 	}
-	for _, n := range way {
-		s, err := t.text.get(n.line)
-		if err != nil {
-			return err
+	hash := with.lines[0].hash
+	if s.more[hash] == old {
+		s.more[hash] = with
+		return
+	}
+	for c := s.more[hash]; c != nil; c = c.same {
+		if c.same == old {
+			c.same = with
+			return
 		}
-		if !yield(s) {
-			return nil
+	}
+}
+
+// close closes s, in which and above which nobody is any more, and what is below it as far
+// as that holds there. It calls free for the groups that waited.
+func (s *segment) close(free func(*group)) {
+	for open := []*segment{s}; len(open) > 0; {
+		s := open[len(open)-1]
+		open = open[:len(open)-1]
+		s.closed = true
+		for _, g := range s.waiting {
+			free(g)
+		}
+		s.waiting = nil
+		idle := func(c *segment) {
+			if c.active == 0 {
+				open = append(open, c)
+			}
+		}
+		if s.first != nil {
+			idle(s.first)
+		}
+		for _, c := range s.more {
+			for ; c != nil; c = c.same {
+				idle(c)
+			}
+		}
+	}
+}
+
+// written calls yield for the lines from the root to the end of s.
+func (t *tree) written(s *segment, yield func(string) bool) error {
+	var way []*segment
+	for ; s != nil; s = s.parent {
+		way = append(way, s)
+	}
+	read := reader{text: t.text}
+	for i := len(way) - 1; i >= 0; i-- {
+		for _, l := range way[i].lines {
+			line, err := read.get(l)
+			if err != nil {
+				return err
+			}
+			if !yield(line) {
+				return nil
+			}
 		}
 	}
 	return nil
