@@ -64,7 +64,7 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 		return nil, err
 	}
 	d := newDialer(nil, 0)
-	c, _, err := d.dial(ctx, host, nil)
+	c, _, err := d.dial(ctx, host, nil, nil)
 	if err != nil {
 		d.close()
 		return nil, err

@@ -199,6 +199,7 @@ func (p *ParallelClient) copyAll(ctx context.Context, way direction, from, to st
 // copyOne copies to or from one host. A connection left from before that turns out to be
 // dead is replaced.
 func (p *ParallelClient) copyOne(ctx context.Context, plan *copyPlan, s *slot, i int) CopyResult {
+	defer s.work.begin("connect")()
 	for {
 		link, err := s.connect(ctx, p.d)
 		if err != nil {
@@ -207,6 +208,7 @@ func (p *ParallelClient) copyOne(ctx context.Context, plan *copyPlan, s *slot, i
 		if p.BeforeStart != nil {
 			p.BeforeStart(i)
 		}
+		s.work.enter("copy")
 		r := plan.run(ctx, link.client, i)
 		if p.OneShot || link.client.gone() {
 			s.drop(link.client)

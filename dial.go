@@ -96,9 +96,9 @@ func (d *dialer) leaveAgents() {
 }
 
 // dial connects to host and logs in, with as many attempts as host allows. pace, if
-// not nil, bounds the logins to it. The timing is that of the last attempt, also if
+// not nil, bounds the logins to it, and work, if not nil, is told how far it is. The timing is that of the last attempt, also if
 // it failed.
-func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace) (*Client, Timing, error) {
+func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace, work *progress) (*Client, Timing, error) {
 	user, err := host.login()
 	if err != nil {
 		return nil, Timing{}, &ConfigError{Host: -1, Field: "HostConfig.User", Reason: err.Error()}
@@ -119,6 +119,8 @@ func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace) (*Client
 	}
 	for n := 1; ; n++ {
 		a := &attempt{d: d, host: &host, policy: policy, pace: pace, login: l}
+		a.phases.work = work
+		work.attempt(n)
 		client, err := a.run(ctx)
 		timing := a.phases.done()
 		timing.Attempts = n
@@ -135,6 +137,7 @@ func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace) (*Client
 		if !retry {
 			return nil, timing, withAttempts(err, n)
 		}
+		work.enter("retry")
 		select {
 		case <-time.After(host.retryDelay()):
 		case <-ctx.Done():

@@ -66,6 +66,7 @@ type slot struct {
 	host HostConfig
 
 	dialing chan struct{} // holds a token while the connection is made
+	work    progress      // what is done on the host
 	mu      sync.Mutex    // protects what follows
 	client  *Client
 	way     *reach // of tunnels; nil: there has been none
@@ -320,6 +321,7 @@ type starter struct {
 // startBy starts something on one host. A connection left from before that turns
 // out to be dead is replaced.
 func (p *ParallelClient) startBy(ctx context.Context, s *slot, i int, by starter) *HostOutput {
+	defer s.work.begin("connect")()
 	for {
 		link, err := s.connect(ctx, p.d)
 		if err != nil {
@@ -335,6 +337,7 @@ func (p *ParallelClient) startBy(ctx context.Context, s *slot, i int, by starter
 		if p.BeforeStart != nil {
 			p.BeforeStart(i)
 		}
+		s.work.enter("start")
 		out := by.start(c, ctx)
 		if out.Err == nil {
 			return out
@@ -367,6 +370,7 @@ type connected struct {
 
 // connect returns the connection of the host, a new one if need be.
 func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
+	defer s.work.begin("connect")()
 	select {
 	case s.dialing <- struct{}{}:
 		defer func() { <-s.dialing }()
@@ -382,7 +386,7 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	if c != nil {
 		s.drop(c)
 	}
-	c, timing, err := d.dial(ctx, s.host, nil)
+	c, timing, err := d.dial(ctx, s.host, nil, &s.work)
 	if err != nil {
 		return connected{timing: timing}, err
 	}

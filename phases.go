@@ -12,6 +12,7 @@ type phases struct {
 	now    string
 	since  time.Time
 	timing Timing
+	work   *progress // is told; nil: nobody asks
 }
 
 // enter notes that a phase begins, and how long the one before took. The empty
@@ -34,6 +35,9 @@ func (p *phases) enter(phase string) {
 		p.timing.Auth += took
 	}
 	p.now, p.since = phase, now
+	if phase != "" {
+		p.work.enter(phase)
+	}
 }
 
 func (p *phases) current() string {

@@ -80,6 +80,7 @@ func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys],
 		wg.Go(func() {
 			defer close(shown)
 			p.each(ctx, len(slots), func(i int) error {
+				defer slots[i].work.begin("scan")()
 				s := newKeyScan(p.d, slots[i].host)
 				keys, err := s.run(ctx)
 				send(s.result(i, keys, err))

@@ -1,0 +1,71 @@
+package fleetssh_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/simfleet"
+)
+
+// TestWorking looks at hosts that are each kept in a phase of their own: what a status
+// line says of them.
+func TestWorking(t *testing.T) {
+	t.Parallel()
+	stalled := faulty(t, simfleet.StallKex).config()
+	refused := newServer(t, nil).config()
+	refused.Port, refused.Attempts, refused.RetryDelay = closedPort(t), 3, time.Hour
+	twice := newServer(t, func(h *simfleet.Host) {
+		h.DropFirst = 1
+		h.Fault.Kind = simfleet.StallAuth
+	}).config()
+	twice.Attempts = 2
+	running := newServer(t, nil).config()
+	done := newServer(t, nil).config()
+	p := newFleet(t, stalled, refused, twice, running, done)
+	if at := p.Working(); at != nil {
+		t.Errorf("before the first call: %v", at)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	begun := time.Now()
+	events, err := p.Stream(ctx, fleetssh.Command{Line: "%s", HostArgs: []fleetssh.Args{
+		{List: []string{"true"}}, {List: []string{"true"}}, {List: []string{"true"}}, {List: []string{"sleep 60"}}, {List: []string{"true"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range events {
+		}
+	}()
+	type at struct {
+		host    int
+		phase   string
+		attempt int
+	}
+	want := []at{{0, "handshake", 1}, {1, "retry", 1}, {2, "auth", 2}, {3, "run", 1}}
+	eventually(t, "the hosts to be where they are kept", func() bool {
+		now := p.Working()
+		if len(now) != len(want) {
+			return false
+		}
+		for i, w := range now {
+			if w.Begun.Before(begun) || w.Since.Before(w.Begun) || w.Since.After(time.Now()) {
+				t.Errorf("host %d: begun %v, since %v", w.Host, w.Begun, w.Since)
+			}
+			if (at{w.Host, w.Phase, w.Attempt}) != want[i] {
+				return false
+			}
+		}
+		return true
+	})
+	cancel()
+	<-ended
+	if at := p.Working(); at != nil {
+		t.Errorf("after the end: %v", at)
+	}
+}
