@@ -33,10 +33,11 @@ func (db *DB) Check(host string, port int, key ssh.PublicKey) error {
 	}
 	var bad *KeyError
 	if certified {
-		if l := db.revoked(names, cert.SignatureKey); l != nil {
+		signer := plainKey(cert.SignatureKey)
+		if l := db.revoked(names, signer); l != nil {
 			return &KeyError{Reason: Revoked, Key: key, Known: known(l)}
 		}
-		if l := db.find(names, authority, encode(cert.SignatureKey)); l != nil {
+		if l := db.find(names, authority, encode(signer)); l != nil {
 			err := checkCertificate(names[len(names)-1], cert)
 			if err == nil {
 				return nil

@@ -115,7 +115,7 @@ func (db *DB) Judge(s Shown) []Verdict {
 func (db *DB) certifies(s Shown, key ssh.PublicKey) bool {
 	cert, ok := key.(*ssh.Certificate)
 	names := hostNames(s.Host, s.Port)
-	return ok && db.find(names, authority, encode(cert.SignatureKey)) != nil && checkCertificate(names[len(names)-1], cert) == nil
+	return ok && db.find(names, authority, encode(plainKey(cert.SignatureKey))) != nil && checkCertificate(names[len(names)-1], cert) == nil
 }
 
 // ofType returns the lines with keys of a type, or all if there are none, which

@@ -90,7 +90,9 @@ func (p *parser) parse(text string) (line, error) {
 		if key == nil {
 			return l, errors.New("unreadable key")
 		}
-		l.key = encode(key) // there is more than one encoding of an RSA key
+		// There is more than one encoding of an RSA key, and a certificate in such
+		// a line stands for the key in it, as in sshkey_equal_public of OpenSSH.
+		l.key = encode(plainKey(key))
 	}
 	return l, nil
 }
