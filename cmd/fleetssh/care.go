@@ -34,9 +34,11 @@ const careFlagsHelp = `With care:
                             JSON: {"web1": {"name": "value"}}; %(name)q is quoted
       --batch SIZES         so many hosts first, then so many: 1,10%,100%; the
                             last size is repeated. A batch in which hosts fail is
-                            the last one, unless --max-fail allows it
+                            the last one, unless --max-fail allows it; the first
+                            one, if all of its hosts fail, is so in any case
       --pause DUR           wait between batches
-      --max-fail N          begin no more hosts once more than N, or N%, failed
+      --max-fail N          begin no more hosts once more than N, or N%, failed;
+                            those that run by then run on
       --confirm-over N      ask before running on more than N hosts
       --yes                 do not ask
       --deadline DUR        stop everything after this time
@@ -45,8 +47,8 @@ const careFlagsHelp = `With care:
 `
 
 func (f *careFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.batch, "batch", "", "")
-	flags.StringVar(&f.maxFail, "max-fail", "", "")
+	flags.Var(filledValue{&f.batch}, "batch", "")
+	flags.Var(filledValue{&f.maxFail}, "max-fail", "")
 	flags.Var(durationValue{to: &f.pause}, "pause", "")
 	flags.Var(numberValue{&f.confirmOver, 0, 1_000_000}, "confirm-over", "")
 	f.confirmOver = -1
@@ -72,19 +74,22 @@ func (f *careFlags) check() error {
 	return nil
 }
 
-// amount reads a number of hosts, or a share of n in percent, rounded up.
-func amount(text string, n int) (int, error) {
+// maxAmount is how many hosts an amount may name.
+const maxAmount = 1_000_000
+
+// amount reads a number of hosts, or a share of all in percent.
+func amount(text string) (number int, percent bool, err error) {
 	digits, percent := strings.CutSuffix(text, "%")
-	k, err := strconv.Atoi(digits)
+	number, err = strconv.Atoi(digits)
 	switch {
-	case err != nil || k < 0:
-		return 0, fmt.Errorf("%q is neither a number nor a percentage", text)
-	case percent && k > 100:
-		return 0, fmt.Errorf("%q is more than all", text)
-	case percent:
-		return (n*k + 99) / 100, nil
+	case digits == "" || strings.Trim(digits, "0123456789") != "":
+		return 0, false, fmt.Errorf("%q is neither a number nor a percentage", text)
+	case percent && (err != nil || number > 100):
+		return 0, false, fmt.Errorf("%q is more than all", text)
+	case err != nil || number > maxAmount:
+		return 0, false, fmt.Errorf("%q is more than %d", text, maxAmount)
 	}
-	return k, nil
+	return number, percent, nil
 }
 
 // sizes returns how many of n hosts each batch has.
@@ -94,9 +99,15 @@ func (f *careFlags) sizes(n int) ([]int, error) {
 	}
 	var wanted []int
 	for word := range strings.SplitSeq(f.batch, ",") {
-		size, err := amount(strings.TrimSpace(word), n)
+		size, percent, err := amount(strings.TrimSpace(word))
+		if err == nil && size == 0 {
+			err = fmt.Errorf("%q is no host at all", strings.TrimSpace(word))
+		}
 		if err != nil {
 			return nil, usageError("as in --batch 1,10%,100%", "--batch: %v", err)
+		}
+		if percent {
+			size = (n*size + 99) / 100
 		}
 		wanted = append(wanted, size)
 	}
@@ -114,10 +125,9 @@ func (f *careFlags) budget(n int) (most int, limited bool, err error) {
 	if f.maxFail == "" {
 		return 0, f.batch != "", nil
 	}
-	digits, percent := strings.CutSuffix(f.maxFail, "%")
-	most, err = strconv.Atoi(digits)
-	if err != nil || most < 0 || percent && most > 100 {
-		return 0, false, usageError("as in --max-fail 3 or --max-fail 10%", "--max-fail: %q is neither a number nor a percentage", f.maxFail)
+	most, percent, err := amount(f.maxFail)
+	if err != nil {
+		return 0, false, usageError("as in --max-fail 3 or --max-fail 10%", "--max-fail: %v", err)
 	}
 	if percent {
 		most = n * most / 100
@@ -151,7 +161,7 @@ func (r *runner) showPlan(sizes []int) error {
 		for range size {
 			line, err := r.planned(i)
 			if err != nil {
-				return usageError("", "%v", err)
+				return hostFault(err, r.hosts[i:i+1])
 			}
 			prefix := r.c.screen.Paint(termline.Label, r.hosts[i].label) + ": "
 			scanner := bufio.NewScanner(strings.NewReader(line))
@@ -180,6 +190,7 @@ func (r *runner) planned(i int) (string, error) {
 	return one.CommandLine(0)
 }
 
+// countHosts says how many hosts.
 func countHosts(n int) string {
 	if n == 1 {
 		return "1 host"

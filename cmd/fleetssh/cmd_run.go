@@ -157,6 +157,9 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 		return err
 	}
 	r.hosts, r.command = hosts, command
+	if err := r.rehearse(); err != nil {
+		return err
+	}
 	if o.care.dryRun {
 		return r.showPlan(sizes)
 	}

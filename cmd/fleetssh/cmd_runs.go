@@ -108,6 +108,7 @@ type jsonRun struct {
 	Hosts     int           `json:"hosts"`
 	OK        int           `json:"ok"`
 	Failed    int           `json:"failed"`
+	Unbegun   int           `json:"never_begun,omitempty"`
 	ElapsedMS float64       `json:"elapsed_ms"`
 	State     journal.State `json:"state"`
 	Partial   bool          `json:"partial,omitempty"`
@@ -116,7 +117,7 @@ type jsonRun struct {
 
 func newJSONRun(info *journal.Info) jsonRun {
 	j := jsonRun{
-		Type: "run", Time: info.Time, Run: info.ID, Command: info.Command, Hosts: info.Count, OK: info.OK, Failed: info.Failed,
+		Type: "run", Time: info.Time, Run: info.ID, Command: info.Command, Hosts: info.Count, OK: info.OK, Failed: info.Failed, Unbegun: info.Skipped,
 		ElapsedMS: milliseconds(info.Elapsed), State: info.State, Partial: info.Partial,
 	}
 	if info.State == journal.Ended {
@@ -146,14 +147,14 @@ func (o *runsOptions) run(c *call) error {
 		c.screen.Message("fleetssh: nothing has been recorded yet")
 		return nil
 	}
-	c.screen.Out("", fmt.Sprintf("%-31s %-19s %7s %7s %7s %8s  %s", "RUN", "WHEN", "HOSTS", "OK", "FAILED", "TIME", "COMMAND"))
+	c.screen.Out("", fmt.Sprintf("%-31s %-19s %7s %7s %7s %7s %8s  %s", "RUN", "WHEN", "HOSTS", "OK", "FAILED", "SKIPPED", "TIME", "COMMAND"))
 	for i := range runs {
 		r := &runs[i]
 		text := oneLine(r.Command)
 		if r.State != journal.Ended {
 			text = "(" + string(r.State) + ") " + text
 		}
-		c.screen.Out("", fmt.Sprintf("%-31s %-19s %7d %7d %7d %8s  %s", r.ID, r.Time.Local().Format(time.DateTime), r.Count, r.OK, r.Failed, shortDuration(r.Elapsed), text))
+		c.screen.Out("", fmt.Sprintf("%-31s %-19s %7d %7d %7d %7d %8s  %s", r.ID, r.Time.Local().Format(time.DateTime), r.Count, r.OK, r.Failed, r.Skipped, shortDuration(r.Elapsed), text))
 	}
 	return nil
 }
@@ -243,7 +244,11 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *tal
 	for _, note := range stateNotes(run) {
 		out("note", note)
 	}
-	out("hosts", fmt.Sprintf("%d: %d ok, %d failed", run.Count, run.OK, run.Failed))
+	counts := fmt.Sprintf("%d: %d ok, %d failed", run.Count, run.OK, run.Failed)
+	if run.Skipped > 0 {
+		counts += fmt.Sprintf(", %d never begun", run.Skipped)
+	}
+	out("hosts", counts)
 	for _, class := range []string{"ok", journal.Running, journal.Waiting} {
 		if hosts, err := run.Select(class); err == nil && len(hosts) > 0 {
 			out(class, t.fold(indexesOf(hosts)))

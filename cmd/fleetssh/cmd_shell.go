@@ -105,7 +105,7 @@ func (o *shellOptions) run(ctx context.Context, c *call) error {
 	var release func()
 	s.signals, release = takeInterrupts(ctx)
 	defer release()
-	return s.dialogue(context.WithoutCancel(ctx))
+	return s.dialogue(ctx)
 }
 
 // newFleetShell returns a shell on hosts that are not connected to.

@@ -222,7 +222,7 @@ func (s *survey) ask(ctx context.Context, flags *hostFlags, each func(*shownHost
 	defer client.Close()
 	found, err := client.ScanHostKeys(work)
 	if err != nil {
-		return err
+		return hostFault(err, entries)
 	}
 	s.tally = newTally(entries)
 	for shown := range found {

@@ -247,7 +247,7 @@ func (w *tunnelWork) start(ctx context.Context) error {
 		w.failed[n] = make([]error, len(w.hosts))
 		of, some := errors.AsType[*fleetssh.HostsError](err)
 		if _, wrong := err.(*fleetssh.ConfigError); wrong {
-			return usageError("fleetssh tunnel --help", "%s: %v", w.plans[n].flag, err)
+			return usageError("fleetssh tunnel --help", "%s: %v", w.plans[n].flag, hostFault(err, w.hosts))
 		}
 		if err != nil && !some {
 			return &fault{code: exitFailed, text: w.plans[n].flag + ": " + err.Error()}

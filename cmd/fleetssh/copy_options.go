@@ -52,9 +52,11 @@ const copyCareHelp = `With care:
                             {"web1": {"name": "value"}}
       --batch SIZES         so many hosts first, then so many: 1,10%,100%; the
                             last size is repeated. A batch in which hosts fail is
-                            the last one, unless --max-fail allows it
+                            the last one, unless --max-fail allows it; the first
+                            one, if all of its hosts fail, is so in any case
       --pause DUR           wait between batches
-      --max-fail N          begin no more hosts once more than N, or N%, failed
+      --max-fail N          begin no more hosts once more than N, or N%, failed;
+                            those that are being copied to by then go on
       --confirm-over N      ask before copying to or from more than N hosts
       --yes                 do not ask
       --deadline DUR        stop everything after this time

@@ -75,6 +75,7 @@ func (o *copyOptions) plan(args []string, hosts []hostEntry) (*copyPlan, error) 
 // every host has.
 func copyArgs(given []fleetssh.Args, hosts []hostEntry) ([]fleetssh.Args, error) {
 	args := make([]fleetssh.Args, len(hosts))
+	names := fileNames(hosts)
 	for i := range hosts {
 		h := &hosts[i]
 		login := h.config.User
@@ -89,7 +90,7 @@ func copyArgs(given []fleetssh.Args, hosts []hostEntry) ([]fleetssh.Args, error)
 		if given != nil {
 			maps.Copy(values, given[i].Map)
 		}
-		values[hostColumn] = fileName(h.label) // no other host has it
+		values[hostColumn] = names[i] // no other host has it
 		args[i].Map = values
 	}
 	return args, nil

@@ -20,7 +20,8 @@ type copyStatus struct {
 
 	mu           sync.Mutex // protects what follows
 	done, failed int        // hosts
-	moved        int64      // bytes, without those that were there
+	unbegun      int
+	moved        int64 // bytes, without those that were there
 	open         map[openFile]int64
 	seen         []int64 // bytes by host, those that were there included
 	ended        []bool  // by host
@@ -70,6 +71,9 @@ func (s *copyStatus) text() string {
 	text := fmt.Sprintf("%s: %d of %d hosts done, %s, %s/s", s.plan.verb, s.done, len(s.ended), s.amount(), sizeText(s.rate(time.Now())))
 	if s.failed > 0 {
 		text += fmt.Sprintf(", %d failed", s.failed)
+	}
+	if s.unbegun > 0 {
+		text += fmt.Sprintf(", %d never begun", s.unbegun)
 	}
 	return text + ", " + time.Since(s.tally.begun).Round(time.Second).String()
 }
@@ -132,9 +136,14 @@ func (s *copyStatus) note(p fleetssh.CopyProgress) {
 
 func (s *copyStatus) finished(r *result) {
 	s.mu.Lock()
-	s.done++
 	s.ended[r.index] = true
-	if !r.ok {
+	switch {
+	case r.outcome.Kind == fleetssh.Skipped:
+		s.unbegun++
+	case r.ok:
+		s.done++
+	default:
+		s.done++
 		s.failed++
 	}
 	s.mu.Unlock()

@@ -21,6 +21,7 @@ type course struct {
 
 	most    int // hosts that may fail
 	limited bool
+	stopped string // what ended the batches early, if too many hosts failed
 }
 
 // begin makes ready what all batches share. The work is to be done with the context that is
@@ -61,11 +62,15 @@ func (s *course) batches(ctx context.Context, sizes []int, do func(size int) err
 			s.client.SetHosts(configs)
 		}
 		if err := do(size); err != nil {
-			return err
+			if s.from == 0 {
+				return err // nothing has run
+			}
+			s.c.screen.Message("fleetssh: error: " + err.Error())
+			s.tally.trouble = true
+			break
 		}
 		s.from += size
-		s.tally.overBudget = s.tally.overBudget || s.limited && s.tally.failed() > s.most
-		if s.tally.overBudget || ctx.Err() != nil {
+		if s.stopped = s.tooMany(n, sizes); s.stopped != "" || ctx.Err() != nil {
 			break
 		}
 		if n+1 < len(sizes) {
@@ -75,7 +80,33 @@ func (s *course) batches(ctx context.Context, sizes []int, do func(size int) err
 	for i := s.from; i < len(s.hosts); i++ {
 		left(s.tally.put(result{index: i, outcome: fleetssh.Outcome{Kind: fleetssh.Skipped}}))
 	}
+	if s.tally.unbegun() > 0 {
+		s.tally.stopped = s.stopped
+	}
 	return nil
+}
+
+// tooMany says why no more hosts are begun after batch number n, empty if they are: more of
+// them failed than may, or all of the first batch, which was sent ahead to find that out.
+func (s *course) tooMany(n int, sizes []int) string {
+	failed := s.tally.failed()
+	batch := fmt.Sprintf("batch %d of %d", n+1, len(sizes))
+	switch {
+	case s.care.batch != "" && n == 0 && len(sizes) > 1 && failed == sizes[0]:
+		if failed == 1 {
+			return batch + " failed: its only host did"
+		}
+		return fmt.Sprintf("%s failed: all of its %d hosts did", batch, failed)
+	case !s.limited || failed <= s.most:
+		return ""
+	case s.care.maxFail == "":
+		return fmt.Sprintf("%s failed in %s", countHosts(failed), batch)
+	}
+	text := fmt.Sprintf("%s failed, --max-fail %s allows %d", countHosts(failed), s.care.maxFail, s.most)
+	if from := s.c.settings.origin("max-fail"); from != "" {
+		text += " (" + from + ")"
+	}
+	return text
 }
 
 // rest waits between two batches.
@@ -102,8 +133,8 @@ func (s *course) finish(ctx, work context.Context, show func()) error {
 		return outputError(err)
 	}
 	s.c.warnings.show(s.c.screen)
-	if t.overBudget {
-		s.c.screen.Message("fleetssh: stopped: more hosts failed than --max-fail allows")
+	if t.stopped != "" {
+		s.c.screen.Message("fleetssh: stopped: " + t.stopped)
 	}
 	if work.Err() == context.DeadlineExceeded {
 		s.c.screen.Message("fleetssh: stopped: the deadline is over after " + shortDuration(s.care.deadline))

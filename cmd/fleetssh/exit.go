@@ -33,7 +33,7 @@ var exitCodes = []struct {
 	{exitStopped, "some hosts timed out or were stopped"},
 	{exitUnreachable, "some could not be reached or logged in to, did not start, or were lost"},
 	{exitCommand, "some ran the command and it exited non-zero or by a signal"},
-	{exitBudget, "no more hosts were begun, because too many failed (--max-fail)"},
+	{exitBudget, "no more hosts were begun, because too many failed (--batch, --max-fail)"},
 	{exitInterrupted, "interrupted"},
 }
 
@@ -44,6 +44,15 @@ var exitPriority = []int{exitInterrupted, exitBudget, exitStopped, exitUnreachab
 type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// processCode returns a code as a process can end with it. The system keeps its lowest eight
+// bits, but RFC 4254 gives an exit status of a host 32: one that does not fit must not end as 0.
+func processCode(code int) int {
+	if code < 0 || code > 255 {
+		return 255
+	}
+	return code
+}
 
 // fault ends the program with a code and a message.
 type fault struct {
@@ -64,7 +73,7 @@ func report(screen *termline.Screen, err error) int {
 		return exitOK
 	}
 	if status, ok := errors.AsType[exitStatus](err); ok {
-		return int(status)
+		return processCode(int(status))
 	}
 	if errors.Is(err, context.Canceled) {
 		return exitInterrupted

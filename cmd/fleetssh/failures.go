@@ -87,22 +87,18 @@ func (r *result) title() (string, int) {
 	}
 }
 
-// showFailures says how many hosts failed, in which way, and which. It says
-// nothing if all is well.
+// showFailures says how many hosts failed, in which way, and which, and which were never
+// begun. It says nothing if all is well.
 func (t *tally) showFailures(screen *termline.Screen) {
-	n := t.failed()
-	if n == 0 {
+	headline := t.headline()
+	if headline == "" {
 		return
 	}
 	if t.brief {
 		t.showBriefly(screen)
 		return
 	}
-	noun := "hosts"
-	if len(t.hosts) == 1 {
-		noun = "host"
-	}
-	screen.Message(fmt.Sprintf("fleetssh: %d of %d %s failed", n, len(t.hosts), noun))
+	screen.Message("fleetssh: " + headline)
 	for _, g := range t.failures() {
 		slices.Sort(g.hosts)
 		labels := make([]string, len(g.hosts))

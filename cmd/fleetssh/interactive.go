@@ -37,7 +37,7 @@ func (r *runner) interact(ctx context.Context, t *terminal) error {
 	command.PTY.Modes = t.modes()
 	outs, err := r.client.RunCommand(runCtx, command)
 	if outs == nil {
-		return usageError("", "%v", err)
+		return hostFault(err, r.hosts)
 	}
 	r.c.screen.Flush() // what was said until now stands above
 	var local error    // what went wrong here

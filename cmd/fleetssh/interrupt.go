@@ -12,7 +12,17 @@ import (
 // same: timeout(1) sends each to the process and again to its group.
 const doubledSignal = 300 * time.Millisecond
 
-// interruptible returns a context that ends on the first interrupt or TERM. The
+// endings are the signals that ask for the end of the process: what runs on hosts would outlive
+// it. HUP says that the terminal is gone, unless nohup(1) has it ignored.
+func endings() []os.Signal {
+	signals := []os.Signal{syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
+}
+
+// interruptible returns a context that ends on the first interrupt, TERM or HUP. The
 // second ends the process at once.
 //
 // A closed standard output becomes an error of writing, so that what runs on the
@@ -20,7 +30,8 @@ const doubledSignal = 300 * time.Millisecond
 func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ends := endings()
+	signal.Notify(signals, append(ends, os.Interrupt)...)
 	signal.Ignore(syscall.SIGPIPE)
 	go func() {
 		<-signals
@@ -33,19 +44,23 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 		}
 	}()
 	stop = func() { signal.Stop(signals) }
-	return context.WithValue(ctx, interruptsKey{}, stop), stop
+	spare := func() {
+		stop()
+		signal.Notify(signals, ends...)
+	}
+	return context.WithValue(ctx, interruptsKey{}, spare), stop
 }
 
 // interruptsKey is where a context keeps what makes interrupts leave it alone.
 type interruptsKey struct{}
 
 // takeInterrupts is for a dialogue: from now on interrupts end neither ctx, which
-// interruptible has made, nor the process, but come through the channel.
+// interruptible has made, nor the process, but come through the channel. TERM and HUP still do.
 func takeInterrupts(ctx context.Context) (signals <-chan os.Signal, release func()) {
 	taken := make(chan os.Signal, 8)
 	signal.Notify(taken, os.Interrupt)
-	if stop, ok := ctx.Value(interruptsKey{}).(func()); ok {
-		stop()
+	if spare, ok := ctx.Value(interruptsKey{}).(func()); ok {
+		spare()
 	}
 	return taken, func() { signal.Stop(taken) }
 }

@@ -48,7 +48,7 @@ func writeManual(root *cobra.Command, dir string, screen *termline.Screen) error
 	}
 	for _, cmd := range append(verbsBelow(root), root) {
 		name := filepath.Join(dir, manName(cmd)+".1")
-		if err := os.WriteFile(name, []byte(manualPage(cmd)), 0o666); err != nil {
+		if err := writeWhole(name, 0o666, writeAll([]byte(manualPage(cmd)))); err != nil {
 			return err
 		}
 		screen.Out("", termline.Visible(name))

@@ -87,10 +87,7 @@ func (n *hostNews) Handle(_ context.Context, r slog.Record) error {
 	if problem.reason != "" {
 		text += ": " + problem.reason
 	}
-	name := host.Alias
-	if name == "" {
-		name = host.Host
-	}
+	name := shownName(&host)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.on {

@@ -71,7 +71,7 @@ func TestShowFailures(t *testing.T) {
 	screen := termline.New(io.Discard, &shown)
 	counted.showFailures(screen)
 	screen.Close()
-	const want = `fleetssh: 7 of 20 hosts failed
+	const want = `fleetssh: 5 of 20 hosts failed, 2 never begun
   timed out, may still run: web14
   never begun: web[15-16]
   unreachable (connect): web17: ^[[2Jboo

@@ -17,7 +17,8 @@ type progress struct {
 	begun time.Time
 
 	started               []bool // by host
-	done, failed, running atomic.Int64
+	done, failed, unbegun atomic.Int64
+	running               atomic.Int64
 	line                  *statusLine
 }
 
@@ -35,6 +36,9 @@ func (p *progress) text() string {
 	if failed > 0 {
 		text += fmt.Sprintf(", %d failed", failed)
 	}
+	if unbegun := p.unbegun.Load(); unbegun > 0 {
+		text += fmt.Sprintf(", %d never begun", unbegun)
+	}
 	return text + ", " + time.Since(p.begun).Round(time.Second).String()
 }
 
@@ -47,11 +51,16 @@ func (p *progress) show(ev fleetssh.Event) {
 }
 
 func (p *progress) finished(r *result) {
-	p.done.Add(1)
 	if p.started[r.index] {
 		p.running.Add(-1)
 	}
-	if !r.ok {
+	switch {
+	case r.outcome.Kind == fleetssh.Skipped:
+		p.unbegun.Add(1)
+	case r.ok:
+		p.done.Add(1)
+	default:
+		p.done.Add(1)
 		p.failed.Add(1)
 	}
 	p.display.finished(r)

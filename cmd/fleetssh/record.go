@@ -2,8 +2,8 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -282,17 +282,15 @@ func (r *recorder) writeReport() error {
 }
 
 // writeReport writes the page about a run.
-func writeReport(name string, run *journal.Run) (err error) {
+func writeReport(name string, run *journal.Run) error {
 	data, err := reportOf(run)
 	if err != nil {
 		return fmt.Errorf("report %s: %w", name, err)
 	}
-	file, err := os.Create(name)
-	if err != nil {
-		return fmt.Errorf("report: %w", err)
+	if err := writeWhole(name, forOwner, func(w io.Writer) error { return page.Write(w, data) }); err != nil {
+		return fmt.Errorf("report %s: %s", name, innermost(err))
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	return page.Write(file, data)
+	return nil
 }
 
 // journalResult returns a result as it is kept.

@@ -190,10 +190,10 @@ func TestRunsVerbs(t *testing.T) {
 		code int
 		want []string // in standard output, or in standard error
 	}{
-		{[]string{"runs"}, exitOK, []string{id, second.writer.ID(), "(interrupted) uptime", "     10       1       9 "}},
+		{[]string{"runs"}, exitOK, []string{id, second.writer.ID(), "(interrupted) uptime", "     10       1       7       2 "}},
 		{[]string{"runs", "-n", "1", "--format", "json"}, exitOK, []string{`"run":"` + second.writer.ID() + `"`, `"hosts":3,"ok":1,"failed":2,`, `"state":"ended","exit_code":5`}},
 		{[]string{"runs", "show", id}, exitOK, []string{
-			"command  uptime\n", "options  '--timeout=30s'\n", "hosts    10: 1 ok, 9 failed\n", "ok       web1\n",
+			"command  uptime\n", "options  '--timeout=30s'\n", "hosts    10: 1 ok, 7 failed, 2 never begun\n", "ok       web1\n",
 			"note     fleetssh ended before the run did", "  lost, may have run: web6\n", "  lost, may have run: web9: how it ended was not recorded\n", "  never begun: web[7,10]\n", "  unreachable (connect): web3: refused\n",
 			"  timed out, may still run: web5", "  timed out and stopped: web4", "  stopped: web8\n", "  exit code 1: web2\n",
 		}},

@@ -41,7 +41,7 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 	err = r.batches(work, sizes, func(size int) error {
 		events, err := r.start(work, again, size)
 		if err != nil {
-			return usageError("", "%v", err)
+			return err
 		}
 		if r.show == nil {
 			r.show, endDisplay = r.o.show.display(view{screen: r.c.screen, tally: r.tally, command: r.title})
@@ -75,7 +75,8 @@ func (r *runner) start(ctx context.Context, again *rewinder, size int) (func(fun
 		return nil, err
 	}
 	command.Stdin = in
-	return r.client.Stream(ctx, command)
+	events, err := r.client.Stream(ctx, command)
+	return events, hostFault(err, r.hosts[r.from:r.from+size])
 }
 
 // rewinder gives every batch the same standard input.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/signal"
 	"os/user"
 	"path/filepath"
 	"regexp"
@@ -30,7 +31,7 @@ import (
 //	wait-connected N        waits until the fleet has been connected to N times
 //	wait-stored N           waits until the files of the fleet hold N bytes
 //	join-fleet DIR          the same variables for a fleet that "sim --dir DIR" serves
-//	terminate               sends TERM to what runs in the background
+//	terminate [HUP]         sends TERM, or HUP, to what runs in the background
 //	web                     starts a web server and sets WEB to its port
 //	wait-file FILE          waits until there is a file that is not empty, or a socket
 //	exec fleetssh ARG…      the program; "%" stands for the hosts and the login
@@ -55,6 +56,9 @@ const noRaceDelay = "atexit_sleep_ms=0"
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	if signal.Ignored(syscall.SIGHUP) { // as nohup(1) has it, for what the scripts start too
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
@@ -254,8 +258,12 @@ func waitFile(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func terminate(ts *testscript.TestScript, neg bool, args []string) {
+	end := syscall.SIGTERM
+	if len(args) > 0 {
+		end = map[string]syscall.Signal{"HUP": syscall.SIGHUP}[args[0]]
+	}
 	for _, cmd := range ts.BackgroundCmds() {
-		ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+		ts.Check(cmd.Process.Signal(end))
 	}
 }
 

@@ -58,7 +58,7 @@ func (f *selectFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.all, "all", "a", false, "")
 	flags.StringArrayVar(&f.hostfiles, "hostfile", nil, "")
 	flags.StringArrayVar(&f.inventories, "inventory", nil, "")
-	flags.StringVar(&f.limit, "limit", "", "")
+	flags.Var(filledValue{&f.limit}, "limit", "")
 	flags.Var(numberValue{&f.pick, 1, 1_000_000}, "pick", "")
 }
 
@@ -264,6 +264,9 @@ func (f *selectFlags) set(inv *inventory.Inventory) (hostset.Set, error) {
 func (f *selectFlags) parse(flag string, exprs []string, inv *inventory.Inventory) (hostset.Set, error) {
 	var all hostset.Set
 	for _, expr := range exprs {
+		if flag == "-x" && strings.TrimSpace(expr) == "" {
+			return all, usageError("", "-x: it is empty") // and would leave out nobody
+		}
 		full, err := f.expand(expr)
 		if err != nil {
 			return all, fmt.Errorf("%s: %w", flag, err)

@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -31,6 +30,9 @@ type editor struct {
 	cooked  liner.ModeApplier // as it was, for what runs
 	raw     liner.ModeApplier
 	history *os.File // nil: none is kept
+
+	mu     sync.Mutex // protects what follows
+	asking bool       // the user is to type
 }
 
 const (
@@ -47,10 +49,13 @@ func (s *fleetShell) dialogue(ctx context.Context) error {
 		return err
 	}
 	defer ed.close()
-	defer ed.restoreOnTerm()()
+	defer ed.restoreOnEnd(ctx)()
 	ed.state.SetWordCompleter(func(line string, pos int) (string, []string, string) { return s.complete(ctx, line, pos) })
 	for !s.quit {
-		text, err := ed.read(s.promptText())
+		text, err := ed.read(ctx, s.promptText())
+		if ctx.Err() != nil {
+			return exitStatus(exitInterrupted) // TERM or HUP, while a line ran
+		}
 		if err == io.EOF {
 			break
 		}
@@ -104,7 +109,11 @@ func newEditor() (*editor, error) {
 }
 
 // read reads a line, and what it goes on with. Ctrl-C gives up what was typed.
-func (ed *editor) read(prompt string) (string, error) {
+func (ed *editor) read(ctx context.Context, prompt string) (string, error) {
+	if !ed.ask(ctx) {
+		return "", ctx.Err()
+	}
+	defer ed.asked()
 	if err := ed.raw.ApplyMode(); err != nil {
 		return "", err
 	}
@@ -141,23 +150,33 @@ func (ed *editor) keep(text string) {
 	}
 }
 
-// restoreOnTerm lets TERM and HUP end the process with the terminal as it was.
-func (ed *editor) restoreOnTerm() (stop func()) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP)
-	over := make(chan struct{})
-	go func() {
-		select {
-		case <-signals:
+// restoreOnEnd lets the end of ctx, by TERM or HUP, end the process with the terminal as it was
+// while the user is to type, since nothing else ends that. A line that runs is stopped first.
+func (ed *editor) restoreOnEnd(ctx context.Context) (stop func()) {
+	over := context.AfterFunc(ctx, func() {
+		ed.mu.Lock()
+		defer ed.mu.Unlock()
+		if ed.asking {
 			_ = ed.cooked.ApplyMode() // the process ends in any case
 			os.Exit(exitInterrupted)
-		case <-over:
 		}
-	}()
-	return func() {
-		signal.Stop(signals)
-		close(over)
-	}
+	})
+	return func() { over() }
+}
+
+// ask notes that the user is to type; it reports false if ctx has ended.
+func (ed *editor) ask(ctx context.Context) bool {
+	ed.mu.Lock()
+	defer ed.mu.Unlock()
+	ed.asking = ctx.Err() == nil
+	return ed.asking
+}
+
+// asked notes that nothing is typed any more.
+func (ed *editor) asked() {
+	ed.mu.Lock()
+	defer ed.mu.Unlock()
+	ed.asking = false
 }
 
 func (ed *editor) close() {
@@ -181,7 +200,7 @@ func openHistory() (*os.File, error) {
 	if text, err := os.ReadFile(name); err == nil && len(text) > historyBytes {
 		half := text[len(text)/2:]
 		half = half[bytes.IndexByte(half, '\n')+1:]
-		if err := os.WriteFile(name, half, 0o600); err != nil {
+		if err := writeWhole(name, forOwner, writeAll(half)); err != nil {
 			return nil, err
 		}
 	}

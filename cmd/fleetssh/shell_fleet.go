@@ -36,7 +36,7 @@ type fleetShell struct {
 func (s *fleetShell) open(ctx context.Context) error {
 	consoles, err := s.client.OpenConsoles(ctx)
 	if consoles == nil {
-		return usageError("", "%v", err)
+		return hostFault(err, s.hosts)
 	}
 	t := s.tally(s.all())
 	for i, console := range consoles {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,9 +21,10 @@ type fileDisplay struct {
 	open  map[fileKey]*hostFile
 }
 
+// fileKey names a file: one of a host in one of the folders, which may be the same.
 type fileKey struct {
 	host int
-	kind fleetssh.EventKind
+	dir  string
 }
 
 type hostFile struct {
@@ -30,7 +32,8 @@ type hostFile struct {
 	file *os.File
 }
 
-// newFiles returns a display that writes files and leaves the rest to another.
+// newFiles returns a display that writes files and leaves the rest to another. Every host gets
+// its file now, as with pssh: what an earlier run left there is not what this one wrote.
 func newFiles(v view, beside display, outdir, errdir string) *fileDisplay {
 	d := &fileDisplay{display: beside, view: v, dirs: make(map[fleetssh.EventKind]string), open: make(map[fileKey]*hostFile)}
 	if outdir != "" {
@@ -39,10 +42,47 @@ func newFiles(v view, beside display, outdir, errdir string) *fileDisplay {
 	if errdir != "" {
 		d.dirs[fleetssh.StderrLine] = errdir
 	}
-	for _, h := range v.tally.hosts {
-		d.names = append(d.names, fileName(h.label))
+	if outdir != "" && sameFolder(outdir, errdir) {
+		d.dirs[fleetssh.StderrLine] = outdir // and one file takes both, in their order
+	}
+	d.names = fileNames(v.tally.hosts)
+	for i := range d.names {
+		for _, dir := range d.dirs {
+			file, err := os.Create(filepath.Join(dir, d.names[i]))
+			if err == nil {
+				err = file.Close()
+			}
+			if d.note(err); err != nil {
+				return d // and each of the others would say the same
+			}
+		}
 	}
 	return d
+}
+
+// sameFolder reports whether two names are of one folder.
+func sameFolder(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
+}
+
+// fileNames returns a name for the file of each host. Hosts that differ have different ones, also
+// where names of files lack what tells them apart.
+func fileNames(hosts []hostEntry) []string {
+	names := make([]string, len(hosts))
+	taken := make(map[string]bool)
+	for i := range hosts {
+		name := fileName(hosts[i].label)
+		for taken[name] {
+			name += fmt.Sprintf("#%d", i)
+		}
+		taken[name], names[i] = true, name
+	}
+	return names
 }
 
 // fileName makes a file name of a label: nothing in it leads out of the folder, or is
@@ -69,10 +109,10 @@ func (d *fileDisplay) show(ev fleetssh.Event) {
 }
 
 func (d *fileDisplay) write(ev fleetssh.Event) error {
-	key := fileKey{ev.Host, ev.Kind}
+	key := fileKey{ev.Host, d.dirs[ev.Kind]}
 	f := d.open[key]
 	if f == nil {
-		file, err := os.Create(filepath.Join(d.dirs[ev.Kind], d.names[ev.Host]))
+		file, err := os.OpenFile(filepath.Join(key.dir, d.names[ev.Host]), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
 		if err != nil {
 			return err
 		}
@@ -89,8 +129,8 @@ func (d *fileDisplay) write(ev fleetssh.Event) error {
 
 // finished closes the files of the host.
 func (d *fileDisplay) finished(r *result) {
-	for kind := range d.dirs {
-		d.finish(fileKey{r.index, kind})
+	for _, dir := range d.dirs {
+		d.finish(fileKey{r.index, dir})
 	}
 	d.display.finished(r)
 }

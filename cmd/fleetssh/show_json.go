@@ -71,6 +71,7 @@ type jsonSummary struct {
 	Outcomes  map[string]int `json:"outcomes"`
 	OK        int            `json:"ok"`
 	Failed    int            `json:"failed"`
+	Unbegun   int            `json:"never_begun,omitempty"`
 	ElapsedMS float64        `json:"elapsed_ms"`
 }
 
@@ -142,7 +143,8 @@ func (t *tally) summary() jsonSummary {
 		Failed:    t.failed(),
 		ElapsedMS: milliseconds(time.Since(t.begun)),
 	}
-	s.OK = s.Hosts - s.Failed
+	s.Unbegun = t.unbegun()
+	s.OK = t.count(func(r *result) bool { return r.ok })
 	for i := range t.results {
 		s.Outcomes[t.results[i].outcome.Kind.String()]++
 	}

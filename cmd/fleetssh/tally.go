@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"fleetssh"
@@ -27,7 +28,7 @@ type tally struct {
 	begun       time.Time
 	results     []result // in the order in which the hosts ended
 	interrupted bool
-	overBudget  bool   // more hosts failed than may
+	stopped     string // why no more hosts were begun: too many failed; empty: they were all begun
 	policy      string // of exit codes: worst, max or none
 	sudoMute    bool   // sudo had no password to answer with
 	brief       bool   // failures are shown below each line of a dialogue
@@ -79,20 +80,48 @@ func (t *tally) put(r result) *result {
 	return &t.results[len(t.results)-1]
 }
 
-// failed returns how many hosts did not do what was asked of them.
+// failed returns how many hosts were begun and did not do what was asked of them.
 func (t *tally) failed() int {
+	return t.count(func(r *result) bool { return !r.ok && r.outcome.Kind != fleetssh.Skipped })
+}
+
+// unbegun returns how many hosts were never begun: nothing is known against them.
+func (t *tally) unbegun() int {
+	return t.count(func(r *result) bool { return r.outcome.Kind == fleetssh.Skipped })
+}
+
+func (t *tally) count(is func(*result) bool) int {
 	n := 0
 	for i := range t.results {
-		if !t.results[i].ok {
+		if is(&t.results[i]) {
 			n++
 		}
 	}
 	return n
 }
 
+// headline says how many hosts failed, and how many were never begun; it is empty if none did
+// and none was left.
+func (t *tally) headline() string {
+	failed, unbegun := t.failed(), t.unbegun()
+	noun := "hosts"
+	if len(t.hosts) == 1 {
+		noun = "host"
+	}
+	switch {
+	case failed == 0 && unbegun == 0:
+		return ""
+	case failed == 0:
+		return fmt.Sprintf("%d of %d %s never begun", unbegun, len(t.hosts), noun)
+	case unbegun == 0:
+		return fmt.Sprintf("%d of %d %s failed", failed, len(t.hosts), noun)
+	}
+	return fmt.Sprintf("%d of %d %s failed, %d never begun", failed, len(t.hosts), noun, unbegun)
+}
+
 // exitCode returns what the hosts make the program end with.
 func (t *tally) exitCode() int {
-	codes := map[int]bool{exitInterrupted: t.interrupted, exitBudget: t.overBudget}
+	codes := map[int]bool{exitInterrupted: t.interrupted, exitBudget: t.stopped != ""}
 	largest := 0
 	for i := range t.results {
 		code := exitCodeOf(t.results[i].outcome)
@@ -111,10 +140,10 @@ func (t *tally) exitCode() int {
 	return largest
 }
 
-// remoteCode is the exit code of a command as a shell has it.
+// remoteCode is the exit code of a command as a shell has it, and as a process can end with it.
 func remoteCode(o fleetssh.Outcome) int {
 	if o.Kind == fleetssh.Exited {
-		return o.ExitCode
+		return processCode(o.ExitCode)
 	}
 	return 255
 }

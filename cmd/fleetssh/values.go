@@ -129,6 +129,27 @@ func sizeText(n int64) string {
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[unit])
 }
 
+// filledValue is a text that cannot be empty: an empty one, as a variable of a script that was
+// not set leaves it, would lift the limit that the flag is about.
+type filledValue struct{ to *string }
+
+func (v filledValue) Set(text string) error {
+	if strings.TrimSpace(text) == "" {
+		return errors.New("it is empty")
+	}
+	*v.to = text
+	return nil
+}
+
+func (v filledValue) String() string {
+	if v.to == nil {
+		return ""
+	}
+	return *v.to
+}
+
+func (v filledValue) Type() string { return "text" }
+
 // choiceValue is one of several words.
 type choiceValue struct {
 	to   *string

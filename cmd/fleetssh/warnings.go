@@ -35,7 +35,7 @@ func (w *warnings) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
 		switch v := a.Value.Any().(type) {
 		case fleetssh.HostConfig:
-			host = v.Host
+			host = shownName(&v)
 		case error:
 			text += ": " + v.Error()
 		}
@@ -43,6 +43,14 @@ func (w *warnings) Handle(_ context.Context, r slog.Record) error {
 	})
 	w.add(text, host)
 	return nil
+}
+
+// shownName is what a host is called in what is said about it.
+func shownName(h *fleetssh.HostConfig) string {
+	if h.Alias != "" {
+		return h.Alias
+	}
+	return h.Host
 }
 
 // add notes a warning about a host.

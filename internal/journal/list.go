@@ -77,7 +77,8 @@ func readInfo(dir, name string) (Info, error) {
 	}
 	info := r.run.Info
 	info.State, info.Partial = Ended, r.garbled || !r.started
-	info.OK, info.Failed, info.ExitCode = summary.OK, summary.Failed, summary.ExitCode
+	info.OK, info.Skipped, info.ExitCode = summary.OK, summary.Outcomes["skipped"], summary.ExitCode
+	info.Failed = max(summary.Hosts-info.OK-info.Skipped, 0) // older programs counted both as failed
 	info.Elapsed = milliseconds(summary.ElapsedMS)
 	return info, nil
 }

@@ -166,6 +166,8 @@ func (r *reader) finish(under, partial bool) {
 		switch {
 		case h.OK():
 			run.OK++
+		case h.Result.Outcome == "skipped":
+			run.Skipped++
 		case h.Result.Outcome != Running && h.Result.Outcome != Waiting:
 			run.Failed++
 		}

@@ -31,7 +31,8 @@ type Info struct {
 	State    State
 	Partial  bool          // lines of its record are missing
 	OK       int           // hosts that ran the command and exited 0
-	Failed   int           // hosts that have ended otherwise, or were not begun, or may have run
+	Failed   int           // hosts that have ended otherwise, or may have run
+	Skipped  int           // hosts that were never begun
 	Elapsed  time.Duration // as far as it is known
 	ExitCode int           // if it has ended
 }

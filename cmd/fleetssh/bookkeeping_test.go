@@ -1,0 +1,133 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"fleetssh"
+	"fleetssh/internal/termline"
+)
+
+// An exit status of a host has 32 bits, that of a process eight: what does not fit must not
+// become 0.
+func TestLargeExitCodes(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[int]int{0: 0, 1: 1, 7: 7, 255: 255, 256: 255, 257: 255, 512: 255, 1 << 31: 255, 1<<32 - 1: 255, -1: 255, -256: 255} {
+		counted := newTally(make([]hostEntry, 1))
+		counted.policy = "max"
+		counted.put(result{outcome: fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: code}, ok: code == 0})
+		got := 0
+		if err := counted.err(); err != nil {
+			got = report(termline.New(io.Discard, io.Discard), err)
+		}
+		if got != want {
+			t.Errorf("the only host exits with %d: %d, want %d", code, got, want)
+		}
+		if got := report(termline.New(io.Discard, io.Discard), exitStatus(code)); got != want {
+			t.Errorf("the program ends with exit status %d: %d, want %d", code, got, want)
+		}
+	}
+}
+
+// What is wrong with the settings of one host is found before any batch runs, and the host has
+// its name.
+func TestRehearsal(t *testing.T) {
+	t.Parallel()
+	hosts := []hostEntry{{config: fleetssh.HostConfig{Host: "a"}, label: "one"}, {config: fleetssh.HostConfig{Host: "b", Attempts: -1}, label: "two"}}
+	err := rehearseHosts(hosts)
+	if f, ok := errors.AsType[*fault](err); !ok || f.code != exitUsage || f.text != "two: HostConfig.Attempts: -1 is negative" {
+		t.Errorf("%v", err)
+	}
+	if err := rehearseHosts(hosts[:1]); err != nil {
+		t.Errorf("a good host: %v", err)
+	}
+}
+
+// Names of files lack what may tell hosts apart.
+func TestFileNames(t *testing.T) {
+	t.Parallel()
+	labels := []string{"web1", "a/b", "a_b", ".x", "_x", "web1#1", `a\b`}
+	hosts := make([]hostEntry, len(labels))
+	for i, label := range labels {
+		hosts[i].label = label
+	}
+	seen := make(map[string]bool)
+	for _, name := range fileNames(hosts) {
+		if seen[name] || strings.ContainsAny(name, `/\`) || name[0] == '.' {
+			t.Errorf("%q", name)
+		}
+		seen[name] = true
+	}
+}
+
+// Whatever goes wrong while a file is written, the one that is there stays, and nothing is left.
+func TestWriteWhole(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	name := filepath.Join(dir, "page.html")
+	read := func() string {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Error(err)
+		}
+		return string(text)
+	}
+	if err := os.WriteFile(name, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("no space left on device")
+	err := writeWhole(name, forOwner, func(w io.Writer) error {
+		fmt.Fprint(w, "half")
+		return full
+	})
+	if err != full || read() != "old" {
+		t.Errorf("%v, and the file is %q", err, read())
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(name, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeWhole(link, forOwner, writeAll([]byte("new"))); err != nil || read() != "new" {
+		t.Errorf("%v, and the file is %q", err, read())
+	}
+	info, err := os.Stat(name)
+	if err != nil || info.Mode() != forOwner {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != fs.ModeSymlink {
+		t.Errorf("the link is %v, %v", info.Mode(), err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+	if err := writeWhole(os.DevNull, forOwner, writeAll([]byte("text"))); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(os.DevNull); err != nil || info.Mode()&fs.ModeCharDevice == 0 {
+		t.Errorf("%s is %v", os.DevNull, info.Mode())
+	}
+}
+
+// Every number that a flag takes has limits, and nothing is silently taken for something else.
+func TestAmounts(t *testing.T) {
+	t.Parallel()
+	bad := []string{"", " ", "x", "-1", "+1", "1.5", "NaN", "1e3", "99999999999999999999", "1,,2", ",", "1,", "0x10", "٣", "101%", "%", "-1%", "1%%", "99999999999999999999%"}
+	for _, text := range append(bad, "0", "0%", "1,0") {
+		f := careFlags{batch: text}
+		if sizes, err := f.sizes(10); err == nil && strings.TrimSpace(text) != "" {
+			t.Errorf("--batch %q: %v", text, sizes)
+		}
+	}
+	for _, text := range append(bad, "1,2") {
+		f := careFlags{maxFail: text}
+		if most, _, err := f.budget(10); err == nil && text != "" {
+			t.Errorf("--max-fail %q: %d", text, most)
+		}
+	}
+}
