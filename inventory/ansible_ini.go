@@ -3,14 +3,13 @@ package inventory
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
 	"strings"
 )
 
 var (
-	sectionLine = regexp.MustCompile(`^\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?$`)
-	groupLine   = regexp.MustCompile(`^([^:\]\s]+)\s*(?:#.*)?$`)
-	rangeOnly   = regexp.MustCompile(`^[-0-9,/]+$`)
+	sectionLine = pattern(`^\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?$`)
+	groupLine   = pattern(`^([^:\]\s]+)\s*(?:#.*)?$`)
+	rangeOnly   = pattern(`^[-0-9,/]+$`)
 )
 
 // looksLikeINI reports whether a file without a telling name is Ansible's. A line
@@ -24,8 +23,8 @@ func looksLikeINI(text string) bool {
 		if i := strings.Index(line, " ansible_"); i >= 0 && strings.Contains(line[i:], "=") {
 			return true
 		}
-		section := sectionLine.FindStringSubmatch(line)
-		if section == nil || rangeOnly.MatchString(section[1]) {
+		section := sectionLine().FindStringSubmatch(line)
+		if section == nil || rangeOnly().MatchString(section[1]) {
 			continue
 		}
 		if end := strings.IndexByte(line, ']'); !isAddress(line[1:end]) {
@@ -80,7 +79,7 @@ func (r *reader) ini() error {
 }
 
 func (r *iniReader) line(number int, line string) error {
-	if m := sectionLine.FindStringSubmatch(line); m != nil {
+	if m := sectionLine().FindStringSubmatch(line); m != nil {
 		return r.begin(number, m[1], m[2])
 	}
 	if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
@@ -89,7 +88,7 @@ func (r *iniReader) line(number int, line string) error {
 	g := r.inv.graph
 	switch r.kind {
 	case "children":
-		m := groupLine.FindStringSubmatch(line)
+		m := groupLine().FindStringSubmatch(line)
 		if m == nil {
 			return fmt.Errorf("%.80q is not the name of a group", line)
 		}

@@ -3,17 +3,16 @@ package inventory
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 )
 
 var (
-	bracketedPort = regexp.MustCompile(`^\[(.+)\]:([0-9]+)$`)
-	plainPort     = regexp.MustCompile(`^((?:[^:\[\]]|\[[^\]]*\])*):([0-9]+)$`)
-	hostRange     = regexp.MustCompile(`(?i)\[(?:[a-z]:[a-z]|[0-9]+:[0-9]+)(?::[0-9]+)?\]`)
-	addressRange  = regexp.MustCompile(`(?i)\[[0-9a-f]+:[0-9a-f]+(?::[0-9]+)?\]`)
-	hostLabel     = regexp.MustCompile(`^[\p{L}\p{N}_]([\p{L}\p{N}_-]*[\p{L}\p{N}])?$`)
+	bracketedPort = pattern(`^\[(.+)\]:([0-9]+)$`)
+	plainPort     = pattern(`^((?:[^:\[\]]|\[[^\]]*\])*):([0-9]+)$`)
+	hostRange     = pattern(`(?i)\[(?:[a-z]:[a-z]|[0-9]+:[0-9]+)(?::[0-9]+)?\]`)
+	addressRange  = pattern(`(?i)\[[0-9a-f]+:[0-9a-f]+(?::[0-9]+)?\]`)
+	hostLabel     = pattern(`^[\p{L}\p{N}_]([\p{L}\p{N}_-]*[\p{L}\p{N}])?$`)
 )
 
 // expandPattern returns the names that a host pattern of Ansible stands for, such
@@ -21,9 +20,9 @@ var (
 // Ansible, there is a port only behind what looks like a host.
 func expandPattern(pattern string) (names []string, port any, err error) {
 	name, digits := pattern, ""
-	if m := bracketedPort.FindStringSubmatch(pattern); m != nil {
+	if m := bracketedPort().FindStringSubmatch(pattern); m != nil {
 		name, digits = m[1], m[2]
-	} else if m := plainPort.FindStringSubmatch(pattern); m != nil {
+	} else if m := plainPort().FindStringSubmatch(pattern); m != nil {
 		name, digits = m[1], m[2]
 	}
 	switch {
@@ -45,11 +44,11 @@ func expandPattern(pattern string) (names []string, port any, err error) {
 // looksLikeHost reports whether a name, which may have ranges, is a name of the DNS
 // or an address.
 func looksLikeHost(name string) bool {
-	if isAddress(addressRange.ReplaceAllLiteralString(name, "0")) {
+	if isAddress(addressRange().ReplaceAllLiteralString(name, "0")) {
 		return true
 	}
-	for label := range strings.SplitSeq(hostRange.ReplaceAllLiteralString(name, "0"), ".") {
-		if !hostLabel.MatchString(label) {
+	for label := range strings.SplitSeq(hostRange().ReplaceAllLiteralString(name, "0"), ".") {
+		if !hostLabel().MatchString(label) {
 			return false
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -163,7 +162,7 @@ func (s *source) qualify(expr string) string {
 }
 
 // safeSubject is what may stand in a shell command, in quotes or not.
-var safeSubject = regexp.MustCompile(`^[\p{L}\p{N}_.:+=%/][\p{L}\p{N}_.:+=%/-]*$`)
+var safeSubject = pattern(`^[\p{L}\p{N}_.:+=%/][\p{L}\p{N}_.:+=%/-]*$`)
 
 // ask returns the answer of an upcall.
 func (s *source) ask(upcall, subject string) (string, error) {
@@ -172,7 +171,7 @@ func (s *source) ask(upcall, subject string) (string, error) {
 		return "", errNoUpcall
 	}
 	what := strings.TrimSpace("upcall " + upcall + " " + subject)
-	if subject != "" && !safeSubject.MatchString(subject) {
+	if subject != "" && !safeSubject().MatchString(subject) {
 		return "", s.fail(what, errors.New("the name cannot be put into a shell command"))
 	}
 	q := question{upcall, subject}
@@ -201,11 +200,11 @@ func (s *source) ask(upcall, subject string) (string, error) {
 }
 
 // upcallVar is a variable of an upcall, which is replaced before the shell sees it.
-var upcallVar = regexp.MustCompile(`\$(?:\$|GROUP\b|NODE\b|SOURCE\b|CFGDIR\b|\{(?:GROUP|NODE|SOURCE|CFGDIR)\})`)
+var upcallVar = pattern(`\$(?:\$|GROUP\b|NODE\b|SOURCE\b|CFGDIR\b|\{(?:GROUP|NODE|SOURCE|CFGDIR)\})`)
 
 // call runs an upcall.
 func (s *source) call(command, subject string) (string, error) {
-	command = upcallVar.ReplaceAllStringFunc(command, func(name string) string {
+	command = upcallVar().ReplaceAllStringFunc(command, func(name string) string {
 		return map[string]string{
 			"$": "$", "GROUP": subject, "NODE": subject, "SOURCE": s.name, "CFGDIR": s.folder,
 		}[strings.Trim(name[1:], "{}")]

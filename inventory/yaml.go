@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,9 +16,9 @@ import (
 // The forms that YAML 1.1 gives a meaning, which is the YAML of Ansible and of
 // ClusterShell: yes is true, 010 is eight and 1:30 is ninety.
 var (
-	yamlInt   = regexp.MustCompile(`^([-+]?)(?:0b([01_]+)|0x([0-9a-fA-F_]+)|(0[0-7_]+)|(0|[1-9][0-9_]*))$`)
-	yamlFloat = regexp.MustCompile(`^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?)$`)
-	yamlTime  = regexp.MustCompile(`^[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+$`)
+	yamlInt   = pattern(`^([-+]?)(?:0b([01_]+)|0x([0-9a-fA-F_]+)|(0[0-7_]+)|(0|[1-9][0-9_]*))$`)
+	yamlFloat = pattern(`^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?)$`)
+	yamlTime  = pattern(`^[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+$`)
 )
 
 // A yamlReader turns nodes into values. An alias is read as often as it is used, so
@@ -259,7 +258,7 @@ func plain(text string) any {
 	case "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF":
 		return false
 	}
-	if m := yamlInt.FindStringSubmatch(text); m != nil {
+	if m := yamlInt().FindStringSubmatch(text); m != nil {
 		for i, base := range []int{2, 16, 8, 10} {
 			if digits := m[i+2]; digits != "" {
 				if value, ok := intValue(m[1], digits, base); ok {
@@ -268,12 +267,12 @@ func plain(text string) any {
 			}
 		}
 	}
-	if yamlFloat.MatchString(text) {
+	if yamlFloat().MatchString(text) {
 		if value, ok := floatValue(text); ok {
 			return value
 		}
 	}
-	if yamlTime.MatchString(text) {
+	if yamlTime().MatchString(text) {
 		if value, ok := sixties(text); ok {
 			return value
 		}

@@ -376,11 +376,33 @@ func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
 	for _, i := range places {
 		note("only in "+before.ID, tallies[0].hosts[i].label, [2]int{}, false)
 	}
+	if cut := cutOutputs(before, after); cut != "" {
+		// What was not kept may differ.
+		screen.Message("fleetssh: only the beginning of the output was recorded for " + cut)
+	}
 	if len(changes) == 0 {
-		screen.Message("fleetssh: nothing has changed")
+		screen.Message("fleetssh: nothing has changed in what was recorded")
 		return nil
 	}
 	return showChanges(screen, changes, before, after)
+}
+
+// cutOutputs returns the hosts whose output is not whole in one of the runs.
+func cutOutputs(runs ...*journal.Run) string {
+	var labels []string
+	for _, run := range runs {
+		t := recordedTally(run)
+		for i := range run.Hosts {
+			if run.Hosts[i].Result.Cut {
+				labels = append(labels, t.hosts[i].label)
+			}
+		}
+	}
+	if len(labels) == 0 {
+		return ""
+	}
+	hosts := hostset.Of(labels...)
+	return fmt.Sprintf("%s (%d)", hosts, hosts.Len())
 }
 
 // maxChanges is how many differences of output are shown in full.

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -98,15 +99,17 @@ var style string
 //go:embed tables.js
 var script string
 
-// page is the template: parsed once, never changed.
-var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"seconds": seconds,
-	"ms":      func(d time.Duration) string { return fmt.Sprint(d.Microseconds()) },
-}).Parse(pageText))
+// page returns the template. It is parsed at its first use: most runs write no report.
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{
+		"seconds": seconds,
+		"ms":      func(d time.Duration) string { return fmt.Sprint(d.Microseconds()) },
+	}).Parse(pageText))
+})
 
 // Write writes the page.
 func Write(w io.Writer, data Data) error {
-	if err := page.Execute(w, newView(data)); err != nil {
+	if err := page().Execute(w, newView(data)); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil

@@ -155,6 +155,38 @@ func TestFileOutlivesCloseWhileUnread(t *testing.T) {
 	}
 }
 
+// What has been read is let go of, also where the queue moves what is unread to its front.
+func TestDiscardLetsGo(t *testing.T) {
+	t.Parallel()
+	s := NewStream(NewBudget(1<<30), 0)
+	const chunks = 1000
+	for range chunks {
+		s.Write(pattern(chunkSize))
+	}
+	for read := range chunks {
+		data, err := s.Peek()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Discard(len(data))
+		held := make(map[*byte]bool)
+		for _, seg := range s.queue[:cap(s.queue)] {
+			if len(seg.full) > 0 {
+				held[&seg.full[0]] = true
+			}
+			if len(seg.data) > 0 {
+				held[&seg.data[0]] = true
+			}
+		}
+		if unread := len(s.queue) - s.next; len(held) > unread {
+			t.Fatalf("after %d chunks, %d are held and %d unread", read+1, len(held), unread)
+		}
+		if read%100 == 0 { // more comes while the reader is at work
+			s.Write(pattern(chunkSize))
+		}
+	}
+}
+
 func TestDropFreesTheFile(t *testing.T) {
 	t.Parallel()
 	b := NewBudget(1000)

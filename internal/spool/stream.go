@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -202,8 +203,9 @@ func (s *Stream) Discard(n int) {
 	if s.next++; s.next == len(s.queue) {
 		s.queue, s.next = s.queue[:0], 0
 	} else if s.next >= 64 && s.next > len(s.queue)/2 {
-		s.queue = append(s.queue[:0], s.queue[s.next:]...)
-		s.next = 0
+		// Delete clears what is behind the new end: otherwise the chunks that move
+		// forward would stay there as well, in memory when they have been read.
+		s.queue, s.next = slices.Delete(s.queue, 0, s.next), 0
 	}
 }
 
