@@ -139,7 +139,7 @@ func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace, work *pr
 		}
 		work.enter("retry")
 		select {
-		case <-time.After(host.retryDelay()):
+		case <-time.After(host.pause(err, n)):
 		case <-ctx.Done():
 			return nil, timing, interrupted(ctx, withAttempts(err, n), &host, "connect", 0, n)
 		}
@@ -152,7 +152,7 @@ type attempt struct {
 	d      *dialer
 	host   *HostConfig
 	policy HostKeyPolicy
-	pace   *pace // nil for all but hops
+	pace   *pace // nil for all but hops, which are paced from the beginning
 	login  *login
 
 	begun   time.Time
@@ -161,6 +161,7 @@ type attempt struct {
 	addrs   []netip.AddrPort // of the host, once looked up
 	hop     *Client          // that the last connection goes through
 	shown   ssh.PublicKey    // the host key that was accepted
+	hello   *greeting        // of the host, on the last connection
 	hostKey *HostKeyError    // why the key was not accepted
 }
 
@@ -203,17 +204,27 @@ func (a *attempt) run(ctx context.Context) (*Client, error) {
 
 // connect makes one connection and logs in over it.
 func (a *attempt) connect(ctx context.Context, algorithms []string) (*Client, error) {
-	if a.pace != nil {
+	pace := a.pace
+	if pace == nil {
+		pace = a.d.hops.paceOf(a.host)
+	}
+	if pace != nil {
 		resume := a.clock.pause()
-		err := a.pace.enter(ctx)
+		err := pace.enter(ctx)
 		resume()
 		if err != nil {
 			return nil, a.fail(ctx, err)
 		}
 	}
 	client, err := a.connectNow(ctx, algorithms)
-	if a.pace != nil {
-		a.pace.leave(err == nil, isDropped(err))
+	switch dropped := isDropped(err); {
+	case pace != nil:
+		pace.leave(err == nil, dropped)
+	case dropped:
+		pace = a.d.hops.slowDown(a.host)
+	}
+	if isPenalty(err) {
+		pace.hold(a.host.pause(err, 1))
 	}
 	return client, err
 }
@@ -225,6 +236,8 @@ func (a *attempt) connectNow(ctx context.Context, algorithms []string) (*Client,
 	}
 	a.phases.enter("handshake")
 	w := newWire(transport, &a.d.streams)
+	a.hello = new(greeting)
+	w.hello = a.hello
 	// The SSH library knows no context. Closing the transport is what ends its
 	// waits, whatever the server does or leaves undone.
 	stop := context.AfterFunc(ctx, func() { transport.Close() })
@@ -249,7 +262,7 @@ func (a *attempt) connectNow(ctx context.Context, algorithms []string) (*Client,
 		conn.Close()
 		return nil, a.fail(ctx, causeOf(ctx))
 	}
-	login = nil
+	login, w.hello = nil, nil
 	c := newClient(a, conn, w)
 	c.login = a.login.success(a.host, conn.RemoteAddr(), a.shown)
 	c.begin(channels, requests)
@@ -305,7 +318,11 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	phase := a.phases.current()
 	name, port := a.host.name(), a.host.port()
 	if ctx.Err() != nil {
-		return interrupted(ctx, err, a.host, phase, min(time.Since(a.begun), a.clock.limit), 0)
+		err := interrupted(ctx, err, a.host, phase, min(time.Since(a.begun), a.clock.limit), 0)
+		if timeout, ok := err.(*TimeoutError); ok && phase == "handshake" {
+			timeout.Said, timeout.foreign = a.hello.said(), a.hello.fault(err) != nil
+		}
+		return err
 	}
 	proxy, ofProxy := errors.AsType[*transport.Error](err)
 	switch {
@@ -333,8 +350,11 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 			return errNextConnection
 		}
 		return a.login.refusal(errors.New(clip(plain(err))))
-	case errors.Is(err, errBroken), errors.Is(err, io.EOF):
-		// sshd does this when it has too many logins under way (MaxStartups).
+	case phase == "handshake" && a.hello.fault(err) != nil:
+		err = a.hello.fault(err)
+	case errors.Is(err, errBroken), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed) && phase != "connect":
+		// ErrClosed: a write of the SSH library has failed, which then closes the
+		// connection itself. sshd does this when it has too many logins under way (MaxStartups).
 		err = &sshError{text: "the host closed the connection", err: io.EOF}
 	case phase != "connect" && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)):
 		err = &sshError{text: "the host closed the connection", err: err}
@@ -343,7 +363,11 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	default:
 		err = withoutAddress(err)
 	}
-	return &ConnectionError{Host: name, Port: port, Phase: phase, Err: err}
+	said := ""
+	if phase == "handshake" {
+		said = a.hello.said()
+	}
+	return &ConnectionError{Host: name, Port: port, Phase: phase, Said: said, Err: err}
 }
 
 // isOurs reports whether an error is one of this package already.
@@ -353,13 +377,6 @@ func isOurs(err error) bool {
 		return true
 	}
 	return false
-}
-
-// isDropped reports whether the host has ended the connection before it said
-// anything, as sshd does when too many logins are under way (MaxStartups).
-func isDropped(err error) bool {
-	e, ok := err.(*ConnectionError)
-	return ok && e.Phase == "handshake" && (errors.Is(e.Err, io.EOF) || errors.Is(e.Err, syscall.ECONNRESET) || errors.Is(e.Err, syscall.EPIPE))
 }
 
 // sshError is an error of the SSH library, without its prefixes.
@@ -432,7 +449,7 @@ func interrupted(ctx context.Context, err error, host *HostConfig, phase string,
 func temporary(err error) bool {
 	switch e := err.(type) {
 	case *TimeoutError:
-		return true
+		return !e.foreign
 	case *UnknownHostError:
 		dns, ok := errors.AsType[*net.DNSError](e.Err)
 		return ok && !dns.IsNotFound && (dns.IsTemporary || dns.IsTimeout)

@@ -39,6 +39,7 @@ type ConnectionError struct {
 	Port     int
 	Phase    string
 	Attempts int
+	Said     string // what the host sent before its SSH version, or in its place: made harmless, and cut
 	Err      error
 }
 
@@ -80,8 +81,11 @@ type TimeoutError struct {
 	Port     int
 	Op       string // "resolve", "proxy", "connect", "handshake", "host_key", "auth", "open", "pty", "exec", "forward", "listen", "read", "wait", "run"
 	After    time.Duration
-	Attempts int   // of connecting; zero once connected
-	Err      error // why the wait ended, if not by the clock: context.Canceled
+	Attempts int    // of connecting; zero once connected
+	Said     string // as in ConnectionError
+	Err      error  // why the wait ended, if not by the clock: context.Canceled
+
+	foreign bool // what the host said is not SSH: another attempt would go no better
 }
 
 // SessionError means that the host refused a session, a terminal, a command, or
@@ -156,7 +160,7 @@ func (e *UnknownHostError) Error() string {
 
 // Error implements [error].
 func (e *ConnectionError) Error() string {
-	return fmt.Sprintf("%s %s: %v%s", phaseText(e.Phase), hostPort(e.Host, e.Port), e.Err, afterAttempts(e.Attempts))
+	return fmt.Sprintf("%s %s: %v%s%s", phaseText(e.Phase), hostPort(e.Host, e.Port), e.Err, saidText(e.Said), afterAttempts(e.Attempts))
 }
 
 // Error implements [error].
@@ -191,7 +195,7 @@ func (e *TimeoutError) Error() string {
 	if e.After > 0 {
 		after = " after " + e.After.Round(time.Millisecond).String()
 	}
-	return fmt.Sprintf("%s %s: %s%s%s", phaseText(e.Op), hostPort(e.Host, e.Port), end, after, afterAttempts(e.Attempts))
+	return fmt.Sprintf("%s %s: %s%s%s%s", phaseText(e.Op), hostPort(e.Host, e.Port), end, after, saidText(e.Said), afterAttempts(e.Attempts))
 }
 
 // Error implements [error].

@@ -93,6 +93,9 @@ func (p *Plan) connecting() {
 	retry := ""
 	if h.attempts() > 1 {
 		retry = fmt.Sprintf(", %v apart", h.retryDelay())
+		if h.RetryDelay == 0 {
+			retry += ", sooner if the connection is refused"
+		}
 	}
 	p.step("connect", "a refused login is never tried again", "at most %v an attempt, %s%s", h.connectTimeout(), count(h.attempts(), "attempt"), retry)
 	if h.ForwardAgent {

@@ -259,6 +259,27 @@ func (h *hops) pace(host *HostConfig) *pace {
 	return p
 }
 
+// paceOf returns the pace of the logins to a host, nil as long as it has not pushed back:
+// then nothing holds them up.
+func (h *hops) paceOf(host *HostConfig) *pace {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.paces) == 0 {
+		return nil
+	}
+	return h.paces[hostPort(host.Host, host.port())]
+}
+
+// slowDown has the logins to a host that has pushed back paced from now on, whichever
+// entry they are for. How many are under way is not known: they were not counted.
+func (h *hops) slowDown(host *HostConfig) *pace {
+	p := h.pace(host)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.most = min(p.most, fullPace-1)
+	return p
+}
+
 // keep closes the connections to hops that none of the hosts is behind.
 func (h *hops) keep(hosts []HostConfig) {
 	needed := make(map[*HostConfig]bool)

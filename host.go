@@ -91,8 +91,10 @@ type HostConfig struct {
 	// not exist are not tried again.
 	Attempts int
 
-	// RetryDelay is the pause between attempts. Zero means 5 seconds, a
-	// negative value none.
+	// RetryDelay is the pause between attempts, a negative value none. Zero means 5
+	// seconds; 0.2 after a connection that was refused, and twice that each time more,
+	// because a service that is being restarted listens again soon; and 20 after sshd has
+	// said that it lets nobody in from here for a while (PerSourcePenalties).
 	RetryDelay time.Duration
 
 	// KeepAlive is after how much silence a connection is probed. One that

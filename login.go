@@ -309,7 +309,7 @@ func (l *login) answer(instruction, prompt string, echo bool) (string, error) {
 // explain notes what may help to understand a refusal.
 func (l *login) explain(allowed []string) {
 	if len(l.tried) == 0 {
-		l.note("nothing to offer of what the host takes: %s", strings.Join(allowed, ", "))
+		l.note("nothing to offer of what the host takes: %s", clipList(allowed))
 	}
 }
 
@@ -348,13 +348,4 @@ func compress(methods []string) []string {
 		i = k
 	}
 	return out
-}
-
-// clip keeps a text from a host short enough for an error.
-func clip(s string) string {
-	const most = 400
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
 }

@@ -3,6 +3,7 @@ package fleetssh
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // fullPace is how many logins to one hop are under way at once: fewer than sshd's
@@ -19,11 +20,35 @@ type pace struct {
 	most   int
 	active int
 	well   int             // logins since the last change of most
+	until  time.Time       // nobody begins before
 	queue  []chan struct{} // who waits, each for its channel to be closed
 }
 
 // enter waits until another login may begin.
 func (p *pace) enter(ctx context.Context) error {
+	for {
+		p.mu.Lock()
+		wait := time.Until(p.until)
+		p.mu.Unlock()
+		if wait <= 0 {
+			return p.takeTurn(ctx)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return causeOf(ctx)
+		}
+	}
+}
+
+// hold has nobody begin for so long.
+func (p *pace) hold(long time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.until = time.Now().Add(long)
+}
+
+func (p *pace) takeTurn(ctx context.Context) error {
 	p.mu.Lock()
 	if p.active < p.most {
 		p.active++

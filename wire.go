@@ -28,7 +28,8 @@ const wrapping = 48
 // reads of one byte, bounds what it holds, and remembers what it does not tell.
 type wire struct {
 	net.Conn
-	ahead []byte // read, not asked for yet
+	ahead []byte    // read, not asked for yet
+	hello *greeting // takes what comes before the version line and with it; nil: nothing
 	*flow
 }
 
@@ -70,6 +71,11 @@ func (w *wire) Read(p []byte) (int, error) {
 		n, err := w.fetch(buf)
 		if n == 0 {
 			return 0, err
+		}
+		if w.hello != nil {
+			if err := w.hello.take(buf[:n]); err != nil {
+				return 0, err
+			}
 		}
 		p[0] = buf[0]
 		w.ahead = buf[1:n]

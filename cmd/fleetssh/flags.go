@@ -60,8 +60,13 @@ How patiently:
   -t, --connect-timeout DUR longest time to connect and log in, each attempt (30s)
       --attempts N          attempts to connect (3); a refused login is never
                             tried again
-      --retry-delay DUR     pause between attempts (5s)
+      --retry-delay DUR     pause between attempts (5s; 200ms, 400ms and so on
+                            after a refused connection; 20s if sshd lets nobody
+                            in from here for a while)
 `
+
+// unset is a time that no flag gives.
+const unset time.Duration = -1
 
 // register adds the flags to a verb.
 func (f *hostFlags) register(flags *pflag.FlagSet) {
@@ -83,7 +88,7 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	flags.VarP(numberValue{&f.fanout, 1, 1_000_000}, "fanout", "f", "")
 	flags.VarP(durationValue{to: &f.connectTimeout}, "connect-timeout", "t", "")
 	flags.Var(numberValue{&f.attempts, 1, 1000}, "attempts", "")
-	f.retryDelay = 5 * time.Second
+	f.retryDelay = unset
 	flags.Var(durationValue{&f.retryDelay, true}, "retry-delay", "")
 }
 
@@ -111,7 +116,10 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 		ControlPath:    f.way.controlPath,
 		ForwardAgent:   f.way.forwardAgent,
 	}
-	if base.RetryDelay == 0 {
+	switch f.retryDelay {
+	case unset:
+		base.RetryDelay = 0 // the library knows better
+	case 0:
 		base.RetryDelay = -1 // none
 	}
 	f.prepare(c)

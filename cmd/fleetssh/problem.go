@@ -33,7 +33,7 @@ func problemOf(err error, host *fleetssh.HostConfig) problem {
 	case *fleetssh.UnknownHostError:
 		return problem{kind: "unknown_host", phase: "resolve", reason: innermost(e.Err), tries: e.Attempts}
 	case *fleetssh.ConnectionError:
-		return problem{kind: "connection", phase: e.Phase, reason: innermost(e.Err) + attemptsText(e.Attempts), tries: e.Attempts}
+		return problem{kind: "connection", phase: e.Phase, reason: innermost(e.Err) + saidText(e.Said) + attemptsText(e.Attempts), tries: e.Attempts}
 	case *fleetssh.HostKeyError:
 		return hostKeyProblem(e, host)
 	case *fleetssh.AuthenticationError:
@@ -90,8 +90,16 @@ func timeoutProblem(e *fleetssh.TimeoutError) problem {
 	case e.After > 0:
 		p.reason = "no answer within " + shortDuration(e.After)
 	}
-	p.reason += attemptsText(e.Attempts)
+	p.reason += saidText(e.Said) + attemptsText(e.Attempts)
 	return p
+}
+
+// saidText tells what a host has said in place of its SSH version.
+func saidText(said string) string {
+	if said == "" {
+		return ""
+	}
+	return fmt.Sprintf(`: it said "%s"`, said)
 }
 
 func keyFileProblem(e *fleetssh.PKeyFileError) problem {

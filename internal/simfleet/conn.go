@@ -36,6 +36,11 @@ func (c *conn) serve() {
 		defer c.delayed.wait()
 	}
 	defer c.Close()
+	begun, ok := c.server.startup()
+	if !ok {
+		return
+	}
+	defer begun()
 	if c.fails() {
 		return
 	}
@@ -46,6 +51,7 @@ func (c *conn) serve() {
 		config = &stalled
 	}
 	sc, channels, requests, err := ssh.NewServerConn(c, config)
+	begun()
 	if err != nil {
 		return
 	}

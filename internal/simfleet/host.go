@@ -44,6 +44,9 @@ type Host struct {
 
 	// DropFirst is the number of connections closed before the version line, as sshd does beyond MaxStartups.
 	DropFirst int
+	// MaxStartups is how many connections may be logging in at once; more are closed before the version line, as sshd does.
+	// 0 means any number.
+	MaxStartups int
 	// Latency is added to every round trip, half each way, without limiting the throughput.
 	Latency time.Duration
 	// MaxSessions is the number of sessions open at once on one connection; 0 means 10. More are refused.

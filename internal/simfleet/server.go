@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -21,6 +22,7 @@ type Server struct {
 	listener net.Listener
 	disk     *disk
 	stats    stats
+	startups atomic.Int32 // connections that are logging in, if their number is limited
 	// running counts the goroutine that accepts and those of the connections.
 	running sync.WaitGroup
 
@@ -174,6 +176,20 @@ func (s *Server) SetFault(f Fault) {
 
 // Stats is what happened so far.
 func (s *Server) Stats() Stats { return s.stats.snapshot() }
+
+// startup counts a connection that begins to log in, until begun is called; it is not ok if there are too many.
+func (s *Server) startup() (begun func(), ok bool) {
+	if s.host.MaxStartups == 0 {
+		return func() {}, true
+	}
+	begun = sync.OnceFunc(func() { s.startups.Add(-1) })
+	if s.startups.Add(1) > int32(s.host.MaxStartups) {
+		begun()
+		s.stats.change(func(st *Stats) { st.Dropped++ })
+		return nil, false
+	}
+	return begun, true
+}
 
 // Drop cuts all connections as a crash does: they are reset. New ones are accepted.
 func (s *Server) Drop() {

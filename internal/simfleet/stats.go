@@ -15,6 +15,7 @@ type Stats struct {
 	Open         int            // of these, open now
 	PeakOpen     int            // the most that were open at once
 	Logins       int            // connections that logged in
+	Dropped      int            // connections closed because of MaxStartups
 	AuthFailures map[string]int // failed login attempts by method, "none" not counted
 	Sessions     int            // session channels opened
 	Tunnels      int            // direct-tcpip channels opened
