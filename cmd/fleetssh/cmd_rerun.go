@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -37,11 +38,14 @@ Which of its hosts, all that are named together:
                             fleetssh was killed. Alone: only such hosts
       --dry-run             show the command line for it, contact nobody
 
+` + againFlagsHelp + `
 RUN is as in fleetssh runs --help. Hosts on which nobody knows how the command
 ended are never worked on again without --include-unknown; which are left out is
 said. A copy is made again there without it, and a script is run again if the
-file is still what it was. The options are those of the run. Passwords are asked
-for again; standard input with --stdin - is read again.
+file is still what it was. The options are those of the run, and so is what
+config.toml said then. Passwords are asked for again; standard input with
+--stdin - is read again. What the record shows as *** must be given again, unless
+it stands in config.toml.
 If no host is left, that is said and the exit code is 0; it is 2 if all that are
 left need --include-unknown.
 
@@ -52,6 +56,7 @@ type rerunOptions struct {
 	failed, unreachable, timedOut, skipped bool
 	includeUnknown                         bool
 	dryRun                                 bool
+	again                                  againFlags
 }
 
 func (o *rerunOptions) register(flags *pflag.FlagSet) {
@@ -61,6 +66,7 @@ func (o *rerunOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.skipped, "skipped", false, "")
 	flags.BoolVar(&o.includeUnknown, "include-unknown", false, "")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "")
+	o.again.register(flags)
 }
 
 func newRerun(c *call) *cobra.Command {
@@ -108,15 +114,21 @@ func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{cmp.Or(run.Verb, "run")}, run.Args...)
-	args = append(append(args, "--hosts="+targets(hosts).String(), "--"), words...)
+	root := newRoot(c, newRun, newPut, newGet)
+	options, err := o.again.options(run, root)
+	if err != nil {
+		return err
+	}
+	rest := append([]string{"--hosts=" + targets(hosts).String(), "--"}, words...)
+	verb := cmp.Or(run.Verb, "run")
 	if o.dryRun {
-		c.screen.Out("", shellquote.Join(append([]string{"fleetssh"}, args...)...))
+		c.screen.Out("", shellquote.Join(slices.Concat([]string{"fleetssh", verb}, redactArgs(options), rest)...))
 		return nil
 	}
 	c.screen.Message(fmt.Sprintf("fleetssh: run %s again on %s (%d)", run.ID, targets(hosts), len(hosts)))
-	root := newRoot(c, newRun, newPut, newGet)
-	root.SetArgs(args)
+	c.settings = newSettings(os.Getenv)
+	c.settings.attach(root)
+	root.SetArgs(slices.Concat([]string{verb}, options, rest))
 	return root.ExecuteContext(ctx)
 }
 
@@ -180,11 +192,6 @@ func repeatable(run *journal.Run) error {
 	}
 	if run.Verb != "" && run.Words == nil {
 		return usageError("", "run %s: its paths were not recorded, since they are no text or too long", run.ID)
-	}
-	for _, arg := range run.Args {
-		if strings.HasPrefix(arg, "--proxy=") && strings.Contains(arg, hidden) {
-			return usageError("fleetssh run --proxy URL -w @"+run.ID+":failed -- COMMAND", "run %s: the password in --proxy was not recorded", run.ID)
-		}
 	}
 	return nil
 }

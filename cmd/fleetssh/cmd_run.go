@@ -114,7 +114,7 @@ func newRun(c *call) *cobra.Command {
 		Use:  "run",
 		Long: runHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.record.note(cmd.Flags())
+			o.record.note(cmd.Flags(), c.settings)
 			return o.run(cmd.Context(), c, args)
 		},
 	}

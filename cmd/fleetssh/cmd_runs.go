@@ -59,8 +59,9 @@ A run that was killed is shown as far as it is known: hosts that had begun are
 lost, and may have run; the others were never begun. What is kept is under
 $XDG_STATE_HOME/fleetssh/runs (~/.local/state/fleetssh/runs), for your eyes only:
 the command line, the outcomes, and of the output 1 MiB a host and 64 MiB a run;
-no passwords but those in a command line. There are up to 200 runs and 512 MiB;
-the oldest go first. run --no-record keeps nothing.
+no passwords but those in a command line, and *** for what may be one in an
+option. There are up to 200 runs and 512 MiB; the oldest go first. run --no-record
+keeps nothing.
 
 `
 
@@ -182,6 +183,9 @@ func openRun(name string) (*journal.Run, error) {
 			hint = "did you mean " + strings.Join(unknown.Near, " or ") + "?"
 		}
 		return nil, usageError(hint, "%v", err)
+	}
+	if run != nil {
+		run.Args = redactArgs(run.Args)
 	}
 	return run, err
 }

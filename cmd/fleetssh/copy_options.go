@@ -95,7 +95,7 @@ func newCopy(c *call, verb, help string) *cobra.Command {
 		Use:  verb,
 		Long: help,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.record.note(cmd.Flags())
+			o.record.note(cmd.Flags(), c.settings)
 			return o.run(cmd.Context(), c, args)
 		},
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +25,8 @@ type recordFlags struct {
 	login string   // of the flags, which hosts need not repeat
 	port  string   // likewise
 	given []string // the options that count when the run is repeated
+
+	settings journal.Settings // where hidden ones of them stand
 
 	verb  string   // of a copy: put or get
 	words []string // and its paths, as they mean the same from another folder
@@ -56,17 +57,19 @@ func (f *recordFlags) check() error {
 // Flags of run that mean something else, or nothing, when the run is repeated for some of its
 // hosts; and flags that name files, which are the same files from another folder.
 var (
-	flagsOfOneRun = []string{"hosts", "exclude", "group", "all", "limit", "pick", "dry-run", "yes", "report", "no-record"}
+	flagsOfOneRun = []string{"hosts", "exclude", "group", "all", "limit", "pick", "dry-run", "yes", "report", "no-record", "config", "help"}
 	flagsOfFiles  = []string{"identity", "cert", "password-file", "known-hosts", "ssh-config", "keytab", "stdin", "script", "args-file", "inventory", "hostfile", "outdir", "errdir"}
 )
 
-// hidden stands for a secret in what is kept.
-const hidden = "***"
-
-// note keeps the flags that were given, as rerun needs them, without secrets.
-func (f *recordFlags) note(flags *pflag.FlagSet) {
-	f.given = nil
-	flags.Visit(func(flag *pflag.Flag) {
+// note keeps the flags that count, given or set by the user's settings, as rerun needs them: what
+// may be a secret is hidden.
+func (f *recordFlags) note(flags *pflag.FlagSet, s *settings) {
+	f.given, f.settings = nil, journal.Settings{}
+	flags.VisitAll(func(flag *pflag.Flag) {
+		set := s.origin(flag.Name) != ""
+		if !flag.Changed && !set {
+			return
+		}
 		switch flag.Name {
 		case "login":
 			f.login = flag.Value.String()
@@ -76,12 +79,14 @@ func (f *recordFlags) note(flags *pflag.FlagSet) {
 		if slices.Contains(flagsOfOneRun, flag.Name) {
 			return
 		}
-		values := []string{flag.Value.String()}
-		if list, ok := flag.Value.(pflag.SliceValue); ok {
-			values = list.GetSlice()
-		}
-		for _, value := range values {
+		before := len(f.given)
+		for _, value := range flagValues(flag) {
 			f.given = append(f.given, givenFlag(flag, value)...)
+		}
+		if set && slices.ContainsFunc(f.given[before:], hiddenArg) {
+			f.settings.File, _ = s.path()
+			f.settings.File = samePlace(f.settings.File)
+			f.settings.Flags = append(f.settings.Flags, flag.Name)
 		}
 	})
 }
@@ -89,8 +94,6 @@ func (f *recordFlags) note(flags *pflag.FlagSet) {
 // givenFlag returns a flag as it is kept: nothing if it cannot be repeated.
 func givenFlag(flag *pflag.Flag, value string) []string {
 	switch {
-	case flag.Name == "proxy":
-		value = withoutPassword(value)
 	case flag.Name == "hostfile" && value == "-":
 		return nil // it was read, and is gone
 	case slices.Contains(flagsOfFiles, flag.Name):
@@ -98,19 +101,7 @@ func givenFlag(flag *pflag.Flag, value string) []string {
 	case flag.NoOptDefVal == value: // --sudo
 		return []string{"--" + flag.Name}
 	}
-	return []string{"--" + flag.Name + "=" + value}
-}
-
-// withoutPassword returns a URL without the password in it.
-func withoutPassword(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return hidden
-	}
-	if _, has := u.User.Password(); has {
-		return strings.Replace(text, u.User.String()+"@", url.User(u.User.Username()).String()+":"+hidden+"@", 1)
-	}
-	return text
+	return []string{"--" + flag.Name + "=" + redact(flag.Name, value)}
 }
 
 // samePlace returns the name of a file that means the same in another folder.
@@ -143,7 +134,7 @@ func (f *recordFlags) begin(c *call, t *tally, start journal.Start) *recorder {
 	if c.place != nil || f.noRecord && f.report == "" {
 		return r // the hosts of the demo are gone when it ends
 	}
-	start.Time, start.Args, start.Verb, start.Words = t.begun, f.given, f.verb, f.words
+	start.Time, start.Args, start.Settings, start.Verb, start.Words = t.begun, f.given, f.settings, f.verb, f.words
 	for i := range t.hosts {
 		start.Hosts = append(start.Hosts, f.host(&t.hosts[i]))
 	}

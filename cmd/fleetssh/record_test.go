@@ -117,7 +117,7 @@ func TestGivenFlags(t *testing.T) {
 		{"none", nil, nil},
 		{"of one run only", []string{"-w", "web1", "-x", "web2", "--dry-run"}, nil},
 		{"values", []string{"-u", "30s", "--sudo", "--env", "A=1", "--env=B=-x, y", "--shell", "bash -c"},
-			[]string{"--env=A=1", "--env=B=-x, y", "--shell=bash -c", "--sudo", "--timeout=30s"}},
+			[]string{"--env=A=***", "--env=B=***", "--shell=bash -c", "--sudo", "--timeout=30s"}},
 		{"false", []string{"--sudo=false"}, []string{"--sudo=false"}},
 		{"files", []string{"-i", "key", "--stdin", "/etc/motd", "--known-hosts", "~/known"},
 			[]string{"--identity=" + filepath.Join(here, "key"), "--known-hosts=~/known", "--stdin=/etc/motd"}},
@@ -135,7 +135,7 @@ func TestGivenFlags(t *testing.T) {
 				t.Fatal(err)
 			}
 			f := new(recordFlags)
-			f.note(flags)
+			f.note(flags, nil)
 			if !slices.Equal(f.given, test.want) {
 				t.Errorf("%q, want %q", f.given, test.want)
 			}
@@ -145,7 +145,7 @@ func TestGivenFlags(t *testing.T) {
 			if err := flags.Parse(f.given); err != nil {
 				t.Fatal(err)
 			}
-			again.note(flags)
+			again.note(flags, nil)
 			if !slices.Equal(again.given, f.given) {
 				t.Errorf("again: %q, want %q", again.given, f.given)
 			}
@@ -308,7 +308,7 @@ func TestRerunOfNobody(t *testing.T) {
 		t.Errorf("%d %s", code, stderr)
 	}
 	recordRun(t, c, &recordFlags{given: []string{"--proxy=socks5://me:***@proxy"}}, []string{"web1"}, []result{exited(1)}, true)
-	if code := verb(t, c, "rerun", "last", "--failed"); code != exitUsage || !strings.Contains(stderr.String(), "the password in --proxy was not recorded") {
+	if code := verb(t, c, "rerun", "last", "--failed"); code != exitUsage || !strings.Contains(stderr.String(), "the value of --proxy was not recorded") {
 		t.Errorf("%d %s", code, stderr)
 	}
 	tally := newTally([]hostEntry{{name: "web1", label: "web1"}})
@@ -441,7 +441,7 @@ func TestNoSecretInRecord(t *testing.T) {
 	note := &recordFlags{}
 	runE := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		note.note(cmd.Flags())
+		note.note(cmd.Flags(), nil)
 		return runE(cmd, args)
 	}
 	cmd.SetArgs([]string{

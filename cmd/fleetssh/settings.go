@@ -55,7 +55,32 @@ func newSettings(getenv func(string) string) *settings {
 // attach adds --config to all verbs, and applies the settings to the one that runs.
 func (s *settings) attach(root *cobra.Command) {
 	root.PersistentFlags().StringVar(&s.from, "config", "", "")
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return s.apply(cmd) }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := refuseHidden(cmd.Flags()); err != nil {
+			return err
+		}
+		return s.apply(cmd)
+	}
+}
+
+// refuseHidden refuses what stands in a record for a value that is not in it: the value is meant.
+func refuseHidden(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(flag *pflag.Flag) {
+		for _, value := range flagValues(flag) {
+			if err == nil && isHidden(flag.Name, value) {
+				err = usageError("put the value in the place of "+hidden, "--%s=%s: the value was not recorded", flag.Name, value)
+			}
+		}
+	})
+	return err
+}
+
+// flagValues returns the values of a flag, one for each time that it was given.
+func flagValues(flag *pflag.Flag) []string {
+	if list, ok := flag.Value.(pflag.SliceValue); ok {
+		return list.GetSlice()
+	}
+	return []string{flag.Value.String()}
 }
 
 // apply sets the flags of a verb that were not given. They do not count as given.
@@ -131,7 +156,7 @@ func rivals(name string) []string {
 func settable(cmd *cobra.Command) map[string]*pflag.Flag {
 	flags := make(map[string]*pflag.Flag)
 	cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
-		if flag.Name != "help" {
+		if _, again := flag.Annotations[againOnly]; !again && flag.Name != "help" {
 			flags[flag.Name] = flag
 		}
 	})
@@ -165,6 +190,13 @@ func (s *settings) path() (path string, wanted bool) {
 		dir = filepath.Join(home, ".config")
 	}
 	return filepath.Join(dir, "fleetssh", "config.toml"), false
+}
+
+// there reports whether there is a file to read.
+func (s *settings) there() bool {
+	path, _ := s.path()
+	_, err := os.Stat(path)
+	return path != "" && err == nil
 }
 
 // read returns what the file says, that of verbs first. Everything in it is

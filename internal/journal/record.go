@@ -10,6 +10,8 @@ type Start struct {
 	Hosts   []Host   // in the order of the run
 	Instead Instead
 
+	Settings Settings // where values of Args that are not kept stand
+
 	// Verb is what was done, empty for running a command. Then Words, if not nil, are what
 	// repeats it, without options and hosts.
 	Verb  string
@@ -22,6 +24,12 @@ type Instead struct {
 	Script     string   `json:"script,omitempty"` // the SHA-256 of a local file, in hexadecimal
 	ScriptArgs [][]byte `json:"script_args,omitempty"`
 	LoginShell bool     `json:"login_shell,omitempty"`
+}
+
+// Settings is a file of settings of the user that some options came from.
+type Settings struct {
+	File  string   `json:"file,omitempty"`
+	Flags []string `json:"flags,omitempty"` // their long names
 }
 
 // Host is one host of a run, as the user named it.
@@ -107,6 +115,8 @@ type (
 		Verb    string   `json:"verb,omitempty"`
 		Words   []string `json:"words,omitempty"`
 		Hosts   int      `json:"hosts"`
+
+		Settings Settings `json:"settings,omitzero"`
 		Instead
 	}
 	// hostsLine names a part of the hosts: all of them may be too long for a line.

@@ -41,6 +41,8 @@ type Info struct {
 type Run struct {
 	Info
 	Args    []string // as given to [Create], and so is what follows
+
+	Settings Settings
 	Instead Instead
 	Verb    string
 	Words   []string

@@ -80,6 +80,7 @@ func (w *Writer) begin(start Start) error {
 	err := w.put(startLine{
 		head: head{"start", start.Time}, Version: 1, Run: w.id, Boot: bootID(),
 		Command: start.Command, Args: start.Args, Hosts: len(start.Hosts), Instead: start.Instead, Verb: start.Verb, Words: start.Words,
+		Settings: start.Settings,
 	})
 	for first := 0; err == nil && first < len(start.Hosts); first += hostsPerLine {
 		part := start.Hosts[first:min(first+hostsPerLine, len(start.Hosts))]

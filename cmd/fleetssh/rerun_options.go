@@ -1,0 +1,165 @@
+package main
+
+import (
+	"cmp"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fleetssh/internal/journal"
+	"fleetssh/internal/shellquote"
+)
+
+// againFlags are the flags of rerun that take what the record of a run does not hold.
+type againFlags struct {
+	values map[string]*[]string // by flag
+	flags  *pflag.FlagSet
+}
+
+const againFlagsHelp = `What the record does not hold, since it may be a secret, given again:
+      --env NAME=VALUE      the value of a variable
+      --proxy URL           the URL of the proxy
+      --proxy-command LINE  the command that makes connections
+  -o, --option KEY=VALUE    a line of ssh_config
+`
+
+// againOnly marks a flag that must be given: settings have no say.
+const againOnly = "again"
+
+func (f *againFlags) register(flags *pflag.FlagSet) {
+	f.flags, f.values = flags, make(map[string]*[]string)
+	for _, name := range []string{"env", "proxy", "proxy-command"} {
+		f.values[name] = flags.StringArray(name, nil, "")
+	}
+	f.values["option"] = flags.StringArrayP("option", "o", nil, "")
+	for name := range f.values {
+		flags.Lookup(name).Annotations = map[string][]string{againOnly: nil}
+	}
+}
+
+// argFlag splits an option of a record, as in --env=A=1.
+func argFlag(arg string) (name, value string, ok bool) {
+	name, value, _ = strings.Cut(strings.TrimPrefix(arg, "--"), "=")
+	return name, value, strings.HasPrefix(arg, "--")
+}
+
+// hiddenArg reports whether an option of a record holds something hidden.
+func hiddenArg(arg string) bool {
+	name, value, ok := argFlag(arg)
+	return ok && isHidden(name, value)
+}
+
+// redactArgs hides what an older program has put into a record.
+func redactArgs(args []string) []string {
+	redacted := slices.Clone(args)
+	for i, arg := range redacted {
+		if name, value, ok := argFlag(arg); ok && strings.Contains(arg, "=") {
+			redacted[i] = "--" + name + "=" + redact(name, value)
+		}
+	}
+	return redacted
+}
+
+// keyOf names what a value of a flag is about: the variable, the keyword, or the flag itself.
+func keyOf(flag, value string) string {
+	switch flag {
+	case "env":
+		name, _, _ := strings.Cut(value, "=")
+		return flag + " " + name
+	case "option":
+		name, _ := splitOption(value)
+		return flag + " " + strings.ToLower(name)
+	}
+	return flag
+}
+
+// options returns the options that repeat a run. What is hidden in those of the record is taken
+// from the flags; a flag that the settings of the user had set stays there, and the file is named.
+// Otherwise settings have no say: those that had one are among the options.
+func (f *againFlags) options(run *journal.Run, root *cobra.Command) ([]string, error) {
+	given, unused := f.given()
+	filed := settingsOf(run, root)
+	inFile := func(name string) bool {
+		return slices.Contains(run.Settings.Flags, name) && !f.flags.Changed(name) && !slices.ContainsFunc(run.Args, func(arg string) bool {
+			of, value, _ := argFlag(arg)
+			return of == name && hiddenArg(arg) && filed[keyOf(of, value)] == ""
+		})
+	}
+	file := ""
+	var args, missing, names []string
+	for _, arg := range run.Args {
+		name, value, _ := argFlag(arg)
+		key := keyOf(name, value)
+		again := cmp.Or(given[key], filed[key])
+		switch {
+		case name == "config": // what older programs kept: what it set is not known
+		case inFile(name):
+			file = run.Settings.File
+		case !hiddenArg(arg):
+			args = append(args, arg)
+		case again != "":
+			args = append(args, "--"+name+"="+again)
+			delete(unused, key)
+		default:
+			missing = append(missing, "--"+name+" "+shellquote.Quote(value))
+			names = append(names, "--"+key)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, usageError("add "+strings.Join(missing, " ")+", with the value in the place of "+hidden,
+			"run %s: the value of %s was not recorded: it may be a secret", run.ID, strings.Join(names, ", "))
+	}
+	for _, name := range unused {
+		return nil, usageError("fleetssh runs show "+run.ID+" shows what was not recorded, as "+hidden, "--%s: run %s needs none of this kind", name, run.ID)
+	}
+	switch {
+	case file != "":
+		args = append([]string{"--config=" + file}, args...)
+	case newSettings(os.Getenv).there():
+		args = append([]string{"--config=none"}, args...)
+	}
+	return args, nil
+}
+
+// given returns what is given again, and the flags that it came from, both by key.
+func (f *againFlags) given() (values, flags map[string]string) {
+	values, flags = make(map[string]string), make(map[string]string)
+	for name, list := range f.values {
+		if !f.flags.Changed(name) {
+			continue
+		}
+		for _, value := range *list {
+			values[keyOf(name, value)], flags[keyOf(name, value)] = value, name
+		}
+	}
+	return values, flags
+}
+
+// settingsOf returns the values that the settings of the user have now for the flags of a run that
+// they had set, by key. From a file that cannot be read there are none.
+func settingsOf(run *journal.Run, root *cobra.Command) map[string]string {
+	if run.Settings.File == "" {
+		return nil
+	}
+	s := newSettings(os.Getenv)
+	s.from = run.Settings.File
+	_, all, err := s.read(root)
+	if err != nil {
+		return nil
+	}
+	values := make(map[string]string)
+	known := make(map[string]bool)
+	for _, e := range all { // those of the verb come first
+		if known[e.flag] || !slices.Contains(run.Settings.Flags, e.flag) || e.verb != "" && e.verb != cmp.Or(run.Verb, "run") {
+			continue
+		}
+		known[e.flag] = true
+		for _, value := range e.values {
+			values[keyOf(e.flag, value)] = value
+		}
+	}
+	return values
+}
