@@ -40,13 +40,13 @@ type Info struct {
 // Run is what is known of a run.
 type Run struct {
 	Info
-	Args    []string // as given to [Create], and so is what follows
+	Args []string // as given to [Create], and so is what follows
 
 	Settings Settings
-	Instead Instead
-	Verb    string
-	Words   []string
-	Hosts   []HostRun // in the order of the run; fewer than Count if that is all that is known
+	Instead  Instead
+	Verb     string
+	Words    []string
+	Hosts    []HostRun // in the order of the run; fewer than Count if that is all that is known
 
 	dir string
 }
