@@ -179,12 +179,13 @@ func (c *hopConn) Read(p []byte) (int, error) { return c.in.Read(p) }
 // Write implements [net.Conn].
 func (c *hopConn) Write(p []byte) (int, error) { return c.out.Write(p) }
 
-// Close implements [net.Conn].
+// Close implements [net.Conn]. It does not wait for the hop.
 func (c *hopConn) Close() error {
 	c.in.CloseWithError(net.ErrClosed)
 	c.out.CloseWithError(io.EOF)
 	c.stream.end() // whatever the hop still sends
-	return c.channel.Close()
+	c.hop.closeSoon(c.channel)
+	return nil
 }
 
 // LocalAddr returns the address of the connection to the hop.

@@ -182,20 +182,21 @@ func (ch *Channel) end(o Outcome, failure error) {
 	}
 	ch.outcome, ch.failure = o, failure
 	ch.ran = time.Since(ch.begun)
-	timer := ch.timer
+	timer, closed := ch.timer, ch.closed
 	ch.mu.Unlock()
 	if timer != nil {
 		timer.Stop()
 	}
 	ch.client.ended()
 	close(ch.done)
-	// Tells the server that nothing more is wanted; mostly it has said so first.
-	ch.raw.Close()
-	ch.raw.letGo()
 	ch.Stdout.stream.CloseWrite(nil)
 	ch.Stderr.stream.CloseWrite(nil)
 	if ch.console != nil {
 		ch.console.over()
+	}
+	raw := ch.raw.letGo()
+	if raw != nil && !closed { // tells the host that nothing more is wanted
+		ch.client.closeSoon(raw)
 	}
 }
 
@@ -316,7 +317,7 @@ func (ch *Channel) Close() error {
 	ch.mu.Unlock()
 	switch state {
 	case starting:
-		ch.raw.Close() // the request ends, and begin with it
+		ch.client.closeSoon(ch.raw) // the request ends, and begin with it
 	case started:
 		ch.end(Outcome{Kind: Lost}, &ConnectionError{
 			Host: ch.client.host.name(), Port: ch.client.host.port(), Phase: "run", Err: &sshError{text: "the channel is closed", err: errClosed},
@@ -333,8 +334,7 @@ func (ch *Channel) abandon(why error) {
 	ch.state = dead
 	ch.outcome, ch.failure = outcomeOf(why), why
 	ch.mu.Unlock()
-	ch.raw.Close()
-	ch.client.spawn(func() { ssh.DiscardRequests(ch.opened) })
+	ch.client.discard(ch.raw, ch.opened)
 	close(ch.done)
 	ch.Stdout.stream.CloseWrite(nil)
 	ch.Stderr.stream.CloseWrite(nil)

@@ -12,10 +12,6 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// probeIntervals is how many times KeepAlive a host may take to answer a probe, as
-// OpenSSH's ServerAliveCountMax.
-const probeIntervals = 3
-
 // errClosed is why nothing can be done with a client or channel that its user has
 // closed.
 var errClosed = errors.New("closed")
@@ -342,69 +338,98 @@ func (c *Client) lostReason(err error) error {
 	if isDisconnect(err) {
 		return errors.New(clip(plain(err)))
 	}
+	if why := c.wire.reason(); why != nil {
+		return &sshError{text: "connection lost: " + why.Error(), err: why}
+	}
 	if c.hop != nil && c.hop.broken() {
 		return &sshError{text: "connection lost with that to the hop " + c.hop.host.name(), err: err}
 	}
 	return &sshError{text: "connection lost", err: err}
 }
 
-// serve answers what the host asks for and probes it while it is silent, until
-// the connection ends. It is the one goroutine of an idle client beside those of
-// the SSH library.
+// serve takes what the host asks for and probes it, until the connection ends. It is the
+// one goroutine of an idle client beside those of the SSH library, and waits for nobody:
+// what it answers, another one says, and while that cannot be said, or an ssh.Client does
+// not take what is its, no more is taken from the host.
 func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	defer c.finish()
 	var tick <-chan time.Time
+	heart := &pulse{client: c, every: c.host.keepAlive()}
 	// A master keeps its connection alive itself, and does not hand probes on.
-	if every := c.host.keepAlive(); every > 0 && c.login.Master == "" {
-		ticker := time.NewTicker(every)
+	if heart.every > 0 && c.login.Master == "" {
+		ticker := time.NewTicker(heart.every)
 		defer ticker.Stop()
 		tick = ticker.C
 	}
-	seen, silent := c.wire.reads.Load(), 0
+	said := make(chan struct{}, 1) // gets a token when what was to be said is
+	var saying bool
+	say := func(f func()) {
+		saying = true
+		c.wg.Go(func() { f(); said <- struct{}{} })
+	}
+	var channel ssh.NewChannel // to be handed over
+	var request *ssh.Request   // likewise
 	for channels != nil || requests != nil {
+		opened, asked := channels, requests
+		var to handover
+		var over <-chan struct{}
+		if channel != nil || request != nil {
+			to, over = c.handed(), c.wire.ended
+		}
+		if saying || over != nil {
+			opened, asked = nil, nil
+		}
+		if channel == nil {
+			to.channels = nil
+		}
+		if request == nil {
+			to.requests = nil
+		}
 		select {
-		case ch, ok := <-channels:
+		case ch, ok := <-opened:
 			if !ok {
 				channels = nil
-			} else if c.agent != nil && ch.ChannelType() == agentChannel {
-				c.agent.accept(c, ch)
-			} else if c.listeners.accept(ch) {
 				continue
-			} else if to := c.handed().channels; to != nil {
-				to <- ch
-			} else {
-				ch.Reject(ssh.Prohibited, "not asked for")
 			}
-		case req, ok := <-requests:
-			if !ok {
-				requests = nil
-			} else if to := c.handed().requests; to != nil {
-				to <- req
-			} else {
-				req.Reply(false, nil)
-			}
-		case <-tick:
-			reads := c.wire.reads.Load()
+			ours, err := c.listeners.accept(ch)
 			switch {
-			case reads != seen:
-				seen, silent = reads, 0 // it lives
-			case silent == 0:
-				silent = 1
-				c.wg.Go(c.probe)
-			case silent == probeIntervals:
-				c.d.log.Debug("host does not answer", "host", c.host)
-				c.link().Close()
+			case err != nil:
+				say(func() { ch.Reject(ssh.ResourceShortage, err.Error()) })
+			case ours:
+			case c.agent != nil && ch.ChannelType() == agentChannel:
+				if !c.agent.accept(c, ch) {
+					say(func() { ch.Reject(ssh.ResourceShortage, "too many channels to the agent") })
+				}
+			case c.handed().channels != nil:
+				channel = ch
 			default:
-				silent++
+				say(func() { ch.Reject(ssh.Prohibited, "not asked for") })
+			}
+		case req, ok := <-asked:
+			switch {
+			case !ok:
+				requests = nil
+			case c.handed().requests != nil:
+				request = req
+			case req.WantReply:
+				say(func() { req.Reply(false, nil) })
+			}
+		case to.channels <- channel:
+			channel = nil
+		case to.requests <- request:
+			request = nil
+		case <-over: // nobody will take it any more
+			channel, request = nil, nil
+		case <-said:
+			saying = false
+		case <-tick:
+			if !heart.beat() {
+				c.d.log.Debug("host does not answer", "host", c.host)
+				c.wire.end(&sshError{text: "the host has not answered for " + (probeIntervals * heart.every).String(), err: net.ErrClosed})
+				c.link().Close()
 			}
 		}
 	}
-}
-
-// probe asks the host for a sign of life, as OpenSSH's ServerAliveInterval does.
-// Any answer is one. The wait for it ends with the connection at the latest.
-func (c *Client) probe() {
-	c.link().SendRequest("keepalive@openssh.com", true, nil)
 }
 
 // finish notes that the connection is gone.

@@ -238,6 +238,7 @@ func (a *attempt) connectNow(ctx context.Context, algorithms []string) (*Client,
 	w := newWire(transport, &a.d.streams)
 	a.hello = new(greeting)
 	w.hello = a.hello
+	w.watch.limit = a.host.writeStall()
 	// The SSH library knows no context. Closing the transport is what ends its
 	// waits, whatever the server does or leaves undone.
 	stop := context.AfterFunc(ctx, func() { transport.Close() })

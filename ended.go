@@ -51,8 +51,14 @@ func newSession(ch ssh.Channel) *session {
 	return s
 }
 
-// letGo ends the use of the channel. Calls under way are not disturbed.
-func (s *session) letGo() { s.at.Store(nil) }
+// letGo ends the use of the channel, and returns it; nil if that has been done before.
+// Calls under way are not disturbed.
+func (s *session) letGo() ssh.Channel {
+	if ch := s.at.Swap(nil); ch != nil {
+		return *ch
+	}
+	return nil
+}
 
 // streams returns the two streams of output.
 func (s *session) streams(w *flow) (out, errOut io.Reader) {

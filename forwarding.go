@@ -29,15 +29,13 @@ type forwarding struct {
 	open  atomic.Int32
 	warn  sync.Once // a host that makes trouble is named once
 
-	// asked is 1 in the channel when the host has been asked, 0 before; whoever
-	// has taken it out is asking.
-	asked chan int
+	ask   sync.Once     // the host is asked once
+	asked chan struct{} // closed when it has answered
 }
 
 func newForwarding(socket string) *forwarding {
-	f := &forwarding{agent: agents.Acquire(socket), asked: make(chan int, 1)}
+	f := &forwarding{agent: agents.Acquire(socket), asked: make(chan struct{})}
 	f.ctx, f.stop = context.WithCancel(context.Background())
-	f.asked <- 0
 	return f
 }
 
@@ -47,43 +45,39 @@ func (f *forwarding) end() {
 	agents.Release(f.agent)
 }
 
-// request asks the host to forward the agent, on the first session of the
-// connection: sshd refuses another request, and what the first one gets is for all
-// sessions. A host that refuses is no reason to give up, as with ssh.
+// request asks the host to forward the agent, on the first session of the connection:
+// sshd refuses another request, and what the first one gets is for all sessions, which
+// wait for the answer. One that never comes costs the sessions that wait their time; when
+// the first of them has been closed for it, the others go on without, as ssh does. A host
+// that refuses is no reason to give up either.
 func (f *forwarding) request(ctx context.Context, c *Client, session ssh.Channel) error {
-	var asked int
+	f.ask.Do(func() {
+		ok := c.spawn(func() {
+			defer close(f.asked)
+			granted, err := session.SendRequest(agentRequest, true, nil)
+			if err == nil && !granted {
+				c.d.log.Warn("the host does not forward the SSH agent", "host", c.host)
+			}
+		})
+		if !ok {
+			close(f.asked)
+		}
+	})
 	select {
-	case asked = <-f.asked:
+	case <-f.asked:
+		return nil
 	case <-ctx.Done():
 		return causeOf(ctx)
 	}
-	if asked != 0 {
-		f.asked <- asked
-		return nil
-	}
-	var granted bool
-	err := c.await(ctx, call{do: func() (err error) {
-		granted, err = session.SendRequest(agentRequest, true, nil)
-		return err
-	}})
-	if err != nil {
-		f.asked <- 0
-		return err
-	}
-	f.asked <- 1
-	if !granted {
-		c.d.log.Warn("the host does not forward the SSH agent", "host", c.host)
-	}
-	return nil
 }
 
 // accept serves a channel to the agent that the host opens. It counts until the host
-// has closed it too: until then it holds what the host has sent.
-func (f *forwarding) accept(c *Client, asked ssh.NewChannel) {
+// has closed it too: until then it holds what the host has sent. It returns false if there
+// are too many.
+func (f *forwarding) accept(c *Client, asked ssh.NewChannel) bool {
 	if f.open.Add(1) > maxAgentChannels {
 		f.open.Add(-1)
-		asked.Reject(ssh.ResourceShortage, "too many channels to the agent")
-		return
+		return false
 	}
 	c.wg.Go(func() {
 		defer f.open.Add(-1)
@@ -95,9 +89,10 @@ func (f *forwarding) accept(c *Client, asked ssh.NewChannel) {
 			if err := f.agent.Relay(f.ctx, channel); err != nil && f.ctx.Err() == nil {
 				f.warn.Do(func() { c.d.log.Warn("forwarded agent", "host", c.host, "error", err) })
 			}
-			channel.Close()
+			c.closeSoon(channel)
 		})
 		c.wg.Go(func() { _, _ = io.Copy(io.Discard, channel.Stderr()) }) // which nobody wants
 		ssh.DiscardRequests(requests)
 	})
+	return true
 }

@@ -227,8 +227,7 @@ func (p *hop) openChannel(ctx context.Context, hop *Client, host *HostConfig, cl
 		},
 		late: func(err error) {
 			if err == nil {
-				channel.Close()
-				ssh.DiscardRequests(requests)
+				hop.discard(channel, requests)
 			}
 		},
 	})

@@ -144,13 +144,14 @@ func (l *listener) port(answer []byte) (int, error) {
 	return int(chosen.Port), nil
 }
 
-// cancel stops the host from listening, when the tunnel has ended.
+// cancel stops the host from listening, when the tunnel has ended. It does not wait long
+// for the answer: callers are refused anyway.
 func (l *listener) cancel() {
 	l.client.listeners.remove(l)
 	if l.client.broken() {
 		return
 	}
-	ctx, cancel := l.client.starting(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
 	defer cancel()
 	_ = l.client.await(ctx, call{do: func() error { return l.askToStop(l.at.port) }}) // it has no more listener, or no connection
 }
@@ -214,11 +215,13 @@ func (ls *listeners) find(at endpoint) *listener {
 	return likely
 }
 
+// errBusy is why a channel of a tunnel is refused.
+var errBusy = errors.New("too many connections")
+
 // accept serves a channel that a host opens. It returns false if it is not one of a
-// tunnel of ours, or malformed.
-func (ls *listeners) accept(asked ssh.NewChannel) bool {
+// tunnel of ours, or malformed. The error is that it is to be refused.
+func (ls *listeners) accept(asked ssh.NewChannel) (ours bool, err error) {
 	var from endpoint
-	var err error
 	switch asked.ChannelType() {
 	case forwardedTCP:
 		var m struct {
@@ -234,20 +237,19 @@ func (ls *listeners) accept(asked ssh.NewChannel) bool {
 		err = ssh.Unmarshal(asked.ExtraData(), &m)
 		from = endpoint{path: m.Path}
 	default:
-		return false
+		return false, nil
 	}
 	if err != nil || from == (endpoint{}) {
-		return false
+		return false, nil
 	}
 	l := ls.find(from)
 	if l == nil {
-		return false
+		return false, nil
 	}
 	select {
 	case l.tunnel.slots <- struct{}{}:
 	default:
-		asked.Reject(ssh.ResourceShortage, "too many connections")
-		return true
+		return true, errBusy
 	}
 	ok := l.tunnel.spawn(func() {
 		defer func() { <-l.tunnel.slots }()
@@ -255,9 +257,8 @@ func (ls *listeners) accept(asked ssh.NewChannel) bool {
 	})
 	if !ok {
 		<-l.tunnel.slots
-		return false
 	}
-	return true
+	return ok, nil
 }
 
 // serve connects a caller.
@@ -268,21 +269,38 @@ func (l *listener) serve(asked ssh.NewChannel, from endpoint) {
 	case <-t.ctx.Done():
 	}
 	if l.at.port != from.port || t.ctx.Err() != nil {
-		asked.Reject(ssh.Prohibited, "not asked for")
+		l.refuse(asked, ssh.Prohibited, "not asked for")
 		return
 	}
 	dialer := net.Dialer{Timeout: l.client.host.connectTimeout()}
 	conn, err := dialer.DialContext(t.ctx, l.to.network(), l.to.address())
 	if err != nil {
 		t.failed(&l.client.host, err)
-		asked.Reject(ssh.ConnectionFailed, clip(withoutAddress(err).Error()))
+		l.refuse(asked, ssh.ConnectionFailed, clip(withoutAddress(err).Error()))
 		return
 	}
 	t.worked(&l.client.host)
-	channel, requests, err := asked.Accept()
+	var channel ssh.Channel
+	var requests <-chan *ssh.Request
+	err = l.client.await(t.ctx, call{
+		do: func() (err error) {
+			channel, requests, err = asked.Accept()
+			return err
+		},
+		late: func(err error) {
+			if err == nil {
+				l.client.discard(channel, requests)
+			}
+		},
+	})
 	if err != nil {
 		conn.Close()
 		return
 	}
 	l.client.newTunnelChannel(channel, requests).relay(t.ctx, conn.(callerConn))
+}
+
+// refuse refuses a channel, and waits for that as long as the tunnel lasts.
+func (l *listener) refuse(asked ssh.NewChannel, reason ssh.RejectionReason, text string) {
+	_ = l.client.await(l.tunnel.ctx, call{do: func() error { return asked.Reject(reason, text) }}) // the connection has ended
 }

@@ -51,6 +51,8 @@ type login struct {
 	notes    []error
 	warnings []string
 	gaveUp   bool // the user has refused to answer
+
+	masterless bool // no OpenSSH master has answered
 }
 
 type offer struct {

@@ -15,13 +15,19 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// masterTimeout is how long a master may take to answer on its socket.
-const masterTimeout = 5 * time.Second
+// masterTimeout is how long a master, which is a process of this machine, may take to
+// answer on its socket. It is no part of ConnectTimeout: the host gets all of that.
+const masterTimeout = 2 * time.Second
 
 // throughMaster connects over the connection of an OpenSSH master, if
 // HostConfig.ControlPath names one that is alive (the proxy mode of OpenSSH's
 // PROTOCOL.mux). Both results are nil if there is none.
 func (a *attempt) throughMaster(ctx context.Context) (*Client, error) {
+	if a.login.masterless {
+		return nil, nil
+	}
+	a.login.masterless = true // what does not answer now will not at the next attempt
+	defer a.clock.pause()()
 	sockets, _ := a.host.controlSockets()
 	for _, path := range sockets {
 		a.phases.enter("connect")
@@ -38,7 +44,7 @@ func (a *attempt) throughMaster(ctx context.Context) (*Client, error) {
 		if ctx.Err() != nil {
 			return nil, a.fail(ctx, causeOf(ctx))
 		}
-		a.d.log.Warn("the OpenSSH master at "+path+" does not answer as one", "host", a.host, "error", err)
+		a.d.log.Warn("the OpenSSH master at "+path+" does not answer as one", "host", *a.host, "error", err)
 	}
 	return nil, nil
 }
@@ -46,6 +52,7 @@ func (a *attempt) throughMaster(ctx context.Context) (*Client, error) {
 // callMaster asks the master on a socket for its connection.
 func (a *attempt) callMaster(ctx context.Context, transport net.Conn, path string) (*Client, error) {
 	w := newWire(transport, &a.d.streams)
+	w.watch.limit = a.host.writeStall()
 	stop := context.AfterFunc(ctx, func() { transport.Close() })
 	defer stop()
 	if err := transport.SetDeadline(time.Now().Add(masterTimeout)); err != nil {

@@ -225,12 +225,15 @@ func (p *ParallelClient) Close() error {
 	p.closed = true
 	tunnels := slices.Collect(maps.Keys(p.tunnels))
 	p.mu.Unlock()
-	closeAll(tunnels)
+	for _, t := range tunnels {
+		t.end(nil)
+	}
 	var wg sync.WaitGroup
 	for _, s := range slots {
 		wg.Go(func() { s.close() })
 	}
 	wg.Wait()
+	closeAll(tunnels) // what they wait for has ended
 	if p.d == nil || again {
 		return nil
 	}

@@ -44,8 +44,7 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 			},
 			late: func(err error) {
 				if err == nil {
-					p.channel.Close()
-					ssh.DiscardRequests(requests)
+					c.discard(p.channel, requests)
 				}
 			},
 		})
@@ -74,7 +73,7 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 	})
 	if !ok {
 		free()
-		p.channel.Close()
+		c.discard(p.channel, requests)
 		p.out.end()
 		errOut.end()
 		return nil, c.sessionError(ctx, "open", errClosed)
@@ -169,35 +168,23 @@ func (p *pipe) Write(b []byte) (int, error) { return p.channel.Write(b) }
 // CloseWrite implements [transfer.Stream].
 func (p *pipe) CloseWrite() error { return p.channel.CloseWrite() }
 
-// closeGrace is how long a host may take to confirm the end of a channel.
-const closeGrace = 2 * time.Second
-
-// Close implements [io.Closer]. The SSH library frees those who read or write when the
-// host has confirmed the end. From one that does not, nothing good can come any more: its
-// connection is closed.
+// Close implements [io.Closer]. It does not wait for the host. The SSH library frees
+// those who read or write when the host has confirmed the end. From one that does not,
+// nothing good can come any more: its connection is closed.
 func (p *pipe) Close() error {
 	p.out.end()
-	err := p.channel.Close()
 	p.free()
 	p.mu.Lock()
 	first := !p.closed
 	p.closed = true
 	p.mu.Unlock()
 	if first {
-		p.client.spawn(func() {
-			timer := time.NewTimer(closeGrace)
-			defer timer.Stop()
-			select {
-			case <-p.ended:
-			case <-timer.C:
-				p.client.link().Close()
-			}
+		p.client.saySoon(func() {
+			p.channel.Close()
+			<-p.ended
 		})
 	}
-	if errors.Is(err, io.EOF) {
-		err = nil // it has ended by itself
-	}
-	return err
+	return nil
 }
 
 // Wait implements [transfer.Stream].

@@ -137,10 +137,10 @@ func (c *Client) alive(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, aliveTimeout)
 	defer cancel()
-	before := c.wire.reads.Load()
+	before := c.wire.carried()
 	err := c.await(ctx, call{do: func() error {
 		_, _, err := c.link().SendRequest("keepalive@openssh.com", true, nil)
 		return err
 	}})
-	return err == nil || c.wire.reads.Load() != before && !c.gone()
+	return err == nil || c.wire.carried()-before >= slowest*int64(aliveTimeout/time.Second) && !c.gone()
 }

@@ -37,14 +37,13 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 		},
 		late: func(err error) {
 			if err == nil {
-				raw.Close()
-				ssh.DiscardRequests(ch.opened)
+				c.discard(raw, ch.opened)
 			}
 		},
 	})
 	if err == nil && c.agent != nil {
 		if err = c.agent.request(ctx, c, raw); err != nil {
-			raw.Close()
+			c.discard(raw, ch.opened)
 		}
 	}
 	if err != nil {

@@ -45,8 +45,7 @@ func (c *Client) openTunnel(ctx context.Context, to endpoint) (*tunnelChannel, e
 		},
 		late: func(err error) {
 			if err == nil {
-				channel.Close()
-				ssh.DiscardRequests(requests)
+				c.discard(channel, requests)
 			}
 		},
 	})
@@ -122,9 +121,11 @@ func (ch *tunnelChannel) relay(ctx context.Context, caller callerConn) {
 // abandon is for a channel that nobody can use any more.
 func (ch *tunnelChannel) abandon() {
 	ch.client.wire.others.Add(-1)
-	ch.Close()
-	ch.client.spawn(func() { ssh.DiscardRequests(ch.requests) }) // of a client that is closed, they have ended
+	ch.client.discard(ch.Channel, ch.requests)
 }
+
+// closeSoon closes the channel without waiting for that.
+func (ch *tunnelChannel) closeSoon() { ch.client.closeSoon(ch.Channel) }
 
 func (ch *tunnelChannel) carry(ctx context.Context, caller callerConn) {
 	defer ch.client.wire.others.Add(-1)
@@ -143,7 +144,7 @@ func (ch *tunnelChannel) carry(ctx context.Context, caller callerConn) {
 		})
 	}
 	direction(said, func() { ch.toHost(caller) })
-	direction(heard, func() { ch.toCaller(caller, func() { wg.Go(func() { <-said; ch.Channel.Close() }) }) })
+	direction(heard, func() { ch.toCaller(caller, func() { wg.Go(func() { <-said; ch.closeSoon() }) }) })
 	over := ctx.Done()
 	for open := true; open; {
 		select {
@@ -155,11 +156,11 @@ func (ch *tunnelChannel) carry(ctx context.Context, caller callerConn) {
 		case <-both:
 			both = nil
 			caller.Close()
-			ch.Channel.Close()
+			ch.closeSoon()
 		case <-over:
 			over = nil
 			reset(caller)
-			ch.Channel.Close()
+			ch.closeSoon()
 		}
 	}
 	// The host has closed the channel; what it said before is still for the caller.
@@ -184,7 +185,7 @@ func (ch *tunnelChannel) toHost(caller callerConn) {
 	case io.EOF:
 		ch.CloseWrite()
 	default:
-		ch.Channel.Close() // the caller is gone
+		ch.closeSoon() // the caller is gone
 	}
 }
 

@@ -141,7 +141,7 @@ func (c *tunnelConn) serve(ctx context.Context, ch *tunnelChannel, sent <-chan s
 		case <-flushed:
 		case <-late:
 		}
-		ch.Channel.Close()
+		ch.closeSoon()
 		ssh.DiscardRequests(ch.requests)
 		return
 	}

@@ -3,6 +3,7 @@ package fleetssh
 import (
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -30,14 +31,18 @@ type wire struct {
 	net.Conn
 	ahead []byte    // read, not asked for yet
 	hello *greeting // takes what comes before the version line and with it; nil: nothing
+	watch writeWatch
 	*flow
 }
 
 // flow is what there is to know of a wire, also when that is gone: what a command has
 // written may be kept for long, and must not keep the connection.
 type flow struct {
-	reads  atomic.Uint32 // how many reads brought something: a sign of life
-	broken atomic.Bool   // a read or write has failed
+	in, out atomic.Int64  // how many bytes have come and gone
+	broken  atomic.Bool   // a read or write has failed, or it was closed here
+	ended   chan struct{} // closed at the same time
+	endOnce sync.Once
+	why     error // why it was given up, nil if it was not; to be read after ended
 
 	all     *atomic.Int32 // streams of all connections that are being taken in
 	streams atomic.Int32  // those of this one; without any, there is no bound
@@ -48,7 +53,7 @@ type flow struct {
 }
 
 func newWire(conn net.Conn, all *atomic.Int32) *wire {
-	return &wire{Conn: conn, flow: &flow{all: all, room: make(chan struct{}, 1)}}
+	return &wire{Conn: conn, flow: &flow{all: all, ended: make(chan struct{}), room: make(chan struct{}, 1)}}
 }
 
 // bound returns how far the library may read ahead on this connection.
@@ -90,11 +95,11 @@ func (w *wire) fetch(p []byte) (int, error) {
 	}
 	n, err := w.Conn.Read(p)
 	if n > 0 {
-		w.reads.Add(1)
+		w.in.Add(int64(n))
 		w.behind.Add(int64(n))
 	}
 	if err != nil {
-		w.broken.Store(true)
+		w.end(nil)
 	}
 	return n, err
 }
@@ -160,15 +165,6 @@ func (s *wireStream) Read(p []byte) (int, error) {
 		case w.room <- struct{}{}:
 		default:
 		}
-	}
-	return n, err
-}
-
-// Write implements [net.Conn].
-func (w *wire) Write(p []byte) (int, error) {
-	n, err := w.Conn.Write(p)
-	if err != nil {
-		w.broken.Store(true)
 	}
 	return n, err
 }
