@@ -14,9 +14,11 @@ test:
 	$(GO) vet ./...
 	$(GO) test -race -timeout 20m ./...
 
-# Style and import rules. The linter has a module of its own and takes minutes to build the first time.
+# Style and import rules, and whether all of it, the tests too, is built for other systems. The linter has a module of its own and takes minutes to build the first time.
+OTHERS = windows darwin freebsd openbsd
 lint:
 	$(GO) mod tidy -diff
+	@for os in $(OTHERS); do echo "vet for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
 	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
 
 # Side by side with a bare SSH loop and the tools that are installed. LONG=1 takes minutes and uses 5,000 hosts.

@@ -52,7 +52,15 @@ func runTask(dir, what string, hosts int) error {
 		select {}
 	case "full": // can write so many KiB to a file
 		signal.Ignore(syscall.SIGXFSZ)
-		limit := syscall.Rlimit{Cur: uint64(hosts) << 10, Max: uint64(hosts) << 10}
+		var limit syscall.Rlimit // its fields have other types on FreeBSD
+		if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+			return err
+		}
+		limit.Cur, limit.Max = 0, 0
+		for range hosts {
+			limit.Cur += 1 << 10
+			limit.Max += 1 << 10
+		}
 		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 			return err
 		}

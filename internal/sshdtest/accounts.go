@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 )
 
@@ -87,7 +86,7 @@ var accounts = sync.OnceValues(func() (*accountSet, error) {
 		return nil, err
 	}
 	for {
-		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_SH); err != nil {
+		if err := lockShared(lock); err != nil {
 			return nil, err
 		}
 		if _, err := os.Stat(sudoersFile); err == nil {
@@ -95,7 +94,7 @@ var accounts = sync.OnceValues(func() (*accountSet, error) {
 		}
 		// From shared to exclusive and back are two steps each: somebody else may
 		// have made or removed everything in between.
-		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		if err := lockAlone(lock); err != nil {
 			return nil, err
 		}
 		if err := makeAccounts(); err != nil {
@@ -160,7 +159,7 @@ func removeAfterwards(lock *os.File) (inUse io.Closer, err error) {
 	cmd.Env = append(os.Environ(), "ACCOUNTS="+strings.Join(accountNames(), " "))
 	cmd.ExtraFiles = []*os.File{lock}
 	// Not to be ended together with the tests, by Ctrl-C.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = ownSession()
 	if inUse, err = cmd.StdinPipe(); err != nil {
 		return nil, err
 	}

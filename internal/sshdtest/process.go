@@ -84,7 +84,7 @@ func processes(match func(pid string) bool) []int {
 func Kill(markers ...string) {
 	for _, marker := range markers {
 		for _, pid := range Processes(marker) {
-			syscall.Kill(pid, syscall.SIGKILL)
+			kill(pid, syscall.SIGKILL)
 		}
 	}
 }

@@ -334,17 +334,17 @@ func must(t testing.TB, err error) {
 }
 
 // Pause stops the process that takes new connections, until Resume.
-func (s *Server) Pause() { s.cmd.Process.Signal(syscall.SIGSTOP) }
+func (s *Server) Pause() { s.cmd.Process.Signal(pauseSignal) }
 
 // Resume lets it go on.
-func (s *Server) Resume() { s.cmd.Process.Signal(syscall.SIGCONT) }
+func (s *Server) Resume() { s.cmd.Process.Signal(resumeSignal) }
 
 // PauseConnections stops the processes that serve connections, and returns a
 // function that lets them go on.
 func (s *Server) PauseConnections() (resume func()) {
 	pids := s.serving()
-	signal(pids, syscall.SIGSTOP)
-	return func() { signal(pids, syscall.SIGCONT) }
+	signal(pids, pauseSignal)
+	return func() { signal(pids, resumeSignal) }
 }
 
 // KillConnections ends the connections without a word to the peer or the command.
@@ -367,6 +367,6 @@ func (s *Server) serving() []int {
 
 func signal(pids []int, sig syscall.Signal) {
 	for _, pid := range pids {
-		syscall.Kill(pid, sig)
+		kill(pid, sig)
 	}
 }
