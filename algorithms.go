@@ -65,6 +65,10 @@ func (a *Algorithms) unknown() (list, name string, found bool) {
 		{"Ciphers", a.Ciphers, good.Ciphers, weak.Ciphers},
 		{"MACs", a.MACs, good.MACs, weak.MACs},
 		{"HostKeys", a.HostKeys, good.HostKeys, weak.HostKeys},
+		{"MoreHostKeys", a.MoreHostKeys, good.HostKeys, weak.HostKeys},
+		{"NoHostKeys", a.NoHostKeys, good.HostKeys, weak.HostKeys},
+		{"UserKeys", a.UserKeys, keyAlgorithms, nil},
+		{"CASignatures", a.CASignatures, keyAlgorithms, nil},
 	} {
 		for _, name := range c.names {
 			if !slices.Contains(c.secure, name) && !slices.Contains(c.weak, name) {
@@ -86,6 +90,7 @@ func setAlgorithms(config *ssh.ClientConfig, a *Algorithms, knownHostKeys []stri
 	if a == nil {
 		return
 	}
+	config.HostKeyAlgorithms = a.changeHostKeys(config.HostKeyAlgorithms)
 	if len(a.KeyExchanges) > 0 {
 		config.KeyExchanges = a.KeyExchanges
 	}
@@ -98,4 +103,38 @@ func setAlgorithms(config *ssh.ClientConfig, a *Algorithms, knownHostKeys []stri
 	if len(a.HostKeys) > 0 {
 		config.HostKeyAlgorithms = a.HostKeys
 	}
+}
+
+// changeHostKeys adds to a list of algorithms for host keys, and takes from it. One that
+// is added stands behind its relatives: a key of RSA that is known is asked for with
+// SHA-1 before a key of another type is.
+func (a *Algorithms) changeHostKeys(list []string) []string {
+	if len(a.MoreHostKeys) == 0 && len(a.NoHostKeys) == 0 {
+		return list
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(name string) bool { return slices.Contains(a.NoHostKeys, name) })
+	for _, name := range a.MoreHostKeys {
+		if slices.Contains(list, name) {
+			continue
+		}
+		at := len(list)
+		for i, other := range list {
+			if keyTypeOf(other) == keyTypeOf(name) {
+				at = i + 1
+			}
+		}
+		list = slices.Insert(list, at, name)
+	}
+	return list
+}
+
+// keyTypeOf returns the type of the keys that an algorithm is for: three are for RSA.
+func keyTypeOf(algorithm string) string {
+	switch algorithm {
+	case ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSASHA512:
+		return ssh.KeyAlgoRSA
+	case ssh.CertAlgoRSASHA256v01, ssh.CertAlgoRSASHA512v01:
+		return ssh.CertAlgoRSAv01
+	}
+	return algorithm
 }

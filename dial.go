@@ -30,7 +30,9 @@ type dialer struct {
 	budget  *spool.Budget
 	streams atomic.Int32 // see wire
 	keys    keyring
+	revoked revocations
 	lookups chan struct{}
+	listers chan struct{}                 // holds a token for each KnownHostsCommand that runs
 	known   func() (HostKeyPolicy, error) // the default policy, read once
 	hops    hops
 
@@ -50,6 +52,7 @@ func newDialer(log *slog.Logger, outputMemory int64) *dialer {
 		log:     log,
 		budget:  spool.NewBudget(outputMemory),
 		lookups: make(chan struct{}, maxLookups),
+		listers: make(chan struct{}, maxListers),
 		known:   sync.OnceValues(func() (HostKeyPolicy, error) { return KnownHosts() }),
 	}
 }
@@ -155,14 +158,15 @@ type attempt struct {
 	pace   *pace // nil for all but hops, which are paced from the beginning
 	login  *login
 
-	begun   time.Time
-	clock   *clock
-	phases  phases
-	addrs   []netip.AddrPort // of the host, once looked up
-	hop     *Client          // that the last connection goes through
-	shown   ssh.PublicKey    // the host key that was accepted
-	hello   *greeting        // of the host, on the last connection
-	hostKey *HostKeyError    // why the key was not accepted
+	begun    time.Time
+	clock    *clock
+	phases   phases
+	addrs    []netip.AddrPort // of the host, once looked up
+	hop      *Client          // that the last connection goes through
+	shown    ssh.PublicKey    // the host key that was accepted
+	hello    *greeting        // of the host, on the last connection
+	hostKey  *HostKeyError    // why the key was not accepted
+	listings listings         // of KnownHostsCommand
 }
 
 // run makes the attempt. It takes more than one connection if the host is known
@@ -176,7 +180,10 @@ func (a *attempt) run(ctx context.Context) (*Client, error) {
 	if client, err := a.throughMaster(ctx); client != nil || err != nil {
 		return client, err
 	}
-	preferred := a.policy.Algorithms(a.host.keyName())
+	preferred, err := a.preferredKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
 	algorithms := preferred
 	for logins, asked := 1, false; ; {
 		client, err := a.connect(ctx, algorithms)
@@ -250,7 +257,7 @@ func (a *attempt) connectNow(ctx context.Context, algorithms []string) (*Client,
 		User:            a.login.user,
 		ClientVersion:   clientVersion,
 		AuthCallback:    func(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) { return login.next(c) },
-		HostKeyCallback: a.checkHostKey(),
+		HostKeyCallback: a.checkHostKey(ctx),
 	}
 	setAlgorithms(config, a.host.Algorithms, algorithms)
 	conn, channels, requests, err := ssh.NewClientConn(w, hostPort(a.host.Host, a.host.port()), config)
@@ -275,9 +282,9 @@ const clientVersion = "SSH-2.0-fleetssh"
 
 // checkHostKey returns the callback for host keys. Later key exchanges on the
 // connection must show the same key as the first.
-func (a *attempt) checkHostKey() ssh.HostKeyCallback {
+func (a *attempt) checkHostKey(ctx context.Context) ssh.HostKeyCallback {
 	var first string
-	return func(_ string, _ net.Addr, key ssh.PublicKey) error {
+	return func(_ string, remote net.Addr, key ssh.PublicKey) error {
 		if first != "" {
 			if first != string(key.Marshal()) {
 				return errors.New("the host key changed while connected")
@@ -285,8 +292,7 @@ func (a *attempt) checkHostKey() ssh.HostKeyCallback {
 			return nil
 		}
 		a.phases.enter("host_key")
-		name, port := a.host.keyName()
-		err := a.policy.Check(name, port, key)
+		warning, err := a.judgeHostKey(ctx, remote, key)
 		if err != nil {
 			hostKey, ok := errors.AsType[*HostKeyError](err)
 			if !ok {
@@ -299,8 +305,11 @@ func (a *attempt) checkHostKey() ssh.HostKeyCallback {
 		}
 		first = string(key.Marshal())
 		a.shown = copyKey(key)
+		if warning != "" {
+			a.login.warnings = append(a.login.warnings, warning)
+		}
 		a.phases.enter("auth")
-		a = nil // see connect
+		a, ctx = nil, nil // see connect
 		return nil
 	}
 }

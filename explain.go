@@ -113,19 +113,28 @@ func (p *Plan) trusting(d *dialer) {
 			return
 		}
 	}
-	var db *knownHostKeys
+	p.narrowing(d)
+	var db *hostKeyFiles
 	unknown := "refused"
 	switch policy := policy.(type) {
-	case *knownHostKeys:
+	case *hostKeyFiles:
 		db = policy
-	case *newHostKeys:
-		db, unknown = &policy.knownHostKeys, "accepted and added to "+policy.file
+		switch {
+		case policy.unknown != RefuseUnknown && policy.file == os.DevNull:
+			unknown = "accepted, and kept nowhere"
+		case policy.unknown != RefuseUnknown:
+			unknown = "accepted and added to " + policy.file
+		}
 	case ignoreHostKeys:
 		p.step("host_key", "InsecureIgnoreHostKeys", "any key is accepted: whoever answers is trusted")
 		return
 	default:
 		p.step("host_key", "", "the program decides (%T)", policy)
 		return
+	}
+	command := len(p.Host.KnownHostsCommand) > 0
+	if command {
+		p.step("host_key", "KnownHostsCommand", "known: what %s lists for it, when it is run", p.Host.KnownHostsCommand[0])
 	}
 	keys, authorities := db.db.Lookup(p.Host.keyName())
 	for _, k := range keys {
@@ -137,10 +146,37 @@ func (p *Plan) trusting(d *dialer) {
 	switch {
 	case len(keys) > 0:
 		p.step("host_key", "", "another key is refused")
+	case command:
+		p.step("host_key", "", "a key that is not listed is %s", unknown)
 	case len(authorities) == 0 && unknown == "refused":
 		p.pass("host_key", "no known_hosts file has a key for it", "whatever key it shows is refused")
 	default:
 		p.step("host_key", "", "another key is %s", unknown)
+	}
+}
+
+// narrowing adds which keys are refused whatever the policy says.
+func (p *Plan) narrowing(d *dialer) {
+	h := &p.Host
+	for _, file := range h.RevokedHostKeys {
+		if _, err := d.revoked.list(expandHome(file)); err != nil {
+			p.pass("host_key", "RevokedHostKeys: "+err.Error(), "whatever key it shows is refused")
+			continue
+		}
+		p.step("host_key", "RevokedHostKeys", "a key that %s revokes is refused", file)
+	}
+	if h.CheckHostIP {
+		p.step("host_key", "CheckHostIP", "a host whose address is known by another key is refused")
+	}
+	a := h.Algorithms
+	if a == nil {
+		return
+	}
+	if a.MinRSABits > 0 {
+		p.step("host_key", "", "an RSA key of less than %d bits is refused", a.MinRSABits)
+	}
+	if len(a.CASignatures) > 0 {
+		p.step("host_key", "", "a certificate counts if it is signed with %s", strings.Join(a.CASignatures, ", "))
 	}
 }
 
@@ -163,7 +199,10 @@ func (p *Plan) loggingIn(ctx context.Context, d *dialer) {
 		p.pass("auth", err.Error(), "publickey: the login ends here")
 		return
 	}
-	keys := c.all(func() context.Context { return ctx })
+	keys, notes := p.Host.Algorithms.permitted(c.all(func() context.Context { return ctx }))
+	for _, note := range notes {
+		p.pass("auth", note.Error(), "publickey")
+	}
 	for _, key := range keys {
 		public := key.PublicKey()
 		p.step("auth", c.source(public), "publickey: %s %s", public.Type(), ssh.FingerprintSHA256(public))

@@ -42,6 +42,26 @@ type HostConfig struct {
 	// [AcceptNewHostKeys] and [InsecureIgnoreHostKeys].
 	HostKeys HostKeyPolicy `json:"-"`
 
+	// RevokedHostKeys are files of keys that no host may have, as RevokedHostKeys of
+	// ssh_config(5): lists of public keys, and KRLs of ssh-keygen -k. They count
+	// whatever HostKeys is, and are read once for all hosts of a client. If one cannot
+	// be read, no key is accepted.
+	RevokedHostKeys []string
+
+	// KnownHostsCommand, if set, is a program, by its absolute path, and its arguments
+	// that lists keys of the host beside the files of HostKeys, in their format, as
+	// KnownHostsCommand of ssh_config(5). %f, %H, %I, %K, %t and %% in the words are
+	// replaced. It is run while connecting, for at most ten seconds, by at most 32 hosts
+	// at a time, and without a shell. If it fails, the host is not connected to. It
+	// needs a policy of this package that goes by files.
+	KnownHostsCommand []string
+
+	// CheckHostIP refuses a host also if its address is known by another key than it
+	// shows, as CheckHostIP of ssh_config(5). A policy that adds hosts adds the address
+	// too. It has no effect where the address is not known here: behind a Proxy and
+	// with DialContext; nor with HostKeyAlias, and with certificates.
+	CheckHostIP bool
+
 	// HostKeyAlias, if set, is the name by which the host's key is known, whatever
 	// its name and port are.
 	HostKeyAlias string
@@ -221,6 +241,27 @@ func (h HostConfig) LogValue() slog.Value {
 // default for that kind. Names known to be weak are offered only if named here.
 type Algorithms struct {
 	KeyExchanges, Ciphers, MACs, HostKeys []string
+
+	// MoreHostKeys and NoHostKeys add to the default for HostKeys, and take from it.
+	// Unlike with HostKeys, algorithms of keys that are known for a host still come
+	// first.
+	MoreHostKeys, NoHostKeys []string
+
+	// UserKeys are the algorithms that keys may log in with, as
+	// PubkeyAcceptedAlgorithms of ssh_config(5): a key or certificate with none of them
+	// is not offered. Their order does not matter.
+	UserKeys []string
+
+	// CASignatures are the algorithms by which the certificate of a host may be signed,
+	// as CASignatureAlgorithms of ssh_config(5). A certificate that is signed in another
+	// way counts for the key in it only. SHA-1 counts never.
+	CASignatures []string
+
+	// MinRSABits is how long RSA keys must be, as RequiredRSASize of ssh_config(5): a
+	// host that shows a shorter one is refused, a certificate signed by one counts for
+	// the key in it only, and one to log in with is not offered. Zero means what
+	// crypto/rsa takes, which is 1024.
+	MinRSABits int
 }
 
 const (
@@ -343,6 +384,12 @@ func (h *HostConfig) fault() (field, reason string) {
 	}
 	if kind, name, ok := h.Algorithms.unknown(); ok {
 		return "Algorithms." + kind, fmt.Sprintf("%q is not supported", name)
+	}
+	if h.Algorithms != nil && h.Algorithms.MinRSABits < 0 {
+		return "Algorithms.MinRSABits", fmt.Sprintf("%d is negative", h.Algorithms.MinRSABits)
+	}
+	if reason := h.commandFault(); reason != "" {
+		return "KnownHostsCommand", reason
 	}
 	if h.Proxy != nil && h.DialContext != nil {
 		return "DialContext", "it cannot be used together with Proxy"

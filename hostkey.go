@@ -1,9 +1,9 @@
 package fleetssh
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -28,20 +28,21 @@ type HostKeyPolicy interface {
 var systemKnownHosts = []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
 
 // KnownHosts trusts the keys in the named known_hosts files and nothing else.
-// Without files it reads the user's and the system's, as far as they exist. They
+// Without files it reads the user's and the system's, as far as they can be read. They
 // are read once, by this call. A line that cannot be read is passed over.
 //
 // Matching is that of OpenSSH: see sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT".
 func KnownHosts(files ...string) (HostKeyPolicy, error) {
-	optional := len(files) == 0
-	if optional {
-		files = defaultKnownHosts()
+	if len(files) == 0 {
+		return NewKnownHosts(KnownHostsOptions{})
 	}
-	db, err := readKnownHosts(files, optional)
-	if err != nil {
-		return nil, err
+	db := new(knownhosts.DB)
+	for _, file := range files {
+		if err := db.ReadFile(expandHome(file)); err != nil {
+			return nil, fmt.Errorf("known hosts: %w", err)
+		}
 	}
-	return &knownHostKeys{db: db}, nil
+	return &hostKeyFiles{db: db}, nil
 }
 
 // AcceptNewHostKeys trusts a host that the known_hosts file does not list, and
@@ -49,22 +50,68 @@ func KnownHosts(files ...string) (HostKeyPolicy, error) {
 // the user's file; the system's are read too then. The file is made if it is
 // missing. Many goroutines and processes may add to the same file at once.
 func AcceptNewHostKeys(file string) (HostKeyPolicy, error) {
-	files := []string{file}
 	if file == "" {
-		files = defaultKnownHosts()
-		if len(files) == len(systemKnownHosts) {
-			return nil, errors.New("no home directory to keep known_hosts in")
-		}
-		file = files[0]
+		return NewKnownHosts(KnownHostsOptions{Unknown: AddUnknown})
 	}
-	db, err := readKnownHosts(files, true)
-	if err != nil {
-		return nil, err
-	}
-	return &newHostKeys{knownHostKeys: knownHostKeys{db: db}, file: expandHome(file)}, nil
+	return NewKnownHosts(KnownHostsOptions{Unknown: AddUnknown, Files: []string{file}})
 }
 
-// InsecureIgnoreHostKeys trusts every server, an attacker's too.
+// UnknownHosts says what becomes of a host that no known_hosts file lists. A host that
+// is listed with another key, or a revoked one, is refused in any case.
+type UnknownHosts int
+
+const (
+	// RefuseUnknown refuses it.
+	RefuseUnknown UnknownHosts = iota
+
+	// AddUnknown trusts the key that it shows first and adds it to a file, as ssh does
+	// with StrictHostKeyChecking accept-new. A host that cannot be added is refused.
+	AddUnknown
+
+	// AddUnknownIfPossible is AddUnknown, but a host that cannot be added is trusted all
+	// the same, with a warning (see [Login]), as with StrictHostKeyChecking no. Its key
+	// is remembered for as long as the policy is used.
+	AddUnknownIfPossible
+)
+
+// KnownHostsOptions describe a policy that goes by known_hosts files. The zero value is
+// that of [KnownHosts] without files.
+type KnownHostsOptions struct {
+	// Files are the files to read. As for ssh, one that is missing, cannot be read, or
+	// is a folder, is passed over: what it would say is not known then. None means the
+	// user's and the system's.
+	Files []string
+
+	// Unknown says what becomes of hosts that are not listed.
+	Unknown UnknownHosts
+
+	// AddTo is the file that hosts are added to. Empty means the first of Files.
+	// [os.DevNull] means that they are trusted and kept nowhere.
+	AddTo string
+
+	// Hash hashes the names of hosts that are added, as HashKnownHosts of ssh.
+	Hash bool
+}
+
+// NewKnownHosts makes a policy. It reads the files once. The error says that there is no
+// home directory, and so no file to add hosts to.
+func NewKnownHosts(o KnownHostsOptions) (HostKeyPolicy, error) {
+	files := o.Files
+	if len(files) == 0 {
+		if files = defaultKnownHosts(); len(files) == len(systemKnownHosts) && o.AddTo == "" && o.Unknown != RefuseUnknown {
+			return nil, errors.New("no home directory to keep known_hosts in")
+		}
+	}
+	p := &hostKeyFiles{db: &knownhosts.DB{Hash: o.Hash}, unknown: o.Unknown, file: expandHome(cmp.Or(o.AddTo, files[0]))}
+	for _, file := range files {
+		p.db.TryFile(expandHome(file))
+	}
+	return p, nil
+}
+
+// InsecureIgnoreHostKeys trusts every server, an attacker's too. Only keys that
+// HostConfig.RevokedHostKeys lists, and such as are shorter than its Algorithms allow,
+// are refused.
 func InsecureIgnoreHostKeys() HostKeyPolicy { return ignoreHostKeys{} }
 
 func defaultKnownHosts() []string {
@@ -75,48 +122,69 @@ func defaultKnownHosts() []string {
 	return append(files, systemKnownHosts...)
 }
 
-func readKnownHosts(files []string, optional bool) (*knownhosts.DB, error) {
-	db := new(knownhosts.DB)
-	for _, file := range files {
-		err := db.ReadFile(expandHome(file))
-		if err != nil && !(optional && errors.Is(err, fs.ErrNotExist)) {
-			return nil, fmt.Errorf("known hosts: %w", err)
-		}
-	}
-	return db, nil
-}
-
-// knownHostKeys is the strict policy.
-type knownHostKeys struct{ db *knownhosts.DB }
-
-func (p *knownHostKeys) Algorithms(host string, port int) []string {
-	return p.db.Algorithms(host, port)
-}
-
-func (p *knownHostKeys) Check(host string, port int, key ssh.PublicKey) error {
-	return hostKeyError(host, port, key, p.db.Check(host, port, key))
-}
-
-// newHostKeys is the policy that adds what is not known.
-type newHostKeys struct {
-	knownHostKeys
-	file string
+// hostKeyFiles is the policy of known_hosts files.
+type hostKeyFiles struct {
+	db      *knownhosts.DB
+	unknown UnknownHosts
+	file    string // that hosts are added to
 
 	mu    sync.Mutex      // protects asked
 	asked map[string]bool // hosts that were to be asked for another key first
 }
 
-func (p *newHostKeys) Check(host string, port int, key ssh.PublicKey) error {
-	err := p.db.Check(host, port, key)
-	fault, ok := errors.AsType[*knownhosts.KeyError](err)
-	if ok && fault.Reason == knownhosts.Unknown && (len(fault.Retry) == 0 || !p.ask(hostPort(host, port))) {
-		err = p.db.Add(p.file, host, port, key)
+func (p *hostKeyFiles) Algorithms(host string, port int) []string {
+	return p.db.Algorithms(host, port)
+}
+
+func (p *hostKeyFiles) Check(host string, port int, key ssh.PublicKey) error {
+	_, err := p.check(nil, host, port, key)
+	return err
+}
+
+// with returns the files, and what is listed for one host beside them; nil: nothing.
+func (p *hostKeyFiles) with(listed *knownhosts.DB) knownhosts.Union {
+	if listed == nil {
+		return knownhosts.Union{p.db}
 	}
-	return hostKeyError(host, port, key, err)
+	return knownhosts.Union{p.db, listed}
+}
+
+// check is Check with what is listed for the host beside the files. A warning is about a
+// key that is trusted.
+func (p *hostKeyFiles) check(listed *knownhosts.DB, host string, port int, key ssh.PublicKey) (warning string, err error) {
+	err = p.with(listed).Check(host, port, key)
+	fault, ok := errors.AsType[*knownhosts.KeyError](err)
+	if !ok || fault.Reason != knownhosts.Unknown || p.unknown == RefuseUnknown {
+		return "", hostKeyError(host, port, key, err)
+	}
+	if len(fault.Retry) > 0 && p.ask(hostPort(host, port)) {
+		return "", hostKeyError(host, port, key, err)
+	}
+	warning, err = p.add(fault, host, port, key)
+	return warning, hostKeyError(host, port, key, err)
+}
+
+// add adds a host that is not known.
+func (p *hostKeyFiles) add(fault *knownhosts.KeyError, host string, port int, key ssh.PublicKey) (warning string, err error) {
+	if p.file == os.DevNull {
+		return "", nil
+	}
+	err = p.db.Add(p.file, host, port, key)
+	if _, judged := errors.AsType[*knownhosts.KeyError](err); err == nil || judged {
+		return "", err
+	}
+	if p.unknown == AddUnknownIfPossible {
+		if p.db.Remember(host, port, key) == nil {
+			return "the host key is trusted, but was not added to the known ones: " + err.Error(), nil
+		}
+	}
+	unadded := *fault
+	unadded.NotAdded = err
+	return "", &unadded
 }
 
 // ask reports whether a host is to be asked for another key: once.
-func (p *newHostKeys) ask(host string) bool {
+func (p *hostKeyFiles) ask(host string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.asked[host] {

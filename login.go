@@ -204,7 +204,9 @@ func (l *login) offer(s *offerState) {
 func (l *login) nextKey() *offer {
 	if l.keys == nil {
 		l.keys = []offer{}
-		for _, signer := range l.creds.all(func() context.Context { return l.ctx }) {
+		permitted, notes := l.host.Algorithms.permitted(l.creds.all(func() context.Context { return l.ctx }))
+		l.notes = append(l.notes, notes...)
+		for _, signer := range permitted {
 			l.keys = append(l.keys, offer{signer: signer})
 		}
 	}
@@ -247,6 +249,11 @@ func (l *login) ask(q Question) (string, error) {
 type notingSigner struct {
 	ssh.MultiAlgorithmSigner
 	login *login
+}
+
+// Algorithms implements [ssh.MultiAlgorithmSigner].
+func (s *notingSigner) Algorithms() []string {
+	return s.login.host.Algorithms.signatures(s.PublicKey(), s.MultiAlgorithmSigner.Algorithms())
 }
 
 // noting returns signer as a notingSigner, if it may fail.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/knownhosts"
 )
 
 // ShownKeys are the keys that one host has shown to [ParallelClient.ScanHostKeys].
@@ -25,6 +27,15 @@ type ShownKeys struct {
 	// Keys are what the host has proved to hold, each once. If it has certificates,
 	// the first is one of them.
 	Keys []ssh.PublicKey
+
+	// Refused says, for each of Keys, why it is refused whatever known_hosts files say:
+	// RevokedHostKeys lists it, or it is shorter than Algorithms allow. Nil means that
+	// it is not.
+	Refused []error
+
+	// Listed is what KnownHostsCommand lists for the host, in the format of
+	// known_hosts files.
+	Listed []byte
 
 	// Err is why there may be more keys, nil if these are all.
 	Err error
@@ -82,10 +93,10 @@ func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys],
 			p.each(ctx, len(slots), func(i int) error {
 				defer slots[i].work.begin("scan")()
 				s := newKeyScan(p.d, slots[i].host)
-				keys, err := s.run(ctx)
-				send(s.result(i, keys, err))
+				err := s.run(ctx)
+				send(s.result(i, err))
 				return err
-			}, func(i int) { send(newKeyScan(p.d, slots[i].host).result(i, nil, skipped(ctx))) })
+			}, func(i int) { send(newKeyScan(p.d, slots[i].host).result(i, skipped(ctx))) })
 		})
 		for s := range shown {
 			if !yield(s) {
@@ -117,16 +128,20 @@ type keyScan struct {
 	host  HostConfig
 	kinds [][]string
 	addrs []netip.AddrPort // of the host, once it has answered
+
+	shown    ShownKeys // so far
+	listings listings
+	listed   map[string]bool // of these, what is in shown
 }
 
 func newKeyScan(d *dialer, host HostConfig) *keyScan {
 	s := &keyScan{d: d, host: host, kinds: keyKinds}
-	if a := host.Algorithms; a != nil && len(a.HostKeys) > 0 {
+	if a := host.Algorithms; a != nil && len(a.HostKeys)+len(a.MoreHostKeys)+len(a.NoHostKeys) > 0 {
 		// They would be asked for all at once. Weak ones are asked for if named.
 		others := *a
-		others.HostKeys = nil
+		others.HostKeys, others.MoreHostKeys, others.NoHostKeys = nil, nil, nil
 		s.host.Algorithms = &others
-		for _, name := range a.HostKeys {
+		for _, name := range slices.Concat(a.HostKeys, a.MoreHostKeys) {
 			if !slices.ContainsFunc(s.kinds, func(kind []string) bool { return slices.Contains(kind, name) }) {
 				s.kinds = append(s.kinds[:len(s.kinds):len(s.kinds)], []string{name})
 			}
@@ -135,46 +150,74 @@ func newKeyScan(d *dialer, host HostConfig) *keyScan {
 	return s
 }
 
-func (s *keyScan) result(i int, keys []ssh.PublicKey, err error) ShownKeys {
-	r := ShownKeys{Host: i, Keys: keys, Err: err}
+func (s *keyScan) result(i int, err error) ShownKeys {
+	r := s.shown
+	r.Host, r.Err = i, err
 	r.Name, r.Port = s.host.keyName()
 	return r
 }
 
-// run returns the keys of the host. With an error they are those it showed before.
-func (s *keyScan) run(ctx context.Context) ([]ssh.PublicKey, error) {
-	var keys []ssh.PublicKey
+// run asks for the keys of the host. With an error they are those it showed before.
+func (s *keyScan) run(ctx context.Context) error {
 	var has []string  // the host's algorithms, once it has listed them
 	var missing error // with the list
 	for _, kind := range s.kinds {
 		if has != nil && !slices.ContainsFunc(kind, func(name string) bool { return slices.Contains(has, name) }) {
 			continue
 		}
-		key, err := s.ask(ctx, kind)
+		shown, err := s.ask(ctx, kind)
 		if disagree, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); ok && disagree.What == "host key" {
 			has, missing = disagree.RequestedAlgorithms, err
 			continue
 		}
 		if err != nil {
-			return keys, err
+			return err
 		}
-		if !slices.ContainsFunc(keys, func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), key.Marshal()) }) {
-			keys = append(keys, key)
+		if err := s.add(ctx, shown); err != nil {
+			return err
 		}
 	}
-	if len(keys) == 0 {
-		return nil, missing
+	if len(s.shown.Keys) == 0 {
+		return missing
 	}
-	return keys, nil
+	return nil
 }
 
-// ask returns the key that the host shows when it is asked for one of a kind, with
-// as many attempts as the host allows.
-func (s *keyScan) ask(ctx context.Context, kind []string) (ssh.PublicKey, error) {
+// add notes a key that the host has shown, and what is listed for the host.
+func (s *keyScan) add(ctx context.Context, shown *HostKeyError) error {
+	key, refused := shown.Key, shown.Err
+	if s.host.Algorithms.doubt(key) != nil {
+		key = plainKey(key) // the certificate counts for that only
+	}
+	if refused == errScanned {
+		refused = nil
+	} else if _, judged := errors.AsType[*knownhosts.KeyError](refused); !judged {
+		return shown // the files of revoked keys cannot be read
+	}
+	if slices.ContainsFunc(s.shown.Keys, func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), key.Marshal()) }) {
+		return nil
+	}
+	s.shown.Keys, s.shown.Refused = append(s.shown.Keys, key), append(s.shown.Refused, refused)
+	name, port := s.host.keyName()
+	text, err := s.listings.get(ctx, s.d, &s.host, listHost, name, port, key)
+	if err != nil || s.listed[string(text)] {
+		return err
+	}
+	if s.listed == nil {
+		s.listed = make(map[string]bool)
+	}
+	s.listed[string(text)] = true
+	s.shown.Listed = append(append(s.shown.Listed, text...), '\n')
+	return nil
+}
+
+// ask returns the error with the key that the host shows when it is asked for one of a
+// kind, with as many attempts as the host allows.
+func (s *keyScan) ask(ctx context.Context, kind []string) (*HostKeyError, error) {
 	for n := 1; ; n++ {
 		err := s.connect(ctx, kind)
 		if shown, ok := err.(*HostKeyError); ok {
-			return shown.Key, nil
+			return shown, nil
 		}
 		if n >= s.host.attempts() || ctx.Err() != nil || !temporary(err) {
 			return nil, withAttempts(err, n)

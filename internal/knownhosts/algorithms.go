@@ -24,8 +24,10 @@ const maxExact = 200
 // goes by the types that most of them have. Then the list is not nil for an
 // unknown host, and a known host may show a key of a type that is not known for
 // it: the error of [DB.Check] has the list for a second attempt then.
-func (db *DB) Algorithms(host string, port int) []string {
-	types, certified := db.knownTypes(hostNames(host, port))
+func (db *DB) Algorithms(host string, port int) []string { return Union{db}.Algorithms(host, port) }
+
+// algorithms returns the list for key types, the first first.
+func algorithms(types []string, certified bool) []string {
 	if len(types) == 0 && !certified {
 		return nil
 	}
@@ -42,8 +44,8 @@ func (db *DB) Algorithms(host string, port int) []string {
 	return list
 }
 
-// knownTypes returns the key types that a host is probably known by, and
-// whether an authority is listed for it.
+// knownTypes returns the key types that a host is known by, and whether an authority is
+// listed for it.
 func (db *DB) knownTypes(names []string) (types []string, certified bool) {
 	db.mu.RLock()
 	defer db.mu.RUnlock()
@@ -66,11 +68,18 @@ func (db *DB) knownTypes(names []string) (types []string, certified bool) {
 			types = found
 		}
 	}
-	if len(types) == 0 && !exact {
-		return byFrequency(db.index.hashedTypes), certified
-	}
-	slices.SortFunc(types, byPreference)
 	return types, certified
+}
+
+// likelyTypes returns the key types of the hashed lines, those that most have first, if
+// there are too many to look for a host in.
+func (db *DB) likelyTypes() []string {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	if len(db.index.hashed) <= maxExact {
+		return nil
+	}
+	return byFrequency(db.index.hashedTypes)
 }
 
 func byFrequency(count map[string]int) []string {

@@ -50,6 +50,11 @@ func (db *DB) Check(host string, port int, key ssh.PublicKey) error {
 		return nil
 	}
 	err.Key = key
+	if err.Reason == Unknown {
+		db.mu.RLock()
+		err.Unread = db.unread
+		db.mu.RUnlock()
+	}
 	if bad == nil {
 		return err
 	}

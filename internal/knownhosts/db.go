@@ -31,8 +31,10 @@ package knownhosts
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -48,6 +50,10 @@ const (
 // A DB is a set of known_hosts files, read once and indexed. The zero DB is
 // empty and ready for use. All methods may be called at the same time.
 type DB struct {
+	// Hash makes Add hash the names of hosts, as ssh-keygen -H does. It must be set
+	// before the first call of it.
+	Hash bool
+
 	adding sync.Mutex // held by Add for its whole length; never taken under mu
 
 	// mu protects the fields below
@@ -55,6 +61,7 @@ type DB struct {
 	index   index
 	files   map[string]position // by path, how far each was read
 	skipped []Skipped
+	unread  []string // files, and why
 
 	scans scans
 }
@@ -87,6 +94,22 @@ func (db *DB) ReadFile(path string) error {
 		return err
 	}
 	return db.readFrom(f, path, position{info: info})
+}
+
+// TryFile adds the lines of a file, as ssh does: one that is missing is passed over, and
+// so is one that cannot be read, or a folder. What it would say of hosts is not known
+// then; the error of [DB.Check] for an unknown host names it.
+func (db *DB) TryFile(path string) {
+	err := db.ReadFile(path)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = fmt.Errorf("%s: %w", path, e.Err)
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.unread = append(db.unread, err.Error())
 }
 
 // Read adds the lines that r yields. name stands for the file in errors.

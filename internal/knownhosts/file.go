@@ -19,7 +19,8 @@ const maxWait = 10 * time.Second
 var errLocked = errors.New("locked by another process")
 
 // Add trusts a host that was not known: it adds a line to the file, which is
-// made if it is missing, and to the DB. The name stands in the line in clear.
+// made if it is missing, and to the DB. The name stands in the line in clear, unless
+// Hash is set.
 //
 // The file is locked meanwhile, so that many goroutines and processes may add
 // hosts to the same file. What others added since it was read is read first: if
@@ -47,13 +48,33 @@ func (db *DB) Add(path, host string, port int, key ssh.PublicKey) error {
 	if !errors.As(err, &keyError) || keyError.Reason != Unknown {
 		return err
 	}
-	if cert, ok := key.(*ssh.Certificate); ok {
-		key = cert.Key
+	name := hostNames(host, port)[0]
+	if db.Hash {
+		if name, err = hashName(name); err != nil {
+			return err
+		}
 	}
-	if err := appendLine(f, hostNames(host, port)[0]+" "+key.Type()+" "+encode(key)); err != nil {
+	key = plainKey(key)
+	if err := appendLine(f, name+" "+key.Type()+" "+encode(key)); err != nil {
 		return err
 	}
 	return db.readOn(f, path)
+}
+
+// Remember is Add without a file: the host is trusted as long as the DB is there.
+func (db *DB) Remember(host string, port int, key ssh.PublicKey) error {
+	if err := checkName(host); err != nil {
+		return err
+	}
+	db.adding.Lock()
+	defer db.adding.Unlock()
+	err := db.Check(host, port, key)
+	if fault, ok := errors.AsType[*KeyError](err); !ok || fault.Reason != Unknown {
+		return err
+	}
+	key = plainKey(key)
+	db.add(hostNames(host, port)[0]+" "+key.Type()+" "+encode(key), "what it has shown before", -1)
+	return nil
 }
 
 // openLocked opens a file for reading and appending, and locks it. Closing it

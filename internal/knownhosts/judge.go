@@ -32,6 +32,7 @@ const (
 	Mismatched                     // the host is known, by other keys than it shows
 	Banned                         // the key, or the authority that has signed it, is revoked
 	BadlyCertified                 // a listed authority has signed it, but not for this host and time
+	TooWeak                        // it is shorter than it may be, whatever files say
 )
 
 // String says the standing in a word.
@@ -51,6 +52,8 @@ func (s Standing) String() string {
 		return "revoked"
 	case BadlyCertified:
 		return "invalid"
+	case TooWeak:
+		return "weak"
 	}
 	return fmt.Sprintf("Standing(%d)", int(s))
 }
@@ -77,11 +80,14 @@ type Verdict struct {
 // A key of a type that is not listed for a known host is Other, if the host shows
 // one of the keys that are, and Mismatched if it does not. It is not New: who can
 // stand in between on some connections only would have a key of his own added.
-func (db *DB) Judge(s Shown) []Verdict {
+func (db *DB) Judge(s Shown) []Verdict { return Union{db}.Judge(s) }
+
+// Judge is that of [DB] for several that count as one.
+func (u Union) Judge(s Shown) []Verdict {
 	faults := make([]*KeyError, len(s.Keys))
 	vouched := false
 	for i, key := range s.Keys {
-		if !errors.As(db.Check(s.Host, s.Port, key), &faults[i]) {
+		if !errors.As(u.Check(s.Host, s.Port, key), &faults[i]) {
 			vouched = true
 		}
 	}
@@ -90,7 +96,7 @@ func (db *DB) Judge(s Shown) []Verdict {
 		v := Verdict{Key: key}
 		switch fault := faults[i]; {
 		case fault == nil:
-			if db.certifies(s, key) {
+			if u.certifies(s, key) {
 				v.Standing = Certified
 			}
 		case fault.Reason == Revoked:
@@ -112,10 +118,12 @@ func (db *DB) Judge(s Shown) []Verdict {
 }
 
 // certifies reports whether a key is a good certificate of a listed authority.
-func (db *DB) certifies(s Shown, key ssh.PublicKey) bool {
+func (u Union) certifies(s Shown, key ssh.PublicKey) bool {
 	cert, ok := key.(*ssh.Certificate)
 	names := hostNames(s.Host, s.Port)
-	return ok && db.find(names, authority, encode(plainKey(cert.SignatureKey))) != nil && checkCertificate(names[len(names)-1], cert) == nil
+	return ok && checkCertificate(names[len(names)-1], cert) == nil && slices.ContainsFunc(u, func(db *DB) bool {
+		return db.find(names, authority, encode(plainKey(cert.SignatureKey))) != nil
+	})
 }
 
 // ofType returns the lines with keys of a type, or all if there are none, which

@@ -1,6 +1,7 @@
 package knownhosts
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -26,7 +27,12 @@ type KeyError struct {
 	// again before adding the host.
 	Retry []string
 
-	Err error // what is wrong with the certificate; may be set if Changed
+	// Err says more: what is wrong with the certificate, which may be set if Changed;
+	// what exactly is revoked, or too weak.
+	Err error
+
+	Unread   []string // if Unknown: files that could not be read, and why
+	NotAdded error    // if Unknown: why the host could not be added
 }
 
 // A Reason is why a key is not to be trusted.
@@ -38,6 +44,7 @@ const (
 	Changed                      // the lines about the host have other keys
 	Revoked                      // the key, or the authority that signed it, is revoked
 	BadCertificate               // a listed authority signed it, but not for this host and time
+	Weak                         // it is shorter than it may be
 )
 
 // String says the reason in a word or two.
@@ -51,6 +58,8 @@ func (r Reason) String() string {
 		return "revoked"
 	case BadCertificate:
 		return "bad certificate"
+	case Weak:
+		return "weak"
 	}
 	return fmt.Sprintf("Reason(%d)", int(r))
 }
@@ -58,14 +67,20 @@ func (r Reason) String() string {
 // A Known is a key in a known_hosts file.
 type Known struct {
 	File        string
-	Line        int
+	Line        int // 0: the file as a whole
 	Type        string
 	Fingerprint string // SHA256:…
 }
 
 // String names the line and its key.
-func (k Known) String() string {
-	return fmt.Sprintf("%s %s in %s:%d", k.Type, k.Fingerprint, k.File, k.Line)
+func (k Known) String() string { return k.Type + " " + k.Fingerprint + " in " + k.Place() }
+
+// Place names the line.
+func (k Known) Place() string {
+	if k.Line == 0 {
+		return k.File
+	}
+	return fmt.Sprintf("%s:%d", k.File, k.Line)
 }
 
 // Error implements [error]. It does not name the host.
@@ -82,6 +97,15 @@ func (e *KeyError) Error() string {
 		if certified {
 			text += ", nor is the authority " + ssh.FingerprintSHA256(cert.SignatureKey)
 		}
+		if e.Err != nil {
+			text += fmt.Sprintf(" (and its certificate: %v)", e.Err)
+		}
+		if e.NotAdded != nil {
+			text += fmt.Sprintf(", and it cannot be added: %v", e.NotAdded)
+		}
+		if len(e.Unread) > 0 {
+			text += " (not read: " + strings.Join(e.Unread, ", ") + ")"
+		}
 	case Changed:
 		known := make([]string, len(e.Known))
 		for i, k := range e.Known {
@@ -93,11 +117,17 @@ func (e *KeyError) Error() string {
 		}
 	case Revoked:
 		text += fmt.Sprintf(": host key is revoked: %v", e.Known[0])
+		if e.Err != nil {
+			text += fmt.Sprintf(" (%v)", e.Err)
+		}
+	case Weak:
+		text += fmt.Sprintf(": host key is too weak: %v", e.Err)
 	case BadCertificate:
 		text += fmt.Sprintf(": host certificate is not valid: %v (signed by %v)", e.Err, e.Known[0])
 	}
 	return text
 }
 
-// Unwrap returns what is wrong with the certificate, or nil.
-func (e *KeyError) Unwrap() error { return e.Err }
+// Unwrap returns what is wrong with the certificate, or why the host could not be
+// added, or nil.
+func (e *KeyError) Unwrap() error { return cmp.Or(e.Err, e.NotAdded) }

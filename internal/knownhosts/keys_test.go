@@ -124,3 +124,11 @@ func hash(file string) string {
 	}
 	return hashed.String()
 }
+
+func keysNamed(names ...string) []ssh.PublicKey {
+	list := make([]ssh.PublicKey, len(names))
+	for i, name := range names {
+		list[i] = key(name)
+	}
+	return list
+}

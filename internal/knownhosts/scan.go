@@ -26,7 +26,7 @@ func AppendScan(to []byte, s Shown, verdicts []Verdict) ([]byte, error) {
 	}
 	for _, v := range verdicts {
 		line := s.Name() + " " + v.Key.Type() + " " + encode(v.Key)
-		if _, certificate := v.Key.(*ssh.Certificate); certificate || v.Standing.Alarming() {
+		if _, certificate := v.Key.(*ssh.Certificate); certificate || v.Standing == TooWeak || v.Standing.Alarming() {
 			line = "#" + v.Standing.String() + " " + line
 		} else {
 			line += " " + v.Standing.String()
@@ -130,7 +130,7 @@ func cutMark(row string) (rest string, partial, ok bool) {
 	if mark == partialMark {
 		return rest, true, rest != ""
 	}
-	for s := Listed; s <= BadlyCertified; s++ {
+	for s := Listed; s <= TooWeak; s++ {
 		if mark == "#"+s.String() {
 			return rest, false, true
 		}

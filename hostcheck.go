@@ -1,0 +1,200 @@
+package fleetssh
+
+import (
+	"context"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/knownhosts"
+	"fleetssh/internal/krl"
+)
+
+// What a host key has to be, whatever policy decides whom it belongs to. All of it only
+// narrows: it is asked before the policy is, and applies where that trusts everybody.
+
+// judgeHostKey says whether the key that a host shows may be trusted. A warning is about
+// one that is.
+func (a *attempt) judgeHostKey(ctx context.Context, remote net.Addr, key ssh.PublicKey) (warning string, err error) {
+	name, port := a.host.keyName()
+	if err := a.d.revoked.check(a.host.RevokedHostKeys, key); err != nil {
+		return "", hostKeyError(name, port, key, err)
+	}
+	if err := a.host.Algorithms.checkSize(key); err != nil {
+		return "", hostKeyError(name, port, key, &knownhosts.KeyError{Reason: knownhosts.Weak, Key: key, Err: err})
+	}
+	judged := key
+	doubt := a.host.Algorithms.doubt(key)
+	if doubt != nil {
+		// As for ssh, the host has shown just the key then.
+		judged = plainKey(key)
+	}
+	policy, byFiles := a.policy.(*hostKeyFiles)
+	if !byFiles {
+		return "", withDoubt(a.policy.Check(name, port, judged), doubt)
+	}
+	listed, err := a.list(ctx, listHost, name, port, judged)
+	if err != nil {
+		return "", err
+	}
+	if warning, err = policy.check(listed, name, port, judged); err != nil {
+		return "", withDoubt(err, doubt)
+	}
+	if ip, ok := a.addressOf(remote, judged); ok {
+		more, err := a.judgeAddress(ctx, policy, ip, judged)
+		if err != nil {
+			return "", err
+		}
+		if warning == "" {
+			warning = more
+		}
+	}
+	return warning, nil
+}
+
+// withDoubt notes why a certificate was not looked at in the error for the key in it.
+func withDoubt(err, doubt error) error {
+	if doubt == nil {
+		return err
+	}
+	hostKey, ok := errors.AsType[*HostKeyError](err)
+	fault, files := errors.AsType[*knownhosts.KeyError](err)
+	if !ok || !files || fault.Err != nil {
+		return err
+	}
+	noted, doubted := *hostKey, *fault
+	doubted.Err = doubt
+	noted.Err = &doubted
+	return &noted
+}
+
+// addressOf returns the address by which a host is to be known besides its name.
+func (a *attempt) addressOf(remote net.Addr, key ssh.PublicKey) (string, bool) {
+	h := a.host
+	_, certificate := key.(*ssh.Certificate)
+	if !h.CheckHostIP || certificate || h.HostKeyAlias != "" || h.Proxy != nil || h.DialContext != nil || remote == nil {
+		return "", false
+	}
+	at, err := netip.ParseAddrPort(remote.String())
+	if err != nil {
+		return "", false
+	}
+	ip := at.Addr().Unmap()
+	if named, err := netip.ParseAddr(h.Host); err == nil && named.Unmap().WithZone("") == ip.WithZone("") {
+		return "", false
+	}
+	return ip.String(), true
+}
+
+// judgeAddress refuses a host whose address is known by another key. One that is not
+// known is added, where hosts are.
+func (a *attempt) judgeAddress(ctx context.Context, policy *hostKeyFiles, ip string, key ssh.PublicKey) (warning string, err error) {
+	port := a.host.port()
+	listed, err := a.list(ctx, listAddress, ip, port, key)
+	if err != nil {
+		return "", err
+	}
+	err = policy.with(listed).Check(ip, port, key)
+	fault, ok := errors.AsType[*knownhosts.KeyError](err)
+	switch {
+	case err == nil, ok && fault.Reason == knownhosts.Unknown && policy.unknown == RefuseUnknown:
+		return "", nil
+	case ok && fault.Reason == knownhosts.Unknown:
+		// That the address could not be added is not worth the connection.
+		warning, err = policy.add(fault, ip, port, key)
+		if fault, ok := errors.AsType[*knownhosts.KeyError](err); ok && fault.NotAdded != nil {
+			return "the address was not added to the known hosts: " + fault.NotAdded.Error(), nil
+		}
+	}
+	if err != nil {
+		err = &HostKeyError{Host: ip, Port: port, Key: key, Err: fmt.Errorf("by its address %s (CheckHostIP): %w", ip, err)}
+	}
+	return warning, err
+}
+
+// checkSize returns an error if a key, or that in a certificate, is of RSA and shorter
+// than it may be. a may be nil.
+func (a *Algorithms) checkSize(key ssh.PublicKey) error {
+	if a == nil || a.MinRSABits == 0 {
+		return nil
+	}
+	public, ok := plainKey(key).(ssh.CryptoPublicKey)
+	if !ok {
+		return nil
+	}
+	if k, ok := public.CryptoPublicKey().(*rsa.PublicKey); ok && k.N.BitLen() < a.MinRSABits {
+		return fmt.Errorf("RSA with %d bits, where at least %d are required", k.N.BitLen(), a.MinRSABits)
+	}
+	return nil
+}
+
+// doubt returns why the certificate of a host is not to be looked at, nil if it may be,
+// and for keys. a may be nil.
+func (a *Algorithms) doubt(key ssh.PublicKey) error {
+	cert, ok := key.(*ssh.Certificate)
+	if !ok || a == nil {
+		return nil
+	}
+	if how := cert.Signature.Format; len(a.CASignatures) > 0 && !slices.Contains(a.CASignatures, how) {
+		return fmt.Errorf("it is signed with %s, which is none of those that authorities may sign with", how)
+	}
+	if err := a.checkSize(cert.SignatureKey); err != nil {
+		return fmt.Errorf("the authority that signed it has a key of %w", err)
+	}
+	return nil
+}
+
+// plainKey returns the key in a certificate, or the key itself.
+func plainKey(key ssh.PublicKey) ssh.PublicKey {
+	if cert, ok := key.(*ssh.Certificate); ok {
+		return cert.Key
+	}
+	return key
+}
+
+// revocations are the files of revoked keys that have been read, each once for all
+// hosts. The zero value is ready for use.
+type revocations struct {
+	mu   sync.Mutex // protects read
+	read map[string]func() (*krl.List, error)
+}
+
+// check returns an error if one of the files lists a key, or cannot be read.
+func (r *revocations) check(files []string, key ssh.PublicKey) error {
+	for _, file := range files {
+		file = expandHome(file)
+		list, err := r.list(file)
+		if err != nil {
+			return fmt.Errorf("revoked host keys: %w", err)
+		}
+		if reason := list.Reason(key); reason != "" {
+			shown := plainKey(key)
+			return &knownhosts.KeyError{
+				Reason: knownhosts.Revoked, Key: key, Err: errors.New(reason),
+				Known: []knownhosts.Known{{File: file, Type: shown.Type(), Fingerprint: ssh.FingerprintSHA256(shown)}},
+			}
+		}
+	}
+	return nil
+}
+
+// list reads a file, if that has not been done. Others who ask for it meanwhile wait.
+func (r *revocations) list(file string) (*krl.List, error) {
+	r.mu.Lock()
+	read := r.read[file]
+	if read == nil {
+		read = sync.OnceValues(func() (*krl.List, error) { return krl.ReadFile(file) })
+		if r.read == nil {
+			r.read = make(map[string]func() (*krl.List, error))
+		}
+		r.read[file] = read
+	}
+	r.mu.Unlock()
+	return read()
+}

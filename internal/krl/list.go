@@ -1,0 +1,162 @@
+// Package krl knows which keys are revoked: it reads the files that RevokedHostKeys of
+// ssh_config(5) names, which are lists of public keys or key revocation lists (KRLs) as
+// ssh-keygen -k makes them. The format of the latter is in PROTOCOL.krl of OpenSSH.
+//
+// A file that cannot be read in whole is an error: who uses it has to refuse every key
+// then, as ssh does.
+package krl
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// maxFile is how long a file may be, as in OpenSSH.
+const maxFile = 128 << 20
+
+// A List says which keys are revoked. The zero List revokes none. It does not change
+// once it is read, and may be used by many goroutines at once.
+type List struct {
+	sha256 map[[sha256.Size]byte]struct{} // of plain keys; those that stand in the file, too
+	sha1   map[[sha1.Size]byte]struct{}
+	certs  map[string]*certificates // by the key of the authority; empty: of any
+}
+
+// ReadFile reads a file of either kind.
+func ReadFile(path string) (*List, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("read %s: larger than %d MiB", path, maxFile>>20)
+	}
+	l, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return l, nil
+}
+
+// Parse reads the content of a file of either kind.
+func Parse(data []byte) (*List, error) {
+	l := &List{
+		sha256: make(map[[sha256.Size]byte]struct{}),
+		sha1:   make(map[[sha1.Size]byte]struct{}),
+		certs:  make(map[string]*certificates),
+	}
+	if bytes.HasPrefix(data, []byte(magic)) {
+		return l, l.addKRL(data[len(magic):])
+	}
+	return l, l.addLines(string(data))
+}
+
+// Reason says in a few words why a key, which may be a certificate, is revoked: the key
+// itself, the certificate, or the authority that has signed it. It is empty if the key
+// is not revoked.
+func (l *List) Reason(key ssh.PublicKey) string {
+	if l.hasKey(key) {
+		return "the key"
+	}
+	cert, ok := key.(*ssh.Certificate)
+	if !ok {
+		return ""
+	}
+	if l.hasKey(cert.SignatureKey) {
+		return "the authority that signed it"
+	}
+	for _, authority := range []string{string(cert.SignatureKey.Marshal()), ""} {
+		if c := l.certs[authority]; c != nil {
+			if reason := c.reason(cert); reason != "" {
+				return reason
+			}
+		}
+	}
+	return ""
+}
+
+// hasKey reports whether a key, or that in a certificate, is revoked whatever else is
+// said of it.
+func (l *List) hasKey(key ssh.PublicKey) bool {
+	blob := plain(key).Marshal()
+	if _, ok := l.sha256[sha256.Sum256(blob)]; ok {
+		return true
+	}
+	_, ok := l.sha1[sha1.Sum(blob)]
+	return ok
+}
+
+func (l *List) addKey(blob []byte) { l.sha256[sha256.Sum256(blob)] = struct{}{} }
+
+// plain returns the key in a certificate, or the key itself.
+func plain(key ssh.PublicKey) ssh.PublicKey {
+	if cert, ok := key.(*ssh.Certificate); ok {
+		return cert.Key
+	}
+	return key
+}
+
+// addLines reads a list of public keys, one a line.
+func (l *List) addLines(text string) error {
+	number := 0
+	for row := range strings.SplitSeq(text, "\n") {
+		number++
+		words := strings.Fields(row)
+		if len(words) == 0 || words[0][0] == '#' {
+			continue
+		}
+		blob, err := readKey(words)
+		if err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+		l.addKey(blob)
+	}
+	return nil
+}
+
+// readKey returns the plain key that the words of a line name. Its type may be one that
+// is not known here: no host can show such a key.
+func readKey(words []string) ([]byte, error) {
+	if len(words) < 2 {
+		return nil, errors.New("no public key")
+	}
+	blob, err := base64.StdEncoding.DecodeString(words[1])
+	if err != nil {
+		return nil, errors.New("the key is not base64")
+	}
+	r := reader{blob}
+	if name, err := r.bytes(); err != nil || string(name) != words[0] || len(r.data) == 0 {
+		return nil, errors.New("the key is not of the type that the line says")
+	}
+	key, err := ssh.ParsePublicKey(blob)
+	if err != nil {
+		if strings.Contains(words[0], "-cert-v") || isKnown(words[0]) {
+			return nil, errors.New("unreadable key")
+		}
+		return blob, nil
+	}
+	return plain(key).Marshal(), nil // there is more than one encoding of an RSA key
+}
+
+// isKnown reports whether the SSH library knows a type of plain keys.
+func isKnown(name string) bool {
+	return slices.Contains([]string{
+		ssh.KeyAlgoRSA, ssh.InsecureKeyAlgoDSA, ssh.KeyAlgoED25519, ssh.KeyAlgoSKED25519,
+		ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoSKECDSA256,
+	}, name)
+}

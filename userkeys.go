@@ -1,0 +1,83 @@
+package fleetssh
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// keyAlgorithms are the names that UserKeys and CASignatures of [Algorithms] may hold:
+// those of OpenSSH. Some are not built, such as signatures with SHA-1.
+var keyAlgorithms = []string{
+	ssh.KeyAlgoED25519, ssh.KeyAlgoSKED25519,
+	ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoSKECDSA256, "webauthn-sk-ecdsa-sha2-nistp256@openssh.com",
+	ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSA, ssh.InsecureKeyAlgoDSA,
+	ssh.CertAlgoED25519v01, ssh.CertAlgoSKED25519v01,
+	ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01, ssh.CertAlgoSKECDSA256v01,
+	"webauthn-sk-ecdsa-sha2-nistp256-cert-v01@openssh.com",
+	ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01, ssh.CertAlgoRSAv01, ssh.InsecureCertAlgoDSAv01,
+}
+
+// signatures returns those of the algorithms, which a key or certificate can sign with,
+// that UserKeys allows. a may be nil.
+func (a *Algorithms) signatures(key ssh.PublicKey, algorithms []string) []string {
+	if a == nil || len(a.UserKeys) == 0 {
+		return algorithms
+	}
+	_, certificate := key.(*ssh.Certificate)
+	var allowed []string
+	for _, name := range algorithms {
+		full := name
+		if certificate {
+			full = certificateAlgorithm(name)
+		}
+		if slices.Contains(a.UserKeys, full) {
+			allowed = append(allowed, name)
+		}
+	}
+	return allowed
+}
+
+// certificateAlgorithm returns what an algorithm is called for certificates.
+func certificateAlgorithm(name string) string {
+	if bare, ok := strings.CutSuffix(name, "@openssh.com"); ok {
+		return bare + "-cert-v01@openssh.com"
+	}
+	return name + "-cert-v01@openssh.com"
+}
+
+// permitted returns those of the keys that may be offered, and why others may not. a
+// may be nil.
+func (a *Algorithms) permitted(keys []ssh.Signer) (permitted []ssh.Signer, notes []error) {
+	if a == nil || len(a.UserKeys) == 0 && a.MinRSABits == 0 {
+		return keys, nil
+	}
+	for _, signer := range keys {
+		key := signer.PublicKey()
+		algorithms := []string{plainKey(key).Type()} // as the SSH library has it
+		multi, several := signer.(ssh.MultiAlgorithmSigner)
+		as, one := signer.(ssh.AlgorithmSigner)
+		switch {
+		case several:
+			algorithms = multi.Algorithms()
+		case one:
+			algorithms = signatureAlgorithms(key)
+		}
+		allowed := a.signatures(key, algorithms)
+		err := a.checkSize(key)
+		if err == nil && len(allowed) == 0 {
+			err = fmt.Errorf("UserKeys names none of its algorithms (%s)", strings.Join(algorithms, ", "))
+		}
+		if err == nil && one && !several {
+			signer, err = ssh.NewSignerWithAlgorithms(as, allowed)
+		}
+		if err != nil {
+			notes = append(notes, fmt.Errorf("%s %s is not offered: %w", key.Type(), ssh.FingerprintSHA256(plainKey(key)), err))
+			continue
+		}
+		permitted = append(permitted, signer)
+	}
+	return permitted, notes
+}
