@@ -141,6 +141,7 @@ func (c *Client) copyAlone(ctx context.Context, way direction, from, to string, 
 		return CopyResult{Host: c.host, Err: err, Outcome: Outcome{Kind: NotStarted}}, err
 	}
 	defer plan.job.Close()
+	plan.warn(c.d.log)
 	r := plan.run(ctx, c, 0)
 	plan.tell(0, r)
 	return r, r.Err
@@ -184,6 +185,9 @@ func (p *ParallelClient) copyAll(ctx context.Context, way direction, from, to st
 		return nil, err
 	}
 	defer plan.job.Close()
+	if ctx.Err() == nil {
+		plan.warn(p.d.log)
+	}
 	results := make([]CopyResult, len(slots))
 	p.each(ctx, len(slots), func(i int) error {
 		results[i] = p.copyOne(ctx, plan, slots[i], i)

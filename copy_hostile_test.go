@@ -20,7 +20,7 @@ import (
 // destination, what it has of good files arrives, and the copy ends.
 func TestHostileHosts(t *testing.T) {
 	t.Parallel()
-	good := bytes.Repeat([]byte("good"), 1000)
+	good := bytes.Repeat([]byte("good"), 25_000) // more than a page of the kernel
 	for _, test := range []struct {
 		fault    simfleet.Fault
 		protocol fleetssh.CopyProtocol

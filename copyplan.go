@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/placeholder"
+	"fleetssh/internal/shellquote"
 	"fleetssh/internal/transfer"
 )
 
@@ -32,6 +34,7 @@ const (
 type copyPlan struct {
 	opts    CopyOptions
 	way     direction
+	hosts   []HostConfig
 	job     *transfer.Job
 	sources [][]string // one entry a host, or a single one for all
 	dests   []string   // likewise
@@ -53,7 +56,7 @@ func (o *CopyOptions) plan(way direction, hosts []HostConfig, atOnce int, paths 
 	if err := o.check(way); err != nil {
 		return nil, err
 	}
-	p := &copyPlan{opts: *o, way: way}
+	p := &copyPlan{opts: *o, way: way, hosts: hosts}
 	sources := append([]string{paths.from}, o.MoreSources...)
 	var err error
 	if o.HostArgs != nil {
@@ -83,6 +86,34 @@ func (o *CopyOptions) plan(way direction, hosts []HostConfig, atOnce int, paths 
 		}
 	}
 	return p, nil
+}
+
+// warn says what of the plan can only be done about.
+func (p *copyPlan) warn(log *slog.Logger) {
+	if p.way == download {
+		return
+	}
+	n, first := 0, ""
+	seen := make(map[string]bool)
+	for _, sources := range p.sources {
+		for _, source := range sources {
+			if seen[source] {
+				continue
+			}
+			seen[source] = true
+			more, path := p.job.Unsuited([]string{source})
+			if n += more; first == "" {
+				first = path
+			}
+		}
+	}
+	if n > 0 {
+		text := first + ": the protocol carries times from 1970 to 2106 only: the nearest is taken"
+		if n > 1 {
+			text += fmt.Sprintf(", as for %d more", n-1)
+		}
+		log.Warn(text)
+	}
 }
 
 // check refuses settings that mean nothing, or do not go together.
@@ -157,7 +188,7 @@ func hostDirs(hosts []HostConfig, dir string) ([]string, error) {
 			name += "#" + strconv.Itoa(i)
 		}
 		if name == "." || name == ".." || strings.ContainsRune(name, filepath.Separator) || strings.ContainsRune(name, '/') {
-			return nil, &ConfigError{Host: i, Field: "Alias", Reason: fmt.Sprintf("%q cannot be the name of a directory", name)}
+			return nil, &ConfigError{Host: i, Field: "HostConfig.Alias", Reason: fmt.Sprintf("%q cannot be the name of a directory", name)}
 		}
 		dirs[i] = filepath.Join(dir, name) + string(filepath.Separator)
 	}
@@ -205,12 +236,23 @@ func (p *copyPlan) checkPaths() error {
 		}
 		for _, other := range above {
 			if other.host != at.host {
-				return &HostArgumentError{Host: at.host, Reason: fmt.Sprintf("its files would go to %s, where those of host %d go", at.given, other.host)}
+				return &HostArgumentError{Host: at.host, Reason: fmt.Sprintf("its files would go to %s, where those of %s go", at.given, p.hostName(other.host))}
 			}
 		}
 		above = append(above, at)
 	}
 	return nil
+}
+
+// hostName names a host for a message: by its number too, where another has its name.
+func (p *copyPlan) hostName(i int) string {
+	name := p.hosts[i].name()
+	for k := range p.hosts {
+		if k != i && p.hosts[k].name() == name {
+			return fmt.Sprintf("%s (number %d)", name, i)
+		}
+	}
+	return name
 }
 
 // errCopyTimeout is why a copy was ended by CopyOptions.Timeout.
@@ -251,7 +293,7 @@ func (c *Client) transferHost() *transfer.Host {
 			return c.openPipe(ctx, "subsystem", ssh.Marshal(struct{ Name string }{"sftp"}))
 		},
 		Exec: func(ctx context.Context, line string) (transfer.Stream, error) {
-			return c.openPipe(ctx, "exec", execPayload(line))
+			return c.openPipe(ctx, "exec", execPayload(shellquote.Portable(line)))
 		},
 		Broken: c.broken,
 	}
@@ -290,7 +332,11 @@ func (p *copyPlan) settle(ctx context.Context, c *Client, r *CopyResult, err err
 	default:
 		r.Err, r.Outcome = err, outcomeOf(err)
 		if phaseOf(err) == "connect" { // none of ours: said by the SFTP server
-			r.Err = &SessionError{Host: name, Port: port, Op: "subsystem", Err: err}
+			op := "subsystem"
+			if _, other := errors.AsType[*transfer.NotSFTPError](err); other {
+				op = "sftp" // what answers is no SFTP server
+			}
+			r.Err = &SessionError{Host: name, Port: port, Op: op, Err: err}
 			r.Outcome = outcomeOf(r.Err)
 		}
 	}

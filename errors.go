@@ -93,7 +93,7 @@ type TimeoutError struct {
 type SessionError struct {
 	Host string
 	Port int
-	Op   string // "open", "pty", "exec", "shell", "subsystem", "sudo", "signal", "stdin", "output"; "forward" for a hop that refuses to, or a tunnel, "listen"
+	Op   string // "open", "pty", "exec", "shell", "subsystem", "sftp" for what is no SFTP server, "sudo", "signal", "stdin", "output"; "forward" for a hop that refuses to, or a tunnel, "listen"
 	Err  error
 }
 
@@ -109,7 +109,7 @@ type HostArgumentError struct {
 // host has been contacted.
 type ConfigError struct {
 	Host   int    // index into ParallelClient.Hosts, or -1
-	Field  string // such as "HostConfig.Port"
+	Field  string // such as "HostConfig.Port"; or an argument, such as "listen"
 	Reason string
 }
 

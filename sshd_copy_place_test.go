@@ -291,3 +291,45 @@ func TestSSHDCopyRate(t *testing.T) {
 		}
 	}
 }
+
+// Copies need nothing of the login shell: neither their own scripts, nor names with what a
+// shell might read.
+func TestSSHDCopyLoginShells(t *testing.T) {
+	t.Parallel()
+	sshdtest.Accounts(t)
+	for _, account := range sshdtest.ShellAccounts(t) {
+		for _, protocol := range bothProtocols {
+			t.Run(account+protocol.name, func(t *testing.T) {
+				t.Parallel()
+				sshdtest.CheckLeaks(t)
+				b := newCopyBox(t, sshdtest.Options{})
+				b.server.Authorize(t, account, b.host.Auth.Signers[0].PublicKey())
+				b.host.User = account
+				client := dial(t, b.host)
+				for _, dir := range []string{b.here, b.there} {
+					if err := os.Chmod(dir, 0o777); err != nil {
+						t.Fatal(err)
+					}
+				}
+				tree := map[string]string{"a": "1", "wow! it's": "2", "sub/b\\c $x": "3", "sub/empty": ""}
+				if protocol.options.Protocol == fleetssh.SFTP {
+					tree["sub/two\nlines"] = "4"
+				}
+				for name, text := range tree {
+					writeFile(t, filepath.Join(b.here, "tree", name), []byte(text))
+				}
+				opt := protocol.options
+				opt.Recursive, opt.Verify, opt.Preserve = true, true, true
+				_, err := client.Upload(soon(t), filepath.Join(b.here, "tree"), filepath.Join(b.there, "new folder!/x"), &opt)
+				equal(t, "upload", err, nil)
+				_, err = client.Download(soon(t), filepath.Join(b.there, "new folder!/x"), filepath.Join(b.here, "back"), &opt)
+				equal(t, "download", err, nil)
+				for name, text := range tree {
+					sameContent(t, filepath.Join(b.there, "new folder!/x", name), []byte(text))
+					sameContent(t, filepath.Join(b.here, "back", name), []byte(text))
+				}
+				nothingLeft(t, b.dir)
+			})
+		}
+	}
+}

@@ -60,6 +60,9 @@ func (o *copyOptions) plan(args []string, hosts []hostEntry) (*copyPlan, error) 
 		}
 	}
 	p.sources, p.target = paths[:last], paths[last]
+	if err := p.checkHostPaths(); err != nil {
+		return nil, err
+	}
 	if err := p.check(); err != nil {
 		return nil, err
 	}
@@ -84,7 +87,8 @@ func copyArgs(given []fleetssh.Args, hosts []hostEntry) ([]fleetssh.Args, error)
 			if err != nil {
 				return nil, fmt.Errorf("user: %w", err)
 			}
-			login = local.Username
+			// On Windows the name comes as DOMAIN\user: the host is logged in to without.
+			login = local.Username[strings.LastIndexByte(local.Username, '\\')+1:]
 		}
 		values := map[string]string{"user": login, "port": strconv.Itoa(portOf(&h.config)), "index": strconv.Itoa(i)}
 		if given != nil {
@@ -120,6 +124,32 @@ func (p *copyPlan) check() error {
 	for i := range p.hosts {
 		if _, _, err := p.paths(i); err != nil || p.args == nil {
 			return err // what is right for one is for all
+		}
+	}
+	return nil
+}
+
+// checkHostPaths refuses paths on hosts that begin with the name of one of the hosts, as scp
+// and rsync have them: they would be folders of that name on every host.
+func (p *copyPlan) checkHostPaths() error {
+	onHosts := p.sources
+	if p.verb == "put" {
+		onHosts = []string{p.target}
+	}
+	for _, path := range onHosts {
+		name, rest, found := strings.Cut(path, ":")
+		if !found || strings.Contains(name, "/") {
+			continue
+		}
+		name = name[strings.LastIndexByte(name, '@')+1:]
+		for i := range p.hosts {
+			if h := &p.hosts[i]; name == h.label || name == h.config.Host || name == h.config.Alias {
+				if rest == "" {
+					rest = "."
+				}
+				return usageError("write the path alone: "+shellquote.Quote(rest)+"; or ./"+shellquote.Quote(path)+" for a file with that name",
+					"%s: hosts are chosen with -w, and paths are without them", path)
+			}
 		}
 	}
 	return nil

@@ -63,7 +63,9 @@ func (w *warnings) add(text, host string) {
 	if !slices.Contains(w.texts, text) {
 		w.texts = append(w.texts, text)
 	}
-	w.hosts[text] = append(w.hosts[text], host)
+	if host != "" { // it is about none in particular
+		w.hosts[text] = append(w.hosts[text], host)
+	}
 }
 
 // show says each warning once, with the hosts it is about.
@@ -71,6 +73,9 @@ func (w *warnings) show(screen *termline.Screen) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, text := range w.texts {
-		screen.Message("fleetssh: warning: " + hostset.Of(w.hosts[text]...).String() + ": " + text)
+		if hosts := w.hosts[text]; len(hosts) > 0 {
+			text = hostset.Of(hosts...).String() + ": " + text
+		}
+		screen.Message("fleetssh: warning: " + text)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 )
 
 // arrival is a file that is on its way to this machine: under a temporary name until it
@@ -49,7 +50,7 @@ func (a *arrival) create() (err error) {
 	if a.out == nil {
 		a.out, err = a.dir.OpenFile(a.temp.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, a.entry.mode.Perm()|ownerBits)
 	}
-	return a.error("create", err)
+	return a.error("create", notWritable(err, filepath.Dir(a.to.local(a.entry.name)), a.there))
 }
 
 // error makes an error of one about the file here.

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"container/list"
 	"context"
 	"errors"
@@ -32,7 +33,7 @@ type sourceFile struct {
 
 	users  int
 	opened chan struct{} // closed when file or err is set; nil: nobody has tried
-	file   *os.File
+	file   localFile
 	err    error
 	sparse bool
 	blocks map[int64]*block
@@ -114,11 +115,14 @@ func isOfContext(err error) bool {
 }
 
 // openFile opens a file and sees that it is the one which was listed.
-func (s *store) openFile(ctx context.Context, e *entry) (*os.File, bool, error) {
+func (s *store) openFile(ctx context.Context, e *entry) (localFile, bool, error) {
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
 		return nil, false, ctx.Err()
+	}
+	if e.content != nil {
+		return snapshotFile{bytes.NewReader(e.content)}, false, nil
 	}
 	file, err := openRegular(e.path)
 	if err == nil {

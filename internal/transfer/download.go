@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 )
 
 // download is a copy from one host.
@@ -132,7 +131,7 @@ func (d *download) find(source string) ([]string, error) {
 	ch := d.any()
 	var found []string
 	err = ch.list(func() (err error) { found, err = ch.Glob(name); return err })
-	if ch.isEndless() {
+	if d.listing.isOver() {
 		return nil, fileError("list", source, false, errEndless)
 	}
 	found = slices.DeleteFunc(found, func(name string) bool { return !safeName(path.Base(name)) })
@@ -175,7 +174,6 @@ func entryOf(name, path string, info fs.FileInfo) entry {
 
 // The bounds of what a host may list: a hostile one has no end.
 const (
-	mostEntries  = 4_000_000
 	mostDepth    = 200
 	mostNameSize = 4096
 )
@@ -193,10 +191,8 @@ func (d *download) walk(ctx context.Context, t *tree) error {
 		found := make([][]entry, len(level))
 		failed := make([]*Error, len(level))
 		refused := make([][]*Error, len(level))
-		var total atomic.Int64
-		total.Store(int64(len(t.entries)))
 		each(ctx, d.job.workers(), len(level), func(i int) {
-			list, err := d.readDir(ctx, level[i].path, &total)
+			list, err := d.readDir(ctx, level[i].path)
 			if err != nil {
 				failed[i] = &Error{Op: "list", Path: level[i].path, Err: err}
 				return
@@ -228,15 +224,15 @@ func (d *download) walk(ctx context.Context, t *tree) error {
 }
 
 // readDir lists one directory.
-func (d *download) readDir(ctx context.Context, name string, total *atomic.Int64) ([]fs.FileInfo, error) {
+func (d *download) readDir(ctx context.Context, name string) ([]fs.FileInfo, error) {
 	ch := d.any()
 	var list []fs.FileInfo
 	err := ch.list(func() (err error) { list, err = ch.ReadDirContext(ctx, name); return err })
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if ch.isEndless() || total.Add(int64(len(list))) > mostEntries {
-		return nil, errEndless
+	if endless := d.listing.take(amount{names: len(list)}); endless != nil {
+		return nil, endless
 	}
 	return list, d.reason(err)
 }

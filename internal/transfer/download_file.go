@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -92,6 +93,11 @@ func (f *downloadFile) copy(ctx context.Context, names []string) (err error) {
 		err = f.readUnsized(ctx)
 	} else {
 		err = f.read(ctx, from)
+		if errors.Is(err, errEarly) && from == 0 && f.sizeless() {
+			if err = f.error("write", f.out.Truncate(0)); err == nil {
+				err = f.readUnsized(ctx)
+			}
+		}
 	}
 	if err != nil {
 		return err
@@ -137,9 +143,29 @@ func (f *downloadFile) claim(ctx context.Context, names []string) (int64, error)
 		if f.out, err = root.OpenFile(f.temp.name, os.O_RDWR, 0); err != nil {
 			break
 		}
+		if err = f.dressLeftover(); err != nil {
+			return 0, err
+		}
 		return from, f.out.Truncate(from) // holes are not written: nothing else may be there
 	}
 	return 0, root.Remove(f.temp.name)
+}
+
+// dressLeftover gives a file that an earlier copy has left the permissions of a new one:
+// those on the host may have changed since. A new one tells what they are here.
+func (f *downloadFile) dressLeftover() error {
+	name := tempName(f.name)
+	probe, err := f.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, f.entry.mode.Perm()|ownerBits)
+	if err != nil {
+		return err
+	}
+	defer f.dir.Remove(name)
+	defer probe.Close()
+	info, err := probe.Stat()
+	if err != nil {
+		return err
+	}
+	return f.out.Chmod(info.Mode().Perm())
 }
 
 // openRemote opens the file on the host, on several channels if it is large.
@@ -233,8 +259,15 @@ func (f *downloadFile) block(ctx context.Context, i int64, ch *channel, handle *
 // errEarly is why a file is not complete.
 var errEarly = errors.New("it ends before the size that the host has given")
 
-// mostUnsized is how much is read of a file whose size is said to be 0: those in /proc
-// are like that.
+// sizeless reports whether the size that the host gives a file is none: it has ended before
+// it, and the host stays with it. A file that has become shorter has another size now.
+func (f *downloadFile) sizeless() bool {
+	info, err := f.via[0].fileInfo(f.handles[0].Stat)
+	return err == nil && info.Size() == f.entry.size && info.Size() <= kernelPage
+}
+
+// mostUnsized is how much is read of a file whose size is none: 0 for those in /proc, a
+// page for those in /sys.
 const mostUnsized = 64 << 20
 
 // readUnsized reads a file to its end.
@@ -260,7 +293,7 @@ func (f *downloadFile) readUnsized(ctx context.Context) error {
 		case err != nil:
 			return fileError("read", f.entry.path, false, f.reason(err))
 		case off > mostUnsized:
-			return fileError("read", f.entry.path, false, errors.New("the host gives it a size of 0 and it does not end"))
+			return fileError("read", f.entry.path, false, fmt.Errorf("it does not end within %d MiB, and its size is none", mostUnsized>>20))
 		}
 		if err := f.job.pace(ctx, n); err != nil {
 			return err

@@ -2,8 +2,9 @@ package transfer
 
 import (
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/pkg/sftp"
@@ -48,7 +49,7 @@ func greet(rw io.ReadWriter) (*greeting, error) {
 		return nil, err
 	}
 	if version[4] != packetVersion || len(version) < 9 {
-		return nil, errors.New("the host does not speak SFTP")
+		return nil, &NotSFTPError{said: version}
 	}
 	g := &greeting{version: version, limits: serverDefaults}
 	if !announces(version[9:], limitsExtension) {
@@ -80,6 +81,50 @@ func greet(rw io.ReadWriter) (*greeting, error) {
 	return g, nil
 }
 
+// NotSFTPError means that something else than SFTP has come where the SFTP server was
+// asked for: what a start-up file of the login shell writes, or the words of an account
+// that may not log in.
+type NotSFTPError struct {
+	said []byte // its beginning
+	why  error  // how what said it has ended; nil: it has not, or well
+}
+
+// Error implements [error].
+func (e *NotSFTPError) Error() string {
+	said := strings.TrimSpace(strings.ToValidUTF8(string(e.said), "\uFFFD"))
+	text := "the host does not speak SFTP"
+	if said != "" {
+		text += fmt.Sprintf(": it says %q", said)
+	}
+	if e.why != nil {
+		return text + " (" + e.why.Error() + ")"
+	}
+	// Such a file is read for every session: then it is the classic cause.
+	return text + " (does a start-up file of the login shell write that?)"
+}
+
+const (
+	mostSaid = 200                    // bytes of what is no SFTP that are shown
+	saidWait = 500 * time.Millisecond // for the rest of it
+)
+
+// listen takes what more a host says that does not speak SFTP, and closes the stream.
+func (e *NotSFTPError) listen(stream Stream) {
+	timer := time.AfterFunc(saidWait, func() { stream.Close() })
+	defer timer.Stop()
+	rest := make([]byte, max(0, mostSaid-len(e.said)))
+	n, err := io.ReadFull(stream, rest)
+	e.said = append(e.said, rest[:n]...)
+	e.said = e.said[:min(len(e.said), mostSaid)]
+	if err == nil {
+		stream.Close()
+		return
+	}
+	if why := stream.Wait(); timer.Stop() { // it has ended by itself
+		e.why = why
+	}
+}
+
 // readPacket reads a packet, its length included. It has one byte at least.
 func readPacket(r io.Reader) ([]byte, error) {
 	packet := make([]byte, 4, 64)
@@ -88,8 +133,7 @@ func readPacket(r io.Reader) ([]byte, error) {
 	}
 	n := binary.BigEndian.Uint32(packet)
 	if n == 0 || n > mostGreeting {
-		// The classic cause: such a file is read for every session.
-		return nil, errors.New("the host does not speak SFTP (does a start-up file of the login shell write something?)")
+		return nil, &NotSFTPError{said: packet}
 	}
 	packet = append(packet, make([]byte, n)...)
 	_, err := io.ReadFull(r, packet[4:])

@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -248,7 +250,8 @@ func FuzzSFTP(f *testing.F) {
 // an upload too.
 func TestEndlessListing(t *testing.T) {
 	t.Parallel()
-	ch := &channel{}
+	var all listings
+	ch := &channel{host: all.begin(nil)}
 	err := ch.list(func() error {
 		for range mostListed / (1 << 20) {
 			if err := ch.endless(1 << 20); err != nil {
@@ -257,14 +260,80 @@ func TestEndlessListing(t *testing.T) {
 		}
 		return ch.endless(1)
 	})
-	if err != errEndless || !ch.isEndless() {
+	if err != errEndless || !ch.host.isOver() {
 		t.Errorf("%v", err)
 	}
-	small := &channel{}
+	ch.host.end()
+	small := &channel{host: all.begin(nil)}
 	for range 3 {
 		small.list(func() error { return small.endless(mostListed / 2) })
 	}
-	if small.isEndless() || small.endless(mostListed) != nil {
+	if small.host.isOver() || small.endless(mostListed) != nil {
 		t.Error("three listings were taken for one")
 	}
+	small.host.end()
+	if all.total != (amount{}) {
+		t.Errorf("%v is left", all.total)
+	}
+}
+
+// TestSharedListings: however many hosts list without end, one at a time takes more than
+// what all share, and each of them gets an end.
+func TestSharedListings(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var all listings
+		var wg sync.WaitGroup
+		var most atomic.Int64
+		for range 50 {
+			wg.Go(func() {
+				host := all.begin(nil)
+				defer host.end()
+				for {
+					if err := host.take(amount{names: 1000}); err != nil {
+						if err != errEndless {
+							t.Error(err)
+						}
+						return
+					}
+					all.mu.Lock()
+					most.Store(max(most.Load(), int64(all.total.names)))
+					all.mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		if got := most.Load(); got > sharedEntries+mostEntries {
+			t.Errorf("%d names at once", got)
+		}
+		// One that trickles keeps the others waiting for a while only.
+		slow, quit := all.begin(nil), make(chan struct{})
+		for range sharedEntries/1000 + 1 {
+			if err := slow.take(amount{names: 1000}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		begun := time.Now()
+		other := all.begin(quit)
+		if err := other.take(amount{names: 1}); err != nil || time.Since(begun) != turnLimit {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+		third := all.begin(quit)
+		go func() {
+			time.Sleep(time.Second)
+			if !third.waits() {
+				t.Error("it does not wait")
+			}
+			close(quit)
+		}()
+		if err := third.take(amount{names: 1}); err != ErrLost {
+			t.Errorf("given up: %v", err)
+		}
+		slow.end()
+		other.end()
+		third.end()
+		if all.total != (amount{}) {
+			t.Errorf("%v is left", all.total)
+		}
+	})
 }

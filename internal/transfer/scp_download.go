@@ -19,12 +19,14 @@ type scpDownload struct {
 	hasher  *hasher
 	sink    *scp.Sink
 	entries int
+	host    *Host
+	empty   []emptyFile
 }
 
 // downloadSCP copies files or trees from a host. Symbolic links are followed there: SCP
 // knows none.
 func (j *Job) downloadSCP(ctx context.Context, host *Host, sources []string, dest string, report func(Progress)) (Result, error) {
-	d := &scpDownload{record: &record{report: report}, job: j, hasher: &hasher{host: host, stall: j.opt.Stall}}
+	d := &scpDownload{record: &record{report: report}, job: j, host: host, hasher: &hasher{host: host, stall: j.opt.Stall}}
 	var err error
 	for _, source := range sources {
 		if err = d.source(ctx, host, source, dest, len(sources) > 1); err != nil || ctx.Err() != nil {
@@ -58,10 +60,11 @@ func (d *scpDownload) source(ctx context.Context, host *Host, source, dest strin
 	if err != nil {
 		return err
 	}
-	defer stream.Close()
 	guard := guardStream(ctx, stream, d.job.opt.Stall)
 	defer guard.stop()
 	d.sink = scp.NewSink(guard, guard)
+	defer d.settleEmpty(ctx) // when the session has ended: a host may allow one only
+	defer stream.Close()
 	err = d.receive(ctx, source, dest, scpWanted{dir: path.Dir(name), base: base, glob: glob, into: into || glob})
 	if err == nil {
 		_ = guard.Wait() // it was told file by file; hosts that allow one session have room now
@@ -243,6 +246,12 @@ func (d *scpDownload) file(ctx context.Context, e *entry, to *target) error {
 	}
 	if err == nil {
 		err = a.publish(d.job.opt.Preserve)
+	}
+	if err == nil && e.size == 0 {
+		if d.empty = append(d.empty, emptyFile{p, e, to.dir, to.name(e.name)}); len(d.empty) >= mostEmpty {
+			d.settleEmpty(ctx)
+		}
+		return nil
 	}
 	p.end(err)
 	return nil

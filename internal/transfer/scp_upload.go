@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"fleetssh/internal/scp"
@@ -20,9 +22,9 @@ type scpUpload struct {
 	host   *Host
 	hasher *hasher
 	source *scp.Source
-	ready  []scpArrival // what is to get its name
-	temps  []string     // what is there under a temporary name
-	dirs   []*entry     // that have begun
+	ready  []scpArrival    // what is to get its name
+	temps  map[string]bool // what is there under a temporary name
+	dirs   []*entry        // that have begun
 }
 
 // scpArrival is a file, or a link, on the host that has to get its name.
@@ -34,7 +36,7 @@ type scpArrival struct {
 
 // uploadSCP copies trees to a host.
 func (j *Job) uploadSCP(ctx context.Context, host *Host, trees []*tree, dest string, report func(Progress)) (Result, error) {
-	u := &scpUpload{record: &record{report: report}, job: j, host: host, hasher: &hasher{host: host, stall: j.opt.Stall}}
+	u := &scpUpload{record: &record{report: report}, temps: make(map[string]bool), job: j, host: host, hasher: &hasher{host: host, stall: j.opt.Stall}}
 	err := u.run(ctx, trees, dest)
 	u.cleanUp(ctx)
 	switch {
@@ -186,7 +188,7 @@ func (u *scpUpload) send(ctx context.Context, t *tree, top string) {
 			u.file(ctx, e, name)
 		default:
 			temp := path.Join(path.Dir(name), tempName(path.Base(name)))
-			u.temps = append(u.temps, temp)
+			u.temps[temp] = true
 			u.ready = append(u.ready, scpArrival{u.begin(name, 0), temp, name, e})
 		}
 	}
@@ -223,7 +225,7 @@ func (u *scpUpload) file(ctx context.Context, e *entry, name string) {
 		return
 	}
 	temp := path.Join(path.Dir(name), tempName(path.Base(name)))
-	u.temps = append(u.temps, temp)
+	u.temps[temp] = true
 	err = u.source.File(recordOf(e, path.Base(temp)), &blockReader{ctx: ctx, file: source, progress: p, job: u.job})
 	if content, ok := errors.AsType[*scp.ContentError](err); ok {
 		err = fileError("read", e.path, true, content.Err)
@@ -334,23 +336,13 @@ func (u *scpUpload) publish(ctx context.Context) error {
 			case lines[i] != "ok":
 				err = fileError("rename to", batch[i].name, false, errors.New(strings.TrimSpace(lines[i])))
 			default:
-				u.published(batch[i].temp)
+				delete(u.temps, batch[i].temp)
 			}
 			batch[i].end(err)
 		}
 		ready = ready[n:]
 	}
 	return nil
-}
-
-// published forgets a temporary name.
-func (u *scpUpload) published(temp string) {
-	for i, t := range u.temps {
-		if t == temp {
-			u.temps = append(u.temps[:i], u.temps[i+1:]...)
-			return
-		}
-	}
 }
 
 func (u *scpUpload) verify(ctx context.Context, a *scpArrival) error {
@@ -375,7 +367,7 @@ func (u *scpUpload) cleanUp(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
 	defer cancel()
-	for temps := u.temps; len(temps) > 0 && ctx.Err() == nil; {
+	for temps := slices.Sorted(maps.Keys(u.temps)); len(temps) > 0 && ctx.Err() == nil; {
 		n, size := 0, 0
 		for n < len(temps) && n < mostHashed && size < mostHashLine {
 			size += len(temps[n])

@@ -22,10 +22,13 @@ type session struct {
 	limits limits
 	trip   time.Duration
 
+	listing *listing // what the listings of the host take
+
 	flight chan struct{} // one token for each block on its way
 	files  chan struct{} // one for each file open on the host
 	turn   atomic.Uint32
 	quit   chan struct{} // closed by close
+	gone   chan struct{} // closed when broken is set, or by close
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex // protects what follows
@@ -37,6 +40,7 @@ type session struct {
 type channel struct {
 	*sftp.Client
 	stream Stream
+	host   *listing
 
 	busy atomic.Int32 // requests that wait for an answer
 	seen atomic.Int64 // when something came or went last, in nanoseconds
@@ -55,9 +59,11 @@ var (
 
 // newSession begins SFTP with a host.
 func (j *Job) newSession(ctx context.Context, host *Host) (*session, error) {
-	s := &session{job: j, host: host, quit: make(chan struct{})}
+	s := &session{job: j, host: host, quit: make(chan struct{}), gone: make(chan struct{})}
+	s.listing = j.listings.begin(s.gone)
 	ch, greeting, err := s.open(ctx)
 	if err != nil {
+		s.listing.end()
 		return nil, err
 	}
 	s.channels = []*channel{ch}
@@ -87,7 +93,7 @@ func (s *session) open(ctx context.Context) (*channel, *greeting, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.job.opt.Stall, ErrStalled)
 	defer cancel()
 	free := context.AfterFunc(ctx, func() { stream.Close() })
-	ch := &channel{stream: stream}
+	ch := &channel{stream: stream, host: s.listing}
 	ch.note()
 	greeting, err := greet(stream)
 	if err == nil {
@@ -111,6 +117,10 @@ func (s *session) open(ctx context.Context) (*channel, *greeting, error) {
 func startError(ctx context.Context, stream Stream, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if other, ok := errors.AsType[*NotSFTPError](err); ok {
+		other.listen(stream)
+		return other
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		why := stream.Wait()
@@ -154,24 +164,19 @@ func (n *noting) Write(p []byte) (written int, err error) {
 
 func (ch *channel) note() { ch.seen.Store(time.Now().UnixNano()) }
 
-// mostListed is how many bytes a host may send while directories are listed: the SFTP
-// library keeps all of them.
-const mostListed = 256 << 20
-
-// errEndless is why a listing is given up.
-var errEndless = fmt.Errorf("the host lists more than %d names, or too much for them", mostEntries)
-
 // list makes a request that lists a directory.
 func (ch *channel) list(request func() error) error {
-	count := func(by int) {
+	ch.mu.Lock()
+	ch.listing++
+	ch.mu.Unlock()
+	defer func() {
 		ch.mu.Lock()
 		defer ch.mu.Unlock()
-		if ch.listing += by; by < 0 && ch.listed <= mostListed {
-			ch.listed -= ch.listed / int64(ch.listing+1) // its share
-		}
-	}
-	count(1)
-	defer count(-1)
+		mine := ch.listed / int64(ch.listing) // about
+		ch.listing--
+		ch.listed -= mine
+		ch.host.give(amount{bytes: mine})
+	}()
 	return ch.do(request)
 }
 
@@ -182,16 +187,8 @@ func (ch *channel) endless(n int) error {
 	if ch.listing == 0 {
 		return nil
 	}
-	if ch.listed += int64(n); ch.listed > mostListed {
-		return errEndless
-	}
-	return nil
-}
-
-func (ch *channel) isEndless() bool {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	return ch.listed > mostListed
+	ch.listed += int64(n)
+	return ch.host.take(amount{bytes: int64(n)})
 }
 
 // do makes a request. Every request goes through it, so that one that nobody answers is
@@ -253,6 +250,9 @@ func (s *session) watch() {
 			return
 		case now := <-ticker.C:
 			for _, ch := range s.all() {
+				if s.listing.waits() {
+					ch.note()
+				}
 				if ch.busy.Load() > 0 && now.UnixNano()-ch.seen.Load() > int64(limit) {
 					s.fail(fmt.Errorf("%w within %v", ErrStalled, limit))
 				}
@@ -267,10 +267,20 @@ func (s *session) fail(why error) {
 	if s.broken == nil {
 		s.broken = why
 	}
+	s.leave()
 	channels := s.channels
 	s.mu.Unlock()
 	for _, ch := range channels {
 		ch.stream.Close()
+	}
+}
+
+// leave frees those who wait for other hosts. mu must be held.
+func (s *session) leave() {
+	select {
+	case <-s.gone:
+	default:
+		close(s.gone)
 	}
 }
 
@@ -382,6 +392,9 @@ func (s *session) channelsFor(files int, bytes int64) int {
 // close ends the session.
 func (s *session) close() {
 	close(s.quit)
+	s.mu.Lock()
+	s.leave()
+	s.mu.Unlock()
 	s.wg.Wait()
 	for _, ch := range s.all() {
 		ch.stream.Close() // all of them, before the first is waited for
@@ -389,4 +402,5 @@ func (s *session) close() {
 	for _, ch := range s.all() {
 		ch.close()
 	}
+	s.listing.end()
 }

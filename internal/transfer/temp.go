@@ -193,3 +193,31 @@ func (u *upload) cleanUp(ctx context.Context) {
 		}
 	})
 }
+
+// unwritable is why a temporary file cannot be made.
+type unwritable struct {
+	dir   string
+	there bool // a file that is to be replaced
+	err   error
+}
+
+// notWritable returns err, or, where a temporary file may not be made in a directory, an
+// error that says so: the file itself may well be writable.
+func notWritable(err error, dir string, there fs.FileInfo) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return &unwritable{dir, there != nil, err}
+}
+
+// Error implements [error].
+func (e *unwritable) Error() string {
+	text := "permission denied: the folder " + e.dir + " is not writable"
+	if e.there {
+		text += ", and a file is replaced, not written in place"
+	}
+	return text
+}
+
+// Unwrap returns the error of the system.
+func (e *unwritable) Unwrap() error { return e.err }

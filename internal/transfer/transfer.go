@@ -47,7 +47,7 @@ func (o *Options) same(e *entry, there fs.FileInfo) (same, sure bool) {
 	if there == nil || !there.Mode().IsRegular() || there.Size() != e.size || !o.Preserve && !o.Resume && !o.Verify {
 		return false, true
 	}
-	sameTime := there.ModTime().Unix() == e.mtime.Unix()
+	sameTime := sftpTime(there.ModTime()).Unix() == sftpTime(e.mtime).Unix()
 	if o.Preserve && (!sameTime || there.Mode().Perm() != e.mode.Perm()) {
 		return false, true
 	}
@@ -111,6 +111,9 @@ type Job struct {
 	limiter *rate.Limiter // nil: no bound
 	digests digests
 	buffers sync.Pool // of *[]byte, as large as a block
+
+	listings  listings
+	snapshots snapshots
 
 	mu    sync.Mutex // protects what follows
 	trees map[string]*sharedTree

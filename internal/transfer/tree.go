@@ -19,6 +19,8 @@ type entry struct {
 	size  int64
 	mtime time.Time
 	link  string // what a symbolic link holds
+
+	content []byte // of a local file whose size is no size; nil: it is read from the file
 }
 
 // tree is what stands at one source: entries with directories before what is in them.
@@ -57,7 +59,7 @@ func (j *Job) localTree(path string) (*tree, error) {
 		j.trees[path] = shared
 	}
 	j.mu.Unlock()
-	shared.once.Do(func() { shared.tree, shared.err = listLocal(path, j.opt.Recursive) })
+	shared.once.Do(func() { shared.tree, shared.err = j.listLocal(path) })
 	return shared.tree, shared.err
 }
 
@@ -69,27 +71,31 @@ var (
 
 // listLocal lists a local file or tree. A symbolic link at the top is followed, as scp
 // does; those below are copied as links.
-func listLocal(path string, recursive bool) (*tree, error) {
+func (j *Job) listLocal(path string) (*tree, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, &Error{Op: "open", Path: path, Local: true, Err: reasonOf(err)}
 	}
 	t := &tree{base: baseOf(path)}
-	t.entries = append(t.entries, entry{path: path, mode: info.Mode(), size: info.Size(), mtime: info.ModTime()})
+	top := entry{path: path, mode: info.Mode(), size: info.Size(), mtime: info.ModTime()}
+	if err := j.snapshots.look(&top, info); err != nil {
+		return nil, &Error{Op: "read", Path: path, Local: true, Err: err}
+	}
+	t.entries = append(t.entries, top)
 	switch {
 	case info.Mode().IsRegular():
 		return t, nil
 	case !info.IsDir():
 		return nil, &Error{Op: "open", Path: path, Local: true, Err: errNotRegular}
-	case !recursive:
+	case !j.opt.Recursive:
 		return nil, &Error{Op: "open", Path: path, Local: true, Err: errIsDir}
 	}
-	t.walk(path, "")
+	t.walk(&j.snapshots, path, "")
 	return t, nil
 }
 
 // walk lists what is in a directory.
-func (t *tree) walk(dir, name string) {
+func (t *tree) walk(snapshots *snapshots, dir, name string) {
 	list, err := os.ReadDir(dir)
 	if err != nil {
 		t.fail("list", dir, err)
@@ -112,9 +118,13 @@ func (t *tree) walk(dir, name string) {
 			t.fail("open", e.path, errNotRegular)
 			continue
 		}
+		if err := snapshots.look(&e, info); err != nil {
+			t.fail("read", e.path, err)
+			continue
+		}
 		t.entries = append(t.entries, e)
 		if e.mode.IsDir() {
-			t.walk(e.path, e.name)
+			t.walk(snapshots, e.path, e.name)
 		}
 	}
 }

@@ -274,6 +274,10 @@ func (s *session) list(dir string) (list []fs.FileInfo) {
 	if s.reason(err) != nil {
 		return nil
 	}
+	if err := s.listing.take(amount{names: len(list)}); err != nil {
+		s.fail(fileError("list", dir, false, err))
+		return nil
+	}
 	return list
 }
 
@@ -435,7 +439,7 @@ func (u *upload) finishDirs(ctx context.Context, entries []entry, dirs []int, in
 				}
 			}
 			if u.job.opt.Preserve {
-				return ch.Chtimes(name, e.mtime, e.mtime)
+				return ch.Chtimes(name, sftpTime(e.mtime), sftpTime(e.mtime))
 			}
 			return nil
 		})

@@ -109,7 +109,7 @@ func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
 		}
 	}()
 	if err := f.open(from > 0); err != nil {
-		return fileError("create", f.name, false, err)
+		return fileError("create", f.name, false, notWritable(err, path.Dir(f.name), f.there))
 	}
 	if from > 0 {
 		// What is behind it may be of another file: holes are not written.
@@ -119,7 +119,7 @@ func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
 	}
 	// Before anything is in it: what is private must not be read while it is on its way.
 	// Its owner may go on with it.
-	if mode, needed := f.mode(); needed {
+	if mode, needed := f.mode(); needed || from > 0 {
 		if err := f.chmod(mode | ownerBits); err != nil {
 			return err
 		}
@@ -196,25 +196,49 @@ func (f *uploadFile) open(there bool) error {
 			return err
 		}
 		f.handles, f.via = []*sftp.File{handle}, []*channel{ch}
-		if !there {
-			f.learn.Do(func() { f.learnUmask(handle) })
-		}
 		return nil
 	})
 	if err != nil {
 		return f.reason(err)
 	}
+	f.learn.Do(func() {
+		if there {
+			f.probeUmask(ch)
+		} else {
+			f.learnUmask(ch, f.handles[0])
+		}
+	})
 	more, via := openAll(channels[1:], func(ch *channel) (*sftp.File, error) { return ch.OpenFile(f.temp.name, os.O_WRONLY) })
 	f.handles, f.via = append(f.handles, more...), append(f.via, via...)
 	return nil
 }
 
 // learnUmask finds out which permissions new files get on the host. It cannot be asked,
-// but a file that was created without any in mind tells.
-func (u *upload) learnUmask(handle *sftp.File) {
-	if info, err := handle.Stat(); err == nil {
-		masked := 0o666 &^ info.Mode().Perm()
-		u.umask = masked | masked>>2&0o111 // who may not read may not execute
+// but a file that was created without any in mind tells. Every file of the copy goes
+// through learn before it looks at umask, whichever of them finds out.
+func (u *upload) learnUmask(ch *channel, created *sftp.File) {
+	info, err := ch.fileInfo(created.Stat)
+	if err != nil {
+		return
+	}
+	masked := 0o666 &^ info.Mode().Perm()
+	u.umask = masked | masked>>2&0o111 // who may not read may not execute
+}
+
+// probeUmask creates a file to learn from, and removes it: the one that is to be copied
+// was created by an earlier copy, which may have changed its permissions since.
+func (f *uploadFile) probeUmask(ch *channel) {
+	probe := f.temps.add(path.Join(path.Dir(f.name), tempName(path.Base(f.name))))
+	_ = ch.do(func() error { // what cannot be learned is taken for 022
+		file, err := ch.OpenFile(probe.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+		if err != nil {
+			return err
+		}
+		f.learnUmask(ch, file)
+		return file.Close()
+	})
+	if f.ended() == nil {
+		f.discard(probe)
 	}
 }
 
@@ -331,7 +355,7 @@ func (f *uploadFile) finish(source *sourceFile) error {
 		return fileError("write", f.name, false, f.explain(err))
 	}
 	if opt.Preserve {
-		if err := ch.do(func() error { return ch.Chtimes(f.temp.name, f.entry.mtime, f.entry.mtime) }); err != nil {
+		if err := ch.do(func() error { return ch.Chtimes(f.temp.name, sftpTime(f.entry.mtime), sftpTime(f.entry.mtime)) }); err != nil {
 			return fileError("set the time of", f.name, false, f.reason(err))
 		}
 	}

@@ -82,6 +82,12 @@ func (u *upload) remove(ctx context.Context, name string, info fs.FileInfo, dept
 			u.failed(name, fileError("list", name, false, err))
 			return
 		}
+		here := amount{names: len(list)}
+		if err = u.listing.take(here); err != nil {
+			u.session.fail(fileError("list", name, false, err))
+			return
+		}
+		defer u.listing.give(here)
 		for _, inner := range list {
 			if ctx.Err() != nil || u.ended() != nil {
 				return
