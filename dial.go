@@ -36,6 +36,8 @@ type dialer struct {
 	known   func() (HostKeyPolicy, error) // the default policy, read once
 	hops    hops
 
+	passwords *passwords // nil: each host has its own opinion of them
+
 	mu       sync.Mutex                 // protects what follows
 	agents   map[string]*sshagent.Agent // by socket
 	kerberos map[gss.Options]*gss.Credentials
@@ -116,7 +118,10 @@ func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace, work *pr
 	if err != nil {
 		return nil, Timing{}, interrupted(ctx, err, &host, "auth", 0, 0)
 	}
-	l := &login{host: &host, user: user, creds: creds}
+	l := &login{host: &host, user: user, creds: creds, work: work}
+	if l.shared = d.passwords.of(user, host.Auth.Password); l.shared != nil {
+		l.asks = d.passwords.asker(&host.Auth)
+	}
 	if g := host.Auth.GSSAPI; g != nil {
 		l.tickets = d.tickets(g)
 	}
@@ -264,10 +269,13 @@ func (a *attempt) connectNow(ctx context.Context, algorithms []string) (*Client,
 	if err != nil {
 		stop()
 		transport.Close()
-		return nil, a.fail(ctx, err)
+		err = a.fail(ctx, err)
+		a.login.leavePassword(err)
+		return nil, err
 	}
 	if !stop() { // ctx has ended, and the connection with it
 		conn.Close()
+		a.login.turn.pass()
 		return nil, a.fail(ctx, causeOf(ctx))
 	}
 	login, w.hello = nil, nil
@@ -346,6 +354,10 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 		key := a.hostKey
 		a.hostKey = nil
 		return key
+	case phase == "auth" && a.login.wantsNewPassword(err):
+		return &AuthenticationError{Host: name, Port: port, User: a.login.user, Tried: compress(a.login.tried), Expired: true}
+	case errors.Is(err, errNotSent):
+		return a.login.unsent
 	case errors.Is(err, errRefused):
 		return a.login.refusal(nil)
 	case errors.Is(err, errNextConnection):
@@ -383,7 +395,7 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 // isOurs reports whether an error is one of this package already.
 func isOurs(err error) bool {
 	switch err.(type) {
-	case *UnknownHostError, *ConnectionError, *ProxyError:
+	case *UnknownHostError, *ConnectionError, *ProxyError, *PasswordError:
 		return true
 	}
 	return false

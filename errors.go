@@ -62,7 +62,22 @@ type AuthenticationError struct {
 	Port  int
 	User  string
 	Tried []string // methods, in the order they were tried
-	Err   error    // what may explain it, such as a certificate for another user; or nil
+
+	// Expired says that the password was right, and that the host wants the user to
+	// change it: ssh can do that.
+	Expired bool
+
+	Err error // what may explain it, such as a certificate for another user; or nil
+}
+
+// PasswordError means that a password which several hosts share was not sent to this
+// one, because another host has refused it. See [ParallelClient.PasswordsDiffer].
+type PasswordError struct {
+	Host      string
+	Port      int
+	User      string // whose password it is
+	Op        string // "auth" for logging in, "sudo"
+	RefusedBy string // the host that has refused it
 }
 
 // ProxyError means that a hop on the way to the host failed, or a proxy that
@@ -174,11 +189,23 @@ func (e *AuthenticationError) Error() string {
 	if len(e.Tried) > 0 {
 		tried = "tried " + strings.Join(e.Tried, ", ")
 	}
+	if e.Expired {
+		return fmt.Sprintf("log in to %s as %s: the password has expired and must be changed", hostPort(e.Host, e.Port), e.User)
+	}
 	text := fmt.Sprintf("log in to %s as %s: refused (%s)", hostPort(e.Host, e.Port), e.User, tried)
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
 	}
 	return text
+}
+
+// Error implements [error].
+func (e *PasswordError) Error() string {
+	what := "sudo on " + hostPort(e.Host, e.Port)
+	if e.Op == "auth" {
+		what = "log in to " + hostPort(e.Host, e.Port) + " as " + e.User
+	}
+	return fmt.Sprintf("%s: the password was refused by %s; it was not sent here", what, e.RefusedBy)
 }
 
 // Error implements [error].

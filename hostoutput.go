@@ -132,9 +132,13 @@ func outcomeOf(err error) Outcome {
 	if errors.Is(err, context.Canceled) {
 		return Outcome{Kind: Cancelled, Phase: phase}
 	}
-	switch err.(type) {
-	case *PKeyFileError, *SessionError:
+	switch e := err.(type) {
+	case *PKeyFileError, *SessionError, *PasswordError:
 		return Outcome{Kind: NotStarted, Phase: phase}
+	case *ProxyError:
+		if _, unsent := e.Err.(*PasswordError); unsent {
+			return Outcome{Kind: NotStarted, Phase: phase}
+		}
 	}
 	switch phase {
 	case "open", "pty":
@@ -154,6 +158,8 @@ func phaseOf(err error) string {
 		return "auth"
 	case *ProxyError:
 		return "proxy"
+	case *PasswordError:
+		return e.Op
 	case *SessionError:
 		return e.Op
 	case *ConnectionError:

@@ -41,6 +41,13 @@ type login struct {
 	questions offerState // keyboard-interactive
 	sent      bool       // the password has gone out, by whichever method
 
+	shared *sharedPassword // with other hosts; nil: that does not matter
+	turn   *passwordTurn   // to try it; nil: it is not ours
+	unsent error           // why it did not go out
+	reply  passwordReply
+	asks   func(context.Context, RefusedPassword) (string, error)
+	work   *progress
+
 	last     *offerState // what was offered last, still without a verdict
 	offered  ssh.PublicKey
 	accepted []string      // methods, on this connection
@@ -108,11 +115,20 @@ func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	if l.ticketRefused() {
 		return nil, errWithoutTicket
 	}
+	if l.passwordUnanswered(len(c.PartialSuccessMethods)) {
+		return nil, nil
+	}
 	l.verdict(len(c.PartialSuccessMethods))
+	if l.unsent != nil {
+		return nil, errNotSent
+	}
 	if l.gaveUp {
 		return nil, errRefused
 	}
 	method, name := l.choose(c.AllowedMethods)
+	if l.unsent != nil {
+		return nil, errNotSent
+	}
 	if method == nil {
 		l.explain(c.AllowedMethods)
 		return nil, errRefused
@@ -131,6 +147,9 @@ func (l *login) verdict(partial int) {
 	if l.last == nil {
 		return
 	}
+	if !l.sentBy(l.last) {
+		l.turn.pass() // it was not needed
+	}
 	if partial > l.partial {
 		l.partial = partial
 		*l.last = accepted
@@ -138,9 +157,13 @@ func (l *login) verdict(partial int) {
 		if l.offered != nil {
 			l.key = l.offered
 		}
+		if l.sentBy(l.last) {
+			l.turn.accepted()
+		}
 		l.sent = false // what comes now is a second factor
 	} else {
 		*l.last = refused
+		l.refusedPassword(l.last)
 		if l.last == &l.kerberos {
 			l.explainTicket()
 		}
@@ -153,6 +176,7 @@ func (l *login) verdict(partial int) {
 func (l *login) hungUp() bool {
 	if l.last != nil {
 		*l.last = refused
+		l.refusedPassword(l.last)
 		l.last = nil
 	}
 	left := func(s offerState) bool { return s == untried }
@@ -182,14 +206,20 @@ func (l *login) choose(allowed []string) (ssh.AuthMethod, string) {
 	// goes the direct way, and the same one is not sent twice.
 	interactive := l.questions == untried && slices.Contains(allowed, "keyboard-interactive")
 	if interactive && a.Ask != nil {
+		if !l.mayAnswer() {
+			return nil, ""
+		}
 		l.offer(&l.questions)
 		return ssh.KeyboardInteractive(l.answerer()), "keyboard-interactive"
 	}
 	if l.password == untried && slices.Contains(allowed, "password") && (hasPassword || a.Ask != nil) {
 		l.offer(&l.password)
-		return ssh.PasswordCallback(l.secret), "password"
+		return l.passwordMethod(), "password"
 	}
 	if interactive && hasPassword {
+		if !l.mayAnswer() {
+			return nil, ""
+		}
 		l.offer(&l.questions)
 		return ssh.KeyboardInteractive(l.answerer()), "keyboard-interactive"
 	}
@@ -223,8 +253,7 @@ func (l *login) nextKey() *offer {
 func (l *login) secret() (string, error) {
 	a := &l.host.Auth
 	if a.Password != "" && !l.sent {
-		l.sent = true
-		return a.Password, nil
+		return l.givenPassword()
 	}
 	if a.Ask == nil {
 		return "", errRefused
@@ -303,8 +332,7 @@ func (l *login) answer(instruction, prompt string, echo bool) (string, error) {
 	a := &l.host.Auth
 	asksForIt := a.Ask == nil || strings.Contains(strings.ToLower(prompt), "password")
 	if a.Password != "" && !l.sent && !echo && asksForIt {
-		l.sent = true
-		return a.Password, nil
+		return l.givenPassword()
 	}
 	if a.Ask == nil {
 		return "", l.note("no answer to the question %q", clip(prompt))

@@ -41,6 +41,23 @@ type ParallelClient struct {
 	// Calls overlap.
 	BeforeStart func(i int)
 
+	// PasswordsDiffer says that each host has an opinion of its own of a password. If it is
+	// false, a password that hosts share, which is one of the same user and the same value,
+	// is tried on one host first, and the others get it only when that has accepted it, so
+	// that a wrong one cannot lock an account that all of them ask the same directory about.
+	// That goes for Auth.Password, of hops too, and for Command.SudoPassword. A host that
+	// needs no password, or does not say what it makes of it, leaves the first try to the
+	// next. When it is refused, the others end with a [*PasswordError], as NotStarted, as
+	// long as p lives.
+	PasswordsDiffer bool
+
+	// AskAgain, if not nil, is called when the host that has tried a shared password first
+	// has refused it, and returns another for all of them, at most twice for each password.
+	// If it returns an error, or if AskAgain and the Auth.Ask of the host are nil, the
+	// password stays refused. One goroutine at a time calls it, in the whole process; the
+	// hosts wait meanwhile. It must return when ctx ends.
+	AskAgain func(ctx context.Context, refused RefusedPassword) (string, error)
+
 	// OneShot closes the connection to a host as soon as its work is done.
 	OneShot bool
 
@@ -248,7 +265,12 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 	if p.closed {
 		return nil, &ConnectionError{Host: "all hosts", Phase: "connect", Err: errClosed}
 	}
-	p.once.Do(func() { p.d = newDialer(p.Logger, p.OutputMemory) })
+	p.once.Do(func() {
+		p.d = newDialer(p.Logger, p.OutputMemory)
+		if !p.PasswordsDiffer {
+			p.d.passwords = &passwords{again: p.AskAgain}
+		}
+	})
 	if p.PoolSize < 0 {
 		return nil, &ConfigError{Host: -1, Field: "ParallelClient.PoolSize", Reason: "it is negative"}
 	}

@@ -37,7 +37,9 @@ func problemOf(err error, host *fleetssh.HostConfig) problem {
 	case *fleetssh.HostKeyError:
 		return hostKeyProblem(e, host)
 	case *fleetssh.AuthenticationError:
-		return authenticationProblem(e)
+		return authenticationProblem(e, host)
+	case *fleetssh.PasswordError:
+		return problem{kind: "password", phase: e.Op, reason: fmt.Sprintf("the password was refused by %s; it was not sent here", e.RefusedBy), tries: 1}
 	case *fleetssh.ProxyError:
 		p := problemOf(e.Err, &fleetssh.HostConfig{Host: e.Hop})
 		p.kind, p.phase, p.reason = "proxy", "proxy", "at the hop "+e.Hop+": "+p.reason
@@ -67,8 +69,16 @@ func copyProblem(e *fleetssh.CopyError) problem {
 	return problem{kind: "copy", phase: e.Op, reason: fmt.Sprintf("cannot %s %s: %s", e.Op, where, innermost(e.Err)), tries: 1}
 }
 
-func authenticationProblem(e *fleetssh.AuthenticationError) problem {
+func authenticationProblem(e *fleetssh.AuthenticationError, host *fleetssh.HostConfig) problem {
 	p := problem{kind: "authentication", phase: "auth", tries: 1}
+	if e.Expired {
+		p.reason = fmt.Sprintf("the password of %s has expired and must be changed", e.User)
+		p.hint = "ssh " + shellquote.Quote(e.User+"@"+host.Host)
+		if port := portOf(host); port != 22 {
+			p.hint = fmt.Sprintf("ssh -p %d %s", port, shellquote.Quote(e.User+"@"+host.Host))
+		}
+		return p
+	}
 	p.reason = fmt.Sprintf("login as %s refused", e.User)
 	if len(e.Tried) > 0 {
 		p.reason += " (tried " + strings.Join(e.Tried, ", ") + ")"

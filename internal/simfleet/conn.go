@@ -50,6 +50,19 @@ func (c *conn) serve() {
 		stalled.PreAuthConnCallback = func(ssh.ServerPreAuthConn) { <-c.done }
 		config = &stalled
 	}
+	if kind := c.fault.Kind; kind == StallPassword || kind == CutPassword {
+		hostile := *config
+		hostile.PasswordCallback = func(ssh.ConnMetadata, []byte) (*ssh.Permissions, error) {
+			c.server.stats.authFailure("password")
+			if kind == CutPassword {
+				c.reset()
+			}
+			<-c.done
+			return nil, errDenied
+		}
+		hostile.AuthLogCallback = nil // it is counted
+		config = &hostile
+	}
 	sc, channels, requests, err := ssh.NewServerConn(c, config)
 	begun()
 	if err != nil {

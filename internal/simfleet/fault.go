@@ -33,6 +33,11 @@ const (
 	// StallAuth never answers a login attempt.
 	StallAuth FaultKind = "stall-auth"
 
+	// StallPassword never answers a password.
+	StallPassword FaultKind = "stall-password"
+	// CutPassword resets the connection when a password has come.
+	CutPassword FaultKind = "cut-password"
+
 	// StallOpen never answers the opening of a channel.
 	StallOpen FaultKind = "stall-open"
 	// RefuseOpen refuses the opening of a channel for Reason.
@@ -108,7 +113,7 @@ type Fault struct {
 // FaultNames lists the names that [ParseFault] knows, in the order of the phases of a connection.
 func FaultNames() []string {
 	kinds := []FaultKind{
-		ResetAccept, SilentAccept, GarbageVersion, LongVersion, DripVersion, StallKex, StallAuth,
+		ResetAccept, SilentAccept, GarbageVersion, LongVersion, DripVersion, StallKex, StallAuth, StallPassword, CutPassword,
 		StallOpen, RefuseOpen, NoKeepAliveReply,
 		RefusePTY, RefuseEnv, RefuseExec, StallExec, StallAfterStart,
 		NeverReadStdin, IgnoreSignals, DripOutput, CutAfter,

@@ -1,0 +1,336 @@
+package fleetssh_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+	"fleetssh/internal/simfleet"
+)
+
+// passwordHosts starts n hosts that take a password and nothing else.
+func passwordHosts(t *testing.T, n int, password string, change func(i int, h *simfleet.Host)) ([]server, []fleetssh.HostConfig) {
+	t.Helper()
+	servers, configs := make([]server, n), make([]fleetssh.HostConfig, n)
+	for i := range n {
+		servers[i] = newServer(t, func(h *simfleet.Host) {
+			h.AuthorizedKeys, h.Password = nil, "right"
+			if change != nil {
+				change(i, h)
+			}
+		})
+		configs[i] = servers[i].config()
+		configs[i].Alias = fmt.Sprintf("web%02d", i)
+		configs[i].Auth = fleetssh.Auth{Password: password, NoAgent: true, NoDefaultKeys: true}
+		configs[i].ConnectTimeout = 5 * time.Second
+	}
+	return servers, configs
+}
+
+// passwordsSeen returns how many wrong passwords each host got, and all of them.
+func passwordsSeen(servers []server) (each []int, all int) {
+	for _, s := range servers {
+		failures := s.Stats().AuthFailures
+		n := failures["password"] + failures["keyboard-interactive"]
+		each, all = append(each, n), all+n
+	}
+	return each, all
+}
+
+// outcomes returns the outcome and the error of each host.
+func runTrue(t *testing.T, ctx context.Context, p *fleetssh.ParallelClient) []*fleetssh.HostOutput {
+	t.Helper()
+	outs, err := p.RunCommand(ctx, fleetssh.Command{Line: "true"})
+	if outs == nil {
+		t.Fatal(err)
+	}
+	return outs
+}
+
+// count counts the hosts that ended so.
+func count(outs []*fleetssh.HostOutput, kind fleetssh.OutcomeKind, phase string) int {
+	n := 0
+	for _, out := range outs {
+		if o := out.Outcome(); o.Kind == kind && o.Phase == phase {
+			n++
+		}
+	}
+	return n
+}
+
+func TestWrongPasswordReachesOneHost(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		change func(int, *simfleet.Host)
+		auth   func(i int, a *fleetssh.Auth)
+	}{
+		{"password", nil, nil},
+		{"keyboard-interactive", func(_ int, h *simfleet.Host) { h.RequireAll = []string{"keyboard-interactive"} }, nil},
+		{"some take the one, some the other", func(i int, h *simfleet.Host) {
+			h.RequireAll = []string{[]string{"keyboard-interactive", "password"}[i%2]}
+		}, nil},
+		{"second factor", func(_ int, h *simfleet.Host) {
+			h.AuthorizedKeys, h.RequireAll = []ssh.PublicKey{clientKey().PublicKey()}, []string{"publickey", "password"}
+		}, func(_ int, a *fleetssh.Auth) { a.Signers = []ssh.Signer{clientKey()} }},
+		{"keys that are refused before", nil, func(_ int, a *fleetssh.Auth) { a.Signers = []ssh.Signer{newKey(), newKey()} }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			servers, hosts := passwordHosts(t, 24, "wrong", test.change)
+			for i := range hosts {
+				if test.auth != nil {
+					test.auth(i, &hosts[i].Auth)
+				}
+			}
+			p := newFleet(t, hosts...)
+			outs := runTrue(t, t.Context(), p)
+			if each, all := passwordsSeen(servers); all != 1 {
+				t.Errorf("hosts got the wrong password %d times: %v", all, each)
+			}
+			equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), 1)
+			equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), len(hosts)-1)
+			by := ""
+			for _, out := range outs {
+				if _, ok := out.Err.(*fleetssh.AuthenticationError); ok {
+					by = out.Host.Alias
+				}
+			}
+			for _, out := range outs {
+				if e, ok := out.Err.(*fleetssh.PasswordError); ok {
+					equal(t, "refused by", e.RefusedBy, by)
+					contains(t, e.Error(), fmt.Sprintf("log in to %s:%d as alice: the password was refused by %s; it was not sent here", out.Host.Alias, out.Host.Port, by))
+				}
+			}
+			// It stays so as long as the client lives.
+			runTrue(t, t.Context(), p)
+			if each, all := passwordsSeen(servers); all != 1 {
+				t.Errorf("after another call hosts got the wrong password %d times: %v", all, each)
+			}
+		})
+	}
+}
+
+func TestGoodPasswordGoesToAll(t *testing.T) {
+	t.Parallel()
+	servers, hosts := passwordHosts(t, 24, "right", func(i int, h *simfleet.Host) {
+		if i == 7 {
+			h.Password = "its own"
+		}
+	})
+	p := newFleet(t, hosts[8:]...)
+	outs := runTrue(t, t.Context(), p)
+	equal(t, "accepted", count(outs, fleetssh.Running, "")+count(outs, fleetssh.Exited, ""), 16)
+	// A host that refuses it later has an opinion of its own, and is the only one.
+	p.SetHosts(hosts)
+	outs = runTrue(t, t.Context(), p)
+	equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), 1)
+	if e, ok := outs[7].Err.(*fleetssh.AuthenticationError); !ok {
+		t.Errorf("host 7: %v, want its own refusal", e)
+	}
+	equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), 0)
+	each, all := passwordsSeen(servers)
+	if all != 1 {
+		t.Errorf("refusals: %v", each)
+	}
+}
+
+// TestPasswordTurnIsPassedOn has hosts that cannot say what they make of a password: one
+// after the other leaves the first try to the next.
+func TestPasswordTurnIsPassedOn(t *testing.T) {
+	t.Parallel()
+	servers, hosts := passwordHosts(t, 12, "wrong", func(i int, h *simfleet.Host) {
+		switch i {
+		case 0:
+			h.Fault.Kind = simfleet.StallPassword
+		case 1, 2:
+			h.Fault.Kind = simfleet.CutPassword
+		case 3:
+			h.Password, h.AuthorizedKeys = "", []ssh.PublicKey{clientKey().PublicKey()}
+		}
+	})
+	hosts[0].ConnectTimeout = 300 * time.Millisecond
+	hosts[3].Auth.Signers = []ssh.Signer{clientKey()}
+	hosts[4].Port = closedPort(t)
+	p := newFleet(t, hosts...)
+	// The others come when the first have the turn or wait for it.
+	p.PoolSize = 4
+	outs := runTrue(t, t.Context(), p)
+	each, _ := passwordsSeen(servers)
+	judged := 0
+	for _, n := range each[4:] {
+		judged += n
+	}
+	if judged != 1 {
+		t.Errorf("hosts that can judge got the wrong password %d times: %v", judged, each)
+	}
+	equal(t, "timed out or dropped", count(outs[:3], fleetssh.Unreachable, "auth"), 3)
+	equal(t, "needs no password", count(outs[3:4], fleetssh.NotStarted, "auth"), 0)
+	equal(t, "down", count(outs[4:5], fleetssh.Unreachable, "connect"), 1)
+	equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), 6)
+}
+
+// TestPasswordTurnIsCancelled gives up the host that has the turn while all others wait.
+func TestPasswordTurnIsCancelled(t *testing.T) {
+	t.Parallel()
+	servers, hosts := passwordHosts(t, 6, "right", func(i int, h *simfleet.Host) {
+		if i == 0 {
+			h.Fault.Kind = simfleet.StallPassword
+		}
+	})
+	for i := range hosts {
+		hosts[i].ConnectTimeout = time.Minute
+	}
+	hosts[1].ConnectTimeout = 200 * time.Millisecond // its clock stands still while it waits
+	p := newFleet(t, hosts...)
+	first, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := p.Client(first, 0); !errors.Is(err, context.Canceled) {
+			t.Errorf("the host that was given up: %v", err)
+		}
+	})
+	eventually(t, "the first to have the turn", func() bool { return servers[0].Stats().AuthFailures["password"] == 1 })
+	leaves, leave := context.WithCancel(t.Context())
+	for i := 1; i < len(hosts); i++ {
+		wg.Go(func() {
+			ctx := t.Context()
+			if i == 2 {
+				ctx = leaves
+			}
+			_, err := p.Client(ctx, i)
+			if i == 2 && !errors.Is(err, context.Canceled) || i != 2 && err != nil {
+				t.Errorf("host %d: %v", i, err)
+			}
+		})
+	}
+	eventually(t, "the others to wait", func() bool {
+		n := 0
+		for _, at := range p.Working() {
+			if at.Phase == "password" {
+				n++
+			}
+		}
+		return n == 5
+	})
+	<-time.After(250 * time.Millisecond) // longer than host 1 may take to connect
+	leave()
+	cancel()
+	wg.Wait()
+}
+
+func TestAnotherPasswordIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name    string
+		answers []string // behind the first password
+		wrong   int      // that hosts get
+		started bool
+	}{
+		{"the second is right", []string{"right"}, 1, true},
+		{"the third is right", []string{"wrong too", "right"}, 2, true},
+		{"none is right", []string{"wrong too", "wrong again", "right"}, 3, false},
+		{"no answer", nil, 1, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			servers, hosts := passwordHosts(t, 12, "wrong", nil)
+			p := newFleet(t, hosts...)
+			var asked atomic.Int32
+			p.AskAgain = func(_ context.Context, r fleetssh.RefusedPassword) (string, error) {
+				n := int(asked.Add(1))
+				equal(t, "user", r.User, "alice")
+				equal(t, "refused so far", r.Try, n)
+				if r.Sudo || n > len(test.answers) {
+					return "", errors.New("no answer")
+				}
+				return test.answers[n-1], nil
+			}
+			outs := runTrue(t, t.Context(), p)
+			if each, all := passwordsSeen(servers); all != test.wrong {
+				t.Errorf("hosts got a wrong password %d times: %v", all, each)
+			}
+			want := 0
+			if test.started {
+				want = len(hosts)
+			}
+			equal(t, "started", count(outs, fleetssh.Running, "")+count(outs, fleetssh.Exited, ""), want)
+			equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), max(len(hosts)-want-1, 0))
+			equal(t, "questions", int(asked.Load()), max(min(test.wrong, mostAsked), min(len(test.answers), 1)))
+		})
+	}
+}
+
+// mostAsked is how often another password is asked for.
+const mostAsked = 2
+
+// TestAskedForAllHosts has nobody but Auth.Ask to ask.
+func TestAskedForAllHosts(t *testing.T) {
+	t.Parallel()
+	servers, hosts := passwordHosts(t, 8, "wrong", nil)
+	var asked atomic.Int32
+	for i := range hosts {
+		hosts[i].Auth.Ask = func(_ context.Context, q fleetssh.Question) (string, error) {
+			asked.Add(1)
+			contains(t, q.Prompt, "has refused the password of alice", "for all hosts")
+			return "right", nil
+		}
+	}
+	outs := runTrue(t, t.Context(), newFleet(t, hosts...))
+	equal(t, "started", count(outs, fleetssh.Running, "")+count(outs, fleetssh.Exited, ""), len(hosts))
+	equal(t, "questions", asked.Load(), 1)
+	if each, all := passwordsSeen(servers); all != 1 {
+		t.Errorf("refusals: %v", each)
+	}
+}
+
+func TestPasswordsOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	t.Run("each host has its own opinion", func(t *testing.T) {
+		t.Parallel()
+		servers, hosts := passwordHosts(t, 8, "wrong", nil)
+		p := newFleet(t, hosts...)
+		p.PasswordsDiffer = true
+		outs := runTrue(t, t.Context(), p)
+		equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), len(hosts))
+		if each, all := passwordsSeen(servers); all != len(hosts) {
+			t.Errorf("refusals: %v", each)
+		}
+	})
+	t.Run("other users, other values", func(t *testing.T) {
+		t.Parallel()
+		servers, hosts := passwordHosts(t, 9, "wrong", nil)
+		for i := range hosts {
+			hosts[i].Auth.Password = []string{"wrong", "wrong", "wrong too"}[i/3]
+			hosts[i].User = []string{"alice", "bob", "alice"}[i/3]
+		}
+		outs := runTrue(t, t.Context(), newFleet(t, hosts...))
+		equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), 3)
+		if each, all := passwordsSeen(servers); all != 3 {
+			t.Errorf("refusals: %v", each)
+		}
+	})
+	t.Run("the hop is asked first", func(t *testing.T) {
+		t.Parallel()
+		servers, hosts := passwordHosts(t, 5, "wrong", func(i int, h *simfleet.Host) { h.Dial = simfleet.DialLoopback })
+		hops := []fleetssh.HostConfig{hosts[0], hosts[0]}
+		for i := 1; i < len(hosts); i++ {
+			hosts[i].Proxy = &hops[i%2] // two connections to one host, and one opinion
+		}
+		outs := runTrue(t, t.Context(), newFleet(t, hosts[1:]...))
+		each, all := passwordsSeen(servers)
+		if all != 1 || each[0] != 1 {
+			t.Errorf("refusals: %v, want one of the hop", each)
+		}
+		equal(t, "behind the connection that was refused", count(outs, fleetssh.Unreachable, "proxy"), 2)
+		equal(t, "behind the other", count(outs, fleetssh.NotStarted, "proxy"), 2)
+	})
+}
