@@ -71,7 +71,7 @@ type Auth struct {
 // A Question is put to the user while logging in.
 type Question struct {
 	Host   string
-	Prompt string // as the server sent it; it may hold terminal escapes
+	Prompt string // as the server sent it; it may hold terminal escapes, and have several lines
 	Echo   bool   // whether the answer may be shown as it is typed
 }
 

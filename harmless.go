@@ -1,7 +1,7 @@
 package fleetssh
 
 import (
-	"strconv"
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -17,7 +17,7 @@ const mostSaid = 400
 func clip(s string) string { return harmless(s, mostSaid, "") }
 
 // harmless returns at most so many bytes of s, without white space around it. What is
-// not to be seen, of any encoding, is escaped as in Go, but for the characters in keep.
+// not to be seen becomes "^[", "\x9b", "\u202e" and the like, but for the characters in keep.
 func harmless(s string, most int, keep string) string {
 	if len(s) > 8*most { // the rest would be looked at in vain
 		s = s[:8*most]
@@ -32,11 +32,17 @@ func harmless(s string, most int, keep string) string {
 		r, size := utf8.DecodeRuneInString(s[i:])
 		text := s[i : i+size]
 		switch {
-		case r == utf8.RuneError && size == 1:
-			text = `\x` + strconv.FormatUint(uint64(s[i])|0x100, 16)[1:]
-		case plain(r), unicode.IsGraphic(r), strings.ContainsRune(keep, r):
+		case plain(r), unicode.IsGraphic(r) && size > 1, strings.ContainsRune(keep, r):
+		case r == utf8.RuneError: // no UTF-8
+			text = fmt.Sprintf(`\x%02x`, s[i])
+		case r < 0x80:
+			text = "^" + string(r^0x40)
+		case r < 0xa0:
+			text = fmt.Sprintf(`\x%02x`, r)
+		case r < 0x10000:
+			text = fmt.Sprintf(`\u%04x`, r)
 		default:
-			text = strings.Trim(strconv.QuoteRuneToGraphic(r), "'")
+			text = fmt.Sprintf(`\U%08x`, r)
 		}
 		if b.Len()+len(text) > most {
 			b.WriteString("…")

@@ -335,10 +335,10 @@ func (l *login) answer(instruction, prompt string, echo bool) (string, error) {
 		return l.givenPassword()
 	}
 	if a.Ask == nil {
-		return "", l.note("no answer to the question %q", clip(prompt))
+		return "", l.note(`no answer to the question "%s"`, clip(prompt))
 	}
 	if instruction != "" {
-		prompt = instruction + "\n" + prompt
+		prompt = strings.TrimSuffix(instruction, "\n") + "\n" + prompt
 	}
 	return l.ask(Question{Host: l.host.name(), Prompt: prompt, Echo: echo})
 }

@@ -73,6 +73,7 @@ func (o *checkOptions) run(ctx context.Context, c *call) error {
 	checkCtx, end := c.working(ctx)
 	defer end()
 	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, Logger: slog.New(c.warnings)}
+	o.hosts.protect(c, client)
 	defer client.Close()
 	t := newTally(hosts)
 	show := t.showCheck(c)
@@ -149,10 +150,11 @@ func logInResult(i int, host *fleetssh.HostConfig, connection *fleetssh.Client, 
 	r.timing.Attempts = r.problem.tries
 	r.outcome = fleetssh.Outcome{Kind: fleetssh.Unreachable, Phase: r.problem.phase}
 	_, keyFile := errors.AsType[*fleetssh.PKeyFileError](err)
+	_, unsent := errors.AsType[*fleetssh.PasswordError](err)
 	switch {
 	case errors.Is(err, context.Canceled):
 		r.outcome.Kind, r.problem = fleetssh.Cancelled, problem{}
-	case keyFile:
+	case keyFile, unsent:
 		r.outcome.Kind = fleetssh.NotStarted
 	}
 	return r

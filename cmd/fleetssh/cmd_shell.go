@@ -112,5 +112,6 @@ func (o *shellOptions) run(ctx context.Context, c *call) error {
 func newFleetShell(o *shellOptions, c *call, hosts []hostEntry) *fleetShell {
 	s := &fleetShell{o: o, c: c, hosts: hosts, consoles: make([]*fleetssh.Console, len(hosts)), chosen: make([]bool, len(hosts)), codes: make(map[int]bool)}
 	s.client = &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, Logger: slog.New(c.warnings)}
+	o.hosts.protect(c, s.client)
 	return s
 }

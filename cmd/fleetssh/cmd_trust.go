@@ -219,6 +219,7 @@ func (s *survey) ask(ctx context.Context, flags *hostFlags, each func(*shownHost
 	work, end := s.c.working(ctx)
 	defer end()
 	client := &fleetssh.ParallelClient{Hosts: configsOf(entries), PoolSize: flags.fanout, Logger: slog.New(s.c.warnings)}
+	flags.protect(s.c, client)
 	defer client.Close()
 	found, err := client.ScanHostKeys(work)
 	if err != nil {

@@ -128,6 +128,7 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 	}
 	news := &hostNews{screen: c.screen}
 	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, Logger: slog.New(news)}
+	o.hosts.protect(c, client)
 	defer client.Close()
 	workCtx, stop := context.WithCancel(ctx)
 	defer stop()

@@ -27,6 +27,8 @@ type hostFlags struct {
 	options        []string // as in it
 	read           *clientConfig
 	nothingAsked   bool // secrets that would be asked for are made up
+	differ         bool // each host has an opinion of its own of a password
+	asks           bool // the user is there to ask
 
 	fanout         int
 	connectTimeout time.Duration
@@ -43,6 +45,8 @@ How to log in:
       --ask-pass            ask once for the password of all hosts
       --password-file FILE  take it from the first line of a file that only you
                             can read
+      --passwords-differ    send a password to all hosts at once; otherwise one
+                            host gets it first, the others when it is accepted
       --host-key POLICY     strict: the key must be known (default, if ssh_config
                             says nothing)
                             accept-new: add unknown keys, refuse changed ones
@@ -77,6 +81,7 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cert, "cert", "", "")
 	flags.BoolVar(&f.askPass, "ask-pass", false, "")
 	flags.StringVar(&f.passwordFile, "password-file", "", "")
+	flags.BoolVar(&f.differ, "passwords-differ", false, "")
 	flags.Var(choiceValue{&f.hostKey, []string{"strict", "accept-new", "insecure"}}, "host-key", "")
 	flags.StringVar(&f.knownHosts, "known-hosts", "", "")
 	flags.BoolVarP(&f.ipv4, "ipv4", "4", false, "")
@@ -131,6 +136,7 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 		return nil, err
 	}
 	base.Auth.Ask = c.asker(quiet)
+	f.asks = base.Auth.Ask != nil
 	config, err := f.sshConfig(c, f.way.hop(base))
 	if err != nil {
 		return nil, err

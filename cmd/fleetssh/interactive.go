@@ -31,6 +31,7 @@ func (r *runner) interact(ctx context.Context, t *terminal) error {
 	r.client = &fleetssh.ParallelClient{
 		Hosts: configsOf(r.hosts), Logger: slog.New(r.c.warnings), BeforeStart: func(i int) { r.record.begins(i) },
 	}
+	r.o.hosts.protect(r.c, r.client)
 	defer r.client.Close()
 	command := r.command
 	command.OpenStdin = true

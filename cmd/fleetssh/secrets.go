@@ -30,6 +30,21 @@ func (f *hostFlags) password(ctx context.Context, c *call) (string, error) {
 	return "", nil
 }
 
+// protect says how a client goes about passwords that its hosts share.
+func (f *hostFlags) protect(c *call, client *fleetssh.ParallelClient) {
+	client.PasswordsDiffer = f.differ
+	if !f.asks {
+		return
+	}
+	client.AskAgain = func(ctx context.Context, r fleetssh.RefusedPassword) (string, error) {
+		who, what := r.Host.String(), "password: "
+		if r.Sudo {
+			who, what = "sudo on "+who, "sudo password: "
+		}
+		return c.askSecret(ctx, fmt.Sprintf("%s has refused the password of %s, no other host got it\n%s", who, r.User, what))
+	}
+}
+
 // madeUp stands for a secret that is not needed now.
 const madeUp = "***"
 
@@ -53,11 +68,7 @@ func (c *call) asker(quiet bool) func(context.Context, fleetssh.Question) (strin
 		return nil
 	}
 	return func(ctx context.Context, q fleetssh.Question) (string, error) {
-		prompt := q.Prompt
-		if !strings.Contains(prompt, q.Host) {
-			prompt = q.Host + ": " + prompt
-		}
-		return c.ask(ctx, prompt, q.Echo)
+		return c.ask(ctx, questionText(q), q.Echo)
 	}
 }
 

@@ -25,7 +25,7 @@ func HasTerminal() bool {
 
 // Ask puts a question to the user on the terminal of the process and returns the
 // answer; without echo it is not shown while it is typed. Nothing else is shown
-// meanwhile. When ctx ends the terminal is as it was before.
+// meanwhile. The question may have several lines. When ctx ends the terminal is as it was before.
 func (s *Screen) Ask(ctx context.Context, prompt string, echo bool) (string, error) {
 	tty, err := os.OpenFile(terminalPath, os.O_RDWR, 0)
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *Screen) Ask(ctx context.Context, prompt string, echo bool) (string, err
 		defer s.status.mu.Unlock()
 		s.status.wipe()
 	}
-	if _, err := tty.WriteString(Visible(prompt)); err != nil {
+	if _, err := tty.WriteString(visibleLines(prompt)); err != nil {
 		tty.Close()
 		return "", fmt.Errorf("ask on the terminal: %w", err)
 	}

@@ -1,6 +1,9 @@
 package termline
 
-import "unicode/utf8"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 const hexDigits = "0123456789abcdef"
 
@@ -11,6 +14,15 @@ func Visible(text string) string {
 		return text
 	}
 	return string(AppendVisible(nil, text))
+}
+
+// visibleLines is Visible for text of several lines.
+func visibleLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = Visible(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // AppendVisible appends text, which is at most one line, to dst so that it cannot
