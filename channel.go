@@ -3,7 +3,6 @@ package fleetssh
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -39,12 +38,13 @@ type Channel struct {
 
 	mu       sync.Mutex // protects what follows
 	state    channelState
-	exit     Outcome     // what the server has said; Kind is Running until it has
-	outcome  Outcome     // how it ended; Kind is Running until done is closed
-	stopping OutcomeKind // TimedOut or Cancelled, once it is being stopped
-	failure  error       // what went wrong, if outcome does not tell
-	streams  int         // that have not ended
-	closed   bool        // the server has closed the channel, or the connection is gone
+	exit     Outcome      // what the server has said; Kind is Running until it has
+	outcome  Outcome      // how it ended; Kind is Running until done is closed
+	stopping OutcomeKind  // TimedOut or Cancelled, once it is being stopped
+	failure  error        // what went wrong, if outcome does not tell
+	refused  sudo.Refusal // what sudo has said instead of running the command
+	streams  int          // that have not ended
+	closed   bool         // the server has closed the channel, or the connection is gone
 	begun    time.Time
 	ran      time.Duration
 	start    time.Duration // how long opening and starting took
@@ -170,9 +170,10 @@ func (ch *Channel) end(o Outcome, failure error) {
 	if ch.stopping != Running {
 		o = Outcome{Kind: ch.stopping, Stopped: ch.exit.Kind != Running}
 	}
-	if o.Kind == Exited && ch.failure == nil && !ch.input.passes() {
-		// sudo has not said that it runs the command: the code is its own.
-		ch.failure = ch.sudoError(fmt.Errorf("sudo did not run the command (exit code %d)", o.ExitCode))
+	if o.Kind == Exited && ch.failure == nil && ch.streams == 0 {
+		if why := sudoRefusal(ch.refused, o.ExitCode); why != nil {
+			ch.failure = ch.sudoError(why)
+		}
 	}
 	if ch.failure != nil {
 		o, failure = Outcome{Kind: NotStarted, Phase: phaseOf(ch.failure)}, ch.failure

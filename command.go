@@ -112,8 +112,8 @@ func (cmd Command) CommandLine(i int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	line, _ := run.line(i)
-	return line, nil
+	line, _, err := run.line(i)
+	return line, err
 }
 
 // ScriptArgs returns the arguments that Script gets on host number i, after
@@ -156,8 +156,10 @@ func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
 	switch {
 	case strings.IndexByte(cmd.Line, 0) >= 0:
 		return nil, fault("Line", "it holds a NUL byte")
-	case strings.IndexByte(cmd.Shell, 0) >= 0 || strings.IndexByte(cmd.User, 0) >= 0:
-		return nil, fault("Shell", "it or User holds a NUL byte")
+	case strings.IndexByte(cmd.Shell, 0) >= 0:
+		return nil, fault("Shell", "it holds a NUL byte")
+	case strings.IndexByte(cmd.User, 0) >= 0:
+		return nil, fault("User", "it holds a NUL byte")
 	case cmd.Timeout < 0:
 		return nil, fault("Timeout", "%v is negative", cmd.Timeout)
 	case cmd.ReadTimeout < 0:
@@ -181,6 +183,9 @@ func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
 	text, err := charset.Find(cmd.Encoding)
 	if err != nil {
 		return nil, fault("Encoding", "%v", err)
+	}
+	if err := cmd.checkText(text, fault); err != nil {
+		return nil, err
 	}
 	if cmd.Script != nil && cmd.wantsSudo() && cmd.SudoPassword == nil {
 		cmd.SudoPassword = noSudoPassword // or sudo would read the script as one
@@ -219,6 +224,32 @@ func (cmd *Command) checkInstead(fault func(field, format string, args ...any) e
 	return nil
 }
 
+// checkText checks that what stands around Line can be written in the character set:
+// a line of which a part cannot is never sent, nor is what is left of it.
+func (cmd *Command) checkText(text *charset.Set, fault func(field, format string, args ...any) error) error {
+	if _, err := text.Encode(cmd.Shell); err != nil {
+		return fault("Shell", "it %v", err)
+	}
+	if _, err := text.Encode(cmd.User); err != nil {
+		return fault("User", "it %v", err)
+	}
+	for _, name := range sortedKeys(cmd.Env) {
+		if _, err := text.Encode(cmd.Env[name]); err != nil {
+			return fault("Env", "the value of %s %v", name, err)
+		}
+	}
+	if cmd.Script != nil {
+		words, err := cmd.Script.Interpreter()
+		if err != nil {
+			return fault("Script.Text", "%v", err)
+		}
+		if _, err := text.Encode(strings.Join(words, " ")); err != nil {
+			return fault("Script.Text", "its #! line %v", err)
+		}
+	}
+	return nil
+}
+
 func noSudoPassword(context.Context, HostConfig) (string, error) {
 	return "", errors.New("it asks for a password, and there is none")
 }
@@ -233,7 +264,7 @@ func (r *run) expand(hosts int) error {
 		r.lines = []string{template}
 		_, err := r.text.Encode(template)
 		if err != nil {
-			return &HostArgumentError{Host: -1, Reason: err.Error()}
+			return &HostArgumentError{Host: -1, Reason: "the line " + err.Error()}
 		}
 		return nil
 	}
@@ -247,23 +278,27 @@ func (r *run) expand(hosts int) error {
 			return &HostArgumentError{Host: i, Name: fault.Name, Reason: fault.Reason}
 		}
 		if _, err := r.text.Encode(line); err != nil {
-			return &HostArgumentError{Host: i, Reason: err.Error()}
+			return &HostArgumentError{Host: i, Reason: "the line " + err.Error()}
 		}
 		r.lines[i] = line
 	}
 	return nil
 }
 
-// line returns what host number i is sent, and how to talk to sudo there.
-func (r *run) line(i int) (string, *sudo.Tokens) {
+// line returns what host number i is sent, and how to talk to sudo there. The error is
+// a [*ConfigError]; prepare has tried all parts of the line, so it is not to be expected.
+func (r *run) line(i int) (string, *sudo.Tokens, error) {
 	line := r.lines[min(i, len(r.lines)-1)]
 	cmd := &r.cmd
 	if cmd.Script != nil {
 		line = cmd.Script.line(cmd.Script.arguments(line))
 	}
 	tokens := cmd.tokens()
-	line, _ = r.text.Encode(wrap(cmd, line, tokens)) // expand has tried it
-	return line, tokens
+	line, err := r.text.Encode(wrap(cmd, line, tokens))
+	if err != nil {
+		return "", nil, &ConfigError{Host: i, Field: "Command.Encoding", Reason: "the line " + err.Error()}
+	}
+	return line, tokens, nil
 }
 
 // wrap builds a command line: the line, quoted as one word, behind the shell,
@@ -293,17 +328,17 @@ func sudoPrefix(cmd *Command, tokens *sudo.Tokens) string {
 	}
 	words := "sudo"
 	if tokens != nil {
-		words += " -S -p " + shellquote.Quote(tokens.Prompt)
+		words += " -S -p " + shellquote.Quote(tokens.Prompt())
 	}
 	if cmd.User != "" {
 		words += " -u " + shellquote.Quote(cmd.User)
 	}
 	words += " -- "
-	if tokens != nil && tokens.Started != "" {
+	if tokens != nil && tokens.Answering() {
 		// Says when sudo is done, so that what follows on standard input is for
 		// the command. sh is named because $SHELL may write redirections in
 		// another way.
-		words += "sh -c " + shellquote.Quote("printf %s "+shellquote.Quote(tokens.Started)+` >&2; exec "$0" "$@"`) + " "
+		words += "sh -c " + shellquote.Quote(tokens.Starter()) + " "
 	}
 	return words
 }

@@ -112,6 +112,10 @@ type SessionError struct {
 	Err  error
 }
 
+// ErrTerminalRequired is the Err of a [SessionError] whose Op is "sudo" if sudo runs
+// nothing there without a terminal (requiretty in sudoers): set [Command.PTY].
+var ErrTerminalRequired = errors.New("sudo wants a terminal")
+
 // HostArgumentError means that the host arguments do not fit the hosts or the
 // command line. No host has been contacted.
 type HostArgumentError struct {

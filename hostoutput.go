@@ -173,11 +173,14 @@ func phaseOf(err error) string {
 // start runs host number i of r on the client's connection. It always returns an
 // output; its Err says why the command could not be started.
 func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
-	line, tokens := r.line(i)
+	line, tokens, err := r.line(i)
 	failed := func(err error) *HostOutput {
 		out := newFailed(c.host, line, err)
 		out.connected = c.login.Timing
 		return out
+	}
+	if err != nil {
+		return failed(err)
 	}
 	ch, err := c.openSession(ctx, r.options)
 	if err != nil {

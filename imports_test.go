@@ -18,7 +18,7 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What each package may import of ours. A prefix ends with "/".
-	library := []string{"fleetssh/internal/charset", "fleetssh/internal/gss", "fleetssh/internal/knownhosts", "fleetssh/internal/krl", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote", "fleetssh/internal/socks", "fleetssh/internal/spool", "fleetssh/internal/sshagent", "fleetssh/internal/sudo", "fleetssh/internal/transfer", "fleetssh/internal/transport"}
+	library := []string{"fleetssh/internal/charset", "fleetssh/internal/gss", "fleetssh/internal/knownhosts", "fleetssh/internal/krl", "fleetssh/internal/mark", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote", "fleetssh/internal/socks", "fleetssh/internal/spool", "fleetssh/internal/sshagent", "fleetssh/internal/sudo", "fleetssh/internal/transfer", "fleetssh/internal/transport"}
 	allowed := map[string][]string{
 		"fleetssh":                      library,
 		"fleetssh/hostset":              nil,
@@ -34,7 +34,8 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/placeholder": {"fleetssh/internal/shellquote"},
 		"fleetssh/internal/shellquote":  nil,
 		"fleetssh/internal/spool":       nil,
-		"fleetssh/internal/sudo":        nil,
+		"fleetssh/internal/mark":        nil,
+		"fleetssh/internal/sudo":        {"fleetssh/internal/mark"},
 		"fleetssh/internal/termline":    nil,
 		"fleetssh/internal/scp":         {"fleetssh/internal/shellquote"},
 		"fleetssh/internal/simfleet":    {"fleetssh/internal/scp"},

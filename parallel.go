@@ -331,7 +331,10 @@ func (p *ParallelClient) start(ctx context.Context, s *slot, r *run, i int) *Hos
 	return p.startBy(ctx, s, i, starter{
 		start: func(c *Client, ctx context.Context) *HostOutput { return c.start(ctx, r, i) },
 		line: func() string {
-			line, _ := r.line(i)
+			line, _, err := r.line(i)
+			if err != nil {
+				return "" // nothing can be sent
+			}
 			return line
 		},
 	})

@@ -155,7 +155,7 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 		return err
 	}
 	ch.start += time.Since(began)
-	if tokens == nil || tokens.Started == "" {
+	if tokens == nil || !tokens.Answering() {
 		ch.input.open()
 	}
 	out, errOut := ch.raw.streams(c.wire)

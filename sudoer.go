@@ -2,6 +2,7 @@ package fleetssh
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -16,19 +17,44 @@ func (ch *Channel) copyFiltered(to *Output, from io.Reader, filter *sudo.Filter)
 		show, events := filter.Write(buf[:n])
 		to.stream.Write(show)
 		for _, e := range events {
-			ch.sudoEvent(e)
+			ch.sudoEvent(e, filter)
 		}
 		if err != nil {
 			to.stream.Write(filter.Close())
+		}
+		ch.mu.Lock()
+		ch.refused = filter.Refusal()
+		ch.mu.Unlock()
+		if err != nil {
 			return
 		}
 	}
 	to.stream.ReadFrom(from)
 }
 
+// sudoRefusal returns why sudo did not run the command that has ended with code, nil if
+// it has. sudo exits with 0 only if the command does. When it refuses it says so, where
+// its start would be said too: who hears neither cannot know that it never ran.
+func sudoRefusal(said sudo.Refusal, code int) error {
+	switch {
+	case code == 0 || said == sudo.Silent:
+		return nil
+	case said == sudo.WrongPassword:
+		return errWrongPassword
+	case said == sudo.NeedsTerminal:
+		return ErrTerminalRequired
+	}
+	return fmt.Errorf("sudo did not run the command (exit code %d)", code)
+}
+
+var (
+	errWrongPassword = errors.New("wrong password")
+	errMorePasswords = errors.New("it asks for something else besides the password")
+)
+
 // sudoEvent answers sudo, and lets the user's input pass when the command itself
 // is there to read it.
-func (ch *Channel) sudoEvent(e sudo.Event) {
+func (ch *Channel) sudoEvent(e sudo.Event, filter *sudo.Filter) {
 	if ch.run.cmd.SudoPassword == nil {
 		return // the user answers, on standard input
 	}
@@ -36,17 +62,23 @@ func (ch *Channel) sudoEvent(e sudo.Event) {
 	case sudo.Started:
 		ch.input.open()
 	case sudo.AskedAgain:
-		ch.fail(errors.New("wrong password"))
+		ch.fail(errWrongPassword)
+		ch.client.spawn(ch.refuseSudo)
+	case sudo.AskedMore:
+		ch.fail(errMorePasswords)
 		ch.client.spawn(ch.refuseSudo)
 	case sudo.Asked:
-		ch.client.spawn(ch.answerSudo)
+		ch.client.spawn(func() { ch.answerSudo(filter) })
 	}
 }
 
 // answerSudo sends the password. It goes around Stdin, which waits.
-func (ch *Channel) answerSudo() {
+func (ch *Channel) answerSudo(filter *sudo.Filter) {
 	password, err := ch.run.cmd.SudoPassword(ch.context(), ch.client.host)
 	if err == nil {
+		if ch.run.cmd.PTY != nil {
+			filter.Hide(password) // a sudo that asks before it has turned off the echo
+		}
 		_, err = ch.raw.Write([]byte(password + "\n"))
 	}
 	if err != nil {

@@ -49,7 +49,11 @@ func problemOf(err error, host *fleetssh.HostConfig) problem {
 	case *fleetssh.PKeyFileError:
 		return keyFileProblem(e)
 	case *fleetssh.SessionError:
-		return problem{kind: "session", phase: e.Op, reason: innermost(e.Err), tries: 1}
+		p := problem{kind: "session", phase: e.Op, reason: innermost(e.Err), tries: 1}
+		if errors.Is(e.Err, fleetssh.ErrTerminalRequired) {
+			p.hint = "--tty asks for a terminal"
+		}
+		return p
 	case *fleetssh.CopyError:
 		return copyProblem(e)
 	case *fleetssh.HostArgumentError:

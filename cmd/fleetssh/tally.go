@@ -46,7 +46,7 @@ func (t *tally) add(ev fleetssh.Event) *result {
 	switch r.outcome.Kind {
 	case fleetssh.Exited:
 		if t.sudoMute && r.outcome.ExitCode == 1 { // what sudo exits with if it gets none
-			r.problem.hint = "if sudo asks for a password there, --ask-sudo-pass gives it one"
+			r.problem.hint = "if sudo asks for a password there, --ask-sudo-pass gives it one; if it wants a terminal, --tty"
 		}
 	case fleetssh.Signaled, fleetssh.Skipped, fleetssh.Cancelled:
 	default:

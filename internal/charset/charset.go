@@ -48,14 +48,15 @@ func (c *Set) Name() string {
 	return c.name
 }
 
-// Encode returns s in the character set.
+// Encode returns s in the character set. The error says only what the set lacks: it
+// is to be put behind the name of what was to be written.
 func (c *Set) Encode(s string) (string, error) {
 	if c == nil {
 		return s, nil
 	}
 	out, err := c.enc.NewEncoder().String(s)
 	if err != nil {
-		return "", fmt.Errorf("the line cannot be written in %s: %w", c.name, err)
+		return "", fmt.Errorf("cannot be written in %s: %w", c.name, err)
 	}
 	return out, nil
 }

@@ -69,6 +69,10 @@ type Host struct {
 	SudoPassword string
 	// RefuseSudo makes the simulated sudo say that the user is not in the sudoers file, after the password.
 	RefuseSudo bool
+	// SudoRS makes the simulated sudo ask and speak as sudo-rs does.
+	SudoRS bool
+	// Trace makes the shell of the user write every command to stderr before it runs, as bash does after "set -x".
+	Trace bool
 
 	// Fault is what goes wrong; the zero value is nothing.
 	Fault Fault

@@ -195,6 +195,7 @@ func (sh *shell) command(c simple) Status {
 			return Status{Code: 2}
 		}
 	}
+	sh.trace(args)
 	if len(args) == 0 {
 		maps.Copy(sh.vars, assigned)
 		return Status{}
@@ -206,6 +207,21 @@ func (sh *shell) command(c simple) Status {
 		defer func() { sh.vars = saved }()
 	}
 	return p.run()
+}
+
+// trace writes a command to stderr, if the host has its users' shells do so.
+func (sh *shell) trace(args []string) {
+	if !sh.session.Server.host.Trace || sh.parent != nil || len(args) == 0 {
+		return
+	}
+	text := "+"
+	for _, arg := range args {
+		if strings.ContainsAny(arg, " \t\n'\"\\$`;&|<>()*?[]{}~#!") || arg == "" {
+			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+		text += " " + arg
+	}
+	io.WriteString(sh.streams.stderr, text+"\n")
 }
 
 func (sh *shell) expand(w word) string {

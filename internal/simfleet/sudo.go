@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// sudoRun is one simulated sudo. What it says and where was measured with sudo 1.9.13.
+// sudoRun is one simulated sudo. What it says and where was measured with sudo 1.9.13, and, for [Host.SudoRS], with
+// sudo-rs 0.2.14.
 type sudoRun struct {
 	*process
 	prompt         string
@@ -25,7 +26,10 @@ func sudo(p *process) Status {
 	if status := r.ask(); status.Code != 0 {
 		return status
 	}
-	if p.shell.session.Server.host.RefuseSudo {
+	switch host := p.shell.session.Server.host; {
+	case host.RefuseSudo && host.SudoRS:
+		return p.fail(1, "I'm sorry %s. I'm afraid I can't do that", p.shell.user)
+	case host.RefuseSudo:
 		fmt.Fprintf(p.stderr, "%s is not in the sudoers file.\n", p.shell.user)
 		return Status{Code: 1}
 	}
@@ -91,8 +95,11 @@ func (r *sudoRun) ask() Status {
 		r.fail(1, "a terminal is required to read the password; either use the -S option to read from standard input or configure an askpass helper")
 		return r.fail(1, "a password is required")
 	}
+	if session.Server.host.SudoRS {
+		return r.askAsRust(password)
+	}
 	for try := 1; ; try++ {
-		io.WriteString(r.stderr, r.prompt)
+		io.WriteString(r.stderr, r.question())
 		line, err := readLine(r.stdin)
 		if session.PTY != nil {
 			io.WriteString(r.stderr, "\n")
@@ -110,4 +117,28 @@ func (r *sudoRun) ask() Status {
 		}
 		fmt.Fprintln(r.stderr, "Sorry, try again.")
 	}
+}
+
+// askAsRust is ask in the words of sudo-rs, which ends its line with or without a terminal.
+func (r *sudoRun) askAsRust(password string) Status {
+	for try := 1; ; try++ {
+		fmt.Fprintf(r.stderr, "[sudo: %s] Password: ", r.question())
+		line, err := readLine(r.stdin)
+		io.WriteString(r.stderr, "\n")
+		switch {
+		case line == password:
+			return Status{}
+		case err != nil && line == "":
+			return r.fail(1, "Password is required")
+		case try == 3:
+			return r.fail(1, "maximum 3 incorrect authentication attempts")
+		}
+		r.fail(1, "Authentication failed, try again.")
+	}
+}
+
+// question is the prompt with its escapes replaced.
+func (r *sudoRun) question() string {
+	host := r.shell.session.Server.Name()
+	return strings.NewReplacer("%%", "%", "%p", r.shell.user, "%u", r.shell.user, "%U", r.user, "%h", host, "%H", host).Replace(r.prompt)
 }

@@ -2,6 +2,7 @@ package sshdtest
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -148,10 +149,24 @@ func makeAccounts() error {
 const remover = `
 cat >/dev/null
 flock -x -w 5 3 || exit 0
-rm -f "$@"
+rm -f "$@" "$1"[-.]*
 for account in $ACCOUNTS; do
 	id -u "$account" && userdel --force --remove "$account"
 done`
+
+// Sudoers adds lines to sudoers(5), until the end of the test.
+func Sudoers(t testing.TB, lines ...string) {
+	t.Helper()
+	Accounts(t)
+	// sudo reads no file with a dot in its name, nor half of one.
+	part, err := os.CreateTemp(filepath.Dir(sudoersFile), filepath.Base(sudoersFile)+".*")
+	must(t, err)
+	_, err = part.WriteString(strings.Join(lines, "\n") + "\n")
+	must(t, errors.Join(err, part.Chmod(0o440), part.Close()))
+	file := strings.ReplaceAll(part.Name(), sudoersFile+".", sudoersFile+"-")
+	t.Cleanup(func() { os.Remove(file) })
+	must(t, os.Rename(part.Name(), file))
+}
 
 func removeAfterwards(lock *os.File) (inUse io.Closer, err error) {
 	defer lock.Close()

@@ -1,28 +1,13 @@
 // Package sudo knows how to talk to sudo -S through a stream of output: it finds
 // its question, answers it once, and takes out of the stream what the user has not
-// asked for.
+// asked for. It knows sudo since 1.8, and sudo-rs.
 package sudo
 
 import (
 	"bytes"
-	"crypto/rand"
+	"strings"
+	"sync/atomic"
 )
-
-// Tokens are random texts to look for in the output.
-type Tokens struct {
-	Prompt  string // sudo's question, given to it with -p
-	Started string // written when sudo runs the command; empty: nobody writes it
-}
-
-// NewTokens returns new tokens. answering says that somebody will answer the
-// question, and has to know when it can no longer come.
-func NewTokens(answering bool) *Tokens {
-	t := &Tokens{Prompt: "[sudo-" + rand.Text() + "]"}
-	if answering {
-		t.Started = "[started-" + rand.Text() + "]"
-	}
-	return t
-}
 
 // Event is what a Filter has found.
 type Event int
@@ -32,25 +17,84 @@ const (
 	Asked Event = iota + 1
 	// AskedAgain says that it has refused the one it got.
 	AskedAgain
+	// AskedMore says that it has asked a second time, without a word about the first
+	// answer: it wants something else besides the password.
+	AskedMore
 	// Started says that the command runs, and will read what comes next.
 	Started
 )
 
-// Filter takes the tokens out of a stream. Text between the first question and
-// the start that sudo writes to a terminal, an empty line, goes with them.
+// Filter takes the tokens out of a stream, and what sudo writes around them: the rest
+// of sudo-rs's question, the line end on a terminal, what stands for typed letters. Until
+// the command starts, it also takes out what quotes the tokens in the command line.
+// It holds back less than a kilobyte.
 type Filter struct {
-	tokens *Tokens
-	held   []byte // the end of what was written so far, which may begin a token
-	asked  bool
-	off    bool // the command runs; nothing is looked for any more
-	eol    bool // the line end that follows an answer on a terminal is to be dropped
+	tokens  *Tokens
+	needles []needle
+	secret  atomic.Pointer[string] // see Hide
+	held    []byte                 // the end of what was written so far, which may begin a needle
+	behind  place
+	said    []byte // the last of what was shown before the start
+	asked   bool
+	spoke   bool // something was shown since the last question
+	mute    bool // sudo was told to give up; its last words are not shown
+	off     bool // the command runs; nothing is looked for any more
 }
 
+// needle is a text that is looked for.
+type needle struct {
+	text string
+	kind needleKind
+}
+
+type needleKind int
+
+const (
+	quoted   needleKind = iota // part of the command line
+	prompt                     // the question
+	question                   // the question of sudo-rs, up to the token
+	started
+)
+
+// place is what a Filter stands behind.
+type place int
+
+const (
+	text          place = iota
+	afterToken          // of sudo-rs: its question goes on
+	afterPrompt         // what is typed may be shown, and a line end
+	afterQuestion       // the same, of sudo-rs, which ends the line in any case
+)
+
+const (
+	maxQuestion = 600 // PAM_MAX_MSG_SIZE, and what sudo-rs puts around it
+	maxEcho     = 600
+	maxSaid     = 1 << 10
+)
+
 // NewFilter returns a Filter for tokens.
-func NewFilter(tokens *Tokens) *Filter { return &Filter{tokens: tokens} }
+func NewFilter(tokens *Tokens) *Filter {
+	f := &Filter{tokens: tokens}
+	f.needles = []needle{{"[sudo: " + tokens.prompt.String(), question}, {tokens.prompt.String(), prompt}}
+	if tokens.Answering() {
+		f.needles = append(f.needles, needle{tokens.started.String(), started})
+	}
+	for _, text := range tokens.quotes() {
+		f.needles = append(f.needles, needle{text, quoted})
+	}
+	return f
+}
 
 // Off reports whether everything that comes may pass as it is.
 func (f *Filter) Off() bool { return f.off && len(f.held) == 0 }
+
+// Hide keeps the answer out of the stream, where the terminal of a sudo that asks
+// before it has turned off the echo shows it. It may be called while Write is.
+func (f *Filter) Hide(answer string) {
+	if answer != "" {
+		f.secret.Store(&answer)
+	}
+}
 
 // Write takes the next bytes of the stream. It returns what is to be shown, valid
 // until the next call, and what was found, in order.
@@ -65,80 +109,193 @@ func (f *Filter) Write(p []byte) (show []byte, events []Event) {
 	}
 	var out []byte
 	for {
-		if f.eol {
-			var wait bool
-			if data, wait = f.dropLineEnd(data); wait {
-				return out, events
-			}
+		rest, wait := f.passSudo(data)
+		if wait {
+			f.held = append([]byte(nil), rest...)
+			return out, events
 		}
-		at, token := f.find(data)
-		if at < 0 {
-			break
+		at, n := find(rest, f.needles)
+		begun := len(rest) - beginning(rest, f.needles)
+		if n == nil || begun <= at {
+			out = f.show(out, rest[:begun])
+			f.held = append([]byte(nil), rest[begun:]...)
+			return out, events
 		}
-		out = append(out, data[:at]...)
-		data = data[at+len(token):]
-		switch {
-		case token == f.tokens.Started:
+		out = f.show(out, rest[:at])
+		data = rest[at+len(n.text):]
+		switch n.kind {
+		case started:
 			f.off = true
 			return append(out, data...), append(events, Started)
-		case f.asked:
-			events = append(events, AskedAgain)
-		default:
-			f.asked = true
-			events = append(events, Asked)
+		case prompt, question:
+			events = append(events, f.question())
+			f.behind = afterPrompt
+			if n.kind == question {
+				f.behind = afterToken
+			}
 		}
-		f.eol = true
 	}
-	keep := f.beginning(data)
-	out = append(out, data[:len(data)-keep]...)
-	f.held = append(f.held, data[len(data)-keep:]...)
-	return out, events
+}
+
+// question notes that sudo asks.
+func (f *Filter) question() Event {
+	event := Asked
+	if f.asked {
+		event = AskedAgain
+		if !f.spoke {
+			event = AskedMore
+		}
+		f.mute = f.tokens.Answering()
+	}
+	f.asked, f.spoke = true, false
+	return event
+}
+
+// show adds what sudo or the command says.
+func (f *Filter) show(out, data []byte) []byte {
+	if len(bytes.TrimSpace(data)) > 0 {
+		f.spoke = true
+	}
+	if f.mute {
+		return out
+	}
+	if f.tokens.Answering() {
+		f.said = append(f.said, data[max(0, len(data)-maxSaid):]...)
+		f.said = f.said[max(0, len(f.said)-maxSaid):]
+	}
+	return append(out, data...)
 }
 
 // Close returns what was held back.
 func (f *Filter) Close() []byte {
 	held := f.held
-	f.held, f.off = nil, true
-	return held
+	f.held = nil
+	if f.behind == afterToken {
+		return nil // it is of a question that was cut off
+	}
+	return f.show(nil, held)
 }
 
-// dropLineEnd removes "\r\n" from the front of data; wait says that more data
-// must come to decide. Without a terminal nothing follows the question.
-func (f *Filter) dropLineEnd(data []byte) (rest []byte, wait bool) {
-	switch {
-	case len(data) == 0:
+// passSudo takes away what sudo writes behind its token. wait says that more data must
+// come to decide.
+func (f *Filter) passSudo(data []byte) (rest []byte, wait bool) {
+	if f.behind == afterToken {
+		end, newline := f.endOfQuestion(data)
+		if end < 0 && len(data) < maxQuestion {
+			return data, true
+		}
+		data = data[max(end, 0):]
+		f.behind = afterQuestion
+		if newline {
+			f.behind = text
+		}
+	}
+	if f.behind == text {
+		return data, false
+	}
+	n, wait := f.echo(data)
+	if wait {
 		return data, true
-	case len(data) == 1 && data[0] == '\r':
-		f.held = append(f.held, '\r')
-		return nil, true
-	case len(data) >= 2 && data[0] == '\r' && data[1] == '\n':
-		data = data[2:]
 	}
-	f.eol = false
-	return data, false
+	f.behind = text
+	return data[n:], false
 }
 
-// find returns the first token in data.
-func (f *Filter) find(data []byte) (at int, token string) {
+// endOfQuestion returns where the question of sudo-rs ends, of which data is what
+// stands behind the token: "] " and the words of PAM, mostly "Password: ". newline says
+// that it has ended its line.
+func (f *Filter) endOfQuestion(data []byte) (end int, newline bool) {
+	end = -1
+	consider := func(at int, line bool) {
+		if at >= 0 && (end < 0 || at < end) {
+			end, newline = at, line
+		}
+	}
+	if i := bytes.Index(data, []byte(": ")); i >= 0 {
+		consider(i+len(": "), false)
+	}
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		consider(i+1, true)
+	}
+	for _, n := range f.needles {
+		if n.kind != quoted {
+			consider(bytes.Index(data, []byte(n.text)), true)
+		}
+	}
+	return end, newline
+}
+
+// echo returns the length of what stands for typed letters and of the line end behind
+// it. sudo writes these on a terminal, sudo-rs ends the line everywhere. Without a
+// terminal nothing follows the question of sudo but, if nobody answers, the output of
+// the command. Some wait is needed to tell.
+func (f *Filter) echo(data []byte) (length int, wait bool) {
+	secret := "\x00" // no answer holds one
+	if hidden := f.secret.Load(); hidden != nil {
+		secret = *hidden
+	}
+	i := 0
+	if f.tokens.Answering() { // until the start, everything is of sudo
+		for i < len(data) && i < maxEcho {
+			n := 1
+			switch rest := data[i:]; {
+			case bytes.HasPrefix(rest, []byte(secret)):
+				n = len(secret)
+			case strings.HasPrefix(secret, string(rest)):
+				return 0, true
+			case bytes.IndexByte([]byte("*\b "), rest[0]) >= 0:
+			case bytes.HasPrefix(rest, []byte("\x1b[0K")):
+				n = len("\x1b[0K")
+			case bytes.HasPrefix(rest, []byte("\x1b[K")):
+				n = len("\x1b[K")
+			case strings.HasPrefix("\x1b[0K", string(rest)):
+				return 0, true
+			default:
+				n = 0
+			}
+			if n == 0 {
+				break
+			}
+			i += n
+		}
+	}
+	rest := data[i:]
+	switch {
+	case i >= maxEcho:
+		return 0, false
+	case len(rest) == 0, len(rest) == 1 && rest[0] == '\r':
+		return 0, true
+	case rest[0] == '\r' && rest[1] == '\n':
+		return i + len("\r\n"), false
+	case rest[0] == '\n' && (f.tokens.Answering() || f.behind == afterQuestion):
+		return i + len("\n"), false
+	}
+	return 0, false
+}
+
+// find returns the first needle in data, of several there the longest.
+func find(data []byte, needles []needle) (at int, found *needle) {
 	at = -1
-	for _, t := range []string{f.tokens.Prompt, f.tokens.Started} {
-		if t == "" {
-			continue
-		}
-		if i := bytes.Index(data, []byte(t)); i >= 0 && (at < 0 || i < at) {
-			at, token = i, t
+	for k := range needles {
+		n := &needles[k]
+		i := bytes.Index(data, []byte(n.text))
+		if i >= 0 && (at < 0 || i < at || i == at && len(n.text) > len(found.text)) {
+			at, found = i, n
 		}
 	}
-	return at, token
+	return at, found
 }
 
-// beginning returns how many bytes at the end of data may begin a token.
-func (f *Filter) beginning(data []byte) int {
-	for n := min(len(data), max(len(f.tokens.Prompt), len(f.tokens.Started))-1); n > 0; n-- {
-		end := string(data[len(data)-n:])
-		if n < len(f.tokens.Prompt) && f.tokens.Prompt[:n] == end || n < len(f.tokens.Started) && f.tokens.Started[:n] == end {
-			return n
+// beginning returns how many bytes at the end of data may begin a needle.
+func beginning(data []byte, needles []needle) int {
+	most := 0
+	for _, n := range needles {
+		for k := min(len(data), len(n.text)-1); k > most; k-- {
+			if string(data[len(data)-k:]) == n.text[:k] {
+				most = k
+				break
+			}
 		}
 	}
-	return 0
+	return most
 }

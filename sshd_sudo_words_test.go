@@ -1,0 +1,138 @@
+package fleetssh_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// marksOf returns the random words of a command line.
+func marksOf(line string) []string {
+	return regexp.MustCompile(`[A-Z2-7]{20,}`).FindAllString(line, -1)
+}
+
+// noMarks expects nothing random of the command line, no password and no question in
+// what the user sees.
+func noMarks(t testing.TB, out *fleetssh.HostOutput, shown ...string) {
+	t.Helper()
+	password := sshdtest.Accounts(t)
+	for _, text := range shown {
+		for _, word := range append(marksOf(out.CommandLine), password, "[sudo", "Password:", `exec "$0"`) {
+			if strings.Contains(text, word) {
+				t.Errorf("%q is in %q", word, text)
+			}
+		}
+	}
+}
+
+// A login shell that traces quotes the whole command line on standard error. The
+// command is told from that: it has run, it got its whole input, and the password went
+// to sudo alone, if it asked.
+func TestSSHDSudoTraced(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	all := together{t: t}
+	defer all.wg.Wait()
+	for _, trace := range []string{"set -x", "set -v", "set -xv", "set -x; PS4='[sudo: '"} {
+		all.run(trace, func(t *testing.T) {
+			sshdtest.CheckLeaks(t)
+			home := sshdtest.SharedDir(t)
+			if err := os.WriteFile(filepath.Join(home, ".bashrc"), []byte(trace+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			for account, questions := range map[string]int32{sshdtest.Alice: 1, sshdtest.Carol: 0} {
+				_, host, password := accountServer(t, account, sshdtest.Options{Config: []string{"SetEnv HOME=" + home}})
+				c := dial(t, host)
+				for _, pty := range []*fleetssh.PTY{nil, {}} {
+					var asked atomic.Int32
+					cmd := fleetssh.Command{Line: "id -un; exit 7", Sudo: true, PTY: pty, SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) {
+						asked.Add(1)
+						return password, nil
+					}}
+					want := "root\n"
+					if pty == nil {
+						cmd.Line, cmd.Stdin, want = "id -un; cat; exit 7", strings.NewReader("first\nsecond\n"), "root\nfirst\nsecond\n"
+					}
+					out, stdout, stderr, err := runCommand(t, c, cmd)
+					equal(t, "code", asError[*fleetssh.ExitError](t, err).Code, 7)
+					equal(t, "questions", asked.Load(), questions)
+					if pty == nil {
+						equal(t, "output", stdout, want)
+					} else {
+						contains(t, stdout, "root\r\n")
+					}
+					if trace != "set -v" { // which has nothing to show of bash -c
+						contains(t, stdout+stderr, "sudo -- /bin/bash -c")
+					}
+					noMarks(t, out, strings.ReplaceAll(stdout+stderr, "[sudo: ", "")) // of PS4
+				}
+			}
+		})
+	}
+}
+
+// sudo's refusal quotes the command line. The command has not run, and what is shown
+// names what the user wanted.
+func TestSSHDSudoRefusedCommand(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	const account = "fleet-fish" // nobody else uses it with sudo
+	sshdtest.Sudoers(t, account+" ALL=(root) /usr/bin/id")
+	_, c, _ := sudoServer(t, account)
+	for _, pty := range []*fleetssh.PTY{nil, {}} {
+		out, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, PTY: pty, SudoPassword: accountPassword})
+		equal(t, "Op", asError[*fleetssh.SessionError](t, err).Op, "sudo")
+		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
+		contains(t, stdout+stderr, "Sorry, user "+account+" is not allowed to execute '/usr/bin/fish -c id -un' as root")
+		equal(t, "times it is said", strings.Count(stdout+stderr, "not allowed"), 1)
+		noMarks(t, out, stdout, stderr)
+	}
+}
+
+// A sudo that wants a terminal is known for it; with one, it runs the command.
+func TestSSHDSudoRequiretty(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	const account = "fleet-tcsh"
+	sshdtest.Sudoers(t, account+" ALL=(ALL:ALL) ALL", "Defaults:"+account+" requiretty")
+	_, c, _ := sudoServer(t, account)
+	out, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, SudoPassword: accountPassword})
+	equal(t, "error", errors.Is(asError[*fleetssh.SessionError](t, err), fleetssh.ErrTerminalRequired), true)
+	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
+	contains(t, stderr, "you must have a tty")
+	noMarks(t, out, stdout, stderr)
+	out, stdout, _, err = runCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, PTY: &fleetssh.PTY{}, SudoPassword: accountPassword})
+	equal(t, "error", err, nil)
+	equal(t, "output", stdout, "root\r\n")
+	noMarks(t, out, stdout)
+}
+
+// A password that is refused is one, whether sudo asks again or not.
+func TestSSHDSudoOneTry(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	const account = "fleet-zsh"
+	sshdtest.Sudoers(t, account+" ALL=(ALL:ALL) ALL", "Defaults:"+account+" passwd_tries=1")
+	_, c, _ := sudoServer(t, account)
+	for _, pty := range []*fleetssh.PTY{nil, {}} {
+		out, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, PTY: pty,
+			SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return "wr0ng", nil }})
+		contains(t, asError[*fleetssh.SessionError](t, err).Error(), "wrong password")
+		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
+		equal(t, "times it is said", strings.Count(stdout+stderr, "1 incorrect password attempt"), 1)
+		noMarks(t, out, stdout, stderr)
+	}
+	// And a command whose exit code or words look the same has run.
+	out, _, stderr, err := runCommand(t, c, fleetssh.Command{Line: "echo 'sudo: 1 incorrect password attempt' >&2; exit 1", Sudo: true, SudoPassword: accountPassword})
+	equal(t, "code", asError[*fleetssh.ExitError](t, err).Code, 1)
+	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
+	equal(t, "output", stderr, "sudo: 1 incorrect password attempt\n")
+}

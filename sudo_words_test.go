@@ -1,0 +1,73 @@
+package fleetssh_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"fleetssh"
+	"fleetssh/internal/simfleet"
+)
+
+// sudo-rs puts words around the question and ends its line; a shell may trace the
+// command line. Whatever comes of it, nothing of ours or of the question is shown, and
+// the command is known to have run or not.
+func TestSudoRS(t *testing.T) {
+	t.Parallel()
+	const (
+		trace  = "+ sudo -- /bin/sh -c 'whoami; stderr e; exit 3'\n"
+		again  = "sudo: Authentication failed, try again.\n"
+		cannot = "sudo: I'm sorry alice. I'm afraid I can't do that\n"
+	)
+	for _, test := range []struct {
+		name, password, told string
+		refuse, trace        bool
+		said                 string // before the command, or instead of it
+		runs                 bool
+	}{
+		{"right", "open sesame", "open sesame", false, false, "", true},
+		{"not asked", "", "open sesame", false, false, "", true},
+		{"traced", "open sesame", "open sesame", false, true, trace, true},
+		{"traced, not asked", "", "open sesame", false, true, trace, true},
+		{"wrong", "open sesame", "wr0ng", false, false, again, false},
+		{"wrong and traced", "open sesame", "wr0ng", false, true, trace + again, false},
+		{"refused", "open sesame", "open sesame", true, false, cannot, false},
+		{"refused and traced", "open sesame", "open sesame", true, true, trace + cannot, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			host := newServer(t, func(h *simfleet.Host) {
+				h.SudoPassword, h.SudoRS, h.RefuseSudo, h.Trace = test.password, true, test.refuse, test.trace
+			}).config()
+			host.User = "alice"
+			c := dial(t, host)
+			stdout, stderr, outcome := "", test.said, fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"}
+			terminal := test.said
+			if test.runs {
+				stdout, stderr, outcome = "root\n", test.said+"e\n", fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 3}
+				terminal += "root\ne\n"
+			}
+			cmd := fleetssh.Command{Line: "whoami; stderr e; exit 3", Sudo: true,
+				SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return test.told, nil }}
+			out, gotOut, gotErr, _ := runCommand(t, c, cmd)
+			equal(t, "outcome", out.Outcome(), outcome)
+			equal(t, "stdout", gotOut, stdout)
+			equal(t, "stderr", gotErr, stderr)
+			cmd.PTY = &fleetssh.PTY{}
+			out, gotOut, _, _ = runCommand(t, c, cmd)
+			equal(t, "outcome on a terminal", out.Outcome(), outcome)
+			equal(t, "terminal", gotOut, strings.ReplaceAll(terminal, "\n", "\r\n"))
+		})
+	}
+}
+
+// Without a password of ours, the user's answer goes to sudo-rs, and its question is not
+// shown either.
+func TestSudoRSAnsweredByUser(t *testing.T) {
+	t.Parallel()
+	c := newServer(t, func(h *simfleet.Host) { h.SudoPassword, h.SudoRS, h.Trace = "open sesame", true, true }).dial(t)
+	_, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: "whoami; cat; stderr e", Sudo: true, Stdin: strings.NewReader("open sesame\nrest\n")})
+	equal(t, "error", err, nil)
+	equal(t, "stdout", stdout, "root\nrest\n")
+	equal(t, "stderr", stderr, "+ sudo -- /bin/sh -c 'whoami; cat; stderr e'\ne\n")
+}
