@@ -227,3 +227,23 @@ func BenchmarkFiveThousandHosts(b *testing.B) {
 		}
 	}
 }
+
+// All of the time that a host took belongs to one of the columns.
+func TestSlowestAddUp(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	hosts := []Host{
+		{Label: "gap", Class: OK, From: 10 * ms, To: 585 * ms, Connect: 366 * ms, Run: 18 * ms},
+		{Label: "retried", Class: Failed, To: 300 * ms, Connect: 100 * ms},
+		{Label: "clocks differ", Class: OK, To: 50 * ms, Connect: 80 * ms, Run: 80 * ms},
+		{Label: "may have run", Class: Unclear, To: 70 * ms, Connect: 20 * ms},
+	}
+	want := map[string][3]time.Duration{
+		"gap": {366 * ms, 191 * ms, 18 * ms}, "retried": {100 * ms, 200 * ms, 0}, "clocks differ": {50 * ms, 0, 0}, "may have run": {20 * ms, 0, 50 * ms},
+	}
+	for _, s := range slowestOf(hosts, time.Second) {
+		if got := [3]time.Duration{s.Linked, s.Waited, s.Ran}; got != want[s.Label] || s.Linked+s.Waited+s.Ran != s.Took {
+			t.Errorf("%s: %v of %v, want %v", s.Label, got, s.Took, want[s.Label])
+		}
+	}
+}

@@ -96,13 +96,18 @@ func area(low, high []int, all int) string {
 	return strings.TrimSpace(b.String())
 }
 
-// slowHost is a host and where on the line of time it was worked on, in percent.
+// slowHost is a host and where on the line of time it was worked on.
 type slowHost struct {
 	Host
-	Took                  time.Duration
-	Connect0, Connect, At string // of connecting: where it begins, how long; where the rest begins
-	Rest                  string
+	Took   time.Duration // in all, and what it is made of:
+	Linked time.Duration // connecting and logging in
+	Waited time.Duration // for a hop, between attempts, for the command to start and to be over
+	Ran    time.Duration // the command
+	Parts  []part        // of the line, one for each of the three
 }
+
+// part is a part of a bar, in percent of its length.
+type part struct{ Class, X, Width string }
 
 // slowestOf returns the hosts that took longest, the longest first.
 func slowestOf(hosts []Host, elapsed time.Duration) []slowHost {
@@ -113,11 +118,19 @@ func slowestOf(hosts []Host, elapsed time.Duration) []slowHost {
 		share := func(d time.Duration) string {
 			return fmt.Sprintf("%.4g", 100*float64(d)/float64(max(elapsed, h.To, 1)))
 		}
-		connect := min(h.Connect, h.To-h.From)
-		out = append(out, slowHost{
-			Host: h, Took: h.To - h.From,
-			Connect0: share(h.From), Connect: share(connect), At: share(h.From + connect), Rest: share(h.To - h.From - connect),
-		})
+		s := slowHost{Host: h, Took: h.To - h.From}
+		s.Linked = min(h.Connect, s.Took)
+		s.Ran = min(h.Run, s.Took-s.Linked)
+		if h.Class == Unclear && h.Run == 0 {
+			s.Ran = s.Took - s.Linked // nobody has said when it ended
+		}
+		s.Waited = s.Took - s.Linked - s.Ran
+		s.Parts = []part{
+			{"work", share(h.From), share(s.Linked)},
+			{"wait", share(h.From + s.Linked), share(s.Waited)},
+			{string(h.Class), share(h.To - s.Ran), share(s.Ran)},
+		}
+		out = append(out, s)
 	}
 	return out
 }
