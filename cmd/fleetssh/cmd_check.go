@@ -58,6 +58,9 @@ func newCheck(c *call) *cobra.Command {
 			if len(args) > 0 {
 				return usageError("fleetssh run runs commands", "check takes no command")
 			}
+			if err := refuseForAgent(cmd.Flags()); err != nil {
+				return err
+			}
 			return o.run(cmd.Context(), c)
 		},
 	}

@@ -51,7 +51,12 @@ func newExplain(c *call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:  "explain",
 		Long: explainHelp,
-		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), c, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := refuse(cmd.Flags(), "no host is contacted", "fanout"); err != nil {
+				return err
+			}
+			return o.run(cmd.Context(), c, args)
+		},
 	}
 	o.register(cmd.Flags())
 	return cmd
@@ -158,7 +163,7 @@ func (k *clientConfig) lines(e *hostEntry, login string) ([]configLine, error) {
 			if v.Keyword == "ProxyJump" && k.jump != "" {
 				v.Origin = "-J"
 			}
-			lines = append(lines, configLine{Keyword: v.Keyword, Value: v.Value, Origin: v.Origin})
+			lines = append(lines, configLine{Keyword: v.Keyword, Value: redactConfig(v.Keyword, v.Value), Origin: v.Origin})
 		}
 	}
 	for _, u := range settings.Unsupported() {
@@ -166,7 +171,7 @@ func (k *clientConfig) lines(e *hostEntry, login string) ([]configLine, error) {
 		if reason == "" {
 			reason = "has no effect here"
 		}
-		lines = append(lines, configLine{u.Keyword, u.Value, fmt.Sprintf("%s:%d", u.File, u.Line), true, reason})
+		lines = append(lines, configLine{u.Keyword, redactConfig(u.Keyword, u.Value), fmt.Sprintf("%s:%d", u.File, u.Line), true, reason})
 	}
 	return lines, nil
 }

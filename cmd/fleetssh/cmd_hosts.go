@@ -55,6 +55,9 @@ func newHosts(c *call) *cobra.Command {
 		Use:  "hosts",
 		Long: hostsHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(cmd.Flags(), args); err != nil {
+				return err
+			}
 			o.sel.prepare(c)
 			o.sel.named(args, c.settings)
 			return o.run(cmd.Context(), c)
@@ -62,6 +65,26 @@ func newHosts(c *call) *cobra.Command {
 	}
 	o.register(cmd.Flags())
 	return cmd
+}
+
+// check refuses what does not go together.
+func (o *hostsOptions) check(flags *pflag.FlagSet, args []string) error {
+	ways := 0
+	for _, way := range []bool{o.fold, o.count, o.split > 0, o.groups} {
+		if way {
+			ways++
+		}
+	}
+	if ways > 1 {
+		return usageError("", "--fold, --count, --split and --groups exclude each other")
+	}
+	if !o.groups {
+		return nil
+	}
+	if len(args) > 0 {
+		return usageError("", "--groups shows all groups of the inventory, and takes no hosts")
+	}
+	return refuse(flags, "--groups shows all groups of the inventory", "hosts", "exclude", "group", "all", "limit", "pick")
 }
 
 func (o *hostsOptions) run(_ context.Context, c *call) error {

@@ -84,6 +84,7 @@ type runOptions struct {
 	show showFlags
 
 	record recordFlags
+	flags  *pflag.FlagSet // as they were given
 }
 
 func (o *runOptions) register(flags *pflag.FlagSet) {
@@ -114,7 +115,8 @@ func newRun(c *call) *cobra.Command {
 		Use:  "run",
 		Long: runHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.record.note(cmd.Flags(), c.settings)
+			o.flags = cmd.Flags()
+			o.record.note(o.flags, c.settings)
 			return o.run(cmd.Context(), c, args)
 		},
 	}
@@ -133,6 +135,7 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	if err := o.command(r, args); err != nil {
 		return err
 	}
+	o.hosts.nothingAsked = o.care.dryRun
 	hosts, err := o.hosts.configs(ctx, c, o.show.format == "json")
 	if err != nil {
 		return err
@@ -143,6 +146,11 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	}
 	if len(hosts) != 1 {
 		terminal = nil
+	}
+	if terminal != nil {
+		if err := o.refuseForOne(); err != nil {
+			return err
+		}
 	}
 	if command.LoginShell && terminal == nil {
 		return noCommand()
@@ -216,6 +224,15 @@ func (o *runOptions) check(args []string, terminal *terminal) error {
 	return o.record.check()
 }
 
+// refuseForOne refuses flags about many hosts where one is given the terminal.
+func (o *runOptions) refuseForOne() error {
+	names := []string{"batch", "pause", "max-fail"}
+	if o.care.confirmOver > 0 {
+		names = append(names, "confirm-over")
+	}
+	return refuse(o.flags, "with --tty, the terminal is handed to the only host", names...)
+}
+
 func noCommand() error { return usageError("fleetssh run -w HOSTS COMMAND", "no command given") }
 
 // command sets what to run, as far as the flags say it.
@@ -239,7 +256,7 @@ func (o *runOptions) command(r *runner, args []string) error {
 	for _, variable := range o.env {
 		name, value, ok := strings.Cut(variable, "=")
 		if !ok || name == "" {
-			return usageError("", "--env %q: want NAME=VALUE", variable)
+			return usageError("", "--env: want NAME=VALUE")
 		}
 		if command.Env == nil {
 			command.Env = make(map[string]string)

@@ -212,6 +212,9 @@ func newRunsShow(c *call) *cobra.Command {
 			if len(args) != 1 {
 				return usageError("fleetssh runs show last", "runs show takes one run")
 			}
+			if o.verbose && o.format == "json" {
+				return usageError("", "--verbose goes with --format text only")
+			}
 			return o.run(c, args[0])
 		},
 	}

@@ -149,6 +149,9 @@ func newTrustScan(c *call) *cobra.Command {
 			if len(args) > 0 {
 				return usageError("name hosts with -w", "trust scan takes no arguments, only options")
 			}
+			if err := refuseLogin(cmd.Flags()); err != nil {
+				return err
+			}
 			return o.scan(cmd.Context(), c, save)
 		},
 	}
@@ -162,7 +165,12 @@ func newTrustAccept(c *call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:  "accept",
 		Long: acceptHelp,
-		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), c, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.refuse(cmd.Flags(), args); err != nil {
+				return err
+			}
+			return o.run(cmd.Context(), c, args)
+		},
 	}
 	o.register(cmd.Flags())
 	cmd.Flags().StringVar(&o.fingerprints, "fingerprints", "", "")
@@ -170,6 +178,21 @@ func newTrustAccept(c *call) *cobra.Command {
 	cmd.Flags().BoolVar(&o.hash, "hash", false, "")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "")
 	return cmd
+}
+
+// refuseLogin refuses flags about logging in that do not count for hops.
+func refuseLogin(flags *pflag.FlagSet) error {
+	return refuse(flags, "trust logs in to hops only, and does not hand it on to them", "ask-pass", "password-file", "forward-agent", "delegate", "service-host")
+}
+
+// refuse refuses flags that would have no effect: where the keys come from a file, none of its
+// hosts is left out, and nobody is asked for anything.
+func (o *acceptOptions) refuse(flags *pflag.FlagSet, args []string) error {
+	if err := refuseLogin(flags); err != nil || len(args) == 0 {
+		return err
+	}
+	return refuse(flags, "the keys come from "+args[0]+", and no host is asked",
+		"exclude", "limit", "pick", "inventory", "kinit", "keytab", "jump", "proxy", "proxy-command", "control-path")
 }
 
 // scan shows what hosts show, and keeps it in a file if that has a name.
@@ -212,7 +235,9 @@ func readKnown(files []string) (*knownhosts.DB, error) {
 
 // ask asks the hosts for their keys, and calls each with every one when it is done.
 func (s *survey) ask(ctx context.Context, flags *hostFlags, each func(*shownHost)) error {
-	entries, err := flags.configs(ctx, s.c, s.format != "text")
+	hops := *flags
+	hops.askPass, hops.passwordFile = false, "" // hosts are not logged in to, and hops get none
+	entries, err := hops.configs(ctx, s.c, s.format != "text")
 	if err != nil {
 		return err
 	}

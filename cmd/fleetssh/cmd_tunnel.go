@@ -99,6 +99,9 @@ func newTunnel(c *call) *cobra.Command {
 			if len(args) > 0 {
 				return usageError("fleetssh tunnel --help", "tunnel takes no arguments, only options")
 			}
+			if err := refuseForAgent(cmd.Flags()); err != nil {
+				return err
+			}
 			return o.run(cmd.Context(), c)
 		},
 	}

@@ -95,6 +95,9 @@ func newCopy(c *call, verb, help string) *cobra.Command {
 		Use:  verb,
 		Long: help,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := refuseForAgent(cmd.Flags()); err != nil {
+				return err
+			}
 			o.record.note(cmd.Flags(), c.settings)
 			return o.run(cmd.Context(), c, args)
 		},
@@ -108,6 +111,7 @@ func (o *copyOptions) run(ctx context.Context, c *call, args []string) error {
 	if err := o.check(args); err != nil {
 		return err
 	}
+	o.hosts.nothingAsked = o.care.dryRun
 	hosts, err := o.hosts.configs(ctx, c, o.show.format == "json")
 	if err != nil {
 		return err

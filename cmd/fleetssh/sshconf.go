@@ -69,7 +69,7 @@ func (k *clientConfig) apply(e *hostEntry) error {
 		return err
 	}
 	for _, u := range settings.Unsupported() {
-		k.warn.add(u.String(), e.name)
+		k.warn.add(redactUnsupported(u).String(), e.name)
 	}
 	return nil
 }
