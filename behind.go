@@ -15,7 +15,10 @@ import (
 // throughHop makes a connection to the host through its Proxy.
 func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
 	a.phases.enter("proxy")
-	p := a.d.hops.to(a.host.Proxy)
+	p, err := a.d.hops.to(ctx, a.host.Proxy)
+	if err != nil {
+		return nil, err
+	}
 	// The hop has time-outs of its own.
 	resume := a.clock.pause()
 	client, err := p.connect(ctx, a.d)
@@ -132,7 +135,9 @@ func newHopConn(hop *Client, channel ssh.Channel, requests <-chan *ssh.Request) 
 	in, fromHost := io.Pipe()
 	toHost, out := io.Pipe()
 	c := &hopConn{in, out, hop, channel, hop.wire.stream(channel)}
+	hop.users.enter()
 	ok := hop.spawn(func() {
+		defer hop.leave()
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			fromHost.CloseWithError(carry(fromHost, c.stream))
@@ -146,6 +151,7 @@ func newHopConn(hop *Client, channel ssh.Channel, requests <-chan *ssh.Request) 
 		wg.Wait()
 	})
 	if !ok {
+		hop.leave()
 		c.Close()
 		return nil
 	}

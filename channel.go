@@ -32,6 +32,8 @@ type Channel struct {
 	opened <-chan *ssh.Request
 	run    *run // for what is to be done again on this host; may be nil
 
+	stops *Channel // not nil: the session is there to stop that command
+
 	console *Console // not nil: the session of its shell, or, if raw is nil, a line of it
 
 	done chan struct{} // closed when the command has ended
@@ -154,10 +156,14 @@ func exitOf(req *ssh.Request) (o Outcome, ok bool) {
 // exited notes how the command ended.
 func (ch *Channel) exited(o Outcome) {
 	ch.mu.Lock()
-	if ch.exit.Kind == Running {
+	first := ch.exit.Kind == Running
+	if first {
 		ch.exit = o
 	}
 	ch.unlockAndEnd()
+	if first {
+		ch.client.users.removeProgram()
+	}
 }
 
 // end notes the outcome and gives up the channel. Only the first call counts.
@@ -188,7 +194,7 @@ func (ch *Channel) end(o Outcome, failure error) {
 	if timer != nil {
 		timer.Stop()
 	}
-	ch.client.ended()
+	ch.client.leave() // before anybody hears of the end, who may want to close the connection
 	close(ch.done)
 	ch.Stdout.stream.CloseWrite(nil)
 	ch.Stderr.stream.CloseWrite(nil)
@@ -336,6 +342,7 @@ func (ch *Channel) abandon(why error) {
 	ch.outcome, ch.failure = outcomeOf(why), why
 	ch.mu.Unlock()
 	ch.client.discard(ch.raw, ch.opened)
+	ch.client.leave()
 	close(ch.done)
 	ch.Stdout.stream.CloseWrite(nil)
 	ch.Stderr.stream.CloseWrite(nil)

@@ -29,6 +29,7 @@ type Client struct {
 
 	listeners listeners // on the host
 	pipes     pipes
+	users     users
 
 	wg   sync.WaitGroup // every goroutine of the client and its channels
 	done chan struct{}  // closed when the connection is gone
@@ -36,7 +37,6 @@ type Client struct {
 	mu     sync.Mutex // protects what follows
 	conn   ssh.Conn   // see link; an endedConn when done is closed
 	closed bool
-	active int // commands that run
 	ssh    *ssh.Client
 	hand   handover
 }
@@ -119,7 +119,8 @@ func (c *Client) RunCommand(ctx context.Context, cmd Command) (*HostOutput, erro
 		return nil, err
 	}
 	out := c.start(ctx, run, 0)
-	run.feed([]*HostOutput{out})
+	run.play()
+	run.closeAfter([]*HostOutput{out})
 	return out, out.Err
 }
 
@@ -179,6 +180,8 @@ func (c *Client) SSH() *ssh.Client {
 	defer c.mu.Unlock()
 	if c.ssh == nil {
 		c.wire.others.Add(1)
+		c.users.enter() // for good: what it is used for is not known
+		c.users.countProgram()
 		c.hand = handover{make(chan ssh.NewChannel), make(chan *ssh.Request)}
 		c.ssh = ssh.NewClient(c.conn, c.hand.channels, c.hand.requests)
 		select {
@@ -452,24 +455,4 @@ func (c *Client) handed() handover {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.hand
-}
-
-// started and ended count the commands that run.
-func (c *Client) started() {
-	c.mu.Lock()
-	c.active++
-	c.mu.Unlock()
-}
-
-func (c *Client) ended() {
-	c.mu.Lock()
-	c.active--
-	c.mu.Unlock()
-}
-
-// running returns how many commands run.
-func (c *Client) running() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.active
 }

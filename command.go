@@ -354,15 +354,20 @@ func (cmd *Command) tokens() *sudo.Tokens {
 
 func (cmd *Command) wantsSudo() bool { return cmd.Sudo || cmd.User != "" }
 
-// feed plays Command.Stdin for the hosts that have started, and gives up what it
-// took when the last of them has ended.
-func (r *run) feed(outs []*HostOutput) {
+// play begins to read Command.Stdin for the hosts.
+func (r *run) play() {
+	if r.tape != nil {
+		// A Read that waits for a terminal cannot be ended from here, so nobody
+		// waits for it. Everything else ends with the commands.
+		go r.tape.Play(r.cmd.Stdin)
+	}
+}
+
+// closeAfter gives up what play took when the last of the commands has ended.
+func (r *run) closeAfter(outs []*HostOutput) {
 	if r.tape == nil {
 		return
 	}
-	// A Read that waits for a terminal cannot be ended from here, so nobody
-	// waits for it. Everything else ends with the commands.
-	go r.tape.Play(r.cmd.Stdin)
 	go func() {
 		for _, out := range outs {
 			<-out.done

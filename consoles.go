@@ -21,10 +21,10 @@ func (p *ParallelClient) OpenConsoles(ctx context.Context) ([]*Console, error) {
 	p.each(ctx, len(slots), func(i int) error {
 		consoles[i] = p.openConsole(ctx, slots[i], i)
 		if p.OneShot {
-			slots[i].closeAfter(consoles[i].session)
+			slots[i].retireCurrent()
 		}
 		return consoles[i].Err
-	}, func(i int) { consoles[i] = failedConsole(newFailed(slots[i].host, "", skipped(ctx))) })
+	}, func(i int) { consoles[i] = failedConsole(newFailed(slots[i].host, "", p.skipped(ctx))) })
 	return consoles, hostsError(len(consoles), func(i int) error { return consoles[i].Err })
 }
 

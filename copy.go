@@ -194,7 +194,7 @@ func (p *ParallelClient) copyAll(ctx context.Context, way direction, from, to st
 		plan.tell(i, results[i])
 		return results[i].Err
 	}, func(i int) {
-		results[i] = CopyResult{Host: hosts[i], Err: skipped(ctx), Outcome: Outcome{Kind: Skipped}}
+		results[i] = CopyResult{Host: hosts[i], Err: p.skipped(ctx), Outcome: Outcome{Kind: Skipped}}
 		plan.tell(i, results[i])
 	})
 	return results, hostsError(len(results), func(i int) error { return results[i].Err })
@@ -214,8 +214,9 @@ func (p *ParallelClient) copyOne(ctx context.Context, plan *copyPlan, s *slot, i
 		}
 		s.work.enter("copy")
 		r := plan.run(ctx, link.client, i)
+		link.client.leave()
 		if p.OneShot || link.client.gone() {
-			s.drop(link.client)
+			s.retire(link.client)
 		}
 		lost, ok := r.Err.(*ConnectionError)
 		if !ok || !link.reused || lost.Phase != "open" || ctx.Err() != nil {

@@ -38,7 +38,8 @@ type dialer struct {
 
 	passwords *passwords // nil: each host has its own opinion of them
 
-	mu       sync.Mutex                 // protects what follows
+	mu       sync.Mutex // protects what follows
+	closed   bool
 	agents   map[string]*sshagent.Agent // by socket
 	kerberos map[gss.Options]*gss.Credentials
 }
@@ -62,6 +63,9 @@ func newDialer(log *slog.Logger, outputMemory int64) *dialer {
 // close gives up what the dialer holds, when the clients of its hosts are closed.
 func (d *dialer) close() error {
 	d.hops.close()
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
 	d.leaveAgents()
 	return d.budget.Close()
 }
@@ -70,14 +74,17 @@ func (d *dialer) close() error {
 // docs/adr/0005-one-agent-connection.md.
 var agents sshagent.Table
 
-// agent returns the connection to an SSH agent, nil if the socket is empty. It is
-// held until leaveAgents.
+// agent returns the connection to an SSH agent, nil if the socket is empty or the dialer is
+// closed. It is held until leaveAgents.
 func (d *dialer) agent(socket string) *sshagent.Agent {
 	if socket == "" {
 		return nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed {
+		return nil // who is on the way still must not hold what nobody would give back
+	}
 	a := d.agents[socket]
 	if a == nil {
 		if d.agents == nil {

@@ -43,7 +43,7 @@ func (p *ParallelClient) ForwardProxy(ctx context.Context, listen string) (*Tunn
 		return nil, err
 	}
 	web.run(t)
-	if err := p.keep(t); err != nil {
+	if err := p.keep(t, nil); err != nil {
 		return nil, err
 	}
 	return t, p.reachAll(ctx, slots)

@@ -20,6 +20,8 @@ type hops struct {
 	mu    sync.Mutex // protects what follows
 	open  map[*HostConfig]*hop
 	paces map[string]*pace // by host and port
+	since time.Time        // a hop that could not be reached before is tried again
+	over  bool             // closed
 }
 
 // hop is a host that others are reached through.
@@ -46,10 +48,17 @@ type hopOpening struct {
 	cancel  context.CancelFunc
 }
 
-// to returns the hop of a Proxy.
-func (h *hops) to(host *HostConfig) *hop {
+// to returns the hop of a Proxy. The error is that ctx has ended, or the hops are closed: who
+// is on the way then must not open what nobody would close.
+func (h *hops) to(ctx context.Context, host *HostConfig) (*hop, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.over {
+		return nil, errClosed
+	}
+	if ctx.Err() != nil {
+		return nil, causeOf(ctx)
+	}
 	if h.open == nil {
 		h.open = make(map[*HostConfig]*hop)
 	}
@@ -58,7 +67,7 @@ func (h *hops) to(host *HostConfig) *hop {
 		p = &hop{host: host, opening: make(chan struct{}, maxOpening)}
 		h.open[host] = p
 	}
-	return p
+	return p, nil
 }
 
 // all returns the hops there are.
@@ -79,17 +88,26 @@ const hopMemory = time.Minute
 // forgive lets hops that could not be reached be tried again, if that was so long
 // ago.
 func (h *hops) forgive(age time.Duration) {
-	for _, p := range h.all() {
-		p.mu.Lock()
-		if time.Since(p.failedAt) >= age {
-			p.failed = nil
-		}
-		p.mu.Unlock()
+	since := time.Now().Add(-age)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if since.After(h.since) {
+		h.since = since
 	}
+}
+
+// forgiven reports whether a failure is too old to count.
+func (h *hops) forgiven(at time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !at.After(h.since)
 }
 
 // close closes the connections to all hops. What goes through them has ended.
 func (h *hops) close() {
+	h.mu.Lock()
+	h.over = true
+	h.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, p := range h.all() {
 		wg.Go(p.close)
@@ -107,13 +125,13 @@ func (p *hop) connect(ctx context.Context, d *dialer) (*Client, error) {
 		defer p.mu.Unlock()
 		return p.client, nil
 	}
-	if p.failed != nil {
-		defer p.mu.Unlock()
-		return nil, p.failed
-	}
 	if p.closed {
 		defer p.mu.Unlock()
 		return nil, p.errClosed()
+	}
+	if p.failed != nil && !d.hops.forgiven(p.failedAt) {
+		defer p.mu.Unlock()
+		return nil, p.failed
 	}
 	o := p.pending
 	if o == nil {
@@ -287,13 +305,17 @@ func (h *hops) keep(hosts []HostConfig) {
 			needed[p] = true
 		}
 	}
-	for _, p := range h.all() {
-		if needed[p.host] {
-			continue
+	for again := true; again; {
+		again = false
+		for _, p := range h.all() {
+			if needed[p.host] {
+				continue
+			}
+			h.mu.Lock()
+			delete(h.open, p.host)
+			h.mu.Unlock()
+			p.close()
+			again = true // it may have opened the hop in front of it meanwhile
 		}
-		h.mu.Lock()
-		delete(h.open, p.host)
-		h.mu.Unlock()
-		p.close()
 	}
 }

@@ -64,8 +64,10 @@ func (c *Client) listen(ctx context.Context, at, to endpoint) (*Tunnel, error) {
 	if !c.listeners.add(l) {
 		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: fmt.Errorf("%s: there is a tunnel from it already", at.address())}
 	}
+	c.users.enter()
 	port, err := l.ask(ctx)
 	if err != nil {
+		c.leave()
 		c.listeners.remove(l)
 		l.tunnel.end(err) // callers have been waiting, at worst
 		close(l.ready)
@@ -76,7 +78,10 @@ func (c *Client) listen(ctx context.Context, at, to endpoint) (*Tunnel, error) {
 	l.tunnel.mu.Lock()
 	l.tunnel.addr = at.addr()
 	l.tunnel.mu.Unlock()
-	l.tunnel.onEnd(l.cancel)
+	l.tunnel.onEnd(func() {
+		l.cancel()
+		c.leave()
+	})
 	if err := l.tunnel.endsWith(c); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package fleetssh
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"math"
@@ -70,23 +71,15 @@ type ParallelClient struct {
 
 	once sync.Once
 	d    *dialer
+	ctx  context.Context // ends with Close, for errClosed
+	end  context.CancelCauseFunc
 
 	mu      sync.Mutex // protects what follows
 	slots   []*slot    // one for each of Hosts, in order
+	fault   error      // what is wrong with a host of slots
 	last    []*HostOutput
-	tunnels map[*Tunnel]bool // that have not ended
-	closed  bool
-}
-
-// slot is the place of one host: its connection, once there is one.
-type slot struct {
-	host HostConfig
-
-	dialing chan struct{} // holds a token while the connection is made
-	work    progress      // what is done on the host
-	mu      sync.Mutex    // protects what follows
-	client  *Client
-	way     *reach // of tunnels; nil: there has been none
+	lastErr error             // why the last RunCommand contacted nobody
+	tunnels map[*Tunnel]*slot // that have not ended, and whose they are; nil: those of all hosts
 	closed  bool
 }
 
@@ -99,9 +92,13 @@ func (p *ParallelClient) Connect(ctx context.Context) error {
 	}
 	errs := make([]error, len(slots))
 	p.each(ctx, len(slots), func(i int) error {
-		_, errs[i] = slots[i].connect(ctx, p.d)
-		return errs[i]
-	}, func(i int) { errs[i] = skipped(ctx) })
+		link, err := slots[i].connect(ctx, p.d)
+		if err == nil {
+			link.client.leave()
+		}
+		errs[i] = err
+		return err
+	}, func(i int) { errs[i] = p.skipped(ctx) })
 	return hostsError(len(slots), func(i int) error { return errs[i] })
 }
 
@@ -114,6 +111,17 @@ func (p *ParallelClient) Connect(ctx context.Context) error {
 // [*HostArgumentError] or a [*ConfigError], the slice is nil and no host was
 // contacted.
 func (p *ParallelClient) RunCommand(ctx context.Context, cmd Command) ([]*HostOutput, error) {
+	outs, err := p.runCommand(ctx, cmd)
+	p.mu.Lock()
+	p.last, p.lastErr = outs, nil
+	if outs == nil {
+		p.lastErr = err
+	}
+	p.mu.Unlock()
+	return outs, err
+}
+
+func (p *ParallelClient) runCommand(ctx context.Context, cmd Command) ([]*HostOutput, error) {
 	slots, err := p.begin(0)
 	if err != nil {
 		return nil, err
@@ -122,29 +130,36 @@ func (p *ParallelClient) RunCommand(ctx context.Context, cmd Command) ([]*HostOu
 	if err != nil {
 		return nil, err
 	}
+	// Before the first start: Command.Timeout runs from then on, while other hosts are
+	// still being connected to.
+	r.play()
 	outs := make([]*HostOutput, len(slots))
 	p.each(ctx, len(slots), func(i int) error {
 		outs[i] = p.start(ctx, slots[i], r, i)
 		if p.OneShot {
-			slots[i].closeAfter(outs[i])
+			slots[i].retireCurrent()
 		}
 		return outs[i].Err
-	}, func(i int) { outs[i] = newFailed(slots[i].host, "", skipped(ctx)) })
-	r.feed(outs)
-	p.mu.Lock()
-	p.last = outs
-	p.mu.Unlock()
+	}, func(i int) { outs[i] = newFailed(slots[i].host, "", p.skipped(ctx)) })
+	r.closeAfter(outs)
 	return outs, hostsError(len(outs), func(i int) error { return outs[i].Err })
 }
 
-// Join waits for commands to end; nil means those of the last RunCommand. Standard
+// Join waits for commands to end; nil means those of the last RunCommand, and if that
+// contacted no host, Join returns its error. Standard
 // input left open is closed. Output need not be read. The error is nil if all ended
 // with exit code zero, and a [*HostsError] otherwise. If ctx ends first, the error
 // tells who has not finished, see [HostsError.Unfinished]; the commands run on, and
 // Join may be called again.
 func (p *ParallelClient) Join(ctx context.Context, outs []*HostOutput) error {
 	if outs == nil {
-		outs = p.LastOutput()
+		p.mu.Lock()
+		var err error
+		outs, err = p.last, p.lastErr
+		p.mu.Unlock()
+		if err != nil {
+			return err
+		}
 	}
 	for _, out := range outs {
 		if out.input != nil {
@@ -172,7 +187,8 @@ func (p *ParallelClient) Finished(outs []*HostOutput) bool {
 	return true
 }
 
-// LastOutput returns the outputs of the last RunCommand, nil before the first.
+// LastOutput returns the outputs of the last RunCommand, nil before the first and after
+// one that contacted no host.
 func (p *ParallelClient) LastOutput() []*HostOutput {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -180,7 +196,8 @@ func (p *ParallelClient) LastOutput() []*HostOutput {
 }
 
 // SetHosts replaces Hosts. Entries that have not changed keep their connection;
-// the connections of the others are closed, and what runs over them ends.
+// the connections and tunnels of the others are closed, and what runs over them ends.
+// Calls under way do not connect to them any more.
 func (p *ParallelClient) SetHosts(hosts []HostConfig) {
 	p.mu.Lock()
 	old := p.slots
@@ -204,17 +221,35 @@ func (p *ParallelClient) SetHosts(hosts []HostConfig) {
 			}
 		}
 		if p.slots[i] == nil {
-			p.slots[i] = newSlot(host)
+			p.slots[i] = newSlot(host, p.ctx)
+		}
+	}
+	p.fault = checkSlots(p.slots)
+	removed := slices.Concat(slices.Collect(maps.Values(byName))...)
+	remove(removed, errRemoved)
+	tunnels := make(map[*Tunnel]*slot)
+	for t, s := range p.tunnels {
+		if s != nil && s.removed.Load() {
+			tunnels[t] = s
 		}
 	}
 	p.mu.Unlock()
-	for _, unused := range byName {
-		for _, s := range unused {
-			s.close()
-		}
+	var wg sync.WaitGroup
+	for _, s := range removed {
+		wg.Go(s.close)
 	}
+	for t, s := range tunnels {
+		wg.Go(func() {
+			t.end(s.removedTunnel())
+			t.wg.Wait()
+		})
+	}
+	wg.Wait()
 	p.d.hops.keep(hosts)
 }
+
+// errRemoved is why nothing can be done with a host that SetHosts has removed.
+var errRemoved = errors.New("the host has been removed")
 
 // Client returns the connection to host number i, connecting if need be.
 // It is closed by p. The error is as for [Dial]. A hop that could not be reached is
@@ -228,12 +263,17 @@ func (p *ParallelClient) Client(ctx context.Context, i int) (*Client, error) {
 		return nil, &ConfigError{Host: i, Field: "ParallelClient.Hosts", Reason: "no such host"}
 	}
 	link, err := slots[i].connect(ctx, p.d)
-	return link.client, err
+	if err != nil {
+		return nil, err
+	}
+	link.client.leave()
+	return link.client, nil
 }
 
 // Close closes every connection and waits until everything that ran over them has
 // ended here. Output stays readable. It may be called more than once; nothing can
-// be started afterwards.
+// be started afterwards. Calls under way do not connect to any host any more: hosts that they
+// have not begun with are skipped.
 func (p *ParallelClient) Close() error {
 	p.mu.Lock()
 	slots := p.slots
@@ -241,13 +281,16 @@ func (p *ParallelClient) Close() error {
 	again := p.closed
 	p.closed = true
 	tunnels := slices.Collect(maps.Keys(p.tunnels))
+	if p.end != nil {
+		p.end(errClosed)
+	}
 	p.mu.Unlock()
 	for _, t := range tunnels {
 		t.end(nil)
 	}
 	var wg sync.WaitGroup
 	for _, s := range slots {
-		wg.Go(func() { s.close() })
+		wg.Go(s.close)
 	}
 	wg.Wait()
 	closeAll(tunnels) // what they wait for has ended
@@ -270,6 +313,7 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 		if !p.PasswordsDiffer {
 			p.d.passwords = &passwords{again: p.AskAgain}
 		}
+		p.ctx, p.end = context.WithCancelCause(context.Background())
 	})
 	if p.PoolSize < 0 {
 		return nil, &ConfigError{Host: -1, Field: "ParallelClient.PoolSize", Reason: "it is negative"}
@@ -280,20 +324,29 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 	if p.slots == nil {
 		slots := make([]*slot, len(p.Hosts))
 		for i := range p.Hosts {
-			slots[i] = newSlot(p.Hosts[i])
+			slots[i] = newSlot(p.Hosts[i], p.ctx)
 		}
-		p.slots = slots
+		p.slots, p.fault = slots, checkSlots(slots)
 	}
-	for i := range p.slots {
-		if err := p.slots[i].host.check(i); err != nil {
-			return nil, err
-		}
+	if p.fault != nil {
+		return nil, p.fault
 	}
 	p.d.hops.forgive(memory)
 	return p.slots, nil
 }
 
-// each calls work for every host, PoolSize at a time and in order, until ctx ends
+// checkSlots returns what is wrong with the first host that cannot be used. The hosts of
+// slots never change, so this is done once.
+func checkSlots(slots []*slot) error {
+	for i, s := range slots {
+		if err := s.host.check(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each calls work for every host, PoolSize at a time and in order, until ctx ends, p is closed
 // or, with StopOnError, too many hosts have failed. It calls skip for the rest, and returns
 // when all calls have.
 func (p *ParallelClient) each(ctx context.Context, n int, work func(i int) error, skip func(i int)) {
@@ -315,7 +368,7 @@ func (p *ParallelClient) each(ctx context.Context, n int, work func(i int) error
 				switch {
 				case i >= n:
 					return
-				case ctx.Err() != nil || failed.Load() > most:
+				case ctx.Err() != nil || p.ctx.Err() != nil || failed.Load() > most:
 					skip(i)
 				case work(i) != nil:
 					failed.Add(1)
@@ -367,13 +420,14 @@ func (p *ParallelClient) startBy(ctx context.Context, s *slot, i int, by starter
 		}
 		s.work.enter("start")
 		out := by.start(c, ctx)
+		c.leave()
 		if out.Err == nil {
 			return out
 		}
 		lost, ok := out.Err.(*ConnectionError)
 		again := ok && link.reused && lost.Phase == "open" && ctx.Err() == nil
-		if c.gone() || c.running() == 0 && timedOut(out.Err) {
-			s.drop(c) // of no use any more
+		if c.gone() || timedOut(out.Err) {
+			s.retire(c)
 		}
 		if !again {
 			return out
@@ -387,85 +441,15 @@ func timedOut(err error) bool {
 	return ok
 }
 
-func newSlot(host HostConfig) *slot { return &slot{host: host, dialing: make(chan struct{}, 1)} }
-
-// connected is what has become of connecting.
-type connected struct {
-	client *Client
-	reused bool   // it was there
-	timing Timing // of the last attempt, also if it failed
+// skipped returns why a host was left out of a call with ctx.
+func (p *ParallelClient) skipped(ctx context.Context) error {
+	if ctx.Err() == nil && p.ctx.Err() != nil {
+		ctx = p.ctx
+	}
+	return skipped(ctx)
 }
 
-// connect returns the connection of the host, a new one if need be.
-func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
-	defer s.work.begin("connect")()
-	select {
-	case s.dialing <- struct{}{}:
-		defer func() { <-s.dialing }()
-	case <-ctx.Done():
-		return connected{}, interrupted(ctx, nil, &s.host, "connect", 0, 0)
-	}
-	s.mu.Lock()
-	c := s.client
-	s.mu.Unlock()
-	if c != nil && !c.gone() {
-		return connected{c, true, c.login.Timing}, nil
-	}
-	if c != nil {
-		s.drop(c)
-	}
-	c, timing, err := d.dial(ctx, s.host, nil, &s.work)
-	if err != nil {
-		return connected{timing: timing}, err
-	}
-	s.mu.Lock()
-	closed := s.closed
-	if !closed {
-		s.client = c
-	}
-	s.mu.Unlock()
-	if closed {
-		c.Close()
-		return connected{}, &ConnectionError{Host: s.host.name(), Port: s.host.port(), Phase: "connect", Err: errClosed}
-	}
-	return connected{c, false, timing}, nil
-}
-
-// drop closes a connection and forgets it.
-func (s *slot) drop(c *Client) {
-	s.mu.Lock()
-	if s.client == c {
-		s.client = nil
-	}
-	s.mu.Unlock()
-	c.Close()
-}
-
-// closeAfter closes the connection when the command has ended.
-func (s *slot) closeAfter(out *HostOutput) {
-	s.mu.Lock()
-	c := s.client
-	s.mu.Unlock()
-	if c == nil {
-		return
-	}
-	c.spawn(func() {
-		<-out.done
-		c.link().Close()
-	})
-}
-
-func (s *slot) close() {
-	s.mu.Lock()
-	c := s.client
-	s.client, s.closed = nil, true
-	s.mu.Unlock()
-	if c != nil {
-		c.Close()
-	}
-}
-
-// skipped returns why a host was left out.
+// skipped returns why a host was left out: ctx has ended, or too many hosts have failed.
 func skipped(ctx context.Context) error {
 	if cause := causeOf(ctx); cause != nil {
 		return joinErrors([]error{errSkipped, cause})

@@ -34,6 +34,7 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 	ctx, cancel := c.starting(ctx)
 	defer cancel()
 	p := &pipe{client: c, ended: make(chan struct{})}
+	c.users.enter()
 	var requests <-chan *ssh.Request
 	var err error
 	for again := true; again; {
@@ -51,10 +52,14 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 		again = c.pipes.lingers(ctx, err)
 	}
 	if err != nil {
+		c.leave()
 		return nil, c.sessionError(ctx, "open", err)
 	}
 	c.pipes.opened()
-	free := sync.OnceFunc(c.pipes.ended)
+	free := sync.OnceFunc(func() {
+		c.pipes.ended()
+		c.leave()
+	})
 	p.free = free
 	p.out = c.wire.stream(p.channel)
 	errOut := c.wire.stream(p.channel.Stderr())
@@ -78,13 +83,16 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 		errOut.end()
 		return nil, c.sessionError(ctx, "open", errClosed)
 	}
-	err = c.await(ctx, call{do: func() error {
-		yes, err := p.channel.SendRequest(request, true, payload)
-		if err == nil && !yes {
-			err = errRequestRefused
-		}
-		return err
-	}})
+	if err = c.users.addProgram(ctx); err == nil {
+		err = c.await(ctx, call{do: func() error {
+			yes, err := p.channel.SendRequest(request, true, payload)
+			if err == nil && !yes {
+				err = errRequestRefused
+				c.users.removeProgram()
+			}
+			return err
+		}})
+	}
 	if err != nil {
 		p.Close()
 		return nil, c.sessionError(ctx, request, err)
@@ -144,8 +152,12 @@ func (p *pipes) lingers(ctx context.Context, err error) bool {
 func (p *pipe) note(req *ssh.Request) {
 	if o, ok := exitOf(req); ok {
 		p.mu.Lock()
+		first := p.exit.Kind == Running
 		p.exit = o
 		p.mu.Unlock()
+		if first {
+			p.client.users.removeProgram()
+		}
 	}
 	req.Reply(false, nil)
 }

@@ -47,11 +47,13 @@ func (r *reach) open(ctx context.Context, to endpoint) (*tunnelChannel, error) {
 			return nil, err
 		}
 		channel, err := link.client.openTunnel(ctx, to)
+		dead := err != nil && timedOut(err) && ctx.Err() == nil && !link.client.alive(ctx)
+		link.client.leave()
 		if err == nil {
 			return channel, nil
 		}
-		if timedOut(err) && ctx.Err() == nil && !link.client.alive(ctx) {
-			r.slot.drop(link.client)
+		if dead {
+			r.slot.retire(link.client)
 		}
 		if !link.reused || !link.client.gone() || ctx.Err() != nil {
 			return nil, err
@@ -59,7 +61,7 @@ func (r *reach) open(ctx context.Context, to endpoint) (*tunnelChannel, error) {
 	}
 }
 
-// connect returns the connection to the host. Those who ask while it is being made share
+// connect returns the connection to the host, as [slot.connect] does. Those who ask while it is being made share
 // what comes of it.
 func (r *reach) connect(ctx context.Context) (connected, error) {
 	asked := time.Now()
@@ -100,7 +102,7 @@ func (r *reach) reached(c *Client) {
 	c.spawn(func() {
 		<-c.done
 		r.mu.Lock()
-		tell := r.watched == c && !r.down && !c.isClosed()
+		tell := r.watched == c && !r.down && !c.isClosed() && !c.users.isRetired()
 		if tell {
 			r.down = true
 		}

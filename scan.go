@@ -92,11 +92,13 @@ func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys],
 			defer close(shown)
 			p.each(ctx, len(slots), func(i int) error {
 				defer slots[i].work.begin("scan")()
+				ctx, cancel := slots[i].during(ctx)
+				defer cancel()
 				s := newKeyScan(p.d, slots[i].host)
 				err := s.run(ctx)
 				send(s.result(i, err))
 				return err
-			}, func(i int) { send(newKeyScan(p.d, slots[i].host).result(i, skipped(ctx))) })
+			}, func(i int) { send(newKeyScan(p.d, slots[i].host).result(i, p.skipped(ctx))) })
 		})
 		for s := range shown {
 			if !yield(s) {

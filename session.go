@@ -28,6 +28,7 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 	ctx, cancel := c.starting(ctx)
 	defer cancel()
 	begun := time.Now()
+	c.users.enter()
 	ch := newChannel(c, c.d.budget, opt)
 	var raw ssh.Channel
 	err := c.await(ctx, call{
@@ -47,6 +48,7 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 		}
 	}
 	if err != nil {
+		c.leave()
 		return nil, c.sessionError(ctx, "open", err)
 	}
 	ch.start = time.Since(begun)
@@ -149,7 +151,13 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 	began := time.Now()
 	// When ctx ends while the request is out, a moment's wait tells whether there
 	// is a command to be stopped.
-	err := ch.await(ctx, request, call{do: func() error { return ch.ask(request, payload) }, then: ch.watch, grace: startGrace})
+	err := ch.countProgram(ctx, request)
+	if err == nil {
+		err = ch.await(ctx, request, call{do: func() error { return ch.ask(request, payload) }, then: ch.watch, grace: startGrace})
+		if errors.Is(err, errRequestRefused) {
+			c.users.removeProgram()
+		}
+	}
 	if err != nil {
 		ch.abandon(err)
 		return err
@@ -162,12 +170,26 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 	ch.mu.Lock()
 	ch.state, ch.begun = started, time.Now()
 	ch.mu.Unlock()
-	c.started()
 	filterOut, filterErr := ch.filters(tokens)
 	ok := c.spawn(func() { ch.copy(ch.Stdout, out, filterOut) })
 	ok = ok && c.spawn(func() { ch.copy(ch.Stderr, errOut, filterErr) })
 	if !ok {
 		ch.end(Outcome{Kind: Lost}, nil)
+	}
+	return nil
+}
+
+// countProgram counts what is about to be started. See [users].
+func (ch *Channel) countProgram(ctx context.Context, request string) error {
+	c := ch.client
+	if ch.stops != nil {
+		c.users.countProgram()
+		return nil
+	}
+	ctx, cancel := c.starting(ctx)
+	defer cancel()
+	if err := c.users.addProgram(ctx); err != nil {
+		return c.sessionError(ctx, request, err)
 	}
 	return nil
 }

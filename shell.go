@@ -40,11 +40,11 @@ func (p *ParallelClient) OpenShells(ctx context.Context) ([]*Shell, error) {
 	p.each(ctx, len(slots), func(i int) error {
 		out := p.startBy(ctx, slots[i], i, starter{start: (*Client).startShell})
 		if p.OneShot {
-			slots[i].closeAfter(out)
+			slots[i].retireCurrent()
 		}
 		shells[i] = &Shell{out}
 		return out.Err
-	}, func(i int) { shells[i] = &Shell{newFailed(slots[i].host, "", skipped(ctx))} })
+	}, func(i int) { shells[i] = &Shell{newFailed(slots[i].host, "", p.skipped(ctx))} })
 	return shells, hostsError(len(shells), func(i int) error { return shells[i].Err })
 }
 

@@ -101,11 +101,16 @@ func (ch *Channel) send(ctx context.Context, sig ssh.Signal) bool {
 // connection have the same parent process on the host; if there is just one other,
 // it is this one, and its process leads a group of its own.
 func (ch *Channel) signalFromOutside(ctx context.Context, sig ssh.Signal) bool {
-	if ch.client.running() > 1 {
-		// If this command ended by itself just now, the one process found would
-		// be that of another.
+	// If this command ends by itself just now, the one process found would be that of
+	// another. What goes through a master is not alone by what is known here.
+	done, ok := ch.client.users.alone()
+	if !ok || ch.client.login.Master != "" {
+		if ok {
+			done()
+		}
 		return false
 	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, killSession)
 	defer cancel()
 	r := &run{}
@@ -123,7 +128,7 @@ func (ch *Channel) signalFromOutside(ctx context.Context, sig ssh.Signal) bool {
 		return false
 	}
 	defer killer.Close()
-	killer.run = r
+	killer.run, killer.stops = r, ch
 	if killer.begin(ctx, "exec", execPayload("exec sh -c "+shellquote.Quote(script)), tokens) != nil {
 		return false
 	}

@@ -39,7 +39,7 @@ func (p *ParallelClient) Stream(ctx context.Context, cmd Command) (iter.Seq[Even
 		s := &eventStream{p: p, slots: slots, run: r, events: make(chan eventBlock, eventTurns), turns: make(chan struct{}, eventTurns), left: make(chan struct{})}
 		s.loop(ctx, yield, func(ctx context.Context) {
 			s.p.each(ctx, len(slots), func(i int) error { return s.host(ctx, i) }, func(i int) {
-				s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: newFailed(slots[i].host, "", skipped(ctx))}})
+				s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: newFailed(slots[i].host, "", p.skipped(ctx))}})
 			})
 		})
 	}, nil
@@ -114,9 +114,7 @@ func (s *eventStream) loop(ctx context.Context, yield func(Event) bool, work fun
 			s.run.tape.Close()
 		}
 	}()
-	if s.run.tape != nil {
-		go s.run.tape.Play(s.run.cmd.Stdin) // see run.feed
-	}
+	s.run.play()
 	wg.Go(func() {
 		work(ctx)
 		close(s.events)
@@ -165,13 +163,13 @@ func (s *eventStream) watch(ctx context.Context, i int, out *HostOutput) {
 	wg.Wait()
 }
 
-// settle closes a connection that is of no more use: always with OneShot, and
+// settle retires a connection that is of no more use: always with OneShot, and
 // when the host has not confirmed the end of what was stopped.
 func (s *eventStream) settle(slot *slot, out *HostOutput) {
 	o := out.Outcome()
 	stopped := o.Kind == TimedOut || o.Kind == Cancelled
 	if s.p.OneShot || stopped && !o.Stopped || out.client.gone() {
-		slot.drop(out.client)
+		slot.retire(out.client)
 	}
 }
 

@@ -60,6 +60,7 @@ func (c *Client) openTunnel(ctx context.Context, to endpoint) (*tunnelChannel, e
 // ahead would make all of them as slow as the slowest of their readers.
 func (c *Client) newTunnelChannel(channel ssh.Channel, requests <-chan *ssh.Request) *tunnelChannel {
 	c.wire.others.Add(1)
+	c.users.enter()
 	return &tunnelChannel{channel, requests, c}
 }
 
@@ -118,9 +119,15 @@ func (ch *tunnelChannel) relay(ctx context.Context, caller callerConn) {
 	}
 }
 
+// leave is the counterpart of newTunnelChannel.
+func (ch *tunnelChannel) leave() {
+	ch.client.wire.others.Add(-1)
+	ch.client.leave()
+}
+
 // abandon is for a channel that nobody can use any more.
 func (ch *tunnelChannel) abandon() {
-	ch.client.wire.others.Add(-1)
+	ch.leave()
 	ch.client.discard(ch.Channel, ch.requests)
 }
 
@@ -128,7 +135,7 @@ func (ch *tunnelChannel) abandon() {
 func (ch *tunnelChannel) closeSoon() { ch.client.closeSoon(ch.Channel) }
 
 func (ch *tunnelChannel) carry(ctx context.Context, caller callerConn) {
-	defer ch.client.wire.others.Add(-1)
+	defer ch.leave()
 	var wg sync.WaitGroup
 	said, heard := make(chan struct{}), make(chan struct{}) // closed when the caller, or the host, has said all
 	both := make(chan struct{})

@@ -74,7 +74,7 @@ func (ch *tunnelChannel) conn(ctx context.Context, to endpoint) (*tunnelConn, er
 	out, toHost := net.Pipe()
 	c := &tunnelConn{in: in, out: out, closed: make(chan struct{}), local: ch.client.link().LocalAddr(), remote: to.addr()}
 	ok := ch.client.spawn(func() {
-		defer ch.client.wire.others.Add(-1)
+		defer ch.leave()
 		var wg sync.WaitGroup
 		sent, received := make(chan struct{}), make(chan struct{})
 		wg.Go(func() {

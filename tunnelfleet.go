@@ -58,7 +58,7 @@ func (p *ParallelClient) forwardEach(ctx context.Context, listen string, serve f
 			t, err = listenHere(ctx, p.d.log, own, serve(opening{&s.host, s.reach(p.d).open}))
 		}
 		if err == nil {
-			err = p.keep(t)
+			err = p.keep(t, s)
 		}
 		if err != nil {
 			closeAll(tunnels)
@@ -88,21 +88,27 @@ func (e endpoint) next(i int) (endpoint, error) {
 func (p *ParallelClient) reachAll(ctx context.Context, slots []*slot) error {
 	errs := make([]error, len(slots))
 	p.each(ctx, len(slots), func(i int) error {
-		_, errs[i] = slots[i].reach(p.d).connect(ctx)
-		return errs[i]
-	}, func(i int) { errs[i] = skipped(ctx) })
+		link, err := slots[i].reach(p.d).connect(ctx)
+		if err == nil {
+			link.client.leave()
+		}
+		errs[i] = err
+		return err
+	}, func(i int) { errs[i] = p.skipped(ctx) })
 	return hostsError(len(slots), func(i int) error { return errs[i] })
 }
 
-// keep has Close end a tunnel. The error is that p is closed.
-func (p *ParallelClient) keep(t *Tunnel) error {
+// keep has Close end a tunnel, and SetHosts if it is that of a host. The error is that p is
+// closed.
+func (p *ParallelClient) keep(t *Tunnel, s *slot) error {
 	p.mu.Lock()
 	closed := p.closed
+	removed := s != nil && s.removed.Load()
 	if !closed {
 		if p.tunnels == nil {
-			p.tunnels = make(map[*Tunnel]bool)
+			p.tunnels = make(map[*Tunnel]*slot)
 		}
-		p.tunnels[t] = true
+		p.tunnels[t] = s
 	}
 	p.mu.Unlock()
 	t.onEnd(func() {
@@ -114,7 +120,15 @@ func (p *ParallelClient) keep(t *Tunnel) error {
 		t.Close()
 		return &ConnectionError{Host: "all hosts", Phase: "forward", Err: errClosed}
 	}
+	if removed {
+		t.end(s.removedTunnel())
+	}
 	return nil
+}
+
+// removedTunnel is why a tunnel ends whose host SetHosts has removed.
+func (s *slot) removedTunnel() error {
+	return &ConnectionError{Host: s.host.name(), Port: s.host.port(), Phase: "forward", Err: errRemoved}
 }
 
 func closeAll(tunnels []*Tunnel) {
@@ -151,7 +165,7 @@ func (p *ParallelClient) ForwardRemote(ctx context.Context, listen, target strin
 	for i, s := range slots {
 		tunnels[i] = newTunnel(p.d.log, at.addr())
 		keepers[i] = &remoteKeeper{tunnel: tunnels[i], reach: s.reach(p.d), at: at, to: to}
-		if err := p.keep(tunnels[i]); err != nil {
+		if err := p.keep(tunnels[i], s); err != nil {
 			closeAll(tunnels[:i])
 			return nil, err
 		}
@@ -160,7 +174,7 @@ func (p *ParallelClient) ForwardRemote(ctx context.Context, listen, target strin
 	p.each(ctx, len(slots), func(i int) error {
 		errs[i] = keepers[i].listen(ctx)
 		return errs[i]
-	}, func(i int) { errs[i] = skipped(ctx) })
+	}, func(i int) { errs[i] = p.skipped(ctx) })
 	for i, k := range keepers {
 		if !tunnels[i].spawn(k.run) && k.now != nil {
 			k.now.Close()
@@ -184,10 +198,12 @@ func (k *remoteKeeper) listen(ctx context.Context) error {
 		return err
 	}
 	now, err := link.client.listen(ctx, k.at, k.to)
+	dead := err != nil && timedOut(err) && ctx.Err() == nil && !link.client.alive(ctx)
+	link.client.leave()
+	if dead {
+		k.reach.slot.retire(link.client)
+	}
 	if err != nil {
-		if timedOut(err) && ctx.Err() == nil && !link.client.alive(ctx) {
-			k.reach.slot.drop(link.client)
-		}
 		return err
 	}
 	k.now = now

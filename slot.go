@@ -1,0 +1,164 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// slot is the place of one host of a [ParallelClient]: its connection, once there is one.
+type slot struct {
+	host HostConfig
+	ctx  context.Context // ends when the client is closed or SetHosts removes the host
+	end  context.CancelCauseFunc
+
+	removed atomic.Bool   // ctx is about to end
+	dialing chan struct{} // holds a token while the connection is made
+	work    progress      // what is done on the host
+	mu      sync.Mutex    // protects what follows
+	client  *Client       // that is used; nil: none
+	retired []*Client     // that were used before; some may have users still
+	way     *reach        // of tunnels; nil: there has been none
+}
+
+// newSlot returns a slot that ends with ctx.
+func newSlot(host HostConfig, ctx context.Context) *slot {
+	s := &slot{host: host, dialing: make(chan struct{}, 1)}
+	s.ctx, s.end = context.WithCancelCause(ctx)
+	return s
+}
+
+// connected is what has become of connecting.
+type connected struct {
+	client *Client
+	reused bool   // it was there
+	timing Timing // of the last attempt, also if it failed
+}
+
+// connect returns the connection of the host, a new one if need be. The caller is one of its
+// users and must call [Client.leave].
+func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
+	defer s.work.begin("connect")()
+	ctx, cancel := s.during(ctx)
+	defer cancel()
+	select {
+	case s.dialing <- struct{}{}:
+		defer func() { <-s.dialing }()
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
+		return connected{}, s.told(interrupted(ctx, nil, &s.host, "connect", 0, 0))
+	}
+	s.mu.Lock()
+	c := s.client
+	s.mu.Unlock()
+	if c != nil && !c.gone() && c.users.join() {
+		return connected{c, true, c.login.Timing}, nil
+	}
+	if c != nil {
+		s.retire(c)
+	}
+	c, timing, err := d.dial(ctx, s.host, nil, &s.work)
+	if err != nil {
+		return connected{timing: timing}, s.told(err)
+	}
+	c.users.enter()
+	s.mu.Lock()
+	over := s.ctx.Err() != nil
+	if !over {
+		s.client = c
+	}
+	s.mu.Unlock()
+	if over {
+		c.Close()
+		return connected{timing: timing}, s.told(interrupted(s.ctx, nil, &s.host, "connect", 0, 0))
+	}
+	return connected{c, false, timing}, nil
+}
+
+// told returns an error of connecting as callers are told it: the end of the slot is not
+// their own context's.
+func (s *slot) told(err error) error {
+	if s.ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+		return err
+	}
+	why, phase := context.Cause(s.ctx), phaseOf(err)
+	if hop := s.host.Proxy; phase == "proxy" && hop != nil {
+		return &ProxyError{Host: s.host.name(), Hop: hop.name(), Err: &ConnectionError{Host: hop.name(), Port: hop.port(), Phase: "connect", Err: why}}
+	}
+	return &ConnectionError{Host: s.host.name(), Port: s.host.port(), Phase: phase, Err: why}
+}
+
+// during returns a context that ends with ctx and with the slot.
+func (s *slot) during(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })
+	if s.removed.Load() {
+		<-ctx.Done()
+	}
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// remove ends slots whose hosts are to be contacted no more: no call goes on from one of them
+// to another.
+func remove(slots []*slot, why error) {
+	for _, s := range slots {
+		s.removed.Store(true)
+	}
+	for _, s := range slots {
+		s.end(why)
+	}
+}
+
+// retireCurrent retires the connection that there is.
+func (s *slot) retireCurrent() {
+	s.mu.Lock()
+	c := s.client
+	s.mu.Unlock()
+	if c != nil {
+		s.retire(c)
+	}
+}
+
+// retire has the next who connects make a new connection; see [Client.retire]. If nobody uses
+// the connection, it has ended when retire returns.
+func (s *slot) retire(c *Client) {
+	c.retire()
+	s.mu.Lock()
+	if s.client == c {
+		s.client = nil
+		s.retired = append(s.retired, c)
+	}
+	var unused []*Client
+	s.retired = slices.DeleteFunc(s.retired, func(c *Client) bool {
+		over := c.gone() || c.users.unused()
+		if over {
+			unused = append(unused, c)
+		}
+		return over
+	})
+	s.mu.Unlock()
+	for _, c := range unused {
+		c.Close()
+	}
+}
+
+// close ends the slot and every connection of it, whoever uses them.
+func (s *slot) close() {
+	s.end(errClosed)
+	s.mu.Lock()
+	clients := s.retired
+	if s.client != nil {
+		clients = append(clients, s.client)
+	}
+	s.client, s.retired = nil, nil
+	s.mu.Unlock()
+	for _, c := range clients {
+		c.Close()
+	}
+}

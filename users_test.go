@@ -1,0 +1,486 @@
+package fleetssh_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+	"fleetssh/internal/simfleet"
+	"fleetssh/internal/sshdtest"
+)
+
+// caller is somebody who holds a connection through a tunnel.
+type caller struct {
+	t    testing.TB
+	conn net.Conn
+}
+
+// call opens a tunnel of p to an echo server and holds a connection through it.
+func call(t testing.TB, p *fleetssh.ParallelClient) caller {
+	t.Helper()
+	tunnels, err := p.ForwardLocal(soon(t), "0", answering(t, "tcp", echoing))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", tunnels[0].Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	c := caller{t, conn}
+	c.talks("before")
+	return c
+}
+
+// talks expects the connection to be of use.
+func (c caller) talks(when string) {
+	c.t.Helper()
+	c.conn.SetDeadline(time.Now().Add(patience))
+	got := make([]byte, len(when))
+	if _, err := io.WriteString(c.conn, when); err != nil {
+		c.t.Fatalf("%s: %v", when, err)
+	}
+	if _, err := io.ReadFull(c.conn, got); err != nil || string(got) != when {
+		c.t.Fatalf("%s: the tunnel answered %q, %v", when, got, err)
+	}
+}
+
+// A command whose end the host does not confirm makes its connection suspect. The next command
+// gets another one, and who uses the old one meanwhile keeps it.
+func TestUnconfirmedStopLeavesTunnel(t *testing.T) {
+	t.Parallel()
+	s := newHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.IgnoreSignals })
+	p := newFleet(t, s.config())
+	held := call(t, p)
+	for out := range finished(t, p, fleetssh.Command{Line: "sleep 1000", Timeout: 50 * time.Millisecond}) {
+		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut})
+	}
+	held.talks("after the stop")
+	for out := range finished(t, p, fleetssh.Command{Line: "echo next"}) {
+		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
+	}
+	held.talks("after the next command")
+	equal(t, "logins", s.Stats().Logins, 2)
+	equal(t, "connections", s.Stats().Open, 2)
+	held.conn.Close()
+	eventually(t, "the end of the old connection", func() bool { return s.Stats().Open == 1 })
+}
+
+// finished yields the outputs of a Stream.
+func finished(t testing.TB, p *fleetssh.ParallelClient, cmd fleetssh.Command) func(func(*fleetssh.HostOutput) bool) {
+	t.Helper()
+	events, err := p.Stream(soon(t), cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(yield func(*fleetssh.HostOutput) bool) {
+		for ev := range events {
+			if ev.Kind == fleetssh.Finished && !yield(ev.Output) {
+				return
+			}
+		}
+	}
+}
+
+// halfDeaf is a host that answers no request to run "unanswered" and runs everything else: what
+// it runs writes its line and waits for the end of its input.
+func halfDeaf(t testing.TB) fleetssh.HostConfig {
+	t.Helper()
+	host := hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
+		for asked := range channels {
+			ch, requests, err := asked.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer ch.Close()
+				for req := range requests {
+					var command struct{ Line string }
+					if req.Type != "exec" || ssh.Unmarshal(req.Payload, &command) != nil {
+						req.Reply(false, nil)
+						continue
+					}
+					if command.Line == "unanswered" {
+						continue
+					}
+					req.Reply(true, nil)
+					go func() {
+						fmt.Fprintln(ch, command.Line)
+						io.Copy(io.Discard, ch)
+						ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{0}))
+						ch.Close()
+					}()
+				}
+			}()
+		}
+	})
+	host.ConnectTimeout = 200 * time.Millisecond
+	return host
+}
+
+// So does a command that is not started in time.
+func TestLateStartLeavesCommand(t *testing.T) {
+	t.Parallel()
+	p := newFleet(t, halfDeaf(t))
+	first, err := p.RunCommand(soon(t), fleetssh.Command{Line: "first", OpenStdin: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.RunCommand(soon(t), fleetssh.Command{Line: "unanswered"})
+	equal(t, "Op", asError[*fleetssh.TimeoutError](t, err).Op, "exec")
+	next, err := p.RunCommand(soon(t), fleetssh.Command{Line: "next"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "first finished", first[0].Finished(), false)
+	if err := p.Join(soon(t), append(first, next...)); err != nil {
+		t.Error(err)
+	}
+	equal(t, "output", text(t, first[0].Stdout)+text(t, next[0].Stdout), "first\nnext\n")
+}
+
+// OneShot closes a connection when its last user has left it, and not before.
+func TestOneShotTogether(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	p := newFleet(t, s.config())
+	p.OneShot = true
+	if err := p.Connect(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "cat", OpenStdin: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for out := range finished(t, p, fleetssh.Command{Line: "echo beside"}) {
+		equal(t, "beside", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
+	}
+	if _, err := io.WriteString(outs[0].Stdin, "still here"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Join(soon(t), outs); err != nil {
+		t.Error(err)
+	}
+	equal(t, "output", text(t, outs[0].Stdout), "still here")
+	eventually(t, "the end of both connections", func() bool { return s.Stats().Open == 0 })
+}
+
+// Stopping a command of root never ends the SFTP server of a copy on the same connection: not
+// if the command has ended by itself just now, either.
+func TestSSHDStopBesideCopy(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	c := dial(t, stopServer(t, "root"))
+	local := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(local, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	busy, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	copied := make(chan error, 1)
+	go func() {
+		_, err := c.Upload(soon(t), local, filepath.Join(t.TempDir(), "copy"), &fleetssh.CopyOptions{Progress: func(fleetssh.CopyProgress) {
+			once.Do(func() {
+				close(busy)
+				<-goOn
+			})
+		}})
+		copied <- err
+	}()
+	<-busy
+	for range 5 {
+		// It ends when it is told to stop, and the SFTP server is the only process left.
+		out := start(t, c, fleetssh.Command{Line: "sleep 0.01"})
+		out.Stop(soon(t))
+	}
+	marker := sshdtest.Marker()
+	out := start(t, c, fleetssh.Command{Line: "sleep " + marker})
+	out.Stop(soon(t))
+	equal(t, "said to be stopped and is not", out.Outcome().Stopped && len(sshdtest.Processes(marker)) > 0, false)
+	sshdtest.Kill(marker)
+	close(goOn)
+	if err := <-copied; err != nil {
+		t.Error(err)
+	}
+}
+
+// While the processes of a host are looked through to stop one, none is started beside it.
+func TestSSHDStopKeepsOthersWaiting(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	c := dial(t, stopServer(t, "root"))
+	for range 3 {
+		marker := sshdtest.Marker()
+		out := start(t, c, fleetssh.Command{Line: "sleep " + marker})
+		stopped := make(chan error, 1)
+		go func() { stopped <- out.Stop(soon(t)) }()
+		bystander := sshdtest.Marker()
+		other := start(t, c, fleetssh.Command{Line: "sleep " + bystander})
+		<-stopped
+		equal(t, "said to be stopped and is not", out.Outcome().Stopped && len(sshdtest.Processes(marker)) > 0, false)
+		running(t, bystander, true)
+		equal(t, "bystander finished", other.Finished(), false)
+		sshdtest.Kill(marker, bystander)
+		other.WaitFinished(soon(t))
+	}
+}
+
+// closings are what can run while the client is closed, and how it is told of the hosts it no
+// longer reaches.
+var closings = []struct {
+	name string
+	run  func(ctx context.Context, t *testing.T, p *fleetssh.ParallelClient) error
+}{
+	{"Connect", func(ctx context.Context, _ *testing.T, p *fleetssh.ParallelClient) error { return p.Connect(ctx) }},
+	{"RunCommand", func(ctx context.Context, _ *testing.T, p *fleetssh.ParallelClient) error {
+		_, err := p.RunCommand(ctx, fleetssh.Command{Line: "true"})
+		return err
+	}},
+	{"Stream", func(ctx context.Context, t *testing.T, p *fleetssh.ParallelClient) error {
+		events, err := p.Stream(ctx, fleetssh.Command{Line: "true"})
+		if err != nil {
+			return err
+		}
+		n := 0
+		for ev := range events {
+			if ev.Kind == fleetssh.Finished {
+				n++
+				err = ev.Output.Err
+			}
+		}
+		equal(t, "hosts that have finished", n, 4)
+		return err
+	}},
+	{"Upload", func(ctx context.Context, _ *testing.T, p *fleetssh.ParallelClient) error {
+		_, err := p.Upload(ctx, "users_test.go", "there", nil)
+		return err
+	}},
+	{"OpenShells", func(ctx context.Context, _ *testing.T, p *fleetssh.ParallelClient) error {
+		_, err := p.OpenShells(ctx)
+		return err
+	}},
+	{"OpenConsoles", func(ctx context.Context, _ *testing.T, p *fleetssh.ParallelClient) error {
+		_, err := p.OpenConsoles(ctx)
+		return err
+	}},
+	{"ForwardLocal", func(ctx context.Context, _ *testing.T, p *fleetssh.ParallelClient) error {
+		_, err := p.ForwardLocal(ctx, "0", "9100")
+		return err
+	}},
+	{"ForwardRemote", func(ctx context.Context, _ *testing.T, p *fleetssh.ParallelClient) error {
+		_, err := p.ForwardRemote(ctx, "0", "9100")
+		return err
+	}},
+	{"ForwardProxy", func(ctx context.Context, _ *testing.T, p *fleetssh.ParallelClient) error {
+		_, err := p.ForwardProxy(ctx, "0")
+		return err
+	}},
+	{"ScanHostKeys", func(ctx context.Context, _ *testing.T, p *fleetssh.ParallelClient) error {
+		keys, err := p.ScanHostKeys(ctx)
+		if err != nil {
+			return err
+		}
+		for shown := range keys {
+			err = shown.Err
+		}
+		return err
+	}},
+}
+
+// After Close, and after SetHosts for the hosts that it has removed, nobody is logged in to any
+// more, and nothing is left open, whatever was under way.
+func TestCloseDuringCall(t *testing.T) {
+	t.Parallel()
+	for _, test := range closings {
+		for _, way := range []struct {
+			name string
+			do   func(*fleetssh.ParallelClient)
+		}{
+			{"Close", func(p *fleetssh.ParallelClient) { p.Close() }},
+			{"SetHosts", func(p *fleetssh.ParallelClient) { p.SetHosts(nil) }},
+		} {
+			t.Run(test.name+" and "+way.name, func(t *testing.T) {
+				t.Parallel()
+				fleet, hosts := simulated(t, 4, func(i int, h *simfleet.Host) {
+					if i == 0 {
+						h.Fault.Kind = simfleet.StallKex
+					}
+				})
+				near, far := newHop(t, nil), newHop(t, nil)
+				first, second := far.config(), near.config()
+				second.Proxy = &first
+				hosts[2].Proxy, hosts[3].Proxy = &first, &second
+				p := newFleet(t, hosts...)
+				p.PoolSize = 1
+				done := make(chan error, 1)
+				go func() { done <- test.run(soon(t), t, p) }()
+				slow := fleet.Servers[0]
+				eventually(t, "the first host", func() bool { return slow.Stats().Connections == 1 })
+				way.do(p)
+				if err := <-done; err == nil {
+					t.Error("no error")
+				}
+				eventually(t, "the end of the connections", func() bool {
+					open := near.Stats().Open + far.Stats().Open
+					for _, s := range fleet.Servers {
+						open += s.Stats().Open
+					}
+					return open == 0
+				})
+				for i, s := range append(fleet.Servers, near.Server, far.Server) {
+					if st := s.Stats(); st.Logins > 0 || i > 0 && st.Connections > 0 {
+						t.Errorf("host %d: %d connections, %d logins", i, st.Connections, st.Logins)
+					}
+				}
+			})
+		}
+	}
+}
+
+// What goes on by itself ends with its host: a tunnel does not log in for its next caller, nor
+// to listen again.
+func TestSetHostsEndsTunnels(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{})
+	_, other := startServer(t, sshdtest.Options{})
+	p := newFleet(t, host, other)
+	target := answering(t, "tcp", summing)
+	local, err := p.ForwardLocal(soon(t), "0", target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote, err := p.ForwardRemote(soon(t), "0", target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.SetHosts([]fleetssh.HostConfig{other})
+	for _, tunnel := range []*fleetssh.Tunnel{local[0], remote[0]} {
+		equal(t, "phase", asError[*fleetssh.ConnectionError](t, tunnel.Wait()).Phase, "forward")
+	}
+	if conn, err := net.Dial("tcp", local[0].Addr().String()); err == nil {
+		conn.Close()
+		t.Error("somebody listens for a host that is removed")
+	}
+	works(t, local[1])
+	works(t, remote[1])
+}
+
+// A hop that is needed no more is left, also by hosts that were on their way to it.
+func TestSetHostsDuringLoginAtHop(t *testing.T) {
+	t.Parallel()
+	near := newHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
+	far := newHop(t, nil)
+	first := far.config()
+	second := near.config()
+	second.Proxy = &first
+	host := newServer(t, nil).config()
+	host.Proxy = &second
+	p := newFleet(t, host, host, host)
+	done := make(chan error, 1)
+	go func() { done <- p.Connect(soon(t)) }()
+	eventually(t, "the login at the second hop", func() bool { return near.Stats().Connections == 1 })
+	p.SetHosts(nil)
+	if err := <-done; err == nil {
+		t.Error("no error")
+	}
+	eventually(t, "the end of the connections", func() bool { return near.Stats().Open+far.Stats().Open == 0 })
+	equal(t, "logins", near.Stats().Logins, 0)
+}
+
+// The cost of one host does not grow with the others, whose settings were checked once.
+func TestClientCost(t *testing.T) {
+	allocations := func(n int) float64 {
+		hosts := make([]fleetssh.HostConfig, n)
+		for i := range hosts {
+			hosts[i] = fleetssh.HostConfig{Host: fmt.Sprint("web", i), ControlPath: "~/.ssh/%C", Proxy: &fleetssh.HostConfig{Host: fmt.Sprint("hop", i)}}
+		}
+		p := newFleet(t, hosts...)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		i := 0
+		return testing.AllocsPerRun(5, func() {
+			p.Client(ended, i%n)
+			i++
+		})
+	}
+	if few, many := allocations(10), allocations(2000); many > few+5 {
+		t.Errorf("%v allocations with 10 hosts, %v with 2,000", few, many)
+	}
+}
+
+func BenchmarkClient(b *testing.B) {
+	for _, n := range []int{10, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			hosts := make([]fleetssh.HostConfig, n)
+			for i := range hosts {
+				hosts[i] = fleetssh.HostConfig{Host: fmt.Sprint("web", i), ControlPath: "~/.ssh/%C"}
+			}
+			p := newFleet(b, hosts...)
+			ended, cancel := context.WithCancel(b.Context())
+			cancel()
+			p.Client(ended, 0)
+			for i := 0; b.Loop(); i++ {
+				p.Client(ended, i%n)
+			}
+		})
+	}
+}
+
+// A host that does not answer takes none of the time of the others, whose input does not wait
+// for it either.
+func TestStdinBesideSilentHost(t *testing.T) {
+	t.Parallel()
+	_, hosts := simulated(t, 2, func(i int, h *simfleet.Host) {
+		if i == 1 {
+			h.Fault.Kind = simfleet.StallKex
+		}
+	})
+	for i := range hosts {
+		hosts[i].ConnectTimeout = 1500 * time.Millisecond
+	}
+	p := newFleet(t, hosts...)
+	in, out := io.Pipe()
+	go func() { io.WriteString(out, "12345"); out.Close() }()
+	outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "wc -c", Stdin: in, Timeout: time.Second})
+	asError[*fleetssh.HostsError](t, err)
+	p.Join(soon(t), outs)
+	equal(t, "outcome", outs[0].Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
+	equal(t, "output", text(t, outs[0].Stdout), "5\n")
+	equal(t, "the other", outs[1].Outcome().Kind, fleetssh.Unreachable)
+}
+
+// A run that reached nobody is not taken for one that went well.
+func TestJoinAfterRefusedRun(t *testing.T) {
+	t.Parallel()
+	_, hosts := simulated(t, 2, nil)
+	p := newFleet(t, hosts...)
+	if _, err := p.RunCommand(soon(t), fleetssh.Command{Line: "true"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		outs, refused := p.RunCommand(soon(t), fleetssh.Command{Line: "echo %s", HostArgs: []fleetssh.Args{{List: []string{"x"}}}})
+		asError[*fleetssh.HostArgumentError](t, refused)
+		equal(t, "error of Join", p.Join(soon(t), outs), refused)
+		equal(t, "last outputs", len(p.LastOutput()), 0)
+	}
+	outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "error of Join after a good run", p.Join(soon(t), nil), nil)
+	equal(t, "error of Join with outputs", p.Join(soon(t), outs), nil)
+	p.Close()
+	outs, refused := p.RunCommand(soon(t), fleetssh.Command{Line: "true"})
+	asError[*fleetssh.ConnectionError](t, refused)
+	equal(t, "error of Join after Close", p.Join(soon(t), outs), refused)
+}
