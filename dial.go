@@ -111,9 +111,12 @@ func (d *dialer) leaveAgents() {
 // not nil, bounds the logins to it, and work, if not nil, is told how far it is. The timing is that of the last attempt, also if
 // it failed.
 func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace, work *progress) (*Client, Timing, error) {
+	if err := host.unusable(); err != nil {
+		return nil, Timing{}, err
+	}
 	user, err := host.login()
 	if err != nil {
-		return nil, Timing{}, &ConfigError{Host: -1, Field: "HostConfig.User", Reason: err.Error()}
+		return nil, Timing{}, &ConfigError{Host: -1, Field: "HostConfig.User", Reason: err.Error(), Err: err}
 	}
 	policy := host.HostKeys
 	if policy == nil {

@@ -125,11 +125,13 @@ type HostArgumentError struct {
 }
 
 // ConfigError means that a setting of a host or of a command cannot be used. No
-// host has been contacted.
+// host has been contacted; as the error of one host among others ([HostConfig.Unusable]),
+// that one has not.
 type ConfigError struct {
 	Host   int    // index into ParallelClient.Hosts, or -1
 	Field  string // such as "HostConfig.Port"; or an argument, such as "listen"
 	Reason string
+	Err    error // what is behind it, such as [HostConfig.Unusable]; or nil
 }
 
 // ExitError means that a command ran and did not end with exit code zero.
@@ -249,6 +251,9 @@ func (e *HostArgumentError) Error() string {
 	}
 	return text + ": " + e.Reason
 }
+
+// Unwrap returns what is behind the error, nil if nothing is.
+func (e *ConfigError) Unwrap() error { return e.Err }
 
 // Error implements [error].
 func (e *ConfigError) Error() string {

@@ -62,6 +62,12 @@ type HostConfig struct {
 	// with DialContext; nor with HostKeyAlias, and with certificates.
 	CheckHostIP bool
 
+	// Unusable, if not nil, says why the host, or the hop, is not to be connected to: its
+	// outcome is NotStarted with a [*ConfigError] that holds this. A program that reads
+	// configuration sets it for a host of which that cannot be honoured, so that the
+	// others are worked on all the same.
+	Unusable error `json:"-"`
+
 	// HostKeyAlias, if set, is the name by which the host's key is known, whatever
 	// its name and port are.
 	HostKeyAlias string
@@ -339,6 +345,19 @@ func (h *HostConfig) login() (string, error) {
 	return u.Username[strings.LastIndexByte(u.Username, '\\')+1:], nil
 }
 
+// unusable returns the error of a host that is not to be connected to, or of a hop in
+// front of it; nil if there is none.
+func (h *HostConfig) unusable() error {
+	field := "HostConfig."
+	for hop, n := h, 0; hop != nil && n <= maxHops; hop, n = hop.Proxy, n+1 {
+		if hop.Unusable != nil {
+			return &ConfigError{Host: -1, Field: field + "Unusable", Reason: hop.Unusable.Error(), Err: hop.Unusable}
+		}
+		field += "Proxy."
+	}
+	return nil
+}
+
 // check returns a *ConfigError for the first setting that cannot be used, of the
 // host or of a hop on the way to it; index says which host it is.
 func (h *HostConfig) check(index int) error {
@@ -357,6 +376,9 @@ func (h *HostConfig) check(index int) error {
 
 // fault names the first setting that cannot be used, and says why.
 func (h *HostConfig) fault() (field, reason string) {
+	if h.Unusable != nil {
+		return "", "" // nothing else of it is looked at
+	}
 	if err := checkName(h.Host); err != nil {
 		return "Host", fmt.Sprintf("%q: %v", h.Host, err)
 	}

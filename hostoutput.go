@@ -133,7 +133,7 @@ func outcomeOf(err error) Outcome {
 		return Outcome{Kind: Cancelled, Phase: phase}
 	}
 	switch e := err.(type) {
-	case *PKeyFileError, *SessionError, *PasswordError:
+	case *PKeyFileError, *SessionError, *PasswordError, *ConfigError:
 		return Outcome{Kind: NotStarted, Phase: phase}
 	case *ProxyError:
 		if _, unsent := e.Err.(*PasswordError); unsent {
@@ -160,6 +160,8 @@ func phaseOf(err error) string {
 		return "proxy"
 	case *PasswordError:
 		return e.Op
+	case *ConfigError:
+		return "config"
 	case *SessionError:
 		return e.Op
 	case *ConnectionError:

@@ -163,6 +163,9 @@ func (s *keyScan) result(i int, err error) ShownKeys {
 func (s *keyScan) run(ctx context.Context) error {
 	var has []string  // the host's algorithms, once it has listed them
 	var missing error // with the list
+	if err := s.host.unusable(); err != nil {
+		return err
+	}
 	for _, kind := range s.kinds {
 		if has != nil && !slices.ContainsFunc(kind, func(name string) bool { return slices.Contains(has, name) }) {
 			continue

@@ -32,6 +32,9 @@ func (t *tally) failures() []*failureGroup {
 		}
 		title, rank := r.title()
 		w := way{title, r.problem.kind}
+		if w.kind == "config" {
+			w.kind += r.problem.reason // each is to be mended by itself
+		}
 		g := byWay[w]
 		if g == nil {
 			g = &failureGroup{title: title, rank: rank, first: r}

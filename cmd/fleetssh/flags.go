@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -154,14 +156,36 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 		}
 		e.config.Auth.Ask = base.Auth.Ask
 		secrets.give(&e.config.Auth, len(entries))
-		if err := config.apply(e); err != nil {
-			return nil, err
+		if e.config.Unusable == nil {
+			e.config.Unusable = config.apply(e)
 		}
 		if c.place != nil {
 			c.place(e)
 		}
 	}
-	return entries, nil
+	return entries, noneUsable(entries)
+}
+
+// noneUsable returns why hosts cannot be used, if that is so of all of them. If others can,
+// the run says it of those that cannot, as of hosts that are not reached.
+func noneUsable(entries []hostEntry) error {
+	for i := range entries {
+		if entries[i].config.Unusable == nil {
+			return nil
+		}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	err := entries[0].config.Unusable
+	text := err.Error()
+	if more := len(entries) - 1; more > 0 {
+		text += fmt.Sprintf(" (and %s more)", countHosts(more))
+	}
+	if f, ok := errors.AsType[*fault](err); ok {
+		return &fault{code: f.code, text: text, hint: f.hint}
+	}
+	return usageError("", "%s", text)
 }
 
 // secrets are what is asked for, once for all hosts.

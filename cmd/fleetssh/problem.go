@@ -14,6 +14,7 @@ import (
 	"fleetssh"
 	"fleetssh/internal/knownhosts"
 	"fleetssh/internal/shellquote"
+	"fleetssh/inventory"
 )
 
 // problem is what went wrong on a host, as a user wants to read it.
@@ -58,10 +59,25 @@ func problemOf(err error, host *fleetssh.HostConfig) problem {
 		return copyProblem(e)
 	case *fleetssh.HostArgumentError:
 		return problem{kind: "host_argument", reason: e.Reason}
+	case *fleetssh.ConfigError:
+		return configProblem(e)
 	case nil:
 		return problem{}
 	}
 	return problem{kind: "connection", phase: "connect", reason: err.Error()}
+}
+
+// configProblem says why a host cannot be used, which stands beside it.
+func configProblem(e *fleetssh.ConfigError) problem {
+	p := problem{kind: "config", phase: "config", reason: e.Reason}
+	if setting, ok := errors.AsType[*inventory.SettingError](e.Err); ok {
+		p.reason = setting.Setting + ": " + setting.Reason
+	}
+	p.hint = "-x leaves out a host"
+	if f, ok := errors.AsType[*fault](e.Err); ok && f.hint != "" {
+		p.hint = f.hint
+	}
+	return p
 }
 
 // copyProblem names the file, and the side it is on where that is not the host.

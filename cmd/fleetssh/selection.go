@@ -131,19 +131,31 @@ func (f *selectFlags) nobody(some bool) error {
 }
 
 // entryOf returns one host by its name, which may say the user and the port. find
-// knows the hosts of the inventory.
+// knows the hosts of the inventory: one of which that says what cannot be done is
+// unusable, and costs no other its run.
 func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), base fleetssh.HostConfig) (hostEntry, error) {
+	unusable := func(host string, err error) (hostEntry, error) {
+		if _, ofHost := errors.AsType[*inventory.SettingError](err); !ofHost {
+			return hostEntry{}, asUsage(err)
+		}
+		config := base
+		config.Host, config.Unusable = host, err
+		return hostEntry{config: config, name: host}, nil
+	}
 	// The inventory may know a name that is none of a host.
 	config, known, err := find(name)
-	if known || err != nil {
-		return hostEntry{config: config, name: name}, asUsage(err)
+	if err != nil {
+		return unusable(name, err)
+	}
+	if known {
+		return hostEntry{config: config, name: name}, nil
 	}
 	given, err := fleetssh.ParseHost(name)
 	if err != nil {
 		return hostEntry{}, asUsage(err)
 	}
 	if config, known, err = find(given.Host); err != nil {
-		return hostEntry{}, asUsage(err)
+		return unusable(given.Host, err)
 	}
 	if !known {
 		config = base

@@ -1,0 +1,52 @@
+package fleetssh_test
+
+import (
+	"errors"
+	"testing"
+
+	"fleetssh"
+	"fleetssh/internal/simfleet"
+)
+
+// TestUnusable: a host that cannot be used is not contacted, and costs the others nothing,
+// whatever is done; nor is one behind a hop that cannot be used.
+func TestUnusable(t *testing.T) {
+	t.Parallel()
+	fleet, hosts := simulated(t, 3, func(int, *simfleet.Host) {})
+	why := errors.New("its configuration says so")
+	hop := hosts[2]
+	hop.Unusable = why
+	hosts[0].Unusable, hosts[0].Host = why, "no name, at all" // nothing else of it is looked at
+	hosts[2].Proxy, hosts[2].DialContext = &hop, nil
+	p := newFleet(t, hosts...)
+	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
+	asError[*fleetssh.HostsError](t, err)
+	for _, i := range []int{0, 2} {
+		want := fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "config"}
+		if !errors.Is(outs[i].Err, why) || outs[i].Outcome() != want {
+			t.Errorf("host %d: %+v, %v", i, outs[i].Outcome(), outs[i].Err)
+		}
+		if _, err := p.Client(t.Context(), i); !errors.Is(err, why) {
+			t.Errorf("client: %v", err)
+		}
+		if _, err := fleetssh.Dial(t.Context(), hosts[i]); !errors.Is(err, why) {
+			t.Errorf("dial: %v", err)
+		}
+	}
+	asError[*fleetssh.HostsError](t, p.Join(t.Context(), outs))
+	if o := outs[1].Outcome(); o != (fleetssh.Outcome{Kind: fleetssh.Exited}) {
+		t.Errorf("the other: %+v", o)
+	}
+	shown, err := p.ScanHostKeys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s := range shown {
+		if (s.Err != nil) != (s.Host != 1) || s.Host != 1 && !errors.Is(s.Err, why) {
+			t.Errorf("scan of host %d: %v", s.Host, s.Err)
+		}
+	}
+	if got := fleet.Servers[0].Stats().Connections + fleet.Servers[2].Stats().Connections; got != 0 {
+		t.Errorf("%d connections", got)
+	}
+}
