@@ -6,13 +6,22 @@ import "context"
 // however many clients there are, there is one terminal. It holds no state.
 var asking = make(chan struct{}, 1)
 
-// ask puts a question to the user, if there is one to ask.
-func (a *Auth) ask(ctx context.Context, q Question) (answer string, err error) {
+// waitToAsk waits for the turn to ask. done must be called when that is over.
+func waitToAsk(ctx context.Context) (done func(), err error) {
 	select {
 	case asking <- struct{}{}:
-		defer func() { <-asking }()
+		return func() { <-asking }, nil
 	case <-ctx.Done():
-		return "", causeOf(ctx)
+		return nil, causeOf(ctx)
 	}
+}
+
+// ask puts a question to the user, if there is one to ask.
+func (a *Auth) ask(ctx context.Context, q Question) (answer string, err error) {
+	done, err := waitToAsk(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer done()
 	return a.Ask(ctx, q)
 }

@@ -10,9 +10,8 @@ import (
 // clock ends a context when its time is up. It stands still while the user is
 // asked.
 type clock struct {
-	limit time.Duration
-
 	mu      sync.Mutex // protects what follows
+	limit   time.Duration
 	timer   *time.Timer
 	left    time.Duration // when running began
 	running time.Time     // since when; zero: it stands still
@@ -50,6 +49,27 @@ func (c *clock) resume() {
 		c.running = time.Now()
 		c.timer.Reset(max(c.left, 0))
 	}
+}
+
+// restart gives the clock a new limit, which counts from now on.
+func (c *clock) restart(limit time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limit, c.left = limit, limit
+	if c.running.IsZero() { // resume starts it
+		return
+	}
+	if c.timer.Stop() { // or it has just ended
+		c.running = time.Now()
+		c.timer.Reset(limit)
+	}
+}
+
+// allowed is the limit.
+func (c *clock) allowed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.limit
 }
 
 // causeOf says why a context has ended, nil if it has not: an error that is

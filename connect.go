@@ -24,7 +24,7 @@ func (a *attempt) reach(ctx context.Context) (net.Conn, error) {
 		return conn, nil
 	case a.host.DialContext != nil:
 		a.phases.enter("connect")
-		conn, err := a.host.DialContext(ctx, "tcp", hostPort(a.host.Host, a.host.port()))
+		conn, err := a.host.DialContext(a.traced(ctx), "tcp", hostPort(a.host.Host, a.host.port()))
 		if err != nil {
 			return nil, err
 		}

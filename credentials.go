@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/account"
 	"fleetssh/internal/sshagent"
 )
 
@@ -130,7 +131,7 @@ func (d *dialer) identities(ctx context.Context, host *HostConfig, c *credential
 	what, paths := "key file", a.Identities
 	if len(paths) == 0 && !a.NoDefaultKeys {
 		what = "default key file"
-		if home, err := os.UserHomeDir(); err == nil {
+		if home, err := account.Home(); err == nil {
 			for _, name := range defaultKeyNames {
 				paths = append(paths, filepath.Join(home, ".ssh", name))
 			}

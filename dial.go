@@ -151,6 +151,9 @@ func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace, work *pr
 			return client, timing, nil
 		}
 		retry := n < host.attempts() && ctx.Err() == nil && temporary(err)
+		if host.ConnectTimeout == 0 && a.clock.allowed() == commandPatience {
+			retry = false // nobody has answered to a command for so long
+		}
 		d.log.Debug("connection failed", "host", host, "attempt", n, "error", err, "retry", retry)
 		if !retry {
 			return nil, timing, withAttempts(err, n)
@@ -346,7 +349,7 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	phase := a.phases.current()
 	name, port := a.host.name(), a.host.port()
 	if ctx.Err() != nil {
-		err := interrupted(ctx, err, a.host, phase, min(time.Since(a.begun), a.clock.limit), 0)
+		err := interrupted(ctx, err, a.host, phase, min(time.Since(a.begun), a.clock.allowed()), 0)
 		if timeout, ok := err.(*TimeoutError); ok && phase == "handshake" {
 			timeout.Said, timeout.foreign = a.hello.said(), a.hello.fault(err) != nil
 		}
@@ -493,8 +496,9 @@ func temporary(err error) bool {
 	case *ProxyError:
 		// A hop has made its own attempts. One that was there and is lost may
 		// come back; other proxies have made one.
+		// A command that has failed by itself may have asked somebody.
 		_, other := errors.AsType[*transport.Error](e.Err)
-		return other || errors.Is(e.Err, errHopLost)
+		return other && !transport.Failed(e.Err) || errors.Is(e.Err, errHopLost)
 	}
 	return false
 }
@@ -509,7 +513,8 @@ func withAttempts(err error, n int) error {
 	case *ConnectionError:
 		e.Attempts = n
 	case *ProxyError:
-		if temporary(e) {
+		// A hop has made its own.
+		if temporary(e) || transport.Failed(e.Err) {
 			e.Err = withAttempts(e.Err, n)
 		}
 	}

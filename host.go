@@ -7,11 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os/user"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
+
+	"fleetssh/internal/account"
 )
 
 // HostConfig says where a host is and how to log in to it.
@@ -337,12 +338,7 @@ func (h *HostConfig) login() (string, error) {
 	if h.User != "" {
 		return h.User, nil
 	}
-	u, err := user.Current()
-	if err != nil {
-		return "", err
-	}
-	// On Windows the name comes as DOMAIN\user.
-	return u.Username[strings.LastIndexByte(u.Username, '\\')+1:], nil
+	return account.Name()
 }
 
 // unusable returns the error of a host that is not to be connected to, or of a hop in

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/account"
 	"fleetssh/internal/knownhosts"
 )
 
@@ -116,7 +117,7 @@ func InsecureIgnoreHostKeys() HostKeyPolicy { return ignoreHostKeys{} }
 
 func defaultKnownHosts() []string {
 	var files []string
-	if home, err := os.UserHomeDir(); err == nil {
+	if home, err := account.Home(); err == nil {
 		files = append(files, filepath.Join(home, ".ssh", "known_hosts"), filepath.Join(home, ".ssh", "known_hosts2"))
 	}
 	return append(files, systemKnownHosts...)

@@ -18,12 +18,13 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What each package may import of ours. A prefix ends with "/".
-	library := []string{"fleetssh/internal/charset", "fleetssh/internal/gss", "fleetssh/internal/knownhosts", "fleetssh/internal/krl", "fleetssh/internal/mark", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote", "fleetssh/internal/socks", "fleetssh/internal/spool", "fleetssh/internal/sshagent", "fleetssh/internal/sudo", "fleetssh/internal/transfer", "fleetssh/internal/transport"}
+	library := []string{"fleetssh/internal/account", "fleetssh/internal/charset", "fleetssh/internal/gss", "fleetssh/internal/knownhosts", "fleetssh/internal/krl", "fleetssh/internal/mark", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote", "fleetssh/internal/socks", "fleetssh/internal/spool", "fleetssh/internal/sshagent", "fleetssh/internal/sudo", "fleetssh/internal/transfer", "fleetssh/internal/transport"}
 	allowed := map[string][]string{
 		"fleetssh":                      library,
 		"fleetssh/hostset":              nil,
-		"fleetssh/inventory":            {"fleetssh", "fleetssh/hostset"},
-		"fleetssh/sshconfig":            {"fleetssh", "fleetssh/internal/knownhosts"},
+		"fleetssh/inventory":            {"fleetssh", "fleetssh/hostset", "fleetssh/internal/account"},
+		"fleetssh/sshconfig":            {"fleetssh", "fleetssh/internal/account", "fleetssh/internal/knownhosts"},
+		"fleetssh/internal/account":     nil,
 		"fleetssh/internal/charset":     nil,
 		"fleetssh/internal/fold":        nil,
 		"fleetssh/internal/gss":         nil,
@@ -44,8 +45,8 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/sshdtest":    nil,
 		"fleetssh/internal/socks":       nil,
 		"fleetssh/internal/transfer":    {"fleetssh/internal/scp", "fleetssh/internal/shellquote"},
-		"fleetssh/internal/transport":   {"fleetssh/internal/socks"},
-		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/inventory", "fleetssh/sshconfig", "fleetssh/internal/fold", "fleetssh/internal/journal", "fleetssh/internal/report", "fleetssh/internal/termline", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote"},
+		"fleetssh/internal/transport":   {"fleetssh/internal/shellquote", "fleetssh/internal/socks"},
+		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/inventory", "fleetssh/sshconfig", "fleetssh/internal/account", "fleetssh/internal/fold", "fleetssh/internal/journal", "fleetssh/internal/report", "fleetssh/internal/termline", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote"},
 		"fleetssh/bench":                {"fleetssh", "fleetssh/internal/simfleet"},
 	}
 	dec := json.NewDecoder(strings.NewReader(string(out)))

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/account"
 )
 
 // keyFileLimit bounds what is read of a key or certificate file.
@@ -314,7 +316,7 @@ func withoutPath(err error) error {
 // expandHome replaces a leading "~/".
 func expandHome(path string) string {
 	if rest, ok := strings.CutPrefix(path, "~/"); ok {
-		if home, err := os.UserHomeDir(); err == nil {
+		if home, err := account.Home(); err == nil {
 			return filepath.Join(home, rest)
 		}
 	}

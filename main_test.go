@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fleetssh/internal/account"
 )
 
 // TestMain checks after all tests that nothing of them is left: no goroutine, no
@@ -25,6 +27,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(tmp)
 	os.Setenv("TMPDIR", tmp)
+	pretendHome()
 	before := openFiles()
 	code := m.Run()
 	var left []string
@@ -43,6 +46,15 @@ func run(m *testing.M) int {
 	}
 	fmt.Fprintf(os.Stderr, "left behind by the tests:\n%s\n", strings.Join(left, "\n"))
 	return 1
+}
+
+// pretendHome lets HOME name the home directory, so that tests have one of their own.
+func pretendHome() {
+	account.Pretend(func() account.User {
+		u := account.Real()
+		u.Home = os.Getenv("HOME")
+		return u
+	})
 }
 
 // leftovers returns what is there now and was not before the tests.

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/user"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/account"
 )
 
 // masterTimeout is how long a master, which is a process of this machine, may take to
@@ -110,10 +111,7 @@ func (h *HostConfig) controlPath(hop string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	local, err := user.Current()
-	if err != nil {
-		return "", err
-	}
+	local := account.Current()
 	name, err := os.Hostname()
 	if err != nil {
 		return "", err
@@ -123,8 +121,8 @@ func (h *HostConfig) controlPath(hop string) (string, error) {
 	values := map[byte]string{
 		'%': "%",
 		'C': fmt.Sprintf("%x", sha1.Sum([]byte(name+host+port+login+hop))),
-		'd': local.HomeDir, 'h': host, 'i': local.Uid, 'j': hop, 'k': h.Host,
-		'L': short, 'l': name, 'n': h.Host, 'p': port, 'r': login, 'u': local.Username,
+		'd': local.Home, 'h': host, 'i': local.UID, 'j': hop, 'k': h.Host,
+		'L': short, 'l': name, 'n': h.Host, 'p': port, 'r': login, 'u': local.Name,
 	}
 	var path strings.Builder
 	text := expandHome(h.ControlPath)
@@ -138,6 +136,9 @@ func (h *HostConfig) controlPath(hop string) (string, error) {
 			return "", errors.New(`it ends with a "%"`)
 		}
 		value, ok := values[text[i]]
+		if ok && value == "" && (text[i] == 'u' || text[i] == 'd') {
+			return "", fmt.Errorf("%q: %w", "%"+text[i:i+1], account.ErrNoEntry)
+		}
 		if !ok {
 			return "", fmt.Errorf("%q is no token that can be replaced in it", "%"+text[i:i+1])
 		}

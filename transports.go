@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"time"
 
 	"fleetssh/internal/transport"
 )
@@ -24,14 +26,78 @@ func DialProxy(url string) (func(ctx context.Context, network, address string) (
 	return transport.Proxy(url)
 }
 
-// DialCommand returns a function for [HostConfig.DialContext] that runs a command
-// whose standard input and output are the connection, as ssh's ProxyCommand: the
-// user's shell runs it, and %h, %p and %% are replaced by the host, its port and a
-// percent sign. A host name with a character that a shell might read is refused. The
-// end of its standard error tells why it failed. The command ends with the
-// connection. Unix only.
+// DialCommand is [DialProxyCommand] for a line.
 func DialCommand(line string) (func(ctx context.Context, network, address string) (net.Conn, error), error) {
-	return transport.Command(line, transport.Names{})
+	return DialProxyCommand(ProxyCommand{Line: line})
+}
+
+// ProxyCommand is a command whose standard input and output are the connection to a
+// host, as in ssh_config(5). Only Line must be set.
+type ProxyCommand struct {
+	// Line is run by the user's shell. In it %h, %p, %r, %n and %% are replaced by the
+	// host, its port, the login name, the name of the host in output, and a percent
+	// sign. Values are quoted where the shell might read more in them; one that stands
+	// within quotes of the line and would need it is refused.
+	Line string
+
+	// User and Alias, if set, are what %r and %n stand for.
+	User, Alias string
+
+	// UseFdpass says that the command does not carry the bytes, but passes a connected
+	// descriptor on its standard output and ends (ProxyUseFdpass).
+	UseFdpass bool
+
+	// Terminal, if not nil, lends the terminal of the program to a command that reads
+	// from it, or turns off its echo: it is called once the command does so, for one
+	// command or question at a time in the process. tty is the controlling terminal;
+	// the command is in the foreground of it until it has sent its first byte or has
+	// ended. giveBack gets the signal that ended the command, nil if none did. Linux only.
+	// If nil, and on other systems, the command has no terminal.
+	Terminal func(ctx context.Context, host string) (tty *os.File, giveBack func(os.Signal), err error) `json:"-"`
+}
+
+// DialProxyCommand returns a function for [HostConfig.DialContext] that runs a command.
+// It may be used for many hosts and by many goroutines at once. The end of its standard
+// error tells why it failed. The command ends with the connection. Unix only.
+//
+// A command may talk to people: without a ConnectTimeout the host has ten minutes to
+// send its first byte, and the usual time from then on; and when the command has ended
+// by itself, with a status other than 0, before that byte, there is no other attempt.
+func DialProxyCommand(p ProxyCommand) (func(ctx context.Context, network, address string) (net.Conn, error), error) {
+	program := transport.Program{Line: p.Line, User: p.User, Host: p.Alias, PassesDescriptor: p.UseFdpass}
+	if p.Terminal != nil {
+		program.Terminal = func(ctx context.Context, host string) (*os.File, func(os.Signal), error) {
+			done, err := waitToAsk(ctx)
+			if err != nil {
+				return nil, nil, err
+			}
+			tty, giveBack, err := p.Terminal(ctx, host)
+			if err != nil {
+				done()
+				return nil, nil, err
+			}
+			return tty, func(sig os.Signal) {
+				giveBack(sig)
+				done()
+			}, nil
+		}
+	}
+	return program.Dial()
+}
+
+// commandPatience is how long a command may take to its first byte: there may be
+// somebody who logs in with a browser.
+const commandPatience = 10 * time.Minute
+
+// traced returns a context that tells a command of [DialProxyCommand] whom it is for, and
+// the clock how it gets on.
+func (a *attempt) traced(ctx context.Context) context.Context {
+	t := &transport.Trace{User: a.login.user, Host: a.host.name(), Asking: a.clock.pause}
+	if a.host.ConnectTimeout == 0 {
+		t.Started = func() { a.clock.restart(commandPatience) }
+		t.Heard = func() { a.clock.restart(defaultConnectTimeout) }
+	}
+	return transport.WithTrace(ctx, t)
 }
 
 // transportError returns the error for a connection that was not made, or not kept,

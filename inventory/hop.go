@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"fleetssh"
+	"fleetssh/internal/account"
 )
 
 // parseHops reads the hops of ProxyJump, none for "none".
@@ -76,7 +77,7 @@ func (inv *Inventory) password(path string) (string, error) {
 	}
 	name := path
 	if rest, ok := strings.CutPrefix(path, "~/"); ok {
-		home, err := os.UserHomeDir()
+		home, err := account.Home()
 		if err != nil {
 			return "", err
 		}

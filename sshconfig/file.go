@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 
@@ -25,6 +26,10 @@ type File struct {
 	// Resolver looks up names for CanonicalizeHostname. Nil means
 	// [net.DefaultResolver]. It must be set before the first call of Host or Resolve.
 	Resolver Resolver
+
+	// Terminal lends the terminal to a ProxyCommand; see [fleetssh.ProxyCommand]. If nil,
+	// such a command has none. It must be set before the first call of Host.
+	Terminal func(ctx context.Context, host string) (tty *os.File, giveBack func(os.Signal), err error)
 
 	local       *local
 	options     *unit   // lines given to Options
@@ -75,7 +80,7 @@ func (l *local) load(paths []string) (*File, error) {
 	optional := len(paths) == 0
 	switch {
 	case optional:
-		paths = []string{l.userConfig(), l.systemConfig()}
+		paths = slices.DeleteFunc([]string{l.userConfig(), l.systemConfig()}, func(path string) bool { return path == "" })
 	case len(paths) == 1 && paths[0] == "none":
 		paths = nil
 	}

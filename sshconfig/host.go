@@ -1,9 +1,10 @@
 package sshconfig
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -83,11 +84,7 @@ func (f *File) apply(s *Settings, base fleetssh.HostConfig, way []hopKey) (fleet
 		return h, err
 	}
 	if l := s.first(keyProxyCommand); l != nil && !isNone(l.values[0]) {
-		line, err := s.proxyCommand(l.values[0])
-		if err == nil {
-			h.DialContext, err = fleetssh.DialCommand(line)
-		}
-		if err != nil {
+		if h.DialContext, err = f.proxyCommand(s, l.values[0]); err != nil {
 			return h, l.at.errorf("ProxyCommand: %w", err)
 		}
 	}
@@ -238,33 +235,13 @@ func (s *Settings) forward(h *fleetssh.HostConfig) {
 	h.ForwardAgent = socket == own
 }
 
-// proxyCommand replaces the tokens that [fleetssh.DialCommand] does not know. Their
-// values are put into a line for a shell, so they may hold nothing that it could
-// read.
-func (s *Settings) proxyCommand(line string) (string, error) {
-	var unsafe error
-	value := func(token, v string) (string, bool) {
-		if strings.Trim(v, shellSafe) != "" || strings.HasPrefix(v, "-") {
-			unsafe = fmt.Errorf("%s is %q, which may not stand in a command line", token, v)
-		}
-		return strings.ReplaceAll(v, "%", "%%"), true
+// proxyCommand returns what runs a ProxyCommand.
+func (f *File) proxyCommand(s *Settings, line string) (func(context.Context, string, string) (net.Conn, error), error) {
+	few := tokens{alias: "n", host: "h", user: "r"}
+	if _, err := expandPercent(line, few.few); err != nil {
+		return nil, err
 	}
-	expanded, err := expandPercent(strings.ReplaceAll(line, "%%", "%%%%"), func(c byte) (string, bool) {
-		switch c {
-		case 'h', 'p':
-			return "%" + string(c), true
-		case 'n':
-			return value("%n", s.Alias)
-		case 'r':
-			return value("%r", s.User)
-		}
-		return "", false
+	return fleetssh.DialProxyCommand(fleetssh.ProxyCommand{
+		Line: line, User: s.User, Alias: s.Alias, UseFdpass: s.one(keyProxyUseFdpass) == "yes", Terminal: f.Terminal,
 	})
-	if err == nil {
-		err = unsafe
-	}
-	return expanded, err
 }
-
-// shellSafe holds the characters that mean nothing to any shell, in any place.
-const shellSafe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:,@+"

@@ -152,7 +152,6 @@ func TestErrors(t *testing.T) {
 		{"token", "HostName %z", `config:1: HostName: "%z" is no token that can be replaced in it`},
 		{"variable", "IdentityFile ${NO_SUCH_VARIABLE}", "config:1: IdentityFile: the variable NO_SUCH_VARIABLE is not set"},
 		{"refused", "Match host web\nRefuseConnection not this one\n", "config:2: RefuseConnection: not this one"},
-		{"command", "User a;b\nProxyCommand nc %r", `config:2: ProxyCommand: %r is "a;b", which may not stand in a command line`},
 		{"token of a command", "ProxyCommand nc %z", `config:1: ProxyCommand: "%z" is no token that can be replaced in it`},
 		{"loop", "ProxyJump web", "config:1: ProxyJump web: the hop leads to itself"},
 		{"longer loop", "Host web\nProxyJump a\nHost a\nProxyJump b\nHost b\nProxyJump a", "config:2: ProxyJump a: "},

@@ -93,6 +93,7 @@ var (
 	keyPreferred           = keywords["preferredauthentications"]
 	keyProxyCommand        = keywords["proxycommand"]
 	keyProxyJump           = keywords["proxyjump"]
+	keyProxyUseFdpass      = keywords["proxyusefdpass"]
 	keyPubkey              = keywords["pubkeyauthentication"]
 	keyRefuseConnection    = keywords["refuseconnection"]
 	keySendEnv             = keywords["sendenv"]
@@ -122,7 +123,7 @@ func makeKeywords() map[string]*keyword {
 	yesNo := []string{"yes", "yes", "true", "yes", "no", "no", "false", "no"}
 	for _, name := range []string{
 		"BatchMode", "CanonicalizeFallbackLocal", "GSSAPIAuthentication", "GSSAPIDelegateCredentials", "HashKnownHosts",
-		"IdentitiesOnly", "KbdInteractiveAuthentication", "PasswordAuthentication",
+		"IdentitiesOnly", "KbdInteractiveAuthentication", "PasswordAuthentication", "ProxyUseFdpass",
 	} {
 		choose(name, yesNo...)
 	}
@@ -147,7 +148,7 @@ func makeKeywords() map[string]*keyword {
 
 	for _, name := range []string{
 		"CheckHostIP", "Compression", "ForwardX11", "GSSAPIKeyExchange", "GSSAPITrustDns", "HostbasedAuthentication",
-		"NoHostAuthenticationForLocalhost", "ProxyUseFdpass", "Tunnel", "VerifyHostKeyDNS",
+		"NoHostAuthenticationForLocalhost", "Tunnel", "VerifyHostKeyDNS",
 	} {
 		refuse(name, "no", "false")
 	}

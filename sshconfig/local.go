@@ -9,39 +9,42 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"fleetssh/internal/account"
 )
 
 // local is what is known about this machine and the user.
 type local struct {
-	user, home, uid string // as the system's list of users has them
+	user, home, uid string // as the system's list of users has them; empty if it does not
 	name, shortName string // of the machine
 	systemDir       string // where ssh_config is
 }
 
-// newLocal asks the system. As for ssh, the home directory is that of the list of
-// users (passwd), whatever HOME says.
+// newLocal asks the system. A user without a name or a home directory is an error only
+// where they are needed.
 func newLocal() (*local, error) {
-	u, err := user.Current()
-	if err != nil {
-		return nil, fmt.Errorf("current user: %w", err)
-	}
 	name, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("name of this machine: %w", err)
 	}
 	short, _, _ := strings.Cut(name, ".")
-	l := &local{
-		user: u.Username[strings.LastIndexByte(u.Username, '\\')+1:], home: u.HomeDir, uid: u.Uid,
-		name: name, shortName: short,
-		systemDir: "/etc/ssh",
-	}
+	u := account.Current()
+	l := &local{user: u.Name, home: u.Home, uid: u.UID, name: name, shortName: short, systemDir: "/etc/ssh"}
 	if runtime.GOOS == "windows" {
 		l.systemDir = filepath.Join(os.Getenv("ProgramData"), "ssh")
 	}
 	return l, nil
 }
 
-func (l *local) userConfig() string   { return filepath.Join(l.home, ".ssh", "config") }
+// userConfig returns the path of the user's file, empty for a user without a home
+// directory.
+func (l *local) userConfig() string {
+	if l.home == "" {
+		return ""
+	}
+	return filepath.Join(l.home, ".ssh", "config")
+}
+
 func (l *local) systemConfig() string { return filepath.Join(l.systemDir, "ssh_config") }
 
 // expandTilde replaces a leading "~" or "~user".
@@ -52,6 +55,9 @@ func (l *local) expandTilde(path string) (string, error) {
 	}
 	name, below, _ := strings.Cut(after, "/")
 	home := l.home
+	if name == "" && home == "" {
+		return "", fmt.Errorf("%q: %w", path, account.ErrNoEntry)
+	}
 	if name != "" {
 		u, err := user.Lookup(name)
 		if err != nil {
@@ -82,6 +88,8 @@ func (l *local) includePath(path string, ofUser bool) (string, error) {
 		return expanded, nil
 	case filepath.IsAbs(path):
 		return path, nil
+	case ofUser && l.home == "":
+		return "", fmt.Errorf("%q: %w", path, account.ErrNoEntry)
 	case ofUser:
 		return filepath.Join(l.home, ".ssh", path), nil
 	}

@@ -264,7 +264,12 @@ func (p *pass) target() (string, error) {
 		}
 		return p.alias, nil
 	}
-	host, err := expandPercent(l.values[0], func(c byte) (string, bool) { return p.alias, c == 'h' })
+	host, err := expandPercent(l.values[0], func(c byte) (string, error) {
+		if c != 'h' {
+			return "", errNoToken
+		}
+		return p.alias, nil
+	})
 	if err != nil {
 		return "", l.at.errorf("HostName: %w", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"fleetssh/internal/account"
 )
 
 // tokens are the values of the tokens of ssh_config(5), "TOKENS".
@@ -20,45 +22,56 @@ type tokens struct {
 
 // expand replaces the tokens that most keywords accept.
 func (t *tokens) expand(s string) (string, error) {
-	return expandPercent(s, func(c byte) (string, bool) {
+	return expandPercent(s, func(c byte) (string, error) {
 		switch c {
 		case 'C':
 			if t.hash != "" {
-				return t.hash, true
+				return t.hash, nil
 			}
-			return fmt.Sprintf("%x", sha1.Sum([]byte(t.local.name+t.host+strconv.Itoa(t.port)+t.user+t.jump))), true
+			return fmt.Sprintf("%x", sha1.Sum([]byte(t.local.name+t.host+strconv.Itoa(t.port)+t.user+t.jump))), nil
 		case 'd':
-			return t.local.home, true
+			return known(t.local.home)
 		case 'i':
-			return t.local.uid, true
+			return t.local.uid, nil
 		case 'j':
-			return t.jump, true
+			return t.jump, nil
 		case 'k':
-			return t.key, true
+			return t.key, nil
 		case 'L':
-			return t.local.shortName, true
+			return t.local.shortName, nil
 		case 'l':
-			return t.local.name, true
+			return t.local.name, nil
 		case 'u':
-			return t.local.user, true
+			return known(t.local.user)
 		}
 		return t.few(c)
 	})
 }
 
 // few are the tokens that ProxyCommand and ProxyJump accept.
-func (t *tokens) few(c byte) (string, bool) {
+func (t *tokens) few(c byte) (string, error) {
 	switch c {
 	case 'h':
-		return t.host, true
+		return t.host, nil
 	case 'n':
-		return t.alias, true
+		return t.alias, nil
 	case 'p':
-		return strconv.Itoa(t.port), true
+		return strconv.Itoa(t.port), nil
 	case 'r':
-		return t.user, true
+		return known(t.user)
 	}
-	return "", false
+	return "", errNoToken
+}
+
+// errNoToken is for a character that stands for nothing.
+var errNoToken = errors.New("is no token that can be replaced in it")
+
+// known returns what is known about the user.
+func known(value string) (string, error) {
+	if value == "" {
+		return "", account.ErrNoEntry
+	}
+	return value, nil
 }
 
 // path replaces tokens and variables in the name of a file, and a leading "~".
@@ -82,7 +95,7 @@ func (t *tokens) controlPath(s string) (string, error) {
 
 // expandPercent replaces each "%" and the character behind it by a value, and "%%"
 // by "%".
-func expandPercent(s string, value func(c byte) (string, bool)) (string, error) {
+func expandPercent(s string, value func(c byte) (string, error)) (string, error) {
 	if strings.IndexByte(s, '%') < 0 {
 		return s, nil
 	}
@@ -96,12 +109,15 @@ func expandPercent(s string, value func(c byte) (string, bool)) (string, error) 
 		if i == len(s) {
 			return "", errors.New(`a "%" at the end; "%%" stands for "%"`)
 		}
-		v, ok := "%", s[i] == '%'
-		if !ok {
-			v, ok = value(s[i])
+		v, err := "%", error(nil)
+		if s[i] != '%' {
+			v, err = value(s[i])
 		}
-		if !ok {
-			return "", fmt.Errorf("%q is no token that can be replaced in it", s[i-1:i+1])
+		if err == errNoToken {
+			return "", fmt.Errorf("%q %w", s[i-1:i+1], err)
+		}
+		if err != nil {
+			return "", fmt.Errorf("%q: %w", s[i-1:i+1], err)
 		}
 		b.WriteString(v)
 	}

@@ -49,7 +49,10 @@ func (f *File) hostKeys(s *Settings, given fleetssh.HostKeyPolicy) (fleetssh.Hos
 func (f *File) trusted(s *Settings) (fleetssh.HostKeyPolicy, error) {
 	key := policyKey{accept: s.acceptsNew()}
 	if s.first(keyUserKnownHosts) != nil || s.first(keyGlobalKnownHosts) != nil {
-		user := filesOr(s.strings(keyUserKnownHosts), filepath.Join(f.local.home, ".ssh"), "known_hosts", "known_hosts2")
+		user := []string{os.DevNull} // of a user without a home directory
+		if named := s.strings(keyUserKnownHosts); len(named) > 0 || f.local.home != "" {
+			user = filesOr(named, filepath.Join(f.local.home, ".ssh"), "known_hosts", "known_hosts2")
+		}
 		global := filesOr(s.strings(keyGlobalKnownHosts), f.local.systemDir, "ssh_known_hosts", "ssh_known_hosts2")
 		key.user, key.global = strings.Join(user, "\x00"), strings.Join(global, "\x00")
 	} else if !key.accept {

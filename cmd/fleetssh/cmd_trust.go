@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/internal/account"
 	"fleetssh/internal/knownhosts"
 )
 
@@ -278,7 +279,7 @@ func saveScan(file string, hosts []*shownHost) error {
 
 func (o *acceptOptions) run(ctx context.Context, c *call, args []string) error {
 	files := o.files()
-	if home, err := os.UserHomeDir(); o.hosts.knownHosts == "" && (err != nil || home == "") {
+	if _, err := account.Home(); o.hosts.knownHosts == "" && err != nil {
 		return usageError("name one with --known-hosts", "no home directory to keep known_hosts in")
 	}
 	db, err := readKnown(files)

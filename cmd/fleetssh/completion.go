@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh/hostset"
+	"fleetssh/internal/account"
 	"fleetssh/internal/termline"
 )
 
@@ -223,7 +224,7 @@ func knownByKey(cmd *cobra.Command) (hosts, groups []string) {
 		path = flag.Value.String()
 	}
 	if path == "" {
-		home, err := os.UserHomeDir()
+		home, err := account.Home()
 		if err != nil {
 			return nil, nil
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"fleetssh"
+	"fleetssh/internal/account"
 	"fleetssh/internal/placeholder"
 	"fleetssh/internal/shellquote"
 	"fleetssh/internal/termline"
@@ -83,12 +83,10 @@ func copyArgs(given []fleetssh.Args, hosts []hostEntry) ([]fleetssh.Args, error)
 		h := &hosts[i]
 		login := h.config.User
 		if login == "" {
-			local, err := user.Current()
-			if err != nil {
+			var err error
+			if login, err = account.Name(); err != nil {
 				return nil, fmt.Errorf("user: %w", err)
 			}
-			// On Windows the name comes as DOMAIN\user: the host is logged in to without.
-			login = local.Username[strings.LastIndexByte(local.Username, '\\')+1:]
 		}
 		values := map[string]string{"user": login, "port": strconv.Itoa(portOf(&h.config)), "index": strconv.Itoa(i)}
 		if given != nil {

@@ -139,7 +139,7 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 	}
 	base.Auth.Ask = c.asker(quiet)
 	f.asks = base.Auth.Ask != nil
-	config, err := f.sshConfig(c, f.way.hop(base))
+	config, err := f.sshConfig(c, f.way.hop(base), quiet)
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,13 @@ func takeInterrupts(ctx context.Context) (signals <-chan os.Signal, release func
 	return taken, func() { signal.Stop(taken) }
 }
 
+// interruptSelf passes on an interrupt that another program in the foreground has got.
+func interruptSelf() {
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = self.Signal(os.Interrupt) // there is none where there are no such programs
+	}
+}
+
 // working returns the context for work on hosts: it ends with ctx, and when
 // nobody takes the output any more. An interrupt is acknowledged at once, since
 // stopping what runs may take a while.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"fleetssh/internal/account"
 	"fleetssh/internal/simfleet"
 )
 
@@ -35,10 +36,16 @@ import (
 //	web                     starts a web server and sets WEB to its port
 //	wait-file FILE          waits until there is a file that is not empty, or a socket
 //	exec fleetssh ARG…      the program; "%" stands for the hosts and the login
+//	exec unpretended ARG…   the same, with the home directory of whoever runs the tests
 //	exec exits CODE ARG…    the same, and fails if it ends with another code
 //	exec scrub              copies its input, with times in JSON made zero
 func TestMain(m *testing.M) {
+	pretendHome()
 	testscript.Main(m, map[string]func(){
+		"unpretended": func() {
+			account.Pretend(account.Real)
+			os.Exit(program(os.Args[1:]))
+		},
 		"fleetssh": func() { os.Exit(program(os.Args[1:])) },
 		"exits": func() {
 			if code := program(os.Args[2:]); strconv.Itoa(code) != os.Args[1] {

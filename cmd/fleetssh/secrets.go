@@ -72,6 +72,26 @@ func (c *call) asker(quiet bool) func(context.Context, fleetssh.Question) (strin
 	}
 }
 
+// lender returns what lends the terminal to programs that hosts are reached through, nil
+// if nobody is there to answer.
+func (c *call) lender(quiet bool) func(context.Context, string) (*os.File, func(os.Signal), error) {
+	if c.asker(quiet) == nil {
+		return nil
+	}
+	return func(_ context.Context, host string) (*os.File, func(os.Signal), error) {
+		tty, giveBack, err := c.screen.Lend(host + ": the command that leads to it asks:")
+		if err != nil {
+			return nil, nil, err
+		}
+		return tty, func(ended os.Signal) {
+			giveBack()
+			if ended == os.Interrupt { // Ctrl-C was for the one in the foreground, and is meant for all
+				interruptSelf()
+			}
+		}, nil
+	}
+}
+
 // readPasswordFile returns the first line of a file that nobody else can read.
 func readPasswordFile(name string) (string, error) {
 	file, err := os.Open(name)

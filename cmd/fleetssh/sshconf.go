@@ -19,7 +19,7 @@ type clientConfig struct {
 
 // sshConfig reads the configuration that the flags call for. What is given by flags
 // stands in hops for the hosts on the way.
-func (f *hostFlags) sshConfig(c *call, hops fleetssh.HostConfig) (*clientConfig, error) {
+func (f *hostFlags) sshConfig(c *call, hops fleetssh.HostConfig, quiet bool) (*clientConfig, error) {
 	var paths []string
 	switch {
 	case f.config != "":
@@ -31,7 +31,7 @@ func (f *hostFlags) sshConfig(c *call, hops fleetssh.HostConfig) (*clientConfig,
 	if err != nil {
 		return nil, configFault(err)
 	}
-	file.Hops = hops
+	file.Hops, file.Terminal = hops, c.lender(quiet)
 	options := f.options
 	if f.way.jump != "" {
 		options = append([]string{"ProxyJump=" + f.way.jump}, options...)
@@ -39,7 +39,7 @@ func (f *hostFlags) sshConfig(c *call, hops fleetssh.HostConfig) (*clientConfig,
 	if err := file.Options(options...); err != nil {
 		return nil, configFault(err)
 	}
-	transport, err := f.way.transport()
+	transport, err := f.way.transport(file.Terminal)
 	if err != nil {
 		return nil, err
 	}

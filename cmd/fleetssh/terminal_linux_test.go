@@ -50,7 +50,7 @@ func startOnTerminal(t *testing.T, plan simPlan, args ...string) (*terminalRun, 
 
 // terminalEnv is the environment of a program on a terminal, and fleetEnv what "%" needs.
 func terminalEnv(t *testing.T) []string {
-	return []string{"TERM=xterm", "NO_COLOR=1", "GORACE=" + noRaceDelay, "HOME=" + t.TempDir()}
+	return []string{"PATH=" + os.Getenv("PATH"), "TERM=xterm", "NO_COLOR=1", "GORACE=" + noRaceDelay, "HOME=" + t.TempDir()}
 }
 
 func fleetEnv(fleet *sim) []string {
@@ -90,6 +90,16 @@ func (r *terminalRun) await(want string) {
 	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(r.shown(), want); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("the terminal never shows %q, but\n%s", want, r.shown())
+		}
+	}
+}
+
+// awaitTimes waits until the terminal has shown a text n times.
+func (r *terminalRun) awaitTimes(want string, n int) {
+	r.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); strings.Count(r.shown(), want) < n; <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("the terminal does not show %q %d times, but\n%s", want, n, r.shown())
 		}
 	}
 }

@@ -89,7 +89,7 @@ func (f *wayFlags) check() error {
 
 // transport returns what --proxy or --proxy-command describes, nil if neither is
 // given.
-func (f *wayFlags) transport() (func(context.Context, string, string) (net.Conn, error), error) {
+func (f *wayFlags) transport(terminal func(context.Context, string) (*os.File, func(os.Signal), error)) (func(context.Context, string, string) (net.Conn, error), error) {
 	switch {
 	case f.proxy != "":
 		dial, err := fleetssh.DialProxy(f.proxy)
@@ -98,7 +98,7 @@ func (f *wayFlags) transport() (func(context.Context, string, string) (net.Conn,
 		}
 		return dial, nil
 	case f.proxyCommand != "":
-		dial, err := fleetssh.DialCommand(f.proxyCommand)
+		dial, err := fleetssh.DialProxyCommand(fleetssh.ProxyCommand{Line: f.proxyCommand, Terminal: terminal})
 		if err != nil {
 			return nil, usageError("", "--proxy-command: %v", err)
 		}

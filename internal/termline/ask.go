@@ -31,18 +31,7 @@ func (s *Screen) Ask(ctx context.Context, prompt string, echo bool) (string, err
 	if err != nil {
 		return "", errors.New("there is no terminal to ask on")
 	}
-	s.Flush()
-	s.out.mu.Lock()
-	defer s.out.mu.Unlock()
-	if s.err != s.out {
-		s.err.mu.Lock()
-		defer s.err.mu.Unlock()
-	}
-	if s.status != nil { // which stays away meanwhile
-		s.status.mu.Lock()
-		defer s.status.mu.Unlock()
-		s.status.wipe()
-	}
+	defer s.hold()()
 	if _, err := tty.WriteString(visibleLines(prompt)); err != nil {
 		tty.Close()
 		return "", fmt.Errorf("ask on the terminal: %w", err)
@@ -78,6 +67,52 @@ func (s *Screen) Ask(ctx context.Context, prompt string, echo bool) (string, err
 		}
 		return "", context.Cause(ctx)
 	}
+}
+
+// hold keeps everybody from showing anything, the status line too, until the returned
+// function is called.
+func (s *Screen) hold() (release func()) {
+	s.Flush()
+	s.out.mu.Lock()
+	if s.err != s.out {
+		s.err.mu.Lock()
+	}
+	if s.status != nil {
+		s.status.mu.Lock()
+		s.status.wipe()
+	}
+	return func() {
+		if s.status != nil {
+			s.status.mu.Unlock()
+		}
+		if s.err != s.out {
+			s.err.mu.Unlock()
+		}
+		s.out.mu.Unlock()
+	}
+}
+
+// Lend gives the terminal of the process to another program, behind a line that says
+// what for. Nothing else is shown until giveBack is called, and then the terminal is as
+// it was before.
+func (s *Screen) Lend(line string) (tty *os.File, giveBack func(), err error) {
+	tty, err = os.OpenFile(terminalPath, os.O_RDWR, 0)
+	if err != nil {
+		return nil, nil, errors.New("there is no terminal to ask on")
+	}
+	fd := int(tty.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		tty.Close()
+		return nil, nil, fmt.Errorf("lend the terminal: %w", err)
+	}
+	release := s.hold()
+	_, _ = tty.WriteString(Visible(line) + "\n") // what is asked stands below, or fails as well
+	return tty, func() {
+		_ = term.Restore(fd, before) // fails if the terminal is gone
+		tty.Close()
+		release()
+	}, nil
 }
 
 // read reads a line.

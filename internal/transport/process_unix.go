@@ -3,13 +3,13 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,12 +35,16 @@ type processConn struct {
 	net.Conn // our end of the pair of sockets that is its standard input and output
 
 	proxy, addr string // for errors
-	cmd         *exec.Cmd
+	process     *os.Process
+	pid         int // of process, which forgets it when it is released
 	stderr      tail
-	heard       atomic.Bool   // something has been read: the process does its work
+	heard       chan struct{} // closed when something has been read: the process does its work
+	hear        func()        // closes it, and tells the trace
 	said        chan struct{} // closed when standard error has ended
+	stopped     chan syscall.Signal
 	exited      chan struct{} // closed when the process has been waited for
-	status      error         // how it ended; to be read after exited
+	status      syscall.WaitStatus
+	refused     atomic.Pointer[error] // why it did not get the terminal
 
 	closeOnce sync.Once
 	closing   chan struct{}
@@ -48,9 +52,8 @@ type processConn struct {
 	wg        sync.WaitGroup
 }
 
-// startProcess runs a line. Errors of the connection call it proxy, and say that
-// it was to reach addr.
-func startProcess(line, proxy, addr string) (net.Conn, error) {
+// start runs a line. Errors of the connection say that it was to reach addr.
+func (c *command) start(ctx context.Context, line, addr string, trace Trace) (*processConn, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, err
@@ -66,35 +69,134 @@ func startProcess(line, proxy, addr string) (net.Conn, error) {
 	if shell == "" {
 		shell = "/bin/sh"
 	}
-	c := &processConn{
-		Conn: ours, proxy: proxy, addr: addr,
-		cmd: &exec.Cmd{
-			Path: shell, Args: []string{shell, "-c", "exec " + line},
-			Stdin: theirs, Stdout: theirs, Stderr: stderr,
-			SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-		},
-		said: make(chan struct{}), exited: make(chan struct{}), closing: make(chan struct{}),
+	p := &processConn{
+		Conn: ours, proxy: c.name(), addr: addr,
+		heard: make(chan struct{}), said: make(chan struct{}), exited: make(chan struct{}), closing: make(chan struct{}),
+		stopped: make(chan syscall.Signal, 1),
 	}
-	if err := c.cmd.Start(); err != nil {
+	p.hear = sync.OnceFunc(func() {
+		close(p.heard)
+		trace.Heard()
+	})
+	// In a group of its own it gets no signals of the terminal. In a session of its own
+	// it has none.
+	own := &syscall.SysProcAttr{Setsid: true}
+	terminal := c.Terminal
+	if !canLend {
+		terminal = nil
+	}
+	if terminal != nil {
+		own = &syscall.SysProcAttr{Setpgid: true}
+	}
+	p.process, err = os.StartProcess(shell, []string{shell, "-c", "exec " + line}, &os.ProcAttr{
+		Files: []*os.File{theirs, theirs, stderr}, Sys: own,
+	})
+	if err != nil {
 		ours.Close()
 		output.Close()
 		return nil, err
 	}
-	c.wg.Go(func() {
-		c.stderr.readFrom(output) // until its end, or until what follows closes it
-		close(c.said)
+	p.pid = p.process.Pid
+	trace.Started()
+	p.wg.Go(func() {
+		p.stderr.readFrom(output) // until its end, or until what follows closes it
+		close(p.said)
 	})
-	c.wg.Go(func() {
-		c.status = c.cmd.Wait()
-		close(c.exited)
+	p.wg.Go(func() {
+		p.wait()
+		close(p.exited)
 		// What it has started may live on, and write.
 		select {
-		case <-c.closing:
-		case <-c.said:
+		case <-p.closing:
+		case <-p.said:
 		}
 		output.Close()
 	})
-	return c, nil
+	if terminal != nil {
+		lend := lending{processConn: p, terminal: terminal, trace: trace, host: cmp.Or(c.Host, trace.Host, addr)}
+		p.wg.Go(func() { lend.watch(context.WithoutCancel(ctx)) })
+	}
+	return p, nil
+}
+
+// wait waits for the process, and tells when it is stopped.
+func (c *processConn) wait() {
+	for {
+		_, err := syscall.Wait4(c.pid, &c.status, syscall.WUNTRACED, nil)
+		switch {
+		case err == syscall.EINTR:
+		case err == nil && c.status.Stopped():
+			select {
+			case c.stopped <- c.status.StopSignal():
+			default: // the one before has not been taken yet
+			}
+		default:
+			_ = c.process.Release() // it has been waited for
+			return
+		}
+	}
+}
+
+// passed returns the connection whose descriptor the process passes, as OpenSSH's
+// mm_send_fd does: with one byte. The process is not needed any more then.
+func (c *processConn) passed(ctx context.Context) (net.Conn, error) {
+	socket, ok := c.Conn.(*net.UnixConn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	stop := context.AfterFunc(ctx, func() { _ = socket.SetReadDeadline(time.Unix(1, 0)) }) // fails if it is closed, which ends the read as well
+	file, err := receiveFile(socket)
+	stop()
+	if err == nil {
+		c.hear()
+		defer file.Close()
+		var conn net.Conn
+		if conn, err = net.FileConn(file); err == nil {
+			c.Close()
+			return conn, nil
+		}
+	}
+	if ctx.Err() != nil {
+		err = newError(c.proxy, c.addr, context.Cause(ctx))
+	} else {
+		err = c.explain(err)
+	}
+	c.Close()
+	if _, ok := err.(*Error); !ok {
+		err = newError(c.proxy, c.addr, fmt.Errorf("it passed no connection (ProxyUseFdpass): %w", err))
+	}
+	return nil, err
+}
+
+// receiveFile receives one descriptor. More than one is more than was asked for.
+func receiveFile(socket *net.UnixConn) (*os.File, error) {
+	data, control := make([]byte, 1), make([]byte, syscall.CmsgSpace(4*4))
+	_, n, _, _, err := socket.ReadMsgUnix(data, control)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := syscall.ParseSocketControlMessage(control[:n])
+	if err != nil {
+		return nil, err
+	}
+	var files []*os.File
+	for i := range messages {
+		fds, err := syscall.ParseUnixRights(&messages[i])
+		if err != nil {
+			continue // something else
+		}
+		for _, fd := range fds {
+			syscall.CloseOnExec(fd)
+			files = append(files, os.NewFile(uintptr(fd), "passed"))
+		}
+	}
+	if len(files) == 1 {
+		return files[0], nil
+	}
+	for _, f := range files {
+		f.Close()
+	}
+	return nil, io.EOF
 }
 
 // socketPair returns two connected sockets: one with deadlines for us, one for a
@@ -125,7 +227,7 @@ func socketPair() (ours net.Conn, theirs *os.File, err error) {
 func (c *processConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
-		c.heard.Store(true)
+		c.hear()
 	}
 	return n, c.explain(err)
 }
@@ -139,8 +241,13 @@ func (c *processConn) Write(p []byte) (int, error) {
 // explain returns why the connection has ended, if it has before anything was
 // read: what the process said on standard error, and how it ended.
 func (c *processConn) explain(err error) error {
-	if err == nil || c.heard.Load() || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+	if err == nil || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
+	}
+	select {
+	case <-c.heard:
+		return err
+	default:
 	}
 	patience, cancel := context.WithTimeout(context.Background(), verdictGrace)
 	defer cancel()
@@ -152,22 +259,25 @@ func (c *processConn) explain(err error) error {
 			return err
 		}
 	}
-	text := "closed its output"
+	failure := &exitError{text: "closed its output"}
 	select {
 	case <-c.exited:
-		text = "ended"
-		if exit, ok := errors.AsType[*exec.ExitError](c.status); ok {
-			text = "ended by " + exit.String()
-			if exit.Exited() {
-				text = fmt.Sprintf("exited with status %d", exit.ExitCode())
-			}
+		failure.text = "ended"
+		switch {
+		case c.status.Signaled():
+			failure.text, failure.failed = "ended by signal: "+c.status.Signal().String(), true
+		case c.status.ExitStatus() != 0:
+			failure.text, failure.failed = fmt.Sprintf("exited with status %d", c.status.ExitStatus()), true
 		}
 	default:
 	}
 	if said := c.stderr.line(); said != "" {
-		text += ": " + said
+		failure.text += ": " + said
 	}
-	return newError(c.proxy, c.addr, errors.New(text))
+	if refused := c.refused.Load(); refused != nil {
+		failure.text = "wants to ask on the terminal: " + (*refused).Error()
+	}
+	return newError(c.proxy, c.addr, failure)
 }
 
 // Close ends the connection and the process, and waits for it. See [Command].
@@ -177,6 +287,7 @@ func (c *processConn) Close() error {
 		c.closed = c.Conn.Close()
 		if !c.ends(inputGrace) {
 			c.signal(syscall.SIGHUP)
+			c.signal(syscall.SIGCONT) // or, stopped, it would never know
 			if !c.ends(hangupGrace) {
 				c.signal(syscall.SIGKILL)
 			}
@@ -200,7 +311,7 @@ func (c *processConn) ends(limit time.Duration) bool {
 
 // signal sends a signal to the process and to what it has started in its group. One
 // that ended just now needs none.
-func (c *processConn) signal(sig syscall.Signal) { _ = syscall.Kill(-c.cmd.Process.Pid, sig) }
+func (c *processConn) signal(sig syscall.Signal) { _ = syscall.Kill(-c.pid, sig) }
 
 // tailLimit is how much of standard error is kept.
 const tailLimit = 4 << 10

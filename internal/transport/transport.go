@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"unicode"
@@ -62,6 +63,27 @@ func newError(proxy, addr string, err error) *Error {
 	}
 	return &Error{Proxy: proxy, Addr: addr, Err: plain(err)}
 }
+
+// exitError is how the process of a [Program] ended before anything was read.
+type exitError struct {
+	text   string
+	failed bool // it ended by itself, and says that it has failed
+}
+
+func (e *exitError) Error() string { return e.text }
+
+// Failed reports whether an error is that of a [Program] that has ended by itself before
+// it sent anything, and said that it has failed.
+func Failed(err error) bool {
+	e, ok := errors.AsType[*exitError](err)
+	return ok && e.failed
+}
+
+// A Terminal lends the terminal of this process to a [Program] that wants to use it for
+// a host, as soon as it is free: the program is in the foreground until it has sent its
+// first byte, or has ended. giveBack gets the signal that ended the program, nil if none
+// did. Only Linux lends it; elsewhere programs have no terminal.
+type Terminal = func(ctx context.Context, host string) (tty *os.File, giveBack func(os.Signal), err error)
 
 // plain drops from an error of the network what the reader is told anyway: the
 // addresses, and the name of the system call.

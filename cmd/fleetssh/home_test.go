@@ -1,0 +1,16 @@
+package main
+
+import (
+	"os"
+
+	"fleetssh/internal/account"
+)
+
+// pretendHome lets HOME name the home directory, so that tests have one of their own.
+func pretendHome() {
+	account.Pretend(func() account.User {
+		u := account.Real()
+		u.Home = os.Getenv("HOME")
+		return u
+	})
+}

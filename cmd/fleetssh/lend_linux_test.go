@@ -1,0 +1,46 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// asking is a command that leads to a host, once it has got an answer on the terminal,
+// which it adds to a file.
+func asking(file string) string {
+	return `bash -c 'printf "code? " >/dev/tty; stty -echo </dev/tty; read answer </dev/tty; stty echo </dev/tty; ` +
+		`echo "$answer" >>` + file + `; [ "$answer" = right ] || exit 9; exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3'`
+}
+
+// A command that leads to a host may ask on the terminal, for one host at a time. One that
+// fails is not tried again.
+func TestCommandAsksOnTerminal(t *testing.T) {
+	t.Parallel()
+	answers := filepath.Join(t.TempDir(), "answers")
+	r, _ := startOnTerminal(t, simPlan{hosts: 3}, "run", "%", "--retry-delay", "0", "--proxy-command", asking(answers), "echo it works")
+	for i, answer := range []string{"right", "wrong", "right"} {
+		r.awaitTimes("the command that leads to it asks:", i+1)
+		r.typed(answer + "\n")
+	}
+	code, shown := r.wait()
+	if code != exitUnreachable || strings.Count(shown, ": it works") != 2 || !strings.Contains(shown, "exited with status 9") {
+		t.Errorf("exit code %d\n%s", code, shown)
+	}
+	if got, err := os.ReadFile(answers); err != nil || string(got) != "right\nwrong\nright\n" {
+		t.Errorf("answers %q, %v", got, err)
+	}
+}
+
+// Ctrl-C while a command asks is meant for everybody.
+func TestCommandAsksInterrupted(t *testing.T) {
+	t.Parallel()
+	r, _ := startOnTerminal(t, simPlan{hosts: 3}, "run", "%", "--proxy-command", asking(filepath.Join(t.TempDir(), "answers")), "echo it works")
+	r.awaitTimes("the command that leads to it asks:", 1)
+	r.typed("\x03")
+	code, shown := r.wait()
+	if code != exitInterrupted || strings.Contains(shown, ": it works") {
+		t.Errorf("exit code %d\n%s", code, shown)
+	}
+}
