@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -17,6 +16,10 @@ import (
 // asRelay, as the first argument, makes the test binary a proxy command: what
 // follows is a host and a port, to which it connects its input and output.
 const asRelay = "relay"
+
+// asPasser makes it one that passes the descriptor of a connection (ProxyUseFdpass), if
+// there is one, and otherwise what the port names.
+const asPasser = "pass"
 
 // TestMain checks after all tests that no descriptor is left.
 func TestMain(m *testing.M) {
@@ -44,41 +47,6 @@ func TestMain(m *testing.M) {
 		}
 		<-time.After(20 * time.Millisecond)
 	}
-}
-
-// asPasser makes it one that passes the descriptor of a connection (ProxyUseFdpass), if
-// there is one, and otherwise what the port names.
-const asPasser = "pass"
-
-func pass(host, port string) int {
-	fds := []int{0, 1, 2} // more than one is wrong
-	switch port {
-	case "nothing":
-		return 0
-	case "file":
-		file, err := os.Open(os.DevNull)
-		if err != nil {
-			return 7
-		}
-		fds = []int{int(file.Fd())}
-	case "many":
-	default:
-		conn, err := net.Dial("tcp", net.JoinHostPort(host, port))
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "pass:", err)
-			return 7
-		}
-		file, err := conn.(*net.TCPConn).File()
-		if err != nil {
-			return 7
-		}
-		fds = []int{int(file.Fd())}
-	}
-	if err := syscall.Sendmsg(1, []byte{0}, syscall.UnixRights(fds...), nil, 0); err != nil {
-		fmt.Fprintln(os.Stderr, "pass:", err)
-		return 7
-	}
-	return 0
 }
 
 func relay(host, port string) int {
