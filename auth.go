@@ -66,6 +66,14 @@ type Auth struct {
 	// the host may have a limit of its own (LoginGraceTime of sshd). It must
 	// return when ctx ends.
 	Ask func(ctx context.Context, q Question) (string, error) `json:"-"`
+
+	// Tell, if not nil, is called with what a host wants the user to read, when the login
+	// waits and that may be why, as where one signs in with a browser: when a second has
+	// passed, or before a question of the host. ConnectTimeout is two minutes then, if it is
+	// zero. The text may have several lines; it is at most 4 KiB and holds no terminal
+	// escapes. All of it is in [Login.Banner] and in errors, whether it was told or not.
+	// Calls for several hosts overlap; the login waits for each to return.
+	Tell func(host, text string) `json:"-"`
 }
 
 // A Question is put to the user while logging in.

@@ -276,6 +276,10 @@ func (a *attempt) connectNow(ctx context.Context, algorithms []string) (*Client,
 		ClientVersion:   clientVersion,
 		AuthCallback:    func(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) { return login.next(c) },
 		HostKeyCallback: a.checkHostKey(ctx),
+		BannerCallback: func(text string) error {
+			login.banner.add(text)
+			return nil
+		},
 	}
 	setAlgorithms(config, a.host.Algorithms, algorithms)
 	conn, channels, requests, err := ssh.NewClientConn(w, hostPort(a.host.Host, a.host.port()), config)
@@ -284,16 +288,21 @@ func (a *attempt) connectNow(ctx context.Context, algorithms []string) (*Client,
 		transport.Close()
 		err = a.fail(ctx, err)
 		a.login.leavePassword(err)
+		a.login.banner.end()
 		return nil, err
 	}
 	if !stop() { // ctx has ended, and the connection with it
 		conn.Close()
 		a.login.turn.pass()
+		a.login.banner.end()
 		return nil, a.fail(ctx, causeOf(ctx))
 	}
 	login, w.hello = nil, nil
 	c := newClient(a, conn, w)
 	c.login = a.login.success(a.host, conn.RemoteAddr(), a.shown)
+	if notice := lines(a.hello.notice(), mostBanner); notice != "" {
+		c.login.Banner = lines(join(notice, c.login.Banner), mostBanner)
+	}
 	c.begin(channels, requests)
 	return c, nil
 }
@@ -350,8 +359,13 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	name, port := a.host.name(), a.host.port()
 	if ctx.Err() != nil {
 		err := interrupted(ctx, err, a.host, phase, min(time.Since(a.begun), a.clock.allowed()), 0)
-		if timeout, ok := err.(*TimeoutError); ok && phase == "handshake" {
-			timeout.Said, timeout.foreign = a.hello.said(), a.hello.fault(err) != nil
+		if timeout, ok := err.(*TimeoutError); ok {
+			switch phase {
+			case "handshake":
+				timeout.Said, timeout.foreign = a.hello.said(), a.hello.fault(err) != nil
+			case "auth":
+				timeout.Said = clip(a.login.banner.end())
+			}
 		}
 		return err
 	}
@@ -368,10 +382,10 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 		a.hostKey = nil
 		return key
 	case phase == "auth" && a.login.wantsNewPassword(err):
-		return &AuthenticationError{Host: name, Port: port, User: a.login.user, Tried: compress(a.login.tried), Expired: true}
+		return &AuthenticationError{Host: name, Port: port, User: a.login.user, Tried: compress(a.login.tried), Banner: a.login.banner.end(), Expired: true}
 	case errors.Is(err, errNotSent):
 		return a.login.unsent
-	case errors.Is(err, errRefused):
+	case errors.Is(err, errRefused), phase == "auth" && isUnableToLogIn(err):
 		return a.login.refusal(nil)
 	case errors.Is(err, errNextConnection):
 		return errNextConnection
@@ -399,8 +413,11 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 		err = withoutAddress(err)
 	}
 	said := ""
-	if phase == "handshake" {
+	switch phase {
+	case "handshake":
 		said = a.hello.said()
+	case "auth":
+		said = clip(a.login.banner.end())
 	}
 	return &ConnectionError{Host: name, Port: port, Phase: phase, Said: said, Err: err}
 }
@@ -428,6 +445,9 @@ func isNegotiation(err error) bool {
 	_, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err)
 	return ok
 }
+
+// isUnableToLogIn reports whether the host takes no method at all.
+func isUnableToLogIn(err error) bool { return strings.Contains(err.Error(), "ssh: unable to authenticate") }
 
 // isDisconnect reports whether the host ended the connection with a message
 // (RFC 4253, section 11.1). The library's type for it is not exported.

@@ -63,6 +63,9 @@ type AuthenticationError struct {
 	User  string
 	Tried []string // methods, in the order they were tried
 
+	// Banner is what the host wanted to be read before the login: as in Login.Banner.
+	Banner string
+
 	// Expired says that the password was right, and that the host wants the user to
 	// change it: ssh can do that.
 	Expired bool

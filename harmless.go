@@ -19,7 +19,7 @@ func clip(s string) string { return harmless(s, mostSaid, "") }
 // harmless returns at most so many bytes of s, without white space around it. What is
 // not to be seen becomes "^[", "\x9b", "\u202e" and the like, but for the characters in keep.
 func harmless(s string, most int, keep string) string {
-	if len(s) > 8*most { // the rest would be looked at in vain
+	if len(s) > 8*(most+1) { // the rest would be looked at in vain
 		s = s[:8*most]
 	}
 	s = strings.TrimSpace(s)

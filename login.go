@@ -47,6 +47,7 @@ type login struct {
 	reply  passwordReply
 	asks   func(context.Context, RefusedPassword) (string, error)
 	work   *progress
+	banner *banner // of this connection
 
 	last     *offerState // what was offered last, still without a verdict
 	offered  ssh.PublicKey
@@ -89,6 +90,7 @@ var (
 func (l *login) begin(ctx context.Context, clock *clock, w *wire) {
 	l.clock = clock
 	l.ctx, l.wire, l.last, l.partial, l.tries = ctx, w.flow, nil, 0, 0
+	l.banner = l.newBanner()
 	l.ticket, l.offered, l.accepted, l.key = nil, nil, nil, nil
 	again := func(s *offerState) {
 		if *s != refused {
@@ -102,6 +104,21 @@ func (l *login) begin(ctx context.Context, clock *clock, w *wire) {
 	again(&l.password)
 	again(&l.questions)
 	l.sent = l.password == refused || l.questions == refused
+}
+
+// newBanner returns the place for what the host wants to be read on a connection.
+func (l *login) newBanner() *banner {
+	b := new(banner)
+	if tell := l.host.Auth.Tell; tell != nil {
+		name, clock, patient := l.host.name(), l.clock, l.host.ConnectTimeout == 0
+		b.tell = func(text string) {
+			if patient && clock.allowed() < signInTimeout {
+				clock.restart(signInTimeout)
+			}
+			tell(name, text)
+		}
+	}
+	return b
 }
 
 // next returns what to offer next. It implements [ssh.ClientAuthCallback].
@@ -128,6 +145,9 @@ func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	method, name := l.choose(c.AllowedMethods)
 	if l.unsent != nil {
 		return nil, errNotSent
+	}
+	if method == nil && len(l.tried) == 0 && len(c.AllowedMethods) == 0 {
+		return nil, nil // the library tells what came in place of the methods
 	}
 	if method == nil {
 		l.explain(c.AllowedMethods)
@@ -264,6 +284,7 @@ func (l *login) secret() (string, error) {
 
 // ask puts a question to the user. One who refuses to answer is not asked again.
 func (l *login) ask(q Question) (string, error) {
+	l.banner.now()
 	defer l.clock.pause()()
 	answer, err := l.host.Auth.ask(l.ctx, q)
 	if err != nil {
@@ -312,6 +333,9 @@ func (l *login) answerer() ssh.KeyboardInteractiveChallenge {
 	return func(name, instruction string, prompts []string, echos []bool) ([]string, error) {
 		if rounds++; rounds > maxRounds || len(prompts) > maxPrompts {
 			return nil, l.note("the host asks too much (round %d, %d questions)", rounds, len(prompts))
+		}
+		if len(prompts) == 0 {
+			l.banner.add(name + "\n" + instruction)
 		}
 		answers := make([]string, len(prompts))
 		for i, prompt := range prompts {
@@ -365,7 +389,7 @@ func (l *login) refusal(cause error) error {
 	}
 	return &AuthenticationError{
 		Host: l.host.name(), Port: l.host.port(), User: l.user,
-		Tried: compress(l.tried), Err: joinErrors(notes),
+		Tried: compress(l.tried), Banner: l.banner.end(), Err: joinErrors(notes),
 	}
 }
 

@@ -28,6 +28,10 @@ type Login struct {
 	// Key is the key or certificate that was accepted, nil if none was.
 	Key ssh.PublicKey
 
+	// Banner is what the host wanted to be read before the login, and before its version
+	// line: at most 4 KiB, made harmless, with line ends.
+	Banner string
+
 	// Timing is how long it took.
 	Timing Timing
 
@@ -54,6 +58,6 @@ func (l *login) success(host *HostConfig, addr net.Addr, hostKey ssh.PublicKey) 
 	}
 	return Login{
 		Host: *host, Addr: addr, HostKey: hostKey,
-		Methods: l.accepted, Key: l.key, Warnings: l.warnings,
+		Methods: l.accepted, Key: l.key, Banner: l.banner.end(), Warnings: l.warnings,
 	}
 }

@@ -50,6 +50,17 @@ func (c *conn) serve() {
 		stalled.PreAuthConnCallback = func(ssh.ServerPreAuthConn) { <-c.done }
 		config = &stalled
 	}
+	if signIn := c.server.host.SignIn; signIn != nil {
+		own := *config
+		own.NoClientAuth = true
+		own.NoClientAuthCallback = func(meta ssh.ConnMetadata) (*ssh.Permissions, error) {
+			if !signIn(meta.User(), c.done) {
+				return nil, errDenied
+			}
+			return nil, nil
+		}
+		config = &own
+	}
 	if kind := c.fault.Kind; kind == StallPassword || kind == CutPassword {
 		hostile := *config
 		hostile.PasswordCallback = func(ssh.ConnMetadata, []byte) (*ssh.Permissions, error) {

@@ -44,6 +44,9 @@ type Host struct {
 
 	// DropFirst is the number of connections closed before the version line, as sshd does beyond MaxStartups.
 	DropFirst int
+	// SignIn lets users in who prove who they are elsewhere, as with a browser: the login waits until it returns, after the
+	// Banner, and needs nothing else if it returns true. It must return soon after done is closed. nil means no such thing.
+	SignIn func(user string, done <-chan struct{}) bool
 	// MaxStartups is how many connections may be logging in at once; more are closed before the version line, as sshd does.
 	// 0 means any number.
 	MaxStartups int
