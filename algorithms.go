@@ -105,6 +105,21 @@ func setAlgorithms(config *ssh.ClientConfig, a *Algorithms, knownHostKeys []stri
 	}
 }
 
+// withCertificates returns a list of algorithms for host keys, nil for the default one,
+// that asks for certificates first.
+func withCertificates(list []string) []string {
+	if list == nil {
+		list = secureHostKeys
+	}
+	all := slices.Clone(keyKinds[0])
+	for _, name := range list {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
 // changeHostKeys adds to a list of algorithms for host keys, and takes from it. One that
 // is added stands behind its relatives: a key of RSA that is known is asked for with
 // SHA-1 before a key of another type is.

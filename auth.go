@@ -60,6 +60,11 @@ type Auth struct {
 	NoAgent       bool
 	NoDefaultKeys bool
 
+	// Methods are the login methods that may be tried, by their names in RFC 4252 and
+	// RFC 4462: "gssapi-with-mic", "publickey", "keyboard-interactive", "password".
+	// Their order does not matter. Empty means all.
+	Methods []string
+
 	// Ask answers what is not given above: a key's passphrase, a password, a
 	// one-time code. If nil, such logins are not tried. One goroutine at a
 	// time calls it, in the whole process. ConnectTimeout stands still meanwhile;

@@ -183,6 +183,9 @@ func (p *Plan) narrowing(d *dialer) {
 // loggingIn adds what is offered to log in.
 func (p *Plan) loggingIn(ctx context.Context, d *dialer) {
 	a := &p.Host.Auth
+	if len(a.Methods) > 0 {
+		p.step("auth", "", "no other methods are tried than %s", strings.Join(a.Methods, ", "))
+	}
 	if a.GSSAPI != nil {
 		p.ticket(d)
 	}

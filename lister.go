@@ -32,6 +32,14 @@ const (
 
 // preferredKeys returns the algorithms to ask the host for, as a policy does.
 func (a *attempt) preferredKeys(ctx context.Context) ([]string, error) {
+	list, err := a.knownKeys(ctx)
+	if err == nil && len(a.host.RevokedHostKeys) > 0 {
+		list = withCertificates(list) // which may be revoked, where the keys in them are not
+	}
+	return list, err
+}
+
+func (a *attempt) knownKeys(ctx context.Context) ([]string, error) {
 	name, port := a.host.keyName()
 	policy, byFiles := a.policy.(*hostKeyFiles)
 	if !byFiles {

@@ -210,6 +210,7 @@ func (l *login) hungUp() bool {
 func (l *login) choose(allowed []string) (ssh.AuthMethod, string) {
 	a := &l.host.Auth
 	l.offered = nil
+	allowed = a.permitted(allowed)
 	if slices.Contains(allowed, "gssapi-with-mic") && l.hasTicket() {
 		l.offer(&l.kerberos)
 		return l.nextTicket(), "gssapi-with-mic"
@@ -383,7 +384,7 @@ func (l *login) note(format string, args ...any) error {
 
 // refusal returns the error for a refused login.
 func (l *login) refusal(cause error) error {
-	notes := slices.Concat(l.creds.notes, l.notes)
+	notes := slices.Concat(l.creds.notes, l.notes, l.unbuilt())
 	if cause != nil {
 		notes = append(notes, cause)
 	}

@@ -1,6 +1,7 @@
 package fleetssh
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,6 +39,30 @@ func (a *Algorithms) signatures(key ssh.PublicKey, algorithms []string) []string
 		}
 	}
 	return allowed
+}
+
+// permitted returns those of the login methods that may be tried.
+func (a *Auth) permitted(methods []string) []string {
+	if len(a.Methods) == 0 {
+		return methods
+	}
+	return slices.DeleteFunc(slices.Clone(methods), func(name string) bool { return !slices.Contains(a.Methods, name) })
+}
+
+// unbuilt returns what UserKeys asks for and is not there, if it could be why a key was
+// refused: servers older than OpenSSH 7.2 take RSA keys with SHA-1 only.
+func (l *login) unbuilt() []error {
+	a := l.host.Algorithms
+	if a == nil || !slices.Contains(a.UserKeys, ssh.KeyAlgoRSA) && !slices.Contains(a.UserKeys, ssh.CertAlgoRSAv01) {
+		return nil
+	}
+	for i := range l.keys {
+		multi, ok := l.keys[i].signer.(ssh.MultiAlgorithmSigner)
+		if t := plainKey(l.keys[i].signer.PublicKey()).Type(); t == ssh.KeyAlgoRSA && ok && !slices.Contains(multi.Algorithms(), t) {
+			return []error{errors.New("signing with SHA-1 (ssh-rsa), which UserKeys allows, is not built: another type of key, or ssh itself with --control-path, is the way")}
+		}
+	}
+	return nil
 }
 
 // certificateAlgorithm returns what an algorithm is called for certificates.

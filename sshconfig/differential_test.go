@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -37,7 +38,7 @@ func sshG(t testing.TB, config string, args ...string) (map[string][]string, err
 // compared are the keywords that are compared with ssh -G, and how its spelling of a
 // value becomes ours.
 var compared = map[string]func(ours, ssh []string) (want []string){
-	"addressfamily": same, "batchmode": same, "canonicalizefallbacklocal": same, "canonicalizemaxdots": same,
+	"addressfamily": same, "batchmode": same, "checkhostip": same, "requiredrsasize": setOnly, "knownhostscommand": notNone, "canonicalizefallbacklocal": same, "canonicalizemaxdots": same,
 	"canonicalizehostname": spelled(map[string]string{"false": "no", "true": "yes"}),
 	"connectionattempts":   same, "connecttimeout": same,
 	"certificatefile": tilde, "controlpath": notNone,
@@ -138,11 +139,11 @@ func compare(t testing.TB, config, alias string, options ...string) {
 			t.Errorf("%s: %s is %q, ssh has %q", alias, key, ours[key], want)
 		}
 	}
-	for _, key := range []string{"ciphers", "macs", "kexalgorithms", "hostkeyalgorithms"} {
+	for _, key := range []string{"ciphers", "macs", "kexalgorithms", "hostkeyalgorithms", "pubkeyacceptedalgorithms", "casignaturealgorithms"} {
 		if len(ours[key]) == 0 {
 			continue
 		}
-		list := assemble(ours[key][0], strings.Split(sshDefaults(t)[key][0], ","))
+		list := assemble(ours[key][0], strings.Split(sshDefaults(t)[key][0], ","), sshKeyTypes(t))
 		if got := strings.Join(list, ","); got != want[key][0] {
 			t.Errorf("%s: %s %q is %q, ssh has %q", alias, key, ours[key], got, want[key][0])
 		}
@@ -168,6 +169,18 @@ func sshDefaults(t testing.TB) map[string][]string {
 		t.Fatal(err)
 	}
 	return values
+}
+
+// sshKeyTypes returns the algorithms of keys that ssh knows, which patterns may stand for.
+var sshKeyTypesOnce = sync.OnceValues(func() ([]byte, error) { return exec.Command("ssh", "-Q", "HostKeyAlgorithms").Output() })
+
+func sshKeyTypes(t testing.TB) []string {
+	t.Helper()
+	out, err := sshKeyTypesOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(out))
 }
 
 // TestLikeSSH compares us with ssh over random configurations.
@@ -303,7 +316,11 @@ func (c *configurer) setting() string {
 		{"Ciphers", "aes128-ctr", "+aes128-cbc,3des-cbc", "-aes*", "^aes256-ctr", "aes256-ctr,aes128-ctr,aes256-ctr", "-*gcm*,chacha*"},
 		{"MACs", "hmac-sha2-256", "-*sha1*,umac*", "^hmac-sha1"},
 		{"KexAlgorithms", "curve25519-sha256", "+diffie-hellman-group14-sha1", "-*group*"},
-		{"HostKeyAlgorithms", "ssh-ed25519", "+ssh-rsa", "-*cert*,ecdsa*", "^rsa-sha2-256"},
+		{"HostKeyAlgorithms", "ssh-ed25519", "+ssh-rsa", "-*cert*,ecdsa*", "^rsa-sha2-256", "rsa*,ssh-ed25519*"},
+		{"PubkeyAcceptedAlgorithms", "ssh-ed25519,rsa-sha2-256", "+ssh-rsa", "-*rsa*", "^ecdsa*", "sk-*"},
+		{"PubkeyAcceptedKeyTypes", "ssh-ed25519"},
+		{"CASignatureAlgorithms", "ssh-ed25519", "+ssh-rsa", "-*ecdsa*"},
+		{"RequiredRSASize", "1024", "3072", "0"}, {"CheckHostIP", "yes", "no"}, {"KnownHostsCommand", "/bin/echo %H", "none", `/x "a b" # c`},
 		{"ConnectTimeout", "5", "1m", "1h30m", "none", "0", "1w2d3h4m5s", "2M3"},
 		{"ServerAliveInterval", "15", "1m", "0"},
 		{"ServerAliveCountMax", "1", "08", "5"},

@@ -16,16 +16,21 @@
 //
 // # What has an effect
 //
-// AddressFamily, BatchMode, the keywords that begin with Canonical, CertificateFile,
-// Ciphers, ConnectTimeout, ConnectionAttempts, ControlPath, ForwardAgent,
+// AddressFamily, BatchMode, the keywords that begin with Canonical,
+// CASignatureAlgorithms, CertificateFile, CheckHostIP, Ciphers, ConnectTimeout, ConnectionAttempts, ControlPath, ForwardAgent,
 // GlobalKnownHostsFile, GSSAPIAuthentication, GSSAPIClientIdentity,
-// GSSAPIDelegateCredentials, GSSAPIServerIdentity, HostKeyAlgorithms, HostKeyAlias,
+// GSSAPIDelegateCredentials, GSSAPIServerIdentity, HashKnownHosts, HostKeyAlgorithms, HostKeyAlias,
 // HostName, IdentitiesOnly, IdentityAgent, IdentityFile, IgnoreUnknown,
-// KbdInteractiveAuthentication, KexAlgorithms, MACs, PasswordAuthentication, Port,
-// PreferredAuthentications, ProxyCommand, ProxyJump, PubkeyAuthentication,
-// RefuseConnection, ServerAliveCountMax, ServerAliveInterval, StrictHostKeyChecking,
+// KbdInteractiveAuthentication, KexAlgorithms, KnownHostsCommand, MACs,
+// PasswordAuthentication, Port, PreferredAuthentications, ProxyCommand, ProxyJump,
+// PubkeyAcceptedAlgorithms, PubkeyAuthentication, RefuseConnection, RequiredRSASize
+// (RHEL: RSAMinSize), RevokedHostKeys, ServerAliveCountMax, ServerAliveInterval, StrictHostKeyChecking,
 // Tag, User and UserKnownHostsFile. SetEnv and SendEnv are in [Settings], for they
 // belong to a command.
+//
+// What only narrows, in that less is trusted or offered, is honoured, or else the host
+// is not connected to. It is not honoured over the connection of a master, which ssh
+// has made by its own rules.
 //
 // Where fleetssh differs from ssh:
 //
@@ -33,9 +38,11 @@
 //     is added, but one whose key has changed is refused, where ssh would go on
 //     without passwords.
 //   - Algorithms that fleetssh does not have are left out; it is an error if none is
-//     left. "+", "-" and "^" change the defaults of fleetssh.
-//   - PasswordAuthentication and KbdInteractiveAuthentication leave out passwords and
-//     questions if both are no.
+//     left. "+", "-" and "^" change the defaults of fleetssh. There are no signatures
+//     with SHA-1, of users or of authorities, whatever a line allows.
+//   - RequiredRSASize holds for the keys of authorities, too.
+//   - The methods that PreferredAuthentications leaves out are not tried, but their
+//     order is always Kerberos, keys, passwords.
 //   - With BatchMode, nothing is asked.
 //   - ServerAliveInterval 0 turns probes off; without it, the default of fleetssh
 //     holds.
@@ -44,12 +51,11 @@
 // # What has none
 //
 // [File.Unsupported] and [Settings.Unsupported] name the lines that would change how
-// ssh connects, or what it does then: BindAddress, BindInterface,
-// CASignatureAlgorithms, CheckHostIP, Compression, DynamicForward, ForwardX11,
-// GSSAPIKeyExchange, GSSAPITrustDns, HostbasedAuthentication, KnownHostsCommand,
-// LocalCommand, LocalForward, NoHostAuthenticationForLocalhost, PKCS11Provider,
-// ProxyUseFdpass, PubkeyAcceptedAlgorithms, RemoteCommand, RemoteForward, RequestTTY,
-// RequiredRSASize, RevokedHostKeys, SecurityKeyProvider, SessionType, Tunnel and
+// ssh connects, or what it does then: BindAddress, BindInterface, Compression,
+// DynamicForward, ForwardX11, GSSAPIKeyExchange, GSSAPITrustDns,
+// HostbasedAuthentication, LocalCommand, LocalForward,
+// NoHostAuthenticationForLocalhost, PKCS11Provider, ProxyUseFdpass, RemoteCommand,
+// RemoteForward, RequestTTY, SecurityKeyProvider, SessionType, Tunnel and
 // VerifyHostKeyDNS; not where the value is the default. And what the differences above
 // leave out.
 //

@@ -26,6 +26,10 @@ type Unsupported struct {
 	File    string // a path, or "-o"
 	Line    int    // from 1; 0 if File is "-o"
 	Reason  string // why, if there is more to say than that fleetssh does not do it
+
+	// Minor says that there is no need to tell it at every run: the line has its effect
+	// but for what fleetssh does not have anyway, or the error that it leads to says it.
+	Minor bool
 }
 
 // String says where and what in one line, as "file:line: Keyword value: reason".

@@ -74,7 +74,7 @@ func (f *File) apply(s *Settings, base fleetssh.HostConfig, way []hopKey) (fleet
 	if h.Algorithms, err = s.algorithms(base.Algorithms); err != nil {
 		return h, err
 	}
-	if h.HostKeys, err = f.hostKeys(s, base.HostKeys); err != nil {
+	if err := f.trust(s, &h); err != nil {
 		return h, err
 	}
 	if base.Proxy != nil || base.DialContext != nil {
@@ -173,6 +173,49 @@ func (s *Settings) login(a *fleetssh.Auth) {
 	if s.one(keyBatchMode) == "yes" {
 		a.Ask = nil
 	}
+	s.methods(a)
+}
+
+// methods leaves out the login methods that a line leaves out.
+func (s *Settings) methods(a *fleetssh.Auth) {
+	if len(a.Methods) > 0 {
+		return
+	}
+	var left []string
+	for _, m := range []struct {
+		name string
+		key  *keyword
+	}{{methodKey, keyPubkey}, {methodKeyboard, keyKbdInteractive}, {methodPassword, keyPassword}} {
+		if s.allows(m.name, m.key) {
+			left = append(left, m.name)
+		}
+	}
+	if len(left) == 3 {
+		return
+	}
+	// Kerberos is in GSSAPI, or it is not used. An empty list would mean all methods.
+	if a.GSSAPI != nil || len(left) == 0 {
+		left = append(left, methodGSSAPI)
+	}
+	a.Methods = left
+}
+
+// trust sets which host keys are trusted, and which are not whatever else is said.
+func (f *File) trust(s *Settings, h *fleetssh.HostConfig) error {
+	if h.HostKeys == nil {
+		var err error
+		if h.HostKeys, err = f.hostKeys(s); err != nil {
+			return err
+		}
+		if len(h.KnownHostsCommand) == 0 {
+			h.KnownHostsCommand = s.lister
+		}
+	}
+	if l := s.first(keyRevokedHostKeys); l != nil && len(h.RevokedHostKeys) == 0 && !isNone(l.values[0]) {
+		h.RevokedHostKeys = l.values
+	}
+	h.CheckHostIP = h.CheckHostIP || s.one(keyCheckHostIP) == "yes"
+	return nil
 }
 
 // identities returns the files of IdentityFile, and whether there are any lines of

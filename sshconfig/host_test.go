@@ -74,10 +74,14 @@ func TestHost(t *testing.T) {
 		{"forwarded by path", "ForwardAgent /agent", config{}, config{Host: "web", ForwardAgent: true}},
 		{"another agent forwarded", "ForwardAgent $OTHER_AGENT", config{}, config{Host: "web"}},
 		{"forwarding given", "ForwardAgent no", config{ForwardAgent: true}, config{Host: "web", ForwardAgent: true}},
-		{"no keys", "PubkeyAuthentication no\nIdentityFile /a", config{}, auth(fleetssh.Auth{NoAgent: true, NoDefaultKeys: true})},
-		{"no keys but a given one", "PubkeyAuthentication no", config{Auth: fleetssh.Auth{KeyFile: "/k"}}, auth(fleetssh.Auth{KeyFile: "/k"})},
-		{"no passwords", "PasswordAuthentication no\nKbdInteractiveAuthentication no", config{Auth: fleetssh.Auth{Password: "p", Ask: ask}}, auth(fleetssh.Auth{Passphrase: "p"})},
-		{"methods", "PreferredAuthentications publickey\nGSSAPIAuthentication yes", config{Auth: fleetssh.Auth{Password: "p", Ask: ask}}, auth(fleetssh.Auth{Passphrase: "p"})},
+		{"no keys", "PubkeyAuthentication no\nIdentityFile /a", config{}, auth(fleetssh.Auth{NoAgent: true, NoDefaultKeys: true, Methods: []string{"keyboard-interactive", "password"}})},
+		{"no keys, not even a given one", "PubkeyAuthentication no", config{Auth: fleetssh.Auth{KeyFile: "/k"}}, auth(fleetssh.Auth{KeyFile: "/k", Methods: []string{"keyboard-interactive", "password"}})},
+		{"no bare password", "PasswordAuthentication no", config{Auth: fleetssh.Auth{Password: "p"}}, auth(fleetssh.Auth{Password: "p", Methods: []string{"publickey", "keyboard-interactive"}})},
+		{"no questions", "ChallengeResponseAuthentication no", config{Auth: fleetssh.Auth{Password: "p"}}, auth(fleetssh.Auth{Password: "p", Methods: []string{"publickey", "password"}})},
+		{"a method that is not ours", "PreferredAuthentications hostbased", config{}, auth(fleetssh.Auth{NoAgent: true, NoDefaultKeys: true, Methods: []string{"gssapi-with-mic"}})},
+		{"no method given up for Kerberos", "PreferredAuthentications publickey", config{Auth: fleetssh.Auth{GSSAPI: &fleetssh.GSSAPI{}}}, auth(fleetssh.Auth{GSSAPI: &fleetssh.GSSAPI{}, Methods: []string{"publickey", "gssapi-with-mic"}})},
+		{"no passwords", "PasswordAuthentication no\nKbdInteractiveAuthentication no", config{Auth: fleetssh.Auth{Password: "p", Ask: ask}}, auth(fleetssh.Auth{Passphrase: "p", Methods: []string{"publickey"}})},
+		{"methods", "PreferredAuthentications publickey\nGSSAPIAuthentication yes", config{Auth: fleetssh.Auth{Password: "p", Ask: ask}}, auth(fleetssh.Auth{Passphrase: "p", Methods: []string{"publickey"}})},
 		{"batch", "BatchMode yes", config{Auth: fleetssh.Auth{Password: "p", Ask: ask}}, auth(fleetssh.Auth{Password: "p"})},
 		{"Kerberos", "GSSAPIAuthentication yes\nGSSAPIDelegateCredentials yes\nGSSAPIServerIdentity s\nGSSAPIClientIdentity c", config{}, auth(fleetssh.Auth{GSSAPI: &fleetssh.GSSAPI{ServerIdentity: "s", ClientIdentity: "c", Delegate: true, IfTicket: true}})},
 		{"Kerberos given", "GSSAPIAuthentication yes\nGSSAPIDelegateCredentials yes", config{Auth: fleetssh.Auth{GSSAPI: &fleetssh.GSSAPI{}}}, auth(fleetssh.Auth{GSSAPI: &fleetssh.GSSAPI{}})},
@@ -220,7 +224,11 @@ Match version 10
 	lines := func(all []sshconfig.Unsupported) string {
 		var b strings.Builder
 		for _, u := range all {
-			fmt.Fprintf(&b, "%d %s; ", u.Line, u.Keyword)
+			minor := ""
+			if u.Minor {
+				minor = " (minor)"
+			}
+			fmt.Fprintf(&b, "%d %s%s; ", u.Line, u.Keyword, minor)
 		}
 		return b.String()
 	}
@@ -228,9 +236,9 @@ Match version 10
 		t.Errorf("in all: %s, want %s", got, want)
 	}
 	for alias, want := range map[string]string{
-		"web": "3 BindAddress; 0 RemoteCommand; 8 HashKnownHosts; 7 StrictHostKeyChecking; ",
-		"db":  "10 LocalForward; 0 RemoteCommand; 15 RequestTTY; 11 Ciphers; 12 PreferredAuthentications; 14 ServerAliveCountMax; ",
-		"pw":  "0 RemoteCommand; 17 PasswordAuthentication; ",
+		"web": "3 BindAddress; 0 RemoteCommand; 7 StrictHostKeyChecking (minor); ",
+		"db":  "10 LocalForward; 0 RemoteCommand; 15 RequestTTY; 11 Ciphers (minor); 12 PreferredAuthentications; 14 ServerAliveCountMax; ",
+		"pw":  "0 RemoteCommand; ",
 	} {
 		s, err := f.Resolve(alias, "")
 		if err != nil {

@@ -66,7 +66,9 @@ var (
 	keyCanonicalize        = keywords["canonicalizehostname"]
 	keyCanonicalMaxDots    = keywords["canonicalizemaxdots"]
 	keyPermittedCNAMEs     = keywords["canonicalizepermittedcnames"]
+	keyCASignatures        = keywords["casignaturealgorithms"]
 	keyCertificateFile     = keywords["certificatefile"]
+	keyCheckHostIP         = keywords["checkhostip"]
 	keyCiphers             = keywords["ciphers"]
 	keyConnectTimeout      = keywords["connecttimeout"]
 	keyConnectionAttempts  = keywords["connectionattempts"]
@@ -86,6 +88,7 @@ var (
 	keyIdentityFile        = keywords["identityfile"]
 	keyIgnoreUnknown       = keywords["ignoreunknown"]
 	keyKbdInteractive      = keywords["kbdinteractiveauthentication"]
+	keyKnownHostsCommand   = keywords["knownhostscommand"]
 	keyKexAlgorithms       = keywords["kexalgorithms"]
 	keyMACs                = keywords["macs"]
 	keyPassword            = keywords["passwordauthentication"]
@@ -95,6 +98,10 @@ var (
 	keyProxyJump           = keywords["proxyjump"]
 	keyProxyUseFdpass      = keywords["proxyusefdpass"]
 	keyPubkey              = keywords["pubkeyauthentication"]
+	keyPubkeyAccepted      = keywords["pubkeyacceptedalgorithms"]
+	keyRequiredRSASize     = keywords["requiredrsasize"]
+	keyRevokedHostKeys     = keywords["revokedhostkeys"]
+	keyVerifyHostKeyDNS    = keywords["verifyhostkeydns"]
 	keyRefuseConnection    = keywords["refuseconnection"]
 	keySendEnv             = keywords["sendenv"]
 	keyServerAliveCountMax = keywords["serveralivecountmax"]
@@ -122,7 +129,7 @@ func makeKeywords() map[string]*keyword {
 
 	yesNo := []string{"yes", "yes", "true", "yes", "no", "no", "false", "no"}
 	for _, name := range []string{
-		"BatchMode", "CanonicalizeFallbackLocal", "GSSAPIAuthentication", "GSSAPIDelegateCredentials", "HashKnownHosts",
+		"BatchMode", "CanonicalizeFallbackLocal", "CheckHostIP", "GSSAPIAuthentication", "GSSAPIDelegateCredentials", "HashKnownHosts",
 		"IdentitiesOnly", "KbdInteractiveAuthentication", "PasswordAuthentication", "ProxyUseFdpass",
 	} {
 		choose(name, yesNo...)
@@ -135,30 +142,30 @@ func makeKeywords() map[string]*keyword {
 	add(applied, word, "ControlPath", "ForwardAgent", "GSSAPIClientIdentity", "GSSAPIServerIdentity", "HostKeyAlias", "HostName",
 		"IdentityAgent", "IgnoreUnknown", "PreferredAuthentications", "Tag", "User")
 	add(applied, words, "CanonicalDomains", "CanonicalizePermittedCNAMEs")
-	add(applied, files, "GlobalKnownHostsFile", "UserKnownHostsFile")
-	add(applied, number, "CanonicalizeMaxDots", "ConnectionAttempts", "ServerAliveCountMax")
+	add(applied, files, "GlobalKnownHostsFile", "RevokedHostKeys", "UserKnownHostsFile")
+	add(applied, number, "CanonicalizeMaxDots", "ConnectionAttempts", "RequiredRSASize", "ServerAliveCountMax")
 	add(applied, port, "Port")
 	add(applied, seconds, "ConnectTimeout", "ServerAliveInterval")
-	add(applied, rest, "ProxyCommand", "RefuseConnection")
+	add(applied, rest, "KnownHostsCommand", "ProxyCommand", "RefuseConnection")
 	add(applied, jumps, "ProxyJump")
-	add(applied, names, "Ciphers", "HostKeyAlgorithms", "KexAlgorithms", "MACs")
+	add(applied, names, "CASignatureAlgorithms", "Ciphers", "HostKeyAlgorithms", "KexAlgorithms", "MACs", "PubkeyAcceptedAlgorithms")
 	add(applied, environ, "SetEnv")
 	add(gathered, word, "CertificateFile", "IdentityFile")
 	add(gathered, words, "SendEnv")
 
 	for _, name := range []string{
-		"CheckHostIP", "Compression", "ForwardX11", "GSSAPIKeyExchange", "GSSAPITrustDns", "HostbasedAuthentication",
+		"Compression", "ForwardX11", "GSSAPIKeyExchange", "GSSAPITrustDns", "HostbasedAuthentication",
 		"NoHostAuthenticationForLocalhost", "Tunnel", "VerifyHostKeyDNS",
 	} {
 		refuse(name, "no", "false")
 	}
 	for _, name := range []string{
-		"BindAddress", "BindInterface", "CASignatureAlgorithms", "DynamicForward", "LocalCommand", "LocalForward",
-		"PubkeyAcceptedAlgorithms", "RemoteForward", "RequiredRSASize",
+		"BindAddress", "BindInterface", "DynamicForward", "LocalCommand", "LocalForward",
+		"RemoteForward",
 	} {
 		refuse(name)
 	}
-	for _, name := range []string{"KnownHostsCommand", "PKCS11Provider", "RemoteCommand", "RevokedHostKeys"} {
+	for _, name := range []string{"PKCS11Provider", "RemoteCommand"} {
 		refuse(name, "none")
 	}
 	refuse("RequestTTY", "no", "false", "auto")
@@ -193,6 +200,7 @@ func makeKeywords() map[string]*keyword {
 		"keepalive":                       "tcpkeepalive",
 		"protocolkeepalives":              "serveraliveinterval", // of Debian
 		"pubkeyacceptedkeytypes":          "pubkeyacceptedalgorithms",
+		"rsaminsize":                      "requiredrsasize",     // of RHEL 8 and 9
 		"setuptimeout":                    "serveraliveinterval", // of Debian
 	} {
 		table[alias] = table[name]

@@ -16,13 +16,21 @@ func (s *Settings) review() []Unsupported {
 			args, _ := splitWords(l.text)
 			if l.key.lost(args) {
 				note(l, "")
+				notes[len(notes)-1].Minor = l.key == keyVerifyHostKeyDNS // said of hosts that are not known
 			}
 		}
 	}
 	for _, suite := range suites {
 		if l := s.first(suite.key); l != nil {
-			if _, missing := suite.wanted(l.values[0]); len(missing) > 0 {
+			wanted, missing := suite.wanted(l.values[0])
+			for _, name := range suite.unbuilt {
+				if slices.Contains(wanted, name) {
+					missing = append(missing, name)
+				}
+			}
+			if len(missing) > 0 {
 				note(l, "fleetssh has no "+strings.Join(missing, ", "))
+				notes[len(notes)-1].Minor = true
 			}
 		}
 	}
@@ -32,9 +40,6 @@ func (s *Settings) review() []Unsupported {
 	}{
 		{keyCertificateFile, s.reviewCertificates},
 		{keyForwardAgent, s.reviewForwarding},
-		{keyHashKnownHosts, s.reviewHashing},
-		{keyKbdInteractive, s.reviewPasswords},
-		{keyPassword, s.reviewPasswords},
 		{keyPreferred, s.reviewPreferred},
 		{keyServerAliveCountMax, s.reviewCount},
 		{keyStrict, s.reviewStrict},
@@ -42,6 +47,7 @@ func (s *Settings) review() []Unsupported {
 		if l := s.first(check.key); l != nil {
 			if why := check.why(l); why != "" {
 				note(l, why)
+				notes[len(notes)-1].Minor = check.key == keyStrict
 			}
 		}
 	}
@@ -62,22 +68,6 @@ func (s *Settings) reviewForwarding(*line) string {
 	return ""
 }
 
-func (s *Settings) reviewHashing(l *line) string {
-	if l.values[0] == "yes" && s.acceptsNew() {
-		return "new hosts are added to known_hosts by their names"
-	}
-	return ""
-}
-
-// reviewPasswords is about leaving out one of two methods.
-func (s *Settings) reviewPasswords(l *line) string {
-	password, keyboard := s.allows(methodPassword, keyPassword), s.allows(methodKeyboard, keyKbdInteractive)
-	if l.values[0] == "no" && password != keyboard {
-		return "a password is offered by both methods, or by none"
-	}
-	return ""
-}
-
 // reviewPreferred is about an order other than that of fleetssh.
 func (s *Settings) reviewPreferred(l *line) string {
 	var ranks []int
@@ -91,14 +81,11 @@ func (s *Settings) reviewPreferred(l *line) string {
 			ranks = append(ranks, 2)
 		}
 	}
-	password, keyboard := s.allows(methodPassword, keyPassword), s.allows(methodKeyboard, keyKbdInteractive)
 	switch {
 	case len(ranks) == 0:
 		return "none of the methods is one of fleetssh"
 	case !slices.IsSortedFunc(ranks, cmp.Compare[int]):
 		return "the order is always Kerberos, keys, passwords"
-	case password != keyboard && s.one(keyPassword) != "no" && s.one(keyKbdInteractive) != "no":
-		return "a password is offered by both methods, or by none"
 	}
 	return ""
 }

@@ -14,7 +14,9 @@ type Settings struct {
 	Port     int    // 22 if the configuration has none
 
 	got         [][]*line
-	controlPath string // as HostConfig takes it
+	local       *local
+	controlPath string   // as HostConfig takes it
+	lister      []string // KnownHostsCommand, as HostConfig takes it
 	notes       []Unsupported
 }
 
@@ -27,7 +29,7 @@ type Value struct {
 
 // settings completes what the passes have found.
 func (p *pass) settings(host string) (*Settings, error) {
-	s := &Settings{Alias: p.alias, HostName: host, User: p.user(), Port: p.port(), got: p.got}
+	s := &Settings{Alias: p.alias, HostName: host, User: p.user(), Port: p.port(), got: p.got, local: p.file.local}
 	at := origin{file: fromDefault}
 	if l := p.first(keyHostName); l != nil {
 		at = l.at
@@ -38,6 +40,12 @@ func (p *pass) settings(host string) (*Settings, error) {
 		var err error
 		if s.controlPath, err = t.controlPath(l.values[0]); err != nil {
 			return nil, l.at.errorf("ControlPath: %w", err)
+		}
+	}
+	if l := p.first(keyKnownHostsCommand); l != nil && !isNone(l.values[0]) {
+		var err error
+		if s.lister, err = t.knownHostsCommand(l.values[0]); err != nil {
+			return nil, l.at.errorf("KnownHostsCommand: %w", err)
 		}
 	}
 	if err := s.expand(t); err != nil {
@@ -61,6 +69,7 @@ func (s *Settings) expand(t *tokens) error {
 		{keyCertificateFile, t.path},
 		{keyUserKnownHosts, t.path},
 		{keyGlobalKnownHosts, t.local.expandTilde},
+		{keyRevokedHostKeys, t.path},
 		{keyControlPath, t.path},
 		{keyIdentityAgent, unlessVariable(t.path)},
 		{keyForwardAgent, unlessVariable(t.path)},
@@ -106,7 +115,7 @@ var defaults = []struct {
 	key   *keyword
 	value string
 }{
-	{keyAddressFamily, "any"}, {keyBatchMode, "no"}, {keyConnectTimeout, "none"},
+	{keyAddressFamily, "any"}, {keyBatchMode, "no"}, {keyCheckHostIP, "no"}, {keyConnectTimeout, "none"},
 	{keyConnectionAttempts, "1"}, {keyForwardAgent, "no"}, {keyGSSAPI, "no"}, {keyGSSAPIDelegate, "no"},
 	{keyHashKnownHosts, "no"}, {keyIdentitiesOnly, "no"}, {keyKbdInteractive, "yes"}, {keyPassword, "yes"},
 	{keyPubkey, "yes"}, {keyServerAliveCountMax, "3"}, {keyServerAliveInterval, "0"}, {keyStrict, "ask"},

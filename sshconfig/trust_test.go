@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -99,26 +98,33 @@ func TestHostKeysShared(t *testing.T) {
 	}
 }
 
-// TestHostKeyAlgorithms checks that what is known still comes first where the list
-// only adds or takes away.
-func TestHostKeyAlgorithms(t *testing.T) {
+// TestUnreadableKnownHosts checks that one of many files decides about itself only.
+func TestUnreadableKnownHosts(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "known_hosts")
-	const rsa = "AAAAB3NzaC1yc2EAAAADAQABAAAAgQDbcYYtIfzYz4nTyHzk1yRPPVjoqUVAUfvzXXLStSxOcfyPmOEsU1n1IrM0FZ2kzYQlRYFZ8WNM1yBDgvu7xhXOTQlWrB9kmmmOWYtGhs5dJpUZz6AZTgJ7PEQVCnQKHkHVwA8hH4KxFqjwC6cGYcTGqyzK2eEyhXdyjyYK1u8uGQ=="
-	if err := os.WriteFile(file, []byte("web ssh-rsa "+rsa+"\n"), 0o600); err != nil {
+	key := newKey(t)
+	for _, mode := range []string{"yes", "accept-new", "no"} {
+		p := policyOf(t, "StrictHostKeyChecking "+mode+"\nUserKnownHostsFile "+t.TempDir()+" "+knownFile(t, "web", key)+"\nGlobalKnownHostsFile none\n")
+		if err := p.Check("web", 22, key); err != nil {
+			t.Errorf("%s: %v", mode, err)
+		}
+		err := p.Check("new", 22, key)
+		if trusted := mode == "no"; (err == nil) != trusted {
+			t.Errorf("%s: a new host: %v", mode, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), "is a directory") {
+			t.Errorf("%s: it does not say why: %v", mode, err)
+		}
+	}
+}
+
+func TestHashedHosts(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "new")
+	p := policyOf(t, "StrictHostKeyChecking accept-new\nHashKnownHosts yes\nUserKnownHostsFile "+file+"\nGlobalKnownHostsFile none\n")
+	if err := p.Check("web", 22, newKey(t)); err != nil {
 		t.Fatal(err)
 	}
-	files := "UserKnownHostsFile " + file + "\nGlobalKnownHostsFile none\n"
-	for _, test := range []struct{ value, host, first string }{
-		{"+ssh-rsa", "web", "rsa-sha2-512 rsa-sha2-256 ssh-rsa ssh-ed25519"},
-		{"-rsa-sha2-512", "web", "rsa-sha2-256 ssh-ed25519"},
-		{"+ssh-rsa", "new", "ssh-ed25519 ecdsa-sha2-nistp256"},
-		{"-ssh-ed25519", "new", "ecdsa-sha2-nistp256 ecdsa-sha2-nistp384"},
-	} {
-		h := host(t, load(t, files+"HostKeyAlgorithms "+test.value+"\n"), "web", fleetssh.HostConfig{})
-		list := h.HostKeys.Algorithms(test.host, 22)
-		if first := strings.Fields(test.first); len(list) < len(first) || !slices.Equal(list[:len(first)], first) || h.Algorithms != nil {
-			t.Errorf("%s: %s is asked for %v", test.value, test.host, list)
-		}
+	if text, _ := os.ReadFile(file); !strings.HasPrefix(string(text), "|1|") {
+		t.Errorf("the file holds %q", text)
 	}
 }

@@ -69,6 +69,9 @@ func (k *clientConfig) apply(e *hostEntry) error {
 		return err
 	}
 	for _, u := range settings.Unsupported() {
+		if u.Minor {
+			continue // explain tells it
+		}
 		k.warn.add(redactUnsupported(u).String(), e.name)
 	}
 	return nil

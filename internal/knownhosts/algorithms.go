@@ -14,7 +14,8 @@ const maxExact = 200
 // Algorithms returns the host key algorithms to ask a host for, most wanted
 // first, or nil if no line is about the host. The list is
 //
-//   - all certificate algorithms, if an authority is listed for the host,
+//   - all certificate algorithms, if an authority is listed for the host, or a key is
+//     revoked that may be that of one,
 //   - those of the types of the keys that are known for it, Ed25519 first, then
 //     ECDSA, then RSA,
 //   - the other secure ones for plain keys, so that a host which no longer has

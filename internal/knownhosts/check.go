@@ -104,6 +104,20 @@ func (db *DB) revoked(names []string, key ssh.PublicKey) *line {
 	return db.find(names, revoked, encode(key))
 }
 
+// revokes reports whether any key is revoked for one of the names.
+func (db *DB) revokes(names []string) bool {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	for _, lines := range db.index.revoked {
+		for _, l := range lines {
+			if slices.ContainsFunc(names, l.matches) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Lookup returns the keys that are known for a host, and the authorities that may
 // sign for it: at most sixteen of each. It costs what Check costs for an unknown
 // host.

@@ -65,7 +65,7 @@ func (u Union) Algorithms(host string, port int) []string {
 	certified := false
 	for _, db := range u {
 		t, c := db.knownTypes(names)
-		types, certified = append(types, t...), certified || c
+		types, certified = append(types, t...), certified || c || db.revokes(names)
 	}
 	slices.SortFunc(types, byPreference)
 	if len(types) == 0 {
