@@ -29,7 +29,7 @@ var meanings = map[meaning]string{
 	works: `BatchMode CanonicalDomains CanonicalizeFallbackLocal CanonicalizeHostname CanonicalizeMaxDots CanonicalizePermittedCNAMEs
 		CertificateFile ConnectTimeout ConnectionAttempts ControlPath ForwardAgent GlobalKnownHostsFile GSSAPIAuthentication
 		GSSAPIClientIdentity GSSAPIDelegateCredentials GSSAPIServerIdentity HashKnownHosts HostKeyAlias HostName IdentityAgent IdentityFile
-		IgnoreUnknown KnownHostsCommand Port ProxyCommand ProxyJump SendEnv ServerAliveCountMax
+		IgnoreUnknown KnownHostsCommand Port ProxyCommand ProxyJump ProxyUseFdpass SendEnv ServerAliveCountMax
 		ServerAliveInterval SetEnv Tag User UserKnownHostsFile`,
 	narrows: `AddressFamily CASignatureAlgorithms CheckHostIP Ciphers HostKeyAlgorithms IdentitiesOnly KbdInteractiveAuthentication KexAlgorithms MACs
 		PasswordAuthentication PreferredAuthentications PubkeyAcceptedAlgorithms PubkeyAuthentication RefuseConnection
