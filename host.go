@@ -55,7 +55,7 @@ type HostConfig struct {
 	// replaced. It is run while connecting, for at most ten seconds, by at most 32 hosts
 	// at a time, and without a shell. If it fails, the host is not connected to. It
 	// needs a policy of this package that goes by files.
-	KnownHostsCommand []string
+	KnownHostsCommand []string `json:"-"` // the arguments may be secrets
 
 	// CheckHostIP refuses a host also if its address is known by another key than it
 	// shows, as CheckHostIP of ssh_config(5). A policy that adds hosts adds the address
