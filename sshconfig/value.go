@@ -55,7 +55,7 @@ func readVariables(args []string) ([]string, error) {
 	for _, arg := range args {
 		name, _, found := strings.Cut(arg, "=")
 		if !found {
-			return nil, fmt.Errorf("%q is not of the form NAME=value", arg)
+			return nil, errors.New("it is not of the form NAME=value") // and may hold a secret
 		}
 		if !slices.ContainsFunc(variables, func(v string) bool { return strings.HasPrefix(v, name+"=") }) {
 			variables = append(variables, arg)

@@ -183,7 +183,7 @@ func newTrustAccept(c *call) *cobra.Command {
 
 // refuseLogin refuses flags about logging in that do not count for hops.
 func refuseLogin(flags *pflag.FlagSet) error {
-	return refuse(flags, "trust logs in to hops only, and does not hand it on to them", "ask-pass", "password-file", "forward-agent", "delegate", "service-host")
+	return refuse(flags, "trust logs in to hops only, and does not hand it on to them", "ask-pass", "password-file", "passwords-differ", "forward-agent", "delegate", "service-host")
 }
 
 // refuse refuses flags that would have no effect: where the keys come from a file, none of its

@@ -20,7 +20,7 @@ const hidden = "***"
 // when it is redacted again.
 func redact(flag, value string) string {
 	switch {
-	case harmlessFlags[flag]:
+	case harmlessFlags[flag] || value == "true" || value == "false": // as switches have it
 		return value
 	case flag == "proxy":
 		return redactURL(value)
@@ -38,22 +38,22 @@ func isHidden(flag, value string) bool {
 }
 
 // harmlessFlags are the flags whose values are shown: they are numbers, names, paths and words.
+// Switches, which have none, need not be listed.
 // What is to run on the hosts (--shell) is shown as the command itself is.
 var harmlessFlags = wordSet(`
-	hosts exclude group all inventory hostfile limit pick
-	login port identity cert ask-pass password-file host-key known-hosts ssh-config ipv4 ipv6
-	jump control-path forward-agent gssapi delegate principal service-host keytab kinit
+	hosts exclude group inventory hostfile limit pick
+	login port identity cert password-file host-key known-hosts ssh-config
+	jump control-path principal service-host keytab
 	fanout connect-timeout attempts retry-delay timeout
-	sudo run-as ask-sudo-pass shell stdin script tty
-	batch max-fail pause confirm-over yes dry-run args-file deadline exit-policy
-	format fold diff no-label quiet verbose outdir errdir progress color
-	report no-record number output config help
-	recursive preserve resume verify delete limit-rate open-files protocol
+	run-as shell stdin script
+	batch max-fail pause confirm-over args-file deadline exit-policy
+	format outdir errdir progress color
+	report number output config
+	limit-rate open-files protocol
 	local remote dynamic each base-port serve
-	save fingerprints replace hash
-	failed unreachable timed-out skipped include-unknown
-	count split groups coalesce directory force strict text
-	dir fail fault fault-hosts latency silent slow sudo-password until-eof`)
+	save fingerprints replace
+	split coalesce directory
+	dir fail fault fault-hosts latency silent slow`)
 
 func wordSet(words string) map[string]bool {
 	set := make(map[string]bool)
@@ -129,6 +129,18 @@ func redactConfig(keyword, value string) string {
 		return value
 	}
 	return hidden
+}
+
+// optionFault is what is wrong with one of several lines of -o. What the error quotes of a line
+// that may hold a secret is not told.
+func optionFault(err error, options []string) error {
+	for _, option := range options {
+		file, failed := sshconfig.Load("none")
+		if failed == nil && file.Options(option) != nil && redactOption(option) != option {
+			return usageError("as in -o Port=2222, see ssh_config(5)", "-o: %s cannot be used: it may be a secret, and is not shown", redactOption(option))
+		}
+	}
+	return configFault(err)
 }
 
 // redactUnsupported does the same for a line that has no effect.

@@ -37,7 +37,7 @@ func (f *hostFlags) sshConfig(c *call, hops fleetssh.HostConfig, quiet bool) (*c
 		options = append([]string{"ProxyJump=" + f.way.jump}, options...)
 	}
 	if err := file.Options(options...); err != nil {
-		return nil, configFault(err)
+		return nil, optionFault(err, options)
 	}
 	transport, err := f.way.transport(file.Terminal)
 	if err != nil {

@@ -150,7 +150,11 @@ func (c *command) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 // name is what errors call the command. The line is not shown: it may hold a
 // password.
 func (c *command) name() string {
-	return "command " + harmless(path.Base(strings.Fields(c.Line)[0]), 60)
+	program := strings.Fields(c.Line)[0]
+	if strings.Contains(program, "=") { // a variable: its value may be the password
+		return "command"
+	}
+	return "command " + harmless(path.Base(program), 60)
 }
 
 // expand replaces the tokens.

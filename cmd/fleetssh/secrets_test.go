@@ -1,0 +1,298 @@
+package main
+
+import (
+	"bytes"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+)
+
+// marker is the secret that is looked for everywhere.
+const marker = "S3CRETmarkerS3CRET"
+
+// closedFlags are the flags whose values are hidden, whole or in part. A flag that is neither here
+// nor harmless is hidden whole, and makes TestFlagsAreDecidedAbout fail.
+var closedFlags = []string{"proxy", "proxy-command", "option", "env"}
+
+// verbFlags calls see for every flag of every verb.
+func verbFlags(see func(verb *cobra.Command, flag *pflag.Flag)) {
+	root := newRoot(new(call), verbs...)
+	newSettings(os.Getenv).attach(root)
+	for _, verb := range append(verbsBelow(root), root) {
+		verb.InheritedFlags() // merges those of all verbs
+		verb.Flags().VisitAll(func(flag *pflag.Flag) { see(verb, flag) })
+	}
+}
+
+func TestFlagsAreDecidedAbout(t *testing.T) {
+	t.Parallel()
+	known := make(map[string]bool)
+	for _, name := range closedFlags {
+		known[name] = true
+		if harmlessFlags[name] {
+			t.Errorf("--%s is harmless and closed", name)
+		}
+	}
+	seen := make(map[string]bool)
+	verbFlags(func(verb *cobra.Command, flag *pflag.Flag) {
+		seen[flag.Name] = true
+		if !known[flag.Name] && !harmlessFlags[flag.Name] && flag.Value.Type() != "bool" {
+			t.Errorf("%s --%s: may its value be a secret? see harmlessFlags", verb.CommandPath(), flag.Name)
+		}
+	})
+	for name := range harmlessFlags {
+		if !seen[name] && name != "help" {
+			t.Errorf("no verb has --%s", name)
+		}
+	}
+	for _, name := range append(closedFlags, "new-flag", "password") {
+		if got := redact(name, marker); got != hidden {
+			t.Errorf("--%s=%s is shown as %s", name, marker, got)
+		}
+	}
+}
+
+// secretProxies are URLs with a secret in them, however it is spelled.
+func secretProxies() []string {
+	var urls []string
+	for _, scheme := range []string{"socks5", "socks5h", "http", "https", "HTTP", "ftp", ""} {
+		for _, login := range []string{
+			"user:" + marker + "!pw", "user:" + marker + "%2fx", "user:" + marker + "%2Fx", "user:(" + marker + "*'", "us%41er:" + marker, "us'er:" + marker,
+			marker, marker + ":", ":" + marker, "user:a@" + marker, "user:a/" + marker, "user:a?" + marker, "user:a#" + marker, "user:a " + marker, "user:%zz" + marker,
+			"user:" + marker + ":x", "user:12/" + marker, "user:12?" + marker, "user:" + hidden + marker,
+		} {
+			urls = append(urls, scheme+"://"+login+"@127.0.0.1:1", scheme+":"+login+"@127.0.0.1:1")
+		}
+		urls = append(urls, scheme+"://127.0.0.1:1/"+marker, scheme+"://127.0.0.1:1?"+marker, scheme+"://127.0.0.1:1#"+marker)
+	}
+	return urls
+}
+
+// secretValues are values of closed flags that hold the marker.
+func secretValues() map[string][]string {
+	options := []string{marker, "=" + marker, "proxycomand=" + marker, "ProxyCommand false " + marker, "ProxyCommand\t=\tfalse " + marker, " ProxyCommand=false " + marker, `ProxyCommand="false ` + marker,
+		"SetEnv=A=" + marker, "SetEnv " + marker, "Match=exec " + marker, `Match exec "` + marker + `"`, "Include=" + marker + "\x00", "#" + marker}
+	for _, keyword := range []string{"ProxyCommand", "KnownHostsCommand", "LocalCommand", "RemoteCommand", "XAuthLocationX", "Password"} {
+		options = append(options, keyword+"=/bin/false "+marker, keyword+"=%z "+marker, keyword+"=/bin/false "+marker+`"`)
+	}
+	return map[string][]string{
+		"proxy":         secretProxies(),
+		"proxy-command": {"false " + marker, "%z " + marker, "exit 1 # " + marker},
+		"option":        options,
+		"env":           {"A=" + marker, "=" + marker, marker, "A B=" + marker, "A=" + marker + "\x00"},
+	}
+}
+
+func TestRedact(t *testing.T) {
+	t.Parallel()
+	for flag, values := range secretValues() {
+		for _, value := range values {
+			shown := redact(flag, value)
+			if strings.Contains(shown, marker) {
+				t.Errorf("--%s=%s is shown as %s", flag, value, shown)
+			}
+			if again := redact(flag, shown); again != shown {
+				t.Errorf("--%s=%s is shown as %s, and that as %s", flag, value, shown, again)
+			}
+			if !isHidden(flag, shown) {
+				t.Errorf("--%s=%s does not say that something is hidden", flag, shown)
+			}
+		}
+	}
+	for _, test := range []struct{ flag, value, want string }{
+		{"proxy", "socks5://me:hunter2@proxy:1080", "socks5://me:***@proxy:1080"},
+		{"proxy", "socks5h://user:a!b@h:1/", "socks5h://user:***@h:1/"},
+		{"proxy", "http://token@[::1]:3128", "http://***@[::1]:3128"},
+		{"proxy", "socks5://proxy:1080", "socks5://proxy:1080"},
+		{"proxy", "unix:///run/proxy", "unix:///run/proxy"},
+		{"option", "Port=22", "Port=22"},
+		{"option", "User alice", "User alice"},
+		{"option", "ProxyCommand nc x", "ProxyCommand=***"},
+		{"env", "A=b=c", "A=***"},
+		{"timeout", "30s", "30s"},
+	} {
+		if got := redact(test.flag, test.value); got != test.want {
+			t.Errorf("--%s=%s is shown as %s, want %s", test.flag, test.value, got, test.want)
+		}
+	}
+}
+
+// Of a URL that the library takes, the password is never shown, and what is shown is no password.
+func FuzzRedactURL(f *testing.F) {
+	for _, url := range secretProxies() {
+		f.Add(url)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		shown := redact("proxy", text)
+		if again := redact("proxy", shown); again != shown {
+			t.Errorf("%q is shown as %q, and that as %q", text, shown, again)
+		}
+		u, err := url.Parse(text)
+		if err != nil || shown == hidden {
+			return
+		}
+		now, err := url.Parse(shown)
+		if err != nil {
+			t.Fatalf("%q is shown as %q: %v", text, shown, err)
+		}
+		if u.User == nil {
+			return
+		}
+		password, _ := u.User.Password()
+		kept, _ := now.User.Password()
+		if kept != hidden && now.User.Username() != hidden || now.Host != u.Host || password == "" && now.User.Username() != hidden {
+			t.Errorf("%q is shown as %q", text, shown)
+		}
+	})
+}
+
+// Whatever closed flag is given to whatever verb, its value is in no output and in no file.
+func TestFlagsTellNothing(t *testing.T) {
+	state := t.TempDir()
+	t.Setenv("XDG_STATE_HOME", state)
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	keys := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(keys, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	page := filepath.Join(state, "page.html")
+	arguments := map[string][]string{
+		"run": {"--report", page, "--", "true"}, "put": {"--report", page, keys, "/x"}, "get": {"--report", page, "/x", t.TempDir()},
+		"check": {}, "shell": {}, "tunnel": {"--serve", "127.0.0.1:0"}, "explain": {}, "trust scan": {}, "trust accept": {"--yes"},
+	}
+	values := secretValues()
+	kept := values["proxy"][:0]
+	for i, value := range values["proxy"] { // each is a call of the program: some of each kind
+		if i%7 == 0 || strings.HasPrefix(value, "socks5h://") {
+			kept = append(kept, value)
+		}
+	}
+	values["proxy"] = kept
+	called := make(map[string]bool)
+	verbFlags(func(verb *cobra.Command, flag *pflag.Flag) {
+		_, name, _ := strings.Cut(verb.CommandPath(), " ")
+		if harmlessFlags[flag.Name] || flag.Value.Type() == "bool" || name == "rerun" {
+			return
+		}
+		if values[flag.Name] == nil {
+			t.Errorf("what are values of --%s with a secret?", flag.Name)
+			return
+		}
+		if arguments[name] == nil {
+			t.Errorf("how is %s called with --%s?", name, flag.Name)
+			return
+		}
+		for i, value := range values[flag.Name] {
+			called[name] = true
+			formats := [][]string{nil}
+			if i == 0 && name != "shell" {
+				formats = append(formats, []string{"--format", "json"})
+			}
+			for _, format := range formats {
+				args := append(strings.Fields(name), "-F", "none", "-w", "127.0.0.1", "-p", "1", "--attempts", "1", "--known-hosts", keys, "--"+flag.Name+"="+value)
+				tells(t, append(append(args, format...), arguments[name]...)...)
+			}
+		}
+		if name == "run" || name == "put" || name == "get" {
+			tells(t, "runs")
+			tells(t, "runs", "--format", "json")
+			tells(t, "runs", "show", "last", "-v", "--output", "--report", page)
+			tells(t, "runs", "show", "last", "--format", "json")
+			tells(t, "rerun", "last", "--failed", "--dry-run")
+			tells(t, "rerun", "last", "--failed", "--dry-run", "--"+flag.Name+"="+values[flag.Name][0])
+			tells(t, "rerun", "last", "--failed", "--"+flag.Name+"="+values[flag.Name][0])
+		}
+	})
+	for name := range arguments {
+		if !called[name] {
+			t.Errorf("%s was not tried", name)
+		}
+	}
+	keeps(t, state)
+}
+
+// tells calls the program and looks for the marker in what it writes.
+func tells(t *testing.T, args ...string) {
+	t.Helper()
+	_, stdout, stderr := runProgram(t, args...)
+	if text := stdout + stderr; strings.Contains(text, marker) || strings.Contains(text, strings.ToLower(marker)) {
+		t.Errorf("%q tells:\n%s", args, text)
+	}
+}
+
+// keeps looks for the marker in the files of a folder.
+func keeps(t *testing.T, dir string) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		files++
+		text, err := os.ReadFile(path)
+		if bytes.Contains(text, []byte(marker)) {
+			t.Errorf("%s holds the secret", path)
+		}
+		return err
+	})
+	if err != nil || files < 3 {
+		t.Errorf("%d files, %v", files, err)
+	}
+}
+
+// What the settings of the user hold is told as little.
+func TestSettingsTellNothing(t *testing.T) {
+	state := t.TempDir()
+	t.Setenv("XDG_STATE_HOME", state)
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	file := filepath.Join(t.TempDir(), "config.toml")
+	var texts []string
+	for flag, values := range secretValues() {
+		for i, value := range values {
+			if flag == "proxy" && i%11 != 0 || strings.ContainsAny(value, "'\n\x00") {
+				continue
+			}
+			texts = append(texts, flag+" = '"+value+"'\n", flag+" = ['"+value+"']\n")
+		}
+		texts = append(texts, flag+" = { a = '"+marker+"' }\n", flag+" = '"+marker+"\n", flag+" = "+marker+"\n", flag+" = [['"+marker+"']]\n")
+	}
+	texts = append(texts, "password = '"+marker+"'\n", "token = '"+marker+"'\n", marker+"\n", "'"+marker+"\n")
+	for i, text := range texts {
+		if i%2 == 0 {
+			text = "[run]\n" + text
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"--config", file, "-F", "none", "-w", "127.0.0.1", "-p", "1", "--attempts", "1", "--known-hosts", file, "true"}
+		tells(t, append([]string{"run"}, args...)...)
+		if i%8 == 0 {
+			tells(t, "explain", "--config", file, "-F", "none", "--known-hosts", os.DevNull, "web1")
+			tells(t, "runs", "show", "last")
+			tells(t, "rerun", "last", "--failed", "--dry-run")
+			tells(t, "rerun", "last", "--failed")
+		}
+	}
+	keeps(t, state)
+}
+
+// What the records of older programs hold is hidden when they are shown.
+func TestOldRecordsTellNothing(t *testing.T) {
+	c, stdout, stderr := recordCall(t)
+	old := &recordFlags{given: []string{"--proxy=socks5://user:" + marker + "!@127.0.0.1:1", "--env=A=" + marker, "--proxy-command=" + marker, "--option=ProxyCommand=" + marker, "--later=" + marker}}
+	recordRun(t, c, old, []string{"web1"}, []result{{outcome: fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1}}}, true)
+	verb(t, c, "runs", "show", "last")
+	verb(t, c, "rerun", "last", "--failed", "--dry-run")
+	verb(t, c, "rerun", "last", "--failed")
+	if text := stdout.String() + stderr.String(); strings.Contains(text, marker) || !strings.Contains(text, hidden) {
+		t.Error(text)
+	}
+}
