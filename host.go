@@ -100,6 +100,12 @@ type HostConfig struct {
 	// (ControlPath) it is the agent of the master, if that forwards one.
 	ForwardAgent bool
 
+	// SendEnv is sent to the host before each command, shell and subsystem, with the
+	// protocol, as SetEnv and SendEnv of ssh_config(5) are: at most 128 variables, of
+	// 2 MiB. The host takes those that its AcceptEnv names, which are few by default;
+	// nobody tells which. [Command] Env works on every host. It is not printed.
+	SendEnv map[string]string `json:"-"`
+
 	// AddressFamily restricts the addresses of Host: "ip", "ip4" or "ip6".
 	// Empty means "ip".
 	AddressFamily string
@@ -408,6 +414,9 @@ func (h *HostConfig) fault() (field, reason string) {
 	}
 	if reason := h.commandFault(); reason != "" {
 		return "KnownHostsCommand", reason
+	}
+	if reason := envFault(h.SendEnv); reason != "" {
+		return "SendEnv", reason
 	}
 	if h.Proxy != nil && h.DialContext != nil {
 		return "DialContext", "it cannot be used together with Proxy"

@@ -153,7 +153,7 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 	// is a command to be stopped.
 	err := ch.countProgram(ctx, request)
 	if err == nil {
-		err = ch.await(ctx, request, call{do: func() error { return ch.ask(request, payload) }, then: ch.watch, grace: startGrace})
+		err = ch.await(ctx, request, call{do: func() error { return ch.sendEnv().ask(request, payload) }, then: ch.watch, grace: startGrace})
 		if errors.Is(err, errRequestRefused) {
 			c.users.removeProgram()
 		}

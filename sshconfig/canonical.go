@@ -50,7 +50,7 @@ func (p *pass) canonical(host string, proxied bool) (string, error) {
 		}
 	}
 	if len(p.cnameRules()) > 0 {
-		if found, err := p.file.lookup(host); err == nil {
+		if found, err := p.file.lookup(p.ctx, host); err == nil {
 			return p.follow(host, found.name), nil
 		}
 	}
@@ -72,7 +72,7 @@ func (p *pass) mayUse(a netip.Addr) bool {
 // for, empty if none of them exists.
 func (p *pass) qualify(host string) (full, name string, err error) {
 	if name, anchored := strings.CutSuffix(host, "."); anchored {
-		if f, err := p.file.lookup(host); err == nil {
+		if f, err := p.file.lookup(p.ctx, host); err == nil {
 			return name, f.name, nil
 		}
 		return host, "", p.fallback(host)
@@ -87,7 +87,7 @@ func (p *pass) qualify(host string) (full, name string, err error) {
 				break
 			}
 			full := host + "." + domain
-			if f, err := p.file.lookup(full); err == nil {
+			if f, err := p.file.lookup(p.ctx, full); err == nil {
 				return strings.TrimSuffix(full, "."), f.name, nil
 			}
 		}
@@ -127,23 +127,23 @@ func (p *pass) follow(host, cname string) string {
 // found is what a name is known by.
 type found struct{ name string }
 
-// lookup looks a name up, once.
-func (f *File) lookup(name string) (found, error) {
+// lookup looks a name up, once, for the first who asks.
+func (f *File) lookup(ctx context.Context, name string) (found, error) {
 	f.mu.Lock()
 	if f.lookups == nil {
 		f.lookups = make(map[string]func() (found, error))
 	}
 	answer := f.lookups[name]
 	if answer == nil {
-		answer = sync.OnceValues(func() (found, error) { return f.ask(name) })
+		answer = sync.OnceValues(func() (found, error) { return f.ask(ctx, name) })
 		f.lookups[name] = answer
 	}
 	f.mu.Unlock()
 	return answer()
 }
 
-func (f *File) ask(name string) (found, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+func (f *File) ask(ctx context.Context, name string) (found, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	resolver := f.Resolver
 	if resolver == nil {

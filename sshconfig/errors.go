@@ -1,6 +1,7 @@
 package sshconfig
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 )
@@ -10,7 +11,14 @@ type Error struct {
 	File string // a path; "-o" for a line given to [File.Options]
 	Line int    // from 1; 0 for a line given to [File.Options], and for a whole file
 	Err  error  // what is wrong
+
+	// Keyword, if not empty, is what ssh_config(5) does not know: IgnoreUnknown passes it
+	// over.
+	Keyword string
 }
+
+// ErrLoop is for a hop that is reached through itself.
+var ErrLoop = errors.New("the hop leads to itself")
 
 // Error says where and what, as "file:line: what".
 func (e *Error) Error() string { return fmt.Sprintf("%s: %v", origin{e.File, e.Line}, e.Err) }

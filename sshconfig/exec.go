@@ -16,7 +16,7 @@ const execTimeout = 10 * time.Second
 
 // execs are the commands of Match exec that have been run, each once.
 type execs struct {
-	run func(line string) (bool, error)
+	run func(ctx context.Context, line string) (bool, error)
 
 	mu   sync.Mutex // protects what follows
 	done map[string]func() (bool, error)
@@ -24,14 +24,14 @@ type execs struct {
 
 // holds runs a line, if that has not been done. Others who ask for the same line
 // meanwhile wait for the answer.
-func (e *execs) holds(line string) (bool, error) {
+func (e *execs) holds(ctx context.Context, line string) (bool, error) {
 	e.mu.Lock()
 	if e.done == nil {
 		e.done = make(map[string]func() (bool, error))
 	}
 	answer := e.done[line]
 	if answer == nil {
-		answer = sync.OnceValues(func() (bool, error) { return e.run(line) })
+		answer = sync.OnceValues(func() (bool, error) { return e.run(ctx, line) })
 		e.done[line] = answer
 	}
 	e.mu.Unlock()
@@ -39,10 +39,12 @@ func (e *execs) holds(line string) (bool, error) {
 }
 
 // shell reports whether the user's shell ends with 0 when it runs a line.
-func shell(line string) (bool, error) { return shellWithin(execTimeout, line) }
+func shell(ctx context.Context, line string) (bool, error) {
+	return shellWithin(ctx, execTimeout, line)
+}
 
-func shellWithin(timeout time.Duration, line string) (bool, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+func shellWithin(parent context.Context, timeout time.Duration, line string) (bool, error) {
+	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
 	name, flag := os.Getenv("SHELL"), "-c"
 	switch {
@@ -52,8 +54,12 @@ func shellWithin(timeout time.Duration, line string) (bool, error) {
 		name = "/bin/sh"
 	}
 	cmd := exec.CommandContext(ctx, name, flag, line) // no input, no output
+	endTogether(cmd)
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
+	if parent.Err() != nil {
+		return false, context.Cause(parent)
+	}
 	if ctx.Err() != nil {
 		return false, fmt.Errorf("the command took longer than %v", timeout)
 	}

@@ -1,6 +1,7 @@
 package sshconfig
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -144,22 +145,22 @@ func TestOwner(t *testing.T) {
 func TestExec(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]bool{"exit 0": true, "exit 1": false, "exit 255": false} {
-		if got, err := shell(line); got != want || err != nil {
+		if got, err := shell(t.Context(), line); got != want || err != nil {
 			t.Errorf("%s: %v, %v", line, got, err)
 		}
 	}
-	if _, err := shell("kill -9 $$"); err == nil {
+	if _, err := shell(t.Context(), "kill -9 $$"); err == nil {
 		t.Error("a shell that was killed has an answer")
 	}
 	begun := time.Now()
-	if _, err := shellWithin(50*time.Millisecond, "sleep 100"); err == nil || time.Since(begun) > 20*time.Second {
+	if _, err := shellWithin(t.Context(), 50*time.Millisecond, "sleep 100"); err == nil || time.Since(begun) > 20*time.Second {
 		t.Errorf("a command without end: %v after %v", err, time.Since(begun))
 	}
 	runs := 0
-	e := execs{run: func(string) (bool, error) { runs++; return true, nil }}
+	e := execs{run: func(context.Context, string) (bool, error) { runs++; return true, nil }}
 	for range 3 {
 		for _, line := range []string{"a", "b"} {
-			if is, err := e.holds(line); !is || err != nil {
+			if is, err := e.holds(t.Context(), line); !is || err != nil {
 				t.Error(is, err)
 			}
 		}

@@ -1,6 +1,7 @@
 package sshconfig
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -121,14 +122,14 @@ func (s *Settings) checkLoop() error {
 	}
 	last := hops[len(hops)-1]
 	if last.host == s.HostName && (last.port == s.Port || last.port == 0 && s.Port == 22) && (last.user == "" || last.user == s.User) {
-		return l.at.errorf("ProxyJump %s: the hop leads to itself", last)
+		return l.at.errorf("ProxyJump %s: %w", last, ErrLoop)
 	}
 	return nil
 }
 
 // proxy returns the last hop on the way to a host, nil if there is none. way are the
 // hops that are being looked up already.
-func (f *File) proxy(s *Settings, way []hopKey) (*fleetssh.HostConfig, error) {
+func (f *File) proxy(ctx context.Context, s *Settings, way []hopKey) (*fleetssh.HostConfig, error) {
 	l := s.first(keyProxyJump)
 	if l == nil || isNone(l.values[0]) {
 		return nil, nil
@@ -139,7 +140,7 @@ func (f *File) proxy(s *Settings, way []hopKey) (*fleetssh.HostConfig, error) {
 	}
 	var last *fleetssh.HostConfig
 	for _, name := range names {
-		if last, err = f.hop(hopKey{name, last}, way); err != nil {
+		if last, err = f.hop(ctx, hopKey{name, last}, way); err != nil {
 			return nil, l.at.errorf("ProxyJump %s: %w", name.host, err)
 		}
 	}
@@ -149,7 +150,7 @@ func (f *File) proxy(s *Settings, way []hopKey) (*fleetssh.HostConfig, error) {
 // hop returns the one HostConfig of a hop. Its name is looked up in the files as that
 // of a host is; the hop before it, if there is one, takes the place of what they say
 // about the way to it.
-func (f *File) hop(key hopKey, way []hopKey) (*fleetssh.HostConfig, error) {
+func (f *File) hop(ctx context.Context, key hopKey, way []hopKey) (*fleetssh.HostConfig, error) {
 	f.mu.Lock()
 	hop := f.hops[key]
 	f.mu.Unlock()
@@ -157,9 +158,9 @@ func (f *File) hop(key hopKey, way []hopKey) (*fleetssh.HostConfig, error) {
 		return hop, nil
 	}
 	if slices.Contains(way, key) || len(way) >= maxHops {
-		return nil, errors.New("the hop leads to itself")
+		return nil, ErrLoop
 	}
-	r := request{alias: key.host, user: key.user, port: key.port, withoutOptions: true}
+	r := request{ctx: ctx, alias: key.host, user: key.user, port: key.port, withoutOptions: true}
 	if key.via != nil {
 		r.jump = strings.ReplaceAll(hopName{host: key.via.Host}.String(), "%", "%%")
 	}
@@ -171,7 +172,7 @@ func (f *File) hop(key hopKey, way []hopKey) (*fleetssh.HostConfig, error) {
 	base.Host, base.Alias, base.HostKeyAlias = "", "", ""
 	base.User, base.Port, base.ControlPath, base.ForwardAgent = key.user, key.port, "", false
 	base.Proxy, base.DialContext = key.via, nil
-	config, err := f.apply(s, base, append(way, key))
+	config, err := f.apply(ctx, s, base, append(slices.Clip(way), key))
 	if err != nil {
 		return nil, err
 	}

@@ -28,8 +28,15 @@ import (
 // error is of type [*Error] if it is about a line. As Resolve does, Host may run
 // commands and look up names.
 func (f *File) Host(alias string, base fleetssh.HostConfig) (fleetssh.HostConfig, error) {
+	h, _, err := f.HostContext(context.Background(), alias, base)
+	return h, err
+}
+
+// HostContext is Host, and returns the settings that the result is made of as well. When
+// ctx ends, so do the commands and look-ups that are under way.
+func (f *File) HostContext(ctx context.Context, alias string, base fleetssh.HostConfig) (fleetssh.HostConfig, *Settings, error) {
 	r := request{
-		alias: alias, user: base.User, port: base.Port, hostKeyAlias: base.HostKeyAlias,
+		ctx: ctx, alias: alias, user: base.User, port: base.Port, hostKeyAlias: base.HostKeyAlias,
 		proxied: base.Proxy != nil || base.DialContext != nil,
 	}
 	if base.Host != alias {
@@ -37,13 +44,14 @@ func (f *File) Host(alias string, base fleetssh.HostConfig) (fleetssh.HostConfig
 	}
 	s, err := f.resolve(r)
 	if err != nil {
-		return fleetssh.HostConfig{}, err
+		return fleetssh.HostConfig{}, nil, err
 	}
-	return f.apply(s, base, nil)
+	h, err := f.apply(ctx, s, base, nil)
+	return h, s, err
 }
 
 // apply puts settings over base. way are the hops that are being looked up already.
-func (f *File) apply(s *Settings, base fleetssh.HostConfig, way []hopKey) (fleetssh.HostConfig, error) {
+func (f *File) apply(ctx context.Context, s *Settings, base fleetssh.HostConfig, way []hopKey) (fleetssh.HostConfig, error) {
 	h := base
 	if l := s.first(keyRefuseConnection); l != nil {
 		return h, l.at.errorf("RefuseConnection: %s", l.values[0])
@@ -67,6 +75,12 @@ func (f *File) apply(s *Settings, base fleetssh.HostConfig, way []hopKey) (fleet
 	if h.AddressFamily == "" {
 		h.AddressFamily = map[string]string{"inet": "ip4", "inet6": "ip6"}[s.one(keyAddressFamily)]
 	}
+	if env := s.environment(os.Environ()); len(env) > 0 {
+		h.SendEnv = env
+		for name, value := range base.SendEnv {
+			h.SendEnv[name] = value
+		}
+	}
 	s.patience(&h)
 	s.login(&h.Auth)
 	s.forward(&h)
@@ -80,7 +94,7 @@ func (f *File) apply(s *Settings, base fleetssh.HostConfig, way []hopKey) (fleet
 	if base.Proxy != nil || base.DialContext != nil {
 		return h, nil
 	}
-	if h.Proxy, err = f.proxy(s, way); err != nil || h.Proxy != nil {
+	if h.Proxy, err = f.proxy(ctx, s, way); err != nil || h.Proxy != nil {
 		return h, err
 	}
 	if l := s.first(keyProxyCommand); l != nil && !isNone(l.values[0]) {

@@ -283,3 +283,42 @@ func TestSettings(t *testing.T) {
 		t.Errorf("LogLevel is %v", v)
 	}
 }
+
+// TestEnvironment sends what SendEnv names and SetEnv sets, as ssh does.
+func TestEnvironment(t *testing.T) {
+	t.Setenv("LC_ALL", "C.UTF-8")
+	t.Setenv("LC_LONG", strings.Repeat("x", 9<<10))
+	t.Setenv("OTHER", "here")
+	f := load(t, "SendEnv LC_* OTHER\nSendEnv -LC_TIME\nSetEnv FOO=bar OTHER=set EMPTY=\nSetEnv LATER=1\n")
+	got := host(t, f, "web", fleetssh.HostConfig{SendEnv: map[string]string{"FOO": "mine"}}).SendEnv
+	for name, want := range map[string]string{"LC_ALL": "C.UTF-8", "FOO": "mine", "OTHER": "set", "EMPTY": ""} {
+		if value, ok := got[name]; !ok || value != want {
+			t.Errorf("%s is %q, %v", name, value, ok)
+		}
+	}
+	for _, name := range []string{"LC_LONG", "LATER", "PATH"} {
+		if value, ok := got[name]; ok {
+			t.Errorf("%s is %q", name, value)
+		}
+	}
+	for i := range 200 {
+		t.Setenv(fmt.Sprintf("LC_%d", i), "x")
+	}
+	if got := host(t, f, "web", fleetssh.HostConfig{}).SendEnv; len(got) != 128 || got["FOO"] != "bar" {
+		t.Errorf("%d variables", len(got))
+	}
+	if got := host(t, load(t, "User a"), "web", fleetssh.HostConfig{}).SendEnv; got != nil {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestHostContext ends commands and look-ups with the context.
+func TestHostContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	go cancel()
+	_, _, err := load(t, "Match exec \"sleep 4711\"\nUser x").HostContext(ctx, "web", fleetssh.HostConfig{})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}

@@ -149,5 +149,5 @@ func (p *pass) execs(command string, matters bool) (bool, error) {
 	if err != nil || !matters {
 		return false, err
 	}
-	return p.file.execs.holds(line)
+	return p.file.execs.holds(p.ctx, line)
 }

@@ -1,6 +1,7 @@
 package sshconfig
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 // A request says for whom the configuration is asked, and what need not be asked.
 // What is zero is taken from the configuration.
 type request struct {
+	ctx            context.Context // of commands and look-ups
 	alias          string
 	user           string
 	port           int
@@ -24,6 +26,7 @@ type request struct {
 // A pass goes once over all lines. The second pass of a request goes on with what
 // the first has found. ssh_config(5), "Match", at "final".
 type pass struct {
+	ctx   context.Context
 	file  *File
 	alias string
 	host  string // what the patterns of Host are compared with
@@ -38,14 +41,14 @@ type pass struct {
 // It runs commands if a Match line says so, for at most ten seconds each and each
 // command line once, and looks up names if CanonicalizeHostname does.
 func (f *File) Resolve(alias, user string) (*Settings, error) {
-	return f.resolve(request{alias: alias, user: user})
+	return f.resolve(request{ctx: context.Background(), alias: alias, user: user})
 }
 
 func (f *File) resolve(r request) (*Settings, error) {
 	if err := checkHostName(r.alias); err != nil {
 		return nil, fmt.Errorf("host %q: %w", r.alias, err)
 	}
-	p := &pass{file: f, alias: r.alias, host: r.alias, got: make([][]*line, keywordCount)}
+	p := &pass{ctx: r.ctx, file: f, alias: r.alias, host: r.alias, got: make([][]*line, keywordCount)}
 	p.take(r)
 	if !r.withoutOptions {
 		if err := p.unit(f.options, true); err != nil {
@@ -173,7 +176,7 @@ func (p *pass) line(l *line, active bool) error {
 		}
 	case l.name != "":
 		if !matchesList(strings.ToLower(p.one(keyIgnoreUnknown)), l.name) {
-			return l.at.errorf("%q is no keyword of ssh_config", l.name)
+			return &Error{File: l.at.file, Line: l.at.line, Keyword: l.text, Err: fmt.Errorf("%q is no keyword of ssh_config", l.name)}
 		}
 	case l.key != nil && active:
 		p.add(l)

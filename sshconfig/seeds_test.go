@@ -129,7 +129,7 @@ func FuzzResolve(f *testing.F) {
 			t.Fatal(err)
 		}
 		file.Resolver = nowhere{}
-		file.execs.run = func(line string) (bool, error) { return len(line)%2 == 0, nil }
+		file.execs.run = func(_ context.Context, line string) (bool, error) { return len(line)%2 == 0, nil }
 		file.units = []*unit{u}
 		file.take(r)
 		first, err := file.Resolve(alias, "")

@@ -167,8 +167,8 @@ func valuesOf(got []*line) []Value {
 	return values
 }
 
-// SetEnv returns the variables that SetEnv sets, for [fleetssh.Command] Env; nil if
-// there are none.
+// SetEnv returns the variables that SetEnv sets; nil if there are none. They are in
+// [fleetssh.HostConfig] SendEnv, with those that SendEnv names.
 func (s *Settings) SetEnv() map[string]string {
 	var env map[string]string
 	for _, v := range s.strings(keySetEnv) {
@@ -183,6 +183,31 @@ func (s *Settings) SetEnv() map[string]string {
 
 // SendEnv returns the patterns of the local variables that SendEnv would send.
 func (s *Settings) SendEnv() []string { return s.strings(keySendEnv) }
+
+// environment returns what SendEnv and SetEnv send, of the variables that there are here.
+// A variable that SetEnv sets wins.
+func (s *Settings) environment(here []string) map[string]string {
+	env := s.SetEnv()
+	patterns := s.SendEnv()
+	for _, variable := range here {
+		name, value, _ := strings.Cut(variable, "=")
+		wanted := name != "" && slices.ContainsFunc(patterns, func(pattern string) bool { return matches(pattern, name) })
+		if _, set := env[name]; set || !wanted || len(env) == maxVariables || len(variable) > maxVariable {
+			continue
+		}
+		if env == nil {
+			env = make(map[string]string)
+		}
+		env[name] = value
+	}
+	return env
+}
+
+// What SendEnv sends at most. sshd takes no more variables in a session.
+const (
+	maxVariables = 128
+	maxVariable  = 8 << 10 // bytes
+)
 
 // Unsupported returns the lines in effect for this host that ssh would heed, and that
 // have no effect here, or not all of it.

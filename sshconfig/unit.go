@@ -41,7 +41,7 @@ type line struct {
 	key    *keyword // nil if ssh would not know it either, and for Include
 	name   string   // of an unknown keyword, in lower case
 	values []string
-	text   string  // what follows the keyword, as it was written
+	text   string  // what follows the keyword, as it was written; of an unknown one the keyword
 	units  []*unit // what an Include brings
 }
 
@@ -132,7 +132,7 @@ func (r *reader) line(u *unit, s string, at origin, user bool, depth int) error 
 	}
 	l.key = keywords[name]
 	if l.key == nil {
-		l.name = name
+		l.name, l.text = name, asWritten(s, name)
 		last.lines, last.always = append(last.lines, l), append(last.always, l)
 		return nil
 	}
@@ -146,6 +146,14 @@ func (r *reader) line(u *unit, s string, at origin, user bool, depth int) error 
 		last.lines = append(last.lines, l)
 	}
 	return nil
+}
+
+// asWritten returns a keyword as it stands in a line.
+func asWritten(line, name string) string {
+	if at := strings.Index(strings.ToLower(line), name); at >= 0 && at+len(name) <= len(line) {
+		return line[at : at+len(name)]
+	}
+	return name
 }
 
 // condition reads the words of a Host or Match line.

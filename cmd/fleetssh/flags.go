@@ -156,11 +156,13 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 		}
 		e.config.Auth.Ask = base.Auth.Ask
 		secrets.give(&e.config.Auth, len(entries))
-		if e.config.Unusable == nil {
-			e.config.Unusable = config.apply(e)
-		}
+	}
+	if err := config.apply(ctx, entries, f.fanout); err != nil {
+		return nil, err
+	}
+	for i := range entries {
 		if c.place != nil {
-			c.place(e)
+			c.place(&entries[i])
 		}
 	}
 	return entries, noneUsable(entries)

@@ -3,9 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"fleetssh"
+	"fleetssh/internal/termline"
 	"fleetssh/sshconfig"
 )
 
@@ -15,6 +20,7 @@ type clientConfig struct {
 	jump      string                                                  // what -J says
 	transport func(context.Context, string, string) (net.Conn, error) // to the first host on the way
 	warn      *warnings
+	screen    *termline.Screen
 }
 
 // sshConfig reads the configuration that the flags call for. What is given by flags
@@ -43,15 +49,73 @@ func (f *hostFlags) sshConfig(c *call, hops fleetssh.HostConfig, quiet bool) (*c
 	if err != nil {
 		return nil, err
 	}
-	return &clientConfig{file: file, jump: f.way.jump, transport: transport, warn: c.warnings}, nil
+	return &clientConfig{file: file, jump: f.way.jump, transport: transport, warn: c.warnings, screen: c.screen}, nil
 }
 
-// apply completes a host with what the configuration says of it.
-func (k *clientConfig) apply(e *hostEntry) error {
-	name := e.config.Host
-	config, err := k.file.Host(name, e.config)
+// apply completes hosts with what the configuration says of them, or says why one cannot
+// be used. Up to most of them are looked up at once: that may run commands (Match exec)
+// and ask for names. The error is that of ctx.
+func (k *clientConfig) apply(ctx context.Context, entries []hostEntry, most int) error {
+	next := make(chan int)
+	notes := make([][]sshconfig.Unsupported, len(entries))
+	var done atomic.Int32
+	defer k.tell(&done, len(entries))()
+	var wg sync.WaitGroup
+	for range min(most, len(entries)) {
+		wg.Go(func() {
+			for i := range next {
+				notes[i], entries[i].config.Unusable = k.complete(ctx, &entries[i])
+				done.Add(1)
+			}
+		})
+	}
+	for i := range entries {
+		if entries[i].config.Unusable == nil && ctx.Err() == nil {
+			next <- i
+		}
+	}
+	close(next)
+	wg.Wait()
+	for i, all := range notes { // in the order of the hosts
+		for _, u := range all {
+			if u.Minor {
+				continue // explain tells it
+			}
+			k.warn.add(redactUnsupported(u).String(), entries[i].name)
+		}
+	}
+	return ctx.Err()
+}
+
+// tell says how far the look-ups are, if they take longer than a second, until the returned
+// function is called.
+func (k *clientConfig) tell(done *atomic.Int32, all int) (stop func()) {
+	over := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		ticks := time.NewTicker(time.Second)
+		defer ticks.Stop()
+		for {
+			select {
+			case <-over:
+				k.screen.SetStatus("")
+				return
+			case <-ticks.C:
+				k.screen.SetStatus(fmt.Sprintf("ssh_config: %d of %d hosts looked up", done.Load(), all))
+			}
+		}
+	})
+	return func() {
+		close(over)
+		wg.Wait()
+	}
+}
+
+// complete completes one host, and returns what has no effect for it.
+func (k *clientConfig) complete(ctx context.Context, e *hostEntry) ([]sshconfig.Unsupported, error) {
+	config, settings, err := k.file.HostContext(ctx, e.config.Host, e.config)
 	if err != nil {
-		return configFault(err)
+		return nil, configFault(err)
 	}
 	e.config = config
 	if k.transport != nil {
@@ -61,26 +125,21 @@ func (k *clientConfig) apply(e *hostEntry) error {
 		}
 		first.DialContext = k.transport
 	}
-	if len(k.file.Unsupported()) == 0 {
-		return nil
-	}
-	settings, err := k.file.Resolve(name, e.config.User)
-	if err != nil {
-		return err
-	}
-	for _, u := range settings.Unsupported() {
-		if u.Minor {
-			continue // explain tells it
-		}
-		k.warn.add(redactUnsupported(u).String(), e.name)
-	}
-	return nil
+	return settings.Unsupported(), nil
 }
 
-// configFault is what is wrong with the configuration of ssh: in a file, or on the
-// command line.
+// configFault is what is wrong with the configuration of ssh: in a file, on the command
+// line, or with a name that ssh would not take either.
 func configFault(err error) error {
-	if e, ok := errors.AsType[*sshconfig.Error](err); ok && e.File == "-o" {
+	e, ok := errors.AsType[*sshconfig.Error](err)
+	switch {
+	case !ok:
+		return usageError("", "%v", err)
+	case errors.Is(err, sshconfig.ErrLoop) && e.File == "-o":
+		return usageError("the ProxyJump lines of ssh_config lead to that hop through itself; -F none goes without them", "-J: %v", e.Err)
+	case e.Keyword != "" && e.File != "-o":
+		return &fault{code: exitFailed, text: err.Error(), hint: "-o IgnoreUnknown=" + e.Keyword + " passes it over, as it does with ssh"}
+	case e.File == "-o":
 		return usageError("as in -o Port=2222, see ssh_config(5)", "%v", err)
 	}
 	return &fault{code: exitFailed, text: err.Error(), hint: "-F none goes without the configuration of ssh"}

@@ -1,0 +1,55 @@
+package fleetssh_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// Variables go out before commands, shells and consoles; the host takes what its
+// AcceptEnv names.
+func TestSSHDSendEnv(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{Config: []string{"AcceptEnv FOO BAR"}})
+	host.SendEnv = map[string]string{"FOO": "it's $x", "BAR": "", "REFUSED": "1"}
+	const line = `echo "<$FOO><${BAR-unset}><$REFUSED>"`
+	const want = "<it's $x><><>\n"
+	c := dial(t, host)
+	equal(t, "command", output(t, c, line), want)
+	p := newFleet(t, host)
+	outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: line, PTY: &fleetssh.PTY{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "with a terminal", text(t, outs[0].Stdout), strings.ReplaceAll(want, "\n", "\r\n"))
+	outs, err = p.RunCommand(soon(t), fleetssh.Command{LoginShell: true, Stdin: strings.NewReader(line + "\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "login shell", text(t, outs[0].Stdout), want)
+}
+
+func TestSendEnvIsChecked(t *testing.T) {
+	t.Parallel()
+	many := make(map[string]string)
+	for i := range 129 {
+		many[fmt.Sprint("V", i)] = ""
+	}
+	for name, env := range map[string]map[string]string{
+		"no name": {"": "x"}, "equals": {"A=B": "x"}, "NUL in the name": {"A\x00": "x"}, "NUL": {"A": "\x00"},
+		"many": many, "long": {"A": strings.Repeat("x", 3<<20)},
+	} {
+		_, err := fleetssh.Dial(soon(t), fleetssh.HostConfig{Host: "h", SendEnv: env})
+		if e := asError[*fleetssh.ConfigError](t, err); e.Field != "HostConfig.SendEnv" {
+			t.Errorf("%s: %v", name, e)
+		}
+	}
+	h := fleetssh.HostConfig{Host: "h", SendEnv: map[string]string{"TOKEN": "s3cret"}}
+	if text := fmt.Sprintf("%v %+v %#v", h, h, h); strings.Contains(text, "s3cret") {
+		t.Error(text)
+	}
+}
