@@ -40,12 +40,16 @@ func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
 	case isRefused:
 		return nil, a.behindHop(refused)
 	}
-	return nil, a.proxyError(client.lostHop())
+	return nil, a.lostHop(client)
 }
 
-// lostHop is the error of a hop whose connection has ended while it was needed.
-func (c *Client) lostHop() error {
-	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: "forward", Err: &sshError{text: "connection lost", err: errHopLost}}
+// lostHop is the error for a hop whose connection has ended while it was needed.
+func (a *attempt) lostHop(hop *Client) *ProxyError {
+	e := a.proxyError(&ConnectionError{
+		Host: hop.host.name(), Port: hop.host.port(), Phase: "forward", Err: &sshError{text: "connection lost", err: errHopLost},
+	})
+	e.own = true
+	return e
 }
 
 // hopEndGrace is how much later than the connections through it the end of a hop may

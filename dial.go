@@ -202,7 +202,7 @@ func (a *attempt) run(ctx context.Context) (*Client, error) {
 		return nil, err
 	}
 	algorithms := preferred
-	for logins, asked := 1, false; ; {
+	for logins, asked, back := 1, false, false; ; {
 		client, err := a.connect(ctx, algorithms)
 		if err == nil {
 			return client, nil
@@ -213,9 +213,9 @@ func (a *attempt) run(ctx context.Context) (*Client, error) {
 			return nil, err
 		case errors.As(err, &key) && len(key.Known) > 0 && !asked:
 			asked, algorithms = true, key.Known
-		case asked && isNegotiation(err):
-			algorithms = preferred // it has no such key: then the one it showed counts
-		case errors.Is(err, errWithoutTicket):
+		case asked && !back && isNegotiation(err):
+			back, algorithms = true, preferred // it has no such key: then the one it showed counts
+		case errors.Is(err, errWithoutTicket): // once: the next login has none to offer
 		case errors.Is(err, errNextConnection) && logins < maxLogins:
 			logins++
 		case errors.Is(err, errNextConnection):
@@ -389,7 +389,7 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	case errors.Is(err, errNextConnection):
 		return errNextConnection
 	case phase != "connect" && a.hopEnded(err):
-		return a.proxyError(a.hop.lostHop())
+		return a.lostHop(a.hop)
 	case errors.Is(err, errWithoutTicket):
 		return errWithoutTicket
 	case phase == "auth" && a.login.tries > 0 && isDisconnect(err):
@@ -459,28 +459,33 @@ func temporary(err error) bool {
 		}
 		return errors.Is(e.Err, io.EOF) || errors.Is(e.Err, syscall.ECONNRESET) || errors.Is(e.Err, syscall.EPIPE)
 	case *ProxyError:
-		// A hop has made its own attempts. One that was there and is lost may
-		// come back; other proxies have made one.
 		// A command that has failed by itself may have asked somebody.
-		_, other := errors.AsType[*transport.Error](e.Err)
-		return other && !transport.Failed(e.Err) || errors.Is(e.Err, errHopLost)
+		return e.own && !transport.Failed(e.Err)
 	}
 	return false
 }
 
-// withAttempts notes in err how many attempts were made.
+// withAttempts returns err with the number of attempts that were made. It leaves err as it
+// is: others may have been told the same one.
 func withAttempts(err error, n int) error {
 	switch e := err.(type) {
 	case *TimeoutError:
-		e.Attempts = n
+		told := *e
+		told.Attempts = n
+		return &told
 	case *UnknownHostError:
-		e.Attempts = n
+		told := *e
+		told.Attempts = n
+		return &told
 	case *ConnectionError:
-		e.Attempts = n
+		told := *e
+		told.Attempts = n
+		return &told
 	case *ProxyError:
-		// A hop has made its own.
-		if temporary(e) || transport.Failed(e.Err) {
-			e.Err = withAttempts(e.Err, n)
+		if e.own {
+			told := *e
+			told.Err = withAttempts(e.Err, n)
+			return &told
 		}
 	}
 	return err

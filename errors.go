@@ -90,6 +90,11 @@ type ProxyError struct {
 	Host string
 	Hop  string
 	Err  error
+
+	// own: an attempt of the host itself has failed, and another may go better. A hop that
+	// cannot be reached has made its own attempts; one that was there and is lost may come
+	// back; other proxies have made one.
+	own bool
 }
 
 // TimeoutError means that something took too long. It is also a

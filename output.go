@@ -60,11 +60,18 @@ func (o *Output) Read(p []byte) (n int, err error) {
 
 // WriteTo implements [io.WriterTo]; [io.Copy] uses it. It saves a copy of the data.
 func (o *Output) WriteTo(w io.Writer) (total int64, err error) {
-	var buf [512]byte
-	for o.lines != "" || len(o.partial) > 0 {
-		n, _ := o.Read(buf[:])
-		k, err := w.Write(buf[:n])
-		total += int64(k)
+	for o.lines != "" {
+		n, err := writeAll(w, []byte(o.lines))
+		o.lines = o.lines[n:]
+		total += int64(n)
+		if err != nil {
+			return total, err
+		}
+	}
+	for len(o.partial) > 0 {
+		n, err := writeAll(w, o.partial)
+		o.partial = o.partial[n:]
+		total += int64(n)
 		if err != nil {
 			return total, err
 		}
@@ -77,13 +84,21 @@ func (o *Output) WriteTo(w io.Writer) (total int64, err error) {
 		if err != nil {
 			return total, err
 		}
-		n, err := w.Write(data)
+		n, err := writeAll(w, data)
 		o.stream.Discard(n)
 		total += int64(n)
 		if err != nil {
 			return total, err
 		}
 	}
+}
+
+// writeAll writes p, or says why not.
+func writeAll(w io.Writer, p []byte) (n int, err error) {
+	if n, err = w.Write(p); n < len(p) && err == nil {
+		err = io.ErrShortWrite
+	}
+	return n, err
 }
 
 // Lines yields the lines of the stream, decoded and without their ends, as they

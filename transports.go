@@ -111,5 +111,5 @@ func (a *attempt) transportError(e *transport.Error) error {
 	if e.Target {
 		return &ConnectionError{Host: name, Port: port, Phase: "connect", Err: why}
 	}
-	return &ProxyError{Host: name, Hop: e.Proxy, Err: &ConnectionError{Host: e.Proxy, Phase: "connect", Err: why}}
+	return &ProxyError{Host: name, Hop: e.Proxy, Err: &ConnectionError{Host: e.Proxy, Phase: "connect", Err: why}, own: true}
 }
