@@ -15,12 +15,26 @@ import (
 // offered before its key; passwords come last. At most six keys and passwords are
 // offered on one connection, as sshd's MaxAuthTries allows by default; what is
 // left then is offered on up to three more.
+//
+// KeyFile, KeyData, CertFile and CertData insist: if one of them cannot be used,
+// connecting ends with a [*PKeyFileError] before anything but the SSH agent has
+// been contacted. [CheckKeys] says so without connecting. Identities, CertFiles and
+// the default files suggest: one that is missing, expired, encrypted with nobody to
+// ask, or of no use in another way is left out, and named if the login fails.
+//
+// A key is the agent's key if the agent holds it: its private half need not be in
+// the file then, and no passphrase is needed. The agent knows it by its public half,
+// which is read from the file, or from the one with ".pub" added. A certificate goes
+// with the key it was made for, whoever holds that: a file, the agent, a Signer, or
+// hardware through the agent.
 type Auth struct {
-	// KeyFile is the path of a private key. A leading "~/" is the home
-	// directory. CertFile is a certificate signed for it; if empty, the file
-	// with "-cert.pub" added to KeyFile is used when there is one. Without
-	// KeyFile, KeyData and Signers, CertFile belongs to a key of the agent or to
-	// a default key.
+	// KeyFile is the path of a private key, or of the public half of a key that
+	// the agent holds. A leading "~/" is the home directory. The certificate in
+	// the file with "-cert.pub" added is offered too, if there is one, and so are
+	// those for this key that the agent holds, unless IdentitiesOnly is set.
+	//
+	// CertFile is a certificate. Without KeyFile, KeyData and Signers, it belongs
+	// to a key of the agent, of Identities, or to a default key.
 	KeyFile  string
 	CertFile string
 
@@ -28,7 +42,8 @@ type Auth struct {
 	KeyData  []byte `json:"-"`
 	CertData []byte `json:"-"`
 
-	// Passphrase decrypts the key. Empty means Password.
+	// Passphrase decrypts the key. Empty means Password. It is not used if the
+	// agent holds the key.
 	Passphrase string `json:"-"`
 
 	// Signers are keys held elsewhere: in an HSM, in another agent. A login
@@ -44,13 +59,17 @@ type Auth struct {
 	GSSAPI *GSSAPI
 
 	// Identities are the key files to offer behind the keys of the agent, in place
-	// of the default ones in ~/.ssh, as ssh's IdentityFile: those that are missing
-	// or cannot be used are passed over. A file ending in ".pub" stands for a key
-	// of the agent.
+	// of the default ones in ~/.ssh, as ssh's IdentityFile. A public half stands for
+	// a key of the agent, and a certificate for itself. They are not used if KeyFile,
+	// KeyData or Signers is set.
 	Identities []string
 
-	// IdentitiesOnly leaves out the keys of the agent that are not in Identities,
-	// or in the default files.
+	// CertFiles are more certificates to offer, as ssh's CertificateFile. They are
+	// offered in this order, each if somebody holds its key.
+	CertFiles []string
+
+	// IdentitiesOnly leaves out the keys and certificates of the agent that are not
+	// in KeyFile, Identities or CertFiles, or in the default files and beside them.
 	IdentitiesOnly bool
 
 	// AgentSocket is the socket of the SSH agent. Empty means SSH_AUTH_SOCK.
@@ -65,11 +84,11 @@ type Auth struct {
 	// Their order does not matter. Empty means all.
 	Methods []string
 
-	// Ask answers what is not given above: a key's passphrase, a password, a
-	// one-time code. If nil, such logins are not tried. One goroutine at a
-	// time calls it, in the whole process. ConnectTimeout stands still meanwhile;
-	// the host may have a limit of its own (LoginGraceTime of sshd). It must
-	// return when ctx ends.
+	// Ask answers what is not given above: the passphrase of a key that the host
+	// would take, a password, a one-time code. If nil, such logins are not tried.
+	// One goroutine at a time calls it, in the whole process. ConnectTimeout stands
+	// still meanwhile; the host may have a limit of its own (LoginGraceTime of sshd).
+	// It must return when ctx ends.
 	Ask func(ctx context.Context, q Question) (string, error) `json:"-"`
 
 	// Tell, if not nil, is called with what a host wants the user to read, when the login
@@ -102,6 +121,7 @@ func (a Auth) String() string {
 	add(len(a.Signers) > 0, fmt.Sprintf("%d signers", len(a.Signers)))
 	add(a.CertFile != "", "certificate "+a.CertFile)
 	add(len(a.CertData) > 0, "certificate in memory")
+	add(len(a.CertFiles) > 0, "certificates "+strings.Join(a.CertFiles, " "))
 	add(!a.ownKeys() && !a.NoAgent, "agent")
 	add(!a.ownKeys() && len(a.Identities) > 0, "keys "+strings.Join(a.Identities, " "))
 	add(!a.ownKeys() && len(a.Identities) == 0 && !a.NoDefaultKeys, "default keys")

@@ -1,13 +1,14 @@
 package fleetssh
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -15,237 +16,402 @@ import (
 	"fleetssh/internal/sshagent"
 )
 
-// credentials are the keys to offer to one host, in order, and what may explain a
-// refusal.
+// credentials are the keys and certificates that the configuration of one host names,
+// and what may explain a refusal. [credentials.all] joins them with the agent's.
+//
+// All names go the same way. A key is known by its public half, so that the agent can
+// have it, and certificates belong to public halves, so that they go with a key
+// whoever holds it. What differs is what happens to a name that is of no use: KeyFile,
+// KeyData, CertFile and CertData insist, and end the login before anything is
+// contacted; the others suggest, and are left out with a note.
 type credentials struct {
-	keys       []ssh.Signer
-	agent      *sshagent.Agent  // to be asked for its keys; nil: not at all
-	wanted     []ssh.PublicKey  // of the agent's keys, those to offer first
-	wantedOnly bool             // and no others
-	cert       *ssh.Certificate // for a key of the agent
-	notes      []error
+	host  *HostConfig
+	user  string
+	keys  []*namedKey
+	certs []namedCert // that are named by themselves
 
-	sources map[string]string // where the keys come from; nil: nobody asks
+	agent     *sshagent.Agent // nil: it is not asked
+	only      bool            // no keys of the agent but those that are named
+	certsOnly bool            // and no certificates for them but those that are named
+	listed    bool            // what follows is known
+	held      []heldKey
+	heldErr   error
+
+	notes []error
 }
 
-// from notes where a key comes from.
-func (c *credentials) from(key ssh.PublicKey, format string, args ...any) {
-	if c.sources != nil {
-		c.sources[string(key.Marshal())] = fmt.Sprintf(format, args...)
-	}
+// A namedKey is one key that a configuration names.
+type namedKey struct {
+	path    string // empty: in memory
+	source  string // where it comes from, in words
+	insist  bool
+	usual   bool // a default file, which need not be there
+	publics []ssh.PublicKey
+	certs   []*ssh.Certificate
+	signer  ssh.Signer                 // the private half, if it is there or can be asked for
+	load    func() (ssh.Signer, error) // in place of signer, if not even the public half is known
+	err     error                      // why there is neither
 }
 
-// source says where a key or certificate comes from.
-func (c *credentials) source(key ssh.PublicKey) string {
-	if text, ok := c.sources[string(key.Marshal())]; ok {
-		return text
-	}
-	if cert, ok := key.(*ssh.Certificate); ok {
-		return "certificate for the " + c.source(cert.Key)
-	}
-	return "signer"
+// A namedCert is a certificate that a configuration names.
+type namedCert struct {
+	cert   *ssh.Certificate
+	path   string // empty: in memory
+	source string
+	insist bool
+}
+
+// A heldKey is a key or certificate of the agent.
+type heldKey struct {
+	public  ssh.PublicKey
+	plain   ssh.PublicKey    // the same, or the key of the certificate
+	cert    *ssh.Certificate // nil if it is a key
+	comment string
 }
 
 // credentials reads the keys of host. The error is a *PKeyFileError, or that of
-// ctx. Nothing has been contacted then.
+// ctx. Nothing has been contacted then but the agent.
 func (d *dialer) credentials(ctx context.Context, host *HostConfig, user string) (*credentials, error) {
-	c := new(credentials)
-	if err := d.gather(ctx, host, user, c); err != nil {
+	c := &credentials{host: host, user: user}
+	a := &host.Auth
+	if !a.NoAgent && (!a.ownKeys() || a.KeyFile != "" || len(a.KeyData) > 0) {
+		c.agent = d.agent(a.agentSocket())
+	}
+	c.only = a.IdentitiesOnly || a.ownKeys()
+	c.certsOnly = a.IdentitiesOnly
+	if err := c.nameCerts(ctx, &d.keys); err != nil {
 		return nil, err
 	}
-	return c, nil
+	if err := c.nameKeys(ctx, &d.keys); err != nil {
+		return nil, err
+	}
+	return c, c.insisted(ctx)
 }
 
-func (d *dialer) gather(ctx context.Context, host *HostConfig, user string, c *credentials) error {
-	a := &host.Auth
-	cert, certPath, named, err := d.keys.certificate(host)
-	if err != nil && named {
-		return err
-	}
-	if err != nil {
-		c.notes = append(c.notes, err) // the plain key may do
-	}
-	if a.ownKeys() {
-		err = d.ownKeys(ctx, host, c)
-	} else {
-		err = d.identities(ctx, host, c)
-	}
-	if err != nil {
-		return err
-	}
-	if cert == nil {
-		return nil
-	}
-	var fits bool
-	c.keys, fits = withCertificate(c.keys, cert)
-	if !fits && c.agent != nil {
-		c.cert = cert // the agent may hold its key
-	} else if !fits {
-		err := &PKeyFileError{Host: host.name(), Path: certPath, Err: errors.New("certificate is not for this private key")}
-		if named {
-			return err
-		}
-		c.notes = append(c.notes, err)
-	}
-	if err := certNames(cert, user); err != nil {
-		c.notes = append(c.notes, &PKeyFileError{Host: host.name(), Path: certPath, Err: err})
-	}
-	return nil
-}
-
-// ownKeys adds the keys that host names.
-func (d *dialer) ownKeys(ctx context.Context, host *HostConfig, c *credentials) error {
-	a := &host.Auth
+// nameKeys adds the keys that are named, or else the default files.
+func (c *credentials) nameKeys(ctx context.Context, keys *keyring) error {
+	a := &c.host.Auth
 	if a.KeyFile != "" {
-		key, err := d.keys.file(ctx, host, expandHome(a.KeyFile))
-		if err != nil {
+		n := &namedKey{path: expandHome(a.KeyFile), source: "key file " + a.KeyFile, insist: true}
+		if err := c.nameFile(ctx, keys, n); err != nil {
 			return err
 		}
-		c.keys = append(c.keys, key)
-		c.from(key.PublicKey(), "key file %s", a.KeyFile)
 	}
 	if len(a.KeyData) > 0 {
-		key, err := d.keys.data(ctx, host)
+		file, err := keys.lookData(ctx, a.KeyData)
 		if err != nil {
 			return err
 		}
-		c.keys = append(c.keys, key)
-		c.from(key.PublicKey(), "key in memory")
+		n := &namedKey{source: "key in memory", insist: true}
+		if err := c.nameKey(ctx, keys, n, file); err != nil {
+			return err
+		}
 	}
 	for _, signer := range a.Signers {
 		if signer == nil {
-			return &PKeyFileError{Host: host.name(), Err: errors.New("a signer is nil")}
+			return c.fileError("", errors.New("a signer is nil"))
 		}
-		c.keys = append(c.keys, signer)
+		c.keys = append(c.keys, &namedKey{source: "signer", insist: true, signer: signer, publics: []ssh.PublicKey{signer.PublicKey()}})
 	}
-	return nil
-}
-
-// identities adds the files that Identities names, or the default ones in ~/.ssh, and
-// remembers to ask the agent. A file that cannot be used is passed over, with a note.
-func (d *dialer) identities(ctx context.Context, host *HostConfig, c *credentials) error {
-	a := &host.Auth
-	if !a.NoAgent {
-		c.agent, c.wantedOnly = d.agent(a.agentSocket()), a.IdentitiesOnly
+	if a.ownKeys() {
+		return nil
 	}
-	what, paths := "key file", a.Identities
+	usual := defaultKeyFiles()
+	paths, what := a.Identities, "key file "
 	if len(paths) == 0 && !a.NoDefaultKeys {
-		what = "default key file"
-		if home, err := account.Home(); err == nil {
-			for _, name := range defaultKeyNames {
-				paths = append(paths, filepath.Join(home, ".ssh", name))
-			}
-		}
+		paths, what = usual, "default key file "
 	}
 	for _, path := range paths {
 		path = expandHome(path)
-		public := readPublicKey(strings.TrimSuffix(path, ".pub") + ".pub")
-		if public != nil {
-			c.wanted = append(c.wanted, public)
-		}
-		if strings.HasSuffix(path, "_sk") || strings.HasSuffix(path, ".pub") {
-			continue // only through the agent
-		}
-		if err := d.identity(ctx, host, c, what, path, public); err != nil {
+		n := &namedKey{path: path, source: what + path, usual: slices.Contains(usual, path)}
+		if err := c.nameFile(ctx, keys, n); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *dialer) identity(ctx context.Context, host *HostConfig, c *credentials, what, path string, public ssh.PublicKey) error {
-	quiet := *host
-	quiet.Auth.Ask = nil // not before the server would take the key
-	key, err := d.keys.file(ctx, &quiet, path)
-	encrypted, locked := errors.AsType[errEncrypted](err)
-	if public == nil && encrypted.public != nil {
-		public = encrypted.public
-		c.wanted = append(c.wanted, public)
+// defaultKeyFiles returns the paths of the files that are offered if none are named.
+func defaultKeyFiles() []string {
+	home, err := account.Home()
+	if err != nil {
+		return nil
+	}
+	paths := make([]string, len(defaultKeyNames))
+	for i, name := range defaultKeyNames {
+		paths[i] = filepath.Join(home, ".ssh", name)
+	}
+	return paths
+}
+
+// nameFile adds the key in a file, with the public half and the certificate beside
+// it, where ssh looks for them. The file itself need not be there.
+func (c *credentials) nameFile(ctx context.Context, keys *keyring, n *namedKey) error {
+	file, err := keys.look(ctx, n.path)
+	if err != nil {
+		return err
+	}
+	if file.signer == nil && file.cert == nil {
+		beside, err := keys.look(ctx, n.path+".pub")
+		if err != nil {
+			return err
+		}
+		if beside.public != nil && beside.cert == nil {
+			n.publics = append(n.publics, beside.public)
+		}
+	}
+	if file.cert != nil {
+		if err := c.current(file.cert); err != nil {
+			file.err = err
+		} else {
+			n.certs = append(n.certs, file.cert)
+		}
+	}
+	for _, path := range []string{n.path + "-cert", n.path + "-cert.pub"} {
+		beside, err := keys.look(ctx, path)
+		if err != nil {
+			return err
+		}
+		if beside.cert == nil {
+			continue
+		}
+		if err := c.current(beside.cert); err != nil {
+			c.note(path, err) // the plain key may do
+		} else {
+			n.certs = append(n.certs, beside.cert)
+		}
+	}
+	return c.nameKey(ctx, keys, n, file)
+}
+
+// current returns why a certificate cannot be used by anybody now. That it names
+// other users is no more than noted: see certNames.
+func (c *credentials) current(cert *ssh.Certificate) error {
+	if err := forUsers(cert); err != nil {
+		return err
+	}
+	return certCurrent(cert, time.Now())
+}
+
+// nameKey adds the key that has been read. It asks nobody.
+func (c *credentials) nameKey(ctx context.Context, keys *keyring, n *namedKey, file keyFile) error {
+	a := &c.host.Auth
+	if file.public != nil && file.cert == nil {
+		// In front of that of another file: it is the true one.
+		n.publics = append([]ssh.PublicKey{file.public}, n.publics...)
+	}
+	n.signer, n.err = file.signer, file.err
+	c.keys = append(c.keys, n)
+	if file.locked == nil {
+		return nil
+	}
+	var data []byte
+	if n.path == "" {
+		data = a.KeyData
+	}
+	load := func() (ssh.Signer, error) {
+		signer, err := keys.open(ctx, c.host, n.path, data)
+		if err != nil && ctx.Err() == nil {
+			return nil, c.fileError(n.path, err)
+		}
+		return signer, err
 	}
 	switch {
-	case err == nil:
-		if cert, err := d.keys.certFile(path + "-cert.pub"); err == nil && cert != nil {
-			if keys, ok := withCertificate([]ssh.Signer{key}, cert); ok {
-				c.keys = append(c.keys, keys[0])
-			}
+	case a.passphrase() == "" && a.Ask == nil:
+		n.err = errEncrypted{file.public}
+	case a.passphrase() != "" && (a.Passphrase != "" || a.Ask == nil) && !c.holds(ctx, n):
+		// A passphrase that is wrong is better known before a host is troubled.
+		signer, err := load()
+		switch {
+		case err == nil:
+			n.signer = signer
+			n.publics = append(n.publics, signer.PublicKey())
+		case ctx.Err() != nil:
+			return causeOf(ctx)
+		default:
+			n.err = err
 		}
-		c.keys = append(c.keys, key)
-		c.from(key.PublicKey(), "%s %s", what, path)
-		if public == nil {
-			c.wanted = append(c.wanted, key.PublicKey())
-		}
-	case ctx.Err() != nil:
-		return causeOf(ctx)
-	case errors.Is(err, os.ErrNotExist):
-	case locked && host.Auth.Ask != nil:
-		if public != nil {
-			load := func() (ssh.Signer, error) { return d.keys.file(ctx, host, path) }
-			c.keys = append(c.keys, &lazyKey{public: public, load: load})
-			c.from(public, "%s %s, whose passphrase is asked for when the host takes it", what, path)
-		}
+	case len(n.publics) > 0:
+		n.signer = &lazyKey{public: n.publics[0], load: load}
 	default:
-		c.notes = append(c.notes, err)
+		n.load = load
+	}
+	if a.Passphrase == "" && a.Ask != nil && (n.load != nil || n.signer != nil) {
+		n.source += ", whose passphrase is asked for when the host takes it"
 	}
 	return nil
 }
 
-// all returns the keys to offer: those of the agent first, the default key files
-// among them foremost, and then the others. A key that is also in a file signs
-// from there: an agent signs one thing at a time. ctx is asked for again whenever
-// the agent is to sign.
-func (c *credentials) all(ctx func() context.Context) []ssh.Signer {
-	if c.agent == nil {
-		return c.keys
+// nameCerts adds the certificates that are named by themselves.
+func (c *credentials) nameCerts(ctx context.Context, keys *keyring) error {
+	a := &c.host.Auth
+	if len(a.CertData) > 0 {
+		cert, err := parseCertificate(a.CertData)
+		if err == nil {
+			err = c.current(cert)
+		}
+		if err != nil {
+			return c.fileError("", err)
+		}
+		c.certs = append(c.certs, namedCert{cert: cert, source: "certificate in memory", insist: true})
 	}
-	list, err := c.agent.Keys(ctx())
-	if err != nil {
-		c.notes = append(c.notes, err)
+	paths := a.CertFiles
+	if a.CertFile != "" {
+		paths = append([]string{a.CertFile}, paths...)
 	}
-	files := slices.Clone(c.keys)
-	var first, rest []ssh.Signer
+	for i, path := range paths {
+		n := namedCert{path: expandHome(path), source: "certificate " + path, insist: i == 0 && a.CertFile != ""}
+		file, err := keys.look(ctx, n.path)
+		if err != nil {
+			return err
+		}
+		if n.cert = file.cert; n.cert == nil {
+			err = noCertificate(file)
+		} else {
+			err = c.current(n.cert)
+		}
+		switch {
+		case err == nil:
+			c.certs = append(c.certs, n)
+		case n.insist:
+			return c.fileError(n.path, err)
+		default:
+			c.note(n.path, err)
+		}
+	}
+	return nil
+}
+
+// noCertificate says what a file is that should be a certificate.
+func noCertificate(file keyFile) error {
+	if errno, ok := errors.AsType[syscall.Errno](file.err); ok {
+		return errno
+	}
+	switch {
+	case file.signer != nil || file.locked != nil:
+		return errors.New("a private key, not a certificate")
+	case file.public != nil:
+		return errors.New("a public key, not a certificate")
+	}
+	return errors.New("not a certificate")
+}
+
+// insisted returns the error for the first name that insists and is of no use. It
+// asks the agent only where the files leave that open.
+func (c *credentials) insisted(ctx context.Context) error {
+	for _, n := range c.keys {
+		if !n.insist {
+			continue
+		}
+		if n.signer == nil && n.load == nil && !c.holds(ctx, n) {
+			if causeOf(ctx) != nil {
+				return causeOf(ctx)
+			}
+			return c.fileError(n.path, c.notHeld(n))
+		}
+	}
+	for _, n := range c.certs {
+		if !n.insist {
+			continue
+		}
+		if err := c.fits(ctx, n.cert); err != nil {
+			return c.fileError(n.path, err)
+		}
+	}
+	return nil
+}
+
+// fits returns an error if nobody holds the key of a certificate.
+func (c *credentials) fits(ctx context.Context, cert *ssh.Certificate) error {
+	for _, n := range c.keys {
+		if n.load != nil || n.signer != nil && sameKey(n.signer.PublicKey(), cert.Key) {
+			return nil // or it will be known when the key is decrypted
+		}
+	}
+	if c.heldFor(ctx, cert.Key) {
+		return nil
+	}
+	if causeOf(ctx) != nil {
+		return causeOf(ctx)
+	}
+	if c.host.Auth.ownKeys() {
+		return errors.New("certificate is not for this private key")
+	}
+	return c.agentSays(errors.New("no private key for the certificate in a file"))
+}
+
+// holds reports whether the agent holds the private half of a named key.
+func (c *credentials) holds(ctx context.Context, n *namedKey) bool {
+	return slices.ContainsFunc(n.publics, func(public ssh.PublicKey) bool { return c.heldFor(ctx, public) }) ||
+		slices.ContainsFunc(n.certs, func(cert *ssh.Certificate) bool { return c.heldFor(ctx, cert.Key) })
+}
+
+func (c *credentials) heldFor(ctx context.Context, public ssh.PublicKey) bool {
+	return slices.ContainsFunc(c.list(ctx), func(k heldKey) bool { return sameKey(k.plain, public) })
+}
+
+// list returns what the agent holds.
+func (c *credentials) list(ctx context.Context) []heldKey {
+	if c.agent == nil || c.listed {
+		return c.held
+	}
+	list, err := c.agent.Keys(ctx)
+	if ctx.Err() != nil {
+		return nil // which says nothing about the agent
+	}
+	c.listed, c.heldErr = true, err
 	for _, k := range list {
-		key, err := ssh.ParsePublicKey(k.Blob)
+		public, err := ssh.ParsePublicKey(k.Blob)
 		if err != nil {
 			continue
 		}
-		named := slices.ContainsFunc(c.wanted, func(w ssh.PublicKey) bool { return sameKey(w, key) })
-		if c.wantedOnly && !named {
-			continue
+		held := heldKey{public: public, plain: public, comment: k.Comment}
+		if cert, ok := public.(*ssh.Certificate); ok {
+			held.plain, held.cert = cert.Key, cert
 		}
-		c.from(key, "SSH agent (%s)", k.Comment)
-		var signer ssh.Signer = sshagent.NewSigner(ctx, c.agent, key, signatureAlgorithms(key))
-		if i := slices.IndexFunc(files, func(s ssh.Signer) bool { return sameKey(s.PublicKey(), key) }); i >= 0 {
-			if _, locked := files[i].(*lazyKey); !locked {
-				signer = files[i]
-			}
-			files = slices.Delete(files, i, i+1)
-		}
-		if named {
-			first = append(first, signer)
-		} else {
-			rest = append(rest, signer)
-		}
+		c.held = append(c.held, held)
 	}
-	keys := slices.Concat(first, rest, files)
-	if c.cert != nil {
-		var fits bool
-		if keys, fits = withCertificate(keys, c.cert); !fits {
-			c.notes = append(c.notes, errors.New("no private key for the certificate, neither in a file nor in the agent"))
-		}
-	}
-	return keys
+	return c.held
 }
 
-func readPublicKey(path string) ssh.PublicKey {
-	data, err := readKeyFile(path)
-	if err != nil {
-		return nil
+// notHeld says why a key that the agent does not hold cannot be used.
+func (c *credentials) notHeld(n *namedKey) error {
+	if e, ok := n.err.(*PKeyFileError); ok {
+		return e.Err
 	}
-	key, _, _, _, err := ssh.ParseAuthorizedKey(data)
-	if err != nil {
-		return nil
+	if len(n.publics) == 0 && len(n.certs) == 0 {
+		return n.err // it could not be found in the agent
 	}
-	return key
+	return c.agentSays(n.err)
 }
 
-func sameKey(a, b ssh.PublicKey) bool { return string(a.Marshal()) == string(b.Marshal()) }
+// agentSays adds that the agent is no way out.
+func (c *credentials) agentSays(err error) error {
+	switch {
+	case c.agent == nil:
+		return fmt.Errorf("%w, and there is no SSH agent that could hold it", err)
+	case c.heldErr != nil:
+		return fmt.Errorf("%w, and the SSH agent cannot be asked for it: %w", err, c.heldErr)
+	case len(c.held) == 0:
+		return fmt.Errorf("%w, and the SSH agent lists no keys: it is empty, or locked (ssh-add -X unlocks it)", err)
+	}
+	return fmt.Errorf("%w, and the SSH agent does not hold it", err)
+}
+
+func (c *credentials) fileError(path string, err error) error {
+	if e, ok := err.(*PKeyFileError); ok {
+		return e
+	}
+	return &PKeyFileError{Host: c.host.name(), Path: path, Err: err}
+}
+
+// note remembers what is left out. The host is named by the error that the notes
+// become part of.
+func (c *credentials) note(path string, err error) {
+	if e, ok := err.(*PKeyFileError); ok {
+		path, err = e.Path, e.Err
+	}
+	c.notes = append(c.notes, &PKeyFileError{Path: path, Err: err})
+}
+
+func sameKey(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }

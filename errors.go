@@ -15,7 +15,8 @@ import (
 
 // PKeyFileError means that a private key or certificate cannot be used: it is
 // missing, malformed, encrypted with another passphrase, expired, or does not
-// fit its key. Path is empty for one held in memory. Nothing was contacted.
+// fit its key. Path is empty for one held in memory. Nothing was contacted but the SSH
+// agent; only if [Auth] Ask was asked for the passphrase, the host has been.
 type PKeyFileError struct {
 	Host string // as in HostConfig, the alias if there is one
 	Path string
@@ -62,6 +63,7 @@ type AuthenticationError struct {
 	Port  int
 	User  string
 	Tried []string // methods, in the order they were tried
+	Keys  []string // the keys that were offered, in words: where each comes from, and its fingerprint
 
 	// Banner is what the host wanted to be read before the login: as in Login.Banner.
 	Banner string
@@ -178,6 +180,9 @@ func (e *PKeyFileError) Error() string {
 	what := "key in memory"
 	if e.Path != "" {
 		what = "key file " + e.Path
+	}
+	if e.Host == "" {
+		return fmt.Sprintf("%s: %v", what, e.Err)
 	}
 	return fmt.Sprintf("%s: %s: %v", e.Host, what, e.Err)
 }

@@ -2,7 +2,6 @@ package fleetssh
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -189,26 +188,20 @@ func (p *Plan) loggingIn(ctx context.Context, d *dialer) {
 	if a.GSSAPI != nil {
 		p.ticket(d)
 	}
-	c := &credentials{sources: make(map[string]string)}
-	quiet := p.Host // nothing is asked now
 	ask := a.Ask != nil
-	if a.ownKeys() {
-		quiet.Auth.Ask = nil
-	}
-	err := d.gather(ctx, &quiet, p.User, c)
-	if _, locked := errors.AsType[errEncrypted](err); locked && ask {
-		p.step("auth", "its passphrase is asked for first", "publickey: key file %s", a.KeyFile)
-	} else if err != nil {
+	c, err := d.credentials(ctx, &p.Host, p.User)
+	if err != nil {
 		p.pass("auth", err.Error(), "publickey: the login ends here")
 		return
 	}
-	keys, notes := p.Host.Algorithms.permitted(c.all(func() context.Context { return ctx }))
-	for _, note := range notes {
-		p.pass("auth", note.Error(), "publickey")
-	}
-	for _, key := range keys {
-		public := key.PublicKey()
-		p.step("auth", c.source(public), "publickey: %s %s", public.Type(), ssh.FingerprintSHA256(public))
+	keys := c.all(func() context.Context { return ctx })
+	for _, id := range keys {
+		if id.signer == nil {
+			p.step("auth", id.source, "publickey: a key whose public half is not known")
+			continue
+		}
+		public := id.signer.PublicKey()
+		p.step("auth", id.source, "publickey: %s %s", public.Type(), ssh.FingerprintSHA256(public))
 	}
 	for _, note := range c.notes {
 		p.pass("auth", note.Error(), "publickey")
@@ -241,26 +234,19 @@ func (p *Plan) unusedKeys(c *credentials) {
 	if a.ownKeys() {
 		return
 	}
-	has := func(source string) bool {
-		for _, text := range c.sources {
-			if strings.HasPrefix(text, source) {
-				return true
-			}
-		}
-		return false
-	}
-	if c.agent != nil && !has("SSH agent") {
-		p.pass("auth", "it holds none; ssh-add gives it some", "publickey: keys of the SSH agent")
+	if c.agent != nil && c.heldErr == nil && len(c.held) == 0 {
+		p.pass("auth", "it lists none: ssh-add gives it some, and ssh-add -X unlocks it if it is locked", "publickey: keys of the SSH agent")
 	}
 	if a.IdentitiesOnly && c.agent != nil {
 		p.step("auth", "IdentitiesOnly", "no other keys of the SSH agent are offered")
 	}
-	if a.Identities != nil {
+	if len(a.Identities) > 0 {
 		return
 	}
+	there := func(n *namedKey) bool { return !missing(n.err) || len(n.publics) > 0 || len(n.certs) > 0 }
 	if a.NoDefaultKeys {
 		p.pass("auth", "NoDefaultKeys", "publickey: default key files")
-	} else if !has("default key file") {
+	} else if !slices.ContainsFunc(c.keys, there) {
 		p.pass("auth", "~/.ssh holds none of "+strings.Join(defaultKeyNames, ", "), "publickey: default key files")
 	}
 }

@@ -46,6 +46,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/socks":       nil,
 		"fleetssh/internal/transfer":    {"fleetssh/internal/scp", "fleetssh/internal/shellquote"},
 		"fleetssh/internal/transport":   {"fleetssh/internal/shellquote", "fleetssh/internal/socks"},
+		"fleetssh/test/identities":      nil,
 		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/inventory", "fleetssh/sshconfig", "fleetssh/internal/account", "fleetssh/internal/fold", "fleetssh/internal/journal", "fleetssh/internal/report", "fleetssh/internal/termline", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote"},
 		"fleetssh/bench":                {"fleetssh", "fleetssh/internal/simfleet"},
 	}

@@ -1,9 +1,7 @@
 package fleetssh
 
 import (
-	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -24,117 +23,186 @@ import (
 const keyFileLimit = 1 << 20
 
 // defaultKeyNames are the files in ~/.ssh that are offered if nothing else is
-// named. Of those ending in _sk only the public half is used: the private one is
-// in hardware, and the agent signs with it.
+// named. The private half of those ending in _sk is in hardware: the agent signs with
+// it.
 var defaultKeyNames = []string{"id_ed25519", "id_ecdsa", "id_rsa", "id_ed25519_sk", "id_ecdsa_sk"}
 
 // keyring holds the key files that have been read, so that a key is read and
-// decrypted once for all hosts. Its methods may be called from many goroutines.
+// decrypted once for all hosts. Its methods may be called from many goroutines: a
+// file that is slow to read holds up only those who want that file.
 type keyring struct {
-	mu      sync.Mutex // protects what follows
+	mu      sync.Mutex // protects entries, and is not held while files are read
 	entries map[keyID]*keyEntry
-	certs   map[string]certEntry // by path
-}
-
-type certEntry struct {
-	cert *ssh.Certificate // nil if there is no such file
-	err  error
 }
 
 type keyID struct {
-	source     string // path, or the bytes of a key in memory
-	inMemory   bool
-	passphrase string
+	source   string // path, or the bytes of a key in memory
+	inMemory bool
 }
 
+// A keyEntry is one file, or one key in memory.
 type keyEntry struct {
-	loading chan struct{} // holds a token while the key is loaded
-	signer  ssh.Signer
+	token chan struct{} // is held by who uses what follows
+	keyContent
 }
 
-// file returns the key in the file at path. An encrypted key whose passphrase is
-// not given is asked for, once for all hosts, if there is somebody to ask.
-func (k *keyring) file(ctx context.Context, host *HostConfig, path string) (ssh.Signer, error) {
-	return k.load(ctx, host, keyID{source: path, passphrase: host.Auth.passphrase()})
+type keyContent struct {
+	read  bool
+	state fileState // of the file when it was read
+	file  keyFile
+	asked ssh.Signer            // opened with an answer of the user
+	keys  map[string]ssh.Signer // opened, by the passphrase; nil where that is wrong
 }
 
-// data returns the key in host.Auth.KeyData.
-func (k *keyring) data(ctx context.Context, host *HostConfig) (ssh.Signer, error) {
-	return k.load(ctx, host, keyID{source: string(host.Auth.KeyData), inMemory: true, passphrase: host.Auth.passphrase()})
+// fileState tells one content of a file from the next: certificates in particular
+// are made anew every few hours. What is no regular file, such as the pipe of a
+// process substitution, can be read only once.
+type fileState struct {
+	modified time.Time
+	size     int64
+	once     bool
 }
 
-func (k *keyring) load(ctx context.Context, host *HostConfig, id keyID) (ssh.Signer, error) {
+// entry returns the entry of a key, to be given back with leave.
+func (k *keyring) entry(ctx context.Context, id keyID) (*keyEntry, error) {
 	k.mu.Lock()
 	e := k.entries[id]
 	if e == nil {
 		if k.entries == nil {
 			k.entries = make(map[keyID]*keyEntry)
 		}
-		e = &keyEntry{loading: make(chan struct{}, 1)}
+		e = &keyEntry{token: make(chan struct{}, 1)}
 		k.entries[id] = e
 	}
 	k.mu.Unlock()
 	select {
-	case e.loading <- struct{}{}:
-		defer func() { <-e.loading }()
+	case e.token <- struct{}{}:
+		return e, nil
 	case <-ctx.Done():
 		return nil, causeOf(ctx)
 	}
-	if e.signer != nil {
-		return e.signer, nil
-	}
-	pem, path := []byte(id.source), ""
-	if !id.inMemory {
-		path = id.source
-		var err error
-		if pem, err = readKeyFile(path); err != nil {
-			return nil, &PKeyFileError{Host: host.name(), Path: path, Err: err}
-		}
-	}
-	signer, err := parseKey(ctx, host, pem, path, id.passphrase)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, causeOf(ctx)
-		}
-		return nil, &PKeyFileError{Host: host.name(), Path: path, Err: err}
-	}
-	e.signer = signer
-	return signer, nil
 }
 
-// parseKey reads a private key, decrypting it if it has to.
-func parseKey(ctx context.Context, host *HostConfig, pem []byte, path, passphrase string) (ssh.Signer, error) {
-	signer, err := ssh.ParsePrivateKey(pem)
-	if missing, ok := errors.AsType[*ssh.PassphraseMissingError](err); ok {
-		if passphrase == "" && host.Auth.Ask != nil {
-			what := "the private key"
-			if path != "" {
-				what = "key " + path
-			}
-			passphrase, err = host.Auth.ask(ctx, Question{Host: host.name(), Prompt: "Passphrase for " + what + ": "})
-			if err != nil {
-				return nil, err
-			}
-		}
-		if passphrase == "" {
-			return nil, errEncrypted{missing.PublicKey}
-		}
-		signer, err = ssh.ParsePrivateKeyWithPassphrase(pem, []byte(passphrase))
-		if errors.Is(err, x509.IncorrectPasswordError) {
-			return nil, errors.New("wrong passphrase")
-		}
+func (e *keyEntry) leave() { <-e.token }
+
+// look returns what is in a file, which need not be there. The error is that of ctx.
+func (k *keyring) look(ctx context.Context, path string) (keyFile, error) {
+	e, err := k.entry(ctx, keyID{source: path})
+	if err != nil {
+		return keyFile{}, err
 	}
+	defer e.leave()
+	e.refresh(ctx, path)
+	return e.file, causeOf(ctx)
+}
+
+// lookData does the same for a key in memory.
+func (k *keyring) lookData(ctx context.Context, data []byte) (keyFile, error) {
+	e, err := k.entry(ctx, keyID{string(data), true})
+	if err != nil {
+		return keyFile{}, err
+	}
+	defer e.leave()
+	if !e.read {
+		e.file, e.read = parseKeyFile("", data), true
+	}
+	return e.file, nil
+}
+
+// refresh reads the file, if it has changed.
+func (e *keyEntry) refresh(ctx context.Context, path string) {
+	info, err := os.Stat(path)
+	if err != nil {
+		if !e.state.once {
+			e.keyContent = keyContent{file: keyFile{err: withoutPath(err)}}
+		}
+		return
+	}
+	state := fileState{info.ModTime(), info.Size(), !info.Mode().IsRegular() && !info.IsDir()}
+	if e.read && (state == e.state || state.once) {
+		return
+	}
+	data, err := readKeyFile(ctx, path)
+	file := keyFile{err: err}
+	if err == nil {
+		file = parseKeyFile(path, data)
+	}
+	e.keyContent = keyContent{read: ctx.Err() == nil, state: state, file: file}
+}
+
+// open returns the private half of an encrypted key: of the file at path, or of data
+// if path is empty. An encrypted key whose passphrase is not given is asked for, once
+// for all hosts, if there is somebody to ask. The error is that of ctx, or says why
+// there is no key.
+func (k *keyring) open(ctx context.Context, host *HostConfig, path string, data []byte) (ssh.Signer, error) {
+	e, err := k.entry(ctx, keyID{string(data) + path, path == ""})
 	if err != nil {
 		return nil, err
 	}
-	return restrictRSA(signer)
+	defer e.leave()
+	switch {
+	case e.file.signer != nil:
+		return e.file.signer, nil
+	case e.file.locked == nil:
+		return nil, e.file.err
+	}
+	a := &host.Auth
+	passphrase := a.passphrase()
+	if passphrase != "" {
+		signer, err := e.unlock(passphrase)
+		// A password that is no passphrase leaves the question open.
+		if err == nil || a.Passphrase != "" || a.Ask == nil {
+			return signer, err
+		}
+	}
+	if e.asked != nil {
+		return e.asked, nil
+	}
+	if a.Ask == nil {
+		return nil, errEncrypted{e.file.public}
+	}
+	what := "the private key"
+	if path != "" {
+		what = "key " + path
+	}
+	passphrase, err = a.ask(ctx, Question{Host: host.name(), Prompt: "Passphrase for " + what + ": "})
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, causeOf(ctx)
+	case err != nil:
+		return nil, err
+	case passphrase == "":
+		return nil, errEncrypted{e.file.public}
+	}
+	e.asked, err = e.unlock(passphrase)
+	return e.asked, err
 }
 
-// errEncrypted means that a key needs a passphrase which nobody gave. The public
-// half may be known all the same.
-type errEncrypted struct{ public ssh.PublicKey }
+// unlock decrypts the key, once for each passphrase, whether it is right or wrong:
+// that takes a good part of a second, and a thousand hosts may share a password.
+func (e *keyEntry) unlock(passphrase string) (ssh.Signer, error) {
+	signer, tried := e.keys[passphrase]
+	if !tried {
+		var err error
+		signer, err = unlock(e.file.locked, passphrase)
+		if err != nil && !errors.Is(err, errWrongPassphrase) {
+			return nil, err
+		}
+		if e.keys == nil {
+			e.keys = make(map[string]ssh.Signer)
+		}
+		if len(e.keys) < maxPassphrases {
+			e.keys[passphrase] = signer
+		}
+	}
+	if signer == nil {
+		return nil, errWrongPassphrase
+	}
+	return signer, nil
+}
 
-func (errEncrypted) Error() string { return "the key is encrypted and no passphrase is given" }
+// maxPassphrases bounds how many passphrases are remembered for one key.
+const maxPassphrases = 64
 
 // restrictRSA makes an RSA key sign with SHA-2 only.
 func restrictRSA(signer ssh.Signer) (ssh.Signer, error) {
@@ -157,70 +225,6 @@ func signatureAlgorithms(key ssh.PublicKey) []string {
 		}
 		return []string{t}
 	}
-}
-
-// certificate returns the user certificate of host: the one it names, or the one
-// beside its key file. It is nil if there is none. named says that it was asked
-// for, so that it is an error if it cannot be used.
-func (k *keyring) certificate(host *HostConfig) (cert *ssh.Certificate, path string, named bool, err error) {
-	a := &host.Auth
-	switch {
-	case len(a.CertData) > 0:
-		named = true
-		cert, err = parseCertificate(a.CertData)
-	case a.CertFile != "":
-		path, named = expandHome(a.CertFile), true
-		cert, err = k.certFile(path)
-		if cert == nil && err == nil {
-			err = fs.ErrNotExist
-		}
-	case a.KeyFile != "":
-		path = expandHome(a.KeyFile) + "-cert.pub"
-		cert, err = k.certFile(path)
-	}
-	if cert != nil && err == nil {
-		err = certCurrent(cert, time.Now())
-	}
-	if err != nil {
-		return nil, path, named, &PKeyFileError{Host: host.name(), Path: path, Err: err}
-	}
-	return cert, path, named, nil
-}
-
-// certFile reads a certificate, once for all hosts.
-func (k *keyring) certFile(path string) (*ssh.Certificate, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	e, ok := k.certs[path]
-	if ok {
-		return e.cert, e.err
-	}
-	raw, err := readKeyFile(path)
-	if err == nil {
-		e.cert, e.err = parseCertificate(raw)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		e.err = err
-	}
-	if k.certs == nil {
-		k.certs = make(map[string]certEntry)
-	}
-	k.certs[path] = e
-	return e.cert, e.err
-}
-
-func parseCertificate(raw []byte) (*ssh.Certificate, error) {
-	key, _, _, _, err := ssh.ParseAuthorizedKey(raw)
-	if err != nil {
-		return nil, errors.New("not a certificate")
-	}
-	cert, ok := key.(*ssh.Certificate)
-	if !ok {
-		return nil, errors.New("a public key, not a certificate")
-	}
-	if cert.CertType != ssh.UserCert {
-		return nil, errors.New("a host certificate, not one for users")
-	}
-	return cert, nil
 }
 
 // certCurrent says in plain words what an SSH server would answer with no more
@@ -246,22 +250,8 @@ func certNames(cert *ssh.Certificate, user string) error {
 	return fmt.Errorf("certificate is for %s, not for user %s", strings.Join(cert.ValidPrincipals, ", "), user)
 }
 
-// withCertificate puts the certificate before the key that it was made for.
-func withCertificate(keys []ssh.Signer, cert *ssh.Certificate) ([]ssh.Signer, bool) {
-	for i, key := range keys {
-		if bytes.Equal(key.PublicKey().Marshal(), cert.Key.Marshal()) {
-			signer, err := ssh.NewCertSigner(cert, key)
-			if err != nil {
-				return keys, false
-			}
-			return slices.Insert(slices.Clone(keys), i, signer), true
-		}
-	}
-	return keys, false
-}
-
-// lazyKey is a default key that is encrypted: it is decrypted, which means asking,
-// only once a server would take it.
+// lazyKey is a key that is encrypted: it is decrypted, which may mean asking, only
+// once a server would take it.
 type lazyKey struct {
 	public ssh.PublicKey
 	load   func() (ssh.Signer, error)
@@ -279,6 +269,9 @@ func (k *lazyKey) SignWithAlgorithm(rand io.Reader, data []byte, algorithm strin
 	if err != nil {
 		return nil, err
 	}
+	if !sameKey(signer.PublicKey(), k.public) {
+		return nil, errors.New("the private key is not that of its .pub file")
+	}
 	if as, ok := signer.(ssh.AlgorithmSigner); ok {
 		return as.SignWithAlgorithm(rand, data, algorithm)
 	}
@@ -288,13 +281,16 @@ func (k *lazyKey) SignWithAlgorithm(rand io.Reader, data []byte, algorithm strin
 // Algorithms implements [ssh.MultiAlgorithmSigner].
 func (k *lazyKey) Algorithms() []string { return signatureAlgorithms(k.public) }
 
-// readKeyFile reads a file of a size that a key can have.
-func readKeyFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+// readKeyFile reads a file of a size that a key can have. It does not wait for a
+// pipe that nobody writes to.
+func readKeyFile(ctx context.Context, path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, withoutPath(err)
 	}
 	defer f.Close()
+	// Only pipes know deadlines.
+	defer context.AfterFunc(ctx, func() { f.SetReadDeadline(time.Now()) })()
 	data, err := io.ReadAll(io.LimitReader(f, keyFileLimit+1))
 	if err != nil {
 		return nil, withoutPath(err)

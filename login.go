@@ -57,6 +57,8 @@ type login struct {
 	tries    int           // on this connection
 	tried    []string      // on all
 	notes    []error
+	shown    []string       // the keys that were offered, in words
+	keyErr   *PKeyFileError // the first key that could not be decrypted
 	warnings []string
 	gaveUp   bool // the user has refused to answer
 
@@ -64,8 +66,8 @@ type login struct {
 }
 
 type offer struct {
-	signer ssh.Signer
-	state  offerState
+	*identity
+	state offerState
 }
 
 type offerState int
@@ -219,7 +221,8 @@ func (l *login) choose(allowed []string) (ssh.AuthMethod, string) {
 		if o := l.nextKey(); o != nil {
 			l.offer(&o.state)
 			l.offered = o.signer.PublicKey()
-			return ssh.PublicKeys(l.noting(o.signer)), "publickey"
+			l.shown = append(l.shown, o.describe())
+			return ssh.PublicKeys(l.noting(o)), "publickey"
 		}
 	}
 	hasPassword := a.Password != "" && !l.sent
@@ -255,18 +258,39 @@ func (l *login) offer(s *offerState) {
 func (l *login) nextKey() *offer {
 	if l.keys == nil {
 		l.keys = []offer{}
-		permitted, notes := l.host.Algorithms.permitted(l.creds.all(func() context.Context { return l.ctx }))
-		l.notes = append(l.notes, notes...)
-		for _, signer := range permitted {
-			l.keys = append(l.keys, offer{signer: signer})
+		for _, id := range l.creds.all(func() context.Context { return l.ctx }) {
+			l.keys = append(l.keys, offer{identity: id})
 		}
 	}
 	for i := range l.keys {
-		if l.keys[i].state == untried {
-			return &l.keys[i]
+		if o := &l.keys[i]; o.state == untried && l.ready(o) {
+			return o
 		}
 	}
 	return nil
+}
+
+// ready decrypts the key to offer, if nothing at all is known of it before. One that
+// cannot be decrypted is not offered.
+func (l *login) ready(o *offer) bool {
+	if o.identity.signer != nil {
+		return true
+	}
+	defer l.clock.pause()()
+	err := o.open(l.host)
+	if err != nil {
+		o.state = refused
+		l.noteKey(err)
+	}
+	return err == nil
+}
+
+// noteKey notes why a key does not sign.
+func (l *login) noteKey(err error) {
+	if e, ok := errors.AsType[*PKeyFileError](err); ok && l.keyErr == nil {
+		l.keyErr = e
+	}
+	l.note("%w", err)
 }
 
 // secret returns the password: the one given, unless it has been refused, or the
@@ -300,6 +324,7 @@ func (l *login) ask(q Question) (string, error) {
 type notingSigner struct {
 	ssh.MultiAlgorithmSigner
 	login *login
+	asks  bool
 }
 
 // Algorithms implements [ssh.MultiAlgorithmSigner].
@@ -307,22 +332,22 @@ func (s *notingSigner) Algorithms() []string {
 	return s.login.host.Algorithms.signatures(s.PublicKey(), s.MultiAlgorithmSigner.Algorithms())
 }
 
-// noting returns signer as a notingSigner, if it may fail.
-func (l *login) noting(signer ssh.Signer) ssh.Signer {
-	if s, ok := signer.(ssh.MultiAlgorithmSigner); ok {
-		return &notingSigner{s, l}
+// noting returns the signer of o as a notingSigner, if it may fail.
+func (l *login) noting(o *offer) ssh.Signer {
+	if s, ok := o.signer.(ssh.MultiAlgorithmSigner); ok {
+		return &notingSigner{s, l, o.asks}
 	}
-	return signer
+	return o.signer
 }
 
 // SignWithAlgorithm implements [ssh.AlgorithmSigner].
 func (s *notingSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
-	if _, asks := s.MultiAlgorithmSigner.(*lazyKey); asks {
+	if s.asks {
 		defer s.login.clock.pause()()
 	}
 	sig, err := s.MultiAlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
 	if err != nil {
-		s.login.note("%w", err)
+		s.login.noteKey(err)
 	}
 	return sig, err
 }
@@ -384,13 +409,16 @@ func (l *login) note(format string, args ...any) error {
 
 // refusal returns the error for a refused login.
 func (l *login) refusal(cause error) error {
+	if l.keyErr != nil && l.host.Auth.ownKeys() && !slices.ContainsFunc(l.tried, func(m string) bool { return m != "publickey" }) {
+		return l.keyErr // it is the one that was to be used
+	}
 	notes := slices.Concat(l.creds.notes, l.notes, l.unbuilt())
 	if cause != nil {
 		notes = append(notes, cause)
 	}
 	return &AuthenticationError{
 		Host: l.host.name(), Port: l.host.port(), User: l.user,
-		Tried: compress(l.tried), Banner: l.banner.end(), Err: joinErrors(notes),
+		Tried: compress(l.tried), Keys: l.shown, Banner: l.banner.end(), Err: joinErrors(notes),
 	}
 }
 

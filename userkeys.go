@@ -57,6 +57,9 @@ func (l *login) unbuilt() []error {
 		return nil
 	}
 	for i := range l.keys {
+		if l.keys[i].signer == nil {
+			continue // it has not been decrypted
+		}
 		multi, ok := l.keys[i].signer.(ssh.MultiAlgorithmSigner)
 		if t := plainKey(l.keys[i].signer.PublicKey()).Type(); t == ssh.KeyAlgoRSA && ok && !slices.Contains(multi.Algorithms(), t) {
 			return []error{errors.New("signing with SHA-1 (ssh-rsa), which UserKeys allows, is not built: another type of key, or ssh itself with --control-path, is the way")}
@@ -73,36 +76,42 @@ func certificateAlgorithm(name string) string {
 	return name + "-cert-v01@openssh.com"
 }
 
-// permitted returns those of the keys that may be offered, and why others may not. a
-// may be nil.
-func (a *Algorithms) permitted(keys []ssh.Signer) (permitted []ssh.Signer, notes []error) {
+// permit returns signer as far as it may be used: as it is, or with fewer algorithms. The
+// error says why it must not be offered. a may be nil.
+func (a *Algorithms) permit(signer ssh.Signer) (ssh.Signer, error) {
 	if a == nil || len(a.UserKeys) == 0 && a.MinRSABits == 0 {
-		return keys, nil
+		return signer, nil
 	}
-	for _, signer := range keys {
-		key := signer.PublicKey()
-		algorithms := []string{plainKey(key).Type()} // as the SSH library has it
-		multi, several := signer.(ssh.MultiAlgorithmSigner)
-		as, one := signer.(ssh.AlgorithmSigner)
-		switch {
-		case several:
-			algorithms = multi.Algorithms()
-		case one:
-			algorithms = signatureAlgorithms(key)
-		}
-		allowed := a.signatures(key, algorithms)
-		err := a.checkSize(key)
-		if err == nil && len(allowed) == 0 {
-			err = fmt.Errorf("UserKeys names none of its algorithms (%s)", strings.Join(algorithms, ", "))
-		}
-		if err == nil && one && !several {
-			signer, err = ssh.NewSignerWithAlgorithms(as, allowed)
-		}
-		if err != nil {
-			notes = append(notes, fmt.Errorf("%s %s is not offered: %w", key.Type(), ssh.FingerprintSHA256(plainKey(key)), err))
-			continue
-		}
-		permitted = append(permitted, signer)
+	key := signer.PublicKey()
+	algorithms := []string{plainKey(key).Type()} // as the SSH library has it
+	multi, several := signer.(ssh.MultiAlgorithmSigner)
+	as, one := signer.(ssh.AlgorithmSigner)
+	switch {
+	case several:
+		algorithms = multi.Algorithms()
+	case one:
+		algorithms = signatureAlgorithms(key)
 	}
-	return permitted, notes
+	allowed, err := a.permits(key, algorithms)
+	if err == nil && one && !several {
+		return ssh.NewSignerWithAlgorithms(as, allowed)
+	}
+	return signer, err
+}
+
+// permits returns which of the algorithms a key or certificate may sign with, or why it
+// must not be offered. a may be nil.
+func (a *Algorithms) permits(key ssh.PublicKey, algorithms []string) ([]string, error) {
+	if a == nil {
+		return algorithms, nil
+	}
+	allowed := a.signatures(key, algorithms)
+	err := a.checkSize(key)
+	if err == nil && len(allowed) == 0 {
+		err = fmt.Errorf("UserKeys names none of its algorithms (%s)", strings.Join(algorithms, ", "))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s %s is not offered: %w", key.Type(), ssh.FingerprintSHA256(plainKey(key)), err)
+	}
+	return allowed, nil
 }

@@ -29,6 +29,7 @@ type login struct {
 	config *fleetssh.HostConfig
 
 	strict, known string // what ssh is told of host keys
+	keyed         bool   // a key has been named
 }
 
 // connect puts what Ansible's variables say of a host over a base.
@@ -42,7 +43,7 @@ func (inv *Inventory) connect(h *host, config *fleetssh.HostConfig) error {
 		{addressVars, func(v string) error { config.Host = v; return nil }},
 		{portVars, func(v string) (err error) { config.Port, err = portOf(v); return err }},
 		{userVars, func(v string) error { config.User = v; return nil }},
-		{keyVars, func(v string) error { useKey(&config.Auth, v); return nil }},
+		{keyVars, l.key},
 		{passwordVars, func(v string) error { config.Auth.Password = v; return nil }},
 		{timeoutVars, l.timeout},
 		{argumentVars[:1], l.arguments},
@@ -67,6 +68,17 @@ func (inv *Inventory) connect(h *host, config *fleetssh.HostConfig) error {
 	if given, err := fleetssh.ParseHost(config.Host); err == nil && given.User == "" && given.Port == 0 {
 		config.Host = given.Host
 	}
+	return nil
+}
+
+// key names a key file. As for ssh there may be several.
+func (l *login) key(file string) error {
+	if !l.keyed {
+		l.keyed = true
+		useKey(&l.config.Auth, file)
+		return nil
+	}
+	l.config.Auth.Identities = append(l.config.Auth.Identities, file)
 	return nil
 }
 
@@ -176,7 +188,7 @@ func (l *login) option(key, value string) error {
 	case "proxyjump":
 		err = l.inv.jump(l.config, value)
 	case "identityfile":
-		useKey(&l.config.Auth, value)
+		err = l.key(value)
 	case "user":
 		l.config.User = value
 	case "port":

@@ -23,7 +23,8 @@ func TestConnectionVariables(t *testing.T) {
 		{"new names go before old ones", "ansible_ssh_host=old ansible_host=new", "base@new:7 alias=h key=/base password=pw"},
 		{"address in brackets", "ansible_host=[2001:db8::1]", "base@2001:db8::1:7 alias=h key=/base password=pw"},
 		{"port as text", `ansible_port="'24'"`, "base@h:24 key=/base password=pw"},
-		{"key", "ansible_ssh_private_key_file=~/.ssh/other", "base@h:7 key=~/.ssh/other password=pw"},
+		{"key", "ansible_ssh_private_key_file=~/.ssh/other", "base@h:7 identity=~/.ssh/other password=pw"},
+		{"keys", "ansible_private_key_file=/1 ansible_ssh_args='-o IdentityFile=/2'", "base@h:7 identity=/1 identity=/2 password=pw"},
 		{"password", "ansible_password=secret", "base@h:7 key=/base password=secret"},
 		{"password of digits", "ansible_ssh_pass=12345", "base@h:7 key=/base password=12345"},
 		{"way of connecting", "ansible_connection=ansible.builtin.ssh", "base@h:7 key=/base password=pw"},
@@ -31,7 +32,7 @@ func TestConnectionVariables(t *testing.T) {
 		{"jump by its letter", `ansible_ssh_common_args='-J gate'`, "base@h:7 key=/base password=pw hop=@gate:0"},
 		{"jump by its letter without a space", `ansible_ssh_extra_args='-Jgate -C'`, "base@h:7 key=/base password=pw hop=@gate:0"},
 		{"jump as in a file", `ansible_ssh_common_args='-o "ProxyJump gate"'`, "base@h:7 key=/base password=pw hop=@gate:0"},
-		{"arguments together", `ansible_ssh_args='-J a -o ControlMaster=auto -oPort=9' ansible_ssh_extra_args='-l x -i /k -p 10'`, "x@h:10 key=/k password=pw hop=@a:0"},
+		{"arguments together", `ansible_ssh_args='-J a -o ControlMaster=auto -oPort=9' ansible_ssh_extra_args='-l x -i /k -p 10'`, "x@h:10 identity=/k password=pw hop=@a:0"},
 		{"null", "ansible_user=None", "base@h:7 key=/base password=pw"},
 		{"a template that does not matter", "motd='{{ x }}'", "base@h:7 key=/base password=pw"},
 	}

@@ -245,7 +245,7 @@ func (s *settings) apply(inv *Inventory, config *fleetssh.HostConfig) error {
 		useKey(&config.Auth, s.path(s.key))
 	}
 	if s.cert != "" {
-		config.Auth.CertFile, config.Auth.CertData = s.path(s.cert), nil
+		config.Auth.CertFile, config.Auth.CertData, config.Auth.CertFiles = "", nil, []string{s.path(s.cert)}
 	}
 	fail := func(setting string, err error) error {
 		return &SettingError{Host: s.name(), Setting: setting, Reason: err.Error(), err: err}
@@ -273,10 +273,13 @@ func (s *settings) path(name string) string {
 	return filepath.Join(s.folder, name)
 }
 
-// useKey puts a key file in the place of all other keys.
+// useKey names a key file in the place of all others, as IdentityFile of ssh does: it
+// suggests the key. One host whose key is of no use is refused, or let in with a key of
+// the SSH agent; it is no error of the inventory.
 func useKey(auth *fleetssh.Auth, file string) {
-	auth.KeyFile, auth.CertFile = file, ""
+	auth.KeyFile, auth.CertFile = "", ""
 	auth.KeyData, auth.CertData, auth.Signers = nil, nil, nil
+	auth.Identities, auth.CertFiles = []string{file}, nil
 }
 
 func portOf(text string) (int, error) {

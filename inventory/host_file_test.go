@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +21,12 @@ func text(h fleetssh.HostConfig) string {
 	}
 	add("alias", h.Alias)
 	add("key", h.Auth.KeyFile)
-	add("cert", h.Auth.CertFile)
+	for _, file := range h.Auth.Identities {
+		add("identity", file)
+	}
+	for _, file := range h.Auth.CertFiles {
+		add("cert", file)
+	}
 	add("password", h.Auth.Password)
 	for hop := h.Proxy; hop != nil; hop = hop.Proxy {
 		add("hop", fmt.Sprintf("%s@%s:%d", hop.User, hop.Host, hop.Port))
@@ -47,8 +53,8 @@ last@db1:2222 alias=router2
 		want string // a line a host
 	}{
 		{"web*", "base@web1.example.com:7 hop=@base-hop:0\nbase@web2.example.com:7 hop=@base-hop:0"},
-		{"admin@db1:2222", "admin@db1:2222 key=/k/db cert=/k/cert hop=@inner:0 hop=u@gate:23"},
-		{"db1", "admin@db1:2222 key=/k/db cert=/k/cert hop=@inner:0 hop=u@gate:23"},
+		{"admin@db1:2222", "admin@db1:2222 identity=/k/db cert=/k/cert hop=@inner:0 hop=u@gate:23"},
+		{"db1", "admin@db1:2222 identity=/k/db cert=/k/cert hop=@inner:0 hop=u@gate:23"},
 		{"router", "a b@10.0.0.7:24 alias=router hop=@base-hop:0"},
 		{"router2", "last@db1:2222 alias=router2 hop=@base-hop:0"},
 		{"2001:db8::1", "base@2001:db8::1:25 hop=@base-hop:0"},
@@ -89,7 +95,7 @@ func TestHostFileTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	hosts, err := inv.Select("x")
-	if err != nil || len(hosts) != 1 || text(hosts[0]) != "u@b:0 alias=x key=/2" {
+	if err != nil || len(hosts) != 1 || text(hosts[0]) != "u@b:0 alias=x identity=/2" {
 		t.Errorf("%v, %v", hosts, err)
 	}
 }
@@ -111,7 +117,7 @@ func TestPasswordFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	hosts, err := inv.Select("a")
-	if err != nil || hosts[0].Auth.Password != "secret" || hosts[0].Auth.KeyFile != filepath.Join(folder, "k") {
+	if err != nil || hosts[0].Auth.Password != "secret" || !slices.Equal(hosts[0].Auth.Identities, []string{filepath.Join(folder, "k")}) {
 		t.Errorf("%v, %v", hosts, err)
 	}
 	for name, want := range map[string]string{"b": "others can read", "c": "begins with an empty line", "d": "no such file"} {

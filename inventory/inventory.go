@@ -15,7 +15,8 @@
 //	ansible_connection          ssh, smart or paramiko; others are errors
 //	ansible_ssh_args, ansible_ssh_common_args, ansible_ssh_extra_args
 //
-// and the forms with ansible_ssh_ of the first line. Of the arguments of ssh, -J,
+// and the forms with ansible_ssh_ of the first line. A key is a suggestion, as it is to
+// ssh: see Identities of [fleetssh.Auth]. Of the arguments of ssh, -J,
 // -i, -l, -p, -A, -a, -4, -6 and these with -o are known: ProxyJump, IdentityFile,
 // User, Port, ConnectTimeout, ForwardAgent. Those about speed, talk and shared
 // connections (-C, -q, Compression, LogLevel, BatchMode, ControlMaster,

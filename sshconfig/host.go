@@ -2,8 +2,6 @@ package sshconfig
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"net"
 	"os"
 	"slices"
@@ -162,13 +160,11 @@ func (s *Settings) login(a *fleetssh.Auth) {
 		a.Identities, a.NoDefaultKeys = identities, len(identities) == 0
 	}
 	a.IdentitiesOnly = a.IdentitiesOnly || s.one(keyIdentitiesOnly) == "yes"
-	if a.CertFile == "" && len(a.CertData) == 0 && !ownKeys {
-		if files := s.certificates(); len(files) > 0 {
-			a.CertFile = files[0]
-		}
+	if a.CertFile == "" && len(a.CertData) == 0 && len(a.CertFiles) == 0 {
+		a.CertFiles = s.certificates()
 	}
 	if !s.allows(methodKey, keyPubkey) && !ownKeys {
-		a.NoAgent, a.NoDefaultKeys, a.Identities, a.CertFile = true, true, nil, ""
+		a.NoAgent, a.NoDefaultKeys, a.Identities, a.CertFile, a.CertFiles = true, true, nil, "", nil
 	}
 	if a.GSSAPI == nil && s.one(keyGSSAPI) == "yes" && s.allows(methodGSSAPI, keyGSSAPI) {
 		a.GSSAPI = &fleetssh.GSSAPI{
@@ -239,12 +235,9 @@ func (s *Settings) identities() (files []string, set bool) {
 	return slices.DeleteFunc(slices.Clone(all), isNone), len(all) > 0
 }
 
-// certificates returns the files of CertificateFile that exist.
+// certificates returns the files of CertificateFile. They need not exist.
 func (s *Settings) certificates() []string {
-	return slices.DeleteFunc(slices.Clone(s.strings(keyCertificateFile)), func(file string) bool {
-		_, err := os.Stat(file)
-		return isNone(file) || errors.Is(err, fs.ErrNotExist)
-	})
+	return slices.DeleteFunc(slices.Clone(s.strings(keyCertificateFile)), isNone)
 }
 
 func isNone(s string) bool { return strings.EqualFold(s, "none") }

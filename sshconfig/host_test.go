@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,15 +136,24 @@ func values(h fleetssh.HostConfig) string {
 	return b.String()
 }
 
+// The certificates of a file are suggestions, also beside a key that the caller insists
+// on; which of them can be used is not for this package to find out.
 func TestCertificates(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "cert.pub")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
+	f := load(t, "CertificateFile /no/such/file\nCertificateFile none\nCertificateFile /c-%h\n")
+	want := []string{"/no/such/file", "/c-web"}
+	for _, auth := range []fleetssh.Auth{{}, {KeyFile: "/k"}} {
+		got := host(t, f, "web", fleetssh.HostConfig{Auth: auth}).Auth
+		if !slices.Equal(got.CertFiles, want) || got.CertFile != "" {
+			t.Errorf("CertFiles are %q, CertFile is %q", got.CertFiles, got.CertFile)
+		}
 	}
-	f := load(t, "CertificateFile /no/such/file\nCertificateFile "+file+"\n")
-	if got := host(t, f, "web", fleetssh.HostConfig{}).Auth.CertFile; got != file {
-		t.Errorf("CertFile is %q, want the one that exists", got)
+	got := host(t, f, "web", fleetssh.HostConfig{Auth: fleetssh.Auth{CertFile: "/given"}}).Auth
+	if got.CertFiles != nil || got.CertFile != "/given" {
+		t.Errorf("CertFiles are %q, CertFile is %q", got.CertFiles, got.CertFile)
+	}
+	if notes := f.Unsupported(); len(notes) > 0 {
+		t.Errorf("unsupported: %v", notes)
 	}
 }
 

@@ -38,7 +38,6 @@ func (s *Settings) review() []Unsupported {
 		key *keyword
 		why func(*line) string
 	}{
-		{keyCertificateFile, s.reviewCertificates},
 		{keyForwardAgent, s.reviewForwarding},
 		{keyPreferred, s.reviewPreferred},
 		{keyServerAliveCountMax, s.reviewCount},
@@ -52,13 +51,6 @@ func (s *Settings) review() []Unsupported {
 		}
 	}
 	return notes
-}
-
-func (s *Settings) reviewCertificates(*line) string {
-	if files := s.certificates(); len(files) > 1 {
-		return "only the first that exists, " + files[0] + ", is offered"
-	}
-	return ""
 }
 
 func (s *Settings) reviewForwarding(*line) string {

@@ -69,6 +69,7 @@ func newCheck(c *call) *cobra.Command {
 }
 
 func (o *checkOptions) run(ctx context.Context, c *call) error {
+	o.hosts.surveys = true
 	hosts, err := o.hosts.configs(ctx, c, o.format != "stream")
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ type hostFlags struct {
 	nothingAsked   bool // secrets that would be asked for are made up
 	differ         bool // each host has an opinion of its own of a password
 	asks           bool // the user is there to ask
+	surveys        bool // what stands against a login is what is asked for
 
 	fanout         int
 	connectTimeout time.Duration
@@ -42,7 +43,9 @@ const hostFlagsHelp = selectFlagsHelp + `
 How to log in:
   -l, --login USER          user, where the host does not name one
   -p, --port PORT           port, where the host does not name one (22)
-  -i, --identity FILE       private key; no other key is offered then
+  -i, --identity FILE       private key; no other key is offered then. It is that
+                            of the SSH agent if the agent holds it; FILE may be
+                            its public half then
       --cert FILE           certificate for it (FILE-cert.pub beside the key)
       --ask-pass            ask once for the password of all hosts
       --password-file FILE  take it from the first line of a file that only you
@@ -165,7 +168,10 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 			c.place(&entries[i])
 		}
 	}
-	return entries, noneUsable(entries)
+	if err := noneUsable(entries); err != nil {
+		return entries, err
+	}
+	return entries, f.insisted(ctx, entries)
 }
 
 // noneUsable returns why hosts cannot be used, if that is so of all of them. If others can,

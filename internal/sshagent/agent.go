@@ -212,6 +212,14 @@ func (a *Agent) broken(client agent.ExtendedAgent) bool {
 	return true
 }
 
+// works reports whether the connection behind client is still good, so that an error
+// is an answer of the agent.
+func (a *Agent) works(client agent.ExtendedAgent) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.client == client && a.conn != nil && !a.conn.broken.Load() && !a.closed
+}
+
 // watched is a connection that remembers whether a read or write has failed.
 //
 // It reads answers along: behind one that is too long the library reads no more,

@@ -2,6 +2,7 @@ package sshagent
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"golang.org/x/crypto/ssh"
@@ -42,8 +43,11 @@ func (s *Signer) SignWithAlgorithm(_ io.Reader, data []byte, algorithm string) (
 	answer := make(chan *ssh.Signature, 1) // the request may outlive this call
 	err := s.agent.do(s.ctx(), func(client agent.ExtendedAgent) error {
 		sig, err := client.SignWithFlags(s.key, data, flags)
-		if err == nil {
+		switch {
+		case err == nil:
 			answer <- sig
+		case s.agent.works(client):
+			return errUnwilling
 		}
 		return err
 	})
@@ -52,6 +56,9 @@ func (s *Signer) SignWithAlgorithm(_ io.Reader, data []byte, algorithm string) (
 	}
 	return <-answer, nil
 }
+
+// errUnwilling is what becomes of an agent's refusal, which gives no reason.
+var errUnwilling = errors.New("it did not sign: the use of the key was not confirmed, or the key is bound to certain hosts (ssh-add -h), which is not supported")
 
 // Algorithms implements [ssh.MultiAlgorithmSigner].
 func (s *Signer) Algorithms() []string { return s.algorithms }

@@ -156,7 +156,7 @@ func (ca *CA) sign(t testing.TB, key ssh.PublicKey, kind uint32, v Validity, pri
 		ValidAfter: uint64(v.After.Unix()), ValidBefore: uint64(v.Before.Unix()),
 	}
 	if kind == ssh.UserCert {
-		cert.Permissions.Extensions = map[string]string{"permit-pty": "", "permit-agent-forwarding": ""}
+		cert.Permissions.Extensions = map[string]string{"permit-pty": "", "permit-agent-forwarding": "", "permit-port-forwarding": ""}
 	}
 	must(t, cert.SignCert(rand.Reader, ca.Signer))
 	return cert
