@@ -52,6 +52,10 @@ type Channel struct {
 	start    time.Duration // how long opening and starting took
 	timer    *time.Timer   // Command.Timeout
 	limit    time.Duration
+	timed    time.Time     // since when timer runs
+	left     time.Duration // of limit, while it stands still
+	holds    int           // why it does
+	turn     *passwordTurn // to try the password for sudo; nil: it is not ours
 }
 
 type channelState int
@@ -189,11 +193,12 @@ func (ch *Channel) end(o Outcome, failure error) {
 	}
 	ch.outcome, ch.failure = o, failure
 	ch.ran = time.Since(ch.begun)
-	timer, closed := ch.timer, ch.closed
+	timer, closed, turn, said := ch.timer, ch.closed, ch.turn, ch.refused
 	ch.mu.Unlock()
 	if timer != nil {
 		timer.Stop()
 	}
+	ch.leaveTurn(turn, said)
 	ch.client.leave() // before anybody hears of the end, who may want to close the connection
 	close(ch.done)
 	ch.Stdout.stream.CloseWrite(nil)

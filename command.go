@@ -45,7 +45,8 @@ type Command struct {
 	// SudoPassword answers sudo if it asks, on one host or on all. It is called
 	// once a host that asks, on a goroutine of its own, for many hosts at once.
 	// What it returns is sent only if sudo asks; a password that sudo refuses
-	// ends the command with a [*SessionError]. If nil, the question goes to the
+	// ends the command with a [*SessionError]. See [ParallelClient.PasswordsDiffer] for
+	// hosts that share one. If nil, the question goes to the
 	// command's standard input, as sudo -S reads it; with PTY and OpenStdin to the
 	// terminal, in sudo's own words.
 	SudoPassword func(ctx context.Context, host HostConfig) (string, error) `json:"-"`

@@ -229,8 +229,33 @@ func (ch *Channel) stopAfter(limit time.Duration) {
 	if ch.outcome.Kind != Running {
 		return
 	}
-	ch.limit = limit
-	ch.timer = time.AfterFunc(limit, func() {
+	ch.limit, ch.left = limit, limit
+	if ch.holds == 0 {
+		ch.startTimer()
+	}
+}
+
+// startTimer lets the time run. ch.mu is held.
+func (ch *Channel) startTimer() {
+	ch.timed = time.Now()
+	ch.timer = time.AfterFunc(ch.left, func() {
 		ch.client.spawn(func() { ch.stop(context.Background(), TimedOut) })
 	})
+}
+
+// holdTimer has the time stand still until release is called.
+func (ch *Channel) holdTimer() (release func()) {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if ch.holds++; ch.holds == 1 && ch.timer != nil && ch.timer.Stop() {
+		ch.left -= time.Since(ch.timed)
+		ch.timer = nil
+	}
+	return func() {
+		ch.mu.Lock()
+		defer ch.mu.Unlock()
+		if ch.holds--; ch.holds == 0 && ch.limit > 0 && ch.timer == nil && ch.outcome.Kind == Running {
+			ch.startTimer()
+		}
+	}
 }

@@ -75,8 +75,21 @@ type sharedPassword struct {
 // the nil turn is that of a password known to be good, whose verdict changes nothing.
 type passwordTurn struct {
 	shared *sharedPassword
+
+	// protected by the mu of shared
 	value  string
+	asking bool // the user is asked for another: the password was refused
 	over   bool
+}
+
+// mine returns the password to try, as long as the turn is not over.
+func (t *passwordTurn) mine() (value string, ok bool) {
+	if t == nil {
+		return "", false
+	}
+	t.shared.mu.Lock()
+	defer t.shared.mu.Unlock()
+	return t.value, !t.over
 }
 
 // take returns the password when it may be sent, with the turn if it is this host's to
@@ -122,16 +135,18 @@ func (s *sharedPassword) wake(n int) {
 	s.queue = slices.Delete(s.queue, 0, n)
 }
 
-// end notes that the host is done with it. The verdict is changed by what follows. It
-// reports whether this was the turn's first end.
+// end notes that the host is done with it, and what it says.
 func (t *passwordTurn) end(verdict func(s *sharedPassword)) {
-	if t == nil || t.over {
+	if t == nil {
 		return
 	}
-	t.over = true
 	s := t.shared
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if t.over || t.asking {
+		return
+	}
+	t.over = true
 	s.active--
 	verdict(s)
 	if s.good || s.refused != "" {
@@ -168,23 +183,27 @@ func (t *passwordTurn) silent() {
 // refuse notes that the host does not take the password. If somebody gives another, it
 // returns that, and the turn goes on.
 func (t *passwordTurn) refuse(ctx context.Context, by RefusedPassword, ask func(context.Context, RefusedPassword) (string, error)) (another string, ok bool) {
-	if t == nil || t.over {
+	if t == nil {
 		return "", false
 	}
 	s := t.shared
-	by.User = s.user
 	s.mu.Lock()
-	by.Try = s.tries
+	by.User, by.Try = s.user, s.tries
 	late := s.good || s.refused != "" || t.value != s.value // others were quicker
+	t.asking = !t.over && !late && ask != nil && by.Try < mostPasswords
+	asking := t.asking
 	s.mu.Unlock()
-	if !late && ask != nil && by.Try < mostPasswords {
-		if another, err := ask(ctx, by); err == nil && another != "" {
-			s.mu.Lock()
-			s.value, s.tries = another, s.tries+1
+	if asking {
+		another, err := ask(ctx, by)
+		s.mu.Lock()
+		t.asking = false
+		if err == nil && another != "" {
+			s.value, t.value = another, another
+			s.tries++
 			s.mu.Unlock()
-			t.value = another
 			return another, true
 		}
+		s.mu.Unlock()
 	}
 	t.end(func(s *sharedPassword) {
 		if !late {
@@ -199,6 +218,9 @@ var errNotSent = errors.New("the password is not sent")
 
 // asker returns how another password is asked for when host has refused one.
 func (p *passwords) asker(a *Auth) func(context.Context, RefusedPassword) (string, error) {
+	if p == nil {
+		return nil
+	}
 	ask := p.again
 	if ask == nil && a.Ask != nil {
 		ask = func(ctx context.Context, r RefusedPassword) (string, error) {
@@ -240,11 +262,11 @@ func (l *login) mayAnswer() bool {
 
 // takeTurn returns the password when it may be sent.
 func (l *login) takeTurn() (string, error) {
-	switch {
-	case l.shared == nil:
+	if l.shared == nil {
 		return l.host.Auth.Password, nil
-	case l.turn != nil && !l.turn.over:
-		return l.turn.value, nil
+	}
+	if value, ok := l.turn.mine(); ok {
+		return value, nil
 	}
 	defer l.clock.pause()()
 	l.work.enter("password")

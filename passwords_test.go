@@ -334,3 +334,155 @@ func TestPasswordsOfTheirOwn(t *testing.T) {
 		equal(t, "behind the other", count(outs, fleetssh.NotStarted, "proxy"), 2)
 	})
 }
+
+// sudoFleet starts n hosts whose sudo wants a password, and returns a command for them.
+func sudoFleet(t *testing.T, n int, password string, change func(i int, h *simfleet.Host)) ([]server, *fleetssh.ParallelClient, fleetssh.Command) {
+	t.Helper()
+	servers, hosts := make([]server, n), make([]fleetssh.HostConfig, n)
+	for i := range n {
+		servers[i] = newServer(t, func(h *simfleet.Host) {
+			h.SudoPassword = "right"
+			if change != nil {
+				change(i, h)
+			}
+		})
+		hosts[i] = servers[i].config()
+		hosts[i].Alias = fmt.Sprintf("web%02d", i)
+	}
+	return servers, newFleet(t, hosts...), fleetssh.Command{
+		Line: "whoami", Sudo: true,
+		SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return password, nil },
+	}
+}
+
+func sudoFailures(servers []server) (each []int, all int) {
+	for _, s := range servers {
+		n := s.Stats().SudoFailures
+		each, all = append(each, n), all+n
+	}
+	return each, all
+}
+
+// runAll runs a command to its end everywhere.
+func runAll(t *testing.T, p *fleetssh.ParallelClient, cmd fleetssh.Command) []*fleetssh.HostOutput {
+	t.Helper()
+	events, err := p.Stream(t.Context(), cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outs := make([]*fleetssh.HostOutput, len(p.Hosts))
+	for ev := range events {
+		if ev.Kind == fleetssh.Finished {
+			outs[ev.Host] = ev.Output
+		}
+	}
+	return outs
+}
+
+func TestWrongSudoPasswordReachesOneHost(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		change func(*fleetssh.ParallelClient, *fleetssh.Command)
+	}{
+		{"plain", nil},
+		{"on a terminal", func(_ *fleetssh.ParallelClient, c *fleetssh.Command) { c.PTY = new(fleetssh.PTY) }},
+		{"with a time for the command", func(_ *fleetssh.ParallelClient, c *fleetssh.Command) { c.Timeout = 10 * time.Second }},
+		{"one after the other", func(p *fleetssh.ParallelClient, _ *fleetssh.Command) { p.PoolSize = 1 }},
+		{"connections that are closed at once", func(p *fleetssh.ParallelClient, _ *fleetssh.Command) { p.OneShot = true }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			servers, p, cmd := sudoFleet(t, 12, "wrong", func(i int, h *simfleet.Host) {
+				h.SudoRS = i%2 == 1
+				if i == 3 {
+					h.SudoPassword = "" // NOPASSWD
+				}
+			})
+			if test.change != nil {
+				test.change(p, &cmd)
+			}
+			outs := runAll(t, p, cmd)
+			if each, all := sudoFailures(servers); all != 1 {
+				t.Errorf("hosts got the wrong password %d times: %v", all, each)
+			}
+			equal(t, "not started", count(outs, fleetssh.NotStarted, "sudo"), 11)
+			unsent := 0
+			for i, out := range outs {
+				err := out.WaitFinished(t.Context())
+				if e, ok := err.(*fleetssh.PasswordError); ok {
+					unsent++
+					contains(t, e.Error(), "sudo on web", ": the password was refused by web", "; it was not sent here")
+				}
+				if i == 3 && err != nil {
+					t.Errorf("sudo that asks for no password: %v", err)
+				}
+			}
+			equal(t, "hosts that did not get it", unsent, 10)
+		})
+	}
+}
+
+func TestSudoPasswordGoesToAll(t *testing.T) {
+	t.Parallel()
+	t.Run("good", func(t *testing.T) {
+		t.Parallel()
+		servers, p, cmd := sudoFleet(t, 12, "right", func(i int, h *simfleet.Host) { h.RefuseSudo = i < 3 })
+		outs := runAll(t, p, cmd)
+		if each, all := sudoFailures(servers); all != 0 {
+			t.Errorf("refusals: %v", each)
+		}
+		// Who is refused as a user says nothing of the password.
+		equal(t, "not in sudoers", count(outs[:3], fleetssh.NotStarted, "sudo"), 3)
+		equal(t, "ran", count(outs[3:], fleetssh.Exited, ""), 9)
+	})
+	t.Run("asked for again", func(t *testing.T) {
+		t.Parallel()
+		servers, p, cmd := sudoFleet(t, 12, "wrong", nil)
+		cmd.Timeout = 10 * time.Second
+		var asked atomic.Int32
+		p.AskAgain = func(_ context.Context, r fleetssh.RefusedPassword) (string, error) {
+			equal(t, "sudo", r.Sudo, true)
+			return []string{"wrong too", "right"}[asked.Add(1)-1], nil
+		}
+		outs := runAll(t, p, cmd)
+		if each, all := sudoFailures(servers); all != 2 {
+			t.Errorf("refusals: %v", each)
+		}
+		equal(t, "ran", count(outs, fleetssh.Exited, ""), len(outs))
+	})
+	t.Run("each host has its own opinion", func(t *testing.T) {
+		t.Parallel()
+		servers, p, cmd := sudoFleet(t, 6, "wrong", nil)
+		p.PasswordsDiffer = true
+		runAll(t, p, cmd)
+		if each, all := sudoFailures(servers); all != 6 {
+			t.Errorf("refusals: %v", each)
+		}
+	})
+	t.Run("one that logged in", func(t *testing.T) {
+		t.Parallel()
+		servers, hosts := passwordHosts(t, 6, "right", func(i int, h *simfleet.Host) { h.SudoPassword = []string{"other", "right"}[min(i, 1)] })
+		p := newFleet(t, hosts...)
+		p.PoolSize = 1
+		outs := runAll(t, p, fleetssh.Command{Line: "whoami", Sudo: true, SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return "right", nil }})
+		// It is known to be right: what sudo on the first host makes of it is its own.
+		if each, all := sudoFailures(servers); all != 1 {
+			t.Errorf("refusals: %v", each)
+		}
+		equal(t, "ran", count(outs, fleetssh.Exited, ""), 5)
+	})
+}
+
+// TestSudoWaitsAreNoRunningTime has the user type for longer than the commands may run.
+func TestSudoWaitsAreNoRunningTime(t *testing.T) {
+	t.Parallel()
+	_, p, cmd := sudoFleet(t, 5, "wrong", nil)
+	cmd.Timeout = 300 * time.Millisecond
+	p.AskAgain = func(ctx context.Context, r fleetssh.RefusedPassword) (string, error) {
+		<-time.After(600 * time.Millisecond)
+		return "right", nil
+	}
+	outs := runAll(t, p, cmd)
+	equal(t, "ran", count(outs, fleetssh.Exited, ""), len(outs))
+}

@@ -61,9 +61,9 @@ func (ch *Channel) sudoEvent(e sudo.Event, filter *sudo.Filter) {
 	switch e {
 	case sudo.Started:
 		ch.input.open()
+		ch.sudoTurn().accepted()
 	case sudo.AskedAgain:
-		ch.fail(errWrongPassword)
-		ch.client.spawn(ch.refuseSudo)
+		ch.client.spawn(func() { ch.answerAgain(filter) })
 	case sudo.AskedMore:
 		ch.fail(errMorePasswords)
 		ch.client.spawn(ch.refuseSudo)
@@ -76,15 +76,86 @@ func (ch *Channel) sudoEvent(e sudo.Event, filter *sudo.Filter) {
 func (ch *Channel) answerSudo(filter *sudo.Filter) {
 	password, err := ch.run.cmd.SudoPassword(ch.context(), ch.client.host)
 	if err == nil {
-		if ch.run.cmd.PTY != nil {
-			filter.Hide(password) // a sudo that asks before it has turned off the echo
-		}
-		_, err = ch.raw.Write([]byte(password + "\n"))
+		password, err = ch.takeTurn(password)
+	}
+	if err == nil {
+		err = ch.tellSudo(password, filter)
 	}
 	if err != nil {
+		filter.GiveUp()
 		ch.fail(err)
 		ch.refuseSudo()
 	}
+}
+
+func (ch *Channel) tellSudo(password string, filter *sudo.Filter) error {
+	if ch.run.cmd.PTY != nil {
+		filter.Hide(password) // a sudo that asks before it has turned off the echo
+	}
+	_, err := ch.raw.Write([]byte(password + "\n"))
+	return err
+}
+
+// takeTurn returns the password to send, when it may be sent. The time of the command
+// stands still meanwhile.
+func (ch *Channel) takeTurn(password string) (string, error) {
+	c := ch.client
+	user, err := c.host.login()
+	if err != nil {
+		return "", err
+	}
+	shared := c.d.passwords.of(user, password)
+	if shared == nil {
+		return password, nil
+	}
+	defer ch.holdTimer()()
+	password, turn, err := shared.take(ch.context())
+	if unsent, ok := err.(*PasswordError); ok {
+		unsent.Host, unsent.Port, unsent.Op = c.host.name(), c.host.port(), "sudo"
+	}
+	if err != nil {
+		return "", err
+	}
+	ch.mu.Lock()
+	over := ch.outcome.Kind != Running
+	if !over {
+		ch.turn = turn
+	}
+	ch.mu.Unlock()
+	if over {
+		turn.pass()
+	}
+	return password, nil
+}
+
+func (ch *Channel) sudoTurn() *passwordTurn {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return ch.turn
+}
+
+// answerAgain gives sudo another password, if the one that it has refused was the first
+// try for all hosts and the user gives another.
+func (ch *Channel) answerAgain(filter *sudo.Filter) {
+	release := ch.holdTimer()
+	another, ok := ch.sudoTurn().refuse(ch.context(), RefusedPassword{Host: ch.client.host, Sudo: true}, ch.client.d.passwords.asker(&Auth{}))
+	release()
+	if ok && ch.tellSudo(another, filter) == nil {
+		return
+	}
+	ch.fail(errWrongPassword)
+	ch.refuseSudo()
+}
+
+// leaveTurn ends the turn to try the password when sudo has ended. One that has not said
+// that it runs the command, nor asked again, may have refused the user and not the
+// password.
+func (ch *Channel) leaveTurn(turn *passwordTurn, said sudo.Refusal) {
+	if said == sudo.WrongPassword {
+		turn.refuse(ch.context(), RefusedPassword{Host: ch.client.host, Sudo: true}, nil)
+		return
+	}
+	turn.pass()
 }
 
 // refuseSudo tells sudo that no password comes. The end of the input does not
@@ -108,6 +179,9 @@ const sudoGrace = 5 * time.Second
 func (ch *Channel) fail(err error) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
+	if unsent, ok := err.(*PasswordError); ok && ch.failure == nil {
+		ch.failure = unsent
+	}
 	if ch.failure == nil {
 		ch.failure = ch.sudoError(err)
 	}

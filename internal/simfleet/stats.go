@@ -17,6 +17,7 @@ type Stats struct {
 	Logins       int            // connections that logged in
 	Dropped      int            // connections closed because of MaxStartups
 	AuthFailures map[string]int // failed login attempts by method, "none" not counted
+	SudoFailures int            // wrong passwords that sudo got
 	Sessions     int            // session channels opened
 	Tunnels      int            // direct-tcpip channels opened
 	Started      int            // commands, shells and subsystems started

@@ -100,7 +100,7 @@ func (r *sudoRun) ask() Status {
 	}
 	for try := 1; ; try++ {
 		io.WriteString(r.stderr, r.question())
-		line, err := readLine(r.stdin)
+		line, err := r.readAnswer(password)
 		if session.PTY != nil {
 			io.WriteString(r.stderr, "\n")
 		}
@@ -123,7 +123,7 @@ func (r *sudoRun) ask() Status {
 func (r *sudoRun) askAsRust(password string) Status {
 	for try := 1; ; try++ {
 		fmt.Fprintf(r.stderr, "[sudo: %s] Password: ", r.question())
-		line, err := readLine(r.stdin)
+		line, err := r.readAnswer(password)
 		io.WriteString(r.stderr, "\n")
 		switch {
 		case line == password:
@@ -135,6 +135,15 @@ func (r *sudoRun) askAsRust(password string) Status {
 		}
 		r.fail(1, "Authentication failed, try again.")
 	}
+}
+
+// readAnswer reads what is given for the password, and counts it if it is wrong.
+func (r *sudoRun) readAnswer(password string) (string, error) {
+	line, err := readLine(r.stdin)
+	if line != password && line != "" {
+		r.shell.session.Server.stats.change(func(st *Stats) { st.SudoFailures++ })
+	}
+	return line, err
 }
 
 // question is the prompt with its escapes replaced.

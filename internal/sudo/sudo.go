@@ -36,9 +36,10 @@ type Filter struct {
 	behind  place
 	said    []byte // the last of what was shown before the start
 	asked   bool
-	spoke   bool // something was shown since the last question
-	mute    bool // sudo was told to give up; its last words are not shown
-	off     bool // the command runs; nothing is looked for any more
+	spoke   bool        // something was shown since the last question
+	mute    bool        // sudo was told to give up; its last words are not shown
+	given   atomic.Bool // the same, said from outside
+	off     bool        // the command runs; nothing is looked for any more
 }
 
 // needle is a text that is looked for.
@@ -95,6 +96,10 @@ func (f *Filter) Hide(answer string) {
 		f.secret.Store(&answer)
 	}
 }
+
+// GiveUp says that sudo gets no answer: what it says about that is not shown. It may be
+// called while Write is.
+func (f *Filter) GiveUp() { f.given.Store(true) }
 
 // Write takes the next bytes of the stream. It returns what is to be shown, valid
 // until the next call, and what was found, in order.
@@ -156,7 +161,7 @@ func (f *Filter) show(out, data []byte) []byte {
 	if len(bytes.TrimSpace(data)) > 0 {
 		f.spoke = true
 	}
-	if f.mute {
+	if f.mute || f.given.Load() {
 		return out
 	}
 	if f.tokens.Answering() {
