@@ -244,15 +244,15 @@ func (p *copyPlan) checkPaths() error {
 	return nil
 }
 
-// hostName names a host for a message: by its number too, where another has its name.
+// hostName names a host for a message, and its port where others have its name.
 func (p *copyPlan) hostName(i int) string {
-	name := p.hosts[i].name()
+	h := &p.hosts[i]
 	for k := range p.hosts {
-		if k != i && p.hosts[k].name() == name {
-			return fmt.Sprintf("%s (number %d)", name, i)
+		if k != i && p.hosts[k].name() == h.name() {
+			return h.name() + ":" + strconv.Itoa(h.port())
 		}
 	}
-	return name
+	return h.name()
 }
 
 // errCopyTimeout is why a copy was ended by CopyOptions.Timeout.

@@ -203,6 +203,9 @@ func checkName(host string) error {
 	case strings.ContainsAny(host, ",/\\[]@"):
 		return errors.New(`the host name holds one of "," "/" "\" "[" "]" "@"`)
 	}
+	if i := strings.IndexAny(host, "{}=;<>\"'`$&|()!?*#^"); i >= 0 {
+		return fmt.Errorf("the host name holds %q", host[i:i+1])
+	}
 	if strings.Contains(host, ":") {
 		if _, err := netip.ParseAddr(host); err != nil {
 			return errors.New("the host name holds a colon and is no IPv6 address")

@@ -13,7 +13,10 @@ func (r *reader) yaml() error {
 	if err != nil {
 		return r.atYAML(err)
 	}
-	if root == nil || root.Kind != yaml.MappingNode {
+	if root == nil || isNull(root) {
+		return nil // it is empty, and holds nobody
+	}
+	if root.Kind != yaml.MappingNode {
 		return r.fail(0, "it is no dictionary of groups")
 	}
 	y := &yamlTree{reader: r, yamlReader: newYAMLReader(len(r.text))}

@@ -19,6 +19,8 @@ var (
 	timeoutVars    = []string{"ansible_ssh_timeout", "ansible_timeout"}
 	argumentVars   = []string{"ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"}
 	connectionVars = []string{"ansible_connection"}
+	checkingVars   = []string{"ansible_ssh_host_key_checking", "ansible_host_key_checking"}
+	becomeVars     = []string{"ansible_become_password", "ansible_become_pass", "ansible_sudo_password", "ansible_sudo_pass"}
 )
 
 // A login puts the variables of one host over a base.
@@ -27,9 +29,17 @@ type login struct {
 	host   *host
 	vars   map[string]any
 	config *fleetssh.HostConfig
+	name   string // of the variable that is being used
 
 	strict, known string // what ssh is told of host keys
+<<<<<<< HEAD
 	keyed         bool   // a key has been named
+=======
+
+	file    string   // the configuration that ssh is told to read, by -F; empty: none is named
+	options []string // what else it is told with -o
+	from    string   // the variable that the last of these stands in
+>>>>>>> ece7962 (inventory, command: every option of ssh for one host, and words that were meant otherwise)
 }
 
 // connect puts what Ansible's variables say of a host over a base.
@@ -46,6 +56,7 @@ func (inv *Inventory) connect(h *host, config *fleetssh.HostConfig) error {
 		{keyVars, l.key},
 		{passwordVars, func(v string) error { config.Auth.Password = v; return nil }},
 		{timeoutVars, l.timeout},
+		{checkingVars, l.checking},
 		{argumentVars[:1], l.arguments},
 		{argumentVars[1:2], l.arguments},
 		{argumentVars[2:], l.arguments},
@@ -57,12 +68,16 @@ func (inv *Inventory) connect(h *host, config *fleetssh.HostConfig) error {
 		if value == "" {
 			continue
 		}
+		l.name = name
 		if err := step.use(value); err != nil {
 			return l.fail(name, err)
 		}
 	}
 	if err := l.trust(); err != nil {
 		return l.fail(argumentVars[1], err)
+	}
+	if err := l.configure(); err != nil {
+		return l.fail(l.from, err)
 	}
 	// An address may be in brackets.
 	if given, err := fleetssh.ParseHost(config.Host); err == nil && given.User == "" && given.Port == 0 {
@@ -132,6 +147,16 @@ func (l *login) timeout(value string) error {
 	return nil
 }
 
+// checking takes whether keys of hosts are checked. Those that are not are learned: one
+// that has changed is refused all the same.
+func (l *login) checking(value string) error {
+	on, err := boolOf(value)
+	if err == nil && !on {
+		l.strict = "no"
+	}
+	return err
+}
+
 // arguments puts the options of ssh over the base. One that would be lost is an
 // error, but for those that change nothing but speed and talk.
 func (l *login) arguments(value string) error {
@@ -143,10 +168,10 @@ func (l *login) arguments(value string) error {
 		arg := args[0]
 		args = args[1:]
 		switch {
-		case arg == "-C" || arg == "-q" || arg == "-4" || arg == "-6" || arg == "-A" || arg == "-a":
+		case len(arg) == 2 && arg[0] == '-' && strings.Contains(plainLetters, arg[1:]):
 			l.flag(arg)
 			continue
-		case len(arg) < 2 || strings.IndexByte("oJilp", arg[1]) < 0 || arg[0] != '-':
+		case len(arg) < 2 || strings.IndexByte("oJilpF", arg[1]) < 0 || arg[0] != '-':
 			return fmt.Errorf("%.80q is not supported", arg)
 		}
 		letter, text := arg[1], arg[2:]
@@ -156,11 +181,19 @@ func (l *login) arguments(value string) error {
 			}
 			text, args = args[0], args[1:]
 		}
-		key := map[byte]string{'J': "ProxyJump", 'i': "IdentityFile", 'l': "User", 'p': "Port"}[letter]
+		if letter == 'F' {
+			l.file, l.from = text, l.name
+			continue
+		}
+		key, given := map[byte]string{'J': "ProxyJump", 'i': "IdentityFile", 'l': "User", 'p': "Port"}[letter], text
 		if letter == 'o' {
 			var ok bool
 			if key, text, ok = strings.Cut(text, "="); !ok {
 				key, text, _ = strings.Cut(strings.TrimSpace(key), " ")
+			}
+			if !ownOption(key) {
+				l.options, l.from = append(l.options, given), l.name
+				continue
 			}
 		}
 		if err := l.option(strings.TrimSpace(key), strings.Trim(text, ` "`)); err != nil {
@@ -170,8 +203,16 @@ func (l *login) arguments(value string) error {
 	return nil
 }
 
+// plainLetters are the options of ssh without a value that mean something to a login, or
+// nothing to what is run in another way here: speed, talk, terminals and standard input.
+const plainLetters = "46AaCKknqTtvx"
+
 func (l *login) flag(arg string) {
 	switch arg {
+	case "-K":
+		l.options, l.from = append(l.options, "GSSAPIAuthentication=yes", "GSSAPIDelegateCredentials=yes"), l.name
+	case "-k":
+		l.options, l.from = append(l.options, "GSSAPIDelegateCredentials=no"), l.name
 	case "-4":
 		l.config.AddressFamily = "ip4"
 	case "-6":
@@ -211,10 +252,20 @@ func (l *login) option(key, value string) error {
 		l.known = value
 	case "controlmaster", "controlpersist", "controlpath", "compression", "loglevel", "batchmode":
 		// Connections are kept, and nobody is asked, in our own way.
-	default:
-		return fmt.Errorf("-o %.80s is not supported", key)
 	}
 	return err
+}
+
+// ownOption reports whether an option is put over the base here. All others are read as
+// those on the command line of ssh are.
+func ownOption(key string) bool {
+	switch strings.ToLower(strings.TrimSpace(key)) {
+	case "proxyjump", "identityfile", "user", "port", "connecttimeout", "forwardagent", "proxycommand",
+		"stricthostkeychecking", "userknownhostsfile",
+		"controlmaster", "controlpersist", "controlpath", "compression", "loglevel", "batchmode":
+		return true
+	}
+	return false
 }
 
 // trust makes a policy of what ssh is told of host keys, which hosts that are told the

@@ -3,6 +3,9 @@ package inventory
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +63,83 @@ func TestConnectionOptions(t *testing.T) {
 	}
 }
 
+// TestSSHOptions: every option that the command line of ssh takes works for one host, too.
+func TestSSHOptions(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "ssh.cfg")
+	if err := os.WriteFile(config, []byte("Host inner\n  HostName 10.0.0.9\n  User jumper\n  ProxyJump none\nHost *\n  ProxyJump inner\n  ConnectionAttempts 7\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args string
+		ok   func(h *fleetssh.HostConfig) bool
+	}{
+		{"-o IdentitiesOnly=yes", func(h *fleetssh.HostConfig) bool { return h.Auth.IdentitiesOnly }},
+		{"-o PreferredAuthentications=password", func(h *fleetssh.HostConfig) bool { return h.Auth.NoAgent && h.Auth.NoDefaultKeys }},
+		{"-o PubkeyAuthentication=no", func(h *fleetssh.HostConfig) bool { return h.Auth.NoAgent && h.Auth.NoDefaultKeys }},
+		{"-o PasswordAuthentication=no -o KbdInteractiveAuthentication=no", func(h *fleetssh.HostConfig) bool { return h.Auth.Password == "" }},
+		{"-o GSSAPIAuthentication=yes", func(h *fleetssh.HostConfig) bool { return h.Auth.GSSAPI != nil }},
+		{"-K", func(h *fleetssh.HostConfig) bool { return h.Auth.GSSAPI != nil && h.Auth.GSSAPI.Delegate }},
+		{"-o ServerAliveInterval=30 -o ServerAliveCountMax=3", func(h *fleetssh.HostConfig) bool { return h.KeepAlive == 30*time.Second }},
+		{"-o ConnectionAttempts=5", func(h *fleetssh.HostConfig) bool { return h.Attempts == 5 }},
+		{"-o HostKeyAlias=known", func(h *fleetssh.HostConfig) bool { return h.HostKeyAlias == "known" }},
+		{"-o AddressFamily=inet6", func(h *fleetssh.HostConfig) bool { return h.AddressFamily == "ip6" }},
+		{"-o Ciphers=aes256-ctr -o KexAlgorithms=curve25519-sha256", func(h *fleetssh.HostConfig) bool {
+			return h.Algorithms != nil && slices.Equal(h.Algorithms.Ciphers, []string{"aes256-ctr"})
+		}},
+		{"-o IdentityAgent=/run/agent", func(h *fleetssh.HostConfig) bool { return h.Auth.AgentSocket == "/run/agent" }},
+		{"-F " + config, func(h *fleetssh.HostConfig) bool {
+			return h.Attempts == 7 && h.Proxy != nil && h.Proxy.Host == "10.0.0.9" && h.Proxy.User == "jumper"
+		}},
+		{"-o TCPKeepAlive=yes -o UpdateHostKeys=no -o CheckHostIP=no -o RequestTTY=no -T -n -v", func(h *fleetssh.HostConfig) bool { return true }},
+	} {
+		inv := mustLoad(t, "-- hosts --\na ansible_ssh_common_args='"+test.args+"'\nb ansible_ssh_extra_args='"+test.args+"'\n", fleetssh.HostConfig{Auth: fleetssh.Auth{Password: "pw"}})
+		hosts, err := inv.Select("a,b")
+		if err != nil {
+			t.Errorf("%s: %v", test.args, err)
+			continue
+		}
+		for i := range hosts {
+			if !test.ok(&hosts[i]) {
+				t.Errorf("%s: %+v", test.args, hosts[i])
+			}
+		}
+		if hosts[0].Proxy != hosts[1].Proxy {
+			t.Errorf("%s: the hop is not shared", test.args)
+		}
+		if got, want := inv.OwnConfiguration("a"), strings.HasPrefix(test.args, "-F"); got != want {
+			t.Errorf("%s: a configuration of its own: %v", test.args, got)
+		}
+	}
+	inv := mustLoad(t, "-- hosts --\na ansible_ssh_common_args='-o Tunnel=yes -o IdentitiesOnly=yes'\nb\n", fleetssh.HostConfig{})
+	if ignored := inv.Ignored("a"); len(ignored) != 1 || ignored[0].Keyword != "Tunnel" || len(inv.Ignored("b")) != 0 {
+		t.Errorf("%v", ignored)
+	}
+}
+
+func TestHostKeyChecking(t *testing.T) {
+	t.Parallel()
+	inv := mustLoad(t, "-- hosts --\nplain\non ansible_host_key_checking=True\noff ansible_host_key_checking=no\nold ansible_ssh_host_key_checking=False\n", fleetssh.HostConfig{})
+	for name, learns := range map[string]bool{"plain": false, "on": false, "off": true, "old": true} {
+		hosts, err := inv.Select(name)
+		if err != nil || (hosts[0].HostKeys != nil) != learns {
+			t.Errorf("%s: %v, %v", name, hosts[0].HostKeys, err)
+		}
+	}
+}
+
+func TestBecomePassword(t *testing.T) {
+	t.Parallel()
+	inv := mustLoad(t, "-- a.yml --\nweb:\n  vars: {ansible_become_pass: shared}\n  hosts:\n    a:\n    b: {ansible_become_password: own}\n    c: {ansible_become_password: '{{ vault }}'}\n", fleetssh.HostConfig{})
+	for name, want := range map[string]string{"a": "shared", "b": "own", "c": "", "unknown": ""} {
+		got, err := inv.BecomePassword(name)
+		if got != want || (err != nil) != (name == "c") {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}
+
 func TestConnectionErrors(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -75,8 +155,11 @@ func TestConnectionErrors(t *testing.T) {
 		{"ansible_connection: winrm", `ansible_connection: "winrm" is not supported`},
 		{"ansible_timeout: soon", `ansible_timeout: "soon" is not a whole number`},
 		{"ansible_ssh_common_args: -o StrictHostKeyChecking=perhaps", "ansible_ssh_common_args: -o StrictHostKeyChecking=perhaps is not supported"},
-		{"ansible_ssh_common_args: -o Tunnel=yes", "ansible_ssh_common_args: -o Tunnel is not supported"},
-		{"ansible_ssh_extra_args: -F other", `ansible_ssh_extra_args: "-F" is not supported`},
+		{"ansible_ssh_common_args: -o NoSuchThing=yes", `ansible_ssh_common_args: "nosuchthing" is no keyword`},
+		{"ansible_ssh_common_args: -o Ciphers=none-such", "ansible_ssh_common_args: "},
+		{"ansible_ssh_extra_args: -F /no/such/file", "ansible_ssh_extra_args: "},
+		{"ansible_ssh_extra_args: -N", `ansible_ssh_extra_args: "-N" is not supported`},
+		{"ansible_host_key_checking: perhaps", `ansible_host_key_checking: "perhaps" is neither yes nor no`},
 		{"ansible_ssh_extra_args: word", `ansible_ssh_extra_args: "word" is not supported`},
 		{"ansible_ssh_extra_args: -J", "ansible_ssh_extra_args: nothing follows -J"},
 		{"ansible_ssh_extra_args: -J a:b:c", `ansible_ssh_extra_args: host "a:b:c"`},

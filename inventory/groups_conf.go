@@ -113,6 +113,9 @@ func (r *reader) extraFile(path, ending, folder string) error {
 		return err
 	}
 	extra := &reader{inv: r.inv, path: path, text: string(data)}
+	if err := extra.isText(); err != nil {
+		return err
+	}
 	if ending == ".yaml" {
 		return extra.yaml()
 	}

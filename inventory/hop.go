@@ -48,14 +48,8 @@ func (inv *Inventory) jump(config *fleetssh.HostConfig, text string) error {
 	last := inv.hops[text]
 	if last == nil {
 		for _, given := range hops {
-			hop := inv.base
-			hop.Alias, hop.Host, hop.User, hop.Port = "", given.Host, given.User, given.Port
-			hop.ForwardAgent, hop.ControlPath, hop.Auth.Password = false, "", ""
-			if hop.Auth.GSSAPI != nil {
-				g := *hop.Auth.GSSAPI
-				g.Delegate, g.ServerIdentity = false, ""
-				hop.Auth.GSSAPI = &g
-			}
+			hop := inv.hopBase()
+			hop.Host, hop.User, hop.Port = given.Host, given.User, given.Port
 			if hop.Proxy = last; last != nil {
 				hop.DialContext = nil // it is for the first
 			}
@@ -65,6 +59,19 @@ func (inv *Inventory) jump(config *fleetssh.HostConfig, text string) error {
 	}
 	config.Proxy, config.DialContext = last, nil
 	return nil
+}
+
+// hopBase returns what hops start from: the base without what is for hosts alone.
+func (inv *Inventory) hopBase() fleetssh.HostConfig {
+	hop := inv.base
+	hop.Alias, hop.Host, hop.User, hop.Port = "", "", "", 0
+	hop.ForwardAgent, hop.ControlPath, hop.Auth.Password = false, "", ""
+	if hop.Auth.GSSAPI != nil {
+		g := *hop.Auth.GSSAPI
+		g.Delegate, g.ServerIdentity = false, ""
+		hop.Auth.GSSAPI = &g
+	}
+	return hop
 }
 
 // password returns the first line of a file that nobody else can read.

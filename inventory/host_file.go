@@ -30,7 +30,8 @@ import (
 //	password-file=FILE         whose first line is the password
 //	jump=HOP[,HOP…]            [user@]host[:port] of the hosts to go through, or none
 //
-// Quotes and backslashes protect white space. A host is called by its alias, or as
+// Quotes protect white space, and so does a backslash before it; before a letter, as in
+// DOMAIN\user, it is itself. A host is called by its alias, or as
 // it is written without user and port; where that is the same for several, by all
 // of it. Of two lines for the same host, the settings of the second win. The error
 // is a [*ParseError].
@@ -40,7 +41,11 @@ func ParseHosts(r io.Reader, path string, base fleetssh.HostConfig) (*Inventory,
 		return nil, err
 	}
 	inv := newInventory(path, base)
-	if err := (&reader{inv: inv, path: path, text: string(data)}).hostLines(); err != nil {
+	list := &reader{inv: inv, path: path, text: string(data)}
+	if err := list.isText(); err != nil {
+		return nil, err
+	}
+	if err := list.hostLines(); err != nil {
 		return nil, err
 	}
 	if err := inv.finish(); err != nil {
@@ -96,7 +101,7 @@ func (r *reader) hostLines() error {
 	var entries []entry
 	uses := make(map[string]map[string]bool) // by host: the ways it is written
 	for number, line := range r.lines {
-		fields, err := words(line)
+		fields, err := hostWords(line)
 		if err != nil {
 			return r.at(number, err)
 		}
@@ -158,6 +163,10 @@ func (s *settings) written() string {
 
 // hostLine reads the fields of a line, and returns settings for each host.
 func (r *reader) hostLine(fields []string) ([]*settings, error) {
+	group, ok := strings.CutSuffix(fields[0], ":")
+	if _, err := fleetssh.ParseHost(group); ok && err == nil && len(fields) > 1 {
+		return nil, fmt.Errorf("%.80q begins a group, as in group files of ClusterShell: --inventory reads those from a groups.conf, and from YAML with %q below the name of a source", fields[0], group+": "+strings.Join(fields[1:], " "))
+	}
 	set, err := hostset.Parse(fields[0], nil)
 	if err != nil {
 		return nil, err

@@ -50,7 +50,11 @@ func Load(path string, base fleetssh.HostConfig) (*Inventory, error) {
 func (inv *Inventory) load(path string, depth int) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return &ParseError{Path: path, Reason: reasonOf(err), err: err}
+		reason := reasonOf(err)
+		if list, ok := strings.CutSuffix(path, ","); ok && depth == 0 { // as ansible -i has it
+			reason += ", and hosts are not named here: -w " + list
+		}
+		return &ParseError{Path: path, Reason: reason, err: err}
 	}
 	if info.IsDir() {
 		return inv.loadFolder(path, depth)
@@ -72,8 +76,25 @@ func (inv *Inventory) load(path string, depth int) error {
 	return r.read()
 }
 
+// sealedFile is how a file begins that ansible-vault has encrypted as a whole.
+const sealedFile = "$ANSIBLE_VAULT;"
+
+// isText refuses what no list of hosts is: the names in it would be looked up.
+func (r *reader) isText() error {
+	switch {
+	case strings.HasPrefix(strings.TrimLeft(r.text, "\ufeff \t\r\n"), sealedFile):
+		return r.fail(1, "it is encrypted by ansible-vault")
+	case strings.IndexByte(r.text, 0) >= 0:
+		return r.fail(0, "it is no text")
+	}
+	return nil
+}
+
 // read reads a file that is no script.
 func (r *reader) read() error {
+	if err := r.isText(); err != nil {
+		return err
+	}
 	name := filepath.Base(r.path)
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".yml", ".yaml", ".json":

@@ -181,7 +181,9 @@ func run(ctx context.Context, cmd *exec.Cmd) ([]byte, error) {
 	// What the program has started may keep the pipes open when it is killed.
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
-	switch message := strings.TrimSpace(stderr.buf.String()); {
+	// An error is one line.
+	message := strings.Join(strings.FieldsFunc(stderr.buf.String(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	switch {
 	case ctx.Err() != nil:
 		return nil, errors.New("it took too long")
 	case stdout.over:
@@ -190,6 +192,8 @@ func run(ctx context.Context, cmd *exec.Cmd) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %s", err, message)
 	case err != nil:
 		return nil, err
+	case message != "" && len(bytes.TrimSpace(stdout.buf.Bytes())) == 0:
+		return nil, errors.New("it writes nothing but: " + message)
 	}
 	return stdout.buf.Bytes(), nil
 }

@@ -40,6 +40,17 @@ func textOf(value any) string {
 	return strings.TrimSuffix(text.String(), "\n")
 }
 
+// boolOf reads yes or no in all the ways that Ansible takes.
+func boolOf(text string) (bool, error) {
+	switch strings.ToLower(strings.TrimSpace(text)) {
+	case "yes", "y", "true", "t", "on", "1", "1.0":
+		return true, nil
+	case "no", "n", "false", "f", "off", "0", "0.0":
+		return false, nil
+	}
+	return false, fmt.Errorf("%.80q is neither yes nor no", text)
+}
+
 // intOf returns a whole number, which may be given as text.
 func intOf(value any) (int, error) {
 	switch value.(type) {

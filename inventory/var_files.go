@@ -112,7 +112,7 @@ func readVarFile(path string, vars map[string]any, depth int) error {
 // a whole holds none that could be read.
 func decodeVars(path string, vars map[string]any) error {
 	data, err := readFile(path)
-	if err != nil || strings.HasPrefix(string(data), "$ANSIBLE_VAULT;") {
+	if err != nil || strings.HasPrefix(string(data), sealedFile) {
 		return err
 	}
 	r := &reader{path: path}

@@ -8,7 +8,17 @@ import (
 
 // words cuts a line as Ansible does, which is almost as a shell does: quotes and
 // backslashes protect, but a "#" begins a comment also within a word.
-func words(line string) ([]string, error) {
+func words(line string) ([]string, error) { return cutWords(line, func(byte) bool { return true }) }
+
+// hostWords cuts a line of a list of hosts, as words does, but for a backslash outside of
+// quotes: it protects what would end a word there, and is itself before everything else, as
+// in DOMAIN\user.
+func hostWords(line string) ([]string, error) {
+	return cutWords(line, func(next byte) bool { return strings.IndexByte(" \t\"'#\\", next) >= 0 })
+}
+
+// cutWords cuts a line into words. protects says of which bytes a backslash takes the meaning.
+func cutWords(line string, protects func(next byte) bool) ([]string, error) {
 	var all []string
 	var word strings.Builder
 	started := false // also an empty word, if it has quotes
@@ -31,6 +41,12 @@ func words(line string) ([]string, error) {
 		case '\\':
 			if i+1 == len(line) {
 				return nil, errors.New("nothing behind the backslash")
+			}
+			if !protects(line[i+1]) {
+				word.WriteByte(c)
+				started = true
+				i++
+				continue
 			}
 			_, size := utf8.DecodeRuneInString(line[i+1:])
 			word.WriteString(line[i+1 : i+1+size])

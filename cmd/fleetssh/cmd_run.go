@@ -136,6 +136,9 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 		return err
 	}
 	o.hosts.nothingAsked = o.care.dryRun
+	if hint := o.hosts.expanded(args); hint != "" {
+		c.screen.Message("hint: " + hint)
+	}
 	hosts, err := o.hosts.configs(ctx, c, o.show.format == "json")
 	if err != nil {
 		return err
@@ -182,12 +185,8 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 		defer in.Close()
 		r.stdin = in
 	}
-	if o.askSudoPass {
-		secret, err := c.askSecret(ctx, "sudo password: ")
-		if err != nil {
-			return err
-		}
-		command.SudoPassword = func(context.Context, fleetssh.HostConfig) (string, error) { return secret, nil }
+	if command.SudoPassword, err = o.sudoPasswords(ctx, c, hosts); err != nil {
+		return err
 	}
 	if err := o.show.prepare(); err != nil {
 		return err

@@ -15,6 +15,10 @@ type hostEntry struct {
 	config fleetssh.HostConfig
 	name   string // the alias, or the name as it was given, without user and port
 	label  string // the name, with the port or the index where others share it
+
+	ownConfig  bool   // the inventory names a configuration of ssh for it
+	sudo       string // the password of sudo that the inventory knows; empty: none
+	sudoBroken error  // why it cannot be used
 }
 
 // excluded are hosts to leave out, by name.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -90,7 +89,11 @@ func run(ctx context.Context, args []string, std stdio) int {
 		root := newRoot(c, verbs...)
 		c.settings = newSettings(os.Getenv)
 		c.settings.attach(root)
+		args = versionFlag(args)
 		if err = completable(root, args, screen, c.settings.knownNames); err == nil {
+			err = knownVerb(root, args)
+		}
+		if err == nil {
 			root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 			err = root.ExecuteContext(ctx)
 		}
@@ -125,9 +128,7 @@ func newRoot(c *call, verbs ...func(*call) *cobra.Command) *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SuggestionsMinimumDistance = 2
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { c.screen.Print([]byte(helpText(cmd))) })
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError(cmd.CommandPath()+" --help", "%v", err)
-	})
+	root.SetFlagErrorFunc(flagError)
 	return root
 }
 
@@ -152,11 +153,3 @@ func newHelp(c *call) *cobra.Command {
 
 // helpText returns the help of a verb, the exit codes included.
 func helpText(cmd *cobra.Command) string { return cmd.Long + exitHelp() }
-
-func unknownVerb(root *cobra.Command, name string) error {
-	hint := "fleetssh --help"
-	if near := root.SuggestionsFor(name); len(near) > 0 {
-		hint = "did you mean " + strings.Join(near, " or ") + "?"
-	}
-	return usageError(hint, "unknown verb %q", name)
-}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,6 +29,46 @@ func (f *hostFlags) password(ctx context.Context, c *call) (string, error) {
 		return c.askSecret(ctx, "password: ")
 	}
 	return "", nil
+}
+
+// sudoPasswords returns what answers sudo on the hosts: the password that the inventory knows
+// for a host, and for the others the one that is asked for. It is nil if there is none for any
+// of them: then sudo's question is the command's own affair.
+func (o *runOptions) sudoPasswords(ctx context.Context, c *call, hosts []hostEntry) (func(context.Context, fleetssh.HostConfig) (string, error), error) {
+	if !o.sudo && o.runAs == "" {
+		return nil, nil
+	}
+	type known struct {
+		password string
+		err      error
+	}
+	own := make(map[string]known)
+	for i := range hosts {
+		if h := &hosts[i]; h.sudo != "" || h.sudoBroken != nil {
+			own[h.config.String()] = known{h.sudo, h.sudoBroken}
+		}
+	}
+	shared := ""
+	if o.askSudoPass {
+		var err error
+		if shared, err = c.askSecret(ctx, "sudo password: "); err != nil {
+			return nil, err
+		}
+	}
+	if shared == "" && len(own) == 0 {
+		return nil, nil
+	}
+	return func(_ context.Context, host fleetssh.HostConfig) (string, error) {
+		if k, ok := own[host.String()]; ok && k.err == nil {
+			return k.password, nil
+		} else if ok && shared == "" {
+			return "", k.err
+		}
+		if shared == "" {
+			return "", errors.New("sudo asks for a password, and none is known for this host")
+		}
+		return shared, nil
+	}, nil
 }
 
 // protect says how a client goes about passwords that its hosts share.

@@ -30,6 +30,8 @@ type selectFlags struct {
 	stdin    io.Reader
 	listed   hostset.Set // the hosts of hostfiles, once read
 	recorded func(name string) (expr string, ok bool, err error)
+	empty    []string                // expressions that choose no host
+	warn     func(text, host string) // of what has no effect; nil: nobody is told
 }
 
 const selectFlagsHelp = `Which hosts:
@@ -63,7 +65,9 @@ func (f *selectFlags) register(flags *pflag.FlagSet) {
 }
 
 // prepare gives the flags what they need of a call.
-func (f *selectFlags) prepare(c *call) { f.stdin, f.recorded = c.in, recordedHosts }
+func (f *selectFlags) prepare(c *call) {
+	f.stdin, f.recorded, f.warn = c.in, recordedHosts, c.warnings.add
+}
 
 // named adds hosts that stand behind a verb. They take the place of those of the user's
 // settings.
@@ -106,6 +110,7 @@ func (f *selectFlags) entries(base fleetssh.HostConfig) ([]hostEntry, error) {
 			return nil, err
 		}
 		if !without.Contains(e.name) && !left.has(&e.config) {
+			f.more(&e, inv)
 			entries = append(entries, e)
 		}
 	}
@@ -116,18 +121,56 @@ func (f *selectFlags) entries(base fleetssh.HostConfig) ([]hostEntry, error) {
 	return entries, nil
 }
 
+// more adds what else the inventory says of a host.
+func (f *selectFlags) more(e *hostEntry, inv *inventory.Inventory) {
+	if inv == nil || e.config.Unusable != nil {
+		return
+	}
+	e.ownConfig = inv.OwnConfiguration(e.name)
+	e.sudo, e.sudoBroken = inv.BecomePassword(e.name)
+	if f.warn == nil {
+		return
+	}
+	for _, ignored := range inv.Ignored(e.name) {
+		f.warn("inventory: "+ignored.String(), e.name)
+	}
+}
+
 // nobody says why no host is left.
 func (f *selectFlags) nobody(some bool) error {
-	hint := "name hosts with -w, as in -w web[1-20]"
+	hint := "name hosts with -w, as in -w 'web[1-20]'"
 	switch {
 	case some:
 		hint = "-x leaves out everything that is chosen"
+	case len(f.empty) > 0:
+		hint = f.emptyHint(f.empty[0])
 	case f.limit != "":
 		hint = "--limit leaves none of what is chosen"
-	case len(f.hosts)+len(f.groups) > 0 || f.all:
-		hint = "nothing that is known is called so: fleetssh hosts -a shows what is"
+	case f.all:
+		hint = "the inventory has no hosts"
+	case len(f.hostfiles) > 0:
+		hint = "--hostfile: the list has no hosts"
 	}
 	return usageError(hint, "no host selected")
+}
+
+// emptyHint says why an expression chooses no host.
+func (f *selectFlags) emptyHint(expr string) string {
+	name, isGroup := strings.CutPrefix(strings.TrimSpace(expr), "@")
+	if isGroup && f.recorded != nil && !strings.ContainsAny(name, ",!&^") {
+		if _, ok, err := f.recorded(name); ok && err == nil {
+			return expr + ": no host of that run is one of these; fleetssh runs show lists them"
+		}
+	}
+	switch {
+	case strings.ContainsAny(expr, "!&^"):
+		return expr + ": the operators leave no host"
+	case isGroup:
+		return expr + ": no host is in it; fleetssh hosts --groups lists the groups"
+	case strings.ContainsAny(expr, "*?"):
+		return expr + ": no host that is known is called so; fleetssh hosts -a lists them"
+	}
+	return expr + ": it names no host"
 }
 
 // entryOf returns one host by its name, which may say the user and the port. find
@@ -152,7 +195,7 @@ func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), 
 	}
 	given, err := fleetssh.ParseHost(name)
 	if err != nil {
-		return hostEntry{}, asUsage(err)
+		return hostEntry{}, usageError(nameHint(name), "%v", err)
 	}
 	if config, known, err = find(given.Host); err != nil {
 		return unusable(given.Host, err)
@@ -162,6 +205,19 @@ func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), 
 		config.Host = given.Host
 	}
 	return overlay(hostEntry{config: config, name: given.Host}, given), nil
+}
+
+// nameHint says how to write what a name that cannot be one may have been meant to say.
+func nameHint(name string) string {
+	switch {
+	case strings.Contains(name, "{"):
+		return "ranges are written with brackets, as in 'web[1-3]', and lists with commas"
+	case strings.ContainsAny(name, ";|&"):
+		return "hosts are separated by commas"
+	case strings.Contains(name, "="):
+		return "settings of hosts stand in a file: see --hostfile"
+	}
+	return ""
 }
 
 // asUsage makes an error one of wrong usage.
@@ -276,8 +332,8 @@ func (f *selectFlags) set(inv *inventory.Inventory) (hostset.Set, error) {
 func (f *selectFlags) parse(flag string, exprs []string, inv *inventory.Inventory) (hostset.Set, error) {
 	var all hostset.Set
 	for _, expr := range exprs {
-		if flag == "-x" && strings.TrimSpace(expr) == "" {
-			return all, usageError("", "-x: it is empty") // and would leave out nobody
+		if strings.TrimSpace(expr) == "" { // an empty variable of a script: not all hosts, and not none
+			return all, usageError("", "%s: it is empty", flag)
 		}
 		full, err := f.expand(expr)
 		if err != nil {
@@ -286,6 +342,9 @@ func (f *selectFlags) parse(flag string, exprs []string, inv *inventory.Inventor
 		set, err := hostset.Parse(full, func(name string) (string, error) { return f.group(name, inv) })
 		if err != nil {
 			return all, usageError(groupHint(err), "%s: %v", flag, err)
+		}
+		if set.Len() == 0 && flag == "-w" {
+			f.empty = append(f.empty, expr)
 		}
 		all = all.Union(set)
 	}
@@ -335,6 +394,9 @@ func (f *selectFlags) expand(expr string) (string, error) {
 		data, err := f.read(path)
 		if err != nil {
 			return "", err
+		}
+		if bytes.IndexByte(data, 0) >= 0 || bytes.HasPrefix(data, []byte("$ANSIBLE_VAULT;")) {
+			return "", fmt.Errorf("%s: it is no list of hosts", path)
 		}
 		terms[i] = listOf(data)
 	}

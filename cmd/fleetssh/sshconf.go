@@ -17,6 +17,7 @@ import (
 // clientConfig is the configuration of ssh for the hosts of a call.
 type clientConfig struct {
 	file      *sshconfig.File
+	bare      func() (*sshconfig.File, error)                         // what the flags say alone, for hosts with a configuration of their own
 	jump      string                                                  // what -J says
 	transport func(context.Context, string, string) (net.Conn, error) // to the first host on the way
 	warn      *warnings
@@ -33,23 +34,31 @@ func (f *hostFlags) sshConfig(c *call, hops fleetssh.HostConfig, quiet bool) (*c
 	case c.place != nil:
 		paths = []string{"none"} // the demo is the same everywhere
 	}
-	file, err := sshconfig.Load(paths...)
+	load := func(paths ...string) (*sshconfig.File, error) {
+		file, err := sshconfig.Load(paths...)
+		if err != nil {
+			return nil, configFault(err)
+		}
+		file.Hops, file.Terminal = hops, c.lender(quiet)
+		options := f.options
+		if f.way.jump != "" {
+			options = append([]string{"ProxyJump=" + f.way.jump}, options...)
+		}
+		if err := file.Options(options...); err != nil {
+			return nil, optionFault(err, options)
+		}
+		return file, nil
+	}
+	file, err := load(paths...)
 	if err != nil {
-		return nil, configFault(err)
+		return nil, err
 	}
-	file.Hops, file.Terminal = hops, c.lender(quiet)
-	options := f.options
-	if f.way.jump != "" {
-		options = append([]string{"ProxyJump=" + f.way.jump}, options...)
-	}
-	if err := file.Options(options...); err != nil {
-		return nil, optionFault(err, options)
-	}
+	bare := sync.OnceValues(func() (*sshconfig.File, error) { return load("none") })
 	transport, err := f.way.transport(file.Terminal)
 	if err != nil {
 		return nil, err
 	}
-	return &clientConfig{file: file, jump: f.way.jump, transport: transport, warn: c.warnings, screen: c.screen}, nil
+	return &clientConfig{file: file, bare: bare, jump: f.way.jump, transport: transport, warn: c.warnings, screen: c.screen}, nil
 }
 
 // apply completes hosts with what the configuration says of them, or says why one cannot
@@ -113,7 +122,14 @@ func (k *clientConfig) tell(done *atomic.Int32, all int) (stop func()) {
 
 // complete completes one host, and returns what has no effect for it.
 func (k *clientConfig) complete(ctx context.Context, e *hostEntry) ([]sshconfig.Unsupported, error) {
-	config, settings, err := k.file.HostContext(ctx, e.config.Host, e.config)
+	file := k.file
+	if e.ownConfig {
+		var err error
+		if file, err = k.bare(); err != nil {
+			return nil, err
+		}
+	}
+	config, settings, err := file.HostContext(ctx, e.config.Host, e.config)
 	if err != nil {
 		return nil, configFault(err)
 	}
