@@ -22,14 +22,9 @@ func TestImports(t *testing.T) {
 	allowed := map[string][]string{
 		"fleetssh":                      library,
 		"fleetssh/hostset":              nil,
-<<<<<<< HEAD
-		"fleetssh/inventory":            {"fleetssh", "fleetssh/hostset", "fleetssh/internal/account"},
+		"fleetssh/inventory":            {"fleetssh", "fleetssh/hostset", "fleetssh/sshconfig", "fleetssh/internal/account"},
 		"fleetssh/sshconfig":            {"fleetssh", "fleetssh/internal/account", "fleetssh/internal/knownhosts"},
 		"fleetssh/internal/account":     nil,
-=======
-		"fleetssh/inventory":            {"fleetssh", "fleetssh/hostset", "fleetssh/sshconfig"},
-		"fleetssh/sshconfig":            {"fleetssh", "fleetssh/internal/knownhosts"},
->>>>>>> ece7962 (inventory, command: every option of ssh for one host, and words that were meant otherwise)
 		"fleetssh/internal/charset":     nil,
 		"fleetssh/internal/fold":        nil,
 		"fleetssh/internal/gss":         nil,

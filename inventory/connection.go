@@ -32,14 +32,11 @@ type login struct {
 	name   string // of the variable that is being used
 
 	strict, known string // what ssh is told of host keys
-<<<<<<< HEAD
 	keyed         bool   // a key has been named
-=======
 
 	file    string   // the configuration that ssh is told to read, by -F; empty: none is named
 	options []string // what else it is told with -o
 	from    string   // the variable that the last of these stands in
->>>>>>> ece7962 (inventory, command: every option of ssh for one host, and words that were meant otherwise)
 }
 
 // connect puts what Ansible's variables say of a host over a base.

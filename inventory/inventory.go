@@ -15,22 +15,14 @@
 //	ansible_connection          ssh, smart or paramiko; others are errors
 //	ansible_ssh_args, ansible_ssh_common_args, ansible_ssh_extra_args
 //
-<<<<<<< HEAD
-// and the forms with ansible_ssh_ of the first line. A key is a suggestion, as it is to
-// ssh: see Identities of [fleetssh.Auth]. Of the arguments of ssh, -J,
-// -i, -l, -p, -A, -a, -4, -6 and these with -o are known: ProxyJump, IdentityFile,
-// User, Port, ConnectTimeout, ForwardAgent. Those about speed, talk and shared
-// connections (-C, -q, Compression, LogLevel, BatchMode, ControlMaster,
-=======
 //	ansible_host_key_checking, ansible_ssh_host_key_checking
 //	ansible_become_password     see [Inventory.BecomePassword]
 //
-// and the forms with ansible_ssh_ of the first line. Of the arguments of ssh, -J, -i,
-// -l, -p, -F, -A, -a, -K, -k, -4, -6 and -o with every keyword of ssh_config(5) are
+// and the forms with ansible_ssh_ of the first line. A key is a suggestion, as it is to
+// ssh: see Identities of [fleetssh.Auth]. Of the arguments of ssh, -J, -i, -l, -p, -F, -A, -a, -K, -k, -4, -6 and -o with every keyword of ssh_config(5) are
 // read as ssh reads them; keywords without an effect here are told by
 // [Inventory.Ignored]. Letters and keywords about speed, talk, terminals and shared
 // connections (-C, -q, -T, Compression, LogLevel, BatchMode, ControlMaster,
->>>>>>> ece7962 (inventory, command: every option of ssh for one host, and words that were meant otherwise)
 // ControlPath, ControlPersist) are left out, and all others are errors. Nothing is
 // evaluated: a template in one of these variables is an error as well. Such errors
 // come when the host is selected, so that they do not keep others from being so.
