@@ -1,0 +1,149 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Each flag about hosts changes what would be done, or is refused: none is accepted and ignored.
+// What verbs do with the hosts is the same for all of them.
+func TestHostFlagsHaveEffect(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	t.Setenv("SSH_AUTH_SOCK", "")
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	inventory := file("inventory", "[web]\nweb1\nweb2 ansible_port=2222\n[db]\ndb1\n")
+	base := map[string][]string{
+		"explain": {"-F", "none", "--known-hosts", os.DevNull, "-w", "web1", "--format", "json"},
+		"hosts":   {"--inventory", inventory, "-w", "web[1-4]"},
+	}
+	values := map[string][]string{ // more than one where another flag is needed too
+		"hosts": {"db9"}, "exclude": {"web1"}, "group": {"db"}, "all": {"true"}, "inventory": {file("more", "[web]\nnew1\n"), "--all"},
+		"hostfile": {file("list", "new2\n"), "--all"}, "limit": {"web2"}, "pick": {"1"},
+		"login": {"bob"}, "port": {"2222"}, "identity": {"/none/key"}, "cert": {"/none/cert"}, "ask-pass": {"true"}, "password-file": {file("password", "x\n")},
+		"host-key": {"insecure"}, "known-hosts": {"/none/known"}, "ssh-config": {file("config", "Port 99\n")}, "ipv4": {"true"}, "ipv6": {"true"}, "option": {"Port=98"},
+		"jump": {"hop"}, "proxy": {"socks5://h:1"}, "proxy-command": {"nc %h %p"}, "control-path": {"/none/%C"}, "forward-agent": {"true"},
+		"gssapi": {"true"}, "delegate": {"true"}, "principal": {"alice"}, "service-host": {"web9"}, "keytab": {"/none/keytab"}, "kinit": {"true", "--principal=alice"},
+		"fanout": {"7"}, "connect-timeout": {"7s"}, "attempts": {"7"}, "retry-delay": {"7s"},
+	}
+	// What cannot be seen here, and where it is.
+	elsewhere := map[string]string{"passwords-differ": "only a second host shows it"}
+	var hosts hostFlags
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	hosts.register(flags)
+	selecting := pflag.NewFlagSet("", pflag.ContinueOnError)
+	new(selectFlags).register(selecting)
+	flags.VisitAll(func(flag *pflag.Flag) {
+		value := values[flag.Name]
+		if value == nil {
+			if elsewhere[flag.Name] == "" {
+				t.Errorf("what does --%s change?", flag.Name)
+			}
+			return
+		}
+		verb := "explain"
+		if selecting.Lookup(flag.Name) != nil {
+			verb = "hosts"
+		}
+		args := append([]string{verb}, base[verb]...)
+		if flag.Name == "known-hosts" || flag.Name == "ssh-config" { // given already: the last one counts
+			args = append(args, "--"+flag.Name+"="+value[0])
+		} else {
+			args = append(args, value[1:]...)
+		}
+		oldCode, oldOut, oldErr := runProgram(t, append([]string{verb}, append(base[verb], value[1:]...)...)...)
+		code, out, err := runProgram(t, append(args, "--"+flag.Name+"="+value[0])...)
+		if code == oldCode && out == oldOut && err == oldErr {
+			t.Errorf("--%s=%s changes nothing: %s", flag.Name, value[0], out)
+		}
+		if code != exitOK && code != exitUsage && !strings.Contains(err, value[0]) {
+			t.Errorf("--%s=%s: exit code %d: %s", flag.Name, value[0], code, err)
+		}
+	})
+}
+
+// Every flag of every verb is tried by some test.
+func TestEveryFlagIsTried(t *testing.T) {
+	t.Parallel()
+	var lines []string
+	for _, pattern := range []string{"testdata/*.txtar", "*_test.go"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil || len(names) == 0 {
+			t.Fatalf("%s: %v", pattern, err)
+		}
+		for _, name := range names {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, strings.Split(string(text), "\n")...)
+		}
+	}
+	ofHosts := pflag.NewFlagSet("", pflag.ContinueOnError)
+	new(hostFlags).register(ofHosts) // see TestHostFlagsHaveEffect
+	verbFlags(func(verb *cobra.Command, flag *pflag.Flag) {
+		_, name, _ := strings.Cut(verb.CommandPath(), " ")
+		if ofHosts.Lookup(flag.Name) != nil || slices.Contains([]string{"help", "config"}, flag.Name) || name == "" {
+			return
+		}
+		spelled := `--` + flag.Name + `\b`
+		if flag.Shorthand != "" {
+			spelled += `|["' ]-` + flag.Shorthand + `\b`
+		}
+		name = name[strings.LastIndexByte(name, ' ')+1:]
+		tried := regexp.MustCompile(`\b` + name + `\b.*(` + spelled + `)`)
+		if !slices.ContainsFunc(lines, tried.MatchString) {
+			t.Errorf("%s --%s is not tried by any test", name, flag.Name)
+		}
+	})
+}
+
+// Numbers, times and rates that are none, or too large, or negative are refused, for every flag.
+func TestBadNumbers(t *testing.T) {
+	t.Parallel()
+	bad := []string{"", " ", "-1", "-1s", "-5%", "x", "NaN", "nan", "Inf", "+Inf", "1e400", "0x10", "1,,2", "1 2", "99999999999999999999", "99999999999999999999s", "99999999999999999999G", "9223372036854775808", "٣"}
+	seen := 0
+	verbFlags(func(verb *cobra.Command, flag *pflag.Flag) {
+		switch flag.Value.Type() {
+		case "number", "duration", "rate":
+		case "string", "stringArray", "text", "word", "bool":
+			return
+		default:
+			t.Errorf("%s --%s: is %q a number?", verb.CommandPath(), flag.Name, flag.Value.Type())
+			return
+		}
+		seen++
+		for _, value := range bad {
+			if err := flag.Value.Set(value); err == nil {
+				t.Errorf("%s --%s=%q is accepted, as %s", verb.CommandPath(), flag.Name, value, flag.Value)
+			}
+		}
+		if flag.Value.Set("0") == nil && !slices.Contains([]string{"retry-delay", "confirm-over", "latency", "silent", "slow", "fault-hosts"}, flag.Name) {
+			t.Errorf("%s --%s=0 is accepted: what does it mean?", verb.CommandPath(), flag.Name)
+		}
+	})
+	if seen < 50 {
+		t.Errorf("only %d flags", seen)
+	}
+	for _, value := range bad {
+		if n, err := share(value, 10); err == nil {
+			t.Errorf("sim --fail=%q is %d", value, n)
+		}
+		if n, err := parseSize(value); err == nil {
+			t.Errorf("sim --output=%q is %d", value, n)
+		}
+	}
+}
