@@ -147,7 +147,8 @@ func Hosts(base HostConfig, names ...string) []HostConfig {
 }
 
 // ParseHost reads "[user@]host[:port]". An IPv6 address with a port needs
-// brackets; the user name may itself hold an "@".
+// brackets; the user name may itself hold an "@". A name may hold a "/", which is for hosts
+// that a command leads to: "vsock/3".
 func ParseHost(s string) (HostConfig, error) {
 	var h HostConfig
 	rest := s
@@ -182,11 +183,14 @@ func ParseHost(s string) (HostConfig, error) {
 		h.Port = int(n)
 	}
 	h.Host = host
-	if err := checkName(host); err != nil {
+	if err := checkName(withoutSlashes(host)); err != nil {
 		return HostConfig{}, fmt.Errorf("host %q: %w", s, err)
 	}
 	return h, nil
 }
+
+// withoutSlashes is for names of hosts that a command leads to.
+func withoutSlashes(name string) string { return strings.ReplaceAll(name, "/", "_") }
 
 // checkName refuses what can be no host name, and what could pass for an option
 // or a line of a file.
@@ -384,8 +388,11 @@ func (h *HostConfig) fault() (field, reason string) {
 	if h.Unusable != nil {
 		return "", "" // nothing else of it is looked at
 	}
-	if err := checkName(h.Host); err != nil {
+	if err := checkName(withoutSlashes(h.Host)); err != nil {
 		return "Host", fmt.Sprintf("%q: %v", h.Host, err)
+	}
+	if strings.Contains(h.Host, "/") && (h.DialContext == nil || h.Proxy != nil) {
+		return "Host", fmt.Sprintf(`%q: a name with a "/" is for a command that leads there (ProxyCommand), and there is none`, h.Host)
 	}
 	if h.HostKeyAlias != "" {
 		if err := checkName(h.HostKeyAlias); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -140,6 +141,9 @@ func (k *clientConfig) complete(ctx context.Context, e *hostEntry) ([]sshconfig.
 			first = first.Proxy
 		}
 		first.DialContext = k.transport
+	}
+	if strings.Contains(config.Host, "/") && e.config.DialContext == nil {
+		return nil, usageError("", "host %q: the name holds a \"/\", and no ProxyCommand leads there", config.Host)
 	}
 	return settings.Unsupported(), nil
 }
