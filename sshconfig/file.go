@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 
 	"fleetssh"
@@ -32,6 +33,7 @@ type File struct {
 	Terminal func(ctx context.Context, host string) (tty *os.File, giveBack func(os.Signal), err error)
 
 	local       *local
+	named       string  // the path that was given; empty for the default files
 	options     *unit   // lines given to Options
 	units       []*unit // files
 	final       bool    // a Match line asks for a second pass
@@ -41,6 +43,8 @@ type File struct {
 
 	mu       sync.Mutex // protects what follows
 	hops     map[hopKey]*fleetssh.HostConfig
+	gates    map[string]*fleetssh.HostConfig // see gate
+	others   map[string]*File                // by what -F names
 	policies map[policyKey]fleetssh.HostKeyPolicy
 	lookups  map[string]func() (found, error)
 }
@@ -77,6 +81,7 @@ func Load(paths ...string) (*File, error) {
 func (l *local) load(paths []string) (*File, error) {
 	f := &File{local: l, options: &unit{sections: []section{{}}}, execs: execs{run: shell}}
 	f.addresses = sync.OnceValues(addresses)
+	f.named = strings.Join(paths, "\x00")
 	optional := len(paths) == 0
 	switch {
 	case optional:

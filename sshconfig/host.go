@@ -96,6 +96,12 @@ func (f *File) apply(ctx context.Context, s *Settings, base fleetssh.HostConfig,
 		return h, err
 	}
 	if l := s.first(keyProxyCommand); l != nil && !isNone(l.values[0]) {
+		if h.Proxy, err = f.gate(ctx, s, l.values[0], way); err != nil {
+			return h, l.at.errorf("ProxyCommand: %w", err)
+		}
+		if h.Proxy != nil {
+			return h, nil
+		}
 		if h.DialContext, err = f.proxyCommand(s, l.values[0]); err != nil {
 			return h, l.at.errorf("ProxyCommand: %w", err)
 		}

@@ -21,6 +21,7 @@ type request struct {
 	jump           string // takes the place of ProxyJump and ProxyCommand
 	proxied        bool   // the same, by something that is no hop of ours
 	withoutOptions bool   // as hops are asked for
+	options        *unit  // lines in the place of those of File.Options
 }
 
 // A pass goes once over all lines. The second pass of a request goes on with what
@@ -50,8 +51,12 @@ func (f *File) resolve(r request) (*Settings, error) {
 	}
 	p := &pass{ctx: r.ctx, file: f, alias: r.alias, host: r.alias, got: make([][]*line, keywordCount)}
 	p.take(r)
+	options := f.options
+	if r.options != nil {
+		options = r.options
+	}
 	if !r.withoutOptions {
-		if err := p.unit(f.options, true); err != nil {
+		if err := p.unit(options, true); err != nil {
 			return nil, err
 		}
 	}

@@ -39,6 +39,7 @@ func (s *Settings) review() []Unsupported {
 		why func(*line) string
 	}{
 		{keyForwardAgent, s.reviewForwarding},
+		{keyProxyCommand, s.reviewGate},
 		{keyPreferred, s.reviewPreferred},
 		{keyServerAliveCountMax, s.reviewCount},
 		{keyStrict, s.reviewStrict},
@@ -46,7 +47,7 @@ func (s *Settings) review() []Unsupported {
 		if l := s.first(check.key); l != nil {
 			if why := check.why(l); why != "" {
 				note(l, why)
-				notes[len(notes)-1].Minor = check.key == keyStrict
+				notes[len(notes)-1].Minor = check.key == keyStrict || check.key == keyProxyCommand
 			}
 		}
 	}
@@ -58,6 +59,15 @@ func (s *Settings) reviewForwarding(*line) string {
 		return "only the agent that logs in can be forwarded"
 	}
 	return ""
+}
+
+// reviewGate is about an ssh that is not started.
+func (s *Settings) reviewGate(l *line) string {
+	g, ok := parseGate(l.values[0], &tokens{alias: s.Alias, host: s.HostName, user: s.User, port: s.Port})
+	if !ok || s.one(keyProxyUseFdpass) == "yes" {
+		return ""
+	}
+	return "means the hop " + g.host + ": one connection to it for all hosts, and no ssh for each"
 }
 
 // reviewPreferred is about an order other than that of fleetssh.
