@@ -2,14 +2,15 @@ package fleetssh
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	hostmark "fleetssh/internal/mark"
 	"fleetssh/internal/shellquote"
 	"fleetssh/internal/spool"
 )
@@ -28,8 +29,8 @@ type Console struct {
 	Host HostConfig
 	Err  error // why it could not be opened
 
-	session *HostOutput // the shell
-	halves  [2]string   // of the token, see marks
+	session *HostOutput   // the shell
+	token   hostmark.Mark // see marks
 	ready   chan struct{}
 	turn    chan struct{} // holds a token while a line is sent or signalled
 
@@ -72,12 +73,14 @@ func (c *Client) openConsole(ctx context.Context) *Console {
 	if err != nil {
 		return failedConsole(newFailed(c.host, "", err))
 	}
-	token := rand.Text() + rand.Text()
+	token := hostmark.New()
 	s := &Console{
 		Host: c.host, session: &HostOutput{Channel: ch, Host: c.host, CommandLine: consoleStart, connected: c.login.Timing},
-		halves: [2]string{token[:26], token[26:]}, ready: make(chan struct{}), turn: make(chan struct{}, 1),
+		token: token, ready: make(chan struct{}), turn: make(chan struct{}, 1),
 	}
-	s.marks[stdoutStream].token, s.marks[stderrStream].token = []byte(token), []byte(token)
+	for i := range s.marks {
+		s.marks[i].token = []byte(token.String())
+	}
 	s.next = s.newLine()
 	ch.console = s
 	if err = ch.begin(ctx, "exec", execPayload(consoleStart), nil); err == nil {
@@ -111,16 +114,17 @@ func isShell(name string) string {
 }
 
 // setUp returns what the shell is told first. The prompt is in two parts that come
-// together in the mark alone, so that no command that lists variables shows one. The
-// descriptors 8 and 9 are what it comes back to when a line has redirected it by exec.
-// A shell that finds an error gives up the line it has read, so each has its own.
+// together in the mark alone, so that no command that lists variables shows one. zsh
+// must not take the percent sign of the second for an escape. The descriptors 8 and 9
+// are what the shell comes back to when a line has redirected it by exec. A shell that
+// finds an error gives up the line it has read, so each has its own.
 func (s *Console) setUp() string {
 	return strings.Join([]string{
 		`unset TMOUT MAIL MAILPATH MAILCHECK HISTFILE 2>/dev/null`,
 		`[ -n "$BASH_VERSION" ] && set +o emacs +o vi +o history +H`,
-		`[ -n "$ZSH_VERSION" ] && setopt promptsubst interactivecomments && unsetopt promptsp promptcr banghist monitor`,
+		`[ -n "$ZSH_VERSION" ] && setopt promptsubst interactivecomments && unsetopt promptpercent promptsp promptcr banghist monitor`,
 		`exec 8>&1 9>&2`,
-		`fleetssh_a=` + s.halves[0] + ` fleetssh_b=` + s.halves[1] + ` fleetssh_n=0 fleetssh_m=0 fleetssh_s=0`,
+		`fleetssh_a=` + s.token.Left + ` fleetssh_b=` + s.token.Right + ` fleetssh_n=0 fleetssh_m=0 fleetssh_s=0 fleetssh_t= fleetssh_u= fleetssh_x=`,
 		`PS2= PROMPT_COMMAND= PS1='$fleetssh_a$fleetssh_b<$fleetssh_n:$fleetssh_m:$?>'`,
 		`readonly PS1 PS2 PROMPT_COMMAND`,
 		sayEnd(0, "$$"),
@@ -136,6 +140,19 @@ func sayEnd(number uint64, status string) string {
 // sayBegin returns what makes the shell say that it begins with a line.
 func sayBegin(number uint64) string {
 	return fmt.Sprintf(`printf '%%s%%s(%d>' "$fleetssh_a" "$fleetssh_b" >&9`, number)
+}
+
+// endLine returns what ends a line of which the shell finds the exit code in status.
+//
+// Between two lines the shell traces nothing (set -x, set -v): what it would show is
+// ours. fleetssh_t is what turns the tracing on again, for the next line to begin with;
+// it leaves $? as it is. It empties fleetssh_u, which a line with a syntax error does
+// not. The options are compared, since not every shell can test for one.
+func endLine(number uint64, status string) string {
+	return fmt.Sprintf(`{ fleetssh_s=%s; fleetssh_o=$-; set +x; fleetssh_p=$-; set +v; } 2>/dev/null; [ "$fleetssh_u" = 1 ] || fleetssh_x=; `+
+		`[ "$fleetssh_p" = "$-" ] || fleetssh_x="set -v; "; [ "$fleetssh_o" = "$fleetssh_p" ] || fleetssh_x="${fleetssh_x}set -x; "; fleetssh_t= fleetssh_u=; `+
+		`[ "$fleetssh_x" = "" ] || fleetssh_u=1 fleetssh_t="{ fleetssh_u=; ${fleetssh_x}(exit $fleetssh_s); } 2>/dev/null; "; %s; fleetssh_m=%d`,
+		status, sayEnd(number, "$fleetssh_s"), number)
 }
 
 // waitReady waits until the shell is ready.
@@ -228,7 +245,7 @@ func (s *Console) note(stream int, m mark) {
 	case m.kind == promptMark:
 		if m.ended != m.line && !s.asked { // it was broken off
 			s.asked = true
-			s.tell(fmt.Sprintf("fleetssh_s=%d; %s; fleetssh_m=%d\n", m.status&0xff, sayEnd(m.line, "$fleetssh_s"), m.line))
+			s.tell(endLine(m.line, strconv.Itoa(m.status&0xff)) + "\n")
 		}
 	case s.into[stream] == s.line:
 		s.line.stream(stream).CloseWrite(nil)

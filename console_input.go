@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	hostmark "fleetssh/internal/mark"
 	"fleetssh/internal/shellquote"
 )
 
@@ -26,13 +27,14 @@ const inputGrace = 5 * time.Second
 // lines may be on the way to the shell: it would run the rest of an input that the
 // line does not read.
 func (c *Client) sendInput(ctx context.Context, from *io.SectionReader) (*consoleInput, error) {
+	named := hostmark.New() // a login shell may greet before it runs the command
 	script := fmt.Sprintf(`umask 077; f=$(mktemp) || exit; trap 'rm -f "$f"; exit 1' HUP INT TERM; `+
-		`if head -c %d >"$f"; then printf '%%s\n' "$f"; cat >/dev/null; fi; rm -f "$f"`, from.Size())
+		`if head -c %d >"$f"; then printf '%s%%s\n' "$f"; cat >/dev/null; fi; rm -f "$f"`, from.Size(), named.Escaped())
 	ch, err := c.Execute(ctx, "exec sh -c "+shellquote.Quote(script))
 	if err != nil {
 		return nil, err
 	}
-	path, err := ch.sendFile(ctx, from)
+	path, err := ch.sendFile(ctx, from, named.String())
 	if err != nil {
 		ch.input.Close() // the end of the input is what removes the file
 		ch.Close()
@@ -41,8 +43,9 @@ func (c *Client) sendInput(ctx context.Context, from *io.SectionReader) (*consol
 	return &consoleInput{path, ch}, nil
 }
 
-// sendFile sends the bytes and returns the name of the file they are in.
-func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader) (string, error) {
+// sendFile sends the bytes and returns the name of the file they are in, which the host
+// says behind a mark.
+func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, mark string) (string, error) {
 	host, port := ch.address()
 	sent := make(chan error, 1)
 	spawned := ch.client.spawn(func() {
@@ -62,12 +65,21 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader) (string
 	}
 	ctx, cancel := ch.client.starting(ctx)
 	defer cancel()
-	const longest = 4096 // PATH_MAX of most systems
-	for path, err := range ch.Stdout.Lines(ctx) {
-		if err == nil && len(path) <= longest && strings.HasPrefix(path, "/") && !strings.Contains(path, "\x00") {
-			return path, nil
+	const (
+		longest = 4096 // PATH_MAX of most systems
+		most    = 1000 // lines of a greeting
+	)
+	n := 0
+	for line, err := range ch.Stdout.Lines(ctx) {
+		if _, path, found := strings.Cut(line, mark); found {
+			if err == nil && len(path) <= longest && strings.HasPrefix(path, "/") && !strings.Contains(path, "\x00") {
+				return path, nil
+			}
+			break
 		}
-		break
+		if n++; n == most {
+			break
+		}
 	}
 	if err := interrupted(ctx, nil, &ch.client.host, "stdin", 0, 0); err != nil {
 		return "", err

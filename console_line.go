@@ -148,7 +148,8 @@ func (s *Console) settle(ctx context.Context) error {
 const settleRetry = 300 * time.Millisecond
 
 // begin makes the next line the one that runs, and returns what the shell is to be
-// sent for it. A blank keeps the text from being taken for an option of eval.
+// sent for it. A blank keeps the text from being taken for an option of eval; tracing
+// that an earlier line has turned on begins inside of it.
 func (s *Console) begin(text, from string) (*HostOutput, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,8 +161,8 @@ func (s *Console) begin(text, from string) (*HostOutput, string) {
 	if s.last != 0 {
 		before = fmt.Sprintf("sh -c 'exit %d' || ", s.last&0xff) // what the line finds in $?
 	}
-	return s.line, fmt.Sprintf("fleetssh_n=%d; %s; %seval %s <%s >&8 2>&9 8>&- 9>&-; fleetssh_s=$?; %s; fleetssh_m=%d\n",
-		s.number, sayBegin(s.number), before, shellquote.Quote(" "+text), shellquote.Quote(from), sayEnd(s.number, "$fleetssh_s"), s.number)
+	return s.line, fmt.Sprintf("fleetssh_n=%d; %s; %seval \"$fleetssh_t\"%s <%s >&8 2>&9 8>&- 9>&-; %s\n",
+		s.number, sayBegin(s.number), before, shellquote.Quote(" "+text), shellquote.Quote(from), endLine(s.number, "$?"))
 }
 
 // signalLine sends a signal to the line, if it still runs. It waits until the shell has

@@ -29,6 +29,8 @@ func lookup(name string) func(*process) Status {
 		return test
 	case "unset":
 		return unset
+	case "set":
+		return set
 	case "readonly": // nothing here changes what a script has made so
 		return func(*process) Status { return Status{} }
 	case "sh", "bash", "dash":
@@ -74,6 +76,16 @@ func lookup(name string) func(*process) Status {
 	default:
 		return lookupFilter(name)
 	}
+}
+
+// set turns off options that are never on.
+func set(p *process) Status {
+	for _, option := range p.args[1:] {
+		if option != "+x" && option != "+v" {
+			return p.fail(2, "Illegal option %s", option)
+		}
+	}
+	return Status{}
 }
 
 func (p *process) println(w io.Writer, text string) Status {

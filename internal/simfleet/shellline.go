@@ -2,11 +2,12 @@ package simfleet
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // The command line of the simulated shell. It knows what POSIX says about quoting, variables, ";", "&&", "||", newlines,
-// comments, and redirections of one command. It knows no pipes, no substitution of commands, no background, no compound
+// comments, redirections of one command, and lists in braces. It knows no pipes, no substitution of commands, no background, no compound
 // commands and no patterns, and says that they are syntax errors. Values of variables are not split into fields.
 
 // simple is one simple command and how it is joined to the one before it.
@@ -48,8 +49,16 @@ func parseLine(text string) ([]simple, error) {
 	p := &lineParser{text: text}
 	var commands []simple
 	current := simple{after: ";"}
+	var groups []int // where lists in braces begin
+	closed := -1     // where the list begins whose redirections are read
 	next := func(operator string) {
-		if len(current.words)+len(current.redirects) > 0 {
+		switch {
+		case closed >= 0: // its redirections are those of its commands
+			for i := closed; i < len(commands); i++ {
+				commands[i].redirects = append(slices.Clone(current.redirects), commands[i].redirects...)
+			}
+			closed, current = -1, simple{}
+		case len(current.words)+len(current.redirects) > 0:
 			commands = append(commands, current)
 			current = simple{}
 		}
@@ -60,8 +69,20 @@ func parseLine(text string) ([]simple, error) {
 		rest := p.text[p.pos:]
 		switch {
 		case rest == "":
+			if len(groups) > 0 {
+				return nil, syntaxError{`end of file unexpected (expecting "}")`}
+			}
 			next("")
 			return commands, nil
+		case p.reserved("{") && len(current.words)+len(current.redirects) == 0 && closed < 0:
+			if current.after != ";" && current.after != "" {
+				return nil, unexpected("{") // its commands do not depend on others
+			}
+			p.pos++
+			groups = append(groups, len(commands))
+		case p.reserved("}") && len(current.words)+len(current.redirects) == 0 && closed < 0 && len(groups) > 0:
+			p.pos++
+			closed, groups = groups[len(groups)-1], groups[:len(groups)-1]
 		case strings.HasPrefix(rest, "&&"), strings.HasPrefix(rest, "||"):
 			if len(current.words)+len(current.redirects) == 0 {
 				return nil, unexpected(rest[:2])
@@ -85,6 +106,8 @@ func parseLine(text string) ([]simple, error) {
 				return nil, err
 			}
 			current.redirects = append(current.redirects, r)
+		case closed >= 0:
+			return nil, unexpected(rest[:1])
 		default:
 			w, err := p.word()
 			if err != nil {
@@ -93,6 +116,12 @@ func parseLine(text string) ([]simple, error) {
 			current.words = append(current.words, w)
 		}
 	}
+}
+
+// reserved reports whether a reserved word stands at pos.
+func (p *lineParser) reserved(word string) bool {
+	rest, ok := strings.CutPrefix(p.text[p.pos:], word)
+	return ok && (rest == "" || strings.IndexByte(" \t\n;&|<>()", rest[0]) >= 0)
 }
 
 func unexpected(token string) error { return syntaxError{fmt.Sprintf("%q unexpected", token)} }
