@@ -55,7 +55,7 @@ const showFlagsHelp = `What is shown:
   -N, --no-label            stream, fold: lines without their hosts
   -q, --quiet               nothing of what the hosts write: only who failed
       --outdir DIR          write what each host writes to standard output into a
-                            file of its own as well
+                            file of its own as well, which is made anew
       --errdir DIR          the same for standard error
       --progress WHEN       a line that says how far it is, on standard error:
                             auto (on a terminal), always, never
