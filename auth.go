@@ -139,6 +139,26 @@ func (a Auth) GoString() string { return "fleetssh.Auth{" + a.String() + "}" }
 // Format implements [fmt.Formatter], so that no verb shows a secret.
 func (a Auth) Format(f fmt.State, verb rune) { formatSafe(f, verb, a.String(), a.GoString()) }
 
+// Suggested returns a with KeyFile and CertFile as suggestions: they are offered beside
+// what would be offered without them, and it is no error if they cannot be used. It is
+// for hops, which may well have other keys than the hosts that a user names a key for.
+func (a Auth) Suggested() Auth {
+	if a.CertFile != "" {
+		a.CertFiles = append([]string{a.CertFile}, a.CertFiles...)
+		a.CertFile = ""
+	}
+	if a.KeyFile == "" {
+		return a
+	}
+	identities := a.Identities
+	if len(identities) == 0 && !a.NoDefaultKeys {
+		identities = defaultKeyFiles()
+	}
+	a.Identities = append([]string{a.KeyFile}, identities...)
+	a.KeyFile = ""
+	return a
+}
+
 // ownKeys reports whether only the keys named in a are offered.
 func (a *Auth) ownKeys() bool {
 	return a.KeyFile != "" || len(a.KeyData) > 0 || len(a.Signers) > 0

@@ -33,7 +33,8 @@ func parseHops(text string) ([]fleetssh.HostConfig, error) {
 
 // jump makes a host be reached through hops, which all hosts that name them so
 // share. A hop has the keys and the patience of the base, and a user and a port of
-// its own. What is a secret for the host alone is not for the hop.
+// its own; a key that the base insists on is a suggestion to the hop. What is a secret
+// for the host alone is not for the hop.
 func (inv *Inventory) jump(config *fleetssh.HostConfig, text string) error {
 	hops, err := parseHops(text)
 	if err != nil {
@@ -50,6 +51,7 @@ func (inv *Inventory) jump(config *fleetssh.HostConfig, text string) error {
 		for _, given := range hops {
 			hop := inv.hopBase()
 			hop.Host, hop.User, hop.Port = given.Host, given.User, given.Port
+			hop.Auth = hop.Auth.Suggested()
 			if hop.Proxy = last; last != nil {
 				hop.DialContext = nil // it is for the first
 			}

@@ -18,8 +18,10 @@ import (
 // [File.Options].
 type File struct {
 	// Hops is what the hosts of ProxyJump start from, as base does for a host in
-	// [File.Host]: which keys to offer, whom to trust, how long to wait. What tells one
-	// host from another is not used of it: Host, Alias, HostKeyAlias, Port, User, Proxy,
+	// [File.Host]: which keys to offer, whom to trust, how long to wait. KeyFile and
+	// CertFile of its Auth are offered beside the keys that the files name for the hop,
+	// or the default ones: see [fleetssh.Auth.Suggested]. What tells one host from
+	// another is not used of it: Host, Alias, HostKeyAlias, Port, User, Proxy,
 	// DialContext, ControlPath and ForwardAgent. It must be set before the first call of
 	// Host.
 	Hops fleetssh.HostConfig

@@ -176,6 +176,7 @@ func (f *File) hop(ctx context.Context, key hopKey, way []hopKey) (*fleetssh.Hos
 	if err != nil {
 		return nil, err
 	}
+	config.Auth = config.Auth.Suggested()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if first := f.hops[key]; first != nil {

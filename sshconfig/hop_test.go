@@ -1,6 +1,7 @@
 package sshconfig_test
 
 import (
+	"slices"
 	"sync"
 	"testing"
 
@@ -83,6 +84,25 @@ func TestHopOwnWay(t *testing.T) {
 	}
 	if hop := web1.Proxy; hop.Attempts != 7 || hop.KeepAlive != 0 || hop.Proxy.Alias != "gw" {
 		t.Errorf("the hop has %d attempts, keep-alives of %v and the hop %q before it", hop.Attempts, hop.KeepAlive, hop.Proxy.Alias)
+	}
+}
+
+// A key that the caller insists on is one of several to a hop.
+func TestHopKeys(t *testing.T) {
+	t.Parallel()
+	f := load(t, "Host gw\n IdentityFile /gw\n CertificateFile /gw-cert\nHost web\n ProxyJump gw\n IdentityFile /web\nHost db\n ProxyJump plain\n")
+	auth := fleetssh.Auth{KeyFile: "/k", CertFile: "/c"}
+	f.Hops.Auth = auth
+	web := host(t, f, "web", fleetssh.HostConfig{Auth: auth})
+	if web.Auth.KeyFile != "/k" || web.Auth.CertFile != "/c" {
+		t.Errorf("the host has %v", web.Auth)
+	}
+	if hop := web.Proxy.Auth; hop.KeyFile != "" || hop.CertFile != "" || !slices.Equal(hop.Identities, []string{"/k", "/gw"}) || !slices.Equal(hop.CertFiles, []string{"/c"}) {
+		t.Errorf("the hop has %v", hop)
+	}
+	// Beside the default ones, which are not known here.
+	if hop := host(t, f, "db", fleetssh.HostConfig{}).Proxy.Auth; len(hop.Identities) < 3 || hop.Identities[0] != "/k" {
+		t.Errorf("a hop without keys of its own has %v", hop)
 	}
 }
 

@@ -30,7 +30,8 @@ type wayFlags struct {
 const wayFlagsHelp = `By which way:
   -J, --jump HOP[,HOP...]   through these hosts in this order; a hop is written
                             [user@]host[:port]; -l, -p, --ask-pass and -A are
-                            not for hops, keys and time-outs are
+                            not for hops, time-outs are, and the key of -i is
+                            offered to them besides their own
       --proxy URL           through a proxy: socks5://[user:password@]host:port,
                             socks5h:// (the proxy looks up names), http://,
                             https://, or a socket: unix:///path

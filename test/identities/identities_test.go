@@ -147,6 +147,42 @@ func rank(c cell) string {
 	return "1"
 }
 
+// TestHopHasItsOwn logs in to a host with the key of -i, through a hop that knows another
+// key: -i is about the host, and ssh does not hand it on to the hop.
+func TestHopHasItsOwn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	user := sshdtest.CurrentUser(t)
+	gateKey, hostKey := sshdtest.NewKey(t, sshdtest.KindED25519), sshdtest.NewKey(t, sshdtest.KindED25519)
+	gateKey.Write(t, filepath.Join(dir, "gate"), "")
+	hostKey.Write(t, filepath.Join(dir, "host"), "")
+	gate, target := sshdtest.Start(t, sshdtest.Options{}), sshdtest.Start(t, sshdtest.Options{})
+	gate.Authorize(t, user, gateKey.Public())
+	target.Authorize(t, user, hostKey.Public())
+	path := filepath.Join(dir, "config")
+	write(t, path, fmt.Appendf(nil, "Host gate\n HostName %s\n Port %d\n IdentityFile %s\nHost target\n HostName %s\n Port %d\n ProxyJump gate\nHost *\n User %s\n IdentityAgent none\n UserKnownHostsFile /dev/null\n StrictHostKeyChecking no\n BatchMode yes\n",
+		gate.Host, gate.Port, filepath.Join(dir, "gate"), target.Host, target.Port, user), 0o600)
+	if out, err := exec.CommandContext(t.Context(), "ssh", "-F", path, "-i", filepath.Join(dir, "host"), "target", "true").CombinedOutput(); err != nil {
+		t.Fatalf("ssh: %v: %s", err, out)
+	}
+	file, err := sshconfig.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := fleetssh.HostConfig{HostKeys: fleetssh.InsecureIgnoreHostKeys(), Auth: fleetssh.Auth{KeyFile: filepath.Join(dir, "host")}}
+	file.Hops = base
+	base.Host = "target"
+	host, err := file.Host("target", base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := fleetssh.Dial(t.Context(), host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+}
+
 // world is what all cells share.
 type world struct {
 	root   string
