@@ -175,10 +175,14 @@ func (r *revocations) check(files []string, key ssh.PublicKey) error {
 		}
 		if reason := list.Reason(key); reason != "" {
 			shown := plainKey(key)
-			return &knownhosts.KeyError{
-				Reason: knownhosts.Revoked, Key: key, Err: errors.New(reason),
+			fault := &knownhosts.KeyError{
+				Reason: knownhosts.Revoked, Key: key,
 				Known: []knownhosts.Known{{File: file, Type: shown.Type(), Fingerprint: ssh.FingerprintSHA256(shown)}},
 			}
+			if reason != krl.TheKey {
+				fault.Err = errors.New(reason)
+			}
+			return fault
 		}
 	}
 	return nil

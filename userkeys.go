@@ -62,7 +62,7 @@ func (l *login) unbuilt() []error {
 		}
 		multi, ok := l.keys[i].signer.(ssh.MultiAlgorithmSigner)
 		if t := plainKey(l.keys[i].signer.PublicKey()).Type(); t == ssh.KeyAlgoRSA && ok && !slices.Contains(multi.Algorithms(), t) {
-			return []error{errors.New("signing with SHA-1 (ssh-rsa), which UserKeys allows, is not built: another type of key, or ssh itself with --control-path, is the way")}
+			return []error{errors.New("signing with SHA-1 (ssh-rsa), which PubkeyAcceptedAlgorithms (UserKeys) allows, is not built: use a key of another type, or the connection of an ssh master")}
 		}
 	}
 	return nil
@@ -108,7 +108,7 @@ func (a *Algorithms) permits(key ssh.PublicKey, algorithms []string) ([]string, 
 	allowed := a.signatures(key, algorithms)
 	err := a.checkSize(key)
 	if err == nil && len(allowed) == 0 {
-		err = fmt.Errorf("UserKeys names none of its algorithms (%s)", strings.Join(algorithms, ", "))
+		err = fmt.Errorf("none of its algorithms (%s) is allowed (UserKeys; PubkeyAcceptedAlgorithms of ssh_config)", strings.Join(algorithms, ", "))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s %s is not offered: %w", key.Type(), ssh.FingerprintSHA256(plainKey(key)), err)

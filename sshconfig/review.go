@@ -15,8 +15,12 @@ func (s *Settings) review() []Unsupported {
 		for _, l := range got {
 			args, _ := splitWords(l.text)
 			if l.key.lost(args) {
-				note(l, "")
-				notes[len(notes)-1].Minor = l.key == keyVerifyHostKeyDNS // said of hosts that are not known
+				why := ""
+				if l.key == keyVerifyHostKeyDNS {
+					why = "fleetssh looks up no keys in DNS"
+				}
+				note(l, why)
+				notes[len(notes)-1].Minor = why != "" // it is said of hosts that are not known
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
-	"fleetssh/internal/account"
+	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
 )
 
@@ -59,8 +60,8 @@ What is shown:
       --save FILE           keep what was found, to look at it and to accept it
 
 How to log in matters for hops only: their keys must be trusted. Keys are looked
-up in the file of --known-hosts, else in those that ssh reads by default, not in
-others that ssh_config names. A key is
+up where run looks for them: in the file of --known-hosts, else in those that
+ssh_config names for the host, else in those that ssh reads by default. A key is
   known         listed for the host
   certificate   signed by an authority that is listed for it
   new           of a host that nothing is known of
@@ -68,6 +69,7 @@ others that ssh_config names. A key is
   changed       not the one that is listed for the host: both are shown
   revoked       listed as one never to be trusted
   invalid       a certificate of a listed authority, but not for this host and time
+  weak          of RSA, and shorter than RequiredRSASize of ssh_config allows
 DUR is 10 or 10s for seconds, 500ms, 2m.
 
 ` + trustExitHelp
@@ -84,7 +86,7 @@ usage: fleetssh trust accept [options] [FILE]
 What is added:
       --fingerprints FILE   only keys that somebody vouches for: lines of a host
                             and its fingerprints, SHA256:...
-      --replace HOST        take what this one host shows now: keys that are not
+      --replace EXPR        take what these hosts show now: keys that are not
                             listed and, in the place of the listed ones, those
                             that have changed; may be given several times
       --hash                hash the names of hosts in the lines
@@ -98,8 +100,10 @@ added either, unless --fingerprints vouches for them: who stands in between on s
 connections only could have one of his own added.
 
 ` + hostFlagsHelp + `
-How to log in matters for hops only: their keys must be trusted. Keys are added to
-the file of --known-hosts, else to ~/.ssh/known_hosts.
+How to log in matters for hops only: their keys must be trusted. Keys are added
+where run looks for them: to the file of --known-hosts, else to the first that
+UserKnownHostsFile of ssh_config names for the host, else to ~/.ssh/known_hosts.
+The question names the file.
 DUR is 10 or 10s for seconds, 500ms, 2m.
 
 ` + trustExitHelp
@@ -198,11 +202,8 @@ func (o *acceptOptions) refuse(flags *pflag.FlagSet, args []string) error {
 
 // scan shows what hosts show, and keeps it in a file if that has a name.
 func (o *trustOptions) scan(ctx context.Context, c *call, save string) error {
-	db, err := readKnown(o.files())
-	if err != nil {
-		return err
-	}
-	s := newSurvey(c, o.format, db)
+	o.hosts.known = newKnownFiles(&o.hosts)
+	s := newSurvey(c, o.format, &o.hosts)
 	if err := s.ask(ctx, &o.hosts, func(h *shownHost) { s.show(h) }); err != nil {
 		return err
 	}
@@ -213,25 +214,6 @@ func (o *trustOptions) scan(ctx context.Context, c *call, save string) error {
 		}
 	}
 	return s.err()
-}
-
-// files returns the files of known keys, the one to write first.
-func (o *trustOptions) files() []string {
-	if o.hosts.knownHosts != "" {
-		return fleetssh.KnownHostsFiles(o.hosts.knownHosts)
-	}
-	return fleetssh.KnownHostsFiles()
-}
-
-// readKnown reads files as far as they exist.
-func readKnown(files []string) (*knownhosts.DB, error) {
-	db := new(knownhosts.DB)
-	for _, file := range files {
-		if err := db.ReadFile(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("known hosts: %w", err)
-		}
-	}
-	return db, nil
 }
 
 // ask asks the hosts for their keys, and calls each with every one when it is done.
@@ -250,6 +232,9 @@ func (s *survey) ask(ctx context.Context, flags *hostFlags, each func(*shownHost
 	found, err := client.ScanHostKeys(work)
 	if err != nil {
 		return hostFault(err, entries)
+	}
+	for i := range entries {
+		entries[i].flags = s.flags
 	}
 	s.tally = newTally(entries)
 	for shown := range found {
@@ -278,19 +263,12 @@ func saveScan(file string, hosts []*shownHost) error {
 }
 
 func (o *acceptOptions) run(ctx context.Context, c *call, args []string) error {
-	files := o.files()
-	if _, err := account.Home(); o.hosts.knownHosts == "" && err != nil {
-		return usageError("name one with --known-hosts", "no home directory to keep known_hosts in")
-	}
-	db, err := readKnown(files)
-	if err != nil {
-		return err
-	}
 	choice, err := o.choice()
 	if err != nil {
 		return err
 	}
-	s := newSurvey(c, o.format, db)
+	o.hosts.known = newKnownFiles(&o.hosts)
+	s := newSurvey(c, o.format, &o.hosts)
 	if err := o.find(ctx, s, args); err != nil {
 		return err
 	}
@@ -305,7 +283,7 @@ func (o *acceptOptions) run(ctx context.Context, c *call, args []string) error {
 		s.showChoice(h)
 	}
 	s.showSummary()
-	if err := o.write(ctx, c, files, s); err != nil {
+	if err := o.write(ctx, c, s); err != nil {
 		return err
 	}
 	return s.err()
@@ -314,12 +292,18 @@ func (o *acceptOptions) run(ctx context.Context, c *call, args []string) error {
 // choice returns what the flags say about which keys to take.
 func (o *acceptOptions) choice() (*keyChoice, error) {
 	choice := new(keyChoice)
-	for _, name := range o.replace {
-		h, err := fleetssh.ParseHost(name)
+	for _, expr := range o.replace {
+		set, err := hostset.Parse(expr, nil)
 		if err != nil {
-			return nil, usageError("name hosts as host or host:port, one by one", "--replace: %v", err)
+			return nil, usageError("name hosts as with -w", "--replace: %v", err)
 		}
-		choice.replace = append(choice.replace, h)
+		for name := range set.All() {
+			h, err := fleetssh.ParseHost(name)
+			if err != nil {
+				return nil, usageError("name hosts as with -w", "--replace: %v", err)
+			}
+			choice.replace = append(choice.replace, h)
+		}
 	}
 	if o.fingerprints == "" {
 		return choice, nil
@@ -345,8 +329,10 @@ func (o *acceptOptions) find(ctx context.Context, s *survey, args []string) erro
 	case len(args) == 0:
 		flags := o.hosts
 		strict := flags.hostKey == "" || flags.hostKey == "strict"
-		if _, err := os.Stat(o.files()[0]); errors.Is(err, fs.ErrNotExist) && strict && flags.knownHosts != "" {
-			flags.knownHosts = os.DevNull // it is about to be made, and no hop is trusted yet
+		if flags.knownHosts != "" && strict {
+			if _, err := os.Stat(flags.known.forAll[0]); errors.Is(err, fs.ErrNotExist) {
+				flags.knownHosts = os.DevNull // it is about to be made, and no hop is trusted yet
+			}
 		}
 		return s.ask(ctx, &flags, func(*shownHost) {})
 	}
@@ -359,21 +345,34 @@ func (o *acceptOptions) find(ctx context.Context, s *survey, args []string) erro
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
+	config, err := o.hosts.sshConfig(s.c, fleetssh.HostConfig{}, true)
+	if err != nil {
+		return err
+	}
+	s.from = args[0]
 	for _, shown := range hosts {
-		s.addKept(shown)
+		name := cmp.Or(shown.Alias, shown.Host)
+		_, settings, err := config.file.HostContext(ctx, name, fleetssh.HostConfig{Host: name, User: o.hosts.login, Port: o.hosts.port})
+		if err != nil {
+			return configFault(err)
+		}
+		s.addKept(shown, s.known.of(settings))
 	}
 	return nil
 }
 
-// write adds what was chosen to the first of the files, if the user agrees.
-func (o *acceptOptions) write(ctx context.Context, c *call, files []string, s *survey) error {
-	a := knownhosts.Acceptance{Hosts: s.accepted(), Hash: o.hash}
-	if len(a.Hosts) == 0 {
+// write adds what was chosen to the first file of each host, if the user agrees.
+func (o *acceptOptions) write(ctx context.Context, c *call, s *survey) error {
+	all, err := s.additions()
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
 		c.screen.Message("fleetssh: nothing to add")
 		return nil
 	}
 	if !o.yes {
-		answer, err := c.ask(ctx, s.intention(files[0])+"? [y/N] ", true)
+		answer, err := c.ask(ctx, intention(all)+"? [y/N] ", true)
 		if err != nil {
 			return &fault{code: exitUsage, text: fmt.Sprintf("new keys need a confirmation: %v", err), hint: "--yes gives it"}
 		}
@@ -383,14 +382,21 @@ func (o *acceptOptions) write(ctx context.Context, c *call, files []string, s *s
 			return &fault{code: exitUsage, text: "not confirmed: nothing was added"}
 		}
 	}
-	done, err := knownhosts.Accept(files, a)
-	if err != nil {
-		return fmt.Errorf("nothing was added: %w", err)
+	var failed []string
+	for _, a := range all {
+		done, err := knownhosts.Accept(a.files, knownhosts.Acceptance{Hosts: a.accepted(), Hash: o.hash})
+		if err != nil {
+			failed = append(failed, fmt.Sprintf("nothing was added to %s: %v", a.files[0], err))
+			continue
+		}
+		text := fmt.Sprintf("fleetssh: %s added to %s", countKeys(done.Added), a.files[0])
+		if done.Removed > 0 {
+			text += fmt.Sprintf(", %d of before taken out (the file as it was: %s)", done.Removed, done.Backup)
+		}
+		c.screen.Message(text)
 	}
-	text := fmt.Sprintf("fleetssh: %s added to %s", countKeys(done.Added), files[0])
-	if done.Removed > 0 {
-		text += fmt.Sprintf(", %d of before taken out (the file as it was: %s)", done.Removed, done.Backup)
+	if failed != nil {
+		return &fault{code: exitFailed, text: strings.Join(failed, "; ")}
 	}
-	c.screen.Message(text)
 	return nil
 }

@@ -18,6 +18,10 @@ type failureGroup struct {
 	hosts  []int
 	first  *result // in the order of the hosts
 	differ bool    // others have other reasons
+
+	results []*result // of hosts with a problem of their keys, in the order of the hosts
+	detail  []string  // lines that say more
+	hint    string
 }
 
 // failures returns the hosts that failed, by what went wrong.
@@ -35,6 +39,9 @@ func (t *tally) failures() []*failureGroup {
 		if w.kind == "config" {
 			w.kind += r.problem.reason // each is to be mended by itself
 		}
+		if k := r.problem.key; k != nil {
+			w.kind += k.reason.String()
+		}
 		g := byWay[w]
 		if g == nil {
 			g = &failureGroup{title: title, rank: rank, first: r}
@@ -46,6 +53,16 @@ func (t *tally) failures() []*failureGroup {
 			g.first = r
 		}
 		g.hosts = append(g.hosts, r.index)
+		if r.problem.key != nil {
+			g.results = append(g.results, r)
+		}
+	}
+	for _, g := range groups {
+		g.detail, g.hint = g.first.problem.detail, g.first.problem.hint
+		if len(g.results) > 0 {
+			slices.SortFunc(g.results, func(a, b *result) int { return a.index - b.index })
+			g.detail, g.hint = t.keyDetail(g), t.keyHint(g)
+		}
 	}
 	slices.SortFunc(groups, func(a, b *failureGroup) int {
 		return cmp.Or(a.rank-b.rank, a.first.index-b.first.index)
@@ -117,14 +134,11 @@ func (t *tally) showFailures(screen *termline.Screen) {
 			line += " (the first; others differ)"
 		}
 		screen.Message(line)
-		for _, detail := range problem.detail {
-			if len(g.hosts) > 1 {
-				detail = t.hosts[g.first.index].label + " has " + detail
-			}
+		for _, detail := range g.detail {
 			screen.Message("    " + detail)
 		}
-		if problem.hint != "" {
-			screen.Message("    hint: " + problem.hint)
+		if g.hint != "" {
+			screen.Message("    hint: " + g.hint)
 		}
 	}
 }
@@ -142,8 +156,8 @@ func (t *tally) showBriefly(screen *termline.Screen) {
 			line += ": " + reason
 		}
 		screen.Message(line)
-		if hint := g.first.problem.hint; hint != "" {
-			screen.Message("  hint: " + hint)
+		if g.hint != "" {
+			screen.Message("  hint: " + g.hint)
 		}
 	}
 }

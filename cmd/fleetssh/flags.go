@@ -28,10 +28,11 @@ type hostFlags struct {
 	config         string   // of ssh
 	options        []string // as in it
 	read           *clientConfig
-	nothingAsked   bool // secrets that would be asked for are made up
-	differ         bool // each host has an opinion of its own of a password
-	asks           bool // the user is there to ask
-	surveys        bool // what stands against a login is what is asked for
+	nothingAsked   bool        // secrets that would be asked for are made up
+	differ         bool        // each host has an opinion of its own of a password
+	asks           bool        // the user is there to ask
+	surveys        bool        // what stands against a login is what is asked for
+	known          *knownFiles // not nil: which files the keys of hosts are in is asked for
 
 	fanout         int
 	connectTimeout time.Duration
@@ -154,6 +155,7 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 	config.file.Hops.Auth.GSSAPI = f.way.hopTickets(secrets.tickets)
 	for i := range entries {
 		e := &entries[i]
+		e.flags = f
 		if base.HostKeys != nil { // a flag says it
 			e.config.HostKeys = base.HostKeys
 		}

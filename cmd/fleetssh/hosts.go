@@ -16,9 +16,13 @@ type hostEntry struct {
 	name   string // the alias, or the name as it was given, without user and port
 	label  string // the name, with the port or the index where others share it
 
-	ownConfig  bool   // the inventory names a configuration of ssh for it
-	sudo       string // the password of sudo that the inventory knows; empty: none
-	sudoBroken error  // why it cannot be used
+	ownConfig  bool       // the inventory names a configuration of ssh for it
+	sudo       string     // the password of sudo that the inventory knows; empty: none
+	sudoBroken error      // why it cannot be used
+	given      string     // the name as it was given, with user and port
+	known      []string   // the files that its key is looked up in, the one to add to first
+	lookup     string     // a line of ssh_config that would have its key looked up elsewhere; or empty
+	flags      *hostFlags // that it was named with
 }
 
 // excluded are hosts to leave out, by name.

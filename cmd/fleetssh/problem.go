@@ -12,7 +12,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
-	"fleetssh/internal/knownhosts"
 	"fleetssh/internal/shellquote"
 	"fleetssh/inventory"
 )
@@ -25,6 +24,8 @@ type problem struct {
 	detail []string // lines that say more
 	hint   string   // the next step, if we know it
 	tries  int      // attempts to connect
+
+	key *keyProblem // of a host key, if there is more to say; nil otherwise
 }
 
 // problemOf returns what an error of the library means that host has ended with;
@@ -43,6 +44,9 @@ func problemOf(err error, host *fleetssh.HostConfig) problem {
 		return problem{kind: "password", phase: e.Op, reason: fmt.Sprintf("the password was refused by %s; it was not sent here", e.RefusedBy), tries: 1}
 	case *fleetssh.ProxyError:
 		p := problemOf(e.Err, &fleetssh.HostConfig{Host: e.Hop})
+		if p.key != nil {
+			p.key.hop = p.key.name
+		}
 		p.kind, p.phase, p.reason = "proxy", "proxy", "at the hop "+e.Hop+": "+p.reason
 		return p
 	case *fleetssh.TimeoutError:
@@ -147,40 +151,6 @@ func keyFileProblem(e *fleetssh.PKeyFileError) problem {
 	}
 	if _, ok := errors.AsType[*ssh.PassphraseMissingError](e.Err); ok {
 		p.hint = "ssh-add loads the key into the agent"
-	}
-	return p
-}
-
-// hostKeyProblem shows the keys. For a changed one there is no hint at a way
-// around: it may be an attack.
-func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) problem {
-	p := problem{kind: "host_key", phase: "host_key", reason: e.Err.Error(), tries: 1}
-	fault, ok := errors.AsType[*knownhosts.KeyError](e.Err)
-	if !ok || e.Key == nil {
-		return p
-	}
-	where, scan := host.Host, "ssh-keyscan "+host.Host
-	if port := portOf(host); port != 22 {
-		where = fmt.Sprintf("[%s]:%d", host.Host, port)
-		scan = fmt.Sprintf("ssh-keyscan -p %d %s", port, host.Host)
-	}
-	shown := fmt.Sprintf("shown %s %s", e.Key.Type(), ssh.FingerprintSHA256(e.Key))
-	switch fault.Reason {
-	case knownhosts.Unknown:
-		p.reason = "the host key is not known"
-		p.detail = []string{shown}
-		p.hint = "compare it with that of " + scan + ", or use --host-key accept-new"
-	case knownhosts.Changed:
-		p.reason = "the host key has changed"
-		p.detail = []string{shown}
-		for _, known := range fault.Known {
-			p.detail = append(p.detail, fmt.Sprintf("known %s %s", known.Type, known.Fingerprint), fmt.Sprintf("  in %s:%d", known.File, known.Line))
-		}
-		p.hint = "somebody may be listening in: ask who runs the host"
-		if len(fault.Known) > 0 {
-			p.hint += fmt.Sprintf("; if the new key is right, ssh-keygen -R %s -f %s",
-				shellquote.Quote(where), shellquote.Quote(fault.Known[0].File))
-		}
 	}
 	return p
 }

@@ -63,7 +63,7 @@ func reportOf(run *journal.Run) (page.Data, error) {
 		p := g.first.problem
 		d.Groups = append(d.Groups, page.Group{
 			Title: g.title, Class: classOf(&run.Hosts[g.first.index]), Hosts: t.fold(g.hosts), Count: len(g.hosts),
-			Reason: p.reason, Differ: g.differ, Detail: p.detail, Hint: p.hint,
+			Reason: p.reason, Differ: g.differ, Detail: g.detail, Hint: g.hint,
 		})
 	}
 	if ok, err := run.Select("ok"); err == nil && len(ok) > 0 {

@@ -109,6 +109,7 @@ func (f *selectFlags) entries(base fleetssh.HostConfig) ([]hostEntry, error) {
 		if err != nil {
 			return nil, err
 		}
+		e.given = name
 		if !without.Contains(e.name) && !left.has(&e.config) {
 			f.more(&e, inv)
 			entries = append(entries, e)

@@ -23,6 +23,7 @@ type clientConfig struct {
 	transport func(context.Context, string, string) (net.Conn, error) // to the first host on the way
 	warn      *warnings
 	screen    *termline.Screen
+	known     *knownFiles // nil: nobody asks for them
 }
 
 // sshConfig reads the configuration that the flags call for. What is given by flags
@@ -59,7 +60,7 @@ func (f *hostFlags) sshConfig(c *call, hops fleetssh.HostConfig, quiet bool) (*c
 	if err != nil {
 		return nil, err
 	}
-	return &clientConfig{file: file, bare: bare, jump: f.way.jump, transport: transport, warn: c.warnings, screen: c.screen}, nil
+	return &clientConfig{file: file, bare: bare, jump: f.way.jump, transport: transport, warn: c.warnings, screen: c.screen, known: f.known}, nil
 }
 
 // apply completes hosts with what the configuration says of them, or says why one cannot
@@ -144,6 +145,14 @@ func (k *clientConfig) complete(ctx context.Context, e *hostEntry) ([]sshconfig.
 	}
 	if strings.Contains(config.Host, "/") && e.config.DialContext == nil {
 		return nil, usageError("", "host %q: the name holds a \"/\", and no ProxyCommand leads there", config.Host)
+	}
+	if k.known != nil {
+		e.known = k.known.of(settings)
+	}
+	for _, u := range settings.Unsupported() {
+		if u.Keyword == "VerifyHostKeyDNS" {
+			e.lookup = u.String()
+		}
 	}
 	return settings.Unsupported(), nil
 }

@@ -24,17 +24,21 @@ import (
 type survey struct {
 	c      *call
 	format string
-	db     *knownhosts.DB
+	known  *knownFiles
 	tally  *tally // of the hosts that were asked
 	hosts  []*shownHost
+	flags  *hostFlags
+	from   string // the file that the keys were read from; empty: from the hosts
 }
 
 // shownHost is a host with its keys, and what is to be thought of them.
 type shownHost struct {
 	knownhosts.Shown
 	name, label string
+	given       string // the name as it was given, with user and port; empty: it was kept
 	index       int
-	failure     *result // nil: it has shown all its keys
+	files       []string // that its key is looked up in, the one to add to first
+	failure     *result  // nil: it has shown all its keys
 	verdicts    []knownhosts.Verdict
 
 	// What accept does: nothing is taken of a host that needs somebody who looks into
@@ -44,16 +48,19 @@ type shownHost struct {
 	stranger bool // none of its keys is vouched for
 }
 
-func newSurvey(c *call, format string, db *knownhosts.DB) *survey {
-	return &survey{c: c, format: format, db: db, tally: newTally(nil)}
+func newSurvey(c *call, format string, flags *hostFlags) *survey {
+	return &survey{c: c, format: format, known: flags.known, flags: flags, tally: newTally(nil)}
 }
 
 // add notes what a host has shown.
 func (s *survey) add(shown *fleetssh.ShownKeys) *shownHost {
 	entry := &s.tally.hosts[shown.Host]
 	h := &shownHost{
-		Shown: knownhosts.Shown{Host: shown.Name, Port: shown.Port, Keys: shown.Keys, Partial: shown.Err != nil},
-		name:  entry.name, label: entry.label, index: shown.Host,
+		Shown: knownhosts.Shown{
+			Host: shown.Name, Port: shown.Port, Keys: shown.Keys, Partial: shown.Err != nil,
+			Alias: entry.name, Refused: refusals(shown),
+		},
+		name: entry.name, label: entry.label, index: shown.Host, given: entry.given, files: entry.known,
 	}
 	r := result{index: shown.Host, ok: true, outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
 	if shown.Err != nil {
@@ -65,33 +72,43 @@ func (s *survey) add(shown *fleetssh.ShownKeys) *shownHost {
 	if r = *s.tally.put(r); !r.ok {
 		h.failure = &r
 	}
-	return s.judge(h)
+	listed := new(knownhosts.DB)
+	if err := listed.Read(bytes.NewReader(shown.Listed), "KnownHostsCommand"); err != nil {
+		s.c.warnings.add(err.Error(), h.label)
+	}
+	return s.judge(h, listed)
 }
 
 // addKept notes what a host had shown to an earlier scan.
-func (s *survey) addKept(shown knownhosts.Shown) *shownHost {
-	h := &shownHost{Shown: shown, name: shown.Host, label: shown.Host, index: len(s.hosts)}
+func (s *survey) addKept(shown knownhosts.Shown, files []string) *shownHost {
+	h := &shownHost{Shown: shown, name: cmp.Or(shown.Alias, shown.Host), label: shown.Host, index: len(s.hosts), files: files}
 	if shown.Port != 0 {
 		h.label = net.JoinHostPort(shown.Host, strconv.Itoa(shown.Port))
 	}
-	h.label = termline.Visible(h.label)
-	return s.judge(h)
+	h.label = termline.Visible(cmp.Or(shown.Alias, h.label))
+	return s.judge(h, new(knownhosts.DB))
 }
 
-func (s *survey) judge(h *shownHost) *shownHost {
-	h.verdicts = s.db.Judge(h.Shown)
+// judge judges the keys of a host by its files, and by what is listed for it beside them.
+func (s *survey) judge(h *shownHost, listed *knownhosts.DB) *shownHost {
+	h.verdicts = knownhosts.Union{s.known.read(h.files), listed}.Judge(h.Shown)
 	s.hosts = append(s.hosts, h)
 	return h
 }
 
 // standing is the one of the host: that of the key that needs most care.
 func (h *shownHost) standing() knownhosts.Standing {
-	for _, worst := range []knownhosts.Standing{knownhosts.Banned, knownhosts.Mismatched, knownhosts.BadlyCertified, knownhosts.New, knownhosts.Certified} {
+	for _, worst := range []knownhosts.Standing{
+		knownhosts.Banned, knownhosts.Mismatched, knownhosts.BadlyCertified, knownhosts.New, knownhosts.Certified, knownhosts.Listed, knownhosts.Other,
+	} {
 		if slices.ContainsFunc(h.verdicts, func(v knownhosts.Verdict) bool { return v.Standing == worst }) {
+			if worst == knownhosts.Other {
+				return knownhosts.Listed // by another key, which it may have
+			}
 			return worst
 		}
 	}
-	return knownhosts.Listed
+	return knownhosts.TooWeak // all of them are
 }
 
 // alarming reports whether somebody should look into a host: it has a key that has to
@@ -116,7 +133,8 @@ func isNamed(h *shownHost, r fleetssh.HostConfig) bool {
 	if port == 0 {
 		port = 22
 	}
-	return strings.EqualFold(r.Host, h.Host) && (r.Port == 0 || r.Port == port)
+	byName := r.Port == 0 && r.Host == h.name // an alias, say
+	return byName || strings.EqualFold(r.Host, h.Host) && (r.Port == 0 || r.Port == port)
 }
 
 // unused returns a name of one to replace that no host has, or nothing.
@@ -139,7 +157,7 @@ func (k *keyChoice) choose(h *shownHost) {
 		switch {
 		case v.Standing == knownhosts.Banned, v.Standing == knownhosts.BadlyCertified, v.Standing == knownhosts.Mismatched && !h.replace:
 			return
-		case certificate, v.Standing == knownhosts.Listed:
+		case v.Standing == knownhosts.TooWeak, certificate, v.Standing == knownhosts.Listed:
 			continue
 		case v.Standing == knownhosts.Other && !h.replace && !vouched:
 			continue
@@ -151,37 +169,6 @@ func (k *keyChoice) choose(h *shownHost) {
 	}
 	h.take = take
 	h.stranger = len(offered) > 0 && len(take) == 0
-}
-
-// accepted returns what was chosen.
-func (s *survey) accepted() []knownhosts.Accepted {
-	var all []knownhosts.Accepted
-	for _, h := range s.hosts {
-		if len(h.take) > 0 {
-			all = append(all, knownhosts.Accepted{Shown: h.Shown, Take: h.take, Replace: h.replace})
-		}
-	}
-	return all
-}
-
-// intention says what is about to be done to a file.
-func (s *survey) intention(file string) string {
-	keys, hosts := 0, 0
-	var replaced []string
-	for _, h := range s.hosts {
-		if len(h.take) == 0 {
-			continue
-		}
-		keys, hosts = keys+len(h.take), hosts+1
-		if h.standing() == knownhosts.Mismatched {
-			replaced = append(replaced, h.label)
-		}
-	}
-	text := fmt.Sprintf("add %s of %s to %s", countKeys(keys), countHosts(hosts), file)
-	if replaced != nil {
-		text += ", in the place of the known ones of " + hostset.Of(replaced...).String()
-	}
-	return text
 }
 
 func countKeys(n int) string {
@@ -268,9 +255,15 @@ func (s *survey) showKey(h *shownHost, v *knownhosts.Verdict, word, action strin
 	case knownhosts.Mismatched:
 		text += "; known is " + strings.Join(lines, ", ")
 	case knownhosts.Banned, knownhosts.BadlyCertified:
-		text += "; listed is " + strings.Join(lines, ", ")
+		if lines != nil {
+			text += "; listed is " + strings.Join(lines, ", ")
+		}
 	}
-	if v.Err != nil {
+	switch {
+	case v.Err == nil:
+	case v.Standing == knownhosts.Banned, v.Standing == knownhosts.TooWeak:
+		text += "; " + v.Err.Error()
+	default:
 		text += "; the certificate: " + v.Err.Error()
 	}
 	s.out(h, word, termline.Visible(text))
@@ -296,7 +289,7 @@ func (s *survey) groups() (words []string, labels map[string][]string) {
 // placeOf returns where a word stands in the summary: hosts that have shown no key are
 // last.
 func placeOf(word string) int {
-	order := []string{"known", "certificate", "new", "unvouched", "changed", "revoked", "invalid"}
+	order := []string{"known", "certificate", "new", "unvouched", "changed", "revoked", "invalid", "weak"}
 	if i := slices.Index(order, word); i >= 0 {
 		return i
 	}
@@ -336,10 +329,13 @@ func (s *survey) showSummary() {
 		say("  " + word + ": " + hostset.Of(labels[word]...).String())
 		switch {
 		case word == knownhosts.Mismatched.String() && s.untouched():
-			say("    hint: somebody may be in between: ask who runs the host; if the new key is right, fleetssh trust accept --replace HOST")
+			say("    hint: " + s.flags.replaceHint(s.namesOf(labels[word]), s.from))
 		case word == "unvouched":
 			say("    hint: no key of theirs has a fingerprint of the file: ask who runs the host")
 		}
+	}
+	for _, line := range s.sameKeys() {
+		say("  " + line)
 	}
 	s.tally.showFailures(s.c.screen)
 }
@@ -347,6 +343,25 @@ func (s *survey) showSummary() {
 // untouched reports whether a host with a changed key is left as it is.
 func (s *survey) untouched() bool {
 	return slices.ContainsFunc(s.hosts, func(h *shownHost) bool { return h.alarming() && h.standing() == knownhosts.Mismatched })
+}
+
+// namesOf returns what hosts with these labels are called on the command line.
+func (s *survey) namesOf(labels []string) []string {
+	var names []string
+	for _, h := range s.hosts {
+		if slices.Contains(labels, h.label) {
+			names = append(names, cmp.Or(h.given, h.label))
+		}
+	}
+	return names
+}
+
+// plainKey returns the key in a certificate, or the key itself.
+func plainKey(key ssh.PublicKey) ssh.PublicKey {
+	if cert, ok := key.(*ssh.Certificate); ok {
+		return cert.Key
+	}
+	return key
 }
 
 // jsonHostKey is a key of a host.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -78,9 +77,7 @@ func acceptOnce(files []string, a *Acceptance) (Written, error) {
 	db := new(DB)
 	db.add(before, files[0], 0)
 	for _, file := range files[1:] {
-		if err := db.ReadFile(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return Written{}, err
-		}
+		db.TryFile(file)
 	}
 	r := &rewriting{file: files[0], text: before, hash: a.Hash}
 	for i := range a.Hosts {
@@ -131,7 +128,10 @@ func (r *rewriting) accept(db *DB, a *Accepted) error {
 		case v.Standing == Mismatched && a.Replace:
 			wrong = append(wrong, v)
 		case v.Standing != New && v.Standing != Other:
-			return db.Check(a.Host, a.Port, key)
+			if err := db.Check(a.Host, a.Port, key); err != nil {
+				return err
+			}
+			return fmt.Errorf("%s %s is %s", key.Type(), ssh.FingerprintSHA256(key), v.Standing)
 		}
 		if err := r.add(a.Name(), plainKey(key)); err != nil {
 			return err

@@ -15,6 +15,13 @@ type Shown struct {
 	Port    int // zero is 22
 	Keys    []ssh.PublicKey
 	Partial bool // it may have more
+
+	// Alias is what the user calls the host, where that is not Host.
+	Alias string
+
+	// Refused says why keys, by their index, are refused whatever files say: Banned or
+	// TooWeak. What a scan has kept so stays so.
+	Refused map[int]Verdict
 }
 
 // Name returns what the host is called in a file.
@@ -87,13 +94,19 @@ func (u Union) Judge(s Shown) []Verdict {
 	faults := make([]*KeyError, len(s.Keys))
 	vouched := false
 	for i, key := range s.Keys {
-		if !errors.As(u.Check(s.Host, s.Port, key), &faults[i]) {
+		_, refused := s.Refused[i]
+		if !errors.As(u.Check(s.Host, s.Port, key), &faults[i]) && !refused {
 			vouched = true
 		}
 	}
 	verdicts := make([]Verdict, len(s.Keys))
 	for i, key := range s.Keys {
 		v := Verdict{Key: key}
+		if refused, ok := s.Refused[i]; ok {
+			v.Standing, v.Lines, v.Err = refused.Standing, refused.Lines, refused.Err
+			verdicts[i] = v
+			continue
+		}
 		switch fault := faults[i]; {
 		case fault == nil:
 			if u.certifies(s, key) {

@@ -14,15 +14,22 @@ import (
 // OpenSSH can show and search it. The standing of a key is the comment of its line. A
 // line that must not be trusted by who takes the file for one is a comment as a whole,
 // "#" and the standing in front of it: so are certificates, which such files do not
-// list. A host that may have more keys has a line "#partial NAME".
+// list. A host that may have more keys has a line "#partial NAME", and one that the user
+// calls otherwise a line "#alias NAME ALIAS".
 
 // partialMark stands before the name of a host that may have more keys.
 const partialMark = "#partial"
+
+// aliasMark stands before the name of a host and what the user calls it.
+const aliasMark = "#alias"
 
 // AppendScan appends the lines for one host, with what DB.Judge says of its keys.
 func AppendScan(to []byte, s Shown, verdicts []Verdict) ([]byte, error) {
 	if err := checkName(s.Host); err != nil {
 		return to, err
+	}
+	if s.Alias != "" && s.Alias != s.Host && checkName(s.Alias) == nil {
+		to = append(to, aliasMark+" "+s.Name()+" "+s.Alias+"\n"...)
 	}
 	for _, v := range verdicts {
 		line := s.Name() + " " + v.Key.Type() + " " + encode(v.Key)
@@ -62,19 +69,26 @@ func ReadScan(r io.Reader, name string) ([]Shown, error) {
 type scanFile struct {
 	parser
 	hosts []Shown
-	index map[string]int  // of the hosts, by name
-	seen  map[string]bool // name and key
+	index map[string]int // of the hosts, by name
+	seen  map[string]int // of the keys of a host, by name and key
 }
 
 // add adds a line.
 func (f *scanFile) add(row string) error {
-	row, partial, ok := cutMark(row)
+	row, mark, ok := cutMark(row)
 	if !ok {
 		return nil
 	}
 	var l line
 	var err error
-	if partial {
+	alias := ""
+	if mark == aliasMark {
+		row, alias = cutField(row)
+		if err := checkName(alias); err != nil {
+			return err
+		}
+	}
+	if mark == partialMark || mark == aliasMark {
 		err = l.setHosts(row)
 	} else {
 		l, err = f.parse(row)
@@ -90,17 +104,32 @@ func (f *scanFile) add(row string) error {
 		return err
 	}
 	s := f.of(host, port)
-	if partial {
+	switch mark {
+	case partialMark:
 		s.Partial = true
+		return nil
+	case aliasMark:
+		s.Alias = alias
 		return nil
 	}
 	key := l.publicKey()
 	if key == nil {
 		return errors.New("unreadable key")
 	}
-	if id := s.Name() + " " + encode(key); !f.seen[id] {
-		f.seen[id] = true
+	id := s.Name() + " " + encode(key)
+	i, seen := f.seen[id]
+	if !seen {
+		i = len(s.Keys)
+		f.seen[id] = i
 		s.Keys = append(s.Keys, key)
+	}
+	for _, standing := range []Standing{Banned, TooWeak} {
+		if mark == "#"+standing.String() {
+			if s.Refused == nil {
+				s.Refused = make(map[int]Verdict)
+			}
+			s.Refused[i] = Verdict{Standing: standing, Err: errors.New("so said the scan")}
+		}
 	}
 	return nil
 }
@@ -108,7 +137,7 @@ func (f *scanFile) add(row string) error {
 // of returns the entry of a host.
 func (f *scanFile) of(host string, port int) *Shown {
 	if f.index == nil {
-		f.index, f.seen = make(map[string]int), make(map[string]bool)
+		f.index, f.seen = make(map[string]int), make(map[string]int)
 	}
 	name := hostNames(host, port)[0]
 	i, ok := f.index[name]
@@ -121,21 +150,21 @@ func (f *scanFile) of(host string, port int) *Shown {
 }
 
 // cutMark returns a line without the mark before it. ok is false for other comments.
-func cutMark(row string) (rest string, partial, ok bool) {
+func cutMark(row string) (rest, mark string, ok bool) {
 	row = strings.Trim(row, " \t\r")
 	if !strings.HasPrefix(row, "#") {
-		return row, false, true
+		return row, "", true
 	}
-	mark, rest := cutField(row)
-	if mark == partialMark {
-		return rest, true, rest != ""
+	mark, rest = cutField(row)
+	if mark == partialMark || mark == aliasMark {
+		return rest, mark, rest != ""
 	}
 	for s := Listed; s <= TooWeak; s++ {
 		if mark == "#"+s.String() {
-			return rest, false, true
+			return rest, mark, true
 		}
 	}
-	return "", false, false
+	return "", "", false
 }
 
 // host returns the one host that a line is about.

@@ -66,12 +66,15 @@ func Parse(data []byte) (*List, error) {
 	return l, l.addLines(string(data))
 }
 
+// TheKey is the reason if the key itself is revoked.
+const TheKey = "the key"
+
 // Reason says in a few words why a key, which may be a certificate, is revoked: the key
 // itself, the certificate, or the authority that has signed it. It is empty if the key
 // is not revoked.
 func (l *List) Reason(key ssh.PublicKey) string {
 	if l.hasKey(key) {
-		return "the key"
+		return TheKey
 	}
 	cert, ok := key.(*ssh.Certificate)
 	if !ok {

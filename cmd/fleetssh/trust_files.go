@@ -1,0 +1,184 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"fleetssh"
+	"fleetssh/hostset"
+	"fleetssh/internal/account"
+	"fleetssh/internal/knownhosts"
+	"fleetssh/sshconfig"
+)
+
+// knownFiles says which files of known hosts run would use for a host, and reads each
+// list of files once.
+type knownFiles struct {
+	forAll []string // what flags name; nil: the configuration of ssh says it
+	dbs    map[string]*knownhosts.DB
+}
+
+func newKnownFiles(f *hostFlags) *knownFiles {
+	k := &knownFiles{dbs: make(map[string]*knownhosts.DB)}
+	switch {
+	case f.knownHosts != "":
+		k.forAll = fleetssh.KnownHostsFiles(f.knownHosts)
+	case f.hostKey != "":
+		k.forAll = usualKnownFiles()
+	}
+	return k
+}
+
+// usualKnownFiles returns the files that are used if nothing names any. Without a home
+// directory there is none to add to.
+func usualKnownFiles() []string {
+	files := fleetssh.KnownHostsFiles()
+	if _, err := account.Home(); err != nil {
+		return append([]string{os.DevNull}, files...)
+	}
+	return files
+}
+
+// of returns the files for a host, the one to add to first.
+func (k *knownFiles) of(settings *sshconfig.Settings) []string {
+	if k.forAll != nil {
+		return k.forAll
+	}
+	if files := settings.KnownHostsFiles(); files != nil {
+		return files
+	}
+	return usualKnownFiles()
+}
+
+// read returns what is in files, as far as they can be read.
+func (k *knownFiles) read(files []string) *knownhosts.DB {
+	id := strings.Join(files, "\x00")
+	db := k.dbs[id]
+	if db == nil {
+		db = new(knownhosts.DB)
+		for _, file := range files {
+			db.TryFile(file)
+		}
+		k.dbs[id] = db
+	}
+	return db
+}
+
+// refusals returns what the library refuses of the keys that a host has shown.
+func refusals(shown *fleetssh.ShownKeys) map[int]knownhosts.Verdict {
+	var all map[int]knownhosts.Verdict
+	for i, err := range shown.Refused {
+		fault, ok := errors.AsType[*knownhosts.KeyError](err)
+		if !ok {
+			continue
+		}
+		v := knownhosts.Verdict{Standing: knownhosts.Banned, Lines: fault.Known, Err: fault.Err}
+		if fault.Reason == knownhosts.Weak {
+			v.Standing = knownhosts.TooWeak
+		}
+		if all == nil {
+			all = make(map[int]knownhosts.Verdict)
+		}
+		all[i] = v
+	}
+	return all
+}
+
+// addition is what is added to one file.
+type addition struct {
+	files []string // the one to write first
+	hosts []*shownHost
+}
+
+// additions returns what was chosen, by the file that it is added to.
+func (s *survey) additions() ([]addition, error) {
+	var all []addition
+	index := make(map[string]int)
+	var nowhere []string
+	for _, h := range s.hosts {
+		if len(h.take) == 0 {
+			continue
+		}
+		if len(h.files) == 0 || h.files[0] == os.DevNull {
+			nowhere = append(nowhere, h.label)
+			continue
+		}
+		id := strings.Join(h.files, "\x00")
+		i, ok := index[id]
+		if !ok {
+			i = len(all)
+			index[id] = i
+			all = append(all, addition{files: h.files})
+		}
+		all[i].hosts = append(all[i].hosts, h)
+	}
+	if nowhere != nil {
+		return nil, usageError("--known-hosts FILE names one", "there is no file to add the keys of %s to: UserKnownHostsFile is none, or there is no home directory", hostset.Of(nowhere...))
+	}
+	return all, nil
+}
+
+// intention says what is about to be done.
+func intention(all []addition) string {
+	var parts []string
+	for _, a := range all {
+		keys := 0
+		var replaced []string
+		for _, h := range a.hosts {
+			keys += len(h.take)
+			if h.standing() == knownhosts.Mismatched {
+				replaced = append(replaced, h.label)
+			}
+		}
+		text := fmt.Sprintf("%s of %s to %s", countKeys(keys), countHosts(len(a.hosts)), a.files[0])
+		if replaced != nil {
+			text += ", in the place of the known ones of " + hostset.Of(replaced...).String()
+		}
+		parts = append(parts, text)
+	}
+	return "add " + strings.Join(parts, ", and ")
+}
+
+// accepted returns what is added to the file.
+func (a *addition) accepted() []knownhosts.Accepted {
+	all := make([]knownhosts.Accepted, len(a.hosts))
+	for i, h := range a.hosts {
+		all[i] = knownhosts.Accepted{Shown: h.Shown, Take: h.take, Replace: h.replace}
+	}
+	return all
+}
+
+// sameKeys returns the hosts that show one and the same key although they are known by
+// different names: at least three.
+func (s *survey) sameKeys() []string {
+	by := make(map[string][]string)
+	var order []string
+	for _, h := range s.hosts {
+		seen := make(map[string]bool)
+		for i := range h.verdicts {
+			v := &h.verdicts[i]
+			id := keyText(plainKey(v.Key))
+			if v.Standing == knownhosts.Listed || v.Standing == knownhosts.Certified || seen[id] {
+				continue
+			}
+			seen[id] = true
+			if by[id] == nil {
+				order = append(order, id)
+			}
+			by[id] = append(by[id], h.label)
+		}
+	}
+	var lines []string
+	said := make(map[string]bool) // sets of hosts
+	for _, id := range order {
+		set := hostset.Of(by[id]...).String()
+		if len(by[id]) < minSame || said[set] {
+			continue
+		}
+		said[set] = true
+		lines = append(lines, sameKeyText(set, id))
+	}
+	return lines
+}
