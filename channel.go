@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -36,17 +37,21 @@ type Channel struct {
 
 	console *Console // not nil: the session of its shell, or, if raw is nil, a line of it
 
-	done chan struct{} // closed when the command has ended
+	done     chan struct{} // closed when the command has ended
+	heard    chan struct{} // gets a token while it is being started, when there is something new
+	answered atomic.Bool   // the host has answered the request to start it
 
 	mu       sync.Mutex // protects what follows
 	state    channelState
 	exit     Outcome      // what the server has said; Kind is Running until it has
 	outcome  Outcome      // how it ended; Kind is Running until done is closed
-	stopping OutcomeKind  // TimedOut or Cancelled, once it is being stopped
+	stopping OutcomeKind  // TimedOut or Cancelled, once it is being stopped; Lost if its input is broken
+	broken   error        // why its input is
 	failure  error        // what went wrong, if outcome does not tell
 	refused  sudo.Refusal // what sudo has said instead of running the command
 	streams  int          // that have not ended
 	closed   bool         // the server has closed the channel, or the connection is gone
+	wrote    bool         // something has come on a stream
 	begun    time.Time
 	ran      time.Duration
 	start    time.Duration // how long opening and starting took
@@ -106,7 +111,8 @@ func (ch *Channel) copy(to *Output, from io.Reader, filter *sudo.Filter) {
 // became of the command. A server may send the status before the last of the
 // output, or long after it. ch.mu is held, and released.
 func (ch *Channel) unlockAndEnd() {
-	over, exit := ch.streams == 0 && (ch.closed || ch.exit.Kind != Running), ch.exit
+	over, exit := ch.state == started && ch.streams == 0 && (ch.closed || ch.exit.Kind != Running), ch.exit
+	ch.hear()
 	ch.mu.Unlock()
 	if !over {
 		return
@@ -120,9 +126,6 @@ func (ch *Channel) unlockAndEnd() {
 // watch takes what the server says about the command (RFC 4254, section 6.10),
 // until the channel is closed.
 func (ch *Channel) watch() {
-	if ch.input.empty {
-		ch.raw.CloseWrite()
-	}
 	for req := range ch.opened {
 		if o, ok := exitOf(req); ok {
 			ch.exited(o)
@@ -177,8 +180,15 @@ func (ch *Channel) end(o Outcome, failure error) {
 		ch.mu.Unlock()
 		return
 	}
-	if ch.stopping != Running {
+	switch {
+	case ch.stopping != Running:
 		o = Outcome{Kind: ch.stopping, Stopped: ch.exit.Kind != Running}
+		if ch.stopping == Lost {
+			o, failure = Outcome{Kind: Lost}, ch.broken
+		}
+	case o.Kind == Lost && ch.exit.Kind != Running:
+		// It has ended, and is given up: something else may hold its output open.
+		o, failure = ch.exit, nil
 	}
 	if o.Kind == Exited && ch.failure == nil && ch.streams == 0 {
 		if why := sudoRefusal(ch.refused, o.ExitCode); why != nil {
@@ -335,18 +345,22 @@ func (ch *Channel) Close() error {
 			Host: ch.client.host.name(), Port: ch.client.host.port(), Phase: "run", Err: &sshError{text: "the channel is closed", err: errClosed},
 		})
 	case fresh:
-		ch.abandon(errClosed)
+		ch.abandon(fresh, errClosed)
 	}
 	return nil
 }
 
-// abandon gives up a channel on which nothing was started.
-func (ch *Channel) abandon(why error) {
+// abandon gives up a channel on which nothing was started; was is the state until then.
+func (ch *Channel) abandon(was channelState, why error) {
 	ch.mu.Lock()
 	ch.state = dead
 	ch.outcome, ch.failure = outcomeOf(why), why
 	ch.mu.Unlock()
-	ch.client.discard(ch.raw, ch.opened)
+	if was == fresh { // nobody serves it
+		ch.client.discard(ch.raw, ch.opened)
+	} else if raw := ch.raw.letGo(); raw != nil {
+		ch.client.closeSoon(raw)
+	}
 	ch.client.leave()
 	close(ch.done)
 	ch.Stdout.stream.CloseWrite(nil)

@@ -69,7 +69,8 @@ type Command struct {
 	// Stdin is read once and given to every host. OpenStdin instead leaves
 	// standard input to [Channel.Stdin]. With neither it is empty. A Read of
 	// Stdin that is under way when the commands have ended is left to return by
-	// itself.
+	// itself. When Read returns an error other than [io.EOF], the commands that
+	// still run are stopped, and are Lost with a [*SessionError] whose Op is "stdin".
 	Stdin     io.Reader `json:"-"`
 	OpenStdin bool
 

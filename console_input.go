@@ -49,7 +49,10 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, mark st
 	host, port := ch.address()
 	sent := make(chan error, 1)
 	spawned := ch.client.spawn(func() {
-		_, err := io.Copy(ch.Stdin, io.NewSectionReader(from, 0, from.Size()))
+		n, err := io.Copy(ch.Stdin, io.NewSectionReader(from, 0, from.Size()))
+		if err == nil && n < from.Size() {
+			err = io.ErrUnexpectedEOF // the host waits for all of it
+		}
 		sent <- err
 	})
 	if !spawned {

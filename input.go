@@ -1,6 +1,8 @@
 package fleetssh
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -25,7 +27,8 @@ type input struct {
 	opened  bool       // gate is closed
 	owned   bool       // a tape feeds the command, and closes the input
 	over    bool       // closed is closed
-	empty   bool       // there was never to be any; watch sends its end
+	empty   bool       // there was never to be any; its end follows the start
+	ended   sync.Once  // end
 }
 
 const inputChunk = 32 << 10
@@ -120,13 +123,16 @@ func (in *input) Close() error {
 }
 
 // leaveEmpty closes the input before the command is started. Its end is sent by
-// the goroutine that watches the command, which saves one.
+// the goroutine that asks for the start, which saves one.
 func (in *input) leaveEmpty() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.empty, in.over, in.pumping = true, true, true
 	close(in.closed)
 }
+
+// end tells the host that no more comes.
+func (in *input) end() { in.ended.Do(func() { in.ch.raw.CloseWrite() }) }
 
 // finish closes the input unless a tape will.
 func (in *input) finish() {
@@ -178,7 +184,7 @@ func (in *input) send() {
 			_, err := in.ch.raw.Write(chunk)
 			in.result <- err // has room: one chunk is under way
 		case <-in.closed:
-			in.ch.raw.CloseWrite()
+			in.end()
 			return
 		case <-done:
 			return
@@ -219,10 +225,29 @@ func (in *input) feed(tape *spool.Tape) {
 				}
 			}
 			off += int64(n)
-			if err != nil {
-				in.ch.raw.CloseWrite()
+			switch {
+			case err == nil:
+			case err == io.EOF:
+				in.end()
+				return
+			case in.ch.Finished():
+				return
+			default:
+				in.fail(err)
 				return
 			}
 		}
 	})
+}
+
+// fail stops the command because there is no more of its input, which is not the end of it: a
+// command that took it for the end would go on with a part, and say that all is well. It is
+// told to end first, since closing the channel ends its input too.
+func (in *input) fail(err error) {
+	ch := in.ch
+	host, port := ch.address()
+	ch.mu.Lock()
+	ch.broken = &SessionError{Host: host, Port: port, Op: "stdin", Err: fmt.Errorf("it cannot be read: %w", err)}
+	ch.mu.Unlock()
+	_ = ch.stop(context.Background(), Lost) // the outcome says that it may still run
 }

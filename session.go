@@ -3,6 +3,7 @@ package fleetssh
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"slices"
 	"time"
@@ -142,56 +143,148 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 		return &SessionError{Op: request, Err: errClosed}
 	}
 	ch.mu.Lock()
-	if ch.state != fresh {
-		ch.mu.Unlock()
+	was := ch.state
+	if was == fresh {
+		ch.state, ch.streams, ch.begun = starting, 2, time.Now()
+	}
+	ch.mu.Unlock()
+	if was != fresh {
 		return &SessionError{Host: c.host.name(), Port: c.host.port(), Op: request, Err: errors.New("the channel has been started or closed before")}
-	}
-	ch.state, ch.streams = starting, 2 // so that watch cannot end it before it is served
-	ch.mu.Unlock()
-	began := time.Now()
-	// When ctx ends while the request is out, a moment's wait tells whether there
-	// is a command to be stopped.
-	err := ch.countProgram(ctx, request)
-	if err == nil {
-		err = ch.await(ctx, request, call{do: func() error { return ch.sendEnv().ask(request, payload) }, then: ch.watch, grace: startGrace})
-		if errors.Is(err, errRequestRefused) {
-			c.users.removeProgram()
-		}
-	}
-	if err != nil {
-		ch.abandon(err)
-		return err
-	}
-	ch.start += time.Since(began)
-	if tokens == nil || !tokens.Answering() {
-		ch.input.open()
-	}
-	out, errOut := ch.raw.streams(c.wire)
-	ch.mu.Lock()
-	ch.state, ch.begun = started, time.Now()
-	ch.mu.Unlock()
-	filterOut, filterErr := ch.filters(tokens)
-	ok := c.spawn(func() { ch.copy(ch.Stdout, out, filterOut) })
-	ok = ok && c.spawn(func() { ch.copy(ch.Stderr, errOut, filterErr) })
-	if !ok {
-		ch.end(Outcome{Kind: Lost}, nil)
-	}
-	return nil
-}
-
-// countProgram counts what is about to be started. See [users].
-func (ch *Channel) countProgram(ctx context.Context, request string) error {
-	c := ch.client
-	if ch.stops != nil {
-		c.users.countProgram()
-		return nil
 	}
 	ctx, cancel := c.starting(ctx)
 	defer cancel()
-	if err := c.users.addProgram(ctx); err != nil {
-		return c.sessionError(ctx, request, err)
+	ch.heard = make(chan struct{}, 1)
+	if err := ch.countProgram(ctx); err != nil {
+		err = c.sessionError(ctx, request, err)
+		ch.abandon(fresh, err)
+		return err
 	}
+	answer := make(chan error, 1)
+	out, errOut := ch.raw.streams(c.wire)
+	filterOut, filterErr := ch.filters(tokens)
+	// All of this before the answer: hosts are known that give none, and the status and the
+	// output may be faster than theirs.
+	ok := c.spawn(func() {
+		c.wg.Go(func() { ch.copy(ch.Stdout, &heeding{Reader: out, ch: ch}, filterOut) })
+		c.wg.Go(func() { ch.copy(ch.Stderr, &heeding{Reader: errOut, ch: ch}, filterErr) })
+		c.wg.Go(func() {
+			err := ch.sendEnv().ask(request, payload)
+			ch.answered.Store(true)
+			answer <- err
+			if err == nil && ch.input.empty {
+				ch.input.end()
+			}
+		})
+		ch.watch()
+	})
+	err := errClosed
+	if ok {
+		err = ch.waitStart(ctx, answer)
+	}
+	if errors.Is(err, errRequestRefused) {
+		c.users.removeProgram()
+	}
+	if err != nil {
+		err = c.sessionError(ctx, request, err)
+		ch.abandon(starting, err)
+		return err
+	}
+	if ch.input.empty && !ch.answered.Load() {
+		c.saySoon(ch.input.end)
+	}
+	if tokens == nil || !tokens.Answering() {
+		ch.input.open()
+	}
+	ch.mu.Lock()
+	ch.start += time.Since(ch.begun)
+	ch.state, ch.begun, ch.heard = started, time.Now(), nil
+	ch.unlockAndEnd()
 	return nil
+}
+
+// waitStart waits until the host has said whether it has started what it was asked to. It
+// should answer the request. An exit status is as good as that; output is too, if no refusal
+// follows soon. When ctx ends while the request is out, a moment's wait tells whether there is
+// a command to be stopped.
+func (ch *Channel) waitStart(ctx context.Context, answer <-chan error) error {
+	var failure error
+	var grace <-chan time.Time
+	late := false
+	wait := func() {
+		if grace == nil {
+			grace = time.After(startGrace)
+		}
+	}
+	for over := ctx.Done(); ; {
+		select {
+		case err := <-answer:
+			if err == nil || errors.Is(err, errRequestRefused) {
+				return err
+			}
+			// The channel has ended without an answer. What came before may still be on its
+			// way through copy and watch.
+			answer, failure = nil, err
+			wait()
+		case <-over:
+			over = nil
+			if failure == nil {
+				failure = causeOf(ctx)
+			}
+			wait()
+		case <-ch.heard:
+		case <-grace:
+			late = true
+		}
+		ch.mu.Lock()
+		exited, wrote, ended := ch.exit.Kind != Running, ch.wrote, ch.closed && ch.streams == 0
+		ch.mu.Unlock()
+		switch last := late || ended && answer == nil; {
+		case exited, wrote && last:
+			return nil
+		case last:
+			return failure
+		case wrote:
+			wait()
+		}
+	}
+}
+
+// heeding is a stream of output that tells when something comes.
+type heeding struct {
+	io.Reader
+	ch   *Channel
+	told bool
+}
+
+func (h *heeding) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	if n > 0 && !h.told {
+		h.told = true
+		h.ch.mu.Lock()
+		h.ch.wrote = true
+		h.ch.hear()
+		h.ch.mu.Unlock()
+	}
+	return n, err
+}
+
+// hear tells waitStart of something new. ch.mu is held.
+func (ch *Channel) hear() {
+	if ch.state == starting {
+		select {
+		case ch.heard <- struct{}{}:
+		default: // it has not looked yet
+		}
+	}
+}
+
+// countProgram counts what is about to be started. See [users].
+func (ch *Channel) countProgram(ctx context.Context) error {
+	if ch.stops != nil {
+		ch.client.users.countProgram()
+		return nil
+	}
+	return ch.client.users.addProgram(ctx)
 }
 
 // filters returns what watches the streams for sudo: it asks on standard error,

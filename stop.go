@@ -30,7 +30,18 @@ func (ch *Channel) Signal(ctx context.Context, sig ssh.Signal) error {
 	}
 	// RFC 4254, section 6.9. OpenSSH answers if asked to, although the RFC asks
 	// for no reply.
-	return ch.request(ctx, "signal", "signal", ssh.Marshal(struct{ Name string }{string(sig)}))
+	payload := ssh.Marshal(struct{ Name string }{string(sig)})
+	ch.mu.Lock()
+	unanswered := ch.state == started && !ch.answered.Load()
+	ch.mu.Unlock()
+	if unanswered {
+		// The host has not answered to the start, and the SSH library asks one thing at a time.
+		return ch.await(ctx, "signal", call{do: func() error {
+			_, err := ch.raw.SendRequest("signal", false, payload)
+			return err
+		}})
+	}
+	return ch.request(ctx, "signal", "signal", payload)
 }
 
 // Stop ends the command: TERM, two seconds later KILL, then closing the session.

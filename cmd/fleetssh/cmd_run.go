@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -290,11 +292,32 @@ func (o *runOptions) terminal(c *call) *terminal {
 // input opens what every host reads.
 func (o *runOptions) input(c *call) (io.ReadCloser, error) {
 	if o.stdin == "-" {
-		return io.NopCloser(c.in), nil
+		return io.NopCloser(c.in), checkInput(c.in)
 	}
 	file, err := os.Open(o.stdin)
 	if err != nil {
 		return nil, fmt.Errorf("standard input: %w", err)
 	}
+	if err := checkInput(file); err != nil {
+		file.Close()
+		return nil, err
+	}
 	return file, nil
+}
+
+// checkInput finds out before any contact that there is nothing to read: every host would
+// begin, and be stopped.
+func checkInput(in io.Reader) error {
+	file, ok := in.(*os.File)
+	if !ok {
+		return nil
+	}
+	info, err := file.Stat()
+	if err == nil && info.IsDir() {
+		err = &fs.PathError{Op: "read", Path: file.Name(), Err: syscall.EISDIR}
+	}
+	if err != nil {
+		return fmt.Errorf("standard input: %w", err)
+	}
+	return nil
 }

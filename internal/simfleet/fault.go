@@ -53,6 +53,8 @@ const (
 	RefuseExec FaultKind = "refuse-exec"
 	// StallExec never answers the start of a command and does not start it.
 	StallExec FaultKind = "stall-exec"
+	// NoStartReply starts what it is asked to, and never answers the request.
+	NoStartReply FaultKind = "no-start-reply"
 	// StallAfterStart says that the command has started; after that the connection stays open and is dead.
 	StallAfterStart FaultKind = "stall-after-start"
 
@@ -115,7 +117,7 @@ func FaultNames() []string {
 	kinds := []FaultKind{
 		ResetAccept, SilentAccept, GarbageVersion, LongVersion, DripVersion, StallKex, StallAuth, StallPassword, CutPassword,
 		StallOpen, RefuseOpen, NoKeepAliveReply,
-		RefusePTY, RefuseEnv, RefuseExec, StallExec, StallAfterStart,
+		RefusePTY, RefuseEnv, RefuseExec, StallExec, NoStartReply, StallAfterStart,
 		NeverReadStdin, IgnoreSignals, DripOutput, CutAfter,
 		NoSFTP, NoSCP, NoExtensions, DenyPath, DiskFull, CutUpload, StallFile, WrongSize, HostileNames, LongNames, EndlessListing,
 		CloseWithoutStatus, EOFBeforeStatus,

@@ -122,7 +122,9 @@ func (c *conn) serveSession(sc *ssh.ServerConn, offered ssh.NewChannel) {
 				// Before the reply, because what the client sends after it must not be answered.
 				c.deaf.Store(true)
 			}
-			request.Reply(true, nil)
+			if c.fault.Kind != NoStartReply {
+				request.Reply(true, nil)
+			}
 			if dead {
 				c.mute.Store(true)
 				c.server.removeProcess(s.PID)

@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -38,7 +39,7 @@ func (t *Tape) Play(src io.Reader) {
 		t.mu.Lock()
 		if t.err == nil && n > 0 {
 			if keepErr := t.keep(buf[:n]); keepErr != nil {
-				t.err = &KeepError{keepErr}
+				t.err = fmt.Errorf("keep it for slower hosts: %w", keepErr)
 			}
 		}
 		if t.err == nil && err != nil {
