@@ -1,0 +1,230 @@
+package main
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aymanbagabas/go-udiff"
+	"github.com/spf13/cobra"
+
+	"fleetssh/hostset"
+	"fleetssh/internal/journal"
+	"fleetssh/internal/termline"
+)
+
+func newRunsDiff(c *call) *cobra.Command {
+	return &cobra.Command{
+		Use:  "diff",
+		Long: runsHelp,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return usageError("fleetssh runs diff last-1 last", "runs diff takes two runs")
+			}
+			var runs [2]*journal.Run
+			for i, name := range args {
+				run, err := openRun(name)
+				if err != nil {
+					return err
+				}
+				runs[i] = run
+			}
+			return showRunsDiff(c.screen, runs[0], runs[1])
+		},
+	}
+}
+
+// change is what is different on a number of hosts from one run to another.
+type change struct {
+	hosts  []string
+	first  [2]int // of them, in the runs
+	output bool
+}
+
+// showRunsDiff shows what has changed from one run to another: hosts that changed alike are
+// shown once.
+func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
+	sums, err := outputSums(before)
+	if err != nil {
+		return err
+	}
+	newSums, err := outputSums(after)
+	if err != nil {
+		return err
+	}
+	tallies := [2]*tally{recordedTally(before), recordedTally(after)}
+	titles := [2][]string{tallies[0].titles(), tallies[1].titles()}
+	places := make(map[string]int)
+	for i := range before.Hosts {
+		places[targetOf(&before.Hosts[i].Host)] = i
+	}
+	changes := make(map[string]*change)
+	note := func(key, label string, first [2]int, output bool) {
+		if changes[key] == nil {
+			changes[key] = &change{first: first, output: output}
+		}
+		changes[key].hosts = append(changes[key].hosts, label)
+	}
+	for k := range after.Hosts {
+		label := tallies[1].hosts[k].label
+		i, found := places[targetOf(&after.Hosts[k].Host)]
+		if !found {
+			note("only in "+after.ID, label, [2]int{}, false)
+			continue
+		}
+		delete(places, targetOf(&after.Hosts[k].Host))
+		if titles[0][i] != titles[1][k] {
+			note(titles[0][i]+" -> "+titles[1][k], label, [2]int{}, false)
+		}
+		if sums[i] != newSums[k] {
+			note(fmt.Sprintf("output\x00%x%x", sums[i], newSums[k]), label, [2]int{i, k}, true)
+		}
+	}
+	for _, i := range places {
+		note("only in "+before.ID, tallies[0].hosts[i].label, [2]int{}, false)
+	}
+	if cut := cutOutputs(before, after); cut != "" {
+		// What was not kept may differ.
+		screen.Message("fleetssh: only the beginning of the output was recorded for " + cut)
+	}
+	if len(changes) == 0 {
+		screen.Message("fleetssh: nothing has changed in what was recorded")
+		return nil
+	}
+	return showChanges(screen, changes, before, after)
+}
+
+// cutOutputs returns the hosts whose output is not whole in one of the runs.
+func cutOutputs(runs ...*journal.Run) string {
+	var labels []string
+	for _, run := range runs {
+		t := recordedTally(run)
+		for i := range run.Hosts {
+			if run.Hosts[i].Result.Cut {
+				labels = append(labels, t.hosts[i].label)
+			}
+		}
+	}
+	if len(labels) == 0 {
+		return ""
+	}
+	hosts := hostset.Of(labels...)
+	return fmt.Sprintf("%s (%d)", hosts, hosts.Len())
+}
+
+// maxChanges is how many differences of output are shown in full.
+const maxChanges = 20
+
+func showChanges(screen *termline.Screen, changes map[string]*change, before, after *journal.Run) error {
+	keys := slices.SortedFunc(maps.Keys(changes), func(a, b string) int {
+		x, y := changes[a], changes[b]
+		return cmp.Or(boolOrder(x.output, y.output), len(y.hosts)-len(x.hosts), strings.Compare(a, b))
+	})
+	var wanted [2][]int
+	for _, key := range keys {
+		if x := changes[key]; x.output && len(wanted[0]) < maxChanges {
+			wanted[0], wanted[1] = append(wanted[0], x.first[0]), append(wanted[1], x.first[1])
+		}
+	}
+	old, err := outputsOf(before, wanted[0])
+	if err != nil {
+		return err
+	}
+	now, err := outputsOf(after, wanted[1])
+	if err != nil {
+		return err
+	}
+	shown := 0
+	for _, key := range keys {
+		x := changes[key]
+		title := key
+		if x.output {
+			title = "output"
+		}
+		screen.Out("", fmt.Sprintf("%s: %s (%d)", title, hostset.Of(x.hosts...), len(x.hosts)))
+		if !x.output || shown == maxChanges {
+			continue
+		}
+		shown++
+		for line := range strings.Lines(udiff.Unified(before.ID, after.ID, old[x.first[0]], now[x.first[1]])) {
+			screen.Out("  ", strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return nil
+}
+
+// boolOrder puts false before true.
+func boolOrder(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// titles says how each host ended.
+func (t *tally) titles() []string {
+	titles := make([]string, len(t.hosts))
+	for i := range titles {
+		titles[i] = "not ended"
+	}
+	for i := range t.results {
+		if r := &t.results[i]; r.ok {
+			titles[r.index] = "ok"
+		} else {
+			titles[r.index], _ = r.title()
+		}
+	}
+	return titles
+}
+
+// outputSums returns for each host what tells its output from others.
+func outputSums(run *journal.Run) ([][sha256.Size]byte, error) {
+	hashes := make([]hash.Hash, len(run.Hosts))
+	for line, err := range wholeLines(run) {
+		if err != nil {
+			return nil, fmt.Errorf("record of the output: %w", err)
+		}
+		if hashes[line.Index] == nil {
+			hashes[line.Index] = sha256.New()
+		}
+		fmt.Fprintf(hashes[line.Index], "%s %d %s\n", line.Stream, len(line.Text), line.Text)
+	}
+	sums := make([][sha256.Size]byte, len(run.Hosts))
+	for i, h := range hashes {
+		if h != nil {
+			h.Sum(sums[i][:0])
+		}
+	}
+	return sums, nil
+}
+
+// outputsOf returns what some hosts wrote, by their index.
+func outputsOf(run *journal.Run, hosts []int) (map[int]string, error) {
+	texts := make(map[int]*strings.Builder)
+	for _, i := range hosts {
+		texts[i] = new(strings.Builder)
+	}
+	for line, err := range wholeLines(run) {
+		if err != nil {
+			return nil, fmt.Errorf("record of the output: %w", err)
+		}
+		if b := texts[line.Index]; b != nil {
+			if line.Stream == "stderr" {
+				b.WriteString("[stderr] ")
+			}
+			b.WriteString(line.Text + "\n")
+		}
+	}
+	out := make(map[int]string)
+	for i, b := range texts {
+		out[i] = b.String()
+	}
+	return out, nil
+}
