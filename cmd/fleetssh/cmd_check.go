@@ -80,6 +80,8 @@ func (o *checkOptions) run(ctx context.Context, c *call) error {
 	o.hosts.protect(c, client)
 	defer client.Close()
 	t := newTally(hosts)
+	t.waiting.working = client.Working
+	defer c.watching(ctx, t.waiting, false)()
 	show := t.showCheck(c)
 	if o.format == "json" {
 		show = t.showCheckJSON(c)

@@ -169,7 +169,7 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	if err != nil {
 		return err
 	}
-	r.hosts, r.command = hosts, command
+	r.hosts, r.command, r.reads = hosts, command, o.stdin == "-" || o.script == "-"
 	if err := r.rehearse(); err != nil {
 		return err
 	}

@@ -237,6 +237,8 @@ func (s *survey) ask(ctx context.Context, flags *hostFlags, each func(*shownHost
 		entries[i].flags = s.flags
 	}
 	s.tally = newTally(entries)
+	s.tally.waiting.working = client.Working
+	defer s.c.watching(ctx, s.tally.waiting, false)()
 	for shown := range found {
 		each(s.add(&shown))
 	}

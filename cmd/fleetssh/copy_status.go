@@ -75,7 +75,7 @@ func (s *copyStatus) text() string {
 	if s.unbegun > 0 {
 		text += fmt.Sprintf(", %d never begun", s.unbegun)
 	}
-	return text + ", " + time.Since(s.tally.begun).Round(time.Second).String()
+	return withStragglers(text+", "+time.Since(s.tally.begun).Round(time.Second).String(), s.tally.waiting)
 }
 
 // amount says how many bytes are there. mu must be held.

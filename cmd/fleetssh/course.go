@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"fleetssh"
@@ -16,8 +17,10 @@ type course struct {
 	hosts  []hostEntry
 	client *fleetssh.ParallelClient
 	tally  *tally
-	record *recorder // made before the first host begins
-	from   int       // index of the first host of the batch
+	record *recorder    // made before the first host begins
+	from   int          // index of the first host of the batch
+	at     atomic.Int64 // the same for those who ask who is at work; negative: between two batches
+	reads  bool         // standard input is for the hosts
 
 	most    int // hosts that may fail
 	limited bool
@@ -40,7 +43,10 @@ func (s *course) begin(ctx context.Context, fanout int) (work context.Context, e
 	s.client.BeforeStart = func(i int) { s.record.begins(s.from + i) }
 	s.tally = newTally(s.hosts)
 	s.tally.policy = s.care.exitPolicy
+	s.tally.waiting.working = s.working
+	unwatch := s.c.watching(ctx, s.tally.waiting, s.reads)
 	return work, func() {
+		unwatch()
 		if s.record != nil {
 			s.record.close()
 		}
@@ -56,11 +62,13 @@ func (s *course) batches(ctx context.Context, sizes []int, do func(size int) err
 	for n, size := range sizes {
 		s.client.MaxFailures = max(s.most-s.tally.failed(), 0)
 		configs := configsOf(s.hosts[s.from : s.from+size])
+		s.at.Store(-1)
 		if n == 0 {
 			s.client.Hosts = configs
 		} else {
 			s.client.SetHosts(configs)
 		}
+		s.at.Store(int64(s.from))
 		if err := do(size); err != nil {
 			if s.from == 0 {
 				return err // nothing has run
@@ -84,6 +92,19 @@ func (s *course) batches(ctx context.Context, sizes []int, do func(size int) err
 		s.tally.stopped = s.stopped
 	}
 	return nil
+}
+
+// working returns what is done on the hosts of the batch.
+func (s *course) working() []fleetssh.Progress {
+	from := int(s.at.Load())
+	if from < 0 {
+		return nil
+	}
+	work := s.client.Working()
+	for i := range work {
+		work[i].Host += from
+	}
+	return work
 }
 
 // tooMany says why no more hosts are begun after batch number n, empty if they are: more of

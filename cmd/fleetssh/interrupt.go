@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -31,11 +32,13 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	ends := endings()
+	i := &interrupts{}
 	signal.Notify(signals, append(ends, os.Interrupt)...)
 	signal.Ignore(syscall.SIGPIPE)
 	go func() {
 		<-signals
 		first := time.Now()
+		i.tell()
 		cancel()
 		for range signals {
 			if time.Since(first) > doubledSignal {
@@ -44,23 +47,56 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 		}
 	}()
 	stop = func() { signal.Stop(signals) }
-	spare := func() {
+	i.spare = func() {
 		stop()
 		signal.Notify(signals, ends...)
 	}
-	return context.WithValue(ctx, interruptsKey{}, spare), stop
+	return context.WithValue(ctx, interruptsKey{}, i), stop
 }
 
-// interruptsKey is where a context keeps what makes interrupts leave it alone.
+// interruptsKey is where a context keeps its interrupts.
 type interruptsKey struct{}
+
+// interrupts is what may be changed about the signals that end a context.
+type interrupts struct {
+	spare func() // makes interrupts leave the context alone
+
+	mu     sync.Mutex // protects what follows
+	before func()     // is called before the context ends; nil: nothing is
+}
+
+func (i *interrupts) tell() {
+	i.mu.Lock()
+	before := i.before
+	i.mu.Unlock()
+	if before != nil {
+		before()
+	}
+}
+
+// beforeInterrupt has a function called on the first signal, before it ends ctx, until forget
+// is called: what is under way can still be told then.
+func beforeInterrupt(ctx context.Context, tell func()) (forget func()) {
+	i, ok := ctx.Value(interruptsKey{}).(*interrupts)
+	if !ok {
+		return func() {}
+	}
+	set := func(f func()) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.before = f
+	}
+	set(tell)
+	return func() { set(nil) }
+}
 
 // takeInterrupts is for a dialogue: from now on interrupts end neither ctx, which
 // interruptible has made, nor the process, but come through the channel. TERM and HUP still do.
 func takeInterrupts(ctx context.Context) (signals <-chan os.Signal, release func()) {
 	taken := make(chan os.Signal, 8)
 	signal.Notify(taken, os.Interrupt)
-	if spare, ok := ctx.Value(interruptsKey{}).(func()); ok {
-		spare()
+	if i, ok := ctx.Value(interruptsKey{}).(*interrupts); ok {
+		i.spare()
 	}
 	return taken, func() { signal.Stop(taken) }
 }

@@ -13,8 +13,9 @@ import (
 // it stands beside.
 type progress struct {
 	display
-	total int
-	begun time.Time
+	total   int
+	begun   time.Time
+	waiting *outstanding
 
 	started               []bool // by host
 	done, failed, unbegun atomic.Int64
@@ -23,8 +24,9 @@ type progress struct {
 }
 
 // newProgress begins to show progress beside a display.
-func newProgress(screen *termline.Screen, beside display, total int) *progress {
-	p := &progress{display: beside, total: total, started: make([]bool, total), begun: time.Now()}
+func newProgress(screen *termline.Screen, beside display, t *tally) *progress {
+	total := len(t.hosts)
+	p := &progress{display: beside, total: total, started: make([]bool, total), begun: time.Now(), waiting: t.waiting}
 	p.line = startStatus(screen, p.text)
 	return p
 }
@@ -39,7 +41,15 @@ func (p *progress) text() string {
 	if unbegun := p.unbegun.Load(); unbegun > 0 {
 		text += fmt.Sprintf(", %d never begun", unbegun)
 	}
-	return text + ", " + time.Since(p.begun).Round(time.Second).String()
+	return withStragglers(text+", "+time.Since(p.begun).Round(time.Second).String(), p.waiting)
+}
+
+// withStragglers adds to a status line who is waited for.
+func withStragglers(text string, waiting *outstanding) string {
+	if names := waiting.stragglers(); names != "" {
+		text += ": " + names
+	}
+	return text
 }
 
 func (p *progress) show(ev fleetssh.Event) {

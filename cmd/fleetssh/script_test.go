@@ -251,15 +251,22 @@ func startScriptWeb(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func waitFile(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: wait-file FILE")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: wait-file FILE [TEXT]")
+	}
+	holds := func() bool {
+		if len(args) < 2 {
+			return true
+		}
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && strings.Contains(string(text), args[1])
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(5 * time.Millisecond) {
-		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && (info.Size() > 0 || info.Mode().Type() == os.ModeSocket) {
+		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && (info.Size() > 0 || info.Mode().Type() == os.ModeSocket) && holds() {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("no file %s", args[0])
+			ts.Fatalf("no file %s", strings.Join(args, " with "))
 		}
 	}
 }
@@ -267,7 +274,7 @@ func waitFile(ts *testscript.TestScript, neg bool, args []string) {
 func terminate(ts *testscript.TestScript, neg bool, args []string) {
 	end := syscall.SIGTERM
 	if len(args) > 0 {
-		end = map[string]syscall.Signal{"HUP": syscall.SIGHUP}[args[0]]
+		end = map[string]syscall.Signal{"HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT}[args[0]]
 	}
 	for _, cmd := range ts.BackgroundCmds() {
 		ts.Check(cmd.Process.Signal(end))

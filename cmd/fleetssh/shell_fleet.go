@@ -171,7 +171,8 @@ func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.Cons
 	t := s.tally(chosen)
 	show, end := s.o.show.display(view{screen: s.c.screen, tally: t})
 	defer end()
-	lines := &shellLines{running: make(map[int]*fleetssh.HostOutput)}
+	lines := &shellLines{running: make(map[int]*fleetssh.HostOutput), begun: time.Now()}
+	t.waiting.working = lines.working
 	var wg sync.WaitGroup
 	over := make(chan struct{})
 	if s.signals != nil {
@@ -246,8 +247,21 @@ const closeGrace = 2 * time.Second
 
 // shellLines are the lines that run.
 type shellLines struct {
+	begun time.Time
+
 	mu      sync.Mutex // protects what follows
 	running map[int]*fleetssh.HostOutput
+}
+
+// working returns on which hosts the line runs.
+func (l *shellLines) working() (work []fleetssh.Progress) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k := range l.running {
+		work = append(work, fleetssh.Progress{Host: k, Phase: "run", Since: l.begun, Begun: l.begun})
+	}
+	slices.SortFunc(work, func(a, b fleetssh.Progress) int { return a.Host - b.Host })
+	return work
 }
 
 // put notes that a line runs, or, with nil, that it does not any more.

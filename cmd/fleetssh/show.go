@@ -58,7 +58,8 @@ const showFlagsHelp = `What is shown:
                             file of its own as well, which is made anew
       --errdir DIR          the same for standard error
       --progress WHEN       a line that says how far it is, on standard error:
-                            auto (on a terminal), always, never
+                            auto (on a terminal), always, never; Enter or
+                            Ctrl-\ says who is outstanding, and what is done there
       --color WHEN          auto (on a terminal, unless NO_COLOR is set), always,
                             never
 `
@@ -124,7 +125,7 @@ func (f *showFlags) display(v view) (d display, end func()) {
 		d = newFiles(v, d, f.outdir, f.errdir)
 	}
 	if f.progress == "always" || f.progress == "auto" && v.screen.HasStatus() {
-		p := newProgress(v.screen, d, len(v.tally.hosts))
+		p := newProgress(v.screen, d, v.tally)
 		d, end = p, p.end
 	}
 	return d, end

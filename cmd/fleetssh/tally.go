@@ -33,9 +33,12 @@ type tally struct {
 	sudoMute    bool   // sudo had no password to answer with
 	brief       bool   // failures are shown below each line of a dialogue
 	trouble     bool   // something went wrong here, and was said
+	waiting     *outstanding
 }
 
-func newTally(hosts []hostEntry) *tally { return &tally{hosts: hosts, begun: time.Now()} }
+func newTally(hosts []hostEntry) *tally {
+	return &tally{hosts: hosts, begun: time.Now(), waiting: newOutstanding(hosts)}
+}
 
 // add notes the end of a command.
 func (t *tally) add(ev fleetssh.Event) *result {
@@ -76,6 +79,7 @@ func (r *result) explain(err error, host *fleetssh.HostConfig) {
 // put notes a result that is already made.
 func (t *tally) put(r result) *result {
 	r.after = time.Since(t.begun)
+	t.waiting.end(r.index)
 	t.results = append(t.results, r)
 	return &t.results[len(t.results)-1]
 }

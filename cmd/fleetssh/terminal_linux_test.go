@@ -335,3 +335,25 @@ func TestNoTerminalToAskOn(t *testing.T) {
 		}
 	}
 }
+
+// Who is waited for stands in the status line, and Enter tells all of it; what is asked for
+// meanwhile gets what is typed.
+func TestWhoIsOutstanding(t *testing.T) {
+	t.Parallel()
+	r, _ := startOnTerminal(t, simPlan{hosts: 3, silent: 1}, "run", "%", "-t", "60", "sleep 60")
+	r.await("0 of 3 hosts done, 2 running")
+	r.await(": 127.1.0.1 ")
+	r.await("127.1.0.[2-3] running ")
+	r.typed("\n")
+	r.await("fleetssh: 0 of 3 hosts done after ")
+	r.await("  running for ")
+	r.await(": 127.1.0.[2-3] (2)")
+	r.typed("\x1c") // Ctrl-\
+	r.awaitTimes("fleetssh: 0 of 3 hosts done after ", 2)
+	r.typed("\x03")
+	r.awaitTimes("fleetssh: 0 of 3 hosts done after ", 3)
+	r.await("fleetssh: interrupted")
+	if code, shown := r.wait(); code != exitInterrupted {
+		t.Errorf("exit code %d\n%s", code, shown)
+	}
+}

@@ -69,9 +69,14 @@ func (s *Screen) Ask(ctx context.Context, prompt string, echo bool) (string, err
 	}
 }
 
+// Held reports whether a question is being put to the user, or the terminal is lent: what is
+// typed is for that.
+func (s *Screen) Held() bool { return s.held.Load() > 0 }
+
 // hold keeps everybody from showing anything, the status line too, until the returned
 // function is called.
 func (s *Screen) hold() (release func()) {
+	s.held.Add(1)
 	s.Flush()
 	s.out.mu.Lock()
 	if s.err != s.out {
@@ -82,6 +87,7 @@ func (s *Screen) hold() (release func()) {
 		s.status.wipe()
 	}
 	return func() {
+		defer s.held.Add(-1)
 		if s.status != nil {
 			s.status.mu.Unlock()
 		}

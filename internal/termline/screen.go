@@ -17,6 +17,7 @@ package termline
 import (
 	"io"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/term"
 )
@@ -26,6 +27,7 @@ import (
 type Screen struct {
 	out, err *stream
 	status   *status // nil: there is no place for one
+	held     atomic.Int32
 }
 
 // New returns a screen over the two streams of a process.

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/termline"
+)
+
+// outstanding knows which hosts of a call are not done, and what is done on each.
+type outstanding struct {
+	hosts   []hostEntry
+	begun   time.Time
+	working func() []fleetssh.Progress // of the hosts at work, by their index; nil: nothing is known
+
+	mu    sync.Mutex // protects what follows
+	ended []bool
+	done  int
+}
+
+func newOutstanding(hosts []hostEntry) *outstanding {
+	return &outstanding{hosts: hosts, begun: time.Now(), ended: make([]bool, len(hosts))}
+}
+
+// end notes that a host is done.
+func (o *outstanding) end(i int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if i < len(o.ended) && !o.ended[i] {
+		o.ended[i] = true
+		o.done++
+	}
+}
+
+// atWork returns what is done on the hosts that are begun and not done, those that were begun
+// first in front, and how many are not begun.
+func (o *outstanding) atWork() (work []fleetssh.Progress, unbegun []int) {
+	if o.working != nil {
+		work = o.working()
+	}
+	begun := make(map[int]bool, len(work))
+	o.mu.Lock()
+	work = slices.DeleteFunc(work, func(p fleetssh.Progress) bool { return p.Host >= len(o.ended) || o.ended[p.Host] })
+	for _, p := range work {
+		begun[p.Host] = true
+	}
+	for i, ended := range o.ended {
+		if !ended && !begun[i] {
+			unbegun = append(unbegun, i)
+		}
+	}
+	o.mu.Unlock()
+	slices.SortStableFunc(work, func(a, b fleetssh.Progress) int { return a.Begun.Compare(b.Begun) })
+	return work, unbegun
+}
+
+const (
+	// stragglersShown is how many hosts the status line names, and stragglerAge how long they
+	// must have been at work if there are more.
+	stragglersShown = 3
+	stragglerAge    = 2 * time.Second
+)
+
+// stragglers names the hosts that are waited for, with what is done on them, for the status
+// line: all of the last few, or those that have taken longest. It is empty if there are none.
+func (o *outstanding) stragglers() string {
+	work, unbegun := o.atWork()
+	if len(work) == 0 {
+		return ""
+	}
+	now := time.Now()
+	if len(work)+len(unbegun) > stragglersShown {
+		work = slices.DeleteFunc(work, func(p fleetssh.Progress) bool { return now.Sub(p.Begun) < stragglerAge })
+	}
+	shown := work[:min(len(work), stragglersShown)]
+	var texts []string
+	for _, g := range o.groups(shown, now) {
+		texts = append(texts, foldNames(g.labels)+" "+g.doing+" "+seconds(g.to))
+	}
+	if more := len(work) - len(shown); more > 0 {
+		texts = append(texts, fmt.Sprint(more, " more"))
+	}
+	return strings.Join(texts, ", ")
+}
+
+// doingGroup is hosts on which the same is done, since so long.
+type doingGroup struct {
+	doing    string
+	labels   []string
+	from, to time.Duration
+}
+
+// groups puts together the hosts on which the same is done, in the order in which they come.
+func (o *outstanding) groups(work []fleetssh.Progress, now time.Time) []*doingGroup {
+	var groups []*doingGroup
+	byText := make(map[string]*doingGroup)
+	for _, p := range work {
+		text, since := doing(p), now.Sub(p.Since)
+		g := byText[text]
+		if g == nil {
+			g = &doingGroup{doing: text, from: since, to: since}
+			byText[text] = g
+			groups = append(groups, g)
+		}
+		g.labels = append(g.labels, o.hosts[p.Host].label)
+		g.from, g.to = min(g.from, since), max(g.to, since)
+	}
+	return groups
+}
+
+// report says who is outstanding, in which phase and since when: hosts of which the same is to
+// be said are one line.
+func (o *outstanding) report(screen *termline.Screen) {
+	work, unbegun := o.atWork()
+	now := time.Now()
+	groups := o.groups(work, now)
+	slices.SortStableFunc(groups, func(a, b *doingGroup) int { return cmp.Compare(b.to, a.to) })
+	o.mu.Lock()
+	done := o.done
+	o.mu.Unlock()
+	screen.Message(fmt.Sprintf("fleetssh: %d of %s done after %s, %d at work", done, countHosts(len(o.hosts)), seconds(now.Sub(o.begun)), len(work)))
+	for _, g := range groups {
+		since := seconds(g.to)
+		if shortest := seconds(g.from); shortest != since {
+			since = shortest + " to " + since
+		}
+		screen.Message(fmt.Sprintf("  %s for %s: %s", g.doing, since, countedNames(g.labels)))
+	}
+	if len(unbegun) > 0 {
+		labels := make([]string, len(unbegun))
+		for i, host := range unbegun {
+			labels[i] = o.hosts[host].label
+		}
+		screen.Message("  not begun: " + countedNames(labels))
+	}
+	screen.Flush()
+}
+
+func countedNames(labels []string) string {
+	text := foldNames(labels)
+	if len(labels) > 1 {
+		text += fmt.Sprintf(" (%d)", len(labels))
+	}
+	return text
+}
+
+// doings say what is done in a phase.
+var doings = map[string]string{
+	"proxy": "waiting for its hop", "resolve": "looking up its name", "connect": "connecting", "handshake": "agreeing on keys",
+	"host_key": "checking its key", "auth": "logging in", "retry": "waiting to try again", "password": "waiting for a password to be accepted elsewhere",
+	"start": "starting the command", "run": "running", "copy": "copying", "scan": "asking for keys",
+}
+
+// doing says what is done on a host.
+func doing(p fleetssh.Progress) string {
+	text, ok := doings[p.Phase]
+	if !ok {
+		text = p.Phase
+	}
+	switch {
+	case p.Attempt < 1 || p.Phase == "start" || p.Phase == "run" || p.Phase == "copy":
+	case p.Phase == "retry":
+		text += " after " + ordinal(p.Attempt) + " attempt"
+	case p.Attempt > 1:
+		text += ", " + ordinal(p.Attempt) + " attempt"
+	}
+	return text
+}
+
+func ordinal(n int) string {
+	switch {
+	case n%100 >= 11 && n%100 <= 13:
+	case n%10 == 1:
+		return fmt.Sprint(n, "st")
+	case n%10 == 2:
+		return fmt.Sprint(n, "nd")
+	case n%10 == 3:
+		return fmt.Sprint(n, "rd")
+	}
+	return fmt.Sprint(n, "th")
+}
+
+// seconds writes a time in whole seconds.
+func seconds(d time.Duration) string {
+	return shortDuration(max(d.Truncate(time.Second), 0))
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/termline"
+)
+
+// outstandingHosts are n hosts of which some are at work, each since so many seconds.
+func outstandingHosts(n int, work ...fleetssh.Progress) *outstanding {
+	hosts := make([]hostEntry, n)
+	for i := range hosts {
+		hosts[i].label = fmt.Sprintf("web%d", i+1)
+	}
+	o := newOutstanding(hosts)
+	o.working = func() []fleetssh.Progress { return append([]fleetssh.Progress(nil), work...) }
+	return o
+}
+
+func at(host int, phase string, attempt, seconds int) fleetssh.Progress {
+	since := time.Now().Add(-time.Duration(seconds) * time.Second)
+	return fleetssh.Progress{Host: host, Phase: phase, Attempt: attempt, Since: since, Begun: since}
+}
+
+func TestStragglers(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		o    *outstanding
+		want string
+	}{
+		{"nobody", outstandingHosts(3), ""},
+		{"the last", outstandingHosts(3, at(0, "run", 1, 14)), "web1 running 14s"},
+		{"attempts", outstandingHosts(2, at(1, "connect", 2, 3), at(0, "retry", 1, 1)), "web2 connecting, 2nd attempt 3s, web1 waiting to try again after 1st attempt 1s"},
+		{"new ones of many", outstandingHosts(9, at(0, "connect", 1, 0), at(1, "auth", 1, 5)), "web2 logging in 5s"},
+		{"the longest of many", outstandingHosts(9, at(0, "run", 1, 3), at(1, "run", 1, 9), at(2, "run", 1, 5), at(3, "run", 1, 7), at(4, "run", 1, 4)), "web[2-4] running 9s, 2 more"},
+	} {
+		if got := test.o.stragglers(); got != test.want {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+	o := outstandingHosts(2, at(0, "run", 1, 14), at(1, "run", 1, 9))
+	o.end(0)
+	if got := o.stragglers(); got != "web2 running 9s" {
+		t.Errorf("one has ended: %q", got)
+	}
+}
+
+func TestOutstandingReport(t *testing.T) {
+	t.Parallel()
+	work := []fleetssh.Progress{at(0, "connect", 2, 3)}
+	for i := 1; i < 10; i++ {
+		work = append(work, at(i, "run", 1, 10+i))
+	}
+	o := outstandingHosts(30, work...)
+	for i := 10; i < 20; i++ {
+		o.end(i)
+	}
+	var text bytes.Buffer
+	screen := termline.New(&bytes.Buffer{}, &text)
+	o.report(screen)
+	want := []string{
+		"fleetssh: 10 of 30 hosts done after 0s, 10 at work",
+		"  running for 11s to 19s: web[2-10] (9)",
+		"  connecting, 2nd attempt for 3s: web1",
+		"  not begun: web[21-30] (10)",
+	}
+	if got := strings.TrimSpace(text.String()); got != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+}
+
+func TestOrdinal(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]string{1: "1st", 2: "2nd", 3: "3rd", 4: "4th", 11: "11th", 12: "12th", 13: "13th", 21: "21st", 112: "112th"} {
+		if got := ordinal(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}

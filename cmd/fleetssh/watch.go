@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+
+	"golang.org/x/term"
+)
+
+// watching lets the user ask who is outstanding: by Enter, by QUIT (Ctrl-\), and by INFO
+// (Ctrl-T) where there is that. The first interrupt says it as well. reads says that standard
+// input is read for something else. stop must be called.
+func (c *call) watching(ctx context.Context, o *outstanding, reads bool) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, statusSignals...)
+	over := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-signals:
+				o.report(c.screen)
+			case <-over:
+				return
+			}
+		}
+	})
+	if in, ok := c.in.(*os.File); ok && !reads && term.IsTerminal(int(in.Fd())) && c.screen.HasStatus() {
+		wg.Go(func() { onEnter(in, over, c.screen.Held, func() { o.report(c.screen) }) })
+	}
+	forget := beforeInterrupt(ctx, func() { o.report(c.screen) })
+	return func() {
+		forget()
+		signal.Stop(signals)
+		close(over)
+		wg.Wait()
+	}
+}
