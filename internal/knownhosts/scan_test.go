@@ -2,6 +2,7 @@ package knownhosts_test
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -204,4 +205,21 @@ func FuzzAccept(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What is no file is not replaced by one: root could do so to /dev/null.
+func TestNoDeviceIsReplaced(t *testing.T) {
+	t.Parallel()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(os.DevNull, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{os.DevNull, link} {
+		if err := knownhosts.WriteFile(path, "text"); err == nil {
+			t.Errorf("%s was replaced", path)
+		}
+	}
+	if info, err := os.Stat(os.DevNull); err != nil || info.Mode()&os.ModeDevice == 0 {
+		t.Fatalf("%v %v", info, err)
+	}
 }

@@ -22,6 +22,9 @@ func writeWhole(path, text string, locked *os.File, like os.FileInfo) (err error
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("write %s: it is not a regular file", path) // and nothing takes the place of a device
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new")
 	if err != nil {
 		return err
