@@ -89,7 +89,8 @@ What is added:
       --replace EXPR        take what these hosts show now: keys that are not
                             listed and, in the place of the listed ones, those
                             that have changed; may be given several times
-      --hash                hash the names of hosts in the lines
+      --hash                hash the names of hosts in the lines, as HashKnownHosts
+                            of ssh_config does
       --yes                 do not ask
       --format FORMAT       text: a line a key (default); json: one object a line
 
@@ -386,7 +387,7 @@ func (o *acceptOptions) write(ctx context.Context, c *call, s *survey) error {
 	}
 	var failed []string
 	for _, a := range all {
-		done, err := knownhosts.Accept(a.files, knownhosts.Acceptance{Hosts: a.accepted(), Hash: o.hash})
+		done, err := knownhosts.Accept(a.files, knownhosts.Acceptance{Hosts: a.accepted(), Hash: o.hash || a.hash})
 		if err != nil {
 			failed = append(failed, fmt.Sprintf("nothing was added to %s: %v", a.files[0], err))
 			continue

@@ -20,7 +20,7 @@ type hostEntry struct {
 	sudo       string     // the password of sudo that the inventory knows; empty: none
 	sudoBroken error      // why it cannot be used
 	given      string     // the name as it was given, with user and port
-	known      []string   // the files that its key is looked up in, the one to add to first
+	known      place      // that its key is looked up in
 	lookup     string     // a line of ssh_config that would have its key looked up elsewhere; or empty
 	flags      *hostFlags // that it was named with
 }

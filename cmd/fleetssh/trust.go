@@ -37,8 +37,8 @@ type shownHost struct {
 	name, label string
 	given       string // the name as it was given, with user and port; empty: it was kept
 	index       int
-	files       []string // that its key is looked up in, the one to add to first
-	failure     *result  // nil: it has shown all its keys
+	place               // that its key is looked up in
+	failure     *result // nil: it has shown all its keys
 	verdicts    []knownhosts.Verdict
 
 	// What accept does: nothing is taken of a host that needs somebody who looks into
@@ -60,7 +60,7 @@ func (s *survey) add(shown *fleetssh.ShownKeys) *shownHost {
 			Host: shown.Name, Port: shown.Port, Keys: shown.Keys, Partial: shown.Err != nil,
 			Alias: entry.name, Refused: refusals(shown),
 		},
-		name: entry.name, label: entry.label, index: shown.Host, given: entry.given, files: entry.known,
+		name: entry.name, label: entry.label, index: shown.Host, given: entry.given, place: entry.known,
 	}
 	r := result{index: shown.Host, ok: true, outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
 	if shown.Err != nil {
@@ -80,8 +80,8 @@ func (s *survey) add(shown *fleetssh.ShownKeys) *shownHost {
 }
 
 // addKept notes what a host had shown to an earlier scan.
-func (s *survey) addKept(shown knownhosts.Shown, files []string) *shownHost {
-	h := &shownHost{Shown: shown, name: cmp.Or(shown.Alias, shown.Host), label: shown.Host, index: len(s.hosts), files: files}
+func (s *survey) addKept(shown knownhosts.Shown, in place) *shownHost {
+	h := &shownHost{Shown: shown, name: cmp.Or(shown.Alias, shown.Host), label: shown.Host, index: len(s.hosts), place: in}
 	if shown.Port != 0 {
 		h.label = net.JoinHostPort(shown.Host, strconv.Itoa(shown.Port))
 	}

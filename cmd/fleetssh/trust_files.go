@@ -41,15 +41,25 @@ func usualKnownFiles() []string {
 	return files
 }
 
-// of returns the files for a host, the one to add to first.
-func (k *knownFiles) of(settings *sshconfig.Settings) []string {
-	if k.forAll != nil {
-		return k.forAll
+// place is where run looks up the key of a host, and adds it to.
+type place struct {
+	files []string // the one to add to first
+	hash  bool     // names of hosts are hashed
+}
+
+// of returns the place for a host.
+func (k *knownFiles) of(settings *sshconfig.Settings) place {
+	p := place{files: k.forAll}
+	if p.files == nil {
+		p.files = settings.KnownHostsFiles()
 	}
-	if files := settings.KnownHostsFiles(); files != nil {
-		return files
+	if p.files == nil {
+		p.files = usualKnownFiles()
 	}
-	return usualKnownFiles()
+	if hash := settings.Values("HashKnownHosts"); len(hash) > 0 {
+		p.hash = hash[0].Value == "yes"
+	}
+	return p
 }
 
 // read returns what is in files, as far as they can be read.
@@ -88,7 +98,7 @@ func refusals(shown *fleetssh.ShownKeys) map[int]knownhosts.Verdict {
 
 // addition is what is added to one file.
 type addition struct {
-	files []string // the one to write first
+	place
 	hosts []*shownHost
 }
 
@@ -105,12 +115,12 @@ func (s *survey) additions() ([]addition, error) {
 			nowhere = append(nowhere, h.label)
 			continue
 		}
-		id := strings.Join(h.files, "\x00")
+		id := fmt.Sprintf("%q %v", h.files, h.hash)
 		i, ok := index[id]
 		if !ok {
 			i = len(all)
 			index[id] = i
-			all = append(all, addition{files: h.files})
+			all = append(all, addition{place: h.place})
 		}
 		all[i].hosts = append(all[i].hosts, h)
 	}

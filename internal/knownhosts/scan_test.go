@@ -42,16 +42,25 @@ func TestScanIsKept(t *testing.T) {
 	t.Parallel()
 	db := read(t, "@cert-authority * {ca}\n@revoked * {rsa}\n[web]:2222 {ed2}\n")
 	web, v6, mail := shown(t, "ed/ca ed ec rsa ..."), shown(t, "ed"), shown(t, "")
-	v6.Host, mail.Host, mail.Port, mail.Partial = "::1", "mail", 0, true
+	v6.Host, mail.Host, mail.Port, mail.Partial, mail.Alias = "::1", "mail", 0, true, "post"
 	text := scanText(t, db, web, v6, mail)
 	want := fill("#certificate [web]:2222 ") + "ssh-ed25519-cert-v01@openssh.com "
-	rest := fill("\n#changed [web]:2222 {ed}\n[web]:2222 {ec} other\n#revoked [web]:2222 {rsa}\n#partial [web]:2222\n[::1]:2222 {ed} new\n#partial mail\n")
+	rest := fill("\n#changed [web]:2222 {ed}\n[web]:2222 {ec} other\n#revoked [web]:2222 {rsa}\n#partial [web]:2222\n[::1]:2222 {ed} new\n#alias mail post\n#partial mail\n")
 	if !strings.HasPrefix(text, want) || !strings.HasSuffix(text, rest) {
 		t.Errorf("kept as\n%s\nwant\n%s…%s", text, want, rest)
 	}
 	got, err := knownhosts.ReadScan(strings.NewReader("# comment\n\n"+text+text), "scan")
 	if err != nil || describe(got) != describe([]knownhosts.Shown{web, v6, mail}) {
 		t.Errorf("read as\n%s%v", describe(got), err)
+	}
+	if !strings.Contains(text, "#alias mail post\n") || got[2].Alias != "post" || got[0].Alias != "" {
+		t.Errorf("the alias is %q, in\n%s", got[2].Alias, text)
+	}
+	// What was revoked stays so, whatever files say then.
+	for i, v := range new(knownhosts.DB).Judge(got[0]) {
+		if revoked := v.Key.Type() == "ssh-rsa"; revoked != (v.Standing == knownhosts.Banned) {
+			t.Errorf("key %d is %v", i, v.Standing)
+		}
 	}
 	// Who takes it for a known_hosts file trusts nothing that has changed.
 	path := filepath.Join(t.TempDir(), "scan")
