@@ -199,7 +199,7 @@ func TestNotInteractive(t *testing.T) {
 		{append(one, "-q", "tty"), ""},
 		{[]string{"-f", "1", "tty"}, "127.1.0.1: /dev/pts/0\r\n127.1.0.2: /dev/pts/0\r\n"},
 	} {
-		o := startHere(t, fleetEnv(fleet), nil, append([]string{"run", "%", "--tty", "--color", "never"}, test.args...)...)
+		o := startHere(t, fleetEnv(fleet), nil, append([]string{"run", "%", "--tty", "--color", "never", "--progress", "never"}, test.args...)...)
 		if shown := o.end(exitOK); shown != test.want {
 			t.Errorf("%v: shown %q, want %q", test.args, shown, test.want)
 		}

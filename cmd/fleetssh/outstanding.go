@@ -69,6 +69,9 @@ const (
 // stragglers names the hosts that are waited for, with what is done on them, for the status
 // line: all of the last few, or those that have taken longest. It is empty if there are none.
 func (o *outstanding) stragglers() string {
+	if o == nil {
+		return ""
+	}
 	work, unbegun := o.atWork()
 	if len(work) == 0 {
 		return ""

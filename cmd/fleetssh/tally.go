@@ -28,12 +28,12 @@ type tally struct {
 	begun       time.Time
 	results     []result // in the order in which the hosts ended
 	interrupted bool
-	stopped     string // why no more hosts were begun: too many failed; empty: they were all begun
-	policy      string // of exit codes: worst, max or none
-	sudoMute    bool   // sudo had no password to answer with
-	brief       bool   // failures are shown below each line of a dialogue
-	trouble     bool   // something went wrong here, and was said
-	waiting     *outstanding
+	stopped     string       // why no more hosts were begun: too many failed; empty: they were all begun
+	policy      string       // of exit codes: worst, max or none
+	sudoMute    bool         // sudo had no password to answer with
+	brief       bool         // failures are shown below each line of a dialogue
+	trouble     bool         // something went wrong here, and was said
+	waiting     *outstanding // nil: nobody asks
 }
 
 func newTally(hosts []hostEntry) *tally {
@@ -79,7 +79,9 @@ func (r *result) explain(err error, host *fleetssh.HostConfig) {
 // put notes a result that is already made.
 func (t *tally) put(r result) *result {
 	r.after = time.Since(t.begun)
-	t.waiting.end(r.index)
+	if t.waiting != nil {
+		t.waiting.end(r.index)
+	}
 	t.results = append(t.results, r)
 	return &t.results[len(t.results)-1]
 }
