@@ -34,6 +34,7 @@ connect is looking up the name and opening the connection, handshake the exchang
 of keys and the check of the host key, login the proof of who you are; hop is the
 wait for the connection to the hop, which all hosts behind it share. Then come the
 hops, the method that let us in with the key it used, and the key of the host.
+What hosts want to be read before a login (banners) follows, each text once.
 DUR is 10 or 10s for seconds, 500ms, 2m.
 
 `
@@ -92,6 +93,9 @@ func (o *checkOptions) run(ctx context.Context, c *call) error {
 	t.interrupted = ctx.Err() != nil
 	if err := c.screen.Failure(); err != nil && !t.interrupted {
 		return outputError(err)
+	}
+	if o.format != "json" {
+		t.showBanners(c.screen)
 	}
 	c.warnings.show(c.screen)
 	if o.format == "json" {
@@ -256,11 +260,12 @@ type jsonLogin struct {
 	Methods []string `json:"methods,omitempty"`
 	Key     string   `json:"key,omitempty"`
 	HostKey string   `json:"host_key,omitempty"`
+	Banner  string   `json:"banner,omitempty"`
 	Master  string   `json:"master,omitempty"`
 }
 
 func newJSONLogin(l *fleetssh.Login) *jsonLogin {
-	j := &jsonLogin{Methods: l.Methods, Master: l.Master}
+	j := &jsonLogin{Methods: l.Methods, Master: l.Master, Banner: l.Banner}
 	if l.Key != nil {
 		j.Key = ssh.FingerprintSHA256(l.Key)
 	}

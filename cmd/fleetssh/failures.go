@@ -137,6 +137,11 @@ func (t *tally) showFailures(screen *termline.Screen) {
 		for _, detail := range g.detail {
 			screen.Message("    " + detail)
 		}
+		if problem.banner != "" {
+			for _, line := range bannerLines(problem.banner) {
+				screen.Message("    it says: " + line)
+			}
+		}
 		if g.hint != "" {
 			screen.Message("    hint: " + g.hint)
 		}

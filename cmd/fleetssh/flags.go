@@ -142,6 +142,9 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 		return nil, err
 	}
 	base.Auth.Ask = c.asker(quiet)
+	if c.banners != nil {
+		base.Auth.Tell = c.banners.tell
+	}
 	f.asks = base.Auth.Ask != nil
 	config, err := f.sshConfig(c, f.way.hop(base), quiet)
 	if err != nil {
@@ -159,7 +162,7 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 		if base.HostKeys != nil { // a flag says it
 			e.config.HostKeys = base.HostKeys
 		}
-		e.config.Auth.Ask = base.Auth.Ask
+		e.config.Auth.Ask, e.config.Auth.Tell = base.Auth.Ask, base.Auth.Tell
 		secrets.give(&e.config.Auth, len(entries))
 	}
 	if err := config.apply(ctx, entries, f.fanout); err != nil {

@@ -71,6 +71,7 @@ type call struct {
 	ask    func(ctx context.Context, prompt string, echo bool) (string, error)
 
 	warnings *warnings // of the configuration and of the library
+	banners  *banners  // of hosts whose logins wait; nil: they are not shown
 	settings *settings // of the user's file; nil: none
 
 	// place, if not nil, changes a host before it is used, and done gets what
@@ -83,7 +84,7 @@ type call struct {
 // stopped.
 func run(ctx context.Context, args []string, std stdio) int {
 	screen := termline.New(std.out, std.err)
-	c := &call{in: std.in, out: std.out, screen: screen, ask: screen.Ask, warnings: new(warnings)}
+	c := &call{in: std.in, out: std.out, screen: screen, ask: screen.Ask, warnings: new(warnings), banners: &banners{screen: screen}}
 	args, err := translate(args, surroundings{getenv: os.Getenv, terminal: isTerminal(std.in)})
 	if err == nil {
 		root := newRoot(c, verbs...)
@@ -98,6 +99,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 			err = root.ExecuteContext(ctx)
 		}
 	}
+	c.banners.flush()
 	code := report(screen, err)
 	if err := screen.Close(); err != nil && code == exitOK {
 		code = exitFailed

@@ -23,6 +23,7 @@ type problem struct {
 	reason string   // without the host, which stands beside it
 	detail []string // lines that say more
 	hint   string   // the next step, if we know it
+	banner string   // what the host wanted to be read before the login
 	tries  int      // attempts to connect
 
 	key *keyProblem // of a host key, if there is more to say; nil otherwise
@@ -94,7 +95,7 @@ func copyProblem(e *fleetssh.CopyError) problem {
 }
 
 func authenticationProblem(e *fleetssh.AuthenticationError, host *fleetssh.HostConfig) problem {
-	p := problem{kind: "authentication", phase: "auth", tries: 1}
+	p := problem{kind: "authentication", phase: "auth", banner: e.Banner, tries: 1}
 	if e.Expired {
 		p.reason = fmt.Sprintf("the password of %s has expired and must be changed", e.User)
 		p.hint = "ssh " + shellquote.Quote(e.User+"@"+host.Host)

@@ -131,6 +131,7 @@ type fleetKey struct{}
 //	I=FAULT      host number I, from 1, has the fault; "changed" has another key
 //	             than is known, "stranger" lets nobody in
 //	sudo=PASSWORD  password=PASSWORD  banner=TEXT
+//	sign-in=DUR  users sign in elsewhere, and have done so after that time
 func startScriptFleet(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: fleet N [NAME=VALUE...]")
@@ -151,6 +152,18 @@ func startScriptFleet(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	sim, err := startSim(simPlan{hosts: n, change: func(i int, h *simfleet.Host) {
 		h.SudoPassword, h.Password, h.Banner = settings["sudo"], settings["password"], settings["banner"]
+		if text := settings["sign-in"]; text != "" {
+			wait, err := time.ParseDuration(text)
+			ts.Check(err)
+			h.SignIn = func(_ string, done <-chan struct{}) bool {
+				select {
+				case <-time.After(wait):
+					return true
+				case <-done:
+					return false
+				}
+			}
+		}
 		switch faults[i] {
 		case "changed":
 		case "stranger":

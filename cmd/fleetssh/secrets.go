@@ -109,6 +109,9 @@ func (c *call) asker(quiet bool) func(context.Context, fleetssh.Question) (strin
 		return nil
 	}
 	return func(ctx context.Context, q fleetssh.Question) (string, error) {
+		if c.banners != nil {
+			c.banners.flush() // they may say what to answer
+		}
 		return c.ask(ctx, questionText(q), q.Echo)
 	}
 }

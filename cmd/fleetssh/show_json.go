@@ -62,6 +62,7 @@ type jsonError struct {
 	Kind    string `json:"kind"`
 	Phase   string `json:"phase"`
 	Message string `json:"message"`
+	Banner  string `json:"banner,omitempty"` // of a host that refused the login
 }
 
 type jsonSummary struct {
@@ -156,7 +157,7 @@ func (r *result) jsonError() *jsonError {
 	if r.problem.kind == "" {
 		return nil
 	}
-	return &jsonError{Kind: r.problem.kind, Phase: r.problem.phase, Message: r.message}
+	return &jsonError{Kind: r.problem.kind, Phase: r.problem.phase, Message: r.message, Banner: r.problem.banner}
 }
 
 // putJSON writes one object.
