@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -107,15 +109,12 @@ func (d *dialer) runLister(ctx context.Context, args []string) ([]byte, error) {
 	}
 	run, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
-	cmd := exec.CommandContext(run, args[0], args[1:]...)
-	cmd.WaitDelay = time.Second
-	out, complaint := &capped{most: maxListing, full: cancel}, &capped{most: 400}
-	cmd.Stdout, cmd.Stderr = out, complaint
-	err := cmd.Run()
+	complaint := &capped{most: 400}
+	text, err := listing(run, args, complaint)
 	switch {
 	case ctx.Err() != nil:
 		return nil, causeOf(ctx)
-	case out.over:
+	case len(text) > maxListing:
 		return nil, fmt.Errorf("%s has written more than %d MiB", args[0], maxListing>>20)
 	case run.Err() != nil:
 		return nil, fmt.Errorf("%s has taken longer than %v", args[0], listTime)
@@ -125,24 +124,51 @@ func (d *dialer) runLister(ctx context.Context, args []string) ([]byte, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", args[0], withoutPath(err))
 	}
-	return out.kept, nil
+	return text, nil
+}
+
+// listing runs a program and returns what it writes, up to a byte more than it may.
+//
+// The pipe is ours: what the program has started may hold its other end for longer than
+// the program is there, and on a busy machine the end of it may come late. Only the time
+// that the whole may take ends the wait.
+func listing(ctx context.Context, args []string, complaint *capped) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.WaitDelay = time.Second // for the rest of complaint
+	cmd.Stderr = complaint
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	cmd.Stdout = w
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { r.Close() })
+	defer stop()
+	text, readErr := io.ReadAll(io.LimitReader(r, maxListing+1))
+	r.Close() // so that a program that writes on ends
+	err = cmd.Wait()
+	if readErr != nil {
+		return nil, readErr
+	}
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		return text, err
+	}
+	return text, nil
 }
 
 // capped keeps the first bytes that are written to it.
 type capped struct {
 	kept []byte
 	most int
-	over bool   // there were more
-	full func() // called then; nil: the rest is of no interest
 }
 
 func (c *capped) Write(p []byte) (int, error) {
-	keep := min(len(p), c.most-len(c.kept))
-	c.kept = append(c.kept, p[:keep]...)
-	if keep < len(p) && c.full != nil {
-		c.over = true
-		c.full()
-	}
+	c.kept = append(c.kept, p[:min(len(p), c.most-len(c.kept))]...)
 	return len(p), nil
 }
 
