@@ -42,7 +42,11 @@ func (a *attempt) reach(ctx context.Context) (net.Conn, error) {
 		a.addrs = addrs
 	}
 	a.phases.enter("connect")
-	return connectAny(ctx, a.addrs)
+	from, err := a.host.bindTo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return connectFrom(ctx, from, a.addrs)
 }
 
 // resolve returns the addresses of a host. At most a limited number of look-ups
@@ -101,11 +105,13 @@ func interleave(addrs []netip.Addr, port uint16) []netip.AddrPort {
 // connectAny connects to the first of the addresses that answers. It begins with
 // the next one when one has failed or has not answered for a quarter of a second.
 func connectAny(ctx context.Context, addrs []netip.AddrPort) (net.Conn, error) {
-	// Dead peers are found by keep-alives of SSH; those of TCP would cost three
-	// system calls a connection.
-	dialer := net.Dialer{KeepAlive: -1}
+	return connectFrom(ctx, nil, addrs)
+}
+
+// connectFrom is connectAny from one of the addresses of this machine; see dialFrom.
+func connectFrom(ctx context.Context, from []netip.Addr, addrs []netip.AddrPort) (net.Conn, error) {
 	if len(addrs) == 1 {
-		return dialer.DialContext(ctx, "tcp", addrs[0].String())
+		return dialFrom(ctx, from, addrs[0])
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -128,12 +134,12 @@ func connectAny(ctx context.Context, addrs []netip.AddrPort) (net.Conn, error) {
 	for next := 0; next < len(addrs) || running > 0; {
 		var stagger <-chan time.Time
 		if next < len(addrs) {
-			addr := addrs[next].String()
+			to := addrs[next]
 			next++
 			running++
 			go func() {
-				conn, err := dialer.DialContext(ctx, "tcp", addr)
-				results <- result{conn, addr, err}
+				conn, err := dialFrom(ctx, from, to)
+				results <- result{conn, to.String(), err}
 			}()
 			stagger = time.After(connectStagger)
 		}

@@ -89,6 +89,9 @@ func (p *Plan) connecting() {
 	default:
 		p.step("connect", "", "%s over TCP, all addresses of the name", at)
 	}
+	if h.BindAddress != "" && h.Proxy == nil && h.DialContext == nil {
+		p.step("connect", "BindAddress", "from %s", h.BindAddress)
+	}
 	retry := ""
 	if h.attempts() > 1 {
 		retry = fmt.Sprintf(", %v apart", h.retryDelay())

@@ -110,6 +110,11 @@ type HostConfig struct {
 	// Empty means "ip".
 	AddressFamily string
 
+	// BindAddress, if set, is the address of this machine, or the network interface, to
+	// connect from: as BindAddress and BindInterface of ssh_config(5). It has no effect
+	// with Proxy and DialContext.
+	BindAddress string
+
 	// Algorithms replaces the lists of algorithms to offer; nil means the
 	// secure ones, strongest and fastest first.
 	Algorithms *Algorithms

@@ -16,17 +16,19 @@
 //
 // # What has an effect
 //
-// AddressFamily, BatchMode, the keywords that begin with Canonical,
-// CASignatureAlgorithms, CertificateFile, CheckHostIP, Ciphers, ConnectTimeout, ConnectionAttempts, ControlPath, ForwardAgent,
-// GlobalKnownHostsFile, GSSAPIAuthentication, GSSAPIClientIdentity,
-// GSSAPIDelegateCredentials, GSSAPIServerIdentity, HashKnownHosts, HostKeyAlgorithms, HostKeyAlias,
-// HostName, IdentitiesOnly, IdentityAgent, IdentityFile, IgnoreUnknown,
+// AddressFamily, BatchMode, BindAddress, BindInterface, CanonicalDomains,
+// CanonicalizeFallbackLocal, CanonicalizeHostname, CanonicalizeMaxDots,
+// CanonicalizePermittedCNAMEs, CASignatureAlgorithms, CertificateFile, CheckHostIP,
+// Ciphers, ClearAllForwardings, ConnectTimeout, ConnectionAttempts, ControlPath,
+// ForwardAgent, GlobalKnownHostsFile, GSSAPIAuthentication, GSSAPIClientIdentity,
+// GSSAPIDelegateCredentials, GSSAPIServerIdentity, HashKnownHosts, HostKeyAlgorithms,
+// HostKeyAlias, HostName, IdentitiesOnly, IdentityAgent, IdentityFile, IgnoreUnknown,
 // KbdInteractiveAuthentication, KexAlgorithms, KnownHostsCommand, MACs,
-// PasswordAuthentication, Port, PreferredAuthentications, ProxyCommand, ProxyJump,
-// PubkeyAcceptedAlgorithms, PubkeyAuthentication, RefuseConnection, RequiredRSASize
-// (RHEL: RSAMinSize), RevokedHostKeys, ServerAliveCountMax, ServerAliveInterval, StrictHostKeyChecking,
-// Tag, User and UserKnownHostsFile. SetEnv and SendEnv are in [Settings], for they
-// belong to a command.
+// PasswordAuthentication, PermitLocalCommand, Port, PreferredAuthentications,
+// ProxyCommand, ProxyJump, ProxyUseFdpass, PubkeyAcceptedAlgorithms,
+// PubkeyAuthentication, RefuseConnection, RequiredRSASize (RHEL: RSAMinSize),
+// RevokedHostKeys, SendEnv, ServerAliveCountMax, ServerAliveInterval, SetEnv,
+// StrictHostKeyChecking, Tag, User and UserKnownHostsFile.
 //
 // What only narrows, in that less is trusted or offered, is honoured, or else the host
 // is not connected to. It is not honoured over the connection of a master, which ssh
@@ -44,6 +46,9 @@
 //   - The methods that PreferredAuthentications leaves out are not tried, but their
 //     order is always Kerberos, keys, passwords.
 //   - With BatchMode, nothing is asked.
+//   - "ProxyCommand ssh -W %h:%p gate", with options that are all understood, is a hop
+//     that hosts share, as with ProxyJump: one connection in place of an ssh for each
+//     host.
 //   - ServerAliveInterval 0 turns probes off; without it, the default of fleetssh
 //     holds.
 //   - Without an agent, ForwardAgent does nothing, as in ssh.
@@ -51,18 +56,31 @@
 // # What has none
 //
 // [File.Unsupported] and [Settings.Unsupported] name the lines that would change how
-// ssh connects, or what it does then: BindAddress, BindInterface, Compression,
-// DynamicForward, ForwardX11, GSSAPIKeyExchange, GSSAPITrustDns,
-// HostbasedAuthentication, LocalCommand, LocalForward,
-// NoHostAuthenticationForLocalhost, PKCS11Provider, ProxyUseFdpass, RemoteCommand,
-// RemoteForward, RequestTTY, SecurityKeyProvider, SessionType, Tunnel and
-// VerifyHostKeyDNS; not where the value is the default. And what the differences above
-// leave out.
+// ssh connects, or what it does then, and what the differences above leave out; not
+// where the value is the default. [Unsupported.Use] says what they would concern:
 //
-// Passed over, and their values not looked at, are keywords that do not matter here:
-// what concerns the terminal, logs and messages (EscapeChar, LogLevel, VisualHostKey,
-// …), being a master (ControlMaster, ControlPersist), details of forwarding and X11
-// (GatewayPorts, ExitOnForwardFailure, …), AddKeysToAgent, ChannelTimeout, IPQoS,
-// KbdInteractiveDevices, NumberOfPasswordPrompts, ObscureKeystrokeTiming, RekeyLimit,
-// TCPKeepAlive, UpdateHostKeys, and what ssh itself passes over (Protocol, …).
+//   - the connection: AddKeysToAgent, ChannelTimeout, Compression, ControlMaster,
+//     GSSAPIKeyExchange, GSSAPIRenewalForcesRekey, GSSAPITrustDns,
+//     HostbasedAuthentication, IPQoS, KbdInteractiveDevices,
+//     NoHostAuthenticationForLocalhost, NumberOfPasswordPrompts, PKCS11Provider,
+//     RekeyLimit, SecurityKeyProvider, UpdateHostKeys, VerifyHostKeyDNS
+//   - commands: DynamicForward, EscapeChar, ForwardX11, LocalCommand, LocalForward,
+//     ObscureKeystrokeTiming, RemoteCommand, RemoteForward, RequestTTY, SessionType,
+//     Tunnel
+//   - tunnels: ExitOnForwardFailure, GatewayPorts, PermitRemoteOpen,
+//     StreamLocalBindMask, StreamLocalBindUnlink
+//
+// Passed over, and their values not looked at, are keywords that mean nothing here:
+//
+//   - what says more about something above: ControlPersist, EnableSSHKeysign,
+//     ForwardX11Timeout, ForwardX11Trusted, GSSAPIKexAlgorithms,
+//     HostbasedAcceptedAlgorithms, TunnelDevice, XAuthLocation
+//   - the messages, the log and the terminal of ssh: EnableEscapeCommandline,
+//     FingerprintHash, LogLevel, LogVerbose, SyslogFacility, VersionAddendum,
+//     VisualHostKey, WarnWeakCrypto
+//   - ForkAfterAuthentication and StdinNull, because fleetssh goes to no background, and
+//     reads only the input that it is told to
+//   - TCPKeepAlive, because dead hosts are found by probes of SSH
+//   - UseKeychain of Apple's ssh, on macOS
+//   - what ssh itself passes over: Protocol and others
 package sshconfig

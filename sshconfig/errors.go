@@ -38,7 +38,20 @@ type Unsupported struct {
 	// Minor says that there is no need to tell it at every run: the line has its effect
 	// but for what fleetssh does not have anyway, or the error that it leads to says it.
 	Minor bool
+
+	// Use says what of fleetssh it would change.
+	Use Use
 }
+
+// A Use is what of fleetssh a line would change.
+type Use int
+
+// The zero Use is that of lines that concern the connection, whatever it is for.
+const (
+	UseConnection Use = iota
+	UseCommands       // commands and shells
+	UseTunnels
+)
 
 // String says where and what in one line, as "file:line: Keyword value: reason".
 func (u Unsupported) String() string {

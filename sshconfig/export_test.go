@@ -19,3 +19,8 @@ func MeaningOf(name string) string {
 	}
 	return map[role]string{ignored: "ignored", applied: "applied", gathered: "applied", unsupported: "unsupported"}[k.role]
 }
+
+// KnowsOn reports whether a keyword is in the table of a system.
+func KnowsOn(system, name string) bool {
+	return makeKeywords(system)[strings.ToLower(name)] != nil
+}

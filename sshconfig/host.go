@@ -1,6 +1,7 @@
 package sshconfig
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"os"
@@ -78,6 +79,9 @@ func (f *File) apply(ctx context.Context, s *Settings, base fleetssh.HostConfig,
 		for name, value := range base.SendEnv {
 			h.SendEnv[name] = value
 		}
+	}
+	if h.BindAddress == "" {
+		h.BindAddress = cmp.Or(s.one(keyBindAddress), s.one(keyBindInterface))
 	}
 	s.patience(&h)
 	s.login(&h.Auth)

@@ -213,7 +213,7 @@ func TestUnsupported(t *testing.T) {
 	t.Parallel()
 	f := load(t, `
 Host web
-    BindAddress 10.0.0.1
+    RekeyLimit 1G
     LogLevel DEBUG
     RequestTTY auto
     Compression no
@@ -242,11 +242,11 @@ Match version 10
 		}
 		return b.String()
 	}
-	if got, want := lines(f.Unsupported()), "3 BindAddress; 10 LocalForward; 15 RequestTTY; 18 Match version; 0 RemoteCommand; "; got != want {
+	if got, want := lines(f.Unsupported()), "3 RekeyLimit; 10 LocalForward; 15 RequestTTY; 18 Match version; 0 RemoteCommand; "; got != want {
 		t.Errorf("in all: %s, want %s", got, want)
 	}
 	for alias, want := range map[string]string{
-		"web": "3 BindAddress; 0 RemoteCommand; 7 StrictHostKeyChecking (minor); ",
+		"web": "3 RekeyLimit; 0 RemoteCommand; 7 StrictHostKeyChecking (minor); ",
 		"db":  "10 LocalForward; 0 RemoteCommand; 15 RequestTTY; 11 Ciphers (minor); 12 PreferredAuthentications; 14 ServerAliveCountMax; ",
 		"pw":  "0 RemoteCommand; ",
 	} {

@@ -1,6 +1,9 @@
 package sshconfig
 
-import "strings"
+import (
+	"runtime"
+	"strings"
+)
 
 // keyword is what is known about one keyword of ssh_config(5).
 type keyword struct {
@@ -13,8 +16,10 @@ type keyword struct {
 	// what it means.
 	choices []string
 
-	// harmless are the values of an unsupported keyword that change nothing.
-	harmless []string
+	// Of an unsupported keyword:
+	harmless []string // the values that change nothing
+	use      Use      // what of fleetssh it would change
+	minor    bool     // only explain tells it
 }
 
 // kind is how the values of a keyword are written.
@@ -39,14 +44,14 @@ const (
 type role int
 
 const (
-	ignored     role = iota // it does not matter for what fleetssh does
+	ignored     role = iota // it means nothing to what fleetssh does
 	applied                 // it has its effect; the first value counts
 	gathered                // it has its effect; all values count
-	unsupported             // it would matter, and has no effect
+	unsupported             // it would matter, and has no effect: where it is in effect that is told
 )
 
 // keywords is the table, by the name in lower case.
-var keywords = makeKeywords()
+var keywords = makeKeywords(runtime.GOOS)
 
 // keywordCount is how many different keywords are in the table.
 var keywordCount = func() int {
@@ -61,6 +66,8 @@ var keywordCount = func() int {
 var (
 	keyAddressFamily       = keywords["addressfamily"]
 	keyBatchMode           = keywords["batchmode"]
+	keyBindAddress         = keywords["bindaddress"]
+	keyBindInterface       = keywords["bindinterface"]
 	keyCanonicalDomains    = keywords["canonicaldomains"]
 	keyCanonicalFallback   = keywords["canonicalizefallbacklocal"]
 	keyCanonicalize        = keywords["canonicalizehostname"]
@@ -70,6 +77,7 @@ var (
 	keyCertificateFile     = keywords["certificatefile"]
 	keyCheckHostIP         = keywords["checkhostip"]
 	keyCiphers             = keywords["ciphers"]
+	keyClearForwardings    = keywords["clearallforwardings"]
 	keyConnectTimeout      = keywords["connecttimeout"]
 	keyConnectionAttempts  = keywords["connectionattempts"]
 	keyControlPath         = keywords["controlpath"]
@@ -90,8 +98,10 @@ var (
 	keyKbdInteractive      = keywords["kbdinteractiveauthentication"]
 	keyKnownHostsCommand   = keywords["knownhostscommand"]
 	keyKexAlgorithms       = keywords["kexalgorithms"]
+	keyLocalCommand        = keywords["localcommand"]
 	keyMACs                = keywords["macs"]
 	keyPassword            = keywords["passwordauthentication"]
+	keyPermitLocal         = keywords["permitlocalcommand"]
 	keyPort                = keywords["port"]
 	keyPreferred           = keywords["preferredauthentications"]
 	keyProxyCommand        = keywords["proxycommand"]
@@ -113,7 +123,15 @@ var (
 	keyUserKnownHosts      = keywords["userknownhostsfile"]
 )
 
-func makeKeywords() map[string]*keyword {
+// minority says who is told of a line without effect.
+type minority int
+
+const (
+	told      minority = iota // whoever runs something
+	explained                 // who asks explain
+)
+
+func makeKeywords(system string) map[string]*keyword {
 	var all []*keyword
 	add := func(role role, kind kind, names ...string) {
 		for _, name := range names {
@@ -123,14 +141,15 @@ func makeKeywords() map[string]*keyword {
 	choose := func(name string, choices ...string) {
 		all = append(all, &keyword{name: name, kind: choice, role: applied, choices: choices})
 	}
-	refuse := func(name string, harmless ...string) {
-		all = append(all, &keyword{name: name, kind: loose, role: unsupported, harmless: harmless})
+	refuse := func(use Use, minor minority, name string, harmless ...string) {
+		all = append(all, &keyword{name: name, kind: loose, role: unsupported, use: use, minor: minor == explained, harmless: harmless})
 	}
 
 	yesNo := []string{"yes", "yes", "true", "yes", "no", "no", "false", "no"}
 	for _, name := range []string{
 		"BatchMode", "CanonicalizeFallbackLocal", "CheckHostIP", "GSSAPIAuthentication", "GSSAPIDelegateCredentials", "HashKnownHosts",
-		"IdentitiesOnly", "KbdInteractiveAuthentication", "PasswordAuthentication", "ProxyUseFdpass",
+		"IdentitiesOnly", "KbdInteractiveAuthentication", "PasswordAuthentication",
+		"ClearAllForwardings", "PermitLocalCommand", "ProxyUseFdpass",
 	} {
 		choose(name, yesNo...)
 	}
@@ -139,7 +158,7 @@ func makeKeywords() map[string]*keyword {
 	choose("PubkeyAuthentication", append([]string{"unbound", "yes", "host-bound", "yes"}, yesNo...)...)
 	choose("StrictHostKeyChecking", append([]string{"ask", "ask", "off", "no", "accept-new", "accept-new"}, yesNo...)...)
 
-	add(applied, word, "ControlPath", "ForwardAgent", "GSSAPIClientIdentity", "GSSAPIServerIdentity", "HostKeyAlias", "HostName",
+	add(applied, word, "BindAddress", "BindInterface", "ControlPath", "ForwardAgent", "GSSAPIClientIdentity", "GSSAPIServerIdentity", "HostKeyAlias", "HostName",
 		"IdentityAgent", "IgnoreUnknown", "PreferredAuthentications", "Tag", "User")
 	add(applied, words, "CanonicalDomains", "CanonicalizePermittedCNAMEs")
 	add(applied, files, "GlobalKnownHostsFile", "RevokedHostKeys", "UserKnownHostsFile")
@@ -153,32 +172,52 @@ func makeKeywords() map[string]*keyword {
 	add(gathered, word, "CertificateFile", "IdentityFile")
 	add(gathered, words, "SendEnv")
 
+	// What is not built, and would change something.
 	for _, name := range []string{
-		"Compression", "ForwardX11", "GSSAPIKeyExchange", "GSSAPITrustDns", "HostbasedAuthentication",
-		"NoHostAuthenticationForLocalhost", "Tunnel", "VerifyHostKeyDNS",
+		"Compression", "GSSAPIKeyExchange", "GSSAPITrustDns", "HostbasedAuthentication", "NoHostAuthenticationForLocalhost",
+		"UpdateHostKeys",
 	} {
-		refuse(name, "no", "false")
+		refuse(UseConnection, told, name, "no", "false")
 	}
-	for _, name := range []string{
-		"BindAddress", "BindInterface", "DynamicForward", "LocalCommand", "LocalForward",
-		"RemoteForward",
-	} {
-		refuse(name)
+	refuse(UseConnection, told, "ChannelTimeout", "none")
+	refuse(UseConnection, told, "PKCS11Provider", "none")
+	refuse(UseConnection, told, "RekeyLimit", "default", "none")
+	refuse(UseConnection, told, "SecurityKeyProvider", "internal")
+	refuse(UseConnection, explained, "AddKeysToAgent", "no", "false")
+	refuse(UseConnection, explained, "VerifyHostKeyDNS", "no", "false") // said of hosts that are not known
+	refuse(UseConnection, explained, "ControlMaster", "no", "false")
+	refuse(UseConnection, explained, "GSSAPIRenewalForcesRekey", "no", "false")
+	refuse(UseConnection, explained, "IPQoS", "none")
+	refuse(UseConnection, explained, "KbdInteractiveDevices")
+	refuse(UseConnection, explained, "NumberOfPasswordPrompts", "1")
+	for _, name := range []string{"DynamicForward", "LocalCommand", "LocalForward", "RemoteForward"} {
+		refuse(UseCommands, told, name)
 	}
-	for _, name := range []string{"PKCS11Provider", "RemoteCommand"} {
-		refuse(name, "none")
+	refuse(UseCommands, told, "ForwardX11", "no", "false")
+	refuse(UseCommands, told, "RemoteCommand", "none")
+	refuse(UseCommands, told, "RequestTTY", "no", "false", "auto")
+	refuse(UseCommands, told, "SessionType", "default")
+	refuse(UseCommands, told, "Tunnel", "no", "false")
+	refuse(UseCommands, explained, "EscapeChar", "~")
+	refuse(UseCommands, explained, "ObscureKeystrokeTiming", "no", "false")
+	for _, name := range []string{"ExitOnForwardFailure", "GatewayPorts", "StreamLocalBindUnlink"} {
+		refuse(UseTunnels, told, name, "no", "false")
 	}
-	refuse("RequestTTY", "no", "false", "auto")
-	refuse("SecurityKeyProvider", "internal")
-	refuse("SessionType", "default")
+	refuse(UseTunnels, told, "PermitRemoteOpen", "any")
+	refuse(UseTunnels, told, "StreamLocalBindMask", "0177")
 
-	add(ignored, loose, "AddKeysToAgent", "ChannelTimeout", "ClearAllForwardings", "ControlMaster", "ControlPersist",
-		"EnableEscapeCommandline", "EnableSSHKeysign", "EscapeChar", "ExitOnForwardFailure", "FingerprintHash",
-		"ForkAfterAuthentication", "ForwardX11Timeout", "ForwardX11Trusted", "GatewayPorts", "GSSAPIKexAlgorithms",
-		"GSSAPIRenewalForcesRekey", "HostbasedAcceptedAlgorithms", "IPQoS", "KbdInteractiveDevices", "LogLevel",
-		"LogVerbose", "NumberOfPasswordPrompts", "ObscureKeystrokeTiming", "PermitLocalCommand", "PermitRemoteOpen",
-		"RekeyLimit", "StdinNull", "StreamLocalBindMask", "StreamLocalBindUnlink", "SyslogFacility", "TCPKeepAlive",
-		"TunnelDevice", "UpdateHostKeys", "VersionAddendum", "VisualHostKey", "WarnWeakCrypto", "XAuthLocation")
+	// What means nothing here. ControlPersist, EnableSSHKeysign, ForwardX11Timeout and the
+	// like say more about something that is not built and has a line of its own. The
+	// messages, the log and the terminal of ssh are not those of fleetssh, which reads no
+	// input that it is not told to, goes to no background, and finds dead hosts by probes
+	// of SSH and not of TCP.
+	add(ignored, loose, "ControlPersist", "EnableEscapeCommandline", "EnableSSHKeysign", "FingerprintHash", "ForkAfterAuthentication",
+		"ForwardX11Timeout", "ForwardX11Trusted", "GSSAPIKexAlgorithms", "HostbasedAcceptedAlgorithms", "LogLevel", "LogVerbose",
+		"StdinNull", "SyslogFacility", "TCPKeepAlive", "TunnelDevice", "VersionAddendum", "VisualHostKey", "WarnWeakCrypto",
+		"XAuthLocation")
+	if system == "darwin" {
+		add(ignored, loose, "UseKeychain") // of Apple's ssh
+	}
 
 	// What ssh itself passes over.
 	add(ignored, loose, "AFSTokenPassing", "Cipher", "CompressionLevel", "FallBackToRsh", "GlobalKnownHostsFile2",

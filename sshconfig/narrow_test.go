@@ -26,7 +26,7 @@ const (
 // (unsupported). Who adds a keyword has to say which it has: one that narrows is tried in
 // narrowing, and must be honoured, or the host not be connected to.
 var meanings = map[meaning]string{
-	works: `BatchMode CanonicalDomains CanonicalizeFallbackLocal CanonicalizeHostname CanonicalizeMaxDots CanonicalizePermittedCNAMEs
+	works: `BatchMode BindAddress BindInterface ClearAllForwardings PermitLocalCommand CanonicalDomains CanonicalizeFallbackLocal CanonicalizeHostname CanonicalizeMaxDots CanonicalizePermittedCNAMEs
 		CertificateFile ConnectTimeout ConnectionAttempts ControlPath ForwardAgent GlobalKnownHostsFile GSSAPIAuthentication
 		GSSAPIClientIdentity GSSAPIDelegateCredentials GSSAPIServerIdentity HashKnownHosts HostKeyAlias HostName IdentityAgent IdentityFile
 		IgnoreUnknown KnownHostsCommand Port ProxyCommand ProxyJump ProxyUseFdpass SendEnv ServerAliveCountMax

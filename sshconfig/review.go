@@ -14,13 +14,8 @@ func (s *Settings) review() []Unsupported {
 	for _, got := range s.got {
 		for _, l := range got {
 			args, _ := splitWords(l.text)
-			if l.key.lost(args) {
-				why := ""
-				if l.key == keyVerifyHostKeyDNS {
-					why = "fleetssh looks up no keys in DNS"
-				}
-				note(l, why)
-				notes[len(notes)-1].Minor = why != "" // it is said of hosts that are not known
+			if l.key.lost(args) && !s.idle(l.key) {
+				note(l, "")
 			}
 		}
 	}
@@ -51,7 +46,9 @@ func (s *Settings) review() []Unsupported {
 		if l := s.first(check.key); l != nil {
 			if why := check.why(l); why != "" {
 				note(l, why)
-				notes[len(notes)-1].Minor = check.key == keyStrict || check.key == keyProxyCommand
+				if check.key == keyStrict || check.key == keyProxyCommand {
+					notes[len(notes)-1].Minor = true
+				}
 			}
 		}
 	}
@@ -63,6 +60,17 @@ func (s *Settings) reviewForwarding(*line) string {
 		return "only the agent that logs in can be forwarded"
 	}
 	return ""
+}
+
+// idle reports whether another keyword takes the effect of one away.
+func (s *Settings) idle(k *keyword) bool {
+	switch k.name {
+	case "LocalCommand":
+		return s.one(keyPermitLocal) != "yes"
+	case "DynamicForward", "LocalForward", "RemoteForward":
+		return s.one(keyClearForwardings) == "yes"
+	}
+	return false
 }
 
 // reviewGate is about an ssh that is not started.

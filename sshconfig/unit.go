@@ -216,10 +216,30 @@ func (k *keyword) lost(args []string) bool {
 	if k.role != unsupported {
 		return false
 	}
-	return len(args) != 1 || !slices.ContainsFunc(k.harmless, func(s string) bool { return strings.EqualFold(s, args[0]) })
+	return len(args) == 0 || slices.ContainsFunc(args, func(arg string) bool {
+		return !slices.ContainsFunc(k.harmless, func(s string) bool { return strings.EqualFold(s, arg) })
+	})
 }
 
 // unsupported describes a line that has no effect, or not all of it; why may be empty.
 func (l *line) unsupported(why string) Unsupported {
-	return Unsupported{Keyword: l.key.name, Value: l.text, File: l.at.file, Line: l.at.line, Reason: why}
+	if why == "" {
+		why = instead[l.key.name]
+	}
+	return Unsupported{Keyword: l.key.name, Value: l.text, File: l.at.file, Line: l.at.line, Reason: why, Minor: l.key.minor, Use: l.key.use}
+}
+
+// instead says what happens in place of what keywords ask for.
+var instead = map[string]string{
+	"AddKeysToAgent":          "has no effect: ssh-add adds keys to the agent",
+	"ControlMaster":           "has no effect: a call has connections of its own, which end with it",
+	"DynamicForward":          "has no effect: fleetssh tunnel -D is a proxy",
+	"IPQoS":                   "has no effect: packets are not marked",
+	"LocalForward":            "has no effect: fleetssh tunnel -L forwards ports",
+	"NumberOfPasswordPrompts": "a password is asked for once",
+	"RekeyLimit":              "has no effect: keys are renewed when the SSH library sees fit",
+	"RemoteForward":           "has no effect: fleetssh tunnel -R forwards ports of hosts",
+	"RequestTTY":              "has no effect: --tty asks for a terminal",
+	"VerifyHostKeyDNS":        "fleetssh looks up no keys in DNS",
+	"UpdateHostKeys":          "has no effect: other keys that a host has are not learned; fleetssh trust scan shows them",
 }

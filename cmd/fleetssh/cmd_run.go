@@ -17,6 +17,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/internal/journal"
+	"fleetssh/sshconfig"
 )
 
 const runHelp = `Run a command on all hosts and show what it writes.
@@ -90,6 +91,7 @@ type runOptions struct {
 }
 
 func (o *runOptions) register(flags *pflag.FlagSet) {
+	o.hosts.use = sshconfig.UseCommands
 	o.hosts.register(flags)
 	flags.VarP(durationValue{to: &o.timeout}, "timeout", "u", "")
 	flags.BoolVar(&o.sudo, "sudo", false, "")

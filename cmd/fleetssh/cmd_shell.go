@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"fleetssh"
+	"fleetssh/sshconfig"
 )
 
 const shellHelp = `One prompt, many hosts: each line runs on all of them.
@@ -59,6 +60,7 @@ type shellOptions struct {
 }
 
 func (o *shellOptions) register(flags *pflag.FlagSet) {
+	o.hosts.use = sshconfig.UseCommands
 	o.hosts.register(flags)
 	flags.VarP(durationValue{to: &o.timeout}, "timeout", "u", "")
 	o.show.format, o.show.progress, o.show.color = "stream", "auto", "auto"

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/sshconfig"
 )
 
 const tunnelHelp = `Reach ports and sockets of hosts from here, and of here from hosts, until you
@@ -79,6 +80,7 @@ type tunnelOptions struct {
 }
 
 func (o *tunnelOptions) register(flags *pflag.FlagSet) {
+	o.hosts.use = sshconfig.UseTunnels
 	o.hosts.register(flags)
 	flags.StringArrayVarP(&o.local, "local", "L", nil, "")
 	flags.StringArrayVarP(&o.remote, "remote", "R", nil, "")

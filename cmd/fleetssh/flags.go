@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/sshconfig"
 )
 
 // hostFlags say which hosts, how to log in to them, and how many at once. Verbs
@@ -28,11 +29,12 @@ type hostFlags struct {
 	config         string   // of ssh
 	options        []string // as in it
 	read           *clientConfig
-	nothingAsked   bool        // secrets that would be asked for are made up
-	differ         bool        // each host has an opinion of its own of a password
-	asks           bool        // the user is there to ask
-	surveys        bool        // what stands against a login is what is asked for
-	known          *knownFiles // not nil: which files the keys of hosts are in is asked for
+	use            sshconfig.Use // what the verb does with the hosts
+	nothingAsked   bool          // secrets that would be asked for are made up
+	differ         bool          // each host has an opinion of its own of a password
+	asks           bool          // the user is there to ask
+	surveys        bool          // what stands against a login is what is asked for
+	known          *knownFiles   // not nil: which files the keys of hosts are in is asked for
 
 	fanout         int
 	connectTimeout time.Duration

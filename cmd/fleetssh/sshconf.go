@@ -22,6 +22,7 @@ type clientConfig struct {
 	jump      string                                                  // what -J says
 	transport func(context.Context, string, string) (net.Conn, error) // to the first host on the way
 	warn      *warnings
+	use       sshconfig.Use // what the verb does
 	screen    *termline.Screen
 	known     *knownFiles // nil: nobody asks for them
 }
@@ -60,7 +61,7 @@ func (f *hostFlags) sshConfig(c *call, hops fleetssh.HostConfig, quiet bool) (*c
 	if err != nil {
 		return nil, err
 	}
-	return &clientConfig{file: file, bare: bare, jump: f.way.jump, transport: transport, warn: c.warnings, screen: c.screen, known: f.known}, nil
+	return &clientConfig{file: file, bare: bare, jump: f.way.jump, transport: transport, warn: c.warnings, use: f.use, screen: c.screen, known: f.known}, nil
 }
 
 // apply completes hosts with what the configuration says of them, or says why one cannot
@@ -89,7 +90,7 @@ func (k *clientConfig) apply(ctx context.Context, entries []hostEntry, most int)
 	wg.Wait()
 	for i, all := range notes { // in the order of the hosts
 		for _, u := range all {
-			if u.Minor {
+			if u.Minor || u.Use != sshconfig.UseConnection && u.Use != k.use {
 				continue // explain tells it
 			}
 			k.warn.add(redactUnsupported(u).String(), entries[i].name)
