@@ -15,7 +15,11 @@ import (
 
 // ConsoleLine is what a [Console] is given to do.
 type ConsoleLine struct {
-	// Text is a command line, or several, in the language of the shell.
+	// Text is a command line, or several, in the language of the shell. Here-documents
+	// and compound commands may reach over its lines. The shell gets all of it at once,
+	// and nothing is waited for: what an open quote, or an "if" without its "fi", begins
+	// is a syntax error and does not run (the lines before it may); a here-document
+	// without its end is, for most shells, one that ends with the text.
 	Text string
 
 	// Stdin is what the line reads. It goes to a temporary file on the host first,

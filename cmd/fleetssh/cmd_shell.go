@@ -27,6 +27,10 @@ variables, for the next: bash or zsh if that is the login shell there, otherwise
 sh. What a line runs has no terminal and, but for :send and :each, no input. Exit
 codes that are not zero are shown below the output. Nothing is recorded.
 
+What needs several lines (a here-document, an open quote, "if" up to its "fi")
+runs as a whole, when its last line is there; the prompt is "> " until then.
+Editors such as vi are not begun: fleetssh run --tty has a terminal for them.
+
 Ctrl-C interrupts what runs on the hosts, not the shells; the second time, hosts
 that do not react are given up. Arrows and Ctrl-R find earlier lines, Tab
 completes commands and paths as one of the hosts knows them. Lines that begin

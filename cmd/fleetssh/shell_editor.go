@@ -52,12 +52,16 @@ func (s *fleetShell) dialogue(ctx context.Context) error {
 	defer ed.restoreOnEnd(ctx)()
 	ed.state.SetWordCompleter(func(line string, pos int) (string, []string, string) { return s.complete(ctx, line, pos) })
 	for !s.quit {
-		text, err := ed.read(ctx, s.promptText())
+		u, err := ed.read(ctx, s.promptText())
 		if ctx.Err() != nil {
 			return exitStatus(exitInterrupted) // TERM or HUP, while a line ran
 		}
 		if err == io.EOF {
 			break
+		}
+		if err == errUnfinished {
+			s.said(err)
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("terminal: %w", err)
@@ -65,7 +69,7 @@ func (s *fleetShell) dialogue(ctx context.Context) error {
 		for len(s.signals) > 0 {
 			<-s.signals // from before
 		}
-		if err := s.do(ctx, text); err != nil {
+		if err := s.do(ctx, u); err != nil {
 			s.said(err)
 		}
 		if err := s.c.screen.Failure(); err != nil {
@@ -108,34 +112,35 @@ func newEditor() (*editor, error) {
 	return ed, ed.cooked.ApplyMode()
 }
 
-// read reads a line, and what it goes on with. Ctrl-C gives up what was typed.
-func (ed *editor) read(ctx context.Context, prompt string) (string, error) {
+// read reads a line, and what it goes on with. Ctrl-C gives up what was typed, and so
+// does Ctrl-D in the middle of it: errUnfinished.
+func (ed *editor) read(ctx context.Context, prompt string) (unit, error) {
 	if !ed.ask(ctx) {
-		return "", ctx.Err()
+		return unit{}, ctx.Err()
 	}
 	defer ed.asked()
 	if err := ed.raw.ApplyMode(); err != nil {
-		return "", err
+		return unit{}, err
 	}
-	text, err := ed.state.Prompt(prompt)
-	for err == nil && unfinished(text) {
-		var more string
-		more, err = ed.state.Prompt("> ")
-		text += "\n" + more
+	var u unit
+	first, err := ed.state.Prompt(prompt)
+	if err == nil {
+		u, err = readUnit(first, func() (string, error) { return ed.state.Prompt("> ") })
 	}
 	if restored := ed.cooked.ApplyMode(); err == nil {
 		err = restored
 	}
 	if errors.Is(err, liner.ErrPromptAborted) {
-		return "", nil
+		return unit{}, nil
 	}
-	if err == io.EOF {
+	if err == io.EOF || err == errUnfinished {
 		fmt.Fprintln(os.Stdout)
 	}
-	if err == nil {
-		ed.keep(text)
+	if err != nil {
+		return unit{}, err
 	}
-	return text, err
+	ed.keep(u.text)
+	return u, nil
 }
 
 // keep puts a line into the history, unless it is empty, begins with a blank or is

@@ -105,26 +105,39 @@ func (s *fleetShell) selection() []int {
 // script runs the lines of standard input.
 func (s *fleetShell) script(ctx context.Context) error {
 	in := bufio.NewReader(s.c.in)
-	text := ""
-	for !s.quit && ctx.Err() == nil {
+	number := 0
+	next := func() (string, error) {
 		line, err := in.ReadString('\n')
-		if err != nil && err != io.EOF {
-			return fmt.Errorf("standard input: %s", innermost(err))
+		switch {
+		case err == io.EOF && line == "":
+			return "", io.EOF
+		case err != nil && err != io.EOF:
+			return "", fmt.Errorf("standard input: %s", innermost(err))
 		}
-		text += strings.TrimSuffix(line, "\n")
-		if err == nil && unfinished(text) {
-			text += "\n"
-			continue
-		}
-		if wrong := s.do(ctx, text); wrong != nil {
-			return wrong
-		}
-		text = ""
-		if failure := s.c.screen.Failure(); failure != nil {
-			return outputError(failure)
-		}
+		number++
+		return strings.TrimSuffix(line, "\n"), nil
+	}
+	for !s.quit && ctx.Err() == nil {
+		line, err := next()
 		if err == io.EOF {
 			break
+		}
+		if err != nil {
+			return err
+		}
+		begun := number
+		u, err := readUnit(line, next)
+		if err == errUnfinished {
+			return usageError("", "line %d of standard input: %v", begun, err)
+		}
+		if err != nil {
+			return err
+		}
+		if wrong := s.do(ctx, u); wrong != nil {
+			return wrong
+		}
+		if failure := s.c.screen.Failure(); failure != nil {
+			return outputError(failure)
 		}
 	}
 	if ctx.Err() != nil {
@@ -136,17 +149,25 @@ func (s *fleetShell) script(ctx context.Context) error {
 	return nil
 }
 
-// do does one line. The error ends a script, and is shown in a dialogue.
-func (s *fleetShell) do(ctx context.Context, text string) error {
+// do does one line, or several that belong together. The error ends a script, and is
+// shown in a dialogue.
+func (s *fleetShell) do(ctx context.Context, u unit) error {
+	text := u.text
 	trimmed := strings.TrimSpace(text)
 	s.leave() // since the last line
 	switch {
+	case len(s.selection()) == 0 && (trimmed == "exit" || trimmed == "quit" || trimmed == "logout"):
+		s.quit = true // there is no shell left to leave
+		return nil
 	case trimmed == "":
 		return nil
 	case strings.HasPrefix(trimmed, ":"):
-		return s.word(ctx, trimmed)
+		return s.word(ctx, u)
 	case strings.HasPrefix(trimmed, "!"):
 		return s.local(ctx, trimmed[1:])
+	}
+	if err := u.check(); err != nil {
+		return err
 	}
 	return s.onHosts(ctx, func(int) fleetssh.ConsoleLine { return fleetssh.ConsoleLine{Text: text} })
 }
@@ -156,7 +177,7 @@ func (s *fleetShell) do(ctx context.Context, text string) error {
 func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.ConsoleLine) error {
 	chosen := s.selection()
 	if len(chosen) == 0 {
-		return &fault{code: exitUnreachable, text: "no host is left to run a line on", hint: ":all, :connect, :hosts"}
+		return &fault{code: exitUnreachable, text: "no host is left to run a line on", hint: ":all, :connect, :hosts, :quit"}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -316,40 +337,6 @@ func (l *shellLines) interrupt(ctx context.Context) {
 		wg.Go(func() { _ = out.Signal(ctx, ssh.SIGINT) }) // a host that takes none does not react
 	}
 	wg.Wait()
-}
-
-// unfinished reports whether a line goes on: a quote is open, or it ends in a backslash.
-func unfinished(text string) bool {
-	var quote byte
-	word := true // a word may begin here
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		switch {
-		case quote == '\'':
-			if c == '\'' {
-				quote = 0
-			}
-		case c == '\\':
-			if i+1 == len(text) {
-				return true
-			}
-			i++
-		case quote == '"':
-			if c == '"' {
-				quote = 0
-			}
-		case c == '\'' || c == '"':
-			quote = c
-		case c == '#' && word:
-			end := strings.IndexByte(text[i:], '\n')
-			if end < 0 {
-				return false
-			}
-			i += end
-		}
-		word = quote == 0 && strings.IndexByte(" \t\n;&|()", c) >= 0
-	}
-	return quote != 0
 }
 
 // said shows an error that does not end the dialogue.

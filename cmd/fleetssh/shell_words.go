@@ -33,7 +33,8 @@ const localWordsHelp = `Lines for fleetssh itself, not for the hosts:
 var localWords = []string{":all", ":connect", ":drop ", ":each ", ":failed", ":fold", ":help", ":hosts", ":only ", ":quit", ":send ", ":stream"}
 
 // word does a line for fleetssh itself.
-func (s *fleetShell) word(ctx context.Context, line string) error {
+func (s *fleetShell) word(ctx context.Context, u unit) error {
+	line := strings.TrimSpace(u.text)
 	name, rest, _ := strings.Cut(line, " ")
 	rest = strings.TrimSpace(rest)
 	if takes := strings.HasSuffix(s.form(name), " "); takes && rest == "" || !takes && rest != "" && s.form(name) != "" {
@@ -53,6 +54,9 @@ func (s *fleetShell) word(ctx context.Context, line string) error {
 	case ":connect":
 		s.reconnect(ctx)
 	case ":send", ":each":
+		if err := u.check(); err != nil {
+			return err
+		}
 		return s.send(ctx, name, rest)
 	case ":fold", ":stream":
 		s.o.show.format = name[1:]

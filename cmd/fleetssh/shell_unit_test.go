@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+// readLines reads units from text until it ends. The last error is that of the last
+// unit, nil if it was whole.
+func readLines(text string) (units []unit, err error) {
+	lines := strings.Split(text, "\n")
+	next := func() (string, error) {
+		if len(lines) == 0 {
+			return "", io.EOF
+		}
+		line := lines[0]
+		lines = lines[1:]
+		return line, nil
+	}
+	for {
+		first, end := next()
+		if end != nil {
+			return units, nil
+		}
+		u, err := readUnit(first, next)
+		if err != nil {
+			return units, err
+		}
+		units = append(units, u)
+	}
+}
+
+// Each text is one unit, whole with its last line and not before; what follows begins
+// another.
+func TestUnits(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"", " ", "# it's a comment", "echo a # it's", "echo it\\'s", "a &", "fi", ")", "!", "echo ${a", "cat <<<x", "echo $((1<<2))", "echo 'a<<EOF'", "# cat <<EOF",
+		"echo 'a\nb'", "echo \"a\nb\" c", "echo $'a\nb'", "a \\\nb", "a \\\n\\\nb", "echo 'a\n\nb'",
+		"cat > f <<EOF\nkeep=1\nhostname\nEOF", "cat <<A <<B\nx\nA\ny\nB", "cat <<-'E F'\n\tx\n\tE F", "cat <<\"E\" | sort\nif\nE", "cat <<\\E; if true; then\n$x\nE\ny\nfi", "cat <<EOF\nEOF x\n EOF\nEOF",
+		"cat <<EOF\n:quit\n!x\nEOF",
+		"if true; then\necho a\nfi", "for i in 1 2\ndo echo $i\ndone", "while read x; do\n:\ndone < f", "until a\ndo b; done", "case x in\na) b;;\nesac", "select x in a; do\n:\ndone",
+		"(\na\n)", "{ a\n}", "f() {\necho\n}", "f()\n{\n:\n}", "function f {\n:\n}", "a &&\nb", "a ||\n\nb", "a |\nb", "a | # c\nb", "echo $(\nls\n)", "echo `ls\n`", "echo \"$(\nls)\n\"",
+		"x=(\n1\n)", "[[ a &&\nb ]]", "$((1+\n2))", "echo ${x:-\na}", "cat <(\nls\n)",
+		// zsh
+		"{ echo a }", "for f (*.c) echo $f", "print -l **/*(.)", "if [[ a ]] { echo b }", "for f (*.c) echo 'a\nb'", "for f (*.c) cat <<EOF\na\nEOF",
+		// lines for ourselves
+		":hosts", ":only web's", ":send file", ":send file cat\\\nb", ":each dir sh -c 'a\nb'", "!echo 'a\nb'", "! cat <<EOF\na\nEOF", " !if a\nthen b; fi", ":nosuch 'a",
+	} {
+		units, err := readLines(text + "\nnext")
+		if err != nil || len(units) != 2 || units[0].text != text || units[1].text != "next" {
+			t.Errorf("%q: %+v, %v", text, units, err)
+		}
+		// Every part of it that ends with a line is not whole.
+		lines := strings.Split(text, "\n")
+		for n := 1; n < len(lines); n++ {
+			if units, err := readLines(strings.Join(lines[:n], "\n")); err != errUnfinished || len(units) != 0 {
+				t.Errorf("%q: %+v, %v", lines[:n], units, err)
+			}
+		}
+	}
+	if _, err := readUnit("if true", func() (string, error) { return "", errors.New("no more") }); err == nil || err.Error() != "no more" {
+		t.Errorf("%v", err)
+	}
+}
+
+// A long here-document takes time in proportion to its lines.
+func TestLongUnit(t *testing.T) {
+	t.Parallel()
+	const lines = 200_000
+	for _, form := range [][2]string{{"cat <<EOF", "EOF"}, {"echo '", "'"}, {"if true; then", "fi"}} {
+		text := form[0] + strings.Repeat("\nline of text", lines) + "\n" + form[1]
+		begun := time.Now()
+		units, err := readLines(text)
+		if took := time.Since(begun); err != nil || len(units) != 1 || units[0].text != text || took > 20*time.Second {
+			t.Errorf("%s: %d units, %v, took %v", form[0], len(units), err, took)
+		}
+	}
+}
+
+func TestNeedsTerminal(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"vi /etc/hosts": "vi", "cd /etc; sudo vim -R hosts": "vim", "sudo -u bob /usr/bin/nano": "nano", "EDITOR=x exec nvim": "nvim", "if true; then vi; fi": "vi",
+		"sudo -e /etc/hosts": "sudo -e", "sudoedit x": "sudoedit", "crontab -u bob -e": "crontab -e", "sudo crontab -e": "crontab -e", "visudo": "visudo", "ls | vi -": "vi",
+		"env A=1 emacs": "emacs", "nice -n 5 vi": "vi",
+
+		"echo vi": "", "vi -es -c wq x": "", "vim -c q": "", "ex x": "", "command -v vi": "", "which vi": "", "'$vi'": "", "emacs --batch x": "", "f() { vi; }": "", "crontab -l": "",
+		"visudo -c": "", "nano --version": "", "sudo": "", "sudo -l": "", "$editor x": "", "vi() { :; }": "", "man vi": "", "grep vi f": "",
+	} {
+		units, err := readLines(line)
+		if err != nil || len(units) != 1 {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if got := units[0].needsTerminal(); got != want {
+			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+}
+
+// Whatever is typed, the same text comes out, and nothing is asked for that is not
+// there.
+func FuzzUnits(f *testing.F) {
+	f.Add("cat <<EOF\na\nEOF\nls")
+	f.Add("for f (*.c) {\necho 'a\n'}")
+	f.Add(":send f cat <<-'x'\n\tx\n!ls $(")
+	f.Fuzz(func(t *testing.T, text string) {
+		units, err := readLines(text)
+		var texts []string
+		for _, u := range units {
+			texts = append(texts, u.text)
+			u.needsTerminal()
+		}
+		if got := strings.Join(texts, "\n"); err == nil && got != text || !strings.HasPrefix(text, got) {
+			t.Errorf("%q became %q, %v", text, texts, err)
+		}
+	})
+}
