@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -129,5 +131,20 @@ func TestAmounts(t *testing.T) {
 		if most, _, err := f.budget(10); err == nil && text != "" {
 			t.Errorf("--max-fail %q: %d", text, most)
 		}
+	}
+}
+
+// A warning names a host as the user does.
+func TestWarningsNameTheAlias(t *testing.T) {
+	t.Parallel()
+	w := new(warnings)
+	slog.New(w).Warn("the agent was not forwarded", "host", fleetssh.HostConfig{Host: "10.0.0.1", Alias: "web1"})
+	slog.New(w).Warn("the agent was not forwarded", "host", fleetssh.HostConfig{Host: "web2"})
+	var shown bytes.Buffer
+	screen := termline.New(io.Discard, &shown)
+	w.show(screen)
+	screen.Close()
+	if want := "fleetssh: warning: web[1-2]: the agent was not forwarded\n"; shown.String() != want {
+		t.Errorf("%q, want %q", shown.String(), want)
 	}
 }
