@@ -103,7 +103,8 @@ type HostConfig struct {
 	// SendEnv is sent to the host before each command, shell and subsystem, with the
 	// protocol, as SetEnv and SendEnv of ssh_config(5) are: at most 128 variables, of
 	// 2 MiB. The host takes those that its AcceptEnv names, which are few by default;
-	// nobody tells which. [Command] Env works on every host. It is not printed.
+	// nobody tells which. TERM is also what terminals are asked for as. [Command] Env
+	// works on every host. It is not printed.
 	SendEnv map[string]string `json:"-"`
 
 	// AddressFamily restricts the addresses of Host: "ip", "ip4" or "ip6".

@@ -33,6 +33,22 @@ func TestSSHDSendEnv(t *testing.T) {
 	equal(t, "login shell", text(t, outs[0].Stdout), want)
 }
 
+// TERM is what a terminal is asked for as, whether the host accepts the variable or not.
+func TestSSHDSendEnvTerm(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, host := startServer(t, sshdtest.Options{})
+	for set, want := range map[string]string{"": "vt100", "xterm-256color": "xterm-256color"} {
+		host.SendEnv = map[string]string{"TERM": set}
+		p := newFleet(t, host)
+		outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "echo $TERM", PTY: &fleetssh.PTY{Term: "vt100"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "TERM with "+set, strings.TrimSpace(text(t, outs[0].Stdout)), want)
+	}
+}
+
 func TestSendEnvIsChecked(t *testing.T) {
 	t.Parallel()
 	many := make(map[string]string)

@@ -62,6 +62,9 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 // RequestPTY asks for a terminal. Call it before the channel is started. The
 // error is as for Exec.
 func (ch *Channel) RequestPTY(ctx context.Context, pty PTY) error {
+	if term := ch.client.host.SendEnv["TERM"]; term != "" {
+		pty.Term = term // as for ssh: few hosts accept the variable
+	}
 	if pty.Term == "" {
 		pty.Term = "xterm"
 	}

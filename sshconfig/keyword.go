@@ -111,7 +111,6 @@ var (
 	keyPubkeyAccepted      = keywords["pubkeyacceptedalgorithms"]
 	keyRequiredRSASize     = keywords["requiredrsasize"]
 	keyRevokedHostKeys     = keywords["revokedhostkeys"]
-	keyVerifyHostKeyDNS    = keywords["verifyhostkeydns"]
 	keyRefuseConnection    = keywords["refuseconnection"]
 	keySendEnv             = keywords["sendenv"]
 	keyServerAliveCountMax = keywords["serveralivecountmax"]

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/account"
 	"fleetssh/internal/shellquote"
 	"fleetssh/inventory"
 )
@@ -49,6 +50,9 @@ func problemOf(err error, host *fleetssh.HostConfig) problem {
 			p.key.hop = p.key.name
 		}
 		p.kind, p.phase, p.reason = "proxy", "proxy", "at the hop "+e.Hop+": "+p.reason
+		if strings.HasPrefix(e.Hop, "command ") && strings.Contains(p.reason, "Permission denied") {
+			p.hint = "it asks where it has a terminal; without one it needs a key, from the SSH agent or a file"
+		}
 		return p
 	case *fleetssh.TimeoutError:
 		return timeoutProblem(e)
@@ -79,6 +83,9 @@ func configProblem(e *fleetssh.ConfigError) problem {
 		p.reason = setting.Setting + ": " + setting.Reason
 	}
 	p.hint = "-x leaves out a host"
+	if errors.Is(e.Err, account.ErrNoEntry) {
+		p.hint = "name the user with -l"
+	}
 	if f, ok := errors.AsType[*fault](e.Err); ok && f.hint != "" {
 		p.hint = f.hint
 	}

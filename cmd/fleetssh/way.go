@@ -36,7 +36,8 @@ const wayFlagsHelp = `By which way:
                             socks5h:// (the proxy looks up names), http://,
                             https://, or a socket: unix:///path
       --proxy-command LINE  over the standard input and output of a command;
-                            %h is the host, %p its port
+                            %h is the host, %p its port, %r the user; on Linux
+                            it may ask on the terminal
       --control-path PATH   over the connection of an OpenSSH master (ssh -M), if
                             one listens on the socket; %C, %h, %p, %r as for ssh
   -A, --forward-agent       let commands use your SSH agent; root there can too
