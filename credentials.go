@@ -393,7 +393,7 @@ func (c *credentials) agentSays(err error) error {
 	case c.heldErr != nil:
 		return fmt.Errorf("%w, and the SSH agent cannot be asked for it: %w", err, c.heldErr)
 	case len(c.held) == 0:
-		return fmt.Errorf("%w, and the SSH agent lists no keys: it is empty, or locked (ssh-add -X unlocks it)", err)
+		return fmt.Errorf("%w, and %w", err, errNoneHeld)
 	}
 	return fmt.Errorf("%w, and the SSH agent does not hold it", err)
 }

@@ -42,6 +42,9 @@ func (id *identity) describe() string {
 	return fmt.Sprintf("%s (%s)", id.source, ssh.FingerprintSHA256(public))
 }
 
+// errNoneHeld is about an agent that lists nothing: a locked one does not say that it is.
+var errNoneHeld = errors.New("the SSH agent lists no keys: it is empty, or locked (ssh-add -X unlocks it)")
+
 // offers are the identities of one host, as they are put in order.
 type offers struct {
 	c       *credentials
@@ -83,8 +86,12 @@ func (c *credentials) all(ctx func() context.Context) []*identity {
 	for _, n := range c.keys {
 		o.addNamed(n)
 	}
-	if c.heldErr != nil && !c.host.Auth.ownKeys() {
+	switch {
+	case c.host.Auth.ownKeys() || c.agent == nil:
+	case c.heldErr != nil:
 		c.notes = append(c.notes, c.heldErr)
+	case len(held) == 0 && len(o.list) == 0 && c.listed:
+		c.notes = append(c.notes, errNoneHeld)
 	}
 	return o.list
 }
@@ -110,7 +117,7 @@ func (o *offers) collect(held []heldKey) {
 	for _, wantCert := range []bool{false, true} {
 		for _, k := range held {
 			if (k.cert != nil) == wantCert {
-				signs(k.plain, &identity{signer: o.heldSigner(k), source: fmt.Sprintf("SSH agent (%s)", k.comment)})
+				signs(k.plain, &identity{signer: o.heldSigner(k), source: "SSH agent (" + k.comment + ")"})
 			}
 		}
 	}
@@ -167,7 +174,7 @@ func (o *offers) addHeld(k heldKey) {
 		o.addKey(k.plain)
 		return
 	}
-	o.addCert(namedCert{cert: k.cert, source: fmt.Sprintf("SSH agent (%s)", k.comment)})
+	o.addCert(namedCert{cert: k.cert, source: "SSH agent (" + k.comment + ")"})
 }
 
 // addNamed adds a named key that is not in the agent, or says why it cannot be used.

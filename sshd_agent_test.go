@@ -1,13 +1,16 @@
 package fleetssh_test
 
 import (
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
 
 	"fleetssh"
 	"fleetssh/internal/sshdtest"
@@ -165,6 +168,52 @@ func TestSSHDAgentUseless(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// What an agent does not do is said in words that help: it gives no reasons.
+func TestSSHDAgentUnwilling(t *testing.T) {
+	sshdtest.CheckLeaks(t)
+	s := sshdtest.Start(t, sshdtest.Options{})
+	user := sshdtest.CurrentUser(t)
+	a := sshdtest.StartAgent(t)
+	withAgent(t, a.Socket)
+	key := sshdtest.NewKey(t, sshdtest.KindED25519)
+	a.Add(t, key)
+	s.Authorize(t, user, key.Public())
+	public := filepath.Join(t.TempDir(), "key.pub")
+	if err := os.WriteFile(public, ssh.MarshalAuthorizedKey(key.Public()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	named, any := hostConfig(t, s, user, fleetssh.Auth{KeyFile: public}), hostConfig(t, s, user, fleetssh.Auth{})
+	dial(t, named)
+
+	conn, err := net.Dial("unix", a.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	client := agent.NewClient(conn)
+	if err := client.Lock([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, dialFails[*fleetssh.PKeyFileError](t, named).Error(), "public half", "locked (ssh-add -X")
+	contains(t, dialFails[*fleetssh.AuthenticationError](t, any).Error(), "locked (ssh-add -X")
+	if err := client.Unlock([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.RemoveAll(); err != nil {
+		t.Fatal(err)
+	}
+	// For one host only, which we have no way to tell the agent that it is.
+	known, file := filepath.Join(t.TempDir(), "known"), filepath.Join(t.TempDir(), "key")
+	key.Write(t, file, "")
+	if err := os.WriteFile(known, []byte(strings.Join(knownLines("there", keysOf(s)...), "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("ssh-add", "-q", "-H", known, "-h", "there", file).CombinedOutput(); err != nil {
+		t.Fatalf("ssh-add: %v: %s", err, out)
+	}
+	contains(t, dialFails[*fleetssh.AuthenticationError](t, named).Error(), "bound to certain hosts (ssh-add -h)")
 }
 
 // make20 returns a name 20 times.

@@ -35,6 +35,8 @@ func TestSSHDKeyFiles(t *testing.T) {
 		{"encrypted ed25519", sshdtest.KindED25519, "s3 cret€", quick},
 		{"encrypted ecdsa", sshdtest.KindECDSA, "s3 cret€", quick},
 		{"encrypted rsa", sshdtest.KindRSA, "s3 cret€", quick},
+		{"encrypted rsa PKCS8", sshdtest.KindRSA, "s3 cret€", []string{"-m", "PKCS8"}},
+		{"encrypted ecdsa PKCS8", sshdtest.KindECDSA, "s3 cret€", []string{"-m", "PKCS8"}},
 		{"encrypted rsa PEM", sshdtest.KindRSA, "s3 cret€", []string{"-m", "PEM"}},
 	} {
 		path, public := sshdtest.Keygen(t, test.kind, test.passphrase, test.options...)

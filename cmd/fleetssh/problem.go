@@ -121,10 +121,10 @@ func authenticationProblem(e *fleetssh.AuthenticationError, host *fleetssh.HostC
 	const most = 4
 	for i, key := range e.Keys {
 		if i == most {
-			p.detail = append(p.detail, fmt.Sprintf("refused %d more keys", len(e.Keys)-most))
+			p.detail = append(p.detail, fmt.Sprintf("offered %d more keys", len(e.Keys)-most))
 			break
 		}
-		p.detail = append(p.detail, "refused "+key)
+		p.detail = append(p.detail, "offered "+key)
 	}
 	p.hint = "name the user with -l, the key with -i, or use ssh-add or --ask-pass"
 	return p
