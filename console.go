@@ -30,6 +30,7 @@ type Console struct {
 	Err  error // why it could not be opened
 
 	session *HostOutput   // the shell
+	exec    string        // "exec ", or empty where the login shell does not know it
 	token   hostmark.Mark // see marks
 	ready   chan struct{}
 	turn    chan struct{} // holds a token while a line is sent or signalled
@@ -69,24 +70,37 @@ func (c *Client) OpenConsole(ctx context.Context) (*Console, error) {
 func (c *Client) openConsole(ctx context.Context) *Console {
 	ctx, cancel := c.starting(ctx)
 	defer cancel()
+	s := c.startConsole(ctx, "exec ")
+	if s.Err != nil && s.Outcome().Kind == Exited && ctx.Err() == nil {
+		// A restricted shell such as rbash knows no exec. Without it, a shell such as
+		// that of csh stays in front of ours, and leads its process group.
+		if plain := c.startConsole(ctx, ""); plain.Err == nil {
+			return plain
+		}
+	}
+	return s
+}
+
+// startConsole starts a shell; exec stands before the lines for the login shell.
+func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 	ch, err := c.openSession(ctx, streamOptions{})
 	if err != nil {
 		return failedConsole(newFailed(c.host, "", err))
 	}
 	token := hostmark.New()
 	s := &Console{
-		Host: c.host, session: &HostOutput{Channel: ch, Host: c.host, CommandLine: consoleStart, connected: c.login.Timing},
-		token: token, ready: make(chan struct{}), turn: make(chan struct{}, 1),
+		Host: c.host, session: &HostOutput{Channel: ch, Host: c.host, CommandLine: exec + consoleStart, connected: c.login.Timing},
+		exec: exec, token: token, ready: make(chan struct{}), turn: make(chan struct{}, 1),
 	}
 	for i := range s.marks {
 		s.marks[i].token = []byte(token.String())
 	}
 	s.next = s.newLine()
 	ch.console = s
-	if err = ch.begin(ctx, "exec", execPayload(consoleStart), nil); err == nil {
-		if err = ch.write(ctx, s.setUp()); err == nil {
-			err = s.waitReady(ctx)
-		}
+	if err = ch.begin(ctx, "exec", execPayload(exec+consoleStart), nil); err == nil {
+		// What cannot be written has ended, or says so when its time is over.
+		_ = ch.write(ctx, s.setUp())
+		err = s.waitReady(ctx)
 	}
 	if err != nil {
 		ch.Close()
@@ -103,7 +117,7 @@ func failedConsole(out *HostOutput) *Console {
 // consoleStart starts the shell. It goes through the login shell of the user, so it
 // is one line, without an exclamation mark, for csh. The files that shells read at
 // their start may set a prompt, which is what tells us that a line is done.
-var consoleStart = "exec sh -c " + shellquote.Quote(
+var consoleStart = "sh -c " + shellquote.Quote(
 	isShell("bash")+` && exec "$SHELL" --norc --noprofile --noediting -i; `+
 		isShell("zsh")+` && exec "$SHELL" -f -i; `+
 		`ENV=; export ENV; exec sh -i`)

@@ -26,11 +26,11 @@ const inputGrace = 5 * time.Second
 // sendInput sends the input. It goes through a session of its own, since nothing but
 // lines may be on the way to the shell: it would run the rest of an input that the
 // line does not read.
-func (c *Client) sendInput(ctx context.Context, from *io.SectionReader) (*consoleInput, error) {
+func (c *Client) sendInput(ctx context.Context, exec string, from *io.SectionReader) (*consoleInput, error) {
 	named := hostmark.New() // a login shell may greet before it runs the command
 	script := fmt.Sprintf(`umask 077; f=$(mktemp) || exit; trap 'rm -f "$f"; exit 1' HUP INT TERM; `+
 		`if head -c %d >"$f"; then printf '%s%%s\n' "$f"; cat >/dev/null; fi; rm -f "$f"`, from.Size(), named.Escaped())
-	ch, err := c.Execute(ctx, "exec sh -c "+shellquote.Quote(script))
+	ch, err := c.Execute(ctx, exec+"sh -c "+shellquote.Quote(script))
 	if err != nil {
 		return nil, err
 	}

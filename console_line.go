@@ -71,7 +71,7 @@ func (s *Console) run(ctx context.Context, line ConsoleLine) (*HostOutput, error
 	from, sent := "/dev/null", (*consoleInput)(nil)
 	if line.Stdin != nil {
 		var err error
-		if sent, err = s.session.client.sendInput(ctx, line.Stdin); err != nil {
+		if sent, err = s.session.client.sendInput(ctx, s.exec, line.Stdin); err != nil {
 			return nil, err
 		}
 		from = sent.path
@@ -222,7 +222,7 @@ func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
 	}
 	ctx, cancel = context.WithTimeout(ctx, killSession)
 	defer cancel()
-	killer, failed := ch.client.Execute(ctx, "exec sh -c "+shellquote.Quote(fmt.Sprintf("kill -s %s -- -%d", shellquote.Quote(string(sig)), process)))
+	killer, failed := ch.client.Execute(ctx, s.exec+"sh -c "+shellquote.Quote(fmt.Sprintf("kill -s %s -- -%d", shellquote.Quote(string(sig)), process)))
 	if failed != nil {
 		return err
 	}

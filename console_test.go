@@ -191,3 +191,34 @@ func tokenOf(s *simfleet.Session) string {
 	}
 	return half("fleetssh_a") + half("fleetssh_b")
 }
+
+// A restricted login shell, such as rbash, knows no exec.
+func TestConsoleRestricted(t *testing.T) {
+	t.Parallel()
+	refused := 0
+	s := openConsole(t, newServer(t, func(h *simfleet.Host) {
+		h.Handler = func(s *simfleet.Session) simfleet.Status {
+			if strings.HasPrefix(s.Line, "exec ") {
+				refused++
+				io.WriteString(s.Stderr, "rbash: line 1: exec: restricted\n")
+				return simfleet.Status{Code: 1}
+			}
+			return simfleet.Shell(s)
+		}
+	}).dial(t))
+	equal(t, "result", runText(t, s, "cd /srv; pwd"), lineResult{stdout: "/srv\n"})
+	equal(t, "refused", refused, 1)
+
+	// A host without a shell says why, once.
+	failed, err := newServer(t, func(h *simfleet.Host) {
+		h.Handler = func(s *simfleet.Session) simfleet.Status {
+			io.WriteString(s.Stderr, "This account is not available.\n")
+			return simfleet.Status{Code: 1}
+		}
+	}).dial(t).OpenConsole(soon(t))
+	equal(t, "Op", asError[*fleetssh.SessionError](t, err).Op, "shell")
+	equal(t, "error", failed.Err, err)
+	if !strings.Contains(err.Error(), "This account is not available.") {
+		t.Errorf("%v", err)
+	}
+}
