@@ -373,7 +373,7 @@ func (p *copyPlan) tell(i int, r CopyResult) {
 // copyError makes ours of an error about a file.
 func copyError(host string, err error) error {
 	if e, ok := errors.AsType[*transfer.Error](err); ok {
-		return &CopyError{Host: host, Op: e.Op, Path: e.Path, Local: e.Local, Err: e.Err}
+		return &CopyError{Host: host, Op: e.Op, Path: cut(e.Path, mostPath), Local: e.Local, Err: e.Err}
 	}
 	return err
 }

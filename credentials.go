@@ -365,7 +365,7 @@ func (c *credentials) list(ctx context.Context) []heldKey {
 		if err != nil {
 			continue
 		}
-		held := heldKey{public: public, plain: public, comment: k.Comment}
+		held := heldKey{public: public, plain: public, comment: clip(k.Comment)}
 		if cert, ok := public.(*ssh.Certificate); ok {
 			held.plain, held.cert = cert.Key, cert
 		}

@@ -290,7 +290,7 @@ func (e *ExitError) Error() string {
 
 // Error implements [error].
 func (e *CopyError) Error() string {
-	text := e.Op + " " + strconv.QuoteToGraphic(e.Path)
+	text := e.Op + " " + strconv.QuoteToGraphic(cut(e.Path, mostSaid)) // which a host may have given
 	if !e.Local && e.Host != "" {
 		text += " on " + e.Host
 	}

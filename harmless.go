@@ -10,6 +10,18 @@ import (
 // mostSaid is how many bytes of a text from a host an error holds.
 const mostSaid = 400
 
+// mostPath is how many bytes of a path an error keeps: what systems allow. A host may name
+// any.
+const mostPath = 4 << 10
+
+// cut returns s, or its beginning if it is longer than most bytes.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
 // clip makes a text from outside fit for an error, a warning or a log: without white
 // space around it, at most 400 bytes of it, in one line, and without a character that
 // does something to a terminal. Everything that a host, a proxy or a file says passes

@@ -2,10 +2,13 @@ package fleetssh
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"fleetssh/internal/transfer"
 )
 
 func TestClip(t *testing.T) {
@@ -36,6 +39,16 @@ func TestClip(t *testing.T) {
 	}
 	if got := clipList([]string{"publickey", "password"}); got != "publickey, password" {
 		t.Error(got)
+	}
+}
+
+// TestLongPath has a host name a file with more than systems allow.
+func TestLongPath(t *testing.T) {
+	t.Parallel()
+	err := copyError("web1", &transfer.Error{Op: "copy", Path: strings.Repeat("é", 50_000), Err: errors.New("no")})
+	copied, ok := err.(*CopyError)
+	if !ok || len(copied.Path) > mostPath+len("…") || len(err.Error()) > 2*mostSaid || !utf8.ValidString(copied.Path) {
+		t.Errorf("a path of %d bytes, an error of %d", len(copied.Path), len(err.Error()))
 	}
 }
 

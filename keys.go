@@ -247,7 +247,7 @@ func certNames(cert *ssh.Certificate, user string) error {
 	if len(cert.ValidPrincipals) == 0 || slices.Contains(cert.ValidPrincipals, user) {
 		return nil
 	}
-	return fmt.Errorf("certificate is for %s, not for user %s", strings.Join(cert.ValidPrincipals, ", "), user)
+	return fmt.Errorf("certificate is for %s, not for user %s", clipList(cert.ValidPrincipals), user)
 }
 
 // lazyKey is a key that is encrypted: it is decrypted, which may mean asking, only

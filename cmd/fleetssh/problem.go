@@ -92,9 +92,15 @@ func configProblem(e *fleetssh.ConfigError) problem {
 	return p
 }
 
+// mostPathShown is how many bytes of a path are shown.
+const mostPathShown = 400
+
 // copyProblem names the file, and the side it is on where that is not the host.
 func copyProblem(e *fleetssh.CopyError) problem {
 	where := e.Path
+	if len(where) > mostPathShown { // of a host, which may name any
+		where = strings.ToValidUTF8(where[:mostPathShown], "") + "…"
+	}
 	if e.Local {
 		where = "local " + where
 	}

@@ -122,8 +122,9 @@ func failureFresh(err error) time.Time {
 	now := time.Now()
 	kerr := (*kdcError)(nil)
 	silent := (*unreachable)(nil)
+	refused := (*secretRefused)(nil)
 	switch {
-	case errors.As(err, &kerr) && kerr.code == codePreauthFailed:
+	case errors.As(err, &refused):
 		// For good: to ask again and again with a wrong password locks accounts.
 		return now.AddDate(100, 0, 0)
 	case errors.As(err, &kerr):

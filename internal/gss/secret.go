@@ -232,6 +232,12 @@ func clockError(theirs time.Time, allowed time.Duration) error {
 
 const hintClock = "set the clock"
 
+// secretRefused is a KDC's answer to a wrong password or key.
+type secretRefused struct{ err error }
+
+func (e *secretRefused) Error() string { return e.err.Error() }
+func (e *secretRefused) Unwrap() error { return e.err }
+
 // adviseTGT says what to do about an error of the KDC.
 func adviseTGT(err error, s secret) error {
 	kerr := (*kdcError)(nil)
@@ -242,7 +248,7 @@ func adviseTGT(err error, s secret) error {
 	case codeClientUnknown:
 		return advise(err, "is the client's name right, and its realm?")
 	case codePreauthFailed, codeIntegrity:
-		return advise(err, s.refused())
+		return advise(&secretRefused{err}, s.refused())
 	case codePasswordExpired:
 		return advise(err, "change it with kpasswd")
 	case codeRevoked, codeClientExpired:
