@@ -80,3 +80,21 @@ func TestSSHDExplain(t *testing.T) {
 		t.Errorf("offered %v, planned %v", offered, planned)
 	}
 }
+
+// An empty list of identities is none, as it is for logging in, and the default files
+// are spoken of.
+func TestExplainEmptyIdentities(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("SSH_AUTH_SOCK", "")
+	for _, identities := range [][]string{nil, {}} {
+		plans, err := fleetssh.Explain(soon(t), fleetssh.HostConfig{Host: "h", HostKeys: fleetssh.InsecureIgnoreHostKeys(), Auth: fleetssh.Auth{Identities: identities}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said []string
+		for _, step := range plans[0].Steps {
+			said = append(said, step.What)
+		}
+		contains(t, strings.Join(said, "\n"), "publickey: default key files")
+	}
+}
