@@ -93,8 +93,10 @@ func (g *greeting) notice() string { return string(g.text) }
 func (g *greeting) fault(err error) error {
 	switch {
 	case g == nil:
-	case errors.Is(err, errSSH1), errors.Is(err, errNotSSH):
-		return err
+	case errors.Is(err, errSSH1):
+		return errSSH1 // without what the SSH library has put around it
+	case errors.Is(err, errNotSSH):
+		return errNotSSH
 	case g.version != "", bytes.HasPrefix(g.line, []byte("SSH-")), g.said() == "", isBusy(g.said()):
 	default:
 		return errNotSSH

@@ -92,6 +92,9 @@ func TestWordsInPlaceOfSSH(t *testing.T) {
 			k := newTalker(t, test.words, test.then)
 			_, err := fleetssh.Dial(t.Context(), k.config())
 			contains(t, err.Error(), test.text)
+			if strings.Contains(err.Error(), "handshake failed") {
+				t.Errorf("the words of the SSH library: %v", err)
+			}
 			var said string
 			var lost *fleetssh.ConnectionError
 			var timeout *fleetssh.TimeoutError
