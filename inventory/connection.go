@@ -241,7 +241,8 @@ func (l *login) option(key, value string) error {
 	case "proxycommand":
 		l.config.Proxy, l.config.DialContext = nil, nil
 		if !strings.EqualFold(value, "none") {
-			l.config.DialContext, err = fleetssh.DialCommand(value)
+			// sshconfig knows those that mean a hop.
+			l.options, l.from = append(l.options, "ProxyCommand="+value), l.name
 		}
 	case "stricthostkeychecking":
 		l.strict = strings.ToLower(value)

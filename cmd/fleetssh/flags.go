@@ -135,6 +135,10 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 	case 0:
 		base.RetryDelay = -1 // none
 	}
+	base.Auth.Ask = c.asker(quiet)
+	if c.banners != nil {
+		base.Auth.Tell = c.banners.tell
+	}
 	f.prepare(c)
 	entries, err := f.entries(base)
 	if err != nil {
@@ -142,10 +146,6 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 	}
 	if base.HostKeys, err = f.policy(); err != nil {
 		return nil, err
-	}
-	base.Auth.Ask = c.asker(quiet)
-	if c.banners != nil {
-		base.Auth.Tell = c.banners.tell
 	}
 	f.asks = base.Auth.Ask != nil
 	config, err := f.sshConfig(c, f.way.hop(base), quiet)

@@ -96,8 +96,8 @@ func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }
 
-// traceOf returns the trace of a context, an empty one if there is none.
-func traceOf(ctx context.Context) Trace {
+// TraceOf returns the trace of a context, one that does nothing if there is none.
+func TraceOf(ctx context.Context) Trace {
 	t := Trace{}
 	if given, ok := ctx.Value(traceKey{}).(*Trace); ok {
 		t = *given
@@ -124,7 +124,7 @@ func (c *command) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, newError(c.name(), addr, errTarget{err})
 	}
-	trace := traceOf(ctx)
+	trace := TraceOf(ctx)
 	values := map[string]string{"h": host, "p": port, "r": cmp.Or(c.User, trace.User), "n": cmp.Or(c.Host, trace.Host, host)}
 	line, err := c.expand(values)
 	if err != nil {
