@@ -69,10 +69,23 @@ func (i *interrupts) tell() {
 	i.mu.Lock()
 	before := i.before
 	i.mu.Unlock()
-	if before != nil {
+	if before == nil {
+		return
+	}
+	// While something is asked on the terminal nothing is shown: the interrupt ends that too.
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
 		before()
+	}()
+	select {
+	case <-told:
+	case <-time.After(tellGrace):
 	}
 }
+
+// tellGrace is how long telling what is under way may hold up an interrupt.
+const tellGrace = 200 * time.Millisecond
 
 // beforeInterrupt has a function called on the first signal, before it ends ctx, until forget
 // is called: what is under way can still be told then.
