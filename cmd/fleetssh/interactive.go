@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -70,8 +71,12 @@ func (r *runner) showEnd(result *result) {
 	for _, detail := range result.problem.detail {
 		r.c.screen.Message("    " + detail)
 	}
-	if result.problem.hint != "" {
-		r.c.screen.Message("hint: " + result.problem.hint)
+	hint := result.problem.hint
+	if k := result.problem.key; k != nil && k.hop == "" {
+		hint = r.hosts[0].flags.trustHint(k, []string{cmp.Or(r.hosts[0].given, k.name)})
+	}
+	if hint != "" {
+		r.c.screen.Message("hint: " + hint)
 	}
 }
 
