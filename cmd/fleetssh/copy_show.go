@@ -46,7 +46,8 @@ const copyShowHelp = `What is shown:
 `
 
 func (f *copyShowFlags) register(flags *pflag.FlagSet) {
-	registerFormat(flags, &f.format)
+	f.format = "stream"
+	flags.Var(formatValue{choiceValue{&f.format, []string{"stream", "json"}}, []string{psshFormat}}, "format", "")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "")
 	f.status = "auto"
@@ -60,7 +61,7 @@ func (f *copyShowFlags) check() error {
 	switch {
 	case f.quiet && f.verbose:
 		return usageError("", "-q and -v exclude each other")
-	case f.format == "json" && (f.quiet || f.verbose):
+	case f.format != "stream" && (f.quiet || f.verbose):
 		return usageError("", "-q and -v go with --format stream only")
 	}
 	return nil
@@ -70,9 +71,12 @@ func (f *copyShowFlags) check() error {
 // closed or given up.
 func (f *copyShowFlags) display(v copyView) (d copyDisplay, end func()) {
 	v.screen.SetColors(map[string]termline.Colors{"always": termline.ColorsAlways, "never": termline.ColorsNever}[f.color])
-	if f.format == "json" {
+	switch f.format {
+	case "json":
 		d = newCopyJSON(v)
-	} else {
+	case psshFormat:
+		d = &psshCopy{copyView: v}
+	default:
 		d = newCopyStream(v)
 	}
 	if f.status == "never" || f.status == "auto" && !v.screen.HasStatus() {

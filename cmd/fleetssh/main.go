@@ -19,7 +19,7 @@ func main() {
 }
 
 // verbs lists the verbs in the order of the overview.
-var verbs = []func(*call) *cobra.Command{newRun, newPut, newGet, newShell, newTunnel, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak, newPdsh, newClush, newPssh}
+var verbs = []func(*call) *cobra.Command{newRun, newPut, newGet, newShell, newTunnel, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak, newPdsh, newPdcp, newRpdcp, newClush, newPssh, newPscp, newPslurp}
 
 const overview = `Run commands, copy files and open tunnels on many hosts over SSH.
 

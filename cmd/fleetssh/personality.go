@@ -31,6 +31,7 @@ type personality struct {
 type toolOption struct {
 	names   []string // as in "-f" and "--fanout"
 	value   string   // what its value is called; empty: it takes none
+	words   bool     // its value is all words up to the next option
 	same    string
 	take    func(t *translation, value string) error
 	becomes string   // what that is, for people; empty: same says it
@@ -44,7 +45,10 @@ type envOption struct{ variable, option string }
 
 // personalities are the tools that the program can be called as.
 func personalities() []*personality {
-	return []*personality{pdshPersonality(), clushPersonality(), psshPersonality(), dshbakPersonality()}
+	return []*personality{
+		pdshPersonality(), pdcpPersonality(), rpdcpPersonality(), clushPersonality(),
+		psshPersonality(), pscpPersonality(), pslurpPersonality(), dshbakPersonality(),
+	}
 }
 
 // personalityOf returns the tool of a name, nil if there is none.
@@ -114,6 +118,7 @@ type translation struct {
 	tool    *personality
 	values  map[string][]string // of the options that were given, by their first name
 	args    []string            // our options
+	verb    string              // in place of that of the tool; empty: that one
 	command []string
 	ends    []string // the whole, if not nil
 }
@@ -140,7 +145,11 @@ func (t *translation) translate(args []string) ([]string, error) {
 			return nil, err
 		}
 	}
-	return slices.Concat([]string{t.tool.verb}, t.args, []string{"--"}, t.command), nil
+	verb := t.tool.verb
+	if t.verb != "" {
+		verb = t.verb
+	}
+	return slices.Concat([]string{verb}, t.args, []string{"--"}, t.command), nil
 }
 
 // given reports whether an option was given, by its first name.
@@ -186,6 +195,9 @@ func (t *translation) long(args []string) ([]string, error) {
 	name, value, attached := strings.Cut(args[0], "=")
 	o, full := t.tool.find(name)
 	args = args[1:]
+	if o != nil && o.words && !attached {
+		return t.takeWords(o, full, args)
+	}
 	switch {
 	case o == nil:
 		return nil, t.fault(name, "there is no such option")
@@ -210,6 +222,9 @@ func (t *translation) letters(args []string) ([]string, error) {
 		if o == nil {
 			return nil, t.fault(name, "there is no such option")
 		}
+		if o.words && i == len(letters)-1 {
+			return t.takeWords(o, name, args)
+		}
 		if o.value == "" {
 			if err := t.apply(o, name, ""); err != nil {
 				return nil, err
@@ -225,6 +240,21 @@ func (t *translation) letters(args []string) ([]string, error) {
 		return args[1:], t.apply(o, name, args[0])
 	}
 	return args, nil
+}
+
+// takeWords applies an option with all words up to the next option, and returns what is left.
+func (t *translation) takeWords(o *toolOption, name string, args []string) ([]string, error) {
+	n := 0
+	for n < len(args) && (args[n] == "-" || !strings.HasPrefix(args[n], "-")) {
+		if err := t.apply(o, name, args[n]); err != nil {
+			return nil, err
+		}
+		n++
+	}
+	if n == 0 {
+		return nil, t.fault(name, "it takes values: "+o.value)
+	}
+	return args[n:], nil
 }
 
 // apply makes what it does of an option that is given as name.
@@ -313,6 +343,11 @@ func newPersonality(p *personality) *cobra.Command {
 func newPdsh(*call) *cobra.Command  { return newPersonality(pdshPersonality()) }
 func newClush(*call) *cobra.Command { return newPersonality(clushPersonality()) }
 func newPssh(*call) *cobra.Command  { return newPersonality(psshPersonality()) }
+
+func newPdcp(*call) *cobra.Command   { return newPersonality(pdcpPersonality()) }
+func newRpdcp(*call) *cobra.Command  { return newPersonality(rpdcpPersonality()) }
+func newPscp(*call) *cobra.Command   { return newPersonality(pscpPersonality()) }
+func newPslurp(*call) *cobra.Command { return newPersonality(pslurpPersonality()) }
 
 // help returns the help text: the table of its options.
 func (p *personality) help() string {

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"fleetssh/hostset"
@@ -21,7 +25,6 @@ is 0 whatever happens on the hosts, unless -S is given. There is no interactive
 mode.`
 
 func clushPersonality() *personality {
-	copying := "fleetssh put and fleetssh get copy files"
 	tree := "there is no tree: hosts are reached directly, or through --jump of fleetssh"
 	own := "options, and the settings of fleetssh, say it"
 	return &personality{name: "clush", about: clushAbout, verb: "run",
@@ -60,10 +63,10 @@ func clushPersonality() *personality {
 			{names: []string{"-G", "--groupbase"}, instead: "sets are written with names of hosts"},
 			{names: []string{"-s", "--groupsource"}, value: "SOURCE", instead: "the source goes before the group: -g SOURCE:GROUP"},
 			{names: []string{"-d", "--debug"}, instead: "fleetssh explain and fleetssh check say what happens"},
-			{names: []string{"-c", "--copy"}, instead: copying},
-			{names: []string{"--rcopy"}, instead: copying},
-			{names: []string{"--dest"}, value: "PATH", instead: copying},
-			{names: []string{"-p"}, instead: copying},
+			{names: []string{"-c", "--copy"}, value: "FILE...", words: true, becomes: "fleetssh put --recursive FILE... DEST"},
+			{names: []string{"--rcopy"}, value: "FILE", words: true, becomes: "fleetssh get --recursive FILE DEST/NAME.HOST"},
+			{names: []string{"--dest"}, value: "PATH", becomes: "where --copy and --rcopy copy to; the folder of FILE if it is not given"},
+			{names: []string{"-p"}, becomes: "--preserve, with --copy and --rcopy"},
 			{names: []string{"-O", "--option"}, value: "KEY=VALUE", instead: own},
 			{names: []string{"--conf"}, value: "FILE", instead: own},
 			{names: []string{"--groupsconf"}, value: "FILE", instead: "--inventory FILE of fleetssh reads it"},
@@ -136,6 +139,14 @@ func takeClushSudo(t *translation, _ string) error {
 }
 
 func finishClush(t *translation) error {
+	if t.given("-c") || t.given("--rcopy") {
+		return t.finishClushCopy()
+	}
+	for _, name := range []string{"--dest", "-p"} {
+		if t.given(name) {
+			return usageError("", "clush: %s without --copy and --rcopy", name)
+		}
+	}
 	format, policy := "stream", "none"
 	if t.given("-b") || t.given("-B") || t.given("--diff") {
 		format = "fold"
@@ -148,4 +159,57 @@ func finishClush(t *translation) error {
 		t.addValue("--stdin", "-")
 	}
 	return t.wantCommand()
+}
+
+// finishClushCopy makes a copy of --copy or --rcopy.
+func (t *translation) finishClushCopy() error {
+	if t.given("-c") && t.given("--rcopy") || len(t.command) > 0 {
+		return usageError("", "clush: --copy, --rcopy and a command exclude each other")
+	}
+	t.add("--recursive")
+	if t.given("-p") {
+		t.add("--preserve")
+	}
+	policy := "none"
+	if t.given("-S") {
+		policy = "max"
+	}
+	t.addPolicy(policy, "stream")
+	dest := ""
+	if to := t.values["--dest"]; to != nil {
+		dest = to[len(to)-1]
+	}
+	if from := t.values["--rcopy"]; from != nil {
+		return t.fetch(from, dest)
+	}
+	from := t.values["-c"]
+	if dest == "" {
+		for _, file := range from {
+			folder, err := filepath.Abs(filepath.Dir(file))
+			if err != nil {
+				return fmt.Errorf("clush --copy: %w", err)
+			}
+			if folder += "/"; dest != "" && dest != folder {
+				return usageError("--dest says where they go", "clush --copy: the files are in several folders")
+			}
+			dest = folder
+		}
+	}
+	t.verb, t.command = "put", append(slices.Clone(from), dest)
+	return nil
+}
+
+// fetch copies one file of every host to a folder here, each under its name with that of the
+// host behind it, as clush --rcopy and rpdcp do. Without a folder it is that of the file.
+func (t *translation) fetch(from []string, folder string) error {
+	if len(from) != 1 {
+		return usageError("one call for each, or fleetssh get", "%s: several files are not fetched at once", t.tool.name)
+	}
+	if folder == "" {
+		folder = path.Dir(from[0])
+	}
+	literal := func(path string) string { return strings.ReplaceAll(path, "%", "%%") }
+	t.verb = "get"
+	t.command = []string{literal(from[0]), literal(strings.TrimRight(folder, "/")+"/"+path.Base(from[0])) + ".%(host)s"}
+	return nil
 }

@@ -137,26 +137,42 @@ func takeTimeout(t *translation, value string) error {
 	return nil
 }
 
-func finishPdsh(t *translation) error {
+// pdshHosts settles which hosts there are.
+func (t *translation) pdshHosts() error {
 	chosen := t.given("-g") || t.given("-a") || t.given("-A")
 	if t.given("-w") && chosen {
 		return usageError("compute with -w alone, as in -w 'web[1-20]&@db'",
-			"pdsh: -w together with -g, -a or -A: some modules of pdsh add the hosts, others choose among them")
+			"%s: -w together with -g, -a or -A: some modules of pdsh add the hosts, others choose among them", t.tool.name)
 	}
 	if file := t.getenv("WCOLL"); file != "" && !chosen && !t.given("-w") {
 		t.addValue("--hosts", "^"+file)
 	}
-	if path := t.getenv("DSHPATH"); path != "" {
-		t.addValue("--env", "PATH="+path)
-	}
+	return nil
+}
+
+// pdshArgs adds what the variables of pdsh say to ssh.
+func (t *translation) pdshArgs() error {
 	for _, variable := range []string{"PDSH_SSH_ARGS", "PDSH_SSH_ARGS_APPEND"} {
 		words, err := splitWords(t.getenv(variable))
 		if err != nil {
-			return usageError("", "pdsh: the variable %s: %v", variable, err)
+			return usageError("", "%s: the variable %s: %v", t.tool.name, variable, err)
 		}
 		if err := t.ssh(withoutPdshHost(words)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func finishPdsh(t *translation) error {
+	if err := t.pdshHosts(); err != nil {
+		return err
+	}
+	if path := t.getenv("DSHPATH"); path != "" {
+		t.addValue("--env", "PATH="+path)
+	}
+	if err := t.pdshArgs(); err != nil {
+		return err
 	}
 	policy := "none"
 	switch {

@@ -12,9 +12,9 @@ pssh.
 usage: fleetssh --as pssh [options] COMMAND...
 
 Hosts are reached by ssh, which is spoken here: no other program is run. They are
-tried once, and each once, however often it is named. Without -i and -P nothing
-of what they write is shown, only who failed. Nothing ends what runs on the hosts,
-unless -t is given.`
+tried once, and each once, however often it is named. A line says how each has
+ended: [1] 12:00:00 [SUCCESS] web1. Without -i and -P nothing of what they write
+is shown. Nothing ends what runs on the hosts, unless -t is given.`
 
 func psshPersonality() *personality {
 	return &personality{name: "pssh", aliases: []string{"parallel-ssh"}, about: psshAbout, verb: "run",
@@ -30,9 +30,9 @@ func psshPersonality() *personality {
 			{names: []string{"-x", "--extra-args"}, value: "ARGS", becomes: "the same options of ssh: -p -i -J -F -o -A -4 -6 -K and others"},
 			{names: []string{"-X", "--extra-arg"}, value: "ARG", becomes: "one word of such options"},
 			{names: []string{"-A", "--askpass"}, same: "--ask-pass"},
-			{names: []string{"-i", "--inline"}, becomes: "--format fold: what hosts wrote alike is shown once"},
-			{names: []string{"--inline-stdout"}, becomes: "--format fold, standard error included"},
-			{names: []string{"-P", "--print"}, becomes: "--format stream: whole lines behind their hosts"},
+			{names: []string{"-i", "--inline"}, becomes: "what a host wrote stands below its line"},
+			{names: []string{"--inline-stdout"}, becomes: "the same, without standard error"},
+			{names: []string{"-P", "--print"}, becomes: "whole lines behind their hosts, as they come"},
 			{names: []string{"-I", "--send-input"}, becomes: "--stdin -; without a command it is a script for the shell of the user"},
 			{names: []string{"-v", "--verbose"}, becomes: "nothing: who failed, and why, is said in any case"},
 			{names: []string{"--help"}, becomes: "this table", ends: []string{"help", "pssh"}},
@@ -62,25 +62,31 @@ func takePsshTimeout(t *translation, value string) error {
 	return takeTimeout(t, value)
 }
 
-func finishPssh(t *translation) error {
+// psshArgs adds the options of ssh.
+func (t *translation) psshArgs() error {
 	var extra []string
 	for _, args := range t.values["-x"] {
 		words, err := splitWords(args)
 		if err != nil {
-			return usageError("", "pssh -x %q: %v", args, err)
+			return usageError("", "%s -x %q: %v", t.tool.name, args, err)
 		}
 		extra = append(extra, words...)
 	}
-	if err := t.ssh(append(extra, t.values["-X"]...)); err != nil {
+	return t.ssh(append(extra, t.values["-X"]...))
+}
+
+func finishPssh(t *translation) error {
+	if err := t.psshArgs(); err != nil {
 		return err
 	}
-	format := "stream"
+	format := psshFormat
 	switch {
 	case t.given("-P"):
-	case t.given("-i") || t.given("--inline-stdout"):
-		format = "fold"
-	default:
-		t.add("--quiet")
+		format = psshPrint
+	case t.given("-i"):
+		format = psshInline
+	case t.given("--inline-stdout"):
+		format = psshInlineStdout
 	}
 	t.addPolicy("worst", format)
 	if t.given("-I") {

@@ -65,23 +65,42 @@ func TestTranslate(t *testing.T) {
 		{"clush: other options of ssh", []string{"--as", "clush", "-n", "-w", "a", "-o", "-L 1:b:2", "true"}, nil, "error: ssh: -L is not covered"},
 		{"clush: no options of ssh", []string{"--as", "clush", "-n", "-w", "a", "-o", "p=3", "true"}, nil, "error: clush options of ssh: p=3 is none"},
 		{"clush: sudo", []string{"--as", "clush", "-n", "-w", "a", "-m", "sudo", "true"}, nil, "run --hosts=a --sudo --ask-sudo-pass --format=stream" + none + " -- true"},
-		{"clush: copies", []string{"--as", "clush", "-w", "a", "-c", "f"}, nil, "error: clush: -c is not covered"},
+		{"clush: copies", []string{"--as", "clush", "-w", "a", "--copy", "/etc/f", "/etc/g", "--dest=/tmp/", "-p"}, nil,
+			"put --hosts=a --recursive --preserve --format=stream" + none + " -- /etc/f /etc/g /tmp/"},
+		{"clush: copies to the same place", []string{"--as", "clush", "-w", "a", "-Sc", "/etc/f"}, nil, "put --hosts=a --recursive --format=stream" + max + " -- /etc/f /etc/"},
+		{"clush: copies from several places", []string{"--as", "clush", "-w", "a", "-c", "/etc/f", "/srv/g"}, nil, "error: clush --copy: the files are in several folders"},
+		{"clush: copies from hosts", []string{"--as", "clush", "-w", "a", "--rcopy", "/var/log/x%", "--dest", "logs/"}, nil,
+			"get --hosts=a --recursive --format=stream" + none + " -- /var/log/x%% logs/x%%.%(host)s"},
+		{"clush: copies nothing", []string{"--as", "clush", "-w", "a", "--copy", "--dest", "x"}, nil, "error: clush --copy: it takes values: FILE..."},
+		{"clush: a copy and a command", []string{"--as", "clush", "-w", "a", "--copy", "f", "--", "true"}, nil, "error: clush: --copy, --rcopy and a command exclude each other"},
+		{"clush: a place without a copy", []string{"--as", "clush", "-w", "a", "--dest", "x", "true"}, nil, "error: clush: --dest without --copy and --rcopy"},
+
+		{"pdcp", []string{"--as", "pdcp", "-rpw", "web[1-3],-web2", "a", "b", "/tmp"}, nil, "put --recursive --preserve --hosts=web[1-3] --exclude=web2 --format=stream" + none + " -- a b /tmp"},
+		{"pdcp: one path", []string{"--as", "pdcp", "-w", "web1", "a"}, nil, "error: pdcp: no files, or no place for them"},
+		{"pdcp: variables", []string{"--as", "pdcp", "a", "/tmp"}, map[string]string{"WCOLL": "list", "PDSH_SSH_ARGS_APPEND": "-p 7"},
+			"put --hosts=^list --port=7 --format=stream" + none + " -- a /tmp"},
+		{"rpdcp", []string{"--as", "rpdcp", "-w", "web1", "/var/log/x", "logs"}, nil, "get --hosts=web1 --format=stream" + none + " -- /var/log/x logs/x.%(host)s"},
+		{"rpdcp: several", []string{"--as", "rpdcp", "-w", "web1", "a", "b", "logs"}, nil, "error: rpdcp: several files are not fetched at once"},
+		{"pscp", []string{"--as", "parallel-scp", "-h", "hosts", "-r", "-t", "5", "a", "/tmp"}, nil,
+			"put --hosts=^hosts --recursive --connect-timeout=5 --timeout=5 --format=pssh --attempts=1 --exit-policy=worst -- a /tmp"},
+		{"pslurp", []string{"--as", "pslurp", "-H", "web1", "-L", "logs", "/var/log/x", "x"}, nil,
+			"get --hosts=web1 --format=pssh --attempts=1 --exit-policy=worst -- /var/log/x logs/%(host)s/x"},
 		{"clush: a value too many", []string{"--as", "clush", "--diff=x"}, nil, "error: clush --diff: it takes no value"},
 		{"clush: interactive", []string{"--as", "clush", "-w", "a"}, nil, "error: clush: no command given"},
 
-		{"pssh: plain", []string{"--as", "pssh", "-h", "hosts.txt", "-i", "uptime"}, nil, "run --hosts=^hosts.txt --format=fold --attempts=1 --exit-policy=worst -- uptime"},
+		{"pssh: plain", []string{"--as", "pssh", "-h", "hosts.txt", "-i", "uptime"}, nil, "run --hosts=^hosts.txt --format=pssh-inline --attempts=1 --exit-policy=worst -- uptime"},
 		{"pssh: by its other name", []string{"--as", "parallel-ssh", "-H", "a ann@b:2222", "-P", "ls", "-l"}, nil,
-			"run --hosts=a --hosts=ann@b:2222 --format=stream --attempts=1 --exit-policy=worst -- ls -l"},
+			"run --hosts=a --hosts=ann@b:2222 --format=pssh-print --attempts=1 --exit-policy=worst -- ls -l"},
 		{"pssh: into files", []string{"--as", "pssh", "-Ha", "-o", "out", "-e", "err", "-p", "5", "-t", "9", "-O", "Port=1", "-Al", "root", "true"}, nil,
-			"run --hosts=a --outdir=out --errdir=err --fanout=5 --connect-timeout=9 --timeout=9 -oPort=1 --ask-pass --login=root --quiet --format=stream --attempts=1 --exit-policy=worst -- true"},
+			"run --hosts=a --outdir=out --errdir=err --fanout=5 --connect-timeout=9 --timeout=9 -oPort=1 --ask-pass --login=root --format=pssh --attempts=1 --exit-policy=worst -- true"},
 		{"pssh: options of ssh in pieces", []string{"--as", "pssh", "-Ha", "-X", "-o", "-X", "Port=1", "-x", `-F "a b"`, "-t0", "-P", "true"}, nil,
-			"run --hosts=a -Fa b -oPort=1 --format=stream --attempts=1 --exit-policy=worst -- true"},
-		{"pssh: a script", []string{"--as", "pssh", "-IPHa"}, nil, `run --hosts=a --format=stream --attempts=1 --exit-policy=worst --stdin=- -- exec "$SHELL"`},
+			"run --hosts=a -Fa b -oPort=1 --format=pssh-print --attempts=1 --exit-policy=worst -- true"},
+		{"pssh: a script", []string{"--as", "pssh", "-IPHa"}, nil, `run --hosts=a --format=pssh-print --attempts=1 --exit-policy=worst --stdin=- -- exec "$SHELL"`},
 		{"pssh: no command", []string{"--as", "pssh", "-Ha"}, nil, "error: pssh: no command given"},
 		{"pssh: a comma", []string{"--as", "pssh", "-h", "a,b", "true"}, nil, "error: pssh: the name of the file"},
 		{"pssh: globs", []string{"--as", "pssh", "-h", "f", "-g", "*web*", "true"}, nil, "error: pssh: -g is not covered"},
 		{"pssh: variables", []string{"--as", "pssh", "true"}, map[string]string{"PSSH_HOSTS": "f", "PSSH_PAR": "3", "PSSH_INLINE": "1"},
-			"run --hosts=^f --fanout=3 --format=fold --attempts=1 --exit-policy=worst -- true"},
+			"run --hosts=^f --fanout=3 --format=pssh-inline --attempts=1 --exit-policy=worst -- true"},
 
 		{"dshbak", []string{"--as", "dshbak", "-c", "log", "-"}, nil, "dshbak -c -- log -"},
 		{"dshbak: files", []string{"--as", "dshbak", "-fd", "out"}, nil, "dshbak -f -dout --"},
@@ -119,11 +138,18 @@ var toolOptions = map[string]string{
 		-t --connect_timeout -u --command_timeout -m --mode -R --worker --remote`,
 	"pssh": `--version --help -h --hosts -H --host -l --user -p --par -o --outdir -e --errdir -t --timeout -O --option -v --verbose
 		-A --askpass -x --extra-args -X --extra-arg -g --host-glob -i --inline --inline-stdout -I --send-input -P --print`,
+	"pdcp":   "-w -x -h -q -b -l -t -u -f -R -M -L -r -p -e -z -d -V -k -a -A -g -X -i -F -j -P -C",
+	"rpdcp":  "-w -x -h -q -b -l -t -u -f -R -M -L -r -p -e -d -V -k -a -A -g -X -i -F -j -P -C",
+	"pscp":   "--version --help -h --hosts -H --host -l --user -p --par -o --outdir -e --errdir -t --timeout -O --option -v --verbose -A --askpass -x --extra-args -X --extra-arg -g --host-glob -r --recursive",
+	"pslurp": "--version --help -h --hosts -H --host -l --user -p --par -o --outdir -e --errdir -t --timeout -O --option -v --verbose -A --askpass -x --extra-args -X --extra-arg -g --host-glob -r --recursive -L --localdir",
 }
 
 // values are for options that do not take any text.
 var values = map[string]string{"SECONDS": "5", "N": "5", "NAME": "ssh", "WORKER": "ssh", "MODE": "sudo", "WHEN": "never",
 	"OPTIONS": "-p 5", "ARGS": "-p 5", "ARG": "-A", "KEY=VALUE": "Port=5"}
+
+// together are options that mean something with others only.
+var together = map[string][]string{"clush --dest": {"--copy", "f"}, "clush -p": {"--copy", "f"}}
 
 // Every option of a tool becomes something that fleetssh takes, or an error that
 // names it and says what to do.
@@ -145,7 +171,12 @@ func TestEveryOptionOfToolsIsCovered(t *testing.T) {
 				}
 				line = append(line, value)
 			}
-			args, err := translate(append(line, "true"), surroundings{getenv: func(string) string { return "" }})
+			if with := together[tool+" "+option]; with != nil {
+				line = append(line, with...)
+			} else if !o.words {
+				line = append(line, "true", "there")
+			}
+			args, err := translate(line, surroundings{getenv: func(string) string { return "" }})
 			if err != nil {
 				f, ok := errors.AsType[*fault](err)
 				if o.instead == "" || !ok || f.hint == "" || !strings.Contains(f.text, option) {

@@ -32,6 +32,8 @@ var formats = map[string]func(view) display{
 	"stream": newStream,
 	"fold":   newFold,
 	"json":   newJSON,
+
+	psshFormat: newPsshLines, psshPrint: newPsshPrint, psshInline: newPsshInline, psshInlineStdout: newPsshInlineStdout,
 }
 
 // showFlags say how what happens is shown.
@@ -66,7 +68,7 @@ const showFlagsHelp = `What is shown:
 
 func (f *showFlags) register(flags *pflag.FlagSet) {
 	f.format = "stream"
-	flags.Var(choiceValue{&f.format, []string{"stream", "fold", "json"}}, "format", "")
+	flags.Var(formatValue{choiceValue{&f.format, []string{"stream", "fold", "json"}}, []string{psshFormat, psshPrint, psshInline, psshInlineStdout}}, "format", "")
 	flags.BoolVarP(&f.fold, "fold", "b", false, "")
 	flags.BoolVar(&f.diff, "diff", false, "")
 	flags.BoolVarP(&f.noLabel, "no-label", "N", false, "")

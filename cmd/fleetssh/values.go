@@ -172,3 +172,6 @@ func (v choiceValue) String() string {
 }
 
 func (v choiceValue) Type() string { return "word" }
+
+// choices returns the words, for completion.
+func (v choiceValue) choices() []string { return v.from }

@@ -202,6 +202,12 @@ func (f *Fold) left(s *segment) {
 	})
 }
 
+// Of returns what a host that has ended wrote, as a group of its own.
+func (f *Fold) Of(i int) Group {
+	h := &f.hosts[i]
+	return Group{Hosts: []int{i}, fold: f, at: [2]*segment{h.at[Stdout].segment, h.at[Stderr].segment}}
+}
+
 // Certain returns the groups that no other host can get into any more, each once,
 // the largest first.
 func (f *Fold) Certain() []Group {

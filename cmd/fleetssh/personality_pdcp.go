@@ -1,0 +1,81 @@
+package main
+
+import "slices"
+
+const pdcpAbout = `Called as pdcp, or with --as pdcp, fleetssh takes the options of pdcp.
+
+  ln -s $(command -v fleetssh) ~/bin/pdcp
+  pdcp -w web[1-20] app.conf /etc/app/
+  fleetssh --as pdcp -r -w ^hosts.txt site/ /srv/
+
+usage: fleetssh --as pdcp [options] FILE... DEST
+
+Files go by SFTP: nothing of pdsh is needed on the hosts, which are tried once.
+The exit code is 0 whatever happens on the hosts.`
+
+const rpdcpAbout = `Called as rpdcp, or with --as rpdcp, fleetssh takes the options of rpdcp.
+
+  ln -s $(command -v fleetssh) ~/bin/rpdcp
+  rpdcp -w web[1-20] /var/log/app.log logs/
+
+usage: fleetssh --as rpdcp [options] FILE FOLDER
+
+The file of each host gets the name of the host behind its own: logs/app.log.web1.
+Files come by SFTP: nothing of pdsh is needed on the hosts, which are tried once.
+The exit code is 0 whatever happens on the hosts.`
+
+func pdcpPersonality() *personality {
+	return pdshCopy("pdcp", "put", pdcpAbout, func(t *translation) error {
+		if len(t.command) < 2 {
+			return usageError("pdcp -w HOSTS FILE... DEST", "pdcp: no files, or no place for them")
+		}
+		return nil
+	})
+}
+
+func rpdcpPersonality() *personality {
+	return pdshCopy("rpdcp", "get", rpdcpAbout, func(t *translation) error {
+		if len(t.command) < 2 {
+			return usageError("rpdcp -w HOSTS FILE FOLDER", "rpdcp: no file, or no folder for it")
+		}
+		last := len(t.command) - 1
+		return t.fetch(t.command[:last], t.command[last])
+	})
+}
+
+// pdshCopy is one of the copying tools of pdsh: hosts are chosen and reached as there.
+func pdshCopy(name, verb, about string, paths func(*translation) error) *personality {
+	pdsh := pdshPersonality()
+	options := []toolOption{
+		{names: []string{"-r"}, same: "--recursive"},
+		{names: []string{"-p"}, same: "--preserve"},
+		{names: []string{"-e"}, value: "PATH", becomes: "nothing: no program of pdsh runs on the hosts"},
+		{names: []string{"-h", "--help"}, becomes: "this table", ends: []string{"help", name}},
+	}
+	if verb == "put" {
+		options = append(options, toolOption{names: []string{"-z"}, becomes: "nothing: it is for the other side of pdcp"})
+	}
+	for _, o := range pdsh.options {
+		switch o.names[0] {
+		case "-w", "-x", "-g", "-X", "-a", "-A", "-l", "-f", "-t", "-u", "-k", "-q", "-b", "-R", "-V", "-L", "-M", "-d", "-i", "-F", "-j", "-P", "-C":
+			options = append(options, o)
+		}
+	}
+	return &personality{name: name, about: about, verb: verb, options: options, env: slices.Clone(pdsh.env),
+		finish: func(t *translation) error {
+			if err := t.pdshHosts(); err != nil {
+				return err
+			}
+			if err := t.pdshArgs(); err != nil {
+				return err
+			}
+			policy := "none"
+			if t.given("-k") {
+				policy = "worst"
+				t.addValue("--max-fail", "0")
+			}
+			t.addPolicy(policy, "stream")
+			return paths(t)
+		},
+	}
+}

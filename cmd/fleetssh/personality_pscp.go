@@ -1,0 +1,83 @@
+package main
+
+import (
+	"slices"
+	"strings"
+)
+
+const pscpAbout = `Called as pscp or parallel-scp, or with --as pscp, fleetssh takes the options of
+the pscp of pssh.
+
+  ln -s $(command -v fleetssh) ~/bin/pscp
+  pscp -h hosts.txt app.conf /etc/app/
+
+usage: fleetssh --as pscp [options] FILE... DEST
+
+A line says how each host has ended: [1] 12:00:00 [SUCCESS] web1. Files go by
+SFTP, and hosts are tried once.`
+
+const pslurpAbout = `Called as pslurp or parallel-slurp, or with --as pslurp, fleetssh takes the
+options of pslurp.
+
+  ln -s $(command -v fleetssh) ~/bin/pslurp
+  pslurp -h hosts.txt -L logs /var/log/app.log app.log
+
+usage: fleetssh --as pslurp [options] FILE NAME
+
+Each host has a folder of its own: logs/web1/app.log. A line says how each has
+ended: [1] 12:00:00 [SUCCESS] web1. Files come by SFTP, and hosts are tried once.`
+
+func pscpPersonality() *personality {
+	return psshCopying("pscp", "parallel-scp", "put", pscpAbout, func(t *translation) error {
+		if len(t.command) < 2 {
+			return usageError("pscp -h HOSTS FILE... DEST", "pscp: no files, or no place for them")
+		}
+		return nil
+	})
+}
+
+func pslurpPersonality() *personality {
+	p := psshCopying("pslurp", "parallel-slurp", "get", pslurpAbout, func(t *translation) error {
+		if len(t.command) != 2 || strings.ContainsAny(t.command[1], "/") {
+			return usageError("pslurp -h HOSTS -L FOLDER FILE NAME", "pslurp: a file and the name of its copy are needed")
+		}
+		folder := ""
+		if to := t.values["-L"]; to != nil {
+			folder = strings.TrimRight(to[len(to)-1], "/") + "/"
+		}
+		literal := func(path string) string { return strings.ReplaceAll(path, "%", "%%") }
+		t.command = []string{literal(t.command[0]), literal(folder) + "%(host)s/" + literal(t.command[1])}
+		return nil
+	})
+	p.options = append(p.options, toolOption{names: []string{"-L", "--localdir"}, value: "DIR", becomes: "the folder that holds those of the hosts"})
+	return p
+}
+
+// psshCopying is one of the copying tools of pssh: hosts are chosen and reached as there.
+func psshCopying(name, alias, verb, about string, paths func(*translation) error) *personality {
+	pssh := psshPersonality()
+	options := []toolOption{
+		{names: []string{"-r", "--recursive"}, same: "--recursive"},
+		{names: []string{"--help"}, becomes: "this table", ends: []string{"help", name}},
+		{names: []string{"-o", "--outdir"}, value: "DIR", instead: "a copy writes nothing that could be kept; --format json of fleetssh " + verb + " says everything"},
+		{names: []string{"-e", "--errdir"}, value: "DIR", instead: "a copy writes nothing that could be kept; --format json of fleetssh " + verb + " says everything"},
+	}
+	for _, o := range pssh.options {
+		switch o.names[0] {
+		case "-h", "-H", "-l", "-p", "-t", "-O", "-x", "-X", "-A", "-v", "--version", "-g":
+			options = append(options, o)
+		}
+	}
+	env := slices.DeleteFunc(slices.Clone(pssh.env), func(e envOption) bool {
+		return slices.Contains([]string{"-o", "-e", "-i", "-P"}, e.option)
+	})
+	return &personality{name: name, aliases: []string{alias}, about: about, verb: verb, options: options, env: env,
+		finish: func(t *translation) error {
+			if err := t.psshArgs(); err != nil {
+				return err
+			}
+			t.addPolicy("worst", psshFormat)
+			return paths(t)
+		},
+	}
+}

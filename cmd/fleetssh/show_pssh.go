@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/fold"
+)
+
+// The formats of the personality pssh. They are no part of the help: what a host has written
+// stands below the line that says how it ended, or behind its name as it comes, or nowhere.
+const (
+	psshFormat       = "pssh"
+	psshPrint        = "pssh-print"
+	psshInline       = "pssh-inline"
+	psshInlineStdout = "pssh-inline-stdout"
+)
+
+// formatValue is a format: those of the help, and those of personalities.
+type formatValue struct {
+	choiceValue
+	personalities []string
+}
+
+// Set implements [pflag.Value].
+func (v formatValue) Set(text string) error {
+	if slices.Contains(v.personalities, text) {
+		*v.to = text
+		return nil
+	}
+	return v.choiceValue.Set(text)
+}
+
+// psshDisplay shows a line for each host when it has ended, as pssh does, which scripts read.
+type psshDisplay struct {
+	view
+	lines  display    // shows lines as they come; nil: they are not shown
+	kept   *fold.Fold // keeps them until the host has ended; nil: they are not kept
+	stderr bool       // of what is kept, standard error is shown as well
+	ended  int
+	failed bool // something could not be kept
+}
+
+func newPsshLines(v view) display { return &psshDisplay{view: v} }
+
+func newPsshPrint(v view) display { return &psshDisplay{view: v, lines: newStream(v)} }
+
+func newPsshInline(v view) display {
+	return &psshDisplay{view: v, kept: fold.New(len(v.tally.hosts)), stderr: true}
+}
+
+func newPsshInlineStdout(v view) display {
+	return &psshDisplay{view: v, kept: fold.New(len(v.tally.hosts))}
+}
+
+func (d *psshDisplay) show(ev fleetssh.Event) {
+	stream := fold.Stdout
+	switch {
+	case d.lines != nil:
+		d.lines.show(ev)
+		return
+	case d.kept == nil || ev.Kind != fleetssh.StdoutLine && ev.Kind != fleetssh.StderrLine:
+		return
+	case ev.Err != nil && outputLost(ev.Err):
+		d.screen.Message("fleetssh: warning: " + ev.Err.Error())
+		return
+	case ev.Kind == fleetssh.StderrLine:
+		stream = fold.Stderr
+	}
+	if err := d.kept.Line(ev.Host, stream, ev.Text); err != nil && !d.failed {
+		d.failed = true
+		d.screen.Message("fleetssh: warning: output could not be kept: " + err.Error())
+	}
+}
+
+func (d *psshDisplay) finished(r *result) {
+	d.ended++
+	d.screen.Out("", psshLine(d.ended, d.tally.hosts[r.index].label, r))
+	if d.kept == nil {
+		return
+	}
+	d.kept.End(r.index, "")
+	d.kept.Certain() // groups are not wanted, and would be kept
+	g := d.kept.Of(r.index)
+	d.below(g, fold.Stdout, "")
+	if d.stderr {
+		d.below(g, fold.Stderr, "Stderr: ")
+	}
+}
+
+// below shows what a host has written to a stream, behind a heading.
+func (d *psshDisplay) below(g fold.Group, s fold.Stream, heading string) {
+	err := g.Lines(s, func(line string) bool {
+		d.screen.Out(heading, line)
+		heading = ""
+		return true
+	})
+	if err != nil {
+		d.screen.Message("fleetssh: warning: output could not be read back: " + err.Error())
+	}
+}
+
+func (d *psshDisplay) close() {
+	if d.kept != nil {
+		if err := d.kept.Close(); err != nil {
+			d.screen.Message("fleetssh: warning: " + err.Error())
+		}
+	}
+	d.tally.showFailures(d.screen)
+}
+
+// psshLine is how pssh says that a host has ended.
+func psshLine(n int, label string, r *result) string {
+	state, why := "[FAILURE]", ""
+	switch o := r.outcome; {
+	case r.ok:
+		state = "[SUCCESS]"
+	case o.Kind == fleetssh.Exited:
+		why = fmt.Sprint(" Exited with error code ", o.ExitCode)
+	case o.Kind == fleetssh.TimedOut:
+		why = " Timed out, Killed by signal 9"
+	case o.Kind == fleetssh.Cancelled:
+		why = " Interrupted"
+	case o.Kind == fleetssh.Skipped:
+		why = " Cancelled"
+	default:
+		why = " Exited with error code 255" // what ssh ends with
+	}
+	return fmt.Sprintf("[%d] %s %s %s%s", n, time.Now().Format("15:04:05"), state, label, why)
+}
+
+// psshCopy shows a line for each host when it has ended, as pscp and pslurp do.
+type psshCopy struct {
+	copyView
+	ended int
+}
+
+func (*psshCopy) progress(fleetssh.CopyProgress) {}
+
+func (d *psshCopy) finished(r *result) {
+	d.ended++
+	d.screen.Out("", psshLine(d.ended, d.tally.hosts[r.index].label, r))
+}
+
+func (d *psshCopy) close() { d.tally.showFailures(d.screen) }
