@@ -47,6 +47,8 @@ type Channel struct {
 	outcome  Outcome      // how it ended; Kind is Running until done is closed
 	stopping OutcomeKind  // TimedOut or Cancelled, once it is being stopped; Lost if its input is broken
 	broken   error        // why its input is
+	held     *holding     // not nil: whoever stops it ends the channel
+	whole    bool         // its end is that of all that belongs to it
 	failure  error        // what went wrong, if outcome does not tell
 	refused  sudo.Refusal // what sudo has said instead of running the command
 	streams  int          // that have not ended
@@ -111,7 +113,11 @@ func (ch *Channel) copy(to *Output, from io.Reader, filter *sudo.Filter) {
 // became of the command. A server may send the status before the last of the
 // output, or long after it. ch.mu is held, and released.
 func (ch *Channel) unlockAndEnd() {
-	over, exit := ch.state == started && ch.streams == 0 && (ch.closed || ch.exit.Kind != Running), ch.exit
+	ended, served, exit := ch.closed || ch.exit.Kind != Running, ch.streams == 0, ch.exit
+	over := ch.state == started && ended && served && ch.held == nil
+	if ch.held != nil {
+		ch.held.note(ended, served)
+	}
 	ch.hear()
 	ch.mu.Unlock()
 	if !over {
@@ -182,7 +188,7 @@ func (ch *Channel) end(o Outcome, failure error) {
 	}
 	switch {
 	case ch.stopping != Running:
-		o = Outcome{Kind: ch.stopping, Stopped: ch.exit.Kind != Running}
+		o = Outcome{Kind: ch.stopping, Stopped: ch.whole && ch.exit.Kind != Running && ch.streams == 0}
 		if ch.stopping == Lost {
 			o, failure = Outcome{Kind: Lost}, ch.broken
 		}

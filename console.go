@@ -11,6 +11,8 @@ import (
 	"time"
 
 	hostmark "fleetssh/internal/mark"
+	"golang.org/x/crypto/ssh"
+
 	"fleetssh/internal/shellquote"
 	"fleetssh/internal/spool"
 )
@@ -366,15 +368,22 @@ func (s *Console) Stop(ctx context.Context) error {
 	if s.Err != nil || ch.Finished() {
 		return ch.Close()
 	}
-	ch.mu.Lock()
-	if ch.outcome.Kind == Running && ch.exit.Kind == Running {
-		ch.stopping = Cancelled
+	if ch.hold(Cancelled) == heldNow {
+		switch {
+		case ch.client.signalsGroups(ctx) && s.signal(ctx, ssh.SIGKILL) == nil:
+			ch.confirm()
+		case ch.fromOutside(ctx, outside{signals: "KILL", patience: int(killGrace / (100 * time.Millisecond)), top: s.shell()}):
+			ch.confirm()
+		default:
+			_ = s.signal(ctx, ssh.SIGKILL) // the outcome says that it is not known to help
+		}
+		ch.endHeld(ctx)
 	}
-	ch.mu.Unlock()
-	if s.signal(ctx, "KILL") == nil {
-		ch.waitEnd(ctx, killGrace)
+	select {
+	case <-ch.done:
+	case <-ctx.Done():
+		ch.end(Outcome{Kind: Lost}, nil)
 	}
-	ch.end(Outcome{Kind: Lost}, nil)
 	if o := ch.Outcome(); o.Kind == Cancelled && !o.Stopped {
 		host, port := ch.address()
 		return &SessionError{Host: host, Port: port, Op: "signal", Err: errors.New("the shell may still run: the host did not say that it has ended")}

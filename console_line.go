@@ -204,33 +204,52 @@ func (s *Console) signalLine(ctx context.Context, line *Channel, sig ssh.Signal)
 	return s.signal(ctx, sig)
 }
 
-// signal sends a signal to the process group of the shell: by a request, or, where
-// the host takes none, from another session.
+// signal sends a signal to the process group of the shell, or to the shell and everything below
+// it: by a request where the server is known to do that, or from another session.
 func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
 	ch := s.session.Channel
-	reply, cancel := context.WithTimeout(ctx, signalReply)
-	err := ch.Signal(reply, sig)
-	cancel()
-	if _, refused := errors.AsType[*SessionError](err); !refused {
+	var err error
+	ask := func() bool {
+		reply, cancel := context.WithTimeout(ctx, signalReply)
+		defer cancel()
+		err = ch.Signal(reply, sig)
+		_, refused := errors.AsType[*SessionError](err)
+		return !refused
+	}
+	known, process := ch.client.signalsGroups(ctx), s.shell()
+	if known && ask() {
 		return err
 	}
-	s.mu.Lock()
-	process := s.process
-	s.mu.Unlock()
-	if process <= 1 {
-		return err // it is not the number of any shell
+	switch {
+	case process <= 1: // it is not the number of any shell
+	case known && s.killGroup(ctx, sig, process):
+		return nil
+	case !known && ch.fromOutside(ctx, outside{signals: string(sig), top: process}):
+		return nil
 	}
-	ctx, cancel = context.WithTimeout(ctx, killSession)
+	if !known {
+		ask() // it reaches the shell, at least
+	}
+	return err
+}
+
+// killGroup sends a signal to a process group from another session.
+func (s *Console) killGroup(ctx context.Context, sig ssh.Signal, group int) bool {
+	ctx, cancel := context.WithTimeout(ctx, killSession)
 	defer cancel()
-	killer, failed := ch.client.Execute(ctx, s.exec+"sh -c "+shellquote.Quote(fmt.Sprintf("kill -s %s -- -%d", shellquote.Quote(string(sig)), process)))
-	if failed != nil {
-		return err
+	killer, err := s.session.client.Execute(ctx, s.exec+"sh -c "+shellquote.Quote(fmt.Sprintf("kill -s %s -- -%d", shellquote.Quote(string(sig)), group)))
+	if err != nil {
+		return false
 	}
 	defer killer.Close()
-	if killer.WaitFinished(ctx) != nil {
-		return err
-	}
-	return nil
+	return killer.WaitFinished(ctx) == nil
+}
+
+// shell returns the number of the shell's process; 0 or 1 is that of none.
+func (s *Console) shell() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.process, 0)
 }
 
 // stopTries is how often INT is sent to a line that is to be stopped.

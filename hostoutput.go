@@ -48,7 +48,7 @@ type Outcome struct {
 	ExitCode int    // for Exited
 	Signal   string // for Signaled, without "SIG"
 	Phase    string // for Unreachable and NotStarted, and for Cancelled before the start: how far it came
-	Stopped  bool   // for TimedOut and Cancelled: the server confirmed the end
+	Stopped  bool   // for TimedOut and Cancelled: it is confirmed that all of it has ended
 }
 
 // OutcomeKind tells the kinds of [Outcome] apart.

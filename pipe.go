@@ -84,20 +84,41 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 		return nil, c.sessionError(ctx, "open", errClosed)
 	}
 	if err = c.users.addProgram(ctx); err == nil {
-		err = c.await(ctx, call{do: func() error {
-			yes, err := p.channel.SendRequest(request, true, payload)
-			if err == nil && !yes {
-				err = errRequestRefused
-				c.users.removeProgram()
-			}
-			return err
-		}})
+		err = c.await(ctx, call{do: func() error { return p.ask(request, payload) }})
 	}
 	if err != nil {
 		p.Close()
 		return nil, c.sessionError(ctx, request, err)
 	}
 	return p, nil
+}
+
+// ask starts the program. A host that has said how it ended has started it, whether it has
+// answered the request or not. The caller is a goroutine of the client.
+func (p *pipe) ask(request string, payload []byte) error {
+	answer := make(chan error, 1)
+	p.client.wg.Go(func() {
+		yes, err := p.channel.SendRequest(request, true, payload)
+		if err == nil && !yes {
+			err = errRequestRefused
+			p.client.users.removeProgram()
+		}
+		answer <- err
+	})
+	select {
+	case err := <-answer:
+		if err == nil || errors.Is(err, errRequestRefused) {
+			return err
+		}
+		<-p.ended // the channel has ended without an answer
+	case <-p.ended:
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.exit.Kind == Running {
+		return io.EOF
+	}
+	return nil
 }
 
 // pipes are those of a client. A host frees a session when its program has ended, which may

@@ -203,3 +203,29 @@ func TestSSHDMasterControlPath(t *testing.T) {
 		}
 	}
 }
+
+// Whoever shares the connection of a master is no child to be taken for ours.
+func TestSSHDStopBesideMaster(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	s := sshdtest.Start(t, sshdtest.Options{})
+	user := sshdtest.CurrentUser(t)
+	key := sshdtest.NewKey(t, sshdtest.KindED25519)
+	s.Authorize(t, user, key.Public())
+	dir := sshdtest.SharedDir(t)
+	startMaster(t, s, dir+"/%C", key)
+	host := hostConfig(t, s, user, fleetssh.Auth{NoAgent: true, NoDefaultKeys: true})
+	host.ControlPath = dir + "/%C"
+	ours, others := dial(t, host), dial(t, host)
+	bystander := sshdtest.Marker()
+	defer sshdtest.Kill(bystander)
+	other := start(t, others, fleetssh.Command{Line: "sleep " + bystander})
+	running(t, bystander, true)
+	for range 3 {
+		// It is often gone when Stop looks for it.
+		out := start(t, ours, fleetssh.Command{Line: "sleep 0.02"})
+		out.Stop(soon(t))
+	}
+	equal(t, "the other has finished", other.Finished(), false)
+	running(t, bystander, true)
+}

@@ -101,6 +101,31 @@ func TestStartHalfAnswered(t *testing.T) {
 	}
 }
 
+// What the program of a copy says is told, too.
+func TestCopyWithoutReply(t *testing.T) {
+	t.Parallel()
+	host := hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
+		for asked := range channels {
+			ch, requests, err := asked.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				<-requests
+				io.WriteString(ch.Stderr(), "scp: command not found\n")
+				ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{127}))
+				ch.Close()
+				ssh.DiscardRequests(requests)
+			}()
+		}
+	})
+	c := dial(t, host)
+	_, err := c.Upload(soon(t), "start_test.go", "there", &fleetssh.CopyOptions{Protocol: fleetssh.SCP})
+	if err == nil || !strings.Contains(err.Error(), "command not found") {
+		t.Error(err)
+	}
+}
+
 // A command that has ended by itself has ended so, whoever gives it up because something that
 // it has started holds its output open.
 func TestSSHDStopAfterEnd(t *testing.T) {

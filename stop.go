@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
-
-	"fleetssh/internal/shellquote"
 )
 
 // How long the steps of stopping a command may take. Together with opening the
@@ -18,7 +16,6 @@ const (
 	termGrace   = 2 * time.Second        // between TERM and KILL
 	killGrace   = 1 * time.Second        // between KILL and giving up
 	outputGrace = 200 * time.Millisecond // for the last output of a command that has ended
-	killSession = 3 * time.Second        // for a session that signals the command
 )
 
 // Signal sends sig to the command and reports whether the host took it: the error
@@ -45,116 +42,164 @@ func (ch *Channel) Signal(ctx context.Context, sig ssh.Signal) error {
 }
 
 // Stop ends the command: TERM, two seconds later KILL, then closing the session.
-// Where the host takes no signals, as OpenSSH for root and for sudo, a second
-// session sends them. Stopped in the [Outcome] says whether the host confirmed
-// that the command has ended. Each step is bounded, all together to about ten
+// Where the host takes no signals, as OpenSSH for root and for sudo, or hands them to the
+// shell alone, as dropbear, a second session sends them. Stopped in the [Outcome] says whether
+// it is confirmed that the command has ended, with everything that it had started and that
+// still belongs to it. Each step is bounded, all together to about ten
 // seconds; when ctx ends, the session is closed at once.
 //
-// The error is nil if the command has ended, however, and a [*SessionError] if the
-// host did not confirm it.
+// The error is nil if the command has ended, however, and a [*SessionError] if that is not
+// confirmed.
 func (ch *Channel) Stop(ctx context.Context) error { return ch.stop(ctx, Cancelled) }
 
 func (ch *Channel) stop(ctx context.Context, why OutcomeKind) error {
 	if ch.console != nil && ch.raw == nil {
 		return ch.console.stopLine(ctx, ch, why)
 	}
-	ch.mu.Lock()
-	running := ch.state == started && ch.outcome.Kind == Running
-	if running && ch.stopping == Running && ch.exit.Kind == Running {
-		ch.stopping = why
-	}
-	ch.mu.Unlock()
-	if !running {
+	switch ch.hold(why) {
+	case notRunning:
 		return ch.Close()
+	case heldAlready:
+		select {
+		case <-ch.done:
+		case <-ctx.Done():
+			ch.end(Outcome{Kind: Lost}, nil)
+		}
+		return ch.stopped()
 	}
-	for _, step := range []struct {
-		signal ssh.Signal
-		grace  time.Duration
-	}{{ssh.SIGTERM, termGrace}, {ssh.SIGKILL, killGrace}} {
-		if ch.waitEnd(ctx, 0) || !ch.send(ctx, step.signal) || ch.waitEnd(ctx, step.grace) {
-			break
+	sudo := ch.run != nil && ch.run.cmd.wantsSudo()
+	direct := !sudo && ch.client.signalsGroups(ctx)
+	switch {
+	case ch.waitEnd(ctx, 0):
+	case direct && ch.signalToEnd(ctx):
+		ch.confirm()
+	case ch.fromOutside(ctx, outside{signals: "TERM KILL", patience: int(termGrace / (100 * time.Millisecond))}):
+		ch.confirm()
+	case !direct && !sudo:
+		// It ends what the server has started, which may be all there is.
+		ch.signalToEnd(ctx)
+	}
+	ch.endHeld(ctx)
+	return ch.stopped()
+}
+
+// endHeld ends the channel for whoever holds it, with the last of what comes.
+func (ch *Channel) endHeld(ctx context.Context) {
+	if ch.waitEnd(ctx, killGrace) {
+		// Something that the command has started may hold its output open.
+		timer := time.NewTimer(outputGrace)
+		defer timer.Stop()
+		select {
+		case <-ch.held.served:
+		case <-ch.done:
+		case <-ctx.Done():
+		case <-timer.C:
 		}
 	}
-	if ch.hasExited() {
-		// Something that the command has started may hold its output open.
-		ch.waitEnd(ctx, outputGrace)
-	}
 	ch.end(Outcome{Kind: Lost}, nil)
+}
+
+// stopped returns the error of Stop.
+func (ch *Channel) stopped() error {
 	if o := ch.Outcome(); (o.Kind == TimedOut || o.Kind == Cancelled) && !o.Stopped {
 		host, port := ch.address()
-		return &SessionError{Host: host, Port: port, Op: "signal", Err: errors.New("the command may still run: the host did not say that it has ended")}
+		return &SessionError{Host: host, Port: port, Op: "signal", Err: errors.New("the command may still run: it is not confirmed that all of it has ended")}
 	}
 	return nil
 }
 
-// send delivers a signal in whatever way works. It reports whether one did.
-func (ch *Channel) send(ctx context.Context, sig ssh.Signal) bool {
-	if ch.run == nil || !ch.run.cmd.wantsSudo() {
-		for end := time.Now().Add(signalRetry); ; {
-			reply, cancel := context.WithTimeout(ctx, signalReply)
-			err := ch.Signal(reply, sig)
-			cancel()
-			if err == nil {
-				return true
-			}
-			if _, refused := errors.AsType[*SessionError](err); !refused {
-				return ch.waitEnd(ctx, 0)
-			}
-			if time.Now().After(end) || ch.waitEnd(ctx, 50*time.Millisecond) {
-				break
-			}
-		}
-	}
-	return ch.waitEnd(ctx, 0) || ch.signalFromOutside(ctx, sig)
+// What hold has found.
+const (
+	notRunning = iota
+	heldAlready
+	heldNow
+)
+
+// holding is what whoever stops a command waits for.
+type holding struct {
+	ended  chan struct{} // closed when the host has said how it ended, or has closed the channel
+	served chan struct{} // closed when the streams have ended too
 }
 
-// signalFromOutside sends a signal from a second session. All sessions of a
-// connection have the same parent process on the host; if there is just one other,
-// it is this one, and its process leads a group of its own.
-func (ch *Channel) signalFromOutside(ctx context.Context, sig ssh.Signal) bool {
-	// If this command ends by itself just now, the one process found would be that of
-	// another. What goes through a master is not alone by what is known here.
-	done, ok := ch.client.users.alone()
-	if !ok || ch.client.login.Master != "" {
-		if ok {
-			done()
+// note closes what there is to be closed.
+func (h *holding) note(ended, served bool) {
+	if ended && !isClosed(h.ended) {
+		close(h.ended)
+	}
+	if ended && served && !isClosed(h.served) {
+		close(h.served)
+	}
+}
+
+// hold leaves it to the caller to end the channel: that it has come to its end is not all that
+// matters when it is being stopped.
+func (ch *Channel) hold(why OutcomeKind) int {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	switch {
+	case ch.state != started || ch.outcome.Kind != Running:
+		return notRunning
+	case ch.held != nil:
+		return heldAlready
+	}
+	if ch.exit.Kind == Running {
+		ch.stopping = why
+	}
+	ch.held = &holding{make(chan struct{}), make(chan struct{})}
+	ch.held.note(ch.closed || ch.exit.Kind != Running, ch.streams == 0)
+	return heldNow
+}
+
+// confirm notes that the end of the command is that of all that belongs to it.
+func (ch *Channel) confirm() {
+	ch.mu.Lock()
+	ch.whole = true
+	ch.mu.Unlock()
+}
+
+// signalToEnd asks the server to end the command. It reports whether the server takes
+// signals; if it does not say, there is nobody to ask any more.
+func (ch *Channel) signalToEnd(ctx context.Context) bool {
+	if !ch.signalInTime(ctx, ssh.SIGTERM) {
+		return false
+	}
+	if !ch.waitEnd(ctx, termGrace) && ch.signalInTime(ctx, ssh.SIGKILL) {
+		ch.waitEnd(ctx, killGrace)
+	}
+	return true
+}
+
+// signalInTime asks the server to send a signal. It reports false if the server refuses.
+func (ch *Channel) signalInTime(ctx context.Context, sig ssh.Signal) bool {
+	for end := time.Now().Add(signalRetry); ; {
+		reply, cancel := context.WithTimeout(ctx, signalReply)
+		err := ch.Signal(reply, sig)
+		cancel()
+		if _, refused := errors.AsType[*SessionError](err); !refused {
+			return true
 		}
-		return false
+		if time.Now().After(end) || ch.waitEnd(ctx, 50*time.Millisecond) {
+			return ch.waitEnd(ctx, 0)
+		}
 	}
-	defer done()
-	ctx, cancel := context.WithTimeout(ctx, killSession)
-	defer cancel()
-	r := &run{}
-	if ch.run != nil && ch.run.cmd.wantsSudo() {
-		r.cmd = Command{Sudo: true, User: ch.run.cmd.User, SudoPassword: ch.run.cmd.SudoPassword}
-	}
-	tokens := r.cmd.tokens()
-	script := `me=$$; set --; ` +
-		`for p in $(ps -A -o pid= -o ppid= | while read -r pid ppid; do ` +
-		`if [ "$ppid" = "$PPID" ] && [ "$pid" != "$me" ]; then echo "$pid"; fi; done); ` +
-		`do set -- "$@" "-$p"; done; ` +
-		`[ $# = 1 ] || exit 1; ` + sudoPrefix(&r.cmd, tokens) + `kill -s ` + shellquote.Quote(string(sig)) + ` -- "$1"`
-	killer, err := ch.client.openSession(ctx, streamOptions{})
-	if err != nil {
-		return false
-	}
-	defer killer.Close()
-	killer.run, killer.stops = r, ch
-	if killer.begin(ctx, "exec", execPayload("exec sh -c "+shellquote.Quote(script)), tokens) != nil {
-		return false
-	}
-	return killer.WaitFinished(ctx) == nil
 }
 
 // waitEnd waits for the command to end, for the given time at most, and reports
 // whether it has.
 func (ch *Channel) waitEnd(ctx context.Context, most time.Duration) bool {
-	if most == 0 {
+	if ch.hasExited() || most == 0 {
 		return ch.hasExited()
 	}
+	var ended <-chan struct{}
+	ch.mu.Lock()
+	if ch.held != nil {
+		ended = ch.held.ended
+	}
+	ch.mu.Unlock()
 	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
+	case <-ended:
 	case <-ch.done:
 	case <-ctx.Done():
 	case <-timer.C:

@@ -1,0 +1,118 @@
+package fleetssh_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/sshdtest"
+)
+
+// dropbearServer starts a dropbear, and returns how to log in to it.
+func dropbearServer(t testing.TB, account string) fleetssh.HostConfig {
+	t.Helper()
+	password := sshdtest.Accounts(t)
+	d := sshdtest.StartDropbear(t)
+	return fleetssh.HostConfig{
+		Host: d.Host, Port: d.Port, User: account,
+		Auth:           fleetssh.Auth{Password: password, NoAgent: true, NoDefaultKeys: true},
+		HostKeys:       trust(t, knownLines(d.Address(), d.HostKey)...),
+		ConnectTimeout: patience, RetryDelay: -1,
+	}
+}
+
+// dropbear signals the shell alone. That it has ended says nothing about what it had started.
+func TestDropbearStop(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	all := together{t: t}
+	defer all.wg.Wait()
+	for _, test := range []struct {
+		name, format string
+		pty          bool
+	}{
+		{name: "one process", format: "sleep %s"},
+		{name: "a child", format: "sleep %s; echo x"},
+		{name: "a pipeline", format: "sleep %[1]s | cat; sleep %[1]s"},
+		{name: "children", format: "sleep %[1]s & (sleep %[1]s; echo x) & wait"},
+		{name: "TERM ignored", format: "trap '' TERM; sleep %[1]s; sleep %[1]s"},
+		{name: "terminal", format: "sleep %s; echo x", pty: true},
+		{name: "terminal, TERM ignored", format: "trap '' TERM HUP; sleep %[1]s; sleep %[1]s", pty: true},
+	} {
+		all.run(test.name, func(t *testing.T) {
+			sshdtest.CheckLeaks(t)
+			c := dial(t, dropbearServer(t, sshdtest.Bob))
+			marker := sshdtest.Marker()
+			defer sshdtest.Kill(marker)
+			cmd := fleetssh.Command{Line: fmt.Sprintf(test.format, marker), Timeout: 500 * time.Millisecond}
+			if test.pty {
+				cmd.PTY = &fleetssh.PTY{}
+			}
+			out := start(t, c, cmd)
+			running(t, marker, true)
+			asError[*fleetssh.TimeoutError](t, out.WaitFinished(soon(t)))
+			equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
+			running(t, marker, false)
+			equal(t, "output", output(t, c, "echo after"), "after\n")
+		})
+	}
+}
+
+// Where it cannot be found out what belongs to a command, it may still run.
+func TestDropbearStopUnsure(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	c := dial(t, dropbearServer(t, sshdtest.Bob))
+	bystander, marker := sshdtest.Marker(), sshdtest.Marker()
+	defer sshdtest.Kill(bystander, marker)
+	other := start(t, c, fleetssh.Command{Line: "sleep " + bystander})
+	running(t, bystander, true)
+	out := start(t, c, fleetssh.Command{Line: "sleep " + marker + "; echo x", Timeout: 500 * time.Millisecond})
+	asError[*fleetssh.TimeoutError](t, out.WaitFinished(soon(t)))
+	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut})
+	running(t, bystander, true)
+	equal(t, "bystander finished", other.Finished(), false)
+}
+
+// What ends by itself, or is given up behind its end, has ended.
+func TestDropbearExit(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	c := dial(t, dropbearServer(t, sshdtest.Bob))
+	out := start(t, c, fleetssh.Command{Line: "exit 3", Timeout: patience})
+	equal(t, "code", asError[*fleetssh.ExitError](t, out.WaitFinished(soon(t))).Code, 3)
+	out = start(t, c, fleetssh.Command{Line: "kill -9 $$", Timeout: patience})
+	out.WaitFinished(soon(t))
+	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Signaled, Signal: "KILL"})
+}
+
+// A line of a console is interrupted with what it has started.
+func TestDropbearConsole(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	c := dial(t, dropbearServer(t, sshdtest.Bob))
+	s, err := c.OpenConsole(soon(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(soon(t))
+	marker := sshdtest.Marker()
+	defer sshdtest.Kill(marker)
+	line, err := s.Run(soon(t), fleetssh.ConsoleLine{Text: "sleep " + marker})
+	if err != nil {
+		t.Fatal(err)
+	}
+	running(t, marker, true)
+	equal(t, "Stop", line.Stop(soon(t)), nil)
+	equal(t, "outcome", line.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
+	running(t, marker, false)
+	line, err = s.Run(soon(t), fleetssh.ConsoleLine{Text: "trap '' INT TERM; sleep " + marker + "; sleep " + marker})
+	if err != nil {
+		t.Fatal(err)
+	}
+	running(t, marker, true)
+	equal(t, "Stop", line.Stop(soon(t)), nil)
+	equal(t, "outcome", line.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
+	running(t, marker, false)
+}
