@@ -251,11 +251,11 @@ func TestStdinWithBadHost(t *testing.T) {
 	p := newFleet(t, hosts...)
 	check := func(way string, outs []*fleetssh.HostOutput) {
 		for i, out := range outs {
-			want := fleetssh.Outcome{Kind: fleetssh.Exited}
+			want := fleetssh.Exited
 			if i == 1 {
-				want = fleetssh.Outcome{Kind: fleetssh.Unreachable, Phase: "handshake"}
+				want = fleetssh.Unreachable
 			}
-			equal(t, fmt.Sprint(way, " ", i), out.Outcome(), want)
+			equal(t, fmt.Sprint(way, " ", i), out.Outcome().Kind, want)
 		}
 	}
 	outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "wc -c", Stdin: strings.NewReader("12345")})
