@@ -38,7 +38,7 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 	go func() {
 		<-signals
 		first := time.Now()
-		i.tell()
+		i.tellSoon()
 		cancel()
 		for range signals {
 			if time.Since(first) > doubledSignal {
@@ -86,6 +86,23 @@ func (i *interrupts) tell() {
 
 // tellGrace is how long telling what is under way may hold up an interrupt.
 const tellGrace = 200 * time.Millisecond
+
+// tellPatience is how long telling may hold up the end of what runs. Nothing can be shown while
+// somebody is asked on the terminal, and that ends with the context.
+const tellPatience = 100 * time.Millisecond
+
+// tellSoon is tell, and goes on when that takes too long.
+func (i *interrupts) tellSoon() {
+	told := make(chan struct{})
+	go func() {
+		i.tell()
+		close(told)
+	}()
+	select {
+	case <-told:
+	case <-time.After(tellPatience):
+	}
+}
 
 // beforeInterrupt has a function called on the first signal, before it ends ctx, until forget
 // is called: what is under way can still be told then.

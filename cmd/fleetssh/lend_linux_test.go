@@ -10,7 +10,7 @@ import (
 // asking is a command that leads to a host, once it has got an answer on the terminal,
 // which it adds to a file.
 func asking(file string) string {
-	return `bash -c 'printf "code? " >/dev/tty; stty -echo </dev/tty; read answer </dev/tty; stty echo </dev/tty; ` +
+	return `bash -c 'printf "code? " >/dev/tty; read -rs answer </dev/tty; ` +
 		`echo "$answer" >>` + file + `; [ "$answer" = right ] || exit 9; exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3'`
 }
 

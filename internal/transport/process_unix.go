@@ -156,9 +156,10 @@ func (c *processConn) passed(ctx context.Context) (net.Conn, error) {
 			return conn, nil
 		}
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		err = newError(c.proxy, c.addr, context.Cause(ctx))
-	} else {
+	case err == io.EOF:
 		err = c.explain(err)
 	}
 	c.Close()
@@ -171,9 +172,12 @@ func (c *processConn) passed(ctx context.Context) (net.Conn, error) {
 // receiveFile receives one descriptor. More than one is more than was asked for.
 func receiveFile(socket *net.UnixConn) (*os.File, error) {
 	data, control := make([]byte, 1), make([]byte, syscall.CmsgSpace(4*4))
-	_, n, _, _, err := socket.ReadMsgUnix(data, control)
+	said, n, _, _, err := socket.ReadMsgUnix(data, control)
 	if err != nil {
 		return nil, err
+	}
+	if said == 0 {
+		return nil, io.EOF
 	}
 	messages, err := syscall.ParseSocketControlMessage(control[:n])
 	if err != nil {
@@ -196,7 +200,7 @@ func receiveFile(socket *net.UnixConn) (*os.File, error) {
 	for _, f := range files {
 		f.Close()
 	}
-	return nil, io.EOF
+	return nil, fmt.Errorf("%d descriptors and not one", len(files))
 }
 
 // socketPair returns two connected sockets: one with deadlines for us, one for a

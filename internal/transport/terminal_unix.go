@@ -15,6 +15,10 @@ import (
 // by the kernel (SIGTTIN, SIGTTOU). That is the sign to bring it to the foreground, one
 // at a time.
 
+// interruptedStatus is what shells, and programs in their manner, end with when Ctrl-C has
+// ended them.
+const interruptedStatus = 128 + int(syscall.SIGINT)
+
 // lending lends the terminal to a process.
 type lending struct {
 	*processConn
@@ -83,8 +87,11 @@ func (l *lending) lend(ctx context.Context) error {
 		case <-l.closing:
 			return nil
 		case <-l.exited:
-			if l.status.Signaled() {
+			switch {
+			case l.status.Signaled():
 				ended = l.status.Signal()
+			case l.status.ExitStatus() == interruptedStatus:
+				ended = syscall.SIGINT
 			}
 			return nil
 		}
