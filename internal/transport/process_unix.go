@@ -159,8 +159,8 @@ func (c *processConn) passed(ctx context.Context) (net.Conn, error) {
 	switch {
 	case ctx.Err() != nil:
 		err = newError(c.proxy, c.addr, context.Cause(ctx))
-	case err == io.EOF:
-		err = c.explain(err)
+	case !errors.Is(err, errDescriptors):
+		err = c.explain(err) // it has ended, or its output has
 	}
 	c.Close()
 	if _, ok := err.(*Error); !ok {
@@ -168,6 +168,9 @@ func (c *processConn) passed(ctx context.Context) (net.Conn, error) {
 	}
 	return nil, err
 }
+
+// errDescriptors is for what is not one.
+var errDescriptors = errors.New("descriptors and not one")
 
 // receiveFile receives one descriptor. More than one is more than was asked for.
 func receiveFile(socket *net.UnixConn) (*os.File, error) {
@@ -200,7 +203,7 @@ func receiveFile(socket *net.UnixConn) (*os.File, error) {
 	for _, f := range files {
 		f.Close()
 	}
-	return nil, fmt.Errorf("%d descriptors and not one", len(files))
+	return nil, fmt.Errorf("%d %w", len(files), errDescriptors)
 }
 
 // socketPair returns two connected sockets: one with deadlines for us, one for a
