@@ -28,6 +28,12 @@ type conn struct {
 	spoke   bool         // the version line has been written; only the goroutine of the handshake writes before that
 	written atomic.Int64 // bytes of output, for CutAfter
 	copied  atomic.Int64 // bytes of files, for DiskFull and the like
+
+	stopped   atomic.Bool           // nothing is read any more, beyond left
+	left      atomic.Int64          // bytes
+	trickling sync.WaitGroup        // what a host still says then
+	preAuth   ssh.ServerPreAuthConn // while the client logs in
+	ssh       *ssh.ServerConn       // after that
 }
 
 // serve speaks SSH until the connection ends, and waits for everything it started.
@@ -35,20 +41,30 @@ func (c *conn) serve() {
 	if c.delayed != nil {
 		defer c.delayed.wait()
 	}
+	defer c.trickling.Wait()
 	defer c.Close()
 	begun, ok := c.server.startup()
 	if !ok {
 		return
 	}
 	defer begun()
-	if c.fails() {
+	if c.fails() || c.failsToRead() {
+		return
+	}
+	if misbehave := hostileFaults[c.fault.Kind]; misbehave != nil {
+		c.serveHostile(misbehave)
 		return
 	}
 	config := c.config
-	if c.fault.Kind == StallAuth {
+	switch {
+	case c.fault.Kind == StallAuth:
 		stalled := *config
 		stalled.PreAuthConnCallback = func(ssh.ServerPreAuthConn) { <-c.done }
 		config = &stalled
+	case c.fault.stopsReading():
+		stopping := *config
+		stopping.PreAuthConnCallback = c.stopAtLogin
+		config = &stopping
 	}
 	if signIn := c.server.host.SignIn; signIn != nil {
 		own := *config
@@ -82,6 +98,8 @@ func (c *conn) serve() {
 	defer sc.Wait()
 	defer sc.Close()
 	c.server.stats.change(func(st *Stats) { st.Logins++ })
+	c.ssh = sc
+	c.reached(PhaseLogin)
 	c.serveChannels(sc, channels, requests)
 }
 
@@ -136,7 +154,7 @@ func (c *conn) serveChannels(sc *ssh.ServerConn, channels <-chan ssh.NewChannel,
 			switch {
 			case !ok:
 				channels = nil
-			case c.fault.Kind == StallOpen:
+			case c.fault.Kind == StallOpen || c.reached(PhaseOpen):
 			case c.fault.Kind == RefuseOpen:
 				channel.Reject(c.fault.reason(), "refused by simfleet")
 			case channel.ChannelType() == "direct-tcpip":
@@ -157,9 +175,15 @@ func (c *conn) serveChannels(sc *ssh.ServerConn, channels <-chan ssh.NewChannel,
 }
 
 func (c *conn) Read(p []byte) (int, error) {
+	if c.stopped.Load() && c.left.Load() <= 0 {
+		return c.readNoMore()
+	}
 	n, err := c.Conn.Read(p)
 	for err == nil && c.deaf.Load() {
 		n, err = c.Conn.Read(p)
+	}
+	if err == nil && c.stopped.Load() && c.left.Add(int64(-n)) < 0 {
+		return c.readNoMore()
 	}
 	if err != nil {
 		c.vanish()

@@ -67,6 +67,28 @@ const (
 	// CutAfter resets the connection after Bytes bytes of output.
 	CutAfter FaultKind = "cut-after"
 
+	// StopReading reads nothing more from Phase on, and says nothing.
+	StopReading FaultKind = "stop-reading"
+	// StopReadingTrickle reads nothing more from Phase on, and sends a little once per Interval.
+	StopReadingTrickle FaultKind = "stop-reading-trickle"
+
+	// HugeWindow and those that follow let everybody log in. They open every channel with the largest window and say
+	// that every command has started; from Phase on they read nothing more. HugeWindow sends SSH_MSG_IGNORE once per
+	// Interval.
+	HugeWindow FaultKind = "huge-window"
+	// StallRekey begins to exchange keys and does not go on.
+	StallRekey FaultKind = "stall-rekey"
+	// FloodRequests sends global requests without end.
+	FloodRequests FaultKind = "flood-requests"
+	// FloodOpens opens channels without end.
+	FloodOpens FaultKind = "flood-opens"
+	// FloodPings sends SSH_MSG_PING (OpenSSH's PROTOCOL) without end.
+	FloodPings FaultKind = "flood-pings"
+	// FloodConfirmations confirms the first channel without end.
+	FloodConfirmations FaultKind = "flood-confirmations"
+	// FloodChannelRequests makes requests on the first channel without end.
+	FloodChannelRequests FaultKind = "flood-channel-requests"
+
 	// NoSFTP has no subsystem "sftp".
 	NoSFTP FaultKind = "no-sftp"
 	// NoSCP has no program scp.
@@ -97,15 +119,35 @@ const (
 	EOFBeforeStatus FaultKind = "eof-before-status"
 )
 
+// Phase is a point in the life of a connection at which a host stops reading. The hosts of HugeWindow and the faults
+// behind it take a request to listen (tcpip-forward) for a tunnel.
+type Phase string
+
+// The phases. Not all faults know all of them: see [ParseFault].
+const (
+	PhaseVersion Phase = "version" // before the version line
+	PhaseKex     Phase = "kex"     // after it
+	PhaseAuth    Phase = "auth"    // before the first login attempt is answered
+	PhaseLogin   Phase = "login"   // after the login
+	PhaseOpen    Phase = "open"    // when a channel is opened
+	PhaseExec    Phase = "exec"    // when a command is to be started
+	PhaseRun     Phase = "run"     // when it has been; the default
+	PhaseFile    Phase = "file"    // when Bytes bytes of files have been read or written
+	PhaseTunnel  Phase = "tunnel"  // when a connection through the host is there
+)
+
 // Fault is what goes wrong with a host. The zero value is nothing. Only one thing goes wrong at a time.
 type Fault struct {
 	Kind FaultKind
 	// Interval is between two bytes of DripVersion and DripOutput, and before the status of EOFBeforeStatus; 0 means
-	// 10 milliseconds.
+	// 10 milliseconds. Of StopReadingTrickle, HugeWindow and StallRekey it is between two messages; 0 means 100.
 	Interval time.Duration
 	// Bytes is after how many bytes of output CutAfter cuts, where stdout and stderr count; after how many bytes of files
-	// DiskFull, CutUpload and StallFile happen; and by how many WrongSize lies.
+	// DiskFull, CutUpload and StallFile happen; by how many WrongSize lies; and how many bytes a host that stops reading
+	// still reads: then its command runs.
 	Bytes int
+	// Phase is when a host stops reading; "" means PhaseRun.
+	Phase Phase
 	// Path is what DenyPath denies; "" means "/".
 	Path string
 	// Reason is the reason of RefuseOpen; 0 means "administratively prohibited".
@@ -119,6 +161,8 @@ func FaultNames() []string {
 		StallOpen, RefuseOpen, NoKeepAliveReply,
 		RefusePTY, RefuseEnv, RefuseExec, StallExec, NoStartReply, StallAfterStart,
 		NeverReadStdin, IgnoreSignals, DripOutput, CutAfter,
+		StopReading, StopReadingTrickle, HugeWindow, StallRekey,
+		FloodRequests, FloodOpens, FloodPings, FloodConfirmations, FloodChannelRequests,
 		NoSFTP, NoSCP, NoExtensions, DenyPath, DiskFull, CutUpload, StallFile, WrongSize, HostileNames, LongNames, EndlessListing,
 		CloseWithoutStatus, EOFBeforeStatus,
 	}
@@ -131,6 +175,9 @@ func FaultNames() []string {
 
 // ParseFault reads what [Fault.String] writes: a name, and for some names "=" and a value, as in "cut-after=1000",
 // "drip-output=5ms", "eof-before-status=1s", "refuse-open=4", "disk-full=1000", "wrong-size=-1" and "deny-path=/etc". The empty text is no fault.
+// For the faults of hosts that stop reading it is the phase, and behind a plus sign how many bytes are still read, as in
+// "stop-reading=tunnel+100000"; those that x/crypto cannot do, from HugeWindow on, know the phases login, open, exec, run
+// and tunnel, and no bytes.
 func ParseFault(text string) (Fault, error) {
 	name, value, hasValue := strings.Cut(text, "=")
 	f := Fault{Kind: FaultKind(name)}
@@ -157,6 +204,8 @@ func ParseFault(text string) (Fault, error) {
 		f.Bytes = int(n)
 	case DenyPath:
 		f.Path = value
+	case StopReading, StopReadingTrickle, HugeWindow, StallRekey, FloodRequests, FloodOpens, FloodPings, FloodConfirmations, FloodChannelRequests:
+		err = f.parsePhase(value)
 	case RefuseOpen:
 		var n uint64
 		n, err = strconv.ParseUint(value, 10, 32)
@@ -170,11 +219,45 @@ func ParseFault(text string) (Fault, error) {
 	return f, nil
 }
 
+// parsePhase reads when a host stops reading.
+func (f *Fault) parsePhase(value string) error {
+	name, bytes, hasBytes := strings.Cut(value, "+")
+	f.Phase = Phase(name)
+	phases := []Phase{PhaseLogin, PhaseOpen, PhaseExec, PhaseRun, PhaseTunnel}
+	if f.stopsReading() {
+		phases = append(phases, PhaseVersion, PhaseKex, PhaseAuth, PhaseFile)
+	}
+	if !slices.Contains(phases, f.Phase) {
+		return fmt.Errorf("no such phase of it: %q", name)
+	}
+	if !hasBytes {
+		return nil
+	}
+	n, err := strconv.ParseUint(bytes, 10, 31)
+	if err == nil && !f.stopsReading() {
+		err = fmt.Errorf("it takes no number of bytes")
+	}
+	f.Bytes = int(n)
+	return err
+}
+
+// phase is when a host stops reading.
+func (f Fault) phase() Phase {
+	if f.Phase == "" {
+		return PhaseRun
+	}
+	return f.Phase
+}
+
 // String is the name of the fault and its value, if it has one. [ParseFault] reads it.
 func (f Fault) String() string {
 	switch {
 	case f.Bytes != 0 && slices.Contains([]FaultKind{CutAfter, DiskFull, CutUpload, StallFile, WrongSize}, f.Kind):
 		return fmt.Sprintf("%s=%d", f.Kind, f.Bytes)
+	case f.stopsReading() && f.Bytes != 0:
+		return fmt.Sprintf("%s=%s+%d", f.Kind, f.phase(), f.Bytes)
+	case f.Phase != "":
+		return fmt.Sprintf("%s=%s", f.Kind, f.Phase)
 	case f.Kind == DenyPath && f.Path != "":
 		return fmt.Sprintf("%s=%s", f.Kind, f.Path)
 	case f.Kind == RefuseOpen && f.Reason != 0:

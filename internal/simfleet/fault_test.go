@@ -14,7 +14,7 @@ import (
 )
 
 func FuzzParseFault(f *testing.F) {
-	for _, seed := range append(FaultNames(), "", "cut-after=1000", "drip-output=5ms", "refuse-open=4", "eof-before-status=1s", "disk-full=5", "wrong-size=-1", "deny-path=/a=b") {
+	for _, seed := range append(FaultNames(), "", "cut-after=1000", "drip-output=5ms", "refuse-open=4", "eof-before-status=1s", "disk-full=5", "wrong-size=-1", "deny-path=/a=b", "stop-reading=tunnel+1000", "flood-opens=login") {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -31,7 +31,8 @@ func FuzzParseFault(f *testing.F) {
 
 func TestParseFaultErrors(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"nonsense", "stall-kex=1", "cut-after=-1", "drip-output=0s", "drip-output=x", "=1"} {
+	for _, text := range []string{"nonsense", "stall-kex=1", "cut-after=-1", "drip-output=0s", "drip-output=x", "=1",
+		"stop-reading=", "stop-reading=never", "stop-reading=run+", "stop-reading=run+-1", "huge-window=kex", "huge-window=run+1"} {
 		if fault, err := ParseFault(text); err == nil {
 			t.Errorf("ParseFault(%q) is %+v, want an error", text, fault)
 		}

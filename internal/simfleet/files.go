@@ -190,7 +190,7 @@ func (f *file) end() int64 {
 
 func (f *file) ReadAt(p []byte, offset int64) (int, error) {
 	n, err := f.files.readAt(f.node, p, offset)
-	if f.files.session.conn.fault.Kind == StallFile {
+	if fault := f.files.session.conn.fault; fault.Kind == StallFile || fault.stopsReading() {
 		allowed, stalled := f.files.session.allow(n)
 		if stalled != nil {
 			return allowed, stalled
@@ -227,8 +227,9 @@ func (f *file) Write(p []byte) (int, error) {
 // what happens then: the disk is full, the connection is cut, or nothing is answered any more.
 func (s *Session) allow(n int) (int, error) {
 	c := s.conn
-	switch c.fault.Kind {
-	case DiskFull, CutUpload, StallFile:
+	switch {
+	case c.fault.Kind == DiskFull, c.fault.Kind == CutUpload, c.fault.Kind == StallFile:
+	case c.fault.stopsReading() && c.fault.phase() == PhaseFile:
 	default:
 		return n, nil
 	}
@@ -245,6 +246,9 @@ func (s *Session) allow(n int) (int, error) {
 	case StallFile:
 		c.deaf.Store(true)
 		c.mute.Store(true)
+		<-s.Done()
+	case StopReading, StopReadingTrickle:
+		c.reached(PhaseFile)
 		<-s.Done()
 	}
 	return allowed, net.ErrClosed

@@ -92,6 +92,10 @@ func (s *Server) newConn(raw *net.TCPConn) *conn {
 	}
 	c := &conn{Conn: raw, raw: raw, server: s, fault: s.fault, config: s.config, done: make(chan struct{})}
 	c.number = s.stats.opened()
+	if s.fault.stopsReading() || hostileFaults[s.fault.Kind] != nil {
+		raw.SetReadBuffer(smallBuffer)
+		raw.SetWriteBuffer(smallBuffer) // floods are to be seen, and not to keep the machine busy
+	}
 	if s.host.Latency > 0 {
 		c.delayed = newDelayConn(raw, s.host.Latency/2)
 		c.Conn = c.delayed

@@ -104,7 +104,7 @@ func (c *conn) serveSession(sc *ssh.ServerConn, offered ssh.NewChannel) {
 	for request := range requests {
 		switch request.Type {
 		case "exec", "shell", "subsystem":
-			if c.fault.Kind == StallExec {
+			if c.fault.Kind == StallExec || c.reached(PhaseExec) {
 				continue
 			}
 			var run Handler
@@ -127,6 +127,11 @@ func (c *conn) serveSession(sc *ssh.ServerConn, offered ssh.NewChannel) {
 			}
 			if dead {
 				c.mute.Store(true)
+			}
+			if c.reached(PhaseRun) && c.fault.Bytes == 0 {
+				dead = true // the command does not begin
+			}
+			if dead {
 				c.server.removeProcess(s.PID)
 				continue
 			}

@@ -48,6 +48,7 @@ func (c *conn) serveTunnel(offered ssh.NewChannel) {
 	}
 	defer channel.Close()
 	c.server.stats.change(func(st *Stats) { st.Tunnels++ })
+	c.reached(PhaseTunnel)
 	running.Go(func() {
 		// The requests end with the channel or the connection; then nobody reads what the remote end says.
 		ssh.DiscardRequests(requests)
