@@ -1,0 +1,104 @@
+package faults
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fleetssh/internal/simfleet"
+)
+
+// atOnce is how many cells are at work at a time. They wait most of it.
+const atOnce = 64
+
+// TestStopReading lets hosts stop reading, in every phase, and has every entry point meet
+// each of them: what has a time-out ends with it, what has none ends by keep-alive, Close
+// ends at once, and a good host beside the bad one gets its result. Nothing is left.
+func TestStopReading(t *testing.T) {
+	everyEntry(t, []string{
+		"stop-reading=version", "stop-reading=kex", "stop-reading=auth", "stop-reading=login", "stop-reading=open", "stop-reading=exec",
+		"stop-reading", "stop-reading=file+100000", "stop-reading=tunnel",
+		"stop-reading-trickle=version", "stop-reading-trickle=kex", "stop-reading-trickle=auth", "stop-reading-trickle=login",
+		"stop-reading-trickle=open", "stop-reading-trickle=exec", "stop-reading-trickle", "stop-reading-trickle=run+4000",
+		"stop-reading-trickle=file+100000", "stop-reading-trickle=tunnel", "stop-reading-trickle=tunnel+100000",
+		"huge-window", "huge-window=tunnel", "stall-rekey", "stall-rekey=tunnel",
+		"flood-requests=login", "flood-requests", "flood-opens=login", "flood-opens", "flood-opens=tunnel",
+		"flood-pings", "flood-channel-requests=open", "flood-channel-requests", "flood-channel-requests=tunnel",
+	})
+	for end := time.Now().Add(10 * time.Second); len(goroutines()) > 0; {
+		if time.Now().After(end) {
+			t.Fatalf("left behind:\n%s", strings.Join(goroutines(), "\n\n"))
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// TestFloodOfConfirmations is the same for hosts that make the SSH library leave
+// goroutines of its own behind. Ours end.
+func TestFloodOfConfirmations(t *testing.T) {
+	everyEntry(t, []string{"flood-confirmations=open", "flood-confirmations"})
+}
+
+// everyEntry has every entry point meet each of the faults.
+func everyEntry(t *testing.T, faults []string) {
+	dir := t.TempDir()
+	large := filepath.Join(dir, "large")
+	if err := os.WriteFile(large, make([]byte, sent), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	agent := filepath.Join(dir, "agent")
+	silentAgent(t, agent)
+	port := echo(t)
+	var cells, again []*cell
+	for _, text := range faults {
+		fault, err := simfleet.ParseFault(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries(agent, port) {
+			if slices.Contains(e.phases, phaseOf(fault)) {
+				cells = append(cells, &cell{t: t, name: fault.String() + ", " + e.name, fault: fault, entry: e, large: large, patient: !e.alone, limit: limit})
+			}
+		}
+	}
+	runAll(cells, atOnce)
+	for _, c := range cells {
+		if c.late != "" {
+			again = append(again, &cell{t: t, name: c.name, fault: c.fault, entry: c.entry, large: large, patient: c.patient, limit: 2 * limit})
+		}
+	}
+	runAll(again, 32)
+	for _, c := range again {
+		if c.late != "" {
+			t.Errorf("%s: %s", c.name, c.late)
+		}
+	}
+	t.Logf("%d cells, %d of them again", len(cells), len(again))
+}
+
+// runAll runs cells, some at a time.
+func runAll(cells []*cell, atOnce int) {
+	room := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for _, c := range cells {
+		room <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-room }()
+			c.dir = c.t.TempDir()
+			defer c.start()()
+			c.entry.run(c)
+		})
+	}
+	wg.Wait()
+}
+
+func phaseOf(f simfleet.Fault) simfleet.Phase {
+	if f.Phase == "" {
+		return simfleet.PhaseRun
+	}
+	return f.Phase
+}
