@@ -63,6 +63,8 @@ type Channel struct {
 	left     time.Duration // of limit, while it stands still
 	holds    int           // why it does
 	turn     *passwordTurn // to try the password for sudo; nil: it is not ours
+	size     []byte        // of the terminal, to be sent
+	resizing bool          // somebody sends it
 }
 
 type channelState int
@@ -132,6 +134,7 @@ func (ch *Channel) unlockAndEnd() {
 // watch takes what the server says about the command (RFC 4254, section 6.10),
 // until the channel is closed.
 func (ch *Channel) watch() {
+	ch.client.setUsed(ch)
 	for req := range ch.opened {
 		if o, ok := exitOf(req); ok {
 			ch.exited(o)
@@ -319,15 +322,37 @@ func (ch *Channel) result() error {
 	return nil
 }
 
-// Resize tells the command's terminal its new size.
+// Resize tells the command's terminal its new size. It does not wait for the host, which
+// hears of the last of several sizes when it reads.
 func (ch *Channel) Resize(rows, cols int) error {
-	if ch.raw == nil {
+	if ch.raw == nil || ch.Finished() {
 		return errClosed
 	}
-	_, err := ch.raw.SendRequest("window-change", false, ssh.Marshal(struct {
+	ch.mu.Lock()
+	sending := ch.resizing
+	ch.resizing = true
+	ch.size = ssh.Marshal(struct {
 		Cols, Rows, Width, Height uint32
-	}{uint32(cols), uint32(rows), 0, 0}))
-	return err
+	}{uint32(cols), uint32(rows), 0, 0})
+	ch.mu.Unlock()
+	if !sending && !ch.client.spawn(ch.sendSizes) {
+		return errClosed
+	}
+	return nil
+}
+
+// sendSizes sends the sizes that there are.
+func (ch *Channel) sendSizes() {
+	for {
+		ch.mu.Lock()
+		size := ch.size
+		ch.size, ch.resizing = nil, size != nil
+		ch.mu.Unlock()
+		if size == nil {
+			return
+		}
+		_, _ = ch.raw.SendRequest("window-change", false, size) // or the command has ended
+	}
 }
 
 // Close ends the session without waiting for the command, which may run on. What
@@ -362,6 +387,7 @@ func (ch *Channel) abandon(was channelState, why error) {
 	ch.state = dead
 	ch.outcome, ch.failure = outcomeOf(why), why
 	ch.mu.Unlock()
+	ch.client.setUsed(ch)
 	if was == fresh { // nobody serves it
 		ch.client.discard(ch.raw, ch.opened)
 	} else if raw := ch.raw.letGo(); raw != nil {

@@ -31,20 +31,16 @@ type Client struct {
 	pipes     pipes
 	users     users
 
-	wg   sync.WaitGroup // every goroutine of the client and its channels
-	done chan struct{}  // closed when the connection is gone
+	wg    sync.WaitGroup // every goroutine of the client and its channels
+	calls sync.WaitGroup // but for those of await
+	done  chan struct{}  // closed when the connection is gone
 
 	mu     sync.Mutex // protects what follows
 	conn   ssh.Conn   // see link; an endedConn when done is closed
 	closed bool
 	ssh    *ssh.Client
 	hand   handover
-}
-
-// handover takes what the host asks for to the ssh.Client, once there is one.
-type handover struct {
-	channels chan ssh.NewChannel
-	requests chan *ssh.Request
+	idle   map[*Channel]bool // sessions on which nothing has been started
 }
 
 // Dial connects to host and logs in. It tries all addresses of the name, and
@@ -210,6 +206,7 @@ func (c *Client) Close() error {
 		}
 	}
 	c.wg.Wait()
+	c.waitForCalls()
 	if c.ownsD && !again {
 		err = errors.Join(err, c.d.close())
 	}
@@ -239,14 +236,33 @@ func (c *Client) broken() bool { return c.gone() || c.wire.broken.Load() }
 
 // spawn runs f in a goroutine that Close waits for. It returns false if the
 // client is closed.
-func (c *Client) spawn(f func()) bool {
+func (c *Client) spawn(f func()) bool { return c.spawnIn(&c.wg, f) }
+
+func (c *Client) spawnIn(group *sync.WaitGroup, f func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return false
 	}
-	c.wg.Go(f)
+	group.Go(f)
 	return true
+}
+
+// waitForCalls waits for the calls of await, when the connection has ended. The SSH library
+// never answers one that comes to open a channel in the moment in which the connection
+// ends: that one is left behind.
+func (c *Client) waitForCalls() {
+	ended := make(chan struct{})
+	go func() {
+		c.calls.Wait()
+		close(ended)
+	}()
+	timer := time.NewTimer(closeGrace)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+	}
 }
 
 // call is something that cannot be interrupted.
@@ -266,7 +282,7 @@ type call struct {
 func (c *Client) await(ctx context.Context, f call) error {
 	result := make(chan error, 1)
 	var settled atomic.Bool // by whoever comes first: the call with its result, or ctx
-	ok := c.spawn(func() {
+	ok := c.spawnIn(&c.calls, func() {
 		err := f.do()
 		switch inTime := !settled.Swap(true); {
 		case inTime:
@@ -348,111 +364,4 @@ func (c *Client) lostReason(err error) error {
 		return &sshError{text: "connection lost with that to the hop " + c.hop.host.name(), err: err}
 	}
 	return &sshError{text: "connection lost", err: err}
-}
-
-// serve takes what the host asks for and probes it, until the connection ends. It is the
-// one goroutine of an idle client beside those of the SSH library, and waits for nobody:
-// what it answers, another one says, and while that cannot be said, or an ssh.Client does
-// not take what is its, no more is taken from the host.
-func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
-	defer c.finish()
-	var tick <-chan time.Time
-	heart := &pulse{client: c, every: c.host.keepAlive()}
-	// A master keeps its connection alive itself, and does not hand probes on.
-	if heart.every > 0 && c.login.Master == "" {
-		ticker := time.NewTicker(heart.every)
-		defer ticker.Stop()
-		tick = ticker.C
-	}
-	said := make(chan struct{}, 1) // gets a token when what was to be said is
-	var saying bool
-	say := func(f func()) {
-		saying = true
-		c.wg.Go(func() { f(); said <- struct{}{} })
-	}
-	var channel ssh.NewChannel // to be handed over
-	var request *ssh.Request   // likewise
-	for channels != nil || requests != nil {
-		opened, asked := channels, requests
-		var to handover
-		var over <-chan struct{}
-		if channel != nil || request != nil {
-			to, over = c.handed(), c.wire.ended
-		}
-		if saying || over != nil {
-			opened, asked = nil, nil
-		}
-		if channel == nil {
-			to.channels = nil
-		}
-		if request == nil {
-			to.requests = nil
-		}
-		select {
-		case ch, ok := <-opened:
-			if !ok {
-				channels = nil
-				continue
-			}
-			ours, err := c.listeners.accept(ch)
-			switch {
-			case err != nil:
-				say(func() { ch.Reject(ssh.ResourceShortage, err.Error()) })
-			case ours:
-			case c.agent != nil && ch.ChannelType() == agentChannel:
-				if !c.agent.accept(c, ch) {
-					say(func() { ch.Reject(ssh.ResourceShortage, "too many channels to the agent") })
-				}
-			case c.handed().channels != nil:
-				channel = ch
-			default:
-				say(func() { ch.Reject(ssh.Prohibited, "not asked for") })
-			}
-		case req, ok := <-asked:
-			switch {
-			case !ok:
-				requests = nil
-			case c.handed().requests != nil:
-				request = req
-			case req.WantReply:
-				say(func() { req.Reply(false, nil) })
-			}
-		case to.channels <- channel:
-			channel = nil
-		case to.requests <- request:
-			request = nil
-		case <-over: // nobody will take it any more
-			channel, request = nil, nil
-		case <-said:
-			saying = false
-		case <-tick:
-			if !heart.beat() {
-				c.d.log.Debug("host does not answer", "host", c.host)
-				c.wire.end(&sshError{text: "the host has not answered for " + (probeIntervals * heart.every).String(), err: net.ErrClosed})
-				c.link().Close()
-			}
-		}
-	}
-}
-
-// finish notes that the connection is gone.
-func (c *Client) finish() {
-	c.mu.Lock()
-	close(c.done)
-	c.conn = newEndedConn(c.conn)
-	if c.ssh != nil {
-		close(c.hand.channels)
-		close(c.hand.requests)
-	}
-	c.mu.Unlock()
-	if c.agent != nil {
-		c.agent.end()
-	}
-	c.d.log.Debug("connection ended", "host", c.host)
-}
-
-func (c *Client) handed() handover {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.hand
 }

@@ -292,6 +292,7 @@ func (a *attempt) connectNow(ctx context.Context, algorithms []string) (*Client,
 	}
 	if !stop() { // ctx has ended, and the connection with it
 		conn.Close()
+		drain(channels, requests)
 		a.login.turn.pass()
 		a.login.banner.end()
 		return nil, a.fail(ctx, causeOf(ctx))

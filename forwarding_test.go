@@ -354,7 +354,8 @@ func TestHostIgnoresAgentRequest(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	newLocalAgent(t)
 	const limit = 300 * time.Millisecond
-	c, _ := connectedTo(t, func(h *fleetssh.HostConfig) { h.ForwardAgent, h.ConnectTimeout = true, limit }, nil)
+	var asked atomic.Int32
+	c, _ := connectedTo(t, func(h *fleetssh.HostConfig) { h.ForwardAgent, h.ConnectTimeout = true, limit }, func(*ssh.Request) { asked.Add(1) })
 	begun := time.Now()
 	_, err := c.OpenSession(context.Background())
 	e, ok := errors.AsType[*fleetssh.TimeoutError](err)
@@ -376,6 +377,9 @@ func TestHostIgnoresAgentRequest(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := c.OpenSession(ctx); !errors.Is(err, context.Canceled) {

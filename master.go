@@ -69,6 +69,7 @@ func (a *attempt) callMaster(ctx context.Context, transport net.Conn, path strin
 	}
 	if err != nil {
 		conn.Close()
+		drain(channels, requests)
 		return nil, err
 	}
 	c := newClient(a, conn, w)

@@ -56,6 +56,7 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 	ch.raw = newSession(raw)
 	ch.input = newInput(ch)
 	ch.Stdin = ch.input
+	c.setIdle(ch)
 	return ch, nil
 }
 

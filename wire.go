@@ -32,6 +32,9 @@ type wire struct {
 	ahead []byte    // read, not asked for yet
 	hello *greeting // takes what comes before the version line and with it; nil: nothing
 	watch writeWatch
+
+	failed     chan struct{} // closed when a read has failed
+	failedOnce sync.Once
 	*flow
 }
 
@@ -53,7 +56,7 @@ type flow struct {
 }
 
 func newWire(conn net.Conn, all *atomic.Int32) *wire {
-	return &wire{Conn: conn, flow: &flow{all: all, ended: make(chan struct{}), room: make(chan struct{}, 1)}}
+	return &wire{Conn: conn, failed: make(chan struct{}), flow: &flow{all: all, ended: make(chan struct{}), room: make(chan struct{}, 1)}}
 }
 
 // bound returns how far the library may read ahead on this connection.
@@ -100,6 +103,10 @@ func (w *wire) fetch(p []byte) (int, error) {
 	}
 	if err != nil {
 		w.end(nil)
+		w.failedOnce.Do(func() { close(w.failed) })
+		if why := w.reason(); why != nil {
+			err = why
+		}
 	}
 	return n, err
 }

@@ -50,7 +50,14 @@ type writeWatch struct {
 // Write implements [net.Conn]. A write of which nothing has been taken for the limit
 // closes the connection: timers work for connections without deadlines too, such as
 // those through hops. One call is made at a time.
+//
+// A connection that has ended fails here when it has failed in Read: before that, writes
+// lead nowhere. On an error of one, the SSH library may stop taking what it has read, and
+// three of its goroutines would wait for ever for somebody who does.
 func (w *wire) Write(p []byte) (int, error) {
+	if w.broken.Load() {
+		return w.writeNowhere(p)
+	}
 	watch := &w.watch
 	if watch.timer == nil {
 		if watch.limit == 0 {
@@ -65,13 +72,30 @@ func (w *wire) Write(p []byte) (int, error) {
 	watch.count.Add(1)
 	watch.timer.Stop()
 	w.out.Add(int64(n))
-	if err != nil {
-		w.end(nil)
-		if why := w.reason(); why != nil {
-			err = why
-		}
+	if err == nil {
+		return n, nil
 	}
-	return n, err
+	if !w.broken.Load() {
+		w.end(nil)
+		time.AfterFunc(lastWords, func() { w.Conn.Close() })
+	}
+	return w.writeNowhere(p)
+}
+
+// lastWords is for how long a host that takes nothing more may still say why.
+const lastWords = 250 * time.Millisecond
+
+// writeNowhere is Write when the connection has ended. It gives the library a moment to
+// come to that by reading.
+func (w *wire) writeNowhere(p []byte) (int, error) {
+	timer := time.NewTimer(time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-w.failed:
+		return 0, net.ErrClosed
+	case <-timer.C:
+		return len(p), nil
+	}
 }
 
 // look is called now and then while a write is under way.

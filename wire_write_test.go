@@ -29,7 +29,13 @@ func TestWireWriteStalls(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		begun := time.Now()
-		_, err := w.Write([]byte("what nobody reads"))
+		read := make(chan error, 1)
+		go func() {
+			_, err := w.Read(make([]byte, 1))
+			read <- err
+		}()
+		w.Write([]byte("what nobody reads"))
+		err := <-read
 		if took := time.Since(begun); took < w.watch.limit || took > w.watch.limit*11/10 {
 			t.Errorf("it took %v", took)
 		}
@@ -38,6 +44,9 @@ func TestWireWriteStalls(t *testing.T) {
 		}
 		if !w.broken.Load() || w.reason() == nil {
 			t.Error("the connection has not ended")
+		}
+		if _, err := w.Write([]byte("more")); err == nil {
+			t.Error("a write after a read has failed")
 		}
 		if _, err := far.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("the other side: %v", err)
@@ -101,17 +110,11 @@ func TestWireWriteQueue(t *testing.T) {
 	w := newWire(near, new(atomic.Int32))
 	defer w.Close()
 	w.watch.limit = 400 * time.Millisecond
-	wrote := make(chan error, 1)
-	var written atomic.Int64
+	ended := make(chan struct{})
 	go func() {
-		packet := make([]byte, 32<<10)
-		for {
-			n, err := w.Write(packet)
-			written.Add(int64(n))
-			if err != nil {
-				wrote <- err
-				return
-			}
+		defer close(ended)
+		for packet := make([]byte, 32<<10); !w.broken.Load(); {
+			w.Write(packet)
 		}
 	}()
 	// Both buffers are megabytes; a twentieth of that each time wakes up nobody for long.
@@ -123,13 +126,13 @@ func TestWireWriteQueue(t *testing.T) {
 		timer := time.NewTimer(100 * time.Millisecond)
 		select {
 		case <-timer.C:
-		case err := <-wrote:
-			t.Fatalf("after %d bytes: %v", written.Load(), err)
+		case <-ended:
+			t.Fatalf("the connection was cut: %v", w.reason())
 		}
 	}
 	select { // it reads no more
-	case err := <-wrote:
-		if err == nil || !strings.Contains(err.Error(), "has read nothing") {
+	case <-ended:
+		if err := w.reason(); err == nil || !strings.Contains(err.Error(), "has read nothing") {
 			t.Errorf("error %v", err)
 		}
 	case <-time.After(patienceOfTest):
