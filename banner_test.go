@@ -39,9 +39,9 @@ func TestBannerIsKept(t *testing.T) {
 			h.Banner = sent
 			h.SignIn = func(_ string, done <-chan struct{}) bool { <-done; return false }
 		}).config()
-		host.ConnectTimeout = 300 * time.Millisecond
+		host.ConnectTimeout = time.Second
 		_, err := fleetssh.Dial(t.Context(), host)
-		contains(t, err.Error(), `timed out after 300ms: it said "Authorized ^[[31muse^[[0m only.^J    Ask ops."`)
+		contains(t, err.Error(), `timed out after 1s: it said "Authorized ^[[31muse^[[0m only.^J    Ask ops."`)
 	})
 	t.Run("endless", func(t *testing.T) {
 		t.Parallel()

@@ -46,7 +46,7 @@ func TestConsoleFaults(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []simfleet.FaultKind{simfleet.StallExec, simfleet.RefuseExec, simfleet.StallAfterStart} {
 		config := faulty(t, kind).config()
-		config.ConnectTimeout = 300 * time.Millisecond
+		config.ConnectTimeout = time.Second
 		p := newFleet(t, config)
 		consoles, err := p.OpenConsoles(soon(t))
 		failed := asError[*fleetssh.HostsError](t, err)

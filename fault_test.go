@@ -64,7 +64,7 @@ func TestFaults(t *testing.T) {
 			t.Parallel()
 			good := newServer(t, nil).config()
 			bad := newServer(t, test.host).config()
-			bad.ConnectTimeout = 500 * time.Millisecond
+			bad.ConnectTimeout = 1500 * time.Millisecond
 			if test.config != nil {
 				test.config(&bad)
 			}

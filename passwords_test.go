@@ -156,7 +156,7 @@ func TestPasswordTurnIsPassedOn(t *testing.T) {
 			h.Password, h.AuthorizedKeys = "", []ssh.PublicKey{clientKey().PublicKey()}
 		}
 	})
-	hosts[0].ConnectTimeout = 300 * time.Millisecond
+	hosts[0].ConnectTimeout = time.Second
 	hosts[3].Auth.Signers = []ssh.Signer{clientKey()}
 	hosts[4].Port = closedPort(t)
 	p := newFleet(t, hosts...)
@@ -188,7 +188,7 @@ func TestPasswordTurnIsCancelled(t *testing.T) {
 	for i := range hosts {
 		hosts[i].ConnectTimeout = time.Minute
 	}
-	hosts[1].ConnectTimeout = 200 * time.Millisecond // its clock stands still while it waits
+	hosts[1].ConnectTimeout = 3 * time.Second // its clock stands still while it waits
 	p := newFleet(t, hosts...)
 	first, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -221,7 +221,7 @@ func TestPasswordTurnIsCancelled(t *testing.T) {
 		}
 		return n == 5
 	})
-	<-time.After(250 * time.Millisecond) // longer than host 1 may take to connect
+	<-time.After(3100 * time.Millisecond) // longer than host 1 may take to connect
 	leave()
 	cancel()
 	wg.Wait()

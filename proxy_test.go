@@ -207,14 +207,14 @@ func TestProxyTargetFails(t *testing.T) {
 	dial = simfleet.DialLoopback
 	good := newServer(t, nil)
 	bad := faulty(t, simfleet.StallAuth).config()
-	bad.ConnectTimeout = 300 * time.Millisecond
+	bad.ConnectTimeout = time.Second
 	wrong := good.config()
 	wrong.Auth.Signers = []ssh.Signer{newKey()}
 	changed := good.config()
 	changed.HostKeys = newServer(t, nil).knownHosts()
 	named := func(name string) fleetssh.HostConfig {
 		h := good.config()
-		h.Host, h.ConnectTimeout = name, 300*time.Millisecond
+		h.Host, h.ConnectTimeout = name, time.Second
 		return h
 	}
 	hosts := behind(&hop, good.config(), named("unknown"), named("closed"), named("silent"), bad, wrong, changed, good.config())

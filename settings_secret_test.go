@@ -18,7 +18,7 @@ import (
 // shownSettings are the settings of a host that may be printed. Any other that can be printed
 // makes TestSettingsAreClosed fail: a new one is secret until it is listed here.
 var shownSettings = []string{
-	"Host", "Alias", "User", "HostKeyAlias", "ControlPath", "AddressFamily",
+	"BindAddress", "Auth.Methods", "Auth.CertFiles", "Host", "Alias", "User", "HostKeyAlias", "ControlPath", "AddressFamily",
 	"Algorithms.KeyExchanges", "Algorithms.Ciphers", "Algorithms.MACs", "Algorithms.HostKeys", "Algorithms.UserKeys", "Algorithms.CASignatures",
 	"Algorithms.NoHostKeys", "Algorithms.MoreHostKeys", "RevokedHostKeys",
 	"Auth.KeyFile", "Auth.CertFile", "Auth.Identities", "Auth.AgentSocket",

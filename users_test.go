@@ -123,7 +123,7 @@ func halfDeaf(t testing.TB) fleetssh.HostConfig {
 			}()
 		}
 	})
-	host.ConnectTimeout = 200 * time.Millisecond
+	host.ConnectTimeout = 1500 * time.Millisecond
 	return host
 }
 
