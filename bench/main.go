@@ -91,6 +91,7 @@ func parts() []part {
 		{"hosts", (*suite).hosts},
 		{"idle", (*suite).idle},
 		{"output", (*suite).output},
+		{"fold", (*suite).fold},
 		{"commands", (*suite).commands},
 		{"delay", (*suite).delay},
 		{"hop", (*suite).hop},
