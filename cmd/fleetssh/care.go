@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"strconv"
@@ -9,8 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-
-	"fleetssh/internal/termline"
 )
 
 // careFlags say how carefully a command is run on many hosts.
@@ -153,26 +150,10 @@ func (f *careFlags) confirm(ctx context.Context, c *call, what string, hosts int
 
 // showPlan shows what each host would be sent, and in which batch.
 func (r *runner) showPlan(sizes []int) error {
-	i := 0
-	for n, size := range sizes {
-		if len(sizes) > 1 {
-			r.c.screen.Message(fmt.Sprintf("batch %d of %d: %s", n+1, len(sizes), countHosts(size)))
-		}
-		for range size {
-			line, err := r.planned(i)
-			if err != nil {
-				return hostFault(err, r.hosts[i:i+1])
-			}
-			prefix := r.c.screen.Paint(termline.Label, r.hosts[i].label) + ": "
-			scanner := bufio.NewScanner(strings.NewReader(line))
-			scanner.Buffer(nil, len(line)+1)
-			for scanner.Scan() {
-				r.c.screen.Out(prefix, scanner.Text())
-			}
-			i++
-		}
-	}
-	return nil
+	return showPlan(r.c.screen, r.hosts, sizes, func(i int) (string, error) {
+		line, err := r.planned(i)
+		return line, hostFault(err, r.hosts[i:i+1])
+	})
 }
 
 // planned returns what host number i would be sent.

@@ -57,7 +57,7 @@ func newCheck(c *call) *cobra.Command {
 		Long: checkHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("fleetssh run runs commands", "check takes no command")
+				return o.hosts.noCommandHere("check", args)
 			}
 			if err := refuseForAgent(cmd.Flags()); err != nil {
 				return err
@@ -161,10 +161,11 @@ func logInResult(i int, host *fleetssh.HostConfig, connection *fleetssh.Client, 
 	r.outcome = fleetssh.Outcome{Kind: fleetssh.Unreachable, Phase: r.problem.phase}
 	_, keyFile := errors.AsType[*fleetssh.PKeyFileError](err)
 	_, unsent := errors.AsType[*fleetssh.PasswordError](err)
+	_, unusable := errors.AsType[*fleetssh.ConfigError](err)
 	switch {
 	case errors.Is(err, context.Canceled):
 		r.outcome.Kind, r.problem = fleetssh.Cancelled, problem{}
-	case keyFile, unsent:
+	case keyFile, unsent, unusable:
 		r.outcome.Kind = fleetssh.NotStarted
 	}
 	return r

@@ -29,6 +29,7 @@ usage: fleetssh rerun RUN [options]
 
 Which of its hosts, all that are named together:
       --failed              all that did not run the command or did not exit 0
+      --all                 all of them, also those that are well
       --unreachable         those that could not be reached or logged in to
       --timed-out           those on which the command was stopped after --timeout
       --skipped             those that were never begun
@@ -53,10 +54,10 @@ left need --include-unknown.
 
 // rerunOptions are the flags of rerun.
 type rerunOptions struct {
-	failed, unreachable, timedOut, skipped bool
-	includeUnknown                         bool
-	dryRun                                 bool
-	again                                  againFlags
+	failed, unreachable, timedOut, skipped, all bool
+	includeUnknown                              bool
+	dryRun                                      bool
+	again                                       againFlags
 }
 
 func (o *rerunOptions) register(flags *pflag.FlagSet) {
@@ -64,6 +65,7 @@ func (o *rerunOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.unreachable, "unreachable", false, "")
 	flags.BoolVar(&o.timedOut, "timed-out", false, "")
 	flags.BoolVar(&o.skipped, "skipped", false, "")
+	flags.BoolVar(&o.all, "all", false, "")
 	flags.BoolVar(&o.includeUnknown, "include-unknown", false, "")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "")
 	o.again.register(flags)
@@ -74,6 +76,8 @@ func newRerun(c *call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:  "rerun",
 		Long: rerunHelp,
+
+		ValidArgsFunction: completeRuns(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageError("fleetssh rerun last --failed", "rerun takes one run")
@@ -86,12 +90,12 @@ func newRerun(c *call) *cobra.Command {
 }
 
 func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
-	if o.classes() == nil && !o.includeUnknown {
-		return usageError("add --failed, --unreachable, --timed-out or --skipped", "rerun on which hosts of the run?")
-	}
 	run, err := openRun(name)
 	if err != nil {
 		return err
+	}
+	if o.classes() == nil && !o.includeUnknown {
+		return usageError("add --failed, --unreachable, --timed-out, --skipped or --all", "rerun on which hosts of the run?")
 	}
 	if run.State == journal.UnderWay {
 		return usageError("", "run %s is under way", run.ID)
@@ -135,7 +139,7 @@ func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
 // classes are what the flags name.
 func (o *rerunOptions) classes() []string {
 	var classes []string
-	for class, named := range map[string]bool{"failed": o.failed, "unreachable": o.unreachable, "timed_out": o.timedOut, "skipped": o.skipped} {
+	for class, named := range map[string]bool{"failed": o.failed, "unreachable": o.unreachable, "timed_out": o.timedOut, "skipped": o.skipped, "all": o.all} {
 		if named {
 			classes = append(classes, class)
 		}
@@ -221,7 +225,7 @@ func targetOf(h *journal.Host) string {
 }
 
 // runName is what names a run and nothing else.
-var runName = regexp.MustCompile(`^(last(-[0-9]+)?|[0-9]{8}T[0-9.]*Z?(-[0-9a-f]*)?)$`)
+var runName = regexp.MustCompile(`^(last([-~][0-9]+)?|[0-9]{8}T[0-9.]*Z?(-[0-9a-f]*)?)$`)
 
 // recordedHosts returns the hosts behind "@RUN:CLASS" as an expression; ok is false if the name
 // is none of that kind.

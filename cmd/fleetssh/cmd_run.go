@@ -140,8 +140,8 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 		return err
 	}
 	o.hosts.nothingAsked = o.care.dryRun
-	if hint := o.hosts.expanded(args); hint != "" {
-		c.screen.Message("hint: " + hint)
+	if name := o.hosts.expanded(args); name != "" && len(args) > 1 {
+		c.screen.Message("hint: " + name + " is the command, and " + quoteHint)
 	}
 	hosts, err := o.hosts.configs(ctx, c, o.show.format == "json")
 	if err != nil {

@@ -30,10 +30,10 @@ usage: fleetssh runs [options]
        fleetssh runs diff RUN RUN
 
 RUN is the name that the list shows, or its beginning, or that of its last six
-letters; last; last-1 for the run before that, and so on. @RUN:CLASS is a set of
-hosts wherever one may stand; CLASS is all, ok, failed (all that are not ok),
-unreachable, timed_out, skipped, cancelled, lost, unknown, exited, signaled or
-not_started.
+letters; last; last-1 or last~1 for the run before that, and so on. @RUN:CLASS is
+a set of hosts wherever one may stand; CLASS is all, ok, failed (all that are not
+ok), unreachable, timed_out, skipped, cancelled, lost, unknown, exited, signaled
+or not_started.
 
 runs:
       --format FORMAT       text: a table (default)
@@ -199,8 +199,11 @@ func (o *runsShowOptions) register(flags *pflag.FlagSet) {
 func newRunsShow(c *call) *cobra.Command {
 	o := new(runsShowOptions)
 	cmd := &cobra.Command{
-		Use:  "show",
-		Long: runsHelp,
+		Use:   "show",
+		Short: "Show how a run ended, and where",
+		Long:  runsHelp,
+
+		ValidArgsFunction: completeRuns(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageError("fleetssh runs show last", "runs show takes one run")

@@ -19,8 +19,11 @@ import (
 
 func newRunsDiff(c *call) *cobra.Command {
 	return &cobra.Command{
-		Use:  "diff",
-		Long: runsHelp,
+		Use:   "diff",
+		Short: "Show what has changed from one run to another",
+		Long:  runsHelp,
+
+		ValidArgsFunction: completeRuns(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return usageError("fleetssh runs diff last-1 last", "runs diff takes two runs")

@@ -82,7 +82,7 @@ func newShell(c *call) *cobra.Command {
 		Long: shellHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("fleetssh run runs a command", "shell takes no command")
+				return o.hosts.noCommandHere("shell", args)
 			}
 			return o.run(cmd.Context(), c)
 		},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"os"
 	"path/filepath"
@@ -128,14 +129,14 @@ func completable(root *cobra.Command, args []string, screen *termline.Screen, kn
 	root.SetErr(io.Discard)
 	for _, verb := range verbsBelow(root) {
 		help := parseHelp(verb.Long)
-		verb.Short = help.first()
+		verb.Short = cmp.Or(verb.Short, help.first())
 		if verb.ValidArgs == nil && verb.ValidArgsFunction == nil {
 			verb.ValidArgsFunction = completeArgs(help.usage(), known)
 		}
 		var err error
 		verb.Flags().VisitAll(func(flag *pflag.Flag) {
 			value, text := help.option(flag.Name)
-			flag.Usage = text
+			flag.Usage = cmp.Or(text, flag.Usage)
 			if complete := completeFlag(flag, value, known); complete != nil && err == nil {
 				err = verb.RegisterFlagCompletionFunc(flag.Name, complete)
 			}
@@ -194,7 +195,8 @@ func completeHosts(known knower) cobra.CompletionFunc {
 		hosts, groups := known(cmd)
 		begin := strings.LastIndexAny(word, ",!&^") + 1
 		if at := strings.LastIndexByte(word, '@'); at == begin {
-			return beginningWith(word[at+1:], word[:at+1], append(groups, "*")), cobra.ShellCompDirectiveNoFileComp
+			groups = append(append(groups, "*"), classesOfRuns(word[at+1:])...)
+			return beginningWith(word[at+1:], word[:at+1], groups), cobra.ShellCompDirectiveNoFileComp
 		} else if at > begin {
 			begin = at + 1
 		}

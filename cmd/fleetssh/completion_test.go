@@ -97,3 +97,30 @@ func TestNearest(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// Shells show one line: it ends where the clause does.
+func TestInShort(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"how many (3); none":                           "how many (3)",
+		"how long (5s; more\nafter a failure)":         "how long (5s; more after a failure)",
+		"one that goes\non. And more.":                 "one that goes on",
+		"fold: alike once (default)\njson: objects":    "fold: alike once (default)",
+		"with -r: " + strings.Repeat("long ", 30):      "with -r: " + strings.Repeat("long ", 30),
+		"so many of them: " + strings.Repeat("x ", 80): "so many of them",
+		"":    "",
+		"all": "all",
+	} {
+		if got := inShort(strings.Split(text, "\n")); got != want {
+			t.Errorf("inShort(%q) = %q, want %q", text, got, want)
+		}
+	}
+	for _, verb := range verbsBelow(newRoot(new(call), verbs...)) {
+		help := parseHelp(helpText(verb))
+		verb.Flags().VisitAll(func(flag *pflag.Flag) {
+			if _, text := help.option(flag.Name); strings.Count(text, "(") != strings.Count(text, ")") || strings.HasSuffix(text, ",") {
+				t.Errorf("%s --%s: %q breaks off", verb.CommandPath(), flag.Name, text)
+			}
+		})
+	}
+}

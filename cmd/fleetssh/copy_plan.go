@@ -228,22 +228,10 @@ func (p *copyPlan) options(opts fleetssh.CopyOptions, from, size int) fleetssh.C
 
 // show says what would be copied where, and in which batch.
 func (p *copyPlan) show(screen *termline.Screen, sizes []int) error {
-	i := 0
-	for n, size := range sizes {
-		if len(sizes) > 1 {
-			screen.Message(fmt.Sprintf("batch %d of %d: %s", n+1, len(sizes), countHosts(size)))
-		}
-		for range size {
-			sources, target, err := p.paths(i)
-			if err != nil {
-				return err
-			}
-			label := screen.Paint(termline.Label, p.hosts[i].label) + ": "
-			screen.Out(label, termline.Visible(shellquote.Join(sources...)+" -> "+shellquote.Quote(target)))
-			i++
-		}
-	}
-	return nil
+	return showPlan(screen, p.hosts, sizes, func(i int) (string, error) {
+		sources, target, err := p.paths(i)
+		return termline.Visible(shellquote.Join(sources...) + " -> " + shellquote.Quote(target)), err
+	})
 }
 
 // text is the copy as the user gave it.

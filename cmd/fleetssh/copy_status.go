@@ -68,14 +68,16 @@ func (s *copyStatus) measure() {
 func (s *copyStatus) text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	text := fmt.Sprintf("%s: %d of %d hosts done, %s, %s/s", s.plan.verb, s.done, len(s.ended), s.amount(), sizeText(s.rate(time.Now())))
+	text := fmt.Sprintf(", %s, %s/s", s.amount(), sizeText(s.rate(time.Now())))
 	if s.failed > 0 {
 		text += fmt.Sprintf(", %d failed", s.failed)
 	}
 	if s.unbegun > 0 {
 		text += fmt.Sprintf(", %d never begun", s.unbegun)
 	}
-	return withStragglers(text+", "+time.Since(s.tally.begun).Round(time.Second).String(), s.tally.waiting)
+	text += ", " + time.Since(s.tally.begun).Round(time.Second).String()
+	long := fmt.Sprintf("%s: %d of %s done%s", s.plan.verb, s.done, countHosts(len(s.ended)), text)
+	return fitting(s.screen, withStragglers(long, s.tally.waiting), long, fmt.Sprintf("%s: %d/%d%s", s.plan.verb, s.done, len(s.ended), text))
 }
 
 // amount says how many bytes are there. mu must be held.

@@ -8,6 +8,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/hostset"
+	"fleetssh/internal/shellquote"
 	"fleetssh/internal/termline"
 )
 
@@ -59,6 +60,9 @@ func (t *tally) failures() []*failureGroup {
 	}
 	for _, g := range groups {
 		g.detail, g.hint = g.first.problem.detail, g.first.problem.hint
+		if g.hint == leaveOut {
+			g.hint = t.leaveOutHint(g)
+		}
 		if len(g.results) > 0 {
 			slices.SortFunc(g.results, func(a, b *result) int { return a.index - b.index })
 			g.detail, g.hint = t.keyDetail(g), t.keyHint(g)
@@ -68,6 +72,19 @@ func (t *tally) failures() []*failureGroup {
 		return cmp.Or(a.rank-b.rank, a.first.index-b.first.index)
 	})
 	return groups
+}
+
+// leaveOutHint says how to go on without the hosts of a group.
+func (t *tally) leaveOutHint(g *failureGroup) string {
+	names := make([]string, len(g.hosts))
+	for i, index := range g.hosts {
+		names[i] = t.hosts[index].name
+	}
+	it := "it"
+	if len(names) > 1 {
+		it = "them"
+	}
+	return "-x " + shellquote.Quote(hostset.Of(names...).String()) + " leaves " + it + " out"
 }
 
 // title says how a host failed, and where it stands among the others: what may
@@ -118,7 +135,7 @@ func (t *tally) showFailures(screen *termline.Screen) {
 		t.showBriefly(screen)
 		return
 	}
-	screen.Message("fleetssh: " + headline)
+	screen.Err(screen.PaintErr(termline.Trouble, "fleetssh: "+headline), "")
 	for _, g := range t.failures() {
 		slices.Sort(g.hosts)
 		labels := make([]string, len(g.hosts))

@@ -140,6 +140,9 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 		base.Auth.Tell = c.banners.tell
 	}
 	f.prepare(c)
+	if f.inSSHConfig != nil {
+		f.inSSHConfig = func() []string { return namesInSSHConfig(f.config) }
+	}
 	entries, err := f.entries(base)
 	if err != nil {
 		return nil, err

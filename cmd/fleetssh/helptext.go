@@ -146,8 +146,8 @@ func (h helpParts) usage() []string {
 	return nil
 }
 
-// option returns what the help says of a flag: what its value is called, and the
-// first line of the text.
+// option returns what the help says of a flag: what its value is called, and what it does, in
+// short.
 func (h helpParts) option(name string) (value, text string) {
 	for _, p := range h {
 		if p.kind != helpRow {
@@ -161,11 +161,32 @@ func (h helpParts) option(name string) (value, text string) {
 			if i+1 < len(words) && !isOption(words[i+1]) {
 				value = words[i+1]
 			}
-			if len(p.lines) > 0 {
-				text = p.lines[0]
-			}
-			return value, text
+			return value, inShort(p.lines)
 		}
 	}
 	return "", ""
+}
+
+// longClause is how long a clause may be before a colon ends it.
+const longClause = 100
+
+// inShort returns the first clause of the text of a row: shells show one line.
+func inShort(lines []string) string {
+	var words []string
+	for i, line := range lines {
+		if name, _, ok := strings.Cut(line, ":"); i > 0 && ok && !strings.Contains(name, " ") {
+			break // the next of several values
+		}
+		words = append(words, line)
+	}
+	text := strings.Join(words, " ")
+	for _, end := range []string{". ", "; ", ": "} {
+		before, _, ok := strings.Cut(text, end)
+		if !ok || strings.Count(before, "(") != strings.Count(before, ")") ||
+			end == ": " && (len(text) <= longClause || len(strings.Fields(before)) < 3) {
+			continue
+		}
+		text = before
+	}
+	return strings.TrimSuffix(text, ".")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -30,15 +31,31 @@ func (s *settings) knownNames(cmd *cobra.Command) (hosts, groups []string) {
 			groups = names
 		}
 	}
-	var paths []string
-	if flag := cmd.Flags().Lookup("ssh-config"); flag != nil && flag.Value.String() != "" {
-		paths = []string{flag.Value.String()}
+	path := ""
+	if flag := cmd.Flags().Lookup("ssh-config"); flag != nil {
+		path = flag.Value.String()
 	}
-	if file, err := sshconfig.Load(paths...); err == nil {
-		hosts = append(hosts, file.Names()...)
-	}
+	hosts = append(hosts, namesInSSHConfig(path)...)
 	byKey, _ := knownByKey(cmd)
 	hosts = append(hosts, byKey...)
 	slices.Sort(hosts)
 	return slices.Compact(hosts), groups
+}
+
+// namesInSSHConfig returns the hosts that a configuration of ssh names without wildcards; an empty
+// path stands for that of the user and that of the system. One that cannot be read names none: who
+// needs it says why.
+func namesInSSHConfig(path string) []string {
+	var paths []string
+	if path != "" {
+		paths = []string{path}
+	}
+	file, err := sshconfig.Load(paths...)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(file.Names(), func(name string) bool {
+		_, err := fleetssh.ParseHost(name)
+		return err != nil || strings.ContainsAny(name, ",[]&^@%")
+	})
 }

@@ -136,8 +136,16 @@ func newRoot(c *call, verbs ...func(*call) *cobra.Command) *cobra.Command {
 
 func newHelp(c *call) *cobra.Command {
 	return &cobra.Command{
-		Use:  "help [VERB]",
-		Args: cobra.ArbitraryArgs,
+		Use:   "help [VERB]",
+		Short: "Show the help of a verb",
+		Args:  cobra.ArbitraryArgs,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			about := cmd.Root()
+			if found, _, err := about.Find(args); err == nil {
+				about = found
+			}
+			return beginningWith(word, "", verbNames(about)), cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about := cmd.Root()
 			if len(args) > 0 {

@@ -76,13 +76,16 @@ func problemOf(err error, host *fleetssh.HostConfig) problem {
 	return problem{kind: "connection", phase: "connect", reason: err.Error()}
 }
 
+// leaveOut is a hint that names the hosts of a group of failures, once they are known.
+const leaveOut = "-x leaves out"
+
 // configProblem says why a host cannot be used, which stands beside it.
 func configProblem(e *fleetssh.ConfigError) problem {
 	p := problem{kind: "config", phase: "config", reason: e.Reason}
 	if setting, ok := errors.AsType[*inventory.SettingError](e.Err); ok {
 		p.reason = setting.Setting + ": " + setting.Reason
 	}
-	p.hint = "-x leaves out a host"
+	p.hint = leaveOut
 	if errors.Is(e.Err, account.ErrNoEntry) {
 		p.hint = "name the user with -l"
 	}

@@ -13,6 +13,7 @@ import (
 // it stands beside.
 type progress struct {
 	display
+	screen  *termline.Screen
 	total   int
 	begun   time.Time
 	waiting *outstanding
@@ -26,7 +27,7 @@ type progress struct {
 // newProgress begins to show progress beside a display.
 func newProgress(screen *termline.Screen, beside display, t *tally) *progress {
 	total := len(t.hosts)
-	p := &progress{display: beside, total: total, started: make([]bool, total), begun: time.Now(), waiting: t.waiting}
+	p := &progress{display: beside, screen: screen, total: total, started: make([]bool, total), begun: time.Now(), waiting: t.waiting}
 	p.line = startStatus(screen, p.text)
 	return p
 }
@@ -34,14 +35,16 @@ func newProgress(screen *termline.Screen, beside display, t *tally) *progress {
 // text is the status line.
 func (p *progress) text() string {
 	done, running, failed := p.done.Load(), p.running.Load(), p.failed.Load()
-	text := fmt.Sprintf("%d of %d hosts done, %d running", done, p.total, running)
+	text := fmt.Sprintf(", %d running", running)
 	if failed > 0 {
 		text += fmt.Sprintf(", %d failed", failed)
 	}
 	if unbegun := p.unbegun.Load(); unbegun > 0 {
 		text += fmt.Sprintf(", %d never begun", unbegun)
 	}
-	return withStragglers(text+", "+time.Since(p.begun).Round(time.Second).String(), p.waiting)
+	text += ", " + time.Since(p.begun).Round(time.Second).String()
+	long := fmt.Sprintf("%d of %s done%s", done, countHosts(p.total), text)
+	return fitting(p.screen, withStragglers(long, p.waiting), long, fmt.Sprintf("%d/%d done%s", done, p.total, text), fmt.Sprintf("%d/%d%s", done, p.total, text))
 }
 
 // withStragglers adds to a status line who is waited for.

@@ -27,18 +27,19 @@ type selectFlags struct {
 	// stdin is what "-" stands for, and recorded returns the hosts of an earlier
 	// run, by a name such as "last:failed"; ok is false if the name is none of that
 	// kind.
-	stdin    io.Reader
-	listed   hostset.Set // the hosts of hostfiles, once read
-	recorded func(name string) (expr string, ok bool, err error)
-	empty    []string                // expressions that choose no host
-	warn     func(text, host string) // of what has no effect; nil: nobody is told
+	stdin       io.Reader
+	listed      hostset.Set // the hosts of hostfiles, once read
+	recorded    func(name string) (expr string, ok bool, err error)
+	empty       []string                // expressions that choose no host
+	warn        func(text, host string) // of what has no effect; nil: nobody is told
+	inSSHConfig func() []string         // the hosts that ssh_config names; nil: none are known
 }
 
 const selectFlagsHelp = `Which hosts:
   -w, --hosts EXPR          hosts to work on, may be given several times:
                             web[01-20]  a,b  rack[1-3]n[0-9/3]  user@host:port
                             a!b (without)  a&b (in both)  a^b (in one of them)
-                            @group  @*  web* (of the hosts that are known)
+                            @group  @*  web* (of the inventory, or ssh_config)
                             ^FILE (expressions in a file)  - (on standard input)
                             @last:failed (hosts of an earlier run, see runs)
   -x, --exclude EXPR        hosts to leave out; a name alone stands for all of
@@ -67,6 +68,9 @@ func (f *selectFlags) register(flags *pflag.FlagSet) {
 // prepare gives the flags what they need of a call.
 func (f *selectFlags) prepare(c *call) {
 	f.stdin, f.recorded, f.warn = c.in, recordedHosts, c.warnings.add
+	if c.place == nil { // the demo is the same everywhere
+		f.inSSHConfig = func() []string { return namesInSSHConfig("") }
+	}
 }
 
 // named adds hosts that stand behind a verb. They take the place of those of the user's
@@ -169,7 +173,7 @@ func (f *selectFlags) emptyHint(expr string) string {
 	case isGroup:
 		return expr + ": no host is in it; fleetssh hosts --groups lists the groups"
 	case strings.ContainsAny(expr, "*?"):
-		return expr + ": no host that is known is called so; fleetssh hosts -a lists them"
+		return expr + ": no host that is known is called so"
 	}
 	return expr + ": it names no host"
 }
@@ -211,7 +215,7 @@ func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), 
 // nameHint says how to write what a name that cannot be one may have been meant to say.
 func nameHint(name string) string {
 	switch {
-	case strings.Contains(name, "{"):
+	case strings.ContainsAny(name, "{}"):
 		return "ranges are written with brackets, as in 'web[1-3]', and lists with commas"
 	case strings.ContainsAny(name, ";|&"):
 		return "hosts are separated by commas"
@@ -340,7 +344,7 @@ func (f *selectFlags) parse(flag string, exprs []string, inv *inventory.Inventor
 		if err != nil {
 			return all, fmt.Errorf("%s: %w", flag, err)
 		}
-		set, err := hostset.Parse(full, func(name string) (string, error) { return f.group(name, inv) })
+		set, err := hostset.Parse(full, func(name string) (string, error) { return f.group(name, full, inv) })
 		if err != nil {
 			return all, usageError(groupHint(err), "%s: %v", flag, err)
 		}
@@ -352,11 +356,17 @@ func (f *selectFlags) parse(flag string, exprs []string, inv *inventory.Inventor
 	return all, nil
 }
 
-// group returns the hosts of a group of the inventory, or of an earlier run.
-func (f *selectFlags) group(name string, inv *inventory.Inventory) (string, error) {
+// group returns the hosts of a group of the inventory, or of an earlier run. Without an inventory,
+// wildcards of expr choose from the hosts that ssh_config names; "all hosts" are never these.
+func (f *selectFlags) group(name, expr string, inv *inventory.Inventory) (string, error) {
 	if f.recorded != nil {
 		if expr, ok, err := f.recorded(name); ok {
 			return expr, err
+		}
+	}
+	if inv == nil && name == "*" && f.inSSHConfig != nil && !strings.Contains(expr, "@*") {
+		if names := f.inSSHConfig(); len(names) > 0 {
+			return hostset.Of(names...).String(), nil
 		}
 	}
 	if inv == nil {

@@ -54,7 +54,7 @@ func newSettings(getenv func(string) string) *settings {
 
 // attach adds --config to all verbs, and applies the settings to the one that runs.
 func (s *settings) attach(root *cobra.Command) {
-	root.PersistentFlags().StringVar(&s.from, "config", "", "")
+	root.PersistentFlags().StringVar(&s.from, "config", "", "file of defaults for options; none: no file")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if err := refuseHidden(cmd.Flags()); err != nil {
 			return err

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/clipperhouse/displaywidth"
+
 	"fleetssh/internal/termline"
 )
 
@@ -21,6 +23,21 @@ type statusLine struct {
 	once    sync.Once
 	stop    chan struct{}
 	stopped chan struct{}
+}
+
+// fitting returns the first of several ways to say how far something is that fits the width of the
+// terminal; the first of all if none does.
+func fitting(screen *termline.Screen, texts ...string) string {
+	width := screen.StatusWidth()
+	for i, text := range texts {
+		if i > 0 && displaywidth.String(text) <= width {
+			return text
+		}
+		if i == 0 && (width == 0 || displaywidth.String(text) <= width) {
+			return text
+		}
+	}
+	return texts[0]
 }
 
 func startStatus(screen *termline.Screen, text func() string) *statusLine {

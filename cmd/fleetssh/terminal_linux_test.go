@@ -157,6 +157,13 @@ func TestStatusLine(t *testing.T) {
 	if _, shown := r.wait(); strings.Contains(shown, "\n") {
 		t.Errorf("left on the terminal: %q", shown)
 	}
+	// What does not fit is said in less words, before it is cut.
+	r, _ = startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "sleep 1")
+	if err := pty.Setsize(r.tty, &pty.Winsize{Rows: 30, Cols: 30}); err != nil {
+		t.Fatal(err)
+	}
+	r.await("\x1b[K0/2 done, 2 running, ")
+	r.wait()
 	// Whoever does not want it has none.
 	r, _ = startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--progress", "never", "sleep 0.5")
 	if _, shown := r.wait(); shown != "" {

@@ -16,38 +16,52 @@ var otherWords = map[string]string{
 	"download": "get", "fetch": "get", "pull": "get", "rcopy": "get",
 	"ping": "check", "test": "check", "login": "shell", "console": "shell",
 	"forward": "tunnel", "proxy": "tunnel", "list": "hosts", "ls": "hosts", "nodes": "hosts",
-	"history": "runs", "log": "runs", "repeat": "rerun", "retry": "rerun", "keyscan": "trust",
+	"history": "runs", "log": "runs", "repeat": "rerun", "retry": "rerun", "keyscan": "trust scan",
+	"scan": "trust scan", "accept": "trust accept",
 }
 
 // knownVerb refuses a word that is no verb before its flags are read: those of the verb that
-// was meant are none of the program.
+// was meant are none of the program, or of the verb above it.
 func knownVerb(root *cobra.Command, args []string) error {
 	if len(args) == 0 || args[0] == "help" || strings.HasPrefix(args[0], "-") || args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd {
 		return nil
 	}
-	if cmd, _, err := root.Find(args[:1]); err != nil || cmd == root {
+	cmd, _, err := root.Find(args[:1])
+	if err != nil || cmd == root {
 		return unknownVerb(root, args[0])
+	}
+	if len(args) == 1 || !cmd.HasSubCommands() || strings.HasPrefix(args[1], "-") {
+		return nil
+	}
+	if below, _, err := root.Find(args[:2]); err != nil || below == cmd {
+		return cmd.RunE(cmd, args[1:])
 	}
 	return nil
 }
 
-func unknownVerb(root *cobra.Command, name string) error {
-	var verbs []string
-	for _, cmd := range root.Commands() {
-		if !cmd.Hidden {
-			verbs = append(verbs, cmd.Name())
-		}
-	}
-	slices.Sort(verbs)
-	near := nearest(name, verbs)
-	if verb, ok := otherWords[name]; ok {
+// unknownVerb is what is wrong with a word that is no verb below cmd.
+func unknownVerb(cmd *cobra.Command, name string) error {
+	near := nearest(name, verbNames(cmd))
+	if verb, ok := otherWords[name]; ok && cmd == cmd.Root() {
 		near = []string{verb}
 	}
 	hint := didYouMean(near)
 	if hint == "" {
-		hint = "fleetssh --help lists the verbs"
+		hint = cmd.CommandPath() + " --help lists the verbs"
 	}
 	return usageError(hint, "unknown verb %q", name)
+}
+
+// verbNames returns the verbs below one, or those of the program.
+func verbNames(cmd *cobra.Command) []string {
+	var names []string
+	for _, below := range cmd.Commands() {
+		if !below.Hidden {
+			names = append(names, below.Name())
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // flagError is what is wrong with a flag, with the nearest that there is.
@@ -57,6 +71,9 @@ func flagError(cmd *cobra.Command, err error) error {
 		given := unknown.GetSpecifiedName()
 		if cmd == cmd.Root() {
 			return usageError("the verb comes first, as in: fleetssh run -w 'web[1-20]' uptime", "%v", err)
+		}
+		if cmd.HasSubCommands() {
+			return usageError("it belongs to one of: "+cmd.CommandPath()+" "+strings.Join(verbNames(cmd), ", "), "%v", err)
 		}
 		var names []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -86,10 +103,10 @@ func versionFlag(args []string) []string {
 	return args
 }
 
-// expanded says what may have happened if a command begins with what looks like a host: the
-// shell has made several words of an expression that was not quoted.
-func (f *selectFlags) expanded(command []string) string {
-	if len(command) < 2 || len(f.hosts) == 0 {
+// expanded returns the first word behind the options if it looks like a host: a shell may have
+// made several words of an expression that was not quoted. It is empty if it does not.
+func (f *selectFlags) expanded(words []string) string {
+	if len(words) == 0 || len(f.hosts) == 0 {
 		return ""
 	}
 	last := f.hosts[len(f.hosts)-1]
@@ -101,9 +118,21 @@ func (f *selectFlags) expanded(command []string) string {
 			return r
 		}, name)
 	}
-	next := strings.TrimSuffix(command[0], ",")
+	next := strings.TrimSuffix(words[0], ",")
 	if next == last || shape(next) == next || shape(next) != shape(last) {
 		return ""
 	}
-	return next + " is the command, and looks like a host: quote expressions, as in -w 'web[1-3]', and separate hosts by commas"
+	return next
+}
+
+// quoteHint says how to write what a shell has made several words of.
+const quoteHint = "looks like a host: quote expressions, as in -w 'web[1-3]', and separate hosts by commas"
+
+// noCommandHere refuses words behind the options of a verb that takes none.
+func (f *selectFlags) noCommandHere(verb string, words []string) error {
+	hint := "fleetssh run runs a command"
+	if name := f.expanded(words); name != "" {
+		hint = name + " " + quoteHint
+	}
+	return usageError(hint, "%s takes no command", verb)
 }

@@ -230,7 +230,7 @@ func TestNames(t *testing.T) {
 	}
 	random := func(i int) string { return ids[i][len(ids[i])-6:] }
 	for name, want := range map[string]int{
-		"last": 2, "last-0": 2, "last-1": 1, "last-2": 0,
+		"last": 2, "last-0": 2, "last-1": 1, "last-2": 0, "last~0": 2, "last~1": 1, "last~2": 0,
 		ids[1]: 1, ids[0][:13]: 0, random(1): 1, random(2)[:5]: 2,
 	} {
 		if run, err := Open(dir, name); err != nil || run.ID != ids[want] {
@@ -238,7 +238,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for name, reason := range map[string]string{
-		"last-3": "only 3 runs are recorded", "lasting": "there is no such run", "last+1": "there is no such run",
+		"last-3": "only 3 runs are recorded", "last~3": "only 3 runs are recorded", "last-": "there is no such run", "last~": "there is no such run", "last--1": "there is no such run", "last-99999999999": "there is no such run", "lasting": "there is no such run", "last+1": "there is no such run",
 		"": "there is no such run", "20": "there is no such run", "2026": "3 runs begin like that", "../../x": "there is no such run",
 	} {
 		_, err := Open(dir, name)
@@ -250,6 +250,12 @@ func TestNames(t *testing.T) {
 	_, err := Open(dir, ids[1][:14]+"9")
 	if e, ok := errors.AsType[*NameError](err); !ok || len(e.Near) == 0 || e.Near[0] != ids[1] {
 		t.Errorf("nearest: %v", err)
+	}
+	for _, name := range []string{"nosuch", "lst", "2", "x" + ids[1]} {
+		_, err := Open(dir, name)
+		if e, ok := errors.AsType[*NameError](err); !ok || len(e.Near) > 0 {
+			t.Errorf("%s: near is %v", name, err)
+		}
 	}
 	if _, err := Open(t.TempDir(), "last"); err == nil || !strings.Contains(err.Error(), "nothing has been recorded yet") {
 		t.Errorf("empty: %v", err)

@@ -131,8 +131,8 @@ type NameError struct {
 func (e *NameError) Error() string { return fmt.Sprintf("run %q: %s", e.Name, e.Reason) }
 
 // Open reads a run. The name is the beginning of its ID or of what follows the hyphen there, of
-// at least four characters; "last" for the latest run, or "last-1" for the one before it, and so
-// on. The error is a [*NameError] if no run is meant.
+// at least four characters; "last" for the latest run, or "last-1" (or "last~1") for the one before
+// it, and so on. The error is a [*NameError] if no run is meant.
 func Open(dir, name string) (*Run, error) {
 	names, err := journals(dir)
 	if err != nil {
@@ -198,19 +198,22 @@ func find(names []string, name string) (string, error) {
 	return "", &NameError{Name: name, Reason: fmt.Sprintf("%d runs begin like that", len(found)), Near: idsOf(found[max(0, len(found)-3):])}
 }
 
-// lastButN reads "last" and "last-N".
+// lastButN reads "last", "last-N" and, as with git, "last~N".
 func lastButN(name string) (n int, ok bool) {
 	rest, ok := strings.CutPrefix(name, "last")
 	if !ok || rest == "" {
 		return 0, ok
 	}
-	n, err := strconv.Atoi(strings.TrimPrefix(rest, "-"))
-	return n, err == nil && n >= 0 && rest[0] == '-'
+	back, err := strconv.ParseUint(rest[1:], 10, 31)
+	return int(back), err == nil && (rest[0] == '-' || rest[0] == '~')
 }
+
+// leastAlike is how much of a name must be that of a run for the run to be meant.
+const leastAlike = 3
 
 // nearest returns up to three runs whose names begin most like name, the latest of them first.
 func nearest(names []string, name string) []string {
-	ids := idsOf(names)
+	ids := slices.DeleteFunc(idsOf(names), func(id string) bool { return alike(id, name) < leastAlike })
 	slices.Reverse(ids)
 	slices.SortStableFunc(ids, func(a, b string) int { return cmp.Compare(alike(b, name), alike(a, name)) })
 	return ids[:min(len(ids), 3)]

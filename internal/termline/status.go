@@ -38,6 +38,27 @@ func (s *Screen) SetStatus(text string) {
 	st.draw()
 }
 
+// StatusWidth returns how many columns a status line may have, 0 if that is not known.
+func (s *Screen) StatusWidth() int {
+	if s == nil || s.status == nil {
+		return 0
+	}
+	return s.status.width()
+}
+
+// width is how many columns there are: the last one stays free, as some terminals wrap behind it.
+func (st *status) width() int {
+	f, ok := st.err.w.(interface{ Fd() uintptr })
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return max(width-1, 0)
+}
+
 // wipe clears the line. mu must be held.
 func (st *status) wipe() {
 	if st.shown {
@@ -52,10 +73,8 @@ func (st *status) draw() {
 		return
 	}
 	text := st.text
-	if f, ok := st.err.w.(interface{ Fd() uintptr }); ok {
-		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 1 {
-			text = displaywidth.TruncateString(text, width-1, "…")
-		}
+	if width := st.width(); width > 0 {
+		text = displaywidth.TruncateString(text, width, "…")
 	}
 	st.shown = true
 	st.put(text)

@@ -271,7 +271,7 @@ type question struct {
 	wait  time.Duration // for it to write something, or to end
 }
 
-// command runs a command on the host and returns what it writes.
+// command runs a command on the host and returns what it writes, if it fails too.
 func (h *Host) command(ctx context.Context, q question) ([]byte, error) {
 	stream, err := h.Exec(ctx, q.line)
 	if err != nil {
@@ -294,7 +294,7 @@ func (h *Host) command(ctx context.Context, q question) ([]byte, error) {
 		err = guard.Wait()
 	}
 	if err != nil {
-		return nil, guard.reason(err)
+		return out, guard.reason(err)
 	}
 	return out, nil
 }

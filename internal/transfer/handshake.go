@@ -103,6 +103,16 @@ func (e *NotSFTPError) Error() string {
 	return text + " (does a start-up file of the login shell write that?)"
 }
 
+// withWords adds to an error what the host says in the place of an answer, such as the words of an
+// account that may not log in.
+func withWords(err error, said []byte) error {
+	text := strings.TrimSpace(strings.ToValidUTF8(string(said[:min(len(said), mostSaid)]), "\uFFFD"))
+	if text == "" {
+		return err
+	}
+	return fmt.Errorf("%w: the host says %q", err, text)
+}
+
 const (
 	mostSaid = 200                    // bytes of what is no SFTP that are shown
 	saidWait = 500 * time.Millisecond // for the rest of it

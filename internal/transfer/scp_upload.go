@@ -92,7 +92,7 @@ func (u *scpUpload) tops(ctx context.Context, trees []*tree, dest string) ([]str
 		if u.host.Broken() || ctx.Err() != nil || errors.Is(err, ErrStalled) {
 			return nil, err
 		}
-		return nil, fileError("create", dest, false, err)
+		return nil, fileError("create", dest, false, withWords(err, out))
 	}
 	kind, link, _ := strings.Cut(strings.TrimSuffix(string(out), "\n"), "\n")
 	into := kind == "dir"

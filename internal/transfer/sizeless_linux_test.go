@@ -208,7 +208,7 @@ func TestNotSFTP(t *testing.T) {
 	t.Parallel()
 	// says returns a host whose server writes something and ends; if why is nil it does not.
 	says := func(text string, why error) *Host {
-		return &Host{Broken: func() bool { return false }, SFTP: func(context.Context) (Stream, error) {
+		open := func() (Stream, error) {
 			near, far := net.Pipe()
 			w := &wire{Conn: near, ended: make(chan struct{}), err: why}
 			go io.Copy(io.Discard, far)
@@ -227,7 +227,12 @@ func TestNotSFTP(t *testing.T) {
 				}
 			})
 			return w, nil
-		}}
+		}
+		return &Host{
+			Broken: func() bool { return false },
+			SFTP:   func(context.Context) (Stream, error) { return open() },
+			Exec:   func(context.Context, string) (Stream, error) { return open() },
+		}
 	}
 	for _, test := range []struct {
 		text string
@@ -242,6 +247,12 @@ func TestNotSFTP(t *testing.T) {
 		_, err := j.Upload(soon(t), says(test.text, test.why), []string{write(t, filepath.Join(t.TempDir(), "f"), "x")}, "f", nil)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%q: %v", test.text, err)
+		}
+		j = newJob(t, Options{SCP: true})
+		_, err = j.Upload(soon(t), says(test.text, test.why), []string{write(t, filepath.Join(t.TempDir(), "f"), "x")}, "f", nil)
+		said := test.want[strings.Index(test.want, "says "):]
+		if said, _, _ = strings.Cut(said, " ("); err == nil || !strings.Contains(err.Error(), said) {
+			t.Errorf("SCP: %q: %v", test.text, err)
 		}
 	}
 }

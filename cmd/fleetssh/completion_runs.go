@@ -1,0 +1,73 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"fleetssh/internal/journal"
+	"fleetssh/internal/termline"
+)
+
+// runsCompleted is how many of the latest runs are offered.
+const runsCompleted = 20
+
+// latestRuns returns the latest runs, the last one first. It returns none if they cannot be read.
+func latestRuns() []journal.Info {
+	dir, err := journal.Dir()
+	if err != nil {
+		return nil
+	}
+	runs, err := journal.List(dir)
+	if err != nil {
+		return nil
+	}
+	slices.Reverse(runs)
+	return runs[:min(len(runs), runsCompleted)]
+}
+
+// completeRuns returns how the arguments of a verb are completed that takes so many runs: with
+// "last", and with the names of the latest, each beside its command.
+func completeRuns(most int) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+		const how = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+		if len(args) >= most {
+			return nil, how
+		}
+		var found []string
+		for i, run := range latestRuns() {
+			what := "\t" + termline.Visible(oneLine(run.Command))
+			if i == 0 && strings.HasPrefix("last", word) {
+				found = append(found, "last"+what)
+			}
+			if strings.HasPrefix(run.ID, word) {
+				found = append(found, run.ID+what)
+			}
+		}
+		return found, how
+	}
+}
+
+// classesOfRuns returns the names of sets of hosts of earlier runs that a word behind "@" may
+// become: those of the last run, and those of others once a name is begun.
+func classesOfRuns(word string) []string {
+	runs := latestRuns()
+	if len(runs) == 0 {
+		return nil
+	}
+	ids := []string{"last"}
+	if word != "" && '0' <= word[0] && word[0] <= '9' {
+		ids = nil
+		for _, run := range runs {
+			ids = append(ids, run.ID)
+		}
+	}
+	var names []string
+	for _, id := range ids {
+		for _, class := range journal.Classes {
+			names = append(names, id+":"+class)
+		}
+	}
+	return names
+}
