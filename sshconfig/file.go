@@ -45,8 +45,9 @@ type File struct {
 
 	mu       sync.Mutex // protects what follows
 	hops     map[hopKey]*fleetssh.HostConfig
-	gates    map[string]*fleetssh.HostConfig // see gate
-	others   map[string]*File                // by what -F names
+	given    map[*fleetssh.HostConfig]*fleetssh.HostConfig // see Hop
+	gates    map[string]*fleetssh.HostConfig               // see gate
+	others   map[string]*File                              // by what -F names
 	policies map[policyKey]fleetssh.HostKeyPolicy
 	lookups  map[string]func() (found, error)
 }

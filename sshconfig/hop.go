@@ -188,3 +188,52 @@ func (f *File) hop(ctx context.Context, key hopKey, way []hopKey) (*fleetssh.Hos
 	f.hops[key] = &config
 	return &config, nil
 }
+
+// Hop returns a hop that was named elsewhere, in an inventory, with the settings for its name
+// applied over it, and over those that lead to it: what Host does, but as for the hops of
+// ProxyJump, without the lines of [File.Options]. Whose keys to trust, and tickets, are those of
+// [File.Hops] where the hop has none. The same pointer has the same result, so that
+// the connection of a hop that hosts share stays shared. A nil hop has a nil result.
+func (f *File) Hop(ctx context.Context, hop *fleetssh.HostConfig) (*fleetssh.HostConfig, error) {
+	if hop == nil {
+		return nil, nil
+	}
+	f.mu.Lock()
+	done := f.given[hop]
+	f.mu.Unlock()
+	if done != nil {
+		return done, nil
+	}
+	config := *hop
+	if config.HostKeys == nil {
+		config.HostKeys = f.Hops.HostKeys
+	}
+	if config.Auth.GSSAPI == nil {
+		config.Auth.GSSAPI = f.Hops.Auth.GSSAPI
+	}
+	var err error
+	if config.Proxy, err = f.Hop(ctx, hop.Proxy); err != nil {
+		return nil, err
+	}
+	s, err := f.resolve(request{
+		ctx: ctx, alias: hop.Host, user: hop.User, port: hop.Port, hostKeyAlias: hop.HostKeyAlias,
+		proxied: hop.Proxy != nil || hop.DialContext != nil, withoutOptions: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if config, err = f.apply(ctx, s, config, nil); err != nil {
+		return nil, err
+	}
+	config.Auth = config.Auth.Suggested()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if first := f.given[hop]; first != nil {
+		return first, nil // somebody else was faster
+	}
+	if f.given == nil {
+		f.given = make(map[*fleetssh.HostConfig]*fleetssh.HostConfig)
+	}
+	f.given[hop] = &config
+	return &config, nil
+}

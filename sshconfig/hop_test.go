@@ -122,3 +122,44 @@ func TestHopsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestHopGiven is about hops that an inventory names: what the configuration says of them holds,
+// what is given wins, and hosts that share one go on sharing it.
+func TestHopGiven(t *testing.T) {
+	t.Parallel()
+	f := load(t, "Host gw\n  HostName gw.example.org\n  User gate\n  Port 2222\n  ProxyJump outer\nHost outer\n  User out\nHost inner\n  HostName 10.0.0.9\n  ProxyJump gw\n")
+	if err := f.Options("User=option", "Port=9"); err != nil {
+		t.Fatal(err)
+	}
+	f.Hops = fleetssh.HostConfig{Attempts: 7, HostKeys: fleetssh.InsecureIgnoreHostKeys(), Auth: fleetssh.Auth{GSSAPI: &fleetssh.GSSAPI{}}}
+	gw := &fleetssh.HostConfig{Host: "gw", Auth: fleetssh.Auth{KeyFile: "/k"}}
+	for _, test := range []struct {
+		hop  *fleetssh.HostConfig
+		want string
+	}{
+		{gw, "out@outer,gate@gw.example.org:2222"},
+		{&fleetssh.HostConfig{Host: "gw", User: "me", Port: 23}, "out@outer,me@gw.example.org:23"},
+		{&fleetssh.HostConfig{Host: "inner", Proxy: gw}, "out@outer,gate@gw.example.org:2222,10.0.0.9"},
+		{&fleetssh.HostConfig{Host: "unknown"}, "unknown"},
+	} {
+		hop, err := f.Hop(t.Context(), test.hop)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := way(fleetssh.HostConfig{Proxy: hop}); got != test.want {
+			t.Errorf("the way by %s is %q, want %q", test.hop.Host, got, test.want)
+		}
+		if again, err := f.Hop(t.Context(), test.hop); err != nil || again != hop {
+			t.Errorf("%s: another hop the second time, %v", test.hop.Host, err)
+		}
+		if hop.HostKeys == nil || hop.Auth.GSSAPI == nil || hop.Auth.KeyFile != "" || test.hop.Host == "inner" && hop.Proxy.Host != "gw.example.org" {
+			t.Errorf("%s: %+v", test.hop.Host, hop)
+		}
+	}
+	if hop, err := f.Hop(t.Context(), nil); hop != nil || err != nil {
+		t.Errorf("none: %v, %v", hop, err)
+	}
+	if gw.Host != "gw" || gw.User != "" {
+		t.Errorf("what was given has changed: %+v", gw)
+	}
+}

@@ -153,7 +153,7 @@ func newTrustScan(c *call) *cobra.Command {
 		Long: scanHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("name hosts with -w", "trust scan takes no arguments, only options")
+				return usageError(o.hosts.expandedHint(args, "name hosts with -w"), "trust scan takes no arguments, only options")
 			}
 			if err := refuseLogin(cmd.Flags()); err != nil {
 				return err

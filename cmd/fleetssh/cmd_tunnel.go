@@ -99,7 +99,7 @@ func newTunnel(c *call) *cobra.Command {
 		Long: tunnelHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("fleetssh tunnel --help", "tunnel takes no arguments, only options")
+				return usageError(o.hosts.expandedHint(args, "fleetssh tunnel --help"), "tunnel takes no arguments, only options")
 			}
 			if err := refuseForAgent(cmd.Flags()); err != nil {
 				return err

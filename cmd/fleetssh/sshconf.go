@@ -126,11 +126,13 @@ func (k *clientConfig) tell(done *atomic.Int32, all int) (stop func()) {
 // complete completes one host, and returns what has no effect for it.
 func (k *clientConfig) complete(ctx context.Context, e *hostEntry) ([]sshconfig.Unsupported, error) {
 	file := k.file
-	if e.ownConfig {
-		var err error
+	var err error
+	if e.ownConfig { // the inventory has looked up its hops too
 		if file, err = k.bare(); err != nil {
 			return nil, err
 		}
+	} else if e.config.Proxy, err = file.Hop(ctx, e.config.Proxy); err != nil {
+		return nil, configFault(err)
 	}
 	config, settings, err := file.HostContext(ctx, e.config.Host, e.config)
 	if err != nil {

@@ -130,9 +130,13 @@ const quoteHint = "looks like a host: quote expressions, as in -w 'web[1-3]', an
 
 // noCommandHere refuses words behind the options of a verb that takes none.
 func (f *selectFlags) noCommandHere(verb string, words []string) error {
-	hint := "fleetssh run runs a command"
+	return usageError(f.expandedHint(words, "fleetssh run runs a command"), "%s takes no command", verb)
+}
+
+// expandedHint says what may have happened to an expression, or else another hint.
+func (f *selectFlags) expandedHint(words []string, other string) string {
 	if name := f.expanded(words); name != "" {
-		hint = name + " " + quoteHint
+		return name + " " + quoteHint
 	}
-	return usageError(hint, "%s takes no command", verb)
+	return other
 }
