@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -69,7 +70,7 @@ func (r *reader) ini() error {
 	var first mention
 	for name, m := range ini.mentions {
 		if m.line > 0 && (first.line == 0 || m.line < first.line) {
-			first = mention{m.line, fmt.Sprintf("%s, but there is no group %q", m.text, name)}
+			first = mention{m.line, fmt.Sprintf("%s, but there is no group %s", m.text, shown(name))}
 		}
 	}
 	if first.line > 0 {
@@ -90,10 +91,10 @@ func (r *iniReader) line(number int, line string) error {
 	case "children":
 		m := groupLine().FindStringSubmatch(line)
 		if m == nil {
-			return fmt.Errorf("%.80q is not the name of a group", line)
+			return fmt.Errorf("%s is not the name of a group", shown(line))
 		}
 		if g.groups[m[1]] == nil {
-			r.mentions[m[1]] = mention{number, fmt.Sprintf("[%s:children] holds %.80q", r.section.name, m[1])}
+			r.mentions[m[1]] = mention{number, fmt.Sprintf("[%s:children] holds %s", r.section.name, shown(m[1]))}
 		}
 		child, err := g.group(m[1])
 		if err != nil {
@@ -103,7 +104,7 @@ func (r *iniReader) line(number int, line string) error {
 	case "vars":
 		name, value, ok := strings.Cut(line, "=")
 		if !ok {
-			return fmt.Errorf("%.80q is no key=value", line)
+			return errors.New("the line is not a key=value") // and may be the rest of a secret
 		}
 		return g.setGroupVar(r.section, strings.TrimSpace(name), literal(strings.TrimSpace(value)))
 	}
@@ -140,10 +141,11 @@ func (r *iniReader) hosts(line string) error {
 		return err
 	}
 	vars := make(map[string]any, len(fields)-1)
-	for _, field := range fields[1:] {
+	for i, field := range fields[1:] {
 		name, value, ok := strings.Cut(field, "=")
-		if !ok {
-			return fmt.Errorf("%.80q is no key=value", field)
+		if !ok || name == "" {
+			// The word may be the rest of a password that lacks its quotes.
+			return fmt.Errorf("the word after %s is not a key=value: a value with blanks needs quotes, and \"=\" has no blanks around it", shown(fields[i]))
 		}
 		vars[name] = literal(value)
 	}

@@ -33,7 +33,7 @@ func expandPattern(pattern string) (names []string, port any, err error) {
 		}
 		pattern, port = name, json.Number(strconv.Itoa(n))
 	case strings.HasSuffix(pattern, ":") && !isAddress(pattern):
-		return nil, nil, fmt.Errorf("%.80q ends in a colon, and no port follows", pattern)
+		return nil, nil, fmt.Errorf("%s ends in a colon, and no port follows", shown(pattern))
 	case strings.HasPrefix(pattern, "[") && strings.HasSuffix(pattern, "]") && isAddress(pattern[1:len(pattern)-1]):
 		pattern = pattern[1 : len(pattern)-1]
 	}
@@ -65,7 +65,7 @@ func expandRanges(pattern string) ([]string, error) {
 		if found {
 			inside, tail, closed := strings.Cut(rest, "]")
 			if !closed {
-				return nil, fmt.Errorf("%.80q: missing %q", pattern, "]")
+				return nil, fmt.Errorf("%s: missing %q", shown(pattern), "]")
 			}
 			var err error
 			if texts, err = rangeTexts(inside); err != nil {

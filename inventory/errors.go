@@ -95,3 +95,16 @@ func printable(s string) string {
 		return r
 	}, s)
 }
+
+// shown quotes what stands where a name is expected, for an error: up to what would make it a
+// setting. The value of that may be a secret.
+func shown(text string) string {
+	ends := "=: \t"
+	if strings.Contains(text, "[") {
+		ends = "= \t" // in a range, a colon stands between two numbers
+	}
+	if i := strings.IndexAny(text, ends); i >= 0 {
+		text = text[:i+1] + "…"
+	}
+	return fmt.Sprintf("%.80q", text)
+}

@@ -90,7 +90,7 @@ func (g *graph) host(name string) (*host, error) {
 func checkName(name string) error {
 	set, err := hostset.Parse(name, nil)
 	if err != nil || set.Len() != 1 || !set.Contains(name) {
-		return fmt.Errorf("%.80q cannot be the name of a host", name)
+		return fmt.Errorf("%s cannot be the name of a host", shown(name))
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func (g *graph) group(name string) (*group, error) {
 	case len(g.groups) == maxGroups:
 		return nil, fmt.Errorf("more than %d groups", maxGroups)
 	case name == "" || len(name) > 512 || printable(name) != name || strings.ContainsAny(name, " \t"):
-		return nil, fmt.Errorf("%.80q cannot be the name of a group", name)
+		return nil, fmt.Errorf("%s cannot be the name of a group", shown(name))
 	}
 	grp := newGroup(name)
 	g.groups[name] = grp

@@ -122,7 +122,7 @@ func TestLoadErrors(t *testing.T) {
 		{"yaml children of themselves", "-- a.yml --\nweb: &w\n  children: {web2: *w}\n", `/a.yml`},
 		{"yaml circle", "-- a.yml --\na: {children: {b: {children: {a: }}}}\n", `is part of itself`},
 		{"two documents", "-- a.yml --\na:\n---\nb:\n", `/a.yml:2: a second document`},
-		{"yaml tag", "-- a.yml --\na: {vars: {x: !ruby/object y}}\n", `/a.yml:1: the tag "!ruby/object" is not known`},
+		{"yaml tag", "-- a.yml --\na: {vars: {x: !ruby/object y}}\n", `/a.yml:1: the tag is not known; a value that begins with "!" needs quotes`},
 
 		{"no JSON", "-- l --\n#!/bin/sh\necho hello\n", `/l: --list: not the JSON that is asked for`},
 		{"exit status", "-- l --\n#!/bin/sh\necho bad luck >&2\nexit 3\n", `/l: --list: exit status 3: bad luck`},

@@ -45,18 +45,27 @@ func decodeYAML(data []byte) (*yaml.Node, error) {
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
 		return nil, nil
 	} else if err != nil {
-		return nil, err
+		return nil, yamlError(err)
 	}
 	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
 		if err == nil {
 			err = fmt.Errorf("line %d: a second document", more.Line)
 		}
-		return nil, err
+		return nil, yamlError(err)
 	}
 	if doc.Kind == yaml.DocumentNode && len(doc.Content) > 0 {
 		return doc.Content[0], nil
 	}
 	return &doc, nil
+}
+
+// yamlError is an error of the YAML library, without the only text of the file that it quotes:
+// the name behind an asterisk, which may be a password that lacks its quotes.
+func yamlError(err error) error {
+	if strings.Contains(err.Error(), "anchor '") {
+		return errors.New(`an alias has no anchor; a value that begins with "*" needs quotes`)
+	}
+	return err
 }
 
 // yamlFault is an error at a line.
@@ -240,7 +249,8 @@ func scalar(node *yaml.Node) (any, error) {
 			return text, nil
 		case "!!int", "!!float", "!!bool", "!!null":
 		default:
-			return nil, faultAt(node, "the tag %.80q is not known", node.Tag)
+			// What looks like a tag may be a password that lacks its quotes.
+			return nil, faultAt(node, "the tag is not known; a value that begins with %q needs quotes", "!")
 		}
 	} else if node.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
 		return text, nil
