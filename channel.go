@@ -385,7 +385,7 @@ func (ch *Channel) Close() error {
 func (ch *Channel) abandon(was channelState, why error) {
 	ch.mu.Lock()
 	ch.state = dead
-	ch.outcome, ch.failure = outcomeOf(why), why
+	ch.outcome, ch.failure = OutcomeOf(why), why
 	ch.mu.Unlock()
 	ch.client.setUsed(ch)
 	if was == fresh { // nobody serves it

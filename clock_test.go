@@ -111,11 +111,11 @@ func TestCauses(t *testing.T) {
 		{"exec", Outcome{Kind: Cancelled}},
 	} {
 		err := interrupted(ctx, nil, &HostConfig{Host: "h"}, test.phase, 0, 0)
-		if got := outcomeOf(err); got != test.want {
+		if got := OutcomeOf(err); got != test.want {
 			t.Errorf("%s: %+v", test.phase, got)
 		}
 	}
-	if got := outcomeOf(skipped(ctx)); got.Kind != Skipped {
+	if got := OutcomeOf(skipped(ctx)); got.Kind != Skipped {
 		t.Errorf("skipped: %+v", got)
 	}
 }

@@ -207,7 +207,7 @@ func (p *ParallelClient) copyOne(ctx context.Context, plan *copyPlan, s *slot, i
 	for {
 		link, err := s.connect(ctx, p.d)
 		if err != nil {
-			return CopyResult{Host: s.host, Err: err, Outcome: outcomeOf(err), timing: link.timing}
+			return CopyResult{Host: s.host, Err: err, Outcome: OutcomeOf(err), timing: link.timing}
 		}
 		if p.BeforeStart != nil {
 			p.BeforeStart(i)

@@ -330,14 +330,14 @@ func (p *copyPlan) settle(ctx context.Context, c *Client, r *CopyResult, err err
 		}
 		r.Outcome.Kind = Lost
 	default:
-		r.Err, r.Outcome = err, outcomeOf(err)
+		r.Err, r.Outcome = err, OutcomeOf(err)
 		if phaseOf(err) == "connect" { // none of ours: said by the SFTP server
 			op := "subsystem"
 			if _, other := errors.AsType[*transfer.NotSFTPError](err); other {
 				op = "sftp" // what answers is no SFTP server
 			}
 			r.Err = &SessionError{Host: name, Port: port, Op: op, Err: err}
-			r.Outcome = outcomeOf(r.Err)
+			r.Outcome = OutcomeOf(r.Err)
 		}
 	}
 }

@@ -456,7 +456,8 @@ func temporary(err error) bool {
 		return ok && !dns.IsNotFound && (dns.IsTemporary || dns.IsTimeout)
 	case *ConnectionError:
 		if e.Phase == "connect" {
-			return true
+			t, ok := errors.AsType[*transport.Error](e.Err)
+			return !ok || !t.Argument
 		}
 		return errors.Is(e.Err, io.EOF) || errors.Is(e.Err, syscall.ECONNRESET) || errors.Is(e.Err, syscall.EPIPE)
 	case *ProxyError:

@@ -97,7 +97,7 @@ func newFailed(host HostConfig, line string, err error) *HostOutput {
 	ch := newChannel(nil, spool.NewBudget(0), streamOptions{})
 	ch.Stdin = closedInput{}
 	ch.state = dead
-	ch.outcome, ch.failure = outcomeOf(err), err
+	ch.outcome, ch.failure = OutcomeOf(err), err
 	ch.Stdout.stream.CloseWrite(nil)
 	ch.Stderr.stream.CloseWrite(nil)
 	close(ch.done)
@@ -110,8 +110,10 @@ type closedInput struct{}
 func (closedInput) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 func (closedInput) Close() error              { return nil }
 
-// outcomeOf returns the outcome of a command that could not be started.
-func outcomeOf(err error) Outcome {
+// OutcomeOf returns the [Outcome] of the work on one host that err has ended before it could
+// begin: the error of [Dial], [ParallelClient.Client] or [Client.RunCommand], for example. An
+// error that is not of this package, nil included, is taken for a connection that failed.
+func OutcomeOf(err error) Outcome {
 	switch {
 	case errors.Is(err, errSkipped):
 		return Outcome{Kind: Skipped}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -158,15 +157,9 @@ func logInResult(i int, host *fleetssh.HostConfig, connection *fleetssh.Client, 
 	}
 	r.message = err.Error()
 	r.timing.Attempts = r.problem.tries
-	r.outcome = fleetssh.Outcome{Kind: fleetssh.Unreachable, Phase: r.problem.phase}
-	_, keyFile := errors.AsType[*fleetssh.PKeyFileError](err)
-	_, unsent := errors.AsType[*fleetssh.PasswordError](err)
-	_, unusable := errors.AsType[*fleetssh.ConfigError](err)
-	switch {
-	case errors.Is(err, context.Canceled):
-		r.outcome.Kind, r.problem = fleetssh.Cancelled, problem{}
-	case keyFile, unsent, unusable:
-		r.outcome.Kind = fleetssh.NotStarted
+	r.outcome = fleetssh.OutcomeOf(err)
+	if r.outcome.Kind == fleetssh.Cancelled {
+		r.problem = problem{}
 	}
 	return r
 }

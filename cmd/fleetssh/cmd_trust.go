@@ -348,7 +348,7 @@ func (o *acceptOptions) find(ctx context.Context, s *survey, args []string) erro
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	config, err := o.hosts.sshConfig(s.c, fleetssh.HostConfig{}, true)
+	config, err := o.hosts.sshConfig(ctx, s.c, fleetssh.HostConfig{}, true)
 	if err != nil {
 		return err
 	}

@@ -281,11 +281,7 @@ func (w *tunnelWork) result(i int) result {
 }
 
 func (w *tunnelWork) failure(i int, err error) result {
-	r := logInResult(i, &w.client.Hosts[i], nil, err)
-	if _, refused := err.(*fleetssh.SessionError); refused {
-		r.outcome.Kind = fleetssh.NotStarted
-	}
-	return r
+	return logInResult(i, &w.client.Hosts[i], nil, err)
 }
 
 func (w *tunnelWork) forward(ctx context.Context, plan tunnelPlan) ([]*fleetssh.Tunnel, error) {

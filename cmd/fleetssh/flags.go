@@ -151,7 +151,7 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 		return nil, err
 	}
 	f.asks = base.Auth.Ask != nil
-	config, err := f.sshConfig(c, f.way.hop(base), quiet)
+	config, err := f.sshConfig(ctx, c, f.way.hop(base), quiet)
 	if err != nil {
 		return nil, err
 	}

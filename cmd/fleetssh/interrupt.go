@@ -131,10 +131,16 @@ func takeInterrupts(ctx context.Context) (signals <-chan os.Signal, release func
 	return taken, func() { signal.Stop(taken) }
 }
 
-// interruptSelf passes on an interrupt that another program in the foreground has got.
-func interruptSelf() {
-	if self, err := os.FindProcess(os.Getpid()); err == nil {
-		_ = self.Signal(os.Interrupt) // there is none where there are no such programs
+// interruptSelf passes on an interrupt that another program in the foreground has got, and
+// waits until it has ended ctx: who was in the foreground fails for that reason.
+func interruptSelf(ctx context.Context) {
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil || self.Signal(os.Interrupt) != nil {
+		return // there is none where there are no such programs
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(2 * tellGrace): // in a dialogue it ends a line, and not ctx
 	}
 }
 

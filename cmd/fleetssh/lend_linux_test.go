@@ -36,11 +36,13 @@ func TestCommandAsksOnTerminal(t *testing.T) {
 // Ctrl-C while a command asks is meant for everybody.
 func TestCommandAsksInterrupted(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 3}, "run", "%", "--proxy-command", asking(filepath.Join(t.TempDir(), "answers")), "echo it works")
-	r.awaitTimes("the command that leads to it asks:", 1)
-	r.typed("\x03")
-	code, shown := r.wait()
-	if code != exitInterrupted || strings.Contains(shown, ": it works") {
-		t.Errorf("exit code %d\n%s", code, shown)
+	for _, hosts := range []int{1, 3} { // with one, nobody else is left to be stopped
+		r, _ := startOnTerminal(t, simPlan{hosts: hosts}, "run", "%", "--proxy-command", asking(filepath.Join(t.TempDir(), "answers")), "echo it works")
+		r.awaitTimes("the command that leads to it asks:", 1)
+		r.typed("\x03")
+		code, shown := r.wait()
+		if code != exitInterrupted || strings.Contains(shown, ": it works") {
+			t.Errorf("%d hosts: exit code %d\n%s", hosts, code, shown)
+		}
 	}
 }

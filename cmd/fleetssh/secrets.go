@@ -117,8 +117,8 @@ func (c *call) asker(quiet bool) func(context.Context, fleetssh.Question) (strin
 }
 
 // lender returns what lends the terminal to programs that hosts are reached through, nil
-// if nobody is there to answer.
-func (c *call) lender(quiet bool) func(context.Context, string) (*os.File, func(os.Signal), error) {
+// if nobody is there to answer. ctx is what interrupts end.
+func (c *call) lender(ctx context.Context, quiet bool) func(context.Context, string) (*os.File, func(os.Signal), error) {
 	if c.asker(quiet) == nil {
 		return nil
 	}
@@ -130,7 +130,7 @@ func (c *call) lender(quiet bool) func(context.Context, string) (*os.File, func(
 		return tty, func(ended os.Signal) {
 			giveBack()
 			if ended == os.Interrupt { // Ctrl-C was for the one in the foreground, and is meant for all
-				interruptSelf()
+				interruptSelf(ctx)
 			}
 		}, nil
 	}

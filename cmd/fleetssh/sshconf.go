@@ -29,7 +29,7 @@ type clientConfig struct {
 
 // sshConfig reads the configuration that the flags call for. What is given by flags
 // stands in hops for the hosts on the way.
-func (f *hostFlags) sshConfig(c *call, hops fleetssh.HostConfig, quiet bool) (*clientConfig, error) {
+func (f *hostFlags) sshConfig(ctx context.Context, c *call, hops fleetssh.HostConfig, quiet bool) (*clientConfig, error) {
 	var paths []string
 	switch {
 	case f.config != "":
@@ -42,7 +42,7 @@ func (f *hostFlags) sshConfig(c *call, hops fleetssh.HostConfig, quiet bool) (*c
 		if err != nil {
 			return nil, configFault(err)
 		}
-		file.Hops, file.Terminal = hops, c.lender(quiet)
+		file.Hops, file.Terminal = hops, c.lender(ctx, quiet)
 		options := f.options
 		if f.way.jump != "" {
 			options = append([]string{"ProxyJump=" + f.way.jump}, options...)
@@ -168,6 +168,9 @@ func configFault(err error) error {
 	case !ok:
 		return usageError("", "%v", err)
 	case errors.Is(err, sshconfig.ErrLoop) && e.File == "-o":
+		if _, behind := errors.AsType[*sshconfig.Error](e.Err); !behind {
+			return usageError("the hop is the host itself: -x leaves it out, and without -J it is reached directly", "-J: %v", e.Err)
+		}
 		return usageError("the ProxyJump lines of ssh_config lead to that hop through itself; -F none goes without them", "-J: %v", e.Err)
 	case e.Keyword != "" && e.File != "-o":
 		return &fault{code: exitFailed, text: err.Error(), hint: "-o IgnoreUnknown=" + e.Keyword + " passes it over, as it does with ssh"}

@@ -122,13 +122,13 @@ type command struct{ Program }
 func (c *command) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, newError(c.name(), addr, errTarget{err})
+		return nil, newError(c.name(), addr, errArgument{err})
 	}
 	trace := TraceOf(ctx)
 	values := map[string]string{"h": host, "p": port, "r": cmp.Or(c.User, trace.User), "n": cmp.Or(c.Host, trace.Host, host)}
 	line, err := c.expand(values)
 	if err != nil {
-		return nil, newError(c.name(), addr, errTarget{err})
+		return nil, newError(c.name(), addr, errArgument{err})
 	}
 	if ctx.Err() != nil {
 		return nil, newError(c.name(), addr, context.Cause(ctx))

@@ -154,21 +154,21 @@ func (p *proxy) targets(ctx context.Context, network, addr string) ([]target, er
 	}
 	host, service, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, errTarget{err}
+		return nil, errArgument{err}
 	}
 	port, err := strconv.ParseUint(service, 10, 16)
 	if err != nil || port == 0 {
-		return nil, errTarget{errors.New("the port is not a number from 1 to 65535")}
+		return nil, errArgument{errors.New("the port is not a number from 1 to 65535")}
 	}
 	if ip, err := netip.ParseAddr(host); err == nil {
 		if ip.Zone() != "" {
-			return nil, errTarget{errors.New("a proxy cannot be told the zone of an address")}
+			return nil, errArgument{errors.New("a proxy cannot be told the zone of an address")}
 		}
 		return []target{{addr: ip.Unmap(), port: uint16(port)}}, nil
 	}
 	if p.scheme != "socks5" {
 		if len(host) > 255 || host == "" || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return nil, errTarget{errors.New("a proxy cannot be told such a name: it takes at most 255 visible ASCII characters")}
+			return nil, errArgument{errors.New("a proxy cannot be told such a name: it takes at most 255 visible ASCII characters")}
 		}
 		return []target{{name: host, port: uint16(port)}}, nil
 	}

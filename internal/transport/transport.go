@@ -37,6 +37,10 @@ type Error struct {
 	// something else.
 	Target bool
 
+	// Argument says that Addr, or another argument, cannot be told to the proxy in any
+	// way: nothing was tried, and another attempt ends the same. Target is true then.
+	Argument bool
+
 	Err error
 }
 
@@ -56,10 +60,18 @@ type errTarget struct{ error }
 
 func (e errTarget) Unwrap() error { return e.error }
 
+// errArgument marks an error for an argument that no proxy, or no command line, can be given.
+type errArgument struct{ error }
+
+func (e errArgument) Unwrap() error { return e.error }
+
 // newError returns the error for what went wrong on the way to addr.
 func newError(proxy, addr string, err error) *Error {
-	if target, ok := err.(errTarget); ok {
-		return &Error{Proxy: proxy, Addr: addr, Target: true, Err: target.error}
+	switch e := err.(type) {
+	case errTarget:
+		return &Error{Proxy: proxy, Addr: addr, Target: true, Err: e.error}
+	case errArgument:
+		return &Error{Proxy: proxy, Addr: addr, Target: true, Argument: true, Err: e.error}
 	}
 	return &Error{Proxy: proxy, Addr: addr, Err: plain(err)}
 }
