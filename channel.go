@@ -33,6 +33,8 @@ type Channel struct {
 	opened <-chan *ssh.Request
 	run    *run // for what is to be done again on this host; may be nil
 
+	silent atomic.Bool // the host has left what was to stop the command unanswered
+
 	stops *Channel // not nil: the session is there to stop that command
 
 	console *Console // not nil: the session of its shell, or, if raw is nil, a line of it

@@ -370,11 +370,11 @@ func (s *Console) Stop(ctx context.Context) error {
 	}
 	if ch.hold(Cancelled) == heldNow {
 		switch {
-		case ch.client.signalsGroups(ctx) && s.signal(ctx, ssh.SIGKILL) == nil:
+		case ch.client.signalsGroups(ctx) && ch.heeds(ctx, s.signal(ctx, ssh.SIGKILL)):
 			ch.confirm()
 		case ch.fromOutside(ctx, outside{signals: "KILL", patience: int(killGrace / (100 * time.Millisecond)), top: s.shell()}):
 			ch.confirm()
-		default:
+		case !ch.silent.Load():
 			_ = s.signal(ctx, ssh.SIGKILL) // the outcome says that it is not known to help
 		}
 		ch.endHeld(ctx)

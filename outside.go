@@ -16,6 +16,9 @@ import (
 // pauses of killPart.
 const killSession = 6 * time.Second
 
+// openReply is how long of that opening it may take.
+const openReply = 3 * time.Second
+
 // groupSignals are servers that send a signal to the whole process group of a command. What
 // another server says about the end of a command after a signal is true of its shell alone:
 // dropbear leaves everything else running.
@@ -106,6 +109,9 @@ func (o outside) line(sudo string) string {
 // fromOutside does something to the processes of a command from a second session. It reports
 // whether that has been done: if it waits, that they are gone.
 func (ch *Channel) fromOutside(ctx context.Context, o outside) bool {
+	if ch.silent.Load() {
+		return false
+	}
 	if o.top == 0 {
 		// If this command ends by itself just now, the one process found would be that of
 		// another. What goes through a master is not alone by what is known here.
@@ -125,8 +131,13 @@ func (ch *Channel) fromOutside(ctx context.Context, o outside) bool {
 		r.cmd = Command{Sudo: true, User: ch.run.cmd.User, SudoPassword: ch.run.cmd.SudoPassword}
 	}
 	tokens := r.cmd.tokens()
-	killer, err := ch.client.openSession(ctx, streamOptions{})
+	opening, stop := context.WithTimeout(ctx, openReply)
+	killer, err := ch.client.openSession(opening, streamOptions{})
+	stop()
 	if err != nil {
+		if timedOut(err) {
+			ch.silent.Store(true)
+		}
 		return false
 	}
 	defer killer.Close()

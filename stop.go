@@ -71,21 +71,42 @@ func (ch *Channel) stop(ctx context.Context, why OutcomeKind) error {
 	direct := !sudo && ch.client.signalsGroups(ctx)
 	switch {
 	case ch.waitEnd(ctx, 0):
-	case direct && ch.signalToEnd(ctx):
+	case direct && ch.heeds(ctx, ch.signalToEnd(ctx)):
 		ch.confirm()
 	case ch.fromOutside(ctx, outside{signals: "TERM KILL", patience: int(termGrace / (100 * time.Millisecond))}):
 		ch.confirm()
-	case !direct && !sudo:
-		// It ends what the server has started, which may be all there is.
-		ch.signalToEnd(ctx)
+	case !direct && !sudo && !ch.silent.Load():
+		// It ends what the server has started, which may be all there is. Some servers
+		// do not answer, as the RFC has it.
+		if err := ch.signalToEnd(ctx); err != nil && !isSessionError(err) {
+			ch.waitEnd(ctx, termGrace)
+		}
 	}
 	ch.endHeld(ctx)
 	return ch.stopped()
 }
 
+// heeds reports whether a server that answers to signals, which OpenSSH does, has taken one.
+// One that leaves it unanswered has a moment more: it may be slow. After that nothing more
+// is to be expected.
+func (ch *Channel) heeds(ctx context.Context, err error) bool {
+	if err == nil || isSessionError(err) {
+		return err == nil
+	}
+	ended := ch.waitEnd(ctx, killGrace)
+	ch.silent.Store(!ended)
+	return ended
+}
+
+// isSessionError reports whether the host has refused something.
+func isSessionError(err error) bool {
+	_, refused := errors.AsType[*SessionError](err)
+	return refused
+}
+
 // endHeld ends the channel for whoever holds it, with the last of what comes.
 func (ch *Channel) endHeld(ctx context.Context) {
-	if ch.waitEnd(ctx, killGrace) {
+	if !ch.silent.Load() && ch.waitEnd(ctx, killGrace) {
 		// Something that the command has started may hold its output open.
 		timer := time.NewTimer(outputGrace)
 		defer timer.Stop()
@@ -157,29 +178,36 @@ func (ch *Channel) confirm() {
 	ch.mu.Unlock()
 }
 
-// signalToEnd asks the server to end the command. It reports whether the server takes
-// signals; if it does not say, there is nobody to ask any more.
-func (ch *Channel) signalToEnd(ctx context.Context) bool {
-	if !ch.signalInTime(ctx, ssh.SIGTERM) {
-		return false
+// signalToEnd asks the server to end the command. The error is a [*SessionError] if the
+// server takes no signals, and another if it does not say.
+func (ch *Channel) signalToEnd(ctx context.Context) error {
+	if err := ch.signalInTime(ctx, ssh.SIGTERM); err != nil {
+		return err
 	}
-	if !ch.waitEnd(ctx, termGrace) && ch.signalInTime(ctx, ssh.SIGKILL) {
+	if !ch.waitEnd(ctx, termGrace) && ch.signalInTime(ctx, ssh.SIGKILL) == nil {
 		ch.waitEnd(ctx, killGrace)
 	}
-	return true
+	return nil
 }
 
-// signalInTime asks the server to send a signal. It reports false if the server refuses.
-func (ch *Channel) signalInTime(ctx context.Context, sig ssh.Signal) bool {
+// signalInTime asks the server to send a signal. The error is as for signalToEnd, and nil
+// if the command has ended.
+func (ch *Channel) signalInTime(ctx context.Context, sig ssh.Signal) error {
 	for end := time.Now().Add(signalRetry); ; {
 		reply, cancel := context.WithTimeout(ctx, signalReply)
 		err := ch.Signal(reply, sig)
 		cancel()
-		if _, refused := errors.AsType[*SessionError](err); !refused {
-			return true
+		if ch.waitEnd(ctx, 0) {
+			return nil
 		}
-		if time.Now().After(end) || ch.waitEnd(ctx, 50*time.Millisecond) {
-			return ch.waitEnd(ctx, 0)
+		if err == nil || !isSessionError(err) {
+			return err
+		}
+		if ch.waitEnd(ctx, 50*time.Millisecond) {
+			return nil
+		}
+		if time.Now().After(end) {
+			return err
 		}
 	}
 }

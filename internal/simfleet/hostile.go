@@ -158,6 +158,7 @@ func (h *hostile) untilPhase() error {
 				}{m.ID}))
 			}
 			if starts {
+				h.conn.server.stats.change(func(st *Stats) { st.Started++ })
 				return err
 			}
 		case msgClose:
