@@ -46,7 +46,7 @@ func (s *Settings) review() []Unsupported {
 		if l := s.first(check.key); l != nil {
 			if why := check.why(l); why != "" {
 				note(l, why)
-				if check.key == keyStrict || check.key == keyProxyCommand {
+				if check.key == keyStrict || check.key == keyProxyCommand || why == noAgentToForward {
 					notes[len(notes)-1].Minor = true
 				}
 			}
@@ -55,8 +55,15 @@ func (s *Settings) review() []Unsupported {
 	return notes
 }
 
+// noAgentToForward is why ssh goes on without forwarding, and says nothing.
+const noAgentToForward = "there is no SSH agent to forward"
+
 func (s *Settings) reviewForwarding(*line) string {
-	if socket := s.forwarded(); socket != "" && socket != s.agent() {
+	socket := s.forwarded()
+	switch {
+	case socket == "" && !slices.Contains([]string{"no", "false"}, strings.ToLower(s.one(keyForwardAgent))):
+		return noAgentToForward
+	case socket != "" && socket != s.agent():
 		return "only the agent that logs in can be forwarded"
 	}
 	return ""

@@ -25,7 +25,8 @@ type careFlags struct {
 
 const careFlagsHelp = `With care:
       --dry-run             show what each host would be sent, contact none; of
-                            a script, what it would be run by
+                            a script, what it would be run by. Over 100
+                            hosts share a line where theirs are equal
       --args-file FILE      values for %(name)s in the command, by host: CSV whose
                             first line names the columns, one of them host, or
                             JSON: {"web1": {"name": "value"}}; %(name)q is quoted

@@ -171,7 +171,11 @@ func (k *clientConfig) lines(e *hostEntry, login string) ([]configLine, error) {
 		if reason == "" {
 			reason = "has no effect here"
 		}
-		lines = append(lines, configLine{u.Keyword, redactConfig(u.Keyword, u.Value), fmt.Sprintf("%s:%d", u.File, u.Line), true, reason})
+		origin := u.File
+		if u.Line > 0 {
+			origin += fmt.Sprint(":", u.Line)
+		}
+		lines = append(lines, configLine{u.Keyword, redactConfig(u.Keyword, u.Value), origin, true, reason})
 	}
 	return lines, nil
 }

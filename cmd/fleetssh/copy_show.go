@@ -40,7 +40,8 @@ const copyShowHelp = `What is shown:
   -v, --verbose             stream: a line for each file too
   -q, --quiet               only what failed
       --progress WHEN       a line that says how far it is, on standard error:
-                            auto (on a terminal), always, never
+                            auto (on a terminal), always, never; Enter or
+                            Ctrl-\ says who is outstanding, and what is done there
       --color WHEN          auto (on a terminal, unless NO_COLOR is set), always,
                             never
 `

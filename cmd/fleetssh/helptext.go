@@ -188,5 +188,5 @@ func inShort(lines []string) string {
 		}
 		text = before
 	}
-	return strings.TrimSuffix(text, ".")
+	return strings.TrimRight(text, ".,")
 }

@@ -25,15 +25,18 @@ type statusLine struct {
 	stopped chan struct{}
 }
 
+// leastStatus is how many columns are needed to say anything in less words.
+const leastStatus = 24
+
 // fitting returns the first of several ways to say how far something is that fits the width of the
-// terminal; the first of all if none does.
+// terminal; the first of all, which is cut then, if none does.
 func fitting(screen *termline.Screen, texts ...string) string {
 	width := screen.StatusWidth()
-	for i, text := range texts {
-		if i > 0 && displaywidth.String(text) <= width {
-			return text
-		}
-		if i == 0 && (width == 0 || displaywidth.String(text) <= width) {
+	if width < leastStatus { // or not known
+		return texts[0]
+	}
+	for _, text := range texts {
+		if displaywidth.String(text) <= width {
 			return text
 		}
 	}
