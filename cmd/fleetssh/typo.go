@@ -20,6 +20,14 @@ var otherWords = map[string]string{
 	"scan": "trust scan", "accept": "trust accept",
 }
 
+// otherFlags are flags of other programs, and those of ours that do what they mean.
+var otherFlags = map[string]string{
+	"forks": "fanout", "parallel": "fanout", "jobs": "fanout", "concurrency": "fanout", "user": "login", "host": "hosts",
+	"become": "sudo", "ask-become-pass": "ask-sudo-pass", "become-user": "run-as", "ask-password": "ask-pass",
+	"sudo-password": "ask-sudo-pass", "sudo-password-file": "ask-sudo-pass", "key-file": "identity", "private-key": "identity",
+	"identity-file": "identity", "proxy-jump": "jump", "command-timeout": "timeout", "check": "dry-run",
+}
+
 // knownVerb refuses a word that is no verb before its flags are read: those of the verb that
 // was meant are none of the program, or of the verb above it.
 func knownVerb(root *cobra.Command, args []string) error {
@@ -82,6 +90,9 @@ func flagError(cmd *cobra.Command, err error) error {
 			}
 		})
 		near := nearest(given, names)
+		if name, ok := otherFlags[given]; ok && slices.Contains(names, name) {
+			near = []string{name}
+		}
 		if len(given) == 1 {
 			near = nil // every letter is near every other
 		}
