@@ -10,32 +10,39 @@ const (
 	// as OpenSSH's ServerAliveCountMax.
 	probeIntervals = 3
 
+	// trickleIntervals is how many times KeepAlive it may take if meanwhile something
+	// comes from it, however little.
+	trickleIntervals = 4 * probeIntervals
+
 	// mostAhead is how many bytes may come before the answer to a probe. Servers and
 	// systems hold no more than a few megabytes of what was written before it.
 	mostAhead = 16 << 20
 )
 
 // pulse tells whether the host of a client is alive: it probes it all the time. That
-// bytes come is no sign of life by itself: a host that does not read may send some for
-// ever, and an answer is what shows that it reads. But on a slow line, much may be on the
-// way before it, in both directions.
+// bytes come is no sign of life for ever: a host that does not read may send some, and an
+// answer is what shows that it reads. But on a slow line, much may be on the way before
+// it, in both directions.
 type pulse struct {
 	client *Client
 	every  time.Duration
 	out    atomic.Bool // a probe is on the way, or its answer
-	missed int         // intervals since, in which too little has moved
+	missed int         // intervals since, in which too little has moved; one in which nothing has come counts as several
 
-	carried int64 // at the last beat
-	in      int64 // bytes that had come when the probe went out
+	carried  int64 // at the last beat
+	received int64 // likewise, bytes that had come
+	in       int64 // bytes that had come when the probe went out
+	asked    time.Time
 }
 
 // beat is called once in every interval. It returns false if the host is dead.
 func (p *pulse) beat() bool {
 	wire := p.client.wire
 	before, now := p.carried, wire.carried()
-	p.carried = now
+	silent := p.received == wire.in.Load()
+	p.carried, p.received = now, wire.in.Load()
 	if !p.out.Load() {
-		p.missed, p.in = 0, wire.in.Load()
+		p.missed, p.in, p.asked = 0, p.received, time.Now()
 		p.out.Store(true)
 		p.client.wg.Go(func() {
 			p.client.probe()
@@ -43,13 +50,19 @@ func (p *pulse) beat() bool {
 		})
 		return true
 	}
-	if now-before >= int64(slowest*p.every.Seconds()) && wire.in.Load()-p.in <= mostAhead {
+	switch {
+	case now-before >= int64(slowest*p.every.Seconds()) && p.received-p.in <= mostAhead:
 		p.missed = 0
-		return true
+	case silent:
+		p.missed += trickleIntervals / probeIntervals
+	default:
+		p.missed++
 	}
-	p.missed++
-	return p.missed < probeIntervals
+	return p.missed < trickleIntervals
 }
+
+// waited returns for how long the host has not answered.
+func (p *pulse) waited() time.Duration { return time.Since(p.asked).Round(p.every / 10) }
 
 // probe asks the host for a sign of life, as OpenSSH's ServerAliveInterval does.
 // Any answer is one. The wait for it ends with the connection at the latest.

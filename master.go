@@ -45,6 +45,9 @@ func (a *attempt) throughMaster(ctx context.Context) (*Client, error) {
 		if ctx.Err() != nil {
 			return nil, a.fail(ctx, causeOf(ctx))
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = fmt.Errorf("no answer within %v", masterTimeout)
+		}
 		a.d.log.Warn("the OpenSSH master at "+path+" does not answer as one", "host", *a.host, "error", err)
 	}
 	return nil, nil

@@ -98,7 +98,7 @@ func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Requ
 		case <-tick:
 			if !heart.beat() {
 				c.d.log.Debug("host does not answer", "host", c.host)
-				c.wire.end(&sshError{text: "the host has not answered for " + (probeIntervals * heart.every).String(), err: net.ErrClosed})
+				c.wire.end(&sshError{text: "the host has not answered for " + heart.waited().String(), err: net.ErrClosed})
 				c.link().Close()
 			}
 		}

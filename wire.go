@@ -41,9 +41,10 @@ type wire struct {
 // flow is what there is to know of a wire, also when that is gone: what a command has
 // written may be kept for long, and must not keep the connection.
 type flow struct {
-	in, out atomic.Int64  // how many bytes have come and gone
-	broken  atomic.Bool   // a read or write has failed, or it was closed here
-	ended   chan struct{} // closed at the same time
+	conn    atomic.Pointer[net.Conn] // nil when it has ended
+	in, out atomic.Int64             // how many bytes have come and gone
+	broken  atomic.Bool              // a read or write has failed, or it was closed here
+	ended   chan struct{}            // closed at the same time
 	endOnce sync.Once
 	why     error // why it was given up, nil if it was not; to be read after ended
 
@@ -56,7 +57,9 @@ type flow struct {
 }
 
 func newWire(conn net.Conn, all *atomic.Int32) *wire {
-	return &wire{Conn: conn, failed: make(chan struct{}), flow: &flow{all: all, ended: make(chan struct{}), room: make(chan struct{}, 1)}}
+	w := &wire{Conn: conn, failed: make(chan struct{}), flow: &flow{all: all, ended: make(chan struct{}), room: make(chan struct{}, 1)}}
+	w.conn.Store(&conn)
+	return w
 }
 
 // bound returns how far the library may read ahead on this connection.

@@ -111,9 +111,6 @@ func (w *wire) look() {
 	if count == watch.seen && queued == watch.queued {
 		watch.still++
 	} else {
-		if count == watch.seen && queued < watch.queued {
-			w.out.Add(int64(watch.queued - queued))
-		}
 		watch.seen, watch.queued, watch.still = count, queued, 0
 	}
 	if watch.still >= writeLooks {
@@ -140,6 +137,7 @@ func (w *wire) Close() error {
 func (w *flow) end(why error) {
 	w.endOnce.Do(func() {
 		w.why = why
+		w.conn.Store(nil)
 		w.broken.Store(true)
 		close(w.ended)
 	})
@@ -155,8 +153,14 @@ func (w *flow) reason() error {
 	}
 }
 
-// carried returns how many bytes have gone both ways, about.
-func (w *flow) carried() int64 { return w.in.Load() + w.out.Load() }
+// carried returns how many bytes have come, and have been taken by the other side.
+func (w *flow) carried() int64 {
+	n := w.in.Load() + w.out.Load()
+	if conn := w.conn.Load(); conn != nil {
+		n -= int64(unsent(*conn))
+	}
+	return n
+}
 
 // unsent returns how many bytes the system holds that the other side has not taken, or 0
 // if that is not known. Systems wake up a writer when a good part of their buffer is free
