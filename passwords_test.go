@@ -478,9 +478,9 @@ func TestSudoPasswordGoesToAll(t *testing.T) {
 func TestSudoWaitsAreNoRunningTime(t *testing.T) {
 	t.Parallel()
 	_, p, cmd := sudoFleet(t, 5, "wrong", nil)
-	cmd.Timeout = 300 * time.Millisecond
+	cmd.Timeout = 3 * time.Second
 	p.AskAgain = func(ctx context.Context, r fleetssh.RefusedPassword) (string, error) {
-		<-time.After(600 * time.Millisecond)
+		<-time.After(4 * time.Second)
 		return "right", nil
 	}
 	outs := runAll(t, p, cmd)

@@ -29,7 +29,7 @@ func TestSSHDCopyResume(t *testing.T) {
 		{"cut", fleetssh.CopyOptions{}, func(b *copyBox, _ func()) { b.server.KillConnections() }, fleetssh.Outcome{Kind: fleetssh.Lost}},
 		{"cancelled", fleetssh.CopyOptions{}, func(_ *copyBox, cancel func()) { cancel() }, fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true}},
 		{"server killed", fleetssh.CopyOptions{}, func(b *copyBox, _ func()) { b.signalServers(syscall.SIGKILL) }, fleetssh.Outcome{Kind: fleetssh.Lost}},
-		{"timed out", fleetssh.CopyOptions{Timeout: 700 * time.Millisecond}, func(*copyBox, func()) {}, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true}},
+		{"timed out", fleetssh.CopyOptions{Timeout: 2 * time.Second, Rate: 4 << 20}, func(*copyBox, func()) {}, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true}},
 	} {
 		for _, way := range bothWays {
 			t.Run(broken.name+", "+way.name, func(t *testing.T) {
@@ -42,7 +42,9 @@ func TestSSHDCopyResume(t *testing.T) {
 				ctx, cancel := context.WithCancel(soon(t))
 				defer cancel()
 				opt := broken.options
-				opt.Rate = 8 << 20
+				if opt.Rate == 0 {
+					opt.Rate = 8 << 20
+				}
 				var once sync.Once
 				opt.Progress = func(p fleetssh.CopyProgress) {
 					if p.Done > breaksAt {

@@ -29,7 +29,7 @@ type unit struct {
 var errUnfinished = errors.New("the command is not complete: it was not run")
 
 // mostZsh bounds what is read with zsh's grammar after each further line.
-const mostZsh = 16 << 10
+const mostZsh = 4 << 10
 
 // readUnit completes first with the lines that more returns, without their ends. If more
 // returns io.EOF, the error is errUnfinished, otherwise what more has returned.

@@ -2,10 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
-	"time"
 )
 
 // readLines reads units from text until it ends. The last error is that of the last
@@ -67,16 +67,37 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-// A long here-document takes time in proportion to its lines.
+// longUnits are commands of many lines.
+func longUnits(lines int) []string {
+	var all []string
+	for _, form := range [][2]string{{"cat <<EOF", "EOF"}, {"echo '", "'"}, {"if true; then", "fi"}} {
+		all = append(all, form[0]+strings.Repeat("\nline of text", lines)+"\n"+form[1])
+	}
+	return all
+}
+
 func TestLongUnit(t *testing.T) {
 	t.Parallel()
-	const lines = 200_000
-	for _, form := range [][2]string{{"cat <<EOF", "EOF"}, {"echo '", "'"}, {"if true; then", "fi"}} {
-		text := form[0] + strings.Repeat("\nline of text", lines) + "\n" + form[1]
-		begun := time.Now()
+	for _, text := range longUnits(20_000) {
 		units, err := readLines(text)
-		if took := time.Since(begun); err != nil || len(units) != 1 || units[0].text != text || took > 20*time.Second {
-			t.Errorf("%s: %d units, %v, took %v", form[0], len(units), err, took)
+		if err != nil || len(units) != 1 || units[0].text != text {
+			t.Errorf("%.14q: %d units, %v", text, len(units), err)
+		}
+	}
+}
+
+// BenchmarkUnit tells what a line costs: no more if there are many.
+func BenchmarkUnit(b *testing.B) {
+	for _, lines := range []int{10_000, 100_000} {
+		for _, text := range longUnits(lines) {
+			b.Run(fmt.Sprintf("%.4s/%d", text, lines), func(b *testing.B) {
+				for b.Loop() {
+					if _, err := readLines(text); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*lines), "ns/line")
+			})
 		}
 	}
 }

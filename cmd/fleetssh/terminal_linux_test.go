@@ -25,6 +25,7 @@ type terminalRun struct {
 	cmd  *exec.Cmd
 	tty  *os.File
 	done chan struct{} // closed when all has been read
+	at   int           // what next has looked at
 
 	mu   sync.Mutex // protects text
 	text strings.Builder
@@ -90,6 +91,22 @@ func (r *terminalRun) await(want string) {
 	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(r.shown(), want); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("the terminal never shows %q, but\n%s", want, r.shown())
+		}
+	}
+}
+
+// next waits until the terminal has shown a text behind where the call before it found
+// its own.
+func (r *terminalRun) next(want string) {
+	r.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(time.Millisecond) {
+		rest := r.shown()[r.at:]
+		if i := strings.Index(rest, want); i >= 0 {
+			r.at += i + len(want)
+			return
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatalf("the terminal never shows %q behind %q, but\n%s", want, r.shown()[:r.at], rest)
 		}
 	}
 }
