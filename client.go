@@ -70,7 +70,11 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 func newClient(a *attempt, conn ssh.Conn, w *wire) *Client {
 	c := &Client{host: *a.host, d: a.d, conn: conn, wire: w.flow, hop: a.hop, done: make(chan struct{})}
 	if c.host.ForwardAgent {
-		c.agent = newForwarding(c.host.Auth.agentSocket())
+		if socket := c.host.Auth.agentSocket(); socket != "" {
+			c.agent = newForwarding(socket)
+		} else {
+			c.d.log.Warn(noAgentToForward, "host", c.host)
+		}
 	}
 	return c
 }

@@ -101,7 +101,11 @@ func (p *Plan) connecting() {
 	}
 	p.step("connect", "a refused login is never tried again", "at most %v an attempt, %s%s", h.connectTimeout(), count(h.attempts(), "attempt"), retry)
 	if h.ForwardAgent {
-		p.step("connect", "ForwardAgent", "the SSH agent at %s is forwarded", h.Auth.agentSocket())
+		if socket := h.Auth.agentSocket(); socket != "" {
+			p.step("connect", "ForwardAgent", "the SSH agent at %s is forwarded", socket)
+		} else {
+			p.step("connect", "ForwardAgent", "%s", noAgentToForward)
+		}
 	}
 }
 

@@ -18,6 +18,9 @@ const (
 	agentChannel = "auth-agent@openssh.com"
 )
 
+// noAgentToForward is why commands go on without, as with ssh.
+const noAgentToForward = "there is no SSH agent to forward: SSH_AUTH_SOCK is not set"
+
 // maxAgentChannels is how many channels to the agent one host may have open.
 const maxAgentChannels = 64
 

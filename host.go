@@ -97,7 +97,8 @@ type HostConfig struct {
 
 	// ForwardAgent lets commands on the host use the local SSH agent for as long
 	// as the connection lasts. Whoever is root on the host can use it too. Over the connection of a master
-	// (ControlPath) it is the agent of the master, if that forwards one.
+	// (ControlPath) it is the agent of the master, if that forwards one. Where there is no
+	// agent, commands run without it, as with ssh, and the log says so.
 	ForwardAgent bool
 
 	// SendEnv is sent to the host before each command, shell and subsystem, with the
@@ -436,9 +437,6 @@ func (h *HostConfig) fault() (field, reason string) {
 	}
 	if h.Proxy != nil && h.DialContext != nil {
 		return "DialContext", "it cannot be used together with Proxy"
-	}
-	if h.ForwardAgent && h.Auth.agentSocket() == "" {
-		return "ForwardAgent", "there is no SSH agent: SSH_AUTH_SOCK is not set"
 	}
 	if _, err := h.controlSockets(); err != nil {
 		return "ControlPath", err.Error()

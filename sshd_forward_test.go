@@ -2,6 +2,7 @@ package fleetssh_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -102,11 +103,32 @@ func TestSSHDForwardAgentOff(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Without an agent commands run all the same, and that is said.
+func TestSSHDForwardNoAgent(t *testing.T) {
+	sshdtest.CheckLeaks(t)
 	t.Setenv("SSH_AUTH_SOCK", "")
-	_, err := fleetssh.Dial(soon(t), fleetssh.HostConfig{Host: "127.0.0.1", ForwardAgent: true})
-	if e := asError[*fleetssh.ConfigError](t, err); e.Field != "HostConfig.ForwardAgent" {
-		t.Error(e)
+	user := sshdtest.CurrentUser(t)
+	key := sshdtest.NewKey(t, sshdtest.KindED25519)
+	s := sshdtest.Start(t, sshdtest.Options{})
+	s.Authorize(t, user, key.Public())
+	file := filepath.Join(t.TempDir(), "key")
+	key.Write(t, file, "")
+	host := hostConfig(t, s, user, fleetssh.Auth{KeyFile: file})
+	host.ForwardAgent = true
+	var log strings.Builder
+	p := newFleet(t, host)
+	p.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	c, err := p.Client(soon(t), 0)
+	if err != nil {
+		t.Fatal(err)
 	}
+	equal(t, "socket", output(t, c, `echo "<$SSH_AUTH_SOCK>"`), "<>\n")
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	contains(t, log.String(), "there is no SSH agent to forward: SSH_AUTH_SOCK is not set")
 }
 
 // A host that opens channel after channel to the agent and says nothing takes

@@ -46,7 +46,7 @@ func (s *Settings) review() []Unsupported {
 		if l := s.first(check.key); l != nil {
 			if why := check.why(l); why != "" {
 				note(l, why)
-				if check.key == keyStrict || check.key == keyProxyCommand || why == noAgentToForward {
+				if check.key == keyStrict || check.key == keyProxyCommand {
 					notes[len(notes)-1].Minor = true
 				}
 			}
@@ -55,7 +55,7 @@ func (s *Settings) review() []Unsupported {
 	return notes
 }
 
-// noAgentToForward is why ssh goes on without forwarding, and says nothing.
+// noAgentToForward is why commands go on without, as with ssh.
 const noAgentToForward = "there is no SSH agent to forward"
 
 func (s *Settings) reviewForwarding(*line) string {

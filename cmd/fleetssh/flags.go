@@ -140,7 +140,6 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 		base.Auth.Tell = c.banners.tell
 	}
 	f.prepare(c)
-	f.forwards = f.way.forwardAgent
 	if f.inSSHConfig != nil {
 		f.inSSHConfig = func() []string { return namesInSSHConfig(f.config) }
 	}

@@ -30,7 +30,6 @@ type selectFlags struct {
 	stdin       io.Reader
 	listed      hostset.Set // the hosts of hostfiles, once read
 	recorded    func(name string) (expr string, ok bool, err error)
-	forwards    bool                    // -A is given
 	empty       []string                // expressions that choose no host
 	warn        func(text, host string) // of what has no effect; nil: nobody is told
 	inSSHConfig func() []string         // the hosts that ssh_config names; nil: none are known
@@ -133,12 +132,6 @@ func (f *selectFlags) more(e *hostEntry, inv *inventory.Inventory) {
 		return
 	}
 	e.ownConfig = inv.OwnConfiguration(e.name)
-	if f.cannotForward(&e.config) {
-		e.config.ForwardAgent = false // ssh goes on, too
-		if f.warn != nil {
-			f.warn("inventory: there is no SSH agent to forward: SSH_AUTH_SOCK is not set", e.name)
-		}
-	}
 	e.sudo, e.sudoBroken = inv.BecomePassword(e.name)
 	if f.warn == nil {
 		return
@@ -146,12 +139,6 @@ func (f *selectFlags) more(e *hostEntry, inv *inventory.Inventory) {
 	for _, ignored := range inv.Ignored(e.name) {
 		f.warn("inventory: "+ignored.String(), e.name)
 	}
-}
-
-// cannotForward reports whether the inventory would have an agent forwarded that is not there. That
-// of -A must be there.
-func (f *selectFlags) cannotForward(config *fleetssh.HostConfig) bool {
-	return config.ForwardAgent && !f.forwards && config.Auth.AgentSocket == "" && os.Getenv("SSH_AUTH_SOCK") == ""
 }
 
 // nobody says why no host is left.

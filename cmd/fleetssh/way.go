@@ -83,8 +83,6 @@ func (f *wayFlags) check() error {
 		return usageError("add --principal NAME", "--kinit for whom?")
 	case f.kinit && f.keytab != "":
 		return usageError("", "--kinit and --keytab exclude each other")
-	case f.forwardAgent && os.Getenv("SSH_AUTH_SOCK") == "":
-		return usageError("start one with: eval $(ssh-agent); ssh-add", "--forward-agent: there is no SSH agent (SSH_AUTH_SOCK is not set)")
 	}
 	return nil
 }
