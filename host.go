@@ -137,9 +137,14 @@ type HostConfig struct {
 	// said that it lets nobody in from here for a while (PerSourcePenalties).
 	RetryDelay time.Duration
 
-	// KeepAlive is after how much silence a connection is probed. One that
-	// stays silent for three times as long after that counts as dead. Zero
-	// means one minute, a negative value never.
+	// KeepAlive is how often a connection is probed. A host that leaves a probe
+	// unanswered for three times as long, or twelve times while it sends a little,
+	// counts as dead; one whose line carries a kilobyte a second, in either
+	// direction, does not. Zero means one minute, a negative value never.
+	//
+	// Whatever it is, a connection on which the host takes nothing of what is
+	// written is given up: after ConnectTimeout, but ten seconds at least and
+	// thirty at most.
 	KeepAlive time.Duration
 }
 
