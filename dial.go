@@ -40,7 +40,7 @@ type dialer struct {
 	mu       sync.Mutex // protects what follows
 	closed   bool
 	agents   map[string]*sshagent.Agent // by socket
-	kerberos map[gss.Options]*gss.Credentials
+	kerberos map[gss.Options]*sharedTickets
 }
 
 func newDialer(log *slog.Logger, outputMemory int64) *dialer {
@@ -128,11 +128,10 @@ func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace, work *pr
 		return nil, Timing{}, interrupted(ctx, err, &host, "auth", 0, 0)
 	}
 	l := &login{host: &host, user: user, creds: creds, work: work}
-	if l.shared = d.passwords.of(user, host.Auth.Password); l.shared != nil {
-		l.asks = d.passwords.asker(&host.Auth)
-	}
+	l.shared, l.asks = d.passwords.of(user, host.Auth.Password), d.passwords.asker(&host.Auth)
 	if g := host.Auth.GSSAPI; g != nil {
-		l.tickets = d.tickets(g)
+		l.kerberosShared, l.protected = d.tickets(g), d.passwords != nil
+		l.tickets, _ = l.kerberosShared.get()
 	}
 	for n := 1; ; n++ {
 		a := &attempt{d: d, host: &host, policy: policy, pace: pace, login: l}

@@ -76,13 +76,15 @@ type AuthenticationError struct {
 }
 
 // PasswordError means that a password which several hosts share was not sent to this
-// one, because another host has refused it. See [ParallelClient.PasswordsDiffer].
+// one, because another host has refused it. See [ParallelClient.PasswordsDiffer]. If it is
+// for Kerberos, the KDC has refused it, which another host was told.
 type PasswordError struct {
 	Host      string
 	Port      int
 	User      string // whose password it is
 	Op        string // "auth" for logging in, "sudo"
-	RefusedBy string // the host that has refused it
+	RefusedBy string // the host that has refused it, or "the KDC of REALM"
+	Kerberos  bool   // it is the password of GSSAPI
 }
 
 // ProxyError means that a hop on the way to the host failed, or a proxy that
@@ -223,6 +225,9 @@ func (e *PasswordError) Error() string {
 	what := "sudo on " + hostPort(e.Host, e.Port)
 	if e.Op == "auth" {
 		what = "log in to " + hostPort(e.Host, e.Port) + " as " + e.User
+	}
+	if e.Kerberos {
+		return fmt.Sprintf("log in to %s: %s refused the password of %s; it was not tried again", hostPort(e.Host, e.Port), e.RefusedBy, e.User)
 	}
 	return fmt.Sprintf("%s: the password was refused by %s; it was not sent here", what, e.RefusedBy)
 }

@@ -272,7 +272,7 @@ func (p *Plan) ticket(d *dialer) {
 	if server == "" {
 		server = p.Host.Host
 	}
-	t := d.tickets(g).Describe(server)
+	t := d.tickets(g).current.Describe(server)
 	if t.Err != nil && t.Until.IsZero() && g.IfTicket {
 		p.pass("auth", "no ticket: run kinit to use it", "gssapi-with-mic")
 		return

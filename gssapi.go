@@ -102,16 +102,16 @@ func (g *GSSAPI) options() gss.Options {
 }
 
 // tickets returns the credentials that the connections of d share.
-func (d *dialer) tickets(g *GSSAPI) *gss.Credentials {
+func (d *dialer) tickets(g *GSSAPI) *sharedTickets {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	o := g.options()
 	c := d.kerberos[o]
 	if c == nil {
 		if d.kerberos == nil {
-			d.kerberos = make(map[gss.Options]*gss.Credentials)
+			d.kerberos = make(map[gss.Options]*sharedTickets)
 		}
-		c = gss.NewCredentials(o)
+		c = newSharedTickets(o)
 		d.kerberos[o] = c
 	}
 	return c
@@ -140,11 +140,16 @@ func (l *login) hasTicket() bool {
 	if l.tickets == nil || l.kerberos != untried {
 		return false
 	}
-	if !l.host.Auth.GSSAPI.IfTicket {
-		return true
+	if l.host.Auth.GSSAPI.IfTicket {
+		if _, err := l.tickets.Principal(l.ctx); err != nil {
+			return false
+		}
 	}
-	_, err := l.tickets.Principal(l.ctx)
-	return err == nil
+	if !l.proveTicket() {
+		l.kerberos = refused
+		return false
+	}
+	return true
 }
 
 // nextTicket returns the method that logs in with a ticket.

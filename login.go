@@ -32,14 +32,18 @@ type login struct {
 	ctx   context.Context // of the attempt under way
 	clock *clock          // of ctx
 
-	creds     *credentials
-	tickets   *gss.Credentials // nil: no Kerberos
-	ticket    *ticketUse       // on this connection
-	kerberos  offerState
-	keys      []offer // nil before the host has said that it takes keys
-	password  offerState
-	questions offerState // keyboard-interactive
-	sent      bool       // the password has gone out, by whichever method
+	creds          *credentials
+	tickets        *gss.Credentials // nil: no Kerberos
+	ticket         *ticketUse       // on this connection
+	kerberosShared *sharedTickets   // where tickets come from
+	protected      bool             // a password that hosts share is tried once
+	ticketless     *PasswordError   // there is no ticket: the KDC has refused the password
+	tellsRefusal   bool             // this host is the one that says so
+	kerberos       offerState
+	keys           []offer // nil before the host has said that it takes keys
+	password       offerState
+	questions      offerState // keyboard-interactive
+	sent           bool       // the password has gone out, by whichever method
 
 	shared *sharedPassword // with other hosts; nil: that does not matter
 	turn   *passwordTurn   // to try it; nil: it is not ours
@@ -224,6 +228,9 @@ func (l *login) choose(allowed []string) (ssh.AuthMethod, string) {
 			l.shown = append(l.shown, o.describe())
 			return ssh.PublicKeys(l.noting(o)), "publickey"
 		}
+	}
+	if l.ticketless != nil && a.Password == "" {
+		return nil, "" // the user has been asked for another password, once for all hosts
 	}
 	hasPassword := a.Password != "" && !l.sent
 	// With somebody to ask, the host may put its own questions; a bare password
@@ -411,6 +418,9 @@ func (l *login) note(format string, args ...any) error {
 func (l *login) refusal(cause error) error {
 	if l.keyErr != nil && l.host.Auth.ownKeys() && !slices.ContainsFunc(l.tried, func(m string) bool { return m != "publickey" }) {
 		return l.keyErr // it is the one that was to be used
+	}
+	if l.ticketless != nil && !l.sent && !l.tellsRefusal {
+		return l.ticketless
 	}
 	notes := slices.Concat(l.creds.notes, l.notes, l.unbuilt())
 	if cause != nil {

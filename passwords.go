@@ -25,10 +25,11 @@ type passwordID struct{ user, value string }
 
 // RefusedPassword says which password was refused, to [ParallelClient.AskAgain].
 type RefusedPassword struct {
-	Host HostConfig // that has refused it
-	User string     // whose password it is
-	Sudo bool       // it was sudo that has refused it
-	Try  int        // how many have been refused so far
+	Host     HostConfig // that has refused it
+	User     string     // whose password it is
+	Sudo     bool       // it was sudo that has refused it
+	Kerberos bool       // it was the KDC that has refused it, while Host was logged in to
+	Try      int        // how many have been refused so far
 }
 
 // mostPasswords is how many passwords are tried until the hosts that share one are given
@@ -224,6 +225,9 @@ func (p *passwords) asker(a *Auth) func(context.Context, RefusedPassword) (strin
 	ask := p.again
 	if ask == nil && a.Ask != nil {
 		ask = func(ctx context.Context, r RefusedPassword) (string, error) {
+			if r.Kerberos {
+				return a.Ask(ctx, Question{Host: r.Host.name(), Prompt: fmt.Sprintf("The KDC has refused the password of %s. Another for all hosts: ", r.User)})
+			}
 			return a.Ask(ctx, Question{Host: r.Host.name(), Prompt: fmt.Sprintf("%s has refused the password of %s. Another for all hosts: ", r.Host.name(), r.User)})
 		}
 	}

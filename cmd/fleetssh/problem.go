@@ -43,6 +43,9 @@ func problemOf(err error, host *fleetssh.HostConfig) problem {
 	case *fleetssh.AuthenticationError:
 		return authenticationProblem(e, host)
 	case *fleetssh.PasswordError:
+		if e.Kerberos {
+			return problem{kind: "password", phase: e.Op, reason: fmt.Sprintf("%s refused the password of %s; it was not tried again", e.RefusedBy, e.User), tries: 1}
+		}
 		return problem{kind: "password", phase: e.Op, reason: fmt.Sprintf("the password was refused by %s; it was not sent here", e.RefusedBy), tries: 1}
 	case *fleetssh.ProxyError:
 		p := problemOf(e.Err, &fleetssh.HostConfig{Host: e.Hop})

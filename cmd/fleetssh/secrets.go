@@ -82,6 +82,9 @@ func (f *hostFlags) protect(c *call, client *fleetssh.ParallelClient) {
 		if r.Sudo {
 			who, what = "sudo on "+who, "sudo password: "
 		}
+		if r.Kerberos {
+			return c.askSecret(ctx, fmt.Sprintf("the KDC has refused the password of %s\nKerberos password of %s: ", r.User, r.User))
+		}
 		return c.askSecret(ctx, fmt.Sprintf("%s has refused the password of %s, no other host got it\n%s", who, r.User, what))
 	}
 }

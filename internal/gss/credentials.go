@@ -63,6 +63,17 @@ func (c *Credentials) Principal(ctx context.Context) (string, error) {
 	return id.client.String(), nil
 }
 
+// Prove gets the TGT, unless there is one, and so tells whether the KDC takes the secret:
+// [Refused] knows its error, an *Error. However many call it, the KDC is asked once.
+func (c *Credentials) Prove(ctx context.Context) error {
+	id, err := c.load(ctx)
+	if err != nil {
+		return complete(err, Error{Op: opFind, Principal: c.opt.Client})
+	}
+	_, err = id.tgt(ctx)
+	return complete(err, Error{Op: opTGT, Principal: id.client.String()})
+}
+
 // load returns what was read, or reads it.
 func (c *Credentials) load(ctx context.Context) (*identity, error) {
 	cfg, err := c.configs.do(ctx, "", func(context.Context) (*config, error) { return readConfig(c.opt.Config) })

@@ -141,7 +141,7 @@ func (x *exchanger) getTGT(ctx context.Context, client principal, s secret) (*ti
 	}
 	tgt, err := reply.open(k, usageASReply, request)
 	if errors.Is(err, errIntegrity) {
-		return nil, advise(errors.New("the reply of the KDC is for another password or key"), s.refused())
+		return nil, advise(&secretRefused{errors.New("the reply of the KDC is for another password or key")}, s.refused())
 	}
 	if err != nil {
 		return nil, err
@@ -237,6 +237,12 @@ type secretRefused struct{ err error }
 
 func (e *secretRefused) Error() string { return e.err.Error() }
 func (e *secretRefused) Unwrap() error { return e.err }
+
+// Refused reports whether an error is a KDC's answer to a wrong password or key.
+func Refused(err error) bool {
+	e := (*secretRefused)(nil)
+	return errors.As(err, &e)
+}
 
 // adviseTGT says what to do about an error of the KDC.
 func adviseTGT(err error, s secret) error {
