@@ -52,10 +52,10 @@ func (d *copyJSON) progress(p fleetssh.CopyProgress) {
 		return
 	}
 	o := jsonFile{Type: "file", Time: time.Now(), Host: d.tally.hosts[p.Index].name, Index: p.Index, Bytes: p.Done, Skipped: p.Skipped}
-	if utf8.ValidString(p.Path) {
-		o.Path = &p.Path
+	if path := possiblePath(p.Path); utf8.ValidString(path) {
+		o.Path = &path
 	} else {
-		o.PathBase64 = base64.StdEncoding.EncodeToString([]byte(p.Path))
+		o.PathBase64 = base64.StdEncoding.EncodeToString([]byte(path))
 	}
 	if p.Err != nil {
 		o.Error = &jsonError{Kind: "copy", Message: innermost(p.Err)} // the host has ended meanwhile, its result says why
@@ -64,6 +64,22 @@ func (d *copyJSON) progress(p fleetssh.CopyProgress) {
 		}
 	}
 	putJSON(d.screen, o)
+}
+
+// mostPath is the longest path that a system can open, PATH_MAX of Linux.
+const mostPath = 4096
+
+// possiblePath returns a path in full, unless it is longer than any can be: a host may list
+// names of any length.
+func possiblePath(path string) string {
+	if len(path) <= mostPath {
+		return path
+	}
+	cut := mostPath
+	for cut > mostPath-utf8.UTFMax && !utf8.RuneStart(path[cut]) {
+		cut--
+	}
+	return path[:cut] + "…"
 }
 
 func (d *copyJSON) finished(r *result) {

@@ -104,7 +104,7 @@ func (d *copyStream) progress(p fleetssh.CopyProgress) {
 	if !d.o.show.verbose || !p.Ended || p.Err != nil {
 		return
 	}
-	text := termline.Visible(p.Path) + ": "
+	text := termline.Visible(possiblePath(p.Path)) + ": "
 	if p.Skipped {
 		text += "already there"
 	} else {

@@ -261,7 +261,13 @@ func TestCopyDisplays(t *testing.T) {
 		d.progress(fleetssh.CopyProgress{Path: "/b\x9b", Done: 1, Total: 3})
 		d.progress(fleetssh.CopyProgress{Path: "/c\u202e", Done: 3, Total: 3, Ended: true, Skipped: true})
 		d.progress(fleetssh.CopyProgress{Path: failed.Path, Ended: true, Err: failed})
+		d.progress(fleetssh.CopyProgress{Path: "/" + strings.Repeat("ö", 50_000), Done: 3, Total: 3, Ended: true})
 		screen.Flush()
+	}
+	for line := range strings.Lines(out.String()) {
+		if len(line) > 5000 {
+			t.Errorf("a line of %d bytes: %.80q", len(line), line)
+		}
 	}
 	for text, wants := range map[string][]string{
 		out.String(): {

@@ -139,6 +139,9 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 	if c.banners != nil {
 		base.Auth.Tell = c.banners.tell
 	}
+	if f.hostKey == "insecure" && f.knownHosts != "" && f.known == nil && c.settings.origin("known-hosts") == "" {
+		c.screen.Message("fleetssh: warning: --known-hosts has no effect with --host-key insecure, which trusts whoever answers")
+	}
 	f.prepare(c)
 	if f.inSSHConfig != nil {
 		f.inSSHConfig = func() []string { return namesInSSHConfig(f.config) }
