@@ -207,9 +207,8 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	if r.cmd.LoginShell {
 		request, payload = "shell", nil
 	}
-	if err := ch.begin(ctx, request, payload, tokens); err != nil {
-		return failed(err)
-	}
+	// The input is ready before the start, and held back until then: a host that does not answer
+	// may be waiting for it.
 	switch {
 	case r.tape != nil:
 		ch.input.feed(r.tape)
@@ -217,6 +216,9 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 		ch.input.Close()
 	case len(ch.input.first) > 0:
 		ch.input.startPump()
+	}
+	if err := ch.begin(ctx, request, payload, tokens); err != nil {
+		return failed(err)
 	}
 	if r.cmd.Timeout > 0 {
 		ch.stopAfter(r.cmd.Timeout)

@@ -183,7 +183,7 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 	})
 	err := errClosed
 	if ok {
-		err = ch.waitStart(ctx, answer)
+		err = ch.waitStart(ctx, answer, tokens)
 	}
 	if errors.Is(err, errRequestRefused) {
 		c.users.removeProgram()
@@ -209,11 +209,18 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 // waitStart waits until the host has said whether it has started what it was asked to. It
 // should answer the request. An exit status is as good as that; output is too, if no refusal
 // follows soon. When ctx ends while the request is out, a moment's wait tells whether there is
-// a command to be stopped.
-func (ch *Channel) waitStart(ctx context.Context, answer <-chan error) error {
+// a command to be stopped. Input that nothing comes before goes out after a moment without an
+// answer: the command may run, and wait for it. ssh does not wait at all.
+func (ch *Channel) waitStart(ctx context.Context, answer <-chan error, tokens *sudo.Tokens) error {
 	var failure error
 	var grace <-chan time.Time
 	late := false
+	var hungry <-chan time.Time
+	if !ch.input.empty && (tokens == nil || !tokens.Answering()) {
+		timer := time.NewTimer(startGrace)
+		defer timer.Stop()
+		hungry = timer.C
+	}
 	wait := func() {
 		if grace == nil {
 			grace = time.After(startGrace)
@@ -236,6 +243,8 @@ func (ch *Channel) waitStart(ctx context.Context, answer <-chan error) error {
 			}
 			wait()
 		case <-ch.heard:
+		case <-hungry:
+			ch.input.open()
 		case <-grace:
 			late = true
 		}

@@ -32,6 +32,8 @@ func TestStartWithoutReply(t *testing.T) {
 		{fleetssh.Command{Line: "exit 7"}, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 7}, ""},
 		{fleetssh.Command{Line: "stderr all is well"}, fleetssh.Outcome{Kind: fleetssh.Exited}, "all is well\n"},
 		{fleetssh.Command{Line: "kill -9 $$"}, fleetssh.Outcome{Kind: fleetssh.Signaled, Signal: "KILL"}, ""},
+		{fleetssh.Command{Line: "cat", Stdin: strings.NewReader("eaten\n")}, fleetssh.Outcome{Kind: fleetssh.Exited}, "eaten\n"},
+		{fleetssh.Command{Script: &fleetssh.Script{Text: []byte("echo from a script; exit 3")}}, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 3}, "from a script\n"},
 		{fleetssh.Command{Line: "echo on; sleep 1000", Timeout: 100 * time.Millisecond}, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true}, "on\n"},
 	} {
 		t.Run(test.command.Line, func(t *testing.T) {
@@ -40,6 +42,9 @@ func TestStartWithoutReply(t *testing.T) {
 			for out := range finished(t, p, test.command) {
 				equal(t, "outcome", out.Outcome(), test.want)
 				equal(t, "error", out.Err, nil)
+			}
+			if test.command.Stdin != nil {
+				test.command.Stdin = strings.NewReader("eaten\n")
 			}
 			outs, err := p.RunCommand(soon(t), test.command)
 			if err != nil {
