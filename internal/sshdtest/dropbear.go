@@ -45,7 +45,7 @@ func StartDropbear(t testing.TB) *Dropbear {
 		cmd := exec.Command(path, "-F", "-E", "-m", "-r", key, "-P", filepath.Join(dir, "pid"), "-p", net.JoinHostPort(d.Host, strconv.Itoa(d.Port)))
 		var log bytes.Buffer
 		cmd.Stderr = &log
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with its connections
+		cmd.SysProcAttr = ownSession() // with its connections
 		must(t, cmd.Start())
 		exited := make(chan struct{})
 		go func() {
@@ -53,7 +53,7 @@ func StartDropbear(t testing.TB) *Dropbear {
 			close(exited)
 		}()
 		stop := func() {
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			kill(-cmd.Process.Pid, syscall.SIGKILL)
 			<-exited
 		}
 		if d.answers(exited) {
