@@ -204,11 +204,11 @@ func (o *offers) addNamed(n *namedKey) {
 
 // addKey adds a key that somebody signs for, and the certificates for it.
 func (o *offers) addKey(public ssh.PublicKey) {
-	blob := string(public.Marshal())
-	for _, n := range o.certs[blob] {
+	blob := public.Marshal()
+	for _, n := range o.certs[string(blob)] {
 		o.addCert(n)
 	}
-	id := o.signers[blob]
+	id := o.signers[string(blob)]
 	o.add(id.signer, public, id.source, id.asks)
 }
 

@@ -51,13 +51,6 @@ func (in *input) open() {
 	}
 }
 
-// passes reports whether open has been called.
-func (in *input) passes() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.opened
-}
-
 // Write implements [io.Writer]. It returns when p has been sent, which waits for
 // the host to take it, or when the channel has ended.
 func (in *input) Write(p []byte) (n int, err error) {

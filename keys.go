@@ -290,7 +290,7 @@ func readKeyFile(ctx context.Context, path string) ([]byte, error) {
 	}
 	defer f.Close()
 	// Only pipes know deadlines.
-	defer context.AfterFunc(ctx, func() { f.SetReadDeadline(time.Now()) })()
+	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Now()) })()
 	data, err := io.ReadAll(io.LimitReader(f, keyFileLimit+1))
 	if err != nil {
 		return nil, withoutPath(err)

@@ -87,7 +87,7 @@ func TestExpiredPassword(t *testing.T) {
 	_, others := passwordHosts(t, 3, "right", nil)
 	p := newFleet(t, append([]fleetssh.HostConfig{host}, others...)...)
 	p.PoolSize = 1
-	outs := runTrue(t, t.Context(), p)
+	outs := runTrue(t, p)
 	equal(t, "ran", count(outs[1:], fleetssh.Running, "")+count(outs[1:], fleetssh.Exited, ""), 3)
 }
 

@@ -221,7 +221,7 @@ func (p *ParallelClient) SetHosts(hosts []HostConfig) {
 			}
 		}
 		if p.slots[i] == nil {
-			p.slots[i] = newSlot(host, p.ctx)
+			p.slots[i] = newSlot(p.ctx, host)
 		}
 	}
 	p.fault = checkSlots(p.slots)
@@ -324,7 +324,7 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 	if p.slots == nil {
 		slots := make([]*slot, len(p.Hosts))
 		for i := range p.Hosts {
-			slots[i] = newSlot(p.Hosts[i], p.ctx)
+			slots[i] = newSlot(p.ctx, p.Hosts[i])
 		}
 		p.slots, p.fault = slots, checkSlots(slots)
 	}

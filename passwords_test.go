@@ -45,9 +45,9 @@ func passwordsSeen(servers []server) (each []int, all int) {
 }
 
 // outcomes returns the outcome and the error of each host.
-func runTrue(t *testing.T, ctx context.Context, p *fleetssh.ParallelClient) []*fleetssh.HostOutput {
+func runTrue(t *testing.T, p *fleetssh.ParallelClient) []*fleetssh.HostOutput {
 	t.Helper()
-	outs, err := p.RunCommand(ctx, fleetssh.Command{Line: "true"})
+	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
 	if outs == nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestWrongPasswordReachesOneHost(t *testing.T) {
 				}
 			}
 			p := newFleet(t, hosts...)
-			outs := runTrue(t, t.Context(), p)
+			outs := runTrue(t, p)
 			if each, all := passwordsSeen(servers); all != 1 {
 				t.Errorf("hosts got the wrong password %d times: %v", all, each)
 			}
@@ -110,7 +110,7 @@ func TestWrongPasswordReachesOneHost(t *testing.T) {
 				}
 			}
 			// It stays so as long as the client lives.
-			runTrue(t, t.Context(), p)
+			runTrue(t, p)
 			if each, all := passwordsSeen(servers); all != 1 {
 				t.Errorf("after another call hosts got the wrong password %d times: %v", all, each)
 			}
@@ -126,11 +126,11 @@ func TestGoodPasswordGoesToAll(t *testing.T) {
 		}
 	})
 	p := newFleet(t, hosts[8:]...)
-	outs := runTrue(t, t.Context(), p)
+	outs := runTrue(t, p)
 	equal(t, "accepted", count(outs, fleetssh.Running, "")+count(outs, fleetssh.Exited, ""), 16)
 	// A host that refuses it later has an opinion of its own, and is the only one.
 	p.SetHosts(hosts)
-	outs = runTrue(t, t.Context(), p)
+	outs = runTrue(t, p)
 	equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), 1)
 	if e, ok := outs[7].Err.(*fleetssh.AuthenticationError); !ok {
 		t.Errorf("host 7: %v, want its own refusal", e)
@@ -162,7 +162,7 @@ func TestPasswordTurnIsPassedOn(t *testing.T) {
 	p := newFleet(t, hosts...)
 	// The others come when the first have the turn or wait for it.
 	p.PoolSize = 4
-	outs := runTrue(t, t.Context(), p)
+	outs := runTrue(t, p)
 	each, _ := passwordsSeen(servers)
 	judged := 0
 	for _, n := range each[4:] {
@@ -254,7 +254,7 @@ func TestAnotherPasswordIsAskedForOnce(t *testing.T) {
 				}
 				return test.answers[n-1], nil
 			}
-			outs := runTrue(t, t.Context(), p)
+			outs := runTrue(t, p)
 			if each, all := passwordsSeen(servers); all != test.wrong {
 				t.Errorf("hosts got a wrong password %d times: %v", all, each)
 			}
@@ -284,7 +284,7 @@ func TestAskedForAllHosts(t *testing.T) {
 			return "right", nil
 		}
 	}
-	outs := runTrue(t, t.Context(), newFleet(t, hosts...))
+	outs := runTrue(t, newFleet(t, hosts...))
 	equal(t, "started", count(outs, fleetssh.Running, "")+count(outs, fleetssh.Exited, ""), len(hosts))
 	equal(t, "questions", asked.Load(), 1)
 	if each, all := passwordsSeen(servers); all != 1 {
@@ -299,7 +299,7 @@ func TestPasswordsOfTheirOwn(t *testing.T) {
 		servers, hosts := passwordHosts(t, 8, "wrong", nil)
 		p := newFleet(t, hosts...)
 		p.PasswordsDiffer = true
-		outs := runTrue(t, t.Context(), p)
+		outs := runTrue(t, p)
 		equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), len(hosts))
 		if each, all := passwordsSeen(servers); all != len(hosts) {
 			t.Errorf("refusals: %v", each)
@@ -312,7 +312,7 @@ func TestPasswordsOfTheirOwn(t *testing.T) {
 			hosts[i].Auth.Password = []string{"wrong", "wrong", "wrong too"}[i/3]
 			hosts[i].User = []string{"alice", "bob", "alice"}[i/3]
 		}
-		outs := runTrue(t, t.Context(), newFleet(t, hosts...))
+		outs := runTrue(t, newFleet(t, hosts...))
 		equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), 3)
 		if each, all := passwordsSeen(servers); all != 3 {
 			t.Errorf("refusals: %v", each)
@@ -325,7 +325,7 @@ func TestPasswordsOfTheirOwn(t *testing.T) {
 		for i := 1; i < len(hosts); i++ {
 			hosts[i].Proxy = &hops[i%2] // two connections to one host, and one opinion
 		}
-		outs := runTrue(t, t.Context(), newFleet(t, hosts[1:]...))
+		outs := runTrue(t, newFleet(t, hosts[1:]...))
 		each, all := passwordsSeen(servers)
 		if all != 1 || each[0] != 1 {
 			t.Errorf("refusals: %v, want one of the hop", each)

@@ -24,7 +24,7 @@ type slot struct {
 }
 
 // newSlot returns a slot that ends with ctx.
-func newSlot(host HostConfig, ctx context.Context) *slot {
+func newSlot(ctx context.Context, host HostConfig) *slot {
 	s := &slot{host: host, dialing: make(chan struct{}, 1)}
 	s.ctx, s.end = context.WithCancelCause(ctx)
 	return s

@@ -98,7 +98,6 @@ var (
 	keyKbdInteractive      = keywords["kbdinteractiveauthentication"]
 	keyKnownHostsCommand   = keywords["knownhostscommand"]
 	keyKexAlgorithms       = keywords["kexalgorithms"]
-	keyLocalCommand        = keywords["localcommand"]
 	keyMACs                = keywords["macs"]
 	keyPassword            = keywords["passwordauthentication"]
 	keyPermitLocal         = keywords["permitlocalcommand"]

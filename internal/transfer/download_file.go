@@ -159,7 +159,7 @@ func (f *downloadFile) dressLeftover() error {
 	if err != nil {
 		return err
 	}
-	defer f.dir.Remove(name)
+	defer func() { _ = f.dir.Remove(name) }() // one that stays is empty
 	defer probe.Close()
 	info, err := probe.Stat()
 	if err != nil {

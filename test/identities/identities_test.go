@@ -189,7 +189,6 @@ type world struct {
 	plain  *sshdtest.Server // takes the keys
 	strict *sshdtest.Server // takes only certificates
 	user   string
-	known  fleetssh.HostKeyPolicy
 	slots  chan struct{}
 	agents map[string]string // sockets, by what they hold
 
