@@ -160,8 +160,9 @@ func TestPasswordTurnIsPassedOn(t *testing.T) {
 	hosts[3].Auth.Signers = []ssh.Signer{clientKey()}
 	hosts[4].Port = closedPort(t)
 	p := newFleet(t, hosts...)
-	// The others come when the first have the turn or wait for it.
-	p.PoolSize = 4
+	// The others come when one of the first has had the turn. Which of those are quick enough to
+	// have it before a host that can judge is left open.
+	p.PoolSize = 3
 	outs := runTrue(t, p)
 	each, _ := passwordsSeen(servers)
 	judged := 0
@@ -171,10 +172,13 @@ func TestPasswordTurnIsPassedOn(t *testing.T) {
 	if judged != 1 {
 		t.Errorf("hosts that can judge got the wrong password %d times: %v", judged, each)
 	}
-	equal(t, "timed out or dropped", count(outs[:3], fleetssh.Unreachable, "auth"), 3)
+	mute := count(outs[:3], fleetssh.Unreachable, "auth")
+	if mute == 0 {
+		t.Error("no host timed out or dropped the connection")
+	}
 	equal(t, "needs no password", count(outs[3:4], fleetssh.NotStarted, "auth"), 0)
 	equal(t, "down", count(outs[4:5], fleetssh.Unreachable, "connect"), 1)
-	equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), 6)
+	equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), 9-mute)
 }
 
 // TestPasswordTurnIsCancelled gives up the host that has the turn while all others wait.
