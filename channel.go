@@ -31,6 +31,7 @@ type Channel struct {
 	raw    *session // nil if it was never opened
 	input  *input
 	opened <-chan *ssh.Request
+	idleAt int  // its place in the client's idle
 	run    *run // for what is to be done again on this host; may be nil
 
 	silent atomic.Bool // the host has left what was to stop the command unanswered

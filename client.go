@@ -19,7 +19,7 @@ var errClosed = errors.New("closed")
 // Client is a logged-in connection to one host. Its methods may be called by
 // many goroutines at once.
 type Client struct {
-	host  HostConfig
+	host  *HostConfig // that of login
 	d     *dialer
 	ownsD bool // d is for this client alone
 	wire  *flow
@@ -40,7 +40,7 @@ type Client struct {
 	closed bool
 	ssh    *ssh.Client
 	hand   handover
-	idle   map[*Channel]bool // sessions on which nothing has been started
+	idle   []*Channel // sessions on which nothing has been started; each knows its place
 }
 
 // Dial connects to host and logs in. It tries all addresses of the name, and
@@ -67,13 +67,14 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 }
 
 // newClient takes over a connection. begin must be called next.
-func newClient(a *attempt, conn ssh.Conn, w *wire) *Client {
-	c := &Client{host: *a.host, d: a.d, conn: conn, wire: w.flow, hop: a.hop, done: make(chan struct{})}
+func newClient(a *attempt, conn ssh.Conn, w *wire, login Login) *Client {
+	c := &Client{login: login, d: a.d, conn: conn, wire: w.flow, hop: a.hop, done: make(chan struct{})}
+	c.host = &c.login.Host
 	if c.host.ForwardAgent {
 		if socket := c.host.Auth.agentSocket(); socket != "" {
 			c.agent = newForwarding(socket)
 		} else {
-			c.d.log.Warn(noAgentToForward, "host", c.host)
+			c.d.log.Warn(noAgentToForward, "host", *c.host)
 		}
 	}
 	return c
@@ -163,7 +164,7 @@ func (t *tail) Write(p []byte) (int, error) {
 }
 
 // Host returns what the client was connected with.
-func (c *Client) Host() HostConfig { return c.host }
+func (c *Client) Host() HostConfig { return *c.host }
 
 // Timing returns how long the phases of connecting took.
 func (c *Client) Timing() Timing { return c.login.Timing }
@@ -341,7 +342,7 @@ func (c *Client) sessionError(ctx context.Context, op string, err error) error {
 	case errors.Is(err, errRequestRefused):
 		return &SessionError{Host: name, Port: port, Op: op, Err: err}
 	case ctx.Err() != nil && !c.gone():
-		return interrupted(ctx, err, &c.host, op, 0, 0)
+		return interrupted(ctx, err, c.host, op, 0, 0)
 	}
 	return &ConnectionError{Host: name, Port: port, Phase: op, Err: c.lostReason(err)}
 }

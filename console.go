@@ -87,11 +87,11 @@ func (c *Client) openConsole(ctx context.Context) *Console {
 func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 	ch, err := c.openSession(ctx, streamOptions{})
 	if err != nil {
-		return failedConsole(newFailed(c.host, "", err))
+		return failedConsole(newFailed(*c.host, "", err))
 	}
 	token := hostmark.New()
 	s := &Console{
-		Host: c.host, session: &HostOutput{Channel: ch, Host: c.host, CommandLine: exec + consoleStart, connected: c.login.Timing},
+		Host: *c.host, session: &HostOutput{Channel: ch, Host: *c.host, CommandLine: exec + consoleStart, connected: c.login.Timing},
 		exec: exec, token: token, ready: make(chan struct{}), turn: make(chan struct{}, 1),
 	}
 	for i := range s.marks {

@@ -64,7 +64,7 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, mark st
 			return "", &SessionError{Host: host, Port: port, Op: "stdin", Err: err}
 		}
 	case <-ctx.Done():
-		return "", interrupted(ctx, nil, &ch.client.host, "stdin", 0, 0)
+		return "", interrupted(ctx, nil, ch.client.host, "stdin", 0, 0)
 	}
 	ctx, cancel := ch.client.starting(ctx)
 	defer cancel()
@@ -84,7 +84,7 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, mark st
 			break
 		}
 	}
-	if err := interrupted(ctx, nil, &ch.client.host, "stdin", 0, 0); err != nil {
+	if err := interrupted(ctx, nil, ch.client.host, "stdin", 0, 0); err != nil {
 		return "", err
 	}
 	return "", &SessionError{Host: host, Port: port, Op: "stdin", Err: errors.New("the host could not keep the input in a temporary file")}

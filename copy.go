@@ -136,9 +136,9 @@ func (c *Client) Download(ctx context.Context, remote, local string, opts *CopyO
 
 // copyAlone copies to or from this host only.
 func (c *Client) copyAlone(ctx context.Context, way direction, from, to string, opts *CopyOptions) (CopyResult, error) {
-	plan, err := opts.plan(way, []HostConfig{c.host}, 1, copyPaths{from: from, to: to})
+	plan, err := opts.plan(way, []HostConfig{*c.host}, 1, copyPaths{from: from, to: to})
 	if err != nil {
-		return CopyResult{Host: c.host, Err: err, Outcome: Outcome{Kind: NotStarted}}, err
+		return CopyResult{Host: *c.host, Err: err, Outcome: Outcome{Kind: NotStarted}}, err
 	}
 	defer plan.job.Close()
 	plan.warn(c.d.log)

@@ -260,7 +260,7 @@ var errCopyTimeout = &sshError{text: "the time for the copy is over", err: conte
 
 // run copies to or from host number i.
 func (p *copyPlan) run(ctx context.Context, c *Client, i int) CopyResult {
-	r := CopyResult{Host: c.host, timing: c.login.Timing}
+	r := CopyResult{Host: *c.host, timing: c.login.Timing}
 	sources, dest := p.sources[min(i, len(p.sources)-1)], p.dests[min(i, len(p.dests)-1)]
 	copyCtx := ctx
 	if p.opts.Timeout > 0 {
@@ -357,7 +357,7 @@ func (p *copyPlan) report(c *Client, i int, t transfer.Progress) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.opts.Progress(CopyProgress{Host: c.host, Index: i, Path: t.Path, Done: t.Done, Total: t.Total, Ended: t.Ended, Skipped: t.Skipped, Err: t.Err})
+	p.opts.Progress(CopyProgress{Host: *c.host, Index: i, Path: t.Path, Done: t.Done, Total: t.Total, Ended: t.Ended, Skipped: t.Skipped, Err: t.Err})
 }
 
 // tell hands on how a host has ended.

@@ -297,11 +297,11 @@ func (a *attempt) connectNow(ctx context.Context, algorithms []string) (*Client,
 		return nil, a.fail(ctx, causeOf(ctx))
 	}
 	login, w.hello = nil, nil
-	c := newClient(a, conn, w)
-	c.login = a.login.success(a.host, conn.RemoteAddr(), a.shown)
+	how := a.login.success(a.host, conn.RemoteAddr(), a.shown)
 	if notice := lines(a.hello.notice(), mostBanner); notice != "" {
-		c.login.Banner = lines(join(notice, c.login.Banner), mostBanner)
+		how.Banner = lines(join(notice, how.Banner), mostBanner)
 	}
+	c := newClient(a, conn, w, how)
 	c.begin(channels, requests)
 	return c, nil
 }

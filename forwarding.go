@@ -59,7 +59,7 @@ func (f *forwarding) request(ctx context.Context, c *Client, session ssh.Channel
 			defer close(f.asked)
 			granted, err := session.SendRequest(agentRequest, true, nil)
 			if err == nil && !granted {
-				c.d.log.Warn("the host does not forward the SSH agent", "host", c.host)
+				c.d.log.Warn("the host does not forward the SSH agent", "host", *c.host)
 			}
 		})
 		if !ok {
@@ -90,7 +90,7 @@ func (f *forwarding) accept(c *Client, asked ssh.NewChannel) bool {
 		}
 		c.wg.Go(func() {
 			if err := f.agent.Relay(f.ctx, channel); err != nil && f.ctx.Err() == nil {
-				f.warn.Do(func() { c.d.log.Warn("forwarded agent", "host", c.host, "error", err) })
+				f.warn.Do(func() { c.d.log.Warn("forwarded agent", "host", *c.host, "error", err) })
 			}
 			c.closeSoon(channel)
 		})

@@ -280,11 +280,11 @@ func (l *listener) serve(asked ssh.NewChannel, from endpoint) {
 	dialer := net.Dialer{Timeout: l.client.host.connectTimeout()}
 	conn, err := dialer.DialContext(t.ctx, l.to.network(), l.to.address())
 	if err != nil {
-		t.failed(&l.client.host, err)
+		t.failed(l.client.host, err)
 		l.refuse(asked, ssh.ConnectionFailed, clip(withoutAddress(err).Error()))
 		return
 	}
-	t.worked(&l.client.host)
+	t.worked(l.client.host)
 	var channel ssh.Channel
 	var requests <-chan *ssh.Request
 	err = l.client.await(t.ctx, call{

@@ -75,8 +75,7 @@ func (a *attempt) callMaster(ctx context.Context, transport net.Conn, path strin
 		drain(channels, requests)
 		return nil, err
 	}
-	c := newClient(a, conn, w)
-	c.login = Login{Host: *a.host, Addr: conn.RemoteAddr(), Master: path}
+	c := newClient(a, conn, w, Login{Host: *a.host, Addr: conn.RemoteAddr(), Master: path})
 	c.begin(channels, requests)
 	return c, nil
 }

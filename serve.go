@@ -2,6 +2,7 @@ package fleetssh
 
 import (
 	"net"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -13,96 +14,141 @@ type handover struct {
 	requests chan *ssh.Request
 }
 
+// service is what a client does for its host while nothing else goes on. All of it is in
+// one place, since the stack of the goroutine is what an idle connection takes most.
+type service struct {
+	c        *Client
+	channels <-chan ssh.NewChannel // nil: there are no more
+	requests <-chan *ssh.Request   // likewise
+	heart    pulse
+	ticker   *time.Ticker  // nil: the host is not probed
+	said     chan struct{} // gets a token when what was to be said is
+	saying   bool
+	channel  ssh.NewChannel  // to be handed over
+	request  *ssh.Request    // likewise
+	ended    <-chan struct{} // nil: it has
+	late     *time.Timer     // runs from then on
+}
+
 // serve takes what the host asks for and probes it, until the connection ends. It is the
 // one goroutine of an idle client beside those of the SSH library, and waits for nobody:
 // what it answers, another one says, and while that cannot be said, or an ssh.Client does
 // not take what is its, no more is taken from the host.
 func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
-	defer c.finish()
-	var tick, late <-chan time.Time
-	heart := &pulse{client: c, every: c.host.keepAlive()}
+	s := &service{c: c, channels: channels, requests: requests, said: make(chan struct{}, 1), ended: c.wire.ended}
+	s.heart.client, s.heart.every = c, c.host.keepAlive()
 	// A master keeps its connection alive itself, and does not hand probes on.
-	if heart.every > 0 && c.login.Master == "" {
-		ticker := time.NewTicker(heart.every)
-		defer ticker.Stop()
-		tick = ticker.C
+	if s.heart.every > 0 && c.login.Master == "" {
+		s.ticker = time.NewTicker(s.heart.every)
 	}
-	said := make(chan struct{}, 1) // gets a token when what was to be said is
-	var saying bool
-	say := func(f func()) {
-		saying = true
-		c.wg.Go(func() { f(); said <- struct{}{} })
+	for s.channels != nil || s.requests != nil {
+		s.next()
 	}
-	var channel ssh.NewChannel // to be handed over
-	var request *ssh.Request   // likewise
-	ended := (<-chan struct{})(c.wire.ended)
-	for channels != nil || requests != nil {
-		opened, asked, to := channels, requests, c.handed()
-		if saying || channel != nil || request != nil {
-			opened, asked = nil, nil
-		}
-		if channel == nil {
-			to.channels = nil
-		}
-		if request == nil {
-			to.requests = nil
-		}
-		select {
-		case ch, ok := <-opened:
-			if !ok {
-				channels = nil
-				continue
-			}
-			ours, err := c.listeners.accept(ch)
-			switch {
-			case err != nil:
-				say(func() { ch.Reject(ssh.ResourceShortage, err.Error()) })
-			case ours:
-			case c.agent != nil && ch.ChannelType() == agentChannel:
-				if !c.agent.accept(c, ch) {
-					say(func() { ch.Reject(ssh.ResourceShortage, "too many channels to the agent") })
-				}
-			case c.handed().channels == nil:
-				say(func() { ch.Reject(ssh.Prohibited, "not asked for") })
-			case ended != nil:
-				channel = ch
-			}
-		case req, ok := <-asked:
-			switch {
-			case !ok:
-				requests = nil
-			case c.handed().requests == nil:
-				if req.WantReply {
-					say(func() { req.Reply(false, nil) })
-				}
-			case ended != nil:
-				request = req
-			}
-		case to.channels <- channel:
-			channel = nil
-		case to.requests <- request:
-			request = nil
-		case <-said:
-			saying = false
-		case <-ended: // what there was to hand over, nobody will take any more
-			ended, channel, request = nil, nil, nil
-			c.dropIdle()
-			timer := time.NewTimer(closeGrace)
-			defer timer.Stop()
-			late = timer.C
-		case <-late:
-			// Channels that were opened with SSH are not served: the library waits for
-			// whoever has opened them.
-			go drain(channels, requests)
-			return
-		case <-tick:
-			if !heart.beat() {
-				c.d.log.Debug("host does not answer", "host", c.host)
-				c.wire.end(&sshError{text: "the host has not answered for " + heart.waited().String(), err: net.ErrClosed})
-				c.link().Close()
-			}
-		}
+	if s.ticker != nil {
+		s.ticker.Stop()
 	}
+	if s.late != nil {
+		s.late.Stop()
+	}
+	c.finish()
+}
+
+// next waits for one thing.
+func (s *service) next() {
+	opened, asked, to := s.channels, s.requests, s.c.handed()
+	if s.saying || s.channel != nil || s.request != nil {
+		opened, asked = nil, nil
+	}
+	if s.channel == nil {
+		to.channels = nil
+	}
+	if s.request == nil {
+		to.requests = nil
+	}
+	var tick, late <-chan time.Time
+	if s.ticker != nil {
+		tick = s.ticker.C
+	}
+	if s.late != nil {
+		late = s.late.C
+	}
+	select {
+	case ch, ok := <-opened:
+		if ok {
+			s.takeChannel(ch)
+		} else {
+			s.channels = nil
+		}
+	case req, ok := <-asked:
+		if ok {
+			s.takeRequest(req)
+		} else {
+			s.requests = nil
+		}
+	case to.channels <- s.channel:
+		s.channel = nil
+	case to.requests <- s.request:
+		s.request = nil
+	case <-s.said:
+		s.saying = false
+	case <-s.ended: // what there was to hand over, nobody will take any more
+		s.ended, s.channel, s.request = nil, nil, nil
+		s.c.dropIdle()
+		s.late = time.NewTimer(closeGrace)
+	case <-late:
+		// Channels that were opened with SSH are not served: the library waits for
+		// whoever has opened them.
+		go drain(s.channels, s.requests)
+		s.channels, s.requests = nil, nil
+	case <-tick:
+		s.beat()
+	}
+}
+
+// takeChannel takes a channel that the host opens.
+func (s *service) takeChannel(ch ssh.NewChannel) {
+	ours, err := s.c.listeners.accept(ch)
+	switch {
+	case err != nil:
+		s.say(func() { ch.Reject(ssh.ResourceShortage, err.Error()) })
+	case ours:
+	case s.c.agent != nil && ch.ChannelType() == agentChannel:
+		if !s.c.agent.accept(s.c, ch) {
+			s.say(func() { ch.Reject(ssh.ResourceShortage, "too many channels to the agent") })
+		}
+	case s.c.handed().channels == nil:
+		s.say(func() { ch.Reject(ssh.Prohibited, "not asked for") })
+	case s.ended != nil:
+		s.channel = ch
+	}
+}
+
+// takeRequest takes a request of the host.
+func (s *service) takeRequest(req *ssh.Request) {
+	switch {
+	case s.c.handed().requests == nil:
+		if req.WantReply {
+			s.say(func() { req.Reply(false, nil) })
+		}
+	case s.ended != nil:
+		s.request = req
+	}
+}
+
+// say has f answer the host.
+func (s *service) say(f func()) {
+	s.saying = true
+	s.c.wg.Go(func() { f(); s.said <- struct{}{} })
+}
+
+// beat gives up a host that is dead.
+func (s *service) beat() {
+	if s.heart.beat() {
+		return
+	}
+	s.c.d.log.Debug("host does not answer", "host", *s.c.host)
+	s.c.wire.end(&sshError{text: "the host has not answered for " + s.heart.waited().String(), err: net.ErrClosed})
+	s.c.link().Close()
 }
 
 // drain takes what comes until the connection has ended, for nobody: the SSH library waits
@@ -131,24 +177,28 @@ func (c *Client) setIdle(ch *Channel) {
 		go ssh.DiscardRequests(ch.opened) // dropIdle has been there
 		return
 	}
-	if c.idle == nil {
-		c.idle = make(map[*Channel]bool)
-	}
-	c.idle[ch] = true
+	ch.idleAt = len(c.idle)
+	c.idle = append(c.idle, ch)
 }
 
 // setUsed notes that somebody serves the requests of a session.
 func (c *Client) setUsed(ch *Channel) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.idle, ch)
+	last := len(c.idle) - 1
+	if ch.idleAt > last || c.idle[ch.idleAt] != ch {
+		return
+	}
+	c.idle[ch.idleAt] = c.idle[last]
+	c.idle[ch.idleAt].idleAt = ch.idleAt
+	c.idle = slices.Delete(c.idle, last, last+1)
 }
 
 // dropIdle serves the requests of all sessions that nobody serves.
 func (c *Client) dropIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for ch := range c.idle {
+	for _, ch := range c.idle {
 		requests := ch.opened
 		c.wg.Go(func() { ssh.DiscardRequests(requests) })
 	}
@@ -168,7 +218,7 @@ func (c *Client) finish() {
 	if c.agent != nil {
 		c.agent.end()
 	}
-	c.d.log.Debug("connection ended", "host", c.host)
+	c.d.log.Debug("connection ended", "host", *c.host)
 }
 
 func (c *Client) handed() handover {

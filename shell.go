@@ -56,11 +56,11 @@ func (c *Client) startShell(ctx context.Context) *HostOutput {
 		err = ch.begin(ctx, "shell", nil, nil)
 	}
 	if err != nil {
-		out := newFailed(c.host, "", err)
+		out := newFailed(*c.host, "", err)
 		out.connected = c.login.Timing
 		return out
 	}
-	return &HostOutput{Channel: ch, Host: c.host, connected: c.login.Timing}
+	return &HostOutput{Channel: ch, Host: *c.host, connected: c.login.Timing}
 }
 
 // Run sends one command line, or several, to the shell, and returns when they are
@@ -105,7 +105,7 @@ func (ch *Channel) write(ctx context.Context, text string) error {
 		}
 		return nil
 	case <-ctx.Done():
-		return interrupted(ctx, nil, &ch.client.host, "stdin", 0, 0)
+		return interrupted(ctx, nil, ch.client.host, "stdin", 0, 0)
 	}
 }
 

@@ -74,7 +74,7 @@ func (ch *Channel) sudoEvent(e sudo.Event, filter *sudo.Filter) {
 
 // answerSudo sends the password. It goes around Stdin, which waits.
 func (ch *Channel) answerSudo(filter *sudo.Filter) {
-	password, err := ch.run.cmd.SudoPassword(ch.context(), ch.client.host)
+	password, err := ch.run.cmd.SudoPassword(ch.context(), *ch.client.host)
 	if err == nil {
 		password, err = ch.takeTurn(password)
 	}
@@ -138,7 +138,7 @@ func (ch *Channel) sudoTurn() *passwordTurn {
 // try for all hosts and the user gives another.
 func (ch *Channel) answerAgain(filter *sudo.Filter) {
 	release := ch.holdTimer()
-	another, ok := ch.sudoTurn().refuse(ch.context(), RefusedPassword{Host: ch.client.host, Sudo: true}, ch.client.d.passwords.asker(&Auth{}))
+	another, ok := ch.sudoTurn().refuse(ch.context(), RefusedPassword{Host: *ch.client.host, Sudo: true}, ch.client.d.passwords.asker(&Auth{}))
 	release()
 	if ok && ch.tellSudo(another, filter) == nil {
 		return
@@ -152,7 +152,7 @@ func (ch *Channel) answerAgain(filter *sudo.Filter) {
 // password.
 func (ch *Channel) leaveTurn(turn *passwordTurn, said sudo.Refusal) {
 	if said == sudo.WrongPassword {
-		turn.refuse(ch.context(), RefusedPassword{Host: ch.client.host, Sudo: true}, nil)
+		turn.refuse(ch.context(), RefusedPassword{Host: *ch.client.host, Sudo: true}, nil)
 		return
 	}
 	turn.pass()

@@ -25,7 +25,7 @@ func (c *Client) ForwardLocal(ctx context.Context, listen, target string) (*Tunn
 		return nil, err
 	}
 	return c.forward(ctx, listen, func(t *Tunnel, caller callerConn) {
-		t.connect(caller, to, opening{&c.host, c.openTunnel})
+		t.connect(caller, to, opening{c.host, c.openTunnel})
 	})
 }
 
@@ -34,7 +34,7 @@ func (c *Client) ForwardLocal(ctx context.Context, listen, target string) (*Tunn
 // and the error are as for ForwardLocal.
 func (c *Client) ForwardSOCKS(ctx context.Context, listen string) (*Tunnel, error) {
 	return c.forward(ctx, listen, func(t *Tunnel, caller callerConn) {
-		t.serveSOCKS(caller, opening{&c.host, c.openTunnel}.anywhere)
+		t.serveSOCKS(caller, opening{c.host, c.openTunnel}.anywhere)
 	})
 }
 

@@ -178,14 +178,17 @@ func run(ctx context.Context, cmd *exec.Cmd) ([]byte, error) {
 	const maxMessage = 2000
 	stdout, stderr := &bounded{left: maxFile}, &bounded{left: maxMessage, cuts: true}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	// What the program has started may keep the pipes open when it is killed.
-	cmd.WaitDelay = time.Second
+	// What the program has started may keep the pipes open when it has ended. Without that,
+	// a busy machine may need a while to read what is in them.
+	cmd.WaitDelay = 5 * time.Second
 	err := cmd.Run()
 	// An error is one line.
 	message := strings.Join(strings.FieldsFunc(stderr.buf.String(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 	switch {
 	case ctx.Err() != nil:
 		return nil, errors.New("it took too long")
+	case errors.Is(err, exec.ErrWaitDelay):
+		return nil, errors.New("it has ended, but something that it has started keeps its output open")
 	case stdout.over:
 		return nil, errors.New("it writes more than 64 MiB")
 	case err != nil && message != "":
