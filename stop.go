@@ -11,7 +11,7 @@ import (
 // How long the steps of stopping a command may take. Together with opening the
 // session that it may need, Stop lasts about ten seconds at most.
 const (
-	signalReply = 1 * time.Second        // for the host to take a signal
+	signalReply = 2 * time.Second        // for the host to take a signal; one that takes longer is taken for silent
 	signalRetry = 500 * time.Millisecond // sshd refuses signals for a moment after the start
 	termGrace   = 2 * time.Second        // between TERM and KILL
 	killGrace   = 1 * time.Second        // between KILL and giving up
