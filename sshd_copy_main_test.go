@@ -21,6 +21,7 @@ import (
 // copyBox is a server to copy to and from, a connection, and a directory for each side.
 // The server is on this machine: what it has is looked at directly.
 type copyBox struct {
+	t      testing.TB
 	server *sshdtest.Server
 	host   fleetssh.HostConfig
 	client *fleetssh.Client
@@ -33,7 +34,7 @@ type copyBox struct {
 // process of its own.
 func newCopyBox(t testing.TB, opt sshdtest.Options) *copyBox {
 	t.Helper()
-	b := new(copyBox)
+	b := &copyBox{t: t}
 	if opt.FileServer == "" {
 		opt.FileServer = sftpServer(t)
 	}
@@ -64,11 +65,25 @@ func sftpServer(t testing.TB) string {
 // signalServers sends a signal to the file servers.
 func (b *copyBox) signalServers(sig syscall.Signal) { b.signal("sftp-server", sig) }
 
-// signal sends a signal to the programs of a name.
+// signal sends a signal to the programs of a name. One that is stopped does not see that
+// its server has gone, and would be left behind.
 func (b *copyBox) signal(program string, sig syscall.Signal) {
 	for _, pid := range b.processes(program) {
+		if sig == syscall.SIGSTOP {
+			b.t.Cleanup(func() {
+				if runs(pid, program) {
+					syscall.Kill(pid, syscall.SIGKILL)
+				}
+			})
+		}
 		syscall.Kill(pid, sig)
 	}
+}
+
+// runs reports whether a process is one of a program.
+func runs(pid int, program string) bool {
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return string(name) == program+"\n"
 }
 
 // processes returns those of the server that run a program.
@@ -78,7 +93,7 @@ func (b *copyBox) processes(program string) (found []int) {
 		pids = append(pids, sshdtest.Children(pids[i])...)
 	}
 	for _, pid := range pids {
-		if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(name) == program+"\n" {
+		if runs(pid, program) {
 			found = append(found, pid)
 		}
 	}
