@@ -13,6 +13,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/internal/journal"
+	"fleetssh/internal/termline"
 )
 
 // interact runs the command on the only host, with the user's terminal as its own.
@@ -84,7 +85,7 @@ func (r *runner) showEnd(result *result) {
 type conversation struct {
 	t      *terminal
 	out    *fleetssh.HostOutput
-	keys   *keys
+	keys   *termline.Keys
 	hangUp func() error // closes the connection
 
 	sent chan []byte   // on their way to the host
@@ -109,7 +110,7 @@ func newConversation(t *terminal, out *fleetssh.HostOutput, hangUp func() error)
 // restored when it returns, before it waits for anything. The error is what went
 // wrong here.
 func (c *conversation) run(ctx context.Context) (err error) {
-	if c.keys, err = newKeys(c.t); err == nil {
+	if c.keys, err = termline.NewKeys(c.t.in); err == nil {
 		err = c.t.raw()
 	}
 	if err != nil {
@@ -160,9 +161,9 @@ func (c *conversation) run(ctx context.Context) (err error) {
 		}
 	}
 	close(c.over)
-	c.keys.end()
+	c.keys.End()
 	wg.Wait()
-	c.keys.close()
+	c.keys.Close()
 	for timer := time.After(shownGrace); streams > 0 && err == nil; streams-- {
 		select {
 		case err = <-c.shown:

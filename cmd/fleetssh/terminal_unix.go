@@ -4,7 +4,6 @@ package main
 
 import (
 	"cmp"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -12,43 +11,6 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 )
-
-// keys reads what is typed, until it is closed.
-type keys struct {
-	from       *os.File
-	wake, stop *os.File // the two ends of a pipe
-}
-
-func newKeys(t *terminal) (*keys, error) {
-	wake, stop, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	return &keys{from: t.in, wake: wake, stop: stop}, nil
-}
-
-// Read implements [io.Reader]. A Read of a terminal cannot be ended, and would take
-// from whoever reads it afterwards: it is begun when there is something to read.
-func (k *keys) Read(p []byte) (int, error) {
-	fds := []unix.PollFd{{Fd: int32(k.from.Fd()), Events: unix.POLLIN}, {Fd: int32(k.wake.Fd()), Events: unix.POLLIN}}
-	for {
-		if _, err := unix.Poll(fds, -1); err == unix.EINTR {
-			continue
-		} else if err != nil {
-			return 0, err
-		}
-		if fds[1].Revents != 0 {
-			return 0, io.EOF
-		}
-		return k.from.Read(p)
-	}
-}
-
-// end makes Read return, now and from now on.
-func (k *keys) end() { k.stop.Close() }
-
-// close gives up what Read used, after the last of it.
-func (k *keys) close() { k.wake.Close() }
 
 // resized returns a channel that gets something when the terminal may have another
 // size, and what ends that.

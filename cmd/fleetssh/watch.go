@@ -27,12 +27,14 @@ func (c *call) watching(ctx context.Context, o *outstanding, reads bool) (stop f
 			}
 		}
 	})
+	stopEnter := func() {}
 	if in, ok := c.in.(*os.File); ok && !reads && term.IsTerminal(int(in.Fd())) && c.screen.HasStatus() {
-		wg.Go(func() { onEnter(in, over, c.screen.Held, func() { o.report(c.screen) }) })
+		stopEnter = c.screen.OnEnter(in, func() { o.report(c.screen) })
 	}
 	forget := beforeInterrupt(ctx, func() { o.report(c.screen) })
 	return func() {
 		forget()
+		stopEnter()
 		signal.Stop(signals)
 		close(over)
 		wg.Wait()

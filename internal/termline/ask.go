@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/term"
@@ -23,60 +24,87 @@ func HasTerminal() bool {
 	return true
 }
 
+// maxAnswer bounds an answer, in bytes. Terminals make lines of 4 KiB.
+const maxAnswer = 64 << 10
+
 // Ask puts a question to the user on the terminal of the process and returns the
 // answer; without echo it is not shown while it is typed. Nothing else is shown
-// meanwhile. The question may have several lines. When ctx ends the terminal is as it was before.
+// meanwhile. The question may have several lines. What was typed before the question
+// was shown is dropped. When Ask returns, ctx having ended or not, the terminal is as it
+// was before, and what is typed from then on is for others.
 func (s *Screen) Ask(ctx context.Context, prompt string, echo bool) (string, error) {
 	tty, err := os.OpenFile(terminalPath, os.O_RDWR, 0)
 	if err != nil {
 		return "", errors.New("there is no terminal to ask on")
 	}
-	defer s.hold()()
-	if _, err := tty.WriteString(visibleLines(prompt)); err != nil {
-		tty.Close()
+	defer tty.Close()
+	keys, err := NewKeys(tty)
+	if err != nil {
 		return "", fmt.Errorf("ask on the terminal: %w", err)
 	}
+	defer keys.Close()
+	defer context.AfterFunc(ctx, keys.End)()
+	defer s.hold()()
+	line, err := ask(tty, keys, prompt, echo)
+	if err == io.EOF && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return line, err
+}
+
+// ask shows the question when the terminal is ready for the answer: a user who answers at
+// once would see a secret on the screen otherwise.
+func ask(tty *os.File, keys *Keys, prompt string, echo bool) (line string, err error) {
 	fd := int(tty.Fd())
 	before, err := term.GetState(fd)
 	if err != nil {
-		tty.Close()
 		return "", fmt.Errorf("ask on the terminal: %w", err)
 	}
-	type answer struct {
-		text string
-		err  error
-	}
-	answers := make(chan answer, 1)
-	// A Read of a terminal cannot be ended from here: when ctx ends first, this
-	// goroutine stays until the process does.
-	go func() {
-		text, err := read(tty, echo)
-		answers <- answer{text, err}
+	defer func() {
+		if e := term.Restore(fd, before); e != nil && err == nil {
+			line, err = "", fmt.Errorf("restore the terminal: %w", e)
+		}
 	}()
-	select {
-	case a := <-answers:
-		if !echo {
-			_, _ = tty.WriteString("\n") // the user's line end was not shown
-		}
-		tty.Close()
-		return a.text, a.err
-	case <-ctx.Done():
-		_, _ = tty.WriteString("\n")
-		if err := term.Restore(fd, before); err != nil {
-			return "", fmt.Errorf("restore the terminal: %w", err)
-		}
-		return "", context.Cause(ctx)
+	if err := answerMode(tty, echo); err != nil {
+		return "", fmt.Errorf("ask on the terminal: %w", err)
 	}
+	if _, err := tty.WriteString(visibleLines(prompt)); err != nil {
+		return "", fmt.Errorf("ask on the terminal: %w", err)
+	}
+	line, err = readLine(keys)
+	if !echo || err != nil {
+		_, _ = tty.WriteString("\n") // the line end of the user was not shown
+	}
+	return line, err
 }
 
-// Held reports whether a question is being put to the user, or the terminal is lent: what is
-// typed is for that.
-func (s *Screen) Held() bool { return s.held.Load() > 0 }
+// readLine reads an answer. Without one the error is [io.EOF].
+func readLine(from io.Reader) (string, error) {
+	var line []byte
+	for b := make([]byte, 1); ; {
+		n, err := from.Read(b)
+		switch {
+		case err == io.EOF && len(line) > 0:
+			return string(line), nil
+		case err != nil:
+			return "", err
+		case n == 0:
+		case b[0] == '\n':
+			return string(line), nil
+		case b[0] == '\b': // the other key that erases
+			line = line[:max(len(line)-1, 0)]
+		case len(line) == maxAnswer:
+			return "", fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+		case b[0] != '\r':
+			line = append(line, b[0])
+		}
+	}
+}
 
 // hold keeps everybody from showing anything, the status line too, until the returned
 // function is called.
 func (s *Screen) hold() (release func()) {
-	s.held.Add(1)
+	s.asking.Lock()
 	s.Flush()
 	s.out.mu.Lock()
 	if s.err != s.out {
@@ -87,7 +115,7 @@ func (s *Screen) hold() (release func()) {
 		s.status.wipe()
 	}
 	return func() {
-		defer s.held.Add(-1)
+		defer s.asking.Unlock()
 		if s.status != nil {
 			s.status.mu.Unlock()
 		}
@@ -119,22 +147,4 @@ func (s *Screen) Lend(line string) (tty *os.File, giveBack func(), err error) {
 		tty.Close()
 		release()
 	}, nil
-}
-
-// read reads a line.
-func read(tty *os.File, echo bool) (string, error) {
-	if !echo {
-		secret, err := term.ReadPassword(int(tty.Fd()))
-		return string(secret), err
-	}
-	var line []byte
-	for b := make([]byte, 1); ; {
-		if _, err := tty.Read(b); err != nil {
-			return "", fmt.Errorf("read the answer: %w", err)
-		}
-		if b[0] == '\n' {
-			return string(line), nil
-		}
-		line = append(line, b[0])
-	}
 }

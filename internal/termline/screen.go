@@ -17,7 +17,7 @@ package termline
 import (
 	"io"
 	"os"
-	"sync/atomic"
+	"sync"
 
 	"golang.org/x/term"
 )
@@ -26,8 +26,8 @@ import (
 // goroutines at once.
 type Screen struct {
 	out, err *stream
-	status   *status // nil: there is no place for one
-	held     atomic.Int32
+	status   *status    // nil: there is no place for one
+	asking   sync.Mutex // held while a question is put to the user or the terminal is lent
 }
 
 // New returns a screen over the two streams of a process.

@@ -1,0 +1,9 @@
+package termline
+
+import "golang.org/x/sys/unix"
+
+// Requests of ioctl(2): tcgetattr(3), and tcsetattr(3) with TCSAFLUSH.
+const (
+	getMode      = unix.TCGETS
+	setModeFlush = unix.TCSETSF
+)
