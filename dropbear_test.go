@@ -45,7 +45,7 @@ func TestDropbearStop(t *testing.T) {
 			c := dial(t, dropbearServer(t, sshdtest.Bob))
 			marker := sshdtest.Marker()
 			defer sshdtest.Kill(marker)
-			cmd := fleetssh.Command{Line: fmt.Sprintf(test.format, marker), Timeout: 500 * time.Millisecond}
+			cmd := fleetssh.Command{Line: fmt.Sprintf(test.format, marker), Timeout: 2 * time.Second}
 			if test.pty {
 				cmd.PTY = &fleetssh.PTY{}
 			}
@@ -68,7 +68,7 @@ func TestDropbearStopUnsure(t *testing.T) {
 	defer sshdtest.Kill(bystander, marker)
 	other := start(t, c, fleetssh.Command{Line: "sleep " + bystander})
 	running(t, bystander, true)
-	out := start(t, c, fleetssh.Command{Line: "sleep " + marker + "; echo x", Timeout: 500 * time.Millisecond})
+	out := start(t, c, fleetssh.Command{Line: "sleep " + marker + "; echo x", Timeout: 2 * time.Second})
 	asError[*fleetssh.TimeoutError](t, out.WaitFinished(soon(t)))
 	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut})
 	running(t, bystander, true)

@@ -220,7 +220,7 @@ func TestRetry(t *testing.T) {
 func TestSilentHostsDelayNobody(t *testing.T) {
 	t.Parallel()
 	silent := faulty(t, simfleet.SilentAccept).config()
-	silent.ConnectTimeout = time.Second
+	silent.ConnectTimeout = 3 * time.Second
 	var hosts []fleetssh.HostConfig
 	for range 50 {
 		hosts = append(hosts, silent)
@@ -241,7 +241,7 @@ func TestSilentHostsDelayNobody(t *testing.T) {
 	if first != 50 {
 		t.Errorf("host %d finished first", first)
 	}
-	if took := time.Since(begun); took > 8*time.Second {
+	if took := time.Since(begun); took > 30*time.Second {
 		t.Errorf("50 silent hosts took %v: one after another?", took)
 	}
 }

@@ -128,7 +128,7 @@ func TestProxyFails(t *testing.T) {
 		{"login refused", nil, func(h *fleetssh.HostConfig) { h.Auth.Signers = []ssh.Signer{newKey()} }, is[*fleetssh.AuthenticationError], "refused (tried publickey)"},
 		{"unknown host key", nil, func(h *fleetssh.HostConfig) { h.HostKeys = newServer(t, nil).knownHosts() }, is[*fleetssh.HostKeyError], "not known"},
 		{"nobody listens", nil, func(h *fleetssh.HostConfig) { h.Port, h.Attempts = nobody, 2 }, is[*fleetssh.ConnectionError], "refused (2 attempts)"},
-		{"silent", func(h *simfleet.Host) { h.Fault.Kind = simfleet.SilentAccept }, func(h *fleetssh.HostConfig) { h.ConnectTimeout = 200 * time.Millisecond }, is[*fleetssh.TimeoutError], "after 200ms"},
+		{"silent", func(h *simfleet.Host) { h.Fault.Kind = simfleet.SilentAccept }, func(h *fleetssh.HostConfig) { h.ConnectTimeout = time.Second }, is[*fleetssh.TimeoutError], "after 1s"},
 		{"unknown name", nil, func(h *fleetssh.HostConfig) { h.Host = "nosuch.invalid" }, is[*fleetssh.UnknownHostError], "resolve bastion"},
 		{"key file", nil, func(h *fleetssh.HostConfig) { h.Auth = fleetssh.Auth{KeyFile: "/nonexistent/key"} }, is[*fleetssh.PKeyFileError], "/nonexistent/key"},
 		{"no forwarding", func(h *simfleet.Host) { h.Dial = nil }, func(*fleetssh.HostConfig) {}, is[*fleetssh.SessionError], "does not forward connections to"},

@@ -165,7 +165,7 @@ func TestScriptFaults(t *testing.T) {
 				t.Parallel()
 				sshdtest.CheckLeaks(t)
 				c := faulty(t, test.fault).dial(t)
-				cmd := fleetssh.Command{Script: &fleetssh.Script{Text: text}, Timeout: 300 * time.Millisecond, OpenStdin: input == "open"}
+				cmd := fleetssh.Command{Script: &fleetssh.Script{Text: text}, Timeout: time.Second, OpenStdin: input == "open"}
 				if test.kind == fleetssh.Lost {
 					cmd.Timeout = patience // it ends by itself
 				}

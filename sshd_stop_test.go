@@ -66,7 +66,7 @@ func TestSSHDStopAfterTimeout(t *testing.T) {
 				marker := sshdtest.Marker()
 				cmd := test.command
 				cmd.Line = fmt.Sprintf(line.format, marker)
-				cmd.Timeout = time.Second
+				cmd.Timeout = 3 * time.Second
 				out := start(t, c, cmd)
 				running(t, marker, true)
 				e := asError[*fleetssh.TimeoutError](t, out.WaitFinished(soon(t)))
@@ -132,7 +132,7 @@ func TestSSHDStopOnlyTheRightOne(t *testing.T) {
 			far := start(t, stranger, fleetssh.Command{Line: "sleep " + elsewhere})
 			running(t, elsewhere, true)
 			marker := sshdtest.Marker()
-			out := start(t, c, fleetssh.Command{Line: "sleep " + marker, Timeout: 500 * time.Millisecond})
+			out := start(t, c, fleetssh.Command{Line: "sleep " + marker, Timeout: 2 * time.Second})
 			running(t, marker, true)
 			asError[*fleetssh.TimeoutError](t, out.WaitFinished(soon(t)))
 			equal(t, "kind", out.Outcome().Kind, fleetssh.TimedOut)
@@ -218,7 +218,7 @@ func TestSSHDStopOutput(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	c := dial(t, stopServer(t, sshdtest.Bob))
 	marker := sshdtest.Marker()
-	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	out, err := c.Output(ctx, "echo before; sleep "+marker)
 	asError[*fleetssh.TimeoutError](t, err)

@@ -34,7 +34,7 @@ func TestStartWithoutReply(t *testing.T) {
 		{fleetssh.Command{Line: "kill -9 $$"}, fleetssh.Outcome{Kind: fleetssh.Signaled, Signal: "KILL"}, ""},
 		{fleetssh.Command{Line: "cat", Stdin: strings.NewReader("eaten\n")}, fleetssh.Outcome{Kind: fleetssh.Exited}, "eaten\n"},
 		{fleetssh.Command{Script: &fleetssh.Script{Text: []byte("echo from a script; exit 3")}}, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 3}, "from a script\n"},
-		{fleetssh.Command{Line: "echo on; sleep 1000", Timeout: 100 * time.Millisecond}, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true}, "on\n"},
+		{fleetssh.Command{Line: "echo on; sleep 1000", Timeout: time.Second}, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true}, "on\n"},
 	} {
 		t.Run(test.command.Line, func(t *testing.T) {
 			t.Parallel()

@@ -446,12 +446,12 @@ func TestStdinBesideSilentHost(t *testing.T) {
 		}
 	})
 	for i := range hosts {
-		hosts[i].ConnectTimeout = 1500 * time.Millisecond
+		hosts[i].ConnectTimeout = 3 * time.Second
 	}
 	p := newFleet(t, hosts...)
 	in, out := io.Pipe()
 	go func() { io.WriteString(out, "12345"); out.Close() }()
-	outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "wc -c", Stdin: in, Timeout: time.Second})
+	outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "wc -c", Stdin: in, Timeout: 2 * time.Second})
 	asError[*fleetssh.HostsError](t, err)
 	p.Join(soon(t), outs)
 	equal(t, "outcome", outs[0].Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})

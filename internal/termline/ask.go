@@ -29,9 +29,8 @@ const maxAnswer = 64 << 10
 
 // Ask puts a question to the user on the terminal of the process and returns the
 // answer; without echo it is not shown while it is typed. Nothing else is shown
-// meanwhile. The question may have several lines. What was typed before the question
-// was shown is dropped. When Ask returns, ctx having ended or not, the terminal is as it
-// was before, and what is typed from then on is for others.
+// meanwhile. The question may have several lines. When Ask returns, ctx having ended or
+// not, the terminal is as it was before, and what is typed from then on is for others.
 func (s *Screen) Ask(ctx context.Context, prompt string, echo bool) (string, error) {
 	tty, err := os.OpenFile(terminalPath, os.O_RDWR, 0)
 	if err != nil {

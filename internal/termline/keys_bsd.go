@@ -4,8 +4,8 @@ package termline
 
 import "golang.org/x/sys/unix"
 
-// Requests of ioctl(2): tcgetattr(3), and tcsetattr(3) with TCSAFLUSH.
+// Requests of ioctl(2): tcgetattr(3), and tcsetattr(3).
 const (
-	getMode      = unix.TIOCGETA
-	setModeFlush = unix.TIOCSETAF
+	getMode = unix.TIOCGETA
+	setMode = unix.TIOCSETA
 )

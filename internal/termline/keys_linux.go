@@ -2,8 +2,8 @@ package termline
 
 import "golang.org/x/sys/unix"
 
-// Requests of ioctl(2): tcgetattr(3), and tcsetattr(3) with TCSAFLUSH.
+// Requests of ioctl(2): tcgetattr(3), and tcsetattr(3).
 const (
-	getMode      = unix.TCGETS
-	setModeFlush = unix.TCSETSF
+	getMode = unix.TCGETS
+	setMode = unix.TCSETS
 )

@@ -130,8 +130,7 @@ func (s *Screen) takeLine(terminal *os.File) (bool, error) {
 }
 
 // answerMode has whole lines read, with the usual keys to edit them, whatever the terminal was
-// left in, and shows them or not. What was typed before is dropped: it was no answer to a
-// question that nobody had seen.
+// left in, and shows them or not.
 func answerMode(terminal *os.File, echo bool) error {
 	fd := int(terminal.Fd())
 	mode, err := unix.IoctlGetTermios(fd, getMode)
@@ -143,5 +142,5 @@ func answerMode(terminal *os.File, echo bool) error {
 		mode.Lflag &^= unix.ECHO
 	}
 	mode.Iflag |= unix.ICRNL
-	return unix.IoctlSetTermios(fd, setModeFlush, mode)
+	return unix.IoctlSetTermios(fd, setMode, mode)
 }
