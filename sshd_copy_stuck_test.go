@@ -23,23 +23,23 @@ func TestSSHDCopySilent(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name    string
-		server  func(t testing.TB) sshdtest.Options
+		server  func(t testing.TB, hang string) sshdtest.Options
 		options fleetssh.CopyOptions
 	}{
-		{"file server", func(t testing.TB) sshdtest.Options {
-			return sshdtest.Options{FileServer: wrapper(t, "exec sleep 600")}
+		{"file server", func(t testing.TB, hang string) sshdtest.Options {
+			return sshdtest.Options{FileServer: wrapper(t, hang)}
 		}, fleetssh.CopyOptions{}},
-		{"file server after its greeting", func(t testing.TB) sshdtest.Options {
-			return sshdtest.Options{FileServer: wrapper(t, `printf '\0\0\0\5\2\0\0\0\3'; exec sleep 600`)}
+		{"file server after its greeting", func(t testing.TB, hang string) sshdtest.Options {
+			return sshdtest.Options{FileServer: wrapper(t, `printf '\0\0\0\5\2\0\0\0\3'; `+hang)}
 		}, fleetssh.CopyOptions{}},
-		{"shell, SCP", func(t testing.TB) sshdtest.Options {
-			return sshdtest.Options{Config: []string{"ForceCommand exec sleep 600"}}
+		{"shell, SCP", func(t testing.TB, hang string) sshdtest.Options {
+			return sshdtest.Options{Config: []string{"ForceCommand " + hang}}
 		}, fleetssh.CopyOptions{Protocol: fleetssh.SCP}},
-		{"checksums", func(t testing.TB) sshdtest.Options {
-			return sshdtest.Options{Config: []string{`ForceCommand case "$SSH_ORIGINAL_COMMAND" in *sha256sum*) exec sleep 600;; *) eval "$SSH_ORIGINAL_COMMAND";; esac`}}
+		{"checksums", func(t testing.TB, hang string) sshdtest.Options {
+			return sshdtest.Options{Config: []string{`ForceCommand case "$SSH_ORIGINAL_COMMAND" in *sha256sum*) ` + hang + `;; *) eval "$SSH_ORIGINAL_COMMAND";; esac`}}
 		}, fleetssh.CopyOptions{Verify: true}},
-		{"checksums, SCP", func(t testing.TB) sshdtest.Options {
-			return sshdtest.Options{Config: []string{`ForceCommand case "$SSH_ORIGINAL_COMMAND" in *sha256sum*) exec sleep 600;; *) eval "$SSH_ORIGINAL_COMMAND";; esac`}}
+		{"checksums, SCP", func(t testing.TB, hang string) sshdtest.Options {
+			return sshdtest.Options{Config: []string{`ForceCommand case "$SSH_ORIGINAL_COMMAND" in *sha256sum*) ` + hang + `;; *) eval "$SSH_ORIGINAL_COMMAND";; esac`}}
 		}, fleetssh.CopyOptions{Verify: true, Protocol: fleetssh.SCP}},
 	} {
 		for _, way := range bothWays {
@@ -47,7 +47,9 @@ func TestSSHDCopySilent(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, %s, %s", test.name, way.name, end), func(t *testing.T) {
 					t.Parallel()
 					sshdtest.CheckLeaks(t)
-					b := newCopyBox(t, test.server(t))
+					marker := sshdtest.Marker()
+					t.Cleanup(func() { sshdtest.Kill(marker) }) // nothing on the host ends it
+					b := newCopyBox(t, test.server(t, "exec sleep "+marker))
 					from, to := b.paths(way, "file", "copy")
 					writeFile(t, from, noise(1000))
 					opt := test.options

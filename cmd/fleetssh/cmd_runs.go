@@ -219,6 +219,9 @@ func newRunsShow(c *call) *cobra.Command {
 }
 
 func (o *runsShowOptions) run(c *call, name string) error {
+	if err := checkReport(o.report); err != nil {
+		return err
+	}
 	run, err := openRun(name)
 	if err != nil {
 		return err

@@ -44,12 +44,18 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 }
 
 // check refuses a report that could not be written in the end.
-func (f *recordFlags) check() error {
-	if f.report == "" {
+func (f *recordFlags) check() error { return checkReport(f.report) }
+
+// checkReport refuses the name of a report that could not be written.
+func checkReport(name string) error {
+	if name == "" {
 		return nil
 	}
-	if info, err := os.Stat(filepath.Dir(f.report)); err != nil || !info.IsDir() {
-		return usageError("", "--report %s: there is no such folder", f.report)
+	if name == "-" {
+		return usageError("", "--report -: standard output is for what hosts say; name a file")
+	}
+	if info, err := os.Stat(filepath.Dir(name)); err != nil || !info.IsDir() {
+		return usageError("", "--report %s: there is no such folder", name)
 	}
 	return nil
 }
