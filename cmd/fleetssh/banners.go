@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
-	"fleetssh/internal/termline"
 )
 
 const (

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // An exit status of a host has 32 bits, that of a process eight: what does not fit must not

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 const demoHelp = `Show the main features on a small fleet inside this process, in a few seconds.

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 const explainHelp = `Show what would be tried to reach a host and log in to it, and why. No host is

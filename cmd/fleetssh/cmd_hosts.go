@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
-	"fleetssh/internal/termline"
 )
 
 const hostsHelp = `Show which hosts an expression chooses. No host is contacted.

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/hostset"
-	"fleetssh/internal/journal"
 	"fleetssh/internal/shellquote"
 )
 

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"fleetssh"
-	"fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/sshconfig"
 )
 

@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
-	"fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/shellquote"
-	"fleetssh/internal/termline"
 )
 
 const runsHelp = `Show what ran before. No host is contacted.

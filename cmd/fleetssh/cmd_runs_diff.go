@@ -12,9 +12,9 @@ import (
 	"github.com/aymanbagabas/go-udiff"
 	"github.com/spf13/cobra"
 
+	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
-	"fleetssh/internal/journal"
-	"fleetssh/internal/termline"
 )
 
 func newRunsDiff(c *call) *cobra.Command {

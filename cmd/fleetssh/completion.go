@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 	"fleetssh/internal/account"
-	"fleetssh/internal/termline"
 )
 
 const completionHelp = `Write the script that lets a shell complete verbs, options, hosts and groups.

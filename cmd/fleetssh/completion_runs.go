@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fleetssh/internal/journal"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // runsCompleted is how many of the latest runs are offered.

@@ -13,10 +13,10 @@ import (
 	"unicode/utf8"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/account"
 	"fleetssh/internal/placeholder"
 	"fleetssh/internal/shellquote"
-	"fleetssh/internal/termline"
 )
 
 // copyPlan says what is copied where, on which host.

@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"fleetssh"
-	"fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/journal"
 )
 
 // copier copies to or from hosts, batch after batch, and shows it.

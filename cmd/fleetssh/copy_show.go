@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // A copyDisplay shows a copy. One goroutine at a time calls it.

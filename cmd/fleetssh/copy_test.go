@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 func TestRate(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/simfleet"
-	"fleetssh/internal/termline"
 )
 
 // demoWebPort is where the hosts of the demo have a web server, for themselves alone.

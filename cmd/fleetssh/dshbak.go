@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"fleetssh/cmd/fleetssh/internal/fold"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
-	"fleetssh/internal/fold"
-	"fleetssh/internal/termline"
 )
 
 const dshbakHelp = `Put together what each host wrote, from lines such as "web1: text".

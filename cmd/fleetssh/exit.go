@@ -8,7 +8,7 @@ import (
 	"syscall"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 const (

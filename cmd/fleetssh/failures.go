@@ -7,9 +7,9 @@ import (
 	"strconv"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 	"fleetssh/internal/shellquote"
-	"fleetssh/internal/termline"
 )
 
 // failureGroup is a number of hosts that failed in the same way.

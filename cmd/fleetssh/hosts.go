@@ -6,8 +6,8 @@ import (
 	"strconv"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
-	"fleetssh/internal/termline"
 )
 
 // hostEntry is one host of a run.

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"fleetssh"
-	"fleetssh/internal/journal"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // interact runs the command on the only host, with the user's terminal as its own.

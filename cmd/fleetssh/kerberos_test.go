@@ -13,9 +13,9 @@ import (
 
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/kdctest"
 	"fleetssh/internal/sshdtest"
-	"fleetssh/internal/termline"
 )
 
 // Logins with tickets of a real KDC, as a user of the command sees them.

@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"fleetssh"
-	"fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/internal/shellquote"
 )
 

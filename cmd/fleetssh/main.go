@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 func main() {

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
-	"fleetssh/internal/termline"
 )
 
 // newsEvery is how often what has happened to hosts is told. What happened to many at

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // What happens to many hosts at once is one line, what happens before the beginning or

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // outstanding knows which hosts of a call are not done, and what is done on each.

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // outstandingHosts are n hosts of which some are at work, each since so many seconds.

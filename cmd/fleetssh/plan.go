@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // mostPlanned is how many hosts have a line each in what --dry-run shows. If there are more, those

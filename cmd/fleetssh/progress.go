@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // progress keeps a status line that says how far a run is. Its display is the one that

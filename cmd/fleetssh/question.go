@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // How much of a question of a host is shown.

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
-	"fleetssh/internal/journal"
-	page "fleetssh/internal/report"
+	"fleetssh/cmd/fleetssh/internal/journal"
+	page "fleetssh/cmd/fleetssh/internal/report"
 )
 
 // recordFlags say what is kept of a run.

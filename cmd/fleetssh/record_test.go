@@ -17,9 +17,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
-	"fleetssh/internal/journal"
-	"fleetssh/internal/termline"
 )
 
 // recordCall returns a call of the program whose runs are recorded in a folder of the test.

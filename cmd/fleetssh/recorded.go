@@ -6,11 +6,11 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/fold"
+	"fleetssh/cmd/fleetssh/internal/journal"
+	page "fleetssh/cmd/fleetssh/internal/report"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
-	"fleetssh/internal/fold"
-	"fleetssh/internal/journal"
-	page "fleetssh/internal/report"
-	"fleetssh/internal/termline"
 )
 
 // recordedResult is the way back: a result as it was in the run.

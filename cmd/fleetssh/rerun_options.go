@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/internal/shellquote"
 )
 

@@ -7,7 +7,7 @@ import (
 	"os"
 
 	"fleetssh"
-	"fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/journal"
 )
 
 // runner runs a command on hosts, batch after batch, and shows it.

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // maxSecret is how much of a password file is read.

@@ -17,7 +17,7 @@ import (
 	"github.com/peterh/liner"
 
 	"fleetssh"
-	"fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/internal/shellquote"
 )
 

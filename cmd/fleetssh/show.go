@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // A display shows what happens on the hosts. One goroutine calls it.

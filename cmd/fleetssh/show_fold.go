@@ -8,9 +8,9 @@ import (
 	"github.com/aymanbagabas/go-udiff"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/fold"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
-	"fleetssh/internal/fold"
-	"fleetssh/internal/termline"
 )
 
 // foldDisplay shows what hosts wrote alike once, below the set of these hosts, as soon

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // jsonDisplay shows one object a line, as docs of --format json say.

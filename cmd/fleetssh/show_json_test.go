@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // showLine returns the object that is shown for an event of host 1 of two.

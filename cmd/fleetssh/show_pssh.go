@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"fleetssh"
-	"fleetssh/internal/fold"
+	"fleetssh/cmd/fleetssh/internal/fold"
 )
 
 // The formats of the personality pssh. They are no part of the help: what a host has written

@@ -4,7 +4,7 @@ import (
 	"errors"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // streamDisplay shows each line, behind its host, as it comes.

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
-	"fleetssh/internal/termline"
 )
 
 // survey is what is found out about the keys of hosts.

@@ -16,10 +16,10 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/knownhosts"
 	"fleetssh/internal/simfleet"
 	"fleetssh/internal/sshdtest"
-	"fleetssh/internal/termline"
 )
 
 // trustRun is what trust is run with, and what it said.

@@ -10,7 +10,7 @@ import (
 	"github.com/clipperhouse/displaywidth"
 
 	"fleetssh"
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // jsonTunnel says where a tunnel listens and leads to. Host and index are missing from

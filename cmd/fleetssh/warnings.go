@@ -7,8 +7,8 @@ import (
 	"sync"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
-	"fleetssh/internal/termline"
 )
 
 // warnings collects what went less well on hosts than was asked for, such as a

@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // view is what the template shows: bounded, and harmless as far as escaping does not see to it.
