@@ -4,6 +4,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"fleetssh/internal/sanitize"
 )
 
 const (
@@ -39,7 +41,7 @@ func lines(text string, most int) string {
 	text = text[:min(len(text), 2*mostBanner)] // the rest would be looked at in vain
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	text = strings.ReplaceAll(text, "\t", "    ")
-	return harmless(text, most, "\n")
+	return sanitize.Lines(text, most)
 }
 
 // add takes a banner.

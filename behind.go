@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"fleetssh/internal/sanitize"
+
 	"golang.org/x/crypto/ssh"
 )
 
@@ -88,7 +90,7 @@ func (a *attempt) proxyError(err error) *ProxyError {
 // behindHop returns the error for a channel that the hop did not open: its own if
 // it would not, and that of the host if it could not reach it.
 func (a *attempt) behindHop(refused *ssh.OpenChannelError) error {
-	text := clip(strings.TrimSpace(refused.Message))
+	text := sanitize.Line(strings.TrimSpace(refused.Message))
 	hop := a.host.Proxy
 	switch refused.Reason {
 	case ssh.ConnectionFailed:

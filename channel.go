@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/charset"
+	"fleetssh/internal/sanitize"
 	"fleetssh/internal/spool"
 	"fleetssh/internal/sudo"
 )
@@ -166,7 +167,7 @@ func exitOf(req *ssh.Request) (o Outcome, ok bool) {
 			Lang       string
 		}
 		if ssh.Unmarshal(req.Payload, &status) == nil {
-			return Outcome{Kind: Signaled, Signal: clip(status.Signal)}, true
+			return Outcome{Kind: Signaled, Signal: sanitize.Line(status.Signal)}, true
 		}
 	}
 	return o, false

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"fleetssh/internal/sanitize"
+
 	"golang.org/x/crypto/ssh"
 )
 
@@ -338,7 +340,7 @@ func (c *Client) sessionError(ctx context.Context, op string, err error) error {
 		if text == "" {
 			text = refused.Reason.String()
 		}
-		return &SessionError{Host: name, Port: port, Op: op, Err: errors.New("refused: " + clip(text))}
+		return &SessionError{Host: name, Port: port, Op: op, Err: errors.New("refused: " + sanitize.Line(text))}
 	case errors.Is(err, errRequestRefused):
 		return &SessionError{Host: name, Port: port, Op: op, Err: err}
 	case ctx.Err() != nil && !c.gone():
@@ -360,7 +362,7 @@ func (c *Client) lostReason(err error) error {
 		return &sshError{text: "the client is closed", err: net.ErrClosed}
 	}
 	if isDisconnect(err) {
-		return errors.New(clip(plain(err)))
+		return errors.New(sanitize.Line(plain(err)))
 	}
 	if why := c.wire.reason(); why != nil {
 		return &sshError{text: "connection lost: " + why.Error(), err: why}

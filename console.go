@@ -10,8 +10,10 @@ import (
 	"sync"
 	"time"
 
-	hostmark "fleetssh/internal/mark"
 	"golang.org/x/crypto/ssh"
+
+	hostmark "fleetssh/internal/mark"
+	"fleetssh/internal/sanitize"
 
 	"fleetssh/internal/shellquote"
 	"fleetssh/internal/spool"
@@ -187,7 +189,7 @@ func (s *Console) waitReady(ctx context.Context) error {
 	why := "the shell ended"
 	s.mu.Lock()
 	if last := strings.TrimSpace(string(s.said.kept)); last != "" {
-		why += ": " + clip(last[strings.LastIndexByte(last, '\n')+1:])
+		why += ": " + sanitize.Line(last[strings.LastIndexByte(last, '\n')+1:])
 	}
 	s.mu.Unlock()
 	host, port := ch.address()

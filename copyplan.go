@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/placeholder"
+	"fleetssh/internal/sanitize"
 	"fleetssh/internal/shellquote"
 	"fleetssh/internal/transfer"
 )
@@ -370,10 +371,14 @@ func (p *copyPlan) tell(i int, r CopyResult) {
 	p.opts.Finished(i, r)
 }
 
+// mostPath is how many bytes of a path an error keeps: what systems allow. A host may name
+// any.
+const mostPath = 4 << 10
+
 // copyError makes ours of an error about a file.
 func copyError(host string, err error) error {
 	if e, ok := errors.AsType[*transfer.Error](err); ok {
-		return &CopyError{Host: host, Op: e.Op, Path: cut(e.Path, mostPath), Local: e.Local, Err: e.Err}
+		return &CopyError{Host: host, Op: e.Op, Path: sanitize.Cut(e.Path, mostPath), Local: e.Local, Err: e.Err}
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/account"
+	"fleetssh/internal/sanitize"
 	"fleetssh/internal/sshagent"
 )
 
@@ -365,7 +366,7 @@ func (c *credentials) list(ctx context.Context) []heldKey {
 		if err != nil {
 			continue
 		}
-		held := heldKey{public: public, plain: public, comment: clip(k.Comment)}
+		held := heldKey{public: public, plain: public, comment: sanitize.Line(k.Comment)}
 		if cert, ok := public.(*ssh.Certificate); ok {
 			held.plain, held.cert = cert.Key, cert
 		}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/gss"
+	"fleetssh/internal/sanitize"
 	"fleetssh/internal/spool"
 	"fleetssh/internal/sshagent"
 	"fleetssh/internal/transport"
@@ -363,7 +364,7 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 			case "handshake":
 				timeout.Said, timeout.foreign = a.hello.said(), a.hello.fault(err) != nil
 			case "auth":
-				timeout.Said = clip(a.login.banner.end())
+				timeout.Said = sanitize.Line(a.login.banner.end())
 			}
 		}
 		return err
@@ -397,7 +398,7 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 		if a.login.hungUp() {
 			return errNextConnection
 		}
-		return a.login.refusal(errors.New(clip(plain(err))))
+		return a.login.refusal(errors.New(sanitize.Line(plain(err))))
 	case phase == "handshake" && a.hello.fault(err) != nil:
 		err = a.hello.fault(err)
 	case errors.Is(err, errBroken), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed) && phase != "connect":
@@ -407,7 +408,7 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	case phase != "connect" && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)):
 		err = &sshError{text: "the host closed the connection", err: err}
 	case phase != "connect":
-		err = &sshError{text: clip(plain(err)), err: err}
+		err = &sshError{text: sanitize.Line(plain(err)), err: err}
 	default:
 		err = withoutAddress(err)
 	}
@@ -416,7 +417,7 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	case "handshake":
 		said = a.hello.said()
 	case "auth":
-		said = clip(a.login.banner.end())
+		said = sanitize.Line(a.login.banner.end())
 	}
 	return &ConnectionError{Host: name, Port: port, Phase: phase, Said: said, Err: err}
 }

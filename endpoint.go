@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"fleetssh/internal/sanitize"
 )
 
 // endpoint is where a tunnel listens, or where it leads to: a TCP port, or the
@@ -31,7 +33,7 @@ func parseListen(text string) (endpoint, error) {
 		err = checkName(e.host)
 	}
 	if err != nil {
-		return endpoint{}, &ConfigError{Host: -1, Field: "listen", Reason: fmt.Sprintf("%q: %v", clip(text), err)}
+		return endpoint{}, &ConfigError{Host: -1, Field: "listen", Reason: fmt.Sprintf("%q: %v", sanitize.Line(text), err)}
 	}
 	return e, nil
 }
@@ -52,7 +54,7 @@ func parseTarget(text string) (endpoint, error) {
 		err = checkName(e.host)
 	}
 	if err != nil {
-		return endpoint{}, &ConfigError{Host: -1, Field: "target", Reason: fmt.Sprintf("%q: %v", clip(text), err)}
+		return endpoint{}, &ConfigError{Host: -1, Field: "target", Reason: fmt.Sprintf("%q: %v", sanitize.Line(text), err)}
 	}
 	return e, nil
 }
@@ -79,7 +81,7 @@ func parseEndpoint(text string) (endpoint, error) {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return endpoint{}, fmt.Errorf("the port %q is no number from 0 to 65535", clip(port))
+		return endpoint{}, fmt.Errorf("the port %q is no number from 0 to 65535", sanitize.Line(port))
 	}
 	return endpoint{host: host, port: int(n)}, nil
 }

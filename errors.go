@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"fleetssh/internal/sanitize"
+
 	"golang.org/x/crypto/ssh"
 )
 
@@ -295,7 +297,7 @@ func (e *ExitError) Error() string {
 
 // Error implements [error].
 func (e *CopyError) Error() string {
-	text := e.Op + " " + strconv.QuoteToGraphic(cut(e.Path, mostSaid)) // which a host may have given
+	text := e.Op + " " + strconv.QuoteToGraphic(sanitize.Cut(e.Path, sanitize.MaxLine)) // which a host may have given
 	if !e.Local && e.Host != "" {
 		text += " on " + e.Host
 	}

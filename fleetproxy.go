@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"fleetssh/internal/sanitize"
 	"fleetssh/internal/socks"
 )
 
@@ -116,11 +117,11 @@ func (p *ParallelClient) route(name string, port int) (opening, endpoint, error)
 	case port == 0:
 		return opening{}, endpoint{}, &routeError{"there is no port 0"}
 	case len(found) == 0:
-		return opening{}, endpoint{}, &routeError{fmt.Sprintf("%q is no host of this fleet", clip(name))}
+		return opening{}, endpoint{}, &routeError{fmt.Sprintf("%q is no host of this fleet", sanitize.Line(name))}
 	case len(found) > 1:
-		text := fmt.Sprintf("%q is the name of %d hosts; say", clip(name), len(found))
+		text := fmt.Sprintf("%q is the name of %d hosts; say", sanitize.Line(name), len(found))
 		for _, i := range found[:min(len(found), maxNamed)] {
-			text += fmt.Sprintf(" %d.%s (%s),", i, clip(name), slots[i].host.String())
+			text += fmt.Sprintf(" %d.%s (%s),", i, sanitize.Line(name), slots[i].host.String())
 		}
 		return opening{}, endpoint{}, &routeError{strings.TrimSuffix(text, ",")}
 	}

@@ -18,7 +18,7 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What each package may import of ours. A prefix ends with "/".
-	library := []string{"fleetssh/internal/account", "fleetssh/internal/charset", "fleetssh/internal/gss", "fleetssh/internal/knownhosts", "fleetssh/internal/krl", "fleetssh/internal/mark", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote", "fleetssh/internal/socks", "fleetssh/internal/spool", "fleetssh/internal/sshagent", "fleetssh/internal/sudo", "fleetssh/internal/transfer", "fleetssh/internal/transport"}
+	library := []string{"fleetssh/internal/account", "fleetssh/internal/charset", "fleetssh/internal/gss", "fleetssh/internal/knownhosts", "fleetssh/internal/krl", "fleetssh/internal/mark", "fleetssh/internal/placeholder", "fleetssh/internal/sanitize", "fleetssh/internal/shellquote", "fleetssh/internal/socks", "fleetssh/internal/spool", "fleetssh/internal/sshagent", "fleetssh/internal/sudo", "fleetssh/internal/transfer", "fleetssh/internal/transport"}
 	allowed := map[string][]string{
 		"fleetssh":                      library,
 		"fleetssh/hostset":              nil,
@@ -31,6 +31,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/knownhosts":  nil,
 		"fleetssh/internal/krl":         nil,
 		"fleetssh/internal/placeholder": {"fleetssh/internal/shellquote"},
+		"fleetssh/internal/sanitize":    nil,
 		"fleetssh/internal/shellquote":  nil,
 		"fleetssh/internal/spool":       nil,
 		"fleetssh/internal/mark":        nil,

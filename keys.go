@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/account"
+	"fleetssh/internal/sanitize"
 )
 
 // keyFileLimit bounds what is read of a key or certificate file.
@@ -247,7 +248,7 @@ func certNames(cert *ssh.Certificate, user string) error {
 	if len(cert.ValidPrincipals) == 0 || slices.Contains(cert.ValidPrincipals, user) {
 		return nil
 	}
-	return fmt.Errorf("certificate is for %s, not for user %s", clipList(cert.ValidPrincipals), user)
+	return fmt.Errorf("certificate is for %s, not for user %s", sanitize.List(cert.ValidPrincipals), user)
 }
 
 // lazyKey is a key that is encrypted: it is decrypted, which may mean asking, only

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 
+	"fleetssh/internal/sanitize"
+
 	"golang.org/x/crypto/ssh"
 )
 
@@ -281,7 +283,7 @@ func (l *listener) serve(asked ssh.NewChannel, from endpoint) {
 	conn, err := dialer.DialContext(t.ctx, l.to.network(), l.to.address())
 	if err != nil {
 		t.failed(l.client.host, err)
-		l.refuse(asked, ssh.ConnectionFailed, clip(withoutAddress(err).Error()))
+		l.refuse(asked, ssh.ConnectionFailed, sanitize.Line(withoutAddress(err).Error()))
 		return
 	}
 	t.worked(l.client.host)

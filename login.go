@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/gss"
+	"fleetssh/internal/sanitize"
 )
 
 const (
@@ -392,7 +393,7 @@ func (l *login) answer(instruction, prompt string, echo bool) (string, error) {
 		return l.givenPassword()
 	}
 	if a.Ask == nil {
-		return "", l.note(`no answer to the question "%s"`, clip(prompt))
+		return "", l.note(`no answer to the question "%s"`, sanitize.Line(prompt))
 	}
 	if instruction != "" {
 		prompt = strings.TrimSuffix(instruction, "\n") + "\n" + prompt
@@ -403,7 +404,7 @@ func (l *login) answer(instruction, prompt string, echo bool) (string, error) {
 // explain notes what may help to understand a refusal.
 func (l *login) explain(allowed []string) {
 	if len(l.tried) == 0 {
-		l.note("nothing to offer of what the host takes: %s", clipList(allowed))
+		l.note("nothing to offer of what the host takes: %s", sanitize.List(allowed))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/sanitize"
 	"fleetssh/internal/transfer"
 )
 
@@ -239,7 +240,7 @@ func (p *pipe) Wait() error {
 		reason = "ended without an exit code"
 	}
 	if said := strings.TrimSpace(string(p.stderr.kept)); said != "" {
-		reason += ": " + clip(said)
+		reason += ": " + sanitize.Line(said)
 	}
 	return errors.New(reason)
 }

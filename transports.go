@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"fleetssh/internal/sanitize"
 	"fleetssh/internal/transport"
 )
 
@@ -107,7 +108,7 @@ func (a *attempt) transportError(e *transport.Error) error {
 	if dns, ok := errors.AsType[*net.DNSError](e.Err); ok && e.Target {
 		return &UnknownHostError{Host: name, Err: &lookupError{dns}}
 	}
-	why := &sshError{text: clip(e.Err.Error()), err: e}
+	why := &sshError{text: sanitize.Line(e.Err.Error()), err: e}
 	if e.Target {
 		return &ConnectionError{Host: name, Port: port, Phase: "connect", Err: why}
 	}

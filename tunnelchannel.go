@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"fleetssh/internal/sanitize"
+
 	"golang.org/x/crypto/ssh"
 )
 
@@ -70,7 +72,7 @@ func (c *Client) tunnelError(ctx context.Context, op string, at endpoint, err er
 	if !ok {
 		return c.sessionError(ctx, op, err)
 	}
-	text := clip(refused.Message)
+	text := sanitize.Line(refused.Message)
 	switch {
 	case refused.Reason == ssh.Prohibited:
 		text = "the host does not allow it (AllowTcpForwarding, PermitOpen): " + text

@@ -12,6 +12,8 @@ import (
 	"net/http/httputil"
 	"strconv"
 	"time"
+
+	"fleetssh/internal/sanitize"
 )
 
 const (
@@ -161,7 +163,7 @@ func (w *webProxy) open(ctx context.Context, address string) (*tunnelChannel, er
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return nil, &routeError{fmt.Sprintf("%q is no port", clip(port))}
+		return nil, &routeError{fmt.Sprintf("%q is no port", sanitize.Line(port))}
 	}
 	by, to, err := w.way(name, int(n))
 	if err != nil {

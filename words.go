@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"syscall"
+
+	"fleetssh/internal/sanitize"
 )
 
 // mostGreeting is how many bytes are kept of what a host says before its version line.
@@ -82,7 +84,7 @@ func (g *greeting) said() string {
 			lines = append(lines, line)
 		}
 	}
-	return clip(strings.Join(lines, " / "))
+	return sanitize.Line(strings.Join(lines, " / "))
 }
 
 // notice returns the lines before the version line, as the host has sent them.

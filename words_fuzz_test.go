@@ -1,0 +1,39 @@
+package fleetssh
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"fleetssh/internal/sanitize"
+)
+
+// FuzzGreeting gives what a host may say before SSH begins in two pieces.
+func FuzzGreeting(f *testing.F) {
+	f.Add([]byte("SSH-2.0-x\r\n"), 3)
+	f.Add([]byte("welcome\nSSH-1.5-y\n"), 8)
+	f.Add([]byte("HTTP/1.1 400 Bad\r\n\r\n"), 2)
+	f.Add([]byte("\x15\x03\x01\x00\x02\x02F"), 1)
+	f.Add(bytes.Repeat([]byte("\xff\x1b"), 4000), 5)
+	f.Fuzz(func(t *testing.T, data []byte, cut int) {
+		cut = max(0, min(cut, len(data)))
+		var one, two greeting
+		errOne := one.take(data)
+		errTwo := two.take(data[:cut])
+		if errTwo == nil {
+			errTwo = two.take(data[cut:])
+		}
+		if errOne != errTwo || one.version != two.version {
+			t.Errorf("at once: %v, %q; in pieces: %v, %q", errOne, one.version, errTwo, two.version)
+		}
+		if len(one.text) > mostGreeting || len(one.line) > mostGreeting {
+			t.Errorf("it keeps %d bytes", len(one.text)+len(one.line))
+		}
+		said := one.said()
+		if len(said) > sanitize.MaxLine+len("…") || !utf8.ValidString(said) || strings.ContainsFunc(said, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+			t.Errorf("%q is not harmless", said)
+		}
+	})
+}
