@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 )
 
 // Behind a hop that cannot be reached through its own proxy, hosts do not try again what the hop
@@ -28,28 +29,28 @@ func TestHopBehindDeadProxy(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			hop := newServer(t, nil).config()
+			hop := fleettest.NewServer(t, nil).Config()
 			var dials atomic.Int32
 			hop.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				dials.Add(1)
 				return test.dial(ctx, network, addr)
 			}
 			hop.Attempts, hop.RetryDelay = 2, 10*time.Millisecond
-			host := newServer(t, nil).config()
+			host := fleettest.NewServer(t, nil).Config()
 			// Far more than the test may take, if the hosts made attempts of their own.
 			host.Proxy, host.Attempts, host.RetryDelay = &hop, 3, time.Hour
 			hosts := make([]fleetssh.HostConfig, 20)
 			for i := range hosts {
 				hosts[i] = host
 			}
-			p := newFleet(t, hosts...)
+			p := fleettest.NewFleet(t, hosts...)
 			// Whoever reads an error does so beside those who are still told it.
 			var texts sync.Map
 			var wg sync.WaitGroup
 			for i := range hosts {
 				wg.Go(func() {
-					_, err := p.Client(soon(t), i)
-					asError[*fleetssh.ProxyError](t, err)
+					_, err := p.Client(fleettest.Soon(t), i)
+					fleettest.AsError[*fleetssh.ProxyError](t, err)
 					texts.Store(err.Error(), true)
 				})
 			}
@@ -62,8 +63,8 @@ func TestHopBehindDeadProxy(t *testing.T) {
 				}
 				return true
 			})
-			equal(t, "different texts", n, 1)
-			equal(t, "attempts of the hop", dials.Load(), 2)
+			fleettest.Equal(t, "different texts", n, 1)
+			fleettest.Equal(t, "attempts of the hop", dials.Load(), 2)
 		})
 	}
 }
@@ -78,9 +79,9 @@ func must[T any](v T, err error) T {
 // A host that shows one key and has no algorithm in common from then on is not asked for ever.
 func TestHostThatLosesItsKeys(t *testing.T) {
 	t.Parallel()
-	key := newKey()
+	key := fleettest.NewKey()
 	var connections atomic.Int32
-	host := listening(t, key, func(raw net.Conn) {
+	host := fleettest.Listening(t, key, func(raw net.Conn) {
 		config := &ssh.ServerConfig{NoClientAuth: true}
 		if connections.Add(1) > 1 {
 			config.KeyExchanges = []string{ssh.InsecureKeyExchangeDH1SHA1}
@@ -89,11 +90,11 @@ func TestHostThatLosesItsKeys(t *testing.T) {
 		ssh.NewServerConn(raw, config)
 	})
 	host.HostKeys = anotherKind{}
-	host.ConnectTimeout = patience
-	if _, err := fleetssh.Dial(soon(t), host); err == nil || errors.Is(err, context.DeadlineExceeded) {
+	host.ConnectTimeout = fleettest.Patience
+	if _, err := fleetssh.Dial(fleettest.Soon(t), host); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error: %v", err)
 	}
-	equal(t, "connections", connections.Load(), 3)
+	fleettest.Equal(t, "connections", connections.Load(), 3)
 }
 
 // anotherKind knows hosts by a kind of key that they do not have.
@@ -108,15 +109,15 @@ func (anotherKind) Check(string, int, ssh.PublicKey) error {
 // What cannot be written is still there for the next who reads.
 func TestWriteToThatFails(t *testing.T) {
 	t.Parallel()
-	c := newServer(t, nil).dial(t)
-	out, err := c.RunCommand(soon(t), fleetssh.Command{Line: "printf 'one\\ntwo\\nthree\\nfo'; printf ur"})
+	c := fleettest.NewServer(t, nil).Dial(t)
+	out, err := c.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "printf 'one\\ntwo\\nthree\\nfo'; printf ur"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := out.WaitFinished(soon(t)); err != nil {
+	if err := out.WaitFinished(fleettest.Soon(t)); err != nil {
 		t.Fatal(err)
 	}
-	for line, err := range out.Stdout.Lines(soon(t)) {
+	for line, err := range out.Stdout.Lines(fleettest.Soon(t)) {
 		if err != nil || line != "one" {
 			t.Fatal(line, err)
 		}
@@ -132,7 +133,7 @@ func TestWriteToThatFails(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	equal(t, "written", got.String(), "two\nthree\nfour")
+	fleettest.Equal(t, "written", got.String(), "two\nthree\nfour")
 }
 
 var errFull = errors.New("full")

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
@@ -20,32 +21,32 @@ func TestBannerIsKept(t *testing.T) {
 	const want = "Authorized ^[[31muse^[[0m only.\n    Ask ops."
 	t.Run("of a login", func(t *testing.T) {
 		t.Parallel()
-		c := newServer(t, func(h *simfleet.Host) { h.Banner = sent }).dial(t)
-		equal(t, "banner", c.Logins()[0].Banner, want)
+		c := fleettest.NewServer(t, func(h *simfleet.Host) { h.Banner = sent }).Dial(t)
+		fleettest.Equal(t, "banner", c.Logins()[0].Banner, want)
 	})
 	t.Run("of a refused login", func(t *testing.T) {
 		t.Parallel()
-		host := newServer(t, func(h *simfleet.Host) { h.Banner, h.AuthorizedKeys = sent, nil }).config()
+		host := fleettest.NewServer(t, func(h *simfleet.Host) { h.Banner, h.AuthorizedKeys = sent, nil }).Config()
 		_, err := fleetssh.Dial(t.Context(), host)
 		var refused *fleetssh.AuthenticationError
 		if !errors.As(err, &refused) {
 			t.Fatal(err)
 		}
-		equal(t, "banner", refused.Banner, want)
+		fleettest.Equal(t, "banner", refused.Banner, want)
 	})
 	t.Run("of a login that ends without a word", func(t *testing.T) {
 		t.Parallel()
-		host := newServer(t, func(h *simfleet.Host) {
+		host := fleettest.NewServer(t, func(h *simfleet.Host) {
 			h.Banner = sent
 			h.SignIn = func(_ string, done <-chan struct{}) bool { <-done; return false }
-		}).config()
+		}).Config()
 		host.ConnectTimeout = time.Second
 		_, err := fleetssh.Dial(t.Context(), host)
-		contains(t, err.Error(), `timed out after 1s: it said "Authorized ^[[31muse^[[0m only.^J    Ask ops."`)
+		fleettest.Contains(t, err.Error(), `timed out after 1s: it said "Authorized ^[[31muse^[[0m only.^J    Ask ops."`)
 	})
 	t.Run("endless", func(t *testing.T) {
 		t.Parallel()
-		c := newServer(t, func(h *simfleet.Host) { h.Banner = strings.Repeat("x\x1b\n", 50_000) }).dial(t)
+		c := fleettest.NewServer(t, func(h *simfleet.Host) { h.Banner = strings.Repeat("x\x1b\n", 50_000) }).Dial(t)
 		if n := len(c.Logins()[0].Banner); n > 4<<10+len("…") {
 			t.Errorf("%d bytes are kept", n)
 		}
@@ -57,7 +58,7 @@ func TestBannerIsKept(t *testing.T) {
 func TestBannerIsToldWhileTheLoginWaits(t *testing.T) {
 	t.Parallel()
 	signedIn := make(chan struct{})
-	s := newServer(t, func(h *simfleet.Host) {
+	s := fleettest.NewServer(t, func(h *simfleet.Host) {
 		h.Banner = "To sign in, visit https://login.example.com/a/1\n"
 		h.SignIn = func(_ string, done <-chan struct{}) bool {
 			select {
@@ -68,12 +69,12 @@ func TestBannerIsToldWhileTheLoginWaits(t *testing.T) {
 			}
 		}
 	})
-	host := s.config()
+	host := s.Config()
 	host.Alias = "web1"
 	var once sync.Once
 	host.Auth.Tell = func(name, text string) {
-		equal(t, "host", name, "web1")
-		equal(t, "text", text, "To sign in, visit https://login.example.com/a/1")
+		fleettest.Equal(t, "host", name, "web1")
+		fleettest.Equal(t, "text", text, "To sign in, visit https://login.example.com/a/1")
 		once.Do(func() { close(signedIn) })
 	}
 	c, err := fleetssh.Dial(t.Context(), host)
@@ -81,7 +82,7 @@ func TestBannerIsToldWhileTheLoginWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	equal(t, "banner", c.Logins()[0].Banner, "To sign in, visit https://login.example.com/a/1")
+	fleettest.Equal(t, "banner", c.Logins()[0].Banner, "To sign in, visit https://login.example.com/a/1")
 }
 
 // TestBannerIsToldBeforeAQuestion has what explains a question come before it, and none
@@ -95,10 +96,10 @@ func TestBannerIsToldBeforeAQuestion(t *testing.T) {
 		defer mu.Unlock()
 		seen = append(seen, text)
 	}
-	host := newServer(t, func(h *simfleet.Host) {
+	host := fleettest.NewServer(t, func(h *simfleet.Host) {
 		h.AuthorizedKeys, h.Banner = nil, "A code is on its way."
 		h.Prompts = [][]simfleet.Prompt{{{Text: "Code: ", Answer: "1"}}}
-	}).config()
+	}).Config()
 	host.Auth = fleetssh.Auth{
 		Tell: func(_, text string) { note(text) },
 		Ask: func(_ context.Context, q fleetssh.Question) (string, error) {
@@ -111,10 +112,10 @@ func TestBannerIsToldBeforeAQuestion(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Close()
-	equal(t, "seen", strings.Join(seen, "|"), "A code is on its way.|Code: ")
-	quick := newServer(t, func(h *simfleet.Host) { h.Banner = "Authorized use only." }).config()
+	fleettest.Equal(t, "seen", strings.Join(seen, "|"), "A code is on its way.|Code: ")
+	quick := fleettest.NewServer(t, func(h *simfleet.Host) { h.Banner = "Authorized use only." }).Config()
 	quick.Auth.Tell = func(_, text string) { t.Errorf("told while nothing waits: %s", text) }
-	quick.Auth.Signers = []ssh.Signer{clientKey()}
+	quick.Auth.Signers = []ssh.Signer{fleettest.ClientKey()}
 	if c, err = fleetssh.Dial(t.Context(), quick); err != nil {
 		t.Fatal(err)
 	}

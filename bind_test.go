@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -11,21 +12,21 @@ import (
 func TestSSHDBindAddress(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	for from, want := range map[string]string{"": "127.0.0.1\n", "127.0.0.9": "127.0.0.9\n", "lo": "127.0.0.1\n", "localhost": "127.0.0.1\n"} {
 		host.BindAddress = from
-		equal(t, "from "+from, output(t, dial(t, host), "echo ${SSH_CONNECTION%% *}"), want)
+		fleettest.Equal(t, "from "+from, fleettest.Output(t, fleettest.Dial(t, host), "echo ${SSH_CONNECTION%% *}"), want)
 	}
 	host.Attempts = 1
 	for from, want := range map[string]string{
 		"192.0.2.1": "cannot assign requested address", "::1": "no address of this family", "no-such-name.invalid": "BindAddress",
 	} {
 		host.BindAddress = from
-		_, err := fleetssh.Dial(soon(t), host)
+		_, err := fleetssh.Dial(fleettest.Soon(t), host)
 		if err == nil {
 			t.Errorf("%s: connected", from)
 			continue
 		}
-		contains(t, err.Error(), want)
+		fleettest.Contains(t, err.Error(), want)
 	}
 }

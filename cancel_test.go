@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
@@ -14,8 +15,8 @@ import (
 // is on its way: the command that starts then is stopped, and the outcome says so.
 func TestCancelWhileStarting(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(h *simfleet.Host) { h.Latency = 200 * time.Millisecond })
-	p := newFleet(t, s.config())
+	s := fleettest.NewServer(t, func(h *simfleet.Host) { h.Latency = 200 * time.Millisecond })
+	p := fleettest.NewFleet(t, s.Config())
 	if err := p.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +28,7 @@ func TestCancelWhileStarting(t *testing.T) {
 	go func() {
 		// The request is out when the session is open, and the answer takes as
 		// long as it.
-		eventually(t, "the session", func() bool { return s.Stats().Sessions > 0 })
+		fleettest.Eventually(t, "the session", func() bool { return s.Stats().Sessions > 0 })
 		<-time.After(250 * time.Millisecond)
 		cancel(errors.New("enough"))
 	}()

@@ -13,12 +13,13 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
 func TestExecute(t *testing.T) {
 	t.Parallel()
-	c := newServer(t, nil).dial(t)
+	c := fleettest.NewServer(t, nil).Dial(t)
 	ch, err := c.Execute(t.Context(), "cat; echo end >&2; exit 3")
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +44,7 @@ func TestExecute(t *testing.T) {
 	if code, ok := ch.ExitCode(); !ok || code != 3 || !ch.Finished() {
 		t.Errorf("exit code %d, %v", code, ok)
 	}
-	if out, errOut := text(t, ch.Stdout), text(t, ch.Stderr); out != "to and fro" || errOut != "end\n" {
+	if out, errOut := fleettest.Text(t, ch.Stdout), fleettest.Text(t, ch.Stderr); out != "to and fro" || errOut != "end\n" {
 		t.Errorf("%q, %q", out, errOut)
 	}
 	if err := ch.Close(); err != nil {
@@ -59,7 +60,7 @@ func TestExecute(t *testing.T) {
 
 func TestWaitCancelled(t *testing.T) {
 	t.Parallel()
-	ch, err := newServer(t, nil).dial(t).Execute(t.Context(), "sleep 60")
+	ch, err := fleettest.NewServer(t, nil).Dial(t).Execute(t.Context(), "sleep 60")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func TestWaitCancelled(t *testing.T) {
 
 func TestSessionSteps(t *testing.T) {
 	t.Parallel()
-	server := newServer(t, func(h *simfleet.Host) {
+	server := fleettest.NewServer(t, func(h *simfleet.Host) {
 		h.Subsystems = map[string]simfleet.Handler{"echo": func(s *simfleet.Session) simfleet.Status {
 			io.Copy(s.Stdout, s.Stdin)
 			return simfleet.Status{}
@@ -91,14 +92,14 @@ func TestSessionSteps(t *testing.T) {
 			}
 			cols, rows := s.WindowSize()
 			fmt.Fprintln(s.Stdout, s.PTY.Term, rows, cols)
-			eventually(t, "the new size", func() bool {
+			fleettest.Eventually(t, "the new size", func() bool {
 				cols, rows = s.WindowSize()
 				return cols == 100 && rows == 50
 			})
 			return simfleet.Status{}
 		}
 	})
-	c := server.dial(t)
+	c := server.Dial(t)
 	ctx := t.Context()
 
 	ch, err := c.OpenSession(ctx)
@@ -134,7 +135,7 @@ func TestSessionSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	io.WriteString(ch.Stdin, "x")
-	if err := ch.WaitFinished(ctx); err != nil || text(t, ch.Stdout) != "x" {
+	if err := ch.WaitFinished(ctx); err != nil || fleettest.Text(t, ch.Stdout) != "x" {
 		t.Errorf("subsystem: %v", err)
 	}
 
@@ -146,7 +147,7 @@ func TestSessionSteps(t *testing.T) {
 	}
 	io.WriteString(ch.Stdin, "echo from the shell\nexit 4\n")
 	err = ch.WaitFinished(ctx)
-	if exit, ok := errors.AsType[*fleetssh.ExitError](err); !ok || exit.Code != 4 || text(t, ch.Stdout) != "from the shell\n" {
+	if exit, ok := errors.AsType[*fleetssh.ExitError](err); !ok || exit.Code != 4 || fleettest.Text(t, ch.Stdout) != "from the shell\n" {
 		t.Errorf("shell: %v", err)
 	}
 
@@ -171,7 +172,7 @@ func TestSessionSteps(t *testing.T) {
 
 func TestClientOutput(t *testing.T) {
 	t.Parallel()
-	c := newServer(t, nil).dial(t)
+	c := fleettest.NewServer(t, nil).Dial(t)
 	out, err := c.Output(t.Context(), "bytes 100000")
 	if err != nil || len(out) != 100000 {
 		t.Errorf("%d bytes, %v", len(out), err)
@@ -191,7 +192,7 @@ func TestClientOutput(t *testing.T) {
 // TestSSH uses the connection of the SSH library beside the client's own.
 func TestSSH(t *testing.T) {
 	t.Parallel()
-	c := newServer(t, nil).dial(t)
+	c := fleettest.NewServer(t, nil).Dial(t)
 	for range 2 {
 		session, err := c.SSH().NewSession()
 		if err != nil {
@@ -219,7 +220,7 @@ func TestStdinThatNobodyReads(t *testing.T) {
 	for _, way := range []string{"channel", "input", "client", "stop"} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			c := faulty(t, simfleet.NeverReadStdin).dial(t)
+			c := fleettest.Faulty(t, simfleet.NeverReadStdin).Dial(t)
 			ch, err := c.Execute(t.Context(), "sleep 60")
 			if err != nil {
 				t.Fatal(err)
@@ -257,7 +258,7 @@ func TestStdinThatNobodyReads(t *testing.T) {
 
 func TestClientRunCommand(t *testing.T) {
 	t.Parallel()
-	c := newServer(t, func(h *simfleet.Host) { h.SudoPassword = "open sesame" }).dial(t)
+	c := fleettest.NewServer(t, func(h *simfleet.Host) { h.SudoPassword = "open sesame" }).Dial(t)
 	answer := func(password string) func(context.Context, fleetssh.HostConfig) (string, error) {
 		return func(context.Context, fleetssh.HostConfig) (string, error) { return password, nil }
 	}
@@ -287,7 +288,7 @@ func TestClientRunCommand(t *testing.T) {
 			if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
 				t.Errorf("%v", err)
 			}
-			got, errOut := text(t, out.Stdout), text(t, out.Stderr)
+			got, errOut := fleettest.Text(t, out.Stdout), fleettest.Text(t, out.Stderr)
 			if test.err == "" && got != test.want || !strings.Contains(errOut, test.errOut) {
 				t.Errorf("stdout %q, stderr %q", got, errOut)
 			}
@@ -305,7 +306,7 @@ func TestClientRunCommand(t *testing.T) {
 
 func TestReadTimeout(t *testing.T) {
 	t.Parallel()
-	c := newServer(t, nil).dial(t)
+	c := fleettest.NewServer(t, nil).Dial(t)
 	out, err := c.RunCommand(t.Context(), fleetssh.Command{Line: "printf first; sleep 0.3; echo second", ReadTimeout: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

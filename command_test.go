@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -103,8 +104,8 @@ func TestBadCommands(t *testing.T) {
 		{"missing name", fleetssh.Command{Line: "%(x)s", HostArgs: make([]fleetssh.Args, 2)}, `placeholder "%(x)s"`, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			server := newServer(t, nil)
-			p := newFleet(t, server.config(), server.config())
+			server := fleettest.NewServer(t, nil)
+			p := fleettest.NewFleet(t, server.Config(), server.Config())
 			outs, err := p.RunCommand(t.Context(), test.cmd)
 			_, isArgs := errors.AsType[*fleetssh.HostArgumentError](err)
 			_, isConfig := errors.AsType[*fleetssh.ConfigError](err)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
@@ -19,7 +20,7 @@ import (
 func TestConsole(t *testing.T) {
 	t.Parallel()
 	for _, refuse := range []bool{false, true} {
-		s := openConsole(t, newServer(t, func(h *simfleet.Host) { h.RefuseSignals = refuse }).dial(t))
+		s := openConsole(t, fleettest.NewServer(t, func(h *simfleet.Host) { h.RefuseSignals = refuse }).Dial(t))
 		for _, test := range []struct {
 			line string
 			want lineResult
@@ -31,13 +32,13 @@ func TestConsole(t *testing.T) {
 			{"echo one\necho 'two\nthree'", lineResult{stdout: "one\ntwo\nthree\n"}},
 			{"echo 'a", lineResult{stderr: "sh: 1: Syntax error: Unterminated quoted string\n", code: 2}},
 		} {
-			equal(t, test.line, runText(t, s, test.line), test.want)
+			fleettest.Equal(t, test.line, runText(t, s, test.line), test.want)
 		}
 		out := startLine(t, s, "echo begun; sleep 1000; echo after")
 		readLine(t, out, "begun")
-		equal(t, "signal", out.Signal(soon(t), ssh.SIGINT), nil)
-		equal(t, "interrupted", resultOf(t, out), lineResult{code: 130})
-		equal(t, "after", runText(t, s, "echo $X"), lineResult{stdout: "5\n"})
+		fleettest.Equal(t, "signal", out.Signal(fleettest.Soon(t), ssh.SIGINT), nil)
+		fleettest.Equal(t, "interrupted", resultOf(t, out), lineResult{code: 130})
+		fleettest.Equal(t, "after", runText(t, s, "echo $X"), lineResult{stdout: "5\n"})
 	}
 }
 
@@ -45,55 +46,55 @@ func TestConsole(t *testing.T) {
 func TestConsoleFaults(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []simfleet.FaultKind{simfleet.StallExec, simfleet.RefuseExec, simfleet.StallAfterStart} {
-		config := faulty(t, kind).config()
+		config := fleettest.Faulty(t, kind).Config()
 		config.ConnectTimeout = time.Second
-		p := newFleet(t, config)
-		consoles, err := p.OpenConsoles(soon(t))
-		failed := asError[*fleetssh.HostsError](t, err)
-		equal(t, "failed", len(failed.Failed), 1)
-		equal(t, "error", consoles[0].Err, failed.Failed[0].Err)
-		equal(t, "closed", consoles[0].Close(soon(t)) != nil, true)
+		p := fleettest.NewFleet(t, config)
+		consoles, err := p.OpenConsoles(fleettest.Soon(t))
+		failed := fleettest.AsError[*fleetssh.HostsError](t, err)
+		fleettest.Equal(t, "failed", len(failed.Failed), 1)
+		fleettest.Equal(t, "error", consoles[0].Err, failed.Failed[0].Err)
+		fleettest.Equal(t, "closed", consoles[0].Close(fleettest.Soon(t)) != nil, true)
 		p.Close()
 	}
-	s := newServer(t, nil)
-	c := s.dial(t)
+	s := fleettest.NewServer(t, nil)
+	c := s.Dial(t)
 	console := openLost(t, c)
 	out := startLine(t, console, "echo begun; sleep 1000")
 	readLine(t, out, "begun")
 	s.Server.Close()
-	out.WaitFinished(soon(t))
-	equal(t, "outcome", out.Outcome().Kind, fleetssh.Lost)
-	asError[*fleetssh.ConnectionError](t, out.WaitFinished(soon(t)))
-	equal(t, "finished", console.Finished(), true)
-	_, err := console.Run(soon(t), fleetssh.ConsoleLine{Text: "true"})
-	asError[*fleetssh.ConnectionError](t, err)
+	out.WaitFinished(fleettest.Soon(t))
+	fleettest.Equal(t, "outcome", out.Outcome().Kind, fleetssh.Lost)
+	fleettest.AsError[*fleetssh.ConnectionError](t, out.WaitFinished(fleettest.Soon(t)))
+	fleettest.Equal(t, "finished", console.Finished(), true)
+	_, err := console.Run(fleettest.Soon(t), fleetssh.ConsoleLine{Text: "true"})
+	fleettest.AsError[*fleetssh.ConnectionError](t, err)
 }
 
 func openLost(t *testing.T, c *fleetssh.Client) *fleetssh.Console {
 	t.Helper()
-	s, err := c.OpenConsole(soon(t))
+	s, err := c.OpenConsole(fleettest.Soon(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close(soon(t)) })
+	t.Cleanup(func() { s.Close(fleettest.Soon(t)) })
 	return s
 }
 
 // A line is one line's work at a time, and can be waited for only so long.
 func TestConsoleOneLineAtATime(t *testing.T) {
 	t.Parallel()
-	s := openConsole(t, newServer(t, nil).dial(t))
+	s := openConsole(t, fleettest.NewServer(t, nil).Dial(t))
 	out := startLine(t, s, "sleep 1000")
-	_, err := s.Run(soon(t), fleetssh.ConsoleLine{Text: "true"})
-	asError[*fleetssh.SessionError](t, err)
-	_, err = s.Run(soon(t), fleetssh.ConsoleLine{Text: "a\x00b"})
-	asError[*fleetssh.ConfigError](t, err)
+	_, err := s.Run(fleettest.Soon(t), fleetssh.ConsoleLine{Text: "true"})
+	fleettest.AsError[*fleetssh.SessionError](t, err)
+	_, err = s.Run(fleettest.Soon(t), fleetssh.ConsoleLine{Text: "a\x00b"})
+	fleettest.AsError[*fleetssh.ConfigError](t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	asError[*fleetssh.TimeoutError](t, out.WaitFinished(ctx))
-	equal(t, "stop", out.Stop(soon(t)), nil)
-	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
-	equal(t, "after", runText(t, s, "echo a"), lineResult{stdout: "a\n"})
+	fleettest.AsError[*fleetssh.TimeoutError](t, out.WaitFinished(ctx))
+	fleettest.Equal(t, "stop", out.Stop(fleettest.Soon(t)), nil)
+	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
+	fleettest.Equal(t, "after", runText(t, s, "echo a"), lineResult{stdout: "a\n"})
 }
 
 // All hosts answer a line together; when the context ends, the lines end, and the
@@ -103,25 +104,25 @@ func TestStreamLines(t *testing.T) {
 	const n = 50
 	fleet := make([]fleetssh.HostConfig, n)
 	for i := range fleet {
-		fleet[i] = newServer(t, nil).config()
+		fleet[i] = fleettest.NewServer(t, nil).Config()
 	}
-	p := newFleet(t, fleet...)
-	consoles, err := p.OpenConsoles(soon(t))
-	equal(t, "open", err, nil)
+	p := fleettest.NewFleet(t, fleet...)
+	consoles, err := p.OpenConsoles(fleettest.Soon(t))
+	fleettest.Equal(t, "open", err, nil)
 	for range 3 {
 		said := make(map[int]string)
-		for ev := range fleetssh.StreamLines(soon(t), consoles, func(i int) fleetssh.ConsoleLine {
+		for ev := range fleetssh.StreamLines(fleettest.Soon(t), consoles, func(i int) fleetssh.ConsoleLine {
 			return fleetssh.ConsoleLine{Text: fmt.Sprintf("printf 'a\\nb%d'; exit_not 2>/dev/null", i)}
 		}) {
 			switch ev.Kind {
 			case fleetssh.StdoutLine:
 				said[ev.Host] += ev.Text + ","
 			case fleetssh.Finished:
-				equal(t, "lines", said[ev.Host], fmt.Sprintf("a,b%d,", ev.Host))
-				equal(t, "code", ev.Output.Outcome().ExitCode, 127)
+				fleettest.Equal(t, "lines", said[ev.Host], fmt.Sprintf("a,b%d,", ev.Host))
+				fleettest.Equal(t, "code", ev.Output.Outcome().ExitCode, 127)
 			}
 		}
-		equal(t, "hosts", len(said), n)
+		fleettest.Equal(t, "hosts", len(said), n)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -134,15 +135,15 @@ func TestStreamLines(t *testing.T) {
 			}
 		case fleetssh.Finished:
 			ended++
-			equal(t, "outcome", ev.Output.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
+			fleettest.Equal(t, "outcome", ev.Output.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
 		}
 	}
-	equal(t, "ended", ended, n)
+	fleettest.Equal(t, "ended", ended, n)
 	for _, c := range consoles {
-		equal(t, "after", runText(t, c, "echo a"), lineResult{stdout: "a\n"})
+		fleettest.Equal(t, "after", runText(t, c, "echo a"), lineResult{stdout: "a\n"})
 	}
 	for _, c := range consoles {
-		equal(t, "close", c.Close(soon(t)), nil)
+		fleettest.Equal(t, "close", c.Close(fleettest.Soon(t)), nil)
 	}
 }
 
@@ -150,7 +151,7 @@ func TestStreamLines(t *testing.T) {
 // that lies about its own lines.
 func TestConsoleHostile(t *testing.T) {
 	t.Parallel()
-	s := openLost(t, newServer(t, func(h *simfleet.Host) {
+	s := openLost(t, fleettest.NewServer(t, func(h *simfleet.Host) {
 		h.Handler = func(s *simfleet.Session) simfleet.Status {
 			token := tokenOf(s)
 			slowly := func(w io.Writer, text string) {
@@ -165,11 +166,11 @@ func TestConsoleHostile(t *testing.T) {
 			io.Copy(io.Discard, s.Stdin)
 			return simfleet.Status{Code: 9}
 		}
-	}).dial(t))
+	}).Dial(t))
 	out := startLine(t, s, "anything")
-	out.WaitFinished(soon(t))
-	equal(t, "code", out.Outcome().Kind, fleetssh.Exited)
-	stdout := text(t, out.Stdout)
+	out.WaitFinished(fleettest.Soon(t))
+	fleettest.Equal(t, "code", out.Outcome().Kind, fleetssh.Exited)
+	stdout := fleettest.Text(t, out.Stdout)
 	if !strings.Contains(stdout, "a") || strings.Contains(stdout, "greeting") || strings.Contains(stdout, "behind") {
 		t.Errorf("%q", stdout)
 	}
@@ -196,7 +197,7 @@ func tokenOf(s *simfleet.Session) string {
 func TestConsoleRestricted(t *testing.T) {
 	t.Parallel()
 	refused := 0
-	s := openConsole(t, newServer(t, func(h *simfleet.Host) {
+	s := openConsole(t, fleettest.NewServer(t, func(h *simfleet.Host) {
 		h.Handler = func(s *simfleet.Session) simfleet.Status {
 			if strings.HasPrefix(s.Line, "exec ") {
 				refused++
@@ -205,19 +206,19 @@ func TestConsoleRestricted(t *testing.T) {
 			}
 			return simfleet.Shell(s)
 		}
-	}).dial(t))
-	equal(t, "result", runText(t, s, "cd /srv; pwd"), lineResult{stdout: "/srv\n"})
-	equal(t, "refused", refused, 1)
+	}).Dial(t))
+	fleettest.Equal(t, "result", runText(t, s, "cd /srv; pwd"), lineResult{stdout: "/srv\n"})
+	fleettest.Equal(t, "refused", refused, 1)
 
 	// A host without a shell says why, once.
-	failed, err := newServer(t, func(h *simfleet.Host) {
+	failed, err := fleettest.NewServer(t, func(h *simfleet.Host) {
 		h.Handler = func(s *simfleet.Session) simfleet.Status {
 			io.WriteString(s.Stderr, "This account is not available.\n")
 			return simfleet.Status{Code: 1}
 		}
-	}).dial(t).OpenConsole(soon(t))
-	equal(t, "Op", asError[*fleetssh.SessionError](t, err).Op, "shell")
-	equal(t, "error", failed.Err, err)
+	}).Dial(t).OpenConsole(fleettest.Soon(t))
+	fleettest.Equal(t, "Op", fleettest.AsError[*fleetssh.SessionError](t, err).Op, "shell")
+	fleettest.Equal(t, "error", failed.Err, err)
 	if !strings.Contains(err.Error(), "This account is not available.") {
 		t.Errorf("%v", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
@@ -37,13 +38,13 @@ func TestHostileHosts(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(test.fault, test.protocol), func(t *testing.T) {
 			t.Parallel()
-			s := newServer(t, func(h *simfleet.Host) { h.Fault = test.fault })
+			s := fleettest.NewServer(t, func(h *simfleet.Host) { h.Fault = test.fault })
 			s.WriteFile("/srv/tree/good", good, 0o644)
 			parent := t.TempDir()
 			dir := filepath.Join(parent, "a", "b")
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			r, err := s.dial(t).Download(ctx, "/srv/tree", dir+"/", &fleetssh.CopyOptions{Recursive: true, Protocol: test.protocol})
+			r, err := s.Dial(t).Download(ctx, "/srv/tree", dir+"/", &fleetssh.CopyOptions{Recursive: true, Protocol: test.protocol})
 			if e, ok := errors.AsType[*fleetssh.CopyError](err); !ok || !strings.Contains(err.Error(), test.says) || e.More < 0 || r.Failed == 0 || outcomeText(r) != "exited 1" {
 				t.Errorf("%+v, %v", r, err)
 			}
@@ -74,7 +75,7 @@ func filesOutside(parent, dir string) (found []string) {
 // ended here, and holds up no other.
 func TestEndlessHost(t *testing.T) {
 	t.Parallel()
-	fleet, hosts := simulated(t, 2, func(i int, h *simfleet.Host) {
+	fleet, hosts := fleettest.Simulated(t, 2, func(i int, h *simfleet.Host) {
 		if i == 0 {
 			h.Fault.Kind = simfleet.EndlessListing
 		}
@@ -86,8 +87,8 @@ func TestEndlessHost(t *testing.T) {
 	for _, protocol := range []fleetssh.CopyProtocol{fleetssh.SFTP, fleetssh.SCP} {
 		opts := &fleetssh.CopyOptions{Recursive: true, Protocol: protocol, Timeout: time.Second}
 		begun := time.Now()
-		results, err := newFleet(t, hosts...).Download(t.Context(), "/srv/endless", dir, opts)
-		asError[*fleetssh.HostsError](t, err)
+		results, err := fleettest.NewFleet(t, hosts...).Download(t.Context(), "/srv/endless", dir, opts)
+		fleettest.AsError[*fleetssh.HostsError](t, err)
 		if outcomeText(results[0]) != "timed_out" || outcomeText(results[1]) != "exited 0" {
 			t.Errorf("%v %v, %v %v", results[0].Outcome, results[0].Err, results[1].Outcome, results[1].Err)
 		}
@@ -103,14 +104,14 @@ func TestEndlessHost(t *testing.T) {
 // TestHostileGlob: what a pattern stands for is said by the host.
 func TestHostileGlob(t *testing.T) {
 	t.Parallel()
-	s := faulty(t, simfleet.HostileNames)
+	s := fleettest.Faulty(t, simfleet.HostileNames)
 	s.WriteFile("/srv/a.log", []byte("log"), 0o644)
 	parent := t.TempDir()
 	dir := filepath.Join(parent, "in")
 	for _, pattern := range []string{"/srv/*", "/srv/*.log", "/srv/.*"} {
 		for _, protocol := range []fleetssh.CopyProtocol{fleetssh.SFTP, fleetssh.SCP} {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			s.dial(t).Download(ctx, pattern, dir, &fleetssh.CopyOptions{Glob: true, Recursive: true, Protocol: protocol})
+			s.Dial(t).Download(ctx, pattern, dir, &fleetssh.CopyOptions{Glob: true, Recursive: true, Protocol: protocol})
 			if ctx.Err() != nil {
 				t.Errorf("%s %v hung", pattern, protocol)
 			}
@@ -132,14 +133,14 @@ func TestUploadToHostileHosts(t *testing.T) {
 	for _, kind := range []simfleet.FaultKind{simfleet.HostileNames, simfleet.LongNames, simfleet.WrongSize} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			s := faulty(t, kind)
+			s := fleettest.Faulty(t, kind)
 			s.MkdirAll("/home/alice/tree")
 			src := filepath.Join(t.TempDir(), "tree")
 			os.Mkdir(src, 0o755)
 			os.WriteFile(filepath.Join(src, "f"), content, 0o644)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			r, err := s.dial(t).Upload(ctx, src, ".", &fleetssh.CopyOptions{Recursive: true, Resume: true, Delete: true})
+			r, err := s.Dial(t).Upload(ctx, src, ".", &fleetssh.CopyOptions{Recursive: true, Resume: true, Delete: true})
 			if r.Files != 1 || ctx.Err() != nil {
 				t.Errorf("%+v, %v", r, err)
 			}
@@ -154,8 +155,8 @@ func TestUploadToHostileHosts(t *testing.T) {
 // TestTwoCopiesAtOnce: copies on one connection do not disturb each other.
 func TestTwoCopiesAtOnce(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(h *simfleet.Host) { h.MaxSessions = 2 })
-	c := s.dial(t)
+	s := fleettest.NewServer(t, func(h *simfleet.Host) { h.MaxSessions = 2 })
+	c := s.Dial(t)
 	content := bytes.Repeat([]byte("0123456789"), 300_000)
 	file := localFile(t, "f", content)
 	errs := make(chan error)

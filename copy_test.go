@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
@@ -60,11 +61,11 @@ func TestUploadInHostOrder(t *testing.T) {
 		"exited 0", "not_started", "exited 0", "exited 1", "exited 1", "lost", "timed_out",
 		"not_started", "unreachable", "lost", "exited 0", "exited 0",
 	}
-	fleet, hosts := simulated(t, len(faults), func(i int, h *simfleet.Host) { h.Fault = faults[i] })
+	fleet, hosts := fleettest.Simulated(t, len(faults), func(i int, h *simfleet.Host) { h.Fault = faults[i] })
 	for i := range hosts {
 		hosts[i].ConnectTimeout = 2 * time.Second
 	}
-	p := newFleet(t, hosts...)
+	p := fleettest.NewFleet(t, hosts...)
 	p.PoolSize = 5
 	var inside atomic.Int32
 	ended := make(map[string]int)
@@ -91,7 +92,7 @@ func TestUploadInHostOrder(t *testing.T) {
 		Finished: func(i int, r fleetssh.CopyResult) { alone(func() { finished[i]++ }) },
 	}
 	results, err := p.Upload(t.Context(), localFile(t, "f", content), "dir/", opts)
-	failed := asError[*fleetssh.HostsError](t, err)
+	failed := fleettest.AsError[*fleetssh.HostsError](t, err)
 	if len(results) != len(hosts) || failed.Total != len(hosts) || len(finished) != len(hosts) {
 		t.Fatalf("%d results, %d finished, %v", len(results), len(finished), err)
 	}
@@ -125,7 +126,7 @@ func TestUploadInHostOrder(t *testing.T) {
 
 func TestDownloadFromEveryHost(t *testing.T) {
 	t.Parallel()
-	fleet, hosts := simulated(t, 12, nil)
+	fleet, hosts := fleettest.Simulated(t, 12, nil)
 	for i, s := range fleet.Servers {
 		s.WriteFile("/etc/name", []byte(fmt.Sprint("I am ", i)), 0o644)
 	}
@@ -133,7 +134,7 @@ func TestDownloadFromEveryHost(t *testing.T) {
 	hosts[4].Alias, hosts[13].Alias = "four", "four" // the same alias and address
 	hosts[5].Alias, hosts[6].Alias = "five", "five"
 	dir := t.TempDir()
-	results, err := newFleet(t, hosts...).Download(t.Context(), "/etc/name", dir, nil)
+	results, err := fleettest.NewFleet(t, hosts...).Download(t.Context(), "/etc/name", dir, nil)
 	if err != nil || len(results) != len(hosts) {
 		t.Fatal(err)
 	}
@@ -156,8 +157,8 @@ func TestDownloadFromEveryHost(t *testing.T) {
 
 func TestCopyHostArgs(t *testing.T) {
 	t.Parallel()
-	fleet, hosts := simulated(t, 3, nil)
-	p := newFleet(t, hosts...)
+	fleet, hosts := fleettest.Simulated(t, 3, nil)
+	p := fleettest.NewFleet(t, hosts...)
 	dir := t.TempDir()
 	args := make([]fleetssh.Args, len(hosts))
 	for i := range hosts {
@@ -184,8 +185,8 @@ func TestCopyHostArgs(t *testing.T) {
 // TestCopyRefused: what can be known beforehand contacts no host.
 func TestCopyRefused(t *testing.T) {
 	t.Parallel()
-	fleet, hosts := simulated(t, 2, nil)
-	p := newFleet(t, hosts...)
+	fleet, hosts := fleettest.Simulated(t, 2, nil)
+	p := fleettest.NewFleet(t, hosts...)
 	dir := t.TempDir()
 	os.Mkdir(filepath.Join(dir, "d"), 0o755)
 	file := localFile(t, "f", []byte("x"))
@@ -241,16 +242,16 @@ func TestCopyRefused(t *testing.T) {
 
 func TestCopyStopOnError(t *testing.T) {
 	t.Parallel()
-	_, hosts := simulated(t, 6, func(i int, h *simfleet.Host) {
+	_, hosts := fleettest.Simulated(t, 6, func(i int, h *simfleet.Host) {
 		if i == 2 {
 			h.Fault.Kind = simfleet.DenyPath
 		}
 	})
-	p := newFleet(t, hosts...)
+	p := fleettest.NewFleet(t, hosts...)
 	p.PoolSize, p.StopOnError = 1, true
 	told := 0
 	results, err := p.Upload(t.Context(), localFile(t, "f", []byte("x")), "f", &fleetssh.CopyOptions{Finished: func(int, fleetssh.CopyResult) { told++ }})
-	asError[*fleetssh.HostsError](t, err)
+	fleettest.AsError[*fleetssh.HostsError](t, err)
 	var got []string
 	for _, r := range results {
 		got = append(got, outcomeText(r))
@@ -265,8 +266,8 @@ func TestCopyStopOnError(t *testing.T) {
 func TestCopyCancelled(t *testing.T) {
 	t.Parallel()
 	content := bytes.Repeat([]byte("x"), 8<<20)
-	fleet, hosts := simulated(t, 4, nil)
-	p := newFleet(t, hosts...)
+	fleet, hosts := fleettest.Simulated(t, 4, nil)
+	p := fleettest.NewFleet(t, hosts...)
 	p.PoolSize = 2
 	for name, timeout := range map[string]time.Duration{"cancelled": 0, "timed_out": 300 * time.Millisecond} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -278,7 +279,7 @@ func TestCopyCancelled(t *testing.T) {
 		begun := time.Now()
 		results, err := p.Upload(ctx, localFile(t, "f", content), "f", opts)
 		cancel()
-		asError[*fleetssh.HostsError](t, err)
+		fleettest.AsError[*fleetssh.HostsError](t, err)
 		if took := time.Since(begun); took > 10*time.Second {
 			t.Errorf("%s: took %v", name, took)
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -17,8 +18,8 @@ func dropbearServer(t testing.TB, account string) fleetssh.HostConfig {
 	return fleetssh.HostConfig{
 		Host: d.Host, Port: d.Port, User: account,
 		Auth:           fleetssh.Auth{Password: password, NoAgent: true, NoDefaultKeys: true},
-		HostKeys:       trust(t, knownLines(d.Address(), d.HostKey)...),
-		ConnectTimeout: patience, RetryDelay: -1,
+		HostKeys:       fleettest.Trust(t, fleettest.KnownLines(d.Address(), d.HostKey)...),
+		ConnectTimeout: fleettest.Patience, RetryDelay: -1,
 	}
 }
 
@@ -26,8 +27,8 @@ func dropbearServer(t testing.TB, account string) fleetssh.HostConfig {
 func TestDropbearStop(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	all := together{t: t}
-	defer all.wg.Wait()
+	all := fleettest.Together{T: t}
+	defer all.Wait()
 	for _, test := range []struct {
 		name, format string
 		pty          bool
@@ -40,21 +41,21 @@ func TestDropbearStop(t *testing.T) {
 		{name: "terminal", format: "sleep %s; echo x", pty: true},
 		{name: "terminal, TERM ignored", format: "trap '' TERM HUP; sleep %[1]s; sleep %[1]s", pty: true},
 	} {
-		all.run(test.name, func(t *testing.T) {
+		all.Run(test.name, func(t *testing.T) {
 			sshdtest.CheckLeaks(t)
-			c := dial(t, dropbearServer(t, sshdtest.Bob))
+			c := fleettest.Dial(t, dropbearServer(t, sshdtest.Bob))
 			marker := sshdtest.Marker()
 			defer sshdtest.Kill(marker)
 			cmd := fleetssh.Command{Line: fmt.Sprintf(test.format, marker), Timeout: 2 * time.Second}
 			if test.pty {
 				cmd.PTY = &fleetssh.PTY{}
 			}
-			out := start(t, c, cmd)
-			running(t, marker, true)
-			asError[*fleetssh.TimeoutError](t, out.WaitFinished(soon(t)))
-			equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
-			running(t, marker, false)
-			equal(t, "output", output(t, c, "echo after"), "after\n")
+			out := fleettest.Start(t, c, cmd)
+			fleettest.Running(t, marker, true)
+			fleettest.AsError[*fleetssh.TimeoutError](t, out.WaitFinished(fleettest.Soon(t)))
+			fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
+			fleettest.Running(t, marker, false)
+			fleettest.Equal(t, "output", fleettest.Output(t, c, "echo after"), "after\n")
 		})
 	}
 }
@@ -63,56 +64,56 @@ func TestDropbearStop(t *testing.T) {
 func TestDropbearStopUnsure(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	c := dial(t, dropbearServer(t, sshdtest.Bob))
+	c := fleettest.Dial(t, dropbearServer(t, sshdtest.Bob))
 	bystander, marker := sshdtest.Marker(), sshdtest.Marker()
 	defer sshdtest.Kill(bystander, marker)
-	other := start(t, c, fleetssh.Command{Line: "sleep " + bystander})
-	running(t, bystander, true)
-	out := start(t, c, fleetssh.Command{Line: "sleep " + marker + "; echo x", Timeout: 2 * time.Second})
-	asError[*fleetssh.TimeoutError](t, out.WaitFinished(soon(t)))
-	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut})
-	running(t, bystander, true)
-	equal(t, "bystander finished", other.Finished(), false)
+	other := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + bystander})
+	fleettest.Running(t, bystander, true)
+	out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + marker + "; echo x", Timeout: 2 * time.Second})
+	fleettest.AsError[*fleetssh.TimeoutError](t, out.WaitFinished(fleettest.Soon(t)))
+	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut})
+	fleettest.Running(t, bystander, true)
+	fleettest.Equal(t, "bystander finished", other.Finished(), false)
 }
 
 // What ends by itself, or is given up behind its end, has ended.
 func TestDropbearExit(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	c := dial(t, dropbearServer(t, sshdtest.Bob))
-	out := start(t, c, fleetssh.Command{Line: "exit 3", Timeout: patience})
-	equal(t, "code", asError[*fleetssh.ExitError](t, out.WaitFinished(soon(t))).Code, 3)
-	out = start(t, c, fleetssh.Command{Line: "kill -9 $$", Timeout: patience})
-	out.WaitFinished(soon(t))
-	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Signaled, Signal: "KILL"})
+	c := fleettest.Dial(t, dropbearServer(t, sshdtest.Bob))
+	out := fleettest.Start(t, c, fleetssh.Command{Line: "exit 3", Timeout: fleettest.Patience})
+	fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, out.WaitFinished(fleettest.Soon(t))).Code, 3)
+	out = fleettest.Start(t, c, fleetssh.Command{Line: "kill -9 $$", Timeout: fleettest.Patience})
+	out.WaitFinished(fleettest.Soon(t))
+	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Signaled, Signal: "KILL"})
 }
 
 // A line of a console is interrupted with what it has started.
 func TestDropbearConsole(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	c := dial(t, dropbearServer(t, sshdtest.Bob))
-	s, err := c.OpenConsole(soon(t))
+	c := fleettest.Dial(t, dropbearServer(t, sshdtest.Bob))
+	s, err := c.OpenConsole(fleettest.Soon(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close(soon(t))
+	defer s.Close(fleettest.Soon(t))
 	marker := sshdtest.Marker()
 	defer sshdtest.Kill(marker)
-	line, err := s.Run(soon(t), fleetssh.ConsoleLine{Text: "sleep " + marker})
+	line, err := s.Run(fleettest.Soon(t), fleetssh.ConsoleLine{Text: "sleep " + marker})
 	if err != nil {
 		t.Fatal(err)
 	}
-	running(t, marker, true)
-	equal(t, "Stop", line.Stop(soon(t)), nil)
-	equal(t, "outcome", line.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
-	running(t, marker, false)
-	line, err = s.Run(soon(t), fleetssh.ConsoleLine{Text: "trap '' INT TERM; sleep " + marker + "; sleep " + marker})
+	fleettest.Running(t, marker, true)
+	fleettest.Equal(t, "Stop", line.Stop(fleettest.Soon(t)), nil)
+	fleettest.Equal(t, "outcome", line.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
+	fleettest.Running(t, marker, false)
+	line, err = s.Run(fleettest.Soon(t), fleetssh.ConsoleLine{Text: "trap '' INT TERM; sleep " + marker + "; sleep " + marker})
 	if err != nil {
 		t.Fatal(err)
 	}
-	running(t, marker, true)
-	equal(t, "Stop", line.Stop(soon(t)), nil)
-	equal(t, "outcome", line.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
-	running(t, marker, false)
+	fleettest.Running(t, marker, true)
+	fleettest.Equal(t, "Stop", line.Stop(fleettest.Soon(t)), nil)
+	fleettest.Equal(t, "outcome", line.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
+	fleettest.Running(t, marker, false)
 }

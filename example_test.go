@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
@@ -21,7 +22,7 @@ func simulatedHosts(n int) (hosts []fleetssh.HostConfig, stop func()) {
 	fleet, err := simfleet.StartFleet(n, 0, func(i int, h *simfleet.Host) {
 		h.Name = fmt.Sprintf("web%d", i+1)
 		h.Dial = simfleet.DialLoopback
-		h.AuthorizedKeys = []ssh.PublicKey{clientKey().PublicKey()}
+		h.AuthorizedKeys = []ssh.PublicKey{fleettest.ClientKey().PublicKey()}
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -37,7 +38,7 @@ func simulatedHosts(n int) (hosts []fleetssh.HostConfig, stop func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	base := fleetssh.HostConfig{User: "deploy", Port: fleet.Port(), HostKeys: trusted, Auth: fleetssh.Auth{Signers: []ssh.Signer{clientKey()}}}
+	base := fleetssh.HostConfig{User: "deploy", Port: fleet.Port(), HostKeys: trusted, Auth: fleetssh.Auth{Signers: []ssh.Signer{fleettest.ClientKey()}}}
 	hosts = fleetssh.Hosts(base, fleet.Hosts()...)
 	for i := range hosts {
 		hosts[i].Alias = fleet.Servers[i].Name()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
@@ -39,8 +39,8 @@ func TestFaults(t *testing.T) {
 		{name: "stall in key exchange", host: kind(simfleet.StallKex), want: "unreachable handshake", err: "*fleetssh.TimeoutError"},
 		{name: "stall in auth", host: kind(simfleet.StallAuth), want: "unreachable auth", err: "*fleetssh.TimeoutError"},
 		{name: "wrong login", host: func(h *simfleet.Host) { h.AuthorizedKeys = nil; h.Password = "x" }, want: "unreachable auth", err: "*fleetssh.AuthenticationError"},
-		{name: "changed host key", config: func(h *fleetssh.HostConfig) { h.HostKeys = newServer(t, nil).knownHostsFor(h) }, want: "unreachable host_key", err: "*fleetssh.HostKeyError"},
-		{name: "nobody listens", config: func(h *fleetssh.HostConfig) { h.Port = closedPort(t) }, want: "unreachable connect", err: "*fleetssh.ConnectionError"},
+		{name: "changed host key", config: func(h *fleetssh.HostConfig) { h.HostKeys = knowsAnother(fleettest.NewServer(t, nil)) }, want: "unreachable host_key", err: "*fleetssh.HostKeyError"},
+		{name: "nobody listens", config: func(h *fleetssh.HostConfig) { h.Port = fleettest.ClosedPort(t) }, want: "unreachable connect", err: "*fleetssh.ConnectionError"},
 		{name: "no such name", config: func(h *fleetssh.HostConfig) { h.Host = "no-such-host.invalid" }, want: "unreachable resolve", err: "*fleetssh.UnknownHostError"},
 		{name: "key file missing", config: func(h *fleetssh.HostConfig) { h.Auth = fleetssh.Auth{KeyFile: "/no/such/key"} }, want: "not_started auth", err: "*fleetssh.PKeyFileError"},
 		{name: "session refused", host: kind(simfleet.RefuseOpen), want: "not_started open", err: "*fleetssh.SessionError"},
@@ -62,13 +62,13 @@ func TestFaults(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			good := newServer(t, nil).config()
-			bad := newServer(t, test.host).config()
+			good := fleettest.NewServer(t, nil).Config()
+			bad := fleettest.NewServer(t, test.host).Config()
 			bad.ConnectTimeout = 1500 * time.Millisecond
 			if test.config != nil {
 				test.config(&bad)
 			}
-			p := newFleet(t, bad, good)
+			p := fleettest.NewFleet(t, bad, good)
 			if test.command.Line == "" {
 				test.command.Line = exec
 			}
@@ -120,9 +120,9 @@ func howEnded(out *fleetssh.HostOutput) string {
 	return strings.TrimSpace(fmt.Sprintf("%v %s%s", o.Kind, o.Phase, o.Signal))
 }
 
-// knownHostsFor returns a policy that knows the key of s under the address of h.
-func (s server) knownHostsFor(h *fleetssh.HostConfig) fleetssh.HostKeyPolicy {
-	return wrongKey{s.HostKeys()[0], s.knownHosts()}
+// knowsAnother returns a policy that expects the key of s from every host.
+func knowsAnother(s fleettest.Server) fleetssh.HostKeyPolicy {
+	return wrongKey{s.HostKeys()[0], s.KnownHosts()}
 }
 
 // wrongKey is a policy that expects another key, whatever the host.
@@ -138,24 +138,13 @@ func (w wrongKey) Check(host string, port int, key ssh.PublicKey) error {
 	return nil
 }
 
-// closedPort returns a loopback port on which nobody listens.
-func closedPort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // TestRetry checks which failures are tried again.
 func TestRetry(t *testing.T) {
 	t.Parallel()
 	t.Run("dropped as by MaxStartups", func(t *testing.T) {
 		t.Parallel()
-		s := newServer(t, func(h *simfleet.Host) { h.DropFirst = 2 })
-		host := s.config()
+		s := fleettest.NewServer(t, func(h *simfleet.Host) { h.DropFirst = 2 })
+		host := s.Config()
 		host.Attempts = 3
 		c, err := fleetssh.Dial(t.Context(), host)
 		if err != nil {
@@ -168,8 +157,8 @@ func TestRetry(t *testing.T) {
 	})
 	t.Run("refused connection", func(t *testing.T) {
 		t.Parallel()
-		host := newServer(t, nil).config()
-		host.Port, host.Attempts = closedPort(t), 4
+		host := fleettest.NewServer(t, nil).Config()
+		host.Port, host.Attempts = fleettest.ClosedPort(t), 4
 		_, err := fleetssh.Dial(t.Context(), host)
 		if e, ok := errors.AsType[*fleetssh.ConnectionError](err); !ok || e.Attempts != 4 || e.Port != host.Port {
 			t.Errorf("%v", err)
@@ -177,8 +166,8 @@ func TestRetry(t *testing.T) {
 	})
 	t.Run("refused password", func(t *testing.T) {
 		t.Parallel()
-		s := newServer(t, func(h *simfleet.Host) { h.Password = "right" })
-		host := s.config()
+		s := fleettest.NewServer(t, func(h *simfleet.Host) { h.Password = "right" })
+		host := s.Config()
 		host.Attempts = 3
 		host.Auth = fleetssh.Auth{Password: "wrong", NoAgent: true, NoDefaultKeys: true}
 		_, err := fleetssh.Dial(t.Context(), host)
@@ -192,9 +181,9 @@ func TestRetry(t *testing.T) {
 	})
 	t.Run("wrong host key", func(t *testing.T) {
 		t.Parallel()
-		s, other := newServer(t, nil), newServer(t, nil)
-		host := s.config()
-		host.Attempts, host.HostKeys = 3, other.knownHosts()
+		s, other := fleettest.NewServer(t, nil), fleettest.NewServer(t, nil)
+		host := s.Config()
+		host.Attempts, host.HostKeys = 3, other.KnownHosts()
 		_, err := fleetssh.Dial(t.Context(), host)
 		if _, ok := errors.AsType[*fleetssh.HostKeyError](err); !ok {
 			t.Errorf("%v", err)
@@ -205,8 +194,8 @@ func TestRetry(t *testing.T) {
 	})
 	t.Run("cancelled between attempts", func(t *testing.T) {
 		t.Parallel()
-		host := newServer(t, nil).config()
-		host.Port, host.Attempts, host.RetryDelay = closedPort(t), 2, time.Hour
+		host := fleettest.NewServer(t, nil).Config()
+		host.Port, host.Attempts, host.RetryDelay = fleettest.ClosedPort(t), 2, time.Hour
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		_, err := fleetssh.Dial(ctx, host)
@@ -219,14 +208,14 @@ func TestRetry(t *testing.T) {
 // TestSilentHostsDelayNobody puts many silent hosts before one that works.
 func TestSilentHostsDelayNobody(t *testing.T) {
 	t.Parallel()
-	silent := faulty(t, simfleet.SilentAccept).config()
+	silent := fleettest.Faulty(t, simfleet.SilentAccept).Config()
 	silent.ConnectTimeout = 3 * time.Second
 	var hosts []fleetssh.HostConfig
 	for range 50 {
 		hosts = append(hosts, silent)
 	}
-	hosts = append(hosts, newServer(t, nil).config())
-	p := newFleet(t, hosts...)
+	hosts = append(hosts, fleettest.NewServer(t, nil).Config())
+	p := fleettest.NewFleet(t, hosts...)
 	begun := time.Now()
 	events, err := p.Stream(t.Context(), fleetssh.Command{Line: "true"})
 	if err != nil {
@@ -250,25 +239,25 @@ func TestKeepAlive(t *testing.T) {
 	t.Parallel()
 	t.Run("a host that answers keeps its connection", func(t *testing.T) {
 		t.Parallel()
-		s := newServer(t, nil)
-		host := s.config()
+		s := fleettest.NewServer(t, nil)
+		host := s.Config()
 		host.KeepAlive = 300 * time.Millisecond // a busy machine answers within three of them
 		c, err := fleetssh.Dial(t.Context(), host)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		eventually(t, "five probes", func() bool { return s.Stats().GlobalReqs >= 5 })
+		fleettest.Eventually(t, "five probes", func() bool { return s.Stats().GlobalReqs >= 5 })
 		if out, err := c.Output(t.Context(), "echo alive"); err != nil || string(out) != "alive\n" {
 			t.Errorf("%q, %v", out, err)
 		}
 	})
 	t.Run("a dead connection is found and replaced", func(t *testing.T) {
 		t.Parallel()
-		s := faulty(t, simfleet.NoKeepAliveReply)
-		host := s.config()
+		s := fleettest.Faulty(t, simfleet.NoKeepAliveReply)
+		host := s.Config()
 		host.KeepAlive = 50 * time.Millisecond
-		p := newFleet(t, host)
+		p := fleettest.NewFleet(t, host)
 		outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "sleep 60"})
 		if err != nil {
 			t.Fatal(err)
@@ -279,14 +268,14 @@ func TestKeepAlive(t *testing.T) {
 		}
 		s.SetFault(simfleet.Fault{})
 		outs, err = p.RunCommand(t.Context(), fleetssh.Command{Line: "echo again"})
-		if err != nil || text(t, outs[0].Stdout) != "again\n" {
+		if err != nil || fleettest.Text(t, outs[0].Stdout) != "again\n" {
 			t.Errorf("after the loss: %v", err)
 		}
 	})
 	t.Run("a cut connection is replaced by the next call", func(t *testing.T) {
 		t.Parallel()
-		s := newServer(t, nil)
-		p := newFleet(t, s.config())
+		s := fleettest.NewServer(t, nil)
+		p := fleettest.NewFleet(t, s.Config())
 		for range 3 {
 			outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
 			if err != nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 	"fleetssh/internal/sshdtest"
 )
@@ -55,7 +56,7 @@ func webHosts(t testing.TB, names ...string) []fleetssh.HostConfig {
 		t.Cleanup(web.Close)
 		var dialed atomic.Int32
 		mux.HandleFunc("/dialed", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, dialed.Load()) })
-		s := newServer(t, func(h *simfleet.Host) {
+		s := fleettest.NewServer(t, func(h *simfleet.Host) {
 			h.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				dialed.Add(1)
 				if addr != "localhost:9100" {
@@ -65,7 +66,7 @@ func webHosts(t testing.TB, names ...string) []fleetssh.HostConfig {
 				return dialer.DialContext(ctx, network, web.Listener.Addr().String())
 			}
 		})
-		hosts[i] = s.config()
+		hosts[i] = s.Config()
 		hosts[i].Alias = name
 	}
 	return hosts
@@ -74,7 +75,7 @@ func webHosts(t testing.TB, names ...string) []fleetssh.HostConfig {
 // curl runs curl and returns what it has written.
 func curl(t testing.TB, args ...string) string {
 	t.Helper()
-	out, err := exec.CommandContext(soon(t), "curl", append([]string{"-sS", "--noproxy", ""}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(fleettest.Soon(t), "curl", append([]string{"-sS", "--noproxy", ""}, args...)...).CombinedOutput()
 	if err != nil {
 		return fmt.Sprintf("%s (%v)", out, err)
 	}
@@ -84,8 +85,8 @@ func curl(t testing.TB, args ...string) string {
 // Names lead to the hosts of the fleet, whatever of the three protocols is spoken.
 func TestForwardProxyCurl(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	p := newFleet(t, webHosts(t, "web1", "Web2.example")...)
-	tunnel, err := p.ForwardProxy(soon(t), "0")
+	p := fleettest.NewFleet(t, webHosts(t, "web1", "Web2.example")...)
+	tunnel, err := p.ForwardProxy(fleettest.Soon(t), "0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +115,7 @@ func TestForwardProxyCurl(t *testing.T) {
 			t.Errorf("%s: %s, want %s", test.args, got, test.want)
 		}
 	}
-	closeTunnel(t, tunnel)
+	fleettest.CloseTunnel(t, tunnel)
 }
 
 // Several hosts of one name are told apart by their number.
@@ -124,8 +125,8 @@ func TestForwardProxyAmbiguous(t *testing.T) {
 	for i := range hosts {
 		hosts[i].Alias = "" // both are 127.0.0.1
 	}
-	p := newFleet(t, hosts...)
-	tunnel, err := p.ForwardProxy(soon(t), "0")
+	p := fleettest.NewFleet(t, hosts...)
+	tunnel, err := p.ForwardProxy(fleettest.Soon(t), "0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,8 +144,8 @@ func TestForwardProxyAmbiguous(t *testing.T) {
 // Connections are kept, headers for the proxy stay with it, and others get through.
 func TestForwardProxyHeaders(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	p := newFleet(t, webHosts(t, "web1")...)
-	tunnel, err := p.ForwardProxy(soon(t), "0")
+	p := fleettest.NewFleet(t, webHosts(t, "web1")...)
+	tunnel, err := p.ForwardProxy(fleettest.Soon(t), "0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +156,7 @@ func TestForwardProxyHeaders(t *testing.T) {
 	transport := &http.Transport{Proxy: http.ProxyURL(proxy)}
 	defer transport.CloseIdleConnections()
 	for range 3 {
-		r, err := http.NewRequestWithContext(soon(t), http.MethodGet, "http://web1:9100/headers", nil)
+		r, err := http.NewRequestWithContext(fleettest.Soon(t), http.MethodGet, "http://web1:9100/headers", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +167,7 @@ func TestForwardProxyHeaders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := strings.Fields(text(t, answer.Body))
+		got := strings.Fields(fleettest.Text(t, answer.Body))
 		answer.Body.Close()
 		for _, name := range got {
 			if name != "X-Forwarded-For" && name != "X-Kept" && name != "Accept-Encoding" && name != "User-Agent" {
@@ -186,8 +187,8 @@ func TestForwardProxyHeaders(t *testing.T) {
 // stands right behind CONNECT.
 func TestForwardProxyUpgrade(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	p := newFleet(t, webHosts(t, "web1")...)
-	tunnel, err := p.ForwardProxy(soon(t), "0")
+	p := fleettest.NewFleet(t, webHosts(t, "web1")...)
+	tunnel, err := p.ForwardProxy(fleettest.Soon(t), "0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +201,7 @@ func TestForwardProxyUpgrade(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.SetDeadline(time.Now().Add(patience))
+		conn.SetDeadline(time.Now().Add(fleettest.Patience))
 		io.WriteString(conn, request)
 		answer := bufio.NewReader(conn)
 		for line := ""; !strings.Contains(line, "101 Switching Protocols"); {
@@ -209,7 +210,7 @@ func TestForwardProxyUpgrade(t *testing.T) {
 			}
 		}
 		io.WriteString(conn, "hello\n")
-		if got := text(t, answer); !strings.HasSuffix(got, "\r\n\r\nHELLO\n") {
+		if got := fleettest.Text(t, answer); !strings.HasSuffix(got, "\r\n\r\nHELLO\n") {
 			t.Errorf("%q: %q", request, got)
 		}
 		conn.Close()
@@ -219,8 +220,8 @@ func TestForwardProxyUpgrade(t *testing.T) {
 // Whatever is no request for a proxy is refused, and leads nowhere.
 func TestForwardProxyRefuses(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	p := newFleet(t, webHosts(t, "web1")...)
-	tunnel, err := p.ForwardProxy(soon(t), "0")
+	p := fleettest.NewFleet(t, webHosts(t, "web1")...)
+	tunnel, err := p.ForwardProxy(fleettest.Soon(t), "0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,76 +21,9 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
-
-// promptly is how long what must not wait for a hostile host may take.
-const promptly = 5 * time.Second
-
-// hostile starts a host that serves each connection as a test says, until its
-// channels end, and returns how to reach it.
-func hostile(t testing.TB, serve func(conn ssh.Conn, channels <-chan ssh.NewChannel)) fleetssh.HostConfig {
-	t.Helper()
-	key := newKey()
-	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
-	config.AddHostKey(key)
-	return listening(t, key, func(raw net.Conn) {
-		conn, channels, requests, err := ssh.NewServerConn(raw, config)
-		if err != nil {
-			return
-		}
-		go ssh.DiscardRequests(requests)
-		serve(conn, channels)
-	})
-}
-
-// listening serves connections until the end of the test, and returns how to reach
-// what is said to have the host key.
-func listening(t testing.TB, key ssh.Signer, serve func(net.Conn)) fleetssh.HostConfig {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	accepting(t, l, serve)
-	at := l.Addr().(*net.TCPAddr)
-	return fleetssh.HostConfig{
-		Host: "127.0.0.1", Port: at.Port, User: "alice",
-		Auth:     fleetssh.Auth{Signers: []ssh.Signer{clientKey()}, NoAgent: true, NoDefaultKeys: true},
-		HostKeys: trust(t, knownLines(at.String(), key.PublicKey())...), Attempts: 1, RetryDelay: -1,
-	}
-}
-
-// accepting serves what comes on a listener until the end of the test.
-func accepting(t testing.TB, l net.Listener, serve func(net.Conn)) {
-	var wg sync.WaitGroup
-	ended := make(chan struct{})
-	wg.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			over := make(chan struct{})
-			wg.Go(func() {
-				defer close(over)
-				serve(conn)
-			})
-			wg.Go(func() {
-				select {
-				case <-over:
-				case <-ended:
-				}
-				conn.Close()
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		close(ended)
-		wg.Wait()
-	})
-}
 
 // localAgent is an agent with one key that counts its connections.
 type localAgent struct{ made, open atomic.Int32 }
@@ -114,7 +47,7 @@ func newLocalAgent(t *testing.T) *localAgent {
 		t.Fatal(err)
 	}
 	a := new(localAgent)
-	accepting(t, l, func(conn net.Conn) {
+	fleettest.Accepting(t, l, func(conn net.Conn) {
 		a.made.Add(1)
 		a.open.Add(1)
 		defer a.open.Add(-1)
@@ -177,27 +110,15 @@ func forwardedKeys(conn ssh.Conn) (int, error) {
 func connectedTo(t testing.TB, change func(*fleetssh.HostConfig), answer func(*ssh.Request)) (*fleetssh.Client, ssh.Conn) {
 	t.Helper()
 	conns := make(chan ssh.Conn, 1)
-	host := hostile(t, func(conn ssh.Conn, channels <-chan ssh.NewChannel) {
+	host := fleettest.Hostile(t, func(conn ssh.Conn, channels <-chan ssh.NewChannel) {
 		conns <- conn
 		serveSessions(channels, answer)
 	})
 	change(&host)
-	return dial(t, host), <-conns
+	return fleettest.Dial(t, host), <-conns
 }
 
 func forward(h *fleetssh.HostConfig) { h.ForwardAgent = true }
-
-// closesPromptly closes what must not wait for the other side.
-func closesPromptly(t testing.TB, c io.Closer) {
-	t.Helper()
-	begun := time.Now()
-	if err := c.Close(); err != nil {
-		t.Errorf("closing: %v", err)
-	}
-	if took := time.Since(begun); took > promptly {
-		t.Errorf("closing took %v", took)
-	}
-}
 
 // A host gets no channel that was not asked for, and none to the agent unless it is
 // forwarded.
@@ -224,20 +145,18 @@ func TestHostOpensChannels(t *testing.T) {
 					wg.Go(func() {
 						_, _, err := conn.OpenChannel(kind, []byte("what belongs to it"))
 						if e, ok := errors.AsType[*ssh.OpenChannelError](err); !ok || e.Reason != ssh.Prohibited {
-							t.Errorf("channel %q: %v", clipped(kind), err)
+							t.Errorf("channel %q: %v", fleettest.Clipped(kind), err)
 						}
 					})
 				}
 			}
 			wg.Wait()
-			equal(t, "output", output(t, c, "any"), "hello\n")
-			equal(t, "connections to the agent", a.made.Load(), 0)
-			closesPromptly(t, c)
+			fleettest.Equal(t, "output", fleettest.Output(t, c, "any"), "hello\n")
+			fleettest.Equal(t, "connections to the agent", a.made.Load(), 0)
+			fleettest.ClosesPromptly(t, c)
 		})
 	}
 }
-
-func clipped(s string) string { return s[:min(len(s), 40)] }
 
 // A host that opens channel after channel to the agent has 64 at most, and keeps
 // others from nothing.
@@ -284,8 +203,8 @@ func TestHostOpensManyAgentChannels(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			equal(t, "accepted", accepted.Load(), most)
-			equal(t, "refused", refused.Load(), n-most)
+			fleettest.Equal(t, "accepted", accepted.Load(), most)
+			fleettest.Equal(t, "refused", refused.Load(), n-most)
 			answered := make(chan error, 1)
 			go func() {
 				keys, err := forwardedKeys(goodConn)
@@ -299,14 +218,14 @@ func TestHostOpensManyAgentChannels(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-			case <-time.After(promptly):
+			case <-time.After(fleettest.Promptly):
 				t.Error("the other host got no answer")
 			}
-			equal(t, "output", output(t, bad, "any"), "hello\n")
-			equal(t, "output", output(t, good, "any"), "hello\n")
-			closesPromptly(t, bad)
-			closesPromptly(t, good)
-			eventually(t, "the end of all connections to the agent", func() bool { return a.open.Load() == 0 })
+			fleettest.Equal(t, "output", fleettest.Output(t, bad, "any"), "hello\n")
+			fleettest.Equal(t, "output", fleettest.Output(t, good, "any"), "hello\n")
+			fleettest.ClosesPromptly(t, bad)
+			fleettest.ClosesPromptly(t, good)
+			fleettest.Eventually(t, "the end of all connections to the agent", func() bool { return a.open.Load() == 0 })
 		})
 	}
 }
@@ -318,34 +237,34 @@ func TestHostLeavesAgentChannelsOpen(t *testing.T) {
 	newLocalAgent(t)
 	const most, n = 64, 300
 	results := make(chan int, 1)
-	host := rawHost(t, func(r *rawSSH) {
+	host := fleettest.RawHost(t, func(r *fleettest.RawSSH) {
 		accepted := 0
 		for i := range uint32(n) {
-			r.write(ssh.Marshal(openMsg{Type: "auth-agent@openssh.com", ID: i, Window: 1 << 20, Packet: 32 << 10}))
-			theirs, ok := r.opened()
+			r.WritePacket(ssh.Marshal(fleettest.OpenMsg{Type: "auth-agent@openssh.com", ID: i, Window: 1 << 20, Packet: 32 << 10}))
+			theirs, ok := r.Opened()
 			if !ok {
 				break
 			}
 			accepted++
-			r.write(ssh.Marshal(dataMsg{ID: theirs, Data: "\x00\x00\x00\x00"})) // ends the relay
-			if !r.await(msgClose) {
+			r.WritePacket(ssh.Marshal(fleettest.DataMsg{ID: theirs, Data: "\x00\x00\x00\x00"})) // ends the relay
+			if !r.Await(fleettest.MsgClose) {
 				break
 			}
 		}
 		results <- accepted
-		r.await(0) // until the end
+		r.Await(0) // until the end
 	})
 	host.ForwardAgent = true
-	c := dial(t, host)
+	c := fleettest.Dial(t, host)
 	select {
 	case accepted := <-results:
 		if accepted > most {
 			t.Errorf("%d channels that the host has not closed", accepted)
 		}
-	case <-time.After(patience):
+	case <-time.After(fleettest.Patience):
 		t.Error("the host got no answer")
 	}
-	closesPromptly(t, c)
+	fleettest.ClosesPromptly(t, c)
 }
 
 // A host that does not answer the request for the agent costs the sessions that wait for
@@ -362,7 +281,7 @@ func TestHostIgnoresAgentRequest(t *testing.T) {
 	if !ok || e.Op != "open" || e.Host != "127.0.0.1" {
 		t.Errorf("%T: %v", err, err)
 	}
-	if took := time.Since(begun); took < limit || took > limit+promptly {
+	if took := time.Since(begun); took < limit || took > limit+fleettest.Promptly {
 		t.Errorf("after %v", took)
 	}
 	var wg sync.WaitGroup
@@ -385,7 +304,7 @@ func TestHostIgnoresAgentRequest(t *testing.T) {
 	if _, err := c.OpenSession(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	closesPromptly(t, c)
+	fleettest.ClosesPromptly(t, c)
 }
 
 // A host that refuses to forward the agent is warned about once, and runs commands.
@@ -393,7 +312,7 @@ func TestHostRefusesAgent(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	a := newLocalAgent(t)
 	var asked atomic.Int32
-	host := hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
+	host := fleettest.Hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
 		serveSessions(channels, func(req *ssh.Request) {
 			asked.Add(1)
 			req.Reply(false, nil)
@@ -401,21 +320,21 @@ func TestHostRefusesAgent(t *testing.T) {
 	})
 	host.ForwardAgent, host.Alias = true, "refuser"
 	var log lockedBuffer
-	p := newFleet(t, host)
+	p := fleettest.NewFleet(t, host)
 	p.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	for range 5 {
-		outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "any"})
+		outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "any"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "output", text(t, outs[0].Stdout), "hello\n")
+		fleettest.Equal(t, "output", fleettest.Text(t, outs[0].Stdout), "hello\n")
 	}
-	equal(t, "requests", asked.Load(), 1)
-	equal(t, "connections to the agent", a.made.Load(), 0)
+	fleettest.Equal(t, "requests", asked.Load(), 1)
+	fleettest.Equal(t, "connections to the agent", a.made.Load(), 0)
 	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-	equal(t, "warnings", len(lines), 1)
-	contains(t, lines[0], "level=WARN", "does not forward the SSH agent", "refuser")
-	closesPromptly(t, p)
+	fleettest.Equal(t, "warnings", len(lines), 1)
+	fleettest.Contains(t, lines[0], "level=WARN", "does not forward the SSH agent", "refuser")
+	fleettest.ClosesPromptly(t, p)
 }
 
 // lockedBuffer may be written to by many goroutines.
@@ -449,7 +368,7 @@ func TestForwardAgentConstrainedKey(t *testing.T) {
 	last.Authorize(t, user, key.Public())
 	dir := t.TempDir()
 	known, file, loginFile := filepath.Join(dir, "known_hosts"), filepath.Join(dir, "key"), filepath.Join(dir, "login")
-	lines := append(knownLines(last.Address(), keysOf(last)...), knownLines(middle.Address(), keysOf(middle)...)...)
+	lines := append(fleettest.KnownLines(last.Address(), fleettest.KeysOf(last)...), fleettest.KnownLines(middle.Address(), fleettest.KeysOf(middle)...)...)
 	if err := os.WriteFile(known, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -469,7 +388,7 @@ func TestForwardAgentConstrainedKey(t *testing.T) {
 	if out, err := exec.Command("sh", "-c", line(middle, loginFile)+" '"+toLast+"; true'").Output(); err != nil || len(out) > 0 {
 		t.Fatalf("through ssh: %q, %v", out, err)
 	}
-	host := hostConfig(t, middle, user, fleetssh.Auth{Signers: []ssh.Signer{login.Signer}})
+	host := fleettest.HostConfig(t, middle, user, fleetssh.Auth{Signers: []ssh.Signer{login.Signer}})
 	host.ForwardAgent = true
-	equal(t, "through fleetssh", output(t, dial(t, host), toLast+"; true"), "")
+	fleettest.Equal(t, "through fleetssh", fleettest.Output(t, fleettest.Dial(t, host), toLast+"; true"), "")
 }

@@ -26,6 +26,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/sshconfig":            {"fleetssh", "fleetssh/internal/account", "fleetssh/internal/knownhosts"},
 		"fleetssh/internal/account":     nil,
 		"fleetssh/internal/charset":     nil,
+		"fleetssh/internal/fleettest":   {"fleetssh", "fleetssh/internal/account", "fleetssh/internal/simfleet", "fleetssh/internal/sshdtest"},
 		"fleetssh/internal/gss":         nil,
 		"fleetssh/internal/kdctest":     {"fleetssh/internal/sshdtest"},
 		"fleetssh/internal/knownhosts":  nil,

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 )
 
 // pemOf returns a PEM block of a type.
@@ -61,7 +62,7 @@ func encryptedPKCS8(t testing.TB, key any, cipher pkcs8.Cipher, kdf pkcs8.KDFOpt
 // What a file is that holds no key that can be used, and what can be done about it.
 func TestKeyFileUnusable(t *testing.T) {
 	t.Parallel()
-	public := newKey().PublicKey()
+	public := fleettest.NewKey().PublicKey()
 	blob := public.Marshal()
 	pbkdf2 := func(iterations int, size int) costly {
 		return costly{pkcs8.PBKDF2Opts{}, pbkdf2Params{make([]byte, 8), iterations, size}}
@@ -101,7 +102,7 @@ func TestKeyFileUnusable(t *testing.T) {
 			if err == nil || open || locked {
 				t.Fatalf("open %v, locked %v, %v", open, locked, err)
 			}
-			contains(t, err.Error(), test.want)
+			fleettest.Contains(t, err.Error(), test.want)
 			if (key != nil) != test.key {
 				t.Errorf("the public half is %v", key)
 			}
@@ -173,7 +174,7 @@ func TestKeyFilePKCS8(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					equal(t, "key", ssh.FingerprintSHA256(signer.PublicKey()), ssh.FingerprintSHA256(want))
+					fleettest.Equal(t, "key", ssh.FingerprintSHA256(signer.PublicKey()), ssh.FingerprintSHA256(want))
 					if _, err := fleetssh.UnlockKeyFile(data, "wrong"); err == nil || err.Error() != "wrong passphrase" {
 						t.Errorf("with another passphrase: %v", err)
 					}
@@ -208,8 +209,8 @@ func TestKeyFileAmongOthers(t *testing.T) {
 // Any file may be named as a key. None makes us panic, or work long.
 func FuzzKeyFile(f *testing.F) {
 	for _, seed := range [][]byte{
-		ssh.MarshalAuthorizedKey(newKey().PublicKey()),
-		openSSHKey("aes256-ctr", "bcrypt", 1, newKey().PublicKey().Marshal()),
+		ssh.MarshalAuthorizedKey(fleettest.NewKey().PublicKey()),
+		openSSHKey("aes256-ctr", "bcrypt", 1, fleettest.NewKey().PublicKey().Marshal()),
 		encryptedPKCS8(f, rsaKey(), pkcs8.AES256CBC, pkcs8.PBKDF2Opts{SaltSize: 8, IterationCount: 1, HMACHash: crypto.SHA256}),
 		encryptedPKCS8(f, rsaKey(), pkcs8.TripleDESCBC, pkcs8.ScryptOpts{SaltSize: 8, CostParameter: 2, BlockSize: 1, ParallelizationParameter: 1}),
 	} {

@@ -3,6 +3,9 @@ package fleetssh_test
 import (
 	"context"
 	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/pem"
 	"errors"
 	"os"
 	"path/filepath"
@@ -15,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 	"fleetssh/internal/sshdtest"
 )
@@ -23,13 +27,22 @@ import (
 // nobody can see, and returns that.
 func lockedFile(t *testing.T) (path string, public ssh.PublicKey) {
 	t.Helper()
-	key := rsaKey()
-	public, err := ssh.NewPublicKey(key.Public())
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err = ssh.NewPublicKey(key.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
 	path = filepath.Join(t.TempDir(), "locked")
-	data := encryptedPKCS8(t, key, pkcs8.AES256CBC, pkcs8.PBKDF2Opts{SaltSize: 8, IterationCount: 2048, HMACHash: crypto.SHA256})
+	der, err := pkcs8.MarshalPrivateKey(key, []byte("open sesame"), &pkcs8.Opts{
+		Cipher: pkcs8.AES256CBC, KDFOpts: pkcs8.PBKDF2Opts{SaltSize: 8, IterationCount: 2048, HMACHash: crypto.SHA256},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: der})
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -71,13 +84,13 @@ func TestPassphraseIsAskedForLast(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newServer(t, func(h *simfleet.Host) {
-				h.AuthorizedKeys = []ssh.PublicKey{newKey().PublicKey()}
+			s := fleettest.NewServer(t, func(h *simfleet.Host) {
+				h.AuthorizedKeys = []ssh.PublicKey{fleettest.NewKey().PublicKey()}
 				if test.takes != nil {
 					h.AuthorizedKeys = []ssh.PublicKey{test.takes}
 				}
 			})
-			host := s.config()
+			host := s.Config()
 			host.Auth = test.auth
 			var asked atomic.Int32
 			host.Auth.Ask = func(_ context.Context, q fleetssh.Question) (string, error) {
@@ -97,16 +110,16 @@ func TestPassphraseIsAskedForLast(t *testing.T) {
 					t.Error(err)
 				}
 			case *fleetssh.AuthenticationError:
-				e := asError[*fleetssh.AuthenticationError](t, err)
+				e := fleettest.AsError[*fleetssh.AuthenticationError](t, err)
 				if test.answer == "wrong" {
-					contains(t, e.Error(), "wrong passphrase")
+					fleettest.Contains(t, e.Error(), "wrong passphrase")
 				} else if len(e.Keys) != 1 || !strings.HasPrefix(e.Keys[0], "key file ") || !strings.Contains(e.Keys[0], "SHA256:") {
 					t.Errorf("the keys are named %q", e.Keys)
 				}
 			case *fleetssh.PKeyFileError:
-				equal(t, "path", asError[*fleetssh.PKeyFileError](t, err).Path, test.auth.KeyFile)
+				fleettest.Equal(t, "path", fleettest.AsError[*fleetssh.PKeyFileError](t, err).Path, test.auth.KeyFile)
 			}
-			equal(t, "asked", asked.Load(), test.asked)
+			fleettest.Equal(t, "asked", asked.Load(), test.asked)
 		})
 	}
 }
@@ -129,14 +142,14 @@ func TestWrongPassphraseCostsOnce(t *testing.T) {
 	for i := range hosts {
 		hosts[i] = fleetssh.HostConfig{Host: "192.0.2.1", Auth: fleetssh.Auth{KeyFile: path, Password: "wrong", NoAgent: true}}
 	}
-	p := newFleet(t, hosts...)
+	p := fleettest.NewFleet(t, hosts...)
 	begun := time.Now()
-	all := asError[*fleetssh.HostsError](t, p.Connect(t.Context()))
-	equal(t, "failed", len(all.Failed), len(hosts))
+	all := fleettest.AsError[*fleetssh.HostsError](t, p.Connect(t.Context()))
+	fleettest.Equal(t, "failed", len(all.Failed), len(hosts))
 	for _, f := range all.Failed {
-		contains(t, asError[*fleetssh.PKeyFileError](t, f.Err).Error(), "wrong passphrase")
+		fleettest.Contains(t, fleettest.AsError[*fleetssh.PKeyFileError](t, f.Err).Error(), "wrong passphrase")
 	}
-	if took := time.Since(begun); took > patience { // 500 times, it would be minutes
+	if took := time.Since(begun); took > fleettest.Patience { // 500 times, it would be minutes
 		t.Errorf("it took %v", took)
 	}
 }
@@ -144,16 +157,16 @@ func TestWrongPassphraseCostsOnce(t *testing.T) {
 // A certificate that was made anew is read anew.
 func TestCertificateIsReadAgain(t *testing.T) {
 	t.Parallel()
-	signer := clientKey()
+	signer := fleettest.ClientKey()
 	ca := sshdtest.NewCA(t)
 	path := filepath.Join(t.TempDir(), "certificate")
 	sshdtest.WriteCertificate(t, path, ca.SignUser(t, signer.PublicKey(), sshdtest.Validity{Before: time.Now().Add(-time.Hour)}))
-	s := newServer(t, nil)
-	host := s.config()
+	s := fleettest.NewServer(t, nil)
+	host := s.Config()
 	host.Auth = fleetssh.Auth{Signers: []ssh.Signer{signer}, CertFile: path}
-	p := newFleet(t, host)
+	p := fleettest.NewFleet(t, host)
 	_, err := p.Client(t.Context(), 0)
-	contains(t, asError[*fleetssh.PKeyFileError](t, err).Error(), "certificate expired")
+	fleettest.Contains(t, fleettest.AsError[*fleetssh.PKeyFileError](t, err).Error(), "certificate expired")
 	// As Vault and others do: a file in its place, and not the same one written over.
 	sshdtest.WriteCertificate(t, path+".new", ca.SignUser(t, signer.PublicKey(), sshdtest.Validity{}))
 	if err := os.Rename(path+".new", path); err != nil {

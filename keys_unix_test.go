@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 )
 
 // A key file that does not come holds up those who name it, for as long as they wait, and
@@ -26,11 +27,11 @@ func TestKeyFileThatDoesNotCome(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer writer.Close()
-	s := newServer(t, nil)
-	good := s.config()
+	s := fleettest.NewServer(t, nil)
+	good := s.Config()
 	waiting, alike := good, good
 	waiting.Auth.CertFiles, alike.Auth.CertFiles = []string{path}, []string{path}
-	p := newFleet(t, waiting, good, alike)
+	p := fleettest.NewFleet(t, waiting, good, alike)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 2)
@@ -64,5 +65,5 @@ func TestKeyFileThatNobodyWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := fleetssh.CheckKeys(t.Context(), fleetssh.HostConfig{Host: "h", Auth: fleetssh.Auth{KeyFile: path}})
-	contains(t, asError[*fleetssh.PKeyFileError](t, err).Error(), path, "empty")
+	fleettest.Contains(t, fleettest.AsError[*fleetssh.PKeyFileError](t, err).Error(), path, "empty")
 }

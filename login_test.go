@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
@@ -55,19 +56,22 @@ func TestPasswordLogins(t *testing.T) {
 		{"questions with nobody to ask", func(h *simfleet.Host) { h.Prompts = otp }, func(a *fleetssh.Auth) { a.Password = "right" }, "keyboard-interactive"},
 		{"key, then password", func(h *simfleet.Host) {
 			h.Password, h.RequireAll = "right", []string{"publickey", "password"}
-		}, func(a *fleetssh.Auth) { a.Password = "right"; a.Signers = []ssh.Signer{newKey(), clientKey()} }, ""},
+		}, func(a *fleetssh.Auth) {
+			a.Password = "right"
+			a.Signers = []ssh.Signer{fleettest.NewKey(), fleettest.ClientKey()}
+		}, ""},
 		{"key, then questions", func(h *simfleet.Host) {
 			h.Prompts, h.RequireAll = otp[:1], []string{"publickey", "keyboard-interactive"}
-		}, func(a *fleetssh.Auth) { a.Password = "right"; a.Signers = []ssh.Signer{clientKey()} }, ""},
+		}, func(a *fleetssh.Auth) { a.Password = "right"; a.Signers = []ssh.Signer{fleettest.ClientKey()} }, ""},
 		{"key, then no password", func(h *simfleet.Host) {
 			h.Password, h.RequireAll = "right", []string{"publickey", "password"}
-		}, func(a *fleetssh.Auth) { a.Signers = []ssh.Signer{clientKey()} }, "publickey"},
+		}, func(a *fleetssh.Auth) { a.Signers = []ssh.Signer{fleettest.ClientKey()} }, "publickey"},
 		{"nothing to offer", nil, func(a *fleetssh.Auth) {}, "-"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newServer(t, test.host)
-			host := s.config()
+			s := fleettest.NewServer(t, test.host)
+			host := s.Config()
 			host.Auth = alone
 			test.auth(&host.Auth)
 			c, err := fleetssh.Dial(t.Context(), host)
@@ -97,7 +101,7 @@ func TestMaxAuthTries(t *testing.T) {
 	t.Parallel()
 	wrong := make([]ssh.Signer, 30)
 	for i := range wrong {
-		wrong[i] = newKey()
+		wrong[i] = fleettest.NewKey()
 	}
 	for _, test := range []struct {
 		name        string
@@ -114,14 +118,14 @@ func TestMaxAuthTries(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newServer(t, func(h *simfleet.Host) {
+			s := fleettest.NewServer(t, func(h *simfleet.Host) {
 				h.MaxAuthTries = test.max
 				if test.password {
-					h.Password, h.AuthorizedKeys = "right", []ssh.PublicKey{newKey().PublicKey()}
+					h.Password, h.AuthorizedKeys = "right", []ssh.PublicKey{fleettest.NewKey().PublicKey()}
 				}
 			})
-			host := s.config()
-			host.Auth.Signers = append(wrong[:test.before:test.before], clientKey())
+			host := s.Config()
+			host.Auth.Signers = append(wrong[:test.before:test.before], fleettest.ClientKey())
 			if test.password {
 				host.Auth.Password = "right"
 			}
@@ -154,7 +158,7 @@ func TestKeyIsDecryptedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, hosts := simulated(t, 40, func(_ int, h *simfleet.Host) { h.AuthorizedKeys = []ssh.PublicKey{key} })
+	_, hosts := fleettest.Simulated(t, 40, func(_ int, h *simfleet.Host) { h.AuthorizedKeys = []ssh.PublicKey{key} })
 	var asked, overlapping atomic.Int32
 	for i := range hosts {
 		hosts[i].Auth = fleetssh.Auth{KeyFile: path, Ask: func(_ context.Context, q fleetssh.Question) (string, error) {
@@ -169,7 +173,7 @@ func TestKeyIsDecryptedOnce(t *testing.T) {
 			return "open sesame", nil
 		}}
 	}
-	p := newFleet(t, hosts...)
+	p := fleettest.NewFleet(t, hosts...)
 	if err := p.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -198,9 +202,9 @@ func TestKeyIsDecryptedOnce(t *testing.T) {
 // TestAskOneAtATime checks that separate dials do not ask at the same time either.
 func TestAskOneAtATime(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(h *simfleet.Host) { h.Password = "right" })
+	s := fleettest.NewServer(t, func(h *simfleet.Host) { h.Password = "right" })
 	var now atomic.Int32
-	host := s.config()
+	host := s.Config()
 	host.Auth = alone
 	host.Auth.Ask = func(context.Context, fleetssh.Question) (string, error) {
 		if now.Add(1) != 1 {
@@ -227,7 +231,7 @@ func TestAskOneAtATime(t *testing.T) {
 // TestAcceptNew connects to many hosts with one file at the same time.
 func TestAcceptNew(t *testing.T) {
 	t.Parallel()
-	fleet, hosts := simulated(t, 60, nil)
+	fleet, hosts := fleettest.Simulated(t, 60, nil)
 	file := filepath.Join(t.TempDir(), "dir", "known_hosts")
 	policy, err := fleetssh.AcceptNewHostKeys(file)
 	if err != nil {
@@ -236,7 +240,7 @@ func TestAcceptNew(t *testing.T) {
 	for i := range hosts {
 		hosts[i].HostKeys = policy
 	}
-	if err := newFleet(t, hosts...).Connect(t.Context()); err != nil {
+	if err := fleettest.NewFleet(t, hosts...).Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	strict, err := fleetssh.KnownHosts(file)
@@ -246,10 +250,10 @@ func TestAcceptNew(t *testing.T) {
 	for i := range hosts {
 		hosts[i].HostKeys = strict
 	}
-	if err := newFleet(t, hosts...).Connect(t.Context()); err != nil {
+	if err := fleettest.NewFleet(t, hosts...).Connect(t.Context()); err != nil {
 		t.Errorf("strict, after all were accepted: %v", err)
 	}
-	if err := fleet.Servers[3].SetHostKeys(newKey()); err != nil {
+	if err := fleet.Servers[3].SetHostKeys(fleettest.NewKey()); err != nil {
 		t.Fatal(err)
 	}
 	for _, policy := range []fleetssh.HostKeyPolicy{strict, policy} {

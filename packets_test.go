@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
@@ -21,7 +22,7 @@ func packetHost(t *testing.T, answer func(method string) []byte) fleetssh.HostCo
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := newKey()
+	key := fleettest.NewKey()
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -81,14 +82,14 @@ func TestExpiredPassword(t *testing.T) {
 	if !errors.As(err, &refused) || !refused.Expired {
 		t.Fatalf("%v", err)
 	}
-	contains(t, err.Error(), "log in to 127.0.0.1:", "as alice: the password has expired and must be changed")
+	fleettest.Contains(t, err.Error(), "log in to 127.0.0.1:", "as alice: the password has expired and must be changed")
 
 	// It was right: other hosts get it.
 	_, others := passwordHosts(t, 3, "right", nil)
-	p := newFleet(t, append([]fleetssh.HostConfig{host}, others...)...)
+	p := fleettest.NewFleet(t, append([]fleetssh.HostConfig{host}, others...)...)
 	p.PoolSize = 1
 	outs := runTrue(t, p)
-	equal(t, "ran", count(outs[1:], fleetssh.Running, "")+count(outs[1:], fleetssh.Exited, ""), 3)
+	fleettest.Equal(t, "ran", count(outs[1:], fleetssh.Running, "")+count(outs[1:], fleetssh.Exited, ""), 3)
 }
 
 // TestOtherAnswerToPassword has a host answer a password with what means nothing there.
@@ -101,7 +102,7 @@ func TestOtherAnswerToPassword(t *testing.T) {
 		return failure("password")
 	})
 	_, err := fleetssh.Dial(t.Context(), host)
-	contains(t, err.Error(), "unexpected message type 99")
+	fleettest.Contains(t, err.Error(), "unexpected message type 99")
 }
 
 // TestLongListOfMethods has a host list more methods than anybody wants to read.
@@ -112,5 +113,5 @@ func TestLongListOfMethods(t *testing.T) {
 	if n := len(err.Error()); n > 1000 || strings.ContainsRune(err.Error(), 0x1b) {
 		t.Errorf("an error of %d bytes: %.200q", n, err)
 	}
-	contains(t, err.Error(), "nothing to offer of what the host takes: ^[[31mmethod, ^[[31mmethod")
+	fleettest.Contains(t, err.Error(), "nothing to offer of what the host takes: ^[[31mmethod, ^[[31mmethod")
 }

@@ -13,37 +13,15 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
-// simulated starts n hosts on addresses of their own and returns how to reach
-// them.
-func simulated(t testing.TB, n int, change func(i int, h *simfleet.Host)) (*simfleet.Fleet, []fleetssh.HostConfig) {
-	t.Helper()
-	fleet, err := simfleet.StartFleet(n, 0, func(i int, h *simfleet.Host) {
-		h.AuthorizedKeys = []ssh.PublicKey{clientKey().PublicKey()}
-		if change != nil {
-			change(i, h)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { fleet.Close() })
-	hosts := make([]fleetssh.HostConfig, n)
-	for i, s := range fleet.Servers {
-		hosts[i] = server{s, t}.config()
-	}
-	return fleet, hosts
-}
-
 func TestRunCommandInHostOrder(t *testing.T) {
 	t.Parallel()
-	_, hosts := simulated(t, 30, nil)
-	p := newFleet(t, hosts...)
+	_, hosts := fleettest.Simulated(t, 30, nil)
+	p := fleettest.NewFleet(t, hosts...)
 	p.PoolSize = 7
 	args := make([]fleetssh.Args, len(hosts))
 	for i := range args {
@@ -65,7 +43,7 @@ func TestRunCommandInHostOrder(t *testing.T) {
 		t.Error("LastOutput or Finished is wrong")
 	}
 	for i, out := range outs {
-		if got := text(t, out.Stdout); got != fmt.Sprintf("host %d\n", i) || out.CommandLine != fmt.Sprintf("echo host %d; exit %d", i, i) {
+		if got := fleettest.Text(t, out.Stdout); got != fmt.Sprintf("host %d\n", i) || out.CommandLine != fmt.Sprintf("echo host %d; exit %d", i, i) {
 			t.Errorf("host %d: %q from %q", i, got, out.CommandLine)
 		}
 		if code, ok := out.ExitCode(); !ok || code != i {
@@ -79,7 +57,7 @@ func TestRunCommandInHostOrder(t *testing.T) {
 
 func TestEmptyFleet(t *testing.T) {
 	t.Parallel()
-	p := newFleet(t)
+	p := fleettest.NewFleet(t)
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
 	if len(outs) != 0 || err != nil || p.Join(t.Context(), outs) != nil || p.Connect(t.Context()) != nil {
 		t.Errorf("%v, %v", outs, err)
@@ -95,8 +73,8 @@ func TestEmptyFleet(t *testing.T) {
 
 func TestDuplicateHosts(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, nil)
-	p := newFleet(t, s.config(), s.config(), s.config())
+	s := fleettest.NewServer(t, nil)
+	p := fleettest.NewFleet(t, s.Config(), s.Config(), s.Config())
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "echo $$"})
 	if err != nil || len(outs) != 3 {
 		t.Fatal(err)
@@ -108,8 +86,8 @@ func TestDuplicateHosts(t *testing.T) {
 
 func TestJoinTimeout(t *testing.T) {
 	t.Parallel()
-	hosts := []fleetssh.HostConfig{newServer(t, nil).config(), newServer(t, nil).config(), {Host: "no-such-host.invalid", Attempts: 1}}
-	p := newFleet(t, hosts...)
+	hosts := []fleetssh.HostConfig{fleettest.NewServer(t, nil).Config(), fleettest.NewServer(t, nil).Config(), {Host: "no-such-host.invalid", Attempts: 1}}
+	p := fleettest.NewFleet(t, hosts...)
 	args := []fleetssh.Args{{List: []string{"0"}}, {List: []string{"60"}}, {List: []string{"0"}}}
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "sleep %s", HostArgs: args})
 	if _, ok := errors.AsType[*fleetssh.UnknownHostError](err); !ok || len(outs) != 3 {
@@ -138,9 +116,9 @@ func TestJoinTimeout(t *testing.T) {
 
 func TestStopOnError(t *testing.T) {
 	t.Parallel()
-	_, hosts := simulated(t, 20, nil)
-	hosts[2].Port = closedPort(t)
-	p := newFleet(t, hosts...)
+	_, hosts := fleettest.Simulated(t, 20, nil)
+	hosts[2].Port = fleettest.ClosedPort(t)
+	p := fleettest.NewFleet(t, hosts...)
 	p.PoolSize, p.StopOnError = 1, true
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
 	if len(outs) != 20 || err == nil {
@@ -158,32 +136,32 @@ func TestStopOnError(t *testing.T) {
 
 func TestMaxFailures(t *testing.T) {
 	t.Parallel()
-	_, hosts := simulated(t, 20, nil)
+	_, hosts := fleettest.Simulated(t, 20, nil)
 	for _, i := range []int{2, 5, 7} {
-		hosts[i].Port = closedPort(t)
+		hosts[i].Port = fleettest.ClosedPort(t)
 	}
-	p := newFleet(t, hosts...)
+	p := fleettest.NewFleet(t, hosts...)
 	p.PoolSize, p.StopOnError, p.MaxFailures = 1, true, 2
-	failed := asError[*fleetssh.HostsError](t, p.Connect(t.Context()))
+	failed := fleettest.AsError[*fleetssh.HostsError](t, p.Connect(t.Context()))
 	if len(failed.Failed) != 3+12 { // three failed, and all behind the third were left out
 		t.Errorf("%d failed: %v", len(failed.Failed), failed)
 	}
-	p = newFleet(t, hosts...)
+	p = fleettest.NewFleet(t, hosts...)
 	p.MaxFailures = -1
-	if e := asError[*fleetssh.ConfigError](t, p.Connect(t.Context())); e.Field != "ParallelClient.MaxFailures" {
+	if e := fleettest.AsError[*fleetssh.ConfigError](t, p.Connect(t.Context())); e.Field != "ParallelClient.MaxFailures" {
 		t.Error(e)
 	}
 }
 
 func TestSetHosts(t *testing.T) {
 	t.Parallel()
-	a, b, c := newServer(t, nil), newServer(t, nil), newServer(t, nil)
-	hostA, hostB, hostC := a.config(), b.config(), c.config()
-	p := newFleet(t, hostA, hostB)
+	a, b, c := fleettest.NewServer(t, nil), fleettest.NewServer(t, nil), fleettest.NewServer(t, nil)
+	hostA, hostB, hostC := a.Config(), b.Config(), c.Config()
+	p := fleettest.NewFleet(t, hostA, hostB)
 	if err := p.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the host to count the login", func() bool { return a.Stats().Logins == 1 })
+	fleettest.Eventually(t, "the host to count the login", func() bool { return a.Stats().Logins == 1 })
 	p.SetHosts([]fleetssh.HostConfig{hostC, hostA})
 	if err := p.Connect(t.Context()); err != nil {
 		t.Fatal(err)
@@ -191,7 +169,7 @@ func TestSetHosts(t *testing.T) {
 	if n := a.Stats().Logins; n != 1 {
 		t.Errorf("%d logins on the host that stayed", n)
 	}
-	eventually(t, "the unused connection to end", func() bool { return b.Stats().Open == 0 })
+	fleettest.Eventually(t, "the unused connection to end", func() bool { return b.Stats().Open == 0 })
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
 	if err != nil || outs[0].Host.Port != c.Port() || outs[1].Host.Port != a.Port() {
 		t.Errorf("order: %v", err)
@@ -206,8 +184,8 @@ func TestSetHosts(t *testing.T) {
 
 func TestOneShot(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, nil)
-	p := newFleet(t, s.config())
+	s := fleettest.NewServer(t, nil)
+	p := fleettest.NewFleet(t, s.Config())
 	p.OneShot = true
 	for range 2 {
 		outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "echo x"})
@@ -217,8 +195,8 @@ func TestOneShot(t *testing.T) {
 		if err := p.Join(t.Context(), outs); err != nil {
 			t.Error(err)
 		}
-		eventually(t, "the connection to end", func() bool { return s.Stats().Open == 0 })
-		if got := text(t, outs[0].Stdout); got != "x\n" {
+		fleettest.Eventually(t, "the connection to end", func() bool { return s.Stats().Open == 0 })
+		if got := fleettest.Text(t, outs[0].Stdout); got != "x\n" {
 			t.Errorf("output after the connection has ended: %q", got)
 		}
 	}
@@ -226,7 +204,7 @@ func TestOneShot(t *testing.T) {
 
 func TestClosedClient(t *testing.T) {
 	t.Parallel()
-	p := newFleet(t, newServer(t, nil).config())
+	p := fleettest.NewFleet(t, fleettest.NewServer(t, nil).Config())
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "echo x; sleep 60"})
 	if err != nil {
 		t.Fatal(err)
@@ -257,8 +235,8 @@ func TestStreamLeft(t *testing.T) {
 	for _, way := range []string{"break", "panic", "cancel"} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			fleet, hosts := simulated(t, 12, nil)
-			p := newFleet(t, hosts...)
+			fleet, hosts := fleettest.Simulated(t, 12, nil)
+			p := fleettest.NewFleet(t, hosts...)
 			p.PoolSize = 4
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -299,7 +277,7 @@ func TestStreamLeft(t *testing.T) {
 			if started > 4 {
 				t.Errorf("%d hosts were started, PoolSize is 4", started)
 			}
-			eventually(t, "the commands to be ended", func() bool {
+			fleettest.Eventually(t, "the commands to be ended", func() bool {
 				ended := 0
 				for _, s := range fleet.Servers {
 					ended += len(s.Stats().Signals)
@@ -312,8 +290,8 @@ func TestStreamLeft(t *testing.T) {
 
 func TestStreamEvents(t *testing.T) {
 	t.Parallel()
-	_, hosts := simulated(t, 10, nil)
-	p := newFleet(t, hosts...)
+	_, hosts := fleettest.Simulated(t, 10, nil)
+	p := fleettest.NewFleet(t, hosts...)
 	events, err := p.Stream(t.Context(), fleetssh.Command{Line: "echo a; stderr b; printf 'c\\nd'"})
 	if err != nil {
 		t.Fatal(err)
@@ -338,8 +316,8 @@ func TestStreamEvents(t *testing.T) {
 func TestOutputWithinBudget(t *testing.T) {
 	t.Parallel()
 	const n, size, budget = 60, 2 << 20, 1 << 20
-	_, hosts := simulated(t, n, nil)
-	p := newFleet(t, hosts...)
+	_, hosts := fleettest.Simulated(t, n, nil)
+	p := fleettest.NewFleet(t, hosts...)
 	p.OutputMemory = budget
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: fmt.Sprintf("bytes %d", size)})
 	if err != nil {
@@ -366,7 +344,7 @@ func TestOutputWithinBudget(t *testing.T) {
 
 func TestMaxOutput(t *testing.T) {
 	t.Parallel()
-	p := newFleet(t, newServer(t, nil).config())
+	p := fleettest.NewFleet(t, fleettest.NewServer(t, nil).Config())
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "bytes 100000; stderr few", MaxOutput: 1000})
 	if err != nil {
 		t.Fatal(err)
@@ -374,7 +352,7 @@ func TestMaxOutput(t *testing.T) {
 	if err := p.Join(t.Context(), outs); err != nil {
 		t.Fatal(err)
 	}
-	if got := text(t, outs[0].Stdout); len(got) != 1000 || !outs[0].Stdout.Truncated() || outs[0].Stderr.Truncated() {
+	if got := fleettest.Text(t, outs[0].Stdout); len(got) != 1000 || !outs[0].Stdout.Truncated() || outs[0].Stderr.Truncated() {
 		t.Errorf("%d bytes, truncated %v %v", len(got), outs[0].Stdout.Truncated(), outs[0].Stderr.Truncated())
 	}
 }
@@ -382,13 +360,13 @@ func TestMaxOutput(t *testing.T) {
 func TestStdinForAll(t *testing.T) {
 	t.Parallel()
 	const n, size = 20, 3 << 20
-	_, hosts := simulated(t, n, func(i int, h *simfleet.Host) {
+	_, hosts := fleettest.Simulated(t, n, func(i int, h *simfleet.Host) {
 		if i == 5 {
 			h.Fault.Kind = simfleet.NeverReadStdin
 		}
 	})
-	p := newFleet(t, hosts...)
-	src := &countingReader{Reader: io.LimitReader(zeros{}, size)}
+	p := fleettest.NewFleet(t, hosts...)
+	src := &countingReader{Reader: io.LimitReader(fleettest.Zeros{}, size)}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	events, err := p.Stream(ctx, fleetssh.Command{Line: "wc -c", Stdin: src})
@@ -411,10 +389,6 @@ func TestStdinForAll(t *testing.T) {
 	}
 }
 
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
-
 type countingReader struct {
 	io.Reader
 	n int
@@ -429,8 +403,8 @@ func (r *countingReader) Read(p []byte) (int, error) {
 // TestManyAtOnce uses one client from many goroutines.
 func TestManyAtOnce(t *testing.T) {
 	t.Parallel()
-	_, hosts := simulated(t, 5, nil)
-	p := newFleet(t, hosts...)
+	_, hosts := fleettest.Simulated(t, 5, nil)
+	p := fleettest.NewFleet(t, hosts...)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -443,7 +417,7 @@ func TestManyAtOnce(t *testing.T) {
 				t.Error(err)
 			}
 			for _, out := range outs {
-				if got := text(t, out.Stdout); got != fmt.Sprintln(i) {
+				if got := fleettest.Text(t, out.Stdout); got != fmt.Sprintln(i) {
 					t.Errorf("%q instead of %d", got, i)
 				}
 			}

@@ -12,21 +12,22 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
 // passwordHosts starts n hosts that take a password and nothing else.
-func passwordHosts(t *testing.T, n int, password string, change func(i int, h *simfleet.Host)) ([]server, []fleetssh.HostConfig) {
+func passwordHosts(t *testing.T, n int, password string, change func(i int, h *simfleet.Host)) ([]fleettest.Server, []fleetssh.HostConfig) {
 	t.Helper()
-	servers, configs := make([]server, n), make([]fleetssh.HostConfig, n)
+	servers, configs := make([]fleettest.Server, n), make([]fleetssh.HostConfig, n)
 	for i := range n {
-		servers[i] = newServer(t, func(h *simfleet.Host) {
+		servers[i] = fleettest.NewServer(t, func(h *simfleet.Host) {
 			h.AuthorizedKeys, h.Password = nil, "right"
 			if change != nil {
 				change(i, h)
 			}
 		})
-		configs[i] = servers[i].config()
+		configs[i] = servers[i].Config()
 		configs[i].Alias = fmt.Sprintf("web%02d", i)
 		configs[i].Auth = fleetssh.Auth{Password: password, NoAgent: true, NoDefaultKeys: true}
 		configs[i].ConnectTimeout = 5 * time.Second
@@ -35,7 +36,7 @@ func passwordHosts(t *testing.T, n int, password string, change func(i int, h *s
 }
 
 // passwordsSeen returns how many wrong passwords each host got, and all of them.
-func passwordsSeen(servers []server) (each []int, all int) {
+func passwordsSeen(servers []fleettest.Server) (each []int, all int) {
 	for _, s := range servers {
 		failures := s.Stats().AuthFailures
 		n := failures["password"] + failures["keyboard-interactive"]
@@ -78,9 +79,9 @@ func TestWrongPasswordReachesOneHost(t *testing.T) {
 			h.RequireAll = []string{[]string{"keyboard-interactive", "password"}[i%2]}
 		}, nil},
 		{"second factor", func(_ int, h *simfleet.Host) {
-			h.AuthorizedKeys, h.RequireAll = []ssh.PublicKey{clientKey().PublicKey()}, []string{"publickey", "password"}
-		}, func(_ int, a *fleetssh.Auth) { a.Signers = []ssh.Signer{clientKey()} }},
-		{"keys that are refused before", nil, func(_ int, a *fleetssh.Auth) { a.Signers = []ssh.Signer{newKey(), newKey()} }},
+			h.AuthorizedKeys, h.RequireAll = []ssh.PublicKey{fleettest.ClientKey().PublicKey()}, []string{"publickey", "password"}
+		}, func(_ int, a *fleetssh.Auth) { a.Signers = []ssh.Signer{fleettest.ClientKey()} }},
+		{"keys that are refused before", nil, func(_ int, a *fleetssh.Auth) { a.Signers = []ssh.Signer{fleettest.NewKey(), fleettest.NewKey()} }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -90,13 +91,13 @@ func TestWrongPasswordReachesOneHost(t *testing.T) {
 					test.auth(i, &hosts[i].Auth)
 				}
 			}
-			p := newFleet(t, hosts...)
+			p := fleettest.NewFleet(t, hosts...)
 			outs := runTrue(t, p)
 			if each, all := passwordsSeen(servers); all != 1 {
 				t.Errorf("hosts got the wrong password %d times: %v", all, each)
 			}
-			equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), 1)
-			equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), len(hosts)-1)
+			fleettest.Equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), 1)
+			fleettest.Equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), len(hosts)-1)
 			by := ""
 			for _, out := range outs {
 				if _, ok := out.Err.(*fleetssh.AuthenticationError); ok {
@@ -105,8 +106,8 @@ func TestWrongPasswordReachesOneHost(t *testing.T) {
 			}
 			for _, out := range outs {
 				if e, ok := out.Err.(*fleetssh.PasswordError); ok {
-					equal(t, "refused by", e.RefusedBy, by)
-					contains(t, e.Error(), fmt.Sprintf("log in to %s:%d as alice: the password was refused by %s; it was not sent here", out.Host.Alias, out.Host.Port, by))
+					fleettest.Equal(t, "refused by", e.RefusedBy, by)
+					fleettest.Contains(t, e.Error(), fmt.Sprintf("log in to %s:%d as alice: the password was refused by %s; it was not sent here", out.Host.Alias, out.Host.Port, by))
 				}
 			}
 			// It stays so as long as the client lives.
@@ -125,17 +126,17 @@ func TestGoodPasswordGoesToAll(t *testing.T) {
 			h.Password = "its own"
 		}
 	})
-	p := newFleet(t, hosts[8:]...)
+	p := fleettest.NewFleet(t, hosts[8:]...)
 	outs := runTrue(t, p)
-	equal(t, "accepted", count(outs, fleetssh.Running, "")+count(outs, fleetssh.Exited, ""), 16)
+	fleettest.Equal(t, "accepted", count(outs, fleetssh.Running, "")+count(outs, fleetssh.Exited, ""), 16)
 	// A host that refuses it later has an opinion of its own, and is the only one.
 	p.SetHosts(hosts)
 	outs = runTrue(t, p)
-	equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), 1)
+	fleettest.Equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), 1)
 	if e, ok := outs[7].Err.(*fleetssh.AuthenticationError); !ok {
 		t.Errorf("host 7: %v, want its own refusal", e)
 	}
-	equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), 0)
+	fleettest.Equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), 0)
 	each, all := passwordsSeen(servers)
 	if all != 1 {
 		t.Errorf("refusals: %v", each)
@@ -153,13 +154,13 @@ func TestPasswordTurnIsPassedOn(t *testing.T) {
 		case 1, 2:
 			h.Fault.Kind = simfleet.CutPassword
 		case 3:
-			h.Password, h.AuthorizedKeys = "", []ssh.PublicKey{clientKey().PublicKey()}
+			h.Password, h.AuthorizedKeys = "", []ssh.PublicKey{fleettest.ClientKey().PublicKey()}
 		}
 	})
 	hosts[0].ConnectTimeout = time.Second
-	hosts[3].Auth.Signers = []ssh.Signer{clientKey()}
-	hosts[4].Port = closedPort(t)
-	p := newFleet(t, hosts...)
+	hosts[3].Auth.Signers = []ssh.Signer{fleettest.ClientKey()}
+	hosts[4].Port = fleettest.ClosedPort(t)
+	p := fleettest.NewFleet(t, hosts...)
 	// The others come when one of the first has had the turn. Which of those are quick enough to
 	// have it before a host that can judge is left open.
 	p.PoolSize = 3
@@ -176,9 +177,9 @@ func TestPasswordTurnIsPassedOn(t *testing.T) {
 	if mute == 0 {
 		t.Error("no host timed out or dropped the connection")
 	}
-	equal(t, "needs no password", count(outs[3:4], fleetssh.NotStarted, "auth"), 0)
-	equal(t, "down", count(outs[4:5], fleetssh.Unreachable, "connect"), 1)
-	equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), 9-mute)
+	fleettest.Equal(t, "needs no password", count(outs[3:4], fleetssh.NotStarted, "auth"), 0)
+	fleettest.Equal(t, "down", count(outs[4:5], fleetssh.Unreachable, "connect"), 1)
+	fleettest.Equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), 9-mute)
 }
 
 // TestPasswordTurnIsCancelled gives up the host that has the turn while all others wait.
@@ -193,7 +194,7 @@ func TestPasswordTurnIsCancelled(t *testing.T) {
 		hosts[i].ConnectTimeout = time.Minute
 	}
 	hosts[1].ConnectTimeout = 3 * time.Second // its clock stands still while it waits
-	p := newFleet(t, hosts...)
+	p := fleettest.NewFleet(t, hosts...)
 	first, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var wg sync.WaitGroup
@@ -202,7 +203,7 @@ func TestPasswordTurnIsCancelled(t *testing.T) {
 			t.Errorf("the host that was given up: %v", err)
 		}
 	})
-	eventually(t, "the first to have the turn", func() bool { return servers[0].Stats().AuthFailures["password"] == 1 })
+	fleettest.Eventually(t, "the first to have the turn", func() bool { return servers[0].Stats().AuthFailures["password"] == 1 })
 	leaves, leave := context.WithCancel(t.Context())
 	for i := 1; i < len(hosts); i++ {
 		wg.Go(func() {
@@ -216,7 +217,7 @@ func TestPasswordTurnIsCancelled(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "the others to wait", func() bool {
+	fleettest.Eventually(t, "the others to wait", func() bool {
 		n := 0
 		for _, at := range p.Working() {
 			if at.Phase == "password" {
@@ -247,12 +248,12 @@ func TestAnotherPasswordIsAskedForOnce(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			servers, hosts := passwordHosts(t, 12, "wrong", nil)
-			p := newFleet(t, hosts...)
+			p := fleettest.NewFleet(t, hosts...)
 			var asked atomic.Int32
 			p.AskAgain = func(_ context.Context, r fleetssh.RefusedPassword) (string, error) {
 				n := int(asked.Add(1))
-				equal(t, "user", r.User, "alice")
-				equal(t, "refused so far", r.Try, n)
+				fleettest.Equal(t, "user", r.User, "alice")
+				fleettest.Equal(t, "refused so far", r.Try, n)
 				if r.Sudo || n > len(test.answers) {
 					return "", errors.New("no answer")
 				}
@@ -266,9 +267,9 @@ func TestAnotherPasswordIsAskedForOnce(t *testing.T) {
 			if test.started {
 				want = len(hosts)
 			}
-			equal(t, "started", count(outs, fleetssh.Running, "")+count(outs, fleetssh.Exited, ""), want)
-			equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), max(len(hosts)-want-1, 0))
-			equal(t, "questions", int(asked.Load()), max(min(test.wrong, mostAsked), min(len(test.answers), 1)))
+			fleettest.Equal(t, "started", count(outs, fleetssh.Running, "")+count(outs, fleetssh.Exited, ""), want)
+			fleettest.Equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), max(len(hosts)-want-1, 0))
+			fleettest.Equal(t, "questions", int(asked.Load()), max(min(test.wrong, mostAsked), min(len(test.answers), 1)))
 		})
 	}
 }
@@ -284,13 +285,13 @@ func TestAskedForAllHosts(t *testing.T) {
 	for i := range hosts {
 		hosts[i].Auth.Ask = func(_ context.Context, q fleetssh.Question) (string, error) {
 			asked.Add(1)
-			contains(t, q.Prompt, "has refused the password of alice", "for all hosts")
+			fleettest.Contains(t, q.Prompt, "has refused the password of alice", "for all hosts")
 			return "right", nil
 		}
 	}
-	outs := runTrue(t, newFleet(t, hosts...))
-	equal(t, "started", count(outs, fleetssh.Running, "")+count(outs, fleetssh.Exited, ""), len(hosts))
-	equal(t, "questions", asked.Load(), 1)
+	outs := runTrue(t, fleettest.NewFleet(t, hosts...))
+	fleettest.Equal(t, "started", count(outs, fleetssh.Running, "")+count(outs, fleetssh.Exited, ""), len(hosts))
+	fleettest.Equal(t, "questions", asked.Load(), 1)
 	if each, all := passwordsSeen(servers); all != 1 {
 		t.Errorf("refusals: %v", each)
 	}
@@ -301,10 +302,10 @@ func TestPasswordsOfTheirOwn(t *testing.T) {
 	t.Run("each host has its own opinion", func(t *testing.T) {
 		t.Parallel()
 		servers, hosts := passwordHosts(t, 8, "wrong", nil)
-		p := newFleet(t, hosts...)
+		p := fleettest.NewFleet(t, hosts...)
 		p.PasswordsDiffer = true
 		outs := runTrue(t, p)
-		equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), len(hosts))
+		fleettest.Equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), len(hosts))
 		if each, all := passwordsSeen(servers); all != len(hosts) {
 			t.Errorf("refusals: %v", each)
 		}
@@ -316,8 +317,8 @@ func TestPasswordsOfTheirOwn(t *testing.T) {
 			hosts[i].Auth.Password = []string{"wrong", "wrong", "wrong too"}[i/3]
 			hosts[i].User = []string{"alice", "bob", "alice"}[i/3]
 		}
-		outs := runTrue(t, newFleet(t, hosts...))
-		equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), 3)
+		outs := runTrue(t, fleettest.NewFleet(t, hosts...))
+		fleettest.Equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), 3)
 		if each, all := passwordsSeen(servers); all != 3 {
 			t.Errorf("refusals: %v", each)
 		}
@@ -329,37 +330,37 @@ func TestPasswordsOfTheirOwn(t *testing.T) {
 		for i := 1; i < len(hosts); i++ {
 			hosts[i].Proxy = &hops[i%2] // two connections to one host, and one opinion
 		}
-		outs := runTrue(t, newFleet(t, hosts[1:]...))
+		outs := runTrue(t, fleettest.NewFleet(t, hosts[1:]...))
 		each, all := passwordsSeen(servers)
 		if all != 1 || each[0] != 1 {
 			t.Errorf("refusals: %v, want one of the hop", each)
 		}
-		equal(t, "behind the connection that was refused", count(outs, fleetssh.Unreachable, "proxy"), 2)
-		equal(t, "behind the other", count(outs, fleetssh.NotStarted, "proxy"), 2)
+		fleettest.Equal(t, "behind the connection that was refused", count(outs, fleetssh.Unreachable, "proxy"), 2)
+		fleettest.Equal(t, "behind the other", count(outs, fleetssh.NotStarted, "proxy"), 2)
 	})
 }
 
 // sudoFleet starts n hosts whose sudo wants a password, and returns a command for them.
-func sudoFleet(t *testing.T, n int, password string, change func(i int, h *simfleet.Host)) ([]server, *fleetssh.ParallelClient, fleetssh.Command) {
+func sudoFleet(t *testing.T, n int, password string, change func(i int, h *simfleet.Host)) ([]fleettest.Server, *fleetssh.ParallelClient, fleetssh.Command) {
 	t.Helper()
-	servers, hosts := make([]server, n), make([]fleetssh.HostConfig, n)
+	servers, hosts := make([]fleettest.Server, n), make([]fleetssh.HostConfig, n)
 	for i := range n {
-		servers[i] = newServer(t, func(h *simfleet.Host) {
+		servers[i] = fleettest.NewServer(t, func(h *simfleet.Host) {
 			h.SudoPassword = "right"
 			if change != nil {
 				change(i, h)
 			}
 		})
-		hosts[i] = servers[i].config()
+		hosts[i] = servers[i].Config()
 		hosts[i].Alias = fmt.Sprintf("web%02d", i)
 	}
-	return servers, newFleet(t, hosts...), fleetssh.Command{
+	return servers, fleettest.NewFleet(t, hosts...), fleetssh.Command{
 		Line: "whoami", Sudo: true,
 		SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return password, nil },
 	}
 }
 
-func sudoFailures(servers []server) (each []int, all int) {
+func sudoFailures(servers []fleettest.Server) (each []int, all int) {
 	for _, s := range servers {
 		n := s.Stats().SudoFailures
 		each, all = append(each, n), all+n
@@ -410,19 +411,19 @@ func TestWrongSudoPasswordReachesOneHost(t *testing.T) {
 			if each, all := sudoFailures(servers); all != 1 {
 				t.Errorf("hosts got the wrong password %d times: %v", all, each)
 			}
-			equal(t, "not started", count(outs, fleetssh.NotStarted, "sudo"), 11)
+			fleettest.Equal(t, "not started", count(outs, fleetssh.NotStarted, "sudo"), 11)
 			unsent := 0
 			for i, out := range outs {
 				err := out.WaitFinished(t.Context())
 				if e, ok := err.(*fleetssh.PasswordError); ok {
 					unsent++
-					contains(t, e.Error(), "sudo on web", ": the password was refused by web", "; it was not sent here")
+					fleettest.Contains(t, e.Error(), "sudo on web", ": the password was refused by web", "; it was not sent here")
 				}
 				if i == 3 && err != nil {
 					t.Errorf("sudo that asks for no password: %v", err)
 				}
 			}
-			equal(t, "hosts that did not get it", unsent, 10)
+			fleettest.Equal(t, "hosts that did not get it", unsent, 10)
 		})
 	}
 }
@@ -437,8 +438,8 @@ func TestSudoPasswordGoesToAll(t *testing.T) {
 			t.Errorf("refusals: %v", each)
 		}
 		// Who is refused as a user says nothing of the password.
-		equal(t, "not in sudoers", count(outs[:3], fleetssh.NotStarted, "sudo"), 3)
-		equal(t, "ran", count(outs[3:], fleetssh.Exited, ""), 9)
+		fleettest.Equal(t, "not in sudoers", count(outs[:3], fleetssh.NotStarted, "sudo"), 3)
+		fleettest.Equal(t, "ran", count(outs[3:], fleetssh.Exited, ""), 9)
 	})
 	t.Run("asked for again", func(t *testing.T) {
 		t.Parallel()
@@ -446,14 +447,14 @@ func TestSudoPasswordGoesToAll(t *testing.T) {
 		cmd.Timeout = 10 * time.Second
 		var asked atomic.Int32
 		p.AskAgain = func(_ context.Context, r fleetssh.RefusedPassword) (string, error) {
-			equal(t, "sudo", r.Sudo, true)
+			fleettest.Equal(t, "sudo", r.Sudo, true)
 			return []string{"wrong too", "right"}[asked.Add(1)-1], nil
 		}
 		outs := runAll(t, p, cmd)
 		if each, all := sudoFailures(servers); all != 2 {
 			t.Errorf("refusals: %v", each)
 		}
-		equal(t, "ran", count(outs, fleetssh.Exited, ""), len(outs))
+		fleettest.Equal(t, "ran", count(outs, fleetssh.Exited, ""), len(outs))
 	})
 	t.Run("each host has its own opinion", func(t *testing.T) {
 		t.Parallel()
@@ -467,14 +468,14 @@ func TestSudoPasswordGoesToAll(t *testing.T) {
 	t.Run("one that logged in", func(t *testing.T) {
 		t.Parallel()
 		servers, hosts := passwordHosts(t, 6, "right", func(i int, h *simfleet.Host) { h.SudoPassword = []string{"other", "right"}[min(i, 1)] })
-		p := newFleet(t, hosts...)
+		p := fleettest.NewFleet(t, hosts...)
 		p.PoolSize = 1
 		outs := runAll(t, p, fleetssh.Command{Line: "whoami", Sudo: true, SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return "right", nil }})
 		// It is known to be right: what sudo on the first host makes of it is its own.
 		if each, all := sudoFailures(servers); all != 1 {
 			t.Errorf("refusals: %v", each)
 		}
-		equal(t, "ran", count(outs, fleetssh.Exited, ""), 5)
+		fleettest.Equal(t, "ran", count(outs, fleetssh.Exited, ""), 5)
 	})
 }
 
@@ -488,5 +489,5 @@ func TestSudoWaitsAreNoRunningTime(t *testing.T) {
 		return "right", nil
 	}
 	outs := runAll(t, p, cmd)
-	equal(t, "ran", count(outs, fleetssh.Exited, ""), len(outs))
+	fleettest.Equal(t, "ran", count(outs, fleetssh.Exited, ""), len(outs))
 }

@@ -15,37 +15,18 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
-
-// newHop starts a host that others are reached through.
-func newHop(t testing.TB, change func(*simfleet.Host)) server {
-	t.Helper()
-	return newServer(t, func(h *simfleet.Host) {
-		h.Dial = simfleet.DialLoopback
-		if change != nil {
-			change(h)
-		}
-	})
-}
-
-// behind returns hosts as they are reached through a hop.
-func behind(hop *fleetssh.HostConfig, hosts ...fleetssh.HostConfig) []fleetssh.HostConfig {
-	hosts = slices.Clone(hosts)
-	for i := range hosts {
-		hosts[i].Proxy = hop
-	}
-	return hosts
-}
 
 // All hosts behind a hop share one connection to it, however many ask at once.
 func TestProxyShared(t *testing.T) {
 	t.Parallel()
 	const n = 200
-	first, second := newHop(t, nil), newHop(t, nil)
-	fleet, hosts := simulated(t, n, nil)
-	near := first.config()
-	far := second.config()
+	first, second := fleettest.NewHop(t, nil), fleettest.NewHop(t, nil)
+	fleet, hosts := fleettest.Simulated(t, n, nil)
+	near := first.Config()
+	far := second.Config()
 	far.Proxy = &near
 	for _, test := range []struct {
 		name string
@@ -57,7 +38,7 @@ func TestProxyShared(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			before, tunnels := first.Stats().Logins, first.Stats().Tunnels
-			p := newFleet(t, behind(test.hop, hosts...)...)
+			p := fleettest.NewFleet(t, fleettest.Behind(test.hop, hosts...)...)
 			p.PoolSize = n
 			outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "echo hello; cat", OpenStdin: true})
 			if err != nil {
@@ -72,7 +53,7 @@ func TestProxyShared(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, out := range outs {
-				if got, want := text(t, out.Stdout), fmt.Sprintf("hello\n%d\n", i); got != want {
+				if got, want := fleettest.Text(t, out.Stdout), fmt.Sprintf("hello\n%d\n", i); got != want {
 					t.Fatalf("host %d: %q", i, got)
 				}
 			}
@@ -117,7 +98,7 @@ func TestProxyFails(t *testing.T) {
 	}
 	nobody := free.Addr().(*net.TCPAddr).Port
 	free.Close()
-	_, hosts := simulated(t, 20, nil)
+	_, hosts := fleettest.Simulated(t, 20, nil)
 	for _, test := range []struct {
 		name   string
 		server func(*simfleet.Host)
@@ -125,28 +106,28 @@ func TestProxyFails(t *testing.T) {
 		is     func(error) bool
 		text   string
 	}{
-		{"login refused", nil, func(h *fleetssh.HostConfig) { h.Auth.Signers = []ssh.Signer{newKey()} }, is[*fleetssh.AuthenticationError], "refused (tried publickey)"},
-		{"unknown host key", nil, func(h *fleetssh.HostConfig) { h.HostKeys = newServer(t, nil).knownHosts() }, is[*fleetssh.HostKeyError], "not known"},
-		{"nobody listens", nil, func(h *fleetssh.HostConfig) { h.Port, h.Attempts = nobody, 2 }, is[*fleetssh.ConnectionError], "refused (2 attempts)"},
-		{"silent", func(h *simfleet.Host) { h.Fault.Kind = simfleet.SilentAccept }, func(h *fleetssh.HostConfig) { h.ConnectTimeout = time.Second }, is[*fleetssh.TimeoutError], "after 1s"},
-		{"unknown name", nil, func(h *fleetssh.HostConfig) { h.Host = "nosuch.invalid" }, is[*fleetssh.UnknownHostError], "resolve bastion"},
-		{"key file", nil, func(h *fleetssh.HostConfig) { h.Auth = fleetssh.Auth{KeyFile: "/nonexistent/key"} }, is[*fleetssh.PKeyFileError], "/nonexistent/key"},
-		{"no forwarding", func(h *simfleet.Host) { h.Dial = nil }, func(*fleetssh.HostConfig) {}, is[*fleetssh.SessionError], "does not forward connections to"},
+		{"login refused", nil, func(h *fleetssh.HostConfig) { h.Auth.Signers = []ssh.Signer{fleettest.NewKey()} }, fleettest.Is[*fleetssh.AuthenticationError], "refused (tried publickey)"},
+		{"unknown host key", nil, func(h *fleetssh.HostConfig) { h.HostKeys = fleettest.NewServer(t, nil).KnownHosts() }, fleettest.Is[*fleetssh.HostKeyError], "not known"},
+		{"nobody listens", nil, func(h *fleetssh.HostConfig) { h.Port, h.Attempts = nobody, 2 }, fleettest.Is[*fleetssh.ConnectionError], "refused (2 attempts)"},
+		{"silent", func(h *simfleet.Host) { h.Fault.Kind = simfleet.SilentAccept }, func(h *fleetssh.HostConfig) { h.ConnectTimeout = time.Second }, fleettest.Is[*fleetssh.TimeoutError], "after 1s"},
+		{"unknown name", nil, func(h *fleetssh.HostConfig) { h.Host = "nosuch.invalid" }, fleettest.Is[*fleetssh.UnknownHostError], "resolve bastion"},
+		{"key file", nil, func(h *fleetssh.HostConfig) { h.Auth = fleetssh.Auth{KeyFile: "/nonexistent/key"} }, fleettest.Is[*fleetssh.PKeyFileError], "/nonexistent/key"},
+		{"no forwarding", func(h *simfleet.Host) { h.Dial = nil }, func(*fleetssh.HostConfig) {}, fleettest.Is[*fleetssh.SessionError], "does not forward connections to"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newHop(t, test.server)
-			hop := s.config()
+			s := fleettest.NewHop(t, test.server)
+			hop := s.Config()
 			hop.Alias = "bastion"
 			test.hop(&hop)
 			last := hop // in front of another
-			last.Host, last.Port, last.Alias, last.Auth = "127.0.0.1", 1, "behind it", s.config().Auth
+			last.Host, last.Port, last.Alias, last.Auth = "127.0.0.1", 1, "behind it", s.Config().Auth
 			last.Proxy = &hop
-			mixed := slices.Concat(behind(&hop, hosts[:8]...), hosts[8:16], behind(&last, hosts[16:]...))
-			p := newFleet(t, mixed...)
+			mixed := slices.Concat(fleettest.Behind(&hop, hosts[:8]...), hosts[8:16], fleettest.Behind(&last, hosts[16:]...))
+			p := fleettest.NewFleet(t, mixed...)
 			p.PoolSize = 3
 			outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "echo hello"})
-			failed := asError[*fleetssh.HostsError](t, err)
+			failed := fleettest.AsError[*fleetssh.HostsError](t, err)
 			if len(failed.Failed) != 12 {
 				t.Errorf("%d failed", len(failed.Failed))
 			}
@@ -157,7 +138,7 @@ func TestProxyFails(t *testing.T) {
 					}
 					continue
 				}
-				e := asError[*fleetssh.ProxyError](t, out.Err)
+				e := fleettest.AsError[*fleetssh.ProxyError](t, out.Err)
 				if e.Hop != "bastion" || e.Host != mixed[i].Host || !test.is(e.Err) || !strings.Contains(e.Error(), test.text) {
 					t.Errorf("host %d: %T: %v", i, e.Err, e)
 				}
@@ -190,7 +171,7 @@ func TestProxyFails(t *testing.T) {
 func TestProxyTargetFails(t *testing.T) {
 	t.Parallel()
 	var dial func(context.Context, string, string) (net.Conn, error)
-	hop := newHop(t, func(h *simfleet.Host) {
+	hop := fleettest.NewHop(t, func(h *simfleet.Host) {
 		h.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			switch {
 			case strings.HasPrefix(addr, "unknown"):
@@ -203,31 +184,31 @@ func TestProxyTargetFails(t *testing.T) {
 			}
 			return dial(ctx, network, addr)
 		}
-	}).config()
+	}).Config()
 	dial = simfleet.DialLoopback
-	good := newServer(t, nil)
-	bad := faulty(t, simfleet.StallAuth).config()
+	good := fleettest.NewServer(t, nil)
+	bad := fleettest.Faulty(t, simfleet.StallAuth).Config()
 	bad.ConnectTimeout = time.Second
-	wrong := good.config()
-	wrong.Auth.Signers = []ssh.Signer{newKey()}
-	changed := good.config()
-	changed.HostKeys = newServer(t, nil).knownHosts()
+	wrong := good.Config()
+	wrong.Auth.Signers = []ssh.Signer{fleettest.NewKey()}
+	changed := good.Config()
+	changed.HostKeys = fleettest.NewServer(t, nil).KnownHosts()
 	named := func(name string) fleetssh.HostConfig {
-		h := good.config()
+		h := good.Config()
 		h.Host, h.ConnectTimeout = name, time.Second
 		return h
 	}
-	hosts := behind(&hop, good.config(), named("unknown"), named("closed"), named("silent"), bad, wrong, changed, good.config())
-	p := newFleet(t, hosts...)
+	hosts := fleettest.Behind(&hop, good.Config(), named("unknown"), named("closed"), named("silent"), bad, wrong, changed, good.Config())
+	p := fleettest.NewFleet(t, hosts...)
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
-	if n := len(asError[*fleetssh.HostsError](t, err).Failed); n != 6 {
+	if n := len(fleettest.AsError[*fleetssh.HostsError](t, err).Failed); n != 6 {
 		t.Errorf("%d failed: %v", n, err)
 	}
 	for i, want := range []func(error) bool{
-		func(err error) bool { return err == nil }, is[*fleetssh.UnknownHostError], is[*fleetssh.ConnectionError], is[*fleetssh.TimeoutError],
-		is[*fleetssh.TimeoutError], is[*fleetssh.AuthenticationError], is[*fleetssh.HostKeyError], func(err error) bool { return err == nil },
+		func(err error) bool { return err == nil }, fleettest.Is[*fleetssh.UnknownHostError], fleettest.Is[*fleetssh.ConnectionError], fleettest.Is[*fleetssh.TimeoutError],
+		fleettest.Is[*fleetssh.TimeoutError], fleettest.Is[*fleetssh.AuthenticationError], fleettest.Is[*fleetssh.HostKeyError], func(err error) bool { return err == nil },
 	} {
-		if !want(outs[i].Err) || is[*fleetssh.ProxyError](outs[i].Err) {
+		if !want(outs[i].Err) || fleettest.Is[*fleetssh.ProxyError](outs[i].Err) {
 			t.Errorf("host %d: %T: %v", i, outs[i].Err, outs[i].Err)
 		}
 	}
@@ -245,7 +226,7 @@ func TestProxyChannelsAtOnce(t *testing.T) {
 	release := make(chan struct{})
 	full := make(chan struct{})
 	once := sync.OnceFunc(func() { close(full) })
-	hop := newHop(t, func(h *simfleet.Host) {
+	hop := fleettest.NewHop(t, func(h *simfleet.Host) {
 		h.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if at := now.Add(1); at > most.Load() {
 				most.Store(at)
@@ -260,9 +241,9 @@ func TestProxyChannelsAtOnce(t *testing.T) {
 			}
 			return simfleet.DialLoopback(ctx, network, addr)
 		}
-	}).config()
-	s := newServer(t, nil)
-	p := newFleet(t, behind(&hop, slices.Repeat([]fleetssh.HostConfig{s.config()}, n)...)...)
+	}).Config()
+	s := fleettest.NewServer(t, nil)
+	p := fleettest.NewFleet(t, fleettest.Behind(&hop, slices.Repeat([]fleetssh.HostConfig{s.Config()}, n)...)...)
 	p.PoolSize = n
 	done := make(chan error, 1)
 	go func() { done <- p.Connect(t.Context()) }()
@@ -294,11 +275,11 @@ func TestProxyConfig(t *testing.T) {
 		{fleetssh.HostConfig{Host: "a", ControlPath: "/tmp/%"}, "HostConfig.ControlPath", "ends"},
 	} {
 		_, err := fleetssh.Dial(t.Context(), test.host)
-		if e := asError[*fleetssh.ConfigError](t, err); e.Field != test.field || !strings.Contains(e.Reason, test.text) {
+		if e := fleettest.AsError[*fleetssh.ConfigError](t, err); e.Field != test.field || !strings.Contains(e.Reason, test.text) {
 			t.Errorf("%+v", e)
 		}
-		p := newFleet(t, fleetssh.HostConfig{Host: "127.0.0.1"}, test.host)
-		if e := asError[*fleetssh.ConfigError](t, p.Connect(t.Context())); e.Field != test.field || e.Host != 1 {
+		p := fleettest.NewFleet(t, fleetssh.HostConfig{Host: "127.0.0.1"}, test.host)
+		if e := fleettest.AsError[*fleetssh.ConfigError](t, p.Connect(t.Context())); e.Field != test.field || e.Host != 1 {
 			t.Errorf("%+v", e)
 		}
 	}
@@ -307,10 +288,10 @@ func TestProxyConfig(t *testing.T) {
 // Hosts that are no longer there leave no connection to their hop.
 func TestProxySetHosts(t *testing.T) {
 	t.Parallel()
-	s, other := newHop(t, nil), newHop(t, nil)
-	hop, second := s.config(), other.config()
-	host := newServer(t, nil).config()
-	p := newFleet(t, behind(&hop, host, host)...)
+	s, other := fleettest.NewHop(t, nil), fleettest.NewHop(t, nil)
+	hop, second := s.Config(), other.Config()
+	host := fleettest.NewServer(t, nil).Config()
+	p := fleettest.NewFleet(t, fleettest.Behind(&hop, host, host)...)
 	if err := p.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -318,15 +299,15 @@ func TestProxySetHosts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.SetHosts(slices.Concat(behind(&hop, host), behind(&second, host)))
+	p.SetHosts(slices.Concat(fleettest.Behind(&hop, host), fleettest.Behind(&second, host)))
 	if again, err := p.Client(t.Context(), 0); err != nil || again != kept {
 		t.Errorf("another connection to a host that stayed: %v", err)
 	}
 	if err := p.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	p.SetHosts(behind(&second, host))
-	eventually(t, "the end of the first hop's connection", func() bool { return s.Stats().Open == 0 })
+	p.SetHosts(fleettest.Behind(&second, host))
+	fleettest.Eventually(t, "the end of the first hop's connection", func() bool { return s.Stats().Open == 0 })
 	if other.Stats().Open != 1 {
 		t.Error("the second hop was left")
 	}
@@ -335,10 +316,10 @@ func TestProxySetHosts(t *testing.T) {
 // Much output of many hosts comes whole through one hop.
 func TestProxyOutput(t *testing.T) {
 	t.Parallel()
-	hop := newHop(t, nil).config()
-	s := newServer(t, func(h *simfleet.Host) { h.MaxSessions = 1000 })
+	hop := fleettest.NewHop(t, nil).Config()
+	s := fleettest.NewServer(t, func(h *simfleet.Host) { h.MaxSessions = 1000 })
 	const n, size = 20, 4 << 20
-	p := newFleet(t, behind(&hop, slices.Repeat([]fleetssh.HostConfig{s.config()}, n)...)...)
+	p := fleettest.NewFleet(t, fleettest.Behind(&hop, slices.Repeat([]fleetssh.HostConfig{s.Config()}, n)...)...)
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: fmt.Sprintf("bytes %d", size)})
 	if err != nil {
 		t.Fatal(err)
@@ -347,7 +328,7 @@ func TestProxyOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, out := range outs {
-		if got := len(text(t, out.Stdout)); got != size {
+		if got := len(fleettest.Text(t, out.Stdout)); got != size {
 			t.Errorf("host %d: %d bytes", i, got)
 		}
 	}

@@ -11,17 +11,18 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
 // A hop that dies takes with it what goes through it, and is replaced.
 func TestProxyDies(t *testing.T) {
 	t.Parallel()
-	s := newHop(t, nil)
-	hop := s.config()
+	s := fleettest.NewHop(t, nil)
+	hop := s.Config()
 	hop.Alias = "bastion"
-	fleet, hosts := simulated(t, 5, nil)
-	p := newFleet(t, behind(&hop, hosts...)...)
+	fleet, hosts := fleettest.Simulated(t, 5, nil)
+	p := fleettest.NewFleet(t, fleettest.Behind(&hop, hosts...)...)
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "echo started; sleep 60"})
 	if err != nil {
 		t.Fatal(err)
@@ -56,10 +57,10 @@ func TestProxyDiesDuringLogin(t *testing.T) {
 	for _, attempts := range []int{1, 2} {
 		t.Run(fmt.Sprint(attempts), func(t *testing.T) {
 			t.Parallel()
-			s := newHop(t, nil)
-			hop := s.config()
-			target := newServer(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
-			host := target.config()
+			s := fleettest.NewHop(t, nil)
+			hop := s.Config()
+			target := fleettest.NewServer(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
+			host := target.Config()
 			host.Proxy, host.Attempts, host.ConnectTimeout = &hop, attempts, 10*time.Second
 			done := make(chan error, 1)
 			go func() {
@@ -69,7 +70,7 @@ func TestProxyDiesDuringLogin(t *testing.T) {
 				}
 				done <- err
 			}()
-			eventually(t, "the tunnel", func() bool { return target.Stats().Connections == 1 })
+			fleettest.Eventually(t, "the tunnel", func() bool { return target.Stats().Connections == 1 })
 			target.SetFault(simfleet.Fault{})
 			s.Drop()
 			err := <-done
@@ -79,7 +80,7 @@ func TestProxyDiesDuringLogin(t *testing.T) {
 				}
 				return
 			}
-			if e := asError[*fleetssh.ProxyError](t, err); e.Hop != hop.Host || !is[*fleetssh.ConnectionError](e.Err) {
+			if e := fleettest.AsError[*fleetssh.ProxyError](t, err); e.Hop != hop.Host || !fleettest.Is[*fleetssh.ConnectionError](e.Err) {
 				t.Error(e)
 			}
 		})
@@ -90,16 +91,16 @@ func TestProxyDiesDuringLogin(t *testing.T) {
 // under way, is asked more slowly.
 func TestProxyPace(t *testing.T) {
 	t.Parallel()
-	s := newHop(t, func(h *simfleet.Host) { h.DropFirst = 8 })
-	target := newServer(t, nil).config()
+	s := fleettest.NewHop(t, func(h *simfleet.Host) { h.DropFirst = 8 })
+	target := fleettest.NewServer(t, nil).Config()
 	hosts := make([]fleetssh.HostConfig, 40)
 	for i := range hosts {
-		hop := s.config() // each of its own
+		hop := s.Config() // each of its own
 		hop.Attempts, hop.RetryDelay = 5, 10*time.Millisecond
 		hosts[i] = target
 		hosts[i].Proxy = &hop
 	}
-	p := newFleet(t, hosts...)
+	p := fleettest.NewFleet(t, hosts...)
 	if err := p.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -112,59 +113,59 @@ func TestProxyPace(t *testing.T) {
 // nobody wants any more is given up.
 func TestProxyGivenUp(t *testing.T) {
 	t.Parallel()
-	s := newHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.SilentAccept })
-	hop := s.config()
-	host := newServer(t, nil).config()
+	s := fleettest.NewHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.SilentAccept })
+	hop := s.Config()
+	host := fleettest.NewServer(t, nil).Config()
 	host.Proxy = &hop
-	p := newFleet(t, host, host, host)
+	p := fleettest.NewFleet(t, host, host, host)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	err := p.Connect(ctx)
-	for _, f := range asError[*fleetssh.HostsError](t, err).Failed {
-		if e := asError[*fleetssh.TimeoutError](t, f.Err); e.Op != "proxy" || e.Host != host.Host {
+	for _, f := range fleettest.AsError[*fleetssh.HostsError](t, err).Failed {
+		if e := fleettest.AsError[*fleetssh.TimeoutError](t, f.Err); e.Op != "proxy" || e.Host != host.Host {
 			t.Errorf("%+v", e)
 		}
 	}
-	eventually(t, "the end of the connection", func() bool { return s.Stats().Open == 0 })
+	fleettest.Eventually(t, "the end of the connection", func() bool { return s.Stats().Open == 0 })
 }
 
 // Closing ends the login at a hop, and those who wait for it.
 func TestProxyCloseDuringLogin(t *testing.T) {
 	t.Parallel()
-	s := newHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
-	hop := s.config()
-	host := newServer(t, nil).config()
+	s := fleettest.NewHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
+	hop := s.Config()
+	host := fleettest.NewServer(t, nil).Config()
 	host.Proxy = &hop
-	p := newFleet(t, host, host)
+	p := fleettest.NewFleet(t, host, host)
 	done := make(chan error, 1)
 	go func() { done <- p.Connect(t.Context()) }()
-	eventually(t, "the connection to the hop", func() bool { return s.Stats().Connections == 1 })
+	fleettest.Eventually(t, "the connection to the hop", func() bool { return s.Stats().Connections == 1 })
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
-	for _, f := range asError[*fleetssh.HostsError](t, <-done).Failed {
-		if !is[*fleetssh.ProxyError](f.Err) || !strings.HasSuffix(f.Err.Error(), ": closed") {
+	for _, f := range fleettest.AsError[*fleetssh.HostsError](t, <-done).Failed {
+		if !fleettest.Is[*fleetssh.ProxyError](f.Err) || !strings.HasSuffix(f.Err.Error(), ": closed") {
 			t.Error(f.Err)
 		}
 	}
-	eventually(t, "the end of the connection", func() bool { return s.Stats().Open == 0 })
+	fleettest.Eventually(t, "the end of the connection", func() bool { return s.Stats().Open == 0 })
 }
 
 // Who comes when all others have given up waiting for a hop begins anew.
 func TestProxyAfterGivenUp(t *testing.T) {
 	t.Parallel()
-	s := newHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
-	hop := s.config()
-	host := newServer(t, nil).config()
+	s := fleettest.NewHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
+	hop := s.Config()
+	host := fleettest.NewServer(t, nil).Config()
 	host.Proxy = &hop
-	p := newFleet(t, host, host)
+	p := fleettest.NewFleet(t, host, host)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
 		_, err := p.Client(ctx, 0)
 		done <- err
 	}()
-	eventually(t, "the connection to the hop", func() bool { return s.Stats().Connections == 1 })
+	fleettest.Eventually(t, "the connection to the hop", func() bool { return s.Stats().Connections == 1 })
 	s.SetFault(simfleet.Fault{})
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
@@ -180,7 +181,7 @@ func TestProxyCloseWhileStuck(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var stuck []net.Conn
-	s := newHop(t, func(h *simfleet.Host) {
+	s := fleettest.NewHop(t, func(h *simfleet.Host) {
 		h.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := simfleet.DialLoopback(ctx, network, addr)
 			mu.Lock()
@@ -189,11 +190,11 @@ func TestProxyCloseWhileStuck(t *testing.T) {
 			return conn, err
 		}
 	})
-	hop := s.config()
-	target := newServer(t, nil)
-	host := target.config()
+	hop := s.Config()
+	target := fleettest.NewServer(t, nil)
+	host := target.Config()
 	host.Proxy = &hop
-	p := newFleet(t, host)
+	p := fleettest.NewFleet(t, host)
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "sleep 60", OpenStdin: true})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 	"fleetssh/internal/sshdtest"
 )
@@ -58,7 +59,7 @@ func TestScriptInterpreter(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.err) {
 				t.Errorf("%.40q: %v", test.text, err)
 			}
-			if _, err := (fleetssh.Command{Script: script}).CommandLine(0); asError[*fleetssh.ConfigError](t, err).Field != "Command.Script.Text" {
+			if _, err := (fleetssh.Command{Script: script}).CommandLine(0); fleettest.AsError[*fleetssh.ConfigError](t, err).Field != "Command.Script.Text" {
 				t.Errorf("%.40q: %v", test.text, err)
 			}
 			continue
@@ -80,7 +81,7 @@ func FuzzScript(f *testing.F) {
 		words, err := script.Interpreter()
 		line, lineErr := fleetssh.Command{Script: script}.CommandLine(0)
 		if strings.Contains(arg, "\x00") {
-			asError[*fleetssh.ConfigError](t, lineErr)
+			fleettest.AsError[*fleetssh.ConfigError](t, lineErr)
 			return
 		}
 		if (err == nil) != (lineErr == nil) {
@@ -119,7 +120,7 @@ func TestScriptConfig(t *testing.T) {
 		{fleetssh.Command{LoginShell: true, Env: map[string]string{"A": "b"}}, "Command.LoginShell"},
 	} {
 		_, err := test.cmd.CommandLine(0)
-		equal(t, "field", asError[*fleetssh.ConfigError](t, err).Field, test.field)
+		fleettest.Equal(t, "field", fleettest.AsError[*fleetssh.ConfigError](t, err).Field, test.field)
 	}
 }
 
@@ -127,24 +128,24 @@ func TestScriptArgs(t *testing.T) {
 	t.Parallel()
 	cmd := fleetssh.Command{Script: &fleetssh.Script{Args: []string{"%s", "a %(name)s", "100%%", "%q"}}}
 	args, err := cmd.ScriptArgs(0)
-	equal(t, "error", err, nil)
-	equal(t, "untouched", strings.Join(args, "|"), "%s|a %(name)s|100%%|%q")
+	fleettest.Equal(t, "error", err, nil)
+	fleettest.Equal(t, "untouched", strings.Join(args, "|"), "%s|a %(name)s|100%%|%q")
 	cmd.HostArgs = []fleetssh.Args{
 		{List: []string{"x", "y z"}, Map: map[string]string{"name": ""}},
 		{List: []string{"\n", ""}, Map: map[string]string{"name": "%s"}},
 	}
 	for i, want := range []string{"x|a |100%|'y z'", "\n|a %s|100%|''"} {
 		args, err := cmd.ScriptArgs(i)
-		equal(t, "error", err, nil)
-		equal(t, "args", strings.Join(args, "|"), want)
+		fleettest.Equal(t, "error", err, nil)
+		fleettest.Equal(t, "args", strings.Join(args, "|"), want)
 	}
 	cmd.HostArgs[1].List = []string{"one"}
 	_, err = cmd.ScriptArgs(0)
-	equal(t, "host", asError[*fleetssh.HostArgumentError](t, err).Host, 1)
+	fleettest.Equal(t, "host", fleettest.AsError[*fleetssh.HostArgumentError](t, err).Host, 1)
 	cmd = fleetssh.Command{Script: &fleetssh.Script{}, HostArgs: []fleetssh.Args{{}}}
 	args, err = cmd.ScriptArgs(0)
-	equal(t, "error", err, nil)
-	equal(t, "number of arguments", len(args), 0)
+	fleettest.Equal(t, "error", err, nil)
+	fleettest.Equal(t, "number of arguments", len(args), 0)
 }
 
 // A host that takes nothing of a script, or is gone in the middle of it, holds up
@@ -164,22 +165,22 @@ func TestScriptFaults(t *testing.T) {
 			t.Run(string(test.fault)+" "+input, func(t *testing.T) {
 				t.Parallel()
 				sshdtest.CheckLeaks(t)
-				c := faulty(t, test.fault).dial(t)
+				c := fleettest.Faulty(t, test.fault).Dial(t)
 				cmd := fleetssh.Command{Script: &fleetssh.Script{Text: text}, Timeout: time.Second, OpenStdin: input == "open"}
 				if test.kind == fleetssh.Lost {
-					cmd.Timeout = patience // it ends by itself
+					cmd.Timeout = fleettest.Patience // it ends by itself
 				}
 				if input == "given" {
 					cmd.Stdin = strings.NewReader("data")
 				}
-				out := start(t, c, cmd)
+				out := fleettest.Start(t, c, cmd)
 				if input == "open" {
 					if _, err := out.Stdin.Write(text); err == nil {
 						t.Error("a host that reads nothing has taken the input")
 					}
 				}
-				out.WaitFinished(soon(t))
-				equal(t, "outcome", out.Outcome().Kind, test.kind)
+				out.WaitFinished(fleettest.Soon(t))
+				fleettest.Equal(t, "outcome", out.Outcome().Kind, test.kind)
 				c.Close()
 			})
 		}
@@ -191,7 +192,7 @@ func TestScriptFleet(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	fleet, err := simfleet.StartFleet(50, 0, func(_ int, h *simfleet.Host) {
-		h.AuthorizedKeys = []ssh.PublicKey{clientKey().PublicKey()}
+		h.AuthorizedKeys = []ssh.PublicKey{fleettest.ClientKey().PublicKey()}
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -200,13 +201,13 @@ func TestScriptFleet(t *testing.T) {
 	script := &fleetssh.Script{Text: []byte("#!/bin/bash\necho \"<$1>\"\ncat"), Args: []string{"%(n)s"}}
 	cmd := fleetssh.Command{Script: script, Stdin: strings.NewReader("data\n")}
 	p := &fleetssh.ParallelClient{PoolSize: 10}
-	base := fleetssh.HostConfig{User: "alice", Port: fleet.Port(), HostKeys: fleetssh.InsecureIgnoreHostKeys(), Auth: fleetssh.Auth{Signers: []ssh.Signer{clientKey()}}}
+	base := fleetssh.HostConfig{User: "alice", Port: fleet.Port(), HostKeys: fleetssh.InsecureIgnoreHostKeys(), Auth: fleetssh.Auth{Signers: []ssh.Signer{fleettest.ClientKey()}}}
 	for i, host := range fleetssh.Hosts(base, fleet.Hosts()...) {
 		p.Hosts = append(p.Hosts, host)
 		cmd.HostArgs = append(cmd.HostArgs, fleetssh.Args{Map: map[string]string{"n": strconv.Itoa(i)}})
 	}
 	defer p.Close()
-	events, err := p.Stream(soon(t), cmd)
+	events, err := p.Stream(fleettest.Soon(t), cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,10 +217,10 @@ func TestScriptFleet(t *testing.T) {
 		case fleetssh.StdoutLine, fleetssh.StderrLine:
 			lines[ev.Host] += ev.Text + "|"
 		case fleetssh.Finished:
-			equal(t, "outcome", ev.Output.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
+			fleettest.Equal(t, "outcome", ev.Output.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
 		}
 	}
 	for i := range p.Hosts {
-		equal(t, "lines", lines[i], fmt.Sprintf("<%d>|data|", i))
+		fleettest.Equal(t, "lines", lines[i], fmt.Sprintf("<%d>|data|", i))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -14,38 +15,38 @@ import (
 func TestSSHDSendEnv(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{Config: []string{"AcceptEnv FOO BAR"}})
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"AcceptEnv FOO BAR"}})
 	host.SendEnv = map[string]string{"FOO": "it's $x", "BAR": "", "REFUSED": "1"}
 	const line = `echo "<$FOO><${BAR-unset}><$REFUSED>"`
 	const want = "<it's $x><><>\n"
-	c := dial(t, host)
-	equal(t, "command", output(t, c, line), want)
-	p := newFleet(t, host)
-	outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: line, PTY: &fleetssh.PTY{}})
+	c := fleettest.Dial(t, host)
+	fleettest.Equal(t, "command", fleettest.Output(t, c, line), want)
+	p := fleettest.NewFleet(t, host)
+	outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: line, PTY: &fleetssh.PTY{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "with a terminal", text(t, outs[0].Stdout), strings.ReplaceAll(want, "\n", "\r\n"))
-	outs, err = p.RunCommand(soon(t), fleetssh.Command{LoginShell: true, Stdin: strings.NewReader(line + "\n")})
+	fleettest.Equal(t, "with a terminal", fleettest.Text(t, outs[0].Stdout), strings.ReplaceAll(want, "\n", "\r\n"))
+	outs, err = p.RunCommand(fleettest.Soon(t), fleetssh.Command{LoginShell: true, Stdin: strings.NewReader(line + "\n")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "login shell", text(t, outs[0].Stdout), want)
+	fleettest.Equal(t, "login shell", fleettest.Text(t, outs[0].Stdout), want)
 }
 
 // TERM is what a terminal is asked for as, whether the host accepts the variable or not.
 func TestSSHDSendEnvTerm(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	for set, want := range map[string]string{"": "vt100", "xterm-256color": "xterm-256color"} {
 		host.SendEnv = map[string]string{"TERM": set}
-		p := newFleet(t, host)
-		outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "echo $TERM", PTY: &fleetssh.PTY{Term: "vt100"}})
+		p := fleettest.NewFleet(t, host)
+		outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "echo $TERM", PTY: &fleetssh.PTY{Term: "vt100"}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "TERM with "+set, strings.TrimSpace(text(t, outs[0].Stdout)), want)
+		fleettest.Equal(t, "TERM with "+set, strings.TrimSpace(fleettest.Text(t, outs[0].Stdout)), want)
 	}
 }
 
@@ -59,8 +60,8 @@ func TestSendEnvIsChecked(t *testing.T) {
 		"no name": {"": "x"}, "equals": {"A=B": "x"}, "NUL in the name": {"A\x00": "x"}, "NUL": {"A": "\x00"},
 		"many": many, "long": {"A": strings.Repeat("x", 3<<20)},
 	} {
-		_, err := fleetssh.Dial(soon(t), fleetssh.HostConfig{Host: "h", SendEnv: env})
-		if e := asError[*fleetssh.ConfigError](t, err); e.Field != "HostConfig.SendEnv" {
+		_, err := fleetssh.Dial(fleettest.Soon(t), fleetssh.HostConfig{Host: "h", SendEnv: env})
+		if e := fleettest.AsError[*fleetssh.ConfigError](t, err); e.Field != "HostConfig.SendEnv" {
 			t.Errorf("%s: %v", name, e)
 		}
 	}

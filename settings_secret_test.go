@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 )
 
 // shownSettings are the settings of a host that may be printed. Any other that can be printed
@@ -119,8 +120,8 @@ func TestSettingsAreClosed(t *testing.T) {
 func TestErrorsAreClosed(t *testing.T) {
 	t.Parallel()
 	const secret = "s3cret-w0rd"
-	server := newServer(t, nil)
-	base := server.config()
+	server := fleettest.NewServer(t, nil)
+	base := server.Config()
 	failing := map[string]func(*fleetssh.HostConfig){
 		"a refused password": func(h *fleetssh.HostConfig) {
 			h.Auth = fleetssh.Auth{Password: secret, NoAgent: true, NoDefaultKeys: true}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -52,15 +53,15 @@ func TestSSHDAgent(t *testing.T) {
 			key := sshdtest.NewKey(t, test.kind)
 			a.Add(t, key)
 			s.Authorize(t, user, key.Public())
-			host := hostConfig(t, s, user, fleetssh.Auth{})
+			host := fleettest.HostConfig(t, s, user, fleetssh.Auth{})
 			if test.want == "" {
-				dial(t, host)
+				fleettest.Dial(t, host)
 			} else {
-				contains(t, dialFails[*fleetssh.AuthenticationError](t, host).Error(), test.want)
+				fleettest.Contains(t, fleettest.DialFails[*fleetssh.AuthenticationError](t, host).Error(), test.want)
 			}
 			connections := strings.Count(s.Log(), "Connection from")
 			host.Auth.NoAgent = true
-			dialFails[*fleetssh.AuthenticationError](t, host)
+			fleettest.DialFails[*fleetssh.AuthenticationError](t, host)
 			s.Logged(t, connections+1, "Connection from")
 		})
 	}
@@ -86,7 +87,7 @@ func TestSSHDAgentDefaultKeyFirst(t *testing.T) {
 	}
 	user := sshdtest.CurrentUser(t)
 	s.Authorize(t, user, key.Public())
-	dial(t, hostConfig(t, s, user, fleetssh.Auth{}))
+	fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))
 	s.Logged(t, 1, "Connection from")
 }
 
@@ -106,13 +107,13 @@ func TestSSHDAgentCertificate(t *testing.T) {
 			key := sshdtest.NewKey(t, kind)
 			cert := ca.SignUser(t, key.Public(), sshdtest.Validity{}, user)
 			a.AddCertificate(t, key, cert)
-			dial(t, hostConfig(t, s, user, fleetssh.Auth{}))
-			contains(t, s.Log(), "Accepted publickey", "CA ED25519")
+			fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))
+			fleettest.Contains(t, s.Log(), "Accepted publickey", "CA ED25519")
 			// The certificate in a file, the key in the agent.
 			bare := sshdtest.StartAgent(t)
 			withAgent(t, bare.Socket)
 			bare.Add(t, key)
-			dial(t, hostConfig(t, s, user, fleetssh.Auth{CertData: ssh.MarshalAuthorizedKey(cert)}))
+			fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{CertData: ssh.MarshalAuthorizedKey(cert)}))
 		})
 	}
 }
@@ -139,20 +140,20 @@ func TestSSHDAgentUseless(t *testing.T) {
 			key.Write(t, filepath.Join(dir, "id_ed25519"), "")
 			s.Authorize(t, user, key.Public())
 			begun := time.Now()
-			dial(t, hostConfig(t, s, user, fleetssh.Auth{}))
+			fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))
 			if took := time.Since(begun); took > 10*time.Second {
 				t.Errorf("login took %v", took)
 			}
 			if test.socket == dead {
 				s.Authorize(t, user)
-				e := dialFails[*fleetssh.AuthenticationError](t, hostConfig(t, s, user, fleetssh.Auth{NoDefaultKeys: true}))
-				contains(t, e.Error(), "SSH agent:")
+				e := fleettest.DialFails[*fleetssh.AuthenticationError](t, fleettest.HostConfig(t, s, user, fleetssh.Auth{NoDefaultKeys: true}))
+				fleettest.Contains(t, e.Error(), "SSH agent:")
 			}
 		})
 	}
 	t.Run("silent, many hosts", func(t *testing.T) {
 		sshdtest.CheckLeaks(t)
-		s, host := startServer(t, sshdtest.Options{})
+		s, host := fleettest.StartSSHD(t, sshdtest.Options{})
 		withAgent(t, sshdtest.StartRelay(t, "").Socket)
 		key := filepath.Join(os.Getenv("HOME"), ".ssh", "id_ed25519")
 		if err := os.Mkdir(filepath.Dir(key), 0o700); err != nil {
@@ -164,7 +165,7 @@ func TestSSHDAgentUseless(t *testing.T) {
 		host.Auth = fleetssh.Auth{}
 		p := &fleetssh.ParallelClient{Hosts: fleetssh.Hosts(host, make20(host.Host)...)}
 		defer p.Close()
-		if err := p.Connect(soon(t)); err != nil {
+		if err := p.Connect(fleettest.Soon(t)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -184,8 +185,8 @@ func TestSSHDAgentUnwilling(t *testing.T) {
 	if err := os.WriteFile(public, ssh.MarshalAuthorizedKey(key.Public()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	named, any := hostConfig(t, s, user, fleetssh.Auth{KeyFile: public}), hostConfig(t, s, user, fleetssh.Auth{})
-	dial(t, named)
+	named, any := fleettest.HostConfig(t, s, user, fleetssh.Auth{KeyFile: public}), fleettest.HostConfig(t, s, user, fleetssh.Auth{})
+	fleettest.Dial(t, named)
 
 	conn, err := net.Dial("unix", a.Socket)
 	if err != nil {
@@ -196,8 +197,8 @@ func TestSSHDAgentUnwilling(t *testing.T) {
 	if err := client.Lock([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	contains(t, dialFails[*fleetssh.PKeyFileError](t, named).Error(), "public half", "locked (ssh-add -X")
-	contains(t, dialFails[*fleetssh.AuthenticationError](t, any).Error(), "locked (ssh-add -X")
+	fleettest.Contains(t, fleettest.DialFails[*fleetssh.PKeyFileError](t, named).Error(), "public half", "locked (ssh-add -X")
+	fleettest.Contains(t, fleettest.DialFails[*fleetssh.AuthenticationError](t, any).Error(), "locked (ssh-add -X")
 	if err := client.Unlock([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
@@ -207,13 +208,13 @@ func TestSSHDAgentUnwilling(t *testing.T) {
 	// For one host only, which we have no way to tell the agent that it is.
 	known, file := filepath.Join(t.TempDir(), "known"), filepath.Join(t.TempDir(), "key")
 	key.Write(t, file, "")
-	if err := os.WriteFile(known, []byte(strings.Join(knownLines("there", keysOf(s)...), "\n")+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(known, []byte(strings.Join(fleettest.KnownLines("there", fleettest.KeysOf(s)...), "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("ssh-add", "-q", "-H", known, "-h", "there", file).CombinedOutput(); err != nil {
 		t.Fatalf("ssh-add: %v: %s", err, out)
 	}
-	contains(t, dialFails[*fleetssh.AuthenticationError](t, named).Error(), "bound to certain hosts (ssh-add -h)")
+	fleettest.Contains(t, fleettest.DialFails[*fleetssh.AuthenticationError](t, named).Error(), "bound to certain hosts (ssh-add -h)")
 }
 
 // make20 returns a name 20 times.
@@ -231,7 +232,7 @@ func TestSSHDAgentOneConnection(t *testing.T) {
 	a.Add(t, key)
 	user := sshdtest.CurrentUser(t)
 	s.Authorize(t, user, key.Public())
-	host := hostConfig(t, s, user, fleetssh.Auth{})
+	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{})
 	host.ConnectTimeout = 2 * time.Minute // it is a matter of the number, not of the time
 	p := &fleetssh.ParallelClient{PoolSize: logins}
 	for range logins {
@@ -242,7 +243,7 @@ func TestSSHDAgentOneConnection(t *testing.T) {
 	if err := p.Connect(ctx); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "connections to the agent", relay.Connections.Load(), 1)
+	fleettest.Equal(t, "connections to the agent", relay.Connections.Load(), 1)
 }
 
 // An agent that was started anew is found again.
@@ -255,11 +256,11 @@ func TestSSHDAgentRestarted(t *testing.T) {
 	a.Add(t, key)
 	user := sshdtest.CurrentUser(t)
 	s.Authorize(t, user, key.Public())
-	host := hostConfig(t, s, user, fleetssh.Auth{})
+	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{})
 	p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{host, host, host}}
 	defer p.Close()
 	connect := func(i int) error {
-		_, err := p.Client(soon(t), i)
+		_, err := p.Client(fleettest.Soon(t), i)
 		return err
 	}
 	if err := connect(0); err != nil {
@@ -273,9 +274,9 @@ func TestSSHDAgentRestarted(t *testing.T) {
 	}
 	a.Stop()
 	// Its keys may be remembered for a moment, its signature cannot be.
-	e := asError[*fleetssh.AuthenticationError](t, connect(2))
-	contains(t, e.Error(), "SSH agent:")
+	e := fleettest.AsError[*fleetssh.AuthenticationError](t, connect(2))
+	fleettest.Contains(t, e.Error(), "SSH agent:")
 	a.Start(t)
 	a.Add(t, key)
-	sshdtest.Eventually(t, patience, "login through the new agent", func() bool { return connect(2) == nil })
+	sshdtest.Eventually(t, fleettest.Patience, "login through the new agent", func() bool { return connect(2) == nil })
 }

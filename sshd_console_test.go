@@ -10,24 +10,25 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
 // openConsole opens a console, until the end of the test.
 func openConsole(t testing.TB, c *fleetssh.Client) *fleetssh.Console {
 	t.Helper()
-	s, err := c.OpenConsole(soon(t))
+	s, err := c.OpenConsole(fleettest.Soon(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { equal(t, "close", s.Close(soon(t)), nil) })
+	t.Cleanup(func() { fleettest.Equal(t, "close", s.Close(fleettest.Soon(t)), nil) })
 	return s
 }
 
 // startLine starts a line.
 func startLine(t testing.TB, s *fleetssh.Console, text string) *fleetssh.HostOutput {
 	t.Helper()
-	out, err := s.Run(soon(t), fleetssh.ConsoleLine{Text: text})
+	out, err := s.Run(fleettest.Soon(t), fleetssh.ConsoleLine{Text: text})
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -42,11 +43,11 @@ type lineResult struct {
 
 func resultOf(t testing.TB, out *fleetssh.HostOutput) lineResult {
 	t.Helper()
-	out.WaitFinished(soon(t))
+	out.WaitFinished(fleettest.Soon(t))
 	if o := out.Outcome(); o.Kind != fleetssh.Exited {
 		t.Fatalf("%s: outcome %+v", out.CommandLine, o)
 	}
-	return lineResult{text(t, out.Stdout), text(t, out.Stderr), out.Outcome().ExitCode}
+	return lineResult{fleettest.Text(t, out.Stdout), fleettest.Text(t, out.Stderr), out.Outcome().ExitCode}
 }
 
 func runText(t testing.TB, s *fleetssh.Console, line string) lineResult {
@@ -60,10 +61,10 @@ func TestSSHDConsole(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	for _, account := range append(sshdtest.ShellAccounts(t), "root") {
-		_, host, _ := accountServer(t, account, sshdtest.Options{})
+		_, host, _ := fleettest.AccountSSHD(t, account, sshdtest.Options{})
 		t.Run(account, func(t *testing.T) {
 			t.Parallel()
-			s := openConsole(t, dial(t, host))
+			s := openConsole(t, fleettest.Dial(t, host))
 			for _, test := range []struct {
 				line string
 				want lineResult
@@ -126,23 +127,23 @@ func TestSSHDConsoleInterrupt(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	for _, account := range append(sshdtest.ShellAccounts(t), "root") {
-		_, host, _ := accountServer(t, account, sshdtest.Options{})
+		_, host, _ := fleettest.AccountSSHD(t, account, sshdtest.Options{})
 		t.Run(account, func(t *testing.T) {
 			t.Parallel()
-			s := openConsole(t, dial(t, host))
+			s := openConsole(t, fleettest.Dial(t, host))
 			runText(t, s, "cd /usr; X=kept")
 			for _, format := range []string{"echo begun; sleep %s; echo after", "echo begun; while :; do sleep %s; done", "echo begun; while :; do :; done; : %s", "echo begun; sh -c 'sleep %s; echo after' | cat"} {
 				marker := sshdtest.Marker()
 				out := startLine(t, s, fmt.Sprintf(format, marker))
 				readLine(t, out, "begun")
 				if strings.Contains(format, "sleep") {
-					running(t, marker, true)
+					fleettest.Running(t, marker, true)
 				}
-				equal(t, "signal", out.Signal(soon(t), ssh.SIGINT), nil)
+				fleettest.Equal(t, "signal", out.Signal(fleettest.Soon(t), ssh.SIGINT), nil)
 				if got := resultOf(t, out); got.stdout != "" || noTerminal.ReplaceAllString(got.stderr, "") != "" || got.code == 0 {
 					t.Errorf("%s: %+v", format, got)
 				}
-				running(t, marker, false)
+				fleettest.Running(t, marker, false)
 				if got := runText(t, s, "pwd; echo $X"); got != (lineResult{stdout: "/usr\nkept\n"}) {
 					t.Errorf("after %s: %+v", format, got)
 				}
@@ -150,8 +151,8 @@ func TestSSHDConsoleInterrupt(t *testing.T) {
 			// A line that has ended is not interrupted, nor the one behind it.
 			for range 20 {
 				out := startLine(t, s, "echo a")
-				equal(t, "signal", out.Signal(soon(t), ssh.SIGINT), nil)
-				out.WaitFinished(soon(t))
+				fleettest.Equal(t, "signal", out.Signal(fleettest.Soon(t), ssh.SIGINT), nil)
+				out.WaitFinished(fleettest.Soon(t))
 				if got := runText(t, s, "echo b"); got != (lineResult{stdout: "b\n"}) {
 					t.Fatalf("%+v", got)
 				}
@@ -161,10 +162,10 @@ func TestSSHDConsoleInterrupt(t *testing.T) {
 			out := startLine(t, s, "echo begun; sh -c \"trap '' INT TERM; echo begun; sleep "+marker+"; sleep 100\"")
 			readLine(t, out, "begun")
 			readLine(t, out, "begun")
-			equal(t, "stop", out.Stop(soon(t)), nil)
-			equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
-			running(t, marker, false)
-			equal(t, "finished", s.Finished(), true)
+			fleettest.Equal(t, "stop", out.Stop(fleettest.Soon(t)), nil)
+			fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
+			fleettest.Running(t, marker, false)
+			fleettest.Equal(t, "finished", s.Finished(), true)
 		})
 	}
 }
@@ -172,7 +173,7 @@ func TestSSHDConsoleInterrupt(t *testing.T) {
 // readLine waits for a line of standard output.
 func readLine(t testing.TB, out *fleetssh.HostOutput, want string) {
 	t.Helper()
-	for line, err := range out.Stdout.Lines(soon(t)) {
+	for line, err := range out.Stdout.Lines(fleettest.Soon(t)) {
 		if line != want || err != nil {
 			t.Fatalf("%q, %v, want %q", line, err, want)
 		}
@@ -186,14 +187,14 @@ func TestSSHDConsoleStdin(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	for _, account := range append(sshdtest.ShellAccounts(t), "root") {
-		_, host, _ := accountServer(t, account, sshdtest.Options{})
+		_, host, _ := fleettest.AccountSSHD(t, account, sshdtest.Options{})
 		t.Run(account, func(t *testing.T) {
 			t.Parallel()
-			s := openConsole(t, dial(t, host))
+			s := openConsole(t, fleettest.Dial(t, host))
 			send := func(line, input string) lineResult {
 				t.Helper()
 				from := strings.NewReader(input)
-				out, err := s.Run(soon(t), fleetssh.ConsoleLine{Text: line, Stdin: io.NewSectionReader(from, 0, from.Size())})
+				out, err := s.Run(fleettest.Soon(t), fleetssh.ConsoleLine{Text: line, Stdin: io.NewSectionReader(from, 0, from.Size())})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -203,13 +204,13 @@ func TestSSHDConsoleStdin(t *testing.T) {
 			if got := send("cat; V=set", binary); got != (lineResult{stdout: binary}) {
 				t.Errorf("%d bytes, %q, %d", len(got.stdout), got.stderr, got.code)
 			}
-			equal(t, "variable", runText(t, s, "echo $V").stdout, "set\n")
-			equal(t, "empty", send("cat; echo end", ""), lineResult{stdout: "end\n"})
-			equal(t, "not read", send("true", binary), lineResult{})
-			equal(t, "read in part", send("read x; echo $x", "one\nexit 9\n"), lineResult{stdout: "one\n"})
-			equal(t, "after", runText(t, s, "echo ok; cat"), lineResult{stdout: "ok\n"})
+			fleettest.Equal(t, "variable", runText(t, s, "echo $V").stdout, "set\n")
+			fleettest.Equal(t, "empty", send("cat; echo end", ""), lineResult{stdout: "end\n"})
+			fleettest.Equal(t, "not read", send("true", binary), lineResult{})
+			fleettest.Equal(t, "read in part", send("read x; echo $x", "one\nexit 9\n"), lineResult{stdout: "one\n"})
+			fleettest.Equal(t, "after", runText(t, s, "echo ok; cat"), lineResult{stdout: "ok\n"})
 			path := strings.TrimSpace(send("readlink /proc/self/fd/0; :", "x").stdout)
-			eventually(t, "the file to be removed", func() bool {
+			fleettest.Eventually(t, "the file to be removed", func() bool {
 				return runText(t, s, "test -e '"+path+"'").code == 1
 			})
 		})
@@ -220,7 +221,7 @@ func TestSSHDConsoleStdin(t *testing.T) {
 func TestSSHDConsoleEnds(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	for _, test := range []struct {
 		line string
 		want fleetssh.Outcome
@@ -231,13 +232,13 @@ func TestSSHDConsoleEnds(t *testing.T) {
 		{"kill -9 $$", fleetssh.Outcome{Kind: fleetssh.Signaled, Signal: "KILL"}},
 		{"set -e; false", fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1}},
 	} {
-		s := openConsole(t, dial(t, host))
+		s := openConsole(t, fleettest.Dial(t, host))
 		out := startLine(t, s, test.line)
-		out.WaitFinished(soon(t))
-		equal(t, test.line, out.Outcome(), test.want)
-		if _, err := s.Run(soon(t), fleetssh.ConsoleLine{Text: "true"}); err == nil {
+		out.WaitFinished(fleettest.Soon(t))
+		fleettest.Equal(t, test.line, out.Outcome(), test.want)
+		if _, err := s.Run(fleettest.Soon(t), fleetssh.ConsoleLine{Text: "true"}); err == nil {
 			t.Errorf("after %s a line runs", test.line)
 		}
-		equal(t, "finished", s.Finished(), true)
+		fleettest.Equal(t, "finished", s.Finished(), true)
 	}
 }

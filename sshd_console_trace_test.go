@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -21,10 +22,10 @@ func TestSSHDConsoleTraced(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	ours := regexp.MustCompile(`fleetssh|[A-Z2-7]{20}|printf|eval '|/dev/null`)
 	for _, account := range append(sshdtest.ShellAccounts(t), "root") {
-		_, host, _ := accountServer(t, account, sshdtest.Options{})
+		_, host, _ := fleettest.AccountSSHD(t, account, sshdtest.Options{})
 		t.Run(account, func(t *testing.T) {
 			t.Parallel()
-			s := openConsole(t, dial(t, host))
+			s := openConsole(t, fleettest.Dial(t, host))
 			traced := func(line string, want lineResult, trace string) {
 				t.Helper()
 				got := runText(t, s, line)
@@ -45,8 +46,8 @@ func TestSSHDConsoleTraced(t *testing.T) {
 
 			marker := sshdtest.Marker()
 			out := startLine(t, s, "sleep "+marker+"; echo after")
-			running(t, marker, true)
-			equal(t, "signal", out.Signal(soon(t), ssh.SIGINT), nil)
+			fleettest.Running(t, marker, true)
+			fleettest.Equal(t, "signal", out.Signal(fleettest.Soon(t), ssh.SIGINT), nil)
 			if got := resultOf(t, out); got.stdout != "" || ours.MatchString(got.stderr) || got.code == 0 {
 				t.Errorf("interrupted: %+v", got)
 			}
@@ -60,7 +61,7 @@ func TestSSHDConsoleTraced(t *testing.T) {
 			traced("set -xv; cd /", lineResult{}, `cd /\n$`)
 			traced("case $- in *v*) echo v;; esac; case $- in *x*) echo x;; esac; pwd", lineResult{stdout: "v\nx\n/\n"}, `pwd\n$`)
 			runText(t, s, "set +xv")
-			equal(t, "options", runText(t, s, "echo g"), lineResult{stdout: "g\n"})
+			fleettest.Equal(t, "options", runText(t, s, "echo g"), lineResult{stdout: "g\n"})
 		})
 	}
 }
@@ -75,10 +76,10 @@ func TestSSHDConsoleBehindGreeting(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(home, ".bashrc"), []byte(greeting), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	_, host, _ := accountServer(t, sshdtest.Bob, sshdtest.Options{Config: []string{"SetEnv HOME=" + home}})
-	s := openConsole(t, dial(t, host))
+	_, host, _ := fleettest.AccountSSHD(t, sshdtest.Bob, sshdtest.Options{Config: []string{"SetEnv HOME=" + home}})
+	s := openConsole(t, fleettest.Dial(t, host))
 	from := strings.NewReader("the input\n")
-	out, err := s.Run(soon(t), fleetssh.ConsoleLine{Text: "cat; echo $?", Stdin: io.NewSectionReader(from, 0, from.Size())})
-	equal(t, "error", err, nil)
-	equal(t, "result", resultOf(t, out), lineResult{stdout: "the input\n0\n"})
+	out, err := s.Run(fleettest.Soon(t), fleetssh.ConsoleLine{Text: "cat; echo $?", Stdin: io.NewSectionReader(from, 0, from.Size())})
+	fleettest.Equal(t, "error", err, nil)
+	fleettest.Equal(t, "result", resultOf(t, out), lineResult{stdout: "the input\n0\n"})
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -37,9 +38,9 @@ func TestSSHDCopyResume(t *testing.T) {
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, sshdtest.Options{})
 				from, to := b.paths(way, "a file", "its copy")
-				data := noise(size)
+				data := fleettest.Noise(size)
 				writeFile(t, from, data)
-				ctx, cancel := context.WithCancel(soon(t))
+				ctx, cancel := context.WithCancel(fleettest.Soon(t))
 				defer cancel()
 				opt := broken.options
 				if opt.Rate == 0 {
@@ -52,8 +53,8 @@ func TestSSHDCopyResume(t *testing.T) {
 					}
 				}
 				r, err := way.copy(b.client, ctx, from, to, &opt)
-				equal(t, "outcome", r.Outcome, broken.outcome)
-				equal(t, "error", err, r.Err)
+				fleettest.Equal(t, "outcome", r.Outcome, broken.outcome)
+				fleettest.Equal(t, "error", err, r.Err)
 				if err == nil {
 					t.Fatal("no error")
 				}
@@ -70,13 +71,13 @@ func TestSSHDCopyResume(t *testing.T) {
 
 				c := b.client
 				if broken.name == "cut" {
-					c = dial(t, b.host)
+					c = fleettest.Dial(t, b.host)
 				}
-				r, err = way.copy(c, soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+				r, err = way.copy(c, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
 				if err != nil {
 					t.Fatal(err)
 				}
-				equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited})
+				fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited})
 				if r.Bytes > size-1<<20 {
 					t.Errorf("%d bytes were carried again", r.Bytes)
 				}
@@ -84,10 +85,10 @@ func TestSSHDCopyResume(t *testing.T) {
 				nothingLeft(t, b.dir)
 
 				// It is left out where it is whole.
-				r, err = way.copy(c, soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
-				equal(t, "error", err, nil)
-				equal(t, "skipped", r.Skipped, 1)
-				equal(t, "bytes", r.Bytes, 0)
+				r, err = way.copy(c, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+				fleettest.Equal(t, "error", err, nil)
+				fleettest.Equal(t, "skipped", r.Skipped, 1)
+				fleettest.Equal(t, "bytes", r.Bytes, 0)
 			})
 		}
 	}
@@ -104,9 +105,9 @@ func TestSSHDCopyBrokenSmall(t *testing.T) {
 				b := newCopyBox(t, sshdtest.Options{Config: []string{"MaxSessions 1"}})
 				from, to := b.paths(way, "tree", "copy")
 				for _, name := range strings.Fields("a b c d e f g h") {
-					writeFile(t, filepath.Join(from, name), noise(512<<10))
+					writeFile(t, filepath.Join(from, name), fleettest.Noise(512<<10))
 				}
-				ctx, cancel := context.WithCancel(soon(t))
+				ctx, cancel := context.WithCancel(fleettest.Soon(t))
 				defer cancel()
 				opt := protocol.options
 				opt.Recursive, opt.Rate = true, 2<<20
@@ -118,15 +119,15 @@ func TestSSHDCopyBrokenSmall(t *testing.T) {
 				}
 				begun := time.Now()
 				r, _ := way.copy(b.client, ctx, from, to, &opt)
-				equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
+				fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
 				if took := time.Since(begun); took > 10*time.Second {
 					t.Errorf("took %v", took)
 				}
 				nothingLeft(t, b.dir)
 				opt.Progress, opt.Rate = nil, 0
-				r, err := way.copy(b.client, soon(t), from+"/.", to, &opt)
-				equal(t, "error", err, nil)
-				equal(t, "files", r.Files, 8)
+				r, err := way.copy(b.client, fleettest.Soon(t), from+"/.", to, &opt)
+				fleettest.Equal(t, "error", err, nil)
+				fleettest.Equal(t, "files", r.Files, 8)
 				sameTree(t, from, to, 0)
 			})
 		}
@@ -142,15 +143,15 @@ func TestSSHDCopyResumeHole(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, sshdtest.Options{})
 			from, to := b.paths(way, "file", "file")
-			begin := noise(2 << 20)
+			begin := fleettest.Noise(2 << 20)
 			writeFile(t, from, begin)
 			if err := os.Truncate(from, 6<<20); err != nil {
 				t.Fatal(err)
 			}
-			writeFile(t, filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd"), append(begin, noise(1<<20)...))
-			r, err := way.copy(b.client, soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
-			equal(t, "error", err, nil)
-			equal(t, "files", r.Files, 1)
+			writeFile(t, filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd"), append(begin, fleettest.Noise(1<<20)...))
+			r, err := way.copy(b.client, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+			fleettest.Equal(t, "error", err, nil)
+			fleettest.Equal(t, "files", r.Files, 1)
 			sameContent(t, to, append(begin, make([]byte, 4<<20)...))
 			nothingLeft(t, b.dir)
 		})
@@ -167,16 +168,16 @@ func TestSSHDCopyResumeOther(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, sshdtest.Options{})
 			from, to := b.paths(way, "file", "file")
-			data := noise(3 << 20)
+			data := fleettest.Noise(3 << 20)
 			writeFile(t, from, data)
-			other := noise(2 << 20)
+			other := fleettest.Noise(2 << 20)
 			other[17] ^= 1
 			for _, left := range [][]byte{other, data[:1000], nil} {
 				os.Remove(to)
 				writeFile(t, filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd"), left)
-				r, err := way.copy(b.client, soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
-				equal(t, "error", err, nil)
-				equal(t, "bytes", r.Bytes, int64(len(data)))
+				r, err := way.copy(b.client, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+				fleettest.Equal(t, "error", err, nil)
+				fleettest.Equal(t, "bytes", r.Bytes, int64(len(data)))
 				sameContent(t, to, data)
 				if left == nil {
 					os.Remove(filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd")) // it is of no use
@@ -196,7 +197,7 @@ func TestSSHDCopyStalled(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, sshdtest.Options{})
 			from, to := b.paths(way, "file", "copy")
-			writeFile(t, from, noise(8<<20))
+			writeFile(t, from, fleettest.Noise(8<<20))
 			opt := fleetssh.CopyOptions{Rate: 8 << 20, StallTimeout: 500 * time.Millisecond}
 			var once sync.Once
 			opt.Progress = func(p fleetssh.CopyProgress) {
@@ -205,15 +206,15 @@ func TestSSHDCopyStalled(t *testing.T) {
 				}
 			}
 			defer b.signalServers(syscall.SIGKILL)
-			r, err := way.copy(b.client, soon(t), from, to, &opt)
-			e := asError[*fleetssh.TimeoutError](t, err)
-			equal(t, "Op", e.Op, "copy")
-			equal(t, "After", e.After, 500*time.Millisecond)
-			equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.TimedOut})
+			r, err := way.copy(b.client, fleettest.Soon(t), from, to, &opt)
+			e := fleettest.AsError[*fleetssh.TimeoutError](t, err)
+			fleettest.Equal(t, "Op", e.Op, "copy")
+			fleettest.Equal(t, "After", e.After, 500*time.Millisecond)
+			fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.TimedOut})
 			b.signalServers(syscall.SIGKILL)
-			r, err = way.copy(dial(t, b.host), soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
-			equal(t, "error", err, nil)
-			sameContent(t, to, noise(8<<20))
+			r, err = way.copy(fleettest.Dial(t, b.host), fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+			fleettest.Equal(t, "error", err, nil)
+			sameContent(t, to, fleettest.Noise(8<<20))
 			nothingLeft(t, b.dir)
 		})
 	}
@@ -224,9 +225,9 @@ func TestSSHDCopyTwoAtOnce(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	b := newCopyBox(t, sshdtest.Options{})
-	data := noise(6 << 20)
+	data := fleettest.Noise(6 << 20)
 	writeFile(t, filepath.Join(b.here, "file"), data)
-	ctx, cancel := context.WithCancel(soon(t))
+	ctx, cancel := context.WithCancel(fleettest.Soon(t))
 	defer cancel()
 	ended := make(chan fleetssh.CopyResult)
 	started := make(chan struct{})
@@ -239,13 +240,13 @@ func TestSSHDCopyTwoAtOnce(t *testing.T) {
 	}()
 	<-started
 	for _, name := range []string{"two", "three"} {
-		r, err := b.client.Upload(soon(t), filepath.Join(b.here, "file"), filepath.Join(b.there, name), nil)
-		equal(t, "error", err, nil)
-		equal(t, "bytes", r.Bytes, int64(len(data)))
+		r, err := b.client.Upload(fleettest.Soon(t), filepath.Join(b.here, "file"), filepath.Join(b.there, name), nil)
+		fleettest.Equal(t, "error", err, nil)
+		fleettest.Equal(t, "bytes", r.Bytes, int64(len(data)))
 		sameContent(t, filepath.Join(b.there, name), data)
 	}
 	cancel()
 	r := <-ended
-	equal(t, "outcome", r.Outcome.Kind, fleetssh.Cancelled)
-	equal(t, "output", output(t, b.client, "echo here"), "here\n")
+	fleettest.Equal(t, "outcome", r.Outcome.Kind, fleetssh.Cancelled)
+	fleettest.Equal(t, "output", fleettest.Output(t, b.client, "echo here"), "here\n")
 }

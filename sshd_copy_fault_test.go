@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -25,7 +26,7 @@ func TestSSHDCopyDiskFull(t *testing.T) {
 		b := newCopyBox(t, sshdtest.Options{FileServer: wrapper(t, "trap '' XFSZ; ulimit -f 2048; exec "+sftpServer(t))})
 		from, to := b.paths(bothWays[0], "tree", "small")
 		err := copyToFullDisk(t, b, bothWays[0], fleetssh.CopyOptions{}, from, to)
-		contains(t, err.Error(), "write")
+		fleettest.Contains(t, err.Error(), "write")
 		return
 	}
 	for _, way := range bothWays {
@@ -37,7 +38,7 @@ func TestSSHDCopyDiskFull(t *testing.T) {
 				from, to := b.paths(way, "tree", "small")
 				smallDisk(t, to)
 				err := copyToFullDisk(t, b, way, protocol.options, from, to)
-				contains(t, strings.ToLower(err.Error()), "no space left")
+				fleettest.Contains(t, strings.ToLower(err.Error()), "no space left")
 			})
 		}
 	}
@@ -46,20 +47,20 @@ func TestSSHDCopyDiskFull(t *testing.T) {
 // copyToFullDisk copies three files, of which the largest has no room, and returns why.
 func copyToFullDisk(t *testing.T, b *copyBox, way copyWay, opt fleetssh.CopyOptions, from, to string) error {
 	t.Helper()
-	writeFile(t, filepath.Join(from, "a"), noise(100<<10))
-	writeFile(t, filepath.Join(from, "large"), noise(5<<20))
-	writeFile(t, filepath.Join(from, "z"), noise(100<<10))
+	writeFile(t, filepath.Join(from, "a"), fleettest.Noise(100<<10))
+	writeFile(t, filepath.Join(from, "large"), fleettest.Noise(5<<20))
+	writeFile(t, filepath.Join(from, "z"), fleettest.Noise(100<<10))
 	old := []byte("what was there")
 	writeFile(t, filepath.Join(to, "large"), old)
 	opt.Recursive, opt.OpenFiles = true, 1 // one file after another
-	r, err := way.copy(b.client, soon(t), from+"/.", to, &opt)
-	e := asError[*fleetssh.CopyError](t, err)
-	equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
-	equal(t, "path", filepath.Base(e.Path), "large")
-	equal(t, "failed", r.Failed, 1)
-	equal(t, "files", r.Files, 2)
-	sameContent(t, filepath.Join(to, "a"), noise(100<<10))
-	sameContent(t, filepath.Join(to, "z"), noise(100<<10))
+	r, err := way.copy(b.client, fleettest.Soon(t), from+"/.", to, &opt)
+	e := fleettest.AsError[*fleetssh.CopyError](t, err)
+	fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
+	fleettest.Equal(t, "path", filepath.Base(e.Path), "large")
+	fleettest.Equal(t, "failed", r.Failed, 1)
+	fleettest.Equal(t, "files", r.Files, 2)
+	sameContent(t, filepath.Join(to, "a"), fleettest.Noise(100<<10))
+	sameContent(t, filepath.Join(to, "z"), fleettest.Noise(100<<10))
 	sameContent(t, filepath.Join(to, "large"), old)
 	nothingLeft(t, b.dir)
 	return err
@@ -86,15 +87,15 @@ func TestSSHDCopyFileTooLarge(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	b := newCopyBox(t, sshdtest.Options{FileServer: wrapper(t, "trap '' XFSZ; ulimit -f 2048; exec "+sftpServer(t))})
-	writeFile(t, filepath.Join(b.here, "large"), noise(5<<20))
-	writeFile(t, filepath.Join(b.here, "small"), noise(100<<10))
-	r, err := b.client.Upload(soon(t), b.here, b.there, &fleetssh.CopyOptions{Recursive: true})
-	e := asError[*fleetssh.CopyError](t, err)
-	equal(t, "path", e.Path, filepath.Join(b.there, "here/large"))
-	equal(t, "op", e.Op, "write")
-	equal(t, "failed", r.Failed, 1)
-	equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
-	sameContent(t, filepath.Join(b.there, "here/small"), noise(100<<10))
+	writeFile(t, filepath.Join(b.here, "large"), fleettest.Noise(5<<20))
+	writeFile(t, filepath.Join(b.here, "small"), fleettest.Noise(100<<10))
+	r, err := b.client.Upload(fleettest.Soon(t), b.here, b.there, &fleetssh.CopyOptions{Recursive: true})
+	e := fleettest.AsError[*fleetssh.CopyError](t, err)
+	fleettest.Equal(t, "path", e.Path, filepath.Join(b.there, "here/large"))
+	fleettest.Equal(t, "op", e.Op, "write")
+	fleettest.Equal(t, "failed", r.Failed, 1)
+	fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
+	sameContent(t, filepath.Join(b.there, "here/small"), fleettest.Noise(100<<10))
 	nothingLeft(t, b.dir)
 }
 
@@ -131,14 +132,14 @@ func TestSSHDCopyPermissionDenied(t *testing.T) {
 			if err := os.Chown(filepath.Dir(denied), bobsID(t), -1); err != nil {
 				t.Fatal(err)
 			}
-			r, err := b.client.Upload(soon(t), b.here, b.there, &opt)
-			e := asError[*fleetssh.CopyError](t, err)
-			equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
-			contains(t, e.Path, denied)
-			contains(t, strings.ToLower(e.Error()), "permission denied", b.host.Host)
-			equal(t, "files", r.Files, 2)
-			equal(t, "more", e.More, r.Failed-1)
-			equal(t, "told", len(failed), r.Failed)
+			r, err := b.client.Upload(fleettest.Soon(t), b.here, b.there, &opt)
+			e := fleettest.AsError[*fleetssh.CopyError](t, err)
+			fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
+			fleettest.Contains(t, e.Path, denied)
+			fleettest.Contains(t, strings.ToLower(e.Error()), "permission denied", b.host.Host)
+			fleettest.Equal(t, "files", r.Files, 2)
+			fleettest.Equal(t, "more", e.More, r.Failed-1)
+			fleettest.Equal(t, "told", len(failed), r.Failed)
 			sameContent(t, filepath.Join(b.there, "here/a"), []byte("a"))
 			sameContent(t, filepath.Join(b.there, "here/z"), []byte("z"))
 			nothingLeft(t, b.dir)
@@ -156,12 +157,12 @@ func TestSSHDCopyPermissionDenied(t *testing.T) {
 			}
 			opt := protocol.options
 			opt.Recursive = true
-			r, err := b.client.Download(soon(t), b.there, b.here, &opt)
-			e := asError[*fleetssh.CopyError](t, err)
-			equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
-			contains(t, strings.ToLower(e.Error()), "permission denied")
-			equal(t, "files", r.Files, 2)
-			equal(t, "failed", r.Failed, 2)
+			r, err := b.client.Download(fleettest.Soon(t), b.there, b.here, &opt)
+			e := fleettest.AsError[*fleetssh.CopyError](t, err)
+			fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
+			fleettest.Contains(t, strings.ToLower(e.Error()), "permission denied")
+			fleettest.Equal(t, "files", r.Files, 2)
+			fleettest.Equal(t, "failed", r.Failed, 2)
 			sameContent(t, filepath.Join(b.here, "there/a"), []byte("a"))
 			sameContent(t, filepath.Join(b.here, "there/z"), []byte("z"))
 			nothingLeft(t, b.dir)
@@ -176,10 +177,10 @@ func TestSSHDCopyPermissionDenied(t *testing.T) {
 		}
 		for _, protocol := range bothProtocols {
 			opt := protocol.options
-			r, err := b.client.Upload(soon(t), filepath.Join(b.here, "file"), b.there+"/new/file", &opt)
-			asError[*fleetssh.CopyError](t, err)
-			equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
-			contains(t, strings.ToLower(err.Error()), "permission denied", b.there+"/new")
+			r, err := b.client.Upload(fleettest.Soon(t), filepath.Join(b.here, "file"), b.there+"/new/file", &opt)
+			fleettest.AsError[*fleetssh.CopyError](t, err)
+			fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
+			fleettest.Contains(t, strings.ToLower(err.Error()), "permission denied", b.there+"/new")
 		}
 	})
 }
@@ -192,7 +193,7 @@ func bobsBox(t testing.TB) *copyBox {
 	b := newCopyBox(t, sshdtest.Options{})
 	b.server.Authorize(t, sshdtest.Bob, b.host.Auth.Signers[0].PublicKey())
 	b.host.User = sshdtest.Bob
-	b.client = dial(t, b.host)
+	b.client = fleettest.Dial(t, b.host)
 	if err := os.Chown(b.there, bobsID(t), -1); err != nil {
 		t.Fatal(err)
 	}
@@ -219,15 +220,15 @@ func TestSSHDCopyNoFileServer(t *testing.T) {
 	b := newCopyBox(t, sshdtest.Options{FileServer: sshdtest.NoFileServer})
 	for _, way := range bothWays {
 		from, to := b.paths(way, "file "+way.name, "copy "+way.name)
-		data := noise(300 << 10)
+		data := fleettest.Noise(300 << 10)
 		writeFile(t, from, data)
-		r, err := way.copy(b.client, soon(t), from, to, nil)
-		e := asError[*fleetssh.SessionError](t, err)
-		equal(t, "op", e.Op, "subsystem")
-		equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "subsystem"})
-		r, err = way.copy(b.client, soon(t), from, to, &fleetssh.CopyOptions{Protocol: fleetssh.SCP, Verify: true})
-		equal(t, "error", err, nil)
-		equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited})
+		r, err := way.copy(b.client, fleettest.Soon(t), from, to, nil)
+		e := fleettest.AsError[*fleetssh.SessionError](t, err)
+		fleettest.Equal(t, "op", e.Op, "subsystem")
+		fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "subsystem"})
+		r, err = way.copy(b.client, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Protocol: fleetssh.SCP, Verify: true})
+		fleettest.Equal(t, "error", err, nil)
+		fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited})
 		sameContent(t, to, data)
 	}
 	nothingLeft(t, b.dir)
@@ -246,11 +247,11 @@ func TestSSHDCopyBadFileServer(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, sshdtest.Options{FileServer: wrapper(t, test.lines)})
 			writeFile(t, filepath.Join(b.here, "file"), []byte("x"))
-			r, err := b.client.Upload(soon(t), filepath.Join(b.here, "file"), b.there, nil)
-			asError[*fleetssh.SessionError](t, err)
-			contains(t, err.Error(), test.want)
-			equal(t, "outcome", r.Outcome.Kind, fleetssh.NotStarted)
-			equal(t, "output", output(t, b.client, "echo here"), "here\n")
+			r, err := b.client.Upload(fleettest.Soon(t), filepath.Join(b.here, "file"), b.there, nil)
+			fleettest.AsError[*fleetssh.SessionError](t, err)
+			fleettest.Contains(t, err.Error(), test.want)
+			fleettest.Equal(t, "outcome", r.Outcome.Kind, fleetssh.NotStarted)
+			fleettest.Equal(t, "output", fleettest.Output(t, b.client, "echo here"), "here\n")
 		})
 	}
 }
@@ -266,13 +267,13 @@ func TestSSHDCopyOneSession(t *testing.T) {
 				b := newCopyBox(t, sshdtest.Options{Config: []string{"MaxSessions 1"}})
 				from, to := b.paths(way, "tree", "copy")
 				for i := range 300 {
-					writeFile(t, filepath.Join(from, fmt.Sprint(i%7), fmt.Sprint(i)), noise(i))
+					writeFile(t, filepath.Join(from, fmt.Sprint(i%7), fmt.Sprint(i)), fleettest.Noise(i))
 				}
 				opt := protocol.options
 				opt.Recursive, opt.Verify = true, protocol.name == ", SFTP"
-				r, err := way.copy(b.client, soon(t), from, to, &opt)
-				equal(t, "error", err, nil)
-				equal(t, "files", r.Files, 300)
+				r, err := way.copy(b.client, fleettest.Soon(t), from, to, &opt)
+				fleettest.Equal(t, "error", err, nil)
+				fleettest.Equal(t, "files", r.Files, 300)
 				sameTree(t, from, to, 0)
 				nothingLeft(t, b.dir)
 			})
@@ -291,13 +292,13 @@ func TestSSHDCopyPoorServer(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, sshdtest.Options{FileServer: sftpServer(t) + " -P " + test.denied})
-			data := noise(3 << 20)
+			data := fleettest.Noise(3 << 20)
 			for _, way := range bothWays {
 				from, to := b.paths(way, "file "+way.name, "copy "+way.name)
 				writeFile(t, from, data)
 				writeFile(t, to, []byte("old"))
-				_, err := way.copy(b.client, soon(t), from, to, nil)
-				equal(t, "error", err, nil)
+				_, err := way.copy(b.client, fleettest.Soon(t), from, to, nil)
+				fleettest.Equal(t, "error", err, nil)
 				sameContent(t, to, data)
 			}
 			nothingLeft(t, b.dir)
@@ -317,9 +318,9 @@ func TestSSHDCopyTreeCut(t *testing.T) {
 				b := newCopyBox(t, sshdtest.Options{})
 				from, to := b.paths(way, "tree", "copy")
 				for i := range 100 {
-					writeFile(t, filepath.Join(from, fmt.Sprint(i%7), fmt.Sprint(i)), noise(100<<10))
+					writeFile(t, filepath.Join(from, fmt.Sprint(i%7), fmt.Sprint(i)), fleettest.Noise(100<<10))
 				}
-				writeFile(t, filepath.Join(from, "3", "large"), noise(8<<20))
+				writeFile(t, filepath.Join(from, "3", "large"), fleettest.Noise(8<<20))
 				opt := protocol.options
 				opt.Recursive, opt.Rate = true, 16<<20
 				ended := 0
@@ -332,27 +333,27 @@ func TestSSHDCopyTreeCut(t *testing.T) {
 						once.Do(b.server.KillConnections)
 					}
 				}
-				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				ctx, cancel := context.WithTimeout(context.Background(), fleettest.Patience)
 				defer cancel()
 				r, err := way.copy(b.client, ctx, from, to, &opt)
-				asError[*fleetssh.ConnectionError](t, err)
-				equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Lost})
-				equal(t, "files", r.Files, ended)
+				fleettest.AsError[*fleetssh.ConnectionError](t, err)
+				fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Lost})
+				fleettest.Equal(t, "files", r.Files, ended)
 				have := 0
 				for name, text := range treeOf(t, to, 0) {
 					if !strings.Contains(name, ".fleetssh-") && bytes.HasPrefix([]byte(text), []byte("-")) {
 						have++
-						sameContent(t, filepath.Join(to, name), noise(100<<10)) // large is not among them
+						sameContent(t, filepath.Join(to, name), fleettest.Noise(100<<10)) // large is not among them
 					}
 				}
 				if have < r.Files {
 					t.Errorf("%d files are there of %d", have, r.Files)
 				}
 
-				c := dial(t, b.host)
+				c := fleettest.Dial(t, b.host)
 				opt.Progress, opt.Resume, opt.Delete = nil, protocol.name == ", SFTP", protocol.name == ", SFTP"
-				_, err = way.copy(c, soon(t), from+"/.", to, &opt)
-				equal(t, "error", err, nil)
+				_, err = way.copy(c, fleettest.Soon(t), from+"/.", to, &opt)
+				fleettest.Equal(t, "error", err, nil)
 				if opt.Delete { // SCP leaves what it cannot know of
 					sameTree(t, from, to, 0)
 				}

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -38,8 +39,8 @@ func newCopyBox(t testing.TB, opt sshdtest.Options) *copyBox {
 	if opt.FileServer == "" {
 		opt.FileServer = sftpServer(t)
 	}
-	b.server, b.host = startServer(t, opt)
-	b.client = dial(t, b.host)
+	b.server, b.host = fleettest.StartSSHD(t, opt)
+	b.client = fleettest.Dial(t, b.host)
 	b.dir = sshdtest.SharedDir(t)
 	b.here, b.there = filepath.Join(b.dir, "here"), filepath.Join(b.dir, "there")
 	for _, dir := range []string{b.here, b.there} {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -69,7 +70,7 @@ func TestSSHDCopyPlace(t *testing.T) {
 					}
 					opt := protocol.options
 					opt.Recursive = true
-					if _, err := way.copy(b.client, soon(t), from+"/"+test.source, place+"/"+test.dest, &opt); err != nil {
+					if _, err := way.copy(b.client, fleettest.Soon(t), from+"/"+test.source, place+"/"+test.dest, &opt); err != nil {
 						t.Errorf("%+v: %v", test, err)
 						continue
 					}
@@ -89,23 +90,23 @@ func TestSSHDCopyHome(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	b := bobsBox(t)
 	dir := filepath.Base(b.dir)
-	defer output(t, b.client, "rm -r ~/"+dir)
+	defer fleettest.Output(t, b.client, "rm -r ~/"+dir)
 	writeFile(t, filepath.Join(b.here, "file"), []byte("x"))
 	for _, protocol := range bothProtocols {
 		for _, dest := range []string{dir + "/1" + protocol.name, "~/" + dir + "/2" + protocol.name, "./" + dir + "/3" + protocol.name} {
 			opt := protocol.options
-			_, err := b.client.Upload(soon(t), filepath.Join(b.here, "file"), dest, &opt)
-			equal(t, "error", err, nil)
-			_, err = b.client.Download(soon(t), dest, filepath.Join(b.here, "got"), &opt)
-			equal(t, "error", err, nil)
+			_, err := b.client.Upload(fleettest.Soon(t), filepath.Join(b.here, "file"), dest, &opt)
+			fleettest.Equal(t, "error", err, nil)
+			_, err = b.client.Download(fleettest.Soon(t), dest, filepath.Join(b.here, "got"), &opt)
+			fleettest.Equal(t, "error", err, nil)
 			sameContent(t, filepath.Join(b.here, "got"), []byte("x"))
 		}
 		opt := protocol.options
-		_, err := b.client.Upload(soon(t), filepath.Join(b.here, "file"), "~root/file", &opt)
-		asError[*fleetssh.CopyError](t, err)
-		contains(t, err.Error(), "other users")
+		_, err := b.client.Upload(fleettest.Soon(t), filepath.Join(b.here, "file"), "~root/file", &opt)
+		fleettest.AsError[*fleetssh.CopyError](t, err)
+		fleettest.Contains(t, err.Error(), "other users")
 	}
-	equal(t, "files", output(t, b.client, "ls ~/"+dir+" | wc -l"), "6\n")
+	fleettest.Equal(t, "files", fleettest.Output(t, b.client, "ls ~/"+dir+" | wc -l"), "6\n")
 }
 
 // What is no regular file is neither replaced nor copied.
@@ -138,11 +139,11 @@ func TestSSHDCopyInTheWay(t *testing.T) {
 					{from + "/file", to + "/fifo"}, {"/dev/null", to + "/file"}, {from + "/fifo", to + "/file"}, {from + "/file", device},
 				} {
 					opt := protocol.options
-					r, err := way.copy(b.client, soon(t), test.source, test.dest, &opt)
+					r, err := way.copy(b.client, fleettest.Soon(t), test.source, test.dest, &opt)
 					if r.Files != 0 {
 						t.Errorf("%v: %+v", test, r)
 					}
-					asError[*fleetssh.CopyError](t, err)
+					fleettest.AsError[*fleetssh.CopyError](t, err)
 				}
 				for _, name := range []string{device, to + "/fifo"} {
 					if info, err := os.Lstat(name); err != nil || info.Mode().IsRegular() {
@@ -151,10 +152,10 @@ func TestSSHDCopyInTheWay(t *testing.T) {
 				}
 				opt := protocol.options
 				opt.Recursive = true
-				r, err := way.copy(b.client, soon(t), from+"/tree", to, &opt)
-				asError[*fleetssh.CopyError](t, err)
-				equal(t, "failed", r.Failed, 2)
-				equal(t, "files", r.Files, 2)
+				r, err := way.copy(b.client, fleettest.Soon(t), from+"/tree", to, &opt)
+				fleettest.AsError[*fleetssh.CopyError](t, err)
+				fleettest.Equal(t, "failed", r.Failed, 2)
+				fleettest.Equal(t, "files", r.Files, 2)
 				sameContent(t, filepath.Join(to, "tree/a"), []byte("tree/a"))
 				sameContent(t, filepath.Join(to, "tree/z"), []byte("tree/z"))
 				if _, err := os.Stat(filepath.Join(to, "tree/dir/inside")); err != nil {
@@ -195,8 +196,8 @@ func TestSSHDCopyModes(t *testing.T) {
 			}
 			opt := protocol.options
 			opt.Recursive = true
-			_, err := b.client.Upload(soon(t), from+"/.", to, &opt)
-			equal(t, "error", err, nil)
+			_, err := b.client.Upload(fleettest.Soon(t), from+"/.", to, &opt)
+			fleettest.Equal(t, "error", err, nil)
 			for name, mode := range modes {
 				info, err := os.Stat(filepath.Join(to, name))
 				if err != nil {
@@ -210,12 +211,12 @@ func TestSSHDCopyModes(t *testing.T) {
 						t.Errorf("owner of old: %d, %d", stat.Uid, stat.Gid)
 					}
 				}
-				equal(t, name, info.Mode(), want)
+				fleettest.Equal(t, name, info.Mode(), want)
 			}
 			// With Preserve they are those of the source.
 			opt.Preserve = true
-			_, err = b.client.Upload(soon(t), from+"/.", to, &opt)
-			equal(t, "error", err, nil)
+			_, err = b.client.Upload(fleettest.Soon(t), from+"/.", to, &opt)
+			fleettest.Equal(t, "error", err, nil)
 			sameTree(t, from, to, withModes|withTimes)
 		})
 		t.Run("download"+protocol.name, func(t *testing.T) {
@@ -233,11 +234,11 @@ func TestSSHDCopyModes(t *testing.T) {
 			}
 			opt := protocol.options
 			opt.Recursive = true
-			_, err := b.client.Download(soon(t), from+"/.", to, &opt)
-			equal(t, "error", err, nil)
+			_, err := b.client.Download(fleettest.Soon(t), from+"/.", to, &opt)
+			fleettest.Equal(t, "error", err, nil)
 			for name, want := range map[string]fs.FileMode{"run": 0o755, "old": 0o604} {
 				info, err := os.Stat(filepath.Join(to, name))
-				equal(t, "error", err, nil)
+				fleettest.Equal(t, "error", err, nil)
 				if err == nil && info.Mode()&0o111 != want&0o111 || info.Mode()&fs.ModeSetuid != 0 {
 					t.Errorf("%s: %v, want %v", name, info.Mode(), want)
 				}
@@ -257,20 +258,20 @@ func TestSSHDCopyRate(t *testing.T) {
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, sshdtest.Options{})
 				from, to := b.paths(way, "file", "copy")
-				writeFile(t, from, noise(3<<20))
+				writeFile(t, from, fleettest.Noise(3<<20))
 				opt := protocol.options
 				opt.Rate = 2 << 20
 				told := 0
 				opt.Progress = func(p fleetssh.CopyProgress) {
 					told++
 					if p.Ended {
-						equal(t, "done", p.Done, p.Total)
+						fleettest.Equal(t, "done", p.Done, p.Total)
 					}
 				}
 				begun := time.Now()
-				r, err := way.copy(b.client, soon(t), from, to, &opt)
-				equal(t, "error", err, nil)
-				equal(t, "bytes", r.Bytes, 3<<20)
+				r, err := way.copy(b.client, fleettest.Soon(t), from, to, &opt)
+				fleettest.Equal(t, "error", err, nil)
+				fleettest.Equal(t, "bytes", r.Bytes, 3<<20)
 				// A block goes ahead of its time.
 				if took := time.Since(begun); took < time.Second {
 					t.Errorf("took %v", took)
@@ -280,9 +281,9 @@ func TestSSHDCopyRate(t *testing.T) {
 				}
 				opt.Progress, opt.Timeout, opt.Rate = nil, 300*time.Millisecond, 1<<20
 				begun = time.Now()
-				r, err = way.copy(b.client, soon(t), from, to+"2", &opt)
-				equal(t, "Op", asError[*fleetssh.TimeoutError](t, err).Op, "run")
-				equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
+				r, err = way.copy(b.client, fleettest.Soon(t), from, to+"2", &opt)
+				fleettest.Equal(t, "Op", fleettest.AsError[*fleetssh.TimeoutError](t, err).Op, "run")
+				fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
 				if took := time.Since(begun); took > 8*time.Second {
 					t.Errorf("took %v", took)
 				}
@@ -305,7 +306,7 @@ func TestSSHDCopyLoginShells(t *testing.T) {
 				b := newCopyBox(t, sshdtest.Options{})
 				b.server.Authorize(t, account, b.host.Auth.Signers[0].PublicKey())
 				b.host.User = account
-				client := dial(t, b.host)
+				client := fleettest.Dial(t, b.host)
 				for _, dir := range []string{b.here, b.there} {
 					if err := os.Chmod(dir, 0o777); err != nil {
 						t.Fatal(err)
@@ -320,10 +321,10 @@ func TestSSHDCopyLoginShells(t *testing.T) {
 				}
 				opt := protocol.options
 				opt.Recursive, opt.Verify, opt.Preserve = true, true, true
-				_, err := client.Upload(soon(t), filepath.Join(b.here, "tree"), filepath.Join(b.there, "new folder!/x"), &opt)
-				equal(t, "upload", err, nil)
-				_, err = client.Download(soon(t), filepath.Join(b.there, "new folder!/x"), filepath.Join(b.here, "back"), &opt)
-				equal(t, "download", err, nil)
+				_, err := client.Upload(fleettest.Soon(t), filepath.Join(b.here, "tree"), filepath.Join(b.there, "new folder!/x"), &opt)
+				fleettest.Equal(t, "upload", err, nil)
+				_, err = client.Download(fleettest.Soon(t), filepath.Join(b.there, "new folder!/x"), filepath.Join(b.here, "back"), &opt)
+				fleettest.Equal(t, "download", err, nil)
 				for name, text := range tree {
 					sameContent(t, filepath.Join(b.there, "new folder!/x", name), []byte(text))
 					sameContent(t, filepath.Join(b.here, "back", name), []byte(text))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -51,10 +52,10 @@ func TestSSHDCopySilent(t *testing.T) {
 					t.Cleanup(func() { sshdtest.Kill(marker) }) // nothing on the host ends it
 					b := newCopyBox(t, test.server(t, "exec sleep "+marker))
 					from, to := b.paths(way, "file", "copy")
-					writeFile(t, from, noise(1000))
+					writeFile(t, from, fleettest.Noise(1000))
 					opt := test.options
 					want := fleetssh.TimedOut
-					var ctx context.Context = soon(t)
+					var ctx context.Context = fleettest.Soon(t)
 					if end == "stalled" {
 						opt.StallTimeout = 500 * time.Millisecond
 					} else {
@@ -95,7 +96,7 @@ func TestSSHDCopySCPTrouble(t *testing.T) {
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, sshdtest.Options{})
 				from, to := b.paths(way, "file", "copy")
-				writeFile(t, from, noise(8<<20))
+				writeFile(t, from, fleettest.Noise(8<<20))
 				defer b.signal("scp", syscall.SIGKILL)
 				var once sync.Once
 				opt := &fleetssh.CopyOptions{Protocol: fleetssh.SCP, Rate: 8 << 20, StallTimeout: time.Second}
@@ -105,17 +106,17 @@ func TestSSHDCopySCPTrouble(t *testing.T) {
 					}
 				}
 				begun := time.Now()
-				r, err := way.copy(b.client, soon(t), from, to, opt)
+				r, err := way.copy(b.client, fleettest.Soon(t), from, to, opt)
 				if took := time.Since(begun); took > 15*time.Second {
 					t.Errorf("took %v", took)
 				}
-				equal(t, "outcome", r.Outcome.Kind, test.want)
+				fleettest.Equal(t, "outcome", r.Outcome.Kind, test.want)
 				if err == nil {
 					t.Error("no error")
 				}
 				if test.want == fleetssh.Exited {
-					equal(t, "code", r.Outcome.ExitCode, 1)
-					asError[*fleetssh.CopyError](t, err)
+					fleettest.Equal(t, "code", r.Outcome.ExitCode, 1)
+					fleettest.AsError[*fleetssh.CopyError](t, err)
 				}
 				if _, err := os.Lstat(to); !os.IsNotExist(err) {
 					t.Errorf("the copy is there: %v", err)
@@ -138,7 +139,7 @@ func TestSSHDCopyOneOfManyServersKilled(t *testing.T) {
 			b := newCopyBox(t, sshdtest.Options{})
 			from, to := b.paths(way, "tree", "copy")
 			for i := range 600 {
-				writeFile(t, filepath.Join(from, fmt.Sprint(i%10), fmt.Sprint(i)), noise(5000))
+				writeFile(t, filepath.Join(from, fmt.Sprint(i%10), fmt.Sprint(i)), fleettest.Noise(5000))
 			}
 			servers, seen := 0, 0
 			opt := &fleetssh.CopyOptions{Recursive: true, Rate: 2 << 20}
@@ -150,16 +151,16 @@ func TestSSHDCopyOneOfManyServersKilled(t *testing.T) {
 					}
 				}
 			}
-			r, err := way.copy(b.client, soon(t), from, to, opt)
+			r, err := way.copy(b.client, fleettest.Soon(t), from, to, opt)
 			if servers < 2 {
 				t.Errorf("%d file servers", servers)
 			}
-			asError[*fleetssh.ConnectionError](t, err)
-			contains(t, err.Error(), "file server")
-			equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Lost})
+			fleettest.AsError[*fleetssh.ConnectionError](t, err)
+			fleettest.Contains(t, err.Error(), "file server")
+			fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Lost})
 			nothingLeft(t, b.dir)
-			_, err = way.copy(b.client, soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true, Resume: true})
-			equal(t, "error", err, nil)
+			_, err = way.copy(b.client, fleettest.Soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true, Resume: true})
+			fleettest.Equal(t, "error", err, nil)
 			sameTree(t, from, to, 0)
 		})
 	}
@@ -175,7 +176,7 @@ func TestSSHDCopyClosed(t *testing.T) {
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, sshdtest.Options{})
 				from, to := b.paths(way, "file", "copy")
-				writeFile(t, from, noise(4<<20))
+				writeFile(t, from, fleettest.Noise(4<<20))
 				opt := protocol.options
 				opt.Rate = 1 << 20
 				closed := make(chan error, 1)
@@ -183,16 +184,16 @@ func TestSSHDCopyClosed(t *testing.T) {
 				opt.Progress = func(fleetssh.CopyProgress) {
 					once.Do(func() { go func() { closed <- b.client.Close() }() })
 				}
-				r, err := way.copy(b.client, soon(t), from, to, &opt)
-				asError[*fleetssh.ConnectionError](t, err)
-				equal(t, "outcome", r.Outcome.Kind, fleetssh.Lost)
-				contains(t, err.Error(), "closed")
-				equal(t, "close", <-closed, nil)
+				r, err := way.copy(b.client, fleettest.Soon(t), from, to, &opt)
+				fleettest.AsError[*fleetssh.ConnectionError](t, err)
+				fleettest.Equal(t, "outcome", r.Outcome.Kind, fleetssh.Lost)
+				fleettest.Contains(t, err.Error(), "closed")
+				fleettest.Equal(t, "close", <-closed, nil)
 				if way.name == "download" {
 					nothingLeft(t, b.dir)
 				}
-				_, err = way.copy(b.client, soon(t), from, to, nil)
-				asError[*fleetssh.ConnectionError](t, err)
+				_, err = way.copy(b.client, fleettest.Soon(t), from, to, nil)
+				fleettest.AsError[*fleetssh.ConnectionError](t, err)
 			})
 		}
 	}
@@ -208,18 +209,18 @@ func TestSSHDCopyOpenFiles(t *testing.T) {
 			b := newCopyBox(t, sshdtest.Options{})
 			from, to := b.paths(way, "tree", "copy")
 			for i := range 120 {
-				writeFile(t, filepath.Join(from, fmt.Sprint(i)), noise(300<<10))
+				writeFile(t, filepath.Join(from, fmt.Sprint(i)), fleettest.Noise(300<<10))
 			}
 			most := 0
 			opt := &fleetssh.CopyOptions{Recursive: true, OpenFiles: 3}
 			opt.Progress = func(fleetssh.CopyProgress) { most = max(most, openBelow(t, b.here)) }
-			r, err := way.copy(b.client, soon(t), from, to, opt)
-			equal(t, "error", err, nil)
-			equal(t, "files", r.Files, 120)
+			r, err := way.copy(b.client, fleettest.Soon(t), from, to, opt)
+			fleettest.Equal(t, "error", err, nil)
+			fleettest.Equal(t, "files", r.Files, 120)
 			if most < 1 || most > 3+1 { // a directory is open while it is listed
 				t.Errorf("%d files were open at once", most)
 			}
-			equal(t, "open in the end", openBelow(t, b.here), 0)
+			fleettest.Equal(t, "open in the end", openBelow(t, b.here), 0)
 			sameTree(t, from, to, 0)
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -24,10 +25,10 @@ func richTree(t testing.TB, dir string) {
 		"quote'", `double"`, `back\slash`, "bytes\xff\xfe", "ümläut", ".hidden", "~", "~root", "%s", "{0}", "#", "CON",
 		strings.Repeat("n", 255), strings.Repeat("m", 240), "deep/a/b/c/d/e/f/file", "dir with space/file", "dir\nnew/file", "-d/file",
 	} {
-		writeFile(t, filepath.Join(dir, name), noise(i*i*7))
+		writeFile(t, filepath.Join(dir, name), fleettest.Noise(i*i*7))
 	}
 	for name, size := range map[string]int{"block": 255 << 10, "block+1": 255<<10 + 1, "block-1": 255<<10 - 1, "large": 9<<20 + 12345} {
-		writeFile(t, filepath.Join(dir, "sizes", name), noise(size))
+		writeFile(t, filepath.Join(dir, "sizes", name), fleettest.Noise(size))
 	}
 	check := func(err error) {
 		t.Helper()
@@ -97,14 +98,14 @@ func TestSSHDCopyTree(t *testing.T) {
 			if strings.Contains(config.name, "one file") {
 				opt.OpenFiles = 1
 			}
-			r, err := b.client.Upload(soon(t), tree, b.there, opt)
-			equal(t, "error", err, nil)
-			equal(t, "failed", r.Failed, 0)
+			r, err := b.client.Upload(fleettest.Soon(t), tree, b.there, opt)
+			fleettest.Equal(t, "error", err, nil)
+			fleettest.Equal(t, "failed", r.Failed, 0)
 			there := filepath.Join(b.there, "tree")
 			sameTree(t, tree, there, withModes|withTimes)
-			r, err = b.client.Download(soon(t), there, back, opt)
-			equal(t, "error", err, nil)
-			equal(t, "failed", r.Failed, 0)
+			r, err = b.client.Download(fleettest.Soon(t), there, back, opt)
+			fleettest.Equal(t, "error", err, nil)
+			fleettest.Equal(t, "failed", r.Failed, 0)
 			sameTree(t, tree, back, withModes|withTimes)
 			for _, name := range []string{"sparse", "empty"} {
 				for _, dir := range []string{there, back} {
@@ -114,12 +115,12 @@ func TestSSHDCopyTree(t *testing.T) {
 				}
 			}
 			// Once more: everything is there.
-			r, err = b.client.Upload(soon(t), tree, b.there, opt)
-			equal(t, "error", err, nil)
-			equal(t, "files", r.Files, 0)
-			r, err = b.client.Download(soon(t), there+"/.", back, opt)
-			equal(t, "error", err, nil)
-			equal(t, "files", r.Files, 0)
+			r, err = b.client.Upload(fleettest.Soon(t), tree, b.there, opt)
+			fleettest.Equal(t, "error", err, nil)
+			fleettest.Equal(t, "files", r.Files, 0)
+			r, err = b.client.Download(fleettest.Soon(t), there+"/.", back, opt)
+			fleettest.Equal(t, "error", err, nil)
+			fleettest.Equal(t, "files", r.Files, 0)
 			sameTree(t, tree, back, withModes|withTimes)
 			nothingLeft(t, b.dir)
 		})
@@ -140,11 +141,11 @@ func TestSSHDCopyTreeSCP(t *testing.T) {
 			refused = append(refused, strings.TrimPrefix(p.Path, there+"/"))
 		}
 	}
-	r, err := b.client.Upload(soon(t), tree, b.there, opt)
-	asError[*fleetssh.CopyError](t, err)
+	r, err := b.client.Upload(fleettest.Soon(t), tree, b.there, opt)
+	fleettest.AsError[*fleetssh.CopyError](t, err)
 	slices.Sort(refused)
-	equal(t, "refused", strings.Join(refused, ", "), "dir\nnew, dir\nnew/file, new\nline")
-	equal(t, "failed", r.Failed, 3)
+	fleettest.Equal(t, "refused", strings.Join(refused, ", "), "dir\nnew, dir\nnew/file, new\nline")
+	fleettest.Equal(t, "failed", r.Failed, 3)
 	for _, name := range []string{"new\nline", "dir\nnew"} {
 		if err := os.RemoveAll(filepath.Join(tree, name)); err != nil {
 			t.Fatal(err)
@@ -168,12 +169,12 @@ func TestSSHDCopyTreeSCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused = nil
-	_, err = b.client.Download(soon(t), there, back, opt)
-	equal(t, "error", err, nil)
-	equal(t, "refused", strings.Join(refused, ", "), "")
+	_, err = b.client.Download(fleettest.Soon(t), there, back, opt)
+	fleettest.Equal(t, "error", err, nil)
+	fleettest.Equal(t, "refused", strings.Join(refused, ", "), "")
 	for _, name := range []string{"file", "absolute"} {
 		want, err := os.ReadFile(filepath.Join(tree, "links", name))
-		equal(t, "error", err, nil)
+		fleettest.Equal(t, "error", err, nil)
 		sameContent(t, filepath.Join(back, "links", name), want)
 	}
 	for _, dir := range []string{there, back} {
@@ -208,18 +209,18 @@ func TestSSHDCopyDelete(t *testing.T) {
 			if err := syscall.Mkfifo(filepath.Join(from, "fifo"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			r, err := way.copy(b.client, soon(t), from+"/.", to, opt)
-			asError[*fleetssh.CopyError](t, err)
-			equal(t, "deleted", r.Deleted, 0)
+			r, err := way.copy(b.client, fleettest.Soon(t), from+"/.", to, opt)
+			fleettest.AsError[*fleetssh.CopyError](t, err)
+			fleettest.Equal(t, "deleted", r.Deleted, 0)
 			if _, err := os.Lstat(filepath.Join(to, "extra")); err != nil {
 				t.Error(err)
 			}
 			if err := os.Remove(filepath.Join(from, "fifo")); err != nil {
 				t.Fatal(err)
 			}
-			r, err = way.copy(b.client, soon(t), from+"/.", to, opt)
-			equal(t, "error", err, nil)
-			equal(t, "deleted", r.Deleted, 9)
+			r, err = way.copy(b.client, fleettest.Soon(t), from+"/.", to, opt)
+			fleettest.Equal(t, "error", err, nil)
+			fleettest.Equal(t, "deleted", r.Deleted, 9)
 			sameTree(t, from, to, 0)
 			for _, name := range []string{outside + "/file", filepath.Dir(to) + "/beside"} {
 				sameContent(t, name, []byte(name))
@@ -267,32 +268,32 @@ func TestSSHDCopySources(t *testing.T) {
 					opt.MoreSources = append(opt.MoreSources, filepath.Join(b.there, more))
 				}
 				to := filepath.Join(b.here, string(rune('a'+i))) + "/"
-				_, err := b.client.Download(soon(t), filepath.Join(b.there, test.source), to, &opt)
-				equal(t, "error", err, nil)
-				equal(t, test.source, got(to), test.want)
+				_, err := b.client.Download(fleettest.Soon(t), filepath.Join(b.there, test.source), to, &opt)
+				fleettest.Equal(t, "error", err, nil)
+				fleettest.Equal(t, test.source, got(to), test.want)
 			}
 			opt := protocol.options
 			opt.Glob = true
-			_, err := b.client.Download(soon(t), filepath.Join(b.there, "*.none"), b.here, &opt)
-			asError[*fleetssh.CopyError](t, err)
+			_, err := b.client.Download(fleettest.Soon(t), filepath.Join(b.there, "*.none"), b.here, &opt)
+			fleettest.AsError[*fleetssh.CopyError](t, err)
 
 			// One that is missing does not hold up the others.
 			opt = protocol.options
 			opt.MoreSources = []string{b.there + "/missing", b.there + "/b.log"}
-			r, err := b.client.Download(soon(t), b.there+"/a.log", filepath.Join(b.here, "some"), &opt)
-			contains(t, asError[*fleetssh.CopyError](t, err).Error(), "missing")
-			equal(t, "files", r.Files, 2)
-			equal(t, "got", got(filepath.Join(b.here, "some")), "a.log, b.log")
+			r, err := b.client.Download(fleettest.Soon(t), b.there+"/a.log", filepath.Join(b.here, "some"), &opt)
+			fleettest.Contains(t, fleettest.AsError[*fleetssh.CopyError](t, err).Error(), "missing")
+			fleettest.Equal(t, "files", r.Files, 2)
+			fleettest.Equal(t, "got", got(filepath.Join(b.here, "some")), "a.log, b.log")
 
 			// Up: two sources, and two of one name.
 			opt = protocol.options
 			opt.Recursive, opt.MoreSources = true, []string{b.here + "/some"}
-			_, err = b.client.Upload(soon(t), b.here+"/a", b.there+"/new", &opt)
-			equal(t, "error", err, nil)
-			equal(t, "sent", got(b.there+"/new"), "a/a.log, a/b.log, a/c d.log, some/a.log, some/b.log")
+			_, err = b.client.Upload(fleettest.Soon(t), b.here+"/a", b.there+"/new", &opt)
+			fleettest.Equal(t, "error", err, nil)
+			fleettest.Equal(t, "sent", got(b.there+"/new"), "a/a.log, a/b.log, a/c d.log, some/a.log, some/b.log")
 			opt.MoreSources = []string{b.here + "/b/a.log"}
-			_, err = b.client.Upload(soon(t), b.here+"/a/a.log", b.there+"/twice", &opt)
-			contains(t, asError[*fleetssh.CopyError](t, err).Error(), "same name")
+			_, err = b.client.Upload(fleettest.Soon(t), b.here+"/a/a.log", b.there+"/twice", &opt)
+			fleettest.Contains(t, fleettest.AsError[*fleetssh.CopyError](t, err).Error(), "same name")
 			nothingLeft(t, b.dir)
 		})
 	}

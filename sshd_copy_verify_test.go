@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -35,24 +36,24 @@ func TestSSHDCopyVerify(t *testing.T) {
 				from, to := b.paths(way, "tree", "copy")
 				names := []string{"empty", "with space", "new\nline", "back\\slash", "quote'", "-n", "bytes\xff\xfe", "dir/file"}
 				for i, name := range names {
-					writeFile(t, filepath.Join(from, name), noise(i*10_000))
+					writeFile(t, filepath.Join(from, name), fleettest.Noise(i*10_000))
 				}
-				writeFile(t, filepath.Join(from, "large"), noise(9<<20))
+				writeFile(t, filepath.Join(from, "large"), fleettest.Noise(9<<20))
 				opt := &fleetssh.CopyOptions{Recursive: true, Verify: true}
-				r, err := way.copy(b.client, soon(t), from+"/.", to, opt)
-				equal(t, "error", err, nil)
-				equal(t, "files", r.Files, len(names)+1)
+				r, err := way.copy(b.client, fleettest.Soon(t), from+"/.", to, opt)
+				fleettest.Equal(t, "error", err, nil)
+				fleettest.Equal(t, "files", r.Files, len(names)+1)
 				sameTree(t, from, to, 0)
 
 				// What is there, and the same, is left out; what only looks the same is not.
 				changed := filepath.Join(to, "dir/file")
-				other := noise(70_000)
+				other := fleettest.Noise(70_000)
 				other[5] ^= 1
 				writeFile(t, changed, other)
-				r, err = way.copy(b.client, soon(t), from+"/.", to, opt)
-				equal(t, "error", err, nil)
-				equal(t, "files", r.Files, 1)
-				equal(t, "skipped", r.Skipped, len(names))
+				r, err = way.copy(b.client, fleettest.Soon(t), from+"/.", to, opt)
+				fleettest.Equal(t, "error", err, nil)
+				fleettest.Equal(t, "files", r.Files, 1)
+				fleettest.Equal(t, "skipped", r.Skipped, len(names))
 				sameTree(t, from, to, 0)
 				nothingLeft(t, b.dir)
 			})
@@ -83,19 +84,19 @@ func TestSSHDCopyVerifyDamaged(t *testing.T) {
 			writeFile(t, filepath.Join(from, "good"), good)
 			writeFile(t, filepath.Join(from, "bad"), append(good, "needle\n"...))
 			writeFile(t, filepath.Join(to, "bad"), []byte("old"))
-			r, err := way.copy(b.client, soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true, Verify: true})
-			e := asError[*fleetssh.CopyError](t, err)
-			equal(t, "op", e.Op, "verify")
-			equal(t, "path", filepath.Base(e.Path), "bad")
-			contains(t, err.Error(), "checksums differ")
-			equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
+			r, err := way.copy(b.client, fleettest.Soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true, Verify: true})
+			e := fleettest.AsError[*fleetssh.CopyError](t, err)
+			fleettest.Equal(t, "op", e.Op, "verify")
+			fleettest.Equal(t, "path", filepath.Base(e.Path), "bad")
+			fleettest.Contains(t, err.Error(), "checksums differ")
+			fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
 			sameContent(t, filepath.Join(to, "good"), good)
 			sameContent(t, filepath.Join(to, "bad"), []byte("old"))
 			nothingLeft(t, b.dir)
 
 			// Without Verify nobody can know.
-			_, err = way.copy(b.client, soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true})
-			equal(t, "error", err, nil)
+			_, err = way.copy(b.client, fleettest.Soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true})
+			fleettest.Equal(t, "error", err, nil)
 			sameContent(t, filepath.Join(to, "bad"), append(good, "nEedle\n"...))
 		})
 	}
@@ -111,7 +112,7 @@ func TestSSHDCopyChanged(t *testing.T) {
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, sshdtest.Options{})
 				from, to := b.paths(way, "file", "copy")
-				writeFile(t, from, noise(6<<20))
+				writeFile(t, from, fleettest.Noise(6<<20))
 				opt := protocol.options
 				opt.Verify, opt.Rate = true, 12<<20
 				var once sync.Once
@@ -125,13 +126,13 @@ func TestSSHDCopyChanged(t *testing.T) {
 							if err == nil {
 								err = file.Close()
 							}
-							equal(t, "change", err, nil)
+							fleettest.Equal(t, "change", err, nil)
 						})
 					}
 				}
-				r, err := way.copy(b.client, soon(t), from, to, &opt)
-				asError[*fleetssh.CopyError](t, err)
-				equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
+				r, err := way.copy(b.client, fleettest.Soon(t), from, to, &opt)
+				fleettest.AsError[*fleetssh.CopyError](t, err)
+				fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
 				if _, err := os.Lstat(to); !os.IsNotExist(err) {
 					t.Errorf("the copy is there: %v", err)
 				}
@@ -152,22 +153,22 @@ func TestSSHDCopyTruncated(t *testing.T) {
 				b := newCopyBox(t, sshdtest.Options{})
 				from, to := b.paths(way, "tree", "copy")
 				file := filepath.Join(from, "file")
-				writeFile(t, file, noise(6<<20))
-				writeFile(t, filepath.Join(from, "other"), noise(1000))
+				writeFile(t, file, fleettest.Noise(6<<20))
+				writeFile(t, filepath.Join(from, "other"), fleettest.Noise(1000))
 				opt := protocol.options
 				opt.Rate, opt.Recursive = 4<<20, true
 				var once sync.Once
 				opt.Progress = func(p fleetssh.CopyProgress) {
 					if !p.Ended && p.Total > 1000 {
-						once.Do(func() { equal(t, "truncate", os.Truncate(file, 3<<20), nil) })
+						once.Do(func() { fleettest.Equal(t, "truncate", os.Truncate(file, 3<<20), nil) })
 					}
 				}
-				r, err := way.copy(b.client, soon(t), from+"/.", to, &opt)
-				e := asError[*fleetssh.CopyError](t, err)
-				equal(t, "path", e.Path, file)
-				equal(t, "failed", r.Failed, 1)
-				equal(t, "files", r.Files, 1)
-				sameContent(t, filepath.Join(to, "other"), noise(1000))
+				r, err := way.copy(b.client, fleettest.Soon(t), from+"/.", to, &opt)
+				e := fleettest.AsError[*fleetssh.CopyError](t, err)
+				fleettest.Equal(t, "path", e.Path, file)
+				fleettest.Equal(t, "failed", r.Failed, 1)
+				fleettest.Equal(t, "files", r.Files, 1)
+				sameContent(t, filepath.Join(to, "other"), fleettest.Noise(1000))
 				if _, err := os.Lstat(filepath.Join(to, "file")); !os.IsNotExist(err) {
 					t.Errorf("the copy is there: %v", err)
 				}
@@ -187,15 +188,15 @@ func TestSSHDCopySkip(t *testing.T) {
 			b := newCopyBox(t, sshdtest.Options{})
 			from, to := b.paths(way, "tree", "copy")
 			for i := range 20 {
-				writeFile(t, filepath.Join(from, fmt.Sprint(i)), noise(1000))
+				writeFile(t, filepath.Join(from, fmt.Sprint(i)), fleettest.Noise(1000))
 			}
 			if err := os.Symlink("1", filepath.Join(from, "link")); err != nil {
 				t.Fatal(err)
 			}
 			opt := fleetssh.CopyOptions{Recursive: true, Preserve: true}
-			r, err := way.copy(b.client, soon(t), from+"/.", to, &opt)
-			equal(t, "error", err, nil)
-			equal(t, "files", r.Files, 21)
+			r, err := way.copy(b.client, fleettest.Soon(t), from+"/.", to, &opt)
+			fleettest.Equal(t, "error", err, nil)
+			fleettest.Equal(t, "files", r.Files, 21)
 
 			var skipped int
 			opt.Progress = func(p fleetssh.CopyProgress) {
@@ -210,19 +211,19 @@ func TestSSHDCopySkip(t *testing.T) {
 			if err := os.Chmod(filepath.Join(to, "4"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			writeFile(t, filepath.Join(from, "5"), noise(1001))
-			r, err = way.copy(b.client, soon(t), from+"/.", to, &opt)
-			equal(t, "error", err, nil)
-			equal(t, "files", r.Files, 3)
-			equal(t, "skipped", r.Skipped, 18)
-			equal(t, "told", skipped, 18)
-			equal(t, "bytes", r.Bytes, 3001)
+			writeFile(t, filepath.Join(from, "5"), fleettest.Noise(1001))
+			r, err = way.copy(b.client, fleettest.Soon(t), from+"/.", to, &opt)
+			fleettest.Equal(t, "error", err, nil)
+			fleettest.Equal(t, "files", r.Files, 3)
+			fleettest.Equal(t, "skipped", r.Skipped, 18)
+			fleettest.Equal(t, "told", skipped, 18)
+			fleettest.Equal(t, "bytes", r.Bytes, 3001)
 			sameTree(t, from, to, withModes|withTimes)
 
 			// Without Preserve nothing says that a file is the same.
-			r, err = way.copy(b.client, soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true})
-			equal(t, "error", err, nil)
-			equal(t, "files", r.Files, 20)
+			r, err = way.copy(b.client, fleettest.Soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true})
+			fleettest.Equal(t, "error", err, nil)
+			fleettest.Equal(t, "files", r.Files, 20)
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -37,13 +38,13 @@ func TestSSHDExplain(t *testing.T) {
 	sshdtest.NewKey(t, sshdtest.KindRSA).Write(t, filepath.Join(dir, "id_rsa"), "a passphrase")
 
 	s := sshdtest.Start(t, sshdtest.Options{})
-	host := hostConfig(t, s, sshdtest.CurrentUser(t), fleetssh.Auth{Password: "wrong"})
-	plans, err := fleetssh.Explain(soon(t), host)
+	host := fleettest.HostConfig(t, s, sshdtest.CurrentUser(t), fleetssh.Auth{Password: "wrong"})
+	plans, err := fleetssh.Explain(fleettest.Soon(t), host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "plans", len(plans), 1)
-	equal(t, "connections", strings.Count(s.Log(), "Connection from"), 0)
+	fleettest.Equal(t, "plans", len(plans), 1)
+	fleettest.Equal(t, "connections", strings.Count(s.Log(), "Connection from"), 0)
 	fingerprint := regexp.MustCompile(`SHA256:[A-Za-z0-9+/]+`)
 	var planned, passed []string
 	for _, step := range plans[0].Steps {
@@ -56,21 +57,21 @@ func TestSSHDExplain(t *testing.T) {
 			planned = append(planned, fingerprint.FindString(step.What))
 		}
 	}
-	equal(t, "passed over", len(passed), 1)
-	contains(t, strings.Join(passed, "\n"), "id_rsa", "wrong passphrase")
-	equal(t, "last", planned[len(planned)-1], "") // the password
-	equal(t, "first", planned[0], ssh.FingerprintSHA256(inBoth.Public()))
-	equal(t, "last key", planned[len(planned)-2], ssh.FingerprintSHA256(onlyFile.Public()))
+	fleettest.Equal(t, "passed over", len(passed), 1)
+	fleettest.Contains(t, strings.Join(passed, "\n"), "id_rsa", "wrong passphrase")
+	fleettest.Equal(t, "last", planned[len(planned)-1], "") // the password
+	fleettest.Equal(t, "first", planned[0], ssh.FingerprintSHA256(inBoth.Public()))
+	fleettest.Equal(t, "last key", planned[len(planned)-2], ssh.FingerprintSHA256(onlyFile.Public()))
 	known := 0
 	for _, step := range plans[0].Steps {
 		if step.Phase == "host_key" && strings.HasPrefix(step.What, "known: ") {
 			known++
 		}
 	}
-	equal(t, "known keys", known, len(sshdtest.Kinds))
+	fleettest.Equal(t, "known keys", known, len(sshdtest.Kinds))
 
-	e := dialFails[*fleetssh.AuthenticationError](t, host)
-	equal(t, "tried", strings.Join(e.Tried, ", "), "publickey x5, password")
+	e := fleettest.DialFails[*fleetssh.AuthenticationError](t, host)
+	fleettest.Equal(t, "tried", strings.Join(e.Tried, ", "), "publickey x5, password")
 	var offered []string
 	s.Logged(t, 1, "Failed password")
 	for _, line := range regexp.MustCompile(`Failed publickey .*`).FindAllString(s.Log(), -1) {
@@ -87,7 +88,7 @@ func TestExplainEmptyIdentities(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("SSH_AUTH_SOCK", "")
 	for _, identities := range [][]string{nil, {}} {
-		plans, err := fleetssh.Explain(soon(t), fleetssh.HostConfig{Host: "h", HostKeys: fleetssh.InsecureIgnoreHostKeys(), Auth: fleetssh.Auth{Identities: identities}})
+		plans, err := fleetssh.Explain(fleettest.Soon(t), fleetssh.HostConfig{Host: "h", HostKeys: fleetssh.InsecureIgnoreHostKeys(), Auth: fleetssh.Auth{Identities: identities}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,6 +96,6 @@ func TestExplainEmptyIdentities(t *testing.T) {
 		for _, step := range plans[0].Steps {
 			said = append(said, step.What)
 		}
-		contains(t, strings.Join(said, "\n"), "publickey: default key files")
+		fleettest.Contains(t, strings.Join(said, "\n"), "publickey: default key files")
 	}
 }

@@ -2,39 +2,21 @@ package fleetssh_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
-
-// fleetOf starts a server on 16 addresses and returns so many hosts there.
-func fleetOf(t testing.TB, n int) (*sshdtest.Server, []fleetssh.HostConfig) {
-	t.Helper()
-	var addresses []string
-	for i := range 16 { // as many as sshd takes
-		addresses = append(addresses, fmt.Sprintf("127.0.0.%d", i+1))
-	}
-	s, host := startServer(t, sshdtest.Options{Addresses: addresses})
-	host.HostKeys = trust(t, knownLines(fmt.Sprintf("[127.0.0.*]:%d", s.Port), keysOf(s)...)...)
-	host.ConnectTimeout = time.Minute
-	var hosts []fleetssh.HostConfig
-	for i := range n {
-		host.Host = addresses[i%len(addresses)]
-		hosts = append(hosts, host)
-	}
-	return s, hosts
-}
 
 func TestSSHDFleet(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	const n = 200
-	s, hosts := fleetOf(t, n)
+	s, hosts := fleettest.SSHDFleet(t, n)
 	p := &fleetssh.ParallelClient{Hosts: hosts}
 	defer p.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -53,13 +35,13 @@ func TestSSHDFleet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		failed := asError[*fleetssh.HostsError](t, p.Join(ctx, nil))
-		equal(t, "total", failed.Total, n)
-		equal(t, "failed", len(failed.Failed), n-(n+2)/3)
-		equal(t, "finished", p.Finished(nil), true)
+		failed := fleettest.AsError[*fleetssh.HostsError](t, p.Join(ctx, nil))
+		fleettest.Equal(t, "total", failed.Total, n)
+		fleettest.Equal(t, "failed", len(failed.Failed), n-(n+2)/3)
+		fleettest.Equal(t, "finished", p.Finished(nil), true)
 		for i, out := range outs {
-			equal(t, "output", text(t, out.Stdout), fmt.Sprintf("it's %d\n%s\n", i, hosts[i].Host))
-			equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: i % 3})
+			fleettest.Equal(t, "output", fleettest.Text(t, out.Stdout), fmt.Sprintf("it's %d\n%s\n", i, hosts[i].Host))
+			fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: i % 3})
 			if timing := out.Timing(); timing.Handshake == 0 || timing.Auth == 0 || timing.Run == 0 || timing.Attempts != 1 {
 				t.Errorf("timing %+v", timing)
 			}
@@ -79,15 +61,15 @@ func TestSSHDFleet(t *testing.T) {
 			case fleetssh.StdoutLine:
 				lines++
 				next[e.Host]++
-				equal(t, "line", e.Text, fmt.Sprint(next[e.Host]))
+				fleettest.Equal(t, "line", e.Text, fmt.Sprint(next[e.Host]))
 			case fleetssh.StderrLine:
 				errs++
 			case fleetssh.Finished:
 				finished++
-				equal(t, "lines before the end", next[e.Host], 50)
+				fleettest.Equal(t, "lines before the end", next[e.Host], 50)
 			}
 		}
-		equal(t, "events", fmt.Sprint(started, lines, errs, finished), fmt.Sprint(n, 50*n, n, n))
+		fleettest.Equal(t, "events", fmt.Sprint(started, lines, errs, finished), fmt.Sprint(n, 50*n, n, n))
 	})
 	t.Run("input for all", func(t *testing.T) {
 		input := strings.Repeat("0123456789abcde\n", 1<<12)
@@ -99,7 +81,7 @@ func TestSSHDFleet(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, out := range outs {
-			equal(t, "size", strings.TrimSpace(text(t, out.Stdout)), fmt.Sprint(len(input)))
+			fleettest.Equal(t, "size", strings.TrimSpace(fleettest.Text(t, out.Stdout)), fmt.Sprint(len(input)))
 		}
 	})
 	s.Logged(t, n, "Connection from") // one for each entry, and no more
@@ -109,27 +91,27 @@ func TestSSHDFleet(t *testing.T) {
 func TestSSHDFleetMixed(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s, hosts := fleetOf(t, 8)
-	stopped, stoppedHost := startServer(t, sshdtest.Options{})
+	s, hosts := fleettest.SSHDFleet(t, 8)
+	stopped, stoppedHost := fleettest.StartSSHD(t, sshdtest.Options{})
 	stopped.Pause()
 	defer stopped.Resume()
 	stoppedHost.ConnectTimeout, stoppedHost.Attempts = time.Second, 1
 	hosts[1] = stoppedHost
 	hosts[2].Auth = fleetssh.Auth{Signers: hosts[2].Auth.Signers[:0:0], NoAgent: true, NoDefaultKeys: true, Password: "wrong"}
-	hosts[3].HostKeys = trust(t, knownLines(fmt.Sprintf("[127.0.0.*]:%d", s.Port), sshdtest.NewKey(t, sshdtest.KindED25519).Public())...)
+	hosts[3].HostKeys = fleettest.Trust(t, fleettest.KnownLines(fmt.Sprintf("[127.0.0.*]:%d", s.Port), sshdtest.NewKey(t, sshdtest.KindED25519).Public())...)
 	hosts[4].Auth = fleetssh.Auth{KeyFile: "/no/such/key"}
 	hosts[5].Host, hosts[5].Attempts = "127.0.0.99", 2
 	hosts[6].Host = "no-such-host.invalid"
 	p := &fleetssh.ParallelClient{Hosts: hosts}
 	defer p.Close()
 	begun := time.Now()
-	outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "echo here; kill -KILL $$"})
-	failed := asError[*fleetssh.HostsError](t, err)
-	equal(t, "failed", len(failed.Failed), 6)
+	outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "echo here; kill -KILL $$"})
+	failed := fleettest.AsError[*fleetssh.HostsError](t, err)
+	fleettest.Equal(t, "failed", len(failed.Failed), 6)
 	if took := time.Since(begun); took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
-	if err := p.Join(soon(t), outs); err == nil {
+	if err := p.Join(fleettest.Soon(t), outs); err == nil {
 		t.Error("Join says that all is well")
 	}
 	dead := fleetssh.Outcome{Kind: fleetssh.Signaled, Signal: "KILL"}
@@ -140,23 +122,18 @@ func TestSSHDFleetMixed(t *testing.T) {
 		dead, unreachable("handshake"), unreachable("auth"), unreachable("host_key"),
 		{Kind: fleetssh.NotStarted, Phase: "auth"}, unreachable("connect"), unreachable("resolve"), dead,
 	} {
-		equal(t, fmt.Sprint("outcome of ", i, ": ", outs[i].Err), outs[i].Outcome(), want)
-		equal(t, "may have run", outs[i].Outcome().MayHaveRun(), want == dead)
+		fleettest.Equal(t, fmt.Sprint("outcome of ", i, ": ", outs[i].Err), outs[i].Outcome(), want)
+		fleettest.Equal(t, "may have run", outs[i].Outcome().MayHaveRun(), want == dead)
 		if want == dead {
-			equal(t, "output", text(t, outs[i].Stdout), "here\n")
+			fleettest.Equal(t, "output", fleettest.Text(t, outs[i].Stdout), "here\n")
 		}
 	}
 	for i, as := range []func(error) bool{
-		1: is[*fleetssh.TimeoutError], 2: is[*fleetssh.AuthenticationError], 3: is[*fleetssh.HostKeyError],
-		4: is[*fleetssh.PKeyFileError], 5: is[*fleetssh.ConnectionError], 6: is[*fleetssh.UnknownHostError],
+		1: fleettest.Is[*fleetssh.TimeoutError], 2: fleettest.Is[*fleetssh.AuthenticationError], 3: fleettest.Is[*fleetssh.HostKeyError],
+		4: fleettest.Is[*fleetssh.PKeyFileError], 5: fleettest.Is[*fleetssh.ConnectionError], 6: fleettest.Is[*fleetssh.UnknownHostError],
 	} {
 		if as != nil && !as(outs[i].Err) {
 			t.Errorf("host %d: %T: %v", i, outs[i].Err, outs[i].Err)
 		}
 	}
-}
-
-func is[E error](err error) bool {
-	_, ok := errors.AsType[E](err)
-	return ok
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -36,36 +37,36 @@ func TestSSHDForwardAgent(t *testing.T) {
 	second := sshdtest.Start(t, sshdtest.Options{})
 	s.Authorize(t, user, key.Public())
 	second.Authorize(t, user, key.Public())
-	host := hostConfig(t, s, user, fleetssh.Auth{})
+	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{})
 	host.ForwardAgent = true
-	c := dial(t, host)
+	c := fleettest.Dial(t, host)
 
 	fingerprint := ssh.FingerprintSHA256(key.Public())
-	contains(t, output(t, c, "ssh-add -l"), fingerprint)
+	fleettest.Contains(t, fleettest.Output(t, c, "ssh-add -l"), fingerprint)
 	// Every session has it, and the host is asked once.
 	var wg sync.WaitGroup
 	for range 10 {
-		wg.Go(func() { contains(t, output(t, c, "ssh-add -l"), fingerprint) })
+		wg.Go(func() { fleettest.Contains(t, fleettest.Output(t, c, "ssh-add -l"), fingerprint) })
 	}
 	wg.Wait()
 	s.Logged(t, 1, "request auth-agent-req@openssh.com")
 
 	known := filepath.Join(t.TempDir(), "known_hosts")
-	if err := os.WriteFile(known, []byte(strings.Join(knownLines(second.Address(), keysOf(second)...), "\n")+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(known, []byte(strings.Join(fleettest.KnownLines(second.Address(), fleettest.KeysOf(second)...), "\n")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	hop := fmt.Sprintf("ssh -F none -o BatchMode=yes -o UserKnownHostsFile=%s -o IdentityFile=none -p %d %s@%s", known, second.Port, user, second.Host)
-	equal(t, "second hop", output(t, c, hop+" echo there"), "there\n")
+	fleettest.Equal(t, "second hop", fleettest.Output(t, c, hop+" echo there"), "there\n")
 	second.Logged(t, 1, "Accepted publickey for "+user)
 
 	// Of many sessions that begin at once, none begins before the host was asked.
 	s2 := sshdtest.Start(t, sshdtest.Options{Config: []string{"LogLevel DEBUG1"}})
 	s2.Authorize(t, user, key.Public())
-	host2 := hostConfig(t, s2, user, fleetssh.Auth{})
+	host2 := fleettest.HostConfig(t, s2, user, fleetssh.Auth{})
 	host2.ForwardAgent = true
-	c2 := dial(t, host2)
+	c2 := fleettest.Dial(t, host2)
 	for range 20 {
-		wg.Go(func() { contains(t, output(t, c2, "ssh-add -l"), fingerprint) })
+		wg.Go(func() { fleettest.Contains(t, fleettest.Output(t, c2, "ssh-add -l"), fingerprint) })
 	}
 	wg.Wait()
 	s2.Logged(t, 1, "request auth-agent-req@openssh.com")
@@ -87,11 +88,11 @@ func TestSSHDForwardAgentOff(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := sshdtest.Start(t, sshdtest.Options{Config: append([]string{"LogLevel DEBUG1"}, test.config...)})
 			s.Authorize(t, user, key.Public())
-			host := hostConfig(t, s, user, fleetssh.Auth{})
+			host := fleettest.HostConfig(t, s, user, fleetssh.Auth{})
 			host.ForwardAgent = test.forward
-			c := dial(t, host)
-			equal(t, "socket", output(t, c, `echo "<$SSH_AUTH_SOCK>"`), "<>\n")
-			equal(t, "again", output(t, c, `echo "<$SSH_AUTH_SOCK>"`), "<>\n")
+			c := fleettest.Dial(t, host)
+			fleettest.Equal(t, "socket", fleettest.Output(t, c, `echo "<$SSH_AUTH_SOCK>"`), "<>\n")
+			fleettest.Equal(t, "again", fleettest.Output(t, c, `echo "<$SSH_AUTH_SOCK>"`), "<>\n")
 			times := 0
 			if test.forward {
 				times = 1
@@ -99,7 +100,7 @@ func TestSSHDForwardAgentOff(t *testing.T) {
 			s.Logged(t, times, "request auth-agent-req@openssh.com")
 			// A host that opens a channel to the agent unasked gets none.
 			if !test.forward {
-				equal(t, "agent", c.Host().ForwardAgent, false)
+				fleettest.Equal(t, "agent", c.Host().ForwardAgent, false)
 			}
 		})
 	}
@@ -115,20 +116,20 @@ func TestSSHDForwardNoAgent(t *testing.T) {
 	s.Authorize(t, user, key.Public())
 	file := filepath.Join(t.TempDir(), "key")
 	key.Write(t, file, "")
-	host := hostConfig(t, s, user, fleetssh.Auth{KeyFile: file})
+	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{KeyFile: file})
 	host.ForwardAgent = true
 	var log strings.Builder
-	p := newFleet(t, host)
+	p := fleettest.NewFleet(t, host)
 	p.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	c, err := p.Client(soon(t), 0)
+	c, err := p.Client(fleettest.Soon(t), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "socket", output(t, c, `echo "<$SSH_AUTH_SOCK>"`), "<>\n")
+	fleettest.Equal(t, "socket", fleettest.Output(t, c, `echo "<$SSH_AUTH_SOCK>"`), "<>\n")
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
-	contains(t, log.String(), "there is no SSH agent to forward: SSH_AUTH_SOCK is not set")
+	fleettest.Contains(t, log.String(), "there is no SSH agent to forward: SSH_AUTH_SOCK is not set")
 }
 
 // A host that opens channel after channel to the agent and says nothing takes
@@ -141,16 +142,16 @@ func TestSSHDForwardAgentManyChannels(t *testing.T) {
 	user := sshdtest.CurrentUser(t)
 	s := sshdtest.Start(t, sshdtest.Options{})
 	s.Authorize(t, user, key.Public())
-	host := hostConfig(t, s, user, fleetssh.Auth{Signers: []ssh.Signer{key.Signer}})
+	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{Signers: []ssh.Signer{key.Signer}})
 	host.ForwardAgent = true
-	c := dial(t, host)
-	socket := strings.TrimSpace(output(t, c, "echo $SSH_AUTH_SOCK; exec sleep 0.1"))
+	c := fleettest.Dial(t, host)
+	socket := strings.TrimSpace(fleettest.Output(t, c, "echo $SSH_AUTH_SOCK; exec sleep 0.1"))
 	// The socket lives as long as the session that asked for it.
-	holder, err := c.Execute(soon(t), "echo $SSH_AUTH_SOCK; exec cat")
+	holder, err := c.Execute(fleettest.Soon(t), "echo $SSH_AUTH_SOCK; exec cat")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range holder.Stdout.Lines(soon(t)) {
+	for line := range holder.Stdout.Lines(fleettest.Soon(t)) {
 		socket = line
 		break
 	}
@@ -173,14 +174,14 @@ func TestSSHDForwardAgentManyChannels(t *testing.T) {
 			refused++
 		}
 	}
-	equal(t, "served", served, 64)
-	equal(t, "refused", refused, 36)
-	equal(t, "connections to the agent", relay.Connections.Load()-before, int32(served))
+	fleettest.Equal(t, "served", served, 64)
+	fleettest.Equal(t, "refused", refused, 36)
+	fleettest.Equal(t, "connections to the agent", relay.Connections.Load()-before, int32(served))
 	for _, conn := range open {
 		conn.Close()
 	}
 	// There is room again.
-	sshdtest.Eventually(t, patience, "room for another channel", func() bool {
+	sshdtest.Eventually(t, fleettest.Patience, "room for another channel", func() bool {
 		conn, err := net.Dial("unix", socket)
 		if err != nil {
 			t.Fatal(err)
@@ -201,8 +202,8 @@ func TestSSHDForwardAgentManyChannels(t *testing.T) {
 	conn.Close()
 	a.Start(t)
 	a.Add(t, key)
-	sshdtest.Eventually(t, patience, "the agent to answer again", func() bool {
-		out, err := c.Output(soon(t), "SSH_AUTH_SOCK="+socket+" ssh-add -l")
+	sshdtest.Eventually(t, fleettest.Patience, "the agent to answer again", func() bool {
+		out, err := c.Output(fleettest.Soon(t), "SSH_AUTH_SOCK="+socket+" ssh-add -l")
 		return err == nil && strings.Contains(string(out), "ED25519")
 	})
 	holder.Close()

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/kdctest"
 	"fleetssh/internal/sshdtest"
 )
@@ -40,7 +41,7 @@ func TestSSHDGSSAPIWrongPassword(t *testing.T) {
 		switch o := out.Outcome(); o {
 		case fleetssh.Outcome{Kind: fleetssh.Unreachable, Phase: "auth"}:
 			unreachable++
-			contains(t, out.Err.Error(), "Kerberos", k.user+"@"+k.Realm)
+			fleettest.Contains(t, out.Err.Error(), "Kerberos", k.user+"@"+k.Realm)
 		case fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "auth"}:
 			unstarted++
 			e, ok := errors.AsType[*fleetssh.PasswordError](out.Err)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/kdctest"
 	"fleetssh/internal/simfleet"
 	"fleetssh/internal/sshdtest"
@@ -44,12 +45,12 @@ func startKerberos(t testing.TB) *kerberos {
 // which has no ticket yet.
 func (k *kerberos) startServer(t testing.TB, keytab string) (*sshdtest.Server, fleetssh.HostConfig) {
 	t.Helper()
-	s, host := startServer(t, sshdtest.Options{
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{
 		Config: []string{"GSSAPIAuthentication yes", "GSSAPIStrictAcceptorCheck no", "LogLevel DEBUG1"},
 		Env:    append(k.Env(), "KRB5_KTNAME=FILE:"+keytab),
 	})
 	host.Host = "localhost"
-	host.HostKeys = trust(t, knownLines(fmt.Sprintf("[localhost]:%d", s.Port), keysOf(s)...)...)
+	host.HostKeys = fleettest.Trust(t, fleettest.KnownLines(fmt.Sprintf("[localhost]:%d", s.Port), fleettest.KeysOf(s)...)...)
 	return s, host
 }
 
@@ -93,24 +94,24 @@ func TestSSHDGSSAPI(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			host := k.tickets(test.from)
-			c := dial(t, host)
-			equal(t, "methods", strings.Join(c.Logins()[0].Methods, " "), "gssapi-with-mic")
-			contains(t, output(t, c, "klist 2>&1; true"), "No credentials cache")
+			c := fleettest.Dial(t, host)
+			fleettest.Equal(t, "methods", strings.Join(c.Logins()[0].Methods, " "), "gssapi-with-mic")
+			fleettest.Contains(t, fleettest.Output(t, c, "klist 2>&1; true"), "No credentials cache")
 			k.tickets(test.from)
 			delegating := test.from
 			delegating.Delegate = true
-			c = dial(t, k.tickets(delegating))
-			contains(t, output(t, c, "klist -f"), "Default principal: "+k.user+"@"+k.Realm, "Flags: Ff")
-			equal(t, "warnings", len(c.Logins()[0].Warnings), 0)
+			c = fleettest.Dial(t, k.tickets(delegating))
+			fleettest.Contains(t, fleettest.Output(t, c, "klist -f"), "Default principal: "+k.user+"@"+k.Realm, "Flags: Ff")
+			fleettest.Equal(t, "warnings", len(c.Logins()[0].Warnings), 0)
 		})
 	}
 	t.Run("the address as server identity", func(t *testing.T) {
 		host := k.tickets(fleetssh.GSSAPI{Cache: k.cache(t), ServerIdentity: "localhost"})
-		host.Host, host.HostKeys = k.server.Host, trust(t, knownLines(k.server.Address(), keysOf(k.server)...)...)
-		dial(t, host)
+		host.Host, host.HostKeys = k.server.Host, fleettest.Trust(t, fleettest.KnownLines(k.server.Address(), fleettest.KeysOf(k.server)...)...)
+		fleettest.Dial(t, host)
 		host.Auth.GSSAPI.ServerIdentity = ""
-		e := dialFails[*fleetssh.AuthenticationError](t, host)
-		contains(t, e.Error(), "127.0.0.1", "server identity")
+		e := fleettest.DialFails[*fleetssh.AuthenticationError](t, host)
+		fleettest.Contains(t, e.Error(), "127.0.0.1", "server identity")
 	})
 	k.server.Logged(t, 13, "Accepted gssapi-with-mic for "+k.user)
 }
@@ -129,16 +130,16 @@ func TestSSHDGSSAPIAccounts(t *testing.T) {
 	k.AddPrincipal(t, "stranger", kerberosPassword)
 	host := k.tickets(fleetssh.GSSAPI{ClientIdentity: account, Password: kerberosPassword, Delegate: true})
 	host.User = account
-	contains(t, output(t, dial(t, host), "id -un; klist -f"), account+"\n", "Flags: Ff")
+	fleettest.Contains(t, fleettest.Output(t, fleettest.Dial(t, host), "id -un; klist -f"), account+"\n", "Flags: Ff")
 	// The ticket is good, but not for this account: the next method works, over
 	// the same connection.
 	wrong := k.tickets(fleetssh.GSSAPI{ClientIdentity: "stranger", Password: kerberosPassword})
-	e := dialFails[*fleetssh.AuthenticationError](t, wrong)
-	contains(t, e.Error(), "tried gssapi-with-mic", "does not let stranger@"+k.Realm+" in as "+k.user)
+	e := fleettest.DialFails[*fleetssh.AuthenticationError](t, wrong)
+	fleettest.Contains(t, e.Error(), "tried gssapi-with-mic", "does not let stranger@"+k.Realm+" in as "+k.user)
 	before := strings.Count(k.server.Log(), "Connection from")
 	wrong.Auth.Signers = k.host.Auth.Signers
-	c := dial(t, wrong)
-	equal(t, "methods", strings.Join(c.Logins()[0].Methods, " "), "publickey")
+	c := fleettest.Dial(t, wrong)
+	fleettest.Equal(t, "methods", strings.Join(c.Logins()[0].Methods, " "), "publickey")
 	k.server.Logged(t, before+1, "Connection from")
 }
 
@@ -149,14 +150,14 @@ func TestSSHDGSSAPISecondHop(t *testing.T) {
 	k := startKerberos(t)
 	second, _ := k.startServer(t, k.keytab)
 	known := filepath.Join(second.Dir, "known_hosts")
-	lines := strings.Join(knownLines(fmt.Sprintf("[localhost]:%d", second.Port), keysOf(second)...), "\n")
+	lines := strings.Join(fleettest.KnownLines(fmt.Sprintf("[localhost]:%d", second.Port), fleettest.KeysOf(second)...), "\n")
 	if err := os.WriteFile(known, []byte(lines+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c := dial(t, k.tickets(fleetssh.GSSAPI{Cache: k.cache(t), Delegate: true}))
+	c := fleettest.Dial(t, k.tickets(fleetssh.GSSAPI{Cache: k.cache(t), Delegate: true}))
 	line := fmt.Sprintf("KRB5_CONFIG=%s ssh -F none -o BatchMode=yes -o GSSAPIAuthentication=yes -o PreferredAuthentications=gssapi-with-mic -o UserKnownHostsFile=%s -p %d localhost echo there",
 		k.Config, known, second.Port)
-	equal(t, "output", output(t, c, line), "there\n")
+	fleettest.Equal(t, "output", fleettest.Output(t, c, line), "there\n")
 	second.Logged(t, 1, "Accepted gssapi-with-mic for "+k.user)
 }
 
@@ -169,13 +170,13 @@ func TestSSHDGSSAPIThroughHops(t *testing.T) {
 	target, host := k.startServer(t, k.keytab)
 	host.Auth = hop.Auth
 	host.Proxy = &hop
-	p := newFleet(t, host, host, host, host, host)
-	if err := p.Connect(soon(t)); err != nil {
+	p := fleettest.NewFleet(t, host, host, host, host, host)
+	if err := p.Connect(fleettest.Soon(t)); err != nil {
 		t.Fatal(err)
 	}
 	k.server.Logged(t, 1, "Accepted gssapi-with-mic")
 	target.Logged(t, 5, "Accepted gssapi-with-mic")
-	equal(t, "requests", len(k.Requests(kdctest.TGS, "ISSUE", "host/localhost")), 1)
+	fleettest.Equal(t, "requests", len(k.Requests(kdctest.TGS, "ISSUE", "host/localhost")), 1)
 }
 
 // A ticket that the host refuses takes nothing from the methods that follow.
@@ -188,13 +189,13 @@ func TestSSHDGSSAPIRefused(t *testing.T) {
 	only := fleetssh.Auth{NoAgent: true, NoDefaultKeys: true}
 	only.GSSAPI = &fleetssh.GSSAPI{Config: k.Config, Cache: k.cache(t)}
 	host.Auth = only
-	e := dialFails[*fleetssh.AuthenticationError](t, host)
-	contains(t, e.Error(), "tried gssapi-with-mic", "host/localhost@"+k.Realm, "keytab")
+	e := fleettest.DialFails[*fleetssh.AuthenticationError](t, host)
+	fleettest.Contains(t, e.Error(), "tried gssapi-with-mic", "host/localhost@"+k.Realm, "keytab")
 	host.Auth.Signers = key.Signers
 	before := strings.Count(wrong.Log(), "Connection from")
-	c := dial(t, host)
-	equal(t, "methods", strings.Join(c.Logins()[0].Methods, " "), "publickey")
-	equal(t, "output", output(t, c, "echo in"), "in\n")
+	c := fleettest.Dial(t, host)
+	fleettest.Equal(t, "methods", strings.Join(c.Logins()[0].Methods, " "), "publickey")
+	fleettest.Equal(t, "output", fleettest.Output(t, c, "echo in"), "in\n")
 	wrong.Logged(t, before+2, "Connection from") // the ticket was tried once
 
 	t.Run("password", func(t *testing.T) {
@@ -202,11 +203,11 @@ func TestSSHDGSSAPIRefused(t *testing.T) {
 		host := host
 		host.User, host.Auth = sshdtest.Alice, only
 		host.Auth.Password = password
-		equal(t, "output", output(t, dial(t, host), "id -un"), sshdtest.Alice+"\n")
+		fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, host), "id -un"), sshdtest.Alice+"\n")
 	})
 	t.Run("many at once", func(t *testing.T) {
-		p := newFleet(t, slices.Repeat([]fleetssh.HostConfig{host}, 20)...)
-		if err := p.Connect(soon(t)); err != nil {
+		p := fleettest.NewFleet(t, slices.Repeat([]fleetssh.HostConfig{host}, 20)...)
+		if err := p.Connect(fleettest.Soon(t)); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -224,7 +225,7 @@ func TestSSHDGSSAPINoTicket(t *testing.T) {
 	gone.Kinit(t, goneCache, k.user, kerberosPassword)
 	gone.Stop()
 	expired := k.cache(t, "-l", "1s")
-	sshdtest.Eventually(t, patience, "the ticket to expire", func() bool {
+	sshdtest.Eventually(t, fleettest.Patience, "the ticket to expire", func() bool {
 		return exec.Command("klist", "-s", expired).Run() != nil
 	})
 	for _, test := range []struct {
@@ -246,14 +247,14 @@ func TestSSHDGSSAPINoTicket(t *testing.T) {
 			if test.from.Config != "" {
 				host.Auth.GSSAPI.Config = test.from.Config
 			}
-			e := dialFails[*fleetssh.AuthenticationError](t, host)
-			contains(t, e.Error(), test.wants...)
+			e := fleettest.DialFails[*fleetssh.AuthenticationError](t, host)
+			fleettest.Contains(t, e.Error(), test.wants...)
 			if strings.Contains(e.Error(), "wr0ng") {
 				t.Error("the error holds the password")
 			}
 			before := strings.Count(k.server.Log(), "Connection from")
 			host.Auth.Signers = k.host.Auth.Signers
-			dial(t, host)
+			fleettest.Dial(t, host)
 			k.server.Logged(t, before+1, "Connection from")
 		})
 	}
@@ -264,11 +265,11 @@ func TestSSHDGSSAPIIfTicket(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	k := startKerberos(t)
-	e := dialFails[*fleetssh.AuthenticationError](t, k.tickets(fleetssh.GSSAPI{IfTicket: true, Cache: "FILE:" + filepath.Join(t.TempDir(), "none")}))
+	e := fleettest.DialFails[*fleetssh.AuthenticationError](t, k.tickets(fleetssh.GSSAPI{IfTicket: true, Cache: "FILE:" + filepath.Join(t.TempDir(), "none")}))
 	if strings.Contains(e.Error(), "kinit") || len(e.Tried) > 0 {
 		t.Error(e)
 	}
-	dial(t, k.tickets(fleetssh.GSSAPI{IfTicket: true, Cache: k.cache(t)}))
+	fleettest.Dial(t, k.tickets(fleetssh.GSSAPI{IfTicket: true, Cache: k.cache(t)}))
 }
 
 // A ticket that cannot be handed on lets in all the same, and it is said.
@@ -276,11 +277,11 @@ func TestSSHDGSSAPINotForwardable(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	k := startKerberos(t)
-	c := dial(t, k.tickets(fleetssh.GSSAPI{Cache: k.cache(t, "-F"), Delegate: true}))
-	contains(t, output(t, c, "klist 2>&1; true"), "No credentials cache")
+	c := fleettest.Dial(t, k.tickets(fleetssh.GSSAPI{Cache: k.cache(t, "-F"), Delegate: true}))
+	fleettest.Contains(t, fleettest.Output(t, c, "klist 2>&1; true"), "No credentials cache")
 	warnings := c.Logins()[0].Warnings
-	equal(t, "warnings", len(warnings), 1)
-	contains(t, warnings[0], "forwardable", "kinit -f")
+	fleettest.Equal(t, "warnings", len(warnings), 1)
+	fleettest.Contains(t, warnings[0], "forwardable", "kinit -f")
 }
 
 // Thirty logins at once ask the KDC once.
@@ -289,17 +290,17 @@ func TestSSHDGSSAPIManyAtOnce(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	k := startKerberos(t)
 	host := k.tickets(fleetssh.GSSAPI{ClientIdentity: k.user, Password: kerberosPassword})
-	p := newFleet(t, slices.Repeat([]fleetssh.HostConfig{host}, 30)...)
+	p := fleettest.NewFleet(t, slices.Repeat([]fleetssh.HostConfig{host}, 30)...)
 	for range 2 {
-		if _, err := p.RunCommand(soon(t), fleetssh.Command{Line: "true"}); err != nil {
+		if _, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true"}); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Join(soon(t), nil); err != nil {
+		if err := p.Join(fleettest.Soon(t), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	equal(t, "requests for a TGT", len(k.Requests(kdctest.AS, "ISSUE")), 1)
-	equal(t, "requests for the service", len(k.Requests(kdctest.TGS, "ISSUE")), 1)
+	fleettest.Equal(t, "requests for a TGT", len(k.Requests(kdctest.AS, "ISSUE")), 1)
+	fleettest.Equal(t, "requests for the service", len(k.Requests(kdctest.TGS, "ISSUE")), 1)
 	k.server.Logged(t, 30, "Accepted gssapi-with-mic")
 }
 
@@ -333,19 +334,19 @@ func TestSSHDGSSAPIHostileServer(t *testing.T) {
 		"much":             append(framed(0x6f), make([]byte, 30<<10)...),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newServer(t, func(h *simfleet.Host) {
+			s := fleettest.NewServer(t, func(h *simfleet.Host) {
 				h.GSSAPI = &ssh.GSSAPIWithMICConfig{
 					AllowLogin: func(ssh.ConnMetadata, string) (*ssh.Permissions, error) { return nil, nil },
 					Server:     garbageAcceptor{token},
 				}
 			})
-			host := s.config()
+			host := s.Config()
 			signers := host.Auth.Signers
 			host.Auth = fleetssh.Auth{GSSAPI: g, NoAgent: true, NoDefaultKeys: true}
-			_, err := fleetssh.Dial(soon(t), host)
-			contains(t, asError[*fleetssh.AuthenticationError](t, err).Error(), "gssapi-with-mic", "host/localhost@"+k.Realm)
+			_, err := fleetssh.Dial(fleettest.Soon(t), host)
+			fleettest.Contains(t, fleettest.AsError[*fleetssh.AuthenticationError](t, err).Error(), "gssapi-with-mic", "host/localhost@"+k.Realm)
 			host.Auth.Signers = signers
-			c, err := fleetssh.Dial(soon(t), host)
+			c, err := fleetssh.Dial(fleettest.Soon(t), host)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -365,7 +366,7 @@ func TestGSSAPIConfig(t *testing.T) {
 		{fleetssh.GSSAPI{Cache: "FILE:/x", Keytab: "f"}, "Cache"},
 	} {
 		_, err := fleetssh.Dial(t.Context(), fleetssh.HostConfig{Host: "a", Auth: fleetssh.Auth{GSSAPI: &test.g}})
-		if e := asError[*fleetssh.ConfigError](t, err); e.Field != "HostConfig.Auth.GSSAPI."+test.field {
+		if e := fleettest.AsError[*fleetssh.ConfigError](t, err); e.Field != "HostConfig.Auth.GSSAPI."+test.field {
 			t.Error(e)
 		}
 	}

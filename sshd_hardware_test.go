@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -26,13 +27,13 @@ func TestSSHDToken(t *testing.T) {
 			token := sshdtest.NewToken(t, kind)
 			withAgent(t, sshdtest.StartTokenAgent(t, nil, token))
 			s.Authorize(t, user, token.Public())
-			dial(t, hostConfig(t, s, user, fleetssh.Auth{}))
-			equal(t, "touches", token.Touches(), 1)
-			contains(t, s.Log(), "ssh2: "+strings.ToUpper(kind)+"-SK "+ssh.FingerprintSHA256(token.Public()))
+			fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))
+			fleettest.Equal(t, "touches", token.Touches(), 1)
+			fleettest.Contains(t, s.Log(), "ssh2: "+strings.ToUpper(kind)+"-SK "+ssh.FingerprintSHA256(token.Public()))
 			// Not one for which the host does not take the key.
 			s.Authorize(t, user)
-			dialFails[*fleetssh.AuthenticationError](t, hostConfig(t, s, user, fleetssh.Auth{}))
-			equal(t, "touches", token.Touches(), 1)
+			fleettest.DialFails[*fleetssh.AuthenticationError](t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))
+			fleettest.Equal(t, "touches", token.Touches(), 1)
 		})
 	}
 }
@@ -59,7 +60,7 @@ func TestSSHDTokenDefaultKeyFirst(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.Authorize(t, user, token.Public())
-			dial(t, hostConfig(t, s, user, fleetssh.Auth{}))
+			fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))
 			for _, key := range others {
 				s.Logged(t, 0, ssh.FingerprintSHA256(key.Public()))
 			}
@@ -71,7 +72,7 @@ func TestSSHDTokenDefaultKeyFirst(t *testing.T) {
 // process share one connection to the agent, and it answers in order.
 func TestSSHDTokenTouchTakesAWhile(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	s, named := startServer(t, sshdtest.Options{})
+	s, named := fleettest.StartSSHD(t, sshdtest.Options{})
 	other, file := sshdtest.Start(t, sshdtest.Options{}), sshdtest.NewKey(t, sshdtest.KindECDSA)
 	user := sshdtest.CurrentUser(t)
 	asked, touched := make(chan struct{}), make(chan struct{})
@@ -90,23 +91,23 @@ func TestSSHDTokenTouchTakesAWhile(t *testing.T) {
 	s.Authorize(t, user, token.Public(), named.Auth.Signers[0].PublicKey())
 	other.Authorize(t, user, file.Public())
 
-	waiting := hostConfig(t, s, user, fleetssh.Auth{NoDefaultKeys: true})
-	p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{waiting, named, hostConfig(t, other, user, fleetssh.Auth{})}}
+	waiting := fleettest.HostConfig(t, s, user, fleetssh.Auth{NoDefaultKeys: true})
+	p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{waiting, named, fleettest.HostConfig(t, other, user, fleetssh.Auth{})}}
 	defer p.Close()
 	slow := make(chan error, 1)
 	go func() {
-		_, err := p.Client(soon(t), 0)
+		_, err := p.Client(fleettest.Soon(t), 0)
 		slow <- err
 	}()
 	<-asked
 	// One that names its key, and one that has the list of the agent's keys from the
 	// first login: the token is offered to that host, and not taken.
 	for i := 1; i < len(p.Hosts); i++ {
-		if _, err := p.Client(soon(t), i); err != nil {
+		if _, err := p.Client(fleettest.Soon(t), i); err != nil {
 			t.Errorf("host %d: %v", i, err)
 		}
 	}
-	dial(t, p.Hosts[2]) // that shares nothing with them but the agent
+	fleettest.Dial(t, p.Hosts[2]) // that shares nothing with them but the agent
 	select {
 	case err := <-slow:
 		t.Errorf("the login with the token has ended before the touch: %v", err)
@@ -116,7 +117,7 @@ func TestSSHDTokenTouchTakesAWhile(t *testing.T) {
 	if err := <-slow; err != nil {
 		t.Error(err)
 	}
-	equal(t, "touches", token.Touches(), 1)
+	fleettest.Equal(t, "touches", token.Touches(), 1)
 }
 
 // A touch that never comes ends with the time for connecting, and not the agent
@@ -134,17 +135,17 @@ func TestSSHDTokenTouchNeverComes(t *testing.T) {
 	}
 	withAgent(t, sshdtest.StartTokenAgent(t, nil, never, token))
 	s.Authorize(t, user, never.Public())
-	host := hostConfig(t, s, user, fleetssh.Auth{})
+	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{})
 	host.ConnectTimeout, host.Attempts = 500*time.Millisecond, 1
-	e := dialFails[*fleetssh.TimeoutError](t, host)
-	for len(asked) == 0 && host.ConnectTimeout < patience { // on a slow machine
+	e := fleettest.DialFails[*fleetssh.TimeoutError](t, host)
+	for len(asked) == 0 && host.ConnectTimeout < fleettest.Patience { // on a slow machine
 		host.ConnectTimeout *= 2
-		e = dialFails[*fleetssh.TimeoutError](t, host)
+		e = fleettest.DialFails[*fleetssh.TimeoutError](t, host)
 	}
-	equal(t, "phase", e.Op, "auth")
-	equal(t, "asked", len(asked), 1)
+	fleettest.Equal(t, "phase", e.Op, "auth")
+	fleettest.Equal(t, "asked", len(asked), 1)
 	s.Authorize(t, user, token.Public())
-	dial(t, hostConfig(t, s, user, fleetssh.Auth{}))
+	fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))
 }
 
 // A touch that is denied is told, and is not the end of a login that has other keys.
@@ -156,21 +157,21 @@ func TestSSHDTokenTouchDenied(t *testing.T) {
 	denied.Touch = func(context.Context) error { return errors.New("denied") }
 	withAgent(t, sshdtest.StartTokenAgent(t, nil, denied, next))
 	file.Write(t, filepath.Join(sshDir(t), "id_ed25519"), "")
-	host := hostConfig(t, s, user, fleetssh.Auth{})
+	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{})
 
 	s.Authorize(t, user, denied.Public())
-	e := dialFails[*fleetssh.AuthenticationError](t, host)
-	contains(t, e.Error(), "SSH agent: ", "sign")
-	equal(t, "touches", denied.Touches(), 1)
+	e := fleettest.DialFails[*fleetssh.AuthenticationError](t, host)
+	fleettest.Contains(t, e.Error(), "SSH agent: ", "sign")
+	fleettest.Equal(t, "touches", denied.Touches(), 1)
 
 	s.Authorize(t, user, denied.Public(), next.Public())
-	dial(t, host)
-	equal(t, "touches of the one denied", denied.Touches(), 2)
-	equal(t, "touches of the next", next.Touches(), 1)
+	fleettest.Dial(t, host)
+	fleettest.Equal(t, "touches of the one denied", denied.Touches(), 2)
+	fleettest.Equal(t, "touches of the next", next.Touches(), 1)
 
 	s.Authorize(t, user, denied.Public(), file.Public())
-	dial(t, host)
-	equal(t, "touches of the one denied", denied.Touches(), 3)
+	fleettest.Dial(t, host)
+	fleettest.Equal(t, "touches of the one denied", denied.Touches(), 3)
 }
 
 // Keys on a smartcard, through OpenSSH's agent and its PKCS#11 helper.
@@ -188,13 +189,13 @@ func TestSSHDSmartcard(t *testing.T) {
 	a.AddSmartcard(t, card)
 	for _, key := range keys {
 		s.Authorize(t, user, key.Public())
-		c := dial(t, hostConfig(t, s, user, fleetssh.Auth{}))
-		equal(t, "output", output(t, c, "echo in"), "in\n")
+		c := fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))
+		fleettest.Equal(t, "output", fleettest.Output(t, c, "echo in"), "in\n")
 	}
 	// The card takes one after another.
-	p := &fleetssh.ParallelClient{Hosts: fleetssh.Hosts(hostConfig(t, s, user, fleetssh.Auth{}), make20(s.Host)...)}
+	p := &fleetssh.ParallelClient{Hosts: fleetssh.Hosts(fleettest.HostConfig(t, s, user, fleetssh.Auth{}), make20(s.Host)...)}
 	defer p.Close()
-	if err := p.Connect(soon(t)); err != nil {
+	if err := p.Connect(fleettest.Soon(t)); err != nil {
 		t.Error(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -50,13 +51,13 @@ func TestSSHDIdentities(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := sshdtest.Start(t, sshdtest.Options{Config: []string{"MaxAuthTries 2"}})
 			s.Authorize(t, user, test.key.Public())
-			host := hostConfig(t, s, user, test.auth)
+			host := fleettest.HostConfig(t, s, user, test.auth)
 			if test.name == "nothing" || test.want != "" {
-				e := dialFails[*fleetssh.AuthenticationError](t, host)
-				equal(t, "tried", strings.Join(e.Tried, " "), test.want)
+				e := fleettest.DialFails[*fleetssh.AuthenticationError](t, host)
+				fleettest.Equal(t, "tried", strings.Join(e.Tried, " "), test.want)
 				return
 			}
-			equal(t, "key", ssh.FingerprintSHA256(dial(t, host).Logins()[0].Key), ssh.FingerprintSHA256(test.key.Public()))
+			fleettest.Equal(t, "key", ssh.FingerprintSHA256(fleettest.Dial(t, host).Logins()[0].Key), ssh.FingerprintSHA256(test.key.Public()))
 			s.Logged(t, 1, "Connection from")
 		})
 	}
@@ -64,9 +65,9 @@ func TestSSHDIdentities(t *testing.T) {
 		t.Setenv("SSH_AUTH_SOCK", "/nonexistent/agent")
 		s := sshdtest.Start(t, sshdtest.Options{})
 		s.Authorize(t, user, inAgent.Public())
-		host := hostConfig(t, s, user, fleetssh.Auth{AgentSocket: a.Socket, Identities: []string{"~/keys/agent.pub"}})
+		host := fleettest.HostConfig(t, s, user, fleetssh.Auth{AgentSocket: a.Socket, Identities: []string{"~/keys/agent.pub"}})
 		host.ForwardAgent = true
-		contains(t, output(t, dial(t, host), "ssh-add -l"), ssh.FingerprintSHA256(inAgent.Public()))
+		fleettest.Contains(t, fleettest.Output(t, fleettest.Dial(t, host), "ssh-add -l"), ssh.FingerprintSHA256(inAgent.Public()))
 	})
 }
 
@@ -74,13 +75,13 @@ func TestSSHDIdentities(t *testing.T) {
 func TestSSHDHostKeyAlias(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s, host := startServer(t, sshdtest.Options{})
-	host.HostKeys = trust(t, knownLines("gold", keysOf(s, sshdtest.KindECDSA)...)...)
-	dialFails[*fleetssh.HostKeyError](t, host)
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	host.HostKeys = fleettest.Trust(t, fleettest.KnownLines("gold", fleettest.KeysOf(s, sshdtest.KindECDSA)...)...)
+	fleettest.DialFails[*fleetssh.HostKeyError](t, host)
 	host.HostKeyAlias = "gold"
-	equal(t, "host key", dial(t, host).Logins()[0].HostKey.Type(), ssh.KeyAlgoECDSA256)
+	fleettest.Equal(t, "host key", fleettest.Dial(t, host).Logins()[0].HostKey.Type(), ssh.KeyAlgoECDSA256)
 	host.HostKeyAlias = "a b"
-	equal(t, "field", dialFails[*fleetssh.ConfigError](t, host).Field, "HostConfig.HostKeyAlias")
+	fleettest.Equal(t, "field", fleettest.DialFails[*fleetssh.ConfigError](t, host).Field, "HostConfig.HostKeyAlias")
 
 	file := filepath.Join(t.TempDir(), "known_hosts")
 	policy, err := fleetssh.AcceptNewHostKeys(file)
@@ -88,10 +89,10 @@ func TestSSHDHostKeyAlias(t *testing.T) {
 		t.Fatal(err)
 	}
 	host.HostKeys, host.HostKeyAlias = policy, "silver"
-	dial(t, host)
+	fleettest.Dial(t, host)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	contains(t, string(text), "silver ssh-")
+	fleettest.Contains(t, string(text), "silver ssh-")
 }

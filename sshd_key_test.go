@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -56,13 +57,13 @@ func TestSSHDKeyFiles(t *testing.T) {
 					{KeyFile: path, Password: test.passphrase},
 					{KeyData: data, Passphrase: test.passphrase},
 					{KeyFile: path, Ask: func(_ context.Context, q fleetssh.Question) (string, error) {
-						contains(t, q.Prompt, path)
+						fleettest.Contains(t, q.Prompt, path)
 						return test.passphrase, nil
 					}},
 				}
 			}
 			for _, auth := range auths {
-				dial(t, hostConfig(t, s, user, auth))
+				fleettest.Dial(t, fleettest.HostConfig(t, s, user, auth))
 			}
 		})
 	}
@@ -101,9 +102,9 @@ func TestSSHDKeyUnusable(t *testing.T) {
 		{"public key for a certificate", fleetssh.Auth{KeyFile: encrypted, Passphrase: "right", CertFile: encrypted + ".pub"}, encrypted + ".pub", "not a certificate"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			e := dialFails[*fleetssh.PKeyFileError](t, hostConfig(t, s, "", test.auth))
-			equal(t, "path", e.Path, test.path)
-			contains(t, strings.ReplaceAll(e.Error(), "does not exist", "no such file"), test.text, s.Host)
+			e := fleettest.DialFails[*fleetssh.PKeyFileError](t, fleettest.HostConfig(t, s, "", test.auth))
+			fleettest.Equal(t, "path", e.Path, test.path)
+			fleettest.Contains(t, strings.ReplaceAll(e.Error(), "does not exist", "no such file"), test.text, s.Host)
 			if strings.Contains(e.Error(), "wr0ng") {
 				t.Errorf("the error holds the passphrase: %v", e)
 			}
@@ -130,8 +131,8 @@ func TestSSHDKeyNamedIsTheOnlyOne(t *testing.T) {
 	user := sshdtest.CurrentUser(t)
 	s.Authorize(t, user, authorized.Public())
 	for _, auth := range []fleetssh.Auth{{KeyFile: "~/other"}, {KeyData: other.PEM(t, "")}, {Signers: []ssh.Signer{other.Signer}}} {
-		e := dialFails[*fleetssh.AuthenticationError](t, hostConfig(t, s, user, auth))
-		equal(t, "tried", strings.Join(e.Tried, " "), "publickey")
+		e := fleettest.DialFails[*fleetssh.AuthenticationError](t, fleettest.HostConfig(t, s, user, auth))
+		fleettest.Equal(t, "tried", strings.Join(e.Tried, " "), "publickey")
 	}
 	if strings.Contains(s.Log(), ssh.FingerprintSHA256(authorized.Public())) {
 		t.Error("another key than the named one was offered")
@@ -197,14 +198,14 @@ func TestSSHDCertificate(t *testing.T) {
 				{KeyFile: file, CertData: ssh.MarshalAuthorizedKey(cert)},
 				{Signers: []ssh.Signer{key.Signer}, CertFile: named},
 			} {
-				host := hostConfig(t, s, user, auth)
+				host := fleettest.HostConfig(t, s, user, auth)
 				switch {
 				case test.unfit != "":
-					contains(t, dialFails[*fleetssh.PKeyFileError](t, host).Error(), test.unfit)
+					fleettest.Contains(t, fleettest.DialFails[*fleetssh.PKeyFileError](t, host).Error(), test.unfit)
 				case test.refused != "":
-					contains(t, dialFails[*fleetssh.AuthenticationError](t, host).Error(), test.refused)
+					fleettest.Contains(t, fleettest.DialFails[*fleetssh.AuthenticationError](t, host).Error(), test.refused)
 				default:
-					dial(t, host)
+					fleettest.Dial(t, host)
 				}
 			}
 			if test.unfit != "" {
@@ -212,15 +213,15 @@ func TestSSHDCertificate(t *testing.T) {
 			}
 			// Beside the key it is found without being named, and is no error.
 			sshdtest.WriteCertificate(t, file+"-cert.pub", cert)
-			host := hostConfig(t, s, user, fleetssh.Auth{KeyFile: file})
+			host := fleettest.HostConfig(t, s, user, fleetssh.Auth{KeyFile: file})
 			if test.refused == "" && test.unfit == "" {
-				dial(t, host)
-				contains(t, s.Log(), "Accepted publickey", "CA "+strings.ToUpper(sshdtest.KindED25519))
+				fleettest.Dial(t, host)
+				fleettest.Contains(t, s.Log(), "Accepted publickey", "CA "+strings.ToUpper(sshdtest.KindED25519))
 				return
 			}
-			contains(t, dialFails[*fleetssh.AuthenticationError](t, host).Error(), test.refused, test.unfit)
+			fleettest.Contains(t, fleettest.DialFails[*fleetssh.AuthenticationError](t, host).Error(), test.refused, test.unfit)
 			s.Authorize(t, user, key.Public())
-			dial(t, host) // by the plain key
+			fleettest.Dial(t, host) // by the plain key
 		})
 	}
 	t.Run("of another key", func(t *testing.T) {
@@ -229,8 +230,8 @@ func TestSSHDCertificate(t *testing.T) {
 		key, other := sshdtest.NewKey(t, sshdtest.KindED25519), sshdtest.NewKey(t, sshdtest.KindED25519)
 		cert := ca.SignUser(t, other.Public(), sshdtest.Validity{}, user)
 		auth := fleetssh.Auth{KeyData: key.PEM(t, ""), CertData: ssh.MarshalAuthorizedKey(cert)}
-		e := dialFails[*fleetssh.PKeyFileError](t, hostConfig(t, s, user, auth))
-		contains(t, e.Error(), "not for this private key")
+		e := fleettest.DialFails[*fleetssh.PKeyFileError](t, fleettest.HostConfig(t, s, user, auth))
+		fleettest.Contains(t, e.Error(), "not for this private key")
 		s.Logged(t, 0, "Connection from")
 	})
 	t.Run("of a host", func(t *testing.T) {
@@ -239,7 +240,7 @@ func TestSSHDCertificate(t *testing.T) {
 		key := sshdtest.NewKey(t, sshdtest.KindED25519)
 		cert := ca.SignHost(t, key.Public(), user)
 		auth := fleetssh.Auth{KeyData: key.PEM(t, ""), CertData: ssh.MarshalAuthorizedKey(cert)}
-		e := dialFails[*fleetssh.PKeyFileError](t, hostConfig(t, s, user, auth))
-		contains(t, e.Error(), "host certificate")
+		e := fleettest.DialFails[*fleetssh.PKeyFileError](t, fleettest.HostConfig(t, s, user, auth))
+		fleettest.Contains(t, e.Error(), "host certificate")
 	})
 }

@@ -12,11 +12,9 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
-
-// onlyInteractive lets nobody in but by answering questions.
-var onlyInteractive = []string{"UsePAM yes", "KbdInteractiveAuthentication yes", "PasswordAuthentication no", "PubkeyAuthentication no"}
 
 func TestSSHDLoginByPassword(t *testing.T) {
 	t.Parallel()
@@ -28,15 +26,15 @@ func TestSSHDLoginByPassword(t *testing.T) {
 	}{
 		{"password", nil},
 		{"password through PAM", []string{"UsePAM yes"}},
-		{"keyboard-interactive", onlyInteractive},
+		{"keyboard-interactive", fleettest.OnlyInteractive},
 		{"both", []string{"UsePAM yes", "KbdInteractiveAuthentication yes"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
 			s := sshdtest.Start(t, sshdtest.Options{Config: test.config})
-			c := dial(t, hostConfig(t, s, sshdtest.Bob, fleetssh.Auth{Password: password, NoAgent: true, NoDefaultKeys: true}))
-			equal(t, "user", output(t, c, "id -un"), sshdtest.Bob+"\n")
+			c := fleettest.Dial(t, fleettest.HostConfig(t, s, sshdtest.Bob, fleetssh.Auth{Password: password, NoAgent: true, NoDefaultKeys: true}))
+			fleettest.Equal(t, "user", fleettest.Output(t, c, "id -un"), sshdtest.Bob+"\n")
 		})
 	}
 }
@@ -45,8 +43,8 @@ func TestSSHDLoginByPassword(t *testing.T) {
 func TestSSHDLoginWrongPassword(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	all := together{t: t}
-	defer all.wg.Wait()
+	all := fleettest.Together{T: t}
+	defer all.Wait()
 	sshdtest.Accounts(t)
 	pam := []string{"UsePAM yes", "KbdInteractiveAuthentication yes"}
 	for _, test := range []struct {
@@ -56,26 +54,26 @@ func TestSSHDLoginWrongPassword(t *testing.T) {
 		tried  []string
 	}{
 		{"password", nil, "Failed password for", []string{"password"}},
-		{"keyboard-interactive", onlyInteractive, "PAM: Authentication failure", []string{"keyboard-interactive"}},
+		{"keyboard-interactive", fleettest.OnlyInteractive, "PAM: Authentication failure", []string{"keyboard-interactive"}},
 		{"both", pam, "Failed password for", []string{"password"}},
 	} {
-		all.run(test.name, func(t *testing.T) {
+		all.Run(test.name, func(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			s := sshdtest.Start(t, sshdtest.Options{Config: test.config})
-			host := hostConfig(t, s, sshdtest.Bob, fleetssh.Auth{Password: "wr0ng-secret", NoAgent: true, NoDefaultKeys: true})
+			host := fleettest.HostConfig(t, s, sshdtest.Bob, fleetssh.Auth{Password: "wr0ng-secret", NoAgent: true, NoDefaultKeys: true})
 			host.Attempts = 5
-			e := dialFails[*fleetssh.AuthenticationError](t, host)
+			e := fleettest.DialFails[*fleetssh.AuthenticationError](t, host)
 			if !slices.Equal(e.Tried, test.tried) {
 				t.Errorf("tried %q, want %q", e.Tried, test.tried)
 			}
-			contains(t, e.Error(), s.Host, sshdtest.Bob)
+			fleettest.Contains(t, e.Error(), s.Host, sshdtest.Bob)
 			if strings.Contains(e.Error(), "wr0ng") {
 				t.Errorf("the error holds the password: %v", e)
 			}
 			s.Logged(t, 1, "Connection from")
 			s.Logged(t, 1, test.log)
 			failures := strings.Count(s.Log(), "Failed password") + strings.Count(s.Log(), "PAM: Authentication failure")
-			equal(t, "refusals", failures, 1)
+			fleettest.Equal(t, "refusals", failures, 1)
 		})
 	}
 }
@@ -84,8 +82,8 @@ func TestSSHDLoginByAsking(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	password := sshdtest.Accounts(t)
-	two := sshdtest.Options{Config: onlyInteractive, PAMService: sshdtest.TwoRounds}
-	one := sshdtest.Options{Config: onlyInteractive}
+	two := sshdtest.Options{Config: fleettest.OnlyInteractive, PAMService: sshdtest.TwoRounds}
+	one := sshdtest.Options{Config: fleettest.OnlyInteractive}
 	direct := sshdtest.Options{}
 	const mail = "Guest login ok, send your complete e-mail address as password."
 	for _, test := range []struct {
@@ -104,7 +102,7 @@ func TestSSHDLoginByAsking(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			s := sshdtest.Start(t, test.options)
 			var asked []string
-			host := hostConfig(t, s, sshdtest.Bob, fleetssh.Auth{
+			host := fleettest.HostConfig(t, s, sshdtest.Bob, fleetssh.Auth{
 				Password: test.password, NoAgent: true, NoDefaultKeys: true,
 				Ask: func(_ context.Context, q fleetssh.Question) (string, error) {
 					if q.Echo || q.Host != s.Host {
@@ -114,23 +112,23 @@ func TestSSHDLoginByAsking(t *testing.T) {
 					return password, nil
 				},
 			})
-			equal(t, "user", output(t, dial(t, host), "id -un"), sshdtest.Bob+"\n")
-			equal(t, "questions", strings.Join(asked, "; "), test.asked)
+			fleettest.Equal(t, "user", fleettest.Output(t, fleettest.Dial(t, host), "id -un"), sshdtest.Bob+"\n")
+			fleettest.Equal(t, "questions", strings.Join(asked, "; "), test.asked)
 		})
 	}
 	t.Run("second round without anybody to ask", func(t *testing.T) {
 		t.Parallel()
 		s := sshdtest.Start(t, two)
-		e := dialFails[*fleetssh.AuthenticationError](t, hostConfig(t, s, sshdtest.Bob, fleetssh.Auth{Password: password, NoAgent: true, NoDefaultKeys: true}))
-		contains(t, e.Error(), `no answer to the question "`+mail)
+		e := fleettest.DialFails[*fleetssh.AuthenticationError](t, fleettest.HostConfig(t, s, sshdtest.Bob, fleetssh.Auth{Password: password, NoAgent: true, NoDefaultKeys: true}))
+		fleettest.Contains(t, e.Error(), `no answer to the question "`+mail)
 	})
 	t.Run("the user gives up", func(t *testing.T) {
 		t.Parallel()
 		s := sshdtest.Start(t, one)
 		gaveUp := errors.New("gave up")
-		host := hostConfig(t, s, sshdtest.Bob, fleetssh.Auth{NoAgent: true, NoDefaultKeys: true})
+		host := fleettest.HostConfig(t, s, sshdtest.Bob, fleetssh.Auth{NoAgent: true, NoDefaultKeys: true})
 		host.Auth.Ask = func(context.Context, fleetssh.Question) (string, error) { return "", gaveUp }
-		_, err := fleetssh.Dial(soon(t), host)
+		_, err := fleetssh.Dial(fleettest.Soon(t), host)
 		if !errors.Is(err, gaveUp) {
 			t.Errorf("error %T: %v", err, err)
 		}
@@ -141,8 +139,8 @@ func TestSSHDLoginByAsking(t *testing.T) {
 func TestSSHDLoginSeveralMethods(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	all := together{t: t}
-	defer all.wg.Wait()
+	all := fleettest.Together{T: t}
+	defer all.Wait()
 	password := sshdtest.Accounts(t)
 	first, second := sshdtest.NewKey(t, sshdtest.KindED25519), sshdtest.NewKey(t, sshdtest.KindECDSA)
 	pam := []string{"UsePAM yes", "KbdInteractiveAuthentication yes"}
@@ -171,16 +169,16 @@ func TestSSHDLoginSeveralMethods(t *testing.T) {
 			[]string{"publickey", "password"},
 		},
 	} {
-		all.run(test.name, func(t *testing.T) {
+		all.Run(test.name, func(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			s := sshdtest.Start(t, sshdtest.Options{Config: append([]string{"AuthenticationMethods " + test.methods}, test.config...)})
 			s.Authorize(t, sshdtest.Bob, first.Public(), second.Public())
-			host := hostConfig(t, s, sshdtest.Bob, test.auth)
+			host := fleettest.HostConfig(t, s, sshdtest.Bob, test.auth)
 			if test.tried == nil {
-				equal(t, "user", output(t, dial(t, host), "id -un"), sshdtest.Bob+"\n")
+				fleettest.Equal(t, "user", fleettest.Output(t, fleettest.Dial(t, host), "id -un"), sshdtest.Bob+"\n")
 				return
 			}
-			e := dialFails[*fleetssh.AuthenticationError](t, host)
+			e := fleettest.DialFails[*fleetssh.AuthenticationError](t, host)
 			if !slices.Equal(e.Tried, test.tried) {
 				t.Errorf("tried %q, want %q", e.Tried, test.tried)
 			}
@@ -192,19 +190,19 @@ func TestSSHDLoginSeveralMethods(t *testing.T) {
 func TestSSHDLoginCurrentUser(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	host.User = ""
-	equal(t, "user", output(t, dial(t, host), "id -un"), sshdtest.CurrentUser(t)+"\n")
+	fleettest.Equal(t, "user", fleettest.Output(t, fleettest.Dial(t, host), "id -un"), sshdtest.CurrentUser(t)+"\n")
 }
 
 func TestSSHDLoginNothingToOffer(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	s := sshdtest.Start(t, sshdtest.Options{})
-	e := dialFails[*fleetssh.AuthenticationError](t, hostConfig(t, s, "", fleetssh.Auth{NoAgent: true, NoDefaultKeys: true}))
-	contains(t, e.Error(), "nothing to offer of what the host takes", "publickey", "password")
-	equal(t, "methods tried", len(e.Tried), 0)
-	equal(t, "user", e.User, sshdtest.CurrentUser(t))
+	e := fleettest.DialFails[*fleetssh.AuthenticationError](t, fleettest.HostConfig(t, s, "", fleetssh.Auth{NoAgent: true, NoDefaultKeys: true}))
+	fleettest.Contains(t, e.Error(), "nothing to offer of what the host takes", "publickey", "password")
+	fleettest.Equal(t, "methods tried", len(e.Tried), 0)
+	fleettest.Equal(t, "user", e.User, sshdtest.CurrentUser(t))
 }
 
 // An RSA key signs with SHA-2, the only thing a current server takes.
@@ -215,8 +213,8 @@ func TestSSHDLoginByRSA(t *testing.T) {
 	key := sshdtest.NewKey(t, sshdtest.KindRSA)
 	user := sshdtest.CurrentUser(t)
 	s.Authorize(t, user, key.Public())
-	dial(t, hostConfig(t, s, user, fleetssh.Auth{KeyData: key.PEM(t, "")}))
-	contains(t, s.Log(), "Accepted publickey for "+user, "pkalg rsa-sha2-512")
+	fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{KeyData: key.PEM(t, "")}))
+	fleettest.Contains(t, s.Log(), "Accepted publickey for "+user, "pkalg rsa-sha2-512")
 }
 
 // Keys of the default files and of the agent come from the environment.
@@ -235,10 +233,10 @@ func TestSSHDLoginDefaultFiles(t *testing.T) {
 		file := home + "/.ssh/id_" + kind
 		key.Write(t, file, "")
 		s.Authorize(t, user, key.Public())
-		host := hostConfig(t, s, user, fleetssh.Auth{})
-		dial(t, host)
+		host := fleettest.HostConfig(t, s, user, fleetssh.Auth{})
+		fleettest.Dial(t, host)
 		host.Auth.NoDefaultKeys = true
-		dialFails[*fleetssh.AuthenticationError](t, host)
+		fleettest.DialFails[*fleetssh.AuthenticationError](t, host)
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
 		}
@@ -246,15 +244,15 @@ func TestSSHDLoginDefaultFiles(t *testing.T) {
 	t.Run("encrypted, asked for when the host would take it", func(t *testing.T) {
 		key := sshdtest.NewKey(t, sshdtest.KindED25519)
 		key.Write(t, home+"/.ssh/id_ed25519", "s3cret")
-		host := hostConfig(t, s, user, fleetssh.Auth{})
+		host := fleettest.HostConfig(t, s, user, fleetssh.Auth{})
 		var asked atomic.Int32
 		host.Auth.Ask = func(context.Context, fleetssh.Question) (string, error) {
 			asked.Add(1)
 			return "s3cret", nil
 		}
 		s.Authorize(t, user, key.Public())
-		dial(t, host)
-		equal(t, "questions", asked.Load(), 1)
+		fleettest.Dial(t, host)
+		fleettest.Equal(t, "questions", asked.Load(), 1)
 		other := sshdtest.NewKey(t, sshdtest.KindED25519)
 		s.Authorize(t, user, other.Public())
 		asked.Store(0)
@@ -264,7 +262,7 @@ func TestSSHDLoginDefaultFiles(t *testing.T) {
 			}
 			return "", errors.New("no password")
 		}
-		if _, err := fleetssh.Dial(soon(t), host); err == nil {
+		if _, err := fleetssh.Dial(fleettest.Soon(t), host); err == nil {
 			t.Error("logged in with a key that is not authorized")
 		}
 	})

@@ -5,7 +5,6 @@ package fleetssh_test
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,49 +13,9 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
-
-// startMaster starts an OpenSSH client as master for a host, to which it logs in
-// with a key, and returns a function that ends it.
-func startMaster(t testing.TB, s *sshdtest.Server, controlPath string, key *sshdtest.Key, options ...string) (process *os.Process, stop func()) {
-	t.Helper()
-	dir := t.TempDir()
-	identity, known := filepath.Join(dir, "key"), filepath.Join(dir, "known_hosts")
-	key.Write(t, identity, "")
-	if err := os.WriteFile(known, []byte(strings.Join(knownLines(s.Address(), keysOf(s)...), "\n")+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	args := append([]string{
-		"-F", "none", "-o", "ControlPath=" + controlPath, "-o", "BatchMode=yes", "-i", identity,
-		"-o", "UserKnownHostsFile=" + known, "-p", fmtPort(s.Port), "-l", sshdtest.CurrentUser(t),
-	}, options...)
-	cmd := exec.Command("ssh", append([]string{"-M", "-N"}, append(args, s.Host)...)...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan struct{})
-	go func() {
-		cmd.Wait()
-		close(exited)
-	}()
-	stop = func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		<-exited
-	}
-	t.Cleanup(stop)
-	sshdtest.Eventually(t, patience, "the socket of the master", func() bool {
-		check := exec.Command("ssh", append([]string{"-O", "check"}, append(args, s.Host)...)...)
-		return check.Run() == nil
-	})
-	return cmd.Process, stop
-}
-
-func fmtPort(port int) string {
-	return strings.TrimPrefix(fleetssh.HostConfig{Host: "h", Port: port}.String(), "h:")
-}
 
 // A host whose master is alive is reached over the master's connection, without a
 // credential of ours and without a login.
@@ -68,68 +27,68 @@ func TestSSHDMaster(t *testing.T) {
 	key := sshdtest.NewKey(t, sshdtest.KindED25519)
 	s.Authorize(t, user, key.Public())
 	dir := sshdtest.SharedDir(t)
-	process, stop := startMaster(t, s, dir+"/%C", key)
+	process, stop := fleettest.StartMaster(t, s, dir+"/%C", key)
 	s.Logged(t, 1, "Accepted publickey")
 
 	// No key, no known host: only the master can let us in.
-	host := hostConfig(t, s, user, fleetssh.Auth{NoAgent: true, NoDefaultKeys: true})
-	host.HostKeys = trust(t)
+	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{NoAgent: true, NoDefaultKeys: true})
+	host.HostKeys = fleettest.Trust(t)
 	host.Attempts, host.KeepAlive = 1, 100*time.Millisecond
-	dialFails[*fleetssh.HostKeyError](t, host)
+	fleettest.DialFails[*fleetssh.HostKeyError](t, host)
 	host.ControlPath = dir + "/%C"
-	c := dial(t, host)
+	c := fleettest.Dial(t, host)
 	login := c.Logins()[0]
-	contains(t, login.Master, dir)
-	equal(t, "output", output(t, c, "echo hello"), "hello\n")
+	fleettest.Contains(t, login.Master, dir)
+	fleettest.Equal(t, "output", fleettest.Output(t, c, "echo hello"), "hello\n")
 	s.Logged(t, 1, "Accepted publickey")
 
 	t.Run("all of a command", func(t *testing.T) {
-		out, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: "cat; echo $A >&2; exit 3", Stdin: strings.NewReader("in"), Env: map[string]string{"A": "b c"}})
-		equal(t, "stdout", stdout, "in")
-		equal(t, "stderr", stderr, "b c\n")
-		equal(t, "code", asError[*fleetssh.ExitError](t, err).Code, 3)
-		equal(t, "outcome", out.Outcome().Kind, fleetssh.Exited)
+		out, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "cat; echo $A >&2; exit 3", Stdin: strings.NewReader("in"), Env: map[string]string{"A": "b c"}})
+		fleettest.Equal(t, "stdout", stdout, "in")
+		fleettest.Equal(t, "stderr", stderr, "b c\n")
+		fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, err).Code, 3)
+		fleettest.Equal(t, "outcome", out.Outcome().Kind, fleetssh.Exited)
 		if os.Geteuid() != 0 {
 			return // a server of an ordinary user has no terminals
 		}
-		_, stdout, _, err = runCommand(t, c, fleetssh.Command{Line: "tty", PTY: &fleetssh.PTY{}})
-		contains(t, stdout, "/dev/pts/")
+		_, stdout, _, err = fleettest.RunCommand(t, c, fleetssh.Command{Line: "tty", PTY: &fleetssh.PTY{}})
+		fleettest.Contains(t, stdout, "/dev/pts/")
 		if err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("much output", func(t *testing.T) {
-		_, stdout, _, err := runCommand(t, c, fleetssh.Command{Line: "head -c 30000000 /dev/zero"})
-		equal(t, "bytes", len(stdout), 30000000)
+		_, stdout, _, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "head -c 30000000 /dev/zero"})
+		fleettest.Equal(t, "bytes", len(stdout), 30000000)
 		if err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("many sessions", func(t *testing.T) {
-		p := newFleet(t, host, host, host, host)
+		p := fleettest.NewFleet(t, host, host, host, host)
 		for range 5 {
-			if _, err := p.RunCommand(soon(t), fleetssh.Command{Line: "echo $PPID"}); err != nil {
+			if _, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "echo $PPID"}); err != nil {
 				t.Fatal(err)
 			}
-			if err := p.Join(soon(t), nil); err != nil {
+			if err := p.Join(fleettest.Soon(t), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
 		s.Logged(t, 1, "Accepted publickey")
 	})
 	t.Run("as a hop", func(t *testing.T) {
-		target, last := startServer(t, sshdtest.Options{})
+		target, last := fleettest.StartSSHD(t, sshdtest.Options{})
 		last.Proxy = &host
-		equal(t, "output", output(t, dial(t, last), "echo behind"), "behind\n")
+		fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, last), "echo behind"), "behind\n")
 		target.Logged(t, 1, "Accepted publickey")
 		s.Logged(t, 1, "Accepted publickey")
 	})
 	t.Run("silent for longer than the keep-alive", func(t *testing.T) {
-		out := start(t, c, fleetssh.Command{Line: "sleep 1; echo done"})
-		if err := out.WaitFinished(soon(t)); err != nil {
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep 1; echo done"})
+		if err := out.WaitFinished(fleettest.Soon(t)); err != nil {
 			t.Error(err)
 		}
-		equal(t, "output", text(t, out.Stdout), "done\n")
+		fleettest.Equal(t, "output", fleettest.Text(t, out.Stdout), "done\n")
 	})
 	t.Run("a master that is stopped", func(t *testing.T) {
 		if testing.Short() {
@@ -139,23 +98,23 @@ func TestSSHDMaster(t *testing.T) {
 		defer process.Signal(syscall.SIGCONT)
 		own, key := host, sshdtest.NewKey(t, sshdtest.KindED25519)
 		own.Auth.Signers = []ssh.Signer{key.Signer}
-		own.HostKeys = trust(t, knownLines(s.Address(), keysOf(s)...)...)
+		own.HostKeys = fleettest.Trust(t, fleettest.KnownLines(s.Address(), fleettest.KeysOf(s)...)...)
 		// It is given up after a while, which is no part of the time that the host has.
 		own.ConnectTimeout = time.Second
-		e := dialFails[*fleetssh.AuthenticationError](t, own)
-		equal(t, "tried", strings.Join(e.Tried, " "), "publickey")
+		e := fleettest.DialFails[*fleetssh.AuthenticationError](t, own)
+		fleettest.Equal(t, "tried", strings.Join(e.Tried, " "), "publickey")
 	})
 	t.Run("the master ends", func(t *testing.T) {
-		out := start(t, c, fleetssh.Command{Line: "sleep 60"})
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep 60"})
 		stop()
-		e := asError[*fleetssh.ConnectionError](t, out.WaitFinished(soon(t)))
-		equal(t, "phase", e.Phase, "run")
-		equal(t, "outcome", out.Outcome().Kind, fleetssh.Lost)
+		e := fleettest.AsError[*fleetssh.ConnectionError](t, out.WaitFinished(fleettest.Soon(t)))
+		fleettest.Equal(t, "phase", e.Phase, "run")
+		fleettest.Equal(t, "outcome", out.Outcome().Kind, fleetssh.Lost)
 		// Without it the host is connected to as ever.
-		dialFails[*fleetssh.HostKeyError](t, host)
-		direct := hostConfig(t, s, user, fleetssh.Auth{Signers: []ssh.Signer{key.Signer}})
+		fleettest.DialFails[*fleetssh.HostKeyError](t, host)
+		direct := fleettest.HostConfig(t, s, user, fleetssh.Auth{Signers: []ssh.Signer{key.Signer}})
 		direct.ControlPath = host.ControlPath
-		equal(t, "master", dial(t, direct).Logins()[0].Master, "")
+		fleettest.Equal(t, "master", fleettest.Dial(t, direct).Logins()[0].Master, "")
 		s.Logged(t, 2, "Accepted publickey")
 	})
 }
@@ -214,19 +173,19 @@ func TestSSHDStopBesideMaster(t *testing.T) {
 	key := sshdtest.NewKey(t, sshdtest.KindED25519)
 	s.Authorize(t, user, key.Public())
 	dir := sshdtest.SharedDir(t)
-	startMaster(t, s, dir+"/%C", key)
-	host := hostConfig(t, s, user, fleetssh.Auth{NoAgent: true, NoDefaultKeys: true})
+	fleettest.StartMaster(t, s, dir+"/%C", key)
+	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{NoAgent: true, NoDefaultKeys: true})
 	host.ControlPath = dir + "/%C"
-	ours, others := dial(t, host), dial(t, host)
+	ours, others := fleettest.Dial(t, host), fleettest.Dial(t, host)
 	bystander := sshdtest.Marker()
 	defer sshdtest.Kill(bystander)
-	other := start(t, others, fleetssh.Command{Line: "sleep " + bystander})
-	running(t, bystander, true)
+	other := fleettest.Start(t, others, fleetssh.Command{Line: "sleep " + bystander})
+	fleettest.Running(t, bystander, true)
 	for range 3 {
 		// It is often gone when Stop looks for it.
-		out := start(t, ours, fleetssh.Command{Line: "sleep 0.02"})
-		out.Stop(soon(t))
+		out := fleettest.Start(t, ours, fleetssh.Command{Line: "sleep 0.02"})
+		out.Stop(fleettest.Soon(t))
 	}
-	equal(t, "the other has finished", other.Finished(), false)
-	running(t, bystander, true)
+	fleettest.Equal(t, "the other has finished", other.Finished(), false)
+	fleettest.Running(t, bystander, true)
 }

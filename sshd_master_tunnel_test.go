@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -19,28 +20,28 @@ func TestSSHDMasterTunnels(t *testing.T) {
 	key := sshdtest.NewKey(t, sshdtest.KindED25519)
 	user := sshdtest.CurrentUser(t)
 	s.Authorize(t, user, key.Public())
-	host := hostConfig(t, s, user, fleetssh.Auth{})
+	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{})
 	host.ControlPath = filepath.Join(sshdtest.SharedDir(t), "master")
-	startMaster(t, s, host.ControlPath, key)
-	c := dial(t, host)
-	service := answering(t, "tcp", summing)
-	local, err := c.ForwardLocal(soon(t), "0", service)
+	fleettest.StartMaster(t, s, host.ControlPath, key)
+	c := fleettest.Dial(t, host)
+	service := fleettest.Answering(t, "tcp", fleettest.Summing)
+	local, err := c.ForwardLocal(fleettest.Soon(t), "0", service)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.ForwardRemote(soon(t), "0", service)
-	if e := asError[*fleetssh.SessionError](t, err); e.Op != "listen" || !strings.Contains(err.Error(), "OpenSSH master") {
+	_, err = c.ForwardRemote(fleettest.Soon(t), "0", service)
+	if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Op != "listen" || !strings.Contains(err.Error(), "OpenSSH master") {
 		t.Error(err)
 	}
 	for range 3 {
-		works(t, local)
+		fleettest.Works(t, local)
 	}
-	conn, err := c.DialContext(soon(t), "tcp", service)
+	conn, err := c.DialContext(fleettest.Soon(t), "tcp", service)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := say(conn, "hello"); err != nil || answer != "got hello" {
+	if answer, err := fleettest.Say(conn, "hello"); err != nil || answer != "got hello" {
 		t.Errorf("%q, %v", answer, err)
 	}
-	closeTunnel(t, local)
+	fleettest.CloseTunnel(t, local)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 	"fleetssh/sshconfig"
 )
@@ -119,17 +120,17 @@ func (l *likeSSH) config(t testing.TB, line, hostKind, trust, identity string) s
 // connects reports whether ssh, and whether we, get in.
 func connects(t testing.TB, config string) (ssh, we bool, why string) {
 	t.Helper()
-	out, err := exec.CommandContext(soon(t), "ssh", "-F", config, "h", "echo", "in").CombinedOutput()
+	out, err := exec.CommandContext(fleettest.Soon(t), "ssh", "-F", config, "h", "echo", "in").CombinedOutput()
 	ssh = err == nil && strings.HasSuffix(string(out), "in\n")
 	why = "ssh: " + strings.TrimSpace(string(out))
 	f, err := sshconfig.Load(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	host, err := f.Host("h", fleetssh.HostConfig{Host: "h", RetryDelay: -1, ConnectTimeout: patience})
+	host, err := f.Host("h", fleetssh.HostConfig{Host: "h", RetryDelay: -1, ConnectTimeout: fleettest.Patience})
 	if err == nil {
 		var c *fleetssh.Client
-		if c, err = fleetssh.Dial(soon(t), host); err == nil {
+		if c, err = fleetssh.Dial(fleettest.Soon(t), host); err == nil {
 			c.Close()
 		}
 	}
@@ -142,10 +143,10 @@ func TestSSHDNarrowLikeSSH(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	l := newLikeSSH(t)
-	all := &together{t: t}
+	all := &fleettest.Together{T: t}
 	try := func(line, hostKind, trust, identity string, differs bool) {
 		name := fmt.Sprintf("%s, host %s by its %s, user %s", line, hostKind, trust, identity)
-		all.run(name, func(t *testing.T) {
+		all.Run(name, func(t *testing.T) {
 			ssh, we, why := connects(t, l.config(t, line, hostKind, trust, identity))
 			if (ssh != we) != differs || differs && we {
 				t.Errorf("ssh gets in: %v, we: %v\n%s", ssh, we, why)
@@ -183,5 +184,5 @@ func TestSSHDNarrowLikeSSH(t *testing.T) {
 			try(line, "ed", "key", identity, false)
 		}
 	}
-	all.wg.Wait()
+	all.Wait()
 }

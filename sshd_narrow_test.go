@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/knownhosts"
 	"fleetssh/internal/sshdtest"
 )
@@ -32,7 +33,7 @@ func TestSSHDNarrowHostKeys(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	ca := sshdtest.NewCA(t)
-	s, host := startServer(t, sshdtest.Options{HostCA: ca, HostPrincipals: []string{"127.0.0.1"}, HostKeys: []string{sshdtest.KindRSA}})
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{HostCA: ca, HostPrincipals: []string{"127.0.0.1"}, HostKeys: []string{sshdtest.KindRSA}})
 	plain := s.HostKey(sshdtest.KindRSA)
 	stranger := sshdtest.NewKey(t, sshdtest.KindED25519).Public()
 	list := func(keys ...ssh.PublicKey) []string {
@@ -42,8 +43,8 @@ func TestSSHDNarrowHostKeys(t *testing.T) {
 		}
 		return []string{writeText(t, "revoked", text.String())}
 	}
-	byKey := trust(t, knownLines(s.Address(), plain)...)
-	byCA := trust(t, "@cert-authority * "+string(ssh.MarshalAuthorizedKey(ca.Public())))
+	byKey := fleettest.Trust(t, fleettest.KnownLines(s.Address(), plain)...)
+	byCA := fleettest.Trust(t, "@cert-authority * "+string(ssh.MarshalAuthorizedKey(ca.Public())))
 	anybody := fleetssh.InsecureIgnoreHostKeys()
 	added, err := fleetssh.AcceptNewHostKeys(filepath.Join(t.TempDir(), "known_hosts"))
 	if err != nil {
@@ -83,18 +84,18 @@ func TestSSHDNarrowHostKeys(t *testing.T) {
 			to := host
 			to.HostKeys, to.RevokedHostKeys, to.Algorithms = test.policy, test.revoked, test.names
 			if test.refused == "" {
-				dial(t, to)
+				fleettest.Dial(t, to)
 				return
 			}
-			e := dialFails[*fleetssh.HostKeyError](t, to)
-			contains(t, e.Error(), test.refused)
+			e := fleettest.DialFails[*fleetssh.HostKeyError](t, to)
+			fleettest.Contains(t, e.Error(), test.refused)
 			if e.Key == nil || e.Host != to.Host {
 				t.Errorf("%+v", e)
 			}
 			behind := host
 			behind.Proxy = &to
-			hop := dialFails[*fleetssh.ProxyError](t, behind)
-			contains(t, hop.Error(), test.refused)
+			hop := fleettest.DialFails[*fleetssh.ProxyError](t, behind)
+			fleettest.Contains(t, hop.Error(), test.refused)
 		})
 	}
 	if strings.Contains(s.Log(), "Failed") {
@@ -138,13 +139,13 @@ func TestSSHDNarrowUserKeys(t *testing.T) {
 		{"certificate left out", fleetssh.Auth{Signers: []ssh.Signer{certified.Signer}, CertData: certData}, fleetssh.Algorithms{UserKeys: []string{"ssh-ed25519"}}, "ssh-ed25519-cert-v01@openssh.com"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			to := hostConfig(t, s, user, test.auth)
+			to := fleettest.HostConfig(t, s, user, test.auth)
 			to.Algorithms = &test.names
 			if test.why == "" {
-				dial(t, to)
+				fleettest.Dial(t, to)
 				return
 			}
-			contains(t, dialFails[*fleetssh.AuthenticationError](t, to).Error(), test.why)
+			fleettest.Contains(t, fleettest.DialFails[*fleetssh.AuthenticationError](t, to).Error(), test.why)
 		})
 	}
 }
@@ -158,8 +159,8 @@ func TestNarrowingNames(t *testing.T) {
 		"HostConfig.Algorithms.MoreHostKeys": {MoreHostKeys: []string{"x"}},
 		"HostConfig.Algorithms.MinRSABits":   {MinRSABits: -1},
 	} {
-		e := dialFails[*fleetssh.ConfigError](t, fleetssh.HostConfig{Host: "h", Algorithms: names})
-		equal(t, "field", e.Field, field)
+		e := fleettest.DialFails[*fleetssh.ConfigError](t, fleetssh.HostConfig{Host: "h", Algorithms: names})
+		fleettest.Equal(t, "field", e.Field, field)
 	}
 }
 
@@ -167,9 +168,9 @@ func TestNarrowingNames(t *testing.T) {
 func TestSSHDKnownHostsCommand(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s, host := startServer(t, sshdtest.Options{})
-	lines := strings.Join(knownLines(s.Address(), s.HostKey(sshdtest.KindECDSA)), "\n")
-	all := strings.Join(knownLines(s.Address(), keysOf(s)...), "\n")
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	lines := strings.Join(fleettest.KnownLines(s.Address(), s.HostKey(sshdtest.KindECDSA)), "\n")
+	all := strings.Join(fleettest.KnownLines(s.Address(), fleettest.KeysOf(s)...), "\n")
 	stranger := sshdtest.NewKey(t, sshdtest.KindED25519).Public()
 	dir := t.TempDir()
 	program := func(name, text string) string {
@@ -181,7 +182,7 @@ func TestSSHDKnownHostsCommand(t *testing.T) {
 	}
 	print := func(name, text string) string { return program(name, "cat <<'END'\n"+text+"\nEND\n") }
 	ask := program("ask", "echo \"$*\" >>"+filepath.Join(dir, "asked")+"\n"+"cat <<'END'\n"+lines+"\nEND\n")
-	nothing, other := trust(t, ""), trust(t, knownLines(s.Address(), stranger)...)
+	nothing, other := fleettest.Trust(t, ""), fleettest.Trust(t, fleettest.KnownLines(s.Address(), stranger)...)
 	newFile := filepath.Join(dir, "new")
 	adds, err := fleetssh.AcceptNewHostKeys(newFile)
 	if err != nil {
@@ -197,7 +198,7 @@ func TestSSHDKnownHostsCommand(t *testing.T) {
 		{"listed, another one in the file", other, []string{print("all", all)}, ""},
 		{"listed, hosts are added", adds, []string{print("lines", lines)}, ""},
 		{"nothing", nothing, []string{print("nothing", "")}, "not known"},
-		{"another key", nothing, []string{print("changed", strings.Join(knownLines(s.Address(), stranger), "\n"))}, "has changed"},
+		{"another key", nothing, []string{print("changed", strings.Join(fleettest.KnownLines(s.Address(), stranger), "\n"))}, "has changed"},
 		{"revoked", host.HostKeys, []string{print("revoked", "@revoked * "+strings.SplitN(all, " ", 2)[1])}, "revoked"},
 		{"fails", host.HostKeys, []string{program("fails", "echo no server >&2; exit 3\n")}, "exit status 3: no server"},
 		{"is missing", host.HostKeys, []string{filepath.Join(dir, "missing")}, "no such file"},
@@ -207,13 +208,13 @@ func TestSSHDKnownHostsCommand(t *testing.T) {
 			to := host
 			to.HostKeys, to.KnownHostsCommand = test.policy, test.command
 			if test.refused == "" {
-				dial(t, to)
+				fleettest.Dial(t, to)
 				return
 			}
 			if test.name == "revoked" { // whichever key it shows first
-				to.Algorithms = &fleetssh.Algorithms{HostKeys: []string{keysOf(s)[0].Type()}}
+				to.Algorithms = &fleetssh.Algorithms{HostKeys: []string{fleettest.KeysOf(s)[0].Type()}}
 			}
-			contains(t, dialFails[*fleetssh.HostKeyError](t, to).Error(), test.refused)
+			fleettest.Contains(t, fleettest.DialFails[*fleetssh.HostKeyError](t, to).Error(), test.refused)
 		})
 	}
 	asked, err := os.ReadFile(filepath.Join(dir, "asked"))
@@ -221,7 +222,7 @@ func TestSSHDKnownHostsCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	ec := s.HostKey(sshdtest.KindECDSA)
-	equal(t, "asked", string(asked), fmt.Sprintf("%s ORDER NONE NONE 100%%\n%[1]s HOSTNAME %s %s 100%%\n", knownhostsName(s), ec.Type(), ssh.FingerprintSHA256(ec)))
+	fleettest.Equal(t, "asked", string(asked), fmt.Sprintf("%s ORDER NONE NONE 100%%\n%[1]s HOSTNAME %s %s 100%%\n", knownhostsName(s), ec.Type(), ssh.FingerprintSHA256(ec)))
 	if _, err := os.Stat(newFile); !errors.Is(err, os.ErrNotExist) {
 		t.Error("what the command lists was added to the file")
 	}
@@ -242,7 +243,7 @@ func TestSSHDKnownHostsCommand(t *testing.T) {
 		to := onlyWhere(s)
 		to.KnownHostsCommand = []string{print("lines", lines), "%H"}
 		shown := scan(t, to)[0]
-		equal(t, "listed", string(shown.Listed), lines+"\n\n")
+		fleettest.Equal(t, "listed", string(shown.Listed), lines+"\n\n")
 	})
 	for _, test := range []struct {
 		command []string
@@ -250,8 +251,8 @@ func TestSSHDKnownHostsCommand(t *testing.T) {
 	}{
 		{[]string{"lines"}, nil}, {[]string{"/bin/echo", "%q"}, nil}, {[]string{"/bin/echo", "%"}, nil}, {[]string{"/bin/echo"}, fleetssh.InsecureIgnoreHostKeys()},
 	} {
-		e := dialFails[*fleetssh.ConfigError](t, fleetssh.HostConfig{Host: "h", HostKeys: test.policy, KnownHostsCommand: test.command})
-		equal(t, "field", e.Field, "HostConfig.KnownHostsCommand")
+		e := fleettest.DialFails[*fleetssh.ConfigError](t, fleetssh.HostConfig{Host: "h", HostKeys: test.policy, KnownHostsCommand: test.command})
+		fleettest.Equal(t, "field", e.Field, "HostConfig.KnownHostsCommand")
 	}
 }
 
@@ -261,7 +262,7 @@ func knownhostsName(s *sshdtest.Server) string { return fmt.Sprintf("[%s]:%d", s
 func TestSSHDCheckHostIP(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s, host := startServer(t, sshdtest.Options{HostKeys: []string{sshdtest.KindED25519}})
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{HostKeys: []string{sshdtest.KindED25519}})
 	key, stranger := s.HostKey(sshdtest.KindED25519), sshdtest.NewKey(t, sshdtest.KindED25519).Public()
 	host.Host, host.AddressFamily, host.CheckHostIP = "localhost", "ip4", true
 	byName, byAddress := fmt.Sprintf("localhost:%d", s.Port), s.Address()
@@ -271,21 +272,21 @@ func TestSSHDCheckHostIP(t *testing.T) {
 		lines   []string
 		refused bool
 	}{
-		{"both", join(knownLines(byName, key), knownLines(byAddress, key)), false},
-		{"name only", knownLines(byName, key), false},
-		{"another key for the address", join(knownLines(byName, key), knownLines(byAddress, stranger)), true},
-		{"address only", knownLines(byAddress, key), true},
+		{"both", join(fleettest.KnownLines(byName, key), fleettest.KnownLines(byAddress, key)), false},
+		{"name only", fleettest.KnownLines(byName, key), false},
+		{"another key for the address", join(fleettest.KnownLines(byName, key), fleettest.KnownLines(byAddress, stranger)), true},
+		{"address only", fleettest.KnownLines(byAddress, key), true},
 	} {
 		to := host
-		to.HostKeys = trust(t, test.lines...)
+		to.HostKeys = fleettest.Trust(t, test.lines...)
 		if !test.refused {
-			dial(t, to)
+			fleettest.Dial(t, to)
 			continue
 		}
-		dialFails[*fleetssh.HostKeyError](t, to)
+		fleettest.DialFails[*fleetssh.HostKeyError](t, to)
 		to.CheckHostIP = false
 		if test.name != "address only" {
-			dial(t, to)
+			fleettest.Dial(t, to)
 		}
 	}
 	file := filepath.Join(t.TempDir(), "known_hosts")
@@ -293,20 +294,20 @@ func TestSSHDCheckHostIP(t *testing.T) {
 	if host.HostKeys, err = fleetssh.AcceptNewHostKeys(file); err != nil {
 		t.Fatal(err)
 	}
-	dial(t, host)
+	fleettest.Dial(t, host)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "lines", strings.Count(string(text), "\n"), 2)
-	contains(t, string(text), "[localhost]:", "[127.0.0.1]:")
+	fleettest.Equal(t, "lines", strings.Count(string(text), "\n"), 2)
+	fleettest.Contains(t, string(text), "[localhost]:", "[127.0.0.1]:")
 }
 
 // A known_hosts file that cannot be written decides only where it has to.
 func TestSSHDUnwritableKnownHosts(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s, host := startServer(t, sshdtest.Options{HostKeys: []string{sshdtest.KindED25519}})
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{HostKeys: []string{sshdtest.KindED25519}})
 	file := filepath.Join(writeText(t, "no-folder", ""), "known_hosts") // not even root can make it
 	for _, unknown := range []fleetssh.UnknownHosts{fleetssh.AddUnknown, fleetssh.AddUnknownIfPossible} {
 		policy, err := fleetssh.NewKnownHosts(fleetssh.KnownHostsOptions{Files: []string{file, t.TempDir()}, Unknown: unknown})
@@ -315,13 +316,13 @@ func TestSSHDUnwritableKnownHosts(t *testing.T) {
 		}
 		host.HostKeys = policy
 		if unknown == fleetssh.AddUnknown {
-			e := dialFails[*fleetssh.HostKeyError](t, host)
-			contains(t, e.Error(), "not known", "cannot be added", filepath.Dir(file))
+			e := fleettest.DialFails[*fleetssh.HostKeyError](t, host)
+			fleettest.Contains(t, e.Error(), "not known", "cannot be added", filepath.Dir(file))
 			continue
 		}
-		c := dial(t, host)
-		contains(t, strings.Join(c.Logins()[0].Warnings, "\n"), "was not added", filepath.Dir(file))
-		equal(t, "warnings of the second", len(dial(t, host).Logins()[0].Warnings), 0)
+		c := fleettest.Dial(t, host)
+		fleettest.Contains(t, strings.Join(c.Logins()[0].Warnings, "\n"), "was not added", filepath.Dir(file))
+		fleettest.Equal(t, "warnings of the second", len(fleettest.Dial(t, host).Logins()[0].Warnings), 0)
 		stranger := sshdtest.NewKey(t, sshdtest.KindED25519).Public()
 		var fault *knownhosts.KeyError
 		if err := policy.Check(s.Host, s.Port, stranger); !errors.As(err, &fault) || fault.Reason != knownhosts.Changed {

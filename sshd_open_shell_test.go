@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -15,25 +16,25 @@ func TestSSHDOpenShell(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	for _, account := range append(sshdtest.ShellAccounts(t), "root") {
-		_, host, _ := accountServer(t, account, sshdtest.Options{})
+		_, host, _ := fleettest.AccountSSHD(t, account, sshdtest.Options{})
 		t.Run(account, func(t *testing.T) {
 			t.Parallel()
-			s, err := dial(t, host).OpenShell(soon(t))
+			s, err := fleettest.Dial(t, host).OpenShell(fleettest.Soon(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, lines := range []string{"cd /usr", "pwd\necho two", "sh -c 'echo three >&2; exit 4'\n"} {
-				equal(t, "run", s.Run(soon(t), lines), nil)
+				fleettest.Equal(t, "run", s.Run(fleettest.Soon(t), lines), nil)
 			}
-			equal(t, "code", asError[*fleetssh.ExitError](t, s.Close(soon(t))).Code, 4)
-			stdout := text(t, s.Stdout)
+			fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, s.Close(fleettest.Soon(t))).Code, 4)
+			stdout := fleettest.Text(t, s.Stdout)
 			if _, said, greets := strings.Cut(stdout, "Thus no job control in this shell.\n"); greets {
 				stdout = said // csh
 			}
-			equal(t, "stdout", stdout, "/usr\ntwo\n")
-			equal(t, "stderr", text(t, s.Stderr), "three\n")
-			equal(t, "run after the end", s.Run(soon(t), "true") != nil, true)
-			asError[*fleetssh.ExitError](t, s.Close(soon(t))) // as before
+			fleettest.Equal(t, "stdout", stdout, "/usr\ntwo\n")
+			fleettest.Equal(t, "stderr", fleettest.Text(t, s.Stderr), "three\n")
+			fleettest.Equal(t, "run after the end", s.Run(fleettest.Soon(t), "true") != nil, true)
+			fleettest.AsError[*fleetssh.ExitError](t, s.Close(fleettest.Soon(t))) // as before
 		})
 	}
 }
@@ -41,30 +42,30 @@ func TestSSHDOpenShell(t *testing.T) {
 func TestSSHDOpenShells(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	wrong := host
-	wrong.HostKeys = trust(t)
-	p := newFleet(t, host, wrong, host)
-	shells, err := p.OpenShells(soon(t))
-	failed := asError[*fleetssh.HostsError](t, err)
-	equal(t, "failed", len(failed.Failed), 1)
-	equal(t, "host", failed.Failed[0].Host, 1)
-	asError[*fleetssh.HostKeyError](t, shells[1].Err)
-	asError[*fleetssh.HostKeyError](t, shells[1].Run(soon(t), "true"))
-	asError[*fleetssh.HostKeyError](t, shells[1].Close(soon(t)))
+	wrong.HostKeys = fleettest.Trust(t)
+	p := fleettest.NewFleet(t, host, wrong, host)
+	shells, err := p.OpenShells(fleettest.Soon(t))
+	failed := fleettest.AsError[*fleetssh.HostsError](t, err)
+	fleettest.Equal(t, "failed", len(failed.Failed), 1)
+	fleettest.Equal(t, "host", failed.Failed[0].Host, 1)
+	fleettest.AsError[*fleetssh.HostKeyError](t, shells[1].Err)
+	fleettest.AsError[*fleetssh.HostKeyError](t, shells[1].Run(fleettest.Soon(t), "true"))
+	fleettest.AsError[*fleetssh.HostKeyError](t, shells[1].Close(fleettest.Soon(t)))
 	for _, s := range []*fleetssh.Shell{shells[0], shells[2]} {
-		equal(t, "run", s.Run(soon(t), "echo a"), nil)
-		equal(t, "close", s.Close(soon(t)), nil)
-		equal(t, "stdout", text(t, s.Stdout), "a\n")
+		fleettest.Equal(t, "run", s.Run(fleettest.Soon(t), "echo a"), nil)
+		fleettest.Equal(t, "close", s.Close(fleettest.Soon(t)), nil)
+		fleettest.Equal(t, "stdout", fleettest.Text(t, s.Stdout), "a\n")
 	}
-	consoles, err := p.OpenConsoles(soon(t))
-	asError[*fleetssh.HostsError](t, err)
-	asError[*fleetssh.HostKeyError](t, consoles[1].Err)
-	_, err = consoles[1].Run(soon(t), fleetssh.ConsoleLine{Text: "true"})
-	asError[*fleetssh.HostKeyError](t, err)
-	equal(t, "finished", consoles[1].Finished(), true)
+	consoles, err := p.OpenConsoles(fleettest.Soon(t))
+	fleettest.AsError[*fleetssh.HostsError](t, err)
+	fleettest.AsError[*fleetssh.HostKeyError](t, consoles[1].Err)
+	_, err = consoles[1].Run(fleettest.Soon(t), fleetssh.ConsoleLine{Text: "true"})
+	fleettest.AsError[*fleetssh.HostKeyError](t, err)
+	fleettest.Equal(t, "finished", consoles[1].Finished(), true)
 	for _, c := range consoles {
-		c.Close(soon(t))
+		c.Close(fleettest.Soon(t))
 	}
 }
 
@@ -72,14 +73,14 @@ func TestSSHDOpenShells(t *testing.T) {
 func TestSSHDOpenShellReadsNothing(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
-	c := dial(t, host)
-	s, err := c.OpenShell(soon(t))
-	equal(t, "open", err, nil)
-	equal(t, "run", s.Run(soon(t), "sleep 1000"), nil)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	c := fleettest.Dial(t, host)
+	s, err := c.OpenShell(fleettest.Soon(t))
+	fleettest.Equal(t, "open", err, nil)
+	fleettest.Equal(t, "run", s.Run(fleettest.Soon(t), "sleep 1000"), nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	asError[*fleetssh.TimeoutError](t, s.Run(ctx, string(make([]byte, 4<<20))))
-	asError[*fleetssh.TimeoutError](t, s.Close(ctx))
+	fleettest.AsError[*fleetssh.TimeoutError](t, s.Run(ctx, string(make([]byte, 4<<20))))
+	fleettest.AsError[*fleetssh.TimeoutError](t, s.Close(ctx))
 	c.Close()
 }

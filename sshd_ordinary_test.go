@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -55,5 +56,5 @@ func TestSSHDOrdinaryUser(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	equal(t, "tests that passed", strings.Count(string(out), "\n--- PASS: "), strings.Count(ordinary, "|")+1)
+	fleettest.Equal(t, "tests that passed", strings.Count(string(out), "\n--- PASS: "), strings.Count(ordinary, "|")+1)
 }

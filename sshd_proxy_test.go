@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -28,35 +29,35 @@ func TestSSHDProxyChain(t *testing.T) {
 	var servers []*sshdtest.Server
 	var hosts []fleetssh.HostConfig
 	for range 4 { // each has keys of its own, and lets in one key only
-		s, host := startServer(t, sshdtest.Options{})
+		s, host := fleettest.StartSSHD(t, sshdtest.Options{})
 		servers, hosts = append(servers, s), append(hosts, host)
 	}
 	for hops := 1; hops < len(hosts); hops++ {
 		t.Run(fmt.Sprintf("%d hops", hops), func(t *testing.T) {
 			host := chain(append([]fleetssh.HostConfig{}, hosts[:hops+1]...)...)
-			c := dial(t, host)
-			equal(t, "output", output(t, c, "echo ${SSH_CONNECTION##* }"), fmt.Sprintln(host.Port))
+			c := fleettest.Dial(t, host)
+			fleettest.Equal(t, "output", fleettest.Output(t, c, "echo ${SSH_CONNECTION##* }"), fmt.Sprintln(host.Port))
 			// Data goes both ways, whole.
-			ch, err := c.Execute(soon(t), "cat")
+			ch, err := c.Execute(fleettest.Soon(t), "cat")
 			if err != nil {
 				t.Fatal(err)
 			}
 			const size = 8 << 20
 			go func() {
-				io.Copy(ch.Stdin, io.LimitReader(zeros{}, size))
+				io.Copy(ch.Stdin, io.LimitReader(fleettest.Zeros{}, size))
 				ch.Stdin.Close()
 			}()
-			equal(t, "bytes", len(text(t, ch.Stdout)), size)
-			if err := ch.WaitFinished(soon(t)); err != nil {
+			fleettest.Equal(t, "bytes", len(fleettest.Text(t, ch.Stdout)), size)
+			if err := ch.WaitFinished(fleettest.Soon(t)); err != nil {
 				t.Error(err)
 			}
 			logins := c.Logins()
-			equal(t, "logins", len(logins), hops+1)
+			fleettest.Equal(t, "logins", len(logins), hops+1)
 			for i, l := range logins {
-				equal(t, "port", l.Host.Port, hosts[i].Port)
-				equal(t, "key", ssh.FingerprintSHA256(l.Key), ssh.FingerprintSHA256(hosts[i].Auth.Signers[0].PublicKey()))
+				fleettest.Equal(t, "port", l.Host.Port, hosts[i].Port)
+				fleettest.Equal(t, "key", ssh.FingerprintSHA256(l.Key), ssh.FingerprintSHA256(hosts[i].Auth.Signers[0].PublicKey()))
 				same := func(k ssh.PublicKey) bool { return string(k.Marshal()) == string(l.HostKey.Marshal()) }
-				equal(t, "host key is one of the server's", slices.ContainsFunc(keysOf(servers[i]), same), true)
+				fleettest.Equal(t, "host key is one of the server's", slices.ContainsFunc(fleettest.KeysOf(servers[i]), same), true)
 			}
 		})
 	}
@@ -67,20 +68,20 @@ func TestSSHDProxyShared(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	const n = 200
-	hopServer, hop := startServer(t, sshdtest.Options{})
-	s, hosts := fleetOf(t, n)
-	p := &fleetssh.ParallelClient{Hosts: behind(&hop, hosts...), PoolSize: n}
+	hopServer, hop := fleettest.StartSSHD(t, sshdtest.Options{})
+	s, hosts := fleettest.SSHDFleet(t, n)
+	p := &fleetssh.ParallelClient{Hosts: fleettest.Behind(&hop, hosts...), PoolSize: n}
 	defer p.Close()
 	for range 2 {
-		outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "echo $SSH_CONNECTION"})
+		outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "echo $SSH_CONNECTION"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Join(soon(t), nil); err != nil {
+		if err := p.Join(fleettest.Soon(t), nil); err != nil {
 			t.Fatal(err)
 		}
 		for i, out := range outs {
-			contains(t, text(t, out.Stdout), fmt.Sprintf(" %s %d\n", hosts[i].Host, s.Port))
+			fleettest.Contains(t, fleettest.Text(t, out.Stdout), fmt.Sprintf(" %s %d\n", hosts[i].Host, s.Port))
 		}
 	}
 	hopServer.Logged(t, 1, "Accepted publickey")
@@ -91,42 +92,42 @@ func TestSSHDProxyShared(t *testing.T) {
 func TestSSHDProxyRefusals(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, open := startServer(t, sshdtest.Options{})
-	_, closed := startServer(t, sshdtest.Options{Config: []string{"AllowTcpForwarding no"}})
-	target, host := startServer(t, sshdtest.Options{})
-	_, permit := startServer(t, sshdtest.Options{Config: []string{"PermitOpen 127.0.0.1:1"}})
+	_, open := fleettest.StartSSHD(t, sshdtest.Options{})
+	_, closed := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"AllowTcpForwarding no"}})
+	target, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	_, permit := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"PermitOpen 127.0.0.1:1"}})
 	with := func(h fleetssh.HostConfig, hop *fleetssh.HostConfig) fleetssh.HostConfig {
 		h.Proxy, h.Attempts = hop, 1
 		return h
 	}
 	for _, hop := range []*fleetssh.HostConfig{&closed, &permit} {
-		e := dialFails[*fleetssh.ProxyError](t, with(host, hop))
-		equal(t, "hop", e.Hop, "127.0.0.1")
-		contains(t, e.Error(), "does not forward connections to 127.0.0.1:", "open failed")
+		e := fleettest.DialFails[*fleetssh.ProxyError](t, with(host, hop))
+		fleettest.Equal(t, "hop", e.Hop, "127.0.0.1")
+		fleettest.Contains(t, e.Error(), "does not forward connections to 127.0.0.1:", "open failed")
 	}
 	nobody := host
 	nobody.Port = 1
-	c := dialFails[*fleetssh.ConnectionError](t, with(nobody, &open))
-	equal(t, "phase", c.Phase, "connect")
-	contains(t, c.Error(), "connect 127.0.0.1:1: Connection refused")
+	c := fleettest.DialFails[*fleetssh.ConnectionError](t, with(nobody, &open))
+	fleettest.Equal(t, "phase", c.Phase, "connect")
+	fleettest.Contains(t, c.Error(), "connect 127.0.0.1:1: Connection refused")
 	unknown := host
 	unknown.Host = "nosuch.invalid"
-	u := dialFails[*fleetssh.UnknownHostError](t, with(unknown, &open))
-	contains(t, u.Error(), "resolve nosuch.invalid: ")
+	u := fleettest.DialFails[*fleetssh.UnknownHostError](t, with(unknown, &open))
+	fleettest.Contains(t, u.Error(), "resolve nosuch.invalid: ")
 	wrong := host
 	wrong.Auth.Signers = []ssh.Signer{sshdtest.NewKey(t, sshdtest.KindED25519).Signer}
-	a := dialFails[*fleetssh.AuthenticationError](t, with(wrong, &open))
-	equal(t, "port", a.Port, target.Port)
+	a := fleettest.DialFails[*fleetssh.AuthenticationError](t, with(wrong, &open))
+	fleettest.Equal(t, "port", a.Port, target.Port)
 	stranger := host
-	stranger.HostKeys = trust(t)
-	k := dialFails[*fleetssh.HostKeyError](t, with(stranger, &open))
-	equal(t, "port", k.Port, target.Port)
+	stranger.HostKeys = fleettest.Trust(t)
+	k := fleettest.DialFails[*fleetssh.HostKeyError](t, with(stranger, &open))
+	fleettest.Equal(t, "port", k.Port, target.Port)
 	resume := pause(target)
 	defer resume()
 	silent := host
 	silent.ConnectTimeout = 500 * time.Millisecond
-	e := dialFails[*fleetssh.TimeoutError](t, with(silent, &open))
-	equal(t, "port", e.Port, target.Port)
+	e := fleettest.DialFails[*fleetssh.TimeoutError](t, with(silent, &open))
+	fleettest.Equal(t, "port", e.Port, target.Port)
 }
 
 func pause(s *sshdtest.Server) (resume func()) {
@@ -141,7 +142,7 @@ func TestSSHDProxyKilled(t *testing.T) {
 	var servers []*sshdtest.Server
 	var hosts []fleetssh.HostConfig
 	for range 3 {
-		s, host := startServer(t, sshdtest.Options{})
+		s, host := fleettest.StartSSHD(t, sshdtest.Options{})
 		host.Attempts = 3
 		servers, hosts = append(servers, s), append(hosts, host)
 	}
@@ -150,20 +151,20 @@ func TestSSHDProxyKilled(t *testing.T) {
 	p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{chain(hosts...), chain(hosts...), chain(hosts[:2]...)}}
 	defer p.Close()
 	for round, victim := range []int{0, 1, 0, 1} {
-		outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "echo up; exec sleep " + marker})
+		outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "echo up; exec sleep " + marker})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, out := range outs {
-			equal(t, "first line", firstLine(t, out), "up")
+			fleettest.Equal(t, "first line", firstLine(t, out), "up")
 		}
 		servers[victim].KillConnections()
 		for i, out := range outs {
-			e := asError[*fleetssh.ConnectionError](t, out.WaitFinished(soon(t)))
-			equal(t, "outcome", out.Outcome().Kind, fleetssh.Lost)
-			equal(t, "phase", e.Phase, "run")
+			e := fleettest.AsError[*fleetssh.ConnectionError](t, out.WaitFinished(fleettest.Soon(t)))
+			fleettest.Equal(t, "outcome", out.Outcome().Kind, fleetssh.Lost)
+			fleettest.Equal(t, "phase", e.Phase, "run")
 			if i < 2 {
-				contains(t, e.Error(), "connection lost with that to the hop")
+				fleettest.Contains(t, e.Error(), "connection lost with that to the hop")
 			}
 		}
 		if round == 3 {
@@ -173,14 +174,14 @@ func TestSSHDProxyKilled(t *testing.T) {
 	// The first hop was lost twice and made anew twice; the second one each time.
 	servers[0].Logged(t, 3, "Accepted publickey")
 	servers[1].Stop()
-	if _, err := p.RunCommand(soon(t), fleetssh.Command{Line: "true"}); err == nil {
+	if _, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true"}); err == nil {
 		t.Fatal("a hop that is gone was passed")
 	} else {
-		failed := asError[*fleetssh.HostsError](t, err)
-		equal(t, "failed", len(failed.Failed), 3)
-		equal(t, "hop", asError[*fleetssh.ProxyError](t, failed.Failed[0].Err).Hop, "127.0.0.1")
-		asError[*fleetssh.ConnectionError](t, failed.Failed[2].Err)
-		if is[*fleetssh.ProxyError](failed.Failed[2].Err) {
+		failed := fleettest.AsError[*fleetssh.HostsError](t, err)
+		fleettest.Equal(t, "failed", len(failed.Failed), 3)
+		fleettest.Equal(t, "hop", fleettest.AsError[*fleetssh.ProxyError](t, failed.Failed[0].Err).Hop, "127.0.0.1")
+		fleettest.AsError[*fleetssh.ConnectionError](t, failed.Failed[2].Err)
+		if fleettest.Is[*fleetssh.ProxyError](failed.Failed[2].Err) {
 			t.Error("the host that is gone itself is blamed on the hop")
 		}
 	}
@@ -188,7 +189,7 @@ func TestSSHDProxyKilled(t *testing.T) {
 
 func firstLine(t testing.TB, out *fleetssh.HostOutput) string {
 	t.Helper()
-	for line, err := range out.Stdout.Lines(soon(t)) {
+	for line, err := range out.Stdout.Lines(fleettest.Soon(t)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,8 +202,8 @@ func firstLine(t testing.TB, out *fleetssh.HostOutput) string {
 func TestSSHDProxyMaxStartups(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s, hop := startServer(t, sshdtest.Options{Config: []string{"MaxStartups 2"}})
-	target, host := startServer(t, sshdtest.Options{})
+	s, hop := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"MaxStartups 2"}})
+	target, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	hop.Attempts, hop.RetryDelay = 4, 100*time.Millisecond
 	hosts := make([]fleetssh.HostConfig, 30)
 	for i := range hosts {
@@ -212,7 +213,7 @@ func TestSSHDProxyMaxStartups(t *testing.T) {
 	}
 	p := &fleetssh.ParallelClient{Hosts: hosts}
 	defer p.Close()
-	if err := p.Connect(soon(t)); err != nil {
+	if err := p.Connect(fleettest.Soon(t)); err != nil {
 		t.Fatal(err)
 	}
 	s.Logged(t, 30, "Accepted publickey")
@@ -226,13 +227,13 @@ func TestSSHDProxyMaxStartups(t *testing.T) {
 func TestSSHDProxyOwnLogins(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	hopServer, hop, password := accountServer(t, sshdtest.Alice, sshdtest.Options{})
-	target, host, _ := accountServer(t, sshdtest.Bob, sshdtest.Options{})
+	hopServer, hop, password := fleettest.AccountSSHD(t, sshdtest.Alice, sshdtest.Options{})
+	target, host, _ := fleettest.AccountSSHD(t, sshdtest.Bob, sshdtest.Options{})
 	hop.Auth = fleetssh.Auth{Password: password, NoAgent: true, NoDefaultKeys: true}
 	host.Proxy = &hop
-	c := dial(t, host)
-	equal(t, "user", output(t, c, "id -un"), sshdtest.Bob+"\n")
+	c := fleettest.Dial(t, host)
+	fleettest.Equal(t, "user", fleettest.Output(t, c, "id -un"), sshdtest.Bob+"\n")
 	hopServer.Logged(t, 1, "Accepted password for "+sshdtest.Alice)
 	target.Logged(t, 1, "Accepted publickey for "+sshdtest.Bob)
-	equal(t, "method", c.Logins()[0].Methods[0], "password")
+	fleettest.Equal(t, "method", c.Logins()[0].Methods[0], "password")
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 	"fleetssh/internal/sshdtest"
 )
@@ -23,7 +24,7 @@ import (
 // scan returns what the hosts show, in their order.
 func scan(t testing.TB, hosts ...fleetssh.HostConfig) []fleetssh.ShownKeys {
 	t.Helper()
-	shown, err := newFleet(t, hosts...).ScanHostKeys(soon(t))
+	shown, err := fleettest.NewFleet(t, hosts...).ScanHostKeys(fleettest.Soon(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +33,7 @@ func scan(t testing.TB, hosts ...fleetssh.HostConfig) []fleetssh.ShownKeys {
 
 // onlyWhere returns how to reach a server, and nothing to log in with or to trust it by.
 func onlyWhere(s *sshdtest.Server) fleetssh.HostConfig {
-	return fleetssh.HostConfig{Host: s.Host, Port: s.Port, User: "nobody-at-all", ConnectTimeout: patience, RetryDelay: -1}
+	return fleetssh.HostConfig{Host: s.Host, Port: s.Port, User: "nobody-at-all", ConnectTimeout: fleettest.Patience, RetryDelay: -1}
 }
 
 // showsKeys expects keys, and no others.
@@ -47,7 +48,7 @@ func showsKeys(t testing.TB, got fleetssh.ShownKeys, want ...ssh.PublicKey) {
 		}
 		return text
 	}
-	equal(t, fmt.Sprintf("keys of host %d", got.Host), text(got.Keys), text(want))
+	fleettest.Equal(t, fmt.Sprintf("keys of host %d", got.Host), text(got.Keys), text(want))
 }
 
 func TestSSHDScan(t *testing.T) {
@@ -64,7 +65,7 @@ func TestSSHDScan(t *testing.T) {
 
 	shown := scan(t, onlyWhere(all), onlyWhere(rsa), onlyWhere(certified), onlyWhere(sha1), weak, alias)
 	keys := func(s *sshdtest.Server) []ssh.PublicKey {
-		return keysOf(s, sshdtest.KindED25519, sshdtest.KindECDSA, sshdtest.KindRSA)
+		return fleettest.KeysOf(s, sshdtest.KindED25519, sshdtest.KindECDSA, sshdtest.KindRSA)
 	}
 	showsKeys(t, shown[0], keys(all)...)
 	showsKeys(t, shown[1], keys(rsa)...)
@@ -74,10 +75,10 @@ func TestSSHDScan(t *testing.T) {
 	}
 	shown[2].Keys = shown[2].Keys[1:]
 	showsKeys(t, shown[2], keys(certified)...)
-	refused := asError[*fleetssh.ConnectionError](t, shown[3].Err)
-	contains(t, refused.Error(), "exchange keys with", "no common algorithm for host key")
+	refused := fleettest.AsError[*fleetssh.ConnectionError](t, shown[3].Err)
+	fleettest.Contains(t, refused.Error(), "exchange keys with", "no common algorithm for host key")
 	showsKeys(t, shown[4], keys(sha1)...)
-	equal(t, "known by", fmt.Sprint(shown[0].Name, " ", shown[0].Port, ", ", shown[5].Name, " ", shown[5].Port),
+	fleettest.Equal(t, "known by", fmt.Sprint(shown[0].Name, " ", shown[0].Port, ", ", shown[5].Name, " ", shown[5].Port),
 		fmt.Sprintf("127.0.0.1 %d, web 22", all.Port))
 
 	for _, s := range []*sshdtest.Server{all, rsa, certified} {
@@ -86,33 +87,33 @@ func TestSSHDScan(t *testing.T) {
 		}
 	}
 	// One look at what there is, and a connection for each key.
-	equal(t, "connections", strings.Count(rsa.Log(), "Connection from "), 2)
-	equal(t, "connections", strings.Count(all.Log(), "Connection from "), 2*4)
+	fleettest.Equal(t, "connections", strings.Count(rsa.Log(), "Connection from "), 2)
+	fleettest.Equal(t, "connections", strings.Count(all.Log(), "Connection from "), 2*4)
 }
 
 // ssh-keyscan sees the same.
 func TestSSHDScanAsKeyscan(t *testing.T) {
 	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
-	out, err := exec.CommandContext(soon(t), "ssh-keyscan", "-p", strconv.Itoa(s.Port), s.Host).Output()
+	out, err := exec.CommandContext(fleettest.Soon(t), "ssh-keyscan", "-p", strconv.Itoa(s.Port), s.Host).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var lines []string
 	for _, key := range scan(t, onlyWhere(s))[0].Keys {
-		lines = append(lines, knownLines(s.Address(), key)...)
+		lines = append(lines, fleettest.KnownLines(s.Address(), key)...)
 	}
 	for _, line := range lines {
-		contains(t, string(out), line)
+		fleettest.Contains(t, string(out), line)
 	}
-	equal(t, "keys", len(lines), strings.Count(string(out), s.Address()+" "))
+	fleettest.Equal(t, "keys", len(lines), strings.Count(string(out), s.Address()+" "))
 }
 
 // Hosts behind a hop share one connection to it, and its key must be trusted.
 func TestSSHDScanThroughHop(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	server, hop := startServer(t, sshdtest.Options{})
+	server, hop := fleettest.StartSSHD(t, sshdtest.Options{})
 	first, second := sshdtest.Start(t, sshdtest.Options{}), sshdtest.Start(t, sshdtest.Options{HostKeys: []string{sshdtest.KindECDSA}})
 	hosts := []fleetssh.HostConfig{onlyWhere(first), onlyWhere(second), onlyWhere(second)}
 	hosts[2].Port = 1
@@ -121,19 +122,19 @@ func TestSSHDScanThroughHop(t *testing.T) {
 		hosts[i].Attempts = 1
 	}
 	shown := scan(t, hosts...)
-	showsKeys(t, shown[0], keysOf(first, sshdtest.KindED25519, sshdtest.KindECDSA, sshdtest.KindRSA)...)
+	showsKeys(t, shown[0], fleettest.KeysOf(first, sshdtest.KindED25519, sshdtest.KindECDSA, sshdtest.KindRSA)...)
 	showsKeys(t, shown[1], second.HostKey(sshdtest.KindECDSA))
-	e := asError[*fleetssh.ConnectionError](t, shown[2].Err)
-	equal(t, "phase", e.Phase, "connect")
+	e := fleettest.AsError[*fleetssh.ConnectionError](t, shown[2].Err)
+	fleettest.Equal(t, "phase", e.Phase, "connect")
 	server.Logged(t, 1, "Accepted publickey")
 
 	stranger := hop
-	stranger.HostKeys = trust(t, "# nobody")
+	stranger.HostKeys = fleettest.Trust(t, "# nobody")
 	hosts[0].Proxy, hosts[1].Proxy = &stranger, &stranger
 	for _, s := range scan(t, hosts[:2]...) {
-		proxy := asError[*fleetssh.ProxyError](t, s.Err)
-		asError[*fleetssh.HostKeyError](t, proxy.Err)
-		equal(t, "keys", len(s.Keys), 0)
+		proxy := fleettest.AsError[*fleetssh.ProxyError](t, s.Err)
+		fleettest.AsError[*fleetssh.HostKeyError](t, proxy.Err)
+		fleettest.Equal(t, "keys", len(s.Keys), 0)
 	}
 	server.Logged(t, 1, "Accepted publickey")
 }
@@ -142,42 +143,42 @@ func TestSSHDScanThroughHop(t *testing.T) {
 func TestScanFaults(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	where := func(s server) fleetssh.HostConfig {
-		return fleetssh.HostConfig{Host: s.Host(), Port: s.Port(), ConnectTimeout: patience, RetryDelay: -1}
+	where := func(s fleettest.Server) fleetssh.HostConfig {
+		return fleetssh.HostConfig{Host: s.Host(), Port: s.Port(), ConnectTimeout: fleettest.Patience, RetryDelay: -1}
 	}
-	dropping := where(newServer(t, func(h *simfleet.Host) { h.DropFirst = 2 }))
-	tooOften := where(newServer(t, func(h *simfleet.Host) { h.DropFirst = 20 }))
-	silent := where(faulty(t, simfleet.SilentAccept))
+	dropping := where(fleettest.NewServer(t, func(h *simfleet.Host) { h.DropFirst = 2 }))
+	tooOften := where(fleettest.NewServer(t, func(h *simfleet.Host) { h.DropFirst = 20 }))
+	silent := where(fleettest.Faulty(t, simfleet.SilentAccept))
 	silent.ConnectTimeout, silent.Attempts = 500*time.Millisecond, 2
 	missing := fleetssh.HostConfig{Host: "no-such-host.invalid", Attempts: 1, RetryDelay: -1}
 	shown := scan(t, dropping, tooOften, silent, missing)
-	equal(t, "keys", fmt.Sprint(len(shown[0].Keys), shown[0].Err), "1 <nil>")
-	equal(t, "attempts", asError[*fleetssh.ConnectionError](t, shown[1].Err).Attempts, 3)
-	late := asError[*fleetssh.TimeoutError](t, shown[2].Err)
-	equal(t, "late", fmt.Sprint(late.Op, late.Attempts), "handshake2")
-	asError[*fleetssh.UnknownHostError](t, shown[3].Err)
+	fleettest.Equal(t, "keys", fmt.Sprint(len(shown[0].Keys), shown[0].Err), "1 <nil>")
+	fleettest.Equal(t, "attempts", fleettest.AsError[*fleetssh.ConnectionError](t, shown[1].Err).Attempts, 3)
+	late := fleettest.AsError[*fleetssh.TimeoutError](t, shown[2].Err)
+	fleettest.Equal(t, "late", fmt.Sprint(late.Op, late.Attempts), "handshake2")
+	fleettest.AsError[*fleetssh.UnknownHostError](t, shown[3].Err)
 
-	_, err := newFleet(t, fleetssh.HostConfig{Host: "a b"}).ScanHostKeys(t.Context())
-	asError[*fleetssh.ConfigError](t, err)
+	_, err := fleettest.NewFleet(t, fleetssh.HostConfig{Host: "a b"}).ScanHostKeys(t.Context())
+	fleettest.AsError[*fleetssh.ConfigError](t, err)
 }
 
 // Leaving the loop, and a context that ends, end what is under way.
 func TestScanEndsEarly(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	good, silent := newServer(t, nil), faulty(t, simfleet.SilentAccept)
-	hosts := []fleetssh.HostConfig{good.config()}
+	good, silent := fleettest.NewServer(t, nil), fleettest.Faulty(t, simfleet.SilentAccept)
+	hosts := []fleetssh.HostConfig{good.Config()}
 	for range 20 {
-		hosts = append(hosts, silent.config())
+		hosts = append(hosts, silent.Config())
 	}
-	p := newFleet(t, hosts...)
+	p := fleettest.NewFleet(t, hosts...)
 	p.PoolSize = 10
 	shown, err := p.ScanHostKeys(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for s := range shown {
-		equal(t, "the first that is done", s.Host, 0)
+		fleettest.Equal(t, "the first that is done", s.Host, 0)
 		break
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -193,25 +194,25 @@ func TestScanEndsEarly(t *testing.T) {
 			t.Errorf("host %d: %v", s.Host, s.Err)
 		}
 	}
-	equal(t, "hosts", len(seen), len(hosts))
+	fleettest.Equal(t, "hosts", len(seen), len(hosts))
 }
 
 func TestScanOverOwnTransport(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s := newServer(t, nil)
+	s := fleettest.NewServer(t, nil)
 	dialed := 0
 	host := fleetssh.HostConfig{Host: "elsewhere", DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		dialed++
 		return new(net.Dialer).DialContext(ctx, network, s.Addr())
 	}}
 	shown := scan(t, host)
-	equal(t, "shown", fmt.Sprint(len(shown[0].Keys), shown[0].Err, " ", shown[0].Name, " ", shown[0].Port), "1 <nil> elsewhere 22")
-	equal(t, "connections", dialed, 2)
+	fleettest.Equal(t, "shown", fmt.Sprint(len(shown[0].Keys), shown[0].Err, " ", shown[0].Name, " ", shown[0].Port), "1 <nil> elsewhere 22")
+	fleettest.Equal(t, "connections", dialed, 2)
 }
 
 func TestKnownHostsFiles(t *testing.T) {
 	t.Setenv("HOME", "/home/alice")
-	equal(t, "named", fmt.Sprint(fleetssh.KnownHostsFiles("~/keys", "x")), "[/home/alice/keys x]")
-	equal(t, "default", fleetssh.KnownHostsFiles()[0], "/home/alice/.ssh/known_hosts")
+	fleettest.Equal(t, "named", fmt.Sprint(fleetssh.KnownHostsFiles("~/keys", "x")), "[/home/alice/keys x]")
+	fleettest.Equal(t, "default", fleetssh.KnownHostsFiles()[0], "/home/alice/.ssh/known_hosts")
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -24,7 +25,7 @@ func scriptServer(t testing.TB, account string) (s *sshdtest.Server, host fleets
 		t.Fatal(err)
 	}
 	opt := sshdtest.Options{Config: []string{"SetEnv TMPDIR=" + dir}}
-	s, host, password := accountServer(t, account, opt)
+	s, host, password := fleettest.AccountSSHD(t, account, opt)
 	host.Auth.Password = password
 	return s, host, dir
 }
@@ -32,7 +33,7 @@ func scriptServer(t testing.TB, account string) (s *sshdtest.Server, host fleets
 // empty expects nothing in a folder, soon.
 func empty(t testing.TB, dir string) {
 	t.Helper()
-	sshdtest.Eventually(t, patience, "nothing left in "+dir, func() bool {
+	sshdtest.Eventually(t, fleettest.Patience, "nothing left in "+dir, func() bool {
 		left, err := os.ReadDir(dir)
 		return err == nil && len(left) == 0
 	})
@@ -59,9 +60,9 @@ var oddArguments = append(slices.Clone(nasty), "\xff\xfe", "-x", "--help", "é\x
 func TestSSHDScript(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	data := string(noise(1<<20 + 3))
+	data := string(fleettest.Noise(1<<20 + 3))
 	_, host, dir := scriptServer(t, sshdtest.Bob)
-	c := dial(t, host)
+	c := fleettest.Dial(t, host)
 	for _, script := range scripts {
 		t.Run(script.name, func(t *testing.T) {
 			args := oddArguments
@@ -69,9 +70,9 @@ func TestSSHDScript(t *testing.T) {
 				args = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(a, "-") || a == "" })
 			}
 			cmd := fleetssh.Command{Script: &fleetssh.Script{Text: []byte(script.text), Args: args}, Stdin: strings.NewReader(data)}
-			_, stdout, stderr, err := runCommand(t, c, cmd)
-			equal(t, "exit code", asError[*fleetssh.ExitError](t, err).Code, 7)
-			equal(t, "stderr", stderr, "")
+			_, stdout, stderr, err := fleettest.RunCommand(t, c, cmd)
+			fleettest.Equal(t, "exit code", fleettest.AsError[*fleetssh.ExitError](t, err).Code, 7)
+			fleettest.Equal(t, "stderr", stderr, "")
 			want := "<" + strings.Join(args, "><") + ">" + data
 			if stdout != want {
 				t.Errorf("got %d bytes, want %d\ngot  %.900q\nwant %.900q", len(stdout), len(want), stdout, want)
@@ -103,8 +104,8 @@ func TestSSHDScriptShells(t *testing.T) {
 				if cmd.HostArgs != nil {
 					want = "<x y%><l!'\\st>input"
 				}
-				out, stdout, stderr, err := runCommand(t, dial(t, host), cmd)
-				equal(t, "exit code", asError[*fleetssh.ExitError](t, err).Code, 7)
+				out, stdout, stderr, err := fleettest.RunCommand(t, fleettest.Dial(t, host), cmd)
+				fleettest.Equal(t, "exit code", fleettest.AsError[*fleetssh.ExitError](t, err).Code, 7)
 				if stdout != want || stderr != "" {
 					t.Errorf("%.2000s\ngot  %q\nwant %q\n%q", out.CommandLine, stdout, want, stderr)
 				}
@@ -118,9 +119,9 @@ func TestSSHDScriptShells(t *testing.T) {
 func TestSSHDScriptTools(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	data := string(noise(1 << 20))
+	data := string(fleettest.Noise(1 << 20))
 	_, host, dir := scriptServer(t, sshdtest.Bob)
-	c := dial(t, host)
+	c := fleettest.Dial(t, host)
 	for _, tools := range [][]string{
 		{"busybox", "sh", "mktemp", "rm", "dd", "wc", "env", "cat", "readlink"},
 		{"bash", "sh"}, {"dash", "sh"}, {"zsh", "sh"},
@@ -139,9 +140,9 @@ func TestSSHDScriptTools(t *testing.T) {
 			Script: &fleetssh.Script{Text: []byte("#!/usr/bin/env sh\nreadlink /proc/$$/fd/3\necho $#\ncat\n" + strings.Repeat("# longer\n", 10_000)), Args: oddArguments},
 			Stdin:  strings.NewReader(data), Env: map[string]string{"PATH": bin + ":/usr/bin:/bin"},
 		}
-		_, stdout, stderr, err := runCommand(t, c, cmd)
-		equal(t, "error with "+tools[0], err, nil)
-		equal(t, "stderr with "+tools[0], stderr, "")
+		_, stdout, stderr, err := fleettest.RunCommand(t, c, cmd)
+		fleettest.Equal(t, "error with "+tools[0], err, nil)
+		fleettest.Equal(t, "stderr with "+tools[0], stderr, "")
 		file, rest, _ := strings.Cut(stdout, "\n")
 		if !strings.HasPrefix(file, dir+"/fleetssh.") || !strings.HasSuffix(file, " (deleted)") {
 			t.Errorf("%s: the script is in %s", tools[0], file)
@@ -158,32 +159,32 @@ func TestSSHDScriptInput(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	_, host, dir := scriptServer(t, sshdtest.Bob)
-	c := dial(t, host)
-	_, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Script: &fleetssh.Script{Text: []byte("cat; echo end")}})
-	equal(t, "output", stdout+stderr, "end\n")
-	equal(t, "error", err, nil)
-	_, stdout, stderr, err = runCommand(t, c, fleetssh.Command{Script: &fleetssh.Script{}, Stdin: strings.NewReader("unread")})
-	equal(t, "output of the empty one", stdout+stderr, "")
-	equal(t, "error of the empty one", err, nil)
-	out := start(t, c, fleetssh.Command{Script: &fleetssh.Script{Text: []byte("echo ready; while read l; do echo \"<$l>\"; done")}, OpenStdin: true})
+	c := fleettest.Dial(t, host)
+	_, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Script: &fleetssh.Script{Text: []byte("cat; echo end")}})
+	fleettest.Equal(t, "output", stdout+stderr, "end\n")
+	fleettest.Equal(t, "error", err, nil)
+	_, stdout, stderr, err = fleettest.RunCommand(t, c, fleetssh.Command{Script: &fleetssh.Script{}, Stdin: strings.NewReader("unread")})
+	fleettest.Equal(t, "output of the empty one", stdout+stderr, "")
+	fleettest.Equal(t, "error of the empty one", err, nil)
+	out := fleettest.Start(t, c, fleetssh.Command{Script: &fleetssh.Script{Text: []byte("echo ready; while read l; do echo \"<$l>\"; done")}, OpenStdin: true})
 	next := lineReader(t, out.Stdout)
-	equal(t, "first line", next(), "ready") // before there is any input
+	fleettest.Equal(t, "first line", next(), "ready") // before there is any input
 	if _, err := out.Stdin.Write([]byte("one\n")); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "line", next(), "<one>")
-	equal(t, "error", out.WaitFinished(soon(t)), nil)
+	fleettest.Equal(t, "line", next(), "<one>")
+	fleettest.Equal(t, "error", out.WaitFinished(fleettest.Soon(t)), nil)
 	empty(t, dir)
 }
 
 func TestSSHDScriptSudo(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	data := string(noise(1 << 20))
+	data := string(fleettest.Noise(1 << 20))
 	text := []byte("#!/bin/bash\nid -un\nprintf '<%s>' \"$@\"\ncat\n")
 	for _, account := range []string{sshdtest.Alice, sshdtest.Carol} {
 		_, host, dir := scriptServer(t, account)
-		c := dial(t, host)
+		c := fleettest.Dial(t, host)
 		for _, user := range []string{"", sshdtest.Bob} {
 			cmd := fleetssh.Command{
 				Script: &fleetssh.Script{Text: text, Args: oddArguments}, Stdin: strings.NewReader(data),
@@ -192,8 +193,8 @@ func TestSSHDScriptSudo(t *testing.T) {
 			if account == sshdtest.Carol {
 				cmd.SudoPassword = nil // sudo does not ask
 			}
-			_, stdout, stderr, err := runCommand(t, c, cmd)
-			equal(t, "error", err, nil)
+			_, stdout, stderr, err := fleettest.RunCommand(t, c, cmd)
+			fleettest.Equal(t, "error", err, nil)
 			who := "root"
 			if user != "" {
 				who = user
@@ -207,20 +208,20 @@ func TestSSHDScriptSudo(t *testing.T) {
 	}
 	// Nobody answers: sudo does not take the script for the password.
 	_, host, _ := scriptServer(t, sshdtest.Alice)
-	out, stdout, stderr, err := runCommand(t, dial(t, host), fleetssh.Command{Script: &fleetssh.Script{Text: text}, Sudo: true})
-	contains(t, asError[*fleetssh.SessionError](t, err).Error(), "it asks for a password, and there is none")
-	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
+	out, stdout, stderr, err := fleettest.RunCommand(t, fleettest.Dial(t, host), fleetssh.Command{Script: &fleetssh.Script{Text: text}, Sudo: true})
+	fleettest.Contains(t, fleettest.AsError[*fleetssh.SessionError](t, err).Error(), "it asks for a password, and there is none")
+	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
 	clean(t, host.Auth.Password, stdout, stderr)
 }
 
 func TestSSHDScriptStopped(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	all := together{t: t}
-	defer all.wg.Wait()
+	all := fleettest.Together{T: t}
+	defer all.Wait()
 	for _, account := range []string{sshdtest.Bob, sshdtest.Alice, "root"} {
 		for _, trap := range []string{"", "trap '' TERM; "} {
-			all.run(account+" "+trap, func(t *testing.T) {
+			all.Run(account+" "+trap, func(t *testing.T) {
 				sshdtest.CheckLeaks(t)
 				_, host, dir := scriptServer(t, account)
 				marker := sshdtest.Marker()
@@ -229,11 +230,11 @@ func TestSSHDScriptStopped(t *testing.T) {
 				if account == sshdtest.Alice {
 					cmd.Sudo, cmd.SudoPassword = true, accountPassword
 				}
-				out := start(t, dial(t, host), cmd)
-				running(t, marker, true)
-				asError[*fleetssh.TimeoutError](t, out.WaitFinished(soon(t)))
-				equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
-				running(t, marker, false)
+				out := fleettest.Start(t, fleettest.Dial(t, host), cmd)
+				fleettest.Running(t, marker, true)
+				fleettest.AsError[*fleetssh.TimeoutError](t, out.WaitFinished(fleettest.Soon(t)))
+				fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
+				fleettest.Running(t, marker, false)
 				empty(t, dir)
 			})
 		}
@@ -249,21 +250,21 @@ func TestSSHDScriptCut(t *testing.T) {
 	for _, way := range []string{"cut", "closed", "killed"} {
 		t.Run(way, func(t *testing.T) {
 			s, host, dir := scriptServer(t, sshdtest.Bob)
-			c := dial(t, host)
+			c := fleettest.Dial(t, host)
 			// What takes the script hangs after the first of it.
 			stuck := &fleetssh.Script{Text: text}
-			out := start(t, c, fleetssh.Command{Script: stuck, OpenStdin: true, Env: map[string]string{"TMPDIR": dir, "PATH": slowDD(t) + ":/usr/bin:/bin"}})
-			running(t, "slow-dd-"+filepath.Base(dir), true)
+			out := fleettest.Start(t, c, fleetssh.Command{Script: stuck, OpenStdin: true, Env: map[string]string{"TMPDIR": dir, "PATH": slowDD(t) + ":/usr/bin:/bin"}})
+			fleettest.Running(t, "slow-dd-"+filepath.Base(dir), true)
 			switch way {
 			case "cut":
 				s.KillConnections()
 			case "closed":
 				c.Close()
 			case "killed":
-				out.Stop(soon(t))
+				out.Stop(fleettest.Soon(t))
 			}
-			out.WaitFinished(soon(t))
-			running(t, "slow-dd-"+filepath.Base(dir), false)
+			out.WaitFinished(fleettest.Soon(t))
+			fleettest.Running(t, "slow-dd-"+filepath.Base(dir), false)
 			empty(t, dir)
 			if _, err := os.Stat(trace); err == nil {
 				t.Error("the script has run")
@@ -288,7 +289,7 @@ func TestSSHDScriptImpossible(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	_, host, dir := scriptServer(t, sshdtest.Bob)
-	c := dial(t, host)
+	c := fleettest.Dial(t, host)
 	bare := sshdtest.SharedDir(t) // of programs
 	for _, name := range []string{"sh", "rm", "dd", "wc", "env"} {
 		if err := os.Symlink("/usr/bin/"+name, filepath.Join(bare, name)); err != nil {
@@ -303,10 +304,10 @@ func TestSSHDScriptImpossible(t *testing.T) {
 		{"no interpreter", "#!/usr/bin/no-such-thing", "/usr/bin:/bin", "/usr/bin/no-such-thing", 127},
 	} {
 		cmd := fleetssh.Command{Script: &fleetssh.Script{Text: []byte(test.text)}, Env: map[string]string{"PATH": test.path}}
-		_, stdout, stderr, err := runCommand(t, c, cmd)
-		equal(t, test.name+": exit code", asError[*fleetssh.ExitError](t, err).Code, test.code)
-		equal(t, "stdout", stdout, "")
-		contains(t, stderr, test.want)
+		_, stdout, stderr, err := fleettest.RunCommand(t, c, cmd)
+		fleettest.Equal(t, test.name+": exit code", fleettest.AsError[*fleetssh.ExitError](t, err).Code, test.code)
+		fleettest.Equal(t, "stdout", stdout, "")
+		fleettest.Contains(t, stderr, test.want)
 		empty(t, dir)
 	}
 }
@@ -317,17 +318,17 @@ func TestSSHDScriptFleet(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host, dir := scriptServer(t, sshdtest.Bob)
 	p := &fleetssh.ParallelClient{PoolSize: 5}
-	cmd := fleetssh.Command{Script: &fleetssh.Script{Text: []byte(scripts[0].text), Args: []string{"%s"}}, Stdin: bytes.NewReader(noise(300_000))}
+	cmd := fleetssh.Command{Script: &fleetssh.Script{Text: []byte(scripts[0].text), Args: []string{"%s"}}, Stdin: bytes.NewReader(fleettest.Noise(300_000))}
 	for i := range 12 {
 		p.Hosts = append(p.Hosts, host)
 		cmd.HostArgs = append(cmd.HostArgs, fleetssh.Args{List: []string{fmt.Sprint("host ", i)}})
 	}
 	defer p.Close()
-	outs, err := p.RunCommand(soon(t), cmd)
-	equal(t, "error", err, nil)
-	p.Join(soon(t), outs)
+	outs, err := p.RunCommand(fleettest.Soon(t), cmd)
+	fleettest.Equal(t, "error", err, nil)
+	p.Join(fleettest.Soon(t), outs)
 	for i, out := range outs {
-		if want := fmt.Sprintf("<host %d>%s", i, noise(300_000)); text(t, out.Stdout) != want {
+		if want := fmt.Sprintf("<host %d>%s", i, fleettest.Noise(300_000)); fleettest.Text(t, out.Stdout) != want {
 			t.Errorf("host %d has other output", i)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -22,10 +23,10 @@ func TestSSHDShellQuoting(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	for _, account := range sshdtest.ShellAccounts(t) {
-		_, host, _ := accountServer(t, account, sshdtest.Options{})
+		_, host, _ := fleettest.AccountSSHD(t, account, sshdtest.Options{})
 		t.Run(account, func(t *testing.T) {
 			t.Parallel()
-			c := dial(t, host)
+			c := fleettest.Dial(t, host)
 			words := nasty
 			if strings.HasSuffix(account, "csh") {
 				// It has no way to write a newline.
@@ -47,7 +48,7 @@ func TestSSHDShellQuoting(t *testing.T) {
 				{Line: print + strings.Join(namedVerbs, " "), HostArgs: []fleetssh.Args{{Map: named}}, Shell: "bash -c"},
 				{Line: `printf '%s\001' ` + strings.Join(variables, " "), Env: named, Shell: "sh -c"},
 			} {
-				out, stdout, stderr, err := runCommand(t, c, cmd)
+				out, stdout, stderr, err := fleettest.RunCommand(t, c, cmd)
 				if err != nil || stderr != "" {
 					t.Errorf("%v: %q", err, stderr)
 				}
@@ -62,8 +63,8 @@ func TestSSHDShellQuoting(t *testing.T) {
 func TestSSHDShellLines(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
-	c := dial(t, host)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	c := fleettest.Dial(t, host)
 	for _, test := range []struct{ name, line, want string }{
 		{"single quotes", `echo 'a b'  "c  d"`, "a b c  d\n"},
 		{"nested quotes", `echo "it's" '"quoted"'`, "it's \"quoted\"\n"},
@@ -86,7 +87,7 @@ func TestSSHDShellLines(t *testing.T) {
 				{Line: test.line, Shell: "sh -c"},
 				{Line: test.line, Env: map[string]string{"A": "b"}},
 			} {
-				out, stdout, stderr, err := runCommand(t, c, cmd)
+				out, stdout, stderr, err := fleettest.RunCommand(t, c, cmd)
 				if err != nil || stdout != test.want || stderr != "" {
 					t.Errorf("%.200s\ngot %.200q, want %.200q; %q; %v", out.CommandLine, stdout, test.want, stderr, err)
 				}
@@ -94,23 +95,23 @@ func TestSSHDShellLines(t *testing.T) {
 		})
 	}
 	t.Run("broken", func(t *testing.T) {
-		_, _, stderr, err := runCommand(t, c, fleetssh.Command{Line: "echo 'a", Shell: "bash -c"})
-		asError[*fleetssh.ExitError](t, err)
-		contains(t, stderr, "unexpected EOF")
+		_, _, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "echo 'a", Shell: "bash -c"})
+		fleettest.AsError[*fleetssh.ExitError](t, err)
+		fleettest.Contains(t, stderr, "unexpected EOF")
 	})
 }
 
 func TestSSHDEnv(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
-	c := dial(t, host)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	c := fleettest.Dial(t, host)
 	env := map[string]string{"PATH": "/usr/bin:/bin", "_x1": "$PATH"}
 	for i, word := range nasty {
 		env[fmt.Sprintf("WORD_%d", i)] = word
 	}
-	_, stdout, _, err := runCommand(t, c, fleetssh.Command{Line: "env -0", Env: env})
-	equal(t, "error", err, nil)
+	_, stdout, _, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "env -0", Env: env})
+	fleettest.Equal(t, "error", err, nil)
 	got := make(map[string]string)
 	for entry := range strings.SplitSeq(stdout, "\x00") {
 		name, value, _ := strings.Cut(entry, "=")

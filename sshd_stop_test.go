@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -41,7 +42,7 @@ func accountPassword(_ context.Context, host fleetssh.HostConfig) (string, error
 // configuration for accountPassword to find.
 func stopServer(t testing.TB, account string, config ...string) fleetssh.HostConfig {
 	t.Helper()
-	_, host, password := accountServer(t, account, sshdtest.Options{Config: config})
+	_, host, password := fleettest.AccountSSHD(t, account, sshdtest.Options{Config: config})
 	host.Auth.Password = password
 	return host
 }
@@ -49,8 +50,8 @@ func stopServer(t testing.TB, account string, config ...string) fleetssh.HostCon
 func TestSSHDStopAfterTimeout(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	all := together{t: t}
-	defer all.wg.Wait()
+	all := fleettest.Together{T: t}
+	defer all.Wait()
 	for _, test := range stopCases {
 		for _, line := range []struct{ name, format string }{
 			{"", "sleep %s"},
@@ -60,21 +61,21 @@ func TestSSHDStopAfterTimeout(t *testing.T) {
 			if line.name != "" && !test.hard {
 				continue
 			}
-			all.run(test.name+line.name, func(t *testing.T) {
+			all.Run(test.name+line.name, func(t *testing.T) {
 				sshdtest.CheckLeaks(t)
-				c := dial(t, stopServer(t, test.account))
+				c := fleettest.Dial(t, stopServer(t, test.account))
 				marker := sshdtest.Marker()
 				cmd := test.command
 				cmd.Line = fmt.Sprintf(line.format, marker)
 				cmd.Timeout = 3 * time.Second
-				out := start(t, c, cmd)
-				running(t, marker, true)
-				e := asError[*fleetssh.TimeoutError](t, out.WaitFinished(soon(t)))
-				equal(t, "Op", e.Op, "run")
-				equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
-				running(t, marker, false)
+				out := fleettest.Start(t, c, cmd)
+				fleettest.Running(t, marker, true)
+				e := fleettest.AsError[*fleetssh.TimeoutError](t, out.WaitFinished(fleettest.Soon(t)))
+				fleettest.Equal(t, "Op", e.Op, "run")
+				fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
+				fleettest.Running(t, marker, false)
 				// The connection is still of use.
-				equal(t, "output", output(t, c, "echo after"), "after\n")
+				fleettest.Equal(t, "output", fleettest.Output(t, c, "echo after"), "after\n")
 			})
 		}
 	}
@@ -84,29 +85,29 @@ func TestSSHDStopAfterTimeout(t *testing.T) {
 func TestSSHDStopInTime(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
-	out := start(t, dial(t, host), fleetssh.Command{Line: "exit 3", Timeout: patience})
-	equal(t, "code", asError[*fleetssh.ExitError](t, out.WaitFinished(soon(t))).Code, 3)
-	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 3})
-	equal(t, "stop afterwards", out.Stop(soon(t)), nil)
-	equal(t, "outcome afterwards", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 3})
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	out := fleettest.Start(t, fleettest.Dial(t, host), fleetssh.Command{Line: "exit 3", Timeout: fleettest.Patience})
+	fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, out.WaitFinished(fleettest.Soon(t))).Code, 3)
+	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 3})
+	fleettest.Equal(t, "stop afterwards", out.Stop(fleettest.Soon(t)), nil)
+	fleettest.Equal(t, "outcome afterwards", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 3})
 }
 
 func TestSSHDStopAtOnce(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	all := together{t: t}
-	defer all.wg.Wait()
+	all := fleettest.Together{T: t}
+	defer all.Wait()
 	for _, account := range []string{sshdtest.Bob, "root"} {
-		all.run(account, func(t *testing.T) {
+		all.Run(account, func(t *testing.T) {
 			sshdtest.CheckLeaks(t)
-			c := dial(t, stopServer(t, account))
+			c := fleettest.Dial(t, stopServer(t, account))
 			for range 5 {
 				marker := sshdtest.Marker()
-				out := start(t, c, fleetssh.Command{Line: "sleep " + marker})
-				equal(t, "stop", out.Stop(soon(t)), nil)
-				equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
-				running(t, marker, false)
+				out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + marker})
+				fleettest.Equal(t, "stop", out.Stop(fleettest.Soon(t)), nil)
+				fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
+				fleettest.Running(t, marker, false)
 			}
 		})
 	}
@@ -117,35 +118,35 @@ func TestSSHDStopAtOnce(t *testing.T) {
 func TestSSHDStopOnlyTheRightOne(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	all := together{t: t}
-	defer all.wg.Wait()
+	all := fleettest.Together{T: t}
+	defer all.Wait()
 	for _, account := range []string{sshdtest.Bob, "root"} {
-		all.run(account, func(t *testing.T) {
+		all.Run(account, func(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			host := stopServer(t, account)
-			c := dial(t, host)
+			c := fleettest.Dial(t, host)
 			bystander := sshdtest.Marker()
-			other := start(t, c, fleetssh.Command{Line: "sleep " + bystander})
-			running(t, bystander, true)
-			stranger := dial(t, host)
+			other := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + bystander})
+			fleettest.Running(t, bystander, true)
+			stranger := fleettest.Dial(t, host)
 			elsewhere := sshdtest.Marker()
-			far := start(t, stranger, fleetssh.Command{Line: "sleep " + elsewhere})
-			running(t, elsewhere, true)
+			far := fleettest.Start(t, stranger, fleetssh.Command{Line: "sleep " + elsewhere})
+			fleettest.Running(t, elsewhere, true)
 			marker := sshdtest.Marker()
-			out := start(t, c, fleetssh.Command{Line: "sleep " + marker, Timeout: 2 * time.Second})
-			running(t, marker, true)
-			asError[*fleetssh.TimeoutError](t, out.WaitFinished(soon(t)))
-			equal(t, "kind", out.Outcome().Kind, fleetssh.TimedOut)
+			out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + marker, Timeout: 2 * time.Second})
+			fleettest.Running(t, marker, true)
+			fleettest.AsError[*fleetssh.TimeoutError](t, out.WaitFinished(fleettest.Soon(t)))
+			fleettest.Equal(t, "kind", out.Outcome().Kind, fleetssh.TimedOut)
 			if account != "root" {
-				equal(t, "stopped", out.Outcome().Stopped, true)
+				fleettest.Equal(t, "stopped", out.Outcome().Stopped, true)
 			}
-			equal(t, "said to be stopped and is not", out.Outcome().Stopped && len(sshdtest.Processes(marker)) > 0, false)
-			running(t, bystander, true)
-			running(t, elsewhere, true)
-			equal(t, "bystander finished", other.Finished(), false)
-			other.Stop(soon(t))
-			far.Stop(soon(t))
-			running(t, elsewhere, false)
+			fleettest.Equal(t, "said to be stopped and is not", out.Outcome().Stopped && len(sshdtest.Processes(marker)) > 0, false)
+			fleettest.Running(t, bystander, true)
+			fleettest.Running(t, elsewhere, true)
+			fleettest.Equal(t, "bystander finished", other.Finished(), false)
+			other.Stop(fleettest.Soon(t))
+			far.Stop(fleettest.Soon(t))
+			fleettest.Running(t, elsewhere, false)
 			sshdtest.Kill(marker, bystander)
 		})
 	}
@@ -155,16 +156,16 @@ func TestSSHDStopOnlyTheRightOne(t *testing.T) {
 func TestSSHDStopStream(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	all := together{t: t}
-	defer all.wg.Wait()
+	all := fleettest.Together{T: t}
+	defer all.Wait()
 	for _, account := range []string{sshdtest.Bob, "root"} {
 		for _, way := range []string{"break", "cancel", "panic"} {
-			all.run(account+", "+way, func(t *testing.T) {
+			all.Run(account+", "+way, func(t *testing.T) {
 				sshdtest.CheckLeaks(t)
 				host := stopServer(t, account)
 				p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{host, host, host, host}, PoolSize: 3}
 				defer p.Close()
-				ctx, cancel := context.WithCancel(soon(t))
+				ctx, cancel := context.WithCancel(fleettest.Soon(t))
 				defer cancel()
 				marker := sshdtest.Marker()
 				events, err := p.Stream(ctx, fleetssh.Command{Line: "echo started; sleep " + marker})
@@ -185,7 +186,7 @@ func TestSSHDStopStream(t *testing.T) {
 							if lines++; lines < 3 {
 								continue
 							}
-							running(t, marker, true)
+							fleettest.Running(t, marker, true)
 							switch way {
 							case "break":
 								return
@@ -199,13 +200,13 @@ func TestSSHDStopStream(t *testing.T) {
 						}
 					}
 				}()
-				running(t, marker, false)
+				fleettest.Running(t, marker, false)
 				if way != "cancel" {
 					return
 				}
 				cancelled := fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true}
 				for i, want := range []fleetssh.Outcome{cancelled, cancelled, cancelled, {Kind: fleetssh.Skipped}} {
-					equal(t, fmt.Sprint("outcome of ", i), finished[i], want)
+					fleettest.Equal(t, fmt.Sprint("outcome of ", i), finished[i], want)
 				}
 			})
 		}
@@ -216,12 +217,12 @@ func TestSSHDStopStream(t *testing.T) {
 func TestSSHDStopOutput(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	c := dial(t, stopServer(t, sshdtest.Bob))
+	c := fleettest.Dial(t, stopServer(t, sshdtest.Bob))
 	marker := sshdtest.Marker()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	out, err := c.Output(ctx, "echo before; sleep "+marker)
-	asError[*fleetssh.TimeoutError](t, err)
-	equal(t, "output", string(out), "before\n")
-	running(t, marker, false)
+	fleettest.AsError[*fleetssh.TimeoutError](t, err)
+	fleettest.Equal(t, "output", string(out), "before\n")
+	fleettest.Running(t, marker, false)
 }

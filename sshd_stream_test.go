@@ -17,77 +17,71 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
-
-// noise returns bytes of every kind.
-func noise(n int) []byte {
-	data := make([]byte, n)
-	rand.NewChaCha8([32]byte{1}).Read(data)
-	return data
-}
 
 func TestSSHDStreams(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
-	c := dial(t, host)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	c := fleettest.Dial(t, host)
 	t.Run("apart", func(t *testing.T) {
-		_, stdout, stderr, err := runCommand(t, c, fleetssh.Command{
+		_, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{
 			Line: "i=0; while [ $i -lt 1000 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done",
 		})
-		equal(t, "error", err, nil)
+		fleettest.Equal(t, "error", err, nil)
 		var wantOut, wantErr strings.Builder
 		for i := range 1000 {
 			fmt.Fprintln(&wantOut, "out", i)
 			fmt.Fprintln(&wantErr, "err", i)
 		}
-		equal(t, "stdout", stdout == wantOut.String(), true)
-		equal(t, "stderr", stderr == wantErr.String(), true)
+		fleettest.Equal(t, "stdout", stdout == wantOut.String(), true)
+		fleettest.Equal(t, "stderr", stderr == wantErr.String(), true)
 	})
 	t.Run("binary", func(t *testing.T) {
-		data := noise(5<<20 + 123)
-		_, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: "tee /dev/stderr", Stdin: bytes.NewReader(data)})
-		equal(t, "error", err, nil)
-		equal(t, "stdout", sha256.Sum256([]byte(stdout)), sha256.Sum256(data))
-		equal(t, "stderr", sha256.Sum256([]byte(stderr)), sha256.Sum256(data))
+		data := fleettest.Noise(5<<20 + 123)
+		_, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "tee /dev/stderr", Stdin: bytes.NewReader(data)})
+		fleettest.Equal(t, "error", err, nil)
+		fleettest.Equal(t, "stdout", sha256.Sum256([]byte(stdout)), sha256.Sum256(data))
+		fleettest.Equal(t, "stderr", sha256.Sum256([]byte(stderr)), sha256.Sum256(data))
 	})
 	t.Run("64 MiB of input", func(t *testing.T) {
 		const size = 64 << 20
 		in, want := sha256.New(), ""
 		source := io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{2}), size), in)
-		out := start(t, c, fleetssh.Command{Line: "tee >(wc -c >&2) | sha256sum", Shell: "bash -c", Stdin: source})
-		equal(t, "error", out.WaitFinished(soon(t)), nil)
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "tee >(wc -c >&2) | sha256sum", Shell: "bash -c", Stdin: source})
+		fleettest.Equal(t, "error", out.WaitFinished(fleettest.Soon(t)), nil)
 		want = fmt.Sprintf("%x  -\n", in.Sum(nil))
-		equal(t, "sum", text(t, out.Stdout), want)
-		equal(t, "size", strings.TrimSpace(text(t, out.Stderr)), fmt.Sprint(size))
+		fleettest.Equal(t, "sum", fleettest.Text(t, out.Stdout), want)
+		fleettest.Equal(t, "size", strings.TrimSpace(fleettest.Text(t, out.Stderr)), fmt.Sprint(size))
 	})
 	t.Run("64 MiB of output that nobody reads", func(t *testing.T) {
-		out := start(t, c, fleetssh.Command{Line: "head -c 67108864 /dev/zero"})
-		equal(t, "error", out.WaitFinished(soon(t)), nil)
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "head -c 67108864 /dev/zero"})
+		fleettest.Equal(t, "error", out.WaitFinished(fleettest.Soon(t)), nil)
 		n, err := io.Copy(io.Discard, out.Stdout)
-		equal(t, "error of reading", err, nil)
-		equal(t, "size", n, 64<<20)
+		fleettest.Equal(t, "error of reading", err, nil)
+		fleettest.Equal(t, "size", n, 64<<20)
 	})
 	t.Run("cut", func(t *testing.T) {
-		out, stdout, _, err := runCommand(t, c, fleetssh.Command{Line: "seq 100000", MaxOutput: 10})
-		equal(t, "error", err, nil)
-		equal(t, "output", stdout, "1\n2\n3\n4\n5\n")
-		equal(t, "truncated", out.Stdout.Truncated(), true)
-		equal(t, "stderr truncated", out.Stderr.Truncated(), false)
+		out, stdout, _, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "seq 100000", MaxOutput: 10})
+		fleettest.Equal(t, "error", err, nil)
+		fleettest.Equal(t, "output", stdout, "1\n2\n3\n4\n5\n")
+		fleettest.Equal(t, "truncated", out.Stdout.Truncated(), true)
+		fleettest.Equal(t, "stderr truncated", out.Stderr.Truncated(), false)
 	})
 	t.Run("no input ends at once", func(t *testing.T) {
-		_, stdout, _, err := runCommand(t, c, fleetssh.Command{Line: "cat; echo end"})
-		equal(t, "error", err, nil)
-		equal(t, "output", stdout, "end\n")
+		_, stdout, _, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "cat; echo end"})
+		fleettest.Equal(t, "error", err, nil)
+		fleettest.Equal(t, "output", stdout, "end\n")
 	})
 	t.Run("read time-out", func(t *testing.T) {
-		out := start(t, c, fleetssh.Command{Line: "printf par; read x; echo tial; echo second", OpenStdin: true, ReadTimeout: 200 * time.Millisecond})
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "printf par; read x; echo tial; echo second", OpenStdin: true, ReadTimeout: 200 * time.Millisecond})
 		var lines []string
 		timeouts := 0
 		for more := true; more; {
 			more = false
-			for line, err := range out.Stdout.Lines(soon(t)) {
+			for line, err := range out.Stdout.Lines(fleettest.Soon(t)) {
 				if _, ok := errors.AsType[*fleetssh.TimeoutError](err); ok {
 					if timeouts++; timeouts == 1 {
 						if _, err := out.Stdin.Write([]byte("go\n")); err != nil {
@@ -103,14 +97,14 @@ func TestSSHDStreams(t *testing.T) {
 				lines = append(lines, line)
 			}
 		}
-		equal(t, "lines", strings.Join(lines, "|"), "partial|second")
-		equal(t, "a time-out", timeouts > 0, true)
-		equal(t, "error", out.WaitFinished(soon(t)), nil)
+		fleettest.Equal(t, "lines", strings.Join(lines, "|"), "partial|second")
+		fleettest.Equal(t, "a time-out", timeouts > 0, true)
+		fleettest.Equal(t, "error", out.WaitFinished(fleettest.Soon(t)), nil)
 	})
 	t.Run("odd lines", func(t *testing.T) {
-		out := start(t, c, fleetssh.Command{Line: `printf 'a\r\n\nb\rc\n\000\n\377\nlast'`})
+		out := fleettest.Start(t, c, fleetssh.Command{Line: `printf 'a\r\n\nb\rc\n\000\n\377\nlast'`})
 		var lines []string
-		for line, err := range out.Stdout.Lines(soon(t)) {
+		for line, err := range out.Stdout.Lines(fleettest.Soon(t)) {
 			if _, bad := errors.AsType[*fleetssh.DecodeError](err); bad {
 				line = "bad:" + line
 			} else if err != nil {
@@ -118,20 +112,20 @@ func TestSSHDStreams(t *testing.T) {
 			}
 			lines = append(lines, line)
 		}
-		equal(t, "lines", fmt.Sprintf("%q", lines), fmt.Sprintf("%q", []string{"a", "", "b\rc", "\x00", "bad:\xff", "last"}))
-		equal(t, "error", out.WaitFinished(soon(t)), nil)
+		fleettest.Equal(t, "lines", fmt.Sprintf("%q", lines), fmt.Sprintf("%q", []string{"a", "", "b\rc", "\x00", "bad:\xff", "last"}))
+		fleettest.Equal(t, "error", out.WaitFinished(fleettest.Soon(t)), nil)
 	})
 	t.Run("Latin-1", func(t *testing.T) {
-		out := start(t, c, fleetssh.Command{Line: "printf %s 'é' | od -An -tx1; printf '\\351\\n'", Encoding: "ISO-8859-1"})
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "printf %s 'é' | od -An -tx1; printf '\\351\\n'", Encoding: "ISO-8859-1"})
 		var lines []string
-		for line, err := range out.Stdout.Lines(soon(t)) {
+		for line, err := range out.Stdout.Lines(fleettest.Soon(t)) {
 			if err != nil {
 				t.Fatal(err)
 			}
 			lines = append(lines, line)
 		}
-		equal(t, "lines", strings.Join(lines, "|"), " e9|é")
-		out.WaitFinished(soon(t))
+		fleettest.Equal(t, "lines", strings.Join(lines, "|"), " e9|é")
+		out.WaitFinished(fleettest.Soon(t))
 	})
 }
 
@@ -139,7 +133,7 @@ func TestSSHDStreams(t *testing.T) {
 func TestSSHDStdinNotRead(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{host, host, host}}
 	defer p.Close()
 	const size = 16 << 20
@@ -148,41 +142,41 @@ func TestSSHDStdinNotRead(t *testing.T) {
 		HostArgs: []fleetssh.Args{{List: []string{"exec sleep 60 <&0"}}, {List: []string{"wc -c"}}, {List: []string{"head -c 1 | wc -c"}}},
 		Stdin:    io.LimitReader(rand.NewChaCha8([32]byte{3}), size),
 	}
-	outs, err := p.RunCommand(soon(t), command)
+	outs, err := p.RunCommand(fleettest.Soon(t), command)
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "reader", outs[1].WaitFinished(soon(t)), nil)
-	equal(t, "reader's output", text(t, outs[1].Stdout), fmt.Sprintln(size))
-	equal(t, "reader of little", outs[2].WaitFinished(soon(t)), nil)
-	equal(t, "finished without reading", outs[0].Finished(), false)
-	equal(t, "stop", outs[0].Stop(soon(t)), nil)
+	fleettest.Equal(t, "reader", outs[1].WaitFinished(fleettest.Soon(t)), nil)
+	fleettest.Equal(t, "reader's output", fleettest.Text(t, outs[1].Stdout), fmt.Sprintln(size))
+	fleettest.Equal(t, "reader of little", outs[2].WaitFinished(fleettest.Soon(t)), nil)
+	fleettest.Equal(t, "finished without reading", outs[0].Finished(), false)
+	fleettest.Equal(t, "stop", outs[0].Stop(fleettest.Soon(t)), nil)
 
-	out := start(t, dial(t, host), fleetssh.Command{Line: "exec sleep 60", OpenStdin: true})
+	out := fleettest.Start(t, fleettest.Dial(t, host), fleetssh.Command{Line: "exec sleep 60", OpenStdin: true})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if n, err := out.Stdin.Write(make([]byte, size)); err == nil || n >= size {
 			t.Errorf("wrote %d bytes to a command that does not read", n)
 		}
 	})
-	out.Stop(soon(t))
+	out.Stop(fleettest.Soon(t))
 	wg.Wait()
 }
 
 func TestSSHDTerminal(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
-	c := dial(t, host)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	c := fleettest.Dial(t, host)
 	// An sshd without root's rights ends the connection if it may not give the
 	// terminal to its group.
-	_, err := c.RunCommand(soon(t), fleetssh.Command{Line: "true", PTY: &fleetssh.PTY{}})
+	_, err := c.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true", PTY: &fleetssh.PTY{}})
 	if broken, ok := errors.AsType[*fleetssh.ConnectionError](err); ok && os.Geteuid() != 0 {
-		equal(t, "what failed", broken.Phase, "pty")
-		equal(t, "reason", broken.Err.Error(), "connection lost")
+		fleettest.Equal(t, "what failed", broken.Phase, "pty")
+		fleettest.Equal(t, "reason", broken.Err.Error(), "connection lost")
 		return
 	}
-	equal(t, "error", err, nil)
+	fleettest.Equal(t, "error", err, nil)
 	for _, test := range []struct {
 		name string
 		pty  *fleetssh.PTY
@@ -196,35 +190,35 @@ func TestSSHDTerminal(t *testing.T) {
 		{"modes", &fleetssh.PTY{Modes: ssh.TerminalModes{ssh.ECHO: 0, ssh.OPOST: 0}}, "stty -a | grep -o -e '-echo ' -e '-opost'", "-opost\n-echo \n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: test.line, PTY: test.pty})
+			_, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: test.line, PTY: test.pty})
 			if _, exit := errors.AsType[*fleetssh.ExitError](err); err != nil && !exit {
 				t.Fatal(err)
 			}
-			equal(t, "stdout", fmt.Sprintf("%q", stdout), fmt.Sprintf("%q", test.want))
-			equal(t, "stderr", stderr, "")
+			fleettest.Equal(t, "stdout", fmt.Sprintf("%q", stdout), fmt.Sprintf("%q", test.want))
+			fleettest.Equal(t, "stderr", stderr, "")
 		})
 	}
 	t.Run("resized", func(t *testing.T) {
-		out := start(t, c, fleetssh.Command{
+		out := fleettest.Start(t, c, fleetssh.Command{
 			Line:      "trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.05; done",
 			PTY:       &fleetssh.PTY{},
 			OpenStdin: true,
 		})
 		next := lineReader(t, out.Stdout)
-		equal(t, "first line", next(), "ready")
+		fleettest.Equal(t, "first line", next(), "ready")
 		if err := out.Resize(7, 77); err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "size", next(), "7 77")
-		equal(t, "error", out.WaitFinished(soon(t)), nil)
+		fleettest.Equal(t, "size", next(), "7 77")
+		fleettest.Equal(t, "error", out.WaitFinished(fleettest.Soon(t)), nil)
 	})
 	t.Run("interactive", func(t *testing.T) {
-		out := start(t, c, fleetssh.Command{Line: "read -p 'name? ' name; echo hello $name", Shell: "bash -c", PTY: &fleetssh.PTY{}, OpenStdin: true})
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "read -p 'name? ' name; echo hello $name", Shell: "bash -c", PTY: &fleetssh.PTY{}, OpenStdin: true})
 		if _, err := out.Stdin.Write([]byte("you\r")); err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "error", out.WaitFinished(soon(t)), nil)
-		contains(t, text(t, out.Stdout), "name? ", "hello you\r\n")
+		fleettest.Equal(t, "error", out.WaitFinished(fleettest.Soon(t)), nil)
+		fleettest.Contains(t, fleettest.Text(t, out.Stdout), "name? ", "hello you\r\n")
 	})
 }
 
@@ -232,7 +226,7 @@ func TestSSHDTerminal(t *testing.T) {
 func lineReader(t testing.TB, o *fleetssh.Output) func() string {
 	return func() string {
 		t.Helper()
-		for line, err := range o.Lines(soon(t)) {
+		for line, err := range o.Lines(fleettest.Soon(t)) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -246,7 +240,7 @@ func lineReader(t testing.TB, o *fleetssh.Output) func() string {
 func TestSSHDContexts(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	ctx, cancel := context.WithCancel(context.Background())
 	c, err := fleetssh.Dial(ctx, host)
 	if err != nil {
@@ -261,12 +255,12 @@ func TestSSHDContexts(t *testing.T) {
 	if _, err := out.Stdin.Write([]byte("still here\n")); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "error", out.WaitFinished(soon(t)), nil)
-	equal(t, "output", text(t, out.Stdout), "still here\n")
+	fleettest.Equal(t, "error", out.WaitFinished(fleettest.Soon(t)), nil)
+	fleettest.Equal(t, "output", fleettest.Text(t, out.Stdout), "still here\n")
 	if _, err := c.RunCommand(ctx, fleetssh.Command{Line: "true"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("with an ended context: %v", err)
 	}
-	equal(t, "output", output(t, c, "echo alive"), "alive\n")
+	fleettest.Equal(t, "output", fleettest.Output(t, c, "echo alive"), "alive\n")
 	if _, err := fleetssh.Dial(ctx, host); !errors.Is(err, context.Canceled) {
 		t.Errorf("Dial with an ended context: %v", err)
 	}

@@ -12,15 +12,16 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
 // sudoServer starts a server for an account and returns a client and the password.
 func sudoServer(t testing.TB, account string) (*sshdtest.Server, *fleetssh.Client, string) {
 	t.Helper()
-	s, host, password := accountServer(t, account, sshdtest.Options{})
+	s, host, password := fleettest.AccountSSHD(t, account, sshdtest.Options{})
 	host.Auth.Password = password
-	return s, dial(t, host), password
+	return s, fleettest.Dial(t, host), password
 }
 
 // clean expects no password and none of the words between fleetssh and sudo in
@@ -39,9 +40,9 @@ func clean(t testing.TB, password string, outputs ...string) {
 func TestSSHDSudo(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	all := together{t: t}
-	defer all.wg.Wait()
-	data := noise(1<<20 + 7)
+	all := fleettest.Together{T: t}
+	defer all.Wait()
+	data := fleettest.Noise(1<<20 + 7)
 	terminal := &fleetssh.PTY{}
 	for _, account := range []struct {
 		name     string
@@ -55,7 +56,7 @@ func TestSSHDSudo(t *testing.T) {
 		if account.password != nil {
 			name += " with a password"
 		}
-		all.run(name, func(t *testing.T) {
+		all.Run(name, func(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			s, c, password := sudoServer(t, account.name)
 			for _, test := range []struct {
@@ -79,15 +80,15 @@ func TestSSHDSudo(t *testing.T) {
 				if account.password == nil && cmd.PTY != nil {
 					continue // as without sudo
 				}
-				out, stdout, stderr, err := runCommand(t, c, cmd)
+				out, stdout, stderr, err := fleettest.RunCommand(t, c, cmd)
 				if err != nil || stdout != test.out || stderr != test.errOut {
 					t.Errorf("%s: %v\n%.300s\nstdout %.300q\nwant   %.300q\nstderr %.300q", test.name, err, out.CommandLine, stdout, test.out, stderr)
 				}
 				clean(t, password, stdout, stderr)
 			}
-			out, _, _, err := runCommand(t, c, fleetssh.Command{Line: "exit 42", Sudo: true, SudoPassword: account.password})
-			equal(t, "code", asError[*fleetssh.ExitError](t, err).Code, 42)
-			equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 42})
+			out, _, _, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "exit 42", Sudo: true, SudoPassword: account.password})
+			fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, err).Code, 42)
+			fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 42})
 			clean(t, password, s.Log())
 		})
 	}
@@ -98,12 +99,12 @@ func TestSSHDSudoInputLater(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	for _, account := range []string{sshdtest.Alice, sshdtest.Carol} {
 		_, c, _ := sudoServer(t, account)
-		out := start(t, c, fleetssh.Command{Line: "read x; echo \"<$x>\"; cat", Sudo: true, SudoPassword: accountPassword, OpenStdin: true})
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "read x; echo \"<$x>\"; cat", Sudo: true, SudoPassword: accountPassword, OpenStdin: true})
 		if _, err := out.Stdin.Write([]byte("one\ntwo\n")); err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "error", out.WaitFinished(soon(t)), nil)
-		equal(t, "output of "+account, text(t, out.Stdout), "<one>\ntwo\n")
+		fleettest.Equal(t, "error", out.WaitFinished(fleettest.Soon(t)), nil)
+		fleettest.Equal(t, "output of "+account, fleettest.Text(t, out.Stdout), "<one>\ntwo\n")
 	}
 }
 
@@ -111,20 +112,20 @@ func TestSSHDSudoInputLater(t *testing.T) {
 func TestSSHDSudoWrongPassword(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	all := together{t: t}
-	defer all.wg.Wait()
+	all := fleettest.Together{T: t}
+	defer all.Wait()
 	for _, pty := range []*fleetssh.PTY{nil, {}} {
 		name := "plain"
 		if pty != nil {
 			name = "terminal"
 		}
-		all.run(name, func(t *testing.T) {
+		all.Run(name, func(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			_, c, _ := sudoServer(t, sshdtest.Alice)
 			trace := filepath.Join(sshdtest.SharedDir(t), "trace")
 			var asked atomic.Int32
 			begun := time.Now()
-			out, stdout, stderr, err := runCommand(t, c, fleetssh.Command{
+			out, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{
 				Line: "touch " + trace, Sudo: true, PTY: pty, Stdin: strings.NewReader("input\n"),
 				SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) {
 					asked.Add(1)
@@ -134,20 +135,20 @@ func TestSSHDSudoWrongPassword(t *testing.T) {
 			if took := time.Since(begun); took > 8*time.Second {
 				t.Errorf("took %v: more than one attempt", took)
 			}
-			e := asError[*fleetssh.SessionError](t, err)
-			equal(t, "Op", e.Op, "sudo")
-			contains(t, e.Error(), "wrong password", c.Host().Host)
-			equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
-			equal(t, "questions", asked.Load(), 1)
+			e := fleettest.AsError[*fleetssh.SessionError](t, err)
+			fleettest.Equal(t, "Op", e.Op, "sudo")
+			fleettest.Contains(t, e.Error(), "wrong password", c.Host().Host)
+			fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
+			fleettest.Equal(t, "questions", asked.Load(), 1)
 			clean(t, "wr0ng", stdout, stderr, err.Error())
 			if _, err := os.Stat(trace); err == nil {
 				t.Error("the command has run")
 			}
-			contains(t, stdout+stderr, "Sorry, try again.")
+			fleettest.Contains(t, stdout+stderr, "Sorry, try again.")
 			if strings.Contains(stdout+stderr, "2 incorrect") || strings.Contains(stdout+stderr, "3 incorrect") {
 				t.Errorf("more than one attempt: %q", stdout+stderr)
 			}
-			equal(t, "output", output(t, c, "echo alive"), "alive\n")
+			fleettest.Equal(t, "output", fleettest.Output(t, c, "echo alive"), "alive\n")
 		})
 	}
 }
@@ -157,34 +158,34 @@ func TestSSHDSudoRefused(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, c, password := sudoServer(t, sshdtest.Bob)
 	t.Run("not in sudoers", func(t *testing.T) {
-		out, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, SudoPassword: accountPassword})
-		equal(t, "Op", asError[*fleetssh.SessionError](t, err).Op, "sudo")
-		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
-		contains(t, stderr, "not in the sudoers file")
+		out, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, SudoPassword: accountPassword})
+		fleettest.Equal(t, "Op", fleettest.AsError[*fleetssh.SessionError](t, err).Op, "sudo")
+		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
+		fleettest.Contains(t, stderr, "not in the sudoers file")
 		clean(t, password, stdout, stderr)
 	})
 	for _, pty := range []*fleetssh.PTY{nil, {}} {
 		t.Run(fmt.Sprintf("no password to be had, terminal %v", pty != nil), func(t *testing.T) {
-			out, stdout, stderr, err := runCommand(t, c, fleetssh.Command{
+			out, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{
 				Line: "id -un", Sudo: true, PTY: pty,
 				SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return "", os.ErrNotExist },
 			})
-			e := asError[*fleetssh.SessionError](t, err)
-			equal(t, "Op", e.Op, "sudo")
-			contains(t, e.Error(), os.ErrNotExist.Error())
-			equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
+			e := fleettest.AsError[*fleetssh.SessionError](t, err)
+			fleettest.Equal(t, "Op", e.Op, "sudo")
+			fleettest.Contains(t, e.Error(), os.ErrNotExist.Error())
+			fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
 			clean(t, password, stdout, stderr)
 		})
 	}
 	t.Run("no such user", func(t *testing.T) {
-		_, _, stderr, err := runCommand(t, c, fleetssh.Command{Line: "id -un", User: "no-such-user", SudoPassword: accountPassword})
-		asError[*fleetssh.SessionError](t, err)
-		contains(t, stderr, "no-such-user")
+		_, _, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "id -un", User: "no-such-user", SudoPassword: accountPassword})
+		fleettest.AsError[*fleetssh.SessionError](t, err)
+		fleettest.Contains(t, stderr, "no-such-user")
 	})
 	t.Run("no answer", func(t *testing.T) {
 		// Without a password the question goes to standard input, which is empty.
-		_, _, _, err := runCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true})
-		equal(t, "code", asError[*fleetssh.ExitError](t, err).Code, 1)
+		_, _, _, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true})
+		fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, err).Code, 1)
 	})
 }
 
@@ -193,16 +194,16 @@ func TestSSHDSudoAnsweredByUser(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	_, c, password := sudoServer(t, sshdtest.Alice)
-	out := start(t, c, fleetssh.Command{Line: "id -un; cat", Sudo: true, OpenStdin: true})
+	out := fleettest.Start(t, c, fleetssh.Command{Line: "id -un; cat", Sudo: true, OpenStdin: true})
 	if _, err := out.Stdin.Write([]byte(password + "\nrest\n")); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "error", out.WaitFinished(soon(t)), nil)
-	equal(t, "output", text(t, out.Stdout), "root\nrest\n")
-	clean(t, password, text(t, out.Stderr))
-	_, stdout, _, err := runCommand(t, c, fleetssh.Command{Line: "cat", Sudo: true, Stdin: strings.NewReader(password + "\nrest\n")})
-	equal(t, "error", err, nil)
-	equal(t, "output", stdout, "rest\n")
+	fleettest.Equal(t, "error", out.WaitFinished(fleettest.Soon(t)), nil)
+	fleettest.Equal(t, "output", fleettest.Text(t, out.Stdout), "root\nrest\n")
+	clean(t, password, fleettest.Text(t, out.Stderr))
+	_, stdout, _, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "cat", Sudo: true, Stdin: strings.NewReader(password + "\nrest\n")})
+	fleettest.Equal(t, "error", err, nil)
+	fleettest.Equal(t, "output", stdout, "rest\n")
 }
 
 // The password is nowhere to be seen while the command runs.
@@ -211,8 +212,8 @@ func TestSSHDSudoPasswordIsSecret(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s, c, password := sudoServer(t, sshdtest.Alice)
 	marker := sshdtest.Marker()
-	out := start(t, c, fleetssh.Command{Line: "sleep " + marker, Sudo: true, SudoPassword: accountPassword})
-	running(t, marker, true)
+	out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + marker, Sudo: true, SudoPassword: accountPassword})
+	fleettest.Running(t, marker, true)
 	for _, name := range []string{"cmdline", "environ"} {
 		files, _ := filepath.Glob("/proc/[0-9]*/" + name)
 		for _, file := range files {
@@ -221,9 +222,9 @@ func TestSSHDSudoPasswordIsSecret(t *testing.T) {
 			}
 		}
 	}
-	equal(t, "stop", out.Stop(soon(t)), nil)
+	fleettest.Equal(t, "stop", out.Stop(fleettest.Soon(t)), nil)
 	if strings.Contains(s.Log()+out.CommandLine, password) {
 		t.Error("the password is in the log of sshd or in the command line")
 	}
-	running(t, marker, false)
+	fleettest.Running(t, marker, false)
 }

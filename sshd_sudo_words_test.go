@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -39,18 +40,18 @@ func noMarks(t testing.TB, out *fleetssh.HostOutput, shown ...string) {
 func TestSSHDSudoTraced(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	all := together{t: t}
-	defer all.wg.Wait()
+	all := fleettest.Together{T: t}
+	defer all.Wait()
 	for _, trace := range []string{"set -x", "set -v", "set -xv", "set -x; PS4='[sudo: '"} {
-		all.run(trace, func(t *testing.T) {
+		all.Run(trace, func(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			home := sshdtest.SharedDir(t)
 			if err := os.WriteFile(filepath.Join(home, ".bashrc"), []byte(trace+"\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
 			for account, questions := range map[string]int32{sshdtest.Alice: 1, sshdtest.Carol: 0} {
-				_, host, password := accountServer(t, account, sshdtest.Options{Config: []string{"SetEnv HOME=" + home}})
-				c := dial(t, host)
+				_, host, password := fleettest.AccountSSHD(t, account, sshdtest.Options{Config: []string{"SetEnv HOME=" + home}})
+				c := fleettest.Dial(t, host)
 				for _, pty := range []*fleetssh.PTY{nil, {}} {
 					var asked atomic.Int32
 					cmd := fleetssh.Command{Line: "id -un; exit 7", Sudo: true, PTY: pty, SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) {
@@ -61,16 +62,16 @@ func TestSSHDSudoTraced(t *testing.T) {
 					if pty == nil {
 						cmd.Line, cmd.Stdin, want = "id -un; cat; exit 7", strings.NewReader("first\nsecond\n"), "root\nfirst\nsecond\n"
 					}
-					out, stdout, stderr, err := runCommand(t, c, cmd)
-					equal(t, "code", asError[*fleetssh.ExitError](t, err).Code, 7)
-					equal(t, "questions", asked.Load(), questions)
+					out, stdout, stderr, err := fleettest.RunCommand(t, c, cmd)
+					fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, err).Code, 7)
+					fleettest.Equal(t, "questions", asked.Load(), questions)
 					if pty == nil {
-						equal(t, "output", stdout, want)
+						fleettest.Equal(t, "output", stdout, want)
 					} else {
-						contains(t, stdout, "root\r\n")
+						fleettest.Contains(t, stdout, "root\r\n")
 					}
 					if trace != "set -v" { // which has nothing to show of bash -c
-						contains(t, stdout+stderr, "sudo -- /bin/bash -c")
+						fleettest.Contains(t, stdout+stderr, "sudo -- /bin/bash -c")
 					}
 					noMarks(t, out, strings.ReplaceAll(stdout+stderr, "[sudo: ", "")) // of PS4
 				}
@@ -88,11 +89,11 @@ func TestSSHDSudoRefusedCommand(t *testing.T) {
 	sshdtest.Sudoers(t, account+" ALL=(root) /usr/bin/id")
 	_, c, _ := sudoServer(t, account)
 	for _, pty := range []*fleetssh.PTY{nil, {}} {
-		out, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, PTY: pty, SudoPassword: accountPassword})
-		equal(t, "Op", asError[*fleetssh.SessionError](t, err).Op, "sudo")
-		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
-		contains(t, stdout+stderr, "Sorry, user "+account+" is not allowed to execute '/usr/bin/fish -c id -un' as root")
-		equal(t, "times it is said", strings.Count(stdout+stderr, "not allowed"), 1)
+		out, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, PTY: pty, SudoPassword: accountPassword})
+		fleettest.Equal(t, "Op", fleettest.AsError[*fleetssh.SessionError](t, err).Op, "sudo")
+		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
+		fleettest.Contains(t, stdout+stderr, "Sorry, user "+account+" is not allowed to execute '/usr/bin/fish -c id -un' as root")
+		fleettest.Equal(t, "times it is said", strings.Count(stdout+stderr, "not allowed"), 1)
 		noMarks(t, out, stdout, stderr)
 	}
 }
@@ -104,14 +105,14 @@ func TestSSHDSudoRequiretty(t *testing.T) {
 	const account = "fleet-tcsh"
 	sshdtest.Sudoers(t, account+" ALL=(ALL:ALL) ALL", "Defaults:"+account+" requiretty")
 	_, c, _ := sudoServer(t, account)
-	out, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, SudoPassword: accountPassword})
-	equal(t, "error", errors.Is(asError[*fleetssh.SessionError](t, err), fleetssh.ErrTerminalRequired), true)
-	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
-	contains(t, stderr, "you must have a tty")
+	out, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, SudoPassword: accountPassword})
+	fleettest.Equal(t, "error", errors.Is(fleettest.AsError[*fleetssh.SessionError](t, err), fleetssh.ErrTerminalRequired), true)
+	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
+	fleettest.Contains(t, stderr, "you must have a tty")
 	noMarks(t, out, stdout, stderr)
-	out, stdout, _, err = runCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, PTY: &fleetssh.PTY{}, SudoPassword: accountPassword})
-	equal(t, "error", err, nil)
-	equal(t, "output", stdout, "root\r\n")
+	out, stdout, _, err = fleettest.RunCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, PTY: &fleetssh.PTY{}, SudoPassword: accountPassword})
+	fleettest.Equal(t, "error", err, nil)
+	fleettest.Equal(t, "output", stdout, "root\r\n")
 	noMarks(t, out, stdout)
 }
 
@@ -123,16 +124,16 @@ func TestSSHDSudoOneTry(t *testing.T) {
 	sshdtest.Sudoers(t, account+" ALL=(ALL:ALL) ALL", "Defaults:"+account+" passwd_tries=1")
 	_, c, _ := sudoServer(t, account)
 	for _, pty := range []*fleetssh.PTY{nil, {}} {
-		out, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, PTY: pty,
+		out, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, PTY: pty,
 			SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return "wr0ng", nil }})
-		contains(t, asError[*fleetssh.SessionError](t, err).Error(), "wrong password")
-		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
-		equal(t, "times it is said", strings.Count(stdout+stderr, "1 incorrect password attempt"), 1)
+		fleettest.Contains(t, fleettest.AsError[*fleetssh.SessionError](t, err).Error(), "wrong password")
+		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
+		fleettest.Equal(t, "times it is said", strings.Count(stdout+stderr, "1 incorrect password attempt"), 1)
 		noMarks(t, out, stdout, stderr)
 	}
 	// And a command whose exit code or words look the same has run.
-	out, _, stderr, err := runCommand(t, c, fleetssh.Command{Line: "echo 'sudo: 1 incorrect password attempt' >&2; exit 1", Sudo: true, SudoPassword: accountPassword})
-	equal(t, "code", asError[*fleetssh.ExitError](t, err).Code, 1)
-	equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
-	equal(t, "output", stderr, "sudo: 1 incorrect password attempt\n")
+	out, _, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "echo 'sudo: 1 incorrect password attempt' >&2; exit 1", Sudo: true, SudoPassword: accountPassword})
+	fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, err).Code, 1)
+	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
+	fleettest.Equal(t, "output", stderr, "sudo: 1 incorrect password attempt\n")
 }

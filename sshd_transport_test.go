@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -26,7 +27,7 @@ func startForward(t testing.TB, s *sshdtest.Server, key *sshdtest.Key, ready fun
 	dir := t.TempDir()
 	identity, known := filepath.Join(dir, "key"), filepath.Join(dir, "known_hosts")
 	key.Write(t, identity, "")
-	if err := os.WriteFile(known, []byte(strings.Join(knownLines(s.Address(), keysOf(s)...), "\n")+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(known, []byte(strings.Join(fleettest.KnownLines(s.Address(), fleettest.KeysOf(s)...), "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	client = []string{"ssh", "-F", "none", "-o", "BatchMode=yes", "-i", identity, "-o", "UserKnownHostsFile=" + known,
@@ -42,7 +43,7 @@ func startForward(t testing.TB, s *sshdtest.Server, key *sshdtest.Key, ready fun
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()
 	})
-	sshdtest.Eventually(t, patience, "the forwarding", ready)
+	sshdtest.Eventually(t, fleettest.Patience, "the forwarding", ready)
 	return client
 }
 
@@ -123,7 +124,7 @@ func TestSSHDTransports(t *testing.T) {
 	via := sshdtest.Start(t, sshdtest.Options{})
 	key := sshdtest.NewKey(t, sshdtest.KindED25519)
 	via.Authorize(t, sshdtest.CurrentUser(t), key.Public())
-	target, host := startServer(t, sshdtest.Options{})
+	target, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	socks, socket := freePort(t), filepath.Join(sshdtest.SharedDir(t), "forward")
 	startForward(t, via, key, answers("tcp", socks), "-D", socks)
 	startForward(t, via, key, answers("unix", socket), "-L", socket+":"+fmt.Sprintf("%s:%d", target.Host, target.Port))
@@ -163,31 +164,31 @@ func TestSSHDTransports(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			h := host
 			h.Attempts, h.DialContext = 1, test.dial
-			equal(t, "output", output(t, dial(t, h), "echo ${SSH_CONNECTION##* }"), fmt.Sprintln(target.Port))
+			fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, h), "echo ${SSH_CONNECTION##* }"), fmt.Sprintln(target.Port))
 			// Another call, all hosts of a fleet at once.
-			p := newFleet(t, h, h, h, h, h, h)
-			if _, err := p.RunCommand(soon(t), fleetssh.Command{Line: "head -c 1000000 /dev/zero"}); err != nil {
+			p := fleettest.NewFleet(t, h, h, h, h, h, h)
+			if _, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "head -c 1000000 /dev/zero"}); err != nil {
 				t.Fatal(err)
 			}
-			if err := p.Join(soon(t), nil); err != nil {
+			if err := p.Join(fleettest.Soon(t), nil); err != nil {
 				t.Fatal(err)
 			}
 			p.Close()
 
 			h.DialContext, h.Attempts = test.broken, 2
-			_, err := fleetssh.Dial(soon(t), h)
+			_, err := fleetssh.Dial(fleettest.Soon(t), h)
 			if test.name == "function" {
-				e := asError[*fleetssh.ConnectionError](t, err)
-				equal(t, "phase", e.Phase, "connect")
+				e := fleettest.AsError[*fleetssh.ConnectionError](t, err)
+				fleettest.Equal(t, "phase", e.Phase, "connect")
 			} else {
-				e := asError[*fleetssh.ConnectionError](t, asError[*fleetssh.ProxyError](t, err).Err)
+				e := fleettest.AsError[*fleetssh.ConnectionError](t, fleettest.AsError[*fleetssh.ProxyError](t, err).Err)
 				attempts := 2
 				if test.name == "command" { // it has failed by itself
 					attempts = 1
 				}
-				equal(t, "attempts", e.Attempts, attempts)
+				fleettest.Equal(t, "attempts", e.Attempts, attempts)
 			}
-			contains(t, err.Error(), test.text)
+			fleettest.Contains(t, err.Error(), test.text)
 			if test.secret != "" && strings.Contains(err.Error(), test.secret) {
 				t.Errorf("%q holds the secret", err)
 			}
@@ -196,10 +197,10 @@ func TestSSHDTransports(t *testing.T) {
 	t.Run("the proxy cannot reach the host", func(t *testing.T) {
 		h := host
 		h.Port, h.Attempts, h.DialContext = 1, 1, proxy("http://u:s3cret@"+web)
-		_, err := fleetssh.Dial(soon(t), h)
-		e := asError[*fleetssh.ConnectionError](t, err)
-		equal(t, "phase", e.Phase, "connect")
-		if is[*fleetssh.ProxyError](err) {
+		_, err := fleetssh.Dial(fleettest.Soon(t), h)
+		e := fleettest.AsError[*fleetssh.ConnectionError](t, err)
+		fleettest.Equal(t, "phase", e.Phase, "connect")
+		if fleettest.Is[*fleetssh.ProxyError](err) {
 			t.Error(err)
 		}
 	})

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -24,16 +25,16 @@ import (
 func TestSSHDTroubleTooManyLogins(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s, host := startServer(t, sshdtest.Options{Config: []string{"MaxStartups 2"}})
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"MaxStartups 2"}})
 	host.Attempts, host.RetryDelay = 100, 50*time.Millisecond
 	p := &fleetssh.ParallelClient{Hosts: fleetssh.Hosts(host, strings.Fields(strings.Repeat(host.Host+" ", 30))...)}
 	defer p.Close()
-	if err := p.Connect(soon(t)); err != nil {
+	if err := p.Connect(fleettest.Soon(t)); err != nil {
 		t.Fatal(err)
 	}
-	contains(t, s.Log(), "MaxStartups")
+	fleettest.Contains(t, s.Log(), "MaxStartups")
 
-	_, host = startServer(t, sshdtest.Options{Config: []string{"MaxStartups 1", "LoginGraceTime 60"}})
+	_, host = fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"MaxStartups 1", "LoginGraceTime 60"}})
 	host.Attempts, host.RetryDelay = 2, -1
 	slow := host
 	asked, goOn := make(chan struct{}), make(chan struct{})
@@ -47,13 +48,13 @@ func TestSSHDTroubleTooManyLogins(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		fleetssh.Dial(soon(t), slow)
+		fleetssh.Dial(fleettest.Soon(t), slow)
 	}()
 	<-asked
-	e := dialFails[*fleetssh.ConnectionError](t, host)
-	equal(t, "phase", e.Phase, "handshake")
-	equal(t, "attempts", e.Attempts, 2)
-	contains(t, e.Error(), "closed the connection")
+	e := fleettest.DialFails[*fleetssh.ConnectionError](t, host)
+	fleettest.Equal(t, "phase", e.Phase, "handshake")
+	fleettest.Equal(t, "attempts", e.Attempts, 2)
+	fleettest.Contains(t, e.Error(), "closed the connection")
 	release()
 	<-done
 }
@@ -66,10 +67,10 @@ func TestSSHDTroubleBanner(t *testing.T) {
 	if err := os.WriteFile(banner, []byte(strings.Repeat("Authorized use only!\r\n", 200)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, config := range [][]string{nil, onlyInteractive} {
+	for _, config := range [][]string{nil, fleettest.OnlyInteractive} {
 		s := sshdtest.Start(t, sshdtest.Options{Config: append([]string{"Banner " + banner}, config...)})
-		c := dial(t, hostConfig(t, s, sshdtest.Bob, fleetssh.Auth{Password: password, NoAgent: true, NoDefaultKeys: true}))
-		equal(t, "output", output(t, c, "echo hello"), "hello\n")
+		c := fleettest.Dial(t, fleettest.HostConfig(t, s, sshdtest.Bob, fleetssh.Auth{Password: password, NoAgent: true, NoDefaultKeys: true}))
+		fleettest.Equal(t, "output", fleettest.Output(t, c, "echo hello"), "hello\n")
 	}
 }
 
@@ -77,12 +78,12 @@ func TestSSHDTroubleBanner(t *testing.T) {
 func TestSSHDTroubleRekey(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s, host := startServer(t, sshdtest.Options{Config: []string{"RekeyLimit 512K", "LogLevel DEBUG1"}})
-	c := dial(t, host)
-	data := noise(4 << 20)
-	_, stdout, _, err := runCommand(t, c, fleetssh.Command{Line: "cat", Stdin: bytes.NewReader(data)})
-	equal(t, "error", err, nil)
-	equal(t, "output", sha256.Sum256([]byte(stdout)), sha256.Sum256(data))
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"RekeyLimit 512K", "LogLevel DEBUG1"}})
+	c := fleettest.Dial(t, host)
+	data := fleettest.Noise(4 << 20)
+	_, stdout, _, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "cat", Stdin: bytes.NewReader(data)})
+	fleettest.Equal(t, "error", err, nil)
+	fleettest.Equal(t, "output", sha256.Sum256([]byte(stdout)), sha256.Sum256(data))
 	if n := strings.Count(s.Log(), "rekey in after"); n < 3 {
 		t.Errorf("%d key exchanges", n)
 	}
@@ -92,8 +93,8 @@ func TestSSHDTroubleRekey(t *testing.T) {
 func TestSSHDTroubleProbed(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{Config: []string{"ClientAliveInterval 1", "ClientAliveCountMax 1"}})
-	equal(t, "output", output(t, dial(t, host), "sleep 3; echo alive"), "alive\n")
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"ClientAliveInterval 1", "ClientAliveCountMax 1"}})
+	fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, host), "sleep 3; echo alive"), "alive\n")
 }
 
 // A peer that is dead without a word is found.
@@ -101,64 +102,64 @@ func TestSSHDTroubleFrozen(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	t.Run("keep-alive", func(t *testing.T) {
-		s, host := startServer(t, sshdtest.Options{})
+		s, host := fleettest.StartSSHD(t, sshdtest.Options{})
 		host.KeepAlive = 200 * time.Millisecond
-		c := dial(t, host)
-		out := start(t, c, fleetssh.Command{Line: "echo here; exec cat", OpenStdin: true})
-		equal(t, "line", lineReader(t, out.Stdout)(), "here")
+		c := fleettest.Dial(t, host)
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "echo here; exec cat", OpenStdin: true})
+		fleettest.Equal(t, "line", lineReader(t, out.Stdout)(), "here")
 		defer s.PauseConnections()()
-		e := asError[*fleetssh.ConnectionError](t, out.WaitFinished(soon(t)))
-		equal(t, "phase", e.Phase, "run")
-		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Lost})
-		equal(t, "close", c.Close(), nil)
+		e := fleettest.AsError[*fleetssh.ConnectionError](t, out.WaitFinished(fleettest.Soon(t)))
+		fleettest.Equal(t, "phase", e.Phase, "run")
+		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Lost})
+		fleettest.Equal(t, "close", c.Close(), nil)
 	})
 	t.Run("keep-alive of one that answers", func(t *testing.T) {
-		_, host := startServer(t, sshdtest.Options{})
+		_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 		host.KeepAlive = 50 * time.Millisecond
-		equal(t, "output", output(t, dial(t, host), "sleep 1; echo alive"), "alive\n")
+		fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, host), "sleep 1; echo alive"), "alive\n")
 	})
 	t.Run("open", func(t *testing.T) {
-		s, host := startServer(t, sshdtest.Options{})
+		s, host := fleettest.StartSSHD(t, sshdtest.Options{})
 		host.ConnectTimeout = time.Second
-		c := dial(t, host)
+		c := fleettest.Dial(t, host)
 		defer s.PauseConnections()()
-		out, err := c.RunCommand(soon(t), fleetssh.Command{Line: "true"})
-		equal(t, "Op", asError[*fleetssh.TimeoutError](t, err).Op, "open")
-		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "open"})
+		out, err := c.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true"})
+		fleettest.Equal(t, "Op", fleettest.AsError[*fleetssh.TimeoutError](t, err).Op, "open")
+		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "open"})
 	})
 	t.Run("stop", func(t *testing.T) {
-		s, host := startServer(t, sshdtest.Options{})
-		c := dial(t, host)
+		s, host := fleettest.StartSSHD(t, sshdtest.Options{})
+		c := fleettest.Dial(t, host)
 		marker := sshdtest.Marker()
-		out := start(t, c, fleetssh.Command{Line: "sleep " + marker})
-		running(t, marker, true)
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + marker})
+		fleettest.Running(t, marker, true)
 		defer sshdtest.Kill(marker)
 		defer s.PauseConnections()()
 		begun := time.Now()
-		asError[*fleetssh.SessionError](t, out.Stop(soon(t)))
-		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled})
+		fleettest.AsError[*fleetssh.SessionError](t, out.Stop(fleettest.Soon(t)))
+		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled})
 		if took := time.Since(begun); took > 15*time.Second {
 			t.Errorf("took %v", took)
 		}
 	})
 	t.Run("one of many", func(t *testing.T) {
-		s, frozen := startServer(t, sshdtest.Options{})
-		_, host := startServer(t, sshdtest.Options{})
+		s, frozen := fleettest.StartSSHD(t, sshdtest.Options{})
+		_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 		frozen.ConnectTimeout = 3 * time.Second
 		p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{frozen, host, host}}
 		defer p.Close()
-		if err := p.Connect(soon(t)); err != nil {
+		if err := p.Connect(fleettest.Soon(t)); err != nil {
 			t.Fatal(err)
 		}
 		resume := s.PauseConnections()
-		_, err := p.RunCommand(soon(t), fleetssh.Command{Line: "true"})
-		equal(t, "failed", len(asError[*fleetssh.HostsError](t, err).Failed), 1)
+		_, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true"})
+		fleettest.Equal(t, "failed", len(fleettest.AsError[*fleetssh.HostsError](t, err).Failed), 1)
 		resume()
 		// The dead connection was given up: the next call makes another.
-		if _, err := p.RunCommand(soon(t), fleetssh.Command{Line: "true"}); err != nil {
+		if _, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true"}); err != nil {
 			t.Error(err)
 		}
-		equal(t, "join", p.Join(soon(t), nil), nil)
+		fleettest.Equal(t, "join", p.Join(fleettest.Soon(t), nil), nil)
 	})
 }
 
@@ -173,35 +174,35 @@ func TestSSHDTroubleRestrictedAccount(t *testing.T) {
 		{"no keys", "PubkeyAuthentication no"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, host := startServer(t, sshdtest.Options{Config: []string{test.config}})
+			s, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{test.config}})
 			host.Attempts = 3
-			e := dialFails[*fleetssh.AuthenticationError](t, host)
-			equal(t, "user", e.User, user)
+			e := fleettest.DialFails[*fleetssh.AuthenticationError](t, host)
+			fleettest.Equal(t, "user", e.User, user)
 			s.Logged(t, 1, "Connection from")
 		})
 	}
 	t.Run("forced command", func(t *testing.T) {
-		_, host := startServer(t, sshdtest.Options{Config: []string{"ForceCommand echo \"not <$SSH_ORIGINAL_COMMAND>\"; exit 8"}})
-		out, stdout, _, err := runCommand(t, dial(t, host), fleetssh.Command{Line: "id -un"})
-		equal(t, "code", asError[*fleetssh.ExitError](t, err).Code, 8)
-		equal(t, "output", stdout, fmt.Sprintf("not <%s>\n", out.CommandLine))
+		_, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"ForceCommand echo \"not <$SSH_ORIGINAL_COMMAND>\"; exit 8"}})
+		out, stdout, _, err := fleettest.RunCommand(t, fleettest.Dial(t, host), fleetssh.Command{Line: "id -un"})
+		fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, err).Code, 8)
+		fleettest.Equal(t, "output", stdout, fmt.Sprintf("not <%s>\n", out.CommandLine))
 	})
 }
 
 func TestSSHDTroubleOneShot(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s, host := startServer(t, sshdtest.Options{})
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{host, host}, OneShot: true}
 	defer p.Close()
 	for range 2 {
-		outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "echo hello"})
+		outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "echo hello"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "join", p.Join(soon(t), outs), nil)
-		equal(t, "output", text(t, outs[1].Stdout), "hello\n") // readable after the end
-		sshdtest.Eventually(t, patience, "no connection", func() bool { return len(s.Connections()) == 0 })
+		fleettest.Equal(t, "join", p.Join(fleettest.Soon(t), outs), nil)
+		fleettest.Equal(t, "output", fleettest.Text(t, outs[1].Stdout), "hello\n") // readable after the end
+		sshdtest.Eventually(t, fleettest.Patience, "no connection", func() bool { return len(s.Connections()) == 0 })
 	}
 	s.Logged(t, 4, "Connection from")
 }
@@ -210,19 +211,19 @@ func TestSSHDTroubleOneShot(t *testing.T) {
 func TestSSHDTroubleSlowSigner(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	slow := host
 	release := make(chan struct{})
 	slow.Auth.Signers = []ssh.Signer{slowSigner{host.Auth.Signers[0], release}}
 	p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{slow, host}}
 	defer p.Close()
 	connected := make(chan error, 1)
-	go func() { connected <- p.Connect(soon(t)) }()
-	if _, err := p.Client(soon(t), 1); err != nil {
+	go func() { connected <- p.Connect(fleettest.Soon(t)) }()
+	if _, err := p.Client(fleettest.Soon(t), 1); err != nil {
 		t.Error(err)
 	}
 	close(release)
-	equal(t, "connect", <-connected, nil)
+	fleettest.Equal(t, "connect", <-connected, nil)
 }
 
 // slowSigner signs when it is released.

@@ -14,19 +14,20 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
 func TestSSHDTrust(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s, host := startServer(t, sshdtest.Options{})
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	ca, stranger := sshdtest.NewCA(t), sshdtest.NewKey(t, sshdtest.KindED25519).Public()
-	certified, certifiedHost := startServer(t, sshdtest.Options{HostCA: ca, HostPrincipals: []string{"127.0.0.1", "localhost"}})
-	misnamed, misnamedHost := startServer(t, sshdtest.Options{HostCA: ca, HostPrincipals: []string{"other.example"}})
-	onlyRSA, onlyRSAHost := startServer(t, sshdtest.Options{HostKeys: []string{sshdtest.KindRSA}})
+	certified, certifiedHost := fleettest.StartSSHD(t, sshdtest.Options{HostCA: ca, HostPrincipals: []string{"127.0.0.1", "localhost"}})
+	misnamed, misnamedHost := fleettest.StartSSHD(t, sshdtest.Options{HostCA: ca, HostPrincipals: []string{"other.example"}})
+	onlyRSA, onlyRSAHost := fleettest.StartSSHD(t, sshdtest.Options{HostKeys: []string{sshdtest.KindRSA}})
 	marked := func(marker string, names string, keys ...ssh.PublicKey) []string {
-		lines := knownLines(names, keys...)
+		lines := fleettest.KnownLines(names, keys...)
 		for i := range lines {
 			lines[i] = marker + " " + lines[i]
 		}
@@ -51,10 +52,10 @@ func TestSSHDTrust(t *testing.T) {
 		alias   string // of localhost, to connect to instead
 	}{
 		{name: "nothing", refused: true},
-		{name: "all kinds", lines: knownLines(s.Address(), ed, ec, rsa)},
-		{name: "only ed25519", lines: knownLines(s.Address(), ed)},
-		{name: "only ecdsa", lines: knownLines(s.Address(), ec)},
-		{name: "only rsa", lines: knownLines(s.Address(), rsa)},
+		{name: "all kinds", lines: fleettest.KnownLines(s.Address(), ed, ec, rsa)},
+		{name: "only ed25519", lines: fleettest.KnownLines(s.Address(), ed)},
+		{name: "only ecdsa", lines: fleettest.KnownLines(s.Address(), ec)},
+		{name: "only rsa", lines: fleettest.KnownLines(s.Address(), rsa)},
 		{name: "hashed name and port", lines: hashed},
 		{name: "name without port", lines: raw("127.0.0.1", ec)},
 		{name: "hashed name without port", lines: raw(knownhosts.HashHostname("127.0.0.1"), ec)},
@@ -63,24 +64,24 @@ func TestSSHDTrust(t *testing.T) {
 		{name: "negated", lines: raw("127.0.0.*,!127.0.0.1", ed), refused: true},
 		{name: "another port", lines: raw(fmt.Sprintf("[127.0.0.1]:%d", s.Port+1), ed), refused: true},
 		{name: "upper case", lines: raw(strings.ToUpper("[LocalHost]:")+strconv.Itoa(s.Port), ed), alias: "localhost"},
-		{name: "changed key", lines: knownLines(s.Address(), stranger), refused: true},
-		{name: "one of two keys is right", lines: join(knownLines(s.Address(), stranger), knownLines(s.Address(), ed))},
-		{name: "revoked", lines: join(marked("@revoked", "*", ed), knownLines(s.Address(), ed)), refused: true},
-		{name: "another one revoked", lines: join(marked("@revoked", "*", stranger), knownLines(s.Address(), ed))},
-		{name: "one kind revoked, another known", lines: join(marked("@revoked", "*", ed), knownLines(s.Address(), rsa))},
-		{name: "garbage around", lines: join([]string{"garbage", "# comment", "", "127.0.0.1 ssh-foo AAAA", "@nonsense * x y", "127.0.0.1 1024 35 1234"}, knownLines(s.Address(), ec))},
+		{name: "changed key", lines: fleettest.KnownLines(s.Address(), stranger), refused: true},
+		{name: "one of two keys is right", lines: join(fleettest.KnownLines(s.Address(), stranger), fleettest.KnownLines(s.Address(), ed))},
+		{name: "revoked", lines: join(marked("@revoked", "*", ed), fleettest.KnownLines(s.Address(), ed)), refused: true},
+		{name: "another one revoked", lines: join(marked("@revoked", "*", stranger), fleettest.KnownLines(s.Address(), ed))},
+		{name: "one kind revoked, another known", lines: join(marked("@revoked", "*", ed), fleettest.KnownLines(s.Address(), rsa))},
+		{name: "garbage around", lines: join([]string{"garbage", "# comment", "", "127.0.0.1 ssh-foo AAAA", "@nonsense * x y", "127.0.0.1 1024 35 1234"}, fleettest.KnownLines(s.Address(), ec))},
 		{name: "authority", lines: marked("@cert-authority", certified.Address(), ca.Public()), host: certifiedHost},
 		{name: "authority for the plain name", lines: marked("@cert-authority", "127.0.0.1", ca.Public()), host: certifiedHost},
 		{name: "authority for all", lines: marked("@cert-authority", "*", ca.Public()), host: certifiedHost},
 		{name: "another authority", lines: marked("@cert-authority", "*", stranger), host: certifiedHost, refused: true},
 		{name: "authority for others", lines: marked("@cert-authority", "*.example", ca.Public()), host: certifiedHost, refused: true},
 		{name: "revoked authority", lines: join(marked("@cert-authority", "*", ca.Public()), marked("@revoked", "*", ca.Public())), host: certifiedHost, refused: true},
-		{name: "the plain key of a certified host", lines: knownLines(certified.Address(), certified.HostKey(sshdtest.KindECDSA)), host: certifiedHost},
-		{name: "authority is no host key", lines: knownLines(certified.Address(), ca.Public()), host: certifiedHost, refused: true},
+		{name: "the plain key of a certified host", lines: fleettest.KnownLines(certified.Address(), certified.HostKey(sshdtest.KindECDSA)), host: certifiedHost},
+		{name: "authority is no host key", lines: fleettest.KnownLines(certified.Address(), ca.Public()), host: certifiedHost, refused: true},
 		{name: "certificate for another name", lines: marked("@cert-authority", "*", ca.Public()), host: misnamedHost, refused: true},
-		{name: "certificate for another name, key known", lines: join(marked("@cert-authority", "*.example", ca.Public()), knownLines(misnamed.Address(), ed)), host: misnamedHost},
-		{name: "server without the known kinds", lines: knownLines(onlyRSA.Address(), stranger), host: onlyRSAHost, refused: true},
-		{name: "server without one of the known kinds", lines: knownLines(onlyRSA.Address(), stranger, onlyRSA.HostKey(sshdtest.KindRSA)), host: onlyRSAHost},
+		{name: "certificate for another name, key known", lines: join(marked("@cert-authority", "*.example", ca.Public()), fleettest.KnownLines(misnamed.Address(), ed)), host: misnamedHost},
+		{name: "server without the known kinds", lines: fleettest.KnownLines(onlyRSA.Address(), stranger), host: onlyRSAHost, refused: true},
+		{name: "server without one of the known kinds", lines: fleettest.KnownLines(onlyRSA.Address(), stranger, onlyRSA.HostKey(sshdtest.KindRSA)), host: onlyRSAHost},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			to := test.host
@@ -90,13 +91,13 @@ func TestSSHDTrust(t *testing.T) {
 			if test.alias != "" {
 				to.Host, to.AddressFamily = test.alias, "ip4"
 			}
-			to.HostKeys = trust(t, test.lines...)
+			to.HostKeys = fleettest.Trust(t, test.lines...)
 			if !test.refused {
-				dial(t, to)
+				fleettest.Dial(t, to)
 				return
 			}
-			e := dialFails[*fleetssh.HostKeyError](t, to)
-			equal(t, "host and port", fmt.Sprint(e.Host, e.Port), fmt.Sprint(to.Host, to.Port))
+			e := fleettest.DialFails[*fleetssh.HostKeyError](t, to)
+			fleettest.Equal(t, "host and port", fmt.Sprint(e.Host, e.Port), fmt.Sprint(to.Host, to.Port))
 			if e.Key == nil {
 				t.Error("the error does not tell the key")
 			}
@@ -110,7 +111,7 @@ func TestSSHDTrust(t *testing.T) {
 func TestSSHDTrustAcceptNew(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s, host := startServer(t, sshdtest.Options{})
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	file := filepath.Join(t.TempDir(), "sub", "known_hosts")
 	if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
@@ -132,17 +133,17 @@ func TestSSHDTrustAcceptNew(t *testing.T) {
 		return policy
 	}
 	host.HostKeys = acceptNew()
-	dial(t, host)
-	dial(t, host)
+	fleettest.Dial(t, host)
+	fleettest.Dial(t, host)
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "lines after two connections", strings.Count(string(data), "\n"), 1)
+	fleettest.Equal(t, "lines after two connections", strings.Count(string(data), "\n"), 1)
 	host.HostKeys = strict()
-	dial(t, host)
+	fleettest.Dial(t, host)
 	host.HostKeys = acceptNew()
-	dial(t, host)
+	fleettest.Dial(t, host)
 
 	t.Run("read by OpenSSH", func(t *testing.T) {
 		key := filepath.Join(t.TempDir(), "id")
@@ -150,7 +151,7 @@ func TestSSHDTrustAcceptNew(t *testing.T) {
 		k.Write(t, key, "")
 		user := sshdtest.CurrentUser(t)
 		s.Authorize(t, user, k.Public(), host.Auth.Signers[0].PublicKey())
-		out, err := exec.CommandContext(soon(t), "ssh", "-F", "none", "-o", "UserKnownHostsFile="+file, "-o", "GlobalKnownHostsFile=none",
+		out, err := exec.CommandContext(fleettest.Soon(t), "ssh", "-F", "none", "-o", "UserKnownHostsFile="+file, "-o", "GlobalKnownHostsFile=none",
 			"-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "IdentityAgent=none", "-i", key,
 			"-p", strconv.Itoa(s.Port), user+"@"+s.Host, "echo", "hello").CombinedOutput()
 		if err != nil || string(out) != "hello\n" {
@@ -159,16 +160,16 @@ func TestSSHDTrustAcceptNew(t *testing.T) {
 	})
 	t.Run("changed key", func(t *testing.T) {
 		stranger := sshdtest.NewKey(t, sshdtest.KindED25519).Public()
-		if err := os.WriteFile(file, []byte(knownLines(s.Address(), stranger)[0]+"\n"), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(fleettest.KnownLines(s.Address(), stranger)[0]+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		host.HostKeys = acceptNew()
-		e := dialFails[*fleetssh.HostKeyError](t, host)
-		contains(t, e.Error(), file+":1")
+		e := fleettest.DialFails[*fleetssh.HostKeyError](t, host)
+		fleettest.Contains(t, e.Error(), file+":1")
 		data, _ := os.ReadFile(file)
-		equal(t, "lines", strings.Count(string(data), "\n"), 1)
+		fleettest.Equal(t, "lines", strings.Count(string(data), "\n"), 1)
 		host.HostKeys = strict()
-		dialFails[*fleetssh.HostKeyError](t, host)
+		fleettest.DialFails[*fleetssh.HostKeyError](t, host)
 	})
 	t.Run("revoked key", func(t *testing.T) {
 		line := "@revoked * " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(s.HostKey(sshdtest.KindED25519))))
@@ -176,11 +177,11 @@ func TestSSHDTrustAcceptNew(t *testing.T) {
 			t.Fatal(err)
 		}
 		host.HostKeys = acceptNew()
-		dialFails[*fleetssh.HostKeyError](t, host)
+		fleettest.DialFails[*fleetssh.HostKeyError](t, host)
 	})
 	t.Run("insecure", func(t *testing.T) {
 		host.HostKeys = fleetssh.InsecureIgnoreHostKeys()
-		dial(t, host)
+		fleettest.Dial(t, host)
 	})
 }
 
@@ -192,7 +193,7 @@ func TestSSHDTrustAcceptNewAtOnce(t *testing.T) {
 	var hosts []fleetssh.HostConfig
 	for range 4 {
 		addresses := []string{"127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"}
-		_, host := startServer(t, sshdtest.Options{Addresses: addresses})
+		_, host := fleettest.StartSSHD(t, sshdtest.Options{Addresses: addresses})
 		hosts = append(hosts, fleetssh.Hosts(host, addresses...)...)
 	}
 	var policies [2]fleetssh.HostKeyPolicy
@@ -207,7 +208,7 @@ func TestSSHDTrustAcceptNewAtOnce(t *testing.T) {
 		wg.Go(func() {
 			host := hosts[i%len(hosts)]
 			host.HostKeys = policies[i/len(hosts)%2]
-			c, err := fleetssh.Dial(soon(t), host)
+			c, err := fleetssh.Dial(fleettest.Soon(t), host)
 			if err != nil {
 				t.Error(err)
 				return
@@ -227,7 +228,7 @@ func TestSSHDTrustAcceptNewAtOnce(t *testing.T) {
 	}
 	for _, host := range hosts {
 		host.HostKeys = policy
-		dial(t, host)
+		fleettest.Dial(t, host)
 	}
 	if len(lines) < len(hosts) || len(lines) > 2*len(hosts) {
 		t.Errorf("%d lines for %d hosts", len(lines), len(hosts))
@@ -253,13 +254,13 @@ func TestSSHDTrustWeakAlgorithms(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			_, host := startServer(t, sshdtest.Options{Config: []string{test.config}})
-			e := dialFails[*fleetssh.ConnectionError](t, host)
-			equal(t, "phase", e.Phase, "handshake")
-			equal(t, "attempts", e.Attempts, 1)
-			contains(t, e.Error(), test.text)
+			_, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{test.config}})
+			e := fleettest.DialFails[*fleetssh.ConnectionError](t, host)
+			fleettest.Equal(t, "phase", e.Phase, "handshake")
+			fleettest.Equal(t, "attempts", e.Attempts, 1)
+			fleettest.Contains(t, e.Error(), test.text)
 			host.Algorithms = &test.algorithms
-			equal(t, "output", output(t, dial(t, host), "echo weak"), "weak\n")
+			fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, host), "echo weak"), "weak\n")
 		})
 	}
 	t.Run("strong ones", func(t *testing.T) {
@@ -269,8 +270,8 @@ func TestSSHDTrustWeakAlgorithms(t *testing.T) {
 			"Ciphers aes256-ctr\nMACs hmac-sha2-512-etm@openssh.com", "Ciphers aes256-ctr\nMACs hmac-sha2-256",
 			"HostKeyAlgorithms rsa-sha2-256", "HostKeyAlgorithms ecdsa-sha2-nistp256",
 		} {
-			_, host := startServer(t, sshdtest.Options{Config: []string{line}})
-			equal(t, line, output(t, dial(t, host), "echo strong"), "strong\n")
+			_, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{line}})
+			fleettest.Equal(t, line, fleettest.Output(t, fleettest.Dial(t, host), "echo strong"), "strong\n")
 		}
 	})
 }

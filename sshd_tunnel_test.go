@@ -13,13 +13,14 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
 // redis runs redis-cli, and returns what it has written.
 func redis(t testing.TB, in string, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(soon(t), "redis-cli", args...)
+	cmd := exec.CommandContext(fleettest.Soon(t), "redis-cli", args...)
 	cmd.Stdin = strings.NewReader(in)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -42,16 +43,16 @@ func TestSSHDTunnelRedis(t *testing.T) {
 		server.Process.Kill()
 		server.Wait()
 	})
-	eventually(t, "redis-server", func() bool {
+	fleettest.Eventually(t, "redis-server", func() bool {
 		conn, err := net.Dial("unix", socket)
 		if err == nil {
 			conn.Close()
 		}
 		return err == nil
 	})
-	_, host := startServer(t, sshdtest.Options{})
-	p := newFleet(t, host)
-	tunnels, err := p.ForwardLocal(soon(t), "0", socket)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	p := fleettest.NewFleet(t, host)
+	tunnels, err := p.ForwardLocal(fleettest.Soon(t), "0", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +77,7 @@ func TestSSHDTunnelRedis(t *testing.T) {
 	if got := redis(t, "", "-p", port, "get", fmt.Sprintf("key%d", n-1)); got != fmt.Sprint(n-1) {
 		t.Error(got)
 	}
-	out, err := exec.CommandContext(soon(t), "redis-benchmark", "-p", port, "-q", "-n", "5000", "-c", "50", "-t", "set,get,lrange_100").CombinedOutput()
+	out, err := exec.CommandContext(fleettest.Soon(t), "redis-benchmark", "-p", port, "-q", "-n", "5000", "-c", "50", "-t", "set,get,lrange_100").CombinedOutput()
 	if err != nil || strings.Count(string(out), "requests per second") < 3 {
 		t.Errorf("redis-benchmark: %v\n%s", err, out)
 	}
@@ -88,9 +89,9 @@ func TestSSHDForwardSOCKS(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello "+r.Host) }))
 	t.Cleanup(web.Close)
-	_, host := startServer(t, sshdtest.Options{})
-	c := dial(t, host)
-	p := newFleet(t, host)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	c := fleettest.Dial(t, host)
+	p := fleettest.NewFleet(t, host)
 	_, port, err := net.SplitHostPort(web.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +108,7 @@ func TestSSHDForwardSOCKS(t *testing.T) {
 			return tunnels[0], nil
 		},
 	} {
-		tunnel, err := forward(soon(t))
+		tunnel, err := forward(fleettest.Soon(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +129,7 @@ func TestSSHDForwardSOCKS(t *testing.T) {
 		if got := curl(t, "-x", "socks5h://"+at, "http://127.0.0.1:1/"); !strings.Contains(got, "(5)") {
 			t.Errorf("%s: %s", name, got)
 		}
-		closeTunnel(t, tunnel)
+		fleettest.CloseTunnel(t, tunnel)
 	}
 }
 
@@ -137,13 +138,13 @@ func TestSSHDDialContextHTTP(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
 	t.Cleanup(web.Close)
-	_, host := startServer(t, sshdtest.Options{})
-	c := dial(t, host)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	c := fleettest.Dial(t, host)
 	transport := &http.Transport{DialContext: c.DialContext}
 	defer transport.CloseIdleConnections()
 	for range 10 {
 		sent := strings.Repeat("hello ", 100_000)
-		r, err := http.NewRequestWithContext(soon(t), http.MethodPost, web.URL, strings.NewReader(sent))
+		r, err := http.NewRequestWithContext(fleettest.Soon(t), http.MethodPost, web.URL, strings.NewReader(sent))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -151,7 +152,7 @@ func TestSSHDDialContextHTTP(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := text(t, answer.Body); got != sent {
+		if got := fleettest.Text(t, answer.Body); got != sent {
 			t.Errorf("%d bytes", len(got))
 		}
 		answer.Body.Close()

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 	"fleetssh/internal/sshdtest"
 )
@@ -38,21 +39,21 @@ func TestStartWithoutReply(t *testing.T) {
 	} {
 		t.Run(test.command.Line, func(t *testing.T) {
 			t.Parallel()
-			p := newFleet(t, faulty(t, simfleet.NoStartReply).config())
+			p := fleettest.NewFleet(t, fleettest.Faulty(t, simfleet.NoStartReply).Config())
 			for out := range finished(t, p, test.command) {
-				equal(t, "outcome", out.Outcome(), test.want)
-				equal(t, "error", out.Err, nil)
+				fleettest.Equal(t, "outcome", out.Outcome(), test.want)
+				fleettest.Equal(t, "error", out.Err, nil)
 			}
 			if test.command.Stdin != nil {
 				test.command.Stdin = strings.NewReader("eaten\n")
 			}
-			outs, err := p.RunCommand(soon(t), test.command)
+			outs, err := p.RunCommand(fleettest.Soon(t), test.command)
 			if err != nil {
 				t.Fatal(err)
 			}
-			p.Join(soon(t), outs)
-			equal(t, "outcome", outs[0].Outcome(), test.want)
-			equal(t, "output", text(t, outs[0].Stdout)+text(t, outs[0].Stderr), test.output)
+			p.Join(fleettest.Soon(t), outs)
+			fleettest.Equal(t, "outcome", outs[0].Outcome(), test.want)
+			fleettest.Equal(t, "output", fleettest.Text(t, outs[0].Stdout)+fleettest.Text(t, outs[0].Stderr), test.output)
 		})
 	}
 }
@@ -81,7 +82,7 @@ func TestStartHalfAnswered(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			host := hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
+			host := fleettest.Hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
 				for asked := range channels {
 					ch, requests, err := asked.Accept()
 					if err != nil {
@@ -94,14 +95,14 @@ func TestStartHalfAnswered(t *testing.T) {
 					}()
 				}
 			})
-			p := newFleet(t, host)
-			outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "anything"})
+			p := fleettest.NewFleet(t, host)
+			outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "anything"})
 			if (err == nil) != (test.out != "") {
 				t.Error(err)
 			}
-			p.Join(soon(t), outs)
-			equal(t, "outcome", outs[0].Outcome(), test.want)
-			equal(t, "output", text(t, outs[0].Stdout), test.out)
+			p.Join(fleettest.Soon(t), outs)
+			fleettest.Equal(t, "outcome", outs[0].Outcome(), test.want)
+			fleettest.Equal(t, "output", fleettest.Text(t, outs[0].Stdout), test.out)
 		})
 	}
 }
@@ -109,7 +110,7 @@ func TestStartHalfAnswered(t *testing.T) {
 // What the program of a copy says is told, too.
 func TestCopyWithoutReply(t *testing.T) {
 	t.Parallel()
-	host := hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
+	host := fleettest.Hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
 		for asked := range channels {
 			ch, requests, err := asked.Accept()
 			if err != nil {
@@ -124,8 +125,8 @@ func TestCopyWithoutReply(t *testing.T) {
 			}()
 		}
 	})
-	c := dial(t, host)
-	_, err := c.Upload(soon(t), "start_test.go", "there", &fleetssh.CopyOptions{Protocol: fleetssh.SCP})
+	c := fleettest.Dial(t, host)
+	_, err := c.Upload(fleettest.Soon(t), "start_test.go", "there", &fleetssh.CopyOptions{Protocol: fleetssh.SCP})
 	if err == nil || !strings.Contains(err.Error(), "command not found") {
 		t.Error(err)
 	}
@@ -136,47 +137,47 @@ func TestCopyWithoutReply(t *testing.T) {
 func TestSSHDStopAfterEnd(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
-	all := together{t: t}
-	defer all.wg.Wait()
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	all := fleettest.Together{T: t}
+	defer all.Wait()
 	exited := fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 3}
 	for _, way := range []struct {
 		name string
 		stop func(ctx context.Context, p *fleetssh.ParallelClient, out *fleetssh.HostOutput)
 	}{
 		{"Stop", func(ctx context.Context, _ *fleetssh.ParallelClient, out *fleetssh.HostOutput) {
-			equal(t, "Stop", out.Stop(ctx), nil)
+			fleettest.Equal(t, "Stop", out.Stop(ctx), nil)
 		}},
 		{"Channel.Close", func(_ context.Context, _ *fleetssh.ParallelClient, out *fleetssh.HostOutput) { out.Channel.Close() }},
 		{"ParallelClient.Close", func(_ context.Context, p *fleetssh.ParallelClient, _ *fleetssh.HostOutput) { p.Close() }},
 	} {
-		all.run(way.name, func(t *testing.T) {
-			p := newFleet(t, host)
+		all.Run(way.name, func(t *testing.T) {
+			p := fleettest.NewFleet(t, host)
 			marker := sshdtest.Marker()
-			outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "sleep " + marker + " & echo started; exit 3"})
+			outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "sleep " + marker + " & echo started; exit 3"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the status", func() bool { _, ok := outs[0].ExitCode(); return ok })
-			equal(t, "finished", outs[0].Finished(), false)
+			fleettest.Eventually(t, "the status", func() bool { _, ok := outs[0].ExitCode(); return ok })
+			fleettest.Equal(t, "finished", outs[0].Finished(), false)
 			// The status may come before the output, which Close does not wait for.
 			said := make([]byte, len("started\n"))
 			if _, err := io.ReadFull(outs[0].Stdout, said); err != nil {
 				t.Error(err)
 			}
-			equal(t, "output", string(said), "started\n")
-			way.stop(soon(t), p, outs[0])
-			equal(t, "code", asError[*fleetssh.ExitError](t, outs[0].WaitFinished(soon(t))).Code, 3)
-			equal(t, "outcome", outs[0].Outcome(), exited)
+			fleettest.Equal(t, "output", string(said), "started\n")
+			way.stop(fleettest.Soon(t), p, outs[0])
+			fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, outs[0].WaitFinished(fleettest.Soon(t))).Code, 3)
+			fleettest.Equal(t, "outcome", outs[0].Outcome(), exited)
 			sshdtest.Kill(marker)
 		})
 	}
 	for _, way := range []string{"Timeout", "cancelled Stream"} {
-		all.run(way, func(t *testing.T) {
-			p := newFleet(t, host)
+		all.Run(way, func(t *testing.T) {
+			p := fleettest.NewFleet(t, host)
 			marker := sshdtest.Marker()
 			cmd := fleetssh.Command{Line: "sleep " + marker + " & echo started; exit 3"}
-			ctx, cancel := context.WithCancel(soon(t))
+			ctx, cancel := context.WithCancel(fleettest.Soon(t))
 			defer cancel()
 			if way == "Timeout" {
 				cmd.Timeout = 2 * time.Second
@@ -188,10 +189,10 @@ func TestSSHDStopAfterEnd(t *testing.T) {
 			for ev := range events {
 				switch {
 				case ev.Kind == fleetssh.StdoutLine && way != "Timeout":
-					eventually(t, "the status", func() bool { _, ok := ev.Output.ExitCode(); return ok })
+					fleettest.Eventually(t, "the status", func() bool { _, ok := ev.Output.ExitCode(); return ok })
 					cancel()
 				case ev.Kind == fleetssh.Finished:
-					equal(t, "outcome", ev.Output.Outcome(), exited)
+					fleettest.Equal(t, "outcome", ev.Output.Outcome(), exited)
 				}
 			}
 			sshdtest.Kill(marker)
@@ -204,12 +205,12 @@ func TestSSHDStopAfterEnd(t *testing.T) {
 func TestSSHDStdinFails(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	all := together{t: t}
-	defer all.wg.Wait()
+	all := fleettest.Together{T: t}
+	defer all.Wait()
 	for _, account := range []string{sshdtest.Bob, "root"} {
 		for _, input := range []struct{ name, before string }{{"at once", ""}, {"half way", "half"}, {"late", strings.Repeat("x", 3<<20)}} {
-			all.run(account+" "+input.name, func(t *testing.T) {
-				p := newFleet(t, stopServer(t, account))
+			all.Run(account+" "+input.name, func(t *testing.T) {
+				p := fleettest.NewFleet(t, stopServer(t, account))
 				dir := t.TempDir()
 				if err := os.Chmod(dir, 0o777); err != nil {
 					t.Fatal(err)
@@ -221,11 +222,11 @@ func TestSSHDStdinFails(t *testing.T) {
 					Stdin: io.MultiReader(strings.NewReader(input.before), iotest.ErrReader(broken)),
 				}
 				for out := range finished(t, p, cmd) {
-					e := asError[*fleetssh.SessionError](t, out.WaitFinished(soon(t)))
-					equal(t, "Op", e.Op, "stdin")
-					equal(t, "cause is kept", errors.Is(e, broken), true)
-					equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Lost})
-					equal(t, "may have run", out.Outcome().MayHaveRun(), true)
+					e := fleettest.AsError[*fleetssh.SessionError](t, out.WaitFinished(fleettest.Soon(t)))
+					fleettest.Equal(t, "Op", e.Op, "stdin")
+					fleettest.Equal(t, "cause is kept", errors.Is(e, broken), true)
+					fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Lost})
+					fleettest.Equal(t, "may have run", out.Outcome().MayHaveRun(), true)
 				}
 				if _, err := os.Stat(whole); !errors.Is(err, os.ErrNotExist) {
 					t.Errorf("the command took the part for the whole (%v)", err)
@@ -238,51 +239,51 @@ func TestSSHDStdinFails(t *testing.T) {
 // What a command does not read cannot fail it, and one that has ended has ended.
 func TestStdinFailsUnread(t *testing.T) {
 	t.Parallel()
-	c := newServer(t, nil).dial(t)
+	c := fleettest.NewServer(t, nil).Dial(t)
 	in, out := io.Pipe()
-	o, err := c.RunCommand(soon(t), fleetssh.Command{Line: "exit 4", Stdin: in})
+	o, err := c.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "exit 4", Stdin: in})
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "code", asError[*fleetssh.ExitError](t, o.WaitFinished(soon(t))).Code, 4)
+	fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, o.WaitFinished(fleettest.Soon(t))).Code, 4)
 	out.CloseWithError(errors.New("too late"))
-	equal(t, "outcome", o.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 4})
+	fleettest.Equal(t, "outcome", o.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 4})
 }
 
 // One host that cannot be reached changes nothing for the input of the others, in every way to
 // run a command.
 func TestStdinWithBadHost(t *testing.T) {
 	t.Parallel()
-	_, hosts := simulated(t, 3, func(i int, h *simfleet.Host) {
+	_, hosts := fleettest.Simulated(t, 3, func(i int, h *simfleet.Host) {
 		if i == 1 {
 			h.Fault.Kind = simfleet.ResetAccept
 		}
 	})
-	p := newFleet(t, hosts...)
+	p := fleettest.NewFleet(t, hosts...)
 	check := func(way string, outs []*fleetssh.HostOutput) {
 		for i, out := range outs {
 			want := fleetssh.Exited
 			if i == 1 {
 				want = fleetssh.Unreachable
 			}
-			equal(t, fmt.Sprint(way, " ", i), out.Outcome().Kind, want)
+			fleettest.Equal(t, fmt.Sprint(way, " ", i), out.Outcome().Kind, want)
 		}
 	}
-	outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "wc -c", Stdin: strings.NewReader("12345")})
-	asError[*fleetssh.HostsError](t, err)
-	p.Join(soon(t), outs)
+	outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "wc -c", Stdin: strings.NewReader("12345")})
+	fleettest.AsError[*fleetssh.HostsError](t, err)
+	p.Join(fleettest.Soon(t), outs)
 	check("RunCommand", outs)
-	equal(t, "output", text(t, outs[0].Stdout)+text(t, outs[2].Stdout), "5\n5\n")
+	fleettest.Equal(t, "output", fleettest.Text(t, outs[0].Stdout)+fleettest.Text(t, outs[2].Stdout), "5\n5\n")
 	outs = nil
 	for out := range finished(t, p, fleetssh.Command{Line: "wc -c", Stdin: strings.NewReader("12345")}) {
 		outs = append(outs, out)
 	}
-	equal(t, "hosts", len(outs), 3)
+	fleettest.Equal(t, "hosts", len(outs), 3)
 	for _, out := range outs {
 		if out.Host.Host == hosts[1].Host {
-			equal(t, "Stream, the bad host", out.Outcome().Kind, fleetssh.Unreachable)
+			fleettest.Equal(t, "Stream, the bad host", out.Outcome().Kind, fleetssh.Unreachable)
 		} else {
-			equal(t, "Stream", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
+			fleettest.Equal(t, "Stream", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
 		}
 	}
 }

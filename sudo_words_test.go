@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
@@ -36,11 +37,11 @@ func TestSudoRS(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			host := newServer(t, func(h *simfleet.Host) {
+			host := fleettest.NewServer(t, func(h *simfleet.Host) {
 				h.SudoPassword, h.SudoRS, h.RefuseSudo, h.Trace = test.password, true, test.refuse, test.trace
-			}).config()
+			}).Config()
 			host.User = "alice"
-			c := dial(t, host)
+			c := fleettest.Dial(t, host)
 			stdout, stderr, outcome := "", test.said, fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"}
 			terminal := test.said
 			if test.runs {
@@ -49,14 +50,14 @@ func TestSudoRS(t *testing.T) {
 			}
 			cmd := fleetssh.Command{Line: "whoami; stderr e; exit 3", Sudo: true,
 				SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return test.told, nil }}
-			out, gotOut, gotErr, _ := runCommand(t, c, cmd)
-			equal(t, "outcome", out.Outcome(), outcome)
-			equal(t, "stdout", gotOut, stdout)
-			equal(t, "stderr", gotErr, stderr)
+			out, gotOut, gotErr, _ := fleettest.RunCommand(t, c, cmd)
+			fleettest.Equal(t, "outcome", out.Outcome(), outcome)
+			fleettest.Equal(t, "stdout", gotOut, stdout)
+			fleettest.Equal(t, "stderr", gotErr, stderr)
 			cmd.PTY = &fleetssh.PTY{}
-			out, gotOut, _, _ = runCommand(t, c, cmd)
-			equal(t, "outcome on a terminal", out.Outcome(), outcome)
-			equal(t, "terminal", gotOut, strings.ReplaceAll(terminal, "\n", "\r\n"))
+			out, gotOut, _, _ = fleettest.RunCommand(t, c, cmd)
+			fleettest.Equal(t, "outcome on a terminal", out.Outcome(), outcome)
+			fleettest.Equal(t, "terminal", gotOut, strings.ReplaceAll(terminal, "\n", "\r\n"))
 		})
 	}
 }
@@ -65,9 +66,9 @@ func TestSudoRS(t *testing.T) {
 // shown either.
 func TestSudoRSAnsweredByUser(t *testing.T) {
 	t.Parallel()
-	c := newServer(t, func(h *simfleet.Host) { h.SudoPassword, h.SudoRS, h.Trace = "open sesame", true, true }).dial(t)
-	_, stdout, stderr, err := runCommand(t, c, fleetssh.Command{Line: "whoami; cat; stderr e", Sudo: true, Stdin: strings.NewReader("open sesame\nrest\n")})
-	equal(t, "error", err, nil)
-	equal(t, "stdout", stdout, "root\nrest\n")
-	equal(t, "stderr", stderr, "+ sudo -- /bin/sh -c 'whoami; cat; stderr e'\ne\n")
+	c := fleettest.NewServer(t, func(h *simfleet.Host) { h.SudoPassword, h.SudoRS, h.Trace = "open sesame", true, true }).Dial(t)
+	_, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "whoami; cat; stderr e", Sudo: true, Stdin: strings.NewReader("open sesame\nrest\n")})
+	fleettest.Equal(t, "error", err, nil)
+	fleettest.Equal(t, "stdout", stdout, "root\nrest\n")
+	fleettest.Equal(t, "stderr", stderr, "+ sudo -- /bin/sh -c 'whoami; cat; stderr e'\ne\n")
 }

@@ -14,39 +14,40 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
 // A service that ends its direction first still gets what comes after, on every way.
 func TestSSHDTunnelServiceEndsFirst(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
-	c := dial(t, host)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	c := fleettest.Dial(t, host)
 	heard := make(chan string, 1)
-	service := answering(t, "tcp", func(conn net.Conn) {
+	service := fleettest.Answering(t, "tcp", func(conn net.Conn) {
 		conn.Write([]byte("bye"))
 		conn.(*net.TCPConn).CloseWrite()
 		data, _ := io.ReadAll(conn)
 		heard <- string(data)
 	})
-	local, err := c.ForwardLocal(soon(t), "0", service)
+	local, err := c.ForwardLocal(fleettest.Soon(t), "0", service)
 	if err != nil {
 		t.Fatal(err)
 	}
-	remote, err := c.ForwardRemote(soon(t), "0", service)
+	remote, err := c.ForwardRemote(fleettest.Soon(t), "0", service)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, dial := range map[string]func() (net.Conn, error){
 		"local":  func() (net.Conn, error) { return net.Dial("tcp", local.Addr().String()) },
 		"remote": func() (net.Conn, error) { return net.Dial("tcp", remote.Addr().String()) },
-		"dialed": func() (net.Conn, error) { return c.DialContext(soon(t), "tcp", service) },
+		"dialed": func() (net.Conn, error) { return c.DialContext(fleettest.Soon(t), "tcp", service) },
 	} {
 		conn, err := dial()
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.SetDeadline(time.Now().Add(patience))
+		conn.SetDeadline(time.Now().Add(fleettest.Patience))
 		if got, err := io.ReadAll(conn); err != nil || string(got) != "bye" {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
@@ -60,7 +61,7 @@ func TestSSHDTunnelServiceEndsFirst(t *testing.T) {
 			if len(got) != rest {
 				t.Errorf("%s: the service got %d bytes", name, len(got))
 			}
-		case <-soon(t).Done():
+		case <-fleettest.Soon(t).Done():
 			t.Fatalf("%s: the service does not get the end", name)
 		}
 	}
@@ -70,11 +71,11 @@ func TestSSHDTunnelServiceEndsFirst(t *testing.T) {
 // replaced; one that somebody does, and any other file, is not.
 func TestTunnelListens(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	c := dial(t, webHosts(t, "web1")[0])
+	c := fleettest.Dial(t, webHosts(t, "web1")[0])
 	for listen, want := range map[string]string{
 		"0": "127.0.0.1:", ":0": "127.0.0.1:", "127.0.0.1:0": "127.0.0.1:", "localhost:0": "127.0.0.1:", "[::1]:0": "[::1]:", "*:0": "[::]:", "0.0.0.0:0": "0.0.0.0:",
 	} {
-		tunnel, err := c.ForwardLocal(soon(t), listen, "9100")
+		tunnel, err := c.ForwardLocal(fleettest.Soon(t), listen, "9100")
 		if err != nil {
 			t.Errorf("%s: %v", listen, err)
 			continue
@@ -82,7 +83,7 @@ func TestTunnelListens(t *testing.T) {
 		if got := tunnel.Addr().String(); !strings.HasPrefix(got, want) && (listen != "0.0.0.0:0" || !strings.HasPrefix(got, "[::]:")) {
 			t.Errorf("%s: %s", listen, got)
 		}
-		closeTunnel(t, tunnel)
+		fleettest.CloseTunnel(t, tunnel)
 	}
 	dir := sshdtest.SharedDir(t)
 	path := filepath.Join(dir, "socket")
@@ -90,20 +91,20 @@ func TestTunnelListens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tunnel, err := c.ForwardLocal(soon(t), path, "9100"); !errors.Is(err, syscall.EADDRINUSE) {
+	if tunnel, err := c.ForwardLocal(fleettest.Soon(t), path, "9100"); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("over a socket in use: %v, %v", tunnel, err)
 	}
 	stale.SetUnlinkOnClose(false)
 	stale.Close()
-	tunnel, err := c.ForwardLocal(soon(t), path, "9100")
+	tunnel, err := c.ForwardLocal(fleettest.Soon(t), path, "9100")
 	if err != nil {
 		t.Fatal(err)
 	}
-	closeTunnel(t, tunnel)
+	fleettest.CloseTunnel(t, tunnel)
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if tunnel, err := c.ForwardLocal(soon(t), path, "9100"); !errors.Is(err, syscall.EADDRINUSE) {
+	if tunnel, err := c.ForwardLocal(fleettest.Soon(t), path, "9100"); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("over a file: %v, %v", tunnel, err)
 	}
 	if data, err := os.ReadFile(path); string(data) != "precious" {
@@ -117,10 +118,10 @@ func TestTunnelHostOpensMany(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	const most, n, port = 1024, 1060, 4711
 	var accepted, refused atomic.Int32
-	key := newKey()
+	key := fleettest.NewKey()
 	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
 	config.AddHostKey(key)
-	host := listening(t, key, func(raw net.Conn) {
+	host := fleettest.Listening(t, key, func(raw net.Conn) {
 		conn, channels, requests, err := ssh.NewServerConn(raw, config)
 		if err != nil {
 			return
@@ -160,16 +161,16 @@ func TestTunnelHostOpensMany(t *testing.T) {
 			req.Reply(true, ssh.Marshal(struct{ Port uint32 }{port}))
 		}
 	})
-	c := dial(t, host)
-	silent := answering(t, "unix", func(conn net.Conn) { io.Copy(io.Discard, conn) })
-	tunnel, err := c.ForwardRemote(soon(t), "0", silent)
+	c := fleettest.Dial(t, host)
+	silent := fleettest.Answering(t, "unix", func(conn net.Conn) { io.Copy(io.Discard, conn) })
+	tunnel, err := c.ForwardRemote(fleettest.Soon(t), "0", silent)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if at := tunnel.Addr().String(); at != "127.0.0.1:4711" {
 		t.Error(at)
 	}
-	eventually(t, "the channels", func() bool { return accepted.Load() == most })
+	fleettest.Eventually(t, "the channels", func() bool { return accepted.Load() == most })
 	if n := refused.Load(); n != 36 {
 		t.Errorf("%d were refused", n)
 	}

@@ -15,38 +15,39 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
 // A server that forwards nothing says so, on every way.
 func TestSSHDTunnelForbidden(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{Config: []string{"AllowTcpForwarding no", "AllowStreamLocalForwarding no"}})
-	c := dial(t, host)
-	address, socket := answering(t, "tcp", summing), answering(t, "unix", summing)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"AllowTcpForwarding no", "AllowStreamLocalForwarding no"}})
+	c := fleettest.Dial(t, host)
+	address, socket := fleettest.Answering(t, "tcp", fleettest.Summing), fleettest.Answering(t, "unix", fleettest.Summing)
 	for _, test := range []struct{ network, address, want string }{
 		{"tcp", address, address + ": the host does not allow it (AllowTcpForwarding"},
 		{"unix", socket, socket + ": open failed (sshd says no more: there is no such socket"},
 	} {
-		_, err := c.DialContext(soon(t), test.network, test.address)
-		if e := asError[*fleetssh.SessionError](t, err); e.Op != "forward" || !strings.Contains(err.Error(), test.want) {
+		_, err := c.DialContext(fleettest.Soon(t), test.network, test.address)
+		if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Op != "forward" || !strings.Contains(err.Error(), test.want) {
 			t.Error(err)
 		}
 	}
 	for _, listen := range []string{"0", "unix:" + socket + "2"} {
-		_, err := c.ForwardRemote(soon(t), listen, address)
-		if e := asError[*fleetssh.SessionError](t, err); e.Op != "listen" || !strings.Contains(err.Error(), "the host does not allow it (Allow") {
+		_, err := c.ForwardRemote(fleettest.Soon(t), listen, address)
+		if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Op != "listen" || !strings.Contains(err.Error(), "the host does not allow it (Allow") {
 			t.Error(err)
 		}
 	}
-	tunnel, err := c.ForwardLocal(soon(t), "0", address)
+	tunnel, err := c.ForwardLocal(fleettest.Soon(t), "0", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := exchange(soon(t), tunnel.Addr(), "hello"); !errors.Is(err, syscall.ECONNRESET) {
+	if answer, err := fleettest.Exchange(fleettest.Soon(t), tunnel.Addr(), "hello"); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("%q, %v", answer, err)
 	}
-	if out, err := c.Output(soon(t), "echo alive"); err != nil || string(out) != "alive\n" {
+	if out, err := c.Output(fleettest.Soon(t), "echo alive"); err != nil || string(out) != "alive\n" {
 		t.Errorf("%q, %v", out, err)
 	}
 }
@@ -54,21 +55,21 @@ func TestSSHDTunnelForbidden(t *testing.T) {
 // A port that is taken on the host is an error that says so, and no tunnel.
 func TestSSHDTunnelListenRefused(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
-	c := dial(t, host)
-	taken := answering(t, "tcp", echoing)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	c := fleettest.Dial(t, host)
+	taken := fleettest.Answering(t, "tcp", fleettest.Echoing)
 	_, port, _ := net.SplitHostPort(taken)
-	_, err := c.ForwardRemote(soon(t), taken, taken)
-	if e := asError[*fleetssh.SessionError](t, err); e.Op != "listen" || !strings.Contains(err.Error(), port+": refused") {
+	_, err := c.ForwardRemote(fleettest.Soon(t), taken, taken)
+	if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Op != "listen" || !strings.Contains(err.Error(), port+": refused") {
 		t.Error(err)
 	}
-	tunnel, err := c.ForwardRemote(soon(t), "0", taken)
+	tunnel, err := c.ForwardRemote(fleettest.Soon(t), "0", taken)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.ForwardRemote(soon(t), tunnel.Addr().String(), taken)
-	asError[*fleetssh.SessionError](t, err)
-	if _, err := c.ForwardLocal(soon(t), taken, taken); !errors.Is(err, syscall.EADDRINUSE) {
+	_, err = c.ForwardRemote(fleettest.Soon(t), tunnel.Addr().String(), taken)
+	fleettest.AsError[*fleetssh.SessionError](t, err)
+	if _, err := c.ForwardLocal(fleettest.Soon(t), taken, taken); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Error(err)
 	}
 }
@@ -77,21 +78,21 @@ func TestSSHDTunnelListenRefused(t *testing.T) {
 // a tunnel of the client ends and says why.
 func TestSSHDTunnelCut(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	s, host := startServer(t, sshdtest.Options{})
-	c := dial(t, host)
-	half := answering(t, "tcp", func(conn net.Conn) {
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	c := fleettest.Dial(t, host)
+	half := fleettest.Answering(t, "tcp", func(conn net.Conn) {
 		conn.Write([]byte("half"))
 		io.Copy(io.Discard, conn)
 	})
-	local, err := c.ForwardLocal(soon(t), "0", half)
+	local, err := c.ForwardLocal(fleettest.Soon(t), "0", half)
 	if err != nil {
 		t.Fatal(err)
 	}
-	remote, err := c.ForwardRemote(soon(t), "0", half)
+	remote, err := c.ForwardRemote(fleettest.Soon(t), "0", half)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dialed, err := c.DialContext(soon(t), "tcp", half)
+	dialed, err := c.DialContext(fleettest.Soon(t), "tcp", half)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,13 +110,13 @@ func TestSSHDTunnelCut(t *testing.T) {
 	}
 	s.KillConnections()
 	for _, conn := range []net.Conn{dialed, called} {
-		conn.SetReadDeadline(time.Now().Add(patience))
+		conn.SetReadDeadline(time.Now().Add(fleettest.Patience))
 		if rest, err := io.ReadAll(conn); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%T: %q, %v", conn, rest, err)
 		}
 	}
 	for _, tunnel := range []*fleetssh.Tunnel{local, remote} {
-		if e := asError[*fleetssh.ConnectionError](t, tunnel.Wait()); e.Phase != "forward" {
+		if e := fleettest.AsError[*fleetssh.ConnectionError](t, tunnel.Wait()); e.Phase != "forward" {
 			t.Error(e)
 		}
 	}
@@ -125,36 +126,36 @@ func TestSSHDTunnelCut(t *testing.T) {
 // a new one, and the host listens again on the same port.
 func TestSSHDTunnelsComeBack(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	s, host := startServer(t, sshdtest.Options{})
-	p := newFleet(t, host)
-	service := answering(t, "tcp", summing)
-	local, err := p.ForwardLocal(soon(t), "0", service)
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	p := fleettest.NewFleet(t, host)
+	service := fleettest.Answering(t, "tcp", fleettest.Summing)
+	local, err := p.ForwardLocal(fleettest.Soon(t), "0", service)
 	if err != nil {
 		t.Fatal(err)
 	}
-	remote, err := p.ForwardRemote(soon(t), "0", service)
+	remote, err := p.ForwardRemote(fleettest.Soon(t), "0", service)
 	if err != nil {
 		t.Fatal(err)
 	}
 	at := remote[0].Addr().String()
 	for range 3 {
-		works(t, local[0])
-		works(t, remote[0])
+		fleettest.Works(t, local[0])
+		fleettest.Works(t, remote[0])
 		s.KillConnections()
-		eventually(t, "the tunnel to the host", func() bool {
-			answer, err := exchange(soon(t), local[0].Addr(), "hello")
+		fleettest.Eventually(t, "the tunnel to the host", func() bool {
+			answer, err := fleettest.Exchange(fleettest.Soon(t), local[0].Addr(), "hello")
 			return err == nil && answer == "got hello"
 		})
-		eventually(t, "the tunnel from the host", func() bool {
-			answer, err := exchange(soon(t), remote[0].Addr(), "hello")
+		fleettest.Eventually(t, "the tunnel from the host", func() bool {
+			answer, err := fleettest.Exchange(fleettest.Soon(t), remote[0].Addr(), "hello")
 			return err == nil && answer == "got hello"
 		})
 		if now := remote[0].Addr().String(); now != at {
 			t.Errorf("it listens on %s now, not %s", now, at)
 		}
 	}
-	closeTunnel(t, local[0])
-	closeTunnel(t, remote[0])
+	fleettest.CloseTunnel(t, local[0])
+	fleettest.CloseTunnel(t, remote[0])
 }
 
 // Hosts that are down have tunnels, whose callers are reset, and keep nobody waiting
@@ -168,13 +169,13 @@ func TestTunnelsOfUnreachableHosts(t *testing.T) {
 	}
 	gone.Close()
 	hosts[0].Port = gone.Addr().(*net.TCPAddr).Port
-	p := newFleet(t, hosts...)
-	tunnels, err := p.ForwardLocal(soon(t), "0", "9100")
-	if e := asError[*fleetssh.HostsError](t, err); len(e.Failed) != 1 || e.Failed[0].Host != 0 || len(tunnels) != 2 {
+	p := fleettest.NewFleet(t, hosts...)
+	tunnels, err := p.ForwardLocal(fleettest.Soon(t), "0", "9100")
+	if e := fleettest.AsError[*fleetssh.HostsError](t, err); len(e.Failed) != 1 || e.Failed[0].Host != 0 || len(tunnels) != 2 {
 		t.Fatalf("%v, %d tunnels", err, len(tunnels))
 	}
 	for range 20 {
-		if _, err := exchange(soon(t), tunnels[0].Addr(), "GET / HTTP/1.0\r\n\r\n"); err == nil {
+		if _, err := fleettest.Exchange(fleettest.Soon(t), tunnels[0].Addr(), "GET / HTTP/1.0\r\n\r\n"); err == nil {
 			t.Error("connected to a host that is down")
 		}
 	}
@@ -182,24 +183,24 @@ func TestTunnelsOfUnreachableHosts(t *testing.T) {
 		t.Error(answer)
 	}
 	for _, tunnel := range tunnels {
-		closeTunnel(t, tunnel)
+		fleettest.CloseTunnel(t, tunnel)
 	}
 }
 
 // Hundreds of connections at once get what is theirs.
 func TestSSHDTunnelManyAtOnce(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
-	c := dial(t, host)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	c := fleettest.Dial(t, host)
 	const n = 300
 	var together sync.WaitGroup // no answer before all are connected
 	together.Add(n)
-	service := answering(t, "tcp", func(conn net.Conn) {
+	service := fleettest.Answering(t, "tcp", func(conn net.Conn) {
 		together.Done()
 		together.Wait()
-		echoing(conn)
+		fleettest.Echoing(conn)
 	})
-	tunnel, err := c.ForwardLocal(soon(t), "0", service)
+	tunnel, err := c.ForwardLocal(fleettest.Soon(t), "0", service)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +208,7 @@ func TestSSHDTunnelManyAtOnce(t *testing.T) {
 	for i := range n {
 		wg.Go(func() {
 			text := strings.Repeat(fmt.Sprintf("caller %d ", i), 10_000)
-			if answer, err := exchange(soon(t), tunnel.Addr(), text); err != nil || answer != text {
+			if answer, err := fleettest.Exchange(fleettest.Soon(t), tunnel.Addr(), text); err != nil || answer != text {
 				t.Errorf("caller %d: %d of %d bytes, %v", i, len(answer), len(text), err)
 			}
 		})
@@ -219,16 +220,16 @@ func TestSSHDTunnelManyAtOnce(t *testing.T) {
 // sender wait, and lose nothing.
 func TestSSHDTunnelStalled(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
-	c := dial(t, host)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	c := fleettest.Dial(t, host)
 	const size, callers = 32 << 20, 3 // more than all buffers of TCP on the way hold
 	data := bytes.Repeat([]byte("0123456789abcde\n"), size/16)
 	var sent atomic.Int32
-	service := answering(t, "tcp", func(conn net.Conn) {
+	service := fleettest.Answering(t, "tcp", func(conn net.Conn) {
 		conn.Write(data)
 		sent.Add(1)
 	})
-	tunnel, err := c.ForwardLocal(soon(t), "0", service)
+	tunnel, err := c.ForwardLocal(fleettest.Soon(t), "0", service)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,11 +265,11 @@ func TestSSHDTunnelStalled(t *testing.T) {
 		<-sipping
 	}()
 	for range 3 {
-		got, err := exchange(soon(t), tunnel.Addr(), "")
+		got, err := fleettest.Exchange(fleettest.Soon(t), tunnel.Addr(), "")
 		if err != nil || got != string(data) {
 			t.Errorf("%d bytes, %v", len(got), err)
 		}
-		out, err := c.Output(soon(t), fmt.Sprintf("head -c %d /dev/zero", size))
+		out, err := c.Output(fleettest.Soon(t), fmt.Sprintf("head -c %d /dev/zero", size))
 		if err != nil || len(out) != size {
 			t.Errorf("%d bytes, %v", len(out), err)
 		}
@@ -277,7 +278,7 @@ func TestSSHDTunnelStalled(t *testing.T) {
 		t.Errorf("%d services have sent everything, want 3: nobody reads the others", n)
 	}
 	for _, conn := range stalled {
-		conn.SetReadDeadline(time.Now().Add(patience))
+		conn.SetReadDeadline(time.Now().Add(fleettest.Patience))
 		rest, err := io.ReadAll(conn)
 		if err != nil || !bytes.Equal(rest, data[16:]) {
 			t.Errorf("%d bytes, %v", len(rest), err)
@@ -288,9 +289,9 @@ func TestSSHDTunnelStalled(t *testing.T) {
 // Callers on the host whom nobody here answers keep the connection from nothing.
 func TestSSHDRemoteListenerStalled(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
-	c := dial(t, host)
-	silent := answering(t, "tcp", func(conn net.Conn) { io.Copy(io.Discard, conn) })
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	c := fleettest.Dial(t, host)
+	silent := fleettest.Answering(t, "tcp", func(conn net.Conn) { io.Copy(io.Discard, conn) })
 	refusing, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -302,7 +303,7 @@ func TestSSHDRemoteListenerStalled(t *testing.T) {
 	}
 	defer full.Close()
 	for _, target := range []string{silent, refusing.Addr().String(), full.Addr().String()} {
-		tunnel, err := c.ForwardRemote(soon(t), "0", target)
+		tunnel, err := c.ForwardRemote(fleettest.Soon(t), "0", target)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -315,11 +316,11 @@ func TestSSHDRemoteListenerStalled(t *testing.T) {
 			conns = append(conns, conn)
 		}
 		for range 5 {
-			if out, err := c.Output(soon(t), "echo alive"); err != nil || string(out) != "alive\n" {
+			if out, err := c.Output(fleettest.Soon(t), "echo alive"); err != nil || string(out) != "alive\n" {
 				t.Fatalf("%q, %v", out, err)
 			}
 		}
-		closeTunnel(t, tunnel)
+		fleettest.CloseTunnel(t, tunnel)
 		for _, conn := range conns {
 			conn.Close()
 		}

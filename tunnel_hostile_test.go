@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -44,7 +45,7 @@ func TestTunnelChannelsNotAskedFor(t *testing.T) {
 		{"direct-tcpip", ssh.Marshal(forwarded{"127.0.0.1", 22, "1.2.3.4", 5}), ssh.Prohibited},
 	}
 	got := make(chan refusal)
-	host := hostile(t, func(conn ssh.Conn, channels <-chan ssh.NewChannel) {
+	host := fleettest.Hostile(t, func(conn ssh.Conn, channels <-chan ssh.NewChannel) {
 		defer close(got)
 		for _, offer := range offers {
 			ch, _, err := conn.OpenChannel(offer.kind, offer.payload)
@@ -58,7 +59,7 @@ func TestTunnelChannelsNotAskedFor(t *testing.T) {
 			got <- refusal{offer.kind, refused.Reason}
 		}
 	})
-	c := dial(t, host)
+	c := fleettest.Dial(t, host)
 	for _, offer := range offers {
 		if r := <-got; r != (refusal{offer.kind, offer.want}) {
 			t.Errorf("%+v, want %v of %q", r, offer.want, offer.payload)
@@ -74,9 +75,9 @@ func TestTunnelChannelsNotAskedFor(t *testing.T) {
 // a connection, nor who reads, writes or closes.
 func TestTunnelHostSilent(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	host := hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
+	host := fleettest.Hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
 		for asked := range channels {
-			if target, _ := tunnelTo(asked.ExtraData()); target == "unanswered" {
+			if target, _ := fleettest.TunnelTo(asked.ExtraData()); target == "unanswered" {
 				continue
 			}
 			if _, requests, err := asked.Accept(); err == nil { // and never reads, writes or closes
@@ -85,12 +86,12 @@ func TestTunnelHostSilent(t *testing.T) {
 		}
 	})
 	host.ConnectTimeout = time.Second
-	c := dial(t, host)
-	_, err := c.DialContext(soon(t), "tcp", "unanswered:1")
-	if e := asError[*fleetssh.TimeoutError](t, err); e.Op != "forward" {
+	c := fleettest.Dial(t, host)
+	_, err := c.DialContext(fleettest.Soon(t), "tcp", "unanswered:1")
+	if e := fleettest.AsError[*fleetssh.TimeoutError](t, err); e.Op != "forward" {
 		t.Error(e)
 	}
-	conn, err := c.DialContext(soon(t), "tcp", "silent:1")
+	conn, err := c.DialContext(fleettest.Soon(t), "tcp", "silent:1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +126,7 @@ func TestTunnelHostSilent(t *testing.T) {
 	if err := conn.Close(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("second Close: %v", err)
 	}
-	tunnel, err := c.ForwardLocal(soon(t), "0", "silent:1")
+	tunnel, err := c.ForwardLocal(fleettest.Soon(t), "0", "silent:1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,8 +139,8 @@ func TestTunnelHostSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	closeTunnel(t, tunnel)
-	if took := time.Since(begun); took > promptly {
+	fleettest.CloseTunnel(t, tunnel)
+	if took := time.Since(begun); took > fleettest.Promptly {
 		t.Errorf("Close took %v", took)
 	}
 }
@@ -147,7 +148,7 @@ func TestTunnelHostSilent(t *testing.T) {
 // Where to listen and to lead to is checked before anything is contacted.
 func TestTunnelAddressFaults(t *testing.T) {
 	t.Parallel()
-	p := newFleet(t, fleetssh.HostConfig{Host: "192.0.2.1"}, fleetssh.HostConfig{Host: "192.0.2.2"})
+	p := fleettest.NewFleet(t, fleetssh.HostConfig{Host: "192.0.2.1"}, fleetssh.HostConfig{Host: "192.0.2.2"})
 	for _, bad := range []string{"", "x", "-1", "65536", "a:b", "a:b:c", "::1", "a b:1", "unix:", "unix:@x", "unix:a\x00b", "/" + strings.Repeat("x", 2000), "-h:1", "a/b:1"} {
 		for name, forward := range map[string]func() error{
 			"listen locally":  func() error { _, err := p.ForwardLocal(t.Context(), bad, "1"); return err },
@@ -158,17 +159,17 @@ func TestTunnelAddressFaults(t *testing.T) {
 			"listen as proxy": func() error { _, err := p.ForwardProxy(t.Context(), bad); return err },
 		} {
 			if e, ok := forward().(*fleetssh.ConfigError); !ok || e.Host != -1 {
-				t.Errorf("%s %q: %v", name, clipped(bad), forward())
+				t.Errorf("%s %q: %v", name, fleettest.Clipped(bad), forward())
 			}
 		}
 	}
 	for _, bad := range []string{"0", "*:1", "h:0"} {
-		if _, err := p.ForwardLocal(t.Context(), "0", bad); !is[*fleetssh.ConfigError](err) {
+		if _, err := p.ForwardLocal(t.Context(), "0", bad); !fleettest.Is[*fleetssh.ConfigError](err) {
 			t.Errorf("lead to %q: %v", bad, err)
 		}
 	}
 	for _, bad := range []string{"unix:" + t.TempDir() + "/x", "65535"} { // for two hosts
-		if _, err := p.ForwardLocal(t.Context(), bad, "1"); !is[*fleetssh.ConfigError](err) {
+		if _, err := p.ForwardLocal(t.Context(), bad, "1"); !fleettest.Is[*fleetssh.ConfigError](err) {
 			t.Errorf("listen on %q: %v", bad, err)
 		}
 	}

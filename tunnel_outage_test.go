@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -65,9 +66,9 @@ func TestTunnelOutage(t *testing.T) {
 		return conn, err
 	}
 	var log messages
-	p := newFleet(t, host)
+	p := fleettest.NewFleet(t, host)
 	p.Logger = log.logger()
-	tunnels, err := p.ForwardLocal(soon(t), "0", "9100")
+	tunnels, err := p.ForwardLocal(fleettest.Soon(t), "0", "9100")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,9 +88,9 @@ func TestTunnelOutage(t *testing.T) {
 			}
 		}
 		down.Store(false)
-		eventually(t, "the host", get)
+		fleettest.Eventually(t, "the host", get)
 	}
-	closeTunnel(t, tunnels[0])
+	fleettest.CloseTunnel(t, tunnels[0])
 	want := strings.Repeat("msg=\"tunnels have lost their connection\"\nmsg=\"connected again\"\n", outages)
 	if got := log.String(); got != want {
 		t.Errorf("logged:\n%s\nwant:\n%s", got, want)
@@ -100,35 +101,35 @@ func TestTunnelOutage(t *testing.T) {
 // calls, and replaced.
 func TestSSHDTunnelFrozen(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	s, host := startServer(t, sshdtest.Options{})
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	host.ConnectTimeout = time.Second
-	p := newFleet(t, host)
-	tunnels, err := p.ForwardLocal(soon(t), "0", answering(t, "tcp", summing))
+	p := fleettest.NewFleet(t, host)
+	tunnels, err := p.ForwardLocal(fleettest.Soon(t), "0", fleettest.Answering(t, "tcp", fleettest.Summing))
 	if err != nil {
 		t.Fatal(err)
 	}
-	works(t, tunnels[0])
+	fleettest.Works(t, tunnels[0])
 	resume := s.PauseConnections()
 	defer resume()
-	works(t, tunnels[0])
+	fleettest.Works(t, tunnels[0])
 }
 
 // Closing the client ends its tunnels, those of a fleet too, and leaves nothing.
 func TestTunnelClientClosed(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	host := webHosts(t, "web1")[0]
-	c, err := fleetssh.Dial(soon(t), host)
+	c, err := fleetssh.Dial(fleettest.Soon(t), host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newFleet(t, host)
+	p := fleettest.NewFleet(t, host)
 	of := map[string]*fleetssh.Tunnel{}
 	for name, forward := range map[string]func() (*fleetssh.Tunnel, error){
-		"client": func() (*fleetssh.Tunnel, error) { return c.ForwardLocal(soon(t), "0", "9100") },
-		"socks":  func() (*fleetssh.Tunnel, error) { return c.ForwardSOCKS(soon(t), "0") },
-		"proxy":  func() (*fleetssh.Tunnel, error) { return p.ForwardProxy(soon(t), "0") },
+		"client": func() (*fleetssh.Tunnel, error) { return c.ForwardLocal(fleettest.Soon(t), "0", "9100") },
+		"socks":  func() (*fleetssh.Tunnel, error) { return c.ForwardSOCKS(fleettest.Soon(t), "0") },
+		"proxy":  func() (*fleetssh.Tunnel, error) { return p.ForwardProxy(fleettest.Soon(t), "0") },
 		"fleet": func() (*fleetssh.Tunnel, error) {
-			tunnels, err := p.ForwardLocal(soon(t), "0", "9100")
+			tunnels, err := p.ForwardLocal(fleettest.Soon(t), "0", "9100")
 			return tunnels[0], err
 		},
 	} {
@@ -151,19 +152,19 @@ func TestTunnelClientClosed(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := c.ForwardLocal(soon(t), "0", "9100"); !is[*fleetssh.ConnectionError](err) {
+	if _, err := c.ForwardLocal(fleettest.Soon(t), "0", "9100"); !fleettest.Is[*fleetssh.ConnectionError](err) {
 		t.Error(err)
 	}
-	if _, err := c.ForwardRemote(soon(t), "0", "9100"); !is[*fleetssh.ConnectionError](err) {
+	if _, err := c.ForwardRemote(fleettest.Soon(t), "0", "9100"); !fleettest.Is[*fleetssh.ConnectionError](err) {
 		t.Error(err)
 	}
-	if _, err := p.ForwardLocal(soon(t), "0", "9100"); !is[*fleetssh.ConnectionError](err) {
+	if _, err := p.ForwardLocal(fleettest.Soon(t), "0", "9100"); !fleettest.Is[*fleetssh.ConnectionError](err) {
 		t.Error(err)
 	}
-	if _, err := p.ForwardProxy(soon(t), "0"); !is[*fleetssh.ConnectionError](err) {
+	if _, err := p.ForwardProxy(fleettest.Soon(t), "0"); !fleettest.Is[*fleetssh.ConnectionError](err) {
 		t.Error(err)
 	}
-	if _, err := c.DialContext(soon(t), "tcp", "localhost:9100"); !is[*fleetssh.ConnectionError](err) {
+	if _, err := c.DialContext(fleettest.Soon(t), "tcp", "localhost:9100"); !fleettest.Is[*fleetssh.ConnectionError](err) {
 		t.Error(err)
 	}
 }
@@ -172,22 +173,22 @@ func TestTunnelClientClosed(t *testing.T) {
 // connection in place of one that is lost.
 func TestSSHDTunnelStalledCallerOutage(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	s, host := startServer(t, sshdtest.Options{})
-	service := answering(t, "tcp", func(conn net.Conn) {
+	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	service := fleettest.Answering(t, "tcp", func(conn net.Conn) {
 		conn.Write(make([]byte, 32<<20))
 	})
-	c, err := fleetssh.Dial(soon(t), host)
+	c, err := fleetssh.Dial(fleettest.Soon(t), host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newFleet(t, host)
-	tunnels, err := p.ForwardLocal(soon(t), "0", service)
+	p := fleettest.NewFleet(t, host)
+	tunnels, err := p.ForwardLocal(fleettest.Soon(t), "0", service)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var stalled []net.Conn
 	for range 2 { // one of them before and one after the connection is lost
-		dialed, err := c.DialContext(soon(t), "tcp", service)
+		dialed, err := c.DialContext(fleettest.Soon(t), "tcp", service)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,19 +206,19 @@ func TestSSHDTunnelStalledCallerOutage(t *testing.T) {
 		if len(stalled) == 2 {
 			c.Close()
 			s.KillConnections()
-			if c, err = fleetssh.Dial(soon(t), host); err != nil {
+			if c, err = fleetssh.Dial(fleettest.Soon(t), host); err != nil {
 				t.Fatal(err)
 			}
 		} else {
 			c.Close()
 			p.Close()
 		}
-		if took := time.Since(begun); took > promptly {
+		if took := time.Since(begun); took > fleettest.Promptly {
 			t.Errorf("it took %v", took)
 		}
 	}
 	for _, conn := range stalled {
-		conn.SetReadDeadline(time.Now().Add(patience))
+		conn.SetReadDeadline(time.Now().Add(fleettest.Patience))
 		if n, err := io.Copy(io.Discard, conn); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%T: %d bytes, and %v", conn, n, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
@@ -12,15 +13,15 @@ import (
 // whatever is done; nor is one behind a hop that cannot be used.
 func TestUnusable(t *testing.T) {
 	t.Parallel()
-	fleet, hosts := simulated(t, 3, func(int, *simfleet.Host) {})
+	fleet, hosts := fleettest.Simulated(t, 3, func(int, *simfleet.Host) {})
 	why := errors.New("its configuration says so")
 	hop := hosts[2]
 	hop.Unusable = why
 	hosts[0].Unusable, hosts[0].Host = why, "no name, at all" // nothing else of it is looked at
 	hosts[2].Proxy, hosts[2].DialContext = &hop, nil
-	p := newFleet(t, hosts...)
+	p := fleettest.NewFleet(t, hosts...)
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
-	asError[*fleetssh.HostsError](t, err)
+	fleettest.AsError[*fleetssh.HostsError](t, err)
 	for _, i := range []int{0, 2} {
 		want := fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "config"}
 		if !errors.Is(outs[i].Err, why) || outs[i].Outcome() != want {
@@ -33,7 +34,7 @@ func TestUnusable(t *testing.T) {
 			t.Errorf("dial: %v", err)
 		}
 	}
-	asError[*fleetssh.HostsError](t, p.Join(t.Context(), outs))
+	fleettest.AsError[*fleetssh.HostsError](t, p.Join(t.Context(), outs))
 	if o := outs[1].Outcome(); o != (fleetssh.Outcome{Kind: fleetssh.Exited}) {
 		t.Errorf("the other: %+v", o)
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 	"fleetssh/internal/sshdtest"
 )
@@ -27,7 +28,7 @@ type caller struct {
 // call opens a tunnel of p to an echo server and holds a connection through it.
 func call(t testing.TB, p *fleetssh.ParallelClient) caller {
 	t.Helper()
-	tunnels, err := p.ForwardLocal(soon(t), "0", answering(t, "tcp", echoing))
+	tunnels, err := p.ForwardLocal(fleettest.Soon(t), "0", fleettest.Answering(t, "tcp", fleettest.Echoing))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,7 @@ func call(t testing.TB, p *fleetssh.ParallelClient) caller {
 // talks expects the connection to be of use.
 func (c caller) talks(when string) {
 	c.t.Helper()
-	c.conn.SetDeadline(time.Now().Add(patience))
+	c.conn.SetDeadline(time.Now().Add(fleettest.Patience))
 	got := make([]byte, len(when))
 	if _, err := io.WriteString(c.conn, when); err != nil {
 		c.t.Fatalf("%s: %v", when, err)
@@ -58,27 +59,27 @@ func (c caller) talks(when string) {
 // gets another one, and who uses the old one meanwhile keeps it.
 func TestUnconfirmedStopLeavesTunnel(t *testing.T) {
 	t.Parallel()
-	s := newHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.IgnoreSignals })
-	p := newFleet(t, s.config())
+	s := fleettest.NewHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.IgnoreSignals })
+	p := fleettest.NewFleet(t, s.Config())
 	held := call(t, p)
 	for out := range finished(t, p, fleetssh.Command{Line: "sleep 1000", Timeout: 50 * time.Millisecond}) {
-		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut})
+		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut})
 	}
 	held.talks("after the stop")
 	for out := range finished(t, p, fleetssh.Command{Line: "echo next"}) {
-		equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
+		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
 	}
 	held.talks("after the next command")
-	equal(t, "logins", s.Stats().Logins, 2)
-	equal(t, "connections", s.Stats().Open, 2)
+	fleettest.Equal(t, "logins", s.Stats().Logins, 2)
+	fleettest.Equal(t, "connections", s.Stats().Open, 2)
 	held.conn.Close()
-	eventually(t, "the end of the old connection", func() bool { return s.Stats().Open == 1 })
+	fleettest.Eventually(t, "the end of the old connection", func() bool { return s.Stats().Open == 1 })
 }
 
 // finished yields the outputs of a Stream.
 func finished(t testing.TB, p *fleetssh.ParallelClient, cmd fleetssh.Command) func(func(*fleetssh.HostOutput) bool) {
 	t.Helper()
-	events, err := p.Stream(soon(t), cmd)
+	events, err := p.Stream(fleettest.Soon(t), cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +96,7 @@ func finished(t testing.TB, p *fleetssh.ParallelClient, cmd fleetssh.Command) fu
 // it runs writes its line and waits for the end of its input.
 func halfDeaf(t testing.TB) fleetssh.HostConfig {
 	t.Helper()
-	host := hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
+	host := fleettest.Hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
 		for asked := range channels {
 			ch, requests, err := asked.Accept()
 			if err != nil {
@@ -130,48 +131,48 @@ func halfDeaf(t testing.TB) fleetssh.HostConfig {
 // So does a command that is not started in time.
 func TestLateStartLeavesCommand(t *testing.T) {
 	t.Parallel()
-	p := newFleet(t, halfDeaf(t))
-	first, err := p.RunCommand(soon(t), fleetssh.Command{Line: "first", OpenStdin: true})
+	p := fleettest.NewFleet(t, halfDeaf(t))
+	first, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "first", OpenStdin: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = p.RunCommand(soon(t), fleetssh.Command{Line: "unanswered"})
-	equal(t, "Op", asError[*fleetssh.TimeoutError](t, err).Op, "exec")
-	next, err := p.RunCommand(soon(t), fleetssh.Command{Line: "next"})
+	_, err = p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "unanswered"})
+	fleettest.Equal(t, "Op", fleettest.AsError[*fleetssh.TimeoutError](t, err).Op, "exec")
+	next, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "next"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "first finished", first[0].Finished(), false)
-	if err := p.Join(soon(t), append(first, next...)); err != nil {
+	fleettest.Equal(t, "first finished", first[0].Finished(), false)
+	if err := p.Join(fleettest.Soon(t), append(first, next...)); err != nil {
 		t.Error(err)
 	}
-	equal(t, "output", text(t, first[0].Stdout)+text(t, next[0].Stdout), "first\nnext\n")
+	fleettest.Equal(t, "output", fleettest.Text(t, first[0].Stdout)+fleettest.Text(t, next[0].Stdout), "first\nnext\n")
 }
 
 // OneShot closes a connection when its last user has left it, and not before.
 func TestOneShotTogether(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, nil)
-	p := newFleet(t, s.config())
+	s := fleettest.NewServer(t, nil)
+	p := fleettest.NewFleet(t, s.Config())
 	p.OneShot = true
-	if err := p.Connect(soon(t)); err != nil {
+	if err := p.Connect(fleettest.Soon(t)); err != nil {
 		t.Fatal(err)
 	}
-	outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "cat", OpenStdin: true})
+	outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "cat", OpenStdin: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for out := range finished(t, p, fleetssh.Command{Line: "echo beside"}) {
-		equal(t, "beside", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
+		fleettest.Equal(t, "beside", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
 	}
 	if _, err := io.WriteString(outs[0].Stdin, "still here"); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Join(soon(t), outs); err != nil {
+	if err := p.Join(fleettest.Soon(t), outs); err != nil {
 		t.Error(err)
 	}
-	equal(t, "output", text(t, outs[0].Stdout), "still here")
-	eventually(t, "the end of both connections", func() bool { return s.Stats().Open == 0 })
+	fleettest.Equal(t, "output", fleettest.Text(t, outs[0].Stdout), "still here")
+	fleettest.Eventually(t, "the end of both connections", func() bool { return s.Stats().Open == 0 })
 }
 
 // Stopping a command of root never ends the SFTP server of a copy on the same connection: not
@@ -179,7 +180,7 @@ func TestOneShotTogether(t *testing.T) {
 func TestSSHDStopBesideCopy(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	c := dial(t, stopServer(t, "root"))
+	c := fleettest.Dial(t, stopServer(t, "root"))
 	local := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(local, make([]byte, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
@@ -188,7 +189,7 @@ func TestSSHDStopBesideCopy(t *testing.T) {
 	var once sync.Once
 	copied := make(chan error, 1)
 	go func() {
-		_, err := c.Upload(soon(t), local, filepath.Join(t.TempDir(), "copy"), &fleetssh.CopyOptions{Progress: func(fleetssh.CopyProgress) {
+		_, err := c.Upload(fleettest.Soon(t), local, filepath.Join(t.TempDir(), "copy"), &fleetssh.CopyOptions{Progress: func(fleetssh.CopyProgress) {
 			once.Do(func() {
 				close(busy)
 				<-goOn
@@ -199,13 +200,13 @@ func TestSSHDStopBesideCopy(t *testing.T) {
 	<-busy
 	for range 5 {
 		// It ends when it is told to stop, and the SFTP server is the only process left.
-		out := start(t, c, fleetssh.Command{Line: "sleep 0.01"})
-		out.Stop(soon(t))
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep 0.01"})
+		out.Stop(fleettest.Soon(t))
 	}
 	marker := sshdtest.Marker()
-	out := start(t, c, fleetssh.Command{Line: "sleep " + marker})
-	out.Stop(soon(t))
-	equal(t, "said to be stopped and is not", out.Outcome().Stopped && len(sshdtest.Processes(marker)) > 0, false)
+	out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + marker})
+	out.Stop(fleettest.Soon(t))
+	fleettest.Equal(t, "said to be stopped and is not", out.Outcome().Stopped && len(sshdtest.Processes(marker)) > 0, false)
 	sshdtest.Kill(marker)
 	close(goOn)
 	if err := <-copied; err != nil {
@@ -217,20 +218,20 @@ func TestSSHDStopBesideCopy(t *testing.T) {
 func TestSSHDStopKeepsOthersWaiting(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	c := dial(t, stopServer(t, "root"))
+	c := fleettest.Dial(t, stopServer(t, "root"))
 	for range 3 {
 		marker := sshdtest.Marker()
-		out := start(t, c, fleetssh.Command{Line: "sleep " + marker})
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + marker})
 		stopped := make(chan error, 1)
-		go func() { stopped <- out.Stop(soon(t)) }()
+		go func() { stopped <- out.Stop(fleettest.Soon(t)) }()
 		bystander := sshdtest.Marker()
-		other := start(t, c, fleetssh.Command{Line: "sleep " + bystander})
+		other := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + bystander})
 		<-stopped
-		equal(t, "said to be stopped and is not", out.Outcome().Stopped && len(sshdtest.Processes(marker)) > 0, false)
-		running(t, bystander, true)
-		equal(t, "bystander finished", other.Finished(), false)
+		fleettest.Equal(t, "said to be stopped and is not", out.Outcome().Stopped && len(sshdtest.Processes(marker)) > 0, false)
+		fleettest.Running(t, bystander, true)
+		fleettest.Equal(t, "bystander finished", other.Finished(), false)
 		sshdtest.Kill(marker, bystander)
-		other.WaitFinished(soon(t))
+		other.WaitFinished(fleettest.Soon(t))
 	}
 }
 
@@ -257,7 +258,7 @@ var closings = []struct {
 				err = ev.Output.Err
 			}
 		}
-		equal(t, "hosts that have finished", n, 4)
+		fleettest.Equal(t, "hosts that have finished", n, 4)
 		return err
 	}},
 	{"Upload", func(ctx context.Context, _ *testing.T, p *fleetssh.ParallelClient) error {
@@ -310,26 +311,26 @@ func TestCloseDuringCall(t *testing.T) {
 		} {
 			t.Run(test.name+" and "+way.name, func(t *testing.T) {
 				t.Parallel()
-				fleet, hosts := simulated(t, 4, func(i int, h *simfleet.Host) {
+				fleet, hosts := fleettest.Simulated(t, 4, func(i int, h *simfleet.Host) {
 					if i == 0 {
 						h.Fault.Kind = simfleet.StallKex
 					}
 				})
-				near, far := newHop(t, nil), newHop(t, nil)
-				first, second := far.config(), near.config()
+				near, far := fleettest.NewHop(t, nil), fleettest.NewHop(t, nil)
+				first, second := far.Config(), near.Config()
 				second.Proxy = &first
 				hosts[2].Proxy, hosts[3].Proxy = &first, &second
-				p := newFleet(t, hosts...)
+				p := fleettest.NewFleet(t, hosts...)
 				p.PoolSize = 1
 				done := make(chan error, 1)
-				go func() { done <- test.run(soon(t), t, p) }()
+				go func() { done <- test.run(fleettest.Soon(t), t, p) }()
 				slow := fleet.Servers[0]
-				eventually(t, "the first host", func() bool { return slow.Stats().Connections == 1 })
+				fleettest.Eventually(t, "the first host", func() bool { return slow.Stats().Connections == 1 })
 				way.do(p)
 				if err := <-done; err == nil {
 					t.Error("no error")
 				}
-				eventually(t, "the end of the connections", func() bool {
+				fleettest.Eventually(t, "the end of the connections", func() bool {
 					open := near.Stats().Open + far.Stats().Open
 					for _, s := range fleet.Servers {
 						open += s.Stats().Open
@@ -351,50 +352,50 @@ func TestCloseDuringCall(t *testing.T) {
 func TestSetHostsEndsTunnels(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := startServer(t, sshdtest.Options{})
-	_, other := startServer(t, sshdtest.Options{})
-	p := newFleet(t, host, other)
-	target := answering(t, "tcp", summing)
-	local, err := p.ForwardLocal(soon(t), "0", target)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
+	_, other := fleettest.StartSSHD(t, sshdtest.Options{})
+	p := fleettest.NewFleet(t, host, other)
+	target := fleettest.Answering(t, "tcp", fleettest.Summing)
+	local, err := p.ForwardLocal(fleettest.Soon(t), "0", target)
 	if err != nil {
 		t.Fatal(err)
 	}
-	remote, err := p.ForwardRemote(soon(t), "0", target)
+	remote, err := p.ForwardRemote(fleettest.Soon(t), "0", target)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.SetHosts([]fleetssh.HostConfig{other})
 	for _, tunnel := range []*fleetssh.Tunnel{local[0], remote[0]} {
-		equal(t, "phase", asError[*fleetssh.ConnectionError](t, tunnel.Wait()).Phase, "forward")
+		fleettest.Equal(t, "phase", fleettest.AsError[*fleetssh.ConnectionError](t, tunnel.Wait()).Phase, "forward")
 	}
 	if conn, err := net.Dial("tcp", local[0].Addr().String()); err == nil {
 		conn.Close()
 		t.Error("somebody listens for a host that is removed")
 	}
-	works(t, local[1])
-	works(t, remote[1])
+	fleettest.Works(t, local[1])
+	fleettest.Works(t, remote[1])
 }
 
 // A hop that is needed no more is left, also by hosts that were on their way to it.
 func TestSetHostsDuringLoginAtHop(t *testing.T) {
 	t.Parallel()
-	near := newHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
-	far := newHop(t, nil)
-	first := far.config()
-	second := near.config()
+	near := fleettest.NewHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
+	far := fleettest.NewHop(t, nil)
+	first := far.Config()
+	second := near.Config()
 	second.Proxy = &first
-	host := newServer(t, nil).config()
+	host := fleettest.NewServer(t, nil).Config()
 	host.Proxy = &second
-	p := newFleet(t, host, host, host)
+	p := fleettest.NewFleet(t, host, host, host)
 	done := make(chan error, 1)
-	go func() { done <- p.Connect(soon(t)) }()
-	eventually(t, "the login at the second hop", func() bool { return near.Stats().Connections == 1 })
+	go func() { done <- p.Connect(fleettest.Soon(t)) }()
+	fleettest.Eventually(t, "the login at the second hop", func() bool { return near.Stats().Connections == 1 })
 	p.SetHosts(nil)
 	if err := <-done; err == nil {
 		t.Error("no error")
 	}
-	eventually(t, "the end of the connections", func() bool { return near.Stats().Open+far.Stats().Open == 0 })
-	equal(t, "logins", near.Stats().Logins, 0)
+	fleettest.Eventually(t, "the end of the connections", func() bool { return near.Stats().Open+far.Stats().Open == 0 })
+	fleettest.Equal(t, "logins", near.Stats().Logins, 0)
 }
 
 // The cost of one host does not grow with the others, whose settings were checked once.
@@ -404,7 +405,7 @@ func TestClientCost(t *testing.T) {
 		for i := range hosts {
 			hosts[i] = fleetssh.HostConfig{Host: fmt.Sprint("web", i), ControlPath: "~/.ssh/%C", Proxy: &fleetssh.HostConfig{Host: fmt.Sprint("hop", i)}}
 		}
-		p := newFleet(t, hosts...)
+		p := fleettest.NewFleet(t, hosts...)
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		i := 0
@@ -425,7 +426,7 @@ func BenchmarkClient(b *testing.B) {
 			for i := range hosts {
 				hosts[i] = fleetssh.HostConfig{Host: fmt.Sprint("web", i), ControlPath: "~/.ssh/%C"}
 			}
-			p := newFleet(b, hosts...)
+			p := fleettest.NewFleet(b, hosts...)
 			ended, cancel := context.WithCancel(b.Context())
 			cancel()
 			p.Client(ended, 0)
@@ -440,7 +441,7 @@ func BenchmarkClient(b *testing.B) {
 // for it either.
 func TestStdinBesideSilentHost(t *testing.T) {
 	t.Parallel()
-	_, hosts := simulated(t, 2, func(i int, h *simfleet.Host) {
+	_, hosts := fleettest.Simulated(t, 2, func(i int, h *simfleet.Host) {
 		if i == 1 {
 			h.Fault.Kind = simfleet.StallKex
 		}
@@ -448,39 +449,39 @@ func TestStdinBesideSilentHost(t *testing.T) {
 	for i := range hosts {
 		hosts[i].ConnectTimeout = 3 * time.Second
 	}
-	p := newFleet(t, hosts...)
+	p := fleettest.NewFleet(t, hosts...)
 	in, out := io.Pipe()
 	go func() { io.WriteString(out, "12345"); out.Close() }()
-	outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "wc -c", Stdin: in, Timeout: 2 * time.Second})
-	asError[*fleetssh.HostsError](t, err)
-	p.Join(soon(t), outs)
-	equal(t, "outcome", outs[0].Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
-	equal(t, "output", text(t, outs[0].Stdout), "5\n")
-	equal(t, "the other", outs[1].Outcome().Kind, fleetssh.Unreachable)
+	outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "wc -c", Stdin: in, Timeout: 2 * time.Second})
+	fleettest.AsError[*fleetssh.HostsError](t, err)
+	p.Join(fleettest.Soon(t), outs)
+	fleettest.Equal(t, "outcome", outs[0].Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
+	fleettest.Equal(t, "output", fleettest.Text(t, outs[0].Stdout), "5\n")
+	fleettest.Equal(t, "the other", outs[1].Outcome().Kind, fleetssh.Unreachable)
 }
 
 // A run that reached nobody is not taken for one that went well.
 func TestJoinAfterRefusedRun(t *testing.T) {
 	t.Parallel()
-	_, hosts := simulated(t, 2, nil)
-	p := newFleet(t, hosts...)
-	if _, err := p.RunCommand(soon(t), fleetssh.Command{Line: "true"}); err != nil {
+	_, hosts := fleettest.Simulated(t, 2, nil)
+	p := fleettest.NewFleet(t, hosts...)
+	if _, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true"}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		outs, refused := p.RunCommand(soon(t), fleetssh.Command{Line: "echo %s", HostArgs: []fleetssh.Args{{List: []string{"x"}}}})
-		asError[*fleetssh.HostArgumentError](t, refused)
-		equal(t, "error of Join", p.Join(soon(t), outs), refused)
-		equal(t, "last outputs", len(p.LastOutput()), 0)
+		outs, refused := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "echo %s", HostArgs: []fleetssh.Args{{List: []string{"x"}}}})
+		fleettest.AsError[*fleetssh.HostArgumentError](t, refused)
+		fleettest.Equal(t, "error of Join", p.Join(fleettest.Soon(t), outs), refused)
+		fleettest.Equal(t, "last outputs", len(p.LastOutput()), 0)
 	}
-	outs, err := p.RunCommand(soon(t), fleetssh.Command{Line: "true"})
+	outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "error of Join after a good run", p.Join(soon(t), nil), nil)
-	equal(t, "error of Join with outputs", p.Join(soon(t), outs), nil)
+	fleettest.Equal(t, "error of Join after a good run", p.Join(fleettest.Soon(t), nil), nil)
+	fleettest.Equal(t, "error of Join with outputs", p.Join(fleettest.Soon(t), outs), nil)
 	p.Close()
-	outs, refused := p.RunCommand(soon(t), fleetssh.Command{Line: "true"})
-	asError[*fleetssh.ConnectionError](t, refused)
-	equal(t, "error of Join after Close", p.Join(soon(t), outs), refused)
+	outs, refused := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true"})
+	fleettest.AsError[*fleetssh.ConnectionError](t, refused)
+	fleettest.Equal(t, "error of Join after Close", p.Join(fleettest.Soon(t), outs), refused)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
@@ -91,7 +92,7 @@ func TestWordsInPlaceOfSSH(t *testing.T) {
 			t.Parallel()
 			k := newTalker(t, test.words, test.then)
 			_, err := fleetssh.Dial(t.Context(), k.config())
-			contains(t, err.Error(), test.text)
+			fleettest.Contains(t, err.Error(), test.text)
 			if strings.Contains(err.Error(), "handshake failed") {
 				t.Errorf("the words of the SSH library: %v", err)
 			}
@@ -104,9 +105,9 @@ func TestWordsInPlaceOfSSH(t *testing.T) {
 			case errors.As(err, &timeout):
 				said = timeout.Said
 			}
-			equal(t, "words", said, test.said)
-			equal(t, "time-out", timeout != nil, test.timeout)
-			equal(t, "connections", k.calls.Load(), test.calls)
+			fleettest.Equal(t, "words", said, test.said)
+			fleettest.Equal(t, "time-out", timeout != nil, test.timeout)
+			fleettest.Equal(t, "connections", k.calls.Load(), test.calls)
 		})
 	}
 }
@@ -122,7 +123,7 @@ func TestPenaltyIsWaitedFor(t *testing.T) {
 	for i := range hosts {
 		hosts[i] = host
 	}
-	p := newFleet(t, hosts...)
+	p := fleettest.NewFleet(t, hosts...)
 	p.PoolSize = 4
 	ctx, cancel := context.WithTimeout(t.Context(), 800*time.Millisecond)
 	defer cancel()
@@ -138,13 +139,13 @@ func TestPenaltyIsWaitedFor(t *testing.T) {
 // listens again, and not after the pause that is for silent hosts.
 func TestRefusedIsTriedAgainSoon(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, nil)
-	host := s.config()
-	host.Port, host.Attempts, host.RetryDelay = closedPort(t), 3, 0
+	s := fleettest.NewServer(t, nil)
+	host := s.Config()
+	host.Port, host.Attempts, host.RetryDelay = fleettest.ClosedPort(t), 3, 0
 	begun := time.Now()
 	_, err := fleetssh.Dial(t.Context(), host)
 	took := time.Since(begun)
-	contains(t, err.Error(), "connection refused (3 attempts)")
+	fleettest.Contains(t, err.Error(), "connection refused (3 attempts)")
 	if took < 500*time.Millisecond || took > 8*time.Second {
 		t.Errorf("three attempts took %v, want 0.6s and not 10s", took)
 	}
@@ -159,14 +160,14 @@ func TestRefusedIsTriedAgainSoon(t *testing.T) {
 // more than a few log in at once: after that they come as fast as it takes them.
 func TestDirectHostsArePaced(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(h *simfleet.Host) { h.MaxStartups, h.Latency = 5, 10*time.Millisecond })
-	host := s.config()
+	s := fleettest.NewServer(t, func(h *simfleet.Host) { h.MaxStartups, h.Latency = 5, 10*time.Millisecond })
+	host := s.Config()
 	host.Attempts, host.RetryDelay = 6, 30*time.Millisecond
 	hosts := make([]fleetssh.HostConfig, 50)
 	for i := range hosts {
 		hosts[i] = host
 	}
-	p := newFleet(t, hosts...)
+	p := fleettest.NewFleet(t, hosts...)
 	if err := p.Connect(t.Context()); err != nil {
 		t.Error(err)
 	}

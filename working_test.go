@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
 )
 
@@ -13,17 +14,17 @@ import (
 // line says of them.
 func TestWorking(t *testing.T) {
 	t.Parallel()
-	stalled := faulty(t, simfleet.StallKex).config()
-	refused := newServer(t, nil).config()
-	refused.Port, refused.Attempts, refused.RetryDelay = closedPort(t), 3, time.Hour
-	twice := newServer(t, func(h *simfleet.Host) {
+	stalled := fleettest.Faulty(t, simfleet.StallKex).Config()
+	refused := fleettest.NewServer(t, nil).Config()
+	refused.Port, refused.Attempts, refused.RetryDelay = fleettest.ClosedPort(t), 3, time.Hour
+	twice := fleettest.NewServer(t, func(h *simfleet.Host) {
 		h.DropFirst = 1
 		h.Fault.Kind = simfleet.StallAuth
-	}).config()
+	}).Config()
 	twice.Attempts = 2
-	running := newServer(t, nil).config()
-	done := newServer(t, nil).config()
-	p := newFleet(t, stalled, refused, twice, running, done)
+	running := fleettest.NewServer(t, nil).Config()
+	done := fleettest.NewServer(t, nil).Config()
+	p := fleettest.NewFleet(t, stalled, refused, twice, running, done)
 	if at := p.Working(); at != nil {
 		t.Errorf("before the first call: %v", at)
 	}
@@ -48,7 +49,7 @@ func TestWorking(t *testing.T) {
 		attempt int
 	}
 	want := []at{{0, "handshake", 1}, {1, "retry", 1}, {2, "auth", 2}, {3, "run", 1}}
-	eventually(t, "the hosts to be where they are kept", func() bool {
+	fleettest.Eventually(t, "the hosts to be where they are kept", func() bool {
 		now := p.Working()
 		if len(now) != len(want) {
 			return false

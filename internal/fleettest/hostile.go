@@ -1,0 +1,121 @@
+package fleettest
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+)
+
+// Promptly is how long what must not wait for a hostile host may take.
+const Promptly = 5 * time.Second
+
+// Hostile starts a host that serves each connection as a test says, until its
+// channels end, and returns how to reach it.
+func Hostile(t testing.TB, serve func(conn ssh.Conn, channels <-chan ssh.NewChannel)) fleetssh.HostConfig {
+	t.Helper()
+	key := NewKey()
+	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
+	config.AddHostKey(key)
+	return Listening(t, key, func(raw net.Conn) {
+		conn, channels, requests, err := ssh.NewServerConn(raw, config)
+		if err != nil {
+			return
+		}
+		go ssh.DiscardRequests(requests)
+		serve(conn, channels)
+	})
+}
+
+// Listening serves connections until the end of the test, and returns how to reach
+// what is said to have the host key.
+func Listening(t testing.TB, key ssh.Signer, serve func(net.Conn)) fleetssh.HostConfig {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	Accepting(t, l, serve)
+	at := l.Addr().(*net.TCPAddr)
+	return fleetssh.HostConfig{
+		Host: "127.0.0.1", Port: at.Port, User: "alice",
+		Auth:     fleetssh.Auth{Signers: []ssh.Signer{ClientKey()}, NoAgent: true, NoDefaultKeys: true},
+		HostKeys: Trust(t, KnownLines(at.String(), key.PublicKey())...), Attempts: 1, RetryDelay: -1,
+	}
+}
+
+// Accepting serves what comes on a listener until the end of the test.
+func Accepting(t testing.TB, l net.Listener, serve func(net.Conn)) {
+	var wg sync.WaitGroup
+	ended := make(chan struct{})
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			over := make(chan struct{})
+			wg.Go(func() {
+				defer close(over)
+				serve(conn)
+			})
+			wg.Go(func() {
+				select {
+				case <-over:
+				case <-ended:
+				}
+				conn.Close()
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		close(ended)
+		wg.Wait()
+	})
+}
+
+// ClosesPromptly closes what must not wait for the other side.
+func ClosesPromptly(t testing.TB, c io.Closer) {
+	t.Helper()
+	begun := time.Now()
+	if err := c.Close(); err != nil {
+		t.Errorf("closing: %v", err)
+	}
+	if took := time.Since(begun); took > Promptly {
+		t.Errorf("closing took %v", took)
+	}
+}
+
+// ClosedPort returns a loopback port on which nobody listens.
+func ClosedPort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// TunnelTo reads where a channel is to lead (RFC 4254, section 7.2).
+func TunnelTo(extra []byte) (host, address string) {
+	var to struct {
+		Host string
+		Port uint32
+		Rest []byte `ssh:"rest"`
+	}
+	if err := ssh.Unmarshal(extra, &to); err != nil {
+		panic(err)
+	}
+	return to.Host, net.JoinHostPort(to.Host, fmt.Sprint(to.Port))
+}
+
+// Clipped returns the start of a text, for messages.
+func Clipped(s string) string { return s[:min(len(s), 40)] }
