@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // maxArgsFile is how much of a file of arguments is read.
@@ -35,7 +36,7 @@ func argsFor(file string, hosts []hostEntry) ([]fleetssh.Args, error) {
 	}
 	rows, err := parseArgs(data)
 	if err != nil {
-		return nil, usageError("", "--args-file %s: %v", file, err)
+		return nil, exit.UsageError("", "--args-file %s: %v", file, err)
 	}
 	args := make([]fleetssh.Args, len(hosts))
 	var missing []string
@@ -51,7 +52,7 @@ func argsFor(file string, hosts []hostEntry) ([]fleetssh.Args, error) {
 		args[i].Map = values
 	}
 	if missing != nil {
-		return nil, usageError("", "--args-file %s: no values for %s", file, foldNames(missing))
+		return nil, exit.UsageError("", "--args-file %s: no values for %s", file, foldNames(missing))
 	}
 	return args, nil
 }

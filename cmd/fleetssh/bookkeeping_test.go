@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -26,12 +27,12 @@ func TestLargeExitCodes(t *testing.T) {
 		counted.put(result{outcome: fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: code}, ok: code == 0})
 		got := 0
 		if err := counted.err(); err != nil {
-			got = report(termline.New(io.Discard, io.Discard), err)
+			got = exit.Report(termline.New(io.Discard, io.Discard), err)
 		}
 		if got != want {
 			t.Errorf("the only host exits with %d: %d, want %d", code, got, want)
 		}
-		if got := report(termline.New(io.Discard, io.Discard), exitStatus(code)); got != want {
+		if got := exit.Report(termline.New(io.Discard, io.Discard), exit.Status(code)); got != want {
 			t.Errorf("the program ends with exit status %d: %d, want %d", code, got, want)
 		}
 	}
@@ -43,7 +44,7 @@ func TestRehearsal(t *testing.T) {
 	t.Parallel()
 	hosts := []hostEntry{{config: fleetssh.HostConfig{Host: "a"}, label: "one"}, {config: fleetssh.HostConfig{Host: "b", Attempts: -1}, label: "two"}}
 	err := rehearseHosts(hosts)
-	if f, ok := errors.AsType[*fault](err); !ok || f.code != exitUsage || f.text != "two: HostConfig.Attempts: -1 is negative" {
+	if f, ok := errors.AsType[*exit.Error](err); !ok || f.Code != exit.Usage || f.Text != "two: HostConfig.Attempts: -1 is negative" {
 		t.Errorf("%v", err)
 	}
 	if err := rehearseHosts(hosts[:1]); err != nil {

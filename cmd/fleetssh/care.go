@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // careFlags say how carefully a command is run on many hosts.
@@ -67,7 +69,7 @@ func (f *careFlags) check() error {
 		return err
 	}
 	if f.pause > 0 && f.batch == "" {
-		return usageError("add --batch 1,10%,100%", "--pause without --batch")
+		return exit.UsageError("add --batch 1,10%,100%", "--pause without --batch")
 	}
 	return nil
 }
@@ -102,7 +104,7 @@ func (f *careFlags) sizes(n int) ([]int, error) {
 			err = fmt.Errorf("%q is no host at all", strings.TrimSpace(word))
 		}
 		if err != nil {
-			return nil, usageError("as in --batch 1,10%,100%", "--batch: %v", err)
+			return nil, exit.UsageError("as in --batch 1,10%,100%", "--batch: %v", err)
 		}
 		if percent {
 			size = (n*size + 99) / 100
@@ -125,7 +127,7 @@ func (f *careFlags) budget(n int) (most int, limited bool, err error) {
 	}
 	most, percent, err := amount(f.maxFail)
 	if err != nil {
-		return 0, false, usageError("as in --max-fail 3 or --max-fail 10%", "--max-fail: %v", err)
+		return 0, false, exit.UsageError("as in --max-fail 3 or --max-fail 10%", "--max-fail: %v", err)
 	}
 	if percent {
 		most = n * most / 100
@@ -140,13 +142,13 @@ func (f *careFlags) confirm(ctx context.Context, c *call, what string, hosts int
 	}
 	answer, err := c.ask(ctx, fmt.Sprintf("%s on %d hosts? [y/N] ", what, hosts), true)
 	if err != nil {
-		return &fault{code: exitUsage, text: fmt.Sprintf("%d hosts need a confirmation: %v", hosts, err), hint: "--yes gives it"}
+		return &exit.Error{Code: exit.Usage, Text: fmt.Sprintf("%d hosts need a confirmation: %v", hosts, err), Hint: "--yes gives it"}
 	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":
 		return nil
 	}
-	return &fault{code: exitUsage, text: "not confirmed: nothing was run"}
+	return &exit.Error{Code: exit.Usage, Text: "not confirmed: nothing was run"}
 }
 
 // showPlan shows what each host would be sent, and in which batch.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 const checkHelp = `Connect to all hosts and log in, and show how long it took. Nothing is run.
@@ -91,7 +92,7 @@ func (o *checkOptions) run(ctx context.Context, c *call) error {
 	}
 	t.interrupted = ctx.Err() != nil
 	if err := c.screen.Failure(); err != nil && !t.interrupted {
-		return outputError(err)
+		return exit.OutputError(err)
 	}
 	if o.format != "json" {
 		t.showBanners(c.screen)

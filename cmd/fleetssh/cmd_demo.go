@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -42,20 +43,20 @@ var demoSteps = [...]demoStep{
 	{
 		title: "Exit codes, and who failed, at the end",
 		line:  "fleetssh run -w web[1-4] -- systemctl is-active nginx",
-		exit:  exitCommand,
+		exit:  exit.Command,
 		check: wantOutcomes("web3", fleetssh.Exited),
 	},
 	{
 		title: "Hosts in trouble delay nobody, and each says what is wrong",
 		line:  "fleetssh run -w web[1-8] -t 2s --attempts 1 -- hostname",
-		exit:  exitUnreachable,
+		exit:  exit.Unreachable,
 		check: (*demoFleet).checkTrouble,
 		after: demoTimes,
 	},
 	{
 		title: "A time-out stops the command on the hosts, not only the wait for it",
 		line:  "fleetssh run -w web[1-2] --timeout 500ms -- sleep 60",
-		exit:  exitStopped,
+		exit:  exit.Stopped,
 		check: (*demoFleet).checkStopped,
 	},
 	{
@@ -125,7 +126,7 @@ func newDemo(c *call) *cobra.Command {
 		Long: demoHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("fleetssh demo --help", "demo takes no arguments")
+				return exit.UsageError("fleetssh demo --help", "demo takes no arguments")
 			}
 			return runDemo(cmd.Context(), c)
 		},
@@ -144,7 +145,7 @@ func runDemo(ctx context.Context, c *call) error {
 	for _, step := range demoSteps {
 		if err := fleet.play(ctx, screen, step); err != nil {
 			if failure := screen.Failure(); failure != nil {
-				return outputError(failure)
+				return exit.OutputError(failure)
 			}
 			return fmt.Errorf("demo: %s: %w", step.line, err)
 		}
@@ -191,7 +192,7 @@ func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demo
 	}
 	root := newRoot(c, newRun, newPut, newGet, newShell, newCheck)
 	root.SetArgs(words)
-	code := report(screen, root.ExecuteContext(ctx))
+	code := exit.Report(screen, root.ExecuteContext(ctx))
 	screen.Flush()
 	switch {
 	case ctx.Err() != nil:
@@ -209,7 +210,7 @@ func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demo
 	if step.after != nil {
 		text = step.after(counted)
 	}
-	if code != exitOK {
+	if code != exit.OK {
 		text += fmt.Sprintf("(exit code %d)\n", code)
 	}
 	screen.Print([]byte(text))

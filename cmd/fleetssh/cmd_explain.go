@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -76,7 +77,7 @@ func (o *explainOptions) run(ctx context.Context, c *call, args []string) error 
 		}
 		plans, err := fleetssh.Explain(ctx, hosts[i].config)
 		if err != nil {
-			return usageError("", "%v", err)
+			return exit.UsageError("", "%v", err)
 		}
 		for n := range plans {
 			if o.format == "json" {

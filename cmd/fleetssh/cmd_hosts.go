@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 )
@@ -76,13 +77,13 @@ func (o *hostsOptions) check(flags *pflag.FlagSet, args []string) error {
 		}
 	}
 	if ways > 1 {
-		return usageError("", "--fold, --count, --split and --groups exclude each other")
+		return exit.UsageError("", "--fold, --count, --split and --groups exclude each other")
 	}
 	if !o.groups {
 		return nil
 	}
 	if len(args) > 0 {
-		return usageError("", "--groups shows all groups of the inventory, and takes no hosts")
+		return exit.UsageError("", "--groups shows all groups of the inventory, and takes no hosts")
 	}
 	return refuse(flags, "--groups shows all groups of the inventory", "hosts", "exclude", "group", "all", "limit", "pick")
 }
@@ -125,7 +126,7 @@ func (o *hostsOptions) showGroups(c *call) error {
 		return err
 	}
 	if inv == nil {
-		return usageError("name one with --inventory", "there is no inventory")
+		return exit.UsageError("name one with --inventory", "there is no inventory")
 	}
 	groups, err := inv.GroupNames()
 	if err != nil {
@@ -134,7 +135,7 @@ func (o *hostsOptions) showGroups(c *call) error {
 	for _, name := range groups {
 		set, err := hostset.Parse("@"+name, inv.Groups)
 		if err != nil {
-			return usageError("", "group %s: %v", name, err)
+			return exit.UsageError("", "group %s: %v", name, err)
 		}
 		c.screen.Out("", termline.Visible(fmt.Sprintf("@%s (%d): %s", name, set.Len(), set)))
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/hostset"
 	"fleetssh/internal/shellquote"
@@ -80,7 +81,7 @@ func newRerun(c *call) *cobra.Command {
 		ValidArgsFunction: completeRuns(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usageError("fleetssh rerun last --failed", "rerun takes one run")
+				return exit.UsageError("fleetssh rerun last --failed", "rerun takes one run")
 			}
 			return o.run(cmd.Context(), c, args[0])
 		},
@@ -95,10 +96,10 @@ func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
 		return err
 	}
 	if o.classes() == nil && !o.includeUnknown {
-		return usageError("add --failed, --unreachable, --timed-out, --skipped or --all", "rerun on which hosts of the run?")
+		return exit.UsageError("add --failed, --unreachable, --timed-out, --skipped or --all", "rerun on which hosts of the run?")
 	}
 	if run.State == journal.UnderWay {
-		return usageError("", "run %s is under way", run.ID)
+		return exit.UsageError("", "run %s is under way", run.ID)
 	}
 	if err := repeatable(run); err != nil {
 		return err
@@ -109,7 +110,7 @@ func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
 	}
 	switch {
 	case len(hosts) == 0 && len(left) > 0:
-		return usageError("--include-unknown repeats the command there too", "no other host is left")
+		return exit.UsageError("--include-unknown repeats the command there too", "no other host is left")
 	case len(hosts) == 0:
 		c.screen.Message(fmt.Sprintf("fleetssh: no host of run %s is left: nothing to do", run.ID))
 		return nil
@@ -192,10 +193,10 @@ func wordsOf(run *journal.Run) ([]string, error) {
 // repeatable refuses a run of which something that is needed was not kept.
 func repeatable(run *journal.Run) error {
 	if run.Command == "" || len(run.Hosts) == 0 {
-		return usageError("", "run %s: its beginning was not recorded", run.ID)
+		return exit.UsageError("", "run %s: its beginning was not recorded", run.ID)
 	}
 	if run.Verb != "" && run.Words == nil {
-		return usageError("", "run %s: its paths were not recorded, since they are no text or too long", run.ID)
+		return exit.UsageError("", "run %s: its paths were not recorded, since they are no text or too long", run.ID)
 	}
 	return nil
 }

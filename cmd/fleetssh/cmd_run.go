@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/sshconfig"
 )
@@ -208,15 +209,15 @@ func (o *runOptions) check(args []string, terminal *terminal) error {
 	empty := strings.TrimSpace(strings.Join(args, " ")) == ""
 	switch {
 	case o.script != "" && o.tty:
-		return usageError("", "--script and --tty exclude each other: the script comes on standard input")
+		return exit.UsageError("", "--script and --tty exclude each other: the script comes on standard input")
 	case o.script != "" && o.shell != "":
-		return usageError("", "--script and --shell exclude each other: the script names its own in its first line")
+		return exit.UsageError("", "--script and --shell exclude each other: the script names its own in its first line")
 	case o.script == "-" && (o.stdin == "-" || slices.Contains(o.hosts.hostfiles, "-")):
-		return usageError("", "standard input is the script")
+		return exit.UsageError("", "standard input is the script")
 	case o.script == "" && empty && (terminal == nil || o.sudo || o.runAs != "" || o.shell != "" || len(o.env) > 0 || o.care.argsFile != ""):
 		return noCommand()
 	case o.askSudoPass && !o.sudo && o.runAs == "":
-		return usageError("add --sudo or --run-as USER", "--ask-sudo-pass without sudo")
+		return exit.UsageError("add --sudo or --run-as USER", "--ask-sudo-pass without sudo")
 	}
 	if err := o.show.check(); err != nil {
 		return err
@@ -236,7 +237,7 @@ func (o *runOptions) refuseForOne() error {
 	return refuse(o.flags, "with --tty, the terminal is handed to the only host", names...)
 }
 
-func noCommand() error { return usageError("fleetssh run -w HOSTS COMMAND", "no command given") }
+func noCommand() error { return exit.UsageError("fleetssh run -w HOSTS COMMAND", "no command given") }
 
 // command sets what to run, as far as the flags say it.
 func (o *runOptions) command(r *runner, args []string) error {
@@ -259,7 +260,7 @@ func (o *runOptions) command(r *runner, args []string) error {
 	for _, variable := range o.env {
 		name, value, ok := strings.Cut(variable, "=")
 		if !ok || name == "" {
-			return usageError("", "--env: want NAME=VALUE")
+			return exit.UsageError("", "--env: want NAME=VALUE")
 		}
 		if command.Env == nil {
 			command.Env = make(map[string]string)
@@ -267,7 +268,7 @@ func (o *runOptions) command(r *runner, args []string) error {
 		command.Env[name] = value
 	}
 	if _, err := command.CommandLine(0); err != nil {
-		return usageError("", "%v", err)
+		return exit.UsageError("", "%v", err)
 	}
 	r.command = command
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/shellquote"
@@ -83,7 +84,7 @@ func newRuns(c *call) *cobra.Command {
 		Long: runsHelp,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("fleetssh runs show "+shellquote.Quote(args[0]), "runs takes no run, but runs show does")
+				return exit.UsageError("fleetssh runs show "+shellquote.Quote(args[0]), "runs takes no run, but runs show does")
 			}
 			return o.run(c)
 		},
@@ -175,7 +176,7 @@ func openRun(name string) (*journal.Run, error) {
 		if len(unknown.Near) > 0 {
 			hint = "did you mean " + strings.Join(unknown.Near, " or ") + "?"
 		}
-		return nil, usageError(hint, "%v", err)
+		return nil, exit.UsageError(hint, "%v", err)
 	}
 	if run != nil {
 		run.Args = redactArgs(run.Args)
@@ -206,10 +207,10 @@ func newRunsShow(c *call) *cobra.Command {
 		ValidArgsFunction: completeRuns(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usageError("fleetssh runs show last", "runs show takes one run")
+				return exit.UsageError("fleetssh runs show last", "runs show takes one run")
 			}
 			if o.verbose && o.format == "json" {
-				return usageError("", "--verbose goes with --format text only")
+				return exit.UsageError("", "--verbose goes with --format text only")
 			}
 			return o.run(c, args[0])
 		},

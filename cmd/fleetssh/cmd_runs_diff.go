@@ -12,6 +12,7 @@ import (
 	"github.com/aymanbagabas/go-udiff"
 	"github.com/spf13/cobra"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
@@ -26,7 +27,7 @@ func newRunsDiff(c *call) *cobra.Command {
 		ValidArgsFunction: completeRuns(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return usageError("fleetssh runs diff last-1 last", "runs diff takes two runs")
+				return exit.UsageError("fleetssh runs diff last-1 last", "runs diff takes two runs")
 			}
 			var runs [2]*journal.Run
 			for i, name := range args {

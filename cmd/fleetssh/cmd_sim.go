@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/internal/simfleet"
 )
 
@@ -90,7 +91,7 @@ func newSim(c *call) *cobra.Command {
 		Long: strings.Replace(simHelp, "@FAULTS@", wrapWords(simfleet.FaultNames(), 28, 78), 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("fleetssh sim --help", "sim takes no arguments, only options")
+				return exit.UsageError("fleetssh sim --help", "sim takes no arguments, only options")
 			}
 			return o.run(cmd.Context(), c)
 		},
@@ -102,7 +103,7 @@ func newSim(c *call) *cobra.Command {
 func (o *simOptions) run(ctx context.Context, c *call) error {
 	plan, err := o.plan()
 	if err != nil {
-		return usageError("fleetssh sim --help", "%v", err)
+		return exit.UsageError("fleetssh sim --help", "%v", err)
 	}
 	sim, err := startSim(plan, o.dir)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
 )
@@ -135,7 +136,7 @@ func newTrust(c *call) *cobra.Command {
 		Long: trustHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usageError("fleetssh trust --help", "scan or accept?")
+				return exit.UsageError("fleetssh trust --help", "scan or accept?")
 			}
 			return unknownVerb(cmd, args[0])
 		},
@@ -153,7 +154,7 @@ func newTrustScan(c *call) *cobra.Command {
 		Long: scanHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError(o.hosts.expandedHint(args, "name hosts with -w"), "trust scan takes no arguments, only options")
+				return exit.UsageError(o.hosts.expandedHint(args, "name hosts with -w"), "trust scan takes no arguments, only options")
 			}
 			if err := refuseLogin(cmd.Flags()); err != nil {
 				return err
@@ -246,7 +247,7 @@ func (s *survey) ask(ctx context.Context, flags *hostFlags, each func(*shownHost
 	slices.SortFunc(s.hosts, func(a, b *shownHost) int { return a.index - b.index })
 	s.tally.interrupted = ctx.Err() != nil
 	if err := s.c.screen.Failure(); err != nil && !s.tally.interrupted {
-		return outputError(err)
+		return exit.OutputError(err)
 	}
 	s.c.warnings.show(s.c.screen)
 	return nil
@@ -279,7 +280,7 @@ func (o *acceptOptions) run(ctx context.Context, c *call, args []string) error {
 		return s.err()
 	}
 	if name := choice.unused(s.hosts); name != "" {
-		return usageError("", "--replace %s: it is not among the hosts", name)
+		return exit.UsageError("", "--replace %s: it is not among the hosts", name)
 	}
 	for _, h := range s.hosts {
 		choice.choose(h)
@@ -298,12 +299,12 @@ func (o *acceptOptions) choice() (*keyChoice, error) {
 	for _, expr := range o.replace {
 		set, err := hostset.Parse(expr, nil)
 		if err != nil {
-			return nil, usageError("name hosts as with -w", "--replace: %v", err)
+			return nil, exit.UsageError("name hosts as with -w", "--replace: %v", err)
 		}
 		for name := range set.All() {
 			h, err := fleetssh.ParseHost(name)
 			if err != nil {
-				return nil, usageError("name hosts as with -w", "--replace: %v", err)
+				return nil, exit.UsageError("name hosts as with -w", "--replace: %v", err)
 			}
 			choice.replace = append(choice.replace, h)
 		}
@@ -326,9 +327,9 @@ func (o *acceptOptions) find(ctx context.Context, s *survey, args []string) erro
 	named := len(o.hosts.hosts)+len(o.hosts.groups)+len(o.hosts.hostfiles) > 0 || o.hosts.all
 	switch {
 	case len(args) > 1:
-		return usageError("fleetssh trust accept FILE", "trust accept takes one file")
+		return exit.UsageError("fleetssh trust accept FILE", "trust accept takes one file")
 	case len(args) == 1 && named:
-		return usageError("", "the keys are either from %s or from the hosts", args[0])
+		return exit.UsageError("", "the keys are either from %s or from the hosts", args[0])
 	case len(args) == 0:
 		flags := o.hosts
 		strict := flags.hostKey == "" || flags.hostKey == "strict"
@@ -377,12 +378,12 @@ func (o *acceptOptions) write(ctx context.Context, c *call, s *survey) error {
 	if !o.yes {
 		answer, err := c.ask(ctx, intention(all)+"? [y/N] ", true)
 		if err != nil {
-			return &fault{code: exitUsage, text: fmt.Sprintf("new keys need a confirmation: %v", err), hint: "--yes gives it"}
+			return &exit.Error{Code: exit.Usage, Text: fmt.Sprintf("new keys need a confirmation: %v", err), Hint: "--yes gives it"}
 		}
 		switch strings.ToLower(strings.TrimSpace(answer)) {
 		case "y", "yes":
 		default:
-			return &fault{code: exitUsage, text: "not confirmed: nothing was added"}
+			return &exit.Error{Code: exit.Usage, Text: "not confirmed: nothing was added"}
 		}
 	}
 	var failed []string
@@ -399,7 +400,7 @@ func (o *acceptOptions) write(ctx context.Context, c *call, s *survey) error {
 		c.screen.Message(text)
 	}
 	if failed != nil {
-		return &fault{code: exitFailed, text: strings.Join(failed, "; ")}
+		return &exit.Error{Code: exit.Failed, Text: strings.Join(failed, "; ")}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/sshconfig"
 )
 
@@ -99,7 +100,7 @@ func newTunnel(c *call) *cobra.Command {
 		Long: tunnelHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError(o.hosts.expandedHint(args, "fleetssh tunnel --help"), "tunnel takes no arguments, only options")
+				return exit.UsageError(o.hosts.expandedHint(args, "fleetssh tunnel --help"), "tunnel takes no arguments, only options")
 			}
 			if err := refuseForAgent(cmd.Flags()); err != nil {
 				return err
@@ -121,10 +122,10 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 		return err
 	}
 	if len(hosts) > 1 && len(o.local) > 0 {
-		return usageError("--each PORT gives each host a port of its own, --serve PORT serves a proxy for all", "-L is for one host, and these are %d", len(hosts))
+		return exit.UsageError("--each PORT gives each host a port of its own, --serve PORT serves a proxy for all", "-L is for one host, and these are %d", len(hosts))
 	}
 	if len(hosts) > 1 && len(o.socks) > 0 {
-		return usageError("--serve PORT serves one proxy for all", "-D is for one host, and these are %d", len(hosts))
+		return exit.UsageError("--serve PORT serves one proxy for all", "-D is for one host, and these are %d", len(hosts))
 	}
 	for i := range hosts {
 		if hosts[i].config.KeepAlive == 0 {
@@ -161,7 +162,7 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 	}
 	client.Close()
 	if failure := c.screen.Failure(); failure != nil {
-		return outputError(failure)
+		return exit.OutputError(failure)
 	}
 	if o.format == "json" {
 		s := work.tally.summary()
@@ -183,21 +184,21 @@ func (o *tunnelOptions) plans() ([]tunnelPlan, error) {
 	for _, text := range o.local {
 		listen, target, err := parseForward(text)
 		if err != nil {
-			return nil, usageError("-L 5432:localhost:5432, as with ssh", "-L %s: %v", text, err)
+			return nil, exit.UsageError("-L 5432:localhost:5432, as with ssh", "-L %s: %v", text, err)
 		}
 		plans = append(plans, tunnelPlan{flag: "-L " + text, kind: "local", listen: listen, target: target})
 	}
 	for _, text := range o.remote {
 		listen, target, err := parseForward(text)
 		if err != nil {
-			return nil, usageError("-R 8080:localhost:80, as with ssh", "-R %s: %v", text, err)
+			return nil, exit.UsageError("-R 8080:localhost:80, as with ssh", "-R %s: %v", text, err)
 		}
 		plans = append(plans, tunnelPlan{flag: "-R " + text, kind: "remote", listen: listen, target: target})
 	}
 	for _, text := range o.socks {
 		listen, err := parseBind(text)
 		if err != nil {
-			return nil, usageError("-D 1080, as with ssh", "-D %s: %v", text, err)
+			return nil, exit.UsageError("-D 1080, as with ssh", "-D %s: %v", text, err)
 		}
 		plans = append(plans, tunnelPlan{flag: "-D " + text, kind: "socks", listen: listen})
 	}
@@ -207,17 +208,17 @@ func (o *tunnelOptions) plans() ([]tunnelPlan, error) {
 	if o.serve != "" {
 		listen, err := parseBind(o.serve)
 		if err != nil {
-			return nil, usageError("--serve 1080", "--serve %s: %v", o.serve, err)
+			return nil, exit.UsageError("--serve 1080", "--serve %s: %v", o.serve, err)
 		}
 		plans = append(plans, tunnelPlan{flag: "--serve " + o.serve, kind: "proxy", listen: listen})
 	}
 	switch {
 	case plans == nil:
-		return nil, usageError("fleetssh tunnel --help", "a tunnel from where to where? give -L, -R, -D, --each or --serve")
+		return nil, exit.UsageError("fleetssh tunnel --help", "a tunnel from where to where? give -L, -R, -D, --each or --serve")
 	case o.basePort != 0 && len(o.each) == 0:
-		return nil, usageError("", "--base-port is for --each")
+		return nil, exit.UsageError("", "--base-port is for --each")
 	case o.basePort != 0 && len(o.each) > 1:
-		return nil, usageError("leave --base-port out, and each gets a free port", "--base-port is for one --each")
+		return nil, exit.UsageError("leave --base-port out, and each gets a free port", "--base-port is for one --each")
 	}
 	return plans, nil
 }
@@ -253,10 +254,10 @@ func (w *tunnelWork) start(ctx context.Context) error {
 		w.failed[n] = make([]error, len(w.hosts))
 		of, some := errors.AsType[*fleetssh.HostsError](err)
 		if _, wrong := err.(*fleetssh.ConfigError); wrong {
-			return usageError("fleetssh tunnel --help", "%s: %v", w.plans[n].flag, hostFault(err, w.hosts))
+			return exit.UsageError("fleetssh tunnel --help", "%s: %v", w.plans[n].flag, hostFault(err, w.hosts))
 		}
 		if err != nil && !some {
-			return &fault{code: exitFailed, text: w.plans[n].flag + ": " + err.Error()}
+			return &exit.Error{Code: exit.Failed, Text: w.plans[n].flag + ": " + err.Error()}
 		}
 		if some {
 			for _, f := range of.Failed {
@@ -305,7 +306,7 @@ func (w *tunnelWork) ended() <-chan error {
 		for n, plan := range w.plans {
 			for _, t := range w.tunnels[n] {
 				if err := t.Wait(); err != nil && first == nil {
-					first = &fault{code: exitFailed, text: plan.flag + ": " + err.Error()}
+					first = &exit.Error{Code: exit.Failed, Text: plan.flag + ": " + err.Error()}
 				}
 			}
 		}

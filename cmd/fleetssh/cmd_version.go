@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 const versionHelp = `Show what this program was built from.
@@ -20,7 +22,7 @@ func newVersion(c *call) *cobra.Command {
 		Long: versionHelp,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("fleetssh version --help", "version takes no arguments")
+				return exit.UsageError("fleetssh version --help", "version takes no arguments")
 			}
 			c.screen.Print([]byte(versionText()))
 			return nil

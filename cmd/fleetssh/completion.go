@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 	"fleetssh/internal/account"
@@ -40,7 +41,7 @@ func newCompletion(c *call) *cobra.Command {
 		ValidArgs: completionShells,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usageError("fleetssh completion --help", "completion for which shell?")
+				return exit.UsageError("fleetssh completion --help", "completion for which shell?")
 			}
 			return writeCompletion(cmd.Root(), args[0], screenWriter{c.screen})
 		},
@@ -59,7 +60,7 @@ func writeCompletion(root *cobra.Command, shell string, to io.Writer) error {
 	case "powershell":
 		return root.GenPowerShellCompletionWithDesc(to)
 	}
-	return usageError("one of "+strings.Join(completionShells, ", "), "no completion for the shell %q", shell)
+	return exit.UsageError("one of "+strings.Join(completionShells, ", "), "no completion for the shell %q", shell)
 }
 
 // screenWriter writes to standard output by way of the screen.

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // copyJSON shows one object for each file and for each host.
@@ -58,7 +59,7 @@ func (d *copyJSON) progress(p fleetssh.CopyProgress) {
 		o.PathBase64 = base64.StdEncoding.EncodeToString([]byte(path))
 	}
 	if p.Err != nil {
-		o.Error = &jsonError{Kind: "copy", Message: innermost(p.Err)} // the host has ended meanwhile, its result says why
+		o.Error = &jsonError{Kind: "copy", Message: exit.Reason(p.Err)} // the host has ended meanwhile, its result says why
 		if fault, ok := p.Err.(*fleetssh.CopyError); ok {
 			o.Error.Phase, o.Error.Message = fault.Op, fault.Error()
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // copyOptions are the flags of put and get.
@@ -146,17 +147,17 @@ func (o *copyOptions) check(args []string) error {
 	}
 	switch {
 	case len(args) == 0:
-		return usageError(usage, "no files given")
+		return exit.UsageError(usage, "no files given")
 	case len(args) == 1:
-		return usageError(usage, "%s %s to where?", o.verb, args[0])
+		return exit.UsageError(usage, "%s %s to where?", o.verb, args[0])
 	case o.remove && !o.recursive:
-		return usageError("add -r", "--delete is for directories")
+		return exit.UsageError("add -r", "--delete is for directories")
 	case o.protocol == "scp" && (o.resume || o.remove):
-		return usageError("", "--resume and --delete need --protocol sftp")
+		return exit.UsageError("", "--resume and --delete need --protocol sftp")
 	}
 	for _, path := range args {
 		if path == "" {
-			return usageError(usage, "a path is empty")
+			return exit.UsageError(usage, "a path is empty")
 		}
 	}
 	if err := o.care.check(); err != nil {

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/account"
 	"fleetssh/internal/placeholder"
@@ -107,10 +108,10 @@ func (p *copyPlan) paths(i int) (sources []string, target string, err error) {
 	for _, path := range append(p.sources[:len(p.sources):len(p.sources)], p.target) {
 		full, err := placeholder.Expand(path, nil, p.args[i].Map)
 		if err != nil {
-			return nil, "", usageError("known are host, user, port, index and the names of --args-file", "%s: %s: %v", p.hosts[i].label, path, err)
+			return nil, "", exit.UsageError("known are host, user, port, index and the names of --args-file", "%s: %s: %v", p.hosts[i].label, path, err)
 		}
 		if full == "" {
-			return nil, "", usageError("", "%s: %s: the path is empty", p.hosts[i].label, path)
+			return nil, "", exit.UsageError("", "%s: %s: the path is empty", p.hosts[i].label, path)
 		}
 		expanded = append(expanded, full)
 	}
@@ -145,7 +146,7 @@ func (p *copyPlan) checkHostPaths() error {
 				if rest == "" {
 					rest = "."
 				}
-				return usageError("write the path alone: "+shellquote.Quote(rest)+"; or ./"+shellquote.Quote(path)+" for a file with that name",
+				return exit.UsageError("write the path alone: "+shellquote.Quote(rest)+"; or ./"+shellquote.Quote(path)+" for a file with that name",
 					"%s: hosts are chosen with -w, and paths are without them", path)
 			}
 		}
@@ -169,11 +170,11 @@ func (p *copyPlan) checkSources(recursive bool) error {
 			info, err := os.Stat(source)
 			switch {
 			case err != nil && p.args != nil:
-				return fmt.Errorf("%s, for %s: %s", source, p.hosts[i].label, innermost(err))
+				return fmt.Errorf("%s, for %s: %s", source, p.hosts[i].label, exit.Reason(err))
 			case err != nil:
-				return fmt.Errorf("%s: %s", source, innermost(err))
+				return fmt.Errorf("%s: %s", source, exit.Reason(err))
 			case info.IsDir() && !recursive:
-				return usageError("add -r", "%s is a directory", source)
+				return exit.UsageError("add -r", "%s is a directory", source)
 			}
 		}
 		if p.args == nil {
@@ -203,7 +204,7 @@ func (p *copyPlan) wrongUsage(err error) error {
 		return errors.New(copyProblem(e).reason)
 	case *fleetssh.HostArgumentError:
 		if e.Host >= 0 && e.Name == "" {
-			return usageError("write %(host)s into the local path", "%s: %s", p.hosts[e.Host].label, e.Reason)
+			return exit.UsageError("write %(host)s into the local path", "%s: %s", p.hosts[e.Host].label, e.Reason)
 		}
 	}
 	return asUsage(err)

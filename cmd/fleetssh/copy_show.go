@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -61,9 +62,9 @@ func (f *copyShowFlags) register(flags *pflag.FlagSet) {
 func (f *copyShowFlags) check() error {
 	switch {
 	case f.quiet && f.verbose:
-		return usageError("", "-q and -v exclude each other")
+		return exit.UsageError("", "-q and -v exclude each other")
 	case f.format != "stream" && (f.quiet || f.verbose):
-		return usageError("", "-q and -v go with --format stream only")
+		return exit.UsageError("", "-q and -v go with --format stream only")
 	}
 	return nil
 }

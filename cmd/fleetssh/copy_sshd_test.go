@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -95,7 +96,7 @@ func TestCopyGoesOnWithOpenSSH(t *testing.T) {
 		t.Errorf("what is not whole has a name: %q", whole)
 	}
 	code, out, errOut := f.run(t.Context(), "put", "-x", "127.0.0.2", "--resume", "--verify", "--format", "json", source, target)
-	if code != exitOK {
+	if code != exit.OK {
 		t.Fatalf("exit code %d\n%s%s", code, out, errOut)
 	}
 	sent := -1
@@ -146,7 +147,7 @@ func TestCopyTreesWithOpenSSH(t *testing.T) {
 			{"put", "--protocol", protocol, "-r", "-P", tree, filepath.Join(dir, "there", "%(host)s") + "/"},
 			{"get", "--protocol", protocol, "-r", "-P", filepath.Join(dir, "there", "%(host)s", "tree"), filepath.Join(dir, "back")},
 		} {
-			if code, out, errOut := f.run(t.Context(), args[0], args[1:]...); code != exitOK || strings.Count(out, ": 3 files, ") != 2 {
+			if code, out, errOut := f.run(t.Context(), args[0], args[1:]...); code != exit.OK || strings.Count(out, ": 3 files, ") != 2 {
 				t.Fatalf("%q: exit code %d\n%s%s", args, code, out, errOut)
 			}
 		}

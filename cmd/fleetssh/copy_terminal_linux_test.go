@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // A line below everything else says how far a copy is, and is gone in the end.
@@ -18,7 +20,7 @@ func TestCopyStatusLine(t *testing.T) {
 	r, fleet := startOnTerminal(t, simPlan{hosts: 2}, "put", "%", "--no-record", "--limit-rate", "1M", file, "copy")
 	r.await("\r\x1b[Kput: 0 of 2 hosts done, ")
 	code, shown := r.wait()
-	if code != exitOK {
+	if code != exit.OK {
 		t.Errorf("exit code %d", code)
 	}
 	if !regexp.MustCompile(`\x1b\[Kput: [01] of 2 hosts done, [1-9][0-9]?% of 2\.0 MiB, [0-9.]+ [KM]iB/s, [0-9]s`).MatchString(shown) {

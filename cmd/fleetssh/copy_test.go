@@ -75,7 +75,7 @@ func TestCopyPlan(t *testing.T) {
 	for _, test := range []struct {
 		name, hosts, line string
 		want              []string // what the dry run says
-		fault             string
+		Error             string
 	}{
 		{"as it is", "web[1-2]", "put copy_test.go 100%", []string{"web1: copy_test.go -> '100%'", "web2: copy_test.go -> '100%'"}, ""},
 		{"several", "web1", "put copy_test.go main.go d/", []string{"web1: copy_test.go main.go -> d/"}, ""},
@@ -95,9 +95,9 @@ func TestCopyPlan(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			p, err := planFor(t, test.hosts, test.line)
-			if test.fault != "" {
-				if err == nil || !strings.Contains(err.Error(), test.fault) {
-					t.Errorf("error %v, want %q", err, test.fault)
+			if test.Error != "" {
+				if err == nil || !strings.Contains(err.Error(), test.Error) {
+					t.Errorf("error %v, want %q", err, test.Error)
 				}
 				return
 			}

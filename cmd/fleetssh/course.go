@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // course is work on hosts, batch after batch, with the care that was asked for.
@@ -151,7 +152,7 @@ func (s *course) finish(ctx, work context.Context, show func()) error {
 		s.c.done(t)
 	}
 	if err := s.c.screen.Failure(); err != nil && !t.interrupted {
-		return outputError(err)
+		return exit.OutputError(err)
 	}
 	s.c.warnings.show(s.c.screen)
 	if t.stopped != "" {

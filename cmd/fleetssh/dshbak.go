@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/fold"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
@@ -85,9 +86,9 @@ func newDshbak(c *call) *cobra.Command {
 func (o *dshbakOptions) run(c *call, files []string) (err error) {
 	switch {
 	case o.coalesce && o.directory != "":
-		return usageError("", "-c and -d exclude each other")
+		return exit.UsageError("", "-c and -d exclude each other")
 	case o.force && o.directory == "":
-		return usageError("", "-f goes with -d only")
+		return exit.UsageError("", "-f goes with -d only")
 	}
 	to, err := o.sink(c.screen)
 	if err != nil {
@@ -106,7 +107,7 @@ func (o *dshbakOptions) run(c *call, files []string) (err error) {
 		return err
 	}
 	if err := c.screen.Failure(); err != nil {
-		return outputError(err)
+		return exit.OutputError(err)
 	}
 	return nil
 }
@@ -129,7 +130,7 @@ func (o *dshbakOptions) sink(screen *termline.Screen) (bakSink, error) {
 	}
 	root, err := os.OpenRoot(o.directory)
 	if errors.Is(err, os.ErrNotExist) && !o.force {
-		return nil, &fault{code: exitFailed, text: err.Error(), hint: "-f makes it"}
+		return nil, &exit.Error{Code: exit.Failed, Text: err.Error(), Hint: "-f makes it"}
 	}
 	if err != nil {
 		return nil, err

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // dshbak runs our dshbak with an input.
@@ -43,7 +45,7 @@ func TestDshbakAgainstTheOriginal(t *testing.T) {
 			if err != nil {
 				t.Fatalf("dshbak of pdsh (.ci/prepare installs it): %v", err)
 			}
-			if code, got, stderr := dshbak(t, input.String(), args...); code != exitOK || got != string(want) || stderr != "" {
+			if code, got, stderr := dshbak(t, input.String(), args...); code != exit.OK || got != string(want) || stderr != "" {
 				t.Fatalf("seed %d, %q: exit code %d, %s\n%s\nwant\n%s\nof\n%s", seed, args, code, stderr, got, want, input.String())
 			}
 		}
@@ -76,7 +78,7 @@ func TestDshbakFilesStayInTheDirectory(t *testing.T) {
 	outer := t.TempDir()
 	dir := filepath.Join(outer, "in")
 	code, _, stderr := dshbak(t, "../up: x\n..: x\n/etc/up: x\na/b: x\n.hidden: x\nok: x\n", "-d", dir, "-f")
-	if code != exitOK {
+	if code != exit.OK {
 		t.Fatal(stderr)
 	}
 	if found, _ := os.ReadDir(outer); len(found) != 1 {
@@ -90,7 +92,7 @@ func TestDshbakFilesStayInTheDirectory(t *testing.T) {
 	if err := os.Symlink(aim, filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, _ := dshbak(t, "link: x\n", "-d", dir); code != exitFailed {
+	if code, _, _ := dshbak(t, "link: x\n", "-d", dir); code != exit.Failed {
 		t.Errorf("through a link: exit code %d", code)
 	}
 	if _, err := os.Lstat(aim); err == nil {
@@ -110,7 +112,7 @@ func TestDshbakFilesOfMuchOutput(t *testing.T) {
 	for range 2 * maxBakHeld / 1000 {
 		input.WriteString("a: " + line + "\nb: " + line + "\n")
 	}
-	if code, _, stderr := dshbak(t, input.String(), "-d", dir); code != exitOK {
+	if code, _, stderr := dshbak(t, input.String(), "-d", dir); code != exit.OK {
 		t.Fatal(stderr)
 	}
 	want := strings.Repeat(line+"\n", 2*maxBakHeld/1000)
@@ -131,11 +133,11 @@ func TestDshbakFaults(t *testing.T) {
 		code  int
 		want  string
 	}{
-		{"both", []string{"-c", "-d", dir}, "", exitUsage, "-c and -d"},
-		{"force alone", []string{"-f"}, "", exitUsage, "-f goes with -d"},
-		{"no directory", []string{"-d", filepath.Join(dir, "none")}, "", exitFailed, "hint: -f makes it"},
-		{"no file", []string{filepath.Join(dir, "none")}, "", exitFailed, "no such file"},
-		{"a line without end", nil, "a: " + strings.Repeat("x", maxBakLine), exitFailed, "standard input: a line of more than 16 MiB"},
+		{"both", []string{"-c", "-d", dir}, "", exit.Usage, "-c and -d"},
+		{"force alone", []string{"-f"}, "", exit.Usage, "-f goes with -d"},
+		{"no directory", []string{"-d", filepath.Join(dir, "none")}, "", exit.Failed, "hint: -f makes it"},
+		{"no file", []string{filepath.Join(dir, "none")}, "", exit.Failed, "no such file"},
+		{"a line without end", nil, "a: " + strings.Repeat("x", maxBakLine), exit.Failed, "standard input: a line of more than 16 MiB"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

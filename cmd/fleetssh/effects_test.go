@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // Each flag about hosts changes what would be done, or is refused: none is accepted and ignored.
@@ -69,7 +71,7 @@ func TestHostFlagsHaveEffect(t *testing.T) {
 		if code == oldCode && out == oldOut && err == oldErr {
 			t.Errorf("--%s=%s changes nothing: %s", flag.Name, value[0], out)
 		}
-		if code != exitOK && code != exitUsage && !strings.Contains(err, value[0]) {
+		if code != exit.OK && code != exit.Usage && !strings.Contains(err, value[0]) {
 			t.Errorf("--%s=%s: exit code %d: %s", flag.Name, value[0], code, err)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -34,7 +35,7 @@ func TestDialogueEndsWhatRuns(t *testing.T) {
 			if err := r.cmd.Process.Signal(end); err != nil {
 				t.Fatal(err)
 			}
-			if code, shown := r.wait(); code != exitInterrupted {
+			if code, shown := r.wait(); code != exit.Interrupted {
 				t.Errorf("exit code %d: %s", code, shown)
 			}
 			for deadline := time.Now().Add(5 * time.Second); len(sshdtest.Processes(sleep)) > 0; <-time.After(5 * time.Millisecond) {
@@ -58,7 +59,7 @@ func TestTerminalOfOneHost(t *testing.T) {
 		"--batch": {"--batch", "1"}, "--pause": {"--batch", "1", "--pause", "1s"}, "--max-fail": {"--max-fail", "1"}, "--confirm-over": {"--confirm-over", "1"},
 	} {
 		o := startHere(t, fleetEnv(fleet), nil, append([]string{"run", "%", "--tty"}, append(args, "true")...)...)
-		if shown := o.end(exitUsage); !strings.Contains(shown, " has no effect here: with --tty") {
+		if shown := o.end(exit.Usage); !strings.Contains(shown, " has no effect here: with --tty") {
 			t.Errorf("%s: shown %q", flag, shown)
 		}
 	}

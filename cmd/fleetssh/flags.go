@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/sshconfig"
 )
 
@@ -111,9 +112,9 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEntry, error) {
 	switch {
 	case f.askPass && f.passwordFile != "":
-		return nil, usageError("", "--ask-pass and --password-file exclude each other")
+		return nil, exit.UsageError("", "--ask-pass and --password-file exclude each other")
 	case f.ipv4 && f.ipv6:
-		return nil, usageError("", "-4 and -6 exclude each other")
+		return nil, exit.UsageError("", "-4 and -6 exclude each other")
 	}
 	if err := f.way.check(); err != nil {
 		return nil, err
@@ -203,10 +204,10 @@ func noneUsable(entries []hostEntry) error {
 	if more := len(entries) - 1; more > 0 {
 		text += fmt.Sprintf(" (and %s more)", countHosts(more))
 	}
-	if f, ok := errors.AsType[*fault](err); ok {
-		return &fault{code: f.code, text: text, hint: f.hint}
+	if f, ok := errors.AsType[*exit.Error](err); ok {
+		return &exit.Error{Code: f.Code, Text: text, Hint: f.Hint}
 	}
-	return usageError("", "%s", text)
+	return exit.UsageError("", "%s", text)
 }
 
 // secrets are what is asked for, once for all hosts.

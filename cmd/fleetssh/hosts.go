@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 )
@@ -33,7 +34,7 @@ func exclusions(set hostset.Set) (excluded, error) {
 	for name := range set.All() {
 		h, err := fleetssh.ParseHost(name)
 		if err != nil {
-			return nil, usageError("", "%v", err)
+			return nil, exit.UsageError("", "%v", err)
 		}
 		x[h.Host] = append(x[h.Host], h)
 	}

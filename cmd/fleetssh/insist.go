@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/internal/shellquote"
 )
 
@@ -58,7 +59,7 @@ func (f *hostFlags) insisted(ctx context.Context, entries []hostEntry) error {
 	if f.identity == "" || f.cert != "" && filepath.Base(e.Path) == filepath.Base(f.cert) {
 		flag, given = "--cert", f.cert
 	}
-	return usageError(keyHint(e, flag, given), "%s %s: %v", flag, given, e.Err)
+	return exit.UsageError(keyHint(e, flag, given), "%s %s: %v", flag, given, e.Err)
 }
 
 var errNotNow = errors.New("nothing is asked yet")

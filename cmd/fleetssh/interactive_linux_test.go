@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 	"golang.org/x/sys/unix"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/internal/simfleet"
 	"fleetssh/internal/sshdtest"
 )
@@ -108,36 +109,36 @@ func TestInteractiveEnds(t *testing.T) {
 	stalled := simfleet.Fault{Kind: simfleet.StallAfterStart}
 	for _, test := range []struct {
 		name  string
-		fault simfleet.Fault
+		Error simfleet.Fault
 		args  []string
 		await string             // before the act
 		act   func(*ownTerminal) // nil: it ends by itself
 		code  int
 		want  string // whole, as a pattern
 	}{
-		{"code", simfleet.Fault{}, []string{"echo hello; exit 3"}, "", nil, exitCommand, `hello\r\n`},
+		{"code", simfleet.Fault{}, []string{"echo hello; exit 3"}, "", nil, exit.Command, `hello\r\n`},
 		{"code of the command", simfleet.Fault{}, []string{"--exit-policy", "max", "exit 3"}, "", nil, 3, ``},
-		{"success", simfleet.Fault{}, []string{"printf 'no line end'"}, "", nil, exitOK, `no line end`},
-		{"login shell", simfleet.Fault{}, nil, "sim00001$ ", typed("exit 3\r"), exitCommand, `sim00001\$ `},
-		{"interrupt for the host", simfleet.Fault{}, []string{"echo ready; cat"}, "ready", typed("\x03"), exitCommand, `ready\r\n\r\nfleetssh: 127.1.0.1: ended by signal INT\r\n`},
-		{"way out", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", typed("~."), exitStopped, `ready\r\n\r\nfleetssh: 127.1.0.1: (stopped|told to stop, may still run)\r\n`},
-		{"way out of a dead session", stalled, []string{"sleep 60"}, "", typed("keys\r~."), exitStopped, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
-		{"way out of a host that takes nothing", simfleet.Fault{Kind: simfleet.NeverReadStdin}, []string{"cat"}, "", typed(strings.Repeat("x", 200_000) + "\r~."), exitStopped, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
-		{"TERM", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGTERM), exitInterrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
-		{"HUP", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGHUP), exitInterrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
-		{"QUIT", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGQUIT), exitInterrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
-		{"TERM and a dead host", stalled, []string{"sleep 60"}, "", signal(syscall.SIGTERM), exitInterrupted, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
-		{"time-out", simfleet.Fault{}, []string{"-u", "500ms", "echo ready; sleep 60"}, "", nil, exitStopped, `ready\r\n\r\nfleetssh: 127.1.0.1: timed out and stopped: .*\r\n`},
-		{"deadline", simfleet.Fault{}, []string{"--deadline", "500ms", "echo ready; sleep 60"}, "", nil, exitStopped, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
-		{"cut", simfleet.Fault{Kind: simfleet.CutAfter, Bytes: 5}, []string{"echo hello; sleep 60"}, "", nil, exitUnreachable, `hello\r\nfleetssh: 127.1.0.1: lost, may have run: connection lost\r\n`},
-		{"no status", simfleet.Fault{Kind: simfleet.CloseWithoutStatus}, []string{"echo hello"}, "", nil, exitUnreachable, `hello\r\n\r\nfleetssh: 127.1.0.1: lost, may have run: .*\r\n`},
-		{"no terminal there", simfleet.Fault{Kind: simfleet.RefusePTY}, []string{"true"}, "", nil, exitUnreachable, `fleetssh: 127.1.0.1: not started \(pty\): refused by the host\r\n`},
-		{"refused", simfleet.Fault{Kind: simfleet.RefuseExec}, nil, "", nil, exitUnreachable, `fleetssh: 127.1.0.1: not started \(shell\): refused by the host\r\n`},
-		{"unreachable", simfleet.Fault{Kind: simfleet.ResetAccept}, []string{"--attempts", "1", "true"}, "", nil, exitUnreachable, `fleetssh: 127.1.0.1: unreachable \([a-z]*\): .*\r\n`},
+		{"success", simfleet.Fault{}, []string{"printf 'no line end'"}, "", nil, exit.OK, `no line end`},
+		{"login shell", simfleet.Fault{}, nil, "sim00001$ ", typed("exit 3\r"), exit.Command, `sim00001\$ `},
+		{"interrupt for the host", simfleet.Fault{}, []string{"echo ready; cat"}, "ready", typed("\x03"), exit.Command, `ready\r\n\r\nfleetssh: 127.1.0.1: ended by signal INT\r\n`},
+		{"way out", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", typed("~."), exit.Stopped, `ready\r\n\r\nfleetssh: 127.1.0.1: (stopped|told to stop, may still run)\r\n`},
+		{"way out of a dead session", stalled, []string{"sleep 60"}, "", typed("keys\r~."), exit.Stopped, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
+		{"way out of a host that takes nothing", simfleet.Fault{Kind: simfleet.NeverReadStdin}, []string{"cat"}, "", typed(strings.Repeat("x", 200_000) + "\r~."), exit.Stopped, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
+		{"TERM", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGTERM), exit.Interrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
+		{"HUP", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGHUP), exit.Interrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
+		{"QUIT", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGQUIT), exit.Interrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
+		{"TERM and a dead host", stalled, []string{"sleep 60"}, "", signal(syscall.SIGTERM), exit.Interrupted, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
+		{"time-out", simfleet.Fault{}, []string{"-u", "500ms", "echo ready; sleep 60"}, "", nil, exit.Stopped, `ready\r\n\r\nfleetssh: 127.1.0.1: timed out and stopped: .*\r\n`},
+		{"deadline", simfleet.Fault{}, []string{"--deadline", "500ms", "echo ready; sleep 60"}, "", nil, exit.Stopped, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
+		{"cut", simfleet.Fault{Kind: simfleet.CutAfter, Bytes: 5}, []string{"echo hello; sleep 60"}, "", nil, exit.Unreachable, `hello\r\nfleetssh: 127.1.0.1: lost, may have run: connection lost\r\n`},
+		{"no status", simfleet.Fault{Kind: simfleet.CloseWithoutStatus}, []string{"echo hello"}, "", nil, exit.Unreachable, `hello\r\n\r\nfleetssh: 127.1.0.1: lost, may have run: .*\r\n`},
+		{"no terminal there", simfleet.Fault{Kind: simfleet.RefusePTY}, []string{"true"}, "", nil, exit.Unreachable, `fleetssh: 127.1.0.1: not started \(pty\): refused by the host\r\n`},
+		{"refused", simfleet.Fault{Kind: simfleet.RefuseExec}, nil, "", nil, exit.Unreachable, `fleetssh: 127.1.0.1: not started \(shell\): refused by the host\r\n`},
+		{"unreachable", simfleet.Fault{Kind: simfleet.ResetAccept}, []string{"--attempts", "1", "true"}, "", nil, exit.Unreachable, `fleetssh: 127.1.0.1: unreachable \([a-z]*\): .*\r\n`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			fleet, err := startSim(simPlan{hosts: 1, faulty: 1, fault: test.fault}, t.TempDir())
+			fleet, err := startSim(simPlan{hosts: 1, faulty: 1, fault: test.Error}, t.TempDir())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -170,7 +171,7 @@ func TestInteractiveSudoPassword(t *testing.T) {
 	o.typed("sesame\n")
 	o.awaitRaw()
 	o.typed("a line\r")
-	if shown := o.end(exitOK); shown != "sudo password: \r\nroot\r\na line\r\n" {
+	if shown := o.end(exit.OK); shown != "sudo password: \r\nroot\r\na line\r\n" {
 		t.Errorf("shown %q", shown)
 	}
 }
@@ -200,12 +201,12 @@ func TestNotInteractive(t *testing.T) {
 		{[]string{"-f", "1", "tty"}, "127.1.0.1: /dev/pts/0\r\n127.1.0.2: /dev/pts/0\r\n"},
 	} {
 		o := startHere(t, fleetEnv(fleet), nil, append([]string{"run", "%", "--tty", "--color", "never", "--progress", "never"}, test.args...)...)
-		if shown := o.end(exitOK); shown != test.want {
+		if shown := o.end(exit.OK); shown != test.want {
 			t.Errorf("%v: shown %q, want %q", test.args, shown, test.want)
 		}
 	}
 	o := startHere(t, fleetEnv(fleet), nil, "run", "%", "--tty")
-	if shown := o.end(exitUsage); !strings.Contains(shown, "no command given") {
+	if shown := o.end(exit.Usage); !strings.Contains(shown, "no command given") {
 		t.Errorf("shown %q", shown)
 	}
 }
@@ -222,7 +223,7 @@ func TestInteractiveRecord(t *testing.T) {
 	o := startHere(t, env, nil, "run", "%", "--tty")
 	o.await("sim00001$ ")
 	o.typed("echo secret; exit 4\r")
-	if shown := o.end(exitCommand); shown != "sim00001$ secret\r\n" {
+	if shown := o.end(exit.Command); shown != "sim00001$ secret\r\n" {
 		t.Errorf("shown %q", shown)
 	}
 	verb := func(args ...string) string {
@@ -244,7 +245,7 @@ func TestInteractiveRecord(t *testing.T) {
 	o = startHere(t, env, nil, "rerun", "last", "--failed")
 	o.await("sim00001$ ")
 	o.typed("exit\r")
-	o.end(exitOK)
+	o.end(exit.OK)
 }
 
 // sshdSession starts the program on a terminal, and a command or a login shell with it,
@@ -275,7 +276,7 @@ func sshdSessionOf(t *testing.T, account string, change func(*unix.Termios), arg
 		o.awaitRaw()
 		return o
 	}
-	if shown := o.end(exitUnreachable); !strings.Contains(shown, "(pty)") {
+	if shown := o.end(exit.Unreachable); !strings.Contains(shown, "(pty)") {
 		t.Errorf("shown %q", shown)
 	}
 	return nil
@@ -321,7 +322,7 @@ func TestSSHDInteractiveBytes(t *testing.T) {
 		all = append(all, byte(b))
 	}
 	o.typed(string(all))
-	if shown := o.end(exitOK); shown != "ready"+string(all)+"end" {
+	if shown := o.end(exit.OK); shown != "ready"+string(all)+"end" {
 		t.Errorf("shown %q", shown)
 	}
 }
@@ -353,7 +354,7 @@ func TestSSHDInteractiveTerminal(t *testing.T) {
 	}
 	sshdtest.Eventually(t, 20*time.Second, "sleep runs", func() bool { return len(sshdtest.Processes(marker)) > 0 })
 	o.typed("\x07") // what interrupts here interrupts there
-	o.end(exitCommand)
+	o.end(exit.Command)
 }
 
 // sudo asks on the terminal in its own words.
@@ -363,14 +364,14 @@ func TestSSHDInteractiveSudo(t *testing.T) {
 	o := sshdSessionOf(t, sshdtest.Alice, nil, "--sudo", "--env", "A=it's", `id -un; echo "<$A>"`)
 	o.await("password for " + sshdtest.Alice + ": ")
 	o.typed(password + "\r")
-	if shown := o.end(exitOK); !strings.HasSuffix(shown, "\r\nroot\r\n<it's>\r\n") || strings.Contains(shown, password) {
+	if shown := o.end(exit.OK); !strings.HasSuffix(shown, "\r\nroot\r\n<it's>\r\n") || strings.Contains(shown, password) {
 		t.Errorf("shown %q", shown)
 	}
 	// It does not ask everybody.
 	o = sshdSessionOf(t, sshdtest.Carol, nil, "--run-as", sshdtest.Bob, "id -un; tty; read x")
 	o.await("/dev/pts/")
 	o.typed("\r")
-	if shown := o.end(exitOK); !strings.HasPrefix(shown, sshdtest.Bob+"\r\n/dev/pts/") {
+	if shown := o.end(exit.OK); !strings.HasPrefix(shown, sshdtest.Bob+"\r\n/dev/pts/") {
 		t.Errorf("shown %q", shown)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // doubledSignal is how soon after the first a second signal still counts as the
@@ -42,7 +44,7 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 		cancel()
 		for range signals {
 			if time.Since(first) > doubledSignal {
-				os.Exit(exitInterrupted)
+				os.Exit(exit.Interrupted)
 			}
 		}
 	}()

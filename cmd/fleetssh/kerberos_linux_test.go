@@ -8,6 +8,7 @@ import (
 
 	"github.com/creack/pty"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/internal/kdctest"
 	"fleetssh/internal/sshdtest"
 )
@@ -42,7 +43,7 @@ func TestWrongKerberosPassword(t *testing.T) {
 	who := user + "@" + k.Realm
 
 	code, shown := run("wr0ng", password)
-	if code != exitOK || strings.Count(shown, ": in") != 2 || !strings.Contains(shown, "the KDC has refused the password of "+who) {
+	if code != exit.OK || strings.Count(shown, ": in") != 2 || !strings.Contains(shown, "the KDC has refused the password of "+who) {
 		t.Errorf("exit code %d\n%s", code, shown)
 	}
 	before := len(k.Requests(kdctest.AS, "PREAUTH_FAILED"))
@@ -54,7 +55,7 @@ func TestWrongKerberosPassword(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, shown)
 		}
 	}
-	if n := len(k.Requests(kdctest.AS, "PREAUTH_FAILED")) - before; code != exitUnreachable || n != 3 || strings.Contains(shown, "wr0ng") {
+	if n := len(k.Requests(kdctest.AS, "PREAUTH_FAILED")) - before; code != exit.Unreachable || n != 3 || strings.Contains(shown, "wr0ng") {
 		t.Errorf("exit code %d, the KDC refused %d passwords\n%s", code, n, shown)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/kdctest"
 	"fleetssh/internal/sshdtest"
@@ -47,20 +48,20 @@ func TestKerberos(t *testing.T) {
 		code        int
 		out, errOut []string
 	}{
-		{"no ticket", nil, args("run", "--gssapi", "true"), exitUnreachable, nil, []string{"there is no ticket in " + cache, "run kinit"}},
-		{"explained", nil, []string{"explain", "-F", "none", "--gssapi", "localhost"}, exitOK, []string{"- gssapi-with-mic  (", "run kinit"}, nil},
+		{"no ticket", nil, args("run", "--gssapi", "true"), exit.Unreachable, nil, []string{"there is no ticket in " + cache, "run kinit"}},
+		{"explained", nil, []string{"explain", "-F", "none", "--gssapi", "localhost"}, exit.OK, []string{"- gssapi-with-mic  (", "run kinit"}, nil},
 		{"keytab", func() { k.Keytab(t, strings.TrimPrefix(cache, "FILE:")+".keytab", user) },
-			args("run", "--keytab", strings.TrimPrefix(cache, "FILE:")+".keytab", "id", "-un"), exitOK, []string{"localhost: " + user}, nil},
+			args("run", "--keytab", strings.TrimPrefix(cache, "FILE:")+".keytab", "id", "-un"), exit.OK, []string{"localhost: " + user}, nil},
 		{"ticket", func() { k.Kinit(t, cache, user, password, "-F") },
-			args("check", "--gssapi"), exitOK, []string{"by gssapi-with-mic  host key ssh-ed25519 "}, nil},
-		{"not forwardable", nil, args("run", "-K", "echo in"), exitOK, []string{"localhost: in"}, []string{"fleetssh: warning: localhost: ", "kinit -f"}},
-		{"explained, not forwardable", nil, []string{"explain", "-F", "none", "-K", "localhost"}, exitOK, []string{"cannot be delegated"}, nil},
+			args("check", "--gssapi"), exit.OK, []string{"by gssapi-with-mic  host key ssh-ed25519 "}, nil},
+		{"not forwardable", nil, args("run", "-K", "echo in"), exit.OK, []string{"localhost: in"}, []string{"fleetssh: warning: localhost: ", "kinit -f"}},
+		{"explained, not forwardable", nil, []string{"explain", "-F", "none", "-K", "localhost"}, exit.OK, []string{"cannot be delegated"}, nil},
 		{"delegated", func() { k.Kinit(t, cache, user, password) },
-			args("run", "-K", "klist", "-f"), exitOK, []string{"Default principal: " + user + "@" + k.Realm, "Flags: Ff"}, nil},
-		{"explained, delegated", nil, []string{"explain", "-F", "none", "-K", "localhost"}, exitOK,
+			args("run", "-K", "klist", "-f"), exit.OK, []string{"Default principal: " + user + "@" + k.Realm, "Flags: Ff"}, nil},
+		{"explained, delegated", nil, []string{"explain", "-F", "none", "-K", "localhost"}, exit.OK,
 			[]string{"gssapi-with-mic: " + user + "@" + k.Realm + " asks for host/localhost@" + k.Realm, "cache " + cache + ", valid until ", ", delegated)"}, nil},
-		{"other service", nil, args("run", "--service-host", "nosuch", "true"), exitUnreachable, nil, []string{"host/nosuch@" + k.Realm}},
-		{"other principal", nil, args("run", "--principal", "nobody", "true"), exitUnreachable, nil, []string{"nobody@" + k.Realm}},
+		{"other service", nil, args("run", "--service-host", "nosuch", "true"), exit.Unreachable, nil, []string{"host/nosuch@" + k.Realm}},
+		{"other principal", nil, args("run", "--principal", "nobody", "true"), exit.Unreachable, nil, []string{"nobody@" + k.Realm}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if test.before != nil {
@@ -95,9 +96,9 @@ func TestKerberos(t *testing.T) {
 		}}
 		root := newRoot(c, verbs...)
 		root.SetArgs(args("run", "--kinit", "--principal", user, "klist; echo in"))
-		code := report(screen, root.ExecuteContext(t.Context()))
+		code := exit.Report(screen, root.ExecuteContext(t.Context()))
 		screen.Close()
-		if code != exitOK || !strings.Contains(out.String(), "localhost: in") || len(asked) != 1 || !strings.Contains(asked[0], "Kerberos password of "+user) {
+		if code != exit.OK || !strings.Contains(out.String(), "localhost: in") || len(asked) != 1 || !strings.Contains(asked[0], "Kerberos password of "+user) {
 			t.Errorf("exit code %d, asked %q:\n%s%s", code, asked, &out, &errOut)
 		}
 	})

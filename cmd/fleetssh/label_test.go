@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 func TestLabels(t *testing.T) {
@@ -80,18 +81,18 @@ func TestExitCodePriority(t *testing.T) {
 		interrupted bool
 		want        int
 	}{
-		{want: exitOK},
-		{outcomes: []fleetssh.Outcome{exited(0), exited(0)}, want: exitOK},
-		{outcomes: []fleetssh.Outcome{exited(0), exited(130)}, want: exitCommand},
-		{outcomes: []fleetssh.Outcome{kind(fleetssh.Signaled)}, want: exitCommand},
-		{outcomes: []fleetssh.Outcome{exited(1), kind(fleetssh.Unreachable)}, want: exitUnreachable},
-		{outcomes: []fleetssh.Outcome{exited(0), kind(fleetssh.NotStarted)}, want: exitUnreachable},
-		{outcomes: []fleetssh.Outcome{exited(0), kind(fleetssh.Lost)}, want: exitUnreachable},
-		{outcomes: []fleetssh.Outcome{kind(fleetssh.Unreachable), kind(fleetssh.TimedOut), exited(1)}, want: exitStopped},
-		{outcomes: []fleetssh.Outcome{kind(fleetssh.Cancelled)}, want: exitStopped},
-		{outcomes: []fleetssh.Outcome{kind(fleetssh.Skipped), exited(0)}, want: exitStopped},
-		{outcomes: []fleetssh.Outcome{kind(fleetssh.TimedOut)}, interrupted: true, want: exitInterrupted},
-		{outcomes: []fleetssh.Outcome{exited(0)}, interrupted: true, want: exitInterrupted},
+		{want: exit.OK},
+		{outcomes: []fleetssh.Outcome{exited(0), exited(0)}, want: exit.OK},
+		{outcomes: []fleetssh.Outcome{exited(0), exited(130)}, want: exit.Command},
+		{outcomes: []fleetssh.Outcome{kind(fleetssh.Signaled)}, want: exit.Command},
+		{outcomes: []fleetssh.Outcome{exited(1), kind(fleetssh.Unreachable)}, want: exit.Unreachable},
+		{outcomes: []fleetssh.Outcome{exited(0), kind(fleetssh.NotStarted)}, want: exit.Unreachable},
+		{outcomes: []fleetssh.Outcome{exited(0), kind(fleetssh.Lost)}, want: exit.Unreachable},
+		{outcomes: []fleetssh.Outcome{kind(fleetssh.Unreachable), kind(fleetssh.TimedOut), exited(1)}, want: exit.Stopped},
+		{outcomes: []fleetssh.Outcome{kind(fleetssh.Cancelled)}, want: exit.Stopped},
+		{outcomes: []fleetssh.Outcome{kind(fleetssh.Skipped), exited(0)}, want: exit.Stopped},
+		{outcomes: []fleetssh.Outcome{kind(fleetssh.TimedOut)}, interrupted: true, want: exit.Interrupted},
+		{outcomes: []fleetssh.Outcome{exited(0)}, interrupted: true, want: exit.Interrupted},
 	} {
 		counted := &tally{interrupted: tt.interrupted}
 		for _, o := range tt.outcomes {
@@ -109,12 +110,12 @@ func TestHelpIsComplete(t *testing.T) {
 	root := newRoot(new(call), verbs...)
 	for _, verb := range root.Commands() {
 		code, help, stderr := runProgram(t, verb.Name(), "--help")
-		if code != exitOK || stderr != "" {
+		if code != exit.OK || stderr != "" {
 			t.Errorf("%s --help: exit code %d, stderr %q", verb.Name(), code, stderr)
 		}
-		for _, c := range exitCodes {
-			if !strings.Contains(help, fmt.Sprintf("  %-4d %s\n", c.code, c.text)) {
-				t.Errorf("%s --help does not tell exit code %d", verb.Name(), c.code)
+		for _, c := range exit.Codes {
+			if !strings.Contains(help, fmt.Sprintf("  %-4d %s\n", c.Code, c.Text)) {
+				t.Errorf("%s --help does not tell exit code %d", verb.Name(), c.Code)
 			}
 		}
 		for flag := range flagNames(verb.Flags().FlagUsages()) {

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // asking is a command that leads to a host, once it has got an answer on the terminal,
@@ -25,7 +27,7 @@ func TestCommandAsksOnTerminal(t *testing.T) {
 		r.typed(answer + "\n")
 	}
 	code, shown := r.wait()
-	if code != exitUnreachable || strings.Count(shown, ": it works") != 2 || !strings.Contains(shown, "exited with status 9") {
+	if code != exit.Unreachable || strings.Count(shown, ": it works") != 2 || !strings.Contains(shown, "exited with status 9") {
 		t.Errorf("exit code %d\n%s", code, shown)
 	}
 	if got, err := os.ReadFile(answers); err != nil || string(got) != "right\nwrong\nright\n" {
@@ -41,7 +43,7 @@ func TestCommandAsksInterrupted(t *testing.T) {
 		r.awaitTimes("the command that leads to it asks:", 1)
 		r.typed("\x03")
 		code, shown := r.wait()
-		if code != exitInterrupted || strings.Contains(shown, ": it works") {
+		if code != exit.Interrupted || strings.Contains(shown, ": it works") {
 			t.Errorf("%d hosts: exit code %d\n%s", hosts, code, shown)
 		}
 	}

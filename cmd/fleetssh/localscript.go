@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/internal/shellquote"
 )
@@ -32,7 +33,7 @@ func readScript(c *call, name string, args []string) (*localScript, error) {
 	}
 	s := &localScript{name, &fleetssh.Script{Text: text, Args: args}}
 	if _, err := s.script.Interpreter(); err != nil {
-		return nil, usageError(s.hint(err), "--script %s: %v", name, err)
+		return nil, exit.UsageError(s.hint(err), "--script %s: %v", name, err)
 	}
 	return s, nil
 }
@@ -123,18 +124,18 @@ func recordedScript(run *journal.Run) (words []string, err error) {
 	}
 	anew := "fleetssh run --script FILE -w @" + run.ID + ":failed"
 	if name == "" || name == "-" {
-		return nil, usageError(anew, "run %s: its script came from standard input and was not recorded", run.ID)
+		return nil, exit.UsageError(anew, "run %s: its script came from standard input and was not recorded", run.ID)
 	}
 	text, err := readLocal(nil, name)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, usageError(anew, "run %s: its script is gone: %s", run.ID, name)
+		return nil, exit.UsageError(anew, "run %s: its script is gone: %s", run.ID, name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("script: %w", err)
 	}
 	now := &localScript{name, &fleetssh.Script{Text: text}}
 	if now.sum() != run.Instead.Script {
-		return nil, usageError(anew, "run %s: its script has changed since: %s", run.ID, name)
+		return nil, exit.UsageError(anew, "run %s: its script has changed since: %s", run.ID, name)
 	}
 	for _, arg := range run.Instead.ScriptArgs {
 		words = append(words, string(arg))

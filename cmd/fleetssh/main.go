@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -100,9 +101,9 @@ func run(ctx context.Context, args []string, std stdio) int {
 		}
 	}
 	c.banners.flush()
-	code := report(screen, err)
-	if err := screen.Close(); err != nil && code == exitOK {
-		code = exitFailed
+	code := exit.Report(screen, err)
+	if err := screen.Close(); err != nil && code == exit.OK {
+		code = exit.Failed
 	}
 	return code
 }
@@ -115,7 +116,7 @@ func newRoot(c *call, verbs ...func(*call) *cobra.Command) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				c.screen.Print([]byte(helpText(cmd)))
-				return exitStatus(exitUsage)
+				return exit.Status(exit.Usage)
 			}
 			return unknownVerb(cmd, args[0])
 		},
@@ -162,4 +163,4 @@ func newHelp(c *call) *cobra.Command {
 }
 
 // helpText returns the help of a verb, the exit codes included.
-func helpText(cmd *cobra.Command) string { return cmd.Long + exitHelp() }
+func helpText(cmd *cobra.Command) string { return cmd.Long + exit.Help() }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -34,7 +35,7 @@ func newMan(c *call) *cobra.Command {
 			case 1:
 				dir = args[0]
 			default:
-				return usageError("fleetssh man --help", "man takes one directory")
+				return exit.UsageError("fleetssh man --help", "man takes one directory")
 			}
 			return writeManual(cmd.Root(), dir, c.screen)
 		},
@@ -61,7 +62,7 @@ func manName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandP
 
 // manualPage makes a page of the help.
 func manualPage(cmd *cobra.Command) string {
-	help := parseHelp(cmd.Long + exitHelp())
+	help := parseHelp(cmd.Long + exit.Help())
 	var r roff
 	r.request("TH", strings.ToUpper(manName(cmd)), "1", "", "fleetssh", "fleetssh")
 	r.request("SH", "NAME")

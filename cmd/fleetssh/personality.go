@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // A personality is another tool whose command lines are understood: called by its
@@ -93,11 +95,11 @@ func translate(args []string, here surroundings) ([]string, error) {
 		return args, nil
 	}
 	if len(args) == 1 {
-		return nil, usageError("as in --as pdsh", "--as: which tool?")
+		return nil, exit.UsageError("as in --as pdsh", "--as: which tool?")
 	}
 	p := personalityOf(args[1])
 	if p == nil {
-		return nil, usageError("--as knows "+toolNames(), "--as %s: this tool is not known", args[1])
+		return nil, exit.UsageError("--as knows "+toolNames(), "--as %s: this tool is not known", args[1])
 	}
 	t := &translation{surroundings: here, tool: p, values: make(map[string][]string)}
 	return t.translate(args[2:])
@@ -264,7 +266,7 @@ func (t *translation) apply(o *toolOption, name, value string) error {
 	case o.ends != nil:
 		t.ends = o.ends
 	case o.instead != "":
-		return usageError(o.instead, "%s: %s is not covered", t.tool.name, name)
+		return exit.UsageError(o.instead, "%s: %s is not covered", t.tool.name, name)
 	case o.take != nil:
 		if err := o.take(t, value); err != nil {
 			return err
@@ -279,7 +281,7 @@ func (t *translation) apply(o *toolOption, name, value string) error {
 
 // fault says what is wrong with an option.
 func (t *translation) fault(name, reason string) error {
-	return usageError("fleetssh help "+t.tool.name, "%s %s: %s", t.tool.name, name, reason)
+	return exit.UsageError("fleetssh help "+t.tool.name, "%s %s: %s", t.tool.name, name, reason)
 }
 
 // find returns an option and its full name, nil if there is none. Long names may
@@ -335,7 +337,7 @@ func newPersonality(p *personality) *cobra.Command {
 		Args:   cobra.ArbitraryArgs,
 		Long:   p.help(),
 		RunE: func(*cobra.Command, []string) error {
-			return usageError("fleetssh --as "+p.name+" takes its options", "%s is no verb", p.name)
+			return exit.UsageError("fleetssh --as "+p.name+" takes its options", "%s is no verb", p.name)
 		},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/hostset"
 )
 
@@ -82,7 +83,7 @@ func takeClushGroups(letter, option, prefix string) func(*translation, string) e
 	return func(t *translation, value string) error {
 		names, err := hostset.Parse(value, nil)
 		if err != nil {
-			return usageError("wildcards and operators go into -w, as in -w '@web&@rack1'", "clush %s: %v", letter, err)
+			return exit.UsageError("wildcards and operators go into -w, as in -w '@web&@rack1'", "clush %s: %v", letter, err)
 		}
 		for name := range names.All() {
 			t.addValue(option, prefix+name)
@@ -94,7 +95,7 @@ func takeClushGroups(letter, option, prefix string) func(*translation, string) e
 // takeHostFile reads the name of a file with hosts. It is the same for all tools.
 func takeHostFile(t *translation, file string) error {
 	if strings.Contains(file, ",") {
-		return usageError("rename it, or use --hostfile of fleetssh", "%s: the name of the file %q has a comma", t.tool.name, file)
+		return exit.UsageError("rename it, or use --hostfile of fleetssh", "%s: the name of the file %q has a comma", t.tool.name, file)
 	}
 	t.addValue("--hosts", "^"+file)
 	return nil
@@ -104,7 +105,7 @@ func takeHostFile(t *translation, file string) error {
 func takeSSHOptions(t *translation, value string) error {
 	words, err := splitWords(value)
 	if err != nil {
-		return usageError("", "%s: options of ssh %q: %v", t.tool.name, value, err)
+		return exit.UsageError("", "%s: options of ssh %q: %v", t.tool.name, value, err)
 	}
 	return t.ssh(words)
 }
@@ -116,7 +117,7 @@ func takeProgress(t *translation, _ string) error {
 
 func takeClushWorker(_ *translation, name string) error {
 	if name != "ssh" {
-		return usageError("leave it out: hosts are reached by ssh", "clush: hosts are not reached by %s", name)
+		return exit.UsageError("leave it out: hosts are reached by ssh", "clush: hosts are not reached by %s", name)
 	}
 	return nil
 }
@@ -129,7 +130,7 @@ func takeClushMode(t *translation, mode string) error {
 		t.add("--ask-pass")
 		return nil
 	}
-	return usageError("-m sudo and -m sshpass are covered", "clush -m: the mode %s is not known", mode)
+	return exit.UsageError("-m sudo and -m sshpass are covered", "clush -m: the mode %s is not known", mode)
 }
 
 func takeClushSudo(t *translation, _ string) error {
@@ -144,7 +145,7 @@ func finishClush(t *translation) error {
 	}
 	for _, name := range []string{"--dest", "-p"} {
 		if t.given(name) {
-			return usageError("", "clush: %s without --copy and --rcopy", name)
+			return exit.UsageError("", "clush: %s without --copy and --rcopy", name)
 		}
 	}
 	format, policy := "stream", "none"
@@ -164,7 +165,7 @@ func finishClush(t *translation) error {
 // finishClushCopy makes a copy of --copy or --rcopy.
 func (t *translation) finishClushCopy() error {
 	if t.given("-c") && t.given("--rcopy") || len(t.command) > 0 {
-		return usageError("", "clush: --copy, --rcopy and a command exclude each other")
+		return exit.UsageError("", "clush: --copy, --rcopy and a command exclude each other")
 	}
 	t.add("--recursive")
 	if t.given("-p") {
@@ -190,7 +191,7 @@ func (t *translation) finishClushCopy() error {
 				return fmt.Errorf("clush --copy: %w", err)
 			}
 			if folder += "/"; dest != "" && dest != folder {
-				return usageError("--dest says where they go", "clush --copy: the files are in several folders")
+				return exit.UsageError("--dest says where they go", "clush --copy: the files are in several folders")
 			}
 			dest = folder
 		}
@@ -203,7 +204,7 @@ func (t *translation) finishClushCopy() error {
 // host behind it, as clush --rcopy and rpdcp do. Without a folder it is that of the file.
 func (t *translation) fetch(from []string, folder string) error {
 	if len(from) != 1 {
-		return usageError("one call for each, or fleetssh get", "%s: several files are not fetched at once", t.tool.name)
+		return exit.UsageError("one call for each, or fleetssh get", "%s: several files are not fetched at once", t.tool.name)
 	}
 	if folder == "" {
 		folder = path.Dir(from[0])

@@ -1,6 +1,10 @@
 package main
 
-import "slices"
+import (
+	"slices"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
+)
 
 const pdcpAbout = `Called as pdcp, or with --as pdcp, fleetssh takes the options of pdcp.
 
@@ -27,7 +31,7 @@ The exit code is 0 whatever happens on the hosts.`
 func pdcpPersonality() *personality {
 	return pdshCopy("pdcp", "put", pdcpAbout, func(t *translation) error {
 		if len(t.command) < 2 {
-			return usageError("pdcp -w HOSTS FILE... DEST", "pdcp: no files, or no place for them")
+			return exit.UsageError("pdcp -w HOSTS FILE... DEST", "pdcp: no files, or no place for them")
 		}
 		return nil
 	})
@@ -36,7 +40,7 @@ func pdcpPersonality() *personality {
 func rpdcpPersonality() *personality {
 	return pdshCopy("rpdcp", "get", rpdcpAbout, func(t *translation) error {
 		if len(t.command) < 2 {
-			return usageError("rpdcp -w HOSTS FILE FOLDER", "rpdcp: no file, or no folder for it")
+			return exit.UsageError("rpdcp -w HOSTS FILE FOLDER", "rpdcp: no file, or no folder for it")
 		}
 		last := len(t.command) - 1
 		return t.fetch(t.command[:last], t.command[last])

@@ -3,6 +3,8 @@ package main
 import (
 	"slices"
 	"strings"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 const pdshAbout = `Called as pdsh, or with --as pdsh, fleetssh takes the options of pdsh.
@@ -89,7 +91,7 @@ func takePdshExclude(t *translation, value string) error {
 func (t *translation) addPdshHosts(letter, option string, terms []string) error {
 	for i, term := range terms {
 		if strings.HasPrefix(term, "/") {
-			return usageError("a wildcard may do, as in web*, with an inventory",
+			return exit.UsageError("a wildcard may do, as in web*, with an inventory",
 				"pdsh %s %s: regular expressions are not covered", letter, term)
 		}
 		module, host, ok := strings.Cut(term, ":")
@@ -111,7 +113,7 @@ func (t *translation) addPdshHosts(letter, option string, terms []string) error 
 func takePdshGroups(letter, option, prefix string) func(*translation, string) error {
 	return func(t *translation, value string) error {
 		if strings.ContainsAny(value, "&|~=()") || strings.Contains(value, "--") {
-			return usageError("name groups of the inventory, and compute with -w: -w '@web&@rack1!@old'",
+			return exit.UsageError("name groups of the inventory, and compute with -w: -w '@web&@rack1!@old'",
 				"pdsh %s %s: queries of genders are not covered", letter, value)
 		}
 		for name := range strings.SplitSeq(value, ",") {
@@ -123,7 +125,7 @@ func takePdshGroups(letter, option, prefix string) func(*translation, string) er
 
 func takePdshModule(_ *translation, name string) error {
 	if name != "ssh" {
-		return usageError("leave it out: hosts are reached by ssh", "pdsh: hosts are not reached by %s", name)
+		return exit.UsageError("leave it out: hosts are reached by ssh", "pdsh: hosts are not reached by %s", name)
 	}
 	return nil
 }
@@ -141,7 +143,7 @@ func takeTimeout(t *translation, value string) error {
 func (t *translation) pdshHosts() error {
 	chosen := t.given("-g") || t.given("-a") || t.given("-A")
 	if t.given("-w") && chosen {
-		return usageError("compute with -w alone, as in -w 'web[1-20]&@db'",
+		return exit.UsageError("compute with -w alone, as in -w 'web[1-20]&@db'",
 			"%s: -w together with -g, -a or -A: some modules of pdsh add the hosts, others choose among them", t.tool.name)
 	}
 	if file := t.getenv("WCOLL"); file != "" && !chosen && !t.given("-w") {
@@ -155,7 +157,7 @@ func (t *translation) pdshArgs() error {
 	for _, variable := range []string{"PDSH_SSH_ARGS", "PDSH_SSH_ARGS_APPEND"} {
 		words, err := splitWords(t.getenv(variable))
 		if err != nil {
-			return usageError("", "%s: the variable %s: %v", t.tool.name, variable, err)
+			return exit.UsageError("", "%s: the variable %s: %v", t.tool.name, variable, err)
 		}
 		if err := t.ssh(withoutPdshHost(words)); err != nil {
 			return err
@@ -210,7 +212,7 @@ func (t *translation) addPolicy(exit, format string) {
 // wantCommand refuses a command line that would be interactive.
 func (t *translation) wantCommand() error {
 	if len(t.command) == 0 {
-		return usageError("there is no interactive mode", "%s: no command given", t.tool.name)
+		return exit.UsageError("there is no interactive mode", "%s: no command given", t.tool.name)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"slices"
 	"strings"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 const pscpAbout = `Called as pscp or parallel-scp, or with --as pscp, fleetssh takes the options of
@@ -30,7 +32,7 @@ ended: [1] 12:00:00 [SUCCESS] web1. Files come by SFTP, and hosts are tried once
 func pscpPersonality() *personality {
 	return psshCopying("pscp", "parallel-scp", "put", pscpAbout, func(t *translation) error {
 		if len(t.command) < 2 {
-			return usageError("pscp -h HOSTS FILE... DEST", "pscp: no files, or no place for them")
+			return exit.UsageError("pscp -h HOSTS FILE... DEST", "pscp: no files, or no place for them")
 		}
 		return nil
 	})
@@ -39,7 +41,7 @@ func pscpPersonality() *personality {
 func pslurpPersonality() *personality {
 	p := psshCopying("pslurp", "parallel-slurp", "get", pslurpAbout, func(t *translation) error {
 		if len(t.command) != 2 || strings.ContainsAny(t.command[1], "/") {
-			return usageError("pslurp -h HOSTS -L FOLDER FILE NAME", "pslurp: a file and the name of its copy are needed")
+			return exit.UsageError("pslurp -h HOSTS -L FOLDER FILE NAME", "pslurp: a file and the name of its copy are needed")
 		}
 		folder := ""
 		if to := t.values["-L"]; to != nil {

@@ -1,6 +1,10 @@
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
+)
 
 const psshAbout = `Called as pssh or parallel-ssh, or with --as pssh, fleetssh takes the options of
 pssh.
@@ -68,7 +72,7 @@ func (t *translation) psshArgs() error {
 	for _, args := range t.values["-x"] {
 		words, err := splitWords(args)
 		if err != nil {
-			return usageError("", "%s -x %q: %v", t.tool.name, args, err)
+			return exit.UsageError("", "%s -x %q: %v", t.tool.name, args, err)
 		}
 		extra = append(extra, words...)
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 func TestTranslate(t *testing.T) {
@@ -178,8 +180,8 @@ func TestEveryOptionOfToolsIsCovered(t *testing.T) {
 			}
 			args, err := translate(line, surroundings{getenv: func(string) string { return "" }})
 			if err != nil {
-				f, ok := errors.AsType[*fault](err)
-				if o.instead == "" || !ok || f.hint == "" || !strings.Contains(f.text, option) {
+				f, ok := errors.AsType[*exit.Error](err)
+				if o.instead == "" || !ok || f.Hint == "" || !strings.Contains(f.Text, option) {
 					t.Errorf("%s %s: %v", tool, option, err)
 				}
 				continue

@@ -1,17 +1,15 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/internal/account"
 	"fleetssh/internal/shellquote"
 	"fleetssh/inventory"
@@ -35,9 +33,9 @@ type problem struct {
 func problemOf(err error, host *fleetssh.HostConfig) problem {
 	switch e := err.(type) {
 	case *fleetssh.UnknownHostError:
-		return problem{kind: "unknown_host", phase: "resolve", reason: innermost(e.Err), tries: e.Attempts}
+		return problem{kind: "unknown_host", phase: "resolve", reason: exit.Reason(e.Err), tries: e.Attempts}
 	case *fleetssh.ConnectionError:
-		return problem{kind: "connection", phase: e.Phase, reason: innermost(e.Err) + saidText(e.Said) + attemptsText(e.Attempts), tries: e.Attempts}
+		return problem{kind: "connection", phase: e.Phase, reason: exit.Reason(e.Err) + saidText(e.Said) + attemptsText(e.Attempts), tries: e.Attempts}
 	case *fleetssh.HostKeyError:
 		return hostKeyProblem(e, host)
 	case *fleetssh.AuthenticationError:
@@ -62,7 +60,7 @@ func problemOf(err error, host *fleetssh.HostConfig) problem {
 	case *fleetssh.PKeyFileError:
 		return keyFileProblem(e)
 	case *fleetssh.SessionError:
-		p := problem{kind: "session", phase: e.Op, reason: innermost(e.Err), tries: 1}
+		p := problem{kind: "session", phase: e.Op, reason: exit.Reason(e.Err), tries: 1}
 		if errors.Is(e.Err, fleetssh.ErrTerminalRequired) {
 			p.hint = "--tty asks for a terminal"
 		}
@@ -92,8 +90,8 @@ func configProblem(e *fleetssh.ConfigError) problem {
 	if errors.Is(e.Err, account.ErrNoEntry) {
 		p.hint = "name the user with -l"
 	}
-	if f, ok := errors.AsType[*fault](e.Err); ok && f.hint != "" {
-		p.hint = f.hint
+	if f, ok := errors.AsType[*exit.Error](e.Err); ok && f.Hint != "" {
+		p.hint = f.Hint
 	}
 	return p
 }
@@ -110,7 +108,7 @@ func copyProblem(e *fleetssh.CopyError) problem {
 	if e.Local {
 		where = "local " + where
 	}
-	return problem{kind: "copy", phase: e.Op, reason: fmt.Sprintf("cannot %s %s: %s", e.Op, where, innermost(e.Err)), tries: 1}
+	return problem{kind: "copy", phase: e.Op, reason: fmt.Sprintf("cannot %s %s: %s", e.Op, where, exit.Reason(e.Err)), tries: 1}
 }
 
 func authenticationProblem(e *fleetssh.AuthenticationError, host *fleetssh.HostConfig) problem {
@@ -165,7 +163,7 @@ func saidText(said string) string {
 }
 
 func keyFileProblem(e *fleetssh.PKeyFileError) problem {
-	p := problem{kind: "pkey_file", phase: "auth", reason: innermost(e.Err)}
+	p := problem{kind: "pkey_file", phase: "auth", reason: exit.Reason(e.Err)}
 	if e.Path != "" {
 		p.reason = e.Path + ": " + p.reason
 	}
@@ -173,30 +171,6 @@ func keyFileProblem(e *fleetssh.PKeyFileError) problem {
 		p.hint = "ssh-add loads the key into the agent"
 	}
 	return p
-}
-
-// innermost returns the text of an error without what the library of the
-// operating system puts in front of it: the reason stands beside the host.
-func innermost(err error) string {
-	if err == nil {
-		return "no reason given"
-	}
-	if e, ok := errors.AsType[*net.DNSError](err); ok {
-		return e.Err
-	}
-	if errors.Is(err, context.Canceled) {
-		return "stopped"
-	}
-	if e, ok := err.(*net.OpError); ok {
-		return innermost(e.Err)
-	}
-	if e, ok := err.(*os.SyscallError); ok {
-		return e.Err.Error()
-	}
-	if e, ok := err.(*os.PathError); ok {
-		return e.Err.Error()
-	}
-	return err.Error()
 }
 
 func attemptsText(n int) string {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	page "fleetssh/cmd/fleetssh/internal/report"
 )
@@ -52,10 +53,10 @@ func checkReport(name string) error {
 		return nil
 	}
 	if name == "-" {
-		return usageError("", "--report -: standard output is for what hosts say; name a file")
+		return exit.UsageError("", "--report -: standard output is for what hosts say; name a file")
 	}
 	if info, err := os.Stat(filepath.Dir(name)); err != nil || !info.IsDir() {
-		return usageError("", "--report %s: there is no such folder", name)
+		return exit.UsageError("", "--report %s: there is no such folder", name)
 	}
 	return nil
 }
@@ -285,7 +286,7 @@ func writeReport(name string, run *journal.Run) error {
 		return fmt.Errorf("report %s: %w", name, err)
 	}
 	if err := writeWhole(name, forOwner, func(w io.Writer) error { return page.Write(w, data) }); err != nil {
-		return fmt.Errorf("report %s: %s", name, innermost(err))
+		return fmt.Errorf("report %s: %s", name, exit.Reason(err))
 	}
 	return nil
 }

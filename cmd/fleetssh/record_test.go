@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
@@ -57,7 +58,7 @@ func recordRun(t *testing.T, c *call, f *recordFlags, names []string, results []
 		return r
 	}
 	if err := r.finish(); err != nil {
-		if _, ok := errors.AsType[exitStatus](err); !ok {
+		if _, ok := errors.AsType[exit.Status](err); !ok {
 			t.Error(err)
 		}
 	}
@@ -100,7 +101,7 @@ func verb(t *testing.T, c *call, args ...string) int {
 	t.Helper()
 	root := newRoot(c, newRuns, newRerun)
 	root.SetArgs(args)
-	code := report(c.screen, root.ExecuteContext(t.Context()))
+	code := exit.Report(c.screen, root.ExecuteContext(t.Context()))
 	c.screen.Flush()
 	return code
 }
@@ -178,7 +179,7 @@ func TestRecordedResults(t *testing.T) {
 
 func TestRunsVerbs(t *testing.T) {
 	c, stdout, stderr := recordCall(t)
-	if code := verb(t, c, "runs"); code != exitOK || !strings.Contains(stderr.String(), "nothing has been recorded yet") {
+	if code := verb(t, c, "runs"); code != exit.OK || !strings.Contains(stderr.String(), "nothing has been recorded yet") {
 		t.Errorf("empty: %d %s", code, stderr)
 	}
 	f := &recordFlags{given: []string{"--timeout=30s"}}
@@ -190,24 +191,24 @@ func TestRunsVerbs(t *testing.T) {
 		code int
 		want []string // in standard output, or in standard error
 	}{
-		{[]string{"runs"}, exitOK, []string{id, second.writer.ID(), "(interrupted) uptime", "     10       1       7       2 "}},
-		{[]string{"runs", "-n", "1", "--format", "json"}, exitOK, []string{`"run":"` + second.writer.ID() + `"`, `"hosts":3,"ok":1,"failed":2,`, `"state":"ended","exit_code":5`}},
-		{[]string{"runs", "show", id}, exitOK, []string{
+		{[]string{"runs"}, exit.OK, []string{id, second.writer.ID(), "(interrupted) uptime", "     10       1       7       2 "}},
+		{[]string{"runs", "-n", "1", "--format", "json"}, exit.OK, []string{`"run":"` + second.writer.ID() + `"`, `"hosts":3,"ok":1,"failed":2,`, `"state":"ended","exit_code":5`}},
+		{[]string{"runs", "show", id}, exit.OK, []string{
 			"command  uptime\n", "options  '--timeout=30s'\n", "hosts    10: 1 ok, 7 failed, 2 never begun\n", "ok       web1\n",
 			"note     fleetssh ended before the run did", "  lost, may have run: web6\n", "  lost, may have run: web9: how it ended was not recorded\n", "  never begun: web[7,10]\n", "  unreachable (connect): web3: refused\n",
 			"  timed out, may still run: web5", "  timed out and stopped: web4", "  stopped: web8\n", "  exit code 1: web2\n",
 		}},
-		{[]string{"runs", "show", "-v", id}, exitOK, []string{"web3: unreachable (connect), connect 0.0ms, run 0.0ms: refused\n"}},
-		{[]string{"runs", "show", "--output", "last"}, exitOK, []string{"web11: up web11\n"}},
-		{[]string{"runs", "show", "--format", "json", "--output", "last"}, exitOK, []string{
+		{[]string{"runs", "show", "-v", id}, exit.OK, []string{"web3: unreachable (connect), connect 0.0ms, run 0.0ms: refused\n"}},
+		{[]string{"runs", "show", "--output", "last"}, exit.OK, []string{"web11: up web11\n"}},
+		{[]string{"runs", "show", "--format", "json", "--output", "last"}, exit.OK, []string{
 			`{"type":"start",`, `"host":"web11","index":2,"line":"up web11"}`, `"outcome":"exited","exit_code":1,`, `"outcomes":{"exited":3},"ok":1,"failed":2,`,
 		}},
-		{[]string{"runs", "diff", "last-1", "last"}, exitOK, []string{"ok -> exit code 1: web1 (1)\n", "only in " + id + ": web[3-10] (8)\n", "only in " + second.writer.ID() + ": web11 (1)\n"}},
-		{[]string{"runs", "diff", "last", "last"}, exitOK, []string{"nothing has changed"}},
-		{[]string{"runs", "show", id[:9] + "9"}, exitUsage, []string{"there is no such run", "did you mean " + second.writer.ID()}},
-		{[]string{"runs", "show"}, exitUsage, []string{"takes one run"}},
-		{[]string{"runs", "last"}, exitUsage, []string{"fleetssh runs show last"}},
-		{[]string{"runs", "diff", "last"}, exitUsage, []string{"takes two runs"}},
+		{[]string{"runs", "diff", "last-1", "last"}, exit.OK, []string{"ok -> exit code 1: web1 (1)\n", "only in " + id + ": web[3-10] (8)\n", "only in " + second.writer.ID() + ": web11 (1)\n"}},
+		{[]string{"runs", "diff", "last", "last"}, exit.OK, []string{"nothing has changed"}},
+		{[]string{"runs", "show", id[:9] + "9"}, exit.Usage, []string{"there is no such run", "did you mean " + second.writer.ID()}},
+		{[]string{"runs", "show"}, exit.Usage, []string{"takes one run"}},
+		{[]string{"runs", "last"}, exit.Usage, []string{"fleetssh runs show last"}},
+		{[]string{"runs", "diff", "last"}, exit.Usage, []string{"takes two runs"}},
 	} {
 		stdout.Reset()
 		stderr.Reset()
@@ -249,7 +250,7 @@ func TestRunsDiffOutput(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if code := verb(t, c, "runs", "diff", "last-1", "last"); code != exitOK {
+	if code := verb(t, c, "runs", "diff", "last-1", "last"); code != exit.OK {
 		t.Error(code)
 	}
 	for _, want := range []string{"output: web[1-2] (2)\n", "\n   kernel\n", "\n  -[stderr] 5.10\n", "\n  +[stderr] 6.1\n"} {
@@ -268,15 +269,15 @@ func TestRerunChooses(t *testing.T) {
 		code       int
 		hosts, out string
 	}{
-		{"--failed", exitOK, "web[2-4,7-8,10]", "web[5-6,9] (3)"},
-		{"--unreachable", exitOK, "web3", ""},
-		{"--timed-out", exitOK, "web4", "web5 (1)"},
-		{"--skipped", exitOK, "web[7,10]", ""},
-		{"--skipped --unreachable", exitOK, "web[3,7,10]", ""},
-		{"--failed --include-unknown", exitOK, "web[2-10]", ""},
-		{"--timed-out --include-unknown", exitOK, "web[4-5]", ""},
-		{"--include-unknown", exitOK, "web[5-6,9]", ""},
-		{"", exitUsage, "", ""},
+		{"--failed", exit.OK, "web[2-4,7-8,10]", "web[5-6,9] (3)"},
+		{"--unreachable", exit.OK, "web3", ""},
+		{"--timed-out", exit.OK, "web4", "web5 (1)"},
+		{"--skipped", exit.OK, "web[7,10]", ""},
+		{"--skipped --unreachable", exit.OK, "web[3,7,10]", ""},
+		{"--failed --include-unknown", exit.OK, "web[2-10]", ""},
+		{"--timed-out --include-unknown", exit.OK, "web[4-5]", ""},
+		{"--include-unknown", exit.OK, "web[5-6,9]", ""},
+		{"", exit.Usage, "", ""},
 	} {
 		stdout.Reset()
 		stderr.Reset()
@@ -300,21 +301,21 @@ func TestRerunChooses(t *testing.T) {
 func TestRerunOfNobody(t *testing.T) {
 	c, _, stderr := recordCall(t)
 	recordRun(t, c, new(recordFlags), []string{"web1"}, []result{exited(0)}, true)
-	if code := verb(t, c, "rerun", "last", "--failed"); code != exitOK || !strings.Contains(stderr.String(), "nothing to do") {
+	if code := verb(t, c, "rerun", "last", "--failed"); code != exit.OK || !strings.Contains(stderr.String(), "nothing to do") {
 		t.Errorf("%d %s", code, stderr)
 	}
 	recordRun(t, c, new(recordFlags), []string{"web1"}, []result{ended(fleetssh.Lost, false)}, true)
-	if code := verb(t, c, "rerun", "last", "--failed"); code != exitUsage || !strings.Contains(stderr.String(), "hint: --include-unknown") {
+	if code := verb(t, c, "rerun", "last", "--failed"); code != exit.Usage || !strings.Contains(stderr.String(), "hint: --include-unknown") {
 		t.Errorf("%d %s", code, stderr)
 	}
 	recordRun(t, c, &recordFlags{given: []string{"--proxy=socks5://me:***@proxy"}}, []string{"web1"}, []result{exited(1)}, true)
-	if code := verb(t, c, "rerun", "last", "--failed"); code != exitUsage || !strings.Contains(stderr.String(), "the value of --proxy was not recorded") {
+	if code := verb(t, c, "rerun", "last", "--failed"); code != exit.Usage || !strings.Contains(stderr.String(), "the value of --proxy was not recorded") {
 		t.Errorf("%d %s", code, stderr)
 	}
 	tally := newTally([]hostEntry{{name: "web1", label: "web1"}})
 	r := new(recordFlags).begin(c, tally, journal.Start{Command: "uptime"})
 	defer r.close()
-	if code := verb(t, c, "rerun", "last", "--skipped"); code != exitUsage || !strings.Contains(stderr.String(), "is under way") {
+	if code := verb(t, c, "rerun", "last", "--skipped"); code != exit.Usage || !strings.Contains(stderr.String(), "is under way") {
 		t.Errorf("%d %s", code, stderr)
 	}
 }
@@ -407,7 +408,7 @@ func TestReportOf(t *testing.T) {
 	c, _, _ := recordCall(t)
 	page := filepath.Join(t.TempDir(), "page.html")
 	recordRun(t, c, &recordFlags{}, tenHosts, tenEnds, false)
-	if code := verb(t, c, "runs", "show", "last", "--report", page); code != exitOK {
+	if code := verb(t, c, "runs", "show", "last", "--report", page); code != exit.OK {
 		t.Fatal(code)
 	}
 	data, err := os.ReadFile(page)
@@ -449,7 +450,7 @@ func TestNoSecretInRecord(t *testing.T) {
 		"--sudo", "--ask-sudo-pass", "--proxy", "socks5://me:" + secret + "@127.0.0.1:1", "whoami",
 	})
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	if err := cmd.ExecuteContext(t.Context()); report(c.screen, err) == exitUsage {
+	if err := cmd.ExecuteContext(t.Context()); exit.Report(c.screen, err) == exit.Usage {
 		t.Fatal(err)
 	}
 	recordRun(t, c, note, []string{"web1"}, []result{exited(0)}, true)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/sshconfig"
 )
 
@@ -137,7 +138,7 @@ func optionFault(err error, options []string) error {
 	for _, option := range options {
 		file, failed := sshconfig.Load("none")
 		if failed == nil && file.Options(option) != nil && redactOption(option) != option {
-			return usageError("as in -o Port=2222, see ssh_config(5)", "-o: %s cannot be used: it may be a secret, and is not shown", redactOption(option))
+			return exit.UsageError("as in -o Port=2222, see ssh_config(5)", "-o: %s cannot be used: it may be a secret, and is not shown", redactOption(option))
 		}
 	}
 	return configFault(err)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/spf13/pflag"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // refuse returns a wrong usage if one of the flags was given that would have no effect, for the
@@ -10,7 +12,7 @@ import (
 func refuse(flags *pflag.FlagSet, why string, names ...string) error {
 	for _, name := range names {
 		if flag := flags.Lookup(name); flag != nil && flag.Changed {
-			return usageError("", "--%s has no effect here: %s", name, why)
+			return exit.UsageError("", "--%s has no effect here: %s", name, why)
 		}
 	}
 	return nil

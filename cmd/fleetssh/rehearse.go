@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // rehearse has the library check all that it checks before it contacts anybody, for all hosts:
@@ -48,12 +49,12 @@ func hostFault(err error, hosts []hostEntry) error {
 			if e.Name != "" {
 				text += fmt.Sprintf("placeholder %q: ", e.Name)
 			}
-			return usageError("", "%s%s", text, e.Reason)
+			return exit.UsageError("", "%s%s", text, e.Reason)
 		}
 	case *fleetssh.ConfigError:
 		if name := label(e.Host); name != "" {
-			return usageError("", "%s: %s: %s", name, e.Field, e.Reason)
+			return exit.UsageError("", "%s: %s: %s", name, e.Field, e.Reason)
 		}
 	}
-	return usageError("", "%v", err)
+	return exit.UsageError("", "%v", err)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/internal/shellquote"
 )
@@ -109,11 +110,11 @@ func (f *againFlags) options(run *journal.Run, root *cobra.Command) ([]string, e
 		}
 	}
 	if len(missing) > 0 {
-		return nil, usageError("add "+strings.Join(missing, " ")+", with the value in the place of "+hidden,
+		return nil, exit.UsageError("add "+strings.Join(missing, " ")+", with the value in the place of "+hidden,
 			"run %s: the value of %s was not recorded: it may be a secret", run.ID, strings.Join(names, ", "))
 	}
 	for _, name := range unused {
-		return nil, usageError("fleetssh runs show "+run.ID+" shows what was not recorded, as "+hidden, "--%s: run %s needs none of this kind", name, run.ID)
+		return nil, exit.UsageError("fleetssh runs show "+run.ID+" shows what was not recorded, as "+hidden, "--%s: run %s needs none of this kind", name, run.ID)
 	}
 	switch {
 	case file != "":

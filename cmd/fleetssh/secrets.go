@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -152,8 +153,8 @@ func readPasswordFile(name string) (string, error) {
 	}
 	// Windows has no such bits, and a pipe has no other readers.
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		return "", &fault{code: exitFailed, hint: "chmod 600 " + name,
-			text: fmt.Sprintf("password file %s: others can read it (mode %#o)", name, mode.Perm())}
+		return "", &exit.Error{Code: exit.Failed, Hint: "chmod 600 " + name,
+			Text: fmt.Sprintf("password file %s: others can read it (mode %#o)", name, mode.Perm())}
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxSecret))
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/hostset"
 	"fleetssh/inventory"
 )
@@ -156,7 +157,7 @@ func (f *selectFlags) nobody(some bool) error {
 	case len(f.hostfiles) > 0:
 		hint = "--hostfile: the list has no hosts"
 	}
-	return usageError(hint, "no host selected")
+	return exit.UsageError(hint, "no host selected")
 }
 
 // emptyHint says why an expression chooses no host.
@@ -200,7 +201,7 @@ func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), 
 	}
 	given, err := fleetssh.ParseHost(name)
 	if err != nil {
-		return hostEntry{}, usageError(nameHint(name), "%v", err)
+		return hostEntry{}, exit.UsageError(nameHint(name), "%v", err)
 	}
 	if config, known, err = find(given.Host); err != nil {
 		return unusable(given.Host, err)
@@ -230,7 +231,7 @@ func asUsage(err error) error {
 	if err == nil {
 		return nil
 	}
-	return usageError("", "%v", err)
+	return exit.UsageError("", "%v", err)
 }
 
 // overlay puts the user and the port that a name says over those of a host.
@@ -250,7 +251,7 @@ func (f *selectFlags) inventory(base fleetssh.HostConfig) (*inventory.Inventory,
 	for _, path := range f.inventories {
 		inv, err := inventory.Load(path, base)
 		if err != nil {
-			return nil, usageError("", "--inventory: %v", err)
+			return nil, exit.UsageError("", "--inventory: %v", err)
 		}
 		all = append(all, inv)
 	}
@@ -261,7 +262,7 @@ func (f *selectFlags) inventory(base fleetssh.HostConfig) (*inventory.Inventory,
 		}
 		inv, err := inventory.ParseHosts(bytes.NewReader(data), path, base)
 		if err != nil {
-			return nil, usageError("", "--hostfile: %v", err)
+			return nil, exit.UsageError("", "--hostfile: %v", err)
 		}
 		names, err := inv.Names()
 		if err != nil {
@@ -275,7 +276,7 @@ func (f *selectFlags) inventory(base fleetssh.HostConfig) (*inventory.Inventory,
 	}
 	merged, err := inventory.Merge(all[0], all[1:]...)
 	if err != nil {
-		return nil, usageError("", "%v", err)
+		return nil, exit.UsageError("", "%v", err)
 	}
 	return merged, nil
 }
@@ -338,7 +339,7 @@ func (f *selectFlags) parse(flag string, exprs []string, inv *inventory.Inventor
 	var all hostset.Set
 	for _, expr := range exprs {
 		if strings.TrimSpace(expr) == "" { // an empty variable of a script: not all hosts, and not none
-			return all, usageError("", "%s: it is empty", flag)
+			return all, exit.UsageError("", "%s: it is empty", flag)
 		}
 		full, err := f.expand(expr)
 		if err != nil {
@@ -346,7 +347,7 @@ func (f *selectFlags) parse(flag string, exprs []string, inv *inventory.Inventor
 		}
 		set, err := hostset.Parse(full, func(name string) (string, error) { return f.group(name, full, inv) })
 		if err != nil {
-			return all, usageError(groupHint(err), "%s: %v", flag, err)
+			return all, exit.UsageError(groupHint(err), "%s: %v", flag, err)
 		}
 		if set.Len() == 0 && flag == "-w" {
 			f.empty = append(f.empty, expr)

@@ -18,6 +18,8 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // settings are defaults for flags, from a file:
@@ -68,7 +70,7 @@ func refuseHidden(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(flag *pflag.Flag) {
 		for _, value := range flagValues(flag) {
 			if err == nil && isHidden(flag.Name, value) {
-				err = usageError("put the value in the place of "+hidden, "--%s=%s: the value was not recorded", flag.Name, value)
+				err = exit.UsageError("put the value in the place of "+hidden, "--%s=%s: the value was not recorded", flag.Name, value)
 			}
 		}
 	})
@@ -109,7 +111,7 @@ func (s *settings) apply(cmd *cobra.Command) error {
 				if e.verb == "" {
 					hint = fmt.Sprintf("what is for some verbs only goes below the name of each, as in [%s]", tableOf(cmd))
 				}
-				return usageError(hint, "%s:%d: %s: %v", path, e.line, e.flag, err)
+				return exit.UsageError(hint, "%s:%d: %s: %v", path, e.line, e.flag, err)
 			}
 		}
 		s.origins[e.flag] = fmt.Sprintf("%s:%d", filepath.Base(path), e.line)
@@ -218,7 +220,7 @@ func (s *settings) read(root *cobra.Command) (path string, all []setting, err er
 	}
 	for _, e := range all {
 		if err := e.check(root); err != nil {
-			return path, nil, usageError(err.hint, "%s:%d: %s", path, e.line, err.text)
+			return path, nil, exit.UsageError(err.Hint, "%s:%d: %s", path, e.line, err.Text)
 		}
 	}
 	return path, all, nil
@@ -237,8 +239,8 @@ func readSettings(path string, wanted bool) ([]byte, error) {
 		return nil, fmt.Errorf("settings: %w", err)
 	}
 	if mode := info.Mode().Perm(); !wanted && mode&0o022 != 0 && runtime.GOOS != "windows" {
-		return nil, &fault{code: exitFailed, hint: "chmod go-w " + path,
-			text: fmt.Sprintf("settings %s: others can write it (mode %#o)", path, mode)}
+		return nil, &exit.Error{Code: exit.Failed, Hint: "chmod go-w " + path,
+			Text: fmt.Sprintf("settings %s: others can write it (mode %#o)", path, mode)}
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxSettings+1))
 	switch {
@@ -258,7 +260,7 @@ func parseSettings(path string, text []byte) ([]setting, error) {
 		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
 			line, _ = at.Position()
 		}
-		return nil, usageError("", "%s:%d: %s", path, line, strings.TrimPrefix(err.Error(), "toml: "))
+		return nil, exit.UsageError("", "%s:%d: %s", path, line, strings.TrimPrefix(err.Error(), "toml: "))
 	}
 	lines := settingLines(text)
 	var all []setting
@@ -280,7 +282,7 @@ func parseSettings(path string, text []byte) ([]setting, error) {
 			}
 			words, err := settingWords(value)
 			if err != nil {
-				return usageError("", "%s:%d: %s: %v", path, lines[name], key, err)
+				return exit.UsageError("", "%s:%d: %s: %v", path, lines[name], key, err)
 			}
 			all = append(all, setting{verb: verb, flag: key, values: words, line: lines[name]})
 		}
@@ -359,7 +361,7 @@ func settingWords(value any) ([]string, error) {
 }
 
 // check reports what is wrong with a setting, whatever its value is.
-func (e *setting) check(root *cobra.Command) *fault {
+func (e *setting) check(root *cobra.Command) *exit.Error {
 	known := make(map[string]bool)
 	var verbs []string
 	for _, verb := range verbsBelow(root) {
@@ -376,23 +378,23 @@ func (e *setting) check(root *cobra.Command) *fault {
 	}
 	switch {
 	case e.verb != "" && !slices.Contains(verbs, e.verb):
-		return &fault{text: fmt.Sprintf("[%s]: no verb of this name takes options", e.verb), hint: didYouMean(nearest(e.verb, verbs))}
+		return &exit.Error{Text: fmt.Sprintf("[%s]: no verb of this name takes options", e.verb), Hint: didYouMean(nearest(e.verb, verbs))}
 	case e.flag == "":
 		return nil
 	case !known[e.flag] && secretName(e.flag):
-		return &fault{text: e.flag + ": secrets have no place here", hint: "password-file names a file that only you can read"}
+		return &exit.Error{Text: e.flag + ": secrets have no place here", Hint: "password-file names a file that only you can read"}
 	case !known[e.flag]:
 		var names []string
 		for name := range known {
 			names = append(names, name)
 		}
 		slices.Sort(names)
-		return &fault{text: fmt.Sprintf("%s: there is no flag --%s", e.flag, e.flag), hint: didYouMean(nearest(e.flag, names))}
+		return &exit.Error{Text: fmt.Sprintf("%s: there is no flag --%s", e.flag, e.flag), Hint: didYouMean(nearest(e.flag, names))}
 	}
 	for _, value := range e.values {
 		name, _, _ := strings.Cut(value, "=")
 		if e.flag == "env" && secretName(name) || hasPassword(value) {
-			return &fault{text: e.flag + ": secrets have no place here"}
+			return &exit.Error{Text: e.flag + ": secrets have no place here"}
 		}
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // applied applies a file to a command line. It returns the verb, for its flags.
@@ -103,7 +105,7 @@ func TestSettingsFaults(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("error %v, want %q", err, tt.want)
 			}
-			if f, ok := err.(*fault); !ok || f.code != exitUsage || !strings.Contains(f.hint, tt.hint) {
+			if f, ok := err.(*exit.Error); !ok || f.Code != exit.Usage || !strings.Contains(f.Hint, tt.hint) {
 				t.Errorf("%#v, want the hint %q", err, tt.hint)
 			}
 			if strings.Contains(err.Error(), "secret@") || strings.Contains(err.Error(), "TOKEN=x") {

@@ -17,6 +17,7 @@ import (
 	"github.com/peterh/liner"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/internal/shellquote"
 )
@@ -54,7 +55,7 @@ func (s *fleetShell) dialogue(ctx context.Context) error {
 	for !s.quit {
 		u, err := ed.read(ctx, s.promptText())
 		if ctx.Err() != nil {
-			return exitStatus(exitInterrupted) // TERM or HUP, while a line ran
+			return exit.Status(exit.Interrupted) // TERM or HUP, while a line ran
 		}
 		if err == io.EOF {
 			break
@@ -73,7 +74,7 @@ func (s *fleetShell) dialogue(ctx context.Context) error {
 			s.said(err)
 		}
 		if err := s.c.screen.Failure(); err != nil {
-			return outputError(err)
+			return exit.OutputError(err)
 		}
 	}
 	return nil
@@ -163,7 +164,7 @@ func (ed *editor) restoreOnEnd(ctx context.Context) (stop func()) {
 		defer ed.mu.Unlock()
 		if ed.asking {
 			_ = ed.cooked.ApplyMode() // the process ends in any case
-			os.Exit(exitInterrupted)
+			os.Exit(exit.Interrupted)
 		}
 	})
 	return func() { over() }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // fleetShell is a shell on many hosts.
@@ -46,7 +47,7 @@ func (s *fleetShell) open(ctx context.Context) error {
 	s.c.warnings.show(s.c.screen)
 	s.count(t)
 	if ctx.Err() != nil {
-		return exitStatus(exitInterrupted)
+		return exit.Status(exit.Interrupted)
 	}
 	if len(s.selection()) > 0 {
 		return nil
@@ -79,7 +80,7 @@ func (s *fleetShell) tally(indexes []int) *tally {
 func (s *fleetShell) count(t *tally) {
 	t.showFailures(s.c.screen)
 	for i := range t.results {
-		s.codes[exitCodeOf(t.results[i].outcome)] = true
+		s.codes[exit.CodeOf(t.results[i].outcome)] = true
 	}
 }
 
@@ -112,7 +113,7 @@ func (s *fleetShell) script(ctx context.Context) error {
 		case err == io.EOF && line == "":
 			return "", io.EOF
 		case err != nil && err != io.EOF:
-			return "", fmt.Errorf("standard input: %s", innermost(err))
+			return "", fmt.Errorf("standard input: %s", exit.Reason(err))
 		}
 		number++
 		return strings.TrimSuffix(line, "\n"), nil
@@ -128,7 +129,7 @@ func (s *fleetShell) script(ctx context.Context) error {
 		begun := number
 		u, err := readUnit(line, next)
 		if err == errUnfinished {
-			return usageError("", "line %d of standard input: %v", begun, err)
+			return exit.UsageError("", "line %d of standard input: %v", begun, err)
 		}
 		if err != nil {
 			return err
@@ -137,14 +138,14 @@ func (s *fleetShell) script(ctx context.Context) error {
 			return wrong
 		}
 		if failure := s.c.screen.Failure(); failure != nil {
-			return outputError(failure)
+			return exit.OutputError(failure)
 		}
 	}
 	if ctx.Err() != nil {
-		s.codes[exitInterrupted] = true
+		s.codes[exit.Interrupted] = true
 	}
-	if code := firstExitCode(s.codes); code != exitOK {
-		return exitStatus(code)
+	if code := exit.First(s.codes); code != exit.OK {
+		return exit.Status(code)
 	}
 	return nil
 }
@@ -177,7 +178,7 @@ func (s *fleetShell) do(ctx context.Context, u unit) error {
 func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.ConsoleLine) error {
 	chosen := s.selection()
 	if len(chosen) == 0 {
-		return &fault{code: exitUnreachable, text: "no host is left to run a line on", hint: ":all, :connect, :hosts, :quit"}
+		return &exit.Error{Code: exit.Unreachable, Text: "no host is left to run a line on", Hint: ":all, :connect, :hosts, :quit"}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -217,7 +218,7 @@ func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.Cons
 	s.failed = nil
 	for i := range t.results {
 		r := &t.results[i]
-		s.codes[exitCodeOf(r.outcome)] = true
+		s.codes[exit.CodeOf(r.outcome)] = true
 		if !r.ok {
 			s.failed = append(s.failed, chosen[r.index])
 		}
@@ -239,7 +240,7 @@ func (s *fleetShell) leave() {
 		way := "the shell has ended"
 		if console.Outcome().Kind == fleetssh.Lost {
 			way = "the connection is lost"
-			s.codes[exitUnreachable] = true
+			s.codes[exit.Unreachable] = true
 		}
 		byWay[way] = append(byWay[way], s.hosts[i].label)
 	}
@@ -341,8 +342,8 @@ func (l *shellLines) interrupt(ctx context.Context) {
 
 // said shows an error that does not end the dialogue.
 func (s *fleetShell) said(err error) {
-	if f, ok := errors.AsType[*fault](err); ok && f.hint != "" {
-		s.c.screen.Message("fleetssh: " + f.text + " (" + f.hint + ")")
+	if f, ok := errors.AsType[*exit.Error](err); ok && f.Hint != "" {
+		s.c.screen.Message("fleetssh: " + f.Text + " (" + f.Hint + ")")
 		return
 	}
 	s.c.screen.Message("fleetssh: " + err.Error())

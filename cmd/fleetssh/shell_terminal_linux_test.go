@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -69,7 +70,7 @@ func TestShellDialogue(t *testing.T) {
 	r.await(" (0)> ")
 	r.typed("exit\r")
 	code, shown := r.wait()
-	if code != exitOK {
+	if code != exit.OK {
 		t.Errorf("exit code %d", code)
 	}
 	if strings.Contains(shown, "nonsense: ") {
@@ -170,7 +171,7 @@ func TestShellOnOpenSSH(t *testing.T) {
 			r.await("\r\nhere\r\n")
 			r.await("here: exit status 4")
 			r.typed(":quit\r")
-			if code, _ := r.wait(); code != exitOK {
+			if code, _ := r.wait(); code != exit.OK {
 				t.Errorf("exit code %d", code)
 			}
 		})

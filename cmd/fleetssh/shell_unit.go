@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // What is typed may need more than a line: a here-document, a quote, "if" without its
@@ -207,7 +209,7 @@ func openQuote(text string) bool {
 // check refuses what would wait for keys that nobody can press.
 func (u unit) check() error {
 	if name := u.needsTerminal(); name != "" {
-		return usageError("fleetssh run --tty -w HOST "+name+" …", "%s needs a terminal, and a line of the shell has none", name)
+		return exit.UsageError("fleetssh run --tty -w HOST "+name+" …", "%s needs a terminal, and a line of the shell has none", name)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/hostset"
 )
 
@@ -38,7 +39,7 @@ func (s *fleetShell) word(ctx context.Context, u unit) error {
 	name, rest, _ := strings.Cut(line, " ")
 	rest = strings.TrimSpace(rest)
 	if takes := strings.HasSuffix(s.form(name), " "); takes && rest == "" || !takes && rest != "" && s.form(name) != "" {
-		return usageError(":help", "wrong use of %s", name)
+		return exit.UsageError(":help", "wrong use of %s", name)
 	}
 	switch name {
 	case ":hosts":
@@ -66,7 +67,7 @@ func (s *fleetShell) word(ctx context.Context, u unit) error {
 	case ":quit":
 		s.quit = true
 	default:
-		return usageError(":help", "unknown word %s", name)
+		return exit.UsageError(":help", "unknown word %s", name)
 	}
 	return nil
 }
@@ -106,7 +107,7 @@ func (s *fleetShell) showHosts() {
 func (s *fleetShell) narrow(name, expr string) error {
 	set, err := hostset.Parse(expr, nil)
 	if err != nil {
-		return usageError("", "%v", err)
+		return exit.UsageError("", "%v", err)
 	}
 	chosen := make([]bool, len(s.hosts))
 	found, kept := 0, 0
@@ -122,9 +123,9 @@ func (s *fleetShell) narrow(name, expr string) error {
 	}
 	switch {
 	case found == 0:
-		return usageError(":hosts", "no line runs on %s", expr)
+		return exit.UsageError(":hosts", "no line runs on %s", expr)
 	case kept == 0:
-		return usageError("", "no host would be left")
+		return exit.UsageError("", "no host would be left")
 	}
 	s.chosen = chosen
 	return nil
@@ -141,7 +142,7 @@ func (s *fleetShell) keepFailed() error {
 		}
 	}
 	if names == nil {
-		return usageError("", "the last line failed on no host that is connected")
+		return exit.UsageError("", "the last line failed on no host that is connected")
 	}
 	s.chosen = chosen
 	s.c.screen.Out("", fmt.Sprintf("%s (%d)", foldNames(names), len(names)))
@@ -195,7 +196,7 @@ func (s *fleetShell) reconnect(ctx context.Context) {
 func (s *fleetShell) send(ctx context.Context, name, rest string) error {
 	path, text, _ := strings.Cut(rest, " ")
 	if text = strings.TrimSpace(text); text == "" {
-		return usageError(":help", "%s without a command", name)
+		return exit.UsageError(":help", "%s without a command", name)
 	}
 	inputs := make(map[int]*io.SectionReader)
 	var shared *io.SectionReader
@@ -207,13 +208,13 @@ func (s *fleetShell) send(ctx context.Context, name, rest string) error {
 		file := path
 		if name == ":each" {
 			if strings.ContainsAny(s.hosts[i].name, `/\`) || !filepath.IsLocal(s.hosts[i].name) {
-				return usageError("", "%s cannot be the name of a file", s.hosts[i].label)
+				return exit.UsageError("", "%s cannot be the name of a file", s.hosts[i].label)
 			}
 			file = filepath.Join(path, s.hosts[i].name)
 		}
 		input, opened, err := openInput(file)
 		if err != nil {
-			return &fault{code: exitFailed, text: "input: " + err.Error()}
+			return &exit.Error{Code: exit.Failed, Text: "input: " + err.Error()}
 		}
 		defer opened.Close()
 		inputs[i], shared = input, input
@@ -259,7 +260,7 @@ func (s *fleetShell) local(ctx context.Context, line string) error {
 		return nil
 	}
 	if err != nil {
-		return &fault{code: exitFailed, text: err.Error()}
+		return &exit.Error{Code: exit.Failed, Text: err.Error()}
 	}
 	return nil
 }

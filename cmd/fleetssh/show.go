@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -88,15 +89,15 @@ var whenWords = []string{"auto", "always", "never"}
 func (f *showFlags) check() error {
 	if f.fold || f.diff {
 		if f.format == "json" {
-			return usageError("", "--format json goes neither with -b nor with --diff")
+			return exit.UsageError("", "--format json goes neither with -b nor with --diff")
 		}
 		f.format = "fold"
 	}
 	switch {
 	case f.noLabel && f.format == "json":
-		return usageError("", "--no-label goes with --format stream and fold only")
+		return exit.UsageError("", "--no-label goes with --format stream and fold only")
 	case f.quiet && f.format != "stream":
-		return usageError("", "--quiet goes neither with --format %s nor with -b and --diff", f.format)
+		return exit.UsageError("", "--quiet goes neither with --format %s nor with -b and --diff", f.format)
 	}
 	return nil
 }

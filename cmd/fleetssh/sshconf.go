@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/sshconfig"
 )
@@ -147,7 +148,7 @@ func (k *clientConfig) complete(ctx context.Context, e *hostEntry) ([]sshconfig.
 		first.DialContext = k.transport
 	}
 	if strings.Contains(config.Host, "/") && e.config.DialContext == nil {
-		return nil, usageError("", "host %q: the name holds a \"/\", and no ProxyCommand leads there", config.Host)
+		return nil, exit.UsageError("", "host %q: the name holds a \"/\", and no ProxyCommand leads there", config.Host)
 	}
 	if k.known != nil {
 		e.known = k.known.of(settings)
@@ -166,16 +167,16 @@ func configFault(err error) error {
 	e, ok := errors.AsType[*sshconfig.Error](err)
 	switch {
 	case !ok:
-		return usageError("", "%v", err)
+		return exit.UsageError("", "%v", err)
 	case errors.Is(err, sshconfig.ErrLoop) && e.File == "-o":
 		if _, behind := errors.AsType[*sshconfig.Error](e.Err); !behind {
-			return usageError("the hop is the host itself: -x leaves it out, and without -J it is reached directly", "-J: %v", e.Err)
+			return exit.UsageError("the hop is the host itself: -x leaves it out, and without -J it is reached directly", "-J: %v", e.Err)
 		}
-		return usageError("the ProxyJump lines of ssh_config lead to that hop through itself; -F none goes without them", "-J: %v", e.Err)
+		return exit.UsageError("the ProxyJump lines of ssh_config lead to that hop through itself; -F none goes without them", "-J: %v", e.Err)
 	case e.Keyword != "" && e.File != "-o":
-		return &fault{code: exitFailed, text: err.Error(), hint: "-o IgnoreUnknown=" + e.Keyword + " passes it over, as it does with ssh"}
+		return &exit.Error{Code: exit.Failed, Text: err.Error(), Hint: "-o IgnoreUnknown=" + e.Keyword + " passes it over, as it does with ssh"}
 	case e.File == "-o":
-		return usageError("as in -o Port=2222, see ssh_config(5)", "%v", err)
+		return exit.UsageError("as in -o Port=2222, see ssh_config(5)", "%v", err)
 	}
-	return &fault{code: exitFailed, text: err.Error(), hint: "-F none goes without the configuration of ssh"}
+	return &exit.Error{Code: exit.Failed, Text: err.Error(), Hint: "-F none goes without the configuration of ssh"}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // result is how the work on one host ended.
@@ -127,20 +128,20 @@ func (t *tally) headline() string {
 
 // exitCode returns what the hosts make the program end with.
 func (t *tally) exitCode() int {
-	codes := map[int]bool{exitInterrupted: t.interrupted, exitBudget: t.stopped != ""}
+	codes := map[int]bool{exit.Interrupted: t.interrupted, exit.Budget: t.stopped != ""}
 	largest := 0
 	for i := range t.results {
-		code := exitCodeOf(t.results[i].outcome)
-		if t.policy == "max" && code == exitCommand {
+		code := exit.CodeOf(t.results[i].outcome)
+		if t.policy == "max" && code == exit.Command {
 			largest = max(largest, remoteCode(t.results[i].outcome))
 			continue
 		}
 		codes[code] = true
 	}
-	switch code := firstExitCode(codes); {
-	case t.policy == "none" && code != exitInterrupted:
-		return exitOK
-	case code != exitOK:
+	switch code := exit.First(codes); {
+	case t.policy == "none" && code != exit.Interrupted:
+		return exit.OK
+	case code != exit.OK:
 		return code
 	}
 	return largest
@@ -149,18 +150,18 @@ func (t *tally) exitCode() int {
 // remoteCode is the exit code of a command as a shell has it, and as a process can end with it.
 func remoteCode(o fleetssh.Outcome) int {
 	if o.Kind == fleetssh.Exited {
-		return processCode(o.ExitCode)
+		return exit.ProcessCode(o.ExitCode)
 	}
 	return 255
 }
 
 // err returns what ends the program.
 func (t *tally) err() error {
-	if code := t.exitCode(); code != exitOK {
-		return exitStatus(code)
+	if code := t.exitCode(); code != exit.OK {
+		return exit.Status(code)
 	}
 	if t.trouble {
-		return exitStatus(exitFailed)
+		return exit.Status(exit.Failed)
 	}
 	return nil
 }

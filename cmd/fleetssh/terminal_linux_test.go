@@ -16,6 +16,7 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/internal/simfleet"
 )
 
@@ -149,7 +150,7 @@ func TestStatusLine(t *testing.T) {
 	r, _ := startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "echo first; sleep 1; echo last")
 	r.await("\r\x1b[K0 of 2 hosts done, 2 running, ")
 	code, shown := r.wait()
-	if code != exitOK {
+	if code != exit.OK {
 		t.Errorf("exit code %d", code)
 	}
 	// What is on the terminal in the end: a line that was wiped out is not.
@@ -203,15 +204,15 @@ func TestFoldOnTerminal(t *testing.T) {
 
 func TestConfirmation(t *testing.T) {
 	t.Parallel()
-	for answer, want := range map[string]int{"y\n": exitOK, "n\n": exitUsage, "\n": exitUsage} {
+	for answer, want := range map[string]int{"y\n": exit.OK, "n\n": exit.Usage, "\n": exit.Usage} {
 		r, fleet := startOnTerminal(t, simPlan{hosts: 3}, "run", "%", "--confirm-over", "2", "echo ran")
 		r.await(`run "echo ran" on 3 hosts? [y/N] `)
 		r.typed(answer)
 		code, shown := r.wait()
-		if code != want || strings.Contains(shown, ": ran") != (want == exitOK) {
+		if code != want || strings.Contains(shown, ": ran") != (want == exit.OK) {
 			t.Errorf("%q: exit code %d: %q", answer, code, shown)
 		}
-		if want != exitOK && fleet.fleet.Servers[0].Stats().Connections != 0 {
+		if want != exit.OK && fleet.fleet.Servers[0].Stats().Connections != 0 {
 			t.Error("a host was contacted")
 		}
 	}
@@ -243,7 +244,7 @@ func TestTerminalIsNotDriven(t *testing.T) {
 	const visible = `a^[[31mred^G\x9b2J\x9b2J^Mover^?\u202ecod` + "\ttab é\r\n"
 	r, _ := startOnTerminal(t, simPlan{hosts: 1, change: hostile}, "run", "%", "--progress", "never", "true")
 	code, shown := r.wait()
-	if code != exitCommand {
+	if code != exit.Command {
 		t.Errorf("exit code %d", code)
 	}
 	for _, want := range []string{"127.1.0.1: out " + visible, "127.1.0.1: err " + visible, "ended by signal TERM^[[2J"} {
@@ -276,7 +277,7 @@ func TestPasswordIsNotEchoed(t *testing.T) {
 	awaitNoEcho(t, r)
 	r.typed("sesame\n")
 	code, shown := r.wait()
-	if code != exitOK || strings.Contains(shown, "sesame") {
+	if code != exit.OK || strings.Contains(shown, "sesame") {
 		t.Errorf("exit code %d, shown %q", code, shown)
 	}
 	if want := "sudo password: \r\n127.1.0.1: root\r\n127.1.0.2: root\r\n"; shown != want {
@@ -291,7 +292,7 @@ func TestInterruptAtPrompt(t *testing.T) {
 	awaitNoEcho(t, r)
 	r.typed("\x03")
 	code, shown := r.wait()
-	if code != exitInterrupted || strings.Contains(shown, "error") {
+	if code != exit.Interrupted || strings.Contains(shown, "error") {
 		t.Errorf("exit code %d, shown %q", code, shown)
 	}
 	if fleet.fleet.Servers[0].Stats().Connections != 0 {
@@ -311,7 +312,7 @@ func TestSecondInterruptLeavesAtOnce(t *testing.T) {
 	for began := time.Now(); time.Since(began) < 2*doubledSignal; <-time.After(doubledSignal / 3) {
 		io.WriteString(r.tty, "\x03") // the terminal may be gone already
 	}
-	if code, _ := r.wait(); code != exitInterrupted {
+	if code, _ := r.wait(); code != exit.Interrupted {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -353,8 +354,8 @@ func TestNoTerminalToAskOn(t *testing.T) {
 		cmd.Env = []string{"HOME=" + t.TempDir(), "GORACE=" + noRaceDelay}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		output, err := cmd.CombinedOutput()
-		exit, ok := errors.AsType[*exec.ExitError](err)
-		if !ok || exit.ExitCode() != exitFailed || !strings.HasSuffix(string(output), "password: there is no terminal to ask on\n") {
+		ended, ok := errors.AsType[*exec.ExitError](err)
+		if !ok || ended.ExitCode() != exit.Failed || !strings.HasSuffix(string(output), "password: there is no terminal to ask on\n") {
 			t.Errorf("%v: %v, %q", args, err, output)
 		}
 	}
@@ -377,7 +378,7 @@ func TestWhoIsOutstanding(t *testing.T) {
 	r.typed("\x03")
 	r.awaitTimes("fleetssh: 0 of 3 hosts done after ", 3)
 	r.await("fleetssh: interrupted")
-	if code, shown := r.wait(); code != exitInterrupted {
+	if code, shown := r.wait(); code != exit.Interrupted {
 		t.Errorf("exit code %d\n%s", code, shown)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
@@ -186,11 +187,11 @@ func (s *survey) err() error {
 	codes := map[int]bool{s.tally.exitCode(): true}
 	for _, h := range s.hosts {
 		if !h.ok() {
-			codes[exitUnreachable] = true
+			codes[exit.Unreachable] = true
 		}
 	}
-	if code := firstExitCode(codes); code != exitOK {
-		return exitStatus(code)
+	if code := exit.First(codes); code != exit.OK {
+		return exit.Status(code)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/hostset"
 	"fleetssh/internal/account"
 	"fleetssh/internal/knownhosts"
@@ -125,7 +126,7 @@ func (s *survey) additions() ([]addition, error) {
 		all[i].hosts = append(all[i].hosts, h)
 	}
 	if nowhere != nil {
-		return nil, usageError("--known-hosts FILE names one", "there is no file to add the keys of %s to: UserKnownHostsFile is none, or there is no home directory", hostset.Of(nowhere...))
+		return nil, exit.UsageError("--known-hosts FILE names one", "there is no file to add the keys of %s to: UserKnownHostsFile is none, or there is no home directory", hostset.Of(nowhere...))
 	}
 	return all, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/knownhosts"
 	"fleetssh/internal/simfleet"
@@ -60,7 +61,7 @@ func (r *trustRun) run(code int, verb string, args ...string) {
 	}}
 	root := newRoot(c, newTrust)
 	root.SetArgs(append(append([]string{"trust", verb}, args...), r.common...))
-	r.code = report(screen, root.ExecuteContext(r.t.Context()))
+	r.code = exit.Report(screen, root.ExecuteContext(r.t.Context()))
 	screen.Close()
 	r.out, r.stderr = out.String(), stderr.String()
 	if r.code != code {
@@ -112,7 +113,7 @@ func TestTrustScanAndAccept(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := r.file("keys")
-	r.run(exitUnreachable, "scan", "-w", "127.1.0.[1-5]", "--save", keys)
+	r.run(exit.Unreachable, "scan", "-w", "127.1.0.[1-5]", "--save", keys)
 	r.says(
 		"127.1.0.1: known       ssh-ed25519 SHA256:…",
 		"127.1.0.2: changed     ssh-ed25519 SHA256:…; known is ssh-ed25519 SHA256:… in "+known+":2",
@@ -129,10 +130,10 @@ func TestTrustScanAndAccept(t *testing.T) {
 	before := r.read("known_hosts")
 
 	// Nobody is there to agree, or does not.
-	r.run(exitUsage, "accept", keys)
+	r.run(exit.Usage, "accept", keys)
 	r.says("fleetssh: error: new keys need a confirmation: there is no terminal to ask on", "hint: --yes gives it")
 	r.answer = "n"
-	r.run(exitUsage, "accept", keys)
+	r.run(exit.Usage, "accept", keys)
 	r.says("fleetssh: error: not confirmed: nothing was added")
 	if got := r.read("known_hosts"); got != before {
 		t.Errorf("known_hosts is\n%s", got)
@@ -140,7 +141,7 @@ func TestTrustScanAndAccept(t *testing.T) {
 
 	r.answer = "y"
 	port := strconv.Itoa(fleet.fleet.Port())
-	r.run(exitUnreachable, "accept", keys)
+	r.run(exit.Unreachable, "accept", keys)
 	r.says("127.1.0.3:"+port+": add         ssh-ed25519 SHA256:…", "fleetssh: 2 keys added to "+known)
 	if want := "add 2 keys of 2 hosts to " + known + "? [y/N] "; r.asked != want {
 		t.Errorf("asked %q, want %q", r.asked, want)
@@ -151,17 +152,17 @@ func TestTrustScanAndAccept(t *testing.T) {
 
 	// What is known need not be asked about, and what has changed is not touched.
 	r.answer = ""
-	r.run(exitUnreachable, "accept", "-w", "127.1.0.[1-4]")
+	r.run(exit.Unreachable, "accept", "-w", "127.1.0.[1-4]")
 	r.says("fleetssh: nothing to add", "fleetssh: 4 hosts: 3 known, 1 changed")
 	if got := r.read("known_hosts"); got != strings.Join(lines, "") {
 		t.Errorf("known_hosts is\n%s", got)
 	}
 
 	// Only by name.
-	r.run(exitUsage, "accept", "-w", "127.1.0.[1-4]", "--yes", "--replace", "127.1.0.9")
+	r.run(exit.Usage, "accept", "-w", "127.1.0.[1-4]", "--yes", "--replace", "127.1.0.9")
 	r.says("fleetssh: error: --replace 127.1.0.9: it is not among the hosts")
 	r.answer = "yes"
-	r.run(exitOK, "accept", "-w", "127.1.0.[1-4]", "--replace", "127.1.0.[1-2]")
+	r.run(exit.OK, "accept", "-w", "127.1.0.[1-4]", "--replace", "127.1.0.[1-2]")
 	r.says("127.1.0.2: replace     ssh-ed25519 SHA256:…; known is ssh-ed25519 SHA256:… in "+known+":2",
 		"fleetssh: 1 key added to "+known+", 1 of before taken out (the file as it was: "+known+".old)")
 	if want := "add 1 key of 1 host to " + known + ", in the place of the known ones of 127.1.0.2? [y/N] "; r.asked != want {
@@ -170,7 +171,7 @@ func TestTrustScanAndAccept(t *testing.T) {
 	if got := r.read("known_hosts.old"); got != strings.Join(lines, "") {
 		t.Errorf("known_hosts.old is\n%s", got)
 	}
-	r.run(exitOK, "scan", "-w", "127.1.0.[1-4]")
+	r.run(exit.OK, "scan", "-w", "127.1.0.[1-4]")
 	r.says("fleetssh: 4 hosts: 4 known", "  known: 127.1.0.[1-4]")
 }
 
@@ -185,7 +186,7 @@ func TestTrustFingerprints(t *testing.T) {
 	list := r.write("list", "# from the console\n127.1.0.1 256 ", fingerprint(0), " root@a (ED25519)\n127.1.0.2 ", fingerprint(2), "\n")
 	mine := r.file("mine")
 	r.common = append(r.common, "--known-hosts", mine)
-	r.run(exitUnreachable, "accept", "-w", fleet.expression(), "--fingerprints", list, "--yes", "--hash")
+	r.run(exit.Unreachable, "accept", "-w", fleet.expression(), "--fingerprints", list, "--yes", "--hash")
 	r.says("127.1.0.1: add         ssh-ed25519 "+fingerprint(0),
 		"127.1.0.2: unvouched   ssh-ed25519 "+fingerprint(1),
 		"fleetssh: 3 hosts: 1 new, 2 unvouched", "  unvouched: 127.1.0.[2-3]",
@@ -193,7 +194,7 @@ func TestTrustFingerprints(t *testing.T) {
 	if got := r.read("mine"); !strings.HasPrefix(got, "|1|") || strings.Count(got, "\n") != 1 {
 		t.Errorf("the file is\n%s", got)
 	}
-	r.run(exitFailed, "accept", "-w", fleet.expression(), "--fingerprints", r.write("bad", "web MD5:00"))
+	r.run(exit.Failed, "accept", "-w", fleet.expression(), "--fingerprints", r.write("bad", "web MD5:00"))
 	r.says("fleetssh: error: fingerprints: " + r.file("bad") + ":1: no fingerprint that begins with SHA256:")
 }
 
@@ -216,7 +217,7 @@ func TestTrustOfSSHD(t *testing.T) {
 	both := []string{"-w", address(s) + "," + address(certified)}
 
 	r.write("known_hosts", hops)
-	r.run(exitOK, "scan", both...)
+	r.run(exit.OK, "scan", both...)
 	r.says(address(s)+": new         ecdsa-sha2-nistp256 SHA256:…", address(certified)+": new         ssh-ed25519-cert-v01@openssh.com SHA256:…, signed by "+keyText(ca.Public()))
 	if n := strings.Count(r.out, "\n"); n != 3+4 {
 		t.Errorf("%d lines: %s", n, r.out)
@@ -224,23 +225,23 @@ func TestTrustOfSSHD(t *testing.T) {
 	hop.Logged(t, 1, "Accepted publickey")
 
 	r.write("known_hosts", hops, "@cert-authority 127.0.0.1 ", string(ssh.MarshalAuthorizedKey(ca.Public())), knownLine(s.Address(), s.HostKey(sshdtest.KindRSA)))
-	r.run(exitOK, "scan", both...)
+	r.run(exit.OK, "scan", both...)
 	r.says(address(s)+": other       ssh-ed25519 SHA256:…", address(s)+": known       ssh-rsa SHA256:…",
 		address(certified)+": certificate ssh-ed25519-cert-v01@openssh.com SHA256:…, signed by "+keyText(ca.Public()),
 		address(certified)+": other       ssh-rsa SHA256:…", "fleetssh: 2 hosts: 1 known, 1 certificate")
-	r.run(exitOK, "accept", append(both, "--yes")...)
+	r.run(exit.OK, "accept", append(both, "--yes")...)
 	r.says("fleetssh: nothing to add")
 	list := r.write("list", s.Address(), " ", ssh.FingerprintSHA256(s.HostKey(sshdtest.KindED25519)), "\n")
-	r.run(exitOK, "accept", append(both, "--yes", "--fingerprints", list)...)
+	r.run(exit.OK, "accept", append(both, "--yes", "--fingerprints", list)...)
 	r.says(address(s)+": add         "+keyText(s.HostKey(sshdtest.KindED25519)), "fleetssh: 1 key added to "+r.file("known_hosts"))
 
 	// A host with one revoked key gets nothing.
 	r.write("known_hosts", hops, "@revoked * ", string(ssh.MarshalAuthorizedKey(s.HostKey(sshdtest.KindECDSA))))
-	r.run(exitUnreachable, "accept", "-w", address(s), "--yes", "--replace", address(s))
+	r.run(exit.Unreachable, "accept", "-w", address(s), "--yes", "--replace", address(s))
 	r.says("127.0.0.1: revoked     ecdsa-sha2-nistp256 SHA256:…; listed is ecdsa-sha2-nistp256 SHA256:… in "+r.file("known_hosts")+":2", "fleetssh: nothing to add")
 
 	r.write("known_hosts", "# the hop is not trusted\n")
-	r.run(exitUnreachable, "scan", both...)
+	r.run(exit.Unreachable, "scan", both...)
 	r.says("  unreachable (proxy): 127.0.0.1:[" + strconv.Itoa(min(s.Port, certified.Port)) + "," + strconv.Itoa(max(s.Port, certified.Port)) + "]: at the hop 127.0.0.1: the host key is not known")
 }
 
@@ -255,7 +256,7 @@ func TestTrustJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	for verb, action := range map[string]string{"scan": "", "accept": "none"} {
-		r.run(exitUnreachable, verb, "-w", "127.1.0.[1-2]", "--format", "json")
+		r.run(exit.Unreachable, verb, "-w", "127.1.0.[1-2]", "--format", "json")
 		var changed jsonHostKey
 		var summary jsonSummary
 		for line := range strings.Lines(r.out) {
@@ -294,7 +295,7 @@ func TestTrustAcceptAtOnce(t *testing.T) {
 	for range 4 {
 		one := *r
 		one.common = append(r.common[:len(r.common):len(r.common)], "--known-hosts", r.file("mine"))
-		wg.Go(func() { one.run(exitOK, "accept", "-w", fleet.expression(), "--yes") })
+		wg.Go(func() { one.run(exit.OK, "accept", "-w", fleet.expression(), "--yes") })
 	}
 	wg.Wait()
 	got := strings.SplitAfter(r.read("mine"), "\n")
@@ -323,11 +324,11 @@ func TestTrustUsage(t *testing.T) {
 		{[]string{"accept", "a", "-w", "b"}, "fleetssh: error: the keys are either from a or from the hosts"},
 		{[]string{"accept", "a", "--replace", "b["}, `fleetssh: error: --replace: host set "b[": offset 1: missing "]"`},
 	} {
-		r.run(exitUsage, test.args[0], test.args[1:]...)
+		r.run(exit.Usage, test.args[0], test.args[1:]...)
 		r.says(test.want)
 	}
-	r.run(exitFailed, "accept", r.file("missing"))
-	r.run(exitFailed, "accept", r.write("hashed", "|1|JfKTdBh7rNbXkVAQCRp4OQoPfmI=|USECr3SWf1JUPsms5AqfD5QfxkM= ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="))
+	r.run(exit.Failed, "accept", r.file("missing"))
+	r.run(exit.Failed, "accept", r.write("hashed", "|1|JfKTdBh7rNbXkVAQCRp4OQoPfmI=|USECr3SWf1JUPsms5AqfD5QfxkM= ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="))
 	r.says("fleetssh: error: keys: " + r.file("hashed") + ":1: the name of the host is hashed")
 }
 
@@ -337,7 +338,7 @@ func TestTrustShowsHarmlessText(t *testing.T) {
 	r, _ := newTrustRun(t, 1)
 	line := r.read("known_hosts")
 	_, key, _ := strings.Cut(strings.TrimSpace(line), " ")
-	r.run(exitFailed, "accept", r.write("keys", "web\x1b[2J "+key+"\n"))
+	r.run(exit.Failed, "accept", r.write("keys", "web\x1b[2J "+key+"\n"))
 	if strings.Contains(r.out+r.stderr, "\x1b") {
 		t.Errorf("%q", r.out+r.stderr)
 	}
@@ -360,6 +361,6 @@ func TestTrustOfHalfAHost(t *testing.T) {
 	kept := r.write("keys", "#partial ", strings.SplitN(r.read("known_hosts"), " ", 2)[0], "\n", knownLine(fmt.Sprintf("[%s]:%d", s.Host(), s.Port()), keys[0].PublicKey()))
 	r.common = []string{"-F", "none", "--known-hosts", known}
 	// It may have the key that is known, too: nothing has changed, and nothing is added.
-	r.run(exitUnreachable, "accept", kept, "--yes")
+	r.run(exit.Unreachable, "accept", kept, "--yes")
 	r.says("fleetssh: nothing to add", "fleetssh: 1 host: 1 known")
 }

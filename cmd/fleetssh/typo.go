@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // otherWords are words of other programs, and the verbs that do what they mean.
@@ -57,7 +59,7 @@ func unknownVerb(cmd *cobra.Command, name string) error {
 	if hint == "" {
 		hint = cmd.CommandPath() + " --help lists the verbs"
 	}
-	return usageError(hint, "unknown verb %q", name)
+	return exit.UsageError(hint, "unknown verb %q", name)
 }
 
 // verbNames returns the verbs below one, or those of the program.
@@ -78,10 +80,10 @@ func flagError(cmd *cobra.Command, err error) error {
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		given := unknown.GetSpecifiedName()
 		if cmd == cmd.Root() {
-			return usageError("the verb comes first, as in: fleetssh run -w 'web[1-20]' uptime", "%v", err)
+			return exit.UsageError("the verb comes first, as in: fleetssh run -w 'web[1-20]' uptime", "%v", err)
 		}
 		if cmd.HasSubCommands() {
-			return usageError("it belongs to one of: "+cmd.CommandPath()+" "+strings.Join(verbNames(cmd), ", "), "%v", err)
+			return exit.UsageError("it belongs to one of: "+cmd.CommandPath()+" "+strings.Join(verbNames(cmd), ", "), "%v", err)
 		}
 		var names []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -103,7 +105,7 @@ func flagError(cmd *cobra.Command, err error) error {
 			hint = text
 		}
 	}
-	return usageError(hint, "%v", err)
+	return exit.UsageError(hint, "%v", err)
 }
 
 // versionFlag makes the verb of --version, which most programs know.
@@ -141,7 +143,7 @@ const quoteHint = "looks like a host: quote expressions, as in -w 'web[1-3]', an
 
 // noCommandHere refuses words behind the options of a verb that takes none.
 func (f *selectFlags) noCommandHere(verb string, words []string) error {
-	return usageError(f.expandedHint(words, "fleetssh run runs a command"), "%s takes no command", verb)
+	return exit.UsageError(f.expandedHint(words, "fleetssh run runs a command"), "%s takes no command", verb)
 }
 
 // expandedHint says what may have happened to an expression, or else another hint.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
 // wayFlags say by which way hosts are reached and logged in to, where it is not
@@ -70,19 +71,19 @@ func (f *wayFlags) register(flags *pflag.FlagSet) {
 func (f *wayFlags) check() error {
 	switch {
 	case f.proxy != "" && f.proxyCommand != "":
-		return usageError("", "--proxy and --proxy-command exclude each other")
+		return exit.UsageError("", "--proxy and --proxy-command exclude each other")
 	case f.jump != "" && f.jump != "none":
 		for text := range strings.SplitSeq(f.jump, ",") {
 			if _, err := fleetssh.ParseHost(strings.TrimSpace(text)); err != nil {
-				return usageError("name hops as [user@]host[:port]", "-J: %v", err)
+				return exit.UsageError("name hops as [user@]host[:port]", "-J: %v", err)
 			}
 		}
 	}
 	switch {
 	case f.kinit && f.principal == "":
-		return usageError("add --principal NAME", "--kinit for whom?")
+		return exit.UsageError("add --principal NAME", "--kinit for whom?")
 	case f.kinit && f.keytab != "":
-		return usageError("", "--kinit and --keytab exclude each other")
+		return exit.UsageError("", "--kinit and --keytab exclude each other")
 	}
 	return nil
 }
@@ -94,13 +95,13 @@ func (f *wayFlags) transport(terminal func(context.Context, string) (*os.File, f
 	case f.proxy != "":
 		dial, err := fleetssh.DialProxy(f.proxy)
 		if err != nil {
-			return nil, usageError("", "--proxy: %v", err)
+			return nil, exit.UsageError("", "--proxy: %v", err)
 		}
 		return dial, nil
 	case f.proxyCommand != "":
 		dial, err := fleetssh.DialProxyCommand(fleetssh.ProxyCommand{Line: f.proxyCommand, Terminal: terminal})
 		if err != nil {
-			return nil, usageError("", "--proxy-command: %v", err)
+			return nil, exit.UsageError("", "--proxy-command: %v", err)
 		}
 		return dial, nil
 	}
