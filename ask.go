@@ -1,6 +1,10 @@
 package fleetssh
 
-import "context"
+import (
+	"context"
+
+	"fleetssh/internal/deadline"
+)
 
 // asking lets one goroutine of the process at a time put a question to the user:
 // however many clients there are, there is one terminal. It holds no state.
@@ -12,7 +16,7 @@ func waitToAsk(ctx context.Context) (done func(), err error) {
 	case asking <- struct{}{}:
 		return func() { <-asking }, nil
 	case <-ctx.Done():
-		return nil, causeOf(ctx)
+		return nil, deadline.Cause(ctx)
 	}
 }
 

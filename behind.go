@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"fleetssh/internal/deadline"
 	"fleetssh/internal/sanitize"
 
 	"golang.org/x/crypto/ssh"
@@ -22,12 +23,12 @@ func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
 		return nil, err
 	}
 	// The hop has time-outs of its own.
-	resume := a.clock.pause()
+	resume := a.clock.Pause()
 	client, err := p.connect(ctx, a.d)
 	resume()
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, causeOf(ctx)
+			return nil, deadline.Cause(ctx)
 		}
 		return nil, a.proxyError(err)
 	}
@@ -38,7 +39,7 @@ func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
 		a.hop = client
 		return conn, nil
 	case ctx.Err() != nil:
-		return nil, causeOf(ctx)
+		return nil, deadline.Cause(ctx)
 	case isRefused:
 		return nil, a.behindHop(refused)
 	}

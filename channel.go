@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/charset"
+	"fleetssh/internal/deadline"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/spool"
 	"fleetssh/internal/sudo"
@@ -297,7 +298,7 @@ func (ch *Channel) WaitFinished(ctx context.Context) error {
 	}
 	host, port := ch.address()
 	timeout := &TimeoutError{Host: host, Port: port, Op: "wait", After: time.Since(begun)}
-	if cause := causeOf(ctx); !errors.Is(cause, context.DeadlineExceeded) {
+	if cause := deadline.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
 		timeout.Err = cause
 	}
 	return timeout

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"fleetssh/internal/deadline"
 	"fleetssh/internal/sanitize"
 
 	"golang.org/x/crypto/ssh"
@@ -321,7 +322,7 @@ func (c *Client) await(ctx context.Context, f call) error {
 	if settled.Swap(true) {
 		return <-result
 	}
-	return causeOf(ctx)
+	return deadline.Cause(ctx)
 }
 
 // starting returns ctx bounded as every step of starting a command is.

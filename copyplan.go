@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/deadline"
 	"fleetssh/internal/placeholder"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/shellquote"
@@ -312,8 +313,8 @@ func (p *copyPlan) settle(ctx context.Context, c *Client, r *CopyResult, err err
 		r.Err.(*CopyError).More = r.Failed - 1
 	case ctx.Err() != nil:
 		r.Outcome = Outcome{Kind: Cancelled, Stopped: !c.broken()}
-		r.Err = &SessionError{Host: name, Port: port, Op: "copy", Err: causeOf(ctx)}
-		if errors.Is(causeOf(ctx), context.DeadlineExceeded) {
+		r.Err = &SessionError{Host: name, Port: port, Op: "copy", Err: deadline.Cause(ctx)}
+		if errors.Is(deadline.Cause(ctx), context.DeadlineExceeded) {
 			r.Outcome.Kind, r.Err = TimedOut, &TimeoutError{Host: name, Port: port, Op: "copy", After: r.timing.Run}
 		}
 	case errors.Is(err, errCopyTimeout):

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/account"
+	"fleetssh/internal/deadline"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/sshagent"
 )
@@ -228,7 +229,7 @@ func (c *credentials) nameKey(ctx context.Context, keys *keyring, n *namedKey, f
 			n.signer = signer
 			n.publics = append(n.publics, signer.PublicKey())
 		case ctx.Err() != nil:
-			return causeOf(ctx)
+			return deadline.Cause(ctx)
 		default:
 			n.err = err
 		}
@@ -305,8 +306,8 @@ func (c *credentials) insisted(ctx context.Context) error {
 			continue
 		}
 		if n.signer == nil && n.load == nil && !c.holds(ctx, n) {
-			if causeOf(ctx) != nil {
-				return causeOf(ctx)
+			if deadline.Cause(ctx) != nil {
+				return deadline.Cause(ctx)
 			}
 			return c.fileError(n.path, c.notHeld(n))
 		}
@@ -332,8 +333,8 @@ func (c *credentials) fits(ctx context.Context, cert *ssh.Certificate) error {
 	if c.heldFor(ctx, cert.Key) {
 		return nil
 	}
-	if causeOf(ctx) != nil {
-		return causeOf(ctx)
+	if deadline.Cause(ctx) != nil {
+		return deadline.Cause(ctx)
 	}
 	if c.host.Auth.ownKeys() {
 		return errors.New("certificate is not for this private key")

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/deadline"
 	"fleetssh/internal/gss"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/spool"
@@ -150,7 +151,7 @@ func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace, work *pr
 			return client, timing, nil
 		}
 		retry := n < host.attempts() && ctx.Err() == nil && temporary(err)
-		if host.ConnectTimeout == 0 && a.clock.allowed() == commandPatience {
+		if host.ConnectTimeout == 0 && a.clock.Limit() == commandPatience {
 			retry = false // nobody has answered to a command for so long
 		}
 		d.log.Debug("connection failed", "host", host, "attempt", n, "error", err, "retry", retry)
@@ -176,7 +177,7 @@ type attempt struct {
 	login  *login
 
 	begun    time.Time
-	clock    *clock
+	clock    *deadline.Clock
 	phases   phases
 	addrs    []netip.AddrPort // of the host, once looked up
 	hop      *Client          // that the last connection goes through
@@ -191,7 +192,7 @@ type attempt struct {
 // one, or has refused a Kerberos ticket.
 func (a *attempt) run(ctx context.Context) (*Client, error) {
 	a.begun = time.Now()
-	ctx, clock, stop := startClock(ctx, a.host.connectTimeout())
+	ctx, clock, stop := deadline.Start(ctx, a.host.connectTimeout())
 	defer stop()
 	a.clock = clock
 	if client, err := a.throughMaster(ctx); client != nil || err != nil {
@@ -233,7 +234,7 @@ func (a *attempt) connect(ctx context.Context, algorithms []string) (*Client, er
 		pace = a.d.hops.paceOf(a.host)
 	}
 	if pace != nil {
-		resume := a.clock.pause()
+		resume := a.clock.Pause()
 		err := pace.enter(ctx)
 		resume()
 		if err != nil {
@@ -295,7 +296,7 @@ func (a *attempt) connectNow(ctx context.Context, algorithms []string) (*Client,
 		drain(channels, requests)
 		a.login.turn.pass()
 		a.login.banner.end()
-		return nil, a.fail(ctx, causeOf(ctx))
+		return nil, a.fail(ctx, deadline.Cause(ctx))
 	}
 	login, w.hello = nil, nil
 	how := a.login.success(a.host, conn.RemoteAddr(), a.shown)
@@ -358,7 +359,7 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	phase := a.phases.current()
 	name, port := a.host.name(), a.host.port()
 	if ctx.Err() != nil {
-		err := interrupted(ctx, err, a.host, phase, min(time.Since(a.begun), a.clock.allowed()), 0)
+		err := interrupted(ctx, err, a.host, phase, min(time.Since(a.begun), a.clock.Limit()), 0)
 		if timeout, ok := err.(*TimeoutError); ok {
 			switch phase {
 			case "handshake":
@@ -410,7 +411,7 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	case phase != "connect":
 		err = &sshError{text: sanitize.Line(plain(err)), err: err}
 	default:
-		err = withoutAddress(err)
+		err = transport.WithoutAddress(err)
 	}
 	said := ""
 	switch phase {
@@ -434,7 +435,7 @@ func isOurs(err error) bool {
 // interrupted returns the error for a context that has ended, or err if it has
 // not: a time-out names the phase, and a cancelled call stays recognizable.
 func interrupted(ctx context.Context, err error, host *HostConfig, phase string, after time.Duration, attempts int) error {
-	cause := causeOf(ctx)
+	cause := deadline.Cause(ctx)
 	if cause == nil {
 		return err
 	}

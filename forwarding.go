@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/deadline"
 	"fleetssh/internal/sshagent"
 )
 
@@ -70,7 +71,7 @@ func (f *forwarding) request(ctx context.Context, c *Client, session ssh.Channel
 	case <-f.asked:
 		return nil
 	case <-ctx.Done():
-		return causeOf(ctx)
+		return deadline.Cause(ctx)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"fleetssh/internal/deadline"
+
 	"golang.org/x/crypto/ssh"
 )
 
@@ -57,7 +59,7 @@ func (h *hops) to(ctx context.Context, host *HostConfig) (*hop, error) {
 		return nil, errClosed
 	}
 	if ctx.Err() != nil {
-		return nil, causeOf(ctx)
+		return nil, deadline.Cause(ctx)
 	}
 	if h.open == nil {
 		h.open = make(map[*HostConfig]*hop)
@@ -163,7 +165,7 @@ func (p *hop) connect(ctx context.Context, d *dialer) (*Client, error) {
 		o.cancel()
 		<-o.done // its end is ours to wait for
 	}
-	return nil, causeOf(ctx)
+	return nil, deadline.Cause(ctx)
 }
 
 // dial makes the connection to the hop.
@@ -219,8 +221,8 @@ var errHopLost = errors.New("the connection to it ended")
 
 // openChannel opens a channel to a host behind the hop (direct-tcpip, RFC 4254,
 // section 7.2). The clock stands still while others are in front.
-func (p *hop) openChannel(ctx context.Context, hop *Client, host *HostConfig, clock *clock) (*hopConn, error) {
-	resume := clock.pause()
+func (p *hop) openChannel(ctx context.Context, hop *Client, host *HostConfig, clock *deadline.Clock) (*hopConn, error) {
+	resume := clock.Pause()
 	select {
 	case p.opening <- struct{}{}:
 		defer func() { <-p.opening }()
@@ -228,7 +230,7 @@ func (p *hop) openChannel(ctx context.Context, hop *Client, host *HostConfig, cl
 	}
 	resume()
 	if ctx.Err() != nil {
-		return nil, causeOf(ctx)
+		return nil, deadline.Cause(ctx)
 	}
 	payload := ssh.Marshal(struct {
 		Host       string

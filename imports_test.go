@@ -18,7 +18,24 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What each package may import of ours. A prefix ends with "/".
-	library := []string{"fleetssh/internal/account", "fleetssh/internal/charset", "fleetssh/internal/gss", "fleetssh/internal/knownhosts", "fleetssh/internal/krl", "fleetssh/internal/mark", "fleetssh/internal/placeholder", "fleetssh/internal/sanitize", "fleetssh/internal/shellquote", "fleetssh/internal/socks", "fleetssh/internal/spool", "fleetssh/internal/sshagent", "fleetssh/internal/sudo", "fleetssh/internal/transfer", "fleetssh/internal/transport"}
+	library := []string{
+		"fleetssh/internal/account",
+		"fleetssh/internal/charset",
+		"fleetssh/internal/deadline",
+		"fleetssh/internal/gss",
+		"fleetssh/internal/knownhosts",
+		"fleetssh/internal/krl",
+		"fleetssh/internal/mark",
+		"fleetssh/internal/placeholder",
+		"fleetssh/internal/sanitize",
+		"fleetssh/internal/shellquote",
+		"fleetssh/internal/socks",
+		"fleetssh/internal/spool",
+		"fleetssh/internal/sshagent",
+		"fleetssh/internal/sudo",
+		"fleetssh/internal/transfer",
+		"fleetssh/internal/transport",
+	}
 	allowed := map[string][]string{
 		"fleetssh":                      library,
 		"fleetssh/hostset":              nil,
@@ -27,6 +44,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/account":     nil,
 		"fleetssh/internal/charset":     nil,
 		"fleetssh/internal/fleettest":   {"fleetssh", "fleetssh/internal/account", "fleetssh/internal/simfleet", "fleetssh/internal/sshdtest"},
+		"fleetssh/internal/deadline":    nil,
 		"fleetssh/internal/gss":         nil,
 		"fleetssh/internal/kdctest":     {"fleetssh/internal/sshdtest"},
 		"fleetssh/internal/knownhosts":  nil,

@@ -99,7 +99,7 @@ func (l *login) proveTicket() bool {
 		_, realm, _ := strings.Cut(principal, "@")
 		kdc := "the KDC of " + realm
 		again := func() bool {
-			defer l.clock.pause()()
+			defer l.clock.Pause()()
 			return l.kerberosShared.renew(l.ctx, n, RefusedPassword{Host: *l.host, User: principal}, l.asks)
 		}()
 		if again {

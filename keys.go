@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/account"
+	"fleetssh/internal/deadline"
 	"fleetssh/internal/sanitize"
 )
 
@@ -80,7 +81,7 @@ func (k *keyring) entry(ctx context.Context, id keyID) (*keyEntry, error) {
 	case e.token <- struct{}{}:
 		return e, nil
 	case <-ctx.Done():
-		return nil, causeOf(ctx)
+		return nil, deadline.Cause(ctx)
 	}
 }
 
@@ -94,7 +95,7 @@ func (k *keyring) look(ctx context.Context, path string) (keyFile, error) {
 	}
 	defer e.leave()
 	e.refresh(ctx, path)
-	return e.file, causeOf(ctx)
+	return e.file, deadline.Cause(ctx)
 }
 
 // lookData does the same for a key in memory.
@@ -169,7 +170,7 @@ func (k *keyring) open(ctx context.Context, host *HostConfig, path string, data 
 	passphrase, err = a.ask(ctx, Question{Host: host.name(), Prompt: "Passphrase for " + what + ": "})
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, causeOf(ctx)
+		return nil, deadline.Cause(ctx)
 	case err != nil:
 		return nil, err
 	case passphrase == "":

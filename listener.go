@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"fleetssh/internal/sanitize"
+	"fleetssh/internal/transport"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -283,7 +284,7 @@ func (l *listener) serve(asked ssh.NewChannel, from endpoint) {
 	conn, err := dialer.DialContext(t.ctx, l.to.network(), l.to.address())
 	if err != nil {
 		t.failed(l.client.host, err)
-		l.refuse(asked, ssh.ConnectionFailed, sanitize.Line(withoutAddress(err).Error()))
+		l.refuse(asked, ssh.ConnectionFailed, sanitize.Line(transport.WithoutAddress(err).Error()))
 		return
 	}
 	t.worked(l.client.host)

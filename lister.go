@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/deadline"
 	"fleetssh/internal/knownhosts"
 )
 
@@ -105,7 +106,7 @@ func (d *dialer) runLister(ctx context.Context, args []string) ([]byte, error) {
 	case d.listers <- struct{}{}:
 		defer func() { <-d.listers }()
 	case <-ctx.Done():
-		return nil, causeOf(ctx)
+		return nil, deadline.Cause(ctx)
 	}
 	run, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
@@ -113,7 +114,7 @@ func (d *dialer) runLister(ctx context.Context, args []string) ([]byte, error) {
 	text, err := listing(run, args, complaint)
 	switch {
 	case ctx.Err() != nil:
-		return nil, causeOf(ctx)
+		return nil, deadline.Cause(ctx)
 	case len(text) > maxListing:
 		return nil, fmt.Errorf("%s has written more than %d MiB", args[0], maxListing>>20)
 	case run.Err() != nil:

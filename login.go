@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/deadline"
 	"fleetssh/internal/gss"
 	"fleetssh/internal/sanitize"
 )
@@ -31,7 +32,7 @@ type login struct {
 	user  string
 	wire  *flow
 	ctx   context.Context // of the attempt under way
-	clock *clock          // of ctx
+	clock *deadline.Clock // of ctx
 
 	creds          *credentials
 	tickets        *gss.Credentials // nil: no Kerberos
@@ -94,7 +95,7 @@ var (
 
 // begin prepares for a new connection: what has been accepted is needed again,
 // and what got no answer is still to be tried.
-func (l *login) begin(ctx context.Context, clock *clock, w *wire) {
+func (l *login) begin(ctx context.Context, clock *deadline.Clock, w *wire) {
 	l.clock = clock
 	l.ctx, l.wire, l.last, l.partial, l.tries = ctx, w.flow, nil, 0, 0
 	l.banner = l.newBanner()
@@ -119,8 +120,8 @@ func (l *login) newBanner() *banner {
 	if tell := l.host.Auth.Tell; tell != nil {
 		name, clock, patient := l.host.name(), l.clock, l.host.ConnectTimeout == 0
 		b.tell = func(text string) {
-			if patient && clock.allowed() < signInTimeout {
-				clock.restart(signInTimeout)
+			if patient && clock.Limit() < signInTimeout {
+				clock.Restart(signInTimeout)
 			}
 			tell(name, text)
 		}
@@ -130,7 +131,7 @@ func (l *login) newBanner() *banner {
 
 // next returns what to offer next. It implements [ssh.ClientAuthCallback].
 func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
-	if err := causeOf(l.ctx); err != nil {
+	if err := deadline.Cause(l.ctx); err != nil {
 		return nil, err
 	}
 	if l.wire.broken.Load() {
@@ -284,7 +285,7 @@ func (l *login) ready(o *offer) bool {
 	if o.identity.signer != nil {
 		return true
 	}
-	defer l.clock.pause()()
+	defer l.clock.Pause()()
 	err := o.open(l.host)
 	if err != nil {
 		o.state = refused
@@ -318,7 +319,7 @@ func (l *login) secret() (string, error) {
 // ask puts a question to the user. One who refuses to answer is not asked again.
 func (l *login) ask(q Question) (string, error) {
 	l.banner.now()
-	defer l.clock.pause()()
+	defer l.clock.Pause()()
 	answer, err := l.host.Auth.ask(l.ctx, q)
 	if err != nil {
 		l.gaveUp = true
@@ -351,7 +352,7 @@ func (l *login) noting(o *offer) ssh.Signer {
 // SignWithAlgorithm implements [ssh.AlgorithmSigner].
 func (s *notingSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
 	if s.asks {
-		defer s.login.clock.pause()()
+		defer s.login.clock.Pause()()
 	}
 	sig, err := s.MultiAlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/account"
+	"fleetssh/internal/deadline"
 )
 
 // masterTimeout is how long a master, which is a process of this machine, may take to
@@ -28,7 +29,7 @@ func (a *attempt) throughMaster(ctx context.Context) (*Client, error) {
 		return nil, nil
 	}
 	a.login.masterless = true // what does not answer now will not at the next attempt
-	defer a.clock.pause()()
+	defer a.clock.Pause()()
 	sockets, _ := a.host.controlSockets()
 	for _, path := range sockets {
 		a.phases.enter("connect")
@@ -43,7 +44,7 @@ func (a *attempt) throughMaster(ctx context.Context) (*Client, error) {
 		}
 		transport.Close()
 		if ctx.Err() != nil {
-			return nil, a.fail(ctx, causeOf(ctx))
+			return nil, a.fail(ctx, deadline.Cause(ctx))
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = fmt.Errorf("no answer within %v", masterTimeout)
@@ -68,7 +69,7 @@ func (a *attempt) callMaster(ctx context.Context, transport net.Conn, path strin
 	}
 	err = transport.SetDeadline(time.Time{})
 	if err == nil && !stop() {
-		err = causeOf(ctx)
+		err = deadline.Cause(ctx)
 	}
 	if err != nil {
 		conn.Close()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"fleetssh/internal/deadline"
 )
 
 // fullPace is how many logins to one hop are under way at once: fewer than sshd's
@@ -36,7 +38,7 @@ func (p *pace) enter(ctx context.Context) error {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return causeOf(ctx)
+			return deadline.Cause(ctx)
 		}
 	}
 }
@@ -68,11 +70,11 @@ func (p *pace) takeTurn(ctx context.Context) error {
 	for i, waiting := range p.queue {
 		if waiting == turn {
 			p.queue = append(p.queue[:i], p.queue[i+1:]...)
-			return causeOf(ctx)
+			return deadline.Cause(ctx)
 		}
 	}
 	p.release() // it has just been our turn
-	return causeOf(ctx)
+	return deadline.Cause(ctx)
 }
 
 // leave says that a login has ended: whether it went well, and whether the host

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"fleetssh/internal/deadline"
 )
 
 const (
@@ -451,7 +453,7 @@ func (p *ParallelClient) skipped(ctx context.Context) error {
 
 // skipped returns why a host was left out: ctx has ended, or too many hosts have failed.
 func skipped(ctx context.Context) error {
-	if cause := causeOf(ctx); cause != nil {
+	if cause := deadline.Cause(ctx); cause != nil {
 		return joinErrors([]error{errSkipped, cause})
 	}
 	return errSkipped

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 
+	"fleetssh/internal/deadline"
+
 	"golang.org/x/crypto/ssh"
 )
 
@@ -122,7 +124,7 @@ func (s *sharedPassword) take(ctx context.Context) (value string, turn *password
 			} else {
 				s.wake(1) // it has just been our turn
 			}
-			return "", nil, causeOf(ctx)
+			return "", nil, deadline.Cause(ctx)
 		}
 	}
 }
@@ -239,7 +241,7 @@ func (p *passwords) asker(a *Auth) func(context.Context, RefusedPassword) (strin
 		case asking <- struct{}{}:
 			defer func() { <-asking }()
 		case <-ctx.Done():
-			return "", causeOf(ctx)
+			return "", deadline.Cause(ctx)
 		}
 		return ask(ctx, r)
 	}
@@ -272,7 +274,7 @@ func (l *login) takeTurn() (string, error) {
 	if value, ok := l.turn.mine(); ok {
 		return value, nil
 	}
-	defer l.clock.pause()()
+	defer l.clock.Pause()()
 	l.work.enter("password")
 	defer l.work.enter("auth")
 	value, turn, err := l.shared.take(l.ctx)
@@ -295,7 +297,7 @@ func (l *login) refusedPassword(offer *offerState) {
 	if l.turn == nil || !l.sentBy(offer) {
 		return
 	}
-	defer l.clock.pause()()
+	defer l.clock.Pause()()
 	if _, ok := l.turn.refuse(l.ctx, RefusedPassword{Host: *l.host}, l.asks); ok {
 		*offer, l.sent = untried, false
 	} else if l.asks != nil {

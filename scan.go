@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/deadline"
 	"fleetssh/internal/knownhosts"
 )
 
@@ -239,7 +240,7 @@ func (s *keyScan) ask(ctx context.Context, kind []string) (*HostKeyError, error)
 // shown.
 func (s *keyScan) connect(ctx context.Context, kind []string) error {
 	a := &attempt{d: s.d, host: &s.host, policy: keyCollector{}, login: &login{host: &s.host}, begun: time.Now(), addrs: s.addrs}
-	ctx, clock, stop := startClock(ctx, s.host.connectTimeout())
+	ctx, clock, stop := deadline.Start(ctx, s.host.connectTimeout())
 	defer stop()
 	a.clock = clock
 	client, err := a.connect(ctx, kind)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/deadline"
 	"fleetssh/internal/sudo"
 )
 
@@ -239,7 +240,7 @@ func (ch *Channel) waitStart(ctx context.Context, answer <-chan error, tokens *s
 		case <-over:
 			over = nil
 			if failure == nil {
-				failure = causeOf(ctx)
+				failure = deadline.Cause(ctx)
 			}
 			wait()
 		case <-ch.heard:

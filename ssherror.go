@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"strings"
-	"syscall"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -54,13 +53,3 @@ type lookupError struct{ err *net.DNSError }
 
 func (e *lookupError) Error() string { return e.err.Err }
 func (e *lookupError) Unwrap() error { return e.err }
-
-// withoutAddress drops the address from an error of connecting to one.
-func withoutAddress(err error) error {
-	if op, ok := err.(*net.OpError); ok {
-		if sys, ok := errors.AsType[syscall.Errno](op.Err); ok {
-			return sys
-		}
-	}
-	return err
-}

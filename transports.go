@@ -93,10 +93,10 @@ const commandPatience = 10 * time.Minute
 // traced returns a context that tells a command of [DialProxyCommand] whom it is for, and
 // the clock how it gets on.
 func (a *attempt) traced(ctx context.Context) context.Context {
-	t := &transport.Trace{User: a.login.user, Host: a.host.name(), Asking: a.clock.pause}
+	t := &transport.Trace{User: a.login.user, Host: a.host.name(), Asking: a.clock.Pause}
 	if a.host.ConnectTimeout == 0 {
-		t.Started = func() { a.clock.restart(commandPatience) }
-		t.Heard = func() { a.clock.restart(defaultConnectTimeout) }
+		t.Started = func() { a.clock.Restart(commandPatience) }
+		t.Heard = func() { a.clock.Restart(defaultConnectTimeout) }
 	}
 	return transport.WithTrace(ctx, t)
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"fleetssh/internal/transport"
 )
 
 // maxCallers is how many connections a tunnel carries at once, those that are being
@@ -161,7 +163,7 @@ type callerConn interface {
 func listenHere(ctx context.Context, log *slog.Logger, at endpoint, serve func(*Tunnel, callerConn)) (*Tunnel, error) {
 	listener, err := listen(ctx, at)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", at.address(), withoutAddress(err))
+		return nil, fmt.Errorf("listen on %s: %w", at.address(), transport.WithoutAddress(err))
 	}
 	t := newTunnel(log, listener.Addr())
 	t.release = func() { listener.Close() }

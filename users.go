@@ -3,6 +3,8 @@ package fleetssh
 import (
 	"context"
 	"sync"
+
+	"fleetssh/internal/deadline"
 )
 
 // users counts what uses the connection of a [Client]. It is the one place that decides who
@@ -98,7 +100,7 @@ func (u *users) addProgram(ctx context.Context) error {
 		select {
 		case <-stopping:
 		case <-ctx.Done():
-			return causeOf(ctx)
+			return deadline.Cause(ctx)
 		}
 	}
 }

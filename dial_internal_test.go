@@ -12,54 +12,6 @@ import (
 	"fleetssh/internal/transport"
 )
 
-func TestClock(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		begun := time.Now()
-		ctx, c, stop := startClock(t.Context(), 10*time.Second)
-		defer stop()
-		time.Sleep(4 * time.Second)
-		resume := c.pause()
-		again := c.pause()
-		time.Sleep(time.Hour)
-		again()
-		time.Sleep(time.Hour)
-		resume()
-		<-ctx.Done()
-		if took := time.Since(begun); took != 2*time.Hour+10*time.Second {
-			t.Errorf("the clock ran out after %v", took)
-		}
-		if err := causeOf(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%v", err)
-		}
-	})
-}
-
-// A command that talks to people has more time, up to its first byte.
-func TestClockRestarts(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		begun := time.Now()
-		ctx, c, stop := startClock(t.Context(), 30*time.Second)
-		defer stop()
-		c.restart(10 * time.Minute)
-		time.Sleep(5 * time.Minute)
-		resume := c.pause()
-		time.Sleep(time.Hour)
-		c.restart(30 * time.Second) // while it stands still
-		resume()
-		time.Sleep(20 * time.Second)
-		if ctx.Err() != nil || c.allowed() != 30*time.Second {
-			t.Errorf("%v, %v", ctx.Err(), c.allowed())
-		}
-		<-ctx.Done()
-		if took := time.Since(begun); took != time.Hour+5*time.Minute+30*time.Second {
-			t.Errorf("the clock ran out after %v", took)
-		}
-		c.restart(time.Hour) // too late
-	})
-}
-
 // A command that nobody answers to is given its time once, unless a time is set.
 func TestCommandPatience(t *testing.T) {
 	t.Parallel()
@@ -92,15 +44,8 @@ func TestCommandPatience(t *testing.T) {
 
 func TestCauses(t *testing.T) {
 	t.Parallel()
-	own := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	if err := causeOf(ctx); err != nil {
-		t.Errorf("before the end: %v", err)
-	}
-	cancel(own)
-	if err := causeOf(ctx); !errors.Is(err, context.Canceled) || !errors.Is(err, own) || err.Error() != "enough" {
-		t.Errorf("%v", err)
-	}
+	cancel(errors.New("enough"))
 	// A caller's own cause makes no difference to the outcome.
 	for _, test := range []struct {
 		phase string

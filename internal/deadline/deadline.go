@@ -1,4 +1,6 @@
-package fleetssh
+// Package deadline ends contexts in time, where a time limit may have to stand still, and
+// says why a context has ended.
+package deadline
 
 import (
 	"context"
@@ -7,23 +9,23 @@ import (
 	"time"
 )
 
-// clock ends a context when its time is up. It stands still while the user is
-// asked.
-type clock struct {
+// Clock ends a context when its time is up. It can be paused, as while the user is asked
+// a question. Its methods may be called by many goroutines.
+type Clock struct {
 	mu      sync.Mutex // protects what follows
 	limit   time.Duration
 	timer   *time.Timer
 	left    time.Duration // when running began
 	running time.Time     // since when; zero: it stands still
-	paused  int           // how many questions are open
+	paused  int           // how many pauses have not ended
 }
 
-// startClock returns a context that ends with parent or after limit, the cause
+// Start returns a context that ends with parent or after limit, the cause
 // being context.DeadlineExceeded, and the clock that runs for it. stop must be
 // called.
-func startClock(parent context.Context, limit time.Duration) (ctx context.Context, c *clock, stop func()) {
+func Start(parent context.Context, limit time.Duration) (ctx context.Context, c *Clock, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
-	c = &clock{limit: limit, left: limit, running: time.Now()}
+	c = &Clock{limit: limit, left: limit, running: time.Now()}
 	c.timer = time.AfterFunc(limit, func() { cancel(context.DeadlineExceeded) })
 	return ctx, c, func() {
 		c.timer.Stop()
@@ -31,8 +33,8 @@ func startClock(parent context.Context, limit time.Duration) (ctx context.Contex
 	}
 }
 
-// pause stops the clock until the returned function is called.
-func (c *clock) pause() (resume func()) {
+// Pause stops the clock until the returned function is called.
+func (c *Clock) Pause() (resume func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.paused++; c.paused == 1 && c.timer.Stop() {
@@ -42,7 +44,7 @@ func (c *clock) pause() (resume func()) {
 	return c.resume
 }
 
-func (c *clock) resume() {
+func (c *Clock) resume() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.paused--; c.paused == 0 && c.running.IsZero() {
@@ -51,8 +53,8 @@ func (c *clock) resume() {
 	}
 }
 
-// restart gives the clock a new limit, which counts from now on.
-func (c *clock) restart(limit time.Duration) {
+// Restart gives the clock a new limit, which counts from now on.
+func (c *Clock) Restart(limit time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.limit, c.left = limit, limit
@@ -65,17 +67,17 @@ func (c *clock) restart(limit time.Duration) {
 	}
 }
 
-// allowed is the limit.
-func (c *clock) allowed() time.Duration {
+// Limit returns how long the clock runs: what Start was given, or Restart.
+func (c *Clock) Limit() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.limit
 }
 
-// causeOf says why a context has ended, nil if it has not: an error that is
+// Cause says why a context has ended, nil if it has not: an error that is
 // context.DeadlineExceeded if the time was up, and context.Canceled otherwise,
 // whatever cause the caller gave.
-func causeOf(ctx context.Context) error {
+func Cause(ctx context.Context) error {
 	if ctx.Err() == nil {
 		return nil
 	}

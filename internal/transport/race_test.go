@@ -1,6 +1,6 @@
 //go:build unix
 
-package fleetssh
+package transport
 
 import (
 	"context"
@@ -19,7 +19,7 @@ func TestInterleave(t *testing.T) {
 		addrs = append(addrs, netip.MustParseAddr(s))
 	}
 	var got []string
-	for _, ap := range interleave(addrs, 22) {
+	for _, ap := range Interleave(addrs, 22) {
 		got = append(got, ap.Addr().String())
 	}
 	want := []string{"2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2", "2001:db8::3"}
@@ -66,7 +66,7 @@ func TestConnectAny(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
-			conn, err := connectAny(ctx, test.addrs)
+			conn, err := Race(ctx, nil, test.addrs)
 			if (err == nil) != test.ok {
 				t.Fatalf("%v", err)
 			}

@@ -1,4 +1,4 @@
-package fleetssh
+package transport
 
 import (
 	"context"
@@ -8,10 +8,10 @@ import (
 	"net/netip"
 )
 
-// bindTo returns the addresses to connect from, by HostConfig.BindAddress; nil means that
-// the system chooses.
-func (h *HostConfig) bindTo(ctx context.Context) ([]netip.Addr, error) {
-	name := h.BindAddress
+// LocalAddrs returns the addresses to connect from for a setting BindAddress, which is an
+// address or name of this machine, or one of its network interfaces. Nil means that the
+// system chooses.
+func LocalAddrs(ctx context.Context, name string) ([]netip.Addr, error) {
 	if name == "" {
 		return nil, nil
 	}
@@ -42,9 +42,9 @@ func (h *HostConfig) bindTo(ctx context.Context) ([]netip.Addr, error) {
 	return addrs, nil
 }
 
-// dialFrom connects from the first of the addresses that is of the family of the other
+// connectFrom connects from the first of the addresses that is of the family of the other
 // end, or, without any, from where the system chooses.
-func dialFrom(ctx context.Context, from []netip.Addr, to netip.AddrPort) (net.Conn, error) {
+func connectFrom(ctx context.Context, from []netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	// Dead peers are found by keep-alives of SSH; those of TCP would cost three
 	// system calls a connection.
 	dialer := net.Dialer{KeepAlive: -1}
