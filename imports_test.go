@@ -70,8 +70,10 @@ func TestImports(t *testing.T) {
 	// The parts of the command, below cmd/fleetssh/internal/.
 	const part = "fleetssh/cmd/fleetssh/internal/"
 	parts := map[string][]string{
+		"exit":     {"fleetssh", part + "termline"},
 		"fold":     nil,
 		"journal":  nil,
+		"redact":   {"fleetssh/sshconfig"},
 		"report":   {part + "termline"},
 		"termline": nil,
 	}

@@ -12,6 +12,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/redact"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -164,7 +165,7 @@ func (k *clientConfig) lines(e *hostEntry, login string) ([]configLine, error) {
 			if v.Keyword == "ProxyJump" && k.jump != "" {
 				v.Origin = "-J"
 			}
-			lines = append(lines, configLine{Keyword: v.Keyword, Value: redactConfig(v.Keyword, v.Value), Origin: v.Origin})
+			lines = append(lines, configLine{Keyword: v.Keyword, Value: redact.Keyword(v.Keyword, v.Value), Origin: v.Origin})
 		}
 	}
 	for _, u := range settings.Unsupported() {
@@ -176,7 +177,7 @@ func (k *clientConfig) lines(e *hostEntry, login string) ([]configLine, error) {
 		if u.Line > 0 {
 			origin += fmt.Sprint(":", u.Line)
 		}
-		lines = append(lines, configLine{u.Keyword, redactConfig(u.Keyword, u.Value), origin, true, reason})
+		lines = append(lines, configLine{u.Keyword, redact.Keyword(u.Keyword, u.Value), origin, true, reason})
 	}
 	return lines, nil
 }

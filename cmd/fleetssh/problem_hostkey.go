@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/redact"
 	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
 	"fleetssh/internal/shellquote"
@@ -232,7 +233,7 @@ func (f *hostFlags) trustCommand(names []string) string {
 	if f != nil {
 		add("-F", f.config)
 		for _, option := range f.options {
-			if redactOption(option) == option {
+			if redact.Option(option) == option {
 				add("-o", option)
 			}
 		}

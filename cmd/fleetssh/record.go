@@ -15,6 +15,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/redact"
 	page "fleetssh/cmd/fleetssh/internal/report"
 )
 
@@ -108,7 +109,7 @@ func givenFlag(flag *pflag.Flag, value string) []string {
 	case flag.NoOptDefVal == value: // --sudo
 		return []string{"--" + flag.Name}
 	}
-	return []string{"--" + flag.Name + "=" + redact(flag.Name, value)}
+	return []string{"--" + flag.Name + "=" + redact.Flag(flag.Name, value)}
 }
 
 // samePlace returns the name of a file that means the same in another folder.

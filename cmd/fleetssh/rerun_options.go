@@ -11,6 +11,7 @@ import (
 
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/redact"
 	"fleetssh/internal/shellquote"
 )
 
@@ -50,7 +51,7 @@ func argFlag(arg string) (name, value string, ok bool) {
 // hiddenArg reports whether an option of a record holds something hidden.
 func hiddenArg(arg string) bool {
 	name, value, ok := argFlag(arg)
-	return ok && isHidden(name, value)
+	return ok && redact.IsHidden(name, value)
 }
 
 // redactArgs hides what an older program has put into a record.
@@ -58,7 +59,7 @@ func redactArgs(args []string) []string {
 	redacted := slices.Clone(args)
 	for i, arg := range redacted {
 		if name, value, ok := argFlag(arg); ok && strings.Contains(arg, "=") {
-			redacted[i] = "--" + name + "=" + redact(name, value)
+			redacted[i] = "--" + name + "=" + redact.Flag(name, value)
 		}
 	}
 	return redacted
@@ -71,7 +72,7 @@ func keyOf(flag, value string) string {
 		name, _, _ := strings.Cut(value, "=")
 		return flag + " " + name
 	case "option":
-		name, _ := splitOption(value)
+		name, _ := redact.SplitOption(value)
 		return flag + " " + strings.ToLower(name)
 	}
 	return flag
@@ -110,11 +111,11 @@ func (f *againFlags) options(run *journal.Run, root *cobra.Command) ([]string, e
 		}
 	}
 	if len(missing) > 0 {
-		return nil, exit.UsageError("add "+strings.Join(missing, " ")+", with the value in the place of "+hidden,
+		return nil, exit.UsageError("add "+strings.Join(missing, " ")+", with the value in the place of "+redact.Hidden,
 			"run %s: the value of %s was not recorded: it may be a secret", run.ID, strings.Join(names, ", "))
 	}
 	for _, name := range unused {
-		return nil, exit.UsageError("fleetssh runs show "+run.ID+" shows what was not recorded, as "+hidden, "--%s: run %s needs none of this kind", name, run.ID)
+		return nil, exit.UsageError("fleetssh runs show "+run.ID+" shows what was not recorded, as "+redact.Hidden, "--%s: run %s needs none of this kind", name, run.ID)
 	}
 	switch {
 	case file != "":

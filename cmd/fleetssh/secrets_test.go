@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/redact"
 )
 
 // marker is the secret that is looked for everywhere.
@@ -37,24 +38,24 @@ func TestFlagsAreDecidedAbout(t *testing.T) {
 	known := make(map[string]bool)
 	for _, name := range closedFlags {
 		known[name] = true
-		if harmlessFlags[name] {
+		if redact.HarmlessFlags[name] {
 			t.Errorf("--%s is harmless and closed", name)
 		}
 	}
 	seen := make(map[string]bool)
 	verbFlags(func(verb *cobra.Command, flag *pflag.Flag) {
 		seen[flag.Name] = true
-		if !known[flag.Name] && !harmlessFlags[flag.Name] && flag.Value.Type() != "bool" {
+		if !known[flag.Name] && !redact.HarmlessFlags[flag.Name] && flag.Value.Type() != "bool" {
 			t.Errorf("%s --%s: may its value be a secret? see harmlessFlags", verb.CommandPath(), flag.Name)
 		}
 	})
-	for name := range harmlessFlags {
+	for name := range redact.HarmlessFlags {
 		if !seen[name] && name != "help" {
 			t.Errorf("no verb has --%s", name)
 		}
 	}
 	for _, name := range append(closedFlags, "new-flag", "password") {
-		if got := redact(name, marker); got != hidden {
+		if got := redact.Flag(name, marker); got != redact.Hidden {
 			t.Errorf("--%s=%s is shown as %s", name, marker, got)
 		}
 	}
@@ -67,7 +68,7 @@ func secretProxies() []string {
 		for _, login := range []string{
 			"user:" + marker + "!pw", "user:" + marker + "%2fx", "user:" + marker + "%2Fx", "user:(" + marker + "*'", "us%41er:" + marker, "us'er:" + marker,
 			marker, marker + ":", ":" + marker, "user:a@" + marker, "user:a/" + marker, "user:a?" + marker, "user:a#" + marker, "user:a " + marker, "user:%zz" + marker,
-			"user:" + marker + ":x", "user:12/" + marker, "user:12?" + marker, "user:" + hidden + marker,
+			"user:" + marker + ":x", "user:12/" + marker, "user:12?" + marker, "user:" + redact.Hidden + marker,
 		} {
 			urls = append(urls, scheme+"://"+login+"@127.0.0.1:1", scheme+":"+login+"@127.0.0.1:1")
 		}
@@ -95,14 +96,14 @@ func TestRedact(t *testing.T) {
 	t.Parallel()
 	for flag, values := range secretValues() {
 		for _, value := range values {
-			shown := redact(flag, value)
+			shown := redact.Flag(flag, value)
 			if strings.Contains(shown, marker) {
 				t.Errorf("--%s=%s is shown as %s", flag, value, shown)
 			}
-			if again := redact(flag, shown); again != shown {
+			if again := redact.Flag(flag, shown); again != shown {
 				t.Errorf("--%s=%s is shown as %s, and that as %s", flag, value, shown, again)
 			}
-			if !isHidden(flag, shown) {
+			if !redact.IsHidden(flag, shown) {
 				t.Errorf("--%s=%s does not say that something is hidden", flag, shown)
 			}
 		}
@@ -119,7 +120,7 @@ func TestRedact(t *testing.T) {
 		{"env", "A=b=c", "A=***"},
 		{"timeout", "30s", "30s"},
 	} {
-		if got := redact(test.flag, test.value); got != test.want {
+		if got := redact.Flag(test.flag, test.value); got != test.want {
 			t.Errorf("--%s=%s is shown as %s, want %s", test.flag, test.value, got, test.want)
 		}
 	}
@@ -131,12 +132,12 @@ func FuzzRedactURL(f *testing.F) {
 		f.Add(url)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		shown := redact("proxy", text)
-		if again := redact("proxy", shown); again != shown {
+		shown := redact.Flag("proxy", text)
+		if again := redact.Flag("proxy", shown); again != shown {
 			t.Errorf("%q is shown as %q, and that as %q", text, shown, again)
 		}
 		u, err := url.Parse(text)
-		if err != nil || shown == hidden {
+		if err != nil || shown == redact.Hidden {
 			return
 		}
 		now, err := url.Parse(shown)
@@ -148,7 +149,7 @@ func FuzzRedactURL(f *testing.F) {
 		}
 		password, _ := u.User.Password()
 		kept, _ := now.User.Password()
-		if kept != hidden && now.User.Username() != hidden || now.Host != u.Host || password == "" && now.User.Username() != hidden {
+		if kept != redact.Hidden && now.User.Username() != redact.Hidden || now.Host != u.Host || password == "" && now.User.Username() != redact.Hidden {
 			t.Errorf("%q is shown as %q", text, shown)
 		}
 	})
@@ -179,7 +180,7 @@ func TestFlagsTellNothing(t *testing.T) {
 	called := make(map[string]bool)
 	verbFlags(func(verb *cobra.Command, flag *pflag.Flag) {
 		_, name, _ := strings.Cut(verb.CommandPath(), " ")
-		if harmlessFlags[flag.Name] || flag.Value.Type() == "bool" || name == "rerun" {
+		if redact.HarmlessFlags[flag.Name] || flag.Value.Type() == "bool" || name == "rerun" {
 			return
 		}
 		if values[flag.Name] == nil {
@@ -292,7 +293,7 @@ func TestOldRecordsTellNothing(t *testing.T) {
 	verb(t, c, "runs", "show", "last")
 	verb(t, c, "rerun", "last", "--failed", "--dry-run")
 	verb(t, c, "rerun", "last", "--failed")
-	if text := stdout.String() + stderr.String(); strings.Contains(text, marker) || !strings.Contains(text, hidden) {
+	if text := stdout.String() + stderr.String(); strings.Contains(text, marker) || !strings.Contains(text, redact.Hidden) {
 		t.Error(text)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/redact"
 )
 
 // settings are defaults for flags, from a file:
@@ -69,8 +70,8 @@ func (s *settings) attach(root *cobra.Command) {
 func refuseHidden(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(flag *pflag.Flag) {
 		for _, value := range flagValues(flag) {
-			if err == nil && isHidden(flag.Name, value) {
-				err = exit.UsageError("put the value in the place of "+hidden, "--%s=%s: the value was not recorded", flag.Name, value)
+			if err == nil && redact.IsHidden(flag.Name, value) {
+				err = exit.UsageError("put the value in the place of "+redact.Hidden, "--%s=%s: the value was not recorded", flag.Name, value)
 			}
 		}
 	})

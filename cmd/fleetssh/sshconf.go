@@ -12,6 +12,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/redact"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/sshconfig"
 )
@@ -94,7 +95,7 @@ func (k *clientConfig) apply(ctx context.Context, entries []hostEntry, most int)
 			if u.Minor || u.Use != sshconfig.UseConnection && u.Use != k.use {
 				continue // explain tells it
 			}
-			k.warn.add(redactUnsupported(u).String(), entries[i].name)
+			k.warn.add(redact.Unsupported(u).String(), entries[i].name)
 		}
 	}
 	return ctx.Err()
@@ -179,4 +180,16 @@ func configFault(err error) error {
 		return exit.UsageError("as in -o Port=2222, see ssh_config(5)", "%v", err)
 	}
 	return &exit.Error{Code: exit.Failed, Text: err.Error(), Hint: "-F none goes without the configuration of ssh"}
+}
+
+// optionFault is what is wrong with one of several lines of -o. What the error quotes of a line
+// that may hold a secret is not told.
+func optionFault(err error, options []string) error {
+	for _, option := range options {
+		file, failed := sshconfig.Load("none")
+		if failed == nil && file.Options(option) != nil && redact.Option(option) != option {
+			return exit.UsageError("as in -o Port=2222, see ssh_config(5)", "-o: %s cannot be used: it may be a secret, and is not shown", redact.Option(option))
+		}
+	}
+	return configFault(err)
 }

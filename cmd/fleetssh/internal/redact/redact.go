@@ -1,47 +1,47 @@
-package main
+// Package redact decides which values of flags, and of lines of ssh_config, may be recorded and
+// shown. It hides all others: they may be secrets.
+package redact
 
 import (
 	"net/url"
 	"slices"
 	"strings"
 
-	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/sshconfig"
 )
 
 // What a user gives to a flag may be a secret: a password in the URL of a proxy, a token in the
-// line of a proxy command. So what is recorded, shown and said of flags is closed by default: a
-// value is hidden unless its flag is listed here as harmless. A test goes through all flags of all
-// verbs, so that a new one is decided about.
+// line of a proxy command. So a value is hidden unless its flag is listed here as harmless. A test
+// goes through all flags of all verbs, so that somebody decides about each new one.
 
-// hidden stands for what is hidden.
-const hidden = "***"
+// Hidden stands in the place of a value that is hidden.
+const Hidden = "***"
 
-// redact returns the value of a flag as it may be kept and shown. What it returns stays the same
-// when it is redacted again.
-func redact(flag, value string) string {
+// Flag returns the value of a flag as it may be recorded and shown. Redacting that again changes
+// nothing.
+func Flag(flag, value string) string {
 	switch {
-	case harmlessFlags[flag] || value == "true" || value == "false": // as switches have it
+	case HarmlessFlags[flag] || value == "true" || value == "false": // as switches have it
 		return value
 	case flag == "proxy":
-		return redactURL(value)
+		return proxyURL(value)
 	case flag == "option":
-		return redactOption(value)
+		return Option(value)
 	case flag == "env":
-		return redactEnv(value)
+		return variable(value)
 	}
-	return hidden
+	return Hidden
 }
 
-// isHidden reports whether redact has hidden a value of a flag, or a part of it.
-func isHidden(flag, value string) bool {
-	return !harmlessFlags[flag] && strings.Contains(value, hidden) && redact(flag, value) == value
+// IsHidden reports whether [Flag] has hidden a value of a flag, or a part of it.
+func IsHidden(flag, value string) bool {
+	return !HarmlessFlags[flag] && strings.Contains(value, Hidden) && Flag(flag, value) == value
 }
 
-// harmlessFlags are the flags whose values are shown: they are numbers, names, paths and words.
-// Switches, which have none, need not be listed.
-// What is to run on the hosts (--shell) is shown as the command itself is.
-var harmlessFlags = wordSet(`
+// HarmlessFlags are the flags whose values are shown: they are numbers, names, paths and words.
+// Switches, which have none, need not be listed. What is to run on the hosts (--shell) is shown as
+// the command itself is.
+var HarmlessFlags = wordSet(`
 	hosts exclude group inventory hostfile limit pick
 	login port identity cert password-file host-key known-hosts ssh-config
 	jump control-path principal service-host keytab
@@ -67,54 +67,54 @@ func wordSet(words string) map[string]bool {
 // proxySchemes are those of --proxy.
 var proxySchemes = []string{"socks5", "socks5h", "http", "https"}
 
-// redactURL hides the password of a proxy. It is not looked for in the text, where it may be
+// proxyURL hides the password of a proxy. It is not looked for in the text, where it may be
 // spelled in many ways: the URL is made anew of its parts. A user without a password is a token,
 // as some proxies want it. What is no URL of a proxy is hidden whole.
-func redactURL(text string) string {
+func proxyURL(text string) string {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Opaque != "" || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#"):
-		return hidden
+		return Hidden
 	case u.Scheme == "unix" && u.Host == "" && u.User == nil:
 		return "unix://" + u.EscapedPath()
 	case !slices.Contains(proxySchemes, u.Scheme) || u.Path != "" && u.Path != "/":
-		return hidden
+		return Hidden
 	case u.User == nil:
 		return u.Scheme + "://" + u.Host + u.Path
 	}
-	user := hidden
+	user := Hidden
 	if password, _ := u.User.Password(); password != "" {
-		user = url.User(u.User.Username()).String() + ":" + hidden
-		if u.User.Username() == hidden {
-			user = hidden + ":" + hidden
+		user = url.User(u.User.Username()).String() + ":" + Hidden
+		if u.User.Username() == Hidden {
+			user = Hidden + ":" + Hidden
 		}
 	}
 	return u.Scheme + "://" + user + "@" + u.Host + u.Path
 }
 
-// redactEnv hides the value of NAME=VALUE.
-func redactEnv(variable string) string {
+// variable hides the value of NAME=VALUE.
+func variable(variable string) string {
 	name, _, found := strings.Cut(variable, "=")
 	if !found {
-		return hidden
+		return Hidden
 	}
-	return name + "=" + hidden
+	return name + "=" + Hidden
 }
 
-// redactOption hides the value of a line of ssh_config, unless its keyword is listed as harmless.
-func redactOption(line string) string {
-	name, value := splitOption(line)
-	if redactConfig(name, value) != hidden {
+// Option hides the value of a line of ssh_config, unless its keyword is listed as harmless.
+func Option(line string) string {
+	name, value := SplitOption(line)
+	if Keyword(name, value) != Hidden {
 		return line
 	}
 	if name == "" {
-		return hidden
+		return Hidden
 	}
-	return name + "=" + hidden
+	return name + "=" + Hidden
 }
 
-// splitOption returns the keyword and the value of -o KEY=VALUE or -o "KEY VALUE".
-func splitOption(line string) (name, value string) {
+// SplitOption returns the keyword and the value of -o KEY=VALUE or -o "KEY VALUE".
+func SplitOption(line string) (name, value string) {
 	line = strings.TrimSpace(line)
 	end := strings.IndexAny(line, "= \t")
 	if end < 0 {
@@ -123,30 +123,18 @@ func splitOption(line string) (name, value string) {
 	return line[:end], strings.TrimLeft(line[end:], "= \t")
 }
 
-// redactConfig returns the value of a keyword of ssh_config as it may be shown: lines that are run
+// Keyword returns the value of a keyword of ssh_config as it may be shown: lines that are run
 // and values of variables may hold secrets.
-func redactConfig(keyword, value string) string {
+func Keyword(keyword, value string) string {
 	if harmlessKeywords[strings.ToLower(keyword)] {
 		return value
 	}
-	return hidden
+	return Hidden
 }
 
-// optionFault is what is wrong with one of several lines of -o. What the error quotes of a line
-// that may hold a secret is not told.
-func optionFault(err error, options []string) error {
-	for _, option := range options {
-		file, failed := sshconfig.Load("none")
-		if failed == nil && file.Options(option) != nil && redactOption(option) != option {
-			return exit.UsageError("as in -o Port=2222, see ssh_config(5)", "-o: %s cannot be used: it may be a secret, and is not shown", redactOption(option))
-		}
-	}
-	return configFault(err)
-}
-
-// redactUnsupported does the same for a line that has no effect.
-func redactUnsupported(u sshconfig.Unsupported) sshconfig.Unsupported {
-	u.Value = redactConfig(u.Keyword, u.Value)
+// Unsupported does what [Keyword] does, for a line of ssh_config that has no effect.
+func Unsupported(u sshconfig.Unsupported) sshconfig.Unsupported {
+	u.Value = Keyword(u.Keyword, u.Value)
 	return u
 }
 
