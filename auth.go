@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -177,4 +178,12 @@ func (a *Auth) passphrase() string {
 		return a.Passphrase
 	}
 	return a.Password
+}
+
+// permitted returns those of the login methods that may be tried.
+func (a *Auth) permitted(methods []string) []string {
+	if len(a.Methods) == 0 {
+		return methods
+	}
+	return slices.DeleteFunc(slices.Clone(methods), func(name string) bool { return !slices.Contains(a.Methods, name) })
 }

@@ -202,9 +202,9 @@ func (a *attempt) run(ctx context.Context) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	algorithms := preferred
+	hostKeys := preferred
 	for logins, asked, back := 1, false, false; ; {
-		client, err := a.connect(ctx, algorithms)
+		client, err := a.connect(ctx, hostKeys)
 		if err == nil {
 			return client, nil
 		}
@@ -213,9 +213,9 @@ func (a *attempt) run(ctx context.Context) (*Client, error) {
 		case ctx.Err() != nil:
 			return nil, err
 		case errors.As(err, &key) && len(key.Known) > 0 && !asked:
-			asked, algorithms = true, key.Known
+			asked, hostKeys = true, key.Known
 		case asked && !back && isNegotiation(err):
-			back, algorithms = true, preferred // it has no such key: then the one it showed counts
+			back, hostKeys = true, preferred // it has no such key: then the one it showed counts
 		case errors.Is(err, errWithoutTicket): // once: the next login has none to offer
 		case errors.Is(err, errNextConnection) && logins < maxLogins:
 			logins++
@@ -228,7 +228,7 @@ func (a *attempt) run(ctx context.Context) (*Client, error) {
 }
 
 // connect makes one connection and logs in over it.
-func (a *attempt) connect(ctx context.Context, algorithms []string) (*Client, error) {
+func (a *attempt) connect(ctx context.Context, hostKeys []string) (*Client, error) {
 	pace := a.pace
 	if pace == nil {
 		pace = a.d.hops.paceOf(a.host)
@@ -241,7 +241,7 @@ func (a *attempt) connect(ctx context.Context, algorithms []string) (*Client, er
 			return nil, a.fail(ctx, err)
 		}
 	}
-	client, err := a.connectNow(ctx, algorithms)
+	client, err := a.connectNow(ctx, hostKeys)
 	switch dropped := isDropped(err); {
 	case pace != nil:
 		pace.leave(err == nil, dropped)
@@ -254,7 +254,7 @@ func (a *attempt) connect(ctx context.Context, algorithms []string) (*Client, er
 	return client, err
 }
 
-func (a *attempt) connectNow(ctx context.Context, algorithms []string) (*Client, error) {
+func (a *attempt) connectNow(ctx context.Context, hostKeys []string) (*Client, error) {
 	transport, err := a.reach(ctx)
 	if err != nil {
 		return nil, a.fail(ctx, err)
@@ -281,7 +281,7 @@ func (a *attempt) connectNow(ctx context.Context, algorithms []string) (*Client,
 			return nil
 		},
 	}
-	setAlgorithms(config, a.host.Algorithms, algorithms)
+	a.host.algorithms().Apply(config, hostKeys)
 	conn, channels, requests, err := ssh.NewClientConn(w, hostPort(a.host.Host, a.host.port()), config)
 	if err != nil {
 		stop()

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"fleetssh/internal/account"
+	"fleetssh/internal/algorithms"
 )
 
 // HostConfig says where a host is and how to log in to it.
@@ -323,6 +324,9 @@ func (h *HostConfig) keyName() (string, int) {
 	return h.Host, h.port()
 }
 
+// algorithms returns what is offered to the host; nil is the default.
+func (h *HostConfig) algorithms() *algorithms.Choice { return (*algorithms.Choice)(h.Algorithms) }
+
 func (h *HostConfig) port() int {
 	if h.Port == 0 {
 		return defaultPort
@@ -428,7 +432,7 @@ func (h *HostConfig) fault() (field, reason string) {
 	if strings.ContainsRune(h.User, 0) {
 		return "User", fmt.Sprintf("%q holds a NUL", h.User)
 	}
-	if kind, name, ok := h.Algorithms.unknown(); ok {
+	if kind, name, ok := h.algorithms().Unknown(); ok {
 		return "Algorithms." + kind, fmt.Sprintf("%q is not supported", name)
 	}
 	if h.Algorithms != nil && h.Algorithms.MinRSABits < 0 {

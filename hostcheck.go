@@ -2,16 +2,15 @@ package fleetssh
 
 import (
 	"context"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/algorithms"
 	"fleetssh/internal/knownhosts"
 	"fleetssh/internal/krl"
 )
@@ -26,14 +25,14 @@ func (a *attempt) judgeHostKey(ctx context.Context, remote net.Addr, key ssh.Pub
 	if err := a.d.revoked.check(a.host.RevokedHostKeys, key); err != nil {
 		return "", hostKeyError(name, port, key, err)
 	}
-	if err := a.host.Algorithms.checkSize(key); err != nil {
+	if err := a.host.algorithms().CheckSize(key); err != nil {
 		return "", hostKeyError(name, port, key, &knownhosts.KeyError{Reason: knownhosts.Weak, Key: key, Err: err})
 	}
 	judged := key
-	doubt := a.host.Algorithms.doubt(key)
+	doubt := a.host.algorithms().Doubt(key)
 	if doubt != nil {
 		// As for ssh, the host has shown just the key then.
-		judged = plainKey(key)
+		judged = algorithms.PlainKey(key)
 	}
 	policy, byFiles := a.policy.(*hostKeyFiles)
 	if !byFiles {
@@ -118,46 +117,6 @@ func (a *attempt) judgeAddress(ctx context.Context, policy *hostKeyFiles, ip str
 	return warning, err
 }
 
-// checkSize returns an error if a key, or that in a certificate, is of RSA and shorter
-// than it may be. a may be nil.
-func (a *Algorithms) checkSize(key ssh.PublicKey) error {
-	if a == nil || a.MinRSABits == 0 {
-		return nil
-	}
-	public, ok := plainKey(key).(ssh.CryptoPublicKey)
-	if !ok {
-		return nil
-	}
-	if k, ok := public.CryptoPublicKey().(*rsa.PublicKey); ok && k.N.BitLen() < a.MinRSABits {
-		return fmt.Errorf("RSA with %d bits, where at least %d are required", k.N.BitLen(), a.MinRSABits)
-	}
-	return nil
-}
-
-// doubt returns why the certificate of a host is not to be looked at, nil if it may be,
-// and for keys. a may be nil.
-func (a *Algorithms) doubt(key ssh.PublicKey) error {
-	cert, ok := key.(*ssh.Certificate)
-	if !ok || a == nil {
-		return nil
-	}
-	if how := cert.Signature.Format; len(a.CASignatures) > 0 && !slices.Contains(a.CASignatures, how) {
-		return fmt.Errorf("it is signed with %s, which is none of those that authorities may sign with", how)
-	}
-	if err := a.checkSize(cert.SignatureKey); err != nil {
-		return fmt.Errorf("the authority that signed it has a key of %w", err)
-	}
-	return nil
-}
-
-// plainKey returns the key in a certificate, or the key itself.
-func plainKey(key ssh.PublicKey) ssh.PublicKey {
-	if cert, ok := key.(*ssh.Certificate); ok {
-		return cert.Key
-	}
-	return key
-}
-
 // revocations are the files of revoked keys that have been read, each once for all
 // hosts. The zero value is ready for use.
 type revocations struct {
@@ -174,7 +133,7 @@ func (r *revocations) check(files []string, key ssh.PublicKey) error {
 			return fmt.Errorf("revoked host keys: %w", err)
 		}
 		if reason := list.Reason(key); reason != "" {
-			shown := plainKey(key)
+			shown := algorithms.PlainKey(key)
 			fault := &knownhosts.KeyError{
 				Reason: knownhosts.Revoked, Key: key,
 				Known: []knownhosts.Known{{File: file, Type: shown.Type(), Fingerprint: ssh.FingerprintSHA256(shown)}},

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/algorithms"
 	"fleetssh/internal/sshagent"
 )
 
@@ -25,7 +26,7 @@ func (id *identity) open(host *HostConfig) error {
 	}
 	signer, err := id.load()
 	if err == nil {
-		signer, err = host.usable(signer)
+		signer, err = host.algorithms().Permit(signer)
 	}
 	if err == nil {
 		id.signer = signer
@@ -130,7 +131,7 @@ func (o *offers) collect(held []heldKey) {
 
 // heldSigner lets the agent sign for the plain key of what it holds.
 func (o *offers) heldSigner(k heldKey) ssh.Signer {
-	signer := sshagent.NewSigner(o.ctx, o.c.agent, k.public, signatureAlgorithms(k.public))
+	signer := sshagent.NewSigner(o.ctx, o.c.agent, k.public, algorithms.Signing(k.public))
 	if k.cert == nil {
 		return signer
 	}
@@ -242,7 +243,7 @@ func (o *offers) add(signer ssh.Signer, public ssh.PublicKey, source string, ask
 		return false
 	}
 	o.offered[blob] = true
-	signer, err := o.c.host.usable(signer)
+	signer, err := o.c.host.algorithms().Permit(signer)
 	if err != nil {
 		o.c.notes = append(o.c.notes, fmt.Errorf("%s: %w", source, err))
 		return false

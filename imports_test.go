@@ -20,6 +20,7 @@ func TestImports(t *testing.T) {
 	// What each package may import of ours. A prefix ends with "/".
 	library := []string{
 		"fleetssh/internal/account",
+		"fleetssh/internal/algorithms",
 		"fleetssh/internal/charset",
 		"fleetssh/internal/deadline",
 		"fleetssh/internal/gss",
@@ -42,6 +43,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/inventory":            {"fleetssh", "fleetssh/hostset", "fleetssh/sshconfig", "fleetssh/internal/account"},
 		"fleetssh/sshconfig":            {"fleetssh", "fleetssh/internal/account", "fleetssh/internal/knownhosts"},
 		"fleetssh/internal/account":     nil,
+		"fleetssh/internal/algorithms":  nil,
 		"fleetssh/internal/charset":     nil,
 		"fleetssh/internal/fleettest":   {"fleetssh", "fleetssh/internal/account", "fleetssh/internal/simfleet", "fleetssh/internal/sshdtest"},
 		"fleetssh/internal/deadline":    nil,

@@ -13,6 +13,7 @@ import (
 	"github.com/youmark/pkcs8"
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/algorithms"
 	"fleetssh/internal/shellquote"
 )
 
@@ -81,7 +82,7 @@ func parsePEM(path string, data []byte) keyFile {
 			}
 			return keyFile{locked: block}
 		case "DSA PRIVATE KEY":
-			return keyFile{err: errDSA}
+			return keyFile{err: algorithms.ErrDSA}
 		case "RSA PRIVATE KEY", "EC PRIVATE KEY", "PRIVATE KEY":
 			if strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
 				return keyFile{locked: block}
@@ -136,7 +137,7 @@ func parseOpenSSH(path string, block *pem.Block) keyFile {
 	case strings.HasPrefix(kind, "sk-"):
 		f.err = fmt.Errorf("its private half is in hardware (FIDO; ssh-add %s lets the SSH agent use it)", quotedPath(path))
 	case kind == ssh.InsecureKeyAlgoDSA:
-		f.err, f.public = errDSA, nil
+		f.err, f.public = algorithms.ErrDSA, nil
 	case f.public == nil:
 		f.err = fmt.Errorf("keys of the type %.40q are not supported", kind)
 	case head.Cipher == "none":
@@ -161,8 +162,6 @@ func parseOpenSSH(path string, block *pem.Block) keyFile {
 	}
 	return f
 }
-
-var errDSA = errors.New("it is a DSA key, which is too weak to be supported")
 
 // errWrongPassphrase says that a passphrase does not decrypt a key.
 var errWrongPassphrase = errors.New("wrong passphrase")

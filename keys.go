@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/account"
+	"fleetssh/internal/algorithms"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/sanitize"
 )
@@ -208,25 +209,12 @@ const maxPassphrases = 64
 
 // restrictRSA makes an RSA key sign with SHA-2 only.
 func restrictRSA(signer ssh.Signer) (ssh.Signer, error) {
-	algorithms := signatureAlgorithms(signer.PublicKey())
+	names := algorithms.Signing(signer.PublicKey())
 	as, ok := signer.(ssh.AlgorithmSigner)
-	if !ok || len(algorithms) < 2 {
+	if !ok || len(names) < 2 {
 		return signer, nil
 	}
-	return ssh.NewSignerWithAlgorithms(as, algorithms)
-}
-
-// signatureAlgorithms returns what a key may sign with.
-func signatureAlgorithms(key ssh.PublicKey) []string {
-	switch t := key.Type(); t {
-	case ssh.KeyAlgoRSA, ssh.CertAlgoRSAv01:
-		return []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
-	default:
-		if cert, ok := key.(*ssh.Certificate); ok {
-			return []string{cert.Key.Type()}
-		}
-		return []string{t}
-	}
+	return ssh.NewSignerWithAlgorithms(as, names)
 }
 
 // certCurrent says in plain words what an SSH server would answer with no more
@@ -281,7 +269,7 @@ func (k *lazyKey) SignWithAlgorithm(rand io.Reader, data []byte, algorithm strin
 }
 
 // Algorithms implements [ssh.MultiAlgorithmSigner].
-func (k *lazyKey) Algorithms() []string { return signatureAlgorithms(k.public) }
+func (k *lazyKey) Algorithms() []string { return algorithms.Signing(k.public) }
 
 // readKeyFile reads a file of a size that a key can have. It does not wait for a
 // pipe that nobody writes to.

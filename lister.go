@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/algorithms"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/knownhosts"
 )
@@ -37,7 +38,7 @@ const (
 func (a *attempt) preferredKeys(ctx context.Context) ([]string, error) {
 	list, err := a.knownKeys(ctx)
 	if err == nil && len(a.host.RevokedHostKeys) > 0 {
-		list = withCertificates(list) // which may be revoked, where the keys in them are not
+		list = algorithms.WithCertificates(list) // which may be revoked, where the keys in them are not
 	}
 	return list, err
 }
@@ -178,7 +179,7 @@ func (c *capped) Write(p []byte) (int, error) {
 func expandLister(words []string, why, name string, port int, key ssh.PublicKey) ([]string, error) {
 	values := map[byte]string{'%': "%", 'I': why, 'H': (&knownhosts.Shown{Host: name, Port: port}).Name(), 'f': "NONE", 'K': "NONE", 't': "NONE"}
 	if key != nil {
-		values['f'], values['t'] = ssh.FingerprintSHA256(plainKey(key)), key.Type()
+		values['f'], values['t'] = ssh.FingerprintSHA256(algorithms.PlainKey(key)), key.Type()
 		values['K'] = base64.StdEncoding.EncodeToString(key.Marshal())
 	}
 	args := make([]string, len(words))

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/algorithms"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/gss"
 	"fleetssh/internal/sanitize"
@@ -338,7 +339,7 @@ type notingSigner struct {
 
 // Algorithms implements [ssh.MultiAlgorithmSigner].
 func (s *notingSigner) Algorithms() []string {
-	return s.login.host.Algorithms.signatures(s.PublicKey(), s.MultiAlgorithmSigner.Algorithms())
+	return s.login.host.algorithms().Signatures(s.PublicKey(), s.MultiAlgorithmSigner.Algorithms())
 }
 
 // noting returns the signer of o as a notingSigner, if it may fail.
@@ -432,6 +433,24 @@ func (l *login) refusal(cause error) error {
 		Host: l.host.name(), Port: l.host.port(), User: l.user,
 		Tried: compress(l.tried), Keys: l.shown, Banner: l.banner.end(), Err: joinErrors(notes),
 	}
+}
+
+// unbuilt returns what UserKeys asks for and is not there, if it could be why a key was
+// refused: servers older than OpenSSH 7.2 take RSA keys with SHA-1 only.
+func (l *login) unbuilt() []error {
+	if !l.host.algorithms().WantsSHA1() {
+		return nil
+	}
+	for i := range l.keys {
+		if l.keys[i].signer == nil {
+			continue // it has not been decrypted
+		}
+		multi, ok := l.keys[i].signer.(ssh.MultiAlgorithmSigner)
+		if t := algorithms.PlainKey(l.keys[i].signer.PublicKey()).Type(); t == ssh.KeyAlgoRSA && ok && !slices.Contains(multi.Algorithms(), t) {
+			return []error{errors.New("signing with SHA-1 (ssh-rsa), which PubkeyAcceptedAlgorithms (UserKeys) allows, is not built: use a key of another type, or the connection of an ssh master")}
+		}
+	}
+	return nil
 }
 
 // compress writes runs of one method as one: "publickey x4".

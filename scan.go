@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/algorithms"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/knownhosts"
 )
@@ -109,22 +110,6 @@ func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys],
 	}, nil
 }
 
-// keyKinds are the host key algorithms to ask for, those that one connection asks
-// for in one list. Certificates come first: few hosts have any, and the refusal
-// lists what the host has.
-var keyKinds = [][]string{
-	{
-		ssh.CertAlgoED25519v01,
-		ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01,
-		ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01,
-	},
-	{ssh.KeyAlgoED25519},
-	{ssh.KeyAlgoECDSA256},
-	{ssh.KeyAlgoECDSA384},
-	{ssh.KeyAlgoECDSA521},
-	{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256},
-}
-
 // keyScan asks one host for its keys.
 type keyScan struct {
 	d     *dialer
@@ -138,7 +123,7 @@ type keyScan struct {
 }
 
 func newKeyScan(d *dialer, host HostConfig) *keyScan {
-	s := &keyScan{d: d, host: host, kinds: keyKinds}
+	s := &keyScan{d: d, host: host, kinds: algorithms.HostKeyKinds()}
 	if a := host.Algorithms; a != nil && len(a.HostKeys)+len(a.MoreHostKeys)+len(a.NoHostKeys) > 0 {
 		// They would be asked for all at once. Weak ones are asked for if named.
 		others := *a
@@ -146,7 +131,7 @@ func newKeyScan(d *dialer, host HostConfig) *keyScan {
 		s.host.Algorithms = &others
 		for _, name := range slices.Concat(a.HostKeys, a.MoreHostKeys) {
 			if !slices.ContainsFunc(s.kinds, func(kind []string) bool { return slices.Contains(kind, name) }) {
-				s.kinds = append(s.kinds[:len(s.kinds):len(s.kinds)], []string{name})
+				s.kinds = append(s.kinds, []string{name})
 			}
 		}
 	}
@@ -192,8 +177,8 @@ func (s *keyScan) run(ctx context.Context) error {
 // add notes a key that the host has shown, and what is listed for the host.
 func (s *keyScan) add(ctx context.Context, shown *HostKeyError) error {
 	key, refused := shown.Key, shown.Err
-	if s.host.Algorithms.doubt(key) != nil {
-		key = plainKey(key) // the certificate counts for that only
+	if s.host.algorithms().Doubt(key) != nil {
+		key = algorithms.PlainKey(key) // the certificate counts for that only
 	}
 	if refused == errScanned {
 		refused = nil
