@@ -72,12 +72,13 @@ func TestImports(t *testing.T) {
 	// The parts of the command, below cmd/fleetssh/internal/.
 	const part = "fleetssh/cmd/fleetssh/internal/"
 	parts := map[string][]string{
-		"exit":     {"fleetssh", part + "termline"},
-		"fold":     nil,
-		"journal":  nil,
-		"redact":   {"fleetssh/sshconfig"},
-		"report":   {part + "termline"},
-		"termline": nil,
+		"exit":        {"fleetssh", part + "termline"},
+		"fold":        nil,
+		"journal":     nil,
+		"personality": {part + "exit", "fleetssh/hostset"},
+		"redact":      {"fleetssh/sshconfig"},
+		"report":      {part + "termline"},
+		"termline":    nil,
 	}
 	for name, may := range parts {
 		allowed[part+name] = may

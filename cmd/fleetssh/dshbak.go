@@ -49,15 +49,6 @@ const (
 // dshbakRule is the line above and below the hosts.
 const dshbakRule = "----------------"
 
-func dshbakPersonality() *personality {
-	return &personality{name: "dshbak", verb: "dshbak", options: []toolOption{
-		{names: []string{"-c"}, same: "-c"},
-		{names: []string{"-d"}, value: "DIR", same: "-d"},
-		{names: []string{"-f"}, same: "-f"},
-		{names: []string{"-h"}, becomes: "fleetssh help dshbak", ends: []string{"help", "dshbak"}},
-	}}
-}
-
 // dshbakOptions are the flags of dshbak.
 type dshbakOptions struct {
 	coalesce  bool

@@ -9,18 +9,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/personality"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 func main() {
 	ctx, stop := interruptible(context.Background())
-	code := run(ctx, calledAs(os.Args), stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+	code := run(ctx, personality.CalledAs(os.Args), stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 	stop()
 	os.Exit(code)
 }
 
 // verbs lists the verbs in the order of the overview.
-var verbs = []func(*call) *cobra.Command{newRun, newPut, newGet, newShell, newTunnel, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak, newPdsh, newPdcp, newRpdcp, newClush, newPssh, newPscp, newPslurp}
+var verbs = []func(*call) *cobra.Command{newRun, newPut, newGet, newShell, newTunnel, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak,
+	newPersonality("pdsh"), newPersonality("pdcp"), newPersonality("rpdcp"), newPersonality("clush"),
+	newPersonality("pssh"), newPersonality("pscp"), newPersonality("pslurp")}
 
 const overview = `Run commands, copy files and open tunnels on many hosts over SSH.
 
@@ -86,7 +89,7 @@ type call struct {
 func run(ctx context.Context, args []string, std stdio) int {
 	screen := termline.New(std.out, std.err)
 	c := &call{in: std.in, out: std.out, screen: screen, ask: screen.Ask, warnings: new(warnings), banners: &banners{screen: screen}}
-	args, err := translate(args, surroundings{getenv: os.Getenv, terminal: isTerminal(std.in)})
+	args, err := personality.Translate(args, personality.Environment{Getenv: os.Getenv, Terminal: isTerminal(std.in)})
 	if err == nil {
 		root := newRoot(c, verbs...)
 		c.settings = newSettings(os.Getenv)
@@ -159,6 +162,21 @@ func newHelp(c *call) *cobra.Command {
 			c.screen.Print([]byte(helpText(about)))
 			return nil
 		},
+	}
+}
+
+// newPersonality returns a verb that exists for its help: that of another tool.
+func newPersonality(tool string) func(*call) *cobra.Command {
+	return func(*call) *cobra.Command {
+		return &cobra.Command{
+			Use:    tool,
+			Hidden: true,
+			Args:   cobra.ArbitraryArgs,
+			Long:   personality.Help(tool),
+			RunE: func(*cobra.Command, []string) error {
+				return exit.UsageError("fleetssh --as "+tool+" takes its options", "%s is no verb", tool)
+			},
+		}
 	}
 }
 

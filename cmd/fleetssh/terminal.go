@@ -73,3 +73,9 @@ func (t *terminal) restoreOnPanic() {
 		panic(p)
 	}
 }
+
+// isTerminal reports whether somebody types what is read.
+func isTerminal(in io.Reader) bool {
+	file, ok := in.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}

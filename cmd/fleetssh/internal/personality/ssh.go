@@ -1,4 +1,4 @@
-package main
+package personality
 
 import (
 	"errors"
@@ -45,7 +45,7 @@ func sshLetters() *personality {
 
 // ssh adds what options of ssh are here.
 func (t *translation) ssh(words []string) error {
-	s := &translation{surroundings: t.surroundings, tool: sshLetters(), values: make(map[string][]string)}
+	s := &translation{Environment: t.Environment, tool: sshLetters(), values: make(map[string][]string)}
 	if err := s.read(words); err != nil {
 		return err
 	}

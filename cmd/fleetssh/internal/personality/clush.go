@@ -1,4 +1,4 @@
-package main
+package personality
 
 import (
 	"fmt"
@@ -156,7 +156,7 @@ func finishClush(t *translation) error {
 		policy = "max"
 	}
 	t.addPolicy(policy, format)
-	if !t.given("-n") && !t.terminal {
+	if !t.given("-n") && !t.Terminal {
 		t.addValue("--stdin", "-")
 	}
 	return t.wantCommand()

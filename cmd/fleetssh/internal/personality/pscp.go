@@ -1,4 +1,4 @@
-package main
+package personality
 
 import (
 	"slices"
@@ -78,7 +78,7 @@ func psshCopying(name, alias, verb, about string, paths func(*translation) error
 			if err := t.psshArgs(); err != nil {
 				return err
 			}
-			t.addPolicy("worst", psshFormat)
+			t.addPolicy("worst", "pssh")
 			return paths(t)
 		},
 	}

@@ -1,4 +1,4 @@
-package main
+package personality
 
 import (
 	"slices"
@@ -64,13 +64,22 @@ func pdshPersonality() *personality {
 	}
 }
 
+func dshbakPersonality() *personality {
+	return &personality{name: "dshbak", verb: "dshbak", options: []toolOption{
+		{names: []string{"-c"}, same: "-c"},
+		{names: []string{"-d"}, value: "DIR", same: "-d"},
+		{names: []string{"-f"}, same: "-f"},
+		{names: []string{"-h"}, becomes: "fleetssh help dshbak", ends: []string{"help", "dshbak"}},
+	}}
+}
+
 // rcmdModules are what pdsh knows to reach hosts by.
 var rcmdModules = []string{"ssh", "rsh", "mrsh", "exec", "krb4", "xcpu", "qsh", "mqsh"}
 
 // takePdshTargets reads what -w takes: hosts to work on, or to leave out.
 func takePdshTargets(t *translation, value string) error {
 	var hosts, without []string
-	for _, term := range splitTerms(value) {
+	for _, term := range splitHosts(value) {
 		if rest, minus := strings.CutPrefix(term, "-"); minus && rest != "" {
 			without = append(without, rest)
 			continue
@@ -83,8 +92,28 @@ func takePdshTargets(t *translation, value string) error {
 	return t.addPdshHosts("-w", "--exclude", without)
 }
 
+// splitHosts splits a list of hosts at the commas that are not in brackets.
+func splitHosts(list string) []string {
+	var terms []string
+	depth, from := 0, 0
+	for i := range len(list) {
+		switch list[i] {
+		case '[':
+			depth++
+		case ']':
+			depth--
+		case ',':
+			if depth == 0 {
+				terms = append(terms, list[from:i])
+				from = i + 1
+			}
+		}
+	}
+	return append(terms, list[from:])
+}
+
 func takePdshExclude(t *translation, value string) error {
-	return t.addPdshHosts("-x", "--exclude", splitTerms(value))
+	return t.addPdshHosts("-x", "--exclude", splitHosts(value))
 }
 
 // addPdshHosts adds hosts as an option of ours.
@@ -146,7 +175,7 @@ func (t *translation) pdshHosts() error {
 		return exit.UsageError("compute with -w alone, as in -w 'web[1-20]&@db'",
 			"%s: -w together with -g, -a or -A: some modules of pdsh add the hosts, others choose among them", t.tool.name)
 	}
-	if file := t.getenv("WCOLL"); file != "" && !chosen && !t.given("-w") {
+	if file := t.Getenv("WCOLL"); file != "" && !chosen && !t.given("-w") {
 		t.addValue("--hosts", "^"+file)
 	}
 	return nil
@@ -155,7 +184,7 @@ func (t *translation) pdshHosts() error {
 // pdshArgs adds what the variables of pdsh say to ssh.
 func (t *translation) pdshArgs() error {
 	for _, variable := range []string{"PDSH_SSH_ARGS", "PDSH_SSH_ARGS_APPEND"} {
-		words, err := splitWords(t.getenv(variable))
+		words, err := splitWords(t.Getenv(variable))
 		if err != nil {
 			return exit.UsageError("", "%s: the variable %s: %v", t.tool.name, variable, err)
 		}
@@ -170,7 +199,7 @@ func finishPdsh(t *translation) error {
 	if err := t.pdshHosts(); err != nil {
 		return err
 	}
-	if path := t.getenv("DSHPATH"); path != "" {
+	if path := t.Getenv("DSHPATH"); path != "" {
 		t.addValue("--env", "PATH="+path)
 	}
 	if err := t.pdshArgs(); err != nil {

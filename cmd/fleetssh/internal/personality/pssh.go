@@ -1,4 +1,4 @@
-package main
+package personality
 
 import (
 	"strings"
@@ -83,14 +83,14 @@ func finishPssh(t *translation) error {
 	if err := t.psshArgs(); err != nil {
 		return err
 	}
-	format := psshFormat
+	format := "pssh"
 	switch {
 	case t.given("-P"):
-		format = psshPrint
+		format = "pssh-print"
 	case t.given("-i"):
-		format = psshInline
+		format = "pssh-inline"
 	case t.given("--inline-stdout"):
-		format = psshInlineStdout
+		format = "pssh-inline-stdout"
 	}
 	t.addPolicy("worst", format)
 	if t.given("-I") {

@@ -1,0 +1,167 @@
+// Package personality reads the command lines of other tools: called as pdsh, clush or
+// pssh, or with --as, the program takes their options. The package knows these options
+// and which of ours they become; it runs nothing.
+package personality
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// A personality is another tool whose command lines are understood. Each of its options
+// is a row of a table. An option without a row is an error: none is dropped silently.
+type personality struct {
+	name    string
+	aliases []string // other names that the tool is called by
+	about   string   // of its help
+	verb    string   // what does its work
+	options []toolOption
+	env     []envOption
+	finish  func(*translation) error // adds what takes the whole command line to know
+}
+
+// toolOption is an option of another tool. It is one of ours (same), or take
+// makes something of it, or it is not covered (instead); with none of these it
+// changes nothing.
+type toolOption struct {
+	names   []string // as in "-f" and "--fanout"
+	value   string   // what its value is called; empty: it takes none
+	words   bool     // its value is all words up to the next option
+	same    string
+	take    func(t *translation, value string) error
+	becomes string   // what that is, for people; empty: same says it
+	instead string   // what to use instead
+	ends    []string // the whole command line, from here on
+}
+
+// envOption is a variable of the environment that stands for an option which is
+// not given.
+type envOption struct{ variable, option string }
+
+// personalities are the tools that the program can be called as.
+func personalities() []*personality {
+	return []*personality{
+		pdshPersonality(), pdcpPersonality(), rpdcpPersonality(), clushPersonality(),
+		psshPersonality(), pscpPersonality(), pslurpPersonality(), dshbakPersonality(),
+	}
+}
+
+// personalityOf returns the tool of a name, nil if there is none.
+func personalityOf(name string) *personality {
+	for _, p := range personalities() {
+		if name == p.name || slices.Contains(p.aliases, name) {
+			return p
+		}
+	}
+	return nil
+}
+
+// CalledAs returns the arguments of a process. If it was started under the name of
+// another tool, --as and the tool stand before them.
+func CalledAs(argv []string) []string {
+	if len(argv) == 0 {
+		return nil
+	}
+	name := strings.TrimSuffix(filepath.Base(argv[0]), ".exe")
+	if p := personalityOf(name); p != nil {
+		return append([]string{"--as", p.name}, argv[1:]...)
+	}
+	return argv[1:]
+}
+
+// find returns an option and its full name, nil if there is none. Long names may
+// be cut short where no other begins so.
+func (p *personality) find(name string) (*toolOption, string) {
+	var found *toolOption
+	var full string
+	near := 0
+	for i := range p.options {
+		for _, n := range p.options[i].names {
+			if n == name {
+				return &p.options[i], n
+			}
+			if len(name) > 2 && strings.HasPrefix(n, name) {
+				found, full = &p.options[i], n
+				near++
+			}
+		}
+	}
+	if near != 1 {
+		return nil, ""
+	}
+	return found, full
+}
+
+// spelling is how the help and the documentation write the option.
+func (o *toolOption) spelling() string {
+	text := strings.Join(o.names, ", ")
+	if o.value != "" {
+		text += " " + o.value
+	}
+	return text
+}
+
+// meaning is what becomes of the option, in the same places.
+func (o *toolOption) meaning() string {
+	switch {
+	case o.instead != "":
+		return "not covered: " + o.instead
+	case o.becomes != "":
+		return o.becomes
+	case o.value != "":
+		return o.same + " " + o.value
+	}
+	return o.same
+}
+
+// Help returns the help text of a tool, which has the table of its options; it is empty if
+// the tool is not known.
+func Help(tool string) string {
+	p := personalityOf(tool)
+	if p == nil {
+		return ""
+	}
+
+	var b strings.Builder
+	b.WriteString(p.about)
+	b.WriteString("\n\nOptions, and what they are here:\n")
+	for i := range p.options {
+		o := &p.options[i]
+		spelling := "  " + o.spelling()
+		if len(spelling) > 26 {
+			b.WriteString(spelling + "\n")
+			spelling = ""
+		}
+		b.WriteString(spelling + strings.Repeat(" ", 28-len(spelling)))
+		b.WriteString(fill(o.meaning(), 28, 80) + "\n")
+	}
+	if len(p.env) > 0 {
+		b.WriteString("\nVariables that stand for options which are not given:\n")
+		for _, e := range p.env {
+			b.WriteString("  " + e.variable + strings.Repeat(" ", 26-len(e.variable)) + e.option + "\n")
+		}
+	}
+	b.WriteByte('\n')
+	return b.String()
+}
+
+// fill breaks text into lines between two columns. The first begins where it is.
+func fill(text string, indent, width int) string {
+	var b strings.Builder
+	column := indent
+	for i, word := range strings.Fields(text) {
+		switch {
+		case i == 0:
+		case column+1+len(word) > width:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			column = indent
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
+}

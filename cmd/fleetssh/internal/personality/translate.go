@@ -1,0 +1,210 @@
+package personality
+
+import (
+	"slices"
+	"strings"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
+)
+
+// Environment is what a command line of another tool depends on besides its words.
+type Environment struct {
+	Getenv   func(string) string
+	Terminal bool // standard input is a terminal
+}
+
+// Translate returns arguments as fleetssh takes them. Behind "--as TOOL" it reads them
+// as the tool does; all others it returns as they are. Errors are those of package exit.
+func Translate(args []string, env Environment) ([]string, error) {
+	if len(args) == 0 || args[0] != "--as" {
+		return args, nil
+	}
+	if len(args) == 1 {
+		return nil, exit.UsageError("as in --as pdsh", "--as: which tool?")
+	}
+	p := personalityOf(args[1])
+	if p == nil {
+		return nil, exit.UsageError("--as knows "+toolNames(), "--as %s: this tool is not known", args[1])
+	}
+	t := &translation{Environment: env, tool: p, values: make(map[string][]string)}
+	return t.translate(args[2:])
+}
+
+// toolNames lists the tools for a message.
+func toolNames() string {
+	var names []string
+	for _, p := range personalities() {
+		names = append(names, p.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// translation is a command line of another tool on its way to ours.
+type translation struct {
+	Environment
+	tool    *personality
+	values  map[string][]string // of the options that were given, by their first name
+	args    []string            // our options
+	verb    string              // in place of that of the tool; empty: that one
+	command []string
+	ends    []string // the whole, if not nil
+}
+
+func (t *translation) translate(args []string) ([]string, error) {
+	if err := t.read(args); err != nil {
+		return nil, err
+	}
+	if t.ends != nil {
+		return t.ends, nil
+	}
+	for _, e := range t.tool.env {
+		value := t.Getenv(e.variable)
+		o, _ := t.tool.find(e.option)
+		if value == "" || t.given(o.names[0]) {
+			continue
+		}
+		if err := t.apply(o, "the variable "+e.variable, value); err != nil {
+			return nil, err
+		}
+	}
+	if t.tool.finish != nil {
+		if err := t.tool.finish(t); err != nil {
+			return nil, err
+		}
+	}
+	verb := t.tool.verb
+	if t.verb != "" {
+		verb = t.verb
+	}
+	return slices.Concat([]string{verb}, t.args, []string{"--"}, t.command), nil
+}
+
+// given reports whether an option was given, by its first name.
+func (t *translation) given(name string) bool { return t.values[name] != nil }
+
+// add adds one of our options. A value is attached, so that none can be taken for
+// an option.
+func (t *translation) add(option string) { t.args = append(t.args, option) }
+
+func (t *translation) addValue(option, value string) {
+	if strings.HasPrefix(option, "--") {
+		option += "="
+	}
+	t.add(option + value)
+}
+
+// read reads options up to the first word that is none, as all of these tools do.
+func (t *translation) read(args []string) error {
+	for len(args) > 0 && t.ends == nil {
+		word := args[0]
+		var err error
+		switch {
+		case word == "--":
+			t.command = args[1:]
+			return nil
+		case strings.HasPrefix(word, "--"):
+			args, err = t.long(args)
+		case len(word) > 1 && word[0] == '-':
+			args, err = t.letters(args)
+		default:
+			t.command = args
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// long reads "--name", "--name value" or "--name=value", and returns what is left.
+func (t *translation) long(args []string) ([]string, error) {
+	name, value, attached := strings.Cut(args[0], "=")
+	o, full := t.tool.find(name)
+	args = args[1:]
+	if o != nil && o.words && !attached {
+		return t.takeWords(o, full, args)
+	}
+	switch {
+	case o == nil:
+		return nil, t.fault(name, "there is no such option")
+	case o.value == "" && attached:
+		return nil, t.fault(full, "it takes no value")
+	case o.value != "" && !attached:
+		if len(args) == 0 {
+			return nil, t.fault(full, "it takes a value: "+o.value)
+		}
+		value, args = args[0], args[1:]
+	}
+	return args, t.apply(o, full, value)
+}
+
+// letters reads "-a", "-abc", "-f8" or "-f 8", and returns what is left.
+func (t *translation) letters(args []string) ([]string, error) {
+	letters := []rune(args[0][1:])
+	args = args[1:]
+	for i, letter := range letters {
+		name := "-" + string(letter)
+		o, _ := t.tool.find(name)
+		if o == nil {
+			return nil, t.fault(name, "there is no such option")
+		}
+		if o.words && i == len(letters)-1 {
+			return t.takeWords(o, name, args)
+		}
+		if o.value == "" {
+			if err := t.apply(o, name, ""); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if rest := string(letters[i+1:]); rest != "" {
+			return args, t.apply(o, name, rest)
+		}
+		if len(args) == 0 {
+			return nil, t.fault(name, "it takes a value: "+o.value)
+		}
+		return args[1:], t.apply(o, name, args[0])
+	}
+	return args, nil
+}
+
+// takeWords applies an option with all words up to the next option, and returns what is left.
+func (t *translation) takeWords(o *toolOption, name string, args []string) ([]string, error) {
+	n := 0
+	for n < len(args) && (args[n] == "-" || !strings.HasPrefix(args[n], "-")) {
+		if err := t.apply(o, name, args[n]); err != nil {
+			return nil, err
+		}
+		n++
+	}
+	if n == 0 {
+		return nil, t.fault(name, "it takes values: "+o.value)
+	}
+	return args[n:], nil
+}
+
+// apply makes what it does of an option that is given as name.
+func (t *translation) apply(o *toolOption, name, value string) error {
+	t.values[o.names[0]] = append(t.values[o.names[0]], value)
+	switch {
+	case o.ends != nil:
+		t.ends = o.ends
+	case o.instead != "":
+		return exit.UsageError(o.instead, "%s: %s is not covered", t.tool.name, name)
+	case o.take != nil:
+		if err := o.take(t, value); err != nil {
+			return err
+		}
+	case o.same != "" && o.value == "":
+		t.add(o.same)
+	case o.same != "":
+		t.addValue(o.same, value)
+	}
+	return nil
+}
+
+// fault says what is wrong with an option.
+func (t *translation) fault(name, reason string) error {
+	return exit.UsageError("fleetssh help "+t.tool.name, "%s %s: %s", t.tool.name, name, reason)
+}
