@@ -63,7 +63,7 @@ func TestUploadInHostOrder(t *testing.T) {
 	}
 	fleet, hosts := fleettest.Simulated(t, len(faults), func(i int, h *simfleet.Host) { h.Fault = faults[i] })
 	for i := range hosts {
-		hosts[i].ConnectTimeout = 2 * time.Second
+		hosts[i].ConnectTimeout = 5 * time.Second
 	}
 	p := fleettest.NewFleet(t, hosts...)
 	p.PoolSize = 5
@@ -78,7 +78,7 @@ func TestUploadInHostOrder(t *testing.T) {
 		inside.Add(-1)
 	}
 	opts := &fleetssh.CopyOptions{
-		StallTimeout: time.Second,
+		StallTimeout: 3 * time.Second,
 		Progress: func(c fleetssh.CopyProgress) {
 			alone(func() {
 				if finished[c.Index] > 0 || ended[fmt.Sprint(c.Index, c.Path)] > 0 {

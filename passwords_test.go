@@ -30,7 +30,7 @@ func passwordHosts(t *testing.T, n int, password string, change func(i int, h *s
 		configs[i] = servers[i].Config()
 		configs[i].Alias = fmt.Sprintf("web%02d", i)
 		configs[i].Auth = fleetssh.Auth{Password: password, NoAgent: true, NoDefaultKeys: true}
-		configs[i].ConnectTimeout = 5 * time.Second
+		configs[i].ConnectTimeout = fleettest.Patience
 	}
 	return servers, configs
 }
