@@ -174,10 +174,3 @@ func (r *runner) planned(i int) (string, error) {
 	return one.CommandLine(0)
 }
 
-// countHosts says how many hosts.
-func countHosts(n int) string {
-	if n == 1 {
-		return "1 host"
-	}
-	return fmt.Sprint(n, " hosts")
-}

@@ -71,14 +71,14 @@ func newCheck(c *call) *cobra.Command {
 
 func (o *checkOptions) run(ctx context.Context, c *call) error {
 	o.hosts.surveys = true
-	hosts, err := o.hosts.configs(ctx, c, o.format != "stream")
+	hosts, err := o.hosts.configs(ctx, c.env(), o.format != "stream")
 	if err != nil {
 		return err
 	}
 	checkCtx, end := c.working(ctx)
 	defer end()
 	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, Logger: slog.New(c.warnings)}
-	o.hosts.protect(c, client)
+	o.hosts.protect(c.env(), client)
 	defer client.Close()
 	t := newTally(hosts)
 	t.waiting.working = client.Working

@@ -12,7 +12,6 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
-	"fleetssh/cmd/fleetssh/internal/redact"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -65,9 +64,9 @@ func newExplain(c *call) *cobra.Command {
 }
 
 func (o *explainOptions) run(ctx context.Context, c *call, args []string) error {
-	o.hosts.named(args, c.settings)
+	o.hosts.named(args, c.env())
 	o.hosts.nothingAsked, o.settings = true, c.settings
-	hosts, err := o.hosts.configs(ctx, c, false)
+	hosts, err := o.hosts.configs(ctx, c.env(), false)
 	if err != nil {
 		return err
 	}
@@ -142,44 +141,6 @@ func (o *explainOptions) showSettings(out func(format string, args ...any)) {
 		out("  %-10s %s", title, line)
 		title = ""
 	}
-}
-
-// configLine is a line of the configuration of ssh that concerns a host.
-type configLine struct {
-	Keyword string `json:"keyword"`
-	Value   string `json:"value"`
-	Origin  string `json:"origin"`
-	Passed  bool   `json:"passed,omitempty"` // it has no effect here, for the reason in Why
-	Why     string `json:"why,omitempty"`
-}
-
-// lines returns what the configuration says of a host, for the user that -l names.
-func (k *clientConfig) lines(e *hostEntry, login string) ([]configLine, error) {
-	settings, err := k.file.Resolve(e.name, login)
-	if err != nil {
-		return nil, err
-	}
-	var lines []configLine
-	for _, v := range settings.All() {
-		if v.Origin != "default" && v.Origin != "argument" {
-			if v.Keyword == "ProxyJump" && k.jump != "" {
-				v.Origin = "-J"
-			}
-			lines = append(lines, configLine{Keyword: v.Keyword, Value: redact.Keyword(v.Keyword, v.Value), Origin: v.Origin})
-		}
-	}
-	for _, u := range settings.Unsupported() {
-		reason := u.Reason
-		if reason == "" {
-			reason = "has no effect here"
-		}
-		origin := u.File
-		if u.Line > 0 {
-			origin += fmt.Sprint(":", u.Line)
-		}
-		lines = append(lines, configLine{u.Keyword, redact.Keyword(u.Keyword, u.Value), origin, true, reason})
-	}
-	return lines, nil
 }
 
 // showLines shows lines of the configuration of ssh.

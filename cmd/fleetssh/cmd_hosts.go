@@ -59,8 +59,8 @@ func newHosts(c *call) *cobra.Command {
 			if err := o.check(cmd.Flags(), args); err != nil {
 				return err
 			}
-			o.sel.prepare(c)
-			o.sel.named(args, c.settings)
+			o.sel.prepare(c.env())
+			o.sel.named(args, c.env())
 			return o.run(cmd.Context(), c)
 		},
 	}

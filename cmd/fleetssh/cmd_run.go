@@ -144,7 +144,7 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	if name := o.hosts.expanded(args); name != "" && len(args) > 1 {
 		c.screen.Message("hint: " + name + " is the command, and " + quoteHint)
 	}
-	hosts, err := o.hosts.configs(ctx, c, o.show.format == "json")
+	hosts, err := o.hosts.configs(ctx, c.env(), o.show.format == "json")
 	if err != nil {
 		return err
 	}
@@ -190,8 +190,10 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 		defer in.Close()
 		r.stdin = in
 	}
-	if command.SudoPassword, err = o.sudoPasswords(ctx, c, hosts); err != nil {
-		return err
+	if o.sudo || o.runAs != "" {
+		if command.SudoPassword, err = c.env().sudoPasswords(ctx, hosts, o.askSudoPass); err != nil {
+			return err
+		}
 	}
 	if err := o.show.prepare(); err != nil {
 		return err

@@ -96,7 +96,7 @@ func (o *shellOptions) run(ctx context.Context, c *call) error {
 	if err := o.show.check(); err != nil {
 		return err
 	}
-	hosts, err := o.hosts.configs(ctx, c, false)
+	hosts, err := o.hosts.configs(ctx, c.env(), false)
 	if err != nil {
 		return err
 	}
@@ -118,6 +118,6 @@ func (o *shellOptions) run(ctx context.Context, c *call) error {
 func newFleetShell(o *shellOptions, c *call, hosts []hostEntry) *fleetShell {
 	s := &fleetShell{o: o, c: c, hosts: hosts, consoles: make([]*fleetssh.Console, len(hosts)), chosen: make([]bool, len(hosts)), codes: make(map[int]bool)}
 	s.client = &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, Logger: slog.New(c.warnings)}
-	o.hosts.protect(c, s.client)
+	o.hosts.protect(c.env(), s.client)
 	return s
 }

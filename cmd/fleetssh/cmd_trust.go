@@ -222,14 +222,14 @@ func (o *trustOptions) scan(ctx context.Context, c *call, save string) error {
 func (s *survey) ask(ctx context.Context, flags *hostFlags, each func(*shownHost)) error {
 	hops := *flags
 	hops.askPass, hops.passwordFile = false, "" // hosts are not logged in to, and hops get none
-	entries, err := hops.configs(ctx, s.c, s.format != "text")
+	entries, err := hops.configs(ctx, s.c.env(), s.format != "text")
 	if err != nil {
 		return err
 	}
 	work, end := s.c.working(ctx)
 	defer end()
 	client := &fleetssh.ParallelClient{Hosts: configsOf(entries), PoolSize: flags.fanout, Logger: slog.New(s.c.warnings)}
-	flags.protect(s.c, client)
+	flags.protect(s.c.env(), client)
 	defer client.Close()
 	found, err := client.ScanHostKeys(work)
 	if err != nil {
@@ -349,7 +349,7 @@ func (o *acceptOptions) find(ctx context.Context, s *survey, args []string) erro
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	config, err := o.hosts.sshConfig(ctx, s.c, fleetssh.HostConfig{}, true)
+	config, err := o.hosts.sshConfig(ctx, s.c.env(), fleetssh.HostConfig{}, true)
 	if err != nil {
 		return err
 	}

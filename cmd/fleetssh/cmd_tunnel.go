@@ -117,7 +117,7 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	hosts, err := o.hosts.configs(ctx, c, o.format != "text")
+	hosts, err := o.hosts.configs(ctx, c.env(), o.format != "text")
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 	}
 	news := &hostNews{screen: c.screen}
 	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, Logger: slog.New(news)}
-	o.hosts.protect(c, client)
+	o.hosts.protect(c.env(), client)
 	defer client.Close()
 	workCtx, stop := context.WithCancel(ctx)
 	defer stop()

@@ -116,7 +116,7 @@ func (o *copyOptions) run(ctx context.Context, c *call, args []string) error {
 	if name := o.hosts.expanded(args); name != "" && len(args) > 2 {
 		c.screen.Message("hint: " + name + " is one of the files, and " + quoteHint)
 	}
-	hosts, err := o.hosts.configs(ctx, c, o.show.format == "json")
+	hosts, err := o.hosts.configs(ctx, c.env(), o.show.format == "json")
 	if err != nil {
 		return err
 	}

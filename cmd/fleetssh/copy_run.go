@@ -22,7 +22,7 @@ func (r *copier) run(ctx context.Context, sizes []int) error {
 		return err
 	}
 	defer end()
-	r.o.hosts.protect(r.c, r.client)
+	r.o.hosts.protect(r.c.env(), r.client)
 	defer boundMemory(memoryOfCopy, r.o.hosts.fanout)()
 	var endDisplay func()
 	r.show, endDisplay = r.o.show.display(copyView{view: view{screen: r.c.screen, tally: r.tally, command: r.plan.text(), label: true}, o: r.o, plan: r.plan})

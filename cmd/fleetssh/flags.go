@@ -4,14 +4,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/sshconfig"
 )
+
+// hostEnv is what the flags need of the program around them.
+type hostEnv struct {
+	in       io.Reader // standard input
+	screen   *termline.Screen
+	ask      func(ctx context.Context, prompt string, echo bool) (string, error)
+	warn     func(text, host string)                             // of what has no effect
+	tell     func(host, text string)                             // shows what a host says while its login waits; nil: it is not shown
+	showTold func()                                              // shows at once what tell has kept back
+	origin   func(flag string) string                            // where in the user's settings a flag was set; empty: it was not
+	recorded func(name string) (expr string, ok bool, err error) // the hosts of an earlier run, by a name such as "last:failed"
+
+	// interrupt passes on an interrupt that a program in the foreground has got.
+	interrupt func(ctx context.Context)
+
+	// place, if not nil, changes a host before it is used. The user's own files are not read then:
+	// a demo is the same everywhere.
+	place func(*hostEntry)
+}
 
 // hostFlags say which hosts, how to log in to them, and how many at once. Verbs
 // that contact hosts share them.
@@ -109,7 +130,7 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 // configs returns the hosts, complete and in their order. It reads the files and
 // asks for the password that the flags call for, after checking everything that
 // can be checked without.
-func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEntry, error) {
+func (f *hostFlags) configs(ctx context.Context, env *hostEnv, quiet bool) ([]hostEntry, error) {
 	switch {
 	case f.askPass && f.passwordFile != "":
 		return nil, exit.UsageError("", "--ask-pass and --password-file exclude each other")
@@ -136,14 +157,11 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 	case 0:
 		base.RetryDelay = -1 // none
 	}
-	base.Auth.Ask = c.asker(quiet)
-	if c.banners != nil {
-		base.Auth.Tell = c.banners.tell
+	base.Auth.Ask, base.Auth.Tell = env.asker(quiet), env.tell
+	if f.hostKey == "insecure" && f.knownHosts != "" && f.known == nil && env.origin("known-hosts") == "" {
+		env.screen.Message("fleetssh: warning: --known-hosts has no effect with --host-key insecure, which trusts whoever answers")
 	}
-	if f.hostKey == "insecure" && f.knownHosts != "" && f.known == nil && c.settings.origin("known-hosts") == "" {
-		c.screen.Message("fleetssh: warning: --known-hosts has no effect with --host-key insecure, which trusts whoever answers")
-	}
-	f.prepare(c)
+	f.prepare(env)
 	if f.inSSHConfig != nil {
 		f.inSSHConfig = func() []string { return namesInSSHConfig(f.config) }
 	}
@@ -155,11 +173,11 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 		return nil, err
 	}
 	f.asks = base.Auth.Ask != nil
-	config, err := f.sshConfig(ctx, c, f.way.hop(base), quiet)
+	config, err := f.sshConfig(ctx, env, f.way.hop(base), quiet)
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := f.secrets(ctx, c)
+	secrets, err := f.secrets(ctx, env)
 	if err != nil {
 		return nil, err
 	}
@@ -178,8 +196,8 @@ func (f *hostFlags) configs(ctx context.Context, c *call, quiet bool) ([]hostEnt
 		return nil, err
 	}
 	for i := range entries {
-		if c.place != nil {
-			c.place(&entries[i])
+		if env.place != nil {
+			env.place(&entries[i])
 		}
 	}
 	if err := noneUsable(entries); err != nil {
@@ -216,12 +234,12 @@ type secrets struct {
 	tickets  *fleetssh.GSSAPI
 }
 
-func (f *hostFlags) secrets(ctx context.Context, c *call) (secrets, error) {
-	password, err := f.password(ctx, c)
+func (f *hostFlags) secrets(ctx context.Context, env *hostEnv) (secrets, error) {
+	password, err := f.password(ctx, env)
 	if err != nil {
 		return secrets{}, err
 	}
-	tickets, err := f.way.kerberos(ctx, c, f.nothingAsked)
+	tickets, err := f.way.kerberos(ctx, env, f.nothingAsked)
 	return secrets{password, tickets}, err
 }
 

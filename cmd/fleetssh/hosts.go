@@ -93,3 +93,11 @@ func configsOf(entries []hostEntry) []fleetssh.HostConfig {
 
 // foldNames writes names as a set.
 func foldNames(names []string) string { return termline.Visible(hostset.Of(names...).String()) }
+
+// countHosts says how many hosts.
+func countHosts(n int) string {
+	if n == 1 {
+		return "1 host"
+	}
+	return fmt.Sprint(n, " hosts")
+}

@@ -33,7 +33,7 @@ func (r *runner) interact(ctx context.Context, t *terminal) error {
 	r.client = &fleetssh.ParallelClient{
 		Hosts: configsOf(r.hosts), Logger: slog.New(r.c.warnings), BeforeStart: func(i int) { r.record.begins(i) },
 	}
-	r.o.hosts.protect(r.c, r.client)
+	r.o.hosts.protect(r.c.env(), r.client)
 	defer r.client.Close()
 	command := r.command
 	command.OpenStdin = true
@@ -74,7 +74,7 @@ func (r *runner) showEnd(result *result) {
 	}
 	hint := result.problem.hint
 	if k := result.problem.key; k != nil && k.hop == "" {
-		hint = r.hosts[0].flags.trustHint(k, []string{cmp.Or(r.hosts[0].given, k.name)})
+		hint = trustHint(r.hosts[0].flags, k, []string{cmp.Or(r.hosts[0].given, k.name)})
 	}
 	if hint != "" {
 		r.c.screen.Message("hint: " + hint)

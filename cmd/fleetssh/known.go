@@ -2,12 +2,10 @@ package main
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"fleetssh"
-	"fleetssh/sshconfig"
 )
 
 // knownNames returns what a shell may complete: the hosts and groups of the inventory
@@ -40,22 +38,4 @@ func (s *settings) knownNames(cmd *cobra.Command) (hosts, groups []string) {
 	hosts = append(hosts, byKey...)
 	slices.Sort(hosts)
 	return slices.Compact(hosts), groups
-}
-
-// namesInSSHConfig returns the hosts that a configuration of ssh names without wildcards; an empty
-// path stands for that of the user and that of the system. One that cannot be read names none: who
-// needs it says why.
-func namesInSSHConfig(path string) []string {
-	var paths []string
-	if path != "" {
-		paths = []string{path}
-	}
-	file, err := sshconfig.Load(paths...)
-	if err != nil {
-		return nil
-	}
-	return slices.DeleteFunc(file.Names(), func(name string) bool {
-		_, err := fleetssh.ParseHost(name)
-		return err != nil || strings.ContainsAny(name, ",[]&^@%")
-	})
 }

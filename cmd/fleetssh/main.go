@@ -84,6 +84,18 @@ type call struct {
 	done  func(*tally)
 }
 
+// env returns what the flags that choose hosts need of a call.
+func (c *call) env() *hostEnv {
+	e := &hostEnv{
+		in: c.in, screen: c.screen, ask: c.ask, warn: c.warnings.add, showTold: func() {}, origin: c.settings.origin,
+		recorded: recordedHosts, interrupt: interruptSelf, place: c.place,
+	}
+	if c.banners != nil {
+		e.tell, e.showTold = c.banners.tell, c.banners.flush
+	}
+	return e
+}
+
 // run is the program: it returns the exit code. When ctx ends, what runs is
 // stopped.
 func run(ctx context.Context, args []string, std stdio) int {

@@ -3,19 +3,15 @@ package main
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
-	"fleetssh/cmd/fleetssh/internal/redact"
 	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
-	"fleetssh/internal/shellquote"
 )
 
 // keyProblem is what is wrong with the key of a host, or of a hop.
@@ -80,7 +76,7 @@ func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) problem
 	}
 	p.key = k
 	p.detail = append([]string{"it shows " + k.shown}, k.more...)
-	p.hint = (*hostFlags)(nil).trustHint(k, []string{k.name})
+	p.hint = trustHint(nil, k, []string{k.name})
 	return p
 }
 
@@ -180,11 +176,12 @@ func (t *tally) keyHint(g *failureGroup) string {
 	if k.hop != "" && flags != nil {
 		flags = &hostFlags{config: flags.config, knownHosts: flags.knownHosts} // others are not for hops
 	}
-	return flags.trustHint(k, names)
+	return trustHint(flags, k, names)
 }
 
-// trustHint returns the next step for hosts with a problem of one kind. f may be nil.
-func (f *hostFlags) trustHint(k *keyProblem, names []string) string {
+// trustHint returns the next step for hosts with a problem of one kind, which were named with f.
+// f may be nil.
+func trustHint(f *hostFlags, k *keyProblem, names []string) string {
 	switch {
 	case k.reason == knownhosts.Changed:
 		return f.replaceHint(names, "")
@@ -196,58 +193,4 @@ func (f *hostFlags) trustHint(k *keyProblem, names []string) string {
 		return "the key may be in other hands: ask who runs the " + hostWord(names)
 	}
 	return ""
-}
-
-// replaceHint is for hosts whose key has changed. from is the file of a scan; empty: the
-// hosts are asked.
-func (f *hostFlags) replaceHint(names []string, from string) string {
-	command := f.trustCommand(names)
-	if from != "" {
-		command = "fleetssh trust accept " + shellquote.Quote(from)
-	}
-	right := "if the new key is right"
-	if len(names) > 1 {
-		right = "if the new keys are right"
-	}
-	return fmt.Sprintf("somebody may be in between: ask who runs the %s; %s, %s --replace %s", hostWord(names), right, command, quotedSet(names))
-}
-
-func hostWord(names []string) string {
-	if len(names) == 1 {
-		return "host"
-	}
-	return "hosts"
-}
-
-func quotedSet(names []string) string { return shellquote.Quote(hostset.Of(names...).String()) }
-
-// trustCommand returns the line that shows the keys of hosts and adds them, with the
-// flags that say which hosts these are. Nothing that might be a secret is in it.
-func (f *hostFlags) trustCommand(names []string) string {
-	words := []string{"fleetssh", "trust", "accept"}
-	add := func(flag, value string) {
-		if value != "" {
-			words = append(words, flag, shellquote.Quote(value))
-		}
-	}
-	if f != nil {
-		add("-F", f.config)
-		for _, option := range f.options {
-			if redact.Option(option) == option {
-				add("-o", option)
-			}
-		}
-		add("--known-hosts", f.knownHosts)
-		if f.port != 0 {
-			add("-p", strconv.Itoa(f.port))
-		}
-		add("-J", f.way.jump)
-		for _, file := range f.inventories {
-			add("--inventory", file)
-		}
-		for _, file := range f.hostfiles {
-			add("--hostfile", file)
-		}
-	}
-	return strings.Join(append(words, "-w", quotedSet(names)), " ")
 }

@@ -29,7 +29,7 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 		return err
 	}
 	defer end()
-	r.o.hosts.protect(r.c, r.client)
+	r.o.hosts.protect(r.c.env(), r.client)
 	defer boundMemory(memoryBase, r.o.hosts.fanout)()
 	again, err := r.rewindable(len(sizes))
 	if err != nil {

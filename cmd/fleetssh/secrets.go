@@ -20,25 +20,22 @@ import (
 const maxSecret = 4096
 
 // password returns the password for logins that the flags call for, if any.
-func (f *hostFlags) password(ctx context.Context, c *call) (string, error) {
+func (f *hostFlags) password(ctx context.Context, env *hostEnv) (string, error) {
 	switch {
 	case f.passwordFile != "":
 		return readPasswordFile(f.passwordFile)
 	case f.askPass && f.nothingAsked:
 		return madeUp, nil
 	case f.askPass:
-		return c.askSecret(ctx, "password: ")
+		return env.askSecret(ctx, "password: ")
 	}
 	return "", nil
 }
 
 // sudoPasswords returns what answers sudo on the hosts: the password that the inventory knows
-// for a host, and for the others the one that is asked for. It is nil if there is none for any
-// of them: then sudo's question is the command's own affair.
-func (o *runOptions) sudoPasswords(ctx context.Context, c *call, hosts []hostEntry) (func(context.Context, fleetssh.HostConfig) (string, error), error) {
-	if !o.sudo && o.runAs == "" {
-		return nil, nil
-	}
+// for a host, and for the others the one that is asked for, if asked says so. It is nil if there
+// is none for any of them: then the command itself has to deal with sudo's question.
+func (e *hostEnv) sudoPasswords(ctx context.Context, hosts []hostEntry, asked bool) (func(context.Context, fleetssh.HostConfig) (string, error), error) {
 	type known struct {
 		password string
 		err      error
@@ -50,9 +47,9 @@ func (o *runOptions) sudoPasswords(ctx context.Context, c *call, hosts []hostEnt
 		}
 	}
 	shared := ""
-	if o.askSudoPass {
+	if asked {
 		var err error
-		if shared, err = c.askSecret(ctx, "sudo password: "); err != nil {
+		if shared, err = e.askSecret(ctx, "sudo password: "); err != nil {
 			return nil, err
 		}
 	}
@@ -73,7 +70,7 @@ func (o *runOptions) sudoPasswords(ctx context.Context, c *call, hosts []hostEnt
 }
 
 // protect says how a client goes about passwords that its hosts share.
-func (f *hostFlags) protect(c *call, client *fleetssh.ParallelClient) {
+func (f *hostFlags) protect(env *hostEnv, client *fleetssh.ParallelClient) {
 	client.PasswordsDiffer = f.differ
 	if !f.asks {
 		return
@@ -84,9 +81,9 @@ func (f *hostFlags) protect(c *call, client *fleetssh.ParallelClient) {
 			who, what = "sudo on "+who, "sudo password: "
 		}
 		if r.Kerberos {
-			return c.askSecret(ctx, fmt.Sprintf("the KDC has refused the password of %s\nKerberos password of %s: ", r.User, r.User))
+			return env.askSecret(ctx, fmt.Sprintf("the KDC has refused the password of %s\nKerberos password of %s: ", r.User, r.User))
 		}
-		return c.askSecret(ctx, fmt.Sprintf("%s has refused the password of %s, no other host got it\n%s", who, r.User, what))
+		return env.askSecret(ctx, fmt.Sprintf("%s has refused the password of %s, no other host got it\n%s", who, r.User, what))
 	}
 }
 
@@ -94,8 +91,8 @@ func (f *hostFlags) protect(c *call, client *fleetssh.ParallelClient) {
 const madeUp = "***"
 
 // askSecret asks for something that must not be seen.
-func (c *call) askSecret(ctx context.Context, prompt string) (string, error) {
-	secret, err := c.ask(ctx, prompt, false)
+func (e *hostEnv) askSecret(ctx context.Context, prompt string) (string, error) {
+	secret, err := e.ask(ctx, prompt, false)
 	if err != nil {
 		return "", fmt.Errorf("%s%w", prompt, err)
 	}
@@ -107,34 +104,32 @@ func (c *call) askSecret(ctx context.Context, prompt string) (string, error) {
 
 // asker returns how hosts put questions to the user, nil if nobody is there to
 // answer.
-func (c *call) asker(quiet bool) func(context.Context, fleetssh.Question) (string, error) {
-	in, ok := c.in.(*os.File)
+func (e *hostEnv) asker(quiet bool) func(context.Context, fleetssh.Question) (string, error) {
+	in, ok := e.in.(*os.File)
 	if quiet || !ok || !term.IsTerminal(int(in.Fd())) || !termline.HasTerminal() {
 		return nil
 	}
 	return func(ctx context.Context, q fleetssh.Question) (string, error) {
-		if c.banners != nil {
-			c.banners.flush() // they may say what to answer
-		}
-		return c.ask(ctx, questionText(q), q.Echo)
+		e.showTold() // it may say what to answer
+		return e.ask(ctx, questionText(q), q.Echo)
 	}
 }
 
 // lender returns what lends the terminal to programs that hosts are reached through, nil
 // if nobody is there to answer. ctx is what interrupts end.
-func (c *call) lender(ctx context.Context, quiet bool) func(context.Context, string) (*os.File, func(os.Signal), error) {
-	if c.asker(quiet) == nil {
+func (e *hostEnv) lender(ctx context.Context, quiet bool) func(context.Context, string) (*os.File, func(os.Signal), error) {
+	if e.asker(quiet) == nil {
 		return nil
 	}
 	return func(_ context.Context, host string) (*os.File, func(os.Signal), error) {
-		tty, giveBack, err := c.screen.Lend(host + ": the command that leads to it asks:")
+		tty, giveBack, err := e.screen.Lend(host + ": the command that leads to it asks:")
 		if err != nil {
 			return nil, nil, err
 		}
 		return tty, func(ended os.Signal) {
 			giveBack()
 			if ended == os.Interrupt { // Ctrl-C was for the one in the foreground, and is meant for all
-				interruptSelf(ctx)
+				e.interrupt(ctx)
 			}
 		}, nil
 	}

@@ -26,8 +26,7 @@ type selectFlags struct {
 	pick                   int
 
 	// stdin is what "-" stands for, and recorded returns the hosts of an earlier
-	// run, by a name such as "last:failed"; ok is false if the name is none of that
-	// kind.
+	// run, by a name such as "last:failed"; ok is false for names of another kind.
 	stdin       io.Reader
 	listed      hostset.Set // the hosts of hostfiles, once read
 	recorded    func(name string) (expr string, ok bool, err error)
@@ -66,18 +65,18 @@ func (f *selectFlags) register(flags *pflag.FlagSet) {
 	flags.Var(numberValue{&f.pick, 1, 1_000_000}, "pick", "")
 }
 
-// prepare gives the flags what they need of a call.
-func (f *selectFlags) prepare(c *call) {
-	f.stdin, f.recorded, f.warn = c.in, recordedHosts, c.warnings.add
-	if c.place == nil { // the demo is the same everywhere
+// prepare gives the flags what they need of the program.
+func (f *selectFlags) prepare(env *hostEnv) {
+	f.stdin, f.recorded, f.warn = env.in, env.recorded, env.warn
+	if env.place == nil { // the demo is the same everywhere
 		f.inSSHConfig = func() []string { return namesInSSHConfig("") }
 	}
 }
 
 // named adds hosts that stand behind a verb. They take the place of those of the user's
 // settings.
-func (f *selectFlags) named(args []string, s *settings) {
-	if len(args) > 0 && s.origin("hosts") != "" {
+func (f *selectFlags) named(args []string, env *hostEnv) {
+	if len(args) > 0 && env.origin("hosts") != "" {
 		f.hosts = nil
 	}
 	f.hosts = append(f.hosts, args...)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,7 +24,7 @@ type clientConfig struct {
 	bare      func() (*sshconfig.File, error)                         // what the flags say alone, for hosts with a configuration of their own
 	jump      string                                                  // what -J says
 	transport func(context.Context, string, string) (net.Conn, error) // to the first host on the way
-	warn      *warnings
+	warn      func(text, host string)
 	use       sshconfig.Use // what the verb does
 	screen    *termline.Screen
 	known     *knownFiles // nil: nobody asks for them
@@ -31,12 +32,12 @@ type clientConfig struct {
 
 // sshConfig reads the configuration that the flags call for. What is given by flags
 // stands in hops for the hosts on the way.
-func (f *hostFlags) sshConfig(ctx context.Context, c *call, hops fleetssh.HostConfig, quiet bool) (*clientConfig, error) {
+func (f *hostFlags) sshConfig(ctx context.Context, env *hostEnv, hops fleetssh.HostConfig, quiet bool) (*clientConfig, error) {
 	var paths []string
 	switch {
 	case f.config != "":
 		paths = []string{f.config}
-	case c.place != nil:
+	case env.place != nil:
 		paths = []string{"none"} // the demo is the same everywhere
 	}
 	load := func(paths ...string) (*sshconfig.File, error) {
@@ -44,7 +45,7 @@ func (f *hostFlags) sshConfig(ctx context.Context, c *call, hops fleetssh.HostCo
 		if err != nil {
 			return nil, configFault(err)
 		}
-		file.Hops, file.Terminal = hops, c.lender(ctx, quiet)
+		file.Hops, file.Terminal = hops, env.lender(ctx, quiet)
 		options := f.options
 		if f.way.jump != "" {
 			options = append([]string{"ProxyJump=" + f.way.jump}, options...)
@@ -63,7 +64,7 @@ func (f *hostFlags) sshConfig(ctx context.Context, c *call, hops fleetssh.HostCo
 	if err != nil {
 		return nil, err
 	}
-	return &clientConfig{file: file, bare: bare, jump: f.way.jump, transport: transport, warn: c.warnings, use: f.use, screen: c.screen, known: f.known}, nil
+	return &clientConfig{file: file, bare: bare, jump: f.way.jump, transport: transport, warn: env.warn, use: f.use, screen: env.screen, known: f.known}, nil
 }
 
 // apply completes hosts with what the configuration says of them, or says why one cannot
@@ -95,7 +96,7 @@ func (k *clientConfig) apply(ctx context.Context, entries []hostEntry, most int)
 			if u.Minor || u.Use != sshconfig.UseConnection && u.Use != k.use {
 				continue // explain tells it
 			}
-			k.warn.add(redact.Unsupported(u).String(), entries[i].name)
+			k.warn(redact.Unsupported(u).String(), entries[i].name)
 		}
 	}
 	return ctx.Err()
@@ -192,4 +193,60 @@ func optionFault(err error, options []string) error {
 		}
 	}
 	return configFault(err)
+}
+
+// configLine is a line of the configuration of ssh that concerns a host.
+type configLine struct {
+	Keyword string `json:"keyword"`
+	Value   string `json:"value"`
+	Origin  string `json:"origin"`
+	Passed  bool   `json:"passed,omitempty"` // it has no effect here, for the reason in Why
+	Why     string `json:"why,omitempty"`
+}
+
+// lines returns what the configuration says of a host, for the user that -l names.
+func (k *clientConfig) lines(e *hostEntry, login string) ([]configLine, error) {
+	settings, err := k.file.Resolve(e.name, login)
+	if err != nil {
+		return nil, err
+	}
+	var lines []configLine
+	for _, v := range settings.All() {
+		if v.Origin != "default" && v.Origin != "argument" {
+			if v.Keyword == "ProxyJump" && k.jump != "" {
+				v.Origin = "-J"
+			}
+			lines = append(lines, configLine{Keyword: v.Keyword, Value: redact.Keyword(v.Keyword, v.Value), Origin: v.Origin})
+		}
+	}
+	for _, u := range settings.Unsupported() {
+		reason := u.Reason
+		if reason == "" {
+			reason = "has no effect here"
+		}
+		origin := u.File
+		if u.Line > 0 {
+			origin += fmt.Sprint(":", u.Line)
+		}
+		lines = append(lines, configLine{u.Keyword, redact.Keyword(u.Keyword, u.Value), origin, true, reason})
+	}
+	return lines, nil
+}
+
+// namesInSSHConfig returns the hosts that a configuration of ssh names without wildcards; an empty
+// path stands for that of the user and that of the system. One that cannot be read names none: who
+// needs it says why.
+func namesInSSHConfig(path string) []string {
+	var paths []string
+	if path != "" {
+		paths = []string{path}
+	}
+	file, err := sshconfig.Load(paths...)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(file.Names(), func(name string) bool {
+		_, err := fleetssh.ParseHost(name)
+		return err != nil || strings.ContainsAny(name, ",[]&^@%")
+	})
 }

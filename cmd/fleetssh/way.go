@@ -109,7 +109,7 @@ func (f *wayFlags) transport(terminal func(context.Context, string) (*os.File, f
 }
 
 // kerberos returns the login with tickets that the flags call for, nil for none.
-func (f *wayFlags) kerberos(ctx context.Context, c *call, nothingAsked bool) (*fleetssh.GSSAPI, error) {
+func (f *wayFlags) kerberos(ctx context.Context, env *hostEnv, nothingAsked bool) (*fleetssh.GSSAPI, error) {
 	if !f.gssapi && !f.delegate && f.principal == "" && f.serviceHost == "" && f.keytab == "" && !f.kinit {
 		return nil, nil
 	}
@@ -118,7 +118,7 @@ func (f *wayFlags) kerberos(ctx context.Context, c *call, nothingAsked bool) (*f
 	case f.kinit && nothingAsked:
 		g.Password = madeUp
 	case f.kinit:
-		secret, err := c.askSecret(ctx, "Kerberos password of "+f.principal+": ")
+		secret, err := env.askSecret(ctx, "Kerberos password of "+f.principal+": ")
 		if err != nil {
 			return nil, err
 		}
