@@ -73,6 +73,7 @@ func TestImports(t *testing.T) {
 	const part = "fleetssh/cmd/fleetssh/internal/"
 	parts := map[string][]string{
 		"exit":        {"fleetssh", part + "termline"},
+		"flagvalue":   nil,
 		"fold":        nil,
 		"journal":     nil,
 		"personality": {part + "exit", "fleetssh/hostset"},

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 )
 
 // careFlags say how carefully a command is run on many hosts.
@@ -47,17 +48,17 @@ const careFlagsHelp = `With care:
 `
 
 func (f *careFlags) register(flags *pflag.FlagSet) {
-	flags.Var(filledValue{&f.batch}, "batch", "")
-	flags.Var(filledValue{&f.maxFail}, "max-fail", "")
-	flags.Var(durationValue{to: &f.pause}, "pause", "")
-	flags.Var(numberValue{&f.confirmOver, 0, 1_000_000}, "confirm-over", "")
+	flags.Var(flagvalue.Filled{To: &f.batch}, "batch", "")
+	flags.Var(flagvalue.Filled{To: &f.maxFail}, "max-fail", "")
+	flags.Var(flagvalue.Duration{To: &f.pause}, "pause", "")
+	flags.Var(flagvalue.Number{To: &f.confirmOver, Min: 0, Max: 1_000_000}, "confirm-over", "")
 	f.confirmOver = -1
 	flags.BoolVar(&f.yes, "yes", false, "")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "")
 	flags.StringVar(&f.argsFile, "args-file", "", "")
-	flags.Var(durationValue{to: &f.deadline}, "deadline", "")
+	flags.Var(flagvalue.Duration{To: &f.deadline}, "deadline", "")
 	f.exitPolicy = "worst"
-	flags.Var(choiceValue{&f.exitPolicy, []string{"worst", "max", "none"}}, "exit-policy", "")
+	flags.Var(flagvalue.Choice{To: &f.exitPolicy, From: []string{"worst", "max", "none"}}, "exit-policy", "")
 }
 
 // check refuses what cannot be, before hosts are chosen.
@@ -173,4 +174,3 @@ func (r *runner) planned(i int) (string, error) {
 	}
 	return one.CommandLine(0)
 }
-

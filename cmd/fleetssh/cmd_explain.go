@@ -12,6 +12,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -44,7 +45,7 @@ type explainOptions struct {
 func (o *explainOptions) register(flags *pflag.FlagSet) {
 	o.hosts.register(flags)
 	o.format = "text"
-	flags.Var(choiceValue{&o.format, []string{"text", "json"}}, "format", "")
+	flags.Var(flagvalue.Choice{To: &o.format, From: []string{"text", "json"}}, "format", "")
 }
 
 func newExplain(c *call) *cobra.Command {

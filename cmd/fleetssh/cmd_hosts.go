@@ -9,6 +9,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 )
@@ -46,7 +47,7 @@ func (o *hostsOptions) register(flags *pflag.FlagSet) {
 	o.sel.register(flags)
 	flags.BoolVar(&o.fold, "fold", false, "")
 	flags.BoolVar(&o.count, "count", false, "")
-	flags.Var(numberValue{&o.split, 1, 1_000_000}, "split", "")
+	flags.Var(flagvalue.Number{To: &o.split, Min: 1, Max: 1_000_000}, "split", "")
 	flags.BoolVar(&o.groups, "groups", false, "")
 }
 

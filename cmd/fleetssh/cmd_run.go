@@ -17,6 +17,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/sshconfig"
 )
@@ -94,7 +95,7 @@ type runOptions struct {
 func (o *runOptions) register(flags *pflag.FlagSet) {
 	o.hosts.use = sshconfig.UseCommands
 	o.hosts.register(flags)
-	flags.VarP(durationValue{to: &o.timeout}, "timeout", "u", "")
+	flags.VarP(flagvalue.Duration{To: &o.timeout}, "timeout", "u", "")
 	flags.BoolVar(&o.sudo, "sudo", false, "")
 	flags.StringVar(&o.runAs, "run-as", "", "")
 	flags.BoolVar(&o.askSudoPass, "ask-sudo-pass", false, "")
@@ -111,7 +112,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 // registerFormat adds the flag of verbs that show a line or an object a host.
 func registerFormat(flags *pflag.FlagSet, to *string) {
 	*to = "stream"
-	flags.Var(choiceValue{to, []string{"stream", "json"}}, "format", "")
+	flags.Var(flagvalue.Choice{To: to, From: []string{"stream", "json"}}, "format", "")
 }
 
 func newRun(c *call) *cobra.Command {

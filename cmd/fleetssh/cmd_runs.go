@@ -12,6 +12,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/shellquote"
@@ -68,13 +69,13 @@ type runsOptions struct {
 func (o *runsOptions) register(flags *pflag.FlagSet) {
 	registerTextFormat(flags, &o.format)
 	o.number = 20
-	flags.VarP(numberValue{&o.number, 1, 1_000_000}, "number", "n", "")
+	flags.VarP(flagvalue.Number{To: &o.number, Min: 1, Max: 1_000_000}, "number", "n", "")
 }
 
 // registerTextFormat adds the flag of verbs that show text or objects.
 func registerTextFormat(flags *pflag.FlagSet, to *string) {
 	*to = "text"
-	flags.Var(choiceValue{to, []string{"text", "json"}}, "format", "")
+	flags.Var(flagvalue.Choice{To: to, From: []string{"text", "json"}}, "format", "")
 }
 
 func newRuns(c *call) *cobra.Command {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/sshconfig"
 )
 
@@ -66,13 +67,13 @@ type shellOptions struct {
 func (o *shellOptions) register(flags *pflag.FlagSet) {
 	o.hosts.use = sshconfig.UseCommands
 	o.hosts.register(flags)
-	flags.VarP(durationValue{to: &o.timeout}, "timeout", "u", "")
+	flags.VarP(flagvalue.Duration{To: &o.timeout}, "timeout", "u", "")
 	o.show.format, o.show.progress, o.show.color = "stream", "auto", "auto"
-	flags.Var(choiceValue{&o.show.format, []string{"stream", "fold"}}, "format", "")
+	flags.Var(flagvalue.Choice{To: &o.show.format, From: []string{"stream", "fold"}}, "format", "")
 	flags.BoolVarP(&o.show.fold, "fold", "b", false, "")
 	flags.BoolVar(&o.show.diff, "diff", false, "")
 	flags.BoolVarP(&o.show.noLabel, "no-label", "N", false, "")
-	flags.Var(choiceValue{&o.show.color, whenWords}, "color", "")
+	flags.Var(flagvalue.Choice{To: &o.show.color, From: whenWords}, "color", "")
 }
 
 func newShell(c *call) *cobra.Command {

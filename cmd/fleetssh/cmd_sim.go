@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/internal/simfleet"
 )
 
@@ -68,19 +69,19 @@ type simOptions struct {
 
 func (o *simOptions) register(flags *pflag.FlagSet) {
 	o.hosts = 10
-	flags.Var(numberValue{&o.hosts, 1, 60_000}, "hosts", "")
-	flags.Var(numberValue{&o.port, 1, 65535}, "port", "")
-	flags.Var(durationValue{&o.latency, true}, "latency", "")
+	flags.Var(flagvalue.Number{To: &o.hosts, Min: 1, Max: 60_000}, "hosts", "")
+	flags.Var(flagvalue.Number{To: &o.port, Min: 1, Max: 65535}, "port", "")
+	flags.Var(flagvalue.Duration{To: &o.latency, OrZero: true}, "latency", "")
 	flags.StringVar(&o.fail, "fail", "0", "")
-	flags.Var(numberValue{&o.silent, 0, 60_000}, "silent", "")
-	flags.Var(numberValue{&o.slow, 0, 60_000}, "slow", "")
+	flags.Var(flagvalue.Number{To: &o.silent, Min: 0, Max: 60_000}, "silent", "")
+	flags.Var(flagvalue.Number{To: &o.slow, Min: 0, Max: 60_000}, "slow", "")
 	flags.StringVar(&o.fault, "fault", "", "")
-	flags.Var(numberValue{&o.faultHosts, 0, 60_000}, "fault-hosts", "")
+	flags.Var(flagvalue.Number{To: &o.faultHosts, Min: 0, Max: 60_000}, "fault-hosts", "")
 	flags.StringVar(&o.output, "output", "0", "")
 	flags.BoolVar(&o.sudoPassword, "sudo-password", false, "")
 	flags.StringVar(&o.dir, "dir", "", "")
 	o.format = "text"
-	flags.Var(choiceValue{&o.format, []string{"text", "json"}}, "format", "")
+	flags.Var(flagvalue.Choice{To: &o.format, From: []string{"text", "json"}}, "format", "")
 	flags.BoolVar(&o.untilEOF, "until-eof", false, "")
 }
 
@@ -150,7 +151,7 @@ func (o *simOptions) plan() (simPlan, error) {
 	if p.failing, err = share(o.fail, o.hosts); err != nil {
 		return p, fmt.Errorf("--fail: %w", err)
 	}
-	if p.output, err = parseSize(o.output); err != nil {
+	if p.output, err = flagvalue.ParseSize(o.output); err != nil {
 		return p, fmt.Errorf("--output: %w", err)
 	}
 	if sum := p.failing + p.faulty + p.silent + p.slow; sum > p.hosts {

@@ -18,6 +18,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
 )
@@ -119,7 +120,7 @@ type trustOptions struct {
 func (o *trustOptions) register(flags *pflag.FlagSet) {
 	o.hosts.register(flags)
 	o.format = "text"
-	flags.Var(choiceValue{&o.format, []string{"text", "json"}}, "format", "")
+	flags.Var(flagvalue.Choice{To: &o.format, From: []string{"text", "json"}}, "format", "")
 }
 
 // acceptOptions are the flags of accept.

@@ -13,6 +13,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/sshconfig"
 )
 
@@ -87,10 +88,10 @@ func (o *tunnelOptions) register(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&o.remote, "remote", "R", nil, "")
 	flags.StringArrayVarP(&o.socks, "dynamic", "D", nil, "")
 	flags.StringArrayVar(&o.each, "each", nil, "")
-	flags.Var(numberValue{&o.basePort, 1, 65535}, "base-port", "")
+	flags.Var(flagvalue.Number{To: &o.basePort, Min: 1, Max: 65535}, "base-port", "")
 	flags.StringVar(&o.serve, "serve", "", "")
 	o.format = "text"
-	flags.Var(choiceValue{&o.format, []string{"text", "json"}}, "format", "")
+	flags.Var(flagvalue.Choice{To: &o.format, From: []string{"text", "json"}}, "format", "")
 }
 
 func newTunnel(c *call) *cobra.Command {

@@ -164,8 +164,8 @@ func completeArgs(usage []string, known knower) cobra.CompletionFunc {
 // completeFlag returns how the value of a flag is completed, by what the help calls
 // it, nil for files.
 func completeFlag(flag *pflag.Flag, value string, known knower) cobra.CompletionFunc {
-	if choice, ok := flag.Value.(interface{ choices() []string }); ok {
-		return cobra.FixedCompletions(choice.choices(), cobra.ShellCompDirectiveNoFileComp)
+	if choice, ok := flag.Value.(interface{ Choices() []string }); ok {
+		return cobra.FixedCompletions(choice.Choices(), cobra.ShellCompDirectiveNoFileComp)
 	}
 	switch {
 	case flag.NoOptDefVal != "": // takes none

@@ -9,6 +9,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 )
 
 // copyOptions are the flags of put and get.
@@ -79,11 +80,11 @@ func (o *copyOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.resume, "resume", false, "")
 	flags.BoolVar(&o.verify, "verify", false, "")
 	flags.BoolVar(&o.remove, "delete", false, "")
-	flags.Var(rateValue{&o.rate}, "limit-rate", "")
-	flags.Var(numberValue{&o.openFiles, 1, 1_000_000}, "open-files", "")
+	flags.Var(flagvalue.Rate{To: &o.rate}, "limit-rate", "")
+	flags.Var(flagvalue.Number{To: &o.openFiles, Min: 1, Max: 1_000_000}, "open-files", "")
 	o.protocol = "sftp"
-	flags.Var(choiceValue{&o.protocol, []string{"sftp", "scp"}}, "protocol", "")
-	flags.VarP(durationValue{to: &o.timeout}, "timeout", "u", "")
+	flags.Var(flagvalue.Choice{To: &o.protocol, From: []string{"sftp", "scp"}}, "protocol", "")
+	flags.VarP(flagvalue.Duration{To: &o.timeout}, "timeout", "u", "")
 	o.care.register(flags)
 	o.show.register(flags)
 	o.record.register(flags)

@@ -10,6 +10,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -49,13 +50,13 @@ const copyShowHelp = `What is shown:
 
 func (f *copyShowFlags) register(flags *pflag.FlagSet) {
 	f.format = "stream"
-	flags.Var(formatValue{choiceValue{&f.format, []string{"stream", "json"}}, []string{psshFormat}}, "format", "")
+	flags.Var(formatValue{flagvalue.Choice{To: &f.format, From: []string{"stream", "json"}}, []string{psshFormat}}, "format", "")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "")
 	f.status = "auto"
-	flags.Var(choiceValue{&f.status, whenWords}, "progress", "")
+	flags.Var(flagvalue.Choice{To: &f.status, From: whenWords}, "progress", "")
 	f.color = "auto"
-	flags.Var(choiceValue{&f.color, whenWords}, "color", "")
+	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
 }
 
 // check refuses what does not go together.
@@ -109,7 +110,7 @@ func (d *copyStream) progress(p fleetssh.CopyProgress) {
 	if p.Skipped {
 		text += "already there"
 	} else {
-		text += sizeText(p.Total)
+		text += flagvalue.SizeText(p.Total)
 	}
 	d.out(p.Index, text)
 }
@@ -164,7 +165,7 @@ func (r *result) copiedText() string {
 	if c.Files == 1 {
 		noun = "file"
 	}
-	text := fmt.Sprintf("%d %s, %s", c.Files, noun, sizeText(c.Bytes))
+	text := fmt.Sprintf("%d %s, %s", c.Files, noun, flagvalue.SizeText(c.Bytes))
 	if len(more) > 0 {
 		text += " (" + strings.Join(more, ", ") + ")"
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 )
 
 // rateWindow is the time over which the rate of a copy is taken.
@@ -68,7 +69,7 @@ func (s *copyStatus) measure() {
 func (s *copyStatus) text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	text := fmt.Sprintf(", %s, %s/s", s.amount(), sizeText(s.rate(time.Now())))
+	text := fmt.Sprintf(", %s, %s/s", s.amount(), flagvalue.SizeText(s.rate(time.Now())))
 	if s.failed > 0 {
 		text += fmt.Sprintf(", %d failed", s.failed)
 	}
@@ -94,11 +95,11 @@ func (s *copyStatus) amount() string {
 	}
 	switch {
 	case s.shares == nil:
-		return sizeText(there)
+		return flagvalue.SizeText(there)
 	case all == 0:
-		return "100% of " + sizeText(0)
+		return "100% of " + flagvalue.SizeText(0)
 	}
-	return fmt.Sprintf("%d%% of %s", int64(float64(there)/float64(all)*100), sizeText(all))
+	return fmt.Sprintf("%d%% of %s", int64(float64(there)/float64(all)*100), flagvalue.SizeText(all))
 }
 
 // rate returns the bytes a second of the last seconds. mu must be held.

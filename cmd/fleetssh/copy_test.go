@@ -14,31 +14,6 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-func TestRate(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]int64{"500": 500, "1k": 1 << 10, "500K": 500 << 10, "10M": 10 << 20, "2G": 2 << 30} {
-		var got int64
-		if err := (rateValue{&got}).Set(text); err != nil || got != want {
-			t.Errorf("%q: %d, %v, want %d", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", "0", "0M", "-1", "x", "1.5M", "10MB", "10M/s", "9999999999999999999"} {
-		var got int64
-		if err := (rateValue{&got}).Set(text); err == nil {
-			t.Errorf("%q is taken as %d", text, got)
-		}
-	}
-}
-
-func TestSizeText(t *testing.T) {
-	t.Parallel()
-	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1<<20 - 1: "1.0 MiB", 13002342: "12.4 MiB", 1 << 40: "1.0 TiB", 1<<63 - 1: "8.0 EiB"} {
-		if got := sizeText(n); got != want {
-			t.Errorf("%d: %s, want %s", n, got, want)
-		}
-	}
-}
-
 func TestCopiedText(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

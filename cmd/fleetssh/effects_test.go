@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 )
 
 // Each flag about hosts changes what would be done, or is refused: none is accepted and ignored.
@@ -144,7 +145,7 @@ func TestBadNumbers(t *testing.T) {
 		if n, err := share(value, 10); err == nil {
 			t.Errorf("sim --fail=%q is %d", value, n)
 		}
-		if n, err := parseSize(value); err == nil {
+		if n, err := flagvalue.ParseSize(value); err == nil {
 			t.Errorf("sim --output=%q is %d", value, n)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/sshconfig"
 )
@@ -106,13 +107,13 @@ const unset time.Duration = -1
 func (f *hostFlags) register(flags *pflag.FlagSet) {
 	f.selectFlags.register(flags)
 	flags.StringVarP(&f.login, "login", "l", "", "")
-	flags.VarP(numberValue{&f.port, 1, 65535}, "port", "p", "")
+	flags.VarP(flagvalue.Number{To: &f.port, Min: 1, Max: 65535}, "port", "p", "")
 	flags.StringVarP(&f.identity, "identity", "i", "", "")
 	flags.StringVar(&f.cert, "cert", "", "")
 	flags.BoolVar(&f.askPass, "ask-pass", false, "")
 	flags.StringVar(&f.passwordFile, "password-file", "", "")
 	flags.BoolVar(&f.differ, "passwords-differ", false, "")
-	flags.Var(choiceValue{&f.hostKey, []string{"strict", "accept-new", "insecure"}}, "host-key", "")
+	flags.Var(flagvalue.Choice{To: &f.hostKey, From: []string{"strict", "accept-new", "insecure"}}, "host-key", "")
 	flags.StringVar(&f.knownHosts, "known-hosts", "", "")
 	flags.BoolVarP(&f.ipv4, "ipv4", "4", false, "")
 	flags.BoolVarP(&f.ipv6, "ipv6", "6", false, "")
@@ -120,11 +121,11 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.options, "option", "o", nil, "")
 	f.way.register(flags)
 	f.fanout = 100
-	flags.VarP(numberValue{&f.fanout, 1, 1_000_000}, "fanout", "f", "")
-	flags.VarP(durationValue{to: &f.connectTimeout}, "connect-timeout", "t", "")
-	flags.Var(numberValue{&f.attempts, 1, 1000}, "attempts", "")
+	flags.VarP(flagvalue.Number{To: &f.fanout, Min: 1, Max: 1_000_000}, "fanout", "f", "")
+	flags.VarP(flagvalue.Duration{To: &f.connectTimeout}, "connect-timeout", "t", "")
+	flags.Var(flagvalue.Number{To: &f.attempts, Min: 1, Max: 1000}, "attempts", "")
 	f.retryDelay = unset
-	flags.Var(durationValue{&f.retryDelay, true}, "retry-delay", "")
+	flags.Var(flagvalue.Duration{To: &f.retryDelay, OrZero: true}, "retry-delay", "")
 }
 
 // configs returns the hosts, complete and in their order. It reads the files and

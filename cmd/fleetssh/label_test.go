@@ -43,23 +43,6 @@ func TestLabels(t *testing.T) {
 	}
 }
 
-func TestParseDuration(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]time.Duration{
-		"10": 10 * time.Second, "10s": 10 * time.Second, "2m": 2 * time.Minute, "1.5": 1500 * time.Millisecond,
-		"500ms": 500 * time.Millisecond, "1h30m": 90 * time.Minute, "0": 0,
-	} {
-		if got, err := parseDuration(text); err != nil || got != want {
-			t.Errorf("parseDuration(%q) = %v, %v, want %v", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", ".", "-1", "-1s", "ten", "10x", "1.2.3", "10 s", "99999999999999999999", "NaN", "1e3"} {
-		if got, err := parseDuration(text); err == nil {
-			t.Errorf("parseDuration(%q) = %v, want an error", text, got)
-		}
-	}
-}
-
 func TestShortDuration(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration]string{

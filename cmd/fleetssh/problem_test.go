@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -85,12 +86,12 @@ func TestShowFailures(t *testing.T) {
 func TestSimNumbers(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int64{"0": 0, "500": 500, "64K": 64 << 10, "1M": 1 << 20, "2G": 2 << 30} {
-		if got, err := parseSize(text); err != nil || got != want {
+		if got, err := flagvalue.ParseSize(text); err != nil || got != want {
 			t.Errorf("parseSize(%q) = %d, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"", "K", "-1", "1KK", "1T", "9999999G"} {
-		if got, err := parseSize(text); err == nil {
+		if got, err := flagvalue.ParseSize(text); err == nil {
 			t.Errorf("parseSize(%q) = %d, want an error", text, got)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/hostset"
 	"fleetssh/inventory"
 )
@@ -61,8 +62,8 @@ func (f *selectFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.all, "all", "a", false, "")
 	flags.StringArrayVar(&f.hostfiles, "hostfile", nil, "")
 	flags.StringArrayVar(&f.inventories, "inventory", nil, "")
-	flags.Var(filledValue{&f.limit}, "limit", "")
-	flags.Var(numberValue{&f.pick, 1, 1_000_000}, "pick", "")
+	flags.Var(flagvalue.Filled{To: &f.limit}, "limit", "")
+	flags.Var(flagvalue.Number{To: &f.pick, Min: 1, Max: 1_000_000}, "pick", "")
 }
 
 // prepare gives the flags what they need of the program.

@@ -8,6 +8,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -69,7 +70,7 @@ const showFlagsHelp = `What is shown:
 
 func (f *showFlags) register(flags *pflag.FlagSet) {
 	f.format = "stream"
-	flags.Var(formatValue{choiceValue{&f.format, []string{"stream", "fold", "json"}}, []string{psshFormat, psshPrint, psshInline, psshInlineStdout}}, "format", "")
+	flags.Var(formatValue{flagvalue.Choice{To: &f.format, From: []string{"stream", "fold", "json"}}, []string{psshFormat, psshPrint, psshInline, psshInlineStdout}}, "format", "")
 	flags.BoolVarP(&f.fold, "fold", "b", false, "")
 	flags.BoolVar(&f.diff, "diff", false, "")
 	flags.BoolVarP(&f.noLabel, "no-label", "N", false, "")
@@ -77,9 +78,9 @@ func (f *showFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.outdir, "outdir", "", "")
 	flags.StringVar(&f.errdir, "errdir", "", "")
 	f.progress = "auto"
-	flags.Var(choiceValue{&f.progress, whenWords}, "progress", "")
+	flags.Var(flagvalue.Choice{To: &f.progress, From: whenWords}, "progress", "")
 	f.color = "auto"
-	flags.Var(choiceValue{&f.color, whenWords}, "color", "")
+	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
 }
 
 // whenWords are the values of --progress and --color.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/fold"
 )
 
@@ -20,17 +21,17 @@ const (
 
 // formatValue is a format: those of the help, and those of personalities.
 type formatValue struct {
-	choiceValue
+	flagvalue.Choice
 	personalities []string
 }
 
 // Set implements [pflag.Value].
 func (v formatValue) Set(text string) error {
 	if slices.Contains(v.personalities, text) {
-		*v.to = text
+		*v.To = text
 		return nil
 	}
-	return v.choiceValue.Set(text)
+	return v.Choice.Set(text)
 }
 
 // psshDisplay shows a line for each host when it has ended, as pssh does, which scripts read.

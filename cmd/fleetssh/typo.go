@@ -115,4 +115,3 @@ func versionFlag(args []string) []string {
 	}
 	return args
 }
-

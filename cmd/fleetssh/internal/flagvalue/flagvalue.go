@@ -1,0 +1,187 @@
+// Package flagvalue has the types of flags whose values check themselves: numbers within limits,
+// times, rates, choices.
+package flagvalue
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Number is a whole number between two limits, which count as allowed.
+type Number struct {
+	To       *int
+	Min, Max int
+}
+
+// Set implements pflag.Value.
+func (v Number) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	switch {
+	case err != nil:
+		return errors.New("not a whole number")
+	case n < v.Min:
+		return fmt.Errorf("must be %d or more", v.Min)
+	case n > v.Max:
+		return fmt.Errorf("must be %d or less", v.Max)
+	}
+	*v.To = n
+	return nil
+}
+
+func (v Number) String() string {
+	if v.To == nil {
+		return ""
+	}
+	return strconv.Itoa(*v.To)
+}
+
+// Type implements pflag.Value.
+func (v Number) Type() string { return "number" }
+
+// Duration is a time: "10" and "10s" are ten seconds.
+type Duration struct {
+	To     *time.Duration
+	OrZero bool // zero is allowed, too
+}
+
+// Set implements pflag.Value.
+func (v Duration) Set(text string) error {
+	d, err := parseDuration(text)
+	switch {
+	case err != nil:
+		return err
+	case d == 0 && !v.OrZero:
+		return errors.New("must be more than zero")
+	}
+	*v.To = d
+	return nil
+}
+
+func (v Duration) String() string {
+	if v.To == nil {
+		return ""
+	}
+	return v.To.String()
+}
+
+// Type implements pflag.Value.
+func (v Duration) Type() string { return "duration" }
+
+// parseDuration reads a time. A plain number means seconds.
+func parseDuration(text string) (time.Duration, error) {
+	full := text
+	if strings.Trim(text, "0123456789.") == "" {
+		full += "s"
+	}
+	d, err := time.ParseDuration(full)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%q is no time: write 10 or 10s for seconds, 500ms, 2m", text)
+	}
+	return d, nil
+}
+
+// Rate is a number of bytes a second: "10M" is ten mebibytes.
+type Rate struct{ To *int64 }
+
+// Set implements pflag.Value.
+func (v Rate) Set(text string) error {
+	n, err := ParseSize(strings.ToUpper(text))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is no rate: write 500K, 10M or 1G, in bytes a second", text)
+	case n == 0:
+		return errors.New("must be more than zero")
+	}
+	*v.To = n
+	return nil
+}
+
+func (v Rate) String() string {
+	if v.To == nil {
+		return ""
+	}
+	return strconv.FormatInt(*v.To, 10)
+}
+
+// Type implements pflag.Value.
+func (v Rate) Type() string { return "rate" }
+
+// ParseSize reads a number of bytes, with K, M or G for powers of 1024.
+func ParseSize(text string) (int64, error) {
+	number, unit := text, int64(1)
+	if i := strings.IndexAny(text, "KMG"); i >= 0 && i == len(text)-1 {
+		number, unit = text[:i], 1<<(10*(1+strings.IndexByte("KMG", text[i])))
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 0 || n > 1<<40/unit {
+		return 0, fmt.Errorf("%q is no size: write 500, 64K, 1M, 2G", text)
+	}
+	return n * unit, nil
+}
+
+// SizeText writes a number of bytes for people.
+func SizeText(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, unit := float64(n)/1024, 0
+	for ; value >= 1023.95 && unit < 5; unit++ { // which is written as 1024.0
+		value /= 1024
+	}
+	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[unit])
+}
+
+// Filled is a text that cannot be empty. An empty one, as an unset variable of a script
+// leaves it, would lift the limit that the flag sets.
+type Filled struct{ To *string }
+
+// Set implements pflag.Value.
+func (v Filled) Set(text string) error {
+	if strings.TrimSpace(text) == "" {
+		return errors.New("it is empty")
+	}
+	*v.To = text
+	return nil
+}
+
+func (v Filled) String() string {
+	if v.To == nil {
+		return ""
+	}
+	return *v.To
+}
+
+// Type implements pflag.Value.
+func (v Filled) Type() string { return "text" }
+
+// Choice is one of several words.
+type Choice struct {
+	To   *string
+	From []string
+}
+
+// Set implements pflag.Value.
+func (v Choice) Set(text string) error {
+	if !slices.Contains(v.From, text) {
+		return fmt.Errorf("must be one of %s", strings.Join(v.From, ", "))
+	}
+	*v.To = text
+	return nil
+}
+
+func (v Choice) String() string {
+	if v.To == nil {
+		return ""
+	}
+	return *v.To
+}
+
+// Type implements pflag.Value.
+func (v Choice) Type() string { return "word" }
+
+// Choices returns the words, for completion.
+func (v Choice) Choices() []string { return v.From }
