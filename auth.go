@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"fleetssh/internal/account"
+	"fleetssh/internal/keyfile"
+
 	"golang.org/x/crypto/ssh"
 )
 
@@ -153,7 +156,7 @@ func (a Auth) Suggested() Auth {
 	}
 	identities := a.Identities
 	if len(identities) == 0 && !a.NoDefaultKeys {
-		identities = defaultKeyFiles()
+		identities = keyfile.DefaultFiles()
 	}
 	a.Identities = append([]string{a.KeyFile}, identities...)
 	a.KeyFile = ""
@@ -168,16 +171,9 @@ func (a *Auth) ownKeys() bool {
 // agentSocket returns the socket of the SSH agent, empty if there is none.
 func (a *Auth) agentSocket() string {
 	if a.AgentSocket != "" {
-		return expandHome(a.AgentSocket)
+		return account.Expand(a.AgentSocket)
 	}
 	return os.Getenv("SSH_AUTH_SOCK")
-}
-
-func (a *Auth) passphrase() string {
-	if a.Passphrase != "" {
-		return a.Passphrase
-	}
-	return a.Password
 }
 
 // permitted returns those of the login methods that may be tried.
@@ -186,4 +182,15 @@ func (a *Auth) permitted(methods []string) []string {
 		return methods
 	}
 	return slices.DeleteFunc(slices.Clone(methods), func(name string) bool { return !slices.Contains(a.Methods, name) })
+}
+
+// secrets returns what opens the encrypted keys of a host.
+func (h *HostConfig) secrets() *keyfile.Secrets {
+	s := &keyfile.Secrets{Passphrase: h.Auth.Passphrase, Password: h.Auth.Password}
+	if h.Auth.Ask != nil {
+		s.Ask = func(ctx context.Context, prompt string) (string, error) {
+			return h.Auth.ask(ctx, Question{Host: h.name(), Prompt: prompt})
+		}
+	}
+	return s
 }

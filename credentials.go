@@ -1,11 +1,9 @@
 package fleetssh
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -14,6 +12,7 @@ import (
 
 	"fleetssh/internal/account"
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/keyfile"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/sshagent"
 )
@@ -91,16 +90,16 @@ func (d *dialer) credentials(ctx context.Context, host *HostConfig, user string)
 }
 
 // nameKeys adds the keys that are named, or else the default files.
-func (c *credentials) nameKeys(ctx context.Context, keys *keyring) error {
+func (c *credentials) nameKeys(ctx context.Context, keys *keyfile.Ring) error {
 	a := &c.host.Auth
 	if a.KeyFile != "" {
-		n := &namedKey{path: expandHome(a.KeyFile), source: "key file " + a.KeyFile, insist: true}
+		n := &namedKey{path: account.Expand(a.KeyFile), source: "key file " + a.KeyFile, insist: true}
 		if err := c.nameFile(ctx, keys, n); err != nil {
 			return err
 		}
 	}
 	if len(a.KeyData) > 0 {
-		file, err := keys.lookData(ctx, a.KeyData)
+		file, err := keys.LookData(ctx, a.KeyData)
 		if err != nil {
 			return err
 		}
@@ -118,13 +117,13 @@ func (c *credentials) nameKeys(ctx context.Context, keys *keyring) error {
 	if a.ownKeys() {
 		return nil
 	}
-	usual := defaultKeyFiles()
+	usual := keyfile.DefaultFiles()
 	paths, what := a.Identities, "key file "
 	if len(paths) == 0 && !a.NoDefaultKeys {
 		paths, what = usual, "default key file "
 	}
 	for _, path := range paths {
-		path = expandHome(path)
+		path = account.Expand(path)
 		n := &namedKey{path: path, source: what + path, usual: slices.Contains(usual, path)}
 		if err := c.nameFile(ctx, keys, n); err != nil {
 			return err
@@ -133,95 +132,73 @@ func (c *credentials) nameKeys(ctx context.Context, keys *keyring) error {
 	return nil
 }
 
-// defaultKeyFiles returns the paths of the files that are offered if none are named.
-func defaultKeyFiles() []string {
-	home, err := account.Home()
-	if err != nil {
-		return nil
-	}
-	paths := make([]string, len(defaultKeyNames))
-	for i, name := range defaultKeyNames {
-		paths[i] = filepath.Join(home, ".ssh", name)
-	}
-	return paths
-}
-
 // nameFile adds the key in a file, with the public half and the certificate beside
 // it, where ssh looks for them. The file itself need not be there.
-func (c *credentials) nameFile(ctx context.Context, keys *keyring, n *namedKey) error {
-	file, err := keys.look(ctx, n.path)
+func (c *credentials) nameFile(ctx context.Context, keys *keyfile.Ring, n *namedKey) error {
+	file, err := keys.Look(ctx, n.path)
 	if err != nil {
 		return err
 	}
-	if file.signer == nil && file.cert == nil {
-		beside, err := keys.look(ctx, n.path+".pub")
+	if file.Signer == nil && file.Cert == nil {
+		beside, err := keys.Look(ctx, n.path+".pub")
 		if err != nil {
 			return err
 		}
-		if beside.public != nil && beside.cert == nil {
-			n.publics = append(n.publics, beside.public)
+		if beside.Public != nil && beside.Cert == nil {
+			n.publics = append(n.publics, beside.Public)
 		}
 	}
-	if file.cert != nil {
-		if err := c.current(file.cert); err != nil {
-			file.err = err
+	if file.Cert != nil {
+		if err := keyfile.CheckCertificate(file.Cert, time.Now()); err != nil {
+			file.Err = err
 		} else {
-			n.certs = append(n.certs, file.cert)
+			n.certs = append(n.certs, file.Cert)
 		}
 	}
 	for _, path := range []string{n.path + "-cert", n.path + "-cert.pub"} {
-		beside, err := keys.look(ctx, path)
+		beside, err := keys.Look(ctx, path)
 		if err != nil {
 			return err
 		}
-		if beside.cert == nil {
+		if beside.Cert == nil {
 			continue
 		}
-		if err := c.current(beside.cert); err != nil {
+		if err := keyfile.CheckCertificate(beside.Cert, time.Now()); err != nil {
 			c.note(path, err) // the plain key may do
 		} else {
-			n.certs = append(n.certs, beside.cert)
+			n.certs = append(n.certs, beside.Cert)
 		}
 	}
 	return c.nameKey(ctx, keys, n, file)
 }
 
-// current returns why a certificate cannot be used by anybody now. That it names
-// other users is no more than noted: see certNames.
-func (c *credentials) current(cert *ssh.Certificate) error {
-	if err := forUsers(cert); err != nil {
-		return err
-	}
-	return certCurrent(cert, time.Now())
-}
-
 // nameKey adds the key that has been read. It asks nobody.
-func (c *credentials) nameKey(ctx context.Context, keys *keyring, n *namedKey, file keyFile) error {
-	a := &c.host.Auth
-	if file.public != nil && file.cert == nil {
+func (c *credentials) nameKey(ctx context.Context, keys *keyfile.Ring, n *namedKey, file keyfile.File) error {
+	secrets := c.host.secrets()
+	if file.Public != nil && file.Cert == nil {
 		// In front of that of another file: it is the true one.
-		n.publics = append([]ssh.PublicKey{file.public}, n.publics...)
+		n.publics = append([]ssh.PublicKey{file.Public}, n.publics...)
 	}
-	n.signer, n.err = file.signer, file.err
+	n.signer, n.err = file.Signer, file.Err
 	c.keys = append(c.keys, n)
-	if file.locked == nil {
+	if file.Locked == nil {
 		return nil
 	}
 	var data []byte
 	if n.path == "" {
-		data = a.KeyData
+		data = c.host.Auth.KeyData
 	}
 	load := func() (ssh.Signer, error) {
-		signer, err := keys.open(ctx, c.host, n.path, data)
+		signer, err := keys.Open(ctx, secrets, n.path, data)
 		if err != nil && ctx.Err() == nil {
 			return nil, c.fileError(n.path, err)
 		}
 		return signer, err
 	}
 	switch {
-	case a.passphrase() == "" && a.Ask == nil:
-		n.err = errEncrypted{file.public}
-	case a.passphrase() != "" && (a.Passphrase != "" || a.Ask == nil) && !c.holds(ctx, n):
+	case secrets.Given() == "" && secrets.Ask == nil:
+		n.err = keyfile.Encrypted{Public: file.Public}
+	case secrets.Given() != "" && (secrets.Passphrase != "" || secrets.Ask == nil) && !c.holds(ctx, n):
 		// A passphrase that is wrong is better known before a host is troubled.
 		signer, err := load()
 		switch {
@@ -234,23 +211,23 @@ func (c *credentials) nameKey(ctx context.Context, keys *keyring, n *namedKey, f
 			n.err = err
 		}
 	case len(n.publics) > 0:
-		n.signer = &lazyKey{public: n.publics[0], load: load}
+		n.signer = &keyfile.Lazy{Public: n.publics[0], Load: load}
 	default:
 		n.load = load
 	}
-	if a.Passphrase == "" && a.Ask != nil && (n.load != nil || n.signer != nil) {
+	if secrets.Passphrase == "" && secrets.Ask != nil && (n.load != nil || n.signer != nil) {
 		n.source += ", whose passphrase is asked for when the host takes it"
 	}
 	return nil
 }
 
 // nameCerts adds the certificates that are named by themselves.
-func (c *credentials) nameCerts(ctx context.Context, keys *keyring) error {
+func (c *credentials) nameCerts(ctx context.Context, keys *keyfile.Ring) error {
 	a := &c.host.Auth
 	if len(a.CertData) > 0 {
-		cert, err := parseCertificate(a.CertData)
+		cert, err := keyfile.ParseCertificate(a.CertData)
 		if err == nil {
-			err = c.current(cert)
+			err = keyfile.CheckCertificate(cert, time.Now())
 		}
 		if err != nil {
 			return c.fileError("", err)
@@ -262,15 +239,15 @@ func (c *credentials) nameCerts(ctx context.Context, keys *keyring) error {
 		paths = append([]string{a.CertFile}, paths...)
 	}
 	for i, path := range paths {
-		n := namedCert{path: expandHome(path), source: "certificate " + path, insist: i == 0 && a.CertFile != ""}
-		file, err := keys.look(ctx, n.path)
+		n := namedCert{path: account.Expand(path), source: "certificate " + path, insist: i == 0 && a.CertFile != ""}
+		file, err := keys.Look(ctx, n.path)
 		if err != nil {
 			return err
 		}
-		if n.cert = file.cert; n.cert == nil {
+		if n.cert = file.Cert; n.cert == nil {
 			err = noCertificate(file)
 		} else {
-			err = c.current(n.cert)
+			err = keyfile.CheckCertificate(n.cert, time.Now())
 		}
 		switch {
 		case err == nil:
@@ -285,14 +262,14 @@ func (c *credentials) nameCerts(ctx context.Context, keys *keyring) error {
 }
 
 // noCertificate says what a file is that should be a certificate.
-func noCertificate(file keyFile) error {
-	if errno, ok := errors.AsType[syscall.Errno](file.err); ok {
+func noCertificate(file keyfile.File) error {
+	if errno, ok := errors.AsType[syscall.Errno](file.Err); ok {
 		return errno
 	}
 	switch {
-	case file.signer != nil || file.locked != nil:
+	case file.Signer != nil || file.Locked != nil:
 		return errors.New("a private key, not a certificate")
-	case file.public != nil:
+	case file.Public != nil:
 		return errors.New("a public key, not a certificate")
 	}
 	return errors.New("not a certificate")
@@ -326,7 +303,7 @@ func (c *credentials) insisted(ctx context.Context) error {
 // fits returns an error if nobody holds the key of a certificate.
 func (c *credentials) fits(ctx context.Context, cert *ssh.Certificate) error {
 	for _, n := range c.keys {
-		if n.load != nil || n.signer != nil && sameKey(n.signer.PublicKey(), cert.Key) {
+		if n.load != nil || n.signer != nil && keyfile.Same(n.signer.PublicKey(), cert.Key) {
 			return nil // or it will be known when the key is decrypted
 		}
 	}
@@ -349,7 +326,7 @@ func (c *credentials) holds(ctx context.Context, n *namedKey) bool {
 }
 
 func (c *credentials) heldFor(ctx context.Context, public ssh.PublicKey) bool {
-	return slices.ContainsFunc(c.list(ctx), func(k heldKey) bool { return sameKey(k.plain, public) })
+	return slices.ContainsFunc(c.list(ctx), func(k heldKey) bool { return keyfile.Same(k.plain, public) })
 }
 
 // list returns what the agent holds.
@@ -415,5 +392,3 @@ func (c *credentials) note(path string, err error) {
 	}
 	c.notes = append(c.notes, &PKeyFileError{Path: path, Err: err})
 }
-
-func sameKey(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }

@@ -16,6 +16,7 @@ import (
 
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/gss"
+	"fleetssh/internal/keyfile"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/spool"
 	"fleetssh/internal/sshagent"
@@ -30,7 +31,7 @@ type dialer struct {
 	log     *slog.Logger
 	budget  *spool.Budget
 	streams atomic.Int32 // see wire
-	keys    keyring
+	keys    keyfile.Ring
 	revoked revocations
 	lookups chan struct{}
 	listers chan struct{}                 // holds a token for each KnownHostsCommand that runs

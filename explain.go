@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"fleetssh/internal/account"
+	"fleetssh/internal/keyfile"
+
 	"golang.org/x/crypto/ssh"
 )
 
@@ -165,7 +168,7 @@ func (p *Plan) trusting(d *dialer) {
 func (p *Plan) narrowing(d *dialer) {
 	h := &p.Host
 	for _, file := range h.RevokedHostKeys {
-		if _, err := d.revoked.list(expandHome(file)); err != nil {
+		if _, err := d.revoked.list(account.Expand(file)); err != nil {
 			p.pass("host_key", "RevokedHostKeys: "+err.Error(), "whatever key it shows is refused")
 			continue
 		}
@@ -250,11 +253,11 @@ func (p *Plan) unusedKeys(c *credentials) {
 	if len(a.Identities) > 0 {
 		return
 	}
-	there := func(n *namedKey) bool { return !missing(n.err) || len(n.publics) > 0 || len(n.certs) > 0 }
+	there := func(n *namedKey) bool { return !keyfile.Missing(n.err) || len(n.publics) > 0 || len(n.certs) > 0 }
 	if a.NoDefaultKeys {
 		p.pass("auth", "NoDefaultKeys", "publickey: default key files")
 	} else if !slices.ContainsFunc(c.keys, there) {
-		p.pass("auth", "~/.ssh holds none of "+strings.Join(defaultKeyNames, ", "), "publickey: default key files")
+		p.pass("auth", "~/.ssh holds none of "+strings.Join(keyfile.DefaultNames(), ", "), "publickey: default key files")
 	}
 }
 

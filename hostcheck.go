@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/account"
 	"fleetssh/internal/algorithms"
 	"fleetssh/internal/knownhosts"
 	"fleetssh/internal/krl"
@@ -127,7 +128,7 @@ type revocations struct {
 // check returns an error if one of the files lists a key, or cannot be read.
 func (r *revocations) check(files []string, key ssh.PublicKey) error {
 	for _, file := range files {
-		file = expandHome(file)
+		file = account.Expand(file)
 		list, err := r.list(file)
 		if err != nil {
 			return fmt.Errorf("revoked host keys: %w", err)

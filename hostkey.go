@@ -39,7 +39,7 @@ func KnownHosts(files ...string) (HostKeyPolicy, error) {
 	}
 	db := new(knownhosts.DB)
 	for _, file := range files {
-		if err := db.ReadFile(expandHome(file)); err != nil {
+		if err := db.ReadFile(account.Expand(file)); err != nil {
 			return nil, fmt.Errorf("known hosts: %w", err)
 		}
 	}
@@ -103,9 +103,9 @@ func NewKnownHosts(o KnownHostsOptions) (HostKeyPolicy, error) {
 			return nil, errors.New("no home directory to keep known_hosts in")
 		}
 	}
-	p := &hostKeyFiles{db: &knownhosts.DB{Hash: o.Hash}, unknown: o.Unknown, file: expandHome(cmp.Or(o.AddTo, files[0]))}
+	p := &hostKeyFiles{db: &knownhosts.DB{Hash: o.Hash}, unknown: o.Unknown, file: account.Expand(cmp.Or(o.AddTo, files[0]))}
 	for _, file := range files {
-		p.db.TryFile(expandHome(file))
+		p.db.TryFile(account.Expand(file))
 	}
 	return p, nil
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/algorithms"
+	"fleetssh/internal/keyfile"
 	"fleetssh/internal/sshagent"
 )
 
@@ -109,7 +110,7 @@ func (o *offers) collect(held []heldKey) {
 			blob := string(cert.Key.Marshal())
 			o.certs[blob] = append(o.certs[blob], namedCert{cert: cert, path: n.path, source: "certificate for the " + n.source})
 		}
-		if _, lazy := n.signer.(*lazyKey); n.signer != nil && !lazy {
+		if _, lazy := n.signer.(*keyfile.Lazy); n.signer != nil && !lazy {
 			signs(n.signer.PublicKey(), &identity{signer: n.signer, source: n.source})
 		}
 	}
@@ -123,8 +124,8 @@ func (o *offers) collect(held []heldKey) {
 		}
 	}
 	for _, n := range o.c.keys {
-		if lazy, ok := n.signer.(*lazyKey); ok {
-			signs(lazy.public, &identity{signer: lazy, source: n.source, asks: true})
+		if lazy, ok := n.signer.(*keyfile.Lazy); ok {
+			signs(lazy.Public, &identity{signer: lazy, source: n.source, asks: true})
 		}
 	}
 }
@@ -153,7 +154,7 @@ func (s *otherHalf) PublicKey() ssh.PublicKey { return s.public }
 func (o *offers) named(k heldKey) bool {
 	for _, n := range o.c.keys {
 		for _, cert := range n.certs {
-			if k.cert != nil && sameKey(cert, k.public) {
+			if k.cert != nil && keyfile.Same(cert, k.public) {
 				return true
 			}
 		}
@@ -161,7 +162,7 @@ func (o *offers) named(k heldKey) bool {
 			continue
 		}
 		for _, public := range n.publics {
-			if sameKey(public, k.plain) {
+			if keyfile.Same(public, k.plain) {
 				return true
 			}
 		}
@@ -190,7 +191,7 @@ func (o *offers) addNamed(n *namedKey) {
 		for _, public := range n.publics {
 			held = held || o.signers[string(public.Marshal())] != nil
 		}
-		if !held && n.err != nil && !(n.usual && missing(n.err)) {
+		if !held && n.err != nil && !(n.usual && keyfile.Missing(n.err)) {
 			err := n.err
 			if o.c.heldErr == nil { // which is noted once, below
 				err = o.c.notHeld(n)
@@ -231,7 +232,7 @@ func (o *offers) addCert(n namedCert) {
 	if !o.add(signer, n.cert, n.source, id.asks) {
 		return
 	}
-	if err := certNames(n.cert, o.c.user); err != nil {
+	if err := keyfile.CheckUser(n.cert, o.c.user); err != nil {
 		o.note(n.path, err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"fleetssh/internal/algorithms"
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/keyfile"
 	"fleetssh/internal/knownhosts"
 )
 
@@ -124,7 +125,7 @@ func (d *dialer) runLister(ctx context.Context, args []string) ([]byte, error) {
 		if text := strings.TrimSpace(string(complaint.kept)); text != "" {
 			return nil, fmt.Errorf("%s: %w: %s", args[0], err, text)
 		}
-		return nil, fmt.Errorf("%s: %w", args[0], withoutPath(err))
+		return nil, fmt.Errorf("%s: %w", args[0], keyfile.WithoutPath(err))
 	}
 	return text, nil
 }

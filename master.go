@@ -129,7 +129,7 @@ func (h *HostConfig) controlPath(hop string) (string, error) {
 		'L': short, 'l': name, 'n': h.Host, 'p': port, 'r': login, 'u': local.Name,
 	}
 	var path strings.Builder
-	text := expandHome(h.ControlPath)
+	text := account.Expand(h.ControlPath)
 	for i := 0; i < len(text); i++ {
 		if text[i] != '%' {
 			path.WriteByte(text[i])

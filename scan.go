@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/account"
 	"fleetssh/internal/algorithms"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/knownhosts"
@@ -52,7 +53,7 @@ func KnownHostsFiles(named ...string) []string {
 	}
 	files := make([]string, len(named))
 	for i, name := range named {
-		files[i] = expandHome(name)
+		files[i] = account.Expand(name)
 	}
 	return files
 }

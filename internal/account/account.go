@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 )
@@ -75,4 +76,14 @@ func Home() (string, error) {
 		return u.Home, nil
 	}
 	return "", fmt.Errorf("home directory: %w (uid %d), and HOME is not set", ErrNoEntry, os.Getuid())
+}
+
+// Expand replaces a leading "~/" of a path, if the home directory is known.
+func Expand(path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		if home, err := Home(); err == nil {
+			return filepath.Join(home, rest)
+		}
+	}
+	return path
 }

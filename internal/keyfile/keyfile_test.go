@@ -1,4 +1,4 @@
-package fleetssh_test
+package keyfile_test
 
 import (
 	"bytes"
@@ -16,8 +16,8 @@ import (
 	"github.com/youmark/pkcs8"
 	"golang.org/x/crypto/ssh"
 
-	"fleetssh"
 	"fleetssh/internal/fleettest"
+	"fleetssh/internal/keyfile"
 )
 
 // pemOf returns a PEM block of a type.
@@ -98,7 +98,7 @@ func TestKeyFileUnusable(t *testing.T) {
 		{"too much memory", encryptedPKCS8(t, rsaKey(), pkcs8.AES256CBC, costly{pkcs8.ScryptOpts{}, scryptParams{make([]byte, 8), 1 << 22, 8, 1}}), "MiB of memory", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			key, open, locked, err := fleetssh.ParseKeyFile("a b", test.data)
+			key, open, locked, err := parse("a b", test.data)
 			if err == nil || open || locked {
 				t.Fatalf("open %v, locked %v, %v", open, locked, err)
 			}
@@ -167,15 +167,15 @@ func TestKeyFilePKCS8(t *testing.T) {
 			for cipherName, cipher := range ciphers {
 				t.Run(keyName+" "+kdfName+" "+cipherName, func(t *testing.T) {
 					data := encryptedPKCS8(t, key, cipher, kdf)
-					if _, _, locked, err := fleetssh.ParseKeyFile("", data); err != nil || !locked {
+					if _, _, locked, err := parse("", data); err != nil || !locked {
 						t.Fatal(locked, err)
 					}
-					signer, err := fleetssh.UnlockKeyFile(data, "open sesame")
+					signer, err := unlock(data, "open sesame")
 					if err != nil {
 						t.Fatal(err)
 					}
 					fleettest.Equal(t, "key", ssh.FingerprintSHA256(signer.PublicKey()), ssh.FingerprintSHA256(want))
-					if _, err := fleetssh.UnlockKeyFile(data, "wrong"); err == nil || err.Error() != "wrong passphrase" {
+					if _, err := unlock(data, "wrong"); err == nil || err.Error() != "wrong passphrase" {
 						t.Errorf("with another passphrase: %v", err)
 					}
 				})
@@ -197,11 +197,11 @@ func TestKeyFileAmongOthers(t *testing.T) {
 		append(bytes.Repeat(junk, 20), append(key, junk...)...),
 		append([]byte("Bag Attributes\n  friendlyName: x\n"), key...),
 	} {
-		if public, open, _, err := fleetssh.ParseKeyFile("", data); err != nil || !open || public == nil {
+		if public, open, _, err := parse("", data); err != nil || !open || public == nil {
 			t.Errorf("open %v, %v", open, err)
 		}
 	}
-	if _, open, _, _ := fleetssh.ParseKeyFile("", append(bytes.Repeat(junk, 1000), key...)); open {
+	if _, open, _, _ := parse("", append(bytes.Repeat(junk, 1000), key...)); open {
 		t.Error("blocks are read without a limit")
 	}
 }
@@ -225,15 +225,27 @@ func FuzzKeyFile(f *testing.F) {
 		if kind != "" && !strings.ContainsAny(kind, "\r\n:-") {
 			data = pemOf(kind, body)
 		}
-		_, open, locked, err := fleetssh.ParseKeyFile("path", data)
+		_, open, locked, err := parse("path", data)
 		if states := map[bool]int{true: 1}; states[open]+states[locked]+states[err != nil] != 1 {
 			t.Fatalf("open %v, locked %v, %v", open, locked, err)
 		}
 		// What is cheap to decrypt, by the length of its number of iterations, is.
 		if locked && kind == "ENCRYPTED PRIVATE KEY" && !bytes.Contains(body, []byte{2, 2}) && !bytes.Contains(body, []byte{2, 3}) {
-			if signer, err := fleetssh.UnlockKeyFile(data, "x"); (signer == nil) == (err == nil) {
+			if signer, err := unlock(data, "x"); (signer == nil) == (err == nil) {
 				t.Fatalf("%v, %v", signer, err)
 			}
 		}
 	})
+}
+
+// parse says what is in a key file: which key it is, and whether its private half is open
+// or locked.
+func parse(path string, data []byte) (public ssh.PublicKey, open, locked bool, err error) {
+	f := keyfile.Parse(path, data)
+	return f.Public, f.Signer != nil, f.Locked != nil, f.Err
+}
+
+// unlock decrypts a key file that is locked.
+func unlock(data []byte, passphrase string) (ssh.Signer, error) {
+	return keyfile.Unlock(keyfile.Parse("", data).Locked, passphrase)
 }

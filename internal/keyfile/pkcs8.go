@@ -1,4 +1,4 @@
-package fleetssh
+package keyfile
 
 import (
 	"crypto/x509/pkix"
