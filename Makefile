@@ -18,6 +18,8 @@ test:
 OTHERS = windows darwin freebsd openbsd
 lint:
 	$(GO) mod tidy -diff
+	@command -v shellcheck >/dev/null || { echo "lint: shellcheck is missing, and checks the programs that hosts are sent: install it, as .ci/prepare does" >&2; exit 1; }
+	shellcheck -s sh internal/*/*.sh .ci/prepare .ci/run
 	@for os in $(OTHERS); do echo "vet for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
 	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
 

@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 	"time"
 
 	"fleetssh/internal/charset"
-	"fleetssh/internal/placeholder"
-	"fleetssh/internal/shellquote"
+	"fleetssh/internal/cmdline"
 	"fleetssh/internal/spool"
 	"fleetssh/internal/sudo"
 )
@@ -125,7 +122,8 @@ func (cmd Command) ScriptArgs(i int) ([]string, error) {
 	if err != nil || cmd.Script == nil {
 		return nil, err
 	}
-	return cmd.Script.arguments(run.lines[min(i, len(run.lines)-1)]), nil
+	spec := run.spec(i)
+	return spec.ScriptArgs()
 }
 
 // prepareFor checks cmd for as many hosts as number i takes.
@@ -140,11 +138,10 @@ func (cmd Command) prepareFor(i int) (*run, error) {
 	return cmd.prepare(hosts, nil)
 }
 
-// run is a Command made ready: checked, and with its placeholders filled in, so
-// that nothing that can be known beforehand goes wrong on a host.
+// run is a Command made ready: its line has been built for every host once, so that
+// nothing that can be known beforehand goes wrong on a host.
 type run struct {
 	cmd     Command
-	lines   []string // one a host, or a single one for all; of a script, its arguments
 	text    *charset.Set
 	options streamOptions
 	tape    *spool.Tape // of cmd.Stdin
@@ -156,12 +153,6 @@ func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
 		return &ConfigError{Host: -1, Field: "Command." + field, Reason: fmt.Sprintf(format, args...)}
 	}
 	switch {
-	case strings.IndexByte(cmd.Line, 0) >= 0:
-		return nil, fault("Line", "it holds a NUL byte")
-	case strings.IndexByte(cmd.Shell, 0) >= 0:
-		return nil, fault("Shell", "it holds a NUL byte")
-	case strings.IndexByte(cmd.User, 0) >= 0:
-		return nil, fault("User", "it holds a NUL byte")
 	case cmd.Timeout < 0:
 		return nil, fault("Timeout", "%v is negative", cmd.Timeout)
 	case cmd.ReadTimeout < 0:
@@ -174,27 +165,16 @@ func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
 	if err := cmd.checkInstead(fault); err != nil {
 		return nil, err
 	}
-	for name, value := range cmd.Env {
-		if !validEnvName(name) {
-			return nil, fault("Env", "%q is not the name of a variable", name)
-		}
-		if strings.IndexByte(value, 0) >= 0 {
-			return nil, fault("Env", "the value of %s holds a NUL byte", name)
-		}
-	}
 	text, err := charset.Find(cmd.Encoding)
 	if err != nil {
 		return nil, fault("Encoding", "%v", err)
-	}
-	if err := cmd.checkText(text, fault); err != nil {
-		return nil, err
 	}
 	if cmd.Script != nil && cmd.wantsSudo() && cmd.SudoPassword == nil {
 		cmd.SudoPassword = noSudoPassword // or sudo would read the script as one
 	}
 	r := &run{cmd: cmd, text: text}
 	r.options = streamOptions{text: text, readTimeout: cmd.ReadTimeout, max: cmd.MaxOutput}
-	if err := r.expand(hosts); err != nil {
+	if err := r.check(hosts); err != nil {
 		return nil, err
 	}
 	if cmd.Stdin != nil && d != nil {
@@ -205,7 +185,7 @@ func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
 
 // checkInstead checks what runs instead of Line.
 func (cmd *Command) checkInstead(fault func(field, format string, args ...any) error) error {
-	if s := cmd.Script; s != nil {
+	if cmd.Script != nil {
 		switch {
 		case cmd.Line != "":
 			return fault("Line", "Script is set too")
@@ -216,38 +196,9 @@ func (cmd *Command) checkInstead(fault func(field, format string, args ...any) e
 		case cmd.LoginShell:
 			return fault("LoginShell", "Script is set too")
 		}
-		if field, err := s.check(); err != nil {
-			return fault(field, "%v", err)
-		}
 	}
 	if cmd.LoginShell && (cmd.Line != "" || cmd.Shell != "" || len(cmd.Env) > 0 || cmd.wantsSudo() || cmd.HostArgs != nil) {
 		return fault("LoginShell", "it goes with none of Line, Shell, Env, Sudo, User and HostArgs")
-	}
-	return nil
-}
-
-// checkText checks that what stands around Line can be written in the character set:
-// a line of which a part cannot is never sent, nor is what is left of it.
-func (cmd *Command) checkText(text *charset.Set, fault func(field, format string, args ...any) error) error {
-	if _, err := text.Encode(cmd.Shell); err != nil {
-		return fault("Shell", "it %v", err)
-	}
-	if _, err := text.Encode(cmd.User); err != nil {
-		return fault("User", "it %v", err)
-	}
-	for _, name := range sortedKeys(cmd.Env) {
-		if _, err := text.Encode(cmd.Env[name]); err != nil {
-			return fault("Env", "the value of %s %v", name, err)
-		}
-	}
-	if cmd.Script != nil {
-		words, err := cmd.Script.Interpreter()
-		if err != nil {
-			return fault("Script.Text", "%v", err)
-		}
-		if _, err := text.Encode(strings.Join(words, " ")); err != nil {
-			return fault("Script.Text", "its #! line %v", err)
-		}
 	}
 	return nil
 }
@@ -256,93 +207,56 @@ func noSudoPassword(context.Context, HostConfig) (string, error) {
 	return "", errors.New("it asks for a password, and there is none")
 }
 
-// expand fills in the placeholders for every host.
-func (r *run) expand(hosts int) error {
-	args, template := r.cmd.HostArgs, r.cmd.Line
-	if r.cmd.Script != nil {
-		template = r.cmd.Script.template()
-	}
-	if args == nil {
-		r.lines = []string{template}
-		_, err := r.text.Encode(template)
-		if err != nil {
-			return &HostArgumentError{Host: -1, Reason: "the line " + err.Error()}
-		}
-		return nil
-	}
-	if len(args) != hosts {
+// check builds the line of every host, as line does later.
+func (r *run) check(hosts int) error {
+	args := r.cmd.HostArgs
+	if args != nil && len(args) != hosts {
 		return &HostArgumentError{Host: -1, Reason: fmt.Sprintf("%d entries for %d hosts", len(args), hosts)}
 	}
-	r.lines = make([]string, hosts)
-	for i, a := range args {
-		line, err := placeholder.Expand(template, a.List, a.Map)
-		if fault, ok := errors.AsType[*placeholder.Error](err); ok {
+	for i := range max(len(args), 1) {
+		_, err := cmdline.Build(r.spec(i))
+		fault, ok := err.(*cmdline.Error)
+		switch {
+		case !ok:
+		case fault.Field != "":
+			return &ConfigError{Host: -1, Field: "Command." + fault.Field, Reason: fault.Reason}
+		case args == nil:
+			return &HostArgumentError{Host: -1, Name: fault.Name, Reason: fault.Reason}
+		default:
 			return &HostArgumentError{Host: i, Name: fault.Name, Reason: fault.Reason}
 		}
-		if _, err := r.text.Encode(line); err != nil {
-			return &HostArgumentError{Host: i, Reason: "the line " + err.Error()}
-		}
-		r.lines[i] = line
 	}
 	return nil
 }
 
-// line returns what host number i is sent, and how to talk to sudo there. The error is
-// a [*ConfigError]; prepare has tried all parts of the line, so it is not to be expected.
-func (r *run) line(i int) (string, *sudo.Tokens, error) {
-	line := r.lines[min(i, len(r.lines)-1)]
+// spec returns what host number i is to run. Sudo has no tokens yet.
+func (r *run) spec(i int) cmdline.Spec {
 	cmd := &r.cmd
+	s := cmdline.Spec{Line: cmd.Line, Shell: cmd.Shell, Env: cmd.Env, Text: r.text}
 	if cmd.Script != nil {
-		line = cmd.Script.line(cmd.Script.arguments(line))
+		s.Script = &cmdline.Script{Text: cmd.Script.Text, Args: cmd.Script.Args}
 	}
-	tokens := cmd.tokens()
-	line, err := r.text.Encode(wrap(cmd, line, tokens))
+	if i < len(cmd.HostArgs) {
+		s.Values = &cmdline.Values{List: cmd.HostArgs[i].List, Map: cmd.HostArgs[i].Map}
+	}
+	if cmd.wantsSudo() {
+		s.Sudo = &cmdline.Sudo{User: cmd.User}
+	}
+	return s
+}
+
+// line returns what host number i is sent, and how to talk to sudo there. The error is
+// a [*ConfigError], and is not to be expected: check has built the same line.
+func (r *run) line(i int) (string, *sudo.Tokens, error) {
+	spec, tokens := r.spec(i), r.cmd.tokens()
+	if spec.Sudo != nil {
+		spec.Sudo.Tokens = tokens
+	}
+	line, err := cmdline.Build(spec)
 	if err != nil {
-		return "", nil, &ConfigError{Host: i, Field: "Command.Encoding", Reason: "the line " + err.Error()}
+		return "", nil, &ConfigError{Host: i, Field: "Command", Reason: err.Error()}
 	}
 	return line, tokens, nil
-}
-
-// wrap builds a command line: the line, quoted as one word, behind the shell,
-// behind the environment, behind sudo. That of a script has its shell.
-func wrap(cmd *Command, line string, tokens *sudo.Tokens) string {
-	shell := cmd.Shell
-	if shell == "" && cmd.Script == nil && (cmd.wantsSudo() || len(cmd.Env) > 0) {
-		shell = "$SHELL -c"
-	}
-	if shell != "" {
-		line = shell + " " + shellquote.Quote(line)
-	}
-	if len(cmd.Env) > 0 {
-		words := []string{"env"}
-		for _, name := range sortedKeys(cmd.Env) {
-			words = append(words, name+"="+shellquote.Quote(cmd.Env[name]))
-		}
-		line = strings.Join(words, " ") + " " + line
-	}
-	return sudoPrefix(cmd, tokens) + line
-}
-
-// sudoPrefix returns what stands before a command to run it with sudo, if it is.
-func sudoPrefix(cmd *Command, tokens *sudo.Tokens) string {
-	if !cmd.wantsSudo() {
-		return ""
-	}
-	words := "sudo"
-	if tokens != nil {
-		words += " -S -p " + shellquote.Quote(tokens.Prompt())
-	}
-	if cmd.User != "" {
-		words += " -u " + shellquote.Quote(cmd.User)
-	}
-	words += " -- "
-	if tokens != nil && tokens.Answering() {
-		// Says when sudo is done, so that what follows on standard input is for
-		// the command. sh is named because $SHELL may write redirections in
-		// another way.
-		words += "sh -c " + shellquote.Quote(tokens.Starter()) + " "
-	}
-	return words
 }
 
 // tokens returns what to find sudo's words by: nil without sudo, and where somebody
@@ -376,24 +290,4 @@ func (r *run) closeAfter(outs []*HostOutput) {
 		}
 		r.tape.Close()
 	}()
-}
-
-func validEnvName(name string) bool {
-	for i := range len(name) {
-		c := name[i]
-		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		if !letter && (i == 0 || c < '0' || c > '9') {
-			return false
-		}
-	}
-	return name != ""
-}
-
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

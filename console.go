@@ -12,10 +12,9 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/cmdline"
 	hostmark "fleetssh/internal/mark"
 	"fleetssh/internal/sanitize"
-
-	"fleetssh/internal/shellquote"
 	"fleetssh/internal/spool"
 )
 
@@ -93,7 +92,7 @@ func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 	}
 	token := hostmark.New()
 	s := &Console{
-		Host: *c.host, session: &HostOutput{Channel: ch, Host: *c.host, CommandLine: exec + consoleStart, connected: c.login.Timing},
+		Host: *c.host, session: &HostOutput{Channel: ch, Host: *c.host, CommandLine: cmdline.ConsoleShell(exec), connected: c.login.Timing},
 		exec: exec, token: token, ready: make(chan struct{}), turn: make(chan struct{}, 1),
 	}
 	for i := range s.marks {
@@ -101,7 +100,7 @@ func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 	}
 	s.next = s.newLine()
 	ch.console = s
-	if err = ch.begin(ctx, "exec", execPayload(exec+consoleStart), nil); err == nil {
+	if err = ch.begin(ctx, "exec", execPayload(cmdline.ConsoleShell(exec)), nil); err == nil {
 		// What cannot be written has ended, or says so when its time is over.
 		_ = ch.write(ctx, s.setUp())
 		err = s.waitReady(ctx)
@@ -116,19 +115,6 @@ func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 // failedConsole is the console of a host that has none.
 func failedConsole(out *HostOutput) *Console {
 	return &Console{Host: out.Host, Err: out.Err, session: out}
-}
-
-// consoleStart starts the shell. It goes through the login shell of the user, so it
-// is one line, without an exclamation mark, for csh. The files that shells read at
-// their start may set a prompt, which is what tells us that a line is done.
-var consoleStart = "sh -c " + shellquote.Quote(
-	isShell("bash")+` && exec "$SHELL" --norc --noprofile --noediting -i; `+
-		isShell("zsh")+` && exec "$SHELL" -f -i; `+
-		`ENV=; export ENV; exec sh -i`)
-
-// isShell asks whether the login shell is one of the name.
-func isShell(name string) string {
-	return `[ "$SHELL" = /bin/` + name + ` ] || [ "$SHELL" = /usr/bin/` + name + ` ] || [ "$SHELL" = /usr/local/bin/` + name + ` ]`
 }
 
 // setUp returns what the shell is told first. The prompt is in two parts that come
@@ -374,7 +360,7 @@ func (s *Console) Stop(ctx context.Context) error {
 		switch {
 		case ch.client.signalsGroups(ctx) && ch.heeds(ctx, s.signal(ctx, ssh.SIGKILL)):
 			ch.confirm()
-		case ch.fromOutside(ctx, outside{signals: "KILL", patience: int(killGrace / (100 * time.Millisecond)), top: s.shell()}):
+		case ch.fromOutside(ctx, cmdline.Signals{Names: "KILL", Patience: int(killGrace / (100 * time.Millisecond)), Top: s.shell()}):
 			ch.confirm()
 		case !ch.silent.Load():
 			_ = s.signal(ctx, ssh.SIGKILL) // the outcome says that it is not known to help

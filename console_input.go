@@ -3,13 +3,12 @@ package fleetssh
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"time"
 
+	"fleetssh/internal/cmdline"
 	hostmark "fleetssh/internal/mark"
-	"fleetssh/internal/shellquote"
 )
 
 // consoleInput is the standard input of a line, in a file on the host. The command
@@ -28,9 +27,7 @@ const inputGrace = 5 * time.Second
 // line does not read.
 func (c *Client) sendInput(ctx context.Context, exec string, from *io.SectionReader) (*consoleInput, error) {
 	named := hostmark.New() // a login shell may greet before it runs the command
-	script := fmt.Sprintf(`umask 077; f=$(mktemp) || exit; trap 'rm -f "$f"; exit 1' HUP INT TERM; `+
-		`if head -c %d >"$f"; then printf '%s%%s\n' "$f"; cat >/dev/null; fi; rm -f "$f"`, from.Size(), named.Escaped())
-	ch, err := c.Execute(ctx, exec+"sh -c "+shellquote.Quote(script))
+	ch, err := c.Execute(ctx, cmdline.KeepInput(exec, from.Size(), named))
 	if err != nil {
 		return nil, err
 	}

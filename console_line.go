@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/cmdline"
 	"fleetssh/internal/shellquote"
 )
 
@@ -224,7 +225,7 @@ func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
 	case process <= 1: // it is not the number of any shell
 	case known && s.killGroup(ctx, sig, process):
 		return nil
-	case !known && ch.fromOutside(ctx, outside{signals: string(sig), top: process}):
+	case !known && ch.fromOutside(ctx, cmdline.Signals{Names: string(sig), Top: process}):
 		return nil
 	}
 	if !known {
@@ -237,7 +238,7 @@ func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
 func (s *Console) killGroup(ctx context.Context, sig ssh.Signal, group int) bool {
 	ctx, cancel := context.WithTimeout(ctx, killSession)
 	defer cancel()
-	killer, err := s.session.client.Execute(ctx, s.exec+"sh -c "+shellquote.Quote(fmt.Sprintf("kill -s %s -- -%d", shellquote.Quote(string(sig)), group)))
+	killer, err := s.session.client.Execute(ctx, cmdline.KillGroup(s.exec, string(sig), group))
 	if err != nil {
 		return false
 	}

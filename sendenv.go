@@ -2,6 +2,8 @@ package fleetssh
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -18,7 +20,7 @@ const (
 // request after it cannot either.
 func (ch *Channel) sendEnv() *Channel {
 	env := ch.client.host.SendEnv
-	for _, name := range sortedKeys(env) {
+	for _, name := range slices.Sorted(maps.Keys(env)) {
 		_, _ = ch.raw.SendRequest("env", false, ssh.Marshal(struct{ Name, Value string }{name, env[name]}))
 	}
 	return ch
@@ -30,7 +32,7 @@ func envFault(env map[string]string) string {
 		return fmt.Sprintf("more than %d variables", maxEnv)
 	}
 	size := 0
-	for _, name := range sortedKeys(env) {
+	for _, name := range slices.Sorted(maps.Keys(env)) {
 		switch {
 		case name == "" || strings.ContainsAny(name, "=\x00"):
 			return fmt.Sprintf("%q is not the name of a variable", name)

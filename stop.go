@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/cmdline"
 )
 
 // How long the steps of stopping a command may take. Together with opening the
@@ -73,7 +75,7 @@ func (ch *Channel) stop(ctx context.Context, why OutcomeKind) error {
 	case ch.waitEnd(ctx, 0):
 	case direct && ch.heeds(ctx, ch.signalToEnd(ctx)):
 		ch.confirm()
-	case ch.fromOutside(ctx, outside{signals: "TERM KILL", patience: int(termGrace / (100 * time.Millisecond))}):
+	case ch.fromOutside(ctx, cmdline.Signals{Names: "TERM KILL", Patience: int(termGrace / (100 * time.Millisecond))}):
 		ch.confirm()
 	case !direct && !sudo && !ch.silent.Load():
 		// It ends what the server has started, which may be all there is. Some servers

@@ -1,0 +1,108 @@
+package cmdline
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"fleetssh/internal/charset"
+	"fleetssh/internal/shellquote"
+)
+
+// maxScript bounds what is sent before the command: every host gets it whole.
+const maxScript = 16 << 20
+
+// Script is a script that a host takes from standard input, in front of what is for the script.
+type Script struct {
+	Text []byte
+	Args []string // may hold placeholders, see [Spec.Values]
+}
+
+// Interpreter returns what a script is run by: a path and, if its "#!" line has it, one argument.
+// The error says what keeps the script from being run.
+func Interpreter(text []byte) ([]string, error) {
+	switch {
+	case len(text) > maxScript:
+		return nil, fmt.Errorf("it has %d bytes, and 16 MiB are the most", len(text))
+	case bytes.HasPrefix(text, []byte("\xef\xbb\xbf")):
+		return nil, errors.New("it begins with a byte order mark, before which no host sees a #! line")
+	}
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	named, marked := bytes.CutPrefix(line, []byte("#!"))
+	switch {
+	case bytes.IndexByte(line, 0) >= 0:
+		return nil, errors.New("it is a program, not a script: its first line holds a NUL byte")
+	case !marked:
+		return []string{"/bin/sh"}, nil // as execlp(3)
+	case bytes.HasSuffix(line, []byte("\r")):
+		return nil, errors.New("its #! line ends in a carriage return: it has the line ends of Windows")
+	case len(line) > maxShebang:
+		return nil, fmt.Errorf("its #! line is longer than %d bytes", maxShebang)
+	}
+	const blanks = " \t"
+	program, argument := strings.Trim(string(named), blanks), ""
+	if i := strings.IndexAny(program, blanks); i >= 0 {
+		program, argument = program[:i], strings.TrimLeft(program[i:], blanks)
+	}
+	switch {
+	case program == "":
+		return nil, errors.New("its #! line names no interpreter")
+	case !path.IsAbs(program):
+		return nil, fmt.Errorf("its #! line names %q, which is no absolute path", program)
+	case argument == "":
+		return []string{program}, nil
+	}
+	return []string{program, argument}, nil
+}
+
+// maxShebang is the longest first line that Linux takes (BINPRM_BUF_SIZE).
+const maxShebang = 255
+
+// check returns the [*Error] of a script.
+func (s *Script) check(text *charset.Set) error {
+	words, err := Interpreter(s.Text)
+	if err != nil {
+		return &Error{Field: "Script.Text", Reason: err.Error()}
+	}
+	if _, err := text.Encode(strings.Join(words, " ")); err != nil {
+		return &Error{Field: "Script.Text", Reason: "its #! line " + err.Error()}
+	}
+	for i, arg := range s.Args {
+		if strings.IndexByte(arg, 0) >= 0 {
+			return &Error{Field: "Script.Args", Reason: fmt.Sprintf("number %d holds a NUL byte", i+1)}
+		}
+	}
+	return nil
+}
+
+// ScriptArgs returns the arguments that Script gets: placeholders are filled in as if all arguments
+// were one text. The error is an [*Error].
+func (s *Spec) ScriptArgs() ([]string, error) {
+	// No value of a placeholder holds what stands between the arguments.
+	filled, err := s.expand(strings.Join(s.Script.Args, "\x00"))
+	if err != nil || len(s.Script.Args) == 0 {
+		return nil, err
+	}
+	return strings.Split(filled, "\x00"), nil
+}
+
+// line returns the command line that takes the script from standard input and runs it. The error is
+// as for [Interpreter].
+func (s *Script) line(args []string) (string, error) {
+	words, err := Interpreter(s.Text)
+	if err != nil {
+		return "", err
+	}
+	before := ""
+	for _, word := range words {
+		if strings.Contains(path.Base(word), "node") {
+			// It would look for the name that the file once had.
+			before = "export NODE_PRESERVE_SYMLINKS_MAIN=1; "
+		}
+	}
+	load := fill(scriptProgram, "@size@", strconv.Itoa(len(s.Text)), "@before@; ", before, "@interpreter@", shellquote.Join(words...))
+	return "sh -c " + shellquote.Join(append([]string{load, "fleetssh"}, args...)...), nil
+}
