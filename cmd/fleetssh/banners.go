@@ -109,7 +109,7 @@ func (t *tally) showBanners(screen *termline.Screen) {
 	for i := range t.results {
 		r := &t.results[i]
 		for k := range r.logins {
-			text, label := r.logins[k].Banner, t.hosts[r.index].label
+			text, label := r.logins[k].Banner, t.hosts[r.index].Label
 			if k < len(r.logins)-1 {
 				label = r.logins[k].Host.String()
 			}

@@ -14,6 +14,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -22,7 +23,7 @@ import (
 func TestLargeExitCodes(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[int]int{0: 0, 1: 1, 7: 7, 255: 255, 256: 255, 257: 255, 512: 255, 1 << 31: 255, 1<<32 - 1: 255, -1: 255, -256: 255} {
-		counted := newTally(make([]hostEntry, 1))
+		counted := newTally(make([]selection.Host, 1))
 		counted.policy = "max"
 		counted.put(result{outcome: fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: code}, ok: code == 0})
 		got := 0
@@ -42,7 +43,7 @@ func TestLargeExitCodes(t *testing.T) {
 // its name.
 func TestRehearsal(t *testing.T) {
 	t.Parallel()
-	hosts := []hostEntry{{config: fleetssh.HostConfig{Host: "a"}, label: "one"}, {config: fleetssh.HostConfig{Host: "b", Attempts: -1}, label: "two"}}
+	hosts := []selection.Host{{Config: fleetssh.HostConfig{Host: "a"}, Label: "one"}, {Config: fleetssh.HostConfig{Host: "b", Attempts: -1}, Label: "two"}}
 	err := rehearseHosts(hosts)
 	if f, ok := errors.AsType[*exit.Error](err); !ok || f.Code != exit.Usage || f.Text != "two: HostConfig.Attempts: -1 is negative" {
 		t.Errorf("%v", err)
@@ -56,9 +57,9 @@ func TestRehearsal(t *testing.T) {
 func TestFileNames(t *testing.T) {
 	t.Parallel()
 	labels := []string{"web1", "a/b", "a_b", ".x", "_x", "web1#1", `a\b`}
-	hosts := make([]hostEntry, len(labels))
+	hosts := make([]selection.Host, len(labels))
 	for i, label := range labels {
-		hosts[i].label = label
+		hosts[i].Label = label
 	}
 	seen := make(map[string]bool)
 	for _, name := range fileNames(hosts) {

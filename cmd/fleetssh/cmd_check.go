@@ -15,6 +15,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
 const checkHelp = `Connect to all hosts and log in, and show how long it took. Nothing is run.
@@ -25,7 +26,7 @@ const checkHelp = `Connect to all hosts and log in, and show how long it took. N
 
 usage: fleetssh check [options]
 
-` + hostFlagsHelp + `
+` + selection.Help + `
 What is shown:
       --format FORMAT       stream: a line a host, as it comes (default)
                             json: one object a line
@@ -41,12 +42,12 @@ DUR is 10 or 10s for seconds, 500ms, 2m.
 
 // checkOptions are the flags of check.
 type checkOptions struct {
-	hosts  hostFlags
+	hosts  selection.Flags
 	format string
 }
 
 func (o *checkOptions) register(flags *pflag.FlagSet) {
-	o.hosts.register(flags)
+	o.hosts.Register(flags)
 	registerFormat(flags, &o.format)
 }
 
@@ -57,7 +58,7 @@ func newCheck(c *call) *cobra.Command {
 		Long: checkHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return o.hosts.noCommandHere("check", args)
+				return o.hosts.NoCommand("check", args)
 			}
 			if err := refuseForAgent(cmd.Flags()); err != nil {
 				return err
@@ -70,15 +71,15 @@ func newCheck(c *call) *cobra.Command {
 }
 
 func (o *checkOptions) run(ctx context.Context, c *call) error {
-	o.hosts.surveys = true
-	hosts, err := o.hosts.configs(ctx, c.env(), o.format != "stream")
+	o.hosts.Checks = true
+	hosts, err := o.hosts.Hosts(ctx, c.env(), o.format != "stream")
 	if err != nil {
 		return err
 	}
 	checkCtx, end := c.working(ctx)
 	defer end()
-	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, Logger: slog.New(c.warnings)}
-	o.hosts.protect(c.env(), client)
+	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts), PoolSize: o.hosts.Fanout, Logger: slog.New(c.warnings)}
+	o.hosts.Protect(c.env(), client)
 	defer client.Close()
 	t := newTally(hosts)
 	t.waiting.working = client.Working
@@ -169,10 +170,10 @@ func logInResult(i int, host *fleetssh.HostConfig, connection *fleetssh.Client, 
 func (t *tally) showCheck(c *call) func(*result) {
 	width := 0
 	for _, h := range t.hosts {
-		width = max(width, displaywidth.String(h.label))
+		width = max(width, displaywidth.String(h.Label))
 	}
 	return func(r *result) {
-		label := t.hosts[r.index].label
+		label := t.hosts[r.index].Label
 		text := fmt.Sprintf("%*s", width-displaywidth.String(label), "")
 		switch {
 		case r.ok:
@@ -274,7 +275,7 @@ func (t *tally) showCheckJSON(c *call) func(*result) {
 	return func(r *result) {
 		o := jsonCheck{
 			Type: "check", Time: time.Now(),
-			Host: t.hosts[r.index].name, Index: r.index,
+			Host: t.hosts[r.index].Name, Index: r.index,
 			OK: r.ok, Outcome: checkOutcome(r), Error: r.jsonError(), Attempts: r.timing.Attempts,
 			ResolveMS:   milliseconds(r.timing.Resolve),
 			ConnectMS:   milliseconds(connectTime(r.timing)),

@@ -13,6 +13,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -221,7 +222,7 @@ func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demo
 func wantOutcomes(label string, kind fleetssh.OutcomeKind) func(*demoFleet, *tally) error {
 	return func(_ *demoFleet, t *tally) error {
 		for _, r := range t.results {
-			if got := t.hosts[r.index].label; !r.ok && (got != label || r.outcome.Kind != kind) {
+			if got := t.hosts[r.index].Label; !r.ok && (got != label || r.outcome.Kind != kind) {
 				return fmt.Errorf("%s: %v", got, r.outcome.Kind)
 			}
 		}
@@ -234,7 +235,7 @@ var demoTrouble = map[string]string{"web5": "handshake", "web6": "auth", "web7":
 
 func (f *demoFleet) checkTrouble(t *tally) error {
 	for _, r := range t.results {
-		label := t.hosts[r.index].label
+		label := t.hosts[r.index].Label
 		if phase := demoTrouble[label]; phase != r.outcome.Phase || r.ok != (phase == "") {
 			return fmt.Errorf("%s: %v %s", label, r.outcome.Kind, r.outcome.Phase)
 		}
@@ -247,7 +248,7 @@ func (f *demoFleet) checkTrouble(t *tally) error {
 
 func (f *demoFleet) checkStopped(t *tally) error {
 	for _, r := range t.results {
-		label := t.hosts[r.index].label
+		label := t.hosts[r.index].Label
 		if r.outcome.Kind != fleetssh.TimedOut || !r.outcome.Stopped {
 			return fmt.Errorf("%s: %v", label, r.outcome.Kind)
 		}
@@ -285,22 +286,22 @@ func demoTimes(t *tally) string {
 		}
 	}
 	return fmt.Sprintf("(all but %s were done after %v, it was given up after %v)\n",
-		t.hosts[slowest.index].label, others.after.Round(time.Millisecond), slowest.after.Round(time.Millisecond))
+		t.hosts[slowest.index].Label, others.after.Round(time.Millisecond), slowest.after.Round(time.Millisecond))
 }
 
 // playLibrary runs a command with other arguments on every host.
 func (f *demoFleet) playLibrary(ctx context.Context, screen *termline.Screen) error {
 	roles := []string{"front end", "front end", "cache", "mail"}
-	hosts, err := (&selectFlags{hosts: []string{"web[1-4]"}}).entries(fleetssh.HostConfig{})
+	hosts, err := (&selection.ExprFlags{Exprs: []string{"web[1-4]"}}).Choose(fleetssh.HostConfig{})
 	if err != nil {
 		return err
 	}
 	args := make([]fleetssh.Args, len(hosts))
 	for i := range hosts {
 		f.place(&hosts[i])
-		args[i].List = []string{hosts[i].name, roles[i]}
+		args[i].List = []string{hosts[i].Name, roles[i]}
 	}
-	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts)}
+	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts)}
 	defer client.Close()
 	events, err := client.Stream(ctx, fleetssh.Command{Line: "echo %s has role %q", HostArgs: args})
 	if err != nil {

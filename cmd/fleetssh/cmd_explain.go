@@ -13,6 +13,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -25,7 +26,7 @@ contacted and no name is looked up.
 
 usage: fleetssh explain [options] HOST...
 
-` + hostFlagsHelp + `
+` + selection.Help + `
 What is shown:
       --format FORMAT       text: for people (default)
                             json: one object a host on the way
@@ -37,13 +38,13 @@ log in comes in its order. DUR is 10 or 10s for seconds, 500ms, 2m.
 
 // explainOptions are the flags of explain.
 type explainOptions struct {
-	hosts    hostFlags
+	hosts    selection.Flags
 	format   string
 	settings *settings // where values of flags may come from
 }
 
 func (o *explainOptions) register(flags *pflag.FlagSet) {
-	o.hosts.register(flags)
+	o.hosts.Register(flags)
 	o.format = "text"
 	flags.Var(flagvalue.Choice{To: &o.format, From: []string{"text", "json"}}, "format", "")
 }
@@ -65,24 +66,24 @@ func newExplain(c *call) *cobra.Command {
 }
 
 func (o *explainOptions) run(ctx context.Context, c *call, args []string) error {
-	o.hosts.named(args, c.env())
-	o.hosts.nothingAsked, o.settings = true, c.settings
-	hosts, err := o.hosts.configs(ctx, c.env(), false)
+	o.hosts.Named(args, c.env())
+	o.hosts.NothingAsked, o.settings = true, c.settings
+	hosts, err := o.hosts.Hosts(ctx, c.env(), false)
 	if err != nil {
 		return err
 	}
 	for i := range hosts {
-		lines, err := o.hosts.read.lines(&hosts[i], o.hosts.login)
+		lines, err := o.hosts.SSHConfig.Lines(&hosts[i], o.hosts.Login)
 		if err != nil {
 			return err
 		}
-		plans, err := fleetssh.Explain(ctx, hosts[i].config)
+		plans, err := fleetssh.Explain(ctx, hosts[i].Config)
 		if err != nil {
 			return exit.UsageError("", "%v", err)
 		}
 		for n := range plans {
 			if o.format == "json" {
-				j := newJSONPlan(hosts[i].name, i, &plans[n], n == len(plans)-1)
+				j := newJSONPlan(hosts[i].Name, i, &plans[n], n == len(plans)-1)
 				if !j.Hop {
 					j.Config = lines
 				}
@@ -102,7 +103,7 @@ func (o *explainOptions) run(ctx context.Context, c *call, args []string) error 
 var phaseTitles = map[string]string{"connect": "reach", "host_key": "host key", "auth": "log in"}
 
 // show shows the plan for one host on the way; after is how many come behind it.
-func (o *explainOptions) show(screen *termline.Screen, p *fleetssh.Plan, after int, lines []configLine) {
+func (o *explainOptions) show(screen *termline.Screen, p *fleetssh.Plan, after int, lines []selection.ConfigLine) {
 	title := p.Host.Host
 	if p.Host.Alias != "" {
 		title = p.Host.Alias + "  at " + title
@@ -145,7 +146,7 @@ func (o *explainOptions) showSettings(out func(format string, args ...any)) {
 }
 
 // showLines shows lines of the configuration of ssh.
-func showLines(screen *termline.Screen, lines []configLine) {
+func showLines(screen *termline.Screen, lines []selection.ConfigLine) {
 	title := "ssh config"
 	for _, l := range lines {
 		mark, why := "", l.Origin
@@ -158,18 +159,18 @@ func showLines(screen *termline.Screen, lines []configLine) {
 }
 
 // userFrom says where the user name comes from.
-func (o *explainOptions) userFrom(p *fleetssh.Plan, after int, lines []configLine) string {
+func (o *explainOptions) userFrom(p *fleetssh.Plan, after int, lines []selection.ConfigLine) string {
 	switch {
 	case p.Host.User == "":
 		return "who runs this program"
-	case after == 0 && p.Host.User == o.hosts.login:
+	case after == 0 && p.Host.User == o.hosts.Login:
 		return cmp.Or(o.settings.origin("login"), "-l")
 	}
 	return namedBy(after, lines, "User", p.User)
 }
 
 // namedBy says where a setting comes from that neither a flag nor a default has set.
-func namedBy(after int, lines []configLine, keyword, value string) string {
+func namedBy(after int, lines []selection.ConfigLine, keyword, value string) string {
 	for _, l := range lines {
 		if after == 0 && l.Keyword == keyword && l.Value == value {
 			return l.Origin
@@ -182,11 +183,11 @@ func namedBy(after int, lines []configLine, keyword, value string) string {
 }
 
 // portFrom says where the port comes from.
-func (o *explainOptions) portFrom(p *fleetssh.Plan, after int, lines []configLine) string {
+func (o *explainOptions) portFrom(p *fleetssh.Plan, after int, lines []selection.ConfigLine) string {
 	switch {
 	case p.Host.Port == 0:
 		return "default"
-	case after == 0 && p.Host.Port == o.hosts.port:
+	case after == 0 && p.Host.Port == o.hosts.Port:
 		return cmp.Or(o.settings.origin("port"), "-p")
 	}
 	return namedBy(after, lines, "Port", strconv.Itoa(p.Port))
@@ -203,7 +204,7 @@ type jsonPlan struct {
 	Port  int        `json:"port"`
 	Steps []jsonStep `json:"steps"`
 
-	Config []configLine `json:"ssh_config,omitempty"`
+	Config []selection.ConfigLine `json:"ssh_config,omitempty"`
 }
 
 type jsonStep struct {

@@ -1,6 +1,10 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"fleetssh/cmd/fleetssh/internal/selection"
+)
 
 const getHelp = `Copy files and directories from all hosts, into a folder for each of them.
 
@@ -20,7 +24,7 @@ stands for what is in dir. A file that is there already is replaced; with -P,
 --resume or --verify one that is the same is left alone.
 
 ` + copyHelp + `
-` + hostFlagsHelp + `
+` + selection.Help + `
 ` + copyCareHelp + `
 ` + copyShowHelp + `
 ` + recordFlagsHelp + copyEndHelp

@@ -10,6 +10,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 )
@@ -24,7 +25,7 @@ const hostsHelp = `Show which hosts an expression chooses. No host is contacted.
 
 usage: fleetssh hosts [options] [EXPR...]
 
-` + selectFlagsHelp + `
+` + selection.ExprHelp + `
 What is shown:
       --fold                one expression, as short as can be
       --count               how many there are
@@ -37,14 +38,14 @@ What is shown:
 
 // hostsOptions are the flags of hosts.
 type hostsOptions struct {
-	sel         selectFlags
+	sel         selection.ExprFlags
 	fold, count bool
 	split       int
 	groups      bool
 }
 
 func (o *hostsOptions) register(flags *pflag.FlagSet) {
-	o.sel.register(flags)
+	o.sel.Register(flags)
 	flags.BoolVar(&o.fold, "fold", false, "")
 	flags.BoolVar(&o.count, "count", false, "")
 	flags.Var(flagvalue.Number{To: &o.split, Min: 1, Max: 1_000_000}, "split", "")
@@ -60,8 +61,8 @@ func newHosts(c *call) *cobra.Command {
 			if err := o.check(cmd.Flags(), args); err != nil {
 				return err
 			}
-			o.sel.prepare(c.env())
-			o.sel.named(args, c.env())
+			o.sel.Prepare(c.env())
+			o.sel.Named(args, c.env())
 			return o.run(cmd.Context(), c)
 		},
 	}
@@ -93,13 +94,13 @@ func (o *hostsOptions) run(_ context.Context, c *call) error {
 	if o.groups {
 		return o.showGroups(c)
 	}
-	entries, err := o.sel.entries(fleetssh.HostConfig{})
+	entries, err := o.sel.Choose(fleetssh.HostConfig{})
 	if err != nil {
 		return err
 	}
 	names := make([]string, len(entries))
 	for i, e := range entries {
-		names[i] = e.config.String()
+		names[i] = e.Config.String()
 	}
 	set := hostset.Of(names...)
 	show := func(text string) { c.screen.Out("", termline.Visible(text)) }
@@ -122,7 +123,7 @@ func (o *hostsOptions) run(_ context.Context, c *call) error {
 
 // showGroups shows the groups of the inventory.
 func (o *hostsOptions) showGroups(c *call) error {
-	inv, err := o.sel.inventory(fleetssh.HostConfig{})
+	inv, err := o.sel.Inventory(fleetssh.HostConfig{})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,10 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"fleetssh/cmd/fleetssh/internal/selection"
+)
 
 const putHelp = `Copy files and directories to all hosts.
 
@@ -21,7 +25,7 @@ only when it is whole. Wildcards in LOCAL are for the shell here; REMOTE has
 none.
 
 ` + copyHelp + `
-` + hostFlagsHelp + `
+` + selection.Help + `
 ` + copyCareHelp + `
 ` + copyShowHelp + `
 ` + recordFlagsHelp + copyEndHelp

@@ -19,6 +19,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/sshconfig"
 )
 
@@ -37,7 +38,7 @@ usage: fleetssh run [options] [--] COMMAND...
 Options end at the command; its words are joined with spaces, as ssh does. The
 arguments of a script reach it as they are.
 
-` + hostFlagsHelp + `
+` + selection.Help + `
 How to run:
   -u, --timeout DUR         stop the command after this time (never)
       --sudo                run it as root
@@ -73,7 +74,7 @@ DUR is 10 or 10s for seconds, 500ms, 2m.
 
 // runOptions are the flags of run.
 type runOptions struct {
-	hosts hostFlags
+	hosts selection.Flags
 
 	timeout     time.Duration
 	sudo        bool
@@ -93,8 +94,8 @@ type runOptions struct {
 }
 
 func (o *runOptions) register(flags *pflag.FlagSet) {
-	o.hosts.use = sshconfig.UseCommands
-	o.hosts.register(flags)
+	o.hosts.Use = sshconfig.UseCommands
+	o.hosts.Register(flags)
 	flags.VarP(flagvalue.Duration{To: &o.timeout}, "timeout", "u", "")
 	flags.BoolVar(&o.sudo, "sudo", false, "")
 	flags.StringVar(&o.runAs, "run-as", "", "")
@@ -141,11 +142,11 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	if err := o.command(r, args); err != nil {
 		return err
 	}
-	o.hosts.nothingAsked = o.care.dryRun
-	if name := o.hosts.expanded(args); name != "" && len(args) > 1 {
-		c.screen.Message("hint: " + name + " is the command, and " + quoteHint)
+	o.hosts.NothingAsked = o.care.dryRun
+	if name := o.hosts.Unquoted(args); name != "" && len(args) > 1 {
+		c.screen.Message("hint: " + name + " is the command, and " + selection.QuoteHint)
 	}
-	hosts, err := o.hosts.configs(ctx, c.env(), o.show.format == "json")
+	hosts, err := o.hosts.Hosts(ctx, c.env(), o.show.format == "json")
 	if err != nil {
 		return err
 	}
@@ -165,7 +166,7 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 		return noCommand()
 	}
 	if o.care.argsFile != "" {
-		if command.HostArgs, err = argsFor(o.care.argsFile, hosts); err != nil {
+		if command.HostArgs, err = selection.ReadArgs(o.care.argsFile, hosts); err != nil {
 			return err
 		}
 	}
@@ -192,7 +193,7 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 		r.stdin = in
 	}
 	if o.sudo || o.runAs != "" {
-		if command.SudoPassword, err = c.env().sudoPasswords(ctx, hosts, o.askSudoPass); err != nil {
+		if command.SudoPassword, err = c.env().SudoPasswords(ctx, hosts, o.askSudoPass); err != nil {
 			return err
 		}
 	}
@@ -215,7 +216,7 @@ func (o *runOptions) check(args []string, terminal *terminal) error {
 		return exit.UsageError("", "--script and --tty exclude each other: the script comes on standard input")
 	case o.script != "" && o.shell != "":
 		return exit.UsageError("", "--script and --shell exclude each other: the script names its own in its first line")
-	case o.script == "-" && (o.stdin == "-" || slices.Contains(o.hosts.hostfiles, "-")):
+	case o.script == "-" && (o.stdin == "-" || slices.Contains(o.hosts.Hostfiles, "-")):
 		return exit.UsageError("", "standard input is the script")
 	case o.script == "" && empty && (terminal == nil || o.sudo || o.runAs != "" || o.shell != "" || len(o.env) > 0 || o.care.argsFile != ""):
 		return noCommand()

@@ -271,7 +271,7 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *tal
 			if r.problem.reason != "" {
 				text += ": " + r.problem.reason
 			}
-			screen.Out(t.hosts[r.index].label+": ", text)
+			screen.Out(t.hosts[r.index].Label+": ", text)
 		}
 	}
 	if !o.output {
@@ -285,7 +285,7 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *tal
 		if line.Stream == "stderr" {
 			show = screen.Err
 		}
-		show(t.hosts[line.Index].label+": ", line.Text)
+		show(t.hosts[line.Index].Label+": ", line.Text)
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
 		changes[key].hosts = append(changes[key].hosts, label)
 	}
 	for k := range after.Hosts {
-		label := tallies[1].hosts[k].label
+		label := tallies[1].hosts[k].Label
 		i, found := places[targetOf(&after.Hosts[k].Host)]
 		if !found {
 			note("only in "+after.ID, label, [2]int{}, false)
@@ -89,7 +89,7 @@ func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
 		}
 	}
 	for _, i := range places {
-		note("only in "+before.ID, tallies[0].hosts[i].label, [2]int{}, false)
+		note("only in "+before.ID, tallies[0].hosts[i].Label, [2]int{}, false)
 	}
 	if cut := cutOutputs(before, after); cut != "" {
 		// What was not kept may differ.
@@ -109,7 +109,7 @@ func cutOutputs(runs ...*journal.Run) string {
 		t := recordedTally(run)
 		for i := range run.Hosts {
 			if run.Hosts[i].Result.Cut {
-				labels = append(labels, t.hosts[i].label)
+				labels = append(labels, t.hosts[i].Label)
 			}
 		}
 	}

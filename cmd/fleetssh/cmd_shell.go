@@ -12,6 +12,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/sshconfig"
 )
 
@@ -38,7 +39,7 @@ completes commands and paths as one of the hosts knows them. Lines that begin
 with a blank are not kept.
 
 ` + localWordsHelp + `
-` + hostFlagsHelp + `
+` + selection.Help + `
 How to run:
   -u, --timeout DUR         interrupt a line after this time (never)
 
@@ -59,14 +60,14 @@ it is 0 if any host was reached. DUR is 10 or 10s for seconds, 500ms, 2m.
 
 // shellOptions are the flags of shell.
 type shellOptions struct {
-	hosts   hostFlags
+	hosts   selection.Flags
 	timeout time.Duration
 	show    showFlags
 }
 
 func (o *shellOptions) register(flags *pflag.FlagSet) {
-	o.hosts.use = sshconfig.UseCommands
-	o.hosts.register(flags)
+	o.hosts.Use = sshconfig.UseCommands
+	o.hosts.Register(flags)
 	flags.VarP(flagvalue.Duration{To: &o.timeout}, "timeout", "u", "")
 	o.show.format, o.show.progress, o.show.color = "stream", "auto", "auto"
 	flags.Var(flagvalue.Choice{To: &o.show.format, From: []string{"stream", "fold"}}, "format", "")
@@ -83,7 +84,7 @@ func newShell(c *call) *cobra.Command {
 		Long: shellHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return o.hosts.noCommandHere("shell", args)
+				return o.hosts.NoCommand("shell", args)
 			}
 			return o.run(cmd.Context(), c)
 		},
@@ -97,7 +98,7 @@ func (o *shellOptions) run(ctx context.Context, c *call) error {
 	if err := o.show.check(); err != nil {
 		return err
 	}
-	hosts, err := o.hosts.configs(ctx, c.env(), false)
+	hosts, err := o.hosts.Hosts(ctx, c.env(), false)
 	if err != nil {
 		return err
 	}
@@ -116,9 +117,9 @@ func (o *shellOptions) run(ctx context.Context, c *call) error {
 }
 
 // newFleetShell returns a shell on hosts that are not connected to.
-func newFleetShell(o *shellOptions, c *call, hosts []hostEntry) *fleetShell {
+func newFleetShell(o *shellOptions, c *call, hosts []selection.Host) *fleetShell {
 	s := &fleetShell{o: o, c: c, hosts: hosts, consoles: make([]*fleetssh.Console, len(hosts)), chosen: make([]bool, len(hosts)), codes: make(map[int]bool)}
-	s.client = &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, Logger: slog.New(c.warnings)}
-	o.hosts.protect(c.env(), s.client)
+	s.client = &fleetssh.ParallelClient{Hosts: selection.Configs(hosts), PoolSize: o.hosts.Fanout, Logger: slog.New(c.warnings)}
+	o.hosts.Protect(c.env(), s.client)
 	return s
 }

@@ -19,6 +19,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
 )
@@ -55,7 +56,7 @@ hosts, and nothing is trusted by it.
 
 usage: fleetssh trust scan [options]
 
-` + hostFlagsHelp + `
+` + selection.Help + `
 What is shown:
       --format FORMAT       text: a line a key, as they come (default)
                             json: one object a line
@@ -102,7 +103,7 @@ Revoked keys are never added. Keys of other types than a host is known by are no
 added either, unless --fingerprints vouches for them: who stands in between on some
 connections only could have one of his own added.
 
-` + hostFlagsHelp + `
+` + selection.Help + `
 How to log in matters for hops only: their keys must be trusted. Keys are added
 where run looks for them: to the file of --known-hosts, else to the first that
 UserKnownHostsFile of ssh_config names for the host, else to ~/.ssh/known_hosts.
@@ -113,12 +114,12 @@ DUR is 10 or 10s for seconds, 500ms, 2m.
 
 // trustOptions are the flags that scan and accept share.
 type trustOptions struct {
-	hosts  hostFlags
+	hosts  selection.Flags
 	format string
 }
 
 func (o *trustOptions) register(flags *pflag.FlagSet) {
-	o.hosts.register(flags)
+	o.hosts.Register(flags)
 	o.format = "text"
 	flags.Var(flagvalue.Choice{To: &o.format, From: []string{"text", "json"}}, "format", "")
 }
@@ -155,7 +156,7 @@ func newTrustScan(c *call) *cobra.Command {
 		Long: scanHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.UsageError(o.hosts.expandedHint(args, "name hosts with -w"), "trust scan takes no arguments, only options")
+				return exit.UsageError(o.hosts.UnquotedHint(args, "name hosts with -w"), "trust scan takes no arguments, only options")
 			}
 			if err := refuseLogin(cmd.Flags()); err != nil {
 				return err
@@ -205,7 +206,7 @@ func (o *acceptOptions) refuse(flags *pflag.FlagSet, args []string) error {
 
 // scan shows what hosts show, and keeps it in a file if that has a name.
 func (o *trustOptions) scan(ctx context.Context, c *call, save string) error {
-	o.hosts.known = newKnownFiles(&o.hosts)
+	o.hosts.Known = selection.NewKnownFiles(&o.hosts)
 	s := newSurvey(c, o.format, &o.hosts)
 	if err := s.ask(ctx, &o.hosts, func(h *shownHost) { s.show(h) }); err != nil {
 		return err
@@ -220,24 +221,24 @@ func (o *trustOptions) scan(ctx context.Context, c *call, save string) error {
 }
 
 // ask asks the hosts for their keys, and calls each with every one when it is done.
-func (s *survey) ask(ctx context.Context, flags *hostFlags, each func(*shownHost)) error {
+func (s *survey) ask(ctx context.Context, flags *selection.Flags, each func(*shownHost)) error {
 	hops := *flags
-	hops.askPass, hops.passwordFile = false, "" // hosts are not logged in to, and hops get none
-	entries, err := hops.configs(ctx, s.c.env(), s.format != "text")
+	hops.AskPass, hops.PasswordFile = false, "" // hosts are not logged in to, and hops get none
+	entries, err := hops.Hosts(ctx, s.c.env(), s.format != "text")
 	if err != nil {
 		return err
 	}
 	work, end := s.c.working(ctx)
 	defer end()
-	client := &fleetssh.ParallelClient{Hosts: configsOf(entries), PoolSize: flags.fanout, Logger: slog.New(s.c.warnings)}
-	flags.protect(s.c.env(), client)
+	client := &fleetssh.ParallelClient{Hosts: selection.Configs(entries), PoolSize: flags.Fanout, Logger: slog.New(s.c.warnings)}
+	flags.Protect(s.c.env(), client)
 	defer client.Close()
 	found, err := client.ScanHostKeys(work)
 	if err != nil {
 		return hostFault(err, entries)
 	}
 	for i := range entries {
-		entries[i].flags = s.flags
+		entries[i].Flags = s.flags
 	}
 	s.tally = newTally(entries)
 	s.tally.waiting.working = client.Working
@@ -272,7 +273,7 @@ func (o *acceptOptions) run(ctx context.Context, c *call, args []string) error {
 	if err != nil {
 		return err
 	}
-	o.hosts.known = newKnownFiles(&o.hosts)
+	o.hosts.Known = selection.NewKnownFiles(&o.hosts)
 	s := newSurvey(c, o.format, &o.hosts)
 	if err := o.find(ctx, s, args); err != nil {
 		return err
@@ -325,7 +326,7 @@ func (o *acceptOptions) choice() (*keyChoice, error) {
 
 // find fills the survey from a file, or from the hosts.
 func (o *acceptOptions) find(ctx context.Context, s *survey, args []string) error {
-	named := len(o.hosts.hosts)+len(o.hosts.groups)+len(o.hosts.hostfiles) > 0 || o.hosts.all
+	named := len(o.hosts.Exprs)+len(o.hosts.Groups)+len(o.hosts.Hostfiles) > 0 || o.hosts.All
 	switch {
 	case len(args) > 1:
 		return exit.UsageError("fleetssh trust accept FILE", "trust accept takes one file")
@@ -333,10 +334,10 @@ func (o *acceptOptions) find(ctx context.Context, s *survey, args []string) erro
 		return exit.UsageError("", "the keys are either from %s or from the hosts", args[0])
 	case len(args) == 0:
 		flags := o.hosts
-		strict := flags.hostKey == "" || flags.hostKey == "strict"
-		if flags.knownHosts != "" && strict {
-			if _, err := os.Stat(flags.known.forAll[0]); errors.Is(err, fs.ErrNotExist) {
-				flags.knownHosts = os.DevNull // it is about to be made, and no hop is trusted yet
+		strict := flags.HostKey == "" || flags.HostKey == "strict"
+		if flags.KnownHosts != "" && strict {
+			if _, err := os.Stat(flags.Known.ForAll[0]); errors.Is(err, fs.ErrNotExist) {
+				flags.KnownHosts = os.DevNull // it is about to be made, and no hop is trusted yet
 			}
 		}
 		return s.ask(ctx, &flags, func(*shownHost) {})
@@ -350,18 +351,18 @@ func (o *acceptOptions) find(ctx context.Context, s *survey, args []string) erro
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	config, err := o.hosts.sshConfig(ctx, s.c.env(), fleetssh.HostConfig{}, true)
+	config, err := o.hosts.LoadSSHConfig(ctx, s.c.env(), fleetssh.HostConfig{}, true)
 	if err != nil {
 		return err
 	}
 	s.from = args[0]
 	for _, shown := range hosts {
 		name := cmp.Or(shown.Alias, shown.Host)
-		_, settings, err := config.file.HostContext(ctx, name, fleetssh.HostConfig{Host: name, User: o.hosts.login, Port: o.hosts.port})
+		_, settings, err := config.File.HostContext(ctx, name, fleetssh.HostConfig{Host: name, User: o.hosts.Login, Port: o.hosts.Port})
 		if err != nil {
-			return configFault(err)
+			return selection.ConfigFault(err)
 		}
-		s.addKept(shown, s.known.of(settings))
+		s.addKept(shown, s.known.For(settings))
 	}
 	return nil
 }
@@ -389,12 +390,12 @@ func (o *acceptOptions) write(ctx context.Context, c *call, s *survey) error {
 	}
 	var failed []string
 	for _, a := range all {
-		done, err := knownhosts.Accept(a.files, knownhosts.Acceptance{Hosts: a.accepted(), Hash: o.hash || a.hash})
+		done, err := knownhosts.Accept(a.Files, knownhosts.Acceptance{Hosts: a.accepted(), Hash: o.hash || a.Hash})
 		if err != nil {
-			failed = append(failed, fmt.Sprintf("nothing was added to %s: %v", a.files[0], err))
+			failed = append(failed, fmt.Sprintf("nothing was added to %s: %v", a.Files[0], err))
 			continue
 		}
-		text := fmt.Sprintf("fleetssh: %s added to %s", countKeys(done.Added), a.files[0])
+		text := fmt.Sprintf("fleetssh: %s added to %s", countKeys(done.Added), a.Files[0])
 		if done.Removed > 0 {
 			text += fmt.Sprintf(", %d of before taken out (the file as it was: %s)", done.Removed, done.Backup)
 		}

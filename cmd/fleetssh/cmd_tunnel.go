@@ -14,6 +14,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/sshconfig"
 )
 
@@ -56,7 +57,7 @@ What is shown:
                             (default)
                             json: one object a line
 
-` + hostFlagsHelp + `
+` + selection.Help + `
 All hosts are connected to at the start. As long as some can be reached, the
 tunnels of the others stand too, and try again whenever somebody calls; so it
 is with a connection that is lost later. Whoever calls a host that cannot be
@@ -73,7 +74,7 @@ const tunnelKeepAlive = 15 * time.Second
 
 // tunnelOptions are the flags of tunnel.
 type tunnelOptions struct {
-	hosts                hostFlags
+	hosts                selection.Flags
 	local, remote, socks []string
 	each                 []string
 	basePort             int
@@ -82,8 +83,8 @@ type tunnelOptions struct {
 }
 
 func (o *tunnelOptions) register(flags *pflag.FlagSet) {
-	o.hosts.use = sshconfig.UseTunnels
-	o.hosts.register(flags)
+	o.hosts.Use = sshconfig.UseTunnels
+	o.hosts.Register(flags)
 	flags.StringArrayVarP(&o.local, "local", "L", nil, "")
 	flags.StringArrayVarP(&o.remote, "remote", "R", nil, "")
 	flags.StringArrayVarP(&o.socks, "dynamic", "D", nil, "")
@@ -101,7 +102,7 @@ func newTunnel(c *call) *cobra.Command {
 		Long: tunnelHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.UsageError(o.hosts.expandedHint(args, "fleetssh tunnel --help"), "tunnel takes no arguments, only options")
+				return exit.UsageError(o.hosts.UnquotedHint(args, "fleetssh tunnel --help"), "tunnel takes no arguments, only options")
 			}
 			if err := refuseForAgent(cmd.Flags()); err != nil {
 				return err
@@ -118,7 +119,7 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	hosts, err := o.hosts.configs(ctx, c.env(), o.format != "text")
+	hosts, err := o.hosts.Hosts(ctx, c.env(), o.format != "text")
 	if err != nil {
 		return err
 	}
@@ -129,13 +130,13 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 		return exit.UsageError("--serve PORT serves one proxy for all", "-D is for one host, and these are %d", len(hosts))
 	}
 	for i := range hosts {
-		if hosts[i].config.KeepAlive == 0 {
-			hosts[i].config.KeepAlive = tunnelKeepAlive
+		if hosts[i].Config.KeepAlive == 0 {
+			hosts[i].Config.KeepAlive = tunnelKeepAlive
 		}
 	}
 	news := &hostNews{screen: c.screen}
-	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts), PoolSize: o.hosts.fanout, Logger: slog.New(news)}
-	o.hosts.protect(c.env(), client)
+	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts), PoolSize: o.hosts.Fanout, Logger: slog.New(news)}
+	o.hosts.Protect(c.env(), client)
 	defer client.Close()
 	workCtx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -232,7 +233,7 @@ type tunnelPlan struct {
 
 // tunnelWork is the tunnels of one call.
 type tunnelWork struct {
-	hosts   []hostEntry
+	hosts   []selection.Host
 	client  *fleetssh.ParallelClient
 	plans   []tunnelPlan
 	tally   *tally

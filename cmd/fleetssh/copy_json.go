@@ -52,7 +52,7 @@ func (d *copyJSON) progress(p fleetssh.CopyProgress) {
 	if !p.Ended {
 		return
 	}
-	o := jsonFile{Type: "file", Time: time.Now(), Host: d.tally.hosts[p.Index].name, Index: p.Index, Bytes: p.Done, Skipped: p.Skipped}
+	o := jsonFile{Type: "file", Time: time.Now(), Host: d.tally.hosts[p.Index].Name, Index: p.Index, Bytes: p.Done, Skipped: p.Skipped}
 	if path := possiblePath(p.Path); utf8.ValidString(path) {
 		o.Path = &path
 	} else {

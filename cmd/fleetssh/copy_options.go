@@ -10,12 +10,13 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
 // copyOptions are the flags of put and get.
 type copyOptions struct {
 	verb  string // put or get
-	hosts hostFlags
+	hosts selection.Flags
 
 	recursive, preserve    bool
 	resume, verify, remove bool
@@ -74,7 +75,7 @@ Of the exit codes, 5 says that some hosts were reached and not all was copied.
 `
 
 func (o *copyOptions) register(flags *pflag.FlagSet) {
-	o.hosts.register(flags)
+	o.hosts.Register(flags)
 	flags.BoolVarP(&o.recursive, "recursive", "r", false, "")
 	flags.BoolVarP(&o.preserve, "preserve", "P", false, "")
 	flags.BoolVar(&o.resume, "resume", false, "")
@@ -113,11 +114,11 @@ func (o *copyOptions) run(ctx context.Context, c *call, args []string) error {
 	if err := o.check(args); err != nil {
 		return err
 	}
-	o.hosts.nothingAsked = o.care.dryRun
-	if name := o.hosts.expanded(args); name != "" && len(args) > 2 {
-		c.screen.Message("hint: " + name + " is one of the files, and " + quoteHint)
+	o.hosts.NothingAsked = o.care.dryRun
+	if name := o.hosts.Unquoted(args); name != "" && len(args) > 2 {
+		c.screen.Message("hint: " + name + " is one of the files, and " + selection.QuoteHint)
 	}
-	hosts, err := o.hosts.configs(ctx, c.env(), o.show.format == "json")
+	hosts, err := o.hosts.Hosts(ctx, c.env(), o.show.format == "json")
 	if err != nil {
 		return err
 	}

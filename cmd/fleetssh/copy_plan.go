@@ -14,6 +14,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/account"
 	"fleetssh/internal/placeholder"
@@ -26,19 +27,19 @@ type copyPlan struct {
 	given   []string // the paths as they were given
 	sources []string
 	target  string
-	hosts   []hostEntry
+	hosts   []selection.Host
 	args    []fleetssh.Args // values for placeholders in sources and target, by host; nil: there are none
 
 	percents bool // a percent sign is written twice in the paths that were given
 }
 
 // plan returns what the arguments mean for hosts, after checking what can be checked here.
-func (o *copyOptions) plan(args []string, hosts []hostEntry) (*copyPlan, error) {
+func (o *copyOptions) plan(args []string, hosts []selection.Host) (*copyPlan, error) {
 	p := &copyPlan{verb: o.verb, given: args, hosts: hosts}
 	var fromFile []fleetssh.Args
 	var err error
 	if o.care.argsFile != "" {
-		if fromFile, err = argsFor(o.care.argsFile, hosts); err != nil {
+		if fromFile, err = selection.ReadArgs(o.care.argsFile, hosts); err != nil {
 			return nil, err
 		}
 	}
@@ -77,23 +78,23 @@ func (o *copyOptions) plan(args []string, hosts []hostEntry) (*copyPlan, error) 
 
 // copyArgs returns the values for paths: those of --args-file, if it is given, and those that
 // every host has.
-func copyArgs(given []fleetssh.Args, hosts []hostEntry) ([]fleetssh.Args, error) {
+func copyArgs(given []fleetssh.Args, hosts []selection.Host) ([]fleetssh.Args, error) {
 	args := make([]fleetssh.Args, len(hosts))
 	names := fileNames(hosts)
 	for i := range hosts {
 		h := &hosts[i]
-		login := h.config.User
+		login := h.Config.User
 		if login == "" {
 			var err error
 			if login, err = account.Name(); err != nil {
 				return nil, fmt.Errorf("user: %w", err)
 			}
 		}
-		values := map[string]string{"user": login, "port": strconv.Itoa(portOf(&h.config)), "index": strconv.Itoa(i)}
+		values := map[string]string{"user": login, "port": strconv.Itoa(selection.PortOf(&h.Config)), "index": strconv.Itoa(i)}
 		if given != nil {
 			maps.Copy(values, given[i].Map)
 		}
-		values[hostColumn] = names[i] // no other host has it
+		values[selection.HostColumn] = names[i] // no other host has it
 		args[i].Map = values
 	}
 	return args, nil
@@ -108,10 +109,10 @@ func (p *copyPlan) paths(i int) (sources []string, target string, err error) {
 	for _, path := range append(p.sources[:len(p.sources):len(p.sources)], p.target) {
 		full, err := placeholder.Expand(path, nil, p.args[i].Map)
 		if err != nil {
-			return nil, "", exit.UsageError("known are host, user, port, index and the names of --args-file", "%s: %s: %v", p.hosts[i].label, path, err)
+			return nil, "", exit.UsageError("known are host, user, port, index and the names of --args-file", "%s: %s: %v", p.hosts[i].Label, path, err)
 		}
 		if full == "" {
-			return nil, "", exit.UsageError("", "%s: %s: the path is empty", p.hosts[i].label, path)
+			return nil, "", exit.UsageError("", "%s: %s: the path is empty", p.hosts[i].Label, path)
 		}
 		expanded = append(expanded, full)
 	}
@@ -142,7 +143,7 @@ func (p *copyPlan) checkHostPaths() error {
 		}
 		name = name[strings.LastIndexByte(name, '@')+1:]
 		for i := range p.hosts {
-			if h := &p.hosts[i]; name == h.label || name == h.config.Host || name == h.config.Alias {
+			if h := &p.hosts[i]; name == h.Label || name == h.Config.Host || name == h.Config.Alias {
 				if rest == "" {
 					rest = "."
 				}
@@ -170,7 +171,7 @@ func (p *copyPlan) checkSources(recursive bool) error {
 			info, err := os.Stat(source)
 			switch {
 			case err != nil && p.args != nil:
-				return fmt.Errorf("%s, for %s: %s", source, p.hosts[i].label, exit.Reason(err))
+				return fmt.Errorf("%s, for %s: %s", source, p.hosts[i].Label, exit.Reason(err))
 			case err != nil:
 				return fmt.Errorf("%s: %s", source, exit.Reason(err))
 			case info.IsDir() && !recursive:
@@ -188,7 +189,7 @@ func (p *copyPlan) checkSources(recursive bool) error {
 func (p *copyPlan) rehearse(opts fleetssh.CopyOptions) error {
 	over, end := context.WithCancel(context.Background())
 	end()
-	client := &fleetssh.ParallelClient{Hosts: configsOf(p.hosts)}
+	client := &fleetssh.ParallelClient{Hosts: selection.Configs(p.hosts)}
 	defer client.Close()
 	opts = p.options(opts, 0, len(p.hosts))
 	_, err := p.copy(over, client, &opts)
@@ -204,10 +205,10 @@ func (p *copyPlan) wrongUsage(err error) error {
 		return errors.New(copyProblem(e).reason)
 	case *fleetssh.HostArgumentError:
 		if e.Host >= 0 && e.Name == "" {
-			return exit.UsageError("write %(host)s into the local path", "%s: %s", p.hosts[e.Host].label, e.Reason)
+			return exit.UsageError("write %(host)s into the local path", "%s: %s", p.hosts[e.Host].Label, e.Reason)
 		}
 	}
-	return asUsage(err)
+	return exit.AsUsage(err)
 }
 
 // copy copies as the plan says, with options that are made for the hosts of client.

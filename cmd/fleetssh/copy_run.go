@@ -17,13 +17,13 @@ type copier struct {
 
 // run copies to or from all hosts.
 func (r *copier) run(ctx context.Context, sizes []int) error {
-	work, end, err := r.begin(ctx, r.o.hosts.fanout)
+	work, end, err := r.begin(ctx, r.o.hosts.Fanout)
 	if err != nil {
 		return err
 	}
 	defer end()
-	r.o.hosts.protect(r.c.env(), r.client)
-	defer boundMemory(memoryOfCopy, r.o.hosts.fanout)()
+	r.o.hosts.Protect(r.c.env(), r.client)
+	defer boundMemory(memoryOfCopy, r.o.hosts.Fanout)()
 	var endDisplay func()
 	r.show, endDisplay = r.o.show.display(copyView{view: view{screen: r.c.screen, tally: r.tally, command: r.plan.text(), label: true}, o: r.o, plan: r.plan})
 	defer endDisplay()

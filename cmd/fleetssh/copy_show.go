@@ -100,7 +100,7 @@ func newCopyStream(v copyView) *copyStream { return &copyStream{copyView: v} }
 
 func (d *copyStream) progress(p fleetssh.CopyProgress) {
 	if text := failedText(p); text != "" {
-		d.screen.Err(d.screen.PaintErr(termline.Trouble, d.tally.hosts[p.Index].label)+": ", text)
+		d.screen.Err(d.screen.PaintErr(termline.Trouble, d.tally.hosts[p.Index].Label)+": ", text)
 		return
 	}
 	if !d.o.show.verbose || !p.Ended || p.Err != nil {
@@ -116,7 +116,7 @@ func (d *copyStream) progress(p fleetssh.CopyProgress) {
 }
 
 func (d *copyStream) out(host int, text string) {
-	d.screen.Out(d.screen.Paint(termline.Label, d.tally.hosts[host].label)+": ", text)
+	d.screen.Out(d.screen.Paint(termline.Label, d.tally.hosts[host].Label)+": ", text)
 }
 
 func (d *copyStream) finished(r *result) {

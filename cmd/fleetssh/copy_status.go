@@ -7,6 +7,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
 // rateWindow is the time over which the rate of a copy is taken.
@@ -77,7 +78,7 @@ func (s *copyStatus) text() string {
 		text += fmt.Sprintf(", %d never begun", s.unbegun)
 	}
 	text += ", " + time.Since(s.tally.begun).Round(time.Second).String()
-	long := fmt.Sprintf("%s: %d of %s done%s", s.plan.verb, s.done, countHosts(len(s.ended)), text)
+	long := fmt.Sprintf("%s: %d of %s done%s", s.plan.verb, s.done, selection.CountHosts(len(s.ended)), text)
 	return fitting(s.screen, withStragglers(long, s.tally.waiting), long, fmt.Sprintf("%s: %d/%d%s", s.plan.verb, s.done, len(s.ended), text))
 }
 

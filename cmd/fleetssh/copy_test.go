@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -37,7 +38,7 @@ func TestCopiedText(t *testing.T) {
 // planFor returns the plan of a command line for hosts.
 func planFor(t *testing.T, expr, line string) (*copyPlan, error) {
 	t.Helper()
-	hosts, err := (&selectFlags{hosts: []string{expr}}).entries(fleetssh.HostConfig{User: "ann"})
+	hosts, err := (&selection.ExprFlags{Exprs: []string{expr}}).Choose(fleetssh.HostConfig{User: "ann"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +121,7 @@ func TestRecordedPaths(t *testing.T) {
 
 // statusFor returns the status of a copy to hosts that are sent a file of so many bytes each.
 func statusFor(verb string, shares ...int64) *copyStatus {
-	hosts := make([]hostEntry, len(shares))
+	hosts := make([]selection.Host, len(shares))
 	s := &copyStatus{copyView: copyView{view: view{tally: newTally(hosts)}, o: new(copyOptions), plan: &copyPlan{verb: verb, hosts: hosts}}, open: make(map[openFile]int64), seen: make([]int64, len(hosts)), ended: make([]bool, len(hosts))}
 	s.copyDisplay = newCopyStream(s.copyView)
 	s.o.show.quiet = true
@@ -206,7 +207,7 @@ func TestMeasure(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	hosts := []hostEntry{{label: "a"}, {label: "tree"}}
+	hosts := []selection.Host{{Label: "a"}, {Label: "tree"}}
 	p := &copyPlan{sources: []string{filepath.Join(dir, "%(host)s"), filepath.Join(dir, "link"), filepath.Join(dir, "file")}, target: "x", hosts: hosts}
 	var err error
 	if p.args, err = copyArgs(nil, hosts); err != nil {
@@ -227,7 +228,7 @@ func TestCopyDisplays(t *testing.T) {
 	t.Parallel()
 	var out, errOut bytes.Buffer
 	screen := termline.New(&out, &errOut)
-	hosts := []hostEntry{{name: "web1", label: "web1"}}
+	hosts := []selection.Host{{Name: "web1", Label: "web1"}}
 	v := copyView{view: view{screen: screen, tally: newTally(hosts)}, o: new(copyOptions)}
 	v.o.show.verbose = true
 	failed := &fleetssh.CopyError{Op: "open", Path: "/x\n\x1b[2J\xff", Local: true, Err: &os.PathError{Err: fs.ErrPermission}}

@@ -9,13 +9,14 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
 // course is work on hosts, batch after batch, with the care that was asked for.
 type course struct {
 	c      *call
 	care   *careFlags
-	hosts  []hostEntry
+	hosts  []selection.Host
 	client *fleetssh.ParallelClient
 	tally  *tally
 	record *recorder    // made before the first host begins
@@ -62,7 +63,7 @@ func (s *course) begin(ctx context.Context, fanout int) (work context.Context, e
 func (s *course) batches(ctx context.Context, sizes []int, do func(size int) error, left func(*result)) error {
 	for n, size := range sizes {
 		s.client.MaxFailures = max(s.most-s.tally.failed(), 0)
-		configs := configsOf(s.hosts[s.from : s.from+size])
+		configs := selection.Configs(s.hosts[s.from : s.from+size])
 		s.at.Store(-1)
 		if n == 0 {
 			s.client.Hosts = configs
@@ -122,9 +123,9 @@ func (s *course) tooMany(n int, sizes []int) string {
 	case !s.limited || failed <= s.most:
 		return ""
 	case s.care.maxFail == "":
-		return fmt.Sprintf("%s failed in %s", countHosts(failed), batch)
+		return fmt.Sprintf("%s failed in %s", selection.CountHosts(failed), batch)
 	}
-	text := fmt.Sprintf("%s failed, --max-fail %s allows %d", countHosts(failed), s.care.maxFail, s.most)
+	text := fmt.Sprintf("%s failed, --max-fail %s allows %d", selection.CountHosts(failed), s.care.maxFail, s.most)
 	if from := s.c.settings.origin("max-fail"); from != "" {
 		text += " (" + from + ")"
 	}

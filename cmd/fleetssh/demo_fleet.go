@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/internal/simfleet"
 )
 
@@ -125,10 +126,10 @@ func demoShell(s *simfleet.Session) simfleet.Status {
 }
 
 // place makes the name of a host of the demo lead to it, and that of its hop.
-func (f *demoFleet) place(e *hostEntry) {
-	f.lead(&e.config)
-	if e.config.Proxy != nil { // which all hosts share
-		f.lead(e.config.Proxy)
+func (f *demoFleet) place(e *selection.Host) {
+	f.lead(&e.Config)
+	if e.Config.Proxy != nil { // which all hosts share
+		f.lead(e.Config.Proxy)
 	}
 }
 

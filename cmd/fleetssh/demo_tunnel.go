@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/simfleet"
 )
@@ -58,14 +59,14 @@ func demoPage(conn net.Conn, host string) {
 // playTunnel fetches a page from each of two hosts through one proxy.
 func (f *demoFleet) playTunnel(ctx context.Context, screen *termline.Screen) error {
 	screen.Print([]byte(demoTunnel))
-	hosts, err := (&selectFlags{hosts: []string{"web[1-4]"}}).entries(fleetssh.HostConfig{})
+	hosts, err := (&selection.ExprFlags{Exprs: []string{"web[1-4]"}}).Choose(fleetssh.HostConfig{})
 	if err != nil {
 		return err
 	}
 	for i := range hosts {
 		f.place(&hosts[i])
 	}
-	fleet := &fleetssh.ParallelClient{Hosts: configsOf(hosts)}
+	fleet := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts)}
 	defer fleet.Close()
 	proxy, err := fleet.ForwardProxy(ctx, "127.0.0.1:0")
 	if err != nil {

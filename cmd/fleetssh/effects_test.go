@@ -13,6 +13,7 @@ import (
 
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
 // Each flag about hosts changes what would be done, or is refused: none is accepted and ignored.
@@ -44,11 +45,11 @@ func TestHostFlagsHaveEffect(t *testing.T) {
 	}
 	// What cannot be seen here, and where it is.
 	elsewhere := map[string]string{"passwords-differ": "only a second host shows it"}
-	var hosts hostFlags
+	var hosts selection.Flags
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-	hosts.register(flags)
+	hosts.Register(flags)
 	selecting := pflag.NewFlagSet("", pflag.ContinueOnError)
-	new(selectFlags).register(selecting)
+	new(selection.ExprFlags).Register(selecting)
 	flags.VisitAll(func(flag *pflag.Flag) {
 		value := values[flag.Name]
 		if value == nil {
@@ -96,7 +97,7 @@ func TestEveryFlagIsTried(t *testing.T) {
 		}
 	}
 	ofHosts := pflag.NewFlagSet("", pflag.ContinueOnError)
-	new(hostFlags).register(ofHosts) // see TestHostFlagsHaveEffect
+	new(selection.Flags).Register(ofHosts) // see TestHostFlagsHaveEffect
 	verbFlags(func(verb *cobra.Command, flag *pflag.Flag) {
 		_, name, _ := strings.Cut(verb.CommandPath(), " ")
 		if ofHosts.Lookup(flag.Name) != nil || slices.Contains([]string{"help", "config"}, flag.Name) || name == "" {

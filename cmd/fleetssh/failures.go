@@ -78,7 +78,7 @@ func (t *tally) failures() []*failureGroup {
 func (t *tally) leaveOutHint(g *failureGroup) string {
 	names := make([]string, len(g.hosts))
 	for i, index := range g.hosts {
-		names[i] = t.hosts[index].name
+		names[i] = t.hosts[index].Name
 	}
 	it := "it"
 	if len(names) > 1 {
@@ -140,7 +140,7 @@ func (t *tally) showFailures(screen *termline.Screen) {
 		slices.Sort(g.hosts)
 		labels := make([]string, len(g.hosts))
 		for i, index := range g.hosts {
-			labels[i] = t.hosts[index].label
+			labels[i] = t.hosts[index].Label
 		}
 		line := "  " + g.title + ": " + hostset.Of(labels...).String()
 		problem := g.first.problem
@@ -171,7 +171,7 @@ func (t *tally) showBriefly(screen *termline.Screen) {
 		slices.Sort(g.hosts)
 		labels := make([]string, len(g.hosts))
 		for i, index := range g.hosts {
-			labels[i] = t.hosts[index].label
+			labels[i] = t.hosts[index].Label
 		}
 		line := fmt.Sprintf("%s (%d): %s", hostset.Of(labels...), len(labels), g.title)
 		if reason := g.first.problem.reason; reason != "" {

@@ -13,6 +13,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -31,9 +32,9 @@ func (r *runner) interact(ctx context.Context, t *terminal) error {
 	r.record = r.o.record.begin(r.c, r.tally, journal.Start{Command: r.title, Instead: r.instead})
 	defer r.record.close()
 	r.client = &fleetssh.ParallelClient{
-		Hosts: configsOf(r.hosts), Logger: slog.New(r.c.warnings), BeforeStart: func(i int) { r.record.begins(i) },
+		Hosts: selection.Configs(r.hosts), Logger: slog.New(r.c.warnings), BeforeStart: func(i int) { r.record.begins(i) },
 	}
-	r.o.hosts.protect(r.c.env(), r.client)
+	r.o.hosts.Protect(r.c.env(), r.client)
 	defer r.client.Close()
 	command := r.command
 	command.OpenStdin = true
@@ -64,7 +65,7 @@ func (r *runner) interact(ctx context.Context, t *terminal) error {
 // showEnd says how a session has ended that did not end by itself.
 func (r *runner) showEnd(result *result) {
 	title, _ := result.title()
-	line := "fleetssh: " + r.hosts[0].label + ": " + title
+	line := "fleetssh: " + r.hosts[0].Label + ": " + title
 	if result.problem.reason != "" {
 		line += ": " + result.problem.reason
 	}
@@ -74,7 +75,7 @@ func (r *runner) showEnd(result *result) {
 	}
 	hint := result.problem.hint
 	if k := result.problem.key; k != nil && k.hop == "" {
-		hint = trustHint(r.hosts[0].flags, k, []string{cmp.Or(r.hosts[0].given, k.name)})
+		hint = trustHint(r.hosts[0].Flags, k, []string{cmp.Or(r.hosts[0].Given, k.name)})
 	}
 	if hint != "" {
 		r.c.screen.Message("hint: " + hint)

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
 // knownNames returns what a shell may complete: the hosts and groups of the inventory
@@ -20,8 +21,8 @@ func (s *settings) knownNames(cmd *cobra.Command) (hosts, groups []string) {
 		}
 		return values
 	}
-	f := selectFlags{inventories: list("inventory"), hostfiles: list("hostfile")}
-	if inv, err := f.inventory(fleetssh.HostConfig{}); err == nil && inv != nil {
+	f := selection.ExprFlags{Inventories: list("inventory"), Hostfiles: list("hostfile")}
+	if inv, err := f.Inventory(fleetssh.HostConfig{}); err == nil && inv != nil {
 		if names, err := inv.Names(); err == nil {
 			hosts = append(hosts, names...)
 		}
@@ -33,7 +34,7 @@ func (s *settings) knownNames(cmd *cobra.Command) (hosts, groups []string) {
 	if flag := cmd.Flags().Lookup("ssh-config"); flag != nil {
 		path = flag.Value.String()
 	}
-	hosts = append(hosts, namesInSSHConfig(path)...)
+	hosts = append(hosts, selection.NamesInSSHConfig(path)...)
 	byKey, _ := knownByKey(cmd)
 	hosts = append(hosts, byKey...)
 	slices.Sort(hosts)

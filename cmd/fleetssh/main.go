@@ -10,6 +10,7 @@ import (
 
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/personality"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -80,18 +81,18 @@ type call struct {
 
 	// place, if not nil, changes a host before it is used, and done gets what
 	// became of a run. The demo is what uses them.
-	place func(*hostEntry)
+	place func(*selection.Host)
 	done  func(*tally)
 }
 
 // env returns what the flags that choose hosts need of a call.
-func (c *call) env() *hostEnv {
-	e := &hostEnv{
-		in: c.in, screen: c.screen, ask: c.ask, warn: c.warnings.add, showTold: func() {}, origin: c.settings.origin,
-		recorded: recordedHosts, interrupt: interruptSelf, place: c.place,
+func (c *call) env() *selection.Env {
+	e := &selection.Env{
+		In: c.in, Screen: c.screen, Ask: c.ask, Warn: c.warnings.add, ShowTold: func() {}, Origin: c.settings.origin,
+		Recorded: recordedHosts, Interrupt: interruptSelf, Place: c.place,
 	}
 	if c.banners != nil {
-		e.tell, e.showTold = c.banners.tell, c.banners.flush
+		e.Tell, e.ShowTold = c.banners.tell, c.banners.flush
 	}
 	return e
 }

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // outstanding knows which hosts of a call are not done, and what is done on each.
 type outstanding struct {
-	hosts   []hostEntry
+	hosts   []selection.Host
 	begun   time.Time
 	working func() []fleetssh.Progress // of the hosts at work, by their index; nil: nothing is known
 
@@ -23,7 +24,7 @@ type outstanding struct {
 	done  int
 }
 
-func newOutstanding(hosts []hostEntry) *outstanding {
+func newOutstanding(hosts []selection.Host) *outstanding {
 	return &outstanding{hosts: hosts, begun: time.Now(), ended: make([]bool, len(hosts))}
 }
 
@@ -83,7 +84,7 @@ func (o *outstanding) stragglers() string {
 	shown := work[:min(len(work), stragglersShown)]
 	var texts []string
 	for _, g := range o.groups(shown, now) {
-		texts = append(texts, foldNames(g.labels)+" "+g.doing+" "+seconds(g.to))
+		texts = append(texts, selection.FoldNames(g.labels)+" "+g.doing+" "+seconds(g.to))
 	}
 	if more := len(work) - len(shown); more > 0 {
 		texts = append(texts, fmt.Sprint(more, " more"))
@@ -110,7 +111,7 @@ func (o *outstanding) groups(work []fleetssh.Progress, now time.Time) []*doingGr
 			byText[text] = g
 			groups = append(groups, g)
 		}
-		g.labels = append(g.labels, o.hosts[p.Host].label)
+		g.labels = append(g.labels, o.hosts[p.Host].Label)
 		g.from, g.to = min(g.from, since), max(g.to, since)
 	}
 	return groups
@@ -126,7 +127,7 @@ func (o *outstanding) report(screen *termline.Screen) {
 	o.mu.Lock()
 	done := o.done
 	o.mu.Unlock()
-	screen.Message(fmt.Sprintf("fleetssh: %d of %s done after %s, %d at work", done, countHosts(len(o.hosts)), seconds(now.Sub(o.begun)), len(work)))
+	screen.Message(fmt.Sprintf("fleetssh: %d of %s done after %s, %d at work", done, selection.CountHosts(len(o.hosts)), seconds(now.Sub(o.begun)), len(work)))
 	for _, g := range groups {
 		since := seconds(g.to)
 		if shortest := seconds(g.from); shortest != since {
@@ -137,7 +138,7 @@ func (o *outstanding) report(screen *termline.Screen) {
 	if len(unbegun) > 0 {
 		labels := make([]string, len(unbegun))
 		for i, host := range unbegun {
-			labels[i] = o.hosts[host].label
+			labels[i] = o.hosts[host].Label
 		}
 		screen.Message("  not begun: " + countedNames(labels))
 	}
@@ -145,7 +146,7 @@ func (o *outstanding) report(screen *termline.Screen) {
 }
 
 func countedNames(labels []string) string {
-	text := foldNames(labels)
+	text := selection.FoldNames(labels)
 	if len(labels) > 1 {
 		text += fmt.Sprintf(" (%d)", len(labels))
 	}

@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // outstandingHosts are n hosts of which some are at work, each since so many seconds.
 func outstandingHosts(n int, work ...fleetssh.Progress) *outstanding {
-	hosts := make([]hostEntry, n)
+	hosts := make([]selection.Host, n)
 	for i := range hosts {
-		hosts[i].label = fmt.Sprintf("web%d", i+1)
+		hosts[i].Label = fmt.Sprintf("web%d", i+1)
 	}
 	o := newOutstanding(hosts)
 	o.working = func() []fleetssh.Progress { return append([]fleetssh.Progress(nil), work...) }

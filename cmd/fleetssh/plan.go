@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -13,11 +14,11 @@ import (
 const mostPlanned = 100
 
 // showPlan shows what would be done on each host, and in which batch.
-func showPlan(screen *termline.Screen, hosts []hostEntry, sizes []int, plan func(i int) (string, error)) error {
+func showPlan(screen *termline.Screen, hosts []selection.Host, sizes []int, plan func(i int) (string, error)) error {
 	i := 0
 	for n, size := range sizes {
 		if len(sizes) > 1 {
-			screen.Message(fmt.Sprintf("batch %d of %d: %s", n+1, len(sizes), countHosts(size)))
+			screen.Message(fmt.Sprintf("batch %d of %d: %s", n+1, len(sizes), selection.CountHosts(size)))
 		}
 		var labels []string // of hosts with the text before
 		before := ""
@@ -30,7 +31,7 @@ func showPlan(screen *termline.Screen, hosts []hostEntry, sizes []int, plan func
 				showPlanned(screen, labels, before)
 				labels, before = nil, text
 			}
-			labels = append(labels, hosts[i].label)
+			labels = append(labels, hosts[i].Label)
 		}
 		showPlanned(screen, labels, before)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/internal/account"
 	"fleetssh/internal/shellquote"
 	"fleetssh/inventory"
@@ -116,7 +117,7 @@ func authenticationProblem(e *fleetssh.AuthenticationError, host *fleetssh.HostC
 	if e.Expired {
 		p.reason = fmt.Sprintf("the password of %s has expired and must be changed", e.User)
 		p.hint = "ssh " + shellquote.Quote(e.User+"@"+host.Host)
-		if port := portOf(host); port != 22 {
+		if port := selection.PortOf(host); port != 22 {
 			p.hint = fmt.Sprintf("ssh -p %d %s", port, shellquote.Quote(e.User+"@"+host.Host))
 		}
 		return p

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
 )
@@ -33,7 +34,7 @@ func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) problem
 		return p
 	}
 	k := &keyProblem{reason: fault.Reason, name: cmp.Or(host.Alias, host.Host), shown: keyText(plainKey(e.Key))}
-	if port := portOf(host); host.Alias == "" && port != 22 {
+	if port := selection.PortOf(host); host.Alias == "" && port != 22 {
 		k.name = net.JoinHostPort(host.Host, strconv.Itoa(port))
 	}
 	if e.Port != 0 && host.Port == 0 && e.Port != 22 && host.Alias == "" { // a hop, of which only the name is known
@@ -98,11 +99,11 @@ func (t *tally) keyDetail(g *failureGroup) []string {
 		*list = append(*list, &said{text, []string{label}})
 	}
 	for _, r := range g.results {
-		label := t.hosts[r.index].label
+		label := t.hosts[r.index].Label
 		if r.problem.key.hop != "" {
 			label = r.problem.key.hop
 		}
-		if line := t.hosts[r.index].lookup; line != "" && r.problem.key.reason == knownhosts.Unknown {
+		if line := t.hosts[r.index].Lookup; line != "" && r.problem.key.reason == knownhosts.Unknown {
 			note(&more, line, label)
 		}
 		if len(shown) <= maxKeyLines {
@@ -156,41 +157,41 @@ func sameKeyText(set, key string) string {
 // keyHint returns the next step for the hosts of a group.
 func (t *tally) keyHint(g *failureGroup) string {
 	var names []string
-	var flags *hostFlags
+	var flags *selection.Flags
 	for _, r := range g.results {
 		k := r.problem.key
 		e := &t.hosts[r.index]
-		flags = cmp.Or(flags, e.flags)
+		flags = cmp.Or(flags, e.Flags)
 		switch {
 		case k.hop != "":
 			if !slices.Contains(names, k.hop) {
 				names = append(names, k.hop)
 			}
-		case e.given != "":
-			names = append(names, e.given)
+		case e.Given != "":
+			names = append(names, e.Given)
 		default:
 			names = append(names, k.name)
 		}
 	}
 	k := g.first.problem.key
 	if k.hop != "" && flags != nil {
-		flags = &hostFlags{config: flags.config, knownHosts: flags.knownHosts} // others are not for hops
+		flags = &selection.Flags{Config: flags.Config, KnownHosts: flags.KnownHosts} // others are not for hops
 	}
 	return trustHint(flags, k, names)
 }
 
 // trustHint returns the next step for hosts with a problem of one kind, which were named with f.
 // f may be nil.
-func trustHint(f *hostFlags, k *keyProblem, names []string) string {
+func trustHint(f *selection.Flags, k *keyProblem, names []string) string {
 	switch {
 	case k.reason == knownhosts.Changed:
-		return f.replaceHint(names, "")
+		return f.ReplaceHint(names, "")
 	case k.full:
 		return "make the file writable, name another one with --known-hosts FILE or -o UserKnownHostsFile=FILE, or trust whoever answers: --host-key insecure"
 	case k.reason == knownhosts.Unknown:
-		return f.trustCommand(names) + " shows the keys and asks before it adds them; check them against fingerprints from whoever runs the " + hostWord(names) + " (--fingerprints FILE)"
+		return f.TrustCommand(names) + " shows the keys and asks before it adds them; check them against fingerprints from whoever runs the " + selection.HostWord(names) + " (--fingerprints FILE)"
 	case k.reason == knownhosts.Revoked:
-		return "the key may be in other hands: ask who runs the " + hostWord(names)
+		return "the key may be in other hands: ask who runs the " + selection.HostWord(names)
 	}
 	return ""
 }

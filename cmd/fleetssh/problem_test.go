@@ -12,6 +12,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -46,7 +47,7 @@ func TestProblemKinds(t *testing.T) {
 
 func TestShowFailures(t *testing.T) {
 	t.Parallel()
-	hosts, err := (&selectFlags{hosts: []string{"web[01-20]"}}).entries(fleetssh.HostConfig{})
+	hosts, err := (&selection.ExprFlags{Exprs: []string{"web[01-20]"}}).Choose(fleetssh.HostConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,7 @@ func TestShowFailures(t *testing.T) {
 			r.outcome.ExitCode = 1
 		case 3:
 			r.outcome = fleetssh.Outcome{Kind: fleetssh.Unreachable, Phase: "connect"}
-			r.problem = problemOf(&fleetssh.ConnectionError{Host: "x", Phase: "connect", Err: hostile}, &hosts[i].config)
+			r.problem = problemOf(&fleetssh.ConnectionError{Host: "x", Phase: "connect", Err: hostile}, &hosts[i].Config)
 		case 4, 5:
 			r.outcome.Kind = fleetssh.Skipped
 		case 6:

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -43,7 +44,7 @@ func (p *progress) text() string {
 		text += fmt.Sprintf(", %d never begun", unbegun)
 	}
 	text += ", " + time.Since(p.begun).Round(time.Second).String()
-	long := fmt.Sprintf("%d of %s done%s", done, countHosts(p.total), text)
+	long := fmt.Sprintf("%d of %s done%s", done, selection.CountHosts(p.total), text)
 	return fitting(p.screen, withStragglers(long, p.waiting), long, fmt.Sprintf("%d/%d done%s", done, p.total, text), fmt.Sprintf("%d/%d%s", done, p.total, text))
 }
 

@@ -17,6 +17,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/redact"
 	page "fleetssh/cmd/fleetssh/internal/report"
+	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
 // recordFlags say what is kept of a run.
@@ -173,16 +174,16 @@ func (r *recorder) create(scrap bool, start journal.Start) (err error) {
 }
 
 // host returns a host as it is kept: with the user and the port that the flags do not say.
-func (f *recordFlags) host(e *hostEntry) journal.Host {
-	h := journal.Host{Name: e.name}
-	if e.config.User != f.login {
-		h.User = e.config.User
+func (f *recordFlags) host(e *selection.Host) journal.Host {
+	h := journal.Host{Name: e.Name}
+	if e.Config.User != f.login {
+		h.User = e.Config.User
 	}
-	if fmt.Sprint(e.config.Port) != f.port {
-		h.Port = e.config.Port
+	if fmt.Sprint(e.Config.Port) != f.port {
+		h.Port = e.Config.Port
 	}
-	if e.label != e.name {
-		h.Label = e.label
+	if e.Label != e.Name {
+		h.Label = e.Label
 	}
 	return h
 }

@@ -19,6 +19,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 )
@@ -36,9 +37,9 @@ func recordCall(t *testing.T) (c *call, stdout, stderr *bytes.Buffer) {
 // at work, and hosts beyond were not begun. It is killed in the middle of it if ended is false.
 func recordRun(t *testing.T, c *call, f *recordFlags, names []string, results []result, ended bool) *recorder {
 	t.Helper()
-	entries := make([]hostEntry, len(names))
+	entries := make([]selection.Host, len(names))
 	for i, name := range names {
-		entries[i] = hostEntry{config: fleetssh.HostConfig{Host: name}, name: name, label: name}
+		entries[i] = selection.Host{Config: fleetssh.HostConfig{Host: name}, Name: name, Label: name}
 	}
 	tally := newTally(entries)
 	r := f.begin(c, tally, journal.Start{Command: "uptime"})
@@ -228,9 +229,9 @@ func TestRunsVerbs(t *testing.T) {
 func TestRunsDiffOutput(t *testing.T) {
 	c, stdout, _ := recordCall(t)
 	for _, version := range []string{"5.10", "6.1"} {
-		entries := make([]hostEntry, 3)
+		entries := make([]selection.Host, 3)
 		for i, name := range []string{"web1", "web2", "web3"} {
-			entries[i] = hostEntry{name: name, label: name}
+			entries[i] = selection.Host{Name: name, Label: name}
 		}
 		tally := newTally(entries)
 		r := new(recordFlags).begin(c, tally, journal.Start{Command: "uname -r"})
@@ -312,7 +313,7 @@ func TestRerunOfNobody(t *testing.T) {
 	if code := verb(t, c, "rerun", "last", "--failed"); code != exit.Usage || !strings.Contains(stderr.String(), "the value of --proxy was not recorded") {
 		t.Errorf("%d %s", code, stderr)
 	}
-	tally := newTally([]hostEntry{{name: "web1", label: "web1"}})
+	tally := newTally([]selection.Host{{Name: "web1", Label: "web1"}})
 	r := new(recordFlags).begin(c, tally, journal.Start{Command: "uptime"})
 	defer r.close()
 	if code := verb(t, c, "rerun", "last", "--skipped"); code != exit.Usage || !strings.Contains(stderr.String(), "is under way") {
@@ -348,12 +349,12 @@ func TestRecordedHosts(t *testing.T) {
 func TestTargets(t *testing.T) {
 	t.Parallel()
 	f := &recordFlags{login: "deploy", port: "2222"}
-	for target, e := range map[string]hostEntry{
-		"web1":                    {name: "web1", config: fleetssh.HostConfig{User: "deploy", Port: 2222}},
-		"alice@web1":              {name: "web1", config: fleetssh.HostConfig{User: "alice", Port: 2222}},
-		"deploy2@web1:22":         {name: "web1", config: fleetssh.HostConfig{User: "deploy2", Port: 22}},
-		"[2001:db8::1]":           {name: "2001:db8::1", config: fleetssh.HostConfig{User: "deploy"}},
-		"alice@[2001:db8::1]:222": {name: "2001:db8::1", config: fleetssh.HostConfig{User: "alice", Port: 222}},
+	for target, e := range map[string]selection.Host{
+		"web1":                    {Name: "web1", Config: fleetssh.HostConfig{User: "deploy", Port: 2222}},
+		"alice@web1":              {Name: "web1", Config: fleetssh.HostConfig{User: "alice", Port: 2222}},
+		"deploy2@web1:22":         {Name: "web1", Config: fleetssh.HostConfig{User: "deploy2", Port: 22}},
+		"[2001:db8::1]":           {Name: "2001:db8::1", Config: fleetssh.HostConfig{User: "deploy"}},
+		"alice@[2001:db8::1]:222": {Name: "2001:db8::1", Config: fleetssh.HostConfig{User: "alice", Port: 222}},
 	} {
 		h := f.host(&e)
 		got := targetOf(&h)

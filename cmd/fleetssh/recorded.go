@@ -9,6 +9,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/fold"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	page "fleetssh/cmd/fleetssh/internal/report"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 )
@@ -40,10 +41,10 @@ func recordedResult(h *journal.HostRun, begun time.Time) result {
 // recordedTally returns how a run ended, as far as it is known. Hosts that are at work or wait
 // have no result.
 func recordedTally(run *journal.Run) *tally {
-	t := &tally{hosts: make([]hostEntry, len(run.Hosts)), begun: run.Time, interrupted: run.State == journal.Interrupted}
+	t := &tally{hosts: make([]selection.Host, len(run.Hosts)), begun: run.Time, interrupted: run.State == journal.Interrupted}
 	for i := range run.Hosts {
 		h := &run.Hosts[i]
-		t.hosts[i] = hostEntry{name: h.Name, label: termline.Visible(h.Shown())}
+		t.hosts[i] = selection.Host{Name: h.Name, Label: termline.Visible(h.Shown())}
 		if h.Result.Outcome != journal.Running && h.Result.Outcome != journal.Waiting {
 			r := recordedResult(h, run.Time)
 			if run.Verb != "" {
@@ -72,7 +73,7 @@ func reportOf(run *journal.Run) (page.Data, error) {
 	for i := range run.Hosts {
 		h := &run.Hosts[i]
 		d.Hosts = append(d.Hosts, page.Host{
-			Label: t.hosts[i].label, Outcome: h.Result.Outcome, Class: classOf(h), Attempts: h.Result.Attempts,
+			Label: t.hosts[i].Label, Outcome: h.Result.Outcome, Class: classOf(h), Attempts: h.Result.Attempts,
 			Connect: ofMilliseconds(h.Result.ConnectMS), Run: ofMilliseconds(h.Result.RunMS),
 		})
 		d.Hosts[i].From, d.Hosts[i].To = h.Worked(run)
@@ -171,7 +172,7 @@ func wholeLines(run *journal.Run) iter.Seq2[journal.Line, error] {
 func (t *tally) fold(hosts []int) string {
 	labels := make([]string, len(hosts))
 	for i, index := range hosts {
-		labels[i] = t.hosts[index].label
+		labels[i] = t.hosts[index].Label
 	}
 	return hostset.Of(labels...).String()
 }

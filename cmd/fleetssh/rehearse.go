@@ -6,6 +6,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
 // rehearse has the library check all that it checks before it contacts anybody, for all hosts:
@@ -18,10 +19,10 @@ func (r *runner) rehearse() error {
 }
 
 // rehearseHosts checks the settings of hosts. None is contacted.
-func rehearseHosts(hosts []hostEntry) error {
+func rehearseHosts(hosts []selection.Host) error {
 	over, end := context.WithCancel(context.Background())
 	end()
-	client := &fleetssh.ParallelClient{Hosts: configsOf(hosts)}
+	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts)}
 	defer client.Close()
 	err := client.Connect(over)
 	if _, wrong := err.(*fleetssh.ConfigError); wrong {
@@ -32,7 +33,7 @@ func rehearseHosts(hosts []hostEntry) error {
 
 // hostFault is wrong usage that the library has found before it contacted anybody. It knows hosts
 // by their index, and users do not.
-func hostFault(err error, hosts []hostEntry) error {
+func hostFault(err error, hosts []selection.Host) error {
 	if err == nil {
 		return nil
 	}
@@ -40,7 +41,7 @@ func hostFault(err error, hosts []hostEntry) error {
 		if i < 0 || i >= len(hosts) {
 			return ""
 		}
-		return hosts[i].label
+		return hosts[i].Label
 	}
 	switch e := err.(type) {
 	case *fleetssh.HostArgumentError:

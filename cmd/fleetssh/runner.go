@@ -24,13 +24,13 @@ type runner struct {
 
 // run runs the command on all hosts.
 func (r *runner) run(ctx context.Context, sizes []int) error {
-	work, end, err := r.course.begin(ctx, r.o.hosts.fanout)
+	work, end, err := r.course.begin(ctx, r.o.hosts.Fanout)
 	if err != nil {
 		return err
 	}
 	defer end()
-	r.o.hosts.protect(r.c.env(), r.client)
-	defer boundMemory(memoryBase, r.o.hosts.fanout)()
+	r.o.hosts.Protect(r.c.env(), r.client)
+	defer boundMemory(memoryBase, r.o.hosts.Fanout)()
 	again, err := r.rewindable(len(sizes))
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/internal/shellquote"
 )
 
@@ -85,9 +86,9 @@ func (s *fleetShell) promptText() string {
 	const most = 40
 	var names []string
 	for _, i := range s.selection() {
-		names = append(names, s.hosts[i].label)
+		names = append(names, s.hosts[i].Label)
 	}
-	set := foldNames(names)
+	set := selection.FoldNames(names)
 	if utf8.RuneCountInString(set) > most {
 		set = string([]rune(set)[:most-1]) + "…"
 	}
@@ -229,8 +230,8 @@ func (s *fleetShell) complete(ctx context.Context, line string, pos int) (head s
 		}
 	case first == ":only" || first == ":drop":
 		for _, i := range s.selection() {
-			if strings.HasPrefix(s.hosts[i].label, word) {
-				words = append(words, s.hosts[i].label)
+			if strings.HasPrefix(s.hosts[i].Label, word) {
+				words = append(words, s.hosts[i].Label)
 			}
 		}
 	case strings.HasPrefix(before, ":") || strings.HasPrefix(before, "!") || strings.ContainsAny(word, `'"\$`+"`*?["):

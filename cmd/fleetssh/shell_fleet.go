@@ -17,6 +17,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
 // fleetShell is a shell on many hosts.
@@ -24,7 +25,7 @@ type fleetShell struct {
 	o        *shellOptions
 	c        *call
 	client   *fleetssh.ParallelClient
-	hosts    []hostEntry
+	hosts    []selection.Host
 	consoles []*fleetssh.Console
 	chosen   []bool       // hosts that lines run on
 	failed   []int        // hosts on which the last line did
@@ -60,14 +61,14 @@ func (s *fleetShell) noteOpen(t *tally, i int, console *fleetssh.Console) bool {
 	if console.Err == nil {
 		return true
 	}
-	r := logInResult(i, &s.hosts[i].config, nil, console.Err)
+	r := logInResult(i, &s.hosts[i].Config, nil, console.Err)
 	t.put(r)
 	return false
 }
 
 // tally returns a tally for hosts by their indexes.
 func (s *fleetShell) tally(indexes []int) *tally {
-	entries := make([]hostEntry, len(indexes))
+	entries := make([]selection.Host, len(indexes))
 	for k, i := range indexes {
 		entries[k] = s.hosts[i]
 	}
@@ -242,11 +243,11 @@ func (s *fleetShell) leave() {
 			way = "the connection is lost"
 			s.codes[exit.Unreachable] = true
 		}
-		byWay[way] = append(byWay[way], s.hosts[i].label)
+		byWay[way] = append(byWay[way], s.hosts[i].Label)
 	}
 	for _, way := range slices.Sorted(maps.Keys(byWay)) {
 		names := byWay[way]
-		s.c.screen.Message(fmt.Sprintf("%s (%d): %s; :connect opens a shell again", foldNames(names), len(names), way))
+		s.c.screen.Message(fmt.Sprintf("%s (%d): %s; :connect opens a shell again", selection.FoldNames(names), len(names), way))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/hostset"
 )
 
@@ -94,11 +95,11 @@ func (s *fleetShell) showHosts() {
 		case s.chosen[i]:
 			state = states[0]
 		}
-		byState[state] = append(byState[state], s.hosts[i].label)
+		byState[state] = append(byState[state], s.hosts[i].Label)
 	}
 	for _, state := range states {
 		if names := byState[state]; names != nil {
-			s.c.screen.Out("", fmt.Sprintf("%s: %s (%d)", state, foldNames(names), len(names)))
+			s.c.screen.Out("", fmt.Sprintf("%s: %s (%d)", state, selection.FoldNames(names), len(names)))
 		}
 	}
 }
@@ -112,7 +113,7 @@ func (s *fleetShell) narrow(name, expr string) error {
 	chosen := make([]bool, len(s.hosts))
 	found, kept := 0, 0
 	for _, i := range s.selection() {
-		in := set.Contains(s.hosts[i].label) || set.Contains(s.hosts[i].name)
+		in := set.Contains(s.hosts[i].Label) || set.Contains(s.hosts[i].Name)
 		chosen[i] = in == (name == ":only")
 		if in {
 			found++
@@ -138,14 +139,14 @@ func (s *fleetShell) keepFailed() error {
 	for _, i := range s.failed {
 		if !s.consoles[i].Finished() {
 			chosen[i] = true
-			names = append(names, s.hosts[i].label)
+			names = append(names, s.hosts[i].Label)
 		}
 	}
 	if names == nil {
 		return exit.UsageError("", "the last line failed on no host that is connected")
 	}
 	s.chosen = chosen
-	s.c.screen.Out("", fmt.Sprintf("%s (%d)", foldNames(names), len(names)))
+	s.c.screen.Out("", fmt.Sprintf("%s (%d)", selection.FoldNames(names), len(names)))
 	return nil
 }
 
@@ -170,7 +171,7 @@ func (s *fleetShell) reconnect(ctx context.Context) {
 			}
 		})
 	}
-	places := make(chan struct{}, s.o.hosts.fanout)
+	places := make(chan struct{}, s.o.hosts.Fanout)
 	var wg sync.WaitGroup
 	for _, i := range lost {
 		wg.Go(func() {
@@ -207,10 +208,10 @@ func (s *fleetShell) send(ctx context.Context, name, rest string) error {
 		}
 		file := path
 		if name == ":each" {
-			if strings.ContainsAny(s.hosts[i].name, `/\`) || !filepath.IsLocal(s.hosts[i].name) {
-				return exit.UsageError("", "%s cannot be the name of a file", s.hosts[i].label)
+			if strings.ContainsAny(s.hosts[i].Name, `/\`) || !filepath.IsLocal(s.hosts[i].Name) {
+				return exit.UsageError("", "%s cannot be the name of a file", s.hosts[i].Label)
 			}
-			file = filepath.Join(path, s.hosts[i].name)
+			file = filepath.Join(path, s.hosts[i].Name)
 		}
 		input, opened, err := openInput(file)
 		if err != nil {

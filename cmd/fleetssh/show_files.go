@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
 // fileDisplay writes what each host writes into a file of its own, beside another
@@ -72,11 +73,11 @@ func sameFolder(a, b string) bool {
 
 // fileNames returns a name for the file of each host. Hosts that differ have different ones, also
 // where names of files lack what tells them apart.
-func fileNames(hosts []hostEntry) []string {
+func fileNames(hosts []selection.Host) []string {
 	names := make([]string, len(hosts))
 	taken := make(map[string]bool)
 	for i := range hosts {
-		name := fileName(hosts[i].label)
+		name := fileName(hosts[i].Label)
 		for taken[name] {
 			name += fmt.Sprintf("#%d", i)
 		}

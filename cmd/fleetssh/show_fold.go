@@ -82,7 +82,7 @@ func (d *foldDisplay) group(g fold.Group) {
 func (d *foldDisplay) title(g fold.Group) (hosts, title string) {
 	labels := make([]string, len(g.Hosts))
 	for i, host := range g.Hosts {
-		labels[i] = d.tally.hosts[host].label
+		labels[i] = d.tally.hosts[host].Label
 	}
 	hosts = hostset.Of(labels...).String()
 	title = fmt.Sprintf("%s (%d)", hosts, len(labels))

@@ -26,7 +26,7 @@ type jsonDisplay struct {
 func newJSON(v view) display {
 	d := &jsonDisplay{view: v, heads: make([][]byte, len(v.tally.hosts))}
 	for i, h := range v.tally.hosts {
-		head := appendJSONString([]byte(`,"host":`), h.name)
+		head := appendJSONString([]byte(`,"host":`), h.Name)
 		d.heads[i] = strconv.AppendInt(append(head, `,"index":`...), int64(i), 10)
 	}
 	d.put(jsonStart{Type: "start", Time: v.tally.begun, Run: runID(v.tally.begun), Command: v.command, Hosts: len(v.tally.hosts)})
@@ -112,7 +112,7 @@ func (d *jsonDisplay) finished(r *result) { d.put(d.tally.jsonResult(r)) }
 func (t *tally) jsonResult(r *result) jsonResult {
 	o := jsonResult{
 		Type: "result", Time: t.begun.Add(r.after),
-		Host: t.hosts[r.index].name, Index: r.index,
+		Host: t.hosts[r.index].Name, Index: r.index,
 		Outcome:   r.outcome.Kind.String(),
 		Error:     r.jsonError(),
 		Attempts:  r.timing.Attempts,

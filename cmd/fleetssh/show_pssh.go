@@ -78,7 +78,7 @@ func (d *psshDisplay) show(ev fleetssh.Event) {
 
 func (d *psshDisplay) finished(r *result) {
 	d.ended++
-	d.screen.Out("", psshLine(d.ended, d.tally.hosts[r.index].label, r))
+	d.screen.Out("", psshLine(d.ended, d.tally.hosts[r.index].Label, r))
 	if d.kept == nil {
 		return
 	}
@@ -142,7 +142,7 @@ func (*psshCopy) progress(fleetssh.CopyProgress) {}
 
 func (d *psshCopy) finished(r *result) {
 	d.ended++
-	d.screen.Out("", psshLine(d.ended, d.tally.hosts[r.index].label, r))
+	d.screen.Out("", psshLine(d.ended, d.tally.hosts[r.index].Label, r))
 }
 
 func (d *psshCopy) close() { d.tally.showFailures(d.screen) }

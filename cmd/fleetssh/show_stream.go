@@ -18,8 +18,8 @@ func newStream(v view) display {
 	d := &streamDisplay{view: v, out: make([]string, n), err: make([]string, n)}
 	if v.label {
 		for i, h := range v.tally.hosts {
-			d.out[i] = v.screen.Paint(termline.Label, h.label) + ": "
-			d.err[i] = v.screen.PaintErr(termline.Trouble, h.label) + ": "
+			d.out[i] = v.screen.Paint(termline.Label, h.Label) + ": "
+			d.err[i] = v.screen.PaintErr(termline.Trouble, h.Label) + ": "
 		}
 	}
 	return d

@@ -7,6 +7,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
 // result is how the work on one host ended.
@@ -25,7 +26,7 @@ type result struct {
 
 // tally counts how hosts ended.
 type tally struct {
-	hosts       []hostEntry
+	hosts       []selection.Host
 	begun       time.Time
 	results     []result // in the order in which the hosts ended
 	interrupted bool
@@ -37,7 +38,7 @@ type tally struct {
 	waiting     *outstanding // nil: nobody asks
 }
 
-func newTally(hosts []hostEntry) *tally {
+func newTally(hosts []selection.Host) *tally {
 	return &tally{hosts: hosts, begun: time.Now(), waiting: newOutstanding(hosts)}
 }
 

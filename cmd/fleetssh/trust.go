@@ -16,6 +16,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
@@ -25,22 +26,22 @@ import (
 type survey struct {
 	c      *call
 	format string
-	known  *knownFiles
+	known  *selection.KnownFiles
 	tally  *tally // of the hosts that were asked
 	hosts  []*shownHost
-	flags  *hostFlags
+	flags  *selection.Flags
 	from   string // the file that the keys were read from; empty: from the hosts
 }
 
 // shownHost is a host with its keys, and what is to be thought of them.
 type shownHost struct {
 	knownhosts.Shown
-	name, label string
-	given       string // the name as it was given, with user and port; empty: it was kept
-	index       int
-	place               // that its key is looked up in
-	failure     *result // nil: it has shown all its keys
-	verdicts    []knownhosts.Verdict
+	name, label          string
+	given                string // the name as it was given, with user and port; empty: it was kept
+	index                int
+	selection.KnownPlace         // that its key is looked up in
+	failure              *result // nil: it has shown all its keys
+	verdicts             []knownhosts.Verdict
 
 	// What accept does: nothing is taken of a host that needs somebody who looks into
 	// it.
@@ -49,8 +50,8 @@ type shownHost struct {
 	stranger bool // none of its keys is vouched for
 }
 
-func newSurvey(c *call, format string, flags *hostFlags) *survey {
-	return &survey{c: c, format: format, known: flags.known, flags: flags, tally: newTally(nil)}
+func newSurvey(c *call, format string, flags *selection.Flags) *survey {
+	return &survey{c: c, format: format, known: flags.Known, flags: flags, tally: newTally(nil)}
 }
 
 // add notes what a host has shown.
@@ -59,13 +60,13 @@ func (s *survey) add(shown *fleetssh.ShownKeys) *shownHost {
 	h := &shownHost{
 		Shown: knownhosts.Shown{
 			Host: shown.Name, Port: shown.Port, Keys: shown.Keys, Partial: shown.Err != nil,
-			Alias: entry.name, Refused: refusals(shown),
+			Alias: entry.Name, Refused: refusals(shown),
 		},
-		name: entry.name, label: entry.label, index: shown.Host, given: entry.given, place: entry.known,
+		name: entry.Name, label: entry.Label, index: shown.Host, given: entry.Given, KnownPlace: entry.Known,
 	}
 	r := result{index: shown.Host, ok: true, outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
 	if shown.Err != nil {
-		r = logInResult(shown.Host, &entry.config, nil, shown.Err)
+		r = logInResult(shown.Host, &entry.Config, nil, shown.Err)
 		if errors.Is(shown.Err, context.Canceled) {
 			r.outcome = fleetssh.Outcome{Kind: fleetssh.Skipped}
 		}
@@ -81,8 +82,8 @@ func (s *survey) add(shown *fleetssh.ShownKeys) *shownHost {
 }
 
 // addKept notes what a host had shown to an earlier scan.
-func (s *survey) addKept(shown knownhosts.Shown, in place) *shownHost {
-	h := &shownHost{Shown: shown, name: cmp.Or(shown.Alias, shown.Host), label: shown.Host, index: len(s.hosts), place: in}
+func (s *survey) addKept(shown knownhosts.Shown, in selection.KnownPlace) *shownHost {
+	h := &shownHost{Shown: shown, name: cmp.Or(shown.Alias, shown.Host), label: shown.Host, index: len(s.hosts), KnownPlace: in}
 	if shown.Port != 0 {
 		h.label = net.JoinHostPort(shown.Host, strconv.Itoa(shown.Port))
 	}
@@ -92,7 +93,7 @@ func (s *survey) addKept(shown knownhosts.Shown, in place) *shownHost {
 
 // judge judges the keys of a host by its files, and by what is listed for it beside them.
 func (s *survey) judge(h *shownHost, listed *knownhosts.DB) *shownHost {
-	h.verdicts = knownhosts.Union{s.known.read(h.files), listed}.Judge(h.Shown)
+	h.verdicts = knownhosts.Union{s.known.Read(h.Files), listed}.Judge(h.Shown)
 	s.hosts = append(s.hosts, h)
 	return h
 }
@@ -322,7 +323,7 @@ func (s *survey) showSummary() {
 		counts = append(counts, fmt.Sprintf("%d %s", len(labels[word]), word))
 	}
 	say := s.c.screen.Message
-	say(fmt.Sprintf("fleetssh: %s: %s", countHosts(len(s.hosts)), strings.Join(counts, ", ")))
+	say(fmt.Sprintf("fleetssh: %s: %s", selection.CountHosts(len(s.hosts)), strings.Join(counts, ", ")))
 	for _, word := range words {
 		if placeOf(word) == placeOf("") && s.tally.failed() > 0 {
 			continue // said below, with the reasons
@@ -330,7 +331,7 @@ func (s *survey) showSummary() {
 		say("  " + word + ": " + hostset.Of(labels[word]...).String())
 		switch {
 		case word == knownhosts.Mismatched.String() && s.untouched():
-			say("    hint: " + s.flags.replaceHint(s.namesOf(labels[word]), s.from))
+			say("    hint: " + s.flags.ReplaceHint(s.namesOf(labels[word]), s.from))
 		case word == "unvouched":
 			say("    hint: no key of theirs has a fingerprint of the file: ask who runs the host")
 		}

@@ -8,6 +8,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
 )
@@ -34,7 +35,7 @@ func refusals(shown *fleetssh.ShownKeys) map[int]knownhosts.Verdict {
 
 // addition is what is added to one file.
 type addition struct {
-	place
+	selection.KnownPlace
 	hosts []*shownHost
 }
 
@@ -47,16 +48,16 @@ func (s *survey) additions() ([]addition, error) {
 		if len(h.take) == 0 {
 			continue
 		}
-		if len(h.files) == 0 || h.files[0] == os.DevNull {
+		if len(h.Files) == 0 || h.Files[0] == os.DevNull {
 			nowhere = append(nowhere, h.label)
 			continue
 		}
-		id := fmt.Sprintf("%q %v", h.files, h.hash)
+		id := fmt.Sprintf("%q %v", h.Files, h.Hash)
 		i, ok := index[id]
 		if !ok {
 			i = len(all)
 			index[id] = i
-			all = append(all, addition{place: h.place})
+			all = append(all, addition{KnownPlace: h.KnownPlace})
 		}
 		all[i].hosts = append(all[i].hosts, h)
 	}
@@ -78,7 +79,7 @@ func intention(all []addition) string {
 				replaced = append(replaced, h.label)
 			}
 		}
-		text := fmt.Sprintf("%s of %s to %s", countKeys(keys), countHosts(len(a.hosts)), a.files[0])
+		text := fmt.Sprintf("%s of %s to %s", countKeys(keys), selection.CountHosts(len(a.hosts)), a.Files[0])
 		if replaced != nil {
 			text += ", in the place of the known ones of " + hostset.Of(replaced...).String()
 		}

@@ -30,11 +30,11 @@ type jsonTunnel struct {
 func (w *tunnelWork) showMap(screen *termline.Screen, format string) {
 	width := 0
 	for i := range w.hosts {
-		width = max(width, displaywidth.String(w.hosts[i].label))
+		width = max(width, displaywidth.String(w.hosts[i].Label))
 	}
 	for n, plan := range w.plans {
 		for i, t := range w.tunnels[n] {
-			switch label := w.hosts[i].label; {
+			switch label := w.hosts[i].Label; {
 			case format == "json":
 				putJSON(screen, w.describe(n, i, t))
 			case plan.kind == "proxy":
@@ -57,7 +57,7 @@ func (w *tunnelWork) describe(n, i int, t *fleetssh.Tunnel) jsonTunnel {
 	if plan.kind == "proxy" {
 		return j
 	}
-	j.Host, j.Index = w.hosts[i].name, &i
+	j.Host, j.Index = w.hosts[i].Name, &i
 	if err := w.failed[n][i]; err != nil {
 		r := w.failure(i, err)
 		j.Error = r.jsonError()
@@ -92,10 +92,10 @@ func (w *tunnelWork) showProxy(screen *termline.Screen, t *fleetssh.Tunnel) {
 	if t.Addr().Network() == "unix" {
 		at = "localhost" + at
 	}
-	name := w.hosts[0].name
+	name := w.hosts[0].Name
 	for i := range w.hosts {
 		if w.tally.results[i].ok {
-			name = w.hosts[i].name
+			name = w.hosts[i].Name
 		}
 	}
 	screen.Message(termline.Visible(fmt.Sprintf("fleetssh: try: curl -x socks5h://%s http://%s:9100/", at, name)))

@@ -73,6 +73,14 @@ func UsageError(hint, format string, args ...any) error {
 	return &Error{Code: Usage, Text: fmt.Sprintf(format, args...), Hint: hint}
 }
 
+// AsUsage makes an error one of wrong usage. It returns nil for nil.
+func AsUsage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return UsageError("", "%v", err)
+}
+
 // Report shows an error of a verb and returns the exit code for it.
 func Report(screen *termline.Screen, err error) int {
 	if err == nil {

@@ -1,4 +1,4 @@
-package main
+package selection
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// wayFlags say by which way hosts are reached and logged in to, where it is not
+// routeFlags say by which way hosts are reached and logged in to, where it is not
 // the plain one.
-type wayFlags struct {
+type routeFlags struct {
 	jump         string
 	proxy        string
 	proxyCommand string
@@ -28,7 +28,7 @@ type wayFlags struct {
 	kinit            bool
 }
 
-const wayFlagsHelp = `By which way:
+const routeFlagsHelp = `By which way:
   -J, --jump HOP[,HOP...]   through these hosts in this order; a hop is written
                             [user@]host[:port]; -l, -p, --ask-pass and -A are
                             not for hops, time-outs are, and the key of -i is
@@ -53,7 +53,7 @@ With Kerberos (gssapi-with-mic; any of these turns it on):
                             ticket for this run only
 `
 
-func (f *wayFlags) register(flags *pflag.FlagSet) {
+func (f *routeFlags) register(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.jump, "jump", "J", "", "")
 	flags.StringVar(&f.proxy, "proxy", "", "")
 	flags.StringVar(&f.proxyCommand, "proxy-command", "", "")
@@ -68,7 +68,7 @@ func (f *wayFlags) register(flags *pflag.FlagSet) {
 }
 
 // check refuses what does not go together.
-func (f *wayFlags) check() error {
+func (f *routeFlags) check() error {
 	switch {
 	case f.proxy != "" && f.proxyCommand != "":
 		return exit.UsageError("", "--proxy and --proxy-command exclude each other")
@@ -90,7 +90,7 @@ func (f *wayFlags) check() error {
 
 // transport returns what --proxy or --proxy-command describes, nil if neither is
 // given.
-func (f *wayFlags) transport(terminal func(context.Context, string) (*os.File, func(os.Signal), error)) (func(context.Context, string, string) (net.Conn, error), error) {
+func (f *routeFlags) transport(terminal func(context.Context, string) (*os.File, func(os.Signal), error)) (func(context.Context, string, string) (net.Conn, error), error) {
 	switch {
 	case f.proxy != "":
 		dial, err := fleetssh.DialProxy(f.proxy)
@@ -109,7 +109,7 @@ func (f *wayFlags) transport(terminal func(context.Context, string) (*os.File, f
 }
 
 // kerberos returns the login with tickets that the flags call for, nil for none.
-func (f *wayFlags) kerberos(ctx context.Context, env *hostEnv, nothingAsked bool) (*fleetssh.GSSAPI, error) {
+func (f *routeFlags) kerberos(ctx context.Context, env *Env, nothingAsked bool) (*fleetssh.GSSAPI, error) {
 	if !f.gssapi && !f.delegate && f.principal == "" && f.serviceHost == "" && f.keytab == "" && !f.kinit {
 		return nil, nil
 	}
@@ -129,13 +129,13 @@ func (f *wayFlags) kerberos(ctx context.Context, env *hostEnv, nothingAsked bool
 
 // hop returns what hops start from: the keys and the patience of base. Users and ports
 // are their own, and passwords and tickets are not handed on to them.
-func (f *wayFlags) hop(base fleetssh.HostConfig) fleetssh.HostConfig {
+func (f *routeFlags) hop(base fleetssh.HostConfig) fleetssh.HostConfig {
 	base.User, base.Port, base.ForwardAgent, base.ControlPath = "", 0, false, ""
 	return base
 }
 
 // hopTickets returns the login with tickets for hops.
-func (f *wayFlags) hopTickets(tickets *fleetssh.GSSAPI) *fleetssh.GSSAPI {
+func (f *routeFlags) hopTickets(tickets *fleetssh.GSSAPI) *fleetssh.GSSAPI {
 	if tickets == nil {
 		return nil
 	}

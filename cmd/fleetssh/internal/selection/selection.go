@@ -1,4 +1,7 @@
-package main
+// Package selection knows which hosts a command line means, and how they are reached and logged in
+// to: the flags for that, host lists and inventories, ssh_config, and the questions that have to be
+// asked before a login.
+package selection
 
 import (
 	"bytes"
@@ -18,11 +21,11 @@ import (
 	"fleetssh/inventory"
 )
 
-// selectFlags say which hosts.
-type selectFlags struct {
-	hosts, exclude, groups []string
-	all                    bool
-	hostfiles, inventories []string
+// ExprFlags say which hosts: expressions, groups, inventories and host lists.
+type ExprFlags struct {
+	Exprs, exclude, Groups []string
+	All                    bool
+	Hostfiles, Inventories []string
 	limit                  string
 	pick                   int
 
@@ -36,7 +39,8 @@ type selectFlags struct {
 	inSSHConfig func() []string         // the hosts that ssh_config names; nil: none are known
 }
 
-const selectFlagsHelp = `Which hosts:
+// ExprHelp is the help text of these flags.
+const ExprHelp = `Which hosts:
   -w, --hosts EXPR          hosts to work on, may be given several times:
                             web[01-20]  a,b  rack[1-3]n[0-9/3]  user@host:port
                             a!b (without)  a&b (in both)  a^b (in one of them)
@@ -55,38 +59,39 @@ const selectFlagsHelp = `Which hosts:
       --pick N              of all these, N by chance
 `
 
-func (f *selectFlags) register(flags *pflag.FlagSet) {
-	flags.StringArrayVarP(&f.hosts, "hosts", "w", nil, "")
+// Register adds the flags to a verb.
+func (f *ExprFlags) Register(flags *pflag.FlagSet) {
+	flags.StringArrayVarP(&f.Exprs, "hosts", "w", nil, "")
 	flags.StringArrayVarP(&f.exclude, "exclude", "x", nil, "")
-	flags.StringArrayVarP(&f.groups, "group", "g", nil, "")
-	flags.BoolVarP(&f.all, "all", "a", false, "")
-	flags.StringArrayVar(&f.hostfiles, "hostfile", nil, "")
-	flags.StringArrayVar(&f.inventories, "inventory", nil, "")
+	flags.StringArrayVarP(&f.Groups, "group", "g", nil, "")
+	flags.BoolVarP(&f.All, "all", "a", false, "")
+	flags.StringArrayVar(&f.Hostfiles, "hostfile", nil, "")
+	flags.StringArrayVar(&f.Inventories, "inventory", nil, "")
 	flags.Var(flagvalue.Filled{To: &f.limit}, "limit", "")
 	flags.Var(flagvalue.Number{To: &f.pick, Min: 1, Max: 1_000_000}, "pick", "")
 }
 
-// prepare gives the flags what they need of the program.
-func (f *selectFlags) prepare(env *hostEnv) {
-	f.stdin, f.recorded, f.warn = env.in, env.recorded, env.warn
-	if env.place == nil { // the demo is the same everywhere
-		f.inSSHConfig = func() []string { return namesInSSHConfig("") }
+// Prepare gives the flags what they need of the program.
+func (f *ExprFlags) Prepare(env *Env) {
+	f.stdin, f.recorded, f.warn = env.In, env.Recorded, env.Warn
+	if env.Place == nil { // the demo is the same everywhere
+		f.inSSHConfig = func() []string { return NamesInSSHConfig("") }
 	}
 }
 
-// named adds hosts that stand behind a verb. They take the place of those of the user's
+// Named adds the hosts that are given as arguments of a verb. They replace those of the user's
 // settings.
-func (f *selectFlags) named(args []string, env *hostEnv) {
-	if len(args) > 0 && env.origin("hosts") != "" {
-		f.hosts = nil
+func (f *ExprFlags) Named(args []string, env *Env) {
+	if len(args) > 0 && env.Origin("hosts") != "" {
+		f.Exprs = nil
 	}
-	f.hosts = append(f.hosts, args...)
+	f.Exprs = append(f.Exprs, args...)
 }
 
-// entries returns the hosts, in natural order. What the inventory and the name do not
+// Choose returns the hosts, in natural order. What the inventory and the name do not
 // say is taken from base.
-func (f *selectFlags) entries(base fleetssh.HostConfig) ([]hostEntry, error) {
-	inv, err := f.inventory(base)
+func (f *ExprFlags) Choose(base fleetssh.HostConfig) ([]Host, error) {
+	inv, err := f.Inventory(base)
 	if err != nil {
 		return nil, err
 	}
@@ -108,14 +113,14 @@ func (f *selectFlags) entries(base fleetssh.HostConfig) ([]hostEntry, error) {
 			return nil, fmt.Errorf("inventory: %w", err)
 		}
 	}
-	entries := make([]hostEntry, 0, set.Len())
+	entries := make([]Host, 0, set.Len())
 	for name := range set.All() {
 		e, err := entryOf(name, find, base)
 		if err != nil {
 			return nil, err
 		}
-		e.given = name
-		if !without.Contains(e.name) && !left.has(&e.config) {
+		e.Given = name
+		if !without.Contains(e.Name) && !left.has(&e.Config) {
 			f.more(&e, inv)
 			entries = append(entries, e)
 		}
@@ -128,22 +133,22 @@ func (f *selectFlags) entries(base fleetssh.HostConfig) ([]hostEntry, error) {
 }
 
 // more adds what else the inventory says of a host.
-func (f *selectFlags) more(e *hostEntry, inv *inventory.Inventory) {
-	if inv == nil || e.config.Unusable != nil {
+func (f *ExprFlags) more(e *Host, inv *inventory.Inventory) {
+	if inv == nil || e.Config.Unusable != nil {
 		return
 	}
-	e.ownConfig = inv.OwnConfiguration(e.name)
-	e.sudo, e.sudoBroken = inv.BecomePassword(e.name)
+	e.ownConfig = inv.OwnConfiguration(e.Name)
+	e.sudo, e.sudoBroken = inv.BecomePassword(e.Name)
 	if f.warn == nil {
 		return
 	}
-	for _, ignored := range inv.Ignored(e.name) {
-		f.warn("inventory: "+ignored.String(), e.name)
+	for _, ignored := range inv.Ignored(e.Name) {
+		f.warn("inventory: "+ignored.String(), e.Name)
 	}
 }
 
 // nobody says why no host is left.
-func (f *selectFlags) nobody(some bool) error {
+func (f *ExprFlags) nobody(some bool) error {
 	hint := "name hosts with -w, as in -w 'web[1-20]'"
 	switch {
 	case some:
@@ -152,16 +157,16 @@ func (f *selectFlags) nobody(some bool) error {
 		hint = f.emptyHint(f.empty[0])
 	case f.limit != "":
 		hint = "--limit leaves none of what is chosen"
-	case f.all:
+	case f.All:
 		hint = "the inventory has no hosts"
-	case len(f.hostfiles) > 0:
+	case len(f.Hostfiles) > 0:
 		hint = "--hostfile: the list has no hosts"
 	}
 	return exit.UsageError(hint, "no host selected")
 }
 
 // emptyHint says why an expression chooses no host.
-func (f *selectFlags) emptyHint(expr string) string {
+func (f *ExprFlags) emptyHint(expr string) string {
 	name, isGroup := strings.CutPrefix(strings.TrimSpace(expr), "@")
 	if isGroup && f.recorded != nil && !strings.ContainsAny(name, ",!&^") {
 		if _, ok, err := f.recorded(name); ok && err == nil {
@@ -182,14 +187,14 @@ func (f *selectFlags) emptyHint(expr string) string {
 // entryOf returns one host by its name, which may say the user and the port. find
 // knows the hosts of the inventory: one of which that says what cannot be done is
 // unusable, and costs no other its run.
-func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), base fleetssh.HostConfig) (hostEntry, error) {
-	unusable := func(host string, err error) (hostEntry, error) {
+func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), base fleetssh.HostConfig) (Host, error) {
+	unusable := func(host string, err error) (Host, error) {
 		if _, ofHost := errors.AsType[*inventory.SettingError](err); !ofHost {
-			return hostEntry{}, asUsage(err)
+			return Host{}, exit.AsUsage(err)
 		}
 		config := base
 		config.Host, config.Unusable = host, err
-		return hostEntry{config: config, name: host}, nil
+		return Host{Config: config, Name: host}, nil
 	}
 	// The inventory may know a name that is none of a host.
 	config, known, err := find(name)
@@ -197,11 +202,11 @@ func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), 
 		return unusable(name, err)
 	}
 	if known {
-		return hostEntry{config: config, name: name}, nil
+		return Host{Config: config, Name: name}, nil
 	}
 	given, err := fleetssh.ParseHost(name)
 	if err != nil {
-		return hostEntry{}, exit.UsageError(nameHint(name), "%v", err)
+		return Host{}, exit.UsageError(nameHint(name), "%v", err)
 	}
 	if config, known, err = find(given.Host); err != nil {
 		return unusable(given.Host, err)
@@ -210,7 +215,7 @@ func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), 
 		config = base
 		config.Host = given.Host
 	}
-	return overlay(hostEntry{config: config, name: given.Host}, given), nil
+	return overlay(Host{Config: config, Name: given.Host}, given), nil
 }
 
 // nameHint says how to write what a name that cannot be one may have been meant to say.
@@ -226,36 +231,28 @@ func nameHint(name string) string {
 	return ""
 }
 
-// asUsage makes an error one of wrong usage.
-func asUsage(err error) error {
-	if err == nil {
-		return nil
-	}
-	return exit.UsageError("", "%v", err)
-}
-
 // overlay puts the user and the port that a name says over those of a host.
-func overlay(e hostEntry, given fleetssh.HostConfig) hostEntry {
+func overlay(e Host, given fleetssh.HostConfig) Host {
 	if given.User != "" {
-		e.config.User = given.User
+		e.Config.User = given.User
 	}
 	if given.Port != 0 {
-		e.config.Port = given.Port
+		e.Config.Port = given.Port
 	}
 	return e
 }
 
-// inventory reads the files, nil if none is named.
-func (f *selectFlags) inventory(base fleetssh.HostConfig) (*inventory.Inventory, error) {
+// Inventory reads the inventories and host lists. It returns nil if the flags name none.
+func (f *ExprFlags) Inventory(base fleetssh.HostConfig) (*inventory.Inventory, error) {
 	var all []*inventory.Inventory
-	for _, path := range f.inventories {
+	for _, path := range f.Inventories {
 		inv, err := inventory.Load(path, base)
 		if err != nil {
 			return nil, exit.UsageError("", "--inventory: %v", err)
 		}
 		all = append(all, inv)
 	}
-	for _, path := range f.hostfiles {
+	for _, path := range f.Hostfiles {
 		data, err := f.read(path)
 		if err != nil {
 			return nil, fmt.Errorf("--hostfile: %w", err)
@@ -285,7 +282,7 @@ func (f *selectFlags) inventory(base fleetssh.HostConfig) (*inventory.Inventory,
 const maxHostList = 64 << 20
 
 // read returns what a file holds, or standard input.
-func (f *selectFlags) read(path string) ([]byte, error) {
+func (f *ExprFlags) read(path string) ([]byte, error) {
 	in := f.stdin
 	if path != "-" {
 		file, err := os.Open(path)
@@ -306,12 +303,12 @@ func (f *selectFlags) read(path string) ([]byte, error) {
 }
 
 // set returns the names that are chosen.
-func (f *selectFlags) set(inv *inventory.Inventory) (hostset.Set, error) {
-	exprs := f.hosts
-	for _, group := range f.groups {
+func (f *ExprFlags) set(inv *inventory.Inventory) (hostset.Set, error) {
+	exprs := f.Exprs
+	for _, group := range f.Groups {
 		exprs = append(exprs, "@"+group)
 	}
-	if f.all {
+	if f.All {
 		exprs = append(exprs, "@*")
 	}
 	set, err := f.parse("-w", exprs, inv)
@@ -335,7 +332,7 @@ func (f *selectFlags) set(inv *inventory.Inventory) (hostset.Set, error) {
 }
 
 // parse returns the union of the expressions of a flag.
-func (f *selectFlags) parse(flag string, exprs []string, inv *inventory.Inventory) (hostset.Set, error) {
+func (f *ExprFlags) parse(flag string, exprs []string, inv *inventory.Inventory) (hostset.Set, error) {
 	var all hostset.Set
 	for _, expr := range exprs {
 		if strings.TrimSpace(expr) == "" { // an empty variable of a script: not all hosts, and not none
@@ -359,7 +356,7 @@ func (f *selectFlags) parse(flag string, exprs []string, inv *inventory.Inventor
 
 // group returns the hosts of a group of the inventory, or of an earlier run. Without an inventory,
 // wildcards of expr choose from the hosts that ssh_config names; "all hosts" are never these.
-func (f *selectFlags) group(name, expr string, inv *inventory.Inventory) (string, error) {
+func (f *ExprFlags) group(name, expr string, inv *inventory.Inventory) (string, error) {
 	if f.recorded != nil {
 		if expr, ok, err := f.recorded(name); ok {
 			return expr, err
@@ -389,7 +386,7 @@ func groupHint(err error) string {
 
 // expand puts the content of files in the place of ^FILE, and standard input in that
 // of "-". Both are whole terms of a list; a caret elsewhere is an operator.
-func (f *selectFlags) expand(expr string) (string, error) {
+func (f *ExprFlags) expand(expr string) (string, error) {
 	if !strings.ContainsAny(expr, "^-") {
 		return expr, nil
 	}

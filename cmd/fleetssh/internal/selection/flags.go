@@ -1,4 +1,4 @@
-package main
+package selection
 
 import (
 	"context"
@@ -16,56 +16,57 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// hostEnv is what the flags need of the program around them.
-type hostEnv struct {
-	in       io.Reader // standard input
-	screen   *termline.Screen
-	ask      func(ctx context.Context, prompt string, echo bool) (string, error)
-	warn     func(text, host string)                             // of what has no effect
-	tell     func(host, text string)                             // shows what a host says while its login waits; nil: it is not shown
-	showTold func()                                              // shows at once what tell has kept back
-	origin   func(flag string) string                            // where in the user's settings a flag was set; empty: it was not
-	recorded func(name string) (expr string, ok bool, err error) // the hosts of an earlier run, by a name such as "last:failed"
+// Env is what the flags need of the program around them.
+type Env struct {
+	In       io.Reader // standard input
+	Screen   *termline.Screen
+	Ask      func(ctx context.Context, prompt string, echo bool) (string, error)
+	Warn     func(text, host string)                             // of what has no effect
+	Tell     func(host, text string)                             // shows what a host says while its login waits; nil: it is not shown
+	ShowTold func()                                              // shows at once what Tell has kept back
+	Origin   func(flag string) string                            // where in the user's settings a flag was set; empty: it was not
+	Recorded func(name string) (expr string, ok bool, err error) // the hosts of an earlier run, by a name such as "last:failed"
 
-	// interrupt passes on an interrupt that a program in the foreground has got.
-	interrupt func(ctx context.Context)
+	// Interrupt passes on an interrupt that a program in the foreground has received.
+	Interrupt func(ctx context.Context)
 
-	// place, if not nil, changes a host before it is used. The user's own files are not read then:
-	// a demo is the same everywhere.
-	place func(*hostEntry)
+	// Place, if not nil, changes a host before it is used. The user's own files are not read then:
+	// the demo is the same everywhere.
+	Place func(*Host)
 }
 
-// hostFlags say which hosts, how to log in to them, and how many at once. Verbs
+// Flags say which hosts, how to log in to them, and how many at once. Verbs
 // that contact hosts share them.
-type hostFlags struct {
-	selectFlags
+type Flags struct {
+	ExprFlags
 
-	login          string
-	port           int
+	Login          string
+	Port           int
 	identity, cert string
-	askPass        bool
-	passwordFile   string
-	hostKey        string
-	knownHosts     string
+	AskPass        bool
+	PasswordFile   string
+	HostKey        string
+	KnownHosts     string
 	ipv4, ipv6     bool
-	way            wayFlags
-	config         string   // of ssh
+	route          routeFlags
+	Config         string   // of ssh
 	options        []string // as in it
-	read           *clientConfig
-	use            sshconfig.Use // what the verb does with the hosts
-	nothingAsked   bool          // secrets that would be asked for are made up
+	SSHConfig      *SSHConfig
+	Use            sshconfig.Use // what the verb does with the hosts
+	NothingAsked   bool          // secrets are made up instead of asked for: no host is contacted
 	differ         bool          // each host has an opinion of its own of a password
 	asks           bool          // the user is there to ask
-	surveys        bool          // what stands against a login is what is asked for
-	known          *knownFiles   // not nil: which files the keys of hosts are in is asked for
+	Checks         bool          // the verb tells what stands against a login, host by host
+	Known          *KnownFiles   // not nil: the verb wants to know the files with the keys of each host
 
-	fanout         int
+	Fanout         int
 	connectTimeout time.Duration
 	attempts       int
 	retryDelay     time.Duration
 }
 
-const hostFlagsHelp = selectFlagsHelp + `
+// Help is the help text of these flags.
+const Help = ExprHelp + `
 How to log in:
   -l, --login USER          user, where the host does not name one
   -p, --port PORT           port, where the host does not name one (22)
@@ -89,7 +90,7 @@ How to log in:
   -4, --ipv4                connect to IPv4 addresses only
   -6, --ipv6                connect to IPv6 addresses only
 
-` + wayFlagsHelp + `
+` + routeFlagsHelp + `
 How patiently:
   -f, --fanout N            hosts worked on at once (100)
   -t, --connect-timeout DUR longest time to connect and log in, each attempt (30s)
@@ -103,54 +104,54 @@ How patiently:
 // unset is a time that no flag gives.
 const unset time.Duration = -1
 
-// register adds the flags to a verb.
-func (f *hostFlags) register(flags *pflag.FlagSet) {
-	f.selectFlags.register(flags)
-	flags.StringVarP(&f.login, "login", "l", "", "")
-	flags.VarP(flagvalue.Number{To: &f.port, Min: 1, Max: 65535}, "port", "p", "")
+// Register adds the flags to a verb.
+func (f *Flags) Register(flags *pflag.FlagSet) {
+	f.ExprFlags.Register(flags)
+	flags.StringVarP(&f.Login, "login", "l", "", "")
+	flags.VarP(flagvalue.Number{To: &f.Port, Min: 1, Max: 65535}, "port", "p", "")
 	flags.StringVarP(&f.identity, "identity", "i", "", "")
 	flags.StringVar(&f.cert, "cert", "", "")
-	flags.BoolVar(&f.askPass, "ask-pass", false, "")
-	flags.StringVar(&f.passwordFile, "password-file", "", "")
+	flags.BoolVar(&f.AskPass, "ask-pass", false, "")
+	flags.StringVar(&f.PasswordFile, "password-file", "", "")
 	flags.BoolVar(&f.differ, "passwords-differ", false, "")
-	flags.Var(flagvalue.Choice{To: &f.hostKey, From: []string{"strict", "accept-new", "insecure"}}, "host-key", "")
-	flags.StringVar(&f.knownHosts, "known-hosts", "", "")
+	flags.Var(flagvalue.Choice{To: &f.HostKey, From: []string{"strict", "accept-new", "insecure"}}, "host-key", "")
+	flags.StringVar(&f.KnownHosts, "known-hosts", "", "")
 	flags.BoolVarP(&f.ipv4, "ipv4", "4", false, "")
 	flags.BoolVarP(&f.ipv6, "ipv6", "6", false, "")
-	flags.StringVarP(&f.config, "ssh-config", "F", "", "")
+	flags.StringVarP(&f.Config, "ssh-config", "F", "", "")
 	flags.StringArrayVarP(&f.options, "option", "o", nil, "")
-	f.way.register(flags)
-	f.fanout = 100
-	flags.VarP(flagvalue.Number{To: &f.fanout, Min: 1, Max: 1_000_000}, "fanout", "f", "")
+	f.route.register(flags)
+	f.Fanout = 100
+	flags.VarP(flagvalue.Number{To: &f.Fanout, Min: 1, Max: 1_000_000}, "fanout", "f", "")
 	flags.VarP(flagvalue.Duration{To: &f.connectTimeout}, "connect-timeout", "t", "")
 	flags.Var(flagvalue.Number{To: &f.attempts, Min: 1, Max: 1000}, "attempts", "")
 	f.retryDelay = unset
 	flags.Var(flagvalue.Duration{To: &f.retryDelay, OrZero: true}, "retry-delay", "")
 }
 
-// configs returns the hosts, complete and in their order. It reads the files and
+// Hosts returns the hosts, complete and in their order. It reads the files and
 // asks for the password that the flags call for, after checking everything that
 // can be checked without.
-func (f *hostFlags) configs(ctx context.Context, env *hostEnv, quiet bool) ([]hostEntry, error) {
+func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error) {
 	switch {
-	case f.askPass && f.passwordFile != "":
+	case f.AskPass && f.PasswordFile != "":
 		return nil, exit.UsageError("", "--ask-pass and --password-file exclude each other")
 	case f.ipv4 && f.ipv6:
 		return nil, exit.UsageError("", "-4 and -6 exclude each other")
 	}
-	if err := f.way.check(); err != nil {
+	if err := f.route.check(); err != nil {
 		return nil, err
 	}
 	base := fleetssh.HostConfig{
-		User:           f.login,
-		Port:           f.port,
+		User:           f.Login,
+		Port:           f.Port,
 		Auth:           fleetssh.Auth{KeyFile: f.identity, CertFile: f.cert},
 		AddressFamily:  f.family(),
 		ConnectTimeout: f.connectTimeout,
 		Attempts:       f.attempts,
 		RetryDelay:     f.retryDelay,
-		ControlPath:    f.way.controlPath,
-		ForwardAgent:   f.way.forwardAgent,
+		ControlPath:    f.route.controlPath,
+		ForwardAgent:   f.route.forwardAgent,
 	}
 	switch f.retryDelay {
 	case unset:
@@ -158,15 +159,15 @@ func (f *hostFlags) configs(ctx context.Context, env *hostEnv, quiet bool) ([]ho
 	case 0:
 		base.RetryDelay = -1 // none
 	}
-	base.Auth.Ask, base.Auth.Tell = env.asker(quiet), env.tell
-	if f.hostKey == "insecure" && f.knownHosts != "" && f.known == nil && env.origin("known-hosts") == "" {
-		env.screen.Message("fleetssh: warning: --known-hosts has no effect with --host-key insecure, which trusts whoever answers")
+	base.Auth.Ask, base.Auth.Tell = env.asker(quiet), env.Tell
+	if f.HostKey == "insecure" && f.KnownHosts != "" && f.Known == nil && env.Origin("known-hosts") == "" {
+		env.Screen.Message("fleetssh: warning: --known-hosts has no effect with --host-key insecure, which trusts whoever answers")
 	}
-	f.prepare(env)
+	f.Prepare(env)
 	if f.inSSHConfig != nil {
-		f.inSSHConfig = func() []string { return namesInSSHConfig(f.config) }
+		f.inSSHConfig = func() []string { return NamesInSSHConfig(f.Config) }
 	}
-	entries, err := f.entries(base)
+	entries, err := f.Choose(base)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +175,7 @@ func (f *hostFlags) configs(ctx context.Context, env *hostEnv, quiet bool) ([]ho
 		return nil, err
 	}
 	f.asks = base.Auth.Ask != nil
-	config, err := f.sshConfig(ctx, env, f.way.hop(base), quiet)
+	config, err := f.LoadSSHConfig(ctx, env, f.route.hop(base), quiet)
 	if err != nil {
 		return nil, err
 	}
@@ -182,23 +183,23 @@ func (f *hostFlags) configs(ctx context.Context, env *hostEnv, quiet bool) ([]ho
 	if err != nil {
 		return nil, err
 	}
-	f.read = config
-	config.file.Hops.Auth.GSSAPI = f.way.hopTickets(secrets.tickets)
+	f.SSHConfig = config
+	config.File.Hops.Auth.GSSAPI = f.route.hopTickets(secrets.tickets)
 	for i := range entries {
 		e := &entries[i]
-		e.flags = f
+		e.Flags = f
 		if base.HostKeys != nil { // a flag says it
-			e.config.HostKeys = base.HostKeys
+			e.Config.HostKeys = base.HostKeys
 		}
-		e.config.Auth.Ask, e.config.Auth.Tell = base.Auth.Ask, base.Auth.Tell
-		secrets.give(&e.config.Auth, len(entries))
+		e.Config.Auth.Ask, e.Config.Auth.Tell = base.Auth.Ask, base.Auth.Tell
+		secrets.give(&e.Config.Auth, len(entries))
 	}
-	if err := config.apply(ctx, entries, f.fanout); err != nil {
+	if err := config.apply(ctx, entries, f.Fanout); err != nil {
 		return nil, err
 	}
 	for i := range entries {
-		if env.place != nil {
-			env.place(&entries[i])
+		if env.Place != nil {
+			env.Place(&entries[i])
 		}
 	}
 	if err := noneUsable(entries); err != nil {
@@ -209,19 +210,19 @@ func (f *hostFlags) configs(ctx context.Context, env *hostEnv, quiet bool) ([]ho
 
 // noneUsable returns why hosts cannot be used, if that is so of all of them. If others can,
 // the run says it of those that cannot, as of hosts that are not reached.
-func noneUsable(entries []hostEntry) error {
+func noneUsable(entries []Host) error {
 	for i := range entries {
-		if entries[i].config.Unusable == nil {
+		if entries[i].Config.Unusable == nil {
 			return nil
 		}
 	}
 	if len(entries) == 0 {
 		return nil
 	}
-	err := entries[0].config.Unusable
+	err := entries[0].Config.Unusable
 	text := err.Error()
 	if more := len(entries) - 1; more > 0 {
-		text += fmt.Sprintf(" (and %s more)", countHosts(more))
+		text += fmt.Sprintf(" (and %s more)", CountHosts(more))
 	}
 	if f, ok := errors.AsType[*exit.Error](err); ok {
 		return &exit.Error{Code: f.Code, Text: text, Hint: f.Hint}
@@ -235,12 +236,12 @@ type secrets struct {
 	tickets  *fleetssh.GSSAPI
 }
 
-func (f *hostFlags) secrets(ctx context.Context, env *hostEnv) (secrets, error) {
+func (f *Flags) secrets(ctx context.Context, env *Env) (secrets, error) {
 	password, err := f.password(ctx, env)
 	if err != nil {
 		return secrets{}, err
 	}
-	tickets, err := f.way.kerberos(ctx, env, f.nothingAsked)
+	tickets, err := f.route.kerberos(ctx, env, f.NothingAsked)
 	return secrets{password, tickets}, err
 }
 
@@ -262,7 +263,7 @@ func (s *secrets) give(a *fleetssh.Auth, hosts int) {
 	}
 }
 
-func (f *hostFlags) family() string {
+func (f *Flags) family() string {
 	switch {
 	case f.ipv4:
 		return "ip4"
@@ -273,16 +274,16 @@ func (f *hostFlags) family() string {
 }
 
 // policy returns which host keys to trust, nil if no flag says so.
-func (f *hostFlags) policy() (fleetssh.HostKeyPolicy, error) {
+func (f *Flags) policy() (fleetssh.HostKeyPolicy, error) {
 	switch {
-	case f.hostKey == "" && f.knownHosts == "":
+	case f.HostKey == "" && f.KnownHosts == "":
 		return nil, nil
-	case f.hostKey == "insecure":
+	case f.HostKey == "insecure":
 		return fleetssh.InsecureIgnoreHostKeys(), nil
-	case f.hostKey == "accept-new":
-		return fleetssh.AcceptNewHostKeys(f.knownHosts)
-	case f.knownHosts != "":
-		return fleetssh.KnownHosts(f.knownHosts)
+	case f.HostKey == "accept-new":
+		return fleetssh.AcceptNewHostKeys(f.KnownHosts)
+	case f.KnownHosts != "":
+		return fleetssh.KnownHosts(f.KnownHosts)
 	}
 	return fleetssh.KnownHosts()
 }

@@ -1,4 +1,4 @@
-package main
+package selection
 
 import (
 	"fmt"
@@ -11,19 +11,19 @@ import (
 	"fleetssh/hostset"
 )
 
-// hostEntry is one host of a run.
-type hostEntry struct {
-	config fleetssh.HostConfig
-	name   string // the alias, or the name as it was given, without user and port
-	label  string // the name, with the port or the index where others share it
+// Host is one host of a run.
+type Host struct {
+	Config fleetssh.HostConfig
+	Name   string // the alias, or the name as it was given, without user and port
+	Label  string // the name, with the port or the index where others share it
 
 	ownConfig  bool       // the inventory names a configuration of ssh for it
 	sudo       string     // the password of sudo that the inventory knows; empty: none
 	sudoBroken error      // why it cannot be used
-	given      string     // the name as it was given, with user and port
-	known      place      // that its key is looked up in
-	lookup     string     // a line of ssh_config that would have its key looked up elsewhere; or empty
-	flags      *hostFlags // that it was named with
+	Given      string     // the name as it was given, with user and port
+	Known      KnownPlace // that its key is looked up in
+	Lookup     string     // a line of ssh_config that would have its key looked up elsewhere; or empty
+	Flags      *Flags     // that it was named with
 }
 
 // excluded are hosts to leave out, by name.
@@ -45,14 +45,15 @@ func exclusions(set hostset.Set) (excluded, error) {
 // given.
 func (x excluded) has(h *fleetssh.HostConfig) bool {
 	for _, e := range x[h.Host] {
-		if (e.User == "" || e.User == h.User) && (e.Port == 0 || e.Port == portOf(h)) {
+		if (e.User == "" || e.User == h.User) && (e.Port == 0 || e.Port == PortOf(h)) {
 			return true
 		}
 	}
 	return false
 }
 
-func portOf(h *fleetssh.HostConfig) int {
+// PortOf returns the port of a host, 22 if it names none.
+func PortOf(h *fleetssh.HostConfig) int {
 	if h.Port == 0 {
 		return 22
 	}
@@ -60,42 +61,42 @@ func portOf(h *fleetssh.HostConfig) int {
 }
 
 // setLabels gives every entry the shortest label that no other has.
-func setLabels(entries []hostEntry) {
+func setLabels(entries []Host) {
 	byName := make(map[string]int)
 	byAddress := make(map[string]int)
-	address := func(e *hostEntry) string { return net.JoinHostPort(e.name, strconv.Itoa(portOf(&e.config))) }
+	address := func(e *Host) string { return net.JoinHostPort(e.Name, strconv.Itoa(PortOf(&e.Config))) }
 	for i := range entries {
-		byName[entries[i].name]++
+		byName[entries[i].Name]++
 		byAddress[address(&entries[i])]++
 	}
 	for i := range entries {
 		e := &entries[i]
-		label := e.name
+		label := e.Name
 		switch {
 		case byName[label] == 1:
 		case byAddress[address(e)] == 1:
 			label = address(e)
 		default:
-			label = fmt.Sprintf("%s#%d", e.name, i)
+			label = fmt.Sprintf("%s#%d", e.Name, i)
 		}
-		e.label = termline.Visible(label)
+		e.Label = termline.Visible(label)
 	}
 }
 
-// configsOf returns the hosts as the library wants them.
-func configsOf(entries []hostEntry) []fleetssh.HostConfig {
+// Configs returns the hosts as the library takes them.
+func Configs(entries []Host) []fleetssh.HostConfig {
 	configs := make([]fleetssh.HostConfig, len(entries))
 	for i := range entries {
-		configs[i] = entries[i].config
+		configs[i] = entries[i].Config
 	}
 	return configs
 }
 
-// foldNames writes names as a set.
-func foldNames(names []string) string { return termline.Visible(hostset.Of(names...).String()) }
+// FoldNames writes names as a host set, such as web[1-3].
+func FoldNames(names []string) string { return termline.Visible(hostset.Of(names...).String()) }
 
-// countHosts says how many hosts.
-func countHosts(n int) string {
+// CountHosts writes a number of hosts, such as "3 hosts".
+func CountHosts(n int) string {
 	if n == 1 {
 		return "1 host"
 	}

@@ -1,4 +1,4 @@
-package main
+package selection
 
 import (
 	"context"
@@ -18,37 +18,37 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// clientConfig is the configuration of ssh for the hosts of a call.
-type clientConfig struct {
-	file      *sshconfig.File
+// SSHConfig is the configuration of ssh for the hosts of a call.
+type SSHConfig struct {
+	File      *sshconfig.File
 	bare      func() (*sshconfig.File, error)                         // what the flags say alone, for hosts with a configuration of their own
 	jump      string                                                  // what -J says
 	transport func(context.Context, string, string) (net.Conn, error) // to the first host on the way
 	warn      func(text, host string)
 	use       sshconfig.Use // what the verb does
 	screen    *termline.Screen
-	known     *knownFiles // nil: nobody asks for them
+	known     *KnownFiles // nil: nobody asks for them
 }
 
-// sshConfig reads the configuration that the flags call for. What is given by flags
+// LoadSSHConfig reads the configuration that the flags call for. What is given by flags
 // stands in hops for the hosts on the way.
-func (f *hostFlags) sshConfig(ctx context.Context, env *hostEnv, hops fleetssh.HostConfig, quiet bool) (*clientConfig, error) {
+func (f *Flags) LoadSSHConfig(ctx context.Context, env *Env, hops fleetssh.HostConfig, quiet bool) (*SSHConfig, error) {
 	var paths []string
 	switch {
-	case f.config != "":
-		paths = []string{f.config}
-	case env.place != nil:
+	case f.Config != "":
+		paths = []string{f.Config}
+	case env.Place != nil:
 		paths = []string{"none"} // the demo is the same everywhere
 	}
 	load := func(paths ...string) (*sshconfig.File, error) {
 		file, err := sshconfig.Load(paths...)
 		if err != nil {
-			return nil, configFault(err)
+			return nil, ConfigFault(err)
 		}
 		file.Hops, file.Terminal = hops, env.lender(ctx, quiet)
 		options := f.options
-		if f.way.jump != "" {
-			options = append([]string{"ProxyJump=" + f.way.jump}, options...)
+		if f.route.jump != "" {
+			options = append([]string{"ProxyJump=" + f.route.jump}, options...)
 		}
 		if err := file.Options(options...); err != nil {
 			return nil, optionFault(err, options)
@@ -60,17 +60,17 @@ func (f *hostFlags) sshConfig(ctx context.Context, env *hostEnv, hops fleetssh.H
 		return nil, err
 	}
 	bare := sync.OnceValues(func() (*sshconfig.File, error) { return load("none") })
-	transport, err := f.way.transport(file.Terminal)
+	transport, err := f.route.transport(file.Terminal)
 	if err != nil {
 		return nil, err
 	}
-	return &clientConfig{file: file, bare: bare, jump: f.way.jump, transport: transport, warn: env.warn, use: f.use, screen: env.screen, known: f.known}, nil
+	return &SSHConfig{File: file, bare: bare, jump: f.route.jump, transport: transport, warn: env.Warn, use: f.Use, screen: env.Screen, known: f.Known}, nil
 }
 
 // apply completes hosts with what the configuration says of them, or says why one cannot
 // be used. Up to most of them are looked up at once: that may run commands (Match exec)
 // and ask for names. The error is that of ctx.
-func (k *clientConfig) apply(ctx context.Context, entries []hostEntry, most int) error {
+func (k *SSHConfig) apply(ctx context.Context, entries []Host, most int) error {
 	next := make(chan int)
 	notes := make([][]sshconfig.Unsupported, len(entries))
 	var done atomic.Int32
@@ -79,13 +79,13 @@ func (k *clientConfig) apply(ctx context.Context, entries []hostEntry, most int)
 	for range min(most, len(entries)) {
 		wg.Go(func() {
 			for i := range next {
-				notes[i], entries[i].config.Unusable = k.complete(ctx, &entries[i])
+				notes[i], entries[i].Config.Unusable = k.complete(ctx, &entries[i])
 				done.Add(1)
 			}
 		})
 	}
 	for i := range entries {
-		if entries[i].config.Unusable == nil && ctx.Err() == nil {
+		if entries[i].Config.Unusable == nil && ctx.Err() == nil {
 			next <- i
 		}
 	}
@@ -96,7 +96,7 @@ func (k *clientConfig) apply(ctx context.Context, entries []hostEntry, most int)
 			if u.Minor || u.Use != sshconfig.UseConnection && u.Use != k.use {
 				continue // explain tells it
 			}
-			k.warn(redact.Unsupported(u).String(), entries[i].name)
+			k.warn(redact.Unsupported(u).String(), entries[i].Name)
 		}
 	}
 	return ctx.Err()
@@ -104,7 +104,7 @@ func (k *clientConfig) apply(ctx context.Context, entries []hostEntry, most int)
 
 // tell says how far the look-ups are, if they take longer than a second, until the returned
 // function is called.
-func (k *clientConfig) tell(done *atomic.Int32, all int) (stop func()) {
+func (k *SSHConfig) tell(done *atomic.Int32, all int) (stop func()) {
 	over := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -127,45 +127,45 @@ func (k *clientConfig) tell(done *atomic.Int32, all int) (stop func()) {
 }
 
 // complete completes one host, and returns what has no effect for it.
-func (k *clientConfig) complete(ctx context.Context, e *hostEntry) ([]sshconfig.Unsupported, error) {
-	file := k.file
+func (k *SSHConfig) complete(ctx context.Context, e *Host) ([]sshconfig.Unsupported, error) {
+	file := k.File
 	var err error
 	if e.ownConfig { // the inventory has looked up its hops too
 		if file, err = k.bare(); err != nil {
 			return nil, err
 		}
-	} else if e.config.Proxy, err = file.Hop(ctx, e.config.Proxy); err != nil {
-		return nil, configFault(err)
+	} else if e.Config.Proxy, err = file.Hop(ctx, e.Config.Proxy); err != nil {
+		return nil, ConfigFault(err)
 	}
-	config, settings, err := file.HostContext(ctx, e.config.Host, e.config)
+	config, settings, err := file.HostContext(ctx, e.Config.Host, e.Config)
 	if err != nil {
-		return nil, configFault(err)
+		return nil, ConfigFault(err)
 	}
-	e.config = config
+	e.Config = config
 	if k.transport != nil {
-		first := &e.config
+		first := &e.Config
 		for first.Proxy != nil {
 			first = first.Proxy
 		}
 		first.DialContext = k.transport
 	}
-	if strings.Contains(config.Host, "/") && e.config.DialContext == nil {
+	if strings.Contains(config.Host, "/") && e.Config.DialContext == nil {
 		return nil, exit.UsageError("", "host %q: the name holds a \"/\", and no ProxyCommand leads there", config.Host)
 	}
 	if k.known != nil {
-		e.known = k.known.of(settings)
+		e.Known = k.known.For(settings)
 	}
 	for _, u := range settings.Unsupported() {
 		if u.Keyword == "VerifyHostKeyDNS" {
-			e.lookup = u.String()
+			e.Lookup = u.String()
 		}
 	}
 	return settings.Unsupported(), nil
 }
 
-// configFault is what is wrong with the configuration of ssh: in a file, on the command
+// ConfigFault is what is wrong with the configuration of ssh: in a file, on the command
 // line, or with a name that ssh would not take either.
-func configFault(err error) error {
+func ConfigFault(err error) error {
 	e, ok := errors.AsType[*sshconfig.Error](err)
 	switch {
 	case !ok:
@@ -192,11 +192,11 @@ func optionFault(err error, options []string) error {
 			return exit.UsageError("as in -o Port=2222, see ssh_config(5)", "-o: %s cannot be used: it may be a secret, and is not shown", redact.Option(option))
 		}
 	}
-	return configFault(err)
+	return ConfigFault(err)
 }
 
-// configLine is a line of the configuration of ssh that concerns a host.
-type configLine struct {
+// ConfigLine is a line of the configuration of ssh that concerns a host.
+type ConfigLine struct {
 	Keyword string `json:"keyword"`
 	Value   string `json:"value"`
 	Origin  string `json:"origin"`
@@ -204,19 +204,19 @@ type configLine struct {
 	Why     string `json:"why,omitempty"`
 }
 
-// lines returns what the configuration says of a host, for the user that -l names.
-func (k *clientConfig) lines(e *hostEntry, login string) ([]configLine, error) {
-	settings, err := k.file.Resolve(e.name, login)
+// Lines returns what the configuration says of a host, for the user that -l names.
+func (k *SSHConfig) Lines(e *Host, login string) ([]ConfigLine, error) {
+	settings, err := k.File.Resolve(e.Name, login)
 	if err != nil {
 		return nil, err
 	}
-	var lines []configLine
+	var lines []ConfigLine
 	for _, v := range settings.All() {
 		if v.Origin != "default" && v.Origin != "argument" {
 			if v.Keyword == "ProxyJump" && k.jump != "" {
 				v.Origin = "-J"
 			}
-			lines = append(lines, configLine{Keyword: v.Keyword, Value: redact.Keyword(v.Keyword, v.Value), Origin: v.Origin})
+			lines = append(lines, ConfigLine{Keyword: v.Keyword, Value: redact.Keyword(v.Keyword, v.Value), Origin: v.Origin})
 		}
 	}
 	for _, u := range settings.Unsupported() {
@@ -228,15 +228,15 @@ func (k *clientConfig) lines(e *hostEntry, login string) ([]configLine, error) {
 		if u.Line > 0 {
 			origin += fmt.Sprint(":", u.Line)
 		}
-		lines = append(lines, configLine{u.Keyword, redact.Keyword(u.Keyword, u.Value), origin, true, reason})
+		lines = append(lines, ConfigLine{u.Keyword, redact.Keyword(u.Keyword, u.Value), origin, true, reason})
 	}
 	return lines, nil
 }
 
-// namesInSSHConfig returns the hosts that a configuration of ssh names without wildcards; an empty
+// NamesInSSHConfig returns the hosts that a configuration of ssh names without wildcards; an empty
 // path stands for that of the user and that of the system. One that cannot be read names none: who
 // needs it says why.
-func namesInSSHConfig(path string) []string {
+func NamesInSSHConfig(path string) []string {
 	var paths []string
 	if path != "" {
 		paths = []string{path}

@@ -1,4 +1,4 @@
-package main
+package selection
 
 import (
 	"context"
@@ -18,8 +18,8 @@ import (
 // insisted checks the key and the certificate of the command line before a host is
 // contacted. They are the user's own words, so that it is a usage error if no host can
 // use them. The key of one host, from a file, is a matter of that host.
-func (f *hostFlags) insisted(ctx context.Context, entries []hostEntry) error {
-	if f.identity == "" && f.cert == "" || f.nothingAsked || f.surveys {
+func (f *Flags) insisted(ctx context.Context, entries []Host) error {
+	if f.identity == "" && f.cert == "" || f.NothingAsked || f.Checks {
 		return nil
 	}
 	if info, err := os.Stat(f.identity); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
@@ -28,7 +28,7 @@ func (f *hostFlags) insisted(ctx context.Context, entries []hostEntry) error {
 	var first error
 	checked := make(map[string]bool)
 	for i := range entries {
-		host := entries[i].config
+		host := entries[i].Config
 		a := &host.Auth
 		if a.KeyFile != f.identity || a.CertFile != f.cert {
 			continue // it has its own, from the inventory

@@ -1,4 +1,4 @@
-package main
+package selection
 
 import (
 	"fmt"
@@ -10,9 +10,9 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// trustCommand returns the line that shows the keys of hosts and adds them, with the
+// TrustCommand returns the line that shows the keys of hosts and adds them, with the
 // flags that say which hosts these are. Nothing that might be a secret is in it.
-func (f *hostFlags) trustCommand(names []string) string {
+func (f *Flags) TrustCommand(names []string) string {
 	words := []string{"fleetssh", "trust", "accept"}
 	add := func(flag, value string) {
 		if value != "" {
@@ -20,31 +20,31 @@ func (f *hostFlags) trustCommand(names []string) string {
 		}
 	}
 	if f != nil {
-		add("-F", f.config)
+		add("-F", f.Config)
 		for _, option := range f.options {
 			if redact.Option(option) == option {
 				add("-o", option)
 			}
 		}
-		add("--known-hosts", f.knownHosts)
-		if f.port != 0 {
-			add("-p", strconv.Itoa(f.port))
+		add("--known-hosts", f.KnownHosts)
+		if f.Port != 0 {
+			add("-p", strconv.Itoa(f.Port))
 		}
-		add("-J", f.way.jump)
-		for _, file := range f.inventories {
+		add("-J", f.route.jump)
+		for _, file := range f.Inventories {
 			add("--inventory", file)
 		}
-		for _, file := range f.hostfiles {
+		for _, file := range f.Hostfiles {
 			add("--hostfile", file)
 		}
 	}
 	return strings.Join(append(words, "-w", quotedSet(names)), " ")
 }
 
-// replaceHint is for hosts whose key has changed. from is the file of a scan; empty: the
+// ReplaceHint is for hosts whose key has changed. from is the file of a scan; empty: the
 // hosts are asked.
-func (f *hostFlags) replaceHint(names []string, from string) string {
-	command := f.trustCommand(names)
+func (f *Flags) ReplaceHint(names []string, from string) string {
+	command := f.TrustCommand(names)
 	if from != "" {
 		command = "fleetssh trust accept " + shellquote.Quote(from)
 	}
@@ -52,10 +52,11 @@ func (f *hostFlags) replaceHint(names []string, from string) string {
 	if len(names) > 1 {
 		right = "if the new keys are right"
 	}
-	return fmt.Sprintf("somebody may be in between: ask who runs the %s; %s, %s --replace %s", hostWord(names), right, command, quotedSet(names))
+	return fmt.Sprintf("somebody may be in between: ask who runs the %s; %s, %s --replace %s", HostWord(names), right, command, quotedSet(names))
 }
 
-func hostWord(names []string) string {
+// HostWord is "host" or "hosts".
+func HostWord(names []string) string {
 	if len(names) == 1 {
 		return "host"
 	}

@@ -1,4 +1,4 @@
-package main
+package selection
 
 import (
 	"bytes"
@@ -17,11 +17,11 @@ import (
 // maxArgsFile is how much of a file of arguments is read.
 const maxArgsFile = 64 << 20
 
-// hostColumn is the column of a file of arguments that names the host.
-const hostColumn = "host"
+// HostColumn is the column of a file of arguments that names the host.
+const HostColumn = "host"
 
-// argsFor returns the arguments of a file for each of the hosts.
-func argsFor(file string, hosts []hostEntry) ([]fleetssh.Args, error) {
+// ReadArgs returns the arguments for each of the hosts, from the file of --args-file.
+func ReadArgs(file string, hosts []Host) ([]fleetssh.Args, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("arguments: %w", err)
@@ -41,18 +41,18 @@ func argsFor(file string, hosts []hostEntry) ([]fleetssh.Args, error) {
 	args := make([]fleetssh.Args, len(hosts))
 	var missing []string
 	for i, h := range hosts {
-		values, ok := rows[h.label]
+		values, ok := rows[h.Label]
 		if !ok {
-			values, ok = rows[h.name]
+			values, ok = rows[h.Name]
 		}
 		if !ok {
-			missing = append(missing, h.label)
+			missing = append(missing, h.Label)
 			continue
 		}
 		args[i].Map = values
 	}
 	if missing != nil {
-		return nil, exit.UsageError("", "--args-file %s: no values for %s", file, foldNames(missing))
+		return nil, exit.UsageError("", "--args-file %s: no values for %s", file, FoldNames(missing))
 	}
 	return args, nil
 }
@@ -82,12 +82,12 @@ func parseCSVArgs(data []byte) (map[string]map[string]string, error) {
 			return nil, fmt.Errorf("two columns are called %q", columns[i])
 		}
 		seen[columns[i]] = true
-		if columns[i] == hostColumn {
+		if columns[i] == HostColumn {
 			host = i
 		}
 	}
 	if host < 0 {
-		return nil, fmt.Errorf("no column is called %q", hostColumn)
+		return nil, fmt.Errorf("no column is called %q", HostColumn)
 	}
 	rows := make(map[string]map[string]string)
 	for {
@@ -122,9 +122,9 @@ func parseJSONArgs(data []byte) (map[string]map[string]string, error) {
 			return nil, err
 		}
 		for i, object := range list {
-			name, err := jsonText(object[hostColumn])
+			name, err := jsonText(object[HostColumn])
 			if err != nil || name == "" {
-				return nil, fmt.Errorf("entry %d has no %q", i, hostColumn)
+				return nil, fmt.Errorf("entry %d has no %q", i, HostColumn)
 			}
 			if _, twice := objects[name]; twice {
 				return nil, fmt.Errorf("entry %d: %q comes a second time", i, name)
@@ -135,7 +135,7 @@ func parseJSONArgs(data []byte) (map[string]map[string]string, error) {
 		return nil, err
 	}
 	for host, object := range objects {
-		rows[host] = map[string]string{hostColumn: host}
+		rows[host] = map[string]string{HostColumn: host}
 		for name, raw := range object {
 			text, err := jsonText(raw)
 			if err != nil {

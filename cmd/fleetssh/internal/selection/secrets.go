@@ -1,4 +1,4 @@
-package main
+package selection
 
 import (
 	"context"
@@ -20,22 +20,22 @@ import (
 const maxSecret = 4096
 
 // password returns the password for logins that the flags call for, if any.
-func (f *hostFlags) password(ctx context.Context, env *hostEnv) (string, error) {
+func (f *Flags) password(ctx context.Context, env *Env) (string, error) {
 	switch {
-	case f.passwordFile != "":
-		return readPasswordFile(f.passwordFile)
-	case f.askPass && f.nothingAsked:
+	case f.PasswordFile != "":
+		return readPasswordFile(f.PasswordFile)
+	case f.AskPass && f.NothingAsked:
 		return madeUp, nil
-	case f.askPass:
+	case f.AskPass:
 		return env.askSecret(ctx, "password: ")
 	}
 	return "", nil
 }
 
-// sudoPasswords returns what answers sudo on the hosts: the password that the inventory knows
+// SudoPasswords returns what answers sudo on the hosts: the password that the inventory knows
 // for a host, and for the others the one that is asked for, if asked says so. It is nil if there
 // is none for any of them: then the command itself has to deal with sudo's question.
-func (e *hostEnv) sudoPasswords(ctx context.Context, hosts []hostEntry, asked bool) (func(context.Context, fleetssh.HostConfig) (string, error), error) {
+func (e *Env) SudoPasswords(ctx context.Context, hosts []Host, asked bool) (func(context.Context, fleetssh.HostConfig) (string, error), error) {
 	type known struct {
 		password string
 		err      error
@@ -43,7 +43,7 @@ func (e *hostEnv) sudoPasswords(ctx context.Context, hosts []hostEntry, asked bo
 	own := make(map[string]known)
 	for i := range hosts {
 		if h := &hosts[i]; h.sudo != "" || h.sudoBroken != nil {
-			own[h.config.String()] = known{h.sudo, h.sudoBroken}
+			own[h.Config.String()] = known{h.sudo, h.sudoBroken}
 		}
 	}
 	shared := ""
@@ -69,8 +69,8 @@ func (e *hostEnv) sudoPasswords(ctx context.Context, hosts []hostEntry, asked bo
 	}, nil
 }
 
-// protect says how a client goes about passwords that its hosts share.
-func (f *hostFlags) protect(env *hostEnv, client *fleetssh.ParallelClient) {
+// Protect sets how a client handles passwords that its hosts share.
+func (f *Flags) Protect(env *Env, client *fleetssh.ParallelClient) {
 	client.PasswordsDiffer = f.differ
 	if !f.asks {
 		return
@@ -91,8 +91,8 @@ func (f *hostFlags) protect(env *hostEnv, client *fleetssh.ParallelClient) {
 const madeUp = "***"
 
 // askSecret asks for something that must not be seen.
-func (e *hostEnv) askSecret(ctx context.Context, prompt string) (string, error) {
-	secret, err := e.ask(ctx, prompt, false)
+func (e *Env) askSecret(ctx context.Context, prompt string) (string, error) {
+	secret, err := e.Ask(ctx, prompt, false)
 	if err != nil {
 		return "", fmt.Errorf("%s%w", prompt, err)
 	}
@@ -104,32 +104,32 @@ func (e *hostEnv) askSecret(ctx context.Context, prompt string) (string, error) 
 
 // asker returns how hosts put questions to the user, nil if nobody is there to
 // answer.
-func (e *hostEnv) asker(quiet bool) func(context.Context, fleetssh.Question) (string, error) {
-	in, ok := e.in.(*os.File)
+func (e *Env) asker(quiet bool) func(context.Context, fleetssh.Question) (string, error) {
+	in, ok := e.In.(*os.File)
 	if quiet || !ok || !term.IsTerminal(int(in.Fd())) || !termline.HasTerminal() {
 		return nil
 	}
 	return func(ctx context.Context, q fleetssh.Question) (string, error) {
-		e.showTold() // it may say what to answer
-		return e.ask(ctx, questionText(q), q.Echo)
+		e.ShowTold() // it may say what to answer
+		return e.Ask(ctx, questionText(q), q.Echo)
 	}
 }
 
 // lender returns what lends the terminal to programs that hosts are reached through, nil
 // if nobody is there to answer. ctx is what interrupts end.
-func (e *hostEnv) lender(ctx context.Context, quiet bool) func(context.Context, string) (*os.File, func(os.Signal), error) {
+func (e *Env) lender(ctx context.Context, quiet bool) func(context.Context, string) (*os.File, func(os.Signal), error) {
 	if e.asker(quiet) == nil {
 		return nil
 	}
 	return func(_ context.Context, host string) (*os.File, func(os.Signal), error) {
-		tty, giveBack, err := e.screen.Lend(host + ": the command that leads to it asks:")
+		tty, giveBack, err := e.Screen.Lend(host + ": the command that leads to it asks:")
 		if err != nil {
 			return nil, nil, err
 		}
 		return tty, func(ended os.Signal) {
 			giveBack()
 			if ended == os.Interrupt { // Ctrl-C was for the one in the foreground, and is meant for all
-				e.interrupt(ctx)
+				e.Interrupt(ctx)
 			}
 		}, nil
 	}

@@ -1,0 +1,75 @@
+package selection
+
+import (
+	"os"
+	"strings"
+
+	"fleetssh"
+	"fleetssh/internal/account"
+	"fleetssh/internal/knownhosts"
+	"fleetssh/sshconfig"
+)
+
+// KnownFiles says which files of known hosts run would use for a host, and reads each
+// list of files once.
+type KnownFiles struct {
+	ForAll []string // what flags name; nil: the configuration of ssh says it
+	dbs    map[string]*knownhosts.DB
+}
+
+// NewKnownFiles returns the files that f names, or leaves them to the configuration of ssh.
+func NewKnownFiles(f *Flags) *KnownFiles {
+	k := &KnownFiles{dbs: make(map[string]*knownhosts.DB)}
+	switch {
+	case f.KnownHosts != "":
+		k.ForAll = fleetssh.KnownHostsFiles(f.KnownHosts)
+	case f.HostKey != "":
+		k.ForAll = usualKnownFiles()
+	}
+	return k
+}
+
+// usualKnownFiles returns the files that are used if nothing names any. Without a home
+// directory there is none to add to.
+func usualKnownFiles() []string {
+	files := fleetssh.KnownHostsFiles()
+	if _, err := account.Home(); err != nil {
+		return append([]string{os.DevNull}, files...)
+	}
+	return files
+}
+
+// KnownPlace is where run looks up the key of a host, and where it would add it.
+type KnownPlace struct {
+	Files []string // the one to add to first
+	Hash  bool     // names of hosts are hashed
+}
+
+// For returns the place for a host with these settings.
+func (k *KnownFiles) For(settings *sshconfig.Settings) KnownPlace {
+	p := KnownPlace{Files: k.ForAll}
+	if p.Files == nil {
+		p.Files = settings.KnownHostsFiles()
+	}
+	if p.Files == nil {
+		p.Files = usualKnownFiles()
+	}
+	if hash := settings.Values("HashKnownHosts"); len(hash) > 0 {
+		p.Hash = hash[0].Value == "yes"
+	}
+	return p
+}
+
+// Read returns what is in files, as far as they can be read.
+func (k *KnownFiles) Read(files []string) *knownhosts.DB {
+	id := strings.Join(files, "\x00")
+	db := k.dbs[id]
+	if db == nil {
+		db = new(knownhosts.DB)
+		for _, file := range files {
+			db.TryFile(file)
+		}
+		k.dbs[id] = db
+	}
+	return db
+}

@@ -1,0 +1,45 @@
+package selection
+
+import (
+	"strings"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
+)
+
+// Unquoted returns the first word behind the options if it looks like a host, and otherwise the
+// empty string: a shell may have made several words of an expression that was not quoted.
+func (f *ExprFlags) Unquoted(words []string) string {
+	if len(words) == 0 || len(f.Exprs) == 0 {
+		return ""
+	}
+	last := f.Exprs[len(f.Exprs)-1]
+	shape := func(name string) string {
+		return strings.Map(func(r rune) rune {
+			if '0' <= r && r <= '9' {
+				return '0'
+			}
+			return r
+		}, name)
+	}
+	next := strings.TrimSuffix(words[0], ",")
+	if next == last || shape(next) == next || shape(next) != shape(last) {
+		return ""
+	}
+	return next
+}
+
+// QuoteHint says how to write what a shell has made several words of.
+const QuoteHint = "looks like a host: quote expressions, as in -w 'web[1-3]', and separate hosts by commas"
+
+// NoCommand refuses words behind the options of a verb that takes none.
+func (f *ExprFlags) NoCommand(verb string, words []string) error {
+	return exit.UsageError(f.UnquotedHint(words, "fleetssh run runs a command"), "%s takes no command", verb)
+}
+
+// UnquotedHint says what may have happened to an expression, or else another hint.
+func (f *ExprFlags) UnquotedHint(words []string, other string) string {
+	if name := f.Unquoted(words); name != "" {
+		return name + " " + QuoteHint
+	}
+	return other
+}
