@@ -80,6 +80,7 @@ func TestImports(t *testing.T) {
 		"exit":        {"fleetssh", part + "termline"},
 		"flagvalue":   nil,
 		"fold":        nil,
+		"help":        {part + "exit", part + "journal", part + "termline", "fleetssh/hostset", "fleetssh/internal/account"},
 		"journal":     nil,
 		"personality": {part + "exit", "fleetssh/hostset"},
 		"redact":      {"fleetssh/sshconfig"},

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/hostset"
 	"fleetssh/internal/shellquote"
@@ -78,7 +79,7 @@ func newRerun(c *call) *cobra.Command {
 		Use:  "rerun",
 		Long: rerunHelp,
 
-		ValidArgsFunction: completeRuns(1),
+		ValidArgsFunction: help.CompleteRuns(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return exit.UsageError("fleetssh rerun last --failed", "rerun takes one run")

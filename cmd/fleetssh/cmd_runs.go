@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -13,6 +12,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/shellquote"
@@ -146,23 +146,13 @@ func (o *runsOptions) run(c *call) error {
 	c.screen.Out("", fmt.Sprintf("%-31s %-19s %7s %7s %7s %7s %8s  %s", "RUN", "WHEN", "HOSTS", "OK", "FAILED", "SKIPPED", "TIME", "COMMAND"))
 	for i := range runs {
 		r := &runs[i]
-		text := oneLine(r.Command)
+		text := r.OneLine()
 		if r.State != journal.Ended {
 			text = "(" + string(r.State) + ") " + text
 		}
 		c.screen.Out("", fmt.Sprintf("%-31s %-19s %7d %7d %7d %7d %8s  %s", r.ID, r.Time.Local().Format(time.DateTime), r.Count, r.OK, r.Failed, r.Skipped, shortDuration(r.Elapsed), text))
 	}
 	return nil
-}
-
-// oneLine returns the beginning of a command, for a table.
-func oneLine(command string) string {
-	const width = 60
-	text := strings.Join(strings.Fields(command), " ")
-	if utf8.RuneCountInString(text) <= width {
-		return text
-	}
-	return string([]rune(text)[:width-1]) + "…"
 }
 
 // openRun reads a run that the user names.
@@ -205,7 +195,7 @@ func newRunsShow(c *call) *cobra.Command {
 		Short: "Show how a run ended, and where",
 		Long:  runsHelp,
 
-		ValidArgsFunction: completeRuns(1),
+		ValidArgsFunction: help.CompleteRuns(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return exit.UsageError("fleetssh runs show last", "runs show takes one run")

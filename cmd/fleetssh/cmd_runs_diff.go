@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
@@ -24,7 +25,7 @@ func newRunsDiff(c *call) *cobra.Command {
 		Short: "Show what has changed from one run to another",
 		Long:  runsHelp,
 
-		ValidArgsFunction: completeRuns(2),
+		ValidArgsFunction: help.CompleteRuns(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return exit.UsageError("fleetssh runs diff last-1 last", "runs diff takes two runs")

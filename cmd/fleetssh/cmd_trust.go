@@ -19,6 +19,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
@@ -140,7 +141,7 @@ func newTrust(c *call) *cobra.Command {
 			if len(args) == 0 {
 				return exit.UsageError("fleetssh trust --help", "scan or accept?")
 			}
-			return unknownVerb(cmd, args[0])
+			return help.UnknownVerb(cmd, args[0])
 		},
 	}
 	cmd.SuggestionsMinimumDistance = 2

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
@@ -35,8 +36,7 @@ func (s *settings) knownNames(cmd *cobra.Command) (hosts, groups []string) {
 		path = flag.Value.String()
 	}
 	hosts = append(hosts, selection.NamesInSSHConfig(path)...)
-	byKey, _ := knownByKey(cmd)
-	hosts = append(hosts, byKey...)
+	hosts = append(hosts, help.HostsWithKeys(cmd)...)
 	slices.Sort(hosts)
 	return slices.Compact(hosts), groups
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/personality"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
@@ -108,8 +109,8 @@ func run(ctx context.Context, args []string, std stdio) int {
 		c.settings = newSettings(os.Getenv)
 		c.settings.attach(root)
 		args = versionFlag(args)
-		if err = completable(root, args, screen, c.settings.knownNames); err == nil {
-			err = knownVerb(root, args)
+		if err = help.Complete(root, args, screenWriter{screen}, c.settings.knownNames); err == nil {
+			err = help.CheckVerb(root, args)
 		}
 		if err == nil {
 			root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
@@ -131,10 +132,10 @@ func newRoot(c *call, verbs ...func(*call) *cobra.Command) *cobra.Command {
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				c.screen.Print([]byte(helpText(cmd)))
+				c.screen.Print([]byte(help.Text(cmd)))
 				return exit.Status(exit.Usage)
 			}
-			return unknownVerb(cmd, args[0])
+			return help.UnknownVerb(cmd, args[0])
 		},
 		Long: overview,
 	}
@@ -146,8 +147,8 @@ func newRoot(c *call, verbs ...func(*call) *cobra.Command) *cobra.Command {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SuggestionsMinimumDistance = 2
-	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { c.screen.Print([]byte(helpText(cmd))) })
-	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { c.screen.Print([]byte(help.Text(cmd))) })
+	root.SetFlagErrorFunc(help.FlagError)
 	return root
 }
 
@@ -161,18 +162,18 @@ func newHelp(c *call) *cobra.Command {
 			if found, _, err := about.Find(args); err == nil {
 				about = found
 			}
-			return beginningWith(word, "", verbNames(about)), cobra.ShellCompDirectiveNoFileComp
+			return help.Beginning(word, "", help.VerbNames(about)), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about := cmd.Root()
 			if len(args) > 0 {
 				found, _, err := about.Find(args)
 				if err != nil || found == about {
-					return unknownVerb(about, args[0])
+					return help.UnknownVerb(about, args[0])
 				}
 				about = found
 			}
-			c.screen.Print([]byte(helpText(about)))
+			c.screen.Print([]byte(help.Text(about)))
 			return nil
 		},
 	}
@@ -193,5 +194,10 @@ func newPersonality(tool string) func(*call) *cobra.Command {
 	}
 }
 
-// helpText returns the help of a verb, the exit codes included.
-func helpText(cmd *cobra.Command) string { return cmd.Long + exit.Help() }
+// versionFlag makes the verb of --version, which most programs know.
+func versionFlag(args []string) []string {
+	if len(args) > 0 && (args[0] == "--version" || args[0] == "-V") {
+		return append([]string{"version"}, args[1:]...)
+	}
+	return args
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/redact"
 )
 
@@ -27,7 +28,7 @@ var closedFlags = []string{"proxy", "proxy-command", "option", "env"}
 func verbFlags(see func(verb *cobra.Command, flag *pflag.Flag)) {
 	root := newRoot(new(call), verbs...)
 	newSettings(os.Getenv).attach(root)
-	for _, verb := range append(verbsBelow(root), root) {
+	for _, verb := range append(help.Verbs(root), root) {
 		verb.InheritedFlags() // merges those of all verbs
 		verb.Flags().VisitAll(func(flag *pflag.Flag) { see(verb, flag) })
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/redact"
 )
 
@@ -365,7 +366,7 @@ func settingWords(value any) ([]string, error) {
 func (e *setting) check(root *cobra.Command) *exit.Error {
 	known := make(map[string]bool)
 	var verbs []string
-	for _, verb := range verbsBelow(root) {
+	for _, verb := range help.Verbs(root) {
 		flags := settable(verb)
 		if verb.Hidden || len(flags) == 0 {
 			continue
@@ -379,7 +380,7 @@ func (e *setting) check(root *cobra.Command) *exit.Error {
 	}
 	switch {
 	case e.verb != "" && !slices.Contains(verbs, e.verb):
-		return &exit.Error{Text: fmt.Sprintf("[%s]: no verb of this name takes options", e.verb), Hint: didYouMean(nearest(e.verb, verbs))}
+		return &exit.Error{Text: fmt.Sprintf("[%s]: no verb of this name takes options", e.verb), Hint: help.DidYouMean(help.Nearest(e.verb, verbs))}
 	case e.flag == "":
 		return nil
 	case !known[e.flag] && secretName(e.flag):
@@ -390,7 +391,7 @@ func (e *setting) check(root *cobra.Command) *exit.Error {
 			names = append(names, name)
 		}
 		slices.Sort(names)
-		return &exit.Error{Text: fmt.Sprintf("%s: there is no flag --%s", e.flag, e.flag), Hint: didYouMean(nearest(e.flag, names))}
+		return &exit.Error{Text: fmt.Sprintf("%s: there is no flag --%s", e.flag, e.flag), Hint: help.DidYouMean(help.Nearest(e.flag, names))}
 	}
 	for _, value := range e.values {
 		name, _, _ := strings.Cut(value, "=")
@@ -417,12 +418,4 @@ func hasPassword(value string) bool {
 	}
 	_, set := u.User.Password()
 	return set
-}
-
-// didYouMean makes a hint of names, an empty one of none.
-func didYouMean(names []string) string {
-	if len(names) == 0 {
-		return ""
-	}
-	return "did you mean " + strings.Join(names, " or ") + "?"
 }

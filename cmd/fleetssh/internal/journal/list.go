@@ -12,7 +12,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
+
+// OneLine returns the beginning of the command, for a table.
+func (i *Info) OneLine() string {
+	const width = 60
+	text := strings.Join(strings.Fields(i.Command), " ")
+	if utf8.RuneCountInString(text) <= width {
+		return text
+	}
+	return string([]rune(text)[:width-1]) + "…"
+}
 
 // List returns the runs of a folder, the oldest first. A folder that does not exist has none.
 func List(dir string) ([]Info, error) {

@@ -1,74 +1,24 @@
-package main
+package help
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"fleetssh/cmd/fleetssh/internal/exit"
-	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-const manHelp = `Write manual pages for all verbs. They say what --help says.
+// PageName returns the name of the manual page of a verb.
+func PageName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
 
-  fleetssh man ~/.local/share/man/man1
-  man fleetssh-run
-
-usage: fleetssh man [DIR]
-
-The pages go to DIR, which is made if it is missing, or else to the current
-directory. Pages that are there are written anew.
-
-`
-
-func newMan(c *call) *cobra.Command {
-	return &cobra.Command{
-		Use:  "man",
-		Long: manHelp,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			dir := "."
-			switch len(args) {
-			case 0:
-			case 1:
-				dir = args[0]
-			default:
-				return exit.UsageError("fleetssh man --help", "man takes one directory")
-			}
-			return writeManual(cmd.Root(), dir, c.screen)
-		},
-	}
-}
-
-// writeManual writes a page for the program and one for each verb, and says which.
-func writeManual(root *cobra.Command, dir string, screen *termline.Screen) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	for _, cmd := range append(verbsBelow(root), root) {
-		name := filepath.Join(dir, manName(cmd)+".1")
-		if err := writeWhole(name, 0o666, writeAll([]byte(manualPage(cmd)))); err != nil {
-			return err
-		}
-		screen.Out("", termline.Visible(name))
-	}
-	return nil
-}
-
-// manName is what the page of a verb is called.
-func manName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
-
-// manualPage makes a page of the help.
-func manualPage(cmd *cobra.Command) string {
-	help := parseHelp(cmd.Long + exit.Help())
+// Page returns the manual page of a verb, for roff. It says what the help says.
+func Page(cmd *cobra.Command) string {
+	help := Parse(Text(cmd))
 	var r roff
-	r.request("TH", strings.ToUpper(manName(cmd)), "1", "", "fleetssh", "fleetssh")
+	r.request("TH", strings.ToUpper(PageName(cmd)), "1", "", "fleetssh", "fleetssh")
 	r.request("SH", "NAME")
-	first := help.first()
-	r.text(manName(cmd) + " - " + strings.ToLower(first[:1]) + first[1:])
-	usage := help.usage()
+	first := help.Summary()
+	r.text(PageName(cmd) + " - " + strings.ToLower(first[:1]) + first[1:])
+	usage := help.Usage()
 	if usage == nil {
 		usage = []string{cmd.CommandPath() + " VERB [options] [ARGUMENT...]"}
 	}
@@ -117,17 +67,17 @@ func roffText(text string) string {
 
 // body writes what stands below the synopsis: what the help says before its first
 // title, the examples, and the rest in its order.
-func (r *roff) body(help helpParts) {
-	titles := slices.IndexFunc(help, func(p helpPart) bool { return p.kind == helpTitle })
+func (r *roff) body(help Parts) {
+	titles := slices.IndexFunc(help, func(p part) bool { return p.kind == title })
 	r.request("SH", "DESCRIPTION")
 	for _, p := range help[:titles] {
-		if p.kind == helpProse || p.kind == helpRow {
+		if p.kind == prose || p.kind == row {
 			r.part(p)
 		}
 	}
 	r.request("SH", "EXAMPLES")
 	for _, p := range help[:titles] {
-		if p.kind == helpExample {
+		if p.kind == example {
 			r.request("PP")
 			r.request("nf")
 			for _, line := range p.lines {
@@ -139,10 +89,10 @@ func (r *roff) body(help helpParts) {
 	options := false
 	for _, p := range help[titles:] {
 		switch {
-		case p.kind == helpTitle && strings.HasPrefix(p.lines[0], "Exit codes"):
+		case p.kind == title && strings.HasPrefix(p.lines[0], "Exit codes"):
 			r.request("SH", "EXIT STATUS")
 			r.text(p.lines[0] + ":")
-		case p.kind == helpTitle:
+		case p.kind == title:
 			if !options {
 				r.request("SH", "OPTIONS")
 				options = true
@@ -155,8 +105,8 @@ func (r *roff) body(help helpParts) {
 }
 
 // part writes a row or a paragraph.
-func (r *roff) part(p helpPart) {
-	if p.kind == helpRow {
+func (r *roff) part(p part) {
+	if p.kind == row {
 		r.request("TP")
 		r.WriteString(roffTerm(p.term) + "\n")
 	} else {

@@ -1,4 +1,4 @@
-package main
+package help
 
 import (
 	"bytes"
@@ -13,42 +13,16 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
-	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 	"fleetssh/internal/account"
 )
 
-const completionHelp = `Write the script that lets a shell complete verbs, options, hosts and groups.
+// Shells are the shells that [WriteScript] knows.
+var Shells = []string{"bash", "zsh", "fish", "powershell"}
 
-  source <(fleetssh completion bash)                         in ~/.bashrc
-  source <(fleetssh completion zsh)                          in ~/.zshrc
-  fleetssh completion fish | source                          in config.fish
-  fleetssh completion powershell | Out-String | iex          in $PROFILE
-
-usage: fleetssh completion bash|zsh|fish|powershell
-
-The script for bash needs no other package. That for zsh goes behind compinit.
-
-`
-
-// completionShells are the shells that are known.
-var completionShells = []string{"bash", "zsh", "fish", "powershell"}
-
-func newCompletion(c *call) *cobra.Command {
-	return &cobra.Command{
-		Use:       "completion",
-		Long:      completionHelp,
-		ValidArgs: completionShells,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return exit.UsageError("fleetssh completion --help", "completion for which shell?")
-			}
-			return writeCompletion(cmd.Root(), args[0], screenWriter{c.screen})
-		},
-	}
-}
-
-func writeCompletion(root *cobra.Command, shell string, to io.Writer) error {
+// WriteScript writes the script that makes a shell complete the command lines of root. It
+// returns an [*exit.Error] for a shell that is not known.
+func WriteScript(root *cobra.Command, shell string, to io.Writer) error {
 	switch shell {
 	case "bash":
 		_, err := io.WriteString(to, strings.ReplaceAll(bashCompletion, "@NAME@", root.Name()))
@@ -60,15 +34,7 @@ func writeCompletion(root *cobra.Command, shell string, to io.Writer) error {
 	case "powershell":
 		return root.GenPowerShellCompletionWithDesc(to)
 	}
-	return exit.UsageError("one of "+strings.Join(completionShells, ", "), "no completion for the shell %q", shell)
-}
-
-// screenWriter writes to standard output by way of the screen.
-type screenWriter struct{ screen *termline.Screen }
-
-func (p screenWriter) Write(text []byte) (int, error) {
-	p.screen.Print(text)
-	return len(text), nil
+	return exit.UsageError("one of "+strings.Join(Shells, ", "), "no completion for the shell %q", shell)
 }
 
 // bashCompletion is ours because the script of cobra needs the package
@@ -116,27 +82,27 @@ _@NAME@() {
 complete -F _@NAME@ @NAME@
 `
 
-// A knower returns the hosts and groups that a command line may mean, as far as
-// that is known without asking the network. cmd has its flags.
-type knower func(cmd *cobra.Command) (hosts, groups []string)
+// A Knower returns the hosts and groups that a command line may mean, without asking the
+// network. cmd has its flags.
+type Knower func(cmd *cobra.Command) (hosts, groups []string)
 
-// completable makes the commands answer what a shell asks when a word is to be
-// completed. Nothing is done where args ask nothing.
-func completable(root *cobra.Command, args []string, screen *termline.Screen, known knower) error {
+// Complete makes the commands answer a shell that asks how to complete a word. It does nothing
+// unless args are such a question.
+func Complete(root *cobra.Command, args []string, out io.Writer, known Knower) error {
 	if len(args) == 0 || args[0] != cobra.ShellCompRequestCmd && args[0] != cobra.ShellCompNoDescRequestCmd {
 		return nil
 	}
-	root.SetOut(screenWriter{screen})
+	root.SetOut(out)
 	root.SetErr(io.Discard)
-	for _, verb := range verbsBelow(root) {
-		help := parseHelp(verb.Long)
-		verb.Short = cmp.Or(verb.Short, help.first())
+	for _, verb := range Verbs(root) {
+		help := Parse(verb.Long)
+		verb.Short = cmp.Or(verb.Short, help.Summary())
 		if verb.ValidArgs == nil && verb.ValidArgsFunction == nil {
-			verb.ValidArgsFunction = completeArgs(help.usage(), known)
+			verb.ValidArgsFunction = completeArgs(help.Usage(), known)
 		}
 		var err error
 		verb.Flags().VisitAll(func(flag *pflag.Flag) {
-			value, text := help.option(flag.Name)
+			value, text := help.Option(flag.Name)
 			flag.Usage = cmp.Or(text, flag.Usage)
 			if complete := completeFlag(flag, value, known); complete != nil && err == nil {
 				err = verb.RegisterFlagCompletionFunc(flag.Name, complete)
@@ -150,7 +116,7 @@ func completable(root *cobra.Command, args []string, screen *termline.Screen, kn
 }
 
 // completeArgs returns how the arguments of a verb are completed.
-func completeArgs(usage []string, known knower) cobra.CompletionFunc {
+func completeArgs(usage []string, known Knower) cobra.CompletionFunc {
 	_, args, _ := strings.Cut(strings.Join(usage[:min(len(usage), 1)], ""), "[options]")
 	switch {
 	case strings.Contains(args, "HOST") || strings.Contains(args, "EXPR"):
@@ -163,7 +129,7 @@ func completeArgs(usage []string, known knower) cobra.CompletionFunc {
 
 // completeFlag returns how the value of a flag is completed, by what the help calls
 // it, nil for files.
-func completeFlag(flag *pflag.Flag, value string, known knower) cobra.CompletionFunc {
+func completeFlag(flag *pflag.Flag, value string, known Knower) cobra.CompletionFunc {
 	if choice, ok := flag.Value.(interface{ Choices() []string }); ok {
 		return cobra.FixedCompletions(choice.Choices(), cobra.ShellCompDirectiveNoFileComp)
 	}
@@ -182,31 +148,31 @@ func completeFlag(flag *pflag.Flag, value string, known knower) cobra.Completion
 	return cobra.NoFileCompletions
 }
 
-func completeGroups(known knower) cobra.CompletionFunc {
+func completeGroups(known Knower) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 		_, groups := known(cmd)
-		return beginningWith(word, "", groups), cobra.ShellCompDirectiveNoFileComp
+		return Beginning(word, "", groups), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
 // completeHosts completes the last name of an expression: a host, with or without
 // a user, or a group behind "@".
-func completeHosts(known knower) cobra.CompletionFunc {
+func completeHosts(known Knower) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 		hosts, groups := known(cmd)
 		begin := strings.LastIndexAny(word, ",!&^") + 1
 		if at := strings.LastIndexByte(word, '@'); at == begin {
 			groups = append(append(groups, "*"), classesOfRuns(word[at+1:])...)
-			return beginningWith(word[at+1:], word[:at+1], groups), cobra.ShellCompDirectiveNoFileComp
+			return Beginning(word[at+1:], word[:at+1], groups), cobra.ShellCompDirectiveNoFileComp
 		} else if at > begin {
 			begin = at + 1
 		}
-		return beginningWith(word[begin:], word[:begin], hosts), cobra.ShellCompDirectiveNoFileComp
+		return Beginning(word[begin:], word[:begin], hosts), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
-// beginningWith returns the names that begin so, in natural order, behind before.
-func beginningWith(begin, before string, names []string) []string {
+// Beginning returns the names that start with begin, in natural order, each with before in front.
+func Beginning(begin, before string, names []string) []string {
 	var found []string
 	for name := range hostset.Of(names...).All() {
 		if strings.HasPrefix(name, begin) {
@@ -219,9 +185,9 @@ func beginningWith(begin, before string, names []string) []string {
 // maxKnownHosts is how much is read of a file of known hosts.
 const maxKnownHosts = 16 << 20
 
-// knownByKey returns the hosts of ~/.ssh/known_hosts, or of --known-hosts, as far
-// as their names are not hashed.
-func knownByKey(cmd *cobra.Command) (hosts, groups []string) {
+// HostsWithKeys returns the hosts in ~/.ssh/known_hosts, or in the file of --known-hosts, unless
+// their names are hashed.
+func HostsWithKeys(cmd *cobra.Command) []string {
 	path := ""
 	if flag := cmd.Flags().Lookup("known-hosts"); flag != nil {
 		path = flag.Value.String()
@@ -229,23 +195,24 @@ func knownByKey(cmd *cobra.Command) (hosts, groups []string) {
 	if path == "" {
 		home, err := account.Home()
 		if err != nil {
-			return nil, nil
+			return nil
 		}
 		path = filepath.Join(home, ".ssh", "known_hosts")
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, nil
+		return nil
 	}
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxKnownHosts))
 	if err != nil {
-		return nil, nil
+		return nil
 	}
+	var hosts []string
 	for line := range bytes.Lines(text) {
 		hosts = append(hosts, hostsOfKey(string(line))...)
 	}
-	return hosts, nil
+	return hosts
 }
 
 // hostsOfKey returns the names in a line of known_hosts, as they are written with
@@ -269,47 +236,4 @@ func hostsOfKey(line string) []string {
 		}
 	}
 	return names
-}
-
-// nearest returns the names that are spelled most like one that is not known: up
-// to three, none that is too different.
-func nearest(name string, names []string) []string {
-	best := max(len(name)/3, 1)
-	var found []string
-	for _, n := range names {
-		switch d := misspelled(name, n); {
-		case d > best:
-		case d < best:
-			best, found = d, []string{n}
-		case !slices.Contains(found, n):
-			found = append(found, n)
-		}
-	}
-	return found[:min(len(found), 3)]
-}
-
-// misspelled returns how many letters must be changed, added, left out or swapped
-// with the next to make one word of another.
-func misspelled(a, b string) int {
-	var before []int // the row for a[:i-1]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		next := make([]int, len(row))
-		next[0] = i + 1
-		for j := range len(b) {
-			changed := row[j]
-			if a[i] != b[j] {
-				changed++
-			}
-			next[j+1] = min(changed, row[j+1]+1, next[j]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				next[j+1] = min(next[j+1], before[j-1]+1)
-			}
-		}
-		before, row = row, next
-	}
-	return row[len(b)]
 }

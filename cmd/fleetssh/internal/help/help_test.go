@@ -1,33 +1,14 @@
-package main
+package help
 
 import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/spf13/pflag"
 )
-
-// What completion and the manual say of a flag is found in the help of its verb.
-func TestHelpIsTakenApart(t *testing.T) {
-	t.Parallel()
-	for _, verb := range verbsBelow(newRoot(new(call), verbs...)) {
-		help := parseHelp(helpText(verb))
-		if help.first() == "" {
-			t.Errorf("%s: no first sentence", verb.CommandPath())
-		}
-		verb.Flags().VisitAll(func(flag *pflag.Flag) {
-			value, text := help.option(flag.Name)
-			if text == "" || (value != "") != (flag.NoOptDefVal == "") {
-				t.Errorf("%s --%s: value %q, text %q", verb.CommandPath(), flag.Name, value, text)
-			}
-		})
-	}
-}
 
 func TestParseHelp(t *testing.T) {
 	t.Parallel()
-	help := parseHelp(`Do it. And
+	help := Parse(`Do it. And
 more.
 
   fleetssh do -w web1     once
@@ -48,27 +29,27 @@ Codes:
 
 The end.
 `)
-	want := []helpPart{
-		{helpProse, "", []string{"Do it. And", "more."}},
-		{helpExample, "", []string{"fleetssh do -w web1     once", "fleetssh do"}},
-		{helpUsage, "", []string{"fleetssh do [options]", "fleetssh do less"}},
-		{helpTitle, "", []string{"Which"}},
-		{helpRow, "-f, --force", []string{"without", "--dry-run: at once"}},
-		{helpRow, "-t, --long-and-long DUR", []string{"how long"}},
-		{helpRow, "--size N|N%", []string{"how much"}},
-		{helpTitle, "", []string{"Codes"}},
-		{helpRow, "0", []string{"fine"}},
-		{helpProse, "", []string{"Otherwise not."}},
-		{helpProse, "", []string{"The end."}},
+	want := []part{
+		{prose, "", []string{"Do it. And", "more."}},
+		{example, "", []string{"fleetssh do -w web1     once", "fleetssh do"}},
+		{usage, "", []string{"fleetssh do [options]", "fleetssh do less"}},
+		{title, "", []string{"Which"}},
+		{row, "-f, --force", []string{"without", "--dry-run: at once"}},
+		{row, "-t, --long-and-long DUR", []string{"how long"}},
+		{row, "--size N|N%", []string{"how much"}},
+		{title, "", []string{"Codes"}},
+		{row, "0", []string{"fine"}},
+		{prose, "", []string{"Otherwise not."}},
+		{prose, "", []string{"The end."}},
 	}
-	equal := func(a, b helpPart) bool {
+	equal := func(a, b part) bool {
 		return a.kind == b.kind && a.term == b.term && slices.Equal(a.lines, b.lines)
 	}
 	if !slices.EqualFunc(help, want, equal) {
 		t.Errorf("%+v", help)
 	}
-	if value, text := help.option("long-and-long"); help.first() != "Do it" || value != "DUR" || text != "how long" {
-		t.Errorf("%q, %q, %q", help.first(), value, text)
+	if value, text := help.Option("long-and-long"); help.Summary() != "Do it" || value != "DUR" || text != "how long" {
+		t.Errorf("%q, %q, %q", help.Summary(), value, text)
 	}
 }
 
@@ -89,11 +70,11 @@ func TestNearest(t *testing.T) {
 	t.Parallel()
 	names := []string{"web", "webs", "db", "database", "cache"}
 	for name, want := range map[string]string{"wbe": "web", "wev": "web", "webb": "web webs", "databse": "database", "xyz": "", "": ""} {
-		if got := strings.Join(nearest(name, names), " "); got != want {
+		if got := strings.Join(Nearest(name, names), " "); got != want {
 			t.Errorf("nearest(%q) = %q, want %q", name, got, want)
 		}
 	}
-	if got := nearest("a1", []string{"a2", "a3", "a4", "a5"}); !slices.Equal(got, []string{"a2", "a3", "a4"}) {
+	if got := Nearest("a1", []string{"a2", "a3", "a4", "a5"}); !slices.Equal(got, []string{"a2", "a3", "a4"}) {
 		t.Errorf("%q", got)
 	}
 }
@@ -114,13 +95,5 @@ func TestInShort(t *testing.T) {
 		if got := inShort(strings.Split(text, "\n")); got != want {
 			t.Errorf("inShort(%q) = %q, want %q", text, got, want)
 		}
-	}
-	for _, verb := range verbsBelow(newRoot(new(call), verbs...)) {
-		help := parseHelp(helpText(verb))
-		verb.Flags().VisitAll(func(flag *pflag.Flag) {
-			if _, text := help.option(flag.Name); strings.Count(text, "(") != strings.Count(text, ")") || strings.HasSuffix(text, ",") {
-				t.Errorf("%s --%s: %q breaks off", verb.CommandPath(), flag.Name, text)
-			}
-		})
 	}
 }

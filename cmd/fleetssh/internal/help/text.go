@@ -1,12 +1,16 @@
-package main
+// Package help knows the help texts of the verbs and what is made of them: manual pages, what a
+// shell completes, and what is said of a verb or a flag that does not exist.
+package help
 
 import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// helpParts are the help of a verb, taken apart for manual pages and completion.
+// Parts are the help of a verb, taken apart for manual pages and completion.
 // Help texts have these shapes, and nothing else marks them up:
 //
 //	text                      prose
@@ -15,38 +19,38 @@ import (
 //	  -x, --name VALUE  text  a row, which goes on in lines that are set in far
 //	  word  text              a row as well, below a title or the usage
 //	  fleetssh run ...        a line of an example
-type helpParts []helpPart
+type Parts []part
 
-// helpPart is a paragraph, an example, a title or a row.
-type helpPart struct {
-	kind  helpKind
+// part is a paragraph, an example, a title or a row.
+type part struct {
+	kind  partKind
 	term  string   // of a row: what is explained
 	lines []string // the text, as it is broken in the help
 }
 
-type helpKind int
+type partKind int
 
 const (
-	helpProse helpKind = iota
-	helpExample
-	helpUsage
-	helpTitle
-	helpRow
+	prose partKind = iota
+	example
+	usage
+	title
+	row
 )
 
-// helpIndent is how far the text of rows is set in at least, where it goes on.
-const helpIndent = 8
+// rowIndent is how far the text of rows is set in at least, where it goes on.
+const rowIndent = 8
 
-// parseHelp takes a help text apart.
-func parseHelp(text string) helpParts {
-	var parts helpParts
+// Parse takes a help text apart.
+func Parse(text string) Parts {
+	var parts Parts
 	open := false // the last part goes on
 	rows := false // there has been a title, or the usage
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
 		trimmed := strings.TrimLeft(line, " ")
 		indent := len(line) - len(trimmed)
-		var last *helpPart
+		var last *part
 		if len(parts) > 0 && open {
 			last = &parts[len(parts)-1]
 		}
@@ -54,36 +58,36 @@ func parseHelp(text string) helpParts {
 		case trimmed == "":
 			open = false
 			continue
-		case last != nil && last.kind == helpRow && indent >= helpIndent:
+		case last != nil && last.kind == row && indent >= rowIndent:
 			last.lines = append(last.lines, trimmed)
 			continue
-		case last != nil && last.kind == helpUsage && indent > 0:
+		case last != nil && last.kind == usage && indent > 0:
 			last.lines = append(last.lines, trimmed)
 			continue
 		case strings.HasPrefix(line, "usage: "):
-			parts = append(parts, helpPart{kind: helpUsage, lines: []string{strings.TrimPrefix(line, "usage: ")}})
+			parts = append(parts, part{kind: usage, lines: []string{strings.TrimPrefix(line, "usage: ")}})
 			rows = true
 		case indent == 0 && strings.HasSuffix(line, ":") && last == nil:
-			parts = append(parts, helpPart{kind: helpTitle, lines: []string{strings.TrimSuffix(line, ":")}})
+			parts = append(parts, part{kind: title, lines: []string{strings.TrimSuffix(line, ":")}})
 			rows = true
 		case indent > 0 && (isOption(trimmed) || rows && strings.Contains(trimmed, "  ")):
 			term, text := cutTerm(trimmed)
-			row := helpPart{kind: helpRow, term: term}
+			row := part{kind: row, term: term}
 			if text != "" {
 				row.lines = []string{text}
 			}
 			parts = append(parts, row)
 		case indent > 0 && !rows:
-			if last != nil && last.kind == helpExample {
+			if last != nil && last.kind == example {
 				last.lines = append(last.lines, line[2:])
 				continue
 			}
-			parts = append(parts, helpPart{kind: helpExample, lines: []string{line[2:]}})
-		case last != nil && last.kind == helpProse:
+			parts = append(parts, part{kind: example, lines: []string{line[2:]}})
+		case last != nil && last.kind == prose:
 			last.lines = append(last.lines, trimmed)
 			continue
 		default:
-			parts = append(parts, helpPart{kind: helpProse, lines: []string{trimmed}})
+			parts = append(parts, part{kind: prose, lines: []string{trimmed}})
 		}
 		open = true
 	}
@@ -114,21 +118,24 @@ func cutTerm(row string) (term, text string) {
 // isValue reports whether a word is a name for a value, as in "--name VALUE".
 func isValue(word string) bool { return word != "" && strings.ToUpper(word) == word }
 
-// verbsBelow returns all verbs of the program, those below other verbs included.
-func verbsBelow(cmd *cobra.Command) []*cobra.Command {
+// Verbs returns all verbs of the program, those below other verbs included.
+func Verbs(cmd *cobra.Command) []*cobra.Command {
 	var all []*cobra.Command
 	for _, verb := range cmd.Commands() {
 		if verb.Long != "" && verb.Name() != cobra.ShellCompRequestCmd {
-			all = append(append(all, verb), verbsBelow(verb)...)
+			all = append(append(all, verb), Verbs(verb)...)
 		}
 	}
 	return all
 }
 
-// first returns the first sentence, without its full stop.
-func (h helpParts) first() string {
+// Text returns the help of a verb, the exit codes included.
+func Text(cmd *cobra.Command) string { return cmd.Long + exit.Help() }
+
+// Summary returns the first sentence, without its full stop.
+func (h Parts) Summary() string {
 	for _, p := range h {
-		if p.kind == helpProse {
+		if p.kind == prose {
 			sentence, _, _ := strings.Cut(strings.Join(p.lines, " "), ". ")
 			return strings.TrimSuffix(sentence, ".")
 		}
@@ -136,21 +143,21 @@ func (h helpParts) first() string {
 	return ""
 }
 
-// usage returns the lines behind "usage:".
-func (h helpParts) usage() []string {
+// Usage returns the lines behind "usage:".
+func (h Parts) Usage() []string {
 	for _, p := range h {
-		if p.kind == helpUsage {
+		if p.kind == usage {
 			return p.lines
 		}
 	}
 	return nil
 }
 
-// option returns what the help says of a flag: what its value is called, and what it does, in
+// Option returns what the help says of a flag: what its value is called, and what it does, in
 // short.
-func (h helpParts) option(name string) (value, text string) {
+func (h Parts) Option(name string) (value, text string) {
 	for _, p := range h {
-		if p.kind != helpRow {
+		if p.kind != row {
 			continue
 		}
 		words := strings.Fields(p.term)

@@ -1,4 +1,4 @@
-package main
+package help
 
 import (
 	"errors"
@@ -30,15 +30,15 @@ var otherFlags = map[string]string{
 	"identity-file": "identity", "proxy-jump": "jump", "command-timeout": "timeout", "check": "dry-run",
 }
 
-// knownVerb refuses a word that is no verb before its flags are read: those of the verb that
+// CheckVerb refuses a word that is no verb before its flags are read: those of the verb that
 // was meant are none of the program, or of the verb above it.
-func knownVerb(root *cobra.Command, args []string) error {
+func CheckVerb(root *cobra.Command, args []string) error {
 	if len(args) == 0 || args[0] == "help" || strings.HasPrefix(args[0], "-") || args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd {
 		return nil
 	}
 	cmd, _, err := root.Find(args[:1])
 	if err != nil || cmd == root {
-		return unknownVerb(root, args[0])
+		return UnknownVerb(root, args[0])
 	}
 	if len(args) == 1 || !cmd.HasSubCommands() || strings.HasPrefix(args[1], "-") {
 		return nil
@@ -49,21 +49,22 @@ func knownVerb(root *cobra.Command, args []string) error {
 	return nil
 }
 
-// unknownVerb is what is wrong with a word that is no verb below cmd.
-func unknownVerb(cmd *cobra.Command, name string) error {
-	near := nearest(name, verbNames(cmd))
+// UnknownVerb returns the [*exit.Error] about a word that names no verb below cmd. Its hint is
+// what the user may have meant.
+func UnknownVerb(cmd *cobra.Command, name string) error {
+	near := Nearest(name, VerbNames(cmd))
 	if verb, ok := otherWords[name]; ok && cmd == cmd.Root() {
 		near = []string{verb}
 	}
-	hint := didYouMean(near)
+	hint := DidYouMean(near)
 	if hint == "" {
 		hint = cmd.CommandPath() + " --help lists the verbs"
 	}
 	return exit.UsageError(hint, "unknown verb %q", name)
 }
 
-// verbNames returns the verbs below one, or those of the program.
-func verbNames(cmd *cobra.Command) []string {
+// VerbNames returns the names of the verbs below cmd.
+func VerbNames(cmd *cobra.Command) []string {
 	var names []string
 	for _, below := range cmd.Commands() {
 		if !below.Hidden {
@@ -74,8 +75,8 @@ func verbNames(cmd *cobra.Command) []string {
 	return names
 }
 
-// flagError is what is wrong with a flag, with the nearest that there is.
-func flagError(cmd *cobra.Command, err error) error {
+// FlagError returns the [*exit.Error] about a flag. Its hint is the flag that is spelled most like it.
+func FlagError(cmd *cobra.Command, err error) error {
 	hint := cmd.CommandPath() + " --help"
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		given := unknown.GetSpecifiedName()
@@ -83,7 +84,7 @@ func flagError(cmd *cobra.Command, err error) error {
 			return exit.UsageError("the verb comes first, as in: fleetssh run -w 'web[1-20]' uptime", "%v", err)
 		}
 		if cmd.HasSubCommands() {
-			return exit.UsageError("it belongs to one of: "+cmd.CommandPath()+" "+strings.Join(verbNames(cmd), ", "), "%v", err)
+			return exit.UsageError("it belongs to one of: "+cmd.CommandPath()+" "+strings.Join(VerbNames(cmd), ", "), "%v", err)
 		}
 		var names []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -91,7 +92,7 @@ func flagError(cmd *cobra.Command, err error) error {
 				names = append(names, f.Name)
 			}
 		})
-		near := nearest(given, names)
+		near := Nearest(given, names)
 		if name, ok := otherFlags[given]; ok && slices.Contains(names, name) {
 			near = []string{name}
 		}
@@ -101,17 +102,60 @@ func flagError(cmd *cobra.Command, err error) error {
 		for i := range near {
 			near[i] = "--" + near[i]
 		}
-		if text := didYouMean(near); text != "" {
+		if text := DidYouMean(near); text != "" {
 			hint = text
 		}
 	}
 	return exit.UsageError(hint, "%v", err)
 }
 
-// versionFlag makes the verb of --version, which most programs know.
-func versionFlag(args []string) []string {
-	if len(args) > 0 && (args[0] == "--version" || args[0] == "-V") {
-		return append([]string{"version"}, args[1:]...)
+// DidYouMean returns a hint that offers names. It is empty if there are none.
+func DidYouMean(names []string) string {
+	if len(names) == 0 {
+		return ""
 	}
-	return args
+	return "did you mean " + strings.Join(names, " or ") + "?"
+}
+
+// Nearest returns the names that are spelled most like one that is not known: at most three, and
+// none that is too different.
+func Nearest(name string, names []string) []string {
+	best := max(len(name)/3, 1)
+	var found []string
+	for _, n := range names {
+		switch d := misspelled(name, n); {
+		case d > best:
+		case d < best:
+			best, found = d, []string{n}
+		case !slices.Contains(found, n):
+			found = append(found, n)
+		}
+	}
+	return found[:min(len(found), 3)]
+}
+
+// misspelled returns how many letters must be changed, added, left out or swapped
+// with the next to make one word of another.
+func misspelled(a, b string) int {
+	var before []int // the row for a[:i-1]
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		next := make([]int, len(row))
+		next[0] = i + 1
+		for j := range len(b) {
+			changed := row[j]
+			if a[i] != b[j] {
+				changed++
+			}
+			next[j+1] = min(changed, row[j+1]+1, next[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				next[j+1] = min(next[j+1], before[j-1]+1)
+			}
+		}
+		before, row = row, next
+	}
+	return row[len(b)]
 }

@@ -1,4 +1,4 @@
-package main
+package help
 
 import (
 	"slices"
@@ -27,9 +27,9 @@ func latestRuns() []journal.Info {
 	return runs[:min(len(runs), runsCompleted)]
 }
 
-// completeRuns returns how the arguments of a verb are completed that takes so many runs: with
-// "last", and with the names of the latest, each beside its command.
-func completeRuns(most int) cobra.CompletionFunc {
+// CompleteRuns returns the completion of the arguments of a verb that takes up to most runs: it offers
+// "last" and the names of the latest runs, each beside its command.
+func CompleteRuns(most int) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		const how = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 		if len(args) >= most {
@@ -37,7 +37,7 @@ func completeRuns(most int) cobra.CompletionFunc {
 		}
 		var found []string
 		for i, run := range latestRuns() {
-			what := "\t" + termline.Visible(oneLine(run.Command))
+			what := "\t" + termline.Visible(run.OneLine())
 			if i == 0 && strings.HasPrefix("last", word) {
 				found = append(found, "last"+what)
 			}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/help"
+	"fleetssh/cmd/fleetssh/internal/termline"
+)
+
+const manHelp = `Write manual pages for all verbs. They say what --help says.
+
+  fleetssh man ~/.local/share/man/man1
+  man fleetssh-run
+
+usage: fleetssh man [DIR]
+
+The pages go to DIR, which is made if it is missing, or else to the current
+directory. Pages that are there are written anew.
+
+`
+
+func newMan(c *call) *cobra.Command {
+	return &cobra.Command{
+		Use:  "man",
+		Long: manHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir := "."
+			switch len(args) {
+			case 0:
+			case 1:
+				dir = args[0]
+			default:
+				return exit.UsageError("fleetssh man --help", "man takes one directory")
+			}
+			return writeManual(cmd.Root(), dir, c.screen)
+		},
+	}
+}
+
+// writeManual writes a page for the program and one for each verb, and says which.
+func writeManual(root *cobra.Command, dir string, screen *termline.Screen) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	for _, cmd := range append(help.Verbs(root), root) {
+		name := filepath.Join(dir, help.PageName(cmd)+".1")
+		if err := writeWhole(name, 0o666, writeAll([]byte(help.Page(cmd)))); err != nil {
+			return err
+		}
+		screen.Out("", termline.Visible(name))
+	}
+	return nil
+}
