@@ -7,10 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/crypto/ssh"
+
 	"fleetssh/internal/account"
 	"fleetssh/internal/keyfile"
-
-	"golang.org/x/crypto/ssh"
 )
 
 // Auth holds what a client may prove itself with. The zero value offers the

@@ -9,10 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/sanitize"
-
-	"golang.org/x/crypto/ssh"
 )
 
 // throughHop makes a connection to the host through its Proxy.

@@ -9,10 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/sanitize"
-
-	"golang.org/x/crypto/ssh"
 )
 
 // errClosed is why nothing can be done with a client or channel that its user has

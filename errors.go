@@ -10,9 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"fleetssh/internal/sanitize"
-
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/identity"
+	"fleetssh/internal/sanitize"
 )
 
 // PKeyFileError means that a private key or certificate cannot be used: it is
@@ -23,6 +24,15 @@ type PKeyFileError struct {
 	Host string // as in HostConfig, the alias if there is one
 	Path string
 	Err  error
+}
+
+// keyFileError returns the error for a key of a host, which is called host, that cannot be
+// used. Other errors stay what they are.
+func keyFileError(host string, err error) error {
+	if e, ok := err.(*identity.FileError); ok {
+		return &PKeyFileError{Host: host, Path: e.Path, Err: e.Err}
+	}
+	return err
 }
 
 // UnknownHostError means that a host name cannot be resolved.

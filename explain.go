@@ -8,10 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"fleetssh/internal/account"
-	"fleetssh/internal/keyfile"
-
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/account"
+	"fleetssh/internal/identity"
+	"fleetssh/internal/keyfile"
 )
 
 // Plan says what [Dial] would do on one host, and why.
@@ -204,16 +205,16 @@ func (p *Plan) loggingIn(ctx context.Context, d *dialer) {
 		p.pass("auth", err.Error(), "publickey: the login ends here")
 		return
 	}
-	keys := c.all(func() context.Context { return ctx })
+	keys := c.All(func() context.Context { return ctx })
 	for _, id := range keys {
-		if id.signer == nil {
-			p.step("auth", id.source, "publickey: a key whose public half is not known")
+		if id.Signer == nil {
+			p.step("auth", id.Source, "publickey: a key whose public half is not known")
 			continue
 		}
-		public := id.signer.PublicKey()
-		p.step("auth", id.source, "publickey: %s %s", public.Type(), ssh.FingerprintSHA256(public))
+		public := id.Signer.PublicKey()
+		p.step("auth", id.Source, "publickey: %s %s", public.Type(), ssh.FingerprintSHA256(public))
 	}
-	for _, note := range c.notes {
+	for _, note := range c.Notes() {
 		p.pass("auth", note.Error(), "publickey")
 	}
 	p.manyKeys(len(keys))
@@ -231,32 +232,31 @@ func (p *Plan) loggingIn(ctx context.Context, d *dialer) {
 }
 
 // unusedKeys adds why some keys are not offered.
-func (p *Plan) unusedKeys(c *credentials) {
+func (p *Plan) unusedKeys(c *identity.Credentials) {
 	a := &p.Host.Auth
 	switch {
 	case a.ownKeys():
 		p.pass("auth", "a key is named, so no other is offered", "publickey: keys of the SSH agent and default key files")
 	case a.NoAgent:
 		p.pass("auth", "NoAgent", "publickey: keys of the SSH agent")
-	case c.agent == nil:
+	case !c.AsksAgent():
 		p.pass("auth", "SSH_AUTH_SOCK is not set", "publickey: keys of the SSH agent")
 	}
 	if a.ownKeys() {
 		return
 	}
-	if c.agent != nil && c.heldErr == nil && len(c.held) == 0 {
+	if c.AgentIsEmpty() {
 		p.pass("auth", "it lists none: ssh-add gives it some, and ssh-add -X unlocks it if it is locked", "publickey: keys of the SSH agent")
 	}
-	if a.IdentitiesOnly && c.agent != nil {
+	if a.IdentitiesOnly && c.AsksAgent() {
 		p.step("auth", "IdentitiesOnly", "no other keys of the SSH agent are offered")
 	}
 	if len(a.Identities) > 0 {
 		return
 	}
-	there := func(n *namedKey) bool { return !keyfile.Missing(n.err) || len(n.publics) > 0 || len(n.certs) > 0 }
 	if a.NoDefaultKeys {
 		p.pass("auth", "NoDefaultKeys", "publickey: default key files")
-	} else if !slices.ContainsFunc(c.keys, there) {
+	} else if !c.FindsKeys() {
 		p.pass("auth", "~/.ssh holds none of "+strings.Join(keyfile.DefaultNames(), ", "), "publickey: default key files")
 	}
 }

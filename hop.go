@@ -6,9 +6,9 @@ import (
 	"sync"
 	"time"
 
-	"fleetssh/internal/deadline"
-
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/deadline"
 )
 
 // maxOpening is how many channels to hosts behind it a hop is asked for at once.

@@ -7,10 +7,10 @@ import (
 	"net"
 	"sync"
 
+	"golang.org/x/crypto/ssh"
+
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/transport"
-
-	"golang.org/x/crypto/ssh"
 )
 
 // The SSH library's own listeners stop the whole connection when nobody takes what

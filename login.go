@@ -13,6 +13,7 @@ import (
 	"fleetssh/internal/algorithms"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/gss"
+	"fleetssh/internal/identity"
 	"fleetssh/internal/sanitize"
 )
 
@@ -35,7 +36,7 @@ type login struct {
 	ctx   context.Context // of the attempt under way
 	clock *deadline.Clock // of ctx
 
-	creds          *credentials
+	creds          *identity.Credentials
 	tickets        *gss.Credentials // nil: no Kerberos
 	ticket         *ticketUse       // on this connection
 	kerberosShared *sharedTickets   // where tickets come from
@@ -73,7 +74,7 @@ type login struct {
 }
 
 type offer struct {
-	*identity
+	*identity.Identity
 	state offerState
 }
 
@@ -227,8 +228,8 @@ func (l *login) choose(allowed []string) (ssh.AuthMethod, string) {
 	if slices.Contains(allowed, "publickey") {
 		if o := l.nextKey(); o != nil {
 			l.offer(&o.state)
-			l.offered = o.signer.PublicKey()
-			l.shown = append(l.shown, o.describe())
+			l.offered = o.Signer.PublicKey()
+			l.shown = append(l.shown, o.Describe())
 			return ssh.PublicKeys(l.noting(o)), "publickey"
 		}
 	}
@@ -268,8 +269,8 @@ func (l *login) offer(s *offerState) {
 func (l *login) nextKey() *offer {
 	if l.keys == nil {
 		l.keys = []offer{}
-		for _, id := range l.creds.all(func() context.Context { return l.ctx }) {
-			l.keys = append(l.keys, offer{identity: id})
+		for _, id := range l.creds.All(func() context.Context { return l.ctx }) {
+			l.keys = append(l.keys, offer{Identity: id})
 		}
 	}
 	for i := range l.keys {
@@ -283,11 +284,11 @@ func (l *login) nextKey() *offer {
 // ready decrypts the key to offer, if nothing at all is known of it before. One that
 // cannot be decrypted is not offered.
 func (l *login) ready(o *offer) bool {
-	if o.identity.signer != nil {
+	if o.Signer != nil {
 		return true
 	}
 	defer l.clock.Pause()()
-	err := o.open(l.host)
+	err := o.Open()
 	if err != nil {
 		o.state = refused
 		l.noteKey(err)
@@ -297,6 +298,7 @@ func (l *login) ready(o *offer) bool {
 
 // noteKey notes why a key does not sign.
 func (l *login) noteKey(err error) {
+	err = keyFileError(l.host.name(), err)
 	if e, ok := errors.AsType[*PKeyFileError](err); ok && l.keyErr == nil {
 		l.keyErr = e
 	}
@@ -344,10 +346,10 @@ func (s *notingSigner) Algorithms() []string {
 
 // noting returns the signer of o as a notingSigner, if it may fail.
 func (l *login) noting(o *offer) ssh.Signer {
-	if s, ok := o.signer.(ssh.MultiAlgorithmSigner); ok {
-		return &notingSigner{s, l, o.asks}
+	if s, ok := o.Signer.(ssh.MultiAlgorithmSigner); ok {
+		return &notingSigner{s, l, o.Asks}
 	}
-	return o.signer
+	return o.Signer
 }
 
 // SignWithAlgorithm implements [ssh.AlgorithmSigner].
@@ -425,7 +427,11 @@ func (l *login) refusal(cause error) error {
 	if l.ticketless != nil && !l.sent && !l.tellsRefusal {
 		return l.ticketless
 	}
-	notes := slices.Concat(l.creds.notes, l.notes, l.unbuilt())
+	var notes []error
+	for _, note := range l.creds.Notes() {
+		notes = append(notes, keyFileError("", note)) // the error names the host
+	}
+	notes = slices.Concat(notes, l.notes, l.unbuilt())
 	if cause != nil {
 		notes = append(notes, cause)
 	}
@@ -442,11 +448,11 @@ func (l *login) unbuilt() []error {
 		return nil
 	}
 	for i := range l.keys {
-		if l.keys[i].signer == nil {
+		if l.keys[i].Signer == nil {
 			continue // it has not been decrypted
 		}
-		multi, ok := l.keys[i].signer.(ssh.MultiAlgorithmSigner)
-		if t := algorithms.PlainKey(l.keys[i].signer.PublicKey()).Type(); t == ssh.KeyAlgoRSA && ok && !slices.Contains(multi.Algorithms(), t) {
+		multi, ok := l.keys[i].Signer.(ssh.MultiAlgorithmSigner)
+		if t := algorithms.PlainKey(l.keys[i].Signer.PublicKey()).Type(); t == ssh.KeyAlgoRSA && ok && !slices.Contains(multi.Algorithms(), t) {
 			return []error{errors.New("signing with SHA-1 (ssh-rsa), which PubkeyAcceptedAlgorithms (UserKeys) allows, is not built: use a key of another type, or the connection of an ssh master")}
 		}
 	}

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"sync"
 
-	"fleetssh/internal/deadline"
-
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/deadline"
 )
 
 // passwords holds what has become of the passwords that the hosts of one client share.

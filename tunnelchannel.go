@@ -7,9 +7,9 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"fleetssh/internal/sanitize"
-
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/sanitize"
 )
 
 // tunnelChannel is a channel that carries one connection through a tunnel.

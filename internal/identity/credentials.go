@@ -1,4 +1,6 @@
-package fleetssh
+// Package identity knows which keys and certificates a login offers, where each comes from,
+// and in which order they are offered.
+package identity
 
 import (
 	"context"
@@ -11,25 +13,48 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/account"
+	"fleetssh/internal/algorithms"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/keyfile"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/sshagent"
 )
 
-// credentials are the keys and certificates that the configuration of one host names,
-// and what may explain a refusal. [credentials.all] joins them with the agent's.
+// Config says which keys and certificates a host may be shown, as in fleetssh.Auth.
+//
+// KeyFile, KeyData, Signers, CertFile and CertData insist: if one is of no use, that is an
+// error. Identities, CertFiles and the default files suggest: what is of no use is left out
+// with a note.
+type Config struct {
+	User string // to log in as
+
+	KeyFile, CertFile string
+	KeyData, CertData []byte
+	Signers           []ssh.Signer
+
+	Identities, CertFiles         []string
+	IdentitiesOnly, NoDefaultKeys bool
+
+	Agent      *sshagent.Agent // nil: it is not asked
+	Secrets    *keyfile.Secrets
+	Algorithms *algorithms.Choice
+}
+
+// onlyNamed reports whether only the keys named in a are offered.
+func (a *Config) onlyNamed() bool {
+	return a.KeyFile != "" || len(a.KeyData) > 0 || len(a.Signers) > 0
+}
+
+// Credentials are the keys and certificates that the configuration of one host names,
+// and what may explain a refusal. [Credentials.All] joins them with the agent's.
 //
 // All names go the same way. A key is known by its public half, so that the agent can
-// have it, and certificates belong to public halves, so that they go with a key
-// whoever holds it. What differs is what happens to a name that is of no use: KeyFile,
-// KeyData, CertFile and CertData insist, and end the login before anything is
-// contacted; the others suggest, and are left out with a note.
-type credentials struct {
-	host  *HostConfig
-	user  string
-	keys  []*namedKey
-	certs []namedCert // that are named by themselves
+// have it, and certificates belong to public halves, so that they are offered with a key
+// whoever holds it. What differs is what happens to a name that is of no use.
+type Credentials struct {
+	config *Config
+	keys   []*namedKey
+	certs  []namedCert // that are named by themselves
 
 	agent     *sshagent.Agent // nil: it is not asked
 	only      bool            // no keys of the agent but those that are named
@@ -70,28 +95,62 @@ type heldKey struct {
 	comment string
 }
 
-// credentials reads the keys of host. The error is a *PKeyFileError, or that of
-// ctx. Nothing has been contacted then but the agent.
-func (d *dialer) credentials(ctx context.Context, host *HostConfig, user string) (*credentials, error) {
-	c := &credentials{host: host, user: user}
-	a := &host.Auth
-	if !a.NoAgent && (!a.ownKeys() || a.KeyFile != "" || len(a.KeyData) > 0) {
-		c.agent = d.agent(a.agentSocket())
+// FileError means that a key or certificate cannot be used. Path is empty for one held in
+// memory.
+type FileError struct {
+	Path string
+	Err  error
+}
+
+// Error implements [error].
+func (e *FileError) Error() string {
+	if e.Path == "" {
+		return "key in memory: " + e.Err.Error()
 	}
-	c.only = a.IdentitiesOnly || a.ownKeys()
+	return "key file " + e.Path + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// Read reads the keys that a is about. The error is a [*FileError] for one that insists
+// and is of no use, or that of ctx. Nothing has been contacted then but the agent.
+func Read(ctx context.Context, keys *keyfile.Ring, a *Config) (*Credentials, error) {
+	c := &Credentials{config: a, agent: a.Agent}
+	c.only = a.IdentitiesOnly || a.onlyNamed()
 	c.certsOnly = a.IdentitiesOnly
-	if err := c.nameCerts(ctx, &d.keys); err != nil {
+	if err := c.nameCerts(ctx, keys); err != nil {
 		return nil, err
 	}
-	if err := c.nameKeys(ctx, &d.keys); err != nil {
+	if err := c.nameKeys(ctx, keys); err != nil {
 		return nil, err
 	}
 	return c, c.insisted(ctx)
 }
 
+// Notes returns why some of what is named is not offered, and what else may explain a
+// refusal.
+func (c *Credentials) Notes() []error { return c.notes }
+
+// AsksAgent reports whether there is an SSH agent to ask.
+func (c *Credentials) AsksAgent() bool { return c.agent != nil }
+
+// AgentIsEmpty reports whether the agent was asked and lists nothing.
+func (c *Credentials) AgentIsEmpty() bool {
+	return c.agent != nil && c.heldErr == nil && len(c.held) == 0
+}
+
+// FindsKeys reports whether any of the key files that are named, or of the default ones,
+// is there, or something beside it.
+func (c *Credentials) FindsKeys() bool {
+	return slices.ContainsFunc(c.keys, func(n *namedKey) bool {
+		return !keyfile.Missing(n.err) || len(n.publics) > 0 || len(n.certs) > 0
+	})
+}
+
 // nameKeys adds the keys that are named, or else the default files.
-func (c *credentials) nameKeys(ctx context.Context, keys *keyfile.Ring) error {
-	a := &c.host.Auth
+func (c *Credentials) nameKeys(ctx context.Context, keys *keyfile.Ring) error {
+	a := c.config
 	if a.KeyFile != "" {
 		n := &namedKey{path: account.Expand(a.KeyFile), source: "key file " + a.KeyFile, insist: true}
 		if err := c.nameFile(ctx, keys, n); err != nil {
@@ -114,7 +173,7 @@ func (c *credentials) nameKeys(ctx context.Context, keys *keyfile.Ring) error {
 		}
 		c.keys = append(c.keys, &namedKey{source: "signer", insist: true, signer: signer, publics: []ssh.PublicKey{signer.PublicKey()}})
 	}
-	if a.ownKeys() {
+	if a.onlyNamed() {
 		return nil
 	}
 	usual := keyfile.DefaultFiles()
@@ -134,7 +193,7 @@ func (c *credentials) nameKeys(ctx context.Context, keys *keyfile.Ring) error {
 
 // nameFile adds the key in a file, with the public half and the certificate beside
 // it, where ssh looks for them. The file itself need not be there.
-func (c *credentials) nameFile(ctx context.Context, keys *keyfile.Ring, n *namedKey) error {
+func (c *Credentials) nameFile(ctx context.Context, keys *keyfile.Ring, n *namedKey) error {
 	file, err := keys.Look(ctx, n.path)
 	if err != nil {
 		return err
@@ -173,8 +232,8 @@ func (c *credentials) nameFile(ctx context.Context, keys *keyfile.Ring, n *named
 }
 
 // nameKey adds the key that has been read. It asks nobody.
-func (c *credentials) nameKey(ctx context.Context, keys *keyfile.Ring, n *namedKey, file keyfile.File) error {
-	secrets := c.host.secrets()
+func (c *Credentials) nameKey(ctx context.Context, keys *keyfile.Ring, n *namedKey, file keyfile.File) error {
+	secrets := c.config.Secrets
 	if file.Public != nil && file.Cert == nil {
 		// In front of that of another file: it is the true one.
 		n.publics = append([]ssh.PublicKey{file.Public}, n.publics...)
@@ -186,7 +245,7 @@ func (c *credentials) nameKey(ctx context.Context, keys *keyfile.Ring, n *namedK
 	}
 	var data []byte
 	if n.path == "" {
-		data = c.host.Auth.KeyData
+		data = c.config.KeyData
 	}
 	load := func() (ssh.Signer, error) {
 		signer, err := keys.Open(ctx, secrets, n.path, data)
@@ -222,8 +281,8 @@ func (c *credentials) nameKey(ctx context.Context, keys *keyfile.Ring, n *namedK
 }
 
 // nameCerts adds the certificates that are named by themselves.
-func (c *credentials) nameCerts(ctx context.Context, keys *keyfile.Ring) error {
-	a := &c.host.Auth
+func (c *Credentials) nameCerts(ctx context.Context, keys *keyfile.Ring) error {
+	a := c.config
 	if len(a.CertData) > 0 {
 		cert, err := keyfile.ParseCertificate(a.CertData)
 		if err == nil {
@@ -277,7 +336,7 @@ func noCertificate(file keyfile.File) error {
 
 // insisted returns the error for the first name that insists and is of no use. It
 // asks the agent only where the files leave that open.
-func (c *credentials) insisted(ctx context.Context) error {
+func (c *Credentials) insisted(ctx context.Context) error {
 	for _, n := range c.keys {
 		if !n.insist {
 			continue
@@ -301,7 +360,7 @@ func (c *credentials) insisted(ctx context.Context) error {
 }
 
 // fits returns an error if nobody holds the key of a certificate.
-func (c *credentials) fits(ctx context.Context, cert *ssh.Certificate) error {
+func (c *Credentials) fits(ctx context.Context, cert *ssh.Certificate) error {
 	for _, n := range c.keys {
 		if n.load != nil || n.signer != nil && keyfile.Same(n.signer.PublicKey(), cert.Key) {
 			return nil // or it will be known when the key is decrypted
@@ -313,24 +372,24 @@ func (c *credentials) fits(ctx context.Context, cert *ssh.Certificate) error {
 	if deadline.Cause(ctx) != nil {
 		return deadline.Cause(ctx)
 	}
-	if c.host.Auth.ownKeys() {
+	if c.config.onlyNamed() {
 		return errors.New("certificate is not for this private key")
 	}
 	return c.agentSays(errors.New("no private key for the certificate in a file"))
 }
 
 // holds reports whether the agent holds the private half of a named key.
-func (c *credentials) holds(ctx context.Context, n *namedKey) bool {
+func (c *Credentials) holds(ctx context.Context, n *namedKey) bool {
 	return slices.ContainsFunc(n.publics, func(public ssh.PublicKey) bool { return c.heldFor(ctx, public) }) ||
 		slices.ContainsFunc(n.certs, func(cert *ssh.Certificate) bool { return c.heldFor(ctx, cert.Key) })
 }
 
-func (c *credentials) heldFor(ctx context.Context, public ssh.PublicKey) bool {
+func (c *Credentials) heldFor(ctx context.Context, public ssh.PublicKey) bool {
 	return slices.ContainsFunc(c.list(ctx), func(k heldKey) bool { return keyfile.Same(k.plain, public) })
 }
 
 // list returns what the agent holds.
-func (c *credentials) list(ctx context.Context) []heldKey {
+func (c *Credentials) list(ctx context.Context) []heldKey {
 	if c.agent == nil || c.listed {
 		return c.held
 	}
@@ -354,8 +413,8 @@ func (c *credentials) list(ctx context.Context) []heldKey {
 }
 
 // notHeld says why a key that the agent does not hold cannot be used.
-func (c *credentials) notHeld(n *namedKey) error {
-	if e, ok := n.err.(*PKeyFileError); ok {
+func (c *Credentials) notHeld(n *namedKey) error {
+	if e, ok := n.err.(*FileError); ok {
 		return e.Err
 	}
 	if len(n.publics) == 0 && len(n.certs) == 0 {
@@ -365,7 +424,7 @@ func (c *credentials) notHeld(n *namedKey) error {
 }
 
 // agentSays adds that the agent is no way out.
-func (c *credentials) agentSays(err error) error {
+func (c *Credentials) agentSays(err error) error {
 	switch {
 	case c.agent == nil:
 		return fmt.Errorf("%w, and there is no SSH agent that could hold it", err)
@@ -377,18 +436,17 @@ func (c *credentials) agentSays(err error) error {
 	return fmt.Errorf("%w, and the SSH agent does not hold it", err)
 }
 
-func (c *credentials) fileError(path string, err error) error {
-	if e, ok := err.(*PKeyFileError); ok {
+func (c *Credentials) fileError(path string, err error) error {
+	if e, ok := err.(*FileError); ok {
 		return e
 	}
-	return &PKeyFileError{Host: c.host.name(), Path: path, Err: err}
+	return &FileError{Path: path, Err: err}
 }
 
-// note remembers what is left out. The host is named by the error that the notes
-// become part of.
-func (c *credentials) note(path string, err error) {
-	if e, ok := err.(*PKeyFileError); ok {
+// note remembers what is left out.
+func (c *Credentials) note(path string, err error) {
+	if e, ok := err.(*FileError); ok {
 		path, err = e.Path, e.Err
 	}
-	c.notes = append(c.notes, &PKeyFileError{Path: path, Err: err})
+	c.notes = append(c.notes, &FileError{Path: path, Err: err})
 }

@@ -1,4 +1,4 @@
-package fleetssh
+package identity
 
 import (
 	"context"
@@ -12,36 +12,34 @@ import (
 	"fleetssh/internal/sshagent"
 )
 
-// An identity is one key or certificate to offer to a host.
-type identity struct {
-	signer ssh.Signer                 // nil until load has been called
-	load   func() (ssh.Signer, error) // of a key whose public half is not known; nil if signer is set
-	source string                     // where it comes from, in words
-	asks   bool                       // signing may put a question to the user
+// An Identity is one key or certificate to offer to a host.
+type Identity struct {
+	Signer ssh.Signer // nil until Open has been called
+	Source string     // where it comes from, in words
+	Asks   bool       // signing may put a question to the user
+
+	load       func() (ssh.Signer, error) // of a key whose public half is not known; nil if Signer is set
+	algorithms *algorithms.Choice
 }
 
-// open decrypts a key whose public half is not known, which may mean asking.
-func (id *identity) open(host *HostConfig) error {
-	if id.signer != nil {
+// Open decrypts a key whose public half is not known, which may mean asking.
+func (id *Identity) Open() error {
+	if id.Signer != nil {
 		return nil
 	}
 	signer, err := id.load()
 	if err == nil {
-		signer, err = host.algorithms().Permit(signer)
+		signer, err = id.algorithms.Permit(signer)
 	}
 	if err == nil {
-		id.signer = signer
+		id.Signer = signer
 	}
 	return err
 }
 
-// describe names the key or certificate for an error.
-func (id *identity) describe() string {
-	public := id.signer.PublicKey()
-	if cert, ok := public.(*ssh.Certificate); ok {
-		public = cert.Key
-	}
-	return fmt.Sprintf("%s (%s)", id.source, ssh.FingerprintSHA256(public))
+// Describe names the key or certificate for an error.
+func (id *Identity) Describe() string {
+	return fmt.Sprintf("%s (%s)", id.Source, ssh.FingerprintSHA256(algorithms.PlainKey(id.Signer.PublicKey())))
 }
 
 // errNoneHeld is about an agent that lists nothing: a locked one does not say that it is.
@@ -49,15 +47,15 @@ var errNoneHeld = errors.New("the SSH agent lists no keys: it is empty, or locke
 
 // offers are the identities of one host, as they are put in order.
 type offers struct {
-	c       *credentials
+	c       *Credentials
 	ctx     func() context.Context
-	list    []*identity
+	list    []*Identity
 	offered map[string]bool        // by the bytes of the key or certificate
-	signers map[string]*identity   // who signs for a key, by its bytes
+	signers map[string]*Identity   // who signs for a key, by its bytes
 	certs   map[string][]namedCert // that are beside keys, by the bytes of the key
 }
 
-// all returns what to offer, in the order of ssh: the certificates that are named by
+// All returns what to offer, in the order of ssh: the certificates that are named by
 // themselves; the keys of the agent that are named; the others of the agent, unless
 // only named ones are wanted; and then the named keys that are not in the agent. In
 // front of each key stand the certificates for it. Nothing is offered twice.
@@ -65,10 +63,10 @@ type offers struct {
 // A key that is in the agent and in a file that is not encrypted signs from the file:
 // an agent signs one thing at a time. ctx is asked for again whenever the agent is to
 // sign.
-func (c *credentials) all(ctx func() context.Context) []*identity {
+func (c *Credentials) All(ctx func() context.Context) []*Identity {
 	o := &offers{
 		c: c, ctx: ctx,
-		offered: make(map[string]bool), signers: make(map[string]*identity), certs: make(map[string][]namedCert),
+		offered: make(map[string]bool), signers: make(map[string]*Identity), certs: make(map[string][]namedCert),
 	}
 	held := c.list(ctx())
 	o.collect(held)
@@ -89,7 +87,7 @@ func (c *credentials) all(ctx func() context.Context) []*identity {
 		o.addNamed(n)
 	}
 	switch {
-	case c.host.Auth.ownKeys() || c.agent == nil:
+	case c.config.onlyNamed() || c.agent == nil:
 	case c.heldErr != nil:
 		c.notes = append(c.notes, c.heldErr)
 	case len(held) == 0 && len(o.list) == 0 && c.listed:
@@ -100,7 +98,7 @@ func (c *credentials) all(ctx func() context.Context) []*identity {
 
 // collect finds out who signs for which key, and which certificates belong to it.
 func (o *offers) collect(held []heldKey) {
-	signs := func(public ssh.PublicKey, id *identity) {
+	signs := func(public ssh.PublicKey, id *Identity) {
 		if blob := string(public.Marshal()); o.signers[blob] == nil {
 			o.signers[blob] = id
 		}
@@ -111,7 +109,7 @@ func (o *offers) collect(held []heldKey) {
 			o.certs[blob] = append(o.certs[blob], namedCert{cert: cert, path: n.path, source: "certificate for the " + n.source})
 		}
 		if _, lazy := n.signer.(*keyfile.Lazy); n.signer != nil && !lazy {
-			signs(n.signer.PublicKey(), &identity{signer: n.signer, source: n.source})
+			signs(n.signer.PublicKey(), &Identity{Signer: n.signer, Source: n.source})
 		}
 	}
 	// Those that the agent has as keys first: one that it has as a certificate only is
@@ -119,13 +117,13 @@ func (o *offers) collect(held []heldKey) {
 	for _, wantCert := range []bool{false, true} {
 		for _, k := range held {
 			if (k.cert != nil) == wantCert {
-				signs(k.plain, &identity{signer: o.heldSigner(k), source: "SSH agent (" + k.comment + ")"})
+				signs(k.plain, &Identity{Signer: o.heldSigner(k), Source: "SSH agent (" + k.comment + ")"})
 			}
 		}
 	}
 	for _, n := range o.c.keys {
 		if lazy, ok := n.signer.(*keyfile.Lazy); ok {
-			signs(lazy.Public, &identity{signer: lazy, source: n.source, asks: true})
+			signs(lazy.Public, &Identity{Signer: lazy, Source: n.source, Asks: true})
 		}
 	}
 }
@@ -185,7 +183,7 @@ func (o *offers) addNamed(n *namedKey) {
 	case n.signer != nil:
 		o.addKey(n.signer.PublicKey())
 	case n.load != nil:
-		o.list = append(o.list, &identity{load: n.load, source: n.source, asks: true})
+		o.list = append(o.list, &Identity{load: n.load, algorithms: o.c.config.Algorithms, Source: n.source, Asks: true})
 	default:
 		held := false
 		for _, public := range n.publics {
@@ -211,7 +209,7 @@ func (o *offers) addKey(public ssh.PublicKey) {
 		o.addCert(n)
 	}
 	id := o.signers[string(blob)]
-	o.add(id.signer, public, id.source, id.asks)
+	o.add(id.Signer, public, id.Source, id.Asks)
 }
 
 // addCert adds a certificate, if somebody signs for its key.
@@ -224,15 +222,15 @@ func (o *offers) addCert(n namedCert) {
 		}
 		return
 	}
-	signer, err := ssh.NewCertSigner(n.cert, id.signer)
+	signer, err := ssh.NewCertSigner(n.cert, id.Signer)
 	if err != nil {
 		o.note(n.path, err)
 		return
 	}
-	if !o.add(signer, n.cert, n.source, id.asks) {
+	if !o.add(signer, n.cert, n.source, id.Asks) {
 		return
 	}
-	if err := keyfile.CheckUser(n.cert, o.c.user); err != nil {
+	if err := keyfile.CheckUser(n.cert, o.c.config.User); err != nil {
 		o.note(n.path, err)
 	}
 }
@@ -244,12 +242,12 @@ func (o *offers) add(signer ssh.Signer, public ssh.PublicKey, source string, ask
 		return false
 	}
 	o.offered[blob] = true
-	signer, err := o.c.host.algorithms().Permit(signer)
+	signer, err := o.c.config.Algorithms.Permit(signer)
 	if err != nil {
 		o.c.notes = append(o.c.notes, fmt.Errorf("%s: %w", source, err))
 		return false
 	}
-	o.list = append(o.list, &identity{signer: signer, source: source, asks: asks})
+	o.list = append(o.list, &Identity{Signer: signer, Source: source, Asks: asks})
 	return true
 }
 
