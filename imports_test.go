@@ -87,6 +87,7 @@ func TestImports(t *testing.T) {
 		"personality": {part + "exit", "fleetssh/hostset"},
 		"redact":      {"fleetssh/sshconfig"},
 		"report":      {part + "termline"},
+		"results":     {"fleetssh", part + "exit", part + "flagvalue", part + "selection", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote", "fleetssh/inventory"},
 		"selection":   {"fleetssh", part + "exit", part + "flagvalue", part + "redact", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote", "fleetssh/inventory", "fleetssh/sshconfig"},
 		"termline":    nil,
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 )
@@ -18,9 +19,6 @@ const (
 	// toldDelay is how long to look for other hosts that say the same: their logins began
 	// at the same time.
 	toldDelay = 200 * time.Millisecond
-
-	// mostBannerLines is how many lines of one are shown.
-	mostBannerLines = 20
 )
 
 // banners shows what hosts say while their logins wait: a line behind its hosts, those that
@@ -78,7 +76,7 @@ func (b *banners) take() (lines []string) {
 		}
 		b.hosts[text] = unique(b.hosts[text])
 		label := hostset.Of(b.hosts[text]...).String()
-		for _, line := range bannerLines(text) {
+		for _, line := range results.BannerLines(text) {
 			lines = append(lines, strings.TrimRight(label+": "+line, " "))
 		}
 		b.hosts[text] = nil
@@ -92,26 +90,16 @@ func unique(names []string) []string {
 	return slices.Compact(names)
 }
 
-// bannerLines returns the lines of a banner, as many as are shown.
-func bannerLines(text string) []string {
-	lines := strings.Split(text, "\n")
-	if len(lines) > mostBannerLines {
-		left := len(lines) - mostBannerLines
-		lines = append(lines[:mostBannerLines:mostBannerLines], fmt.Sprintf("… (%d lines more)", left))
-	}
-	return lines
-}
-
 // showBanners shows what the hosts want to be read before a login, each text once.
-func (t *tally) showBanners(screen *termline.Screen) {
+func showBanners(screen *termline.Screen, t *results.Tally) {
 	var texts []string
 	hosts := make(map[string][]string)
-	for i := range t.results {
-		r := &t.results[i]
-		for k := range r.logins {
-			text, label := r.logins[k].Banner, t.hosts[r.index].Label
-			if k < len(r.logins)-1 {
-				label = r.logins[k].Host.String()
+	for i := range t.Results {
+		r := &t.Results[i]
+		for k := range r.Logins {
+			text, label := r.Logins[k].Banner, t.Hosts[r.Index].Label
+			if k < len(r.Logins)-1 {
+				label = r.Logins[k].Host.String()
 			}
 			if text == "" {
 				continue
@@ -128,7 +116,7 @@ func (t *tally) showBanners(screen *termline.Screen) {
 			break
 		}
 		screen.Out("", "banner of "+hostset.Of(unique(hosts[text])...).String()+":")
-		for _, line := range bannerLines(text) {
+		for _, line := range results.BannerLines(text) {
 			screen.Out("", strings.TrimRight("  "+line, " "))
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
@@ -23,11 +24,11 @@ import (
 func TestLargeExitCodes(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[int]int{0: 0, 1: 1, 7: 7, 255: 255, 256: 255, 257: 255, 512: 255, 1 << 31: 255, 1<<32 - 1: 255, -1: 255, -256: 255} {
-		counted := newTally(make([]selection.Host, 1))
-		counted.policy = "max"
-		counted.put(result{outcome: fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: code}, ok: code == 0})
+		counted := results.New(make([]selection.Host, 1))
+		counted.Policy = "max"
+		counted.Put(results.Result{Outcome: fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: code}, OK: code == 0})
 		got := 0
-		if err := counted.err(); err != nil {
+		if err := counted.Err(); err != nil {
 			got = exit.Report(termline.New(io.Discard, io.Discard), err)
 		}
 		if got != want {

@@ -15,6 +15,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
@@ -81,42 +82,42 @@ func (o *checkOptions) run(ctx context.Context, c *call) error {
 	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts), PoolSize: o.hosts.Fanout, Logger: slog.New(c.warnings)}
 	o.hosts.Protect(c.env(), client)
 	defer client.Close()
-	t := newTally(hosts)
-	t.waiting.working = client.Working
-	defer c.watching(ctx, t.waiting, false)()
-	show := t.showCheck(c)
+	t := results.New(hosts)
+	t.Waiting.Working = client.Working
+	defer c.watching(ctx, t.Waiting, false)()
+	show := showCheck(c, t)
 	if o.format == "json" {
-		show = t.showCheckJSON(c)
+		show = showCheckJSON(c, t)
 	}
 	for r := range logIns(checkCtx, client) {
-		show(t.put(r))
+		show(t.Put(r))
 	}
-	t.interrupted = ctx.Err() != nil
-	if err := c.screen.Failure(); err != nil && !t.interrupted {
+	t.Interrupted = ctx.Err() != nil
+	if err := c.screen.Failure(); err != nil && !t.Interrupted {
 		return exit.OutputError(err)
 	}
 	if o.format != "json" {
-		t.showBanners(c.screen)
+		showBanners(c.screen, t)
 	}
 	c.warnings.show(c.screen)
 	if o.format == "json" {
-		s := t.summary()
+		s := t.Summary()
 		s.Outcomes = make(map[string]int)
-		for i := range t.results {
-			s.Outcomes[checkOutcome(&t.results[i])]++
+		for i := range t.Results {
+			s.Outcomes[checkOutcome(&t.Results[i])]++
 		}
 		putJSON(c.screen, s)
 	} else {
-		t.showFailures(c.screen)
+		t.ShowFailures(c.screen)
 	}
-	return t.err()
+	return t.Err()
 }
 
 // logIns logs in to the hosts, PoolSize at once, and returns how each went. The channel
 // is closed when all are done; it must be read until then.
-func logIns(ctx context.Context, client *fleetssh.ParallelClient) <-chan result {
+func logIns(ctx context.Context, client *fleetssh.ParallelClient) <-chan results.Result {
 	n := len(client.Hosts)
-	results := make(chan result)
+	ended := make(chan results.Result)
 	next := make(chan int)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -129,68 +130,50 @@ func logIns(ctx context.Context, client *fleetssh.ParallelClient) <-chan result 
 		wg.Go(func() {
 			for i := range next {
 				if ctx.Err() != nil {
-					results <- result{index: i, outcome: fleetssh.Outcome{Kind: fleetssh.Skipped}}
+					ended <- results.Result{Index: i, Outcome: fleetssh.Outcome{Kind: fleetssh.Skipped}}
 					continue
 				}
 				connection, err := client.Client(ctx, i)
-				r := logInResult(i, &client.Hosts[i], connection, err)
+				r := results.OfLogin(i, &client.Hosts[i], connection, err)
 				if err == nil {
 					connection.Close()
 				}
-				results <- r
+				ended <- r
 			}
 		})
 	}
 	go func() {
 		wg.Wait()
-		close(results)
+		close(ended)
 	}()
-	return results
-}
-
-// logInResult is what became of one host. A login that worked counts as a command
-// that did.
-func logInResult(i int, host *fleetssh.HostConfig, connection *fleetssh.Client, err error) result {
-	r := result{index: i, problem: problemOf(err, host)}
-	if err == nil {
-		r.ok, r.timing, r.outcome.Kind = true, connection.Timing(), fleetssh.Exited
-		r.logins = connection.Logins()
-		return r
-	}
-	r.message = err.Error()
-	r.timing.Attempts = r.problem.tries
-	r.outcome = fleetssh.OutcomeOf(err)
-	if r.outcome.Kind == fleetssh.Cancelled {
-		r.problem = problem{}
-	}
-	return r
+	return ended
 }
 
 // showCheck shows results in columns.
-func (t *tally) showCheck(c *call) func(*result) {
+func showCheck(c *call, t *results.Tally) func(*results.Result) {
 	width := 0
-	for _, h := range t.hosts {
+	for _, h := range t.Hosts {
 		width = max(width, displaywidth.String(h.Label))
 	}
-	return func(r *result) {
-		label := t.hosts[r.index].Label
+	return func(r *results.Result) {
+		label := t.Hosts[r.Index].Label
 		text := fmt.Sprintf("%*s", width-displaywidth.String(label), "")
 		switch {
-		case r.ok:
+		case r.OK:
 			text += "ok      "
-			if len(r.logins) > 1 {
-				text += fmt.Sprintf("hop %7s  ", columnTime(r.timing.Proxy))
+			if len(r.Logins) > 1 {
+				text += fmt.Sprintf("hop %7s  ", columnTime(r.Timing.Proxy))
 			}
 			text += fmt.Sprintf("connect %7s  handshake %7s  login %7s",
-				columnTime(r.timing.Resolve+r.timing.Connect), columnTime(r.timing.Handshake), columnTime(r.timing.Auth))
-			if r.timing.Attempts > 1 {
-				text += fmt.Sprintf("  (%d attempts)", r.timing.Attempts)
+				columnTime(r.Timing.Resolve+r.Timing.Connect), columnTime(r.Timing.Handshake), columnTime(r.Timing.Auth))
+			if r.Timing.Attempts > 1 {
+				text += fmt.Sprintf("  (%d attempts)", r.Timing.Attempts)
 			}
-			text += "  " + loginText(r.logins)
-		case r.problem.reason == "":
+			text += "  " + loginText(r.Logins)
+		case r.Problem.Reason == "":
 			text += "-       not tried"
 		default:
-			text += fmt.Sprintf("failed  %s: %s", r.problem.phase, r.problem.reason)
+			text += fmt.Sprintf("failed  %s: %s", r.Problem.Phase, r.Problem.Reason)
 		}
 		c.screen.Out(label+": ", text)
 	}
@@ -212,14 +195,9 @@ func loginText(logins []fleetssh.Login) string {
 	}
 	by := "by " + strings.Join(last.Methods, "+")
 	if last.Key != nil {
-		by += " " + keyText(last.Key)
+		by += " " + results.KeyText(last.Key)
 	}
-	return strings.Join(append(parts, by, "host key "+keyText(last.HostKey)), "  ")
-}
-
-// keyText names a key as ssh-keygen -l does.
-func keyText(key ssh.PublicKey) string {
-	return key.Type() + " " + ssh.FingerprintSHA256(key)
+	return strings.Join(append(parts, by, "host key "+results.KeyText(last.HostKey)), "  ")
 }
 
 // columnTime writes a time in few characters.
@@ -232,19 +210,19 @@ func columnTime(d time.Duration) string {
 
 // jsonCheck is what check says of one host.
 type jsonCheck struct {
-	Type        string     `json:"type"`
-	Time        time.Time  `json:"time"`
-	Host        string     `json:"host"`
-	Index       int        `json:"index"`
-	OK          bool       `json:"ok"`
-	Outcome     string     `json:"outcome"`
-	Error       *jsonError `json:"error"`
-	Attempts    int        `json:"attempts"`
-	ProxyMS     float64    `json:"proxy_ms,omitempty"`
-	ResolveMS   float64    `json:"resolve_ms"`
-	ConnectMS   float64    `json:"connect_ms"` // the whole, as in the results of run
-	HandshakeMS float64    `json:"handshake_ms"`
-	AuthMS      float64    `json:"auth_ms"`
+	Type        string             `json:"type"`
+	Time        time.Time          `json:"time"`
+	Host        string             `json:"host"`
+	Index       int                `json:"index"`
+	OK          bool               `json:"ok"`
+	Outcome     string             `json:"outcome"`
+	Error       *results.JSONError `json:"error"`
+	Attempts    int                `json:"attempts"`
+	ProxyMS     float64            `json:"proxy_ms,omitempty"`
+	ResolveMS   float64            `json:"resolve_ms"`
+	ConnectMS   float64            `json:"connect_ms"` // the whole, as in the results of run
+	HandshakeMS float64            `json:"handshake_ms"`
+	AuthMS      float64            `json:"auth_ms"`
 
 	*jsonLogin             // of the host
 	Hops       []jsonLogin `json:"hops,omitempty"` // on the way, in their order
@@ -271,25 +249,26 @@ func newJSONLogin(l *fleetssh.Login) *jsonLogin {
 	return j
 }
 
-func (t *tally) showCheckJSON(c *call) func(*result) {
-	return func(r *result) {
+// showCheckJSON shows results as objects.
+func showCheckJSON(c *call, t *results.Tally) func(*results.Result) {
+	return func(r *results.Result) {
 		o := jsonCheck{
 			Type: "check", Time: time.Now(),
-			Host: t.hosts[r.index].Name, Index: r.index,
-			OK: r.ok, Outcome: checkOutcome(r), Error: r.jsonError(), Attempts: r.timing.Attempts,
-			ResolveMS:   milliseconds(r.timing.Resolve),
-			ConnectMS:   milliseconds(connectTime(r.timing)),
-			HandshakeMS: milliseconds(r.timing.Handshake),
-			AuthMS:      milliseconds(r.timing.Auth),
-			ProxyMS:     milliseconds(r.timing.Proxy),
+			Host: t.Hosts[r.Index].Name, Index: r.Index,
+			OK: r.OK, Outcome: checkOutcome(r), Error: r.JSONError(), Attempts: r.Timing.Attempts,
+			ResolveMS:   results.Milliseconds(r.Timing.Resolve),
+			ConnectMS:   results.Milliseconds(results.ConnectTime(r.Timing)),
+			HandshakeMS: results.Milliseconds(r.Timing.Handshake),
+			AuthMS:      results.Milliseconds(r.Timing.Auth),
+			ProxyMS:     results.Milliseconds(r.Timing.Proxy),
 		}
-		for i := range r.logins {
-			l := newJSONLogin(&r.logins[i])
-			if i == len(r.logins)-1 {
+		for i := range r.Logins {
+			l := newJSONLogin(&r.Logins[i])
+			if i == len(r.Logins)-1 {
 				o.jsonLogin = l
 				break
 			}
-			l.Hop = r.logins[i].Host.String()
+			l.Hop = r.Logins[i].Host.String()
 			o.Hops = append(o.Hops, *l)
 		}
 		putJSON(c.screen, o)
@@ -297,9 +276,9 @@ func (t *tally) showCheckJSON(c *call) func(*result) {
 }
 
 // checkOutcome is the outcome of a check: nothing ran, so nothing exited.
-func checkOutcome(r *result) string {
-	if r.ok {
+func checkOutcome(r *results.Result) string {
+	if r.OK {
 		return "ok"
 	}
-	return r.outcome.Kind.String()
+	return r.Outcome.Kind.String()
 }

@@ -13,6 +13,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
@@ -32,8 +33,8 @@ type demoStep struct {
 	line  string // as a user types it, and as it is run; "./" is the folder of the demo
 	input string
 	exit  int
-	check func(*demoFleet, *tally) error // nil: the exit code says it all
-	after func(*tally) string            // what to say when it is done
+	check func(*demoFleet, *results.Tally) error // nil: the exit code says it all
+	after func(*results.Tally) string            // what to say when it is done
 }
 
 var demoSteps = [...]demoStep{
@@ -173,12 +174,12 @@ func (p printer) Write(text []byte) (int, error) {
 // play runs one step through the program itself.
 func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demoStep) error {
 	fmt.Fprintf(printer{screen}, "\n# %s\n\n$ %s\n", step.title, step.line)
-	var counted *tally
+	var counted *results.Tally
 	c := &call{
 		in:     strings.NewReader(step.input),
 		screen: screen, warnings: new(warnings),
 		place: f.place,
-		done:  func(t *tally) { counted = t },
+		done:  func(t *results.Tally) { counted = t },
 		ask: func(_ context.Context, prompt string, _ bool) (string, error) {
 			fmt.Fprintf(printer{screen}, "%s\n", prompt)
 			return demoSudoPassword, nil
@@ -219,11 +220,11 @@ func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demo
 }
 
 // wantOutcomes checks that exactly one host failed, and how.
-func wantOutcomes(label string, kind fleetssh.OutcomeKind) func(*demoFleet, *tally) error {
-	return func(_ *demoFleet, t *tally) error {
-		for _, r := range t.results {
-			if got := t.hosts[r.index].Label; !r.ok && (got != label || r.outcome.Kind != kind) {
-				return fmt.Errorf("%s: %v", got, r.outcome.Kind)
+func wantOutcomes(label string, kind fleetssh.OutcomeKind) func(*demoFleet, *results.Tally) error {
+	return func(_ *demoFleet, t *results.Tally) error {
+		for _, r := range t.Results {
+			if got := t.Hosts[r.Index].Label; !r.OK && (got != label || r.Outcome.Kind != kind) {
+				return fmt.Errorf("%s: %v", got, r.Outcome.Kind)
 			}
 		}
 		return nil
@@ -233,24 +234,24 @@ func wantOutcomes(label string, kind fleetssh.OutcomeKind) func(*demoFleet, *tal
 // demoTrouble is how hosts must fail.
 var demoTrouble = map[string]string{"web5": "handshake", "web6": "auth", "web7": "host_key", "web8": "connect"}
 
-func (f *demoFleet) checkTrouble(t *tally) error {
-	for _, r := range t.results {
-		label := t.hosts[r.index].Label
-		if phase := demoTrouble[label]; phase != r.outcome.Phase || r.ok != (phase == "") {
-			return fmt.Errorf("%s: %v %s", label, r.outcome.Kind, r.outcome.Phase)
+func (f *demoFleet) checkTrouble(t *results.Tally) error {
+	for _, r := range t.Results {
+		label := t.Hosts[r.Index].Label
+		if phase := demoTrouble[label]; phase != r.Outcome.Phase || r.OK != (phase == "") {
+			return fmt.Errorf("%s: %v %s", label, r.Outcome.Kind, r.Outcome.Phase)
 		}
-		if label != "web5" && r.after > 1800*time.Millisecond {
-			return fmt.Errorf("%s was delayed by %v", label, r.after)
+		if label != "web5" && r.After > 1800*time.Millisecond {
+			return fmt.Errorf("%s was delayed by %v", label, r.After)
 		}
 	}
 	return nil
 }
 
-func (f *demoFleet) checkStopped(t *tally) error {
-	for _, r := range t.results {
-		label := t.hosts[r.index].Label
-		if r.outcome.Kind != fleetssh.TimedOut || !r.outcome.Stopped {
-			return fmt.Errorf("%s: %v", label, r.outcome.Kind)
+func (f *demoFleet) checkStopped(t *results.Tally) error {
+	for _, r := range t.Results {
+		label := t.Hosts[r.Index].Label
+		if r.Outcome.Kind != fleetssh.TimedOut || !r.Outcome.Stopped {
+			return fmt.Errorf("%s: %v", label, r.Outcome.Kind)
 		}
 		if !slices.Contains(f.servers[label].Stats().Signals, "TERM") {
 			return fmt.Errorf("%s never got a signal", label)
@@ -260,7 +261,7 @@ func (f *demoFleet) checkStopped(t *tally) error {
 }
 
 // checkFetched looks whether every host has its own file, here and there.
-func (f *demoFleet) checkFetched(*tally) error {
+func (f *demoFleet) checkFetched(*results.Tally) error {
 	for i := 1; i <= 4; i++ {
 		host := fmt.Sprintf("web%d", i)
 		text, err := os.ReadFile(filepath.Join(f.dir, "got", host, "app.conf"))
@@ -275,18 +276,18 @@ func (f *demoFleet) checkFetched(*tally) error {
 }
 
 // demoTimes says when the hosts were done.
-func demoTimes(t *tally) string {
-	var slowest, others result
-	for _, r := range t.results {
-		if r.after > slowest.after {
+func demoTimes(t *results.Tally) string {
+	var slowest, others results.Result
+	for _, r := range t.Results {
+		if r.After > slowest.After {
 			slowest, r = r, slowest
 		}
-		if r.after > others.after {
+		if r.After > others.After {
 			others = r
 		}
 	}
 	return fmt.Sprintf("(all but %s were done after %v, it was given up after %v)\n",
-		t.hosts[slowest.index].Label, others.after.Round(time.Millisecond), slowest.after.Round(time.Millisecond))
+		t.Hosts[slowest.Index].Label, others.After.Round(time.Millisecond), slowest.After.Round(time.Millisecond))
 }
 
 // playLibrary runs a command with other arguments on every host.
@@ -307,14 +308,14 @@ func (f *demoFleet) playLibrary(ctx context.Context, screen *termline.Screen) er
 	if err != nil {
 		return err
 	}
-	t := newTally(hosts)
+	t := results.New(hosts)
 	d := newStream(view{screen: screen, tally: t, label: true})
 	for ev := range events {
 		if ev.Kind == fleetssh.Finished {
-			t.add(ev)
+			t.Add(ev)
 		}
 		d.show(ev)
 	}
 	d.close()
-	return t.err()
+	return t.Err()
 }

@@ -14,6 +14,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/shellquote"
 )
@@ -114,7 +115,7 @@ type jsonRun struct {
 func newJSONRun(info *journal.Info) jsonRun {
 	j := jsonRun{
 		Type: "run", Time: info.Time, Run: info.ID, Command: info.Command, Hosts: info.Count, OK: info.OK, Failed: info.Failed, Unbegun: info.Skipped,
-		ElapsedMS: milliseconds(info.Elapsed), State: info.State, Partial: info.Partial,
+		ElapsedMS: results.Milliseconds(info.Elapsed), State: info.State, Partial: info.Partial,
 	}
 	if info.State == journal.Ended {
 		j.ExitCode = &info.ExitCode
@@ -150,7 +151,7 @@ func (o *runsOptions) run(c *call) error {
 		if r.State != journal.Ended {
 			text = "(" + string(r.State) + ") " + text
 		}
-		c.screen.Out("", fmt.Sprintf("%-31s %-19s %7d %7d %7d %7d %8s  %s", r.ID, r.Time.Local().Format(time.DateTime), r.Count, r.OK, r.Failed, r.Skipped, shortDuration(r.Elapsed), text))
+		c.screen.Out("", fmt.Sprintf("%-31s %-19s %7d %7d %7d %7d %8s  %s", r.ID, r.Time.Local().Format(time.DateTime), r.Count, r.OK, r.Failed, r.Skipped, results.ShortDuration(r.Elapsed), text))
 	}
 	return nil
 }
@@ -231,10 +232,10 @@ func (o *runsShowOptions) run(c *call, name string) error {
 }
 
 // show shows a run as text.
-func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *tally) error {
+func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *results.Tally) error {
 	out := func(name, text string) { screen.Out(fmt.Sprintf("%-9s", name), text) }
 	out("run", run.ID)
-	out("began", run.Time.Local().Format(time.DateTime)+", took "+shortDuration(run.Elapsed))
+	out("began", run.Time.Local().Format(time.DateTime)+", took "+results.ShortDuration(run.Elapsed))
 	out("command", run.Command)
 	if len(run.Args) > 0 {
 		out("options", shellquote.Join(run.Args...))
@@ -249,19 +250,19 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *tal
 	out("hosts", counts)
 	for _, class := range []string{"ok", journal.Running, journal.Waiting} {
 		if hosts, err := run.Select(class); err == nil && len(hosts) > 0 {
-			out(class, t.fold(indexesOf(hosts)))
+			out(class, t.Fold(indexesOf(hosts)))
 		}
 	}
-	t.showFailures(screen.OutOnly())
+	t.ShowFailures(screen.OutOnly())
 	if o.verbose {
-		for i := range t.results {
-			r := &t.results[i]
-			title, _ := r.title()
-			text := fmt.Sprintf("%s, connect %s, run %s", title, columnTime(r.timing.Connect), columnTime(r.timing.Run))
-			if r.problem.reason != "" {
-				text += ": " + r.problem.reason
+		for i := range t.Results {
+			r := &t.Results[i]
+			title, _ := r.Title()
+			text := fmt.Sprintf("%s, connect %s, run %s", title, columnTime(r.Timing.Connect), columnTime(r.Timing.Run))
+			if r.Problem.Reason != "" {
+				text += ": " + r.Problem.Reason
 			}
-			screen.Out(t.hosts[r.index].Label+": ", text)
+			screen.Out(t.Hosts[r.Index].Label+": ", text)
 		}
 	}
 	if !o.output {
@@ -275,13 +276,13 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *tal
 		if line.Stream == "stderr" {
 			show = screen.Err
 		}
-		show(t.hosts[line.Index].Label+": ", line.Text)
+		show(t.Hosts[line.Index].Label+": ", line.Text)
 	}
 	return nil
 }
 
 // showJSON shows a run as the objects of run --format json.
-func (o *runsShowOptions) showJSON(c *call, run *journal.Run, t *tally) error {
+func (o *runsShowOptions) showJSON(c *call, run *journal.Run, t *results.Tally) error {
 	d := newJSON(view{screen: c.screen, tally: t, command: run.Command})
 	if o.output {
 		for line, err := range wholeLines(run) {
@@ -295,11 +296,11 @@ func (o *runsShowOptions) showJSON(c *call, run *journal.Run, t *tally) error {
 			d.show(fleetssh.Event{Kind: kind, Host: line.Index, Text: line.Text, Partial: line.Partial, Time: run.Time})
 		}
 	}
-	for i := range t.results {
-		d.finished(&t.results[i])
+	for i := range t.Results {
+		d.finished(&t.Results[i])
 	}
-	s := t.summary()
-	s.Time, s.ElapsedMS = run.Time.Add(run.Elapsed), milliseconds(run.Elapsed)
+	s := t.Summary()
+	s.Time, s.ElapsedMS = run.Time.Add(run.Elapsed), results.Milliseconds(run.Elapsed)
 	putJSON(c.screen, s)
 	return nil
 }

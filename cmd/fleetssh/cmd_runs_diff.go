@@ -15,6 +15,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 )
@@ -61,8 +62,8 @@ func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
 	if err != nil {
 		return err
 	}
-	tallies := [2]*tally{recordedTally(before), recordedTally(after)}
-	titles := [2][]string{tallies[0].titles(), tallies[1].titles()}
+	tallies := [2]*results.Tally{recordedTally(before), recordedTally(after)}
+	titles := [2][]string{titlesOf(tallies[0]), titlesOf(tallies[1])}
 	places := make(map[string]int)
 	for i := range before.Hosts {
 		places[targetOf(&before.Hosts[i].Host)] = i
@@ -75,7 +76,7 @@ func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
 		changes[key].hosts = append(changes[key].hosts, label)
 	}
 	for k := range after.Hosts {
-		label := tallies[1].hosts[k].Label
+		label := tallies[1].Hosts[k].Label
 		i, found := places[targetOf(&after.Hosts[k].Host)]
 		if !found {
 			note("only in "+after.ID, label, [2]int{}, false)
@@ -90,7 +91,7 @@ func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
 		}
 	}
 	for _, i := range places {
-		note("only in "+before.ID, tallies[0].hosts[i].Label, [2]int{}, false)
+		note("only in "+before.ID, tallies[0].Hosts[i].Label, [2]int{}, false)
 	}
 	if cut := cutOutputs(before, after); cut != "" {
 		// What was not kept may differ.
@@ -110,7 +111,7 @@ func cutOutputs(runs ...*journal.Run) string {
 		t := recordedTally(run)
 		for i := range run.Hosts {
 			if run.Hosts[i].Result.Cut {
-				labels = append(labels, t.hosts[i].Label)
+				labels = append(labels, t.Hosts[i].Label)
 			}
 		}
 	}
@@ -173,17 +174,17 @@ func boolOrder(a, b bool) int {
 	return -1
 }
 
-// titles says how each host ended.
-func (t *tally) titles() []string {
-	titles := make([]string, len(t.hosts))
+// titlesOf says how each host ended.
+func titlesOf(t *results.Tally) []string {
+	titles := make([]string, len(t.Hosts))
 	for i := range titles {
 		titles[i] = "not ended"
 	}
-	for i := range t.results {
-		if r := &t.results[i]; r.ok {
-			titles[r.index] = "ok"
+	for i := range t.Results {
+		if r := &t.Results[i]; r.OK {
+			titles[r.Index] = "ok"
 		} else {
-			titles[r.index], _ = r.title()
+			titles[r.Index], _ = r.Title()
 		}
 	}
 	return titles

@@ -20,6 +20,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/help"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
@@ -241,15 +242,15 @@ func (s *survey) ask(ctx context.Context, flags *selection.Flags, each func(*sho
 	for i := range entries {
 		entries[i].Flags = s.flags
 	}
-	s.tally = newTally(entries)
-	s.tally.waiting.working = client.Working
-	defer s.c.watching(ctx, s.tally.waiting, false)()
+	s.tally = results.New(entries)
+	s.tally.Waiting.Working = client.Working
+	defer s.c.watching(ctx, s.tally.Waiting, false)()
 	for shown := range found {
 		each(s.add(&shown))
 	}
 	slices.SortFunc(s.hosts, func(a, b *shownHost) int { return a.index - b.index })
-	s.tally.interrupted = ctx.Err() != nil
-	if err := s.c.screen.Failure(); err != nil && !s.tally.interrupted {
+	s.tally.Interrupted = ctx.Err() != nil
+	if err := s.c.screen.Failure(); err != nil && !s.tally.Interrupted {
 		return exit.OutputError(err)
 	}
 	s.c.warnings.show(s.c.screen)
@@ -279,7 +280,7 @@ func (o *acceptOptions) run(ctx context.Context, c *call, args []string) error {
 	if err := o.find(ctx, s, args); err != nil {
 		return err
 	}
-	if s.tally.interrupted {
+	if s.tally.Interrupted {
 		return s.err()
 	}
 	if name := choice.unused(s.hosts); name != "" {

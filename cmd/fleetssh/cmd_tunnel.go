@@ -14,6 +14,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/sshconfig"
 )
@@ -142,7 +143,7 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 	defer stop()
 	c.screen.OnFailure(func(error) { stop() })
 
-	work := &tunnelWork{hosts: hosts, client: client, plans: plans, tally: newTally(hosts)}
+	work := &tunnelWork{hosts: hosts, client: client, plans: plans, tally: results.New(hosts)}
 	if err := work.start(workCtx); err != nil {
 		return err
 	}
@@ -150,8 +151,8 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 		work.showMap(c.screen, o.format)
 		c.screen.Flush()
 	}
-	work.tally.showFailures(c.screen)
-	if work.tally.failed() < len(hosts) && workCtx.Err() == nil {
+	work.tally.ShowFailures(c.screen)
+	if work.tally.Failed() < len(hosts) && workCtx.Err() == nil {
 		news.begin(workCtx)
 		ended := work.ended()
 		select {
@@ -160,24 +161,24 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 		}
 		news.end()
 	} else {
-		work.tally.interrupted = ctx.Err() != nil
+		work.tally.Interrupted = ctx.Err() != nil
 	}
 	client.Close()
 	if failure := c.screen.Failure(); failure != nil {
 		return exit.OutputError(failure)
 	}
 	if o.format == "json" {
-		s := work.tally.summary()
+		s := work.tally.Summary()
 		s.Outcomes = make(map[string]int)
-		for i := range work.tally.results {
-			s.Outcomes[checkOutcome(&work.tally.results[i])]++
+		for i := range work.tally.Results {
+			s.Outcomes[checkOutcome(&work.tally.Results[i])]++
 		}
 		putJSON(c.screen, s)
 	}
 	if err != nil {
 		return err
 	}
-	return work.tally.err()
+	return work.tally.Err()
 }
 
 // plans returns what the flags ask for.
@@ -236,7 +237,7 @@ type tunnelWork struct {
 	hosts   []selection.Host
 	client  *fleetssh.ParallelClient
 	plans   []tunnelPlan
-	tally   *tally
+	tally   *results.Tally
 	tunnels [][]*fleetssh.Tunnel // by plan, then by host; one proxy is for all hosts
 	failed  [][]error            // by plan, then by host
 }
@@ -268,23 +269,23 @@ func (w *tunnelWork) start(ctx context.Context) error {
 		}
 	}
 	for i := range w.hosts {
-		w.tally.put(w.result(i))
+		w.tally.Put(w.result(i))
 	}
 	return nil
 }
 
 // result says how it went with one host: whether all its tunnels stand.
-func (w *tunnelWork) result(i int) result {
+func (w *tunnelWork) result(i int) results.Result {
 	for _, failed := range w.failed {
 		if failed[i] != nil {
 			return w.failure(i, failed[i])
 		}
 	}
-	return result{index: i, ok: true, outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
+	return results.Result{Index: i, OK: true, Outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
 }
 
-func (w *tunnelWork) failure(i int, err error) result {
-	return logInResult(i, &w.client.Hosts[i], nil, err)
+func (w *tunnelWork) failure(i int, err error) results.Result {
+	return results.OfLogin(i, &w.client.Hosts[i], nil, err)
 }
 
 func (w *tunnelWork) forward(ctx context.Context, plan tunnelPlan) ([]*fleetssh.Tunnel, error) {

@@ -7,6 +7,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/results"
 )
 
 // copyJSON shows one object for each file and for each host.
@@ -22,19 +23,19 @@ func newCopyJSON(v copyView) *copyJSON {
 }
 
 type jsonFile struct {
-	Type       string     `json:"type"`
-	Time       time.Time  `json:"time"`
-	Host       string     `json:"host"`
-	Index      int        `json:"index"`
-	Path       *string    `json:"path,omitempty"`        // on the host
-	PathBase64 string     `json:"path_base64,omitempty"` // instead, if it is no text
-	Bytes      int64      `json:"bytes"`
-	Skipped    bool       `json:"skipped"`
-	Error      *jsonError `json:"error"`
+	Type       string             `json:"type"`
+	Time       time.Time          `json:"time"`
+	Host       string             `json:"host"`
+	Index      int                `json:"index"`
+	Path       *string            `json:"path,omitempty"`        // on the host
+	PathBase64 string             `json:"path_base64,omitempty"` // instead, if it is no text
+	Bytes      int64              `json:"bytes"`
+	Skipped    bool               `json:"skipped"`
+	Error      *results.JSONError `json:"error"`
 }
 
 type jsonCopyResult struct {
-	jsonResult
+	results.JSONResult
 	Files       int   `json:"files"`
 	Bytes       int64 `json:"bytes"`
 	Skipped     int   `json:"skipped"`
@@ -43,7 +44,7 @@ type jsonCopyResult struct {
 }
 
 type jsonCopySummary struct {
-	jsonSummary
+	results.JSONSummary
 	Files int   `json:"files"`
 	Bytes int64 `json:"bytes"`
 }
@@ -52,14 +53,14 @@ func (d *copyJSON) progress(p fleetssh.CopyProgress) {
 	if !p.Ended {
 		return
 	}
-	o := jsonFile{Type: "file", Time: time.Now(), Host: d.tally.hosts[p.Index].Name, Index: p.Index, Bytes: p.Done, Skipped: p.Skipped}
+	o := jsonFile{Type: "file", Time: time.Now(), Host: d.tally.Hosts[p.Index].Name, Index: p.Index, Bytes: p.Done, Skipped: p.Skipped}
 	if path := possiblePath(p.Path); utf8.ValidString(path) {
 		o.Path = &path
 	} else {
 		o.PathBase64 = base64.StdEncoding.EncodeToString([]byte(path))
 	}
 	if p.Err != nil {
-		o.Error = &jsonError{Kind: "copy", Message: exit.Reason(p.Err)} // the host has ended meanwhile, its result says why
+		o.Error = &results.JSONError{Kind: "copy", Message: exit.Reason(p.Err)} // the host has ended meanwhile, its result says why
 		if fault, ok := p.Err.(*fleetssh.CopyError); ok {
 			o.Error.Phase, o.Error.Message = fault.Op, fault.Error()
 		}
@@ -83,9 +84,9 @@ func possiblePath(path string) string {
 	return path[:cut] + "…"
 }
 
-func (d *copyJSON) finished(r *result) {
-	o := jsonCopyResult{jsonResult: d.tally.jsonResult(r)}
-	if c := r.copied; c != nil {
+func (d *copyJSON) finished(r *results.Result) {
+	o := jsonCopyResult{JSONResult: d.tally.JSONResult(r)}
+	if c := r.Copied; c != nil {
 		o.Files, o.Bytes, o.Skipped, o.Deleted, o.FailedFiles = c.Files, c.Bytes, c.Skipped, c.Deleted, c.Failed
 		d.files += c.Files
 		d.bytes += c.Bytes
@@ -94,5 +95,5 @@ func (d *copyJSON) finished(r *result) {
 }
 
 func (d *copyJSON) close() {
-	putJSON(d.screen, jsonCopySummary{jsonSummary: d.tally.summary(), Files: d.files, Bytes: d.bytes})
+	putJSON(d.screen, jsonCopySummary{JSONSummary: d.tally.Summary(), Files: d.files, Bytes: d.bytes})
 }

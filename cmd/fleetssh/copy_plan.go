@@ -14,6 +14,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/account"
@@ -202,7 +203,7 @@ func (p *copyPlan) wrongUsage(err error) error {
 	case *fleetssh.HostsError:
 		return nil
 	case *fleetssh.CopyError: // it is about a file here
-		return errors.New(copyProblem(e).reason)
+		return errors.New(results.CopyProblem(e).Reason)
 	case *fleetssh.HostArgumentError:
 		if e.Host >= 0 && e.Name == "" {
 			return exit.UsageError("write %(host)s into the local path", "%s: %s", p.hosts[e.Host].Label, e.Reason)

@@ -1,6 +1,9 @@
 package main
 
-import "fleetssh"
+import (
+	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/results"
+)
 
 // overCopy returns a display that keeps what it shows of a copy.
 func (r *recorder) overCopy(d copyDisplay) copyDisplay {
@@ -16,18 +19,18 @@ type copyRecord struct {
 }
 
 func (d *copyRecord) progress(p fleetssh.CopyProgress) {
-	if text := failedText(p); text != "" {
+	if text := results.FailedText(p); text != "" {
 		d.recorder.warn(d.recorder.writer.Output(p.Index, fleetssh.StderrLine.String(), text, false))
 	}
 	d.copyDisplay.progress(p)
 }
 
-func (d *copyRecord) finished(r *result) {
-	if r.copied != nil {
-		if text := r.copiedText(); text != "" {
-			d.recorder.warn(d.recorder.writer.Output(r.index, fleetssh.StdoutLine.String(), text, false))
+func (d *copyRecord) finished(r *results.Result) {
+	if r.Copied != nil {
+		if text := r.CopiedText(); text != "" {
+			d.recorder.warn(d.recorder.writer.Output(r.Index, fleetssh.StdoutLine.String(), text, false))
 		}
 	}
-	d.recorder.warn(d.recorder.writer.End(r.index, journalResult(r)))
+	d.recorder.warn(d.recorder.writer.End(r.Index, journalResult(r)))
 	d.copyDisplay.finished(r)
 }

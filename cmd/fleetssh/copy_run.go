@@ -5,6 +5,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/results"
 )
 
 // copier copies to or from hosts, batch after batch, and shows it.
@@ -29,7 +30,7 @@ func (r *copier) run(ctx context.Context, sizes []int) error {
 	defer endDisplay()
 	r.record = r.o.record.begin(r.c, r.tally, journal.Start{Command: r.plan.text()})
 	r.show = r.record.overCopy(r.show)
-	err = r.batches(work, sizes, func(size int) error { return r.batch(work, size) }, func(left *result) { r.show.finished(left) })
+	err = r.batches(work, sizes, func(size int) error { return r.batch(work, size) }, func(left *results.Result) { r.show.finished(left) })
 	if err != nil {
 		return err
 	}
@@ -47,7 +48,7 @@ func (r *copier) batch(ctx context.Context, size int) error {
 	ended := func(i int, result fleetssh.CopyResult) {
 		if !seen[i] {
 			seen[i] = true
-			r.show.finished(r.tally.addCopy(r.from+i, result))
+			r.show.finished(r.tally.AddCopy(r.from+i, result))
 		}
 	}
 	opts.Finished = ended
@@ -59,47 +60,4 @@ func (r *copier) batch(ctx context.Context, size int) error {
 		ended(i, results[i])
 	}
 	return nil
-}
-
-// addCopy notes the end of a copy.
-func (t *tally) addCopy(index int, c fleetssh.CopyResult) *result {
-	r := result{index: index, outcome: c.Outcome, timing: c.Timing(), copied: &c}
-	r.ok = r.outcome == fleetssh.Outcome{Kind: fleetssh.Exited}
-	if r.outcome.Kind != fleetssh.Skipped && r.outcome.Kind != fleetssh.Cancelled {
-		r.explain(c.Err, &c.Host)
-	}
-	if r.problem.phase == "subsystem" {
-		r.problem.hint = "--protocol scp copies without an SFTP server"
-	}
-	return t.put(r)
-}
-
-// copyTitle says how a copy failed, as title does; the title is empty if it is no other than
-// that of a command.
-func (r *result) copyTitle() (string, int) {
-	switch o := r.outcome; o.Kind {
-	case fleetssh.Exited:
-		return "not everything was copied", 8
-	case fleetssh.Cancelled:
-		if !o.MayHaveRun() {
-			return "stopped before the copy began", 3
-		}
-		return "stopped on the way", 0
-	case fleetssh.TimedOut:
-		return "timed out on the way", 1
-	case fleetssh.Lost:
-		return "lost on the way", 2
-	}
-	return "", 0
-}
-
-// unfinished reports whether a copy was ended on the way.
-func (r *result) unfinished() bool {
-	switch r.outcome.Kind {
-	case fleetssh.Cancelled:
-		return r.outcome.MayHaveRun()
-	case fleetssh.TimedOut, fleetssh.Lost:
-		return true
-	}
-	return false
 }

@@ -1,23 +1,19 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"strings"
-
 	"github.com/spf13/pflag"
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // A copyDisplay shows a copy. One goroutine at a time calls it.
 type copyDisplay interface {
 	progress(fleetssh.CopyProgress) // its index is that among all hosts
-	finished(*result)               // shows how a host ended
+	finished(*results.Result)       // shows how a host ended
 	close()                         // shows the totals
 }
 
@@ -99,8 +95,8 @@ type copyStream struct {
 func newCopyStream(v copyView) *copyStream { return &copyStream{copyView: v} }
 
 func (d *copyStream) progress(p fleetssh.CopyProgress) {
-	if text := failedText(p); text != "" {
-		d.screen.Err(d.screen.PaintErr(termline.Trouble, d.tally.hosts[p.Index].Label)+": ", text)
+	if text := results.FailedText(p); text != "" {
+		d.screen.Err(d.screen.PaintErr(termline.Trouble, d.tally.Hosts[p.Index].Label)+": ", text)
 		return
 	}
 	if !d.o.show.verbose || !p.Ended || p.Err != nil {
@@ -116,24 +112,24 @@ func (d *copyStream) progress(p fleetssh.CopyProgress) {
 }
 
 func (d *copyStream) out(host int, text string) {
-	d.screen.Out(d.screen.Paint(termline.Label, d.tally.hosts[host].Label)+": ", text)
+	d.screen.Out(d.screen.Paint(termline.Label, d.tally.Hosts[host].Label)+": ", text)
 }
 
-func (d *copyStream) finished(r *result) {
-	d.stopped = d.stopped || r.unfinished()
-	if d.o.show.quiet || r.copied == nil {
+func (d *copyStream) finished(r *results.Result) {
+	d.stopped = d.stopped || r.Unfinished()
+	if d.o.show.quiet || r.Copied == nil {
 		return
 	}
-	if text := r.copiedText(); text != "" || r.ok {
+	if text := r.CopiedText(); text != "" || r.OK {
 		if text == "" {
 			text = "nothing to copy"
 		}
-		d.out(r.index, text+" in "+shortDuration(r.timing.Run))
+		d.out(r.Index, text+" in "+results.ShortDuration(r.Timing.Run))
 	}
 }
 
 func (d *copyStream) close() {
-	d.tally.showFailures(d.screen)
+	d.tally.ShowFailures(d.screen)
 	switch {
 	case !d.stopped || d.o.protocol == "scp":
 	case d.o.resume:
@@ -141,43 +137,4 @@ func (d *copyStream) close() {
 	default:
 		d.screen.Message("hint: the same with --resume goes on where it stopped")
 	}
-}
-
-// copiedText says what was copied to or from a host; it is empty if there was nothing.
-func (r *result) copiedText() string {
-	c, rest := r.copied, "failed"
-	if r.unfinished() {
-		rest = "unfinished"
-	}
-	var more []string
-	add := func(n int, what string) {
-		if n > 0 {
-			more = append(more, fmt.Sprintf("%d %s", n, what))
-		}
-	}
-	add(c.Skipped, "already there")
-	add(c.Deleted, "deleted")
-	add(c.Failed, rest)
-	if c.Files == 0 && c.Bytes == 0 && len(more) == 0 {
-		return ""
-	}
-	noun := "files"
-	if c.Files == 1 {
-		noun = "file"
-	}
-	text := fmt.Sprintf("%d %s, %s", c.Files, noun, flagvalue.SizeText(c.Bytes))
-	if len(more) > 0 {
-		text += " (" + strings.Join(more, ", ") + ")"
-	}
-	return text
-}
-
-// failedText says why a file was not copied, empty if it was, or if it is the host that says
-// why.
-func failedText(p fleetssh.CopyProgress) string {
-	fault, ok := p.Err.(*fleetssh.CopyError)
-	if !p.Ended || !ok || errors.Is(fault, context.Canceled) || errors.Is(fault, context.DeadlineExceeded) {
-		return ""
-	}
-	return termline.Visible(problemOf(fault, &p.Host).reason)
 }

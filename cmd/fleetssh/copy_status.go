@@ -7,6 +7,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
@@ -43,11 +44,11 @@ type rateSample struct {
 }
 
 func newCopyStatus(v copyView, beside copyDisplay) *copyStatus {
-	n := len(v.tally.hosts)
+	n := len(v.tally.Hosts)
 	s := &copyStatus{
 		copyDisplay: beside, copyView: v, measured: make(chan struct{}),
 		open: make(map[openFile]int64), seen: make([]int64, n), ended: make([]bool, n),
-		samples: []rateSample{{at: v.tally.begun}},
+		samples: []rateSample{{at: v.tally.Begun}},
 	}
 	s.line = startStatus(v.screen, s.text)
 	go s.measure()
@@ -77,9 +78,9 @@ func (s *copyStatus) text() string {
 	if s.unbegun > 0 {
 		text += fmt.Sprintf(", %d never begun", s.unbegun)
 	}
-	text += ", " + time.Since(s.tally.begun).Round(time.Second).String()
+	text += ", " + time.Since(s.tally.Begun).Round(time.Second).String()
 	long := fmt.Sprintf("%s: %d of %s done%s", s.plan.verb, s.done, selection.CountHosts(len(s.ended)), text)
-	return fitting(s.screen, withStragglers(long, s.tally.waiting), long, fmt.Sprintf("%s: %d/%d%s", s.plan.verb, s.done, len(s.ended), text))
+	return fitting(s.screen, withStragglers(long, s.tally.Waiting), long, fmt.Sprintf("%s: %d/%d%s", s.plan.verb, s.done, len(s.ended), text))
 }
 
 // amount says how many bytes are there. mu must be held.
@@ -138,13 +139,13 @@ func (s *copyStatus) note(p fleetssh.CopyProgress) {
 	}
 }
 
-func (s *copyStatus) finished(r *result) {
+func (s *copyStatus) finished(r *results.Result) {
 	s.mu.Lock()
-	s.ended[r.index] = true
+	s.ended[r.Index] = true
 	switch {
-	case r.outcome.Kind == fleetssh.Skipped:
+	case r.Outcome.Kind == fleetssh.Skipped:
 		s.unbegun++
-	case r.ok:
+	case r.OK:
 		s.done++
 	default:
 		s.done++

@@ -11,29 +11,10 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
-
-func TestCopiedText(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		copied fleetssh.CopyResult
-		want   string
-	}{
-		{fleetssh.CopyResult{Failed: 2, Bytes: 5, Outcome: fleetssh.Outcome{Kind: fleetssh.TimedOut}}, "0 files, 5 B (2 unfinished)"},
-		{fleetssh.CopyResult{}, ""},
-		{fleetssh.CopyResult{Files: 1}, "1 file, 0 B"},
-		{fleetssh.CopyResult{Files: 3, Bytes: 13002342, Skipped: 2}, "3 files, 12.4 MiB (2 already there)"},
-		{fleetssh.CopyResult{Skipped: 1, Deleted: 2, Failed: 3}, "0 files, 0 B (1 already there, 2 deleted, 3 failed)"},
-		{fleetssh.CopyResult{Bytes: 2048}, "0 files, 2.0 KiB"},
-	} {
-		r := result{copied: &test.copied, outcome: test.copied.Outcome}
-		if got := r.copiedText(); got != test.want {
-			t.Errorf("%+v: %q, want %q", test.copied, got, test.want)
-		}
-	}
-}
 
 // planFor returns the plan of a command line for hosts.
 func planFor(t *testing.T, expr, line string) (*copyPlan, error) {
@@ -122,7 +103,7 @@ func TestRecordedPaths(t *testing.T) {
 // statusFor returns the status of a copy to hosts that are sent a file of so many bytes each.
 func statusFor(verb string, shares ...int64) *copyStatus {
 	hosts := make([]selection.Host, len(shares))
-	s := &copyStatus{copyView: copyView{view: view{tally: newTally(hosts)}, o: new(copyOptions), plan: &copyPlan{verb: verb, hosts: hosts}}, open: make(map[openFile]int64), seen: make([]int64, len(hosts)), ended: make([]bool, len(hosts))}
+	s := &copyStatus{copyView: copyView{view: view{tally: results.New(hosts)}, o: new(copyOptions), plan: &copyPlan{verb: verb, hosts: hosts}}, open: make(map[openFile]int64), seen: make([]int64, len(hosts)), ended: make([]bool, len(hosts))}
 	s.copyDisplay = newCopyStream(s.copyView)
 	s.o.show.quiet = true
 	if verb == "put" {
@@ -146,9 +127,9 @@ func TestCopyStatus(t *testing.T) {
 		t.Errorf("%s, %d moved", got, s.moved)
 	}
 	// What a host that failed was not sent is no part of the whole any more.
-	s.finished(&result{index: 1})
-	s.finished(&result{index: 2})
-	s.finished(&result{index: 0, ok: true})
+	s.finished(&results.Result{Index: 1})
+	s.finished(&results.Result{Index: 2})
+	s.finished(&results.Result{Index: 0, OK: true})
 	if got := s.text(); !strings.HasPrefix(got, "put: 3 of 3 hosts done, 100% of 1.2 KiB, ") || !strings.HasSuffix(got, ", 2 failed, 0s") {
 		t.Error(got)
 	}
@@ -229,7 +210,7 @@ func TestCopyDisplays(t *testing.T) {
 	var out, errOut bytes.Buffer
 	screen := termline.New(&out, &errOut)
 	hosts := []selection.Host{{Name: "web1", Label: "web1"}}
-	v := copyView{view: view{screen: screen, tally: newTally(hosts)}, o: new(copyOptions)}
+	v := copyView{view: view{screen: screen, tally: results.New(hosts)}, o: new(copyOptions)}
 	v.o.show.verbose = true
 	failed := &fleetssh.CopyError{Op: "open", Path: "/x\n\x1b[2J\xff", Local: true, Err: &os.PathError{Err: fs.ErrPermission}}
 	for _, d := range []copyDisplay{newCopyStream(v), &copyJSON{copyView: v}} {

@@ -9,6 +9,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
@@ -18,7 +19,7 @@ type course struct {
 	care   *careFlags
 	hosts  []selection.Host
 	client *fleetssh.ParallelClient
-	tally  *tally
+	tally  *results.Tally
 	record *recorder    // made before the first host begins
 	from   int          // index of the first host of the batch
 	at     atomic.Int64 // the same for those who ask who is at work; negative: between two batches
@@ -43,10 +44,10 @@ func (s *course) begin(ctx context.Context, fanout int) (work context.Context, e
 	}
 	s.client = &fleetssh.ParallelClient{PoolSize: fanout, OneShot: true, StopOnError: s.limited, Logger: slog.New(s.c.warnings)}
 	s.client.BeforeStart = func(i int) { s.record.begins(s.from + i) }
-	s.tally = newTally(s.hosts)
-	s.tally.policy = s.care.exitPolicy
-	s.tally.waiting.working = s.working
-	unwatch := s.c.watching(ctx, s.tally.waiting, s.reads)
+	s.tally = results.New(s.hosts)
+	s.tally.Policy = s.care.exitPolicy
+	s.tally.Waiting.Working = s.working
+	unwatch := s.c.watching(ctx, s.tally.Waiting, s.reads)
 	return work, func() {
 		unwatch()
 		if s.record != nil {
@@ -60,9 +61,9 @@ func (s *course) begin(ctx context.Context, fanout int) (work context.Context, e
 
 // batches calls do for each batch, s.from being its first host, until too many hosts have
 // failed or ctx ends, and left for each host that was never begun.
-func (s *course) batches(ctx context.Context, sizes []int, do func(size int) error, left func(*result)) error {
+func (s *course) batches(ctx context.Context, sizes []int, do func(size int) error, left func(*results.Result)) error {
 	for n, size := range sizes {
-		s.client.MaxFailures = max(s.most-s.tally.failed(), 0)
+		s.client.MaxFailures = max(s.most-s.tally.Failed(), 0)
 		configs := selection.Configs(s.hosts[s.from : s.from+size])
 		s.at.Store(-1)
 		if n == 0 {
@@ -76,7 +77,7 @@ func (s *course) batches(ctx context.Context, sizes []int, do func(size int) err
 				return err // nothing has run
 			}
 			s.c.screen.Message("fleetssh: error: " + err.Error())
-			s.tally.trouble = true
+			s.tally.Trouble = true
 			break
 		}
 		s.from += size
@@ -88,10 +89,10 @@ func (s *course) batches(ctx context.Context, sizes []int, do func(size int) err
 		}
 	}
 	for i := s.from; i < len(s.hosts); i++ {
-		left(s.tally.put(result{index: i, outcome: fleetssh.Outcome{Kind: fleetssh.Skipped}}))
+		left(s.tally.Put(results.Result{Index: i, Outcome: fleetssh.Outcome{Kind: fleetssh.Skipped}}))
 	}
-	if s.tally.unbegun() > 0 {
-		s.tally.stopped = s.stopped
+	if s.tally.Unbegun() > 0 {
+		s.tally.Stopped = s.stopped
 	}
 	return nil
 }
@@ -112,7 +113,7 @@ func (s *course) working() []fleetssh.Progress {
 // tooMany says why no more hosts are begun after batch number n, empty if they are: more of
 // them failed than may, or all of the first batch, which was sent ahead to find that out.
 func (s *course) tooMany(n int, sizes []int) string {
-	failed := s.tally.failed()
+	failed := s.tally.Failed()
 	batch := fmt.Sprintf("batch %d of %d", n+1, len(sizes))
 	switch {
 	case s.care.batch != "" && n == 0 && len(sizes) > 1 && failed == sizes[0]:
@@ -148,19 +149,19 @@ func (s *course) rest(ctx context.Context, n, batches int) {
 // returns what ends the program. ctx is that of the program.
 func (s *course) finish(ctx, work context.Context, show func()) error {
 	t := s.tally
-	t.interrupted = ctx.Err() != nil
+	t.Interrupted = ctx.Err() != nil
 	if s.c.done != nil {
 		s.c.done(t)
 	}
-	if err := s.c.screen.Failure(); err != nil && !t.interrupted {
+	if err := s.c.screen.Failure(); err != nil && !t.Interrupted {
 		return exit.OutputError(err)
 	}
 	s.c.warnings.show(s.c.screen)
-	if t.stopped != "" {
-		s.c.screen.Message("fleetssh: stopped: " + t.stopped)
+	if t.Stopped != "" {
+		s.c.screen.Message("fleetssh: stopped: " + t.Stopped)
 	}
 	if work.Err() == context.DeadlineExceeded {
-		s.c.screen.Message("fleetssh: stopped: the deadline is over after " + shortDuration(s.care.deadline))
+		s.c.screen.Message("fleetssh: stopped: the deadline is over after " + results.ShortDuration(s.care.deadline))
 	}
 	show()
 	return s.record.finish()

@@ -13,6 +13,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
@@ -27,8 +28,8 @@ func (r *runner) interact(ctx context.Context, t *terminal) error {
 		runCtx, cancel = context.WithTimeout(ctx, r.o.care.deadline)
 		defer cancel()
 	}
-	r.tally = newTally(r.hosts)
-	r.tally.policy = r.o.care.exitPolicy
+	r.tally = results.New(r.hosts)
+	r.tally.Policy = r.o.care.exitPolicy
 	r.record = r.o.record.begin(r.c, r.tally, journal.Start{Command: r.title, Instead: r.instead})
 	defer r.record.close()
 	r.client = &fleetssh.ParallelClient{
@@ -48,11 +49,11 @@ func (r *runner) interact(ctx context.Context, t *terminal) error {
 	if out := outs[0]; out.Err == nil {
 		local = newConversation(t, out, r.client.Close).run(runCtx)
 	}
-	result := r.tally.add(fleetssh.Event{Kind: fleetssh.Finished, Output: outs[0]})
+	result := r.tally.Add(fleetssh.Event{Kind: fleetssh.Finished, Output: outs[0]})
 	r.record.over(newQuiet(view{})).finished(result)
-	r.tally.interrupted = ctx.Err() != nil
+	r.tally.Interrupted = ctx.Err() != nil
 	r.c.warnings.show(r.c.screen)
-	if result.outcome.Kind != fleetssh.Exited {
+	if result.Outcome.Kind != fleetssh.Exited {
 		r.showEnd(result)
 	}
 	ended := r.record.finish()
@@ -63,19 +64,19 @@ func (r *runner) interact(ctx context.Context, t *terminal) error {
 }
 
 // showEnd says how a session has ended that did not end by itself.
-func (r *runner) showEnd(result *result) {
-	title, _ := result.title()
+func (r *runner) showEnd(result *results.Result) {
+	title, _ := result.Title()
 	line := "fleetssh: " + r.hosts[0].Label + ": " + title
-	if result.problem.reason != "" {
-		line += ": " + result.problem.reason
+	if result.Problem.Reason != "" {
+		line += ": " + result.Problem.Reason
 	}
 	r.c.screen.Message(line)
-	for _, detail := range result.problem.detail {
+	for _, detail := range result.Problem.Detail {
 		r.c.screen.Message("    " + detail)
 	}
-	hint := result.problem.hint
-	if k := result.problem.key; k != nil && k.hop == "" {
-		hint = trustHint(r.hosts[0].Flags, k, []string{cmp.Or(r.hosts[0].Given, k.name)})
+	hint := result.Problem.Hint
+	if k := result.Problem.Key; k != nil && k.Hop == "" {
+		hint = results.TrustHint(r.hosts[0].Flags, k, []string{cmp.Or(r.hosts[0].Given, k.Name)})
 	}
 	if hint != "" {
 		r.c.screen.Message("hint: " + hint)

@@ -11,6 +11,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/personality"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
@@ -83,7 +84,7 @@ type call struct {
 	// place, if not nil, changes a host before it is used, and done gets what
 	// became of a run. The demo is what uses them.
 	place func(*selection.Host)
-	done  func(*tally)
+	done  func(*results.Tally)
 }
 
 // env returns what the flags that choose hosts need of a call.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 )
@@ -74,18 +75,18 @@ func (n *hostNews) WithGroup(string) slog.Handler { return n }
 func (n *hostNews) Handle(_ context.Context, r slog.Record) error {
 	text := r.Message
 	var host fleetssh.HostConfig
-	var problem problem
+	var problem results.Problem
 	r.Attrs(func(a slog.Attr) bool {
 		switch v := a.Value.Any().(type) {
 		case fleetssh.HostConfig:
 			host = v
 		case error:
-			problem = problemOf(v, &host)
+			problem = results.ProblemOf(v, &host)
 		}
 		return true
 	})
-	if problem.reason != "" {
-		text += ": " + problem.reason
+	if problem.Reason != "" {
+		text += ": " + problem.Reason
 	}
 	name := shownName(&host)
 	n.mu.Lock()

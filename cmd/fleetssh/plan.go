@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
@@ -43,7 +44,7 @@ func showPlanned(screen *termline.Screen, labels []string, text string) {
 	if len(labels) == 0 {
 		return
 	}
-	prefix := screen.Paint(termline.Label, countedNames(labels)) + ": "
+	prefix := screen.Paint(termline.Label, results.CountedNames(labels)) + ": "
 	scanner := bufio.NewScanner(strings.NewReader(text))
 	scanner.Buffer(nil, len(text)+1)
 	for scanner.Scan() {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
@@ -17,7 +18,7 @@ type progress struct {
 	screen  *termline.Screen
 	total   int
 	begun   time.Time
-	waiting *outstanding
+	waiting *results.Outstanding
 
 	started               []bool // by host
 	done, failed, unbegun atomic.Int64
@@ -26,9 +27,9 @@ type progress struct {
 }
 
 // newProgress begins to show progress beside a display.
-func newProgress(screen *termline.Screen, beside display, t *tally) *progress {
-	total := len(t.hosts)
-	p := &progress{display: beside, screen: screen, total: total, started: make([]bool, total), begun: time.Now(), waiting: t.waiting}
+func newProgress(screen *termline.Screen, beside display, t *results.Tally) *progress {
+	total := len(t.Hosts)
+	p := &progress{display: beside, screen: screen, total: total, started: make([]bool, total), begun: time.Now(), waiting: t.Waiting}
 	p.line = startStatus(screen, p.text)
 	return p
 }
@@ -49,8 +50,8 @@ func (p *progress) text() string {
 }
 
 // withStragglers adds to a status line who is waited for.
-func withStragglers(text string, waiting *outstanding) string {
-	if names := waiting.stragglers(); names != "" {
+func withStragglers(text string, waiting *results.Outstanding) string {
+	if names := waiting.Stragglers(); names != "" {
 		text += ": " + names
 	}
 	return text
@@ -64,14 +65,14 @@ func (p *progress) show(ev fleetssh.Event) {
 	p.display.show(ev)
 }
 
-func (p *progress) finished(r *result) {
-	if p.started[r.index] {
+func (p *progress) finished(r *results.Result) {
+	if p.started[r.Index] {
 		p.running.Add(-1)
 	}
 	switch {
-	case r.outcome.Kind == fleetssh.Skipped:
+	case r.Outcome.Kind == fleetssh.Skipped:
 		p.unbegun.Add(1)
-	case r.ok:
+	case r.OK:
 		p.done.Add(1)
 	default:
 		p.done.Add(1)

@@ -17,6 +17,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/redact"
 	page "fleetssh/cmd/fleetssh/internal/report"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
@@ -127,7 +128,7 @@ func samePlace(name string) string {
 // recorder keeps the record of one run. That it cannot be kept is said once and stops nothing.
 type recorder struct {
 	c      *call
-	tally  *tally
+	tally  *results.Tally
 	report string
 
 	writer *journal.Writer // nil: nothing is kept
@@ -138,14 +139,14 @@ type recorder struct {
 }
 
 // begin begins the record of a run of what start names.
-func (f *recordFlags) begin(c *call, t *tally, start journal.Start) *recorder {
+func (f *recordFlags) begin(c *call, t *results.Tally, start journal.Start) *recorder {
 	r := &recorder{c: c, tally: t, report: f.report}
 	if c.place != nil || f.noRecord && f.report == "" {
 		return r // the hosts of the demo are gone when it ends
 	}
-	start.Time, start.Args, start.Settings, start.Verb, start.Words = t.begun, f.given, f.settings, f.verb, f.words
-	for i := range t.hosts {
-		start.Hosts = append(start.Hosts, f.host(&t.hosts[i]))
+	start.Time, start.Args, start.Settings, start.Verb, start.Words = t.Begun, f.given, f.settings, f.verb, f.words
+	for i := range t.Hosts {
+		start.Hosts = append(start.Hosts, f.host(&t.Hosts[i]))
 	}
 	err := r.create(f.noRecord, start)
 	if err != nil && !f.noRecord {
@@ -229,8 +230,8 @@ func (d *recordDisplay) show(ev fleetssh.Event) {
 	d.display.show(ev)
 }
 
-func (d *recordDisplay) finished(result *result) {
-	d.recorder.warn(d.recorder.writer.End(result.index, journalResult(result)))
+func (d *recordDisplay) finished(result *results.Result) {
+	d.recorder.warn(d.recorder.writer.End(result.Index, journalResult(result)))
 	d.display.finished(result)
 }
 
@@ -240,17 +241,17 @@ func (r *recorder) end() {
 		return
 	}
 	r.ended = true
-	s := r.tally.summary()
+	s := r.tally.Summary()
 	r.warn(r.writer.Close(journal.Summary{
 		Hosts: s.Hosts, Outcomes: s.Outcomes, OK: s.OK, Failed: s.Failed, ElapsedMS: s.ElapsedMS,
-		ExitCode: r.tally.exitCode(), Interrupted: r.tally.interrupted,
+		ExitCode: r.tally.ExitCode(), Interrupted: r.tally.Interrupted,
 	}))
 }
 
 // finish ends the record and writes the report. It returns what ends the program.
 func (r *recorder) finish() error {
 	r.end()
-	ended := r.tally.err()
+	ended := r.tally.Err()
 	err := r.writeReport()
 	if ended == nil || err == nil {
 		return cmp.Or(ended, err)
@@ -294,14 +295,14 @@ func writeReport(name string, run *journal.Run) error {
 }
 
 // journalResult returns a result as it is kept.
-func journalResult(r *result) journal.Result {
-	o := r.outcome
+func journalResult(r *results.Result) journal.Result {
+	o := r.Outcome
 	out := journal.Result{
-		Outcome: o.Kind.String(), ExitCode: o.ExitCode, Signal: o.Signal, Phase: o.Phase, Stopped: o.Stopped, Attempts: r.timing.Attempts,
-		ConnectMS: milliseconds(connectTime(r.timing)), RunMS: milliseconds(r.timing.Run), Cut: r.truncated,
+		Outcome: o.Kind.String(), ExitCode: o.ExitCode, Signal: o.Signal, Phase: o.Phase, Stopped: o.Stopped, Attempts: r.Timing.Attempts,
+		ConnectMS: results.Milliseconds(results.ConnectTime(r.Timing)), RunMS: results.Milliseconds(r.Timing.Run), Cut: r.Truncated,
 	}
-	if p := r.problem; p.kind != "" || p.hint != "" || r.message != "" {
-		out.Error = &journal.Failure{Kind: p.kind, Phase: p.phase, Message: r.message, Reason: p.reason, Detail: p.detail, Hint: p.hint}
+	if p := r.Problem; p.Kind != "" || p.Hint != "" || r.Message != "" {
+		out.Error = &journal.Failure{Kind: p.Kind, Phase: p.Phase, Message: r.Message, Reason: p.Reason, Detail: p.Detail, Hint: p.Hint}
 	}
 	return out
 }

@@ -19,6 +19,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
@@ -35,23 +36,23 @@ func recordCall(t *testing.T) (c *call, stdout, stderr *bytes.Buffer) {
 
 // recordRun records a run of "uptime" on hosts that end like that; those without a result were
 // at work, and hosts beyond were not begun. It is killed in the middle of it if ended is false.
-func recordRun(t *testing.T, c *call, f *recordFlags, names []string, results []result, ended bool) *recorder {
+func recordRun(t *testing.T, c *call, f *recordFlags, names []string, all []results.Result, ended bool) *recorder {
 	t.Helper()
 	entries := make([]selection.Host, len(names))
 	for i, name := range names {
 		entries[i] = selection.Host{Config: fleetssh.HostConfig{Host: name}, Name: name, Label: name}
 	}
-	tally := newTally(entries)
+	tally := results.New(entries)
 	r := f.begin(c, tally, journal.Start{Command: "uptime"})
 	d := r.over(&quietDisplay{view{screen: c.screen, tally: tally}})
-	for i, result := range results {
+	for i, result := range all {
 		r.begins(i)
 		d.show(fleetssh.Event{Kind: fleetssh.StdoutLine, Host: i, Text: "up " + names[i]})
-		if result.outcome.Kind == fleetssh.Running {
+		if result.Outcome.Kind == fleetssh.Running {
 			continue
 		}
-		result.index = i
-		d.finished(tally.put(result))
+		result.Index = i
+		d.finished(tally.Put(result))
 	}
 	if !ended {
 		// The lock goes with the file; without the summary this is what a kill leaves.
@@ -82,16 +83,16 @@ func release(t *testing.T, r *recorder) {
 }
 
 var (
-	exited = func(code int) result {
-		return result{ok: code == 0, outcome: fleetssh.Outcome{ExitCode: code, Kind: fleetssh.Exited}}
+	exited = func(code int) results.Result {
+		return results.Result{OK: code == 0, Outcome: fleetssh.Outcome{ExitCode: code, Kind: fleetssh.Exited}}
 	}
-	ended = func(kind fleetssh.OutcomeKind, stopped bool) result {
-		return result{outcome: fleetssh.Outcome{Kind: kind, Stopped: stopped}}
+	ended = func(kind fleetssh.OutcomeKind, stopped bool) results.Result {
+		return results.Result{Outcome: fleetssh.Outcome{Kind: kind, Stopped: stopped}}
 	}
-	unreach  = result{outcome: fleetssh.Outcome{Kind: fleetssh.Unreachable, Phase: "connect"}, problem: problem{kind: "connection", phase: "connect", reason: "refused"}}
-	atWork   = result{}
+	unreach  = results.Result{Outcome: fleetssh.Outcome{Kind: fleetssh.Unreachable, Phase: "connect"}, Problem: results.Problem{Kind: "connection", Phase: "connect", Reason: "refused"}}
+	atWork   = results.Result{}
 	tenHosts = hostset.Of("web1", "web2", "web3", "web4", "web5", "web6", "web7", "web8", "web9", "web10").Names()
-	tenEnds  = []result{
+	tenEnds  = []results.Result{
 		exited(0), exited(1), unreach, ended(fleetssh.TimedOut, true), ended(fleetssh.TimedOut, false),
 		ended(fleetssh.Lost, false), ended(fleetssh.Skipped, false), ended(fleetssh.Cancelled, true), atWork,
 	}
@@ -159,18 +160,18 @@ func TestGivenFlags(t *testing.T) {
 func TestRecordedResults(t *testing.T) {
 	t.Parallel()
 	for kind := fleetssh.Exited; kind <= fleetssh.Skipped; kind++ {
-		r := result{
-			index: 3, message: "in full", truncated: true, after: time.Second,
-			outcome: fleetssh.Outcome{Kind: kind, Signal: "KILL", Phase: "auth", Stopped: true},
-			timing:  fleetssh.Timing{Connect: 1500 * time.Microsecond, Run: time.Second, Attempts: 2},
-			problem: problem{kind: "authentication", phase: "auth", reason: "refused", detail: []string{"a", "b"}, hint: "ssh-add", tries: 2},
+		r := results.Result{
+			Index: 3, Message: "in full", Truncated: true, After: time.Second,
+			Outcome: fleetssh.Outcome{Kind: kind, Signal: "KILL", Phase: "auth", Stopped: true},
+			Timing:  fleetssh.Timing{Connect: 1500 * time.Microsecond, Run: time.Second, Attempts: 2},
+			Problem: results.Problem{Kind: "authentication", Phase: "auth", Reason: "refused", Detail: []string{"a", "b"}, Hint: "ssh-add", Tries: 2},
 		}
-		r.ok = r.outcome == fleetssh.Outcome{Kind: fleetssh.Exited}
+		r.OK = r.Outcome == fleetssh.Outcome{Kind: fleetssh.Exited}
 		begun := time.Now()
 		h := journal.HostRun{Index: 3, Ended: begun.Add(time.Second), Result: journalResult(&r)}
 		h.Result.ExitCode = 0
 		if kind == fleetssh.Exited {
-			r.ok = true // the rest is not looked at
+			r.OK = true // the rest is not looked at
 		}
 		if got := recordedResult(&h, begun); !reflect.DeepEqual(got, r) {
 			t.Errorf("%v:\n got %+v\nwant %+v", kind, got, r)
@@ -185,7 +186,7 @@ func TestRunsVerbs(t *testing.T) {
 	}
 	f := &recordFlags{given: []string{"--timeout=30s"}}
 	first := recordRun(t, c, f, tenHosts, tenEnds, false)
-	second := recordRun(t, c, f, []string{"web1", "web2", "web11"}, []result{exited(1), exited(1), exited(0)}, true)
+	second := recordRun(t, c, f, []string{"web1", "web2", "web11"}, []results.Result{exited(1), exited(1), exited(0)}, true)
 	id := first.writer.ID()
 	for _, test := range []struct {
 		args []string
@@ -233,7 +234,7 @@ func TestRunsDiffOutput(t *testing.T) {
 		for i, name := range []string{"web1", "web2", "web3"} {
 			entries[i] = selection.Host{Name: name, Label: name}
 		}
-		tally := newTally(entries)
+		tally := results.New(entries)
 		r := new(recordFlags).begin(c, tally, journal.Start{Command: "uname -r"})
 		d := r.over(&quietDisplay{view{screen: c.screen, tally: tally}})
 		for i := range entries {
@@ -244,8 +245,8 @@ func TestRunsDiffOutput(t *testing.T) {
 			d.show(fleetssh.Event{Kind: fleetssh.StdoutLine, Host: i, Text: "kernel"})
 			d.show(fleetssh.Event{Kind: fleetssh.StderrLine, Host: i, Text: text})
 			one := exited(0)
-			one.index = i
-			d.finished(tally.put(one))
+			one.Index = i
+			d.finished(tally.Put(one))
 		}
 		if err := r.finish(); err != nil {
 			t.Fatal(err)
@@ -301,19 +302,19 @@ func TestRerunChooses(t *testing.T) {
 
 func TestRerunOfNobody(t *testing.T) {
 	c, _, stderr := recordCall(t)
-	recordRun(t, c, new(recordFlags), []string{"web1"}, []result{exited(0)}, true)
+	recordRun(t, c, new(recordFlags), []string{"web1"}, []results.Result{exited(0)}, true)
 	if code := verb(t, c, "rerun", "last", "--failed"); code != exit.OK || !strings.Contains(stderr.String(), "nothing to do") {
 		t.Errorf("%d %s", code, stderr)
 	}
-	recordRun(t, c, new(recordFlags), []string{"web1"}, []result{ended(fleetssh.Lost, false)}, true)
+	recordRun(t, c, new(recordFlags), []string{"web1"}, []results.Result{ended(fleetssh.Lost, false)}, true)
 	if code := verb(t, c, "rerun", "last", "--failed"); code != exit.Usage || !strings.Contains(stderr.String(), "hint: --include-unknown") {
 		t.Errorf("%d %s", code, stderr)
 	}
-	recordRun(t, c, &recordFlags{given: []string{"--proxy=socks5://me:***@proxy"}}, []string{"web1"}, []result{exited(1)}, true)
+	recordRun(t, c, &recordFlags{given: []string{"--proxy=socks5://me:***@proxy"}}, []string{"web1"}, []results.Result{exited(1)}, true)
 	if code := verb(t, c, "rerun", "last", "--failed"); code != exit.Usage || !strings.Contains(stderr.String(), "the value of --proxy was not recorded") {
 		t.Errorf("%d %s", code, stderr)
 	}
-	tally := newTally([]selection.Host{{Name: "web1", Label: "web1"}})
+	tally := results.New([]selection.Host{{Name: "web1", Label: "web1"}})
 	r := new(recordFlags).begin(c, tally, journal.Start{Command: "uptime"})
 	defer r.close()
 	if code := verb(t, c, "rerun", "last", "--skipped"); code != exit.Usage || !strings.Contains(stderr.String(), "is under way") {
@@ -376,7 +377,7 @@ func TestRecordFails(t *testing.T) {
 	}
 	t.Setenv("XDG_STATE_HOME", file)
 	page := filepath.Join(t.TempDir(), "page.html")
-	recordRun(t, c, &recordFlags{report: page}, []string{"web1"}, []result{exited(0)}, true)
+	recordRun(t, c, &recordFlags{report: page}, []string{"web1"}, []results.Result{exited(0)}, true)
 	c.screen.Flush()
 	if got := stderr.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "warning: the run goes on, but is not fully recorded: ") {
 		t.Errorf("%s", got)
@@ -391,7 +392,7 @@ func TestNoRecord(t *testing.T) {
 	c, _, stderr := recordCall(t)
 	t.Setenv("TMPDIR", t.TempDir())
 	page := filepath.Join(t.TempDir(), "page.html")
-	recordRun(t, c, &recordFlags{noRecord: true, report: page}, []string{"web1"}, []result{exited(0)}, true)
+	recordRun(t, c, &recordFlags{noRecord: true, report: page}, []string{"web1"}, []results.Result{exited(0)}, true)
 	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "up web1") {
 		t.Errorf("report: %v", err)
 	}
@@ -454,7 +455,7 @@ func TestNoSecretInRecord(t *testing.T) {
 	if err := cmd.ExecuteContext(t.Context()); exit.Report(c.screen, err) == exit.Usage {
 		t.Fatal(err)
 	}
-	recordRun(t, c, note, []string{"web1"}, []result{exited(0)}, true)
+	recordRun(t, c, note, []string{"web1"}, []results.Result{exited(0)}, true)
 	files := 0
 	err = filepath.WalkDir(os.Getenv("XDG_STATE_HOME"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -9,48 +9,48 @@ import (
 	"fleetssh/cmd/fleetssh/internal/fold"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	page "fleetssh/cmd/fleetssh/internal/report"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
-	"fleetssh/hostset"
 )
 
 // recordedResult is the way back: a result as it was in the run.
-func recordedResult(h *journal.HostRun, begun time.Time) result {
+func recordedResult(h *journal.HostRun, begun time.Time) results.Result {
 	k := &h.Result
-	r := result{index: h.Index, ok: k.OK(), truncated: k.Cut}
-	r.outcome = fleetssh.Outcome{ExitCode: k.ExitCode, Signal: k.Signal, Phase: k.Phase, Stopped: k.Stopped}
-	r.timing = fleetssh.Timing{Connect: ofMilliseconds(k.ConnectMS), Run: ofMilliseconds(k.RunMS), Attempts: k.Attempts}
+	r := results.Result{Index: h.Index, OK: k.OK(), Truncated: k.Cut}
+	r.Outcome = fleetssh.Outcome{ExitCode: k.ExitCode, Signal: k.Signal, Phase: k.Phase, Stopped: k.Stopped}
+	r.Timing = fleetssh.Timing{Connect: ofMilliseconds(k.ConnectMS), Run: ofMilliseconds(k.RunMS), Attempts: k.Attempts}
 	if !h.Ended.IsZero() {
-		r.after = max(0, h.Ended.Sub(begun))
+		r.After = max(0, h.Ended.Sub(begun))
 	}
 	if e := k.Error; e != nil {
-		r.message = e.Message
-		r.problem = problem{kind: e.Kind, phase: e.Phase, reason: e.Reason, detail: e.Detail, hint: e.Hint, tries: k.Attempts}
+		r.Message = e.Message
+		r.Problem = results.Problem{Kind: e.Kind, Phase: e.Phase, Reason: e.Reason, Detail: e.Detail, Hint: e.Hint, Tries: k.Attempts}
 	}
 	for kind := fleetssh.Exited; kind <= fleetssh.Skipped; kind++ {
 		if kind.String() == k.Outcome {
-			r.outcome.Kind = kind
+			r.Outcome.Kind = kind
 			return r
 		}
 	}
-	r.outcome.Kind = fleetssh.Lost
-	r.problem = problem{kind: "lost", reason: "how it ended was not recorded"}
+	r.Outcome.Kind = fleetssh.Lost
+	r.Problem = results.Problem{Kind: "lost", Reason: "how it ended was not recorded"}
 	return r
 }
 
 // recordedTally returns how a run ended, as far as it is known. Hosts that are at work or wait
 // have no result.
-func recordedTally(run *journal.Run) *tally {
-	t := &tally{hosts: make([]selection.Host, len(run.Hosts)), begun: run.Time, interrupted: run.State == journal.Interrupted}
+func recordedTally(run *journal.Run) *results.Tally {
+	t := &results.Tally{Hosts: make([]selection.Host, len(run.Hosts)), Begun: run.Time, Interrupted: run.State == journal.Interrupted}
 	for i := range run.Hosts {
 		h := &run.Hosts[i]
-		t.hosts[i] = selection.Host{Name: h.Name, Label: termline.Visible(h.Shown())}
+		t.Hosts[i] = selection.Host{Name: h.Name, Label: termline.Visible(h.Shown())}
 		if h.Result.Outcome != journal.Running && h.Result.Outcome != journal.Waiting {
 			r := recordedResult(h, run.Time)
 			if run.Verb != "" {
-				r.copied = new(fleetssh.CopyResult) // of which no more is known
+				r.Copied = new(fleetssh.CopyResult) // of which no more is known
 			}
-			t.results = append(t.results, r)
+			t.Results = append(t.Results, r)
 		}
 	}
 	return t
@@ -60,28 +60,28 @@ func recordedTally(run *journal.Run) *tally {
 func reportOf(run *journal.Run) (page.Data, error) {
 	t := recordedTally(run)
 	d := page.Data{Run: run.ID, Command: run.Command, Begun: run.Time, Elapsed: run.Elapsed, Notes: stateNotes(run)}
-	for _, g := range t.failures() {
-		p := g.first.problem
+	for _, g := range t.Failures() {
+		p := g.First.Problem
 		d.Groups = append(d.Groups, page.Group{
-			Title: g.title, Class: classOf(&run.Hosts[g.first.index]), Hosts: t.fold(g.hosts), Count: len(g.hosts),
-			Reason: p.reason, Differ: g.differ, Detail: g.detail, Hint: g.hint,
+			Title: g.Title, Class: classOf(&run.Hosts[g.First.Index]), Hosts: t.Fold(g.Hosts), Count: len(g.Hosts),
+			Reason: p.Reason, Differ: g.Differ, Detail: g.Detail, Hint: g.Hint,
 		})
 	}
 	if ok, err := run.Select("ok"); err == nil && len(ok) > 0 {
-		d.Groups = append(d.Groups, page.Group{Title: "exit code 0", Class: page.OK, Hosts: t.fold(indexesOf(ok)), Count: len(ok)})
+		d.Groups = append(d.Groups, page.Group{Title: "exit code 0", Class: page.OK, Hosts: t.Fold(indexesOf(ok)), Count: len(ok)})
 	}
 	for i := range run.Hosts {
 		h := &run.Hosts[i]
 		d.Hosts = append(d.Hosts, page.Host{
-			Label: t.hosts[i].Label, Outcome: h.Result.Outcome, Class: classOf(h), Attempts: h.Result.Attempts,
+			Label: t.Hosts[i].Label, Outcome: h.Result.Outcome, Class: classOf(h), Attempts: h.Result.Attempts,
 			Connect: ofMilliseconds(h.Result.ConnectMS), Run: ofMilliseconds(h.Result.RunMS),
 		})
 		d.Hosts[i].From, d.Hosts[i].To = h.Worked(run)
 	}
-	for i := range t.results {
-		r := &t.results[i]
-		title, _ := r.title()
-		d.Hosts[r.index].Outcome, d.Hosts[r.index].Message = title, r.problem.reason
+	for i := range t.Results {
+		r := &t.Results[i]
+		title, _ := r.Title()
+		d.Hosts[r.Index].Outcome, d.Hosts[r.Index].Message = title, r.Problem.Reason
 	}
 	var err error
 	d.Variants, err = variantsOf(run, t)
@@ -100,7 +100,7 @@ func classOf(h *journal.HostRun) page.Class {
 }
 
 // variantsOf returns what the hosts of a run wrote, the same once.
-func variantsOf(run *journal.Run, t *tally) ([]page.Variant, error) {
+func variantsOf(run *journal.Run, t *results.Tally) ([]page.Variant, error) {
 	f := fold.New(len(run.Hosts))
 	defer f.Close()
 	streams := map[string]fold.Stream{"stdout": fold.Stdout, "stderr": fold.Stderr}
@@ -113,9 +113,9 @@ func variantsOf(run *journal.Run, t *tally) ([]page.Variant, error) {
 		}
 	}
 	status := make([]string, len(run.Hosts))
-	for i := range t.results {
-		if r := &t.results[i]; !r.ok {
-			status[r.index], _ = r.title()
+	for i := range t.Results {
+		if r := &t.Results[i]; !r.OK {
+			status[r.Index], _ = r.Title()
 		}
 	}
 	for i := range status {
@@ -123,7 +123,7 @@ func variantsOf(run *journal.Run, t *tally) ([]page.Variant, error) {
 	}
 	var variants []page.Variant
 	for _, g := range f.Certain() {
-		v := page.Variant{Hosts: t.fold(g.Hosts), Count: len(g.Hosts), Status: g.Status, Cut: run.Hosts[g.Hosts[0]].Result.Cut}
+		v := page.Variant{Hosts: t.Fold(g.Hosts), Count: len(g.Hosts), Status: g.Status, Cut: run.Hosts[g.Hosts[0]].Result.Cut}
 		for stream, to := range map[fold.Stream]*string{fold.Stdout: &v.Stdout, fold.Stderr: &v.Stderr} {
 			var text strings.Builder
 			err := g.Lines(stream, func(line string) bool {
@@ -166,15 +166,6 @@ func wholeLines(run *journal.Run) iter.Seq2[journal.Line, error] {
 			}
 		}
 	}
-}
-
-// fold returns the set of the labels of hosts.
-func (t *tally) fold(hosts []int) string {
-	labels := make([]string, len(hosts))
-	for i, index := range hosts {
-		labels[i] = t.hosts[index].Label
-	}
-	return hostset.Of(labels...).String()
 }
 
 func indexesOf(hosts []journal.HostRun) []int {

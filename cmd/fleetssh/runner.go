@@ -8,6 +8,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/results"
 )
 
 // runner runs a command on hosts, batch after batch, and shows it.
@@ -36,7 +37,7 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 		return err
 	}
 	defer again.close()
-	r.tally.sudoMute = (r.command.Sudo || r.command.User != "") && r.command.SudoPassword == nil
+	r.tally.SudoMute = (r.command.Sudo || r.command.User != "") && r.command.SudoPassword == nil
 	endDisplay := func() {}
 	defer func() { endDisplay() }()
 	err = r.batches(work, sizes, func(size int) error {
@@ -52,13 +53,13 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 		for ev := range events {
 			ev.Host += r.from
 			if ev.Kind == fleetssh.Finished {
-				r.show.finished(r.tally.add(ev))
+				r.show.finished(r.tally.Add(ev))
 				continue
 			}
 			r.show.show(ev)
 		}
 		return nil
-	}, func(left *result) { r.show.finished(left) })
+	}, func(left *results.Result) { r.show.finished(left) })
 	if err != nil {
 		return err
 	}

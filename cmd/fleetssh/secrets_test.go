@@ -15,6 +15,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/redact"
+	"fleetssh/cmd/fleetssh/internal/results"
 )
 
 // marker is the secret that is looked for everywhere.
@@ -290,7 +291,7 @@ func TestSettingsTellNothing(t *testing.T) {
 func TestOldRecordsTellNothing(t *testing.T) {
 	c, stdout, stderr := recordCall(t)
 	old := &recordFlags{given: []string{"--proxy=socks5://user:" + marker + "!@127.0.0.1:1", "--env=A=" + marker, "--proxy-command=" + marker, "--option=ProxyCommand=" + marker, "--later=" + marker}}
-	recordRun(t, c, old, []string{"web1"}, []result{{outcome: fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1}}}, true)
+	recordRun(t, c, old, []string{"web1"}, []results.Result{{Outcome: fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1}}}, true)
 	verb(t, c, "runs", "show", "last")
 	verb(t, c, "rerun", "last", "--failed", "--dry-run")
 	verb(t, c, "rerun", "last", "--failed")

@@ -17,6 +17,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
@@ -53,35 +54,35 @@ func (s *fleetShell) open(ctx context.Context) error {
 	if len(s.selection()) > 0 {
 		return nil
 	}
-	return t.err()
+	return t.Err()
 }
 
 // noteOpen notes what became of a host, and reports whether it can be used.
-func (s *fleetShell) noteOpen(t *tally, i int, console *fleetssh.Console) bool {
+func (s *fleetShell) noteOpen(t *results.Tally, i int, console *fleetssh.Console) bool {
 	if console.Err == nil {
 		return true
 	}
-	r := logInResult(i, &s.hosts[i].Config, nil, console.Err)
-	t.put(r)
+	r := results.OfLogin(i, &s.hosts[i].Config, nil, console.Err)
+	t.Put(r)
 	return false
 }
 
 // tally returns a tally for hosts by their indexes.
-func (s *fleetShell) tally(indexes []int) *tally {
+func (s *fleetShell) tally(indexes []int) *results.Tally {
 	entries := make([]selection.Host, len(indexes))
 	for k, i := range indexes {
 		entries[k] = s.hosts[i]
 	}
-	t := newTally(entries)
-	t.brief = true
+	t := results.New(entries)
+	t.Brief = true
 	return t
 }
 
 // count shows what failed, and counts it for the exit code.
-func (s *fleetShell) count(t *tally) {
-	t.showFailures(s.c.screen)
-	for i := range t.results {
-		s.codes[exit.CodeOf(t.results[i].outcome)] = true
+func (s *fleetShell) count(t *results.Tally) {
+	t.ShowFailures(s.c.screen)
+	for i := range t.Results {
+		s.codes[exit.CodeOf(t.Results[i].Outcome)] = true
 	}
 }
 
@@ -195,7 +196,7 @@ func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.Cons
 	show, end := s.o.show.display(view{screen: s.c.screen, tally: t})
 	defer end()
 	lines := &shellLines{running: make(map[int]*fleetssh.HostOutput), begun: time.Now()}
-	t.waiting.working = lines.working
+	t.Waiting.Working = lines.working
 	var wg sync.WaitGroup
 	over := make(chan struct{})
 	if s.signals != nil {
@@ -208,7 +209,7 @@ func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.Cons
 			show.show(ev)
 		case fleetssh.Finished:
 			lines.put(ev.Host, nil)
-			show.finished(t.add(ev))
+			show.finished(t.Add(ev))
 		default:
 			show.show(ev)
 		}
@@ -217,11 +218,11 @@ func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.Cons
 	wg.Wait()
 	show.close()
 	s.failed = nil
-	for i := range t.results {
-		r := &t.results[i]
-		s.codes[exit.CodeOf(r.outcome)] = true
-		if !r.ok {
-			s.failed = append(s.failed, chosen[r.index])
+	for i := range t.Results {
+		r := &t.Results[i]
+		s.codes[exit.CodeOf(r.Outcome)] = true
+		if !r.OK {
+			s.failed = append(s.failed, chosen[r.Index])
 		}
 	}
 	s.leave()

@@ -12,6 +12,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/hostset"
 )
@@ -185,12 +186,12 @@ func (s *fleetShell) reconnect(ctx context.Context) {
 	wg.Wait()
 	close(over)
 	watch.Wait()
-	t := newTally(s.hosts)
-	t.brief = true
+	t := results.New(s.hosts)
+	t.Brief = true
 	for _, i := range lost {
 		s.chosen[i] = s.noteOpen(t, i, s.consoles[i])
 	}
-	t.showFailures(s.c.screen)
+	t.ShowFailures(s.c.screen)
 }
 
 // send runs a line with files as its input.

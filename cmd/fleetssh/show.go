@@ -9,6 +9,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -16,14 +17,14 @@ import (
 type display interface {
 	show(fleetssh.Event)
 	// finished shows how a host ended; show is not called for that.
-	finished(*result)
+	finished(*results.Result)
 	close() // shows the totals
 }
 
 // view is what displays are made from.
 type view struct {
 	screen  *termline.Screen
-	tally   *tally
+	tally   *results.Tally
 	command string // as the user gave it
 	label   bool   // lines stand behind the name of their host
 	diff    bool   // fold: show how outputs differ from the most common one

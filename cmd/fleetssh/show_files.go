@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
@@ -46,7 +47,7 @@ func newFiles(v view, beside display, outdir, errdir string) *fileDisplay {
 	if outdir != "" && sameFolder(outdir, errdir) {
 		d.dirs[fleetssh.StderrLine] = outdir // and one file takes both, in their order
 	}
-	d.names = fileNames(v.tally.hosts)
+	d.names = fileNames(v.tally.Hosts)
 	for i := range d.names {
 		for _, dir := range d.dirs {
 			file, err := os.Create(filepath.Join(dir, d.names[i]))
@@ -129,9 +130,9 @@ func (d *fileDisplay) write(ev fleetssh.Event) error {
 }
 
 // finished closes the files of the host.
-func (d *fileDisplay) finished(r *result) {
+func (d *fileDisplay) finished(r *results.Result) {
 	for _, dir := range d.dirs {
-		d.finish(fileKey{r.index, dir})
+		d.finish(fileKey{r.Index, dir})
 	}
 	d.display.finished(r)
 }
@@ -148,8 +149,8 @@ func (d *fileDisplay) finish(key fileKey) {
 
 // note says the first thing that went wrong.
 func (d *fileDisplay) note(err error) {
-	if err != nil && !d.tally.trouble {
-		d.tally.trouble = true
+	if err != nil && !d.tally.Trouble {
+		d.tally.Trouble = true
 		d.screen.Message("fleetssh: error: output into files: " + err.Error())
 	}
 }

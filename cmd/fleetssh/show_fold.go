@@ -9,6 +9,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/fold"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 )
@@ -23,7 +24,7 @@ type foldDisplay struct {
 }
 
 func newFold(v view) display {
-	return &foldDisplay{view: v, fold: fold.New(len(v.tally.hosts))}
+	return &foldDisplay{view: v, fold: fold.New(len(v.tally.Hosts))}
 }
 
 func (d *foldDisplay) show(ev fleetssh.Event) {
@@ -45,12 +46,12 @@ func (d *foldDisplay) show(ev fleetssh.Event) {
 	}
 }
 
-func (d *foldDisplay) finished(r *result) {
+func (d *foldDisplay) finished(r *results.Result) {
 	status := ""
-	if !r.ok {
-		status, _ = r.title()
+	if !r.OK {
+		status, _ = r.Title()
 	}
-	d.fold.End(r.index, status)
+	d.fold.End(r.Index, status)
 	groups := d.fold.Certain()
 	if d.diff {
 		d.groups = append(d.groups, groups...)
@@ -82,7 +83,7 @@ func (d *foldDisplay) group(g fold.Group) {
 func (d *foldDisplay) title(g fold.Group) (hosts, title string) {
 	labels := make([]string, len(g.Hosts))
 	for i, host := range g.Hosts {
-		labels[i] = d.tally.hosts[host].Label
+		labels[i] = d.tally.Hosts[host].Label
 	}
 	hosts = hostset.Of(labels...).String()
 	title = fmt.Sprintf("%s (%d)", hosts, len(labels))
@@ -124,7 +125,7 @@ func (d *foldDisplay) close() {
 	if err := d.fold.Close(); err != nil {
 		d.screen.Message("fleetssh: warning: " + err.Error())
 	}
-	d.tally.showFailures(d.screen)
+	d.tally.ShowFailures(d.screen)
 }
 
 // maxDiff is how long an output may be for its differences to be looked for: finding

@@ -3,13 +3,13 @@ package main
 import (
 	"encoding/base64"
 	"encoding/json"
-	"math"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -24,56 +24,22 @@ type jsonDisplay struct {
 }
 
 func newJSON(v view) display {
-	d := &jsonDisplay{view: v, heads: make([][]byte, len(v.tally.hosts))}
-	for i, h := range v.tally.hosts {
+	d := &jsonDisplay{view: v, heads: make([][]byte, len(v.tally.Hosts))}
+	for i, h := range v.tally.Hosts {
 		head := appendJSONString([]byte(`,"host":`), h.Name)
 		d.heads[i] = strconv.AppendInt(append(head, `,"index":`...), int64(i), 10)
 	}
-	d.put(jsonStart{Type: "start", Time: v.tally.begun, Run: runID(v.tally.begun), Command: v.command, Hosts: len(v.tally.hosts)})
+	d.put(jsonStart{Type: "start", Time: v.tally.Begun, Run: runID(v.tally.Begun), Command: v.command, Hosts: len(v.tally.Hosts)})
 	return d
 }
 
-// jsonStart, jsonResult and jsonSummary are the objects of which there are few.
+// jsonStart, JSONResult and JSONSummary are the objects of which there are few.
 type jsonStart struct {
 	Type    string    `json:"type"`
 	Time    time.Time `json:"time"`
 	Run     string    `json:"run"`
 	Command string    `json:"command"`
 	Hosts   int       `json:"hosts"`
-}
-
-type jsonResult struct {
-	Type      string     `json:"type"`
-	Time      time.Time  `json:"time"`
-	Host      string     `json:"host"`
-	Index     int        `json:"index"`
-	Outcome   string     `json:"outcome"`
-	ExitCode  *int       `json:"exit_code"`
-	Signal    *string    `json:"signal"`
-	Error     *jsonError `json:"error"`
-	Attempts  int        `json:"attempts"`
-	ConnectMS float64    `json:"connect_ms"`
-	RunMS     float64    `json:"run_ms"`
-	Stopped   *bool      `json:"stopped,omitempty"`
-	Truncated bool       `json:"truncated,omitempty"`
-}
-
-type jsonError struct {
-	Kind    string `json:"kind"`
-	Phase   string `json:"phase"`
-	Message string `json:"message"`
-	Banner  string `json:"banner,omitempty"` // of a host that refused the login
-}
-
-type jsonSummary struct {
-	Type      string         `json:"type"`
-	Time      time.Time      `json:"time"`
-	Hosts     int            `json:"hosts"`
-	Outcomes  map[string]int `json:"outcomes"`
-	OK        int            `json:"ok"`
-	Failed    int            `json:"failed"`
-	Unbegun   int            `json:"never_begun,omitempty"`
-	ElapsedMS float64        `json:"elapsed_ms"`
 }
 
 // show writes a line. There may be millions: no reflection here.
@@ -106,59 +72,11 @@ func (d *jsonDisplay) show(ev fleetssh.Event) {
 	d.screen.Print(d.buf)
 }
 
-func (d *jsonDisplay) finished(r *result) { d.put(d.tally.jsonResult(r)) }
+func (d *jsonDisplay) finished(r *results.Result) { d.put(d.tally.JSONResult(r)) }
 
-// jsonResult is how a host ended.
-func (t *tally) jsonResult(r *result) jsonResult {
-	o := jsonResult{
-		Type: "result", Time: t.begun.Add(r.after),
-		Host: t.hosts[r.index].Name, Index: r.index,
-		Outcome:   r.outcome.Kind.String(),
-		Error:     r.jsonError(),
-		Attempts:  r.timing.Attempts,
-		ConnectMS: milliseconds(connectTime(r.timing)),
-		RunMS:     milliseconds(r.timing.Run),
-		Truncated: r.truncated,
-	}
-	switch r.outcome.Kind {
-	case fleetssh.Exited:
-		o.ExitCode = &r.outcome.ExitCode
-	case fleetssh.Signaled:
-		o.Signal = &r.outcome.Signal
-	case fleetssh.TimedOut, fleetssh.Cancelled:
-		o.Stopped = &r.outcome.Stopped
-	}
-	return o
-}
-
-func (d *jsonDisplay) close() { d.put(d.tally.summary()) }
+func (d *jsonDisplay) close() { d.put(d.tally.Summary()) }
 
 func (d *jsonDisplay) put(object any) { putJSON(d.screen, object) }
-
-// summary is the last object.
-func (t *tally) summary() jsonSummary {
-	s := jsonSummary{
-		Type: "summary", Time: time.Now(),
-		Hosts:     len(t.hosts),
-		Outcomes:  make(map[string]int),
-		Failed:    t.failed(),
-		ElapsedMS: milliseconds(time.Since(t.begun)),
-	}
-	s.Unbegun = t.unbegun()
-	s.OK = t.count(func(r *result) bool { return r.ok })
-	for i := range t.results {
-		s.Outcomes[t.results[i].outcome.Kind.String()]++
-	}
-	return s
-}
-
-// jsonError returns the error of a result, nil if it has none.
-func (r *result) jsonError() *jsonError {
-	if r.problem.kind == "" {
-		return nil
-	}
-	return &jsonError{Kind: r.problem.kind, Phase: r.problem.phase, Message: r.message, Banner: r.problem.banner}
-}
 
 // putJSON writes one object.
 func putJSON(screen *termline.Screen, object any) {
@@ -222,14 +140,6 @@ func appendJSONRune(dst []byte, r rune) []byte {
 	const hex = "0123456789abcdef"
 	return append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
 }
-
-// connectTime is everything before the first command.
-func connectTime(t fleetssh.Timing) time.Duration {
-	return t.Resolve + t.Connect + t.Handshake + t.Auth
-}
-
-// milliseconds returns a time in milliseconds, to the microsecond.
-func milliseconds(d time.Duration) float64 { return math.Round(float64(d)/1e3) / 1e3 }
 
 // runID names a run: the time, and enough of it to tell runs apart.
 func runID(t time.Time) string { return t.UTC().Format("20060102T150405.000000Z") }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
@@ -21,7 +22,7 @@ func showLine(t *testing.T, ev fleetssh.Event) (map[string]any, string) {
 	var out bytes.Buffer
 	screen := termline.New(&out, io.Discard)
 	hosts := []selection.Host{{Name: "a"}, {Name: "b\"\u202e"}}
-	d := newJSON(view{screen: screen, tally: newTally(hosts)})
+	d := newJSON(view{screen: screen, tally: results.New(hosts)})
 	ev.Host, ev.Time = 1, time.Date(2030, 1, 2, 3, 4, 5, 6_000_000, time.UTC)
 	d.show(ev)
 	screen.Close()
@@ -83,7 +84,7 @@ func FuzzAppendJSONString(f *testing.F) {
 
 func benchmarkShow(b *testing.B, format string) {
 	screen := termline.New(io.Discard, io.Discard)
-	d := formats[format](view{screen: screen, tally: newTally([]selection.Host{{Name: "web1", Label: "web1"}}), label: true})
+	d := formats[format](view{screen: screen, tally: results.New([]selection.Host{{Name: "web1", Label: "web1"}}), label: true})
 	ev := fleetssh.Event{Kind: fleetssh.StdoutLine, Text: "y", Time: time.Now()}
 	b.ReportAllocs()
 	for b.Loop() {

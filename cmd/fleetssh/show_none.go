@@ -1,6 +1,9 @@
 package main
 
-import "fleetssh"
+import (
+	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/results"
+)
 
 // quietDisplay shows nothing of what hosts write: only who failed, at the end.
 type quietDisplay struct{ view }
@@ -9,6 +12,6 @@ func newQuiet(v view) display { return &quietDisplay{v} }
 
 func (*quietDisplay) show(fleetssh.Event) {}
 
-func (*quietDisplay) finished(*result) {}
+func (*quietDisplay) finished(*results.Result) {}
 
-func (d *quietDisplay) close() { d.tally.showFailures(d.screen) }
+func (d *quietDisplay) close() { d.tally.ShowFailures(d.screen) }

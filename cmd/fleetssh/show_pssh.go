@@ -8,6 +8,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/fold"
+	"fleetssh/cmd/fleetssh/internal/results"
 )
 
 // The formats of the personality pssh. They are no part of the help: what a host has written
@@ -49,11 +50,11 @@ func newPsshLines(v view) display { return &psshDisplay{view: v} }
 func newPsshPrint(v view) display { return &psshDisplay{view: v, lines: newStream(v)} }
 
 func newPsshInline(v view) display {
-	return &psshDisplay{view: v, kept: fold.New(len(v.tally.hosts)), stderr: true}
+	return &psshDisplay{view: v, kept: fold.New(len(v.tally.Hosts)), stderr: true}
 }
 
 func newPsshInlineStdout(v view) display {
-	return &psshDisplay{view: v, kept: fold.New(len(v.tally.hosts))}
+	return &psshDisplay{view: v, kept: fold.New(len(v.tally.Hosts))}
 }
 
 func (d *psshDisplay) show(ev fleetssh.Event) {
@@ -76,15 +77,15 @@ func (d *psshDisplay) show(ev fleetssh.Event) {
 	}
 }
 
-func (d *psshDisplay) finished(r *result) {
+func (d *psshDisplay) finished(r *results.Result) {
 	d.ended++
-	d.screen.Out("", psshLine(d.ended, d.tally.hosts[r.index].Label, r))
+	d.screen.Out("", psshLine(d.ended, d.tally.Hosts[r.Index].Label, r))
 	if d.kept == nil {
 		return
 	}
-	d.kept.End(r.index, "")
+	d.kept.End(r.Index, "")
 	d.kept.Certain() // groups are not wanted, and would be kept
-	g := d.kept.Of(r.index)
+	g := d.kept.Of(r.Index)
 	d.below(g, fold.Stdout, "")
 	if d.stderr {
 		d.below(g, fold.Stderr, "Stderr: ")
@@ -109,14 +110,14 @@ func (d *psshDisplay) close() {
 			d.screen.Message("fleetssh: warning: " + err.Error())
 		}
 	}
-	d.tally.showFailures(d.screen)
+	d.tally.ShowFailures(d.screen)
 }
 
 // psshLine is how pssh says that a host has ended.
-func psshLine(n int, label string, r *result) string {
+func psshLine(n int, label string, r *results.Result) string {
 	state, why := "[FAILURE]", ""
-	switch o := r.outcome; {
-	case r.ok:
+	switch o := r.Outcome; {
+	case r.OK:
 		state = "[SUCCESS]"
 	case o.Kind == fleetssh.Exited:
 		why = fmt.Sprint(" Exited with error code ", o.ExitCode)
@@ -140,9 +141,9 @@ type psshCopy struct {
 
 func (*psshCopy) progress(fleetssh.CopyProgress) {}
 
-func (d *psshCopy) finished(r *result) {
+func (d *psshCopy) finished(r *results.Result) {
 	d.ended++
-	d.screen.Out("", psshLine(d.ended, d.tally.hosts[r.index].Label, r))
+	d.screen.Out("", psshLine(d.ended, d.tally.Hosts[r.Index].Label, r))
 }
 
-func (d *psshCopy) close() { d.tally.showFailures(d.screen) }
+func (d *psshCopy) close() { d.tally.ShowFailures(d.screen) }

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -14,10 +15,10 @@ type streamDisplay struct {
 }
 
 func newStream(v view) display {
-	n := len(v.tally.hosts)
+	n := len(v.tally.Hosts)
 	d := &streamDisplay{view: v, out: make([]string, n), err: make([]string, n)}
 	if v.label {
-		for i, h := range v.tally.hosts {
+		for i, h := range v.tally.Hosts {
 			d.out[i] = v.screen.Paint(termline.Label, h.Label) + ": "
 			d.err[i] = v.screen.PaintErr(termline.Trouble, h.Label) + ": "
 		}
@@ -38,9 +39,9 @@ func (d *streamDisplay) show(ev fleetssh.Event) {
 	}
 }
 
-func (d *streamDisplay) finished(*result) {}
+func (d *streamDisplay) finished(*results.Result) {}
 
-func (d *streamDisplay) close() { d.tally.showFailures(d.screen) }
+func (d *streamDisplay) close() { d.tally.ShowFailures(d.screen) }
 
 // outputLost reports whether an event comes instead of output that could not be
 // kept, and not with a line that is no text.

@@ -16,6 +16,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
@@ -27,7 +28,7 @@ type survey struct {
 	c      *call
 	format string
 	known  *selection.KnownFiles
-	tally  *tally // of the hosts that were asked
+	tally  *results.Tally // of the hosts that were asked
 	hosts  []*shownHost
 	flags  *selection.Flags
 	from   string // the file that the keys were read from; empty: from the hosts
@@ -39,8 +40,8 @@ type shownHost struct {
 	name, label          string
 	given                string // the name as it was given, with user and port; empty: it was kept
 	index                int
-	selection.KnownPlace         // that its key is looked up in
-	failure              *result // nil: it has shown all its keys
+	selection.KnownPlace                 // that its key is looked up in
+	failure              *results.Result // nil: it has shown all its keys
 	verdicts             []knownhosts.Verdict
 
 	// What accept does: nothing is taken of a host that needs somebody who looks into
@@ -51,12 +52,12 @@ type shownHost struct {
 }
 
 func newSurvey(c *call, format string, flags *selection.Flags) *survey {
-	return &survey{c: c, format: format, known: flags.Known, flags: flags, tally: newTally(nil)}
+	return &survey{c: c, format: format, known: flags.Known, flags: flags, tally: results.New(nil)}
 }
 
 // add notes what a host has shown.
 func (s *survey) add(shown *fleetssh.ShownKeys) *shownHost {
-	entry := &s.tally.hosts[shown.Host]
+	entry := &s.tally.Hosts[shown.Host]
 	h := &shownHost{
 		Shown: knownhosts.Shown{
 			Host: shown.Name, Port: shown.Port, Keys: shown.Keys, Partial: shown.Err != nil,
@@ -64,14 +65,14 @@ func (s *survey) add(shown *fleetssh.ShownKeys) *shownHost {
 		},
 		name: entry.Name, label: entry.Label, index: shown.Host, given: entry.Given, KnownPlace: entry.Known,
 	}
-	r := result{index: shown.Host, ok: true, outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
+	r := results.Result{Index: shown.Host, OK: true, Outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
 	if shown.Err != nil {
-		r = logInResult(shown.Host, &entry.Config, nil, shown.Err)
+		r = results.OfLogin(shown.Host, &entry.Config, nil, shown.Err)
 		if errors.Is(shown.Err, context.Canceled) {
-			r.outcome = fleetssh.Outcome{Kind: fleetssh.Skipped}
+			r.Outcome = fleetssh.Outcome{Kind: fleetssh.Skipped}
 		}
 	}
-	if r = *s.tally.put(r); !r.ok {
+	if r = *s.tally.Put(r); !r.OK {
 		h.failure = &r
 	}
 	listed := new(knownhosts.DB)
@@ -185,7 +186,7 @@ func (h *shownHost) ok() bool { return !h.alarming() && !h.Partial }
 
 // err returns what ends the program.
 func (s *survey) err() error {
-	codes := map[int]bool{s.tally.exitCode(): true}
+	codes := map[int]bool{s.tally.ExitCode(): true}
 	for _, h := range s.hosts {
 		if !h.ok() {
 			codes[exit.Unreachable] = true
@@ -206,10 +207,10 @@ func (s *survey) show(h *shownHost) {
 	case s.format == "json":
 		s.showResult(h)
 	case h.failure == nil:
-	case h.failure.problem.reason == "":
+	case h.failure.Problem.Reason == "":
 		s.out(h, "-", "not tried")
 	default:
-		s.out(h, "failed", h.failure.problem.phase+": "+h.failure.problem.reason)
+		s.out(h, "failed", h.failure.Problem.Phase+": "+h.failure.Problem.Reason)
 	}
 }
 
@@ -245,9 +246,9 @@ func (s *survey) showKey(h *shownHost, v *knownhosts.Verdict, word, action strin
 		putJSON(s.c.screen, newJSONHostKey(h, v, action))
 		return
 	}
-	text := keyText(v.Key)
+	text := results.KeyText(v.Key)
 	if cert, ok := v.Key.(*ssh.Certificate); ok {
-		text = fmt.Sprintf("%s %s, signed by %s", cert.Type(), ssh.FingerprintSHA256(cert.Key), keyText(cert.SignatureKey))
+		text = fmt.Sprintf("%s %s, signed by %s", cert.Type(), ssh.FingerprintSHA256(cert.Key), results.KeyText(cert.SignatureKey))
 	}
 	var lines []string
 	for _, l := range v.Lines {
@@ -306,7 +307,7 @@ func (h *shownHost) outcome() string {
 	case len(h.verdicts) > 0:
 		return h.standing().String()
 	case h.failure != nil:
-		return h.failure.outcome.Kind.String()
+		return h.failure.Outcome.Kind.String()
 	}
 	return fleetssh.Unreachable.String()
 }
@@ -325,7 +326,7 @@ func (s *survey) showSummary() {
 	say := s.c.screen.Message
 	say(fmt.Sprintf("fleetssh: %s: %s", selection.CountHosts(len(s.hosts)), strings.Join(counts, ", ")))
 	for _, word := range words {
-		if placeOf(word) == placeOf("") && s.tally.failed() > 0 {
+		if placeOf(word) == placeOf("") && s.tally.Failed() > 0 {
 			continue // said below, with the reasons
 		}
 		say("  " + word + ": " + hostset.Of(labels[word]...).String())
@@ -339,7 +340,7 @@ func (s *survey) showSummary() {
 	for _, line := range s.sameKeys() {
 		say("  " + line)
 	}
-	s.tally.showFailures(s.c.screen)
+	s.tally.ShowFailures(s.c.screen)
 }
 
 // untouched reports whether a host with a changed key is left as it is.
@@ -356,14 +357,6 @@ func (s *survey) namesOf(labels []string) []string {
 		}
 	}
 	return names
-}
-
-// plainKey returns the key in a certificate, or the key itself.
-func plainKey(key ssh.PublicKey) ssh.PublicKey {
-	if cert, ok := key.(*ssh.Certificate); ok {
-		return cert.Key
-	}
-	return key
 }
 
 // jsonHostKey is a key of a host.
@@ -410,27 +403,27 @@ func newJSONHostKey(h *shownHost, v *knownhosts.Verdict, action string) jsonHost
 
 // jsonShown is what there is to say of a host as a whole.
 type jsonShown struct {
-	Type    string     `json:"type"`
-	Time    time.Time  `json:"time"`
-	Host    string     `json:"host"`
-	Index   int        `json:"index"`
-	OK      bool       `json:"ok"`
-	Outcome string     `json:"outcome"`
-	Keys    int        `json:"keys"`
-	Error   *jsonError `json:"error"`
+	Type    string             `json:"type"`
+	Time    time.Time          `json:"time"`
+	Host    string             `json:"host"`
+	Index   int                `json:"index"`
+	OK      bool               `json:"ok"`
+	Outcome string             `json:"outcome"`
+	Keys    int                `json:"keys"`
+	Error   *results.JSONError `json:"error"`
 }
 
 func (s *survey) showResult(h *shownHost) {
 	o := jsonShown{Type: "result", Time: time.Now(), Host: h.name, Index: h.index, OK: h.ok(), Outcome: h.outcome(), Keys: len(h.Keys)}
 	if h.failure != nil {
-		o.Error = h.failure.jsonError()
+		o.Error = h.failure.JSONError()
 	}
 	putJSON(s.c.screen, o)
 }
 
 // showJSONSummary writes the last object.
 func (s *survey) showJSONSummary(labels map[string][]string) {
-	o := s.tally.summary()
+	o := s.tally.Summary()
 	o.Hosts, o.OK, o.Outcomes = len(s.hosts), 0, make(map[string]int)
 	for word, hosts := range labels {
 		o.Outcomes[word] = len(hosts)

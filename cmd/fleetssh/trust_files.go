@@ -8,6 +8,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
@@ -106,7 +107,7 @@ func (s *survey) sameKeys() []string {
 		seen := make(map[string]bool)
 		for i := range h.verdicts {
 			v := &h.verdicts[i]
-			id := keyText(plainKey(v.Key))
+			id := results.KeyText(results.PlainKey(v.Key))
 			if v.Standing == knownhosts.Listed || v.Standing == knownhosts.Certified || seen[id] {
 				continue
 			}
@@ -121,11 +122,11 @@ func (s *survey) sameKeys() []string {
 	said := make(map[string]bool) // sets of hosts
 	for _, id := range order {
 		set := hostset.Of(by[id]...).String()
-		if len(by[id]) < minSame || said[set] {
+		if len(by[id]) < results.MinSame || said[set] {
 			continue
 		}
 		said[set] = true
-		lines = append(lines, sameKeyText(set, id))
+		lines = append(lines, results.SameKeyText(set, id))
 	}
 	return lines
 }

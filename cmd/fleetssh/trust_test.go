@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/knownhosts"
 	"fleetssh/internal/simfleet"
@@ -218,7 +219,7 @@ func TestTrustOfSSHD(t *testing.T) {
 
 	r.write("known_hosts", hops)
 	r.run(exit.OK, "scan", both...)
-	r.says(address(s)+": new         ecdsa-sha2-nistp256 SHA256:…", address(certified)+": new         ssh-ed25519-cert-v01@openssh.com SHA256:…, signed by "+keyText(ca.Public()))
+	r.says(address(s)+": new         ecdsa-sha2-nistp256 SHA256:…", address(certified)+": new         ssh-ed25519-cert-v01@openssh.com SHA256:…, signed by "+results.KeyText(ca.Public()))
 	if n := strings.Count(r.out, "\n"); n != 3+4 {
 		t.Errorf("%d lines: %s", n, r.out)
 	}
@@ -227,13 +228,13 @@ func TestTrustOfSSHD(t *testing.T) {
 	r.write("known_hosts", hops, "@cert-authority 127.0.0.1 ", string(ssh.MarshalAuthorizedKey(ca.Public())), knownLine(s.Address(), s.HostKey(sshdtest.KindRSA)))
 	r.run(exit.OK, "scan", both...)
 	r.says(address(s)+": other       ssh-ed25519 SHA256:…", address(s)+": known       ssh-rsa SHA256:…",
-		address(certified)+": certificate ssh-ed25519-cert-v01@openssh.com SHA256:…, signed by "+keyText(ca.Public()),
+		address(certified)+": certificate ssh-ed25519-cert-v01@openssh.com SHA256:…, signed by "+results.KeyText(ca.Public()),
 		address(certified)+": other       ssh-rsa SHA256:…", "fleetssh: 2 hosts: 1 known, 1 certificate")
 	r.run(exit.OK, "accept", append(both, "--yes")...)
 	r.says("fleetssh: nothing to add")
 	list := r.write("list", s.Address(), " ", ssh.FingerprintSHA256(s.HostKey(sshdtest.KindED25519)), "\n")
 	r.run(exit.OK, "accept", append(both, "--yes", "--fingerprints", list)...)
-	r.says(address(s)+": add         "+keyText(s.HostKey(sshdtest.KindED25519)), "fleetssh: 1 key added to "+r.file("known_hosts"))
+	r.says(address(s)+": add         "+results.KeyText(s.HostKey(sshdtest.KindED25519)), "fleetssh: 1 key added to "+r.file("known_hosts"))
 
 	// A host with one revoked key gets nothing.
 	r.write("known_hosts", hops, "@revoked * ", string(ssh.MarshalAuthorizedKey(s.HostKey(sshdtest.KindECDSA))))
@@ -258,7 +259,7 @@ func TestTrustJSON(t *testing.T) {
 	for verb, action := range map[string]string{"scan": "", "accept": "none"} {
 		r.run(exit.Unreachable, verb, "-w", "127.1.0.[1-2]", "--format", "json")
 		var changed jsonHostKey
-		var summary jsonSummary
+		var summary results.JSONSummary
 		for line := range strings.Lines(r.out) {
 			var o jsonHostKey
 			if err := json.Unmarshal([]byte(line), &o); err != nil {

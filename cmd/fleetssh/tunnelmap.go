@@ -10,20 +10,21 @@ import (
 	"github.com/clipperhouse/displaywidth"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // jsonTunnel says where a tunnel listens and leads to. Host and index are missing from
 // that of a proxy for all hosts.
 type jsonTunnel struct {
-	Type   string     `json:"type"`
-	Time   time.Time  `json:"time"`
-	Kind   string     `json:"kind"` // local (here), remote (on the host), socks or proxy
-	Host   string     `json:"host,omitempty"`
-	Index  *int       `json:"index,omitempty"`
-	Listen string     `json:"listen"`
-	Target string     `json:"target,omitempty"`
-	Error  *jsonError `json:"error,omitempty"` // the host could not be reached, or does not listen
+	Type   string             `json:"type"`
+	Time   time.Time          `json:"time"`
+	Kind   string             `json:"kind"` // local (here), remote (on the host), socks or proxy
+	Host   string             `json:"host,omitempty"`
+	Index  *int               `json:"index,omitempty"`
+	Listen string             `json:"listen"`
+	Target string             `json:"target,omitempty"`
+	Error  *results.JSONError `json:"error,omitempty"` // the host could not be reached, or does not listen
 }
 
 // showMap shows all tunnels.
@@ -60,7 +61,7 @@ func (w *tunnelWork) describe(n, i int, t *fleetssh.Tunnel) jsonTunnel {
 	j.Host, j.Index = w.hosts[i].Name, &i
 	if err := w.failed[n][i]; err != nil {
 		r := w.failure(i, err)
-		j.Error = r.jsonError()
+		j.Error = r.JSONError()
 	}
 	return j
 }
@@ -94,7 +95,7 @@ func (w *tunnelWork) showProxy(screen *termline.Screen, t *fleetssh.Tunnel) {
 	}
 	name := w.hosts[0].Name
 	for i := range w.hosts {
-		if w.tally.results[i].ok {
+		if w.tally.Results[i].OK {
 			name = w.hosts[i].Name
 		}
 	}

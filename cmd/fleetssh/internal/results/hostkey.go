@@ -1,4 +1,4 @@
-package main
+package results
 
 import (
 	"cmp"
@@ -15,11 +15,11 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// keyProblem is what is wrong with the key of a host, or of a hop.
-type keyProblem struct {
+// KeyProblem is what is wrong with the key of a host, or of a hop.
+type KeyProblem struct {
 	reason knownhosts.Reason
-	name   string   // of the host, as -w takes it
-	hop    string   // the same, if it is a hop
+	Name   string   // of the host, as -w takes it
+	Hop    string   // the same, if it is a hop
 	shown  string   // the key
 	more   []string // lines that say more: which key is known, and where
 	full   bool     // the host could not be added: the file cannot be written
@@ -27,21 +27,21 @@ type keyProblem struct {
 
 // hostKeyProblem says what is wrong with a host key. For a changed one the hint begins
 // with who should be asked: it may be an attack.
-func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) problem {
-	p := problem{kind: "host_key", phase: "host_key", reason: e.Err.Error(), tries: 1}
+func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) Problem {
+	p := Problem{Kind: "host_key", Phase: "host_key", Reason: e.Err.Error(), Tries: 1}
 	fault, ok := errors.AsType[*knownhosts.KeyError](e.Err)
 	if !ok || e.Key == nil {
 		return p
 	}
-	k := &keyProblem{reason: fault.Reason, name: cmp.Or(host.Alias, host.Host), shown: keyText(plainKey(e.Key))}
+	k := &KeyProblem{reason: fault.Reason, Name: cmp.Or(host.Alias, host.Host), shown: KeyText(PlainKey(e.Key))}
 	if port := selection.PortOf(host); host.Alias == "" && port != 22 {
-		k.name = net.JoinHostPort(host.Host, strconv.Itoa(port))
+		k.Name = net.JoinHostPort(host.Host, strconv.Itoa(port))
 	}
 	if e.Port != 0 && host.Port == 0 && e.Port != 22 && host.Alias == "" { // a hop, of which only the name is known
-		k.name = net.JoinHostPort(host.Host, strconv.Itoa(e.Port))
+		k.Name = net.JoinHostPort(host.Host, strconv.Itoa(e.Port))
 	}
 	if cert, ok := e.Key.(*ssh.Certificate); ok {
-		k.shown += ", in a certificate signed by " + keyText(cert.SignatureKey)
+		k.shown += ", in a certificate signed by " + KeyText(cert.SignatureKey)
 	}
 	for _, known := range fault.Known {
 		word := "known is"
@@ -55,35 +55,35 @@ func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) problem
 	}
 	switch fault.Reason {
 	case knownhosts.Unknown:
-		p.reason = "the host key is not known"
+		p.Reason = "the host key is not known"
 		for _, file := range fault.Unread {
 			k.more = append(k.more, "not read: "+file)
 		}
 		if fault.NotAdded != nil {
 			k.full = true
-			p.reason = "the host is new, and its key cannot be added to the known ones: " + fault.NotAdded.Error()
+			p.Reason = "the host is new, and its key cannot be added to the known ones: " + fault.NotAdded.Error()
 		}
 	case knownhosts.Changed:
-		p.reason = "the host key has changed"
+		p.Reason = "the host key has changed"
 	case knownhosts.Revoked:
-		p.reason = "the host key is revoked"
+		p.Reason = "the host key is revoked"
 		if fault.Err != nil {
-			p.reason += " (" + fault.Err.Error() + ")"
+			p.Reason += " (" + fault.Err.Error() + ")"
 		}
 	case knownhosts.BadCertificate:
-		p.reason = "the host certificate is not valid: " + fault.Err.Error()
+		p.Reason = "the host certificate is not valid: " + fault.Err.Error()
 	case knownhosts.Weak:
-		p.reason = "the host key is too weak: " + fault.Err.Error()
+		p.Reason = "the host key is too weak: " + fault.Err.Error()
 	}
-	p.key = k
-	p.detail = append([]string{"it shows " + k.shown}, k.more...)
-	p.hint = trustHint(nil, k, []string{k.name})
+	p.Key = k
+	p.Detail = append([]string{"it shows " + k.shown}, k.more...)
+	p.Hint = TrustHint(nil, k, []string{k.Name})
 	return p
 }
 
 // keyDetail returns what the hosts of a group show, and what is known of them. Those of
 // which the same is to be said stand together.
-func (t *tally) keyDetail(g *failureGroup) []string {
+func (t *Tally) keyDetail(g *Group) []string {
 	type said struct {
 		text  string
 		hosts []string
@@ -99,17 +99,17 @@ func (t *tally) keyDetail(g *failureGroup) []string {
 		*list = append(*list, &said{text, []string{label}})
 	}
 	for _, r := range g.results {
-		label := t.hosts[r.index].Label
-		if r.problem.key.hop != "" {
-			label = r.problem.key.hop
+		label := t.Hosts[r.Index].Label
+		if r.Problem.Key.Hop != "" {
+			label = r.Problem.Key.Hop
 		}
-		if line := t.hosts[r.index].Lookup; line != "" && r.problem.key.reason == knownhosts.Unknown {
+		if line := t.Hosts[r.Index].Lookup; line != "" && r.Problem.Key.reason == knownhosts.Unknown {
 			note(&more, line, label)
 		}
 		if len(shown) <= maxKeyLines {
-			note(&shown, r.problem.key.shown, label)
+			note(&shown, r.Problem.Key.shown, label)
 		}
-		for _, line := range r.problem.key.more {
+		for _, line := range r.Problem.Key.more {
 			if len(more) <= maxKeyLines {
 				note(&more, line, label)
 			}
@@ -120,8 +120,8 @@ func (t *tally) keyDetail(g *failureGroup) []string {
 		s.hosts = slices.Compact(s.hosts)
 		set := hostset.Of(s.hosts...).String()
 		switch {
-		case len(s.hosts) >= minSame:
-			lines = append(lines, sameKeyText(set, s.text))
+		case len(s.hosts) >= MinSame:
+			lines = append(lines, SameKeyText(set, s.text))
 		case len(s.hosts) == 1:
 			lines = append(lines, set+" shows "+s.text)
 		default:
@@ -146,43 +146,43 @@ func cutLines(lines []string) []string {
 	return lines
 }
 
-// minSame is how many hosts that show one key are worth a word.
-const minSame = 3
+// MinSame is how many hosts that show one key are worth a word.
+const MinSame = 3
 
-// sameKeyText says what it may mean that several hosts show one key.
-func sameKeyText(set, key string) string {
+// SameKeyText says what it may mean that several hosts show one key.
+func SameKeyText(set, key string) string {
 	return set + " show the same key, " + key + ": copies of one image, one host under several names, or somebody in between"
 }
 
 // keyHint returns the next step for the hosts of a group.
-func (t *tally) keyHint(g *failureGroup) string {
+func (t *Tally) keyHint(g *Group) string {
 	var names []string
 	var flags *selection.Flags
 	for _, r := range g.results {
-		k := r.problem.key
-		e := &t.hosts[r.index]
+		k := r.Problem.Key
+		e := &t.Hosts[r.Index]
 		flags = cmp.Or(flags, e.Flags)
 		switch {
-		case k.hop != "":
-			if !slices.Contains(names, k.hop) {
-				names = append(names, k.hop)
+		case k.Hop != "":
+			if !slices.Contains(names, k.Hop) {
+				names = append(names, k.Hop)
 			}
 		case e.Given != "":
 			names = append(names, e.Given)
 		default:
-			names = append(names, k.name)
+			names = append(names, k.Name)
 		}
 	}
-	k := g.first.problem.key
-	if k.hop != "" && flags != nil {
+	k := g.First.Problem.Key
+	if k.Hop != "" && flags != nil {
 		flags = &selection.Flags{Config: flags.Config, KnownHosts: flags.KnownHosts} // others are not for hops
 	}
-	return trustHint(flags, k, names)
+	return TrustHint(flags, k, names)
 }
 
-// trustHint returns the next step for hosts with a problem of one kind, which were named with f.
+// TrustHint returns the next step for hosts with a problem of one kind, which were named with f.
 // f may be nil.
-func trustHint(f *selection.Flags, k *keyProblem, names []string) string {
+func TrustHint(f *selection.Flags, k *KeyProblem, names []string) string {
 	switch {
 	case k.reason == knownhosts.Changed:
 		return f.ReplaceHint(names, "")
@@ -194,4 +194,17 @@ func trustHint(f *selection.Flags, k *keyProblem, names []string) string {
 		return "the key may be in other hands: ask who runs the " + selection.HostWord(names)
 	}
 	return ""
+}
+
+// KeyText names a key as ssh-keygen -l does.
+func KeyText(key ssh.PublicKey) string {
+	return key.Type() + " " + ssh.FingerprintSHA256(key)
+}
+
+// PlainKey returns the key in a certificate, or the key itself.
+func PlainKey(key ssh.PublicKey) ssh.PublicKey {
+	if cert, ok := key.(*ssh.Certificate); ok {
+		return cert.Key
+	}
+	return key
 }

@@ -1,4 +1,4 @@
-package main
+package results
 
 import (
 	"bytes"
@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"fleetssh"
-	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
@@ -38,8 +37,8 @@ func TestProblemKinds(t *testing.T) {
 		{&fleetssh.CopyError{Host: "a", Op: "read", Path: "x", Local: true, Err: &os.PathError{Op: "read", Path: "x", Err: syscall.EIO}}, "copy", "read", "cannot read local x: input/output error", 1},
 		{&fleetssh.HostArgumentError{Host: 1, Reason: "too few"}, "host_argument", "", "too few", 0},
 	} {
-		p := problemOf(tt.err, &fleetssh.HostConfig{Host: "a"})
-		if p.kind != tt.kind || p.phase != tt.phase || p.reason != tt.reason || p.tries != tt.tries {
+		p := ProblemOf(tt.err, &fleetssh.HostConfig{Host: "a"})
+		if p.Kind != tt.kind || p.Phase != tt.phase || p.Reason != tt.reason || p.Tries != tt.tries {
 			t.Errorf("%v: %+v, want %s, %s, %q, %d", tt.err, p, tt.kind, tt.phase, tt.reason, tt.tries)
 		}
 	}
@@ -51,27 +50,27 @@ func TestShowFailures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	counted := newTally(hosts)
+	counted := New(hosts)
 	hostile := errors.New("\x1b[2Jboo")
 	for i := range hosts {
-		r := result{index: len(hosts) - 1 - i, outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
+		r := Result{Index: len(hosts) - 1 - i, Outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
 		switch i {
 		case 0, 1, 2:
-			r.outcome.ExitCode = 1
+			r.Outcome.ExitCode = 1
 		case 3:
-			r.outcome = fleetssh.Outcome{Kind: fleetssh.Unreachable, Phase: "connect"}
-			r.problem = problemOf(&fleetssh.ConnectionError{Host: "x", Phase: "connect", Err: hostile}, &hosts[i].Config)
+			r.Outcome = fleetssh.Outcome{Kind: fleetssh.Unreachable, Phase: "connect"}
+			r.Problem = ProblemOf(&fleetssh.ConnectionError{Host: "x", Phase: "connect", Err: hostile}, &hosts[i].Config)
 		case 4, 5:
-			r.outcome.Kind = fleetssh.Skipped
+			r.Outcome.Kind = fleetssh.Skipped
 		case 6:
-			r.outcome = fleetssh.Outcome{Kind: fleetssh.TimedOut}
+			r.Outcome = fleetssh.Outcome{Kind: fleetssh.TimedOut}
 		}
-		r.ok = i > 6
-		counted.put(r)
+		r.OK = i > 6
+		counted.Put(r)
 	}
 	var shown bytes.Buffer
 	screen := termline.New(io.Discard, &shown)
-	counted.showFailures(screen)
+	counted.ShowFailures(screen)
 	screen.Close()
 	const want = `fleetssh: 5 of 20 hosts failed, 2 never begun
   timed out, may still run: web14
@@ -81,29 +80,5 @@ func TestShowFailures(t *testing.T) {
 `
 	if shown.String() != want {
 		t.Errorf("shown:\n%swant:\n%s", shown.String(), want)
-	}
-}
-
-func TestSimNumbers(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]int64{"0": 0, "500": 500, "64K": 64 << 10, "1M": 1 << 20, "2G": 2 << 30} {
-		if got, err := flagvalue.ParseSize(text); err != nil || got != want {
-			t.Errorf("parseSize(%q) = %d, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"", "K", "-1", "1KK", "1T", "9999999G"} {
-		if got, err := flagvalue.ParseSize(text); err == nil {
-			t.Errorf("parseSize(%q) = %d, want an error", text, got)
-		}
-	}
-	for text, want := range map[string]int{"0": 0, "3": 3, "10%": 1, "15%": 2, "100%": 10} {
-		if got, err := share(text, 10); err != nil || got != want {
-			t.Errorf("share(%q) = %d, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"", "%", "-1", "101%", "x"} {
-		if got, err := share(text, 10); err == nil {
-			t.Errorf("share(%q) = %d, want an error", text, got)
-		}
 	}
 }

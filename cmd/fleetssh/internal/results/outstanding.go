@@ -1,4 +1,4 @@
-package main
+package results
 
 import (
 	"cmp"
@@ -13,23 +13,24 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// outstanding knows which hosts of a call are not done, and what is done on each.
-type outstanding struct {
+// Outstanding knows which hosts of a run are not done, and what is being done on each.
+type Outstanding struct {
 	hosts   []selection.Host
 	begun   time.Time
-	working func() []fleetssh.Progress // of the hosts at work, by their index; nil: nothing is known
+	Working func() []fleetssh.Progress // of the hosts at work, by their index; nil: nothing is known
 
 	mu    sync.Mutex // protects what follows
 	ended []bool
 	done  int
 }
 
-func newOutstanding(hosts []selection.Host) *outstanding {
-	return &outstanding{hosts: hosts, begun: time.Now(), ended: make([]bool, len(hosts))}
+// newOutstanding returns the state of a run in which no host is done.
+func newOutstanding(hosts []selection.Host) *Outstanding {
+	return &Outstanding{hosts: hosts, begun: time.Now(), ended: make([]bool, len(hosts))}
 }
 
-// end notes that a host is done.
-func (o *outstanding) end(i int) {
+// end records that a host is done.
+func (o *Outstanding) end(i int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if i < len(o.ended) && !o.ended[i] {
@@ -40,9 +41,9 @@ func (o *outstanding) end(i int) {
 
 // atWork returns what is done on the hosts that are begun and not done, those that were begun
 // first in front, and how many are not begun.
-func (o *outstanding) atWork() (work []fleetssh.Progress, unbegun []int) {
-	if o.working != nil {
-		work = o.working()
+func (o *Outstanding) atWork() (work []fleetssh.Progress, unbegun []int) {
+	if o.Working != nil {
+		work = o.Working()
 	}
 	begun := make(map[int]bool, len(work))
 	o.mu.Lock()
@@ -67,9 +68,9 @@ const (
 	stragglerAge    = 2 * time.Second
 )
 
-// stragglers names the hosts that are waited for, with what is done on them, for the status
+// Stragglers names the hosts that are waited for, with what is done on them, for the status
 // line: all of the last few, or those that have taken longest. It is empty if there are none.
-func (o *outstanding) stragglers() string {
+func (o *Outstanding) Stragglers() string {
 	if o == nil {
 		return ""
 	}
@@ -100,7 +101,7 @@ type doingGroup struct {
 }
 
 // groups puts together the hosts on which the same is done, in the order in which they come.
-func (o *outstanding) groups(work []fleetssh.Progress, now time.Time) []*doingGroup {
+func (o *Outstanding) groups(work []fleetssh.Progress, now time.Time) []*doingGroup {
 	var groups []*doingGroup
 	byText := make(map[string]*doingGroup)
 	for _, p := range work {
@@ -117,9 +118,9 @@ func (o *outstanding) groups(work []fleetssh.Progress, now time.Time) []*doingGr
 	return groups
 }
 
-// report says who is outstanding, in which phase and since when: hosts of which the same is to
+// Report says who is outstanding, in which phase and since when: hosts of which the same is to
 // be said are one line.
-func (o *outstanding) report(screen *termline.Screen) {
+func (o *Outstanding) Report(screen *termline.Screen) {
 	work, unbegun := o.atWork()
 	now := time.Now()
 	groups := o.groups(work, now)
@@ -133,19 +134,20 @@ func (o *outstanding) report(screen *termline.Screen) {
 		if shortest := seconds(g.from); shortest != since {
 			since = shortest + " to " + since
 		}
-		screen.Message(fmt.Sprintf("  %s for %s: %s", g.doing, since, countedNames(g.labels)))
+		screen.Message(fmt.Sprintf("  %s for %s: %s", g.doing, since, CountedNames(g.labels)))
 	}
 	if len(unbegun) > 0 {
 		labels := make([]string, len(unbegun))
 		for i, host := range unbegun {
 			labels[i] = o.hosts[host].Label
 		}
-		screen.Message("  not begun: " + countedNames(labels))
+		screen.Message("  not begun: " + CountedNames(labels))
 	}
 	screen.Flush()
 }
 
-func countedNames(labels []string) string {
+// CountedNames writes labels as a host set, with their number if there are several.
+func CountedNames(labels []string) string {
 	text := selection.FoldNames(labels)
 	if len(labels) > 1 {
 		text += fmt.Sprintf(" (%d)", len(labels))
@@ -191,5 +193,5 @@ func ordinal(n int) string {
 
 // seconds writes a time in whole seconds.
 func seconds(d time.Duration) string {
-	return shortDuration(max(d.Truncate(time.Second), 0))
+	return ShortDuration(max(d.Truncate(time.Second), 0))
 }

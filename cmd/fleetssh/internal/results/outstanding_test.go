@@ -1,4 +1,4 @@
-package main
+package results
 
 import (
 	"bytes"
@@ -13,13 +13,13 @@ import (
 )
 
 // outstandingHosts are n hosts of which some are at work, each since so many seconds.
-func outstandingHosts(n int, work ...fleetssh.Progress) *outstanding {
+func outstandingHosts(n int, work ...fleetssh.Progress) *Outstanding {
 	hosts := make([]selection.Host, n)
 	for i := range hosts {
 		hosts[i].Label = fmt.Sprintf("web%d", i+1)
 	}
 	o := newOutstanding(hosts)
-	o.working = func() []fleetssh.Progress { return append([]fleetssh.Progress(nil), work...) }
+	o.Working = func() []fleetssh.Progress { return append([]fleetssh.Progress(nil), work...) }
 	return o
 }
 
@@ -32,7 +32,7 @@ func TestStragglers(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string
-		o    *outstanding
+		o    *Outstanding
 		want string
 	}{
 		{"nobody", outstandingHosts(3), ""},
@@ -41,13 +41,13 @@ func TestStragglers(t *testing.T) {
 		{"new ones of many", outstandingHosts(9, at(0, "connect", 1, 0), at(1, "auth", 1, 5)), "web2 logging in 5s"},
 		{"the longest of many", outstandingHosts(9, at(0, "run", 1, 3), at(1, "run", 1, 9), at(2, "run", 1, 5), at(3, "run", 1, 7), at(4, "run", 1, 4)), "web[2-4] running 9s, 2 more"},
 	} {
-		if got := test.o.stragglers(); got != test.want {
+		if got := test.o.Stragglers(); got != test.want {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
 		}
 	}
 	o := outstandingHosts(2, at(0, "run", 1, 14), at(1, "run", 1, 9))
 	o.end(0)
-	if got := o.stragglers(); got != "web2 running 9s" {
+	if got := o.Stragglers(); got != "web2 running 9s" {
 		t.Errorf("one has ended: %q", got)
 	}
 }
@@ -64,7 +64,7 @@ func TestOutstandingReport(t *testing.T) {
 	}
 	var text bytes.Buffer
 	screen := termline.New(&bytes.Buffer{}, &text)
-	o.report(screen)
+	o.Report(screen)
 	want := []string{
 		"fleetssh: 10 of 30 hosts done after 0s, 10 at work",
 		"  running for 11s to 19s: web[2-10] (9)",

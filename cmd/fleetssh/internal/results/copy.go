@@ -1,0 +1,93 @@
+package results
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/termline"
+)
+
+// AddCopy adds the end of a copy.
+func (t *Tally) AddCopy(index int, c fleetssh.CopyResult) *Result {
+	r := Result{Index: index, Outcome: c.Outcome, Timing: c.Timing(), Copied: &c}
+	r.OK = r.Outcome == fleetssh.Outcome{Kind: fleetssh.Exited}
+	if r.Outcome.Kind != fleetssh.Skipped && r.Outcome.Kind != fleetssh.Cancelled {
+		r.explain(c.Err, &c.Host)
+	}
+	if r.Problem.Phase == "subsystem" {
+		r.Problem.Hint = "--protocol scp copies without an SFTP server"
+	}
+	return t.Put(r)
+}
+
+// copyTitle does what title does, for a copy. The title is empty if a command has the same.
+func (r *Result) copyTitle() (string, int) {
+	switch o := r.Outcome; o.Kind {
+	case fleetssh.Exited:
+		return "not everything was copied", 8
+	case fleetssh.Cancelled:
+		if !o.MayHaveRun() {
+			return "stopped before the copy began", 3
+		}
+		return "stopped on the way", 0
+	case fleetssh.TimedOut:
+		return "timed out on the way", 1
+	case fleetssh.Lost:
+		return "lost on the way", 2
+	}
+	return "", 0
+}
+
+// Unfinished reports whether a copy was ended on the way.
+func (r *Result) Unfinished() bool {
+	switch r.Outcome.Kind {
+	case fleetssh.Cancelled:
+		return r.Outcome.MayHaveRun()
+	case fleetssh.TimedOut, fleetssh.Lost:
+		return true
+	}
+	return false
+}
+
+// CopiedText says what was copied to or from a host. It is empty if nothing was.
+func (r *Result) CopiedText() string {
+	c, rest := r.Copied, "failed"
+	if r.Unfinished() {
+		rest = "unfinished"
+	}
+	var more []string
+	add := func(n int, what string) {
+		if n > 0 {
+			more = append(more, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	add(c.Skipped, "already there")
+	add(c.Deleted, "deleted")
+	add(c.Failed, rest)
+	if c.Files == 0 && c.Bytes == 0 && len(more) == 0 {
+		return ""
+	}
+	noun := "files"
+	if c.Files == 1 {
+		noun = "file"
+	}
+	text := fmt.Sprintf("%d %s, %s", c.Files, noun, flagvalue.SizeText(c.Bytes))
+	if len(more) > 0 {
+		text += " (" + strings.Join(more, ", ") + ")"
+	}
+	return text
+}
+
+// FailedText says why a file was not copied. It is empty if the file was copied, or if the result
+// of the host says why.
+func FailedText(p fleetssh.CopyProgress) string {
+	fault, ok := p.Err.(*fleetssh.CopyError)
+	if !p.Ended || !ok || errors.Is(fault, context.Canceled) || errors.Is(fault, context.DeadlineExceeded) {
+		return ""
+	}
+	return termline.Visible(ProblemOf(fault, &p.Host).Reason)
+}

@@ -1,0 +1,177 @@
+package results
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/termline"
+	"fleetssh/hostset"
+	"fleetssh/internal/shellquote"
+)
+
+// Group is a number of hosts that failed in the same way.
+type Group struct {
+	Title  string
+	rank   int
+	Hosts  []int
+	First  *Result // in the order of the hosts
+	Differ bool    // others have other reasons
+
+	results []*Result // of hosts with a problem of their keys, in the order of the hosts
+	Detail  []string  // lines that say more
+	Hint    string
+}
+
+// Failures returns the hosts that failed, by what went wrong.
+func (t *Tally) Failures() []*Group {
+	var groups []*Group
+	type way struct{ title, kind string }
+	byWay := make(map[way]*Group)
+	for i := range t.Results {
+		r := &t.Results[i]
+		if r.OK {
+			continue
+		}
+		title, rank := r.Title()
+		w := way{title, r.Problem.Kind}
+		if w.kind == "config" {
+			w.kind += r.Problem.Reason // each is to be mended by itself
+		}
+		if k := r.Problem.Key; k != nil {
+			w.kind += k.reason.String()
+		}
+		g := byWay[w]
+		if g == nil {
+			g = &Group{Title: title, rank: rank, First: r}
+			byWay[w] = g
+			groups = append(groups, g)
+		}
+		g.Differ = g.Differ || g.First.Problem.Reason != r.Problem.Reason
+		if r.Index < g.First.Index {
+			g.First = r
+		}
+		g.Hosts = append(g.Hosts, r.Index)
+		if r.Problem.Key != nil {
+			g.results = append(g.results, r)
+		}
+	}
+	for _, g := range groups {
+		g.Detail, g.Hint = g.First.Problem.Detail, g.First.Problem.Hint
+		if g.Hint == leaveOut {
+			g.Hint = t.leaveOutHint(g)
+		}
+		if len(g.results) > 0 {
+			slices.SortFunc(g.results, func(a, b *Result) int { return a.Index - b.Index })
+			g.Detail, g.Hint = t.keyDetail(g), t.keyHint(g)
+		}
+	}
+	slices.SortFunc(groups, func(a, b *Group) int {
+		return cmp.Or(a.rank-b.rank, a.First.Index-b.First.Index)
+	})
+	return groups
+}
+
+// leaveOutHint says how to go on without the hosts of a group.
+func (t *Tally) leaveOutHint(g *Group) string {
+	names := make([]string, len(g.Hosts))
+	for i, index := range g.Hosts {
+		names[i] = t.Hosts[index].Name
+	}
+	it := "it"
+	if len(names) > 1 {
+		it = "them"
+	}
+	return "-x " + shellquote.Quote(hostset.Of(names...).String()) + " leaves " + it + " out"
+}
+
+// Title says how a host failed, and where it stands among the others: what may
+// need care comes first.
+func (r *Result) Title() (string, int) {
+	if r.Copied != nil {
+		if title, rank := r.copyTitle(); title != "" {
+			return title, rank
+		}
+	}
+	maybe := func(done, not string) string {
+		if r.Outcome.Stopped {
+			return done
+		}
+		return not
+	}
+	switch o := r.Outcome; o.Kind {
+	case fleetssh.Cancelled:
+		if !o.MayHaveRun() {
+			return "stopped before the command began", 3
+		}
+		return maybe("stopped", "told to stop, may still run"), 0
+	case fleetssh.TimedOut:
+		return maybe("timed out and stopped", "timed out, may still run"), 1
+	case fleetssh.Lost:
+		return "lost, may have run", 2
+	case fleetssh.Skipped:
+		return "never begun", 4
+	case fleetssh.Unreachable:
+		return "unreachable (" + r.Problem.Phase + ")", 5
+	case fleetssh.NotStarted:
+		return "not started (" + r.Problem.Phase + ")", 6
+	case fleetssh.Signaled:
+		return "ended by signal " + o.Signal, 7
+	default:
+		return "exit code " + strconv.Itoa(o.ExitCode), 8
+	}
+}
+
+// ShowFailures says how many hosts failed, in which way, and which, and which were never
+// begun. It says nothing if all is well.
+func (t *Tally) ShowFailures(screen *termline.Screen) {
+	headline := t.headline()
+	if headline == "" {
+		return
+	}
+	if t.Brief {
+		t.showBriefly(screen)
+		return
+	}
+	screen.Err(screen.PaintErr(termline.Trouble, "fleetssh: "+headline), "")
+	for _, g := range t.Failures() {
+		slices.Sort(g.Hosts)
+		line := "  " + g.Title + ": " + t.Fold(g.Hosts)
+		problem := g.First.Problem
+		if problem.Reason != "" {
+			line += ": " + problem.Reason
+		}
+		if g.Differ {
+			line += " (the first; others differ)"
+		}
+		screen.Message(line)
+		for _, detail := range g.Detail {
+			screen.Message("    " + detail)
+		}
+		if problem.banner != "" {
+			for _, line := range BannerLines(problem.banner) {
+				screen.Message("    it says: " + line)
+			}
+		}
+		if g.Hint != "" {
+			screen.Message("    hint: " + g.Hint)
+		}
+	}
+}
+
+// showBriefly says which hosts failed, a line for each way.
+func (t *Tally) showBriefly(screen *termline.Screen) {
+	for _, g := range t.Failures() {
+		slices.Sort(g.Hosts)
+		line := fmt.Sprintf("%s (%d): %s", t.Fold(g.Hosts), len(g.Hosts), g.Title)
+		if reason := g.First.Problem.Reason; reason != "" {
+			line += ": " + reason
+		}
+		screen.Message(line)
+		if g.Hint != "" {
+			screen.Message("  hint: " + g.Hint)
+		}
+	}
+}

@@ -1,0 +1,182 @@
+// Package results knows how hosts ended and what that means: outcomes counted, failures grouped
+// with their reasons and the next step, exit codes, and who is still at work.
+package results
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
+	"fleetssh/hostset"
+)
+
+// Result is how the work on one host ended.
+type Result struct {
+	Index     int
+	Outcome   fleetssh.Outcome
+	OK        bool
+	Problem   Problem // zero if there is none
+	Message   string  // the error of the library in full
+	Timing    fleetssh.Timing
+	Truncated bool
+	Logins    []fleetssh.Login     // of check
+	Copied    *fleetssh.CopyResult // of put and get
+	After     time.Duration        // since the run began
+}
+
+// Tally counts how the hosts of a run ended.
+type Tally struct {
+	Hosts       []selection.Host
+	Begun       time.Time
+	Results     []Result // in the order in which the hosts ended
+	Interrupted bool
+	Stopped     string       // why no more hosts were begun: too many failed; empty: they were all begun
+	Policy      string       // of exit codes: worst, max or none
+	SudoMute    bool         // sudo had no password to answer with
+	Brief       bool         // failures are shown below each line of a dialogue
+	Trouble     bool         // something went wrong here, and was said
+	Waiting     *Outstanding // nil: nobody asks
+}
+
+// New returns the counts of a run on hosts that begins now.
+func New(hosts []selection.Host) *Tally {
+	return &Tally{Hosts: hosts, Begun: time.Now(), Waiting: newOutstanding(hosts)}
+}
+
+// Add adds the end of a command.
+func (t *Tally) Add(ev fleetssh.Event) *Result {
+	out := ev.Output
+	r := Result{Index: ev.Host, Outcome: out.Outcome(), Timing: out.Timing()}
+	r.Truncated = out.Stdout.Truncated() || out.Stderr.Truncated()
+	r.OK = r.Outcome == fleetssh.Outcome{Kind: fleetssh.Exited}
+	switch r.Outcome.Kind {
+	case fleetssh.Exited:
+		if t.SudoMute && r.Outcome.ExitCode == 1 { // what sudo exits with if it gets none
+			r.Problem.Hint = "if sudo asks for a password there, --ask-sudo-pass gives it one; if it wants a terminal, --tty"
+		}
+	case fleetssh.Signaled, fleetssh.Skipped, fleetssh.Cancelled:
+	default:
+		r.explain(out.WaitFinished(context.Background()), &out.Host) // it has ended: returns why
+		if t.SudoMute && r.Outcome.Phase == "sudo" {                 // it was no command line, which gets an exit code
+			r.Problem.Hint = "--ask-sudo-pass gives it one"
+		}
+	}
+	return t.Put(r)
+}
+
+// explain records why a host ended as it did.
+func (r *Result) explain(err error, host *fleetssh.HostConfig) {
+	r.Problem = ProblemOf(err, host)
+	if r.Outcome.Kind == fleetssh.Lost {
+		r.Problem.Kind = "lost"
+	}
+	if r.Outcome.Phase != "" {
+		r.Problem.Phase = r.Outcome.Phase
+	}
+	if err != nil {
+		r.Message = err.Error()
+	}
+	r.Timing.Attempts = max(r.Timing.Attempts, r.Problem.Tries)
+}
+
+// Put adds a result.
+func (t *Tally) Put(r Result) *Result {
+	r.After = time.Since(t.Begun)
+	if t.Waiting != nil {
+		t.Waiting.end(r.Index)
+	}
+	t.Results = append(t.Results, r)
+	return &t.Results[len(t.Results)-1]
+}
+
+// Failed returns how many hosts were begun and did not do what was asked of them.
+func (t *Tally) Failed() int {
+	return t.count(func(r *Result) bool { return !r.OK && r.Outcome.Kind != fleetssh.Skipped })
+}
+
+// Unbegun returns how many hosts were never begun. They do not count as failed.
+func (t *Tally) Unbegun() int {
+	return t.count(func(r *Result) bool { return r.Outcome.Kind == fleetssh.Skipped })
+}
+
+// count returns how many results are such as is says.
+func (t *Tally) count(is func(*Result) bool) int {
+	n := 0
+	for i := range t.Results {
+		if is(&t.Results[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+// headline says how many hosts failed and how many were never begun. It is empty if there are
+// neither.
+func (t *Tally) headline() string {
+	failed, unbegun := t.Failed(), t.Unbegun()
+	noun := "hosts"
+	if len(t.Hosts) == 1 {
+		noun = "host"
+	}
+	switch {
+	case failed == 0 && unbegun == 0:
+		return ""
+	case failed == 0:
+		return fmt.Sprintf("%d of %d %s never begun", unbegun, len(t.Hosts), noun)
+	case unbegun == 0:
+		return fmt.Sprintf("%d of %d %s failed", failed, len(t.Hosts), noun)
+	}
+	return fmt.Sprintf("%d of %d %s failed, %d never begun", failed, len(t.Hosts), noun, unbegun)
+}
+
+// ExitCode returns what the hosts make the program end with.
+func (t *Tally) ExitCode() int {
+	codes := map[int]bool{exit.Interrupted: t.Interrupted, exit.Budget: t.Stopped != ""}
+	largest := 0
+	for i := range t.Results {
+		code := exit.CodeOf(t.Results[i].Outcome)
+		if t.Policy == "max" && code == exit.Command {
+			largest = max(largest, remoteCode(t.Results[i].Outcome))
+			continue
+		}
+		codes[code] = true
+	}
+	switch code := exit.First(codes); {
+	case t.Policy == "none" && code != exit.Interrupted:
+		return exit.OK
+	case code != exit.OK:
+		return code
+	}
+	return largest
+}
+
+// remoteCode is the exit code of a command as a shell has it, and as a process can end with it.
+func remoteCode(o fleetssh.Outcome) int {
+	if o.Kind == fleetssh.Exited {
+		return exit.ProcessCode(o.ExitCode)
+	}
+	return 255
+}
+
+// Err returns the error that ends the program; nil if all is well.
+func (t *Tally) Err() error {
+	if code := t.ExitCode(); code != exit.OK {
+		return exit.Status(code)
+	}
+	if t.Trouble {
+		return exit.Status(exit.Failed)
+	}
+	return nil
+}
+
+// Fold writes the labels of hosts as a host set.
+func (t *Tally) Fold(hosts []int) string {
+	labels := make([]string, len(hosts))
+	for i, index := range hosts {
+		labels[i] = t.Hosts[index].Label
+	}
+	return hostset.Of(labels...).String()
+}
