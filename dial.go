@@ -17,6 +17,8 @@ import (
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/gss"
 	"fleetssh/internal/keyfile"
+	"fleetssh/internal/knownhosts"
+	"fleetssh/internal/krl"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/spool"
 	"fleetssh/internal/sshagent"
@@ -32,9 +34,9 @@ type dialer struct {
 	budget  *spool.Budget
 	streams atomic.Int32 // see wire
 	keys    keyfile.Ring
-	revoked revocations
+	revoked krl.Files
 	lookups chan struct{}
-	listers chan struct{}                 // holds a token for each KnownHostsCommand that runs
+	listers *knownhosts.Commands
 	known   func() (HostKeyPolicy, error) // the default policy, read once
 	hops    hops
 
@@ -57,7 +59,7 @@ func newDialer(log *slog.Logger, outputMemory int64) *dialer {
 		log:     log,
 		budget:  spool.NewBudget(outputMemory),
 		lookups: make(chan struct{}, maxLookups),
-		listers: make(chan struct{}, maxListers),
+		listers: knownhosts.NewCommands(),
 		known:   sync.OnceValues(func() (HostKeyPolicy, error) { return KnownHosts() }),
 	}
 }
@@ -180,12 +182,12 @@ type attempt struct {
 	begun    time.Time
 	clock    *deadline.Clock
 	phases   phases
-	addrs    []netip.AddrPort // of the host, once looked up
-	hop      *Client          // that the last connection goes through
-	shown    ssh.PublicKey    // the host key that was accepted
-	hello    *greeting        // of the host, on the last connection
-	hostKey  *HostKeyError    // why the key was not accepted
-	listings listings         // of KnownHostsCommand
+	addrs    []netip.AddrPort    // of the host, once looked up
+	hop      *Client             // that the last connection goes through
+	shown    ssh.PublicKey       // the host key that was accepted
+	hello    *greeting           // of the host, on the last connection
+	hostKey  *HostKeyError       // why the key was not accepted
+	listings knownhosts.Listings // of KnownHostsCommand
 }
 
 // run makes the attempt. It takes more than one connection if the host is known

@@ -169,7 +169,7 @@ func (p *Plan) trusting(d *dialer) {
 func (p *Plan) narrowing(d *dialer) {
 	h := &p.Host
 	for _, file := range h.RevokedHostKeys {
-		if _, err := d.revoked.list(account.Expand(file)); err != nil {
+		if _, err := d.revoked.Read(account.Expand(file)); err != nil {
 			p.pass("host_key", "RevokedHostKeys: "+err.Error(), "whatever key it shows is refused")
 			continue
 		}

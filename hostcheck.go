@@ -1,12 +1,13 @@
 package fleetssh
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
+	"path/filepath"
 
 	"golang.org/x/crypto/ssh"
 
@@ -23,7 +24,7 @@ import (
 // one that is.
 func (a *attempt) judgeHostKey(ctx context.Context, remote net.Addr, key ssh.PublicKey) (warning string, err error) {
 	name, port := a.host.keyName()
-	if err := a.d.revoked.check(a.host.RevokedHostKeys, key); err != nil {
+	if err := a.d.checkRevoked(a.host.RevokedHostKeys, key); err != nil {
 		return "", hostKeyError(name, port, key, err)
 	}
 	if err := a.host.algorithms().CheckSize(key); err != nil {
@@ -39,7 +40,7 @@ func (a *attempt) judgeHostKey(ctx context.Context, remote net.Addr, key ssh.Pub
 	if !byFiles {
 		return "", withDoubt(a.policy.Check(name, port, judged), doubt)
 	}
-	listed, err := a.list(ctx, listHost, name, port, judged)
+	listed, err := a.list(ctx, knownhosts.ForHost, name, port, judged)
 	if err != nil {
 		return "", err
 	}
@@ -96,7 +97,7 @@ func (a *attempt) addressOf(remote net.Addr, key ssh.PublicKey) (string, bool) {
 // known is added, where hosts are.
 func (a *attempt) judgeAddress(ctx context.Context, policy *hostKeyFiles, ip string, key ssh.PublicKey) (warning string, err error) {
 	port := a.host.port()
-	listed, err := a.list(ctx, listAddress, ip, port, key)
+	listed, err := a.list(ctx, knownhosts.ForAddress, ip, port, key)
 	if err != nil {
 		return "", err
 	}
@@ -118,18 +119,80 @@ func (a *attempt) judgeAddress(ctx context.Context, policy *hostKeyFiles, ip str
 	return warning, err
 }
 
-// revocations are the files of revoked keys that have been read, each once for all
-// hosts. The zero value is ready for use.
-type revocations struct {
-	mu   sync.Mutex // protects read
-	read map[string]func() (*krl.List, error)
+// preferredKeys returns the algorithms to ask the host for, as a policy does.
+func (a *attempt) preferredKeys(ctx context.Context) ([]string, error) {
+	list, err := a.knownKeys(ctx)
+	if err == nil && len(a.host.RevokedHostKeys) > 0 {
+		list = algorithms.WithCertificates(list) // which may be revoked, where the keys in them are not
+	}
+	return list, err
 }
 
-// check returns an error if one of the files lists a key, or cannot be read.
-func (r *revocations) check(files []string, key ssh.PublicKey) error {
+func (a *attempt) knownKeys(ctx context.Context) ([]string, error) {
+	name, port := a.host.keyName()
+	policy, byFiles := a.policy.(*hostKeyFiles)
+	if !byFiles {
+		return a.policy.Algorithms(name, port), nil
+	}
+	listed, err := a.list(ctx, knownhosts.ForOrder, name, port, nil)
+	if err != nil && ctx.Err() != nil {
+		return nil, a.fail(ctx, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return policy.with(listed).Algorithms(name, port), nil
+}
+
+// list returns what KnownHostsCommand lists for a host by this name, nil if there is no
+// such command. Without a key, nothing has been shown yet.
+func (a *attempt) list(ctx context.Context, why, name string, port int, key ssh.PublicKey) (*knownhosts.DB, error) {
+	if len(a.host.KnownHostsCommand) == 0 {
+		return nil, nil
+	}
+	a.phases.enter("host_key")
+	text, err := a.host.listed(ctx, a.d, &a.listings, why, name, port, key)
+	if err != nil {
+		return nil, err
+	}
+	db := new(knownhosts.DB)
+	return db, db.Read(bytes.NewReader(text), filepath.Base(a.host.KnownHostsCommand[0]))
+}
+
+// listed returns what KnownHostsCommand lists for a host by this name, for which it is run
+// unless it has been; nil if there is no such command.
+func (h *HostConfig) listed(ctx context.Context, d *dialer, l *knownhosts.Listings, why, name string, port int, key ssh.PublicKey) ([]byte, error) {
+	if len(h.KnownHostsCommand) == 0 {
+		return nil, nil
+	}
+	text, err := l.Get(ctx, d.listers, h.KnownHostsCommand, why, name, port, key)
+	if err != nil {
+		return nil, &HostKeyError{Host: h.name(), Port: h.port(), Key: key, Err: fmt.Errorf("KnownHostsCommand: %w", err)}
+	}
+	return text, nil
+}
+
+// commandFault says why KnownHostsCommand cannot be used.
+func (h *HostConfig) commandFault() string {
+	if len(h.KnownHostsCommand) == 0 {
+		return ""
+	}
+	err := knownhosts.Command(h.KnownHostsCommand).Check(h.Host, h.port())
+	_, byFiles := h.HostKeys.(*hostKeyFiles)
+	switch {
+	case err != nil:
+		return err.Error()
+	case h.HostKeys != nil && !byFiles:
+		return "it goes with known_hosts files only, and HostKeys is another policy"
+	}
+	return ""
+}
+
+// checkRevoked returns an error if one of the files lists a key, or cannot be read.
+func (d *dialer) checkRevoked(files []string, key ssh.PublicKey) error {
 	for _, file := range files {
 		file = account.Expand(file)
-		list, err := r.list(file)
+		list, err := d.revoked.Read(file)
 		if err != nil {
 			return fmt.Errorf("revoked host keys: %w", err)
 		}
@@ -146,19 +209,4 @@ func (r *revocations) check(files []string, key ssh.PublicKey) error {
 		}
 	}
 	return nil
-}
-
-// list reads a file, if that has not been done. Others who ask for it meanwhile wait.
-func (r *revocations) list(file string) (*krl.List, error) {
-	r.mu.Lock()
-	read := r.read[file]
-	if read == nil {
-		read = sync.OnceValues(func() (*krl.List, error) { return krl.ReadFile(file) })
-		if r.read == nil {
-			r.read = make(map[string]func() (*krl.List, error))
-		}
-		r.read[file] = read
-	}
-	r.mu.Unlock()
-	return read()
 }

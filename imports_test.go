@@ -55,7 +55,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/kdctest":     {"fleetssh/internal/sshdtest"},
 		"fleetssh/internal/identity":    {"fleetssh/internal/account", "fleetssh/internal/algorithms", "fleetssh/internal/deadline", "fleetssh/internal/keyfile", "fleetssh/internal/sanitize", "fleetssh/internal/sshagent"},
 		"fleetssh/internal/keyfile":     {"fleetssh/internal/account", "fleetssh/internal/algorithms", "fleetssh/internal/deadline", "fleetssh/internal/sanitize", "fleetssh/internal/shellquote"},
-		"fleetssh/internal/knownhosts":  nil,
+		"fleetssh/internal/knownhosts":  {"fleetssh/internal/deadline"},
 		"fleetssh/internal/krl":         nil,
 		"fleetssh/internal/placeholder": {"fleetssh/internal/shellquote"},
 		"fleetssh/internal/sanitize":    nil,

@@ -119,7 +119,7 @@ type keyScan struct {
 	addrs []netip.AddrPort // of the host, once it has answered
 
 	shown    ShownKeys // so far
-	listings listings
+	listings knownhosts.Listings
 	listed   map[string]bool // of these, what is in shown
 }
 
@@ -191,7 +191,7 @@ func (s *keyScan) add(ctx context.Context, shown *HostKeyError) error {
 	}
 	s.shown.Keys, s.shown.Refused = append(s.shown.Keys, key), append(s.shown.Refused, refused)
 	name, port := s.host.keyName()
-	text, err := s.listings.get(ctx, s.d, &s.host, listHost, name, port, key)
+	text, err := s.host.listed(ctx, s.d, &s.listings, knownhosts.ForHost, name, port, key)
 	if err != nil || s.listed[string(text)] {
 		return err
 	}

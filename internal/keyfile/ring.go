@@ -107,7 +107,7 @@ func (e *keyEntry) refresh(ctx context.Context, path string) {
 	info, err := os.Stat(path)
 	if err != nil {
 		if !e.state.once {
-			e.keyContent = keyContent{file: File{Err: WithoutPath(err)}}
+			e.keyContent = keyContent{file: File{Err: withoutPath(err)}}
 		}
 		return
 	}
@@ -213,14 +213,14 @@ const maxPassphrases = 64
 func readKeyFile(ctx context.Context, path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, WithoutPath(err)
+		return nil, withoutPath(err)
 	}
 	defer f.Close()
 	// Only pipes know deadlines.
 	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Now()) })()
 	data, err := io.ReadAll(io.LimitReader(f, keyFileLimit+1))
 	if err != nil {
-		return nil, WithoutPath(err)
+		return nil, withoutPath(err)
 	}
 	if len(data) > keyFileLimit {
 		return nil, fmt.Errorf("larger than %d bytes: not a key", keyFileLimit)
@@ -228,8 +228,8 @@ func readKeyFile(ctx context.Context, path string) ([]byte, error) {
 	return data, nil
 }
 
-// WithoutPath drops the path from an error whose reader is told it anyway.
-func WithoutPath(err error) error {
+// withoutPath drops the path from an error whose reader is told it anyway.
+func withoutPath(err error) error {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err
 	}
