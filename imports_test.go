@@ -89,6 +89,7 @@ func TestImports(t *testing.T) {
 		"report":      {part + "termline"},
 		"results":     {"fleetssh", part + "exit", part + "flagvalue", part + "selection", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote", "fleetssh/inventory"},
 		"selection":   {"fleetssh", part + "exit", part + "flagvalue", part + "redact", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote", "fleetssh/inventory", "fleetssh/sshconfig"},
+		"settings":    {part + "exit", part + "flagvalue", part + "help", part + "redact"},
 		"termline":    nil,
 	}
 	for name, may := range parts {

@@ -14,6 +14,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/selection"
+	"fleetssh/cmd/fleetssh/internal/settings"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -40,7 +41,7 @@ log in comes in its order. DUR is 10 or 10s for seconds, 500ms, 2m.
 type explainOptions struct {
 	hosts    selection.Flags
 	format   string
-	settings *settings // where values of flags may come from
+	settings *settings.Defaults // where values of flags may come from
 }
 
 func (o *explainOptions) register(flags *pflag.FlagSet) {
@@ -139,7 +140,7 @@ func (o *explainOptions) show(screen *termline.Screen, p *fleetssh.Plan, after i
 // showSettings shows the flags that the user's file has set.
 func (o *explainOptions) showSettings(out func(format string, args ...any)) {
 	title := "settings"
-	for _, line := range o.settings.all() {
+	for _, line := range o.settings.All() {
 		out("  %-10s %s", title, line)
 		title = ""
 	}
@@ -164,7 +165,7 @@ func (o *explainOptions) userFrom(p *fleetssh.Plan, after int, lines []selection
 	case p.Host.User == "":
 		return "who runs this program"
 	case after == 0 && p.Host.User == o.hosts.Login:
-		return cmp.Or(o.settings.origin("login"), "-l")
+		return cmp.Or(o.settings.Origin("login"), "-l")
 	}
 	return namedBy(after, lines, "User", p.User)
 }
@@ -188,7 +189,7 @@ func (o *explainOptions) portFrom(p *fleetssh.Plan, after int, lines []selection
 	case p.Host.Port == 0:
 		return "default"
 	case after == 0 && p.Host.Port == o.hosts.Port:
-		return cmp.Or(o.settings.origin("port"), "-p")
+		return cmp.Or(o.settings.Origin("port"), "-p")
 	}
 	return namedBy(after, lines, "Port", strconv.Itoa(p.Port))
 }

@@ -17,6 +17,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/settings"
 	"fleetssh/hostset"
 	"fleetssh/internal/shellquote"
 )
@@ -132,8 +133,8 @@ func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
 		return nil
 	}
 	c.screen.Message(fmt.Sprintf("fleetssh: run %s again on %s (%d)", run.ID, targets(hosts), len(hosts)))
-	c.settings = newSettings(os.Getenv)
-	c.settings.attach(root)
+	c.settings = settings.New(os.Getenv)
+	c.settings.Attach(root)
 	root.SetArgs(slices.Concat([]string{verb}, options, rest))
 	return root.ExecuteContext(ctx)
 }

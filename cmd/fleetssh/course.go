@@ -127,7 +127,7 @@ func (s *course) tooMany(n int, sizes []int) string {
 		return fmt.Sprintf("%s failed in %s", selection.CountHosts(failed), batch)
 	}
 	text := fmt.Sprintf("%s failed, --max-fail %s allows %d", selection.CountHosts(failed), s.care.maxFail, s.most)
-	if from := s.c.settings.origin("max-fail"); from != "" {
+	if from := s.c.settings.Origin("max-fail"); from != "" {
 		text += " (" + from + ")"
 	}
 	return text

@@ -13,6 +13,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/personality"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
+	"fleetssh/cmd/fleetssh/internal/settings"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -77,9 +78,9 @@ type call struct {
 	screen *termline.Screen
 	ask    func(ctx context.Context, prompt string, echo bool) (string, error)
 
-	warnings *warnings // of the configuration and of the library
-	banners  *banners  // of hosts whose logins wait; nil: they are not shown
-	settings *settings // of the user's file; nil: none
+	warnings *warnings          // of the configuration and of the library
+	banners  *banners           // of hosts whose logins wait; nil: they are not shown
+	settings *settings.Defaults // of the user's file; nil: none
 
 	// place, if not nil, changes a host before it is used, and done gets what
 	// became of a run. The demo is what uses them.
@@ -90,7 +91,7 @@ type call struct {
 // env returns what the flags that choose hosts need of a call.
 func (c *call) env() *selection.Env {
 	e := &selection.Env{
-		In: c.in, Screen: c.screen, Ask: c.ask, Warn: c.warnings.add, ShowTold: func() {}, Origin: c.settings.origin,
+		In: c.in, Screen: c.screen, Ask: c.ask, Warn: c.warnings.add, ShowTold: func() {}, Origin: c.settings.Origin,
 		Recorded: recordedHosts, Interrupt: interruptSelf, Place: c.place,
 	}
 	if c.banners != nil {
@@ -107,10 +108,10 @@ func run(ctx context.Context, args []string, std stdio) int {
 	args, err := personality.Translate(args, personality.Environment{Getenv: os.Getenv, Terminal: isTerminal(std.in)})
 	if err == nil {
 		root := newRoot(c, verbs...)
-		c.settings = newSettings(os.Getenv)
-		c.settings.attach(root)
+		c.settings = settings.New(os.Getenv)
+		c.settings.Attach(root)
 		args = versionFlag(args)
-		if err = help.Complete(root, args, screenWriter{screen}, c.settings.knownNames); err == nil {
+		if err = help.Complete(root, args, screenWriter{screen}, knownNames(c.settings)); err == nil {
 			err = help.CheckVerb(root, args)
 		}
 		if err == nil {

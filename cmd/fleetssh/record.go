@@ -14,11 +14,13 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/redact"
 	page "fleetssh/cmd/fleetssh/internal/report"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
+	"fleetssh/cmd/fleetssh/internal/settings"
 )
 
 // recordFlags say what is kept of a run.
@@ -73,10 +75,10 @@ var (
 
 // note keeps the flags that count, given or set by the user's settings, as rerun needs them: what
 // may be a secret is hidden.
-func (f *recordFlags) note(flags *pflag.FlagSet, s *settings) {
+func (f *recordFlags) note(flags *pflag.FlagSet, s *settings.Defaults) {
 	f.given, f.settings = nil, journal.Settings{}
 	flags.VisitAll(func(flag *pflag.Flag) {
-		set := s.origin(flag.Name) != ""
+		set := s.Origin(flag.Name) != ""
 		if !flag.Changed && !set {
 			return
 		}
@@ -90,11 +92,11 @@ func (f *recordFlags) note(flags *pflag.FlagSet, s *settings) {
 			return
 		}
 		before := len(f.given)
-		for _, value := range flagValues(flag) {
+		for _, value := range flagvalue.Values(flag) {
 			f.given = append(f.given, givenFlag(flag, value)...)
 		}
 		if set && slices.ContainsFunc(f.given[before:], hiddenArg) {
-			f.settings.File, _ = s.path()
+			f.settings.File, _ = s.Path()
 			f.settings.File = samePlace(f.settings.File)
 			f.settings.Flags = append(f.settings.Flags, flag.Name)
 		}

@@ -12,6 +12,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/redact"
+	"fleetssh/cmd/fleetssh/internal/settings"
 	"fleetssh/internal/shellquote"
 )
 
@@ -28,9 +29,6 @@ const againFlagsHelp = `What the record does not hold, since it may be a secret,
   -o, --option KEY=VALUE    a line of ssh_config
 `
 
-// againOnly marks a flag that must be given: settings have no say.
-const againOnly = "again"
-
 func (f *againFlags) register(flags *pflag.FlagSet) {
 	f.flags, f.values = flags, make(map[string]*[]string)
 	for _, name := range []string{"env", "proxy", "proxy-command"} {
@@ -38,7 +36,7 @@ func (f *againFlags) register(flags *pflag.FlagSet) {
 	}
 	f.values["option"] = flags.StringArrayP("option", "o", nil, "")
 	for name := range f.values {
-		flags.Lookup(name).Annotations = map[string][]string{againOnly: nil}
+		flags.Lookup(name).Annotations = map[string][]string{settings.NoDefault: nil}
 	}
 }
 
@@ -120,7 +118,7 @@ func (f *againFlags) options(run *journal.Run, root *cobra.Command) ([]string, e
 	switch {
 	case file != "":
 		args = append([]string{"--config=" + file}, args...)
-	case newSettings(os.Getenv).there():
+	case settings.New(os.Getenv).There():
 		args = append([]string{"--config=none"}, args...)
 	}
 	return args, nil
@@ -146,21 +144,21 @@ func settingsOf(run *journal.Run, root *cobra.Command) map[string]string {
 	if run.Settings.File == "" {
 		return nil
 	}
-	s := newSettings(os.Getenv)
-	s.from = run.Settings.File
-	_, all, err := s.read(root)
+	s := settings.New(os.Getenv)
+	s.From = run.Settings.File
+	_, all, err := s.Read(root)
 	if err != nil {
 		return nil
 	}
 	values := make(map[string]string)
 	known := make(map[string]bool)
 	for _, e := range all { // those of the verb come first
-		if known[e.flag] || !slices.Contains(run.Settings.Flags, e.flag) || e.verb != "" && e.verb != cmp.Or(run.Verb, "run") {
+		if known[e.Flag] || !slices.Contains(run.Settings.Flags, e.Flag) || e.Verb != "" && e.Verb != cmp.Or(run.Verb, "run") {
 			continue
 		}
-		known[e.flag] = true
-		for _, value := range e.values {
-			values[keyOf(e.flag, value)] = value
+		known[e.Flag] = true
+		for _, value := range e.Values {
+			values[keyOf(e.Flag, value)] = value
 		}
 	}
 	return values

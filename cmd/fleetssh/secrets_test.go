@@ -16,6 +16,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/redact"
 	"fleetssh/cmd/fleetssh/internal/results"
+	"fleetssh/cmd/fleetssh/internal/settings"
 )
 
 // marker is the secret that is looked for everywhere.
@@ -28,7 +29,7 @@ var closedFlags = []string{"proxy", "proxy-command", "option", "env"}
 // verbFlags calls see for every flag of every verb.
 func verbFlags(see func(verb *cobra.Command, flag *pflag.Flag)) {
 	root := newRoot(new(call), verbs...)
-	newSettings(os.Getenv).attach(root)
+	settings.New(os.Getenv).Attach(root)
 	for _, verb := range append(help.Verbs(root), root) {
 		verb.InheritedFlags() // merges those of all verbs
 		verb.Flags().VisitAll(func(flag *pflag.Flag) { see(verb, flag) })

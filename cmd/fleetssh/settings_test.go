@@ -9,18 +9,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/settings"
 )
 
 // applied applies a file to a command line. It returns the verb, for its flags.
-func applied(t *testing.T, text string, args ...string) (*settings, *cobra.Command, error) {
+func applied(t *testing.T, text string, args ...string) (*settings.Defaults, *cobra.Command, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config.toml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := newSettings(func(string) string { return "" })
+	s := settings.New(func(string) string { return "" })
 	root := newRoot(new(call), verbs...)
-	s.attach(root)
+	s.Attach(root)
 	cmd, rest, err := root.Find(append(args, "--config="+path))
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +29,7 @@ func applied(t *testing.T, text string, args ...string) (*settings, *cobra.Comma
 	if err := cmd.ParseFlags(rest); err != nil {
 		t.Fatal(err)
 	}
-	return s, cmd, s.apply(cmd)
+	return s, cmd, s.Apply(cmd)
 }
 
 func TestSettings(t *testing.T) {
@@ -69,10 +70,10 @@ attempts = 7
 			}
 			for name, want := range tt.want {
 				flag := cmd.Flags().Lookup(name)
-				if got := flag.Value.String() + " " + s.origin(name); got != want {
+				if got := flag.Value.String() + " " + s.Origin(name); got != want {
 					t.Errorf("%s is %q, want %q", name, got, want)
 				}
-				if flag.Changed && s.origin(name) != "" {
+				if flag.Changed && s.Origin(name) != "" {
 					t.Errorf("%s counts as given", name)
 				}
 			}
@@ -113,35 +114,4 @@ func TestSettingsFaults(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestSettingsPath(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct{ from, xdg, home, want string }{
-		{"", "/x", "/h", "/x/fleetssh/config.toml"},
-		{"", "", "/h", "/h/.config/fleetssh/config.toml"},
-		{"", "relative", "/h", "/h/.config/fleetssh/config.toml"},
-		{"", "", "", ""},
-		{"mine.toml", "/x", "/h", "mine.toml"},
-		{"none", "/x", "/h", ""},
-	} {
-		s := newSettings(func(name string) string { return map[string]string{"XDG_CONFIG_HOME": tt.xdg, "HOME": tt.home}[name] })
-		s.from = tt.from
-		if got, _ := s.path(); got != tt.want {
-			t.Errorf("%+v: %q", tt, got)
-		}
-	}
-}
-
-func FuzzSettings(f *testing.F) {
-	f.Add("fanout = 3\n[run]\nenv = ['a', \"b\"]\nsudo = true")
-	f.Add("run = { a = 1, b.c = 2 }\n[[x]]\ny = 1.5")
-	f.Fuzz(func(t *testing.T, text string) {
-		all, err := parseSettings("config.toml", []byte(text))
-		for _, e := range all {
-			if err != nil || e.line < 1 || e.line > strings.Count(text, "\n")+1 {
-				t.Errorf("%+v of %q, error %v", e, text, err)
-			}
-		}
-	})
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/spf13/pflag"
 )
 
 // Number is a whole number between two limits, which count as allowed.
@@ -185,3 +187,11 @@ func (v Choice) Type() string { return "word" }
 
 // Choices returns the words, for completion.
 func (v Choice) Choices() []string { return v.From }
+
+// Values returns the values of a flag, one for each time that it was given.
+func Values(flag *pflag.Flag) []string {
+	if list, ok := flag.Value.(pflag.SliceValue); ok {
+		return list.GetSlice()
+	}
+	return []string{flag.Value.String()}
+}

@@ -1,4 +1,5 @@
-package main
+// Package settings knows the file with which a user changes the defaults of flags.
+package settings
 
 import (
 	"cmp"
@@ -20,57 +21,61 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/redact"
 )
 
-// settings are defaults for flags, from a file:
+// Defaults are defaults for flags, from a file:
 //
-//	fanout = 200            # of every verb that has the flag
+//	fanout = 200            # for every verb that has the flag
 //
-//	[run]                   # of this one; goes before the former
+//	[run]                   # for this verb alone; overrides the line above
 //	timeout = "30s"
 //	env = ["LANG=C", "TERM=dumb"]
 //
 // A key is the long name of a flag. Verbs below others are tables in tables:
-// [trust.scan]. What is given on the command line goes before
-// all of it. No secret has a place in the file.
-type settings struct {
+// [trust.scan]. The command line overrides the file. Secrets are refused in it.
+type Defaults struct {
+	// From is the file to read, from --config: "none" reads no file, and an empty name reads the
+	// usual file if it exists.
+	From string
+
 	getenv  func(string) string
-	from    string // --config; "none": no file; empty: the usual file, if it is there
-	origins map[string]string
+	origins map[string]string // of flags that Apply has set
 }
 
-// setting is one key of the file.
-type setting struct {
-	verb   string // "run", "trust.scan"; empty: for all that have the flag
-	flag   string
-	values []string
+// Setting is one key of the file.
+type Setting struct {
+	Verb   string // "run", "trust.scan"; empty: for all that have the flag
+	Flag   string
+	Values []string
 	line   int
 }
 
-// maxSettings is how long the file may be.
-const maxSettings = 1 << 20
+// maxSize is how long the file may be.
+const maxSize = 1 << 20
 
-func newSettings(getenv func(string) string) *settings {
-	return &settings{getenv: getenv, origins: make(map[string]string)}
+// New returns defaults that are not read yet. getenv tells where the usual file is.
+func New(getenv func(string) string) *Defaults {
+	return &Defaults{getenv: getenv, origins: make(map[string]string)}
 }
 
-// attach adds --config to all verbs, and applies the settings to the one that runs.
-func (s *settings) attach(root *cobra.Command) {
-	root.PersistentFlags().StringVar(&s.from, "config", "", "file of defaults for options; none: no file")
+// Attach adds --config to all verbs, and applies the settings to the one that runs.
+func (s *Defaults) Attach(root *cobra.Command) {
+	root.PersistentFlags().StringVar(&s.From, "config", "", "file of defaults for options; none: no file")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if err := refuseHidden(cmd.Flags()); err != nil {
 			return err
 		}
-		return s.apply(cmd)
+		return s.Apply(cmd)
 	}
 }
 
 // refuseHidden refuses what stands in a record for a value that is not in it: the value is meant.
 func refuseHidden(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(flag *pflag.Flag) {
-		for _, value := range flagValues(flag) {
+		for _, value := range flagvalue.Values(flag) {
 			if err == nil && redact.IsHidden(flag.Name, value) {
 				err = exit.UsageError("put the value in the place of "+redact.Hidden, "--%s=%s: the value was not recorded", flag.Name, value)
 			}
@@ -79,20 +84,12 @@ func refuseHidden(flags *pflag.FlagSet) (err error) {
 	return err
 }
 
-// flagValues returns the values of a flag, one for each time that it was given.
-func flagValues(flag *pflag.Flag) []string {
-	if list, ok := flag.Value.(pflag.SliceValue); ok {
-		return list.GetSlice()
-	}
-	return []string{flag.Value.String()}
-}
-
-// apply sets the flags of a verb that were not given. They do not count as given.
-func (s *settings) apply(cmd *cobra.Command) error {
+// Apply sets the flags of a verb that were not given. They do not count as given.
+func (s *Defaults) Apply(cmd *cobra.Command) error {
 	if cmd.Hidden || len(settable(cmd)) == 0 {
 		return nil // nothing in the file is for it, so that a mistake there is no obstacle
 	}
-	path, all, err := s.read(cmd.Root())
+	path, all, err := s.Read(cmd.Root())
 	if err != nil {
 		return err
 	}
@@ -103,35 +100,35 @@ func (s *settings) apply(cmd *cobra.Command) error {
 		}
 	})
 	for _, e := range all {
-		flag := settable(cmd)[e.flag]
-		if flag == nil || e.verb != "" && e.verb != tableOf(cmd) || given[e.flag] || s.origins[e.flag] != "" {
+		flag := settable(cmd)[e.Flag]
+		if flag == nil || e.Verb != "" && e.Verb != tableOf(cmd) || given[e.Flag] || s.origins[e.Flag] != "" {
 			continue
 		}
-		for _, value := range e.values {
+		for _, value := range e.Values {
 			if err := flag.Value.Set(value); err != nil {
 				hint := ""
-				if e.verb == "" {
+				if e.Verb == "" {
 					hint = fmt.Sprintf("what is for some verbs only goes below the name of each, as in [%s]", tableOf(cmd))
 				}
-				return exit.UsageError(hint, "%s:%d: %s: %v", path, e.line, e.flag, err)
+				return exit.UsageError(hint, "%s:%d: %s: %v", path, e.line, e.Flag, err)
 			}
 		}
-		s.origins[e.flag] = fmt.Sprintf("%s:%d", filepath.Base(path), e.line)
+		s.origins[e.Flag] = fmt.Sprintf("%s:%d", filepath.Base(path), e.line)
 	}
 	return nil
 }
 
-// origin says where the value of a flag comes from, as in "config.toml:12", if it
+// Origin says where the value of a flag comes from, as in "config.toml:12", if it
 // was set by apply, and nothing otherwise. A nil s has set none.
-func (s *settings) origin(flag string) string {
+func (s *Defaults) Origin(flag string) string {
 	if s == nil {
 		return ""
 	}
 	return s.origins[flag]
 }
 
-// all says which flags apply has set, and where.
-func (s *settings) all() []string {
+// All says which flags apply has set, and where.
+func (s *Defaults) All() []string {
 	if s == nil {
 		return nil
 	}
@@ -141,6 +138,9 @@ func (s *settings) all() []string {
 	}
 	return lines
 }
+
+// NoDefault annotates a flag that must be given: the file does not set it.
+const NoDefault = "again"
 
 // rivals returns the flags that say the same thing in another way, name included:
 // where one of them is given, the settings of the others have no say.
@@ -160,7 +160,7 @@ func rivals(name string) []string {
 func settable(cmd *cobra.Command) map[string]*pflag.Flag {
 	flags := make(map[string]*pflag.Flag)
 	cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
-		if _, again := flag.Annotations[againOnly]; !again && flag.Name != "help" {
+		if _, again := flag.Annotations[NoDefault]; !again && flag.Name != "help" {
 			flags[flag.Name] = flag
 		}
 	})
@@ -173,14 +173,14 @@ func tableOf(cmd *cobra.Command) string {
 	return strings.ReplaceAll(below, " ", ".")
 }
 
-// path returns which file to read, empty for none, and whether it was asked for.
-func (s *settings) path() (path string, wanted bool) {
-	switch s.from {
+// Path returns which file to read, empty for none, and whether it was asked for.
+func (s *Defaults) Path() (path string, wanted bool) {
+	switch s.From {
 	case "none":
 		return "", true
 	case "":
 	default:
-		return s.from, true
+		return s.From, true
 	}
 	dir := s.getenv("XDG_CONFIG_HOME")
 	if !filepath.IsAbs(dir) { // as the XDG Base Directory Specification says
@@ -196,28 +196,28 @@ func (s *settings) path() (path string, wanted bool) {
 	return filepath.Join(dir, "fleetssh", "config.toml"), false
 }
 
-// there reports whether there is a file to read.
-func (s *settings) there() bool {
-	path, _ := s.path()
+// There reports whether there is a file to read.
+func (s *Defaults) There() bool {
+	path, _ := s.Path()
 	_, err := os.Stat(path)
 	return path != "" && err == nil
 }
 
-// read returns what the file says, that of verbs first. Everything in it is
+// Read returns what the file says, that of verbs first. Everything in it is
 // checked, whatever verb runs, but for the values.
-func (s *settings) read(root *cobra.Command) (path string, all []setting, err error) {
-	path, wanted := s.path()
+func (s *Defaults) Read(root *cobra.Command) (path string, all []Setting, err error) {
+	path, wanted := s.Path()
 	if path == "" {
 		return "", nil, nil
 	}
-	text, err := readSettings(path, wanted)
+	text, err := readFile(path, wanted)
 	if !wanted && errors.Is(err, os.ErrNotExist) {
 		return path, nil, nil
 	}
 	if err != nil {
 		return path, nil, err
 	}
-	if all, err = parseSettings(path, text); err != nil {
+	if all, err = parse(path, text); err != nil {
 		return path, nil, err
 	}
 	for _, e := range all {
@@ -228,9 +228,9 @@ func (s *settings) read(root *cobra.Command) (path string, all []setting, err er
 	return path, all, nil
 }
 
-// readSettings reads the file. As with that of ssh, others must not be able to
+// readFile reads the file. As with that of ssh, others must not be able to
 // write the one that is read without being asked for: it can name programs to run.
-func readSettings(path string, wanted bool) ([]byte, error) {
+func readFile(path string, wanted bool) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("settings: %w", err)
@@ -244,18 +244,18 @@ func readSettings(path string, wanted bool) ([]byte, error) {
 		return nil, &exit.Error{Code: exit.Failed, Hint: "chmod go-w " + path,
 			Text: fmt.Sprintf("settings %s: others can write it (mode %#o)", path, mode)}
 	}
-	text, err := io.ReadAll(io.LimitReader(file, maxSettings+1))
+	text, err := io.ReadAll(io.LimitReader(file, maxSize+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("settings: %w", err)
-	case len(text) > maxSettings:
-		return nil, fmt.Errorf("settings %s: longer than %d KiB", path, maxSettings>>10)
+	case len(text) > maxSize:
+		return nil, fmt.Errorf("settings %s: longer than %d KiB", path, maxSize>>10)
 	}
 	return text, nil
 }
 
-// parseSettings reads TOML.
-func parseSettings(path string, text []byte) ([]setting, error) {
+// parse reads TOML.
+func parse(path string, text []byte) ([]Setting, error) {
 	var tree map[string]any
 	if err := toml.Unmarshal(text, &tree); err != nil {
 		line := 1
@@ -264,12 +264,12 @@ func parseSettings(path string, text []byte) ([]setting, error) {
 		}
 		return nil, exit.UsageError("", "%s:%d: %s", path, line, strings.TrimPrefix(err.Error(), "toml: "))
 	}
-	lines := settingLines(text)
-	var all []setting
+	lines := lineNumbers(text)
+	var all []Setting
 	var walk func(verb string, table map[string]any) error
 	walk = func(verb string, table map[string]any) error {
 		if len(table) == 0 {
-			all = append(all, setting{verb: verb, line: lines[verb]})
+			all = append(all, Setting{Verb: verb, line: lines[verb]})
 		}
 		for key, value := range table {
 			name := strings.TrimPrefix(verb+"."+key, ".")
@@ -282,11 +282,11 @@ func parseSettings(path string, text []byte) ([]setting, error) {
 				}
 				continue
 			}
-			words, err := settingWords(value)
+			words, err := wordsOf(value)
 			if err != nil {
 				return exit.UsageError("", "%s:%d: %s: %v", path, lines[name], key, err)
 			}
-			all = append(all, setting{verb: verb, flag: key, values: words, line: lines[name]})
+			all = append(all, Setting{Verb: verb, Flag: key, Values: words, line: lines[name]})
 		}
 		return nil
 	}
@@ -295,14 +295,14 @@ func parseSettings(path string, text []byte) ([]setting, error) {
 			return nil, err
 		}
 	}
-	slices.SortFunc(all, func(a, b setting) int {
-		return cmp.Or(cmp.Compare(b.verb, a.verb), cmp.Compare(a.line, b.line))
+	slices.SortFunc(all, func(a, b Setting) int {
+		return cmp.Or(cmp.Compare(b.Verb, a.Verb), cmp.Compare(a.line, b.line))
 	})
 	return all, nil
 }
 
-// settingLines returns where the keys of a valid text stand, by their full names.
-func settingLines(text []byte) map[string]int {
+// lineNumbers returns where the keys of a valid text stand, by their full names.
+func lineNumbers(text []byte) map[string]int {
 	lines := make(map[string]int)
 	var p unstable.Parser
 	p.Reset(text)
@@ -333,9 +333,9 @@ func settingLines(text []byte) map[string]int {
 	return lines
 }
 
-// settingWords returns a value as it would be given on the command line, one word
+// wordsOf returns a value as it would be given on the command line, one word
 // for each time that the flag would be given.
-func settingWords(value any) ([]string, error) {
+func wordsOf(value any) ([]string, error) {
 	switch v := value.(type) {
 	case string:
 		return []string{v}, nil
@@ -351,7 +351,7 @@ func settingWords(value any) ([]string, error) {
 			if _, nested := element.([]any); nested {
 				return nil, errors.New("it is a list of lists")
 			}
-			word, err := settingWords(element)
+			word, err := wordsOf(element)
 			if err != nil {
 				return nil, err
 			}
@@ -363,7 +363,7 @@ func settingWords(value any) ([]string, error) {
 }
 
 // check reports what is wrong with a setting, whatever its value is.
-func (e *setting) check(root *cobra.Command) *exit.Error {
+func (e *Setting) check(root *cobra.Command) *exit.Error {
 	known := make(map[string]bool)
 	var verbs []string
 	for _, verb := range help.Verbs(root) {
@@ -372,31 +372,31 @@ func (e *setting) check(root *cobra.Command) *exit.Error {
 			continue
 		}
 		verbs = append(verbs, tableOf(verb))
-		if e.verb == "" || e.verb == tableOf(verb) {
+		if e.Verb == "" || e.Verb == tableOf(verb) {
 			for name := range flags {
 				known[name] = true
 			}
 		}
 	}
 	switch {
-	case e.verb != "" && !slices.Contains(verbs, e.verb):
-		return &exit.Error{Text: fmt.Sprintf("[%s]: no verb of this name takes options", e.verb), Hint: help.DidYouMean(help.Nearest(e.verb, verbs))}
-	case e.flag == "":
+	case e.Verb != "" && !slices.Contains(verbs, e.Verb):
+		return &exit.Error{Text: fmt.Sprintf("[%s]: no verb of this name takes options", e.Verb), Hint: help.DidYouMean(help.Nearest(e.Verb, verbs))}
+	case e.Flag == "":
 		return nil
-	case !known[e.flag] && secretName(e.flag):
-		return &exit.Error{Text: e.flag + ": secrets have no place here", Hint: "password-file names a file that only you can read"}
-	case !known[e.flag]:
+	case !known[e.Flag] && secretName(e.Flag):
+		return &exit.Error{Text: e.Flag + ": secrets have no place here", Hint: "password-file names a file that only you can read"}
+	case !known[e.Flag]:
 		var names []string
 		for name := range known {
 			names = append(names, name)
 		}
 		slices.Sort(names)
-		return &exit.Error{Text: fmt.Sprintf("%s: there is no flag --%s", e.flag, e.flag), Hint: help.DidYouMean(help.Nearest(e.flag, names))}
+		return &exit.Error{Text: fmt.Sprintf("%s: there is no flag --%s", e.Flag, e.Flag), Hint: help.DidYouMean(help.Nearest(e.Flag, names))}
 	}
-	for _, value := range e.values {
+	for _, value := range e.Values {
 		name, _, _ := strings.Cut(value, "=")
-		if e.flag == "env" && secretName(name) || hasPassword(value) {
-			return &exit.Error{Text: e.flag + ": secrets have no place here"}
+		if e.Flag == "env" && secretName(name) || hasPassword(value) {
+			return &exit.Error{Text: e.Flag + ": secrets have no place here"}
 		}
 	}
 	return nil
