@@ -13,6 +13,7 @@ import (
 
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/sanitize"
+	"fleetssh/internal/transport"
 )
 
 // throughHop makes a connection to the host through its Proxy.
@@ -147,11 +148,11 @@ func newHopConn(hop *Client, channel ssh.Channel, requests <-chan *ssh.Request) 
 		defer hop.leave()
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			fromHost.CloseWithError(carry(fromHost, c.stream))
+			fromHost.CloseWithError(transport.Carry(fromHost, c.stream))
 			c.stream.end()
 		})
 		wg.Go(func() {
-			toHost.CloseWithError(carry(channel, toHost))
+			toHost.CloseWithError(transport.Carry(channel, toHost))
 			channel.CloseWrite()
 		})
 		ssh.DiscardRequests(requests)
@@ -163,27 +164,6 @@ func newHopConn(hop *Client, channel ssh.Channel, requests <-chan *ssh.Request) 
 		return nil
 	}
 	return c
-}
-
-// carry copies until one side ends. Most connections idle most of the time: the
-// buffer begins small and grows with what comes.
-func carry(to io.Writer, from io.Reader) error {
-	const least, most = 2 << 10, 32 << 10
-	buf := make([]byte, least)
-	for {
-		n, err := from.Read(buf)
-		if n > 0 {
-			if _, err := to.Write(buf[:n]); err != nil {
-				return err
-			}
-			if n == len(buf) && n < most {
-				buf = make([]byte, 2*n)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
 
 // Read implements [net.Conn].

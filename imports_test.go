@@ -33,12 +33,12 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/placeholder",
 		"fleetssh/internal/sanitize",
 		"fleetssh/internal/shellquote",
-		"fleetssh/internal/socks",
 		"fleetssh/internal/spool",
 		"fleetssh/internal/sshagent",
 		"fleetssh/internal/sudo",
 		"fleetssh/internal/transfer",
 		"fleetssh/internal/transport",
+		"fleetssh/internal/tunnel",
 	}
 	allowed := map[string][]string{
 		"fleetssh":                      library,
@@ -70,6 +70,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/socks":       nil,
 		"fleetssh/internal/transfer":    {"fleetssh/internal/scp", "fleetssh/internal/shellquote"},
 		"fleetssh/internal/transport":   {"fleetssh/internal/shellquote", "fleetssh/internal/socks"},
+		"fleetssh/internal/tunnel":      {"fleetssh/internal/sanitize", "fleetssh/internal/socks", "fleetssh/internal/transport"},
 		"fleetssh/test/identities":      nil,
 		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/inventory", "fleetssh/sshconfig", "fleetssh/internal/account", "fleetssh/cmd/fleetssh/internal/", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote"},
 		"fleetssh/bench":                {"fleetssh", "fleetssh/internal/simfleet"},

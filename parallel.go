@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/tunnel"
 )
 
 const (
@@ -80,8 +81,8 @@ type ParallelClient struct {
 	slots   []*slot    // one for each of Hosts, in order
 	fault   error      // what is wrong with a host of slots
 	last    []*HostOutput
-	lastErr error             // why the last RunCommand contacted nobody
-	tunnels map[*Tunnel]*slot // that have not ended, and whose they are; nil: those of all hosts
+	lastErr error                    // why the last RunCommand contacted nobody
+	tunnels map[*tunnel.Tunnel]*slot // that have not ended, and whose they are; nil: those of all hosts
 	closed  bool
 }
 
@@ -229,7 +230,7 @@ func (p *ParallelClient) SetHosts(hosts []HostConfig) {
 	p.fault = checkSlots(p.slots)
 	removed := slices.Concat(slices.Collect(maps.Values(byName))...)
 	remove(removed, errRemoved)
-	tunnels := make(map[*Tunnel]*slot)
+	tunnels := make(map[*tunnel.Tunnel]*slot)
 	for t, s := range p.tunnels {
 		if s != nil && s.removed.Load() {
 			tunnels[t] = s
@@ -242,8 +243,8 @@ func (p *ParallelClient) SetHosts(hosts []HostConfig) {
 	}
 	for t, s := range tunnels {
 		wg.Go(func() {
-			t.end(s.removedTunnel())
-			t.wg.Wait()
+			t.End(s.removedTunnel())
+			_ = t.Wait() // whoever has the tunnel is told
 		})
 	}
 	wg.Wait()
@@ -288,7 +289,7 @@ func (p *ParallelClient) Close() error {
 	}
 	p.mu.Unlock()
 	for _, t := range tunnels {
-		t.end(nil)
+		t.End(nil)
 	}
 	var wg sync.WaitGroup
 	for _, s := range slots {

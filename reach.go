@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"fleetssh/internal/tunnel"
 )
 
 // reachMemory is for how long it is remembered that a host could not be reached:
@@ -40,7 +42,7 @@ func (s *slot) reach(d *dialer) *reach {
 }
 
 // open opens a channel. A connection that turns out to be dead is replaced.
-func (r *reach) open(ctx context.Context, to endpoint) (*tunnelChannel, error) {
+func (r *reach) open(ctx context.Context, to tunnel.Address) (*tunnelChannel, error) {
 	for {
 		link, err := r.connect(ctx)
 		if err != nil {
@@ -59,6 +61,24 @@ func (r *reach) open(ctx context.Context, to endpoint) (*tunnelChannel, error) {
 			return nil, err
 		}
 	}
+}
+
+// way returns how tunnels get channels from the host.
+func (r *reach) way() tunnel.Way { return tunnel.Way{Host: r.slot.host, Open: opener(r.open)} }
+
+// listen has the host listen for a tunnel that ends with the connection.
+func (r *reach) listen(ctx context.Context, at, to tunnel.Address) (*tunnel.Tunnel, error) {
+	link, err := r.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := link.client.listen(ctx, at, to)
+	dead := err != nil && timedOut(err) && ctx.Err() == nil && !link.client.alive(ctx)
+	link.client.leave()
+	if dead {
+		r.slot.retire(link.client)
+	}
+	return t, err
 }
 
 // connect returns the connection to the host, as [slot.connect] does. Those who ask while it is being made share

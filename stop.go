@@ -244,3 +244,12 @@ func (ch *Channel) hasExited() bool {
 	defer ch.mu.Unlock()
 	return ch.exit.Kind != Running || ch.outcome.Kind != Running
 }
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}

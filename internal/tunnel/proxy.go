@@ -1,4 +1,4 @@
-package fleetssh
+package tunnel
 
 import (
 	"context"
@@ -11,9 +11,11 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"strconv"
+	"sync"
 	"time"
 
 	"fleetssh/internal/sanitize"
+	"fleetssh/internal/socks"
 )
 
 const (
@@ -26,9 +28,10 @@ const (
 	webIdlePerHost = 4
 )
 
-// webProxy is an HTTP proxy (RFC 9110, section 7.7) that reaches names by a route.
-type webProxy struct {
-	way       route
+// Proxy is a proxy for SOCKS and for HTTP (RFC 9110, section 7.7) that reaches names by a
+// route.
+type Proxy struct {
+	route     Route
 	conns     chan net.Conn // from serve to the server
 	server    *http.Server
 	transport *http.Transport
@@ -36,8 +39,9 @@ type webProxy struct {
 	ctx       context.Context // ends with the tunnel
 }
 
-func newWebProxy(logger *slog.Logger, way route) *webProxy {
-	w := &webProxy{way: way, conns: make(chan net.Conn)}
+// NewProxy returns a proxy, which Run begins to serve.
+func NewProxy(logger *slog.Logger, route Route) *Proxy {
+	w := &Proxy{route: route, conns: make(chan net.Conn)}
 	quiet := slog.NewLogLogger(logger.Handler(), slog.LevelDebug)
 	w.transport = &http.Transport{
 		DialContext:         w.dial,
@@ -67,7 +71,7 @@ func rewrite(r *httputil.ProxyRequest) {
 	}
 }
 
-func newWebServer(w *webProxy, quiet *log.Logger) *http.Server {
+func newWebServer(w *Proxy, quiet *log.Logger) *http.Server {
 	return &http.Server{
 		Handler:           w,
 		ReadHeaderTimeout: helloTimeout,
@@ -93,18 +97,37 @@ func newWebServer(w *webProxy, quiet *log.Logger) *http.Server {
 // proxyConnKey is where the context of a request has its *proxyConn.
 type proxyConnKey struct{}
 
-// run serves until the tunnel ends.
-func (w *webProxy) run(t *Tunnel) {
+// Run serves HTTP until the tunnel ends.
+func (w *Proxy) Run(t *Tunnel) {
 	w.ctx = t.ctx
-	t.spawn(func() {
+	t.Go(func() {
 		_ = w.server.Serve(&webListener{w.conns, t}) // ends with the tunnel
 		w.transport.CloseIdleConnections()
 	})
-	t.onEnd(func() { w.server.Close() })
+	t.OnEnd(func() { w.server.Close() })
 }
 
-// serve hands a connection to the server, and returns when that is done with it.
-func (w *webProxy) serve(t *Tunnel, conn *proxyConn) {
+// Serve serves a caller of the tunnel. Its first byte tells what it speaks.
+func (w *Proxy) Serve(t *Tunnel, caller Caller) {
+	stop := context.AfterFunc(t.ctx, func() { caller.Close() })
+	_ = caller.SetReadDeadline(time.Now().Add(helloTimeout)) // it fails only on a connection that is closed
+	first := make([]byte, 1)
+	_, err := caller.Read(first)
+	_ = caller.SetReadDeadline(time.Time{})
+	stop()
+	conn := &proxyConn{Caller: caller, ahead: first, ended: make(chan struct{})}
+	switch {
+	case err != nil:
+		caller.Close()
+	case first[0] == socks.Version4 || first[0] == socks.Version5:
+		t.ServeSOCKS(conn, w.route)
+	default:
+		w.serve(t, conn)
+	}
+}
+
+// serve hands a connection to the HTTP server, and returns when that is done with it.
+func (w *Proxy) serve(t *Tunnel, conn *proxyConn) {
 	select {
 	case w.conns <- conn:
 	case <-t.ctx.Done():
@@ -120,7 +143,7 @@ func (w *webProxy) serve(t *Tunnel, conn *proxyConn) {
 }
 
 // ServeHTTP implements [http.Handler].
-func (w *webProxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+func (w *Proxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(proxyConnKey{}).(*proxyConn)
 	defer func() {
 		if conn.taken {
@@ -138,51 +161,47 @@ func (w *webProxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 }
 
 // connect serves CONNECT (RFC 9110, section 9.3.6).
-func (w *webProxy) connect(rw http.ResponseWriter, r *http.Request, conn *proxyConn) {
-	channel, err := w.open(r.Context(), r.Host)
-	if err != nil {
-		refuse(rw, err)
+func (w *Proxy) connect(rw http.ResponseWriter, r *http.Request, conn *proxyConn) {
+	stream, failure := w.open(r.Context(), r.Host)
+	if failure != nil {
+		refuse(rw, failure.Err)
 		return
 	}
 	_, buffered, err := http.NewResponseController(rw).Hijack()
 	if err != nil {
-		channel.abandon()
+		stream.Abandon()
 		return
 	}
 	ahead, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
 	conn.ahead = append([]byte(nil), ahead...)
-	_, _ = io.WriteString(conn, "HTTP/1.1 200 Connection established\r\n\r\n") // it has gone, at worst
-	channel.relay(w.ctx, conn)
+	_, _ = io.WriteString(conn, "HTTP/1.1 200 Connection established\r\n\r\n") // the caller may be gone, which Relay finds
+	Relay(w.ctx, stream, conn)
 }
 
 // open opens a channel to the port of a host.
-func (w *webProxy) open(ctx context.Context, address string) (*tunnelChannel, error) {
+func (w *Proxy) open(ctx context.Context, address string) (Stream, *Failure) {
 	name, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, &routeError{"the address must be HOST:PORT"}
+		return nil, &Failure{Err: errors.New("the address must be HOST:PORT"), Cause: NotAllowed}
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return nil, &routeError{fmt.Sprintf("%q is no port", sanitize.Line(port))}
+		return nil, &Failure{Err: fmt.Errorf("%q is no port", sanitize.Line(port)), Cause: NotAllowed}
 	}
-	by, to, err := w.way(name, int(n))
-	if err != nil {
-		return nil, err
-	}
-	return by.open(ctx, to)
+	return w.route.open(ctx, name, int(n))
 }
 
 // dial is the dial function of the transport, which goes on when the request that was the
 // reason has ended.
-func (w *webProxy) dial(ctx context.Context, _, address string) (net.Conn, error) {
+func (w *Proxy) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(w.ctx, cancel)()
-	channel, err := w.open(ctx, address)
-	if err != nil {
-		return nil, err
+	stream, failure := w.open(ctx, address)
+	if failure != nil {
+		return nil, failure.Err
 	}
-	return channel.conn(w.ctx, endpoint{host: address})
+	return NewConn(w.ctx, stream, Address{Host: address})
 }
 
 // refuse answers a request that leads nowhere.
@@ -193,6 +212,36 @@ func refuse(rw http.ResponseWriter, err error) {
 	}
 	http.Error(rw, "fleetssh: "+err.Error(), status)
 }
+
+// proxyConn is a connection of which something has been read already.
+type proxyConn struct {
+	Caller
+	ahead []byte
+
+	endOnce sync.Once
+	ended   chan struct{} // closed when nobody uses the connection any more
+	taken   bool          // out of the hands of the HTTP server, by the handler
+}
+
+// Read implements [net.Conn].
+func (c *proxyConn) Read(p []byte) (int, error) {
+	if len(c.ahead) > 0 {
+		n := copy(p, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
+	}
+	return c.Caller.Read(p)
+}
+
+// SetLinger is that of TCP; see [Reset].
+func (c *proxyConn) SetLinger(seconds int) error {
+	if tcp, ok := c.Caller.(*net.TCPConn); ok {
+		return tcp.SetLinger(seconds)
+	}
+	return nil
+}
+
+func (c *proxyConn) end() { c.endOnce.Do(func() { close(c.ended) }) }
 
 // webListener is where the server gets its connections from.
 type webListener struct {

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package fleetssh
+package tunnel
 
 import (
 	"context"

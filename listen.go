@@ -11,6 +11,7 @@ import (
 
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/transport"
+	"fleetssh/internal/tunnel"
 )
 
 // The SSH library's own listeners stop the whole connection when nobody takes what
@@ -32,11 +33,11 @@ type listeners struct {
 // listener is one address that a host listens on.
 type listener struct {
 	client *Client
-	tunnel *Tunnel
-	to     endpoint // on this side
+	tunnel *tunnel.Tunnel
+	to     tunnel.Address // on this side
 
-	ready chan struct{} // closed when at is final
-	at    endpoint      // with port 0 until ready, if the host is to choose one
+	ready chan struct{}  // closed when at is final
+	at    tunnel.Address // with port 0 until ready, if the host is to choose one
 }
 
 // ForwardRemote listens on the host and connects each caller from here to target, like
@@ -56,36 +57,38 @@ func (c *Client) ForwardRemote(ctx context.Context, listen, target string) (*Tun
 	if err != nil {
 		return nil, err
 	}
-	return c.listen(ctx, at, to)
+	t, err := c.listen(ctx, at, to)
+	if err != nil {
+		return nil, err
+	}
+	return &Tunnel{t}, nil
 }
 
-func (c *Client) listen(ctx context.Context, at, to endpoint) (*Tunnel, error) {
+func (c *Client) listen(ctx context.Context, at, to tunnel.Address) (*tunnel.Tunnel, error) {
 	if c.login.Master != "" {
 		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: errors.New("an OpenSSH master does not hand on the answer to that; connect without it (ControlPath)")}
 	}
-	l := &listener{client: c, tunnel: newTunnel(c.d.log, at.addr()), to: to, at: at, ready: make(chan struct{})}
+	l := &listener{client: c, tunnel: tunnel.New(c.d.log, at.Addr()), to: to, at: at, ready: make(chan struct{})}
 	if !c.listeners.add(l) {
-		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: fmt.Errorf("%s: there is a tunnel from it already", at.address())}
+		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: fmt.Errorf("%s: there is a tunnel from it already", at.String())}
 	}
 	c.users.enter()
 	port, err := l.ask(ctx)
 	if err != nil {
 		c.leave()
 		c.listeners.remove(l)
-		l.tunnel.end(err) // callers have been waiting, at worst
+		l.tunnel.End(err)
 		close(l.ready)
 		return nil, err
 	}
-	at.port = port
+	at.Port = port
 	c.listeners.settle(l, at)
-	l.tunnel.mu.Lock()
-	l.tunnel.addr = at.addr()
-	l.tunnel.mu.Unlock()
-	l.tunnel.onEnd(func() {
+	l.tunnel.SetAddr(at.Addr())
+	l.tunnel.OnEnd(func() {
 		l.cancel()
 		c.leave()
 	})
-	if err := l.tunnel.endsWith(c); err != nil {
+	if err := c.endTunnel(l.tunnel); err != nil {
 		return nil, err
 	}
 	return l.tunnel, nil
@@ -98,8 +101,8 @@ func (l *listener) ask(ctx context.Context) (int, error) {
 	defer cancel()
 	var granted bool
 	var answer []byte
-	name, payload := "tcpip-forward", l.payload(l.at.port)
-	if l.at.path != "" {
+	name, payload := "tcpip-forward", l.payload(l.at.Port)
+	if l.at.Path != "" {
 		name = "streamlocal-forward@openssh.com"
 	}
 	err := c.await(ctx, call{
@@ -116,10 +119,10 @@ func (l *listener) ask(ctx context.Context) (int, error) {
 	switch {
 	case err != nil:
 		return 0, c.sessionError(ctx, "listen", err)
-	case !granted && l.at.path != "":
-		err = fmt.Errorf("%s: refused: the host does not allow it (AllowStreamLocalForwarding), or the file exists (StreamLocalBindUnlink)", l.at.path)
+	case !granted && l.at.Path != "":
+		err = fmt.Errorf("%s: refused: the host does not allow it (AllowStreamLocalForwarding), or the file exists (StreamLocalBindUnlink)", l.at.Path)
 	case !granted:
-		err = fmt.Errorf("%s: refused: the host does not allow it (AllowTcpForwarding, PermitListen), or the port is taken", l.at.address())
+		err = fmt.Errorf("%s: refused: the host does not allow it (AllowTcpForwarding, PermitListen), or the port is taken", l.at.String())
 	default:
 		var port int
 		if port, err = l.port(answer); err == nil {
@@ -131,19 +134,19 @@ func (l *listener) ask(ctx context.Context) (int, error) {
 
 // payload is that of the requests to listen and to stop that.
 func (l *listener) payload(port int) []byte {
-	if l.at.path != "" {
-		return ssh.Marshal(struct{ Path string }{l.at.path})
+	if l.at.Path != "" {
+		return ssh.Marshal(struct{ Path string }{l.at.Path})
 	}
 	return ssh.Marshal(struct {
 		Host string
 		Port uint32
-	}{l.at.host, uint32(port)})
+	}{l.at.Host, uint32(port)})
 }
 
 // port returns the port that the host listens on, by its answer.
 func (l *listener) port(answer []byte) (int, error) {
-	if l.at.path != "" || l.at.port != 0 {
-		return l.at.port, nil
+	if l.at.Path != "" || l.at.Port != 0 {
+		return l.at.Port, nil
 	}
 	var chosen struct{ Port uint32 }
 	if err := ssh.Unmarshal(answer, &chosen); err != nil || chosen.Port == 0 || chosen.Port > 65535 {
@@ -161,12 +164,12 @@ func (l *listener) cancel() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
 	defer cancel()
-	_ = l.client.await(ctx, call{do: func() error { return l.askToStop(l.at.port) }}) // it has no more listener, or no connection
+	_ = l.client.await(ctx, call{do: func() error { return l.askToStop(l.at.Port) }}) // it has no more listener, or no connection
 }
 
 func (l *listener) askToStop(port int) error {
 	name := "cancel-tcpip-forward"
-	if l.at.path != "" {
+	if l.at.Path != "" {
 		name = "cancel-streamlocal-forward@openssh.com"
 	}
 	_, _, err := l.client.link().SendRequest(name, true, l.payload(port))
@@ -178,7 +181,7 @@ func (ls *listeners) add(l *listener) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	for _, other := range ls.open {
-		if other.at == l.at && (l.at.path != "" || l.at.port != 0) {
+		if other.at == l.at && (l.at.Path != "" || l.at.Port != 0) {
 			return false
 		}
 	}
@@ -198,7 +201,7 @@ func (ls *listeners) remove(l *listener) {
 }
 
 // settle notes the address that the host listens on.
-func (ls *listeners) settle(l *listener, at endpoint) {
+func (ls *listeners) settle(l *listener, at tunnel.Address) {
 	ls.mu.Lock()
 	l.at = at
 	ls.mu.Unlock()
@@ -207,7 +210,7 @@ func (ls *listeners) settle(l *listener, at endpoint) {
 
 // find returns the listener that a channel comes from. One whose port is not told yet
 // is as good as none other: the host may be faster than its answer.
-func (ls *listeners) find(at endpoint) *listener {
+func (ls *listeners) find(at tunnel.Address) *listener {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	var likely *listener
@@ -215,8 +218,8 @@ func (ls *listeners) find(at endpoint) *listener {
 		switch {
 		case l.at == at:
 			return l
-		case at.path != "" || l.at.path != "":
-		case l.at.port == at.port || l.at.port == 0 && l.at.host == at.host:
+		case at.Path != "" || l.at.Path != "":
+		case l.at.Port == at.Port || l.at.Port == 0 && l.at.Host == at.Host:
 			likely = l // the host may write its address otherwise
 		}
 	}
@@ -229,7 +232,7 @@ var errBusy = errors.New("too many connections")
 // accept serves a channel that a host opens. It returns false if it is not one of a
 // tunnel of ours, or malformed. The error is that it is to be refused.
 func (ls *listeners) accept(asked ssh.NewChannel) (ours bool, err error) {
-	var from endpoint
+	var from tunnel.Address
 	switch asked.ChannelType() {
 	case forwardedTCP:
 		var m struct {
@@ -239,58 +242,50 @@ func (ls *listeners) accept(asked ssh.NewChannel) (ours bool, err error) {
 			OriginPort uint32
 		}
 		err = ssh.Unmarshal(asked.ExtraData(), &m)
-		from = endpoint{host: m.Host, port: int(m.Port)}
+		from = tunnel.Address{Host: m.Host, Port: int(m.Port)}
 	case forwardedUnix:
 		var m struct{ Path, Reserved string }
 		err = ssh.Unmarshal(asked.ExtraData(), &m)
-		from = endpoint{path: m.Path}
+		from = tunnel.Address{Path: m.Path}
 	default:
 		return false, nil
 	}
-	if err != nil || from == (endpoint{}) {
+	if err != nil || from == (tunnel.Address{}) {
 		return false, nil
 	}
 	l := ls.find(from)
 	if l == nil {
 		return false, nil
 	}
-	select {
-	case l.tunnel.slots <- struct{}{}:
-	default:
+	ok, busy := l.tunnel.Take(func() { l.serve(asked, from) })
+	if busy {
 		return true, errBusy
-	}
-	ok := l.tunnel.spawn(func() {
-		defer func() { <-l.tunnel.slots }()
-		l.serve(asked, from)
-	})
-	if !ok {
-		<-l.tunnel.slots
 	}
 	return ok, nil
 }
 
 // serve connects a caller.
-func (l *listener) serve(asked ssh.NewChannel, from endpoint) {
+func (l *listener) serve(asked ssh.NewChannel, from tunnel.Address) {
 	t := l.tunnel
 	select {
 	case <-l.ready:
-	case <-t.ctx.Done():
+	case <-t.Context().Done():
 	}
-	if l.at.port != from.port || t.ctx.Err() != nil {
+	if l.at.Port != from.Port || t.Context().Err() != nil {
 		l.refuse(asked, ssh.Prohibited, "not asked for")
 		return
 	}
 	dialer := net.Dialer{Timeout: l.client.host.connectTimeout()}
-	conn, err := dialer.DialContext(t.ctx, l.to.network(), l.to.address())
+	conn, err := dialer.DialContext(t.Context(), l.to.Network(), l.to.String())
 	if err != nil {
-		t.failed(l.client.host, err)
+		t.Failed(*l.client.host, err)
 		l.refuse(asked, ssh.ConnectionFailed, sanitize.Line(transport.WithoutAddress(err).Error()))
 		return
 	}
-	t.worked(l.client.host)
+	t.Worked(*l.client.host)
 	var channel ssh.Channel
 	var requests <-chan *ssh.Request
-	err = l.client.await(t.ctx, call{
+	err = l.client.await(t.Context(), call{
 		do: func() (err error) {
 			channel, requests, err = asked.Accept()
 			return err
@@ -305,10 +300,10 @@ func (l *listener) serve(asked ssh.NewChannel, from endpoint) {
 		conn.Close()
 		return
 	}
-	l.client.newTunnelChannel(channel, requests).relay(t.ctx, conn.(callerConn))
+	tunnel.Relay(t.Context(), l.client.newTunnelChannel(channel, requests), conn.(tunnel.Caller))
 }
 
 // refuse refuses a channel, and waits for that as long as the tunnel lasts.
 func (l *listener) refuse(asked ssh.NewChannel, reason ssh.RejectionReason, text string) {
-	_ = l.client.await(l.tunnel.ctx, call{do: func() error { return asked.Reject(reason, text) }}) // the connection has ended
+	_ = l.client.await(l.tunnel.Context(), call{do: func() error { return asked.Reject(reason, text) }}) // the connection has ended
 }

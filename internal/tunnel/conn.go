@@ -1,4 +1,4 @@
-package fleetssh
+package tunnel
 
 import (
 	"context"
@@ -11,53 +11,17 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/transport"
 )
 
 // closeLinger is for how long what was written before Close may still be on its way.
 const closeLinger = 5 * time.Second
 
-// DialContext connects from the host to addr: "host:port" with the network "tcp", or
-// the path of a socket with "unix". Names are looked up by the host. It fits
-// [net/http.Transport] and everything else that takes a dial function. The connection
-// outlives ctx, which bounds the call, as HostConfig.ConnectTimeout does.
-//
-// The connection has deadlines, and a method CloseWrite. Its Read returns [io.EOF] only
-// if the other side has ended the connection: one that is lost is an error. What was
-// written before Close is sent, for up to five seconds.
-//
-// The error is a [*SessionError] if the host does not connect to the address, or a
-// [*ConfigError], [*TimeoutError] or [*ConnectionError].
-func (c *Client) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	to, err := dialTarget(network, addr)
-	if err != nil {
-		return nil, err
-	}
-	ch, err := c.openTunnel(ctx, to)
-	if err != nil {
-		return nil, err
-	}
-	return ch.conn(context.Background(), to)
-}
-
-// dialTarget returns what the arguments of a dial function mean.
-func dialTarget(network, addr string) (endpoint, error) {
-	switch network {
-	case "tcp":
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return endpoint{}, &ConfigError{Host: -1, Field: "addr", Reason: err.Error()}
-		}
-	case "unix":
-		addr = "unix:" + addr
-	default:
-		return endpoint{}, &net.OpError{Op: "dial", Net: network, Err: net.UnknownNetworkError(network)}
-	}
-	return parseTarget(addr)
-}
-
-// tunnelConn is a connection to somewhere behind a host. The SSH library's channel ends
+// streamConn is a connection to somewhere behind a host. The SSH library's channel ends
 // a Read or Write that waits only when the host says so, and has no deadlines; pipes
 // that have stand in between.
-type tunnelConn struct {
+type streamConn struct {
 	in, out    net.Conn // the user's ends
 	closed     chan struct{}
 	closeOnce  sync.Once
@@ -68,61 +32,64 @@ type tunnelConn struct {
 	wroteClose bool
 }
 
-// conn returns the channel as a connection, which is closed when ctx ends.
-func (ch *tunnelChannel) conn(ctx context.Context, to endpoint) (*tunnelConn, error) {
+// NewConn returns the channel as a connection to an address, which is closed when ctx ends.
+// It has deadlines, and a method CloseWrite. Its Read returns [io.EOF] only if the other
+// side has ended the connection. What was written before Close is sent, for up to five
+// seconds. The error is that the SSH connection is closed.
+func NewConn(ctx context.Context, ch Stream, to Address) (net.Conn, error) {
 	in, fromHost := net.Pipe()
 	out, toHost := net.Pipe()
-	c := &tunnelConn{in: in, out: out, closed: make(chan struct{}), local: ch.client.link().LocalAddr(), remote: to.addr()}
-	ok := ch.client.spawn(func() {
-		defer ch.leave()
+	c := &streamConn{in: in, out: out, closed: make(chan struct{}), local: ch.LocalAddr(), remote: to.Addr()}
+	ok := ch.Go(func() {
+		defer ch.Leave()
 		var wg sync.WaitGroup
 		sent, received := make(chan struct{}), make(chan struct{})
 		wg.Go(func() {
 			defer close(received)
-			_ = carry(fromHost, ch.Channel) // Read says why it has ended
-			if ch.client.broken() {
-				c.fail(ch.client.lostTunnel())
+			_ = transport.Carry(fromHost, ch) // Read says why it has ended
+			if ch.Broken() {
+				c.fail(ch.Lost())
 			}
 			fromHost.Close()
 		})
 		wg.Go(func() {
 			defer close(sent)
 			from := &noting{Reader: toHost}
-			_ = carry(ch.Channel, from) // Write says why it has ended
+			_ = transport.Carry(ch, from) // Write says why it has ended
 			if from.err != nil {
 				ch.CloseWrite()
 			}
 		})
 		c.serve(ctx, ch, sent)
-		if ch.client.broken() {
-			c.fail(ch.client.lostTunnel())
+		if ch.Broken() {
+			c.fail(ch.Lost())
 		}
 		toHost.Close()
 		select {
 		case <-received: // by whoever reads
 		case <-c.closed:
-		case <-ch.client.done:
-			c.fail(ch.client.lostTunnel())
+		case <-ch.Done():
+			c.fail(ch.Lost())
 		}
 		fromHost.Close()
 		wg.Wait()
 	})
 	if !ok {
-		ch.abandon()
-		return nil, ch.client.lostTunnel()
+		ch.Abandon()
+		return nil, ch.Lost()
 	}
 	return c, nil
 }
 
 // serve returns when the host has closed the channel, which is closed here when the
 // user has closed the connection and what was written is sent.
-func (c *tunnelConn) serve(ctx context.Context, ch *tunnelChannel, sent <-chan struct{}) {
+func (c *streamConn) serve(ctx context.Context, ch Stream, sent <-chan struct{}) {
 	closed, over := c.closed, ctx.Done()
 	var late <-chan time.Time
 	var flushed <-chan struct{}
 	for {
 		select {
-		case req, ok := <-ch.requests:
+		case req, ok := <-ch.Requests():
 			if !ok {
 				return
 			}
@@ -141,14 +108,14 @@ func (c *tunnelConn) serve(ctx context.Context, ch *tunnelChannel, sent <-chan s
 		case <-flushed:
 		case <-late:
 		}
-		ch.closeSoon()
-		ssh.DiscardRequests(ch.requests)
+		ch.CloseSoon()
+		ssh.DiscardRequests(ch.Requests())
 		return
 	}
 }
 
 // fail notes why the connection has ended.
-func (c *tunnelConn) fail(err error) {
+func (c *streamConn) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
@@ -157,7 +124,7 @@ func (c *tunnelConn) fail(err error) {
 }
 
 // Read implements [net.Conn].
-func (c *tunnelConn) Read(p []byte) (int, error) {
+func (c *streamConn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -180,7 +147,7 @@ func (c *tunnelConn) Read(p []byte) (int, error) {
 }
 
 // Write implements [net.Conn].
-func (c *tunnelConn) Write(p []byte) (int, error) {
+func (c *streamConn) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -205,7 +172,7 @@ func (c *tunnelConn) Write(p []byte) (int, error) {
 }
 
 // opError returns an error as those of package net are.
-func (c *tunnelConn) opError(op string, err error) error {
+func (c *streamConn) opError(op string, err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = os.ErrDeadlineExceeded
 	}
@@ -213,7 +180,7 @@ func (c *tunnelConn) opError(op string, err error) error {
 }
 
 // CloseWrite tells the other side that nothing more will be written.
-func (c *tunnelConn) CloseWrite() error {
+func (c *streamConn) CloseWrite() error {
 	c.mu.Lock()
 	c.wroteClose = true
 	c.mu.Unlock()
@@ -221,7 +188,7 @@ func (c *tunnelConn) CloseWrite() error {
 }
 
 // Close implements [net.Conn].
-func (c *tunnelConn) Close() error {
+func (c *streamConn) Close() error {
 	err := c.opError("close", net.ErrClosed)
 	c.closeOnce.Do(func() {
 		close(c.closed)
@@ -233,27 +200,27 @@ func (c *tunnelConn) Close() error {
 }
 
 // LocalAddr returns that of the connection to the host.
-func (c *tunnelConn) LocalAddr() net.Addr { return c.local }
+func (c *streamConn) LocalAddr() net.Addr { return c.local }
 
 // RemoteAddr returns the address that was asked for.
-func (c *tunnelConn) RemoteAddr() net.Addr { return c.remote }
+func (c *streamConn) RemoteAddr() net.Addr { return c.remote }
 
 // SetDeadline implements [net.Conn].
-func (c *tunnelConn) SetDeadline(at time.Time) error {
+func (c *streamConn) SetDeadline(at time.Time) error {
 	return errors.Join(c.SetReadDeadline(at), c.SetWriteDeadline(at))
 }
 
 // SetReadDeadline implements [net.Conn].
-func (c *tunnelConn) SetReadDeadline(at time.Time) error {
+func (c *streamConn) SetReadDeadline(at time.Time) error {
 	return c.deadlineError(c.in.SetReadDeadline(at))
 }
 
 // SetWriteDeadline implements [net.Conn].
-func (c *tunnelConn) SetWriteDeadline(at time.Time) error {
+func (c *streamConn) SetWriteDeadline(at time.Time) error {
 	return c.deadlineError(c.out.SetWriteDeadline(at))
 }
 
-func (c *tunnelConn) deadlineError(err error) error {
+func (c *streamConn) deadlineError(err error) error {
 	if err == nil || !isClosed(c.closed) {
 		return nil // that one direction has ended does not keep the other from having one
 	}

@@ -1,0 +1,250 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"fleetssh/internal/sanitize"
+	"fleetssh/internal/tunnel"
+)
+
+// ForwardLocal listens on a local address for each host and connects each caller from
+// that host to target: see [Client.ForwardLocal]. The first host gets the port of
+// listen and each other the next one; with port 0 each gets a free one. A socket can
+// be listened on for a single host only.
+//
+// The slice has one tunnel for each host, in the order of Hosts. They work until they or
+// p are closed: when the connection to a host is lost, the next caller has it made anew.
+// ForwardLocal connects to all hosts, so that those that cannot be reached show; their
+// tunnels are there all the same, and try again when somebody calls. Callers of a host that
+// cannot be reached are reset, within two seconds after it was tried without trying again. What goes
+// wrong later is told to the Logger, once until it goes well again.
+//
+// The error is a [*HostsError] if some hosts could not be reached. If it is another, such
+// as a [*ConfigError] or that a port is taken, the slice is nil and no host was contacted.
+// The tunnels outlive ctx, which bounds the call.
+func (p *ParallelClient) ForwardLocal(ctx context.Context, listen, target string) ([]*Tunnel, error) {
+	to, err := parseTarget(target)
+	if err != nil {
+		return nil, err
+	}
+	return p.forwardEach(ctx, listen, func(way tunnel.Way) func(*tunnel.Tunnel, tunnel.Caller) {
+		return func(t *tunnel.Tunnel, caller tunnel.Caller) { t.Connect(caller, to, way) }
+	})
+}
+
+// ForwardSOCKS listens on a local address for each host and serves SOCKS there: see
+// [Client.ForwardSOCKS], and ForwardLocal for the rest. For one proxy that leads to all
+// hosts see ForwardProxy.
+func (p *ParallelClient) ForwardSOCKS(ctx context.Context, listen string) ([]*Tunnel, error) {
+	return p.forwardEach(ctx, listen, func(way tunnel.Way) func(*tunnel.Tunnel, tunnel.Caller) {
+		return func(t *tunnel.Tunnel, caller tunnel.Caller) { t.ServeSOCKS(caller, anywhere(way)) }
+	})
+}
+
+func (p *ParallelClient) forwardEach(ctx context.Context, listen string, serve func(tunnel.Way) func(*tunnel.Tunnel, tunnel.Caller)) ([]*Tunnel, error) {
+	at, err := parseListen(listen)
+	if err != nil {
+		return nil, err
+	}
+	slots, err := p.begin(hopMemory)
+	if err != nil {
+		return nil, err
+	}
+	var tunnels []*tunnel.Tunnel
+	for i, s := range slots {
+		own, err := at.Next(i)
+		if err != nil {
+			err = &ConfigError{Host: -1, Field: "listen", Reason: err.Error()}
+		}
+		var t *tunnel.Tunnel
+		if err == nil {
+			t, err = tunnel.Listen(ctx, p.d.log, own, serve(s.reach(p.d).way()))
+		}
+		if err == nil {
+			err = p.keep(t, s)
+		}
+		if err != nil {
+			closeAll(tunnels)
+			return nil, err
+		}
+		tunnels = append(tunnels, t)
+	}
+	return faces(tunnels), p.reachAll(ctx, slots)
+}
+
+// faces returns tunnels as users see them.
+func faces(tunnels []*tunnel.Tunnel) []*Tunnel {
+	all := make([]*Tunnel, len(tunnels))
+	for i, t := range tunnels {
+		all[i] = &Tunnel{t}
+	}
+	return all
+}
+
+// reachAll connects to the hosts.
+func (p *ParallelClient) reachAll(ctx context.Context, slots []*slot) error {
+	errs := make([]error, len(slots))
+	p.each(ctx, len(slots), func(i int) error {
+		link, err := slots[i].reach(p.d).connect(ctx)
+		if err == nil {
+			link.client.leave()
+		}
+		errs[i] = err
+		return err
+	}, func(i int) { errs[i] = p.skipped(ctx) })
+	return hostsError(len(slots), func(i int) error { return errs[i] })
+}
+
+// keep has Close end a tunnel, and SetHosts if it is that of a host. The error is that p is
+// closed.
+func (p *ParallelClient) keep(t *tunnel.Tunnel, s *slot) error {
+	p.mu.Lock()
+	closed := p.closed
+	removed := s != nil && s.removed.Load()
+	if !closed {
+		if p.tunnels == nil {
+			p.tunnels = make(map[*tunnel.Tunnel]*slot)
+		}
+		p.tunnels[t] = s
+	}
+	p.mu.Unlock()
+	t.OnEnd(func() {
+		p.mu.Lock()
+		delete(p.tunnels, t)
+		p.mu.Unlock()
+	})
+	if closed {
+		t.Close()
+		return &ConnectionError{Host: "all hosts", Phase: "forward", Err: errClosed}
+	}
+	if removed {
+		t.End(s.removedTunnel())
+	}
+	return nil
+}
+
+// removedTunnel is why a tunnel ends whose host SetHosts has removed.
+func (s *slot) removedTunnel() error {
+	return &ConnectionError{Host: s.host.name(), Port: s.host.port(), Phase: "forward", Err: errRemoved}
+}
+
+func closeAll(tunnels []*tunnel.Tunnel) {
+	for _, t := range tunnels {
+		t.End(nil)
+	}
+	for _, t := range tunnels {
+		_ = t.Wait() // whoever has the tunnel is told
+	}
+}
+
+// ForwardRemote listens on every host and connects each caller from here to target: see
+// [Client.ForwardRemote]. The slice has one tunnel for each host, in the order of Hosts.
+// When the connection to a host is lost, it is made anew until the host listens again,
+// after pauses of one second at first and 30 at most; a port that the host has chosen stays the
+// same. That goes for hosts too that could not be reached, or did not listen, in the
+// beginning: the [*HostsError] tells them, and their tunnels keep trying. Until the host
+// listens, Addr is what was asked for.
+func (p *ParallelClient) ForwardRemote(ctx context.Context, listen, target string) ([]*Tunnel, error) {
+	at, err := parseListen(listen)
+	if err != nil {
+		return nil, err
+	}
+	to, err := parseTarget(target)
+	if err != nil {
+		return nil, err
+	}
+	slots, err := p.begin(hopMemory)
+	if err != nil {
+		return nil, err
+	}
+	tunnels := make([]*tunnel.Tunnel, len(slots))
+	keepers := make([]*tunnel.Keeper, len(slots))
+	for i, s := range slots {
+		tunnels[i] = tunnel.New(p.d.log, at.Addr())
+		way := s.reach(p.d)
+		keepers[i] = &tunnel.Keeper{
+			Tunnel: tunnels[i], At: at, Host: s.host, Refused: isSessionError,
+			Ask: func(ctx context.Context, at tunnel.Address) (*tunnel.Tunnel, error) { return way.listen(ctx, at, to) },
+		}
+		if err := p.keep(tunnels[i], s); err != nil {
+			closeAll(tunnels[:i])
+			return nil, err
+		}
+	}
+	errs := make([]error, len(slots))
+	p.each(ctx, len(slots), func(i int) error {
+		errs[i] = keepers[i].Listen(ctx)
+		return errs[i]
+	}, func(i int) { errs[i] = p.skipped(ctx) })
+	for _, k := range keepers {
+		k.Run()
+	}
+	return faces(tunnels), hostsError(len(slots), func(i int) error { return errs[i] })
+}
+
+// ForwardProxy listens on a local address and serves a proxy that leads to all hosts: a
+// connection to a host's name and a port goes over the connection of that host to
+// localhost and that port there. So http://web07:9100/ reaches what listens on port 9100 of web07,
+// for everybody on this machine who may use the proxy; see [Tunnel] for where it can listen.
+//
+// It speaks SOCKS 5, 4 and 4a without a login, and is an HTTP proxy, for CONNECT and for URLs of
+// http. A host's name is its Alias, or if no host has such an alias its Host, in
+// capitals or not. Where several entries of Hosts share a name, number 3 of them all is "3.web1", which works
+// for every host. Other names are not connected to, nowhere: SOCKS answers 2 (not allowed), HTTP 502 and
+// a text. A host that cannot be reached is 4 and 502, a refused connection 5 and 502, a host that
+// does not answer in time 6 and 504.
+//
+// ForwardProxy connects to all hosts first; the error is as for ForwardLocal, and the
+// tunnel is nil only when it is no [*HostsError]. Connections that are lost are made
+// anew when they are needed. The tunnel outlives ctx, which bounds the call.
+func (p *ParallelClient) ForwardProxy(ctx context.Context, listen string) (*Tunnel, error) {
+	at, err := parseListen(listen)
+	if err != nil {
+		return nil, err
+	}
+	slots, err := p.begin(hopMemory)
+	if err != nil {
+		return nil, err
+	}
+	proxy := tunnel.NewProxy(p.d.log, p.route)
+	t, err := tunnel.Listen(ctx, p.d.log, at, proxy.Serve)
+	if err != nil {
+		return nil, err
+	}
+	proxy.Run(t)
+	if err := p.keep(t, nil); err != nil {
+		return nil, err
+	}
+	return &Tunnel{t}, p.reachAll(ctx, slots)
+}
+
+// maxNamed is how many hosts of one name an error lists.
+const maxNamed = 4
+
+// route finds the host that a name means.
+func (p *ParallelClient) route(name string, port int) (tunnel.Way, tunnel.Address, *tunnel.Failure) {
+	p.mu.Lock()
+	slots := p.slots
+	p.mu.Unlock()
+	found := tunnel.Find(name, len(slots), func(i int) (alias, host string) { return slots[i].host.Alias, slots[i].host.Host })
+	text := ""
+	switch {
+	case port == 0:
+		text = "there is no port 0"
+	case len(found) == 0:
+		text = fmt.Sprintf("%q is no host of this fleet", sanitize.Line(name))
+	case len(found) > 1:
+		text = fmt.Sprintf("%q is the name of %d hosts; say", sanitize.Line(name), len(found))
+		for _, i := range found[:min(len(found), maxNamed)] {
+			text += fmt.Sprintf(" %d.%s (%s),", i, sanitize.Line(name), slots[i].host.String())
+		}
+		text = strings.TrimSuffix(text, ",")
+	}
+	if text != "" {
+		return tunnel.Way{}, tunnel.Address{}, &tunnel.Failure{Err: errors.New(text), Cause: tunnel.NotAllowed}
+	}
+	return slots[found[0]].reach(p.d).way(), tunnel.Address{Host: "localhost", Port: port}, nil
+}

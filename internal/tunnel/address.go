@@ -1,0 +1,133 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"fleetssh/internal/sanitize"
+)
+
+// Address is where a tunnel listens, or where it leads to: a TCP port, or the
+// socket file at Path.
+type Address struct {
+	Host string // empty when listening: on all addresses
+	Port int
+	Path string
+}
+
+// ParseListen reads where to listen: "PORT", "HOST:PORT" or the path of a socket. Without a
+// host it is 127.0.0.1, and "*" is all addresses. Whether Host can be the name of a host
+// is for the caller to check.
+func ParseListen(text string) (Address, error) {
+	a, err := parse(text)
+	switch {
+	case err != nil:
+		return Address{}, err
+	case a.Path != "":
+	case a.Host == "":
+		a.Host = "127.0.0.1"
+	case a.Host == "*":
+		a.Host = ""
+	}
+	return a, nil
+}
+
+// ParseTarget reads where a tunnel leads to, written as for [ParseListen]. Without a host
+// it is localhost.
+func ParseTarget(text string) (Address, error) {
+	a, err := parse(text)
+	switch {
+	case err != nil:
+	case a.Path != "":
+	case a.Port == 0:
+		err = errors.New("the port is 0")
+	case a.Host == "":
+		a.Host = "localhost"
+	case a.Host == "*":
+		err = errors.New("that is where one may listen, and leads nowhere")
+	}
+	if err != nil {
+		return Address{}, err
+	}
+	return a, nil
+}
+
+// maxPath is longer than the path of a socket can be on any system.
+const maxPath = 1024
+
+func parse(text string) (Address, error) {
+	if path, ok := strings.CutPrefix(text, "unix:"); ok || strings.HasPrefix(text, "/") {
+		switch {
+		case path == "" || strings.ContainsRune(path, 0) || strings.HasPrefix(path, "@"):
+			return Address{}, errors.New("no path of a socket")
+		case len(path) > maxPath:
+			return Address{}, errors.New("the path is too long")
+		}
+		return Address{Path: path}, nil
+	}
+	host, port := "", text
+	if strings.Contains(text, ":") {
+		var err error
+		if host, port, err = net.SplitHostPort(text); err != nil {
+			return Address{}, errors.New(`write PORT, HOST:PORT or the path of a socket; an IPv6 address stands in "[" and "]"`)
+		}
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return Address{}, fmt.Errorf("the port %q is no number from 0 to 65535", sanitize.Line(port))
+	}
+	return Address{Host: host, Port: int(n)}, nil
+}
+
+// Network returns "tcp" or "unix".
+func (a Address) Network() string {
+	if a.Path != "" {
+		return "unix"
+	}
+	return "tcp"
+}
+
+// String returns what a dial function takes with the network.
+func (a Address) String() string {
+	if a.Path != "" {
+		return a.Path
+	}
+	return net.JoinHostPort(a.Host, strconv.Itoa(a.Port))
+}
+
+// Addr returns it as an address of the network.
+func (a Address) Addr() net.Addr {
+	if a.Path != "" {
+		return &net.UnixAddr{Name: a.Path, Net: "unix"}
+	}
+	if ip, err := netip.ParseAddr(a.Host); err == nil {
+		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(a.Port)))
+	}
+	return hostAddr(a.String())
+}
+
+// Next returns where to listen for host number i, if the first one listens at a. The error
+// says why there is no such address.
+func (a Address) Next(i int) (Address, error) {
+	switch {
+	case i == 0:
+	case a.Path != "":
+		return a, errors.New("one socket cannot serve several hosts")
+	case a.Port == 0:
+	case a.Port+i > 65535:
+		return a, fmt.Errorf("there is no port for host %d: each has the next one after %d", i, a.Port)
+	default:
+		a.Port += i
+	}
+	return a, nil
+}
+
+// hostAddr is an address whose host is a name, or empty, that only another machine can look up.
+type hostAddr string
+
+func (a hostAddr) Network() string { return "tcp" }
+func (a hostAddr) String() string  { return string(a) }

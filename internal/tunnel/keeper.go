@@ -1,0 +1,79 @@
+package tunnel
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Keeper keeps a host listening for a tunnel: it asks again when the connection was lost.
+type Keeper struct {
+	Tunnel *Tunnel
+	At     Address      // where to listen; a port that the host chooses is kept
+	Host   fmt.Stringer // as it is logged
+
+	// Ask has the host listen, and returns a tunnel that ends with the connection.
+	Ask func(ctx context.Context, at Address) (*Tunnel, error)
+
+	// Refused reports whether an error of Ask is the host's answer, which is logged. That
+	// there is no connection is logged where that is known.
+	Refused func(error) bool
+
+	now *Tunnel // what Ask has returned; nil: the host does not listen
+}
+
+// Listen has the host listen. It is for the first time; Run asks again.
+func (k *Keeper) Listen(ctx context.Context) error {
+	now, err := k.Ask(ctx, k.At)
+	if err != nil {
+		return err
+	}
+	k.now = now
+	k.Tunnel.SetAddr(now.Addr())
+	if k.At.Path == "" && k.At.Port == 0 {
+		if address, parseErr := parse(now.Addr().String()); parseErr == nil {
+			k.At.Port = address.Port
+		}
+	}
+	return nil
+}
+
+// relistenPause is how long to wait, at first and at most, before a host is asked again
+// to listen.
+const relistenPause, longRelistenPause = time.Second, 30 * time.Second
+
+// Run lets the host listen until the tunnel ends, on a goroutine of the tunnel.
+func (k *Keeper) Run() {
+	if !k.Tunnel.Go(k.run) && k.now != nil {
+		k.now.Close()
+	}
+}
+
+func (k *Keeper) run() {
+	ctx := k.Tunnel.ctx
+	pause := relistenPause
+	for {
+		if k.now != nil {
+			select {
+			case <-k.now.ctx.Done():
+			case <-ctx.Done():
+			}
+			k.now.Close()
+			k.now, pause = nil, relistenPause
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		pause = min(2*pause, longRelistenPause)
+		err := k.Listen(ctx)
+		if err == nil {
+			k.Tunnel.Worked(k.Host)
+		} else if k.Refused(err) {
+			k.Tunnel.Failed(k.Host, err)
+		}
+	}
+}

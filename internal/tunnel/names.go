@@ -1,0 +1,50 @@
+package tunnel
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Find returns the numbers of the hosts that a name means to a proxy, of n hosts whose
+// aliases and addresses names tells: those with such an alias; if there are none, those
+// with such an address; and if there are none either, number 3 for "3.web1", if host 3 is
+// called web1 in one way or the other.
+func Find(name string, n int, names func(i int) (alias, host string)) []int {
+	wanted := canonical(name)
+	var byAlias, byHost []int
+	for i := range n {
+		alias, host := names(i)
+		switch {
+		case alias != "" && canonical(alias) == wanted:
+			byAlias = append(byAlias, i)
+		case canonical(host) == wanted:
+			byHost = append(byHost, i)
+		}
+	}
+	switch {
+	case byAlias != nil:
+		return byAlias
+	case byHost != nil:
+		return byHost
+	}
+	number, rest, _ := strings.Cut(name, ".")
+	i, err := strconv.Atoi(number)
+	if err != nil || i < 0 || i >= n || strconv.Itoa(i) != number {
+		return nil
+	}
+	alias, host := names(i)
+	rest = canonical(rest)
+	if rest != "" && (canonical(alias) == rest || canonical(host) == rest) {
+		return []int{i}
+	}
+	return nil
+}
+
+// canonical returns what two spellings of a name have in common.
+func canonical(name string) string {
+	if addr, err := netip.ParseAddr(name); err == nil {
+		return addr.Unmap().String()
+	}
+	return strings.ToLower(strings.TrimSuffix(name, "."))
+}
