@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,23 +49,6 @@ func TestRehearsal(t *testing.T) {
 	}
 	if err := rehearseHosts(hosts[:1]); err != nil {
 		t.Errorf("a good host: %v", err)
-	}
-}
-
-// Names of files lack what may tell hosts apart.
-func TestFileNames(t *testing.T) {
-	t.Parallel()
-	labels := []string{"web1", "a/b", "a_b", ".x", "_x", "web1#1", `a\b`}
-	hosts := make([]selection.Host, len(labels))
-	for i, label := range labels {
-		hosts[i].Label = label
-	}
-	seen := make(map[string]bool)
-	for _, name := range fileNames(hosts) {
-		if seen[name] || strings.ContainsAny(name, `/\`) || name[0] == '.' {
-			t.Errorf("%q", name)
-		}
-		seen[name] = true
 	}
 }
 
@@ -134,20 +115,5 @@ func TestAmounts(t *testing.T) {
 		if most, _, err := f.budget(10); err == nil && text != "" {
 			t.Errorf("--max-fail %q: %d", text, most)
 		}
-	}
-}
-
-// A warning names a host as the user does.
-func TestWarningsNameTheAlias(t *testing.T) {
-	t.Parallel()
-	w := new(warnings)
-	slog.New(w).Warn("the agent was not forwarded", "host", fleetssh.HostConfig{Host: "10.0.0.1", Alias: "web1"})
-	slog.New(w).Warn("the agent was not forwarded", "host", fleetssh.HostConfig{Host: "web2"})
-	var shown bytes.Buffer
-	screen := termline.New(io.Discard, &shown)
-	w.show(screen)
-	screen.Close()
-	if want := "fleetssh: warning: web[1-2]: the agent was not forwarded\n"; shown.String() != want {
-		t.Errorf("%q, want %q", shown.String(), want)
 	}
 }

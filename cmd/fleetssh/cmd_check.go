@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
@@ -97,16 +98,16 @@ func (o *checkOptions) run(ctx context.Context, c *call) error {
 		return exit.OutputError(err)
 	}
 	if o.format != "json" {
-		showBanners(c.screen, t)
+		display.ShowBanners(c.screen, t)
 	}
-	c.warnings.show(c.screen)
+	c.warnings.Show(c.screen)
 	if o.format == "json" {
 		s := t.Summary()
 		s.Outcomes = make(map[string]int)
 		for i := range t.Results {
 			s.Outcomes[checkOutcome(&t.Results[i])]++
 		}
-		putJSON(c.screen, s)
+		display.PutJSON(c.screen, s)
 	} else {
 		t.ShowFailures(c.screen)
 	}
@@ -271,7 +272,7 @@ func showCheckJSON(c *call, t *results.Tally) func(*results.Result) {
 			l.Hop = r.Logins[i].Host.String()
 			o.Hops = append(o.Hops, *l)
 		}
-		putJSON(c.screen, o)
+		display.PutJSON(c.screen, o)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
@@ -177,7 +178,7 @@ func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demo
 	var counted *results.Tally
 	c := &call{
 		in:     strings.NewReader(step.input),
-		screen: screen, warnings: new(warnings),
+		screen: screen, warnings: new(display.Warnings),
 		place: f.place,
 		done:  func(t *results.Tally) { counted = t },
 		ask: func(_ context.Context, prompt string, _ bool) (string, error) {
@@ -309,13 +310,13 @@ func (f *demoFleet) playLibrary(ctx context.Context, screen *termline.Screen) er
 		return err
 	}
 	t := results.New(hosts)
-	d := newStream(view{screen: screen, tally: t, label: true})
+	d := display.NewStream(display.View{Screen: screen, Tally: t, Label: true})
 	for ev := range events {
 		if ev.Kind == fleetssh.Finished {
 			t.Add(ev)
 		}
-		d.show(ev)
+		d.Show(ev)
 	}
-	d.close()
+	d.Close()
 	return t.Err()
 }

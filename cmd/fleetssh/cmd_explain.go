@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/selection"
@@ -88,7 +89,7 @@ func (o *explainOptions) run(ctx context.Context, c *call, args []string) error 
 				if !j.Hop {
 					j.Config = lines
 				}
-				putJSON(c.screen, j)
+				display.PutJSON(c.screen, j)
 				continue
 			}
 			o.show(c.screen, &plans[n], len(plans)-1-n, lines)

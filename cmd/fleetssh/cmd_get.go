@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
@@ -26,7 +27,7 @@ stands for what is in dir. A file that is there already is replaced; with -P,
 ` + copyHelp + `
 ` + selection.Help + `
 ` + copyCareHelp + `
-` + copyShowHelp + `
+` + display.CopyHelp + `
 ` + recordFlagsHelp + copyEndHelp
 
 func newGet(c *call) *cobra.Command { return newCopy(c, "get", getHelp) }

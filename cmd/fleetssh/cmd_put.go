@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
@@ -27,7 +28,7 @@ none.
 ` + copyHelp + `
 ` + selection.Help + `
 ` + copyCareHelp + `
-` + copyShowHelp + `
+` + display.CopyHelp + `
 ` + recordFlagsHelp + copyEndHelp
 
 func newPut(c *call) *cobra.Command { return newCopy(c, "put", putHelp) }

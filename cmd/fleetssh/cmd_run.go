@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/journal"
@@ -66,7 +67,7 @@ What is typed and shown is not recorded; how it ended is. --exit-policy max ends
 with the exit code of the command, as ssh does.
 
 ` + careFlagsHelp + `
-` + showFlagsHelp + `
+` + display.Help + `
 ` + recordFlagsHelp + `
 DUR is 10 or 10s for seconds, 500ms, 2m.
 
@@ -87,7 +88,7 @@ type runOptions struct {
 	tty         bool
 
 	care careFlags
-	show showFlags
+	show display.Flags
 
 	record recordFlags
 	flags  *pflag.FlagSet // as they were given
@@ -106,7 +107,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.script, "script", "", "")
 	flags.BoolVar(&o.tty, "tty", false, "")
 	o.care.register(flags)
-	o.show.register(flags)
+	o.show.Register(flags)
 	o.record.register(flags)
 }
 
@@ -146,7 +147,7 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	if name := o.hosts.Unquoted(args); name != "" && len(args) > 1 {
 		c.screen.Message("hint: " + name + " is the command, and " + selection.QuoteHint)
 	}
-	hosts, err := o.hosts.Hosts(ctx, c.env(), o.show.format == "json")
+	hosts, err := o.hosts.Hosts(ctx, c.env(), o.show.Format == "json")
 	if err != nil {
 		return err
 	}
@@ -197,7 +198,7 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 			return err
 		}
 	}
-	if err := o.show.prepare(); err != nil {
+	if err := o.show.Prepare(); err != nil {
 		return err
 	}
 	r.command = command
@@ -223,7 +224,7 @@ func (o *runOptions) check(args []string, terminal *terminal) error {
 	case o.askSudoPass && !o.sudo && o.runAs == "":
 		return exit.UsageError("add --sudo or --run-as USER", "--ask-sudo-pass without sudo")
 	}
-	if err := o.show.check(); err != nil {
+	if err := o.show.Check(); err != nil {
 		return err
 	}
 	if err := o.care.check(); err != nil {
@@ -290,7 +291,7 @@ func (o *runOptions) pty() *fleetssh.PTY {
 // terminal returns the terminal to hand to a single host, nil if there is none or
 // something else is to be done with what the host writes.
 func (o *runOptions) terminal(c *call) *terminal {
-	if !o.tty || o.stdin != "" || o.show.format != "stream" || o.show.fold || o.show.diff || o.show.quiet || o.show.progress == "always" || o.show.outdir != "" || o.show.errdir != "" {
+	if !o.tty || o.stdin != "" || o.show.Asked() {
 		return nil
 	}
 	return newTerminal(c.in, c.out)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/help"
@@ -136,7 +137,7 @@ func (o *runsOptions) run(c *call) error {
 	runs = runs[max(0, len(runs)-o.number):]
 	if o.format == "json" {
 		for i := range runs {
-			putJSON(c.screen, newJSONRun(&runs[i]))
+			display.PutJSON(c.screen, newJSONRun(&runs[i]))
 		}
 		return nil
 	}
@@ -283,7 +284,7 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *res
 
 // showJSON shows a run as the objects of run --format json.
 func (o *runsShowOptions) showJSON(c *call, run *journal.Run, t *results.Tally) error {
-	d := newJSON(view{screen: c.screen, tally: t, command: run.Command})
+	d := display.NewJSON(display.View{Screen: c.screen, Tally: t, Command: run.Command})
 	if o.output {
 		for line, err := range wholeLines(run) {
 			if err != nil {
@@ -293,14 +294,14 @@ func (o *runsShowOptions) showJSON(c *call, run *journal.Run, t *results.Tally) 
 			if line.Stream == "stderr" {
 				kind = fleetssh.StderrLine
 			}
-			d.show(fleetssh.Event{Kind: kind, Host: line.Index, Text: line.Text, Partial: line.Partial, Time: run.Time})
+			d.Show(fleetssh.Event{Kind: kind, Host: line.Index, Text: line.Text, Partial: line.Partial, Time: run.Time})
 		}
 	}
 	for i := range t.Results {
-		d.finished(&t.Results[i])
+		d.Finished(&t.Results[i])
 	}
 	s := t.Summary()
 	s.Time, s.ElapsedMS = run.Time.Add(run.Elapsed), results.Milliseconds(run.Elapsed)
-	putJSON(c.screen, s)
+	display.PutJSON(c.screen, s)
 	return nil
 }

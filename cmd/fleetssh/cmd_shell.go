@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/sshconfig"
@@ -62,19 +63,14 @@ it is 0 if any host was reached. DUR is 10 or 10s for seconds, 500ms, 2m.
 type shellOptions struct {
 	hosts   selection.Flags
 	timeout time.Duration
-	show    showFlags
+	show    display.Flags
 }
 
 func (o *shellOptions) register(flags *pflag.FlagSet) {
 	o.hosts.Use = sshconfig.UseCommands
 	o.hosts.Register(flags)
 	flags.VarP(flagvalue.Duration{To: &o.timeout}, "timeout", "u", "")
-	o.show.format, o.show.progress, o.show.color = "stream", "auto", "auto"
-	flags.Var(flagvalue.Choice{To: &o.show.format, From: []string{"stream", "fold"}}, "format", "")
-	flags.BoolVarP(&o.show.fold, "fold", "b", false, "")
-	flags.BoolVar(&o.show.diff, "diff", false, "")
-	flags.BoolVarP(&o.show.noLabel, "no-label", "N", false, "")
-	flags.Var(flagvalue.Choice{To: &o.show.color, From: whenWords}, "color", "")
+	o.show.RegisterForShell(flags)
 }
 
 func newShell(c *call) *cobra.Command {
@@ -95,7 +91,7 @@ func newShell(c *call) *cobra.Command {
 
 // run opens the shells and runs lines until there are no more.
 func (o *shellOptions) run(ctx context.Context, c *call) error {
-	if err := o.show.check(); err != nil {
+	if err := o.show.Check(); err != nil {
 		return err
 	}
 	hosts, err := o.hosts.Hosts(ctx, c.env(), false)

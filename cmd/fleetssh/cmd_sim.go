@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/internal/simfleet"
@@ -112,7 +113,7 @@ func (o *simOptions) run(ctx context.Context, c *call) error {
 	}
 	defer sim.close()
 	if o.format == "json" {
-		putJSON(c.screen, sim.describe())
+		display.PutJSON(c.screen, sim.describe())
 	} else {
 		c.screen.Print([]byte(sim.text()))
 	}

@@ -253,7 +253,7 @@ func (s *survey) ask(ctx context.Context, flags *selection.Flags, each func(*sho
 	if err := s.c.screen.Failure(); err != nil && !s.tally.Interrupted {
 		return exit.OutputError(err)
 	}
-	s.c.warnings.show(s.c.screen)
+	s.c.warnings.Show(s.c.screen)
 	return nil
 }
 

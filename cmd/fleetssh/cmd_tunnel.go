@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/results"
@@ -135,7 +136,7 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 			hosts[i].Config.KeepAlive = tunnelKeepAlive
 		}
 	}
-	news := &hostNews{screen: c.screen}
+	news := &display.News{Screen: c.screen}
 	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts), PoolSize: o.hosts.Fanout, Logger: slog.New(news)}
 	o.hosts.Protect(c.env(), client)
 	defer client.Close()
@@ -153,13 +154,13 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 	}
 	work.tally.ShowFailures(c.screen)
 	if work.tally.Failed() < len(hosts) && workCtx.Err() == nil {
-		news.begin(workCtx)
+		news.Begin(workCtx)
 		ended := work.ended()
 		select {
 		case <-workCtx.Done():
 		case err = <-ended:
 		}
-		news.end()
+		news.End()
 	} else {
 		work.tally.Interrupted = ctx.Err() != nil
 	}
@@ -173,7 +174,7 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 		for i := range work.tally.Results {
 			s.Outcomes[checkOutcome(&work.tally.Results[i])]++
 		}
-		putJSON(c.screen, s)
+		display.PutJSON(c.screen, s)
 	}
 	if err != nil {
 		return err

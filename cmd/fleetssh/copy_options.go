@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/selection"
@@ -26,7 +27,7 @@ type copyOptions struct {
 	timeout                time.Duration
 
 	care   careFlags
-	show   copyShowFlags
+	show   display.CopyFlags
 	record recordFlags
 }
 
@@ -87,7 +88,7 @@ func (o *copyOptions) register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Choice{To: &o.protocol, From: []string{"sftp", "scp"}}, "protocol", "")
 	flags.VarP(flagvalue.Duration{To: &o.timeout}, "timeout", "u", "")
 	o.care.register(flags)
-	o.show.register(flags)
+	o.show.Register(flags)
 	o.record.register(flags)
 }
 
@@ -118,7 +119,7 @@ func (o *copyOptions) run(ctx context.Context, c *call, args []string) error {
 	if name := o.hosts.Unquoted(args); name != "" && len(args) > 2 {
 		c.screen.Message("hint: " + name + " is one of the files, and " + selection.QuoteHint)
 	}
-	hosts, err := o.hosts.Hosts(ctx, c.env(), o.show.format == "json")
+	hosts, err := o.hosts.Hosts(ctx, c.env(), o.show.Format == "json")
 	if err != nil {
 		return err
 	}
@@ -165,7 +166,7 @@ func (o *copyOptions) check(args []string) error {
 	if err := o.care.check(); err != nil {
 		return err
 	}
-	if err := o.show.check(); err != nil {
+	if err := o.show.Check(); err != nil {
 		return err
 	}
 	return o.record.check()

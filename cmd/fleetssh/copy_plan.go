@@ -81,7 +81,7 @@ func (o *copyOptions) plan(args []string, hosts []selection.Host) (*copyPlan, er
 // every host has.
 func copyArgs(given []fleetssh.Args, hosts []selection.Host) ([]fleetssh.Args, error) {
 	args := make([]fleetssh.Args, len(hosts))
-	names := fileNames(hosts)
+	names := selection.FileNames(hosts)
 	for i := range hosts {
 		h := &hosts[i]
 		login := h.Config.User

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/results"
 )
@@ -13,7 +14,7 @@ type copier struct {
 	course
 	o    *copyOptions
 	plan *copyPlan
-	show copyDisplay
+	show display.CopyDisplay
 }
 
 // run copies to or from all hosts.
@@ -25,16 +26,22 @@ func (r *copier) run(ctx context.Context, sizes []int) error {
 	defer end()
 	r.o.hosts.Protect(r.c.env(), r.client)
 	defer boundMemory(memoryOfCopy, r.o.hosts.Fanout)()
-	var endDisplay func()
-	r.show, endDisplay = r.o.show.display(copyView{view: view{screen: r.c.screen, tally: r.tally, command: r.plan.text(), label: true}, o: r.o, plan: r.plan})
-	defer endDisplay()
 	r.record = r.o.record.begin(r.c, r.tally, journal.Start{Command: r.plan.text()})
-	r.show = r.record.overCopy(r.show)
-	err = r.batches(work, sizes, func(size int) error { return r.batch(work, size) }, func(left *results.Result) { r.show.finished(left) })
+	v := display.CopyView{
+		View: display.View{Screen: r.c.screen, Tally: r.tally, Command: r.plan.text()},
+		Verb: r.plan.verb, Resume: r.o.resume, Scp: r.o.protocol == "scp", Keep: r.record.overCopy,
+	}
+	if r.plan.verb == "put" {
+		v.Measure = r.plan.measure
+	}
+	var endDisplay func()
+	r.show, endDisplay = r.o.show.Display(v)
+	defer endDisplay()
+	err = r.batches(work, sizes, func(size int) error { return r.batch(work, size) }, func(left *results.Result) { r.show.Finished(left) })
 	if err != nil {
 		return err
 	}
-	return r.finish(ctx, work, r.show.close)
+	return r.finish(ctx, work, r.show.Close)
 }
 
 // batch copies to or from the hosts of a batch.
@@ -43,12 +50,12 @@ func (r *copier) batch(ctx context.Context, size int) error {
 	opts := r.plan.options(r.o.options(), r.from, size)
 	opts.Progress = func(p fleetssh.CopyProgress) {
 		p.Index += r.from
-		r.show.progress(p)
+		r.show.Progress(p)
 	}
 	ended := func(i int, result fleetssh.CopyResult) {
 		if !seen[i] {
 			seen[i] = true
-			r.show.finished(r.tally.AddCopy(r.from+i, result))
+			r.show.Finished(r.tally.AddCopy(r.from+i, result))
 		}
 	}
 	opts.Finished = ended

@@ -2,16 +2,13 @@ package main
 
 import (
 	"bytes"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"fleetssh"
-	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
@@ -100,77 +97,6 @@ func TestRecordedPaths(t *testing.T) {
 	}
 }
 
-// statusFor returns the status of a copy to hosts that are sent a file of so many bytes each.
-func statusFor(verb string, shares ...int64) *copyStatus {
-	hosts := make([]selection.Host, len(shares))
-	s := &copyStatus{copyView: copyView{view: view{tally: results.New(hosts)}, o: new(copyOptions), plan: &copyPlan{verb: verb, hosts: hosts}}, open: make(map[openFile]int64), seen: make([]int64, len(hosts)), ended: make([]bool, len(hosts))}
-	s.copyDisplay = newCopyStream(s.copyView)
-	s.o.show.quiet = true
-	if verb == "put" {
-		s.shares = shares
-	}
-	return s
-}
-
-func TestCopyStatus(t *testing.T) {
-	t.Parallel()
-	s := statusFor("put", 1000, 1000, 1000)
-	for _, p := range []fleetssh.CopyProgress{
-		{Index: 0, Path: "a", Done: 300, Total: 600},
-		{Index: 1, Path: "a", Done: 200, Total: 600},
-		{Index: 0, Path: "a", Done: 600, Total: 600, Ended: true},
-		{Index: 0, Path: "b", Done: 400, Total: 400, Ended: true, Skipped: true},
-	} {
-		s.progress(p)
-	}
-	if got := s.amount(); got != "40% of 2.9 KiB" || s.moved != 800 {
-		t.Errorf("%s, %d moved", got, s.moved)
-	}
-	// What a host that failed was not sent is no part of the whole any more.
-	s.finished(&results.Result{Index: 1})
-	s.finished(&results.Result{Index: 2})
-	s.finished(&results.Result{Index: 0, OK: true})
-	if got := s.text(); !strings.HasPrefix(got, "put: 3 of 3 hosts done, 100% of 1.2 KiB, ") || !strings.HasSuffix(got, ", 2 failed, 0s") {
-		t.Error(got)
-	}
-	if len(s.open) != 1 { // that of host 1, of which nothing more came
-		t.Errorf("open: %v", s.open)
-	}
-	s = statusFor("get", 0)
-	s.progress(fleetssh.CopyProgress{Path: "a", Done: 2048})
-	if got := s.amount(); got != "2.0 KiB" {
-		t.Error(got)
-	}
-	// What was there before a copy went on counts as there, and not as fast.
-	s = statusFor("get", 0)
-	s.o.resume = true
-	s.progress(fleetssh.CopyProgress{Path: "a", Done: 1 << 30})
-	s.progress(fleetssh.CopyProgress{Path: "a", Done: 1<<30 + 100})
-	if s.amount() != "1.0 GiB" || s.moved != 100 {
-		t.Errorf("%s, %d moved", s.amount(), s.moved)
-	}
-}
-
-func TestCopyRate(t *testing.T) {
-	t.Parallel()
-	s := statusFor("get", 0)
-	begun := time.Now()
-	s.samples = []rateSample{{at: begun}}
-	for tick := 1; tick <= 40; tick++ {
-		s.moved = int64(tick) * 1000
-		if tick > 20 {
-			s.moved = 20000 // it stalls
-		}
-		got := s.rate(begun.Add(time.Duration(tick) * progressTick))
-		if tick <= 20 && got != 4000 || tick == 40 && got != 0 {
-			t.Errorf("tick %d: %d bytes a second", tick, got)
-		}
-	}
-	if len(s.samples) > 20 {
-		t.Errorf("%d samples are kept", len(s.samples))
-	}
-}
-
 func TestMeasure(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -201,48 +127,5 @@ func TestMeasure(t *testing.T) {
 	close(stopped)
 	if got := p.measure(stopped); got != nil {
 		t.Errorf("%d, although it was stopped", got)
-	}
-}
-
-// What is no text, and what drives a terminal, is harmless in what is shown of files.
-func TestCopyDisplays(t *testing.T) {
-	t.Parallel()
-	var out, errOut bytes.Buffer
-	screen := termline.New(&out, &errOut)
-	hosts := []selection.Host{{Name: "web1", Label: "web1"}}
-	v := copyView{view: view{screen: screen, tally: results.New(hosts)}, o: new(copyOptions)}
-	v.o.show.verbose = true
-	failed := &fleetssh.CopyError{Op: "open", Path: "/x\n\x1b[2J\xff", Local: true, Err: &os.PathError{Err: fs.ErrPermission}}
-	for _, d := range []copyDisplay{newCopyStream(v), &copyJSON{copyView: v}} {
-		d.progress(fleetssh.CopyProgress{Path: "/a\n\xff", Done: 3, Total: 3, Ended: true})
-		d.progress(fleetssh.CopyProgress{Path: "/b\x9b", Done: 1, Total: 3})
-		d.progress(fleetssh.CopyProgress{Path: "/c\u202e", Done: 3, Total: 3, Ended: true, Skipped: true})
-		d.progress(fleetssh.CopyProgress{Path: failed.Path, Ended: true, Err: failed})
-		d.progress(fleetssh.CopyProgress{Path: "/" + strings.Repeat("ö", 50_000), Done: 3, Total: 3, Ended: true})
-		screen.Flush()
-	}
-	for line := range strings.Lines(out.String()) {
-		if len(line) > 5000 {
-			t.Errorf("a line of %d bytes: %.80q", len(line), line)
-		}
-	}
-	for text, wants := range map[string][]string{
-		out.String(): {
-			"web1: /a^J\\xff: 3 B\n", "web1: /c\\u202e: already there\n",
-			`"path_base64":"L2EK/w==","bytes":3,"skipped":false,"error":null}`, `"path":"/c\u202e","bytes":3,"skipped":true`,
-			`"error":{"kind":"copy","phase":"open",`,
-		},
-		errOut.String(): {"web1: cannot open local /x^J^[[2J\\xff: permission denied\n"},
-	} {
-		for _, want := range wants {
-			if !strings.Contains(text, want) {
-				t.Errorf("%q is not in %q", want, text)
-			}
-		}
-		for _, bad := range []string{"\x1b", "\x9b", "\u202e", "\xff", "/b"} {
-			if strings.Contains(text, bad) {
-				t.Errorf("%q is in %q", bad, text)
-			}
-		}
 	}
 }

@@ -156,7 +156,7 @@ func (s *course) finish(ctx, work context.Context, show func()) error {
 	if err := s.c.screen.Failure(); err != nil && !t.Interrupted {
 		return exit.OutputError(err)
 	}
-	s.c.warnings.show(s.c.screen)
+	s.c.warnings.Show(s.c.screen)
 	if t.Stopped != "" {
 		s.c.screen.Message("fleetssh: stopped: " + t.Stopped)
 	}

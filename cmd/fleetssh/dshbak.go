@@ -15,6 +15,7 @@ import (
 
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/fold"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 )
@@ -274,7 +275,7 @@ type bakFile struct {
 }
 
 func (b *bakFiles) line(host string, text []byte) error {
-	name := fileName(host)
+	name := selection.FileName(host)
 	f := b.files[name]
 	if f == nil {
 		if len(b.files) == maxBakHosts {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
@@ -50,9 +51,9 @@ func (r *runner) interact(ctx context.Context, t *terminal) error {
 		local = newConversation(t, out, r.client.Close).run(runCtx)
 	}
 	result := r.tally.Add(fleetssh.Event{Kind: fleetssh.Finished, Output: outs[0]})
-	r.record.over(newQuiet(view{})).finished(result)
+	r.record.over(display.NewQuiet(display.View{})).Finished(result)
 	r.tally.Interrupted = ctx.Err() != nil
-	r.c.warnings.show(r.c.screen)
+	r.c.warnings.Show(r.c.screen)
 	if result.Outcome.Kind != fleetssh.Exited {
 		r.showEnd(result)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/kdctest"
@@ -90,7 +91,7 @@ func TestKerberos(t *testing.T) {
 		var out, errOut bytes.Buffer
 		screen := termline.New(&out, &errOut)
 		var asked []string
-		c := &call{in: strings.NewReader(""), screen: screen, warnings: new(warnings), ask: func(_ context.Context, prompt string, echo bool) (string, error) {
+		c := &call{in: strings.NewReader(""), screen: screen, warnings: new(display.Warnings), ask: func(_ context.Context, prompt string, echo bool) (string, error) {
 			asked = append(asked, prompt)
 			return password, nil
 		}}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/personality"
@@ -78,8 +79,8 @@ type call struct {
 	screen *termline.Screen
 	ask    func(ctx context.Context, prompt string, echo bool) (string, error)
 
-	warnings *warnings          // of the configuration and of the library
-	banners  *banners           // of hosts whose logins wait; nil: they are not shown
+	warnings *display.Warnings  // of the configuration and of the library
+	banners  *display.Banners   // of hosts whose logins wait; nil: they are not shown
 	settings *settings.Defaults // of the user's file; nil: none
 
 	// place, if not nil, changes a host before it is used, and done gets what
@@ -91,11 +92,11 @@ type call struct {
 // env returns what the flags that choose hosts need of a call.
 func (c *call) env() *selection.Env {
 	e := &selection.Env{
-		In: c.in, Screen: c.screen, Ask: c.ask, Warn: c.warnings.add, ShowTold: func() {}, Origin: c.settings.Origin,
+		In: c.in, Screen: c.screen, Ask: c.ask, Warn: c.warnings.Add, ShowTold: func() {}, Origin: c.settings.Origin,
 		Recorded: recordedHosts, Interrupt: interruptSelf, Place: c.place,
 	}
 	if c.banners != nil {
-		e.Tell, e.ShowTold = c.banners.tell, c.banners.flush
+		e.Tell, e.ShowTold = c.banners.Tell, c.banners.Flush
 	}
 	return e
 }
@@ -104,7 +105,7 @@ func (c *call) env() *selection.Env {
 // stopped.
 func run(ctx context.Context, args []string, std stdio) int {
 	screen := termline.New(std.out, std.err)
-	c := &call{in: std.in, out: std.out, screen: screen, ask: screen.Ask, warnings: new(warnings), banners: &banners{screen: screen}}
+	c := &call{in: std.in, out: std.out, screen: screen, ask: screen.Ask, warnings: new(display.Warnings), banners: &display.Banners{Screen: screen}}
 	args, err := personality.Translate(args, personality.Environment{Getenv: os.Getenv, Terminal: isTerminal(std.in)})
 	if err == nil {
 		root := newRoot(c, verbs...)
@@ -119,7 +120,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 			err = root.ExecuteContext(ctx)
 		}
 	}
-	c.banners.flush()
+	c.banners.Flush()
 	code := exit.Report(screen, err)
 	if err := screen.Close(); err != nil && code == exit.OK {
 		code = exit.Failed

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/journal"
@@ -209,32 +210,32 @@ func (r *recorder) begins(i int) {
 }
 
 // over returns a display that keeps what it shows.
-func (r *recorder) over(d display) display {
+func (r *recorder) over(d display.Display) display.Display {
 	if r.writer == nil {
 		return d
 	}
-	return &recordDisplay{display: d, recorder: r}
+	return &recordDisplay{Display: d, recorder: r}
 }
 
 type recordDisplay struct {
-	display
+	display.Display
 	recorder *recorder
 }
 
-func (d *recordDisplay) show(ev fleetssh.Event) {
+func (d *recordDisplay) Show(ev fleetssh.Event) {
 	r := d.recorder
-	if ev.Err == nil || !outputLost(ev.Err) {
+	if ev.Err == nil || !display.OutputLost(ev.Err) {
 		switch ev.Kind {
 		case fleetssh.StdoutLine, fleetssh.StderrLine:
 			r.warn(r.writer.Output(ev.Host, ev.Kind.String(), ev.Text, ev.Partial))
 		}
 	}
-	d.display.show(ev)
+	d.Display.Show(ev)
 }
 
-func (d *recordDisplay) finished(result *results.Result) {
+func (d *recordDisplay) Finished(result *results.Result) {
 	d.recorder.warn(d.recorder.writer.End(result.Index, journalResult(result)))
-	d.display.finished(result)
+	d.Display.Finished(result)
 }
 
 // end ends the record. Only its first call does something.

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/results"
@@ -30,7 +31,7 @@ func recordCall(t *testing.T) (c *call, stdout, stderr *bytes.Buffer) {
 	t.Helper()
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
-	c = &call{in: strings.NewReader(""), screen: termline.New(stdout, stderr), warnings: new(warnings)}
+	c = &call{in: strings.NewReader(""), screen: termline.New(stdout, stderr), warnings: new(display.Warnings)}
 	return c, stdout, stderr
 }
 
@@ -44,15 +45,15 @@ func recordRun(t *testing.T, c *call, f *recordFlags, names []string, all []resu
 	}
 	tally := results.New(entries)
 	r := f.begin(c, tally, journal.Start{Command: "uptime"})
-	d := r.over(&quietDisplay{view{screen: c.screen, tally: tally}})
+	d := r.over(display.NewQuiet(display.View{Screen: c.screen, Tally: tally}))
 	for i, result := range all {
 		r.begins(i)
-		d.show(fleetssh.Event{Kind: fleetssh.StdoutLine, Host: i, Text: "up " + names[i]})
+		d.Show(fleetssh.Event{Kind: fleetssh.StdoutLine, Host: i, Text: "up " + names[i]})
 		if result.Outcome.Kind == fleetssh.Running {
 			continue
 		}
 		result.Index = i
-		d.finished(tally.Put(result))
+		d.Finished(tally.Put(result))
 	}
 	if !ended {
 		// The lock goes with the file; without the summary this is what a kill leaves.
@@ -236,17 +237,17 @@ func TestRunsDiffOutput(t *testing.T) {
 		}
 		tally := results.New(entries)
 		r := new(recordFlags).begin(c, tally, journal.Start{Command: "uname -r"})
-		d := r.over(&quietDisplay{view{screen: c.screen, tally: tally}})
+		d := r.over(display.NewQuiet(display.View{Screen: c.screen, Tally: tally}))
 		for i := range entries {
 			text := version
 			if i == 2 {
 				text = "the same"
 			}
-			d.show(fleetssh.Event{Kind: fleetssh.StdoutLine, Host: i, Text: "kernel"})
-			d.show(fleetssh.Event{Kind: fleetssh.StderrLine, Host: i, Text: text})
+			d.Show(fleetssh.Event{Kind: fleetssh.StdoutLine, Host: i, Text: "kernel"})
+			d.Show(fleetssh.Event{Kind: fleetssh.StderrLine, Host: i, Text: text})
 			one := exited(0)
 			one.Index = i
-			d.finished(tally.Put(one))
+			d.Finished(tally.Put(one))
 		}
 		if err := r.finish(); err != nil {
 			t.Fatal(err)

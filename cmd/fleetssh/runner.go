@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/results"
 )
@@ -20,7 +21,7 @@ type runner struct {
 	instead journal.Instead // what is run instead of a command line
 	script  *localScript    // nil: none
 	stdin   io.Reader       // for all hosts; nil: none
-	show    display
+	show    display.Display
 }
 
 // run runs the command on all hosts.
@@ -46,24 +47,23 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 			return err
 		}
 		if r.show == nil {
-			r.show, endDisplay = r.o.show.display(view{screen: r.c.screen, tally: r.tally, command: r.title})
 			r.record = r.o.record.begin(r.c, r.tally, journal.Start{Command: r.title, Instead: r.instead})
-			r.show = r.record.over(r.show)
+			r.show, endDisplay = r.o.show.Display(display.View{Screen: r.c.screen, Tally: r.tally, Command: r.title, Keep: r.record.over})
 		}
 		for ev := range events {
 			ev.Host += r.from
 			if ev.Kind == fleetssh.Finished {
-				r.show.finished(r.tally.Add(ev))
+				r.show.Finished(r.tally.Add(ev))
 				continue
 			}
-			r.show.show(ev)
+			r.show.Show(ev)
 		}
 		return nil
-	}, func(left *results.Result) { r.show.finished(left) })
+	}, func(left *results.Result) { r.show.Finished(left) })
 	if err != nil {
 		return err
 	}
-	return r.finish(ctx, work, r.show.close)
+	return r.finish(ctx, work, r.show.Close)
 }
 
 // start starts the command on a batch.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
@@ -46,7 +47,7 @@ func (s *fleetShell) open(ctx context.Context) error {
 		s.consoles[i] = console
 		s.chosen[i] = s.noteOpen(t, i, console)
 	}
-	s.c.warnings.show(s.c.screen)
+	s.c.warnings.Show(s.c.screen)
 	s.count(t)
 	if ctx.Err() != nil {
 		return exit.Status(exit.Interrupted)
@@ -193,7 +194,7 @@ func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.Cons
 		consoles[k] = s.consoles[i]
 	}
 	t := s.tally(chosen)
-	show, end := s.o.show.display(view{screen: s.c.screen, tally: t})
+	show, end := s.o.show.Display(display.View{Screen: s.c.screen, Tally: t})
 	defer end()
 	lines := &shellLines{running: make(map[int]*fleetssh.HostOutput), begun: time.Now()}
 	t.Waiting.Working = lines.working
@@ -206,17 +207,17 @@ func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.Cons
 		switch ev.Kind {
 		case fleetssh.Started:
 			lines.put(ev.Host, ev.Output)
-			show.show(ev)
+			show.Show(ev)
 		case fleetssh.Finished:
 			lines.put(ev.Host, nil)
-			show.finished(t.Add(ev))
+			show.Finished(t.Add(ev))
 		default:
-			show.show(ev)
+			show.Show(ev)
 		}
 	}
 	close(over)
 	wg.Wait()
-	show.close()
+	show.Close()
 	s.failed = nil
 	for i := range t.Results {
 		r := &t.Results[i]
@@ -226,7 +227,7 @@ func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.Cons
 		}
 	}
 	s.leave()
-	s.c.warnings.show(s.c.screen)
+	s.c.warnings.Show(s.c.screen)
 	s.c.screen.Flush()
 	return nil
 }

@@ -62,8 +62,8 @@ func (s *fleetShell) word(ctx context.Context, u unit) error {
 		}
 		return s.send(ctx, name, rest)
 	case ":fold", ":stream":
-		s.o.show.format = name[1:]
-		s.o.show.diff = s.o.show.diff && name == ":fold"
+		s.o.show.Format = name[1:]
+		s.o.show.Diff = s.o.show.Diff && name == ":fold"
 	case ":help":
 		s.c.screen.Print([]byte(localWordsHelp))
 	case ":quit":

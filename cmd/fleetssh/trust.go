@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
@@ -77,7 +78,7 @@ func (s *survey) add(shown *fleetssh.ShownKeys) *shownHost {
 	}
 	listed := new(knownhosts.DB)
 	if err := listed.Read(bytes.NewReader(shown.Listed), "KnownHostsCommand"); err != nil {
-		s.c.warnings.add(err.Error(), h.label)
+		s.c.warnings.Add(err.Error(), h.label)
 	}
 	return s.judge(h, listed)
 }
@@ -243,7 +244,7 @@ func (s *survey) out(h *shownHost, word, more string) {
 // showKey shows a key and what there is to say of it.
 func (s *survey) showKey(h *shownHost, v *knownhosts.Verdict, word, action string) {
 	if s.format == "json" {
-		putJSON(s.c.screen, newJSONHostKey(h, v, action))
+		display.PutJSON(s.c.screen, newJSONHostKey(h, v, action))
 		return
 	}
 	text := results.KeyText(v.Key)
@@ -418,7 +419,7 @@ func (s *survey) showResult(h *shownHost) {
 	if h.failure != nil {
 		o.Error = h.failure.JSONError()
 	}
-	putJSON(s.c.screen, o)
+	display.PutJSON(s.c.screen, o)
 }
 
 // showJSONSummary writes the last object.
@@ -434,5 +435,5 @@ func (s *survey) showJSONSummary(labels map[string][]string) {
 		}
 	}
 	o.Failed = o.Hosts - o.OK
-	putJSON(s.c.screen, o)
+	display.PutJSON(s.c.screen, o)
 }

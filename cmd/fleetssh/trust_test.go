@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
@@ -53,7 +54,7 @@ func (r *trustRun) run(code int, verb string, args ...string) {
 	r.t.Helper()
 	var out, stderr bytes.Buffer
 	screen := termline.New(&out, &stderr)
-	c := &call{in: strings.NewReader(""), screen: screen, warnings: new(warnings), ask: func(_ context.Context, prompt string, _ bool) (string, error) {
+	c := &call{in: strings.NewReader(""), screen: screen, warnings: new(display.Warnings), ask: func(_ context.Context, prompt string, _ bool) (string, error) {
 		r.asked = prompt
 		if r.answer == "" {
 			return "", errors.New("there is no terminal to ask on")

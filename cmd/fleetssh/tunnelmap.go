@@ -10,6 +10,7 @@ import (
 	"github.com/clipperhouse/displaywidth"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
@@ -37,7 +38,7 @@ func (w *tunnelWork) showMap(screen *termline.Screen, format string) {
 		for i, t := range w.tunnels[n] {
 			switch label := w.hosts[i].Label; {
 			case format == "json":
-				putJSON(screen, w.describe(n, i, t))
+				display.PutJSON(screen, w.describe(n, i, t))
 			case plan.kind == "proxy":
 				w.showProxy(screen, t)
 			case plan.kind == "remote" && w.failed[n][i] != nil: // it does not listen

@@ -1,4 +1,4 @@
-package main
+package display
 
 import (
 	"encoding/base64"
@@ -12,14 +12,14 @@ import (
 
 // copyJSON shows one object for each file and for each host.
 type copyJSON struct {
-	copyView
+	CopyView
 	files int
 	bytes int64
 }
 
-func newCopyJSON(v copyView) *copyJSON {
-	newJSON(v.view) // puts the first object
-	return &copyJSON{copyView: v}
+func newCopyJSON(v CopyView) *copyJSON {
+	NewJSON(v.View) // puts the first object
+	return &copyJSON{CopyView: v}
 }
 
 type jsonFile struct {
@@ -49,11 +49,11 @@ type jsonCopySummary struct {
 	Bytes int64 `json:"bytes"`
 }
 
-func (d *copyJSON) progress(p fleetssh.CopyProgress) {
+func (d *copyJSON) Progress(p fleetssh.CopyProgress) {
 	if !p.Ended {
 		return
 	}
-	o := jsonFile{Type: "file", Time: time.Now(), Host: d.tally.Hosts[p.Index].Name, Index: p.Index, Bytes: p.Done, Skipped: p.Skipped}
+	o := jsonFile{Type: "file", Time: time.Now(), Host: d.Tally.Hosts[p.Index].Name, Index: p.Index, Bytes: p.Done, Skipped: p.Skipped}
 	if path := possiblePath(p.Path); utf8.ValidString(path) {
 		o.Path = &path
 	} else {
@@ -65,7 +65,7 @@ func (d *copyJSON) progress(p fleetssh.CopyProgress) {
 			o.Error.Phase, o.Error.Message = fault.Op, fault.Error()
 		}
 	}
-	putJSON(d.screen, o)
+	PutJSON(d.Screen, o)
 }
 
 // mostPath is the longest path that a system can open, PATH_MAX of Linux.
@@ -84,16 +84,16 @@ func possiblePath(path string) string {
 	return path[:cut] + "…"
 }
 
-func (d *copyJSON) finished(r *results.Result) {
-	o := jsonCopyResult{JSONResult: d.tally.JSONResult(r)}
+func (d *copyJSON) Finished(r *results.Result) {
+	o := jsonCopyResult{JSONResult: d.Tally.JSONResult(r)}
 	if c := r.Copied; c != nil {
 		o.Files, o.Bytes, o.Skipped, o.Deleted, o.FailedFiles = c.Files, c.Bytes, c.Skipped, c.Deleted, c.Failed
 		d.files += c.Files
 		d.bytes += c.Bytes
 	}
-	putJSON(d.screen, o)
+	PutJSON(d.Screen, o)
 }
 
-func (d *copyJSON) close() {
-	putJSON(d.screen, jsonCopySummary{JSONSummary: d.tally.Summary(), Files: d.files, Bytes: d.bytes})
+func (d *copyJSON) Close() {
+	PutJSON(d.Screen, jsonCopySummary{JSONSummary: d.Tally.Summary(), Files: d.files, Bytes: d.bytes})
 }

@@ -1,4 +1,4 @@
-package main
+package display
 
 import (
 	"context"
@@ -17,10 +17,10 @@ import (
 // once is one line.
 const newsEvery = 300 * time.Millisecond
 
-// hostNews tells what happens to hosts while nothing else is shown. It is an
+// News tells what happens to hosts while nothing else is shown. It is an
 // [slog.Handler] for what the library reports; until begin it drops that.
-type hostNews struct {
-	screen *termline.Screen
+type News struct {
+	Screen *termline.Screen
 	cancel context.CancelFunc
 	done   chan struct{}
 
@@ -30,8 +30,8 @@ type hostNews struct {
 	hosts map[string][]string // by text
 }
 
-// begin tells news from now on, until end or ctx.
-func (n *hostNews) begin(ctx context.Context) {
+// Begin tells news from now on, until end or ctx.
+func (n *News) Begin(ctx context.Context) {
 	ctx, n.cancel = context.WithCancel(ctx)
 	n.done = make(chan struct{})
 	n.mu.Lock()
@@ -52,8 +52,8 @@ func (n *hostNews) begin(ctx context.Context) {
 	}()
 }
 
-// end tells what is left: what comes of the end is no news.
-func (n *hostNews) end() {
+// End tells what is left: what comes of the end is no news.
+func (n *News) End() {
 	n.cancel()
 	<-n.done
 	n.mu.Lock()
@@ -63,16 +63,16 @@ func (n *hostNews) end() {
 }
 
 // Enabled implements [slog.Handler].
-func (n *hostNews) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
+func (n *News) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
 
 // WithAttrs implements [slog.Handler]. The library adds none.
-func (n *hostNews) WithAttrs([]slog.Attr) slog.Handler { return n }
+func (n *News) WithAttrs([]slog.Attr) slog.Handler { return n }
 
 // WithGroup implements [slog.Handler]. The library makes none.
-func (n *hostNews) WithGroup(string) slog.Handler { return n }
+func (n *News) WithGroup(string) slog.Handler { return n }
 
 // Handle implements [slog.Handler].
-func (n *hostNews) Handle(_ context.Context, r slog.Record) error {
+func (n *News) Handle(_ context.Context, r slog.Record) error {
 	text := r.Message
 	var host fleetssh.HostConfig
 	var problem results.Problem
@@ -104,7 +104,7 @@ func (n *hostNews) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-func (n *hostNews) tell() {
+func (n *News) tell() {
 	n.mu.Lock()
 	texts, hosts := n.texts, n.hosts
 	n.texts, n.hosts = nil, nil
@@ -114,6 +114,6 @@ func (n *hostNews) tell() {
 		for i := range names {
 			names[i] = termline.Visible(names[i])
 		}
-		n.screen.Message("fleetssh: " + hostset.Of(names...).String() + ": " + strings.TrimSpace(termline.Visible(text)))
+		n.Screen.Message("fleetssh: " + hostset.Of(names...).String() + ": " + strings.TrimSpace(termline.Visible(text)))
 	}
 }

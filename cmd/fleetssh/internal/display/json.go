@@ -1,4 +1,4 @@
-package main
+package display
 
 import (
 	"encoding/base64"
@@ -15,7 +15,7 @@ import (
 
 // jsonDisplay shows one object a line, as docs of --format json say.
 type jsonDisplay struct {
-	view
+	View
 	buf   []byte
 	heads [][]byte // of the line objects of the hosts, from "host" on
 
@@ -23,13 +23,14 @@ type jsonDisplay struct {
 	stamp   []byte
 }
 
-func newJSON(v view) display {
-	d := &jsonDisplay{view: v, heads: make([][]byte, len(v.tally.Hosts))}
-	for i, h := range v.tally.Hosts {
+// NewJSON returns a display that shows one object a line. It shows the first one at once.
+func NewJSON(v View) Display {
+	d := &jsonDisplay{View: v, heads: make([][]byte, len(v.Tally.Hosts))}
+	for i, h := range v.Tally.Hosts {
 		head := appendJSONString([]byte(`,"host":`), h.Name)
 		d.heads[i] = strconv.AppendInt(append(head, `,"index":`...), int64(i), 10)
 	}
-	d.put(jsonStart{Type: "start", Time: v.tally.Begun, Run: runID(v.tally.Begun), Command: v.command, Hosts: len(v.tally.Hosts)})
+	d.put(jsonStart{Type: "start", Time: v.Tally.Begun, Run: runID(v.Tally.Begun), Command: v.Command, Hosts: len(v.Tally.Hosts)})
 	return d
 }
 
@@ -42,12 +43,12 @@ type jsonStart struct {
 	Hosts   int       `json:"hosts"`
 }
 
-// show writes a line. There may be millions: no reflection here.
-func (d *jsonDisplay) show(ev fleetssh.Event) {
+// Show writes a line. There may be millions: no reflection here.
+func (d *jsonDisplay) Show(ev fleetssh.Event) {
 	if ev.Kind != fleetssh.StdoutLine && ev.Kind != fleetssh.StderrLine {
 		return
 	}
-	if ev.Err != nil && outputLost(ev.Err) {
+	if ev.Err != nil && OutputLost(ev.Err) {
 		return // the result says that output was cut
 	}
 	if !ev.Time.Equal(d.stamped) || d.stamp == nil {
@@ -69,17 +70,17 @@ func (d *jsonDisplay) show(ev fleetssh.Event) {
 		b = append(b, `,"partial":true`...)
 	}
 	d.buf = append(b, "}\n"...)
-	d.screen.Print(d.buf)
+	d.Screen.Print(d.buf)
 }
 
-func (d *jsonDisplay) finished(r *results.Result) { d.put(d.tally.JSONResult(r)) }
+func (d *jsonDisplay) Finished(r *results.Result) { d.put(d.Tally.JSONResult(r)) }
 
-func (d *jsonDisplay) close() { d.put(d.tally.Summary()) }
+func (d *jsonDisplay) Close() { d.put(d.Tally.Summary()) }
 
-func (d *jsonDisplay) put(object any) { putJSON(d.screen, object) }
+func (d *jsonDisplay) put(object any) { PutJSON(d.Screen, object) }
 
-// putJSON writes one object.
-func putJSON(screen *termline.Screen, object any) {
+// PutJSON shows an object on a line of its own.
+func PutJSON(screen *termline.Screen, object any) {
 	var text strings.Builder
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
@@ -141,5 +142,5 @@ func appendJSONRune(dst []byte, r rune) []byte {
 	return append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
 }
 
-// runID names a run: the time, and enough of it to tell runs apart.
+// runID returns the name of a run: the time, which tells runs apart.
 func runID(t time.Time) string { return t.UTC().Format("20060102T150405.000000Z") }

@@ -1,4 +1,4 @@
-package main
+package display
 
 import (
 	"fmt"
@@ -17,17 +17,17 @@ import (
 // foldDisplay shows what hosts wrote alike once, below the set of these hosts, as soon
 // as it is certain that no other host writes the same.
 type foldDisplay struct {
-	view
+	View
 	fold   *fold.Fold
 	failed bool         // something could not be kept
 	groups []fold.Group // kept for a diff at the end
 }
 
-func newFold(v view) display {
-	return &foldDisplay{view: v, fold: fold.New(len(v.tally.Hosts))}
+func newFold(v View) Display {
+	return &foldDisplay{View: v, fold: fold.New(len(v.Tally.Hosts))}
 }
 
-func (d *foldDisplay) show(ev fleetssh.Event) {
+func (d *foldDisplay) Show(ev fleetssh.Event) {
 	stream := fold.Stdout
 	switch ev.Kind {
 	case fleetssh.StdoutLine:
@@ -36,17 +36,17 @@ func (d *foldDisplay) show(ev fleetssh.Event) {
 	default:
 		return
 	}
-	if ev.Err != nil && outputLost(ev.Err) {
-		d.screen.Message("fleetssh: warning: " + ev.Err.Error())
+	if ev.Err != nil && OutputLost(ev.Err) {
+		d.Screen.Message("fleetssh: warning: " + ev.Err.Error())
 		return
 	}
 	if err := d.fold.Line(ev.Host, stream, ev.Text); err != nil && !d.failed {
 		d.failed = true
-		d.screen.Message("fleetssh: warning: output to be folded could not be kept: " + err.Error())
+		d.Screen.Message("fleetssh: warning: output to be folded could not be kept: " + err.Error())
 	}
 }
 
-func (d *foldDisplay) finished(r *results.Result) {
+func (d *foldDisplay) Finished(r *results.Result) {
 	status := ""
 	if !r.OK {
 		status, _ = r.Title()
@@ -73,9 +73,9 @@ func (d *foldDisplay) group(g fold.Group) {
 	}
 	hosts, title := d.title(g)
 	d.header(title, g.Status != "")
-	d.lines(g, fold.Stdout, func(line string) { d.screen.Out("", line) })
-	prefix := d.screen.PaintErr(termline.Trouble, hosts) + ": "
-	d.lines(g, fold.Stderr, func(line string) { d.screen.Err(prefix, line) })
+	d.lines(g, fold.Stdout, func(line string) { d.Screen.Out("", line) })
+	prefix := d.Screen.PaintErr(termline.Trouble, hosts) + ": "
+	d.lines(g, fold.Stderr, func(line string) { d.Screen.Err(prefix, line) })
 }
 
 // title names the hosts of a group, and says how many there are and how they ended if
@@ -83,7 +83,7 @@ func (d *foldDisplay) group(g fold.Group) {
 func (d *foldDisplay) title(g fold.Group) (hosts, title string) {
 	labels := make([]string, len(g.Hosts))
 	for i, host := range g.Hosts {
-		labels[i] = d.tally.Hosts[host].Label
+		labels[i] = d.Tally.Hosts[host].Label
 	}
 	hosts = hostset.Of(labels...).String()
 	title = fmt.Sprintf("%s (%d)", hosts, len(labels))
@@ -95,7 +95,7 @@ func (d *foldDisplay) title(g fold.Group) (hosts, title string) {
 
 // header shows the set of hosts between two rules.
 func (d *foldDisplay) header(title string, failed bool) {
-	if !d.label {
+	if !d.Label {
 		return
 	}
 	style := termline.Heading
@@ -103,7 +103,7 @@ func (d *foldDisplay) header(title string, failed bool) {
 		style = termline.Trouble
 	}
 	for _, line := range []string{rule, title, rule} {
-		d.screen.Out(d.screen.Paint(style, line), "")
+		d.Screen.Out(d.Screen.Paint(style, line), "")
 	}
 }
 
@@ -114,18 +114,18 @@ func (d *foldDisplay) lines(g fold.Group, s fold.Stream, show func(string)) {
 		return true
 	})
 	if err != nil {
-		d.screen.Message("fleetssh: warning: folded output could not be read back: " + err.Error())
+		d.Screen.Message("fleetssh: warning: folded output could not be read back: " + err.Error())
 	}
 }
 
-func (d *foldDisplay) close() {
+func (d *foldDisplay) Close() {
 	if d.diff {
 		d.differences()
 	}
 	if err := d.fold.Close(); err != nil {
-		d.screen.Message("fleetssh: warning: " + err.Error())
+		d.Screen.Message("fleetssh: warning: " + err.Error())
 	}
-	d.tally.ShowFailures(d.screen)
+	d.Tally.ShowFailures(d.Screen)
 }
 
 // maxDiff is how long an output may be for its differences to be looked for: finding
@@ -168,13 +168,13 @@ func (d *foldDisplay) diffLine(line string) {
 	mark, rest := line[:min(1, len(line))], line[min(1, len(line)):]
 	switch {
 	case strings.HasPrefix(line, "--- "), strings.HasPrefix(line, "+++ "), strings.HasPrefix(line, "@@ "):
-		d.screen.Out("", line)
+		d.Screen.Out("", line)
 	case mark == "+":
-		d.screen.Out(d.screen.Paint(termline.Added, mark), rest)
+		d.Screen.Out(d.Screen.Paint(termline.Added, mark), rest)
 	case mark == "-":
-		d.screen.Out(d.screen.Paint(termline.Removed, mark), rest)
+		d.Screen.Out(d.Screen.Paint(termline.Removed, mark), rest)
 	default:
-		d.screen.Out("", line)
+		d.Screen.Out("", line)
 	}
 }
 

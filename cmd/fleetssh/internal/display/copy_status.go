@@ -1,4 +1,4 @@
-package main
+package display
 
 import (
 	"fmt"
@@ -16,8 +16,8 @@ const rateWindow = 3 * time.Second
 
 // copyStatus keeps a status line that says how far a copy is, beside a display.
 type copyStatus struct {
-	copyDisplay
-	copyView
+	CopyDisplay
+	CopyView
 	line     *statusLine
 	measured chan struct{} // closed when nothing is measured any more
 
@@ -38,19 +38,20 @@ type openFile struct {
 	path string
 }
 
+// rateSample is how far a copy was at some time.
 type rateSample struct {
 	at    time.Time
 	moved int64
 }
 
-func newCopyStatus(v copyView, beside copyDisplay) *copyStatus {
-	n := len(v.tally.Hosts)
+func newCopyStatus(v CopyView, beside CopyDisplay) *copyStatus {
+	n := len(v.Tally.Hosts)
 	s := &copyStatus{
-		copyDisplay: beside, copyView: v, measured: make(chan struct{}),
+		CopyDisplay: beside, CopyView: v, measured: make(chan struct{}),
 		open: make(map[openFile]int64), seen: make([]int64, n), ended: make([]bool, n),
-		samples: []rateSample{{at: v.tally.Begun}},
+		samples: []rateSample{{at: v.Tally.Begun}},
 	}
-	s.line = startStatus(v.screen, s.text)
+	s.line = startStatus(v.Screen, s.text)
 	go s.measure()
 	return s
 }
@@ -58,10 +59,10 @@ func newCopyStatus(v copyView, beside copyDisplay) *copyStatus {
 // measure finds out how much there is to copy, where that can be seen from here.
 func (s *copyStatus) measure() {
 	defer close(s.measured)
-	if s.plan.verb != "put" {
+	if s.CopyView.Measure == nil {
 		return
 	}
-	shares := s.plan.measure(s.line.stop)
+	shares := s.CopyView.Measure(s.line.stop)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.shares = shares
@@ -78,9 +79,9 @@ func (s *copyStatus) text() string {
 	if s.unbegun > 0 {
 		text += fmt.Sprintf(", %d never begun", s.unbegun)
 	}
-	text += ", " + time.Since(s.tally.Begun).Round(time.Second).String()
-	long := fmt.Sprintf("%s: %d of %s done%s", s.plan.verb, s.done, selection.CountHosts(len(s.ended)), text)
-	return fitting(s.screen, withStragglers(long, s.tally.Waiting), long, fmt.Sprintf("%s: %d/%d%s", s.plan.verb, s.done, len(s.ended), text))
+	text += ", " + time.Since(s.Tally.Begun).Round(time.Second).String()
+	long := fmt.Sprintf("%s: %d of %s done%s", s.Verb, s.done, selection.CountHosts(len(s.ended)), text)
+	return fitting(s.Screen, withStragglers(long, s.Tally.Waiting), long, fmt.Sprintf("%s: %d/%d%s", s.Verb, s.done, len(s.ended), text))
 }
 
 // amount says how many bytes are there. mu must be held.
@@ -117,9 +118,9 @@ func (s *copyStatus) rate(now time.Time) int64 {
 	return 0
 }
 
-func (s *copyStatus) progress(p fleetssh.CopyProgress) {
+func (s *copyStatus) Progress(p fleetssh.CopyProgress) {
 	s.note(p)
-	s.copyDisplay.progress(p)
+	s.CopyDisplay.Progress(p)
 }
 
 func (s *copyStatus) note(p fleetssh.CopyProgress) {
@@ -129,7 +130,7 @@ func (s *copyStatus) note(p fleetssh.CopyProgress) {
 	before, known := s.open[key]
 	s.seen[p.Index] += p.Done - before
 	// What is there when a file is first heard of may have been there before.
-	if !p.Skipped && (known || !s.o.resume) {
+	if !p.Skipped && (known || !s.Resume) {
 		s.moved += p.Done - before
 	}
 	if p.Ended {
@@ -139,7 +140,7 @@ func (s *copyStatus) note(p fleetssh.CopyProgress) {
 	}
 }
 
-func (s *copyStatus) finished(r *results.Result) {
+func (s *copyStatus) Finished(r *results.Result) {
 	s.mu.Lock()
 	s.ended[r.Index] = true
 	switch {
@@ -152,12 +153,12 @@ func (s *copyStatus) finished(r *results.Result) {
 		s.failed++
 	}
 	s.mu.Unlock()
-	s.copyDisplay.finished(r)
+	s.CopyDisplay.Finished(r)
 }
 
-func (s *copyStatus) close() {
+func (s *copyStatus) Close() {
 	s.end()
-	s.copyDisplay.close()
+	s.CopyDisplay.Close()
 }
 
 // end takes the status line away. It may be called twice.

@@ -1,4 +1,4 @@
-package main
+package display
 
 import (
 	"bytes"
@@ -22,9 +22,9 @@ func showLine(t *testing.T, ev fleetssh.Event) (map[string]any, string) {
 	var out bytes.Buffer
 	screen := termline.New(&out, io.Discard)
 	hosts := []selection.Host{{Name: "a"}, {Name: "b\"\u202e"}}
-	d := newJSON(view{screen: screen, tally: results.New(hosts)})
+	d := NewJSON(View{Screen: screen, Tally: results.New(hosts)})
 	ev.Host, ev.Time = 1, time.Date(2030, 1, 2, 3, 4, 5, 6_000_000, time.UTC)
-	d.show(ev)
+	d.Show(ev)
 	screen.Close()
 	_, line, _ := strings.Cut(out.String(), "\n")
 	object := make(map[string]any)
@@ -84,11 +84,11 @@ func FuzzAppendJSONString(f *testing.F) {
 
 func benchmarkShow(b *testing.B, format string) {
 	screen := termline.New(io.Discard, io.Discard)
-	d := formats[format](view{screen: screen, tally: results.New([]selection.Host{{Name: "web1", Label: "web1"}}), label: true})
+	d := formats[format](View{Screen: screen, Tally: results.New([]selection.Host{{Name: "web1", Label: "web1"}}), Label: true})
 	ev := fleetssh.Event{Kind: fleetssh.StdoutLine, Text: "y", Time: time.Now()}
 	b.ReportAllocs()
 	for b.Loop() {
-		d.show(ev)
+		d.Show(ev)
 	}
 }
 

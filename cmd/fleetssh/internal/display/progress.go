@@ -1,4 +1,4 @@
-package main
+package display
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ import (
 // progress keeps a status line that says how far a run is. Its display is the one that
 // it stands beside.
 type progress struct {
-	display
+	Display
 	screen  *termline.Screen
 	total   int
 	begun   time.Time
@@ -27,9 +27,9 @@ type progress struct {
 }
 
 // newProgress begins to show progress beside a display.
-func newProgress(screen *termline.Screen, beside display, t *results.Tally) *progress {
+func newProgress(screen *termline.Screen, beside Display, t *results.Tally) *progress {
 	total := len(t.Hosts)
-	p := &progress{display: beside, screen: screen, total: total, started: make([]bool, total), begun: time.Now(), waiting: t.Waiting}
+	p := &progress{Display: beside, screen: screen, total: total, started: make([]bool, total), begun: time.Now(), waiting: t.Waiting}
 	p.line = startStatus(screen, p.text)
 	return p
 }
@@ -57,15 +57,15 @@ func withStragglers(text string, waiting *results.Outstanding) string {
 	return text
 }
 
-func (p *progress) show(ev fleetssh.Event) {
+func (p *progress) Show(ev fleetssh.Event) {
 	if ev.Kind == fleetssh.Started {
 		p.started[ev.Host] = true
 		p.running.Add(1)
 	}
-	p.display.show(ev)
+	p.Display.Show(ev)
 }
 
-func (p *progress) finished(r *results.Result) {
+func (p *progress) Finished(r *results.Result) {
 	if p.started[r.Index] {
 		p.running.Add(-1)
 	}
@@ -78,12 +78,12 @@ func (p *progress) finished(r *results.Result) {
 		p.done.Add(1)
 		p.failed.Add(1)
 	}
-	p.display.finished(r)
+	p.Display.Finished(r)
 }
 
-func (p *progress) close() {
+func (p *progress) Close() {
 	p.end()
-	p.display.close()
+	p.Display.Close()
 }
 
 // end takes the status line away. It may be called twice.

@@ -1,4 +1,4 @@
-package main
+package display
 
 import (
 	"bytes"
@@ -17,19 +17,19 @@ func TestHostNews(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
 	screen := termline.New(io.Discard, &b)
-	news := &hostNews{screen: screen}
+	news := &News{Screen: screen}
 	log := slog.New(news)
 	lost := func(name string) {
 		log.Warn("lost", "host", fleetssh.HostConfig{Host: "10.0.0.1", Alias: name}, "error", &fleetssh.ConnectionError{Host: name, Phase: "run", Err: errors.New("gone \x1b[2J")})
 	}
 	lost("web9")
-	news.begin(t.Context())
+	news.Begin(t.Context())
 	for _, name := range []string{"web1", "web2", "web3"} {
 		lost(name)
 	}
 	log.Debug("nothing")
 	log.Info("back", "host", fleetssh.HostConfig{Host: "web2"})
-	news.end()
+	news.End()
 	lost("web8")
 	screen.Close()
 	const want = "fleetssh: web[1-3]: lost: gone ^[[2J\nfleetssh: web2: back\n"

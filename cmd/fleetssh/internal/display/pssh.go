@@ -1,4 +1,4 @@
-package main
+package display
 
 import (
 	"fmt"
@@ -37,49 +37,49 @@ func (v formatValue) Set(text string) error {
 
 // psshDisplay shows a line for each host when it has ended, as pssh does, which scripts read.
 type psshDisplay struct {
-	view
-	lines  display    // shows lines as they come; nil: they are not shown
+	View
+	lines  Display    // shows lines as they come; nil: they are not shown
 	kept   *fold.Fold // keeps them until the host has ended; nil: they are not kept
 	stderr bool       // of what is kept, standard error is shown as well
 	ended  int
 	failed bool // something could not be kept
 }
 
-func newPsshLines(v view) display { return &psshDisplay{view: v} }
+func newPsshLines(v View) Display { return &psshDisplay{View: v} }
 
-func newPsshPrint(v view) display { return &psshDisplay{view: v, lines: newStream(v)} }
+func newPsshPrint(v View) Display { return &psshDisplay{View: v, lines: NewStream(v)} }
 
-func newPsshInline(v view) display {
-	return &psshDisplay{view: v, kept: fold.New(len(v.tally.Hosts)), stderr: true}
+func newPsshInline(v View) Display {
+	return &psshDisplay{View: v, kept: fold.New(len(v.Tally.Hosts)), stderr: true}
 }
 
-func newPsshInlineStdout(v view) display {
-	return &psshDisplay{view: v, kept: fold.New(len(v.tally.Hosts))}
+func newPsshInlineStdout(v View) Display {
+	return &psshDisplay{View: v, kept: fold.New(len(v.Tally.Hosts))}
 }
 
-func (d *psshDisplay) show(ev fleetssh.Event) {
+func (d *psshDisplay) Show(ev fleetssh.Event) {
 	stream := fold.Stdout
 	switch {
 	case d.lines != nil:
-		d.lines.show(ev)
+		d.lines.Show(ev)
 		return
 	case d.kept == nil || ev.Kind != fleetssh.StdoutLine && ev.Kind != fleetssh.StderrLine:
 		return
-	case ev.Err != nil && outputLost(ev.Err):
-		d.screen.Message("fleetssh: warning: " + ev.Err.Error())
+	case ev.Err != nil && OutputLost(ev.Err):
+		d.Screen.Message("fleetssh: warning: " + ev.Err.Error())
 		return
 	case ev.Kind == fleetssh.StderrLine:
 		stream = fold.Stderr
 	}
 	if err := d.kept.Line(ev.Host, stream, ev.Text); err != nil && !d.failed {
 		d.failed = true
-		d.screen.Message("fleetssh: warning: output could not be kept: " + err.Error())
+		d.Screen.Message("fleetssh: warning: output could not be kept: " + err.Error())
 	}
 }
 
-func (d *psshDisplay) finished(r *results.Result) {
+func (d *psshDisplay) Finished(r *results.Result) {
 	d.ended++
-	d.screen.Out("", psshLine(d.ended, d.tally.Hosts[r.Index].Label, r))
+	d.Screen.Out("", psshLine(d.ended, d.Tally.Hosts[r.Index].Label, r))
 	if d.kept == nil {
 		return
 	}
@@ -95,22 +95,22 @@ func (d *psshDisplay) finished(r *results.Result) {
 // below shows what a host has written to a stream, behind a heading.
 func (d *psshDisplay) below(g fold.Group, s fold.Stream, heading string) {
 	err := g.Lines(s, func(line string) bool {
-		d.screen.Out(heading, line)
+		d.Screen.Out(heading, line)
 		heading = ""
 		return true
 	})
 	if err != nil {
-		d.screen.Message("fleetssh: warning: output could not be read back: " + err.Error())
+		d.Screen.Message("fleetssh: warning: output could not be read back: " + err.Error())
 	}
 }
 
-func (d *psshDisplay) close() {
+func (d *psshDisplay) Close() {
 	if d.kept != nil {
 		if err := d.kept.Close(); err != nil {
-			d.screen.Message("fleetssh: warning: " + err.Error())
+			d.Screen.Message("fleetssh: warning: " + err.Error())
 		}
 	}
-	d.tally.ShowFailures(d.screen)
+	d.Tally.ShowFailures(d.Screen)
 }
 
 // psshLine is how pssh says that a host has ended.
@@ -135,15 +135,15 @@ func psshLine(n int, label string, r *results.Result) string {
 
 // psshCopy shows a line for each host when it has ended, as pscp and pslurp do.
 type psshCopy struct {
-	copyView
+	CopyView
 	ended int
 }
 
-func (*psshCopy) progress(fleetssh.CopyProgress) {}
+func (*psshCopy) Progress(fleetssh.CopyProgress) {}
 
-func (d *psshCopy) finished(r *results.Result) {
+func (d *psshCopy) Finished(r *results.Result) {
 	d.ended++
-	d.screen.Out("", psshLine(d.ended, d.tally.Hosts[r.Index].Label, r))
+	d.Screen.Out("", psshLine(d.ended, d.Tally.Hosts[r.Index].Label, r))
 }
 
-func (d *psshCopy) close() { d.tally.ShowFailures(d.screen) }
+func (d *psshCopy) Close() { d.Tally.ShowFailures(d.Screen) }

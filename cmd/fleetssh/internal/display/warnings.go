@@ -1,4 +1,4 @@
-package main
+package display
 
 import (
 	"context"
@@ -11,26 +11,26 @@ import (
 	"fleetssh/hostset"
 )
 
-// warnings collects what went less well on hosts than was asked for, such as a
+// Warnings collects what went less well on hosts than was asked for, such as a
 // ticket that could not be handed on. It is an [slog.Handler] for the library's
 // warnings.
-type warnings struct {
+type Warnings struct {
 	mu    sync.Mutex          // protects what follows
 	texts []string            // in the order in which they came
 	hosts map[string][]string // by text
 }
 
 // Enabled implements [slog.Handler].
-func (w *warnings) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+func (w *Warnings) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
 
 // WithAttrs implements [slog.Handler]. The library adds none.
-func (w *warnings) WithAttrs([]slog.Attr) slog.Handler { return w }
+func (w *Warnings) WithAttrs([]slog.Attr) slog.Handler { return w }
 
 // WithGroup implements [slog.Handler]. The library makes none.
-func (w *warnings) WithGroup(string) slog.Handler { return w }
+func (w *Warnings) WithGroup(string) slog.Handler { return w }
 
 // Handle implements [slog.Handler].
-func (w *warnings) Handle(_ context.Context, r slog.Record) error {
+func (w *Warnings) Handle(_ context.Context, r slog.Record) error {
 	text, host := r.Message, ""
 	r.Attrs(func(a slog.Attr) bool {
 		switch v := a.Value.Any().(type) {
@@ -41,7 +41,7 @@ func (w *warnings) Handle(_ context.Context, r slog.Record) error {
 		}
 		return true
 	})
-	w.add(text, host)
+	w.Add(text, host)
 	return nil
 }
 
@@ -53,8 +53,8 @@ func shownName(h *fleetssh.HostConfig) string {
 	return h.Host
 }
 
-// add notes a warning about a host.
-func (w *warnings) add(text, host string) {
+// Add notes a warning about a host.
+func (w *Warnings) Add(text, host string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.hosts == nil {
@@ -68,8 +68,8 @@ func (w *warnings) add(text, host string) {
 	}
 }
 
-// show says each warning once, with the hosts it is about.
-func (w *warnings) show(screen *termline.Screen) {
+// Show says each warning once, with the hosts it is about.
+func (w *Warnings) Show(screen *termline.Screen) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, text := range w.texts {

@@ -1,4 +1,4 @@
-package main
+package display
 
 import (
 	"fmt"
@@ -21,10 +21,10 @@ const (
 	toldDelay = 200 * time.Millisecond
 )
 
-// banners shows what hosts say while their logins wait: a line behind its hosts, those that
+// Banners shows what hosts say while their logins wait: a line behind its hosts, those that
 // say the same together, and nothing twice.
-type banners struct {
-	screen *termline.Screen
+type Banners struct {
+	Screen *termline.Screen
 
 	mu    sync.Mutex          // protects what follows
 	texts []string            // to be shown
@@ -33,8 +33,8 @@ type banners struct {
 	shown int // texts
 }
 
-// tell takes what a host says. It is [fleetssh.Auth.Tell].
-func (b *banners) tell(host, text string) {
+// Tell takes what a host says. It fits [fleetssh.Auth.Tell].
+func (b *Banners) Tell(host, text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	hosts, known := b.hosts[text]
@@ -49,20 +49,20 @@ func (b *banners) tell(host, text string) {
 	}
 	b.hosts[text] = append(hosts, host)
 	if b.timer == nil {
-		b.timer = time.AfterFunc(toldDelay, b.flush)
+		b.timer = time.AfterFunc(toldDelay, b.Flush)
 	}
 }
 
-// flush shows what was not shown yet.
-func (b *banners) flush() {
+// Flush shows what was not shown yet.
+func (b *Banners) Flush() {
 	for _, line := range b.take() { // without the lock: somebody may be typing an answer
-		b.screen.Message(line)
+		b.Screen.Message(line)
 	}
-	b.screen.Flush()
+	b.Screen.Flush()
 }
 
 // take returns the lines to show.
-func (b *banners) take() (lines []string) {
+func (b *Banners) take() (lines []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.timer != nil {
@@ -90,8 +90,8 @@ func unique(names []string) []string {
 	return slices.Compact(names)
 }
 
-// showBanners shows what the hosts want to be read before a login, each text once.
-func showBanners(screen *termline.Screen, t *results.Tally) {
+// ShowBanners shows what the hosts want to be read before a login, each text once.
+func ShowBanners(screen *termline.Screen, t *results.Tally) {
 	var texts []string
 	hosts := make(map[string][]string)
 	for i := range t.Results {

@@ -1,12 +1,10 @@
-package main
+package display
 
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/results"
@@ -16,8 +14,8 @@ import (
 // fileDisplay writes what each host writes into a file of its own, beside another
 // display.
 type fileDisplay struct {
-	display
-	view
+	Display
+	View
 	dirs  map[fleetssh.EventKind]string // --outdir and --errdir
 	names []string                      // of the files, by host
 	open  map[fileKey]*hostFile
@@ -36,8 +34,8 @@ type hostFile struct {
 
 // newFiles returns a display that writes files and leaves the rest to another. Every host gets
 // its file now, as with pssh: what an earlier run left there is not what this one wrote.
-func newFiles(v view, beside display, outdir, errdir string) *fileDisplay {
-	d := &fileDisplay{display: beside, view: v, dirs: make(map[fleetssh.EventKind]string), open: make(map[fileKey]*hostFile)}
+func newFiles(v View, beside Display, outdir, errdir string) *fileDisplay {
+	d := &fileDisplay{Display: beside, View: v, dirs: make(map[fleetssh.EventKind]string), open: make(map[fileKey]*hostFile)}
 	if outdir != "" {
 		d.dirs[fleetssh.StdoutLine] = outdir
 	}
@@ -47,7 +45,7 @@ func newFiles(v view, beside display, outdir, errdir string) *fileDisplay {
 	if outdir != "" && sameFolder(outdir, errdir) {
 		d.dirs[fleetssh.StderrLine] = outdir // and one file takes both, in their order
 	}
-	d.names = fileNames(v.tally.Hosts)
+	d.names = selection.FileNames(v.Tally.Hosts)
 	for i := range d.names {
 		for _, dir := range d.dirs {
 			file, err := os.Create(filepath.Join(dir, d.names[i]))
@@ -72,42 +70,12 @@ func sameFolder(a, b string) bool {
 	return err == nil && os.SameFile(one, other)
 }
 
-// fileNames returns a name for the file of each host. Hosts that differ have different ones, also
-// where names of files lack what tells them apart.
-func fileNames(hosts []selection.Host) []string {
-	names := make([]string, len(hosts))
-	taken := make(map[string]bool)
-	for i := range hosts {
-		name := fileName(hosts[i].Label)
-		for taken[name] {
-			name += fmt.Sprintf("#%d", i)
-		}
-		taken[name], names[i] = true, name
-	}
-	return names
-}
-
-// fileName makes a file name of a label: nothing in it leads out of the folder, or is
-// hidden in it.
-func fileName(label string) string {
-	name := strings.Map(func(r rune) rune {
-		if r == '/' || r == '\\' || r == 0 {
-			return '_'
-		}
-		return r
-	}, label)
-	if strings.HasPrefix(name, ".") {
-		name = "_" + name[1:]
-	}
-	return name
-}
-
-func (d *fileDisplay) show(ev fleetssh.Event) {
-	lost := ev.Err != nil && outputLost(ev.Err)
+func (d *fileDisplay) Show(ev fleetssh.Event) {
+	lost := ev.Err != nil && OutputLost(ev.Err)
 	if _, wanted := d.dirs[ev.Kind]; wanted && !lost {
 		d.note(d.write(ev))
 	}
-	d.display.show(ev)
+	d.Display.Show(ev)
 }
 
 func (d *fileDisplay) write(ev fleetssh.Event) error {
@@ -129,12 +97,12 @@ func (d *fileDisplay) write(ev fleetssh.Event) error {
 	return err
 }
 
-// finished closes the files of the host.
-func (d *fileDisplay) finished(r *results.Result) {
+// Finished closes the files of the host.
+func (d *fileDisplay) Finished(r *results.Result) {
 	for _, dir := range d.dirs {
 		d.finish(fileKey{r.Index, dir})
 	}
-	d.display.finished(r)
+	d.Display.Finished(r)
 }
 
 func (d *fileDisplay) finish(key fileKey) {
@@ -149,15 +117,15 @@ func (d *fileDisplay) finish(key fileKey) {
 
 // note says the first thing that went wrong.
 func (d *fileDisplay) note(err error) {
-	if err != nil && !d.tally.Trouble {
-		d.tally.Trouble = true
-		d.screen.Message("fleetssh: error: output into files: " + err.Error())
+	if err != nil && !d.Tally.Trouble {
+		d.Tally.Trouble = true
+		d.Screen.Message("fleetssh: error: output into files: " + err.Error())
 	}
 }
 
-func (d *fileDisplay) close() {
+func (d *fileDisplay) Close() {
 	for key := range d.open {
 		d.finish(key)
 	}
-	d.display.close()
+	d.Display.Close()
 }

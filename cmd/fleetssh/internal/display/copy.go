@@ -1,0 +1,152 @@
+package display
+
+import (
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/results"
+	"fleetssh/cmd/fleetssh/internal/termline"
+)
+
+// A CopyDisplay shows a copy. It is called by one goroutine at a time.
+type CopyDisplay interface {
+	Progress(fleetssh.CopyProgress) // its index is that among all hosts
+	Finished(*results.Result)       // shows how a host ended
+	Close()                         // shows the totals
+}
+
+// CopyView is what displays of a copy are made from.
+type CopyView struct {
+	View
+	flags   *CopyFlags
+	Verb    string                                // put or get
+	Resume  bool                                  // files are continued where an earlier copy has left them
+	Scp     bool                                  // the protocol is scp, which cannot continue files
+	Measure func(stopped <-chan struct{}) []int64 // how many bytes each host is to be sent; nil: not known here
+	Keep    func(CopyDisplay) CopyDisplay         // makes a display keep what it shows; nil: nothing is kept
+}
+
+// CopyFlags say how a copy is shown.
+type CopyFlags struct {
+	Format         string
+	quiet, verbose bool
+	status         string
+	color          string
+}
+
+// CopyHelp is the help text of these flags.
+const CopyHelp = `What is shown:
+      --format FORMAT       stream: a line for each host when it is done (default)
+                            json: an object for each file and each host
+  -v, --verbose             stream: a line for each file too
+  -q, --quiet               only what failed
+      --progress WHEN       a line that says how far it is, on standard error:
+                            auto (on a terminal), always, never; Enter or
+                            Ctrl-\ says who is outstanding, and what is done there
+      --color WHEN          auto (on a terminal, unless NO_COLOR is set), always,
+                            never
+`
+
+// Register adds the flags to a verb.
+func (f *CopyFlags) Register(flags *pflag.FlagSet) {
+	f.Format = "stream"
+	flags.Var(formatValue{flagvalue.Choice{To: &f.Format, From: []string{"stream", "json"}}, []string{psshFormat}}, "format", "")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "")
+	f.status = "auto"
+	flags.Var(flagvalue.Choice{To: &f.status, From: whenWords}, "progress", "")
+	f.color = "auto"
+	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
+}
+
+// Check refuses what does not go together.
+func (f *CopyFlags) Check() error {
+	switch {
+	case f.quiet && f.verbose:
+		return exit.UsageError("", "-q and -v exclude each other")
+	case f.Format != "stream" && (f.quiet || f.verbose):
+		return exit.UsageError("", "-q and -v go with --format stream only")
+	}
+	return nil
+}
+
+// Display returns what shows a copy, with its decorators: the status line beside it, and what
+// keeps a record around both. end must be called in the end, whether the display was closed or
+// given up.
+func (f *CopyFlags) Display(v CopyView) (d CopyDisplay, end func()) {
+	v.Screen.SetColors(colors[f.color])
+	v.Label, v.flags = true, f
+	switch f.Format {
+	case "json":
+		d = newCopyJSON(v)
+	case psshFormat:
+		d = &psshCopy{CopyView: v}
+	default:
+		d = newCopyStream(v)
+	}
+	end = func() {}
+	if f.status == "always" || f.status == "auto" && v.Screen.HasStatus() {
+		s := newCopyStatus(v, d)
+		d, end = s, s.end
+	}
+	if v.Keep != nil {
+		d = v.Keep(d)
+	}
+	return d, end
+}
+
+// copyStream shows a line for each host, one for each file that failed, and one for each
+// other file if that is wanted.
+type copyStream struct {
+	CopyView
+	stopped bool // some host was ended on the way
+}
+
+func newCopyStream(v CopyView) *copyStream { return &copyStream{CopyView: v} }
+
+func (d *copyStream) Progress(p fleetssh.CopyProgress) {
+	if text := results.FailedText(p); text != "" {
+		d.Screen.Err(d.Screen.PaintErr(termline.Trouble, d.Tally.Hosts[p.Index].Label)+": ", text)
+		return
+	}
+	if !d.flags.verbose || !p.Ended || p.Err != nil {
+		return
+	}
+	text := termline.Visible(possiblePath(p.Path)) + ": "
+	if p.Skipped {
+		text += "already there"
+	} else {
+		text += flagvalue.SizeText(p.Total)
+	}
+	d.out(p.Index, text)
+}
+
+func (d *copyStream) out(host int, text string) {
+	d.Screen.Out(d.Screen.Paint(termline.Label, d.Tally.Hosts[host].Label)+": ", text)
+}
+
+func (d *copyStream) Finished(r *results.Result) {
+	d.stopped = d.stopped || r.Unfinished()
+	if d.flags.quiet || r.Copied == nil {
+		return
+	}
+	if text := r.CopiedText(); text != "" || r.OK {
+		if text == "" {
+			text = "nothing to copy"
+		}
+		d.out(r.Index, text+" in "+results.ShortDuration(r.Timing.Run))
+	}
+}
+
+func (d *copyStream) Close() {
+	d.Tally.ShowFailures(d.Screen)
+	switch {
+	case !d.stopped || d.Scp:
+	case d.Resume:
+		d.Screen.Message("hint: the same again goes on where it stopped")
+	default:
+		d.Screen.Message("hint: the same with --resume goes on where it stopped")
+	}
+}

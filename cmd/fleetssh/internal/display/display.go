@@ -1,0 +1,166 @@
+// Package display shows what happens on hosts: lines as they come, equal output once, JSON, output
+// in files, a status line beside them; copies; banners, warnings and news.
+package display
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/results"
+	"fleetssh/cmd/fleetssh/internal/termline"
+)
+
+// A Display shows what happens on the hosts. It is called by one goroutine.
+type Display interface {
+	Show(fleetssh.Event)
+	// Finished shows how a host ended. Show is not called for that.
+	Finished(*results.Result)
+	Close() // shows the totals
+}
+
+// View is what displays are made from.
+type View struct {
+	Screen  *termline.Screen
+	Tally   *results.Tally
+	Command string // as the user gave it
+	Label   bool   // lines stand behind the name of their host
+	diff    bool   // fold: show how outputs differ from the most common one
+
+	Keep func(Display) Display // makes a display keep what it shows; nil: nothing is kept
+}
+
+// formats are the values of --format.
+var formats = map[string]func(View) Display{
+	"stream": NewStream,
+	"fold":   newFold,
+	"json":   NewJSON,
+
+	psshFormat: newPsshLines, psshPrint: newPsshPrint, psshInline: newPsshInline, psshInlineStdout: newPsshInlineStdout,
+}
+
+// Flags say how what happens is shown.
+type Flags struct {
+	Format         string
+	fold, Diff     bool
+	noLabel, quiet bool
+	outdir, errdir string
+	progress       string
+	color          string
+}
+
+// Help is the help text of these flags.
+const Help = `What is shown:
+      --format FORMAT       stream: each line behind its host, as it comes
+                            (default)
+                            fold: what hosts wrote alike once, below the set of
+                            these hosts, as soon as no other can join them
+                            json: one object a line
+  -b, --fold                the same as --format fold
+      --diff                fold, and how the others differ from the most common
+  -N, --no-label            stream, fold: lines without their hosts
+  -q, --quiet               nothing of what the hosts write: only who failed
+      --outdir DIR          write what each host writes to standard output into a
+                            file of its own as well, which is made anew
+      --errdir DIR          the same for standard error
+      --progress WHEN       a line that says how far it is, on standard error:
+                            auto (on a terminal), always, never; Enter or
+                            Ctrl-\ says who is outstanding, and what is done there
+      --color WHEN          auto (on a terminal, unless NO_COLOR is set), always,
+                            never
+`
+
+// Register adds the flags to a verb.
+func (f *Flags) Register(flags *pflag.FlagSet) {
+	f.Format = "stream"
+	flags.Var(formatValue{flagvalue.Choice{To: &f.Format, From: []string{"stream", "fold", "json"}}, []string{psshFormat, psshPrint, psshInline, psshInlineStdout}}, "format", "")
+	flags.BoolVarP(&f.fold, "fold", "b", false, "")
+	flags.BoolVar(&f.Diff, "diff", false, "")
+	flags.BoolVarP(&f.noLabel, "no-label", "N", false, "")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "")
+	flags.StringVar(&f.outdir, "outdir", "", "")
+	flags.StringVar(&f.errdir, "errdir", "", "")
+	f.progress = "auto"
+	flags.Var(flagvalue.Choice{To: &f.progress, From: whenWords}, "progress", "")
+	f.color = "auto"
+	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
+}
+
+// RegisterForShell adds those of the flags that a dialogue has: it writes no files and has no
+// status line.
+func (f *Flags) RegisterForShell(flags *pflag.FlagSet) {
+	f.Format, f.progress, f.color = "stream", "auto", "auto"
+	flags.Var(flagvalue.Choice{To: &f.Format, From: []string{"stream", "fold"}}, "format", "")
+	flags.BoolVarP(&f.fold, "fold", "b", false, "")
+	flags.BoolVar(&f.Diff, "diff", false, "")
+	flags.BoolVarP(&f.noLabel, "no-label", "N", false, "")
+	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
+}
+
+// whenWords are the values of --progress and --color.
+var whenWords = []string{"auto", "always", "never"}
+
+// Check refuses flags that exclude each other, and decides on the format.
+func (f *Flags) Check() error {
+	if f.fold || f.Diff {
+		if f.Format == "json" {
+			return exit.UsageError("", "--format json goes neither with -b nor with --diff")
+		}
+		f.Format = "fold"
+	}
+	switch {
+	case f.noLabel && f.Format == "json":
+		return exit.UsageError("", "--no-label goes with --format stream and fold only")
+	case f.quiet && f.Format != "stream":
+		return exit.UsageError("", "--quiet goes neither with --format %s nor with -b and --diff", f.Format)
+	}
+	return nil
+}
+
+// Asked reports whether a flag asks for anything but lines as they come.
+func (f *Flags) Asked() bool {
+	return f.Format != "stream" || f.fold || f.Diff || f.quiet || f.progress == "always" || f.outdir != "" || f.errdir != ""
+}
+
+// Prepare makes the folders for files, if they are missing.
+func (f *Flags) Prepare() error {
+	for _, dir := range []string{f.outdir, f.errdir} {
+		if dir == "" {
+			continue
+		}
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return fmt.Errorf("folder for output: %w", err)
+		}
+	}
+	return nil
+}
+
+// colors are the values of --color but auto.
+var colors = map[string]termline.Colors{"always": termline.ColorsAlways, "never": termline.ColorsNever}
+
+// Display returns what shows a run, with its decorators: files are written before lines are shown,
+// the status line counts before both, and what keeps a record is around all of them. end must be
+// called in the end, whether the display was closed or given up.
+func (f *Flags) Display(v View) (d Display, end func()) {
+	v.Screen.SetColors(colors[f.color])
+	v.Label, v.diff = !f.noLabel, f.Diff
+	d, end = formats[f.Format](v), func() {}
+	if f.quiet {
+		d = NewQuiet(v)
+	}
+	if f.outdir != "" || f.errdir != "" {
+		d = newFiles(v, d, f.outdir, f.errdir)
+	}
+	if f.progress == "always" || f.progress == "auto" && v.Screen.HasStatus() {
+		p := newProgress(v.Screen, d, v.Tally)
+		d, end = p, p.end
+	}
+	if v.Keep != nil {
+		d = v.Keep(d)
+	}
+	return d, end
+}

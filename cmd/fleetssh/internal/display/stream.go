@@ -1,0 +1,52 @@
+package display
+
+import (
+	"errors"
+
+	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/results"
+	"fleetssh/cmd/fleetssh/internal/termline"
+)
+
+// streamDisplay shows each line, behind its host, as it comes.
+type streamDisplay struct {
+	View
+	out, err []string // what stands before the lines of each host
+}
+
+// NewStream returns a display that shows each line behind its host.
+func NewStream(v View) Display {
+	n := len(v.Tally.Hosts)
+	d := &streamDisplay{View: v, out: make([]string, n), err: make([]string, n)}
+	if v.Label {
+		for i, h := range v.Tally.Hosts {
+			d.out[i] = v.Screen.Paint(termline.Label, h.Label) + ": "
+			d.err[i] = v.Screen.PaintErr(termline.Trouble, h.Label) + ": "
+		}
+	}
+	return d
+}
+
+func (d *streamDisplay) Show(ev fleetssh.Event) {
+	if ev.Err != nil && OutputLost(ev.Err) {
+		d.Screen.Message("fleetssh: warning: " + ev.Err.Error())
+		return
+	}
+	switch ev.Kind {
+	case fleetssh.StdoutLine:
+		d.Screen.Out(d.out[ev.Host], ev.Text)
+	case fleetssh.StderrLine:
+		d.Screen.Err(d.err[ev.Host], ev.Text)
+	}
+}
+
+func (d *streamDisplay) Finished(*results.Result) {}
+
+func (d *streamDisplay) Close() { d.Tally.ShowFailures(d.Screen) }
+
+// OutputLost reports whether the error of an event means that output could not be kept. Otherwise
+// it is about a line that is not text in the encoding of the host.
+func OutputLost(err error) bool {
+	_, text := errors.AsType[*fleetssh.DecodeError](err)
+	return !text
+}
