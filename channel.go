@@ -12,6 +12,7 @@ import (
 
 	"fleetssh/internal/charset"
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/password"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/spool"
 	"fleetssh/internal/sudo"
@@ -64,12 +65,12 @@ type Channel struct {
 	start    time.Duration // how long opening and starting took
 	timer    *time.Timer   // Command.Timeout
 	limit    time.Duration
-	timed    time.Time     // since when timer runs
-	left     time.Duration // of limit, while it stands still
-	holds    int           // why it does
-	turn     *passwordTurn // to try the password for sudo; nil: it is not ours
-	size     []byte        // of the terminal, to be sent
-	resizing bool          // somebody sends it
+	timed    time.Time      // since when timer runs
+	left     time.Duration  // of limit, while it stands still
+	holds    int            // why it does
+	turn     *password.Turn // to try the password for sudo; nil: it is not ours
+	size     []byte         // of the terminal, to be sent
+	resizing bool           // somebody sends it
 }
 
 type channelState int

@@ -19,6 +19,7 @@ import (
 	"fleetssh/internal/keyfile"
 	"fleetssh/internal/knownhosts"
 	"fleetssh/internal/krl"
+	"fleetssh/internal/password"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/spool"
 	"fleetssh/internal/sshagent"
@@ -40,12 +41,13 @@ type dialer struct {
 	known   func() (HostKeyPolicy, error) // the default policy, read once
 	hops    hops
 
-	passwords *passwords // nil: each host has its own opinion of them
+	passwords *password.Table                                        // nil: each host has its own opinion of them
+	askAgain  func(context.Context, RefusedPassword) (string, error) // nil: nobody is asked
 
 	mu       sync.Mutex // protects what follows
 	closed   bool
 	agents   map[string]*sshagent.Agent // by socket
-	kerberos map[gss.Options]*sharedTickets
+	kerberos map[gss.Options]*password.Tickets
 }
 
 func newDialer(log *slog.Logger, outputMemory int64) *dialer {
@@ -133,10 +135,10 @@ func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace, work *pr
 		return nil, Timing{}, interrupted(ctx, err, &host, "auth", 0, 0)
 	}
 	l := &login{host: &host, user: user, creds: creds, work: work}
-	l.shared, l.asks = d.passwords.of(user, host.Auth.Password), d.passwords.asker(&host.Auth)
+	l.shared, l.asks = d.passwords.Of(user, host.Auth.Password), d.asker(&host.Auth)
 	if g := host.Auth.GSSAPI; g != nil {
 		l.kerberosShared, l.protected = d.tickets(g), d.passwords != nil
-		l.tickets, _ = l.kerberosShared.get()
+		l.tickets, _ = l.kerberosShared.Get()
 	}
 	for n := 1; ; n++ {
 		a := &attempt{d: d, host: &host, policy: policy, pace: pace, login: l}
@@ -297,7 +299,7 @@ func (a *attempt) connectNow(ctx context.Context, hostKeys []string) (*Client, e
 	if !stop() { // ctx has ended, and the connection with it
 		conn.Close()
 		drain(channels, requests)
-		a.login.turn.pass()
+		a.login.turn.Pass()
 		a.login.banner.end()
 		return nil, a.fail(ctx, deadline.Cause(ctx))
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/identity"
+	"fleetssh/internal/password"
 	"fleetssh/internal/sanitize"
 )
 
@@ -97,6 +98,11 @@ type PasswordError struct {
 	Op        string // "auth" for logging in, "sudo"
 	RefusedBy string // the host that has refused it, or "the KDC of REALM"
 	Kerberos  bool   // it is the password of GSSAPI
+}
+
+// passwordError returns the error for a password that was not sent to a host.
+func passwordError(host *HostConfig, op string, refused *password.RefusedError) error {
+	return &PasswordError{Host: host.name(), Port: host.port(), User: refused.User, Op: op, RefusedBy: refused.By}
 }
 
 // ProxyError means that a hop on the way to the host failed, or a proxy that

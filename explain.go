@@ -275,7 +275,8 @@ func (p *Plan) ticket(d *dialer) {
 	if server == "" {
 		server = p.Host.Host
 	}
-	t := d.tickets(g).current.Describe(server)
+	tickets, _ := d.tickets(g).Get()
+	t := tickets.Describe(server)
 	if t.Err != nil && t.Until.IsZero() && g.IfTicket {
 		p.pass("auth", "no ticket: run kinit to use it", "gssapi-with-mic")
 		return

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/gss"
+	"fleetssh/internal/password"
 )
 
 // GSSAPI sets up login by Kerberos tickets: the method gssapi-with-mic (RFC 4462)
@@ -102,16 +103,16 @@ func (g *GSSAPI) options() gss.Options {
 }
 
 // tickets returns the credentials that the connections of d share.
-func (d *dialer) tickets(g *GSSAPI) *sharedTickets {
+func (d *dialer) tickets(g *GSSAPI) *password.Tickets {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	o := g.options()
 	c := d.kerberos[o]
 	if c == nil {
 		if d.kerberos == nil {
-			d.kerberos = make(map[gss.Options]*sharedTickets)
+			d.kerberos = make(map[gss.Options]*password.Tickets)
 		}
-		c = newSharedTickets(o)
+		c = password.NewTickets(o)
 		d.kerberos[o] = c
 	}
 	return c

@@ -14,6 +14,7 @@ import (
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/gss"
 	"fleetssh/internal/identity"
+	"fleetssh/internal/password"
 	"fleetssh/internal/sanitize"
 )
 
@@ -37,21 +38,21 @@ type login struct {
 	clock *deadline.Clock // of ctx
 
 	creds          *identity.Credentials
-	tickets        *gss.Credentials // nil: no Kerberos
-	ticket         *ticketUse       // on this connection
-	kerberosShared *sharedTickets   // where tickets come from
-	protected      bool             // a password that hosts share is tried once
-	ticketless     *PasswordError   // there is no ticket: the KDC has refused the password
-	tellsRefusal   bool             // this host is the one that says so
+	tickets        *gss.Credentials  // nil: no Kerberos
+	ticket         *ticketUse        // on this connection
+	kerberosShared *password.Tickets // where tickets come from
+	protected      bool              // a password that hosts share is tried once
+	ticketless     *PasswordError    // there is no ticket: the KDC has refused the password
+	tellsRefusal   bool              // this host is the one that says so
 	kerberos       offerState
 	keys           []offer // nil before the host has said that it takes keys
 	password       offerState
 	questions      offerState // keyboard-interactive
 	sent           bool       // the password has gone out, by whichever method
 
-	shared *sharedPassword // with other hosts; nil: that does not matter
-	turn   *passwordTurn   // to try it; nil: it is not ours
-	unsent error           // why it did not go out
+	shared *password.Shared // with other hosts; nil: that does not matter
+	turn   *password.Turn   // to try it; nil: it is not ours
+	unsent error            // why it did not go out
 	reply  passwordReply
 	asks   func(context.Context, RefusedPassword) (string, error)
 	work   *progress
@@ -178,7 +179,7 @@ func (l *login) verdict(partial int) {
 		return
 	}
 	if !l.sentBy(l.last) {
-		l.turn.pass() // it was not needed
+		l.turn.Pass() // it was not needed
 	}
 	if partial > l.partial {
 		l.partial = partial
@@ -188,7 +189,7 @@ func (l *login) verdict(partial int) {
 			l.key = l.offered
 		}
 		if l.sentBy(l.last) {
-			l.turn.accepted()
+			l.turn.Accept()
 		}
 		l.sent = false // what comes now is a second factor
 	} else {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/password"
 	"fleetssh/internal/tunnel"
 )
 
@@ -314,7 +315,7 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 	p.once.Do(func() {
 		p.d = newDialer(p.Logger, p.OutputMemory)
 		if !p.PasswordsDiffer {
-			p.d.passwords = &passwords{again: p.AskAgain}
+			p.d.passwords, p.d.askAgain = new(password.Table), p.AskAgain
 		}
 		p.ctx, p.end = context.WithCancelCause(context.Background())
 	})

@@ -4,26 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
 
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/password"
 )
-
-// passwords holds what has become of the passwords that the hosts of one client share.
-// One that is wrong reaches a single host: where accounts are kept centrally, every
-// refusal counts, and a few lock the account.
-type passwords struct {
-	again func(context.Context, RefusedPassword) (string, error) // nil: nobody is asked
-
-	mu     sync.Mutex // protects what follows
-	shared map[passwordID]*sharedPassword
-}
-
-type passwordID struct{ user, value string }
 
 // RefusedPassword says which password was refused, to [ParallelClient.AskAgain].
 type RefusedPassword struct {
@@ -34,197 +21,27 @@ type RefusedPassword struct {
 	Try      int        // how many have been refused so far
 }
 
-// mostPasswords is how many passwords are tried until the hosts that share one are given
-// up, as ssh's NumberOfPasswordPrompts.
-const mostPasswords = 3
-
-// of returns the password as the hosts share it, nil if that does not matter.
-func (p *passwords) of(user, value string) *sharedPassword {
-	if p == nil || value == "" {
+// ask returns how another password is asked for in place of r, which lacks the user and
+// the number of tries; nil if nobody is asked.
+func (r RefusedPassword) ask(asks func(context.Context, RefusedPassword) (string, error)) password.Ask {
+	if asks == nil {
 		return nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	id := passwordID{user, value}
-	s := p.shared[id]
-	if s == nil {
-		if p.shared == nil {
-			p.shared = make(map[passwordID]*sharedPassword)
-		}
-		s = &sharedPassword{all: p, user: user, value: value, most: 1, tries: 1}
-		p.shared[id] = s
+	return func(ctx context.Context, user string, try int) (string, error) {
+		r.User, r.Try = user, try
+		return asks(ctx, r)
 	}
-	return s
-}
-
-// sharedPassword is a password that hosts share, or the one that the user has given in
-// its place. It goes to one host first; the others wait for what that makes of it.
-type sharedPassword struct {
-	all  *passwords
-	user string
-
-	mu      sync.Mutex // protects what follows
-	value   string
-	tries   int    // how many values there have been
-	good    bool   // a host has accepted it
-	refused string // the host that has refused the last one
-	active  int    // hosts that are trying it
-	most    int    // how many may at once
-	silent  int    // how many have not answered in time
-	queue   []chan struct{}
-}
-
-// passwordTurn is the turn to try a password on a host. It ends with one of its methods;
-// the nil turn is that of a password known to be good, whose verdict changes nothing.
-type passwordTurn struct {
-	shared *sharedPassword
-
-	// protected by the mu of shared
-	value  string
-	asking bool // the user is asked for another: the password was refused
-	over   bool
-}
-
-// mine returns the password to try, as long as the turn is not over.
-func (t *passwordTurn) mine() (value string, ok bool) {
-	if t == nil {
-		return "", false
-	}
-	t.shared.mu.Lock()
-	defer t.shared.mu.Unlock()
-	return t.value, !t.over
-}
-
-// take returns the password when it may be sent, with the turn if it is this host's to
-// try it. The error is a [*PasswordError], without the
-// host, or that of ctx.
-func (s *sharedPassword) take(ctx context.Context) (value string, turn *passwordTurn, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for {
-		switch {
-		case s.good:
-			return s.value, nil, nil
-		case s.refused != "":
-			return "", nil, &PasswordError{User: s.user, RefusedBy: s.refused}
-		case s.active < s.most:
-			s.active++
-			return s.value, &passwordTurn{shared: s, value: s.value}, nil
-		}
-		next := make(chan struct{})
-		s.queue = append(s.queue, next)
-		s.mu.Unlock()
-		select {
-		case <-next:
-			s.mu.Lock()
-		case <-ctx.Done():
-			s.mu.Lock()
-			if i := slices.Index(s.queue, next); i >= 0 {
-				s.queue = slices.Delete(s.queue, i, i+1)
-			} else {
-				s.wake(1) // it has just been our turn
-			}
-			return "", nil, deadline.Cause(ctx)
-		}
-	}
-}
-
-// wake lets so many of those who wait look again. s.mu is held.
-func (s *sharedPassword) wake(n int) {
-	n = min(n, len(s.queue))
-	for _, next := range s.queue[:n] {
-		close(next)
-	}
-	s.queue = slices.Delete(s.queue, 0, n)
-}
-
-// end notes that the host is done with it, and what it says.
-func (t *passwordTurn) end(verdict func(s *sharedPassword)) {
-	if t == nil {
-		return
-	}
-	s := t.shared
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t.over || t.asking {
-		return
-	}
-	t.over = true
-	s.active--
-	verdict(s)
-	if s.good || s.refused != "" {
-		s.wake(len(s.queue))
-		return
-	}
-	s.wake(s.most - s.active)
-}
-
-// accepted notes that the host takes the password: it may go to all.
-func (t *passwordTurn) accepted() {
-	t.end(func(s *sharedPassword) {
-		if t.value == s.value {
-			s.good, s.refused = true, ""
-		}
-	})
-}
-
-// pass leaves the turn to the next host: this one could not tell.
-func (t *passwordTurn) pass() { t.end(func(*sharedPassword) {}) }
-
-// silent passes the turn on because the host has not answered in time. Where several have
-// not, more hosts at once are asked each time: hundreds of them, one after another, would
-// take hours.
-func (t *passwordTurn) silent() {
-	const patience = 3
-	t.end(func(s *sharedPassword) {
-		if s.silent++; s.silent >= patience {
-			s.most *= 2
-		}
-	})
-}
-
-// refuse notes that the host does not take the password. If somebody gives another, it
-// returns that, and the turn goes on.
-func (t *passwordTurn) refuse(ctx context.Context, by RefusedPassword, ask func(context.Context, RefusedPassword) (string, error)) (another string, ok bool) {
-	if t == nil {
-		return "", false
-	}
-	s := t.shared
-	s.mu.Lock()
-	by.User, by.Try = s.user, s.tries
-	late := s.good || s.refused != "" || t.value != s.value // others were quicker
-	t.asking = !t.over && !late && ask != nil && by.Try < mostPasswords
-	asking := t.asking
-	s.mu.Unlock()
-	if asking {
-		another, err := ask(ctx, by)
-		s.mu.Lock()
-		t.asking = false
-		if err == nil && another != "" {
-			s.value, t.value = another, another
-			s.tries++
-			s.mu.Unlock()
-			return another, true
-		}
-		s.mu.Unlock()
-	}
-	t.end(func(s *sharedPassword) {
-		if !late {
-			s.refused = by.Host.name()
-		}
-	})
-	return "", false
 }
 
 // errNotSent ends a login because the password it has come to is known to be wrong.
 var errNotSent = errors.New("the password is not sent")
 
 // asker returns how another password is asked for when host has refused one.
-func (p *passwords) asker(a *Auth) func(context.Context, RefusedPassword) (string, error) {
-	if p == nil {
+func (d *dialer) asker(a *Auth) func(context.Context, RefusedPassword) (string, error) {
+	if d.passwords == nil {
 		return nil
 	}
-	ask := p.again
+	ask := d.askAgain
 	if ask == nil && a.Ask != nil {
 		ask = func(ctx context.Context, r RefusedPassword) (string, error) {
 			if r.Kerberos {
@@ -271,17 +88,17 @@ func (l *login) takeTurn() (string, error) {
 	if l.shared == nil {
 		return l.host.Auth.Password, nil
 	}
-	if value, ok := l.turn.mine(); ok {
+	if value, ok := l.turn.Value(); ok {
 		return value, nil
 	}
 	defer l.clock.Pause()()
 	l.work.enter("password")
 	defer l.work.enter("auth")
-	value, turn, err := l.shared.take(l.ctx)
+	value, turn, err := l.shared.Take(l.ctx)
 	l.turn = turn
-	if unsent, ok := err.(*PasswordError); ok {
-		unsent.Host, unsent.Port, unsent.Op = l.host.name(), l.host.port(), "auth"
-		l.unsent = unsent
+	if refused, ok := err.(*password.RefusedError); ok {
+		l.unsent = passwordError(l.host, "auth", refused)
+		err = l.unsent
 	}
 	return value, err
 }
@@ -298,7 +115,7 @@ func (l *login) refusedPassword(offer *offerState) {
 		return
 	}
 	defer l.clock.Pause()()
-	if _, ok := l.turn.refuse(l.ctx, RefusedPassword{Host: *l.host}, l.asks); ok {
+	if _, ok := l.turn.Refuse(l.ctx, l.host.name(), RefusedPassword{Host: *l.host}.ask(l.asks)); ok {
 		*offer, l.sent = untried, false
 	} else if l.asks != nil {
 		l.gaveUp = true // the user has been asked
@@ -309,10 +126,10 @@ func (l *login) refusedPassword(offer *offerState) {
 // without a verdict.
 func (l *login) leavePassword(err error) {
 	if timedOut(err) {
-		l.turn.silent()
+		l.turn.Silent()
 		return
 	}
-	l.turn.pass()
+	l.turn.Pass()
 }
 
 // passwordReply is what is known of the host's answer to a password.
@@ -357,6 +174,6 @@ func (l *login) wantsNewPassword(err error) bool {
 	if l.last != &l.password || l.reply != noReply || !strings.Contains(err.Error(), "unexpected message type 60 ") {
 		return false
 	}
-	l.turn.accepted()
+	l.turn.Accept()
 	return true
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"fleetssh/internal/password"
 	"fleetssh/internal/sudo"
 )
 
@@ -61,7 +62,7 @@ func (ch *Channel) sudoEvent(e sudo.Event, filter *sudo.Filter) {
 	switch e {
 	case sudo.Started:
 		ch.input.open()
-		ch.sudoTurn().accepted()
+		ch.sudoTurn().Accept()
 	case sudo.AskedAgain:
 		ch.client.spawn(func() { ch.answerAgain(filter) })
 	case sudo.AskedMore:
@@ -98,20 +99,20 @@ func (ch *Channel) tellSudo(password string, filter *sudo.Filter) error {
 
 // takeTurn returns the password to send, when it may be sent. The time of the command
 // stands still meanwhile.
-func (ch *Channel) takeTurn(password string) (string, error) {
+func (ch *Channel) takeTurn(secret string) (string, error) {
 	c := ch.client
 	user, err := c.host.login()
 	if err != nil {
 		return "", err
 	}
-	shared := c.d.passwords.of(user, password)
+	shared := c.d.passwords.Of(user, secret)
 	if shared == nil {
-		return password, nil
+		return secret, nil
 	}
 	defer ch.holdTimer()()
-	password, turn, err := shared.take(ch.context())
-	if unsent, ok := err.(*PasswordError); ok {
-		unsent.Host, unsent.Port, unsent.Op = c.host.name(), c.host.port(), "sudo"
+	value, turn, err := shared.Take(ch.context())
+	if refused, ok := err.(*password.RefusedError); ok {
+		err = passwordError(c.host, "sudo", refused)
 	}
 	if err != nil {
 		return "", err
@@ -123,12 +124,12 @@ func (ch *Channel) takeTurn(password string) (string, error) {
 	}
 	ch.mu.Unlock()
 	if over {
-		turn.pass()
+		turn.Pass()
 	}
-	return password, nil
+	return value, nil
 }
 
-func (ch *Channel) sudoTurn() *passwordTurn {
+func (ch *Channel) sudoTurn() *password.Turn {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	return ch.turn
@@ -138,7 +139,7 @@ func (ch *Channel) sudoTurn() *passwordTurn {
 // try for all hosts and the user gives another.
 func (ch *Channel) answerAgain(filter *sudo.Filter) {
 	release := ch.holdTimer()
-	another, ok := ch.sudoTurn().refuse(ch.context(), RefusedPassword{Host: *ch.client.host, Sudo: true}, ch.client.d.passwords.asker(&Auth{}))
+	another, ok := ch.sudoTurn().Refuse(ch.context(), ch.client.host.name(), RefusedPassword{Host: *ch.client.host, Sudo: true}.ask(ch.client.d.asker(&Auth{})))
 	release()
 	if ok && ch.tellSudo(another, filter) == nil {
 		return
@@ -150,12 +151,12 @@ func (ch *Channel) answerAgain(filter *sudo.Filter) {
 // leaveTurn ends the turn to try the password when sudo has ended. One that has not said
 // that it runs the command, nor asked again, may have refused the user and not the
 // password.
-func (ch *Channel) leaveTurn(turn *passwordTurn, said sudo.Refusal) {
+func (ch *Channel) leaveTurn(turn *password.Turn, said sudo.Refusal) {
 	if said == sudo.WrongPassword {
-		turn.refuse(ch.context(), RefusedPassword{Host: *ch.client.host, Sudo: true}, nil)
+		turn.Refuse(ch.context(), ch.client.host.name(), nil)
 		return
 	}
-	turn.pass()
+	turn.Pass()
 }
 
 // refuseSudo tells sudo that no password comes. The end of the input does not
