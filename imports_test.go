@@ -76,8 +76,10 @@ func TestImports(t *testing.T) {
 		"fleetssh/test/identities":      nil,
 		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/inventory", "fleetssh/sshconfig", "fleetssh/internal/account", "fleetssh/cmd/fleetssh/internal/", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote"},
 		"fleetssh/bench":                {"fleetssh", "fleetssh/internal/simfleet"},
-		"fleetssh/test/copy":            nil, // tests alone, as what follows
+		"fleetssh/test/console":         nil, // tests alone, as what follows
+		"fleetssh/test/copy":            nil,
 		"fleetssh/test/faults":          nil,
+		"fleetssh/test/tunnel":          nil,
 	}
 	// The parts of the command, below cmd/fleetssh/internal/.
 	const part = "fleetssh/cmd/fleetssh/internal/"

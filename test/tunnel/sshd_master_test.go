@@ -1,6 +1,6 @@
 //go:build unix
 
-package fleetssh_test
+package tunnel
 
 import (
 	"path/filepath"
