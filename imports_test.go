@@ -79,6 +79,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/test/console":         nil, // tests alone, as what follows
 		"fleetssh/test/copy":            nil,
 		"fleetssh/test/faults":          nil,
+		"fleetssh/test/session":         nil,
 		"fleetssh/test/tunnel":          nil,
 	}
 	// The parts of the command, below cmd/fleetssh/internal/.

@@ -1,4 +1,4 @@
-package fleetssh_test
+package session
 
 import (
 	"context"
