@@ -4,7 +4,6 @@ package fleetssh_test
 
 import (
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -117,51 +116,6 @@ func TestSSHDMaster(t *testing.T) {
 		fleettest.Equal(t, "master", fleettest.Dial(t, direct).Logins()[0].Master, "")
 		s.Logged(t, 2, "Accepted publickey")
 	})
-}
-
-// Behind a hop, newer clients hash its name into %C, older ones do not.
-func TestControlPathBehindHop(t *testing.T) {
-	t.Parallel()
-	host := fleetssh.HostConfig{Host: "web1", ControlPath: "/tmp/%C"}
-	plain := fleetssh.ControlSockets(host)
-	host.Proxy = &fleetssh.HostConfig{Host: "10.0.0.1", Alias: "bastion"}
-	behind := fleetssh.ControlSockets(host)
-	if len(plain) != 1 || len(behind) != 2 || behind[0] == plain[0] || behind[1] != plain[0] {
-		t.Errorf("%q, behind a hop %q", plain, behind)
-	}
-	host.ControlPath = "/tmp/%j-%h"
-	if got := fleetssh.ControlSockets(host); got[0] != "/tmp/bastion-web1" || got[1] != "/tmp/-web1" {
-		t.Errorf("%q", got)
-	}
-}
-
-// The tokens of ControlPath mean what they mean to ssh.
-func TestSSHDMasterControlPath(t *testing.T) {
-	t.Parallel()
-	for _, args := range [][]string{
-		{"web1"}, {"-p", "2222", "web1"}, {"-l", "deploy", "web1.example.com"}, {"WEB1"}, {"127.0.0.1"},
-	} {
-		out, err := exec.Command("ssh", append([]string{"-G", "-F", "none", "-o", "ControlPath=/tmp/%%-%C-%d-%h-%i-%L-%l-%n-%p-%r-%u"}, args...)...).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var want string
-		for line := range strings.Lines(string(out)) {
-			if name, value, _ := strings.Cut(strings.TrimSpace(line), " "); name == "controlpath" {
-				want = value
-			}
-		}
-		host := fleetssh.HostConfig{Host: args[len(args)-1], ControlPath: "/tmp/%%-%C-%d-%h-%i-%L-%l-%n-%p-%r-%u"}
-		switch args[0] {
-		case "-p":
-			host.Port = 2222
-		case "-l":
-			host.User = "deploy"
-		}
-		if got := fleetssh.ControlSockets(host); len(got) != 1 || got[0] != want {
-			t.Errorf("%v: %q, want %q", args, got, want)
-		}
-	}
 }
 
 // Whoever shares the connection of a master is no child to be taken for ours.

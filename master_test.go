@@ -1,0 +1,62 @@
+package fleetssh
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// socketsOf returns where the socket of a master may be.
+func socketsOf(t *testing.T, h HostConfig) []string {
+	t.Helper()
+	paths, err := h.controlSockets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+// Behind a hop, newer clients hash its name into %C, older ones do not.
+func TestControlPathBehindHop(t *testing.T) {
+	t.Parallel()
+	host := HostConfig{Host: "web1", ControlPath: "/tmp/%C"}
+	plain := socketsOf(t, host)
+	host.Proxy = &HostConfig{Host: "10.0.0.1", Alias: "bastion"}
+	behind := socketsOf(t, host)
+	if len(plain) != 1 || len(behind) != 2 || behind[0] == plain[0] || behind[1] != plain[0] {
+		t.Errorf("%q, behind a hop %q", plain, behind)
+	}
+	host.ControlPath = "/tmp/%j-%h"
+	if got := socketsOf(t, host); got[0] != "/tmp/bastion-web1" || got[1] != "/tmp/-web1" {
+		t.Errorf("%q", got)
+	}
+}
+
+// The tokens of ControlPath mean what they mean to ssh.
+func TestSSHDMasterControlPath(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"web1"}, {"-p", "2222", "web1"}, {"-l", "deploy", "web1.example.com"}, {"WEB1"}, {"127.0.0.1"},
+	} {
+		out, err := exec.Command("ssh", append([]string{"-G", "-F", "none", "-o", "ControlPath=/tmp/%%-%C-%d-%h-%i-%L-%l-%n-%p-%r-%u"}, args...)...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want string
+		for line := range strings.Lines(string(out)) {
+			if name, value, _ := strings.Cut(strings.TrimSpace(line), " "); name == "controlpath" {
+				want = value
+			}
+		}
+		host := HostConfig{Host: args[len(args)-1], ControlPath: "/tmp/%%-%C-%d-%h-%i-%L-%l-%n-%p-%r-%u"}
+		switch args[0] {
+		case "-p":
+			host.Port = 2222
+		case "-l":
+			host.User = "deploy"
+		}
+		if got := socketsOf(t, host); len(got) != 1 || got[0] != want {
+			t.Errorf("%v: %q, want %q", args, got, want)
+		}
+	}
+}
