@@ -79,6 +79,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/test/console":         nil, // tests alone, as what follows
 		"fleetssh/test/copy":            nil,
 		"fleetssh/test/faults":          nil,
+		"fleetssh/test/login":           nil,
 		"fleetssh/test/session":         nil,
 		"fleetssh/test/tunnel":          nil,
 	}

@@ -1,0 +1,69 @@
+//go:build unix
+
+package login
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"fleetssh"
+	"fleetssh/internal/fleettest"
+)
+
+// A key file that does not come holds up those who name it, for as long as they wait, and
+// nobody else.
+func TestKeyFileThatDoesNotCome(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	writer, err := os.OpenFile(path, os.O_RDWR, 0) // that never writes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	s := fleettest.NewServer(t, nil)
+	good := s.Config()
+	waiting, alike := good, good
+	waiting.Auth.CertFiles, alike.Auth.CertFiles = []string{path}, []string{path}
+	p := fleettest.NewFleet(t, waiting, good, alike)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 2)
+	for _, i := range []int{0, 2} {
+		go func() {
+			_, err := p.Client(ctx, i)
+			ended <- err
+		}()
+	}
+	if _, err := p.Client(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-ended:
+		t.Errorf("a login that waits for its certificate has ended: %v", err)
+	default:
+	}
+	cancel()
+	for range 2 {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled: %v", err)
+		}
+	}
+}
+
+// A pipe that nobody writes to is empty, and can be waited for by nobody.
+func TestKeyFileThatNobodyWrites(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := fleetssh.CheckKeys(t.Context(), fleetssh.HostConfig{Host: "h", Auth: fleetssh.Auth{KeyFile: path}})
+	fleettest.Contains(t, fleettest.AsError[*fleetssh.PKeyFileError](t, err).Error(), path, "empty")
+}

@@ -1,0 +1,145 @@
+//go:build unix
+
+package login
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+	"fleetssh/internal/fleettest"
+	"fleetssh/internal/sshdtest"
+)
+
+// A host whose master is alive is reached over the master's connection, without a
+// credential of ours and without a login.
+func TestSSHDMaster(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	s := sshdtest.Start(t, sshdtest.Options{})
+	user := sshdtest.CurrentUser(t)
+	key := sshdtest.NewKey(t, sshdtest.KindED25519)
+	s.Authorize(t, user, key.Public())
+	dir := sshdtest.SharedDir(t)
+	process, stop := fleettest.StartMaster(t, s, dir+"/%C", key)
+	s.Logged(t, 1, "Accepted publickey")
+
+	// No key, no known host: only the master can let us in.
+	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{NoAgent: true, NoDefaultKeys: true})
+	host.HostKeys = fleettest.Trust(t)
+	host.Attempts, host.KeepAlive = 1, 100*time.Millisecond
+	fleettest.DialFails[*fleetssh.HostKeyError](t, host)
+	host.ControlPath = dir + "/%C"
+	c := fleettest.Dial(t, host)
+	login := c.Logins()[0]
+	fleettest.Contains(t, login.Master, dir)
+	fleettest.Equal(t, "output", fleettest.Output(t, c, "echo hello"), "hello\n")
+	s.Logged(t, 1, "Accepted publickey")
+
+	t.Run("all of a command", func(t *testing.T) {
+		out, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "cat; echo $A >&2; exit 3", Stdin: strings.NewReader("in"), Env: map[string]string{"A": "b c"}})
+		fleettest.Equal(t, "stdout", stdout, "in")
+		fleettest.Equal(t, "stderr", stderr, "b c\n")
+		fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, err).Code, 3)
+		fleettest.Equal(t, "outcome", out.Outcome().Kind, fleetssh.Exited)
+		if os.Geteuid() != 0 {
+			return // a server of an ordinary user has no terminals
+		}
+		_, stdout, _, err = fleettest.RunCommand(t, c, fleetssh.Command{Line: "tty", PTY: &fleetssh.PTY{}})
+		fleettest.Contains(t, stdout, "/dev/pts/")
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("much output", func(t *testing.T) {
+		_, stdout, _, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "head -c 30000000 /dev/zero"})
+		fleettest.Equal(t, "bytes", len(stdout), 30000000)
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("many sessions", func(t *testing.T) {
+		p := fleettest.NewFleet(t, host, host, host, host)
+		for range 5 {
+			if _, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "echo $PPID"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Join(fleettest.Soon(t), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Logged(t, 1, "Accepted publickey")
+	})
+	t.Run("as a hop", func(t *testing.T) {
+		target, last := fleettest.StartSSHD(t, sshdtest.Options{})
+		last.Proxy = &host
+		fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, last), "echo behind"), "behind\n")
+		target.Logged(t, 1, "Accepted publickey")
+		s.Logged(t, 1, "Accepted publickey")
+	})
+	t.Run("silent for longer than the keep-alive", func(t *testing.T) {
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep 1; echo done"})
+		if err := out.WaitFinished(fleettest.Soon(t)); err != nil {
+			t.Error(err)
+		}
+		fleettest.Equal(t, "output", fleettest.Text(t, out.Stdout), "done\n")
+	})
+	t.Run("a master that is stopped", func(t *testing.T) {
+		if testing.Short() {
+			return
+		}
+		process.Signal(syscall.SIGSTOP)
+		defer process.Signal(syscall.SIGCONT)
+		own, key := host, sshdtest.NewKey(t, sshdtest.KindED25519)
+		own.Auth.Signers = []ssh.Signer{key.Signer}
+		own.HostKeys = fleettest.Trust(t, fleettest.KnownLines(s.Address(), fleettest.KeysOf(s)...)...)
+		// It is given up after a while, which is no part of the time that the host has.
+		own.ConnectTimeout = time.Second
+		e := fleettest.DialFails[*fleetssh.AuthenticationError](t, own)
+		fleettest.Equal(t, "tried", strings.Join(e.Tried, " "), "publickey")
+	})
+	t.Run("the master ends", func(t *testing.T) {
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep 60"})
+		stop()
+		e := fleettest.AsError[*fleetssh.ConnectionError](t, out.WaitFinished(fleettest.Soon(t)))
+		fleettest.Equal(t, "phase", e.Phase, "run")
+		fleettest.Equal(t, "outcome", out.Outcome().Kind, fleetssh.Lost)
+		// Without it the host is connected to as ever.
+		fleettest.DialFails[*fleetssh.HostKeyError](t, host)
+		direct := fleettest.HostConfig(t, s, user, fleetssh.Auth{Signers: []ssh.Signer{key.Signer}})
+		direct.ControlPath = host.ControlPath
+		fleettest.Equal(t, "master", fleettest.Dial(t, direct).Logins()[0].Master, "")
+		s.Logged(t, 2, "Accepted publickey")
+	})
+}
+
+// Whoever shares the connection of a master is no child to be taken for ours.
+func TestSSHDStopBesideMaster(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	s := sshdtest.Start(t, sshdtest.Options{})
+	user := sshdtest.CurrentUser(t)
+	key := sshdtest.NewKey(t, sshdtest.KindED25519)
+	s.Authorize(t, user, key.Public())
+	dir := sshdtest.SharedDir(t)
+	fleettest.StartMaster(t, s, dir+"/%C", key)
+	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{NoAgent: true, NoDefaultKeys: true})
+	host.ControlPath = dir + "/%C"
+	ours, others := fleettest.Dial(t, host), fleettest.Dial(t, host)
+	bystander := sshdtest.Marker()
+	defer sshdtest.Kill(bystander)
+	other := fleettest.Start(t, others, fleetssh.Command{Line: "sleep " + bystander})
+	fleettest.Running(t, bystander, true)
+	for range 3 {
+		// It is often gone when Stop looks for it.
+		out := fleettest.Start(t, ours, fleetssh.Command{Line: "sleep 0.02"})
+		out.Stop(fleettest.Soon(t))
+	}
+	fleettest.Equal(t, "the other has finished", other.Finished(), false)
+	fleettest.Running(t, bystander, true)
+}

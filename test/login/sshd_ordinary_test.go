@@ -1,0 +1,60 @@
+//go:build unix
+
+package login
+
+import (
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"fleetssh/internal/fleettest"
+	"fleetssh/internal/sshdtest"
+)
+
+// ordinary are tests that an account without privileges runs too, if those that run
+// now have some: with its own KDC, servers and agents.
+const ordinary = "^TestSSHD(GSSAPI|GSSAPISecondHop|GSSAPINoTicket|GSSAPIManyAtOnce|ProxyChain|ForwardAgent|Master|Transports)$"
+
+func TestSSHDOrdinaryUser(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		return // those of above have been run by one
+	}
+	sshdtest.Accounts(t)
+	account, err := user.Lookup(sshdtest.Bob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, _ := strconv.Atoi(account.Uid)
+	gid, _ := strconv.Atoi(account.Gid)
+	dir := sshdtest.SharedDir(t)
+	binary := filepath.Join(dir, "fleetssh.test") // where that account can read it
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(binary, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	home := filepath.Join(dir, "home")
+	if err := os.Mkdir(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(home, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "-test.run="+ordinary, "-test.v", "-test.timeout=5m")
+	cmd.Dir = home
+	cmd.Env = []string{"HOME=" + home, "TMPDIR=" + home, "USER=" + account.Username, "PATH=" + os.Getenv("PATH")}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	fleettest.Equal(t, "tests that passed", strings.Count(string(out), "\n--- PASS: "), strings.Count(ordinary, "|")+1)
+}

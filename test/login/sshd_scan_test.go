@@ -1,0 +1,218 @@
+package login
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh"
+	"fleetssh/internal/fleettest"
+	"fleetssh/internal/simfleet"
+	"fleetssh/internal/sshdtest"
+)
+
+// scan returns what the hosts show, in their order.
+func scan(t testing.TB, hosts ...fleetssh.HostConfig) []fleetssh.ShownKeys {
+	t.Helper()
+	shown, err := fleettest.NewFleet(t, hosts...).ScanHostKeys(fleettest.Soon(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.SortedFunc(shown, func(a, b fleetssh.ShownKeys) int { return a.Host - b.Host })
+}
+
+// onlyWhere returns how to reach a server, and nothing to log in with or to trust it by.
+func onlyWhere(s *sshdtest.Server) fleetssh.HostConfig {
+	return fleetssh.HostConfig{Host: s.Host, Port: s.Port, User: "nobody-at-all", ConnectTimeout: fleettest.Patience, RetryDelay: -1}
+}
+
+// showsKeys expects keys, and no others.
+func showsKeys(t testing.TB, got fleetssh.ShownKeys, want ...ssh.PublicKey) {
+	t.Helper()
+	if got.Err != nil {
+		t.Errorf("host %d: %v", got.Host, got.Err)
+	}
+	text := func(keys []ssh.PublicKey) (text string) {
+		for _, key := range keys {
+			text += key.Type() + " " + ssh.FingerprintSHA256(key) + "\n"
+		}
+		return text
+	}
+	fleettest.Equal(t, fmt.Sprintf("keys of host %d", got.Host), text(got.Keys), text(want))
+}
+
+func TestSSHDScan(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	all, rsa := sshdtest.Start(t, sshdtest.Options{}), sshdtest.Start(t, sshdtest.Options{HostKeys: []string{sshdtest.KindRSA}})
+	ca := sshdtest.NewCA(t)
+	certified := sshdtest.Start(t, sshdtest.Options{HostCA: ca, HostPrincipals: []string{"127.0.0.1"}})
+	sha1 := sshdtest.Start(t, sshdtest.Options{HostKeys: []string{sshdtest.KindRSA}, Config: []string{"HostKeyAlgorithms ssh-rsa"}})
+	weak := onlyWhere(sha1)
+	weak.Algorithms = &fleetssh.Algorithms{HostKeys: []string{"rsa-sha2-256", "ssh-rsa"}}
+	alias := onlyWhere(all)
+	alias.HostKeyAlias = "web"
+
+	shown := scan(t, onlyWhere(all), onlyWhere(rsa), onlyWhere(certified), onlyWhere(sha1), weak, alias)
+	keys := func(s *sshdtest.Server) []ssh.PublicKey {
+		return fleettest.KeysOf(s, sshdtest.KindED25519, sshdtest.KindECDSA, sshdtest.KindRSA)
+	}
+	showsKeys(t, shown[0], keys(all)...)
+	showsKeys(t, shown[1], keys(rsa)...)
+	cert, ok := shown[2].Keys[0].(*ssh.Certificate)
+	if !ok || !bytes.Equal(cert.SignatureKey.Marshal(), ca.Public().Marshal()) {
+		t.Errorf("the first key is %s", shown[2].Keys[0].Type())
+	}
+	shown[2].Keys = shown[2].Keys[1:]
+	showsKeys(t, shown[2], keys(certified)...)
+	refused := fleettest.AsError[*fleetssh.ConnectionError](t, shown[3].Err)
+	fleettest.Contains(t, refused.Error(), "exchange keys with", "no common algorithm for host key")
+	showsKeys(t, shown[4], keys(sha1)...)
+	fleettest.Equal(t, "known by", fmt.Sprint(shown[0].Name, " ", shown[0].Port, ", ", shown[5].Name, " ", shown[5].Port),
+		fmt.Sprintf("127.0.0.1 %d, web 22", all.Port))
+
+	for _, s := range []*sshdtest.Server{all, rsa, certified} {
+		if log := s.Log(); strings.Contains(log, "nobody-at-all") {
+			t.Errorf("a login was tried: %s", log)
+		}
+	}
+	// One look at what there is, and a connection for each key.
+	fleettest.Equal(t, "connections", strings.Count(rsa.Log(), "Connection from "), 2)
+	fleettest.Equal(t, "connections", strings.Count(all.Log(), "Connection from "), 2*4)
+}
+
+// ssh-keyscan sees the same.
+func TestSSHDScanAsKeyscan(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	out, err := exec.CommandContext(fleettest.Soon(t), "ssh-keyscan", "-p", strconv.Itoa(s.Port), s.Host).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, key := range scan(t, onlyWhere(s))[0].Keys {
+		lines = append(lines, fleettest.KnownLines(s.Address(), key)...)
+	}
+	for _, line := range lines {
+		fleettest.Contains(t, string(out), line)
+	}
+	fleettest.Equal(t, "keys", len(lines), strings.Count(string(out), s.Address()+" "))
+}
+
+// Hosts behind a hop share one connection to it, and its key must be trusted.
+func TestSSHDScanThroughHop(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	server, hop := fleettest.StartSSHD(t, sshdtest.Options{})
+	first, second := sshdtest.Start(t, sshdtest.Options{}), sshdtest.Start(t, sshdtest.Options{HostKeys: []string{sshdtest.KindECDSA}})
+	hosts := []fleetssh.HostConfig{onlyWhere(first), onlyWhere(second), onlyWhere(second)}
+	hosts[2].Port = 1
+	for i := range hosts {
+		hosts[i].Proxy = &hop
+		hosts[i].Attempts = 1
+	}
+	shown := scan(t, hosts...)
+	showsKeys(t, shown[0], fleettest.KeysOf(first, sshdtest.KindED25519, sshdtest.KindECDSA, sshdtest.KindRSA)...)
+	showsKeys(t, shown[1], second.HostKey(sshdtest.KindECDSA))
+	e := fleettest.AsError[*fleetssh.ConnectionError](t, shown[2].Err)
+	fleettest.Equal(t, "phase", e.Phase, "connect")
+	server.Logged(t, 1, "Accepted publickey")
+
+	stranger := hop
+	stranger.HostKeys = fleettest.Trust(t, "# nobody")
+	hosts[0].Proxy, hosts[1].Proxy = &stranger, &stranger
+	for _, s := range scan(t, hosts[:2]...) {
+		proxy := fleettest.AsError[*fleetssh.ProxyError](t, s.Err)
+		fleettest.AsError[*fleetssh.HostKeyError](t, proxy.Err)
+		fleettest.Equal(t, "keys", len(s.Keys), 0)
+	}
+	server.Logged(t, 1, "Accepted publickey")
+}
+
+// What goes wrong is the error of that host, after as many attempts as it allows.
+func TestScanFaults(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	where := func(s fleettest.Server) fleetssh.HostConfig {
+		return fleetssh.HostConfig{Host: s.Host(), Port: s.Port(), ConnectTimeout: fleettest.Patience, RetryDelay: -1}
+	}
+	dropping := where(fleettest.NewServer(t, func(h *simfleet.Host) { h.DropFirst = 2 }))
+	tooOften := where(fleettest.NewServer(t, func(h *simfleet.Host) { h.DropFirst = 20 }))
+	silent := where(fleettest.Faulty(t, simfleet.SilentAccept))
+	silent.ConnectTimeout, silent.Attempts = 500*time.Millisecond, 2
+	missing := fleetssh.HostConfig{Host: "no-such-host.invalid", Attempts: 1, RetryDelay: -1}
+	shown := scan(t, dropping, tooOften, silent, missing)
+	fleettest.Equal(t, "keys", fmt.Sprint(len(shown[0].Keys), shown[0].Err), "1 <nil>")
+	fleettest.Equal(t, "attempts", fleettest.AsError[*fleetssh.ConnectionError](t, shown[1].Err).Attempts, 3)
+	late := fleettest.AsError[*fleetssh.TimeoutError](t, shown[2].Err)
+	fleettest.Equal(t, "late", fmt.Sprint(late.Op, late.Attempts), "handshake2")
+	fleettest.AsError[*fleetssh.UnknownHostError](t, shown[3].Err)
+
+	_, err := fleettest.NewFleet(t, fleetssh.HostConfig{Host: "a b"}).ScanHostKeys(t.Context())
+	fleettest.AsError[*fleetssh.ConfigError](t, err)
+}
+
+// Leaving the loop, and a context that ends, end what is under way.
+func TestScanEndsEarly(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	good, silent := fleettest.NewServer(t, nil), fleettest.Faulty(t, simfleet.SilentAccept)
+	hosts := []fleetssh.HostConfig{good.Config()}
+	for range 20 {
+		hosts = append(hosts, silent.Config())
+	}
+	p := fleettest.NewFleet(t, hosts...)
+	p.PoolSize = 10
+	shown, err := p.ScanHostKeys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s := range shown {
+		fleettest.Equal(t, "the first that is done", s.Host, 0)
+		break
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if shown, err = p.ScanHostKeys(ctx); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[int]bool)
+	for s := range shown {
+		cancel()
+		seen[s.Host] = true
+		if s.Host > 0 && !errors.Is(s.Err, context.Canceled) {
+			t.Errorf("host %d: %v", s.Host, s.Err)
+		}
+	}
+	fleettest.Equal(t, "hosts", len(seen), len(hosts))
+}
+
+func TestScanOverOwnTransport(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	s := fleettest.NewServer(t, nil)
+	dialed := 0
+	host := fleetssh.HostConfig{Host: "elsewhere", DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		dialed++
+		return new(net.Dialer).DialContext(ctx, network, s.Addr())
+	}}
+	shown := scan(t, host)
+	fleettest.Equal(t, "shown", fmt.Sprint(len(shown[0].Keys), shown[0].Err, " ", shown[0].Name, " ", shown[0].Port), "1 <nil> elsewhere 22")
+	fleettest.Equal(t, "connections", dialed, 2)
+}
+
+func TestKnownHostsFiles(t *testing.T) {
+	t.Setenv("HOME", "/home/alice")
+	fleettest.Equal(t, "named", fmt.Sprint(fleetssh.KnownHostsFiles("~/keys", "x")), "[/home/alice/keys x]")
+	fleettest.Equal(t, "default", fleetssh.KnownHostsFiles()[0], "/home/alice/.ssh/known_hosts")
+}

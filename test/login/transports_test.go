@@ -1,0 +1,37 @@
+package login
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fleetssh"
+)
+
+// What cannot be put into a command line, or be told to a proxy, cannot at the next attempt either.
+func TestArgumentsAreNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	command, err := fleetssh.DialCommand("true %r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy, err := fleetssh.DialProxy("http://127.0.0.1:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, host := range map[string]fleetssh.HostConfig{
+		"user of a command": {Host: "h", User: "a;b", DialContext: command},
+		"name for a proxy":  {Host: "höst", User: "u", DialContext: proxy},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			host.HostKeys, host.Auth = fleetssh.InsecureIgnoreHostKeys(), fleetssh.Auth{Password: "p", NoAgent: true, NoDefaultKeys: true}
+			_, err := fleetssh.Dial(t.Context(), host)
+			e, ok := errors.AsType[*fleetssh.ConnectionError](err)
+			if !ok || e.Attempts != 1 || time.Since(begun) != 0 {
+				t.Errorf("%s: %v after %v", name, err, time.Since(begun))
+			}
+		})
+	}
+}

@@ -1,0 +1,182 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"fleetssh"
+	"fleetssh/internal/fleettest"
+	"fleetssh/internal/simfleet"
+)
+
+// talker is a listener that says the same to everybody.
+type talker struct {
+	addr  *net.TCPAddr
+	calls atomic.Int32
+}
+
+// newTalker starts one. After its words it closes the connection, or waits in silence.
+func newTalker(t *testing.T, words string, then string) *talker {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &talker{addr: ln.Addr().(*net.TCPAddr)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			k.calls.Add(1)
+			io.WriteString(c, words)
+			if then == "waits" {
+				io.Copy(io.Discard, c)
+			}
+			c.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		ln.Close()
+		<-done
+	})
+	return k
+}
+
+func (k *talker) config() fleetssh.HostConfig {
+	return fleetssh.HostConfig{
+		Host: "127.0.0.1", Port: k.addr.Port, User: "alice", HostKeys: fleetssh.InsecureIgnoreHostKeys(),
+		Auth: fleetssh.Auth{Password: "x"}, Attempts: 2, RetryDelay: -1, ConnectTimeout: 2 * time.Second,
+	}
+}
+
+// TestWordsInPlaceOfSSH has listeners say something else than an SSH version: the error
+// tells it, harmless and cut, and another attempt is made only where it may go better.
+func TestWordsInPlaceOfSSH(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("w", 600)
+	tests := []struct {
+		name, words, then string
+		said, text        string
+		calls             int32
+		timeout           bool
+	}{
+		{"penalty", "Not allowed at this time\r\n", "closes", "Not allowed at this time", `the host closed the connection: it said "Not allowed at this time" (2 attempts)`, 2, false},
+		{"too many", "Exceeded MaxStartups\r\n", "closes", "Exceeded MaxStartups", `the host closed the connection: it said "Exceeded MaxStartups" (2 attempts)`, 2, false},
+		{"nothing", "", "closes", "", "the host closed the connection (2 attempts)", 2, false},
+		{"web server", "HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n", "closes", "HTTP/1.1 400 Bad Request", `no SSH server: it said "HTTP/1.1 400 Bad Request`, 1, false},
+		{"web server that stays", "HTTP/1.1 400 Bad Request\r\n", "waits", "HTTP/1.1 400 Bad Request", `no SSH server: it said "HTTP/1.1 400 Bad Request`, 1, false},
+		{"FTP", "220 (vsFTPd 3.0.5)\r\n", "waits", "220 (vsFTPd 3.0.5)", `no SSH server: it said "220 (vsFTPd 3.0.5)"`, 1, false},
+		{"VNC", "RFB 003.008\n", "waits", "RFB 003.008", `no SSH server: it said "RFB 003.008"`, 1, false},
+		{"TLS alert", "\x15\x03\x01\x00\x02\x02\x46", "waits", `^U^C^A^@^B^BF`, `no SSH server: it said "^U^C^A^@^B^BF"`, 1, false},
+		{"SSH 1", "SSH-1.5-OpenSSH_1.2\n", "waits", "SSH-1.5-OpenSSH_1.2", `it speaks SSH 1 only: it said "SSH-1.5-OpenSSH_1.2"`, 1, false},
+		{"other words", "hello\r\nwho are you?\r\n", "closes", "hello / who are you?", `no SSH server: it said "hello / who are you?"`, 1, false},
+		{"other words and silence", "hello", "waits", "hello", `timed out after 500ms: it said "hello"`, 1, true},
+		{"busy and silence", "server busy\n", "waits", "server busy", `timed out after 500ms: it said "server busy" (2 attempts)`, 2, true},
+		{"escapes", "\x1b[2Jgo\u202eaway\x9b\n", "closes", `^[[2Jgo\u202eaway\x9b`, `it said "^[[2Jgo\u202eaway\x9b"`, 1, false},
+		{"long", long + "\r\n", "closes", long[:400] + "…", "it said \"" + long[:400] + "…\"", 1, false},
+		{"words, and the end behind the version", "go away\r\nSSH-2.0-x\r\n", "closes", "go away", `the host closed the connection: it said "go away" (2 attempts)`, 2, false},
+		{"long words before the version", long + "\r\nSSH-2.0-x\r\n", "closes", long[:400] + "…", "overflow reading version string: it said \"www", 1, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			k := newTalker(t, test.words, test.then)
+			_, err := fleetssh.Dial(t.Context(), k.config())
+			fleettest.Contains(t, err.Error(), test.text)
+			if strings.Contains(err.Error(), "handshake failed") {
+				t.Errorf("the words of the SSH library: %v", err)
+			}
+			var said string
+			var lost *fleetssh.ConnectionError
+			var timeout *fleetssh.TimeoutError
+			switch {
+			case errors.As(err, &lost):
+				said = lost.Said
+			case errors.As(err, &timeout):
+				said = timeout.Said
+			}
+			fleettest.Equal(t, "words", said, test.said)
+			fleettest.Equal(t, "time-out", timeout != nil, test.timeout)
+			fleettest.Equal(t, "connections", k.calls.Load(), test.calls)
+		})
+	}
+}
+
+// TestPenaltyIsWaitedFor has many entries for one address that lets nobody in from here
+// for a while: all wait, and add nothing to the penalty.
+func TestPenaltyIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	k := newTalker(t, "Not allowed at this time\r\n", "closes")
+	host := k.config()
+	host.RetryDelay = 0
+	hosts := make([]fleetssh.HostConfig, 40)
+	for i := range hosts {
+		hosts[i] = host
+	}
+	p := fleettest.NewFleet(t, hosts...)
+	p.PoolSize = 4
+	ctx, cancel := context.WithTimeout(t.Context(), 800*time.Millisecond)
+	defer cancel()
+	if err := p.Connect(ctx); err == nil {
+		t.Error("no error")
+	}
+	if n := k.calls.Load(); n > 4 {
+		t.Errorf("%d connections while the penalty lasts, with 4 hosts at work", n)
+	}
+}
+
+// TestRefusedIsTriedAgainSoon restarts a service: its host is reached as soon as it
+// listens again, and not after the pause that is for silent hosts.
+func TestRefusedIsTriedAgainSoon(t *testing.T) {
+	t.Parallel()
+	s := fleettest.NewServer(t, nil)
+	host := s.Config()
+	host.Port, host.Attempts, host.RetryDelay = fleettest.ClosedPort(t), 3, 0
+	begun := time.Now()
+	_, err := fleetssh.Dial(t.Context(), host)
+	took := time.Since(begun)
+	fleettest.Contains(t, err.Error(), "connection refused (3 attempts)")
+	if took < 500*time.Millisecond || took > 8*time.Second {
+		t.Errorf("three attempts took %v, want 0.6s and not 10s", took)
+	}
+	host.RetryDelay = time.Second // is longer than the pauses that are chosen otherwise
+	begun = time.Now()
+	if _, err = fleetssh.Dial(t.Context(), host); time.Since(begun) < 2*time.Second {
+		t.Errorf("with a pause of a second three attempts took %v: %v", time.Since(begun), err)
+	}
+}
+
+// TestDirectHostsArePaced has many entries for one address that drops connections when
+// more than a few log in at once: after that they come as fast as it takes them.
+func TestDirectHostsArePaced(t *testing.T) {
+	t.Parallel()
+	s := fleettest.NewServer(t, func(h *simfleet.Host) { h.MaxStartups, h.Latency = 5, 10*time.Millisecond })
+	host := s.Config()
+	host.Attempts, host.RetryDelay = 6, 30*time.Millisecond
+	hosts := make([]fleetssh.HostConfig, 50)
+	for i := range hosts {
+		hosts[i] = host
+	}
+	p := fleettest.NewFleet(t, hosts...)
+	if err := p.Connect(t.Context()); err != nil {
+		t.Error(err)
+	}
+	st := s.Stats()
+	if st.Logins != len(hosts) {
+		t.Errorf("%d logins for %d entries", st.Logins, len(hosts))
+	}
+	if st.Dropped > len(hosts)*2 {
+		t.Errorf("%d connections dropped", st.Dropped)
+	}
+	t.Logf("%d connections dropped", st.Dropped)
+}
