@@ -93,7 +93,9 @@ func ClosesPromptly(t testing.TB, c io.Closer) {
 	}
 }
 
-// ClosedPort returns a loopback port on which nobody listens.
+// ClosedPort returns a port of 127.0.0.1 on which nobody listens, and nobody can until the
+// end of the test: it is the client's end of a connection. A port that was free a moment ago
+// may be given to another test, in this process or in one that runs beside it.
 func ClosedPort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -101,7 +103,12 @@ func ClosedPort(t testing.TB) int {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn.LocalAddr().(*net.TCPAddr).Port
 }
 
 // TunnelTo reads where a channel is to lead (RFC 4254, section 7.2).

@@ -76,9 +76,10 @@ func smallDisk(t testing.TB, dir string) {
 		t.Fatalf("mount: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v: %s", err, out)
-		}
+		// A process that is being started has the files of this one open for a moment.
+		sshdtest.Eventually(t, fleettest.Patience, "umount "+dir, func() bool {
+			return exec.Command("umount", dir).Run() == nil
+		})
 	})
 }
 
