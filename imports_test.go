@@ -93,12 +93,14 @@ func TestImports(t *testing.T) {
 		"help":        {part + "exit", part + "journal", part + "termline", "fleetssh/hostset", "fleetssh/internal/account"},
 		"journal":     nil,
 		"personality": {part + "exit", "fleetssh/hostset"},
+		"record":      {"fleetssh", part + "display", part + "exit", part + "flagvalue", part + "fold", part + "journal", part + "redact", part + "report", part + "results", part + "selection", part + "settings", part + "termline", part + "wholefile", "fleetssh/hostset", "fleetssh/internal/shellquote"},
 		"redact":      {"fleetssh/sshconfig"},
 		"report":      {part + "termline"},
 		"results":     {"fleetssh", part + "exit", part + "flagvalue", part + "selection", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote", "fleetssh/inventory"},
 		"selection":   {"fleetssh", part + "exit", part + "flagvalue", part + "redact", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote", "fleetssh/inventory", "fleetssh/sshconfig"},
 		"settings":    {part + "exit", part + "flagvalue", part + "help", part + "redact"},
 		"termline":    nil,
+		"wholefile":   {},
 	}
 	for name, may := range parts {
 		allowed[part+name] = may

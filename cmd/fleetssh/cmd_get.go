@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetssh/cmd/fleetssh/internal/display"
+	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
@@ -28,6 +29,6 @@ stands for what is in dir. A file that is there already is replaced; with -P,
 ` + selection.Help + `
 ` + copyCareHelp + `
 ` + display.CopyHelp + `
-` + recordFlagsHelp + copyEndHelp
+` + record.Help + copyEndHelp
 
 func newGet(c *call) *cobra.Command { return newCopy(c, "get", getHelp) }

@@ -9,6 +9,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/wholefile"
 )
 
 const manHelp = `Write manual pages for all verbs. They say what --help says.
@@ -48,7 +49,7 @@ func writeManual(root *cobra.Command, dir string, screen *termline.Screen) error
 	}
 	for _, cmd := range append(help.Verbs(root), root) {
 		name := filepath.Join(dir, help.PageName(cmd)+".1")
-		if err := writeWhole(name, 0o666, writeAll([]byte(help.Page(cmd)))); err != nil {
+		if err := wholefile.Write(name, 0o666, wholefile.Text([]byte(help.Page(cmd)))); err != nil {
 			return err
 		}
 		screen.Out("", termline.Visible(name))

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetssh/cmd/fleetssh/internal/display"
+	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
@@ -29,6 +30,6 @@ none.
 ` + selection.Help + `
 ` + copyCareHelp + `
 ` + display.CopyHelp + `
-` + recordFlagsHelp + copyEndHelp
+` + record.Help + copyEndHelp
 
 func newPut(c *call) *cobra.Command { return newCopy(c, "put", putHelp) }

@@ -4,12 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net"
 	"os"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,8 +13,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/settings"
-	"fleetssh/hostset"
 	"fleetssh/internal/shellquote"
 )
 
@@ -42,7 +38,7 @@ Which of its hosts, all that are named together:
                             fleetssh was killed. Alone: only such hosts
       --dry-run             show the command line for it, contact nobody
 
-` + againFlagsHelp + `
+` + record.AgainHelp + `
 RUN is as in fleetssh runs --help. Hosts on which nobody knows how the command
 ended are never worked on again without --include-unknown; which are left out is
 said. A copy is made again there without it, and a script is run again if the
@@ -60,7 +56,7 @@ type rerunOptions struct {
 	failed, unreachable, timedOut, skipped, all bool
 	includeUnknown                              bool
 	dryRun                                      bool
-	again                                       againFlags
+	again                                       record.AgainFlags
 }
 
 func (o *rerunOptions) register(flags *pflag.FlagSet) {
@@ -71,7 +67,7 @@ func (o *rerunOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.all, "all", false, "")
 	flags.BoolVar(&o.includeUnknown, "include-unknown", false, "")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "")
-	o.again.register(flags)
+	o.again.Register(flags)
 }
 
 func newRerun(c *call) *cobra.Command {
@@ -93,7 +89,7 @@ func newRerun(c *call) *cobra.Command {
 }
 
 func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
-	run, err := openRun(name)
+	run, err := record.Open(name)
 	if err != nil {
 		return err
 	}
@@ -108,7 +104,7 @@ func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
 	}
 	hosts, left := o.choose(run)
 	if len(left) > 0 {
-		c.screen.Message(fmt.Sprintf("fleetssh: left out, since nobody knows how the command ended there: %s (%d)", targets(left), len(left)))
+		c.screen.Message(fmt.Sprintf("fleetssh: left out, since nobody knows how the command ended there: %s (%d)", record.Targets(left), len(left)))
 	}
 	switch {
 	case len(hosts) == 0 && len(left) > 0:
@@ -122,17 +118,17 @@ func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
 		return err
 	}
 	root := newRoot(c, newRun, newPut, newGet)
-	options, err := o.again.options(run, root)
+	options, err := o.again.Options(run, root)
 	if err != nil {
 		return err
 	}
-	rest := append([]string{"--hosts=" + targets(hosts).String(), "--"}, words...)
+	rest := append([]string{"--hosts=" + record.Targets(hosts).String(), "--"}, words...)
 	verb := cmp.Or(run.Verb, "run")
 	if o.dryRun {
-		c.screen.Out("", shellquote.Join(slices.Concat([]string{"fleetssh", verb}, redactArgs(options), rest)...))
+		c.screen.Out("", shellquote.Join(slices.Concat([]string{"fleetssh", verb}, record.RedactArgs(options), rest)...))
 		return nil
 	}
-	c.screen.Message(fmt.Sprintf("fleetssh: run %s again on %s (%d)", run.ID, targets(hosts), len(hosts)))
+	c.screen.Message(fmt.Sprintf("fleetssh: run %s again on %s (%d)", run.ID, record.Targets(hosts), len(hosts)))
 	c.settings = settings.New(os.Getenv)
 	c.settings.Attach(root)
 	root.SetArgs(slices.Concat([]string{verb}, options, rest))
@@ -201,58 +197,4 @@ func repeatable(run *journal.Run) error {
 		return exit.UsageError("", "run %s: its paths were not recorded, since they are no text or too long", run.ID)
 	}
 	return nil
-}
-
-// targets returns the hosts as a set that -w takes.
-func targets(hosts []journal.HostRun) hostset.Set {
-	names := make([]string, len(hosts))
-	for i := range hosts {
-		names[i] = targetOf(&hosts[i].Host)
-	}
-	return hostset.Of(names...)
-}
-
-// targetOf names a host as -w takes it.
-func targetOf(h *journal.Host) string {
-	name := h.Name
-	switch {
-	case h.Port != 0:
-		name = net.JoinHostPort(name, strconv.Itoa(h.Port))
-	case strings.Contains(name, ":"):
-		name = "[" + name + "]"
-	}
-	if h.User != "" {
-		name = h.User + "@" + name
-	}
-	return name
-}
-
-// runName is what names a run and nothing else.
-var runName = regexp.MustCompile(`^(last([-~][0-9]+)?|[0-9]{8}T[0-9.]*Z?(-[0-9a-f]*)?)$`)
-
-// recordedHosts returns the hosts behind "@RUN:CLASS" as an expression; ok is false if the name
-// is none of that kind.
-func recordedHosts(name string) (expr string, ok bool, err error) {
-	run, class, found := strings.Cut(name, ":")
-	if !found {
-		return "", false, nil
-	}
-	if !runName.MatchString(run) {
-		// The end of a name may also be a source of groups: it is a run if there is one.
-		known := slices.Contains(journal.Classes, strings.ReplaceAll(class, "-", "_"))
-		if dir, err := journal.Dir(); !known || err != nil {
-			return "", false, nil
-		} else if _, err := journal.Open(dir, run); err != nil {
-			return "", false, nil
-		}
-	}
-	recorded, err := openRun(run)
-	if err != nil {
-		return "", true, err
-	}
-	hosts, err := recorded.Select(class)
-	if err != nil {
-		return "", true, err
-	}
-	return targets(hosts).String(), true, nil
 }

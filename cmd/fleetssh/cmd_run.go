@@ -20,6 +20,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/sshconfig"
 )
@@ -68,7 +69,7 @@ with the exit code of the command, as ssh does.
 
 ` + careFlagsHelp + `
 ` + display.Help + `
-` + recordFlagsHelp + `
+` + record.Help + `
 DUR is 10 or 10s for seconds, 500ms, 2m.
 
 `
@@ -90,7 +91,7 @@ type runOptions struct {
 	care careFlags
 	show display.Flags
 
-	record recordFlags
+	record record.Flags
 	flags  *pflag.FlagSet // as they were given
 }
 
@@ -108,7 +109,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.tty, "tty", false, "")
 	o.care.register(flags)
 	o.show.Register(flags)
-	o.record.register(flags)
+	o.record.Register(flags)
 }
 
 // registerFormat adds the flag of verbs that show a line or an object a host.
@@ -124,7 +125,7 @@ func newRun(c *call) *cobra.Command {
 		Long: runHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.flags = cmd.Flags()
-			o.record.note(o.flags, c.settings)
+			o.record.Note(o.flags, c.settings)
 			return o.run(cmd.Context(), c, args)
 		},
 	}
@@ -230,7 +231,7 @@ func (o *runOptions) check(args []string, terminal *terminal) error {
 	if err := o.care.check(); err != nil {
 		return err
 	}
-	return o.record.check()
+	return o.record.Check()
 }
 
 // refuseForOne refuses flags about many hosts where one is given the terminal.

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +13,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/shellquote"
@@ -157,26 +156,6 @@ func (o *runsOptions) run(c *call) error {
 	return nil
 }
 
-// openRun reads a run that the user names.
-func openRun(name string) (*journal.Run, error) {
-	dir, err := journal.Dir()
-	if err != nil {
-		return nil, err
-	}
-	run, err := journal.Open(dir, name)
-	if unknown, ok := errors.AsType[*journal.NameError](err); ok {
-		hint := "fleetssh runs lists what ran"
-		if len(unknown.Near) > 0 {
-			hint = "did you mean " + strings.Join(unknown.Near, " or ") + "?"
-		}
-		return nil, exit.UsageError(hint, "%v", err)
-	}
-	if run != nil {
-		run.Args = redactArgs(run.Args)
-	}
-	return run, err
-}
-
 // runsShowOptions are the flags of runs show.
 type runsShowOptions struct {
 	verbose, output bool
@@ -213,21 +192,21 @@ func newRunsShow(c *call) *cobra.Command {
 }
 
 func (o *runsShowOptions) run(c *call, name string) error {
-	if err := checkReport(o.report); err != nil {
+	if err := record.CheckReport(o.report); err != nil {
 		return err
 	}
-	run, err := openRun(name)
+	run, err := record.Open(name)
 	if err != nil {
 		return err
 	}
-	t := recordedTally(run)
+	t := record.Tally(run)
 	if o.format == "json" {
 		err = o.showJSON(c, run, t)
 	} else {
 		err = o.show(c.screen, run, t)
 	}
 	if err == nil && o.report != "" {
-		err = writeReport(o.report, run)
+		err = record.WriteReport(o.report, run)
 	}
 	return err
 }
@@ -241,7 +220,7 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *res
 	if len(run.Args) > 0 {
 		out("options", shellquote.Join(run.Args...))
 	}
-	for _, note := range stateNotes(run) {
+	for _, note := range record.Notes(run) {
 		out("note", note)
 	}
 	counts := fmt.Sprintf("%d: %d ok, %d failed", run.Count, run.OK, run.Failed)
@@ -251,7 +230,7 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *res
 	out("hosts", counts)
 	for _, class := range []string{"ok", journal.Running, journal.Waiting} {
 		if hosts, err := run.Select(class); err == nil && len(hosts) > 0 {
-			out(class, t.Fold(indexesOf(hosts)))
+			out(class, t.Fold(record.Indexes(hosts)))
 		}
 	}
 	t.ShowFailures(screen.OutOnly())
@@ -269,7 +248,7 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *res
 	if !o.output {
 		return nil
 	}
-	for line, err := range wholeLines(run) {
+	for line, err := range record.Lines(run) {
 		if err != nil {
 			return fmt.Errorf("record of the output: %w", err)
 		}
@@ -286,7 +265,7 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *res
 func (o *runsShowOptions) showJSON(c *call, run *journal.Run, t *results.Tally) error {
 	d := display.NewJSON(display.View{Screen: c.screen, Tally: t, Command: run.Command})
 	if o.output {
-		for line, err := range wholeLines(run) {
+		for line, err := range record.Lines(run) {
 			if err != nil {
 				return fmt.Errorf("record of the output: %w", err)
 			}

@@ -15,6 +15,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
@@ -33,7 +34,7 @@ func newRunsDiff(c *call) *cobra.Command {
 			}
 			var runs [2]*journal.Run
 			for i, name := range args {
-				run, err := openRun(name)
+				run, err := record.Open(name)
 				if err != nil {
 					return err
 				}
@@ -62,11 +63,11 @@ func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
 	if err != nil {
 		return err
 	}
-	tallies := [2]*results.Tally{recordedTally(before), recordedTally(after)}
+	tallies := [2]*results.Tally{record.Tally(before), record.Tally(after)}
 	titles := [2][]string{titlesOf(tallies[0]), titlesOf(tallies[1])}
 	places := make(map[string]int)
 	for i := range before.Hosts {
-		places[targetOf(&before.Hosts[i].Host)] = i
+		places[record.TargetOf(&before.Hosts[i].Host)] = i
 	}
 	changes := make(map[string]*change)
 	note := func(key, label string, first [2]int, output bool) {
@@ -77,12 +78,12 @@ func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
 	}
 	for k := range after.Hosts {
 		label := tallies[1].Hosts[k].Label
-		i, found := places[targetOf(&after.Hosts[k].Host)]
+		i, found := places[record.TargetOf(&after.Hosts[k].Host)]
 		if !found {
 			note("only in "+after.ID, label, [2]int{}, false)
 			continue
 		}
-		delete(places, targetOf(&after.Hosts[k].Host))
+		delete(places, record.TargetOf(&after.Hosts[k].Host))
 		if titles[0][i] != titles[1][k] {
 			note(titles[0][i]+" -> "+titles[1][k], label, [2]int{}, false)
 		}
@@ -108,7 +109,7 @@ func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
 func cutOutputs(runs ...*journal.Run) string {
 	var labels []string
 	for _, run := range runs {
-		t := recordedTally(run)
+		t := record.Tally(run)
 		for i := range run.Hosts {
 			if run.Hosts[i].Result.Cut {
 				labels = append(labels, t.Hosts[i].Label)
@@ -193,7 +194,7 @@ func titlesOf(t *results.Tally) []string {
 // outputSums returns for each host what tells its output from others.
 func outputSums(run *journal.Run) ([][sha256.Size]byte, error) {
 	hashes := make([]hash.Hash, len(run.Hosts))
-	for line, err := range wholeLines(run) {
+	for line, err := range record.Lines(run) {
 		if err != nil {
 			return nil, fmt.Errorf("record of the output: %w", err)
 		}
@@ -217,7 +218,7 @@ func outputsOf(run *journal.Run, hosts []int) (map[int]string, error) {
 	for _, i := range hosts {
 		texts[i] = new(strings.Builder)
 	}
-	for line, err := range wholeLines(run) {
+	for line, err := range record.Lines(run) {
 		if err != nil {
 			return nil, fmt.Errorf("record of the output: %w", err)
 		}

@@ -11,6 +11,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
@@ -28,7 +29,7 @@ type copyOptions struct {
 
 	care   careFlags
 	show   display.CopyFlags
-	record recordFlags
+	record record.Flags
 }
 
 const copyHelp = `How to copy:
@@ -89,7 +90,7 @@ func (o *copyOptions) register(flags *pflag.FlagSet) {
 	flags.VarP(flagvalue.Duration{To: &o.timeout}, "timeout", "u", "")
 	o.care.register(flags)
 	o.show.Register(flags)
-	o.record.register(flags)
+	o.record.Register(flags)
 }
 
 // newCopy returns the verb that copies in one direction.
@@ -102,7 +103,7 @@ func newCopy(c *call, verb, help string) *cobra.Command {
 			if err := refuseForAgent(cmd.Flags()); err != nil {
 				return err
 			}
-			o.record.note(cmd.Flags(), c.settings)
+			o.record.Note(cmd.Flags(), c.settings)
 			return o.run(cmd.Context(), c, args)
 		},
 	}
@@ -137,7 +138,7 @@ func (o *copyOptions) run(ctx context.Context, c *call, args []string) error {
 	if err := o.care.confirm(ctx, c, plan.text(), len(hosts)); err != nil {
 		return err
 	}
-	o.record.verb, o.record.words = o.verb, plan.recorded()
+	o.record.Verb, o.record.Words = o.verb, plan.recorded()
 	r := &copier{course: course{c: c, care: &o.care, hosts: hosts}, o: o, plan: plan}
 	return r.run(ctx, sizes)
 }
@@ -169,7 +170,7 @@ func (o *copyOptions) check(args []string) error {
 	if err := o.show.Check(); err != nil {
 		return err
 	}
-	return o.record.check()
+	return o.record.Check()
 }
 
 // options returns the options as the library has them, but for what the plan says.

@@ -26,10 +26,11 @@ func (r *copier) run(ctx context.Context, sizes []int) error {
 	defer end()
 	r.o.hosts.Protect(r.c.env(), r.client)
 	defer boundMemory(memoryOfCopy, r.o.hosts.Fanout)()
-	r.record = r.o.record.begin(r.c, r.tally, journal.Start{Command: r.plan.text()})
+	r.o.record.Simulated = r.c.place != nil
+	r.record = r.o.record.Begin(r.c.screen, r.tally, journal.Start{Command: r.plan.text()})
 	v := display.CopyView{
 		View: display.View{Screen: r.c.screen, Tally: r.tally, Command: r.plan.text()},
-		Verb: r.plan.verb, Resume: r.o.resume, Scp: r.o.protocol == "scp", Keep: r.record.overCopy,
+		Verb: r.plan.verb, Resume: r.o.resume, SCP: r.o.protocol == "scp", Keep: r.record.OverCopy,
 	}
 	if r.plan.verb == "put" {
 		v.Measure = r.plan.measure

@@ -9,6 +9,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
@@ -20,10 +21,10 @@ type course struct {
 	hosts  []selection.Host
 	client *fleetssh.ParallelClient
 	tally  *results.Tally
-	record *recorder    // made before the first host begins
-	from   int          // index of the first host of the batch
-	at     atomic.Int64 // the same for those who ask who is at work; negative: between two batches
-	reads  bool         // standard input is for the hosts
+	record *record.Recorder // made before the first host begins
+	from   int              // index of the first host of the batch
+	at     atomic.Int64     // the same for those who ask who is at work; negative: between two batches
+	reads  bool             // standard input is for the hosts
 
 	most    int // hosts that may fail
 	limited bool
@@ -43,7 +44,7 @@ func (s *course) begin(ctx context.Context, fanout int) (work context.Context, e
 		work, cancel = context.WithTimeout(work, s.care.deadline)
 	}
 	s.client = &fleetssh.ParallelClient{PoolSize: fanout, OneShot: true, StopOnError: s.limited, Logger: slog.New(s.c.warnings)}
-	s.client.BeforeStart = func(i int) { s.record.begins(s.from + i) }
+	s.client.BeforeStart = func(i int) { s.record.Begins(s.from + i) }
 	s.tally = results.New(s.hosts)
 	s.tally.Policy = s.care.exitPolicy
 	s.tally.Waiting.Working = s.working
@@ -51,7 +52,7 @@ func (s *course) begin(ctx context.Context, fanout int) (work context.Context, e
 	return work, func() {
 		unwatch()
 		if s.record != nil {
-			s.record.close()
+			s.record.Close()
 		}
 		s.client.Close()
 		cancel()
@@ -164,5 +165,5 @@ func (s *course) finish(ctx, work context.Context, show func()) error {
 		s.c.screen.Message("fleetssh: stopped: the deadline is over after " + results.ShortDuration(s.care.deadline))
 	}
 	show()
-	return s.record.finish()
+	return s.record.Finish()
 }

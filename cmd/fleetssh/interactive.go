@@ -31,10 +31,11 @@ func (r *runner) interact(ctx context.Context, t *terminal) error {
 	}
 	r.tally = results.New(r.hosts)
 	r.tally.Policy = r.o.care.exitPolicy
-	r.record = r.o.record.begin(r.c, r.tally, journal.Start{Command: r.title, Instead: r.instead})
-	defer r.record.close()
+	r.o.record.Simulated = r.c.place != nil
+	r.record = r.o.record.Begin(r.c.screen, r.tally, journal.Start{Command: r.title, Instead: r.instead})
+	defer r.record.Close()
 	r.client = &fleetssh.ParallelClient{
-		Hosts: selection.Configs(r.hosts), Logger: slog.New(r.c.warnings), BeforeStart: func(i int) { r.record.begins(i) },
+		Hosts: selection.Configs(r.hosts), Logger: slog.New(r.c.warnings), BeforeStart: func(i int) { r.record.Begins(i) },
 	}
 	r.o.hosts.Protect(r.c.env(), r.client)
 	defer r.client.Close()
@@ -51,13 +52,13 @@ func (r *runner) interact(ctx context.Context, t *terminal) error {
 		local = newConversation(t, out, r.client.Close).run(runCtx)
 	}
 	result := r.tally.Add(fleetssh.Event{Kind: fleetssh.Finished, Output: outs[0]})
-	r.record.over(display.NewQuiet(display.View{})).Finished(result)
+	r.record.Over(display.NewQuiet(display.View{})).Finished(result)
 	r.tally.Interrupted = ctx.Err() != nil
 	r.c.warnings.Show(r.c.screen)
 	if result.Outcome.Kind != fleetssh.Exited {
 		r.showEnd(result)
 	}
-	ended := r.record.finish()
+	ended := r.record.Finish()
 	if local != nil && ctx.Err() == nil {
 		return local
 	}

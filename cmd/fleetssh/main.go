@@ -12,6 +12,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/personality"
+	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/settings"
@@ -93,7 +94,7 @@ type call struct {
 func (c *call) env() *selection.Env {
 	e := &selection.Env{
 		In: c.in, Screen: c.screen, Ask: c.ask, Warn: c.warnings.Add, ShowTold: func() {}, Origin: c.settings.Origin,
-		Recorded: recordedHosts, Interrupt: interruptSelf, Place: c.place,
+		Recorded: record.Hosts, Interrupt: interruptSelf, Place: c.place,
 	}
 	if c.banners != nil {
 		e.Tell, e.ShowTold = c.banners.Tell, c.banners.Flush

@@ -7,11 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -20,6 +18,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
@@ -37,17 +36,17 @@ func recordCall(t *testing.T) (c *call, stdout, stderr *bytes.Buffer) {
 
 // recordRun records a run of "uptime" on hosts that end like that; those without a result were
 // at work, and hosts beyond were not begun. It is killed in the middle of it if ended is false.
-func recordRun(t *testing.T, c *call, f *recordFlags, names []string, all []results.Result, ended bool) *recorder {
+func recordRun(t *testing.T, c *call, f *record.Flags, names []string, all []results.Result, ended bool) *record.Recorder {
 	t.Helper()
 	entries := make([]selection.Host, len(names))
 	for i, name := range names {
 		entries[i] = selection.Host{Config: fleetssh.HostConfig{Host: name}, Name: name, Label: name}
 	}
 	tally := results.New(entries)
-	r := f.begin(c, tally, journal.Start{Command: "uptime"})
-	d := r.over(display.NewQuiet(display.View{Screen: c.screen, Tally: tally}))
+	r := f.Begin(c.screen, tally, journal.Start{Command: "uptime"})
+	d := r.Over(display.NewQuiet(display.View{Screen: c.screen, Tally: tally}))
 	for i, result := range all {
-		r.begins(i)
+		r.Begins(i)
 		d.Show(fleetssh.Event{Kind: fleetssh.StdoutLine, Host: i, Text: "up " + names[i]})
 		if result.Outcome.Kind == fleetssh.Running {
 			continue
@@ -60,24 +59,28 @@ func recordRun(t *testing.T, c *call, f *recordFlags, names []string, all []resu
 		release(t, r)
 		return r
 	}
-	if err := r.finish(); err != nil {
+	if err := r.Finish(); err != nil {
 		if _, ok := errors.AsType[exit.Status](err); !ok {
 			t.Error(err)
 		}
 	}
-	r.close()
+	r.Close()
 	return r
 }
 
 // release makes the run of a recorder look like that of a process that is gone.
-func release(t *testing.T, r *recorder) {
+func release(t *testing.T, r *record.Recorder) {
 	t.Helper()
-	path := filepath.Join(r.dir, r.writer.ID()+".jsonl")
+	dir, err := journal.Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, r.ID()+".jsonl")
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.end()
+	r.Close()
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -138,45 +141,22 @@ func TestGivenFlags(t *testing.T) {
 			if err := flags.Parse(test.given); err != nil {
 				t.Fatal(err)
 			}
-			f := new(recordFlags)
-			f.note(flags, nil)
-			if !slices.Equal(f.given, test.want) {
-				t.Errorf("%q, want %q", f.given, test.want)
+			f := new(record.Flags)
+			f.Note(flags, nil)
+			if !slices.Equal(f.Args, test.want) {
+				t.Errorf("%q, want %q", f.Args, test.want)
 			}
 			// Giving them again is giving them the first time.
-			again, flags := new(recordFlags), pflag.NewFlagSet("run", pflag.ContinueOnError)
+			again, flags := new(record.Flags), pflag.NewFlagSet("run", pflag.ContinueOnError)
 			new(runOptions).register(flags)
-			if err := flags.Parse(f.given); err != nil {
+			if err := flags.Parse(f.Args); err != nil {
 				t.Fatal(err)
 			}
-			again.note(flags, nil)
-			if !slices.Equal(again.given, f.given) {
-				t.Errorf("again: %q, want %q", again.given, f.given)
+			again.Note(flags, nil)
+			if !slices.Equal(again.Args, f.Args) {
+				t.Errorf("again: %q, want %q", again.Args, f.Args)
 			}
 		})
-	}
-}
-
-// A result that was recorded says the same as it did in the run.
-func TestRecordedResults(t *testing.T) {
-	t.Parallel()
-	for kind := fleetssh.Exited; kind <= fleetssh.Skipped; kind++ {
-		r := results.Result{
-			Index: 3, Message: "in full", Truncated: true, After: time.Second,
-			Outcome: fleetssh.Outcome{Kind: kind, Signal: "KILL", Phase: "auth", Stopped: true},
-			Timing:  fleetssh.Timing{Connect: 1500 * time.Microsecond, Run: time.Second, Attempts: 2},
-			Problem: results.Problem{Kind: "authentication", Phase: "auth", Reason: "refused", Detail: []string{"a", "b"}, Hint: "ssh-add", Tries: 2},
-		}
-		r.OK = r.Outcome == fleetssh.Outcome{Kind: fleetssh.Exited}
-		begun := time.Now()
-		h := journal.HostRun{Index: 3, Ended: begun.Add(time.Second), Result: journalResult(&r)}
-		h.Result.ExitCode = 0
-		if kind == fleetssh.Exited {
-			r.OK = true // the rest is not looked at
-		}
-		if got := recordedResult(&h, begun); !reflect.DeepEqual(got, r) {
-			t.Errorf("%v:\n got %+v\nwant %+v", kind, got, r)
-		}
 	}
 }
 
@@ -185,17 +165,17 @@ func TestRunsVerbs(t *testing.T) {
 	if code := verb(t, c, "runs"); code != exit.OK || !strings.Contains(stderr.String(), "nothing has been recorded yet") {
 		t.Errorf("empty: %d %s", code, stderr)
 	}
-	f := &recordFlags{given: []string{"--timeout=30s"}}
+	f := &record.Flags{Args: []string{"--timeout=30s"}}
 	first := recordRun(t, c, f, tenHosts, tenEnds, false)
 	second := recordRun(t, c, f, []string{"web1", "web2", "web11"}, []results.Result{exited(1), exited(1), exited(0)}, true)
-	id := first.writer.ID()
+	id := first.ID()
 	for _, test := range []struct {
 		args []string
 		code int
 		want []string // in standard output, or in standard error
 	}{
-		{[]string{"runs"}, exit.OK, []string{id, second.writer.ID(), "(interrupted) uptime", "     10       1       7       2 "}},
-		{[]string{"runs", "-n", "1", "--format", "json"}, exit.OK, []string{`"run":"` + second.writer.ID() + `"`, `"hosts":3,"ok":1,"failed":2,`, `"state":"ended","exit_code":5`}},
+		{[]string{"runs"}, exit.OK, []string{id, second.ID(), "(interrupted) uptime", "     10       1       7       2 "}},
+		{[]string{"runs", "-n", "1", "--format", "json"}, exit.OK, []string{`"run":"` + second.ID() + `"`, `"hosts":3,"ok":1,"failed":2,`, `"state":"ended","exit_code":5`}},
 		{[]string{"runs", "show", id}, exit.OK, []string{
 			"command  uptime\n", "options  '--timeout=30s'\n", "hosts    10: 1 ok, 7 failed, 2 never begun\n", "ok       web1\n",
 			"note     fleetssh ended before the run did", "  lost, may have run: web6\n", "  lost, may have run: web9: how it ended was not recorded\n", "  never begun: web[7,10]\n", "  unreachable (connect): web3: refused\n",
@@ -206,9 +186,9 @@ func TestRunsVerbs(t *testing.T) {
 		{[]string{"runs", "show", "--format", "json", "--output", "last"}, exit.OK, []string{
 			`{"type":"start",`, `"host":"web11","index":2,"line":"up web11"}`, `"outcome":"exited","exit_code":1,`, `"outcomes":{"exited":3},"ok":1,"failed":2,`,
 		}},
-		{[]string{"runs", "diff", "last-1", "last"}, exit.OK, []string{"ok -> exit code 1: web1 (1)\n", "only in " + id + ": web[3-10] (8)\n", "only in " + second.writer.ID() + ": web11 (1)\n"}},
+		{[]string{"runs", "diff", "last-1", "last"}, exit.OK, []string{"ok -> exit code 1: web1 (1)\n", "only in " + id + ": web[3-10] (8)\n", "only in " + second.ID() + ": web11 (1)\n"}},
 		{[]string{"runs", "diff", "last", "last"}, exit.OK, []string{"nothing has changed"}},
-		{[]string{"runs", "show", id[:9] + "9"}, exit.Usage, []string{"there is no such run", "did you mean " + second.writer.ID()}},
+		{[]string{"runs", "show", id[:9] + "9"}, exit.Usage, []string{"there is no such run", "did you mean " + second.ID()}},
 		{[]string{"runs", "show"}, exit.Usage, []string{"takes one run"}},
 		{[]string{"runs", "last"}, exit.Usage, []string{"fleetssh runs show last"}},
 		{[]string{"runs", "diff", "last"}, exit.Usage, []string{"takes two runs"}},
@@ -236,8 +216,8 @@ func TestRunsDiffOutput(t *testing.T) {
 			entries[i] = selection.Host{Name: name, Label: name}
 		}
 		tally := results.New(entries)
-		r := new(recordFlags).begin(c, tally, journal.Start{Command: "uname -r"})
-		d := r.over(display.NewQuiet(display.View{Screen: c.screen, Tally: tally}))
+		r := new(record.Flags).Begin(c.screen, tally, journal.Start{Command: "uname -r"})
+		d := r.Over(display.NewQuiet(display.View{Screen: c.screen, Tally: tally}))
 		for i := range entries {
 			text := version
 			if i == 2 {
@@ -249,7 +229,7 @@ func TestRunsDiffOutput(t *testing.T) {
 			one.Index = i
 			d.Finished(tally.Put(one))
 		}
-		if err := r.finish(); err != nil {
+		if err := r.Finish(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -266,7 +246,7 @@ func TestRunsDiffOutput(t *testing.T) {
 // What may have run is not repeated unasked.
 func TestRerunChooses(t *testing.T) {
 	c, stdout, stderr := recordCall(t)
-	r := recordRun(t, c, &recordFlags{given: []string{"--timeout=30s"}}, tenHosts, tenEnds, false)
+	r := recordRun(t, c, &record.Flags{Args: []string{"--timeout=30s"}}, tenHosts, tenEnds, false)
 	for _, test := range []struct {
 		flags      string
 		code       int
@@ -284,7 +264,7 @@ func TestRerunChooses(t *testing.T) {
 	} {
 		stdout.Reset()
 		stderr.Reset()
-		args := append([]string{"rerun", r.writer.ID(), "--dry-run"}, strings.Fields(test.flags)...)
+		args := append([]string{"rerun", r.ID(), "--dry-run"}, strings.Fields(test.flags)...)
 		if code := verb(t, c, args...); code != test.code {
 			t.Errorf("%s: exit code %d", test.flags, code)
 		}
@@ -303,21 +283,21 @@ func TestRerunChooses(t *testing.T) {
 
 func TestRerunOfNobody(t *testing.T) {
 	c, _, stderr := recordCall(t)
-	recordRun(t, c, new(recordFlags), []string{"web1"}, []results.Result{exited(0)}, true)
+	recordRun(t, c, new(record.Flags), []string{"web1"}, []results.Result{exited(0)}, true)
 	if code := verb(t, c, "rerun", "last", "--failed"); code != exit.OK || !strings.Contains(stderr.String(), "nothing to do") {
 		t.Errorf("%d %s", code, stderr)
 	}
-	recordRun(t, c, new(recordFlags), []string{"web1"}, []results.Result{ended(fleetssh.Lost, false)}, true)
+	recordRun(t, c, new(record.Flags), []string{"web1"}, []results.Result{ended(fleetssh.Lost, false)}, true)
 	if code := verb(t, c, "rerun", "last", "--failed"); code != exit.Usage || !strings.Contains(stderr.String(), "hint: --include-unknown") {
 		t.Errorf("%d %s", code, stderr)
 	}
-	recordRun(t, c, &recordFlags{given: []string{"--proxy=socks5://me:***@proxy"}}, []string{"web1"}, []results.Result{exited(1)}, true)
+	recordRun(t, c, &record.Flags{Args: []string{"--proxy=socks5://me:***@proxy"}}, []string{"web1"}, []results.Result{exited(1)}, true)
 	if code := verb(t, c, "rerun", "last", "--failed"); code != exit.Usage || !strings.Contains(stderr.String(), "the value of --proxy was not recorded") {
 		t.Errorf("%d %s", code, stderr)
 	}
 	tally := results.New([]selection.Host{{Name: "web1", Label: "web1"}})
-	r := new(recordFlags).begin(c, tally, journal.Start{Command: "uptime"})
-	defer r.close()
+	r := new(record.Flags).Begin(c.screen, tally, journal.Start{Command: "uptime"})
+	defer r.Close()
 	if code := verb(t, c, "rerun", "last", "--skipped"); code != exit.Usage || !strings.Contains(stderr.String(), "is under way") {
 		t.Errorf("%d %s", code, stderr)
 	}
@@ -325,46 +305,24 @@ func TestRerunOfNobody(t *testing.T) {
 
 func TestRecordedHosts(t *testing.T) {
 	c, _, _ := recordCall(t)
-	r := recordRun(t, c, new(recordFlags), tenHosts, tenEnds, false)
-	id := r.writer.ID()
+	r := recordRun(t, c, new(record.Flags), tenHosts, tenEnds, false)
+	id := r.ID()
 	for name, want := range map[string]string{
 		"last:failed": "web[2-10]", "last:timed-out": "web[4-5]", "last-0:ok": "web1", id + ":unreachable": "web3",
 		id[:13] + ":lost": "web6", id[len(id)-6:] + ":unknown": "web9", "last:all": "web[1-10]", "last:signaled": "",
 	} {
-		if expr, ok, err := recordedHosts(name); expr != want || !ok || err != nil {
+		if expr, ok, err := record.Hosts(name); expr != want || !ok || err != nil {
 			t.Errorf("%s: %q %v %v", name, expr, ok, err)
 		}
 	}
 	for _, name := range []string{"web", "rack:web", "abcdef:failed", "last", "lastly:failed", "*", "src:*"} {
-		if expr, ok, err := recordedHosts(name); ok || err != nil {
+		if expr, ok, err := record.Hosts(name); ok || err != nil {
 			t.Errorf("%s: %q %v %v", name, expr, ok, err)
 		}
 	}
 	for _, name := range []string{"last:fast", "last-7:ok", "20200101T00:ok"} {
-		if _, ok, err := recordedHosts(name); !ok || err == nil {
+		if _, ok, err := record.Hosts(name); !ok || err == nil {
 			t.Errorf("%s: %v %v", name, ok, err)
-		}
-	}
-}
-
-// Users and ports of hosts are kept unless the options say them, and are read back by -w.
-func TestTargets(t *testing.T) {
-	t.Parallel()
-	f := &recordFlags{login: "deploy", port: "2222"}
-	for target, e := range map[string]selection.Host{
-		"web1":                    {Name: "web1", Config: fleetssh.HostConfig{User: "deploy", Port: 2222}},
-		"alice@web1":              {Name: "web1", Config: fleetssh.HostConfig{User: "alice", Port: 2222}},
-		"deploy2@web1:22":         {Name: "web1", Config: fleetssh.HostConfig{User: "deploy2", Port: 22}},
-		"[2001:db8::1]":           {Name: "2001:db8::1", Config: fleetssh.HostConfig{User: "deploy"}},
-		"alice@[2001:db8::1]:222": {Name: "2001:db8::1", Config: fleetssh.HostConfig{User: "alice", Port: 222}},
-	} {
-		h := f.host(&e)
-		got := targetOf(&h)
-		if got != target {
-			t.Errorf("%s, want %s", got, target)
-		}
-		if set, err := hostset.Parse(hostset.Of(got).String(), nil); err != nil || !slices.Equal(set.Names(), []string{target}) {
-			t.Errorf("%s: %v %v", target, set, err)
 		}
 	}
 }
@@ -378,7 +336,7 @@ func TestRecordFails(t *testing.T) {
 	}
 	t.Setenv("XDG_STATE_HOME", file)
 	page := filepath.Join(t.TempDir(), "page.html")
-	recordRun(t, c, &recordFlags{report: page}, []string{"web1"}, []results.Result{exited(0)}, true)
+	recordRun(t, c, &record.Flags{Report: page}, []string{"web1"}, []results.Result{exited(0)}, true)
 	c.screen.Flush()
 	if got := stderr.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "warning: the run goes on, but is not fully recorded: ") {
 		t.Errorf("%s", got)
@@ -393,7 +351,7 @@ func TestNoRecord(t *testing.T) {
 	c, _, stderr := recordCall(t)
 	t.Setenv("TMPDIR", t.TempDir())
 	page := filepath.Join(t.TempDir(), "page.html")
-	recordRun(t, c, &recordFlags{noRecord: true, report: page}, []string{"web1"}, []results.Result{exited(0)}, true)
+	recordRun(t, c, &record.Flags{NoRecord: true, Report: page}, []string{"web1"}, []results.Result{exited(0)}, true)
 	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "up web1") {
 		t.Errorf("report: %v", err)
 	}
@@ -410,7 +368,7 @@ func TestNoRecord(t *testing.T) {
 func TestReportOf(t *testing.T) {
 	c, _, _ := recordCall(t)
 	page := filepath.Join(t.TempDir(), "page.html")
-	recordRun(t, c, &recordFlags{}, tenHosts, tenEnds, false)
+	recordRun(t, c, &record.Flags{}, tenHosts, tenEnds, false)
 	if code := verb(t, c, "runs", "show", "last", "--report", page); code != exit.OK {
 		t.Fatal(code)
 	}
@@ -426,7 +384,7 @@ func TestReportOf(t *testing.T) {
 			t.Errorf("no %q", want)
 		}
 	}
-	if err := (&recordFlags{report: filepath.Join(t.TempDir(), "none", "page.html")}).check(); err == nil {
+	if err := (&record.Flags{Report: filepath.Join(t.TempDir(), "none", "page.html")}).Check(); err == nil {
 		t.Error("a folder that is not there")
 	}
 }
@@ -442,10 +400,10 @@ func TestNoSecretInRecord(t *testing.T) {
 	const secret = "hunter2"
 	c.ask = func(context.Context, string, bool) (string, error) { return secret, nil }
 	cmd := newRun(c)
-	note := &recordFlags{}
+	note := &record.Flags{}
 	runE := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		note.note(cmd.Flags(), nil)
+		note.Note(cmd.Flags(), nil)
 		return runE(cmd, args)
 	}
 	cmd.SetArgs([]string{

@@ -47,8 +47,9 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 			return err
 		}
 		if r.show == nil {
-			r.record = r.o.record.begin(r.c, r.tally, journal.Start{Command: r.title, Instead: r.instead})
-			r.show, endDisplay = r.o.show.Display(display.View{Screen: r.c.screen, Tally: r.tally, Command: r.title, Keep: r.record.over})
+			r.o.record.Simulated = r.c.place != nil
+			r.record = r.o.record.Begin(r.c.screen, r.tally, journal.Start{Command: r.title, Instead: r.instead})
+			r.show, endDisplay = r.o.show.Display(display.View{Screen: r.c.screen, Tally: r.tally, Command: r.title, Keep: r.record.Over})
 		}
 		for ev := range events {
 			ev.Host += r.from

@@ -14,6 +14,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/help"
+	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/redact"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/settings"
@@ -291,7 +292,7 @@ func TestSettingsTellNothing(t *testing.T) {
 // What the records of older programs hold is hidden when they are shown.
 func TestOldRecordsTellNothing(t *testing.T) {
 	c, stdout, stderr := recordCall(t)
-	old := &recordFlags{given: []string{"--proxy=socks5://user:" + marker + "!@127.0.0.1:1", "--env=A=" + marker, "--proxy-command=" + marker, "--option=ProxyCommand=" + marker, "--later=" + marker}}
+	old := &record.Flags{Args: []string{"--proxy=socks5://user:" + marker + "!@127.0.0.1:1", "--env=A=" + marker, "--proxy-command=" + marker, "--option=ProxyCommand=" + marker, "--later=" + marker}}
 	recordRun(t, c, old, []string{"web1"}, []results.Result{{Outcome: fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1}}}, true)
 	verb(t, c, "runs", "show", "last")
 	verb(t, c, "rerun", "last", "--failed", "--dry-run")

@@ -20,6 +20,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/selection"
+	"fleetssh/cmd/fleetssh/internal/wholefile"
 	"fleetssh/internal/shellquote"
 )
 
@@ -207,7 +208,7 @@ func openHistory() (*os.File, error) {
 	if text, err := os.ReadFile(name); err == nil && len(text) > historyBytes {
 		half := text[len(text)/2:]
 		half = half[bytes.IndexByte(half, '\n')+1:]
-		if err := writeWhole(name, forOwner, writeAll(half)); err != nil {
+		if err := wholefile.Write(name, wholefile.ForOwner, wholefile.Text(half)); err != nil {
 			return nil, err
 		}
 	}

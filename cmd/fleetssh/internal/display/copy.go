@@ -23,7 +23,7 @@ type CopyView struct {
 	flags   *CopyFlags
 	Verb    string                                // put or get
 	Resume  bool                                  // files are continued where an earlier copy has left them
-	Scp     bool                                  // the protocol is scp, which cannot continue files
+	SCP     bool                                  // the protocol is scp, which cannot continue files
 	Measure func(stopped <-chan struct{}) []int64 // how many bytes each host is to be sent; nil: not known here
 	Keep    func(CopyDisplay) CopyDisplay         // makes a display keep what it shows; nil: nothing is kept
 }
@@ -143,7 +143,7 @@ func (d *copyStream) Finished(r *results.Result) {
 func (d *copyStream) Close() {
 	d.Tally.ShowFailures(d.Screen)
 	switch {
-	case !d.stopped || d.Scp:
+	case !d.stopped || d.SCP:
 	case d.Resume:
 		d.Screen.Message("hint: the same again goes on where it stopped")
 	default:

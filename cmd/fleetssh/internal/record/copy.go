@@ -1,4 +1,4 @@
-package main
+package record
 
 import (
 	"fleetssh"
@@ -6,8 +6,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/results"
 )
 
-// overCopy returns a display that keeps what it shows of a copy.
-func (r *recorder) overCopy(d display.CopyDisplay) display.CopyDisplay {
+// OverCopy returns a display that keeps what it shows of a copy.
+func (r *Recorder) OverCopy(d display.CopyDisplay) display.CopyDisplay {
 	if r.writer == nil {
 		return d
 	}
@@ -16,7 +16,7 @@ func (r *recorder) overCopy(d display.CopyDisplay) display.CopyDisplay {
 
 type copyRecord struct {
 	display.CopyDisplay
-	recorder *recorder
+	recorder *Recorder
 }
 
 func (d *copyRecord) Progress(p fleetssh.CopyProgress) {

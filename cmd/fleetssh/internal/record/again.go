@@ -1,4 +1,4 @@
-package main
+package record
 
 import (
 	"cmp"
@@ -16,20 +16,22 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// againFlags are the flags of rerun that take what the record of a run does not hold.
-type againFlags struct {
+// AgainFlags are the flags of rerun that take what the record of a run does not hold.
+type AgainFlags struct {
 	values map[string]*[]string // by flag
 	flags  *pflag.FlagSet
 }
 
-const againFlagsHelp = `What the record does not hold, since it may be a secret, given again:
+// AgainHelp is the help text of these flags.
+const AgainHelp = `What the record does not hold, since it may be a secret, given again:
       --env NAME=VALUE      the value of a variable
       --proxy URL           the URL of the proxy
       --proxy-command LINE  the command that makes connections
   -o, --option KEY=VALUE    a line of ssh_config
 `
 
-func (f *againFlags) register(flags *pflag.FlagSet) {
+// Register adds the flags to rerun.
+func (f *AgainFlags) Register(flags *pflag.FlagSet) {
 	f.flags, f.values = flags, make(map[string]*[]string)
 	for _, name := range []string{"env", "proxy", "proxy-command"} {
 		f.values[name] = flags.StringArray(name, nil, "")
@@ -52,8 +54,9 @@ func hiddenArg(arg string) bool {
 	return ok && redact.IsHidden(name, value)
 }
 
-// redactArgs hides what an older program has put into a record.
-func redactArgs(args []string) []string {
+// RedactArgs hides secrets among the options of a record: older versions of the program have kept
+// them.
+func RedactArgs(args []string) []string {
 	redacted := slices.Clone(args)
 	for i, arg := range redacted {
 		if name, value, ok := argFlag(arg); ok && strings.Contains(arg, "=") {
@@ -76,10 +79,10 @@ func keyOf(flag, value string) string {
 	return flag
 }
 
-// options returns the options that repeat a run. What is hidden in those of the record is taken
+// Options returns the options that repeat a run. What is hidden in those of the record is taken
 // from the flags; a flag that the settings of the user had set stays there, and the file is named.
 // Otherwise settings have no say: those that had one are among the options.
-func (f *againFlags) options(run *journal.Run, root *cobra.Command) ([]string, error) {
+func (f *AgainFlags) Options(run *journal.Run, root *cobra.Command) ([]string, error) {
 	given, unused := f.given()
 	filed := settingsOf(run, root)
 	inFile := func(name string) bool {
@@ -125,7 +128,7 @@ func (f *againFlags) options(run *journal.Run, root *cobra.Command) ([]string, e
 }
 
 // given returns what is given again, and the flags that it came from, both by key.
-func (f *againFlags) given() (values, flags map[string]string) {
+func (f *AgainFlags) given() (values, flags map[string]string) {
 	values, flags = make(map[string]string), make(map[string]string)
 	for name, list := range f.values {
 		if !f.flags.Changed(name) {

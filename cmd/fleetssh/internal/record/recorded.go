@@ -1,4 +1,4 @@
-package main
+package record
 
 import (
 	"iter"
@@ -14,8 +14,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// recordedResult is the way back: a result as it was in the run.
-func recordedResult(h *journal.HostRun, begun time.Time) results.Result {
+// resultOf returns a result as it was in the run: the inverse of journalResult.
+func resultOf(h *journal.HostRun, begun time.Time) results.Result {
 	k := &h.Result
 	r := results.Result{Index: h.Index, OK: k.OK(), Truncated: k.Cut}
 	r.Outcome = fleetssh.Outcome{ExitCode: k.ExitCode, Signal: k.Signal, Phase: k.Phase, Stopped: k.Stopped}
@@ -38,15 +38,15 @@ func recordedResult(h *journal.HostRun, begun time.Time) results.Result {
 	return r
 }
 
-// recordedTally returns how a run ended, as far as it is known. Hosts that are at work or wait
+// Tally returns how a run ended, as far as it is known. Hosts that are at work or wait
 // have no result.
-func recordedTally(run *journal.Run) *results.Tally {
+func Tally(run *journal.Run) *results.Tally {
 	t := &results.Tally{Hosts: make([]selection.Host, len(run.Hosts)), Begun: run.Time, Interrupted: run.State == journal.Interrupted}
 	for i := range run.Hosts {
 		h := &run.Hosts[i]
 		t.Hosts[i] = selection.Host{Name: h.Name, Label: termline.Visible(h.Shown())}
 		if h.Result.Outcome != journal.Running && h.Result.Outcome != journal.Waiting {
-			r := recordedResult(h, run.Time)
+			r := resultOf(h, run.Time)
 			if run.Verb != "" {
 				r.Copied = new(fleetssh.CopyResult) // of which no more is known
 			}
@@ -58,8 +58,8 @@ func recordedTally(run *journal.Run) *results.Tally {
 
 // reportOf returns what the page about a run shows.
 func reportOf(run *journal.Run) (page.Data, error) {
-	t := recordedTally(run)
-	d := page.Data{Run: run.ID, Command: run.Command, Begun: run.Time, Elapsed: run.Elapsed, Notes: stateNotes(run)}
+	t := Tally(run)
+	d := page.Data{Run: run.ID, Command: run.Command, Begun: run.Time, Elapsed: run.Elapsed, Notes: Notes(run)}
 	for _, g := range t.Failures() {
 		p := g.First.Problem
 		d.Groups = append(d.Groups, page.Group{
@@ -68,7 +68,7 @@ func reportOf(run *journal.Run) (page.Data, error) {
 		})
 	}
 	if ok, err := run.Select("ok"); err == nil && len(ok) > 0 {
-		d.Groups = append(d.Groups, page.Group{Title: "exit code 0", Class: page.OK, Hosts: t.Fold(indexesOf(ok)), Count: len(ok)})
+		d.Groups = append(d.Groups, page.Group{Title: "exit code 0", Class: page.OK, Hosts: t.Fold(Indexes(ok)), Count: len(ok)})
 	}
 	for i := range run.Hosts {
 		h := &run.Hosts[i]
@@ -104,7 +104,7 @@ func variantsOf(run *journal.Run, t *results.Tally) ([]page.Variant, error) {
 	f := fold.New(len(run.Hosts))
 	defer f.Close()
 	streams := map[string]fold.Stream{"stdout": fold.Stdout, "stderr": fold.Stderr}
-	for line, err := range wholeLines(run) {
+	for line, err := range Lines(run) {
 		if err == nil {
 			err = f.Line(line.Index, streams[line.Stream], line.Text)
 		}
@@ -140,8 +140,8 @@ func variantsOf(run *journal.Run, t *results.Tally) ([]page.Variant, error) {
 	return variants, nil
 }
 
-// wholeLines yields what the hosts of a run wrote, with the pieces of long lines put together.
-func wholeLines(run *journal.Run) iter.Seq2[journal.Line, error] {
+// Lines yields what the hosts of a run wrote, with the pieces of long lines put together.
+func Lines(run *journal.Run) iter.Seq2[journal.Line, error] {
 	type stream struct {
 		index int
 		name  string
@@ -168,7 +168,8 @@ func wholeLines(run *journal.Run) iter.Seq2[journal.Line, error] {
 	}
 }
 
-func indexesOf(hosts []journal.HostRun) []int {
+// Indexes returns the indexes of hosts.
+func Indexes(hosts []journal.HostRun) []int {
 	indexes := make([]int, len(hosts))
 	for i := range hosts {
 		indexes[i] = hosts[i].Index
@@ -176,8 +177,8 @@ func indexesOf(hosts []journal.HostRun) []int {
 	return indexes
 }
 
-// stateNotes say what is not as usual with a run.
-func stateNotes(run *journal.Run) []string {
+// Notes returns sentences about a run that is under way, was killed, or is not fully recorded.
+func Notes(run *journal.Run) []string {
 	var notes []string
 	switch run.State {
 	case journal.UnderWay:

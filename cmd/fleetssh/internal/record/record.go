@@ -1,4 +1,6 @@
-package main
+// Package record keeps a record of runs and of copies while they are shown, and makes of it what
+// users ask for later: results, reports, hosts, and the options that repeat a run.
+package record
 
 import (
 	"cmp"
@@ -22,39 +24,45 @@ import (
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/settings"
+	"fleetssh/cmd/fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/wholefile"
 )
 
-// recordFlags say what is kept of a run.
-type recordFlags struct {
-	noRecord bool
-	report   string // file for a page about the run
+// Flags say what is kept of a run.
+type Flags struct {
+	NoRecord bool
+	Report   string // file for a page about the run
 
 	login string   // of the flags, which hosts need not repeat
 	port  string   // likewise
-	given []string // the options that count when the run is repeated
+	Args  []string // the options that count when the run is repeated
 
 	settings journal.Settings // where hidden ones of them stand
 
-	verb  string   // of a copy: put or get
-	words []string // and its paths, as they mean the same from another folder
+	Simulated bool // nothing is kept: the hosts are gone when the program ends
+
+	Verb  string   // of a copy: put or get
+	Words []string // and its paths, as they mean the same from another folder
 }
 
-const recordFlagsHelp = `What is kept:
+// Help is the help text of these flags.
+const Help = `What is kept:
       --report FILE.html    write a page about the run: outcomes, causes, what
                             hosts wrote, and how long they took
       --no-record           keep no record of the run; see fleetssh runs
 `
 
-func (f *recordFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.report, "report", "", "")
-	flags.BoolVar(&f.noRecord, "no-record", false, "")
+// Register adds the flags to a verb.
+func (f *Flags) Register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.Report, "report", "", "")
+	flags.BoolVar(&f.NoRecord, "no-record", false, "")
 }
 
-// check refuses a report that could not be written in the end.
-func (f *recordFlags) check() error { return checkReport(f.report) }
+// Check refuses a report that could not be written in the end.
+func (f *Flags) Check() error { return CheckReport(f.Report) }
 
-// checkReport refuses the name of a report that could not be written.
-func checkReport(name string) error {
+// CheckReport refuses the name of a report that could not be written.
+func CheckReport(name string) error {
 	if name == "" {
 		return nil
 	}
@@ -74,10 +82,10 @@ var (
 	flagsOfFiles  = []string{"identity", "cert", "password-file", "known-hosts", "ssh-config", "keytab", "stdin", "script", "args-file", "inventory", "hostfile", "outdir", "errdir"}
 )
 
-// note keeps the flags that count, given or set by the user's settings, as rerun needs them: what
+// Note keeps the flags that count, given or set by the user's settings, as rerun needs them: what
 // may be a secret is hidden.
-func (f *recordFlags) note(flags *pflag.FlagSet, s *settings.Defaults) {
-	f.given, f.settings = nil, journal.Settings{}
+func (f *Flags) Note(flags *pflag.FlagSet, s *settings.Defaults) {
+	f.Args, f.settings = nil, journal.Settings{}
 	flags.VisitAll(func(flag *pflag.Flag) {
 		set := s.Origin(flag.Name) != ""
 		if !flag.Changed && !set {
@@ -92,11 +100,11 @@ func (f *recordFlags) note(flags *pflag.FlagSet, s *settings.Defaults) {
 		if slices.Contains(flagsOfOneRun, flag.Name) {
 			return
 		}
-		before := len(f.given)
+		before := len(f.Args)
 		for _, value := range flagvalue.Values(flag) {
-			f.given = append(f.given, givenFlag(flag, value)...)
+			f.Args = append(f.Args, givenFlag(flag, value)...)
 		}
-		if set && slices.ContainsFunc(f.given[before:], hiddenArg) {
+		if set && slices.ContainsFunc(f.Args[before:], hiddenArg) {
 			f.settings.File, _ = s.Path()
 			f.settings.File = samePlace(f.settings.File)
 			f.settings.Flags = append(f.settings.Flags, flag.Name)
@@ -128,9 +136,9 @@ func samePlace(name string) string {
 	return name
 }
 
-// recorder keeps the record of one run. That it cannot be kept is said once and stops nothing.
-type recorder struct {
-	c      *call
+// Recorder keeps the record of one run. If it cannot be kept, that is said once and stops nothing.
+type Recorder struct {
+	screen *termline.Screen
 	tally  *results.Tally
 	report string
 
@@ -141,31 +149,31 @@ type recorder struct {
 	ended  bool
 }
 
-// begin begins the record of a run of what start names.
-func (f *recordFlags) begin(c *call, t *results.Tally, start journal.Start) *recorder {
-	r := &recorder{c: c, tally: t, report: f.report}
-	if c.place != nil || f.noRecord && f.report == "" {
-		return r // the hosts of the demo are gone when it ends
+// Begin begins the record of a run of what start names.
+func (f *Flags) Begin(screen *termline.Screen, t *results.Tally, start journal.Start) *Recorder {
+	r := &Recorder{screen: screen, tally: t, report: f.Report}
+	if f.Simulated || f.NoRecord && f.Report == "" {
+		return r
 	}
-	start.Time, start.Args, start.Settings, start.Verb, start.Words = t.Begun, f.given, f.settings, f.verb, f.words
+	start.Time, start.Args, start.Settings, start.Verb, start.Words = t.Begun, f.Args, f.settings, f.Verb, f.Words
 	for i := range t.Hosts {
 		start.Hosts = append(start.Hosts, f.host(&t.Hosts[i]))
 	}
-	err := r.create(f.noRecord, start)
-	if err != nil && !f.noRecord {
+	err := r.create(f.NoRecord, start)
+	if err != nil && !f.NoRecord {
 		r.warn(err)
-		if f.report != "" {
+		if f.Report != "" {
 			err = r.create(true, start)
 		}
 	}
-	if err != nil && f.report != "" {
+	if err != nil && f.Report != "" {
 		r.warn(err)
 	}
 	return r
 }
 
 // create makes the record: in the place of all, or in one that nobody sees.
-func (r *recorder) create(scrap bool, start journal.Start) (err error) {
+func (r *Recorder) create(scrap bool, start journal.Start) (err error) {
 	if r.scrap = scrap; scrap {
 		r.dir, err = os.MkdirTemp("", "fleetssh-report-")
 	} else {
@@ -178,7 +186,7 @@ func (r *recorder) create(scrap bool, start journal.Start) (err error) {
 }
 
 // host returns a host as it is kept: with the user and the port that the flags do not say.
-func (f *recordFlags) host(e *selection.Host) journal.Host {
+func (f *Flags) host(e *selection.Host) journal.Host {
 	h := journal.Host{Name: e.Name}
 	if e.Config.User != f.login {
 		h.User = e.Config.User
@@ -192,25 +200,33 @@ func (f *recordFlags) host(e *selection.Host) journal.Host {
 	return h
 }
 
-func (r *recorder) warn(err error) {
+func (r *Recorder) warn(err error) {
 	if err == nil {
 		return
 	}
 	r.warned.Do(func() {
-		r.c.screen.Message("fleetssh: warning: the run goes on, but is not fully recorded: " + err.Error())
+		r.screen.Message("fleetssh: warning: the run goes on, but is not fully recorded: " + err.Error())
 	})
 }
 
-// begins notes that host number i is about to be sent the command. It may be called by many
+// Begins records that host number i is about to be sent the command. It may be called by many
 // goroutines at once.
-func (r *recorder) begins(i int) {
+func (r *Recorder) Begins(i int) {
 	if r.writer != nil {
 		r.warn(r.writer.Begin(i))
 	}
 }
 
-// over returns a display that keeps what it shows.
-func (r *recorder) over(d display.Display) display.Display {
+// ID returns the name of the run in the record, empty if nothing is kept.
+func (r *Recorder) ID() string {
+	if r.writer == nil {
+		return ""
+	}
+	return r.writer.ID()
+}
+
+// Over returns a display that keeps what it shows.
+func (r *Recorder) Over(d display.Display) display.Display {
 	if r.writer == nil {
 		return d
 	}
@@ -219,7 +235,7 @@ func (r *recorder) over(d display.Display) display.Display {
 
 type recordDisplay struct {
 	display.Display
-	recorder *recorder
+	recorder *Recorder
 }
 
 func (d *recordDisplay) Show(ev fleetssh.Event) {
@@ -239,7 +255,7 @@ func (d *recordDisplay) Finished(result *results.Result) {
 }
 
 // end ends the record. Only its first call does something.
-func (r *recorder) end() {
+func (r *Recorder) end() {
 	if r.writer == nil || r.ended {
 		return
 	}
@@ -251,27 +267,28 @@ func (r *recorder) end() {
 	}))
 }
 
-// finish ends the record and writes the report. It returns what ends the program.
-func (r *recorder) finish() error {
+// Finish ends the record and writes the report. It returns what ends the program.
+func (r *Recorder) Finish() error {
 	r.end()
 	ended := r.tally.Err()
 	err := r.writeReport()
 	if ended == nil || err == nil {
 		return cmp.Or(ended, err)
 	}
-	r.c.screen.Message("fleetssh: error: " + err.Error())
+	r.screen.Message("fleetssh: error: " + err.Error())
 	return ended
 }
 
-// close ends the record, also of a run that was given up.
-func (r *recorder) close() {
+// Close ends the record. It may be called after finish, and must be called for a run that was
+// given up.
+func (r *Recorder) Close() {
 	r.end()
 	if r.scrap && r.dir != "" {
-		_ = os.RemoveAll(r.dir) // a leftover, at worst
+		_ = os.RemoveAll(r.dir) // what is left is in the temporary folder, and nobody reads it
 	}
 }
 
-func (r *recorder) writeReport() error {
+func (r *Recorder) writeReport() error {
 	switch {
 	case r.report == "":
 		return nil
@@ -282,16 +299,16 @@ func (r *recorder) writeReport() error {
 	if err != nil {
 		return fmt.Errorf("report %s: %w", r.report, err)
 	}
-	return writeReport(r.report, run)
+	return WriteReport(r.report, run)
 }
 
-// writeReport writes the page about a run.
-func writeReport(name string, run *journal.Run) error {
+// WriteReport writes the page about a run.
+func WriteReport(name string, run *journal.Run) error {
 	data, err := reportOf(run)
 	if err != nil {
 		return fmt.Errorf("report %s: %w", name, err)
 	}
-	if err := writeWhole(name, forOwner, func(w io.Writer) error { return page.Write(w, data) }); err != nil {
+	if err := wholefile.Write(name, wholefile.ForOwner, func(w io.Writer) error { return page.Write(w, data) }); err != nil {
 		return fmt.Errorf("report %s: %s", name, exit.Reason(err))
 	}
 	return nil

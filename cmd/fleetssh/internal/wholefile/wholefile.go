@@ -1,4 +1,5 @@
-package main
+// Package wholefile writes files that are whole or not there.
+package wholefile
 
 import (
 	"crypto/rand"
@@ -8,13 +9,13 @@ import (
 	"path/filepath"
 )
 
-// forOwner is the mode of files with what hosts wrote or what was done to them.
-const forOwner os.FileMode = 0o600
+// ForOwner is the mode of files with what hosts wrote or what was done to them.
+const ForOwner os.FileMode = 0o600
 
-// writeWhole puts a file of this mode, less the umask, with what write writes, in the place of
-// the one at name, all at once: if anything goes wrong, the file that is there stays as it is. A
-// symbolic link stays one. What is no file, such as a pipe, is written to.
-func writeWhole(name string, mode os.FileMode, write func(io.Writer) error) (err error) {
+// Write replaces the file at name, all at once, by one of this mode, less the umask, with what
+// write writes. If anything goes wrong, the old file stays as it is. A symbolic link stays one.
+// What is not a regular file, such as a pipe, is written to.
+func Write(name string, mode os.FileMode, write func(io.Writer) error) (err error) {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		return writeInto(name, write)
 	}
@@ -30,7 +31,7 @@ func writeWhole(name string, mode os.FileMode, write func(io.Writer) error) (err
 	defer func() {
 		if err != nil {
 			file.Close()
-			_ = os.Remove(next) // a leftover, at worst
+			_ = os.Remove(next) // the error that led here says more
 		}
 	}()
 	if err := write(file); err != nil {
@@ -53,8 +54,8 @@ func writeInto(name string, write func(io.Writer) error) (err error) {
 	return write(file)
 }
 
-// writeAll returns what writes a text.
-func writeAll(text []byte) func(io.Writer) error {
+// Text returns a function that writes a text.
+func Text(text []byte) func(io.Writer) error {
 	return func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err

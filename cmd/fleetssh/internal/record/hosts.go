@@ -1,0 +1,88 @@
+package record
+
+import (
+	"errors"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/hostset"
+)
+
+// Hosts returns the hosts that "@RUN:CLASS" means, as an expression. ok is false for a name
+// of another kind.
+func Hosts(name string) (expr string, ok bool, err error) {
+	run, class, found := strings.Cut(name, ":")
+	if !found {
+		return "", false, nil
+	}
+	if !runName.MatchString(run) {
+		// The end of a name may also be a source of groups: it is a run if there is one.
+		known := slices.Contains(journal.Classes, strings.ReplaceAll(class, "-", "_"))
+		if dir, err := journal.Dir(); !known || err != nil {
+			return "", false, nil
+		} else if _, err := journal.Open(dir, run); err != nil {
+			return "", false, nil
+		}
+	}
+	recorded, err := Open(run)
+	if err != nil {
+		return "", true, err
+	}
+	hosts, err := recorded.Select(class)
+	if err != nil {
+		return "", true, err
+	}
+	return Targets(hosts).String(), true, nil
+}
+
+// Open reads a run that the user names.
+func Open(name string) (*journal.Run, error) {
+	dir, err := journal.Dir()
+	if err != nil {
+		return nil, err
+	}
+	run, err := journal.Open(dir, name)
+	if unknown, ok := errors.AsType[*journal.NameError](err); ok {
+		hint := "fleetssh runs lists what ran"
+		if len(unknown.Near) > 0 {
+			hint = "did you mean " + strings.Join(unknown.Near, " or ") + "?"
+		}
+		return nil, exit.UsageError(hint, "%v", err)
+	}
+	if run != nil {
+		run.Args = RedactArgs(run.Args)
+	}
+	return run, err
+}
+
+// Targets returns the hosts as a set, as -w takes it.
+func Targets(hosts []journal.HostRun) hostset.Set {
+	names := make([]string, len(hosts))
+	for i := range hosts {
+		names[i] = TargetOf(&hosts[i].Host)
+	}
+	return hostset.Of(names...)
+}
+
+// TargetOf names a host as -w takes it.
+func TargetOf(h *journal.Host) string {
+	name := h.Name
+	switch {
+	case h.Port != 0:
+		name = net.JoinHostPort(name, strconv.Itoa(h.Port))
+	case strings.Contains(name, ":"):
+		name = "[" + name + "]"
+	}
+	if h.User != "" {
+		name = h.User + "@" + name
+	}
+	return name
+}
+
+// runName is what names a run and nothing else.
+var runName = regexp.MustCompile(`^(last([-~][0-9]+)?|[0-9]{8}T[0-9.]*Z?(-[0-9a-f]*)?)$`)
