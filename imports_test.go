@@ -92,6 +92,7 @@ func TestImports(t *testing.T) {
 		"fold":        nil,
 		"help":        {part + "exit", part + "journal", part + "termline", "fleetssh/hostset", "fleetssh/internal/account"},
 		"journal":     nil,
+		"keyaudit":    {"fleetssh", part + "display", part + "exit", part + "results", part + "selection", part + "termline", "fleetssh/hostset", "fleetssh/internal/knownhosts"},
 		"personality": {part + "exit", "fleetssh/hostset"},
 		"record":      {"fleetssh", part + "display", part + "exit", part + "flagvalue", part + "fold", part + "journal", part + "redact", part + "report", part + "results", part + "selection", part + "settings", part + "termline", part + "wholefile", "fleetssh/hostset", "fleetssh/internal/shellquote"},
 		"redact":      {"fleetssh/sshconfig"},

@@ -9,9 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -20,6 +18,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/help"
+	"fleetssh/cmd/fleetssh/internal/keyaudit"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/hostset"
@@ -209,65 +208,52 @@ func (o *acceptOptions) refuse(flags *pflag.FlagSet, args []string) error {
 // scan shows what hosts show, and keeps it in a file if that has a name.
 func (o *trustOptions) scan(ctx context.Context, c *call, save string) error {
 	o.hosts.Known = selection.NewKnownFiles(&o.hosts)
-	s := newSurvey(c, o.format, &o.hosts)
-	if err := s.ask(ctx, &o.hosts, func(h *shownHost) { s.show(h) }); err != nil {
+	s := keyaudit.New(c.screen, c.warnings.Add, o.format, &o.hosts)
+	if err := askKeys(ctx, c, s, &o.hosts, s.Show); err != nil {
 		return err
 	}
-	s.showSummary()
+	s.ShowSummary()
 	if save != "" {
-		if err := saveScan(save, s.hosts); err != nil {
+		if err := keyaudit.SaveScan(save, s.Hosts); err != nil {
 			return fmt.Errorf("save the keys: %w", err)
 		}
 	}
-	return s.err()
+	return s.Err()
 }
 
-// ask asks the hosts for their keys, and calls each with every one when it is done.
-func (s *survey) ask(ctx context.Context, flags *selection.Flags, each func(*shownHost)) error {
+// askKeys asks the hosts for their keys, and calls each with every host when it has answered.
+func askKeys(ctx context.Context, c *call, s *keyaudit.Audit, flags *selection.Flags, each func(*keyaudit.Host)) error {
 	hops := *flags
 	hops.AskPass, hops.PasswordFile = false, "" // hosts are not logged in to, and hops get none
-	entries, err := hops.Hosts(ctx, s.c.env(), s.format != "text")
+	entries, err := hops.Hosts(ctx, c.env(), s.Format != "text")
 	if err != nil {
 		return err
 	}
-	work, end := s.c.working(ctx)
+	work, end := c.working(ctx)
 	defer end()
-	client := &fleetssh.ParallelClient{Hosts: selection.Configs(entries), PoolSize: flags.Fanout, Logger: slog.New(s.c.warnings)}
-	flags.Protect(s.c.env(), client)
+	client := &fleetssh.ParallelClient{Hosts: selection.Configs(entries), PoolSize: flags.Fanout, Logger: slog.New(c.warnings)}
+	flags.Protect(c.env(), client)
 	defer client.Close()
 	found, err := client.ScanHostKeys(work)
 	if err != nil {
 		return hostFault(err, entries)
 	}
 	for i := range entries {
-		entries[i].Flags = s.flags
+		entries[i].Flags = s.Flags
 	}
-	s.tally = results.New(entries)
-	s.tally.Waiting.Working = client.Working
-	defer s.c.watching(ctx, s.tally.Waiting, false)()
+	s.Tally = results.New(entries)
+	s.Tally.Waiting.Working = client.Working
+	defer c.watching(ctx, s.Tally.Waiting, false)()
 	for shown := range found {
-		each(s.add(&shown))
+		each(s.Add(&shown))
 	}
-	slices.SortFunc(s.hosts, func(a, b *shownHost) int { return a.index - b.index })
-	s.tally.Interrupted = ctx.Err() != nil
-	if err := s.c.screen.Failure(); err != nil && !s.tally.Interrupted {
+	s.Order()
+	s.Tally.Interrupted = ctx.Err() != nil
+	if err := c.screen.Failure(); err != nil && !s.Tally.Interrupted {
 		return exit.OutputError(err)
 	}
-	s.c.warnings.Show(s.c.screen)
+	c.warnings.Show(c.screen)
 	return nil
-}
-
-// saveScan keeps what was found.
-func saveScan(file string, hosts []*shownHost) error {
-	text := fmt.Appendf(nil, "# Keys that hosts have shown, by fleetssh trust scan, %s.\n# To trust those that are new: fleetssh trust accept FILE\n",
-		time.Now().UTC().Format(time.RFC3339))
-	for _, h := range hosts {
-		var err error
-		if text, err = knownhosts.AppendScan(text, h.Shown, h.verdicts); err != nil {
-			return err
-		}
-	}
-	return knownhosts.WriteFile(file, string(text))
 }
 
 func (o *acceptOptions) run(ctx context.Context, c *call, args []string) error {
@@ -276,30 +262,30 @@ func (o *acceptOptions) run(ctx context.Context, c *call, args []string) error {
 		return err
 	}
 	o.hosts.Known = selection.NewKnownFiles(&o.hosts)
-	s := newSurvey(c, o.format, &o.hosts)
-	if err := o.find(ctx, s, args); err != nil {
+	s := keyaudit.New(c.screen, c.warnings.Add, o.format, &o.hosts)
+	if err := o.find(ctx, c, s, args); err != nil {
 		return err
 	}
-	if s.tally.Interrupted {
-		return s.err()
+	if s.Tally.Interrupted {
+		return s.Err()
 	}
-	if name := choice.unused(s.hosts); name != "" {
+	if name := choice.Unused(s.Hosts); name != "" {
 		return exit.UsageError("", "--replace %s: it is not among the hosts", name)
 	}
-	for _, h := range s.hosts {
-		choice.choose(h)
-		s.showChoice(h)
+	for _, h := range s.Hosts {
+		choice.Choose(h)
+		s.ShowChoice(h)
 	}
-	s.showSummary()
+	s.ShowSummary()
 	if err := o.write(ctx, c, s); err != nil {
 		return err
 	}
-	return s.err()
+	return s.Err()
 }
 
 // choice returns what the flags say about which keys to take.
-func (o *acceptOptions) choice() (*keyChoice, error) {
-	choice := new(keyChoice)
+func (o *acceptOptions) choice() (*keyaudit.Choice, error) {
+	choice := new(keyaudit.Choice)
 	for _, expr := range o.replace {
 		set, err := hostset.Parse(expr, nil)
 		if err != nil {
@@ -310,7 +296,7 @@ func (o *acceptOptions) choice() (*keyChoice, error) {
 			if err != nil {
 				return nil, exit.UsageError("name hosts as with -w", "--replace: %v", err)
 			}
-			choice.replace = append(choice.replace, h)
+			choice.Replace = append(choice.Replace, h)
 		}
 	}
 	if o.fingerprints == "" {
@@ -320,14 +306,14 @@ func (o *acceptOptions) choice() (*keyChoice, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fingerprints: %w", err)
 	}
-	if choice.vouched, err = knownhosts.ReadFingerprints(bytes.NewReader(text), o.fingerprints); err != nil {
+	if choice.Vouched, err = knownhosts.ReadFingerprints(bytes.NewReader(text), o.fingerprints); err != nil {
 		return nil, fmt.Errorf("fingerprints: %w", err)
 	}
 	return choice, nil
 }
 
-// find fills the survey from a file, or from the hosts.
-func (o *acceptOptions) find(ctx context.Context, s *survey, args []string) error {
+// find fills the audit from a file, or from the hosts.
+func (o *acceptOptions) find(ctx context.Context, c *call, s *keyaudit.Audit, args []string) error {
 	named := len(o.hosts.Exprs)+len(o.hosts.Groups)+len(o.hosts.Hostfiles) > 0 || o.hosts.All
 	switch {
 	case len(args) > 1:
@@ -342,7 +328,7 @@ func (o *acceptOptions) find(ctx context.Context, s *survey, args []string) erro
 				flags.KnownHosts = os.DevNull // it is about to be made, and no hop is trusted yet
 			}
 		}
-		return s.ask(ctx, &flags, func(*shownHost) {})
+		return askKeys(ctx, c, s, &flags, func(*keyaudit.Host) {})
 	}
 	file, err := os.Open(args[0])
 	if err != nil {
@@ -353,25 +339,25 @@ func (o *acceptOptions) find(ctx context.Context, s *survey, args []string) erro
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	config, err := o.hosts.LoadSSHConfig(ctx, s.c.env(), fleetssh.HostConfig{}, true)
+	config, err := o.hosts.LoadSSHConfig(ctx, c.env(), fleetssh.HostConfig{}, true)
 	if err != nil {
 		return err
 	}
-	s.from = args[0]
+	s.From = args[0]
 	for _, shown := range hosts {
 		name := cmp.Or(shown.Alias, shown.Host)
 		_, settings, err := config.File.HostContext(ctx, name, fleetssh.HostConfig{Host: name, User: o.hosts.Login, Port: o.hosts.Port})
 		if err != nil {
 			return selection.ConfigFault(err)
 		}
-		s.addKept(shown, s.known.For(settings))
+		s.AddKept(shown, s.Known.For(settings))
 	}
 	return nil
 }
 
 // write adds what was chosen to the first file of each host, if the user agrees.
-func (o *acceptOptions) write(ctx context.Context, c *call, s *survey) error {
-	all, err := s.additions()
+func (o *acceptOptions) write(ctx context.Context, c *call, s *keyaudit.Audit) error {
+	all, err := s.Additions()
 	if err != nil {
 		return err
 	}
@@ -380,7 +366,7 @@ func (o *acceptOptions) write(ctx context.Context, c *call, s *survey) error {
 		return nil
 	}
 	if !o.yes {
-		answer, err := c.ask(ctx, intention(all)+"? [y/N] ", true)
+		answer, err := c.ask(ctx, keyaudit.Intention(all)+"? [y/N] ", true)
 		if err != nil {
 			return &exit.Error{Code: exit.Usage, Text: fmt.Sprintf("new keys need a confirmation: %v", err), Hint: "--yes gives it"}
 		}
@@ -392,12 +378,12 @@ func (o *acceptOptions) write(ctx context.Context, c *call, s *survey) error {
 	}
 	var failed []string
 	for _, a := range all {
-		done, err := knownhosts.Accept(a.Files, knownhosts.Acceptance{Hosts: a.accepted(), Hash: o.hash || a.Hash})
+		done, err := knownhosts.Accept(a.Files, knownhosts.Acceptance{Hosts: a.Accepted(), Hash: o.hash || a.Hash})
 		if err != nil {
 			failed = append(failed, fmt.Sprintf("nothing was added to %s: %v", a.Files[0], err))
 			continue
 		}
-		text := fmt.Sprintf("fleetssh: %s added to %s", countKeys(done.Added), a.Files[0])
+		text := fmt.Sprintf("fleetssh: %s added to %s", keyaudit.CountKeys(done.Added), a.Files[0])
 		if done.Removed > 0 {
 			text += fmt.Sprintf(", %d of before taken out (the file as it was: %s)", done.Removed, done.Backup)
 		}

@@ -18,6 +18,7 @@ import (
 
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/keyaudit"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/knownhosts"
@@ -259,10 +260,10 @@ func TestTrustJSON(t *testing.T) {
 	}
 	for verb, action := range map[string]string{"scan": "", "accept": "none"} {
 		r.run(exit.Unreachable, verb, "-w", "127.1.0.[1-2]", "--format", "json")
-		var changed jsonHostKey
+		var changed keyaudit.JSONHostKey
 		var summary results.JSONSummary
 		for line := range strings.Lines(r.out) {
-			var o jsonHostKey
+			var o keyaudit.JSONHostKey
 			if err := json.Unmarshal([]byte(line), &o); err != nil {
 				t.Fatalf("%v: %s", err, line)
 			}

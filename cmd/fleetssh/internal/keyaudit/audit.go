@@ -1,4 +1,6 @@
-package main
+// Package keyaudit judges the host keys that hosts show by what is known of them: it says which are
+// new, changed or revoked, and which may be added to which file of known hosts.
+package keyaudit
 
 import (
 	"bytes"
@@ -24,19 +26,20 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// survey is what is found out about the keys of hosts.
-type survey struct {
-	c      *call
-	format string
-	known  *selection.KnownFiles
-	tally  *results.Tally // of the hosts that were asked
-	hosts  []*shownHost
-	flags  *selection.Flags
-	from   string // the file that the keys were read from; empty: from the hosts
+// Audit is what is found out about the keys of hosts.
+type Audit struct {
+	screen *termline.Screen
+	warn   func(text, host string)
+	Format string
+	Known  *selection.KnownFiles
+	Tally  *results.Tally // of the hosts that were asked
+	Hosts  []*Host
+	Flags  *selection.Flags
+	From   string // the file that the keys were read from; empty: from the hosts
 }
 
-// shownHost is a host with its keys, and what is to be thought of them.
-type shownHost struct {
+// Host is a host with its keys, and what is to be thought of them.
+type Host struct {
 	knownhosts.Shown
 	name, label          string
 	given                string // the name as it was given, with user and port; empty: it was kept
@@ -52,14 +55,15 @@ type shownHost struct {
 	stranger bool // none of its keys is vouched for
 }
 
-func newSurvey(c *call, format string, flags *selection.Flags) *survey {
-	return &survey{c: c, format: format, known: flags.Known, flags: flags, tally: results.New(nil)}
+// New returns an audit of no hosts, which shows what it finds on the screen as text or json.
+func New(screen *termline.Screen, warn func(text, host string), format string, flags *selection.Flags) *Audit {
+	return &Audit{screen: screen, warn: warn, Format: format, Known: flags.Known, Flags: flags, Tally: results.New(nil)}
 }
 
-// add notes what a host has shown.
-func (s *survey) add(shown *fleetssh.ShownKeys) *shownHost {
-	entry := &s.tally.Hosts[shown.Host]
-	h := &shownHost{
+// Add adds what a host has shown.
+func (s *Audit) Add(shown *fleetssh.ShownKeys) *Host {
+	entry := &s.Tally.Hosts[shown.Host]
+	h := &Host{
 		Shown: knownhosts.Shown{
 			Host: shown.Name, Port: shown.Port, Keys: shown.Keys, Partial: shown.Err != nil,
 			Alias: entry.Name, Refused: refusals(shown),
@@ -73,19 +77,19 @@ func (s *survey) add(shown *fleetssh.ShownKeys) *shownHost {
 			r.Outcome = fleetssh.Outcome{Kind: fleetssh.Skipped}
 		}
 	}
-	if r = *s.tally.Put(r); !r.OK {
+	if r = *s.Tally.Put(r); !r.OK {
 		h.failure = &r
 	}
 	listed := new(knownhosts.DB)
 	if err := listed.Read(bytes.NewReader(shown.Listed), "KnownHostsCommand"); err != nil {
-		s.c.warnings.Add(err.Error(), h.label)
+		s.warn(err.Error(), h.label)
 	}
 	return s.judge(h, listed)
 }
 
-// addKept notes what a host had shown to an earlier scan.
-func (s *survey) addKept(shown knownhosts.Shown, in selection.KnownPlace) *shownHost {
-	h := &shownHost{Shown: shown, name: cmp.Or(shown.Alias, shown.Host), label: shown.Host, index: len(s.hosts), KnownPlace: in}
+// AddKept adds what a host had shown to an earlier scan.
+func (s *Audit) AddKept(shown knownhosts.Shown, in selection.KnownPlace) *Host {
+	h := &Host{Shown: shown, name: cmp.Or(shown.Alias, shown.Host), label: shown.Host, index: len(s.Hosts), KnownPlace: in}
 	if shown.Port != 0 {
 		h.label = net.JoinHostPort(shown.Host, strconv.Itoa(shown.Port))
 	}
@@ -93,15 +97,20 @@ func (s *survey) addKept(shown knownhosts.Shown, in selection.KnownPlace) *shown
 	return s.judge(h, new(knownhosts.DB))
 }
 
+// Order puts the hosts in the order in which they were named.
+func (s *Audit) Order() {
+	slices.SortFunc(s.Hosts, func(a, b *Host) int { return a.index - b.index })
+}
+
 // judge judges the keys of a host by its files, and by what is listed for it beside them.
-func (s *survey) judge(h *shownHost, listed *knownhosts.DB) *shownHost {
-	h.verdicts = knownhosts.Union{s.known.Read(h.Files), listed}.Judge(h.Shown)
-	s.hosts = append(s.hosts, h)
+func (s *Audit) judge(h *Host, listed *knownhosts.DB) *Host {
+	h.verdicts = knownhosts.Union{s.Known.Read(h.Files), listed}.Judge(h.Shown)
+	s.Hosts = append(s.Hosts, h)
 	return h
 }
 
 // standing is the one of the host: that of the key that needs most care.
-func (h *shownHost) standing() knownhosts.Standing {
+func (h *Host) standing() knownhosts.Standing {
 	for _, worst := range []knownhosts.Standing{
 		knownhosts.Banned, knownhosts.Mismatched, knownhosts.BadlyCertified, knownhosts.New, knownhosts.Certified, knownhosts.Listed, knownhosts.Other,
 	} {
@@ -117,22 +126,22 @@ func (h *shownHost) standing() knownhosts.Standing {
 
 // alarming reports whether somebody should look into a host: it has a key that has to
 // be refused and is not about to be replaced, or nobody vouches for it.
-func (h *shownHost) alarming() bool {
+func (h *Host) alarming() bool {
 	return h.stranger || len(h.take) == 0 && h.standing().Alarming()
 }
 
-// keyChoice says which keys to take.
-type keyChoice struct {
-	replace []fleetssh.HostConfig
-	vouched knownhosts.Fingerprints // nil: the user looks at them
+// Choice says which keys to take.
+type Choice struct {
+	Replace []fleetssh.HostConfig
+	Vouched knownhosts.Fingerprints // nil: the user looks at them
 }
 
 // named reports whether a host is one of those to replace.
-func (k *keyChoice) named(h *shownHost) bool {
-	return slices.ContainsFunc(k.replace, func(r fleetssh.HostConfig) bool { return isNamed(h, r) })
+func (k *Choice) named(h *Host) bool {
+	return slices.ContainsFunc(k.Replace, func(r fleetssh.HostConfig) bool { return isNamed(h, r) })
 }
 
-func isNamed(h *shownHost, r fleetssh.HostConfig) bool {
+func isNamed(h *Host, r fleetssh.HostConfig) bool {
 	port := h.Port
 	if port == 0 {
 		port = 22
@@ -141,23 +150,23 @@ func isNamed(h *shownHost, r fleetssh.HostConfig) bool {
 	return byName || strings.EqualFold(r.Host, h.Host) && (r.Port == 0 || r.Port == port)
 }
 
-// unused returns a name of one to replace that no host has, or nothing.
-func (k *keyChoice) unused(hosts []*shownHost) string {
-	for _, r := range k.replace {
-		if !slices.ContainsFunc(hosts, func(h *shownHost) bool { return isNamed(h, r) }) {
+// Unused returns the name of a host to replace that is not among the hosts, or the empty string.
+func (k *Choice) Unused(hosts []*Host) string {
+	for _, r := range k.Replace {
+		if !slices.ContainsFunc(hosts, func(h *Host) bool { return isNamed(h, r) }) {
 			return r.String()
 		}
 	}
 	return ""
 }
 
-// choose notes which keys of a host to take.
-func (k *keyChoice) choose(h *shownHost) {
+// Choose decides which keys of a host to take.
+func (k *Choice) Choose(h *Host) {
 	h.replace = k.named(h)
 	var offered, take []ssh.PublicKey
 	for _, v := range h.verdicts {
 		_, certificate := v.Key.(*ssh.Certificate)
-		vouched := k.vouched.Has(h.Host, h.Port, v.Key)
+		vouched := k.Vouched.Has(h.Host, h.Port, v.Key)
 		switch {
 		case v.Standing == knownhosts.Banned, v.Standing == knownhosts.BadlyCertified, v.Standing == knownhosts.Mismatched && !h.replace:
 			return
@@ -167,7 +176,7 @@ func (k *keyChoice) choose(h *shownHost) {
 			continue
 		}
 		offered = append(offered, v.Key)
-		if k.vouched == nil || vouched {
+		if k.Vouched == nil || vouched {
 			take = append(take, v.Key)
 		}
 	}
@@ -175,7 +184,8 @@ func (k *keyChoice) choose(h *shownHost) {
 	h.stranger = len(offered) > 0 && len(take) == 0
 }
 
-func countKeys(n int) string {
+// CountKeys writes a number of keys, such as "3 keys".
+func CountKeys(n int) string {
 	if n == 1 {
 		return "1 key"
 	}
@@ -183,12 +193,12 @@ func countKeys(n int) string {
 }
 
 // ok reports whether a host has shown all its keys and none needs care.
-func (h *shownHost) ok() bool { return !h.alarming() && !h.Partial }
+func (h *Host) ok() bool { return !h.alarming() && !h.Partial }
 
-// err returns what ends the program.
-func (s *survey) err() error {
-	codes := map[int]bool{s.tally.ExitCode(): true}
-	for _, h := range s.hosts {
+// Err returns the error that ends the program; nil if all is well.
+func (s *Audit) Err() error {
+	codes := map[int]bool{s.Tally.ExitCode(): true}
+	for _, h := range s.Hosts {
 		if !h.ok() {
 			codes[exit.Unreachable] = true
 		}
@@ -199,13 +209,13 @@ func (s *survey) err() error {
 	return nil
 }
 
-// show shows what a host has shown, when it is asked for that only.
-func (s *survey) show(h *shownHost) {
+// Show shows what a host has shown, when it is asked for that only.
+func (s *Audit) Show(h *Host) {
 	for i := range h.verdicts {
 		s.showKey(h, &h.verdicts[i], h.verdicts[i].Standing.String(), "")
 	}
 	switch {
-	case s.format == "json":
+	case s.Format == "json":
 		s.showResult(h)
 	case h.failure == nil:
 	case h.failure.Problem.Reason == "":
@@ -215,8 +225,8 @@ func (s *survey) show(h *shownHost) {
 	}
 }
 
-// showChoice shows what is to be done about the keys of a host, and which need care.
-func (s *survey) showChoice(h *shownHost) {
+// ShowChoice shows what is to be done about the keys of a host, and which need care.
+func (s *Audit) ShowChoice(h *Host) {
 	for i := range h.verdicts {
 		v := &h.verdicts[i]
 		taken := slices.ContainsFunc(h.take, func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), v.Key.Marshal()) })
@@ -225,26 +235,26 @@ func (s *survey) showChoice(h *shownHost) {
 			s.showKey(h, v, "replace", "replace")
 		case taken:
 			s.showKey(h, v, "add", "add")
-		case s.format == "json", v.Standing.Alarming():
+		case s.Format == "json", v.Standing.Alarming():
 			s.showKey(h, v, v.Standing.String(), "none")
 		case h.stranger && v.Standing == knownhosts.New:
 			s.showKey(h, v, "unvouched", "none")
 		}
 	}
-	if s.format == "json" {
+	if s.Format == "json" {
 		s.showResult(h)
 	}
 }
 
 // out shows a line about a host: a word, and more behind it in a column.
-func (s *survey) out(h *shownHost, word, more string) {
-	s.c.screen.Out(s.c.screen.Paint(termline.Label, h.label)+": ", fmt.Sprintf("%-11s %s", word, more))
+func (s *Audit) out(h *Host, word, more string) {
+	s.screen.Out(s.screen.Paint(termline.Label, h.label)+": ", fmt.Sprintf("%-11s %s", word, more))
 }
 
 // showKey shows a key and what there is to say of it.
-func (s *survey) showKey(h *shownHost, v *knownhosts.Verdict, word, action string) {
-	if s.format == "json" {
-		display.PutJSON(s.c.screen, newJSONHostKey(h, v, action))
+func (s *Audit) showKey(h *Host, v *knownhosts.Verdict, word, action string) {
+	if s.Format == "json" {
+		display.PutJSON(s.screen, newJSONHostKey(h, v, action))
 		return
 	}
 	text := results.KeyText(v.Key)
@@ -275,9 +285,9 @@ func (s *survey) showKey(h *shownHost, v *knownhosts.Verdict, word, action strin
 
 // groups returns the labels of the hosts by what is to be said of them, and the words
 // for that, in their order.
-func (s *survey) groups() (words []string, labels map[string][]string) {
+func (s *Audit) groups() (words []string, labels map[string][]string) {
 	labels = make(map[string][]string)
-	for _, h := range s.hosts {
+	for _, h := range s.Hosts {
 		word := h.outcome()
 		labels[word] = append(labels[word], h.label)
 	}
@@ -301,7 +311,7 @@ func placeOf(word string) int {
 }
 
 // outcome says in a word what is to be said of a host.
-func (h *shownHost) outcome() string {
+func (h *Host) outcome() string {
 	switch {
 	case len(h.verdicts) > 0 && h.stranger:
 		return "unvouched"
@@ -313,10 +323,10 @@ func (h *shownHost) outcome() string {
 	return fleetssh.Unreachable.String()
 }
 
-// showSummary says how many hosts there are of each kind, and which.
-func (s *survey) showSummary() {
+// ShowSummary says how many hosts there are of each kind, and which.
+func (s *Audit) ShowSummary() {
 	words, labels := s.groups()
-	if s.format == "json" {
+	if s.Format == "json" {
 		s.showJSONSummary(labels)
 		return
 	}
@@ -324,16 +334,16 @@ func (s *survey) showSummary() {
 	for _, word := range words {
 		counts = append(counts, fmt.Sprintf("%d %s", len(labels[word]), word))
 	}
-	say := s.c.screen.Message
-	say(fmt.Sprintf("fleetssh: %s: %s", selection.CountHosts(len(s.hosts)), strings.Join(counts, ", ")))
+	say := s.screen.Message
+	say(fmt.Sprintf("fleetssh: %s: %s", selection.CountHosts(len(s.Hosts)), strings.Join(counts, ", ")))
 	for _, word := range words {
-		if placeOf(word) == placeOf("") && s.tally.Failed() > 0 {
+		if placeOf(word) == placeOf("") && s.Tally.Failed() > 0 {
 			continue // said below, with the reasons
 		}
 		say("  " + word + ": " + hostset.Of(labels[word]...).String())
 		switch {
 		case word == knownhosts.Mismatched.String() && s.untouched():
-			say("    hint: " + s.flags.ReplaceHint(s.namesOf(labels[word]), s.from))
+			say("    hint: " + s.Flags.ReplaceHint(s.namesOf(labels[word]), s.From))
 		case word == "unvouched":
 			say("    hint: no key of theirs has a fingerprint of the file: ask who runs the host")
 		}
@@ -341,18 +351,18 @@ func (s *survey) showSummary() {
 	for _, line := range s.sameKeys() {
 		say("  " + line)
 	}
-	s.tally.ShowFailures(s.c.screen)
+	s.Tally.ShowFailures(s.screen)
 }
 
 // untouched reports whether a host with a changed key is left as it is.
-func (s *survey) untouched() bool {
-	return slices.ContainsFunc(s.hosts, func(h *shownHost) bool { return h.alarming() && h.standing() == knownhosts.Mismatched })
+func (s *Audit) untouched() bool {
+	return slices.ContainsFunc(s.Hosts, func(h *Host) bool { return h.alarming() && h.standing() == knownhosts.Mismatched })
 }
 
 // namesOf returns what hosts with these labels are called on the command line.
-func (s *survey) namesOf(labels []string) []string {
+func (s *Audit) namesOf(labels []string) []string {
 	var names []string
-	for _, h := range s.hosts {
+	for _, h := range s.Hosts {
 		if slices.Contains(labels, h.label) {
 			names = append(names, cmp.Or(h.given, h.label))
 		}
@@ -360,8 +370,8 @@ func (s *survey) namesOf(labels []string) []string {
 	return names
 }
 
-// jsonHostKey is a key of a host.
-type jsonHostKey struct {
+// JSONHostKey is a key of a host.
+type JSONHostKey struct {
 	Type        string      `json:"type"`
 	Time        time.Time   `json:"time"`
 	Host        string      `json:"host"`
@@ -384,8 +394,8 @@ type jsonKnown struct {
 	Line        int    `json:"line"`
 }
 
-func newJSONHostKey(h *shownHost, v *knownhosts.Verdict, action string) jsonHostKey {
-	o := jsonHostKey{
+func newJSONHostKey(h *Host, v *knownhosts.Verdict, action string) JSONHostKey {
+	o := JSONHostKey{
 		Type: "host_key", Time: time.Now(), Host: h.name, Index: h.index,
 		State: v.Standing.String(), Action: action,
 		KeyType: v.Key.Type(), Fingerprint: ssh.FingerprintSHA256(v.Key), Key: v.Key.Marshal(),
@@ -414,26 +424,26 @@ type jsonShown struct {
 	Error   *results.JSONError `json:"error"`
 }
 
-func (s *survey) showResult(h *shownHost) {
+func (s *Audit) showResult(h *Host) {
 	o := jsonShown{Type: "result", Time: time.Now(), Host: h.name, Index: h.index, OK: h.ok(), Outcome: h.outcome(), Keys: len(h.Keys)}
 	if h.failure != nil {
 		o.Error = h.failure.JSONError()
 	}
-	display.PutJSON(s.c.screen, o)
+	display.PutJSON(s.screen, o)
 }
 
 // showJSONSummary writes the last object.
-func (s *survey) showJSONSummary(labels map[string][]string) {
-	o := s.tally.Summary()
-	o.Hosts, o.OK, o.Outcomes = len(s.hosts), 0, make(map[string]int)
+func (s *Audit) showJSONSummary(labels map[string][]string) {
+	o := s.Tally.Summary()
+	o.Hosts, o.OK, o.Outcomes = len(s.Hosts), 0, make(map[string]int)
 	for word, hosts := range labels {
 		o.Outcomes[word] = len(hosts)
 	}
-	for _, h := range s.hosts {
+	for _, h := range s.Hosts {
 		if h.ok() {
 			o.OK++
 		}
 	}
 	o.Failed = o.Hosts - o.OK
-	display.PutJSON(s.c.screen, o)
+	display.PutJSON(s.screen, o)
 }

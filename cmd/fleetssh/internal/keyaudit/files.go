@@ -1,10 +1,11 @@
-package main
+package keyaudit
 
 import (
 	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
@@ -34,18 +35,18 @@ func refusals(shown *fleetssh.ShownKeys) map[int]knownhosts.Verdict {
 	return all
 }
 
-// addition is what is added to one file.
-type addition struct {
+// Addition is what is added to one file.
+type Addition struct {
 	selection.KnownPlace
-	hosts []*shownHost
+	hosts []*Host
 }
 
-// additions returns what was chosen, by the file that it is added to.
-func (s *survey) additions() ([]addition, error) {
-	var all []addition
+// Additions returns what was chosen, by the file that it is added to.
+func (s *Audit) Additions() ([]Addition, error) {
+	var all []Addition
 	index := make(map[string]int)
 	var nowhere []string
-	for _, h := range s.hosts {
+	for _, h := range s.Hosts {
 		if len(h.take) == 0 {
 			continue
 		}
@@ -58,7 +59,7 @@ func (s *survey) additions() ([]addition, error) {
 		if !ok {
 			i = len(all)
 			index[id] = i
-			all = append(all, addition{KnownPlace: h.KnownPlace})
+			all = append(all, Addition{KnownPlace: h.KnownPlace})
 		}
 		all[i].hosts = append(all[i].hosts, h)
 	}
@@ -68,8 +69,8 @@ func (s *survey) additions() ([]addition, error) {
 	return all, nil
 }
 
-// intention says what is about to be done.
-func intention(all []addition) string {
+// Intention says what is about to be done.
+func Intention(all []Addition) string {
 	var parts []string
 	for _, a := range all {
 		keys := 0
@@ -80,7 +81,7 @@ func intention(all []addition) string {
 				replaced = append(replaced, h.label)
 			}
 		}
-		text := fmt.Sprintf("%s of %s to %s", countKeys(keys), selection.CountHosts(len(a.hosts)), a.Files[0])
+		text := fmt.Sprintf("%s of %s to %s", CountKeys(keys), selection.CountHosts(len(a.hosts)), a.Files[0])
 		if replaced != nil {
 			text += ", in the place of the known ones of " + hostset.Of(replaced...).String()
 		}
@@ -89,8 +90,8 @@ func intention(all []addition) string {
 	return "add " + strings.Join(parts, ", and ")
 }
 
-// accepted returns what is added to the file.
-func (a *addition) accepted() []knownhosts.Accepted {
+// Accepted returns what is added to the file.
+func (a *Addition) Accepted() []knownhosts.Accepted {
 	all := make([]knownhosts.Accepted, len(a.hosts))
 	for i, h := range a.hosts {
 		all[i] = knownhosts.Accepted{Shown: h.Shown, Take: h.take, Replace: h.replace}
@@ -100,10 +101,10 @@ func (a *addition) accepted() []knownhosts.Accepted {
 
 // sameKeys returns the hosts that show one and the same key although they are known by
 // different names: at least three.
-func (s *survey) sameKeys() []string {
+func (s *Audit) sameKeys() []string {
 	by := make(map[string][]string)
 	var order []string
-	for _, h := range s.hosts {
+	for _, h := range s.Hosts {
 		seen := make(map[string]bool)
 		for i := range h.verdicts {
 			v := &h.verdicts[i]
@@ -129,4 +130,17 @@ func (s *survey) sameKeys() []string {
 		lines = append(lines, results.SameKeyText(set, id))
 	}
 	return lines
+}
+
+// SaveScan keeps what was found.
+func SaveScan(file string, hosts []*Host) error {
+	text := fmt.Appendf(nil, "# Keys that hosts have shown, by fleetssh trust scan, %s.\n# To trust those that are new: fleetssh trust accept FILE\n",
+		time.Now().UTC().Format(time.RFC3339))
+	for _, h := range hosts {
+		var err error
+		if text, err = knownhosts.AppendScan(text, h.Shown, h.verdicts); err != nil {
+			return err
+		}
+	}
+	return knownhosts.WriteFile(file, string(text))
 }
