@@ -27,7 +27,7 @@ stands for what is in dir. A file that is there already is replaced; with -P,
 
 ` + copyHelp + `
 ` + selection.Help + `
-` + copyCareHelp + `
+` + copySafetyHelp + `
 ` + display.CopyHelp + `
 ` + record.Help + copyEndHelp
 

@@ -28,7 +28,7 @@ none.
 
 ` + copyHelp + `
 ` + selection.Help + `
-` + copyCareHelp + `
+` + copySafetyHelp + `
 ` + display.CopyHelp + `
 ` + record.Help + copyEndHelp
 

@@ -67,7 +67,7 @@ behind a line end,
 What is typed and shown is not recorded; how it ended is. --exit-policy max ends
 with the exit code of the command, as ssh does.
 
-` + careFlagsHelp + `
+` + safetyFlagsHelp + `
 ` + display.Help + `
 ` + record.Help + `
 DUR is 10 or 10s for seconds, 500ms, 2m.
@@ -88,8 +88,8 @@ type runOptions struct {
 	script      string
 	tty         bool
 
-	care careFlags
-	show display.Flags
+	safety safetyFlags
+	show   display.Flags
 
 	record record.Flags
 	flags  *pflag.FlagSet // as they were given
@@ -107,7 +107,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.stdin, "stdin", "", "")
 	flags.StringVar(&o.script, "script", "", "")
 	flags.BoolVar(&o.tty, "tty", false, "")
-	o.care.register(flags)
+	o.safety.register(flags)
 	o.show.Register(flags)
 	o.record.Register(flags)
 }
@@ -136,7 +136,7 @@ func newRun(c *call) *cobra.Command {
 
 // run runs the command.
 func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
-	r := &runner{course: course{c: c, care: &o.care}, o: o}
+	r := &runner{rollout: rollout{c: c, safety: &o.safety}, o: o}
 	terminal := o.terminal(c)
 	if err := o.check(args, terminal); err != nil {
 		return err
@@ -144,7 +144,7 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	if err := o.command(r, args); err != nil {
 		return err
 	}
-	o.hosts.NothingAsked = o.care.dryRun
+	o.hosts.NothingAsked = o.safety.dryRun
 	if name := o.hosts.Unquoted(args); name != "" && len(args) > 1 {
 		c.screen.Message("hint: " + name + " is the command, and " + selection.QuoteHint)
 	}
@@ -167,12 +167,12 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	if command.LoginShell && terminal == nil {
 		return noCommand()
 	}
-	if o.care.argsFile != "" {
-		if command.HostArgs, err = selection.ReadArgs(o.care.argsFile, hosts); err != nil {
+	if o.safety.argsFile != "" {
+		if command.HostArgs, err = selection.ReadArgs(o.safety.argsFile, hosts); err != nil {
 			return err
 		}
 	}
-	sizes, err := o.care.sizes(len(hosts))
+	sizes, err := o.safety.sizes(len(hosts))
 	if err != nil {
 		return err
 	}
@@ -180,10 +180,10 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	if err := r.rehearse(); err != nil {
 		return err
 	}
-	if o.care.dryRun {
+	if o.safety.dryRun {
 		return r.showPlan(sizes)
 	}
-	if err := o.care.confirm(ctx, c, fmt.Sprintf("run %q", r.title), len(hosts)); err != nil {
+	if err := o.safety.confirm(ctx, c, fmt.Sprintf("run %q", r.title), len(hosts)); err != nil {
 		return err
 	}
 	if o.stdin != "" {
@@ -220,7 +220,7 @@ func (o *runOptions) check(args []string, terminal *terminal) error {
 		return exit.UsageError("", "--script and --shell exclude each other: the script names its own in its first line")
 	case o.script == "-" && (o.stdin == "-" || slices.Contains(o.hosts.Hostfiles, "-")):
 		return exit.UsageError("", "standard input is the script")
-	case o.script == "" && empty && (terminal == nil || o.sudo || o.runAs != "" || o.shell != "" || len(o.env) > 0 || o.care.argsFile != ""):
+	case o.script == "" && empty && (terminal == nil || o.sudo || o.runAs != "" || o.shell != "" || len(o.env) > 0 || o.safety.argsFile != ""):
 		return noCommand()
 	case o.askSudoPass && !o.sudo && o.runAs == "":
 		return exit.UsageError("add --sudo or --run-as USER", "--ask-sudo-pass without sudo")
@@ -228,7 +228,7 @@ func (o *runOptions) check(args []string, terminal *terminal) error {
 	if err := o.show.Check(); err != nil {
 		return err
 	}
-	if err := o.care.check(); err != nil {
+	if err := o.safety.check(); err != nil {
 		return err
 	}
 	return o.record.Check()
@@ -237,7 +237,7 @@ func (o *runOptions) check(args []string, terminal *terminal) error {
 // refuseForOne refuses flags about many hosts where one is given the terminal.
 func (o *runOptions) refuseForOne() error {
 	names := []string{"batch", "pause", "max-fail"}
-	if o.care.confirmOver > 0 {
+	if o.safety.confirmOver > 0 {
 		names = append(names, "confirm-over")
 	}
 	return refuse(o.flags, "with --tty, the terminal is handed to the only host", names...)

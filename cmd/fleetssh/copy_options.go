@@ -27,7 +27,7 @@ type copyOptions struct {
 	protocol               string
 	timeout                time.Duration
 
-	care   careFlags
+	safety safetyFlags
 	show   display.CopyFlags
 	record record.Flags
 }
@@ -50,7 +50,7 @@ In paths, %(host)s stands for the name of the host, %(user)s for the user,
 for a value of --args-file. Where one of these is used, %% is a percent sign.
 `
 
-const copyCareHelp = `With care:
+const copySafetyHelp = `With care:
       --dry-run             say what would be copied where, contact none
       --args-file FILE      values for %(name)s in paths, by host: CSV whose first
                             line names the columns, one of them host, or JSON:
@@ -88,7 +88,7 @@ func (o *copyOptions) register(flags *pflag.FlagSet) {
 	o.protocol = "sftp"
 	flags.Var(flagvalue.Choice{To: &o.protocol, From: []string{"sftp", "scp"}}, "protocol", "")
 	flags.VarP(flagvalue.Duration{To: &o.timeout}, "timeout", "u", "")
-	o.care.register(flags)
+	o.safety.register(flags)
 	o.show.Register(flags)
 	o.record.Register(flags)
 }
@@ -116,7 +116,7 @@ func (o *copyOptions) run(ctx context.Context, c *call, args []string) error {
 	if err := o.check(args); err != nil {
 		return err
 	}
-	o.hosts.NothingAsked = o.care.dryRun
+	o.hosts.NothingAsked = o.safety.dryRun
 	if name := o.hosts.Unquoted(args); name != "" && len(args) > 2 {
 		c.screen.Message("hint: " + name + " is one of the files, and " + selection.QuoteHint)
 	}
@@ -128,18 +128,18 @@ func (o *copyOptions) run(ctx context.Context, c *call, args []string) error {
 	if err != nil {
 		return err
 	}
-	sizes, err := o.care.sizes(len(hosts))
+	sizes, err := o.safety.sizes(len(hosts))
 	if err != nil {
 		return err
 	}
-	if o.care.dryRun {
+	if o.safety.dryRun {
 		return plan.show(c.screen, sizes)
 	}
-	if err := o.care.confirm(ctx, c, plan.text(), len(hosts)); err != nil {
+	if err := o.safety.confirm(ctx, c, plan.text(), len(hosts)); err != nil {
 		return err
 	}
 	o.record.Verb, o.record.Words = o.verb, plan.recorded()
-	r := &copier{course: course{c: c, care: &o.care, hosts: hosts}, o: o, plan: plan}
+	r := &copier{rollout: rollout{c: c, safety: &o.safety, hosts: hosts}, o: o, plan: plan}
 	return r.run(ctx, sizes)
 }
 
@@ -164,7 +164,7 @@ func (o *copyOptions) check(args []string) error {
 			return exit.UsageError(usage, "a path is empty")
 		}
 	}
-	if err := o.care.check(); err != nil {
+	if err := o.safety.check(); err != nil {
 		return err
 	}
 	if err := o.show.Check(); err != nil {

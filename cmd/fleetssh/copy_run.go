@@ -11,7 +11,7 @@ import (
 
 // copier copies to or from hosts, batch after batch, and shows it.
 type copier struct {
-	course
+	rollout
 	o    *copyOptions
 	plan *copyPlan
 	show display.CopyDisplay

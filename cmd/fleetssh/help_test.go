@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
 
+	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/help"
 )
 
@@ -26,5 +28,44 @@ func TestHelpIsTakenApart(t *testing.T) {
 				t.Errorf("%s --%s: %q breaks off", verb.CommandPath(), flag.Name, text)
 			}
 		})
+	}
+}
+
+// Every exit code is in the help of every verb, and so is every flag.
+func TestHelpIsComplete(t *testing.T) {
+	t.Parallel()
+	root := newRoot(new(call), verbs...)
+	for _, verb := range root.Commands() {
+		code, help, stderr := runProgram(t, verb.Name(), "--help")
+		if code != exit.OK || stderr != "" {
+			t.Errorf("%s --help: exit code %d, stderr %q", verb.Name(), code, stderr)
+		}
+		for _, c := range exit.Codes {
+			if !strings.Contains(help, fmt.Sprintf("  %-4d %s\n", c.Code, c.Text)) {
+				t.Errorf("%s --help does not tell exit code %d", verb.Name(), c.Code)
+			}
+		}
+		for flag := range flagNames(verb.Flags().FlagUsages()) {
+			if !strings.Contains(help, flag) {
+				t.Errorf("%s --help does not tell %s", verb.Name(), flag)
+			}
+		}
+		for _, line := range strings.Split(help, "\n") {
+			if len(line) > 82 {
+				t.Errorf("%s --help has a line of %d characters: %s", verb.Name(), len(line), line)
+			}
+		}
+	}
+}
+
+// flagNames yields the flags of a generated usage text.
+func flagNames(usages string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for _, word := range strings.Fields(usages) {
+			name, ok := strings.CutPrefix(word, "--")
+			if ok && name != "help" && !yield("--"+name) {
+				return
+			}
+		}
 	}
 }

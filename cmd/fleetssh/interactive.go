@@ -24,13 +24,13 @@ func (r *runner) interact(ctx context.Context, t *terminal) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP, syscall.SIGQUIT)
 	defer stop()
 	runCtx := ctx
-	if r.o.care.deadline > 0 {
+	if r.o.safety.deadline > 0 {
 		var cancel context.CancelFunc
-		runCtx, cancel = context.WithTimeout(ctx, r.o.care.deadline)
+		runCtx, cancel = context.WithTimeout(ctx, r.o.safety.deadline)
 		defer cancel()
 	}
 	r.tally = results.New(r.hosts)
-	r.tally.Policy = r.o.care.exitPolicy
+	r.tally.Policy = r.o.safety.exitPolicy
 	r.o.record.Simulated = r.c.place != nil
 	r.record = r.o.record.Begin(r.c.screen, r.tally, journal.Start{Command: r.title, Instead: r.instead})
 	defer r.record.Close()

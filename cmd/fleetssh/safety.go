@@ -13,8 +13,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 )
 
-// careFlags say how carefully a command is run on many hosts.
-type careFlags struct {
+// safetyFlags say how carefully a command is run on many hosts.
+type safetyFlags struct {
 	batch       string
 	maxFail     string
 	pause       time.Duration
@@ -26,7 +26,7 @@ type careFlags struct {
 	exitPolicy  string
 }
 
-const careFlagsHelp = `With care:
+const safetyFlagsHelp = `With care:
       --dry-run             show what each host would be sent, contact none; of
                             a script, what it would be run by. Over 100
                             hosts share a line where theirs are equal
@@ -47,7 +47,7 @@ const careFlagsHelp = `With care:
                             of the command, as pdsh -S; none: always 0
 `
 
-func (f *careFlags) register(flags *pflag.FlagSet) {
+func (f *safetyFlags) register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Filled{To: &f.batch}, "batch", "")
 	flags.Var(flagvalue.Filled{To: &f.maxFail}, "max-fail", "")
 	flags.Var(flagvalue.Duration{To: &f.pause}, "pause", "")
@@ -62,7 +62,7 @@ func (f *careFlags) register(flags *pflag.FlagSet) {
 }
 
 // check refuses what cannot be, before hosts are chosen.
-func (f *careFlags) check() error {
+func (f *safetyFlags) check() error {
 	if _, err := f.sizes(1); err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func amount(text string) (number int, percent bool, err error) {
 }
 
 // sizes returns how many of n hosts each batch has.
-func (f *careFlags) sizes(n int) ([]int, error) {
+func (f *safetyFlags) sizes(n int) ([]int, error) {
 	if f.batch == "" {
 		return []int{n}, nil
 	}
@@ -122,7 +122,7 @@ func (f *careFlags) sizes(n int) ([]int, error) {
 }
 
 // budget returns how many of n hosts may fail, and whether there is a limit.
-func (f *careFlags) budget(n int) (most int, limited bool, err error) {
+func (f *safetyFlags) budget(n int) (most int, limited bool, err error) {
 	if f.maxFail == "" {
 		return 0, f.batch != "", nil
 	}
@@ -137,7 +137,7 @@ func (f *careFlags) budget(n int) (most int, limited bool, err error) {
 }
 
 // confirm asks whether to do something, if that is wanted for so many hosts.
-func (f *careFlags) confirm(ctx context.Context, c *call, what string, hosts int) error {
+func (f *safetyFlags) confirm(ctx context.Context, c *call, what string, hosts int) error {
 	if f.confirmOver < 0 || hosts <= f.confirmOver || f.yes || f.dryRun {
 		return nil
 	}
@@ -150,27 +150,4 @@ func (f *careFlags) confirm(ctx context.Context, c *call, what string, hosts int
 		return nil
 	}
 	return &exit.Error{Code: exit.Usage, Text: "not confirmed: nothing was run"}
-}
-
-// showPlan shows what each host would be sent, and in which batch.
-func (r *runner) showPlan(sizes []int) error {
-	return showPlan(r.c.screen, r.hosts, sizes, func(i int) (string, error) {
-		line, err := r.planned(i)
-		return line, hostFault(err, r.hosts[i:i+1])
-	})
-}
-
-// planned returns what host number i would be sent.
-func (r *runner) planned(i int) (string, error) {
-	one := r.command
-	if one.HostArgs != nil {
-		one.HostArgs = one.HostArgs[i : i+1]
-	}
-	switch {
-	case r.script != nil:
-		return r.script.plan(one, 0)
-	case one.LoginShell:
-		return r.title, nil
-	}
-	return one.CommandLine(0)
 }

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strings"
+
+	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/results"
+	"fleetssh/cmd/fleetssh/internal/selection"
+	"fleetssh/cmd/fleetssh/internal/termline"
+)
+
+// rehearse has the library check all that it checks before it contacts anybody, for all hosts:
+// a batch by itself would be found wrong only when others had run.
+func (r *runner) rehearse() error {
+	if _, err := r.command.CommandLine(0); err != nil {
+		return hostFault(err, r.hosts)
+	}
+	return rehearseHosts(r.hosts)
+}
+
+// rehearseHosts checks the settings of hosts. None is contacted.
+func rehearseHosts(hosts []selection.Host) error {
+	over, end := context.WithCancel(context.Background())
+	end()
+	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts)}
+	defer client.Close()
+	err := client.Connect(over)
+	if _, wrong := err.(*fleetssh.ConfigError); wrong {
+		return hostFault(err, hosts)
+	}
+	return nil // that nobody was contacted
+}
+
+// hostFault is wrong usage that the library has found before it contacted anybody. It knows hosts
+// by their index, and users do not.
+func hostFault(err error, hosts []selection.Host) error {
+	if err == nil {
+		return nil
+	}
+	label := func(i int) string {
+		if i < 0 || i >= len(hosts) {
+			return ""
+		}
+		return hosts[i].Label
+	}
+	switch e := err.(type) {
+	case *fleetssh.HostArgumentError:
+		if name := label(e.Host); name != "" {
+			text := name + ": "
+			if e.Name != "" {
+				text += fmt.Sprintf("placeholder %q: ", e.Name)
+			}
+			return exit.UsageError("", "%s%s", text, e.Reason)
+		}
+	case *fleetssh.ConfigError:
+		if name := label(e.Host); name != "" {
+			return exit.UsageError("", "%s: %s: %s", name, e.Field, e.Reason)
+		}
+	}
+	return exit.UsageError("", "%v", err)
+}
+
+// mostPlanned is how many hosts have a line each in what --dry-run shows. If there are more, those
+// with equal ones share it.
+const mostPlanned = 100
+
+// showPlan shows what would be done on each host, and in which batch.
+func showPlan(screen *termline.Screen, hosts []selection.Host, sizes []int, plan func(i int) (string, error)) error {
+	i := 0
+	for n, size := range sizes {
+		if len(sizes) > 1 {
+			screen.Message(fmt.Sprintf("batch %d of %d: %s", n+1, len(sizes), selection.CountHosts(size)))
+		}
+		var labels []string // of hosts with the text before
+		before := ""
+		for end := i + size; i < end; i++ {
+			text, err := plan(i)
+			if err != nil {
+				return err
+			}
+			if text != before || len(hosts) <= mostPlanned {
+				showPlanned(screen, labels, before)
+				labels, before = nil, text
+			}
+			labels = append(labels, hosts[i].Label)
+		}
+		showPlanned(screen, labels, before)
+	}
+	return nil
+}
+
+// showPlanned shows a text behind the hosts that it is for.
+func showPlanned(screen *termline.Screen, labels []string, text string) {
+	if len(labels) == 0 {
+		return
+	}
+	prefix := screen.Paint(termline.Label, results.CountedNames(labels)) + ": "
+	scanner := bufio.NewScanner(strings.NewReader(text))
+	scanner.Buffer(nil, len(text)+1)
+	for scanner.Scan() {
+		screen.Out(prefix, scanner.Text())
+	}
+}
+
+// showPlan shows what each host would be sent, and in which batch.
+func (r *runner) showPlan(sizes []int) error {
+	return showPlan(r.c.screen, r.hosts, sizes, func(i int) (string, error) {
+		line, err := r.planned(i)
+		return line, hostFault(err, r.hosts[i:i+1])
+	})
+}
+
+// planned returns what host number i would be sent.
+func (r *runner) planned(i int) (string, error) {
+	one := r.command
+	if one.HostArgs != nil {
+		one.HostArgs = one.HostArgs[i : i+1]
+	}
+	switch {
+	case r.script != nil:
+		return r.script.plan(one, 0)
+	case one.LoginShell:
+		return r.title, nil
+	}
+	return one.CommandLine(0)
+}
