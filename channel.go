@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/charset"
+	"fleetssh/internal/console"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/password"
 	"fleetssh/internal/sanitize"
@@ -105,9 +106,9 @@ func (ch *Channel) copy(to *Output, from io.Reader, filter *sudo.Filter) {
 	case filter != nil:
 		ch.copyFiltered(to, from, filter)
 	case ch.console != nil && to == ch.Stdout:
-		ch.console.copy(stdoutStream, from)
+		ch.console.copy(console.Stdout, from)
 	case ch.console != nil:
-		ch.console.copy(stderrStream, from)
+		ch.console.copy(console.Stderr, from)
 	default:
 		to.stream.ReadFrom(from)
 	}

@@ -3,9 +3,7 @@ package fleetssh
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -13,7 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/cmdline"
-	hostmark "fleetssh/internal/mark"
+	"fleetssh/internal/console"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/spool"
 )
@@ -32,33 +30,20 @@ type Console struct {
 	Host HostConfig
 	Err  error // why it could not be opened
 
-	session *HostOutput   // the shell
-	exec    string        // "exec ", or empty where the login shell does not know it
-	token   hostmark.Mark // see marks
+	session *HostOutput // the shell
+	exec    string      // "exec ", or empty where the login shell does not know it
 	ready   chan struct{}
 	turn    chan struct{} // holds a token while a line is sent or signalled
 
 	mu      sync.Mutex     // protects what follows
-	marks   [2]marks       // in standard output and standard error
-	into    [2]*HostOutput // the line that a stream belongs to; nil: none yet
+	shell   *console.Shell // what it says about its lines
 	line    *HostOutput    // the line that runs or ran last; nil: none yet
 	next    *HostOutput    // the line behind it, which has what comes between them
 	number  uint64         // of line
-	last    int            // exit code of the line before
-	process int            // of the shell
 	begun   chan struct{}  // closed when the shell has begun with line, or it has ended
-	caught  bool           // an INT was sent since the last settle
-	behind  uint64         // the last line that the shell has said to be behind it
-	asked   bool           // to say the end of a line that was broken off
 	settled chan struct{}  // closed when settle is done; nil: nobody settles
 	said    tail           // what it wrote before it was ready
 }
-
-// The two streams of a shell.
-const (
-	stdoutStream = iota
-	stderrStream
-)
 
 // OpenConsole starts a shell and returns when it is ready for the first line. It
 // takes [HostConfig.ConnectTimeout] at most. Close must be called in the end.
@@ -90,19 +75,16 @@ func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 	if err != nil {
 		return failedConsole(newFailed(*c.host, "", err))
 	}
-	token := hostmark.New()
 	s := &Console{
 		Host: *c.host, session: &HostOutput{Channel: ch, Host: *c.host, CommandLine: cmdline.ConsoleShell(exec), connected: c.login.Timing},
-		exec: exec, token: token, ready: make(chan struct{}), turn: make(chan struct{}, 1),
+		exec: exec, ready: make(chan struct{}), turn: make(chan struct{}, 1),
 	}
-	for i := range s.marks {
-		s.marks[i].token = []byte(token.String())
-	}
+	s.shell = console.New(s.tell, s.note)
 	s.next = s.newLine()
 	ch.console = s
 	if err = ch.begin(ctx, "exec", execPayload(cmdline.ConsoleShell(exec)), nil); err == nil {
 		// What cannot be written has ended, or says so when its time is over.
-		_ = ch.write(ctx, s.setUp())
+		_ = ch.write(ctx, s.shell.SetUp())
 		err = s.waitReady(ctx)
 	}
 	if err != nil {
@@ -115,48 +97,6 @@ func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 // failedConsole is the console of a host that has none.
 func failedConsole(out *HostOutput) *Console {
 	return &Console{Host: out.Host, Err: out.Err, session: out}
-}
-
-// setUp returns what the shell is told first. The prompt is in two parts that come
-// together in the mark alone, so that no command that lists variables shows one. zsh
-// must not take the percent sign of the second for an escape. The descriptors 8 and 9
-// are what the shell comes back to when a line has redirected it by exec. A shell that
-// finds an error gives up the line it has read, so each has its own.
-func (s *Console) setUp() string {
-	return strings.Join([]string{
-		`unset TMOUT MAIL MAILPATH MAILCHECK HISTFILE 2>/dev/null`,
-		`[ -n "$BASH_VERSION" ] && set +o emacs +o vi +o history +H`,
-		`[ -n "$ZSH_VERSION" ] && setopt promptsubst interactivecomments && unsetopt promptpercent promptsp promptcr banghist monitor`,
-		`exec 8>&1 9>&2`,
-		`fleetssh_a=` + s.token.Left + ` fleetssh_b=` + s.token.Right + ` fleetssh_n=0 fleetssh_m=0 fleetssh_s=0 fleetssh_t= fleetssh_u= fleetssh_x=`,
-		`PS2= PROMPT_COMMAND= PS1='$fleetssh_a$fleetssh_b<$fleetssh_n:$fleetssh_m:$?>'`,
-		`readonly PS1 PS2 PROMPT_COMMAND`,
-		sayEnd(0, "$$"),
-	}, "\n") + "\n"
-}
-
-// sayEnd returns what makes the shell say the end of a line on both streams.
-func sayEnd(number uint64, status string) string {
-	say := fmt.Sprintf(`printf '%%s%%s=%d:%%s>' "$fleetssh_a" "$fleetssh_b" "%s"`, number, status)
-	return say + " >&8; " + say + " >&9"
-}
-
-// sayBegin returns what makes the shell say that it begins with a line.
-func sayBegin(number uint64) string {
-	return fmt.Sprintf(`printf '%%s%%s(%d>' "$fleetssh_a" "$fleetssh_b" >&9`, number)
-}
-
-// endLine returns what ends a line of which the shell finds the exit code in status.
-//
-// Between two lines the shell traces nothing (set -x, set -v): what it would show is
-// ours. fleetssh_t is what turns the tracing on again, for the next line to begin with;
-// it leaves $? as it is. It empties fleetssh_u, which a line with a syntax error does
-// not. The options are compared, since not every shell can test for one.
-func endLine(number uint64, status string) string {
-	return fmt.Sprintf(`{ fleetssh_s=%s; fleetssh_o=$-; set +x; fleetssh_p=$-; set +v; } 2>/dev/null; [ "$fleetssh_u" = 1 ] || fleetssh_x=; `+
-		`[ "$fleetssh_p" = "$-" ] || fleetssh_x="set -v; "; [ "$fleetssh_o" = "$fleetssh_p" ] || fleetssh_x="${fleetssh_x}set -x; "; fleetssh_t= fleetssh_u=; `+
-		`[ "$fleetssh_x" = "" ] || fleetssh_u=1 fleetssh_t="{ fleetssh_u=; ${fleetssh_x}(exit $fleetssh_s); } 2>/dev/null; "; %s; fleetssh_m=%d`,
-		status, sayEnd(number, "$fleetssh_s"), number)
 }
 
 // waitReady waits until the shell is ready.
@@ -191,16 +131,14 @@ func (s *Console) newLine() *HostOutput {
 }
 
 // copy takes what the shell writes on a stream, until that ends.
-func (s *Console) copy(stream int, from io.Reader) {
+func (s *Console) copy(stream console.Stream, from io.Reader) {
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := from.Read(buf)
 		s.mu.Lock()
-		m := &s.marks[stream]
-		text := func(data []byte) { s.write(stream, data) }
-		m.feed(buf[:n], text, func(said mark) { s.note(stream, said) })
+		s.shell.Feed(stream, buf[:n])
 		if err != nil {
-			m.flush(text)
+			s.shell.Close(stream)
 		}
 		s.mu.Unlock()
 		if err != nil {
@@ -209,55 +147,45 @@ func (s *Console) copy(stream int, from io.Reader) {
 	}
 }
 
-// write keeps output. s.mu is held, here and in what follows.
-func (s *Console) write(stream int, data []byte) {
-	if out := s.into[stream]; out != nil {
-		out.stream(stream).Write(data)
-		return
+// note takes what has happened. s.mu is held, here and in what follows.
+func (s *Console) note(e console.Event) {
+	switch e.Kind {
+	case console.Output:
+		s.write(e)
+	case console.Ready:
+		close(s.ready)
+	case console.Begun:
+		s.open()
+	case console.StreamEnded:
+		s.line.stream(e.Stream).CloseWrite(nil)
+	case console.Ended:
+		s.finish(Outcome{Kind: Exited, ExitCode: e.Status}, nil)
+	case console.Settled:
+		close(s.settled)
+		s.settled = nil
 	}
-	if _, err := s.said.Write(data); err != nil {
-		panic(err) // a tail takes everything
+}
+
+// write keeps output.
+func (s *Console) write(e console.Event) {
+	switch e.Line {
+	case 0:
+		if _, err := s.said.Write(e.Data); err != nil {
+			panic(err) // a tail takes everything
+		}
+	case s.number:
+		s.line.stream(e.Stream).Write(e.Data)
+	default:
+		s.next.stream(e.Stream).Write(e.Data)
 	}
 }
 
 // stream returns where a stream of a line is kept.
-func (o *HostOutput) stream(number int) *spool.Stream {
-	if number == stderrStream {
+func (o *HostOutput) stream(which console.Stream) *spool.Stream {
+	if which == console.Stderr {
 		return o.Stderr.stream
 	}
 	return o.Stdout.stream
-}
-
-// note takes a mark.
-func (s *Console) note(stream int, m mark) {
-	again := m.kind == promptMark && s.behind == m.line
-	if m.kind == promptMark && (m.ended == m.line || s.line != nil && s.line.Finished()) {
-		s.behind = m.line
-	}
-	switch {
-	case m.line != s.number: // of a line before, said once more
-	case s.line == nil:
-		s.begins(stream, m)
-	case s.line.Finished():
-		if again && s.settled != nil {
-			close(s.settled)
-			s.settled, s.caught = nil, false
-			s.marks[stdoutStream].hold, s.marks[stderrStream].hold = false, false
-		}
-	case m.kind == beginMark:
-		s.open()
-	case m.kind == promptMark:
-		if m.ended != m.line && !s.asked { // it was broken off
-			s.asked = true
-			s.tell(endLine(m.line, strconv.Itoa(m.status&0xff)) + "\n")
-		}
-	case s.into[stream] == s.line:
-		s.line.stream(stream).CloseWrite(nil)
-		s.into[stream] = s.next
-		if s.into[1-stream] == s.next {
-			s.finish(Outcome{Kind: Exited, ExitCode: m.status}, nil)
-		}
-	}
 }
 
 // open lets signals to the line pass.
@@ -276,23 +204,10 @@ func (s *Console) tell(text string) {
 	ch.client.spawn(func() { _, _ = ch.Stdin.Write([]byte(text)) })
 }
 
-// begins notes that a stream is ready.
-func (s *Console) begins(stream int, m mark) {
-	if m.kind != endMark || s.into[stream] != nil {
-		return
-	}
-	s.process = m.status
-	s.into[stream] = s.next
-	if s.into[1-stream] != nil {
-		close(s.ready)
-	}
-}
-
 // finish notes how the line that runs has ended.
 func (s *Console) finish(o Outcome, failure error) {
 	ch := s.line.Channel
 	s.open()
-	s.last = o.ExitCode
 	ch.Stdout.stream.CloseWrite(nil)
 	ch.Stderr.stream.CloseWrite(nil)
 	ch.mu.Lock()
@@ -315,12 +230,9 @@ func (s *Console) over() {
 	shell := s.session.Channel
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, out := range s.into {
-		if out != nil && out != s.line {
-			out.stream(stdoutStream).Drop()
-			out.stream(stderrStream).Drop()
-		}
-	}
+	s.next.stream(console.Stdout).Drop()
+	s.next.stream(console.Stderr).Drop()
+	s.shell.Lost()
 	if s.line != nil && !s.line.Finished() {
 		shell.mu.Lock()
 		outcome, failure := shell.outcome, shell.failure
@@ -360,7 +272,7 @@ func (s *Console) Stop(ctx context.Context) error {
 		switch {
 		case ch.client.signalsGroups(ctx) && ch.heeds(ctx, s.signal(ctx, ssh.SIGKILL)):
 			ch.confirm()
-		case ch.fromOutside(ctx, cmdline.Signals{Names: "KILL", Patience: int(killGrace / (100 * time.Millisecond)), Top: s.shell()}):
+		case ch.fromOutside(ctx, cmdline.Signals{Names: "KILL", Patience: int(killGrace / (100 * time.Millisecond)), Top: s.process()}):
 			ch.confirm()
 		case !ch.silent.Load():
 			_ = s.signal(ctx, ssh.SIGKILL) // the outcome says that it is not known to help

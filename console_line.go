@@ -3,7 +3,6 @@ package fleetssh
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/cmdline"
-	"fleetssh/internal/shellquote"
 )
 
 // ConsoleLine is what a [Console] is given to do.
@@ -118,12 +116,11 @@ func (s *Console) idle() error {
 	return nil
 }
 
-// settle makes sure that no INT is on the way to the shell any more: it would break off
-// the next line, perhaps in the middle of reading it. An INT that the shell finds while
-// it waits makes it say so again, as an empty line does.
+// settle makes sure that no INT is on the way to the shell any more: see
+// [console.Shell.Settle].
 func (s *Console) settle(ctx context.Context) error {
 	s.mu.Lock()
-	if !s.caught {
+	if !s.shell.Settle() {
 		s.mu.Unlock()
 		return nil
 	}
@@ -153,21 +150,15 @@ func (s *Console) settle(ctx context.Context) error {
 const settleRetry = 300 * time.Millisecond
 
 // begin makes the next line the one that runs, and returns what the shell is to be
-// sent for it. A blank keeps the text from being taken for an option of eval; tracing
-// that an earlier line has turned on begins inside of it.
-func (s *Console) begin(text, from string) (*HostOutput, string) {
+// sent for it.
+func (s *Console) begin(text, from string) (out *HostOutput, tell string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.number++
 	s.line, s.next = s.next, s.newLine()
 	s.line.CommandLine, s.line.begun = text, time.Now()
-	s.asked, s.begun = false, make(chan struct{})
-	before := ""
-	if s.last != 0 {
-		before = fmt.Sprintf("sh -c 'exit %d' || ", s.last&0xff) // what the line finds in $?
-	}
-	return s.line, fmt.Sprintf("fleetssh_n=%d; %s; %seval \"$fleetssh_t\"%s <%s >&8 2>&9 8>&- 9>&-; %s\n",
-		s.number, sayBegin(s.number), before, shellquote.Quote(" "+text), shellquote.Quote(from), endLine(s.number, "$?"))
+	s.begun = make(chan struct{})
+	s.number, tell = s.shell.Line(text, from)
+	return s.line, tell
 }
 
 // signalLine sends a signal to the line, if it still runs. It waits until the shell has
@@ -195,8 +186,7 @@ func (s *Console) signalLine(ctx context.Context, line *Channel, sig ssh.Signal)
 	s.mu.Lock()
 	runs := s.line != nil && s.line.Channel == line && !line.Finished()
 	if runs && sig == ssh.SIGINT {
-		s.asked, s.caught = false, true
-		s.marks[stdoutStream].hold, s.marks[stderrStream].hold = true, true
+		s.shell.Interrupting()
 	}
 	s.mu.Unlock()
 	if !runs {
@@ -217,7 +207,7 @@ func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
 		_, refused := errors.AsType[*SessionError](err)
 		return !refused
 	}
-	known, process := ch.client.signalsGroups(ctx), s.shell()
+	known, process := ch.client.signalsGroups(ctx), s.process()
 	if known && ask() {
 		return err
 	}
@@ -246,11 +236,11 @@ func (s *Console) killGroup(ctx context.Context, sig ssh.Signal, group int) bool
 	return killer.WaitFinished(ctx) == nil
 }
 
-// shell returns the number of the shell's process; 0 or 1 is that of none.
-func (s *Console) shell() int {
+// process returns the number of the shell's process; 0 or 1 is that of none.
+func (s *Console) process() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return max(s.process, 0)
+	return s.shell.Process()
 }
 
 // stopTries is how often INT is sent to a line that is to be stopped.

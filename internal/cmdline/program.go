@@ -25,45 +25,13 @@ var (
 	//go:embed input.sh
 	inputText string
 
-	scriptProgram  = oneLine(scriptText)
-	serverProgram  = oneLine(serverText)
-	findProgram    = strings.ReplaceAll(oneLine(findText), "@server@", serverProgram)
-	killProgram    = oneLine(killText)
-	consoleProgram = oneLine(consoleText)
-	inputProgram   = oneLine(inputText)
+	scriptProgram  = shellquote.OneLine(scriptText)
+	serverProgram  = shellquote.OneLine(serverText)
+	findProgram    = strings.ReplaceAll(shellquote.OneLine(findText), "@server@", serverProgram)
+	killProgram    = shellquote.OneLine(killText)
+	consoleProgram = shellquote.OneLine(consoleText)
+	inputProgram   = shellquote.OneLine(inputText)
 )
-
-// oneLine returns a program without its comments and on a single line: csh, which may be the login
-// shell, ends a command at a newline even in quotes. A line of the program holds no comment behind
-// a command, and no here-document.
-func oneLine(program string) string {
-	var b strings.Builder
-	between := ""
-	for line := range strings.Lines(program) {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		b.WriteString(between)
-		b.WriteString(line)
-		between = "; "
-		if goesOn(line) {
-			between = " "
-		}
-	}
-	return b.String()
-}
-
-// goesOn reports whether a line of a program ends in the middle of a command.
-func goesOn(line string) bool {
-	for _, end := range []string{"do", "then", "else", "in", "{", "||", "&&", "|", ";;"} {
-		if line == end || strings.HasSuffix(line, " "+end) {
-			return true
-		}
-	}
-	// The pattern of a case.
-	return strings.HasSuffix(line, ")") && strings.Count(line, ")") > strings.Count(line, "(")
-}
 
 // fill replaces names in a program, which are written between "@", by values: each name is
 // followed by its value.

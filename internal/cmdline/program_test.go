@@ -8,33 +8,6 @@ import (
 	"fleetssh/internal/mark"
 )
 
-func TestOneLine(t *testing.T) {
-	t.Parallel()
-	got := oneLine(`# a comment
-if a; then
-	b
-
-	# another
-	c
-else
-	case $d in
-		e|f) g ;;
-		*) h
-	esac
-fi
-i() {
-	{ j; } 2>/dev/null
-	k=$(l)
-}
-m ||
-n
-`)
-	want := `if a; then b; c; else case $d in e|f) g ;; *) h; esac; fi; i() { { j; } 2>/dev/null; k=$(l); }; m || n`
-	if got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
 // Any login shell can be handed the lines of our own, and sh can read the programs in them.
 func TestPrograms(t *testing.T) {
 	t.Parallel()

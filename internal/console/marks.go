@@ -1,11 +1,11 @@
-package fleetssh
+package console
 
 import (
 	"bytes"
 	"strconv"
 )
 
-// marks finds in a stream what the shell of a [Console] says about itself. It says
+// marks finds in a stream what the shell of a console says about itself. It says
 // three things, behind a random token that is in no other output:
 //
 //	TOKEN(LINE>               the line begins
@@ -21,8 +21,8 @@ type marks struct {
 	hold  bool   // a newline at the end is held too: it may belong to a mark
 }
 
-// mark is one of them.
-type mark struct {
+// said is one of them.
+type said struct {
 	kind        byte
 	line, ended uint64
 	status      int // for the end of line 0, the number of the shell's process
@@ -40,7 +40,7 @@ const longestMark = 48
 
 // feed takes what comes in and calls text for what is output, and found for marks,
 // in their order. What is given to text is valid during the call.
-func (m *marks) feed(data []byte, text func([]byte), found func(mark)) {
+func (m *marks) feed(data []byte, text func([]byte), found func(said)) {
 	if len(m.held) > 0 {
 		data = append(m.held, data...)
 		m.held = nil
@@ -106,7 +106,7 @@ func give(data []byte, text func([]byte)) {
 
 // parseMark reads what stands behind a token. It is not complete if more must come to
 // tell; it is nil if it is no mark.
-func parseMark(data []byte) (m *mark, rest []byte, complete bool) {
+func parseMark(data []byte) (m *said, rest []byte, complete bool) {
 	if len(data) == 0 {
 		return nil, nil, false
 	}
@@ -135,5 +135,5 @@ func parseMark(data []byte) (m *mark, rest []byte, complete bool) {
 		values[i] = value
 		at = end + 1
 	}
-	return &mark{kind: data[0], line: values[0], ended: values[1], status: int(values[numbers-1])}, data[at:], true
+	return &said{kind: data[0], line: values[0], ended: values[1], status: int(values[numbers-1])}, data[at:], true
 }

@@ -1,4 +1,4 @@
-package fleetssh
+package console
 
 import (
 	"bytes"
@@ -7,11 +7,11 @@ import (
 )
 
 // feedMarks returns the text and the marks in pieces of a stream.
-func feedMarks(m *marks, pieces ...string) (text string, found []mark) {
+func feedMarks(m *marks, pieces ...string) (text string, found []said) {
 	var b bytes.Buffer
 	take := func(data []byte) { b.Write(data) }
 	for _, piece := range pieces {
-		m.feed([]byte(piece), take, func(m mark) { found = append(found, m) })
+		m.feed([]byte(piece), take, func(m said) { found = append(found, m) })
 	}
 	m.flush(take)
 	return b.String(), found
@@ -21,17 +21,17 @@ func TestMarks(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name, in, text string
-		found          []mark
+		found          []said
 	}{
 		{"none", "abc\n", "abc\n", nil},
-		{"begin", "aTOKEN(5>b", "ab", []mark{{kind: beginMark, line: 5, status: 5}}},
-		{"end", "no newlineTOKEN=5:3>", "no newline", []mark{{kind: endMark, line: 5, ended: 3, status: 3}}},
-		{"prompt", "TOKEN<5:4:130>", "", []mark{{kind: promptMark, line: 5, ended: 4, status: 130}}},
-		{"two", "aTOKEN=1:0>bTOKEN<1:1:0>c", "abc", []mark{{kind: endMark, line: 1}, {kind: promptMark, line: 1, ended: 1}}},
+		{"begin", "aTOKEN(5>b", "ab", []said{{kind: beginMark, line: 5, status: 5}}},
+		{"end", "no newlineTOKEN=5:3>", "no newline", []said{{kind: endMark, line: 5, ended: 3, status: 3}}},
+		{"prompt", "TOKEN<5:4:130>", "", []said{{kind: promptMark, line: 5, ended: 4, status: 130}}},
+		{"two", "aTOKEN=1:0>bTOKEN<1:1:0>c", "abc", []said{{kind: endMark, line: 1}, {kind: promptMark, line: 1, ended: 1}}},
 		{"cut off", "aTOKEN=1:", "aTOKEN=1:", nil},
 		{"part of the token", "aTOKE", "aTOKE", nil},
 		{"lookalike", "TOKEN=1:x>TOKEN?TOKEN=:1>TOKEN=1:1:1>", "TOKEN=1:x>TOKEN?TOKEN=:1>TOKEN=1:1:1>", nil},
-		{"token in token", "TOKTOKEN=1:2>EN", "TOKEN", []mark{{kind: endMark, line: 1, ended: 2, status: 2}}},
+		{"token in token", "TOKTOKEN=1:2>EN", "TOKEN", []said{{kind: endMark, line: 1, ended: 2, status: 2}}},
 		{"too large", "TOKEN=1:99999999999999999999999>", "TOKEN=1:99999999999999999999999>", nil},
 		{"too long", "TOKEN=" + strings.Repeat("1", 100), "TOKEN=" + strings.Repeat("1", 100), nil},
 	} {
@@ -71,7 +71,7 @@ func FuzzMarks(f *testing.F) {
 		for rest := in; rest != ""; {
 			piece := rest[:min(size, len(rest))]
 			rest = rest[len(piece):]
-			m.feed([]byte(piece), func(data []byte) { text.Write(data) }, func(mark) { n++ })
+			m.feed([]byte(piece), func(data []byte) { text.Write(data) }, func(said) { n++ })
 			if len(m.held) > len("\nTOKEN")+longestMark+1 {
 				t.Fatalf("%d bytes are held", len(m.held))
 			}
