@@ -366,13 +366,11 @@ func (o *acceptOptions) write(ctx context.Context, c *call, s *keyaudit.Audit) e
 		return nil
 	}
 	if !o.yes {
-		answer, err := c.ask(ctx, keyaudit.Intention(all)+"? [y/N] ", true)
-		if err != nil {
+		agreed, err := c.agreed(ctx, keyaudit.Intention(all))
+		switch {
+		case err != nil:
 			return &exit.Error{Code: exit.Usage, Text: fmt.Sprintf("new keys need a confirmation: %v", err), Hint: "--yes gives it"}
-		}
-		switch strings.ToLower(strings.TrimSpace(answer)) {
-		case "y", "yes":
-		default:
+		case !agreed:
 			return &exit.Error{Code: exit.Usage, Text: "not confirmed: nothing was added"}
 		}
 	}

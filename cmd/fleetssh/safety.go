@@ -141,13 +141,22 @@ func (f *safetyFlags) confirm(ctx context.Context, c *call, what string, hosts i
 	if f.confirmOver < 0 || hosts <= f.confirmOver || f.yes || f.dryRun {
 		return nil
 	}
-	answer, err := c.ask(ctx, fmt.Sprintf("%s on %d hosts? [y/N] ", what, hosts), true)
-	if err != nil {
+	agreed, err := c.agreed(ctx, fmt.Sprintf("%s on %d hosts", what, hosts))
+	switch {
+	case err != nil:
 		return &exit.Error{Code: exit.Usage, Text: fmt.Sprintf("%d hosts need a confirmation: %v", hosts, err), Hint: "--yes gives it"}
+	case !agreed:
+		return &exit.Error{Code: exit.Usage, Text: "not confirmed: nothing was run"}
 	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
+	return nil
+}
+
+// agreed asks the user whether to do something.
+func (c *call) agreed(ctx context.Context, what string) (bool, error) {
+	answer, err := c.ask(ctx, what+"? [y/N] ", true)
+	if err != nil {
+		return false, err
 	}
-	return &exit.Error{Code: exit.Usage, Text: "not confirmed: nothing was run"}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes", nil
 }

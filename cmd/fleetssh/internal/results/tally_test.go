@@ -1,11 +1,14 @@
 package results
 
 import (
+	"io"
 	"testing"
 	"time"
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 func TestShortDuration(t *testing.T) {
@@ -48,6 +51,27 @@ func TestExitCodePriority(t *testing.T) {
 		}
 		if got := counted.ExitCode(); got != tt.want {
 			t.Errorf("%v, interrupted %v: exit code %d, want %d", tt.outcomes, tt.interrupted, got, tt.want)
+		}
+	}
+}
+
+// An exit status of a host has 32 bits, that of a process eight: what does not fit must not
+// become 0.
+func TestLargeExitCodes(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[int]int{0: 0, 1: 1, 7: 7, 255: 255, 256: 255, 257: 255, 512: 255, 1 << 31: 255, 1<<32 - 1: 255, -1: 255, -256: 255} {
+		counted := New(make([]selection.Host, 1))
+		counted.Policy = "max"
+		counted.Put(Result{Outcome: fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: code}, OK: code == 0})
+		got := 0
+		if err := counted.Err(); err != nil {
+			got = exit.Report(termline.New(io.Discard, io.Discard), err)
+		}
+		if got != want {
+			t.Errorf("the only host exits with %d: %d, want %d", code, got, want)
+		}
+		if got := exit.Report(termline.New(io.Discard, io.Discard), exit.Status(code)); got != want {
+			t.Errorf("the program ends with exit status %d: %d, want %d", code, got, want)
 		}
 	}
 }

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"errors"
+	"testing"
+
+	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/selection"
+)
+
+// What is wrong with the settings of one host is found before any batch runs, and the host has
+// its name.
+func TestRehearsal(t *testing.T) {
+	t.Parallel()
+	hosts := []selection.Host{{Config: fleetssh.HostConfig{Host: "a"}, Label: "one"}, {Config: fleetssh.HostConfig{Host: "b", Attempts: -1}, Label: "two"}}
+	err := rehearseHosts(hosts)
+	if f, ok := errors.AsType[*exit.Error](err); !ok || f.Code != exit.Usage || f.Text != "two: HostConfig.Attempts: -1 is negative" {
+		t.Errorf("%v", err)
+	}
+	if err := rehearseHosts(hosts[:1]); err != nil {
+		t.Errorf("a good host: %v", err)
+	}
+}
