@@ -14,7 +14,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// maxArgsFile is how much of a file of arguments is read.
+// maxArgsFile is the largest file of arguments that is read.
 const maxArgsFile = 64 << 20
 
 // HostColumn is the column of a file of arguments that names the host.
@@ -111,8 +111,8 @@ func parseCSVArgs(data []byte) (map[string]map[string]string, error) {
 	}
 }
 
-// parseJSONArgs reads an object of objects, by host, or a list of objects that name
-// their host. Values that are no strings are taken as they are written.
+// parseJSONArgs reads an object of objects, by host, or a list of objects that name their host.
+// Numbers and booleans are taken as they are written.
 func parseJSONArgs(data []byte) (map[string]map[string]string, error) {
 	rows := make(map[string]map[string]string)
 	objects := make(map[string]map[string]json.RawMessage)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// FileNames returns a name for the file of each host. Hosts that differ have different ones, also
-// where names of files lack what tells them apart.
+// FileNames returns a file name for each host. They differ, even if the labels differ only in
+// characters that file names cannot have.
 func FileNames(hosts []Host) []string {
 	names := make([]string, len(hosts))
 	taken := make(map[string]bool)
@@ -20,8 +20,7 @@ func FileNames(hosts []Host) []string {
 	return names
 }
 
-// FileName makes a file name of a label: nothing in it leads out of the folder, or is
-// hidden in it.
+// FileName makes a file name of a label. The file is in the folder itself, and is not hidden.
 func FileName(label string) string {
 	name := strings.Map(func(r rune) rune {
 		if r == '/' || r == '\\' || r == 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -12,31 +11,11 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
-	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/sshconfig"
 )
 
-// Env is what the flags need of the program around them.
-type Env struct {
-	In       io.Reader // standard input
-	Screen   *termline.Screen
-	Ask      func(ctx context.Context, prompt string, echo bool) (string, error)
-	Warn     func(text, host string)                             // of what has no effect
-	Tell     func(host, text string)                             // shows what a host says while its login waits; nil: it is not shown
-	ShowTold func()                                              // shows at once what Tell has kept back
-	Origin   func(flag string) string                            // where in the user's settings a flag was set; empty: it was not
-	Recorded func(name string) (expr string, ok bool, err error) // the hosts of an earlier run, by a name such as "last:failed"
-
-	// Interrupt passes on an interrupt that a program in the foreground has received.
-	Interrupt func(ctx context.Context)
-
-	// Place, if not nil, changes a host before it is used. The user's own files are not read then:
-	// the demo is the same everywhere.
-	Place func(*Host)
-}
-
-// Flags say which hosts, how to log in to them, and how many at once. Verbs
-// that contact hosts share them.
+// Flags say which hosts, how to log in to them, and how many at once. All verbs that contact hosts
+// have them.
 type Flags struct {
 	ExprFlags
 
@@ -49,20 +28,24 @@ type Flags struct {
 	KnownHosts     string
 	ipv4, ipv6     bool
 	route          routeFlags
-	Config         string   // of ssh
-	options        []string // as in it
-	SSHConfig      *SSHConfig
-	Use            sshconfig.Use // what the verb does with the hosts
-	NothingAsked   bool          // secrets are made up instead of asked for: no host is contacted
-	differ         bool          // each host has an opinion of its own of a password
-	asks           bool          // the user is there to ask
-	Checks         bool          // the verb tells what stands against a login, host by host
-	Known          *KnownFiles   // not nil: the verb wants to know the files with the keys of each host
+	Config         string   // a file of ssh_config
+	options        []string // lines of ssh_config
+	differ         bool     // hosts have different passwords
 
 	Fanout         int
 	connectTimeout time.Duration
 	attempts       int
 	retryDelay     time.Duration
+
+	// What the verb sets before it calls Hosts.
+	Use          sshconfig.Use // what it does with the hosts
+	NothingAsked bool          // secrets are made up instead of asked for: no host is contacted
+	Checks       bool          // it says itself, host by host, what prevents a login
+	Known        *KnownFiles   // if not nil, Hosts fills in Host.Known
+
+	// What Hosts sets.
+	SSHConfig *SSHConfig
+	asks      bool // the user can be asked
 }
 
 // Help is the help text of these flags.
@@ -101,7 +84,7 @@ How patiently:
                             in from here for a while)
 `
 
-// unset is a time that no flag gives.
+// unset is the value of a duration that no flag has set.
 const unset time.Duration = -1
 
 // Register adds the flags to a verb.
@@ -129,9 +112,9 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Duration{To: &f.retryDelay, OrZero: true}, "retry-delay", "")
 }
 
-// Hosts returns the hosts, complete and in their order. It reads the files and
-// asks for the password that the flags call for, after checking everything that
-// can be checked without.
+// Hosts returns the hosts, complete and in their order. It checks everything that can be checked
+// first, and then reads files and asks for passwords as the flags say. quiet means that hosts
+// cannot ask the user anything.
 func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error) {
 	switch {
 	case f.AskPass && f.PasswordFile != "":
@@ -208,8 +191,8 @@ func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error)
 	return entries, f.insisted(ctx, entries)
 }
 
-// noneUsable returns why hosts cannot be used, if that is so of all of them. If others can,
-// the run says it of those that cannot, as of hosts that are not reached.
+// noneUsable returns why hosts cannot be used, if none of them can. Otherwise the run reports those
+// that cannot be used, as it reports hosts that cannot be reached.
 func noneUsable(entries []Host) error {
 	for i := range entries {
 		if entries[i].Config.Unusable == nil {
@@ -230,7 +213,7 @@ func noneUsable(entries []Host) error {
 	return exit.UsageError("", "%s", text)
 }
 
-// secrets are what is asked for, once for all hosts.
+// secrets are asked for once, for all hosts.
 type secrets struct {
 	password string
 	tickets  *fleetssh.GSSAPI
@@ -245,8 +228,8 @@ func (f *Flags) secrets(ctx context.Context, env *Env) (secrets, error) {
 	return secrets{password, tickets}, err
 }
 
-// give puts the secrets into what one of so many hosts is logged in to with. A
-// password of its own, from the inventory, goes before that for all.
+// give puts the secrets into the credentials of one of so many hosts. A password that the inventory
+// has for the host takes precedence.
 func (s *secrets) give(a *fleetssh.Auth, hosts int) {
 	if s.tickets != nil {
 		a.GSSAPI = s.tickets
@@ -257,7 +240,7 @@ func (s *secrets) give(a *fleetssh.Auth, hosts int) {
 	if a.Password == "" {
 		a.Password = s.password
 	}
-	// A password that many hosts refuse is not asked for again on each of them.
+	// If many hosts refuse the password, the user is not asked once for each of them.
 	if hosts > 1 {
 		a.Ask = nil
 	}
@@ -273,7 +256,7 @@ func (f *Flags) family() string {
 	return ""
 }
 
-// policy returns which host keys to trust, nil if no flag says so.
+// policy returns which host keys to trust. It returns nil if no flag says so.
 func (f *Flags) policy() (fleetssh.HostKeyPolicy, error) {
 	switch {
 	case f.HostKey == "" && f.KnownHosts == "":

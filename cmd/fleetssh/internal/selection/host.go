@@ -15,15 +15,15 @@ import (
 type Host struct {
 	Config fleetssh.HostConfig
 	Name   string // the alias, or the name as it was given, without user and port
-	Label  string // the name, with the port or the index where others share it
+	Label  string // the name, with the port or the index if another host has the same name
 
 	ownConfig  bool       // the inventory names a configuration of ssh for it
-	sudo       string     // the password of sudo that the inventory knows; empty: none
+	sudo       string     // the password of sudo in the inventory; empty: none
 	sudoBroken error      // why it cannot be used
 	Given      string     // the name as it was given, with user and port
-	Known      KnownPlace // that its key is looked up in
-	Lookup     string     // a line of ssh_config that would have its key looked up elsewhere; or empty
-	Flags      *Flags     // that it was named with
+	Known      KnownPlace // where its key is looked up
+	Lookup     string     // a line of ssh_config without effect that would look up its key elsewhere; or empty
+	Flags      *Flags     // with which it was named
 }
 
 // excluded are hosts to leave out, by name.
@@ -41,8 +41,7 @@ func exclusions(set hostset.Set) (excluded, error) {
 	return x, nil
 }
 
-// has reports whether a host is left out: user and port count where they were
-// given.
+// has reports whether a host is left out. User and port are compared if they were given.
 func (x excluded) has(h *fleetssh.HostConfig) bool {
 	for _, e := range x[h.Host] {
 		if (e.User == "" || e.User == h.User) && (e.Port == 0 || e.Port == PortOf(h)) {
@@ -60,7 +59,7 @@ func PortOf(h *fleetssh.HostConfig) int {
 	return h.Port
 }
 
-// setLabels gives every entry the shortest label that no other has.
+// setLabels gives every host the shortest label that no other host has.
 func setLabels(entries []Host) {
 	byName := make(map[string]int)
 	byAddress := make(map[string]int)

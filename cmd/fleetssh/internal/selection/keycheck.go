@@ -15,9 +15,9 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// insisted checks the key and the certificate of the command line before a host is
-// contacted. They are the user's own words, so that it is a usage error if no host can
-// use them. The key of one host, from a file, is a matter of that host.
+// insisted checks the key and the certificate of the command line before a host is contacted. The
+// user has named them, so it is a usage error if no host can use them. Keys that files name for one
+// host are checked when that host is connected to.
 func (f *Flags) insisted(ctx context.Context, entries []Host) error {
 	if f.identity == "" && f.cert == "" || f.NothingAsked || f.Checks {
 		return nil
@@ -33,14 +33,14 @@ func (f *Flags) insisted(ctx context.Context, entries []Host) error {
 		if a.KeyFile != f.identity || a.CertFile != f.cert {
 			continue // it has its own, from the inventory
 		}
-		// Hosts differ in what they may ask, and in what they take.
+		// Hosts may differ in agents, algorithms and other keys.
 		class := fmt.Sprintf("%q %v %v %+v", a.AgentSocket, a.NoAgent, a.Identities, host.Algorithms)
 		if checked[class] {
 			continue
 		}
 		checked[class] = true
 		if a.Password != "" || a.Ask != nil {
-			// Whether the passphrase is right is found out once, for all hosts together.
+			// The passphrase is asked for later, once for all hosts.
 			a.Password, a.Ask = "", func(context.Context, fleetssh.Question) (string, error) { return "", errNotNow }
 		}
 		err := fleetssh.CheckKeys(ctx, host)
@@ -64,7 +64,7 @@ func (f *Flags) insisted(ctx context.Context, entries []Host) error {
 
 var errNotNow = errors.New("nothing is asked yet")
 
-// keyHint says what to do about a key of the command line.
+// keyHint returns the next step for a key of the command line that cannot be used.
 func keyHint(e *fleetssh.PKeyFileError, flag, given string) string {
 	private, isPublic := strings.CutSuffix(e.Path, ".pub")
 	switch {

@@ -10,10 +10,10 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// KnownFiles says which files of known hosts run would use for a host, and reads each
-// list of files once.
+// KnownFiles knows which known_hosts files run would use for a host, and reads each list of files
+// once.
 type KnownFiles struct {
-	ForAll []string // what flags name; nil: the configuration of ssh says it
+	ForAll []string // the files that flags name; nil: ssh_config says it
 	dbs    map[string]*knownhosts.DB
 }
 
@@ -29,8 +29,8 @@ func NewKnownFiles(f *Flags) *KnownFiles {
 	return k
 }
 
-// usualKnownFiles returns the files that are used if nothing names any. Without a home
-// directory there is none to add to.
+// usualKnownFiles returns the files that are used if nothing names any. Without a home directory no
+// file can be added to.
 func usualKnownFiles() []string {
 	files := fleetssh.KnownHostsFiles()
 	if _, err := account.Home(); err != nil {
@@ -41,8 +41,8 @@ func usualKnownFiles() []string {
 
 // KnownPlace is where run looks up the key of a host, and where it would add it.
 type KnownPlace struct {
-	Files []string // the one to add to first
-	Hash  bool     // names of hosts are hashed
+	Files []string // keys are added to the first
+	Hash  bool     // host names are hashed
 }
 
 // For returns the place for a host with these settings.

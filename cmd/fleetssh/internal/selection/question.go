@@ -7,17 +7,17 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// How much of a question of a host is shown.
+// The longest question of a host that is shown in full.
 const (
 	mostQuestionLines = 40
 	mostQuestionLine  = 500 // bytes
 )
 
-// questionText returns a question as it is put to the user: each of its lines behind the
-// host, which has asked for it and for nothing else.
+// questionText returns a question as the user sees it: the name of the host is in front of each
+// line, so that no host can pretend to be another or to be this program.
 func questionText(q fleetssh.Question) string {
 	lines := strings.Split(q.Prompt, "\n")
-	if len(lines) > mostQuestionLines { // what is asked for stands in the end
+	if len(lines) > mostQuestionLines { // the end says what is asked for
 		lines = append(append(lines[:mostQuestionLines/2:mostQuestionLines/2], "…"), lines[len(lines)-mostQuestionLines/2:]...)
 	}
 	for i, line := range lines {

@@ -12,8 +12,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// routeFlags say by which way hosts are reached and logged in to, where it is not
-// the plain one.
+// routeFlags say how hosts are reached and logged in to, if not directly: hops, proxies, OpenSSH
+// masters, Kerberos.
 type routeFlags struct {
 	jump         string
 	proxy        string
@@ -67,7 +67,7 @@ func (f *routeFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.kinit, "kinit", false, "")
 }
 
-// check refuses what does not go together.
+// check refuses flags that exclude each other.
 func (f *routeFlags) check() error {
 	switch {
 	case f.proxy != "" && f.proxyCommand != "":
@@ -88,8 +88,7 @@ func (f *routeFlags) check() error {
 	return nil
 }
 
-// transport returns what --proxy or --proxy-command describes, nil if neither is
-// given.
+// transport returns the dial function for --proxy or --proxy-command, nil if neither is given.
 func (f *routeFlags) transport(terminal func(context.Context, string) (*os.File, func(os.Signal), error)) (func(context.Context, string, string) (net.Conn, error), error) {
 	switch {
 	case f.proxy != "":
@@ -108,7 +107,7 @@ func (f *routeFlags) transport(terminal func(context.Context, string) (*os.File,
 	return nil, nil
 }
 
-// kerberos returns the login with tickets that the flags call for, nil for none.
+// kerberos returns the settings for a login with tickets, nil if no flag asks for it.
 func (f *routeFlags) kerberos(ctx context.Context, env *Env, nothingAsked bool) (*fleetssh.GSSAPI, error) {
 	if !f.gssapi && !f.delegate && f.principal == "" && f.serviceHost == "" && f.keytab == "" && !f.kinit {
 		return nil, nil
@@ -127,14 +126,14 @@ func (f *routeFlags) kerberos(ctx context.Context, env *Env, nothingAsked bool) 
 	return g, nil
 }
 
-// hop returns what hops start from: the keys and the patience of base. Users and ports
-// are their own, and passwords and tickets are not handed on to them.
+// hop returns the settings that hops start from: the keys and time-outs of base. Hops have users and
+// ports of their own, and get no passwords and tickets.
 func (f *routeFlags) hop(base fleetssh.HostConfig) fleetssh.HostConfig {
 	base.User, base.Port, base.ForwardAgent, base.ControlPath = "", 0, false, ""
 	return base
 }
 
-// hopTickets returns the login with tickets for hops.
+// hopTickets returns the settings for logins of hops with tickets.
 func (f *routeFlags) hopTickets(tickets *fleetssh.GSSAPI) *fleetssh.GSSAPI {
 	if tickets == nil {
 		return nil

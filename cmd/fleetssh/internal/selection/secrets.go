@@ -9,17 +9,15 @@ import (
 	"runtime"
 	"strings"
 
-	"golang.org/x/term"
-
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
-	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// maxSecret is how much of a password file is read.
+// maxSecret is how many bytes of a password file are read.
 const maxSecret = 4096
 
-// password returns the password for logins that the flags call for, if any.
+// password returns the password for logins, from a file or the user. It is empty if no flag asks for
+// one.
 func (f *Flags) password(ctx context.Context, env *Env) (string, error) {
 	switch {
 	case f.PasswordFile != "":
@@ -87,55 +85,10 @@ func (f *Flags) Protect(env *Env, client *fleetssh.ParallelClient) {
 	}
 }
 
-// madeUp stands for a secret that is not needed now.
+// madeUp stands in the place of a secret that is not needed now.
 const madeUp = "***"
 
-// askSecret asks for something that must not be seen.
-func (e *Env) askSecret(ctx context.Context, prompt string) (string, error) {
-	secret, err := e.Ask(ctx, prompt, false)
-	if err != nil {
-		return "", fmt.Errorf("%s%w", prompt, err)
-	}
-	if secret == "" {
-		return "", fmt.Errorf("%snothing was given", prompt)
-	}
-	return secret, nil
-}
-
-// asker returns how hosts put questions to the user, nil if nobody is there to
-// answer.
-func (e *Env) asker(quiet bool) func(context.Context, fleetssh.Question) (string, error) {
-	in, ok := e.In.(*os.File)
-	if quiet || !ok || !term.IsTerminal(int(in.Fd())) || !termline.HasTerminal() {
-		return nil
-	}
-	return func(ctx context.Context, q fleetssh.Question) (string, error) {
-		e.ShowTold() // it may say what to answer
-		return e.Ask(ctx, questionText(q), q.Echo)
-	}
-}
-
-// lender returns what lends the terminal to programs that hosts are reached through, nil
-// if nobody is there to answer. ctx is what interrupts end.
-func (e *Env) lender(ctx context.Context, quiet bool) func(context.Context, string) (*os.File, func(os.Signal), error) {
-	if e.asker(quiet) == nil {
-		return nil
-	}
-	return func(_ context.Context, host string) (*os.File, func(os.Signal), error) {
-		tty, giveBack, err := e.Screen.Lend(host + ": the command that leads to it asks:")
-		if err != nil {
-			return nil, nil, err
-		}
-		return tty, func(ended os.Signal) {
-			giveBack()
-			if ended == os.Interrupt { // Ctrl-C was for the one in the foreground, and is meant for all
-				e.Interrupt(ctx)
-			}
-		}, nil
-	}
-}
-
-// readPasswordFile returns the first line of a file that nobody else can read.
+// readPasswordFile returns the first line of a file. It refuses one that others can read.
 func readPasswordFile(name string) (string, error) {
 	file, err := os.Open(name)
 	if err != nil {
@@ -146,7 +99,7 @@ func readPasswordFile(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("password file: %w", err)
 	}
-	// Windows has no such bits, and a pipe has no other readers.
+	// Windows has no such bits, and a pipe cannot be read by others.
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 && runtime.GOOS != "windows" {
 		return "", &exit.Error{Code: exit.Failed, Hint: "chmod 600 " + name,
 			Text: fmt.Sprintf("password file %s: others can read it (mode %#o)", name, mode.Perm())}

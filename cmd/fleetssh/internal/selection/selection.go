@@ -29,14 +29,12 @@ type ExprFlags struct {
 	limit                  string
 	pick                   int
 
-	// stdin is what "-" stands for, and recorded returns the hosts of an earlier
-	// run, by a name such as "last:failed"; ok is false for names of another kind.
-	stdin       io.Reader
-	listed      hostset.Set // the hosts of hostfiles, once read
-	recorded    func(name string) (expr string, ok bool, err error)
-	empty       []string                // expressions that choose no host
-	warn        func(text, host string) // of what has no effect; nil: nobody is told
-	inSSHConfig func() []string         // the hosts that ssh_config names; nil: none are known
+	stdin       io.Reader                                           // what "-" stands for
+	listed      hostset.Set                                         // the hosts of hostfiles, once read
+	recorded    func(name string) (expr string, ok bool, err error) // as Env.Recorded
+	empty       []string                                            // expressions that choose no host
+	warn        func(text, host string)                             // tells the user what has no effect; nil: it is not told
+	inSSHConfig func() []string                                     // the hosts that ssh_config names; nil: it is not read
 }
 
 // ExprHelp is the help text of these flags.
@@ -71,7 +69,8 @@ func (f *ExprFlags) Register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Number{To: &f.pick, Min: 1, Max: 1_000_000}, "pick", "")
 }
 
-// Prepare gives the flags what they need of the program.
+// Prepare gives the flags what they need of the program. Without it there is no standard input, and
+// neither earlier runs nor ssh_config name hosts.
 func (f *ExprFlags) Prepare(env *Env) {
 	f.stdin, f.recorded, f.warn = env.In, env.Recorded, env.Warn
 	if env.Place == nil { // the demo is the same everywhere
@@ -88,8 +87,8 @@ func (f *ExprFlags) Named(args []string, env *Env) {
 	f.Exprs = append(f.Exprs, args...)
 }
 
-// Choose returns the hosts, in natural order. What the inventory and the name do not
-// say is taken from base.
+// Choose returns the hosts, in natural order. Settings that neither the inventory nor the name has
+// are those of base.
 func (f *ExprFlags) Choose(base fleetssh.HostConfig) ([]Host, error) {
 	inv, err := f.Inventory(base)
 	if err != nil {
@@ -132,7 +131,7 @@ func (f *ExprFlags) Choose(base fleetssh.HostConfig) ([]Host, error) {
 	return entries, nil
 }
 
-// more adds what else the inventory says of a host.
+// more adds what the inventory says of a host beside its settings.
 func (f *ExprFlags) more(e *Host, inv *inventory.Inventory) {
 	if inv == nil || e.Config.Unusable != nil {
 		return
@@ -147,7 +146,7 @@ func (f *ExprFlags) more(e *Host, inv *inventory.Inventory) {
 	}
 }
 
-// nobody says why no host is left.
+// nobody returns the error for an empty selection, which says why it is empty.
 func (f *ExprFlags) nobody(some bool) error {
 	hint := "name hosts with -w, as in -w 'web[1-20]'"
 	switch {
@@ -165,7 +164,7 @@ func (f *ExprFlags) nobody(some bool) error {
 	return exit.UsageError(hint, "no host selected")
 }
 
-// emptyHint says why an expression chooses no host.
+// emptyHint says why an expression matches no host.
 func (f *ExprFlags) emptyHint(expr string) string {
 	name, isGroup := strings.CutPrefix(strings.TrimSpace(expr), "@")
 	if isGroup && f.recorded != nil && !strings.ContainsAny(name, ",!&^") {
@@ -184,9 +183,9 @@ func (f *ExprFlags) emptyHint(expr string) string {
 	return expr + ": it names no host"
 }
 
-// entryOf returns one host by its name, which may say the user and the port. find
-// knows the hosts of the inventory: one of which that says what cannot be done is
-// unusable, and costs no other its run.
+// entryOf returns the host with a name, which may include user and port. find looks it up in the
+// inventory. A host whose settings in the inventory are wrong is unusable; the others are not
+// affected.
 func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), base fleetssh.HostConfig) (Host, error) {
 	unusable := func(host string, err error) (Host, error) {
 		if _, ofHost := errors.AsType[*inventory.SettingError](err); !ofHost {
@@ -196,7 +195,7 @@ func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), 
 		config.Host, config.Unusable = host, err
 		return Host{Config: config, Name: host}, nil
 	}
-	// The inventory may know a name that is none of a host.
+	// The inventory may have a host whose name cannot be parsed.
 	config, known, err := find(name)
 	if err != nil {
 		return unusable(name, err)
@@ -218,7 +217,7 @@ func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), 
 	return overlay(Host{Config: config, Name: given.Host}, given), nil
 }
 
-// nameHint says how to write what a name that cannot be one may have been meant to say.
+// nameHint says how to write what was meant by a name that is not valid.
 func nameHint(name string) string {
 	switch {
 	case strings.ContainsAny(name, "{}"):
@@ -231,7 +230,7 @@ func nameHint(name string) string {
 	return ""
 }
 
-// overlay puts the user and the port that a name says over those of a host.
+// overlay replaces the user and the port of a host by those that its name includes.
 func overlay(e Host, given fleetssh.HostConfig) Host {
 	if given.User != "" {
 		e.Config.User = given.User
@@ -278,7 +277,7 @@ func (f *ExprFlags) Inventory(base fleetssh.HostConfig) (*inventory.Inventory, e
 	return merged, nil
 }
 
-// maxHostList is how much of a list of hosts is read.
+// maxHostList is the largest list of hosts that is read.
 const maxHostList = 64 << 20
 
 // read returns what a file holds, or standard input.
@@ -335,7 +334,7 @@ func (f *ExprFlags) set(inv *inventory.Inventory) (hostset.Set, error) {
 func (f *ExprFlags) parse(flag string, exprs []string, inv *inventory.Inventory) (hostset.Set, error) {
 	var all hostset.Set
 	for _, expr := range exprs {
-		if strings.TrimSpace(expr) == "" { // an empty variable of a script: not all hosts, and not none
+		if strings.TrimSpace(expr) == "" { // an unset variable of a script: neither all hosts nor none may be right
 			return all, exit.UsageError("", "%s: it is empty", flag)
 		}
 		full, err := f.expand(expr)
@@ -355,7 +354,7 @@ func (f *ExprFlags) parse(flag string, exprs []string, inv *inventory.Inventory)
 }
 
 // group returns the hosts of a group of the inventory, or of an earlier run. Without an inventory,
-// wildcards of expr choose from the hosts that ssh_config names; "all hosts" are never these.
+// wildcards of expr match the hosts that ssh_config names; "all hosts" never does.
 func (f *ExprFlags) group(name, expr string, inv *inventory.Inventory) (string, error) {
 	if f.recorded != nil {
 		if expr, ok, err := f.recorded(name); ok {
@@ -373,10 +372,10 @@ func (f *ExprFlags) group(name, expr string, inv *inventory.Inventory) (string, 
 	return inv.Groups(name)
 }
 
-// errNoInventory is why a group or a wildcard has no hosts.
+// errNoInventory says that groups and wildcards have nothing to choose from.
 var errNoInventory = errors.New("no inventory names groups or hosts")
 
-// groupHint says where groups come from, if that is what is missing.
+// groupHint says which flags name groups, if there are none.
 func groupHint(err error) string {
 	if errors.Is(err, errNoInventory) {
 		return "groups and wildcards need --inventory or --hostfile"
@@ -384,8 +383,8 @@ func groupHint(err error) string {
 	return ""
 }
 
-// expand puts the content of files in the place of ^FILE, and standard input in that
-// of "-". Both are whole terms of a list; a caret elsewhere is an operator.
+// expand replaces ^FILE by the content of the file, and "-" by standard input. Both must be whole
+// terms of a list; a caret elsewhere is an operator.
 func (f *ExprFlags) expand(expr string) (string, error) {
 	if !strings.ContainsAny(expr, "^-") {
 		return expr, nil
@@ -432,7 +431,7 @@ func splitTerms(expr string) []string {
 	return append(terms, expr[from:])
 }
 
-// listOf makes one expression of lines with expressions and comments.
+// listOf joins lines of expressions into one. It drops comments.
 func listOf(data []byte) string {
 	var terms []string
 	for line := range strings.Lines(string(data)) {

@@ -18,20 +18,20 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// SSHConfig is the configuration of ssh for the hosts of a call.
+// SSHConfig is the configuration of ssh (ssh_config and -o) for the selected hosts.
 type SSHConfig struct {
 	File      *sshconfig.File
-	bare      func() (*sshconfig.File, error)                         // what the flags say alone, for hosts with a configuration of their own
-	jump      string                                                  // what -J says
+	bare      func() (*sshconfig.File, error)                         // the options of the flags alone, for hosts that have a configuration of their own
+	jump      string                                                  // the value of -J
 	transport func(context.Context, string, string) (net.Conn, error) // to the first host on the way
 	warn      func(text, host string)
 	use       sshconfig.Use // what the verb does
 	screen    *termline.Screen
-	known     *KnownFiles // nil: nobody asks for them
+	known     *KnownFiles // nil: not wanted
 }
 
-// LoadSSHConfig reads the configuration that the flags call for. What is given by flags
-// stands in hops for the hosts on the way.
+// LoadSSHConfig reads the configuration that the flags name. hops has the settings that flags give
+// to hosts on the way.
 func (f *Flags) LoadSSHConfig(ctx context.Context, env *Env, hops fleetssh.HostConfig, quiet bool) (*SSHConfig, error) {
 	var paths []string
 	switch {
@@ -67,9 +67,9 @@ func (f *Flags) LoadSSHConfig(ctx context.Context, env *Env, hops fleetssh.HostC
 	return &SSHConfig{File: file, bare: bare, jump: f.route.jump, transport: transport, warn: env.Warn, use: f.Use, screen: env.Screen, known: f.Known}, nil
 }
 
-// apply completes hosts with what the configuration says of them, or says why one cannot
-// be used. Up to most of them are looked up at once: that may run commands (Match exec)
-// and ask for names. The error is that of ctx.
+// apply completes hosts with their settings in the configuration, or records why one cannot be used.
+// It looks up as many as most at once, since that may run commands (Match exec) and resolve names.
+// The error is that of ctx.
 func (k *SSHConfig) apply(ctx context.Context, entries []Host, most int) error {
 	next := make(chan int)
 	notes := make([][]sshconfig.Unsupported, len(entries))
@@ -102,8 +102,7 @@ func (k *SSHConfig) apply(ctx context.Context, entries []Host, most int) error {
 	return ctx.Err()
 }
 
-// tell says how far the look-ups are, if they take longer than a second, until the returned
-// function is called.
+// tell shows the progress of look-ups that take longer than a second. stop ends that.
 func (k *SSHConfig) tell(done *atomic.Int32, all int) (stop func()) {
 	over := make(chan struct{})
 	var wg sync.WaitGroup
@@ -126,7 +125,7 @@ func (k *SSHConfig) tell(done *atomic.Int32, all int) (stop func()) {
 	}
 }
 
-// complete completes one host, and returns what has no effect for it.
+// complete completes one host. It returns the lines that have no effect for it.
 func (k *SSHConfig) complete(ctx context.Context, e *Host) ([]sshconfig.Unsupported, error) {
 	file := k.File
 	var err error
@@ -163,8 +162,8 @@ func (k *SSHConfig) complete(ctx context.Context, e *Host) ([]sshconfig.Unsuppor
 	return settings.Unsupported(), nil
 }
 
-// ConfigFault is what is wrong with the configuration of ssh: in a file, on the command
-// line, or with a name that ssh would not take either.
+// ConfigFault turns an error of package sshconfig into one for the user. The mistake may be in a
+// file, on the command line, or in a name that ssh would refuse, too.
 func ConfigFault(err error) error {
 	e, ok := errors.AsType[*sshconfig.Error](err)
 	switch {
@@ -183,8 +182,8 @@ func ConfigFault(err error) error {
 	return &exit.Error{Code: exit.Failed, Text: err.Error(), Hint: "-F none goes without the configuration of ssh"}
 }
 
-// optionFault is what is wrong with one of several lines of -o. What the error quotes of a line
-// that may hold a secret is not told.
+// optionFault does what ConfigFault does, for lines of -o. It hides the text of a line that may hold
+// a secret.
 func optionFault(err error, options []string) error {
 	for _, option := range options {
 		file, failed := sshconfig.Load("none")
@@ -195,7 +194,7 @@ func optionFault(err error, options []string) error {
 	return ConfigFault(err)
 }
 
-// ConfigLine is a line of the configuration of ssh that concerns a host.
+// ConfigLine is a line of the configuration of ssh that applies to a host.
 type ConfigLine struct {
 	Keyword string `json:"keyword"`
 	Value   string `json:"value"`
@@ -204,7 +203,7 @@ type ConfigLine struct {
 	Why     string `json:"why,omitempty"`
 }
 
-// Lines returns what the configuration says of a host, for the user that -l names.
+// Lines returns the lines that apply to a host, for the user that -l names.
 func (k *SSHConfig) Lines(e *Host, login string) ([]ConfigLine, error) {
 	settings, err := k.File.Resolve(e.Name, login)
 	if err != nil {
@@ -233,9 +232,9 @@ func (k *SSHConfig) Lines(e *Host, login string) ([]ConfigLine, error) {
 	return lines, nil
 }
 
-// NamesInSSHConfig returns the hosts that a configuration of ssh names without wildcards; an empty
-// path stands for that of the user and that of the system. One that cannot be read names none: who
-// needs it says why.
+// NamesInSSHConfig returns the hosts that a configuration of ssh names without wildcards. An empty
+// path means the files of the user and of the system. A file that cannot be read has no names:
+// whoever needs its settings reports the error.
 func NamesInSSHConfig(path string) []string {
 	var paths []string
 	if path != "" {

@@ -10,8 +10,8 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// TrustCommand returns the line that shows the keys of hosts and adds them, with the
-// flags that say which hosts these are. Nothing that might be a secret is in it.
+// TrustCommand returns the command line of fleetssh trust accept for hosts, with the flags by which
+// they were named. It contains nothing that may be a secret. f may be nil.
 func (f *Flags) TrustCommand(names []string) string {
 	words := []string{"fleetssh", "trust", "accept"}
 	add := func(flag, value string) {
@@ -41,8 +41,8 @@ func (f *Flags) TrustCommand(names []string) string {
 	return strings.Join(append(words, "-w", quotedSet(names)), " ")
 }
 
-// ReplaceHint is for hosts whose key has changed. from is the file of a scan; empty: the
-// hosts are asked.
+// ReplaceHint returns the next step for hosts whose key has changed. from is the file of a scan; if
+// it is empty, the hosts are asked. f may be nil.
 func (f *Flags) ReplaceHint(names []string, from string) string {
 	command := f.TrustCommand(names)
 	if from != "" {
@@ -55,7 +55,7 @@ func (f *Flags) ReplaceHint(names []string, from string) string {
 	return fmt.Sprintf("somebody may be in between: ask who runs the %s; %s, %s --replace %s", HostWord(names), right, command, quotedSet(names))
 }
 
-// HostWord is "host" or "hosts".
+// HostWord returns "host" for one name, and otherwise "hosts".
 func HostWord(names []string) string {
 	if len(names) == 1 {
 		return "host"

@@ -28,15 +28,16 @@ func (f *ExprFlags) Unquoted(words []string) string {
 	return next
 }
 
-// QuoteHint says how to write what a shell has made several words of.
+// QuoteHint says how to write an expression that a shell has split into several words.
 const QuoteHint = "looks like a host: quote expressions, as in -w 'web[1-3]', and separate hosts by commas"
 
-// NoCommand refuses words behind the options of a verb that takes none.
+// NoCommand returns the error for arguments of a verb that takes none.
 func (f *ExprFlags) NoCommand(verb string, words []string) error {
 	return exit.UsageError(f.UnquotedHint(words, "fleetssh run runs a command"), "%s takes no command", verb)
 }
 
-// UnquotedHint says what may have happened to an expression, or else another hint.
+// UnquotedHint says that an expression should have been quoted, if the words look like it. Otherwise
+// it returns the other hint.
 func (f *ExprFlags) UnquotedHint(words []string, other string) string {
 	if name := f.Unquoted(words); name != "" {
 		return name + " " + QuoteHint

@@ -1,0 +1,76 @@
+package selection
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/term"
+
+	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/termline"
+)
+
+// Env is what the flags need of the program around them.
+type Env struct {
+	In       io.Reader // standard input
+	Screen   *termline.Screen
+	Ask      func(ctx context.Context, prompt string, echo bool) (string, error)
+	Warn     func(text, host string)                             // tells the user about a host, or about none
+	Tell     func(host, text string)                             // shows what a host says while its login waits; nil: it is not shown
+	ShowTold func()                                              // shows at once what Tell has kept back
+	Origin   func(flag string) string                            // where in the user's settings a flag was set; empty: it was not
+	Recorded func(name string) (expr string, ok bool, err error) // the hosts of an earlier run, by a name such as "last:failed"
+
+	// Interrupt passes on an interrupt that a program in the foreground has received.
+	Interrupt func(ctx context.Context)
+
+	// Place, if not nil, changes a host before it is used. The user's own files are not read then:
+	// the demo is the same everywhere.
+	Place func(*Host)
+}
+
+// askSecret asks the user for a secret, which is not echoed.
+func (e *Env) askSecret(ctx context.Context, prompt string) (string, error) {
+	secret, err := e.Ask(ctx, prompt, false)
+	if err != nil {
+		return "", fmt.Errorf("%s%w", prompt, err)
+	}
+	if secret == "" {
+		return "", fmt.Errorf("%snothing was given", prompt)
+	}
+	return secret, nil
+}
+
+// asker returns the function by which hosts ask the user. It is nil if nobody can answer.
+func (e *Env) asker(quiet bool) func(context.Context, fleetssh.Question) (string, error) {
+	in, ok := e.In.(*os.File)
+	if quiet || !ok || !term.IsTerminal(int(in.Fd())) || !termline.HasTerminal() {
+		return nil
+	}
+	return func(ctx context.Context, q fleetssh.Question) (string, error) {
+		e.ShowTold() // it may say what to answer
+		return e.Ask(ctx, questionText(q), q.Echo)
+	}
+}
+
+// lender returns the function that lends the terminal to a program through which a host is reached.
+// It is nil if nobody can answer. Interrupts end ctx.
+func (e *Env) lender(ctx context.Context, quiet bool) func(context.Context, string) (*os.File, func(os.Signal), error) {
+	if e.asker(quiet) == nil {
+		return nil
+	}
+	return func(_ context.Context, host string) (*os.File, func(os.Signal), error) {
+		tty, giveBack, err := e.Screen.Lend(host + ": the command that leads to it asks:")
+		if err != nil {
+			return nil, nil, err
+		}
+		return tty, func(ended os.Signal) {
+			giveBack()
+			if ended == os.Interrupt { // Ctrl-C went to the program in the foreground, and the user means all
+				e.Interrupt(ctx)
+			}
+		}, nil
+	}
+}
