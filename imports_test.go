@@ -103,7 +103,8 @@ func TestImports(t *testing.T) {
 		"selection":   {"fleetssh", part + "exit", part + "flagvalue", part + "redact", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote", "fleetssh/inventory", "fleetssh/sshconfig"},
 		"settings":    {part + "exit", part + "flagvalue", part + "help", part + "redact"},
 		"termline":    nil,
-		"wholefile":   {},
+		"tty":         {"fleetssh", part + "termline"},
+		"wholefile":   nil,
 	}
 	for name, may := range parts {
 		allowed[part+name] = may

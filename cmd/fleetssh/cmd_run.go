@@ -22,6 +22,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/selection"
+	"fleetssh/cmd/fleetssh/internal/tty"
 	"fleetssh/sshconfig"
 )
 
@@ -211,7 +212,7 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 
 // check refuses what does not go together. What is wrong with the flags is a wrong
 // usage.
-func (o *runOptions) check(args []string, terminal *terminal) error {
+func (o *runOptions) check(args []string, terminal *tty.Terminal) error {
 	empty := strings.TrimSpace(strings.Join(args, " ")) == ""
 	switch {
 	case o.script != "" && o.tty:
@@ -291,11 +292,11 @@ func (o *runOptions) pty() *fleetssh.PTY {
 
 // terminal returns the terminal to hand to a single host, nil if there is none or
 // something else is to be done with what the host writes.
-func (o *runOptions) terminal(c *call) *terminal {
+func (o *runOptions) terminal(c *call) *tty.Terminal {
 	if !o.tty || o.stdin != "" || o.show.Asked() {
 		return nil
 	}
-	return newTerminal(c.in, c.out)
+	return tty.New(c.in, c.out)
 }
 
 // input opens what every host reads.

@@ -14,6 +14,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/selection"
+	"fleetssh/cmd/fleetssh/internal/tty"
 	"fleetssh/sshconfig"
 )
 
@@ -103,7 +104,7 @@ func (o *shellOptions) run(ctx context.Context, c *call) error {
 	if err := s.open(ctx); err != nil {
 		return err
 	}
-	if !isTerminal(c.in) || !term.IsTerminal(int(os.Stdout.Fd())) {
+	if !tty.IsTerminal(c.in) || !term.IsTerminal(int(os.Stdout.Fd())) {
 		return s.script(ctx)
 	}
 	var release func()

@@ -375,31 +375,3 @@ func TestSSHDInteractiveSudo(t *testing.T) {
 		t.Errorf("shown %q", shown)
 	}
 }
-
-// A panic beside the conversation ends the process, with the terminal as it was.
-func TestTerminalAfterPanic(t *testing.T) {
-	t.Parallel()
-	tty, slave, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tty.Close()
-	defer slave.Close()
-	o := &ownTerminal{terminalRun: &terminalRun{t: t, tty: tty}, slave: slave}
-	before := o.termios()
-	own := newTerminal(slave, slave)
-	if err := own.raw(); err != nil {
-		t.Fatal(err)
-	}
-	o.awaitRaw()
-	defer func() {
-		if p := recover(); p != "out of order" {
-			t.Errorf("the panic has become %v", p)
-		}
-		if after := o.termios(); after != before {
-			t.Errorf("the terminal is left as %+v, and was %+v", after, before)
-		}
-	}()
-	defer own.restoreOnPanic()
-	panic("out of order")
-}

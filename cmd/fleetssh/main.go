@@ -17,6 +17,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/settings"
 	"fleetssh/cmd/fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/tty"
 )
 
 func main() {
@@ -107,7 +108,7 @@ func (c *call) env() *selection.Env {
 func run(ctx context.Context, args []string, std stdio) int {
 	screen := termline.New(std.out, std.err)
 	c := &call{in: std.in, out: std.out, screen: screen, ask: screen.Ask, warnings: new(display.Warnings), banners: &display.Banners{Screen: screen}}
-	args, err := personality.Translate(args, personality.Environment{Getenv: os.Getenv, Terminal: isTerminal(std.in)})
+	args, err := personality.Translate(args, personality.Environment{Getenv: os.Getenv, Terminal: tty.IsTerminal(std.in)})
 	if err == nil {
 		root := newRoot(c, verbs...)
 		c.settings = settings.New(os.Getenv)

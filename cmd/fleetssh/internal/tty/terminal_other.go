@@ -1,6 +1,6 @@
 //go:build !unix
 
-package main
+package tty
 
 import (
 	"os"
@@ -11,5 +11,5 @@ import (
 // resized never says anything: there is no signal for it.
 func resized() (changes <-chan os.Signal, end func()) { return nil, func() {} }
 
-// modes leaves them to the host.
-func (t *terminal) modes() ssh.TerminalModes { return nil }
+// Modes returns nothing: the host decides.
+func (t *Terminal) Modes() ssh.TerminalModes { return nil }

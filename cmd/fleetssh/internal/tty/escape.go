@@ -1,4 +1,4 @@
-package main
+package tty
 
 // escapes finds in what is typed what is not for the host, as ssh does: "~" behind a
 // line end, and what follows it. The zero value is at the beginning of a line.

@@ -1,4 +1,6 @@
-package main
+// Package tty hands the user's terminal to a command of one host: keys, output, size, and what
+// the keys behind "~" mean.
+package tty
 
 import (
 	"fmt"
@@ -9,22 +11,22 @@ import (
 	"golang.org/x/term"
 )
 
-// terminal is the one that the user sits at, to be handed to a host.
+// Terminal is the one that the user sits at, to be handed to a host.
 //
-// Between raw and restore it shows what it is sent and hands on every key; whoever
-// calls raw defers restore, and every goroutine that works with it in between defers
+// Between raw and restore it shows what it is sent and hands on every key. Whoever calls raw
+// defers restore, and every goroutine that works with the terminal in between defers
 // restoreOnPanic.
-type terminal struct {
+type Terminal struct {
 	in, out *os.File
 
 	mu     sync.Mutex  // protects before
 	before *term.State // nil: as it was
 }
 
-// newTerminal returns the terminal behind standard input and output, nil if one of
-// them is none.
-func newTerminal(in io.Reader, out io.Writer) *terminal {
-	t := new(terminal)
+// New returns the terminal behind standard input and output. It returns nil if one of them is no
+// terminal.
+func New(in io.Reader, out io.Writer) *Terminal {
+	t := new(Terminal)
 	t.in, _ = in.(*os.File)
 	t.out, _ = out.(*os.File)
 	if t.in == nil || t.out == nil || !term.IsTerminal(int(t.in.Fd())) || !term.IsTerminal(int(t.out.Fd())) {
@@ -34,7 +36,7 @@ func newTerminal(in io.Reader, out io.Writer) *terminal {
 }
 
 // size returns how large it is; zero if it does not know.
-func (t *terminal) size() (rows, cols int) {
+func (t *Terminal) size() (rows, cols int) {
 	cols, rows, err := term.GetSize(int(t.out.Fd()))
 	if err != nil {
 		return 0, 0
@@ -43,7 +45,7 @@ func (t *terminal) size() (rows, cols int) {
 }
 
 // raw makes it hand on every key.
-func (t *terminal) raw() error {
+func (t *Terminal) raw() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before, err := term.MakeRaw(int(t.in.Fd()))
@@ -55,7 +57,7 @@ func (t *terminal) raw() error {
 }
 
 // restore makes it what it was before. It may be called more than once.
-func (t *terminal) restore() {
+func (t *Terminal) restore() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.before == nil {
@@ -67,15 +69,15 @@ func (t *terminal) restore() {
 
 // restoreOnPanic is for the goroutines beside the one that defers restore: a panic in
 // them ends the process without asking the others.
-func (t *terminal) restoreOnPanic() {
+func (t *Terminal) restoreOnPanic() {
 	if p := recover(); p != nil {
 		t.restore()
 		panic(p)
 	}
 }
 
-// isTerminal reports whether somebody types what is read.
-func isTerminal(in io.Reader) bool {
+// IsTerminal reports whether in is a terminal, where somebody types what is read.
+func IsTerminal(in io.Reader) bool {
 	file, ok := in.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }

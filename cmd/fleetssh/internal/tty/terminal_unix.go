@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package tty
 
 import (
 	"cmp"
@@ -23,9 +23,9 @@ func resized() (changes <-chan os.Signal, end func()) {
 // usualSpeed is that of terminals without wires, in bits per second.
 const usualSpeed = 38400
 
-// modes returns what the terminal does with what is typed and shown (RFC 4254,
-// section 8), for that of the host to do. It is asked before raw.
-func (t *terminal) modes() ssh.TerminalModes {
+// Modes returns what the terminal does with what is typed and shown (RFC 4254, section 8), so that
+// the terminal of the host does the same. Call it before [Terminal.Converse], which changes that.
+func (t *Terminal) Modes() ssh.TerminalModes {
 	state, err := unix.IoctlGetTermios(int(t.in.Fd()), getTermios)
 	if err != nil {
 		return nil

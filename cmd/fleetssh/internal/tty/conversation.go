@@ -1,0 +1,199 @@
+package tty
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/termline"
+)
+
+// conversation is what goes on between the terminal and a command.
+type conversation struct {
+	t      *Terminal
+	out    *fleetssh.HostOutput
+	keys   *termline.Keys
+	hangUp func() error // closes the connection
+
+	sent chan []byte   // on their way to the host
+	left chan struct{} // closed when the user has left it
+	over chan struct{} // closed in the end
+
+	shown chan error // gets one when a stream has ended or could not be shown
+}
+
+// sentMost is how many times what was typed at once may be on the way: with a host
+// that takes nothing, the way out must still be heard.
+const sentMost = 256
+
+// Converse gives the terminal to a command of one host until the command ends, the user leaves
+// it, or ctx ends. hangUp closes the connection to a host that does not react. The error is what
+// went wrong here; how the command ended is in out.
+func (t *Terminal) Converse(ctx context.Context, out *fleetssh.HostOutput, hangUp func() error) error {
+	return newConversation(t, out, hangUp).run(ctx)
+}
+
+func newConversation(t *Terminal, out *fleetssh.HostOutput, hangUp func() error) *conversation {
+	return &conversation{
+		t: t, out: out, hangUp: hangUp,
+		sent: make(chan []byte, sentMost), left: make(chan struct{}), over: make(chan struct{}), shown: make(chan error, 2),
+	}
+}
+
+// run goes on until the command ends, the user leaves it, or ctx ends. The terminal is
+// restored when it returns, before it waits for anything. The error is what went
+// wrong here.
+func (c *conversation) run(ctx context.Context) (err error) {
+	if c.keys, err = termline.NewKeys(c.t.in); err == nil {
+		err = c.t.raw()
+	}
+	if err != nil {
+		c.stop(ctx, stopGrace)
+		return err
+	}
+	defer c.t.restore()
+	var wg sync.WaitGroup
+	for _, work := range []func(){c.read, c.send, c.resize} {
+		wg.Go(func() {
+			defer c.t.restoreOnPanic()
+			work()
+		})
+	}
+	for _, from := range []*fleetssh.Output{c.out.Stdout, c.out.Stderr} {
+		// A terminal that takes nothing holds up whoever writes to it: then the
+		// wait for it is bounded, and the process ends soon.
+		go func() {
+			defer c.t.restoreOnPanic()
+			_, err := io.Copy(c.t.out, from)
+			c.shown <- err
+		}()
+	}
+	left := false
+	streams := 2
+	for streams > 0 && err == nil && !left && ctx.Err() == nil {
+		select {
+		case err = <-c.shown:
+			streams--
+		case <-c.left:
+			left = true
+		case <-ctx.Done():
+		}
+	}
+	c.t.restore()
+	switch {
+	case left:
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		c.stop(gone, leaveGrace)
+	case err != nil || ctx.Err() != nil:
+		c.stop(context.WithoutCancel(ctx), stopGrace)
+	default:
+		// The output has ended, and the host may still have to say how the command did.
+		_ = c.out.WaitFinished(ctx)
+		if !c.out.Finished() {
+			c.stop(context.WithoutCancel(ctx), stopGrace)
+		}
+	}
+	close(c.over)
+	c.keys.End()
+	wg.Wait()
+	c.keys.Close()
+	for timer := time.After(shownGrace); streams > 0 && err == nil; streams-- {
+		select {
+		case err = <-c.shown:
+		case <-timer:
+			streams = 0
+		}
+	}
+	if c.out.Outcome().Kind != fleetssh.Exited && err == nil {
+		_, err = io.WriteString(c.t.out, "\n") // the host has left the cursor somewhere
+	}
+	if err != nil {
+		return fmt.Errorf("terminal: %w", err)
+	}
+	return nil
+}
+
+// shownGrace is how long the last of the output may take to be shown.
+const shownGrace = time.Second
+
+// read takes what is typed.
+func (c *conversation) read() {
+	var e escapes
+	for buf := make([]byte, 4<<10); ; {
+		n, err := c.keys.Read(buf)
+		t := e.take(buf[:n])
+		if t.help {
+			_, _ = io.WriteString(c.t.out, escapeHelp) // or what the host writes fails too
+		}
+		if len(t.send) > 0 {
+			select {
+			case c.sent <- t.send:
+			case <-c.over:
+				return
+			}
+		}
+		if t.leave || err != nil {
+			close(c.left) // or the terminal is gone, or it is over
+			return
+		}
+	}
+}
+
+// send sends it.
+func (c *conversation) send() {
+	for {
+		select {
+		case keys := <-c.sent:
+			if _, err := c.out.Stdin.Write(keys); err != nil {
+				return // the command has ended
+			}
+		case <-c.over:
+			return
+		}
+	}
+}
+
+// resize tells the host how large the terminal is.
+func (c *conversation) resize() {
+	changes, end := resized()
+	defer end()
+	for {
+		if rows, cols := c.t.size(); rows > 0 && cols > 0 {
+			_ = c.out.Resize(rows, cols) // or it has ended
+		}
+		select {
+		case <-changes:
+		case <-c.over:
+			return
+		}
+	}
+}
+
+// How long a host may take to be told that the session ends, before the connection is
+// closed: it may be dead, and what was typed may fill the way to it.
+const (
+	leaveGrace = time.Second
+	stopGrace  = 15 * time.Second // more than Stop takes
+)
+
+// stop ends the command. Whether the host confirms that is in the outcome.
+func (c *conversation) stop(ctx context.Context, grace time.Duration) {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		_ = c.out.Stop(ctx)
+	}()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-stopped:
+		return
+	case <-timer.C:
+	}
+	_ = c.hangUp()
+	<-stopped
+}
