@@ -13,6 +13,7 @@ import (
 	"fleetssh/internal/account"
 	"fleetssh/internal/identity"
 	"fleetssh/internal/keyfile"
+	"fleetssh/internal/knownhosts"
 )
 
 // Plan says what [Dial] would do on one host, and why.
@@ -124,16 +125,16 @@ func (p *Plan) trusting(d *dialer) {
 		}
 	}
 	p.narrowing(d)
-	var db *hostKeyFiles
+	var files *knownhosts.Policy
 	unknown := "refused"
 	switch policy := policy.(type) {
-	case *hostKeyFiles:
-		db = policy
+	case hostKeyFiles:
+		files = policy.policy
 		switch {
-		case policy.unknown != RefuseUnknown && policy.file == os.DevNull:
+		case files.Adds && files.File == os.DevNull:
 			unknown = "accepted, and kept nowhere"
-		case policy.unknown != RefuseUnknown:
-			unknown = "accepted and added to " + policy.file
+		case files.Adds:
+			unknown = "accepted and added to " + files.File
 		}
 	case ignoreHostKeys:
 		p.step("host_key", "InsecureIgnoreHostKeys", "any key is accepted: whoever answers is trusted")
@@ -146,7 +147,7 @@ func (p *Plan) trusting(d *dialer) {
 	if command {
 		p.step("host_key", "KnownHostsCommand", "known: what %s lists for it, when it is run", p.Host.KnownHostsCommand[0])
 	}
-	keys, authorities := db.db.Lookup(p.Host.keyName())
+	keys, authorities := files.DB.Lookup(p.Host.keyName())
 	for _, k := range keys {
 		p.step("host_key", fmt.Sprintf("%s:%d", k.File, k.Line), "known: %s %s", k.Type, k.Fingerprint)
 	}

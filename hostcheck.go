@@ -36,7 +36,7 @@ func (a *attempt) judgeHostKey(ctx context.Context, remote net.Addr, key ssh.Pub
 		// As for ssh, the host has shown just the key then.
 		judged = algorithms.PlainKey(key)
 	}
-	policy, byFiles := a.policy.(*hostKeyFiles)
+	policy, byFiles := a.policy.(hostKeyFiles)
 	if !byFiles {
 		return "", withDoubt(a.policy.Check(name, port, judged), doubt)
 	}
@@ -44,11 +44,11 @@ func (a *attempt) judgeHostKey(ctx context.Context, remote net.Addr, key ssh.Pub
 	if err != nil {
 		return "", err
 	}
-	if warning, err = policy.check(listed, name, port, judged); err != nil {
-		return "", withDoubt(err, doubt)
+	if warning, err = policy.policy.Check(listed, name, port, judged); err != nil {
+		return "", withDoubt(hostKeyError(name, port, judged, err), doubt)
 	}
 	if ip, ok := a.addressOf(remote, judged); ok {
-		more, err := a.judgeAddress(ctx, policy, ip, judged)
+		more, err := a.judgeAddress(ctx, policy.policy, ip, judged)
 		if err != nil {
 			return "", err
 		}
@@ -95,20 +95,20 @@ func (a *attempt) addressOf(remote net.Addr, key ssh.PublicKey) (string, bool) {
 
 // judgeAddress refuses a host whose address is known by another key. One that is not
 // known is added, where hosts are.
-func (a *attempt) judgeAddress(ctx context.Context, policy *hostKeyFiles, ip string, key ssh.PublicKey) (warning string, err error) {
+func (a *attempt) judgeAddress(ctx context.Context, policy *knownhosts.Policy, ip string, key ssh.PublicKey) (warning string, err error) {
 	port := a.host.port()
 	listed, err := a.list(ctx, knownhosts.ForAddress, ip, port, key)
 	if err != nil {
 		return "", err
 	}
-	err = policy.with(listed).Check(ip, port, key)
+	err = policy.With(listed).Check(ip, port, key)
 	fault, ok := errors.AsType[*knownhosts.KeyError](err)
 	switch {
-	case err == nil, ok && fault.Reason == knownhosts.Unknown && policy.unknown == RefuseUnknown:
+	case err == nil, ok && fault.Reason == knownhosts.Unknown && !policy.Adds:
 		return "", nil
 	case ok && fault.Reason == knownhosts.Unknown:
 		// That the address could not be added is not worth the connection.
-		warning, err = policy.add(fault, ip, port, key)
+		warning, err = policy.Add(fault, ip, port, key)
 		if fault, ok := errors.AsType[*knownhosts.KeyError](err); ok && fault.NotAdded != nil {
 			return "the address was not added to the known hosts: " + fault.NotAdded.Error(), nil
 		}
@@ -130,7 +130,7 @@ func (a *attempt) preferredKeys(ctx context.Context) ([]string, error) {
 
 func (a *attempt) knownKeys(ctx context.Context) ([]string, error) {
 	name, port := a.host.keyName()
-	policy, byFiles := a.policy.(*hostKeyFiles)
+	policy, byFiles := a.policy.(hostKeyFiles)
 	if !byFiles {
 		return a.policy.Algorithms(name, port), nil
 	}
@@ -141,7 +141,7 @@ func (a *attempt) knownKeys(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return policy.with(listed).Algorithms(name, port), nil
+	return policy.policy.With(listed).Algorithms(name, port), nil
 }
 
 // list returns what KnownHostsCommand lists for a host by this name, nil if there is no
@@ -178,7 +178,7 @@ func (h *HostConfig) commandFault() string {
 		return ""
 	}
 	err := knownhosts.Command(h.KnownHostsCommand).Check(h.Host, h.port())
-	_, byFiles := h.HostKeys.(*hostKeyFiles)
+	_, byFiles := h.HostKeys.(hostKeyFiles)
 	switch {
 	case err != nil:
 		return err.Error()

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"sync"
 
 	"golang.org/x/crypto/ssh"
 
@@ -43,7 +41,7 @@ func KnownHosts(files ...string) (HostKeyPolicy, error) {
 			return nil, fmt.Errorf("known hosts: %w", err)
 		}
 	}
-	return &hostKeyFiles{db: db}, nil
+	return hostKeyFiles{&knownhosts.Policy{DB: db}}, nil
 }
 
 // AcceptNewHostKeys trusts a host that the known_hosts file does not list, and
@@ -103,11 +101,14 @@ func NewKnownHosts(o KnownHostsOptions) (HostKeyPolicy, error) {
 			return nil, errors.New("no home directory to keep known_hosts in")
 		}
 	}
-	p := &hostKeyFiles{db: &knownhosts.DB{Hash: o.Hash}, unknown: o.Unknown, file: account.Expand(cmp.Or(o.AddTo, files[0]))}
-	for _, file := range files {
-		p.db.TryFile(account.Expand(file))
+	p := &knownhosts.Policy{
+		DB:   &knownhosts.DB{Hash: o.Hash},
+		Adds: o.Unknown != RefuseUnknown, Lenient: o.Unknown == AddUnknownIfPossible, File: account.Expand(cmp.Or(o.AddTo, files[0])),
 	}
-	return p, nil
+	for _, file := range files {
+		p.DB.TryFile(account.Expand(file))
+	}
+	return hostKeyFiles{p}, nil
 }
 
 // InsecureIgnoreHostKeys trusts every server, an attacker's too. Only keys that
@@ -124,78 +125,15 @@ func defaultKnownHosts() []string {
 }
 
 // hostKeyFiles is the policy of known_hosts files.
-type hostKeyFiles struct {
-	db      *knownhosts.DB
-	unknown UnknownHosts
-	file    string // that hosts are added to
+type hostKeyFiles struct{ policy *knownhosts.Policy }
 
-	mu    sync.Mutex      // protects asked
-	asked map[string]bool // hosts that were to be asked for another key first
+func (p hostKeyFiles) Algorithms(host string, port int) []string {
+	return p.policy.DB.Algorithms(host, port)
 }
 
-func (p *hostKeyFiles) Algorithms(host string, port int) []string {
-	return p.db.Algorithms(host, port)
-}
-
-func (p *hostKeyFiles) Check(host string, port int, key ssh.PublicKey) error {
-	_, err := p.check(nil, host, port, key)
-	return err
-}
-
-// with returns the files, and what is listed for one host beside them; nil: nothing.
-func (p *hostKeyFiles) with(listed *knownhosts.DB) knownhosts.Union {
-	if listed == nil {
-		return knownhosts.Union{p.db}
-	}
-	return knownhosts.Union{p.db, listed}
-}
-
-// check is Check with what is listed for the host beside the files. A warning is about a
-// key that is trusted.
-func (p *hostKeyFiles) check(listed *knownhosts.DB, host string, port int, key ssh.PublicKey) (warning string, err error) {
-	err = p.with(listed).Check(host, port, key)
-	fault, ok := errors.AsType[*knownhosts.KeyError](err)
-	if !ok || fault.Reason != knownhosts.Unknown || p.unknown == RefuseUnknown {
-		return "", hostKeyError(host, port, key, err)
-	}
-	if len(fault.Retry) > 0 && p.ask(hostPort(host, port)) {
-		return "", hostKeyError(host, port, key, err)
-	}
-	warning, err = p.add(fault, host, port, key)
-	return warning, hostKeyError(host, port, key, err)
-}
-
-// add adds a host that is not known.
-func (p *hostKeyFiles) add(fault *knownhosts.KeyError, host string, port int, key ssh.PublicKey) (warning string, err error) {
-	if p.file == os.DevNull {
-		return "", nil
-	}
-	err = p.db.Add(p.file, host, port, key)
-	if _, judged := errors.AsType[*knownhosts.KeyError](err); err == nil || judged {
-		return "", err
-	}
-	if p.unknown == AddUnknownIfPossible {
-		if p.db.Remember(host, port, key) == nil {
-			return "the host key is trusted, but was not added to the known ones: " + err.Error(), nil
-		}
-	}
-	unadded := *fault
-	unadded.NotAdded = err
-	return "", &unadded
-}
-
-// ask reports whether a host is to be asked for another key: once.
-func (p *hostKeyFiles) ask(host string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.asked[host] {
-		return false
-	}
-	if p.asked == nil {
-		p.asked = make(map[string]bool)
-	}
-	p.asked[host] = true
-	return true
+func (p hostKeyFiles) Check(host string, port int, key ssh.PublicKey) error {
+	_, err := p.policy.Check(nil, host, port, key)
+	return hostKeyError(host, port, key, err)
 }
 
 func hostKeyError(host string, port int, key ssh.PublicKey, err error) error {
