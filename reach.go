@@ -3,15 +3,10 @@ package fleetssh
 import (
 	"context"
 	"io"
-	"sync"
 	"time"
 
 	"fleetssh/internal/tunnel"
 )
-
-// reachMemory is for how long it is remembered that a host could not be reached:
-// whoever calls a tunnel meanwhile is told so at once.
-const reachMemory = 2 * time.Second
 
 // aliveTimeout is how long a host may take to show that its connection is alive, when
 // it has left a request unanswered.
@@ -22,13 +17,7 @@ const aliveTimeout = 5 * time.Second
 type reach struct {
 	slot *slot
 	d    *dialer
-	turn chan struct{} // holds a token while somebody gets the connection
-
-	mu       sync.Mutex // protects what follows
-	failed   error      // the last time; forgotten after reachMemory
-	failedAt time.Time
-	watched  *Client // whose end will be told
-	down     bool    // that has been told
+	gate *tunnel.Gate
 }
 
 // reach returns the way of tunnels to the host.
@@ -36,7 +25,7 @@ func (s *slot) reach(d *dialer) *reach {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.way == nil {
-		s.way = &reach{slot: s, d: d, turn: make(chan struct{}, 1)}
+		s.way = &reach{slot: s, d: d, gate: tunnel.NewGate(s.host, d.log)}
 	}
 	return s.way
 }
@@ -83,65 +72,32 @@ func (r *reach) listen(ctx context.Context, at, to tunnel.Address) (*tunnel.Tunn
 
 // connect returns the connection to the host, as [slot.connect] does. Those who ask while it is being made share
 // what comes of it.
-func (r *reach) connect(ctx context.Context) (connected, error) {
-	asked := time.Now()
-	select {
-	case r.turn <- struct{}{}:
-		defer func() { <-r.turn }()
-	case <-ctx.Done():
-		return connected{}, interrupted(ctx, nil, &r.slot.host, "connect", 0, 0)
-	}
-	r.mu.Lock()
-	failed, at := r.failed, r.failedAt
-	r.mu.Unlock()
-	if failed != nil && (at.After(asked) || time.Since(at) < reachMemory) {
-		return connected{}, failed
-	}
-	r.d.hops.forgive(reachMemory)
-	link, err := r.slot.connect(ctx, r.d)
-	if err == nil {
-		r.reached(link.client)
-	} else if ctx.Err() == nil {
-		r.unreachable(err)
+func (r *reach) connect(ctx context.Context) (link connected, err error) {
+	tried, err := r.gate.Pass(ctx, func() (err error) {
+		r.d.hops.forgive(tunnel.Memory)
+		link, err = r.slot.connect(ctx, r.d)
+		if err == nil {
+			r.watch(link.client)
+		}
+		return err
+	})
+	if !tried {
+		err = interrupted(ctx, nil, &r.slot.host, "connect", 0, 0)
 	}
 	return link, err
 }
 
-// reached notes that there is a connection, and has its end told.
-func (r *reach) reached(c *Client) {
-	r.mu.Lock()
-	was, known := r.down, r.watched == c
-	r.failed, r.down, r.watched = nil, false, c
-	r.mu.Unlock()
-	if was {
-		r.d.log.Info("connected again", "host", r.slot.host)
-	}
-	if known {
+// watch has the end of a connection told.
+func (r *reach) watch(c *Client) {
+	if !r.gate.Reached(c) {
 		return
 	}
 	c.spawn(func() {
 		<-c.done
-		r.mu.Lock()
-		tell := r.watched == c && !r.down && !c.isClosed() && !c.users.isRetired()
-		if tell {
-			r.down = true
-		}
-		r.mu.Unlock()
-		if tell {
-			r.d.log.Warn("tunnels have lost their connection", "host", r.slot.host, "error", c.lostReason(io.EOF))
+		if !c.isClosed() && !c.users.isRetired() {
+			r.gate.Lost(c, c.lostReason(io.EOF))
 		}
 	})
-}
-
-// unreachable notes that there is no connection.
-func (r *reach) unreachable(err error) {
-	r.mu.Lock()
-	was := r.down
-	r.failed, r.failedAt, r.down = err, time.Now(), true
-	r.mu.Unlock()
-	if !was {
-		r.d.log.Warn("tunnels have no connection", "host", r.slot.host, "error", err)
-	}
 }
 
 // isClosed reports whether the user has closed the client.

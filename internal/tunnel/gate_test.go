@@ -1,0 +1,73 @@
+package tunnel
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+type name string
+
+func (n name) String() string { return string(n) }
+
+// Those who ask at the same time share one attempt, and those who ask a little later its
+// failure. The log is told once.
+func TestGate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		g := NewGate(name("web1"), slog.New(slog.NewTextHandler(&log, nil)))
+		down := errors.New("down")
+		attempts := 0
+		fail := func() error {
+			attempts++
+			time.Sleep(time.Second)
+			return down
+		}
+		for range 10 {
+			go func() {
+				if tried, err := g.Pass(t.Context(), fail); !tried || err != down {
+					t.Errorf("%v, %v", tried, err)
+				}
+			}()
+		}
+		synctest.Wait()
+		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if tried, err := g.Pass(short, fail); tried || err != context.DeadlineExceeded {
+			t.Errorf("%v, %v", tried, err)
+		}
+		time.Sleep(Memory)
+		if attempts != 1 {
+			t.Errorf("%d attempts", attempts)
+		}
+		time.Sleep(Memory)
+		if _, err := g.Pass(t.Context(), fail); err != down || attempts != 2 {
+			t.Errorf("%d attempts, %v", attempts, err)
+		}
+		time.Sleep(Memory)
+		if _, err := g.Pass(t.Context(), func() error { return nil }); err != nil {
+			t.Error(err)
+		}
+		if !g.Reached(1) || g.Reached(1) {
+			t.Error("a connection is new once")
+		}
+		g.Lost(0, errors.New("of another connection"))
+		g.Lost(1, errors.New("reset"))
+		g.Lost(1, errors.New("again"))
+		var told []string
+		for line := range strings.Lines(log.String()) {
+			_, message, _ := strings.Cut(strings.TrimSpace(line), "msg=")
+			told = append(told, message)
+		}
+		want := `"tunnels have no connection" host=web1 error=down|"connected again" host=web1|"tunnels have lost their connection" host=web1 error=reset`
+		if got := strings.Join(told, "|"); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	})
+}
