@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// mostTold is how many different texts of hosts are shown while their logins wait.
+	// mostTold is the largest number of different texts that are shown while logins wait.
 	mostTold = 20
 
-	// toldDelay is how long to look for other hosts that say the same: their logins began
-	// at the same time.
+	// toldDelay is how long to wait for other hosts with the same text: their logins began at the
+	// same time.
 	toldDelay = 200 * time.Millisecond
 )
 
-// Banners shows what hosts say while their logins wait: a line behind its hosts, those that
-// say the same together, and nothing twice.
+// Banners shows what hosts send while their logins wait. Hosts with the same text share its lines,
+// and no text is shown twice.
 type Banners struct {
 	Screen *termline.Screen
 
@@ -33,7 +33,7 @@ type Banners struct {
 	shown int // texts
 }
 
-// Tell takes what a host says. It fits [fleetssh.Auth.Tell].
+// Tell takes a text of a host. It is meant for [fleetssh.Auth.Tell].
 func (b *Banners) Tell(host, text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -53,7 +53,7 @@ func (b *Banners) Tell(host, text string) {
 	}
 }
 
-// Flush shows what was not shown yet.
+// Flush shows the texts that have not been shown yet.
 func (b *Banners) Flush() {
 	for _, line := range b.take() { // without the lock: somebody may be typing an answer
 		b.Screen.Message(line)
@@ -90,7 +90,7 @@ func unique(names []string) []string {
 	return slices.Compact(names)
 }
 
-// ShowBanners shows what the hosts want to be read before a login, each text once.
+// ShowBanners shows the banners of hosts that were logged in to, each text once.
 func ShowBanners(screen *termline.Screen, t *results.Tally) {
 	var texts []string
 	hosts := make(map[string][]string)

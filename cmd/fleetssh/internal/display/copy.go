@@ -12,7 +12,7 @@ import (
 
 // A CopyDisplay shows a copy. It is called by one goroutine at a time.
 type CopyDisplay interface {
-	Progress(fleetssh.CopyProgress) // its index is that among all hosts
+	Progress(fleetssh.CopyProgress) // its index counts all hosts, not those of a batch
 	Finished(*results.Result)       // shows how a host ended
 	Close()                         // shows the totals
 }
@@ -22,7 +22,7 @@ type CopyView struct {
 	View
 	flags   *CopyFlags
 	Verb    string                                // put or get
-	Resume  bool                                  // files are continued where an earlier copy has left them
+	Resume  bool                                  // files are continued where an earlier copy stopped
 	SCP     bool                                  // the protocol is scp, which cannot continue files
 	Measure func(stopped <-chan struct{}) []int64 // how many bytes each host is to be sent; nil: not known here
 	Keep    func(CopyDisplay) CopyDisplay         // makes a display keep what it shows; nil: nothing is kept
@@ -61,7 +61,7 @@ func (f *CopyFlags) Register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
 }
 
-// Check refuses what does not go together.
+// Check refuses flags that exclude each other.
 func (f *CopyFlags) Check() error {
 	switch {
 	case f.quiet && f.verbose:
@@ -72,9 +72,9 @@ func (f *CopyFlags) Check() error {
 	return nil
 }
 
-// Display returns what shows a copy, with its decorators: the status line beside it, and what
-// keeps a record around both. end must be called in the end, whether the display was closed or
-// given up.
+// Display returns the display of a copy, with its decorators. An event goes to the record first, then
+// to the status line, and then it is shown. end must be called when the copy is over, whether the
+// display was closed or not.
 func (f *CopyFlags) Display(v CopyView) (d CopyDisplay, end func()) {
 	v.Screen.SetColors(colors[f.color])
 	v.Label, v.flags = true, f
@@ -97,11 +97,11 @@ func (f *CopyFlags) Display(v CopyView) (d CopyDisplay, end func()) {
 	return d, end
 }
 
-// copyStream shows a line for each host, one for each file that failed, and one for each
-// other file if that is wanted.
+// copyStream shows a line for each host and for each file that failed. With -v it shows one for every
+// file.
 type copyStream struct {
 	CopyView
-	stopped bool // some host was ended on the way
+	stopped bool // a copy was ended before it was complete
 }
 
 func newCopyStream(v CopyView) *copyStream { return &copyStream{CopyView: v} }

@@ -10,7 +10,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/results"
 )
 
-// copyJSON shows one object for each file and for each host.
+// copyJSON shows an object for each file and for each host.
 type copyJSON struct {
 	CopyView
 	files int
@@ -28,7 +28,7 @@ type jsonFile struct {
 	Host       string             `json:"host"`
 	Index      int                `json:"index"`
 	Path       *string            `json:"path,omitempty"`        // on the host
-	PathBase64 string             `json:"path_base64,omitempty"` // instead, if it is no text
+	PathBase64 string             `json:"path_base64,omitempty"` // instead of it, if it is not valid UTF-8
 	Bytes      int64              `json:"bytes"`
 	Skipped    bool               `json:"skipped"`
 	Error      *results.JSONError `json:"error"`
@@ -60,7 +60,7 @@ func (d *copyJSON) Progress(p fleetssh.CopyProgress) {
 		o.PathBase64 = base64.StdEncoding.EncodeToString([]byte(path))
 	}
 	if p.Err != nil {
-		o.Error = &results.JSONError{Kind: "copy", Message: exit.Reason(p.Err)} // the host has ended meanwhile, its result says why
+		o.Error = &results.JSONError{Kind: "copy", Message: exit.Reason(p.Err)} // if the host has ended, its result says why
 		if fault, ok := p.Err.(*fleetssh.CopyError); ok {
 			o.Error.Phase, o.Error.Message = fault.Op, fault.Error()
 		}
@@ -71,8 +71,7 @@ func (d *copyJSON) Progress(p fleetssh.CopyProgress) {
 // mostPath is the longest path that a system can open, PATH_MAX of Linux.
 const mostPath = 4096
 
-// possiblePath returns a path in full, unless it is longer than any can be: a host may list
-// names of any length.
+// possiblePath cuts a path that is longer than any path can be: a host may send names of any length.
 func possiblePath(path string) string {
 	if len(path) <= mostPath {
 		return path

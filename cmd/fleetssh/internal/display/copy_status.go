@@ -11,22 +11,22 @@ import (
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
-// rateWindow is the time over which the rate of a copy is taken.
+// rateWindow is the time over which the rate of a copy is averaged.
 const rateWindow = 3 * time.Second
 
-// copyStatus keeps a status line that says how far a copy is, beside a display.
+// copyStatus shows the progress of a copy in a status line, beside another display.
 type copyStatus struct {
 	CopyDisplay
 	CopyView
 	line     *statusLine
-	measured chan struct{} // closed when nothing is measured any more
+	measured chan struct{} // closed when measure has ended
 
 	mu           sync.Mutex // protects what follows
 	done, failed int        // hosts
 	unbegun      int
-	moved        int64 // bytes, without those that were there
+	moved        int64 // bytes, without those that were there before
 	open         map[openFile]int64
-	seen         []int64 // bytes by host, those that were there included
+	seen         []int64 // bytes by host, with those that were there before
 	ended        []bool  // by host
 	shares       []int64 // bytes that each host is to be sent; nil: not known
 	samples      []rateSample
@@ -38,7 +38,7 @@ type openFile struct {
 	path string
 }
 
-// rateSample is how far a copy was at some time.
+// rateSample is how many bytes had been copied at a time.
 type rateSample struct {
 	at    time.Time
 	moved int64
@@ -56,7 +56,7 @@ func newCopyStatus(v CopyView, beside CopyDisplay) *copyStatus {
 	return s
 }
 
-// measure finds out how much there is to copy, where that can be seen from here.
+// measure finds out how much there is to copy, if it can be known on this side.
 func (s *copyStatus) measure() {
 	defer close(s.measured)
 	if s.CopyView.Measure == nil {
@@ -68,7 +68,7 @@ func (s *copyStatus) measure() {
 	s.shares = shares
 }
 
-// text is the status line.
+// text returns the status line.
 func (s *copyStatus) text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,12 +84,12 @@ func (s *copyStatus) text() string {
 	return fitting(s.Screen, withStragglers(long, s.Tally.Waiting), long, fmt.Sprintf("%s: %d/%d%s", s.Verb, s.done, len(s.ended), text))
 }
 
-// amount says how many bytes are there. mu must be held.
+// amount says how much has been copied. mu must be held.
 func (s *copyStatus) amount() string {
 	var there, all int64
 	for i, n := range s.seen {
 		there += n
-		// What a host that has ended was not sent never will be.
+		// A host that has ended will be sent no more.
 		if s.shares == nil || s.ended[i] {
 			all += n
 		} else {
@@ -105,7 +105,7 @@ func (s *copyStatus) amount() string {
 	return fmt.Sprintf("%d%% of %s", int64(float64(there)/float64(all)*100), flagvalue.SizeText(all))
 }
 
-// rate returns the bytes a second of the last seconds. mu must be held.
+// rate returns the bytes per second during the last rateWindow. mu must be held.
 func (s *copyStatus) rate(now time.Time) int64 {
 	s.samples = append(s.samples, rateSample{now, s.moved})
 	for len(s.samples) > 2 && now.Sub(s.samples[1].at) > rateWindow {
@@ -129,7 +129,7 @@ func (s *copyStatus) note(p fleetssh.CopyProgress) {
 	key := openFile{p.Index, p.Path}
 	before, known := s.open[key]
 	s.seen[p.Index] += p.Done - before
-	// What is there when a file is first heard of may have been there before.
+	// In the first report of a file, some of it may have been there before.
 	if !p.Skipped && (known || !s.Resume) {
 		s.moved += p.Done - before
 	}
@@ -161,7 +161,7 @@ func (s *copyStatus) Close() {
 	s.CopyDisplay.Close()
 }
 
-// end takes the status line away. It may be called twice.
+// end removes the status line. It may be called twice.
 func (s *copyStatus) end() {
 	s.line.end()
 	<-s.measured

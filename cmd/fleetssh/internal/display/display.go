@@ -28,8 +28,8 @@ type View struct {
 	Screen  *termline.Screen
 	Tally   *results.Tally
 	Command string // as the user gave it
-	Label   bool   // lines stand behind the name of their host
-	diff    bool   // fold: show how outputs differ from the most common one
+	Label   bool   // lines are shown with the name of their host
+	diff    bool   // with fold: show how outputs differ from the most common one
 
 	Keep func(Display) Display // makes a display keep what it shows; nil: nothing is kept
 }
@@ -43,7 +43,7 @@ var formats = map[string]func(View) Display{
 	psshFormat: newPsshLines, psshPrint: newPsshPrint, psshInline: newPsshInline, psshInlineStdout: newPsshInlineStdout,
 }
 
-// Flags say how what happens is shown.
+// Flags say what is shown, and how.
 type Flags struct {
 	Format         string
 	fold, Diff     bool
@@ -121,12 +121,12 @@ func (f *Flags) Check() error {
 	return nil
 }
 
-// Asked reports whether a flag asks for anything but lines as they come.
+// Asked reports whether a flag asks for another way than lines as they come.
 func (f *Flags) Asked() bool {
 	return f.Format != "stream" || f.fold || f.Diff || f.quiet || f.progress == "always" || f.outdir != "" || f.errdir != ""
 }
 
-// Prepare makes the folders for files, if they are missing.
+// Prepare creates the folders for output files.
 func (f *Flags) Prepare() error {
 	for _, dir := range []string{f.outdir, f.errdir} {
 		if dir == "" {
@@ -142,9 +142,9 @@ func (f *Flags) Prepare() error {
 // colors are the values of --color but auto.
 var colors = map[string]termline.Colors{"always": termline.ColorsAlways, "never": termline.ColorsNever}
 
-// Display returns what shows a run, with its decorators: files are written before lines are shown,
-// the status line counts before both, and what keeps a record is around all of them. end must be
-// called in the end, whether the display was closed or given up.
+// Display returns the display of a run, with its decorators. An event goes to the record first, then
+// to the status line, then to output files, and then it is shown. end must be called when the run
+// is over, whether the display was closed or not.
 func (f *Flags) Display(v View) (d Display, end func()) {
 	v.Screen.SetColors(colors[f.color])
 	v.Label, v.diff = !f.noLabel, f.Diff

@@ -11,7 +11,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
-// fileDisplay writes what each host writes into a file of its own, beside another
+// fileDisplay writes the output of each host to a file of its own, and passes it on to another
 // display.
 type fileDisplay struct {
 	Display
@@ -21,7 +21,7 @@ type fileDisplay struct {
 	open  map[fileKey]*hostFile
 }
 
-// fileKey names a file: one of a host in one of the folders, which may be the same.
+// fileKey identifies a file: a host, and the folder for standard output or standard error.
 type fileKey struct {
 	host int
 	dir  string
@@ -32,8 +32,8 @@ type hostFile struct {
 	file *os.File
 }
 
-// newFiles returns a display that writes files and leaves the rest to another. Every host gets
-// its file now, as with pssh: what an earlier run left there is not what this one wrote.
+// newFiles returns a display that writes files beside another display. It creates the files of all
+// hosts now, as pssh does, so that no file holds output of an earlier run.
 func newFiles(v View, beside Display, outdir, errdir string) *fileDisplay {
 	d := &fileDisplay{Display: beside, View: v, dirs: make(map[fleetssh.EventKind]string), open: make(map[fileKey]*hostFile)}
 	if outdir != "" {
@@ -43,7 +43,7 @@ func newFiles(v View, beside Display, outdir, errdir string) *fileDisplay {
 		d.dirs[fleetssh.StderrLine] = errdir
 	}
 	if outdir != "" && sameFolder(outdir, errdir) {
-		d.dirs[fleetssh.StderrLine] = outdir // and one file takes both, in their order
+		d.dirs[fleetssh.StderrLine] = outdir // one file takes both, in the order in which they come
 	}
 	d.names = selection.FileNames(v.Tally.Hosts)
 	for i := range d.names {
@@ -53,14 +53,14 @@ func newFiles(v View, beside Display, outdir, errdir string) *fileDisplay {
 				err = file.Close()
 			}
 			if d.note(err); err != nil {
-				return d // and each of the others would say the same
+				return d // the other files would fail for the same reason
 			}
 		}
 	}
 	return d
 }
 
-// sameFolder reports whether two names are of one folder.
+// sameFolder reports whether two names mean the same folder.
 func sameFolder(a, b string) bool {
 	one, err := os.Stat(a)
 	if err != nil {
@@ -97,7 +97,7 @@ func (d *fileDisplay) write(ev fleetssh.Event) error {
 	return err
 }
 
-// Finished closes the files of the host.
+// Finished closes the files of a host.
 func (d *fileDisplay) Finished(r *results.Result) {
 	for _, dir := range d.dirs {
 		d.finish(fileKey{r.Index, dir})
@@ -111,11 +111,11 @@ func (d *fileDisplay) finish(key fileKey) {
 		return
 	}
 	delete(d.open, key)
-	err := f.Flush() // says what went wrong with any write before
+	err := f.Flush() // returns the error of any earlier write
 	d.note(errors.Join(err, f.file.Close()))
 }
 
-// note says the first thing that went wrong.
+// note reports the first error.
 func (d *fileDisplay) note(err error) {
 	if err != nil && !d.Tally.Trouble {
 		d.Tally.Trouble = true

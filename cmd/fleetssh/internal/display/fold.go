@@ -14,8 +14,8 @@ import (
 	"fleetssh/hostset"
 )
 
-// foldDisplay shows what hosts wrote alike once, below the set of these hosts, as soon
-// as it is certain that no other host writes the same.
+// foldDisplay shows equal output of hosts once, below their names, as soon as no other host can write
+// the same.
 type foldDisplay struct {
 	View
 	fold   *fold.Fold
@@ -65,8 +65,7 @@ func (d *foldDisplay) Finished(r *results.Result) {
 // rule stands above and below the set of hosts, as ClusterShell and dshbak have it.
 const rule = "---------------"
 
-// group shows one group. Hosts that wrote nothing have nothing to be shown: those that
-// failed are named at the end.
+// group shows one group, unless its hosts wrote nothing: those that failed are named at the end.
 func (d *foldDisplay) group(g fold.Group) {
 	if g.Empty() {
 		return
@@ -78,8 +77,8 @@ func (d *foldDisplay) group(g fold.Group) {
 	d.lines(g, fold.Stderr, func(line string) { d.Screen.Err(prefix, line) })
 }
 
-// title names the hosts of a group, and says how many there are and how they ended if
-// that was not well.
+// title returns the names of the hosts of a group, and the same with their number and with how they
+// failed.
 func (d *foldDisplay) title(g fold.Group) (hosts, title string) {
 	labels := make([]string, len(g.Hosts))
 	for i, host := range g.Hosts {
@@ -88,7 +87,7 @@ func (d *foldDisplay) title(g fold.Group) (hosts, title string) {
 	hosts = hostset.Of(labels...).String()
 	title = fmt.Sprintf("%s (%d)", hosts, len(labels))
 	if g.Status != "" {
-		title += ": " + termline.Visible(g.Status) // a host may name any signal
+		title += ": " + termline.Visible(g.Status) // a host may send any text as the name of a signal
 	}
 	return hosts, title
 }
@@ -128,11 +127,10 @@ func (d *foldDisplay) Close() {
 	d.Tally.ShowFailures(d.Screen)
 }
 
-// maxDiff is how long an output may be for its differences to be looked for: finding
-// them takes memory and time.
+// maxDiff is the longest output that is compared: finding differences takes memory and time.
 const maxDiff = 1 << 20
 
-// differences shows what most hosts wrote, and how the others differ from that.
+// differences shows the most common output, and how the others differ from it.
 func (d *foldDisplay) differences() {
 	slices.SortStableFunc(d.groups, func(a, b fold.Group) int { return len(b.Hosts) - len(a.Hosts) })
 	common := slices.IndexFunc(d.groups, func(g fold.Group) bool { return !g.Empty() })
@@ -178,9 +176,8 @@ func (d *foldDisplay) diffLine(line string) {
 	}
 }
 
-// text returns what a group wrote to standard output, false if it is too long to be
-// compared.
-func (d *foldDisplay) text(g fold.Group) (string, bool) {
+// text returns what a group wrote to standard output. ok is false if it is too long to be compared.
+func (d *foldDisplay) text(g fold.Group) (text string, ok bool) {
 	var b strings.Builder
 	d.lines(g, fold.Stdout, func(line string) {
 		if b.Len() <= maxDiff {

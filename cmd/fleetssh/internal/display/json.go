@@ -13,7 +13,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// jsonDisplay shows one object a line, as docs of --format json say.
+// jsonDisplay shows one object a line.
 type jsonDisplay struct {
 	View
 	buf   []byte
@@ -34,7 +34,7 @@ func NewJSON(v View) Display {
 	return d
 }
 
-// jsonStart, JSONResult and JSONSummary are the objects of which there are few.
+// jsonStart is the first object.
 type jsonStart struct {
 	Type    string    `json:"type"`
 	Time    time.Time `json:"time"`
@@ -43,7 +43,7 @@ type jsonStart struct {
 	Hosts   int       `json:"hosts"`
 }
 
-// Show writes a line. There may be millions: no reflection here.
+// Show shows a line. There may be millions, so it does not use reflection.
 func (d *jsonDisplay) Show(ev fleetssh.Event) {
 	if ev.Kind != fleetssh.StdoutLine && ev.Kind != fleetssh.StderrLine {
 		return
@@ -85,10 +85,10 @@ func PutJSON(screen *termline.Screen, object any) {
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(object); err != nil {
-		panic(err) // no object of ours has what JSON lacks
+		panic(err) // all our objects can be encoded
 	}
-	// The encoder writes C1 controls and the like as they are; they stand in
-	// strings only, so they may be escaped in the whole.
+	// The encoder does not escape C1 controls and the like. They occur only in strings, so the whole
+	// text can be escaped.
 	line := make([]byte, 0, text.Len())
 	for _, r := range strings.TrimSuffix(text.String(), "\n") {
 		line = appendJSONRune(line, r)
@@ -96,8 +96,8 @@ func PutJSON(screen *termline.Screen, object any) {
 	screen.Print(append(line, '\n'))
 }
 
-// appendJSONString appends text, which is valid UTF-8, as a JSON string in which
-// nothing can drive a terminal.
+// appendJSONString appends text, which must be valid UTF-8, as a JSON string. It escapes everything
+// that a terminal could take as a command.
 func appendJSONString(dst []byte, text string) []byte {
 	dst = append(dst, '"')
 	from := 0
@@ -133,7 +133,7 @@ func appendJSONString(dst []byte, text string) []byte {
 	return append(dst, '"')
 }
 
-// appendJSONRune appends r, escaped if a terminal could take it as an order.
+// appendJSONRune appends r, escaped if a terminal could take it as a command.
 func appendJSONRune(dst []byte, r rune) []byte {
 	if !termline.Drives(r) {
 		return utf8.AppendRune(dst, r)

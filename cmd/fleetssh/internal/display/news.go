@@ -13,12 +13,11 @@ import (
 	"fleetssh/hostset"
 )
 
-// newsEvery is how often what has happened to hosts is told. What happened to many at
-// once is one line.
+// newsEvery is how often news are shown. What happens to many hosts within that time is one line.
 const newsEvery = 300 * time.Millisecond
 
-// News tells what happens to hosts while nothing else is shown. It is an
-// [slog.Handler] for what the library reports; until begin it drops that.
+// News shows what happens to hosts while nothing else is shown, such as lost connections of tunnels.
+// It is an [slog.Handler] for the library's log. It drops everything that comes before Begin.
 type News struct {
 	Screen *termline.Screen
 	cancel context.CancelFunc
@@ -30,7 +29,7 @@ type News struct {
 	hosts map[string][]string // by text
 }
 
-// Begin tells news from now on, until end or ctx.
+// Begin shows news from now on, until End is called or ctx ends.
 func (n *News) Begin(ctx context.Context) {
 	ctx, n.cancel = context.WithCancel(ctx)
 	n.done = make(chan struct{})
@@ -52,7 +51,7 @@ func (n *News) Begin(ctx context.Context) {
 	}()
 }
 
-// End tells what is left: what comes of the end is no news.
+// End shows what is left. What comes after it is dropped, since the end itself causes it.
 func (n *News) End() {
 	n.cancel()
 	<-n.done

@@ -11,8 +11,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// progress keeps a status line that says how far a run is. Its display is the one that
-// it stands beside.
+// progress shows the progress of a run in a status line, beside another display.
 type progress struct {
 	Display
 	screen  *termline.Screen
@@ -26,7 +25,7 @@ type progress struct {
 	line                  *statusLine
 }
 
-// newProgress begins to show progress beside a display.
+// newProgress returns a display that shows progress beside another.
 func newProgress(screen *termline.Screen, beside Display, t *results.Tally) *progress {
 	total := len(t.Hosts)
 	p := &progress{Display: beside, screen: screen, total: total, started: make([]bool, total), begun: time.Now(), waiting: t.Waiting}
@@ -34,7 +33,7 @@ func newProgress(screen *termline.Screen, beside Display, t *results.Tally) *pro
 	return p
 }
 
-// text is the status line.
+// text returns the status line.
 func (p *progress) text() string {
 	done, running, failed := p.done.Load(), p.running.Load(), p.failed.Load()
 	text := fmt.Sprintf(", %d running", running)
@@ -49,7 +48,7 @@ func (p *progress) text() string {
 	return fitting(p.screen, withStragglers(long, p.waiting), long, fmt.Sprintf("%d/%d done%s", done, p.total, text), fmt.Sprintf("%d/%d%s", done, p.total, text))
 }
 
-// withStragglers adds to a status line who is waited for.
+// withStragglers adds the hosts that are waited for to a status line.
 func withStragglers(text string, waiting *results.Outstanding) string {
 	if names := waiting.Stragglers(); names != "" {
 		text += ": " + names
@@ -86,5 +85,5 @@ func (p *progress) Close() {
 	p.Display.Close()
 }
 
-// end takes the status line away. It may be called twice.
+// end removes the status line. It may be called twice.
 func (p *progress) end() { p.line.end() }

@@ -11,8 +11,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/results"
 )
 
-// The formats of the personality pssh. They are no part of the help: what a host has written
-// stands below the line that says how it ended, or behind its name as it comes, or nowhere.
+// The formats of the personality pssh, which the help does not list. They show output as it comes, or
+// below the line that says how the host ended, or not at all.
 const (
 	psshFormat       = "pssh"
 	psshPrint        = "pssh-print"
@@ -20,7 +20,7 @@ const (
 	psshInlineStdout = "pssh-inline-stdout"
 )
 
-// formatValue is a format: those of the help, and those of personalities.
+// formatValue is a format: one that the help lists, or one of a personality.
 type formatValue struct {
 	flagvalue.Choice
 	personalities []string
@@ -35,12 +35,13 @@ func (v formatValue) Set(text string) error {
 	return v.Choice.Set(text)
 }
 
-// psshDisplay shows a line for each host when it has ended, as pssh does, which scripts read.
+// psshDisplay shows a line for each host when it has ended, in the format of pssh, which scripts
+// parse.
 type psshDisplay struct {
 	View
 	lines  Display    // shows lines as they come; nil: they are not shown
 	kept   *fold.Fold // keeps them until the host has ended; nil: they are not kept
-	stderr bool       // of what is kept, standard error is shown as well
+	stderr bool       // standard error is kept, too
 	ended  int
 	failed bool // something could not be kept
 }
@@ -84,7 +85,7 @@ func (d *psshDisplay) Finished(r *results.Result) {
 		return
 	}
 	d.kept.End(r.Index, "")
-	d.kept.Certain() // groups are not wanted, and would be kept
+	d.kept.Certain() // groups are not needed, and would take memory
 	g := d.kept.Of(r.Index)
 	d.below(g, fold.Stdout, "")
 	if d.stderr {
@@ -92,7 +93,7 @@ func (d *psshDisplay) Finished(r *results.Result) {
 	}
 }
 
-// below shows what a host has written to a stream, behind a heading.
+// below shows what a host has written to a stream, with a heading before the first line.
 func (d *psshDisplay) below(g fold.Group, s fold.Stream, heading string) {
 	err := g.Lines(s, func(line string) bool {
 		d.Screen.Out(heading, line)
@@ -113,7 +114,7 @@ func (d *psshDisplay) Close() {
 	d.Tally.ShowFailures(d.Screen)
 }
 
-// psshLine is how pssh says that a host has ended.
+// psshLine returns the line by which pssh says that a host has ended.
 func psshLine(n int, label string, r *results.Result) string {
 	state, why := "[FAILURE]", ""
 	switch o := r.Outcome; {
@@ -128,7 +129,7 @@ func psshLine(n int, label string, r *results.Result) string {
 	case o.Kind == fleetssh.Skipped:
 		why = " Cancelled"
 	default:
-		why = " Exited with error code 255" // what ssh ends with
+		why = " Exited with error code 255" // the exit code of ssh
 	}
 	return fmt.Sprintf("[%d] %s %s %s%s", n, time.Now().Format("15:04:05"), state, label, why)
 }

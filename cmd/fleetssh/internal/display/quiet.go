@@ -5,10 +5,10 @@ import (
 	"fleetssh/cmd/fleetssh/internal/results"
 )
 
-// quietDisplay shows nothing of what hosts write: only who failed, at the end.
+// quietDisplay shows no output of hosts, only those that failed, at the end.
 type quietDisplay struct{ View }
 
-// NewQuiet returns a display that shows nothing but who failed, at the end.
+// NewQuiet returns a display that shows only the hosts that failed, at the end.
 func NewQuiet(v View) Display { return &quietDisplay{v} }
 
 func (*quietDisplay) Show(fleetssh.Event) {}

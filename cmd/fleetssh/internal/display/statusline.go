@@ -9,14 +9,14 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// progressTick is how often the status line is renewed, and progressPause how often
-// a line is written where there is no terminal to renew one on.
+// progressTick is how often the status line is renewed. Without a terminal, a line is written every
+// progressPause.
 const (
 	progressTick  = 250 * time.Millisecond
 	progressPause = 10 * time.Second
 )
 
-// statusLine says how far something is, below everything else, until it ends.
+// statusLine shows progress below everything else, until it is ended.
 type statusLine struct {
 	screen  *termline.Screen
 	text    func() string // called on a goroutine of its own
@@ -25,11 +25,11 @@ type statusLine struct {
 	stopped chan struct{}
 }
 
-// leastStatus is how many columns are needed to say anything in less words.
+// leastStatus is the number of columns below which shorter texts do not help.
 const leastStatus = 24
 
-// fitting returns the first of several ways to say how far something is that fits the width of the
-// terminal; the first of all, which is cut then, if none does.
+// fitting returns the first of several texts that fits the width of the terminal. If none does, it
+// returns the first, which is cut when it is shown.
 func fitting(screen *termline.Screen, texts ...string) string {
 	width := screen.StatusWidth()
 	if width < leastStatus { // or not known
@@ -69,7 +69,7 @@ func (s *statusLine) run() {
 
 func (s *statusLine) say(text string) { s.screen.Message("fleetssh: " + text) }
 
-// end takes the line away. It may be called twice.
+// end removes the line. It may be called twice.
 func (s *statusLine) end() {
 	s.once.Do(func() {
 		close(s.stop)

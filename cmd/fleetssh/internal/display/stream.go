@@ -8,13 +8,13 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// streamDisplay shows each line, behind its host, as it comes.
+// streamDisplay shows each line as it comes, behind the name of its host.
 type streamDisplay struct {
 	View
-	out, err []string // what stands before the lines of each host
+	out, err []string // the prefixes of the lines, by host
 }
 
-// NewStream returns a display that shows each line behind its host.
+// NewStream returns a display that shows each line as it comes, behind the name of its host.
 func NewStream(v View) Display {
 	n := len(v.Tally.Hosts)
 	d := &streamDisplay{View: v, out: make([]string, n), err: make([]string, n)}

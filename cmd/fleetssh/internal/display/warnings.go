@@ -11,9 +11,8 @@ import (
 	"fleetssh/hostset"
 )
 
-// Warnings collects what went less well on hosts than was asked for, such as a
-// ticket that could not be handed on. It is an [slog.Handler] for the library's
-// warnings.
+// Warnings collects warnings about hosts, such as a ticket that could not be forwarded. It is an
+// [slog.Handler] for the library's log.
 type Warnings struct {
 	mu    sync.Mutex          // protects what follows
 	texts []string            // in the order in which they came
@@ -45,7 +44,7 @@ func (w *Warnings) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// shownName is what a host is called in what is said about it.
+// shownName returns the name of a host in messages.
 func shownName(h *fleetssh.HostConfig) string {
 	if h.Alias != "" {
 		return h.Alias
@@ -53,7 +52,7 @@ func shownName(h *fleetssh.HostConfig) string {
 	return h.Host
 }
 
-// Add notes a warning about a host.
+// Add adds a warning about a host.
 func (w *Warnings) Add(text, host string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -63,12 +62,12 @@ func (w *Warnings) Add(text, host string) {
 	if !slices.Contains(w.texts, text) {
 		w.texts = append(w.texts, text)
 	}
-	if host != "" { // it is about none in particular
+	if host != "" { // the warning is about a host
 		w.hosts[text] = append(w.hosts[text], host)
 	}
 }
 
-// Show says each warning once, with the hosts it is about.
+// Show shows each warning once, with the hosts that it is about.
 func (w *Warnings) Show(screen *termline.Screen) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package keyaudit judges the host keys that hosts show by what is known of them: it says which are
-// new, changed or revoked, and which may be added to which file of known hosts.
+// Package keyaudit compares the keys that hosts show with those that are known. It says which are
+// new, changed or revoked, and which may be added to which known_hosts file.
 package keyaudit
 
 import (
@@ -26,33 +26,32 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// Audit is what is found out about the keys of hosts.
+// Audit is what is found out about the keys of hosts, and how it is shown.
 type Audit struct {
 	screen *termline.Screen
 	warn   func(text, host string)
 	Format string
 	Known  *selection.KnownFiles
-	Tally  *results.Tally // of the hosts that were asked
+	Tally  *results.Tally // the hosts that were asked
 	Hosts  []*Host
 	Flags  *selection.Flags
-	From   string // the file that the keys were read from; empty: from the hosts
+	From   string // the file that the keys were read from; empty: the hosts were asked
 }
 
-// Host is a host with its keys, and what is to be thought of them.
+// Host is a host with its keys and the verdicts about them.
 type Host struct {
 	knownhosts.Shown
 	name, label          string
-	given                string // the name as it was given, with user and port; empty: it was kept
+	given                string // the name as it was given, with user and port; empty: it comes from a file
 	index                int
-	selection.KnownPlace                 // that its key is looked up in
+	selection.KnownPlace                 // where its key is looked up
 	failure              *results.Result // nil: it has shown all its keys
 	verdicts             []knownhosts.Verdict
 
-	// What accept does: nothing is taken of a host that needs somebody who looks into
-	// it.
+	// What accept does. It takes no key of a host that somebody has to look into.
 	take     []ssh.PublicKey
-	replace  bool // it was named
-	stranger bool // none of its keys is vouched for
+	replace  bool // --replace names it
+	stranger bool // the fingerprints are known of none of its keys
 }
 
 // New returns an audit of no hosts, which shows what it finds on the screen as text or json.
@@ -102,21 +101,21 @@ func (s *Audit) Order() {
 	slices.SortFunc(s.Hosts, func(a, b *Host) int { return a.index - b.index })
 }
 
-// judge judges the keys of a host by its files, and by what is listed for it beside them.
+// judge compares the keys of a host with its files, and with what KnownHostsCommand has listed.
 func (s *Audit) judge(h *Host, listed *knownhosts.DB) *Host {
 	h.verdicts = knownhosts.Union{s.Known.Read(h.Files), listed}.Judge(h.Shown)
 	s.Hosts = append(s.Hosts, h)
 	return h
 }
 
-// standing is the one of the host: that of the key that needs most care.
+// standing returns the worst standing among the keys of the host.
 func (h *Host) standing() knownhosts.Standing {
 	for _, worst := range []knownhosts.Standing{
 		knownhosts.Banned, knownhosts.Mismatched, knownhosts.BadlyCertified, knownhosts.New, knownhosts.Certified, knownhosts.Listed, knownhosts.Other,
 	} {
 		if slices.ContainsFunc(h.verdicts, func(v knownhosts.Verdict) bool { return v.Standing == worst }) {
 			if worst == knownhosts.Other {
-				return knownhosts.Listed // by another key, which it may have
+				return knownhosts.Listed // known by another key: a host may have several
 			}
 			return worst
 		}
@@ -124,19 +123,19 @@ func (h *Host) standing() knownhosts.Standing {
 	return knownhosts.TooWeak // all of them are
 }
 
-// alarming reports whether somebody should look into a host: it has a key that has to
-// be refused and is not about to be replaced, or nobody vouches for it.
+// alarming reports whether somebody should look into a host: one of its keys must be refused and is
+// not about to be replaced, or the fingerprints of none are known.
 func (h *Host) alarming() bool {
 	return h.stranger || len(h.take) == 0 && h.standing().Alarming()
 }
 
-// Choice says which keys to take.
+// Choice says which keys to accept.
 type Choice struct {
 	Replace []fleetssh.HostConfig
-	Vouched knownhosts.Fingerprints // nil: the user looks at them
+	Vouched knownhosts.Fingerprints // nil: the user compares them
 }
 
-// named reports whether a host is one of those to replace.
+// named reports whether the key of a host is to be replaced.
 func (k *Choice) named(h *Host) bool {
 	return slices.ContainsFunc(k.Replace, func(r fleetssh.HostConfig) bool { return isNamed(h, r) })
 }
@@ -160,7 +159,7 @@ func (k *Choice) Unused(hosts []*Host) string {
 	return ""
 }
 
-// Choose decides which keys of a host to take.
+// Choose decides which keys of a host to accept.
 func (k *Choice) Choose(h *Host) {
 	h.replace = k.named(h)
 	var offered, take []ssh.PublicKey
@@ -209,7 +208,7 @@ func (s *Audit) Err() error {
 	return nil
 }
 
-// Show shows what a host has shown, when it is asked for that only.
+// Show shows the keys of a host, for a scan.
 func (s *Audit) Show(h *Host) {
 	for i := range h.verdicts {
 		s.showKey(h, &h.verdicts[i], h.verdicts[i].Standing.String(), "")
@@ -225,7 +224,7 @@ func (s *Audit) Show(h *Host) {
 	}
 }
 
-// ShowChoice shows what is to be done about the keys of a host, and which need care.
+// ShowChoice shows which keys of a host are to be accepted, and which somebody has to look into.
 func (s *Audit) ShowChoice(h *Host) {
 	for i := range h.verdicts {
 		v := &h.verdicts[i]
@@ -246,12 +245,12 @@ func (s *Audit) ShowChoice(h *Host) {
 	}
 }
 
-// out shows a line about a host: a word, and more behind it in a column.
+// out shows a line about a host: a word, and more in a second column.
 func (s *Audit) out(h *Host, word, more string) {
 	s.screen.Out(s.screen.Paint(termline.Label, h.label)+": ", fmt.Sprintf("%-11s %s", word, more))
 }
 
-// showKey shows a key and what there is to say of it.
+// showKey shows a key with its verdict.
 func (s *Audit) showKey(h *Host, v *knownhosts.Verdict, word, action string) {
 	if s.Format == "json" {
 		display.PutJSON(s.screen, newJSONHostKey(h, v, action))
@@ -283,8 +282,7 @@ func (s *Audit) showKey(h *Host, v *knownhosts.Verdict, word, action string) {
 	s.out(h, word, termline.Visible(text))
 }
 
-// groups returns the labels of the hosts by what is to be said of them, and the words
-// for that, in their order.
+// groups returns the labels of the hosts by outcome, and the outcomes in the order of the summary.
 func (s *Audit) groups() (words []string, labels map[string][]string) {
 	labels = make(map[string][]string)
 	for _, h := range s.Hosts {
@@ -300,8 +298,7 @@ func (s *Audit) groups() (words []string, labels map[string][]string) {
 	return words, labels
 }
 
-// placeOf returns where a word stands in the summary: hosts that have shown no key are
-// last.
+// placeOf returns the place of an outcome in the summary. Hosts that have shown no key come last.
 func placeOf(word string) int {
 	order := []string{"known", "certificate", "new", "unvouched", "changed", "revoked", "invalid", "weak"}
 	if i := slices.Index(order, word); i >= 0 {
@@ -310,7 +307,7 @@ func placeOf(word string) int {
 	return len(order)
 }
 
-// outcome says in a word what is to be said of a host.
+// outcome returns the verdict about a host in one word.
 func (h *Host) outcome() string {
 	switch {
 	case len(h.verdicts) > 0 && h.stranger:
@@ -323,7 +320,7 @@ func (h *Host) outcome() string {
 	return fleetssh.Unreachable.String()
 }
 
-// ShowSummary says how many hosts there are of each kind, and which.
+// ShowSummary shows which hosts have which outcome, and how many there are of each.
 func (s *Audit) ShowSummary() {
 	words, labels := s.groups()
 	if s.Format == "json" {
@@ -338,7 +335,7 @@ func (s *Audit) ShowSummary() {
 	say(fmt.Sprintf("fleetssh: %s: %s", selection.CountHosts(len(s.Hosts)), strings.Join(counts, ", ")))
 	for _, word := range words {
 		if placeOf(word) == placeOf("") && s.Tally.Failed() > 0 {
-			continue // said below, with the reasons
+			continue // shown below, with the reasons
 		}
 		say("  " + word + ": " + hostset.Of(labels[word]...).String())
 		switch {
@@ -359,7 +356,7 @@ func (s *Audit) untouched() bool {
 	return slices.ContainsFunc(s.Hosts, func(h *Host) bool { return h.alarming() && h.standing() == knownhosts.Mismatched })
 }
 
-// namesOf returns what hosts with these labels are called on the command line.
+// namesOf returns the names of hosts with these labels, as they were given on the command line.
 func (s *Audit) namesOf(labels []string) []string {
 	var names []string
 	for _, h := range s.Hosts {
@@ -380,9 +377,9 @@ type JSONHostKey struct {
 	Action      string      `json:"action,omitempty"`
 	KeyType     string      `json:"key_type"`
 	Fingerprint string      `json:"fingerprint"`
-	Authority   string      `json:"authority,omitempty"` // that has signed a certificate
+	Authority   string      `json:"authority,omitempty"` // the key that has signed a certificate
 	Key         []byte      `json:"key"`
-	Listed      []jsonKnown `json:"listed,omitempty"` // lines that say otherwise
+	Listed      []jsonKnown `json:"listed,omitempty"` // lines with other keys
 	Reason      string      `json:"reason,omitempty"`
 }
 
@@ -412,7 +409,7 @@ func newJSONHostKey(h *Host, v *knownhosts.Verdict, action string) JSONHostKey {
 	return o
 }
 
-// jsonShown is what there is to say of a host as a whole.
+// jsonShown is the result of a host.
 type jsonShown struct {
 	Type    string             `json:"type"`
 	Time    time.Time          `json:"time"`

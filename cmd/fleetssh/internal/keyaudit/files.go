@@ -15,7 +15,7 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// refusals returns what the library refuses of the keys that a host has shown.
+// refusals returns the keys of a host that the library refuses, by index.
 func refusals(shown *fleetssh.ShownKeys) map[int]knownhosts.Verdict {
 	var all map[int]knownhosts.Verdict
 	for i, err := range shown.Refused {
@@ -35,13 +35,13 @@ func refusals(shown *fleetssh.ShownKeys) map[int]knownhosts.Verdict {
 	return all
 }
 
-// Addition is what is added to one file.
+// Addition is the keys that are added to one file.
 type Addition struct {
 	selection.KnownPlace
 	hosts []*Host
 }
 
-// Additions returns what was chosen, by the file that it is added to.
+// Additions returns the chosen keys, by the file that they are added to.
 func (s *Audit) Additions() ([]Addition, error) {
 	var all []Addition
 	index := make(map[string]int)
@@ -69,7 +69,7 @@ func (s *Audit) Additions() ([]Addition, error) {
 	return all, nil
 }
 
-// Intention says what is about to be done.
+// Intention says what would be added, and where.
 func Intention(all []Addition) string {
 	var parts []string
 	for _, a := range all {
@@ -99,8 +99,7 @@ func (a *Addition) Accepted() []knownhosts.Accepted {
 	return all
 }
 
-// sameKeys returns the hosts that show one and the same key although they are known by
-// different names: at least three.
+// sameKeys returns lines about keys that at least [results.MinSame] hosts share.
 func (s *Audit) sameKeys() []string {
 	by := make(map[string][]string)
 	var order []string
@@ -132,7 +131,7 @@ func (s *Audit) sameKeys() []string {
 	return lines
 }
 
-// SaveScan keeps what was found.
+// SaveScan writes the keys of hosts to a file that trust accept reads.
 func SaveScan(file string, hosts []*Host) error {
 	text := fmt.Appendf(nil, "# Keys that hosts have shown, by fleetssh trust scan, %s.\n# To trust those that are new: fleetssh trust accept FILE\n",
 		time.Now().UTC().Format(time.RFC3339))

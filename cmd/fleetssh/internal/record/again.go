@@ -16,7 +16,7 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// AgainFlags are the flags of rerun that take what the record of a run does not hold.
+// AgainFlags are the flags of rerun for values that were not recorded, because they may be secrets.
 type AgainFlags struct {
 	values map[string]*[]string // by flag
 	flags  *pflag.FlagSet
@@ -66,7 +66,7 @@ func RedactArgs(args []string) []string {
 	return redacted
 }
 
-// keyOf names what a value of a flag is about: the variable, the keyword, or the flag itself.
+// keyOf returns what a value of a flag is about: the variable, the keyword, or the flag itself.
 func keyOf(flag, value string) string {
 	switch flag {
 	case "env":
@@ -79,9 +79,9 @@ func keyOf(flag, value string) string {
 	return flag
 }
 
-// Options returns the options that repeat a run. What is hidden in those of the record is taken
-// from the flags; a flag that the settings of the user had set stays there, and the file is named.
-// Otherwise settings have no say: those that had one are among the options.
+// Options returns the options that repeat a run. Values that the record hides are taken from the
+// flags. Hidden values that came from the user's settings are taken from that file, which is named
+// with --config. All other settings are among the recorded options, so no file is read for them.
 func (f *AgainFlags) Options(run *journal.Run, root *cobra.Command) ([]string, error) {
 	given, unused := f.given()
 	filed := settingsOf(run, root)
@@ -98,7 +98,7 @@ func (f *AgainFlags) Options(run *journal.Run, root *cobra.Command) ([]string, e
 		key := keyOf(name, value)
 		again := cmp.Or(given[key], filed[key])
 		switch {
-		case name == "config": // what older programs kept: what it set is not known
+		case name == "config": // recorded by older versions; what the file has set is not known
 		case inFile(name):
 			file = run.Settings.File
 		case !hiddenArg(arg):
@@ -127,7 +127,7 @@ func (f *AgainFlags) Options(run *journal.Run, root *cobra.Command) ([]string, e
 	return args, nil
 }
 
-// given returns what is given again, and the flags that it came from, both by key.
+// given returns the values that are given again, and the flags that they came from, both by key.
 func (f *AgainFlags) given() (values, flags map[string]string) {
 	values, flags = make(map[string]string), make(map[string]string)
 	for name, list := range f.values {
@@ -141,8 +141,8 @@ func (f *AgainFlags) given() (values, flags map[string]string) {
 	return values, flags
 }
 
-// settingsOf returns the values that the settings of the user have now for the flags of a run that
-// they had set, by key. From a file that cannot be read there are none.
+// settingsOf returns the values that the user's settings now have for the flags that they had set in
+// a run, by key. If the file cannot be read, it returns none.
 func settingsOf(run *journal.Run, root *cobra.Command) map[string]string {
 	if run.Settings.File == "" {
 		return nil
@@ -155,7 +155,7 @@ func settingsOf(run *journal.Run, root *cobra.Command) map[string]string {
 	}
 	values := make(map[string]string)
 	known := make(map[string]bool)
-	for _, e := range all { // those of the verb come first
+	for _, e := range all { // settings of the verb are first
 		if known[e.Flag] || !slices.Contains(run.Settings.Flags, e.Flag) || e.Verb != "" && e.Verb != cmp.Or(run.Verb, "run") {
 			continue
 		}

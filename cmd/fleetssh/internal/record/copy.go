@@ -6,7 +6,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/results"
 )
 
-// OverCopy returns a display that keeps what it shows of a copy.
+// OverCopy returns a display of a copy that records what it shows.
 func (r *Recorder) OverCopy(d display.CopyDisplay) display.CopyDisplay {
 	if r.writer == nil {
 		return d

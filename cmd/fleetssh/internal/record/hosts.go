@@ -21,7 +21,7 @@ func Hosts(name string) (expr string, ok bool, err error) {
 		return "", false, nil
 	}
 	if !runName.MatchString(run) {
-		// The end of a name may also be a source of groups: it is a run if there is one.
+		// The end of a name may also be a source of groups. It means a run if there is one.
 		known := slices.Contains(journal.Classes, strings.ReplaceAll(class, "-", "_"))
 		if dir, err := journal.Dir(); !known || err != nil {
 			return "", false, nil
@@ -40,7 +40,7 @@ func Hosts(name string) (expr string, ok bool, err error) {
 	return Targets(hosts).String(), true, nil
 }
 
-// Open reads a run that the user names.
+// Open reads the run with a name that the user has given.
 func Open(name string) (*journal.Run, error) {
 	dir, err := journal.Dir()
 	if err != nil {
@@ -69,7 +69,7 @@ func Targets(hosts []journal.HostRun) hostset.Set {
 	return hostset.Of(names...)
 }
 
-// TargetOf names a host as -w takes it.
+// TargetOf returns the name of a host, as -w takes it.
 func TargetOf(h *journal.Host) string {
 	name := h.Name
 	switch {
@@ -84,5 +84,5 @@ func TargetOf(h *journal.Host) string {
 	return name
 }
 
-// runName is what names a run and nothing else.
+// runName matches names that can only be those of runs.
 var runName = regexp.MustCompile(`^(last([-~][0-9]+)?|[0-9]{8}T[0-9.]*Z?(-[0-9a-f]*)?)$`)

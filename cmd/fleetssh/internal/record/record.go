@@ -28,21 +28,21 @@ import (
 	"fleetssh/cmd/fleetssh/internal/wholefile"
 )
 
-// Flags say what is kept of a run.
+// Flags say what is recorded of a run.
 type Flags struct {
 	NoRecord bool
-	Report   string // file for a page about the run
+	Report   string // the file for a page about the run
 
-	login string   // of the flags, which hosts need not repeat
-	port  string   // likewise
-	Args  []string // the options that count when the run is repeated
+	login string   // the user that the flags name, which is not recorded for each host
+	port  string   // the same for the port
+	Args  []string // the options that repeat the run
 
-	settings journal.Settings // where hidden ones of them stand
+	settings journal.Settings // where values of options can be found that are hidden in Args
 
-	Simulated bool // nothing is kept: the hosts are gone when the program ends
+	Simulated bool // nothing is recorded: the hosts do not outlive the program
 
 	Verb  string   // of a copy: put or get
-	Words []string // and its paths, as they mean the same from another folder
+	Words []string // of a copy: its paths, so that they mean the same in another folder
 }
 
 // Help is the help text of these flags.
@@ -58,7 +58,7 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.NoRecord, "no-record", false, "")
 }
 
-// Check refuses a report that could not be written in the end.
+// Check refuses a report that could not be written when the run is over.
 func (f *Flags) Check() error { return CheckReport(f.Report) }
 
 // CheckReport refuses the name of a report that could not be written.
@@ -75,15 +75,15 @@ func CheckReport(name string) error {
 	return nil
 }
 
-// Flags of run that mean something else, or nothing, when the run is repeated for some of its
-// hosts; and flags that name files, which are the same files from another folder.
+// flagsOfOneRun are flags of run that do not apply when the run is repeated for some of its hosts.
+// flagsOfFiles are flags that name files; they are recorded with absolute paths.
 var (
 	flagsOfOneRun = []string{"hosts", "exclude", "group", "all", "limit", "pick", "dry-run", "yes", "report", "no-record", "config", "help"}
 	flagsOfFiles  = []string{"identity", "cert", "password-file", "known-hosts", "ssh-config", "keytab", "stdin", "script", "args-file", "inventory", "hostfile", "outdir", "errdir"}
 )
 
-// Note keeps the flags that count, given or set by the user's settings, as rerun needs them: what
-// may be a secret is hidden.
+// Note keeps the flags that repeat the run, whether they were given or set by the user's settings. It
+// hides values that may be secrets.
 func (f *Flags) Note(flags *pflag.FlagSet, s *settings.Defaults) {
 	f.Args, f.settings = nil, journal.Settings{}
 	flags.VisitAll(func(flag *pflag.Flag) {
@@ -112,11 +112,11 @@ func (f *Flags) Note(flags *pflag.FlagSet, s *settings.Defaults) {
 	})
 }
 
-// givenFlag returns a flag as it is kept: nothing if it cannot be repeated.
+// givenFlag returns a flag as it is recorded. It returns nothing if the flag cannot be repeated.
 func givenFlag(flag *pflag.Flag, value string) []string {
 	switch {
 	case flag.Name == "hostfile" && value == "-":
-		return nil // it was read, and is gone
+		return nil // standard input cannot be read again
 	case slices.Contains(flagsOfFiles, flag.Name):
 		value = samePlace(value)
 	case flag.NoOptDefVal == value: // --sudo
@@ -125,7 +125,7 @@ func givenFlag(flag *pflag.Flag, value string) []string {
 	return []string{"--" + flag.Name + "=" + redact.Flag(flag.Name, value)}
 }
 
-// samePlace returns the name of a file that means the same in another folder.
+// samePlace returns a name of a file that means the same in another folder.
 func samePlace(name string) string {
 	if name == "-" || name == "none" || name == "" || strings.HasPrefix(name, "~") {
 		return name
@@ -144,12 +144,12 @@ type Recorder struct {
 
 	writer *journal.Writer // nil: nothing is kept
 	dir    string
-	scrap  bool // the record is for the report only
+	scrap  bool // the record is temporary, for the report only
 	warned sync.Once
 	ended  bool
 }
 
-// Begin begins the record of a run of what start names.
+// Begin begins the record of a run.
 func (f *Flags) Begin(screen *termline.Screen, t *results.Tally, start journal.Start) *Recorder {
 	r := &Recorder{screen: screen, tally: t, report: f.Report}
 	if f.Simulated || f.NoRecord && f.Report == "" {
@@ -172,7 +172,7 @@ func (f *Flags) Begin(screen *termline.Screen, t *results.Tally, start journal.S
 	return r
 }
 
-// create makes the record: in the place of all, or in one that nobody sees.
+// create creates the record: among the others, or in a temporary folder.
 func (r *Recorder) create(scrap bool, start journal.Start) (err error) {
 	if r.scrap = scrap; scrap {
 		r.dir, err = os.MkdirTemp("", "fleetssh-report-")
@@ -185,7 +185,7 @@ func (r *Recorder) create(scrap bool, start journal.Start) (err error) {
 	return err
 }
 
-// host returns a host as it is kept: with the user and the port that the flags do not say.
+// host returns a host as it is recorded: with user and port if they are not those of the flags.
 func (f *Flags) host(e *selection.Host) journal.Host {
 	h := journal.Host{Name: e.Name}
 	if e.Config.User != f.login {
@@ -225,7 +225,7 @@ func (r *Recorder) ID() string {
 	return r.writer.ID()
 }
 
-// Over returns a display that keeps what it shows.
+// Over returns a display that records what it shows.
 func (r *Recorder) Over(d display.Display) display.Display {
 	if r.writer == nil {
 		return d
@@ -254,7 +254,7 @@ func (d *recordDisplay) Finished(result *results.Result) {
 	d.Display.Finished(result)
 }
 
-// end ends the record. Only its first call does something.
+// end ends the record. Only the first call does anything.
 func (r *Recorder) end() {
 	if r.writer == nil || r.ended {
 		return
@@ -267,7 +267,7 @@ func (r *Recorder) end() {
 	}))
 }
 
-// Finish ends the record and writes the report. It returns what ends the program.
+// Finish ends the record and writes the report. It returns the error that ends the program.
 func (r *Recorder) Finish() error {
 	r.end()
 	ended := r.tally.Err()
@@ -314,7 +314,7 @@ func WriteReport(name string, run *journal.Run) error {
 	return nil
 }
 
-// journalResult returns a result as it is kept.
+// journalResult returns a result as it is recorded.
 func journalResult(r *results.Result) journal.Result {
 	o := r.Outcome
 	out := journal.Result{

@@ -38,8 +38,8 @@ func resultOf(h *journal.HostRun, begun time.Time) results.Result {
 	return r
 }
 
-// Tally returns how a run ended, as far as it is known. Hosts that are at work or wait
-// have no result.
+// Tally returns how the hosts of a run ended, as far as it is known. Hosts that are at work or
+// waiting have no result.
 func Tally(run *journal.Run) *results.Tally {
 	t := &results.Tally{Hosts: make([]selection.Host, len(run.Hosts)), Begun: run.Time, Interrupted: run.State == journal.Interrupted}
 	for i := range run.Hosts {
@@ -48,7 +48,7 @@ func Tally(run *journal.Run) *results.Tally {
 		if h.Result.Outcome != journal.Running && h.Result.Outcome != journal.Waiting {
 			r := resultOf(h, run.Time)
 			if run.Verb != "" {
-				r.Copied = new(fleetssh.CopyResult) // of which no more is known
+				r.Copied = new(fleetssh.CopyResult) // the counts of files were not recorded
 			}
 			t.Results = append(t.Results, r)
 		}
@@ -56,7 +56,7 @@ func Tally(run *journal.Run) *results.Tally {
 	return t
 }
 
-// reportOf returns what the page about a run shows.
+// reportOf returns the data for the page about a run.
 func reportOf(run *journal.Run) (page.Data, error) {
 	t := Tally(run)
 	d := page.Data{Run: run.ID, Command: run.Command, Begun: run.Time, Elapsed: run.Elapsed, Notes: Notes(run)}
@@ -88,7 +88,7 @@ func reportOf(run *journal.Run) (page.Data, error) {
 	return d, err
 }
 
-// classOf says whether all is well with a host.
+// classOf returns whether a host did what was asked of it.
 func classOf(h *journal.HostRun) page.Class {
 	switch {
 	case h.OK():
@@ -99,7 +99,7 @@ func classOf(h *journal.HostRun) page.Class {
 	return page.Failed
 }
 
-// variantsOf returns what the hosts of a run wrote, the same once.
+// variantsOf returns the different outputs of the hosts of a run.
 func variantsOf(run *journal.Run, t *results.Tally) ([]page.Variant, error) {
 	f := fold.New(len(run.Hosts))
 	defer f.Close()
@@ -140,7 +140,7 @@ func variantsOf(run *journal.Run, t *results.Tally) ([]page.Variant, error) {
 	return variants, nil
 }
 
-// Lines yields what the hosts of a run wrote, with the pieces of long lines put together.
+// Lines yields the lines that the hosts of a run wrote. It joins the pieces of long lines.
 func Lines(run *journal.Run) iter.Seq2[journal.Line, error] {
 	type stream struct {
 		index int
@@ -160,7 +160,7 @@ func Lines(run *journal.Run) iter.Seq2[journal.Line, error] {
 				return
 			}
 		}
-		for of, text := range pieces { // the end was not kept
+		for of, text := range pieces { // the rest of the line was not recorded
 			if !yield(journal.Line{Index: of.index, Stream: of.name, Text: text, Partial: true}, nil) {
 				return
 			}

@@ -42,7 +42,7 @@ func (r *Result) copyTitle() (string, int) {
 	return "", 0
 }
 
-// Unfinished reports whether a copy was ended on the way.
+// Unfinished reports whether a copy was ended before it was complete.
 func (r *Result) Unfinished() bool {
 	switch r.Outcome.Kind {
 	case fleetssh.Cancelled:

@@ -12,20 +12,20 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// Group is a number of hosts that failed in the same way.
+// Group is the hosts that failed in the same way.
 type Group struct {
 	Title  string
 	rank   int
 	Hosts  []int
-	First  *Result // in the order of the hosts
-	Differ bool    // others have other reasons
+	First  *Result // of the host that was named first
+	Differ bool    // some have other reasons than the first
 
-	results []*Result // of hosts with a problem of their keys, in the order of the hosts
-	Detail  []string  // lines that say more
+	results []*Result // of hosts with a problem of their keys, in the order in which they were named
+	Detail  []string  // more lines about the reason
 	Hint    string
 }
 
-// Failures returns the hosts that failed, by what went wrong.
+// Failures returns the hosts that failed, grouped by what went wrong.
 func (t *Tally) Failures() []*Group {
 	var groups []*Group
 	type way struct{ title, kind string }
@@ -38,7 +38,7 @@ func (t *Tally) Failures() []*Group {
 		title, rank := r.Title()
 		w := way{title, r.Problem.Kind}
 		if w.kind == "config" {
-			w.kind += r.Problem.Reason // each is to be mended by itself
+			w.kind += r.Problem.Reason // each has to be corrected by itself
 		}
 		if k := r.Problem.Key; k != nil {
 			w.kind += k.reason.String()
@@ -74,7 +74,7 @@ func (t *Tally) Failures() []*Group {
 	return groups
 }
 
-// leaveOutHint says how to go on without the hosts of a group.
+// leaveOutHint says how to run the command without the hosts of a group.
 func (t *Tally) leaveOutHint(g *Group) string {
 	names := make([]string, len(g.Hosts))
 	for i, index := range g.Hosts {
@@ -87,9 +87,8 @@ func (t *Tally) leaveOutHint(g *Group) string {
 	return "-x " + shellquote.Quote(hostset.Of(names...).String()) + " leaves " + it + " out"
 }
 
-// Title says how a host failed, and where it stands among the others: what may
-// need care comes first.
-func (r *Result) Title() (string, int) {
+// Title says how a host failed. The lower its rank, the more urgent it is.
+func (r *Result) Title() (title string, rank int) {
 	if r.Copied != nil {
 		if title, rank := r.copyTitle(); title != "" {
 			return title, rank
@@ -124,8 +123,8 @@ func (r *Result) Title() (string, int) {
 	}
 }
 
-// ShowFailures says how many hosts failed, in which way, and which, and which were never
-// begun. It says nothing if all is well.
+// ShowFailures shows how many hosts failed, and which in which way, and which were never begun. It
+// shows nothing if all is well.
 func (t *Tally) ShowFailures(screen *termline.Screen) {
 	headline := t.headline()
 	if headline == "" {
@@ -161,7 +160,7 @@ func (t *Tally) ShowFailures(screen *termline.Screen) {
 	}
 }
 
-// showBriefly says which hosts failed, a line for each way.
+// showBriefly shows the hosts that failed, with one line for each group.
 func (t *Tally) showBriefly(screen *termline.Screen) {
 	for _, g := range t.Failures() {
 		slices.Sort(g.Hosts)

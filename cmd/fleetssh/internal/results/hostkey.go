@@ -21,12 +21,12 @@ type KeyProblem struct {
 	Name   string   // of the host, as -w takes it
 	Hop    string   // the same, if it is a hop
 	shown  string   // the key
-	more   []string // lines that say more: which key is known, and where
-	full   bool     // the host could not be added: the file cannot be written
+	more   []string // more lines: which key is known, and where
+	full   bool     // the host is new, and the file that it would be added to cannot be written
 }
 
-// hostKeyProblem says what is wrong with a host key. For a changed one the hint begins
-// with who should be asked: it may be an attack.
+// hostKeyProblem returns what is wrong with a host key. If it has changed, the hint first says whom to
+// ask, because it may be an attack.
 func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) Problem {
 	p := Problem{Kind: "host_key", Phase: "host_key", Reason: e.Err.Error(), Tries: 1}
 	fault, ok := errors.AsType[*knownhosts.KeyError](e.Err)
@@ -81,8 +81,8 @@ func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) Problem
 	return p
 }
 
-// keyDetail returns what the hosts of a group show, and what is known of them. Those of
-// which the same is to be said stand together.
+// keyDetail returns lines about the keys that the hosts of a group show, and about those that are
+// known. Hosts with the same text share a line.
 func (t *Tally) keyDetail(g *Group) []string {
 	type said struct {
 		text  string
@@ -136,7 +136,7 @@ func (t *Tally) keyDetail(g *Group) []string {
 	return append(lines, cutLines(known)...)
 }
 
-// maxKeyLines is how many lines about keys are shown of a group of hosts.
+// maxKeyLines is the largest number of lines about the keys of a group.
 const maxKeyLines = 8
 
 func cutLines(lines []string) []string {
@@ -146,10 +146,10 @@ func cutLines(lines []string) []string {
 	return lines
 }
 
-// MinSame is how many hosts that show one key are worth a word.
+// MinSame is how many hosts must show the same key to be reported.
 const MinSame = 3
 
-// SameKeyText says what it may mean that several hosts show one key.
+// SameKeyText says what it may mean that several hosts show the same key.
 func SameKeyText(set, key string) string {
 	return set + " show the same key, " + key + ": copies of one image, one host under several names, or somebody in between"
 }
@@ -175,13 +175,13 @@ func (t *Tally) keyHint(g *Group) string {
 	}
 	k := g.First.Problem.Key
 	if k.Hop != "" && flags != nil {
-		flags = &selection.Flags{Config: flags.Config, KnownHosts: flags.KnownHosts} // others are not for hops
+		flags = &selection.Flags{Config: flags.Config, KnownHosts: flags.KnownHosts} // the other flags do not apply to hops
 	}
 	return TrustHint(flags, k, names)
 }
 
-// TrustHint returns the next step for hosts with a problem of one kind, which were named with f.
-// f may be nil.
+// TrustHint returns the next step for hosts with the same problem. f has the flags by which they were
+// named; it may be nil.
 func TrustHint(f *selection.Flags, k *KeyProblem, names []string) string {
 	switch {
 	case k.reason == knownhosts.Changed:

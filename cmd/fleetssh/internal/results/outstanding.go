@@ -13,11 +13,11 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// Outstanding knows which hosts of a run are not done, and what is being done on each.
+// Outstanding knows which hosts of a run are not done, and what each of them is doing.
 type Outstanding struct {
 	hosts   []selection.Host
 	begun   time.Time
-	Working func() []fleetssh.Progress // of the hosts at work, by their index; nil: nothing is known
+	Working func() []fleetssh.Progress // returns what each host at work is doing; nil: not known
 
 	mu    sync.Mutex // protects what follows
 	ended []bool
@@ -39,8 +39,8 @@ func (o *Outstanding) end(i int) {
 	}
 }
 
-// atWork returns what is done on the hosts that are begun and not done, those that were begun
-// first in front, and how many are not begun.
+// atWork returns what the hosts at work are doing, those that began first in front, and the hosts
+// that have not begun.
 func (o *Outstanding) atWork() (work []fleetssh.Progress, unbegun []int) {
 	if o.Working != nil {
 		work = o.Working()
@@ -62,14 +62,14 @@ func (o *Outstanding) atWork() (work []fleetssh.Progress, unbegun []int) {
 }
 
 const (
-	// stragglersShown is how many hosts the status line names, and stragglerAge how long they
-	// must have been at work if there are more.
+	// stragglersShown is how many hosts the status line names. If more are at work, it names only
+	// those that have been for stragglerAge.
 	stragglersShown = 3
 	stragglerAge    = 2 * time.Second
 )
 
-// Stragglers names the hosts that are waited for, with what is done on them, for the status
-// line: all of the last few, or those that have taken longest. It is empty if there are none.
+// Stragglers names hosts at work and says what they are doing, for the status line: all if there are
+// few, otherwise those that have taken longest. It is empty if there are none.
 func (o *Outstanding) Stragglers() string {
 	if o == nil {
 		return ""
@@ -93,14 +93,14 @@ func (o *Outstanding) Stragglers() string {
 	return strings.Join(texts, ", ")
 }
 
-// doingGroup is hosts on which the same is done, since so long.
+// doingGroup is the hosts that do the same, and for how long: the shortest and the longest time.
 type doingGroup struct {
 	doing    string
 	labels   []string
 	from, to time.Duration
 }
 
-// groups puts together the hosts on which the same is done, in the order in which they come.
+// groups groups the hosts that do the same, in the order of their first hosts.
 func (o *Outstanding) groups(work []fleetssh.Progress, now time.Time) []*doingGroup {
 	var groups []*doingGroup
 	byText := make(map[string]*doingGroup)
@@ -118,8 +118,8 @@ func (o *Outstanding) groups(work []fleetssh.Progress, now time.Time) []*doingGr
 	return groups
 }
 
-// Report says who is outstanding, in which phase and since when: hosts of which the same is to
-// be said are one line.
+// Report shows the hosts that are not done, what they are doing, and for how long. Hosts that do the
+// same share a line.
 func (o *Outstanding) Report(screen *termline.Screen) {
 	work, unbegun := o.atWork()
 	now := time.Now()
@@ -155,14 +155,14 @@ func CountedNames(labels []string) string {
 	return text
 }
 
-// doings say what is done in a phase.
+// doings says what a host is doing in a phase.
 var doings = map[string]string{
 	"proxy": "waiting for its hop", "resolve": "looking up its name", "connect": "connecting", "handshake": "agreeing on keys",
 	"host_key": "checking its key", "auth": "logging in", "retry": "waiting to try again", "password": "waiting for a password to be accepted elsewhere",
 	"start": "starting the command", "run": "running", "copy": "copying", "scan": "asking for keys",
 }
 
-// doing says what is done on a host.
+// doing says what a host is doing.
 func doing(p fleetssh.Progress) string {
 	text, ok := doings[p.Phase]
 	if !ok {
@@ -191,7 +191,7 @@ func ordinal(n int) string {
 	return fmt.Sprint(n, "th")
 }
 
-// seconds writes a time in whole seconds.
+// seconds writes a duration in whole seconds.
 func seconds(d time.Duration) string {
 	return ShortDuration(max(d.Truncate(time.Second), 0))
 }

@@ -16,17 +16,17 @@ import (
 	"fleetssh/inventory"
 )
 
-// Problem is what went wrong on a host, in the words for its user.
+// Problem is what went wrong on a host, in words for the user.
 type Problem struct {
 	Kind   string   // one of the kinds of the JSON output
-	Phase  string   // how far it came
-	Reason string   // without the host, which stands beside it
-	Detail []string // lines that say more
-	Hint   string   // the next step, if we know it
-	banner string   // what the host wanted to be read before the login
+	Phase  string   // what was being done: a phase of connecting, or a step after it
+	Reason string   // without the name of the host, which is shown beside it
+	Detail []string // more lines about it
+	Hint   string   // the next step; empty if none is known
+	banner string   // the banner that the host sent before the login
 	Tries  int      // attempts to connect
 
-	Key *KeyProblem // of a host key, if there is more to say; nil otherwise
+	Key *KeyProblem // not nil if it is about a host key
 }
 
 // ProblemOf returns what an error of the library means for the host that has ended with it. It
@@ -78,10 +78,11 @@ func ProblemOf(err error, host *fleetssh.HostConfig) Problem {
 	return Problem{Kind: "connection", Phase: "connect", Reason: err.Error()}
 }
 
-// leaveOut is a hint that names the hosts of a group of failures, once they are known.
+// leaveOut stands in the place of the hint to leave out hosts. Failures completes it, which knows all
+// hosts of the group.
 const leaveOut = "-x leaves out"
 
-// configProblem says why a host cannot be used, which stands beside it.
+// configProblem returns why a host cannot be used.
 func configProblem(e *fleetssh.ConfigError) Problem {
 	p := Problem{Kind: "config", Phase: "config", Reason: e.Reason}
 	if setting, ok := errors.AsType[*inventory.SettingError](e.Err); ok {
@@ -97,13 +98,13 @@ func configProblem(e *fleetssh.ConfigError) Problem {
 	return p
 }
 
-// mostPathShown is how many bytes of a path are shown.
+// mostPathShown is the largest number of bytes of a path that are shown.
 const mostPathShown = 400
 
-// CopyProblem names the file, and the side it is on where that is not the host.
+// CopyProblem returns what went wrong with a file. It says if the file is a local one.
 func CopyProblem(e *fleetssh.CopyError) Problem {
 	where := e.Path
-	if len(where) > mostPathShown { // of a host, which may name any
+	if len(where) > mostPathShown { // a host may send a name of any length
 		where = strings.ToValidUTF8(where[:mostPathShown], "") + "…"
 	}
 	if e.Local {
@@ -155,7 +156,7 @@ func timeoutProblem(e *fleetssh.TimeoutError) Problem {
 	return p
 }
 
-// saidText tells what a host has said in place of its SSH version.
+// saidText quotes what a host has sent instead of its SSH version.
 func saidText(said string) string {
 	if said == "" {
 		return ""
@@ -196,10 +197,10 @@ func ShortDuration(d time.Duration) string {
 	return text
 }
 
-// mostBannerLines is how many lines of a banner are shown.
+// mostBannerLines is the largest number of lines of a banner that are shown.
 const mostBannerLines = 20
 
-// BannerLines returns the lines of a banner, as many as are shown.
+// BannerLines returns the lines of a banner, without those that are too many to be shown.
 func BannerLines(text string) []string {
 	lines := strings.Split(text, "\n")
 	if len(lines) > mostBannerLines {

@@ -22,8 +22,8 @@ type Result struct {
 	Message   string  // the error of the library in full
 	Timing    fleetssh.Timing
 	Truncated bool
-	Logins    []fleetssh.Login     // of check
-	Copied    *fleetssh.CopyResult // of put and get
+	Logins    []fleetssh.Login     // what check shows
+	Copied    *fleetssh.CopyResult // set by put and get
 	After     time.Duration        // since the run began
 }
 
@@ -33,12 +33,12 @@ type Tally struct {
 	Begun       time.Time
 	Results     []Result // in the order in which the hosts ended
 	Interrupted bool
-	Stopped     string       // why no more hosts were begun: too many failed; empty: they were all begun
-	Policy      string       // of exit codes: worst, max or none
-	SudoMute    bool         // sudo had no password to answer with
-	Brief       bool         // failures are shown below each line of a dialogue
-	Trouble     bool         // something went wrong here, and was said
-	Waiting     *Outstanding // nil: nobody asks
+	Stopped     string       // why no more hosts were begun; empty if all were
+	Policy      string       // which exit code counts: worst, max or none (--exit-policy)
+	SudoMute    bool         // no password is known that sudo could get
+	Brief       bool         // failures are shown in one line each, as in a dialogue
+	Trouble     bool         // something went wrong on this side, and was reported
+	Waiting     *Outstanding // nil: not needed
 }
 
 // New returns the counts of a run on hosts that begins now.
@@ -54,13 +54,13 @@ func (t *Tally) Add(ev fleetssh.Event) *Result {
 	r.OK = r.Outcome == fleetssh.Outcome{Kind: fleetssh.Exited}
 	switch r.Outcome.Kind {
 	case fleetssh.Exited:
-		if t.SudoMute && r.Outcome.ExitCode == 1 { // what sudo exits with if it gets none
+		if t.SudoMute && r.Outcome.ExitCode == 1 { // sudo exits with 1 if it gets no password
 			r.Problem.Hint = "if sudo asks for a password there, --ask-sudo-pass gives it one; if it wants a terminal, --tty"
 		}
 	case fleetssh.Signaled, fleetssh.Skipped, fleetssh.Cancelled:
 	default:
 		r.explain(out.WaitFinished(context.Background()), &out.Host) // it has ended: returns why
-		if t.SudoMute && r.Outcome.Phase == "sudo" {                 // it was no command line, which gets an exit code
+		if t.SudoMute && r.Outcome.Phase == "sudo" {                 // the command was started without a shell around it, so sudo has no exit code
 			r.Problem.Hint = "--ask-sudo-pass gives it one"
 		}
 	}
@@ -102,7 +102,7 @@ func (t *Tally) Unbegun() int {
 	return t.count(func(r *Result) bool { return r.Outcome.Kind == fleetssh.Skipped })
 }
 
-// count returns how many results are such as is says.
+// count returns for how many results is returns true.
 func (t *Tally) count(is func(*Result) bool) int {
 	n := 0
 	for i := range t.Results {
@@ -132,7 +132,7 @@ func (t *Tally) headline() string {
 	return fmt.Sprintf("%d of %d %s failed, %d never begun", failed, len(t.Hosts), noun, unbegun)
 }
 
-// ExitCode returns what the hosts make the program end with.
+// ExitCode returns the exit code of the program that follows from all results.
 func (t *Tally) ExitCode() int {
 	codes := map[int]bool{exit.Interrupted: t.Interrupted, exit.Budget: t.Stopped != ""}
 	largest := 0
@@ -153,7 +153,7 @@ func (t *Tally) ExitCode() int {
 	return largest
 }
 
-// remoteCode is the exit code of a command as a shell has it, and as a process can end with it.
+// remoteCode returns the exit code of a command as a shell would report it.
 func remoteCode(o fleetssh.Outcome) int {
 	if o.Kind == fleetssh.Exited {
 		return exit.ProcessCode(o.ExitCode)
