@@ -53,8 +53,8 @@ func (c *Client) forward(ctx context.Context, listen string, serve func(*tunnel.
 	return &Tunnel{t}, nil
 }
 
-// endTunnel ends the tunnel when the connection has ended. Closing c waits for the tunnel.
-// The error is that c is closed.
+// endTunnel makes the tunnel end with the connection; Close of c waits for that. It fails if c
+// is closed.
 func (c *Client) endTunnel(t *tunnel.Tunnel) error {
 	ok := c.spawn(func() {
 		select {
@@ -134,12 +134,12 @@ func addressError(field, text string, err error) error {
 	return &ConfigError{Host: -1, Field: field, Reason: fmt.Sprintf("%q: %v", sanitize.Line(text), err)}
 }
 
-// way returns how tunnels get channels from the host.
+// way returns the way of tunnels to addresses behind the host.
 func (c *Client) way() tunnel.Way {
 	return tunnel.Way{Host: *c.host, Open: opener(c.openTunnel)}
 }
 
-// opener returns what opens channels for a tunnel by what does so here.
+// opener adapts a function that opens channels to [tunnel.Way].
 func opener(open func(context.Context, tunnel.Address) (*tunnelChannel, error)) func(context.Context, tunnel.Address) (tunnel.Stream, *tunnel.Failure) {
 	return func(ctx context.Context, to tunnel.Address) (tunnel.Stream, *tunnel.Failure) {
 		ch, err := open(ctx, to)
@@ -150,7 +150,7 @@ func opener(open func(context.Context, tunnel.Address) (*tunnelChannel, error)) 
 	}
 }
 
-// tunnelFailure says what an error of opening a channel means to the caller of a tunnel.
+// tunnelFailure turns an error of opening a channel into what package tunnel has to know.
 func tunnelFailure(err error) *tunnel.Failure {
 	f := &tunnel.Failure{Err: err}
 	switch e := err.(type) {
@@ -174,7 +174,7 @@ func tunnelFailure(err error) *tunnel.Failure {
 	return f
 }
 
-// anywhere is the route of a proxy that connects to what its callers name.
+// anywhere is the route of a proxy that connects to every address its callers name.
 func anywhere(way tunnel.Way) tunnel.Route {
 	return func(name string, port int) (tunnel.Way, tunnel.Address, *tunnel.Failure) {
 		if err := checkName(name); err != nil || port == 0 {
@@ -230,9 +230,9 @@ func (c *Client) openTunnel(ctx context.Context, to tunnel.Address) (*tunnelChan
 	return c.newTunnelChannel(channel, requests), nil
 }
 
-// newTunnelChannel takes over a channel. Whoever has it must have it leave. From now on the
-// SSH library may hold for every channel what its window allows: bounding what is read
-// ahead would make all of them as slow as the slowest of their readers.
+// newTunnelChannel counts the channel among the users of the connection, until Leave.
+// Until then the SSH library may buffer a full window for every channel: a bound on what
+// it reads ahead would slow down all channels to the pace of the slowest reader.
 func (c *Client) newTunnelChannel(channel ssh.Channel, requests <-chan *ssh.Request) *tunnelChannel {
 	c.wire.others.Add(1)
 	c.users.enter()
@@ -279,13 +279,13 @@ func (ch *tunnelChannel) Requests() <-chan *ssh.Request { return ch.requests }
 // CloseSoon closes the channel without waiting for that.
 func (ch *tunnelChannel) CloseSoon() { ch.client.closeSoon(ch.Channel) }
 
-// Leave is the counterpart of newTunnelChannel.
+// Leave undoes newTunnelChannel.
 func (ch *tunnelChannel) Leave() {
 	ch.client.wire.others.Add(-1)
 	ch.client.leave()
 }
 
-// Abandon is for a channel that nobody can use any more.
+// Abandon closes the channel, and leaves.
 func (ch *tunnelChannel) Abandon() {
 	ch.Leave()
 	ch.client.discard(ch.Channel, ch.requests)
@@ -303,5 +303,5 @@ func (ch *tunnelChannel) Broken() bool { return ch.client.broken() }
 // Lost is the error of a connection that has ended.
 func (ch *tunnelChannel) Lost() error { return ch.client.lostTunnel() }
 
-// LocalAddr returns that of the connection to the host.
+// LocalAddr returns the local address of the connection to the host.
 func (ch *tunnelChannel) LocalAddr() net.Addr { return ch.client.link().LocalAddr() }

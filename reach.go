@@ -87,7 +87,7 @@ func (r *reach) connect(ctx context.Context) (link connected, err error) {
 	return link, err
 }
 
-// watch has the end of a connection told.
+// watch logs the end of a connection, unless it is closed here.
 func (r *reach) watch(c *Client) {
 	if !r.gate.Reached(c) {
 		return

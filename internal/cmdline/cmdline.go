@@ -1,7 +1,7 @@
-// Package cmdline builds the command lines that hosts are sent: the user's, with placeholders,
-// shell, environment and sudo around them, and those of the library's own programs for sh, which
-// stand in the .sh files here. How files are copied is no part of it: internal/transfer and
-// internal/scp know their own lines.
+// Package cmdline builds the command lines that are sent to hosts: the user's commands, with
+// placeholders filled in and with shell, environment and sudo around them, and the library's own
+// programs for sh, which are the .sh files of this package. Lines for copies are built by
+// internal/transfer and internal/scp.
 package cmdline
 
 import (
@@ -16,33 +16,33 @@ import (
 	"fleetssh/internal/sudo"
 )
 
-// Spec says what a host is to run.
+// Spec describes a command for one host.
 type Spec struct {
-	// Line is a command line for a shell of the host.
+	// Line is a command line for a shell on the host.
 	Line string
 
 	// Script, if not nil, is run instead of Line.
 	Script *Script
 
-	// Values fill the placeholders in Line or in the arguments of Script. Nil means that there are
-	// none, and percent signs are sent as they are.
+	// Values are the values for the placeholders in Line or in the arguments of Script. Nil means
+	// that percent signs are no placeholders.
 	Values *Values
 
-	// Shell is what Line is handed to, as it is: "bash -c". Empty means that Line is sent as it is,
+	// Shell runs Line, such as "bash -c"; it is not quoted. Empty means that Line is sent as it is,
 	// or, with Env or Sudo, "$SHELL -c".
 	Shell string
 
-	// Env is set by env(1).
+	// Env is set with env(1).
 	Env map[string]string
 
-	// Sudo, if not nil, runs all of it as another user.
+	// Sudo, if not nil, runs all of it with sudo.
 	Sudo *Sudo
 
-	// Text is how the line is encoded.
+	// Text is the character set of the line. Nil is UTF-8.
 	Text *charset.Set
 }
 
-// Values are what placeholders stand for. [placeholder.Expand] says how.
+// Values are the values for placeholders, see [placeholder.Expand].
 type Values struct {
 	List []string
 	Map  map[string]string
@@ -51,13 +51,13 @@ type Values struct {
 // Sudo says how to run a command with sudo.
 type Sudo struct {
 	User   string       // empty: root
-	Tokens *sudo.Tokens // how to know sudo's words in the output; nil: they are the user's to read
+	Tokens *sudo.Tokens // to find sudo's messages in the output; nil: the user reads them
 }
 
-// Error says what keeps a command line from being built.
+// Error says why a command line cannot be built.
 type Error struct {
-	Field  string // "Shell", "User", "Env", "Script.Text", "Script.Args"; "Line" for the Line before its placeholders are filled in, empty for it thereafter
-	Name   string // the placeholder, if it is one that cannot be filled in
+	Field  string // "Line", "Shell", "User", "Env", "Script.Text" or "Script.Args"; empty if it is the line with its placeholders filled in
+	Name   string // the placeholder that cannot be filled in, if that is it
 	Reason string
 }
 
@@ -102,7 +102,7 @@ func Build(s Spec) (string, error) {
 	return line, nil
 }
 
-// inner returns the line that everything else stands around.
+// inner returns the line without shell, environment and sudo.
 func (s *Spec) inner() (string, error) {
 	if s.Script == nil {
 		return s.expand(s.Line)
@@ -126,7 +126,7 @@ func (s *Spec) expand(template string) (string, error) {
 	return line, err
 }
 
-// prefix returns what stands before a command to run it with sudo, nothing if s is nil.
+// prefix returns the words before a command that is run with sudo. It is empty if s is nil.
 func (s *Sudo) prefix() string {
 	if s == nil {
 		return ""
@@ -140,15 +140,15 @@ func (s *Sudo) prefix() string {
 	}
 	words += " -- "
 	if s.Tokens != nil && s.Tokens.Answering() {
-		// Says when sudo is done, so that what follows on standard input is for the command. sh is
-		// named because $SHELL may write redirections in another way.
+		// The program reports that sudo has finished, so that what follows on standard input is for
+		// the command. It needs sh, because $SHELL may write redirections in another way.
 		words += "sh -c " + shellquote.Quote(s.Tokens.Starter()) + " "
 	}
 	return words
 }
 
-// check returns the [*Error] of what stands around the line. A line of which a part cannot be
-// written in the character set is never sent, nor is what is left of it.
+// check checks everything but the line with its placeholders filled in. The error is an [*Error].
+// Each part must be valid in the character set by itself, so that the error can name it.
 func (s *Spec) check() error {
 	switch {
 	case strings.IndexByte(s.Line, 0) >= 0:

@@ -10,7 +10,7 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// The programs for sh that hosts run for us. What stands between two "@" is filled in.
+// The library's own programs for sh. Names between two "@" are replaced.
 var (
 	//go:embed script.sh
 	scriptText string
@@ -33,27 +33,26 @@ var (
 	inputProgram   = shellquote.OneLine(inputText)
 )
 
-// fill replaces names in a program, which are written between "@", by values: each name is
-// followed by its value.
+// fill replaces names such as "@size@" in a program. Each name is followed by its value.
 func fill(program string, namesAndValues ...string) string {
 	return strings.NewReplacer(namesAndValues...).Replace(program)
 }
 
-// ServerName returns the line that writes the name of the SSH server's process for this connection.
+// ServerName returns the line that prints the name of the SSH server's process for this connection.
 func ServerName() string {
 	return "exec sh -c " + shellquote.Quote(serverProgram+`; printf "%s\n" "$name"`)
 }
 
-// Signals says what to do to the processes of a command from another session.
+// Signals describes signals for all processes of a command, sent from another session.
 type Signals struct {
-	Names    string // in order, with blanks between them
-	Patience int    // tenths of a second to wait for the end after each; 0: not to wait
-	Top      int    // the process that the server has started; 0: not known
+	Names    string // in order, separated by blanks
+	Patience int    // tenths of a second to wait for the end after each; 0: do not wait
+	Top      int    // process ID of what the server has started; 0: not known
 }
 
-// Line returns the line that sends the signals. It exits with 0 if, after waiting, all processes
-// have ended; without waiting, if a signal was sent. Finding the processes needs no rights. If sudo
-// runs the command, sudo is needed to signal them.
+// Line returns the line that sends the signals. It exits with 0 if all processes have ended, or, with
+// Patience 0, if a signal was sent. If sudo runs the command, as is that sudo: finding the processes
+// needs no rights, signalling them does.
 func (s Signals) Line(as *Sudo) string {
 	top := ""
 	if s.Top > 0 {
@@ -69,12 +68,12 @@ func KillGroup(exec, signal string, group int) string {
 	return exec + "sh -c " + shellquote.Quote(fmt.Sprintf("kill -s %s -- -%d", shellquote.Quote(signal), group))
 }
 
-// ConsoleShell returns the line that starts the shell of a console. exec is "exec ", or empty where
-// the login shell has no such command: a restricted one.
+// ConsoleShell returns the line that starts the shell of a console. exec is "exec ", or empty if the
+// login shell is a restricted one, which refuses exec.
 func ConsoleShell(exec string) string { return exec + "sh -c " + shellquote.Quote(consoleProgram) }
 
-// KeepInput returns the line that keeps size bytes of its input in a temporary file, whose name it
-// writes behind a mark, until the input ends. exec is as for [ConsoleShell].
+// KeepInput returns the line that keeps size bytes of its input in a temporary file until the input
+// ends. It prints the name of the file after the mark. exec is as for [ConsoleShell].
 func KeepInput(exec string, size int64, named mark.Mark) string {
 	return exec + "sh -c " + shellquote.Quote(fill(inputProgram, "@size@", strconv.FormatInt(size, 10), "@mark@", named.Escaped()))
 }

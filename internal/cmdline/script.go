@@ -15,14 +15,14 @@ import (
 // maxScript bounds what is sent before the command: every host gets it whole.
 const maxScript = 16 << 20
 
-// Script is a script that a host takes from standard input, in front of what is for the script.
+// Script is a script that the host reads from standard input, before the input of the script.
 type Script struct {
 	Text []byte
 	Args []string // may hold placeholders, see [Spec.Values]
 }
 
-// Interpreter returns what a script is run by: a path and, if its "#!" line has it, one argument.
-// The error says what keeps the script from being run.
+// Interpreter returns the interpreter of a script: a path and, if its "#!" line has one, an argument.
+// The error says why the script cannot be run.
 func Interpreter(text []byte) ([]string, error) {
 	switch {
 	case len(text) > maxScript:
@@ -61,7 +61,7 @@ func Interpreter(text []byte) ([]string, error) {
 // maxShebang is the longest first line that Linux takes (BINPRM_BUF_SIZE).
 const maxShebang = 255
 
-// check returns the [*Error] of a script.
+// check checks the script. The error is an [*Error].
 func (s *Script) check(text *charset.Set) error {
 	words, err := Interpreter(s.Text)
 	if err != nil {
@@ -78,10 +78,10 @@ func (s *Script) check(text *charset.Set) error {
 	return nil
 }
 
-// ScriptArgs returns the arguments that Script gets: placeholders are filled in as if all arguments
-// were one text. The error is an [*Error].
+// ScriptArgs returns the arguments of Script with placeholders filled in; a List is used up across all
+// arguments. The error is an [*Error].
 func (s *Spec) ScriptArgs() ([]string, error) {
-	// No value of a placeholder holds what stands between the arguments.
+	// No value may hold a NUL byte, which separates the arguments here.
 	filled, err := s.expand(strings.Join(s.Script.Args, "\x00"))
 	if err != nil || len(s.Script.Args) == 0 {
 		return nil, err
@@ -89,7 +89,7 @@ func (s *Spec) ScriptArgs() ([]string, error) {
 	return strings.Split(filled, "\x00"), nil
 }
 
-// line returns the command line that takes the script from standard input and runs it. The error is
+// line returns the command line that reads the script from standard input and runs it. The error is
 // as for [Interpreter].
 func (s *Script) line(args []string) (string, error) {
 	words, err := Interpreter(s.Text)
@@ -99,7 +99,7 @@ func (s *Script) line(args []string) (string, error) {
 	before := ""
 	for _, word := range words {
 		if strings.Contains(path.Base(word), "node") {
-			// It would look for the name that the file once had.
+			// Node resolves the path of the script, and the file has no name any more.
 			before = "export NODE_PRESERVE_SYMLINKS_MAIN=1; "
 		}
 	}

@@ -1,6 +1,6 @@
-// Package console knows what the shell of a console is told, and what it says about its lines in
-// the midst of their output: that it is ready, that a line begins, that it has ended and how. It is
-// a state machine that reads and writes nothing itself.
+// Package console knows how a shell runs one line after another: what the shell must be sent, and
+// how it reports, in the midst of the output, that it is ready, that a line has begun, and that a line
+// has ended with an exit code. It is a state machine: it does no I/O, and knows no SSH.
 package console
 
 import (
@@ -13,7 +13,7 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// The programs that the shell is given to read. What stands between two "@" is filled in.
+// The programs that the shell reads from its standard input. Names between two "@" are replaced.
 var (
 	//go:embed setup.sh
 	setUpText string
@@ -36,7 +36,7 @@ const (
 	Stderr
 )
 
-// Event is something that has become of a shell or of one of its lines.
+// Event is something that happened to the shell or to one of its lines.
 type Event struct {
 	Kind   Kind
 	Line   uint64 // which line, from 1; 0: before there could be one
@@ -45,21 +45,21 @@ type Event struct {
 	Status int    // of Ended: the exit code
 }
 
-// Kind says what has happened.
+// Kind is the kind of an [Event].
 type Kind int
 
-// What can happen.
+// The kinds of events.
 const (
-	Output      Kind = iota // a line has written something, or what is in the background between two: then it comes with the next
-	Ready                   // the shell waits for the first line
-	Begun                   // the shell has begun with a line: it can be interrupted
-	StreamEnded             // that was all that the line writes on a stream
+	Output      Kind = iota // there is output of a line; what is written between two lines counts as that of the second
+	Ready                   // the shell is ready for the first line
+	Begun                   // the shell has begun to run a line, which can be interrupted from now on
+	StreamEnded             // a line writes no more on a stream
 	Ended                   // the line has ended
-	Settled                 // no interrupt is on the way any more, see Settle
+	Settled                 // no interrupt is under way any more, see Settle
 )
 
-// Shell is what is known of a shell. Its methods, and the functions it calls, are called by one
-// goroutine at a time.
+// Shell is the state of a shell. It is not safe for concurrent use. The functions given to [New] are
+// called during the methods, on the same goroutine.
 type Shell struct {
 	token mark.Mark
 	send  func(text string)
@@ -71,14 +71,14 @@ type Shell struct {
 	running  bool
 	last     int    // exit code of the line before
 	process  int    // of the shell
-	caught   bool   // an interrupt was sent since the shell has last settled
-	behind   uint64 // the last line that the shell has said to be behind it
-	asked    bool   // the shell was told to say the end of a line that was broken off
-	settling bool   // Settled is to be told
+	caught   bool   // an interrupt was sent after the shell has last settled
+	behind   uint64 // the last line that the shell has reported to be over
+	asked    bool   // the shell was sent the end of a line that was interrupted
+	settling bool   // Settled is to be emitted
 }
 
-// New returns a shell that has been started and told nothing yet. It calls emit for what happens,
-// and send, which must not wait, with what the shell is to be told besides.
+// New returns the state of a shell that has just been started. It calls emit for each event, and send
+// with what else the shell must be sent; send must not block.
 func New(send func(text string), emit func(Event)) *Shell {
 	s := &Shell{token: mark.New(), send: send, emit: emit}
 	for i := range s.marks {
@@ -87,13 +87,13 @@ func New(send func(text string), emit func(Event)) *Shell {
 	return s
 }
 
-// SetUp returns what the shell is to be told first.
+// SetUp returns what the shell must be sent first.
 func (s *Shell) SetUp() string {
 	return fill(setUpProgram, "@left@", s.token.Left, "@right@", s.token.Right)
 }
 
-// Line begins the next line, and returns its number and what the shell is to be told for it. None
-// may run. The line reads from, a file on the host.
+// Line begins the next line. It returns the number of the line and what the shell must be sent to run
+// it. No other line may run. The standard input of the line is the file from on the host.
 func (s *Shell) Line(text, from string) (number uint64, tell string) {
 	s.number++
 	s.running, s.asked = true, false
@@ -107,38 +107,37 @@ func (s *Shell) Line(text, from string) (number uint64, tell string) {
 	return s.number, program + "; " + endOf(s.number, "$?") + "\n"
 }
 
-// endOf returns what ends a line of which the shell finds the exit code in status.
+// endOf returns what ends a line; status is the exit code, in words of the shell.
 func endOf(number uint64, status string) string {
 	return fill(endProgram, "@number@", strconv.FormatUint(number, 10), "@status@", status)
 }
 
-// Process returns the number of the shell's process; 0 or 1 is that of none.
+// Process returns the process ID of the shell. 0 and 1 mean that it is not known.
 func (s *Shell) Process() int { return max(s.process, 0) }
 
-// Interrupting notes that INT is about to be sent to the line that runs.
+// Interrupting must be called before INT is sent to the line that runs.
 func (s *Shell) Interrupting() {
 	s.asked, s.caught = false, true
 	s.hold(true)
 }
 
-// Settle reports whether an INT may still be on the way to the shell: it would break off the next
-// line, perhaps in the middle of reading it. Then the shell has to be told a newline, again and again
-// until there is an event Settled: an INT that the shell finds while it waits makes it say again that
-// it waits, as an empty line does.
+// Settle reports whether an INT may still be under way to the shell. It would interrupt the next line,
+// perhaps while the shell reads it. The shell must then be sent a newline, again and again, until
+// there is an event Settled: an idle shell answers an INT, and an empty line, with another prompt.
 func (s *Shell) Settle() bool {
 	s.settling = s.settling || s.caught
 	return s.caught
 }
 
-// Lost ends the line that runs: the shell has ended.
+// Lost notes that the shell has ended, and the line that runs with it.
 func (s *Shell) Lost() { s.running = false }
 
-// Feed takes what has come on a stream.
+// Feed takes the next bytes of a stream.
 func (s *Shell) Feed(stream Stream, data []byte) {
 	s.marks[stream].feed(data, func(data []byte) { s.write(stream, data) }, func(said said) { s.note(stream, said) })
 }
 
-// Close says that nothing more comes on a stream.
+// Close notes that a stream has ended.
 func (s *Shell) Close(stream Stream) {
 	s.marks[stream].flush(func(data []byte) { s.write(stream, data) })
 }
@@ -154,7 +153,7 @@ func (s *Shell) note(stream Stream, m said) {
 		s.behind = m.line
 	}
 	switch {
-	case m.line != s.number: // of a line before, said once more
+	case m.line != s.number: // of an earlier line, reported again
 	case s.number == 0:
 		s.begins(stream, m)
 	case !s.running:
@@ -166,7 +165,7 @@ func (s *Shell) note(stream Stream, m said) {
 	case m.kind == beginMark:
 		s.emit(Event{Kind: Begun, Line: s.number})
 	case m.kind == promptMark:
-		if m.ended != m.line && !s.asked { // it was broken off
+		if m.ended != m.line && !s.asked { // it was interrupted
 			s.asked = true
 			s.send(endOf(m.line, strconv.Itoa(m.status&0xff)) + "\n")
 		}
@@ -180,7 +179,7 @@ func (s *Shell) note(stream Stream, m said) {
 	}
 }
 
-// begins notes that a stream is ready.
+// begins notes that the shell is ready on a stream.
 func (s *Shell) begins(stream Stream, m said) {
 	if m.kind != endMark || s.into[stream] != 0 {
 		return
@@ -192,15 +191,14 @@ func (s *Shell) begins(stream Stream, m said) {
 	}
 }
 
-// hold has newlines before a prompt held, which an interrupted shell writes for the eye.
+// hold says whether the newline before a prompt is dropped: an interrupted shell writes one.
 func (s *Shell) hold(on bool) {
 	for i := range s.marks {
 		s.marks[i].hold = on
 	}
 }
 
-// fill replaces names in a program, which are written between "@", by values: each name is followed
-// by its value.
+// fill replaces names such as "@number@" in a program. Each name is followed by its value.
 func fill(program string, namesAndValues ...string) string {
 	return strings.NewReplacer(namesAndValues...).Replace(program)
 }

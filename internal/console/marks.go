@@ -5,41 +5,40 @@ import (
 	"strconv"
 )
 
-// marks finds in a stream what the shell of a console says about itself. It says
-// three things, behind a random token that is in no other output:
+// marks finds in a stream what the shell reports. There are three reports, each after a random
+// token that no other output holds:
 //
 //	TOKEN(LINE>               the line begins
-//	TOKEN=LINE:STATUS>        that is all that the line has written here
-//	TOKEN<LINE:ENDED:STATUS>  the shell waits for a line. Up to ENDED, the ends of
-//	                          lines have been said; if LINE is more, it was broken off
+//	TOKEN=LINE:STATUS>        the line has ended; its output on this stream is complete
+//	TOKEN<LINE:ENDED:STATUS>  the shell waits for a line. ENDED is the last line whose end
+//	                          was reported; if LINE is more, it was interrupted
 //
-// A host can say these things when they are not true. It then lies about its own
-// lines, and about nothing else.
+// A host can forge reports. It can only lie about its own lines.
 type marks struct {
 	token []byte
 	held  []byte // the beginning of a mark, perhaps; at most longestMark bytes
 	hold  bool   // a newline at the end is held too: it may belong to a mark
 }
 
-// said is one of them.
+// said is one report.
 type said struct {
 	kind        byte
 	line, ended uint64
 	status      int // for the end of line 0, the number of the shell's process
 }
 
-// The kinds of mark, as they are written.
+// The kinds of reports, as they are written.
 const (
 	beginMark  = '('
 	endMark    = '='
 	promptMark = '<'
 )
 
-// longestMark is how many bytes may stand behind the token.
+// longestMark is how many bytes may follow the token.
 const longestMark = 48
 
-// feed takes what comes in and calls text for what is output, and found for marks,
-// in their order. What is given to text is valid during the call.
+// feed takes the next bytes and calls text for output and found for reports, in order. The
+// bytes given to text are valid during the call.
 func (m *marks) feed(data []byte, text func([]byte), found func(said)) {
 	if len(m.held) > 0 {
 		data = append(m.held, data...)
@@ -92,7 +91,7 @@ func (m *marks) keep(data []byte, from int, text func([]byte)) {
 	m.held = bytes.Clone(data[from:])
 }
 
-// flush gives what is held, since nothing more comes.
+// flush gives what is held at the end of the stream.
 func (m *marks) flush(text func([]byte)) {
 	give(m.held, text)
 	m.held = nil
@@ -104,8 +103,8 @@ func give(data []byte, text func([]byte)) {
 	}
 }
 
-// parseMark reads what stands behind a token. It is not complete if more must come to
-// tell; it is nil if it is no mark.
+// parseMark parses what follows a token. It returns nil if that is no report. complete is
+// false if more bytes are needed to tell.
 func parseMark(data []byte) (m *said, rest []byte, complete bool) {
 	if len(data) == 0 {
 		return nil, nil, false

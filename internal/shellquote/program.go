@@ -2,8 +2,8 @@ package shellquote
 
 import "strings"
 
-// Uncomment returns a program for sh without its comments, blank lines and indentation. No comment
-// may stand behind a command, and no here-document may be in it.
+// Uncomment returns a program for sh without its comments, blank lines and indentation. A comment
+// must have a line of its own, and there must be no here-document.
 func Uncomment(program string) string {
 	var b strings.Builder
 	for line := range strings.Lines(program) {
@@ -15,7 +15,7 @@ func Uncomment(program string) string {
 }
 
 // OneLine returns a program for sh on a single line, without its comments: csh, which may be the
-// login shell, ends a command at a newline even in quotes. The bounds are those of [Uncomment].
+// login shell, ends a command at a newline even in quotes. The program must be as for [Uncomment].
 func OneLine(program string) string {
 	var b strings.Builder
 	between := ""

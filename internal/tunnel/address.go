@@ -19,9 +19,9 @@ type Address struct {
 	Path string
 }
 
-// ParseListen reads where to listen: "PORT", "HOST:PORT" or the path of a socket. Without a
-// host it is 127.0.0.1, and "*" is all addresses. Whether Host can be the name of a host
-// is for the caller to check.
+// ParseListen parses where to listen: "PORT", "HOST:PORT" or the path of a socket. The
+// default host is 127.0.0.1; "*" means all addresses. The caller checks whether Host is a
+// valid host name.
 func ParseListen(text string) (Address, error) {
 	a, err := parse(text)
 	switch {
@@ -36,8 +36,8 @@ func ParseListen(text string) (Address, error) {
 	return a, nil
 }
 
-// ParseTarget reads where a tunnel leads to, written as for [ParseListen]. Without a host
-// it is localhost.
+// ParseTarget parses where a tunnel leads to, in the form of [ParseListen]. The default host
+// is localhost.
 func ParseTarget(text string) (Address, error) {
 	a, err := parse(text)
 	switch {
@@ -56,7 +56,7 @@ func ParseTarget(text string) (Address, error) {
 	return a, nil
 }
 
-// maxPath is longer than the path of a socket can be on any system.
+// maxPath is above the limit of every system for the path of a socket.
 const maxPath = 1024
 
 func parse(text string) (Address, error) {
@@ -91,7 +91,7 @@ func (a Address) Network() string {
 	return "tcp"
 }
 
-// String returns what a dial function takes with the network.
+// String returns the address as a dial function takes it.
 func (a Address) String() string {
 	if a.Path != "" {
 		return a.Path
@@ -99,7 +99,7 @@ func (a Address) String() string {
 	return net.JoinHostPort(a.Host, strconv.Itoa(a.Port))
 }
 
-// Addr returns it as an address of the network.
+// Addr returns the address as a [net.Addr].
 func (a Address) Addr() net.Addr {
 	if a.Path != "" {
 		return &net.UnixAddr{Name: a.Path, Net: "unix"}
@@ -110,8 +110,8 @@ func (a Address) Addr() net.Addr {
 	return hostAddr(a.String())
 }
 
-// Next returns where to listen for host number i, if the first one listens at a. The error
-// says why there is no such address.
+// Next returns where host number i listens if host 0 listens at a: one port higher for each
+// host. It fails if there is no such port.
 func (a Address) Next(i int) (Address, error) {
 	switch {
 	case i == 0:
@@ -126,7 +126,7 @@ func (a Address) Next(i int) (Address, error) {
 	return a, nil
 }
 
-// hostAddr is an address whose host is a name, or empty, that only another machine can look up.
+// hostAddr is an address whose host is empty, or a name for another machine to look up.
 type hostAddr string
 
 func (a hostAddr) Network() string { return "tcp" }

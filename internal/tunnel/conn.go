@@ -15,12 +15,12 @@ import (
 	"fleetssh/internal/transport"
 )
 
-// closeLinger is for how long what was written before Close may still be on its way.
+// closeLinger bounds how long Close keeps sending what was written before.
 const closeLinger = 5 * time.Second
 
-// streamConn is a connection to somewhere behind a host. The SSH library's channel ends
-// a Read or Write that waits only when the host says so, and has no deadlines; pipes
-// that have stand in between.
+// streamConn is a connection to an address behind a host. A channel of the SSH library has no
+// deadlines, and closing it does not end a Read or Write that waits. In-memory pipes between
+// the user and the channel have both.
 type streamConn struct {
 	in, out    net.Conn // the user's ends
 	closed     chan struct{}
@@ -28,14 +28,14 @@ type streamConn struct {
 	local      net.Addr
 	remote     net.Addr
 	mu         sync.Mutex // protects what follows
-	err        error      // why nothing more comes or goes, if not in order
+	err        error      // why the connection has failed; nil: it has not
 	wroteClose bool
 }
 
-// NewConn returns the channel as a connection to an address, which is closed when ctx ends.
-// It has deadlines, and a method CloseWrite. Its Read returns [io.EOF] only if the other
-// side has ended the connection. What was written before Close is sent, for up to five
-// seconds. The error is that the SSH connection is closed.
+// NewConn returns the channel as a connection to an address. The connection is closed when
+// ctx ends. It has deadlines and a method CloseWrite. Its Read returns [io.EOF] only if the
+// other side has ended the connection. Close keeps sending what was written before, for up to
+// five seconds. NewConn fails only if the SSH connection is closed.
 func NewConn(ctx context.Context, ch Stream, to Address) (net.Conn, error) {
 	in, fromHost := net.Pipe()
 	out, toHost := net.Pipe()
@@ -46,7 +46,7 @@ func NewConn(ctx context.Context, ch Stream, to Address) (net.Conn, error) {
 		sent, received := make(chan struct{}), make(chan struct{})
 		wg.Go(func() {
 			defer close(received)
-			_ = transport.Carry(fromHost, ch) // Read says why it has ended
+			_ = transport.Carry(fromHost, ch) // Read returns the reason
 			if ch.Broken() {
 				c.fail(ch.Lost())
 			}
@@ -55,7 +55,7 @@ func NewConn(ctx context.Context, ch Stream, to Address) (net.Conn, error) {
 		wg.Go(func() {
 			defer close(sent)
 			from := &noting{Reader: toHost}
-			_ = transport.Carry(ch, from) // Write says why it has ended
+			_ = transport.Carry(ch, from) // Write returns the reason
 			if from.err != nil {
 				ch.CloseWrite()
 			}
@@ -81,8 +81,8 @@ func NewConn(ctx context.Context, ch Stream, to Address) (net.Conn, error) {
 	return c, nil
 }
 
-// serve returns when the host has closed the channel, which is closed here when the
-// user has closed the connection and what was written is sent.
+// serve returns when the host has closed the channel. It closes the channel itself when the
+// user has closed the connection and everything written has been sent.
 func (c *streamConn) serve(ctx context.Context, ch Stream, sent <-chan struct{}) {
 	closed, over := c.closed, ctx.Done()
 	var late <-chan time.Time
@@ -114,7 +114,7 @@ func (c *streamConn) serve(ctx context.Context, ch Stream, sent <-chan struct{})
 	}
 }
 
-// fail notes why the connection has ended.
+// fail sets the error of the connection, if it has none.
 func (c *streamConn) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,7 +171,7 @@ func (c *streamConn) Write(p []byte) (int, error) {
 	return n, c.opError("write", err)
 }
 
-// opError returns an error as those of package net are.
+// opError returns an error in the form of package net.
 func (c *streamConn) opError(op string, err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = os.ErrDeadlineExceeded
@@ -199,10 +199,10 @@ func (c *streamConn) Close() error {
 	return err
 }
 
-// LocalAddr returns that of the connection to the host.
+// LocalAddr returns the local address of the connection to the host.
 func (c *streamConn) LocalAddr() net.Addr { return c.local }
 
-// RemoteAddr returns the address that was asked for.
+// RemoteAddr returns the address given to NewConn.
 func (c *streamConn) RemoteAddr() net.Addr { return c.remote }
 
 // SetDeadline implements [net.Conn].
@@ -222,7 +222,7 @@ func (c *streamConn) SetWriteDeadline(at time.Time) error {
 
 func (c *streamConn) deadlineError(err error) error {
 	if err == nil || !isClosed(c.closed) {
-		return nil // that one direction has ended does not keep the other from having one
+		return nil // one direction has ended, the other may still have a deadline
 	}
 	return c.opError("set", net.ErrClosed)
 }

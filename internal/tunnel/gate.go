@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// Memory is for how long it is remembered that a host could not be reached: whoever calls
-// a tunnel meanwhile is told so at once.
+// Memory is how long a [Gate] remembers that a host could not be reached. Callers fail at
+// once meanwhile.
 const Memory = 2 * time.Second
 
-// Gate is where all tunnels of one host get its connection. Those who ask while it is
-// being made share what comes of it. That it was lost, or cannot be made, is logged once
-// until there is one again.
+// Gate gives all tunnels of one host its connection. Callers that ask while the connection
+// is being made share the result. Gate logs once that the connection was lost or cannot be
+// made, until there is one again.
 type Gate struct {
 	host fmt.Stringer // as it is logged
 	log  *slog.Logger
@@ -32,9 +32,9 @@ func NewGate(host fmt.Stringer, log *slog.Logger) *Gate {
 	return &Gate{host: host, log: log, turn: make(chan struct{}, 1)}
 }
 
-// Pass calls connect when nobody else does, unless that has just failed for somebody else:
-// then it returns the same error. If ctx ends before, it returns that of ctx, and tried is
-// false.
+// Pass calls connect, one caller at a time. If an earlier call has just failed, it returns
+// that error without calling connect. If ctx ends while waiting for the turn, tried is false
+// and the error is that of ctx.
 func (g *Gate) Pass(ctx context.Context, connect func() error) (tried bool, err error) {
 	asked := time.Now()
 	select {
@@ -56,8 +56,8 @@ func (g *Gate) Pass(ctx context.Context, connect func() error) (tried bool, err 
 	return true, err
 }
 
-// Reached notes that there is a connection. It reports whether it is a new one: then Lost
-// is to be called when it has ended.
+// Reached notes that there is a connection. It reports whether the connection is new: the
+// caller must then call Lost when it fails.
 func (g *Gate) Reached(conn any) (isNew bool) {
 	g.mu.Lock()
 	was, known := g.down, g.watched == conn
@@ -69,7 +69,7 @@ func (g *Gate) Reached(conn any) (isNew bool) {
 	return !known
 }
 
-// Lost notes that a connection has ended that nobody has closed.
+// Lost notes that a connection has failed. It must not be called for one that was closed.
 func (g *Gate) Lost(conn any, why error) {
 	g.mu.Lock()
 	tell := g.watched == conn && !g.down

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Keeper keeps a host listening for a tunnel: it asks again when the connection was lost.
+// Keeper keeps a host listening for a tunnel. When the connection is lost it asks again,
+// after pauses of one second at first and 30 at most.
 type Keeper struct {
 	Tunnel *Tunnel
 	At     Address      // where to listen; a port that the host chooses is kept
@@ -15,14 +16,14 @@ type Keeper struct {
 	// Ask has the host listen, and returns a tunnel that ends with the connection.
 	Ask func(ctx context.Context, at Address) (*Tunnel, error)
 
-	// Refused reports whether an error of Ask is the host's answer, which is logged. That
-	// there is no connection is logged where that is known.
+	// Refused reports whether an error of Ask is the host's answer, which Keeper logs. [Gate]
+	// logs that there is no connection.
 	Refused func(error) bool
 
 	now *Tunnel // what Ask has returned; nil: the host does not listen
 }
 
-// Listen has the host listen. It is for the first time; Run asks again.
+// Listen asks the host to listen, for the first time. Run asks again.
 func (k *Keeper) Listen(ctx context.Context) error {
 	now, err := k.Ask(ctx, k.At)
 	if err != nil {
@@ -42,7 +43,7 @@ func (k *Keeper) Listen(ctx context.Context) error {
 // to listen.
 const relistenPause, longRelistenPause = time.Second, 30 * time.Second
 
-// Run lets the host listen until the tunnel ends, on a goroutine of the tunnel.
+// Run keeps the host listening until the tunnel ends, on a goroutine of the tunnel.
 func (k *Keeper) Run() {
 	if !k.Tunnel.Go(k.run) && k.now != nil {
 		k.now.Close()

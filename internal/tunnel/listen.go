@@ -13,8 +13,8 @@ import (
 	"fleetssh/internal/transport"
 )
 
-// Listen returns a tunnel that calls serve, on a goroutine of its own, for each who
-// connects to an address of this machine. Closing the connection is up to serve.
+// Listen returns a tunnel that listens on an address of this machine and calls serve for
+// each connection, on a goroutine of its own. serve closes the connection.
 func Listen(ctx context.Context, log *slog.Logger, at Address, serve func(*Tunnel, Caller)) (*Tunnel, error) {
 	listener, err := listen(ctx, at)
 	if err != nil {
@@ -54,8 +54,8 @@ func listen(ctx context.Context, at Address) (net.Listener, error) {
 	return listenPrivately(ctx, at.Path)
 }
 
-// acceptPause is how long to wait, at first and at most, when there is no room for
-// another connection in this process.
+// acceptPause is how long to wait, at first and at most, when this process has no file
+// descriptor left for a connection.
 const acceptPause, longAcceptPause = 5 * time.Millisecond, time.Second
 
 func (t *Tunnel) accept(listener net.Listener, serve func(*Tunnel, Caller)) {

@@ -6,10 +6,9 @@ import (
 	"strings"
 )
 
-// Find returns the numbers of the hosts that a name means to a proxy, of n hosts whose
-// aliases and addresses names tells: those with such an alias; if there are none, those
-// with such an address; and if there are none either, number 3 for "3.web1", if host 3 is
-// called web1 in one way or the other.
+// Find returns which of n hosts a name means to a proxy: the hosts with that alias; if there
+// are none, those with that address; and if there are none either, host number 3 for
+// "3.web1", if web1 is its alias or its address. names returns both for host number i.
 func Find(name string, n int, names func(i int) (alias, host string)) []int {
 	wanted := canonical(name)
 	var byAlias, byHost []int
@@ -41,7 +40,7 @@ func Find(name string, n int, names func(i int) (alias, host string)) []int {
 	return nil
 }
 
-// canonical returns what two spellings of a name have in common.
+// canonical returns one spelling for all spellings of a name.
 func canonical(name string) string {
 	if addr, err := netip.ParseAddr(name); err == nil {
 		return addr.Unmap().String()

@@ -21,15 +21,14 @@ import (
 const (
 	// webHeader is the longest header of a request.
 	webHeader = 64 << 10
-	// webIdle is for how long connections that nobody uses are kept: of callers, and
-	// of those behind hosts.
+	// webIdle is how long idle connections are kept, to callers and to targets behind hosts.
 	webIdle = 90 * time.Second
-	// webIdlePerHost is how many of those behind a host are kept.
+	// webIdlePerHost is how many idle connections to one target are kept.
 	webIdlePerHost = 4
 )
 
-// Proxy is a proxy for SOCKS and for HTTP (RFC 9110, section 7.7) that reaches names by a
-// route.
+// Proxy is a SOCKS and HTTP proxy (RFC 9110, section 7.7) whose names are resolved by a
+// [Route].
 type Proxy struct {
 	route     Route
 	conns     chan net.Conn // from serve to the server
@@ -39,7 +38,7 @@ type Proxy struct {
 	ctx       context.Context // ends with the tunnel
 }
 
-// NewProxy returns a proxy, which Run begins to serve.
+// NewProxy returns a proxy. Run must be called for HTTP to be served.
 func NewProxy(logger *slog.Logger, route Route) *Proxy {
 	w := &Proxy{route: route, conns: make(chan net.Conn)}
 	quiet := slog.NewLogLogger(logger.Handler(), slog.LevelDebug)
@@ -61,8 +60,8 @@ func NewProxy(logger *slog.Logger, route Route) *Proxy {
 	return w
 }
 
-// rewrite leaves the request as the caller wants it: the package takes away what says
-// by whom it was forwarded.
+// rewrite keeps the headers about forwarding that the caller has sent: httputil removes
+// them.
 func rewrite(r *httputil.ProxyRequest) {
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 		if values := r.In.Header.Values(name); values != nil {
@@ -94,7 +93,7 @@ func newWebServer(w *Proxy, quiet *log.Logger) *http.Server {
 	}
 }
 
-// proxyConnKey is where the context of a request has its *proxyConn.
+// proxyConnKey is the key of a request's *proxyConn in its context.
 type proxyConnKey struct{}
 
 // Run serves HTTP until the tunnel ends.
@@ -107,7 +106,7 @@ func (w *Proxy) Run(t *Tunnel) {
 	t.OnEnd(func() { w.server.Close() })
 }
 
-// Serve serves a caller of the tunnel. Its first byte tells what it speaks.
+// Serve serves a caller of the tunnel. The first byte tells SOCKS from HTTP.
 func (w *Proxy) Serve(t *Tunnel, caller Caller) {
 	stop := context.AfterFunc(t.ctx, func() { caller.Close() })
 	_ = caller.SetReadDeadline(time.Now().Add(helloTimeout)) // it fails only on a connection that is closed
@@ -126,7 +125,7 @@ func (w *Proxy) Serve(t *Tunnel, caller Caller) {
 	}
 }
 
-// serve hands a connection to the HTTP server, and returns when that is done with it.
+// serve hands a connection to the HTTP server and returns when the server is done with it.
 func (w *Proxy) serve(t *Tunnel, conn *proxyConn) {
 	select {
 	case w.conns <- conn:
@@ -191,8 +190,8 @@ func (w *Proxy) open(ctx context.Context, address string) (Stream, *Failure) {
 	return w.route.open(ctx, name, int(n))
 }
 
-// dial is the dial function of the transport, which goes on when the request that was the
-// reason has ended.
+// dial is the dial function of the HTTP transport, which goes on dialling when the request
+// that asked for it has ended. So the end of the tunnel ends it, too.
 func (w *Proxy) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -204,7 +203,7 @@ func (w *Proxy) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	return NewConn(w.ctx, stream, Address{Host: address})
 }
 
-// refuse answers a request that leads nowhere.
+// refuse answers a request that cannot be forwarded.
 func refuse(rw http.ResponseWriter, err error) {
 	status := http.StatusBadGateway
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
@@ -213,14 +212,14 @@ func refuse(rw http.ResponseWriter, err error) {
 	http.Error(rw, "fleetssh: "+err.Error(), status)
 }
 
-// proxyConn is a connection of which something has been read already.
+// proxyConn is a connection from which some bytes have been read already.
 type proxyConn struct {
 	Caller
 	ahead []byte
 
 	endOnce sync.Once
 	ended   chan struct{} // closed when nobody uses the connection any more
-	taken   bool          // out of the hands of the HTTP server, by the handler
+	taken   bool          // hijacked: the handler ends it, not the HTTP server
 }
 
 // Read implements [net.Conn].
@@ -233,7 +232,7 @@ func (c *proxyConn) Read(p []byte) (int, error) {
 	return c.Caller.Read(p)
 }
 
-// SetLinger is that of TCP; see [Reset].
+// SetLinger makes [Reset] work.
 func (c *proxyConn) SetLinger(seconds int) error {
 	if tcp, ok := c.Caller.(*net.TCPConn); ok {
 		return tcp.SetLinger(seconds)
@@ -243,7 +242,7 @@ func (c *proxyConn) SetLinger(seconds int) error {
 
 func (c *proxyConn) end() { c.endOnce.Do(func() { close(c.ended) }) }
 
-// webListener is where the server gets its connections from.
+// webListener gives the HTTP server its connections.
 type webListener struct {
 	conns  <-chan net.Conn
 	tunnel *Tunnel
@@ -259,7 +258,7 @@ func (l *webListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close implements [net.Listener]. The tunnel closes what it listens on.
+// Close implements [net.Listener]. It does nothing: the tunnel closes its own listener.
 func (l *webListener) Close() error { return nil }
 
 // Addr implements [net.Listener].

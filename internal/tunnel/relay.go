@@ -13,31 +13,32 @@ import (
 )
 
 // Stream is a channel of an SSH connection that carries one connection through a tunnel.
-// [Relay] and [NewConn] take it over, and leave it in the end.
+// [Relay] and [NewConn] own the one they are given, and call Leave in the end.
 type Stream interface {
 	io.ReadWriter
 	CloseWrite() error
 
-	// Requests yields the requests of the host about the channel, to be answered. It is
-	// closed when the channel is.
+	// Requests yields the channel requests of the host, which must be answered. It is
+	// closed when the host has closed the channel.
 	Requests() <-chan *ssh.Request
 
-	// CloseSoon closes the channel without waiting for that.
+	// CloseSoon closes the channel on another goroutine: writing to a host that does not
+	// read would block.
 	CloseSoon()
 
-	// Leave says that nobody uses the channel any more, and Abandon closes it besides.
+	// Leave ends the use of the connection by the channel. Abandon also closes the channel.
 	Leave()
 	Abandon()
 
-	// What follows is about the connection.
+	// The methods below are about the connection.
 
-	// Go runs f on a goroutine that closing the connection waits for. It returns false if
-	// the connection is closed.
+	// Go runs f on a goroutine that closing the connection waits for. It returns false, and
+	// does not run f, if the connection is closed.
 	Go(f func()) bool
 
-	// Done is closed when the connection has ended, and Broken reports whether it has, or
-	// is about to: then an end of file from the channel means nothing. Lost is the error
-	// for that.
+	// Done is closed when the connection has ended. Broken reports whether it has ended or is
+	// failing: an end of file from the channel then does not come from the other side. Lost
+	// returns the error for users.
 	Done() <-chan struct{}
 	Broken() bool
 	Lost() error
@@ -45,9 +46,9 @@ type Stream interface {
 	LocalAddr() net.Addr
 }
 
-// Relay carries both directions between the channel and a caller, until both have
-// ended, or one is broken, or ctx ends. It closes both. It returns without waiting for
-// the host to agree to the end: what waits for that is a goroutine of the connection.
+// Relay copies in both directions between the channel and a caller until both directions
+// have ended, one side fails, or ctx ends. It closes both sides. It does not wait until the
+// host confirms the close; a goroutine of the connection does.
 func Relay(ctx context.Context, ch Stream, caller Caller) {
 	done := make(chan struct{})
 	ok := ch.Go(func() {
@@ -69,7 +70,7 @@ func Relay(ctx context.Context, ch Stream, caller Caller) {
 func relay(ctx context.Context, ch Stream, caller Caller) {
 	defer ch.Leave()
 	var wg sync.WaitGroup
-	said, heard := make(chan struct{}), make(chan struct{}) // closed when the caller, or the host, has said all
+	said, heard := make(chan struct{}), make(chan struct{}) // closed after the last byte from the caller, or from the host
 	both := make(chan struct{})
 	var left atomic.Int32
 	left.Store(2)
@@ -102,7 +103,7 @@ func relay(ctx context.Context, ch Stream, caller Caller) {
 			ch.CloseSoon()
 		}
 	}
-	// The host has closed the channel; what it said before is still for the caller.
+	// The host has closed the channel. The caller still gets what was sent before.
 	select {
 	case <-heard:
 	case <-over:
@@ -115,10 +116,10 @@ func relay(ctx context.Context, ch Stream, caller Caller) {
 	wg.Wait()
 }
 
-// toHost carries what the caller says.
+// toHost copies from the caller to the host.
 func toHost(ch Stream, caller Caller) {
 	from := &noting{Reader: caller}
-	_ = transport.Carry(ch, from) // told by from, or else the channel has been closed
+	_ = transport.Carry(ch, from) // from has the error, unless the channel is closed
 	switch from.err {
 	case nil:
 	case io.EOF:
@@ -128,11 +129,11 @@ func toHost(ch Stream, caller Caller) {
 	}
 }
 
-// toCaller carries what comes from the host. It calls deaf if the caller takes no more,
-// and drops the rest: the caller may still have something to say.
+// toCaller copies from the host to the caller. If the caller takes no more, it calls deaf and
+// drops the rest: the caller may still be sending.
 func toCaller(ch Stream, caller Caller, deaf func()) {
 	to := &noting{Writer: caller}
-	_ = transport.Carry(to, ch) // told by to, or else the channel has ended
+	_ = transport.Carry(to, ch) // to has the error, unless the channel has ended
 	switch {
 	case to.err != nil:
 		deaf()
@@ -144,7 +145,8 @@ func toCaller(ch Stream, caller Caller, deaf func()) {
 	}
 }
 
-// Reset ends a connection so that the other side takes it for broken.
+// Reset closes a connection with a TCP reset, where it can: the other side must not take
+// what it has received for the whole.
 func Reset(conn net.Conn) {
 	if tcp, ok := conn.(interface{ SetLinger(int) error }); ok {
 		_ = tcp.SetLinger(0) // it fails only on a connection that is closed
@@ -161,7 +163,7 @@ func isClosed(ch <-chan struct{}) bool {
 	}
 }
 
-// noting remembers the error of one side of a copy.
+// noting keeps the last error of one side of a copy.
 type noting struct {
 	io.Reader
 	io.Writer

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Way is how a tunnel gets channels to somewhere behind one host.
+// Way opens channels to addresses behind one host.
 type Way struct {
 	Host fmt.Stringer // as it is logged
 	Open func(ctx context.Context, to Address) (Stream, *Failure)
@@ -16,19 +16,19 @@ type Failure struct {
 	Err   error
 	Cause Cause
 
-	// Target says that it is the address which cannot be reached and not the host, of
-	// which whoever connects to it tells.
+	// Target says that the host was reached and the address was not. [Tunnel.Connect] logs
+	// that; [Gate] logs when the host cannot be reached.
 	Target bool
 }
 
 // Cause is what the caller of a proxy is told about a [Failure].
 type Cause int
 
-// What is wrong.
+// The causes.
 const (
-	Unreachable   Cause = iota // there is no connection to the host
+	Unreachable   Cause = iota // the host cannot be reached
 	NoAnswer                   // the host does not answer in time
-	NotAllowed                 // neither the proxy nor the host connects to that address
+	NotAllowed                 // the proxy or the host forbids the address
 	TargetRefuses              // nobody listens at the address
 	HostRefuses                // the host refuses for another reason
 )
@@ -46,8 +46,8 @@ func (r Route) open(ctx context.Context, name string, port int) (Stream, *Failur
 	return way.Open(ctx, to)
 }
 
-// Connect connects a caller to an address behind a host. A caller that gets no connection
-// is reset.
+// Connect connects a caller to an address behind a host, and resets the caller if it
+// cannot.
 func (t *Tunnel) Connect(caller Caller, to Address, way Way) {
 	stream, failure := way.Open(t.ctx, to)
 	if failure != nil {

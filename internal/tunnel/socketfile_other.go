@@ -7,7 +7,8 @@ import (
 	"net"
 )
 
-// listenPrivately listens on a socket file. Who may connect is up to the folder.
+// listenPrivately listens on a socket file. The permissions of its folder decide who may
+// connect.
 func listenPrivately(ctx context.Context, path string) (net.Listener, error) {
 	var config net.ListenConfig
 	return config.Listen(ctx, "unix", path)

@@ -7,10 +7,10 @@ import (
 	"fleetssh/internal/socks"
 )
 
-// helloTimeout is how long a caller of a proxy may take to say where it wants to.
+// helloTimeout is how long a caller of a proxy may take to name its target.
 const helloTimeout = 30 * time.Second
 
-// ServeSOCKS connects a caller to where it wants, in SOCKS 5, 4 or 4a.
+// ServeSOCKS serves a caller that speaks SOCKS 5, 4 or 4a.
 func (t *Tunnel) ServeSOCKS(caller Caller, route Route) {
 	stop := context.AfterFunc(t.ctx, func() { caller.Close() })
 	defer stop()
@@ -32,7 +32,7 @@ func (t *Tunnel) ServeSOCKS(caller Caller, route Route) {
 	Relay(t.ctx, stream, caller)
 }
 
-// socksReply returns what SOCKS has for a cause.
+// socksReply returns the SOCKS reply for a cause.
 func socksReply(cause Cause) socks.Reply {
 	switch cause {
 	case NotAllowed:

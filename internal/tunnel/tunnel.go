@@ -1,7 +1,7 @@
-// Package tunnel carries connections over the channels of SSH connections: listening on
-// this machine, relaying with half-close and reset, what callers of a SOCKS or HTTP proxy
-// want, and having a host listen again when it was lost. How a channel is opened, and
-// what its errors mean, is up to the caller: see [Way].
+// Package tunnel carries TCP and Unix connections over channels of SSH connections. It
+// parses addresses, listens on this machine, relays with half-close and reset, serves SOCKS
+// and HTTP proxies, and reconnects. It opens no channels and knows no client: see [Way] and
+// [Stream].
 package tunnel
 
 import (
@@ -12,8 +12,8 @@ import (
 	"sync"
 )
 
-// maxCallers is how many connections a tunnel carries at once, those that are being
-// made included.
+// maxCallers bounds the connections that a tunnel carries at once, including those that are
+// still being made.
 const maxCallers = 1024
 
 // Tunnel carries connections from where it listens to somewhere else, until it ends. Its
@@ -29,19 +29,19 @@ type Tunnel struct {
 	addr    net.Addr
 	over    bool
 	err     error           // why it has ended
-	release func()          // lets go of what the tunnel listens on; called once, when it ends
-	trouble map[string]bool // hosts of which it was logged that they lead nowhere
+	release func()          // closes the listener; called once, when the tunnel ends
+	trouble map[string]bool // hosts for which Failed has logged a warning
 }
 
-// New returns a tunnel that listens on addr. It takes callers by Take.
+// New returns a tunnel for a listener at addr that is not ours: see Take.
 func New(log *slog.Logger, addr net.Addr) *Tunnel {
 	t := &Tunnel{log: log, slots: make(chan struct{}, maxCallers), addr: addr, trouble: make(map[string]bool)}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
 
-// Addr returns the address the tunnel listens on, with the port that was chosen if it
-// was to be any.
+// Addr returns the address the tunnel listens on. If any port was asked for, it holds the
+// one that was chosen.
 func (t *Tunnel) Addr() net.Addr {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -58,8 +58,8 @@ func (t *Tunnel) SetAddr(addr net.Addr) {
 // Context returns a context that ends with the tunnel.
 func (t *Tunnel) Context() context.Context { return t.ctx }
 
-// Wait waits until the tunnel and all it carried have ended, and says why: nil after
-// Close, what End was given, or what kept the tunnel from listening.
+// Wait waits until the tunnel and its connections have ended. It returns the reason: nil
+// after Close, or the error passed to End.
 func (t *Tunnel) Wait() error {
 	<-t.ctx.Done()
 	t.wg.Wait()
@@ -76,7 +76,8 @@ func (t *Tunnel) Close() error {
 	return nil
 }
 
-// End ends the tunnel, with why if nothing has ended it before. Wait waits for all it carries.
+// End stops listening and starts to end the connections; Wait waits for them. Only the
+// first reason counts.
 func (t *Tunnel) End(why error) {
 	t.mu.Lock()
 	again := t.over
@@ -93,8 +94,8 @@ func (t *Tunnel) End(why error) {
 	}
 }
 
-// Go runs f in a goroutine that Close waits for. It returns false if the tunnel has
-// ended.
+// Go runs f in a goroutine that Wait and Close wait for. It returns false, and does not run
+// f, if the tunnel has ended.
 func (t *Tunnel) Go(f func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -105,7 +106,7 @@ func (t *Tunnel) Go(f func()) bool {
 	return true
 }
 
-// OnEnd has f called when the tunnel ends, or now if it has.
+// OnEnd calls f when the tunnel ends, or at once if it has ended.
 func (t *Tunnel) OnEnd(f func()) {
 	t.mu.Lock()
 	over, before := t.over, t.release
@@ -123,8 +124,8 @@ func (t *Tunnel) OnEnd(f func()) {
 	}
 }
 
-// Take serves a caller with f, on a goroutine that Close waits for. It refuses if the
-// tunnel has ended; busy says that it carries as many as it may.
+// Take runs f, which serves one caller, as Go does. It returns false, and does not run f, if
+// the tunnel has ended or carries as many connections as it may (busy).
 func (t *Tunnel) Take(f func()) (ok, busy bool) {
 	select {
 	case t.slots <- struct{}{}:
@@ -141,14 +142,14 @@ func (t *Tunnel) Take(f func()) (ok, busy bool) {
 	return ok, false
 }
 
-// Caller is a connection that can end one of its directions.
+// Caller is the connection of a caller. It can be half-closed.
 type Caller interface {
 	net.Conn
 	CloseWrite() error
 }
 
-// Failed logs that callers get no connection from a host, once until one has got it again.
-// That there is none to the host is logged where that is known.
+// Failed logs that a host cannot connect callers to the target. It logs once, until Worked
+// is called. [Gate] logs that the host itself cannot be reached.
 func (t *Tunnel) Failed(host fmt.Stringer, err error) {
 	t.mu.Lock()
 	known := t.trouble[host.String()]
@@ -159,7 +160,7 @@ func (t *Tunnel) Failed(host fmt.Stringer, err error) {
 	}
 }
 
-// Worked notes that a caller has got its connection.
+// Worked notes that a host has connected a caller.
 func (t *Tunnel) Worked(host fmt.Stringer) {
 	t.mu.Lock()
 	delete(t.trouble, host.String())
