@@ -51,7 +51,7 @@ type Host struct {
 	// What accept does. It takes no key of a host that somebody has to look into.
 	take     []ssh.PublicKey
 	replace  bool // --replace names it
-	stranger bool // the fingerprints are known of none of its keys
+	stranger bool // none of its keys is among the given fingerprints
 }
 
 // New returns an audit of no hosts, which shows what it finds on the screen as text or json.
@@ -124,7 +124,7 @@ func (h *Host) standing() knownhosts.Standing {
 }
 
 // alarming reports whether somebody should look into a host: one of its keys must be refused and is
-// not about to be replaced, or the fingerprints of none are known.
+// not about to be replaced, or none is among the given fingerprints.
 func (h *Host) alarming() bool {
 	return h.stranger || len(h.take) == 0 && h.standing().Alarming()
 }

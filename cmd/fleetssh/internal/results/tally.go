@@ -36,7 +36,7 @@ type Tally struct {
 	Stopped     string       // why no more hosts were begun; empty if all were
 	Policy      string       // which exit code counts: worst, max or none (--exit-policy)
 	SudoMute    bool         // no password is known that sudo could get
-	Brief       bool         // failures are shown in one line each, as in a dialogue
+	Brief       bool         // a line for each group of failures is enough, as in a dialogue
 	Trouble     bool         // something went wrong on this side, and was reported
 	Waiting     *Outstanding // nil: not needed
 }
@@ -60,7 +60,7 @@ func (t *Tally) Add(ev fleetssh.Event) *Result {
 	case fleetssh.Signaled, fleetssh.Skipped, fleetssh.Cancelled:
 	default:
 		r.explain(out.WaitFinished(context.Background()), &out.Host) // it has ended: returns why
-		if t.SudoMute && r.Outcome.Phase == "sudo" {                 // the command was started without a shell around it, so sudo has no exit code
+		if t.SudoMute && r.Outcome.Phase == "sudo" {                 // sudo failed where no exit code of a command tells it
 			r.Problem.Hint = "--ask-sudo-pass gives it one"
 		}
 	}
