@@ -143,7 +143,7 @@ func (o *copyOptions) run(ctx context.Context, c *call, args []string) error {
 	return r.run(ctx, sizes)
 }
 
-// check refuses what cannot be, before hosts are chosen.
+// check refuses flags that are wrong whatever the hosts are.
 func (o *copyOptions) check(args []string) error {
 	usage := "fleetssh put -w HOSTS LOCAL... REMOTE"
 	if o.verb == "get" {
@@ -173,7 +173,7 @@ func (o *copyOptions) check(args []string) error {
 	return o.record.Check()
 }
 
-// options returns the options as the library has them, but for what the plan says.
+// options returns the options of the library. The plan adds the paths.
 func (o *copyOptions) options() fleetssh.CopyOptions {
 	opts := fleetssh.CopyOptions{
 		Recursive: o.recursive, Preserve: o.preserve, Resume: o.resume, Verify: o.verify, Delete: o.remove,

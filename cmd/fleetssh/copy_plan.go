@@ -35,7 +35,7 @@ type copyPlan struct {
 	percents bool // a percent sign is written twice in the paths that were given
 }
 
-// plan returns what the arguments mean for hosts, after checking what can be checked here.
+// plan returns what the arguments mean for hosts. It checks what can be checked on this side.
 func (o *copyOptions) plan(args []string, hosts []selection.Host) (*copyPlan, error) {
 	p := &copyPlan{verb: o.verb, given: args, hosts: hosts}
 	var fromFile []fleetssh.Args
@@ -78,8 +78,8 @@ func (o *copyOptions) plan(args []string, hosts []selection.Host) (*copyPlan, er
 	return p, p.rehearse(o.options())
 }
 
-// copyArgs returns the values for paths: those of --args-file, if it is given, and those that
-// every host has.
+// copyArgs returns the values for placeholders in paths: the host's name, user, port and index, and
+// those of --args-file.
 func copyArgs(given []fleetssh.Args, hosts []selection.Host) ([]fleetssh.Args, error) {
 	args := make([]fleetssh.Args, len(hosts))
 	names := selection.FileNames(hosts)
@@ -131,8 +131,8 @@ func (p *copyPlan) check() error {
 	return nil
 }
 
-// checkHostPaths refuses paths on hosts that begin with the name of one of the hosts, as scp
-// and rsync have them: they would be folders of that name on every host.
+// checkHostPaths refuses paths on hosts that begin with the name of one of the hosts, as in scp and
+// rsync. Here they would be folders with that name on every host.
 func (p *copyPlan) checkHostPaths() error {
 	onHosts := p.sources
 	if p.verb == "put" {
@@ -157,7 +157,7 @@ func (p *copyPlan) checkHostPaths() error {
 	return nil
 }
 
-// checkSources looks whether the files to be copied are there.
+// checkSources checks that the files to be copied exist.
 func (p *copyPlan) checkSources(recursive bool) error {
 	known := make(map[string]bool)
 	for i := range p.hosts {
@@ -187,7 +187,7 @@ func (p *copyPlan) checkSources(recursive bool) error {
 	return nil
 }
 
-// rehearse has the library check all that it checks before it contacts anybody.
+// rehearse lets the library check the copy before any host is contacted.
 func (p *copyPlan) rehearse(opts fleetssh.CopyOptions) error {
 	over, end := context.WithCancel(context.Background())
 	end()
@@ -198,7 +198,8 @@ func (p *copyPlan) rehearse(opts fleetssh.CopyOptions) error {
 	return p.wrongUsage(err)
 }
 
-// wrongUsage returns what err says of the settings: nothing if it says what became of hosts.
+// wrongUsage returns err if it is about the settings, as an error of wrong usage. It returns nil if
+// err is about what happened on hosts.
 func (p *copyPlan) wrongUsage(err error) error {
 	switch e := err.(type) {
 	case *fleetssh.HostsError:
@@ -213,7 +214,7 @@ func (p *copyPlan) wrongUsage(err error) error {
 	return exit.AsUsage(err)
 }
 
-// copy copies as the plan says, with options that are made for the hosts of client.
+// copy copies as planned. opts must have been made for the hosts of client.
 func (p *copyPlan) copy(ctx context.Context, client *fleetssh.ParallelClient, opts *fleetssh.CopyOptions) ([]fleetssh.CopyResult, error) {
 	if p.verb == "put" {
 		return client.Upload(ctx, p.sources[0], p.target, opts)
@@ -221,7 +222,7 @@ func (p *copyPlan) copy(ctx context.Context, client *fleetssh.ParallelClient, op
 	return client.Download(ctx, p.sources[0], p.target, opts)
 }
 
-// options returns opts with what the plan says for the hosts of a batch.
+// options returns opts with the paths for the hosts of a batch.
 func (p *copyPlan) options(opts fleetssh.CopyOptions, from, size int) fleetssh.CopyOptions {
 	opts.MoreSources = p.sources[1:]
 	if p.args != nil {
@@ -230,7 +231,7 @@ func (p *copyPlan) options(opts fleetssh.CopyOptions, from, size int) fleetssh.C
 	return opts
 }
 
-// show says what would be copied where, and in which batch.
+// show shows what would be copied where, batch by batch.
 func (p *copyPlan) show(screen *termline.Screen, sizes []int) error {
 	return showPlan(screen, p.hosts, sizes, func(i int) (string, error) {
 		sources, target, err := p.paths(i)
@@ -238,16 +239,16 @@ func (p *copyPlan) show(screen *termline.Screen, sizes []int) error {
 	})
 }
 
-// text is the copy as the user gave it.
+// text returns the copy as the user gave it.
 func (p *copyPlan) text() string {
 	return p.verb + " " + shellquote.Join(p.given...)
 }
 
-// maxRecordedPaths is how many bytes of paths are kept of a copy.
+// maxRecordedPaths is the largest number of bytes of paths that are recorded of a copy.
 const maxRecordedPaths = 256 << 10
 
-// recorded returns the paths as they mean the same from another folder; nil if they cannot be
-// kept.
+// recorded returns the paths so that they mean the same in another folder. It returns nil if they
+// cannot be recorded.
 func (p *copyPlan) recorded() []string {
 	words := slices.Clone(p.given)
 	local := words[:len(words)-1]
@@ -266,7 +267,7 @@ func (p *copyPlan) recorded() []string {
 	return words
 }
 
-// absolute returns a local path from the root.
+// absolute returns the absolute path of a local file.
 func (p *copyPlan) absolute(path string) string {
 	dir, err := os.Getwd()
 	if err != nil || filepath.IsAbs(path) {
@@ -275,12 +276,12 @@ func (p *copyPlan) absolute(path string) string {
 	if p.percents {
 		dir = strings.ReplaceAll(dir, "%", "%%")
 	}
-	// Not cleaned: a slash at the end, or a link before "..", means something.
+	// It is not cleaned: a slash at the end, and a link before "..", change what it means.
 	return dir + string(filepath.Separator) + path
 }
 
-// measure returns how many bytes each host is to be sent, as far as that can be seen here. It
-// ends early, with nil, when stopped is closed.
+// measure returns how many bytes each host is to be sent. It returns nil if that cannot be known, or
+// when stopped is closed.
 func (p *copyPlan) measure(stopped <-chan struct{}) []int64 {
 	sizes := make([]int64, len(p.hosts))
 	known := make(map[string]int64)

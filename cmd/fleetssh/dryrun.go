@@ -13,8 +13,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// rehearse has the library check all that it checks before it contacts anybody, for all hosts:
-// a batch by itself would be found wrong only when others had run.
+// rehearse lets the library check the command for all hosts before any is contacted. Otherwise a
+// mistake in a later batch would be found only after the first ones have run.
 func (r *runner) rehearse() error {
 	if _, err := r.command.CommandLine(0); err != nil {
 		return hostFault(err, r.hosts)
@@ -32,11 +32,11 @@ func rehearseHosts(hosts []selection.Host) error {
 	if _, wrong := err.(*fleetssh.ConfigError); wrong {
 		return hostFault(err, hosts)
 	}
-	return nil // that nobody was contacted
+	return nil // the error is that the context has ended
 }
 
-// hostFault is wrong usage that the library has found before it contacted anybody. It knows hosts
-// by their index, and users do not.
+// hostFault turns an error that the library has found before it contacted a host into one of wrong
+// usage. The library's error has the index of the host; ours has its label.
 func hostFault(err error, hosts []selection.Host) error {
 	if err == nil {
 		return nil
@@ -64,11 +64,11 @@ func hostFault(err error, hosts []selection.Host) error {
 	return exit.UsageError("", "%v", err)
 }
 
-// mostPlanned is how many hosts have a line each in what --dry-run shows. If there are more, those
-// with equal ones share it.
+// mostPlanned is for how many hosts --dry-run shows a line each. If there are more, hosts with equal
+// lines share one.
 const mostPlanned = 100
 
-// showPlan shows what would be done on each host, and in which batch.
+// showPlan shows what would be done on each host, batch by batch.
 func showPlan(screen *termline.Screen, hosts []selection.Host, sizes []int, plan func(i int) (string, error)) error {
 	i := 0
 	for n, size := range sizes {
@@ -93,7 +93,7 @@ func showPlan(screen *termline.Screen, hosts []selection.Host, sizes []int, plan
 	return nil
 }
 
-// showPlanned shows a text behind the hosts that it is for.
+// showPlanned shows a text behind the hosts that share it.
 func showPlanned(screen *termline.Screen, labels []string, text string) {
 	if len(labels) == 0 {
 		return
@@ -106,7 +106,7 @@ func showPlanned(screen *termline.Screen, labels []string, text string) {
 	}
 }
 
-// showPlan shows what each host would be sent, and in which batch.
+// showPlan shows what each host would be sent, batch by batch.
 func (r *runner) showPlan(sizes []int) error {
 	return showPlan(r.c.screen, r.hosts, sizes, func(i int) (string, error) {
 		line, err := r.planned(i)

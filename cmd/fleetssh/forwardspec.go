@@ -8,8 +8,8 @@ import (
 
 var errForward = errors.New("write [bind:]port or /socket, a colon, and host:port or /socket")
 
-// parseForward reads what stands behind -L and -R, as ssh does, and returns both ends as
-// the library wants them.
+// parseForward reads the value of -L or -R, as ssh does, and returns both ends as the library takes
+// them.
 func parseForward(text string) (listen, target string, err error) {
 	fields, err := forwardFields(text)
 	if err != nil {
@@ -35,7 +35,7 @@ func parseForward(text string) (listen, target string, err error) {
 	return listen, target, nil
 }
 
-// parseBind reads what stands behind -D and --serve.
+// parseBind reads the value of -D or --serve.
 func parseBind(text string) (string, error) {
 	fields, err := forwardFields(text)
 	if err != nil {
@@ -44,7 +44,7 @@ func parseBind(text string) (string, error) {
 	return joinBind(fields)
 }
 
-// joinBind returns where to listen. An empty address means all, as for ssh.
+// joinBind returns the address to listen on. An empty host means all addresses, as with ssh.
 func joinBind(fields []string) (string, error) {
 	switch {
 	case len(fields) == 1 && fields[0] != "":
@@ -59,7 +59,7 @@ func joinBind(fields []string) (string, error) {
 
 func isSocket(field string) bool { return strings.HasPrefix(field, "/") }
 
-// forwardFields cuts at colons; an address of IPv6 stands in brackets.
+// forwardFields splits a value at colons. IPv6 addresses are in brackets.
 func forwardFields(text string) ([]string, error) {
 	var fields []string
 	for {

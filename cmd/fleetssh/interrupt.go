@@ -11,12 +11,12 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// doubledSignal is how soon after the first a second signal still counts as the
-// same: timeout(1) sends each to the process and again to its group.
+// doubledSignal is the time within which a second signal counts as the same: timeout(1) sends each
+// signal to the process and then to its group.
 const doubledSignal = 300 * time.Millisecond
 
-// endings are the signals that ask for the end of the process: what runs on hosts would outlive
-// it. HUP says that the terminal is gone, unless nohup(1) has it ignored.
+// endings returns the signals that would end the process, while commands on hosts would go on. HUP
+// means that the terminal is gone, unless nohup(1) has it ignored.
 func endings() []os.Signal {
 	signals := []os.Signal{syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -25,11 +25,11 @@ func endings() []os.Signal {
 	return signals
 }
 
-// interruptible returns a context that ends on the first interrupt, TERM or HUP. The
-// second ends the process at once.
+// interruptible returns a context that ends on the first interrupt, TERM or HUP. The second signal
+// ends the process at once.
 //
-// A closed standard output becomes an error of writing, so that what runs on the
-// hosts is stopped, instead of a signal that ends the process.
+// Writing to a closed standard output returns an error instead of ending the process by a signal, so
+// that what runs on hosts can be stopped.
 func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
@@ -56,10 +56,10 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 	return context.WithValue(ctx, interruptsKey{}, i), stop
 }
 
-// interruptsKey is where a context keeps its interrupts.
+// interruptsKey is the key of the interrupts in a context.
 type interruptsKey struct{}
 
-// interrupts is what may be changed about the signals that end a context.
+// interrupts lets dialogues and reports change how signals end a context.
 type interrupts struct {
 	spare func() // makes interrupts leave the context alone
 
@@ -74,7 +74,7 @@ func (i *interrupts) tell() {
 	if before == nil {
 		return
 	}
-	// While something is asked on the terminal nothing is shown: the interrupt ends that too.
+	// Nothing is shown while a question waits on the terminal. The interrupt ends the question, too.
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
@@ -86,14 +86,14 @@ func (i *interrupts) tell() {
 	}
 }
 
-// tellGrace is how long telling what is under way may hold up an interrupt.
+// tellGrace is how long a report of what is under way may delay an interrupt.
 const tellGrace = 200 * time.Millisecond
 
-// tellPatience is how long telling may hold up the end of what runs. Nothing can be shown while
-// somebody is asked on the terminal, and that ends with the context.
+// tellPatience is how long a report may delay the end of what runs. Nothing is shown while a question
+// waits on the terminal, and questions end with the context.
 const tellPatience = 100 * time.Millisecond
 
-// tellSoon is tell, and goes on when that takes too long.
+// tellSoon calls tell, and does not wait for it longer than tellPatience.
 func (i *interrupts) tellSoon() {
 	told := make(chan struct{})
 	go func() {
@@ -106,8 +106,8 @@ func (i *interrupts) tellSoon() {
 	}
 }
 
-// beforeInterrupt has a function called on the first signal, before it ends ctx, until forget
-// is called: what is under way can still be told then.
+// beforeInterrupt makes the first signal call a function before it ends ctx, while what is under way
+// can still be reported. forget undoes that.
 func beforeInterrupt(ctx context.Context, tell func()) (forget func()) {
 	i, ok := ctx.Value(interruptsKey{}).(*interrupts)
 	if !ok {
@@ -122,8 +122,8 @@ func beforeInterrupt(ctx context.Context, tell func()) (forget func()) {
 	return func() { set(nil) }
 }
 
-// takeInterrupts is for a dialogue: from now on interrupts end neither ctx, which
-// interruptible has made, nor the process, but come through the channel. TERM and HUP still do.
+// takeInterrupts is for a dialogue. From now on interrupts come through the channel, and end neither
+// ctx, which interruptible has made, nor the process. TERM and HUP still end both.
 func takeInterrupts(ctx context.Context) (signals <-chan os.Signal, release func()) {
 	taken := make(chan os.Signal, 8)
 	signal.Notify(taken, os.Interrupt)
@@ -133,12 +133,12 @@ func takeInterrupts(ctx context.Context) (signals <-chan os.Signal, release func
 	return taken, func() { signal.Stop(taken) }
 }
 
-// interruptSelf passes on an interrupt that another program in the foreground has got, and
-// waits until it has ended ctx: who was in the foreground fails for that reason.
+// interruptSelf passes on an interrupt that another program in the foreground has received. It waits
+// until the interrupt has ended ctx, so that the failure of that program is seen to have this reason.
 func interruptSelf(ctx context.Context) {
 	self, err := os.FindProcess(os.Getpid())
 	if err != nil || self.Signal(os.Interrupt) != nil {
-		return // there is none where there are no such programs
+		return // on systems without signals no such program runs
 	}
 	select {
 	case <-ctx.Done():
@@ -146,9 +146,8 @@ func interruptSelf(ctx context.Context) {
 	}
 }
 
-// working returns the context for work on hosts: it ends with ctx, and when
-// nobody takes the output any more. An interrupt is acknowledged at once, since
-// stopping what runs may take a while.
+// working returns the context for work on hosts. It ends with ctx, and when standard output cannot be
+// written. An interrupt is acknowledged at once, because stopping what runs may take a while.
 func (c *call) working(ctx context.Context) (work context.Context, end func()) {
 	work, cancel := context.WithCancel(ctx)
 	c.screen.OnFailure(func(error) { cancel() })

@@ -16,13 +16,13 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// localScript is a script of ours that hosts run.
+// localScript is a local script that hosts run.
 type localScript struct {
 	name   string // as it was given; "-" is standard input
 	script *fleetssh.Script
 }
 
-// scriptLimit is one byte more than the library takes, so that it says what is wrong.
+// scriptLimit is one byte more than the library accepts, so that the library reports the error.
 const scriptLimit = 16<<20 + 1
 
 // readScript reads a script and checks it.
@@ -62,12 +62,12 @@ func (s *localScript) hint(err error) string {
 	return ""
 }
 
-// title is how the script is named where a command line would stand.
+// title returns the text that stands for the script in the place of a command line.
 func (s *localScript) title() string {
 	return shellquote.Join(append([]string{s.name}, s.script.Args...)...)
 }
 
-// record returns what is kept of it.
+// record returns what is recorded of the script.
 func (s *localScript) record() journal.Instead {
 	instead := journal.Instead{Script: s.sum()}
 	for _, arg := range s.script.Args {
@@ -81,8 +81,8 @@ func (s *localScript) sum() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// plan returns how the script is run on host number i of a command: by what, and with
-// which arguments, its local name standing for that on the host.
+// plan returns the command line that runs the script on host number i of a command. The local name
+// of the script stands for the name on the host.
 func (s *localScript) plan(command fleetssh.Command, i int) (string, error) {
 	args, err := command.ScriptArgs(i)
 	if err != nil {
@@ -113,8 +113,8 @@ func (s *localScript) plan(command fleetssh.Command, i int) (string, error) {
 	return shellquote.Join(slices.Concat(before, words, []string{s.name}, args)...), nil
 }
 
-// recordedScript returns the words that run the script of a recorded run again, behind
-// its options, if it is still the same.
+// recordedScript returns the arguments that run the script of a recorded run again. It refuses a
+// script that has changed since.
 func recordedScript(run *journal.Run) (words []string, err error) {
 	var name string
 	for _, arg := range run.Args {

@@ -6,19 +6,18 @@ import (
 )
 
 const (
-	memoryBase    = 38 << 20  // of a run whose output pours in
-	memoryOfCopy  = 128 << 20 // of a copy: its blocks on their way
-	memoryPerHost = 128 << 10 // more for each host at work
+	memoryBase    = 38 << 20  // for a run whose output comes faster than it is shown
+	memoryOfCopy  = 128 << 20 // for a copy, with the blocks that are being sent
+	memoryPerHost = 128 << 10 // added for each host at work
 )
 
-// idleCollector is how much the heap may grow, in percent, before it is collected while it
-// is far below the limit. Most of what a run allocates is for one login and short-lived:
-// with Go's default of 100 a tenth of the CPU time goes to the collector.
+// idleCollector is GOGC while the heap is far below the limit. Most of what a run allocates is for one
+// login and short-lived. With Go's default of 100 the collector would take a tenth of the CPU time.
 const idleCollector = 400
 
-// boundMemory sets a limit near which the collector works harder, instead of letting the
-// heap grow when output comes faster than it can be shown, and lets it rest below. The
-// user's GOMEMLIMIT and GOGC win. It returns what undoes it.
+// boundMemory sets a limit near which the collector works harder, so that the heap does not grow when
+// output comes faster than it can be shown. Far below the limit the collector works less. The user's
+// GOMEMLIMIT and GOGC take precedence. undo restores the settings.
 func boundMemory(base int64, fanout int) (undo func()) {
 	undo = func() {}
 	if os.Getenv("GOMEMLIMIT") == "" {

@@ -6,9 +6,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// refuse returns a wrong usage if one of the flags was given that would have no effect, for the
-// reason in why. What the settings of the user say for all verbs does not count: where it has no
-// effect, it is not meant.
+// refuse returns an error if one of the flags was given although it has no effect, for the reason in
+// why. Flags that the user's settings have set for all verbs do not count.
 func refuse(flags *pflag.FlagSet, why string, names ...string) error {
 	for _, name := range names {
 		if flag := flags.Lookup(name); flag != nil && flag.Changed {
@@ -18,7 +17,7 @@ func refuse(flags *pflag.FlagSet, why string, names ...string) error {
 	return nil
 }
 
-// refuseForAgent refuses to forward the agent where no command would use it.
+// refuseForAgent refuses -A for verbs that run no command that could use the agent.
 func refuseForAgent(flags *pflag.FlagSet) error {
 	return refuse(flags, "no command runs that could use the agent", "forward-agent")
 }

@@ -35,8 +35,8 @@ type rollout struct {
 	stopped string // what ended the batches early, if too many hosts failed
 }
 
-// begin makes ready what all batches share. The work is to be done with the context that is
-// returned, and end must be called.
+// begin prepares what all batches share. The work must be done with the context that it returns, and
+// end must be called after it.
 func (s *rollout) begin(ctx context.Context, fanout int) (work context.Context, end func(), err error) {
 	s.most, s.limited, err = s.safety.budget(len(s.hosts))
 	if err != nil {
@@ -64,8 +64,8 @@ func (s *rollout) begin(ctx context.Context, fanout int) (work context.Context, 
 	}, nil
 }
 
-// batches calls do for each batch, s.from being its first host, until too many hosts have
-// failed or ctx ends, and left for each host that was never begun.
+// batches calls do for each batch, whose first host is s.from, until too many hosts have failed or
+// ctx ends. It then calls left for each host that was never begun.
 func (s *rollout) batches(ctx context.Context, sizes []int, do func(size int) error, left func(*results.Result)) error {
 	for n, size := range sizes {
 		s.client.MaxFailures = max(s.most-s.tally.Failed(), 0)
@@ -102,7 +102,7 @@ func (s *rollout) batches(ctx context.Context, sizes []int, do func(size int) er
 	return nil
 }
 
-// working returns what is done on the hosts of the batch.
+// working returns what the hosts of the batch are doing.
 func (s *rollout) working() []fleetssh.Progress {
 	from := int(s.at.Load())
 	if from < 0 {
@@ -115,8 +115,8 @@ func (s *rollout) working() []fleetssh.Progress {
 	return work
 }
 
-// tooMany says why no more hosts are begun after batch number n, empty if they are: more of
-// them failed than may, or all of the first batch, which was sent ahead to find that out.
+// tooMany says why no more hosts are begun after batch number n: more hosts have failed than may, or
+// all of the first batch, which was there to find that out. It is empty if the next batch may run.
 func (s *rollout) tooMany(n int, sizes []int) string {
 	failed := s.tally.Failed()
 	batch := fmt.Sprintf("batch %d of %d", n+1, len(sizes))
@@ -150,8 +150,8 @@ func (s *rollout) rest(ctx context.Context, n, batches int) {
 	}
 }
 
-// finish says what ended the work early, has show show the totals, and ends the record. It
-// returns what ends the program. ctx is that of the program.
+// finish reports what ended the work early, calls show for the totals, and ends the record. It
+// returns the error that ends the program. ctx is the context of the program.
 func (s *rollout) finish(ctx, work context.Context, show func()) error {
 	t := s.tally
 	t.Interrupted = ctx.Err() != nil
@@ -172,7 +172,7 @@ func (s *rollout) finish(ctx, work context.Context, show func()) error {
 	return s.record.Finish()
 }
 
-// runner runs a command on hosts, batch after batch, and shows it.
+// runner runs a command on hosts, batch after batch, and shows what happens.
 type runner struct {
 	rollout
 	o       *runOptions
@@ -248,8 +248,8 @@ type rewinder struct {
 	file *os.File  // for several
 }
 
-// rewindable returns the standard input for so many batches. With more than one,
-// it is copied to a file first.
+// rewindable returns the standard input for a number of batches. If there are several, it is copied
+// to a file first.
 func (r *runner) rewindable(batches int) (*rewinder, error) {
 	if r.stdin == nil || batches == 1 {
 		return &rewinder{in: r.stdin}, nil
@@ -266,7 +266,7 @@ func (r *runner) rewindable(batches int) (*rewinder, error) {
 	return again, nil
 }
 
-// reader returns the input from its beginning, nil if there is none.
+// reader returns the input from its beginning. It is nil if there is none.
 func (w *rewinder) reader() (io.Reader, error) {
 	if w.file == nil {
 		return w.in, nil
@@ -281,6 +281,6 @@ func (w *rewinder) reader() (io.Reader, error) {
 func (w *rewinder) close() {
 	if w.file != nil {
 		w.file.Close()
-		_ = os.Remove(w.file.Name()) // a leftover, at worst
+		_ = os.Remove(w.file.Name()) // it is in the folder for temporary files
 	}
 }

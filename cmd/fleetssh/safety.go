@@ -13,7 +13,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 )
 
-// safetyFlags say how carefully a command is run on many hosts.
+// safetyFlags limit the damage that a mistake can do on many hosts.
 type safetyFlags struct {
 	batch       string
 	maxFail     string
@@ -26,6 +26,7 @@ type safetyFlags struct {
 	exitPolicy  string
 }
 
+// safetyFlagsHelp is the help text of these flags.
 const safetyFlagsHelp = `With care:
       --dry-run             show what each host would be sent, contact none; of
                             a script, what it would be run by. Over 100
@@ -61,7 +62,7 @@ func (f *safetyFlags) register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Choice{To: &f.exitPolicy, From: []string{"worst", "max", "none"}}, "exit-policy", "")
 }
 
-// check refuses what cannot be, before hosts are chosen.
+// check refuses values that are wrong for any number of hosts.
 func (f *safetyFlags) check() error {
 	if _, err := f.sizes(1); err != nil {
 		return err
@@ -75,10 +76,10 @@ func (f *safetyFlags) check() error {
 	return nil
 }
 
-// maxAmount is how many hosts an amount may name.
+// maxAmount is the largest number of hosts in a flag.
 const maxAmount = 1_000_000
 
-// amount reads a number of hosts, or a share of all in percent.
+// amount reads a number of hosts, or a percentage of all.
 func amount(text string) (number int, percent bool, err error) {
 	digits, percent := strings.CutSuffix(text, "%")
 	number, err = strconv.Atoi(digits)
@@ -136,7 +137,7 @@ func (f *safetyFlags) budget(n int) (most int, limited bool, err error) {
 	return most, true, nil
 }
 
-// confirm asks whether to do something, if that is wanted for so many hosts.
+// confirm asks the user whether to do something, if --confirm-over says so for this number of hosts.
 func (f *safetyFlags) confirm(ctx context.Context, c *call, what string, hosts int) error {
 	if f.confirmOver < 0 || hosts <= f.confirmOver || f.yes || f.dryRun {
 		return nil

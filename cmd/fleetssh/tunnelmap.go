@@ -15,8 +15,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// jsonTunnel says where a tunnel listens and leads to. Host and index are missing from
-// that of a proxy for all hosts.
+// jsonTunnel says where a tunnel listens and leads to. The proxy for all hosts has no host and no
+// index.
 type jsonTunnel struct {
 	Type   string             `json:"type"`
 	Time   time.Time          `json:"time"`
@@ -67,7 +67,7 @@ func (w *tunnelWork) describe(n, i int, t *fleetssh.Tunnel) jsonTunnel {
 	return j
 }
 
-// text says where a tunnel listens and leads to.
+// text returns where a tunnel listens and leads to.
 func (p tunnelPlan) text(t *fleetssh.Tunnel) string {
 	at, to := t.Addr().String(), fullTarget(p.target)
 	switch p.kind {
@@ -79,7 +79,7 @@ func (p tunnelPlan) text(t *fleetssh.Tunnel) string {
 	return at + " -> " + to
 }
 
-// fullTarget names the host of a target that is a port alone.
+// fullTarget adds the host to a target that is only a port.
 func fullTarget(target string) string {
 	if _, err := strconv.Atoi(strings.TrimPrefix(target, ":")); err == nil {
 		return net.JoinHostPort("localhost", strings.TrimPrefix(target, ":"))
@@ -87,7 +87,7 @@ func fullTarget(target string) string {
 	return target
 }
 
-// showProxy says where the proxy for all hosts listens, and how to use it.
+// showProxy shows where the proxy for all hosts listens, and how to use it.
 func (w *tunnelWork) showProxy(screen *termline.Screen, t *fleetssh.Tunnel) {
 	at := t.Addr().String()
 	screen.Out("", termline.Visible(fmt.Sprintf("all hosts  %s -> SOCKS and HTTP proxy", at)))

@@ -9,7 +9,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/results"
 )
 
-// copier copies to or from hosts, batch after batch, and shows it.
+// copier copies to or from hosts, batch after batch, and shows what happens.
 type copier struct {
 	rollout
 	o    *copyOptions
