@@ -33,8 +33,7 @@ type wire struct {
 	hello *greeting // takes what comes before the version line and with it; nil: nothing
 	watch writeWatch
 
-	failed     chan struct{} // closed when a read has failed
-	failedOnce sync.Once
+	failed atomic.Bool // a read has failed
 	*flow
 }
 
@@ -53,11 +52,11 @@ type flow struct {
 	others  atomic.Int32  // who takes from the library at a pace of their own: with any, no bound either
 	behind  atomic.Int64  // bytes read that no stream has taken yet, about
 	until   atomic.Int64  // what behind has to come down to for fetch to go on; 0: it does not wait
-	room    chan struct{} // gets a token when it has
+	room    chan struct{} // gets a token when it has; made by the first wait, before until is set
 }
 
 func newWire(conn net.Conn, all *atomic.Int32) *wire {
-	w := &wire{Conn: conn, failed: make(chan struct{}), flow: &flow{all: all, ended: make(chan struct{}), room: make(chan struct{}, 1)}}
+	w := &wire{Conn: conn, flow: &flow{all: all, ended: make(chan struct{})}}
 	w.conn.Store(&conn)
 	return w
 }
@@ -106,7 +105,7 @@ func (w *wire) fetch(p []byte) (int, error) {
 	}
 	if err != nil {
 		w.end(nil)
-		w.failedOnce.Do(func() { close(w.failed) })
+		w.failed.Store(true)
 		if why := w.reason(); why != nil {
 			err = why
 		}
@@ -120,6 +119,9 @@ func (w *flow) wait() {
 	bound := w.bound()
 	if w.behind.Load() <= bound {
 		return
+	}
+	if w.room == nil {
+		w.room = make(chan struct{}, 1)
 	}
 	low := bound / 4
 	w.until.Store(low)

@@ -1,10 +1,10 @@
 package fleetssh
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -28,23 +28,45 @@ func (h *HostConfig) writeStall() time.Duration {
 
 // writeLooks is how many times a write is looked at before it has stood still for too
 // long.
-const writeLooks = 20
+const writeLooks = 30
 
 // slowest is how many bytes a second a connection must carry to be one that works.
 const slowest = 1 << 10
 
-// writeWatch looks after the write that is under way.
+// writeWatch looks after the writes of a connection. Its timer runs on while there are
+// writes, and ends when it finds none: to set and stop it for each would cost about as
+// much as the write.
 type writeWatch struct {
-	limit time.Duration // how long it may stand still; set before the first write
-	every time.Duration // how often to look
-	timer *time.Timer   // nil before the first write; runs during each
+	limit time.Duration // how long a write may stand still; zero: mostWriteStall
 
-	count atomic.Uint64 // of writes that have begun and ended: odd while one is under way
+	mu      sync.Mutex  // protects what follows
+	writing bool        // a write is under way
+	count   int         // of those that have ended
+	timer   *time.Timer // nil: nothing is written
+	seen    int         // count, at the last look
+	queued  int         // what the system has not sent yet, likewise
+	still   int         // looks since anything has moved
+}
 
-	mu     sync.Mutex // protects what follows; held by the timer's function alone
-	seen   uint64     // count, at the last look
-	queued int        // what the system has not sent yet, likewise
-	still  int        // looks since anything has moved
+func (w *writeWatch) end() {
+	w.mu.Lock()
+	w.writing = false
+	w.count++
+	w.mu.Unlock()
+}
+
+// stop is for connections that have ended.
+func (w *writeWatch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// every is how often to look.
+func (w *writeWatch) every() time.Duration {
+	return cmp.Or(w.limit, mostWriteStall) / writeLooks
 }
 
 // Write implements [net.Conn]. A write of which nothing has been taken for the limit
@@ -58,19 +80,9 @@ func (w *wire) Write(p []byte) (int, error) {
 	if w.broken.Load() {
 		return w.writeNowhere(p)
 	}
-	watch := &w.watch
-	if watch.timer == nil {
-		if watch.limit == 0 {
-			watch.limit = mostWriteStall
-		}
-		watch.every = watch.limit / writeLooks
-		watch.timer = time.AfterFunc(time.Hour, w.look)
-	}
-	watch.count.Add(1)
-	watch.timer.Reset(watch.every)
+	w.beginWrite()
 	n, err := w.Conn.Write(p)
-	watch.count.Add(1)
-	watch.timer.Stop()
+	w.watch.end()
 	w.out.Add(int64(n))
 	if err == nil {
 		return n, nil
@@ -88,36 +100,47 @@ const lastWords = 250 * time.Millisecond
 // writeNowhere is Write when the connection has ended. It gives the library a moment to
 // come to that by reading.
 func (w *wire) writeNowhere(p []byte) (int, error) {
-	timer := time.NewTimer(time.Millisecond)
-	defer timer.Stop()
-	select {
-	case <-w.failed:
+	if !w.failed.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	if w.failed.Load() {
 		return 0, net.ErrClosed
-	case <-timer.C:
-		return len(p), nil
+	}
+	return len(p), nil
+}
+
+// beginWrite notes that a write begins.
+func (w *wire) beginWrite() {
+	watch := &w.watch
+	watch.mu.Lock()
+	defer watch.mu.Unlock()
+	watch.writing = true
+	if watch.timer == nil {
+		watch.seen, watch.queued, watch.still = watch.count, -1, 0
+		watch.timer = time.AfterFunc(watch.every(), w.look)
 	}
 }
 
-// look is called now and then while a write is under way.
+// look is called now and then while there are writes.
 func (w *wire) look() {
 	watch := &w.watch
 	watch.mu.Lock()
 	defer watch.mu.Unlock()
-	count := watch.count.Load()
-	if count%2 == 0 {
-		return // it has just ended
-	}
-	queued := unsent(w.Conn)
-	if count == watch.seen && queued == watch.queued {
-		watch.still++
-	} else {
-		watch.seen, watch.queued, watch.still = count, queued, 0
-	}
-	if watch.still >= writeLooks {
-		w.giveUp(fmt.Sprintf("the host has read nothing for %v", watch.limit))
+	if !watch.writing {
+		watch.timer = nil
 		return
 	}
-	watch.timer.Reset(watch.every)
+	queued := unsent(w.Conn)
+	if watch.count == watch.seen && queued == watch.queued {
+		watch.still++
+	} else {
+		watch.seen, watch.queued, watch.still = watch.count, queued, 0
+	}
+	if watch.still >= writeLooks {
+		w.giveUp(fmt.Sprintf("the host has read nothing for %v", cmp.Or(watch.limit, mostWriteStall)))
+		return
+	}
+	watch.timer.Reset(watch.every())
 }
 
 // giveUp closes a connection that is of no use any more, and notes why.
@@ -129,7 +152,9 @@ func (w *wire) giveUp(why string) {
 // Close implements [net.Conn].
 func (w *wire) Close() error {
 	w.end(nil)
-	return w.Conn.Close()
+	err := w.Conn.Close()
+	w.watch.stop()
+	return err
 }
 
 // end notes that the connection has ended, and why if that is to be told. The first call
