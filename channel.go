@@ -45,7 +45,7 @@ type Channel struct {
 	console *Console // not nil: the session of its shell, or, if raw is nil, a line of it
 
 	done     chan struct{} // closed when the command has ended
-	heard    chan struct{} // gets a token while it is being started, when there is something new
+	heard    chan struct{} // gets a token when there is something new, if the answer to the request to start it is late
 	answered atomic.Bool   // the host has answered the request to start it
 
 	mu       sync.Mutex // protects what follows
@@ -60,7 +60,8 @@ type Channel struct {
 	refused  sudo.Refusal // what sudo has said instead of running the command
 	streams  int          // that have not ended
 	closed   bool         // the server has closed the channel, or the connection is gone
-	wrote    bool         // something has come on a stream
+	watched  bool         // watch has been called
+	wrote    bool         // something has come on a stream before the answer
 	begun    time.Time
 	ran      time.Duration
 	start    time.Duration // how long opening and starting took
@@ -139,9 +140,16 @@ func (ch *Channel) unlockAndEnd() {
 }
 
 // watch takes what the server says about the command (RFC 4254, section 6.10),
-// until the channel is closed.
+// until the channel is closed. Only the first call does: whoever takes a status has noted it
+// when the end is noted.
 func (ch *Channel) watch() {
-	ch.client.setUsed(ch)
+	ch.mu.Lock()
+	again := ch.watched
+	ch.watched = true
+	ch.mu.Unlock()
+	if again {
+		return
+	}
 	for req := range ch.opened {
 		if o, ok := exitOf(req); ok {
 			ch.exited(o)

@@ -13,17 +13,19 @@ import (
 // input is the standard input of a channel. A host that does not read it holds up
 // whoever writes it, but not whoever closes it or the channel.
 type input struct {
-	ch     *Channel
-	first  []byte        // goes out before anything else; nobody changes it
-	work   chan []byte   // one chunk at a time, to the goroutine that sends; made by startPump
-	result chan error    // what became of it; likewise
+	ch    *Channel
+	first []byte // goes out before anything else; nobody changes it
+
+	// Made by ready: most commands have no input.
+	work   chan []byte   // one chunk at a time, to the goroutine that sends
+	result chan error    // what became of it
 	gate   chan struct{} // closed when what is written may go out
 	closed chan struct{} // closed by Close
 
 	writing sync.Mutex // held during Write: there is one chunk under way
 
 	mu      sync.Mutex // protects what follows
-	pumping bool       // the goroutine that sends runs
+	pumping bool       // the goroutine that sends runs, or none is needed
 	opened  bool       // gate is closed
 	owned   bool       // a tape feeds the command, and closes the input
 	over    bool       // closed is closed
@@ -33,22 +35,29 @@ type input struct {
 
 const inputChunk = 32 << 10
 
-func newInput(ch *Channel) *input {
-	return &input{
-		ch:     ch,
-		gate:   make(chan struct{}),
-		closed: make(chan struct{}),
+func newInput(ch *Channel) *input { return &input{ch: ch} }
+
+// ready makes the channels for a goroutine that sends. in.mu is held.
+func (in *input) ready() {
+	in.work, in.result = make(chan []byte), make(chan error, 1)
+	in.gate, in.closed = make(chan struct{}), make(chan struct{})
+	if in.opened {
+		close(in.gate)
 	}
+	if in.over {
+		close(in.closed)
+	}
+	in.pumping = true
 }
 
 // open lets pass what is written: nothing else, such as sudo, will read it.
 func (in *input) open() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if !in.opened {
-		in.opened = true
+	if !in.opened && in.gate != nil {
 		close(in.gate)
 	}
+	in.opened = true
 }
 
 // Write implements [io.Writer]. It returns when p has been sent, which waits for
@@ -104,10 +113,10 @@ func (in *input) sent() bool {
 func (in *input) Close() error {
 	in.mu.Lock()
 	over := in.over
-	if !over {
-		in.over = true
+	if !over && in.closed != nil {
 		close(in.closed)
 	}
+	in.over = true
 	in.mu.Unlock()
 	if !over {
 		in.startPump()
@@ -121,7 +130,6 @@ func (in *input) leaveEmpty() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.empty, in.over, in.pumping = true, true, true
-	close(in.closed)
 }
 
 // end tells the host that no more comes.
@@ -154,7 +162,7 @@ func (in *input) startPump() bool {
 	if in.pumping {
 		return true
 	}
-	in.work, in.result = make(chan []byte), make(chan error, 1)
+	in.ready()
 	in.pumping = in.ch.client.spawn(in.send)
 	return in.pumping
 }
@@ -197,8 +205,8 @@ func (in *input) begin() bool {
 // feed sends the whole tape and then closes the input.
 func (in *input) feed(tape *spool.Tape) {
 	in.mu.Lock()
-	in.owned, in.over, in.pumping = true, true, true
-	close(in.closed) // nobody else writes
+	in.owned, in.over = true, true // nobody else writes
+	in.ready()
 	in.mu.Unlock()
 	in.ch.client.spawn(func() {
 		select {

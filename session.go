@@ -158,28 +158,20 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 	}
 	ctx, cancel := c.starting(ctx)
 	defer cancel()
-	ch.heard = make(chan struct{}, 1)
 	if err := ch.countProgram(ctx); err != nil {
 		err = c.sessionError(ctx, request, err)
 		ch.abandon(fresh, err)
 		return err
 	}
 	answer := make(chan error, 1)
-	out, errOut := ch.raw.streams(c.wire)
-	filterOut, filterErr := ch.filters(tokens)
-	// All of this before the answer: hosts are known that give none, and the status and the
-	// output may be faster than theirs.
+	c.setUsed(ch)
 	ok := c.spawn(func() {
-		c.wg.Go(func() { ch.copy(ch.Stdout, &heeding{Reader: out, ch: ch}, filterOut) })
-		c.wg.Go(func() { ch.copy(ch.Stderr, &heeding{Reader: errOut, ch: ch}, filterErr) })
-		c.wg.Go(func() {
-			err := ch.sendEnv().ask(request, payload)
-			ch.answered.Store(true)
-			answer <- err
-			if err == nil && ch.input.empty {
-				ch.input.end()
-			}
-		})
+		err := ch.sendEnv().ask(request, payload)
+		ch.answered.Store(true)
+		answer <- err
+		if err == nil && ch.input.empty {
+			ch.input.end()
+		}
 		ch.watch()
 	})
 	err := errClosed
@@ -194,11 +186,14 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 		ch.abandon(starting, err)
 		return err
 	}
-	if ch.input.empty && !ch.answered.Load() {
+	if ch.input.empty && !ch.answered.Load() && !ch.hasExited() {
 		c.saySoon(ch.input.end)
 	}
 	if tokens == nil || !tokens.Answering() {
 		ch.input.open()
+	}
+	if ch.heard == nil {
+		ch.takeOutput(tokens)
 	}
 	ch.mu.Lock()
 	ch.start += time.Since(ch.begun)
@@ -207,21 +202,50 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 	return nil
 }
 
+// takeOutput takes in the two streams of output until they end.
+func (ch *Channel) takeOutput(tokens *sudo.Tokens) {
+	out, errOut := ch.filters(tokens)
+	early := ch.heard != nil
+	ok := ch.client.spawn(func() {
+		from, errFrom := ch.raw.streams(ch.client.wire)
+		if early {
+			from, errFrom = &heeding{Reader: from, ch: ch}, &heeding{Reader: errFrom, ch: ch}
+		}
+		ch.client.wg.Go(func() { ch.copy(ch.Stderr, errFrom, errOut) })
+		ch.copy(ch.Stdout, from, out)
+	})
+	if !ok { // the client is closed
+		ch.mu.Lock()
+		ch.streams = 0
+		ch.unlockAndEnd()
+	}
+}
+
+// heed takes what comes before the answer: hosts are known that give none, and the status
+// and the output may be faster than theirs.
+func (ch *Channel) heed(tokens *sudo.Tokens) {
+	if ch.heard != nil {
+		return // for the second time
+	}
+	ch.mu.Lock()
+	ch.heard = make(chan struct{}, 1)
+	ch.mu.Unlock()
+	ch.client.spawn(ch.watch)
+	ch.takeOutput(tokens)
+}
+
 // waitStart waits until the host has said whether it has started what it was asked to. It
-// should answer the request. An exit status is as good as that; output is too, if no refusal
-// follows soon. When ctx ends while the request is out, a moment's wait tells whether there is
-// a command to be stopped. Input that nothing comes before goes out after a moment without an
-// answer: the command may run, and wait for it. ssh does not wait at all.
+// should answer the request, at once. If it does not, an exit status is as good as that;
+// output is too, if no refusal follows soon. When ctx ends while the request is out, a
+// moment's wait tells whether there is a command to be stopped. Input that nothing comes
+// before goes out after a moment without an answer: the command may run, and wait for it.
+// ssh does not wait at all.
 func (ch *Channel) waitStart(ctx context.Context, answer <-chan error, tokens *sudo.Tokens) error {
 	var failure error
 	var grace <-chan time.Time
 	late := false
-	var hungry <-chan time.Time
-	if !ch.input.empty && (tokens == nil || !tokens.Answering()) {
-		timer := time.NewTimer(startGrace)
-		defer timer.Stop()
-		hungry = timer.C
-	}
+	slow := time.NewTimer(startGrace)
+	defer slow.Stop()
 	wait := func() {
 		if grace == nil {
 			grace = time.After(startGrace)
@@ -244,11 +268,14 @@ func (ch *Channel) waitStart(ctx context.Context, answer <-chan error, tokens *s
 			}
 			wait()
 		case <-ch.heard:
-		case <-hungry:
-			ch.input.open()
+		case <-slow.C:
+			if !ch.input.empty && (tokens == nil || !tokens.Answering()) {
+				ch.input.open()
+			}
 		case <-grace:
 			late = true
 		}
+		ch.heed(tokens)
 		ch.mu.Lock()
 		exited, wrote, ended := ch.exit.Kind != Running, ch.wrote, ch.closed && ch.streams == 0
 		ch.mu.Unlock()
