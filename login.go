@@ -66,8 +66,8 @@ type login struct {
 	tries    int           // on this connection
 	tried    []string      // on all
 	notes    []error
-	shown    []string       // the keys that were offered, in words
-	keyErr   *PKeyFileError // the first key that could not be decrypted
+	shown    []*identity.Identity // the keys that were offered
+	keyErr   *PKeyFileError       // the first key that could not be decrypted
 	warnings []string
 	gaveUp   bool // the user has refused to answer
 
@@ -230,7 +230,7 @@ func (l *login) choose(allowed []string) (ssh.AuthMethod, string) {
 		if o := l.nextKey(); o != nil {
 			l.offer(&o.state)
 			l.offered = o.Signer.PublicKey()
-			l.shown = append(l.shown, o.Describe())
+			l.shown = append(l.shown, o.Identity)
 			return ssh.PublicKeys(l.noting(o)), "publickey"
 		}
 	}
@@ -436,9 +436,13 @@ func (l *login) refusal(cause error) error {
 	if cause != nil {
 		notes = append(notes, cause)
 	}
+	var keys []string
+	for _, id := range l.shown {
+		keys = append(keys, id.Describe())
+	}
 	return &AuthenticationError{
 		Host: l.host.name(), Port: l.host.port(), User: l.user,
-		Tried: compress(l.tried), Keys: l.shown, Banner: l.banner.end(), Err: joinErrors(notes),
+		Tried: compress(l.tried), Keys: keys, Banner: l.banner.end(), Err: joinErrors(notes),
 	}
 }
 
