@@ -22,25 +22,26 @@ var errClosed = errors.New("closed")
 // Client is a logged-in connection to one host. Its methods may be called by
 // many goroutines at once.
 type Client struct {
-	host  *HostConfig // that of login
+	host  *HostConfig // shared with its slot
 	d     *dialer
 	ownsD bool // d is for this client alone
 	wire  *flow
 	hop   *Client // the connection goes through it; nil: through none
-	login Login
+	login loggedIn
 	agent *forwarding // nil: no agent is forwarded
 
 	listeners listeners // on the host
 	pipes     pipes
 	users     users
 
-	wg    sync.WaitGroup // every goroutine of the client and its channels
-	calls sync.WaitGroup // but for those of await
-	done  chan struct{}  // closed when the connection is gone
+	wg   sync.WaitGroup // every goroutine of the client and its channels, but for those of await
+	done chan struct{}  // closed when the connection is gone
 
 	mu     sync.Mutex // protects what follows
 	conn   ssh.Conn   // see link; an endedConn when done is closed
 	closed bool
+	calls  int           // of await, under way
+	called chan struct{} // closed when there are none; nil: nobody waits for that
 	ssh    *ssh.Client
 	hand   handover
 	idle   []*Channel // sessions on which nothing has been started; each knows its place
@@ -59,7 +60,7 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 		return nil, err
 	}
 	d := newDialer(nil, 0)
-	c, _, err := d.dial(ctx, host, nil, nil)
+	c, _, err := d.dial(ctx, &host, nil, nil)
 	if err != nil {
 		d.close()
 		return nil, err
@@ -70,14 +71,13 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 }
 
 // newClient takes over a connection. begin must be called next.
-func newClient(a *attempt, conn ssh.Conn, w *wire, login Login) *Client {
-	c := &Client{login: login, d: a.d, conn: conn, wire: w.flow, hop: a.hop, done: make(chan struct{})}
-	c.host = &c.login.Host
+func newClient(a *attempt, conn ssh.Conn, w *wire, login loggedIn) *Client {
+	c := &Client{host: a.host, login: login, d: a.d, conn: conn, wire: w.flow, hop: a.hop, done: make(chan struct{})}
 	if c.host.ForwardAgent {
 		if socket := c.host.Auth.agentSocket(); socket != "" {
 			c.agent = newForwarding(socket)
 		} else {
-			c.d.log.Warn(noAgentToForward, "host", *c.host)
+			c.d.log.Warn(noAgentToForward, "host", c.host)
 		}
 	}
 	return c
@@ -170,7 +170,7 @@ func (t *tail) Write(p []byte) (int, error) {
 func (c *Client) Host() HostConfig { return *c.host }
 
 // Timing returns how long the phases of connecting took.
-func (c *Client) Timing() Timing { return c.login.Timing }
+func (c *Client) Timing() Timing { return c.login.timing }
 
 // Addr returns the address that was connected to: of the host, or of the hop in
 // front of it.
@@ -244,15 +244,32 @@ func (c *Client) broken() bool { return c.gone() || c.wire.broken.Load() }
 
 // spawn runs f in a goroutine that Close waits for. It returns false if the
 // client is closed.
-func (c *Client) spawn(f func()) bool { return c.spawnIn(&c.wg, f) }
-
-func (c *Client) spawnIn(group *sync.WaitGroup, f func()) bool {
+func (c *Client) spawn(f func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return false
 	}
-	group.Go(f)
+	c.wg.Go(f)
+	return true
+}
+
+// spawnCall is spawn for a call of await.
+func (c *Client) spawnCall(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.calls++
+	go func() {
+		f()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.calls--; c.calls == 0 && c.called != nil {
+			close(c.called)
+		}
+	}()
 	return true
 }
 
@@ -260,29 +277,27 @@ func (c *Client) spawnIn(group *sync.WaitGroup, f func()) bool {
 // never answers one that comes to open a channel in the moment in which the connection
 // ends: that one is left behind.
 func (c *Client) waitForCalls() {
-	ended := make(chan struct{})
-	go func() {
-		c.calls.Wait()
-		close(ended)
-	}()
+	c.mu.Lock()
+	if c.calls > 0 && c.called == nil {
+		c.called = make(chan struct{})
+	}
+	called := c.called
+	c.mu.Unlock()
+	if called == nil {
+		return
+	}
 	timer := time.NewTimer(closeGrace)
 	defer timer.Stop()
 	select {
-	case <-ended:
+	case <-called:
 	case <-timer.C:
 	}
 }
 
 // call is something that cannot be interrupted.
 type call struct {
-	do func() error
-	// then, if not nil, is called behind do, on its goroutine, if it has succeeded
-	// in time, and late if it has ended too late for anybody to care.
-	then func()
-	late func(error)
-	// grace is for how long to go on waiting when the context has ended: for what
-	// is better seen through than left in the dark.
-	grace time.Duration
+	do   func() error
+	late func(error) // if not nil, called with the result when nobody waits for it any more
 }
 
 // await makes a call and waits for it until ctx ends. Then the call is left
@@ -290,14 +305,11 @@ type call struct {
 func (c *Client) await(ctx context.Context, f call) error {
 	result := make(chan error, 1)
 	var settled atomic.Bool // by whoever comes first: the call with its result, or ctx
-	ok := c.spawnIn(&c.calls, func() {
+	ok := c.spawnCall(func() {
 		err := f.do()
 		switch inTime := !settled.Swap(true); {
 		case inTime:
 			result <- err
-			if err == nil && f.then != nil {
-				f.then()
-			}
 		case f.late != nil:
 			f.late(err)
 		}
@@ -309,15 +321,6 @@ func (c *Client) await(ctx context.Context, f call) error {
 	case err := <-result:
 		return err
 	case <-ctx.Done():
-	}
-	if f.grace > 0 {
-		timer := time.NewTimer(f.grace)
-		defer timer.Stop()
-		select {
-		case err := <-result:
-			return err
-		case <-timer.C:
-		}
 	}
 	if settled.Swap(true) {
 		return <-result

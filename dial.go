@@ -113,10 +113,10 @@ func (d *dialer) leaveAgents() {
 	}
 }
 
-// dial connects to host and logs in, with as many attempts as host allows. pace, if
-// not nil, bounds the logins to it, and work, if not nil, is told how far it is. The timing is that of the last attempt, also if
-// it failed.
-func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace, work *progress) (*Client, Timing, error) {
+// dial connects to host and logs in, with as many attempts as host allows. The client keeps
+// host, which must not change any more. pace, if not nil, bounds the logins to it, and work,
+// if not nil, is told how far it is. The timing is that of the last attempt, also if it failed.
+func (d *dialer) dial(ctx context.Context, host *HostConfig, pace *pace, work *progress) (*Client, Timing, error) {
 	if err := host.unusable(); err != nil {
 		return nil, Timing{}, err
 	}
@@ -130,27 +130,27 @@ func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace, work *pr
 			return nil, Timing{}, &HostKeyError{Host: host.name(), Port: host.port(), Err: err}
 		}
 	}
-	creds, err := d.credentials(ctx, &host, user)
+	creds, err := d.credentials(ctx, host, user)
 	if err != nil {
-		return nil, Timing{}, interrupted(ctx, err, &host, "auth", 0, 0)
+		return nil, Timing{}, interrupted(ctx, err, host, "auth", 0, 0)
 	}
-	l := &login{host: &host, user: user, creds: creds, work: work}
+	l := &login{host: host, user: user, creds: creds, work: work}
 	l.shared, l.asks = d.passwords.Of(user, host.Auth.Password), d.asker(&host.Auth)
 	if g := host.Auth.GSSAPI; g != nil {
 		l.kerberosShared, l.protected = d.tickets(g), d.passwords != nil
 		l.tickets, _ = l.kerberosShared.Get()
 	}
 	for n := 1; ; n++ {
-		a := &attempt{d: d, host: &host, policy: policy, pace: pace, login: l}
+		a := &attempt{d: d, host: host, policy: policy, pace: pace, login: l}
 		a.phases.work = work
 		work.attempt(n)
 		client, err := a.run(ctx)
 		timing := a.phases.done()
 		timing.Attempts = n
 		if err == nil {
-			client.login.Timing = timing
+			client.login.timing = timing
 			d.log.Debug("connected", "host", host, "attempts", n, "took", time.Since(a.begun))
-			for _, warning := range client.login.Warnings {
+			for _, warning := range client.login.warnings {
 				d.log.Warn(warning, "host", host)
 			}
 			return client, timing, nil
@@ -167,7 +167,7 @@ func (d *dialer) dial(ctx context.Context, host HostConfig, pace *pace, work *pr
 		select {
 		case <-time.After(host.pause(err, n)):
 		case <-ctx.Done():
-			return nil, timing, interrupted(ctx, withAttempts(err, n), &host, "connect", 0, n)
+			return nil, timing, interrupted(ctx, withAttempts(err, n), host, "connect", 0, n)
 		}
 	}
 }
@@ -304,9 +304,9 @@ func (a *attempt) connectNow(ctx context.Context, hostKeys []string) (*Client, e
 		return nil, a.fail(ctx, deadline.Cause(ctx))
 	}
 	login, w.hello = nil, nil
-	how := a.login.success(a.host, conn.RemoteAddr(), a.shown)
+	how := a.login.success(conn.RemoteAddr(), a.shown)
 	if notice := lines(a.hello.notice(), mostBanner); notice != "" {
-		how.Banner = lines(join(notice, how.Banner), mostBanner)
+		how.banner = lines(join(notice, how.banner), mostBanner)
 	}
 	c := newClient(a, conn, w, how)
 	c.begin(channels, requests)

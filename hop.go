@@ -171,7 +171,8 @@ func (p *hop) connect(ctx context.Context, d *dialer) (*Client, error) {
 // dial makes the connection to the hop.
 func (p *hop) dial(ctx context.Context, d *dialer, o *hopOpening) {
 	defer o.cancel()
-	client, _, err := d.dial(ctx, *p.host, d.hops.pace(p.host), nil)
+	host := *p.host
+	client, _, err := d.dial(ctx, &host, d.hops.pace(p.host), nil)
 	p.mu.Lock()
 	wanted := p.pending == o && !p.closed
 	switch {

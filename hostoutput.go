@@ -180,7 +180,7 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	line, tokens, err := r.line(i)
 	failed := func(err error) *HostOutput {
 		out := newFailed(*c.host, line, err)
-		out.connected = c.login.Timing
+		out.connected = c.login.timing
 		return out
 	}
 	if err != nil {
@@ -223,7 +223,7 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	if r.cmd.Timeout > 0 {
 		ch.stopAfter(r.cmd.Timeout)
 	}
-	return &HostOutput{Channel: ch, Host: *c.host, CommandLine: line, connected: c.login.Timing}
+	return &HostOutput{Channel: ch, Host: *c.host, CommandLine: line, connected: c.login.timing}
 }
 
 // stopAfter stops the command when the time is up.

@@ -65,7 +65,7 @@ func (c *Client) ForwardRemote(ctx context.Context, listen, target string) (*Tun
 }
 
 func (c *Client) listen(ctx context.Context, at, to tunnel.Address) (*tunnel.Tunnel, error) {
-	if c.login.Master != "" {
+	if c.login.master != "" {
 		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: errors.New("an OpenSSH master does not hand on the answer to that; connect without it (ControlPath)")}
 	}
 	l := &listener{client: c, tunnel: tunnel.New(c.d.log, at.Addr()), to: to, at: at, ready: make(chan struct{})}

@@ -40,24 +40,41 @@ type Login struct {
 	Warnings []string
 }
 
+// loggedIn is what a client keeps of its [Login]: all but Host, which it need not copy.
+type loggedIn struct {
+	addr     net.Addr
+	master   string
+	hostKey  ssh.PublicKey
+	methods  []string
+	key      ssh.PublicKey
+	banner   string
+	timing   Timing
+	warnings []string
+}
+
 // Logins returns how each host on the way was logged in to: the hops in their
 // order, and then the host itself.
 func (c *Client) Logins() []Login {
-	if c.hop == nil {
-		return []Login{c.login}
+	l := &c.login
+	login := Login{
+		Host: *c.host, Addr: l.addr, Master: l.master, HostKey: l.hostKey, Methods: l.methods,
+		Key: l.key, Banner: l.banner, Timing: l.timing, Warnings: l.warnings,
 	}
-	return append(c.hop.Logins(), c.login)
+	if c.hop == nil {
+		return []Login{login}
+	}
+	return append(c.hop.Logins(), login)
 }
 
 // success returns how the login went that has just succeeded.
-func (l *login) success(host *HostConfig, addr net.Addr, hostKey ssh.PublicKey) Login {
+func (l *login) success(addr net.Addr, hostKey ssh.PublicKey) loggedIn {
 	l.verdict(l.partial + 1)
 	l.warnTicket()
 	if len(l.accepted) == 0 {
 		l.accepted = []string{"none"}
 	}
-	return Login{
-		Host: *host, Addr: addr, HostKey: hostKey,
-		Methods: l.accepted, Key: l.key, Banner: l.banner.end(), Warnings: l.warnings,
+	return loggedIn{
+		addr: addr, hostKey: hostKey,
+		methods: l.accepted, key: l.key, banner: l.banner.end(), warnings: l.warnings,
 	}
 }

@@ -76,7 +76,7 @@ func (a *attempt) callMaster(ctx context.Context, transport net.Conn, path strin
 		drain(channels, requests)
 		return nil, err
 	}
-	c := newClient(a, conn, w, Login{Host: *a.host, Addr: conn.RemoteAddr(), Master: path})
+	c := newClient(a, conn, w, loggedIn{addr: conn.RemoteAddr(), master: path})
 	c.begin(channels, requests)
 	return c, nil
 }

@@ -225,7 +225,7 @@ func (p *ParallelClient) SetHosts(hosts []HostConfig) {
 			}
 		}
 		if p.slots[i] == nil {
-			p.slots[i] = newSlot(p.ctx, host)
+			p.slots[i] = newSlot(host)
 		}
 	}
 	p.fault = checkSlots(p.slots)
@@ -289,6 +289,7 @@ func (p *ParallelClient) Close() error {
 		p.end(errClosed)
 	}
 	p.mu.Unlock()
+	endAll(slots, errClosed)
 	for _, t := range tunnels {
 		t.End(nil)
 	}
@@ -328,7 +329,7 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 	if p.slots == nil {
 		slots := make([]*slot, len(p.Hosts))
 		for i := range p.Hosts {
-			slots[i] = newSlot(p.ctx, p.Hosts[i])
+			slots[i] = newSlot(p.Hosts[i])
 		}
 		p.slots, p.fault = slots, checkSlots(slots)
 	}

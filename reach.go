@@ -110,7 +110,7 @@ func (c *Client) isClosed() bool {
 // alive reports whether the host answers. A master does not hand the question on, and
 // notes the end of its connection itself.
 func (c *Client) alive(ctx context.Context) bool {
-	if c.login.Master != "" {
+	if c.login.master != "" {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, aliveTimeout)

@@ -21,9 +21,8 @@ type service struct {
 	channels <-chan ssh.NewChannel // nil: there are no more
 	requests <-chan *ssh.Request   // likewise
 	heart    pulse
-	ticker   *time.Ticker  // nil: the host is not probed
-	said     chan struct{} // gets a token when what was to be said is
-	saying   bool
+	ticker   *time.Ticker    // nil: the host is not probed
+	said     chan struct{}   // closed when what was to be said is; nil: there is nothing
 	channel  ssh.NewChannel  // to be handed over
 	request  *ssh.Request    // likewise
 	ended    <-chan struct{} // nil: it has
@@ -35,10 +34,10 @@ type service struct {
 // what it answers, another one says, and while that cannot be said, or an ssh.Client does
 // not take what is its, no more is taken from the host.
 func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
-	s := &service{c: c, channels: channels, requests: requests, said: make(chan struct{}, 1), ended: c.wire.ended}
+	s := &service{c: c, channels: channels, requests: requests, ended: c.wire.ended}
 	s.heart.client, s.heart.every = c, c.host.keepAlive()
 	// A master keeps its connection alive itself, and does not hand probes on.
-	if s.heart.every > 0 && c.login.Master == "" {
+	if s.heart.every > 0 && c.login.master == "" {
 		s.ticker = time.NewTicker(s.heart.every)
 	}
 	for s.channels != nil || s.requests != nil {
@@ -56,7 +55,7 @@ func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Requ
 // next waits for one thing.
 func (s *service) next() {
 	opened, asked, to := s.channels, s.requests, s.c.handed()
-	if s.saying || s.channel != nil || s.request != nil {
+	if s.said != nil || s.channel != nil || s.request != nil {
 		opened, asked = nil, nil
 	}
 	if s.channel == nil {
@@ -90,7 +89,7 @@ func (s *service) next() {
 	case to.requests <- s.request:
 		s.request = nil
 	case <-s.said:
-		s.saying = false
+		s.said = nil
 	case <-s.ended: // what there was to hand over, nobody will take any more
 		s.ended, s.channel, s.request = nil, nil, nil
 		s.c.dropIdle()
@@ -137,8 +136,9 @@ func (s *service) takeRequest(req *ssh.Request) {
 
 // say has f answer the host.
 func (s *service) say(f func()) {
-	s.saying = true
-	s.c.wg.Go(func() { f(); s.said <- struct{}{} })
+	said := make(chan struct{})
+	s.said = said
+	s.c.wg.Go(func() { f(); close(said) })
 }
 
 // beat gives up a host that is dead.
@@ -146,7 +146,7 @@ func (s *service) beat() {
 	if s.heart.beat() {
 		return
 	}
-	s.c.d.log.Debug("host does not answer", "host", *s.c.host)
+	s.c.d.log.Debug("host does not answer", "host", s.c.host)
 	s.c.wire.end(&sshError{text: "the host has not answered for " + s.heart.waited().String(), err: net.ErrClosed})
 	s.c.link().Close()
 }
@@ -218,7 +218,7 @@ func (c *Client) finish() {
 	if c.agent != nil {
 		c.agent.end()
 	}
-	c.d.log.Debug("connection ended", "host", *c.host)
+	c.d.log.Debug("connection ended", "host", c.host)
 }
 
 func (c *Client) handed() handover {

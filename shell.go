@@ -57,10 +57,10 @@ func (c *Client) startShell(ctx context.Context) *HostOutput {
 	}
 	if err != nil {
 		out := newFailed(*c.host, "", err)
-		out.connected = c.login.Timing
+		out.connected = c.login.timing
 		return out
 	}
-	return &HostOutput{Channel: ch, Host: *c.host, connected: c.login.Timing}
+	return &HostOutput{Channel: ch, Host: *c.host, connected: c.login.timing}
 }
 
 // Run sends one command line, or several, to the shell, and returns when they are

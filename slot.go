@@ -10,24 +10,24 @@ import (
 
 // slot is the place of one host of a [ParallelClient]: its connection, once there is one.
 type slot struct {
-	host HostConfig
-	ctx  context.Context // ends when the client is closed or SetHosts removes the host
-	end  context.CancelCauseFunc
+	host HostConfig // never changes: its clients share it
 
-	removed atomic.Bool   // ctx is about to end
+	removed atomic.Bool   // end is about to be called
 	dialing chan struct{} // holds a token while the connection is made
 	work    progress      // what is done on the host
 	mu      sync.Mutex    // protects what follows
+	over    error         // errClosed, or errRemoved by SetHosts; nil: the host may be connected to
+	calls   []*slotCall   // that end makes end
 	client  *Client       // that is used; nil: none
 	retired []*Client     // that were used before; some may have users still
 	way     *reach        // of tunnels; nil: there has been none
 }
 
-// newSlot returns a slot that ends with ctx.
-func newSlot(ctx context.Context, host HostConfig) *slot {
-	s := &slot{host: host, dialing: make(chan struct{}, 1)}
-	s.ctx, s.end = context.WithCancelCause(ctx)
-	return s
+// slotCall is a call that may connect to the host of a slot.
+type slotCall struct{ cancel context.CancelCauseFunc }
+
+func newSlot(host HostConfig) *slot {
+	return &slot{host: host, dialing: make(chan struct{}, 1)}
 }
 
 // connected is what has become of connecting.
@@ -55,25 +55,25 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	c := s.client
 	s.mu.Unlock()
 	if c != nil && !c.gone() && c.users.join() {
-		return connected{c, true, c.login.Timing}, nil
+		return connected{c, true, c.login.timing}, nil
 	}
 	if c != nil {
 		s.retire(c)
 	}
-	c, timing, err := d.dial(ctx, s.host, nil, &s.work)
+	c, timing, err := d.dial(ctx, &s.host, nil, &s.work)
 	if err != nil {
 		return connected{timing: timing}, s.told(err)
 	}
 	c.users.enter()
 	s.mu.Lock()
-	over := s.ctx.Err() != nil
+	over := s.over != nil
 	if !over {
 		s.client = c
 	}
 	s.mu.Unlock()
 	if over {
 		c.Close()
-		return connected{timing: timing}, s.told(interrupted(s.ctx, nil, &s.host, "connect", 0, 0))
+		return connected{timing: timing}, s.told(interrupted(ctx, nil, &s.host, "connect", 0, 0))
 	}
 	return connected{c, false, timing}, nil
 }
@@ -81,10 +81,13 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 // told returns an error of connecting as callers are told it: the end of the slot is not
 // their own context's.
 func (s *slot) told(err error) error {
-	if s.ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+	s.mu.Lock()
+	why := s.over
+	s.mu.Unlock()
+	if why == nil || !errors.Is(err, context.Canceled) {
 		return err
 	}
-	why, phase := context.Cause(s.ctx), phaseOf(err)
+	phase := phaseOf(err)
 	if hop := s.host.Proxy; phase == "proxy" && hop != nil {
 		return &ProxyError{Host: s.host.name(), Hop: hop.name(), Err: &ConnectionError{Host: hop.name(), Port: hop.port(), Phase: "connect", Err: why}}
 	}
@@ -94,13 +97,34 @@ func (s *slot) told(err error) error {
 // during returns a context that ends with ctx and with the slot.
 func (s *slot) during(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })
+	call := &slotCall{cancel}
+	s.mu.Lock()
+	s.calls = append(s.calls, call)
+	if s.over != nil {
+		cancel(s.over)
+	}
+	s.mu.Unlock()
 	if s.removed.Load() {
 		<-ctx.Done()
 	}
 	return ctx, func() {
-		stop()
+		s.mu.Lock()
+		s.calls = slices.DeleteFunc(s.calls, func(c *slotCall) bool { return c == call })
+		s.mu.Unlock()
 		cancel(nil)
+	}
+}
+
+// end ends the calls that may connect to the host, now and later. The first call counts.
+func (s *slot) end(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over != nil {
+		return
+	}
+	s.over = why
+	for _, call := range s.calls {
+		call.cancel(why)
 	}
 }
 
@@ -110,6 +134,10 @@ func remove(slots []*slot, why error) {
 	for _, s := range slots {
 		s.removed.Store(true)
 	}
+	endAll(slots, why)
+}
+
+func endAll(slots []*slot, why error) {
 	for _, s := range slots {
 		s.end(why)
 	}

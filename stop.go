@@ -256,7 +256,7 @@ var groupSignals = []string{"OpenSSH_", "SSH-2.0-simfleet"}
 
 // signalsGroups reports whether the server is known to signal the process group of a command.
 func (c *Client) signalsGroups(ctx context.Context) bool {
-	if c.login.Master != "" {
+	if c.login.master != "" {
 		return c.isBehindSSHD(ctx)
 	}
 	version := string(c.link().ServerVersion())
@@ -296,7 +296,7 @@ func (ch *Channel) fromOutside(ctx context.Context, what cmdline.Signals) bool {
 			return false
 		}
 		defer done()
-		if ch.client.login.Master != "" {
+		if ch.client.login.master != "" {
 			return false
 		}
 	}
