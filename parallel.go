@@ -280,10 +280,8 @@ func (p *ParallelClient) Client(ctx context.Context, i int) (*Client, error) {
 // have not begun with are skipped.
 func (p *ParallelClient) Close() error {
 	p.mu.Lock()
-	slots := p.slots
-	p.slots = nil
-	again := p.closed
-	p.closed = true
+	slots, again := p.slots, p.closed
+	p.slots, p.closed = nil, true
 	tunnels := slices.Collect(maps.Keys(p.tunnels))
 	if p.end != nil {
 		p.end(errClosed)
