@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,10 +21,13 @@ import (
 // Main runs the tests of a package and ends the process. HOME names the home directory of
 // the tests, and TMPDIR is a directory of their own. After all tests it fails if anything is
 // left of them: a goroutine, a descriptor, a temporary file. Checking once lets the tests run
-// in parallel. The TestMain of every package of black-box tests calls it and nothing else.
-func Main(m *testing.M) { os.Exit(run(m)) }
+// in parallel. The TestMain of every package of black-box tests calls it.
+//
+// A goroutine that one of stays takes for its own may be left; it gets the stack as
+// [runtime/pprof] writes it.
+func Main(m *testing.M, stays ...func(stack string) bool) { os.Exit(run(m, stays)) }
 
-func run(m *testing.M) int {
+func run(m *testing.M, stays []func(string) bool) int {
 	tmp, err := os.MkdirTemp("", "fleetssh-test-*")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -36,7 +40,7 @@ func run(m *testing.M) int {
 	code := m.Run()
 	var left []string
 	for end := time.Now().Add(10 * time.Second); ; {
-		left = leftovers(before, tmp)
+		left = append(goroutines(stays), leftovers(before, tmp)...)
 		if len(left) == 0 {
 			return code
 		}
@@ -61,19 +65,24 @@ func pretendHome() {
 	})
 }
 
-// leftovers returns what is there now and was not before the tests.
-func leftovers(before map[string]int, tmp string) []string {
+// goroutines returns those of this module and of the SSH library that may not stay.
+func goroutines(stays []func(string) bool) []string {
 	var left []string
 	var stacks strings.Builder
 	pprof.Lookup("goroutine").WriteTo(&stacks, 1)
 	for _, stack := range strings.Split(stacks.String(), "\n\n") {
-		if strings.Contains(stack, "fleetssh") && !strings.Contains(stack, "fleettest.Main") {
-			left = append(left, stack)
-		}
-		if strings.Contains(stack, "golang.org/x/crypto/ssh") && !strings.Contains(stack, "fleetssh") {
+		ours := strings.Contains(stack, "fleetssh") && !strings.Contains(stack, "fleettest.Main")
+		theirs := strings.Contains(stack, "golang.org/x/crypto/ssh") && !strings.Contains(stack, "fleetssh")
+		if (ours || theirs) && !slices.ContainsFunc(stays, func(own func(string) bool) bool { return own(stack) }) {
 			left = append(left, stack)
 		}
 	}
+	return left
+}
+
+// leftovers returns the descriptors and files that are there now and were not before the tests.
+func leftovers(before map[string]int, tmp string) []string {
+	var left []string
 	for name, n := range openFiles() {
 		if n > before[name] {
 			left = append(left, fmt.Sprintf("%d descriptors of %s", n-before[name], name))

@@ -4,58 +4,17 @@
 package faults
 
 import (
-	"fmt"
 	"os"
-	"path/filepath"
 	"runtime/pprof"
 	"strings"
 	"testing"
-	"time"
+
+	"fleetssh/internal/fleettest"
 )
 
-// TestMain checks after all tests that nothing of them is left: no goroutine, no
-// descriptor, no temporary file.
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	tmp, err := os.MkdirTemp("", "fleetssh-test-*")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(tmp)
-	os.Setenv("TMPDIR", tmp)
+func TestMain(m *testing.M) {
 	os.Unsetenv("SSH_AUTH_SOCK")
-	before := openFiles()
-	code := m.Run()
-	for end := time.Now().Add(10 * time.Second); ; {
-		left := leftovers(before, tmp)
-		if len(left) == 0 {
-			return code
-		}
-		if time.Now().After(end) {
-			fmt.Fprintf(os.Stderr, "left behind by the tests:\n%s\n", strings.Join(left, "\n\n"))
-			return 1
-		}
-		<-time.After(20 * time.Millisecond)
-	}
-}
-
-// leftovers returns what is there now and was not before the tests.
-func leftovers(before map[string]int, tmp string) []string {
-	var left []string
-	for _, stack := range goroutines() {
-		if !leakOfLibrary(stack) {
-			left = append(left, stack)
-		}
-	}
-	for name, n := range openFiles() {
-		if n > before[name] {
-			left = append(left, fmt.Sprintf("%d descriptors of %s", n-before[name], name))
-		}
-	}
-	files, _ := filepath.Glob(filepath.Join(tmp, "fleetssh-*"))
-	return append(left, files...)
+	fleettest.Main(m, leakOfLibrary)
 }
 
 // goroutines returns those of the library and of the SSH library.
@@ -83,22 +42,4 @@ func leakOfLibrary(stack string) bool {
 		}
 	}
 	return false
-}
-
-// openFiles counts the open descriptors by what they are, sockets and files.
-func openFiles() map[string]int {
-	kinds := make(map[string]int)
-	links, _ := filepath.Glob("/proc/self/fd/*")
-	for _, link := range links {
-		target, err := os.Readlink(link)
-		if err != nil {
-			continue
-		}
-		kind, _, _ := strings.Cut(target, ":")
-		if strings.HasPrefix(target, "anon_inode") || kind == "pipe" {
-			continue // the runtime's own, and those of test binaries
-		}
-		kinds[kind]++
-	}
-	return kinds
 }

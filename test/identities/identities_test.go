@@ -16,7 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
-	"fleetssh/internal/account"
+	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 	"fleetssh/inventory"
 	"fleetssh/sshconfig"
@@ -81,15 +81,7 @@ func (c cell) possible() bool {
 	return true
 }
 
-// TestMain lets HOME name the home directory, whoever runs the tests.
-func TestMain(m *testing.M) {
-	account.Pretend(func() account.User {
-		u := account.Real()
-		u.Home = os.Getenv("HOME")
-		return u
-	})
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { fleettest.Main(m) }
 
 // TestIdentities compares all of the table with ssh.
 func TestIdentities(t *testing.T) {
