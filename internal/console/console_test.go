@@ -114,8 +114,7 @@ func FuzzShell(f *testing.F) {
 	f.Fuzz(func(t *testing.T, out, err string, size int) {
 		ended := uint64(0)
 		var number uint64
-		var s *Shell
-		s = New(func(string) {}, func(e Event) {
+		s := New(func(string) {}, func(e Event) {
 			switch {
 			case e.Kind == Ended && (e.Line != ended+1 || e.Line != number):
 				t.Fatalf("line %d ends, %d was the last to end and %d to begin", e.Line, ended, number)
