@@ -218,6 +218,44 @@ func (ch *Channel) signalInTime(ctx context.Context, sig ssh.Signal) error {
 	}
 }
 
+// stopAfter stops the command when the time is up.
+func (ch *Channel) stopAfter(limit time.Duration) {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if ch.outcome.Kind != Running {
+		return
+	}
+	ch.limit, ch.left = limit, limit
+	if ch.holds == 0 {
+		ch.startTimer()
+	}
+}
+
+// startTimer lets the time run. ch.mu is held.
+func (ch *Channel) startTimer() {
+	ch.timed = time.Now()
+	ch.timer = time.AfterFunc(ch.left, func() {
+		ch.client.spawn(func() { ch.stop(context.Background(), TimedOut) })
+	})
+}
+
+// holdTimer has the time stand still until release is called.
+func (ch *Channel) holdTimer() (release func()) {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if ch.holds++; ch.holds == 1 && ch.timer != nil && ch.timer.Stop() {
+		ch.left -= time.Since(ch.timed)
+		ch.timer = nil
+	}
+	return func() {
+		ch.mu.Lock()
+		defer ch.mu.Unlock()
+		if ch.holds--; ch.holds == 0 && ch.limit > 0 && ch.timer == nil && ch.outcome.Kind == Running {
+			ch.startTimer()
+		}
+	}
+}
+
 // waitEnd waits for the command to end, for the given time at most, and reports
 // whether it has.
 func (ch *Channel) waitEnd(ctx context.Context, most time.Duration) bool {

@@ -61,6 +61,58 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 	return ch, nil
 }
 
+// start runs host number i of r on the client's connection. It always returns an
+// output; its Err says why the command could not be started.
+func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
+	line, tokens, err := r.line(i)
+	failed := func(err error) *HostOutput {
+		out := newFailed(*c.host, line, err)
+		out.connected = c.login.timing
+		return out
+	}
+	if err != nil {
+		return failed(err)
+	}
+	ch, err := c.openSession(ctx, r.options)
+	if err != nil {
+		return failed(err)
+	}
+	ch.run = r
+	if r.cmd.Script != nil {
+		ch.input.first = r.cmd.Script.Text
+	}
+	if r.tape == nil && !r.cmd.OpenStdin && tokens == nil && len(ch.input.first) == 0 {
+		ch.input.leaveEmpty()
+	}
+	if r.cmd.PTY != nil {
+		if err := ch.RequestPTY(ctx, *r.cmd.PTY); err != nil {
+			ch.Close()
+			return failed(err)
+		}
+	}
+	request, payload := "exec", execPayload(line)
+	if r.cmd.LoginShell {
+		request, payload = "shell", nil
+	}
+	// The input is ready before the start, and held back until then: a host that does not answer
+	// may be waiting for it.
+	switch {
+	case r.tape != nil:
+		ch.input.feed(r.tape)
+	case !r.cmd.OpenStdin:
+		ch.input.Close()
+	case len(ch.input.first) > 0:
+		ch.input.startPump()
+	}
+	if err := ch.begin(ctx, request, payload, tokens); err != nil {
+		return failed(err)
+	}
+	if r.cmd.Timeout > 0 {
+		ch.stopAfter(r.cmd.Timeout)
+	}
+	return &HostOutput{Channel: ch, Host: *c.host, CommandLine: line, connected: c.login.timing}
+}
+
 // RequestPTY asks for a terminal. Call it before the channel is started. The
 // error is as for Exec.
 func (ch *Channel) RequestPTY(ctx context.Context, pty PTY) error {
