@@ -91,6 +91,7 @@ func TestImports(t *testing.T) {
 		"display":     {"fleetssh", part + "exit", part + "flagvalue", part + "fold", part + "results", part + "selection", part + "termline", "fleetssh/hostset"},
 		"exit":        {"fleetssh", part + "termline"},
 		"flagvalue":   nil,
+		"fleetshell":  {"fleetssh", part + "display", part + "exit", part + "journal", part + "results", part + "selection", part + "termline", part + "wholefile", "fleetssh/hostset", "fleetssh/internal/shellquote"},
 		"fold":        nil,
 		"help":        {part + "exit", part + "journal", part + "termline", "fleetssh/hostset", "fleetssh/internal/account"},
 		"journal":     nil,

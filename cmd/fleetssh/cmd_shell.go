@@ -13,6 +13,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/fleetshell"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/tty"
 	"fleetssh/sshconfig"
@@ -40,7 +41,7 @@ that do not react are given up. Arrows and Ctrl-R find earlier lines, Tab
 completes commands and paths as one of the hosts knows them. Lines that begin
 with a blank are not kept.
 
-` + localWordsHelp + `
+` + fleetshell.Help + `
 ` + selection.Help + `
 How to run:
   -u, --timeout DUR         interrupt a line after this time (never)
@@ -99,24 +100,19 @@ func (o *shellOptions) run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	s := newFleetShell(o, c, hosts)
-	defer s.close()
-	if err := s.open(ctx); err != nil {
+	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts), PoolSize: o.hosts.Fanout, Logger: slog.New(c.warnings)}
+	o.hosts.Protect(c.env(), client)
+	s := fleetshell.New(fleetshell.Config{
+		Hosts: hosts, Client: client, In: c.in, Screen: c.screen, Warnings: c.warnings, Show: o.show, Timeout: o.timeout,
+	})
+	defer s.Close()
+	if err := s.Open(ctx); err != nil {
 		return err
 	}
 	if !tty.IsTerminal(c.in) || !term.IsTerminal(int(os.Stdout.Fd())) {
-		return s.script(ctx)
+		return s.Script(ctx)
 	}
-	var release func()
-	s.signals, release = takeInterrupts(ctx)
+	signals, release := takeInterrupts(ctx)
 	defer release()
-	return s.dialogue(ctx)
-}
-
-// newFleetShell returns a shell on hosts that are not connected to.
-func newFleetShell(o *shellOptions, c *call, hosts []selection.Host) *fleetShell {
-	s := &fleetShell{o: o, c: c, hosts: hosts, consoles: make([]*fleetssh.Console, len(hosts)), chosen: make([]bool, len(hosts)), codes: make(map[int]bool)}
-	s.client = &fleetssh.ParallelClient{Hosts: selection.Configs(hosts), PoolSize: o.hosts.Fanout, Logger: slog.New(c.warnings)}
-	o.hosts.Protect(c.env(), s.client)
-	return s
+	return s.Dialogue(ctx, signals)
 }

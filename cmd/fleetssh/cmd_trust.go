@@ -236,7 +236,7 @@ func askKeys(ctx context.Context, c *call, s *keyaudit.Audit, flags *selection.F
 	defer client.Close()
 	found, err := client.ScanHostKeys(work)
 	if err != nil {
-		return hostFault(err, entries)
+		return selection.UsageError(err, entries)
 	}
 	for i := range entries {
 		entries[i].Flags = s.Flags

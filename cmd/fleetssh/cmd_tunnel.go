@@ -258,7 +258,7 @@ func (w *tunnelWork) start(ctx context.Context) error {
 		w.failed[n] = make([]error, len(w.hosts))
 		of, some := errors.AsType[*fleetssh.HostsError](err)
 		if _, wrong := err.(*fleetssh.ConfigError); wrong {
-			return exit.UsageError("fleetssh tunnel --help", "%s: %v", w.plans[n].flag, hostFault(err, w.hosts))
+			return exit.UsageError("fleetssh tunnel --help", "%s: %v", w.plans[n].flag, selection.UsageError(err, w.hosts))
 		}
 		if err != nil && !some {
 			return &exit.Error{Code: exit.Failed, Text: w.plans[n].flag + ": " + err.Error()}

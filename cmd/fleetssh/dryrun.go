@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"fleetssh"
-	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
@@ -17,7 +16,7 @@ import (
 // mistake in a later batch would be found only after the first ones have run.
 func (r *runner) rehearse() error {
 	if _, err := r.command.CommandLine(0); err != nil {
-		return hostFault(err, r.hosts)
+		return selection.UsageError(err, r.hosts)
 	}
 	return rehearseHosts(r.hosts)
 }
@@ -30,38 +29,9 @@ func rehearseHosts(hosts []selection.Host) error {
 	defer client.Close()
 	err := client.Connect(over)
 	if _, wrong := err.(*fleetssh.ConfigError); wrong {
-		return hostFault(err, hosts)
+		return selection.UsageError(err, hosts)
 	}
 	return nil // the error is that the context has ended
-}
-
-// hostFault turns an error that the library has found before it contacted a host into one of wrong
-// usage. The library's error has the index of the host; ours has its label.
-func hostFault(err error, hosts []selection.Host) error {
-	if err == nil {
-		return nil
-	}
-	label := func(i int) string {
-		if i < 0 || i >= len(hosts) {
-			return ""
-		}
-		return hosts[i].Label
-	}
-	switch e := err.(type) {
-	case *fleetssh.HostArgumentError:
-		if name := label(e.Host); name != "" {
-			text := name + ": "
-			if e.Name != "" {
-				text += fmt.Sprintf("placeholder %q: ", e.Name)
-			}
-			return exit.UsageError("", "%s%s", text, e.Reason)
-		}
-	case *fleetssh.ConfigError:
-		if name := label(e.Host); name != "" {
-			return exit.UsageError("", "%s: %s: %s", name, e.Field, e.Reason)
-		}
-	}
-	return exit.UsageError("", "%v", err)
 }
 
 // mostPlanned is for how many hosts --dry-run shows a line each. If there are more, hosts with equal
@@ -110,7 +80,7 @@ func showPlanned(screen *termline.Screen, labels []string, text string) {
 func (r *runner) showPlan(sizes []int) error {
 	return showPlan(r.c.screen, r.hosts, sizes, func(i int) (string, error) {
 		line, err := r.planned(i)
-		return line, hostFault(err, r.hosts[i:i+1])
+		return line, selection.UsageError(err, r.hosts[i:i+1])
 	})
 }
 

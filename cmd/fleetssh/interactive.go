@@ -40,7 +40,7 @@ func (r *runner) interact(ctx context.Context, t *tty.Terminal) error {
 	command.PTY.Modes = t.Modes()
 	outs, err := r.client.RunCommand(runCtx, command)
 	if outs == nil {
-		return hostFault(err, r.hosts)
+		return selection.UsageError(err, r.hosts)
 	}
 	r.c.screen.Flush() // what was said until now stands above
 	var local error    // what went wrong here

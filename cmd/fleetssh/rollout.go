@@ -239,7 +239,7 @@ func (r *runner) start(ctx context.Context, again *rewinder, size int) (func(fun
 	}
 	command.Stdin = in
 	events, err := r.client.Stream(ctx, command)
-	return events, hostFault(err, r.hosts[r.from:r.from+size])
+	return events, selection.UsageError(err, r.hosts[r.from:r.from+size])
 }
 
 // rewinder gives every batch the same standard input.

@@ -1,4 +1,6 @@
-package main
+// Package fleetshell is one prompt for many hosts: each line runs on all of them, in shells that
+// keep what it changes.
+package fleetshell
 
 import (
 	"bufio"
@@ -20,14 +22,23 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// fleetShell is a shell on many hosts.
-type fleetShell struct {
-	o        *shellOptions
-	c        *call
-	client   *fleetssh.ParallelClient
-	hosts    []selection.Host
+// Config is what a [Shell] needs.
+type Config struct {
+	Hosts    []selection.Host
+	Client   *fleetssh.ParallelClient // for these hosts; the shell closes it
+	In       io.Reader                // the lines of a script
+	Screen   *termline.Screen
+	Warnings *display.Warnings // of the client
+	Show     display.Flags     // which :fold and :stream change
+	Timeout  time.Duration     // of a line; zero: none
+}
+
+// Shell is a shell on many hosts.
+type Shell struct {
+	Config
 	consoles []*fleetssh.Console
 	chosen   []bool       // hosts that lines run on
 	failed   []int        // hosts on which the last line did
@@ -36,18 +47,24 @@ type fleetShell struct {
 	quit     bool
 }
 
-// open opens the shells. The error is that no host can be used.
-func (s *fleetShell) open(ctx context.Context) error {
-	consoles, err := s.client.OpenConsoles(ctx)
+// New returns a shell on hosts that are not connected to.
+func New(c Config) *Shell {
+	return &Shell{Config: c, consoles: make([]*fleetssh.Console, len(c.Hosts)), chosen: make([]bool, len(c.Hosts)), codes: make(map[int]bool)}
+}
+
+// Open opens the shells, and says which hosts could not be reached. It returns an error if no host
+// can be used.
+func (s *Shell) Open(ctx context.Context) error {
+	consoles, err := s.Client.OpenConsoles(ctx)
 	if consoles == nil {
-		return hostFault(err, s.hosts)
+		return selection.UsageError(err, s.Hosts)
 	}
 	t := s.tally(s.all())
 	for i, console := range consoles {
 		s.consoles[i] = console
 		s.chosen[i] = s.noteOpen(t, i, console)
 	}
-	s.c.warnings.Show(s.c.screen)
+	s.Warnings.Show(s.Screen)
 	s.count(t)
 	if ctx.Err() != nil {
 		return exit.Status(exit.Interrupted)
@@ -59,20 +76,20 @@ func (s *fleetShell) open(ctx context.Context) error {
 }
 
 // noteOpen notes what became of a host, and reports whether it can be used.
-func (s *fleetShell) noteOpen(t *results.Tally, i int, console *fleetssh.Console) bool {
+func (s *Shell) noteOpen(t *results.Tally, i int, console *fleetssh.Console) bool {
 	if console.Err == nil {
 		return true
 	}
-	r := results.OfLogin(i, &s.hosts[i].Config, nil, console.Err)
+	r := results.OfLogin(i, &s.Hosts[i].Config, nil, console.Err)
 	t.Put(r)
 	return false
 }
 
 // tally returns a tally for hosts by their indexes.
-func (s *fleetShell) tally(indexes []int) *results.Tally {
+func (s *Shell) tally(indexes []int) *results.Tally {
 	entries := make([]selection.Host, len(indexes))
 	for k, i := range indexes {
-		entries[k] = s.hosts[i]
+		entries[k] = s.Hosts[i]
 	}
 	t := results.New(entries)
 	t.Brief = true
@@ -80,23 +97,23 @@ func (s *fleetShell) tally(indexes []int) *results.Tally {
 }
 
 // count shows what failed, and counts it for the exit code.
-func (s *fleetShell) count(t *results.Tally) {
-	t.ShowFailures(s.c.screen)
+func (s *Shell) count(t *results.Tally) {
+	t.ShowFailures(s.Screen)
 	for i := range t.Results {
 		s.codes[exit.CodeOf(t.Results[i].Outcome)] = true
 	}
 }
 
 // all returns the indexes of all hosts, selection those of the hosts that lines run on.
-func (s *fleetShell) all() []int {
-	indexes := make([]int, len(s.hosts))
+func (s *Shell) all() []int {
+	indexes := make([]int, len(s.Hosts))
 	for i := range indexes {
 		indexes[i] = i
 	}
 	return indexes
 }
 
-func (s *fleetShell) selection() []int {
+func (s *Shell) selection() []int {
 	var indexes []int
 	for i, chosen := range s.chosen {
 		if chosen && !s.consoles[i].Finished() {
@@ -106,9 +123,10 @@ func (s *fleetShell) selection() []int {
 	return indexes
 }
 
-// script runs the lines of standard input.
-func (s *fleetShell) script(ctx context.Context) error {
-	in := bufio.NewReader(s.c.in)
+// Script runs the lines of In. It stops at a line that is wrong. If it runs all of them, the error
+// is an [exit.Status] unless every line succeeded on every host.
+func (s *Shell) Script(ctx context.Context) error {
+	in := bufio.NewReader(s.In)
 	number := 0
 	next := func() (string, error) {
 		line, err := in.ReadString('\n')
@@ -140,7 +158,7 @@ func (s *fleetShell) script(ctx context.Context) error {
 		if wrong := s.do(ctx, u); wrong != nil {
 			return wrong
 		}
-		if failure := s.c.screen.Failure(); failure != nil {
+		if failure := s.Screen.Failure(); failure != nil {
 			return exit.OutputError(failure)
 		}
 	}
@@ -155,7 +173,7 @@ func (s *fleetShell) script(ctx context.Context) error {
 
 // do does one line, or several that belong together. The error ends a script, and is
 // shown in a dialogue.
-func (s *fleetShell) do(ctx context.Context, u unit) error {
+func (s *Shell) do(ctx context.Context, u unit) error {
 	text := u.text
 	trimmed := strings.TrimSpace(text)
 	s.leave() // since the last line
@@ -178,15 +196,15 @@ func (s *fleetShell) do(ctx context.Context, u unit) error {
 
 // onHosts runs a line on the chosen hosts and shows what it writes; line gets the
 // index of a host among all.
-func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.ConsoleLine) error {
+func (s *Shell) onHosts(ctx context.Context, line func(i int) fleetssh.ConsoleLine) error {
 	chosen := s.selection()
 	if len(chosen) == 0 {
 		return &exit.Error{Code: exit.Unreachable, Text: "no host is left to run a line on", Hint: ":all, :connect, :hosts, :quit"}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if s.o.timeout > 0 {
-		ctx, cancel = context.WithTimeout(ctx, s.o.timeout)
+	if s.Timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, s.Timeout)
 		defer cancel()
 	}
 	consoles := make([]*fleetssh.Console, len(chosen))
@@ -194,14 +212,14 @@ func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.Cons
 		consoles[k] = s.consoles[i]
 	}
 	t := s.tally(chosen)
-	show, end := s.o.show.Display(display.View{Screen: s.c.screen, Tally: t})
+	show, end := s.Show.Display(display.View{Screen: s.Screen, Tally: t})
 	defer end()
-	lines := &shellLines{running: make(map[int]*fleetssh.HostOutput), begun: time.Now()}
+	lines := &runningLines{running: make(map[int]*fleetssh.HostOutput), begun: time.Now()}
 	t.Waiting.Working = lines.working
 	var wg sync.WaitGroup
 	over := make(chan struct{})
 	if s.signals != nil {
-		wg.Go(func() { lines.onInterrupt(ctx, s.signals, over, cancel, s.c) })
+		wg.Go(func() { lines.onInterrupt(ctx, s.signals, over, cancel, s.Screen) })
 	}
 	for ev := range fleetssh.StreamLines(ctx, consoles, func(k int) fleetssh.ConsoleLine { return line(chosen[k]) }) {
 		switch ev.Kind {
@@ -227,13 +245,13 @@ func (s *fleetShell) onHosts(ctx context.Context, line func(i int) fleetssh.Cons
 		}
 	}
 	s.leave()
-	s.c.warnings.Show(s.c.screen)
-	s.c.screen.Flush()
+	s.Warnings.Show(s.Screen)
+	s.Screen.Flush()
 	return nil
 }
 
 // leave says of which chosen hosts the shell has ended, and leaves them out.
-func (s *fleetShell) leave() {
+func (s *Shell) leave() {
 	byWay := make(map[string][]string)
 	for i, console := range s.consoles {
 		if !s.chosen[i] || !console.Finished() {
@@ -245,16 +263,16 @@ func (s *fleetShell) leave() {
 			way = "the connection is lost"
 			s.codes[exit.Unreachable] = true
 		}
-		byWay[way] = append(byWay[way], s.hosts[i].Label)
+		byWay[way] = append(byWay[way], s.Hosts[i].Label)
 	}
 	for _, way := range slices.Sorted(maps.Keys(byWay)) {
 		names := byWay[way]
-		s.c.screen.Message(fmt.Sprintf("%s (%d): %s; :connect opens a shell again", selection.FoldNames(names), len(names), way))
+		s.Screen.Message(fmt.Sprintf("%s (%d): %s; :connect opens a shell again", selection.FoldNames(names), len(names), way))
 	}
 }
 
-// close ends the shells.
-func (s *fleetShell) close() {
+// Close ends the shells and closes the connections.
+func (s *Shell) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -264,14 +282,14 @@ func (s *fleetShell) close() {
 		}
 	}
 	wg.Wait()
-	s.client.Close()
+	s.Client.Close()
 }
 
 // closeGrace is how long shells may take to end.
 const closeGrace = 2 * time.Second
 
-// shellLines are the lines that run.
-type shellLines struct {
+// runningLines are the lines that run.
+type runningLines struct {
 	begun time.Time
 
 	mu      sync.Mutex // protects what follows
@@ -279,7 +297,7 @@ type shellLines struct {
 }
 
 // working returns on which hosts the line runs.
-func (l *shellLines) working() (work []fleetssh.Progress) {
+func (l *runningLines) working() (work []fleetssh.Progress) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for k := range l.running {
@@ -290,7 +308,7 @@ func (l *shellLines) working() (work []fleetssh.Progress) {
 }
 
 // put notes that a line runs, or, with nil, that it does not any more.
-func (l *shellLines) put(k int, out *fleetssh.HostOutput) {
+func (l *runningLines) put(k int, out *fleetssh.HostOutput) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if out == nil {
@@ -300,7 +318,7 @@ func (l *shellLines) put(k int, out *fleetssh.HostOutput) {
 	l.running[k] = out
 }
 
-func (l *shellLines) list() []*fleetssh.HostOutput {
+func (l *runningLines) list() []*fleetssh.HostOutput {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var outs []*fleetssh.HostOutput
@@ -312,7 +330,7 @@ func (l *shellLines) list() []*fleetssh.HostOutput {
 
 // onInterrupt interrupts the lines on the first signal, and gives up what does not
 // react on the second.
-func (l *shellLines) onInterrupt(ctx context.Context, signals <-chan os.Signal, over <-chan struct{}, giveUp func(), c *call) {
+func (l *runningLines) onInterrupt(ctx context.Context, signals <-chan os.Signal, over <-chan struct{}, giveUp func(), screen *termline.Screen) {
 	interrupted := false
 	for {
 		select {
@@ -321,19 +339,19 @@ func (l *shellLines) onInterrupt(ctx context.Context, signals <-chan os.Signal, 
 		case <-signals:
 			if interrupted {
 				giveUp()
-				c.screen.Message("fleetssh: giving up what does not react")
+				screen.Message("fleetssh: giving up what does not react")
 				<-over
 				return
 			}
 			interrupted = true
 			l.interrupt(ctx)
-			c.screen.Message("fleetssh: interrupted; once more to give up what does not react")
+			screen.Message("fleetssh: interrupted; once more to give up what does not react")
 		}
 	}
 }
 
 // interrupt sends INT to all lines.
-func (l *shellLines) interrupt(ctx context.Context) {
+func (l *runningLines) interrupt(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, closeGrace)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -344,10 +362,10 @@ func (l *shellLines) interrupt(ctx context.Context) {
 }
 
 // said shows an error that does not end the dialogue.
-func (s *fleetShell) said(err error) {
+func (s *Shell) said(err error) {
 	if f, ok := errors.AsType[*exit.Error](err); ok && f.Hint != "" {
-		s.c.screen.Message("fleetssh: " + f.Text + " (" + f.Hint + ")")
+		s.Screen.Message("fleetssh: " + f.Text + " (" + f.Hint + ")")
 		return
 	}
-	s.c.screen.Message("fleetssh: " + err.Error())
+	s.Screen.Message("fleetssh: " + err.Error())
 }

@@ -1,4 +1,4 @@
-package main
+package fleetshell
 
 import (
 	"context"
@@ -17,7 +17,8 @@ import (
 	"fleetssh/hostset"
 )
 
-const localWordsHelp = `Lines for fleetssh itself, not for the hosts:
+// Help describes the lines for fleetssh itself, for help texts.
+const Help = `Lines for fleetssh itself, not for the hosts:
   :hosts                    the hosts, and which of them lines run on
   :drop EXPR                leave hosts out
   :only EXPR                of the hosts that lines run on, keep these
@@ -36,7 +37,7 @@ const localWordsHelp = `Lines for fleetssh itself, not for the hosts:
 var localWords = []string{":all", ":connect", ":drop ", ":each ", ":failed", ":fold", ":help", ":hosts", ":only ", ":quit", ":send ", ":stream"}
 
 // word does a line for fleetssh itself.
-func (s *fleetShell) word(ctx context.Context, u unit) error {
+func (s *Shell) word(ctx context.Context, u unit) error {
 	line := strings.TrimSpace(u.text)
 	name, rest, _ := strings.Cut(line, " ")
 	rest = strings.TrimSpace(rest)
@@ -62,10 +63,10 @@ func (s *fleetShell) word(ctx context.Context, u unit) error {
 		}
 		return s.send(ctx, name, rest)
 	case ":fold", ":stream":
-		s.o.show.Format = name[1:]
-		s.o.show.Diff = s.o.show.Diff && name == ":fold"
+		s.Show.Format = name[1:]
+		s.Show.Diff = s.Show.Diff && name == ":fold"
 	case ":help":
-		s.c.screen.Print([]byte(localWordsHelp))
+		s.Screen.Print([]byte(Help))
 	case ":quit":
 		s.quit = true
 	default:
@@ -75,7 +76,7 @@ func (s *fleetShell) word(ctx context.Context, u unit) error {
 }
 
 // form returns a word as localWords has it.
-func (s *fleetShell) form(name string) string {
+func (s *Shell) form(name string) string {
 	for _, word := range localWords {
 		if strings.TrimSpace(word) == name {
 			return word
@@ -85,7 +86,7 @@ func (s *fleetShell) form(name string) string {
 }
 
 // showHosts shows in which state the hosts are.
-func (s *fleetShell) showHosts() {
+func (s *Shell) showHosts() {
 	states := []string{"chosen", "left out", "not connected"}
 	byState := make(map[string][]string)
 	for i, console := range s.consoles {
@@ -96,25 +97,25 @@ func (s *fleetShell) showHosts() {
 		case s.chosen[i]:
 			state = states[0]
 		}
-		byState[state] = append(byState[state], s.hosts[i].Label)
+		byState[state] = append(byState[state], s.Hosts[i].Label)
 	}
 	for _, state := range states {
 		if names := byState[state]; names != nil {
-			s.c.screen.Out("", fmt.Sprintf("%s: %s (%d)", state, selection.FoldNames(names), len(names)))
+			s.Screen.Out("", fmt.Sprintf("%s: %s (%d)", state, selection.FoldNames(names), len(names)))
 		}
 	}
 }
 
 // narrow leaves hosts out, or keeps them alone.
-func (s *fleetShell) narrow(name, expr string) error {
+func (s *Shell) narrow(name, expr string) error {
 	set, err := hostset.Parse(expr, nil)
 	if err != nil {
 		return exit.UsageError("", "%v", err)
 	}
-	chosen := make([]bool, len(s.hosts))
+	chosen := make([]bool, len(s.Hosts))
 	found, kept := 0, 0
 	for _, i := range s.selection() {
-		in := set.Contains(s.hosts[i].Label) || set.Contains(s.hosts[i].Name)
+		in := set.Contains(s.Hosts[i].Label) || set.Contains(s.Hosts[i].Name)
 		chosen[i] = in == (name == ":only")
 		if in {
 			found++
@@ -134,25 +135,25 @@ func (s *fleetShell) narrow(name, expr string) error {
 }
 
 // keepFailed keeps the hosts on which the last line failed.
-func (s *fleetShell) keepFailed() error {
-	chosen := make([]bool, len(s.hosts))
+func (s *Shell) keepFailed() error {
+	chosen := make([]bool, len(s.Hosts))
 	var names []string
 	for _, i := range s.failed {
 		if !s.consoles[i].Finished() {
 			chosen[i] = true
-			names = append(names, s.hosts[i].Label)
+			names = append(names, s.Hosts[i].Label)
 		}
 	}
 	if names == nil {
 		return exit.UsageError("", "the last line failed on no host that is connected")
 	}
 	s.chosen = chosen
-	s.c.screen.Out("", fmt.Sprintf("%s (%d)", selection.FoldNames(names), len(names)))
+	s.Screen.Out("", fmt.Sprintf("%s (%d)", selection.FoldNames(names), len(names)))
 	return nil
 }
 
 // reconnect opens the shells again that have ended.
-func (s *fleetShell) reconnect(ctx context.Context) {
+func (s *Shell) reconnect(ctx context.Context) {
 	var lost []int
 	for i, console := range s.consoles {
 		if console.Finished() {
@@ -172,12 +173,12 @@ func (s *fleetShell) reconnect(ctx context.Context) {
 			}
 		})
 	}
-	places := make(chan struct{}, s.o.hosts.Fanout)
+	places := make(chan struct{}, s.Client.PoolSize)
 	var wg sync.WaitGroup
 	for _, i := range lost {
 		wg.Go(func() {
 			places <- struct{}{}
-			if console, _ := s.client.OpenConsole(ctx, i); console != nil {
+			if console, _ := s.Client.OpenConsole(ctx, i); console != nil {
 				s.consoles[i] = console
 			}
 			<-places
@@ -186,16 +187,16 @@ func (s *fleetShell) reconnect(ctx context.Context) {
 	wg.Wait()
 	close(over)
 	watch.Wait()
-	t := results.New(s.hosts)
+	t := results.New(s.Hosts)
 	t.Brief = true
 	for _, i := range lost {
 		s.chosen[i] = s.noteOpen(t, i, s.consoles[i])
 	}
-	t.ShowFailures(s.c.screen)
+	t.ShowFailures(s.Screen)
 }
 
 // send runs a line with files as its input.
-func (s *fleetShell) send(ctx context.Context, name, rest string) error {
+func (s *Shell) send(ctx context.Context, name, rest string) error {
 	path, text, _ := strings.Cut(rest, " ")
 	if text = strings.TrimSpace(text); text == "" {
 		return exit.UsageError(":help", "%s without a command", name)
@@ -209,10 +210,10 @@ func (s *fleetShell) send(ctx context.Context, name, rest string) error {
 		}
 		file := path
 		if name == ":each" {
-			if strings.ContainsAny(s.hosts[i].Name, `/\`) || !filepath.IsLocal(s.hosts[i].Name) {
-				return exit.UsageError("", "%s cannot be the name of a file", s.hosts[i].Label)
+			if strings.ContainsAny(s.Hosts[i].Name, `/\`) || !filepath.IsLocal(s.Hosts[i].Name) {
+				return exit.UsageError("", "%s cannot be the name of a file", s.Hosts[i].Label)
 			}
-			file = filepath.Join(path, s.hosts[i].Name)
+			file = filepath.Join(path, s.Hosts[i].Name)
 		}
 		input, opened, err := openInput(file)
 		if err != nil {
@@ -242,8 +243,8 @@ func openInput(name string) (*io.SectionReader, *os.File, error) {
 }
 
 // local runs a command on this machine, in the user's shell.
-func (s *fleetShell) local(ctx context.Context, line string) error {
-	s.c.screen.Flush()
+func (s *Shell) local(ctx context.Context, line string) error {
+	s.Screen.Flush()
 	shell := os.Getenv("SHELL")
 	if shell == "" {
 		shell = "/bin/sh"
@@ -258,7 +259,7 @@ func (s *fleetShell) local(ctx context.Context, line string) error {
 		<-s.signals // it was for the command
 	}
 	if exit, ok := err.(*exec.ExitError); ok {
-		s.c.screen.Message("here: " + exit.Error())
+		s.Screen.Message("here: " + exit.Error())
 		return nil
 	}
 	if err != nil {

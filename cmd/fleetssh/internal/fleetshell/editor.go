@@ -1,4 +1,4 @@
-package main
+package fleetshell
 
 import (
 	"bytes"
@@ -45,8 +45,10 @@ const (
 	completeMost = 200
 )
 
-// dialogue runs what the user types.
-func (s *fleetShell) dialogue(ctx context.Context) error {
+// Dialogue runs what the user types. signals are the interrupts meanwhile: the first ends what a
+// line runs, the second gives up hosts that do not react.
+func (s *Shell) Dialogue(ctx context.Context, signals <-chan os.Signal) error {
+	s.signals = signals
 	ed, err := newEditor()
 	if err != nil {
 		return err
@@ -75,7 +77,7 @@ func (s *fleetShell) dialogue(ctx context.Context) error {
 		if err := s.do(ctx, u); err != nil {
 			s.said(err)
 		}
-		if err := s.c.screen.Failure(); err != nil {
+		if err := s.Screen.Failure(); err != nil {
 			return exit.OutputError(err)
 		}
 	}
@@ -83,11 +85,11 @@ func (s *fleetShell) dialogue(ctx context.Context) error {
 }
 
 // promptText names the hosts that lines run on, in not too many words.
-func (s *fleetShell) promptText() string {
+func (s *Shell) promptText() string {
 	const most = 40
 	var names []string
 	for _, i := range s.selection() {
-		names = append(names, s.hosts[i].Label)
+		names = append(names, s.Hosts[i].Label)
 	}
 	set := selection.FoldNames(names)
 	if utf8.RuneCountInString(set) > most {
@@ -217,7 +219,7 @@ func openHistory() (*os.File, error) {
 
 // complete completes the word before pos: words of our own, or commands and paths as
 // the first host knows them.
-func (s *fleetShell) complete(ctx context.Context, line string, pos int) (head string, words []string, tail string) {
+func (s *Shell) complete(ctx context.Context, line string, pos int) (head string, words []string, tail string) {
 	runes := []rune(line)
 	before, tail := string(runes[:pos]), string(runes[pos:])
 	start := strings.LastIndexAny(before, " \t;&|()<>=") + 1
@@ -231,8 +233,8 @@ func (s *fleetShell) complete(ctx context.Context, line string, pos int) (head s
 		}
 	case first == ":only" || first == ":drop":
 		for _, i := range s.selection() {
-			if strings.HasPrefix(s.hosts[i].Label, word) {
-				words = append(words, s.hosts[i].Label)
+			if strings.HasPrefix(s.Hosts[i].Label, word) {
+				words = append(words, s.Hosts[i].Label)
 			}
 		}
 	case strings.HasPrefix(before, ":") || strings.HasPrefix(before, "!") || strings.ContainsAny(word, `'"\$`+"`*?["):
@@ -244,7 +246,7 @@ func (s *fleetShell) complete(ctx context.Context, line string, pos int) (head s
 
 // remoteWords asks the first host for what a word may be. Its shell is asked, since
 // that knows the directory.
-func (s *fleetShell) remoteWords(ctx context.Context, word string, command bool) []string {
+func (s *Shell) remoteWords(ctx context.Context, word string, command bool) []string {
 	chosen := s.selection()
 	if len(chosen) == 0 || command && word == "" {
 		return nil
