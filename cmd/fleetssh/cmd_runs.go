@@ -284,3 +284,27 @@ func (o *runsShowOptions) showJSON(c *call, run *journal.Run, t *results.Tally) 
 	display.PutJSON(c.screen, s)
 	return nil
 }
+
+func newRunsDiff(c *call) *cobra.Command {
+	return &cobra.Command{
+		Use:   "diff",
+		Short: "Show what has changed from one run to another",
+		Long:  runsHelp,
+
+		ValidArgsFunction: help.CompleteRuns(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return exit.UsageError("fleetssh runs diff last-1 last", "runs diff takes two runs")
+			}
+			var runs [2]*journal.Run
+			for i, name := range args {
+				run, err := record.Open(name)
+				if err != nil {
+					return err
+				}
+				runs[i] = run
+			}
+			return record.ShowDiff(c.screen, runs[0], runs[1])
+		},
+	}
+}

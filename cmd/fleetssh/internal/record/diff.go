@@ -1,4 +1,4 @@
-package main
+package record
 
 import (
 	"cmp"
@@ -10,51 +10,22 @@ import (
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
-	"github.com/spf13/cobra"
 
-	"fleetssh/cmd/fleetssh/internal/exit"
-	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/journal"
-	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 )
 
-func newRunsDiff(c *call) *cobra.Command {
-	return &cobra.Command{
-		Use:   "diff",
-		Short: "Show what has changed from one run to another",
-		Long:  runsHelp,
-
-		ValidArgsFunction: help.CompleteRuns(2),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return exit.UsageError("fleetssh runs diff last-1 last", "runs diff takes two runs")
-			}
-			var runs [2]*journal.Run
-			for i, name := range args {
-				run, err := record.Open(name)
-				if err != nil {
-					return err
-				}
-				runs[i] = run
-			}
-			return showRunsDiff(c.screen, runs[0], runs[1])
-		},
-	}
-}
-
-// change is what is different on a number of hosts from one run to another.
+// change is a difference between two runs, and the hosts that have it.
 type change struct {
 	hosts  []string
-	first  [2]int // of them, in the runs
+	first  [2]int // the index of the first of them, in each run
 	output bool
 }
 
-// showRunsDiff shows what has changed from one run to another: hosts that changed alike are
-// shown once.
-func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
+// ShowDiff shows what has changed from one run to another. Hosts with the same change share a line.
+func ShowDiff(screen *termline.Screen, before, after *journal.Run) error {
 	sums, err := outputSums(before)
 	if err != nil {
 		return err
@@ -63,11 +34,11 @@ func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
 	if err != nil {
 		return err
 	}
-	tallies := [2]*results.Tally{record.Tally(before), record.Tally(after)}
+	tallies := [2]*results.Tally{Tally(before), Tally(after)}
 	titles := [2][]string{titlesOf(tallies[0]), titlesOf(tallies[1])}
 	places := make(map[string]int)
 	for i := range before.Hosts {
-		places[record.TargetOf(&before.Hosts[i].Host)] = i
+		places[TargetOf(&before.Hosts[i].Host)] = i
 	}
 	changes := make(map[string]*change)
 	note := func(key, label string, first [2]int, output bool) {
@@ -78,12 +49,12 @@ func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
 	}
 	for k := range after.Hosts {
 		label := tallies[1].Hosts[k].Label
-		i, found := places[record.TargetOf(&after.Hosts[k].Host)]
+		i, found := places[TargetOf(&after.Hosts[k].Host)]
 		if !found {
 			note("only in "+after.ID, label, [2]int{}, false)
 			continue
 		}
-		delete(places, record.TargetOf(&after.Hosts[k].Host))
+		delete(places, TargetOf(&after.Hosts[k].Host))
 		if titles[0][i] != titles[1][k] {
 			note(titles[0][i]+" -> "+titles[1][k], label, [2]int{}, false)
 		}
@@ -95,7 +66,7 @@ func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
 		note("only in "+before.ID, tallies[0].Hosts[i].Label, [2]int{}, false)
 	}
 	if cut := cutOutputs(before, after); cut != "" {
-		// What was not kept may differ.
+		// What was not recorded may differ.
 		screen.Message("fleetssh: only the beginning of the output was recorded for " + cut)
 	}
 	if len(changes) == 0 {
@@ -105,11 +76,11 @@ func showRunsDiff(screen *termline.Screen, before, after *journal.Run) error {
 	return showChanges(screen, changes, before, after)
 }
 
-// cutOutputs returns the hosts whose output is not whole in one of the runs.
+// cutOutputs returns the hosts of which a run has only the beginning of the output.
 func cutOutputs(runs ...*journal.Run) string {
 	var labels []string
 	for _, run := range runs {
-		t := record.Tally(run)
+		t := Tally(run)
 		for i := range run.Hosts {
 			if run.Hosts[i].Result.Cut {
 				labels = append(labels, t.Hosts[i].Label)
@@ -123,9 +94,10 @@ func cutOutputs(runs ...*journal.Run) string {
 	return fmt.Sprintf("%s (%d)", hosts, hosts.Len())
 }
 
-// maxChanges is how many differences of output are shown in full.
+// maxChanges is the largest number of differences of output that are shown in full.
 const maxChanges = 20
 
+// showChanges shows changes: of outcomes first, then of output, the most common first.
 func showChanges(screen *termline.Screen, changes map[string]*change, before, after *journal.Run) error {
 	keys := slices.SortedFunc(maps.Keys(changes), func(a, b string) int {
 		x, y := changes[a], changes[b]
@@ -175,7 +147,7 @@ func boolOrder(a, b bool) int {
 	return -1
 }
 
-// titlesOf says how each host ended.
+// titlesOf returns how each host ended.
 func titlesOf(t *results.Tally) []string {
 	titles := make([]string, len(t.Hosts))
 	for i := range titles {
@@ -191,10 +163,10 @@ func titlesOf(t *results.Tally) []string {
 	return titles
 }
 
-// outputSums returns for each host what tells its output from others.
+// outputSums returns a hash of the output of each host.
 func outputSums(run *journal.Run) ([][sha256.Size]byte, error) {
 	hashes := make([]hash.Hash, len(run.Hosts))
-	for line, err := range record.Lines(run) {
+	for line, err := range Lines(run) {
 		if err != nil {
 			return nil, fmt.Errorf("record of the output: %w", err)
 		}
@@ -212,13 +184,13 @@ func outputSums(run *journal.Run) ([][sha256.Size]byte, error) {
 	return sums, nil
 }
 
-// outputsOf returns what some hosts wrote, by their index.
+// outputsOf returns the output of some hosts, by index.
 func outputsOf(run *journal.Run, hosts []int) (map[int]string, error) {
 	texts := make(map[int]*strings.Builder)
 	for _, i := range hosts {
 		texts[i] = new(strings.Builder)
 	}
-	for line, err := range record.Lines(run) {
+	for line, err := range Lines(run) {
 		if err != nil {
 			return nil, fmt.Errorf("record of the output: %w", err)
 		}
