@@ -92,12 +92,7 @@ func TestProxyShared(t *testing.T) {
 // no others, and the hop is asked once.
 func TestProxyFails(t *testing.T) {
 	t.Parallel()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := free.Addr().(*net.TCPAddr).Port
-	free.Close()
+	nobody := fleettest.ClosedPort(t)
 	_, hosts := fleettest.Simulated(t, 20, nil)
 	for _, test := range []struct {
 		name   string

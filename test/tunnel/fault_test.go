@@ -163,12 +163,7 @@ func TestSSHDTunnelsComeBack(t *testing.T) {
 func TestTunnelsOfUnreachableHosts(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	hosts := webHosts(t, "web1", "web2")
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
-	hosts[0].Port = gone.Addr().(*net.TCPAddr).Port
+	hosts[0].Port = fleettest.ClosedPort(t)
 	p := fleettest.NewFleet(t, hosts...)
 	tunnels, err := p.ForwardLocal(fleettest.Soon(t), "0", "9100")
 	if e := fleettest.AsError[*fleetssh.HostsError](t, err); len(e.Failed) != 1 || e.Failed[0].Host != 0 || len(tunnels) != 2 {
@@ -292,17 +287,13 @@ func TestSSHDRemoteListenerStalled(t *testing.T) {
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	c := fleettest.Dial(t, host)
 	silent := fleettest.Answering(t, "tcp", func(conn net.Conn) { io.Copy(io.Discard, conn) })
-	refusing, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	refusing.Close()
+	refusing := fmt.Sprint("127.0.0.1:", fleettest.ClosedPort(t))
 	full, err := net.Listen("tcp", "127.0.0.1:0") // nobody accepts
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer full.Close()
-	for _, target := range []string{silent, refusing.Addr().String(), full.Addr().String()} {
+	for _, target := range []string{silent, refusing, full.Addr().String()} {
 		tunnel, err := c.ForwardRemote(fleettest.Soon(t), "0", target)
 		if err != nil {
 			t.Fatal(err)

@@ -2,7 +2,7 @@ package tunnel
 
 import (
 	"context"
-	"net"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,13 +68,9 @@ func TestSSHDDialContext(t *testing.T) {
 			t.Errorf("%q, %v", answer, err)
 		}
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	free.Close()
-	_, err = c.DialContext(fleettest.Soon(t), "tcp", free.Addr().String())
-	if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Op != "forward" || !strings.Contains(err.Error(), free.Addr().String()+": Connection refused") {
+	closed := fmt.Sprint("127.0.0.1:", fleettest.ClosedPort(t))
+	_, err := c.DialContext(fleettest.Soon(t), "tcp", closed)
+	if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Op != "forward" || !strings.Contains(err.Error(), closed+": Connection refused") {
 		t.Errorf("%+v", e)
 	}
 	for _, address := range []string{"", "web1", ":0", "a b:1", "x:70000"} {
