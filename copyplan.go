@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -208,40 +206,9 @@ func (p *copyPlan) checkPaths() error {
 	if p.way == upload || len(p.dests) < 2 {
 		return nil
 	}
-	type place struct {
-		path, given string // from the root, and as it is named
-		host        int
-	}
-	var places []place
-	for i, dest := range p.dests {
-		sources := p.sources[min(i, len(p.sources)-1)]
-		info, err := os.Stat(dest)
-		into := strings.HasSuffix(dest, string(filepath.Separator)) || len(sources) > 1 || err == nil && info.IsDir()
-		for _, source := range sources {
-			at := filepath.Clean(dest)
-			// What a pattern stands for is not known yet: the whole directory counts.
-			if glob := p.opts.Glob && strings.ContainsAny(source, "*?["); into && !glob && !strings.HasSuffix(source, "/.") {
-				at = filepath.Join(at, path.Base(source))
-			}
-			from := at
-			if abs, err := filepath.Abs(at); err == nil {
-				from = abs
-			}
-			places = append(places, place{from, at, i})
-		}
-	}
-	slices.SortFunc(places, func(a, b place) int { return strings.Compare(a.path+"/", b.path+"/") })
-	var above []place // those that the next one is in, the innermost last
-	for _, at := range places {
-		for len(above) > 0 && !strings.HasPrefix(at.path+"/", above[len(above)-1].path+"/") {
-			above = above[:len(above)-1]
-		}
-		for _, other := range above {
-			if other.host != at.host {
-				return &HostArgumentError{Host: at.host, Reason: fmt.Sprintf("its files would go to %s, where those of %s go", at.given, p.hostName(other.host))}
-			}
-		}
-		above = append(above, at)
+	sources := func(i int) []string { return p.sources[min(i, len(p.sources)-1)] }
+	if clash := transfer.FindClash(p.dests, sources, p.opts.Glob); clash != nil {
+		return &HostArgumentError{Host: clash.Host, Reason: fmt.Sprintf("its files would go to %s, where those of %s go", clash.Place, p.hostName(clash.Other))}
 	}
 	return nil
 }
