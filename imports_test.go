@@ -89,6 +89,7 @@ func TestImports(t *testing.T) {
 	const part = "fleetssh/cmd/fleetssh/internal/"
 	parts := map[string][]string{
 		"display":     {"fleetssh", part + "exit", part + "flagvalue", part + "fold", part + "results", part + "selection", part + "termline", "fleetssh/hostset"},
+		"dshbak":      {part + "fold", part + "selection", part + "termline", "fleetssh/hostset"},
 		"exit":        {"fleetssh", part + "termline"},
 		"flagvalue":   nil,
 		"fleetshell":  {"fleetssh", part + "display", part + "exit", part + "journal", part + "results", part + "selection", part + "termline", part + "wholefile", "fleetssh/hostset", "fleetssh/internal/shellquote"},

@@ -10,11 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"fleetssh/cmd/fleetssh/internal/dshbak"
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// dshbak runs our dshbak with an input.
-func dshbak(t *testing.T, input string, args ...string) (code int, stdout, stderr string) {
+// runDshbak runs our dshbak with an input.
+func runDshbak(t *testing.T, input string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
 	code = run(t.Context(), append([]string{"dshbak"}, args...), stdio{in: strings.NewReader(input), out: &out, err: &err})
@@ -45,28 +46,9 @@ func TestDshbakAgainstTheOriginal(t *testing.T) {
 			if err != nil {
 				t.Fatalf("dshbak of pdsh (.ci/prepare installs it): %v", err)
 			}
-			if code, got, stderr := dshbak(t, input.String(), args...); code != exit.OK || got != string(want) || stderr != "" {
+			if code, got, stderr := runDshbak(t, input.String(), args...); code != exit.OK || got != string(want) || stderr != "" {
 				t.Fatalf("seed %d, %q: exit code %d, %s\n%s\nwant\n%s\nof\n%s", seed, args, code, stderr, got, want, input.String())
 			}
-		}
-	}
-}
-
-func TestCutLabel(t *testing.T) {
-	t.Parallel()
-	for line, want := range map[string]string{
-		"web1: text": "web1|text", "web1:text": "web1|text", "web1:  text": "web1| text", "  web1 : text": "web1|text", "web1:": "web1|",
-		"web1:22: text": "web1:22|text", "[::1]:22: x": "[::1]:22|x", "::1: x": "::1|x", "web1:a:b": "web1|a:b", "web1: a: b": "web1|a: b",
-		"pdsh@me: web1: x": "pdsh@me|web1: x", "web1#2: x": "web1#2|x",
-	} {
-		host, text, ok := cutLabel([]byte(line))
-		if got := host + "|" + string(text); !ok || got != want {
-			t.Errorf("cutLabel(%q) = %q, %v, want %q", line, got, ok, want)
-		}
-	}
-	for _, line := range []string{"", ":", " : x", ":x", "no label here", "no label: here"} {
-		if host, text, ok := cutLabel([]byte(line)); ok {
-			t.Errorf("cutLabel(%q) = %q, %q", line, host, text)
 		}
 	}
 }
@@ -77,7 +59,7 @@ func TestDshbakFilesStayInTheDirectory(t *testing.T) {
 	t.Parallel()
 	outer := t.TempDir()
 	dir := filepath.Join(outer, "in")
-	code, _, stderr := dshbak(t, "../up: x\n..: x\n/etc/up: x\na/b: x\n.hidden: x\nok: x\n", "-d", dir, "-f")
+	code, _, stderr := runDshbak(t, "../up: x\n..: x\n/etc/up: x\na/b: x\n.hidden: x\nok: x\n", "-d", dir, "-f")
 	if code != exit.OK {
 		t.Fatal(stderr)
 	}
@@ -92,7 +74,7 @@ func TestDshbakFilesStayInTheDirectory(t *testing.T) {
 	if err := os.Symlink(aim, filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, _ := dshbak(t, "link: x\n", "-d", dir); code != exit.Failed {
+	if code, _, _ := runDshbak(t, "link: x\n", "-d", dir); code != exit.Failed {
 		t.Errorf("through a link: exit code %d", code)
 	}
 	if _, err := os.Lstat(aim); err == nil {
@@ -107,15 +89,16 @@ func TestDshbakFilesOfMuchOutput(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "b"), []byte("old\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
+	const held = 4 << 20 // bytes that wait before any are written
 	line := strings.Repeat("x", 1000)
 	var input strings.Builder
-	for range 2 * maxBakHeld / 1000 {
+	for range 2 * held / 1000 {
 		input.WriteString("a: " + line + "\nb: " + line + "\n")
 	}
-	if code, _, stderr := dshbak(t, input.String(), "-d", dir); code != exit.OK {
+	if code, _, stderr := runDshbak(t, input.String(), "-d", dir); code != exit.OK {
 		t.Fatal(stderr)
 	}
-	want := strings.Repeat(line+"\n", 2*maxBakHeld/1000)
+	want := strings.Repeat(line+"\n", 2*held/1000)
 	for _, name := range []string{"a", "b"} {
 		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
 			t.Errorf("%s has %d bytes, want %d (%v)", name, len(got), len(want), err)
@@ -137,11 +120,11 @@ func TestDshbakFaults(t *testing.T) {
 		{"force alone", []string{"-f"}, "", exit.Usage, "-f goes with -d"},
 		{"no directory", []string{"-d", filepath.Join(dir, "none")}, "", exit.Failed, "hint: -f makes it"},
 		{"no file", []string{filepath.Join(dir, "none")}, "", exit.Failed, "no such file"},
-		{"a line without end", nil, "a: " + strings.Repeat("x", maxBakLine), exit.Failed, "standard input: a line of more than 16 MiB"},
+		{"a line without end", nil, "a: " + strings.Repeat("x", dshbak.MaxLine), exit.Failed, "standard input: a line of more than 16 MiB"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if code, _, stderr := dshbak(t, tt.input, tt.args...); code != tt.code || !strings.Contains(stderr, tt.want) {
+			if code, _, stderr := runDshbak(t, tt.input, tt.args...); code != tt.code || !strings.Contains(stderr, tt.want) {
 				t.Errorf("exit code %d, %s", code, stderr)
 			}
 		})
