@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/transport"
@@ -50,7 +51,7 @@ func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
 // lostHop is the error for a hop whose connection has ended while it was needed.
 func (a *attempt) lostHop(hop *Client) *ProxyError {
 	e := a.proxyError(&ConnectionError{
-		Host: hop.host.name(), Port: hop.host.port(), Phase: "forward", Err: &sshError{text: "connection lost", err: errHopLost},
+		Host: hop.host.name(), Port: hop.host.port(), Phase: "forward", Err: &conn.Error{Text: "connection lost", Err: errHopLost},
 	})
 	e.own = true
 	return e
@@ -66,13 +67,13 @@ func (a *attempt) hopEnded(err error) bool {
 	if a.hop == nil || !ended {
 		return false
 	}
-	if a.hop.broken() {
+	if a.hop.conn.Broken() {
 		return true
 	}
 	timer := time.NewTimer(hopEndGrace)
 	defer timer.Stop()
 	select {
-	case <-a.hop.done:
+	case <-a.hop.conn.Done():
 		return true
 	case <-timer.C:
 		return false
@@ -135,21 +136,21 @@ type hopConn struct {
 	out     *io.PipeWriter
 	hop     *Client
 	channel ssh.Channel
-	stream  *wireStream // of channel
+	stream  *conn.Stream // of channel
 }
 
 // newHopConn returns nil if the hop's client is closed.
 func newHopConn(hop *Client, channel ssh.Channel, requests <-chan *ssh.Request) *hopConn {
 	in, fromHost := io.Pipe()
 	toHost, out := io.Pipe()
-	c := &hopConn{in, out, hop, channel, hop.wire.stream(channel)}
-	hop.users.enter()
-	ok := hop.spawn(func() {
-		defer hop.leave()
+	c := &hopConn{in, out, hop, channel, hop.conn.Stream(channel)}
+	hop.conn.Enter()
+	ok := hop.conn.Go(func() {
+		defer hop.conn.Leave()
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			fromHost.CloseWithError(transport.Carry(fromHost, c.stream))
-			c.stream.end()
+			c.stream.End()
 		})
 		wg.Go(func() {
 			toHost.CloseWithError(transport.Carry(channel, toHost))
@@ -159,7 +160,7 @@ func newHopConn(hop *Client, channel ssh.Channel, requests <-chan *ssh.Request) 
 		wg.Wait()
 	})
 	if !ok {
-		hop.leave()
+		hop.conn.Leave()
 		c.Close()
 		return nil
 	}
@@ -176,16 +177,16 @@ func (c *hopConn) Write(p []byte) (int, error) { return c.out.Write(p) }
 func (c *hopConn) Close() error {
 	c.in.CloseWithError(net.ErrClosed)
 	c.out.CloseWithError(io.EOF)
-	c.stream.end() // whatever the hop still sends
-	c.hop.closeSoon(c.channel)
+	c.stream.End() // whatever the hop still sends
+	c.hop.conn.CloseSoon(c.channel)
 	return nil
 }
 
 // LocalAddr returns the address of the connection to the hop.
-func (c *hopConn) LocalAddr() net.Addr { return c.hop.link().LocalAddr() }
+func (c *hopConn) LocalAddr() net.Addr { return c.hop.conn.Link().LocalAddr() }
 
 // RemoteAddr returns the address of the hop: it does not tell that of the host.
-func (c *hopConn) RemoteAddr() net.Addr { return c.hop.link().RemoteAddr() }
+func (c *hopConn) RemoteAddr() net.Addr { return c.hop.conn.Link().RemoteAddr() }
 
 // errNoDeadline is what [hopConn] lacks. The SSH library sets none.
 var errNoDeadline = errors.New("connections through a hop have no deadlines")

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/charset"
+	"fleetssh/internal/conn"
 	"fleetssh/internal/console"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/password"
@@ -31,11 +32,9 @@ type Channel struct {
 	Stdout *Output
 	Stderr *Output
 
-	client *Client  // nil if it was never opened
-	raw    *session // nil if it was never opened
+	client *Client       // nil if it was never opened
+	raw    *conn.Session // nil if it was never opened
 	input  *input
-	opened <-chan *ssh.Request
-	idleAt int  // its place in the client's idle
 	run    *run // for what is to be done again on this host; may be nil
 
 	silent atomic.Bool // the host has left what was to stop the command unanswered
@@ -150,13 +149,13 @@ func (ch *Channel) watch() {
 	if again {
 		return
 	}
-	for req := range ch.opened {
+	for req := range ch.raw.Requests {
 		if o, ok := exitOf(req); ok {
 			ch.exited(o)
 		}
 		req.Reply(false, nil)
 	}
-	ch.opened = nil // it takes 300 bytes, and outputs are kept
+	ch.raw.Requests = nil
 	ch.mu.Lock()
 	ch.closed = true
 	ch.unlockAndEnd()
@@ -193,7 +192,7 @@ func (ch *Channel) exited(o Outcome) {
 	}
 	ch.unlockAndEnd()
 	if first {
-		ch.client.users.removeProgram()
+		ch.client.conn.RemoveProgram()
 	}
 }
 
@@ -233,16 +232,16 @@ func (ch *Channel) end(o Outcome, failure error) {
 		timer.Stop()
 	}
 	ch.leaveTurn(turn, said)
-	ch.client.leave() // before anybody hears of the end, who may want to close the connection
+	ch.client.conn.Leave() // before anybody hears of the end, who may want to close the connection
 	close(ch.done)
 	ch.Stdout.stream.CloseWrite(nil)
 	ch.Stderr.stream.CloseWrite(nil)
 	if ch.console != nil {
 		ch.console.over()
 	}
-	raw := ch.raw.letGo()
+	raw := ch.raw.LetGo()
 	if raw != nil && !closed { // tells the host that nothing more is wanted
-		ch.client.closeSoon(raw)
+		ch.client.conn.CloseSoon(raw)
 	}
 }
 
@@ -250,8 +249,8 @@ func (ch *Channel) end(o Outcome, failure error) {
 func (ch *Channel) lost() error {
 	c := ch.client
 	why := error(errors.New("the host closed the session without saying how the command ended"))
-	if c.broken() {
-		why = c.lostReason(io.EOF)
+	if c.conn.Broken() {
+		why = c.conn.Lost(io.EOF)
 	}
 	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: "run", Err: why}
 }
@@ -341,7 +340,7 @@ func (ch *Channel) result() error {
 // hears of the last of several sizes when it reads.
 func (ch *Channel) Resize(rows, cols int) error {
 	if ch.raw == nil || ch.Finished() {
-		return errClosed
+		return conn.ErrClosed
 	}
 	ch.mu.Lock()
 	sending := ch.resizing
@@ -350,8 +349,8 @@ func (ch *Channel) Resize(rows, cols int) error {
 		Cols, Rows, Width, Height uint32
 	}{uint32(cols), uint32(rows), 0, 0})
 	ch.mu.Unlock()
-	if !sending && !ch.client.spawn(ch.sendSizes) {
-		return errClosed
+	if !sending && !ch.client.conn.Go(ch.sendSizes) {
+		return conn.ErrClosed
 	}
 	return nil
 }
@@ -385,13 +384,13 @@ func (ch *Channel) Close() error {
 	ch.mu.Unlock()
 	switch state {
 	case starting:
-		ch.client.closeSoon(ch.raw) // the request ends, and begin with it
+		ch.client.conn.CloseSoon(ch.raw) // the request ends, and begin with it
 	case started:
 		ch.end(Outcome{Kind: Lost}, &ConnectionError{
-			Host: ch.client.host.name(), Port: ch.client.host.port(), Phase: "run", Err: &sshError{text: "the channel is closed", err: errClosed},
+			Host: ch.client.host.name(), Port: ch.client.host.port(), Phase: "run", Err: &conn.Error{Text: "the channel is closed", Err: conn.ErrClosed},
 		})
 	case fresh:
-		ch.abandon(fresh, errClosed)
+		ch.abandon(fresh, conn.ErrClosed)
 	}
 	return nil
 }
@@ -402,13 +401,13 @@ func (ch *Channel) abandon(was channelState, why error) {
 	ch.state = dead
 	ch.outcome, ch.failure = OutcomeOf(why), why
 	ch.mu.Unlock()
-	ch.client.setUsed(ch)
+	ch.client.conn.SetUsed(ch.raw)
 	if was == fresh { // nobody serves it
-		ch.client.discard(ch.raw, ch.opened)
-	} else if raw := ch.raw.letGo(); raw != nil {
-		ch.client.closeSoon(raw)
+		ch.client.conn.Discard(ch.raw, ch.raw.Requests)
+	} else if raw := ch.raw.LetGo(); raw != nil {
+		ch.client.conn.CloseSoon(raw)
 	}
-	ch.client.leave()
+	ch.client.conn.Leave()
 	close(ch.done)
 	ch.Stdout.stream.CloseWrite(nil)
 	ch.Stderr.stream.CloseWrite(nil)

@@ -5,19 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
-	"fleetssh/internal/deadline"
+	"fleetssh/internal/conn"
 	"fleetssh/internal/sanitize"
 )
-
-// errClosed is why nothing can be done with a client or channel that its user has
-// closed.
-var errClosed = errors.New("closed")
 
 // Client is a logged-in connection to one host. Its methods may be called by
 // many goroutines at once.
@@ -25,26 +18,12 @@ type Client struct {
 	host  *HostConfig // shared with its slot
 	d     *dialer
 	ownsD bool // d is for this client alone
-	wire  *flow
+	conn  *conn.Conn
 	hop   *Client // the connection goes through it; nil: through none
 	login loggedIn
-	agent *forwarding // nil: no agent is forwarded
 
 	listeners listeners // on the host
 	pipes     pipes
-	users     users
-
-	wg   sync.WaitGroup // every goroutine of the client and its channels, but for those of await
-	done chan struct{}  // closed when the connection is gone
-
-	mu     sync.Mutex // protects what follows
-	conn   ssh.Conn   // see link; an endedConn when done is closed
-	closed bool
-	calls  int           // of await, under way
-	called chan struct{} // closed when there are none; nil: nobody waits for that
-	ssh    *ssh.Client
-	hand   handover
-	idle   []*Channel // sessions on which nothing has been started; each knows its place
 }
 
 // Dial connects to host and logs in. It tries all addresses of the name, and
@@ -70,23 +49,33 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 	return c, nil
 }
 
-// newClient takes over a connection. begin must be called next.
-func newClient(a *attempt, conn ssh.Conn, w *wire, login loggedIn) *Client {
-	c := &Client{host: a.host, login: login, d: a.d, conn: conn, wire: w.flow, hop: a.hop, done: make(chan struct{})}
+// newClient takes over a connection. Its Serve must be called next.
+func newClient(a *attempt, link ssh.Conn, w *conn.Wire, login loggedIn) *Client {
+	c := &Client{host: a.host, login: login, d: a.d, hop: a.hop}
+	config := conn.Config{
+		Link: link, Wire: w, Name: c.host.name(), Log: c.d.log, Host: c.host,
+		KeepAlive: c.host.keepAlive(), Incoming: c.listeners.accept,
+	}
+	if login.master != "" {
+		config.KeepAlive = 0 // it keeps its connection alive itself, and does not hand probes on
+	}
+	if a.hop != nil {
+		config.Hop = a.hop.conn
+	}
 	if c.host.ForwardAgent {
 		if socket := c.host.Auth.agentSocket(); socket != "" {
-			c.agent = newForwarding(socket)
+			agent := agents.Acquire(socket)
+			config.Agent, config.Ended = agent, func() { agents.Release(agent) }
 		} else {
 			c.d.log.Warn(noAgentToForward, "host", c.host)
 		}
 	}
+	c.conn = conn.New(config)
 	return c
 }
 
-// begin lets the client serve the host.
-func (c *Client) begin(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
-	c.wg.Go(func() { c.serve(channels, requests) })
-}
+// noAgentToForward is why commands go on without, as with ssh.
+const noAgentToForward = "there is no SSH agent to forward: SSH_AUTH_SOCK is not set"
 
 // Execute opens a session and starts line on it, exactly as given. It returns
 // as soon as the server has accepted the command, which runs on:
@@ -174,158 +163,22 @@ func (c *Client) Timing() Timing { return c.login.timing }
 
 // Addr returns the address that was connected to: of the host, or of the hop in
 // front of it.
-func (c *Client) Addr() net.Addr { return c.link().RemoteAddr() }
+func (c *Client) Addr() net.Addr { return c.conn.Link().RemoteAddr() }
 
 // SSH returns the underlying connection, for what this package does not offer.
 // Its channels know no contexts and no time-outs. Closing it closes the client's
 // connection.
-func (c *Client) SSH() *ssh.Client {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ssh == nil {
-		c.wire.others.Add(1)
-		c.users.enter() // for good: what it is used for is not known
-		c.users.countProgram()
-		c.hand = handover{make(chan ssh.NewChannel), make(chan *ssh.Request)}
-		c.ssh = ssh.NewClient(c.conn, c.hand.channels, c.hand.requests)
-		select {
-		case <-c.done: // serve has ended: nobody else closes them
-			close(c.hand.channels)
-			close(c.hand.requests)
-		default:
-		}
-	}
-	return c.ssh
-}
+func (c *Client) SSH() *ssh.Client { return c.conn.SSH() }
 
 // Close ends the connection and everything that runs over it, and waits until
 // that has ended here. Commands on the host that do not notice run on. It may be
 // called more than once.
 func (c *Client) Close() error {
-	c.mu.Lock()
-	again := c.closed
-	c.closed = true
-	c.mu.Unlock()
-	var err error
-	if !again && !c.gone() {
-		err = c.link().Close()
-		if errors.Is(err, net.ErrClosed) {
-			err = nil // it has just been given up as dead
-		}
-	}
-	c.wg.Wait()
-	c.waitForCalls()
-	if c.ownsD && !again {
+	first, err := c.conn.Close()
+	if c.ownsD && first {
 		err = errors.Join(err, c.d.close())
 	}
 	return err
-}
-
-// link returns the connection.
-func (c *Client) link() ssh.Conn {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.conn
-}
-
-// gone reports whether the connection has ended.
-func (c *Client) gone() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// broken reports whether the connection has ended or is about to: the channels on
-// it end a moment before gone says so.
-func (c *Client) broken() bool { return c.gone() || c.wire.broken.Load() }
-
-// spawn runs f in a goroutine that Close waits for. It returns false if the
-// client is closed.
-func (c *Client) spawn(f func()) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return false
-	}
-	c.wg.Go(f)
-	return true
-}
-
-// spawnCall is spawn for a call of await.
-func (c *Client) spawnCall(f func()) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return false
-	}
-	c.calls++
-	go func() {
-		f()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.calls--; c.calls == 0 && c.called != nil {
-			close(c.called)
-		}
-	}()
-	return true
-}
-
-// waitForCalls waits for the calls of await, when the connection has ended. The SSH library
-// never answers one that comes to open a channel in the moment in which the connection
-// ends: that one is left behind.
-func (c *Client) waitForCalls() {
-	c.mu.Lock()
-	if c.calls > 0 && c.called == nil {
-		c.called = make(chan struct{})
-	}
-	called := c.called
-	c.mu.Unlock()
-	if called == nil {
-		return
-	}
-	timer := time.NewTimer(closeGrace)
-	defer timer.Stop()
-	select {
-	case <-called:
-	case <-timer.C:
-	}
-}
-
-// call is something that cannot be interrupted.
-type call struct {
-	do   func() error
-	late func(error) // if not nil, called with the result when nobody waits for it any more
-}
-
-// await makes a call and waits for it until ctx ends. Then the call is left
-// behind, to end with the connection at the latest.
-func (c *Client) await(ctx context.Context, f call) error {
-	result := make(chan error, 1)
-	var settled atomic.Bool // by whoever comes first: the call with its result, or ctx
-	ok := c.spawnCall(func() {
-		err := f.do()
-		switch inTime := !settled.Swap(true); {
-		case inTime:
-			result <- err
-		case f.late != nil:
-			f.late(err)
-		}
-	})
-	if !ok {
-		return errClosed
-	}
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-	}
-	if settled.Swap(true) {
-		return <-result
-	}
-	return deadline.Cause(ctx)
 }
 
 // starting returns ctx bounded as every step of starting a command is.
@@ -347,32 +200,12 @@ func (c *Client) sessionError(ctx context.Context, op string, err error) error {
 		return &SessionError{Host: name, Port: port, Op: op, Err: errors.New("refused: " + sanitize.Line(text))}
 	case errors.Is(err, errRequestRefused):
 		return &SessionError{Host: name, Port: port, Op: op, Err: err}
-	case ctx.Err() != nil && !c.gone():
+	case ctx.Err() != nil && !c.conn.Gone():
 		return interrupted(ctx, err, c.host, op, 0, 0)
 	}
-	return &ConnectionError{Host: name, Port: port, Phase: op, Err: c.lostReason(err)}
+	return &ConnectionError{Host: name, Port: port, Phase: op, Err: c.conn.Lost(err)}
 }
 
 // errRequestRefused is the answer "no" to a channel request (RFC 4254,
 // section 5.4), which gives no reason.
 var errRequestRefused = errors.New("refused by the host")
-
-// lostReason says why there is no connection any more.
-func (c *Client) lostReason(err error) error {
-	c.mu.Lock()
-	closed := c.closed
-	c.mu.Unlock()
-	if closed {
-		return &sshError{text: "the client is closed", err: net.ErrClosed}
-	}
-	if isDisconnect(err) {
-		return errors.New(sanitize.Line(plain(err)))
-	}
-	if why := c.wire.reason(); why != nil {
-		return &sshError{text: "connection lost: " + why.Error(), err: why}
-	}
-	if c.hop != nil && c.hop.broken() {
-		return &sshError{text: "connection lost with that to the hop " + c.hop.host.name(), err: err}
-	}
-	return &sshError{text: "connection lost", err: err}
-}

@@ -74,3 +74,16 @@ func (d *dialer) resolve(ctx context.Context, host *HostConfig) ([]netip.AddrPor
 	}
 	return transport.Interleave(addrs, port), nil
 }
+
+// withoutName drops the name from an error of a look-up, whose reader is told it.
+func withoutName(err error) error {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return &lookupError{dns}
+	}
+	return err
+}
+
+type lookupError struct{ err *net.DNSError }
+
+func (e *lookupError) Error() string { return e.err.Err }
+func (e *lookupError) Unwrap() error { return e.err }

@@ -201,7 +201,7 @@ func (s *Console) open() {
 // channel.
 func (s *Console) tell(text string) {
 	ch := s.session.Channel
-	ch.client.spawn(func() { _, _ = ch.Stdin.Write([]byte(text)) })
+	ch.client.conn.Go(func() { _, _ = ch.Stdin.Write([]byte(text)) })
 }
 
 // finish notes how the line that runs has ended.

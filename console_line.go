@@ -312,7 +312,7 @@ func (c *Client) sendInput(ctx context.Context, exec string, from *io.SectionRea
 func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, mark string) (string, error) {
 	host, port := ch.address()
 	sent := make(chan error, 1)
-	spawned := ch.client.spawn(func() {
+	spawned := ch.client.conn.Go(func() {
 		n, err := io.Copy(ch.Stdin, io.NewSectionReader(from, 0, from.Size()))
 		if err == nil && n < from.Size() {
 			err = io.ErrUnexpectedEOF // the host waits for all of it
@@ -356,7 +356,7 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, mark st
 
 // removeAfter removes the file when the line has ended.
 func (in *consoleInput) removeAfter(line *HostOutput) {
-	in.ch.client.spawn(func() {
+	in.ch.client.conn.Go(func() {
 		<-line.done
 		ctx, cancel := context.WithTimeout(context.Background(), inputGrace)
 		defer cancel()

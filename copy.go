@@ -214,8 +214,8 @@ func (p *ParallelClient) copyOne(ctx context.Context, plan *copyPlan, s *slot, i
 		}
 		s.work.enter("copy")
 		r := plan.run(ctx, link.client, i)
-		link.client.leave()
-		if p.OneShot || link.client.gone() {
+		link.client.conn.Leave()
+		if p.OneShot || link.client.conn.Gone() {
 			s.retire(link.client)
 		}
 		lost, ok := r.Err.(*ConnectionError)

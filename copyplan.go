@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/placeholder"
 	"fleetssh/internal/sanitize"
@@ -225,7 +226,7 @@ func (p *copyPlan) hostName(i int) string {
 }
 
 // errCopyTimeout is why a copy was ended by CopyOptions.Timeout.
-var errCopyTimeout = &sshError{text: "the time for the copy is over", err: context.DeadlineExceeded}
+var errCopyTimeout = &conn.Error{Text: "the time for the copy is over", Err: context.DeadlineExceeded}
 
 // run copies to or from host number i.
 func (p *copyPlan) run(ctx context.Context, c *Client, i int) CopyResult {
@@ -264,7 +265,7 @@ func (c *Client) transferHost() *transfer.Host {
 		Exec: func(ctx context.Context, line string) (transfer.Stream, error) {
 			return c.openPipe(ctx, "exec", execPayload(shellquote.Portable(line)))
 		},
-		Broken: c.broken,
+		Broken: c.conn.Broken,
 	}
 }
 
@@ -279,21 +280,21 @@ func (p *copyPlan) settle(ctx context.Context, c *Client, r *CopyResult, err err
 		r.Outcome, r.Err = Outcome{Kind: Exited, ExitCode: 1}, copyError(name, file)
 		r.Err.(*CopyError).More = r.Failed - 1
 	case ctx.Err() != nil:
-		r.Outcome = Outcome{Kind: Cancelled, Stopped: !c.broken()}
+		r.Outcome = Outcome{Kind: Cancelled, Stopped: !c.conn.Broken()}
 		r.Err = &SessionError{Host: name, Port: port, Op: "copy", Err: deadline.Cause(ctx)}
 		if errors.Is(deadline.Cause(ctx), context.DeadlineExceeded) {
 			r.Outcome.Kind, r.Err = TimedOut, &TimeoutError{Host: name, Port: port, Op: "copy", After: r.timing.Run}
 		}
 	case errors.Is(err, errCopyTimeout):
-		r.Outcome = Outcome{Kind: TimedOut, Stopped: !c.broken()}
+		r.Outcome = Outcome{Kind: TimedOut, Stopped: !c.conn.Broken()}
 		r.Err = &TimeoutError{Host: name, Port: port, Op: "run", After: p.opts.Timeout}
 	case errors.Is(err, transfer.ErrStalled):
 		r.Outcome = Outcome{Kind: TimedOut}
 		r.Err = &TimeoutError{Host: name, Port: port, Op: "copy", After: p.stall()}
 	case errors.Is(err, transfer.ErrLost):
 		why := errors.New("the file server on the host has ended")
-		if c.broken() {
-			r.Err = &ConnectionError{Host: name, Port: port, Phase: "run", Err: c.lostReason(err)}
+		if c.conn.Broken() {
+			r.Err = &ConnectionError{Host: name, Port: port, Phase: "run", Err: c.conn.Lost(err)}
 		} else {
 			r.Err = &ConnectionError{Host: name, Port: port, Phase: "run", Err: why}
 		}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/gss"
 	"fleetssh/internal/keyfile"
@@ -187,7 +188,7 @@ type attempt struct {
 	addrs    []netip.AddrPort    // of the host, once looked up
 	hop      *Client             // that the last connection goes through
 	shown    ssh.PublicKey       // the host key that was accepted
-	hello    *greeting           // of the host, on the last connection
+	hello    *conn.Greeting      // of the host, on the last connection
 	hostKey  *HostKeyError       // why the key was not accepted
 	listings knownhosts.Listings // of KnownHostsCommand
 }
@@ -219,7 +220,7 @@ func (a *attempt) run(ctx context.Context) (*Client, error) {
 			return nil, err
 		case errors.As(err, &key) && len(key.Known) > 0 && !asked:
 			asked, hostKeys = true, key.Known
-		case asked && !back && isNegotiation(err):
+		case asked && !back && conn.IsNegotiation(err):
 			back, hostKeys = true, preferred // it has no such key: then the one it showed counts
 		case errors.Is(err, errWithoutTicket): // once: the next login has none to offer
 		case errors.Is(err, errNextConnection) && logins < maxLogins:
@@ -265,10 +266,8 @@ func (a *attempt) connectNow(ctx context.Context, hostKeys []string) (*Client, e
 		return nil, a.fail(ctx, err)
 	}
 	a.phases.enter("handshake")
-	w := newWire(transport, &a.d.streams)
-	a.hello = new(greeting)
-	w.hello = a.hello
-	w.watch.limit = a.host.writeStall()
+	a.hello = new(conn.Greeting)
+	w := conn.NewWire(transport, &a.d.streams, conn.Stall(a.host.connectTimeout()), a.hello)
 	// The SSH library knows no context. Closing the transport is what ends its
 	// waits, whatever the server does or leaves undone.
 	stop := context.AfterFunc(ctx, func() { transport.Close() })
@@ -287,7 +286,7 @@ func (a *attempt) connectNow(ctx context.Context, hostKeys []string) (*Client, e
 		},
 	}
 	a.host.algorithms().Apply(config, hostKeys)
-	conn, channels, requests, err := ssh.NewClientConn(w, hostPort(a.host.Host, a.host.port()), config)
+	link, channels, requests, err := ssh.NewClientConn(w, hostPort(a.host.Host, a.host.port()), config)
 	if err != nil {
 		stop()
 		transport.Close()
@@ -297,19 +296,20 @@ func (a *attempt) connectNow(ctx context.Context, hostKeys []string) (*Client, e
 		return nil, err
 	}
 	if !stop() { // ctx has ended, and the connection with it
-		conn.Close()
-		drain(channels, requests)
+		link.Close()
+		conn.Drain(channels, requests)
 		a.login.turn.Pass()
 		a.login.banner.end()
 		return nil, a.fail(ctx, deadline.Cause(ctx))
 	}
-	login, w.hello = nil, nil
-	how := a.login.success(conn.RemoteAddr(), a.shown)
-	if notice := lines(a.hello.notice(), mostBanner); notice != "" {
+	login = nil
+	w.Greeted()
+	how := a.login.success(link.RemoteAddr(), a.shown)
+	if notice := lines(a.hello.Notice(), mostBanner); notice != "" {
 		how.banner = lines(join(notice, how.banner), mostBanner)
 	}
-	c := newClient(a, conn, w, how)
-	c.begin(channels, requests)
+	c := newClient(a, link, w, how)
+	c.conn.Serve(channels, requests)
 	return c, nil
 }
 
@@ -368,7 +368,7 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 		if timeout, ok := err.(*TimeoutError); ok {
 			switch phase {
 			case "handshake":
-				timeout.Said, timeout.foreign = a.hello.said(), a.hello.fault(err) != nil
+				timeout.Said, timeout.foreign = a.hello.Said(), a.hello.Fault(err) != nil
 			case "auth":
 				timeout.Said = sanitize.Line(a.login.banner.end())
 			}
@@ -391,7 +391,7 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 		return &AuthenticationError{Host: name, Port: port, User: a.login.user, Tried: compress(a.login.tried), Banner: a.login.banner.end(), Expired: true}
 	case errors.Is(err, errNotSent):
 		return a.login.unsent
-	case errors.Is(err, errRefused), phase == "auth" && isUnableToLogIn(err):
+	case errors.Is(err, errRefused), phase == "auth" && conn.IsUnableToLogIn(err):
 		return a.login.refusal(nil)
 	case errors.Is(err, errNextConnection):
 		return errNextConnection
@@ -399,29 +399,29 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 		return a.lostHop(a.hop)
 	case errors.Is(err, errWithoutTicket):
 		return errWithoutTicket
-	case phase == "auth" && a.login.tries > 0 && isDisconnect(err):
+	case phase == "auth" && a.login.tries > 0 && conn.IsDisconnect(err):
 		// Typically "Too many authentication failures".
 		if a.login.hungUp() {
 			return errNextConnection
 		}
-		return a.login.refusal(errors.New(sanitize.Line(plain(err))))
-	case phase == "handshake" && a.hello.fault(err) != nil:
-		err = a.hello.fault(err)
+		return a.login.refusal(errors.New(sanitize.Line(conn.Plain(err))))
+	case phase == "handshake" && a.hello.Fault(err) != nil:
+		err = a.hello.Fault(err)
 	case errors.Is(err, errBroken), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed) && phase != "connect":
 		// ErrClosed: a write of the SSH library has failed, which then closes the
 		// connection itself. sshd does this when it has too many logins under way (MaxStartups).
-		err = &sshError{text: "the host closed the connection", err: io.EOF}
+		err = &conn.Error{Text: "the host closed the connection", Err: io.EOF}
 	case phase != "connect" && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)):
-		err = &sshError{text: "the host closed the connection", err: err}
+		err = &conn.Error{Text: "the host closed the connection", Err: err}
 	case phase != "connect":
-		err = &sshError{text: sanitize.Line(plain(err)), err: err}
+		err = &conn.Error{Text: sanitize.Line(conn.Plain(err)), Err: err}
 	default:
 		err = transport.WithoutAddress(err)
 	}
 	said := ""
 	switch phase {
 	case "handshake":
-		said = a.hello.said()
+		said = a.hello.Said()
 	case "auth":
 		said = sanitize.Line(a.login.banner.end())
 	}

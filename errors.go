@@ -477,3 +477,11 @@ func hostPort(host string, port int) string {
 	}
 	return net.JoinHostPort(host, strconv.Itoa(port))
 }
+
+// saidText is how an error tells what a host said.
+func saidText(said string) string {
+	if said == "" {
+		return ""
+	}
+	return fmt.Sprintf(`: it said "%s"`, said)
+}

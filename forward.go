@@ -56,10 +56,10 @@ func (c *Client) forward(ctx context.Context, listen string, serve func(*tunnel.
 // endTunnel makes the tunnel end with the connection; Close of c waits for that. It fails if c
 // is closed.
 func (c *Client) endTunnel(t *tunnel.Tunnel) error {
-	ok := c.spawn(func() {
+	ok := c.conn.Go(func() {
 		select {
 		case <-t.Context().Done():
-		case <-c.done:
+		case <-c.conn.Done():
 			t.End(c.lostTunnel())
 		}
 		_ = t.Wait() // whoever has the tunnel is told
@@ -211,19 +211,7 @@ func (c *Client) openTunnel(ctx context.Context, to tunnel.Address) (*tunnelChan
 			Unused   uint32
 		}{to.Path, "", 0})
 	}
-	var channel ssh.Channel
-	var requests <-chan *ssh.Request
-	err := c.await(ctx, call{
-		do: func() (err error) {
-			channel, requests, err = c.link().OpenChannel(kind, payload)
-			return err
-		},
-		late: func(err error) {
-			if err == nil {
-				c.discard(channel, requests)
-			}
-		},
-	})
+	channel, requests, err := c.conn.Open(ctx, kind, payload)
 	if err != nil {
 		return nil, c.tunnelError(ctx, "forward", to, err)
 	}
@@ -234,8 +222,8 @@ func (c *Client) openTunnel(ctx context.Context, to tunnel.Address) (*tunnelChan
 // Until then the SSH library may buffer a full window for every channel: a bound on what
 // it reads ahead would slow down all channels to the pace of the slowest reader.
 func (c *Client) newTunnelChannel(channel ssh.Channel, requests <-chan *ssh.Request) *tunnelChannel {
-	c.wire.others.Add(1)
-	c.users.enter()
+	c.conn.Unbind()
+	c.conn.Enter()
 	return &tunnelChannel{channel, requests, c}
 }
 
@@ -270,38 +258,38 @@ func (e *refusedTunnel) Error() string { return e.to.String() + ": " + e.text }
 
 // lostTunnel is the error of a tunnel whose client's connection has ended.
 func (c *Client) lostTunnel() error {
-	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: "forward", Err: c.lostReason(io.EOF)}
+	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: "forward", Err: c.conn.Lost(io.EOF)}
 }
 
 // Requests implements [tunnel.Stream], as all that follows does.
 func (ch *tunnelChannel) Requests() <-chan *ssh.Request { return ch.requests }
 
 // CloseSoon closes the channel without waiting for that.
-func (ch *tunnelChannel) CloseSoon() { ch.client.closeSoon(ch.Channel) }
+func (ch *tunnelChannel) CloseSoon() { ch.client.conn.CloseSoon(ch.Channel) }
 
 // Leave undoes newTunnelChannel.
 func (ch *tunnelChannel) Leave() {
-	ch.client.wire.others.Add(-1)
-	ch.client.leave()
+	ch.client.conn.Bind()
+	ch.client.conn.Leave()
 }
 
 // Abandon closes the channel, and leaves.
 func (ch *tunnelChannel) Abandon() {
 	ch.Leave()
-	ch.client.discard(ch.Channel, ch.requests)
+	ch.client.conn.Discard(ch.Channel, ch.requests)
 }
 
 // Go runs f on a goroutine of the client.
-func (ch *tunnelChannel) Go(f func()) bool { return ch.client.spawn(f) }
+func (ch *tunnelChannel) Go(f func()) bool { return ch.client.conn.Go(f) }
 
 // Done is closed when the connection has ended.
-func (ch *tunnelChannel) Done() <-chan struct{} { return ch.client.done }
+func (ch *tunnelChannel) Done() <-chan struct{} { return ch.client.conn.Done() }
 
 // Broken reports whether the connection has ended, or is about to.
-func (ch *tunnelChannel) Broken() bool { return ch.client.broken() }
+func (ch *tunnelChannel) Broken() bool { return ch.client.conn.Broken() }
 
 // Lost is the error of a connection that has ended.
 func (ch *tunnelChannel) Lost() error { return ch.client.lostTunnel() }
 
 // LocalAddr returns the local address of the connection to the host.
-func (ch *tunnelChannel) LocalAddr() net.Addr { return ch.client.link().LocalAddr() }
+func (ch *tunnelChannel) LocalAddr() net.Addr { return ch.client.conn.Link().LocalAddr() }

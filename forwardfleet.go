@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"fleetssh/internal/conn"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/tunnel"
 )
@@ -90,7 +91,7 @@ func (p *ParallelClient) reachAll(ctx context.Context, slots []*slot) error {
 	p.each(ctx, len(slots), func(i int) error {
 		link, err := slots[i].reach(p.d).connect(ctx)
 		if err == nil {
-			link.client.leave()
+			link.client.conn.Leave()
 		}
 		errs[i] = err
 		return err
@@ -118,7 +119,7 @@ func (p *ParallelClient) keep(t *tunnel.Tunnel, s *slot) error {
 	})
 	if closed {
 		t.Close()
-		return &ConnectionError{Host: "all hosts", Phase: "forward", Err: errClosed}
+		return &ConnectionError{Host: "all hosts", Phase: "forward", Err: conn.ErrClosed}
 	}
 	if removed {
 		t.End(s.removedTunnel())

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
 )
 
@@ -56,7 +57,7 @@ func (h *hops) to(ctx context.Context, host *HostConfig) (*hop, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.over {
-		return nil, errClosed
+		return nil, conn.ErrClosed
 	}
 	if ctx.Err() != nil {
 		return nil, deadline.Cause(ctx)
@@ -123,7 +124,7 @@ func (h *hops) close() {
 // died.
 func (p *hop) connect(ctx context.Context, d *dialer) (*Client, error) {
 	p.mu.Lock()
-	if p.client != nil && !p.client.broken() {
+	if p.client != nil && !p.client.conn.Broken() {
 		defer p.mu.Unlock()
 		return p.client, nil
 	}
@@ -197,7 +198,7 @@ func (p *hop) dial(ctx context.Context, d *dialer, o *hopOpening) {
 }
 
 func (p *hop) errClosed() error {
-	return &ConnectionError{Host: p.host.name(), Port: p.host.port(), Phase: "connect", Err: errClosed}
+	return &ConnectionError{Host: p.host.name(), Port: p.host.port(), Phase: "connect", Err: conn.ErrClosed}
 }
 
 // close closes the connection, for good.
@@ -239,19 +240,7 @@ func (p *hop) openChannel(ctx context.Context, hop *Client, host *HostConfig, cl
 		Origin     string
 		OriginPort uint32
 	}{host.Host, uint32(host.port()), "127.0.0.1", 0})
-	var channel ssh.Channel
-	var requests <-chan *ssh.Request
-	err := hop.await(ctx, call{
-		do: func() (err error) {
-			channel, requests, err = hop.link().OpenChannel("direct-tcpip", payload)
-			return err
-		},
-		late: func(err error) {
-			if err == nil {
-				hop.discard(channel, requests)
-			}
-		},
-	})
+	channel, requests, err := hop.conn.Open(ctx, "direct-tcpip", payload)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/conn"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/transport"
 	"fleetssh/internal/tunnel"
@@ -72,10 +73,10 @@ func (c *Client) listen(ctx context.Context, at, to tunnel.Address) (*tunnel.Tun
 	if !c.listeners.add(l) {
 		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: fmt.Errorf("%s: there is a tunnel from it already", at.String())}
 	}
-	c.users.enter()
+	c.conn.Enter()
 	port, err := l.ask(ctx)
 	if err != nil {
-		c.leave()
+		c.conn.Leave()
 		c.listeners.remove(l)
 		l.tunnel.End(err)
 		close(l.ready)
@@ -86,7 +87,7 @@ func (c *Client) listen(ctx context.Context, at, to tunnel.Address) (*tunnel.Tun
 	l.tunnel.SetAddr(at.Addr())
 	l.tunnel.OnEnd(func() {
 		l.cancel()
-		c.leave()
+		c.conn.Leave()
 	})
 	if err := c.endTunnel(l.tunnel); err != nil {
 		return nil, err
@@ -105,12 +106,12 @@ func (l *listener) ask(ctx context.Context) (int, error) {
 	if l.at.Path != "" {
 		name = "streamlocal-forward@openssh.com"
 	}
-	err := c.await(ctx, call{
-		do: func() (err error) {
-			granted, answer, err = c.link().SendRequest(name, true, payload)
+	err := c.conn.Call(ctx, conn.Call{
+		Do: func() (err error) {
+			granted, answer, err = c.conn.Link().SendRequest(name, true, payload)
 			return err
 		},
-		late: func(err error) {
+		Late: func(err error) {
 			if port, portErr := l.port(answer); err == nil && granted && portErr == nil {
 				l.askToStop(port)
 			}
@@ -159,12 +160,12 @@ func (l *listener) port(answer []byte) (int, error) {
 // for the answer: callers are refused anyway.
 func (l *listener) cancel() {
 	l.client.listeners.remove(l)
-	if l.client.broken() {
+	if l.client.conn.Broken() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
+	ctx, cancel := context.WithTimeout(context.Background(), conn.CloseGrace)
 	defer cancel()
-	_ = l.client.await(ctx, call{do: func() error { return l.askToStop(l.at.Port) }}) // it has no more listener, or no connection
+	_ = l.client.conn.Call(ctx, conn.Call{Do: func() error { return l.askToStop(l.at.Port) }}) // it has no more listener, or no connection
 }
 
 func (l *listener) askToStop(port int) error {
@@ -172,7 +173,7 @@ func (l *listener) askToStop(port int) error {
 	if l.at.Path != "" {
 		name = "cancel-streamlocal-forward@openssh.com"
 	}
-	_, _, err := l.client.link().SendRequest(name, true, l.payload(port))
+	_, _, err := l.client.conn.Link().SendRequest(name, true, l.payload(port))
 	return err
 }
 
@@ -276,7 +277,7 @@ func (l *listener) serve(asked ssh.NewChannel, from tunnel.Address) {
 		return
 	}
 	dialer := net.Dialer{Timeout: l.client.host.connectTimeout()}
-	conn, err := dialer.DialContext(t.Context(), l.to.Network(), l.to.String())
+	target, err := dialer.DialContext(t.Context(), l.to.Network(), l.to.String())
 	if err != nil {
 		t.Failed(*l.client.host, err)
 		l.refuse(asked, ssh.ConnectionFailed, sanitize.Line(transport.WithoutAddress(err).Error()))
@@ -285,25 +286,25 @@ func (l *listener) serve(asked ssh.NewChannel, from tunnel.Address) {
 	t.Worked(*l.client.host)
 	var channel ssh.Channel
 	var requests <-chan *ssh.Request
-	err = l.client.await(t.Context(), call{
-		do: func() (err error) {
+	err = l.client.conn.Call(t.Context(), conn.Call{
+		Do: func() (err error) {
 			channel, requests, err = asked.Accept()
 			return err
 		},
-		late: func(err error) {
+		Late: func(err error) {
 			if err == nil {
-				l.client.discard(channel, requests)
+				l.client.conn.Discard(channel, requests)
 			}
 		},
 	})
 	if err != nil {
-		conn.Close()
+		target.Close()
 		return
 	}
-	tunnel.Relay(t.Context(), l.client.newTunnelChannel(channel, requests), conn.(tunnel.Caller))
+	tunnel.Relay(t.Context(), l.client.newTunnelChannel(channel, requests), target.(tunnel.Caller))
 }
 
 // refuse refuses a channel, and waits for that as long as the tunnel lasts.
 func (l *listener) refuse(asked ssh.NewChannel, reason ssh.RejectionReason, text string) {
-	_ = l.client.await(l.tunnel.Context(), call{do: func() error { return asked.Reject(reason, text) }}) // the connection has ended
+	_ = l.client.conn.Call(l.tunnel.Context(), conn.Call{Do: func() error { return asked.Reject(reason, text) }}) // the connection has ended
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/algorithms"
+	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/gss"
 	"fleetssh/internal/identity"
@@ -31,11 +32,11 @@ const (
 // login offers credentials to one host, over as many connections as it takes. It
 // is the callback of the SSH library for what to try next.
 type login struct {
-	host  *HostConfig
-	user  string
-	wire  *flow
-	ctx   context.Context // of the attempt under way
-	clock *deadline.Clock // of ctx
+	host   *HostConfig
+	user   string
+	broken func() bool     // the connection is
+	ctx    context.Context // of the attempt under way
+	clock  *deadline.Clock // of ctx
 
 	creds          *identity.Credentials
 	tickets        *gss.Credentials  // nil: no Kerberos
@@ -98,9 +99,9 @@ var (
 
 // begin prepares for a new connection: what has been accepted is needed again,
 // and what got no answer is still to be tried.
-func (l *login) begin(ctx context.Context, clock *deadline.Clock, w *wire) {
+func (l *login) begin(ctx context.Context, clock *deadline.Clock, w *conn.Wire) {
 	l.clock = clock
-	l.ctx, l.wire, l.last, l.partial, l.tries = ctx, w.flow, nil, 0, 0
+	l.ctx, l.broken, l.last, l.partial, l.tries = ctx, w.Broken, nil, 0, 0
 	l.banner = l.newBanner()
 	l.ticket, l.offered, l.accepted, l.key = nil, nil, nil, nil
 	again := func(s *offerState) {
@@ -137,7 +138,7 @@ func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	if err := deadline.Cause(l.ctx); err != nil {
 		return nil, err
 	}
-	if l.wire.broken.Load() {
+	if l.broken() {
 		return nil, errBroken
 	}
 	if l.ticketRefused() {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/account"
+	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
 )
 
@@ -56,14 +57,13 @@ func (a *attempt) throughMaster(ctx context.Context) (*Client, error) {
 
 // callMaster asks the master on a socket for its connection.
 func (a *attempt) callMaster(ctx context.Context, transport net.Conn, path string) (*Client, error) {
-	w := newWire(transport, &a.d.streams)
-	w.watch.limit = a.host.writeStall()
+	w := conn.NewWire(transport, &a.d.streams, conn.Stall(a.host.connectTimeout()), nil)
 	stop := context.AfterFunc(ctx, func() { transport.Close() })
 	defer stop()
 	if err := transport.SetDeadline(time.Now().Add(masterTimeout)); err != nil {
 		return nil, err
 	}
-	conn, channels, requests, err := ssh.NewControlClientConn(w)
+	link, channels, requests, err := ssh.NewControlClientConn(w)
 	if err != nil {
 		return nil, err
 	}
@@ -72,12 +72,12 @@ func (a *attempt) callMaster(ctx context.Context, transport net.Conn, path strin
 		err = deadline.Cause(ctx)
 	}
 	if err != nil {
-		conn.Close()
-		drain(channels, requests)
+		link.Close()
+		conn.Drain(channels, requests)
 		return nil, err
 	}
-	c := newClient(a, conn, w, loggedIn{addr: conn.RemoteAddr(), master: path})
-	c.begin(channels, requests)
+	c := newClient(a, link, w, loggedIn{addr: link.RemoteAddr(), master: path})
+	c.conn.Serve(channels, requests)
 	return c, nil
 }
 

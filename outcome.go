@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"fleetssh/internal/conn"
 	"fleetssh/internal/spool"
 )
 
@@ -117,7 +118,7 @@ func OutcomeOf(err error) Outcome {
 	switch {
 	case errors.Is(err, errSkipped):
 		return Outcome{Kind: Skipped}
-	case err == errClosed:
+	case err == conn.ErrClosed:
 		return Outcome{Kind: NotStarted}
 	}
 	phase := phaseOf(err)

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/password"
 	"fleetssh/internal/tunnel"
@@ -75,7 +76,7 @@ type ParallelClient struct {
 
 	once sync.Once
 	d    *dialer
-	ctx  context.Context // ends with Close, for errClosed
+	ctx  context.Context // ends with Close, for conn.ErrClosed
 	end  context.CancelCauseFunc
 
 	mu      sync.Mutex // protects what follows
@@ -98,7 +99,7 @@ func (p *ParallelClient) Connect(ctx context.Context) error {
 	p.each(ctx, len(slots), func(i int) error {
 		link, err := slots[i].connect(ctx, p.d)
 		if err == nil {
-			link.client.leave()
+			link.client.conn.Leave()
 		}
 		errs[i] = err
 		return err
@@ -270,7 +271,7 @@ func (p *ParallelClient) Client(ctx context.Context, i int) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	link.client.leave()
+	link.client.conn.Leave()
 	return link.client, nil
 }
 
@@ -284,10 +285,10 @@ func (p *ParallelClient) Close() error {
 	p.slots, p.closed = nil, true
 	tunnels := slices.Collect(maps.Keys(p.tunnels))
 	if p.end != nil {
-		p.end(errClosed)
+		p.end(conn.ErrClosed)
 	}
 	p.mu.Unlock()
-	endAll(slots, errClosed)
+	endAll(slots, conn.ErrClosed)
 	for _, t := range tunnels {
 		t.End(nil)
 	}
@@ -309,7 +310,7 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, &ConnectionError{Host: "all hosts", Phase: "connect", Err: errClosed}
+		return nil, &ConnectionError{Host: "all hosts", Phase: "connect", Err: conn.ErrClosed}
 	}
 	p.once.Do(func() {
 		p.d = newDialer(p.Logger, p.OutputMemory)
@@ -423,13 +424,13 @@ func (p *ParallelClient) startBy(ctx context.Context, s *slot, i int, by starter
 		}
 		s.work.enter("start")
 		out := by.start(c, ctx)
-		c.leave()
+		c.conn.Leave()
 		if out.Err == nil {
 			return out
 		}
 		lost, ok := out.Err.(*ConnectionError)
 		again := ok && link.reused && lost.Phase == "open" && ctx.Err() == nil
-		if c.gone() || timedOut(out.Err) {
+		if c.conn.Gone() || timedOut(out.Err) {
 			s.retire(c)
 		}
 		if !again {

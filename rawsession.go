@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/conn"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/transfer"
 )
@@ -20,7 +21,7 @@ import (
 type pipe struct {
 	client  *Client
 	channel ssh.Channel
-	out     *wireStream
+	out     *conn.Stream
 	ended   chan struct{} // closed when the host has closed the channel, and everything is known
 	free    func()        // says that no more is wanted of the channel
 
@@ -35,41 +36,31 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 	ctx, cancel := c.starting(ctx)
 	defer cancel()
 	p := &pipe{client: c, ended: make(chan struct{})}
-	c.users.enter()
+	c.conn.Enter()
 	var requests <-chan *ssh.Request
 	var err error
 	for again := true; again; {
-		err = c.await(ctx, call{
-			do: func() (err error) {
-				p.channel, requests, err = c.link().OpenChannel("session", nil)
-				return err
-			},
-			late: func(err error) {
-				if err == nil {
-					c.discard(p.channel, requests)
-				}
-			},
-		})
+		p.channel, requests, err = c.conn.Open(ctx, "session", nil)
 		again = c.pipes.lingers(ctx, err)
 	}
 	if err != nil {
-		c.leave()
+		c.conn.Leave()
 		return nil, c.sessionError(ctx, "open", err)
 	}
 	c.pipes.opened()
 	free := sync.OnceFunc(func() {
 		c.pipes.ended()
-		c.leave()
+		c.conn.Leave()
 	})
 	p.free = free
-	p.out = c.wire.stream(p.channel)
-	errOut := c.wire.stream(p.channel.Stderr())
-	ok := c.spawn(func() {
+	p.out = c.conn.Stream(p.channel)
+	errOut := c.conn.Stream(p.channel.Stderr())
+	ok := c.conn.Go(func() {
 		defer close(p.ended)
 		var reading sync.WaitGroup
 		reading.Go(func() {
 			_, _ = io.Copy((*pipeStderr)(p), errOut)
-			errOut.end()
+			errOut.End()
 		})
 		for req := range requests {
 			p.note(req)
@@ -79,13 +70,13 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 	})
 	if !ok {
 		free()
-		c.discard(p.channel, requests)
-		p.out.end()
-		errOut.end()
-		return nil, c.sessionError(ctx, "open", errClosed)
+		c.conn.Discard(p.channel, requests)
+		p.out.End()
+		errOut.End()
+		return nil, c.sessionError(ctx, "open", conn.ErrClosed)
 	}
-	if err = c.users.addProgram(ctx); err == nil {
-		err = c.await(ctx, call{do: func() error { return p.ask(request, payload) }})
+	if err = c.conn.AddProgram(ctx); err == nil {
+		err = c.conn.Call(ctx, conn.Call{Do: func() error { return p.ask(request, payload) }})
 	}
 	if err != nil {
 		p.Close()
@@ -98,11 +89,11 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 // answered the request or not. The caller is a goroutine of the client.
 func (p *pipe) ask(request string, payload []byte) error {
 	answer := make(chan error, 1)
-	p.client.wg.Go(func() {
+	p.client.conn.Fork(func() {
 		yes, err := p.channel.SendRequest(request, true, payload)
 		if err == nil && !yes {
 			err = errRequestRefused
-			p.client.users.removeProgram()
+			p.client.conn.RemoveProgram()
 		}
 		answer <- err
 	})
@@ -178,7 +169,7 @@ func (p *pipe) note(req *ssh.Request) {
 		p.exit = o
 		p.mu.Unlock()
 		if first {
-			p.client.users.removeProgram()
+			p.client.conn.RemoveProgram()
 		}
 	}
 	req.Reply(false, nil)
@@ -206,14 +197,14 @@ func (p *pipe) CloseWrite() error { return p.channel.CloseWrite() }
 // those who read or write when the host has confirmed the end. From one that does not,
 // nothing good can come any more: its connection is closed.
 func (p *pipe) Close() error {
-	p.out.end()
+	p.out.End()
 	p.free()
 	p.mu.Lock()
 	first := !p.closed
 	p.closed = true
 	p.mu.Unlock()
 	if first {
-		p.client.saySoon(func() {
+		p.client.conn.SaySoon(func() {
 			p.channel.Close()
 			<-p.ended
 		})
@@ -234,7 +225,7 @@ func (p *pipe) Wait() error {
 		reason = fmt.Sprintf("exit code %d", p.exit.ExitCode)
 	case p.exit.Kind == Signaled:
 		reason = "ended by signal " + p.exit.Signal
-	case p.client.broken():
+	case p.client.conn.Broken():
 		return transfer.ErrLost
 	default:
 		reason = "ended without an exit code"

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"fleetssh/internal/conn"
 	"fleetssh/internal/tunnel"
 )
 
@@ -39,14 +40,14 @@ func (r *reach) open(ctx context.Context, to tunnel.Address) (*tunnelChannel, er
 		}
 		channel, err := link.client.openTunnel(ctx, to)
 		dead := err != nil && timedOut(err) && ctx.Err() == nil && !link.client.alive(ctx)
-		link.client.leave()
+		link.client.conn.Leave()
 		if err == nil {
 			return channel, nil
 		}
 		if dead {
 			r.slot.retire(link.client)
 		}
-		if !link.reused || !link.client.gone() || ctx.Err() != nil {
+		if !link.reused || !link.client.conn.Gone() || ctx.Err() != nil {
 			return nil, err
 		}
 	}
@@ -63,7 +64,7 @@ func (r *reach) listen(ctx context.Context, at, to tunnel.Address) (*tunnel.Tunn
 	}
 	t, err := link.client.listen(ctx, at, to)
 	dead := err != nil && timedOut(err) && ctx.Err() == nil && !link.client.alive(ctx)
-	link.client.leave()
+	link.client.conn.Leave()
 	if dead {
 		r.slot.retire(link.client)
 	}
@@ -92,19 +93,12 @@ func (r *reach) watch(c *Client) {
 	if !r.gate.Reached(c) {
 		return
 	}
-	c.spawn(func() {
-		<-c.done
-		if !c.isClosed() && !c.users.isRetired() {
-			r.gate.Lost(c, c.lostReason(io.EOF))
+	c.conn.Go(func() {
+		<-c.conn.Done()
+		if !c.conn.IsClosed() && !c.conn.IsRetired() {
+			r.gate.Lost(c, c.conn.Lost(io.EOF))
 		}
 	})
-}
-
-// isClosed reports whether the user has closed the client.
-func (c *Client) isClosed() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.closed
 }
 
 // alive reports whether the host answers. A master does not hand the question on, and
@@ -115,10 +109,10 @@ func (c *Client) alive(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, aliveTimeout)
 	defer cancel()
-	before := c.wire.carried()
-	err := c.await(ctx, call{do: func() error {
-		_, _, err := c.link().SendRequest("keepalive@openssh.com", true, nil)
+	before := c.conn.Carried()
+	err := c.conn.Call(ctx, conn.Call{Do: func() error {
+		_, _, err := c.conn.Link().SendRequest("keepalive@openssh.com", true, nil)
 		return err
 	}})
-	return err == nil || c.wire.carried()-before >= slowest*int64(aliveTimeout/time.Second) && !c.gone()
+	return err == nil || c.conn.Carried()-before >= conn.Slowest*int64(aliveTimeout/time.Second) && !c.conn.Gone()
 }

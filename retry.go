@@ -1,8 +1,13 @@
 package fleetssh
 
 import (
+	"errors"
+	"io"
 	"strings"
+	"syscall"
 	"time"
+
+	"fleetssh/internal/conn"
 )
 
 const (
@@ -33,4 +38,18 @@ func (h *HostConfig) pause(err error, n int) time.Duration {
 func isRefusedConnection(err error) bool {
 	e, ok := err.(*ConnectionError)
 	return ok && e.Phase == "connect" && strings.Contains(strings.ToLower(e.Err.Error()), "refused")
+}
+
+// isPenalty reports whether the host does not let anybody in from here for a while.
+func isPenalty(err error) bool {
+	e, ok := err.(*ConnectionError)
+	return ok && isDropped(err) && strings.Contains(strings.ToLower(e.Said), conn.PenaltyWords)
+}
+
+// isDropped reports whether the host has ended the connection before it said
+// anything, or because it is busy, as sshd does when too many logins are under way
+// (MaxStartups).
+func isDropped(err error) bool {
+	e, ok := err.(*ConnectionError)
+	return ok && e.Phase == "handshake" && (errors.Is(e.Err, io.EOF) || errors.Is(e.Err, syscall.ECONNRESET) || errors.Is(e.Err, syscall.EPIPE))
 }

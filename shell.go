@@ -92,7 +92,7 @@ func (ch *Channel) write(ctx context.Context, text string) error {
 		return ch.overError()
 	}
 	sent := make(chan error, 1)
-	if !ch.client.spawn(func() {
+	if !ch.client.conn.Go(func() {
 		_, err := ch.Stdin.Write([]byte(text))
 		sent <- err
 	}) {

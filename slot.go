@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"fleetssh/internal/conn"
 )
 
 // slot is the place of one host of a [ParallelClient]: its connection, once there is one.
@@ -16,7 +18,7 @@ type slot struct {
 	dialing chan struct{} // holds a token while the connection is made
 	work    progress      // what is done on the host
 	mu      sync.Mutex    // protects what follows
-	over    error         // errClosed, or errRemoved by SetHosts; nil: the host may be connected to
+	over    error         // conn.ErrClosed, or errRemoved by SetHosts; nil: the host may be connected to
 	calls   []*slotCall   // that end makes end
 	client  *Client       // that is used; nil: none
 	retired []*Client     // that were used before; some may have users still
@@ -38,7 +40,7 @@ type connected struct {
 }
 
 // connect returns the connection of the host, a new one if need be. The caller is one of its
-// users and must call [Client.leave].
+// users and must call [conn.Conn.Leave].
 func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	defer s.work.begin("connect")()
 	ctx, cancel := s.during(ctx)
@@ -54,7 +56,7 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	s.mu.Lock()
 	c := s.client
 	s.mu.Unlock()
-	if c != nil && !c.gone() && c.users.join() {
+	if c != nil && !c.conn.Gone() && c.conn.Join() {
 		return connected{c, true, c.login.timing}, nil
 	}
 	if c != nil {
@@ -64,7 +66,7 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	if err != nil {
 		return connected{timing: timing}, s.told(err)
 	}
-	c.users.enter()
+	c.conn.Enter()
 	s.mu.Lock()
 	over := s.over != nil
 	if !over {
@@ -156,7 +158,7 @@ func (s *slot) retireCurrent() {
 // retire has the next who connects make a new connection; see [Client.retire]. If nobody uses
 // the connection, it has ended when retire returns.
 func (s *slot) retire(c *Client) {
-	c.retire()
+	c.conn.Retire()
 	s.mu.Lock()
 	if s.client == c {
 		s.client = nil
@@ -164,7 +166,7 @@ func (s *slot) retire(c *Client) {
 	}
 	var unused []*Client
 	s.retired = slices.DeleteFunc(s.retired, func(c *Client) bool {
-		over := c.gone() || c.users.unused()
+		over := c.conn.Gone() || c.conn.Unused()
 		if over {
 			unused = append(unused, c)
 		}
@@ -178,7 +180,7 @@ func (s *slot) retire(c *Client) {
 
 // close ends the slot and every connection of it, whoever uses them.
 func (s *slot) close() {
-	s.end(errClosed)
+	s.end(conn.ErrClosed)
 	s.mu.Lock()
 	clients := s.retired
 	if s.client != nil {

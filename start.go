@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/sudo"
 )
@@ -30,34 +31,23 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 	ctx, cancel := c.starting(ctx)
 	defer cancel()
 	begun := time.Now()
-	c.users.enter()
+	c.conn.Enter()
 	ch := newChannel(c, c.d.budget, opt)
-	var raw ssh.Channel
-	err := c.await(ctx, call{
-		do: func() (err error) {
-			raw, ch.opened, err = c.link().OpenChannel("session", nil)
-			return err
-		},
-		late: func(err error) {
-			if err == nil {
-				c.discard(raw, ch.opened)
-			}
-		},
-	})
-	if err == nil && c.agent != nil {
-		if err = c.agent.request(ctx, c, raw); err != nil {
-			c.discard(raw, ch.opened)
+	raw, requests, err := c.conn.Open(ctx, "session", nil)
+	if err == nil {
+		if err = c.conn.ForwardAgent(ctx, raw); err != nil {
+			c.conn.Discard(raw, requests)
 		}
 	}
 	if err != nil {
-		c.leave()
+		c.conn.Leave()
 		return nil, c.sessionError(ctx, "open", err)
 	}
 	ch.start = time.Since(begun)
-	ch.raw = newSession(raw)
+	ch.raw = conn.NewSession(raw, requests)
 	ch.input = newInput(ch)
 	ch.Stdin = ch.input
-	c.setIdle(ch)
+	c.conn.SetIdle(ch.raw)
 	return ch, nil
 }
 
@@ -168,17 +158,17 @@ func (ch *Channel) Subsystem(ctx context.Context, name string) error {
 
 // request makes a request and waits for the answer (RFC 4254, section 5.4).
 func (ch *Channel) request(ctx context.Context, op, name string, payload []byte) error {
-	return ch.await(ctx, op, call{do: func() error { return ch.ask(name, payload) }})
+	return ch.await(ctx, op, conn.Call{Do: func() error { return ch.ask(name, payload) }})
 }
 
 // await makes a call that is a step of starting a command.
-func (ch *Channel) await(ctx context.Context, op string, f call) error {
+func (ch *Channel) await(ctx context.Context, op string, f conn.Call) error {
 	if ch.raw == nil {
-		return &SessionError{Op: op, Err: errClosed}
+		return &SessionError{Op: op, Err: conn.ErrClosed}
 	}
 	ctx, cancel := ch.client.starting(ctx)
 	defer cancel()
-	if err := ch.client.await(ctx, f); err != nil {
+	if err := ch.client.conn.Call(ctx, f); err != nil {
 		return ch.client.sessionError(ctx, op, err)
 	}
 	return nil
@@ -197,7 +187,7 @@ func (ch *Channel) ask(name string, payload []byte) error {
 func (ch *Channel) begin(ctx context.Context, request string, payload []byte, tokens *sudo.Tokens) error {
 	c := ch.client
 	if ch.raw == nil {
-		return &SessionError{Op: request, Err: errClosed}
+		return &SessionError{Op: request, Err: conn.ErrClosed}
 	}
 	ch.mu.Lock()
 	was := ch.state
@@ -216,8 +206,8 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 		return err
 	}
 	answer := make(chan error, 1)
-	c.setUsed(ch)
-	ok := c.spawn(func() {
+	c.conn.SetUsed(ch.raw)
+	ok := c.conn.Go(func() {
 		err := ch.sendEnv().ask(request, payload)
 		ch.answered.Store(true)
 		answer <- err
@@ -226,12 +216,12 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 		}
 		ch.watch()
 	})
-	err := errClosed
+	err := conn.ErrClosed
 	if ok {
 		err = ch.waitStart(ctx, answer, tokens)
 	}
 	if errors.Is(err, errRequestRefused) {
-		c.users.removeProgram()
+		c.conn.RemoveProgram()
 	}
 	if err != nil {
 		err = c.sessionError(ctx, request, err)
@@ -239,7 +229,7 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 		return err
 	}
 	if ch.input.empty && !ch.answered.Load() && !ch.hasExited() {
-		c.saySoon(ch.input.end)
+		c.conn.SaySoon(ch.input.end)
 	}
 	if tokens == nil || !tokens.Answering() {
 		ch.input.open()
@@ -258,12 +248,12 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 func (ch *Channel) takeOutput(tokens *sudo.Tokens) {
 	out, errOut := ch.filters(tokens)
 	early := ch.heard != nil
-	ok := ch.client.spawn(func() {
-		from, errFrom := ch.raw.streams(ch.client.wire)
+	ok := ch.client.conn.Go(func() {
+		from, errFrom := ch.raw.Streams(ch.client.conn)
 		if early {
 			from, errFrom = &heeding{Reader: from, ch: ch}, &heeding{Reader: errFrom, ch: ch}
 		}
-		ch.client.wg.Go(func() { ch.copy(ch.Stderr, errFrom, errOut) })
+		ch.client.conn.Fork(func() { ch.copy(ch.Stderr, errFrom, errOut) })
 		ch.copy(ch.Stdout, from, out)
 	})
 	if !ok { // the client is closed
@@ -282,7 +272,7 @@ func (ch *Channel) heed(tokens *sudo.Tokens) {
 	ch.mu.Lock()
 	ch.heard = make(chan struct{}, 1)
 	ch.mu.Unlock()
-	ch.client.spawn(ch.watch)
+	ch.client.conn.Go(ch.watch)
 	ch.takeOutput(tokens)
 }
 
@@ -374,10 +364,10 @@ func (ch *Channel) hear() {
 // countProgram counts what is about to be started. See [users].
 func (ch *Channel) countProgram(ctx context.Context) error {
 	if ch.stops != nil {
-		ch.client.users.countProgram()
+		ch.client.conn.CountProgram()
 		return nil
 	}
-	return ch.client.users.addProgram(ctx)
+	return ch.client.conn.AddProgram(ctx)
 }
 
 // filters returns what watches the streams for sudo: it asks on standard error,

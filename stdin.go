@@ -163,7 +163,7 @@ func (in *input) startPump() bool {
 		return true
 	}
 	in.ready()
-	in.pumping = in.ch.client.spawn(in.send)
+	in.pumping = in.ch.client.conn.Go(in.send)
 	return in.pumping
 }
 
@@ -208,7 +208,7 @@ func (in *input) feed(tape *spool.Tape) {
 	in.owned, in.over = true, true // nobody else writes
 	in.ready()
 	in.mu.Unlock()
-	in.ch.client.spawn(func() {
+	in.ch.client.conn.Go(func() {
 		select {
 		case <-in.gate:
 		case <-in.ch.done:

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/cmdline"
+	"fleetssh/internal/conn"
 	"fleetssh/internal/sudo"
 )
 
@@ -39,7 +40,7 @@ func (ch *Channel) Signal(ctx context.Context, sig ssh.Signal) error {
 	ch.mu.Unlock()
 	if unanswered {
 		// The host has not answered to the start, and the SSH library asks one thing at a time.
-		return ch.await(ctx, "signal", call{do: func() error {
+		return ch.await(ctx, "signal", conn.Call{Do: func() error {
 			_, err := ch.raw.SendRequest("signal", false, payload)
 			return err
 		}})
@@ -235,7 +236,7 @@ func (ch *Channel) stopAfter(limit time.Duration) {
 func (ch *Channel) startTimer() {
 	ch.timed = time.Now()
 	ch.timer = time.AfterFunc(ch.left, func() {
-		ch.client.spawn(func() { ch.stop(context.Background(), TimedOut) })
+		ch.client.conn.Go(func() { ch.stop(context.Background(), TimedOut) })
 	})
 }
 
@@ -297,7 +298,7 @@ func (c *Client) signalsGroups(ctx context.Context) bool {
 	if c.login.master != "" {
 		return c.isBehindSSHD(ctx)
 	}
-	version := string(c.link().ServerVersion())
+	version := string(c.conn.Link().ServerVersion())
 	if strings.Contains(version, "OpenSSH_for_Windows") {
 		return false // there are no groups, and it ends the shell alone
 	}
@@ -329,7 +330,7 @@ func (ch *Channel) fromOutside(ctx context.Context, what cmdline.Signals) bool {
 	if what.Top == 0 {
 		// If this command ends by itself just now, the one process found would be that of
 		// another. What goes through a master is not alone by what is known here.
-		done, ok := ch.client.users.alone()
+		done, ok := ch.client.conn.Alone()
 		if !ok {
 			return false
 		}

@@ -64,12 +64,12 @@ func (ch *Channel) sudoEvent(e sudo.Event, filter *sudo.Filter) {
 		ch.input.open()
 		ch.sudoTurn().Accept()
 	case sudo.AskedAgain:
-		ch.client.spawn(func() { ch.answerAgain(filter) })
+		ch.client.conn.Go(func() { ch.answerAgain(filter) })
 	case sudo.AskedMore:
 		ch.fail(errMorePasswords)
-		ch.client.spawn(ch.refuseSudo)
+		ch.client.conn.Go(ch.refuseSudo)
 	case sudo.Asked:
-		ch.client.spawn(func() { ch.answerSudo(filter) })
+		ch.client.conn.Go(func() { ch.answerSudo(filter) })
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"fleetssh/internal/conn"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/transport"
 )
@@ -108,7 +109,7 @@ func (a *attempt) transportError(e *transport.Error) error {
 	if dns, ok := errors.AsType[*net.DNSError](e.Err); ok && e.Target {
 		return &UnknownHostError{Host: name, Err: &lookupError{dns}}
 	}
-	why := &sshError{text: sanitize.Line(e.Err.Error()), err: e}
+	why := &conn.Error{Text: sanitize.Line(e.Err.Error()), Err: e}
 	if e.Target {
 		return &ConnectionError{Host: name, Port: port, Phase: "connect", Err: why}
 	}

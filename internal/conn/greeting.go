@@ -1,12 +1,9 @@
-package fleetssh
+package conn
 
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"io"
 	"strings"
-	"syscall"
 
 	"fleetssh/internal/sanitize"
 )
@@ -14,10 +11,10 @@ import (
 // mostGreeting is how many bytes are kept of what a host says before its version line.
 const mostGreeting = 2 << 10
 
-// greeting is what a host says before SSH begins: lines before its version line (RFC
+// Greeting is what a host says before SSH begins: lines before its version line (RFC
 // 4253, section 4.2), or something else in its place. Only the goroutine that connects
 // uses it.
-type greeting struct {
+type Greeting struct {
 	text    []byte // the lines before the version line
 	line    []byte // what has come of the next
 	version string // the line, once it has come
@@ -33,7 +30,7 @@ var (
 var foreign = []string{"HTTP/", "220 ", "220-", "RFB 0", "\x15\x03", "* OK ", "+OK ", "-ERR "}
 
 // take takes what has come. The error says that nothing more need be waited for.
-func (g *greeting) take(p []byte) error {
+func (g *Greeting) take(p []byte) error {
 	if g.version != "" {
 		return nil
 	}
@@ -69,8 +66,8 @@ func isForeign(line []byte) bool {
 	return false
 }
 
-// said returns what the host has said, in one line, empty if nothing.
-func (g *greeting) said() string {
+// Said returns what the host has said, in one line, empty if nothing.
+func (g *Greeting) Said() string {
 	if g == nil {
 		return ""
 	}
@@ -87,19 +84,19 @@ func (g *greeting) said() string {
 	return sanitize.Line(strings.Join(lines, " / "))
 }
 
-// notice returns the lines before the version line, as the host has sent them.
-func (g *greeting) notice() string { return string(g.text) }
+// Notice returns the lines before the version line, as the host has sent them.
+func (g *Greeting) Notice() string { return string(g.text) }
 
-// fault returns what was wrong with what the host has said, nil if nothing was: SSH had
+// Fault returns what was wrong with what the host has said, nil if nothing was: SSH had
 // begun, or the host has said nothing at all, or only that it is busy.
-func (g *greeting) fault(err error) error {
+func (g *Greeting) Fault(err error) error {
 	switch {
 	case g == nil:
 	case errors.Is(err, errSSH1):
 		return errSSH1 // without what the SSH library has put around it
 	case errors.Is(err, errNotSSH):
 		return errNotSSH
-	case g.version != "", bytes.HasPrefix(g.line, []byte("SSH-")), g.said() == "", isBusy(g.said()):
+	case g.version != "", bytes.HasPrefix(g.line, []byte("SSH-")), g.Said() == "", isBusy(g.Said()):
 	default:
 		return errNotSSH
 	}
@@ -107,11 +104,11 @@ func (g *greeting) fault(err error) error {
 }
 
 // busy is what SSH servers say in place of their version when they take no login now.
-var busy = []string{penaltyWords, "exceeded maxstartups", "too many", "try again", "busy", "connection refused", "connection limit"}
+var busy = []string{PenaltyWords, "exceeded maxstartups", "too many", "try again", "busy", "connection refused", "connection limit"}
 
-// penaltyWords are said by sshd to the address of a client that has been refused too
+// PenaltyWords are said by sshd to the address of a client that has been refused too
 // often (PerSourcePenalties, OpenSSH 9.8): for as long as a login more would not go better.
-const penaltyWords = "not allowed at this time"
+const PenaltyWords = "not allowed at this time"
 
 func isBusy(said string) bool {
 	said = strings.ToLower(said)
@@ -121,26 +118,4 @@ func isBusy(said string) bool {
 		}
 	}
 	return false
-}
-
-// isPenalty reports whether the host does not let anybody in from here for a while.
-func isPenalty(err error) bool {
-	e, ok := err.(*ConnectionError)
-	return ok && isDropped(err) && strings.Contains(strings.ToLower(e.Said), penaltyWords)
-}
-
-// isDropped reports whether the host has ended the connection before it said
-// anything, or because it is busy, as sshd does when too many logins are under way
-// (MaxStartups).
-func isDropped(err error) bool {
-	e, ok := err.(*ConnectionError)
-	return ok && e.Phase == "handshake" && (errors.Is(e.Err, io.EOF) || errors.Is(e.Err, syscall.ECONNRESET) || errors.Is(e.Err, syscall.EPIPE))
-}
-
-// saidText is how an error tells what a host said.
-func saidText(said string) string {
-	if said == "" {
-		return ""
-	}
-	return fmt.Sprintf(`: it said "%s"`, said)
 }

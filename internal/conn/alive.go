@@ -1,4 +1,4 @@
-package fleetssh
+package conn
 
 import (
 	"sync/atomic"
@@ -19,12 +19,12 @@ const (
 	mostAhead = 16 << 20
 )
 
-// pulse tells whether the host of a client is alive: it probes it all the time. That
+// pulse tells whether the host of a connection is alive: it probes it all the time. That
 // bytes come is no sign of life for ever: a host that does not read may send some, and an
 // answer is what shows that it reads. But on a slow line, much may be on the way before
 // it, in both directions.
 type pulse struct {
-	client *Client
+	conn   *Conn
 	every  time.Duration
 	out    atomic.Bool // a probe is on the way, or its answer
 	missed int         // intervals since, in which too little has moved; one in which nothing has come counts as several
@@ -37,21 +37,21 @@ type pulse struct {
 
 // beat is called once in every interval. It returns false if the host is dead.
 func (p *pulse) beat() bool {
-	wire := p.client.wire
+	wire := p.conn.wire
 	before, now := p.carried, wire.carried()
 	silent := p.received == wire.in.Load()
 	p.carried, p.received = now, wire.in.Load()
 	if !p.out.Load() {
 		p.missed, p.in, p.asked = 0, p.received, time.Now()
 		p.out.Store(true)
-		p.client.wg.Go(func() {
-			p.client.probe()
+		p.conn.wg.Go(func() {
+			p.conn.probe()
 			p.out.Store(false)
 		})
 		return true
 	}
 	switch {
-	case now-before >= int64(slowest*p.every.Seconds()) && p.received-p.in <= mostAhead:
+	case now-before >= int64(Slowest*p.every.Seconds()) && p.received-p.in <= mostAhead:
 		p.missed = 0
 	case silent:
 		p.missed += trickleIntervals / probeIntervals
@@ -66,6 +66,6 @@ func (p *pulse) waited() time.Duration { return time.Since(p.asked).Round(p.ever
 
 // probe asks the host for a sign of life, as OpenSSH's ServerAliveInterval does.
 // Any answer is one. The wait for it ends with the connection at the latest.
-func (c *Client) probe() {
-	c.link().SendRequest("keepalive@openssh.com", true, nil)
+func (c *Conn) probe() {
+	c.Link().SendRequest("keepalive@openssh.com", true, nil)
 }

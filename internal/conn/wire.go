@@ -1,4 +1,4 @@
-package fleetssh
+package conn
 
 import (
 	"io"
@@ -25,12 +25,12 @@ const wirePause = 20 * time.Millisecond
 // wrapping is about what SSH adds to the data of a packet: lengths, padding, tag.
 const wrapping = 48
 
-// wire is the transport of one SSH connection. It saves the SSH library its
+// Wire is the transport of one SSH connection. It saves the SSH library its
 // reads of one byte, bounds what it holds, and remembers what it does not tell.
-type wire struct {
+type Wire struct {
 	net.Conn
 	ahead []byte    // read, not asked for yet
-	hello *greeting // takes what comes before the version line and with it; nil: nothing
+	hello *Greeting // takes what comes before the version line and with it; nil: nothing
 	watch writeWatch
 
 	failed atomic.Bool // a read has failed
@@ -55,11 +55,20 @@ type flow struct {
 	room    chan struct{} // gets a token when it has; made by the first wait, before until is set
 }
 
-func newWire(conn net.Conn, all *atomic.Int32) *wire {
-	w := &wire{Conn: conn, flow: &flow{all: all, ended: make(chan struct{})}}
+// NewWire returns the wire over a connection. all counts the streams of all connections
+// that share a bound. A write may stand still for as long as stall; zero means 30 seconds.
+// hello, if not nil, takes what the host says before SSH begins.
+func NewWire(conn net.Conn, all *atomic.Int32, stall time.Duration, hello *Greeting) *Wire {
+	w := &Wire{Conn: conn, hello: hello, watch: writeWatch{limit: stall}, flow: &flow{all: all, ended: make(chan struct{})}}
 	w.conn.Store(&conn)
 	return w
 }
+
+// Greeted lets go of what NewWire was given to take what the host says before SSH begins.
+func (w *Wire) Greeted() { w.hello = nil }
+
+// Broken reports whether a read or write has failed, or the wire was closed here.
+func (w *flow) Broken() bool { return w.broken.Load() }
 
 // bound returns how far the library may read ahead on this connection.
 func (w *flow) bound() int64 {
@@ -68,7 +77,7 @@ func (w *flow) bound() int64 {
 
 // Read implements [net.Conn]. The library reads the version line byte by byte;
 // whatever comes with it is fetched at once.
-func (w *wire) Read(p []byte) (int, error) {
+func (w *Wire) Read(p []byte) (int, error) {
 	if len(w.ahead) > 0 {
 		n := copy(p, w.ahead)
 		if w.ahead = w.ahead[n:]; len(w.ahead) == 0 {
@@ -94,7 +103,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	return w.fetch(p)
 }
 
-func (w *wire) fetch(p []byte) (int, error) {
+func (w *Wire) fetch(p []byte) (int, error) {
 	if w.behind.Load() > aheadLeast && w.streams.Load() > 0 && w.others.Load() == 0 {
 		w.wait()
 	}
@@ -142,31 +151,33 @@ func (w *flow) wait() {
 
 // stream returns a reader for one stream of a command, or of a connection to a host
 // behind this one, which is to be read to its end. It says what it has taken.
-func (w *flow) stream(r io.Reader) *wireStream {
+func (w *flow) stream(r io.Reader) *Stream {
 	w.streams.Add(1)
 	w.all.Add(1)
-	return &wireStream{Reader: r, wire: w}
+	return &Stream{Reader: r, wire: w}
 }
 
-type wireStream struct {
+// A Stream says what it has taken from its connection.
+type Stream struct {
 	io.Reader
 	wire  *flow
 	ended atomic.Bool
 }
 
-// end says that nothing more will be taken. The end of the stream says it too.
-func (s *wireStream) end() {
+// End says that nothing more will be taken. The end of the stream says it too.
+func (s *Stream) End() {
 	if !s.ended.Swap(true) {
 		s.wire.streams.Add(-1)
 		s.wire.all.Add(-1)
 	}
 }
 
-func (s *wireStream) Read(p []byte) (int, error) {
+// Read implements [io.Reader].
+func (s *Stream) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
 	w := s.wire
 	if err != nil {
-		s.end()
+		s.End()
 	}
 	behind := w.behind.Add(int64(-n - wrapping))
 	if behind < 0 {

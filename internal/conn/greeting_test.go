@@ -1,4 +1,4 @@
-package fleetssh
+package conn
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ func FuzzGreeting(f *testing.F) {
 	f.Add(bytes.Repeat([]byte("\xff\x1b"), 4000), 5)
 	f.Fuzz(func(t *testing.T, data []byte, cut int) {
 		cut = max(0, min(cut, len(data)))
-		var one, two greeting
+		var one, two Greeting
 		errOne := one.take(data)
 		errTwo := two.take(data[:cut])
 		if errTwo == nil {
@@ -31,7 +31,7 @@ func FuzzGreeting(f *testing.F) {
 		if len(one.text) > mostGreeting || len(one.line) > mostGreeting {
 			t.Errorf("it keeps %d bytes", len(one.text)+len(one.line))
 		}
-		said := one.said()
+		said := one.Said()
 		if len(said) > sanitize.MaxLine+len("…") || !utf8.ValidString(said) || strings.ContainsFunc(said, func(r rune) bool { return !unicode.IsGraphic(r) }) {
 			t.Errorf("%q is not harmless", said)
 		}

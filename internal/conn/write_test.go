@@ -1,4 +1,4 @@
-package fleetssh
+package conn
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ func TestWireWriteStalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		defer far.Close()
-		w := newWire(near, new(atomic.Int32))
+		w := NewWire(near, new(atomic.Int32), 0, nil)
 		w.watch.limit = 10 * time.Second
 		for range 3 { // others are no trouble
 			go io.ReadFull(far, make([]byte, 4))
@@ -60,7 +60,7 @@ func TestWireWriteSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
-		w := newWire(near, new(atomic.Int32))
+		w := NewWire(near, new(atomic.Int32), 0, nil)
 		w.watch.limit = 10 * time.Second
 		sent := bytes.Repeat([]byte("0123456789abcdef"), 2<<10)
 		var got bytes.Buffer
@@ -107,7 +107,7 @@ func TestWireWriteQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer far.Close()
-	w := newWire(near, new(atomic.Int32))
+	w := NewWire(near, new(atomic.Int32), 0, nil)
 	defer w.Close()
 	w.watch.limit = 400 * time.Millisecond
 	ended := make(chan struct{})
@@ -148,7 +148,7 @@ func BenchmarkWireWrite(b *testing.B) {
 		conn func(net.Conn) net.Conn
 	}{
 		{"plain", func(c net.Conn) net.Conn { return c }},
-		{"wire", func(c net.Conn) net.Conn { return newWire(c, new(atomic.Int32)) }},
+		{"wire", func(c net.Conn) net.Conn { return NewWire(c, new(atomic.Int32), 0, nil) }},
 	} {
 		b.Run(test.name, func(b *testing.B) {
 			conn := test.conn(nowhere{})

@@ -1,4 +1,4 @@
-package fleetssh
+package conn
 
 import (
 	"bytes"
@@ -26,7 +26,7 @@ func TestWireReadsAhead(t *testing.T) {
 	t.Parallel()
 	const text = "SSH-2.0-test\r\nand what follows"
 	conn := &fakeConn{Reader: bytes.NewReader([]byte(text))}
-	w := newWire(conn, new(atomic.Int32))
+	w := NewWire(conn, new(atomic.Int32), 0, nil)
 	var got []byte
 	for range 14 { // the SSH library reads the version line in this way
 		var b [1]byte
@@ -54,7 +54,7 @@ func TestWireBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var all atomic.Int32
 		all.Store(1000) // so many streams that each connection gets the least
-		w := newWire(&fakeConn{Reader: endless{}}, &all)
+		w := NewWire(&fakeConn{Reader: endless{}}, &all, 0, nil)
 		data := make(chan struct{}) // a token for each read of the stream
 		stream := w.stream(readerFunc(func(p []byte) (int, error) {
 			if _, ok := <-data; !ok {
@@ -132,7 +132,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 func TestWireUnbound(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWire(&fakeConn{Reader: endless{}}, new(atomic.Int32))
+		w := NewWire(&fakeConn{Reader: endless{}}, new(atomic.Int32), 0, nil)
 		stream := w.stream(endless{})
 		w.others.Add(1)
 		begun := time.Now()
@@ -148,6 +148,6 @@ func TestWireUnbound(t *testing.T) {
 		if took := time.Since(begun); took == 0 {
 			t.Error("the bound does not come back")
 		}
-		stream.end()
+		stream.End()
 	})
 }

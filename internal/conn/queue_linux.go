@@ -1,4 +1,4 @@
-package fleetssh
+package conn
 
 import "golang.org/x/sys/unix"
 

@@ -1,4 +1,4 @@
-package fleetssh
+package conn
 
 import (
 	"cmp"
@@ -17,27 +17,27 @@ import (
 // How long a write may stand still: ConnectTimeout, within these. A line that is cut for
 // a moment comes back; who wants to connect quickly does not mean that.
 const (
-	leastWriteStall = 10 * time.Second
-	mostWriteStall  = 30 * time.Second
+	leastStall = 10 * time.Second
+	mostStall  = 30 * time.Second
 )
 
-// writeStall returns how long a write to the host may stand still.
-func (h *HostConfig) writeStall() time.Duration {
-	return min(max(h.connectTimeout(), leastWriteStall), mostWriteStall)
+// Stall returns how long a write may stand still if connecting may take so long.
+func Stall(connectTimeout time.Duration) time.Duration {
+	return min(max(connectTimeout, leastStall), mostStall)
 }
 
 // writeLooks is how many times a write is looked at before it has stood still for too
 // long.
 const writeLooks = 30
 
-// slowest is how many bytes a second a connection must carry to be one that works.
-const slowest = 1 << 10
+// Slowest is how many bytes a second a connection must carry to be one that works.
+const Slowest = 1 << 10
 
 // writeWatch looks after the writes of a connection. Its timer runs on while there are
 // writes, and ends when it finds none: to set and stop it for each would cost about as
 // much as the write.
 type writeWatch struct {
-	limit time.Duration // how long a write may stand still; zero: mostWriteStall
+	limit time.Duration // how long a write may stand still; zero: mostStall
 
 	mu      sync.Mutex  // protects what follows
 	writing bool        // a write is under way
@@ -66,7 +66,7 @@ func (w *writeWatch) stop() {
 
 // every is how often to look.
 func (w *writeWatch) every() time.Duration {
-	return cmp.Or(w.limit, mostWriteStall) / writeLooks
+	return cmp.Or(w.limit, mostStall) / writeLooks
 }
 
 // Write implements [net.Conn]. A write of which nothing has been taken for the limit
@@ -76,7 +76,7 @@ func (w *writeWatch) every() time.Duration {
 // A connection that has ended fails here when it has failed in Read: before that, writes
 // lead nowhere. On an error of one, the SSH library may stop taking what it has read, and
 // three of its goroutines would wait for ever for somebody who does.
-func (w *wire) Write(p []byte) (int, error) {
+func (w *Wire) Write(p []byte) (int, error) {
 	if w.broken.Load() {
 		return w.writeNowhere(p)
 	}
@@ -99,7 +99,7 @@ const lastWords = 250 * time.Millisecond
 
 // writeNowhere is Write when the connection has ended. It gives the library a moment to
 // come to that by reading.
-func (w *wire) writeNowhere(p []byte) (int, error) {
+func (w *Wire) writeNowhere(p []byte) (int, error) {
 	if !w.failed.Load() {
 		time.Sleep(time.Millisecond)
 	}
@@ -110,7 +110,7 @@ func (w *wire) writeNowhere(p []byte) (int, error) {
 }
 
 // beginWrite notes that a write begins.
-func (w *wire) beginWrite() {
+func (w *Wire) beginWrite() {
 	watch := &w.watch
 	watch.mu.Lock()
 	defer watch.mu.Unlock()
@@ -122,7 +122,7 @@ func (w *wire) beginWrite() {
 }
 
 // look is called now and then while there are writes.
-func (w *wire) look() {
+func (w *Wire) look() {
 	watch := &w.watch
 	watch.mu.Lock()
 	defer watch.mu.Unlock()
@@ -137,20 +137,20 @@ func (w *wire) look() {
 		watch.seen, watch.queued, watch.still = watch.count, queued, 0
 	}
 	if watch.still >= writeLooks {
-		w.giveUp(fmt.Sprintf("the host has read nothing for %v", cmp.Or(watch.limit, mostWriteStall)))
+		w.giveUp(fmt.Sprintf("the host has read nothing for %v", cmp.Or(watch.limit, mostStall)))
 		return
 	}
 	watch.timer.Reset(watch.every())
 }
 
 // giveUp closes a connection that is of no use any more, and notes why.
-func (w *wire) giveUp(why string) {
-	w.end(&sshError{text: why, err: net.ErrClosed})
+func (w *Wire) giveUp(why string) {
+	w.end(&Error{Text: why, Err: net.ErrClosed})
 	w.Conn.Close()
 }
 
 // Close implements [net.Conn].
-func (w *wire) Close() error {
+func (w *Wire) Close() error {
 	w.end(nil)
 	err := w.Conn.Close()
 	w.watch.stop()

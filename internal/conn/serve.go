@@ -1,4 +1,4 @@
-package fleetssh
+package conn
 
 import (
 	"net"
@@ -14,10 +14,10 @@ type handover struct {
 	requests chan *ssh.Request
 }
 
-// service is what a client does for its host while nothing else goes on. All of it is in
+// service is what a Conn does for its host while nothing else goes on. All of it is in
 // one place, since the stack of the goroutine is what an idle connection takes most.
 type service struct {
-	c        *Client
+	c        *Conn
 	channels <-chan ssh.NewChannel // nil: there are no more
 	requests <-chan *ssh.Request   // likewise
 	heart    pulse
@@ -33,11 +33,10 @@ type service struct {
 // one goroutine of an idle client beside those of the SSH library, and waits for nobody:
 // what it answers, another one says, and while that cannot be said, or an ssh.Client does
 // not take what is its, no more is taken from the host.
-func (c *Client) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+func (c *Conn) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	s := &service{c: c, channels: channels, requests: requests, ended: c.wire.ended}
-	s.heart.client, s.heart.every = c, c.host.keepAlive()
-	// A master keeps its connection alive itself, and does not hand probes on.
-	if s.heart.every > 0 && c.login.master == "" {
+	s.heart.conn, s.heart.every = c, c.keepAlive
+	if s.heart.every > 0 {
 		s.ticker = time.NewTicker(s.heart.every)
 	}
 	for s.channels != nil || s.requests != nil {
@@ -93,11 +92,11 @@ func (s *service) next() {
 	case <-s.ended: // what there was to hand over, nobody will take any more
 		s.ended, s.channel, s.request = nil, nil, nil
 		s.c.dropIdle()
-		s.late = time.NewTimer(closeGrace)
+		s.late = time.NewTimer(CloseGrace)
 	case <-late:
 		// Channels that were opened with SSH are not served: the library waits for
 		// whoever has opened them.
-		go drain(s.channels, s.requests)
+		go Drain(s.channels, s.requests)
 		s.channels, s.requests = nil, nil
 	case <-tick:
 		s.beat()
@@ -106,7 +105,7 @@ func (s *service) next() {
 
 // takeChannel takes a channel that the host opens.
 func (s *service) takeChannel(ch ssh.NewChannel) {
-	ours, err := s.c.listeners.accept(ch)
+	ours, err := s.c.incoming(ch)
 	switch {
 	case err != nil:
 		s.say(func() { ch.Reject(ssh.ResourceShortage, err.Error()) })
@@ -146,14 +145,14 @@ func (s *service) beat() {
 	if s.heart.beat() {
 		return
 	}
-	s.c.d.log.Debug("host does not answer", "host", s.c.host)
-	s.c.wire.end(&sshError{text: "the host has not answered for " + s.heart.waited().String(), err: net.ErrClosed})
-	s.c.link().Close()
+	s.c.log.Debug("host does not answer", "host", s.c.host)
+	s.c.wire.end(&Error{Text: "the host has not answered for " + s.heart.waited().String(), Err: net.ErrClosed})
+	s.c.Link().Close()
 }
 
-// drain takes what comes until the connection has ended, for nobody: the SSH library waits
+// Drain takes what comes until the connection has ended, for nobody: the SSH library waits
 // for whoever takes it.
-func drain(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+func Drain(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	for channels != nil || requests != nil {
 		select {
 		case _, ok := <-channels:
@@ -168,21 +167,23 @@ func drain(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	}
 }
 
-// setIdle notes that nothing has been started on a session yet. Its requests are served
+// SetIdle notes that nothing has been started on a session yet. Its requests are served
 // by nobody: more of them than the library keeps stop the whole connection, and its end.
-func (c *Client) setIdle(ch *Channel) {
+func (c *Conn) SetIdle(ch *Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if isClosed(c.wire.ended) {
-		go ssh.DiscardRequests(ch.opened) // dropIdle has been there
+	select {
+	case <-c.wire.ended:
+		go ssh.DiscardRequests(ch.Requests) // dropIdle has been there
 		return
+	default:
 	}
 	ch.idleAt = len(c.idle)
 	c.idle = append(c.idle, ch)
 }
 
-// setUsed notes that somebody serves the requests of a session.
-func (c *Client) setUsed(ch *Channel) {
+// SetUsed notes that somebody serves the requests of a session.
+func (c *Conn) SetUsed(ch *Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last := len(c.idle) - 1
@@ -195,18 +196,18 @@ func (c *Client) setUsed(ch *Channel) {
 }
 
 // dropIdle serves the requests of all sessions that nobody serves.
-func (c *Client) dropIdle() {
+func (c *Conn) dropIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, ch := range c.idle {
-		requests := ch.opened
+		requests := ch.Requests
 		c.wg.Go(func() { ssh.DiscardRequests(requests) })
 	}
 	c.idle = nil
 }
 
 // finish notes that the connection is gone.
-func (c *Client) finish() {
+func (c *Conn) finish() {
 	c.mu.Lock()
 	close(c.done)
 	c.conn = newEndedConn(c.conn)
@@ -216,12 +217,15 @@ func (c *Client) finish() {
 	}
 	c.mu.Unlock()
 	if c.agent != nil {
-		c.agent.end()
+		c.agent.stop()
 	}
-	c.d.log.Debug("connection ended", "host", c.host)
+	if c.ended != nil {
+		c.ended()
+	}
+	c.log.Debug("connection ended", "host", c.host)
 }
 
-func (c *Client) handed() handover {
+func (c *Conn) handed() handover {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.hand

@@ -1,4 +1,4 @@
-package fleetssh
+package conn
 
 import (
 	"context"
@@ -7,29 +7,29 @@ import (
 	"fleetssh/internal/deadline"
 )
 
-// users counts what uses the connection of a [Client]. It is the one place that decides who
+// users counts what uses the connection of a [Conn]. It is the one place that decides who
 // may close a connection which is still of use to others, and who may take the only process
 // it finds on the host for its own.
 type users struct {
 	mu       sync.Mutex // protects what follows
-	count    int        // see enter
-	programs int        // see addProgram
+	count    int        // see Enter
+	programs int        // see AddProgram
 	retired  bool
 	stopping chan struct{} // closed when whoever has the host to itself is done; nil: nobody has
 }
 
-// enter notes one more user: a session, a pipe of a copy, a channel or listener of a tunnel, a
+// Enter notes one more user: a session, a pipe of a copy, a channel or listener of a tunnel, a
 // connection to a host behind this one, or a call that is about to open one of these. Each
-// calls [Client.leave] when it is done.
-func (u *users) enter() {
+// calls [Conn.Leave] when it is done.
+func (u *users) Enter() {
 	u.mu.Lock()
 	u.count++
 	u.mu.Unlock()
 }
 
-// join is enter for those who can use another connection as well. It returns false if this
+// Join is enter for those who can use another connection as well. It returns false if this
 // one is retired.
-func (u *users) join() bool {
+func (u *users) Join() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if !u.retired {
@@ -38,22 +38,22 @@ func (u *users) join() bool {
 	return !u.retired
 }
 
-// unused reports whether the connection is retired and nobody uses it any more.
-func (u *users) unused() bool {
+// Unused reports whether the connection is retired and nobody uses it any more.
+func (u *users) Unused() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.retired && u.count == 0
 }
 
-// isRetired reports whether retire has been called.
-func (u *users) isRetired() bool {
+// IsRetired reports whether Retire has been called.
+func (u *users) IsRetired() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.retired
 }
 
-// leave is the counterpart of [users.enter]. The last user closes a retired connection.
-func (c *Client) leave() {
+// Leave is the counterpart of [Conn.Enter]. The last user closes a retired connection.
+func (c *Conn) Leave() {
 	c.users.mu.Lock()
 	c.users.count--
 	last := c.users.retired && c.users.count == 0
@@ -63,9 +63,9 @@ func (c *Client) leave() {
 	}
 }
 
-// retire ends the use of a connection that is suspect or no longer needed: nobody joins it any
+// Retire ends the use of a connection that is suspect or no longer needed: nobody joins it any
 // more, and it is closed when the last user has left it, at once if there is none.
-func (c *Client) retire() {
+func (c *Conn) Retire() {
 	c.users.mu.Lock()
 	again := c.users.retired
 	c.users.retired = true
@@ -77,16 +77,16 @@ func (c *Client) retire() {
 }
 
 // hangUp closes the connection and waits for nothing.
-func (c *Client) hangUp() {
-	// Close, which ends the connection itself, is the only reason not to spawn.
-	c.spawn(func() { c.link().Close() })
+func (c *Conn) hangUp() {
+	// Close, which ends the connection itself, is the only reason not to do it.
+	c.Go(func() { c.Link().Close() })
 }
 
-// addProgram notes that the host is about to be asked to start a program: a command, a shell or
+// AddProgram notes that the host is about to be asked to start a program: a command, a shell or
 // a subsystem, which is then a process of the connection until the host has said that it has
 // ended, whether anybody here still waits for it or not. It waits while somebody has the host
 // to itself; the error is that of ctx.
-func (u *users) addProgram(ctx context.Context) error {
+func (u *users) AddProgram(ctx context.Context) error {
 	for {
 		u.mu.Lock()
 		stopping := u.stopping
@@ -105,23 +105,23 @@ func (u *users) addProgram(ctx context.Context) error {
 	}
 }
 
-// countProgram is addProgram for those who cannot wait, or must not.
-func (u *users) countProgram() {
+// CountProgram is AddProgram for those who cannot wait, or must not.
+func (u *users) CountProgram() {
 	u.mu.Lock()
 	u.programs++
 	u.mu.Unlock()
 }
 
-// removeProgram notes that a program has ended, or was not started.
-func (u *users) removeProgram() {
+// RemoveProgram notes that a program has ended, or was not started.
+func (u *users) RemoveProgram() {
 	u.mu.Lock()
 	u.programs--
 	u.mu.Unlock()
 }
 
-// alone gives the host to the caller if it has no program but that of the caller: none is
+// Alone gives the host to the caller if it has no program but that of the caller: none is
 // started until the caller calls done. ok is false if there are others, or may be.
-func (u *users) alone() (done func(), ok bool) {
+func (u *users) Alone() (done func(), ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.programs != 1 || u.stopping != nil {

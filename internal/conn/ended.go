@@ -1,4 +1,4 @@
-package fleetssh
+package conn
 
 import (
 	"io"
@@ -41,29 +41,37 @@ func (c *endedConn) OpenChannel(string, []byte) (ssh.Channel, <-chan *ssh.Reques
 	return nil, nil, io.EOF
 }
 
-// session is a channel of the SSH library until it is let go of; from then on its
+// Session is a channel of the SSH library until it is let go of; from then on its
 // methods fail with io.EOF, as those of a closed channel do.
-type session struct{ at atomic.Pointer[ssh.Channel] }
+type Session struct {
+	// Requests are those of the host. Whoever serves them may set it to nil: it takes 300
+	// bytes, and a Session may be kept for long.
+	Requests <-chan *ssh.Request
 
-func newSession(ch ssh.Channel) *session {
-	s := new(session)
+	at     atomic.Pointer[ssh.Channel]
+	idleAt int // its place in the idle sessions of the connection
+}
+
+// NewSession returns one for a channel that has just been opened.
+func NewSession(ch ssh.Channel, requests <-chan *ssh.Request) *Session {
+	s := &Session{Requests: requests}
 	s.at.Store(&ch)
 	return s
 }
 
-// letGo ends the use of the channel, and returns it; nil if that has been done before.
+// LetGo ends the use of the channel, and returns it; nil if that has been done before.
 // Calls under way are not disturbed.
-func (s *session) letGo() ssh.Channel {
+func (s *Session) LetGo() ssh.Channel {
 	if ch := s.at.Swap(nil); ch != nil {
 		return *ch
 	}
 	return nil
 }
 
-// streams returns the two streams of output.
-func (s *session) streams(w *flow) (out, errOut io.Reader) {
+// Streams returns the two streams of output.
+func (s *Session) Streams(c *Conn) (out, errOut io.Reader) {
 	if ch := s.at.Load(); ch != nil {
-		return w.stream(*ch), w.stream((*ch).Stderr())
+		return c.Stream(*ch), c.Stream((*ch).Stderr())
 	}
 	return eof{}, eof{}
 }
@@ -72,28 +80,32 @@ type eof struct{}
 
 func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 
-func (s *session) Write(p []byte) (int, error) {
+// Write implements [ssh.Channel].
+func (s *Session) Write(p []byte) (int, error) {
 	if ch := s.at.Load(); ch != nil {
 		return (*ch).Write(p)
 	}
 	return 0, io.EOF
 }
 
-func (s *session) CloseWrite() error {
+// CloseWrite implements [ssh.Channel].
+func (s *Session) CloseWrite() error {
 	if ch := s.at.Load(); ch != nil {
 		return (*ch).CloseWrite()
 	}
 	return io.EOF
 }
 
-func (s *session) Close() error {
+// Close implements [ssh.Channel].
+func (s *Session) Close() error {
 	if ch := s.at.Load(); ch != nil {
 		return (*ch).Close()
 	}
 	return io.EOF
 }
 
-func (s *session) SendRequest(name string, wantReply bool, payload []byte) (bool, error) {
+// SendRequest implements [ssh.Channel].
+func (s *Session) SendRequest(name string, wantReply bool, payload []byte) (bool, error) {
 	if ch := s.at.Load(); ch != nil {
 		return (*ch).SendRequest(name, wantReply, payload)
 	}

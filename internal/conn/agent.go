@@ -1,4 +1,4 @@
-package fleetssh
+package conn
 
 import (
 	"context"
@@ -19,9 +19,6 @@ const (
 	agentChannel = "auth-agent@openssh.com"
 )
 
-// noAgentToForward is why commands go on without, as with ssh.
-const noAgentToForward = "there is no SSH agent to forward: SSH_AUTH_SOCK is not set"
-
 // maxAgentChannels is how many channels to the agent one host may have open.
 const maxAgentChannels = 64
 
@@ -37,16 +34,19 @@ type forwarding struct {
 	asked chan struct{} // closed when it has answered
 }
 
-func newForwarding(socket string) *forwarding {
-	f := &forwarding{agent: agents.Acquire(socket), asked: make(chan struct{})}
+func newForwarding(agent *sshagent.Agent) *forwarding {
+	f := &forwarding{agent: agent, asked: make(chan struct{})}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	return f
 }
 
-// end is called when the connection has ended.
-func (f *forwarding) end() {
-	f.stop()
-	agents.Release(f.agent)
+// ForwardAgent asks the host to forward the agent, if there is one, for all sessions of the
+// connection. session is one that has just been opened.
+func (c *Conn) ForwardAgent(ctx context.Context, session ssh.Channel) error {
+	if c.agent == nil {
+		return nil
+	}
+	return c.agent.request(ctx, c, session)
 }
 
 // request asks the host to forward the agent, on the first session of the connection:
@@ -54,13 +54,13 @@ func (f *forwarding) end() {
 // wait for the answer. One that never comes costs the sessions that wait their time; when
 // the first of them has been closed for it, the others go on without, as ssh does. A host
 // that refuses is no reason to give up either.
-func (f *forwarding) request(ctx context.Context, c *Client, session ssh.Channel) error {
+func (f *forwarding) request(ctx context.Context, c *Conn, session ssh.Channel) error {
 	f.ask.Do(func() {
-		ok := c.spawn(func() {
+		ok := c.Go(func() {
 			defer close(f.asked)
 			granted, err := session.SendRequest(agentRequest, true, nil)
 			if err == nil && !granted {
-				c.d.log.Warn("the host does not forward the SSH agent", "host", *c.host)
+				c.log.Warn("the host does not forward the SSH agent", "host", c.host)
 			}
 		})
 		if !ok {
@@ -78,7 +78,7 @@ func (f *forwarding) request(ctx context.Context, c *Client, session ssh.Channel
 // accept serves a channel to the agent that the host opens. It counts until the host
 // has closed it too: until then it holds what the host has sent. It returns false if there
 // are too many.
-func (f *forwarding) accept(c *Client, asked ssh.NewChannel) bool {
+func (f *forwarding) accept(c *Conn, asked ssh.NewChannel) bool {
 	if f.open.Add(1) > maxAgentChannels {
 		f.open.Add(-1)
 		return false
@@ -91,9 +91,9 @@ func (f *forwarding) accept(c *Client, asked ssh.NewChannel) bool {
 		}
 		c.wg.Go(func() {
 			if err := f.agent.Relay(f.ctx, channel); err != nil && f.ctx.Err() == nil {
-				f.warn.Do(func() { c.d.log.Warn("forwarded agent", "host", *c.host, "error", err) })
+				f.warn.Do(func() { c.log.Warn("forwarded agent", "host", c.host, "error", err) })
 			}
-			c.closeSoon(channel)
+			c.CloseSoon(channel)
 		})
 		c.wg.Go(func() { _, _ = io.Copy(io.Discard, channel.Stderr()) }) // which nobody wants
 		ssh.DiscardRequests(requests)

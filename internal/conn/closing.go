@@ -1,4 +1,4 @@
-package fleetssh
+package conn
 
 import (
 	"io"
@@ -12,28 +12,28 @@ import (
 // as long as the host does not read. What has to end leaves them to goroutines of the
 // client, with a patience that ends the connection when it comes to that.
 
-// closeGrace is how long a host may take to let the end of a channel be sent, or to
+// CloseGrace is how long a host may take to let the end of a channel be sent, or to
 // confirm it, while nothing moves on its connection.
-const closeGrace = 2 * time.Second
+const CloseGrace = 2 * time.Second
 
-// closeSoon closes a channel without waiting for that.
-func (c *Client) closeSoon(channel io.Closer) {
-	c.saySoon(func() { channel.Close() }) // of a client that is closed, it has ended
+// CloseSoon closes a channel without waiting for that.
+func (c *Conn) CloseSoon(channel io.Closer) {
+	c.SaySoon(func() { channel.Close() }) // of a client that is closed, it has ended
 }
 
-// discard is closeSoon for a channel that nobody has begun to use.
-func (c *Client) discard(channel io.Closer, requests <-chan *ssh.Request) {
-	c.closeSoon(channel)
+// Discard is CloseSoon for a channel that nobody has begun to use.
+func (c *Conn) Discard(channel io.Closer, requests <-chan *ssh.Request) {
+	c.CloseSoon(channel)
 	take := func() { ssh.DiscardRequests(requests) }
-	if !c.spawn(take) {
+	if !c.Go(take) {
 		go take() // Close waits for the end of the connection, which waits for this
 	}
 }
 
-// saySoon calls f, which tells the host something that it need not answer, on a goroutine
+// SaySoon calls f, which tells the host something that it need not answer, on a goroutine
 // of the client. If it cannot be told, the connection is given up.
-func (c *Client) saySoon(f func()) {
-	c.spawn(func() {
+func (c *Conn) SaySoon(f func()) {
+	c.Go(func() {
 		defer c.patience().end()
 		f()
 	})
@@ -41,8 +41,8 @@ func (c *Client) saySoon(f func()) {
 
 // patience gives up a connection on which nothing moves.
 type patience struct {
-	client *Client
-	timer  *time.Timer
+	conn  *Conn
+	timer *time.Timer
 
 	mu      sync.Mutex // protects what follows
 	over    bool
@@ -50,10 +50,10 @@ type patience struct {
 }
 
 // patience returns one that lasts until its end is called.
-func (c *Client) patience() *patience {
-	p := &patience{client: c, carried: c.wire.carried()}
+func (c *Conn) patience() *patience {
+	p := &patience{conn: c, carried: c.wire.carried()}
 	p.timer = time.AfterFunc(time.Hour, p.look)
-	p.timer.Reset(closeGrace)
+	p.timer.Reset(CloseGrace)
 	return p
 }
 
@@ -70,11 +70,11 @@ func (p *patience) look() {
 	if p.over {
 		return
 	}
-	now := p.client.wire.carried()
-	if now-p.carried >= slowest*int64(closeGrace/time.Second) {
+	now := p.conn.wire.carried()
+	if now-p.carried >= Slowest*int64(CloseGrace/time.Second) {
 		p.carried = now
-		p.timer.Reset(closeGrace) // what has to be said waits behind what moves
+		p.timer.Reset(CloseGrace) // what has to be said waits behind what moves
 		return
 	}
-	p.client.spawn(func() { p.client.link().Close() })
+	p.conn.Go(func() { p.conn.Link().Close() })
 }
