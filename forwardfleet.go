@@ -13,15 +13,15 @@ import (
 
 // ForwardLocal listens on a local address for each host and connects each caller from
 // that host to target: see [Client.ForwardLocal]. The first host gets the port of
-// listen and each other the next one; with port 0 each gets a free one. A socket can
-// be listened on for a single host only.
+// listen and each other host the next one; with port 0 each gets a free one. A socket file
+// works for a single host only.
 //
-// The slice has one tunnel for each host, in the order of Hosts. They work until they or
-// p are closed: when the connection to a host is lost, the next caller has it made anew.
-// ForwardLocal connects to all hosts, so that those that cannot be reached show; their
-// tunnels are there all the same, and try again when somebody calls. Callers of a host that
-// cannot be reached are reset, within two seconds after it was tried without trying again. What goes
-// wrong later is told to the Logger, once until it goes well again.
+// The slice has one tunnel for each host, in the order of Hosts. A tunnel works until it or p
+// is closed: when the connection to its host is lost, the next caller makes it reconnect.
+// ForwardLocal connects to all hosts, so unreachable hosts are reported at once; their
+// tunnels stay open and reconnect when used. Callers of an unreachable host are reset; for two
+// seconds after a failed attempt the host is not tried again. Later failures are logged to the
+// Logger, once until the host is reached again.
 //
 // The error is a [*HostsError] if some hosts could not be reached. If it is another, such
 // as a [*ConfigError] or that a port is taken, the slice is nil and no host was contacted.
@@ -37,8 +37,8 @@ func (p *ParallelClient) ForwardLocal(ctx context.Context, listen, target string
 }
 
 // ForwardSOCKS listens on a local address for each host and serves SOCKS there: see
-// [Client.ForwardSOCKS], and ForwardLocal for the rest. For one proxy that leads to all
-// hosts see ForwardProxy.
+// [Client.ForwardSOCKS], and ForwardLocal for the rest. ForwardProxy is one proxy for all
+// hosts.
 func (p *ParallelClient) ForwardSOCKS(ctx context.Context, listen string) ([]*Tunnel, error) {
 	return p.forwardEach(ctx, listen, func(way tunnel.Way) func(*tunnel.Tunnel, tunnel.Caller) {
 		return func(t *tunnel.Tunnel, caller tunnel.Caller) { t.ServeSOCKS(caller, anywhere(way)) }
@@ -99,8 +99,8 @@ func (p *ParallelClient) reachAll(ctx context.Context, slots []*slot) error {
 	return hostsError(len(slots), func(i int) error { return errs[i] })
 }
 
-// keep has Close end a tunnel, and SetHosts if it is that of a host. The error is that p is
-// closed.
+// keep makes Close end a tunnel, and SetHosts when it removes host s (nil: all hosts). It fails
+// if p is closed.
 func (p *ParallelClient) keep(t *tunnel.Tunnel, s *slot) error {
 	p.mu.Lock()
 	closed := p.closed
@@ -127,7 +127,7 @@ func (p *ParallelClient) keep(t *tunnel.Tunnel, s *slot) error {
 	return nil
 }
 
-// removedTunnel is why a tunnel ends whose host SetHosts has removed.
+// removedTunnel is the error of a tunnel whose host SetHosts has removed.
 func (s *slot) removedTunnel() error {
 	return &ConnectionError{Host: s.host.name(), Port: s.host.port(), Phase: "forward", Err: errRemoved}
 }
@@ -143,11 +143,11 @@ func closeAll(tunnels []*tunnel.Tunnel) {
 
 // ForwardRemote listens on every host and connects each caller from here to target: see
 // [Client.ForwardRemote]. The slice has one tunnel for each host, in the order of Hosts.
-// When the connection to a host is lost, it is made anew until the host listens again,
-// after pauses of one second at first and 30 at most; a port that the host has chosen stays the
-// same. That goes for hosts too that could not be reached, or did not listen, in the
-// beginning: the [*HostsError] tells them, and their tunnels keep trying. Until the host
-// listens, Addr is what was asked for.
+// When the connection to a host is lost, the tunnel reconnects until the host listens again,
+// after pauses of one second at first and 30 at most; a port that the host has chosen stays
+// the same. The [*HostsError] names hosts that could not be reached, or refused to listen, at
+// the start; their tunnels keep trying, too. Until the host listens, Addr is the address that
+// was asked for.
 func (p *ParallelClient) ForwardRemote(ctx context.Context, listen, target string) ([]*Tunnel, error) {
 	at, err := parseListen(listen)
 	if err != nil {
@@ -186,21 +186,20 @@ func (p *ParallelClient) ForwardRemote(ctx context.Context, listen, target strin
 	return faces(tunnels), hostsError(len(slots), func(i int) error { return errs[i] })
 }
 
-// ForwardProxy listens on a local address and serves a proxy that leads to all hosts: a
-// connection to a host's name and a port goes over the connection of that host to
-// localhost and that port there. So http://web07:9100/ reaches what listens on port 9100 of web07,
-// for everybody on this machine who may use the proxy; see [Tunnel] for where it can listen.
+// ForwardProxy listens on a local address and serves one proxy for all hosts: in this proxy, a
+// host name means that host. http://web07:9100/ reaches port 9100 on web07's localhost over
+// SSH. Every user of this machine who can connect to the proxy can use it; see [Tunnel] for
+// where it can listen.
 //
-// It speaks SOCKS 5, 4 and 4a without a login, and is an HTTP proxy, for CONNECT and for URLs of
-// http. A host's name is its Alias, or if no host has such an alias its Host, in
-// capitals or not. Where several entries of Hosts share a name, number 3 of them all is "3.web1", which works
-// for every host. Other names are not connected to, nowhere: SOCKS answers 2 (not allowed), HTTP 502 and
-// a text. A host that cannot be reached is 4 and 502, a refused connection 5 and 502, a host that
-// does not answer in time 6 and 504.
+// The proxy speaks SOCKS 5, 4 and 4a without a login, and HTTP: CONNECT, and requests for
+// http URLs. The name of a host is its Alias or, if no host has such an alias, its Host; case
+// does not matter. "3.web1" is host number 3 of Hosts, for hosts that share a name. All other
+// names are refused: SOCKS answers 2 (not allowed), HTTP 502 and a text. An unreachable host
+// is 4 and 502, a refused connection 5 and 502, a host that does not answer in time 6 and 504.
 //
-// ForwardProxy connects to all hosts first; the error is as for ForwardLocal, and the
-// tunnel is nil only when it is no [*HostsError]. Connections that are lost are made
-// anew when they are needed. The tunnel outlives ctx, which bounds the call.
+// ForwardProxy connects to all hosts first. The error is as for ForwardLocal; with a
+// [*HostsError] the tunnel is not nil. Lost connections are replaced when they are needed. The
+// tunnel outlives ctx, which bounds the call.
 func (p *ParallelClient) ForwardProxy(ctx context.Context, listen string) (*Tunnel, error) {
 	at, err := parseListen(listen)
 	if err != nil {
@@ -222,7 +221,7 @@ func (p *ParallelClient) ForwardProxy(ctx context.Context, listen string) (*Tunn
 	return &Tunnel{t}, p.reachAll(ctx, slots)
 }
 
-// maxNamed is how many hosts of one name an error lists.
+// maxNamed is how many hosts of the same name an error lists.
 const maxNamed = 4
 
 // route finds the host that a name means.

@@ -15,17 +15,17 @@ import (
 	"fleetssh/internal/tunnel"
 )
 
-// The SSH library's own listeners stop the whole connection when nobody takes what
-// they have accepted (golang.org/issue/77035). So the requests and channels of remote
-// forwarding (RFC 4254, section 7; OpenSSH's PROTOCOL, section 2.4) are served here:
-// every channel at once, on a goroutine of its own, up to a limit.
+// The SSH library's own listeners block the whole connection while an accepted channel
+// waits to be taken (golang.org/issue/77035). So the requests and channels of remote
+// forwarding (RFC 4254, section 7; OpenSSH's PROTOCOL, section 2.4) are handled here: each
+// channel at once, on a goroutine of its own, up to a limit.
 
 const (
 	forwardedTCP  = "forwarded-tcpip"
 	forwardedUnix = "forwarded-streamlocal@openssh.com"
 )
 
-// listeners are what a host listens on for a client.
+// listeners are the addresses that a host listens on for a client.
 type listeners struct {
 	mu   sync.Mutex // protects what follows
 	open []*listener
@@ -35,7 +35,7 @@ type listeners struct {
 type listener struct {
 	client *Client
 	tunnel *tunnel.Tunnel
-	to     tunnel.Address // on this side
+	to     tunnel.Address // the target, on this side
 
 	ready chan struct{}  // closed when at is final
 	at    tunnel.Address // with port 0 until ready, if the host is to choose one
@@ -43,8 +43,8 @@ type listener struct {
 
 // ForwardRemote listens on the host and connects each caller from here to target, like
 // ssh -R; see [Tunnel] for how addresses are written. sshd listens on other addresses
-// than its loopback ones only if its GatewayPorts says so, and on a port below 1024
-// only for root. It does not go over the connection of an OpenSSH master (ControlPath).
+// than its loopback ones only if its GatewayPorts allows it, and on a port below 1024
+// only for root. ForwardRemote does not work over an OpenSSH master (ControlPath).
 //
 // The tunnel outlives ctx, which bounds the call. The error is a [*ConfigError], a
 // [*SessionError] if the host does not listen, a [*TimeoutError] or a
@@ -133,7 +133,7 @@ func (l *listener) ask(ctx context.Context) (int, error) {
 	return 0, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: err}
 }
 
-// payload is that of the requests to listen and to stop that.
+// payload returns the payload of the requests to listen and to stop listening.
 func (l *listener) payload(port int) []byte {
 	if l.at.Path != "" {
 		return ssh.Marshal(struct{ Path string }{l.at.Path})
@@ -144,7 +144,7 @@ func (l *listener) payload(port int) []byte {
 	}{l.at.Host, uint32(port)})
 }
 
-// port returns the port that the host listens on, by its answer.
+// port returns the port that the host listens on, from its answer.
 func (l *listener) port(answer []byte) (int, error) {
 	if l.at.Path != "" || l.at.Port != 0 {
 		return l.at.Port, nil
@@ -156,8 +156,8 @@ func (l *listener) port(answer []byte) (int, error) {
 	return int(chosen.Port), nil
 }
 
-// cancel stops the host from listening, when the tunnel has ended. It does not wait long
-// for the answer: callers are refused anyway.
+// cancel asks the host to stop listening after the tunnel has ended. It does not wait long for
+// the answer: callers are refused in any case.
 func (l *listener) cancel() {
 	l.client.listeners.remove(l)
 	if l.client.conn.Broken() {
@@ -165,7 +165,7 @@ func (l *listener) cancel() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), conn.CloseGrace)
 	defer cancel()
-	_ = l.client.conn.Call(ctx, conn.Call{Do: func() error { return l.askToStop(l.at.Port) }}) // it has no more listener, or no connection
+	_ = l.client.conn.Call(ctx, conn.Call{Do: func() error { return l.askToStop(l.at.Port) }}) // without an answer callers are still refused
 }
 
 func (l *listener) askToStop(port int) error {
@@ -177,7 +177,7 @@ func (l *listener) askToStop(port int) error {
 	return err
 }
 
-// add returns false if there is such a listener.
+// add adds a listener. It returns false if there is one at the same address.
 func (ls *listeners) add(l *listener) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -201,7 +201,7 @@ func (ls *listeners) remove(l *listener) {
 	}
 }
 
-// settle notes the address that the host listens on.
+// settle sets the final address of a listener.
 func (ls *listeners) settle(l *listener, at tunnel.Address) {
 	ls.mu.Lock()
 	l.at = at
@@ -209,8 +209,8 @@ func (ls *listeners) settle(l *listener, at tunnel.Address) {
 	close(l.ready)
 }
 
-// find returns the listener that a channel comes from. One whose port is not told yet
-// is as good as none other: the host may be faster than its answer.
+// find returns the listener that a channel belongs to. A listener whose port is not known yet
+// matches if no other does: a channel may arrive before the answer with the port.
 func (ls *listeners) find(at tunnel.Address) *listener {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -221,7 +221,7 @@ func (ls *listeners) find(at tunnel.Address) *listener {
 			return l
 		case at.Path != "" || l.at.Path != "":
 		case l.at.Port == at.Port || l.at.Port == 0 && l.at.Host == at.Host:
-			likely = l // the host may write its address otherwise
+			likely = l // the host may write its address in another form
 		}
 	}
 	return likely
@@ -230,8 +230,8 @@ func (ls *listeners) find(at tunnel.Address) *listener {
 // errBusy is why a channel of a tunnel is refused.
 var errBusy = errors.New("too many connections")
 
-// accept serves a channel that a host opens. It returns false if it is not one of a
-// tunnel of ours, or malformed. The error is that it is to be refused.
+// accept serves a channel that a host opens. ours is false if the channel belongs to no
+// tunnel, or is malformed. On an error the caller must refuse the channel.
 func (ls *listeners) accept(asked ssh.NewChannel) (ours bool, err error) {
 	var from tunnel.Address
 	switch asked.ChannelType() {
@@ -304,7 +304,7 @@ func (l *listener) serve(asked ssh.NewChannel, from tunnel.Address) {
 	tunnel.Relay(t.Context(), l.client.newTunnelChannel(channel, requests), target.(tunnel.Caller))
 }
 
-// refuse refuses a channel, and waits for that as long as the tunnel lasts.
+// refuse refuses a channel. It waits until that is written, but no longer than the tunnel lasts.
 func (l *listener) refuse(asked ssh.NewChannel, reason ssh.RejectionReason, text string) {
-	_ = l.client.conn.Call(l.tunnel.Context(), conn.Call{Do: func() error { return asked.Reject(reason, text) }}) // the connection has ended
+	_ = l.client.conn.Call(l.tunnel.Context(), conn.Call{Do: func() error { return asked.Reject(reason, text) }}) // it fails only with the connection
 }

@@ -9,12 +9,12 @@ import (
 	"fleetssh/internal/tunnel"
 )
 
-// aliveTimeout is how long a host may take to show that its connection is alive, when
-// it has left a request unanswered.
+// aliveTimeout is how long a host that has left a request unanswered may take to show that
+// its connection is alive.
 const aliveTimeout = 5 * time.Second
 
-// reach is how the tunnels of a [ParallelClient] get to one host: over the connection
-// that there is, or a new one.
+// reach connects the tunnels of a [ParallelClient] to one host, over the existing connection
+// or a new one.
 type reach struct {
 	slot *slot
 	d    *dialer
@@ -53,10 +53,10 @@ func (r *reach) open(ctx context.Context, to tunnel.Address) (*tunnelChannel, er
 	}
 }
 
-// way returns how tunnels get channels from the host.
+// way returns the way of tunnels to addresses behind the host.
 func (r *reach) way() tunnel.Way { return tunnel.Way{Host: r.slot.host, Open: opener(r.open)} }
 
-// listen has the host listen for a tunnel that ends with the connection.
+// listen asks the host to listen. The tunnel ends with the connection.
 func (r *reach) listen(ctx context.Context, at, to tunnel.Address) (*tunnel.Tunnel, error) {
 	link, err := r.connect(ctx)
 	if err != nil {
@@ -71,8 +71,7 @@ func (r *reach) listen(ctx context.Context, at, to tunnel.Address) (*tunnel.Tunn
 	return t, err
 }
 
-// connect returns the connection to the host, as [slot.connect] does. Those who ask while it is being made share
-// what comes of it.
+// connect returns the connection to the host, as [slot.connect] does, through the gate.
 func (r *reach) connect(ctx context.Context) (link connected, err error) {
 	tried, err := r.gate.Pass(ctx, func() (err error) {
 		r.d.hops.forgive(tunnel.Memory)
@@ -101,8 +100,8 @@ func (r *reach) watch(c *Client) {
 	})
 }
 
-// alive reports whether the host answers. A master does not hand the question on, and
-// notes the end of its connection itself.
+// alive reports whether the host answers. A master does not forward the question; it finds
+// out by itself that its connection has ended.
 func (c *Client) alive(ctx context.Context) bool {
 	if c.login.master != "" {
 		return true
