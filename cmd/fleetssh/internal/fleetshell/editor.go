@@ -24,15 +24,15 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// The editor draws the prompt by itself; everything else goes through the screen,
-// which has nothing to show meanwhile.
+// The editor draws the prompt itself. Everything else goes through the screen, which shows nothing
+// while the user types.
 
 // editor reads lines from the terminal.
 type editor struct {
 	state   *liner.State
-	cooked  liner.ModeApplier // as it was, for what runs
+	cooked  liner.ModeApplier // the mode before, for commands that run
 	raw     liner.ModeApplier
-	history *os.File // nil: none is kept
+	history *os.File // nil: no history is kept
 
 	mu     sync.Mutex // protects what follows
 	asking bool       // the user is to type
@@ -45,8 +45,8 @@ const (
 	completeMost = 200
 )
 
-// Dialogue runs what the user types. signals are the interrupts meanwhile: the first ends what a
-// line runs, the second gives up hosts that do not react.
+// Dialogue runs the lines that the user types. signals delivers interrupts: the first interrupts the
+// line that runs, the second gives up the hosts that have not reacted.
 func (s *Shell) Dialogue(ctx context.Context, signals <-chan os.Signal) error {
 	s.signals = signals
 	ed, err := newEditor()
@@ -112,13 +112,13 @@ func newEditor() (*editor, error) {
 		return nil, fmt.Errorf("terminal: %w", err)
 	}
 	if ed.history, err = openHistory(); err == nil {
-		_, _ = ed.state.ReadHistory(ed.history) // what cannot be read is not offered
+		_, _ = ed.state.ReadHistory(ed.history) // the shell works without history
 	}
 	return ed, ed.cooked.ApplyMode()
 }
 
-// read reads a line, and what it goes on with. Ctrl-C gives up what was typed, and so
-// does Ctrl-D in the middle of it: errUnfinished.
+// read reads a unit, which may be several lines. Ctrl-C drops what was typed. Ctrl-D inside a unit
+// does so too, and returns errUnfinished.
 func (ed *editor) read(ctx context.Context, prompt string) (unit, error) {
 	if !ed.ask(ctx) {
 		return unit{}, ctx.Err()
@@ -148,33 +148,32 @@ func (ed *editor) read(ctx context.Context, prompt string) (unit, error) {
 	return u, nil
 }
 
-// keep puts a line into the history, unless it is empty, begins with a blank or is
-// more than a line.
+// keep adds a unit to the history, unless it is empty, begins with a blank or has several lines.
 func (ed *editor) keep(text string) {
 	if strings.TrimSpace(text) == "" || text[0] == ' ' || strings.Contains(text, "\n") {
 		return
 	}
 	ed.state.AppendHistory(text)
 	if ed.history != nil {
-		_, _ = ed.history.WriteString(text + "\n") // it is a comfort, and no more
+		_, _ = ed.history.WriteString(text + "\n") // the shell works without history
 	}
 }
 
-// restoreOnEnd lets the end of ctx, by TERM or HUP, end the process with the terminal as it was
-// while the user is to type, since nothing else ends that. A line that runs is stopped first.
+// restoreOnEnd restores the terminal and ends the process when ctx ends, by TERM or HUP, while the
+// editor waits for a line: nothing else can end that wait. A line that runs is stopped first.
 func (ed *editor) restoreOnEnd(ctx context.Context) (stop func()) {
 	over := context.AfterFunc(ctx, func() {
 		ed.mu.Lock()
 		defer ed.mu.Unlock()
 		if ed.asking {
-			_ = ed.cooked.ApplyMode() // the process ends in any case
+			_ = ed.cooked.ApplyMode() // the process ends next
 			os.Exit(exit.Interrupted)
 		}
 	})
 	return func() { over() }
 }
 
-// ask notes that the user is to type; it reports false if ctx has ended.
+// ask records that the editor waits for a line. It reports false if ctx has ended.
 func (ed *editor) ask(ctx context.Context) bool {
 	ed.mu.Lock()
 	defer ed.mu.Unlock()
@@ -182,7 +181,7 @@ func (ed *editor) ask(ctx context.Context) bool {
 	return ed.asking
 }
 
-// asked notes that nothing is typed any more.
+// asked records that the editor has its line.
 func (ed *editor) asked() {
 	ed.mu.Lock()
 	defer ed.mu.Unlock()
@@ -196,8 +195,8 @@ func (ed *editor) close() {
 	ed.state.Close()
 }
 
-// openHistory opens the file of the history, beside the record of runs, and shortens
-// it if it has grown.
+// openHistory opens the history file, which is beside the record of runs. It drops the older half of
+// a file that has become too long.
 func openHistory() (*os.File, error) {
 	runs, err := journal.Dir()
 	if err != nil {
@@ -217,8 +216,8 @@ func openHistory() (*os.File, error) {
 	return os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 }
 
-// complete completes the word before pos: words of our own, or commands and paths as
-// the first host knows them.
+// complete completes the word before pos: one of the localWords, or a command or path of the first
+// host.
 func (s *Shell) complete(ctx context.Context, line string, pos int) (head string, words []string, tail string) {
 	runes := []rune(line)
 	before, tail := string(runes[:pos]), string(runes[pos:])
@@ -244,8 +243,8 @@ func (s *Shell) complete(ctx context.Context, line string, pos int) (head string
 	return head, words, tail
 }
 
-// remoteWords asks the first host for what a word may be. Its shell is asked, since
-// that knows the directory.
+// remoteWords asks the first host for completions of a word. It asks the shell there, which knows the
+// current directory.
 func (s *Shell) remoteWords(ctx context.Context, word string, command bool) []string {
 	chosen := s.selection()
 	if len(chosen) == 0 || command && word == "" {
@@ -267,13 +266,13 @@ func (s *Shell) remoteWords(ctx context.Context, word string, command bool) []st
 		}
 	}
 	if out.WaitFinished(ctx) != nil && !out.Finished() {
-		_ = out.Stop(context.WithoutCancel(ctx)) // a host that does not react is seen with the next line
+		_ = out.Stop(context.WithoutCancel(ctx)) // the next line reports a host that does not react
 	}
 	return words
 }
 
-// completionLine asks a shell for commands or paths that begin with word. It leaves
-// the exit code of the line before as it is.
+// completionLine returns a line that lists the commands or paths that begin with word. The line keeps
+// $?.
 func completionLine(word string, command bool) string {
 	quoted := shellquote.Quote(word)
 	if rest, ok := strings.CutPrefix(word, "~/"); ok {
@@ -287,7 +286,7 @@ func completionLine(word string, command bool) string {
 	return fmt.Sprintf(`fleetssh_q=$?; (%s) 2>/dev/null | head -n %d; (exit $fleetssh_q)`, look, completeMost)
 }
 
-// quoteWord quotes a name as a word of a line, a tilde in front of it left alone.
+// quoteWord quotes a name for a line, but not a leading "~/".
 func quoteWord(name string) string {
 	if rest, ok := strings.CutPrefix(name, "~/"); ok {
 		return "~/" + shellquote.Quote(rest)

@@ -75,7 +75,7 @@ func (s *Shell) Open(ctx context.Context) error {
 	return t.Err()
 }
 
-// noteOpen notes what became of a host, and reports whether it can be used.
+// noteOpen adds a failed login to t, and reports whether the host can be used.
 func (s *Shell) noteOpen(t *results.Tally, i int, console *fleetssh.Console) bool {
 	if console.Err == nil {
 		return true
@@ -96,7 +96,7 @@ func (s *Shell) tally(indexes []int) *results.Tally {
 	return t
 }
 
-// count shows what failed, and counts it for the exit code.
+// count shows the failures, and keeps their exit codes.
 func (s *Shell) count(t *results.Tally) {
 	t.ShowFailures(s.Screen)
 	for i := range t.Results {
@@ -104,7 +104,7 @@ func (s *Shell) count(t *results.Tally) {
 	}
 }
 
-// all returns the indexes of all hosts, selection those of the hosts that lines run on.
+// all returns the indexes of all hosts, and selection the indexes of those that lines run on.
 func (s *Shell) all() []int {
 	indexes := make([]int, len(s.Hosts))
 	for i := range indexes {
@@ -171,12 +171,11 @@ func (s *Shell) Script(ctx context.Context) error {
 	return nil
 }
 
-// do does one line, or several that belong together. The error ends a script, and is
-// shown in a dialogue.
+// do runs a unit. An error ends a script; a dialogue shows it and goes on.
 func (s *Shell) do(ctx context.Context, u unit) error {
 	text := u.text
 	trimmed := strings.TrimSpace(text)
-	s.leave() // since the last line
+	s.leave() // shells may have ended since the last line
 	switch {
 	case len(s.selection()) == 0 && (trimmed == "exit" || trimmed == "quit" || trimmed == "logout"):
 		s.quit = true // there is no shell left to leave
@@ -194,8 +193,8 @@ func (s *Shell) do(ctx context.Context, u unit) error {
 	return s.onHosts(ctx, func(int) fleetssh.ConsoleLine { return fleetssh.ConsoleLine{Text: text} })
 }
 
-// onHosts runs a line on the chosen hosts and shows what it writes; line gets the
-// index of a host among all.
+// onHosts runs a line on the chosen hosts and shows what it writes. The argument of line is the index
+// of a host in Hosts.
 func (s *Shell) onHosts(ctx context.Context, line func(i int) fleetssh.ConsoleLine) error {
 	chosen := s.selection()
 	if len(chosen) == 0 {
@@ -250,7 +249,7 @@ func (s *Shell) onHosts(ctx context.Context, line func(i int) fleetssh.ConsoleLi
 	return nil
 }
 
-// leave says of which chosen hosts the shell has ended, and leaves them out.
+// leave drops the hosts whose shells have ended, and says so.
 func (s *Shell) leave() {
 	byWay := make(map[string][]string)
 	for i, console := range s.consoles {
@@ -278,7 +277,7 @@ func (s *Shell) Close() {
 	var wg sync.WaitGroup
 	for _, console := range s.consoles {
 		if console != nil {
-			wg.Go(func() { _ = console.Close(ctx) }) // it is over in any case
+			wg.Go(func() { _ = console.Close(ctx) }) // closing the connection ends it anyway
 		}
 	}
 	wg.Wait()
@@ -307,7 +306,7 @@ func (l *runningLines) working() (work []fleetssh.Progress) {
 	return work
 }
 
-// put notes that a line runs, or, with nil, that it does not any more.
+// put records that a line runs on host k, or with nil that it has ended there.
 func (l *runningLines) put(k int, out *fleetssh.HostOutput) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -328,8 +327,8 @@ func (l *runningLines) list() []*fleetssh.HostOutput {
 	return outs
 }
 
-// onInterrupt interrupts the lines on the first signal, and gives up what does not
-// react on the second.
+// onInterrupt interrupts the lines on the first signal. On the second it gives up the hosts that have
+// not reacted.
 func (l *runningLines) onInterrupt(ctx context.Context, signals <-chan os.Signal, over <-chan struct{}, giveUp func(), screen *termline.Screen) {
 	interrupted := false
 	for {
@@ -356,12 +355,12 @@ func (l *runningLines) interrupt(ctx context.Context) {
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, out := range l.list() {
-		wg.Go(func() { _ = out.Signal(ctx, ssh.SIGINT) }) // a host that takes none does not react
+		wg.Go(func() { _ = out.Signal(ctx, ssh.SIGINT) }) // the second interrupt gives up a host that takes none
 	}
 	wg.Wait()
 }
 
-// said shows an error that does not end the dialogue.
+// said shows an error after which the dialogue goes on.
 func (s *Shell) said(err error) {
 	if f, ok := errors.AsType[*exit.Error](err); ok && f.Hint != "" {
 		s.Screen.Message("fleetssh: " + f.Text + " (" + f.Hint + ")")

@@ -13,28 +13,28 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// What is typed may need more than a line: a here-document, a quote, "if" without its
-// "fi". A shell goes on asking then, and so do we: a part of a command must not run on
-// all hosts, nor the lines behind it by themselves.
+// A command may need several lines: a here-document, an open quote, "if" up to its "fi". We read on,
+// as a shell does. Part of a command must not run on the hosts, nor must its other lines run alone.
 //
-// The grammar is that of bash, and where bash would go on asking, zsh's is looked at too:
-// "{ echo a }" is whole for zsh. What neither understands is for the hosts to judge, but
-// for open quotes and here-documents.
+// The grammar is bash's. Where bash would read on, zsh's grammar is tried too: "{ echo a }" is
+// complete in zsh. If neither grammar accepts the text, it goes to the hosts as it is, unless a quote
+// or a here-document is open.
 
-// unit is what runs on the hosts at once.
+// unit is a complete command, which may have several lines.
 type unit struct {
 	text       string
 	statements []*syntax.Stmt // nil if the grammar is not understood
 }
 
-// errUnfinished says that the input has ended in the middle of a unit.
+// errUnfinished is the error for input that ends inside a unit.
 var errUnfinished = errors.New("the command is not complete: it was not run")
 
-// mostZsh bounds what is read with zsh's grammar after each further line.
+// mostZsh is the longest text, in bytes, that is tried with zsh's grammar after each further line.
 const mostZsh = 4 << 10
 
-// readUnit completes first with the lines that more returns, without their ends. If more
-// returns io.EOF, the error is errUnfinished, otherwise what more has returned.
+// readUnit returns the unit that begins with the line first. It gets further lines, without their
+// newlines, from more. If more returns io.EOF, the error is errUnfinished; other errors of more are
+// returned.
 func readUnit(first string, more func() (string, error)) (unit, error) {
 	prefix, command := splitWord(first)
 	if command == "" {
@@ -65,8 +65,8 @@ func readUnit(first string, more func() (string, error)) (unit, error) {
 	return u, r.err
 }
 
-// splitWord takes what is for fleetssh itself from the beginning of a line. The command
-// behind it is empty if there is none.
+// splitWord splits a line into the words for fleetssh itself, such as ":send FILE", and the command
+// after them, which may be empty.
 func splitWord(line string) (prefix, command string) {
 	trimmed := strings.TrimLeft(line, " \t")
 	at := 0
@@ -87,7 +87,7 @@ func splitWord(line string) (prefix, command string) {
 	return line[:at], line[at:]
 }
 
-// unitReader gives a parser one line after another, as it needs them.
+// unitReader is the input of a parser. It gets a further line whenever the parser needs one.
 type unitReader struct {
 	more    func() (string, error)
 	text    strings.Builder
@@ -105,7 +105,7 @@ func (r *unitReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next takes another line.
+// next gets a further line.
 func (r *unitReader) next() bool {
 	if r.err != nil {
 		return false
@@ -120,8 +120,8 @@ func (r *unitReader) next() bool {
 	return true
 }
 
-// zsh parses what is there with zsh's grammar. The parser takes a backslash at the end
-// for nothing.
+// zsh parses the text so far with zsh's grammar. The parser ignores a backslash at the end, so a text
+// that ends in one counts as unfinished.
 func (r *unitReader) zsh() ([]*syntax.Stmt, error) {
 	text := r.text.String()
 	if backslashes := len(text) - len(strings.TrimRight(text, `\`)); len(text) > mostZsh || backslashes%2 == 1 {
@@ -134,7 +134,7 @@ func (r *unitReader) zsh() ([]*syntax.Stmt, error) {
 	return file.Stmts, nil
 }
 
-// withoutGrammar completes what bash's grammar does not understand.
+// withoutGrammar completes a unit that bash's grammar does not accept.
 func (r *unitReader) withoutGrammar() []*syntax.Stmt {
 	for {
 		text := r.text.String()
@@ -148,11 +148,10 @@ func (r *unitReader) withoutGrammar() []*syntax.Stmt {
 	}
 }
 
-// document finds the beginnings of here-documents: not those of "<<<", and no shifts of
-// numbers.
+// document finds the beginnings of here-documents, but not "<<<" or shifts such as 1<<2.
 var document = regexp.MustCompile(`(?:^|[^<])<<-?[ \t]*(?:'([^'\n]+)'|"([^"\n]+)"|\\?([A-Za-z_][\w.-]*))`)
 
-// openDocument reports whether a here-document has no end.
+// openDocument reports whether a here-document has no end yet.
 func openDocument(text string) bool {
 	first, body, _ := strings.Cut(text, "\n")
 	lines := strings.Split(body, "\n")
@@ -171,8 +170,7 @@ func openDocument(text string) bool {
 	return false
 }
 
-// openQuote reports whether a quote is open at the end of text, or it ends in a
-// backslash.
+// openQuote reports whether text ends inside a quote or in a backslash.
 func openQuote(text string) bool {
 	var quote byte
 	word := true // a word may begin here
@@ -206,7 +204,7 @@ func openQuote(text string) bool {
 	return quote != 0
 }
 
-// check refuses what would wait for keys that nobody can press.
+// check refuses a program that would wait for keys: no terminal sends it any.
 func (u unit) check() error {
 	if name := u.needsTerminal(); name != "" {
 		return exit.UsageError("fleetssh run --tty -w HOST "+name+" …", "%s needs a terminal, and a line of the shell has none", name)
@@ -214,9 +212,8 @@ func (u unit) check() error {
 	return nil
 }
 
-// needsTerminal returns the name of a program in u that waits for keys on a terminal,
-// which no line of a shell here has; empty if there is none. Functions that u only
-// defines do not count.
+// needsTerminal returns the name of a program in u that waits for keys on a terminal, or an empty
+// string. Functions that u defines are not looked at.
 func (u unit) needsTerminal() string {
 	name := ""
 	for _, statement := range u.statements {
@@ -235,7 +232,8 @@ func (u unit) needsTerminal() string {
 	return name
 }
 
-// Programs that wait for keys whatever their arguments are, but for some options.
+// editors wait for keys, unless an option of withoutKeys is among their arguments. before are
+// programs that run another program; options of withValue take a value.
 var (
 	editors     = regexp.MustCompile(`^(vi|vim|nvim|view|vimdiff|nano|pico|emacs|joe|jed|micro|mcedit|visudo|vipw|vigr|sudoedit)$`)
 	withoutKeys = regexp.MustCompile(`^(-[eE]\w*|-es|-Es|-s|-c|-S|-h|-V|\+.*|--(batch|headless|help|version|script|check)|-batch)$|^-c.+`)
@@ -247,7 +245,7 @@ var (
 func terminalProgram(words []*syntax.Word) string {
 	var args []string
 	for _, w := range words {
-		args = append(args, w.Lit()) // empty if it is not known what it will be
+		args = append(args, w.Lit()) // empty if only the shell knows the word
 	}
 	for len(args) > 0 && before.MatchString(path.Base(args[0])) {
 		runner := path.Base(args[0])

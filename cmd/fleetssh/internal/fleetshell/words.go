@@ -33,10 +33,10 @@ const Help = `Lines for fleetssh itself, not for the hosts:
   !COMMAND                  run a command on this machine
 `
 
-// localWords are the lines for fleetssh itself.
+// localWords are the words for fleetssh itself. A space at the end means that a word takes arguments.
 var localWords = []string{":all", ":connect", ":drop ", ":each ", ":failed", ":fold", ":help", ":hosts", ":only ", ":quit", ":send ", ":stream"}
 
-// word does a line for fleetssh itself.
+// word runs a line that begins with one of the localWords.
 func (s *Shell) word(ctx context.Context, u unit) error {
 	line := strings.TrimSpace(u.text)
 	name, rest, _ := strings.Cut(line, " ")
@@ -75,7 +75,7 @@ func (s *Shell) word(ctx context.Context, u unit) error {
 	return nil
 }
 
-// form returns a word as localWords has it.
+// form returns the entry of localWords for a name, or an empty string.
 func (s *Shell) form(name string) string {
 	for _, word := range localWords {
 		if strings.TrimSpace(word) == name {
@@ -85,7 +85,7 @@ func (s *Shell) form(name string) string {
 	return ""
 }
 
-// showHosts shows in which state the hosts are.
+// showHosts shows the hosts by their state.
 func (s *Shell) showHosts() {
 	states := []string{"chosen", "left out", "not connected"}
 	byState := make(map[string][]string)
@@ -106,7 +106,7 @@ func (s *Shell) showHosts() {
 	}
 }
 
-// narrow leaves hosts out, or keeps them alone.
+// narrow drops the hosts of an expression, or all others.
 func (s *Shell) narrow(name, expr string) error {
 	set, err := hostset.Parse(expr, nil)
 	if err != nil {
@@ -134,7 +134,7 @@ func (s *Shell) narrow(name, expr string) error {
 	return nil
 }
 
-// keepFailed keeps the hosts on which the last line failed.
+// keepFailed drops all hosts but those on which the last line failed.
 func (s *Shell) keepFailed() error {
 	chosen := make([]bool, len(s.Hosts))
 	var names []string
@@ -152,7 +152,7 @@ func (s *Shell) keepFailed() error {
 	return nil
 }
 
-// reconnect opens the shells again that have ended.
+// reconnect opens new shells in place of those that have ended.
 func (s *Shell) reconnect(ctx context.Context) {
 	var lost []int
 	for i, console := range s.consoles {
@@ -256,7 +256,7 @@ func (s *Shell) local(ctx context.Context, line string) error {
 	}
 	err := cmd.Run()
 	for len(s.signals) > 0 {
-		<-s.signals // it was for the command
+		<-s.signals // the interrupt was for the command
 	}
 	if exit, ok := err.(*exec.ExitError); ok {
 		s.Screen.Message("here: " + exit.Error())

@@ -37,9 +37,9 @@ func WriteScript(root *cobra.Command, shell string, to io.Writer) error {
 	return exit.UsageError("one of "+strings.Join(Shells, ", "), "no completion for the shell %q", shell)
 }
 
-// bashCompletion is ours because the script of cobra needs the package
-// bash-completion, runs what stands in the line, such as $(reboot), and cannot
-// complete behind an "@", at which bash splits words.
+// bashCompletion replaces the script of cobra, which needs the package bash-completion, runs
+// substitutions in the line, such as $(reboot), and cannot complete a word after "@", where bash
+// splits words.
 const bashCompletion = `# Completion for @NAME@ in bash.
 _@NAME@() {
     local IFS=$' \t\n' rest=${COMP_LINE:0:COMP_POINT} word cur prefix= out directive i
@@ -127,8 +127,8 @@ func completeArgs(usage []string, known Knower) cobra.CompletionFunc {
 	return cobra.NoFileCompletions
 }
 
-// completeFlag returns how the value of a flag is completed, by what the help calls
-// it, nil for files.
+// completeFlag returns how the value of a flag is completed. value is the word that the help has for
+// it. A nil function completes file names.
 func completeFlag(flag *pflag.Flag, value string, known Knower) cobra.CompletionFunc {
 	if choice, ok := flag.Value.(interface{ Choices() []string }); ok {
 		return cobra.FixedCompletions(choice.Choices(), cobra.ShellCompDirectiveNoFileComp)
@@ -155,8 +155,8 @@ func completeGroups(known Knower) cobra.CompletionFunc {
 	}
 }
 
-// completeHosts completes the last name of an expression: a host, with or without
-// a user, or a group behind "@".
+// completeHosts completes the last name of an expression: a host, with or without a user, or a group
+// after "@".
 func completeHosts(known Knower) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 		hosts, groups := known(cmd)
@@ -182,7 +182,7 @@ func Beginning(begin, before string, names []string) []string {
 	return found
 }
 
-// maxKnownHosts is how much is read of a file of known hosts.
+// maxKnownHosts is how many bytes of a known_hosts file are read.
 const maxKnownHosts = 16 << 20
 
 // HostsWithKeys returns the hosts in ~/.ssh/known_hosts, or in the file of --known-hosts, unless
@@ -215,8 +215,8 @@ func HostsWithKeys(cmd *cobra.Command) []string {
 	return hosts
 }
 
-// hostsOfKey returns the names in a line of known_hosts, as they are written with
-// -w. Hashes, patterns and lines with a marker name no host.
+// hostsOfKey returns the names in a line of known_hosts, in the form that -w takes. Hashed names,
+// patterns and lines with a marker give none.
 func hostsOfKey(line string) []string {
 	fields := strings.Fields(line)
 	if len(fields) < 3 || strings.ContainsAny(fields[0][:1], "#@|") {

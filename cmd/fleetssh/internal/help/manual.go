@@ -39,10 +39,10 @@ func Page(cmd *cobra.Command) string {
 	return r.String()
 }
 
-// roff is a page in the making.
+// roff builds a manual page.
 type roff struct{ strings.Builder }
 
-// request writes a line that is an instruction.
+// request writes a request, such as .SH, with quoted arguments.
 func (r *roff) request(name string, args ...string) {
 	r.WriteString("." + name)
 	for _, arg := range args {
@@ -60,13 +60,13 @@ func (r *roff) text(line string) {
 	r.WriteString(line + "\n")
 }
 
-// roffText makes text of characters that mean something else to roff.
+// roffText escapes the characters that are special to roff.
 func roffText(text string) string {
 	return strings.NewReplacer(`\`, `\e`, `-`, `\-`, `"`, `\(dq`, `^`, `\(ha`, `~`, `\(ti`, "`", `\(ga`).Replace(text)
 }
 
-// body writes what stands below the synopsis: what the help says before its first
-// title, the examples, and the rest in its order.
+// body writes what follows the synopsis: the text before the first title, the examples, and the rest
+// in its order.
 func (r *roff) body(help Parts) {
 	titles := slices.IndexFunc(help, func(p part) bool { return p.kind == title })
 	r.request("SH", "DESCRIPTION")
@@ -115,8 +115,8 @@ func (r *roff) part(p part) {
 	r.paragraph(p.lines)
 }
 
-// paragraph writes lines that are filled, but for those that are set apart: lists
-// of words with what they mean, and columns.
+// paragraph writes lines that roff may fill. Lists of words with explanations, and columns, keep
+// their line breaks.
 func (r *roff) paragraph(lines []string) {
 	for i, line := range lines {
 		if i > 0 && (setApart(line) || strings.Contains(lines[i-1], "  ")) {

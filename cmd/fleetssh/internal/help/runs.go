@@ -10,7 +10,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// runsCompleted is how many of the latest runs are offered.
+// runsCompleted is how many runs are offered.
 const runsCompleted = 20
 
 // latestRuns returns the latest runs, the last one first. It returns none if they cannot be read.
@@ -27,8 +27,8 @@ func latestRuns() []journal.Info {
 	return runs[:min(len(runs), runsCompleted)]
 }
 
-// CompleteRuns returns the completion of the arguments of a verb that takes up to most runs: it offers
-// "last" and the names of the latest runs, each beside its command.
+// CompleteRuns completes the arguments of a verb that takes up to most runs. It offers "last" and the
+// names of the latest runs, each beside its command.
 func CompleteRuns(most int) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		const how = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
@@ -49,8 +49,8 @@ func CompleteRuns(most int) cobra.CompletionFunc {
 	}
 }
 
-// classesOfRuns returns the names of sets of hosts of earlier runs that a word behind "@" may
-// become: those of the last run, and those of others once a name is begun.
+// classesOfRuns returns the host sets of earlier runs that complete a word after "@", such as
+// "last:failed". Sets of older runs are offered once the word begins with a digit.
 func classesOfRuns(word string) []string {
 	runs := latestRuns()
 	if len(runs) == 0 {

@@ -38,7 +38,7 @@ const (
 	row
 )
 
-// rowIndent is how far the text of rows is set in at least, where it goes on.
+// rowIndent is the least indentation of lines that continue a row.
 const rowIndent = 8
 
 // Parse takes a help text apart.
@@ -98,8 +98,7 @@ func isOption(text string) bool {
 	return strings.HasPrefix(text, "-") && len(text) > 1 && text[1] != ' '
 }
 
-// cutTerm splits a row into what is explained and the text. Where the former is
-// long, one space is all that is between them.
+// cutTerm splits a row into the term and its text. After a long term a single space separates them.
 func cutTerm(row string) (term, text string) {
 	if term, text, ok := strings.Cut(row, "  "); ok && (!isOption(row) || len(strings.Fields(term)) <= 3) {
 		return term, strings.TrimLeft(text, " ")
@@ -115,7 +114,7 @@ func cutTerm(row string) (term, text string) {
 	return strings.Join(words[:n], " "), strings.Join(words[n:], " ")
 }
 
-// isValue reports whether a word is a name for a value, as in "--name VALUE".
+// isValue reports whether a word stands for a value, as in "--name VALUE".
 func isValue(word string) bool { return word != "" && strings.ToUpper(word) == word }
 
 // Verbs returns all verbs of the program, those below other verbs included.
@@ -153,8 +152,7 @@ func (h Parts) Usage() []string {
 	return nil
 }
 
-// Option returns what the help says of a flag: what its value is called, and what it does, in
-// short.
+// Option returns what the help says about a flag: the word for its value, and a short description.
 func (h Parts) Option(name string) (value, text string) {
 	for _, p := range h {
 		if p.kind != row {

@@ -11,7 +11,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// otherWords are words of other programs, and the verbs that do what they mean.
+// otherWords maps words of other programs to our verbs.
 var otherWords = map[string]string{
 	"exec": "run", "execute": "run", "command": "run", "cmd": "run", "ssh": "run",
 	"copy": "put", "cp": "put", "upload": "put", "push": "put", "send": "put", "scp": "put",
@@ -22,7 +22,7 @@ var otherWords = map[string]string{
 	"scan": "trust scan", "accept": "trust accept",
 }
 
-// otherFlags are flags of other programs, and those of ours that do what they mean.
+// otherFlags maps flags of other programs to ours.
 var otherFlags = map[string]string{
 	"forks": "fanout", "parallel": "fanout", "jobs": "fanout", "concurrency": "fanout", "user": "login", "host": "hosts",
 	"become": "sudo", "ask-become-pass": "ask-sudo-pass", "become-user": "run-as", "ask-password": "ask-pass",
@@ -30,8 +30,8 @@ var otherFlags = map[string]string{
 	"identity-file": "identity", "proxy-jump": "jump", "command-timeout": "timeout", "check": "dry-run",
 }
 
-// CheckVerb refuses a word that is no verb before its flags are read: those of the verb that
-// was meant are none of the program, or of the verb above it.
+// CheckVerb refuses an unknown verb before the flags after it are parsed. Otherwise the first of these
+// flags would be reported as unknown, and not the verb.
 func CheckVerb(root *cobra.Command, args []string) error {
 	if len(args) == 0 || args[0] == "help" || strings.HasPrefix(args[0], "-") || args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd {
 		return nil
@@ -134,8 +134,8 @@ func Nearest(name string, names []string) []string {
 	return found[:min(len(found), 3)]
 }
 
-// misspelled returns how many letters must be changed, added, left out or swapped
-// with the next to make one word of another.
+// misspelled returns the edit distance of two words, where swapping two neighbours counts as one
+// edit (Damerau-Levenshtein).
 func misspelled(a, b string) int {
 	var before []int // the row for a[:i-1]
 	row := make([]int, len(b)+1)

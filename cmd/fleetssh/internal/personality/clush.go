@@ -92,7 +92,7 @@ func takeClushGroups(letter, option, prefix string) func(*translation, string) e
 	}
 }
 
-// takeHostFile reads the name of a file with hosts. It is the same for all tools.
+// takeHostFile reads the name of a file with hosts, for all tools.
 func takeHostFile(t *translation, file string) error {
 	if strings.Contains(file, ",") {
 		return exit.UsageError("rename it, or use --hostfile of fleetssh", "%s: the name of the file %q has a comma", t.tool.name, file)
@@ -101,7 +101,7 @@ func takeHostFile(t *translation, file string) error {
 	return nil
 }
 
-// takeSSHOptions reads options of ssh in one value. It is the same for all tools.
+// takeSSHOptions reads options of ssh in one value, for all tools.
 func takeSSHOptions(t *translation, value string) error {
 	words, err := splitWords(value)
 	if err != nil {
@@ -162,7 +162,7 @@ func finishClush(t *translation) error {
 	return t.wantCommand()
 }
 
-// finishClushCopy makes a copy of --copy or --rcopy.
+// finishClushCopy translates --copy and --rcopy.
 func (t *translation) finishClushCopy() error {
 	if t.given("-c") && t.given("--rcopy") || len(t.command) > 0 {
 		return exit.UsageError("", "clush: --copy, --rcopy and a command exclude each other")
@@ -200,8 +200,8 @@ func (t *translation) finishClushCopy() error {
 	return nil
 }
 
-// fetch copies one file of every host to a folder here, each under its name with that of the
-// host behind it, as clush --rcopy and rpdcp do. Without a folder it is that of the file.
+// fetch copies a file of every host to a local folder and appends the host to its name, as clush
+// --rcopy and rpdcp do. The default folder is the one that the file has on the hosts.
 func (t *translation) fetch(from []string, folder string) error {
 	if len(from) != 1 {
 		return exit.UsageError("one call for each, or fleetssh get", "%s: several files are not fetched at once", t.tool.name)

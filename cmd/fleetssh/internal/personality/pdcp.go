@@ -47,7 +47,7 @@ func rpdcpPersonality() *personality {
 	})
 }
 
-// pdshCopy is one of the copying tools of pdsh: hosts are chosen and reached as there.
+// pdshCopy returns one of the copying tools of pdsh, which chooses and reaches hosts as pdsh does.
 func pdshCopy(name, verb, about string, paths func(*translation) error) *personality {
 	pdsh := pdshPersonality()
 	options := []toolOption{

@@ -19,7 +19,7 @@ Hosts are reached by ssh, which is spoken here: no other program is run. They ar
 tried once. The exit code is 0 whatever happens on the hosts, unless -S or -k is
 given. There is no interactive mode.`
 
-// noGenders is for options that ask genders.
+// noGenders is the hint for options that ask genders.
 const noGenders = "--inventory FILE of fleetssh names groups and hosts"
 
 func pdshPersonality() *personality {
@@ -73,7 +73,7 @@ func dshbakPersonality() *personality {
 	}}
 }
 
-// rcmdModules are what pdsh knows to reach hosts by.
+// rcmdModules are the modules with which pdsh reaches hosts.
 var rcmdModules = []string{"ssh", "rsh", "mrsh", "exec", "krb4", "xcpu", "qsh", "mqsh"}
 
 // takePdshTargets reads what -w takes: hosts to work on, or to leave out.
@@ -159,8 +159,7 @@ func takePdshModule(_ *translation, name string) error {
 	return nil
 }
 
-// takeTimeout reads a time for the command, 0 for none. It is the same for all
-// tools.
+// takeTimeout reads the time limit of the command, for all tools; 0 means none.
 func takeTimeout(t *translation, value string) error {
 	if strings.Trim(value, "0.") != "" {
 		t.addValue("--timeout", value)
@@ -168,7 +167,7 @@ func takeTimeout(t *translation, value string) error {
 	return nil
 }
 
-// pdshHosts settles which hosts there are.
+// pdshHosts checks the options that choose hosts, and reads WCOLL.
 func (t *translation) pdshHosts() error {
 	chosen := t.given("-g") || t.given("-a") || t.given("-A")
 	if t.given("-w") && chosen {
@@ -181,7 +180,7 @@ func (t *translation) pdshHosts() error {
 	return nil
 }
 
-// pdshArgs adds what the variables of pdsh say to ssh.
+// pdshArgs adds the ssh options in the variables of pdsh.
 func (t *translation) pdshArgs() error {
 	for _, variable := range []string{"PDSH_SSH_ARGS", "PDSH_SSH_ARGS_APPEND"} {
 		words, err := splitWords(t.Getenv(variable))
@@ -219,7 +218,7 @@ func finishPdsh(t *translation) error {
 	return t.wantCommand()
 }
 
-// withoutPdshHost leaves out what pdsh fills in by itself in PDSH_SSH_ARGS.
+// withoutPdshHost drops the words of PDSH_SSH_ARGS that pdsh itself fills in.
 func withoutPdshHost(words []string) []string {
 	var kept []string
 	for i, word := range words {
@@ -231,7 +230,7 @@ func withoutPdshHost(words []string) []string {
 	return kept
 }
 
-// addPolicy adds what is so for all tools, whatever the settings of fleetssh are.
+// addPolicy adds what all tools have in common, so that settings of fleetssh do not change it.
 func (t *translation) addPolicy(exit, format string) {
 	t.addValue("--format", format)
 	t.addValue("--attempts", "1")

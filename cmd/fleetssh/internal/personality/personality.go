@@ -14,16 +14,15 @@ import (
 type personality struct {
 	name    string
 	aliases []string // other names that the tool is called by
-	about   string   // of its help
-	verb    string   // what does its work
+	about   string   // the beginning of its help
+	verb    string   // of ours, which does its work
 	options []toolOption
 	env     []envOption
-	finish  func(*translation) error // adds what takes the whole command line to know
+	finish  func(*translation) error // adds what depends on the whole command line
 }
 
-// toolOption is an option of another tool. It is one of ours (same), or take
-// makes something of it, or it is not covered (instead); with none of these it
-// changes nothing.
+// toolOption is an option of another tool. It becomes one of ours (same), take handles it, or it is
+// not covered (instead). With none of these it changes nothing.
 type toolOption struct {
 	names   []string // as in "-f" and "--fanout"
 	value   string   // what its value is called; empty: it takes none
@@ -35,8 +34,7 @@ type toolOption struct {
 	ends    []string // the whole command line, from here on
 }
 
-// envOption is a variable of the environment that stands for an option which is
-// not given.
+// envOption is an environment variable that is used if its option is not given.
 type envOption struct{ variable, option string }
 
 // personalities are the tools that the program can be called as.
@@ -47,7 +45,7 @@ func personalities() []*personality {
 	}
 }
 
-// personalityOf returns the tool of a name, nil if there is none.
+// personalityOf returns the tool of a name, or nil.
 func personalityOf(name string) *personality {
 	for _, p := range personalities() {
 		if name == p.name || slices.Contains(p.aliases, name) {
@@ -70,8 +68,8 @@ func CalledAs(argv []string) []string {
 	return argv[1:]
 }
 
-// find returns an option and its full name, nil if there is none. Long names may
-// be cut short where no other begins so.
+// find returns an option and its full name, or nil. A long name may be abbreviated if no other begins
+// like that.
 func (p *personality) find(name string) (*toolOption, string) {
 	var found *toolOption
 	var full string
@@ -93,7 +91,7 @@ func (p *personality) find(name string) (*toolOption, string) {
 	return found, full
 }
 
-// spelling is how the help and the documentation write the option.
+// spelling returns the option as the help and the documentation write it.
 func (o *toolOption) spelling() string {
 	text := strings.Join(o.names, ", ")
 	if o.value != "" {
@@ -102,7 +100,7 @@ func (o *toolOption) spelling() string {
 	return text
 }
 
-// meaning is what becomes of the option, in the same places.
+// meaning returns what the help and the documentation say about the option.
 func (o *toolOption) meaning() string {
 	switch {
 	case o.instead != "":
@@ -146,7 +144,7 @@ func Help(tool string) string {
 	return b.String()
 }
 
-// fill breaks text into lines between two columns. The first begins where it is.
+// fill breaks text into lines from column indent to column width. The first line gets no indentation.
 func fill(text string, indent, width int) string {
 	var b strings.Builder
 	column := indent

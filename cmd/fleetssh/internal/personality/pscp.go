@@ -55,7 +55,7 @@ func pslurpPersonality() *personality {
 	return p
 }
 
-// psshCopying is one of the copying tools of pssh: hosts are chosen and reached as there.
+// psshCopying returns one of the copying tools of pssh, which chooses and reaches hosts as pssh does.
 func psshCopying(name, alias, verb, about string, paths func(*translation) error) *personality {
 	pssh := psshPersonality()
 	options := []toolOption{

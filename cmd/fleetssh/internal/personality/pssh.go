@@ -58,7 +58,7 @@ func takePsshHosts(t *translation, value string) error {
 	return nil
 }
 
-// takePsshTimeout reads the time for everything on a host.
+// takePsshTimeout reads the time limit for everything on a host.
 func takePsshTimeout(t *translation, value string) error {
 	if strings.Trim(value, "0") != "" {
 		t.addValue("--connect-timeout", value)

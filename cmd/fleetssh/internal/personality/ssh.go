@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// sshLetters are the options of ssh as far as other tools hand them on: clush -o,
-// pssh -x, PDSH_SSH_ARGS. ssh itself is no personality.
+// sshLetters returns the options of ssh that other tools pass on: clush -o, pssh -x, PDSH_SSH_ARGS.
+// ssh itself is not a personality.
 func sshLetters() *personality {
 	forward := "forwards are not for many hosts; ssh makes them"
 	return &personality{name: "ssh", options: []toolOption{
@@ -22,7 +22,7 @@ func sshLetters() *personality {
 		{names: []string{"-6"}, same: "--ipv6"},
 		{names: []string{"-K"}, same: "--delegate"},
 		{names: []string{"-t"}, same: "--tty"},
-		// What is so in any case.
+		// These change nothing here.
 		{names: []string{"-2"}},
 		{names: []string{"-a"}},
 		{names: []string{"-k"}},
@@ -43,7 +43,7 @@ func sshLetters() *personality {
 	}}
 }
 
-// ssh adds what options of ssh are here.
+// ssh translates options of ssh.
 func (t *translation) ssh(words []string) error {
 	s := &translation{Environment: t.Environment, tool: sshLetters(), values: make(map[string][]string)}
 	if err := s.read(words); err != nil {
@@ -56,7 +56,7 @@ func (t *translation) ssh(words []string) error {
 	return nil
 }
 
-// splitWords reads words as a shell does, as far as quotes and backslashes go.
+// splitWords splits a line into words as a shell does. It knows quotes and backslashes, and no more.
 func splitWords(line string) ([]string, error) {
 	var words []string
 	var word strings.Builder

@@ -45,9 +45,9 @@ type translation struct {
 	tool    *personality
 	values  map[string][]string // of the options that were given, by their first name
 	args    []string            // our options
-	verb    string              // in place of that of the tool; empty: that one
+	verb    string              // replaces the verb of the tool, unless empty
 	command []string
-	ends    []string // the whole, if not nil
+	ends    []string // replaces the whole command line, if not nil
 }
 
 func (t *translation) translate(args []string) ([]string, error) {
@@ -82,8 +82,7 @@ func (t *translation) translate(args []string) ([]string, error) {
 // given reports whether an option was given, by its first name.
 func (t *translation) given(name string) bool { return t.values[name] != nil }
 
-// add adds one of our options. A value is attached, so that none can be taken for
-// an option.
+// add adds one of our options. addValue attaches the value, so that it is never taken for an option.
 func (t *translation) add(option string) { t.args = append(t.args, option) }
 
 func (t *translation) addValue(option, value string) {
@@ -93,7 +92,7 @@ func (t *translation) addValue(option, value string) {
 	t.add(option + value)
 }
 
-// read reads options up to the first word that is none, as all of these tools do.
+// read reads options up to the first other word, as all of these tools do.
 func (t *translation) read(args []string) error {
 	for len(args) > 0 && t.ends == nil {
 		word := args[0]
@@ -184,7 +183,7 @@ func (t *translation) takeWords(o *toolOption, name string, args []string) ([]st
 	return args[n:], nil
 }
 
-// apply makes what it does of an option that is given as name.
+// apply translates an option that was given as name.
 func (t *translation) apply(o *toolOption, name, value string) error {
 	t.values[o.names[0]] = append(t.values[o.names[0]], value)
 	switch {
@@ -204,7 +203,7 @@ func (t *translation) apply(o *toolOption, name, value string) error {
 	return nil
 }
 
-// fault says what is wrong with an option.
+// fault returns the error about an option.
 func (t *translation) fault(name, reason string) error {
 	return exit.UsageError("fleetssh help "+t.tool.name, "%s %s: %s", t.tool.name, name, reason)
 }

@@ -53,7 +53,7 @@ type Setting struct {
 	line   int
 }
 
-// maxSize is how long the file may be.
+// maxSize is the greatest size of the file, in bytes.
 const maxSize = 1 << 20
 
 // New returns defaults that are not read yet. getenv tells where the usual file is.
@@ -72,7 +72,7 @@ func (s *Defaults) Attach(root *cobra.Command) {
 	}
 }
 
-// refuseHidden refuses what stands in a record for a value that is not in it: the value is meant.
+// refuseHidden refuses a value that was copied from a record in which it is hidden.
 func refuseHidden(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(flag *pflag.Flag) {
 		for _, value := range flagvalue.Values(flag) {
@@ -84,7 +84,7 @@ func refuseHidden(flags *pflag.FlagSet) (err error) {
 	return err
 }
 
-// Apply sets the flags of a verb that were not given. They do not count as given.
+// Apply sets the flags of a verb that were not given. They do not become Changed.
 func (s *Defaults) Apply(cmd *cobra.Command) error {
 	if cmd.Hidden || len(settable(cmd)) == 0 {
 		return nil // nothing in the file is for it, so that a mistake there is no obstacle
@@ -118,8 +118,8 @@ func (s *Defaults) Apply(cmd *cobra.Command) error {
 	return nil
 }
 
-// Origin says where the value of a flag comes from, as in "config.toml:12", if it
-// was set by apply, and nothing otherwise. A nil s has set none.
+// Origin returns where the value of a flag comes from, as in "config.toml:12". It is empty if Apply
+// has not set the flag, or if s is nil.
 func (s *Defaults) Origin(flag string) string {
 	if s == nil {
 		return ""
@@ -127,7 +127,7 @@ func (s *Defaults) Origin(flag string) string {
 	return s.origins[flag]
 }
 
-// All says which flags apply has set, and where.
+// All returns a line for each flag that Apply has set, with its origin. It is empty if s is nil.
 func (s *Defaults) All() []string {
 	if s == nil {
 		return nil
@@ -142,8 +142,8 @@ func (s *Defaults) All() []string {
 // NoDefault annotates a flag that must be given: the file does not set it.
 const NoDefault = "again"
 
-// rivals returns the flags that say the same thing in another way, name included:
-// where one of them is given, the settings of the others have no say.
+// rivals returns the flags that decide the same thing, name included. If one of them is given, the
+// file sets none of them.
 func rivals(name string) []string {
 	for _, group := range [][]string{
 		{"hosts", "group", "all"}, {"format", "fold", "diff", "quiet"}, {"ask-pass", "password-file"}, {"ipv4", "ipv6"},
@@ -156,7 +156,7 @@ func rivals(name string) []string {
 	return []string{name}
 }
 
-// settable returns the flags of a verb that settings may set, by name.
+// settable returns the flags of a verb that the file may set, by name.
 func settable(cmd *cobra.Command) map[string]*pflag.Flag {
 	flags := make(map[string]*pflag.Flag)
 	cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
@@ -167,13 +167,13 @@ func settable(cmd *cobra.Command) map[string]*pflag.Flag {
 	return flags
 }
 
-// tableOf is what the table of a verb is called.
+// tableOf returns the name of the table of a verb.
 func tableOf(cmd *cobra.Command) string {
 	_, below, _ := strings.Cut(cmd.CommandPath(), " ")
 	return strings.ReplaceAll(below, " ", ".")
 }
 
-// Path returns which file to read, empty for none, and whether it was asked for.
+// Path returns the file to read, or an empty name for none, and whether the user has named it.
 func (s *Defaults) Path() (path string, wanted bool) {
 	switch s.From {
 	case "none":
@@ -203,8 +203,8 @@ func (s *Defaults) There() bool {
 	return path != "" && err == nil
 }
 
-// Read returns what the file says, that of verbs first. Everything in it is
-// checked, whatever verb runs, but for the values.
+// Read returns the settings in the file, first those of single verbs. It checks all keys, whatever
+// verb runs, but not the values.
 func (s *Defaults) Read(root *cobra.Command) (path string, all []Setting, err error) {
 	path, wanted := s.Path()
 	if path == "" {
@@ -228,8 +228,8 @@ func (s *Defaults) Read(root *cobra.Command) (path string, all []Setting, err er
 	return path, all, nil
 }
 
-// readFile reads the file. As with that of ssh, others must not be able to
-// write the one that is read without being asked for: it can name programs to run.
+// readFile reads the file. The usual file must not be writable by others, because it can name programs
+// to run; ssh has the same rule for its own file.
 func readFile(path string, wanted bool) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -301,7 +301,7 @@ func parse(path string, text []byte) ([]Setting, error) {
 	return all, nil
 }
 
-// lineNumbers returns where the keys of a valid text stand, by their full names.
+// lineNumbers returns the lines of the keys in a valid text, by their full names.
 func lineNumbers(text []byte) map[string]int {
 	lines := make(map[string]int)
 	var p unstable.Parser
@@ -333,8 +333,8 @@ func lineNumbers(text []byte) map[string]int {
 	return lines
 }
 
-// wordsOf returns a value as it would be given on the command line, one word
-// for each time that the flag would be given.
+// wordsOf returns a value as on the command line, one word for each time that the flag would be
+// given.
 func wordsOf(value any) ([]string, error) {
 	switch v := value.(type) {
 	case string:
@@ -362,7 +362,7 @@ func wordsOf(value any) ([]string, error) {
 	return nil, errors.New("it is no text, number, true, false or list of them")
 }
 
-// check reports what is wrong with a setting, whatever its value is.
+// check reports what is wrong with the key of a setting, or that its value is a secret.
 func (e *Setting) check(root *cobra.Command) *exit.Error {
 	known := make(map[string]bool)
 	var verbs []string

@@ -11,7 +11,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// conversation is what goes on between the terminal and a command.
+// conversation carries keys from the terminal to a command, and its output back.
 type conversation struct {
 	t      *Terminal
 	out    *fleetssh.HostOutput
@@ -25,8 +25,8 @@ type conversation struct {
 	shown chan error // gets one when a stream has ended or could not be shown
 }
 
-// sentMost is how many times what was typed at once may be on the way: with a host
-// that takes nothing, the way out must still be heard.
+// sentMost is how many reads of the keyboard may wait for the host. The keys that leave the session
+// must be read even if the host takes nothing.
 const sentMost = 256
 
 // Converse gives the terminal to a command of one host until the command ends, the user leaves
@@ -43,9 +43,7 @@ func newConversation(t *Terminal, out *fleetssh.HostOutput, hangUp func() error)
 	}
 }
 
-// run goes on until the command ends, the user leaves it, or ctx ends. The terminal is
-// restored when it returns, before it waits for anything. The error is what went
-// wrong here.
+// run is Converse. It restores the terminal before it waits for anything.
 func (c *conversation) run(ctx context.Context) (err error) {
 	if c.keys, err = termline.NewKeys(c.t.in); err == nil {
 		err = c.t.raw()
@@ -117,10 +115,10 @@ func (c *conversation) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// shownGrace is how long the last of the output may take to be shown.
+// shownGrace is how long showing the rest of the output may take.
 const shownGrace = time.Second
 
-// read takes what is typed.
+// read reads keys, and finds the escapes among them.
 func (c *conversation) read() {
 	var e escapes
 	for buf := make([]byte, 4<<10); ; {
@@ -143,7 +141,7 @@ func (c *conversation) read() {
 	}
 }
 
-// send sends it.
+// send sends keys to the command.
 func (c *conversation) send() {
 	for {
 		select {
@@ -173,14 +171,14 @@ func (c *conversation) resize() {
 	}
 }
 
-// How long a host may take to be told that the session ends, before the connection is
-// closed: it may be dead, and what was typed may fill the way to it.
+// The graces are how long stop waits for the host before it closes the connection. The host may be
+// dead, and unread keys may block the connection to it.
 const (
 	leaveGrace = time.Second
 	stopGrace  = 15 * time.Second // more than Stop takes
 )
 
-// stop ends the command. Whether the host confirms that is in the outcome.
+// stop ends the command. The outcome says whether the host has confirmed that.
 func (c *conversation) stop(ctx context.Context, grace time.Duration) {
 	stopped := make(chan struct{})
 	go func() {

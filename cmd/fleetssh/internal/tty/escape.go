@@ -1,20 +1,20 @@
 package tty
 
-// escapes finds in what is typed what is not for the host, as ssh does: "~" behind a
-// line end, and what follows it. The zero value is at the beginning of a line.
+// escapes finds the keys that are not meant for the host, as ssh does: "~" after a newline, and the
+// key that follows. The zero value is at the beginning of a line.
 type escapes struct {
 	within bool // a line
 	tilde  bool // the last one was "~", behind a line end
 }
 
-// typed is what some keys mean.
+// typed is what a number of keys mean.
 type typed struct {
 	send  []byte // for the host
 	help  bool   // wanted
-	leave bool   // the session, at once: what is behind it was dropped
+	leave bool   // the session, at once; later keys are dropped
 }
 
-// take takes the next keys.
+// take returns what the next keys mean.
 func (e *escapes) take(keys []byte) typed {
 	var t typed
 	for _, key := range keys {

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/term"
 )
 
-// Terminal is the one that the user sits at, to be handed to a host.
+// Terminal is the terminal that the user sits at.
 //
-// Between raw and restore it shows what it is sent and hands on every key. Whoever calls raw
-// defers restore, and every goroutine that works with the terminal in between defers
+// Between raw and restore it shows what is written to it unchanged, and every key can be read. The
+// caller of raw defers restore, and every goroutine that uses the terminal in between defers
 // restoreOnPanic.
 type Terminal struct {
 	in, out *os.File
@@ -23,8 +23,8 @@ type Terminal struct {
 	before *term.State // nil: as it was
 }
 
-// New returns the terminal behind standard input and output. It returns nil if one of them is no
-// terminal.
+// New returns the terminal behind standard input and output. It returns nil unless both are
+// terminals.
 func New(in io.Reader, out io.Writer) *Terminal {
 	t := new(Terminal)
 	t.in, _ = in.(*os.File)
@@ -35,7 +35,7 @@ func New(in io.Reader, out io.Writer) *Terminal {
 	return t
 }
 
-// size returns how large it is; zero if it does not know.
+// size returns the size of the terminal, or zeros if it is not known.
 func (t *Terminal) size() (rows, cols int) {
 	cols, rows, err := term.GetSize(int(t.out.Fd()))
 	if err != nil {
@@ -44,7 +44,7 @@ func (t *Terminal) size() (rows, cols int) {
 	return rows, cols
 }
 
-// raw makes it hand on every key.
+// raw switches the terminal to raw mode.
 func (t *Terminal) raw() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -56,7 +56,7 @@ func (t *Terminal) raw() error {
 	return nil
 }
 
-// restore makes it what it was before. It may be called more than once.
+// restore undoes raw. It may be called more than once.
 func (t *Terminal) restore() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -67,8 +67,8 @@ func (t *Terminal) restore() {
 	t.before = nil
 }
 
-// restoreOnPanic is for the goroutines beside the one that defers restore: a panic in
-// them ends the process without asking the others.
+// restoreOnPanic restores the terminal if its goroutine panics. Such a panic ends the process without
+// running the deferred calls of other goroutines.
 func (t *Terminal) restoreOnPanic() {
 	if p := recover(); p != nil {
 		t.restore()

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// resized never says anything: there is no signal for it.
+// resized returns a channel that never receives: this system has no signal for it.
 func resized() (changes <-chan os.Signal, end func()) { return nil, func() {} }
 
 // Modes returns nothing: the host decides.

@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// resized returns a channel that gets something when the terminal may have another
-// size, and what ends that.
+// resized returns a channel that receives when the size of the terminal may have changed, until end
+// is called.
 func resized() (changes <-chan os.Signal, end func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGWINCH)
 	return signals, func() { signal.Stop(signals) }
 }
 
-// usualSpeed is that of terminals without wires, in bits per second.
+// usualSpeed is the speed of pseudo-terminals, in bits per second.
 const usualSpeed = 38400
 
 // Modes returns what the terminal does with what is typed and shown (RFC 4254, section 8), so that
@@ -67,8 +67,8 @@ func (t *Terminal) Modes() ssh.TerminalModes {
 	} {
 		flag(mode, uint64(state.Oflag)&bit != 0)
 	}
-	// Of the line only this: sshd sets one bit after the other, and a terminal that is
-	// none of wires takes neither other sizes nor parity.
+	// CS8 is the only setting of the line that is sent: a pseudo-terminal takes neither other
+	// sizes nor parity, and sshd sets one bit after the other.
 	flag(ssh.CS8, uint64(state.Cflag)&unix.CSIZE == unix.CS8)
 	if inputUTF8 != 0 {
 		flag(ssh.IUTF8, uint64(state.Iflag)&inputUTF8 != 0)
