@@ -8,20 +8,20 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Closing a channel, ending its input, answering a request: each is a write, and may take
-// as long as the host does not read. What has to end leaves them to goroutines of the
-// client, with a patience that ends the connection when it comes to that.
+// Closing a channel, ending its input and answering a request are writes, and a host that does
+// not read blocks them. Whoever must not wait leaves them to goroutines of the connection,
+// which close the connection if nothing moves on it any more.
 
-// CloseGrace is how long a host may take to let the end of a channel be sent, or to
-// confirm it, while nothing moves on its connection.
+// CloseGrace is how long the end of a channel may take to be sent or confirmed while nothing
+// moves on the connection.
 const CloseGrace = 2 * time.Second
 
-// CloseSoon closes a channel without waiting for that.
+// CloseSoon closes a channel without waiting for it.
 func (c *Conn) CloseSoon(channel io.Closer) {
-	c.SaySoon(func() { channel.Close() }) // of a client that is closed, it has ended
+	c.SaySoon(func() { channel.Close() }) // if c is closed, the channel has ended
 }
 
-// Discard is CloseSoon for a channel that nobody has begun to use.
+// Discard is CloseSoon for a channel that has not been used.
 func (c *Conn) Discard(channel io.Closer, requests <-chan *ssh.Request) {
 	c.CloseSoon(channel)
 	take := func() { ssh.DiscardRequests(requests) }
@@ -30,8 +30,8 @@ func (c *Conn) Discard(channel io.Closer, requests <-chan *ssh.Request) {
 	}
 }
 
-// SaySoon calls f, which tells the host something that it need not answer, on a goroutine
-// of the client. If it cannot be told, the connection is given up.
+// SaySoon calls f, which sends something that needs no answer, on a goroutine of the
+// connection. If it cannot be sent, the connection is closed.
 func (c *Conn) SaySoon(f func()) {
 	c.Go(func() {
 		defer c.patience().end()
@@ -39,7 +39,7 @@ func (c *Conn) SaySoon(f func()) {
 	})
 }
 
-// patience gives up a connection on which nothing moves.
+// patience closes a connection on which nothing moves.
 type patience struct {
 	conn  *Conn
 	timer *time.Timer

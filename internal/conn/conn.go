@@ -272,10 +272,10 @@ func (c *Conn) Stream(r io.Reader) *Stream { return c.wire.stream(r) }
 
 // Unbind lifts the bound on what the SSH library may read ahead, for a user that takes what
 // comes at a pace of its own, until Bind is called.
-func (c *Conn) Unbind() { c.wire.others.Add(1) }
+func (c *Conn) Unbind() { c.wire.exempt.Add(1) }
 
 // Bind is the counterpart of Unbind.
-func (c *Conn) Bind() { c.wire.others.Add(-1) }
+func (c *Conn) Bind() { c.wire.exempt.Add(-1) }
 
 // Carried returns how many bytes have come, and have been taken by the other side.
 func (c *Conn) Carried() int64 { return c.wire.carried() }

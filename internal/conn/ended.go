@@ -8,10 +8,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// What a command has written, and how it ended, may be kept long after its
-// connection has gone. A channel of the SSH library holds the whole connection,
-// with all its buffers: 20 KiB. So both are let go of when they have ended, and
-// what follows stands in for them.
+// What a command has written, and how it ended, may be kept long after its connection has
+// gone. A channel of the SSH library keeps the whole connection alive, with all its buffers:
+// 20 KiB. So both are released when they have ended, and these types stand in for them.
 
 // endedConn stands in for a connection that has gone.
 type endedConn struct {

@@ -7,9 +7,8 @@ import (
 	"fleetssh/internal/deadline"
 )
 
-// users counts what uses the connection of a [Conn]. It is the one place that decides who
-// may close a connection which is still of use to others, and who may take the only process
-// it finds on the host for its own.
+// users counts what uses a [Conn]. It is the one place that decides who may close a connection
+// that others may still use, and who may take the only process on the host to be its own.
 type users struct {
 	mu       sync.Mutex // protects what follows
 	count    int        // see Enter
