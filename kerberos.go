@@ -1,9 +1,13 @@
 package fleetssh
 
 import (
+	"errors"
 	"strings"
 
+	"golang.org/x/crypto/ssh"
+
 	"fleetssh/internal/gss"
+	"fleetssh/internal/password"
 )
 
 // proveTicket has the KDC judge the password for it, if there is one that hosts share, and
@@ -40,5 +44,106 @@ func (l *login) proveTicket() bool {
 			Host: l.host.name(), Port: l.host.port(), User: principal, Op: "auth", RefusedBy: kdc, Kerberos: true,
 		}
 		return false
+	}
+}
+
+// tickets returns the credentials that the connections of d share.
+func (d *dialer) tickets(g *GSSAPI) *password.Tickets {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	o := g.options()
+	c := d.kerberos[o]
+	if c == nil {
+		if d.kerberos == nil {
+			d.kerberos = make(map[gss.Options]*password.Tickets)
+		}
+		c = password.NewTickets(o)
+		d.kerberos[o] = c
+	}
+	return c
+}
+
+// errWithoutTicket ends a connection on which a ticket was refused: the SSH library
+// cannot go on. It takes message 65 of RFC 4462, section 3.9, for message 64, and
+// leaves the refusal that follows to the next method.
+var errWithoutTicket = errors.New("login without the Kerberos ticket")
+
+// ticketUse is the login with a ticket on one connection.
+type ticketUse struct {
+	*gss.Context
+	complete bool // the last message of the method went out
+}
+
+// GetMIC implements [ssh.GSSAPIClient].
+func (u *ticketUse) GetMIC(micField []byte) ([]byte, error) {
+	mic, err := u.Context.GetMIC(micField)
+	u.complete = err == nil
+	return mic, err
+}
+
+// hasTicket reports whether a login with a ticket is to be tried.
+func (l *login) hasTicket() bool {
+	if l.tickets == nil || l.kerberos != untried {
+		return false
+	}
+	if l.host.Auth.GSSAPI.IfTicket {
+		if _, err := l.tickets.Principal(l.ctx); err != nil {
+			return false
+		}
+	}
+	if !l.proveTicket() {
+		l.kerberos = refused
+		return false
+	}
+	return true
+}
+
+// nextTicket returns the method that logs in with a ticket.
+func (l *login) nextTicket() ssh.AuthMethod {
+	g := l.host.Auth.GSSAPI
+	server := g.ServerIdentity
+	if server == "" {
+		server = l.host.Host
+	}
+	l.ticket = &ticketUse{Context: l.tickets.NewContext(l.ctx, g.Delegate)}
+	return ssh.GSSAPIWithMICAuthMethod(l.ticket, server)
+}
+
+// ticketRefused reports whether the login with a ticket has failed in a way that
+// leaves the connection of no use, and notes it.
+func (l *login) ticketRefused() bool {
+	if l.last != &l.kerberos || !l.ticket.Begun() || l.ticket.complete {
+		return false
+	}
+	*l.last = refused
+	l.last = nil
+	l.explainTicket()
+	return true
+}
+
+// explainTicket notes why the login with a ticket has failed.
+func (l *login) explainTicket() {
+	switch err := l.ticket.Err(); {
+	case err != nil:
+		l.note("Kerberos: %w", err)
+	case l.ticket.complete:
+		who, err := l.tickets.Principal(l.ctx)
+		if err != nil {
+			who = "the principal"
+		}
+		l.note("Kerberos: the host does not let %s in as %s", who, l.user)
+	default:
+		l.note("Kerberos: the host refused the ticket for %s: its keytab may lack the current key, or its clock be wrong", l.ticket.Service())
+	}
+}
+
+// warnTicket notes what the user must know about a login with a ticket that has
+// succeeded.
+func (l *login) warnTicket() {
+	if l.ticket == nil {
+		return
+	}
+	if err := l.ticket.DelegationErr(); err != nil {
+		l.warnings = append(l.warnings, err.Error())
 	}
 }
