@@ -212,18 +212,23 @@ func CheckKeys(ctx context.Context, host HostConfig) error {
 // credentials reads the keys of host. The error is a *PKeyFileError, or that of
 // ctx. Nothing has been contacted then but the agent.
 func (d *dialer) credentials(ctx context.Context, host *HostConfig, user string) (*identity.Credentials, error) {
-	a := &host.Auth
-	config := &identity.Config{
-		User:    user,
-		KeyFile: a.KeyFile, CertFile: a.CertFile, KeyData: a.KeyData, CertData: a.CertData, Signers: a.Signers,
-		Identities: a.Identities, CertFiles: a.CertFiles, IdentitiesOnly: a.IdentitiesOnly, NoDefaultKeys: a.NoDefaultKeys,
-		Secrets: host.secrets(), Algorithms: host.algorithms(),
-	}
-	if !a.NoAgent && (!a.ownKeys() || a.KeyFile != "" || len(a.KeyData) > 0) {
+	config := host.identities(user)
+	if a := &host.Auth; !a.NoAgent && (!a.ownKeys() || a.KeyFile != "" || len(a.KeyData) > 0) {
 		config.Agent = d.agent(a.agentSocket())
 	}
 	c, err := identity.Read(ctx, &d.keys, config)
 	return c, keyFileError(host.name(), err)
+}
+
+// identities returns which keys and certificates the host may be shown, but for the agent.
+func (h *HostConfig) identities(user string) *identity.Config {
+	a := &h.Auth
+	return &identity.Config{
+		User:    user,
+		KeyFile: a.KeyFile, CertFile: a.CertFile, KeyData: a.KeyData, CertData: a.CertData, Signers: a.Signers,
+		Identities: a.Identities, CertFiles: a.CertFiles, IdentitiesOnly: a.IdentitiesOnly, NoDefaultKeys: a.NoDefaultKeys,
+		Secrets: h.secrets(), Algorithms: h.algorithms(),
+	}
 }
 
 // asking lets one goroutine of the process at a time put a question to the user:
