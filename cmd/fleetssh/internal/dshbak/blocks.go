@@ -27,6 +27,7 @@ func NewBlocks(screen *termline.Screen, together bool) *Blocks {
 	return &Blocks{screen: screen, together: together, fold: fold.New(0), numbers: make(map[string]int)}
 }
 
+// Line implements [Sink].
 func (b *Blocks) Line(host string, text []byte) error {
 	i, known := b.numbers[host]
 	if !known {
@@ -39,7 +40,7 @@ func (b *Blocks) Line(host string, text []byte) error {
 	return b.fold.Line(i, fold.Stdout, string(text))
 }
 
-// End shows the blocks, in the order of their first hosts.
+// End implements [Sink]. It shows the blocks in the order of their first hosts.
 func (b *Blocks) End() error {
 	for i, name := range b.names {
 		if b.together {
@@ -73,4 +74,5 @@ func (b *Blocks) End() error {
 	return nil
 }
 
+// Close implements [Sink]. It frees what is kept of the lines.
 func (b *Blocks) Close() error { return b.fold.Close() }

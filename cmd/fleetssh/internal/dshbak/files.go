@@ -16,7 +16,7 @@ type Files struct {
 	held  int
 }
 
-// file is a file for one host.
+// file is the file of one host.
 type file struct {
 	bytes.Buffer      // what is not yet written
 	begun        bool // the file is made anew
@@ -27,6 +27,7 @@ func NewFiles(root *os.Root) *Files {
 	return &Files{root: root, files: make(map[string]*file)}
 }
 
+// Line implements [Sink]. It writes to files only now and then.
 func (b *Files) Line(host string, text []byte) error {
 	name := selection.FileName(host)
 	f := b.files[name]
@@ -45,7 +46,7 @@ func (b *Files) Line(host string, text []byte) error {
 	return b.End()
 }
 
-// End writes what waits. Only one file is open at a time, however many there are.
+// End implements [Sink]. It writes the lines that wait, with one open file at a time.
 func (b *Files) End() error {
 	for name, f := range b.files {
 		if f.Len() == 0 {
@@ -70,4 +71,5 @@ func (b *Files) End() error {
 	return nil
 }
 
+// Close implements [Sink].
 func (b *Files) Close() error { return b.root.Close() }

@@ -18,10 +18,10 @@ const (
 	maxHeld  = 4 << 20 // bytes that wait to be written to files
 )
 
-// A Sink gets the lines of all hosts.
+// A Sink takes the lines of all hosts: to the screen ([Blocks]) or into files ([Files]).
 type Sink interface {
 	Line(host string, text []byte) error
-	End() error // all lines have come
+	End() error // after the last line
 	Close() error
 }
 
@@ -59,7 +59,7 @@ func Read(in io.Reader, name string, line func(host string, text []byte) error) 
 	return nil
 }
 
-// scanRawLines is bufio.ScanLines without the care for carriage returns.
+// scanRawLines is bufio.ScanLines, but keeps carriage returns.
 func scanRawLines(data []byte, atEOF bool) (int, []byte, error) {
 	if i := bytes.IndexByte(data, '\n'); i >= 0 {
 		return i + 1, data[:i], nil
@@ -70,9 +70,9 @@ func scanRawLines(data []byte, atEOF bool) (int, []byte, error) {
 	return 0, nil, nil
 }
 
-// cutLabel splits "host: text". Where the first word ends with a colon, that is
-// the end of the host, so that it may have a port or be an IPv6 address; else it
-// is the first colon, and there may be white space before it.
+// cutLabel splits "host: text". If the first word ends with a colon, the rest of that word is the
+// host, which may have a port or be an IPv6 address. Otherwise the host ends at the first colon, and
+// white space may stand before it.
 func cutLabel(line []byte) (host string, text []byte, ok bool) {
 	line = bytes.TrimLeft(line, " \t\r\f\v")
 	word := line
