@@ -75,7 +75,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/sshdtest":    nil,
 		"fleetssh/internal/socks":       nil,
 		"fleetssh/internal/transfer":    {"fleetssh/internal/scp", "fleetssh/internal/shellquote"},
-		"fleetssh/internal/transport":   {"fleetssh/internal/shellquote", "fleetssh/internal/socks"},
+		"fleetssh/internal/transport":   {"fleetssh/internal/account", "fleetssh/internal/shellquote", "fleetssh/internal/socks"},
 		"fleetssh/internal/tunnel":      {"fleetssh/internal/sanitize", "fleetssh/internal/socks", "fleetssh/internal/transport"},
 		"fleetssh/test/identities":      nil,
 		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/inventory", "fleetssh/sshconfig", "fleetssh/internal/account", "fleetssh/cmd/fleetssh/internal/", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote"},

@@ -2,20 +2,17 @@ package fleetssh
 
 import (
 	"context"
-	"crypto/sha1"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
-	"fleetssh/internal/account"
 	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/transport"
 )
 
 // masterTimeout is how long a master, which is a process of this machine, may take to
@@ -81,72 +78,18 @@ func (a *attempt) callMaster(ctx context.Context, transport net.Conn, path strin
 	return c, nil
 }
 
-// controlSockets returns where the socket of a master may be. OpenSSH before 9.6
-// leaves hops out of %C and %j; later ones have the host of the last hop there, as it
-// was written.
+// controlSockets returns where the socket of a master may be.
 func (h *HostConfig) controlSockets() ([]string, error) {
 	if h.ControlPath == "" || h.ControlPath == "none" {
 		return nil, nil
 	}
-	var paths []string
-	for _, hop := range []string{h.lastHop(), ""} {
-		path, err := h.controlPath(hop)
-		if err != nil {
-			return nil, err
-		}
-		if len(paths) == 0 || paths[0] != path {
-			paths = append(paths, path)
-		}
-	}
-	return paths, nil
-}
-
-// lastHop returns the name of the hop in front of the host, empty if there is none.
-func (h *HostConfig) lastHop() string {
-	if h.Proxy == nil {
-		return ""
-	}
-	return h.Proxy.name()
-}
-
-// controlPath replaces the tokens of ssh_config(5).
-func (h *HostConfig) controlPath(hop string) (string, error) {
-	login, err := h.login()
+	user, err := h.login()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	local := account.Current()
-	name, err := os.Hostname()
-	if err != nil {
-		return "", err
+	path := transport.ControlPath{Path: h.ControlPath, Host: h.Host, Port: h.port(), User: user}
+	if h.Proxy != nil {
+		path.Hop = h.Proxy.name()
 	}
-	port, host := strconv.Itoa(h.port()), strings.ToLower(h.Host)
-	short, _, _ := strings.Cut(name, ".")
-	values := map[byte]string{
-		'%': "%",
-		'C': fmt.Sprintf("%x", sha1.Sum([]byte(name+host+port+login+hop))),
-		'd': local.Home, 'h': host, 'i': local.UID, 'j': hop, 'k': h.Host,
-		'L': short, 'l': name, 'n': h.Host, 'p': port, 'r': login, 'u': local.Name,
-	}
-	var path strings.Builder
-	text := account.Expand(h.ControlPath)
-	for i := 0; i < len(text); i++ {
-		if text[i] != '%' {
-			path.WriteByte(text[i])
-			continue
-		}
-		i++
-		if i == len(text) {
-			return "", errors.New(`it ends with a "%"`)
-		}
-		value, ok := values[text[i]]
-		if ok && value == "" && (text[i] == 'u' || text[i] == 'd') {
-			return "", fmt.Errorf("%q: %w", "%"+text[i:i+1], account.ErrNoEntry)
-		}
-		if !ok {
-			return "", fmt.Errorf("%q is no token that can be replaced in it", "%"+text[i:i+1])
-		}
-		path.WriteString(value)
-	}
-	return path.String(), nil
+	return path.Sockets()
 }

@@ -1,15 +1,17 @@
-package fleetssh
+package transport
 
 import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"fleetssh/internal/account"
 )
 
 // socketsOf returns where the socket of a master may be.
-func socketsOf(t *testing.T, h HostConfig) []string {
+func socketsOf(t *testing.T, c ControlPath) []string {
 	t.Helper()
-	paths, err := h.controlSockets()
+	paths, err := c.Sockets()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,14 +21,14 @@ func socketsOf(t *testing.T, h HostConfig) []string {
 // Behind a hop, newer clients hash its name into %C, older ones do not.
 func TestControlPathBehindHop(t *testing.T) {
 	t.Parallel()
-	host := HostConfig{Host: "web1", ControlPath: "/tmp/%C"}
+	host := ControlPath{Path: "/tmp/%C", Host: "web1", Port: 22, User: "me"}
 	plain := socketsOf(t, host)
-	host.Proxy = &HostConfig{Host: "10.0.0.1", Alias: "bastion"}
+	host.Hop = "bastion"
 	behind := socketsOf(t, host)
 	if len(plain) != 1 || len(behind) != 2 || behind[0] == plain[0] || behind[1] != plain[0] {
 		t.Errorf("%q, behind a hop %q", plain, behind)
 	}
-	host.ControlPath = "/tmp/%j-%h"
+	host.Path = "/tmp/%j-%h"
 	if got := socketsOf(t, host); got[0] != "/tmp/bastion-web1" || got[1] != "/tmp/-web1" {
 		t.Errorf("%q", got)
 	}
@@ -48,7 +50,7 @@ func TestSSHDMasterControlPath(t *testing.T) {
 				want = value
 			}
 		}
-		host := HostConfig{Host: args[len(args)-1], ControlPath: "/tmp/%%-%C-%d-%h-%i-%L-%l-%n-%p-%r-%u"}
+		host := ControlPath{Host: args[len(args)-1], Port: 22, User: account.Current().Name, Path: "/tmp/%%-%C-%d-%h-%i-%L-%l-%n-%p-%r-%u"}
 		switch args[0] {
 		case "-p":
 			host.Port = 2222

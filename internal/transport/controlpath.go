@@ -1,0 +1,76 @@
+package transport
+
+import (
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"fleetssh/internal/account"
+)
+
+// ControlPath says where an OpenSSH client that runs as master has its socket: the setting
+// of that name in ssh_config(5), and what its tokens stand for.
+type ControlPath struct {
+	Path string
+	Host string
+	Port int
+	User string // to log in as
+	Hop  string // the host in front, by the name that it is called; empty if there is none
+}
+
+// Sockets returns where the socket may be. OpenSSH before 9.6 leaves hops out of %C and
+// %j; later ones have the host of the last hop there, as it was written.
+func (c ControlPath) Sockets() ([]string, error) {
+	var paths []string
+	for _, hop := range []string{c.Hop, ""} {
+		path, err := c.expand(hop)
+		if err != nil {
+			return nil, err
+		}
+		if len(paths) == 0 || paths[0] != path {
+			paths = append(paths, path)
+		}
+	}
+	return paths, nil
+}
+
+// expand replaces the tokens.
+func (c ControlPath) expand(hop string) (string, error) {
+	local := account.Current()
+	name, err := os.Hostname()
+	if err != nil {
+		return "", err
+	}
+	port, host := strconv.Itoa(c.Port), strings.ToLower(c.Host)
+	short, _, _ := strings.Cut(name, ".")
+	values := map[byte]string{
+		'%': "%",
+		'C': fmt.Sprintf("%x", sha1.Sum([]byte(name+host+port+c.User+hop))),
+		'd': local.Home, 'h': host, 'i': local.UID, 'j': hop, 'k': c.Host,
+		'L': short, 'l': name, 'n': c.Host, 'p': port, 'r': c.User, 'u': local.Name,
+	}
+	var path strings.Builder
+	text := account.Expand(c.Path)
+	for i := 0; i < len(text); i++ {
+		if text[i] != '%' {
+			path.WriteByte(text[i])
+			continue
+		}
+		i++
+		if i == len(text) {
+			return "", errors.New(`it ends with a "%"`)
+		}
+		value, ok := values[text[i]]
+		if ok && value == "" && (text[i] == 'u' || text[i] == 'd') {
+			return "", fmt.Errorf("%q: %w", "%"+text[i:i+1], account.ErrNoEntry)
+		}
+		if !ok {
+			return "", fmt.Errorf("%q is no token that can be replaced in it", "%"+text[i:i+1])
+		}
+		path.WriteString(value)
+	}
+	return path.String(), nil
+}
