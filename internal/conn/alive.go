@@ -19,10 +19,10 @@ const (
 	mostAhead = 16 << 20
 )
 
-// pulse tells whether the host of a connection is alive: it probes it all the time. That
-// bytes come is no sign of life for ever: a host that does not read may send some, and an
-// answer is what shows that it reads. But on a slow line, much may be on the way before
-// it, in both directions.
+// pulse tells whether the host of a connection is alive, by probing it. Bytes that come do not
+// count as life for ever: a host that does not read may still send some, and only an answer
+// shows that it reads. On a slow line much may be on the way before the answer, in both
+// directions.
 type pulse struct {
 	conn   *Conn
 	every  time.Duration

@@ -26,9 +26,9 @@ type Conn struct {
 	log       *slog.Logger
 	host      any // names the host in the log
 	wire      *flow
-	hop       *Conn         // the connection goes through it; nil: through none
-	keepAlive time.Duration // zero: the host is not probed
-	agent     *forwarding   // nil: no agent is forwarded
+	hop       *Conn            // the connection goes through it; nil: through none
+	keepAlive time.Duration    // zero: the host is not probed
+	agent     *agentForwarding // nil: no agent is forwarded
 	incoming  func(ssh.NewChannel) (taken bool, err error)
 	ended     func()
 
@@ -77,7 +77,7 @@ func New(config Config) *Conn {
 		conn: config.Link, done: make(chan struct{}),
 	}
 	if config.Agent != nil {
-		c.agent = newForwarding(config.Agent)
+		c.agent = newAgentForwarding(config.Agent)
 	}
 	return c
 }

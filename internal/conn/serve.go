@@ -14,8 +14,8 @@ type handover struct {
 	requests chan *ssh.Request
 }
 
-// service is what a Conn does for its host while nothing else goes on. All of it is in
-// one place, since the stack of the goroutine is what an idle connection takes most.
+// service is what a Conn does for its host while nothing else goes on. It is one goroutine for
+// everything: its stack is most of what an idle connection costs.
 type service struct {
 	c        *Conn
 	channels <-chan ssh.NewChannel // nil: there are no more
@@ -29,10 +29,10 @@ type service struct {
 	late     *time.Timer     // runs from then on
 }
 
-// serve takes what the host asks for and probes it, until the connection ends. It is the
-// one goroutine of an idle client beside those of the SSH library, and waits for nobody:
-// what it answers, another one says, and while that cannot be said, or an ssh.Client does
-// not take what is its, no more is taken from the host.
+// serve handles what the host asks for, and probes the host, until the connection ends. It is
+// the one goroutine of an idle connection besides those of the SSH library, and never blocks:
+// another goroutine sends the answers. While an answer cannot be sent, or an ssh.Client does
+// not take what it should, serve accepts nothing more from the host.
 func (c *Conn) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	s := &service{c: c, channels: channels, requests: requests, ended: c.wire.ended}
 	s.heart.conn, s.heart.every = c, c.keepAlive
@@ -103,7 +103,7 @@ func (s *service) next() {
 	}
 }
 
-// takeChannel takes a channel that the host opens.
+// takeChannel handles a channel that the host opens.
 func (s *service) takeChannel(ch ssh.NewChannel) {
 	ours, err := s.c.incoming(ch)
 	switch {
@@ -121,7 +121,7 @@ func (s *service) takeChannel(ch ssh.NewChannel) {
 	}
 }
 
-// takeRequest takes a request of the host.
+// takeRequest handles a global request of the host.
 func (s *service) takeRequest(req *ssh.Request) {
 	switch {
 	case s.c.handed().requests == nil:
@@ -140,7 +140,7 @@ func (s *service) say(f func()) {
 	s.c.wg.Go(func() { f(); close(said) })
 }
 
-// beat gives up a host that is dead.
+// beat closes the connection if the host is dead.
 func (s *service) beat() {
 	if s.heart.beat() {
 		return
@@ -150,8 +150,8 @@ func (s *service) beat() {
 	s.c.Link().Close()
 }
 
-// Drain takes what comes until the connection has ended, for nobody: the SSH library waits
-// for whoever takes it.
+// Drain receives and drops what comes until the connection has ended: the SSH library blocks
+// until somebody receives it.
 func Drain(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	for channels != nil || requests != nil {
 		select {
@@ -167,8 +167,8 @@ func Drain(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	}
 }
 
-// SetIdle notes that nothing has been started on a session yet. Its requests are served
-// by nobody: more of them than the library keeps stop the whole connection, and its end.
+// SetIdle notes that nothing has been started on a session yet. Nobody serves its requests:
+// more of them than the library buffers block the whole connection, and its end.
 func (c *Conn) SetIdle(ch *Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

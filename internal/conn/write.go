@@ -9,13 +9,12 @@ import (
 	"time"
 )
 
-// A write to a host that does not read blocks under the locks of the SSH library,
-// together with everything else that has to be said on the connection, and no context
-// ends it. This is the one place that does: a write that stands still for too long ends
-// the connection, and with it every call that waits.
+// A write to a host that does not read blocks while it holds locks of the SSH library, so that
+// nothing else can be sent on the connection, and no context ends it. The wire does: a write
+// that makes no progress for too long ends the connection, and with it every call that waits.
 
-// How long a write may stand still: ConnectTimeout, within these. A line that is cut for
-// a moment comes back; who wants to connect quickly does not mean that.
+// A write may make no progress for ConnectTimeout, within these bounds: a line that is cut for a
+// moment comes back, however quickly the user wants to connect.
 const (
 	leastStall = 10 * time.Second
 	mostStall  = 30 * time.Second
@@ -33,9 +32,9 @@ const writeLooks = 30
 // Slowest is how many bytes a second a connection must carry to be one that works.
 const Slowest = 1 << 10
 
-// writeWatch looks after the writes of a connection. Its timer runs on while there are
-// writes, and ends when it finds none: to set and stop it for each would cost about as
-// much as the write.
+// writeWatch watches the writes of a connection. Its timer runs on while there are writes, and
+// stops when it finds none: setting and stopping it for each write would cost about as much as
+// the write.
 type writeWatch struct {
 	limit time.Duration // how long a write may stand still; zero: mostStall
 

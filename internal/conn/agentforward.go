@@ -22,8 +22,8 @@ const (
 // maxAgentChannels is how many channels to the agent one host may have open.
 const maxAgentChannels = 64
 
-// forwarding lets a host use the local SSH agent.
-type forwarding struct {
+// agentForwarding lets a host use the local SSH agent.
+type agentForwarding struct {
 	agent *sshagent.Agent
 	ctx   context.Context // ends with the connection
 	stop  context.CancelFunc
@@ -34,8 +34,8 @@ type forwarding struct {
 	asked chan struct{} // closed when it has answered
 }
 
-func newForwarding(agent *sshagent.Agent) *forwarding {
-	f := &forwarding{agent: agent, asked: make(chan struct{})}
+func newAgentForwarding(agent *sshagent.Agent) *agentForwarding {
+	f := &agentForwarding{agent: agent, asked: make(chan struct{})}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	return f
 }
@@ -54,7 +54,7 @@ func (c *Conn) ForwardAgent(ctx context.Context, session ssh.Channel) error {
 // wait for the answer. One that never comes costs the sessions that wait their time; when
 // the first of them has been closed for it, the others go on without, as ssh does. A host
 // that refuses is no reason to give up either.
-func (f *forwarding) request(ctx context.Context, c *Conn, session ssh.Channel) error {
+func (f *agentForwarding) request(ctx context.Context, c *Conn, session ssh.Channel) error {
 	f.ask.Do(func() {
 		ok := c.Go(func() {
 			defer close(f.asked)
@@ -78,7 +78,7 @@ func (f *forwarding) request(ctx context.Context, c *Conn, session ssh.Channel) 
 // accept serves a channel to the agent that the host opens. It counts until the host
 // has closed it too: until then it holds what the host has sent. It returns false if there
 // are too many.
-func (f *forwarding) accept(c *Conn, asked ssh.NewChannel) bool {
+func (f *agentForwarding) accept(c *Conn, asked ssh.NewChannel) bool {
 	if f.open.Add(1) > maxAgentChannels {
 		f.open.Add(-1)
 		return false
