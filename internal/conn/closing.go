@@ -39,14 +39,21 @@ func (c *Conn) SaySoon(f func()) {
 	})
 }
 
-// patience closes a connection on which nothing moves.
+// closePatience is how long a message or its confirmation may wait behind other traffic. A slow
+// line needs part of it: an interrupted copy has up to 2 MiB on the way. A host that sends for
+// ever and confirms nothing causes traffic, too, and must not wait longer.
+const closePatience = 10 * CloseGrace
+
+// patience closes a connection on which nothing moves, or on which traffic outlasts
+// closePatience.
 type patience struct {
 	conn  *Conn
 	timer *time.Timer
 
 	mu      sync.Mutex // protects what follows
 	over    bool
-	carried int64 // by the connection, at the last look
+	waited  time.Duration // up to the last look
+	carried int64         // by the connection, likewise
 }
 
 // patience returns one that lasts until its end is called.
@@ -70,8 +77,10 @@ func (p *patience) look() {
 	if p.over {
 		return
 	}
+	p.waited += CloseGrace
 	now := p.conn.wire.carried()
-	if now-p.carried >= Slowest*int64(CloseGrace/time.Second) {
+	moves := now-p.carried >= Slowest*int64(CloseGrace/time.Second)
+	if moves && p.waited < closePatience {
 		p.carried = now
 		p.timer.Reset(CloseGrace) // what has to be said waits behind what moves
 		return

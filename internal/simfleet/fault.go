@@ -88,6 +88,8 @@ const (
 	FloodConfirmations FaultKind = "flood-confirmations"
 	// FloodChannelRequests makes requests on the first channel without end.
 	FloodChannelRequests FaultKind = "flood-channel-requests"
+	// FloodSlowly makes a few of them a second, so that no answer of the client stands still.
+	FloodSlowly FaultKind = "flood-slowly"
 
 	// NoSFTP has no subsystem "sftp".
 	NoSFTP FaultKind = "no-sftp"
@@ -162,7 +164,7 @@ func FaultNames() []string {
 		RefusePTY, RefuseEnv, RefuseExec, StallExec, NoStartReply, StallAfterStart,
 		NeverReadStdin, IgnoreSignals, DripOutput, CutAfter,
 		StopReading, StopReadingTrickle, HugeWindow, StallRekey,
-		FloodRequests, FloodOpens, FloodPings, FloodConfirmations, FloodChannelRequests,
+		FloodRequests, FloodOpens, FloodPings, FloodConfirmations, FloodChannelRequests, FloodSlowly,
 		NoSFTP, NoSCP, NoExtensions, DenyPath, DiskFull, CutUpload, StallFile, WrongSize, HostileNames, LongNames, EndlessListing,
 		CloseWithoutStatus, EOFBeforeStatus,
 	}
@@ -204,7 +206,7 @@ func ParseFault(text string) (Fault, error) {
 		f.Bytes = int(n)
 	case DenyPath:
 		f.Path = value
-	case StopReading, StopReadingTrickle, HugeWindow, StallRekey, FloodRequests, FloodOpens, FloodPings, FloodConfirmations, FloodChannelRequests:
+	case StopReading, StopReadingTrickle, HugeWindow, StallRekey, FloodRequests, FloodOpens, FloodPings, FloodConfirmations, FloodChannelRequests, FloodSlowly:
 		err = f.parsePhase(value)
 	case RefuseOpen:
 		var n uint64

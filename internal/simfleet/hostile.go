@@ -2,6 +2,7 @@ package simfleet
 
 import (
 	"math"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -19,6 +20,7 @@ var hostileFaults = map[FaultKind]func(*hostile) error{
 	FloodPings:           (*hostile).flood,
 	FloodConfirmations:   (*hostile).flood,
 	FloodChannelRequests: (*hostile).flood,
+	FloodSlowly:          (*hostile).floodSlowly,
 }
 
 // hugeWindow is the window of the channels. RFC 4254 allows twice as much, and clients count in int32.
@@ -203,11 +205,7 @@ func (h *hostile) flood() error {
 			Mine, Window, Packets uint32
 		}{h.channel, h.channel, hugeWindow, 32 << 10})
 	case FloodChannelRequests:
-		packet = ssh.Marshal(struct {
-			ID    uint32 `sshtype:"98"`
-			Name  string
-			Reply bool
-		}{h.channel, "flood@simfleet", true})
+		packet = h.channelRequest("flood@simfleet")
 	}
 	kinds := []string{"auth-agent@openssh.com", "forwarded-tcpip", "flood@simfleet"}
 	for n := uint32(0); ; n++ {
@@ -225,6 +223,21 @@ func (h *hostile) flood() error {
 			return err
 		}
 	}
+}
+
+// channelRequest is a request on the first channel that wants a reply.
+func (h *hostile) channelRequest(name string) []byte {
+	return ssh.Marshal(struct {
+		ID    uint32 `sshtype:"98"`
+		Name  string
+		Reply bool
+	}{h.channel, name, true})
+}
+
+// floodSlowly makes more than a connection has to carry to be one that works.
+func (h *hostile) floodSlowly() error {
+	packet := h.channelRequest("flood@simfleet/" + strings.Repeat("x", 1<<10))
+	return h.conn.everyInterval(func() error { return h.WritePacket(packet) })
 }
 
 // everyInterval calls f now and then, until it fails or the connection is gone.

@@ -27,7 +27,7 @@ func TestStopReading(t *testing.T) {
 	t.Parallel()
 	for text, says := range map[string]bool{
 		"stop-reading": false, "stop-reading=run+50000": false, "stop-reading-trickle": true, "huge-window": true, "stall-rekey": true,
-		"flood-requests": true, "flood-opens": true, "flood-pings": true, "flood-channel-requests": true,
+		"flood-requests": true, "flood-opens": true, "flood-pings": true, "flood-channel-requests": true, "flood-slowly": true,
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()

@@ -29,7 +29,7 @@ func TestStopReading(t *testing.T) {
 		"stop-reading-trickle=file+100000", "stop-reading-trickle=tunnel", "stop-reading-trickle=tunnel+100000",
 		"huge-window", "huge-window=tunnel", "stall-rekey", "stall-rekey=tunnel",
 		"flood-requests=login", "flood-requests", "flood-opens=login", "flood-opens", "flood-opens=tunnel",
-		"flood-pings", "flood-channel-requests=open", "flood-channel-requests", "flood-channel-requests=tunnel",
+		"flood-pings", "flood-channel-requests=open", "flood-channel-requests", "flood-channel-requests=tunnel", "flood-slowly", "flood-slowly=tunnel",
 	})
 	left := func() []string { return slices.DeleteFunc(goroutines(), leftByConfirmations) }
 	for end := time.Now().Add(10 * time.Second); len(left()) > 0; {
