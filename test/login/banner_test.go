@@ -40,9 +40,9 @@ func TestBannerIsKept(t *testing.T) {
 			h.Banner = sent
 			h.SignIn = func(_ string, done <-chan struct{}) bool { <-done; return false }
 		}).Config()
-		host.ConnectTimeout = time.Second
+		host.ConnectTimeout = 3 * time.Second
 		_, err := fleetssh.Dial(t.Context(), host)
-		fleettest.Contains(t, err.Error(), `timed out after 1s: it said "Authorized ^[[31muse^[[0m only.^J    Ask ops."`)
+		fleettest.Contains(t, err.Error(), `timed out after 3s: it said "Authorized ^[[31muse^[[0m only.^J    Ask ops."`)
 	})
 	t.Run("endless", func(t *testing.T) {
 		t.Parallel()
