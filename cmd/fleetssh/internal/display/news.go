@@ -79,6 +79,8 @@ func (n *News) Handle(_ context.Context, r slog.Record) error {
 		switch v := a.Value.Any().(type) {
 		case fleetssh.HostConfig:
 			host = v
+		case *fleetssh.HostConfig:
+			host = *v
 		case error:
 			problem = results.ProblemOf(v, &host)
 		}

@@ -35,6 +35,8 @@ func (w *Warnings) Handle(_ context.Context, r slog.Record) error {
 		switch v := a.Value.Any().(type) {
 		case fleetssh.HostConfig:
 			host = shownName(&v)
+		case *fleetssh.HostConfig:
+			host = shownName(v)
 		case error:
 			text += ": " + v.Error()
 		}
