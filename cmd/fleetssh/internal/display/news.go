@@ -79,8 +79,6 @@ func (n *News) Handle(_ context.Context, r slog.Record) error {
 		switch v := a.Value.Any().(type) {
 		case fleetssh.HostConfig:
 			host = v
-		case *fleetssh.HostConfig:
-			host = *v
 		case error:
 			problem = results.ProblemOf(v, &host)
 		}

@@ -35,8 +35,6 @@ func (w *Warnings) Handle(_ context.Context, r slog.Record) error {
 		switch v := a.Value.Any().(type) {
 		case fleetssh.HostConfig:
 			host = shownName(&v)
-		case *fleetssh.HostConfig:
-			host = shownName(v)
 		case error:
 			text += ": " + v.Error()
 		}

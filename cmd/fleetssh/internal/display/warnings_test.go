@@ -15,7 +15,7 @@ func TestWarningsNameTheAlias(t *testing.T) {
 	t.Parallel()
 	w := new(Warnings)
 	slog.New(w).Warn("the agent was not forwarded", "host", fleetssh.HostConfig{Host: "10.0.0.1", Alias: "web1"})
-	slog.New(w).Warn("the agent was not forwarded", "host", &fleetssh.HostConfig{Host: "web2"})
+	slog.New(w).Warn("the agent was not forwarded", "host", fleetssh.HostConfig{Host: "web2"})
 	var shown bytes.Buffer
 	screen := termline.New(io.Discard, &shown)
 	w.Show(screen)
