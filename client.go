@@ -53,7 +53,7 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 func newClient(a *attempt, link ssh.Conn, w *conn.Wire, login loggedIn) *Client {
 	c := &Client{host: a.host, login: login, d: a.d, hop: a.hop}
 	config := conn.Config{
-		Link: link, Wire: w, Name: c.host.name(), Log: c.d.log, Host: c.host,
+		Link: link, Wire: w, Name: c.host.name(), Log: c.d.log, Host: func() any { return *c.host },
 		KeepAlive: c.host.keepAlive(), Incoming: c.listeners.accept,
 	}
 	if login.master != "" {
@@ -67,7 +67,7 @@ func newClient(a *attempt, link ssh.Conn, w *conn.Wire, login loggedIn) *Client 
 			agent := agents.Acquire(socket)
 			config.Agent, config.Ended = agent, func() { agents.Release(agent) }
 		} else {
-			c.d.log.Warn(noAgentToForward, "host", c.host)
+			c.d.log.Warn(noAgentToForward, "host", *c.host)
 		}
 	}
 	c.conn = conn.New(config)

@@ -67,6 +67,13 @@ func newDialer(log *slog.Logger, outputMemory int64) *dialer {
 	}
 }
 
+// debug logs something about a host. With nobody who reads it, the host is not copied.
+func (d *dialer) debug(text string, host *HostConfig, args ...any) {
+	if d.log.Enabled(context.Background(), slog.LevelDebug) {
+		d.log.Debug(text, append([]any{"host", *host}, args...)...)
+	}
+}
+
 // close gives up what the dialer holds, when the clients of its hosts are closed.
 func (d *dialer) close() error {
 	d.hops.close()
@@ -150,9 +157,9 @@ func (d *dialer) dial(ctx context.Context, host *HostConfig, pace *pace, work *p
 		timing.Attempts = n
 		if err == nil {
 			client.login.timing = timing
-			d.log.Debug("connected", "host", host, "attempts", n, "took", time.Since(a.begun))
+			d.debug("connected", host, "attempts", n, "took", time.Since(a.begun))
 			for _, warning := range client.login.warnings {
-				d.log.Warn(warning, "host", host)
+				d.log.Warn(warning, "host", *host)
 			}
 			return client, timing, nil
 		}
@@ -160,7 +167,7 @@ func (d *dialer) dial(ctx context.Context, host *HostConfig, pace *pace, work *p
 		if host.ConnectTimeout == 0 && a.clock.Limit() == commandPatience {
 			retry = false // nobody has answered to a command for so long
 		}
-		d.log.Debug("connection failed", "host", host, "attempt", n, "error", err, "retry", retry)
+		d.debug("connection failed", host, "attempt", n, "error", err, "retry", retry)
 		if !retry {
 			return nil, timing, withAttempts(err, n)
 		}

@@ -60,7 +60,7 @@ func (f *agentForwarding) request(ctx context.Context, c *Conn, session ssh.Chan
 			defer close(f.asked)
 			granted, err := session.SendRequest(agentRequest, true, nil)
 			if err == nil && !granted {
-				c.log.Warn("the host does not forward the SSH agent", "host", c.host)
+				c.log.Warn("the host does not forward the SSH agent", "host", c.host())
 			}
 		})
 		if !ok {
@@ -91,7 +91,7 @@ func (f *agentForwarding) accept(c *Conn, asked ssh.NewChannel) bool {
 		}
 		c.wg.Go(func() {
 			if err := f.agent.Relay(f.ctx, channel); err != nil && f.ctx.Err() == nil {
-				f.warn.Do(func() { c.log.Warn("forwarded agent", "host", c.host, "error", err) })
+				f.warn.Do(func() { c.log.Warn("forwarded agent", "host", c.host(), "error", err) })
 			}
 			c.CloseSoon(channel)
 		})

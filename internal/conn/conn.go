@@ -24,7 +24,7 @@ import (
 type Conn struct {
 	name      string // of the host, in errors
 	log       *slog.Logger
-	host      any // names the host in the log
+	host      func() any // names the host in the log
 	wire      *flow
 	hop       *Conn            // the connection goes through it; nil: through none
 	keepAlive time.Duration    // zero: the host is not probed
@@ -55,7 +55,7 @@ type Config struct {
 
 	Name string // of the host, in errors
 	Log  *slog.Logger
-	Host any // names the host in the log
+	Host func() any // returns what names the host in the log
 
 	KeepAlive time.Duration   // how often the host is probed; zero: never
 	Agent     *sshagent.Agent // that the host may use; nil: none
@@ -66,6 +66,13 @@ type Config struct {
 
 	// Ended, if not nil, is called when the connection has ended. It must not wait.
 	Ended func()
+}
+
+// debug logs something about the host, which costs a copy of what names it.
+func (c *Conn) debug(text string) {
+	if c.log.Enabled(context.Background(), slog.LevelDebug) {
+		c.log.Debug(text, "host", c.host())
+	}
 }
 
 // New takes over a connection. Serve must be called next.

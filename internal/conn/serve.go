@@ -145,7 +145,7 @@ func (s *service) beat() {
 	if s.heart.beat() {
 		return
 	}
-	s.c.log.Debug("host does not answer", "host", s.c.host)
+	s.c.debug("host does not answer")
 	s.c.wire.end(&Error{Text: "the host has not answered for " + s.heart.waited().String(), Err: net.ErrClosed})
 	s.c.Link().Close()
 }
@@ -222,7 +222,7 @@ func (c *Conn) finish() {
 	if c.ended != nil {
 		c.ended()
 	}
-	c.log.Debug("connection ended", "host", c.host)
+	c.debug("connection ended")
 }
 
 func (c *Conn) handed() handover {

@@ -241,7 +241,7 @@ func (a *Agent) AddSmartcardWrongly(t testing.TB, c *Smartcard) error {
 func (a *Agent) smartcard(t testing.TB, c *Smartcard, pin string) error {
 	t.Helper()
 	ask := filepath.Join(c.dir, "askpass")
-	must(t, os.WriteFile(ask, []byte("#!/bin/sh\necho "+pin+"\n"), 0o700))
+	WriteProgram(t, ask, "#!/bin/sh\necho "+pin+"\n")
 	add := exec.Command(program(t, "ssh-add"), "-s", c.library)
 	add.Env = append(os.Environ(), "SSH_AUTH_SOCK="+a.Socket, "SSH_ASKPASS="+ask, "SSH_ASKPASS_REQUIRE=force")
 	if out, err := add.CombinedOutput(); err != nil {

@@ -59,6 +59,18 @@ func Processes(marker string) []int {
 // Marker returns a number of seconds to sleep that no other process sleeps.
 func Marker() string { return fmt.Sprintf("4711.%d%d", os.Getpid(), time.Now().UnixNano()) }
 
+// WriteProgram writes a file that others may run. The system does not run a file that somebody has
+// open for writing, and a process that is just being started elsewhere in the test holds all files
+// of ours for a moment: so none is started meanwhile.
+func WriteProgram(t testing.TB, path, text string) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Children returns the child processes of a process.
 func Children(parent int) []int {
 	return processes(func(pid string) bool {

@@ -104,9 +104,7 @@ func TestSSHDCopyFileTooLarge(t *testing.T) {
 func wrapper(t testing.TB, lines string) string {
 	t.Helper()
 	name := filepath.Join(sshdtest.SharedDir(t), "wrapper")
-	if err := os.WriteFile(name, []byte("#!/bin/sh\n"+lines+"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	sshdtest.WriteProgram(t, name, "#!/bin/sh\n"+lines+"\n")
 	return name
 }
 

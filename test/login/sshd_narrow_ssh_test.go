@@ -43,7 +43,8 @@ func (l *likeSSH) read(t testing.TB, name string) string {
 
 func (l *likeSSH) write(t testing.TB, name, text string) {
 	t.Helper()
-	if err := os.WriteFile(l.in(name), []byte(text), 0o700); err != nil {
+	sshdtest.WriteProgram(t, l.in(name), text) // some are
+	if err := os.Chmod(l.in(name), 0o700); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -22,9 +22,7 @@ import (
 func writeText(t testing.TB, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	sshdtest.WriteProgram(t, path, text)
 	return path
 }
 
@@ -175,9 +173,7 @@ func TestSSHDKnownHostsCommand(t *testing.T) {
 	dir := t.TempDir()
 	program := func(name, text string) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		sshdtest.WriteProgram(t, path, "#!/bin/sh\n"+text)
 		return path
 	}
 	print := func(name, text string) string { return program(name, "cat <<'END'\n"+text+"\nEND\n") }

@@ -2,13 +2,13 @@ package session
 
 import (
 	"context"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"fleetssh"
+	"fleetssh/internal/sshdtest"
 )
 
 // fakeSudo asks as sudo does, with one percent sign for two, and runs the command.
@@ -29,9 +29,7 @@ var loginShells = [][]string{{"sh"}, {"bash"}, {"rbash"}, {"dash"}, {"zsh"}, {"f
 func TestWrappedLineReachesEveryShell(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
-	if err := os.WriteFile(filepath.Join(bin, "sudo"), []byte(fakeSudo), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	sshdtest.WriteProgram(t, filepath.Join(bin, "sudo"), fakeSudo)
 	answer := func(context.Context, fleetssh.HostConfig) (string, error) { return "secret", nil }
 	const nasty = `it's "$HOME" !1 %s %% \n * ~ ` + "`id`"
 	script := &fleetssh.Script{Text: []byte("cat; printf '<%s>' \"$@\"\n"), Args: []string{nasty, ""}}

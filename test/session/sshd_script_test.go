@@ -278,9 +278,7 @@ func slowDD(t testing.TB) string {
 	t.Helper()
 	dir := sshdtest.SharedDir(t)
 	text := "#!/bin/sh\nexec /bin/bash -c 'head -c 1000; exec -a slow-dd-'${TMPDIR##*/}' cat >/dev/null'\n"
-	if err := os.WriteFile(filepath.Join(dir, "dd"), []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	sshdtest.WriteProgram(t, filepath.Join(dir, "dd"), text)
 	return dir
 }
 
