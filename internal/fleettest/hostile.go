@@ -14,7 +14,7 @@ import (
 )
 
 // Promptly is how long what must not wait for a hostile host may take.
-const Promptly = 5 * time.Second
+const Promptly = 8 * time.Second
 
 // Hostile starts a host that serves each connection as a test says, until its
 // channels end, and returns how to reach it.

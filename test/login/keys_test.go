@@ -137,7 +137,7 @@ func readFile(t *testing.T, path string) []byte {
 // a good part of a second.
 func TestWrongPassphraseCostsOnce(t *testing.T) {
 	t.Parallel()
-	path, _ := sshdtest.Keygen(t, sshdtest.KindED25519, "right", "-a", "24")
+	path, _ := sshdtest.Keygen(t, sshdtest.KindED25519, "right", "-a", "8")
 	fail := func(hosts int, passphrase string) time.Duration {
 		configs := make([]fleetssh.HostConfig, hosts)
 		for i := range configs {
