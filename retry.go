@@ -3,11 +3,13 @@ package fleetssh
 import (
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"syscall"
 	"time"
 
 	"fleetssh/internal/conn"
+	"fleetssh/internal/transport"
 )
 
 const (
@@ -52,4 +54,53 @@ func isPenalty(err error) bool {
 func isDropped(err error) bool {
 	e, ok := err.(*ConnectionError)
 	return ok && e.Phase == "handshake" && (errors.Is(e.Err, io.EOF) || errors.Is(e.Err, syscall.ECONNRESET) || errors.Is(e.Err, syscall.EPIPE))
+}
+
+// temporary reports whether another attempt may go better: the host did not
+// answer, or refused the connection, or dropped it. A refused login, a wrong key
+// and a host that speaks no SSH stay what they are.
+func temporary(err error) bool {
+	switch e := err.(type) {
+	case *TimeoutError:
+		return !e.foreign
+	case *UnknownHostError:
+		dns, ok := errors.AsType[*net.DNSError](e.Err)
+		return ok && !dns.IsNotFound && (dns.IsTemporary || dns.IsTimeout)
+	case *ConnectionError:
+		if e.Phase == "connect" {
+			t, ok := errors.AsType[*transport.Error](e.Err)
+			return !ok || !t.Argument
+		}
+		return errors.Is(e.Err, io.EOF) || errors.Is(e.Err, syscall.ECONNRESET) || errors.Is(e.Err, syscall.EPIPE)
+	case *ProxyError:
+		// A command that has failed by itself may have asked somebody.
+		return e.own && !transport.Failed(e.Err)
+	}
+	return false
+}
+
+// withAttempts returns err with the number of attempts that were made. It leaves err as it
+// is: others may have been told the same one.
+func withAttempts(err error, n int) error {
+	switch e := err.(type) {
+	case *TimeoutError:
+		told := *e
+		told.Attempts = n
+		return &told
+	case *UnknownHostError:
+		told := *e
+		told.Attempts = n
+		return &told
+	case *ConnectionError:
+		told := *e
+		told.Attempts = n
+		return &told
+	case *ProxyError:
+		if e.own {
+			told := *e
+			told.Err = withAttempts(e.Err, n)
+			return &told
+		}
+	}
+	return err
 }
