@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -140,5 +143,44 @@ func TestImports(t *testing.T) {
 			}
 			t.Errorf("%s imports %s", pkg.ImportPath, imp)
 		}
+	}
+}
+
+// TestArchitecture compares the table of packages in ARCHITECTURE.md with the tree.
+func TestArchitecture(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(text), "\n## Layout\n")
+	table, _, _ = strings.Cut(table, "\n###")
+	if !found {
+		t.Fatal("ARCHITECTURE.md has no section Layout")
+	}
+	rows := make(map[string]bool)
+	place := regexp.MustCompile("`([^`]+)`")
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		for _, name := range place.FindAllStringSubmatch(strings.Split(line, "|")[1], -1) {
+			rows[path.Join("fleetssh", name[1])] = true
+		}
+	}
+	delete(rows, "fleetssh/docs")     // no package
+	delete(rows, "fleetssh/fleetssh") // the name of the package beside its place
+	out, err := exec.Command("go", "list", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range strings.Fields(string(out)) {
+		if !rows[name] {
+			t.Errorf("ARCHITECTURE.md has no row for %s", name)
+		}
+		delete(rows, name)
+	}
+	for name := range rows {
+		t.Errorf("ARCHITECTURE.md has a row for %s, which is not there", name)
 	}
 }
