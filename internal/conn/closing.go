@@ -53,7 +53,8 @@ type patience struct {
 	mu      sync.Mutex // protects what follows
 	over    bool
 	waited  time.Duration // up to the last look
-	carried int64         // by the connection, likewise
+	still   time.Duration // for how long nothing had moved by then
+	carried int64         // by the connection, up to then
 }
 
 // patience returns one that lasts until its end is called.
@@ -77,12 +78,20 @@ func (p *patience) look() {
 	if p.over {
 		return
 	}
-	p.waited += CloseGrace
 	now := p.conn.wire.carried()
-	moves := now-p.carried >= Slowest*int64(CloseGrace/time.Second)
-	if moves && p.waited < closePatience {
-		p.carried = now
-		p.timer.Reset(CloseGrace) // what has to be said waits behind what moves
+	moved := now - p.carried
+	p.carried = now
+	p.waited += CloseGrace
+	p.still += CloseGrace
+	if moved >= Slowest*int64(CloseGrace/time.Second) {
+		p.still = 0 // what has to be said waits behind what moves
+	}
+	grace := CloseGrace
+	if p.conn.users.several() {
+		grace = leastStall // others would lose their connection to a host that is only busy
+	}
+	if p.still < grace && p.waited < closePatience {
+		p.timer.Reset(CloseGrace)
 		return
 	}
 	p.conn.Go(func() { p.conn.Link().Close() })

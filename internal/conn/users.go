@@ -44,6 +44,13 @@ func (u *users) Unused() bool {
 	return u.retired && u.count == 0
 }
 
+// several reports whether more than one uses the connection.
+func (u *users) several() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.count > 1
+}
+
 // IsRetired reports whether Retire has been called.
 func (u *users) IsRetired() bool {
 	u.mu.Lock()

@@ -193,7 +193,7 @@ func TestPasswordTurnIsCancelled(t *testing.T) {
 	for i := range hosts {
 		hosts[i].ConnectTimeout = time.Minute
 	}
-	hosts[1].ConnectTimeout = 3 * time.Second // its clock stands still while it waits
+	hosts[1].ConnectTimeout = 5 * time.Second // its clock stands still while it waits
 	p := fleettest.NewFleet(t, hosts...)
 	first, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -226,7 +226,7 @@ func TestPasswordTurnIsCancelled(t *testing.T) {
 		}
 		return n == 5
 	})
-	<-time.After(3100 * time.Millisecond) // longer than host 1 may take to connect
+	<-time.After(5100 * time.Millisecond) // longer than host 1 may take to connect
 	leave()
 	cancel()
 	wg.Wait()

@@ -1,0 +1,70 @@
+package conn
+
+import (
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// closable is a connection of which only the end is looked at.
+type closable struct {
+	ssh.Conn
+	closed chan struct{}
+}
+
+func (c *closable) Close() error {
+	close(c.closed)
+	return nil
+}
+
+// TestPatience: what cannot be said ends the connection, later where others use it, and later
+// still where something moves, but it does.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name  string
+		users int
+		moves int64 // bytes a second
+		want  time.Duration
+	}{
+		{"one user", 1, 0, CloseGrace},
+		{"one user, a trickle", 1, 10, CloseGrace},
+		{"several users", 2, 0, leastStall},
+		{"one user, something moves", 1, 10 * Slowest, closePatience},
+		{"several users, something moves", 3, 10 * Slowest, closePatience},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ours, theirs := net.Pipe()
+				defer ours.Close()
+				defer theirs.Close()
+				link := &closable{closed: make(chan struct{})}
+				c := &Conn{conn: link, wire: NewWire(ours, new(atomic.Int32), 0, nil).flow, done: make(chan struct{})}
+				for range test.users {
+					c.Enter()
+				}
+				begun, free := time.Now(), make(chan struct{})
+				c.SaySoon(func() { <-free })
+				ticker := time.NewTicker(time.Second)
+				defer ticker.Stop()
+				for open := true; open; {
+					select {
+					case <-ticker.C:
+						c.wire.in.Add(test.moves)
+					case <-link.closed:
+						open = false
+					}
+				}
+				if took := time.Since(begun); took != test.want {
+					t.Errorf("closed after %v, want %v", took, test.want)
+				}
+				close(free)
+				c.wg.Wait()
+			})
+		})
+	}
+}
