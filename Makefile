@@ -7,13 +7,12 @@ GO ?= go
 demo:
 	$(GO) run ./cmd/fleetssh demo
 
-# Everything, with the race detector. What takes longest begins first.
-LONG_TESTS = ./test/login ./cmd/fleetssh ./test/copy ./test/faults
+# Everything, with the race detector.
 test:
 	bash .ci/prepare
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
-	$(GO) test -race -parallel 8 -timeout 20m $(LONG_TESTS) ./...
+	$(GO) test -race -parallel 8 -timeout 20m ./...
 
 # Style and import rules, and whether all of it, the tests too, is built for other systems. The linter has a module of its own and takes minutes to build the first time.
 OTHERS = windows darwin freebsd openbsd
