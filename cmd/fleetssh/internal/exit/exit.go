@@ -48,6 +48,7 @@ var priority = []int{Interrupted, Budget, Stopped, Unreachable, Command, OK}
 // Status is an error that ends the program with a code and no message: everything was said.
 type Status int
 
+// Error implements [error].
 func (s Status) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 // ProcessCode returns a code as a process can end with it. The system keeps its lowest eight
@@ -66,6 +67,7 @@ type Error struct {
 	Hint string // the next step; empty if none is known
 }
 
+// Error implements [error].
 func (f *Error) Error() string { return f.Text }
 
 // UsageError returns an error that ends the program with [Usage]. The hint may be empty.

@@ -34,6 +34,7 @@ func (v Number) Set(text string) error {
 	return nil
 }
 
+// String implements [fmt.Stringer], as pflag shows defaults.
 func (v Number) String() string {
 	if v.To == nil {
 		return ""
@@ -63,6 +64,7 @@ func (v Duration) Set(text string) error {
 	return nil
 }
 
+// String implements [fmt.Stringer], as pflag shows defaults.
 func (v Duration) String() string {
 	if v.To == nil {
 		return ""
@@ -102,6 +104,7 @@ func (v Rate) Set(text string) error {
 	return nil
 }
 
+// String implements [fmt.Stringer], as pflag shows defaults.
 func (v Rate) String() string {
 	if v.To == nil {
 		return ""
@@ -150,6 +153,7 @@ func (v Filled) Set(text string) error {
 	return nil
 }
 
+// String implements [fmt.Stringer], as pflag shows defaults.
 func (v Filled) String() string {
 	if v.To == nil {
 		return ""
@@ -175,6 +179,7 @@ func (v Choice) Set(text string) error {
 	return nil
 }
 
+// String implements [fmt.Stringer], as pflag shows defaults.
 func (v Choice) String() string {
 	if v.To == nil {
 		return ""
