@@ -16,8 +16,10 @@ import (
 )
 
 // masterTimeout is how long a master, which is a process of this machine, may take to
-// answer on its socket. It is no part of ConnectTimeout: the host gets all of that.
-const masterTimeout = 2 * time.Second
+// answer on its socket. It is no part of ConnectTimeout: the host gets all of that. A master
+// that has been stopped is rarer than a machine that is busy with thousands of hosts, and
+// whoever gives up too early logs in with keys that the user may not have.
+const masterTimeout = 10 * time.Second
 
 // throughMaster connects over the connection of an OpenSSH master, if
 // HostConfig.ControlPath names one that is alive (the proxy mode of OpenSSH's

@@ -99,7 +99,7 @@ func TestSSHDMaster(t *testing.T) {
 		own, key := host, sshdtest.NewKey(t, sshdtest.KindED25519)
 		own.Auth.Signers = []ssh.Signer{key.Signer}
 		own.HostKeys = fleettest.Trust(t, fleettest.KnownLines(s.Address(), fleettest.KeysOf(s)...)...)
-		// It is given up after two seconds, which are no part of the time that the host has.
+		// The time for which it is waited for is no part of the time that the host has.
 		own.ConnectTimeout = 2 * time.Second
 		_, err := fleetssh.Dial(t.Context(), own)
 		for tries := 1; tries < 4 && errors.As(err, new(*fleetssh.TimeoutError)); tries++ { // on a busy machine
