@@ -88,10 +88,13 @@ func TestJoinTimeout(t *testing.T) {
 	t.Parallel()
 	hosts := []fleetssh.HostConfig{fleettest.NewServer(t, nil).Config(), fleettest.NewServer(t, nil).Config(), {Host: "no-such-host.invalid", Attempts: 1}}
 	p := fleettest.NewFleet(t, hosts...)
-	args := []fleetssh.Args{{List: []string{"0"}}, {List: []string{"60"}}, {List: []string{"0"}}}
+	args := []fleetssh.Args{{List: []string{"0"}}, {List: []string{"1000"}}, {List: []string{"0"}}}
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "sleep %s", HostArgs: args})
 	if _, ok := errors.AsType[*fleetssh.UnknownHostError](err); !ok || len(outs) != 3 {
 		t.Fatalf("%v", err)
+	}
+	if err := outs[0].WaitFinished(fleettest.Soon(t)); err != nil {
+		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()

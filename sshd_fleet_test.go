@@ -19,7 +19,7 @@ func TestSSHDFleet(t *testing.T) {
 	s, hosts := fleettest.SSHDFleet(t, n)
 	p := &fleetssh.ParallelClient{Hosts: hosts}
 	defer p.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*fleettest.Patience)
 	defer cancel()
 	if err := p.Connect(ctx); err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func TestSSHDFleet(t *testing.T) {
 	s.Logged(t, n, "Connection from") // one for each entry, and no more
 }
 
-// Every host has its own outcome, and no bad one delays a good one.
+// Every host has its own outcome.
 func TestSSHDFleetMixed(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -95,7 +95,8 @@ func TestSSHDFleetMixed(t *testing.T) {
 	stopped, stoppedHost := fleettest.StartSSHD(t, sshdtest.Options{})
 	stopped.Pause()
 	defer stopped.Resume()
-	stoppedHost.ConnectTimeout, stoppedHost.Attempts = time.Second, 1
+	stoppedHost.Attempts = 1
+	stoppedHost.ConnectTimeout = 10 * time.Second // the kernel accepts long before that, even on a busy machine
 	hosts[1] = stoppedHost
 	hosts[2].Auth = fleetssh.Auth{Signers: hosts[2].Auth.Signers[:0:0], NoAgent: true, NoDefaultKeys: true, Password: "wrong"}
 	hosts[3].HostKeys = fleettest.Trust(t, fleettest.KnownLines(fmt.Sprintf("[127.0.0.*]:%d", s.Port), sshdtest.NewKey(t, sshdtest.KindED25519).Public())...)
@@ -104,13 +105,9 @@ func TestSSHDFleetMixed(t *testing.T) {
 	hosts[6].Host = "no-such-host.invalid"
 	p := &fleetssh.ParallelClient{Hosts: hosts}
 	defer p.Close()
-	begun := time.Now()
 	outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "echo here; kill -KILL $$"})
 	failed := fleettest.AsError[*fleetssh.HostsError](t, err)
 	fleettest.Equal(t, "failed", len(failed.Failed), 6)
-	if took := time.Since(begun); took > 10*time.Second {
-		t.Errorf("took %v", took)
-	}
 	if err := p.Join(fleettest.Soon(t), outs); err == nil {
 		t.Error("Join says that all is well")
 	}
@@ -136,4 +133,32 @@ func TestSSHDFleetMixed(t *testing.T) {
 			t.Errorf("host %d: %T: %v", i, outs[i].Err, outs[i].Err)
 		}
 	}
+}
+
+// A host that hangs delays no other: it goes on only when all others have finished.
+func TestSSHDFleetHangingHost(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, hosts := fleettest.SSHDFleet(t, 8)
+	stopped, stoppedHost := fleettest.StartSSHD(t, sshdtest.Options{})
+	stopped.Pause()
+	defer stopped.Resume()
+	hosts[1] = stoppedHost
+	p := &fleetssh.ParallelClient{Hosts: hosts}
+	defer p.Close()
+	events, err := p.Stream(fleettest.Soon(t), fleetssh.Command{Line: "exit 3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	finished := 0
+	for e := range events {
+		if e.Kind != fleetssh.Finished {
+			continue
+		}
+		fleettest.Equal(t, fmt.Sprint("outcome of ", e.Host), e.Output.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 3})
+		if finished++; finished == len(hosts)-1 {
+			stopped.Resume()
+		}
+	}
+	fleettest.Equal(t, "finished", finished, len(hosts))
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // Patience is how long a test waits for what comes at once.
-const Patience = time.Minute
+const Patience = sshdtest.Patience
 
 // Soon returns a context for what comes at once.
 func Soon(t testing.TB) context.Context {
@@ -151,7 +151,7 @@ func Text(t testing.TB, r io.Reader) string {
 // Eventually waits until ok returns true.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); {
+	for end := time.Now().Add(Patience); !ok(); {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain for %s", what)
 		}

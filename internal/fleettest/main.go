@@ -39,7 +39,7 @@ func run(m *testing.M, stays []func(string) bool) int {
 	before := openFiles()
 	code := m.Run()
 	var left []string
-	for end := time.Now().Add(10 * time.Second); ; {
+	for end := time.Now().Add(Patience); ; {
 		left = append(goroutines(stays), leftovers(before, tmp)...)
 		if len(left) == 0 {
 			return code

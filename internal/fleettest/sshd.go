@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -137,7 +136,7 @@ func SSHDFleet(t testing.TB, n int) (*sshdtest.Server, []fleetssh.HostConfig) {
 	}
 	s, host := StartSSHD(t, sshdtest.Options{Addresses: addresses})
 	host.HostKeys = Trust(t, KnownLines(fmt.Sprintf("[127.0.0.*]:%d", s.Port), KeysOf(s)...)...)
-	host.ConnectTimeout = time.Minute
+	host.ConnectTimeout = Patience
 	var hosts []fleetssh.HostConfig
 	for i := range n {
 		host.Host = addresses[i%len(addresses)]

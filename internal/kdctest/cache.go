@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"fleetssh/internal/sshdtest"
 )
@@ -66,7 +65,7 @@ func StartKCM(t testing.TB) (socket string, err error) {
 	t.Helper()
 	dir := sshdtest.SharedDir(t)
 	socket = filepath.Join(dir, ".heim_org.h5l.kcm-socket")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), sshdtest.Patience)
 	defer cancel()
 	// A user namespace, in which everybody is root; root needs none, but may have it.
 	unshare := []string{"--user", "--map-root-user", "--mount"}
@@ -91,7 +90,7 @@ func StartKCM(t testing.TB) (socket string, err error) {
 		_ = cmd.Process.Kill()
 		<-exited
 	})
-	sshdtest.Eventually(t, 10*time.Second, "kcm listens", func() bool {
+	sshdtest.Eventually(t, sshdtest.Patience, "kcm listens", func() bool {
 		select {
 		case <-exited:
 			t.Fatalf("kcm ended: %s", out.String())

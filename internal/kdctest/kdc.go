@@ -118,7 +118,7 @@ func (k *KDC) listen(t testing.TB) bool {
 		_ = cmd.Wait()
 		close(exited)
 	}(k.cmd, k.exited)
-	sshdtest.Eventually(t, 10*time.Second, "krb5kdc is up, or has ended", func() bool {
+	sshdtest.Eventually(t, sshdtest.Patience, "krb5kdc is up, or has ended", func() bool {
 		return !k.running() || strings.Count(k.Log(), started) > before
 	})
 	return k.running()

@@ -63,7 +63,7 @@ func (p programs) write(t *testing.T, name, content string) {
 // run runs scp or sftp; "HOST:" in its arguments is the host.
 func (p programs) run(t *testing.T, stdin, program string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	all := []string{"-F", "none", "-P", fmt.Sprint(p.server.Port()), "-i", p.path("key"), "-o", "UserKnownHostsFile=" + p.path("known"),
 		"-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"}

@@ -109,21 +109,21 @@ func startProxy(t testing.TB, rtt time.Duration) (*Proxy, net.Conn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(3 * patience))
 	return p, conn
 }
 
 func TestProxyDelaysWithoutLimitingThroughput(t *testing.T) {
 	t.Parallel()
-	const rtt = 100 * time.Millisecond
+	const rtt = 300 * time.Millisecond
 	_, conn := startProxy(t, rtt)
 	begin := time.Now()
 	conn.Write([]byte("x"))
 	io.ReadFull(conn, make([]byte, 1))
-	if took := time.Since(begin); took < rtt || took > 20*rtt {
+	if took := time.Since(begin); took < rtt {
 		t.Errorf("a round trip took %v", took)
 	}
-	// 32 MiB with one 32 KiB buffer per round trip would take 100 seconds.
+	// 32 MiB with one 32 KiB buffer per round trip would take five minutes.
 	const size = 32 << 20
 	begin = time.Now()
 	var writing sync.WaitGroup
@@ -136,7 +136,7 @@ func TestProxyDelaysWithoutLimitingThroughput(t *testing.T) {
 	})
 	n, err := io.Copy(io.Discard, conn)
 	writing.Wait()
-	if took := time.Since(begin); n != size || err != nil || took > 10*time.Second {
+	if took := time.Since(begin); n != size || err != nil || took > 2*patience {
 		t.Errorf("%d bytes in %v, %v", n, took, err)
 	}
 }
@@ -155,7 +155,7 @@ func TestProxyStallAndCut(t *testing.T) {
 	if n, err := conn.Read(answer); n > 0 || !isTimeout(err) {
 		t.Errorf("stalled: %d bytes, %v", n, err)
 	}
-	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(patience))
 	p.Resume()
 	if _, err := io.ReadFull(conn, answer); err != nil || answer[0] != 'b' {
 		t.Errorf("resumed: %q, %v", answer, err)
@@ -173,7 +173,7 @@ func TestLatency(t *testing.T) {
 	client := dial(t, s)
 	begin := time.Now()
 	client.SendRequest("keepalive@openssh.com", true, nil)
-	if took := time.Since(begin); took < rtt || took > 20*rtt {
+	if took := time.Since(begin); took < rtt {
 		t.Errorf("a round trip took %v", took)
 	}
 	if r := runLine(t, client, "bytes 4000000", ""); len(r.stdout) != 4_000_000 {

@@ -60,7 +60,7 @@ func TestStopReading(t *testing.T) {
 			heard := conn.read.Load()
 			staysSilent(t, func() {
 				// The answer to the start may have company; a trickle comes ten times a second.
-				deadline := time.Now().Add(5 * time.Second)
+				deadline := time.Now().Add(patience)
 				for says && conn.read.Load() == heard {
 					if time.Now().After(deadline) {
 						t.Error("the host says nothing")
@@ -117,7 +117,7 @@ func TestFloodOfConfirmations(t *testing.T) {
 	go client.NewSession()                   // may hang then
 	select {
 	case <-opens:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("the connection goes on")
 	}
 }

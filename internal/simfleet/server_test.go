@@ -44,17 +44,20 @@ func newSigner(t testing.TB) ssh.Signer {
 	return signer
 }
 
-// login logs in as alice within 10 seconds.
+// patience is how long a test waits for what comes at once, on however busy a machine.
+const patience = time.Minute
+
+// login logs in as alice.
 func login(addr string, key ssh.PublicKey, auth ...ssh.AuthMethod) (*ssh.Client, error) {
 	config := &ssh.ClientConfig{User: "alice", Auth: auth, HostKeyCallback: ssh.FixedHostKey(key)}
 	if len(auth) == 0 {
 		config.Auth = []ssh.AuthMethod{ssh.Password("secret")}
 	}
-	raw, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	raw, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
 		return nil, err
 	}
-	raw.SetDeadline(time.Now().Add(10 * time.Second))
+	raw.SetDeadline(time.Now().Add(patience))
 	conn, channels, requests, err := ssh.NewClientConn(raw, addr, config)
 	if err != nil {
 		raw.Close()
@@ -116,12 +119,12 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(patience)
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not after 10 seconds: %s", what)
+			t.Fatalf("not after %v: %s", patience, what)
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -43,7 +42,7 @@ func (a *Agent) Start(t testing.TB) {
 		cmd.Wait()
 		close(exited)
 	}(a.cmd, a.exited)
-	Eventually(t, 10*time.Second, "ssh-agent listens", func() bool {
+	Eventually(t, Patience, "ssh-agent listens", func() bool {
 		conn, err := net.Dial("unix", a.Socket)
 		if err == nil {
 			conn.Close()

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -75,7 +74,7 @@ func StartDropbear(t testing.TB) *Dropbear {
 // answers reports whether the server listens before it has ended.
 func (d *Dropbear) answers(exited <-chan struct{}) bool {
 	up := false
-	poll(10*time.Second, func() bool {
+	poll(Patience, func() bool {
 		select {
 		case <-exited:
 			return true

@@ -7,11 +7,7 @@ import (
 	"runtime/pprof"
 	"strings"
 	"testing"
-	"time"
 )
-
-// leakLimit is how long what has been told to end may take to.
-const leakLimit = 5 * time.Second
 
 // CheckLeaks fails the test if goroutines that it has started are there after its
 // end. Call it before anything else in the test. Other tests may run beside it:
@@ -24,7 +20,7 @@ func CheckLeaks(t testing.TB) {
 	label := fmt.Sprintf("%q:%q", key, value)
 	t.Cleanup(func() {
 		var left []string
-		ended := poll(leakLimit, func() bool {
+		ended := poll(Patience, func() bool {
 			left = labelled(label)
 			return len(left) == 0
 		})

@@ -194,7 +194,7 @@ func (s *Server) listen(t testing.TB, path, config string, opt Options) error {
 		cmd.Wait()
 		close(exited)
 	}(s.cmd, s.exited)
-	up := poll(10*time.Second, func() bool {
+	up := poll(Patience, func() bool {
 		select {
 		case <-s.exited:
 			return true
@@ -265,7 +265,7 @@ func (s *Server) Log() string {
 func (s *Server) Logged(t testing.TB, times int, text string) {
 	t.Helper()
 	if times > 0 {
-		poll(5*time.Second, func() bool { return strings.Count(s.Log(), text) >= times })
+		poll(Patience, func() bool { return strings.Count(s.Log(), text) >= times })
 	}
 	if n := strings.Count(s.Log(), text); n != times {
 		t.Errorf("%d times %q in the log of sshd, want %d", n, text, times)
