@@ -113,7 +113,7 @@ func (a *attempt) behindHop(refused *ssh.OpenChannelError) error {
 			text = refused.Reason.String()
 		}
 	}
-	return a.proxyError(&SessionError{Host: hop.name(), Port: hop.port(), Op: "forward", Err: errors.New(text)})
+	return a.proxyError(&SessionError{Host: hop.name(), Port: hop.port(), Phase: "forward", Err: errors.New(text)})
 }
 
 // isUnresolved reports whether a hop says that it does not know a name, in the

@@ -252,7 +252,7 @@ func (ch *Channel) lost() error {
 	if c.conn.Broken() {
 		why = c.conn.Lost(io.EOF)
 	}
-	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: "run", Err: why}
+	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseRun, Err: why}
 }
 
 // Finished reports whether the command has ended and all of its output is here,
@@ -288,7 +288,7 @@ func (ch *Channel) Outcome() Outcome {
 // signal ended the command; a [*ConnectionError] if nobody said how it ended; a
 // [*TimeoutError] if [Command.Timeout] ended it; a [*SessionError] if it was
 // stopped or sudo refused the password; and what kept it from starting. If ctx
-// ends first the error is a [*TimeoutError] whose Op is "wait": the command runs
+// ends first the error is a [*TimeoutError] whose Phase is [PhaseWait]: the command runs
 // on and may be waited for again.
 func (ch *Channel) WaitFinished(ctx context.Context) error {
 	if ch.input != nil {
@@ -306,7 +306,7 @@ func (ch *Channel) WaitFinished(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	host, port := ch.address()
-	timeout := &TimeoutError{Host: host, Port: port, Op: "wait", After: time.Since(begun)}
+	timeout := &TimeoutError{Host: host, Port: port, Phase: PhaseWait, After: time.Since(begun)}
 	if cause := deadline.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
 		timeout.Err = cause
 	}
@@ -329,9 +329,9 @@ func (ch *Channel) result() error {
 	case Signaled:
 		return &ExitError{Host: host, Code: -1, Signal: ssh.Signal(o.Signal)}
 	case TimedOut:
-		return &TimeoutError{Host: host, Port: port, Op: "run", After: ch.limit}
+		return &TimeoutError{Host: host, Port: port, Phase: PhaseRun, After: ch.limit}
 	case Cancelled:
-		return &SessionError{Host: host, Port: port, Op: "run", Err: context.Canceled}
+		return &SessionError{Host: host, Port: port, Phase: PhaseRun, Err: context.Canceled}
 	}
 	return nil
 }
@@ -387,7 +387,7 @@ func (ch *Channel) Close() error {
 		ch.client.conn.CloseSoon(ch.raw) // the request ends, and begin with it
 	case started:
 		ch.end(Outcome{Kind: Lost}, &ConnectionError{
-			Host: ch.client.host.name(), Port: ch.client.host.port(), Phase: "run", Err: &conn.Error{Text: "the channel is closed", Err: conn.ErrClosed},
+			Host: ch.client.host.name(), Port: ch.client.host.port(), Phase: PhaseRun, Err: &conn.Error{Text: "the channel is closed", Err: conn.ErrClosed},
 		})
 	case fresh:
 		ch.abandon(fresh, conn.ErrClosed)

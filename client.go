@@ -188,7 +188,7 @@ func (c *Client) starting(ctx context.Context) (context.Context, context.CancelF
 
 // sessionError returns the error for a step of starting a command: refused, out of
 // time, or without a connection.
-func (c *Client) sessionError(ctx context.Context, op string, err error) error {
+func (c *Client) sessionError(ctx context.Context, phase Phase, err error) error {
 	name, port := c.host.name(), c.host.port()
 	refused, isRefused := errors.AsType[*ssh.OpenChannelError](err)
 	switch {
@@ -197,13 +197,13 @@ func (c *Client) sessionError(ctx context.Context, op string, err error) error {
 		if text == "" {
 			text = refused.Reason.String()
 		}
-		return &SessionError{Host: name, Port: port, Op: op, Err: errors.New("refused: " + sanitize.Line(text))}
+		return &SessionError{Host: name, Port: port, Phase: phase, Err: errors.New("refused: " + sanitize.Line(text))}
 	case errors.Is(err, errRequestRefused):
-		return &SessionError{Host: name, Port: port, Op: op, Err: err}
+		return &SessionError{Host: name, Port: port, Phase: phase, Err: err}
 	case ctx.Err() != nil && !c.conn.Gone():
-		return interrupted(ctx, err, c.host, op, 0, 0)
+		return interrupted(ctx, err, c.host, phase, 0, 0)
 	}
-	return &ConnectionError{Host: name, Port: port, Phase: op, Err: c.conn.Lost(err)}
+	return &ConnectionError{Host: name, Port: port, Phase: phase, Err: c.conn.Lost(err)}
 }
 
 // errRequestRefused is the answer "no" to a channel request (RFC 4254,

@@ -67,7 +67,7 @@ type Command struct {
 	// standard input to [Channel.Stdin]. With neither it is empty. A Read of
 	// Stdin that is under way when the commands have ended is left to return by
 	// itself. When Read returns an error other than [io.EOF], the commands that
-	// still run are stopped, and are Lost with a [*SessionError] whose Op is "stdin".
+	// still run are stopped, and are Lost with a [*SessionError] whose Phase is [PhaseStdin].
 	Stdin     io.Reader `json:"-"`
 	OpenStdin bool
 

@@ -82,7 +82,7 @@ func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 	s.shell = console.New(s.tell, s.note)
 	s.next = s.newLine()
 	ch.console = s
-	if err = ch.begin(ctx, "exec", execPayload(cmdline.ConsoleShell(exec)), nil); err == nil {
+	if err = ch.begin(ctx, PhaseExec, execPayload(cmdline.ConsoleShell(exec)), nil); err == nil {
 		// What cannot be written has ended, or says so when its time is over.
 		_ = ch.write(ctx, s.shell.SetUp())
 		err = s.waitReady(ctx)
@@ -107,7 +107,7 @@ func (s *Console) waitReady(ctx context.Context) error {
 		return nil
 	case <-ch.done:
 	case <-ctx.Done():
-		return ch.client.sessionError(ctx, "shell", ctx.Err())
+		return ch.client.sessionError(ctx, PhaseShell, ctx.Err())
 	}
 	if ch.Outcome().Kind == Lost {
 		return ch.result()
@@ -119,7 +119,7 @@ func (s *Console) waitReady(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	host, port := ch.address()
-	return &SessionError{Host: host, Port: port, Op: "shell", Err: errors.New(why)}
+	return &SessionError{Host: host, Port: port, Phase: PhaseShell, Err: errors.New(why)}
 }
 
 // newLine returns the place of a line that has not begun.
@@ -286,7 +286,7 @@ func (s *Console) Stop(ctx context.Context) error {
 	}
 	if o := ch.Outcome(); o.Kind == Cancelled && !o.Stopped {
 		host, port := ch.address()
-		return &SessionError{Host: host, Port: port, Op: "signal", Err: errors.New("the shell may still run: the host did not say that it has ended")}
+		return &SessionError{Host: host, Port: port, Phase: PhaseSignal, Err: errors.New("the shell may still run: the host did not say that it has ended")}
 	}
 	return nil
 }

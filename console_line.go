@@ -97,7 +97,7 @@ func (s *Console) take(ctx context.Context) error {
 	case s.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return interrupted(ctx, nil, &s.Host, "stdin", 0, 0)
+		return interrupted(ctx, nil, &s.Host, PhaseStdin, 0, 0)
 	}
 }
 
@@ -112,7 +112,7 @@ func (s *Console) idle() error {
 	defer s.mu.Unlock()
 	if s.line != nil && !s.line.Finished() {
 		host, port := s.session.address()
-		return &SessionError{Host: host, Port: port, Op: "stdin", Err: errors.New("another line runs on the shell")}
+		return &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: errors.New("another line runs on the shell")}
 	}
 	return nil
 }
@@ -140,7 +140,7 @@ func (s *Console) settle(ctx context.Context) error {
 		case <-s.session.done:
 			return s.session.overError()
 		case <-ctx.Done():
-			return interrupted(ctx, nil, &s.Host, "stdin", 0, 0)
+			return interrupted(ctx, nil, &s.Host, PhaseStdin, 0, 0)
 		case <-ticker.C:
 		}
 	}
@@ -179,9 +179,9 @@ func (s *Console) signalLine(ctx context.Context, line *Channel, sig ssh.Signal)
 		case <-begun:
 		case <-timer.C:
 			host, port := line.address()
-			return &TimeoutError{Host: host, Port: port, Op: "signal", After: signalReply}
+			return &TimeoutError{Host: host, Port: port, Phase: PhaseSignal, After: signalReply}
 		case <-ctx.Done():
-			return interrupted(ctx, nil, &s.Host, "signal", 0, 0)
+			return interrupted(ctx, nil, &s.Host, PhaseSignal, 0, 0)
 		}
 	}
 	s.mu.Lock()
@@ -325,10 +325,10 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, mark st
 	select {
 	case err := <-sent:
 		if err != nil && !errors.Is(err, io.ErrClosedPipe) { // the host's refusal is told below
-			return "", &SessionError{Host: host, Port: port, Op: "stdin", Err: err}
+			return "", &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: err}
 		}
 	case <-ctx.Done():
-		return "", interrupted(ctx, nil, ch.client.host, "stdin", 0, 0)
+		return "", interrupted(ctx, nil, ch.client.host, PhaseStdin, 0, 0)
 	}
 	ctx, cancel := ch.client.starting(ctx)
 	defer cancel()
@@ -348,10 +348,10 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, mark st
 			break
 		}
 	}
-	if err := interrupted(ctx, nil, ch.client.host, "stdin", 0, 0); err != nil {
+	if err := interrupted(ctx, nil, ch.client.host, PhaseStdin, 0, 0); err != nil {
 		return "", err
 	}
-	return "", &SessionError{Host: host, Port: port, Op: "stdin", Err: errors.New("the host could not keep the input in a temporary file")}
+	return "", &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: errors.New("the host could not keep the input in a temporary file")}
 }
 
 // removeAfter removes the file when the line has ended.

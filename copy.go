@@ -203,7 +203,7 @@ func (p *ParallelClient) copyAll(ctx context.Context, way direction, from, to st
 // copyOne copies to or from one host. A connection left from before that turns out to be
 // dead is replaced.
 func (p *ParallelClient) copyOne(ctx context.Context, plan *copyPlan, s *slot, i int) CopyResult {
-	defer s.work.begin("connect")()
+	defer s.work.begin(PhaseConnect)()
 	for {
 		link, err := s.connect(ctx, p.d)
 		if err != nil {
@@ -212,7 +212,7 @@ func (p *ParallelClient) copyOne(ctx context.Context, plan *copyPlan, s *slot, i
 		if p.BeforeStart != nil {
 			p.BeforeStart(i)
 		}
-		s.work.enter("copy")
+		s.work.enter(PhaseCopy)
 		r := plan.run(ctx, link.client, i)
 		link.client.conn.Leave()
 		if p.OneShot || link.client.conn.Gone() {

@@ -281,32 +281,32 @@ func (p *copyPlan) settle(ctx context.Context, c *Client, r *CopyResult, err err
 		r.Err.(*CopyError).More = r.Failed - 1
 	case ctx.Err() != nil:
 		r.Outcome = Outcome{Kind: Cancelled, Stopped: !c.conn.Broken()}
-		r.Err = &SessionError{Host: name, Port: port, Op: "copy", Err: deadline.Cause(ctx)}
+		r.Err = &SessionError{Host: name, Port: port, Phase: PhaseCopy, Err: deadline.Cause(ctx)}
 		if errors.Is(deadline.Cause(ctx), context.DeadlineExceeded) {
-			r.Outcome.Kind, r.Err = TimedOut, &TimeoutError{Host: name, Port: port, Op: "copy", After: r.timing.Run}
+			r.Outcome.Kind, r.Err = TimedOut, &TimeoutError{Host: name, Port: port, Phase: PhaseCopy, After: r.timing.Run}
 		}
 	case errors.Is(err, errCopyTimeout):
 		r.Outcome = Outcome{Kind: TimedOut, Stopped: !c.conn.Broken()}
-		r.Err = &TimeoutError{Host: name, Port: port, Op: "run", After: p.opts.Timeout}
+		r.Err = &TimeoutError{Host: name, Port: port, Phase: PhaseRun, After: p.opts.Timeout}
 	case errors.Is(err, transfer.ErrStalled):
 		r.Outcome = Outcome{Kind: TimedOut}
-		r.Err = &TimeoutError{Host: name, Port: port, Op: "copy", After: p.stall()}
+		r.Err = &TimeoutError{Host: name, Port: port, Phase: PhaseCopy, After: p.stall()}
 	case errors.Is(err, transfer.ErrLost):
 		why := errors.New("the file server on the host has ended")
 		if c.conn.Broken() {
-			r.Err = &ConnectionError{Host: name, Port: port, Phase: "run", Err: c.conn.Lost(err)}
+			r.Err = &ConnectionError{Host: name, Port: port, Phase: PhaseRun, Err: c.conn.Lost(err)}
 		} else {
-			r.Err = &ConnectionError{Host: name, Port: port, Phase: "run", Err: why}
+			r.Err = &ConnectionError{Host: name, Port: port, Phase: PhaseRun, Err: why}
 		}
 		r.Outcome.Kind = Lost
 	default:
 		r.Err, r.Outcome = err, OutcomeOf(err)
-		if phaseOf(err) == "connect" { // none of ours: said by the SFTP server
-			op := "subsystem"
+		if phaseOf(err) == PhaseConnect { // none of ours: said by the SFTP server
+			phase := PhaseSubsystem
 			if _, other := errors.AsType[*transfer.NotSFTPError](err); other {
-				op = "sftp" // what answers is no SFTP server
+				phase = PhaseSFTP // what answers is no SFTP server
 			}
-			r.Err = &SessionError{Host: name, Port: port, Op: op, Err: err}
+			r.Err = &SessionError{Host: name, Port: port, Phase: phase, Err: err}
 			r.Outcome = OutcomeOf(r.Err)
 		}
 	}
@@ -347,7 +347,7 @@ const mostPath = 4 << 10
 // copyError makes ours of an error about a file.
 func copyError(host string, err error) error {
 	if e, ok := errors.AsType[*transfer.Error](err); ok {
-		return &CopyError{Host: host, Op: e.Op, Path: sanitize.Cut(e.Path, mostPath), Local: e.Local, Err: e.Err}
+		return &CopyError{Host: host, Op: CopyOp(e.Op), Path: sanitize.Cut(e.Path, mostPath), Local: e.Local, Err: e.Err}
 	}
 	return err
 }

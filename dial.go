@@ -446,13 +446,13 @@ func isOurs(err error) bool {
 
 // interrupted returns the error for a context that has ended, or err if it has
 // not: a time-out names the phase, and a cancelled call stays recognizable.
-func interrupted(ctx context.Context, err error, host *HostConfig, phase string, after time.Duration, attempts int) error {
+func interrupted(ctx context.Context, err error, host *HostConfig, phase Phase, after time.Duration, attempts int) error {
 	cause := deadline.Cause(ctx)
 	if cause == nil {
 		return err
 	}
 	if errors.Is(cause, context.DeadlineExceeded) {
-		return &TimeoutError{Host: host.name(), Port: host.port(), Op: phase, After: after, Attempts: attempts}
+		return &TimeoutError{Host: host.name(), Port: host.port(), Phase: phase, After: after, Attempts: attempts}
 	}
 	return &ConnectionError{Host: host.name(), Port: host.port(), Phase: phase, Attempts: attempts, Err: cause}
 }

@@ -48,11 +48,11 @@ func TestCauses(t *testing.T) {
 	cancel(errors.New("enough"))
 	// A caller's own cause makes no difference to the outcome.
 	for _, test := range []struct {
-		phase string
+		phase Phase
 		want  Outcome
 	}{
-		{"connect", Outcome{Kind: Cancelled, Phase: "connect"}},
-		{"open", Outcome{Kind: Cancelled, Phase: "open"}},
+		{"connect", Outcome{Kind: Cancelled, Phase: PhaseConnect}},
+		{"open", Outcome{Kind: Cancelled, Phase: PhaseOpen}},
 		{"exec", Outcome{Kind: Cancelled}},
 	} {
 		err := interrupted(ctx, nil, &HostConfig{Host: "h"}, test.phase, 0, 0)

@@ -43,15 +43,15 @@ type UnknownHostError struct {
 	Err      error
 }
 
-// ConnectionError means that there is no connection to the host, or no longer.
-// Phase is "proxy" while waiting for a hop, "connect", "handshake" or "auth" while
-// connecting, "forward" for a hop that was lost meanwhile or a tunnel, "listen" for
-// that of [Client.ForwardRemote], "open" or "exec" while starting a command, and "run"
-// when it broke under a running command.
+// ConnectionError means that there is no connection to the host, or no longer. Phase says
+// what needed it: [PhaseConnect], [PhaseHandshake] or [PhaseAuth] while connecting,
+// [PhaseProxy] while waiting for a hop, [PhaseForward] for a tunnel, or for a hop that was
+// lost while the host logged in, [PhaseListen] for [Client.ForwardRemote], [PhaseOpen] to
+// [PhaseSubsystem] while starting a command, and [PhaseRun] when it broke under a running one.
 type ConnectionError struct {
 	Host     string
 	Port     int
-	Phase    string
+	Phase    Phase
 	Attempts int
 	Said     string // what the host sent before its SSH version, or in its place: made harmless, and cut
 	Err      error
@@ -95,14 +95,14 @@ type PasswordError struct {
 	Host      string
 	Port      int
 	User      string // whose password it is
-	Op        string // "auth" for logging in, "sudo"
+	Phase     Phase  // PhaseAuth or PhaseSudo
 	RefusedBy string // the host that has refused it, or "the KDC of REALM"
 	Kerberos  bool   // it is the password of GSSAPI
 }
 
 // passwordError returns the error for a password that was not sent to a host.
-func passwordError(host *HostConfig, op string, refused *password.RefusedError) error {
-	return &PasswordError{Host: host.name(), Port: host.port(), User: refused.User, Op: op, RefusedBy: refused.By}
+func passwordError(host *HostConfig, phase Phase, refused *password.RefusedError) error {
+	return &PasswordError{Host: host.name(), Port: host.port(), User: refused.User, Phase: phase, RefusedBy: refused.By}
 }
 
 // ProxyError means that a hop on the way to the host failed, or a proxy that
@@ -120,11 +120,12 @@ type ProxyError struct {
 }
 
 // TimeoutError means that something took too long. It is also a
-// [context.DeadlineExceeded], and a [net.Error] whose Timeout is true.
+// [context.DeadlineExceeded], and a [net.Error] whose Timeout is true. With [PhaseWait] and
+// [PhaseRead] it is the caller's wait that has ended: the command runs on.
 type TimeoutError struct {
 	Host     string
 	Port     int
-	Op       string // "resolve", "proxy", "connect", "handshake", "host_key", "auth", "open", "pty", "exec", "forward", "listen", "read", "wait", "run"
+	Phase    Phase
 	After    time.Duration
 	Attempts int    // of connecting; zero once connected
 	Said     string // as in ConnectionError
@@ -133,16 +134,17 @@ type TimeoutError struct {
 	foreign bool // what the host said is not SSH: another attempt would go no better
 }
 
-// SessionError means that the host refused a session, a terminal, a command, or
-// that sudo refused the password.
+// SessionError means that the host refused a session, a terminal, a command or a tunnel,
+// that sudo refused the password, or that a command was stopped. A hop that refuses to
+// forward has [PhaseForward].
 type SessionError struct {
-	Host string
-	Port int
-	Op   string // "open", "pty", "exec", "shell", "subsystem", "sftp" for what is no SFTP server, "sudo", "signal", "stdin", "output"; "forward" for a hop that refuses to, or a tunnel, "listen"
-	Err  error
+	Host  string
+	Port  int
+	Phase Phase
+	Err   error
 }
 
-// ErrTerminalRequired is the Err of a [SessionError] whose Op is "sudo" if sudo runs
+// ErrTerminalRequired is the Err of a [SessionError] whose Phase is [PhaseSudo] if sudo runs
 // nothing there without a terminal (requiretty in sudoers): set [Command.PTY].
 var ErrTerminalRequired = errors.New("sudo wants a terminal")
 
@@ -175,7 +177,7 @@ type ExitError struct {
 // CopyError means that a file could not be copied.
 type CopyError struct {
 	Host  string // empty if no host was contacted
-	Op    string // what was done with it: "open", "read", "create", "write", "rename to", ...
+	Op    CopyOp // what was being done with it
 	Path  string
 	Local bool // Path is on this machine, not on the host
 	Err   error
@@ -214,7 +216,7 @@ func (e *UnknownHostError) Error() string {
 
 // Error implements [error].
 func (e *ConnectionError) Error() string {
-	return fmt.Sprintf("%s %s: %v%s%s", phaseText(e.Phase), hostPort(e.Host, e.Port), e.Err, saidText(e.Said), afterAttempts(e.Attempts))
+	return fmt.Sprintf("%s %s: %v%s%s", e.Phase.text(), hostPort(e.Host, e.Port), e.Err, saidText(e.Said), afterAttempts(e.Attempts))
 }
 
 // Error implements [error].
@@ -241,7 +243,7 @@ func (e *AuthenticationError) Error() string {
 // Error implements [error].
 func (e *PasswordError) Error() string {
 	what := "sudo on " + hostPort(e.Host, e.Port)
-	if e.Op == "auth" {
+	if e.Phase == PhaseAuth {
 		what = "log in to " + hostPort(e.Host, e.Port) + " as " + e.User
 	}
 	if e.Kerberos {
@@ -264,13 +266,13 @@ func (e *TimeoutError) Error() string {
 	if e.After > 0 {
 		after = " after " + e.After.Round(time.Millisecond).String()
 	}
-	return fmt.Sprintf("%s %s: %s%s%s%s", phaseText(e.Op), hostPort(e.Host, e.Port), end, after, saidText(e.Said), afterAttempts(e.Attempts))
+	return fmt.Sprintf("%s %s: %s%s%s%s", e.Phase.text(), hostPort(e.Host, e.Port), end, after, saidText(e.Said), afterAttempts(e.Attempts))
 }
 
 // Error implements [error].
 func (e *SessionError) Error() string {
-	what := phaseText(e.Op)
-	if what == e.Op {
+	what := e.Phase.text()
+	if what == string(e.Phase) {
 		what += " on"
 	}
 	return fmt.Sprintf("%s %s: %v", what, hostPort(e.Host, e.Port), e.Err)
@@ -313,7 +315,7 @@ func (e *ExitError) Error() string {
 
 // Error implements [error].
 func (e *CopyError) Error() string {
-	text := e.Op + " " + strconv.QuoteToGraphic(sanitize.Cut(e.Path, sanitize.MaxLine)) // which a host may have given
+	text := string(e.Op) + " " + strconv.QuoteToGraphic(sanitize.Cut(e.Path, sanitize.MaxLine)) // which a host may have given
 	if !e.Local && e.Host != "" {
 		text += " on " + e.Host
 	}
@@ -377,7 +379,7 @@ func (e *HostsError) Unwrap() []error {
 func (e *HostsError) Unfinished() []int {
 	var hosts []int
 	for _, f := range e.Failed {
-		if t, ok := errors.AsType[*TimeoutError](f.Err); ok && t.Op == "wait" {
+		if t, ok := errors.AsType[*TimeoutError](f.Err); ok && t.Phase == PhaseWait {
 			hosts = append(hosts, f.Host)
 		}
 	}
@@ -426,43 +428,6 @@ func (l errorList) Error() string {
 }
 
 func (l errorList) Unwrap() []error { return l }
-
-// phaseText says in words what a phase or operation does.
-func phaseText(phase string) string {
-	switch phase {
-	case "handshake":
-		return "exchange keys with"
-	case "host_key":
-		return "check the host key of"
-	case "auth":
-		return "log in to"
-	case "open":
-		return "open a session on"
-	case "pty":
-		return "request a terminal on"
-	case "exec":
-		return "start the command on"
-	case "shell":
-		return "start a shell on"
-	case "subsystem":
-		return "start the subsystem on"
-	case "proxy":
-		return "wait for the hop to"
-	case "listen":
-		return "open a listener on"
-	case "forward":
-		return "forward a connection on"
-	case "run", "wait":
-		return "command on"
-	case "read":
-		return "read output of"
-	case "stdin":
-		return "write standard input of"
-	case "output":
-		return "keep the output of"
-	}
-	return phase
-}
 
 func afterAttempts(n int) string {
 	if n < 2 {

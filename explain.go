@@ -26,7 +26,7 @@ type Plan struct {
 
 // Step is one thing that would be tried, or that would not be.
 type Step struct {
-	Phase string // "connect", "host_key" or "auth"
+	Phase Phase // "connect", "host_key" or "auth"
 	What  string
 	Why   string // what it depends on, or where it comes from; may be empty
 
@@ -63,11 +63,11 @@ func Explain(ctx context.Context, host HostConfig) ([]Plan, error) {
 	return plans, nil
 }
 
-func (p *Plan) step(phase, why, format string, args ...any) {
+func (p *Plan) step(phase Phase, why, format string, args ...any) {
 	p.Steps = append(p.Steps, Step{Phase: phase, What: fmt.Sprintf(format, args...), Why: why})
 }
 
-func (p *Plan) pass(phase, why, format string, args ...any) {
+func (p *Plan) pass(phase Phase, why, format string, args ...any) {
 	p.step(phase, why, format, args...)
 	p.Steps[len(p.Steps)-1].Passed = true
 }

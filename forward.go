@@ -157,7 +157,7 @@ func tunnelFailure(err error) *tunnel.Failure {
 	case *SessionError:
 		f.Target = true
 	case *TimeoutError:
-		f.Target = e.Op == "forward"
+		f.Target = e.Phase == PhaseForward
 	}
 	if refused, ok := errors.AsType[*refusedTunnel](err); ok {
 		switch refused.reason {
@@ -213,7 +213,7 @@ func (c *Client) openTunnel(ctx context.Context, to tunnel.Address) (*tunnelChan
 	}
 	channel, requests, err := c.conn.Open(ctx, kind, payload)
 	if err != nil {
-		return nil, c.tunnelError(ctx, "forward", to, err)
+		return nil, c.tunnelError(ctx, PhaseForward, to, err)
 	}
 	return c.newTunnelChannel(channel, requests), nil
 }
@@ -228,10 +228,10 @@ func (c *Client) newTunnelChannel(channel ssh.Channel, requests <-chan *ssh.Requ
 }
 
 // tunnelError returns the error for a tunnel to, or from, an address of the host.
-func (c *Client) tunnelError(ctx context.Context, op string, at tunnel.Address, err error) error {
+func (c *Client) tunnelError(ctx context.Context, phase Phase, at tunnel.Address, err error) error {
 	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
 	if !ok {
-		return c.sessionError(ctx, op, err)
+		return c.sessionError(ctx, phase, err)
 	}
 	text := sanitize.Line(refused.Message)
 	switch {
@@ -243,7 +243,7 @@ func (c *Client) tunnelError(ctx context.Context, op string, at tunnel.Address, 
 	if at.Path != "" && refused.Reason == ssh.ConnectionFailed {
 		text += " (sshd says no more: there is no such socket, or none for this user, or AllowStreamLocalForwarding is off)"
 	}
-	return &SessionError{Host: c.host.name(), Port: c.host.port(), Op: op, Err: &refusedTunnel{at, refused.Reason, text}}
+	return &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: phase, Err: &refusedTunnel{at, refused.Reason, text}}
 }
 
 // refusedTunnel is the answer of a host that connects to an address for nobody, or
@@ -258,7 +258,7 @@ func (e *refusedTunnel) Error() string { return e.to.String() + ": " + e.text }
 
 // lostTunnel is the error of a tunnel whose client's connection has ended.
 func (c *Client) lostTunnel() error {
-	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: "forward", Err: c.conn.Lost(io.EOF)}
+	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseForward, Err: c.conn.Lost(io.EOF)}
 }
 
 // Requests implements [tunnel.Stream], as all that follows does.

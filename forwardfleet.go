@@ -119,7 +119,7 @@ func (p *ParallelClient) keep(t *tunnel.Tunnel, s *slot) error {
 	})
 	if closed {
 		t.Close()
-		return &ConnectionError{Host: "all hosts", Phase: "forward", Err: conn.ErrClosed}
+		return &ConnectionError{Host: "all hosts", Phase: PhaseForward, Err: conn.ErrClosed}
 	}
 	if removed {
 		t.End(s.removedTunnel())
@@ -129,7 +129,7 @@ func (p *ParallelClient) keep(t *tunnel.Tunnel, s *slot) error {
 
 // removedTunnel is the error of a tunnel whose host SetHosts has removed.
 func (s *slot) removedTunnel() error {
-	return &ConnectionError{Host: s.host.name(), Port: s.host.port(), Phase: "forward", Err: errRemoved}
+	return &ConnectionError{Host: s.host.name(), Port: s.host.port(), Phase: PhaseForward, Err: errRemoved}
 }
 
 func closeAll(tunnels []*tunnel.Tunnel) {

@@ -41,7 +41,7 @@ func (l *login) proveTicket() bool {
 			l.note("Kerberos: %w", refusal)
 		}
 		l.ticketless = &PasswordError{
-			Host: l.host.name(), Port: l.host.port(), User: principal, Op: "auth", RefusedBy: kdc, Kerberos: true,
+			Host: l.host.name(), Port: l.host.port(), User: principal, Phase: "auth", RefusedBy: kdc, Kerberos: true,
 		}
 		return false
 	}

@@ -107,7 +107,7 @@ func TestPartialLineSurvivesTimeout(t *testing.T) {
 	for range 3 {
 		for line, err := range ch.Stdout.Lines(t.Context()) {
 			if err != nil {
-				if timeout, ok := errors.AsType[*TimeoutError](err); !ok || timeout.Op != "read" {
+				if timeout, ok := errors.AsType[*TimeoutError](err); !ok || timeout.Phase != "read" {
 					t.Fatal(err)
 				}
 				timeouts++

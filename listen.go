@@ -67,11 +67,11 @@ func (c *Client) ForwardRemote(ctx context.Context, listen, target string) (*Tun
 
 func (c *Client) listen(ctx context.Context, at, to tunnel.Address) (*tunnel.Tunnel, error) {
 	if c.login.master != "" {
-		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: errors.New("an OpenSSH master does not hand on the answer to that; connect without it (ControlPath)")}
+		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseListen, Err: errors.New("an OpenSSH master does not hand on the answer to that; connect without it (ControlPath)")}
 	}
 	l := &listener{client: c, tunnel: tunnel.New(c.d.log, at.Addr()), to: to, at: at, ready: make(chan struct{})}
 	if !c.listeners.add(l) {
-		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: fmt.Errorf("%s: there is a tunnel from it already", at.String())}
+		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseListen, Err: fmt.Errorf("%s: there is a tunnel from it already", at.String())}
 	}
 	c.conn.Enter()
 	port, err := l.ask(ctx)
@@ -119,7 +119,7 @@ func (l *listener) ask(ctx context.Context) (int, error) {
 	})
 	switch {
 	case err != nil:
-		return 0, c.sessionError(ctx, "listen", err)
+		return 0, c.sessionError(ctx, PhaseListen, err)
 	case !granted && l.at.Path != "":
 		err = fmt.Errorf("%s: refused: the host does not allow it (AllowStreamLocalForwarding), or the file exists (StreamLocalBindUnlink)", l.at.Path)
 	case !granted:
@@ -130,7 +130,7 @@ func (l *listener) ask(ctx context.Context) (int, error) {
 			return port, nil
 		}
 	}
-	return 0, &SessionError{Host: c.host.name(), Port: c.host.port(), Op: "listen", Err: err}
+	return 0, &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseListen, Err: err}
 }
 
 // payload returns the payload of the requests to listen and to stop listening.

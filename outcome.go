@@ -48,7 +48,7 @@ type Outcome struct {
 	Kind     OutcomeKind
 	ExitCode int    // for Exited
 	Signal   string // for Signaled, without "SIG"
-	Phase    string // for Unreachable and NotStarted, and for Cancelled before the start: how far it came
+	Phase    Phase  // for Unreachable and NotStarted, and for Cancelled before the start: how far it came
 	Stopped  bool   // for TimedOut and Cancelled: it is confirmed that all of it has ended
 }
 
@@ -123,7 +123,7 @@ func OutcomeOf(err error) Outcome {
 	}
 	phase := phaseOf(err)
 	switch phase {
-	case "exec", "shell", "subsystem":
+	case PhaseExec, PhaseShell, PhaseSubsystem:
 		if _, refused := err.(*SessionError); !refused {
 			// The request is out, and nobody said what became of it.
 			if errors.Is(err, context.Canceled) {
@@ -144,33 +144,33 @@ func OutcomeOf(err error) Outcome {
 		}
 	}
 	switch phase {
-	case "open", "pty":
+	case PhaseOpen, PhasePTY:
 		return Outcome{Kind: NotStarted, Phase: phase}
 	}
 	return Outcome{Kind: Unreachable, Phase: phase}
 }
 
 // phaseOf returns the phase in which an error arose.
-func phaseOf(err error) string {
+func phaseOf(err error) Phase {
 	switch e := err.(type) {
 	case *UnknownHostError:
-		return "resolve"
+		return PhaseResolve
 	case *HostKeyError:
-		return "host_key"
+		return PhaseHostKey
 	case *PKeyFileError, *AuthenticationError:
-		return "auth"
+		return PhaseAuth
 	case *ProxyError:
-		return "proxy"
+		return PhaseProxy
 	case *PasswordError:
-		return e.Op
+		return e.Phase
 	case *ConfigError:
-		return "config"
+		return PhaseConfig
 	case *SessionError:
-		return e.Op
+		return e.Phase
 	case *ConnectionError:
 		return e.Phase
 	case *TimeoutError:
-		return e.Op
+		return e.Phase
 	}
-	return "connect"
+	return PhaseConnect
 }

@@ -245,10 +245,10 @@ func (o *Output) peek(ctx context.Context) ([]byte, error) {
 	}
 	host, port := o.ch.address()
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
-		return nil, &TimeoutError{Host: host, Port: port, Op: "read", After: o.wait}
+		return nil, &TimeoutError{Host: host, Port: port, Phase: PhaseRead, After: o.wait}
 	}
 	if keep, ok := errors.AsType[*spool.KeepError](err); ok {
-		return nil, &SessionError{Host: host, Port: port, Op: "output", Err: keep}
+		return nil, &SessionError{Host: host, Port: port, Phase: PhaseOutput, Err: keep}
 	}
 	return nil, err
 }

@@ -310,7 +310,7 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, &ConnectionError{Host: "all hosts", Phase: "connect", Err: conn.ErrClosed}
+		return nil, &ConnectionError{Host: "all hosts", Phase: PhaseConnect, Err: conn.ErrClosed}
 	}
 	p.once.Do(func() {
 		p.d = newDialer(p.Logger, p.OutputMemory)
@@ -406,7 +406,7 @@ type starter struct {
 // startBy starts something on one host. A connection left from before that turns
 // out to be dead is replaced.
 func (p *ParallelClient) startBy(ctx context.Context, s *slot, i int, by starter) *HostOutput {
-	defer s.work.begin("connect")()
+	defer s.work.begin(PhaseConnect)()
 	for {
 		link, err := s.connect(ctx, p.d)
 		if err != nil {
@@ -422,14 +422,14 @@ func (p *ParallelClient) startBy(ctx context.Context, s *slot, i int, by starter
 		if p.BeforeStart != nil {
 			p.BeforeStart(i)
 		}
-		s.work.enter("start")
+		s.work.enter(PhaseStart)
 		out := by.start(c, ctx)
 		c.conn.Leave()
 		if out.Err == nil {
 			return out
 		}
 		lost, ok := out.Err.(*ConnectionError)
-		again := ok && link.reused && lost.Phase == "open" && ctx.Err() == nil
+		again := ok && link.reused && lost.Phase == PhaseOpen && ctx.Err() == nil
 		if c.conn.Gone() || timedOut(out.Err) {
 			s.retire(c)
 		}

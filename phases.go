@@ -9,7 +9,7 @@ import (
 // back on goroutines of its own, and may still do so when a call has been given up.
 type phases struct {
 	mu     sync.Mutex // protects what follows
-	now    string
+	now    Phase
 	since  time.Time
 	timing Timing
 	work   *progress // is told; nil: nobody asks
@@ -17,21 +17,21 @@ type phases struct {
 
 // enter notes that a phase begins, and how long the one before took. The empty
 // phase is that of being done.
-func (p *phases) enter(phase string) {
+func (p *phases) enter(phase Phase) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	took := now.Sub(p.since)
 	switch p.now {
-	case "resolve":
+	case PhaseResolve:
 		p.timing.Resolve += took
-	case "proxy":
+	case PhaseProxy:
 		p.timing.Proxy += took
-	case "connect":
+	case PhaseConnect:
 		p.timing.Connect += took
-	case "handshake", "host_key":
+	case PhaseHandshake, PhaseHostKey:
 		p.timing.Handshake += took
-	case "auth":
+	case PhaseAuth:
 		p.timing.Auth += took
 	}
 	p.now, p.since = phase, now
@@ -40,7 +40,7 @@ func (p *phases) enter(phase string) {
 	}
 }
 
-func (p *phases) current() string {
+func (p *phases) current() Phase {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.now

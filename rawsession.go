@@ -45,7 +45,7 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 	}
 	if err != nil {
 		c.conn.Leave()
-		return nil, c.sessionError(ctx, "open", err)
+		return nil, c.sessionError(ctx, PhaseOpen, err)
 	}
 	c.pipes.opened()
 	free := sync.OnceFunc(func() {
@@ -73,14 +73,14 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 		c.conn.Discard(p.channel, requests)
 		p.out.End()
 		errOut.End()
-		return nil, c.sessionError(ctx, "open", conn.ErrClosed)
+		return nil, c.sessionError(ctx, PhaseOpen, conn.ErrClosed)
 	}
 	if err = c.conn.AddProgram(ctx); err == nil {
 		err = c.conn.Call(ctx, conn.Call{Do: func() error { return p.ask(request, payload) }})
 	}
 	if err != nil {
 		p.Close()
-		return nil, c.sessionError(ctx, request, err)
+		return nil, c.sessionError(ctx, Phase(request), err)
 	}
 	return p, nil
 }

@@ -82,7 +82,7 @@ func (r *reach) connect(ctx context.Context) (link connected, err error) {
 		return err
 	})
 	if !tried {
-		err = interrupted(ctx, nil, &r.slot.host, "connect", 0, 0)
+		err = interrupted(ctx, nil, &r.slot.host, PhaseConnect, 0, 0)
 	}
 	return link, err
 }

@@ -94,7 +94,7 @@ func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys],
 		wg.Go(func() {
 			defer close(shown)
 			p.each(ctx, len(slots), func(i int) error {
-				defer slots[i].work.begin("scan")()
+				defer slots[i].work.begin(PhaseScan)()
 				ctx, cancel := slots[i].during(ctx)
 				defer cancel()
 				s := newKeyScan(p.d, slots[i].host)
@@ -217,7 +217,7 @@ func (s *keyScan) ask(ctx context.Context, kind []string) (*HostKeyError, error)
 		select {
 		case <-time.After(s.host.retryDelay()):
 		case <-ctx.Done():
-			return nil, interrupted(ctx, withAttempts(err, n), &s.host, "connect", 0, n)
+			return nil, interrupted(ctx, withAttempts(err, n), &s.host, PhaseConnect, 0, n)
 		}
 	}
 }

@@ -53,7 +53,7 @@ func (p *ParallelClient) OpenShells(ctx context.Context) ([]*Shell, error) {
 func (c *Client) startShell(ctx context.Context) *HostOutput {
 	ch, err := c.openSession(ctx, streamOptions{})
 	if err == nil {
-		err = ch.begin(ctx, "shell", nil, nil)
+		err = ch.begin(ctx, PhaseShell, nil, nil)
 	}
 	if err != nil {
 		out := newFailed(*c.host, "", err)
@@ -105,7 +105,7 @@ func (ch *Channel) write(ctx context.Context, text string) error {
 		}
 		return nil
 	case <-ctx.Done():
-		return interrupted(ctx, nil, ch.client.host, "stdin", 0, 0)
+		return interrupted(ctx, nil, ch.client.host, PhaseStdin, 0, 0)
 	}
 }
 
@@ -117,5 +117,5 @@ func (ch *Channel) overError() error {
 		}
 	}
 	host, port := ch.address()
-	return &SessionError{Host: host, Port: port, Op: "stdin", Err: errors.New("the shell has ended")}
+	return &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: errors.New("the shell has ended")}
 }

@@ -42,7 +42,7 @@ type connected struct {
 // connect returns the connection of the host, a new one if need be. The caller is one of its
 // users and must call [conn.Conn.Leave].
 func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
-	defer s.work.begin("connect")()
+	defer s.work.begin(PhaseConnect)()
 	ctx, cancel := s.during(ctx)
 	defer cancel()
 	select {
@@ -51,7 +51,7 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil {
-		return connected{}, s.told(interrupted(ctx, nil, &s.host, "connect", 0, 0))
+		return connected{}, s.told(interrupted(ctx, nil, &s.host, PhaseConnect, 0, 0))
 	}
 	s.mu.Lock()
 	c := s.client
@@ -75,7 +75,7 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	s.mu.Unlock()
 	if over {
 		c.Close()
-		return connected{timing: timing}, s.told(interrupted(ctx, nil, &s.host, "connect", 0, 0))
+		return connected{timing: timing}, s.told(interrupted(ctx, nil, &s.host, PhaseConnect, 0, 0))
 	}
 	return connected{c, false, timing}, nil
 }
@@ -91,7 +91,7 @@ func (s *slot) told(err error) error {
 	}
 	phase := phaseOf(err)
 	if hop := s.host.Proxy; phase == "proxy" && hop != nil {
-		return &ProxyError{Host: s.host.name(), Hop: hop.name(), Err: &ConnectionError{Host: hop.name(), Port: hop.port(), Phase: "connect", Err: why}}
+		return &ProxyError{Host: s.host.name(), Hop: hop.name(), Err: &ConnectionError{Host: hop.name(), Port: hop.port(), Phase: PhaseConnect, Err: why}}
 	}
 	return &ConnectionError{Host: s.host.name(), Port: s.host.port(), Phase: phase, Err: why}
 }

@@ -112,7 +112,7 @@ func TestSSHDFleetMixed(t *testing.T) {
 		t.Error("Join says that all is well")
 	}
 	dead := fleetssh.Outcome{Kind: fleetssh.Signaled, Signal: "KILL"}
-	unreachable := func(phase string) fleetssh.Outcome {
+	unreachable := func(phase fleetssh.Phase) fleetssh.Outcome {
 		return fleetssh.Outcome{Kind: fleetssh.Unreachable, Phase: phase}
 	}
 	for i, want := range []fleetssh.Outcome{

@@ -41,7 +41,7 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 	}
 	if err != nil {
 		c.conn.Leave()
-		return nil, c.sessionError(ctx, "open", err)
+		return nil, c.sessionError(ctx, PhaseOpen, err)
 	}
 	ch.start = time.Since(begun)
 	ch.raw = conn.NewSession(raw, requests)
@@ -80,9 +80,9 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 			return failed(err)
 		}
 	}
-	request, payload := "exec", execPayload(line)
+	phase, payload := PhaseExec, execPayload(line)
 	if r.cmd.LoginShell {
-		request, payload = "shell", nil
+		phase, payload = PhaseShell, nil
 	}
 	// The input is ready before the start, and held back until then: a host that does not answer
 	// may be waiting for it.
@@ -94,7 +94,7 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	case len(ch.input.first) > 0:
 		ch.input.startPump()
 	}
-	if err := ch.begin(ctx, request, payload, tokens); err != nil {
+	if err := ch.begin(ctx, phase, payload, tokens); err != nil {
 		return failed(err)
 	}
 	if r.cmd.Timeout > 0 {
@@ -126,7 +126,7 @@ func (ch *Channel) RequestPTY(ctx context.Context, pty PTY) error {
 		}{k, pty.Modes[k]})...)
 	}
 	// RFC 4254, section 6.2.
-	return ch.request(ctx, "pty", "pty-req", ssh.Marshal(struct {
+	return ch.request(ctx, PhasePTY, "pty-req", ssh.Marshal(struct {
 		Term                      string
 		Cols, Rows, Width, Height uint32
 		Modes                     string
@@ -140,36 +140,36 @@ func (ch *Channel) RequestPTY(ctx context.Context, pty PTY) error {
 // ctx ends while the request is on its way, the host has another second to answer:
 // then the command runs, and the error is nil.
 func (ch *Channel) Exec(ctx context.Context, line string) error {
-	return ch.begin(ctx, "exec", execPayload(line), nil)
+	return ch.begin(ctx, PhaseExec, execPayload(line), nil)
 }
 
 func execPayload(line string) []byte { return ssh.Marshal(struct{ Line string }{line}) }
 
 // Shell starts the user's login shell. The error is as for Exec.
 func (ch *Channel) Shell(ctx context.Context) error {
-	return ch.begin(ctx, "shell", nil, nil)
+	return ch.begin(ctx, PhaseShell, nil, nil)
 }
 
 // Subsystem starts a subsystem of the server, such as "sftp". The error is as for
 // Exec.
 func (ch *Channel) Subsystem(ctx context.Context, name string) error {
-	return ch.begin(ctx, "subsystem", ssh.Marshal(struct{ Name string }{name}), nil)
+	return ch.begin(ctx, PhaseSubsystem, ssh.Marshal(struct{ Name string }{name}), nil)
 }
 
 // request makes a request and waits for the answer (RFC 4254, section 5.4).
-func (ch *Channel) request(ctx context.Context, op, name string, payload []byte) error {
-	return ch.await(ctx, op, conn.Call{Do: func() error { return ch.ask(name, payload) }})
+func (ch *Channel) request(ctx context.Context, phase Phase, name string, payload []byte) error {
+	return ch.await(ctx, phase, conn.Call{Do: func() error { return ch.ask(name, payload) }})
 }
 
 // await makes a call that is a step of starting a command.
-func (ch *Channel) await(ctx context.Context, op string, f conn.Call) error {
+func (ch *Channel) await(ctx context.Context, phase Phase, f conn.Call) error {
 	if ch.raw == nil {
-		return &SessionError{Op: op, Err: conn.ErrClosed}
+		return &SessionError{Phase: phase, Err: conn.ErrClosed}
 	}
 	ctx, cancel := ch.client.starting(ctx)
 	defer cancel()
 	if err := ch.client.conn.Call(ctx, f); err != nil {
-		return ch.client.sessionError(ctx, op, err)
+		return ch.client.sessionError(ctx, phase, err)
 	}
 	return nil
 }
@@ -183,11 +183,12 @@ func (ch *Channel) ask(name string, payload []byte) error {
 }
 
 // begin starts what the channel is for, and the goroutines that serve it until it
-// ends.
-func (ch *Channel) begin(ctx context.Context, request string, payload []byte, tokens *sudo.Tokens) error {
+// ends. The phase is called as the request is (RFC 4254, section 6.5): "exec", "shell" or
+// "subsystem".
+func (ch *Channel) begin(ctx context.Context, phase Phase, payload []byte, tokens *sudo.Tokens) error {
 	c := ch.client
 	if ch.raw == nil {
-		return &SessionError{Op: request, Err: conn.ErrClosed}
+		return &SessionError{Phase: phase, Err: conn.ErrClosed}
 	}
 	ch.mu.Lock()
 	was := ch.state
@@ -196,19 +197,19 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 	}
 	ch.mu.Unlock()
 	if was != fresh {
-		return &SessionError{Host: c.host.name(), Port: c.host.port(), Op: request, Err: errors.New("the channel has been started or closed before")}
+		return &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: phase, Err: errors.New("the channel has been started or closed before")}
 	}
 	ctx, cancel := c.starting(ctx)
 	defer cancel()
 	if err := ch.countProgram(ctx); err != nil {
-		err = c.sessionError(ctx, request, err)
+		err = c.sessionError(ctx, phase, err)
 		ch.abandon(fresh, err)
 		return err
 	}
 	answer := make(chan error, 1)
 	c.conn.SetUsed(ch.raw)
 	ok := c.conn.Go(func() {
-		err := ch.sendEnv().ask(request, payload)
+		err := ch.sendEnv().ask(string(phase), payload)
 		ch.answered.Store(true)
 		answer <- err
 		if err == nil && ch.input.empty {
@@ -224,7 +225,7 @@ func (ch *Channel) begin(ctx context.Context, request string, payload []byte, to
 		c.conn.RemoveProgram()
 	}
 	if err != nil {
-		err = c.sessionError(ctx, request, err)
+		err = c.sessionError(ctx, phase, err)
 		ch.abandon(starting, err)
 		return err
 	}

@@ -248,7 +248,7 @@ func (in *input) fail(err error) {
 	ch := in.ch
 	host, port := ch.address()
 	ch.mu.Lock()
-	ch.broken = &SessionError{Host: host, Port: port, Op: "stdin", Err: fmt.Errorf("it cannot be read: %w", err)}
+	ch.broken = &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: fmt.Errorf("it cannot be read: %w", err)}
 	ch.mu.Unlock()
 	_ = ch.stop(context.Background(), Lost) // the outcome says that it may still run
 }

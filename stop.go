@@ -40,12 +40,12 @@ func (ch *Channel) Signal(ctx context.Context, sig ssh.Signal) error {
 	ch.mu.Unlock()
 	if unanswered {
 		// The host has not answered to the start, and the SSH library asks one thing at a time.
-		return ch.await(ctx, "signal", conn.Call{Do: func() error {
+		return ch.await(ctx, PhaseSignal, conn.Call{Do: func() error {
 			_, err := ch.raw.SendRequest("signal", false, payload)
 			return err
 		}})
 	}
-	return ch.request(ctx, "signal", "signal", payload)
+	return ch.request(ctx, PhaseSignal, "signal", payload)
 }
 
 // Stop ends the command: TERM, two seconds later KILL, then closing the session.
@@ -131,7 +131,7 @@ func (ch *Channel) endHeld(ctx context.Context) {
 func (ch *Channel) stopped() error {
 	if o := ch.Outcome(); (o.Kind == TimedOut || o.Kind == Cancelled) && !o.Stopped {
 		host, port := ch.address()
-		return &SessionError{Host: host, Port: port, Op: "signal", Err: errors.New("the command may still run: it is not confirmed that all of it has ended")}
+		return &SessionError{Host: host, Port: port, Phase: PhaseSignal, Err: errors.New("the command may still run: it is not confirmed that all of it has ended")}
 	}
 	return nil
 }
@@ -360,7 +360,7 @@ func (ch *Channel) fromOutside(ctx context.Context, what cmdline.Signals) bool {
 	}
 	defer killer.Close()
 	killer.run, killer.stops = r, ch
-	if killer.begin(ctx, "exec", execPayload(what.Line(as)), tokens) != nil {
+	if killer.begin(ctx, PhaseExec, execPayload(what.Line(as)), tokens) != nil {
 		return false
 	}
 	return killer.WaitFinished(ctx) == nil

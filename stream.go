@@ -132,13 +132,13 @@ func (s *eventStream) loop(ctx context.Context, yield func(Event) bool, work fun
 // host runs the command on one host. The error is that of the outcome.
 func (s *eventStream) host(ctx context.Context, i int) error {
 	slot := s.slots[i]
-	defer slot.work.begin("connect")()
+	defer slot.work.begin(PhaseConnect)()
 	out := s.p.start(ctx, slot, s.run, i)
 	if out.Err != nil {
 		s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: out}})
 		return out.Err
 	}
-	slot.work.enter("run")
+	slot.work.enter(PhaseRun)
 	s.watch(ctx, i, out)
 	s.settle(slot, out)
 	s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: out}})

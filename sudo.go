@@ -112,7 +112,7 @@ func (ch *Channel) takeTurn(secret string) (string, error) {
 	defer ch.holdTimer()()
 	value, turn, err := shared.Take(ch.context())
 	if refused, ok := err.(*password.RefusedError); ok {
-		err = passwordError(c.host, "sudo", refused)
+		err = passwordError(c.host, PhaseSudo, refused)
 	}
 	if err != nil {
 		return "", err
@@ -189,5 +189,5 @@ func (ch *Channel) fail(err error) {
 }
 
 func (ch *Channel) sudoError(err error) error {
-	return &SessionError{Host: ch.client.host.name(), Port: ch.client.host.port(), Op: "sudo", Err: err}
+	return &SessionError{Host: ch.client.host.name(), Port: ch.client.host.port(), Phase: PhaseSudo, Err: err}
 }

@@ -10,18 +10,15 @@ import (
 type Progress struct {
 	Host int // index into ParallelClient.Hosts
 
-	// Phase is what the call waits for: "proxy", "resolve", "connect", "handshake",
-	// "host_key" and "auth" as in errors; "retry" is the pause before the next attempt,
-	// "password" the wait until another host has accepted the password that both share;
-	// "start" is opening a session and starting the command in it, "run" the command
-	// itself, "copy" a copy, and "scan" [ParallelClient.ScanHostKeys].
-	Phase string
+	// Phase is what the call waits for: one of connecting ([PhaseProxy] to [PhaseAuth]), or
+	// PhaseRetry, PhasePassword, PhaseStart, PhaseRun, PhaseCopy or PhaseScan.
+	Phase Phase
 
 	// Since is when the phase began, and Begun when the call began with the host.
 	Since, Begun time.Time
 
 	// Attempt is which attempt to connect is under way, counted from 1. In the phase
-	// "retry" it is the one that has failed; zero if no attempt was needed.
+	// PhaseRetry it is the one that has failed; zero if no attempt was needed.
 	Attempt int
 }
 
@@ -55,7 +52,7 @@ type progress struct {
 
 // begin notes that a call begins with the host, and returns what notes its end. Calls
 // may be within one another.
-func (w *progress) begin(phase string) (end func()) {
+func (w *progress) begin(phase Phase) (end func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.calls++; w.calls == 1 {
@@ -72,7 +69,7 @@ func (w *progress) end() {
 }
 
 // enter notes that a phase begins.
-func (w *progress) enter(phase string) {
+func (w *progress) enter(phase Phase) {
 	if w == nil {
 		return
 	}

@@ -233,7 +233,9 @@ func wantOutcomes(label string, kind fleetssh.OutcomeKind) func(*demoFleet, *res
 }
 
 // demoTrouble is how hosts must fail.
-var demoTrouble = map[string]string{"web5": "handshake", "web6": "auth", "web7": "host_key", "web8": "connect"}
+var demoTrouble = map[string]fleetssh.Phase{
+	"web5": fleetssh.PhaseHandshake, "web6": fleetssh.PhaseAuth, "web7": fleetssh.PhaseHostKey, "web8": fleetssh.PhaseConnect,
+}
 
 func (f *demoFleet) checkTrouble(t *results.Tally) error {
 	for _, r := range t.Results {

@@ -102,7 +102,7 @@ func (o *explainOptions) run(ctx context.Context, c *call, args []string) error 
 }
 
 // phaseTitles are what explain calls the phases.
-var phaseTitles = map[string]string{"connect": "reach", "host_key": "host key", "auth": "log in"}
+var phaseTitles = map[fleetssh.Phase]string{fleetssh.PhaseConnect: "reach", fleetssh.PhaseHostKey: "host key", fleetssh.PhaseAuth: "log in"}
 
 // show shows the plan for one host on the way; after is how many come behind it.
 func (o *explainOptions) show(screen *termline.Screen, p *fleetssh.Plan, after int, lines []selection.ConfigLine) {
@@ -120,7 +120,7 @@ func (o *explainOptions) show(screen *termline.Screen, p *fleetssh.Plan, after i
 	if after == 0 {
 		o.showSettings(out)
 	}
-	phase := ""
+	phase := fleetssh.Phase("")
 	for _, s := range p.Steps {
 		name := ""
 		if s.Phase != phase {
@@ -219,7 +219,7 @@ type jsonStep struct {
 func newJSONPlan(host string, index int, p *fleetssh.Plan, last bool) jsonPlan {
 	j := jsonPlan{Type: "plan", Host: host, Index: index, At: p.Host.Host, Hop: !last, User: p.User, Port: p.Port}
 	for _, s := range p.Steps {
-		j.Steps = append(j.Steps, jsonStep{s.Phase, strings.TrimSpace(s.What), s.Why, s.Passed})
+		j.Steps = append(j.Steps, jsonStep{string(s.Phase), strings.TrimSpace(s.What), s.Why, s.Passed})
 	}
 	return j
 }

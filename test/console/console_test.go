@@ -217,7 +217,7 @@ func TestConsoleRestricted(t *testing.T) {
 			return simfleet.Status{Code: 1}
 		}
 	}).Dial(t).OpenConsole(fleettest.Soon(t))
-	fleettest.Equal(t, "Op", fleettest.AsError[*fleetssh.SessionError](t, err).Op, "shell")
+	fleettest.Equal(t, "phase", fleettest.AsError[*fleetssh.SessionError](t, err).Phase, "shell")
 	fleettest.Equal(t, "error", failed.Err, err)
 	if !strings.Contains(err.Error(), "This account is not available.") {
 		t.Errorf("%v", err)

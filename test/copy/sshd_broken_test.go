@@ -208,7 +208,7 @@ func TestSSHDCopyStalled(t *testing.T) {
 			defer b.signalServers(syscall.SIGKILL)
 			r, err := way.copy(b.client, fleettest.Soon(t), from, to, &opt)
 			e := fleettest.AsError[*fleetssh.TimeoutError](t, err)
-			fleettest.Equal(t, "Op", e.Op, "copy")
+			fleettest.Equal(t, "phase", e.Phase, "copy")
 			fleettest.Equal(t, "After", e.After, 500*time.Millisecond)
 			fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.TimedOut})
 			b.signalServers(syscall.SIGKILL)

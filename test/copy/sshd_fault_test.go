@@ -223,7 +223,7 @@ func TestSSHDCopyNoFileServer(t *testing.T) {
 		writeFile(t, from, data)
 		r, err := way.copy(b.client, fleettest.Soon(t), from, to, nil)
 		e := fleettest.AsError[*fleetssh.SessionError](t, err)
-		fleettest.Equal(t, "op", e.Op, "subsystem")
+		fleettest.Equal(t, "phase", e.Phase, "subsystem")
 		fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "subsystem"})
 		r, err = way.copy(b.client, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Protocol: fleetssh.SCP, Verify: true})
 		fleettest.Equal(t, "error", err, nil)

@@ -282,7 +282,7 @@ func TestSSHDCopyRate(t *testing.T) {
 				opt.Progress, opt.Timeout, opt.Rate = nil, 300*time.Millisecond, 1<<20
 				begun = time.Now()
 				r, err = way.copy(b.client, fleettest.Soon(t), from, to+"2", &opt)
-				fleettest.Equal(t, "Op", fleettest.AsError[*fleetssh.TimeoutError](t, err).Op, "run")
+				fleettest.Equal(t, "phase", fleettest.AsError[*fleetssh.TimeoutError](t, err).Phase, "run")
 				fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
 				if took := time.Since(begun); took > 8*time.Second {
 					t.Errorf("took %v", took)

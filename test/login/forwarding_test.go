@@ -278,7 +278,7 @@ func TestHostIgnoresAgentRequest(t *testing.T) {
 	begun := time.Now()
 	_, err := c.OpenSession(context.Background())
 	e, ok := errors.AsType[*fleetssh.TimeoutError](err)
-	if !ok || e.Op != "open" || e.Host != "127.0.0.1" {
+	if !ok || e.Phase != "open" || e.Host != "127.0.0.1" {
 		t.Errorf("%T: %v", err, err)
 	}
 	if took := time.Since(begun); took < limit || took > limit+fleettest.Promptly {

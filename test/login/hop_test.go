@@ -104,7 +104,7 @@ func TestHostileHop(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		is    func(error) bool
-		phase string
+		phase fleetssh.Phase
 		waits bool  // until ConnectTimeout
 		most  int64 // bytes that it lets the hop send
 	}{

@@ -56,7 +56,7 @@ func runTrue(t *testing.T, p *fleetssh.ParallelClient) []*fleetssh.HostOutput {
 }
 
 // count counts the hosts that ended so.
-func count(outs []*fleetssh.HostOutput, kind fleetssh.OutcomeKind, phase string) int {
+func count(outs []*fleetssh.HostOutput, kind fleetssh.OutcomeKind, phase fleetssh.Phase) int {
 	n := 0
 	for _, out := range outs {
 		if o := out.Outcome(); o.Kind == kind && o.Phase == phase {

@@ -122,7 +122,7 @@ func TestProxyGivenUp(t *testing.T) {
 	defer cancel()
 	err := p.Connect(ctx)
 	for _, f := range fleettest.AsError[*fleetssh.HostsError](t, err).Failed {
-		if e := fleettest.AsError[*fleetssh.TimeoutError](t, f.Err); e.Op != "proxy" || e.Host != host.Host {
+		if e := fleettest.AsError[*fleetssh.TimeoutError](t, f.Err); e.Phase != "proxy" || e.Host != host.Host {
 			t.Errorf("%+v", e)
 		}
 	}

@@ -142,7 +142,7 @@ func TestSSHDTokenTouchNeverComes(t *testing.T) {
 		host.ConnectTimeout *= 2
 		e = fleettest.DialFails[*fleetssh.TimeoutError](t, host)
 	}
-	fleettest.Equal(t, "phase", e.Op, "auth")
+	fleettest.Equal(t, "phase", e.Phase, "auth")
 	fleettest.Equal(t, "asked", len(asked), 1)
 	s.Authorize(t, user, token.Public())
 	fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))

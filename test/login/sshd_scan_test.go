@@ -155,7 +155,7 @@ func TestScanFaults(t *testing.T) {
 	fleettest.Equal(t, "keys", fmt.Sprint(len(shown[0].Keys), shown[0].Err), "1 <nil>")
 	fleettest.Equal(t, "attempts", fleettest.AsError[*fleetssh.ConnectionError](t, shown[1].Err).Attempts, 3)
 	late := fleettest.AsError[*fleetssh.TimeoutError](t, shown[2].Err)
-	fleettest.Equal(t, "late", fmt.Sprint(late.Op, late.Attempts), "handshake2")
+	fleettest.Equal(t, "late", fmt.Sprint(late.Phase, late.Attempts), "handshake2")
 	fleettest.AsError[*fleetssh.UnknownHostError](t, shown[3].Err)
 
 	_, err := fleettest.NewFleet(t, fleetssh.HostConfig{Host: "a b"}).ScanHostKeys(t.Context())

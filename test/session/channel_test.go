@@ -34,7 +34,7 @@ func TestExecute(t *testing.T) {
 	defer cancel()
 	// WaitFinished closes the input, so that cat ends.
 	err = ch.WaitFinished(soon)
-	if timeout, ok := errors.AsType[*fleetssh.TimeoutError](err); ok && timeout.Op == "wait" {
+	if timeout, ok := errors.AsType[*fleetssh.TimeoutError](err); ok && timeout.Phase == "wait" {
 		err = ch.WaitFinished(t.Context())
 	}
 	exit, ok := errors.AsType[*fleetssh.ExitError](err)
@@ -165,7 +165,7 @@ func TestSessionSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused := (*fleetssh.SessionError)(nil)
-	if err := ch.Subsystem(ctx, "nope"); !errors.As(err, &refused) || refused.Op != "subsystem" {
+	if err := ch.Subsystem(ctx, "nope"); !errors.As(err, &refused) || refused.Phase != "subsystem" {
 		t.Errorf("unknown subsystem: %v", err)
 	}
 }

@@ -91,7 +91,7 @@ func TestSSHDExitAndOutput(t *testing.T) {
 		short, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 		defer cancel()
 		wait := fleettest.AsError[*fleetssh.TimeoutError](t, out.WaitFinished(short))
-		fleettest.Equal(t, "Op", wait.Op, "wait")
+		fleettest.Equal(t, "phase", wait.Phase, "wait")
 		fleettest.Equal(t, "finished", out.Finished(), false)
 		sshdtest.Kill(marker)
 		fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, out.WaitFinished(fleettest.Soon(t))).Code, 3)
@@ -168,7 +168,7 @@ func TestSSHDSubsystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := fleettest.AsError[*fleetssh.SessionError](t, ch.Subsystem(fleettest.Soon(t), "no-such-thing"))
-	fleettest.Equal(t, "Op", e.Op, "subsystem")
+	fleettest.Equal(t, "phase", e.Phase, "subsystem")
 	ch.Close()
 }
 
@@ -200,7 +200,7 @@ func TestSSHDSessionRefused(t *testing.T) {
 	first := fleettest.Start(t, c, fleetssh.Command{Line: "cat", OpenStdin: true})
 	out, err := c.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true"})
 	e := fleettest.AsError[*fleetssh.SessionError](t, err)
-	fleettest.Equal(t, "Op", e.Op, "open")
+	fleettest.Equal(t, "phase", e.Phase, "open")
 	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "open"})
 	fleettest.Equal(t, "may have run", out.Outcome().MayHaveRun(), false)
 	fleettest.Equal(t, "Err", out.Err == err, true)
@@ -215,7 +215,7 @@ func TestSSHDCommandRefused(t *testing.T) {
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"PermitTTY no"}})
 	c := fleettest.Dial(t, host)
 	out, err := c.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true", PTY: &fleetssh.PTY{}})
-	fleettest.Equal(t, "Op", fleettest.AsError[*fleetssh.SessionError](t, err).Op, "pty")
+	fleettest.Equal(t, "phase", fleettest.AsError[*fleetssh.SessionError](t, err).Phase, "pty")
 	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "pty"})
 }
 
@@ -292,7 +292,7 @@ func TestSSHDConnectTimeout(t *testing.T) {
 	host.ConnectTimeout, host.Attempts = 300*time.Millisecond, 2
 	begun := time.Now()
 	e := fleettest.DialFails[*fleetssh.TimeoutError](t, host)
-	fleettest.Equal(t, "Op", e.Op, "handshake")
+	fleettest.Equal(t, "phase", e.Phase, "handshake")
 	fleettest.Equal(t, "attempts", e.Attempts, 2)
 	if took := time.Since(begun); took > 5*time.Second {
 		t.Errorf("took %v", took)

@@ -71,7 +71,7 @@ func TestSSHDStopAfterTimeout(t *testing.T) {
 				out := fleettest.Start(t, c, cmd)
 				fleettest.Running(t, marker, true)
 				e := fleettest.AsError[*fleetssh.TimeoutError](t, out.WaitFinished(fleettest.Soon(t)))
-				fleettest.Equal(t, "Op", e.Op, "run")
+				fleettest.Equal(t, "phase", e.Phase, "run")
 				fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
 				fleettest.Running(t, marker, false)
 				// The connection is still of use.

@@ -136,7 +136,7 @@ func TestSSHDSudoWrongPassword(t *testing.T) {
 				t.Errorf("took %v: more than one attempt", took)
 			}
 			e := fleettest.AsError[*fleetssh.SessionError](t, err)
-			fleettest.Equal(t, "Op", e.Op, "sudo")
+			fleettest.Equal(t, "phase", e.Phase, "sudo")
 			fleettest.Contains(t, e.Error(), "wrong password", c.Host().Host)
 			fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
 			fleettest.Equal(t, "questions", asked.Load(), 1)
@@ -159,7 +159,7 @@ func TestSSHDSudoRefused(t *testing.T) {
 	_, c, password := sudoServer(t, sshdtest.Bob)
 	t.Run("not in sudoers", func(t *testing.T) {
 		out, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, SudoPassword: accountPassword})
-		fleettest.Equal(t, "Op", fleettest.AsError[*fleetssh.SessionError](t, err).Op, "sudo")
+		fleettest.Equal(t, "phase", fleettest.AsError[*fleetssh.SessionError](t, err).Phase, "sudo")
 		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
 		fleettest.Contains(t, stderr, "not in the sudoers file")
 		clean(t, password, stdout, stderr)
@@ -171,7 +171,7 @@ func TestSSHDSudoRefused(t *testing.T) {
 				SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return "", os.ErrNotExist },
 			})
 			e := fleettest.AsError[*fleetssh.SessionError](t, err)
-			fleettest.Equal(t, "Op", e.Op, "sudo")
+			fleettest.Equal(t, "phase", e.Phase, "sudo")
 			fleettest.Contains(t, e.Error(), os.ErrNotExist.Error())
 			fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
 			clean(t, password, stdout, stderr)

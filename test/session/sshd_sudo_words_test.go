@@ -90,7 +90,7 @@ func TestSSHDSudoRefusedCommand(t *testing.T) {
 	_, c, _ := sudoServer(t, account)
 	for _, pty := range []*fleetssh.PTY{nil, {}} {
 		out, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, PTY: pty, SudoPassword: accountPassword})
-		fleettest.Equal(t, "Op", fleettest.AsError[*fleetssh.SessionError](t, err).Op, "sudo")
+		fleettest.Equal(t, "phase", fleettest.AsError[*fleetssh.SessionError](t, err).Phase, "sudo")
 		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
 		fleettest.Contains(t, stdout+stderr, "Sorry, user "+account+" is not allowed to execute '/usr/bin/fish -c id -un' as root")
 		fleettest.Equal(t, "times it is said", strings.Count(stdout+stderr, "not allowed"), 1)

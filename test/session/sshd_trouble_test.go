@@ -124,7 +124,7 @@ func TestSSHDTroubleFrozen(t *testing.T) {
 		c := fleettest.Dial(t, host)
 		defer s.PauseConnections()()
 		out, err := c.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true"})
-		fleettest.Equal(t, "Op", fleettest.AsError[*fleetssh.TimeoutError](t, err).Op, "open")
+		fleettest.Equal(t, "phase", fleettest.AsError[*fleetssh.TimeoutError](t, err).Phase, "open")
 		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "open"})
 	})
 	t.Run("stop", func(t *testing.T) {

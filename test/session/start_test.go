@@ -223,7 +223,7 @@ func TestSSHDStdinFails(t *testing.T) {
 				}
 				for out := range finished(t, p, cmd) {
 					e := fleettest.AsError[*fleetssh.SessionError](t, out.WaitFinished(fleettest.Soon(t)))
-					fleettest.Equal(t, "Op", e.Op, "stdin")
+					fleettest.Equal(t, "phase", e.Phase, "stdin")
 					fleettest.Equal(t, "cause is kept", errors.Is(e, broken), true)
 					fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Lost})
 					fleettest.Equal(t, "may have run", out.Outcome().MayHaveRun(), true)

@@ -137,7 +137,7 @@ func TestLateStartLeavesCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "unanswered"})
-	fleettest.Equal(t, "Op", fleettest.AsError[*fleetssh.TimeoutError](t, err).Op, "exec")
+	fleettest.Equal(t, "phase", fleettest.AsError[*fleetssh.TimeoutError](t, err).Phase, "exec")
 	next, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "next"})
 	if err != nil {
 		t.Fatal(err)

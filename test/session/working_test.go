@@ -45,7 +45,7 @@ func TestWorking(t *testing.T) {
 	}()
 	type at struct {
 		host    int
-		phase   string
+		phase   fleetssh.Phase
 		attempt int
 	}
 	want := []at{{0, "handshake", 1}, {1, "retry", 1}, {2, "auth", 2}, {3, "run", 1}}

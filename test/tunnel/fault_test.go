@@ -30,13 +30,13 @@ func TestSSHDTunnelForbidden(t *testing.T) {
 		{"unix", socket, socket + ": open failed (sshd says no more: there is no such socket"},
 	} {
 		_, err := c.DialContext(fleettest.Soon(t), test.network, test.address)
-		if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Op != "forward" || !strings.Contains(err.Error(), test.want) {
+		if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Phase != "forward" || !strings.Contains(err.Error(), test.want) {
 			t.Error(err)
 		}
 	}
 	for _, listen := range []string{"0", "unix:" + socket + "2"} {
 		_, err := c.ForwardRemote(fleettest.Soon(t), listen, address)
-		if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Op != "listen" || !strings.Contains(err.Error(), "the host does not allow it (Allow") {
+		if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Phase != "listen" || !strings.Contains(err.Error(), "the host does not allow it (Allow") {
 			t.Error(err)
 		}
 	}
@@ -60,7 +60,7 @@ func TestSSHDTunnelListenRefused(t *testing.T) {
 	taken := fleettest.Answering(t, "tcp", fleettest.Echoing)
 	_, port, _ := net.SplitHostPort(taken)
 	_, err := c.ForwardRemote(fleettest.Soon(t), taken, taken)
-	if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Op != "listen" || !strings.Contains(err.Error(), port+": refused") {
+	if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Phase != "listen" || !strings.Contains(err.Error(), port+": refused") {
 		t.Error(err)
 	}
 	tunnel, err := c.ForwardRemote(fleettest.Soon(t), "0", taken)

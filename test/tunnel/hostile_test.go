@@ -88,7 +88,7 @@ func TestTunnelHostSilent(t *testing.T) {
 	host.ConnectTimeout = time.Second
 	c := fleettest.Dial(t, host)
 	_, err := c.DialContext(fleettest.Soon(t), "tcp", "unanswered:1")
-	if e := fleettest.AsError[*fleetssh.TimeoutError](t, err); e.Op != "forward" {
+	if e := fleettest.AsError[*fleetssh.TimeoutError](t, err); e.Phase != "forward" {
 		t.Error(e)
 	}
 	conn, err := c.DialContext(fleettest.Soon(t), "tcp", "silent:1")

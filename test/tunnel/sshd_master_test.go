@@ -30,7 +30,7 @@ func TestSSHDMasterTunnels(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = c.ForwardRemote(fleettest.Soon(t), "0", service)
-	if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Op != "listen" || !strings.Contains(err.Error(), "OpenSSH master") {
+	if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Phase != "listen" || !strings.Contains(err.Error(), "OpenSSH master") {
 		t.Error(err)
 	}
 	for range 3 {

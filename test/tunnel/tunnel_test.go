@@ -70,7 +70,7 @@ func TestSSHDDialContext(t *testing.T) {
 	}
 	closed := fmt.Sprint("127.0.0.1:", fleettest.ClosedPort(t))
 	_, err := c.DialContext(fleettest.Soon(t), "tcp", closed)
-	if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Op != "forward" || !strings.Contains(err.Error(), closed+": Connection refused") {
+	if e := fleettest.AsError[*fleetssh.SessionError](t, err); e.Phase != "forward" || !strings.Contains(err.Error(), closed+": Connection refused") {
 		t.Errorf("%+v", e)
 	}
 	for _, address := range []string{"", "web1", ":0", "a b:1", "x:70000"} {

@@ -62,7 +62,7 @@ func (d *copyJSON) Progress(p fleetssh.CopyProgress) {
 	if p.Err != nil {
 		o.Error = &results.JSONError{Kind: "copy", Message: exit.Reason(p.Err)} // if the host has ended, its result says why
 		if fault, ok := p.Err.(*fleetssh.CopyError); ok {
-			o.Error.Phase, o.Error.Message = fault.Op, fault.Error()
+			o.Error.Phase, o.Error.Message = string(fault.Op), fault.Error()
 		}
 	}
 	PutJSON(d.Screen, o)

@@ -318,7 +318,7 @@ func WriteReport(name string, run *journal.Run) error {
 func journalResult(r *results.Result) journal.Result {
 	o := r.Outcome
 	out := journal.Result{
-		Outcome: o.Kind.String(), ExitCode: o.ExitCode, Signal: o.Signal, Phase: o.Phase, Stopped: o.Stopped, Attempts: r.Timing.Attempts,
+		Outcome: o.Kind.String(), ExitCode: o.ExitCode, Signal: o.Signal, Phase: string(o.Phase), Stopped: o.Stopped, Attempts: r.Timing.Attempts,
 		ConnectMS: results.Milliseconds(results.ConnectTime(r.Timing)), RunMS: results.Milliseconds(r.Timing.Run), Cut: r.Truncated,
 	}
 	if p := r.Problem; p.Kind != "" || p.Hint != "" || r.Message != "" {

@@ -18,7 +18,7 @@ import (
 func resultOf(h *journal.HostRun, begun time.Time) results.Result {
 	k := &h.Result
 	r := results.Result{Index: h.Index, OK: k.OK(), Truncated: k.Cut}
-	r.Outcome = fleetssh.Outcome{ExitCode: k.ExitCode, Signal: k.Signal, Phase: k.Phase, Stopped: k.Stopped}
+	r.Outcome = fleetssh.Outcome{ExitCode: k.ExitCode, Signal: k.Signal, Phase: fleetssh.Phase(k.Phase), Stopped: k.Stopped}
 	r.Timing = fleetssh.Timing{Connect: ofMilliseconds(k.ConnectMS), Run: ofMilliseconds(k.RunMS), Attempts: k.Attempts}
 	if !h.Ended.IsZero() {
 		r.After = max(0, h.Ended.Sub(begun))

@@ -156,21 +156,21 @@ func CountedNames(labels []string) string {
 }
 
 // doings says what a host is doing in a phase.
-var doings = map[string]string{
-	"proxy": "waiting for its hop", "resolve": "looking up its name", "connect": "connecting", "handshake": "agreeing on keys",
-	"host_key": "checking its key", "auth": "logging in", "retry": "waiting to try again", "password": "waiting for a password to be accepted elsewhere",
-	"start": "starting the command", "run": "running", "copy": "copying", "scan": "asking for keys",
+var doings = map[fleetssh.Phase]string{
+	fleetssh.PhaseProxy: "waiting for its hop", fleetssh.PhaseResolve: "looking up its name", fleetssh.PhaseConnect: "connecting", fleetssh.PhaseHandshake: "agreeing on keys",
+	fleetssh.PhaseHostKey: "checking its key", fleetssh.PhaseAuth: "logging in", fleetssh.PhaseRetry: "waiting to try again", fleetssh.PhasePassword: "waiting for a password to be accepted elsewhere",
+	fleetssh.PhaseStart: "starting the command", fleetssh.PhaseRun: "running", fleetssh.PhaseCopy: "copying", fleetssh.PhaseScan: "asking for keys",
 }
 
 // doing says what a host is doing.
 func doing(p fleetssh.Progress) string {
 	text, ok := doings[p.Phase]
 	if !ok {
-		text = p.Phase
+		text = string(p.Phase)
 	}
 	switch {
-	case p.Attempt < 1 || p.Phase == "start" || p.Phase == "run" || p.Phase == "copy":
-	case p.Phase == "retry":
+	case p.Attempt < 1 || p.Phase == fleetssh.PhaseStart || p.Phase == fleetssh.PhaseRun || p.Phase == fleetssh.PhaseCopy:
+	case p.Phase == fleetssh.PhaseRetry:
 		text += " after " + ordinal(p.Attempt) + " attempt"
 	case p.Attempt > 1:
 		text += ", " + ordinal(p.Attempt) + " attempt"

@@ -23,7 +23,7 @@ func outstandingHosts(n int, work ...fleetssh.Progress) *Outstanding {
 	return o
 }
 
-func at(host int, phase string, attempt, seconds int) fleetssh.Progress {
+func at(host int, phase fleetssh.Phase, attempt, seconds int) fleetssh.Progress {
 	since := time.Now().Add(-time.Duration(seconds) * time.Second)
 	return fleetssh.Progress{Host: host, Phase: phase, Attempt: attempt, Since: since, Begun: since}
 }

@@ -36,16 +36,16 @@ func ProblemOf(err error, host *fleetssh.HostConfig) Problem {
 	case *fleetssh.UnknownHostError:
 		return Problem{Kind: "unknown_host", Phase: "resolve", Reason: exit.Reason(e.Err), Tries: e.Attempts}
 	case *fleetssh.ConnectionError:
-		return Problem{Kind: "connection", Phase: e.Phase, Reason: exit.Reason(e.Err) + saidText(e.Said) + attemptsText(e.Attempts), Tries: e.Attempts}
+		return Problem{Kind: "connection", Phase: string(e.Phase), Reason: exit.Reason(e.Err) + saidText(e.Said) + attemptsText(e.Attempts), Tries: e.Attempts}
 	case *fleetssh.HostKeyError:
 		return hostKeyProblem(e, host)
 	case *fleetssh.AuthenticationError:
 		return authenticationProblem(e, host)
 	case *fleetssh.PasswordError:
 		if e.Kerberos {
-			return Problem{Kind: "password", Phase: e.Op, Reason: fmt.Sprintf("%s refused the password of %s; it was not tried again", e.RefusedBy, e.User), Tries: 1}
+			return Problem{Kind: "password", Phase: string(e.Phase), Reason: fmt.Sprintf("%s refused the password of %s; it was not tried again", e.RefusedBy, e.User), Tries: 1}
 		}
-		return Problem{Kind: "password", Phase: e.Op, Reason: fmt.Sprintf("the password was refused by %s; it was not sent here", e.RefusedBy), Tries: 1}
+		return Problem{Kind: "password", Phase: string(e.Phase), Reason: fmt.Sprintf("the password was refused by %s; it was not sent here", e.RefusedBy), Tries: 1}
 	case *fleetssh.ProxyError:
 		p := ProblemOf(e.Err, &fleetssh.HostConfig{Host: e.Hop})
 		if p.Key != nil {
@@ -61,7 +61,7 @@ func ProblemOf(err error, host *fleetssh.HostConfig) Problem {
 	case *fleetssh.PKeyFileError:
 		return keyFileProblem(e)
 	case *fleetssh.SessionError:
-		p := Problem{Kind: "session", Phase: e.Op, Reason: exit.Reason(e.Err), Tries: 1}
+		p := Problem{Kind: "session", Phase: string(e.Phase), Reason: exit.Reason(e.Err), Tries: 1}
 		if errors.Is(e.Err, fleetssh.ErrTerminalRequired) {
 			p.Hint = "--tty asks for a terminal"
 		}
@@ -110,7 +110,7 @@ func CopyProblem(e *fleetssh.CopyError) Problem {
 	if e.Local {
 		where = "local " + where
 	}
-	return Problem{Kind: "copy", Phase: e.Op, Reason: fmt.Sprintf("cannot %s %s: %s", e.Op, where, exit.Reason(e.Err)), Tries: 1}
+	return Problem{Kind: "copy", Phase: string(e.Op), Reason: fmt.Sprintf("cannot %s %s: %s", e.Op, where, exit.Reason(e.Err)), Tries: 1}
 }
 
 func authenticationProblem(e *fleetssh.AuthenticationError, host *fleetssh.HostConfig) Problem {
@@ -143,11 +143,11 @@ func authenticationProblem(e *fleetssh.AuthenticationError, host *fleetssh.HostC
 }
 
 func timeoutProblem(e *fleetssh.TimeoutError) Problem {
-	p := Problem{Kind: "timeout", Phase: e.Op, Tries: max(e.Attempts, 1), Reason: "timed out"}
+	p := Problem{Kind: "timeout", Phase: string(e.Phase), Tries: max(e.Attempts, 1), Reason: "timed out"}
 	switch {
 	case e.Err != nil:
 		p.Reason = e.Err.Error()
-	case e.Op == "run":
+	case e.Phase == fleetssh.PhaseRun:
 		p.Reason = "after " + ShortDuration(e.After)
 	case e.After > 0:
 		p.Reason = "no answer within " + ShortDuration(e.After)

@@ -60,7 +60,7 @@ func (t *Tally) Add(ev fleetssh.Event) *Result {
 	case fleetssh.Signaled, fleetssh.Skipped, fleetssh.Cancelled:
 	default:
 		r.explain(out.WaitFinished(context.Background()), &out.Host) // it has ended: returns why
-		if t.SudoMute && r.Outcome.Phase == "sudo" {                 // sudo failed where no exit code of a command tells it
+		if t.SudoMute && r.Outcome.Phase == fleetssh.PhaseSudo {     // sudo failed where no exit code of a command tells it
 			r.Problem.Hint = "--ask-sudo-pass gives it one"
 		}
 	}
@@ -74,7 +74,7 @@ func (r *Result) explain(err error, host *fleetssh.HostConfig) {
 		r.Problem.Kind = "lost"
 	}
 	if r.Outcome.Phase != "" {
-		r.Problem.Phase = r.Outcome.Phase
+		r.Problem.Phase = string(r.Outcome.Phase)
 	}
 	if err != nil {
 		r.Message = err.Error()
