@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -21,7 +22,7 @@ import (
 func simulatedHosts(n int) (hosts []fleetssh.HostConfig, stop func()) {
 	fleet, err := simfleet.StartFleet(n, 0, func(i int, h *simfleet.Host) {
 		h.Name = fmt.Sprintf("web%d", i+1)
-		h.Dial = simfleet.DialLoopback
+		h.Dial, h.Listen = simfleet.DialLoopback, net.Listen
 		h.AuthorizedKeys = []ssh.PublicKey{fleettest.ClientKey().PublicKey()}
 	})
 	if err != nil {

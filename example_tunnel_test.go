@@ -54,6 +54,29 @@ func ExampleClient_DialContext() {
 	// Output: hello
 }
 
+// A web server that runs here and listens on a port of the host.
+func ExampleClient_Listen() {
+	hosts, stop := simulatedHosts(1)
+	defer stop()
+	ctx := context.Background()
+
+	client, err := fleetssh.Dial(ctx, hosts[0])
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	listener, err := client.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer listener.Close()
+	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello, host") }))
+
+	// A client on the host; here it shares the loopback of this process.
+	fmt.Println(get(new(http.Transport), "http://"+listener.Addr().String()+"/"))
+	// Output: hello, host
+}
+
 func ExampleParallelClient_ForwardLocal() {
 	hosts, stop := simulatedHosts(2)
 	defer stop()

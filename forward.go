@@ -91,7 +91,7 @@ func (c *Client) DialContext(ctx context.Context, network, addr string) (net.Con
 	if err != nil {
 		return nil, err
 	}
-	return tunnel.NewConn(context.Background(), ch, to)
+	return tunnel.NewConn(context.Background(), ch, c.conn.Link().LocalAddr(), to.Addr())
 }
 
 // dialTarget returns what the arguments of a dial function mean.
@@ -290,6 +290,3 @@ func (ch *tunnelChannel) Broken() bool { return ch.client.conn.Broken() }
 
 // Lost is the error of a connection that has ended.
 func (ch *tunnelChannel) Lost() error { return ch.client.lostTunnel() }
-
-// LocalAddr returns the local address of the connection to the host.
-func (ch *tunnelChannel) LocalAddr() net.Addr { return ch.client.conn.Link().LocalAddr() }

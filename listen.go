@@ -16,39 +16,109 @@ import (
 )
 
 // The SSH library's own listeners block the whole connection while an accepted channel
-// waits to be taken (golang.org/issue/77035). So the requests and channels of remote
-// forwarding (RFC 4254, section 7; OpenSSH's PROTOCOL, section 2.4) are handled here: each
-// channel at once, on a goroutine of its own, up to a limit.
+// waits to be taken (golang.org/issue/77035). This file therefore handles the requests and
+// channels of remote forwarding itself (RFC 4254, section 7; OpenSSH's PROTOCOL, section
+// 2.4): each channel at once, on a goroutine of its own, up to a limit.
 
 const (
 	forwardedTCP  = "forwarded-tcpip"
 	forwardedUnix = "forwarded-streamlocal@openssh.com"
 )
 
-// listeners are the addresses that a host listens on for a client.
-type listeners struct {
-	mu   sync.Mutex // protects what follows
-	open []*listener
+// Listen listens on an address of the host, as [net.Listen] does on one of this machine:
+// "host:port" with the network "tcp", or the path of a socket with "unix". The listener can be
+// given to [net/http.Serve] and everything else that takes one. Port 0 lets the host choose a
+// port, which Addr tells. Addr is a [*net.TCPAddr] unless the host in address is a name. As
+// for net.Listen, no host means all addresses of the host; sshd listens on others than its
+// loopback ones only if its GatewayPorts allows it, and on a port below 1024 only for root.
+// For the socket file see [Tunnel]. Listen does not work over an OpenSSH master (ControlPath).
+//
+// Accepted connections are like those of [Client.DialContext], and outlive the listener. Up to
+// 1024 callers wait for Accept; the host drops further ones. Accept returns [net.ErrClosed]
+// after Close, and a [*ConnectionError] when the connection to the host has ended, each in a
+// [*net.OpError]. Close may be called more than once.
+//
+// The listener outlives ctx, which bounds the call. The error is a [*ConfigError], a
+// [*SessionError] if the host does not listen, a [*TimeoutError] or a [*ConnectionError].
+func (c *Client) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	at, err := listenAddress(network, address)
+	if err != nil {
+		return nil, err
+	}
+	l := &netListener{callers: make(chan *remoteCaller)}
+	if l.tunnel, err = c.listen(ctx, at, l.offer); err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
-// listener is one address that a host listens on.
-type listener struct {
-	client *Client
-	tunnel *tunnel.Tunnel
-	to     tunnel.Address // the target, on this side
-
-	ready chan struct{}  // closed when at is final
-	at    tunnel.Address // with port 0 until ready, if the host is to choose one
+// listenAddress returns what the arguments of a listen function mean.
+func listenAddress(network, address string) (tunnel.Address, error) {
+	switch network {
+	case "tcp":
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return tunnel.Address{}, &ConfigError{Host: -1, Field: "address", Reason: err.Error()}
+		}
+		if host == "" {
+			address = "*:" + port
+		}
+	case "unix":
+		address = "unix:" + address
+	default:
+		return tunnel.Address{}, &net.OpError{Op: "listen", Net: network, Err: net.UnknownNetworkError(network)}
+	}
+	return parseListen(address)
 }
+
+// netListener is the [net.Listener] of Listen.
+type netListener struct {
+	tunnel  *tunnel.Tunnel // its life; it carries no connections
+	callers chan *remoteCaller
+}
+
+// offer waits until Accept takes the caller or the listener ends.
+func (l *netListener) offer(caller *remoteCaller) {
+	select {
+	case l.callers <- caller:
+	case <-caller.tunnel.Context().Done():
+		caller.refuse(ssh.ConnectionFailed, "the listener is closed")
+	}
+}
+
+// Accept implements [net.Listener].
+func (l *netListener) Accept() (net.Conn, error) {
+	for {
+		select {
+		case caller := <-l.callers:
+			stream, err := caller.accept()
+			if err != nil {
+				continue // the connection or the listener has ended, which the next round tells
+			}
+			if c, err := tunnel.NewConn(context.Background(), stream, l.Addr(), caller.from); err == nil {
+				return c, nil
+			}
+		case <-l.tunnel.Context().Done():
+			err := l.tunnel.Wait()
+			if err == nil {
+				err = net.ErrClosed
+			}
+			return nil, &net.OpError{Op: "accept", Net: l.Addr().Network(), Addr: l.Addr(), Err: err}
+		}
+	}
+}
+
+// Close implements [net.Listener].
+func (l *netListener) Close() error { return l.tunnel.Close() }
+
+// Addr implements [net.Listener].
+func (l *netListener) Addr() net.Addr { return l.tunnel.Addr() }
 
 // ForwardRemote listens on the host and connects each caller from here to target, like
-// ssh -R; see [Tunnel] for how addresses are written. sshd listens on other addresses
-// than its loopback ones only if its GatewayPorts allows it, and on a port below 1024
-// only for root. ForwardRemote does not work over an OpenSSH master (ControlPath).
+// ssh -R; see [Tunnel] for how addresses are written, and [Client.Listen] for where sshd
+// listens. A caller is refused if nobody listens at target.
 //
-// The tunnel outlives ctx, which bounds the call. The error is a [*ConfigError], a
-// [*SessionError] if the host does not listen, a [*TimeoutError] or a
-// [*ConnectionError].
+// The tunnel outlives ctx, which bounds the call. The error is as for Listen.
 func (c *Client) ForwardRemote(ctx context.Context, listen, target string) (*Tunnel, error) {
 	at, err := parseListen(listen)
 	if err != nil {
@@ -58,18 +128,56 @@ func (c *Client) ForwardRemote(ctx context.Context, listen, target string) (*Tun
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.listen(ctx, at, to)
+	t, err := c.listen(ctx, at, forwardTo(to))
 	if err != nil {
 		return nil, err
 	}
 	return &Tunnel{t}, nil
 }
 
-func (c *Client) listen(ctx context.Context, at, to tunnel.Address) (*tunnel.Tunnel, error) {
+// forwardTo returns a function that connects callers to an address on this side.
+func forwardTo(to tunnel.Address) func(*remoteCaller) {
+	return func(caller *remoteCaller) {
+		t, host := caller.tunnel, *caller.client.host
+		dialer := net.Dialer{Timeout: host.connectTimeout()}
+		target, err := dialer.DialContext(t.Context(), to.Network(), to.String())
+		if err != nil {
+			t.Failed(host, err)
+			caller.refuse(ssh.ConnectionFailed, sanitize.Line(transport.WithoutAddress(err).Error()))
+			return
+		}
+		t.Worked(host)
+		stream, err := caller.accept()
+		if err != nil {
+			target.Close()
+			return
+		}
+		tunnel.Relay(t.Context(), stream, target.(tunnel.Caller))
+	}
+}
+
+// listeners are the addresses that a host listens on for a client.
+type listeners struct {
+	mu   sync.Mutex // protects what follows
+	open []*listener
+}
+
+// listener is one address that a host listens on. It lives as long as its tunnel.
+type listener struct {
+	client *Client
+	tunnel *tunnel.Tunnel
+	serve  func(*remoteCaller) // on a goroutine of the tunnel; must accept or refuse the caller
+
+	ready chan struct{}  // closed when at is final
+	at    tunnel.Address // with port 0 until ready, if the host is to choose one
+}
+
+// listen has the host listen on an address, and calls serve for each caller.
+func (c *Client) listen(ctx context.Context, at tunnel.Address, serve func(*remoteCaller)) (*tunnel.Tunnel, error) {
 	if c.login.master != "" {
 		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseListen, Err: errors.New("an OpenSSH master does not hand on the answer to that; connect without it (ControlPath)")}
 	}
-	l := &listener{client: c, tunnel: tunnel.New(c.d.log, at.Addr()), to: to, at: at, ready: make(chan struct{})}
+	l := &listener{client: c, tunnel: tunnel.New(c.d.log, at.Addr()), serve: serve, at: at, ready: make(chan struct{})}
 	if !c.listeners.add(l) {
 		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseListen, Err: fmt.Errorf("%s: there is a tunnel from it already", at.String())}
 	}
@@ -227,13 +335,22 @@ func (ls *listeners) find(at tunnel.Address) *listener {
 	return likely
 }
 
+// remoteCaller is a connection that a host has taken for a listener: a channel that waits to
+// be accepted or refused.
+type remoteCaller struct {
+	*listener
+	channel ssh.NewChannel
+	from    net.Addr // the caller, as the host tells it
+}
+
 // errBusy is why a channel of a tunnel is refused.
 var errBusy = errors.New("too many connections")
 
 // accept serves a channel that a host opens. ours is false if the channel belongs to no
-// tunnel, or is malformed. On an error the caller must refuse the channel.
+// listener, or is malformed. On an error the connection must refuse the channel.
 func (ls *listeners) accept(asked ssh.NewChannel) (ours bool, err error) {
-	var from tunnel.Address
+	caller := &remoteCaller{channel: asked}
+	var at tunnel.Address
 	switch asked.ChannelType() {
 	case forwardedTCP:
 		var m struct {
@@ -243,68 +360,69 @@ func (ls *listeners) accept(asked ssh.NewChannel) (ours bool, err error) {
 			OriginPort uint32
 		}
 		err = ssh.Unmarshal(asked.ExtraData(), &m)
-		from = tunnel.Address{Host: m.Host, Port: int(m.Port)}
+		at = tunnel.Address{Host: m.Host, Port: int(m.Port)}
+		caller.from = tunnel.Address{Host: sanitize.Line(m.Origin), Port: int(m.OriginPort)}.Addr()
 	case forwardedUnix:
 		var m struct{ Path, Reserved string }
 		err = ssh.Unmarshal(asked.ExtraData(), &m)
-		from = tunnel.Address{Path: m.Path}
+		at = tunnel.Address{Path: m.Path}
+		caller.from = &net.UnixAddr{Name: "@", Net: "unix"} // it has no name, which net writes so
 	default:
 		return false, nil
 	}
-	if err != nil || from == (tunnel.Address{}) {
+	if err != nil || at == (tunnel.Address{}) {
 		return false, nil
 	}
-	l := ls.find(from)
+	l := ls.find(at)
 	if l == nil {
 		return false, nil
 	}
-	ok, busy := l.tunnel.Take(func() { l.serve(asked, from) })
+	caller.listener = l
+	ok, busy := l.tunnel.Take(func() { l.serveAt(at, caller) })
 	if busy {
 		return true, errBusy
 	}
 	return ok, nil
 }
 
-// serve connects a caller.
-func (l *listener) serve(asked ssh.NewChannel, from tunnel.Address) {
-	t := l.tunnel
+// serveAt serves a caller that has come to an address, once it is known that the host listens
+// there.
+func (l *listener) serveAt(at tunnel.Address, caller *remoteCaller) {
 	select {
 	case <-l.ready:
-	case <-t.Context().Done():
+	case <-l.tunnel.Context().Done():
 	}
-	if l.at.Port != from.Port || t.Context().Err() != nil {
-		l.refuse(asked, ssh.Prohibited, "not asked for")
+	if l.at.Port != at.Port || l.tunnel.Context().Err() != nil {
+		caller.refuse(ssh.Prohibited, "not asked for")
 		return
 	}
-	dialer := net.Dialer{Timeout: l.client.host.connectTimeout()}
-	target, err := dialer.DialContext(t.Context(), l.to.Network(), l.to.String())
-	if err != nil {
-		t.Failed(*l.client.host, err)
-		l.refuse(asked, ssh.ConnectionFailed, sanitize.Line(transport.WithoutAddress(err).Error()))
-		return
-	}
-	t.Worked(*l.client.host)
+	l.serve(caller)
+}
+
+// accept opens the channel of the caller. It fails only when the tunnel or the connection has
+// ended.
+func (r *remoteCaller) accept() (*tunnelChannel, error) {
 	var channel ssh.Channel
 	var requests <-chan *ssh.Request
-	err = l.client.conn.Call(t.Context(), conn.Call{
+	err := r.client.conn.Call(r.tunnel.Context(), conn.Call{
 		Do: func() (err error) {
-			channel, requests, err = asked.Accept()
+			channel, requests, err = r.channel.Accept()
 			return err
 		},
 		Late: func(err error) {
 			if err == nil {
-				l.client.conn.Discard(channel, requests)
+				r.client.conn.Discard(channel, requests)
 			}
 		},
 	})
 	if err != nil {
-		target.Close()
-		return
+		return nil, err
 	}
-	tunnel.Relay(t.Context(), l.client.newTunnelChannel(channel, requests), target.(tunnel.Caller))
+	return r.client.newTunnelChannel(channel, requests), nil
 }
 
-// refuse refuses a channel. It waits until that is written, but no longer than the tunnel lasts.
-func (l *listener) refuse(asked ssh.NewChannel, reason ssh.RejectionReason, text string) {
-	_ = l.client.conn.Call(l.tunnel.Context(), conn.Call{Do: func() error { return asked.Reject(reason, text) }}) // it fails only with the connection
+// refuse refuses the channel of the caller. It waits until that is written, but no longer than
+// the tunnel lasts.
+func (r *remoteCaller) refuse(reason ssh.RejectionReason, text string) {
+	_ = r.client.conn.Call(r.tunnel.Context(), conn.Call{Do: func() error { return r.channel.Reject(reason, text) }}) // it fails only with the connection
 }

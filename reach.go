@@ -56,13 +56,14 @@ func (r *reach) open(ctx context.Context, to tunnel.Address) (*tunnelChannel, er
 // way returns the way of tunnels to addresses behind the host.
 func (r *reach) way() tunnel.Way { return tunnel.Way{Host: r.slot.host, Open: opener(r.open)} }
 
-// listen asks the host to listen. The tunnel ends with the connection.
+// listen asks the host to listen, and connects callers to an address on this side. The tunnel
+// ends with the connection.
 func (r *reach) listen(ctx context.Context, at, to tunnel.Address) (*tunnel.Tunnel, error) {
 	link, err := r.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t, err := link.client.listen(ctx, at, to)
+	t, err := link.client.listen(ctx, at, forwardTo(to))
 	dead := err != nil && timedOut(err) && ctx.Err() == nil && !link.client.alive(ctx)
 	link.client.conn.Leave()
 	if dead {

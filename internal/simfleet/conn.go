@@ -146,6 +146,10 @@ func (c *conn) serveChannels(sc *ssh.ServerConn, channels <-chan ssh.NewChannel,
 				continue
 			}
 			c.server.stats.change(func(st *Stats) { st.GlobalReqs++ })
+			if request.Type == "tcpip-forward" && c.server.host.Listen != nil {
+				running.Go(func() { c.listen(sc, request) })
+				continue
+			}
 			if c.fault.Kind != NoKeepAliveReply {
 				// sshd refuses unknown requests, keepalive@openssh.com included; that is the sign of life.
 				request.Reply(false, nil)

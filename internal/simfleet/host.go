@@ -60,6 +60,10 @@ type Host struct {
 	// It is called on one goroutine per tunnel. [DialLoopback] is one.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
+	// Listen opens the ports on which this host listens for a client (tcpip-forward); nil means that it refuses to.
+	// They are closed with the connection.
+	Listen func(network, address string) (net.Listener, error)
+
 	// Handler runs commands and shells; nil means [Shell].
 	Handler Handler
 	// DiskSize is how many bytes the host's files may have, names and all; 0 means 64 MiB. They are kept in memory and end

@@ -41,14 +41,22 @@ func (c *conn) serveTunnel(offered ssh.NewChannel) {
 		offered.Reject(ssh.ConnectionFailed, err.Error())
 		return
 	}
-	defer remote.Close()
 	channel, requests, err := offered.Accept()
 	if err != nil {
+		remote.Close()
 		return
 	}
-	defer channel.Close()
 	c.server.stats.change(func(st *Stats) { st.Tunnels++ })
 	c.reached(PhaseTunnel)
+	carry(channel, requests, remote)
+}
+
+// carry copies between a channel and a connection, and returns when both directions have ended.
+func carry(channel ssh.Channel, requests <-chan *ssh.Request, remote net.Conn) {
+	defer remote.Close()
+	defer channel.Close()
+	var running sync.WaitGroup
+	defer running.Wait()
 	running.Go(func() {
 		// The requests end with the channel or the connection; then nobody reads what the remote end says.
 		ssh.DiscardRequests(requests)
@@ -64,4 +72,49 @@ func (c *conn) serveTunnel(offered ssh.NewChannel) {
 	io.Copy(channel, remote)
 	channel.CloseWrite()
 	up.Wait()
+}
+
+// listen listens for the client on a port of its choice (tcpip-forward, RFC 4254, section 7.1) until the connection ends.
+func (c *conn) listen(sc *ssh.ServerConn, request *ssh.Request) {
+	var want struct {
+		Host string
+		Port uint32
+	}
+	if ssh.Unmarshal(request.Payload, &want) != nil {
+		request.Reply(false, nil)
+		return
+	}
+	listener, err := c.server.host.Listen("tcp", net.JoinHostPort(want.Host, strconv.FormatUint(uint64(want.Port), 10)))
+	if err != nil {
+		request.Reply(false, nil)
+		return
+	}
+	port := uint32(listener.Addr().(*net.TCPAddr).Port)
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() {
+		<-c.done
+		listener.Close()
+	})
+	request.Reply(true, ssh.Marshal(struct{ Port uint32 }{port}))
+	for {
+		caller, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		running.Go(func() {
+			from := caller.RemoteAddr().(*net.TCPAddr)
+			channel, requests, err := sc.OpenChannel("forwarded-tcpip", ssh.Marshal(struct {
+				Host       string
+				Port       uint32
+				Origin     string
+				OriginPort uint32
+			}{want.Host, port, from.IP.String(), uint32(from.Port)}))
+			if err != nil {
+				caller.Close()
+				return
+			}
+			carry(channel, requests, caller)
+		})
+	}
 }

@@ -107,6 +107,9 @@ func (a Address) Addr() net.Addr {
 	if ip, err := netip.ParseAddr(a.Host); err == nil {
 		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(a.Port)))
 	}
+	if a.Host == "" {
+		return &net.TCPAddr{Port: a.Port}
+	}
 	return hostAddr(a.String())
 }
 
@@ -126,7 +129,7 @@ func (a Address) Next(i int) (Address, error) {
 	return a, nil
 }
 
-// hostAddr is an address whose host is empty, or a name for another machine to look up.
+// hostAddr is an address whose host is a name for another machine to look up.
 type hostAddr string
 
 func (a hostAddr) Network() string { return "tcp" }

@@ -32,14 +32,14 @@ type streamConn struct {
 	wroteClose bool
 }
 
-// NewConn returns the channel as a connection to an address. The connection is closed when
-// ctx ends. It has deadlines and a method CloseWrite. Its Read returns [io.EOF] only if the
+// NewConn returns the channel as a connection between two addresses. The connection is closed
+// when ctx ends. It has deadlines and a method CloseWrite. Its Read returns [io.EOF] only if the
 // other side has ended the connection. Close keeps sending what was written before, for up to
 // five seconds. NewConn fails only if the SSH connection is closed.
-func NewConn(ctx context.Context, ch Stream, to Address) (net.Conn, error) {
+func NewConn(ctx context.Context, ch Stream, local, remote net.Addr) (net.Conn, error) {
 	in, fromHost := net.Pipe()
 	out, toHost := net.Pipe()
-	c := &streamConn{in: in, out: out, closed: make(chan struct{}), local: ch.LocalAddr(), remote: to.Addr()}
+	c := &streamConn{in: in, out: out, closed: make(chan struct{}), local: local, remote: remote}
 	ok := ch.Go(func() {
 		defer ch.Leave()
 		var wg sync.WaitGroup
@@ -199,10 +199,10 @@ func (c *streamConn) Close() error {
 	return err
 }
 
-// LocalAddr returns the local address of the connection to the host.
+// LocalAddr returns the local address given to NewConn.
 func (c *streamConn) LocalAddr() net.Addr { return c.local }
 
-// RemoteAddr returns the address given to NewConn.
+// RemoteAddr returns the remote address given to NewConn.
 func (c *streamConn) RemoteAddr() net.Addr { return c.remote }
 
 // SetDeadline implements [net.Conn].

@@ -200,7 +200,7 @@ func (w *Proxy) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	if failure != nil {
 		return nil, failure.Err
 	}
-	return NewConn(w.ctx, stream, Address{Host: address})
+	return NewConn(w.ctx, stream, hostAddr(""), hostAddr(address))
 }
 
 // refuse answers a request that cannot be forwarded.

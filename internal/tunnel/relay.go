@@ -42,8 +42,6 @@ type Stream interface {
 	Done() <-chan struct{}
 	Broken() bool
 	Lost() error
-
-	LocalAddr() net.Addr
 }
 
 // Relay copies in both directions between the channel and a caller until both directions

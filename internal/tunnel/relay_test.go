@@ -117,7 +117,7 @@ func TestConn(t *testing.T) {
 	t.Parallel()
 	for _, lost := range []bool{false, true} {
 		s, host := newStream(t)
-		conn, err := NewConn(t.Context(), s, Address{Host: "db", Port: 5432})
+		conn, err := NewConn(t.Context(), s, s.LocalAddr(), Address{Host: "db", Port: 5432}.Addr())
 		if err != nil {
 			t.Fatal(err)
 		}

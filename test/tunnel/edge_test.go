@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh"
 	"fleetssh/internal/fleettest"
 	"fleetssh/internal/sshdtest"
 )
@@ -113,15 +114,60 @@ func TestTunnelListens(t *testing.T) {
 }
 
 // A host may open channels before it has told the port that it chose, and more of them
-// than there may be: those that are too many are refused.
+// than there may be: those that are too many are refused. Those that wait to be accepted are
+// when the listener is closed.
 func TestTunnelHostOpensMany(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	const most, n, port = 1024, 1060, 4711
-	var accepted, refused atomic.Int32
+	const most, n = 1024, 1060
+	for name, listen := range map[string]func(*fleetssh.Client) (net.Addr, io.Closer, error){
+		"forward": func(c *fleetssh.Client) (net.Addr, io.Closer, error) {
+			silent := fleettest.Answering(t, "unix", func(conn net.Conn) { io.Copy(io.Discard, conn) })
+			tunnel, err := c.ForwardRemote(fleettest.Soon(t), "0", silent)
+			if err != nil {
+				return nil, nil, err
+			}
+			return tunnel.Addr(), tunnel, nil
+		},
+		"listen": func(c *fleetssh.Client) (net.Addr, io.Closer, error) {
+			l, err := c.Listen(fleettest.Soon(t), "tcp", "127.0.0.1:0")
+			if err != nil {
+				return nil, nil, err
+			}
+			return l.Addr(), l, nil
+		},
+	} {
+		var accepted, refused atomic.Int32
+		host := openingMany(t, n, most, &accepted, &refused)
+		addr, listener, err := listen(fleettest.Dial(t, host))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := addr.String(); at != "127.0.0.1:4711" {
+			t.Errorf("%s: %s", name, at)
+		}
+		if name == "forward" {
+			fleettest.Eventually(t, "the channels", func() bool { return accepted.Load() == most })
+		}
+		if n := refused.Load(); n != 36 {
+			t.Errorf("%s: %d were refused", name, n)
+		}
+		if err := listener.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if name == "listen" {
+			fleettest.Eventually(t, "all to be refused", func() bool { return refused.Load() == n })
+		}
+	}
+}
+
+// openingMany returns a host that opens n channels when it is asked to listen on a port, and
+// answers when it has been refused all but most of them.
+func openingMany(t *testing.T, n, most int, accepted, refused *atomic.Int32) fleetssh.HostConfig {
+	const port = 4711
 	key := fleettest.NewKey()
 	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
 	config.AddHostKey(key)
-	host := fleettest.Listening(t, key, func(raw net.Conn) {
+	return fleettest.Listening(t, key, func(raw net.Conn) {
 		conn, channels, requests, err := ssh.NewServerConn(raw, config)
 		if err != nil {
 			return
@@ -148,6 +194,8 @@ func TestTunnelHostOpensMany(t *testing.T) {
 					if e, ok := errors.AsType[*ssh.OpenChannelError](err); ok && e.Reason == ssh.ResourceShortage {
 						refused.Add(1)
 						opened <- struct{}{}
+					} else if ok {
+						refused.Add(1)
 					} else if err == nil {
 						accepted.Add(1)
 						go ssh.DiscardRequests(requests)
@@ -161,20 +209,4 @@ func TestTunnelHostOpensMany(t *testing.T) {
 			req.Reply(true, ssh.Marshal(struct{ Port uint32 }{port}))
 		}
 	})
-	c := fleettest.Dial(t, host)
-	silent := fleettest.Answering(t, "unix", func(conn net.Conn) { io.Copy(io.Discard, conn) })
-	tunnel, err := c.ForwardRemote(fleettest.Soon(t), "0", silent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if at := tunnel.Addr().String(); at != "127.0.0.1:4711" {
-		t.Error(at)
-	}
-	fleettest.Eventually(t, "the channels", func() bool { return accepted.Load() == most })
-	if n := refused.Load(); n != 36 {
-		t.Errorf("%d were refused", n)
-	}
-	if err := tunnel.Close(); err != nil {
-		t.Error(err)
-	}
 }
