@@ -257,7 +257,7 @@ func (r *run) check(hosts int) error {
 	return nil
 }
 
-// spec returns what host number i is to run. Sudo has no tokens yet.
+// spec returns what host number i is to run. Sudo has no sentinels yet.
 func (r *run) spec(i int) cmdline.Spec {
 	cmd := &r.cmd
 	s := cmdline.Spec{Line: cmd.Line, Shell: cmd.Shell, Env: cmd.Env, Text: r.text}
@@ -275,25 +275,25 @@ func (r *run) spec(i int) cmdline.Spec {
 
 // line returns what host number i is sent, and how to talk to sudo there. The error is
 // a [*ConfigError], and is not to be expected: check has built the same line.
-func (r *run) line(i int) (string, *sudo.Tokens, error) {
-	spec, tokens := r.spec(i), r.cmd.tokens()
+func (r *run) line(i int) (string, *sudo.Sentinels, error) {
+	spec, sentinels := r.spec(i), r.cmd.sentinels()
 	if spec.Sudo != nil {
-		spec.Sudo.Tokens = tokens
+		spec.Sudo.Sentinels = sentinels
 	}
 	line, err := cmdline.Build(spec)
 	if err != nil {
 		return "", nil, &ConfigError{Host: i, Field: "Command", Reason: err.Error()}
 	}
-	return line, tokens, nil
+	return line, sentinels, nil
 }
 
-// tokens returns what to find sudo's words by: nil without sudo, and where somebody
-// sits at the terminal to read them.
-func (cmd *Command) tokens() *sudo.Tokens {
+// sentinels returns the texts by which sudo's messages are found in the output. It returns nil
+// without sudo, and if a user at the terminal reads them.
+func (cmd *Command) sentinels() *sudo.Sentinels {
 	if !cmd.wantsSudo() || cmd.PTY != nil && cmd.OpenStdin && cmd.SudoPassword == nil {
 		return nil
 	}
-	return sudo.NewTokens(cmd.SudoPassword != nil)
+	return sudo.NewSentinels(cmd.SudoPassword != nil)
 }
 
 func (cmd *Command) wantsSudo() bool { return cmd.Sudo || cmd.User != "" }

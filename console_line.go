@@ -10,7 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/cmdline"
-	hostmark "fleetssh/internal/mark"
+	"fleetssh/internal/sentinel"
 )
 
 // ConsoleLine is what a [Console] is given to do.
@@ -293,7 +293,7 @@ const inputGrace = 5 * time.Second
 // lines may be on the way to the shell: it would run the rest of an input that the
 // line does not read.
 func (c *Client) sendInput(ctx context.Context, exec string, from *io.SectionReader) (*consoleInput, error) {
-	named := hostmark.New() // a login shell may greet before it runs the command
+	named := sentinel.New() // a login shell may greet before it runs the command
 	ch, err := c.Execute(ctx, cmdline.KeepInput(exec, from.Size(), named))
 	if err != nil {
 		return nil, err
@@ -308,8 +308,8 @@ func (c *Client) sendInput(ctx context.Context, exec string, from *io.SectionRea
 }
 
 // sendFile sends the bytes and returns the name of the file they are in, which the host
-// says behind a mark.
-func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, mark string) (string, error) {
+// prints after the prefix.
+func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, prefix string) (string, error) {
 	host, port := ch.address()
 	sent := make(chan error, 1)
 	spawned := ch.client.conn.Go(func() {
@@ -338,7 +338,7 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, mark st
 	)
 	n := 0
 	for line, err := range ch.Stdout.Lines(ctx) {
-		if _, path, found := strings.Cut(line, mark); found {
+		if _, path, found := strings.Cut(line, prefix); found {
 			if err == nil && len(path) <= longest && strings.HasPrefix(path, "/") && !strings.Contains(path, "\x00") {
 				return path, nil
 			}

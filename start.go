@@ -54,7 +54,7 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 // start runs host number i of r on the client's connection. It always returns an
 // output; its Err says why the command could not be started.
 func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
-	line, tokens, err := r.line(i)
+	line, sentinels, err := r.line(i)
 	failed := func(err error) *HostOutput {
 		out := newFailed(*c.host, line, err)
 		out.connected = c.login.timing
@@ -71,7 +71,7 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	if r.cmd.Script != nil {
 		ch.input.first = r.cmd.Script.Text
 	}
-	if r.tape == nil && !r.cmd.OpenStdin && tokens == nil && len(ch.input.first) == 0 {
+	if r.tape == nil && !r.cmd.OpenStdin && sentinels == nil && len(ch.input.first) == 0 {
 		ch.input.leaveEmpty()
 	}
 	if r.cmd.PTY != nil {
@@ -94,7 +94,7 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	case len(ch.input.first) > 0:
 		ch.input.startPump()
 	}
-	if err := ch.begin(ctx, phase, payload, tokens); err != nil {
+	if err := ch.begin(ctx, phase, payload, sentinels); err != nil {
 		return failed(err)
 	}
 	if r.cmd.Timeout > 0 {
@@ -185,7 +185,7 @@ func (ch *Channel) ask(name string, payload []byte) error {
 // begin starts what the channel is for, and the goroutines that serve it until it
 // ends. The phase is called as the request is (RFC 4254, section 6.5): "exec", "shell" or
 // "subsystem".
-func (ch *Channel) begin(ctx context.Context, phase Phase, payload []byte, tokens *sudo.Tokens) error {
+func (ch *Channel) begin(ctx context.Context, phase Phase, payload []byte, sentinels *sudo.Sentinels) error {
 	c := ch.client
 	if ch.raw == nil {
 		return &SessionError{Phase: phase, Err: conn.ErrClosed}
@@ -219,7 +219,7 @@ func (ch *Channel) begin(ctx context.Context, phase Phase, payload []byte, token
 	})
 	err := conn.ErrClosed
 	if ok {
-		err = ch.waitStart(ctx, answer, tokens)
+		err = ch.waitStart(ctx, answer, sentinels)
 	}
 	if errors.Is(err, errRequestRefused) {
 		c.conn.RemoveProgram()
@@ -232,11 +232,11 @@ func (ch *Channel) begin(ctx context.Context, phase Phase, payload []byte, token
 	if ch.input.empty && !ch.answered.Load() && !ch.hasExited() {
 		c.conn.SaySoon(ch.input.end)
 	}
-	if tokens == nil || !tokens.Answering() {
+	if sentinels == nil || !sentinels.Answering() {
 		ch.input.open()
 	}
 	if ch.heard == nil {
-		ch.takeOutput(tokens)
+		ch.takeOutput(sentinels)
 	}
 	ch.mu.Lock()
 	ch.start += time.Since(ch.begun)
@@ -246,8 +246,8 @@ func (ch *Channel) begin(ctx context.Context, phase Phase, payload []byte, token
 }
 
 // takeOutput takes in the two streams of output until they end.
-func (ch *Channel) takeOutput(tokens *sudo.Tokens) {
-	out, errOut := ch.filters(tokens)
+func (ch *Channel) takeOutput(sentinels *sudo.Sentinels) {
+	out, errOut := ch.filters(sentinels)
 	early := ch.heard != nil
 	ok := ch.client.conn.Go(func() {
 		from, errFrom := ch.raw.Streams(ch.client.conn)
@@ -266,7 +266,7 @@ func (ch *Channel) takeOutput(tokens *sudo.Tokens) {
 
 // heed takes what comes before the answer: hosts are known that give none, and the status
 // and the output may be faster than theirs.
-func (ch *Channel) heed(tokens *sudo.Tokens) {
+func (ch *Channel) heed(sentinels *sudo.Sentinels) {
 	if ch.heard != nil {
 		return // for the second time
 	}
@@ -274,7 +274,7 @@ func (ch *Channel) heed(tokens *sudo.Tokens) {
 	ch.heard = make(chan struct{}, 1)
 	ch.mu.Unlock()
 	ch.client.conn.Go(ch.watch)
-	ch.takeOutput(tokens)
+	ch.takeOutput(sentinels)
 }
 
 // waitStart waits until the host has said whether it has started what it was asked to. It
@@ -283,7 +283,7 @@ func (ch *Channel) heed(tokens *sudo.Tokens) {
 // moment's wait tells whether there is a command to be stopped. Input that nothing comes
 // before goes out after a moment without an answer: the command may run, and wait for it.
 // ssh does not wait at all.
-func (ch *Channel) waitStart(ctx context.Context, answer <-chan error, tokens *sudo.Tokens) error {
+func (ch *Channel) waitStart(ctx context.Context, answer <-chan error, sentinels *sudo.Sentinels) error {
 	var failure error
 	var grace <-chan time.Time
 	late := false
@@ -312,13 +312,13 @@ func (ch *Channel) waitStart(ctx context.Context, answer <-chan error, tokens *s
 			wait()
 		case <-ch.heard:
 		case <-slow.C:
-			if !ch.input.empty && (tokens == nil || !tokens.Answering()) {
+			if !ch.input.empty && (sentinels == nil || !sentinels.Answering()) {
 				ch.input.open()
 			}
 		case <-grace:
 			late = true
 		}
-		ch.heed(tokens)
+		ch.heed(sentinels)
 		ch.mu.Lock()
 		exited, wrote, ended := ch.exit.Kind != Running, ch.wrote, ch.closed && ch.streams == 0
 		ch.mu.Unlock()
@@ -373,11 +373,11 @@ func (ch *Channel) countProgram(ctx context.Context) error {
 
 // filters returns what watches the streams for sudo: it asks on standard error,
 // or on the terminal.
-func (ch *Channel) filters(tokens *sudo.Tokens) (out, errOut *sudo.Filter) {
-	if tokens == nil {
+func (ch *Channel) filters(sentinels *sudo.Sentinels) (out, errOut *sudo.Filter) {
+	if sentinels == nil {
 		return nil, nil
 	}
-	f := sudo.NewFilter(tokens)
+	f := sudo.NewFilter(sentinels)
 	if ch.run.cmd.PTY != nil {
 		return f, nil
 	}

@@ -343,11 +343,11 @@ func (ch *Channel) fromOutside(ctx context.Context, what cmdline.Signals) bool {
 	defer cancel()
 	r := &run{}
 	var as *cmdline.Sudo
-	var tokens *sudo.Tokens
+	var sentinels *sudo.Sentinels
 	if ch.run != nil && ch.run.cmd.wantsSudo() {
 		r.cmd = Command{Sudo: true, User: ch.run.cmd.User, SudoPassword: ch.run.cmd.SudoPassword}
-		tokens = r.cmd.tokens()
-		as = &cmdline.Sudo{User: r.cmd.User, Tokens: tokens}
+		sentinels = r.cmd.sentinels()
+		as = &cmdline.Sudo{User: r.cmd.User, Sentinels: sentinels}
 	}
 	opening, stop := context.WithTimeout(ctx, openReply)
 	killer, err := ch.client.openSession(opening, streamOptions{})
@@ -360,7 +360,7 @@ func (ch *Channel) fromOutside(ctx context.Context, what cmdline.Signals) bool {
 	}
 	defer killer.Close()
 	killer.run, killer.stops = r, ch
-	if killer.begin(ctx, PhaseExec, execPayload(what.Line(as)), tokens) != nil {
+	if killer.begin(ctx, PhaseExec, execPayload(what.Line(as)), sentinels) != nil {
 		return false
 	}
 	return killer.WaitFinished(ctx) == nil

@@ -50,8 +50,8 @@ type Values struct {
 
 // Sudo says how to run a command with sudo.
 type Sudo struct {
-	User   string       // empty: root
-	Tokens *sudo.Tokens // to find sudo's messages in the output; nil: the user reads them
+	User      string          // empty: root
+	Sentinels *sudo.Sentinels // to find sudo's messages in the output; nil: the user reads them
 }
 
 // Error says why a command line cannot be built.
@@ -132,17 +132,17 @@ func (s *Sudo) prefix() string {
 		return ""
 	}
 	words := "sudo"
-	if s.Tokens != nil {
-		words += " -S -p " + shellquote.Quote(s.Tokens.Prompt())
+	if s.Sentinels != nil {
+		words += " -S -p " + shellquote.Quote(s.Sentinels.Prompt())
 	}
 	if s.User != "" {
 		words += " -u " + shellquote.Quote(s.User)
 	}
 	words += " -- "
-	if s.Tokens != nil && s.Tokens.Answering() {
+	if s.Sentinels != nil && s.Sentinels.Answering() {
 		// The program reports that sudo has finished, so that what follows on standard input is for
 		// the command. It needs sh, because $SHELL may write redirections in another way.
-		words += "sh -c " + shellquote.Quote(s.Tokens.Starter()) + " "
+		words += "sh -c " + shellquote.Quote(s.Sentinels.Starter()) + " "
 	}
 	return words
 }

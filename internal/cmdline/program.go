@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"fleetssh/internal/mark"
+	"fleetssh/internal/sentinel"
 	"fleetssh/internal/shellquote"
 )
 
@@ -73,7 +73,7 @@ func KillGroup(exec, signal string, group int) string {
 func ConsoleShell(exec string) string { return exec + "sh -c " + shellquote.Quote(consoleProgram) }
 
 // KeepInput returns the line that keeps size bytes of its input in a temporary file until the input
-// ends. It prints the name of the file after the mark. exec is as for [ConsoleShell].
-func KeepInput(exec string, size int64, named mark.Mark) string {
-	return exec + "sh -c " + shellquote.Quote(fill(inputProgram, "@size@", strconv.FormatInt(size, 10), "@mark@", named.Escaped()))
+// ends. It prints the name of the file after the sentinel. exec is as for [ConsoleShell].
+func KeepInput(exec string, size int64, named sentinel.Text) string {
+	return exec + "sh -c " + shellquote.Quote(fill(inputProgram, "@size@", strconv.FormatInt(size, 10), "@sentinel@", named.Escaped()))
 }

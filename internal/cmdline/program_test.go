@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"fleetssh/internal/mark"
+	"fleetssh/internal/sentinel"
 )
 
 // Any login shell can be handed the lines of our own, and sh can read the programs in them.
@@ -18,14 +18,14 @@ func TestPrograms(t *testing.T) {
 	for name, line := range map[string]string{
 		"script": script, "server": ServerName(), "console": ConsoleShell("exec "),
 		"signals": Signals{Names: "TERM KILL", Patience: 20}.Line(&Sudo{}), "shell and below": Signals{Names: "INT", Top: 17}.Line(nil),
-		"group": KillGroup("exec ", "INT", 17), "input": KeepInput("", 5, mark.New()),
+		"group": KillGroup("exec ", "INT", 17), "input": KeepInput("", 5, sentinel.New()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if strings.Contains(line, "\n") {
 				t.Errorf("more than one line: %s", line)
 			}
-			if strings.Contains(line, "@size@") || strings.Contains(line, "@server@") || strings.Contains(line, "@kill@") || strings.Contains(line, "@mark@") || strings.Contains(line, "@before@") || strings.Contains(line, "@interpreter@") {
+			if strings.Contains(line, "@size@") || strings.Contains(line, "@server@") || strings.Contains(line, "@kill@") || strings.Contains(line, "@sentinel@") || strings.Contains(line, "@before@") || strings.Contains(line, "@interpreter@") {
 				t.Errorf("something is not filled in: %s", line)
 			}
 			for _, shell := range []string{"sh", "bash", "zsh", "tcsh", "fish"} {

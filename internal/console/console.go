@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"fleetssh/internal/mark"
+	"fleetssh/internal/sentinel"
 	"fleetssh/internal/shellquote"
 )
 
@@ -61,7 +61,7 @@ const (
 // Shell is the state of a shell. It is not safe for concurrent use. The functions given to [New] are
 // called during the methods, on the same goroutine.
 type Shell struct {
-	token mark.Mark
+	token sentinel.Text
 	send  func(text string)
 	emit  func(Event)
 
@@ -80,7 +80,7 @@ type Shell struct {
 // New returns the state of a shell that has just been started. It calls emit for each event, and send
 // with what else the shell must be sent; send must not block.
 func New(send func(text string), emit func(Event)) *Shell {
-	s := &Shell{token: mark.New(), send: send, emit: emit}
+	s := &Shell{token: sentinel.New(), send: send, emit: emit}
 	for i := range s.marks {
 		s.marks[i].token = []byte(s.token.String())
 	}

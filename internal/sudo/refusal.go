@@ -5,39 +5,38 @@ import (
 	"regexp"
 )
 
-// Refusal is why sudo did not run the command, as far as its words tell.
+// Refusal is the reason why sudo did not run the command, as far as its messages tell.
 type Refusal int
 
 const (
-	// Silent says that sudo has said nothing: it may have run the command.
+	// Silent means that sudo printed nothing: it may have run the command.
 	Silent Refusal = iota
-	// Unclear says that it has said something, in its own words.
+	// Unclear means that sudo printed a message that is not understood.
 	Unclear
-	// WrongPassword says that it has refused the password.
+	// WrongPassword means that sudo rejected the password.
 	WrongPassword
-	// NeedsTerminal says that it runs on a terminal only (requiretty).
+	// NeedsTerminal means that sudo runs on a terminal only (requiretty).
 	NeedsTerminal
 )
 
-// What sudo and sudo-rs say, in English. In another language they are not understood,
-// and the refusal is told without its reason.
+// The messages of sudo and sudo-rs in English. Those in other languages are Unclear.
 var (
 	wrongPassword = regexp.MustCompile(`(?m)^sudo(-rs)?: (maximum )?\d+ incorrect (password|authentication) attempts?`)
 	needsTerminal = regexp.MustCompile(`(?m)^(sudo: )?sorry, you must have a tty to run sudo`)
 )
 
-// Refusal returns what sudo has said, if somebody answers and the command has not
-// started.
+// Refusal returns why sudo did not run the command. It returns Silent if the command has started, and
+// if nobody answers the question: without a sentinel for the start, the messages may be the command's.
 func (f *Filter) Refusal() Refusal {
-	said := bytes.ReplaceAll(f.said, []byte("\r"), nil)
+	messages := bytes.ReplaceAll(f.messages, []byte("\r"), nil)
 	switch {
-	case f.off, !f.tokens.Answering(): // without a token for the start, nobody knows
+	case f.off, !f.sentinels.Answering():
 		return Silent
-	case wrongPassword.Match(said):
+	case wrongPassword.Match(messages):
 		return WrongPassword
-	case needsTerminal.Match(said):
+	case needsTerminal.Match(messages):
 		return NeedsTerminal
-	case len(bytes.TrimSpace(said)) > 0 || f.asked:
+	case len(bytes.TrimSpace(messages)) > 0 || f.asked:
 		return Unclear
 	}
 	return Silent

@@ -1,4 +1,4 @@
-package mark
+package sentinel
 
 import (
 	"os/exec"
@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// What is sent does not hold the mark, and what comes back does: whatever shell
-// writes it.
-func TestMark(t *testing.T) {
+// What is sent does not contain the sentinel, and what comes back does, whichever shell
+// prints it.
+func TestSentinel(t *testing.T) {
 	t.Parallel()
 	m, other := New(), New()
 	if m == other {

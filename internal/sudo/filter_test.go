@@ -5,13 +5,13 @@ import (
 	"strings"
 	"testing"
 
-	"fleetssh/internal/mark"
+	"fleetssh/internal/sentinel"
 )
 
-// Tokens for tests: written as P%X and S%Y, sent as P%%X and S%%Y.
+// Sentinels for tests.
 var (
-	answering = &Tokens{prompt: mark.Mark{Left: "prompt", Right: "%X7"}, started: mark.Mark{Left: "started", Right: "%Y7"}}
-	passing   = &Tokens{prompt: answering.prompt}
+	answering = &Sentinels{prompt: sentinel.Text{Left: "prompt", Right: "%X7"}, started: sentinel.Text{Left: "started", Right: "%Y7"}}
+	passing   = &Sentinels{prompt: answering.prompt}
 )
 
 const (
@@ -26,13 +26,13 @@ type filterTest struct {
 	refusal             Refusal
 }
 
-func testFilter(t *testing.T, tokens *Tokens, tests []filterTest) {
+func testFilter(t *testing.T, sentinels *Sentinels, tests []filterTest) {
 	t.Helper()
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			for size := 1; size <= len(test.stream); size++ {
-				f := NewFilter(tokens)
+				f := NewFilter(sentinels)
 				f.Hide("s3cret")
 				shown, events := filter(f, test.stream, size)
 				if shown != test.shown || !slices.Equal(events, test.events) || f.Refusal() != test.refusal {
@@ -82,13 +82,13 @@ func TestFilter(t *testing.T) {
 		{"sudo-rs, cut off", "[sudo: " + ask + "] Pass", "", []Event{Asked}, Unclear},
 		{"sudo-rs, a question without end", "[sudo: " + ask + strings.Repeat("x", 700), strings.Repeat("x", 700), []Event{Asked}, Unclear},
 
-		{"tokens in the output of the command", start + "a" + ask + "b" + start, "a" + ask + "b" + start, started, Silent},
-		{"beginning of a token at the end", "done promp", "done promp", nil, Unclear},
-		{"beginning of another token", "prprom" + ask + "x", "prpromx", []Event{Asked}, Unclear},
+		{"sentinels in the output of the command", start + "a" + ask + "b" + start, "a" + ask + "b" + start, started, Silent},
+		{"beginning of a sentinel at the end", "done promp", "done promp", nil, Unclear},
+		{"beginning of another sentinel", "prprom" + ask + "x", "prpromx", []Event{Asked}, Unclear},
 	})
 }
 
-// Nothing that quotes the command line counts, and what is random in it is not shown.
+// A quoted command line causes no events, and its sentinels are not shown.
 func TestFilterQuotes(t *testing.T) {
 	t.Parallel()
 	starter := answering.Starter()
@@ -110,12 +110,12 @@ func TestFilterQuotes(t *testing.T) {
 	})
 	for _, event := range []string{answering.Prompt(), answering.Starter()} {
 		if strings.Contains(event, ask) || strings.Contains(event, start) {
-			t.Errorf("a token stands in %s", event)
+			t.Errorf("a sentinel appears in %s", event)
 		}
 	}
 }
 
-// If the user answers, what comes behind the question may be of the command.
+// If the user answers, what follows the question may be output of the command.
 func TestFilterNobodyAnswers(t *testing.T) {
 	t.Parallel()
 	testFilter(t, passing, []filterTest{
@@ -128,7 +128,7 @@ func TestFilterNobodyAnswers(t *testing.T) {
 	})
 }
 
-// filter passes a stream through f, so many bytes at a time.
+// filter passes a stream through f, size bytes at a time.
 func filter(f *Filter, stream string, size int) (string, []Event) {
 	var shown strings.Builder
 	var events []Event
@@ -143,8 +143,8 @@ func filter(f *Filter, stream string, size int) (string, []Event) {
 	return shown.String(), events
 }
 
-// FuzzFilter checks that it makes no difference how a stream is cut, and that little is
-// held back.
+// FuzzFilter checks that the result does not depend on how a stream is cut, and that little is held
+// back.
 func FuzzFilter(f *testing.F) {
 	f.Add("a"+ask+"b\r\n"+start+"c"+ask, 3, true)
 	f.Add(ask+"\r\r\n"+ask+"\r\n\r\n", 1, false)
@@ -153,19 +153,19 @@ func FuzzFilter(f *testing.F) {
 		if size < 1 {
 			return
 		}
-		tokens := passing
+		sentinels := passing
 		if answers {
-			tokens = answering
+			sentinels = answering
 		}
-		whole, events := filter(NewFilter(tokens), stream, max(len(stream), 1))
-		cut, cutEvents := filter(NewFilter(tokens), stream, size)
+		whole, events := filter(NewFilter(sentinels), stream, max(len(stream), 1))
+		cut, cutEvents := filter(NewFilter(sentinels), stream, size)
 		if whole != cut || !slices.Equal(events, cutEvents) {
 			t.Errorf("%q: whole %q %v, cut %q %v", stream, whole, events, cut, cutEvents)
 		}
 		if !strings.Contains(stream, "7") && !strings.Contains(stream, "prompt") && !strings.Contains(stream, "started") && whole != stream {
 			t.Errorf("%q came out as %q", stream, whole)
 		}
-		one := NewFilter(tokens)
+		one := NewFilter(sentinels)
 		for i := range len(stream) {
 			one.Write([]byte(stream[i : i+1]))
 			if len(one.held) > maxQuestion {
@@ -175,13 +175,13 @@ func FuzzFilter(f *testing.F) {
 	})
 }
 
-func TestTokens(t *testing.T) {
+func TestSentinels(t *testing.T) {
 	t.Parallel()
-	a, b := NewTokens(true), NewTokens(true)
+	a, b := NewSentinels(true), NewSentinels(true)
 	if a.prompt == b.prompt || a.started == b.started || !a.Answering() {
-		t.Errorf("tokens repeat: %v, %v", a, b)
+		t.Errorf("sentinels repeat: %v, %v", a, b)
 	}
-	if none := NewTokens(false); none.Answering() || none.Starter() != "" {
-		t.Error("a token for the start although nobody answers")
+	if none := NewSentinels(false); none.Answering() || none.Starter() != "" {
+		t.Error("a sentinel for the start although nobody answers")
 	}
 }
