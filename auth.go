@@ -11,6 +11,7 @@ import (
 
 	"fleetssh/internal/account"
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/dial"
 	"fleetssh/internal/identity"
 	"fleetssh/internal/keyfile"
 )
@@ -206,10 +207,10 @@ func CheckKeys(ctx context.Context, host HostConfig) error {
 	d := newDialer(nil, 0)
 	defer d.close()
 	_, err := d.credentials(ctx, &host, host.User)
-	return err
+	return publicError(err)
 }
 
-// credentials reads the keys of host. The error is a *PKeyFileError, or that of
+// credentials reads the keys of host. The error is a [dial.BadKeyFile], or that of
 // ctx. Nothing has been contacted then but the agent.
 func (d *dialer) credentials(ctx context.Context, host *HostConfig, user string) (*identity.Credentials, error) {
 	config := host.identities(user)
@@ -217,7 +218,7 @@ func (d *dialer) credentials(ctx context.Context, host *HostConfig, user string)
 		config.Agent = d.agent(a.agentSocket())
 	}
 	c, err := identity.Read(ctx, &d.keys, config)
-	return c, keyFileError(host.name(), err)
+	return c, dial.KeyFileFailure(host.name(), err)
 }
 
 // identities returns which keys and certificates the host may be shown, but for the agent.

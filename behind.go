@@ -13,6 +13,7 @@ import (
 
 	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/dial"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/transport"
 )
@@ -32,7 +33,7 @@ func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
 		if ctx.Err() != nil {
 			return nil, deadline.Cause(ctx)
 		}
-		return nil, a.proxyError(err)
+		return nil, a.hopFailure(err)
 	}
 	a.phases.enter("connect")
 	conn, err := p.openChannel(ctx, client, a.host, a.clock)
@@ -49,12 +50,10 @@ func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
 }
 
 // lostHop is the error for a hop whose connection has ended while it was needed.
-func (a *attempt) lostHop(hop *Client) *ProxyError {
-	e := a.proxyError(&ConnectionError{
-		Host: hop.host.name(), Port: hop.host.port(), Phase: "forward", Err: &conn.Error{Text: "connection lost", Err: errHopLost},
-	})
-	e.own = true
-	return e
+func (a *attempt) lostHop(hop *Client) *dial.Failure {
+	f := a.hopFailure(hop.host.failure(dial.NotConnected, "forward", &conn.Error{Text: "connection lost", Err: errHopLost}))
+	f.Own = true
+	return f
 }
 
 // hopEndGrace is how much later than the connections through it the end of a hop may
@@ -80,30 +79,30 @@ func (a *attempt) hopEnded(err error) bool {
 	}
 }
 
-// proxyError says that a hop failed: the one in front of the host, or one in front
+// hopFailure says that a hop failed: the one in front of the host, or one in front
 // of that.
-func (a *attempt) proxyError(err error) *ProxyError {
-	e := &ProxyError{Host: a.host.name(), Hop: a.host.Proxy.name(), Err: err}
-	if before, ok := err.(*ProxyError); ok {
-		e.Hop, e.Err = before.Hop, before.Err
+func (a *attempt) hopFailure(err error) *dial.Failure {
+	f := a.host.failure(dial.HopFailed, "proxy", err)
+	f.Hop = a.host.Proxy.name()
+	if before, ok := err.(*dial.Failure); ok && before.Kind == dial.HopFailed {
+		f.Hop, f.Err = before.Hop, before.Err
 	}
-	return e
+	return f
 }
 
 // behindHop returns the error for a channel that the hop did not open: its own if
 // it would not, and that of the host if it could not reach it.
 func (a *attempt) behindHop(refused *ssh.OpenChannelError) error {
 	text := sanitize.Line(strings.TrimSpace(refused.Message))
-	hop := a.host.Proxy
 	switch refused.Reason {
 	case ssh.ConnectionFailed:
 		if text == "" {
 			text = "the hop cannot connect to it"
 		}
 		if isUnresolved(text) {
-			return &UnknownHostError{Host: a.host.name(), Err: errors.New(text)}
+			return a.host.failure(dial.UnknownHost, "connect", errors.New(text))
 		}
-		return &ConnectionError{Host: a.host.name(), Port: a.host.port(), Phase: "connect", Err: errors.New(text)}
+		return a.host.failure(dial.NotConnected, "connect", errors.New(text))
 	case ssh.Prohibited:
 		text = "it does not forward connections to " + hostPort(a.host.Host, a.host.port()) + " (AllowTcpForwarding, PermitOpen): " + text
 	case ssh.UnknownChannelType:
@@ -113,7 +112,7 @@ func (a *attempt) behindHop(refused *ssh.OpenChannelError) error {
 			text = refused.Reason.String()
 		}
 	}
-	return a.proxyError(&SessionError{Host: hop.name(), Port: hop.port(), Phase: "forward", Err: errors.New(text)})
+	return a.hopFailure(a.host.Proxy.failure(dial.ForwardRefused, "forward", errors.New(text)))
 }
 
 // isUnresolved reports whether a hop says that it does not know a name, in the

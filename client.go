@@ -42,7 +42,7 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 	c, _, err := d.dial(ctx, &host, nil, nil)
 	if err != nil {
 		d.close()
-		return nil, err
+		return nil, publicError(err)
 	}
 	c.ownsD = true
 	d.leaveAgents() // only logging in needs it

@@ -24,7 +24,7 @@ func (a *attempt) reach(ctx context.Context) (net.Conn, error) {
 		a.phases.enter("connect")
 		conn, err := a.host.DialContext(a.traced(ctx), "tcp", hostPort(a.host.Host, a.host.port()))
 		if err != nil {
-			return nil, err
+			return nil, failureOf(err)
 		}
 		if conn == nil {
 			return nil, errors.New("DialContext returned neither a connection nor an error")

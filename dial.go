@@ -16,6 +16,7 @@ import (
 
 	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/dial"
 	"fleetssh/internal/gss"
 	"fleetssh/internal/keyfile"
 	"fleetssh/internal/knownhosts"
@@ -135,12 +136,12 @@ func (d *dialer) dial(ctx context.Context, host *HostConfig, pace *pace, work *p
 	policy := host.HostKeys
 	if policy == nil {
 		if policy, err = d.known(); err != nil {
-			return nil, Timing{}, &HostKeyError{Host: host.name(), Port: host.port(), Err: err}
+			return nil, Timing{}, host.failure(dial.BadHostKey, "host_key", err)
 		}
 	}
 	creds, err := d.credentials(ctx, host, user)
 	if err != nil {
-		return nil, Timing{}, interrupted(ctx, err, host, "auth", 0, 0)
+		return nil, Timing{}, endedOr(ctx, err, host, "auth", 0)
 	}
 	l := &login{host: host, user: user, creds: creds, work: work}
 	l.shared, l.asks = d.passwords.Of(user, host.Auth.Password), d.asker(&host.Auth)
@@ -163,19 +164,19 @@ func (d *dialer) dial(ctx context.Context, host *HostConfig, pace *pace, work *p
 			}
 			return client, timing, nil
 		}
-		retry := n < host.attempts() && ctx.Err() == nil && temporary(err)
+		retry := n < host.attempts() && ctx.Err() == nil && dial.IsTemporary(err)
 		if host.ConnectTimeout == 0 && a.clock.Limit() == commandPatience {
 			retry = false // nobody has answered to a command for so long
 		}
-		d.debug("connection failed", host, "attempt", n, "error", err, "retry", retry)
+		d.debug("connection failed", host, "attempt", n, "error", publicError(err), "retry", retry)
 		if !retry {
-			return nil, timing, withAttempts(err, n)
+			return nil, timing, dial.WithAttempts(err, n)
 		}
 		work.enter("retry")
 		select {
 		case <-time.After(host.pause(err, n)):
 		case <-ctx.Done():
-			return nil, timing, interrupted(ctx, withAttempts(err, n), host, "connect", 0, n)
+			return nil, timing, endedOr(ctx, dial.WithAttempts(err, n), host, "connect", n)
 		}
 	}
 }
@@ -196,7 +197,7 @@ type attempt struct {
 	hop      *Client             // that the last connection goes through
 	shown    ssh.PublicKey       // the host key that was accepted
 	hello    *conn.Greeting      // of the host, on the last connection
-	hostKey  *HostKeyError       // why the key was not accepted
+	hostKey  *dial.Failure       // why the key was not accepted
 	listings knownhosts.Listings // of KnownHostsCommand
 }
 
@@ -221,11 +222,11 @@ func (a *attempt) run(ctx context.Context) (*Client, error) {
 		if err == nil {
 			return client, nil
 		}
-		var key *HostKeyError
+		key, _ := err.(*dial.Failure)
 		switch {
 		case ctx.Err() != nil:
 			return nil, err
-		case errors.As(err, &key) && len(key.Known) > 0 && !asked:
+		case key != nil && len(key.Known) > 0 && !asked:
 			asked, hostKeys = true, key.Known
 		case asked && !back && conn.IsNegotiation(err):
 			back, hostKeys = true, preferred // it has no such key: then the one it showed counts
@@ -255,13 +256,13 @@ func (a *attempt) connect(ctx context.Context, hostKeys []string) (*Client, erro
 		}
 	}
 	client, err := a.connectNow(ctx, hostKeys)
-	switch dropped := isDropped(err); {
+	switch dropped := dial.IsDropped(err); {
 	case pace != nil:
 		pace.leave(err == nil, dropped)
 	case dropped:
 		pace = a.d.hops.slowDown(a.host)
 	}
-	if isPenalty(err) {
+	if dial.IsPenalty(err) {
 		pace.hold(a.host.pause(err, 1))
 	}
 	return client, err
@@ -337,13 +338,12 @@ func (a *attempt) checkHostKey(ctx context.Context) ssh.HostKeyCallback {
 		a.phases.enter("host_key")
 		warning, err := a.judgeHostKey(ctx, remote, key)
 		if err != nil {
-			hostKey, ok := errors.AsType[*HostKeyError](err)
-			if !ok {
-				hostKey = &HostKeyError{Key: key, Err: err}
+			failure := a.host.failure(dial.BadHostKey, "host_key", err)
+			failure.Key = key
+			if f, ok := err.(*dial.Failure); ok {
+				failure.Key, failure.Known, failure.Err = f.Key, f.Known, f.Err
 			}
-			copied := *hostKey // the policy may return one error many times
-			copied.Host, copied.Port = a.host.name(), a.host.port()
-			a.hostKey = &copied
+			a.hostKey = failure
 			return err
 		}
 		first = string(key.Marshal())
@@ -368,34 +368,37 @@ func copyKey(key ssh.PublicKey) ssh.PublicKey {
 // fail turns what went wrong while connecting into an error of this package. It
 // is the only place that knows the errors of the SSH library.
 func (a *attempt) fail(ctx context.Context, err error) error {
-	phase := a.phases.current()
+	phase := string(a.phases.current())
 	name, port := a.host.name(), a.host.port()
 	if ctx.Err() != nil {
-		err := interrupted(ctx, err, a.host, phase, min(time.Since(a.begun), a.clock.Limit()), 0)
-		if timeout, ok := err.(*TimeoutError); ok {
+		f := dial.Interrupted(ctx, dial.Failure{Host: name, Port: port, Phase: phase, After: min(time.Since(a.begun), a.clock.Limit())})
+		if f.Kind == dial.TimedOut {
 			switch phase {
 			case "handshake":
-				timeout.Said, timeout.foreign = a.hello.Said(), a.hello.Fault(err) != nil
+				f.Said, f.Foreign = a.hello.Said(), a.hello.Fault(context.DeadlineExceeded) != nil
 			case "auth":
-				timeout.Said = sanitize.Line(a.login.banner.end())
+				f.Said = sanitize.Line(a.login.banner.end())
 			}
 		}
-		return err
+		return f
 	}
 	proxy, ofProxy := errors.AsType[*transport.Error](err)
 	switch {
-	case isOurs(err):
+	case isFailure(err):
 		return err
 	case ofProxy:
 		return a.transportError(proxy)
 	case phase == "resolve":
-		return &UnknownHostError{Host: name, Err: withoutName(err)}
+		return a.host.failure(dial.UnknownHost, phase, withoutName(err))
 	case a.hostKey != nil:
 		key := a.hostKey
 		a.hostKey = nil
 		return key
 	case phase == "auth" && a.login.wantsNewPassword(err):
-		return &AuthenticationError{Host: name, Port: port, User: a.login.user, Tried: compress(a.login.tried), Banner: a.login.banner.end(), Expired: true}
+		return &dial.Failure{
+			Kind: dial.LoginRefused, Host: name, Port: port, Phase: phase, User: a.login.user,
+			Tried: compress(a.login.tried), Banner: a.login.banner.end(), Expired: true,
+		}
 	case errors.Is(err, errNotSent):
 		return a.login.unsent
 	case errors.Is(err, errRefused), phase == "auth" && conn.IsUnableToLogIn(err):
@@ -432,27 +435,25 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	case "auth":
 		said = sanitize.Line(a.login.banner.end())
 	}
-	return &ConnectionError{Host: name, Port: port, Phase: phase, Said: said, Err: err}
+	f := a.host.failure(dial.NotConnected, phase, err)
+	f.Said = said
+	return f
 }
 
-// isOurs reports whether an error is one of this package already.
-func isOurs(err error) bool {
-	switch err.(type) {
-	case *UnknownHostError, *ConnectionError, *ProxyError, *PasswordError:
-		return true
-	}
-	return false
+func isFailure(err error) bool {
+	_, ok := err.(*dial.Failure)
+	return ok
 }
 
-// interrupted returns the error for a context that has ended, or err if it has
-// not: a time-out names the phase, and a cancelled call stays recognizable.
-func interrupted(ctx context.Context, err error, host *HostConfig, phase Phase, after time.Duration, attempts int) error {
-	cause := deadline.Cause(ctx)
-	if cause == nil {
-		return err
+// failure returns a failure of connecting to h.
+func (h *HostConfig) failure(kind dial.Kind, phase string, err error) *dial.Failure {
+	return &dial.Failure{Kind: kind, Host: h.name(), Port: h.port(), Phase: phase, Err: err}
+}
+
+// endedOr returns the failure for a context that has ended, or err if it has not.
+func endedOr(ctx context.Context, err error, host *HostConfig, phase string, attempts int) error {
+	if f := dial.Interrupted(ctx, dial.Failure{Host: host.name(), Port: host.port(), Phase: phase, Attempts: attempts}); f != nil {
+		return f
 	}
-	if errors.Is(cause, context.DeadlineExceeded) {
-		return &TimeoutError{Host: host.name(), Port: host.port(), Phase: phase, After: after, Attempts: attempts}
-	}
-	return &ConnectionError{Host: host.name(), Port: host.port(), Phase: phase, Attempts: attempts, Err: cause}
+	return err
 }

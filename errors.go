@@ -12,8 +12,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"fleetssh/internal/identity"
-	"fleetssh/internal/password"
 	"fleetssh/internal/sanitize"
 )
 
@@ -25,15 +23,6 @@ type PKeyFileError struct {
 	Host string // as in HostConfig, the alias if there is one
 	Path string
 	Err  error
-}
-
-// keyFileError returns the error for a key of a host, which is called host, that cannot be
-// used. Other errors stay what they are.
-func keyFileError(host string, err error) error {
-	if e, ok := err.(*identity.FileError); ok {
-		return &PKeyFileError{Host: host, Path: e.Path, Err: e.Err}
-	}
-	return err
 }
 
 // UnknownHostError means that a host name cannot be resolved.
@@ -100,11 +89,6 @@ type PasswordError struct {
 	Kerberos  bool   // it is the password of GSSAPI
 }
 
-// passwordError returns the error for a password that was not sent to a host.
-func passwordError(host *HostConfig, phase Phase, refused *password.RefusedError) error {
-	return &PasswordError{Host: host.name(), Port: host.port(), User: refused.User, Phase: phase, RefusedBy: refused.By}
-}
-
 // ProxyError means that a hop on the way to the host failed, or a proxy that
 // [DialProxy] or [DialCommand] goes through. Err is what went wrong at Hop: any of
 // the other errors. What fails behind the last hop is the host's own error.
@@ -112,11 +96,6 @@ type ProxyError struct {
 	Host string
 	Hop  string
 	Err  error
-
-	// own: an attempt of the host itself has failed, and another may go better. A hop that
-	// cannot be reached has made its own attempts; one that was there and is lost may come
-	// back; other proxies have made one.
-	own bool
 }
 
 // TimeoutError means that something took too long. It is also a
@@ -130,8 +109,6 @@ type TimeoutError struct {
 	Attempts int    // of connecting; zero once connected
 	Said     string // as in ConnectionError
 	Err      error  // why the wait ended, if not by the clock: context.Canceled
-
-	foreign bool // what the host said is not SSH: another attempt would go no better
 }
 
 // SessionError means that the host refused a session, a terminal, a command or a tunnel,

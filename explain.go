@@ -203,7 +203,7 @@ func (p *Plan) loggingIn(ctx context.Context, d *dialer) {
 	ask := a.Ask != nil
 	c, err := d.credentials(ctx, &p.Host, p.User)
 	if err != nil {
-		p.pass("auth", err.Error(), "publickey: the login ends here")
+		p.pass("auth", publicError(err).Error(), "publickey: the login ends here")
 		return
 	}
 	keys := c.All(func() context.Context { return ctx })

@@ -10,6 +10,7 @@ import (
 
 	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/dial"
 )
 
 // maxOpening is how many channels to hosts behind it a hop is asked for at once.
@@ -198,7 +199,7 @@ func (p *hop) dial(ctx context.Context, d *dialer, o *hopOpening) {
 }
 
 func (p *hop) errClosed() error {
-	return &ConnectionError{Host: p.host.name(), Port: p.host.port(), Phase: "connect", Err: conn.ErrClosed}
+	return p.host.failure(dial.NotConnected, "connect", conn.ErrClosed)
 }
 
 // close closes the connection, for good.

@@ -13,6 +13,7 @@ import (
 
 	"fleetssh/internal/account"
 	"fleetssh/internal/algorithms"
+	"fleetssh/internal/dial"
 	"fleetssh/internal/knownhosts"
 	"fleetssh/internal/krl"
 )
@@ -25,10 +26,10 @@ import (
 func (a *attempt) judgeHostKey(ctx context.Context, remote net.Addr, key ssh.PublicKey) (warning string, err error) {
 	name, port := a.host.keyName()
 	if err := a.d.checkRevoked(a.host.RevokedHostKeys, key); err != nil {
-		return "", hostKeyError(name, port, key, err)
+		return "", dial.KeyFailure(name, port, key, err)
 	}
 	if err := a.host.algorithms().CheckSize(key); err != nil {
-		return "", hostKeyError(name, port, key, &knownhosts.KeyError{Reason: knownhosts.Weak, Key: key, Err: err})
+		return "", dial.KeyFailure(name, port, key, &knownhosts.KeyError{Reason: knownhosts.Weak, Key: key, Err: err})
 	}
 	judged := key
 	doubt := a.host.algorithms().Doubt(key)
@@ -38,14 +39,14 @@ func (a *attempt) judgeHostKey(ctx context.Context, remote net.Addr, key ssh.Pub
 	}
 	policy, byFiles := a.policy.(hostKeyFiles)
 	if !byFiles {
-		return "", withDoubt(a.policy.Check(name, port, judged), doubt)
+		return "", withDoubt(keyFailureOf(a.policy.Check(name, port, judged), judged), doubt)
 	}
 	listed, err := a.list(ctx, knownhosts.ForHost, name, port, judged)
 	if err != nil {
 		return "", err
 	}
 	if warning, err = policy.policy.Check(listed, name, port, judged); err != nil {
-		return "", withDoubt(hostKeyError(name, port, judged, err), doubt)
+		return "", withDoubt(dial.KeyFailure(name, port, judged, err), doubt)
 	}
 	if ip, ok := a.addressOf(remote, judged); ok {
 		more, err := a.judgeAddress(ctx, policy.policy, ip, judged)
@@ -64,12 +65,12 @@ func withDoubt(err, doubt error) error {
 	if doubt == nil {
 		return err
 	}
-	hostKey, ok := errors.AsType[*HostKeyError](err)
+	failure, ok := err.(*dial.Failure)
 	fault, files := errors.AsType[*knownhosts.KeyError](err)
 	if !ok || !files || fault.Err != nil {
 		return err
 	}
-	noted, doubted := *hostKey, *fault
+	noted, doubted := *failure, *fault
 	doubted.Err = doubt
 	noted.Err = &doubted
 	return &noted
@@ -114,7 +115,7 @@ func (a *attempt) judgeAddress(ctx context.Context, policy *knownhosts.Policy, i
 		}
 	}
 	if err != nil {
-		err = &HostKeyError{Host: ip, Port: port, Key: key, Err: fmt.Errorf("by its address %s (CheckHostIP): %w", ip, err)}
+		err = &dial.Failure{Kind: dial.BadHostKey, Host: ip, Port: port, Phase: "host_key", Key: key, Err: fmt.Errorf("by its address %s (CheckHostIP): %w", ip, err)}
 	}
 	return warning, err
 }
@@ -167,7 +168,7 @@ func (h *HostConfig) listed(ctx context.Context, d *dialer, l *knownhosts.Listin
 	}
 	text, err := l.Get(ctx, d.listers, h.KnownHostsCommand, why, name, port, key)
 	if err != nil {
-		return nil, &HostKeyError{Host: h.name(), Port: h.port(), Key: key, Err: fmt.Errorf("KnownHostsCommand: %w", err)}
+		return nil, &dial.Failure{Kind: dial.BadHostKey, Host: h.name(), Port: h.port(), Phase: "host_key", Key: key, Err: fmt.Errorf("KnownHostsCommand: %w", err)}
 	}
 	return text, nil
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/account"
+	"fleetssh/internal/dial"
 	"fleetssh/internal/knownhosts"
 )
 
@@ -133,18 +134,10 @@ func (p hostKeyFiles) Algorithms(host string, port int) []string {
 
 func (p hostKeyFiles) Check(host string, port int, key ssh.PublicKey) error {
 	_, err := p.policy.Check(nil, host, port, key)
-	return hostKeyError(host, port, key, err)
-}
-
-func hostKeyError(host string, port int, key ssh.PublicKey, err error) error {
 	if err == nil {
 		return nil
 	}
-	e := &HostKeyError{Host: host, Port: port, Key: key, Err: err}
-	if fault, ok := errors.AsType[*knownhosts.KeyError](err); ok {
-		e.Known = fault.Retry
-	}
-	return e
+	return publicError(dial.KeyFailure(host, port, key, err))
 }
 
 type ignoreHostKeys struct{}

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/dial"
 	"fleetssh/internal/gss"
 	"fleetssh/internal/password"
 )
@@ -40,9 +41,9 @@ func (l *login) proveTicket() bool {
 		if l.tellsRefusal = l.kerberosShared.Tell(l.host.name()); l.tellsRefusal {
 			l.note("Kerberos: %w", refusal)
 		}
-		l.ticketless = &PasswordError{
-			Host: l.host.name(), Port: l.host.port(), User: principal, Phase: "auth", RefusedBy: kdc, Kerberos: true,
-		}
+		f := l.host.failure(dial.PasswordWithheld, "auth", refusal)
+		f.User, f.RefusedBy, f.Kerberos = principal, kdc, true
+		l.ticketless = f
 		return false
 	}
 }

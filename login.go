@@ -13,6 +13,7 @@ import (
 	"fleetssh/internal/algorithms"
 	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/dial"
 	"fleetssh/internal/gss"
 	"fleetssh/internal/identity"
 	"fleetssh/internal/password"
@@ -43,7 +44,7 @@ type login struct {
 	ticket         *ticketUse        // on this connection
 	kerberosShared *password.Tickets // where tickets come from
 	protected      bool              // a password that hosts share is tried once
-	ticketless     *PasswordError    // there is no ticket: the KDC has refused the password
+	ticketless     *dial.Failure     // there is no ticket: the KDC has refused the password
 	tellsRefusal   bool              // this host is the one that says so
 	kerberos       offerState
 	keys           []offer // nil before the host has said that it takes keys
@@ -68,7 +69,7 @@ type login struct {
 	tried    []string      // on all
 	notes    []error
 	shown    []*identity.Identity // the keys that were offered
-	keyErr   *PKeyFileError       // the first key that could not be decrypted
+	keyErr   *dial.Failure        // the first key that could not be decrypted
 	warnings []string
 	gaveUp   bool // the user has refused to answer
 
@@ -300,11 +301,11 @@ func (l *login) ready(o *offer) bool {
 
 // noteKey notes why a key does not sign.
 func (l *login) noteKey(err error) {
-	err = keyFileError(l.host.name(), err)
-	if e, ok := errors.AsType[*PKeyFileError](err); ok && l.keyErr == nil {
-		l.keyErr = e
+	err = dial.KeyFileFailure(l.host.name(), err)
+	if f, ok := err.(*dial.Failure); ok && l.keyErr == nil {
+		l.keyErr = f
 	}
-	l.note("%w", err)
+	l.notes = append(l.notes, err)
 }
 
 // secret returns the password: the one given, unless it has been refused, or the
@@ -431,7 +432,7 @@ func (l *login) refusal(cause error) error {
 	}
 	var notes []error
 	for _, note := range l.creds.Notes() {
-		notes = append(notes, keyFileError("", note)) // the error names the host
+		notes = append(notes, dial.KeyFileFailure("", note)) // the error names the host
 	}
 	notes = slices.Concat(notes, l.notes, l.unbuilt())
 	if cause != nil {
@@ -441,9 +442,9 @@ func (l *login) refusal(cause error) error {
 	for _, id := range l.shown {
 		keys = append(keys, id.Describe())
 	}
-	return &AuthenticationError{
-		Host: l.host.name(), Port: l.host.port(), User: l.user,
-		Tried: compress(l.tried), Keys: keys, Banner: l.banner.end(), Err: joinErrors(notes),
+	return &dial.Failure{
+		Kind: dial.LoginRefused, Host: l.host.name(), Port: l.host.port(), Phase: "auth", User: l.user,
+		Tried: compress(l.tried), Keys: keys, Banner: l.banner.end(), Notes: notes,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/dial"
 	"fleetssh/internal/password"
 )
 
@@ -97,8 +98,9 @@ func (l *login) takeTurn() (string, error) {
 	value, turn, err := l.shared.Take(l.ctx)
 	l.turn = turn
 	if refused, ok := err.(*password.RefusedError); ok {
-		l.unsent = passwordError(l.host, "auth", refused)
-		err = l.unsent
+		f := l.host.failure(dial.PasswordWithheld, "auth", refused)
+		f.User, f.RefusedBy = refused.User, refused.By
+		l.unsent, err = f, f
 	}
 	return value, err
 }
@@ -125,7 +127,7 @@ func (l *login) refusedPassword(offer *offerState) {
 // leavePassword passes the turn to try the password on, if the connection has ended
 // without a verdict.
 func (l *login) leavePassword(err error) {
-	if timedOut(err) {
+	if dial.HasKind(err, dial.TimedOut) {
 		l.turn.Silent()
 		return
 	}

@@ -15,6 +15,7 @@ import (
 	"fleetssh/internal/account"
 	"fleetssh/internal/algorithms"
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/dial"
 	"fleetssh/internal/knownhosts"
 )
 
@@ -98,7 +99,7 @@ func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys],
 				ctx, cancel := slots[i].during(ctx)
 				defer cancel()
 				s := newKeyScan(p.d, slots[i].host)
-				err := s.run(ctx)
+				err := publicError(s.run(ctx))
 				send(s.result(i, err))
 				return err
 			}, func(i int) { send(newKeyScan(p.d, slots[i].host).result(i, p.skipped(ctx))) })
@@ -176,7 +177,7 @@ func (s *keyScan) run(ctx context.Context) error {
 }
 
 // add notes a key that the host has shown, and what is listed for the host.
-func (s *keyScan) add(ctx context.Context, shown *HostKeyError) error {
+func (s *keyScan) add(ctx context.Context, shown *dial.Failure) error {
 	key, refused := shown.Key, shown.Err
 	if s.host.algorithms().Doubt(key) != nil {
 		key = algorithms.PlainKey(key) // the certificate counts for that only
@@ -205,24 +206,24 @@ func (s *keyScan) add(ctx context.Context, shown *HostKeyError) error {
 
 // ask returns the error with the key that the host shows when it is asked for one of a
 // kind, with as many attempts as the host allows.
-func (s *keyScan) ask(ctx context.Context, kind []string) (*HostKeyError, error) {
+func (s *keyScan) ask(ctx context.Context, kind []string) (*dial.Failure, error) {
 	for n := 1; ; n++ {
 		err := s.connect(ctx, kind)
-		if shown, ok := err.(*HostKeyError); ok {
+		if shown, ok := err.(*dial.Failure); ok && shown.Kind == dial.BadHostKey {
 			return shown, nil
 		}
-		if n >= s.host.attempts() || ctx.Err() != nil || !temporary(err) {
-			return nil, withAttempts(err, n)
+		if n >= s.host.attempts() || ctx.Err() != nil || !dial.IsTemporary(err) {
+			return nil, dial.WithAttempts(err, n)
 		}
 		select {
 		case <-time.After(s.host.retryDelay()):
 		case <-ctx.Done():
-			return nil, interrupted(ctx, withAttempts(err, n), &s.host, PhaseConnect, 0, n)
+			return nil, endedOr(ctx, dial.WithAttempts(err, n), &s.host, "connect", n)
 		}
 	}
 }
 
-// connect makes one connection. It always fails, with a [*HostKeyError] if a key was
+// connect makes one connection. It always fails, with a [dial.BadHostKey] if a key was
 // shown.
 func (s *keyScan) connect(ctx context.Context, kind []string) error {
 	a := &attempt{d: s.d, host: &s.host, policy: keyCollector{}, login: &login{host: &s.host}, begun: time.Now(), addrs: s.addrs}
@@ -235,7 +236,7 @@ func (s *keyScan) connect(ctx context.Context, kind []string) error {
 		return errors.New("the key was not checked")
 	}
 	s.addrs = nil
-	if !temporary(err) {
+	if !dial.IsTemporary(err) {
 		s.addrs = a.addrs
 	}
 	return err

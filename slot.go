@@ -64,7 +64,7 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	}
 	c, timing, err := d.dial(ctx, &s.host, nil, &s.work)
 	if err != nil {
-		return connected{timing: timing}, s.told(err)
+		return connected{timing: timing}, s.told(publicError(err))
 	}
 	c.conn.Enter()
 	s.mu.Lock()

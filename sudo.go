@@ -112,7 +112,7 @@ func (ch *Channel) takeTurn(secret string) (string, error) {
 	defer ch.holdTimer()()
 	value, turn, err := shared.Take(ch.context())
 	if refused, ok := err.(*password.RefusedError); ok {
-		err = passwordError(c.host, PhaseSudo, refused)
+		err = &PasswordError{Host: c.host.name(), Port: c.host.port(), User: refused.User, Phase: PhaseSudo, RefusedBy: refused.By}
 	}
 	if err != nil {
 		return "", err

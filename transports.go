@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fleetssh/internal/conn"
+	"fleetssh/internal/dial"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/transport"
 )
@@ -105,13 +106,14 @@ func (a *attempt) traced(ctx context.Context) context.Context {
 // transportError returns the error for a connection that was not made, or not kept,
 // by DialProxy or DialCommand: that of the proxy, or the host's own.
 func (a *attempt) transportError(e *transport.Error) error {
-	name, port := a.host.name(), a.host.port()
 	if dns, ok := errors.AsType[*net.DNSError](e.Err); ok && e.Target {
-		return &UnknownHostError{Host: name, Err: &lookupError{dns}}
+		return a.host.failure(dial.UnknownHost, "connect", &lookupError{dns})
 	}
 	why := &conn.Error{Text: sanitize.Line(e.Err.Error()), Err: e}
 	if e.Target {
-		return &ConnectionError{Host: name, Port: port, Phase: "connect", Err: why}
+		return a.host.failure(dial.NotConnected, "connect", why)
 	}
-	return &ProxyError{Host: name, Hop: e.Proxy, Err: &ConnectionError{Host: e.Proxy, Phase: "connect", Err: why}, own: true}
+	f := a.host.failure(dial.HopFailed, "proxy", &dial.Failure{Kind: dial.NotConnected, Host: e.Proxy, Phase: "connect", Err: why})
+	f.Hop, f.Own = e.Proxy, true
+	return f
 }

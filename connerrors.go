@@ -1,0 +1,86 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/dial"
+)
+
+// publicError returns the error that users get for one of connecting. Nothing else makes
+// those errors. What is not a [dial.Failure] stays what it is.
+func publicError(err error) error {
+	f, ok := err.(*dial.Failure)
+	if !ok {
+		return err
+	}
+	switch f.Kind {
+	case dial.UnknownHost:
+		return &UnknownHostError{Host: f.Host, Attempts: f.Attempts, Err: f.Err}
+	case dial.TimedOut:
+		return &TimeoutError{Host: f.Host, Port: f.Port, Phase: Phase(f.Phase), After: f.After, Attempts: f.Attempts, Said: f.Said}
+	case dial.BadHostKey:
+		return &HostKeyError{Host: f.Host, Port: f.Port, Key: f.Key, Known: f.Known, Err: f.Err}
+	case dial.BadKeyFile:
+		return &PKeyFileError{Host: f.Host, Path: f.Path, Err: f.Err}
+	case dial.LoginRefused:
+		notes := make([]error, len(f.Notes))
+		for i, note := range f.Notes {
+			notes[i] = publicError(note)
+		}
+		return &AuthenticationError{
+			Host: f.Host, Port: f.Port, User: f.User, Tried: f.Tried, Keys: f.Keys,
+			Banner: f.Banner, Expired: f.Expired, Err: joinErrors(notes),
+		}
+	case dial.PasswordWithheld:
+		return &PasswordError{Host: f.Host, Port: f.Port, User: f.User, Phase: Phase(f.Phase), RefusedBy: f.RefusedBy, Kerberos: f.Kerberos}
+	case dial.HopFailed:
+		return &ProxyError{Host: f.Host, Hop: f.Hop, Err: publicError(f.Err)}
+	case dial.ForwardRefused:
+		return &SessionError{Host: f.Host, Port: f.Port, Phase: Phase(f.Phase), Err: f.Err}
+	}
+	return &ConnectionError{Host: f.Host, Port: f.Port, Phase: Phase(f.Phase), Attempts: f.Attempts, Said: f.Said, Err: f.Err}
+}
+
+// interrupted returns the error for a context that has ended, or err if it has not: a
+// time-out names the phase, and a cancelled call stays recognizable.
+func interrupted(ctx context.Context, err error, host *HostConfig, phase Phase, after time.Duration, attempts int) error {
+	f := dial.Failure{Host: host.name(), Port: host.port(), Phase: string(phase), After: after, Attempts: attempts}
+	if ended := dial.Interrupted(ctx, f); ended != nil {
+		return publicError(ended)
+	}
+	return err
+}
+
+// failureOf returns an error of a user's DialContext that may come from another connection of
+// this package as the failure that it was: it says which host is to blame.
+func failureOf(err error) error {
+	switch e := err.(type) {
+	case *UnknownHostError:
+		return &dial.Failure{Kind: dial.UnknownHost, Host: e.Host, Phase: "resolve", Attempts: e.Attempts, Err: e.Err}
+	case *ConnectionError:
+		return &dial.Failure{Kind: dial.NotConnected, Host: e.Host, Port: e.Port, Phase: string(e.Phase), Attempts: e.Attempts, Said: e.Said, Err: e.Err}
+	case *ProxyError:
+		return &dial.Failure{Kind: dial.HopFailed, Host: e.Host, Phase: "proxy", Hop: e.Hop, Err: e.Err}
+	case *PasswordError:
+		return &dial.Failure{
+			Kind: dial.PasswordWithheld, Host: e.Host, Port: e.Port, Phase: string(e.Phase), User: e.User,
+			RefusedBy: e.RefusedBy, Kerberos: e.Kerberos,
+		}
+	}
+	return err
+}
+
+// keyFailureOf returns what a policy of the user's says about a key as a failure.
+func keyFailureOf(err error, key ssh.PublicKey) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*HostKeyError](err); ok {
+		return &dial.Failure{Kind: dial.BadHostKey, Host: e.Host, Port: e.Port, Phase: "host_key", Key: e.Key, Known: e.Known, Err: e.Err}
+	}
+	return &dial.Failure{Kind: dial.BadHostKey, Phase: "host_key", Key: key, Err: err}
+}

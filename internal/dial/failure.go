@@ -1,0 +1,193 @@
+package dial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/conn"
+	"fleetssh/internal/deadline"
+	"fleetssh/internal/identity"
+	"fleetssh/internal/knownhosts"
+	"fleetssh/internal/transport"
+)
+
+// Kind is what kind of error a [Failure] is to users.
+type Kind int
+
+const (
+	NotConnected     Kind = iota // there is no connection, or no longer
+	UnknownHost                  // the name cannot be resolved
+	TimedOut                     // the time was up
+	BadHostKey                   // the key of the host is not to be trusted
+	BadKeyFile                   // a private key or certificate cannot be used
+	LoginRefused                 // the host takes nothing that was offered
+	PasswordWithheld             // the password was not sent: it is known to be wrong
+	HopFailed                    // a hop failed, or a proxy
+	ForwardRefused               // a hop does not forward connections
+)
+
+// Failure is why there is no connection to a host. It must not be changed once it is made:
+// all hosts behind a hop are told the same one.
+type Failure struct {
+	Kind Kind
+
+	Host     string // as users know it
+	Port     int
+	Phase    string        // of connecting
+	Attempts int           // how many were made; zero: they do not count
+	After    time.Duration // if TimedOut: how long it took; zero: that is not told
+	Said     string        // what the host said before it spoke SSH, or in its place; harmless
+	Err      error         // the cause
+
+	// Foreign says, if TimedOut, that the host speaks something other than SSH: another
+	// attempt would end the same.
+	Foreign bool
+
+	// Hop is the hop or proxy at fault if HopFailed, and Err what went wrong there. Own says
+	// that an attempt of the host itself has failed, so that another may succeed: a lost hop
+	// may come back, and a proxy was tried once. A hop that cannot be reached has made
+	// attempts of its own.
+	Hop string
+	Own bool
+
+	Key   ssh.PublicKey // if BadHostKey: what the host showed; or nil
+	Known []string      // if BadHostKey: the algorithms of other keys by which the host is known
+
+	Path string // if BadKeyFile; empty: the key is in memory
+
+	User  string   // if LoginRefused or PasswordWithheld: whose login or password it is
+	Tried []string // if LoginRefused: methods, in their order
+	Keys  []string // if LoginRefused: the keys that were offered, in words
+
+	Banner  string  // if LoginRefused
+	Expired bool    // if LoginRefused: the password was right, and must be changed
+	Notes   []error // if LoginRefused: what may explain it
+
+	RefusedBy string // if PasswordWithheld: the host, or the KDC
+	Kerberos  bool   // if PasswordWithheld: the KDC has refused it
+}
+
+// Error implements [error]. Users read the error that the library makes of a Failure.
+func (f *Failure) Error() string {
+	return fmt.Sprintf("connect to %s: %s: %v", f.Host, f.Phase, f.Err)
+}
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Interrupted returns f as the failure of a context that has ended, and nil if it has not.
+// A time-out names the phase, and a cancelled call stays recognizable by its cause.
+func Interrupted(ctx context.Context, f Failure) *Failure {
+	cause := deadline.Cause(ctx)
+	if cause == nil {
+		return nil
+	}
+	if errors.Is(cause, context.DeadlineExceeded) {
+		f.Kind, f.Err = TimedOut, nil
+		return &f
+	}
+	f.Kind, f.Err, f.After = NotConnected, cause, 0
+	return &f
+}
+
+// KeyFailure returns the failure of a host whose key is not to be trusted.
+func KeyFailure(host string, port int, key ssh.PublicKey, err error) *Failure {
+	f := &Failure{Kind: BadHostKey, Host: host, Port: port, Phase: "host_key", Key: key, Err: err}
+	if fault, ok := errors.AsType[*knownhosts.KeyError](err); ok {
+		f.Known = fault.Retry
+	}
+	return f
+}
+
+// KeyFileFailure returns the failure of a host for a key or certificate that cannot be used.
+// Other errors stay what they are.
+func KeyFileFailure(host string, err error) error {
+	if e, ok := err.(*identity.FileError); ok {
+		return &Failure{Kind: BadKeyFile, Host: host, Phase: "auth", Path: e.Path, Err: e.Err}
+	}
+	return err
+}
+
+// HasKind reports whether err is a failure of a kind.
+func HasKind(err error, kind Kind) bool {
+	f, ok := err.(*Failure)
+	return ok && f.Kind == kind
+}
+
+// IsTemporary reports whether another attempt may succeed: the host did not answer, or
+// refused the connection, or dropped it. A refused login, a wrong key and a host that does
+// not speak SSH stay what they are.
+func IsTemporary(err error) bool {
+	f, ok := err.(*Failure)
+	if !ok {
+		return false
+	}
+	switch f.Kind {
+	case TimedOut:
+		return !f.Foreign
+	case UnknownHost:
+		dns, ok := errors.AsType[*net.DNSError](f.Err)
+		return ok && !dns.IsNotFound && (dns.IsTemporary || dns.IsTimeout)
+	case NotConnected:
+		if f.Phase == "connect" {
+			t, ok := errors.AsType[*transport.Error](f.Err)
+			return !ok || !t.Argument
+		}
+		return hungUp(f.Err)
+	case HopFailed:
+		// A command that has failed by itself may have asked somebody.
+		return f.Own && !transport.Failed(f.Err)
+	}
+	return false
+}
+
+// hungUp reports whether err is the end of a connection by the other side.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// IsDropped reports whether the host has ended the connection before it said anything, or
+// because it is busy, as sshd does when too many logins are under way (MaxStartups).
+func IsDropped(err error) bool {
+	f, ok := err.(*Failure)
+	return ok && f.Kind == NotConnected && f.Phase == "handshake" && hungUp(f.Err)
+}
+
+// isRefused reports whether something answered that nobody listens there: the host itself,
+// or for it a hop or a proxy, of which there are only the words.
+func isRefused(err error) bool {
+	f, ok := err.(*Failure)
+	return ok && f.Kind == NotConnected && f.Phase == "connect" && strings.Contains(strings.ToLower(f.Err.Error()), "refused")
+}
+
+// IsPenalty reports whether the host does not let anybody in from here for a while.
+func IsPenalty(err error) bool {
+	f, ok := err.(*Failure)
+	return ok && IsDropped(err) && strings.Contains(strings.ToLower(f.Said), conn.PenaltyWords)
+}
+
+// WithAttempts returns err with the number of attempts that were made.
+func WithAttempts(err error, n int) error {
+	f, ok := err.(*Failure)
+	if !ok {
+		return err
+	}
+	told := *f
+	switch f.Kind {
+	case TimedOut, UnknownHost, NotConnected:
+		told.Attempts = n
+	case HopFailed:
+		if f.Own {
+			told.Err = WithAttempts(f.Err, n)
+		}
+	}
+	return &told
+}
