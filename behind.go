@@ -66,7 +66,7 @@ func (a *attempt) hopEnded(err error) bool {
 	if a.hop == nil || !ended {
 		return false
 	}
-	if a.hop.conn.Broken() {
+	if a.hop.conn.Failed() {
 		return true
 	}
 	timer := time.NewTimer(hopEndGrace)

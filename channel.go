@@ -239,7 +239,7 @@ func (ch *Channel) end(o Outcome, failure error) {
 	if ch.console != nil {
 		ch.console.over()
 	}
-	raw := ch.raw.LetGo()
+	raw := ch.raw.Release()
 	if raw != nil && !closed { // tells the host that nothing more is wanted
 		ch.client.conn.CloseSoon(raw)
 	}
@@ -249,8 +249,8 @@ func (ch *Channel) end(o Outcome, failure error) {
 func (ch *Channel) lost() error {
 	c := ch.client
 	why := error(errors.New("the host closed the session without saying how the command ended"))
-	if c.conn.Broken() {
-		why = c.conn.Lost(io.EOF)
+	if c.conn.Failed() {
+		why = c.conn.LostError(io.EOF)
 	}
 	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseRun, Err: why}
 }
@@ -404,7 +404,7 @@ func (ch *Channel) abandon(was channelState, why error) {
 	ch.client.conn.SetUsed(ch.raw)
 	if was == fresh { // nobody serves it
 		ch.client.conn.Discard(ch.raw, ch.raw.Requests)
-	} else if raw := ch.raw.LetGo(); raw != nil {
+	} else if raw := ch.raw.Release(); raw != nil {
 		ch.client.conn.CloseSoon(raw)
 	}
 	ch.client.conn.Leave()

@@ -65,7 +65,7 @@ func newClient(a *attempt, link ssh.Conn, w *conn.Wire, login loggedIn) *Client 
 	if c.host.ForwardAgent {
 		if socket := c.host.Auth.agentSocket(); socket != "" {
 			agent := agents.Acquire(socket)
-			config.Agent, config.Ended = agent, func() { agents.Release(agent) }
+			config.Agent, config.OnDone = agent, func() { agents.Release(agent) }
 		} else {
 			c.d.log.Warn(noAgentToForward, "host", *c.host)
 		}
@@ -200,10 +200,10 @@ func (c *Client) sessionError(ctx context.Context, phase Phase, err error) error
 		return &SessionError{Host: name, Port: port, Phase: phase, Err: errors.New("refused: " + sanitize.Line(text))}
 	case errors.Is(err, errRequestRefused):
 		return &SessionError{Host: name, Port: port, Phase: phase, Err: err}
-	case ctx.Err() != nil && !c.conn.Gone():
+	case ctx.Err() != nil && !c.conn.IsDone():
 		return interrupted(ctx, err, c.host, phase, 0, 0)
 	}
-	return &ConnectionError{Host: name, Port: port, Phase: phase, Err: c.conn.Lost(err)}
+	return &ConnectionError{Host: name, Port: port, Phase: phase, Err: c.conn.LostError(err)}
 }
 
 // errRequestRefused is the answer "no" to a channel request (RFC 4254,

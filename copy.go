@@ -215,7 +215,7 @@ func (p *ParallelClient) copyOne(ctx context.Context, plan *copyPlan, s *slot, i
 		s.work.enter(PhaseCopy)
 		r := plan.run(ctx, link.client, i)
 		link.client.conn.Leave()
-		if p.OneShot || link.client.conn.Gone() {
+		if p.OneShot || link.client.conn.IsDone() {
 			s.retire(link.client)
 		}
 		lost, ok := r.Err.(*ConnectionError)

@@ -265,7 +265,7 @@ func (c *Client) transferHost() *transfer.Host {
 		Exec: func(ctx context.Context, line string) (transfer.Stream, error) {
 			return c.openPipe(ctx, "exec", execPayload(shellquote.Portable(line)))
 		},
-		Broken: c.conn.Broken,
+		Broken: c.conn.Failed,
 	}
 }
 
@@ -280,21 +280,21 @@ func (p *copyPlan) settle(ctx context.Context, c *Client, r *CopyResult, err err
 		r.Outcome, r.Err = Outcome{Kind: Exited, ExitCode: 1}, copyError(name, file)
 		r.Err.(*CopyError).More = r.Failed - 1
 	case ctx.Err() != nil:
-		r.Outcome = Outcome{Kind: Cancelled, Stopped: !c.conn.Broken()}
+		r.Outcome = Outcome{Kind: Cancelled, Stopped: !c.conn.Failed()}
 		r.Err = &SessionError{Host: name, Port: port, Phase: PhaseCopy, Err: deadline.Cause(ctx)}
 		if errors.Is(deadline.Cause(ctx), context.DeadlineExceeded) {
 			r.Outcome.Kind, r.Err = TimedOut, &TimeoutError{Host: name, Port: port, Phase: PhaseCopy, After: r.timing.Run}
 		}
 	case errors.Is(err, errCopyTimeout):
-		r.Outcome = Outcome{Kind: TimedOut, Stopped: !c.conn.Broken()}
+		r.Outcome = Outcome{Kind: TimedOut, Stopped: !c.conn.Failed()}
 		r.Err = &TimeoutError{Host: name, Port: port, Phase: PhaseRun, After: p.opts.Timeout}
 	case errors.Is(err, transfer.ErrStalled):
 		r.Outcome = Outcome{Kind: TimedOut}
 		r.Err = &TimeoutError{Host: name, Port: port, Phase: PhaseCopy, After: p.stall()}
 	case errors.Is(err, transfer.ErrLost):
 		why := errors.New("the file server on the host has ended")
-		if c.conn.Broken() {
-			r.Err = &ConnectionError{Host: name, Port: port, Phase: PhaseRun, Err: c.conn.Lost(err)}
+		if c.conn.Failed() {
+			r.Err = &ConnectionError{Host: name, Port: port, Phase: PhaseRun, Err: c.conn.LostError(err)}
 		} else {
 			r.Err = &ConnectionError{Host: name, Port: port, Phase: PhaseRun, Err: why}
 		}

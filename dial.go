@@ -311,9 +311,9 @@ func (a *attempt) connectNow(ctx context.Context, hostKeys []string) (*Client, e
 		return nil, a.fail(ctx, deadline.Cause(ctx))
 	}
 	login = nil
-	w.Greeted()
+	w.DropGreeting()
 	how := a.login.success(link.RemoteAddr(), a.shown)
-	if notice := lines(a.hello.Notice(), mostBanner); notice != "" {
+	if notice := lines(a.hello.Text(), mostBanner); notice != "" {
 		how.banner = lines(join(notice, how.banner), mostBanner)
 	}
 	c := newClient(a, link, w, how)
@@ -375,7 +375,7 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 		if f.Kind == dial.TimedOut {
 			switch phase {
 			case "handshake":
-				f.Said, f.Foreign = a.hello.Said(), a.hello.Fault(context.DeadlineExceeded) != nil
+				f.Said, f.Foreign = a.hello.Summary(), a.hello.Err(context.DeadlineExceeded) != nil
 			case "auth":
 				f.Said = sanitize.Line(a.login.banner.end())
 			}
@@ -415,8 +415,8 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 			return errNextConnection
 		}
 		return a.login.refusal(errors.New(sanitize.Line(conn.Plain(err))))
-	case phase == "handshake" && a.hello.Fault(err) != nil:
-		err = a.hello.Fault(err)
+	case phase == "handshake" && a.hello.Err(err) != nil:
+		err = a.hello.Err(err)
 	case errors.Is(err, errBroken), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed) && phase != "connect":
 		// ErrClosed: a write of the SSH library has failed, which then closes the
 		// connection itself. sshd does this when it has too many logins under way (MaxStartups).
@@ -431,7 +431,7 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	said := ""
 	switch phase {
 	case "handshake":
-		said = a.hello.Said()
+		said = a.hello.Summary()
 	case "auth":
 		said = sanitize.Line(a.login.banner.end())
 	}

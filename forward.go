@@ -222,7 +222,7 @@ func (c *Client) openTunnel(ctx context.Context, to tunnel.Address) (*tunnelChan
 // Until then the SSH library may buffer a full window for every channel: a bound on what
 // it reads ahead would slow down all channels to the pace of the slowest reader.
 func (c *Client) newTunnelChannel(channel ssh.Channel, requests <-chan *ssh.Request) *tunnelChannel {
-	c.conn.Unbind()
+	c.conn.LiftReadLimit()
 	c.conn.Enter()
 	return &tunnelChannel{channel, requests, c}
 }
@@ -258,7 +258,7 @@ func (e *refusedTunnel) Error() string { return e.to.String() + ": " + e.text }
 
 // lostTunnel is the error of a tunnel whose client's connection has ended.
 func (c *Client) lostTunnel() error {
-	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseForward, Err: c.conn.Lost(io.EOF)}
+	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseForward, Err: c.conn.LostError(io.EOF)}
 }
 
 // Requests implements [tunnel.Stream], as all that follows does.
@@ -269,7 +269,7 @@ func (ch *tunnelChannel) CloseSoon() { ch.client.conn.CloseSoon(ch.Channel) }
 
 // Leave undoes newTunnelChannel.
 func (ch *tunnelChannel) Leave() {
-	ch.client.conn.Bind()
+	ch.client.conn.RestoreReadLimit()
 	ch.client.conn.Leave()
 }
 
@@ -286,7 +286,7 @@ func (ch *tunnelChannel) Go(f func()) bool { return ch.client.conn.Go(f) }
 func (ch *tunnelChannel) Done() <-chan struct{} { return ch.client.conn.Done() }
 
 // Broken reports whether the connection has ended, or is about to.
-func (ch *tunnelChannel) Broken() bool { return ch.client.conn.Broken() }
+func (ch *tunnelChannel) Broken() bool { return ch.client.conn.Failed() }
 
 // Lost is the error of a connection that has ended.
 func (ch *tunnelChannel) Lost() error { return ch.client.lostTunnel() }

@@ -125,7 +125,7 @@ func (h *hops) close() {
 // died.
 func (p *hop) connect(ctx context.Context, d *dialer) (*Client, error) {
 	p.mu.Lock()
-	if p.client != nil && !p.client.conn.Broken() {
+	if p.client != nil && !p.client.conn.Failed() {
 		defer p.mu.Unlock()
 		return p.client, nil
 	}

@@ -268,7 +268,7 @@ func (l *listener) port(answer []byte) (int, error) {
 // the answer: callers are refused in any case.
 func (l *listener) cancel() {
 	l.client.listeners.remove(l)
-	if l.client.conn.Broken() {
+	if l.client.conn.Failed() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), conn.CloseGrace)

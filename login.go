@@ -102,7 +102,7 @@ var (
 // and what got no answer is still to be tried.
 func (l *login) begin(ctx context.Context, clock *deadline.Clock, w *conn.Wire) {
 	l.clock = clock
-	l.ctx, l.broken, l.last, l.partial, l.tries = ctx, w.Broken, nil, 0, 0
+	l.ctx, l.broken, l.last, l.partial, l.tries = ctx, w.Failed, nil, 0, 0
 	l.banner = l.newBanner()
 	l.ticket, l.offered, l.accepted, l.key = nil, nil, nil, nil
 	again := func(s *offerState) {

@@ -430,7 +430,7 @@ func (p *ParallelClient) startBy(ctx context.Context, s *slot, i int, by starter
 		}
 		lost, ok := out.Err.(*ConnectionError)
 		again := ok && link.reused && lost.Phase == PhaseOpen && ctx.Err() == nil
-		if c.conn.Gone() || timedOut(out.Err) {
+		if c.conn.IsDone() || timedOut(out.Err) {
 			s.retire(c)
 		}
 		if !again {

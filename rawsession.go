@@ -204,7 +204,7 @@ func (p *pipe) Close() error {
 	p.closed = true
 	p.mu.Unlock()
 	if first {
-		p.client.conn.SaySoon(func() {
+		p.client.conn.SendSoon(func() {
 			p.channel.Close()
 			<-p.ended
 		})
@@ -225,7 +225,7 @@ func (p *pipe) Wait() error {
 		reason = fmt.Sprintf("exit code %d", p.exit.ExitCode)
 	case p.exit.Kind == Signaled:
 		reason = "ended by signal " + p.exit.Signal
-	case p.client.conn.Broken():
+	case p.client.conn.Failed():
 		return transfer.ErrLost
 	default:
 		reason = "ended without an exit code"

@@ -47,7 +47,7 @@ func (r *reach) open(ctx context.Context, to tunnel.Address) (*tunnelChannel, er
 		if dead {
 			r.slot.retire(link.client)
 		}
-		if !link.reused || !link.client.conn.Gone() || ctx.Err() != nil {
+		if !link.reused || !link.client.conn.IsDone() || ctx.Err() != nil {
 			return nil, err
 		}
 	}
@@ -96,7 +96,7 @@ func (r *reach) watch(c *Client) {
 	c.conn.Go(func() {
 		<-c.conn.Done()
 		if !c.conn.IsClosed() && !c.conn.IsRetired() {
-			r.gate.Lost(c, c.conn.Lost(io.EOF))
+			r.gate.Lost(c, c.conn.LostError(io.EOF))
 		}
 	})
 }
@@ -114,5 +114,5 @@ func (c *Client) alive(ctx context.Context) bool {
 		_, _, err := c.conn.Link().SendRequest("keepalive@openssh.com", true, nil)
 		return err
 	}})
-	return err == nil || c.conn.Carried()-before >= conn.Slowest*int64(aliveTimeout/time.Second) && !c.conn.Gone()
+	return err == nil || c.conn.Carried()-before >= conn.MinRate*int64(aliveTimeout/time.Second) && !c.conn.IsDone()
 }

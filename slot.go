@@ -56,7 +56,7 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	s.mu.Lock()
 	c := s.client
 	s.mu.Unlock()
-	if c != nil && !c.conn.Gone() && c.conn.Join() {
+	if c != nil && !c.conn.IsDone() && c.conn.Join() {
 		return connected{c, true, c.login.timing}, nil
 	}
 	if c != nil {
@@ -166,7 +166,7 @@ func (s *slot) retire(c *Client) {
 	}
 	var unused []*Client
 	s.retired = slices.DeleteFunc(s.retired, func(c *Client) bool {
-		over := c.conn.Gone() || c.conn.Unused()
+		over := c.conn.IsDone() || c.conn.Disused()
 		if over {
 			unused = append(unused, c)
 		}

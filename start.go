@@ -230,7 +230,7 @@ func (ch *Channel) begin(ctx context.Context, phase Phase, payload []byte, senti
 		return err
 	}
 	if ch.input.empty && !ch.answered.Load() && !ch.hasExited() {
-		c.conn.SaySoon(ch.input.end)
+		c.conn.SendSoon(ch.input.end)
 	}
 	if sentinels == nil || !sentinels.Answering() {
 		ch.input.open()
@@ -365,7 +365,7 @@ func (ch *Channel) hear() {
 // countProgram counts what is about to be started. See [users].
 func (ch *Channel) countProgram(ctx context.Context) error {
 	if ch.stops != nil {
-		ch.client.conn.CountProgram()
+		ch.client.conn.AddProgramNow()
 		return nil
 	}
 	return ch.client.conn.AddProgram(ctx)

@@ -330,7 +330,7 @@ func (ch *Channel) fromOutside(ctx context.Context, what cmdline.Signals) bool {
 	if what.Top == 0 {
 		// If this command ends by itself just now, the one process found would be that of
 		// another. What goes through a master is not alone by what is known here.
-		done, ok := ch.client.conn.Alone()
+		done, ok := ch.client.conn.TryExclusive()
 		if !ok {
 			return false
 		}

@@ -168,7 +168,7 @@ func (s *eventStream) watch(ctx context.Context, i int, out *HostOutput) {
 func (s *eventStream) settle(slot *slot, out *HostOutput) {
 	o := out.Outcome()
 	stopped := o.Kind == TimedOut || o.Kind == Cancelled
-	if s.p.OneShot || stopped && !o.Stopped || out.client.conn.Gone() {
+	if s.p.OneShot || stopped && !o.Stopped || out.client.conn.IsDone() {
 		slot.retire(out.client)
 	}
 }

@@ -27,65 +27,64 @@ type agentForwarding struct {
 	agent *sshagent.Agent
 	ctx   context.Context // ends with the connection
 	stop  context.CancelFunc
-	open  atomic.Int32
-	warn  sync.Once // a host that makes trouble is named once
+	open  atomic.Int32 // channels to the agent
+	warn  sync.Once    // errors of one host are logged once
 
-	ask   sync.Once     // the host is asked once
-	asked chan struct{} // closed when it has answered
+	request  sync.Once     // the request is sent once
+	answered chan struct{} // closed when the host has answered it
 }
 
 func newAgentForwarding(agent *sshagent.Agent) *agentForwarding {
-	f := &agentForwarding{agent: agent, asked: make(chan struct{})}
+	f := &agentForwarding{agent: agent, answered: make(chan struct{})}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	return f
 }
 
-// ForwardAgent asks the host to forward the agent, if there is one, for all sessions of the
-// connection. session is one that has just been opened.
+// ForwardAgent asks the host to forward the agent, if the connection has one, for all its
+// sessions. session has just been opened. The error is that of ctx: a host that refuses is
+// logged, and is no error.
 func (c *Conn) ForwardAgent(ctx context.Context, session ssh.Channel) error {
 	if c.agent == nil {
 		return nil
 	}
-	return c.agent.request(ctx, c, session)
+	return c.agent.ask(ctx, c, session)
 }
 
-// request asks the host to forward the agent, on the first session of the connection:
-// sshd refuses another request, and what the first one gets is for all sessions, which
-// wait for the answer. One that never comes costs the sessions that wait their time; when
-// the first of them has been closed for it, the others go on without, as ssh does. A host
-// that refuses is no reason to give up either.
-func (f *agentForwarding) request(ctx context.Context, c *Conn, session ssh.Channel) error {
-	f.ask.Do(func() {
+// ask sends the request on the first session of the connection: sshd refuses another request,
+// and the answer counts for all sessions, which wait for it. If it never comes, the waiting
+// sessions time out; once the first of them has been closed for that, the others go on without
+// an agent, as ssh does.
+func (f *agentForwarding) ask(ctx context.Context, c *Conn, session ssh.Channel) error {
+	f.request.Do(func() {
 		ok := c.Go(func() {
-			defer close(f.asked)
+			defer close(f.answered)
 			granted, err := session.SendRequest(agentRequest, true, nil)
 			if err == nil && !granted {
 				c.log.Warn("the host does not forward the SSH agent", "host", c.host())
 			}
 		})
 		if !ok {
-			close(f.asked)
+			close(f.answered)
 		}
 	})
 	select {
-	case <-f.asked:
+	case <-f.answered:
 		return nil
 	case <-ctx.Done():
 		return deadline.Cause(ctx)
 	}
 }
 
-// accept serves a channel to the agent that the host opens. It counts until the host
-// has closed it too: until then it holds what the host has sent. It returns false if there
-// are too many.
-func (f *agentForwarding) accept(c *Conn, asked ssh.NewChannel) bool {
+// accept serves a channel to the agent that the host opens. It returns false if too many are
+// open. A channel counts until the host has closed it too: until then it holds received data.
+func (f *agentForwarding) accept(c *Conn, opened ssh.NewChannel) bool {
 	if f.open.Add(1) > maxAgentChannels {
 		f.open.Add(-1)
 		return false
 	}
 	c.wg.Go(func() {
 		defer f.open.Add(-1)
-		channel, requests, err := asked.Accept()
+		channel, requests, err := opened.Accept()
 		if err != nil {
 			return
 		}
@@ -95,7 +94,7 @@ func (f *agentForwarding) accept(c *Conn, asked ssh.NewChannel) bool {
 			}
 			c.CloseSoon(channel)
 		})
-		c.wg.Go(func() { _, _ = io.Copy(io.Discard, channel.Stderr()) }) // which nobody wants
+		c.wg.Go(func() { _, _ = io.Copy(io.Discard, channel.Stderr()) }) // agents do not use it
 		ssh.DiscardRequests(requests)
 	})
 	return true

@@ -9,8 +9,8 @@ import (
 )
 
 // Closing a channel, ending its input and answering a request are writes, and a host that does
-// not read blocks them. Whoever must not wait leaves them to goroutines of the connection,
-// which close the connection if nothing moves on it any more.
+// not read blocks them. Callers that must not wait leave these writes to goroutines of the
+// connection, which close the connection when nothing moves on it any more.
 
 // CloseGrace is how long the end of a channel may take to be sent or confirmed while nothing
 // moves on the connection.
@@ -18,81 +18,81 @@ const CloseGrace = 2 * time.Second
 
 // CloseSoon closes a channel without waiting for it.
 func (c *Conn) CloseSoon(channel io.Closer) {
-	c.SaySoon(func() { channel.Close() }) // if c is closed, the channel has ended
+	c.SendSoon(func() { channel.Close() }) // if c is closed, the channel has ended
 }
 
 // Discard is CloseSoon for a channel that has not been used.
 func (c *Conn) Discard(channel io.Closer, requests <-chan *ssh.Request) {
 	c.CloseSoon(channel)
-	take := func() { ssh.DiscardRequests(requests) }
-	if !c.Go(take) {
-		go take() // Close waits for the end of the connection, which waits for this
+	drain := func() { ssh.DiscardRequests(requests) }
+	if !c.Go(drain) {
+		go drain() // Close waits for the end of the connection, which waits for this
 	}
 }
 
-// SaySoon calls f, which sends something that needs no answer, on a goroutine of the
-// connection. If it cannot be sent, the connection is closed.
-func (c *Conn) SaySoon(f func()) {
+// SendSoon calls f, which sends something that needs no answer, in a goroutine of the
+// connection. If f cannot send it, the connection is closed.
+func (c *Conn) SendSoon(f func()) {
 	c.Go(func() {
-		defer c.patience().end()
+		defer c.watchSend().stop()
 		f()
 	})
 }
 
-// closePatience is how long a message or its confirmation may wait behind other traffic. A slow
-// line needs part of it: an interrupted copy has up to 2 MiB on the way. A host that sends for
-// ever and confirms nothing causes traffic, too, and must not wait longer.
-const closePatience = 10 * CloseGrace
+// maxSendWait is how long a message or its confirmation may wait behind other traffic. A slow
+// line needs part of it: an interrupted copy has up to 2 MiB on the way. A host that sends
+// without end and confirms nothing causes traffic too, and must not delay the end for longer.
+const maxSendWait = 10 * CloseGrace
 
-// patience closes a connection on which nothing moves, or on which traffic outlasts
-// closePatience.
-type patience struct {
+// sendWatch closes a connection while something waits to be sent on it: when nothing moves, or
+// when other traffic outlasts maxSendWait.
+type sendWatch struct {
 	conn  *Conn
 	timer *time.Timer
 
 	mu      sync.Mutex // protects what follows
-	over    bool
-	waited  time.Duration // up to the last look
-	still   time.Duration // for how long nothing had moved by then
-	carried int64         // by the connection, up to then
+	stopped bool
+	waited  time.Duration // until the last check
+	still   time.Duration // how long nothing had moved, at the last check
+	carried int64         // by the connection, until the last check
 }
 
-// patience returns one that lasts until its end is called.
-func (c *Conn) patience() *patience {
-	p := &patience{conn: c, carried: c.wire.carried()}
-	p.timer = time.AfterFunc(time.Hour, p.look)
-	p.timer.Reset(CloseGrace)
-	return p
+// watchSend starts a watch, which lasts until it is stopped.
+func (c *Conn) watchSend() *sendWatch {
+	w := &sendWatch{conn: c, carried: c.wire.carried()}
+	w.timer = time.AfterFunc(time.Hour, w.check)
+	w.timer.Reset(CloseGrace)
+	return w
 }
 
-func (p *patience) end() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.over = true
-	p.timer.Stop()
+func (w *sendWatch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	w.timer.Stop()
 }
 
-func (p *patience) look() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.over {
+func (w *sendWatch) check() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
 		return
 	}
-	now := p.conn.wire.carried()
-	moved := now - p.carried
-	p.carried = now
-	p.waited += CloseGrace
-	p.still += CloseGrace
-	if moved >= Slowest*int64(CloseGrace/time.Second) {
-		p.still = 0 // what has to be said waits behind what moves
+	now := w.conn.wire.carried()
+	moved := now - w.carried
+	w.carried = now
+	w.waited += CloseGrace
+	w.still += CloseGrace
+	if moved >= MinRate*int64(CloseGrace/time.Second) {
+		w.still = 0 // the message waits behind the traffic that moves
 	}
 	grace := CloseGrace
-	if p.conn.users.several() {
-		grace = leastStall // others would lose their connection to a host that is only busy
+	if w.conn.users.shared() {
+		grace = minStall // others would lose their connection to a host that is only busy
 	}
-	if p.still < grace && p.waited < closePatience {
-		p.timer.Reset(CloseGrace)
+	if w.still < grace && w.waited < maxSendWait {
+		w.timer.Reset(CloseGrace)
 		return
 	}
-	p.conn.Go(func() { p.conn.Link().Close() })
+	w.conn.Go(func() { w.conn.Link().Close() })
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// closable is a connection of which only the end is looked at.
+// closable is a connection that reports that it has been closed.
 type closable struct {
 	ssh.Conn
 	closed chan struct{}
@@ -21,9 +21,9 @@ func (c *closable) Close() error {
 	return nil
 }
 
-// TestPatience: what cannot be said ends the connection, later where others use it, and later
-// still where something moves, but it does.
-func TestPatience(t *testing.T) {
+// TestSendSoon checks that a message that cannot be sent closes the connection: later if others
+// use it, and later still if something moves.
+func TestSendSoon(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name  string
@@ -33,9 +33,9 @@ func TestPatience(t *testing.T) {
 	}{
 		{"one user", 1, 0, CloseGrace},
 		{"one user, a trickle", 1, 10, CloseGrace},
-		{"several users", 2, 0, leastStall},
-		{"one user, something moves", 1, 10 * Slowest, closePatience},
-		{"several users, something moves", 3, 10 * Slowest, closePatience},
+		{"several users", 2, 0, minStall},
+		{"one user, something moves", 1, 10 * MinRate, maxSendWait},
+		{"several users, something moves", 3, 10 * MinRate, maxSendWait},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -48,7 +48,7 @@ func TestPatience(t *testing.T) {
 					c.Enter()
 				}
 				begun, free := time.Now(), make(chan struct{})
-				c.SaySoon(func() { <-free })
+				c.SendSoon(func() { <-free })
 				ticker := time.NewTicker(time.Second)
 				defer ticker.Stop()
 				for open := true; open; {

@@ -1,6 +1,7 @@
-// Package conn is one connection to a host that is logged in: the transport under SSH, who
-// uses the connection and so who may close it, what the host asks for, whether the host is
-// alive, and the end. It knows no settings, no login and no commands.
+// Package conn runs one connection to a host after the login. It bounds what the SSH library
+// reads ahead, counts the users of the connection and so decides who may close it, answers the
+// host's channels and requests, probes whether the host is alive, and ends the connection. It
+// knows no settings, no login and no commands.
 package conn
 
 import (
@@ -26,61 +27,61 @@ type Conn struct {
 	log       *slog.Logger
 	host      func() any // names the host in the log
 	wire      *flow
-	hop       *Conn            // the connection goes through it; nil: through none
-	keepAlive time.Duration    // zero: the host is not probed
+	hop       *Conn            // see Config
+	keepAlive time.Duration    // see Config
 	agent     *agentForwarding // nil: no agent is forwarded
 	incoming  func(ssh.NewChannel) (taken bool, err error)
-	ended     func()
+	onDone    func()
 
 	users
 
 	wg   sync.WaitGroup // every goroutine of the connection and its channels, except those of Call
-	done chan struct{}  // closed when the connection is gone
+	done chan struct{}  // closed when the connection has ended
 
 	mu     sync.Mutex // protects what follows
-	conn   ssh.Conn   // see Link; an endedConn when done is closed
+	conn   ssh.Conn   // see Link; a doneConn when done is closed
 	closed bool
 	calls  int           // of Call, under way
-	called chan struct{} // closed when there are none; nil: nobody waits for that
-	ssh    *ssh.Client
-	hand   handover
-	idle   []*Session // sessions on which nothing has been started; each knows its place
+	called chan struct{} // closed when calls reaches 0; nil: nobody waits for that
+	ssh    *ssh.Client   // see SSH
+	toSSH  handover
+	idle   []*Session // sessions on which nothing has been started; each knows its index
 }
 
-// Config is what a [Conn] is made of.
+// Config describes a connection to [New].
 type Config struct {
 	Link ssh.Conn
-	Wire *Wire // under Link
-	Hop  *Conn // that the connection goes through; nil: through none
+	Wire *Wire // the transport under Link
+	Hop  *Conn // the connection to the hop that this one goes through; nil: none
 
 	Name string // of the host, in errors
 	Log  *slog.Logger
 	Host func() any // returns what names the host in the log
 
 	KeepAlive time.Duration   // how often the host is probed; zero: never
-	Agent     *sshagent.Agent // that the host may use; nil: none
+	Agent     *sshagent.Agent // the agent that the host may use; nil: none
 
-	// Incoming is asked about every channel that the host opens, and must not wait. It
-	// reports whether it has taken it. The error is why it is refused.
+	// Incoming is called for every channel that the host opens, and must not block. It reports
+	// whether it has taken the channel; if it returns an error, the channel is refused with it.
 	Incoming func(ssh.NewChannel) (taken bool, err error)
 
-	// Ended, if not nil, is called when the connection has ended. It must not wait.
-	Ended func()
+	// OnDone, if not nil, is called when the connection has ended. It must not block.
+	OnDone func()
 }
 
-// debug logs something about the host, which costs a copy of what names it.
+// debug logs an event of the connection. The check of the level saves c.host, which allocates.
 func (c *Conn) debug(text string) {
 	if c.log.Enabled(context.Background(), slog.LevelDebug) {
 		c.log.Debug(text, "host", c.host())
 	}
 }
 
-// New takes over a connection. Serve must be called next.
+// New takes over a connection. The caller calls [Conn.Serve] next.
 func New(config Config) *Conn {
 	c := &Conn{
 		name: config.Name, log: config.Log, host: config.Host,
 		wire: config.Wire.flow, hop: config.Hop, keepAlive: config.KeepAlive,
-		incoming: config.Incoming, ended: config.Ended,
+		incoming: config.Incoming, onDone: config.OnDone,
 		conn: config.Link, done: make(chan struct{}),
 	}
 	if config.Agent != nil {
@@ -89,42 +90,42 @@ func New(config Config) *Conn {
 	return c
 }
 
-// Serve begins to serve the host.
+// Serve starts the goroutine that answers the host's channels and requests and probes it.
+// [Conn.Close] waits for it.
 func (c *Conn) Serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	c.wg.Go(func() { c.serve(channels, requests) })
 }
 
-// SSH returns the connection for uses that are not known: it counts as used for good.
+// SSH returns the connection as an [ssh.Client]. What the caller does with it cannot be seen, so
+// the connection counts as used from then on.
 func (c *Conn) SSH() *ssh.Client {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ssh == nil {
-		c.Unbind()
-		c.Enter() // for good
-		c.CountProgram()
-		c.hand = handover{make(chan ssh.NewChannel), make(chan *ssh.Request)}
-		c.ssh = ssh.NewClient(c.conn, c.hand.channels, c.hand.requests)
-		select {
-		case <-c.done: // serve has ended: nobody else closes them
-			close(c.hand.channels)
-			close(c.hand.requests)
-		default:
+		c.LiftReadLimit()
+		c.Enter() // and never leaves
+		c.AddProgramNow()
+		c.toSSH = handover{make(chan ssh.NewChannel), make(chan *ssh.Request)}
+		c.ssh = ssh.NewClient(c.conn, c.toSSH.channels, c.toSSH.requests)
+		if c.IsDone() { // serve has ended: nobody else closes them
+			c.toSSH.close()
 		}
 	}
 	return c.ssh
 }
 
-// Close ends the connection and everything that runs over it, and waits until that has ended
-// here. It may be called more than once, and says whether this is the first time.
+// Close ends the connection and everything that runs over it, and waits until all of it has
+// ended on this side. It may be called more than once; first reports whether this is the first
+// call. The error is that of closing the transport.
 func (c *Conn) Close() (first bool, err error) {
 	c.mu.Lock()
 	again := c.closed
 	c.closed = true
 	c.mu.Unlock()
-	if !again && !c.Gone() {
+	if !again && !c.IsDone() {
 		err = c.Link().Close()
 		if errors.Is(err, net.ErrClosed) {
-			err = nil // it has just been given up as dead
+			err = nil // it has just been given up
 		}
 	}
 	c.wg.Wait()
@@ -135,8 +136,8 @@ func (c *Conn) Close() (first bool, err error) {
 // Done returns a channel that is closed when the connection has ended.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// Fork runs f in a goroutine that Close waits for. The caller is one of Go or Fork itself,
-// so that Close has not returned.
+// Fork runs f in a goroutine that Close waits for. Only goroutines started by Go or Fork may
+// call it: while they run, Close has not returned.
 func (c *Conn) Fork(f func()) { c.wg.Go(f) }
 
 // IsClosed reports whether Close has been called.
@@ -146,15 +147,15 @@ func (c *Conn) IsClosed() bool {
 	return c.closed
 }
 
-// Link returns the connection.
+// Link returns the SSH connection. After the end it is a stand-in whose methods fail.
 func (c *Conn) Link() ssh.Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.conn
 }
 
-// Gone reports whether the connection has ended.
-func (c *Conn) Gone() bool {
+// IsDone reports whether the connection has ended.
+func (c *Conn) IsDone() bool {
 	select {
 	case <-c.done:
 		return true
@@ -163,12 +164,11 @@ func (c *Conn) Gone() bool {
 	}
 }
 
-// Broken reports whether the connection has ended or is about to: the channels on
-// it end a moment before Gone says so.
-func (c *Conn) Broken() bool { return c.Gone() || c.wire.broken.Load() }
+// Failed reports whether the transport has failed or been closed. The connection has ended then
+// or is about to: its channels end a moment before IsDone is true.
+func (c *Conn) Failed() bool { return c.IsDone() || c.wire.Failed() }
 
-// Go runs f in a goroutine that Close waits for. It returns false if the
-// connection is closed.
+// Go runs f in a goroutine that Close waits for. It returns false if Close has been called.
 func (c *Conn) Go(f func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -179,8 +179,8 @@ func (c *Conn) Go(f func()) bool {
 	return true
 }
 
-// spawnCall is Go for a Call.
-func (c *Conn) spawnCall(f func()) bool {
+// goCall is Go for the function of a Call.
+func (c *Conn) goCall(f func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -198,9 +198,9 @@ func (c *Conn) spawnCall(f func()) bool {
 	return true
 }
 
-// waitForCalls waits for the calls of Call, when the connection has ended. The SSH library
-// never answers one that comes to open a channel in the moment in which the connection
-// ends: that one is left behind.
+// waitForCalls waits for the calls of Call after the connection has ended. It waits for
+// CloseGrace at most: the SSH library never answers a call that opens a channel just when the
+// connection ends.
 func (c *Conn) waitForCalls() {
 	c.mu.Lock()
 	if c.calls > 0 && c.called == nil {
@@ -211,26 +211,28 @@ func (c *Conn) waitForCalls() {
 	if called == nil {
 		return
 	}
-	timer := time.NewTimer(CloseGrace)
-	defer timer.Stop()
 	select {
 	case <-called:
-	case <-timer.C:
+	case <-time.After(CloseGrace):
 	}
 }
 
-// A Call is something that cannot be interrupted.
+// A Call is a call that no context can interrupt.
 type Call struct {
 	Do   func() error
-	Late func(error) // if not nil, called with the result when nobody waits for it any more
+	Late func(error) // if not nil, called with the result if Call has returned without it
 }
 
-// Call makes a call and waits for it until ctx ends. Then the call is left
-// behind, to end with the connection at the latest.
+// Call makes a call and waits for it until ctx ends. Then the call goes on without a waiter, and
+// ends with the connection at the latest. The error is that of the call, [ErrClosed] if Close
+// has been called, or that of ctx.
 func (c *Conn) Call(ctx context.Context, f Call) error {
+	// Whoever sets settled first decides who gets the result. If the call does, it sends the
+	// result, and Call returns it even if ctx has ended meanwhile. If Call does, it returns
+	// the error of ctx, and the call passes its result to Late.
 	result := make(chan error, 1)
-	var settled atomic.Bool // by whoever comes first: the call with its result, or ctx
-	ok := c.spawnCall(func() {
+	var settled atomic.Bool
+	ok := c.goCall(func() {
 		err := f.Do()
 		switch inTime := !settled.Swap(true); {
 		case inTime:
@@ -253,7 +255,7 @@ func (c *Conn) Call(ctx context.Context, f Call) error {
 	return deadline.Cause(ctx)
 }
 
-// Open opens a channel. One that comes when nobody waits for it any more is closed again.
+// Open opens a channel. A channel that the host opens after ctx has ended is closed again.
 func (c *Conn) Open(ctx context.Context, kind string, payload []byte) (ssh.Channel, <-chan *ssh.Request, error) {
 	var channel ssh.Channel
 	var requests <-chan *ssh.Request
@@ -274,21 +276,23 @@ func (c *Conn) Open(ctx context.Context, kind string, payload []byte) (ssh.Chann
 	return channel, requests, nil
 }
 
-// Stream returns a reader for one stream of a channel, which is to be read to its end.
+// Stream returns a reader for one stream of a channel. The caller reads it to its end, or calls
+// [Stream.End].
 func (c *Conn) Stream(r io.Reader) *Stream { return c.wire.stream(r) }
 
-// Unbind lifts the bound on what the SSH library may read ahead, for a user that takes what
-// comes at a pace of its own, until Bind is called.
-func (c *Conn) Unbind() { c.wire.exempt.Add(1) }
+// LiftReadLimit lifts the bound on what the SSH library may read ahead, until RestoreReadLimit
+// is called: for a user, such as a tunnel, that reads at its own pace.
+func (c *Conn) LiftReadLimit() { c.wire.exempt.Add(1) }
 
-// Bind is the counterpart of Unbind.
-func (c *Conn) Bind() { c.wire.exempt.Add(-1) }
+// RestoreReadLimit is the counterpart of LiftReadLimit.
+func (c *Conn) RestoreReadLimit() { c.wire.exempt.Add(-1) }
 
-// Carried returns how many bytes have come, and have been taken by the other side.
+// Carried returns how many bytes the connection has carried: those received, and those sent
+// that the other side has taken.
 func (c *Conn) Carried() int64 { return c.wire.carried() }
 
-// Lost says why there is no connection any more.
-func (c *Conn) Lost(err error) error {
+// LostError returns why the connection has ended. err is the error that the SSH library gave.
+func (c *Conn) LostError(err error) error {
 	c.mu.Lock()
 	closed := c.closed
 	c.mu.Unlock()
@@ -301,8 +305,38 @@ func (c *Conn) Lost(err error) error {
 	if why := c.wire.reason(); why != nil {
 		return &Error{Text: "connection lost: " + why.Error(), Err: why}
 	}
-	if c.hop != nil && c.hop.Broken() {
-		return &Error{Text: "connection lost with that to the hop " + c.hop.name, Err: err}
+	if c.hop != nil && c.hop.Failed() {
+		return &Error{Text: "connection lost: the connection to the hop " + c.hop.name + " has ended", Err: err}
 	}
 	return &Error{Text: "connection lost", Err: err}
+}
+
+// doneConn stands in for an SSH connection that has ended. The connection of the SSH library has
+// 20 KiB of buffers, and a Conn may be kept long after its end, for the sake of the output of a
+// command.
+type doneConn struct {
+	user                    string
+	session, client, server []byte
+	local, remote           net.Addr
+}
+
+func newDoneConn(c ssh.Conn) *doneConn {
+	return &doneConn{c.User(), c.SessionID(), c.ClientVersion(), c.ServerVersion(), c.LocalAddr(), c.RemoteAddr()}
+}
+
+func (c *doneConn) User() string          { return c.user }
+func (c *doneConn) SessionID() []byte     { return c.session }
+func (c *doneConn) ClientVersion() []byte { return c.client }
+func (c *doneConn) ServerVersion() []byte { return c.server }
+func (c *doneConn) RemoteAddr() net.Addr  { return c.remote }
+func (c *doneConn) LocalAddr() net.Addr   { return c.local }
+func (c *doneConn) Close() error          { return net.ErrClosed }
+func (c *doneConn) Wait() error           { return io.EOF }
+
+func (c *doneConn) SendRequest(string, bool, []byte) (bool, []byte, error) {
+	return false, nil, io.EOF
+}
+
+func (c *doneConn) OpenChannel(string, []byte) (ssh.Channel, <-chan *ssh.Request, error) {
+	return nil, nil, io.EOF
 }

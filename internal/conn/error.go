@@ -7,20 +7,20 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Error is an error in the words that users read, as one of the SSH library without its
+// Error is an error with a text for users, such as an error of the SSH library without its
 // prefixes.
 type Error struct {
 	Text string
-	Err  error // what is behind it
+	Err  error // the cause; Text contains what users need of it
 }
 
 // Error implements [error].
 func (e *Error) Error() string { return e.Text }
 
-// Unwrap returns what is behind the error.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ErrClosed is why nothing can be done with a connection that its user has closed.
+// ErrClosed is the error of calls on a connection that its user has closed.
 var ErrClosed = errors.New("closed")
 
 // IsNegotiation reports whether the two sides have no algorithm in common.
@@ -29,7 +29,7 @@ func IsNegotiation(err error) bool {
 	return ok
 }
 
-// IsUnableToLogIn reports whether the host takes no method at all.
+// IsUnableToLogIn reports whether the host accepts none of the login methods that were tried.
 func IsUnableToLogIn(err error) bool {
 	return strings.Contains(err.Error(), "ssh: unable to authenticate")
 }
@@ -38,7 +38,7 @@ func IsUnableToLogIn(err error) bool {
 // (RFC 4253, section 11.1). The library's type for it is not exported.
 func IsDisconnect(err error) bool { return strings.Contains(err.Error(), "ssh: disconnect, reason ") }
 
-// Plain returns the text of an error without the prefixes that the SSH library puts before its errors.
+// Plain returns the text of an error without the prefixes of the SSH library.
 func Plain(err error) string {
 	text := err.Error()
 	for _, prefix := range []string{"ssh: handshake failed: ", "ssh: "} {

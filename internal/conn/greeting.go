@@ -3,21 +3,22 @@ package conn
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 
 	"fleetssh/internal/sanitize"
 )
 
-// mostGreeting is how many bytes are kept of what a host says before its version line.
-const mostGreeting = 2 << 10
+// maxGreeting is how many bytes are kept of what a host sends before its version line.
+const maxGreeting = 2 << 10
 
-// Greeting is what a host says before SSH begins: lines before its version line (RFC
-// 4253, section 4.2), or something else in its place. Only the goroutine that connects
-// uses it.
+// Greeting records what a host sends before SSH begins: lines before its version line (RFC 4253,
+// section 4.2), or something else in its place. Only the goroutine that connects uses it. The
+// methods of a nil Greeting, except Text, return zero values.
 type Greeting struct {
 	text    []byte // the lines before the version line
-	line    []byte // what has come of the next
-	version string // the line, once it has come
+	line    []byte // the received part of the next line
+	version string // the version line, once it is complete
 }
 
 var (
@@ -25,21 +26,21 @@ var (
 	errNotSSH = errors.New("no SSH server")
 )
 
-// foreign is how servers of other protocols begin, which wait for their client then:
-// HTTP, FTP and SMTP, VNC, an alert of TLS, IMAP and POP3.
-var foreign = []string{"HTTP/", "220 ", "220-", "RFB 0", "\x15\x03", "* OK ", "+OK ", "-ERR "}
+// otherProtocols are the first bytes from servers of other protocols, which then wait for their
+// client: HTTP, FTP and SMTP, VNC, a TLS alert, IMAP and POP3.
+var otherProtocols = []string{"HTTP/", "220 ", "220-", "RFB 0", "\x15\x03", "* OK ", "+OK ", "-ERR "}
 
-// take takes what has come. The error says that nothing more need be waited for.
-func (g *Greeting) take(p []byte) error {
+// record adds received bytes. An error means that waiting for more is of no use.
+func (g *Greeting) record(p []byte) error {
 	if g.version != "" {
 		return nil
 	}
 	for whole := true; whole; {
 		var line []byte
 		line, p, whole = bytes.Cut(p, []byte("\n"))
-		g.line = append(g.line, line[:min(len(line), mostGreeting-len(g.line))]...)
+		g.line = append(g.line, line[:min(len(line), maxGreeting-len(g.line))]...)
 		switch {
-		case len(g.text) == 0 && isForeign(g.line):
+		case len(g.text) == 0 && isOtherProtocol(g.line):
 			return errNotSSH
 		case !whole:
 		case bytes.HasPrefix(g.line, []byte("SSH-")):
@@ -50,24 +51,19 @@ func (g *Greeting) take(p []byte) error {
 			return nil
 		default:
 			g.line = append(g.line, '\n')
-			g.text = append(g.text, g.line[:min(len(g.line), mostGreeting-len(g.text))]...)
+			g.text = append(g.text, g.line[:min(len(g.line), maxGreeting-len(g.text))]...)
 			g.line = g.line[:0]
 		}
 	}
 	return nil
 }
 
-func isForeign(line []byte) bool {
-	for _, beginning := range foreign {
-		if bytes.HasPrefix(line, []byte(beginning)) {
-			return true
-		}
-	}
-	return false
+func isOtherProtocol(line []byte) bool {
+	return slices.ContainsFunc(otherProtocols, func(prefix string) bool { return bytes.HasPrefix(line, []byte(prefix)) })
 }
 
-// Said returns what the host has said, in one line, empty if nothing.
-func (g *Greeting) Said() string {
+// Summary returns what the host has sent in place of SSH, on one line; "" if nothing.
+func (g *Greeting) Summary() string {
 	if g == nil {
 		return ""
 	}
@@ -84,38 +80,34 @@ func (g *Greeting) Said() string {
 	return sanitize.Line(strings.Join(lines, " / "))
 }
 
-// Notice returns the lines before the version line, as the host has sent them.
-func (g *Greeting) Notice() string { return string(g.text) }
+// Text returns the lines before the version line as the host has sent them.
+func (g *Greeting) Text() string { return string(g.text) }
 
-// Fault returns what was wrong with what the host has said, nil if nothing was: SSH had
-// begun, or the host has said nothing at all, or only that it is busy.
-func (g *Greeting) Fault(err error) error {
+// Err returns the error in what the host has sent: that it speaks another protocol. It returns
+// nil if SSH has begun, or if the host has sent nothing or only that it is busy. err is the
+// error of the handshake.
+func (g *Greeting) Err(err error) error {
 	switch {
 	case g == nil:
 	case errors.Is(err, errSSH1):
-		return errSSH1 // without what the SSH library has put around it
+		return errSSH1 // without the text that the SSH library has put around it
 	case errors.Is(err, errNotSSH):
 		return errNotSSH
-	case g.version != "", bytes.HasPrefix(g.line, []byte("SSH-")), g.Said() == "", isBusy(g.Said()):
+	case g.version != "", bytes.HasPrefix(g.line, []byte("SSH-")), g.Summary() == "", isBusy(g.Summary()):
 	default:
 		return errNotSSH
 	}
 	return nil
 }
 
-// busy is what SSH servers say in place of their version when they take no login now.
-var busy = []string{PenaltyWords, "exceeded maxstartups", "too many", "try again", "busy", "connection refused", "connection limit"}
+// busyTexts are sent by SSH servers in place of their version while they take no login.
+var busyTexts = []string{PenaltyText, "exceeded maxstartups", "too many", "try again", "busy", "connection refused", "connection limit"}
 
-// PenaltyWords are said by sshd to the address of a client that has been refused too
-// often (PerSourcePenalties, OpenSSH 9.8): for as long as a login more would not go better.
-const PenaltyWords = "not allowed at this time"
+// PenaltyText is sent by sshd to the address of a client that it has refused too often
+// (PerSourcePenalties, OpenSSH 9.8). For as long as it does, another login would be refused too.
+const PenaltyText = "not allowed at this time"
 
-func isBusy(said string) bool {
-	said = strings.ToLower(said)
-	for _, words := range busy {
-		if strings.Contains(said, words) {
-			return true
-		}
-	}
-	return false
+func isBusy(text string) bool {
+	text = strings.ToLower(text)
+	return slices.ContainsFunc(busyTexts, func(busy string) bool { return strings.Contains(text, busy) })
 }

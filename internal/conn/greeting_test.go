@@ -10,7 +10,7 @@ import (
 	"fleetssh/internal/sanitize"
 )
 
-// FuzzGreeting gives what a host may say before SSH begins in two pieces.
+// FuzzGreeting records the bytes before SSH begins at once and in two pieces.
 func FuzzGreeting(f *testing.F) {
 	f.Add([]byte("SSH-2.0-x\r\n"), 3)
 	f.Add([]byte("welcome\nSSH-1.5-y\n"), 8)
@@ -20,18 +20,18 @@ func FuzzGreeting(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, cut int) {
 		cut = max(0, min(cut, len(data)))
 		var one, two Greeting
-		errOne := one.take(data)
-		errTwo := two.take(data[:cut])
+		errOne := one.record(data)
+		errTwo := two.record(data[:cut])
 		if errTwo == nil {
-			errTwo = two.take(data[cut:])
+			errTwo = two.record(data[cut:])
 		}
 		if errOne != errTwo || one.version != two.version {
 			t.Errorf("at once: %v, %q; in pieces: %v, %q", errOne, one.version, errTwo, two.version)
 		}
-		if len(one.text) > mostGreeting || len(one.line) > mostGreeting {
+		if len(one.text) > maxGreeting || len(one.line) > maxGreeting {
 			t.Errorf("it keeps %d bytes", len(one.text)+len(one.line))
 		}
-		said := one.Said()
+		said := one.Summary()
 		if len(said) > sanitize.MaxLine+len("…") || !utf8.ValidString(said) || strings.ContainsFunc(said, func(r rune) bool { return !unicode.IsGraphic(r) }) {
 			t.Errorf("%q is not harmless", said)
 		}

@@ -8,36 +8,41 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// handover takes what the host asks for to the ssh.Client, once there is one.
+// handover passes channels and requests of the host on to the [ssh.Client] of [Conn.SSH].
 type handover struct {
-	channels chan ssh.NewChannel
-	requests chan *ssh.Request
+	channels chan ssh.NewChannel // nil: there is no ssh.Client
+	requests chan *ssh.Request   // likewise
 }
 
-// service is what a Conn does for its host while nothing else goes on. It is one goroutine for
-// everything: its stack is most of what an idle connection costs.
+func (h handover) close() {
+	close(h.channels)
+	close(h.requests)
+}
+
+// service is the state of serve.
 type service struct {
 	c        *Conn
 	channels <-chan ssh.NewChannel // nil: there are no more
 	requests <-chan *ssh.Request   // likewise
-	heart    pulse
+	prober   prober
 	ticker   *time.Ticker    // nil: the host is not probed
-	said     chan struct{}   // closed when what was to be said is; nil: there is nothing
+	answered chan struct{}   // closed when the answer has been sent; nil: nothing is being answered
 	channel  ssh.NewChannel  // to be handed over
 	request  *ssh.Request    // likewise
-	ended    <-chan struct{} // nil: it has
-	late     *time.Timer     // runs from then on
+	failed   <-chan struct{} // closed when the transport has failed; nil: that has been handled
+	grace    *time.Timer     // runs from then on
 }
 
-// serve handles what the host asks for, and probes the host, until the connection ends. It is
-// the one goroutine of an idle connection besides those of the SSH library, and never blocks:
-// another goroutine sends the answers. While an answer cannot be sent, or an ssh.Client does
-// not take what it should, serve accepts nothing more from the host.
+// serve handles channels and requests of the host, and probes it, until the connection ends. It
+// is the only goroutine of an idle connection besides those of the SSH library, because its
+// stack is most of what an idle connection costs. It never blocks: other goroutines send the
+// answers. While an answer cannot be sent, or the ssh.Client does not take what is handed over,
+// serve accepts nothing more from the host.
 func (c *Conn) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
-	s := &service{c: c, channels: channels, requests: requests, ended: c.wire.ended}
-	s.heart.conn, s.heart.every = c, c.keepAlive
-	if s.heart.every > 0 {
-		s.ticker = time.NewTicker(s.heart.every)
+	s := &service{c: c, channels: channels, requests: requests, failed: c.wire.failed}
+	s.prober.conn, s.prober.every = c, c.keepAlive
+	if c.keepAlive > 0 {
+		s.ticker = time.NewTicker(c.keepAlive)
 	}
 	for s.channels != nil || s.requests != nil {
 		s.next()
@@ -45,17 +50,17 @@ func (c *Conn) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Reques
 	if s.ticker != nil {
 		s.ticker.Stop()
 	}
-	if s.late != nil {
-		s.late.Stop()
+	if s.grace != nil {
+		s.grace.Stop()
 	}
 	c.finish()
 }
 
-// next waits for one thing.
+// next handles one event.
 func (s *service) next() {
-	opened, asked, to := s.channels, s.requests, s.c.handed()
-	if s.said != nil || s.channel != nil || s.request != nil {
-		opened, asked = nil, nil
+	channels, requests, to := s.channels, s.requests, s.c.sshHandover()
+	if s.answered != nil || s.channel != nil || s.request != nil {
+		channels, requests = nil, nil
 	}
 	if s.channel == nil {
 		to.channels = nil
@@ -63,23 +68,23 @@ func (s *service) next() {
 	if s.request == nil {
 		to.requests = nil
 	}
-	var tick, late <-chan time.Time
+	var tick, graceOver <-chan time.Time
 	if s.ticker != nil {
 		tick = s.ticker.C
 	}
-	if s.late != nil {
-		late = s.late.C
+	if s.grace != nil {
+		graceOver = s.grace.C
 	}
 	select {
-	case ch, ok := <-opened:
+	case ch, ok := <-channels:
 		if ok {
-			s.takeChannel(ch)
+			s.handleChannel(ch)
 		} else {
 			s.channels = nil
 		}
-	case req, ok := <-asked:
+	case req, ok := <-requests:
 		if ok {
-			s.takeRequest(req)
+			s.handleRequest(req)
 		} else {
 			s.requests = nil
 		}
@@ -87,71 +92,71 @@ func (s *service) next() {
 		s.channel = nil
 	case to.requests <- s.request:
 		s.request = nil
-	case <-s.said:
-		s.said = nil
-	case <-s.ended: // what there was to hand over, nobody will take any more
-		s.ended, s.channel, s.request = nil, nil, nil
-		s.c.dropIdle()
-		s.late = time.NewTimer(CloseGrace)
-	case <-late:
-		// Channels that were opened with SSH are not served: the library waits for
-		// whoever has opened them.
+	case <-s.answered:
+		s.answered = nil
+	case <-s.failed: // nobody will take what was to be handed over
+		s.failed, s.channel, s.request = nil, nil, nil
+		s.c.drainIdle()
+		s.grace = time.NewTimer(CloseGrace)
+	case <-graceOver:
+		// The library waits until the requests of every channel are received, and nobody may
+		// receive those of channels that were opened with SSH.
 		go Drain(s.channels, s.requests)
 		s.channels, s.requests = nil, nil
 	case <-tick:
-		s.beat()
+		s.probe()
 	}
 }
 
-// takeChannel handles a channel that the host opens.
-func (s *service) takeChannel(ch ssh.NewChannel) {
+// handleChannel handles a channel that the host opens.
+func (s *service) handleChannel(ch ssh.NewChannel) {
 	ours, err := s.c.incoming(ch)
 	switch {
 	case err != nil:
-		s.say(func() { ch.Reject(ssh.ResourceShortage, err.Error()) })
+		s.answer(func() { ch.Reject(ssh.ResourceShortage, err.Error()) })
 	case ours:
 	case s.c.agent != nil && ch.ChannelType() == agentChannel:
 		if !s.c.agent.accept(s.c, ch) {
-			s.say(func() { ch.Reject(ssh.ResourceShortage, "too many channels to the agent") })
+			s.answer(func() { ch.Reject(ssh.ResourceShortage, "too many channels to the agent") })
 		}
-	case s.c.handed().channels == nil:
-		s.say(func() { ch.Reject(ssh.Prohibited, "not asked for") })
-	case s.ended != nil:
+	case s.c.sshHandover().channels == nil:
+		s.answer(func() { ch.Reject(ssh.Prohibited, "not asked for") })
+	case s.failed != nil:
 		s.channel = ch
 	}
 }
 
-// takeRequest handles a global request of the host.
-func (s *service) takeRequest(req *ssh.Request) {
+// handleRequest handles a global request of the host.
+func (s *service) handleRequest(req *ssh.Request) {
 	switch {
-	case s.c.handed().requests == nil:
+	case s.c.sshHandover().requests == nil:
 		if req.WantReply {
-			s.say(func() { req.Reply(false, nil) })
+			s.answer(func() { req.Reply(false, nil) })
 		}
-	case s.ended != nil:
+	case s.failed != nil:
 		s.request = req
 	}
 }
 
-// say has f answer the host.
-func (s *service) say(f func()) {
-	said := make(chan struct{})
-	s.said = said
-	s.c.wg.Go(func() { f(); close(said) })
+// answer calls f, which answers the host, in a goroutine of its own.
+func (s *service) answer(f func()) {
+	answered := make(chan struct{})
+	s.answered = answered
+	s.c.wg.Go(func() { f(); close(answered) })
 }
 
-// beat closes the connection if the host is dead.
-func (s *service) beat() {
-	if s.heart.beat() {
+// probe probes the host, and closes the connection if the host is dead.
+func (s *service) probe() {
+	if s.prober.tick() {
 		return
 	}
 	s.c.debug("host does not answer")
-	s.c.wire.end(&Error{Text: "the host has not answered for " + s.heart.waited().String(), Err: net.ErrClosed})
+	s.c.wire.fail(&Error{Text: "the host has not answered for " + s.prober.waited().String(), Err: net.ErrClosed})
 	s.c.Link().Close()
 }
 
-// Drain receives and drops what comes until the connection has ended: the SSH library blocks
-// until somebody receives it.
+// Drain receives and drops channels and requests until the connection has ended: the SSH library
+// blocks until somebody receives them.
 func Drain(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	for channels != nil || requests != nil {
 		select {
@@ -167,36 +172,35 @@ func Drain(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	}
 }
 
-// SetIdle notes that nothing has been started on a session yet. Nobody serves its requests:
-// more of them than the library buffers block the whole connection, and its end.
+// SetIdle registers a session on which nothing has been started yet. Nobody receives its
+// requests; when there are more than the library buffers, they block the whole connection, so
+// they are drained when the transport has failed.
 func (c *Conn) SetIdle(ch *Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	select {
-	case <-c.wire.ended:
-		go ssh.DiscardRequests(ch.Requests) // dropIdle has been there
+	if c.wire.Failed() {
+		go ssh.DiscardRequests(ch.Requests) // drainIdle may have run already
 		return
-	default:
 	}
-	ch.idleAt = len(c.idle)
+	ch.idleIndex = len(c.idle)
 	c.idle = append(c.idle, ch)
 }
 
-// SetUsed notes that somebody serves the requests of a session.
+// SetUsed undoes SetIdle: the caller receives the requests of the session.
 func (c *Conn) SetUsed(ch *Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last := len(c.idle) - 1
-	if ch.idleAt > last || c.idle[ch.idleAt] != ch {
+	if ch.idleIndex > last || c.idle[ch.idleIndex] != ch {
 		return
 	}
-	c.idle[ch.idleAt] = c.idle[last]
-	c.idle[ch.idleAt].idleAt = ch.idleAt
+	c.idle[ch.idleIndex] = c.idle[last]
+	c.idle[ch.idleIndex].idleIndex = ch.idleIndex
 	c.idle = slices.Delete(c.idle, last, last+1)
 }
 
-// dropIdle serves the requests of all sessions that nobody serves.
-func (c *Conn) dropIdle() {
+// drainIdle discards the requests of all idle sessions.
+func (c *Conn) drainIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, ch := range c.idle {
@@ -206,27 +210,26 @@ func (c *Conn) dropIdle() {
 	c.idle = nil
 }
 
-// finish notes that the connection is gone.
+// finish marks the connection as ended.
 func (c *Conn) finish() {
 	c.mu.Lock()
 	close(c.done)
-	c.conn = newEndedConn(c.conn)
+	c.conn = newDoneConn(c.conn)
 	if c.ssh != nil {
-		close(c.hand.channels)
-		close(c.hand.requests)
+		c.toSSH.close()
 	}
 	c.mu.Unlock()
 	if c.agent != nil {
 		c.agent.stop()
 	}
-	if c.ended != nil {
-		c.ended()
+	if c.onDone != nil {
+		c.onDone()
 	}
 	c.debug("connection ended")
 }
 
-func (c *Conn) handed() handover {
+func (c *Conn) sshHandover() handover {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.hand
+	return c.toSSH
 }

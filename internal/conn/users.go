@@ -7,18 +7,19 @@ import (
 	"fleetssh/internal/deadline"
 )
 
-// users counts what uses a [Conn]. It is the one place that decides who may close a connection
-// that others may still use, and who may take the only process on the host to be its own.
+// users counts the users of a [Conn] and the programs on the host. It is the only place that
+// decides who may close a connection that others may still use, and whether the only process of
+// the connection on the host must be that of one caller.
 type users struct {
-	mu       sync.Mutex // protects what follows
-	count    int        // see Enter
-	programs int        // see AddProgram
-	retired  bool
-	stopping chan struct{} // closed when whoever has the host to itself is done; nil: nobody has
+	mu        sync.Mutex // protects what follows
+	count     int        // see Enter
+	programs  int        // see AddProgram
+	retired   bool
+	exclusive chan struct{} // closed when the owner of the host releases it; nil: nobody has it, see TryExclusive
 }
 
-// Enter notes one more user: a session, a pipe of a copy, a channel or listener of a tunnel, a
-// connection to a host behind this one, or a call that is about to open one of these. Each
+// Enter adds a user: a session, a channel of a copy, a channel or listener of a tunnel, a
+// connection to a host behind this one, or a call that is about to open one of these. Each user
 // calls [Conn.Leave] when it is done.
 func (u *users) Enter() {
 	u.mu.Lock()
@@ -26,7 +27,7 @@ func (u *users) Enter() {
 	u.mu.Unlock()
 }
 
-// Join is enter for those who can use another connection as well. It returns false if this
+// Join is Enter for users that could use another connection as well. It returns false if this
 // one is retired.
 func (u *users) Join() bool {
 	u.mu.Lock()
@@ -37,15 +38,15 @@ func (u *users) Join() bool {
 	return !u.retired
 }
 
-// Unused reports whether the connection is retired and nobody uses it any more.
-func (u *users) Unused() bool {
+// Disused reports whether the connection is retired and has no users left.
+func (u *users) Disused() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.retired && u.count == 0
 }
 
-// several reports whether more than one uses the connection.
-func (u *users) several() bool {
+// shared reports whether the connection has more than one user.
+func (u *users) shared() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.count > 1
@@ -58,19 +59,19 @@ func (u *users) IsRetired() bool {
 	return u.retired
 }
 
-// Leave is the counterpart of [Conn.Enter]. The last user closes a retired connection.
+// Leave removes a user that Enter or Join has added. The last user closes a retired connection.
 func (c *Conn) Leave() {
 	c.users.mu.Lock()
 	c.users.count--
 	last := c.users.retired && c.users.count == 0
 	c.users.mu.Unlock()
 	if last {
-		c.hangUp()
+		c.closeSoon()
 	}
 }
 
-// Retire ends the use of a connection that is suspect or no longer needed: nobody joins it any
-// more, and it is closed when the last user has left it, at once if there is none.
+// Retire takes a connection that is suspect or no longer needed out of use: nobody joins it any
+// more, and it is closed when the last user has left, at once if there is none.
 func (c *Conn) Retire() {
 	c.users.mu.Lock()
 	again := c.users.retired
@@ -78,67 +79,66 @@ func (c *Conn) Retire() {
 	unused := c.users.count == 0
 	c.users.mu.Unlock()
 	if unused && !again {
-		c.hangUp()
+		c.closeSoon()
 	}
 }
 
-// hangUp closes the connection and waits for nothing.
-func (c *Conn) hangUp() {
-	// Close, which ends the connection itself, is the only reason not to do it.
-	c.Go(func() { c.Link().Close() })
+// closeSoon closes the connection without waiting for it.
+func (c *Conn) closeSoon() {
+	c.Go(func() { c.Link().Close() }) // Go refuses only after Close, which closes the link itself
 }
 
-// AddProgram notes that the host is about to be asked to start a program: a command, a shell or
-// a subsystem, which is then a process of the connection until the host has said that it has
-// ended, whether anybody here still waits for it or not. It waits while somebody has the host
-// to itself; the error is that of ctx.
+// AddProgram counts a program that the host is about to be asked to start: a command, a shell or
+// a subsystem. It counts until the host reports its end, even if nobody waits for it any more;
+// then [Conn.RemoveProgram] is called. AddProgram waits while a caller of [Conn.TryExclusive]
+// has the host to itself; the error is that of ctx.
 func (u *users) AddProgram(ctx context.Context) error {
 	for {
 		u.mu.Lock()
-		stopping := u.stopping
-		if stopping == nil {
+		exclusive := u.exclusive
+		if exclusive == nil {
 			u.programs++
 		}
 		u.mu.Unlock()
-		if stopping == nil {
+		if exclusive == nil {
 			return nil
 		}
 		select {
-		case <-stopping:
+		case <-exclusive:
 		case <-ctx.Done():
 			return deadline.Cause(ctx)
 		}
 	}
 }
 
-// CountProgram is AddProgram for those who cannot wait, or must not.
-func (u *users) CountProgram() {
+// AddProgramNow is AddProgram for callers that cannot or must not wait.
+func (u *users) AddProgramNow() {
 	u.mu.Lock()
 	u.programs++
 	u.mu.Unlock()
 }
 
-// RemoveProgram notes that a program has ended, or was not started.
+// RemoveProgram undoes AddProgram: the program has ended, or was not started.
 func (u *users) RemoveProgram() {
 	u.mu.Lock()
 	u.programs--
 	u.mu.Unlock()
 }
 
-// Alone gives the host to the caller if it has no program but that of the caller: none is
-// started until the caller calls done. ok is false if there are others, or may be.
-func (u *users) Alone() (done func(), ok bool) {
+// TryExclusive gives the host to the caller if the caller's program is the only one on it: no
+// other is started until the caller calls release. ok is false if there are others, or may be.
+func (u *users) TryExclusive() (release func(), ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.programs != 1 || u.stopping != nil {
+	if u.programs != 1 || u.exclusive != nil {
 		return nil, false
 	}
-	stopping := make(chan struct{})
-	u.stopping = stopping
+	exclusive := make(chan struct{})
+	u.exclusive = exclusive
 	return func() {
 		u.mu.Lock()
-		u.stopping = nil
+		u.exclusive = nil
 		u.mu.Unlock()
-		close(stopping)
+		close(exclusive)
 	}, true
 }

@@ -8,75 +8,81 @@ import (
 	"time"
 )
 
-// The SSH library may read ahead of the streams of commands by aheadTotal on all connections
-// together, and on each by aheadLeast at least and by aheadMost at most. On its own it buffers
+// The SSH library may read ahead of the streams of commands by totalAhead on all connections
+// together, and on each by minAhead at least and by maxAhead at most. On its own it buffers
 // up to 2 MiB for each stream when hosts write faster than we read: too much for hundreds of
 // hosts.
 const (
-	aheadTotal = 4 << 20
-	aheadLeast = 64 << 10
-	aheadMost  = 512 << 10
+	totalAhead = 4 << 20
+	minAhead   = 64 << 10
+	maxAhead   = 512 << 10
 )
 
-// wirePause is how long fetch waits for streams that read nothing. After that, the bytes that
-// have come are taken to be the overhead of packets, or data for somebody else.
+// wirePause is how long fetch waits for streams that read nothing. After that, it takes the
+// received bytes to be packet overhead, or data for another reader.
 const wirePause = 20 * time.Millisecond
 
-// wrapping is about what SSH adds to the data of a packet: lengths, padding, tag.
-const wrapping = 48
+// packetOverhead is roughly what SSH adds to the data of a packet: lengths, padding, tag.
+const packetOverhead = 48
 
 // Wire is the transport under one SSH connection. It spares the SSH library its reads of one
 // byte, bounds what the library buffers, and records what the library does not report.
 type Wire struct {
 	net.Conn
-	ahead []byte    // read, not asked for yet
-	hello *Greeting // takes what comes before the version line and with it; nil: nothing
-	watch writeWatch
+	ahead    []byte    // received, not read yet
+	greeting *Greeting // records what precedes the version line; nil: nothing does
+	watch    writeWatch
 
-	failed atomic.Bool // a read has failed
+	readFailed atomic.Bool
 	*flow
 }
 
 // flow is the part of a Wire that may outlive it: the output of a command may be kept for long,
-// and must not keep the connection alive.
+// and must not keep the connection in memory.
 type flow struct {
-	conn    atomic.Pointer[net.Conn] // nil when it has ended
-	in, out atomic.Int64             // how many bytes have come and gone
-	broken  atomic.Bool              // a read or write has failed, or it was closed here
-	ended   chan struct{}            // closed at the same time
-	endOnce sync.Once
-	why     error // why it was given up, nil if it was not; read after ended is closed
+	conn     atomic.Pointer[net.Conn] // nil when it has failed
+	in, out  atomic.Int64             // how many bytes were received and sent
+	failed   chan struct{}            // closed when a read or write has failed, or the wire was closed here
+	failOnce sync.Once
+	why      error // why the connection was aborted, nil if it was not; read after failed is closed
 
-	allStreams *atomic.Int32 // the streams of all connections
-	streams    atomic.Int32  // the streams of this one; if there are none, there is no bound
-	exempt     atomic.Int32  // users who read at their own pace; if there are any, there is no bound either
-	unread     atomic.Int64  // about how many bytes have come that no stream has read
-	lowWater   atomic.Int64  // fetch waits until unread is no more than this; 0: it does not wait
-	wake       chan struct{} // gets a token then; made by the first wait, before lowWater is set
+	globalStreams *atomic.Int32 // the streams of all connections
+	streams       atomic.Int32  // the streams of this connection; without any there is no bound
+	exempt        atomic.Int32  // users that read at their own pace; while there is one, there is no bound either
+	unread        atomic.Int64  // about how many received bytes no stream has read
+	lowWater      atomic.Int64  // fetch waits until unread is no more than this; 0: it does not wait
+	wake          chan struct{} // gets a token then; made by the first wait, before lowWater is set
 }
 
-// NewWire returns the wire over a connection. all counts the streams of all connections
-// that share a bound. A write may stand still for as long as stall; zero means 30 seconds.
-// hello, if not nil, takes what the host says before SSH begins.
-func NewWire(conn net.Conn, all *atomic.Int32, stall time.Duration, hello *Greeting) *Wire {
-	w := &Wire{Conn: conn, hello: hello, watch: writeWatch{limit: stall}, flow: &flow{allStreams: all, ended: make(chan struct{})}}
+// NewWire returns the wire over a connection. globalStreams counts the streams of all
+// connections that share a bound. A write may make no progress for stall; zero means 30
+// seconds. greeting, if not nil, records what the host sends before SSH begins.
+func NewWire(conn net.Conn, globalStreams *atomic.Int32, stall time.Duration, greeting *Greeting) *Wire {
+	w := &Wire{Conn: conn, greeting: greeting, watch: writeWatch{limit: stall}, flow: &flow{globalStreams: globalStreams, failed: make(chan struct{})}}
 	w.conn.Store(&conn)
 	return w
 }
 
-// Greeted lets go of what NewWire was given to take what the host says before SSH begins.
-func (w *Wire) Greeted() { w.hello = nil }
+// DropGreeting releases the Greeting of NewWire.
+func (w *Wire) DropGreeting() { w.greeting = nil }
 
-// Broken reports whether a read or write has failed, or the wire was closed here.
-func (w *flow) Broken() bool { return w.broken.Load() }
+// Failed reports whether a read or write has failed, or the wire was closed here.
+func (w *flow) Failed() bool {
+	select {
+	case <-w.failed:
+		return true
+	default:
+		return false
+	}
+}
 
 // bound returns how far the library may read ahead on this connection.
 func (w *flow) bound() int64 {
-	return max(aheadLeast, min(aheadMost, aheadTotal/int64(max(w.allStreams.Load(), 1))))
+	return max(minAhead, min(maxAhead, totalAhead/int64(max(w.globalStreams.Load(), 1))))
 }
 
-// Read implements [net.Conn]. The library reads the version line byte by byte;
-// whatever comes with it is fetched at once.
+// Read implements [net.Conn]. The library reads the version line byte by byte; Read fetches
+// more at once.
 func (w *Wire) Read(p []byte) (int, error) {
 	if len(w.ahead) > 0 {
 		n := copy(p, w.ahead)
@@ -91,8 +97,8 @@ func (w *Wire) Read(p []byte) (int, error) {
 		if n == 0 {
 			return 0, err
 		}
-		if w.hello != nil {
-			if err := w.hello.take(buf[:n]); err != nil {
+		if w.greeting != nil {
+			if err := w.greeting.record(buf[:n]); err != nil {
 				return 0, err
 			}
 		}
@@ -104,7 +110,7 @@ func (w *Wire) Read(p []byte) (int, error) {
 }
 
 func (w *Wire) fetch(p []byte) (int, error) {
-	if w.unread.Load() > aheadLeast && w.streams.Load() > 0 && w.exempt.Load() == 0 {
+	if w.unread.Load() > minAhead && w.streams.Load() > 0 && w.exempt.Load() == 0 {
 		w.wait()
 	}
 	n, err := w.Conn.Read(p)
@@ -113,8 +119,8 @@ func (w *Wire) fetch(p []byte) (int, error) {
 		w.unread.Add(int64(n))
 	}
 	if err != nil {
-		w.end(nil)
-		w.failed.Store(true)
+		w.fail(nil)
+		w.readFailed.Store(true)
 		if why := w.reason(); why != nil {
 			err = why
 		}
@@ -149,11 +155,11 @@ func (w *flow) wait() {
 	}
 }
 
-// stream returns a reader for one stream of a command, or of a connection to a host behind
-// this one. It must be read to its end, or ended.
+// stream returns a reader for one stream of a command, or of a connection to a host behind this
+// one. The caller reads it to its end, or calls End.
 func (w *flow) stream(r io.Reader) *Stream {
 	w.streams.Add(1)
-	w.allStreams.Add(1)
+	w.globalStreams.Add(1)
 	return &Stream{Reader: r, wire: w}
 }
 
@@ -164,11 +170,11 @@ type Stream struct {
 	ended atomic.Bool
 }
 
-// End says that nothing more will be read. Reading to the end of the stream says it, too.
+// End declares that nothing more will be read. Reading to the end of the stream does so too.
 func (s *Stream) End() {
 	if !s.ended.Swap(true) {
 		s.wire.streams.Add(-1)
-		s.wire.allStreams.Add(-1)
+		s.wire.globalStreams.Add(-1)
 	}
 }
 
@@ -179,7 +185,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 	if err != nil {
 		s.End()
 	}
-	unread := w.unread.Add(int64(-n - wrapping))
+	unread := w.unread.Add(int64(-n - packetOverhead))
 	if unread < 0 {
 		w.unread.Store(0)
 	}

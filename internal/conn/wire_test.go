@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// fakeConn is a connection that gives what its reader gives, and counts reads.
+// fakeConn is a connection that reads from its Reader, and counts the reads.
 type fakeConn struct {
 	net.Conn
 	io.Reader
@@ -24,7 +24,7 @@ func (c *fakeConn) Read(p []byte) (int, error) {
 
 func TestWireReadsAhead(t *testing.T) {
 	t.Parallel()
-	const text = "SSH-2.0-test\r\nand what follows"
+	const text = "SSH-2.0-test\r\nand more"
 	conn := &fakeConn{Reader: bytes.NewReader([]byte(text))}
 	w := NewWire(conn, new(atomic.Int32), 0, nil)
 	var got []byte
@@ -42,18 +42,18 @@ func TestWireReadsAhead(t *testing.T) {
 	if err != nil || string(got)+string(rest) != text {
 		t.Errorf("%q, %q, %v", got, rest, err)
 	}
-	if !w.broken.Load() {
+	if !w.Failed() {
 		t.Error("the end of the connection went unnoticed")
 	}
 }
 
-// TestWireBound lets a host send without end: the library gets ahead of the stream
-// by the bound and no more, unless the stream has nothing to take.
+// TestWireBound has a host send without end: the library reads ahead of the stream by the bound
+// and no more, unless the stream has nothing to read.
 func TestWireBound(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var all atomic.Int32
-		all.Store(1000) // so many streams that each connection gets the least
+		all.Store(1000) // so many streams that each connection gets the minimum
 		w := NewWire(&fakeConn{Reader: endless{}}, &all, 0, nil)
 		data := make(chan struct{}) // a token for each read of the stream
 		stream := w.stream(readerFunc(func(p []byte) (int, error) {
@@ -87,8 +87,8 @@ func TestWireBound(t *testing.T) {
 			}
 		}()
 		synctest.Wait()
-		if n := fetched.Load(); n < aheadLeast || n > aheadLeast+16<<10 {
-			t.Errorf("%d bytes ahead, the bound is %d", n, aheadLeast)
+		if n := fetched.Load(); n < minAhead || n > minAhead+16<<10 {
+			t.Errorf("%d bytes ahead, the bound is %d", n, minAhead)
 		}
 		ahead := fetched.Load()
 		data <- struct{}{} // a little room is not worth waking up for
@@ -100,11 +100,11 @@ func TestWireBound(t *testing.T) {
 			data <- struct{}{}
 		}
 		synctest.Wait()
-		if n := fetched.Load(); n < ahead+aheadLeast/2 {
+		if n := fetched.Load(); n < ahead+minAhead/2 {
 			t.Errorf("%d bytes more after nearly all were taken", n-ahead)
 		}
 		before := fetched.Load()
-		time.Sleep(2 * wirePause) // nothing is taken: what was read is for others
+		time.Sleep(2 * wirePause) // nothing is taken: the received bytes count as data for others
 		synctest.Wait()
 		if fetched.Load() == before {
 			t.Error("a stream that has nothing to take holds up the connection")
@@ -127,8 +127,8 @@ type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// TestWireUnbound has somebody take from the library at a pace of its own, as tunnels do:
-// then a stream that takes nothing holds up nobody.
+// TestWireUnbound has a user that reads at its own pace, as tunnels do: a stream that reads
+// nothing does not block it.
 func TestWireUnbound(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

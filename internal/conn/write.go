@@ -9,52 +9,52 @@ import (
 	"time"
 )
 
-// A write to a host that does not read blocks while it holds locks of the SSH library, so that
-// nothing else can be sent on the connection, and no context ends it. The wire does: a write
-// that makes no progress for too long ends the connection, and with it every call that waits.
+// A write to a host that does not read blocks while it holds locks of the SSH library: nothing
+// else can be sent on the connection, and no context ends the write. So the wire closes the
+// connection when a write makes no progress for too long, which ends every waiting call.
 
 // A write may make no progress for ConnectTimeout, within these bounds: a line that is cut for a
-// moment comes back, however quickly the user wants to connect.
+// moment comes back, however short the user's ConnectTimeout is.
 const (
-	leastStall = 10 * time.Second
-	mostStall  = 30 * time.Second
+	minStall = 10 * time.Second
+	maxStall = 30 * time.Second
 )
 
-// Stall returns how long a write may stand still if connecting may take so long.
+// Stall returns how long a write may make no progress, given how long connecting may take.
 func Stall(connectTimeout time.Duration) time.Duration {
-	return min(max(connectTimeout, leastStall), mostStall)
+	return min(max(connectTimeout, minStall), maxStall)
 }
 
-// writeLooks is how many times a write is looked at before it has stood still for too
-// long.
-const writeLooks = 30
+// writeChecks is how many times a write without progress is checked before the limit is reached.
+const writeChecks = 30
 
-// Slowest is how many bytes a second a connection must carry to be one that works.
-const Slowest = 1 << 10
+// MinRate is how many bytes a second a connection must carry to count as working.
+const MinRate = 1 << 10
 
-// writeWatch watches the writes of a connection. Its timer runs on while there are writes, and
-// stops when it finds none: setting and stopping it for each write would cost about as much as
-// the write.
+// writeWatch watches the writes of a connection. Its timer keeps running while there are writes,
+// and stops when it finds none: starting and stopping it for each write would cost about as much
+// as the write.
 type writeWatch struct {
-	limit time.Duration // how long a write may stand still; zero: mostStall
+	limit time.Duration // how long a write may make no progress; zero: maxStall
 
 	mu      sync.Mutex  // protects what follows
 	writing bool        // a write is under way
-	count   int         // of those that have ended
+	count   int         // completed writes
 	timer   *time.Timer // nil: nothing is written
-	seen    int         // count, at the last look
-	queued  int         // what the system has not sent yet, likewise
-	still   int         // looks since anything has moved
+	seen    int         // count, at the last check
+	queued  int         // bytes that the system had not sent, at the last check
+	still   int         // checks since anything moved
 }
 
-func (w *writeWatch) end() {
+// finished records the end of a write.
+func (w *writeWatch) finished() {
 	w.mu.Lock()
 	w.writing = false
 	w.count++
 	w.mu.Unlock()
 }
 
-// stop is for connections that have ended.
+// stop is called when the connection has ended.
 func (w *writeWatch) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -63,65 +63,64 @@ func (w *writeWatch) stop() {
 	}
 }
 
-// every is how often to look.
-func (w *writeWatch) every() time.Duration {
-	return cmp.Or(w.limit, mostStall) / writeLooks
+// interval is the time between two checks.
+func (w *writeWatch) interval() time.Duration {
+	return cmp.Or(w.limit, maxStall) / writeChecks
 }
 
-// Write implements [net.Conn]. A write of which nothing has been taken for the limit
-// closes the connection: timers work for connections without deadlines too, such as
-// those through hops. One call is made at a time.
+// Write implements [net.Conn]. A write that makes no progress for the limit closes the
+// connection. A timer does that, because connections through hops have no deadlines. Calls must
+// not overlap.
 //
-// A connection that has ended fails here when it has failed in Read: before that, writes
-// lead nowhere. On an error of one, the SSH library may stop taking what it has read, and
-// three of its goroutines would wait for ever for somebody who does.
+// On a failed connection, Write returns an error only once Read has: until then it drops the
+// data. On a write error, the SSH library may stop processing what it has read, and three of its
+// goroutines would wait for that for ever.
 func (w *Wire) Write(p []byte) (int, error) {
-	if w.broken.Load() {
-		return w.writeNowhere(p)
+	if w.Failed() {
+		return w.dropWrite(p)
 	}
-	w.beginWrite()
+	w.startWrite()
 	n, err := w.Conn.Write(p)
-	w.watch.end()
+	w.watch.finished()
 	w.out.Add(int64(n))
 	if err == nil {
 		return n, nil
 	}
-	if !w.broken.Load() {
-		w.end(nil)
-		time.AfterFunc(lastWords, func() { w.Conn.Close() })
+	if !w.Failed() {
+		w.fail(nil)
+		time.AfterFunc(readLinger, func() { w.Conn.Close() })
 	}
-	return w.writeNowhere(p)
+	return w.dropWrite(p)
 }
 
-// lastWords is for how long a host that takes nothing more may still say why.
-const lastWords = 250 * time.Millisecond
+// readLinger is how long a host that reads nothing more may still send the reason.
+const readLinger = 250 * time.Millisecond
 
-// writeNowhere is Write when the connection has ended. It gives the library a moment to
-// come to that by reading.
-func (w *Wire) writeNowhere(p []byte) (int, error) {
-	if !w.failed.Load() {
+// dropWrite is Write on a failed connection. It gives the library a moment to read the failure.
+func (w *Wire) dropWrite(p []byte) (int, error) {
+	if !w.readFailed.Load() {
 		time.Sleep(time.Millisecond)
 	}
-	if w.failed.Load() {
+	if w.readFailed.Load() {
 		return 0, net.ErrClosed
 	}
 	return len(p), nil
 }
 
-// beginWrite notes that a write begins.
-func (w *Wire) beginWrite() {
+// startWrite records the start of a write.
+func (w *Wire) startWrite() {
 	watch := &w.watch
 	watch.mu.Lock()
 	defer watch.mu.Unlock()
 	watch.writing = true
 	if watch.timer == nil {
 		watch.seen, watch.queued, watch.still = watch.count, -1, 0
-		watch.timer = time.AfterFunc(watch.every(), w.look)
+		watch.timer = time.AfterFunc(watch.interval(), w.check)
 	}
 }
 
-// look is called now and then while there are writes.
-func (w *Wire) look() {
+// check is called once in every interval while there are writes.
+func (w *Wire) check() {
 	watch := &w.watch
 	watch.mu.Lock()
 	defer watch.mu.Unlock()
@@ -135,49 +134,47 @@ func (w *Wire) look() {
 	} else {
 		watch.seen, watch.queued, watch.still = watch.count, queued, 0
 	}
-	if watch.still >= writeLooks {
-		w.giveUp(fmt.Sprintf("the host has read nothing for %v", cmp.Or(watch.limit, mostStall)))
+	if watch.still >= writeChecks {
+		w.abort(fmt.Sprintf("the host has read nothing for %v", cmp.Or(watch.limit, maxStall)))
 		return
 	}
-	watch.timer.Reset(watch.every())
+	watch.timer.Reset(watch.interval())
 }
 
-// giveUp closes a connection that is of no use any more, and notes why.
-func (w *Wire) giveUp(why string) {
-	w.end(&Error{Text: why, Err: net.ErrClosed})
+// abort closes a connection on which nothing moves any more, for the given reason.
+func (w *Wire) abort(why string) {
+	w.fail(&Error{Text: why, Err: net.ErrClosed})
 	w.Conn.Close()
 }
 
 // Close implements [net.Conn].
 func (w *Wire) Close() error {
-	w.end(nil)
+	w.fail(nil)
 	err := w.Conn.Close()
 	w.watch.stop()
 	return err
 }
 
-// end notes that the connection has ended, and why if that is to be told. The first call
+// fail marks the connection as failed. why, if not nil, becomes the reason. Only the first call
 // counts.
-func (w *flow) end(why error) {
-	w.endOnce.Do(func() {
+func (w *flow) fail(why error) {
+	w.failOnce.Do(func() {
 		w.why = why
 		w.conn.Store(nil)
-		w.broken.Store(true)
-		close(w.ended)
+		close(w.failed)
 	})
 }
 
-// reason returns why the connection was given up; nil if it was not.
+// reason returns why the connection was aborted; nil if it was not.
 func (w *flow) reason() error {
-	select {
-	case <-w.ended:
+	if w.Failed() {
 		return w.why
-	default:
-		return nil
 	}
+	return nil
 }
 
-// carried returns how many bytes have come, and have been taken by the other side.
+// carried returns how many bytes were received, and how many of those sent the other side has
+// taken.
 func (w *flow) carried() int64 {
 	n := w.in.Load() + w.out.Load()
 	if conn := w.conn.Load(); conn != nil {
@@ -186,9 +183,9 @@ func (w *flow) carried() int64 {
 	return n
 }
 
-// unsent returns how many bytes the system holds that the other side has not taken, or 0
-// if that is not known. Systems wake up a writer when a good part of their buffer is free
-// again: on a slow line that takes longer than a write may stand still.
+// unsent returns how many bytes the system holds that the other side has not taken, or 0 if that
+// is not known. Systems wake up a writer only when a good part of their buffer is free again: on
+// a slow line that takes longer than a write may make no progress.
 func unsent(conn net.Conn) int {
 	for {
 		inner, ok := conn.(interface{ NetConn() net.Conn })
@@ -206,7 +203,7 @@ func unsent(conn net.Conn) int {
 		return 0
 	}
 	n := 0
-	if raw.Control(func(fd uintptr) { n = socketQueue(int(fd)) }) != nil {
+	if raw.Control(func(fd uintptr) { n = sendQueue(int(fd)) }) != nil {
 		return 0 // it is closed
 	}
 	return n

@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// TestWireWriteStalls has a host read nothing: the write ends after its limit, and so does
-// the connection.
+// TestWireWriteStalls has a host read nothing: the write and the connection end after the limit.
 func TestWireWriteStalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -21,7 +20,7 @@ func TestWireWriteStalls(t *testing.T) {
 		defer far.Close()
 		w := NewWire(near, new(atomic.Int32), 0, nil)
 		w.watch.limit = 10 * time.Second
-		for range 3 { // others are no trouble
+		for range 3 { // writes that the host reads
 			go io.ReadFull(far, make([]byte, 4))
 			if n, err := w.Write([]byte("what")); n != 4 || err != nil {
 				t.Fatal(n, err)
@@ -42,7 +41,7 @@ func TestWireWriteStalls(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "the host has read nothing for 10s") || !errors.Is(err, net.ErrClosed) {
 			t.Errorf("error %v", err)
 		}
-		if !w.broken.Load() || w.reason() == nil {
+		if !w.Failed() || w.reason() == nil {
 			t.Error("the connection has not ended")
 		}
 		if _, err := w.Write([]byte("more")); err == nil {
@@ -54,8 +53,7 @@ func TestWireWriteStalls(t *testing.T) {
 	})
 }
 
-// TestWireWriteSlow has a host read slowly: a packet a time as long as it may take, for
-// minutes.
+// TestWireWriteSlow has a host read slowly for minutes: each packet takes almost the limit.
 func TestWireWriteSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -89,8 +87,8 @@ func TestWireWriteSlow(t *testing.T) {
 	})
 }
 
-// TestWireWriteQueue has a host read so slowly that the system does not wake up the writer
-// in time: what it has sent counts.
+// TestWireWriteQueue has a host read so slowly that the system does not wake up the writer in
+// time: the bytes that leave the socket's queue count as progress.
 func TestWireWriteQueue(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -113,7 +111,7 @@ func TestWireWriteQueue(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for packet := make([]byte, 32<<10); !w.broken.Load(); {
+		for packet := make([]byte, 32<<10); !w.Failed(); {
 			w.Write(packet)
 		}
 	}()
@@ -160,7 +158,7 @@ func BenchmarkWireWrite(b *testing.B) {
 	}
 }
 
-// nowhere is a connection that takes everything.
+// nowhere is a connection that accepts every write.
 type nowhere struct{ net.Conn }
 
 func (nowhere) Write(p []byte) (int, error) { return len(p), nil }

@@ -171,7 +171,7 @@ func isRefused(err error) bool {
 // IsPenalty reports whether the host does not let anybody in from here for a while.
 func IsPenalty(err error) bool {
 	f, ok := err.(*Failure)
-	return ok && IsDropped(err) && strings.Contains(strings.ToLower(f.Said), conn.PenaltyWords)
+	return ok && IsDropped(err) && strings.Contains(strings.ToLower(f.Said), conn.PenaltyText)
 }
 
 // WithAttempts returns err with the number of attempts that were made.

@@ -35,7 +35,7 @@ func TestProxyDies(t *testing.T) {
 				t.Errorf("%v: %v", o.Kind, out.WaitFinished(t.Context()))
 			}
 		}
-		if err := p.Join(t.Context(), nil); !strings.Contains(err.Error(), "connection lost with that to the hop bastion") {
+		if err := p.Join(t.Context(), nil); !strings.Contains(err.Error(), "connection lost: the connection to the hop bastion") {
 			t.Error(err)
 		}
 		if outs, err = p.RunCommand(t.Context(), fleetssh.Command{Line: "echo started; sleep 60"}); err != nil {

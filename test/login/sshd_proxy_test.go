@@ -164,7 +164,7 @@ func TestSSHDProxyKilled(t *testing.T) {
 			fleettest.Equal(t, "outcome", out.Outcome().Kind, fleetssh.Lost)
 			fleettest.Equal(t, "phase", e.Phase, "run")
 			if i < 2 {
-				fleettest.Contains(t, e.Error(), "connection lost with that to the hop")
+				fleettest.Contains(t, e.Error(), "connection lost: the connection to the hop")
 			}
 		}
 		if round == 3 {

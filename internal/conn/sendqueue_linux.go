@@ -2,8 +2,8 @@ package conn
 
 import "golang.org/x/sys/unix"
 
-// socketQueue returns how many bytes a socket holds that the other side has not taken.
-func socketQueue(fd int) int {
+// sendQueue returns how many bytes a socket holds that the other side has not acknowledged.
+func sendQueue(fd int) int {
 	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 	if err != nil {
 		return 0
