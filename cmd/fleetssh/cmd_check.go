@@ -29,15 +29,15 @@ const checkHelp = `Connect to all hosts and log in, and show how long it took. N
 usage: fleetssh check [options]
 
 ` + selection.Help + `
-What is shown:
-      --format FORMAT       stream: a line a host, as it comes (default)
-                            json: one object a line
+Output:
+      --format FORMAT       stream: one line per host, when it is done (default)
+                            json: one object per line
 
-connect is looking up the name and opening the connection, handshake the exchange
-of keys and the check of the host key, login the proof of who you are; hop is the
-wait for the connection to the hop, which all hosts behind it share. Then come the
-hops, the method that let us in with the key it used, and the key of the host.
-What hosts want to be read before a login (banners) follows, each text once.
+connect is the name lookup and the connection, handshake the key exchange and the
+check of the host key, login the authentication; hop is the wait for the
+connection to the hop, which all hosts behind it share. The rest of the line is
+the hops, the method and the key that were accepted, and the host key. Texts that
+hosts send before a login (banners) follow, each one once.
 DUR is 10 or 10s for seconds, 500ms, 2m.
 
 `

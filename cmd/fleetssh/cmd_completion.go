@@ -13,7 +13,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-const completionHelp = `Write the script that lets a shell complete verbs, options, hosts and groups.
+const completionHelp = `Write a script that completes verbs, options, hosts and groups in a shell.
 
   source <(fleetssh completion bash)                         in ~/.bashrc
   source <(fleetssh completion zsh)                          in ~/.zshrc
@@ -22,7 +22,7 @@ const completionHelp = `Write the script that lets a shell complete verbs, optio
 
 usage: fleetssh completion bash|zsh|fish|powershell
 
-The script for bash needs no other package. That for zsh goes behind compinit.
+The script for bash needs no other package. In zsh, load it after compinit.
 
 `
 
@@ -33,7 +33,7 @@ func newCompletion(c *call) *cobra.Command {
 		ValidArgs: help.Shells,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return exit.UsageError("fleetssh completion --help", "completion for which shell?")
+				return exit.UsageError("fleetssh completion --help", "no shell given")
 			}
 			return help.WriteScript(cmd.Root(), args[0], screenWriter{c.screen})
 		},

@@ -19,19 +19,19 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-const demoHelp = `Show the main features on a small fleet inside this process, in a few seconds.
+const demoHelp = `Show the main features on eight simulated hosts, in a few seconds.
 
   fleetssh demo
 
-The hosts are real SSH servers on loopback with a simulated shell; nothing else is
-needed and nothing of yours is touched.
+The hosts are real SSH servers on loopback with a simulated shell. Nothing else is
+needed, and none of your files are touched.
 
 `
 
 // demoStep is a command line, what to say about it, and what must come of it.
 type demoStep struct {
 	title string
-	line  string // as a user types it, and as it is run; "./" is the folder of the demo
+	line  string // as a user types it, and as it is run; "./" is the directory of the demo
 	input string
 	exit  int
 	check func(*demoFleet, *results.Tally) error // nil: the exit code says it all

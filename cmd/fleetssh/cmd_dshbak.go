@@ -12,7 +12,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-const dshbakHelp = `Put together what each host wrote, from lines such as "web1: text".
+const dshbakHelp = `Group lines such as "web1: text" by host.
 
   pdsh -w web[1-20] uname -r | fleetssh dshbak -c
   fleetssh run -w web[1-20] uname -r > log; fleetssh dshbak log
@@ -20,15 +20,16 @@ const dshbakHelp = `Put together what each host wrote, from lines such as "web1:
 
 usage: fleetssh dshbak [options] [FILE...]
 
-Files are read one after another, standard input if there is none (or for -). The
-host ends at the colon behind the first word; lines without one are left out.
+Files are read one after another; without files, or for -, standard input is. The
+host ends at the colon after the first word; lines without one are dropped.
 
 Options:
-  -c, --coalesce            what hosts wrote alike once, below the set of them
-  -d, --directory DIR       into files in DIR, one a host, which are made anew
-  -f, --force               with -d: make DIR if it is missing
+  -c, --coalesce            show identical output once, below the set of its hosts
+  -d, --directory DIR       write one file per host to DIR; existing files are
+                            overwritten
+  -f, --force               with -d: create DIR if it is missing
 
-What is kept beyond 32 MiB of different lines is kept in a file without a name.
+Beyond 32 MiB of different lines, the rest is kept in a temporary file.
 
 `
 
@@ -62,7 +63,7 @@ func (o *dshbakOptions) run(c *call, files []string) (err error) {
 	case o.coalesce && o.directory != "":
 		return exit.UsageError("", "-c and -d exclude each other")
 	case o.force && o.directory == "":
-		return exit.UsageError("", "-f goes with -d only")
+		return exit.UsageError("", "-f needs -d")
 	}
 	to, err := o.sink(c.screen)
 	if err != nil {
@@ -97,7 +98,7 @@ func (o *dshbakOptions) sink(screen *termline.Screen) (dshbak.Sink, error) {
 	}
 	root, err := os.OpenRoot(o.directory)
 	if errors.Is(err, os.ErrNotExist) && !o.force {
-		return nil, &exit.Error{Code: exit.Failed, Text: err.Error(), Hint: "-f makes it"}
+		return nil, &exit.Error{Code: exit.Failed, Text: err.Error(), Hint: "-f creates it"}
 	}
 	if err != nil {
 		return nil, err

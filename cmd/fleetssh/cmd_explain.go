@@ -19,8 +19,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-const explainHelp = `Show what would be tried to reach a host and log in to it, and why. No host is
-contacted and no name is looked up.
+const explainHelp = `Show how a host would be reached and logged in to, and why. No host is contacted
+and no name is looked up.
 
   fleetssh explain web1
   fleetssh explain -l deploy -J bastion web1
@@ -29,12 +29,13 @@ contacted and no name is looked up.
 usage: fleetssh explain [options] HOST...
 
 ` + selection.Help + `
-What is shown:
+Output:
       --format FORMAT       text: for people (default)
-                            json: one object a host on the way
+                            json: one object for each hop and host
 
-A line with "-" would be passed over, for the reason behind it. What is offered to
-log in comes in its order. DUR is 10 or 10s for seconds, 500ms, 2m.
+A line with "-" would be skipped, for the reason after it. Login methods and keys
+are listed in the order in which they are offered.
+DUR is 10 or 10s for seconds, 500ms, 2m.
 
 `
 

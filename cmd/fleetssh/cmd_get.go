@@ -8,7 +8,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
-const getHelp = `Copy files and directories from all hosts, into a folder for each of them.
+const getHelp = `Copy files and directories from all hosts, into one directory per host.
 
   fleetssh get -w web[1-20] /etc/hostname names
   fleetssh get -w web[1-20] -r -P '/var/log/app' '/etc/app*' backup
@@ -17,13 +17,12 @@ const getHelp = `Copy files and directories from all hosts, into a folder for ea
 
 usage: fleetssh get [options] REMOTE... LOCAL
 
-The files of web1 go into LOCAL/web1. Where LOCAL says %(host)s, or another
-value that differs from host to host, they go where that says instead; that two
-hosts would write to the same place is an error before anything is contacted. In
-REMOTE, which counts from the home directory, *, ? and [...] stand for the names
-on the host that they match: quote them, or the shell here expands them. "dir/."
-stands for what is in dir. A file that is there already is replaced; with -P,
---resume or --verify one that is the same is left alone.
+The files of web1 go to LOCAL/web1. If LOCAL contains %(host)s, or another value
+that differs between hosts, they go where LOCAL says; a name clash is reported
+before any host is contacted. REMOTE is relative to the home directory; *, ? and
+[...] in it match names on the host: quote them, or your local shell expands them.
+"dir/." means the contents of dir. Existing files are replaced; with -P, --resume
+or --verify, identical files are skipped.
 
 ` + copyHelp + `
 ` + selection.Help + `

@@ -15,7 +15,7 @@ import (
 	"fleetssh/hostset"
 )
 
-const hostsHelp = `Show which hosts an expression chooses. No host is contacted.
+const hostsHelp = `Show which hosts an expression matches. No host is contacted.
 
   fleetssh hosts -w web[01-20] -x web07
   fleetssh hosts -w 'rack[1-3]n[0-9]!rack2n[0-4]' --fold
@@ -26,13 +26,11 @@ const hostsHelp = `Show which hosts an expression chooses. No host is contacted.
 usage: fleetssh hosts [options] [EXPR...]
 
 ` + selection.ExprHelp + `
-What is shown:
-      --fold                one expression, as short as can be
-      --count               how many there are
+Output (by default one host per line):
+      --fold                one expression, as short as possible
+      --count               the number of hosts
       --split N             N expressions for parts of about the same size
-      --groups              the groups of the inventory, and how many hosts each
-                            has
-  Otherwise a host a line.
+      --groups              the groups of the inventory, with their hosts
 
 `
 

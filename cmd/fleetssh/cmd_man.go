@@ -12,15 +12,15 @@ import (
 	"fleetssh/cmd/fleetssh/internal/wholefile"
 )
 
-const manHelp = `Write manual pages for all verbs. They say what --help says.
+const manHelp = `Write manual pages for all verbs. They contain the texts of --help.
 
   fleetssh man ~/.local/share/man/man1
   man fleetssh-run
 
 usage: fleetssh man [DIR]
 
-The pages go to DIR, which is made if it is missing, or else to the current
-directory. Pages that are there are written anew.
+The pages go to DIR, which is created if it is missing, or to the current
+directory. Existing pages are overwritten.
 
 `
 

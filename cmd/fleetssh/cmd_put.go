@@ -18,13 +18,12 @@ const putHelp = `Copy files and directories to all hosts.
 
 usage: fleetssh put [options] LOCAL... REMOTE
 
-A REMOTE that is a directory, or ends in a slash, is where the files go to, as
-is that of several LOCAL; otherwise it is the name of the copy. It counts from
-the home directory. "dir/." stands for what is in dir. Links in directories are
-copied as links. A file that is there already is replaced; with -P, --resume or
---verify one that is the same is left alone. On the host a file has its name
-only when it is whole. Wildcards in LOCAL are for the shell here; REMOTE has
-none.
+If REMOTE is a directory or ends in a slash, or if there are several LOCAL, the
+files go into it; otherwise REMOTE is the name of the copy. It is relative to the
+home directory. "dir/." means the contents of dir. Links inside directories are
+copied as links. Existing files are replaced; with -P, --resume or --verify,
+identical files are skipped. Files are written under a temporary name and renamed
+when complete. Your local shell expands wildcards in LOCAL; REMOTE has none.
 
 ` + copyHelp + `
 ` + selection.Help + `

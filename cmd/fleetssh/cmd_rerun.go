@@ -18,7 +18,7 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-const rerunHelp = `Run the command of an earlier run, or its copy, again on some of its hosts.
+const rerunHelp = `Repeat the command or the copy of an earlier run on some of its hosts.
 
   fleetssh rerun last --failed
   fleetssh rerun last --unreachable --skipped --dry-run
@@ -26,28 +26,28 @@ const rerunHelp = `Run the command of an earlier run, or its copy, again on some
 
 usage: fleetssh rerun RUN [options]
 
-Which of its hosts, all that are named together:
+Choosing hosts of the run (options add up):
       --failed              all that did not run the command or did not exit 0
-      --all                 all of them, also those that are well
-      --unreachable         those that could not be reached or logged in to
-      --timed-out           those on which the command was stopped after --timeout
-      --skipped             those that were never begun
-      --include-unknown     of these, also hosts on which the command may have
-                            run, or runs still, and nobody knows how it ended:
-                            lost, told to stop without an answer, at work when
-                            fleetssh was killed. Alone: only such hosts
-      --dry-run             show the command line for it, contact nobody
+      --all                 all hosts of the run
+      --unreachable         hosts that could not be reached or logged in to
+      --timed-out           hosts on which the command was stopped after --timeout
+      --skipped             hosts that were skipped: nothing was started there
+      --include-unknown     of these, also hosts where the command may have run,
+                            or may still run, and its outcome is unknown: lost,
+                            did not confirm the stop, or running when fleetssh
+                            was killed. Alone: only such hosts
+      --dry-run             show the command line, contact no host
 
 ` + record.AgainHelp + `
-RUN is as in fleetssh runs --help. Hosts on which nobody knows how the command
-ended are never worked on again without --include-unknown; which are left out is
-said. A copy is made again there without it, and a script is run again if the
-file is still what it was. The options are those of the run, and so is what
-config.toml said then. Passwords are asked for again; standard input with
---stdin - is read again. What the record shows as *** must be given again, unless
-it stands in config.toml.
-If no host is left, that is said and the exit code is 0; it is 2 if all that are
-left need --include-unknown.
+RUN is as in fleetssh runs --help. Without --include-unknown, a command is never
+repeated on hosts where its outcome is unknown; these hosts are named. A copy is
+repeated there in any case, and a script is run again if the file has not changed.
+The options are those of the run, including what config.toml said then. Passwords
+are asked for again; standard input is read again for --stdin -. What the record
+shows as *** must be given again, unless config.toml has it.
+
+If no host is left, fleetssh says so and exits 0; it exits 2 if all that are left
+need --include-unknown.
 
 `
 
@@ -94,17 +94,17 @@ func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
 		return err
 	}
 	if o.classes() == nil && !o.includeUnknown {
-		return exit.UsageError("add --failed, --unreachable, --timed-out, --skipped or --all", "rerun on which hosts of the run?")
+		return exit.UsageError("add --failed, --unreachable, --timed-out, --skipped or --all", "no hosts of the run chosen")
 	}
 	if run.State == journal.UnderWay {
-		return exit.UsageError("", "run %s is under way", run.ID)
+		return exit.UsageError("", "run %s is still running", run.ID)
 	}
 	if err := repeatable(run); err != nil {
 		return err
 	}
 	hosts, left := o.choose(run)
 	if len(left) > 0 {
-		c.screen.Message(fmt.Sprintf("fleetssh: left out, since nobody knows how the command ended there: %s (%d)", record.Targets(left), len(left)))
+		c.screen.Message(fmt.Sprintf("fleetssh: left out, because the outcome of the command is unknown: %s (%d)", record.Targets(left), len(left)))
 	}
 	switch {
 	case len(hosts) == 0 && len(left) > 0:
@@ -194,7 +194,7 @@ func repeatable(run *journal.Run) error {
 		return exit.UsageError("", "run %s: its beginning was not recorded", run.ID)
 	}
 	if run.Verb != "" && run.Words == nil {
-		return exit.UsageError("", "run %s: its paths were not recorded, since they are no text or too long", run.ID)
+		return exit.UsageError("", "run %s: its paths were not recorded: they are too long or not valid UTF-8", run.ID)
 	}
 	return nil
 }

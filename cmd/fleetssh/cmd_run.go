@@ -26,7 +26,7 @@ import (
 	"fleetssh/sshconfig"
 )
 
-const runHelp = `Run a command on all hosts and show what it writes.
+const runHelp = `Run a command on all hosts and show its output.
 
   fleetssh run -w web[1-20] uptime
   fleetssh run -w web[1-20],db1 -x web7 -- df -h /
@@ -38,35 +38,35 @@ const runHelp = `Run a command on all hosts and show what it writes.
 usage: fleetssh run [options] [--] COMMAND...
        fleetssh run [options] --script FILE [--] [ARGUMENT...]
 
-Options end at the command; its words are joined with spaces, as ssh does. The
-arguments of a script reach it as they are.
+Options end at the command. Its words are joined with spaces, as ssh does; the
+arguments of a script are passed unchanged.
 
 ` + selection.Help + `
-How to run:
+Running the command:
   -u, --timeout DUR         stop the command after this time (never)
       --sudo                run it as root
       --run-as USER         run it as another user, with sudo
-      --ask-sudo-pass       ask once for the password of sudo on all hosts
+      --ask-sudo-pass       ask once for the sudo password of all hosts
       --shell SHELL         shell to run it with, such as "bash -c"
       --env NAME=VALUE      set a variable; may be given several times. Others on
-                            the host can see it: no place for secrets
+                            the host can see it: do not put secrets in it
       --stdin FILE          give every host the content of FILE (-: of standard
-                            input) as standard input; otherwise it is empty
-      --script FILE         run a local script (-: from standard input) by its own
-                            #! line; nothing of it is left on the hosts. Its
-                            standard input is that of --stdin
+                            input) as standard input; by default it is empty
+      --script FILE         run a local script (-: from standard input) with the
+                            interpreter of its #! line; nothing is left on the
+                            hosts. Its standard input is that of --stdin
       --tty                 ask for a terminal on the hosts
 
-With --tty on a single host your terminal is that of the command, if standard
-input and output are one and nothing asks for another way of showing things
-(--stdin, --format, -b, --diff, -q, --progress always, --outdir, --errdir).
-Without a command it is your login shell there. Every key goes to the host;
-behind a line end,
-  ~.                        leaves the session
-  ~?                        shows these
-  ~~                        is a ~
-What is typed and shown is not recorded; how it ended is. --exit-policy max ends
-with the exit code of the command, as ssh does.
+With --tty and a single host, the command gets your terminal, if standard input
+and output are one and no option asks for another kind of output (--stdin,
+--format, -b, --diff, -q, --progress always, --outdir, --errdir). Without a
+command, your login shell there runs. All keys are passed through; after a
+newline,
+  ~.                        disconnects
+  ~?                        shows this list
+  ~~                        sends a ~
+What is typed and shown is not recorded, only how the session ended. With
+--exit-policy max the exit code is that of the command, as with ssh.
 
 ` + safetyFlagsHelp + `
 ` + display.Help + `
@@ -218,13 +218,13 @@ func (o *runOptions) check(args []string, terminal *tty.Terminal) error {
 	case o.script != "" && o.tty:
 		return exit.UsageError("", "--script and --tty exclude each other: the script comes on standard input")
 	case o.script != "" && o.shell != "":
-		return exit.UsageError("", "--script and --shell exclude each other: the script names its own in its first line")
+		return exit.UsageError("", "--script and --shell exclude each other: the first line of the script names its interpreter")
 	case o.script == "-" && (o.stdin == "-" || slices.Contains(o.hosts.Hostfiles, "-")):
-		return exit.UsageError("", "standard input is the script")
+		return exit.UsageError("", "--script - cannot be combined with --stdin - or --hostfile -: standard input is the script")
 	case o.script == "" && empty && (terminal == nil || o.sudo || o.runAs != "" || o.shell != "" || len(o.env) > 0 || o.safety.argsFile != ""):
 		return noCommand()
 	case o.askSudoPass && !o.sudo && o.runAs == "":
-		return exit.UsageError("add --sudo or --run-as USER", "--ask-sudo-pass without sudo")
+		return exit.UsageError("add --sudo or --run-as USER", "--ask-sudo-pass needs --sudo or --run-as")
 	}
 	if err := o.show.Check(); err != nil {
 		return err
@@ -241,7 +241,7 @@ func (o *runOptions) refuseForOne() error {
 	if o.safety.confirmOver > 0 {
 		names = append(names, "confirm-over")
 	}
-	return refuse(o.flags, "with --tty, the terminal is handed to the only host", names...)
+	return refuse(o.flags, "--tty gives the terminal to a single host", names...)
 }
 
 func noCommand() error { return exit.UsageError("fleetssh run -w HOSTS COMMAND", "no command given") }

@@ -19,11 +19,11 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-const runsHelp = `Show what ran before. No host is contacted.
+const runsHelp = `Show earlier runs and how they ended. No host is contacted.
 
   fleetssh runs                             the latest runs
   fleetssh runs show last                   how the last run ended, and where
-  fleetssh runs show last-1 --output        what hosts wrote in the run before it
+  fleetssh runs show last-1 --output        the output of the run before it
   fleetssh runs diff last-1 last            what has changed from one to the other
   fleetssh run -w @last:failed -- uptime    hosts of a run as a set of hosts
   fleetssh rerun last --failed              the same command again; see its help
@@ -32,32 +32,34 @@ usage: fleetssh runs [options]
        fleetssh runs show [options] RUN
        fleetssh runs diff RUN RUN
 
-RUN is the name that the list shows, or its beginning, or that of its last six
+RUN is a name in the list, or the beginning of the name or of its last six
 letters; last; last-1 or last~1 for the run before that, and so on. @RUN:CLASS is
-a set of hosts wherever one may stand; CLASS is all, ok, failed (all that are not
-ok), unreachable, timed_out, skipped, cancelled, lost, unknown, exited, signaled
-or not_started.
+a set of hosts, wherever one is accepted; CLASS is all, ok, failed (all that are
+not ok), unreachable, timed_out, skipped, cancelled, lost, unknown, exited,
+signaled or not_started.
 
 runs:
       --format FORMAT       text: a table (default)
-                            json: one object a line
+                            json: one object per line
   -n, --number N            only the latest N (20)
 
 runs show:
-  -v, --verbose             a line a host
-      --output              what the hosts wrote
+  -v, --verbose             one line per host
+      --output              the output of the hosts
       --report FILE.html    write a page about the run
       --format FORMAT       text (default); json: the objects of run --format json
 
-runs diff shows the hosts that ended differently or wrote something else.
+runs diff shows the hosts whose outcome or output has changed.
 
-A run that was killed is shown as far as it is known: hosts that had begun are
-lost, and may have run; the others were never begun. What is kept is under
-$XDG_STATE_HOME/fleetssh/runs (~/.local/state/fleetssh/runs), for your eyes only:
-the command line, the outcomes, and of the output 1 MiB a host and 64 MiB a run;
-no passwords but those in a command line, and *** for what may be one in an
-option. There are up to 200 runs and 512 MiB; the oldest go first. run --no-record
-keeps nothing.
+A run that was killed is shown as far as it is known: hosts that had started are
+lost, and may have run; the others were skipped.
+
+Records are kept in $XDG_STATE_HOME/fleetssh/runs (~/.local/state/fleetssh/runs),
+and only you can read them: the command line, the outcomes, and up to 1 MiB of
+output per host and 64 MiB per run. Passwords are not recorded unless they are
+part of the command line; option values that may be secrets are recorded as ***.
+Up to 200 runs and 512 MiB are kept; the oldest are removed first. With
+--no-record, run, put and get keep no record.
 
 `
 
@@ -86,7 +88,7 @@ func newRuns(c *call) *cobra.Command {
 		Long: runsHelp,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.UsageError("fleetssh runs show "+shellquote.Quote(args[0]), "runs takes no run, but runs show does")
+				return exit.UsageError("fleetssh runs show "+shellquote.Quote(args[0]), "runs takes no arguments; runs show shows a run")
 			}
 			return o.run(c)
 		},
@@ -141,7 +143,7 @@ func (o *runsOptions) run(c *call) error {
 		return nil
 	}
 	if len(runs) == 0 {
-		c.screen.Message("fleetssh: nothing has been recorded yet")
+		c.screen.Message("fleetssh: no run has been recorded yet")
 		return nil
 	}
 	c.screen.Out("", fmt.Sprintf("%-31s %-19s %7s %7s %7s %7s %8s  %s", "RUN", "WHEN", "HOSTS", "OK", "FAILED", "SKIPPED", "TIME", "COMMAND"))
@@ -182,7 +184,7 @@ func newRunsShow(c *call) *cobra.Command {
 				return exit.UsageError("fleetssh runs show last", "runs show takes one run")
 			}
 			if o.verbose && o.format == "json" {
-				return exit.UsageError("", "--verbose goes with --format text only")
+				return exit.UsageError("", "--verbose needs --format text")
 			}
 			return o.run(c, args[0])
 		},
@@ -225,7 +227,7 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *res
 	}
 	counts := fmt.Sprintf("%d: %d ok, %d failed", run.Count, run.OK, run.Failed)
 	if run.Skipped > 0 {
-		counts += fmt.Sprintf(", %d never begun", run.Skipped)
+		counts += fmt.Sprintf(", %d skipped", run.Skipped)
 	}
 	out("hosts", counts)
 	for _, class := range []string{"ok", journal.Running, journal.Waiting} {

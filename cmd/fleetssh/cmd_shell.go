@@ -22,41 +22,41 @@ import (
 const shellHelp = `One prompt, many hosts: each line runs on all of them.
 
   fleetssh shell -w web[1-20]
-  fleetssh shell -w web[1-20] -b              equal output once, below its hosts
+  fleetssh shell -w web[1-20] -b              identical output once
   fleetssh shell -w web[1-20] < lines.txt     the lines of a file, one by one
 
 usage: fleetssh shell [options]
 
 A shell on every host keeps what a line changes, such as the directory and
-variables, for the next: bash or zsh if that is the login shell there, otherwise
-sh. What a line runs has no terminal and, but for :send and :each, no input. Exit
-codes that are not zero are shown below the output. Nothing is recorded.
+variables, for the next line: bash or zsh if that is the login shell there,
+otherwise sh. Commands have no terminal and, except with :send and :each, no
+input. Exit codes other than zero are shown below the output. Nothing is recorded.
 
-What needs several lines (a here-document, an open quote, "if" up to its "fi")
-runs as a whole, when its last line is there; the prompt is "> " until then.
-Editors such as vi are not begun: fleetssh run --tty has a terminal for them.
+A command of several lines (a here-document, an open quote, "if" up to its "fi")
+runs as a whole after its last line; the prompt is "> " until then. Editors such
+as vi are not started: use fleetssh run --tty for them.
 
-Ctrl-C interrupts what runs on the hosts, not the shells; the second time, hosts
-that do not react are given up. Arrows and Ctrl-R find earlier lines, Tab
+Ctrl-C interrupts what runs on the hosts, not the shells; the second Ctrl-C gives
+up on hosts that do not react. Arrow keys and Ctrl-R find earlier lines, Tab
 completes commands and paths as one of the hosts knows them. Lines that begin
-with a blank are not kept.
+with a blank are not kept in the history.
 
 ` + fleetshell.Help + `
 ` + selection.Help + `
-How to run:
+Running lines:
   -u, --timeout DUR         interrupt a line after this time (never)
 
-What is shown:
-      --format FORMAT       stream: each line behind its host, as it comes
+Output:
+      --format FORMAT       stream: each line as it comes, after its host
                             (default)
-                            fold: what hosts wrote alike once
+                            fold: identical output once
   -b, --fold                the same as --format fold
       --diff                fold, and how the others differ from the most common
   -N, --no-label            lines without their hosts
       --color WHEN          auto (on a terminal, unless NO_COLOR is set), always,
                             never
 
-Where input is no terminal, the exit code is that of the worst line; in a dialogue
+If input is not a terminal, the exit code is that of the worst line; in a dialogue
 it is 0 if any host was reached. DUR is 10 or 10s for seconds, 500ms, 2m.
 
 `

@@ -18,7 +18,7 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-const simHelp = `Start a simulated fleet on this machine, for trying, testing and measuring.
+const simHelp = `Start a simulated fleet on this machine, to try, test and measure.
 
   fleetssh sim --hosts 20
   fleetssh sim --hosts 100 --latency 50ms --fail 10% --silent 2
@@ -36,16 +36,16 @@ Options:
       --port PORT           port of all hosts (a free one)
       --latency DUR         time added to every round trip
       --fail N|N%           hosts on which every command exits 1
-      --silent N            hosts that take the connection and never say a word
+      --silent N            hosts that accept the connection and send nothing
       --slow N              hosts on which every command takes 2s longer
       --fault NAME          what goes wrong on --fault-hosts:
 @FAULTS@
-      --fault-hosts N       hosts with that fault (1, if there is a --fault)
+      --fault-hosts N       hosts with that fault (1 if --fault is given)
       --output SIZE         what every command writes before its own output, in
                             lines: 500, 64K, 1M
-      --sudo-password       sudo on the hosts wants the password "sim"
+      --sudo-password       sudo on the hosts asks for the password "sim"
       --dir DIR             keep key, known_hosts, ssh_config and host list here
-                            (without: in a folder that is removed at the end)
+                            (default: in a directory that is removed at the end)
       --format FORMAT       text, or json: one object
       --until-eof           end when standard input ends, too
 
@@ -147,7 +147,7 @@ func (o *simOptions) plan() (simPlan, error) {
 		p.faulty = 1
 	}
 	if o.fault == "" && p.faulty > 0 {
-		return p, errors.New("--fault-hosts without --fault")
+		return p, errors.New("--fault-hosts needs --fault")
 	}
 	if p.failing, err = share(o.fail, o.hosts); err != nil {
 		return p, fmt.Errorf("--fail: %w", err)
@@ -156,7 +156,7 @@ func (o *simOptions) plan() (simPlan, error) {
 		return p, fmt.Errorf("--output: %w", err)
 	}
 	if sum := p.failing + p.faulty + p.silent + p.slow; sum > p.hosts {
-		return p, fmt.Errorf("%d hosts are to misbehave, and there are %d", sum, p.hosts)
+		return p, fmt.Errorf("faults on %d hosts, but the fleet has %d", sum, p.hosts)
 	}
 	if o.sudoPassword {
 		p.sudoPassword = simSudoPassword

@@ -25,7 +25,7 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-const trustHelp = `Collect the keys of hosts, look at them, and trust them.
+const trustHelp = `Collect host keys, review them, and trust them.
 
   fleetssh trust scan -w web[1-200]
   fleetssh trust scan -w web[1-200] --save keys
@@ -36,20 +36,20 @@ usage: fleetssh trust scan [options]
        fleetssh trust accept [options] [FILE]
 
   scan      show which keys hosts have, and what has changed
-  accept    add new keys to the file of known ones
+  accept    add new keys to known_hosts
 
 fleetssh trust scan --help shows the options.
 
 `
 
 const trustExitHelp = `For trust, exit code 0 means that all hosts have shown their keys and none needs
-somebody who looks into it, and 4 that one could not be reached or has a key that
-is changed, revoked or invalid, or that --fingerprints does not vouch for.
+attention; 4 means that a host could not be reached, or has a key that is changed,
+revoked or invalid, or that is missing from --fingerprints.
 
 `
 
-const scanHelp = `Show all keys that hosts have, and which of them are known. Nobody logs in to the
-hosts, and nothing is trusted by it.
+const scanHelp = `Show all keys that hosts have, and which of them are known. No login takes place,
+and no key becomes trusted.
 
   fleetssh trust scan -w web[1-200]
   fleetssh trust scan -w web[1-200] -J bastion --save keys
@@ -58,28 +58,28 @@ hosts, and nothing is trusted by it.
 usage: fleetssh trust scan [options]
 
 ` + selection.Help + `
-What is shown:
-      --format FORMAT       text: a line a key, as they come (default)
-                            json: one object a line
-      --save FILE           keep what was found, to look at it and to accept it
+Output:
+      --format FORMAT       text: one line per key, as they come (default)
+                            json: one object per line
+      --save FILE           save the keys, to review and accept them later
 
-How to log in matters for hops only: their keys must be trusted. Keys are looked
+The login options apply to hops only, whose keys must be trusted. Keys are looked
 up where run looks for them: in the file of --known-hosts, else in those that
 ssh_config names for the host, else in those that ssh reads by default. A key is
   known         listed for the host
-  certificate   signed by an authority that is listed for it
-  new           of a host that nothing is known of
-  other         not listed, but the host has another key that is
-  changed       not the one that is listed for the host: both are shown
+  certificate   signed by an authority that is listed for the host
+  new           of a host for which no key is listed
+  other         not listed, but another key of the host is
+  changed       not the key that is listed for the host: both are shown
   revoked       listed as one never to be trusted
   invalid       a certificate of a listed authority, but not for this host and time
-  weak          of RSA, and shorter than RequiredRSASize of ssh_config allows
+  weak          an RSA key shorter than RequiredRSASize of ssh_config allows
 DUR is 10 or 10s for seconds, 500ms, 2m.
 
 ` + trustExitHelp
 
-const acceptHelp = `Add new keys of hosts to the file of known ones, all at once, after showing them.
-They come from a file that trust scan --save has written, or from the hosts.
+const acceptHelp = `Add new host keys to known_hosts, all at once, after showing them. The keys come
+from a file that trust scan --save has written, or from the hosts.
 
   fleetssh trust accept keys
   fleetssh trust accept -w web[1-200] --fingerprints from-the-console --yes
@@ -87,25 +87,26 @@ They come from a file that trust scan --save has written, or from the hosts.
 
 usage: fleetssh trust accept [options] [FILE]
 
-What is added:
-      --fingerprints FILE   only keys that somebody vouches for: lines of a host
+Choosing keys:
+      --fingerprints FILE   only keys with a fingerprint in FILE: lines of a host
                             and its fingerprints, SHA256:...
-      --replace EXPR        take what these hosts show now: keys that are not
-                            listed and, in the place of the listed ones, those
-                            that have changed; may be given several times
-      --hash                hash the names of hosts in the lines, as HashKnownHosts
-                            of ssh_config does
+      --replace EXPR        accept all keys that these hosts show now: add those
+                            that are not listed, and replace the listed ones that
+                            have changed; may be given several times
+      --hash                hash the host names in the added lines, as
+                            HashKnownHosts of ssh_config does
       --yes                 do not ask
-      --format FORMAT       text: a line a key (default); json: one object a line
+      --format FORMAT       text: one line per key (default); json: one object per
+                            line
 
-A changed key is shown with the one that is known, and nothing of that host is
-added unless --replace names it; the file as it was is kept as FILE.old then.
-Revoked keys are never added. Keys of other types than a host is known by are not
-added either, unless --fingerprints vouches for them: who stands in between on some
-connections only could have one of his own added.
+A changed key is shown with the known one, and no key of that host is added
+unless --replace names it; the previous file is then kept as FILE.old. Revoked
+keys are never added. Keys of types that are not listed for a known host are added
+only with --fingerprints: an attacker who intercepts some of the connections could
+otherwise add a key of his own.
 
 ` + selection.Help + `
-How to log in matters for hops only: their keys must be trusted. Keys are added
+The login options apply to hops only, whose keys must be trusted. Keys are added
 where run looks for them: to the file of --known-hosts, else to the first that
 UserKnownHostsFile of ssh_config names for the host, else to ~/.ssh/known_hosts.
 The question names the file.
@@ -139,7 +140,7 @@ func newTrust(c *call) *cobra.Command {
 		Long: trustHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return exit.UsageError("fleetssh trust --help", "scan or accept?")
+				return exit.UsageError("fleetssh trust --help", "trust needs scan or accept")
 			}
 			return help.UnknownVerb(cmd, args[0])
 		},
@@ -192,7 +193,7 @@ func newTrustAccept(c *call) *cobra.Command {
 
 // refuseLogin refuses flags about logging in that do not count for hops.
 func refuseLogin(flags *pflag.FlagSet) error {
-	return refuse(flags, "trust logs in to hops only, and does not hand it on to them", "ask-pass", "password-file", "passwords-differ", "forward-agent", "delegate", "service-host")
+	return refuse(flags, "trust logs in to hops only, and it does not apply to hops", "ask-pass", "password-file", "passwords-differ", "forward-agent", "delegate", "service-host")
 }
 
 // refuse refuses flags that would have no effect: where the keys come from a file, none of its
@@ -319,7 +320,7 @@ func (o *acceptOptions) find(ctx context.Context, c *call, s *keyaudit.Audit, ar
 	case len(args) > 1:
 		return exit.UsageError("fleetssh trust accept FILE", "trust accept takes one file")
 	case len(args) == 1 && named:
-		return exit.UsageError("", "the keys are either from %s or from the hosts", args[0])
+		return exit.UsageError("", "keys come from %s or from hosts, not from both", args[0])
 	case len(args) == 0:
 		flags := o.hosts
 		strict := flags.HostKey == "" || flags.HostKey == "strict"
@@ -369,7 +370,7 @@ func (o *acceptOptions) write(ctx context.Context, c *call, s *keyaudit.Audit) e
 		agreed, err := c.agreed(ctx, keyaudit.Intention(all))
 		switch {
 		case err != nil:
-			return &exit.Error{Code: exit.Usage, Text: fmt.Sprintf("new keys need a confirmation: %v", err), Hint: "--yes gives it"}
+			return &exit.Error{Code: exit.Usage, Text: fmt.Sprintf("cannot ask for confirmation of the new keys: %v", err), Hint: "--yes confirms"}
 		case !agreed:
 			return &exit.Error{Code: exit.Usage, Text: "not confirmed: nothing was added"}
 		}
@@ -383,7 +384,7 @@ func (o *acceptOptions) write(ctx context.Context, c *call, s *keyaudit.Audit) e
 		}
 		text := fmt.Sprintf("fleetssh: %s added to %s", keyaudit.CountKeys(done.Added), a.Files[0])
 		if done.Removed > 0 {
-			text += fmt.Sprintf(", %d of before taken out (the file as it was: %s)", done.Removed, done.Backup)
+			text += fmt.Sprintf(", %d removed (previous file: %s)", done.Removed, done.Backup)
 		}
 		c.screen.Message(text)
 	}

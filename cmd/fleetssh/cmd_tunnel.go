@@ -20,8 +20,8 @@ import (
 	"fleetssh/sshconfig"
 )
 
-const tunnelHelp = `Reach ports and sockets of hosts from here, and of here from hosts, until you
-press Ctrl-C. Nothing but SSH has to be open.
+const tunnelHelp = `Forward ports and sockets, or serve one proxy into all hosts, until you press
+Ctrl-C. Only the SSH port of the hosts has to be reachable.
 
   fleetssh tunnel -w db1 -L 5432:localhost:5432     as with ssh
   fleetssh tunnel -w web[01-20] --each 9100         a local port for every host
@@ -30,43 +30,42 @@ press Ctrl-C. Nothing but SSH has to be open.
 
 usage: fleetssh tunnel [options]
 
-What goes where:
-  -L, --local AT:TO         listen here and connect from the host, one host only;
-                            AT is [bind:]port or /socket, TO host:port or /socket
-  -R, --remote AT:TO        listen on the hosts, all of them, and connect from
-                            here; written as for -L
-  -D, --dynamic AT          listen here as a SOCKS proxy that connects from the
+Forwarding:
+  -L, --local AT:TO         listen locally and connect from the host, one host
+                            only; AT is [bind:]port or /socket, TO host:port or
+                            /socket
+  -R, --remote AT:TO        listen on all hosts and connect from this machine;
+                            written as for -L
+  -D, --dynamic AT          listen locally as a SOCKS proxy that connects from the
                             host, one host only
-      --each TO             listen here for every host, on a port of its own, and
-                            connect from that host to a port of its localhost, to
-                            host:port or /socket
+      --each TO             listen locally for every host, on a port of its own,
+                            and connect from that host to a port of its localhost,
+                            to host:port or /socket
       --base-port N         the ports of --each: N for the first host, N+1 for the
-                            next, and so on; any free ones without it
-      --serve AT            one proxy here, SOCKS and HTTP, for all hosts: what is
-                            for HOST:PORT goes to that port of localhost on HOST
+                            next, and so on; by default any free ones
+      --serve AT            one local proxy, SOCKS and HTTP, for all hosts:
+                            HOST:PORT reaches that port of localhost on HOST
 
--L, -R, -D and --each may be given several times, and together. Without bind it
-is 127.0.0.1 that is listened on; an empty one, or *, means all addresses.
-Other accounts of this machine can use what listens on 127.0.0.1; a socket is
-for you alone.
+-L, -R, -D and --each may be given several times, and combined. Without bind,
+127.0.0.1 is listened on; an empty one, or *, means all addresses. Other users of
+this machine can connect to 127.0.0.1; a Unix socket is accessible only to you.
 
-For --serve, HOST is a name as it was given to -w, or its HostName in
-ssh_config; a name that several hosts share is told apart by a number, as in
-3.web1. Names that are no host of the fleet are refused.
+For --serve, HOST is a name as given to -w, or its HostName in ssh_config; a
+number tells apart hosts that share a name, as in 3.web1. Names that are not in
+this fleet are refused.
 
-What is shown:
-      --format FORMAT       text: where each tunnel listens, and where it leads
-                            (default)
-                            json: one object a line
+Output:
+      --format FORMAT       text: where each tunnel listens and leads to (default)
+                            json: one object per line
 
 ` + selection.Help + `
-All hosts are connected to at the start. As long as some can be reached, the
-tunnels of the others stand too, and try again whenever somebody calls; so it
-is with a connection that is lost later. Whoever calls a host that cannot be
-reached is reset. Hosts are asked again, until they listen for -R.
+All hosts are connected to at the start. Unless all of them fail, the tunnels of
+unreachable hosts are open too, and connect when they are used; the same holds for
+a connection that is lost later. Clients of a host that cannot be reached are
+reset. For -R, hosts are tried again until they listen.
 
-Ending it with Ctrl-C is no failure: the exit code is 0, or 4 if some hosts
-could not be reached in the beginning. If that goes for all, it ends at once.
+Ctrl-C is no failure: the exit code is 0, or 4 if some hosts could not be reached
+at the start. If none can be reached, the program ends at once.
 
 `
 
@@ -126,10 +125,10 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 		return err
 	}
 	if len(hosts) > 1 && len(o.local) > 0 {
-		return exit.UsageError("--each PORT gives each host a port of its own, --serve PORT serves a proxy for all", "-L is for one host, and these are %d", len(hosts))
+		return exit.UsageError("--each PORT gives each host a port of its own, --serve PORT serves a proxy for all", "-L works with one host only, not %d", len(hosts))
 	}
 	if len(hosts) > 1 && len(o.socks) > 0 {
-		return exit.UsageError("--serve PORT serves one proxy for all", "-D is for one host, and these are %d", len(hosts))
+		return exit.UsageError("--serve PORT serves one proxy for all", "-D works with one host only, not %d", len(hosts))
 	}
 	for i := range hosts {
 		if hosts[i].Config.KeepAlive == 0 {
@@ -218,11 +217,11 @@ func (o *tunnelOptions) plans() ([]tunnelPlan, error) {
 	}
 	switch {
 	case plans == nil:
-		return nil, exit.UsageError("fleetssh tunnel --help", "a tunnel from where to where? give -L, -R, -D, --each or --serve")
+		return nil, exit.UsageError("fleetssh tunnel --help", "no tunnel given: add -L, -R, -D, --each or --serve")
 	case o.basePort != 0 && len(o.each) == 0:
-		return nil, exit.UsageError("", "--base-port is for --each")
+		return nil, exit.UsageError("", "--base-port needs --each")
 	case o.basePort != 0 && len(o.each) > 1:
-		return nil, exit.UsageError("leave --base-port out, and each gets a free port", "--base-port is for one --each")
+		return nil, exit.UsageError("leave --base-port out, and each gets a free port", "--base-port works with one --each only")
 	}
 	return plans, nil
 }

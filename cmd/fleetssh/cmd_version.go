@@ -10,7 +10,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-const versionHelp = `Show what this program was built from.
+const versionHelp = `Show version, revision and platform of this program.
 
   fleetssh version
 

@@ -32,36 +32,36 @@ type copyOptions struct {
 	record record.Flags
 }
 
-const copyHelp = `How to copy:
-  -r, --recursive           directories with all that is in them
+const copyHelp = `Copying:
+  -r, --recursive           copy directories with their contents
   -P, --preserve            keep modes and modification times
-      --resume              go on with files that an earlier copy left unfinished,
-                            and leave out those that are there
-      --verify              compare checksums of both sides
-      --delete              with -r: remove from the copied directories what the
-                            source does not have, unless anything went wrong
-      --limit-rate RATE     bytes a second for all hosts together: 500K, 10M, 1G
-      --open-files N        files open here at once, for all hosts together (256)
+      --resume              continue files that an earlier copy left incomplete,
+                            and skip those that are complete
+      --verify              compare checksums on both sides
+      --delete              with -r: delete from the copied directories what the
+                            source does not have, unless there were errors
+      --limit-rate RATE     bytes per second for all hosts together: 500K, 10M, 1G
+      --open-files N        local files open at once, for all hosts together (256)
       --protocol PROTOCOL   sftp (default); scp: for hosts without an SFTP server
-  -u, --timeout DUR         give a host up after this time (never)
+  -u, --timeout DUR         give up on a host after this time (never)
 
-In paths, %(host)s stands for the name of the host, %(user)s for the user,
-%(port)s for the port, %(index)s for its place in the list, from 0, and %(name)s
-for a value of --args-file. Where one of these is used, %% is a percent sign.
+In paths, %(host)s is the name of the host, %(user)s the user, %(port)s the port,
+%(index)s its position in the list, from 0, and %(name)s a value of --args-file.
+If any path has one of these, write a percent sign as %% in all of them.
 `
 
-const copySafetyHelp = `With care:
-      --dry-run             say what would be copied where, contact none
-      --args-file FILE      values for %(name)s in paths, by host: CSV whose first
-                            line names the columns, one of them host, or JSON:
-                            {"web1": {"name": "value"}}
-      --batch SIZES         so many hosts first, then so many: 1,10%,100%; the
-                            last size is repeated. A batch in which hosts fail is
-                            the last one, unless --max-fail allows it; the first
-                            one, if all of its hosts fail, is so in any case
+const copySafetyHelp = `Rolling changes safely:
+      --dry-run             show what would be copied where, contact no host
+      --args-file FILE      values for %(name)s in paths, per host: CSV whose
+                            first line names the columns, one of them host, or
+                            JSON: {"web1": {"name": "value"}}
+      --batch SIZES         copy in batches of so many hosts: 1,10%,100%; the last
+                            size is repeated. The rollout stops after a batch
+                            with failed hosts, unless --max-fail allows it. It
+                            always stops if all hosts of the first batch fail
       --pause DUR           wait between batches
-      --max-fail N          begin no more hosts once more than N, or N%, failed;
-                            those that are being copied to by then go on
+      --max-fail N          start no more hosts once more than N, or N%, have
+                            failed; copies that are running by then finish
       --confirm-over N      ask before copying to or from more than N hosts
       --yes                 do not ask
       --deadline DUR        stop everything after this time
@@ -72,7 +72,7 @@ const copySafetyHelp = `With care:
 const copyEndHelp = `
 DUR is 10 or 10s for seconds, 500ms, 2m.
 
-Of the exit codes, 5 says that some hosts were reached and not all was copied.
+Exit code 5 means that some hosts were reached, but not everything was copied.
 
 `
 
@@ -153,9 +153,9 @@ func (o *copyOptions) check(args []string) error {
 	case len(args) == 0:
 		return exit.UsageError(usage, "no files given")
 	case len(args) == 1:
-		return exit.UsageError(usage, "%s %s to where?", o.verb, args[0])
+		return exit.UsageError(usage, "%s %s: no destination given", o.verb, args[0])
 	case o.remove && !o.recursive:
-		return exit.UsageError("add -r", "--delete is for directories")
+		return exit.UsageError("add -r", "--delete needs -r")
 	case o.protocol == "scp" && (o.resume || o.remove):
 		return exit.UsageError("", "--resume and --delete need --protocol sftp")
 	}

@@ -111,7 +111,7 @@ func (p *copyPlan) paths(i int) (sources []string, target string, err error) {
 	for _, path := range append(p.sources[:len(p.sources):len(p.sources)], p.target) {
 		full, err := placeholder.Expand(path, nil, p.args[i].Map)
 		if err != nil {
-			return nil, "", exit.UsageError("known are host, user, port, index and the names of --args-file", "%s: %s: %v", p.hosts[i].Label, path, err)
+			return nil, "", exit.UsageError("placeholders are host, user, port, index and the columns of --args-file", "%s: %s: %v", p.hosts[i].Label, path, err)
 		}
 		if full == "" {
 			return nil, "", exit.UsageError("", "%s: %s: the path is empty", p.hosts[i].Label, path)
@@ -132,7 +132,7 @@ func (p *copyPlan) check() error {
 }
 
 // checkHostPaths refuses paths on hosts that begin with the name of one of the hosts, as in scp and
-// rsync. Here they would be folders with that name on every host.
+// rsync. Here they would be directories with that name on every host.
 func (p *copyPlan) checkHostPaths() error {
 	onHosts := p.sources
 	if p.verb == "put" {
@@ -150,7 +150,7 @@ func (p *copyPlan) checkHostPaths() error {
 					rest = "."
 				}
 				return exit.UsageError("write the path alone: "+shellquote.Quote(rest)+"; or ./"+shellquote.Quote(path)+" for a file with that name",
-					"%s: hosts are chosen with -w, and paths are without them", path)
+					"%s: the path starts with a host name; hosts are chosen with -w", path)
 			}
 		}
 	}
@@ -208,7 +208,7 @@ func (p *copyPlan) wrongUsage(err error) error {
 		return errors.New(results.CopyProblem(e).Reason)
 	case *fleetssh.HostArgumentError:
 		if e.Host >= 0 && e.Name == "" {
-			return exit.UsageError("write %(host)s into the local path", "%s: %s", p.hosts[e.Host].Label, e.Reason)
+			return exit.UsageError("add %(host)s to the local path", "%s: %s", p.hosts[e.Host].Label, e.Reason)
 		}
 	}
 	return exit.AsUsage(err)
@@ -247,7 +247,7 @@ func (p *copyPlan) text() string {
 // maxRecordedPaths is the largest number of bytes of paths that are recorded of a copy.
 const maxRecordedPaths = 256 << 10
 
-// recorded returns the paths so that they mean the same in another folder. It returns nil if they
+// recorded returns the paths so that they mean the same in another directory. It returns nil if they
 // cannot be recorded.
 func (p *copyPlan) recorded() []string {
 	words := slices.Clone(p.given)

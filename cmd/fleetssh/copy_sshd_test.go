@@ -46,7 +46,7 @@ func (f *copyFleet) run(ctx context.Context, verb string, args ...string) (code 
 	return code, stdout.String(), stderr.String()
 }
 
-// begun reports whether an unfinished copy below a folder has a certain beginning.
+// begun reports whether an unfinished copy below a directory has a certain beginning.
 func begun(dir string, beginning []byte) bool {
 	names, err := filepath.Glob(filepath.Join(dir, "*", ".*"))
 	if err != nil || len(names) == 0 {
@@ -87,7 +87,7 @@ func TestCopyGoesOnWithOpenSSH(t *testing.T) {
 	}
 	interrupt()
 	shown := <-ended
-	for _, want := range []string{"exit code 130\n", "  stopped on the way: 127.0.0.1\n", "hint: the same with --resume goes on where it stopped\n"} {
+	for _, want := range []string{"exit code 130\n", "  stopped during the copy: 127.0.0.1\n", "hint: run it again with --resume to continue\n"} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("interrupted: %q is not in\n%s", want, shown)
 		}

@@ -38,11 +38,11 @@ func TestCopyPlan(t *testing.T) {
 		{"unknown value", "web1", "put copy_test.go %(nope)s", nil, `"%(nope)s": no value of this name`},
 		{"missing", "web1", "put no-such-file x", nil, "no-such-file: no such file or directory"},
 		{"directory", "web1", "put testdata x", nil, "testdata is a directory"},
-		{"a folder each", "web[1-2]", "get /a /b* out", []string{"web1: /a '/b*' -> out/web1/", "web2: /a '/b*' -> out/web2/"}, ""},
+		{"a directory each", "web[1-2]", "get /a /b* out", []string{"web1: /a '/b*' -> out/web1/", "web2: /a '/b*' -> out/web2/"}, ""},
 		{"labels tell hosts apart", "web1,web1:24,[::1]", "get 100% .", []string{"::1: '100%' -> ./::1/", "web1:22: '100%' -> ./web1:22/", "web1:24: '100%' -> ./web1:24/"}, ""},
 		{"a name each", "web[1-2]", "get /a/%(host)s out/%(host)s.txt", []string{"web1: /a/web1 -> out/web1.txt", "web2: /a/web2 -> out/web2.txt"}, ""},
 		{"the same name", "web[1-2]", "get /a out/%(port)s", nil, "web2: its files would go to out/22, where those of web1 go"},
-		{"the same folder, other files", "web[1-2]", "get /a/%(host)s out/%(user)s/", []string{"web1: /a/web1 -> out/ann/", "web2: /a/web2 -> out/ann/"}, ""},
+		{"the same directory, other files", "web[1-2]", "get /a/%(host)s out/%(user)s/", []string{"web1: /a/web1 -> out/ann/", "web2: /a/web2 -> out/ann/"}, ""},
 		{"the same place by another way", "web1,web1:24", "get /a out/%(user)s/../x", nil, "web1:24: its files would go to out/x, where those of web1:22 go"},
 		{"values in the source only", "web[1-2]", "get /a/%(index)s out", []string{"web1: /a/0 -> out/web1/", "web2: /a/1 -> out/web2/"}, ""},
 	} {
@@ -71,7 +71,7 @@ func TestCopyPlan(t *testing.T) {
 	}
 }
 
-// A copy that is repeated from another folder copies the same.
+// A copy that is repeated from another directory copies the same.
 func TestRecordedPaths(t *testing.T) {
 	t.Parallel()
 	here, err := os.Getwd()

@@ -117,8 +117,8 @@ func TestDshbakFaults(t *testing.T) {
 		want  string
 	}{
 		{"both", []string{"-c", "-d", dir}, "", exit.Usage, "-c and -d"},
-		{"force alone", []string{"-f"}, "", exit.Usage, "-f goes with -d"},
-		{"no directory", []string{"-d", filepath.Join(dir, "none")}, "", exit.Failed, "hint: -f makes it"},
+		{"force alone", []string{"-f"}, "", exit.Usage, "-f needs -d"},
+		{"no directory", []string{"-d", filepath.Join(dir, "none")}, "", exit.Failed, "hint: -f creates it"},
 		{"no file", []string{filepath.Join(dir, "none")}, "", exit.Failed, "no such file"},
 		{"a line without end", nil, "a: " + strings.Repeat("x", dshbak.MaxLine), exit.Failed, "standard input: a line of more than 16 MiB"},
 	} {

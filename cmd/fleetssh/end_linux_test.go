@@ -59,7 +59,7 @@ func TestTerminalOfOneHost(t *testing.T) {
 		"--batch": {"--batch", "1"}, "--pause": {"--batch", "1", "--pause", "1s"}, "--max-fail": {"--max-fail", "1"}, "--confirm-over": {"--confirm-over", "1"},
 	} {
 		o := startHere(t, fleetEnv(fleet), nil, append([]string{"run", "%", "--tty"}, append(args, "true")...)...)
-		if shown := o.end(exit.Usage); !strings.Contains(shown, " has no effect here: with --tty") {
+		if shown := o.end(exit.Usage); !strings.Contains(shown, " has no effect here: --tty gives") {
 			t.Errorf("%s: shown %q", flag, shown)
 		}
 	}

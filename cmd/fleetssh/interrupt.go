@@ -152,7 +152,7 @@ func (c *call) working(ctx context.Context) (work context.Context, end func()) {
 	work, cancel := context.WithCancel(ctx)
 	c.screen.OnFailure(func(error) { cancel() })
 	stop := context.AfterFunc(ctx, func() {
-		c.screen.Message("fleetssh: interrupted: stopping what runs; once more to leave at once")
+		c.screen.Message("fleetssh: interrupted: stopping the hosts; interrupt again to exit at once")
 	})
 	return work, func() {
 		stop()

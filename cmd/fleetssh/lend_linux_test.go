@@ -23,7 +23,7 @@ func TestCommandAsksOnTerminal(t *testing.T) {
 	answers := filepath.Join(t.TempDir(), "answers")
 	r, _ := startOnTerminal(t, simPlan{hosts: 3}, "run", "%", "--retry-delay", "0", "--proxy-command", asking(answers), "echo it works")
 	for i, answer := range []string{"right", "wrong", "right"} {
-		r.awaitTimes("the command that leads to it asks:", i+1)
+		r.awaitTimes("its proxy command asks:", i+1)
 		r.typed(answer + "\n")
 	}
 	code, shown := r.wait()
@@ -40,7 +40,7 @@ func TestCommandAsksInterrupted(t *testing.T) {
 	t.Parallel()
 	for _, hosts := range []int{1, 3} { // with one, nobody else is left to be stopped
 		r, _ := startOnTerminal(t, simPlan{hosts: hosts}, "run", "%", "--proxy-command", asking(filepath.Join(t.TempDir(), "answers")), "echo it works")
-		r.awaitTimes("the command that leads to it asks:", 1)
+		r.awaitTimes("its proxy command asks:", 1)
 		r.typed("\x03")
 		code, shown := r.wait()
 		if code != exit.Interrupted || strings.Contains(shown, ": it works") {

@@ -38,33 +38,33 @@ const overview = `Run commands, copy files and open tunnels on many hosts over S
   fleetssh run -w web[1-20] --sudo -- systemctl restart nginx
   fleetssh put -w web[1-20] app.conf /etc/app/app.conf
   fleetssh shell -w web[1-20]               one prompt, twenty hosts
-  fleetssh tunnel -w web[1-9] --serve 1080  one proxy that reaches into all of them
+  fleetssh tunnel -w web[1-9] --serve 1080  one proxy into all of them
   fleetssh check -w web[1-20],db1           can I log in, and how long does it take?
   fleetssh trust scan -w web[1-20]          which host keys, and what has changed?
-  fleetssh demo                             see it work, on hosts inside the process
+  fleetssh demo                             try it now: eight simulated hosts
 
 Verbs:
   run         run a command on all hosts
   put         copy files and directories to all hosts
-  get         copy them from all hosts, into a folder for each
+  get         copy files and directories from all hosts, one directory per host
   shell       one prompt, many hosts
-  tunnel      ports and sockets of hosts here, and those of here there; a proxy
-  check       connect and log in only; how long each phase takes
+  tunnel      forward ports and sockets, or serve one proxy into all hosts
+  check       connect and log in only; show how long each phase takes
   trust       collect host keys, show what has changed, add new ones
-  hosts       which hosts an expression chooses: expand, fold, count, split
-  explain     what would be tried to reach a host, and why; nothing is contacted
-  runs        what ran before, and how it ended
-  rerun       the command of an earlier run again, on some of its hosts
-  demo        a small fleet inside the process, and the main features shown on it
-  sim         a simulated fleet on this machine, for trying, testing and measuring
-  completion  completion of words in bash, zsh, fish and PowerShell
-  man         manual pages of all verbs
-  version     what this program was built from
-  help        this text, or that of a verb
+  hosts       list, expand, fold or count the hosts an expression matches
+  explain     show how a host would be reached, and why; nothing is contacted
+  runs        list earlier runs and how they ended
+  rerun       repeat an earlier run on some of its hosts
+  demo        show the main features on eight simulated hosts
+  sim         start a simulated fleet on this machine, to try, test and measure
+  completion  write a completion script for bash, zsh, fish or PowerShell
+  man         write manual pages for all verbs
+  version     show version, revision and platform
+  help        show this text, or the help of a verb
 
-fleetssh VERB --help shows the options of a verb. Defaults for them stand in
+fleetssh VERB --help shows the options of a verb. Their defaults can be changed in
 ~/.config/fleetssh/config.toml; --config FILE names another file, --config none
-goes without.
+reads none.
 
 `
 
@@ -193,7 +193,7 @@ func newPersonality(tool string) func(*call) *cobra.Command {
 			Args:   cobra.ArbitraryArgs,
 			Long:   personality.Help(tool),
 			RunE: func(*cobra.Command, []string) error {
-				return exit.UsageError("fleetssh --as "+tool+" takes its options", "%s is no verb", tool)
+				return exit.UsageError("fleetssh --as "+tool+" accepts its options", "%s is not a verb", tool)
 			},
 		}
 	}

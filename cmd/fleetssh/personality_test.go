@@ -64,7 +64,7 @@ func TestEveryOptionOfToolsIsCovered(t *testing.T) {
 			args, err := translate(line...)
 			if err != nil {
 				f, ok := errors.AsType[*exit.Error](err)
-				if !ok || f.Hint == "" || !strings.HasSuffix(f.Text, option+" is not covered") {
+				if !ok || f.Hint == "" || !strings.HasSuffix(f.Text, option+" is not supported") {
 					t.Errorf("%s %s: %v", tool, option, err)
 				}
 				continue

@@ -25,7 +25,7 @@ import (
 	"fleetssh/hostset"
 )
 
-// recordCall returns a call of the program whose runs are recorded in a folder of the test.
+// recordCall returns a call of the program whose runs are recorded in a directory of the test.
 func recordCall(t *testing.T) (c *call, stdout, stderr *bytes.Buffer) {
 	t.Helper()
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
@@ -162,7 +162,7 @@ func TestGivenFlags(t *testing.T) {
 
 func TestRunsVerbs(t *testing.T) {
 	c, stdout, stderr := recordCall(t)
-	if code := verb(t, c, "runs"); code != exit.OK || !strings.Contains(stderr.String(), "nothing has been recorded yet") {
+	if code := verb(t, c, "runs"); code != exit.OK || !strings.Contains(stderr.String(), "no run has been recorded yet") {
 		t.Errorf("empty: %d %s", code, stderr)
 	}
 	f := &record.Flags{Args: []string{"--timeout=30s"}}
@@ -177,8 +177,8 @@ func TestRunsVerbs(t *testing.T) {
 		{[]string{"runs"}, exit.OK, []string{id, second.ID(), "(interrupted) uptime", "     10       1       7       2 "}},
 		{[]string{"runs", "-n", "1", "--format", "json"}, exit.OK, []string{`"run":"` + second.ID() + `"`, `"hosts":3,"ok":1,"failed":2,`, `"state":"ended","exit_code":5`}},
 		{[]string{"runs", "show", id}, exit.OK, []string{
-			"command  uptime\n", "options  '--timeout=30s'\n", "hosts    10: 1 ok, 7 failed, 2 never begun\n", "ok       web1\n",
-			"note     fleetssh ended before the run did", "  lost, may have run: web6\n", "  lost, may have run: web9: how it ended was not recorded\n", "  never begun: web[7,10]\n", "  unreachable (connect): web3: refused\n",
+			"command  uptime\n", "options  '--timeout=30s'\n", "hosts    10: 1 ok, 7 failed, 2 skipped\n", "ok       web1\n",
+			"note     fleetssh was killed during the run", "  lost, may have run: web6\n", "  lost, may have run: web9: its outcome was not recorded\n", "  skipped: web[7,10]\n", "  unreachable (connect): web3: refused\n",
 			"  timed out, may still run: web5", "  timed out and stopped: web4", "  stopped: web8\n", "  exit code 1: web2\n",
 		}},
 		{[]string{"runs", "show", "-v", id}, exit.OK, []string{"web3: unreachable (connect), connect 0.0ms, run 0.0ms: refused\n"}},
@@ -187,8 +187,8 @@ func TestRunsVerbs(t *testing.T) {
 			`{"type":"start",`, `"host":"web11","index":2,"line":"up web11"}`, `"outcome":"exited","exit_code":1,`, `"outcomes":{"exited":3},"ok":1,"failed":2,`,
 		}},
 		{[]string{"runs", "diff", "last-1", "last"}, exit.OK, []string{"ok -> exit code 1: web1 (1)\n", "only in " + id + ": web[3-10] (8)\n", "only in " + second.ID() + ": web11 (1)\n"}},
-		{[]string{"runs", "diff", "last", "last"}, exit.OK, []string{"nothing has changed"}},
-		{[]string{"runs", "show", id[:9] + "9"}, exit.Usage, []string{"there is no such run", "did you mean " + second.ID()}},
+		{[]string{"runs", "diff", "last", "last"}, exit.OK, []string{"no recorded outcome or output has changed"}},
+		{[]string{"runs", "show", id[:9] + "9"}, exit.Usage, []string{"no such run", "did you mean " + second.ID()}},
 		{[]string{"runs", "show"}, exit.Usage, []string{"takes one run"}},
 		{[]string{"runs", "last"}, exit.Usage, []string{"fleetssh runs show last"}},
 		{[]string{"runs", "diff", "last"}, exit.Usage, []string{"takes two runs"}},
@@ -298,7 +298,7 @@ func TestRerunOfNobody(t *testing.T) {
 	tally := results.New([]selection.Host{{Name: "web1", Label: "web1"}})
 	r := new(record.Flags).Begin(c.screen, tally, journal.Start{Command: "uptime"})
 	defer r.Close()
-	if code := verb(t, c, "rerun", "last", "--skipped"); code != exit.Usage || !strings.Contains(stderr.String(), "is under way") {
+	if code := verb(t, c, "rerun", "last", "--skipped"); code != exit.Usage || !strings.Contains(stderr.String(), "is still running") {
 		t.Errorf("%d %s", code, stderr)
 	}
 }
@@ -338,7 +338,7 @@ func TestRecordFails(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "page.html")
 	recordRun(t, c, &record.Flags{Report: page}, []string{"web1"}, []results.Result{exited(0)}, true)
 	c.screen.Flush()
-	if got := stderr.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "warning: the run goes on, but is not fully recorded: ") {
+	if got := stderr.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "warning: the run continues, but is not fully recorded: ") {
 		t.Errorf("%s", got)
 	}
 	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "up web1") {
@@ -377,15 +377,15 @@ func TestReportOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"fleetssh ended before the run did", "lost, may have run", "how it ended was not recorded", "<dt>ok</dt><dd>1</dd>", "<dt>failed</dt><dd>4</dd>",
-		"<dt>not known, or not begun</dt><dd>5</dd>", "up web9", "refused",
+		"fleetssh was killed during the run", "lost, may have run", "its outcome was not recorded", "<dt>ok</dt><dd>1</dd>", "<dt>failed</dt><dd>4</dd>",
+		"<dt>unknown or skipped</dt><dd>5</dd>", "up web9", "refused",
 	} {
 		if !strings.Contains(string(data), want) {
 			t.Errorf("no %q", want)
 		}
 	}
 	if err := (&record.Flags{Report: filepath.Join(t.TempDir(), "none", "page.html")}).Check(); err == nil {
-		t.Error("a folder that is not there")
+		t.Error("a directory that is not there")
 	}
 }
 

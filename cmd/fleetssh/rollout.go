@@ -123,9 +123,9 @@ func (s *rollout) tooMany(n int, sizes []int) string {
 	switch {
 	case s.safety.batch != "" && n == 0 && len(sizes) > 1 && failed == sizes[0]:
 		if failed == 1 {
-			return batch + " failed: its only host did"
+			return batch + " failed on its only host"
 		}
-		return fmt.Sprintf("%s failed: all of its %d hosts did", batch, failed)
+		return fmt.Sprintf("%s failed on all of its %d hosts", batch, failed)
 	case !s.limited || failed <= s.most:
 		return ""
 	case s.safety.maxFail == "":
@@ -166,7 +166,7 @@ func (s *rollout) finish(ctx, work context.Context, show func()) error {
 		s.c.screen.Message("fleetssh: stopped: " + t.Stopped)
 	}
 	if work.Err() == context.DeadlineExceeded {
-		s.c.screen.Message("fleetssh: stopped: the deadline is over after " + results.ShortDuration(s.safety.deadline))
+		s.c.screen.Message("fleetssh: stopped: the deadline of " + results.ShortDuration(s.safety.deadline) + " has passed")
 	}
 	show()
 	return s.record.Finish()
@@ -281,6 +281,6 @@ func (w *rewinder) reader() (io.Reader, error) {
 func (w *rewinder) close() {
 	if w.file != nil {
 		w.file.Close()
-		_ = os.Remove(w.file.Name()) // it is in the folder for temporary files
+		_ = os.Remove(w.file.Name()) // it is in the directory for temporary files
 	}
 }

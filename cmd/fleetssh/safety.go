@@ -27,20 +27,20 @@ type safetyFlags struct {
 }
 
 // safetyFlagsHelp is the help text of these flags.
-const safetyFlagsHelp = `With care:
-      --dry-run             show what each host would be sent, contact none; of
-                            a script, what it would be run by. Over 100
-                            hosts share a line where theirs are equal
+const safetyFlagsHelp = `Rolling changes safely:
+      --dry-run             show what each host would be sent, contact none; for
+                            a script, the command line that runs it. With over
+                            100 hosts, those with equal lines share one
       --args-file FILE      values for %(name)s in the command, by host: CSV whose
                             first line names the columns, one of them host, or
                             JSON: {"web1": {"name": "value"}}; %(name)q is quoted
-      --batch SIZES         so many hosts first, then so many: 1,10%,100%; the
-                            last size is repeated. A batch in which hosts fail is
-                            the last one, unless --max-fail allows it; the first
-                            one, if all of its hosts fail, is so in any case
+      --batch SIZES         run on batches of so many hosts: 1,10%,100%; the last
+                            size is repeated. The rollout stops after a batch
+                            with failed hosts, unless --max-fail allows it. It
+                            always stops if all hosts of the first batch fail
       --pause DUR           wait between batches
-      --max-fail N          begin no more hosts once more than N, or N%, failed;
-                            those that run by then run on
+      --max-fail N          start no more hosts once more than N, or N%, have
+                            failed; hosts that are running by then finish
       --confirm-over N      ask before running on more than N hosts
       --yes                 do not ask
       --deadline DUR        stop everything after this time
@@ -71,7 +71,7 @@ func (f *safetyFlags) check() error {
 		return err
 	}
 	if f.pause > 0 && f.batch == "" {
-		return exit.UsageError("add --batch 1,10%,100%", "--pause without --batch")
+		return exit.UsageError("add --batch 1,10%,100%", "--pause needs --batch")
 	}
 	return nil
 }
@@ -87,7 +87,7 @@ func amount(text string) (number int, percent bool, err error) {
 	case digits == "" || strings.Trim(digits, "0123456789") != "":
 		return 0, false, fmt.Errorf("%q is neither a number nor a percentage", text)
 	case percent && (err != nil || number > 100):
-		return 0, false, fmt.Errorf("%q is more than all", text)
+		return 0, false, fmt.Errorf("%q is more than 100%%", text)
 	case err != nil || number > maxAmount:
 		return 0, false, fmt.Errorf("%q is more than %d", text, maxAmount)
 	}
@@ -103,7 +103,7 @@ func (f *safetyFlags) sizes(n int) ([]int, error) {
 	for word := range strings.SplitSeq(f.batch, ",") {
 		size, percent, err := amount(strings.TrimSpace(word))
 		if err == nil && size == 0 {
-			err = fmt.Errorf("%q is no host at all", strings.TrimSpace(word))
+			err = fmt.Errorf("%q: a batch needs at least one host", strings.TrimSpace(word))
 		}
 		if err != nil {
 			return nil, exit.UsageError("as in --batch 1,10%,100%", "--batch: %v", err)
@@ -145,7 +145,7 @@ func (f *safetyFlags) confirm(ctx context.Context, c *call, what string, hosts i
 	agreed, err := c.agreed(ctx, fmt.Sprintf("%s on %d hosts", what, hosts))
 	switch {
 	case err != nil:
-		return &exit.Error{Code: exit.Usage, Text: fmt.Sprintf("%d hosts need a confirmation: %v", hosts, err), Hint: "--yes gives it"}
+		return &exit.Error{Code: exit.Usage, Text: fmt.Sprintf("cannot ask for confirmation to work on %d hosts: %v", hosts, err), Hint: "--yes confirms"}
 	case !agreed:
 		return &exit.Error{Code: exit.Usage, Text: "not confirmed: nothing was run"}
 	}

@@ -233,7 +233,7 @@ func tells(t *testing.T, args ...string) {
 	}
 }
 
-// keeps looks for the marker in the files of a folder.
+// keeps looks for the marker in the files of a directory.
 func keeps(t *testing.T, dir string) {
 	t.Helper()
 	files := 0

@@ -93,10 +93,10 @@ func TestSettingsFaults(t *testing.T) {
 		{"a dotted key", "run.fanout = 0\n", ":1: fanout: must be", ""},
 		{"an inline table", "\nrun = { fanout = 0 }\n", ":2: fanout: must be", ""},
 		{"too deep", "[run.fanout]\nx = 1\n", ":2: [run.fanout]: no verb", ""},
-		{"a date", "fanout = 2020-01-01\n", ":1: fanout: it is no text", ""},
+		{"a date", "fanout = 2020-01-01\n", ":1: fanout: not a text", ""},
 		{"no TOML", "fanout = 3\nfanout =\n", ":2: ", ""},
 		{"twice", "fanout = 3\nfanout = 4\n", "", ""},
-		{"a secret", "password = 'x'\n", ":1: password: secrets have no place here", "password-file"},
+		{"a secret", "password = 'x'\n", ":1: password: secrets do not belong in this file", "password-file"},
 		{"a secret in a URL", "proxy = 'socks5://me:secret@proxy:1080'\n", ":1: proxy: secrets", ""},
 		{"a secret in a variable", "[run]\nenv = ['A=1', 'API_TOKEN=x']\n", ":2: env: secrets", ""},
 	} {

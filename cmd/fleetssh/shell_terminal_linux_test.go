@@ -89,7 +89,7 @@ func TestShellDialogue(t *testing.T) {
 	}
 }
 
-// home is the home folder of the program.
+// home is the home directory of the program.
 func (r *terminalRun) home() string {
 	for _, variable := range r.cmd.Env {
 		if home, ok := strings.CutPrefix(variable, "HOME="); ok {
@@ -134,12 +134,12 @@ func TestShellOnOpenSSH(t *testing.T) {
 			if err := os.WriteFile(input, []byte("sent\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			r.typed("d=$(mktemp -d); cd $d; touch 'one two' unique; mkdir folder; echo made\r")
+			r.typed("d=$(mktemp -d); cd $d; touch 'one two' unique; mkdir directory; echo made\r")
 			r.await("made\r\n")
 			r.typed("(exit 7)\r")
 			r.await("exit code 7")
-			r.typed("echo $? file: on\t u\t fol\t end\r")
-			r.await("7 file: one two unique folder/ end")
+			r.typed("echo $? file: on\t u\t dir\t end\r")
+			r.await("7 file: one two unique directory/ end")
 			r.typed("cat > hb.conf <<EOF\r")
 			r.await("> ")
 			r.typed("keep=$((3 + 4))\r")
@@ -161,7 +161,7 @@ func TestShellOnOpenSSH(t *testing.T) {
 			r.typed("rm -r $d; cd /; echo $V; sh -c \"trap '' INT; echo stubborn; sleep 1000\"\r")
 			r.await("in\r\nstubborn\r\n")
 			r.typed("\x03")
-			r.await("once more")
+			r.await("press Ctrl-C again")
 			r.typed("\x03")
 			r.await("127.0.0.1 (1): the shell has ended")
 			r.typed(":connect\r")
@@ -169,7 +169,7 @@ func TestShellOnOpenSSH(t *testing.T) {
 			r.await("back\r\n")
 			r.typed("! echo here; exit 4\r")
 			r.await("\r\nhere\r\n")
-			r.await("here: exit status 4")
+			r.await("local command: exit status 4")
 			r.typed(":quit\r")
 			if code, _ := r.wait(); code != exit.OK {
 				t.Errorf("exit code %d", code)

@@ -47,7 +47,7 @@ type sim struct {
 	once      sync.Once
 }
 
-// startSim starts a fleet and writes its files to dir, or to a new folder if that
+// startSim starts a fleet and writes its files to dir, or to a new directory if that
 // is empty.
 func startSim(plan simPlan, dir string) (_ *sim, err error) {
 	s := &sim{plan: plan, temporary: dir == ""}
@@ -246,7 +246,7 @@ func (s *sim) misbehaving() []string {
 	}
 	say(s.plan.failing, "every command exits 1")
 	say(s.plan.faulty, s.plan.fault.String())
-	say(s.plan.silent, "never say a word")
+	say(s.plan.silent, "accept the connection and send nothing")
 	say(s.plan.slow, fmt.Sprintf("every command takes %v longer", simSlowness))
 	return lines
 }

@@ -134,7 +134,7 @@ func TestTrustScanAndAccept(t *testing.T) {
 
 	// Nobody is there to agree, or does not.
 	r.run(exit.Usage, "accept", keys)
-	r.says("fleetssh: error: new keys need a confirmation: there is no terminal to ask on", "hint: --yes gives it")
+	r.says("fleetssh: error: cannot ask for confirmation of the new keys: there is no terminal to ask on", "hint: --yes confirms")
 	r.answer = "n"
 	r.run(exit.Usage, "accept", keys)
 	r.says("fleetssh: error: not confirmed: nothing was added")
@@ -167,8 +167,8 @@ func TestTrustScanAndAccept(t *testing.T) {
 	r.answer = "yes"
 	r.run(exit.OK, "accept", "-w", "127.1.0.[1-4]", "--replace", "127.1.0.[1-2]")
 	r.says("127.1.0.2: replace     ssh-ed25519 SHA256:…; known is ssh-ed25519 SHA256:… in "+known+":2",
-		"fleetssh: 1 key added to "+known+", 1 of before taken out (the file as it was: "+known+".old)")
-	if want := "add 1 key of 1 host to " + known + ", in the place of the known ones of 127.1.0.2? [y/N] "; r.asked != want {
+		"fleetssh: 1 key added to "+known+", 1 removed (previous file: "+known+".old)")
+	if want := "add 1 key of 1 host to " + known + ", replacing the known keys of 127.1.0.2? [y/N] "; r.asked != want {
 		t.Errorf("asked %q, want %q", r.asked, want)
 	}
 	if got := r.read("known_hosts.old"); got != strings.Join(lines, "") {
@@ -193,7 +193,7 @@ func TestTrustFingerprints(t *testing.T) {
 	r.says("127.1.0.1: add         ssh-ed25519 "+fingerprint(0),
 		"127.1.0.2: unvouched   ssh-ed25519 "+fingerprint(1),
 		"fleetssh: 3 hosts: 1 new, 2 unvouched", "  unvouched: 127.1.0.[2-3]",
-		"    hint: no key of theirs has a fingerprint of the file: ask who runs the host")
+		"    hint: none of their keys has a fingerprint in the file: ask the administrator of the hosts")
 	if got := r.read("mine"); !strings.HasPrefix(got, "|1|") || strings.Count(got, "\n") != 1 {
 		t.Errorf("the file is\n%s", got)
 	}
@@ -324,7 +324,7 @@ func TestTrustUsage(t *testing.T) {
 		{[]string{"scan"}, "fleetssh: error: no host selected"},
 		{[]string{"scan", "web1"}, "fleetssh: error: trust scan takes no arguments, only options"},
 		{[]string{"accept", "a", "b"}, "fleetssh: error: trust accept takes one file"},
-		{[]string{"accept", "a", "-w", "b"}, "fleetssh: error: the keys are either from a or from the hosts"},
+		{[]string{"accept", "a", "-w", "b"}, "fleetssh: error: keys come from a or from hosts, not from both"},
 		{[]string{"accept", "a", "--replace", "b["}, `fleetssh: error: --replace: host set "b[": offset 1: missing "]"`},
 	} {
 		r.run(exit.Usage, test.args[0], test.args[1:]...)
@@ -363,7 +363,7 @@ func TestTrustOfHalfAHost(t *testing.T) {
 	known := r.write("known_hosts", knownLine(fmt.Sprintf("[%s]:%d", s.Host(), s.Port()), keys[1].PublicKey()))
 	kept := r.write("keys", "#partial ", strings.SplitN(r.read("known_hosts"), " ", 2)[0], "\n", knownLine(fmt.Sprintf("[%s]:%d", s.Host(), s.Port()), keys[0].PublicKey()))
 	r.common = []string{"-F", "none", "--known-hosts", known}
-	// It may have the key that is known, too: nothing has changed, and nothing is added.
+	// It may have the key that is known, too: no recorded outcome or output has changed, and nothing is added.
 	r.run(exit.Unreachable, "accept", kept, "--yes")
 	r.says("fleetssh: nothing to add", "fleetssh: 1 host: 1 known")
 }

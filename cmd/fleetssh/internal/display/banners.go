@@ -71,7 +71,7 @@ func (b *Banners) take() (lines []string) {
 	}
 	for _, text := range b.texts {
 		if b.shown++; b.shown > mostTold {
-			lines = append(lines, "fleetssh: more hosts say something while their logins wait: fleetssh check shows it")
+			lines = append(lines, "fleetssh: more hosts sent a banner while their logins wait: fleetssh check shows it")
 			break
 		}
 		b.hosts[text] = unique(b.hosts[text])

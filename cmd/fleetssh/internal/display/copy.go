@@ -37,14 +37,14 @@ type CopyFlags struct {
 }
 
 // CopyHelp is the help text of these flags.
-const CopyHelp = `What is shown:
-      --format FORMAT       stream: a line for each host when it is done (default)
-                            json: an object for each file and each host
-  -v, --verbose             stream: a line for each file too
+const CopyHelp = `Output:
+      --format FORMAT       stream: one line per host when it is done (default)
+                            json: one object per file and per host
+  -v, --verbose             stream: one line per file too
   -q, --quiet               only what failed
-      --progress WHEN       a line that says how far it is, on standard error:
-                            auto (on a terminal), always, never; Enter or
-                            Ctrl-\ says who is outstanding, and what is done there
+      --progress WHEN       a status line on standard error: auto (on a terminal),
+                            always, never; Enter or Ctrl-\ lists the hosts that
+                            are not done, and what each is doing
       --color WHEN          auto (on a terminal, unless NO_COLOR is set), always,
                             never
 `
@@ -67,7 +67,7 @@ func (f *CopyFlags) Check() error {
 	case f.quiet && f.verbose:
 		return exit.UsageError("", "-q and -v exclude each other")
 	case f.Format != "stream" && (f.quiet || f.verbose):
-		return exit.UsageError("", "-q and -v go with --format stream only")
+		return exit.UsageError("", "-q and -v need --format stream")
 	}
 	return nil
 }
@@ -145,8 +145,8 @@ func (d *copyStream) Close() {
 	switch {
 	case !d.stopped || d.SCP:
 	case d.Resume:
-		d.Screen.Message("hint: the same again goes on where it stopped")
+		d.Screen.Message("hint: run the same command again to continue")
 	default:
-		d.Screen.Message("hint: the same with --resume goes on where it stopped")
+		d.Screen.Message("hint: run it again with --resume to continue")
 	}
 }

@@ -77,7 +77,7 @@ func (s *copyStatus) text() string {
 		text += fmt.Sprintf(", %d failed", s.failed)
 	}
 	if s.unbegun > 0 {
-		text += fmt.Sprintf(", %d never begun", s.unbegun)
+		text += fmt.Sprintf(", %d skipped", s.unbegun)
 	}
 	text += ", " + time.Since(s.Tally.Begun).Round(time.Second).String()
 	long := fmt.Sprintf("%s: %d of %s done%s", s.Verb, s.done, selection.CountHosts(len(s.ended)), text)

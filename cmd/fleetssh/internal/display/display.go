@@ -54,22 +54,22 @@ type Flags struct {
 }
 
 // Help is the help text of these flags.
-const Help = `What is shown:
-      --format FORMAT       stream: each line behind its host, as it comes
+const Help = `Output:
+      --format FORMAT       stream: each line as it comes, after its host
                             (default)
-                            fold: what hosts wrote alike once, below the set of
-                            these hosts, as soon as no other can join them
-                            json: one object a line
+                            fold: identical output once, below the set of its
+                            hosts, as soon as the group is complete
+                            json: one object per line
   -b, --fold                the same as --format fold
       --diff                fold, and how the others differ from the most common
   -N, --no-label            stream, fold: lines without their hosts
-  -q, --quiet               nothing of what the hosts write: only who failed
-      --outdir DIR          write what each host writes to standard output into a
-                            file of its own as well, which is made anew
+  -q, --quiet               no output of the hosts, only which of them failed
+      --outdir DIR          write the standard output of each host also to a file
+                            of its own; existing files are overwritten
       --errdir DIR          the same for standard error
-      --progress WHEN       a line that says how far it is, on standard error:
-                            auto (on a terminal), always, never; Enter or
-                            Ctrl-\ says who is outstanding, and what is done there
+      --progress WHEN       a status line on standard error: auto (on a terminal),
+                            always, never; Enter or Ctrl-\ lists the hosts that
+                            are not done, and what each is doing
       --color WHEN          auto (on a terminal, unless NO_COLOR is set), always,
                             never
 `
@@ -108,15 +108,15 @@ var whenWords = []string{"auto", "always", "never"}
 func (f *Flags) Check() error {
 	if f.fold || f.Diff {
 		if f.Format == "json" {
-			return exit.UsageError("", "--format json goes neither with -b nor with --diff")
+			return exit.UsageError("", "--format json cannot be combined with -b or --diff")
 		}
 		f.Format = "fold"
 	}
 	switch {
 	case f.noLabel && f.Format == "json":
-		return exit.UsageError("", "--no-label goes with --format stream and fold only")
+		return exit.UsageError("", "--no-label needs --format stream or fold")
 	case f.quiet && f.Format != "stream":
-		return exit.UsageError("", "--quiet goes neither with --format %s nor with -b and --diff", f.Format)
+		return exit.UsageError("", "--quiet cannot be combined with --format %s, -b or --diff", f.Format)
 	}
 	return nil
 }
@@ -126,14 +126,14 @@ func (f *Flags) Asked() bool {
 	return f.Format != "stream" || f.fold || f.Diff || f.quiet || f.progress == "always" || f.outdir != "" || f.errdir != ""
 }
 
-// Prepare creates the folders for output files.
+// Prepare creates the directories for output files.
 func (f *Flags) Prepare() error {
 	for _, dir := range []string{f.outdir, f.errdir} {
 		if dir == "" {
 			continue
 		}
 		if err := os.MkdirAll(dir, 0o777); err != nil {
-			return fmt.Errorf("folder for output: %w", err)
+			return fmt.Errorf("directory for output: %w", err)
 		}
 	}
 	return nil

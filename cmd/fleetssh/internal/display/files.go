@@ -21,7 +21,7 @@ type fileDisplay struct {
 	open  map[fileKey]*hostFile
 }
 
-// fileKey identifies a file: a host, and the folder for standard output or standard error.
+// fileKey identifies a file: a host, and the directory for standard output or standard error.
 type fileKey struct {
 	host int
 	dir  string
@@ -42,7 +42,7 @@ func newFiles(v View, beside Display, outdir, errdir string) *fileDisplay {
 	if errdir != "" {
 		d.dirs[fleetssh.StderrLine] = errdir
 	}
-	if outdir != "" && sameFolder(outdir, errdir) {
+	if outdir != "" && sameDirectory(outdir, errdir) {
 		d.dirs[fleetssh.StderrLine] = outdir // one file takes both, in the order in which they come
 	}
 	d.names = selection.FileNames(v.Tally.Hosts)
@@ -60,8 +60,8 @@ func newFiles(v View, beside Display, outdir, errdir string) *fileDisplay {
 	return d
 }
 
-// sameFolder reports whether two names mean the same folder.
-func sameFolder(a, b string) bool {
+// sameDirectory reports whether two names mean the same directory.
+func sameDirectory(a, b string) bool {
 	one, err := os.Stat(a)
 	if err != nil {
 		return false
@@ -119,7 +119,7 @@ func (d *fileDisplay) finish(key fileKey) {
 func (d *fileDisplay) note(err error) {
 	if err != nil && !d.Tally.Trouble {
 		d.Tally.Trouble = true
-		d.Screen.Message("fleetssh: error: output into files: " + err.Error())
+		d.Screen.Message("fleetssh: error: write output files: " + err.Error())
 	}
 }
 

@@ -42,7 +42,7 @@ func (d *foldDisplay) Show(ev fleetssh.Event) {
 	}
 	if err := d.fold.Line(ev.Host, stream, ev.Text); err != nil && !d.failed {
 		d.failed = true
-		d.Screen.Message("fleetssh: warning: output to be folded could not be kept: " + err.Error())
+		d.Screen.Message("fleetssh: warning: some output could not be folded: " + err.Error())
 	}
 }
 

@@ -41,7 +41,7 @@ func (p *progress) text() string {
 		text += fmt.Sprintf(", %d failed", failed)
 	}
 	if unbegun := p.unbegun.Load(); unbegun > 0 {
-		text += fmt.Sprintf(", %d never begun", unbegun)
+		text += fmt.Sprintf(", %d skipped", unbegun)
 	}
 	text += ", " + time.Since(p.begun).Round(time.Second).String()
 	long := fmt.Sprintf("%d of %s done%s", done, selection.CountHosts(p.total), text)

@@ -33,12 +33,12 @@ var Codes = []struct {
 	Text string
 }{
 	{OK, "all hosts ran the command and it exited 0"},
-	{Failed, "something went wrong here: a file, the terminal, standard output"},
+	{Failed, "a local error: a file, the terminal, standard output"},
 	{Usage, "wrong usage; no host was contacted"},
 	{Stopped, "some hosts timed out or were stopped"},
-	{Unreachable, "some could not be reached or logged in to, did not start, or were lost"},
-	{Command, "some ran the command and it exited non-zero or by a signal"},
-	{Budget, "no more hosts were begun, because too many failed (--batch, --max-fail)"},
+	{Unreachable, "some hosts were not reached or logged in to, did not start, or were lost"},
+	{Command, "the command exited non-zero or by a signal on some hosts"},
+	{Budget, "hosts were skipped, because too many failed (--batch, --max-fail)"},
 	{Interrupted, "interrupted"},
 }
 
@@ -117,7 +117,7 @@ func OutputError(err error) error {
 // Help is the table of exit codes for help texts.
 func Help() string {
 	var b strings.Builder
-	b.WriteString("Exit codes, the first that applies of 130, 6, 3, 4, 5:\n")
+	b.WriteString("Exit codes (the first that applies of 130, 6, 3, 4, 5):\n")
 	for _, c := range Codes {
 		fmt.Fprintf(&b, "  %-4d %s\n", c.Code, c.Text)
 	}

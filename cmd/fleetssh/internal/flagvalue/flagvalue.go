@@ -83,7 +83,7 @@ func parseDuration(text string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(full)
 	if err != nil || d < 0 {
-		return 0, fmt.Errorf("%q is no time: write 10 or 10s for seconds, 500ms, 2m", text)
+		return 0, fmt.Errorf("%q is not a duration: write 10 or 10s for seconds, 500ms, 2m", text)
 	}
 	return d, nil
 }
@@ -96,7 +96,7 @@ func (v Rate) Set(text string) error {
 	n, err := ParseSize(strings.ToUpper(text))
 	switch {
 	case err != nil:
-		return fmt.Errorf("%q is no rate: write 500K, 10M or 1G, in bytes a second", text)
+		return fmt.Errorf("%q is not a rate: write 500K, 10M or 1G, in bytes a second", text)
 	case n == 0:
 		return errors.New("must be more than zero")
 	}
@@ -123,7 +123,7 @@ func ParseSize(text string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n < 0 || n > 1<<40/unit {
-		return 0, fmt.Errorf("%q is no size: write 500, 64K, 1M, 2G", text)
+		return 0, fmt.Errorf("%q is not a size: write 500, 64K, 1M, 2G", text)
 	}
 	return n * unit, nil
 }

@@ -338,13 +338,13 @@ func (l *runningLines) onInterrupt(ctx context.Context, signals <-chan os.Signal
 		case <-signals:
 			if interrupted {
 				giveUp()
-				screen.Message("fleetssh: giving up what does not react")
+				screen.Message("fleetssh: giving up on hosts that do not react")
 				<-over
 				return
 			}
 			interrupted = true
 			l.interrupt(ctx)
-			screen.Message("fleetssh: interrupted; once more to give up what does not react")
+			screen.Message("fleetssh: interrupted; press Ctrl-C again to give up on hosts that do not react")
 		}
 	}
 }

@@ -19,18 +19,18 @@ import (
 
 // Help describes the lines for fleetssh itself, for help texts.
 const Help = `Lines for fleetssh itself, not for the hosts:
-  :hosts                    the hosts, and which of them lines run on
+  :hosts                    show the hosts, and which of them lines run on
   :drop EXPR                leave hosts out
-  :only EXPR                of the hosts that lines run on, keep these
-  :failed                   keep those on which the last line failed
-  :all                      back to all hosts that are connected
+  :only EXPR                keep only these of the hosts that lines run on
+  :failed                   keep only the hosts on which the last line failed
+  :all                      back to all connected hosts
   :connect                  open the shells of lost hosts again
   :send FILE COMMAND        run a command with FILE as its input on every host
   :each DIR COMMAND         the same, with DIR/<host> as the input of a host
-  :fold, :stream            how output is shown from now on
-  :help                     this list
-  :quit, Ctrl-D             the end
-  !COMMAND                  run a command on this machine
+  :fold, :stream            change how output is shown
+  :help                     show this list
+  :quit, Ctrl-D             leave
+  !COMMAND                  run a command locally
 `
 
 // localWords are the words for fleetssh itself. A space at the end means that a word takes arguments.
@@ -70,7 +70,7 @@ func (s *Shell) word(ctx context.Context, u unit) error {
 	case ":quit":
 		s.quit = true
 	default:
-		return exit.UsageError(":help", "unknown word %s", name)
+		return exit.UsageError(":help", "unknown command %s", name)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func (s *Shell) narrow(name, expr string) error {
 	}
 	switch {
 	case found == 0:
-		return exit.UsageError(":hosts", "no line runs on %s", expr)
+		return exit.UsageError(":hosts", "no chosen host matches %s", expr)
 	case kept == 0:
 		return exit.UsageError("", "no host would be left")
 	}
@@ -199,7 +199,7 @@ func (s *Shell) reconnect(ctx context.Context) {
 func (s *Shell) send(ctx context.Context, name, rest string) error {
 	path, text, _ := strings.Cut(rest, " ")
 	if text = strings.TrimSpace(text); text == "" {
-		return exit.UsageError(":help", "%s without a command", name)
+		return exit.UsageError(":help", "%s needs a command", name)
 	}
 	inputs := make(map[int]*io.SectionReader)
 	var shared *io.SectionReader
@@ -233,7 +233,7 @@ func openInput(name string) (*io.SectionReader, *os.File, error) {
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no file", name)
+		err = fmt.Errorf("%s is not a regular file", name)
 	}
 	if err != nil {
 		file.Close()
@@ -259,7 +259,7 @@ func (s *Shell) local(ctx context.Context, line string) error {
 		<-s.signals // the interrupt was for the command
 	}
 	if exit, ok := err.(*exec.ExitError); ok {
-		s.Screen.Message("here: " + exit.Error())
+		s.Screen.Message("local command: " + exit.Error())
 		return nil
 	}
 	if err != nil {

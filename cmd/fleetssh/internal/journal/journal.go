@@ -49,14 +49,14 @@ const (
 	outputSuffix  = ".output.jsonl"
 )
 
-// Dir returns the folder of the runs of the current user: fleetssh/runs in
+// Dir returns the directory of the runs of the current user: fleetssh/runs in
 // $XDG_STATE_HOME, or else in ~/.local/state. It need not exist.
 func Dir() (string, error) {
 	state := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(state) { // which the specification tells to ignore
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return "", fmt.Errorf("folder for the record of runs: %w", err)
+			return "", fmt.Errorf("directory for the record of runs: %w", err)
 		}
 		state = filepath.Join(home, ".local", "state")
 	}
@@ -73,7 +73,7 @@ func newID(t time.Time) string {
 	return t.UTC().Format(idTime) + "-" + hex.EncodeToString(random[:])
 }
 
-// idOf returns the run that a file of the folder belongs to.
+// idOf returns the run that a file of the directory belongs to.
 func idOf(name string) (id string, ok bool) {
 	for _, suffix := range []string{outputSuffix, partialSuffix, journalSuffix} {
 		if id, ok := strings.CutSuffix(name, suffix); ok {

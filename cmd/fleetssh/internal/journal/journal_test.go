@@ -22,7 +22,7 @@ func startOf(hosts int) Start {
 	return s
 }
 
-// create begins a run in the folder.
+// create begins a run in the directory.
 func create(t testing.TB, dir string, start Start) *Writer {
 	t.Helper()
 	w, err := Create(dir, start)
@@ -238,8 +238,8 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for name, reason := range map[string]string{
-		"last-3": "only 3 runs are recorded", "last~3": "only 3 runs are recorded", "last-": "there is no such run", "last~": "there is no such run", "last--1": "there is no such run", "last-99999999999": "there is no such run", "lasting": "there is no such run", "last+1": "there is no such run",
-		"": "there is no such run", "20": "there is no such run", "2026": "3 runs begin like that", "../../x": "there is no such run",
+		"last-3": "only 3 runs are recorded", "last~3": "only 3 runs are recorded", "last-": "no such run", "last~": "no such run", "last--1": "no such run", "last-99999999999": "no such run", "lasting": "no such run", "last+1": "no such run",
+		"": "no such run", "20": "no such run", "2026": "3 runs match", "../../x": "no such run",
 	} {
 		_, err := Open(dir, name)
 		e, ok := errors.AsType[*NameError](err)
@@ -257,11 +257,11 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s: near is %v", name, err)
 		}
 	}
-	if _, err := Open(t.TempDir(), "last"); err == nil || !strings.Contains(err.Error(), "nothing has been recorded yet") {
+	if _, err := Open(t.TempDir(), "last"); err == nil || !strings.Contains(err.Error(), "no run has been recorded yet") {
 		t.Errorf("empty: %v", err)
 	}
 	if runs, err := List(filepath.Join(dir, "none")); err != nil || runs != nil {
-		t.Errorf("no folder: %v %v", runs, err)
+		t.Errorf("no directory: %v %v", runs, err)
 	}
 }
 

@@ -25,7 +25,7 @@ func (i *Info) OneLine() string {
 	return string([]rune(text)[:width-1]) + "…"
 }
 
-// List returns the runs of a folder, the oldest first. A folder that does not exist has none.
+// List returns the runs of a directory, the oldest first. A directory that does not exist has none.
 func List(dir string) ([]Info, error) {
 	names, err := journals(dir)
 	if err != nil {
@@ -45,7 +45,7 @@ func List(dir string) ([]Info, error) {
 	return runs, nil
 }
 
-// journals returns the names of the journals of a folder, the oldest first.
+// journals returns the names of the journals of a directory, the oldest first.
 func journals(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -181,7 +181,7 @@ func readFile(dir, name string) (*Run, error) {
 // find returns the journal that a name means.
 func find(names []string, name string) (string, error) {
 	if len(names) == 0 {
-		return "", &NameError{Name: name, Reason: "nothing has been recorded yet"}
+		return "", &NameError{Name: name, Reason: "no run has been recorded yet"}
 	}
 	if back, ok := lastButN(name); ok {
 		if back >= len(names) {
@@ -204,9 +204,9 @@ func find(names []string, name string) (string, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return "", &NameError{Name: name, Reason: "there is no such run", Near: nearest(names, name)}
+		return "", &NameError{Name: name, Reason: "no such run", Near: nearest(names, name)}
 	}
-	return "", &NameError{Name: name, Reason: fmt.Sprintf("%d runs begin like that", len(found)), Near: idsOf(found[max(0, len(found)-3):])}
+	return "", &NameError{Name: name, Reason: fmt.Sprintf("%d runs match", len(found)), Near: idsOf(found[max(0, len(found)-3):])}
 }
 
 // lastButN reads "last", "last-N" and, as with git, "last~N".

@@ -17,7 +17,7 @@ import (
 	"testing"
 )
 
-// TestMain is also what the processes of these tests run: the variable names the folder, what
+// TestMain is also what the processes of these tests run: the variable names the directory, what
 // to do, and how many hosts there are.
 func TestMain(m *testing.M) {
 	task := strings.Split(os.Getenv("JOURNAL_TEST"), "|")
@@ -178,7 +178,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// Many processes write to the same folder at once.
+// Many processes write to the same directory at once.
 func TestProcesses(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "runs")

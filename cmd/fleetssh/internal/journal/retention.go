@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// prune removes the oldest runs of a folder until at most so many runs with so many bytes are
+// prune removes the oldest runs of a directory until at most so many runs with so many bytes are
 // left. A run that is under way stays, and so does the one named. What cannot be removed is
 // tried again at the next run.
 func prune(dir, keep string, runs int, bytes int64) {

@@ -27,7 +27,7 @@ type Writer struct {
 	cut    error // why no more output is kept
 }
 
-// Create begins the record of a run in a folder, which it makes if need be, and removes the
+// Create begins the record of a run in a directory, which it makes if need be, and removes the
 // oldest runs that are too many. Others cannot read what it makes. All hosts are named in the
 // record when it returns.
 func Create(dir string, start Start) (*Writer, error) {

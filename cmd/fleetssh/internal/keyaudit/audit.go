@@ -342,7 +342,7 @@ func (s *Audit) ShowSummary() {
 		case word == knownhosts.Mismatched.String() && s.untouched():
 			say("    hint: " + s.Flags.ReplaceHint(s.namesOf(labels[word]), s.From))
 		case word == "unvouched":
-			say("    hint: no key of theirs has a fingerprint of the file: ask who runs the host")
+			say("    hint: none of their keys has a fingerprint in the file: ask the administrator of the hosts")
 		}
 	}
 	for _, line := range s.sameKeys() {

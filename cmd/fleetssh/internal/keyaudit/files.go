@@ -83,7 +83,7 @@ func Intention(all []Addition) string {
 		}
 		text := fmt.Sprintf("%s of %s to %s", CountKeys(keys), selection.CountHosts(len(a.hosts)), a.Files[0])
 		if replaced != nil {
-			text += ", in the place of the known ones of " + hostset.Of(replaced...).String()
+			text += ", replacing the known keys of " + hostset.Of(replaced...).String()
 		}
 		parts = append(parts, text)
 	}

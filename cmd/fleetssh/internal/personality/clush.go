@@ -11,7 +11,7 @@ import (
 	"fleetssh/hostset"
 )
 
-const clushAbout = `Called as clush, or with --as clush, fleetssh takes the options of clush.
+const clushAbout = `Called as clush, or with --as clush, fleetssh accepts the options of clush.
 
   ln -s $(command -v fleetssh) ~/bin/clush
   clush -w rack[1-3]n[0-9] -b uname -r
@@ -54,10 +54,10 @@ func clushPersonality() *personality {
 			{names: []string{"--errdir"}, value: "DIR", same: "--errdir"},
 			{names: []string{"-q", "--quiet"}, becomes: "nothing: who failed is said in any case"},
 			{names: []string{"-v", "--verbose"}, becomes: "nothing: who failed, and why, is said in any case"},
-			{names: []string{"-R", "--worker"}, value: "WORKER", take: takeClushWorker, becomes: "nothing if WORKER is ssh; no other is covered"},
-			{names: []string{"-m", "--mode"}, value: "MODE", take: takeClushMode, becomes: "sudo: --sudo --ask-sudo-pass; sshpass: --ask-pass; no other is covered"},
+			{names: []string{"-R", "--worker"}, value: "WORKER", take: takeClushWorker, becomes: "nothing if WORKER is ssh; no other is supported"},
+			{names: []string{"-m", "--mode"}, value: "MODE", take: takeClushMode, becomes: "sudo: --sudo --ask-sudo-pass; sshpass: --ask-pass; no other is supported"},
 			{names: []string{"--sudo"}, take: takeClushSudo, becomes: "--sudo --ask-sudo-pass"},
-			{names: []string{"-h", "--help"}, becomes: "this table", ends: []string{"help", "clush"}},
+			{names: []string{"-h", "--help"}, becomes: "this text", ends: []string{"help", "clush"}},
 			{names: []string{"--version"}, becomes: "fleetssh version", ends: []string{"version"}},
 			{names: []string{"-L"}, instead: "-b folds; sort -s -t: -k1,1 puts lines in the order of the hosts"},
 			{names: []string{"-r", "--regroup"}, instead: "sets are written with names of hosts"},
@@ -66,7 +66,7 @@ func clushPersonality() *personality {
 			{names: []string{"-d", "--debug"}, instead: "fleetssh explain and fleetssh check say what happens"},
 			{names: []string{"-c", "--copy"}, value: "FILE...", words: true, becomes: "fleetssh put --recursive FILE... DEST"},
 			{names: []string{"--rcopy"}, value: "FILE", words: true, becomes: "fleetssh get --recursive FILE DEST/NAME.HOST"},
-			{names: []string{"--dest"}, value: "PATH", becomes: "where --copy and --rcopy copy to; the folder of FILE if it is not given"},
+			{names: []string{"--dest"}, value: "PATH", becomes: "where --copy and --rcopy copy to; the directory of FILE if it is not given"},
 			{names: []string{"-p"}, becomes: "--preserve, with --copy and --rcopy"},
 			{names: []string{"-O", "--option"}, value: "KEY=VALUE", instead: own},
 			{names: []string{"--conf"}, value: "FILE", instead: own},
@@ -130,7 +130,7 @@ func takeClushMode(t *translation, mode string) error {
 		t.add("--ask-pass")
 		return nil
 	}
-	return exit.UsageError("-m sudo and -m sshpass are covered", "clush -m: the mode %s is not known", mode)
+	return exit.UsageError("-m sudo and -m sshpass are supported", "clush -m: unknown mode %s", mode)
 }
 
 func takeClushSudo(t *translation, _ string) error {
@@ -145,7 +145,7 @@ func finishClush(t *translation) error {
 	}
 	for _, name := range []string{"--dest", "-p"} {
 		if t.given(name) {
-			return exit.UsageError("", "clush: %s without --copy and --rcopy", name)
+			return exit.UsageError("", "clush: %s needs --copy or --rcopy", name)
 		}
 	}
 	format, policy := "stream", "none"
@@ -186,31 +186,31 @@ func (t *translation) finishClushCopy() error {
 	from := t.values["-c"]
 	if dest == "" {
 		for _, file := range from {
-			folder, err := filepath.Abs(filepath.Dir(file))
+			directory, err := filepath.Abs(filepath.Dir(file))
 			if err != nil {
 				return fmt.Errorf("clush --copy: %w", err)
 			}
-			if folder += "/"; dest != "" && dest != folder {
-				return exit.UsageError("--dest says where they go", "clush --copy: the files are in several folders")
+			if directory += "/"; dest != "" && dest != directory {
+				return exit.UsageError("--dest says where they go", "clush --copy: the files are in several directories")
 			}
-			dest = folder
+			dest = directory
 		}
 	}
 	t.verb, t.command = "put", append(slices.Clone(from), dest)
 	return nil
 }
 
-// fetch copies a file of every host to a local folder and appends the host to its name, as clush
-// --rcopy and rpdcp do. The default folder is the one that the file has on the hosts.
-func (t *translation) fetch(from []string, folder string) error {
+// fetch copies a file of every host to a local directory and appends the host to its name, as clush
+// --rcopy and rpdcp do. The default directory is the one that the file has on the hosts.
+func (t *translation) fetch(from []string, directory string) error {
 	if len(from) != 1 {
-		return exit.UsageError("one call for each, or fleetssh get", "%s: several files are not fetched at once", t.tool.name)
+		return exit.UsageError("one call for each, or fleetssh get", "%s: only one file can be fetched at a time", t.tool.name)
 	}
-	if folder == "" {
-		folder = path.Dir(from[0])
+	if directory == "" {
+		directory = path.Dir(from[0])
 	}
 	literal := func(path string) string { return strings.ReplaceAll(path, "%", "%%") }
 	t.verb = "get"
-	t.command = []string{literal(from[0]), literal(strings.TrimRight(folder, "/")+"/"+path.Base(from[0])) + ".%(host)s"}
+	t.command = []string{literal(from[0]), literal(strings.TrimRight(directory, "/")+"/"+path.Base(from[0])) + ".%(host)s"}
 	return nil
 }

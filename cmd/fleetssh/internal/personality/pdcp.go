@@ -6,7 +6,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-const pdcpAbout = `Called as pdcp, or with --as pdcp, fleetssh takes the options of pdcp.
+const pdcpAbout = `Called as pdcp, or with --as pdcp, fleetssh accepts the options of pdcp.
 
   ln -s $(command -v fleetssh) ~/bin/pdcp
   pdcp -w web[1-20] app.conf /etc/app/
@@ -17,12 +17,12 @@ usage: fleetssh --as pdcp [options] FILE... DEST
 Files go by SFTP: nothing of pdsh is needed on the hosts, which are tried once.
 The exit code is 0 whatever happens on the hosts.`
 
-const rpdcpAbout = `Called as rpdcp, or with --as rpdcp, fleetssh takes the options of rpdcp.
+const rpdcpAbout = `Called as rpdcp, or with --as rpdcp, fleetssh accepts the options of rpdcp.
 
   ln -s $(command -v fleetssh) ~/bin/rpdcp
   rpdcp -w web[1-20] /var/log/app.log logs/
 
-usage: fleetssh --as rpdcp [options] FILE FOLDER
+usage: fleetssh --as rpdcp [options] FILE DIR
 
 The file of each host gets the name of the host behind its own: logs/app.log.web1.
 Files come by SFTP: nothing of pdsh is needed on the hosts, which are tried once.
@@ -31,7 +31,7 @@ The exit code is 0 whatever happens on the hosts.`
 func pdcpPersonality() *personality {
 	return pdshCopy("pdcp", "put", pdcpAbout, func(t *translation) error {
 		if len(t.command) < 2 {
-			return exit.UsageError("pdcp -w HOSTS FILE... DEST", "pdcp: no files, or no place for them")
+			return exit.UsageError("pdcp -w HOSTS FILE... DEST", "pdcp: no files or no destination given")
 		}
 		return nil
 	})
@@ -40,7 +40,7 @@ func pdcpPersonality() *personality {
 func rpdcpPersonality() *personality {
 	return pdshCopy("rpdcp", "get", rpdcpAbout, func(t *translation) error {
 		if len(t.command) < 2 {
-			return exit.UsageError("rpdcp -w HOSTS FILE FOLDER", "rpdcp: no file, or no folder for it")
+			return exit.UsageError("rpdcp -w HOSTS FILE DIR", "rpdcp: no file or no directory given")
 		}
 		last := len(t.command) - 1
 		return t.fetch(t.command[:last], t.command[last])
@@ -54,7 +54,7 @@ func pdshCopy(name, verb, about string, paths func(*translation) error) *persona
 		{names: []string{"-r"}, same: "--recursive"},
 		{names: []string{"-p"}, same: "--preserve"},
 		{names: []string{"-e"}, value: "PATH", becomes: "nothing: no program of pdsh runs on the hosts"},
-		{names: []string{"-h", "--help"}, becomes: "this table", ends: []string{"help", name}},
+		{names: []string{"-h", "--help"}, becomes: "this text", ends: []string{"help", name}},
 	}
 	if verb == "put" {
 		options = append(options, toolOption{names: []string{"-z"}, becomes: "nothing: it is for the other side of pdcp"})

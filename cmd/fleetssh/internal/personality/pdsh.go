@@ -7,7 +7,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-const pdshAbout = `Called as pdsh, or with --as pdsh, fleetssh takes the options of pdsh.
+const pdshAbout = `Called as pdsh, or with --as pdsh, fleetssh accepts the options of pdsh.
 
   ln -s $(command -v fleetssh) ~/bin/pdsh
   pdsh -w web[1-20] -S uptime
@@ -43,8 +43,8 @@ func pdshPersonality() *personality {
 			{names: []string{"-Q"}, same: "--dry-run"},
 			{names: []string{"-K"}, becomes: "nothing: names are shown in full"},
 			{names: []string{"-b"}, becomes: "nothing: the first ^C stops what runs, the second leaves at once"},
-			{names: []string{"-R"}, value: "NAME", take: takePdshModule, becomes: "nothing if NAME is ssh; no other is covered"},
-			{names: []string{"-h", "--help"}, becomes: "this table", ends: []string{"help", "pdsh"}},
+			{names: []string{"-R"}, value: "NAME", take: takePdshModule, becomes: "nothing if NAME is ssh; no other is supported"},
+			{names: []string{"-h", "--help"}, becomes: "this text", ends: []string{"help", "pdsh"}},
 			{names: []string{"-V"}, becomes: "fleetssh version", ends: []string{"version"}},
 			{names: []string{"-L"}, instead: "there are no modules"},
 			{names: []string{"-M"}, value: "NAME,...", instead: "there are no modules; " + noGenders},
@@ -121,7 +121,7 @@ func (t *translation) addPdshHosts(letter, option string, terms []string) error 
 	for i, term := range terms {
 		if strings.HasPrefix(term, "/") {
 			return exit.UsageError("a wildcard may do, as in web*, with an inventory",
-				"pdsh %s %s: regular expressions are not covered", letter, term)
+				"pdsh %s %s: regular expressions are not supported", letter, term)
 		}
 		module, host, ok := strings.Cut(term, ":")
 		if !ok || !slices.Contains(rcmdModules, module) {
@@ -143,7 +143,7 @@ func takePdshGroups(letter, option, prefix string) func(*translation, string) er
 	return func(t *translation, value string) error {
 		if strings.ContainsAny(value, "&|~=()") || strings.Contains(value, "--") {
 			return exit.UsageError("name groups of the inventory, and compute with -w: -w '@web&@rack1!@old'",
-				"pdsh %s %s: queries of genders are not covered", letter, value)
+				"pdsh %s %s: genders queries are not supported", letter, value)
 		}
 		for name := range strings.SplitSeq(value, ",") {
 			t.addValue(option, prefix+name)

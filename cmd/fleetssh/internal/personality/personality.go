@@ -104,7 +104,7 @@ func (o *toolOption) spelling() string {
 func (o *toolOption) meaning() string {
 	switch {
 	case o.instead != "":
-		return "not covered: " + o.instead
+		return "not supported: " + o.instead
 	case o.becomes != "":
 		return o.becomes
 	case o.value != "":
@@ -123,7 +123,7 @@ func Help(tool string) string {
 
 	var b strings.Builder
 	b.WriteString(p.about)
-	b.WriteString("\n\nOptions, and what they are here:\n")
+	b.WriteString("\n\nOptions, and what they mean:\n")
 	for i := range p.options {
 		o := &p.options[i]
 		spelling := "  " + o.spelling()
@@ -135,7 +135,7 @@ func Help(tool string) string {
 		b.WriteString(fill(o.meaning(), 28, 80) + "\n")
 	}
 	if len(p.env) > 0 {
-		b.WriteString("\nVariables that stand for options which are not given:\n")
+		b.WriteString("\nEnvironment variables, used where the option is not given:\n")
 		for _, e := range p.env {
 			b.WriteString("  " + e.variable + strings.Repeat(" ", 26-len(e.variable)) + e.option + "\n")
 		}

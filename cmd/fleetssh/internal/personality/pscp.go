@@ -7,7 +7,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-const pscpAbout = `Called as pscp or parallel-scp, or with --as pscp, fleetssh takes the options of
+const pscpAbout = `Called as pscp or parallel-scp, or with --as pscp, fleetssh accepts the options of
 the pscp of pssh.
 
   ln -s $(command -v fleetssh) ~/bin/pscp
@@ -26,13 +26,13 @@ options of pslurp.
 
 usage: fleetssh --as pslurp [options] FILE NAME
 
-Each host has a folder of its own: logs/web1/app.log. A line says how each has
+Each host has a directory of its own: logs/web1/app.log. A line says how each has
 ended: [1] 12:00:00 [SUCCESS] web1. Files come by SFTP, and hosts are tried once.`
 
 func pscpPersonality() *personality {
 	return psshCopying("pscp", "parallel-scp", "put", pscpAbout, func(t *translation) error {
 		if len(t.command) < 2 {
-			return exit.UsageError("pscp -h HOSTS FILE... DEST", "pscp: no files, or no place for them")
+			return exit.UsageError("pscp -h HOSTS FILE... DEST", "pscp: no files or no destination given")
 		}
 		return nil
 	})
@@ -41,17 +41,17 @@ func pscpPersonality() *personality {
 func pslurpPersonality() *personality {
 	p := psshCopying("pslurp", "parallel-slurp", "get", pslurpAbout, func(t *translation) error {
 		if len(t.command) != 2 || strings.ContainsAny(t.command[1], "/") {
-			return exit.UsageError("pslurp -h HOSTS -L FOLDER FILE NAME", "pslurp: a file and the name of its copy are needed")
+			return exit.UsageError("pslurp -h HOSTS -L DIR FILE NAME", "pslurp: a file and the name of its copy are needed")
 		}
-		folder := ""
+		directory := ""
 		if to := t.values["-L"]; to != nil {
-			folder = strings.TrimRight(to[len(to)-1], "/") + "/"
+			directory = strings.TrimRight(to[len(to)-1], "/") + "/"
 		}
 		literal := func(path string) string { return strings.ReplaceAll(path, "%", "%%") }
-		t.command = []string{literal(t.command[0]), literal(folder) + "%(host)s/" + literal(t.command[1])}
+		t.command = []string{literal(t.command[0]), literal(directory) + "%(host)s/" + literal(t.command[1])}
 		return nil
 	})
-	p.options = append(p.options, toolOption{names: []string{"-L", "--localdir"}, value: "DIR", becomes: "the folder that holds those of the hosts"})
+	p.options = append(p.options, toolOption{names: []string{"-L", "--localdir"}, value: "DIR", becomes: "the directory that holds those of the hosts"})
 	return p
 }
 
@@ -60,7 +60,7 @@ func psshCopying(name, alias, verb, about string, paths func(*translation) error
 	pssh := psshPersonality()
 	options := []toolOption{
 		{names: []string{"-r", "--recursive"}, same: "--recursive"},
-		{names: []string{"--help"}, becomes: "this table", ends: []string{"help", name}},
+		{names: []string{"--help"}, becomes: "this text", ends: []string{"help", name}},
 		{names: []string{"-o", "--outdir"}, value: "DIR", instead: "a copy writes nothing that could be kept; --format json of fleetssh " + verb + " says everything"},
 		{names: []string{"-e", "--errdir"}, value: "DIR", instead: "a copy writes nothing that could be kept; --format json of fleetssh " + verb + " says everything"},
 	}

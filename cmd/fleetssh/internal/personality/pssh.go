@@ -6,7 +6,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-const psshAbout = `Called as pssh or parallel-ssh, or with --as pssh, fleetssh takes the options of
+const psshAbout = `Called as pssh or parallel-ssh, or with --as pssh, fleetssh accepts the options of
 pssh.
 
   ln -s $(command -v fleetssh) ~/bin/pssh
@@ -39,7 +39,7 @@ func psshPersonality() *personality {
 			{names: []string{"-P", "--print"}, becomes: "whole lines behind their hosts, as they come"},
 			{names: []string{"-I", "--send-input"}, becomes: "--stdin -; without a command it is a script for the shell of the user"},
 			{names: []string{"-v", "--verbose"}, becomes: "nothing: who failed, and why, is said in any case"},
-			{names: []string{"--help"}, becomes: "this table", ends: []string{"help", "pssh"}},
+			{names: []string{"--help"}, becomes: "this text", ends: []string{"help", "pssh"}},
 			{names: []string{"--version"}, becomes: "fleetssh version", ends: []string{"version"}},
 			{names: []string{"-g", "--host-glob"}, value: "GLOB", instead: "grep chooses: pssh -h <(grep web hosts.txt)"},
 		},

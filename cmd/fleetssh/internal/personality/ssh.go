@@ -50,7 +50,7 @@ func (t *translation) ssh(words []string) error {
 		return err
 	}
 	if len(s.command) > 0 {
-		return t.fault("options of ssh", s.command[0]+" is none")
+		return t.fault("options of ssh", s.command[0]+" is not an option")
 	}
 	t.args = append(t.args, s.args...)
 	return nil

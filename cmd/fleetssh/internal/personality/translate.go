@@ -20,11 +20,11 @@ func Translate(args []string, env Environment) ([]string, error) {
 		return args, nil
 	}
 	if len(args) == 1 {
-		return nil, exit.UsageError("as in --as pdsh", "--as: which tool?")
+		return nil, exit.UsageError("as in --as pdsh", "--as: no tool given")
 	}
 	p := personalityOf(args[1])
 	if p == nil {
-		return nil, exit.UsageError("--as knows "+toolNames(), "--as %s: this tool is not known", args[1])
+		return nil, exit.UsageError("--as knows "+toolNames(), "--as %s: unknown tool", args[1])
 	}
 	t := &translation{Environment: env, tool: p, values: make(map[string][]string)}
 	return t.translate(args[2:])
@@ -190,7 +190,7 @@ func (t *translation) apply(o *toolOption, name, value string) error {
 	case o.ends != nil:
 		t.ends = o.ends
 	case o.instead != "":
-		return exit.UsageError(o.instead, "%s: %s is not covered", t.tool.name, name)
+		return exit.UsageError(o.instead, "%s: %s is not supported", t.tool.name, name)
 	case o.take != nil:
 		if err := o.take(t, value); err != nil {
 			return err

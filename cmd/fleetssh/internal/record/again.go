@@ -23,7 +23,7 @@ type AgainFlags struct {
 }
 
 // AgainHelp is the help text of these flags.
-const AgainHelp = `What the record does not hold, since it may be a secret, given again:
+const AgainHelp = `Values that were not recorded, because they may be secrets:
       --env NAME=VALUE      the value of a variable
       --proxy URL           the URL of the proxy
       --proxy-command LINE  the command that makes connections
@@ -112,11 +112,11 @@ func (f *AgainFlags) Options(run *journal.Run, root *cobra.Command) ([]string, e
 		}
 	}
 	if len(missing) > 0 {
-		return nil, exit.UsageError("add "+strings.Join(missing, " ")+", with the value in the place of "+redact.Hidden,
+		return nil, exit.UsageError("add "+strings.Join(missing, " ")+", with the value instead of "+redact.Hidden,
 			"run %s: the value of %s was not recorded: it may be a secret", run.ID, strings.Join(names, ", "))
 	}
 	for _, name := range unused {
-		return nil, exit.UsageError("fleetssh runs show "+run.ID+" shows what was not recorded, as "+redact.Hidden, "--%s: run %s needs none of this kind", name, run.ID)
+		return nil, exit.UsageError("fleetssh runs show "+run.ID+" shows what was not recorded as "+redact.Hidden, "--%s: run %s does not need it", name, run.ID)
 	}
 	switch {
 	case file != "":

@@ -70,7 +70,7 @@ func ShowDiff(screen *termline.Screen, before, after *journal.Run) error {
 		screen.Message("fleetssh: only the beginning of the output was recorded for " + cut)
 	}
 	if len(changes) == 0 {
-		screen.Message("fleetssh: nothing has changed in what was recorded")
+		screen.Message("fleetssh: no recorded outcome or output has changed")
 		return nil
 	}
 	return showChanges(screen, changes, before, after)
@@ -151,7 +151,7 @@ func boolOrder(a, b bool) int {
 func titlesOf(t *results.Tally) []string {
 	titles := make([]string, len(t.Hosts))
 	for i := range titles {
-		titles[i] = "not ended"
+		titles[i] = "not finished"
 	}
 	for i := range t.Results {
 		if r := &t.Results[i]; r.OK {

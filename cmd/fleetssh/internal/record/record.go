@@ -42,13 +42,13 @@ type Flags struct {
 	Simulated bool // nothing is recorded: the hosts do not outlive the program
 
 	Verb  string   // of a copy: put or get
-	Words []string // of a copy: its paths, so that they mean the same in another folder
+	Words []string // of a copy: its paths, so that they mean the same in another directory
 }
 
 // Help is the help text of these flags.
-const Help = `What is kept:
-      --report FILE.html    write a page about the run: outcomes, causes, what
-                            hosts wrote, and how long they took
+const Help = `Recording and reports:
+      --report FILE.html    write a page about the run: outcomes, causes, output
+                            and timing of the hosts
       --no-record           keep no record of the run; see fleetssh runs
 `
 
@@ -67,10 +67,10 @@ func CheckReport(name string) error {
 		return nil
 	}
 	if name == "-" {
-		return exit.UsageError("", "--report -: standard output is for what hosts say; name a file")
+		return exit.UsageError("", "--report -: standard output carries the output of hosts; name a file")
 	}
 	if info, err := os.Stat(filepath.Dir(name)); err != nil || !info.IsDir() {
-		return exit.UsageError("", "--report %s: there is no such folder", name)
+		return exit.UsageError("", "--report %s: no such directory", name)
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func givenFlag(flag *pflag.Flag, value string) []string {
 	return []string{"--" + flag.Name + "=" + redact.Flag(flag.Name, value)}
 }
 
-// samePlace returns a name of a file that means the same in another folder.
+// samePlace returns a name of a file that means the same in another directory.
 func samePlace(name string) string {
 	if name == "-" || name == "none" || name == "" || strings.HasPrefix(name, "~") {
 		return name
@@ -172,7 +172,7 @@ func (f *Flags) Begin(screen *termline.Screen, t *results.Tally, start journal.S
 	return r
 }
 
-// create creates the record: among the others, or in a temporary folder.
+// create creates the record: among the others, or in a temporary directory.
 func (r *Recorder) create(scrap bool, start journal.Start) (err error) {
 	if r.scrap = scrap; scrap {
 		r.dir, err = os.MkdirTemp("", "fleetssh-report-")
@@ -205,7 +205,7 @@ func (r *Recorder) warn(err error) {
 		return
 	}
 	r.warned.Do(func() {
-		r.screen.Message("fleetssh: warning: the run goes on, but is not fully recorded: " + err.Error())
+		r.screen.Message("fleetssh: warning: the run continues, but is not fully recorded: " + err.Error())
 	})
 }
 
@@ -284,7 +284,7 @@ func (r *Recorder) Finish() error {
 func (r *Recorder) Close() {
 	r.end()
 	if r.scrap && r.dir != "" {
-		_ = os.RemoveAll(r.dir) // what is left is in the temporary folder, and nobody reads it
+		_ = os.RemoveAll(r.dir) // what is left is in the temporary directory, and nobody reads it
 	}
 }
 
@@ -293,7 +293,7 @@ func (r *Recorder) writeReport() error {
 	case r.report == "":
 		return nil
 	case r.writer == nil:
-		return fmt.Errorf("report %s: there is no record to make it of", r.report)
+		return fmt.Errorf("report %s: there is no record of the run", r.report)
 	}
 	run, err := journal.Open(r.dir, r.writer.ID())
 	if err != nil {

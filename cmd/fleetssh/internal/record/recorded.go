@@ -34,7 +34,7 @@ func resultOf(h *journal.HostRun, begun time.Time) results.Result {
 		}
 	}
 	r.Outcome.Kind = fleetssh.Lost
-	r.Problem = results.Problem{Kind: "lost", Reason: "how it ended was not recorded"}
+	r.Problem = results.Problem{Kind: "lost", Reason: "its outcome was not recorded"}
 	return r
 }
 
@@ -182,12 +182,12 @@ func Notes(run *journal.Run) []string {
 	var notes []string
 	switch run.State {
 	case journal.UnderWay:
-		notes = append(notes, "The run is under way.")
+		notes = append(notes, "The run is still running.")
 	case journal.Interrupted:
-		notes = append(notes, "fleetssh ended before the run did: of hosts that had begun and have no result nobody knows how they ended.")
+		notes = append(notes, "fleetssh was killed during the run: the outcome of hosts that had started and have no result is unknown.")
 	}
 	if run.Partial {
-		notes = append(notes, "The record is not whole: hosts of which nothing is known may have run as well.")
+		notes = append(notes, "The record is incomplete: hosts without a record may have run as well.")
 	}
 	return notes
 }

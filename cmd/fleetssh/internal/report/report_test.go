@@ -66,7 +66,7 @@ func TestSections(t *testing.T) {
 		`<h1><code>systemctl restart nginx &amp;&amp; uname -r</code></h1>`, `100 hosts, 42.00 s`,
 		`<dt>ok</dt><dd>90</dd>`, `<dt>failed</dt><dd>5</dd>`,
 		`id="outcomes"`, `id="failures"`, `id="output"`, `id="timeline"`, `id="slowest"`, `id="hosts"`,
-		`<strong>Hint:</strong> is sshd running there?`, `(the first; others differ)`, `<li>shown ssh-ed25519 SHA256:abc</li>`,
+		`<strong>Hint:</strong> is sshd running there?`, `(first host; others differ)`, `<li>shown ssh-ed25519 SHA256:abc</li>`,
 		`<strong>Variant 1</strong>, 80 hosts: <span class="set">web[5-100]</span>`,
 		`<span class="del">-6.1.0-18-amd64`, `<span class="add">&#43;5.10.0-21-amd64`, `<span class="add">&#43;[stderr] warning: old kernel`,
 		`The text is that of variant 1; the hosts ended differently.`, `2 hosts wrote nothing.`,
@@ -122,7 +122,7 @@ func TestHostileText(t *testing.T) {
 // A page without hosts, and one of a run that never began any, are pages.
 func TestEmpty(t *testing.T) {
 	t.Parallel()
-	for _, d := range []Data{{}, {Hosts: []Host{{Label: "web1", Outcome: "never begun", Class: Unclear}}}} {
+	for _, d := range []Data{{}, {Hosts: []Host{{Label: "web1", Outcome: "skipped", Class: Unclear}}}} {
 		text := write(t, d)
 		if !strings.Contains(text, "</html>") || strings.Contains(text, `id="timeline"`) || strings.Contains(text, "NaN") {
 			t.Errorf("%d hosts: %s", len(d.Hosts), text[:min(len(text), 300)])

@@ -56,7 +56,7 @@ func newVariantView(v *Variant, number int) variantView {
 	out := variantView{Number: number, Hosts: visible(v.Hosts, maxSet), Count: v.Count, Status: visible(v.Status, maxName)}
 	out.Stdout, out.Stderr = visible(v.Stdout, maxVariant), visible(v.Stderr, maxVariant)
 	if v.Cut {
-		out.Notes = append(out.Notes, "Not all of it was kept.")
+		out.Notes = append(out.Notes, "Some of it was not recorded.")
 	}
 	if len(v.Stdout) > maxVariant || len(v.Stderr) > maxVariant {
 		out.Notes = append(out.Notes, "Only the beginning is shown.")

@@ -112,7 +112,7 @@ func (c Class) rank() int { return slices.Index([]Class{Unclear, Failed, OK}, c)
 // Word says the class of a host.
 func (c Class) Word() string {
 	if c == Unclear {
-		return "not known, or not begun"
+		return "unknown or skipped"
 	}
 	return string(c)
 }

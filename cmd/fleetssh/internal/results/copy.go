@@ -31,13 +31,13 @@ func (r *Result) copyTitle() (string, int) {
 		return "not everything was copied", 8
 	case fleetssh.Cancelled:
 		if !o.MayHaveRun() {
-			return "stopped before the copy began", 3
+			return "stopped before the copy started", 3
 		}
-		return "stopped on the way", 0
+		return "stopped during the copy", 0
 	case fleetssh.TimedOut:
-		return "timed out on the way", 1
+		return "timed out during the copy", 1
 	case fleetssh.Lost:
-		return "lost on the way", 2
+		return "lost during the copy", 2
 	}
 	return "", 0
 }

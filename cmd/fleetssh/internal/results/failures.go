@@ -103,7 +103,7 @@ func (r *Result) Title() (title string, rank int) {
 	switch o := r.Outcome; o.Kind {
 	case fleetssh.Cancelled:
 		if !o.MayHaveRun() {
-			return "stopped before the command began", 3
+			return "stopped before the command started", 3
 		}
 		return maybe("stopped", "told to stop, may still run"), 0
 	case fleetssh.TimedOut:
@@ -111,7 +111,7 @@ func (r *Result) Title() (title string, rank int) {
 	case fleetssh.Lost:
 		return "lost, may have run", 2
 	case fleetssh.Skipped:
-		return "never begun", 4
+		return "skipped", 4
 	case fleetssh.Unreachable:
 		return "unreachable (" + r.Problem.Phase + ")", 5
 	case fleetssh.NotStarted:
@@ -143,7 +143,7 @@ func (t *Tally) ShowFailures(screen *termline.Screen) {
 			line += ": " + problem.Reason
 		}
 		if g.Differ {
-			line += " (the first; others differ)"
+			line += " (first host; others differ)"
 		}
 		screen.Message(line)
 		for _, detail := range g.Detail {
@@ -151,7 +151,7 @@ func (t *Tally) ShowFailures(screen *termline.Screen) {
 		}
 		if problem.banner != "" {
 			for _, line := range BannerLines(problem.banner) {
-				screen.Message("    it says: " + line)
+				screen.Message("    its banner: " + line)
 			}
 		}
 		if g.Hint != "" {

@@ -51,7 +51,7 @@ func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) Problem
 		k.more = append(k.more, word+" "+known.String())
 	}
 	if fault.Err != nil && (fault.Reason == knownhosts.Unknown || fault.Reason == knownhosts.Changed) {
-		k.more = append(k.more, "its certificate does not count: "+fault.Err.Error())
+		k.more = append(k.more, "its certificate is not accepted: "+fault.Err.Error())
 	}
 	switch fault.Reason {
 	case knownhosts.Unknown:
@@ -61,7 +61,7 @@ func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) Problem
 		}
 		if fault.NotAdded != nil {
 			k.full = true
-			p.Reason = "the host is new, and its key cannot be added to the known ones: " + fault.NotAdded.Error()
+			p.Reason = "the host is new, and its key cannot be added to known_hosts: " + fault.NotAdded.Error()
 		}
 	case knownhosts.Changed:
 		p.Reason = "the host key has changed"
@@ -151,7 +151,7 @@ const MinSame = 3
 
 // SameKeyText says what it may mean that several hosts show the same key.
 func SameKeyText(set, key string) string {
-	return set + " show the same key, " + key + ": copies of one image, one host under several names, or somebody in between"
+	return set + " show the same key, " + key + ": copies of one image, one host under several names, or a man-in-the-middle attack"
 }
 
 // keyHint returns the next step for the hosts of a group.
@@ -187,11 +187,11 @@ func TrustHint(f *selection.Flags, k *KeyProblem, names []string) string {
 	case k.reason == knownhosts.Changed:
 		return f.ReplaceHint(names, "")
 	case k.full:
-		return "make the file writable, name another one with --known-hosts FILE or -o UserKnownHostsFile=FILE, or trust whoever answers: --host-key insecure"
+		return "make the file writable, name another one with --known-hosts FILE or -o UserKnownHostsFile=FILE, or accept any key: --host-key insecure"
 	case k.reason == knownhosts.Unknown:
-		return f.TrustCommand(names) + " shows the keys and asks before it adds them; check them against fingerprints from whoever runs the " + selection.HostWord(names) + " (--fingerprints FILE)"
+		return f.TrustCommand(names) + " shows the keys and asks before it adds them; check them against fingerprints from the administrator of the " + selection.HostWord(names) + " (--fingerprints FILE)"
 	case k.reason == knownhosts.Revoked:
-		return "the key may be in other hands: ask who runs the " + selection.HostWord(names)
+		return "the key may be compromised: ask the administrator of the " + selection.HostWord(names)
 	}
 	return ""
 }

@@ -157,9 +157,9 @@ func CountedNames(labels []string) string {
 
 // doings says what a host is doing in a phase.
 var doings = map[fleetssh.Phase]string{
-	fleetssh.PhaseProxy: "waiting for its hop", fleetssh.PhaseResolve: "looking up its name", fleetssh.PhaseConnect: "connecting", fleetssh.PhaseHandshake: "agreeing on keys",
-	fleetssh.PhaseHostKey: "checking its key", fleetssh.PhaseAuth: "logging in", fleetssh.PhaseRetry: "waiting to try again", fleetssh.PhasePassword: "waiting for a password to be accepted elsewhere",
-	fleetssh.PhaseStart: "starting the command", fleetssh.PhaseRun: "running", fleetssh.PhaseCopy: "copying", fleetssh.PhaseScan: "asking for keys",
+	fleetssh.PhaseProxy: "waiting for its hop", fleetssh.PhaseResolve: "looking up its name", fleetssh.PhaseConnect: "connecting", fleetssh.PhaseHandshake: "exchanging keys",
+	fleetssh.PhaseHostKey: "checking its key", fleetssh.PhaseAuth: "logging in", fleetssh.PhaseRetry: "waiting to retry", fleetssh.PhasePassword: "waiting for another host to accept the password",
+	fleetssh.PhaseStart: "starting the command", fleetssh.PhaseRun: "running", fleetssh.PhaseCopy: "copying", fleetssh.PhaseScan: "scanning its keys",
 }
 
 // doing says what a host is doing.

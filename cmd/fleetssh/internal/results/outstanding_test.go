@@ -37,7 +37,7 @@ func TestStragglers(t *testing.T) {
 	}{
 		{"nobody", outstandingHosts(3), ""},
 		{"the last", outstandingHosts(3, at(0, "run", 1, 14)), "web1 running 14s"},
-		{"attempts", outstandingHosts(2, at(1, "connect", 2, 3), at(0, "retry", 1, 1)), "web2 connecting, 2nd attempt 3s, web1 waiting to try again after 1st attempt 1s"},
+		{"attempts", outstandingHosts(2, at(1, "connect", 2, 3), at(0, "retry", 1, 1)), "web2 connecting, 2nd attempt 3s, web1 waiting to retry after 1st attempt 1s"},
 		{"new ones of many", outstandingHosts(9, at(0, "connect", 1, 0), at(1, "auth", 1, 5)), "web2 logging in 5s"},
 		{"the longest of many", outstandingHosts(9, at(0, "run", 1, 3), at(1, "run", 1, 9), at(2, "run", 1, 5), at(3, "run", 1, 7), at(4, "run", 1, 4)), "web[2-4] running 9s, 2 more"},
 	} {

@@ -45,7 +45,7 @@ func ProblemOf(err error, host *fleetssh.HostConfig) Problem {
 		if e.Kerberos {
 			return Problem{Kind: "password", Phase: string(e.Phase), Reason: fmt.Sprintf("%s refused the password of %s; it was not tried again", e.RefusedBy, e.User), Tries: 1}
 		}
-		return Problem{Kind: "password", Phase: string(e.Phase), Reason: fmt.Sprintf("the password was refused by %s; it was not sent here", e.RefusedBy), Tries: 1}
+		return Problem{Kind: "password", Phase: string(e.Phase), Reason: fmt.Sprintf("%s refused the password; it was not sent to this host", e.RefusedBy), Tries: 1}
 	case *fleetssh.ProxyError:
 		p := ProblemOf(e.Err, &fleetssh.HostConfig{Host: e.Hop})
 		if p.Key != nil {
@@ -53,7 +53,7 @@ func ProblemOf(err error, host *fleetssh.HostConfig) Problem {
 		}
 		p.Kind, p.Phase, p.Reason = "proxy", "proxy", "at the hop "+e.Hop+": "+p.Reason
 		if strings.HasPrefix(e.Hop, "command ") && strings.Contains(p.Reason, "Permission denied") {
-			p.Hint = "it asks where it has a terminal; without one it needs a key, from the SSH agent or a file"
+			p.Hint = "the command asks only on a terminal; without one it needs a key, from the SSH agent or a file"
 		}
 		return p
 	case *fleetssh.TimeoutError:

@@ -72,9 +72,9 @@ func TestShowFailures(t *testing.T) {
 	screen := termline.New(io.Discard, &shown)
 	counted.ShowFailures(screen)
 	screen.Close()
-	const want = `fleetssh: 5 of 20 hosts failed, 2 never begun
+	const want = `fleetssh: 5 of 20 hosts failed, 2 skipped
   timed out, may still run: web14
-  never begun: web[15-16]
+  skipped: web[15-16]
   unreachable (connect): web17: ^[[2Jboo
   exit code 1: web[18-20]
 `

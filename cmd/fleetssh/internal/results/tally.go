@@ -55,13 +55,13 @@ func (t *Tally) Add(ev fleetssh.Event) *Result {
 	switch r.Outcome.Kind {
 	case fleetssh.Exited:
 		if t.SudoMute && r.Outcome.ExitCode == 1 { // sudo exits with 1 if it gets no password
-			r.Problem.Hint = "if sudo asks for a password there, --ask-sudo-pass gives it one; if it wants a terminal, --tty"
+			r.Problem.Hint = "if sudo asks for a password, add --ask-sudo-pass; if it wants a terminal, add --tty"
 		}
 	case fleetssh.Signaled, fleetssh.Skipped, fleetssh.Cancelled:
 	default:
 		r.explain(out.WaitFinished(context.Background()), &out.Host) // it has ended: returns why
 		if t.SudoMute && r.Outcome.Phase == fleetssh.PhaseSudo {     // sudo failed where no exit code of a command tells it
-			r.Problem.Hint = "--ask-sudo-pass gives it one"
+			r.Problem.Hint = "add --ask-sudo-pass"
 		}
 	}
 	return t.Put(r)
@@ -125,11 +125,11 @@ func (t *Tally) headline() string {
 	case failed == 0 && unbegun == 0:
 		return ""
 	case failed == 0:
-		return fmt.Sprintf("%d of %d %s never begun", unbegun, len(t.Hosts), noun)
+		return fmt.Sprintf("%d of %d %s skipped", unbegun, len(t.Hosts), noun)
 	case unbegun == 0:
 		return fmt.Sprintf("%d of %d %s failed", failed, len(t.Hosts), noun)
 	}
-	return fmt.Sprintf("%d of %d %s failed, %d never begun", failed, len(t.Hosts), noun, unbegun)
+	return fmt.Sprintf("%d of %d %s failed, %d skipped", failed, len(t.Hosts), noun, unbegun)
 }
 
 // ExitCode returns the exit code of the program that follows from all results.

@@ -72,7 +72,7 @@ func parseCSVArgs(data []byte) (map[string]map[string]string, error) {
 	r.TrimLeadingSpace = true
 	columns, err := r.Read()
 	if err != nil {
-		return nil, errors.New("it has no line of column names")
+		return nil, errors.New("the line of column names is missing")
 	}
 	host := -1
 	seen := make(map[string]bool)
@@ -105,7 +105,7 @@ func parseCSVArgs(data []byte) (map[string]map[string]string, error) {
 		name := strings.TrimSpace(fields[host])
 		if _, twice := rows[name]; twice {
 			line, _ := r.FieldPos(0)
-			return nil, fmt.Errorf("line %d: %q comes a second time", line, name)
+			return nil, fmt.Errorf("line %d: %q appears twice", line, name)
 		}
 		rows[name] = values
 	}
@@ -127,7 +127,7 @@ func parseJSONArgs(data []byte) (map[string]map[string]string, error) {
 				return nil, fmt.Errorf("entry %d has no %q", i, HostColumn)
 			}
 			if _, twice := objects[name]; twice {
-				return nil, fmt.Errorf("entry %d: %q comes a second time", i, name)
+				return nil, fmt.Errorf("entry %d: %q appears twice", i, name)
 			}
 			objects[name] = object
 		}

@@ -62,7 +62,7 @@ func (e *Env) lender(ctx context.Context, quiet bool) func(context.Context, stri
 		return nil
 	}
 	return func(_ context.Context, host string) (*os.File, func(os.Signal), error) {
-		tty, giveBack, err := e.Screen.Lend(host + ": the command that leads to it asks:")
+		tty, giveBack, err := e.Screen.Lend(host + ": its proxy command asks:")
 		if err != nil {
 			return nil, nil, err
 		}

@@ -50,38 +50,37 @@ type Flags struct {
 
 // Help is the help text of these flags.
 const Help = ExprHelp + `
-How to log in:
+Logging in:
   -l, --login USER          user, where the host does not name one
   -p, --port PORT           port, where the host does not name one (22)
-  -i, --identity FILE       private key; no other key is offered then. It is that
-                            of the SSH agent if the agent holds it; FILE may be
-                            its public half then
+  -i, --identity FILE       private key, the only one that is offered; if the SSH
+                            agent holds it, FILE may be the public key
       --cert FILE           certificate for it (FILE-cert.pub beside the key)
       --ask-pass            ask once for the password of all hosts
-      --password-file FILE  take it from the first line of a file that only you
+      --password-file FILE  read it from the first line of a file that only you
                             can read
-      --passwords-differ    send a password to all hosts at once; otherwise one
+      --passwords-differ    send a password to all hosts at once; by default one
                             host gets it first, the others when it is accepted
-      --host-key POLICY     strict: the key must be known (default, if ssh_config
-                            says nothing)
+      --host-key POLICY     strict: the key must be known (default, unless
+                            ssh_config says otherwise)
                             accept-new: add unknown keys, refuse changed ones
-                            insecure: trust whoever answers
+                            insecure: accept any key
       --known-hosts FILE    file of known host keys (~/.ssh/known_hosts)
-  -F, --ssh-config FILE     configuration of ssh (~/.ssh/config and that of the
-                            system); none: no such file
-  -o, --option KEY=VALUE    a line as in it; what is given here goes before it
+  -F, --ssh-config FILE     configuration of ssh (~/.ssh/config and the system's
+                            file); none: read no file
+  -o, --option KEY=VALUE    a line as in ssh_config; overrides the file
   -4, --ipv4                connect to IPv4 addresses only
   -6, --ipv6                connect to IPv6 addresses only
 
 ` + routeFlagsHelp + `
-How patiently:
+Timeouts and retries:
   -f, --fanout N            hosts worked on at once (100)
-  -t, --connect-timeout DUR longest time to connect and log in, each attempt (30s)
+  -t, --connect-timeout DUR limit for connecting and logging in, per attempt (30s)
       --attempts N          attempts to connect (3); a refused login is never
                             tried again
       --retry-delay DUR     pause between attempts (5s; 200ms, 400ms and so on
-                            after a refused connection; 20s if sshd lets nobody
-                            in from here for a while)
+                            after a refused connection; 20s while sshd turns away
+                            connections from this address)
 `
 
 // unset is the value of a duration that no flag has set.
@@ -144,7 +143,7 @@ func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error)
 	}
 	base.Auth.Ask, base.Auth.Tell = env.asker(quiet), env.Tell
 	if f.HostKey == "insecure" && f.KnownHosts != "" && f.Known == nil && env.Origin("known-hosts") == "" {
-		env.Screen.Message("fleetssh: warning: --known-hosts has no effect with --host-key insecure, which trusts whoever answers")
+		env.Screen.Message("fleetssh: warning: --known-hosts has no effect with --host-key insecure, which accepts any key")
 	}
 	f.Prepare(env)
 	if f.inSSHConfig != nil {

@@ -28,10 +28,10 @@ type routeFlags struct {
 	kinit            bool
 }
 
-const routeFlagsHelp = `By which way:
-  -J, --jump HOP[,HOP...]   through these hosts in this order; a hop is written
-                            [user@]host[:port]; -l, -p, --ask-pass and -A are
-                            not for hops, time-outs are, and the key of -i is
+const routeFlagsHelp = `Connection routing:
+  -J, --jump HOP[,HOP...]   connect through these hosts, in this order; a hop is
+                            [user@]host[:port]; -l, -p, --ask-pass and -A do not
+                            apply to hops, timeouts do, and the key of -i is
                             offered to them besides their own
       --proxy URL           through a proxy: socks5://[user:password@]host:port,
                             socks5h:// (the proxy looks up names), http://,
@@ -40,14 +40,14 @@ const routeFlagsHelp = `By which way:
                             %h is the host, %p its port, %r the user; on Linux
                             it may ask on the terminal
       --control-path PATH   over the connection of an OpenSSH master (ssh -M), if
-                            one listens on the socket; %C, %h, %p, %r as for ssh
-  -A, --forward-agent       let commands use your SSH agent; root there can too
+                            one listens on the socket; %C, %h, %p, %r as in ssh
+  -A, --forward-agent       let commands use your SSH agent; so can root there
 
-With Kerberos (gssapi-with-mic; any of these turns it on):
-      --gssapi              log in with the tickets of kinit, before anything else
-  -K, --delegate            the same, and hand the tickets on to the hosts
-      --principal NAME      be this principal: alice, or alice@REALM
-      --service-host NAME   the hosts are host/NAME to Kerberos
+Kerberos (gssapi-with-mic; any of these turns it on):
+      --gssapi              log in with the tickets of kinit, before other methods
+  -K, --delegate            the same, and forward the tickets to the hosts
+      --principal NAME      log in as this principal: alice, or alice@REALM
+      --service-host NAME   the service principal of the hosts is host/NAME
       --keytab FILE         get a ticket with the keys in a file
       --kinit               ask for the Kerberos password of --principal and get a
                             ticket for this run only
@@ -81,7 +81,7 @@ func (f *routeFlags) check() error {
 	}
 	switch {
 	case f.kinit && f.principal == "":
-		return exit.UsageError("add --principal NAME", "--kinit for whom?")
+		return exit.UsageError("add --principal NAME", "--kinit needs --principal")
 	case f.kinit && f.keytab != "":
 		return exit.UsageError("", "--kinit and --keytab exclude each other")
 	}

@@ -61,7 +61,7 @@ func (e *Env) SudoPasswords(ctx context.Context, hosts []Host, asked bool) (func
 			return "", k.err
 		}
 		if shared == "" {
-			return "", errors.New("sudo asks for a password, and none is known for this host")
+			return "", errors.New("sudo asks for a password, but none is known for this host")
 		}
 		return shared, nil
 	}, nil
@@ -81,7 +81,7 @@ func (f *Flags) Protect(env *Env, client *fleetssh.ParallelClient) {
 		if r.Kerberos {
 			return env.askSecret(ctx, fmt.Sprintf("the KDC has refused the password of %s\nKerberos password of %s: ", r.User, r.User))
 		}
-		return env.askSecret(ctx, fmt.Sprintf("%s has refused the password of %s, no other host got it\n%s", who, r.User, what))
+		return env.askSecret(ctx, fmt.Sprintf("%s has refused the password of %s; no other host got it\n%s", who, r.User, what))
 	}
 }
 
@@ -102,7 +102,7 @@ func readPasswordFile(name string) (string, error) {
 	// Windows has no such bits, and a pipe cannot be read by others.
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 && runtime.GOOS != "windows" {
 		return "", &exit.Error{Code: exit.Failed, Hint: "chmod 600 " + name,
-			Text: fmt.Sprintf("password file %s: others can read it (mode %#o)", name, mode.Perm())}
+			Text: fmt.Sprintf("password file %s: readable by others (mode %#o)", name, mode.Perm())}
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxSecret))
 	if err != nil {

@@ -38,8 +38,8 @@ type ExprFlags struct {
 }
 
 // ExprHelp is the help text of these flags.
-const ExprHelp = `Which hosts:
-  -w, --hosts EXPR          hosts to work on, may be given several times:
+const ExprHelp = `Choosing hosts:
+  -w, --hosts EXPR          hosts to work on; may be given several times:
                             web[01-20]  a,b  rack[1-3]n[0-9/3]  user@host:port
                             a!b (without)  a&b (in both)  a^b (in one of them)
                             @group  @*  web* (of the inventory, or ssh_config)
@@ -50,11 +50,11 @@ const ExprHelp = `Which hosts:
   -g, --group NAME          the hosts of a group, as -w @NAME
   -a, --all                 all hosts of the inventory, as -w @*
       --inventory FILE      hosts, groups and settings: of Ansible (INI, YAML, a
-                            program, a folder) or ClusterShell (groups.conf)
-      --hostfile FILE       hosts, one a line: [user@]host[:port] [key=value...];
-                            all of them, unless -w, -g or -a chooses
-      --limit EXPR          of all these, only hosts that are in EXPR too
-      --pick N              of all these, N by chance
+                            program, a directory) or ClusterShell (groups.conf)
+      --hostfile FILE       hosts, one per line: [user@]host[:port] [key=value...]
+                            (all of them, unless -w, -g or -a chooses)
+      --limit EXPR          keep only the hosts that EXPR matches too
+      --pick N              pick N of them at random
 `
 
 // Register adds the flags to a verb.
@@ -151,11 +151,11 @@ func (f *ExprFlags) nobody(some bool) error {
 	hint := "name hosts with -w, as in -w 'web[1-20]'"
 	switch {
 	case some:
-		hint = "-x leaves out everything that is chosen"
+		hint = "-x excludes all hosts that match"
 	case len(f.empty) > 0:
 		hint = f.emptyHint(f.empty[0])
 	case f.limit != "":
-		hint = "--limit leaves none of what is chosen"
+		hint = "--limit excludes all hosts that match"
 	case f.All:
 		hint = "the inventory has no hosts"
 	case len(f.Hostfiles) > 0:
@@ -169,18 +169,18 @@ func (f *ExprFlags) emptyHint(expr string) string {
 	name, isGroup := strings.CutPrefix(strings.TrimSpace(expr), "@")
 	if isGroup && f.recorded != nil && !strings.ContainsAny(name, ",!&^") {
 		if _, ok, err := f.recorded(name); ok && err == nil {
-			return expr + ": no host of that run is one of these; fleetssh runs show lists them"
+			return expr + ": no host of that run is in this class; fleetssh runs show lists them"
 		}
 	}
 	switch {
 	case strings.ContainsAny(expr, "!&^"):
-		return expr + ": the operators leave no host"
+		return expr + ": no host is left after the operators"
 	case isGroup:
-		return expr + ": no host is in it; fleetssh hosts --groups lists the groups"
+		return expr + ": the group has no hosts; fleetssh hosts --groups lists the groups"
 	case strings.ContainsAny(expr, "*?"):
-		return expr + ": no host that is known is called so"
+		return expr + ": no host or group matches"
 	}
-	return expr + ": it names no host"
+	return expr + ": no host matches"
 }
 
 // entryOf returns the host with a name, which may include user and port. find looks it up in the
@@ -225,7 +225,7 @@ func nameHint(name string) string {
 	case strings.ContainsAny(name, ";|&"):
 		return "hosts are separated by commas"
 	case strings.Contains(name, "="):
-		return "settings of hosts stand in a file: see --hostfile"
+		return "host settings go into a file: see --hostfile"
 	}
 	return ""
 }
@@ -373,7 +373,7 @@ func (f *ExprFlags) group(name, expr string, inv *inventory.Inventory) (string, 
 }
 
 // errNoInventory says that groups and wildcards have nothing to choose from.
-var errNoInventory = errors.New("no inventory names groups or hosts")
+var errNoInventory = errors.New("there is no inventory")
 
 // groupHint says which flags name groups, if there are none.
 func groupHint(err error) string {
@@ -404,7 +404,7 @@ func (f *ExprFlags) expand(expr string) (string, error) {
 			return "", err
 		}
 		if bytes.IndexByte(data, 0) >= 0 || bytes.HasPrefix(data, []byte("$ANSIBLE_VAULT;")) {
-			return "", fmt.Errorf("%s: it is no list of hosts", path)
+			return "", fmt.Errorf("%s: not a list of hosts", path)
 		}
 		terms[i] = listOf(data)
 	}

@@ -149,7 +149,7 @@ func (k *SSHConfig) complete(ctx context.Context, e *Host) ([]sshconfig.Unsuppor
 		first.DialContext = k.transport
 	}
 	if strings.Contains(config.Host, "/") && e.Config.DialContext == nil {
-		return nil, exit.UsageError("", "host %q: the name holds a \"/\", and no ProxyCommand leads there", config.Host)
+		return nil, exit.UsageError("", "host %q: a name with \"/\" needs a ProxyCommand", config.Host)
 	}
 	if k.known != nil {
 		e.Known = k.known.For(settings)
@@ -171,15 +171,15 @@ func ConfigFault(err error) error {
 		return exit.UsageError("", "%v", err)
 	case errors.Is(err, sshconfig.ErrLoop) && e.File == "-o":
 		if _, behind := errors.AsType[*sshconfig.Error](e.Err); !behind {
-			return exit.UsageError("the hop is the host itself: -x leaves it out, and without -J it is reached directly", "-J: %v", e.Err)
+			return exit.UsageError("the hop is the host itself: exclude it with -x, or reach it directly without -J", "-J: %v", e.Err)
 		}
-		return exit.UsageError("the ProxyJump lines of ssh_config lead to that hop through itself; -F none goes without them", "-J: %v", e.Err)
+		return exit.UsageError("the ProxyJump lines of ssh_config lead to that hop through itself; -F none ignores them", "-J: %v", e.Err)
 	case e.Keyword != "" && e.File != "-o":
-		return &exit.Error{Code: exit.Failed, Text: err.Error(), Hint: "-o IgnoreUnknown=" + e.Keyword + " passes it over, as it does with ssh"}
+		return &exit.Error{Code: exit.Failed, Text: err.Error(), Hint: "-o IgnoreUnknown=" + e.Keyword + " ignores it, as with ssh"}
 	case e.File == "-o":
 		return exit.UsageError("as in -o Port=2222, see ssh_config(5)", "%v", err)
 	}
-	return &exit.Error{Code: exit.Failed, Text: err.Error(), Hint: "-F none goes without the configuration of ssh"}
+	return &exit.Error{Code: exit.Failed, Text: err.Error(), Hint: "-F none ignores ssh_config"}
 }
 
 // optionFault does what ConfigFault does, for lines of -o. It hides the text of a line that may hold
@@ -188,7 +188,7 @@ func optionFault(err error, options []string) error {
 	for _, option := range options {
 		file, failed := sshconfig.Load("none")
 		if failed == nil && file.Options(option) != nil && redact.Option(option) != option {
-			return exit.UsageError("as in -o Port=2222, see ssh_config(5)", "-o: %s cannot be used: it may be a secret, and is not shown", redact.Option(option))
+			return exit.UsageError("as in -o Port=2222, see ssh_config(5)", "-o: %s is not valid; its value may be a secret and is not shown", redact.Option(option))
 		}
 	}
 	return ConfigFault(err)

@@ -52,7 +52,7 @@ func (f *Flags) ReplaceHint(names []string, from string) string {
 	if len(names) > 1 {
 		right = "if the new keys are right"
 	}
-	return fmt.Sprintf("somebody may be in between: ask who runs the %s; %s, %s --replace %s", HostWord(names), right, command, quotedSet(names))
+	return fmt.Sprintf("this may be an attack: ask the administrator of the %s; %s, %s --replace %s", HostWord(names), right, command, quotedSet(names))
 }
 
 // HostWord returns "host" for one name, and otherwise "hosts".

@@ -77,7 +77,7 @@ func refuseHidden(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(flag *pflag.Flag) {
 		for _, value := range flagvalue.Values(flag) {
 			if err == nil && redact.IsHidden(flag.Name, value) {
-				err = exit.UsageError("put the value in the place of "+redact.Hidden, "--%s=%s: the value was not recorded", flag.Name, value)
+				err = exit.UsageError("write the value instead of "+redact.Hidden, "--%s=%s: the value was not recorded", flag.Name, value)
 			}
 		}
 	})
@@ -108,7 +108,7 @@ func (s *Defaults) Apply(cmd *cobra.Command) error {
 			if err := flag.Value.Set(value); err != nil {
 				hint := ""
 				if e.Verb == "" {
-					hint = fmt.Sprintf("what is for some verbs only goes below the name of each, as in [%s]", tableOf(cmd))
+					hint = fmt.Sprintf("settings for one verb go into its table, as in [%s]", tableOf(cmd))
 				}
 				return exit.UsageError(hint, "%s:%d: %s: %v", path, e.line, e.Flag, err)
 			}
@@ -242,7 +242,7 @@ func readFile(path string, wanted bool) ([]byte, error) {
 	}
 	if mode := info.Mode().Perm(); !wanted && mode&0o022 != 0 && runtime.GOOS != "windows" {
 		return nil, &exit.Error{Code: exit.Failed, Hint: "chmod go-w " + path,
-			Text: fmt.Sprintf("settings %s: others can write it (mode %#o)", path, mode)}
+			Text: fmt.Sprintf("settings %s: writable by others (mode %#o)", path, mode)}
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxSize+1))
 	switch {
@@ -349,7 +349,7 @@ func wordsOf(value any) ([]string, error) {
 		var words []string
 		for _, element := range v {
 			if _, nested := element.([]any); nested {
-				return nil, errors.New("it is a list of lists")
+				return nil, errors.New("a list of lists")
 			}
 			word, err := wordsOf(element)
 			if err != nil {
@@ -359,7 +359,7 @@ func wordsOf(value any) ([]string, error) {
 		}
 		return words, nil
 	}
-	return nil, errors.New("it is no text, number, true, false or list of them")
+	return nil, errors.New("not a text, number, boolean or list of them")
 }
 
 // check reports what is wrong with the key of a setting, or that its value is a secret.
@@ -384,7 +384,7 @@ func (e *Setting) check(root *cobra.Command) *exit.Error {
 	case e.Flag == "":
 		return nil
 	case !known[e.Flag] && secretName(e.Flag):
-		return &exit.Error{Text: e.Flag + ": secrets have no place here", Hint: "password-file names a file that only you can read"}
+		return &exit.Error{Text: e.Flag + ": secrets do not belong in this file", Hint: "password-file names a file that only you can read"}
 	case !known[e.Flag]:
 		var names []string
 		for name := range known {
@@ -396,7 +396,7 @@ func (e *Setting) check(root *cobra.Command) *exit.Error {
 	for _, value := range e.Values {
 		name, _, _ := strings.Cut(value, "=")
 		if e.Flag == "env" && secretName(name) || hasPassword(value) {
-			return &exit.Error{Text: e.Flag + ": secrets have no place here"}
+			return &exit.Error{Text: e.Flag + ": secrets do not belong in this file"}
 		}
 	}
 	return nil
