@@ -154,7 +154,7 @@ func (s *Console) note(e console.Event) {
 		s.write(e)
 	case console.Ready:
 		close(s.ready)
-	case console.Begun:
+	case console.Started:
 		s.open()
 	case console.StreamEnded:
 		s.line.stream(e.Stream).CloseWrite(nil)

@@ -1,4 +1,4 @@
-// Package charset knows how text and line ends are written in character sets.
+// Package charset encodes and decodes text in character sets, and finds line ends in encoded text.
 package charset
 
 import (
@@ -11,14 +11,14 @@ import (
 	"golang.org/x/text/encoding/ianaindex"
 )
 
-// Set is a character set. A nil Set is UTF-8.
+// Set is a character set. A nil *Set is UTF-8. Its methods may be called concurrently.
 type Set struct {
 	name   string
 	enc    encoding.Encoding
-	nl, cr string // "\n" and "\r"; all characters are multiples of their length
+	nl, cr string // "\n" and "\r" encoded; the length of each character is a multiple of theirs
 }
 
-// Find returns the character set with an IANA name. The empty name means UTF-8.
+// Find returns the character set with an IANA name, nil for UTF-8. The empty name means UTF-8.
 func Find(name string) (*Set, error) {
 	if name == "" || strings.EqualFold(name, "utf-8") || strings.EqualFold(name, "utf8") {
 		return nil, nil
@@ -40,7 +40,7 @@ func Find(name string) (*Set, error) {
 	return c, nil
 }
 
-// Name returns the name by which the set was found.
+// Name returns the name given to [Find], "UTF-8" for a nil Set.
 func (c *Set) Name() string {
 	if c == nil {
 		return "UTF-8"
@@ -48,8 +48,8 @@ func (c *Set) Name() string {
 	return c.name
 }
 
-// Encode returns s in the character set. The error says only what the set lacks: it
-// is to be put behind the name of what was to be written.
+// Encode returns s encoded in the character set. The text of the error is to be appended to a name of
+// s: "cannot be written in …".
 func (c *Set) Encode(s string) (string, error) {
 	if c == nil {
 		return s, nil
@@ -61,8 +61,8 @@ func (c *Set) Encode(s string) (string, error) {
 	return out, nil
 }
 
-// Decode returns the text of a line. If the line is not valid, it returns the line as
-// it is, and false.
+// Decode returns an encoded line as UTF-8. If the line is not valid, Decode returns it unchanged, and
+// false.
 func (c *Set) Decode(line string) (text string, ok bool) {
 	if c == nil {
 		return line, utf8.ValidString(line)
@@ -72,7 +72,7 @@ func (c *Set) Decode(line string) (text string, ok bool) {
 		return line, false
 	}
 	if strings.ContainsRune(text, '\uFFFD') {
-		// Either the line holds this very character or it is not valid.
+		// Either the line contains U+FFFD itself or it is not valid.
 		if back, err := c.enc.NewEncoder().String(text); err != nil || back != line {
 			return line, false
 		}
@@ -80,8 +80,8 @@ func (c *Set) Decode(line string) (text string, ok bool) {
 	return text, true
 }
 
-// CutLine takes the first line from s and returns it without its end. found says
-// whether it had one.
+// CutLine cuts the encoded text s after its first line. It returns the line without its line end ("\n"
+// or "\r\n"). found is false if s contains no line end; line is then s.
 func (c *Set) CutLine(s string) (line, rest string, found bool) {
 	nl, cr := "\n", "\r"
 	if c != nil {
@@ -89,7 +89,7 @@ func (c *Set) CutLine(s string) (line, rest string, found bool) {
 	}
 	i := strings.Index(s, nl)
 	for unit := len(nl); i >= 0 && i%unit != 0; {
-		k := strings.Index(s[i+1:], nl) // a match across two characters is none
+		k := strings.Index(s[i+1:], nl) // a match across two characters does not count
 		if k < 0 {
 			i = -1
 			break
@@ -102,8 +102,8 @@ func (c *Set) CutLine(s string) (line, rest string, found bool) {
 	return strings.TrimSuffix(s[:i], cr), s[i+len(nl):], true
 }
 
-// LastLineEnd returns where the last line end in data ends, 0 if there is none.
-// before is the beginning of the line that data goes on with.
+// LastLineEnd returns the index after the last line end in data, 0 if there is none. before is the
+// beginning of the line that data continues.
 func (c *Set) LastLineEnd(before, data []byte) int {
 	if c == nil {
 		return bytes.LastIndexByte(data, '\n') + 1
@@ -112,7 +112,7 @@ func (c *Set) LastLineEnd(before, data []byte) int {
 	if len(nl) == 1 {
 		return bytes.LastIndexByte(data, nl[0]) + 1
 	}
-	// A character may be cut between before and data.
+	// One character may be split between before and data.
 	unit := len(nl)
 	joined := append(before[len(before)-len(before)%unit:len(before):len(before)], data...)
 	shift := len(joined) - len(data)
@@ -124,9 +124,9 @@ func (c *Set) LastLineEnd(before, data []byte) int {
 	return 0
 }
 
-// PieceEnd says where to cut a line that is longer than limit: at limit or a little
-// before, never inside a UTF-8 character, and in other character sets at a whole
-// unit.
+// PieceEnd returns where to cut a line that is longer than limit: at limit or up to three bytes before.
+// It does not split a UTF-8 character; in other character sets it cuts at a multiple of the length of
+// a line end.
 func (c *Set) PieceEnd(line []byte, limit int) int {
 	end := limit
 	if c != nil {

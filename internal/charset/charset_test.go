@@ -24,7 +24,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// What is written in a character set is read again, line by line, wherever it is cut.
+// Encoded text is decoded line by line, wherever it is cut.
 func TestRoundTrip(t *testing.T) {
 	for _, name := range []string{"UTF-8", "ISO-8859-1", "UTF-16LE", "UTF-16BE", "Shift_JIS"} {
 		set, err := Find(name)

@@ -1,7 +1,7 @@
-// Package cmdline builds the command lines that are sent to hosts: the user's commands, with
-// placeholders filled in and with shell, environment and sudo around them, and the library's own
-// programs for sh, which are the .sh files of this package. Lines for copies are built by
-// internal/transfer and internal/scp.
+// Package cmdline builds the command lines that hosts are sent: the user's commands, with placeholders
+// filled in and wrapped in a shell, an environment and sudo, and the library's own programs for sh,
+// which are the .sh files of this package. internal/transfer and internal/scp build the command lines
+// of copies.
 package cmdline
 
 import (
@@ -21,28 +21,28 @@ type Spec struct {
 	// Line is a command line for a shell on the host.
 	Line string
 
-	// Script, if not nil, is run instead of Line.
+	// Script, if not nil, runs instead of Line.
 	Script *Script
 
-	// Values are the values for the placeholders in Line or in the arguments of Script. Nil means
-	// that percent signs are no placeholders.
+	// Values are the values for the placeholders in Line or in the arguments of Script. If it is
+	// nil, percent signs are ordinary characters.
 	Values *Values
 
-	// Shell runs Line, such as "bash -c"; it is not quoted. Empty means that Line is sent as it is,
-	// or, with Env or Sudo, "$SHELL -c".
+	// Shell is the command that runs Line, such as "bash -c". It is not quoted. If it is empty, Line
+	// is sent as it is, or, with Env or Sudo, run by "$SHELL -c".
 	Shell string
 
-	// Env is set with env(1).
+	// Env is set by env(1).
 	Env map[string]string
 
-	// Sudo, if not nil, runs all of it with sudo.
+	// Sudo, if not nil, runs the whole command with sudo.
 	Sudo *Sudo
 
-	// Text is the character set of the line. Nil is UTF-8.
+	// Text is the character set of the command line. Nil is UTF-8.
 	Text *charset.Set
 }
 
-// Values are the values for placeholders, see [placeholder.Expand].
+// Values are values for placeholders, see [placeholder.Expand].
 type Values struct {
 	List []string
 	Map  map[string]string
@@ -51,13 +51,13 @@ type Values struct {
 // Sudo says how to run a command with sudo.
 type Sudo struct {
 	User      string          // empty: root
-	Sentinels *sudo.Sentinels // to find sudo's messages in the output; nil: the user reads them
+	Sentinels *sudo.Sentinels // find sudo's messages in the output; nil: the user reads them
 }
 
 // Error says why a command line cannot be built.
 type Error struct {
-	Field  string // "Line", "Shell", "User", "Env", "Script.Text" or "Script.Args"; empty if it is the line with its placeholders filled in
-	Name   string // the placeholder that cannot be filled in, if that is it
+	Field  string // "Line", "Shell", "User", "Env", "Script.Text" or "Script.Args"; empty for the line with its placeholders filled in
+	Name   string // the placeholder that cannot be filled in, if that is the reason
 	Reason string
 }
 
@@ -102,7 +102,7 @@ func Build(s Spec) (string, error) {
 	return line, nil
 }
 
-// inner returns the line without shell, environment and sudo.
+// inner returns the command line before it is wrapped in shell, environment and sudo.
 func (s *Spec) inner() (string, error) {
 	if s.Script == nil {
 		return s.expand(s.Line)
@@ -126,7 +126,7 @@ func (s *Spec) expand(template string) (string, error) {
 	return line, err
 }
 
-// prefix returns the words before a command that is run with sudo. It is empty if s is nil.
+// prefix returns the words that run a command with sudo. It is empty if s is nil.
 func (s *Sudo) prefix() string {
 	if s == nil {
 		return ""
@@ -140,15 +140,15 @@ func (s *Sudo) prefix() string {
 	}
 	words += " -- "
 	if s.Sentinels != nil && s.Sentinels.Answering() {
-		// The program reports that sudo has finished, so that what follows on standard input is for
-		// the command. It needs sh, because $SHELL may write redirections in another way.
+		// The program reports that sudo is done, so the rest of standard input belongs to the
+		// command. It runs in sh, because the syntax of redirections depends on $SHELL.
 		words += "sh -c " + shellquote.Quote(s.Sentinels.Starter()) + " "
 	}
 	return words
 }
 
-// check checks everything but the line with its placeholders filled in. The error is an [*Error].
-// Each part must be valid in the character set by itself, so that the error can name it.
+// check checks each part of the command, except the line with its placeholders filled in. Each part is
+// encoded by itself, so that the error can name it. The error is an [*Error].
 func (s *Spec) check() error {
 	switch {
 	case strings.IndexByte(s.Line, 0) >= 0:

@@ -24,7 +24,7 @@ func TestBuildErrors(t *testing.T) {
 		{"name of a variable", Spec{Env: map[string]string{"A=1;id;B": ""}}, Error{Field: "Env", Reason: `"A=1;id;B" is not the name of a variable`}},
 		{"no value", Spec{Line: "%s", Values: &Values{}}, Error{Name: "%s", Reason: "only 0 values given"}},
 		{"no value for a script", Spec{Script: &Script{Args: []string{"%s"}}, Values: &Values{}}, Error{Name: "%s", Reason: "only 0 values given"}},
-		{"script", Spec{Script: &Script{Text: []byte("#!sh\n")}}, Error{Field: "Script.Text", Reason: `its #! line names "sh", which is no absolute path`}},
+		{"script", Spec{Script: &Script{Text: []byte("#!sh\n")}}, Error{Field: "Script.Text", Reason: `its #! line names "sh", which is not an absolute path`}},
 		{"character set", Spec{Line: "€", Text: latin1}, Error{Reason: "the line cannot be written in ISO-8859-1"}},
 		{"character set of the shell", Spec{Shell: "€", Text: latin1}, Error{Field: "Shell", Reason: "it cannot be written in ISO-8859-1"}},
 	} {
@@ -42,7 +42,7 @@ func TestBuildErrors(t *testing.T) {
 	}
 }
 
-// Whatever stands in a line reaches the shell as it was given, however much is put around it.
+// FuzzBuild checks that a value reaches the shell unchanged through all wrapping.
 func FuzzBuild(f *testing.F) {
 	for _, value := range []string{"it's", `"`, `\`, "$HOME", "`id`", "a\nb", "!", "*", "", " ", `'\''`, "é", "%s"} {
 		f.Add(value)
@@ -54,7 +54,7 @@ func FuzzBuild(f *testing.F) {
 		})
 		if strings.Contains(value, "\x00") {
 			if err == nil {
-				t.Errorf("a NUL byte is taken: %q", line)
+				t.Errorf("a NUL byte is accepted: %q", line)
 			}
 			return
 		}
@@ -62,7 +62,7 @@ func FuzzBuild(f *testing.F) {
 			t.Fatal(err)
 		}
 		if len(line) > 100<<10 {
-			return // more than one argument may have
+			return // longer than one argument may be
 		}
 		out, err := exec.Command("sh", "-c", line).Output()
 		if err != nil || string(out) != value+"|"+value+"|" {

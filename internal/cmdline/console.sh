@@ -1,7 +1,7 @@
-# Starts the shell of a console: the login shell of the user if that is bash or zsh, and otherwise
-# sh. No file of the user's is read: it may set a prompt, and the prompt is what says that a line
-# has ended.
-# shellcheck disable=SC2015 # exec does not come back
+# Starts the shell of a console: the user's login shell if that is bash or zsh, otherwise sh. The shell
+# reads no start-up files of the user: they could set a prompt, and the prompt reports that a line has
+# ended.
+# shellcheck disable=SC2015 # exec does not return
 [ "$SHELL" = /bin/bash ] || [ "$SHELL" = /usr/bin/bash ] || [ "$SHELL" = /usr/local/bin/bash ] &&
 exec "$SHELL" --norc --noprofile --noediting -i
 [ "$SHELL" = /bin/zsh ] || [ "$SHELL" = /usr/bin/zsh ] || [ "$SHELL" = /usr/local/bin/zsh ] &&

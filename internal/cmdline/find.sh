@@ -1,14 +1,14 @@
-# Sets the arguments to the processes of a command: the one that the server has started, and
-# those below it. $1 is the first. If it is empty, the first is the only other child of the
-# server's process for this connection. Servers with one process for all connections are left
-# alone: their child could be anybody's.
-# shellcheck disable=SC2154 # server and name are set by server.sh, which stands for @server@
+# Finds the processes of a command: the process that the server has started, and its descendants.
+# Then runs @kill@ with their IDs. $1 is the ID of the first process. If it is empty, the first is
+# the only other child of the server's process for this connection. A server that has one process
+# for all connections is left alone, since its children may belong to other users.
+# shellcheck disable=SC2154 # server.sh, which replaces @server@, sets server and name
 # shellcheck disable=SC2086 # the lists are meant to be split
 top=$1
 me=$$
 @server@
 
-# Not every ps has these options, but then there mostly is a /proc.
+# Where ps does not have these options, there usually is a /proc.
 list() {
 	ps -A -o pid= -o ppid= 2>/dev/null ||
 	for f in /proc/[0-9]*/stat; do
@@ -20,7 +20,7 @@ list() {
 	done
 }
 
-# Pairs of a process and its parent.
+# Pairs of process ID and parent's process ID.
 all=$(list)
 if [ -z "$top" ]; then
 	case $name in
@@ -48,7 +48,7 @@ case $# in
 	*) exit 2
 esac
 
-# What is below it, until nothing more is found.
+# Add children until no more are found.
 tree=" $1 "
 more=1
 while [ -n "$more" ]; do

@@ -1,7 +1,7 @@
-# Sends signals to processes. $0 is how many tenths of a second to wait for their end after each
-# signal; 0 means not to wait. $1 is the signals in order, the rest is the processes. If the first
-# of them leads a process group, the group gets the signals. Exits with 0 if all have ended, or,
-# without waiting, if a signal was sent.
+# Sends signals to processes. $0 is how long to wait for their end after each signal, in tenths of a
+# second; 0 means not to wait. $1 is the signals in order, the rest is the process IDs. If the first
+# process leads a process group, the group gets the signals. Exits with 0 if all processes have
+# ended, or, without waiting, if a signal was sent.
 # shellcheck disable=SC2086 # the line of /proc is meant to be split
 signals=$1
 shift

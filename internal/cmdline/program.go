@@ -10,7 +10,7 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// The library's own programs for sh. Names between two "@" are replaced.
+// The library's own programs for sh. Names such as "@size@" are replaced.
 var (
 	//go:embed script.sh
 	scriptText string
@@ -38,21 +38,22 @@ func fill(program string, namesAndValues ...string) string {
 	return strings.NewReplacer(namesAndValues...).Replace(program)
 }
 
-// ServerName returns the line that prints the name of the SSH server's process for this connection.
+// ServerName returns the command line that prints the name of the SSH server's process for this
+// connection.
 func ServerName() string {
 	return "exec sh -c " + shellquote.Quote(serverProgram+`; printf "%s\n" "$name"`)
 }
 
-// Signals describes signals for all processes of a command, sent from another session.
+// Signals describes signals to all processes of a command, to be sent from another session.
 type Signals struct {
 	Names    string // in order, separated by blanks
-	Patience int    // tenths of a second to wait for the end after each; 0: do not wait
-	Top      int    // process ID of what the server has started; 0: not known
+	Patience int    // how long to wait for the end after each, in tenths of a second; 0: do not wait
+	Top      int    // ID of the process that the server has started; 0: unknown
 }
 
-// Line returns the line that sends the signals. It exits with 0 if all processes have ended, or, with
-// Patience 0, if a signal was sent. If sudo runs the command, as is that sudo: finding the processes
-// needs no rights, signalling them does.
+// Line returns the command line that sends the signals. It exits with 0 if all processes have ended,
+// or, with Patience 0, if a signal was sent. as runs only the signalling with sudo: finding the
+// processes needs no privileges. It is nil if the command runs without sudo.
 func (s Signals) Line(as *Sudo) string {
 	top := ""
 	if s.Top > 0 {
@@ -62,18 +63,19 @@ func (s Signals) Line(as *Sudo) string {
 	return "exec sh -c " + shellquote.Quote(fill(findProgram, "@kill@", kill)) + " sh " + shellquote.Quote(top)
 }
 
-// KillGroup returns the line that sends a signal to a process group. exec is as for
+// KillGroup returns the command line that sends a signal to a process group. exec is as for
 // [ConsoleShell].
 func KillGroup(exec, signal string, group int) string {
 	return exec + "sh -c " + shellquote.Quote(fmt.Sprintf("kill -s %s -- -%d", shellquote.Quote(signal), group))
 }
 
-// ConsoleShell returns the line that starts the shell of a console. exec is "exec ", or empty if the
-// login shell is a restricted one, which refuses exec.
+// ConsoleShell returns the command line that starts the shell of a console. exec is "exec ", or empty
+// if the login shell is a restricted one, which refuses exec.
 func ConsoleShell(exec string) string { return exec + "sh -c " + shellquote.Quote(consoleProgram) }
 
-// KeepInput returns the line that keeps size bytes of its input in a temporary file until the input
-// ends. It prints the name of the file after the sentinel. exec is as for [ConsoleShell].
-func KeepInput(exec string, size int64, named sentinel.Text) string {
-	return exec + "sh -c " + shellquote.Quote(fill(inputProgram, "@size@", strconv.FormatInt(size, 10), "@sentinel@", named.Escaped()))
+// KeepInput returns the command line that keeps the first size bytes of its standard input in a
+// temporary file until the input ends. It prints the sentinel and the name of the file. exec is as for
+// [ConsoleShell].
+func KeepInput(exec string, size int64, before sentinel.Text) string {
+	return exec + "sh -c " + shellquote.Quote(fill(inputProgram, "@size@", strconv.FormatInt(size, 10), "@sentinel@", before.Escaped()))
 }

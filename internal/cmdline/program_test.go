@@ -8,7 +8,7 @@ import (
 	"fleetssh/internal/sentinel"
 )
 
-// Any login shell can be handed the lines of our own, and sh can read the programs in them.
+// Any login shell can read our own command lines, and sh the programs in them.
 func TestPrograms(t *testing.T) {
 	t.Parallel()
 	script, err := Build(Spec{Script: &Script{Text: []byte("#!/usr/bin/env node\n")}})
@@ -26,7 +26,7 @@ func TestPrograms(t *testing.T) {
 				t.Errorf("more than one line: %s", line)
 			}
 			if strings.Contains(line, "@size@") || strings.Contains(line, "@server@") || strings.Contains(line, "@kill@") || strings.Contains(line, "@sentinel@") || strings.Contains(line, "@before@") || strings.Contains(line, "@interpreter@") {
-				t.Errorf("something is not filled in: %s", line)
+				t.Errorf("a name is not replaced: %s", line)
 			}
 			for _, shell := range []string{"sh", "bash", "zsh", "tcsh", "fish"} {
 				if _, err := exec.LookPath(shell); err != nil {
@@ -40,7 +40,7 @@ func TestPrograms(t *testing.T) {
 	}
 	for name, program := range map[string]string{"script": scriptProgram, "find": findProgram, "kill": killProgram} {
 		if strings.ContainsAny(program, `'!\`) {
-			t.Errorf("%s holds a character that quoting makes hard to read", name)
+			t.Errorf("%s contains a character that makes quoting hard to read", name)
 		}
 		if out, err := exec.Command("sh", "-n", "-c", program).CombinedOutput(); err != nil {
 			t.Errorf("sh cannot read %s: %v\n%s", name, err, out)

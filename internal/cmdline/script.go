@@ -12,23 +12,23 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// maxScript bounds what is sent before the command: every host gets it whole.
+// maxScript bounds the size of a script, which is sent to each host in full.
 const maxScript = 16 << 20
 
-// Script is a script that the host reads from standard input, before the input of the script.
+// Script is a script that the host reads from standard input, before the script's own input.
 type Script struct {
 	Text []byte
 	Args []string // may hold placeholders, see [Spec.Values]
 }
 
-// Interpreter returns the interpreter of a script: a path and, if its "#!" line has one, an argument.
-// The error says why the script cannot be run.
+// Interpreter returns the interpreter of a script: its path and the argument in the "#!" line, if there
+// is one. Without a "#!" line it is /bin/sh. The error says why the script cannot be run.
 func Interpreter(text []byte) ([]string, error) {
 	switch {
 	case len(text) > maxScript:
-		return nil, fmt.Errorf("it has %d bytes, and 16 MiB are the most", len(text))
+		return nil, fmt.Errorf("it has %d bytes, more than the limit of 16 MiB", len(text))
 	case bytes.HasPrefix(text, []byte("\xef\xbb\xbf")):
-		return nil, errors.New("it begins with a byte order mark, before which no host sees a #! line")
+		return nil, errors.New("it begins with a byte order mark, which hides its #! line from hosts")
 	}
 	line, _, _ := bytes.Cut(text, []byte("\n"))
 	named, marked := bytes.CutPrefix(line, []byte("#!"))
@@ -36,9 +36,9 @@ func Interpreter(text []byte) ([]string, error) {
 	case bytes.IndexByte(line, 0) >= 0:
 		return nil, errors.New("it is a program, not a script: its first line holds a NUL byte")
 	case !marked:
-		return []string{"/bin/sh"}, nil // as execlp(3)
+		return []string{"/bin/sh"}, nil // as for execlp(3)
 	case bytes.HasSuffix(line, []byte("\r")):
-		return nil, errors.New("its #! line ends in a carriage return: it has the line ends of Windows")
+		return nil, errors.New("its #! line ends with a carriage return: it has Windows line ends")
 	case len(line) > maxShebang:
 		return nil, fmt.Errorf("its #! line is longer than %d bytes", maxShebang)
 	}
@@ -51,14 +51,14 @@ func Interpreter(text []byte) ([]string, error) {
 	case program == "":
 		return nil, errors.New("its #! line names no interpreter")
 	case !path.IsAbs(program):
-		return nil, fmt.Errorf("its #! line names %q, which is no absolute path", program)
+		return nil, fmt.Errorf("its #! line names %q, which is not an absolute path", program)
 	case argument == "":
 		return []string{program}, nil
 	}
 	return []string{program, argument}, nil
 }
 
-// maxShebang is the longest first line that Linux takes (BINPRM_BUF_SIZE).
+// maxShebang is the longest "#!" line that Linux accepts (BINPRM_BUF_SIZE).
 const maxShebang = 255
 
 // check checks the script. The error is an [*Error].
@@ -78,10 +78,10 @@ func (s *Script) check(text *charset.Set) error {
 	return nil
 }
 
-// ScriptArgs returns the arguments of Script with placeholders filled in; a List is used up across all
-// arguments. The error is an [*Error].
+// ScriptArgs returns the arguments of Script with placeholders filled in. The values of a List are used
+// in order across all arguments. The error is an [*Error].
 func (s *Spec) ScriptArgs() ([]string, error) {
-	// No value may hold a NUL byte, which separates the arguments here.
+	// NUL separates the arguments, since neither arguments nor values may contain it.
 	filled, err := s.expand(strings.Join(s.Script.Args, "\x00"))
 	if err != nil || len(s.Script.Args) == 0 {
 		return nil, err
@@ -90,7 +90,7 @@ func (s *Spec) ScriptArgs() ([]string, error) {
 }
 
 // line returns the command line that reads the script from standard input and runs it. The error is
-// as for [Interpreter].
+// that of [Interpreter].
 func (s *Script) line(args []string) (string, error) {
 	words, err := Interpreter(s.Text)
 	if err != nil {
@@ -99,7 +99,7 @@ func (s *Script) line(args []string) (string, error) {
 	before := ""
 	for _, word := range words {
 		if strings.Contains(path.Base(word), "node") {
-			// Node resolves the path of the script, and the file has no name any more.
+			// Node resolves the path of the script, whose file is deleted by then.
 			before = "export NODE_PRESERVE_SYMLINKS_MAIN=1; "
 		}
 	}

@@ -1,9 +1,9 @@
-# Takes a script of so many bytes from standard input and runs it. Not a byte more is taken,
-# since the rest of the input belongs to the script. dd with a count of one reads once, and may
-# get less than it asks for; head -c of busybox reads more than it writes.
+# Reads a script of @size@ bytes from standard input and runs it. It reads exactly that many bytes,
+# since the rest of the input belongs to the script. dd with a count of one reads once and may get
+# less than it asks for; head -c is no alternative, since that of busybox reads ahead.
 #
-# The file has a name for a moment, and is empty then. Signals are ignored meanwhile.
-# shellcheck disable=SC2086 # $p holds no blanks
+# The temporary file is deleted while it is still empty. Signals are ignored until then.
+# shellcheck disable=SC2086 # $p contains no blanks
 n=@size@
 f=
 s=
@@ -20,10 +20,10 @@ for d in "${TMPDIR:-/tmp}" /tmp /var/tmp /dev/shm; do
 done
 [ -n "$f" ] || e "no temporary file can be made in ${TMPDIR:-/tmp}, /tmp, /var/tmp or /dev/shm"
 
-# One descriptor for the script to be read from, one to write, one to count. There are three
-# because opening /dev/fd/3 makes a new one on Linux, and elsewhere the same one with its place
-# in the file.
-# shellcheck disable=SC2094 # it is filled by way of one and read by way of the others
+# Three descriptors: 3 to read the script from, 4 to write it, 5 to count its bytes. They are
+# separate because opening /dev/fd/3 opens the file anew on Linux only; on other systems it
+# duplicates the descriptor, including its offset.
+# shellcheck disable=SC2094 # the file is written through one descriptor and read through the others
 exec 3<"$f" 4>"$f" 5<"$f"
 rm -f "$f"
 trap - HUP INT TERM PIPE
@@ -32,7 +32,7 @@ for p in /dev/fd /proc/self/fd ""; do
 done
 [ -n "$p" ] || e "there is neither /dev/fd nor /proc"
 
-# The number of bytes is that of the file: dd does not say it.
+# The size of the file is the number of bytes read so far, which dd does not report.
 while h=$(($(wc -c <$p/5)))
 	l=$((n-h))
 	[ $l -gt 0 ]; do
@@ -43,6 +43,6 @@ while h=$(($(wc -c <$p/5)))
 done
 exec 4>&- 5<&-
 
-# "3<&3" is for shells that keep descriptors to themselves.
+# "3<&3" is needed in shells that close their own descriptors on exec.
 @before@
 exec @interpreter@ $p/3 "$@" 3<&3

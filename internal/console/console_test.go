@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// recorder keeps what happens, in short: "1o:text" is output of line 1.
+// recorder records events in a short form: "1o:text" is output of line 1 on stdout.
 type recorder struct {
 	shell  *Shell
 	events []string
@@ -27,8 +27,8 @@ func newRecorder() *recorder {
 			what = fmt.Sprintf("%d%s:%s", e.Line, stream, e.Data)
 		case Ready:
 			what = "ready"
-		case Begun:
-			what = fmt.Sprintf("%d begun", e.Line)
+		case Started:
+			what = fmt.Sprintf("%d started", e.Line)
 		case StreamEnded:
 			what = fmt.Sprintf("%d%s ended", e.Line, stream)
 		case Ended:
@@ -41,12 +41,12 @@ func newRecorder() *recorder {
 	return r
 }
 
-// says feeds a text in which M stands for the mark.
+// says feeds a text in which M stands for the sentinel.
 func (r *recorder) says(stream Stream, text string) {
-	r.shell.Feed(stream, []byte(strings.ReplaceAll(text, "M", r.shell.token.String())))
+	r.shell.Feed(stream, []byte(strings.ReplaceAll(text, "M", r.shell.sentinel.String())))
 }
 
-// expect compares what has happened since the last time.
+// expect compares the events since the last call.
 func (r *recorder) expect(t *testing.T, want ...string) {
 	t.Helper()
 	if got, want := strings.Join(r.events, ", "), strings.Join(want, ", "); got != want {
@@ -62,22 +62,22 @@ func TestShell(t *testing.T) {
 	r.says(Stderr, "M=0:4711>M<0:0:0>")
 	r.expect(t, "0o:welcome\n", "ready")
 	if r.shell.Process() != 4711 {
-		t.Errorf("the process is %d", r.shell.Process())
+		t.Errorf("the process ID is %d", r.shell.Process())
 	}
 	if number, _ := r.shell.Line("true", "/dev/null"); number != 1 {
-		t.Errorf("it is line %d", number)
+		t.Errorf("the number of the line is %d", number)
 	}
 	r.says(Stderr, "M(1>err")
 	r.says(Stdout, "out\nM=1:3>late")
 	r.says(Stderr, "M=1:3>M<1:1:3>")
-	r.expect(t, "1 begun", "1e:err", "1o:out\n", "1o ended", "2o:late", "1e ended", "1 ended:3")
+	r.expect(t, "1 started", "1e:err", "1o:out\n", "1o ended", "2o:late", "1e ended", "1 ended:3")
 	if _, tell := r.shell.Line("echo $?", "/dev/null"); !strings.Contains(tell, "sh -c 'exit 3' || eval ") {
 		t.Errorf("the line does not find the exit code of the one before: %s", tell)
 	}
 }
 
-// A line that an interrupt breaks off is ended by what the shell is told then, and the shell has
-// settled when it has said twice that it waits.
+// The end of an interrupted line is sent to the shell again. The shell has settled when it has shown
+// two prompts.
 func TestShellInterrupted(t *testing.T) {
 	t.Parallel()
 	r := newRecorder()
@@ -86,7 +86,7 @@ func TestShellInterrupted(t *testing.T) {
 	r.shell.Line("sleep 9", "/dev/null")
 	r.says(Stderr, "M(1>")
 	if r.shell.Settle() {
-		t.Error("an interrupt is on the way that nobody has sent")
+		t.Error("an interrupt is under way that was not sent")
 	}
 	r.shell.Interrupting()
 	r.says(Stderr, "\nM<1:0:130>")
@@ -95,19 +95,18 @@ func TestShellInterrupted(t *testing.T) {
 	}
 	r.says(Stdout, "M=1:130>")
 	r.says(Stderr, "M=1:130>M<1:1:0>")
-	r.expect(t, "ready", "1 begun", "1o ended", "1e ended", "1 ended:130")
+	r.expect(t, "ready", "1 started", "1o ended", "1e ended", "1 ended:130")
 	if !r.shell.Settle() {
-		t.Error("no interrupt is on the way")
+		t.Error("no interrupt is under way")
 	}
 	r.says(Stderr, "M<1:1:0>")
 	r.expect(t, "settled")
 	if r.shell.Settle() {
-		t.Error("the interrupt is on the way for ever")
+		t.Error("the interrupt is under way for ever")
 	}
 }
 
-// Whatever a host says, and however it comes: no line ends twice, and none before it has begun to
-// run.
+// FuzzShell checks that no line ends twice or before it has been sent, whatever a host writes.
 func FuzzShell(f *testing.F) {
 	f.Add("M=0:1>", "M=0:1>M<0:0:0>M(1>M<1:0:130>M=1:130>M<1:1:0>", 1)
 	f.Add("M=0:1>aM=1:0>b", "M=1:0>M=0:1>M=1:0>M=2:0>", 3)
@@ -125,14 +124,14 @@ func FuzzShell(f *testing.F) {
 			}
 		})
 		size = max(1, min(size, 100))
-		rest := [2]string{strings.ReplaceAll(out, "M", s.token.String()), strings.ReplaceAll(err, "M", s.token.String())}
+		rest := [2]string{strings.ReplaceAll(out, "M", s.sentinel.String()), strings.ReplaceAll(err, "M", s.sentinel.String())}
 		for i := 0; rest[0]+rest[1] != ""; i++ {
 			stream := Stream(i % 2)
 			piece := rest[stream][:min(size, len(rest[stream]))]
 			rest[stream] = rest[stream][len(piece):]
 			s.Feed(stream, []byte(piece))
 			switch {
-			case i%5 == 0 && ended == number && s.into != [2]uint64{}:
+			case i%5 == 0 && ended == number && s.current != [2]uint64{}:
 				number, _ = s.Line("x", "/dev/null")
 			case i%7 == 0 && ended < number:
 				s.Interrupting()
@@ -145,7 +144,7 @@ func FuzzShell(f *testing.F) {
 	})
 }
 
-// Real shells understand what they are told, and say what we understand.
+// Real shells understand the programs, and write the reports.
 func TestRealShells(t *testing.T) {
 	t.Parallel()
 	for _, words := range [][]string{{"sh", "-i"}, {"bash", "--norc", "--noprofile", "--noediting", "-i"}, {"zsh", "-f", "-i"}, {"busybox", "sh", "-i"}, {"dash", "-i"}} {
@@ -165,7 +164,7 @@ func TestRealShells(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			var mu sync.Mutex      // for the shell and what it has said
+			var mu sync.Mutex      // protects shell and said
 			var said [16][2]string // by line and stream
 			ended := make(chan Event, 8)
 			shell := New(tell, func(e Event) {
@@ -189,7 +188,7 @@ func TestRealShells(t *testing.T) {
 				case <-time.After(20 * time.Second):
 					mu.Lock()
 					defer mu.Unlock()
-					t.Fatalf("nothing ends; it said %q", said)
+					t.Fatalf("no event; the shell wrote %q", said)
 				}
 				return Event{}
 			}
@@ -222,7 +221,7 @@ func TestRealShells(t *testing.T) {
 	}
 }
 
-// fed gives a shell what is written.
+// fed feeds a shell with the bytes written.
 type fed struct {
 	mu     *sync.Mutex
 	shell  *Shell

@@ -1,10 +1,10 @@
-# Ends a line, and says on both streams that it has ended. The shell finds the exit code of the
-# line in @status@.
+# Ends a line, and reports on both streams that it has ended. @status@ is an expression for the exit
+# code of the line.
 #
-# Between two lines the shell traces nothing (set -x, set -v): what it would show is ours.
-# fleetssh_t is what turns the tracing on again, for the next line to begin with; it leaves $? as it
-# is. It empties fleetssh_u, which a line with a syntax error does not. The options are compared,
-# since not every shell can test for one.
+# Tracing (set -x, set -v) is off between two lines, so that no trace shows our own programs.
+# fleetssh_t turns it on again when the next line begins, without changing $?. fleetssh_t also empties
+# fleetssh_u; if fleetssh_u is still 1 here, the line had a syntax error and fleetssh_t did not run.
+# Options are compared before and after "set", since not every shell can test for one.
 # shellcheck disable=SC2154 # they are set by setup.sh
 # shellcheck disable=SC2034 # for the prompt, and for line.sh
 # shellcheck disable=SC1007 # two empty variables on one line

@@ -1,5 +1,5 @@
-# Runs a line: says that it begins, and runs it in the shell itself. Tracing that an earlier line
-# has turned on begins inside of it.
+# Reports that a line begins, and runs it in the shell itself. If an earlier line has turned tracing
+# on, it is turned on again inside eval.
 # shellcheck disable=SC2154 # they are set by setup.sh and end.sh
 # shellcheck disable=SC2034 # for the prompt
 fleetssh_n=@number@

@@ -1,5 +1,10 @@
-// Package placeholder puts values into a command line: %s and %q take the next of
-// a list, %(name)s and %(name)q a named value, %% is a percent sign.
+// Package placeholder fills in placeholders in a text such as a command line:
+//
+//	%s %q                  the next value of a list
+//	%(name)s %(name)q      the value of that name
+//	%%                     a percent sign
+//
+// %q quotes the value for a shell.
 package placeholder
 
 import (
@@ -9,9 +14,9 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// Error says which placeholder has no value, or what else does not fit.
+// Error says which placeholder cannot be filled in, or that a value is left over.
 type Error struct {
-	Name   string // the placeholder as it stands in the line; empty if a value is left over
+	Name   string // the placeholder as written, shortened; empty if a value is left over
 	Reason string
 }
 
@@ -23,8 +28,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%q: %s", e.Name, e.Reason)
 }
 
-// Expand returns line with its placeholders filled in. Every value of list must
-// be used; named need not be.
+// Expand returns line with its placeholders filled in. All values of list must be used, those of
+// named need not be. Placeholders in values are not filled in. The error is an [*Error].
 func Expand(line string, list []string, named map[string]string) (string, error) {
 	var b strings.Builder
 	b.Grow(len(line) + 32)
@@ -75,7 +80,7 @@ func Expand(line string, list []string, named map[string]string) (string, error)
 	return b.String(), nil
 }
 
-// next reads the placeholder that s begins with. name is nil if it has none.
+// next reads the placeholder at the beginning of s. name is nil if the placeholder has no name.
 func next(s string) (name *string, verb byte, size int, err error) {
 	i := 1
 	if i < len(s) && s[i] == '(' {
@@ -87,7 +92,7 @@ func next(s string) (name *string, verb byte, size int, err error) {
 		name, i = &n, end+1
 	}
 	if i == len(s) {
-		return nil, 0, 0, &Error{Name: clip(s), Reason: "the line ends in the middle of a placeholder"}
+		return nil, 0, 0, &Error{Name: clip(s), Reason: "the line ends in the middle of a placeholder; write %% for a percent sign"}
 	}
 	verb = s[i]
 	if verb != 's' && verb != 'q' && (verb != '%' || name != nil) {
@@ -96,7 +101,7 @@ func next(s string) (name *string, verb byte, size int, err error) {
 	return name, verb, i + 1, nil
 }
 
-// clip keeps an error message short.
+// clip shortens s for an error message.
 func clip(s string) string {
 	const most = 40
 	if len(s) > most {

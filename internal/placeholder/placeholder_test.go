@@ -52,8 +52,8 @@ func TestExpand(t *testing.T) {
 	}
 }
 
-// FuzzExpand checks that a line in which every percent sign is doubled comes out
-// as it was, whatever else is in it, and that no input breaks Expand.
+// FuzzExpand checks that doubling each percent sign of a line protects the line, and that Expand
+// accepts any input.
 func FuzzExpand(f *testing.F) {
 	f.Add("echo %s %(a)q 100%%", "v")
 	f.Add("%", "")

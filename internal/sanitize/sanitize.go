@@ -1,5 +1,5 @@
-// Package sanitize makes text from outside safe to show: what a host, a proxy or a file
-// says must not move the cursor of a terminal, forge a line of a log, or fill an error.
+// Package sanitize makes text from hosts, proxies and files safe to show: such text must not move the
+// cursor of a terminal, forge a line of a log, or flood an error message.
 package sanitize
 
 import (
@@ -12,7 +12,8 @@ import (
 // MaxLine is how many bytes [Line] keeps.
 const MaxLine = 400
 
-// Cut returns s, or its beginning if it is longer than most bytes.
+// Cut returns s, or if it is longer than most bytes, its beginning and "…". It does not change control
+// characters.
 func Cut(s string, most int) string {
 	if len(s) <= most {
 		return s
@@ -20,18 +21,18 @@ func Cut(s string, most int) string {
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
-// Line returns at most [MaxLine] bytes of s in one line, without white space around it
-// and without a character that has an effect on a terminal. Everything that a host, a
-// proxy or a file says passes through it on its way into an error, a warning or a log.
+// Line returns s as one line of at most [MaxLine] bytes, without surrounding white space and without
+// characters that have an effect on a terminal. All text from hosts, proxies and files passes through
+// Line or [Lines] before it becomes part of an error, a warning or a log.
 func Line(s string) string { return visible(s, MaxLine, "") }
 
-// Lines is Line for a text of several lines, of which it returns at most so many bytes.
+// Lines is [Line] for text of several lines: it keeps "\n", and returns at most most bytes.
 func Lines(s string, most int) string { return visible(s, most, "\n") }
 
-// visible returns at most so many bytes of s, without white space around it. A character
-// that cannot be seen becomes "^[", "\x9b", "\u202e" and the like, unless it is in keep.
+// visible returns at most most bytes of s, without surrounding white space. It writes characters that
+// are not visible as "^[", "\x9b" or "\u202e", except those in keep.
 func visible(s string, most int, keep string) string {
-	if len(s) > 8*(most+1) { // more could not be kept
+	if len(s) > 8*(most+1) { // more than that is never kept
 		s = s[:8*most]
 	}
 	s = strings.TrimSpace(s)
@@ -45,7 +46,7 @@ func visible(s string, most int, keep string) string {
 		text := s[i : i+size]
 		switch {
 		case plain(r), unicode.IsGraphic(r) && size > 1, strings.ContainsRune(keep, r):
-		case r == utf8.RuneError: // no UTF-8
+		case r == utf8.RuneError: // not UTF-8
 			text = fmt.Sprintf(`\x%02x`, s[i])
 		case r < 0x80:
 			text = "^" + string(r^0x40)
@@ -66,7 +67,8 @@ func visible(s string, most int, keep string) string {
 	return b.String()
 }
 
-// List returns the names in one line, as [Line] does. It ends after as many as fit.
+// List returns the names as one line, separated by commas, as [Line] does. If not all names fit, it
+// ends with "…".
 func List(names []string) string {
 	n, length := 0, 0
 	for n < len(names) && length <= MaxLine {

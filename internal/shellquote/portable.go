@@ -2,17 +2,16 @@ package shellquote
 
 import "strings"
 
-// Portable returns a command line for a POSIX shell so that it can be handed to whatever
-// login shell there is. csh ends a command at a newline, in quotes as well: a line that
-// holds one goes to sh with its newlines spelled out. Any other stays as it is: what [Quote]
-// has written is read alike by all of them.
+// Portable returns a command line for sh in a form that any login shell accepts. csh ends a command
+// at a newline even in quotes, so a line with newlines is handed to sh with the newlines escaped. A
+// line without newlines is returned as it is: all shells read what [Quote] returns in the same way.
 //
-// The line must not end with a newline, and must be one for sh from its first word on.
+// The whole line must be valid for sh and must not end with a newline.
 func Portable(line string) string {
 	if !strings.Contains(line, "\n") {
 		return line
 	}
-	// The argument of %b: a backslash and a newline are written in octal.
+	// printf %b reads a backslash and a newline in octal.
 	text := strings.NewReplacer(`\`, `\0134`, "\n", `\0012`).Replace(line)
 	return Join("sh", "-c", `eval "$(printf %b "$1")"`, "sh", text)
 }

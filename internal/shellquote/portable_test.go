@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Every login shell hands over the same words, whatever is in them.
+// Every login shell passes on the same words, whatever they contain.
 func TestPortable(t *testing.T) {
 	t.Parallel()
 	words := []string{
@@ -14,7 +14,7 @@ func TestPortable(t *testing.T) {
 	}
 	line := Portable(Join(append([]string{"printf", "%s."}, words...)...))
 	if strings.Contains(line, "\n") {
-		t.Fatalf("there is a newline in %q", line)
+		t.Fatalf("%q contains a newline", line)
 	}
 	want := strings.Join(words, ".") + "."
 	for _, shell := range []string{"sh", "bash", "dash", "zsh", "fish", "tcsh", "busybox sh"} {

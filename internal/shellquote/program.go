@@ -2,8 +2,8 @@ package shellquote
 
 import "strings"
 
-// Uncomment returns a program for sh without its comments, blank lines and indentation. A comment
-// must have a line of its own, and there must be no here-document.
+// Uncomment returns a program for sh without comments, blank lines and indentation. Each comment must
+// stand on a line of its own. The program must not contain here-documents or quoted newlines.
 func Uncomment(program string) string {
 	var b strings.Builder
 	for line := range strings.Lines(program) {
@@ -14,8 +14,9 @@ func Uncomment(program string) string {
 	return b.String()
 }
 
-// OneLine returns a program for sh on a single line, without its comments: csh, which may be the
-// login shell, ends a command at a newline even in quotes. The program must be as for [Uncomment].
+// OneLine returns a program for sh on a single line, without comments. The login shell that receives
+// the line may be csh, which ends a command at a newline even in quotes. The program must be as for
+// [Uncomment].
 func OneLine(program string) string {
 	var b strings.Builder
 	between := ""
@@ -23,15 +24,15 @@ func OneLine(program string) string {
 		line = strings.TrimSuffix(line, "\n")
 		b.WriteString(between + line)
 		between = "; "
-		if goesOn(line) {
+		if continues(line) {
 			between = " "
 		}
 	}
 	return b.String()
 }
 
-// goesOn reports whether a line of a program ends in the middle of a command.
-func goesOn(line string) bool {
+// continues reports whether a line of a program ends in the middle of a command.
+func continues(line string) bool {
 	for _, end := range []string{"do", "then", "else", "in", "{", "||", "&&", "|", ";;"} {
 		if line == end || strings.HasSuffix(line, " "+end) {
 			return true

@@ -1,19 +1,17 @@
-// Package shellquote knows how a POSIX shell reads words, and writes them so that
-// it reads back the same bytes. Every command line that fleetssh builds is quoted
-// here.
+// Package shellquote quotes words for shells. It is the only place that quotes: every command line
+// that fleetssh builds uses it.
 package shellquote
 
 import "strings"
 
-// Quote returns word so that a shell reads it as one word. What is safe stays as
-// it is; everything else stands in single quotes. A word must not hold a NUL byte:
-// no shell can be given one.
+// Quote returns word quoted so that a shell reads it as one word. A word of safe characters is
+// returned as it is; any other is put in single quotes. The word must not contain a NUL byte, which no
+// shell accepts.
 //
-// Single quotes mean the same to sh, bash, dash, ksh, zsh, csh and fish but for
-// two characters: csh expands "!" and breaks at a newline even in single quotes,
-// and fish reads a backslash before a quote or a backslash as an escape. "!" is
-// therefore written as \! outside of the quotes, a backslash as "\\"; both are
-// read alike by all of them.
+// Single quotes mean the same to sh, bash, dash, ksh, zsh, csh and fish, with these exceptions: csh
+// expands "!" and ends the command at a newline even in single quotes, and fish reads a backslash
+// before a quote or a backslash as an escape. Quote therefore writes "!" as \! and a backslash as \\
+// outside the quotes, which all of them read in the same way. For newlines see [Portable].
 func Quote(word string) string {
 	if word != "" && strings.Trim(word, safe) == "" {
 		return word
@@ -48,7 +46,7 @@ func Quote(word string) string {
 	return b.String()
 }
 
-// Join quotes every word and puts spaces between them.
+// Join quotes each word and joins them with spaces.
 func Join(words ...string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {
@@ -57,5 +55,5 @@ func Join(words ...string) string {
 	return strings.Join(quoted, " ")
 }
 
-// safe holds the characters that mean nothing to any shell, in any place.
+// safe is the set of characters that have no special meaning in any shell, wherever they stand.
 const safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:,@+"

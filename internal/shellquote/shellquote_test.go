@@ -39,7 +39,7 @@ func TestQuote(t *testing.T) {
 	}
 }
 
-// FuzzQuote checks with a real shell that it reads back what was quoted.
+// FuzzQuote checks that a real shell reads a quoted word as the original.
 func FuzzQuote(f *testing.F) {
 	for _, word := range []string{"", "a", "it's", `\`, `\'`, "!!", "a\nb", "$(id)", "\xff\xfe", `'"'"'`, "-n", "%s", "#", " "} {
 		f.Add(word)

@@ -1,8 +1,7 @@
-// Package socks knows the server's side of SOCKS: version 5 (RFC 1928) without a
-// login, and versions 4 and 4a. Only connecting is served.
+// Package socks implements the server's side of SOCKS: version 5 (RFC 1928) without authentication, and
+// versions 4 and 4a. It serves the command CONNECT only.
 //
-// Every message is read to its last byte and not further: what follows belongs to
-// the connection.
+// It reads each message to its last byte and not further: what follows belongs to the connection.
 package socks
 
 import (
@@ -12,23 +11,23 @@ import (
 	"net/netip"
 )
 
-// The versions, which are also the first byte that a client sends.
+// The versions. A client sends its version as the first byte.
 const (
 	Version4 = 4
 	Version5 = 5
 )
 
-// Methods of proving who one is (RFC 1928, section 3).
+// Authentication methods (RFC 1928, section 3).
 const (
-	NoLogin  = 0x00
-	NoMethod = 0xff
+	NoAuthentication   = 0x00
+	NoAcceptableMethod = 0xff
 )
 
-// Types of addresses (RFC 1928, section 5).
+// Address types (RFC 1928, section 5).
 const (
-	IPv4 = 1
-	Name = 3
-	IPv6 = 4
+	IPv4       = 1
+	DomainName = 3
+	IPv6       = 4
 )
 
 // Reply is the answer to a request (RFC 1928, section 6).
@@ -66,15 +65,16 @@ const (
 	maxField = 255
 )
 
-// Request asks for a connection.
+// Request is a client's request for a connection.
 type Request struct {
 	Version byte
-	Host    string // a name as it was sent, at most 255 bytes of anything, or an address
+	Host    string // an IP address, or a name as it was sent: at most 255 arbitrary bytes
 	Port    int
 }
 
-// ReadRequest reads what a client sends until it asks for a connection. One that asks
-// for something else gets its answer here, and the error says what it was.
+// ReadRequest reads from a client up to its request for a connection, and agrees on no authentication.
+// The caller must then call Answer. If the client asks for something else, ReadRequest answers it and
+// returns an error.
 func ReadRequest(client io.ReadWriter) (*Request, error) {
 	var version [1]byte
 	if _, err := io.ReadFull(client, version[:]); err != nil {
@@ -92,7 +92,7 @@ func ReadRequest(client io.ReadWriter) (*Request, error) {
 	return nil, fmt.Errorf("not SOCKS: it begins with %q", version[:])
 }
 
-// agreeOnMethod reads which logins the client offers. None is the only one.
+// agreeOnMethod reads the authentication methods that the client offers, and chooses no authentication.
 func agreeOnMethod(client io.ReadWriter) error {
 	var n [1]byte
 	if _, err := io.ReadFull(client, n[:]); err != nil {
@@ -103,13 +103,13 @@ func agreeOnMethod(client io.ReadWriter) error {
 		return noEOF(err)
 	}
 	for _, method := range methods {
-		if method == NoLogin {
-			_, err := client.Write([]byte{Version5, NoLogin})
+		if method == NoAuthentication {
+			_, err := client.Write([]byte{Version5, NoAuthentication})
 			return err
 		}
 	}
-	_, err := client.Write([]byte{Version5, NoMethod})
-	return errors.Join(errors.New("the client wants to log in; there is no login here"), err)
+	_, err := client.Write([]byte{Version5, NoAcceptableMethod})
+	return errors.Join(errors.New("the client requires authentication, which is not supported"), err)
 }
 
 func readRequest5(client io.ReadWriter) (*Request, error) {
@@ -135,10 +135,9 @@ func readRequest5(client io.ReadWriter) (*Request, error) {
 	return r, nil
 }
 
-var errAddressType = errors.New("address of an unknown type")
+var errAddressType = errors.New("unknown address type")
 
-// ReadAddress reads an address of one type and the port behind it (RFC 1928,
-// section 5).
+// ReadAddress reads an address of the type kind and the port after it (RFC 1928, section 5).
 func ReadAddress(from io.Reader, kind byte) (host string, port int, err error) {
 	var length [1]byte
 	switch kind {
@@ -146,7 +145,7 @@ func ReadAddress(from io.Reader, kind byte) (host string, port int, err error) {
 		length[0] = 4
 	case IPv6:
 		length[0] = 16
-	case Name:
+	case DomainName:
 		if _, err := io.ReadFull(from, length[:]); err != nil {
 			return "", 0, noEOF(err)
 		}
@@ -159,21 +158,20 @@ func ReadAddress(from io.Reader, kind byte) (host string, port int, err error) {
 	}
 	name, end := field[:length[0]], field[length[0]:]
 	host = string(name)
-	if kind != Name {
-		addr, _ := netip.AddrFromSlice(name) // has one of the two lengths
+	if kind != DomainName {
+		addr, _ := netip.AddrFromSlice(name) // the length is 4 or 16
 		host = addr.Unmap().String()
 	}
 	return host, int(end[0])<<8 | int(end[1]), nil
 }
 
-// readRequest4 reads a request of version 4, whose name behind an address of 0.0.0.x
-// is what 4a adds.
+// readRequest4 reads a request of version 4 or 4a. In 4a, the address 0.0.0.x is followed by a name.
 func readRequest4(client io.ReadWriter) (*Request, error) {
 	var head [7]byte // command, port, address
 	if _, err := io.ReadFull(client, head[:]); err != nil {
 		return nil, noEOF(err)
 	}
-	if _, err := readField(client); err != nil { // the user, whom nobody checks
+	if _, err := readField(client); err != nil { // the user, which is not checked
 		return nil, err
 	}
 	addr := [4]byte(head[3:])
@@ -191,7 +189,7 @@ func readRequest4(client io.ReadWriter) (*Request, error) {
 	return r, nil
 }
 
-// readField reads a text that ends with a NUL.
+// readField reads a string that ends with a NUL byte.
 func readField(from io.Reader) (string, error) {
 	var text []byte
 	for {
@@ -208,8 +206,8 @@ func readField(from io.Reader) (string, error) {
 	}
 }
 
-// Answer tells the client what has become of its request. The address that was
-// connected from is not told: the hosts do not say it.
+// Answer sends the client the reply to its request. The bound address in the reply is zero: SSH servers
+// do not report it.
 func (r *Request) Answer(client io.Writer, reply Reply) error {
 	message := []byte{Version5, byte(reply), 0, IPv4, 0, 0, 0, 0, 0, 0}
 	if r.Version == Version4 {
@@ -223,7 +221,7 @@ func (r *Request) Answer(client io.Writer, reply Reply) error {
 	return err
 }
 
-// noEOF returns err, which is none that tells of an orderly end.
+// noEOF returns err, or [io.ErrUnexpectedEOF] for [io.EOF]: the client has ended within a message.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

@@ -9,7 +9,7 @@ import (
 	"fleetssh/internal/socks"
 )
 
-// client is what a client sends, and what it gets.
+// client holds what a client sends, and records what it gets.
 type client struct {
 	io.Reader
 	bytes.Buffer
@@ -25,13 +25,13 @@ func TestReadRequest(t *testing.T) {
 	for _, test := range []struct {
 		name, sent string
 		want       socks.Request
-		answer     string // that was given on the way
+		answer     string // sent before the reply
 	}{
 		{"name", greeting + "\x05\x01\x00\x03\x05web07\x23\x8c", socks.Request{Version: 5, Host: "web07", Port: 9100}, "\x05\x00"},
 		{"IPv4", greeting + "\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x50", socks.Request{Version: 5, Host: "127.0.0.1", Port: 80}, "\x05\x00"},
 		{"IPv6", greeting + "\x05\x01\x00\x04" + strings.Repeat("\x00", 15) + "\x01\x00\x50", socks.Request{Version: 5, Host: "::1", Port: 80}, "\x05\x00"},
 		{"IPv4 in IPv6", greeting + "\x05\x01\x00\x04" + strings.Repeat("\x00", 10) + "\xff\xff\x0a\x00\x00\x07\x00\x50", socks.Request{Version: 5, Host: "10.0.0.7", Port: 80}, "\x05\x00"},
-		{"login offered too", "\x05\x02\x02\x00" + "\x05\x01\x00\x03\x01a\x00\x01", socks.Request{Version: 5, Host: "a", Port: 1}, "\x05\x00"},
+		{"authentication offered too", "\x05\x02\x02\x00" + "\x05\x01\x00\x03\x01a\x00\x01", socks.Request{Version: 5, Host: "a", Port: 1}, "\x05\x00"},
 		{"version 4", "\x04\x01\x00\x50\x0a\x00\x00\x07me\x00", socks.Request{Version: 4, Host: "10.0.0.7", Port: 80}, ""},
 		{"version 4a", "\x04\x01\x00\x50\x00\x00\x00\x01\x00web07\x00", socks.Request{Version: 4, Host: "web07", Port: 80}, ""},
 	} {
@@ -61,11 +61,11 @@ func TestReadRequestRefuses(t *testing.T) {
 		{"HTTP", "GET / HTTP/1.1\r\n", "", `not SOCKS: it begins with "G"`},
 		{"cut", greeting + "\x05\x01", "\x05\x00", "unexpected EOF"},
 		{"cut name", greeting + "\x05\x01\x00\x03\xffweb", "\x05\x00", "unexpected EOF"},
-		{"login only", "\x05\x01\x02", "\x05\xff", "no login here"},
-		{"no method", "\x05\x00", "\x05\xff", "no login here"},
+		{"authentication only", "\x05\x01\x02", "\x05\xff", "requires authentication"},
+		{"no method", "\x05\x00", "\x05\xff", "requires authentication"},
 		{"BIND", greeting + "\x05\x02\x00\x03\x01a\x00\x01", refused("\x07"), "command 2"},
 		{"UDP", greeting + "\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00", refused("\x07"), "command 3"},
-		{"type of address", greeting + "\x05\x01\x00\x05\x00\x00", refused("\x08"), "address of an unknown type: 5"},
+		{"type of address", greeting + "\x05\x01\x00\x05\x00\x00", refused("\x08"), "unknown address type: 5"},
 		{"version of request", greeting + "\x04\x01\x00\x03\x01a\x00\x01", "\x05\x00", "version 4"},
 		{"version 4 BIND", "\x04\x02\x00\x50\x0a\x00\x00\x07\x00", "\x00\x5b\x00\x00\x00\x00\x00\x00", "command 2"},
 		{"endless user", "\x04\x01\x00\x50\x0a\x00\x00\x07" + strings.Repeat("x", 10_000), "", "longer than 255"},
@@ -105,8 +105,8 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// Whatever a client sends, reading ends, takes little, and what is asked for has a
-// port and a bounded name.
+// FuzzReadRequest checks that reading ends after few bytes, whatever a client sends, and that a request
+// has a valid port and a bounded name.
 func FuzzReadRequest(f *testing.F) {
 	for _, seed := range []string{
 		"\x05\x01\x00\x05\x01\x00\x03\x05web07\x23\x8c", "\x05\x01\x02", "\x04\x01\x00\x50\x00\x00\x00\x01\x00web07\x00",

@@ -73,7 +73,7 @@ func FuzzSOCKSReply(f *testing.F) {
 			}
 			return
 		}
-		want := map[byte]int{socks.IPv4: 10, socks.IPv6: 22, socks.Name: 7 + int(used[4])}[used[3]]
+		want := map[byte]int{socks.IPv4: 10, socks.IPv6: 22, socks.DomainName: 7 + int(used[4])}[used[3]]
 		if used[0] != 5 || used[1] != 0 || len(used) != want {
 			t.Errorf("%x taken for a success", used)
 		}

@@ -285,7 +285,7 @@ func TestProxyMisbehaves(t *testing.T) {
 		{"another version in the reply", "socks5h", socksOK + "\x04\x00", false, `begins with "\x04"`},
 		{"half a reply", "socks5h", socksOK + "\x05\x00\x00\x01\x7f", true, closed},
 		{"half a name", "socks5h", socksOK + "\x05\x00\x00\x03\xffabc", true, closed},
-		{"a strange address", "socks5h", socksOK + "\x05\x00\x00\x02\x00", false, "address of an unknown type: 2"},
+		{"a strange address", "socks5h", socksOK + "\x05\x00\x00\x02\x00", false, "unknown address type: 2"},
 		{"hangs up", "http", "", true, closed},
 		{"speaks SSH", "http", "SSH-2.0-x\x1b[1m\r\n", false, `it does not speak HTTP: its answer begins with "SSH-2.0-x?[1m"`},
 		{"HTTP/2", "http", "HTTP/2 200 OK\r\n\r\n", false, "does not speak HTTP"},

@@ -18,7 +18,7 @@ const (
 
 // socksConnect asks a SOCKS proxy for a connection to t.
 func socksConnect(proxy io.ReadWriter, login *login, t target) error {
-	methods := []byte{socks.NoLogin}
+	methods := []byte{socks.NoAuthentication}
 	if login != nil {
 		methods = append(methods, socksPassword)
 	}
@@ -29,14 +29,14 @@ func socksConnect(proxy io.ReadWriter, login *login, t target) error {
 	switch {
 	case err != nil:
 		return err
-	case method == socks.NoLogin:
+	case method == socks.NoAuthentication:
 	case method == socksPassword && login != nil:
 		if err := socksLogin(proxy, login); err != nil {
 			return err
 		}
-	case method == socks.NoMethod && login == nil:
+	case method == socks.NoAcceptableMethod && login == nil:
 		return errors.New("it wants a login, and the URL holds no user and password")
-	case method == socks.NoMethod:
+	case method == socks.NoAcceptableMethod:
 		return errors.New("it takes no user and password")
 	default:
 		return fmt.Errorf("it wants login method %d, which was not offered", method)
@@ -100,7 +100,7 @@ func socksRequest(t target) []byte {
 	case t.addr.IsValid():
 		message = append(append(message, socks.IPv6), t.addr.AsSlice()...)
 	default:
-		message = append(append(message, socks.Name, byte(len(t.name))), t.name...)
+		message = append(append(message, socks.DomainName, byte(len(t.name))), t.name...)
 	}
 	return append(message, byte(t.port>>8), byte(t.port))
 }
