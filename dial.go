@@ -144,7 +144,7 @@ func (d *dialer) dial(ctx context.Context, host *HostConfig, pace *pace, work *p
 		return nil, Timing{}, endedOr(ctx, err, host, "auth", 0)
 	}
 	l := &login{host: host, user: user, creds: creds, work: work}
-	l.shared, l.asks = d.passwords.Of(user, host.Auth.Password), d.asker(&host.Auth)
+	l.shared, l.asks = d.passwords.Get(user, host.Auth.Password), d.asker(&host.Auth)
 	if g := host.Auth.GSSAPI; g != nil {
 		l.kerberosShared, l.protected = d.tickets(g), d.passwords != nil
 		l.tickets, _ = l.kerberosShared.Get()

@@ -131,9 +131,9 @@ func (p *Plan) trusting(d *dialer) {
 	case hostKeyFiles:
 		files = policy.policy
 		switch {
-		case files.Adds && files.File == os.DevNull:
+		case files.AcceptNew && files.File == os.DevNull:
 			unknown = "accepted, and kept nowhere"
-		case files.Adds:
+		case files.AcceptNew:
 			unknown = "accepted and added to " + files.File
 		}
 	case ignoreHostKeys:

@@ -32,7 +32,7 @@ func (a *attempt) judgeHostKey(ctx context.Context, remote net.Addr, key ssh.Pub
 		return "", dial.KeyFailure(name, port, key, &knownhosts.KeyError{Reason: knownhosts.Weak, Key: key, Err: err})
 	}
 	judged := key
-	doubt := a.host.algorithms().Doubt(key)
+	doubt := a.host.algorithms().CheckCertificate(key)
 	if doubt != nil {
 		// As for ssh, the host has shown just the key then.
 		judged = algorithms.PlainKey(key)
@@ -105,7 +105,7 @@ func (a *attempt) judgeAddress(ctx context.Context, policy *knownhosts.Policy, i
 	err = policy.With(listed).Check(ip, port, key)
 	fault, ok := errors.AsType[*knownhosts.KeyError](err)
 	switch {
-	case err == nil, ok && fault.Reason == knownhosts.Unknown && !policy.Adds:
+	case err == nil, ok && fault.Reason == knownhosts.Unknown && !policy.AcceptNew:
 		return "", nil
 	case ok && fault.Reason == knownhosts.Unknown:
 		// That the address could not be added is not worth the connection.

@@ -103,8 +103,8 @@ func NewKnownHosts(o KnownHostsOptions) (HostKeyPolicy, error) {
 		}
 	}
 	p := &knownhosts.Policy{
-		DB:   &knownhosts.DB{Hash: o.Hash},
-		Adds: o.Unknown != RefuseUnknown, Lenient: o.Unknown == AddUnknownIfPossible, File: account.Expand(cmp.Or(o.AddTo, files[0])),
+		DB:        &knownhosts.DB{Hash: o.Hash},
+		AcceptNew: o.Unknown != RefuseUnknown, Lenient: o.Unknown == AddUnknownIfPossible, File: account.Expand(cmp.Or(o.AddTo, files[0])),
 	}
 	for _, file := range files {
 		p.DB.TryFile(account.Expand(file))

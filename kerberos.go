@@ -38,7 +38,7 @@ func (l *login) proveTicket() bool {
 		if again {
 			continue
 		}
-		if l.tellsRefusal = l.kerberosShared.Tell(l.host.name()); l.tellsRefusal {
+		if l.tellsRefusal = l.kerberosShared.Reports(l.host.name()); l.tellsRefusal {
 			l.note("Kerberos: %w", refusal)
 		}
 		f := l.host.failure(dial.PasswordWithheld, "auth", refusal)

@@ -24,7 +24,7 @@ type RefusedPassword struct {
 
 // ask returns how another password is asked for in place of r, which lacks the user and
 // the number of tries; nil if nobody is asked.
-func (r RefusedPassword) ask(asks func(context.Context, RefusedPassword) (string, error)) password.Ask {
+func (r RefusedPassword) ask(asks func(context.Context, RefusedPassword) (string, error)) password.Prompt {
 	if asks == nil {
 		return nil
 	}
@@ -95,7 +95,7 @@ func (l *login) takeTurn() (string, error) {
 	defer l.clock.Pause()()
 	l.work.enter("password")
 	defer l.work.enter("auth")
-	value, turn, err := l.shared.Take(l.ctx)
+	value, turn, err := l.shared.Acquire(l.ctx)
 	l.turn = turn
 	if refused, ok := err.(*password.RefusedError); ok {
 		f := l.host.failure(dial.PasswordWithheld, "auth", refused)
@@ -128,7 +128,7 @@ func (l *login) refusedPassword(offer *offerState) {
 // without a verdict.
 func (l *login) leavePassword(err error) {
 	if dial.HasKind(err, dial.TimedOut) {
-		l.turn.Silent()
+		l.turn.TimedOut()
 		return
 	}
 	l.turn.Pass()

@@ -179,7 +179,7 @@ func (s *keyScan) run(ctx context.Context) error {
 // add notes a key that the host has shown, and what is listed for the host.
 func (s *keyScan) add(ctx context.Context, shown *dial.Failure) error {
 	key, refused := shown.Key, shown.Err
-	if s.host.algorithms().Doubt(key) != nil {
+	if s.host.algorithms().CheckCertificate(key) != nil {
 		key = algorithms.PlainKey(key) // the certificate counts for that only
 	}
 	if refused == errScanned {

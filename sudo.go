@@ -105,12 +105,12 @@ func (ch *Channel) takeTurn(secret string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	shared := c.d.passwords.Of(user, secret)
+	shared := c.d.passwords.Get(user, secret)
 	if shared == nil {
 		return secret, nil
 	}
 	defer ch.holdTimer()()
-	value, turn, err := shared.Take(ch.context())
+	value, turn, err := shared.Acquire(ch.context())
 	if refused, ok := err.(*password.RefusedError); ok {
 		err = &PasswordError{Host: c.host.name(), Port: c.host.port(), User: refused.User, Phase: PhaseSudo, RefusedBy: refused.By}
 	}

@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	pretendHome()
 	testscript.Main(m, map[string]func(){
 		"unpretended": func() {
-			account.Pretend(account.Real)
+			account.Fake(account.Real)
 			os.Exit(program(os.Args[1:]))
 		},
 		"fleetssh": func() { os.Exit(program(os.Args[1:])) },

@@ -198,7 +198,7 @@ func TestTrustFingerprints(t *testing.T) {
 		t.Errorf("the file is\n%s", got)
 	}
 	r.run(exit.Failed, "accept", "-w", fleet.expression(), "--fingerprints", r.write("bad", "web MD5:00"))
-	r.says("fleetssh: error: fingerprints: " + r.file("bad") + ":1: no fingerprint that begins with SHA256:")
+	r.says("fleetssh: error: fingerprints: " + r.file("bad") + ":1: no fingerprint beginning with SHA256:")
 }
 
 // Keys of other types, revoked keys and certificates, as a real sshd shows them to who

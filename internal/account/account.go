@@ -1,10 +1,9 @@
-// Package account knows who runs the program. It is the one place that says where the
-// files of ~/.ssh are.
+// Package account knows which user runs the program. It is the only place that decides where
+// ~/.ssh is.
 //
-// As for ssh, that is what the system's list of users (passwd) says, whatever HOME and
-// USER are: a configuration, the keys it names and the host keys beside them belong to
-// one account. A user without an entry, as in many containers, is who the environment
-// says.
+// As ssh does, it asks the system's user database (passwd), whatever HOME and USER are: a
+// configuration, the keys it names and the host keys beside them belong to one account. For a
+// user without an entry, as in many containers, the environment counts.
 package account
 
 import (
@@ -17,32 +16,32 @@ import (
 	"sync/atomic"
 )
 
-// A User is the user who runs the program. What is not known is empty.
+// A User is the user who runs the program. Unknown fields are empty.
 type User struct {
-	Name string // to log in as, without the domain that Windows puts before it
-	Home string // the directory that has .ssh
+	Name string // without the domain that Windows puts before it
+	Home string // the directory that contains .ssh
 	UID  string
 }
 
-// ErrNoEntry is for what neither the system's list of users nor the environment knows.
-var ErrNoEntry = errors.New("the system's list of users has no entry for the current user")
+// ErrNoEntry means that neither the user database nor the environment has the wanted field.
+var ErrNoEntry = errors.New("the user database has no entry for the current user")
 
-// pretended is what tests have put in the place of [Current].
-var pretended atomic.Pointer[func() User]
+// fake replaces Real in tests.
+var fake atomic.Pointer[func() User]
 
-// Pretend lets Current return what find does. It is for tests, which must not read the
-// files of whoever runs them.
-func Pretend(find func() User) { pretended.Store(&find) }
+// Fake makes Current return what find returns. Tests use it, because they must not read the
+// files of the user who runs them.
+func Fake(find func() User) { fake.Store(&find) }
 
-// Current returns the user. The system is asked once.
+// Current returns the user.
 func Current() User {
-	if find := pretended.Load(); find != nil {
+	if find := fake.Load(); find != nil {
 		return (*find)()
 	}
 	return Real()
 }
 
-// Real is [Current] without what tests pretend.
+// Real is [Current] without [Fake].
 func Real() User {
 	u, err := user.Current()
 	if err != nil {
@@ -59,10 +58,10 @@ func fromEnvironment() User {
 	return u
 }
 
-// withoutDomain returns the name of DOMAIN\name.
+// withoutDomain returns name for DOMAIN\name.
 func withoutDomain(name string) string { return name[strings.LastIndexByte(name, '\\')+1:] }
 
-// Name returns the user's name.
+// Name returns the user's name. The error is [ErrNoEntry] if it is not known.
 func Name() (string, error) {
 	if u := Current(); u.Name != "" {
 		return u.Name, nil
@@ -70,7 +69,7 @@ func Name() (string, error) {
 	return "", fmt.Errorf("%w (uid %d), and USER is not set", ErrNoEntry, os.Getuid())
 }
 
-// Home returns the directory that has .ssh.
+// Home returns the directory that contains .ssh. The error is [ErrNoEntry] if it is not known.
 func Home() (string, error) {
 	if u := Current(); u.Home != "" {
 		return u.Home, nil
@@ -78,7 +77,7 @@ func Home() (string, error) {
 	return "", fmt.Errorf("home directory: %w (uid %d), and HOME is not set", ErrNoEntry, os.Getuid())
 }
 
-// Expand replaces a leading "~/" of a path, if the home directory is known.
+// Expand replaces the leading "~/" of a path, if the home directory is known.
 func Expand(path string) string {
 	if rest, ok := strings.CutPrefix(path, "~/"); ok {
 		if home, err := Home(); err == nil {

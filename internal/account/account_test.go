@@ -5,9 +5,8 @@ import (
 	"testing"
 )
 
-// TestUserOfTheSystem finds the user whom the system's list of users has, whatever the
-// environment says.
-func TestUserOfTheSystem(t *testing.T) {
+// TestUserDatabase prefers the user database to the environment.
+func TestUserDatabase(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("USER", "somebody-else")
 	t.Setenv("LOGNAME", "somebody-else")
@@ -24,7 +23,7 @@ func TestUserOfTheSystem(t *testing.T) {
 	}
 }
 
-// TestUserWithoutEntry finds what the environment says of a user without an entry.
+// TestUserWithoutEntry takes a user without an entry from the environment.
 func TestUserWithoutEntry(t *testing.T) {
 	t.Setenv("HOME", "/builds/home")
 	t.Setenv("USER", "")
@@ -41,10 +40,10 @@ func TestUserWithoutEntry(t *testing.T) {
 	}
 }
 
-// TestNobody has an error where the name or the home directory is needed.
-func TestNobody(t *testing.T) {
-	Pretend(func() User { return User{UID: "4999"} })
-	defer pretended.Store(nil)
+// TestUnknownUser expects an error where the name or the home directory is needed.
+func TestUnknownUser(t *testing.T) {
+	Fake(func() User { return User{UID: "4999"} })
+	defer fake.Store(nil)
 	for _, find := range []func() (string, error){Name, Home} {
 		if got, err := find(); got != "" || err == nil {
 			t.Errorf("%q, %v", got, err)

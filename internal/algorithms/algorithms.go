@@ -1,6 +1,6 @@
-// Package algorithms knows which algorithms are offered to a host, and which keys and
-// signatures are good enough. What it says only narrows: a key that it refuses is refused
-// whoever trusts it.
+// Package algorithms decides which algorithms are offered to a host, and which keys and
+// signatures are strong enough. It only narrows: a key that it refuses is refused, whoever
+// trusts it.
 package algorithms
 
 import (
@@ -11,21 +11,21 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// Choice are the names to offer, most wanted first, as in fleetssh.Algorithms, which is
-// converted to it. The nil Choice is the default.
+// Choice holds the algorithms to offer, in order of preference, as in fleetssh.Algorithms, which
+// is converted to it. An empty list means the default, as does the nil Choice.
 type Choice struct {
 	KeyExchanges, Ciphers, MACs, HostKeys []string
 
-	MoreHostKeys, NoHostKeys []string // added to the default for HostKeys, and taken from it
+	MoreHostKeys, NoHostKeys []string // added to the default of HostKeys, and removed from it
 
-	UserKeys     []string // that keys may log in with; empty: any
-	CASignatures []string // by which certificates of hosts may be signed; empty: any
+	UserKeys     []string // signature algorithms for logging in with keys; empty: any
+	CASignatures []string // signature algorithms for host certificates; empty: any
 
-	MinRSABits int // zero: what crypto/rsa takes
+	MinRSABits int // the minimum length of RSA keys; zero: that of crypto/rsa
 }
 
-// The secure algorithms, strongest and fastest first. SHA-1, CBC and DSA are in
-// none of the lists.
+// The secure algorithms, strongest and fastest first; host keys in the order of OpenSSH. None of
+// the lists contains SHA-1, CBC or DSA.
 var (
 	secureHostKeys = []string{
 		ssh.KeyAlgoED25519,
@@ -43,8 +43,8 @@ var (
 	secureCiphers = ciphersFor(hasAES())
 )
 
-// ciphersFor puts AES-GCM first where the processor has AES, and ChaCha20 where
-// AES would be slow.
+// ciphersFor prefers AES-GCM if the processor has AES instructions, and ChaCha20 otherwise,
+// because AES would be slow.
 func ciphersFor(aes bool) []string {
 	gcm := []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM}
 	ctr := []string{ssh.CipherAES128CTR, ssh.CipherAES192CTR, ssh.CipherAES256CTR}
@@ -66,8 +66,8 @@ func hasAES() bool {
 	return false
 }
 
-// Unknown returns the first name that the SSH library does not know, and the
-// list that it stands in. c may be nil.
+// Unknown returns the first name that the SSH library does not know, and the list that contains
+// it. c may be nil.
 func (c *Choice) Unknown() (list, name string, found bool) {
 	if c == nil {
 		return "", "", false
@@ -95,8 +95,8 @@ func (c *Choice) Unknown() (list, name string, found bool) {
 	return "", "", false
 }
 
-// Apply fills in what is offered to a host: what the user named, and otherwise the secure
-// defaults, with the host keys that are known first. c may be nil.
+// Apply sets the algorithms to offer to a host: those of c, and the secure defaults where c has
+// none. knownHostKeys, if not nil, replaces the default for host keys. c may be nil.
 func (c *Choice) Apply(config *ssh.ClientConfig, knownHostKeys []string) {
 	config.KeyExchanges, config.Ciphers, config.MACs = secureKeyExchanges, secureCiphers, secureMACs
 	config.HostKeyAlgorithms = secureHostKeys
@@ -121,8 +121,14 @@ func (c *Choice) Apply(config *ssh.ClientConfig, knownHostKeys []string) {
 	}
 }
 
-// WithCertificates returns a list of algorithms for host keys, nil for the default one,
-// that asks for certificates first.
+// HostKeys returns the secure algorithms for plain host keys, in the order of OpenSSH.
+func HostKeys() []string { return slices.Clone(secureHostKeys) }
+
+// HostCertificates returns the secure algorithms for host certificates.
+func HostCertificates() []string { return slices.Clone(certificates) }
+
+// WithCertificates returns list, or the default if list is nil, with the algorithms for host
+// certificates before it.
 func WithCertificates(list []string) []string {
 	if list == nil {
 		list = secureHostKeys
@@ -136,8 +142,8 @@ func WithCertificates(list []string) []string {
 	return all
 }
 
-// changeHostKeys adds to a list of algorithms for host keys, and takes from it. One that
-// is added stands behind its relatives: a key of RSA that is known is asked for with
+// changeHostKeys applies MoreHostKeys and NoHostKeys to a list of algorithms for host keys. An
+// added algorithm comes after those for the same type of key: a known RSA key is asked for with
 // SHA-1 before a key of another type is.
 func (c *Choice) changeHostKeys(list []string) []string {
 	if len(c.MoreHostKeys) == 0 && len(c.NoHostKeys) == 0 {
@@ -159,7 +165,7 @@ func (c *Choice) changeHostKeys(list []string) []string {
 	return list
 }
 
-// keyTypeOf returns the type of the keys that an algorithm is for: three are for RSA.
+// keyTypeOf returns the type of key that an algorithm uses. RSA keys have three algorithms.
 func keyTypeOf(algorithm string) string {
 	switch algorithm {
 	case ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSASHA512:
@@ -170,16 +176,16 @@ func keyTypeOf(algorithm string) string {
 	return algorithm
 }
 
-// certificates are the algorithms for host keys that are certificates.
+// certificates are the secure algorithms for host certificates.
 var certificates = []string{
 	ssh.CertAlgoED25519v01,
 	ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01,
 	ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01,
 }
 
-// HostKeyKinds returns the algorithms by which a host is asked for all its keys, those
-// that one connection asks for in one list. Certificates come first: few hosts have any,
-// and the refusal lists what the host has.
+// HostKeyKinds returns the algorithms with which a scan asks a host for all its keys: one list
+// for each connection. Certificates come first: few hosts have any, and the refusal lists the
+// algorithms that the host has.
 func HostKeyKinds() [][]string {
 	return [][]string{
 		certificates,

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// keyAlgorithms are the names that UserKeys and CASignatures of a [Choice] may hold:
-// those of OpenSSH. Some are not built, such as signatures with SHA-1.
+// keyAlgorithms are the names that UserKeys and CASignatures of a [Choice] may contain: those of
+// OpenSSH. Some are not supported here, such as signatures with SHA-1.
 var keyAlgorithms = []string{
 	ssh.KeyAlgoED25519, ssh.KeyAlgoSKED25519,
 	ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoSKECDSA256, "webauthn-sk-ecdsa-sha2-nistp256@openssh.com",
@@ -22,8 +22,8 @@ var keyAlgorithms = []string{
 	ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01, ssh.CertAlgoRSAv01, ssh.InsecureCertAlgoDSAv01,
 }
 
-// Signatures returns those of the algorithms, which a key or certificate can sign with,
-// that UserKeys allows. c may be nil.
+// Signatures returns those of a key's or certificate's signature algorithms that UserKeys
+// allows. c may be nil.
 func (c *Choice) Signatures(key ssh.PublicKey, algorithms []string) []string {
 	if c == nil || len(c.UserKeys) == 0 {
 		return algorithms
@@ -42,13 +42,13 @@ func (c *Choice) Signatures(key ssh.PublicKey, algorithms []string) []string {
 	return allowed
 }
 
-// WantsSHA1 reports whether keys of RSA may sign with SHA-1, which is not built: servers
-// older than OpenSSH 7.2 take nothing else from them. c may be nil.
+// WantsSHA1 reports whether UserKeys asks for RSA signatures with SHA-1, which are not
+// supported: servers older than OpenSSH 7.2 accept no others from RSA keys. c may be nil.
 func (c *Choice) WantsSHA1() bool {
 	return c != nil && (slices.Contains(c.UserKeys, ssh.KeyAlgoRSA) || slices.Contains(c.UserKeys, ssh.CertAlgoRSAv01))
 }
 
-// certificateAlgorithm returns what an algorithm is called for certificates.
+// certificateAlgorithm returns the certificate algorithm for a plain one.
 func certificateAlgorithm(name string) string {
 	if bare, ok := strings.CutSuffix(name, "@openssh.com"); ok {
 		return bare + "-cert-v01@openssh.com"
@@ -56,12 +56,12 @@ func certificateAlgorithm(name string) string {
 	return name + "-cert-v01@openssh.com"
 }
 
-// ErrDSA is about keys that are never offered.
+// ErrDSA is the error for DSA keys, which are never offered.
 var ErrDSA = errors.New("it is a DSA key, which is too weak to be supported")
 
-// Permit returns signer as far as a host may see it: as it is, or with fewer algorithms.
-// The error says why it must not be offered. Every key that is offered goes through it,
-// wherever it comes from. c may be nil.
+// Permit returns signer, or one with fewer algorithms, if it may be offered to a host. The error
+// says why it must not be. Every key goes through Permit before it is offered, wherever it comes
+// from. c may be nil.
 func (c *Choice) Permit(signer ssh.Signer) (ssh.Signer, error) {
 	if PlainKey(signer.PublicKey()).Type() == ssh.InsecureKeyAlgoDSA {
 		return nil, ErrDSA
@@ -70,7 +70,7 @@ func (c *Choice) Permit(signer ssh.Signer) (ssh.Signer, error) {
 		return signer, nil
 	}
 	key := signer.PublicKey()
-	algorithms := []string{PlainKey(key).Type()} // as the SSH library has it
+	algorithms := []string{PlainKey(key).Type()} // as the SSH library does
 	multi, several := signer.(ssh.MultiAlgorithmSigner)
 	as, one := signer.(ssh.AlgorithmSigner)
 	switch {
@@ -79,23 +79,20 @@ func (c *Choice) Permit(signer ssh.Signer) (ssh.Signer, error) {
 	case one:
 		algorithms = Signing(key)
 	}
-	allowed, err := c.permits(key, algorithms)
+	allowed, err := c.allowed(key, algorithms)
 	if err == nil && one && !several {
 		return ssh.NewSignerWithAlgorithms(as, allowed)
 	}
 	return signer, err
 }
 
-// permits returns which of the algorithms a key or certificate may sign with, or why it
-// must not be offered. c may be nil.
-func (c *Choice) permits(key ssh.PublicKey, algorithms []string) ([]string, error) {
-	if c == nil {
-		return algorithms, nil
-	}
+// allowed returns the algorithms that a key or certificate may sign with, or why it must not be
+// offered.
+func (c *Choice) allowed(key ssh.PublicKey, algorithms []string) ([]string, error) {
 	allowed := c.Signatures(key, algorithms)
 	err := c.CheckSize(key)
 	if err == nil && len(allowed) == 0 {
-		err = fmt.Errorf("none of its algorithms (%s) is allowed (UserKeys; PubkeyAcceptedAlgorithms of ssh_config)", strings.Join(algorithms, ", "))
+		err = fmt.Errorf("none of its algorithms (%s) is allowed (UserKeys; PubkeyAcceptedAlgorithms in ssh_config)", strings.Join(algorithms, ", "))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s %s is not offered: %w", key.Type(), ssh.FingerprintSHA256(PlainKey(key)), err)
@@ -103,8 +100,8 @@ func (c *Choice) permits(key ssh.PublicKey, algorithms []string) ([]string, erro
 	return allowed, nil
 }
 
-// CheckSize returns an error if a key, or that in a certificate, is of RSA and shorter
-// than it may be. c may be nil.
+// CheckSize returns an error if a key, or the key in a certificate, is an RSA key shorter than
+// MinRSABits. c may be nil.
 func (c *Choice) CheckSize(key ssh.PublicKey) error {
 	if c == nil || c.MinRSABits == 0 {
 		return nil
@@ -119,15 +116,15 @@ func (c *Choice) CheckSize(key ssh.PublicKey) error {
 	return nil
 }
 
-// Doubt returns why the certificate of a host is not to be looked at, nil if it may be,
-// and for keys. c may be nil.
-func (c *Choice) Doubt(key ssh.PublicKey) error {
+// CheckCertificate returns why a host certificate must not count: its signature algorithm or
+// the key of its authority is not allowed. For plain keys it returns nil. c may be nil.
+func (c *Choice) CheckCertificate(key ssh.PublicKey) error {
 	cert, ok := key.(*ssh.Certificate)
 	if !ok || c == nil {
 		return nil
 	}
 	if how := cert.Signature.Format; len(c.CASignatures) > 0 && !slices.Contains(c.CASignatures, how) {
-		return fmt.Errorf("it is signed with %s, which is none of those that authorities may sign with", how)
+		return fmt.Errorf("it is signed with %s, which is not allowed for authorities", how)
 	}
 	if err := c.CheckSize(cert.SignatureKey); err != nil {
 		return fmt.Errorf("the authority that signed it has a key of %w", err)
@@ -143,8 +140,7 @@ func PlainKey(key ssh.PublicKey) ssh.PublicKey {
 	return key
 }
 
-// Signing returns the algorithms that a key or certificate signs with, none of them with
-// SHA-1.
+// Signing returns the algorithms that a key or certificate can sign with, without SHA-1.
 func Signing(key ssh.PublicKey) []string {
 	switch t := key.Type(); t {
 	case ssh.KeyAlgoRSA, ssh.CertAlgoRSAv01:

@@ -1,5 +1,5 @@
-// Package deadline ends contexts in time, where a time limit may have to stand still, and
-// says why a context has ended.
+// Package deadline has time limits for contexts that can be paused, and tells why a context has
+// ended.
 package deadline
 
 import (
@@ -9,20 +9,19 @@ import (
 	"time"
 )
 
-// Clock ends a context when its time is up. It can be paused, as while the user is asked
-// a question. Its methods may be called by many goroutines.
+// Clock ends a context when its time is up. It can be paused, for instance while the user is
+// asked a question. Its methods may be called concurrently.
 type Clock struct {
 	mu      sync.Mutex // protects what follows
 	limit   time.Duration
 	timer   *time.Timer
-	left    time.Duration // when running began
-	running time.Time     // since when; zero: it stands still
-	paused  int           // how many pauses have not ended
+	left    time.Duration // at the time running
+	running time.Time     // when it started to run; zero: it is paused
+	paused  int           // pauses that have not ended
 }
 
-// Start returns a context that ends with parent or after limit, the cause
-// being context.DeadlineExceeded, and the clock that runs for it. stop must be
-// called.
+// Start returns a context that ends with parent or after limit, then with the cause
+// context.DeadlineExceeded, and the clock of that limit. The caller calls stop when done.
 func Start(parent context.Context, limit time.Duration) (ctx context.Context, c *Clock, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	c = &Clock{limit: limit, left: limit, running: time.Now()}
@@ -33,7 +32,7 @@ func Start(parent context.Context, limit time.Duration) (ctx context.Context, c 
 	}
 }
 
-// Pause stops the clock until the returned function is called.
+// Pause stops the clock until resume is called. Pauses may overlap.
 func (c *Clock) Pause() (resume func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -53,29 +52,30 @@ func (c *Clock) resume() {
 	}
 }
 
-// Restart gives the clock a new limit, which counts from now on.
+// Restart gives the clock a new limit, which counts from now on. It has no effect when the time
+// is up.
 func (c *Clock) Restart(limit time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.limit, c.left = limit, limit
-	if c.running.IsZero() { // resume starts it
-		return
+	if c.running.IsZero() {
+		return // resume starts it
 	}
-	if c.timer.Stop() { // or it has just ended
+	if c.timer.Stop() { // false: the time is up
 		c.running = time.Now()
 		c.timer.Reset(limit)
 	}
 }
 
-// Limit returns how long the clock runs: what Start was given, or Restart.
+// Limit returns the limit that Start or Restart has set.
 func (c *Clock) Limit() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.limit
 }
 
-// Cause says why a context has ended, nil if it has not: an error that is
-// context.DeadlineExceeded if the time was up, and context.Canceled otherwise,
+// Cause returns why a context has ended, or nil if it has not. The error is
+// context.DeadlineExceeded (errors.Is) if the time was up, and context.Canceled otherwise,
 // whatever cause the caller gave.
 func Cause(ctx context.Context) error {
 	if ctx.Err() == nil {

@@ -33,7 +33,8 @@ func TestClock(t *testing.T) {
 	})
 }
 
-// A command that talks to people has more time, up to its first byte.
+// TestClockRestarts changes the limit, as for a command that asks the user: it has more time
+// until its first byte.
 func TestClockRestarts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -44,7 +45,7 @@ func TestClockRestarts(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		resume := c.Pause()
 		time.Sleep(time.Hour)
-		c.Restart(30 * time.Second) // while it stands still
+		c.Restart(30 * time.Second) // while it is paused
 		resume()
 		time.Sleep(20 * time.Second)
 		if ctx.Err() != nil || c.Limit() != 30*time.Second {

@@ -58,7 +58,7 @@ func run(m *testing.M, stays []func(string) bool) int {
 
 // pretendHome lets HOME name the home directory, so that tests have one of their own.
 func pretendHome() {
-	account.Pretend(func() account.User {
+	account.Fake(func() account.User {
 		u := account.Real()
 		u.Home = os.Getenv("HOME")
 		return u

@@ -11,53 +11,54 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/algorithms"
 )
 
-// Acceptance is what is to be trusted from now on.
+// Acceptance holds the keys that [Accept] adds.
 type Acceptance struct {
 	Hosts []Accepted
-	Hash  bool // the names of the hosts are hashed, as by ssh-keygen -H
+	Hash  bool // hash the names of the hosts, as ssh-keygen -H does
 }
 
 // Accepted is a host and those of its keys that are to be trusted.
 type Accepted struct {
 	Shown
-	Take []ssh.PublicKey // some of Keys, no certificates; what is listed already is passed over
+	Take []ssh.PublicKey // some of Keys, no certificates; keys that are listed already are skipped
 
-	// Replace takes out the lines with other keys of the same type, and those with
-	// keys of any type if the host shows none of the keys that are listed for it.
+	// Replace removes the lines with other keys of the same type; if the host shows none of
+	// the keys that are listed for it, it removes the lines with keys of any type.
 	Replace bool
 }
 
-// Written is what Accept has done.
+// Written tells what Accept has changed.
 type Written struct {
 	Added, Removed int    // lines
-	Backup         string // the file as it was; empty if nothing was removed
+	Backup         string // a copy of the old file; empty if nothing was removed
 }
 
-// maxRewrites is how often Accept begins anew because somebody who knows nothing of
-// locks, as ssh, has written to the file meanwhile.
+// maxRewrites is how often Accept starts again because a program that ignores locks, such as
+// ssh, has written to the file.
 const maxRewrites = 10
 
-// Accept adds keys to the first of the files, which is made if it is missing. The
-// others count when keys are judged, as far as they exist. All is written at once or,
-// if the error is not nil, nothing: the file is replaced by another one that is
-// complete and on the disk. If lines were removed, the file as it was is kept under
-// its name with ".old", as by ssh-keygen -R.
+// Accept adds keys to the first of the files, which is created if it is missing. Keys are judged
+// by all the files that exist. Accept writes everything at once, or nothing if it returns an
+// error: it replaces the file with a complete one that is already on disk. If it removes lines,
+// it keeps the old file under its name with ".old", as ssh-keygen -R does.
 //
-// The file is locked meanwhile, as by [DB.Add]. Hosts are judged again as the file
-// is then. A key that is Mismatched and not to be replaced, or Banned, or that a
-// pattern or another file lists otherwise, is an error.
+// The file is locked meanwhile, as in [DB.Add], and hosts are judged again by what it contains
+// then. It is an error if a key is Mismatched and not to be replaced, if it is Banned, or if a
+// pattern or another file lists another key.
 //
-// A [DB] that has read the files before does not know of it.
+// A [DB] that has read the files before does not see the change.
 func Accept(files []string, a Acceptance) (Written, error) {
 	for range maxRewrites {
 		done, err := acceptOnce(files, &a)
-		if !errors.Is(err, errGrown) {
+		if !errors.Is(err, errModified) {
 			return done, err
 		}
 	}
-	return Written{}, fmt.Errorf("write %s: %w", files[0], errGrown)
+	return Written{}, fmt.Errorf("write %s: %w", files[0], errModified)
 }
 
 func acceptOnce(files []string, a *Acceptance) (Written, error) {
@@ -65,7 +66,7 @@ func acceptOnce(files []string, a *Acceptance) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
-	defer f.Close() // which unlocks it
+	defer f.Close() // unlocks it
 	info, err := f.Stat()
 	if err != nil {
 		return Written{}, err
@@ -79,7 +80,7 @@ func acceptOnce(files []string, a *Acceptance) (Written, error) {
 	for _, file := range files[1:] {
 		db.TryFile(file)
 	}
-	r := &rewriting{file: files[0], text: before, hash: a.Hash}
+	r := &rewrite{file: files[0], text: before, hash: a.Hash}
 	for i := range a.Hosts {
 		if err := r.accept(db, &a.Hosts[i]); err != nil {
 			return Written{}, fmt.Errorf("%s: %w", a.Hosts[i].Name(), err)
@@ -90,28 +91,28 @@ func acceptOnce(files []string, a *Acceptance) (Written, error) {
 	}
 	if r.Removed > 0 {
 		r.Backup = files[0] + ".old"
-		if err := writeWhole(r.Backup, before, nil, info); err != nil {
+		if err := replaceFile(r.Backup, before, nil, info); err != nil {
 			return Written{}, err
 		}
 	}
-	if err := writeWhole(files[0], r.text+r.more.String(), f, info); err != nil {
+	if err := replaceFile(files[0], r.text+r.more.String(), f, info); err != nil {
 		return Written{}, err
 	}
 	return r.Written, nil
 }
 
-// rewriting is the text of a file on its way to another one.
-type rewriting struct {
+// rewrite is the new text of a file, in the making.
+type rewrite struct {
 	Written
 	file string
-	text string          // without what was removed
-	more strings.Builder // lines that come behind it
+	text string          // the old text without the removed lines
+	more strings.Builder // lines to append
 	hash bool
-	seen map[string]bool // what more says: name and key
+	seen map[string]bool // the entries of more, by name and key
 }
 
 // accept adds the keys of one host.
-func (r *rewriting) accept(db *DB, a *Accepted) error {
+func (r *rewrite) accept(db *DB, a *Accepted) error {
 	if err := checkName(a.Host); err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func (r *rewriting) accept(db *DB, a *Accepted) error {
 	for _, key := range a.Take {
 		i := slices.IndexFunc(a.Keys, func(k ssh.PublicKey) bool { return encode(k) == encode(key) })
 		if i < 0 {
-			return fmt.Errorf("%s %s is not what it showed", key.Type(), ssh.FingerprintSHA256(key))
+			return fmt.Errorf("%s %s is not among the keys that it showed", key.Type(), ssh.FingerprintSHA256(key))
 		}
 		switch v := verdicts[i]; {
 		case v.Standing == Listed:
@@ -133,7 +134,7 @@ func (r *rewriting) accept(db *DB, a *Accepted) error {
 			}
 			return fmt.Errorf("%s %s is %s", key.Type(), ssh.FingerprintSHA256(key), v.Standing)
 		}
-		if err := r.add(a.Name(), plainKey(key)); err != nil {
+		if err := r.add(a.Name(), algorithms.PlainKey(key)); err != nil {
 			return err
 		}
 	}
@@ -146,8 +147,8 @@ func (r *rewriting) accept(db *DB, a *Accepted) error {
 	})
 }
 
-// add adds a line.
-func (r *rewriting) add(name string, key ssh.PublicKey) error {
+// add appends a line, once.
+func (r *rewrite) add(name string, key ssh.PublicKey) error {
 	text := key.Type() + " " + encode(key)
 	if r.seen[name+" "+text] {
 		return nil
@@ -171,20 +172,19 @@ func (r *rewriting) add(name string, key ssh.PublicKey) error {
 	return nil
 }
 
-// remove removes those of the lines about a host that are wrong and whose key the host
-// does not show.
-func (r *rewriting) remove(a *Accepted, lines []*line, wrong func(*line) bool) error {
-	gone := make(map[string]bool)
+// remove removes the wrong lines about a host, except those with a key that the host shows.
+func (r *rewrite) remove(a *Accepted, lines []*line, wrong func(*line) bool) error {
+	keys := make(map[string]bool)
 	for _, l := range lines {
 		if !wrong(l) || slices.ContainsFunc(a.Keys, func(k ssh.PublicKey) bool { return encode(k) == l.key }) {
 			continue
 		}
 		if l.file != r.file {
-			return fmt.Errorf("%v: take it out there, or name that file as the one to write", known(l)[0])
+			return fmt.Errorf("%v: remove it there, or make that file the one to write", known(l)[0])
 		}
-		gone[l.key] = true
+		keys[l.key] = true
 	}
-	text, removed, err := without(r.text, a.Name(), gone)
+	text, removed, err := without(r.text, a.Name(), keys)
 	if err != nil {
 		return fmt.Errorf("%s:%w", r.file, err)
 	}
@@ -193,9 +193,8 @@ func (r *rewriting) remove(a *Accepted, lines []*line, wrong func(*line) bool) e
 	return nil
 }
 
-// without returns the text of a file without the lines that list one of the keys for a
-// host: without its name, where a line lists others too. It returns how many there
-// were.
+// without returns the text of a file without the lines that list one of the keys for a host, and
+// how many there were. From a line that lists other hosts too, it removes only the name.
 func without(text, name string, keys map[string]bool) (string, int, error) {
 	var p parser
 	var kept strings.Builder
@@ -208,7 +207,7 @@ func without(text, name string, keys map[string]bool) (string, int, error) {
 			continue
 		}
 		if !l.hashed && !l.isLiteral() {
-			return "", 0, fmt.Errorf("%d: the line is about %s and others by a pattern: it has to be changed by hand", number, name)
+			return "", 0, fmt.Errorf("%d: a pattern in this line matches %s and other hosts: change it by hand", number, name)
 		}
 		removed++
 		others := slices.DeleteFunc(strings.Split(l.patterns, ","), func(n string) bool { return n == name || n == "" })
@@ -220,7 +219,7 @@ func without(text, name string, keys map[string]bool) (string, int, error) {
 	return kept.String(), removed, nil
 }
 
-// hashName returns a name as it stands in a line that does not tell it.
+// hashName returns a name in its hashed form, with a new salt.
 func hashName(name string) (string, error) {
 	var salt [sha1.Size]byte
 	if _, err := rand.Read(salt[:]); err != nil {
@@ -231,6 +230,5 @@ func hashName(name string) (string, error) {
 	return "|1|" + encode(salt[:]) + "|" + encode(sum[:]), nil
 }
 
-// WriteFile puts a file with this text, which only its owner can read, in the place
-// of the one there is, all at once.
-func WriteFile(path, text string) error { return writeWhole(path, text, nil, nil) }
+// WriteFile replaces the file at path atomically with one that only its owner can read.
+func WriteFile(path, text string) error { return replaceFile(path, text, nil, nil) }

@@ -17,8 +17,8 @@ func sameOwner(a, b fs.FileInfo) bool {
 	return x.Uid == y.Uid && x.Gid == y.Gid
 }
 
-// limitFiles lets this process write small files only: a write beyond that fails and,
-// if how is "die", the process is killed at the same time.
+// limitFiles lets this process write only small files: a larger write fails and, if how is
+// "die", kills the process.
 func limitFiles(t *testing.T, how string) {
 	t.Helper()
 	if how == "" {
@@ -37,7 +37,7 @@ func limitFiles(t *testing.T, how string) {
 	}
 }
 
-// Whether a write fails on its way or the process dies of it: the file is as it was.
+// The file stays as it was, whether a write fails or kills the process.
 func TestInterruptedAccept(t *testing.T) {
 	t.Parallel()
 	for how, most := range map[string]int{"fail": 0, "die": 1} {
@@ -56,7 +56,7 @@ func TestInterruptedAccept(t *testing.T) {
 			if beside := leftBeside(t, path); len(beside) > most {
 				t.Errorf("left beside the file: %v", beside)
 			}
-			// Nothing is in the way of the next.
+			// The next call succeeds.
 			if out, err := acceptInProcess(path, "a", ""); err != nil {
 				t.Errorf("%v: %s", err, out)
 			}

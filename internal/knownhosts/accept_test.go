@@ -18,7 +18,7 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// accepted is host web on port 2222, with what it shows and which of it is taken, as
+// accepted returns host web on port 2222 with the keys that it shows and those to take, both as
 // for shown.
 func accepted(t testing.TB, shows, take string) knownhosts.Accepted {
 	t.Helper()
@@ -42,7 +42,7 @@ func TestAccept(t *testing.T) {
 		{name: "changed meanwhile, new types too", before: "[web]:2222 {ed2}\n", shows: "ed ec", take: "ec", fails: "host key has changed"},
 		{name: "revoked", before: "@revoked * {ed}\n", shows: "ed", take: "ed", fails: "host key is revoked"},
 		{name: "revoked is not replaced", before: "@revoked * {ed}\n[web]:2222 {ed2}\n", shows: "ed", take: "ed", replace: true, fails: "host key is revoked"},
-		{name: "not shown", shows: "ec", take: "ed", fails: "is not what it showed"},
+		{name: "not shown", shows: "ec", take: "ed", fails: "is not among the keys that it showed"},
 
 		{name: "replaced", before: "# a\n[web]:2222 {ed2} c\nother {ed2}\n", shows: "ed", take: "ed", replace: true, after: "# a\nother {ed2}\n[web]:2222 {ed}\n"},
 		{name: "new is not replaced", before: "web {ed2}\n", shows: "ed", take: "ed", replace: true, after: "web {ed2}\n[web]:2222 {ed}\n"},
@@ -55,7 +55,7 @@ func TestAccept(t *testing.T) {
 		{name: "other port stays", before: "[web]:2223 {ed2}\n[web]:2222 {ed2}\n", shows: "ed", take: "ed", replace: true, after: "[web]:2223 {ed2}\n[web]:2222 {ed}\n"},
 		{name: "authorities stay", before: "@cert-authority * {ed2}\n[web]:2222 {ed2}\n", shows: "ed", take: "ed", replace: true, after: "@cert-authority * {ed2}\n[web]:2222 {ed}\n"},
 		{name: "garbage stays", before: "garbage\n[web]:2222 ssh-foo AAAA\n[web]:2222 {ed2}", shows: "ed", take: "ed", replace: true, after: "garbage\n[web]:2222 ssh-foo AAAA\n[web]:2222 {ed}\n"},
-		{name: "pattern", before: "[w*]:2222 {ed2}\n", shows: "ed", take: "ed", replace: true, fails: "known_hosts:1: the line is about [web]:2222 and others by a pattern"},
+		{name: "pattern", before: "[w*]:2222 {ed2}\n", shows: "ed", take: "ed", replace: true, fails: "known_hosts:1: a pattern in this line matches [web]:2222 and other hosts"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -87,7 +87,7 @@ func TestAccept(t *testing.T) {
 	}
 }
 
-// leftBeside returns the other files in the folder of a file.
+// leftBeside returns the other files in the directory of a file.
 func leftBeside(t *testing.T, path string) []string {
 	t.Helper()
 	all, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*"))
@@ -137,7 +137,7 @@ func TestAcceptHashes(t *testing.T) {
 	}
 }
 
-// What other files say counts, and they are not written.
+// Other files count, and are not written.
 func TestAcceptWithOtherFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -145,7 +145,7 @@ func TestAcceptWithOtherFiles(t *testing.T) {
 	files := []string{user, system, filepath.Join(dir, "missing")}
 	writeFile(t, system, fill("[web]:2222 {ed2}\n"))
 	a := accepted(t, "ed", "ed")
-	for _, want := range []string{"has changed", system + ":1: take it out there"} {
+	for _, want := range []string{"has changed", system + ":1: remove it there"} {
 		_, err := knownhosts.Accept(files, knownhosts.Acceptance{Hosts: []knownhosts.Accepted{a}})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
@@ -192,7 +192,7 @@ func TestAcceptKeepsWhatTheFileIs(t *testing.T) {
 	}
 }
 
-// many are hosts with a key each, which depends on the seed.
+// many returns hosts with one key each, which depends on the seed.
 func many(seed string) knownhosts.Acceptance {
 	var a knownhosts.Acceptance
 	for i := range hosts {
@@ -210,7 +210,7 @@ func many(seed string) knownhosts.Acceptance {
 	return a
 }
 
-// TestAcceptInProcess is not a test of its own: others run it as a process.
+// TestAcceptInProcess is not a test: other tests run it as a process.
 func TestAcceptInProcess(t *testing.T) {
 	seeds, path := os.Getenv("KNOWNHOSTS_TEST_SEEDS"), os.Getenv("KNOWNHOSTS_TEST_ACCEPT")
 	if path == "" {
@@ -231,7 +231,7 @@ func acceptInProcess(path, seeds, limit string) ([]byte, error) {
 	return cmd.CombinedOutput()
 }
 
-// Processes that accept hosts, and others that add some one by one, lose nothing.
+// Processes that accept hosts, and others that add single hosts, lose nothing.
 func TestAcceptFromProcesses(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "known_hosts")

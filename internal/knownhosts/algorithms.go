@@ -5,39 +5,41 @@ import (
 	"slices"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/algorithms"
 )
 
-// maxExact is the number of hashed lines up to which Algorithms looks at each.
-// Two hundred take 50 µs, an eighth of what a connection takes.
+// maxExact is the number of hashed lines up to which Algorithms checks each one. Two hundred
+// take 50 µs, an eighth of the time for a connection.
 const maxExact = 200
 
-// Algorithms returns the host key algorithms to ask a host for, most wanted
-// first, or nil if no line is about the host. The list is
+// Algorithms returns the host key algorithms to ask a host for, in order of preference, or nil
+// if no line is about the host. The list contains
 //
-//   - all certificate algorithms, if an authority is listed for the host, or a key is
-//     revoked that may be that of one,
-//   - those of the types of the keys that are known for it, Ed25519 first, then
-//     ECDSA, then RSA,
-//   - the other secure ones for plain keys, so that a host which no longer has
-//     a known key shows another one, instead of finding no common algorithm.
+//   - all certificate algorithms, if an authority is listed for the host, or a revoked key may
+//     be that of an authority,
+//   - the algorithms of the keys that are known for the host, Ed25519 first, then ECDSA, then
+//     RSA,
+//   - the other secure algorithms for plain keys, so that a host that no longer has a known key
+//     shows another one, instead of finding no common algorithm.
 //
-// With more than 200 hashed lines it does not look for the host in these, but
-// goes by the types that most of them have. Then the list is not nil for an
-// unknown host, and a known host may show a key of a type that is not known for
-// it: the error of [DB.Check] has the list for a second attempt then.
+// With more than 200 hashed lines, it does not search them for the host, but prefers the types
+// that most of them have. Then the list is not nil for an unknown host, and a known host may
+// show a key of a type that is not known for it: the error of [DB.Check] has the list for a
+// second attempt.
 func (db *DB) Algorithms(host string, port int) []string { return Union{db}.Algorithms(host, port) }
 
-// algorithms returns the list for key types, the first first.
-func algorithms(types []string, certified bool) []string {
+// hostKeyAlgorithms returns the list for known key types, in their order.
+func hostKeyAlgorithms(types []string, certified bool) []string {
 	if len(types) == 0 && !certified {
 		return nil
 	}
 	var list []string
 	if certified {
-		list = append(list, certificateAlgorithms()...)
+		list = append(list, algorithms.HostCertificates()...)
 	}
 	list = append(list, algorithmsOf(types)...)
-	for _, a := range plainAlgorithms() {
+	for _, a := range algorithms.HostKeys() {
 		if !slices.Contains(list, a) {
 			list = append(list, a)
 		}
@@ -45,8 +47,8 @@ func algorithms(types []string, certified bool) []string {
 	return list
 }
 
-// knownTypes returns the key types that a host is known by, and whether an authority is
-// listed for it.
+// knownTypes returns the types of the keys that are listed for a host, and whether an authority
+// is listed for it.
 func (db *DB) knownTypes(names []string) (types []string, certified bool) {
 	db.mu.RLock()
 	defer db.mu.RUnlock()
@@ -72,8 +74,8 @@ func (db *DB) knownTypes(names []string) (types []string, certified bool) {
 	return types, certified
 }
 
-// likelyTypes returns the key types of the hashed lines, those that most have first, if
-// there are too many to look for a host in.
+// likelyTypes returns the key types of the hashed lines, the most frequent first, if there are
+// too many lines to search for a host.
 func (db *DB) likelyTypes() []string {
 	db.mu.RLock()
 	defer db.mu.RUnlock()
@@ -94,39 +96,20 @@ func byFrequency(count map[string]int) []string {
 	return types
 }
 
-// byPreference compares key types as plainAlgorithms orders them, others last.
+// byPreference compares key types in the order of algorithms.HostKeys, others last.
 func byPreference(a, b string) int {
 	rank := func(t string) int {
 		order := algorithmsOf([]string{t})
-		if len(order) == 0 || !slices.Contains(plainAlgorithms(), order[0]) {
-			return len(plainAlgorithms())
+		if len(order) == 0 || !slices.Contains(algorithms.HostKeys(), order[0]) {
+			return len(algorithms.HostKeys())
 		}
-		return slices.Index(plainAlgorithms(), order[0])
+		return slices.Index(algorithms.HostKeys(), order[0])
 	}
 	return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
 }
 
-// certificateAlgorithms are the secure ones. All of them, for an authority may
-// sign keys of other types than its own.
-func certificateAlgorithms() []string {
-	return []string{
-		ssh.CertAlgoED25519v01,
-		ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01,
-		ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01,
-	}
-}
-
-// plainAlgorithms are the secure ones, in the order of OpenSSH.
-func plainAlgorithms() []string {
-	return []string{
-		ssh.KeyAlgoED25519,
-		ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
-		ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256,
-	}
-}
-
-// algorithmsOf returns the secure algorithms for key types, each once. DSA and
-// certificates have none.
+// algorithmsOf returns the secure algorithms for key types, each once. DSA and certificates have
+// none.
 func algorithmsOf(types []string) []string {
 	var list []string
 	add := func(names ...string) {
@@ -146,8 +129,8 @@ func algorithmsOf(types []string) []string {
 	return list
 }
 
-// isKeyType reports whether a line with a key of this type counts. A
-// certificate in a line is no host's key, but makes others a changed key.
+// isKeyType reports whether a line with a key of this type counts. A certificate in a line is
+// not the key of any host, but it makes every other key a changed one.
 func isKeyType(t string) bool {
 	switch t {
 	case ssh.KeyAlgoRSA, ssh.InsecureKeyAlgoDSA, ssh.KeyAlgoED25519, ssh.KeyAlgoSKED25519,

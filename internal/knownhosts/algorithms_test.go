@@ -10,7 +10,7 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// short abbreviates algorithms: "ed* ec* rsa*" are those of certificates.
+// short abbreviates algorithms: "ed* ec* rsa*" are certificate algorithms.
 func short(algorithms []string) string {
 	var words []string
 	for _, a := range algorithms {
@@ -69,8 +69,8 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// A file with many hashed lines is not searched before the connection. What it
-// says about the types may be wrong for a host, and the error sets it right.
+// A file with many hashed lines is not searched before the connection. The types guessed from it
+// may be wrong for a host, and the error corrects them.
 func TestAlgorithmsOfManyHashedLines(t *testing.T) {
 	t.Parallel()
 	var file strings.Builder
@@ -119,7 +119,7 @@ func TestAlgorithmsOfManyHashedLines(t *testing.T) {
 	}
 }
 
-// A certificate that is of no use must not hide a plain key of another type.
+// A useless certificate must not hide a plain key of another type.
 func TestRetryAfterCertificate(t *testing.T) {
 	t.Parallel()
 	db := read(t, "@cert-authority * {ca}\nweb {rsa}")

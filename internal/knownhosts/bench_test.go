@@ -42,8 +42,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// BenchmarkCheck measures 5,000 hosts against 10,000 lines: Algorithms and
-// Check of each.
+// BenchmarkCheck measures Algorithms and Check for 5,000 hosts against 10,000 lines.
 func BenchmarkCheck(b *testing.B) {
 	file, shown := fleet(b)
 	for name, text := range map[string]string{"plain": file, "hashed": hash(file)} {
@@ -63,8 +62,8 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-// BenchmarkUnknown measures the dear case: a host that is not there, against
-// 10,000 hashed lines, each time another one.
+// BenchmarkUnknown measures the expensive case: each time another unknown host, against 10,000
+// hashed lines.
 func BenchmarkUnknown(b *testing.B) {
 	file, _ := fleet(b)
 	db := read(b, hash(file))
@@ -77,7 +76,7 @@ func BenchmarkUnknown(b *testing.B) {
 	}
 }
 
-// BenchmarkAdd measures the adding of new hosts to a file that grows.
+// BenchmarkAdd measures adding new hosts to a growing file.
 func BenchmarkAdd(b *testing.B) {
 	path := b.TempDir() + "/known_hosts"
 	db := read(b, "")

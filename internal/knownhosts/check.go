@@ -6,18 +6,20 @@ import (
 	"slices"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/algorithms"
 )
 
-// maxKnown is the number of lines that an error names.
+// maxKnown is the maximum number of lines in an error.
 const maxKnown = 16
 
-// Check returns nil if the key, which may be a certificate, is to be trusted
-// for the host, else a [*KeyError]. Port 0 is 22. A host that goes by an alias
-// is looked up by the alias and port 22.
+// Check returns nil if the key, which may be a certificate, is trusted for the host, and a
+// [*KeyError] otherwise. Port 0 means 22. A host with an alias is looked up by the alias and
+// port 22.
 //
-// A known host costs a microsecond or two, however many lines are hashed. An
-// unknown or changed one costs a hash for each hashed line, and so does one on
-// another port than 22 that is listed without port; this is remembered.
+// For a known host, Check takes a microsecond or two, however many lines are hashed. For an
+// unknown or changed host, and for one on another port than 22 that is listed without port, it
+// computes a hash for each hashed line; the result is kept.
 func (db *DB) Check(host string, port int, key ssh.PublicKey) error {
 	names := hostNames(host, port)
 	if names[len(names)-1] == "" {
@@ -33,7 +35,7 @@ func (db *DB) Check(host string, port int, key ssh.PublicKey) error {
 	}
 	var bad *KeyError
 	if certified {
-		signer := plainKey(cert.SignatureKey)
+		signer := algorithms.PlainKey(cert.SignatureKey)
 		if l := db.revoked(names, signer); l != nil {
 			return &KeyError{Reason: Revoked, Key: key, Known: known(l)}
 		}
@@ -65,7 +67,7 @@ func (db *DB) Check(host string, port int, key ssh.PublicKey) error {
 	return err
 }
 
-// checkPlain checks a key that is not a certificate and not revoked.
+// checkPlain checks a key that is neither a certificate nor revoked.
 func (db *DB) checkPlain(names []string, key ssh.PublicKey) *KeyError {
 	text := encode(key)
 	for i, name := range names {
@@ -76,12 +78,12 @@ func (db *DB) checkPlain(names []string, key ssh.PublicKey) *KeyError {
 		if len(lines) == 0 {
 			continue
 		}
-		// Another goroutine may have added the key since it was looked for.
+		// Another goroutine may have added the key meanwhile.
 		if slices.ContainsFunc(lines, func(l *line) bool { return encode(l.publicKey()) == text }) {
 			return nil
 		}
-		// Keys found by the plain name only do not make a key changed, but
-		// are worth a second attempt.
+		// Lines found by the plain name only do not make a key changed, but justify a second
+		// attempt.
 		if retry := otherTypes(lines, key.Type()); i == 0 || retry != nil {
 			e := &KeyError{Reason: Changed, Known: known(lines...), Retry: retry}
 			if i > 0 {
@@ -118,9 +120,8 @@ func (db *DB) revokes(names []string) bool {
 	return false
 }
 
-// Lookup returns the keys that are known for a host, and the authorities that may
-// sign for it: at most sixteen of each. It costs what Check costs for an unknown
-// host.
+// Lookup returns the keys that are known for a host, and the authorities that may sign its
+// certificates: at most sixteen of each. It costs as much as Check for an unknown host.
 func (db *DB) Lookup(host string, port int) (keys, authorities []Known) {
 	for _, name := range hostNames(host, port) {
 		if keys = known(db.unmarked(name)...); keys != nil {
@@ -151,7 +152,7 @@ func (db *DB) find(names []string, m marker, key string) *line {
 	return nil
 }
 
-// unmarked returns all lines without marker for a name whose key is readable.
+// unmarked returns all lines for a name that have no marker and a readable key.
 func (db *DB) unmarked(name string) []*line {
 	db.mu.RLock()
 	var lines []*line
@@ -166,8 +167,7 @@ func (db *DB) unmarked(name string) []*line {
 	return slices.DeleteFunc(lines, func(l *line) bool { return l.publicKey() == nil })
 }
 
-// otherTypes returns the algorithms of the lines, or nil if one of them has a
-// key of the given type.
+// otherTypes returns the algorithms of the lines' keys, or nil if one key has the given type.
 func otherTypes(lines []*line, keyType string) []string {
 	var types []string
 	for _, l := range lines {
@@ -180,17 +180,16 @@ func otherTypes(lines []*line, keyType string) []string {
 	return algorithmsOf(types)
 }
 
-// checkCertificate checks a certificate that a listed authority signed, save
-// for revocation.
+// checkCertificate checks a certificate that a listed authority has signed. It does not check
+// revocation.
 func checkCertificate(host string, cert *ssh.Certificate) error {
 	if cert.CertType != ssh.HostCert {
-		return errors.New("it is not for hosts")
+		return errors.New("it is not a host certificate")
 	}
 	if a := cert.Signature.Format; a == ssh.KeyAlgoRSA || a == ssh.InsecureKeyAlgoDSA {
 		return fmt.Errorf("it is signed with SHA-1 (%s)", a)
 	}
-	// CheckCert compares names literally. A pattern that matches is handed to
-	// it in place of the host.
+	// CheckCert compares names literally, so it gets a matching pattern in place of the host.
 	for _, pattern := range cert.ValidPrincipals {
 		if pattern != "" && match(pattern, host) {
 			host = pattern
@@ -200,7 +199,7 @@ func checkCertificate(host string, cert *ssh.Certificate) error {
 	return new(ssh.CertChecker).CheckCert(host, cert)
 }
 
-// known describes lines, each once, though Add may have read one twice.
+// known describes lines, each once: Add may have read a line twice.
 func known(lines ...*line) []Known {
 	var list []Known
 	for _, l := range lines {

@@ -28,8 +28,8 @@ func outcome(t *testing.T, err error) string {
 	return e.Reason.String()
 }
 
-// Each case was tried with ssh and sshd of OpenSSH 9.2, host "web" being
-// localhost and the port 2401, save for those that say otherwise.
+// Each case was tried with ssh and sshd of OpenSSH 9.2, with localhost as host "web" and port
+// 2401, except where a case says otherwise.
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -156,7 +156,7 @@ func TestCheckOnPort22(t *testing.T) {
 	}
 }
 
-// As TestCheck, with a server that shows a certificate of ca for ed.
+// TestCheckCertificate is TestCheck with a server that shows a certificate of ca for ed.
 func TestCheckCertificate(t *testing.T) {
 	t.Parallel()
 	good := certify(t, "ed", "ca")
@@ -249,7 +249,7 @@ func TestKeyError(t *testing.T) {
 			" in known_hosts:2, ssh-rsa " + ssh.FingerprintSHA256(key("rsa")) + " in known_hosts:3"},
 		{"revoked", key("ec"), "revoked: ecdsa-sha2-nistp256 " + ssh.FingerprintSHA256(key("ec")) + " in known_hosts:4"},
 		{"certificate", certify(t, "ed2", "ca", expired), ""},
-		{"changed certificate", certify(t, "ed", "ca", expired), "(and its certificate: ssh: cert has expired)"},
+		{"changed certificate", certify(t, "ed", "ca", expired), "(its certificate: ssh: cert has expired)"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -270,21 +270,18 @@ func TestKeyError(t *testing.T) {
 	}
 }
 
-func TestSkipped(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	t.Parallel()
-	db := read(t, "# comment\n\nweb ssh-foo AAAA\nweb {ed}\n@foo web {ed}\n"+strings.Repeat("x\n", 200))
-	got := db.Skipped()
-	if len(got) != 100 {
-		t.Fatalf("%d lines", len(got))
-	}
-	want := []knownhosts.Skipped{
-		{File: "known_hosts", Line: 3, Reason: "unknown key type"},
-		{File: "known_hosts", Line: 5, Reason: "unknown marker"},
-		{File: "known_hosts", Line: 6, Reason: "no key"},
-	}
-	for i := range want {
-		if got[i] != want[i] {
-			t.Errorf("%+v, want %+v", got[i], want[i])
+	for line, want := range map[string]string{
+		"# comment":        "blank line or comment",
+		"":                 "blank line or comment",
+		"web ssh-foo AAAA": "unknown key type",
+		"@foo web {ed}":    "unknown marker",
+		"x":                "no key",
+		"web {ed}":         "",
+	} {
+		if err := knownhosts.ParseLine(fill(line)); err == nil && want != "" || err != nil && err.Error() != want {
+			t.Errorf("%q: %v, want %q", line, err, want)
 		}
 	}
 }

@@ -15,28 +15,29 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/algorithms"
 	"fleetssh/internal/deadline"
 )
 
-// A Command is a program, by its absolute path, and its arguments that lists keys of
-// hosts: KnownHostsCommand of ssh_config(5). %f, %H, %I, %K, %t and %% are replaced.
+// A Command is a program that lists keys of hosts, by its absolute path, and its arguments:
+// KnownHostsCommand of ssh_config(5). %f, %H, %I, %K, %t and %% are replaced.
 type Command []string
 
-// The bounds of a Command.
+// The limits of a Command.
 const (
-	maxCommands = 32               // at work at a time
-	maxListing  = 1 << 20          // bytes that one may write
-	listTime    = 10 * time.Second // that one may take
+	maxCommands = 32 // running at a time
+	maxListing  = 1 << 20
+	maxTime     = 10 * time.Second
 )
 
-// Why a Command is run: the values of %I.
+// The purposes of a Command, which are the values of %I.
 const (
 	ForOrder   = "ORDER"    // to know which keys to ask the host for
-	ForHost    = "HOSTNAME" // to look up the key that it has shown
-	ForAddress = "ADDRESS"  // the same, by its address
+	ForHost    = "HOSTNAME" // to look up the key that the host has shown
+	ForAddress = "ADDRESS"  // to look it up by the address of the host
 )
 
-// Check returns why the command cannot be used.
+// Check returns an error if the command cannot be run for a host.
 func (c Command) Check(host string, port int) error {
 	args, err := c.expand(ForOrder, host, port, nil)
 	if err == nil && !filepath.IsAbs(args[0]) {
@@ -45,20 +46,21 @@ func (c Command) Check(host string, port int) error {
 	return err
 }
 
-// Commands runs commands, a limited number at a time. The zero value is not ready for use.
-type Commands struct{ turns chan struct{} }
+// Commands runs commands, a limited number at a time. The zero value is not ready for use: see
+// [NewCommands].
+type Commands struct{ running chan struct{} }
 
-// NewCommands returns one that runs nothing yet.
+// NewCommands returns a new Commands.
 func NewCommands() *Commands { return &Commands{make(chan struct{}, maxCommands)} }
 
-// Listings are what a command has written for one host, by how it was run: the same line
-// is not run again. The zero value is ready for use, by one goroutine.
+// Listings holds the outputs of a command for one host, by the command line: the same line is
+// not run again. The zero value is ready for use, by one goroutine.
 type Listings map[string][]byte
 
-// Get runs the command, unless that has been done. Without a key, nothing has been shown
-// yet.
-func (l *Listings) Get(ctx context.Context, r *Commands, c Command, why, name string, port int, key ssh.PublicKey) ([]byte, error) {
-	args, err := c.expand(why, name, port, key)
+// Get returns the output of the command, and runs it if necessary. purpose is [ForOrder],
+// [ForHost] or [ForAddress]; key is nil if the host has not shown one yet.
+func (l *Listings) Get(ctx context.Context, r *Commands, c Command, purpose, name string, port int, key ssh.PublicKey) ([]byte, error) {
+	args, err := c.expand(purpose, name, port, key)
 	if err != nil {
 		return nil, err
 	}
@@ -77,27 +79,28 @@ func (l *Listings) Get(ctx context.Context, r *Commands, c Command, why, name st
 	return text, nil
 }
 
-// run runs the program, and returns what it writes.
+// run runs the program and returns its output. The error contains the first 400 bytes of its
+// stderr.
 func (r *Commands) run(ctx context.Context, args []string) ([]byte, error) {
 	select {
-	case r.turns <- struct{}{}:
-		defer func() { <-r.turns }()
+	case r.running <- struct{}{}:
+		defer func() { <-r.running }()
 	case <-ctx.Done():
 		return nil, deadline.Cause(ctx)
 	}
-	during, cancel := context.WithTimeout(ctx, listTime)
+	limited, cancel := context.WithTimeout(ctx, maxTime)
 	defer cancel()
-	complaint := &capped{most: 400}
-	text, err := output(during, args, complaint)
+	stderr := &limitedBuffer{max: 400}
+	text, err := output(limited, args, stderr)
 	switch {
 	case ctx.Err() != nil:
 		return nil, deadline.Cause(ctx)
 	case len(text) > maxListing:
 		return nil, fmt.Errorf("%s has written more than %d MiB", args[0], maxListing>>20)
-	case during.Err() != nil:
-		return nil, fmt.Errorf("%s has taken longer than %v", args[0], listTime)
+	case limited.Err() != nil:
+		return nil, fmt.Errorf("%s has taken longer than %v", args[0], maxTime)
 	case err != nil:
-		if text := strings.TrimSpace(string(complaint.kept)); text != "" {
+		if text := strings.TrimSpace(string(stderr.bytes)); text != "" {
 			return nil, fmt.Errorf("%s: %w: %s", args[0], err, text)
 		}
 		return nil, fmt.Errorf("%s: %w", args[0], withoutPath(err))
@@ -105,15 +108,14 @@ func (r *Commands) run(ctx context.Context, args []string) ([]byte, error) {
 	return text, nil
 }
 
-// output runs a program and returns what it writes, up to a byte more than it may.
+// output runs a program and returns what it writes to stdout, up to one byte more than allowed.
 //
-// The pipe is ours: what the program has started may hold its other end for longer than
-// the program is there, and on a busy machine the end of it may come late. Only the time
-// that the whole may take ends the wait.
-func output(ctx context.Context, args []string, complaint *capped) ([]byte, error) {
+// It uses a pipe of its own, because a child of the program may hold the other end longer than
+// the program runs, and on a busy machine the end of file may come late: only ctx ends the wait.
+func output(ctx context.Context, args []string, stderr *limitedBuffer) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.WaitDelay = time.Second // for the rest of complaint
-	cmd.Stderr = complaint
+	cmd.WaitDelay = time.Second // for the rest of stderr
+	cmd.Stderr = stderr
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -128,7 +130,7 @@ func output(ctx context.Context, args []string, complaint *capped) ([]byte, erro
 	stop := context.AfterFunc(ctx, func() { r.Close() })
 	defer stop()
 	text, readErr := io.ReadAll(io.LimitReader(r, maxListing+1))
-	r.Close() // so that a program that writes on ends
+	r.Close() // ends a program that keeps writing
 	err = cmd.Wait()
 	if readErr != nil {
 		return nil, readErr
@@ -139,23 +141,23 @@ func output(ctx context.Context, args []string, complaint *capped) ([]byte, erro
 	return text, nil
 }
 
-// capped keeps the first bytes that are written to it.
-type capped struct {
-	kept []byte
-	most int
+// limitedBuffer keeps the first max bytes that are written to it.
+type limitedBuffer struct {
+	bytes []byte
+	max   int
 }
 
-func (c *capped) Write(p []byte) (int, error) {
-	c.kept = append(c.kept, p[:min(len(p), c.most-len(c.kept))]...)
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	b.bytes = append(b.bytes, p[:min(len(p), b.max-len(b.bytes))]...)
 	return len(p), nil
 }
 
-// expand replaces the tokens of the command. Without a key, those that are
-// about it are "NONE", as for ssh.
-func (c Command) expand(why, name string, port int, key ssh.PublicKey) ([]string, error) {
-	values := map[byte]string{'%': "%", 'I': why, 'H': (&Shown{Host: name, Port: port}).Name(), 'f': "NONE", 'K': "NONE", 't': "NONE"}
+// expand replaces the tokens of the command. Without a key, the tokens of the key become "NONE",
+// as with ssh.
+func (c Command) expand(purpose, name string, port int, key ssh.PublicKey) ([]string, error) {
+	values := map[byte]string{'%': "%", 'I': purpose, 'H': (&Shown{Host: name, Port: port}).Name(), 'f': "NONE", 'K': "NONE", 't': "NONE"}
 	if key != nil {
-		values['f'], values['t'] = ssh.FingerprintSHA256(plainKey(key)), key.Type()
+		values['f'], values['t'] = ssh.FingerprintSHA256(algorithms.PlainKey(key)), key.Type()
 		values['K'] = base64.StdEncoding.EncodeToString(key.Marshal())
 	}
 	args := make([]string, len(c))
@@ -172,7 +174,7 @@ func (c Command) expand(why, name string, port int, key ssh.PublicKey) ([]string
 			}
 			value, ok := values[after[0]]
 			if !ok {
-				return nil, fmt.Errorf("%q is no token that can be replaced in it", "%"+after[:1])
+				return nil, fmt.Errorf("%q is not a known token", "%"+after[:1])
 			}
 			b.WriteString(value)
 			rest = after[1:]
@@ -182,7 +184,7 @@ func (c Command) expand(why, name string, port int, key ssh.PublicKey) ([]string
 	return args, nil
 }
 
-// withoutPath drops the path from an error whose reader is told it anyway.
+// withoutPath drops the path from an error, for messages that contain it already.
 func withoutPath(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err

@@ -8,7 +8,7 @@ func Rewrite(text string, a Accepted) (string, error) {
 	if err := db.Read(strings.NewReader(text), "known_hosts"); err != nil {
 		return "", err
 	}
-	r := &rewriting{file: "known_hosts", text: text}
+	r := &rewrite{file: "known_hosts", text: text}
 	err := r.accept(db, &a)
 	return r.text + r.more.String(), err
 }

@@ -19,3 +19,9 @@ func (db *DB) Find(name, key string) (numbers []int, markers []string) {
 	}
 	return numbers, markers
 }
+
+// ParseLine returns the error of a line.
+func ParseLine(text string) error {
+	_, err := new(parser).parse(text)
+	return err
+}

@@ -11,17 +11,16 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Fingerprints are those of the keys of hosts, got from somebody who can be trusted: by
-// the name of the host in lower case, as it stands in known_hosts files.
+// Fingerprints are the fingerprints of host keys, from a trusted source. The key is the name of
+// the host in lower case, as in known_hosts files.
 type Fingerprints map[string][]string
 
-// sha256Prefix begins a fingerprint. Those of MD5 prove nothing any more.
+// sha256Prefix begins a fingerprint. MD5 fingerprints prove nothing any more.
 const sha256Prefix = "SHA256:"
 
-// ReadFingerprints reads lines of a host, as host or [host]:port, and one or more
-// fingerprints as ssh-keygen -l prints them; other words, such as a size or a type,
-// may stand among these. Blank lines and those that begin with "#" do not count. name
-// stands for the file in errors.
+// ReadFingerprints reads lines with a host, as host or [host]:port, and one or more fingerprints
+// as ssh-keygen -l prints them; other words between these, such as a size or a type, are
+// ignored, as are blank lines and lines that begin with "#". name stands for the file in errors.
 func ReadFingerprints(r io.Reader, name string) (Fingerprints, error) {
 	text, err := readAll(r, name)
 	if err != nil {
@@ -50,19 +49,18 @@ func ReadFingerprints(r io.Reader, name string) (Fingerprints, error) {
 			}
 			word = strings.TrimRight(word, "=")
 			if sum, err := base64.RawStdEncoding.DecodeString(word[len(sha256Prefix):]); err != nil || len(sum) != 32 {
-				return nil, fmt.Errorf("%s:%d: %.80q is no fingerprint", name, number, word)
+				return nil, fmt.Errorf("%s:%d: %.80q is not a fingerprint", name, number, word)
 			}
 			known[host] = append(known[host], word)
 		}
 		if len(known[host]) == before {
-			return nil, fmt.Errorf("%s:%d: no fingerprint that begins with %s", name, number, sha256Prefix)
+			return nil, fmt.Errorf("%s:%d: no fingerprint beginning with %s", name, number, sha256Prefix)
 		}
 	}
 	return known, nil
 }
 
-// Of returns the fingerprints of a host: those for its port, else those for its plain
-// name.
+// Of returns the fingerprints of a host: those for its port, or else those for its plain name.
 func (f Fingerprints) Of(host string, port int) []string {
 	for _, name := range hostNames(host, port) {
 		if known := f[name]; known != nil {
@@ -72,7 +70,7 @@ func (f Fingerprints) Of(host string, port int) []string {
 	return nil
 }
 
-// Has reports whether a key of a host has one of its fingerprints.
+// Has reports whether a key has one of the fingerprints of a host.
 func (f Fingerprints) Has(host string, port int, key ssh.PublicKey) bool {
 	return slices.Contains(f.Of(host, port), ssh.FingerprintSHA256(key))
 }

@@ -11,8 +11,8 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// FuzzParse reads any text. Lines above and below must count whatever it is,
-// and what is read must not depend on how the text ends.
+// FuzzParse reads any text. The lines before and after it must count, and the result must not
+// depend on how the text ends.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"", "web {ed}", "# c\n\n[web]:2222,db {ed2} c\r\n", "@revoked * {ed}", "@cert-authority *.a,!b.a {ca}",
@@ -43,8 +43,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzAdd adds any host to any file. If that succeeds the host is known, to a
-// new reader too, and nothing else has changed.
+// FuzzAdd adds any host to any file. If that succeeds, the host is known, to a new reader too,
+// and nothing else has changed.
 func FuzzAdd(f *testing.F) {
 	f.Add("", "web", uint16(22))
 	f.Add("# comment", "::1", uint16(2222))

@@ -6,16 +6,15 @@ import (
 	"sync"
 )
 
-// An index finds lines. The costs of a look-up: a map access for names, a
-// match for each pattern line, and for hashed lines a hash for each line that
-// has the key in question. Whatever needs a hash for each hashed line of the
-// file goes through [scans].
+// An index finds lines. A look-up costs a map access for names, a match for each pattern line,
+// and a hash for each hashed line with the key in question. Searches that need a hash for each
+// hashed line of the file go through [scans].
 type index struct {
-	names       map[string][]*line // literal; unmarked and authorities
-	patterns    []*line            // unmarked and authorities
+	names       map[string][]*line // lines with literal names: unmarked and authorities
+	patterns    []*line            // lines with patterns: unmarked and authorities
 	hashed      []*line            // unmarked; only ever appended to
-	hashedKeys  map[string][]*line // the same, by key
-	hashedTypes map[string]int     // the same, counted by key type
+	hashedKeys  map[string][]*line // the lines of hashed by key
+	hashedTypes map[string]int     // the number of lines of hashed by key type
 	authorities []*line            // hashed authorities; few in practice
 	revoked     map[string][]*line // by key
 }
@@ -48,8 +47,8 @@ func (x *index) add(l *line) {
 	}
 }
 
-// lines yields the lines for a name that can be found without hashing, and the
-// authorities among the hashed ones.
+// lines yields the lines for a name that can be found without hashing, and the hashed
+// authorities for it.
 func (x *index) lines(name string) iter.Seq[*line] {
 	return func(yield func(*line) bool) {
 		for _, l := range x.names[name] {
@@ -91,26 +90,25 @@ func (x *index) find(name string, m marker, key string) *line {
 	return nil
 }
 
-// maxScans is the number of names for which the result of a scan is kept. When
-// there are more, all are forgotten.
+// maxScans is the number of names for which the result of a scan is kept. When there are more,
+// all results are dropped.
 const maxScans = 1 << 14
 
-// scans remembers which hashed lines are about which name, for finding out
-// takes a hash, of about 250 ns, for each hashed line.
+// scans keeps which hashed lines are about which name. A search takes a hash, of about 250 ns,
+// for each hashed line.
 type scans struct {
-	// mu protects done
-	mu   sync.Mutex
+	mu   sync.Mutex // protects done
 	done map[string]scan
 }
 
-// A scan is the result for a name: the hits among the first n lines.
+// A scan is the result for one name: the matches among the first n hashed lines.
 type scan struct {
 	n    int
 	hits []*line
 }
 
-// lines returns those of the hashed lines that are about a name. hashed is the
-// list of the index, as long as it was at some time.
+// lines returns the hashed lines that are about a name. hashed is the list of the index, or an
+// earlier state of it.
 func (s *scans) lines(name string, hashed []*line) []*line {
 	if len(hashed) == 0 {
 		return nil
@@ -122,7 +120,7 @@ func (s *scans) lines(name string, hashed []*line) []*line {
 		return got.hits
 	}
 	h := newHasher(name)
-	// A new slice, for another goroutine may hold the old one.
+	// A new slice, because another goroutine may hold the old one.
 	hits := append([]*line(nil), got.hits...)
 	for _, l := range hashed[got.n:] {
 		if h.sum(&l.salt) == l.sum {

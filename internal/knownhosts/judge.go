@@ -6,43 +6,45 @@ import (
 	"slices"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/algorithms"
 )
 
-// Shown is what a host shows when it is asked for all its keys. Each key was asked
-// for on a connection of its own, so that one says nothing about the others.
+// Shown holds the keys that a host shows when it is asked for all of them. Each key comes from a
+// connection of its own, so that one proves nothing about the others.
 type Shown struct {
 	Host    string
-	Port    int // zero is 22
+	Port    int // zero means 22
 	Keys    []ssh.PublicKey
-	Partial bool // it may have more
+	Partial bool // the host may have more keys
 
-	// Alias is what the user calls the host, where that is not Host.
+	// Alias is the user's name for the host, if that is not Host.
 	Alias string
 
-	// Refused says why keys, by their index, are refused whatever files say: Banned or
-	// TooWeak. What a scan has kept so stays so.
+	// Refused holds the verdicts, Banned or TooWeak, on keys that are refused whatever the files
+	// say, by the index of the key. A saved scan keeps them.
 	Refused map[int]Verdict
 }
 
-// Name returns what the host is called in a file.
+// Name returns the name of the host in a file.
 func (s *Shown) Name() string { return hostNames(s.Host, s.Port)[0] }
 
-// Standing is what files say about one of the keys that a host shows.
+// Standing is the verdict of the files on one key that a host shows.
 type Standing int
 
-// The standings. Only a New key may be added without a second thought.
+// The standings. Only a New key may be added without a closer look.
 const (
-	Listed         Standing = iota // the key is known
-	Certified                      // a listed authority has signed it
-	New                            // nothing is known of the host
+	Listed         Standing = iota // the key is listed for the host
+	Certified                      // a listed authority has signed the key
+	New                            // nothing is listed for the host
 	Other                          // not listed, but the host is known by another key that it shows, or by its certificate
-	Mismatched                     // the host is known, by other keys than it shows
+	Mismatched                     // the host is known by other keys than it shows
 	Banned                         // the key, or the authority that has signed it, is revoked
-	BadlyCertified                 // a listed authority has signed it, but not for this host and time
-	TooWeak                        // it is shorter than it may be, whatever files say
+	BadlyCertified                 // a listed authority has signed the key, but not for this host and time
+	TooWeak                        // the key is shorter than allowed, whatever the files say
 )
 
-// String says the standing in a word.
+// String returns the standing in one word.
 func (s Standing) String() string {
 	switch s {
 	case Listed:
@@ -65,8 +67,7 @@ func (s Standing) String() string {
 	return fmt.Sprintf("Standing(%d)", int(s))
 }
 
-// Alarming reports whether a host that shows such a key needs somebody who looks
-// into it.
+// Alarming reports whether such a key may mean an attack, so that a person must check the host.
 func (s Standing) Alarming() bool { return s == Mismatched || s == Banned || s == BadlyCertified }
 
 // A Verdict is the standing of one key.
@@ -74,22 +75,22 @@ type Verdict struct {
 	Key      ssh.PublicKey
 	Standing Standing
 
-	// Lines are the reason, at most sixteen: if the standing is Mismatched those
-	// with keys of the same type or, where there is none, all that are about the
-	// host; if it is Banned or BadlyCertified the one line.
+	// Lines are the reason, at most sixteen. For Mismatched, they are the lines about the host
+	// with keys of the same type, or else all lines about it; for Banned and BadlyCertified, the
+	// one line.
 	Lines []Known
 
 	Err error // what is wrong with a certificate; or nil
 }
 
-// Judge returns the standing of each of the keys that a host shows.
+// Judge returns the standing of each key that a host shows.
 //
-// A key of a type that is not listed for a known host is Other, if the host shows
-// one of the keys that are, and Mismatched if it does not. It is not New: who can
-// stand in between on some connections only would have a key of his own added.
+// If a known host shows a key of a type that is not listed for it, the key is Other if the host
+// also shows one of the listed keys, and Mismatched if not. It is not New: an attacker who can
+// intercept only some connections could have a key of his own added.
 func (db *DB) Judge(s Shown) []Verdict { return Union{db}.Judge(s) }
 
-// Judge is that of [DB] for several that count as one.
+// Judge is [DB.Judge].
 func (u Union) Judge(s Shown) []Verdict {
 	faults := make([]*KeyError, len(s.Keys))
 	vouched := false
@@ -117,7 +118,7 @@ func (u Union) Judge(s Shown) []Verdict {
 		case fault.Reason == BadCertificate:
 			v.Standing, v.Lines, v.Err = BadlyCertified, fault.Known, fault.Err
 		case fault.Reason == Changed && fault.Retry == nil:
-			v.Standing, v.Lines, v.Err = Mismatched, ofType(fault.Known, plainKey(key).Type()), fault.Err
+			v.Standing, v.Lines, v.Err = Mismatched, ofType(fault.Known, algorithms.PlainKey(key).Type()), fault.Err
 		case vouched, fault.Reason == Changed && s.Partial:
 			v.Standing = Other
 		case fault.Reason == Changed:
@@ -130,29 +131,21 @@ func (u Union) Judge(s Shown) []Verdict {
 	return verdicts
 }
 
-// certifies reports whether a key is a good certificate of a listed authority.
+// certifies reports whether a key is a valid certificate of a listed authority.
 func (u Union) certifies(s Shown, key ssh.PublicKey) bool {
 	cert, ok := key.(*ssh.Certificate)
 	names := hostNames(s.Host, s.Port)
 	return ok && checkCertificate(names[len(names)-1], cert) == nil && slices.ContainsFunc(u, func(db *DB) bool {
-		return db.find(names, authority, encode(plainKey(cert.SignatureKey))) != nil
+		return db.find(names, authority, encode(algorithms.PlainKey(cert.SignatureKey))) != nil
 	})
 }
 
-// ofType returns the lines with keys of a type, or all if there are none, which
-// can be only if there are more lines than an error names.
+// ofType returns the lines with keys of a type. If there are none, because an error contains
+// only some of the lines, it returns all.
 func ofType(lines []Known, keyType string) []Known {
 	same := slices.DeleteFunc(slices.Clone(lines), func(k Known) bool { return k.Type != keyType })
 	if len(same) == 0 {
 		return lines
 	}
 	return same
-}
-
-// plainKey returns the key in a certificate, or the key itself.
-func plainKey(key ssh.PublicKey) ssh.PublicKey {
-	if cert, ok := key.(*ssh.Certificate); ok {
-		return cert.Key
-	}
-	return key
 }

@@ -10,8 +10,8 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// shown returns what host web on port 2222 shows: keys by their names, "KEY/CA" being a
-// certificate and "..." saying that there may be more.
+// shown returns the keys that host web on port 2222 shows, by their names: "KEY/CA" is a
+// certificate, and "..." means that there may be more.
 func shown(t testing.TB, words string) knownhosts.Shown {
 	t.Helper()
 	s := knownhosts.Shown{Host: "web", Port: 2222}
@@ -78,7 +78,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// The lines of a changed key are those with keys of its type.
+// A changed key names the lines with keys of its type.
 func TestJudgeNamesLines(t *testing.T) {
 	t.Parallel()
 	db := read(t, "web {ec}\nweb {ed2}\n")

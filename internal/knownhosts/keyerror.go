@@ -8,46 +8,44 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// A KeyError tells why the key of a host is not to be trusted. Its text does
-// not name the host: the caller's does.
+// A KeyError tells why the key of a host is not trusted. Its text does not name the host: the
+// caller adds that.
 type KeyError struct {
 	Reason Reason
-	Key    ssh.PublicKey // what the host showed
+	Key    ssh.PublicKey // the key or certificate that the host showed
 
-	// Known holds the lines that are the reason: those with other keys if the
-	// key has changed, the one with the mark if it is revoked, that of the
-	// authority if the certificate is bad. At most sixteen.
+	// Known holds the lines that are the reason, at most sixteen: the lines with other keys if
+	// Changed, the line with the marker if Revoked, the line of the authority if BadCertificate.
 	Known []Known
 
-	// Retry, if not nil, holds the algorithms to ask for on a second
-	// connection. The host is known, by keys of other types than it showed.
-	// That alone is no attack: it may have both, and preferred the other one.
-	// If the host then has no algorithm in common, go on as if Retry were nil.
-	// It may be set if Changed, and if Unknown on a port other than 22: connect
-	// again before adding the host.
+	// Retry, if not nil, holds the algorithms to ask for on a second connection: the host is
+	// known by keys of other types than it showed. That alone does not mean an attack: the host
+	// may have both, and prefer the other. If the second connection finds no common algorithm,
+	// continue as if Retry were nil. Retry may be set if Changed, and if Unknown on a port other
+	// than 22: connect again before adding the host.
 	Retry []string
 
-	// Err says more: what is wrong with the certificate, which may be set if Changed;
-	// what exactly is revoked, or too weak.
+	// Err has details: what is wrong with the certificate, also if Changed; what exactly is
+	// revoked or too weak.
 	Err error
 
 	Unread   []string // if Unknown: files that could not be read, and why
 	NotAdded error    // if Unknown: why the host could not be added
 }
 
-// A Reason is why a key is not to be trusted.
+// A Reason is why a key is not trusted.
 type Reason int
 
 // The reasons. Only an unknown host may be added.
 const (
 	Unknown        Reason = iota // no line is about the host
-	Changed                      // the lines about the host have other keys
+	Changed                      // the lines about the host list other keys
 	Revoked                      // the key, or the authority that signed it, is revoked
 	BadCertificate               // a listed authority signed it, but not for this host and time
-	Weak                         // it is shorter than it may be
+	Weak                         // the key is shorter than allowed
 )
 
-// String says the reason in a word or two.
+// String returns the reason in a word or two.
 func (r Reason) String() string {
 	switch r {
 	case Unknown:
@@ -67,15 +65,15 @@ func (r Reason) String() string {
 // A Known is a key in a known_hosts file.
 type Known struct {
 	File        string
-	Line        int // 0: the file as a whole
+	Line        int // 0: the whole file
 	Type        string
 	Fingerprint string // SHA256:…
 }
 
-// String names the line and its key.
+// String returns the key and its line, as "ssh-rsa SHA256:… in FILE:LINE".
 func (k Known) String() string { return k.Type + " " + k.Fingerprint + " in " + k.Place() }
 
-// Place names the line.
+// Place returns the line, as FILE:LINE.
 func (k Known) Place() string {
 	if k.Line == 0 {
 		return k.File
@@ -98,10 +96,10 @@ func (e *KeyError) Error() string {
 			text += ", nor is the authority " + ssh.FingerprintSHA256(cert.SignatureKey)
 		}
 		if e.Err != nil {
-			text += fmt.Sprintf(" (and its certificate: %v)", e.Err)
+			text += fmt.Sprintf(" (its certificate: %v)", e.Err)
 		}
 		if e.NotAdded != nil {
-			text += fmt.Sprintf(", and it cannot be added: %v", e.NotAdded)
+			text += fmt.Sprintf(", and cannot be added: %v", e.NotAdded)
 		}
 		if len(e.Unread) > 0 {
 			text += " (not read: " + strings.Join(e.Unread, ", ") + ")"
@@ -113,7 +111,7 @@ func (e *KeyError) Error() string {
 		}
 		text += ": host key has changed: known is " + strings.Join(known, ", ")
 		if e.Err != nil {
-			text += fmt.Sprintf(" (and its certificate: %v)", e.Err)
+			text += fmt.Sprintf(" (its certificate: %v)", e.Err)
 		}
 	case Revoked:
 		text += fmt.Sprintf(": host key is revoked: %v", e.Known[0])
@@ -128,6 +126,5 @@ func (e *KeyError) Error() string {
 	return text
 }
 
-// Unwrap returns what is wrong with the certificate, or why the host could not be
-// added, or nil.
+// Unwrap returns Err, or else NotAdded.
 func (e *KeyError) Unwrap() error { return cmp.Or(e.Err, e.NotAdded) }

@@ -11,8 +11,8 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// Random files, plain and hashed by ssh-keygen -H, and what ssh-keygen -F finds
-// in them, which is about one name, and not about falling back to another.
+// Random files, plain and hashed by ssh-keygen -H, are compared with what ssh-keygen -F finds in
+// them. It looks for one name and does not fall back to another.
 func TestAgainstSSHKeygen(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
@@ -46,8 +46,8 @@ func TestAgainstSSHKeygen(t *testing.T) {
 				file.WriteString("," + host())
 			}
 			file.WriteString(space)
-			// ssh-keygen -F does not look whether a key is whole, and -H refuses
-			// a file with a line that has none.
+			// ssh-keygen -F does not check that a key is complete, and -H refuses a file
+			// with a line without key.
 			bad := pick("ssh-foo AAAA", "1024 35 17", "")
 			if hashed {
 				bad = "{ed}"
@@ -93,7 +93,7 @@ func found(output string) map[string]bool {
 	return lines
 }
 
-// keygen runs ssh-keygen. With -F it fails if it finds nothing.
+// keygen runs ssh-keygen, which fails with -F if it finds nothing.
 func keygen(t *testing.T, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath("ssh-keygen")

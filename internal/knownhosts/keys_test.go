@@ -22,8 +22,8 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// keys are made once: an RSA key takes a second with the race detector. A name
-// in braces in the text of a known_hosts file stands for a key.
+// keys are generated once: an RSA key takes a second with the race detector. In the text of a
+// known_hosts file, a name in braces stands for a key.
 var keys = sync.OnceValue(func() map[string]ssh.Signer {
 	made := make(map[string]ssh.Signer)
 	add := func(name string, key crypto.Signer, err error) {
@@ -35,7 +35,7 @@ var keys = sync.OnceValue(func() map[string]ssh.Signer {
 		}
 	}
 	for _, name := range []string{"ed", "ed2", "ca", "ca2"} {
-		// The same in all processes, for fuzzing has several.
+		// The same in all processes, because fuzzing has several.
 		seed := sha256.Sum256([]byte(name))
 		add(name, ed25519.NewKeyFromSeed(seed[:]), nil)
 	}
@@ -54,7 +54,7 @@ func keyText(key ssh.PublicKey) string {
 	return key.Type() + " " + base64.StdEncoding.EncodeToString(key.Marshal())
 }
 
-// fill puts keys in place of their names in braces.
+// fill replaces names in braces with their keys.
 func fill(text string) string {
 	for name := range keys() {
 		text = strings.ReplaceAll(text, "{"+name+"}", keyText(key(name)))

@@ -8,9 +8,11 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/algorithms"
 )
 
-// A line is a line of a known_hosts file. It is not changed after parsing.
+// A line is a line of a known_hosts file. It does not change after parsing.
 type line struct {
 	file   string
 	number int
@@ -22,7 +24,7 @@ type line struct {
 	sum      [sha1.Size]byte
 
 	keyType string
-	key     string // in base64
+	key     string // base64
 }
 
 // A marker is the optional first field of a line.
@@ -36,17 +38,16 @@ const (
 
 var errBlank = errors.New("blank line or comment")
 
-// maxPattern is the length up to which OpenSSH matches a pattern.
+// maxPattern is the maximum length of a pattern in OpenSSH.
 const maxPattern = 1022
 
-// A parser parses lines. It holds buffers, so that a line costs no allocation.
+// A parser parses lines. It reuses its buffers, so that a line costs no allocation.
 type parser struct {
 	text, blob []byte
 }
 
-// parse returns errBlank if there is nothing in the line. A key without marker
-// is decoded but not parsed, which for most lines of a large file is never
-// needed.
+// parse parses a line. It returns errBlank for a blank line or a comment. It decodes the key of
+// a line without marker but does not parse it: most keys of a large file are never needed.
 func (p *parser) parse(text string) (line, error) {
 	var l line
 	text, _, _ = strings.Cut(text, "\x00") // OpenSSH's lines are C strings
@@ -60,8 +61,8 @@ func (p *parser) parse(text string) (line, error) {
 	field, rest := cutField(text)
 	if field[0] == '@' {
 		switch {
-		// OpenSSH accepts no tab behind the marker. We do: were the line
-		// skipped, a revoked key would be trusted.
+		// OpenSSH does not accept a tab after the marker. We do: if the line were skipped, a
+		// revoked key would be trusted.
 		case field == "@revoked":
 			l.marker = revoked
 		case field == "@cert-authority":
@@ -90,9 +91,9 @@ func (p *parser) parse(text string) (line, error) {
 		if key == nil {
 			return l, errors.New("unreadable key")
 		}
-		// There is more than one encoding of an RSA key, and a certificate in such
-		// a line stands for the key in it, as in sshkey_equal_public of OpenSSH.
-		l.key = encode(plainKey(key))
+		// An RSA key has more than one encoding, and a certificate in such a line stands for
+		// the key in it, as in sshkey_equal_public of OpenSSH.
+		l.key = encode(algorithms.PlainKey(key))
 	}
 	return l, nil
 }
@@ -107,7 +108,7 @@ func (p *parser) checkKey(l *line) error {
 	}
 	name := len(l.keyType)
 	if len(p.blob) < 4+name || binary.BigEndian.Uint32(p.blob) != uint32(name) || string(p.blob[4:4+name]) != l.keyType {
-		return errors.New("key is not of the type that the line says")
+		return errors.New("the key is not of the type in the line")
 	}
 	return nil
 }
@@ -132,7 +133,7 @@ func (l *line) setHosts(field string) error {
 	return nil
 }
 
-// isLiteral reports whether the hosts are names and not patterns.
+// isLiteral reports whether the line lists names only, and no patterns.
 func (l *line) isLiteral() bool {
 	return !l.hashed && !strings.ContainsAny(l.patterns, "*?!")
 }
@@ -145,7 +146,7 @@ func (l *line) matches(name string) bool {
 	return matchList(l.patterns, name)
 }
 
-// publicKey returns the key, or nil if OpenSSH would not have read the line.
+// publicKey returns the key, or nil if it cannot be parsed; OpenSSH skips such a line.
 func (l *line) publicKey() ssh.PublicKey {
 	blob, err := base64.StdEncoding.DecodeString(l.key)
 	if err != nil {
@@ -171,7 +172,7 @@ func decodeSum(sum *[sha1.Size]byte, text string) bool {
 	return true
 }
 
-// cutField splits text, which does not begin with white space.
+// cutField returns the first field and the rest of text, which does not begin with white space.
 func cutField(text string) (field, rest string) {
 	i := strings.IndexAny(text, " \t")
 	if i < 0 {
@@ -180,7 +181,7 @@ func cutField(text string) (field, rest string) {
 	return text[:i], strings.TrimLeft(text[i:], " \t")
 }
 
-// encode returns a key as it stands in a file.
+// encode returns a key in the form of a known_hosts file.
 func encode(key ssh.PublicKey) string {
 	return base64.StdEncoding.EncodeToString(key.Marshal())
 }

@@ -4,6 +4,6 @@ package knownhosts
 
 import "os"
 
-// lock does nothing where there is no lock that goes with the open file. Lines
-// stay whole, but two processes may both add a host.
+// lock does nothing, because these systems have no lock that belongs to the open file. Lines
+// stay complete, but two processes may both add a host.
 func lock(*os.File) error { return nil }

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lock returns errLocked if somebody else has the lock. Windows keeps others
-// from reading what is locked: it is a byte that no file has.
+// lock locks the file. It returns errLocked if another process has the lock. Windows does not
+// let others read locked bytes, so lock takes a byte beyond the end of any file.
 func lock(f *os.File) error {
 	err := windows.LockFileEx(windows.Handle(f.Fd()),
 		windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY,

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// hostNames returns the names under which to look up a host, the first first.
-// Port 0 is 22. An IPv6 address may be in brackets.
+// hostNames returns the names under which to look up a host, in that order. Port 0 means 22. An
+// IPv6 address may be in brackets.
 func hostNames(host string, port int) []string {
 	host = lower(unbracket(host))
 	if port == 0 || port == 22 {
@@ -19,17 +19,17 @@ func hostNames(host string, port int) []string {
 	return []string{"[" + host + "]:" + strconv.Itoa(port), host}
 }
 
-// checkName returns an error if a line for the host would mean more or other
-// hosts than this one, or more than a line.
+// checkName returns an error if the name of a host would mean other hosts in a line, or break
+// the line.
 func checkName(host string) error {
 	host = unbracket(host)
 	if host == "" || len(host) > maxPattern/2 || !utf8.ValidString(host) {
-		return fmt.Errorf("host name %.80q cannot stand in a known_hosts file", host)
+		return fmt.Errorf("host name %.80q cannot be written to a known_hosts file", host)
 	}
 	for i, r := range host {
 		if strings.ContainsRune(",*?![]", r) || i == 0 && strings.ContainsRune("#@|", r) ||
 			unicode.IsSpace(r) || !unicode.IsPrint(r) {
-			return fmt.Errorf("host name %.80q cannot stand in a known_hosts file: it contains %q", host, r)
+			return fmt.Errorf("host name %.80q cannot be written to a known_hosts file: it contains %q", host, r)
 		}
 	}
 	return nil
@@ -42,7 +42,7 @@ func unbracket(host string) string {
 	return host
 }
 
-// lower lowers ASCII letters only, as OpenSSH does.
+// lower converts ASCII letters only to lower case, as OpenSSH does.
 func lower(s string) string {
 	for i := range len(s) {
 		if 'A' <= s[i] && s[i] <= 'Z' {
@@ -58,8 +58,8 @@ func lower(s string) string {
 	return s
 }
 
-// matchList reports whether a name matches one pattern of a list and none of
-// the negated ones, wherever they stand.
+// matchList reports whether a name matches a pattern of a list, and none of its negated ones,
+// wherever they are.
 func matchList(patterns, name string) bool {
 	found := false
 	for pattern := range strings.SplitSeq(patterns, ",") {
@@ -75,9 +75,8 @@ func matchList(patterns, name string) bool {
 	return found
 }
 
-// match matches a pattern in which * stands for any text and ? for a byte. It
-// goes back to the last * only, so that it takes no more than len(pattern) *
-// len(name) steps.
+// match matches a pattern in which * stands for any text and ? for one byte. It backtracks to
+// the last * only, so it takes at most len(pattern) * len(name) steps.
 func match(pattern, name string) bool {
 	p, n := 0, 0
 	star, resume := -1, 0
@@ -99,8 +98,8 @@ func match(pattern, name string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// A hasher computes the hashes of one name: HMAC-SHA1 with the salt of a line
-// as key. crypto/hmac takes twice the time, for its allocations.
+// A hasher computes the hashes of one name: HMAC-SHA1 with the salt of a line as key. crypto/hmac
+// takes twice as long, because it allocates.
 type hasher struct {
 	inner []byte // padded key, name
 	outer [sha1.BlockSize + sha1.Size]byte

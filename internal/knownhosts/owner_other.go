@@ -4,5 +4,5 @@ package knownhosts
 
 import "os"
 
-// keepOwner does nothing where files have no owner that a number says.
+// keepOwner does nothing, because these systems have no numeric owners of files.
 func keepOwner(*os.File, os.FileInfo) error { return nil }

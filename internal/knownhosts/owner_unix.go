@@ -7,8 +7,9 @@ import (
 	"syscall"
 )
 
-// keepOwner gives a file the owner and the group of another. Who may not give it the
-// group leaves it as it is; root who writes a user's file must not take it away.
+// keepOwner gives a file the owner and the group of another. It ignores an error if the owner is
+// right: a user may be unable to set the group. Root, who writes the file of a user, must not
+// take it away.
 func keepOwner(f *os.File, like os.FileInfo) error {
 	want, ok := like.Sys().(*syscall.Stat_t)
 	if !ok {

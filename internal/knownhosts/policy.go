@@ -10,20 +10,19 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// A Policy trusts the hosts that its files list. Its methods may be called by many
-// goroutines.
+// A Policy trusts the hosts that its files list. Its methods may be called concurrently.
 type Policy struct {
 	DB *DB
 
-	Adds    bool   // a host that is not listed is trusted, and added to File
-	Lenient bool   // even if it cannot be added
-	File    string // os.DevNull: hosts are kept nowhere
+	AcceptNew bool   // trust a host that is not listed, and add it to File
+	Lenient   bool   // trust it even if it cannot be added
+	File      string // os.DevNull: hosts are not saved
 
-	mu    sync.Mutex      // protects asked
-	asked map[string]bool // hosts that were to be asked for another key first
+	mu      sync.Mutex      // protects retried
+	retried map[string]bool // hosts that were to be asked for another key first
 }
 
-// With returns the files, and what is listed for one host beside them; nil: nothing.
+// With returns the files together with the lines for one host; listed may be nil.
 func (p *Policy) With(listed *DB) Union {
 	if listed == nil {
 		return Union{p.DB}
@@ -31,22 +30,24 @@ func (p *Policy) With(listed *DB) Union {
 	return Union{p.DB, listed}
 }
 
-// Check returns nil if a key may be trusted, by the files or by what is listed for the
-// host beside them. A warning is about a key that is trusted.
+// Check returns nil if the files, or the lines for the host in listed, which may be nil, trust
+// the key, or if it is accepted as new. The error is a [*KeyError]. A warning belongs to a key
+// that is trusted.
 func (p *Policy) Check(listed *DB, host string, port int, key ssh.PublicKey) (warning string, err error) {
 	err = p.With(listed).Check(host, port, key)
-	fault, ok := errors.AsType[*KeyError](err)
-	if !ok || fault.Reason != Unknown || !p.Adds {
+	keyErr, ok := errors.AsType[*KeyError](err)
+	if !ok || keyErr.Reason != Unknown || !p.AcceptNew {
 		return "", err
 	}
-	if len(fault.Retry) > 0 && p.ask(net.JoinHostPort(host, strconv.Itoa(port))) {
+	if len(keyErr.Retry) > 0 && p.retry(net.JoinHostPort(host, strconv.Itoa(port))) {
 		return "", err
 	}
-	return p.Add(fault, host, port, key)
+	return p.Add(keyErr, host, port, key)
 }
 
-// Add adds a host that is not known.
-func (p *Policy) Add(fault *KeyError, host string, port int, key ssh.PublicKey) (warning string, err error) {
+// Add adds an unknown host to File. unknown is the error of Check, which Add returns with
+// NotAdded if the host could not be added.
+func (p *Policy) Add(unknown *KeyError, host string, port int, key ssh.PublicKey) (warning string, err error) {
 	if p.File == os.DevNull {
 		return "", nil
 	}
@@ -56,24 +57,24 @@ func (p *Policy) Add(fault *KeyError, host string, port int, key ssh.PublicKey) 
 	}
 	if p.Lenient {
 		if p.DB.Remember(host, port, key) == nil {
-			return "the host key is trusted, but was not added to the known ones: " + err.Error(), nil
+			return "the host key is trusted, but was not added to the known hosts: " + err.Error(), nil
 		}
 	}
-	unadded := *fault
-	unadded.NotAdded = err
-	return "", &unadded
+	notAdded := *unknown
+	notAdded.NotAdded = err
+	return "", &notAdded
 }
 
-// ask reports whether a host is to be asked for another key: once.
-func (p *Policy) ask(host string) bool {
+// retry reports whether to ask a host for another key, which is done once.
+func (p *Policy) retry(host string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.asked[host] {
+	if p.retried[host] {
 		return false
 	}
-	if p.asked == nil {
-		p.asked = make(map[string]bool)
+	if p.retried == nil {
+		p.retried = make(map[string]bool)
 	}
-	p.asked[host] = true
+	p.retried[host] = true
 	return true
 }

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// A certificate behind a marker stands for the key in it, on both sides. Each case was
-// tried with ssh of OpenSSH 9.2.
+// A certificate after a marker stands for the key in it, on both sides. Each case was tried with
+// ssh of OpenSSH 9.2.
 func TestCertificateBehindMarker(t *testing.T) {
 	t.Parallel()
 	good := certify(t, "ed", "ca")

@@ -10,26 +10,23 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// The file that a scan is kept in has the format of known_hosts, so that the tools of
-// OpenSSH can show and search it. The standing of a key is the comment of its line. A
-// line that must not be trusted by who takes the file for one is a comment as a whole,
-// "#" and the standing in front of it: so are certificates, which such files do not
-// list. A host that may have more keys has a line "#partial NAME", and one that the user
-// calls otherwise a line "#alias NAME ALIAS".
+// A saved scan has the format of known_hosts, so that the tools of OpenSSH can show and search
+// it. The comment of a line is the standing of its key. A line that must not be trusted if the
+// file is used as known_hosts is a comment as a whole, with "#" and the standing before it; so
+// are certificates, which such files do not list. A host that may have more keys has a line
+// "#partial NAME", and a host with an alias a line "#alias NAME ALIAS".
+const (
+	partialPrefix = "#partial"
+	aliasPrefix   = "#alias"
+)
 
-// partialMark stands before the name of a host that may have more keys.
-const partialMark = "#partial"
-
-// aliasMark stands before the name of a host and what the user calls it.
-const aliasMark = "#alias"
-
-// AppendScan appends the lines for one host, with what DB.Judge says of its keys.
+// AppendScan appends the lines for one host, with the verdicts of [DB.Judge] on its keys.
 func AppendScan(to []byte, s Shown, verdicts []Verdict) ([]byte, error) {
 	if err := checkName(s.Host); err != nil {
 		return to, err
 	}
 	if s.Alias != "" && s.Alias != s.Host && checkName(s.Alias) == nil {
-		to = append(to, aliasMark+" "+s.Name()+" "+s.Alias+"\n"...)
+		to = append(to, aliasPrefix+" "+s.Name()+" "+s.Alias+"\n"...)
 	}
 	for _, v := range verdicts {
 		line := s.Name() + " " + v.Key.Type() + " " + encode(v.Key)
@@ -41,14 +38,14 @@ func AppendScan(to []byte, s Shown, verdicts []Verdict) ([]byte, error) {
 		to = append(to, line+"\n"...)
 	}
 	if s.Partial {
-		to = append(to, partialMark+" "+s.Name()+"\n"...)
+		to = append(to, partialPrefix+" "+s.Name()+"\n"...)
 	}
 	return to, nil
 }
 
-// ReadScan reads what AppendScan has written, or ssh-keyscan without -H: the hosts in
-// the order in which they come first. A line that cannot be read is an error, because
-// nobody would miss it. name stands for the file in errors.
+// ReadScan reads the output of AppendScan, or of ssh-keyscan without -H. It returns the hosts in
+// the order of their first lines. A line that cannot be parsed is an error, because nobody would
+// notice that it is missing. name stands for the file in errors.
 func ReadScan(r io.Reader, name string) ([]Shown, error) {
 	text, err := readAll(r, name)
 	if err != nil {
@@ -65,30 +62,30 @@ func ReadScan(r io.Reader, name string) ([]Shown, error) {
 	return f.hosts, nil
 }
 
-// scanFile is what has been read of a scan.
+// scanFile is a saved scan, in so far as it has been read.
 type scanFile struct {
 	parser
 	hosts []Shown
-	index map[string]int // of the hosts, by name
-	seen  map[string]int // of the keys of a host, by name and key
+	index map[string]int // indices in hosts, by name
+	seen  map[string]int // indices in the Keys of a host, by name and key
 }
 
-// add adds a line.
+// add parses a line.
 func (f *scanFile) add(row string) error {
-	row, mark, ok := cutMark(row)
+	row, prefix, ok := cutPrefix(row)
 	if !ok {
 		return nil
 	}
 	var l line
 	var err error
 	alias := ""
-	if mark == aliasMark {
+	if prefix == aliasPrefix {
 		row, alias = cutField(row)
 		if err := checkName(alias); err != nil {
 			return err
 		}
 	}
-	if mark == partialMark || mark == aliasMark {
+	if prefix == partialPrefix || prefix == aliasPrefix {
 		err = l.setHosts(row)
 	} else {
 		l, err = f.parse(row)
@@ -104,11 +101,11 @@ func (f *scanFile) add(row string) error {
 		return err
 	}
 	s := f.of(host, port)
-	switch mark {
-	case partialMark:
+	switch prefix {
+	case partialPrefix:
 		s.Partial = true
 		return nil
-	case aliasMark:
+	case aliasPrefix:
 		s.Alias = alias
 		return nil
 	}
@@ -124,11 +121,11 @@ func (f *scanFile) add(row string) error {
 		s.Keys = append(s.Keys, key)
 	}
 	for _, standing := range []Standing{Banned, TooWeak} {
-		if mark == "#"+standing.String() {
+		if prefix == "#"+standing.String() {
 			if s.Refused == nil {
 				s.Refused = make(map[int]Verdict)
 			}
-			s.Refused[i] = Verdict{Standing: standing, Err: errors.New("so said the scan")}
+			s.Refused[i] = Verdict{Standing: standing, Err: errors.New("according to the saved scan")}
 		}
 	}
 	return nil
@@ -149,19 +146,19 @@ func (f *scanFile) of(host string, port int) *Shown {
 	return &f.hosts[i]
 }
 
-// cutMark returns a line without the mark before it. ok is false for other comments.
-func cutMark(row string) (rest, mark string, ok bool) {
+// cutPrefix returns a line without its prefix, and the prefix. ok is false for other comments.
+func cutPrefix(row string) (rest, prefix string, ok bool) {
 	row = strings.Trim(row, " \t\r")
 	if !strings.HasPrefix(row, "#") {
 		return row, "", true
 	}
-	mark, rest = cutField(row)
-	if mark == partialMark || mark == aliasMark {
-		return rest, mark, rest != ""
+	prefix, rest = cutField(row)
+	if prefix == partialPrefix || prefix == aliasPrefix {
+		return rest, prefix, rest != ""
 	}
 	for s := Listed; s <= TooWeak; s++ {
-		if mark == "#"+s.String() {
-			return rest, mark, true
+		if prefix == "#"+s.String() {
+			return rest, prefix, true
 		}
 	}
 	return "", "", false
@@ -173,12 +170,12 @@ func (l *line) host() (host string, port int, err error) {
 	case l.hashed:
 		return "", 0, errors.New("the name of the host is hashed")
 	case l.marker != unmarked:
-		return "", 0, errors.New("a line with a marker is not what a host shows")
+		return "", 0, errors.New("a line with a marker does not come from a scan")
 	}
 	return parseName(l.patterns)
 }
 
-// parseName reads "host" and "[host]:port", as they stand in files.
+// parseName parses the name of a host in a file: "host" or "[host]:port".
 func parseName(name string) (host string, port int, err error) {
 	host = name
 	if rest, ok := strings.CutPrefix(name, "["); ok {

@@ -12,7 +12,7 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// scanText is what is kept of a scan.
+// scanText is a saved scan.
 func scanText(t testing.TB, db *knownhosts.DB, hosts ...knownhosts.Shown) string {
 	t.Helper()
 	var text []byte
@@ -25,7 +25,7 @@ func scanText(t testing.TB, db *knownhosts.DB, hosts ...knownhosts.Shown) string
 	return string(text)
 }
 
-// describe tells what hosts show in words that can be compared.
+// describe returns the keys of hosts as text, for comparison.
 func describe(hosts []knownhosts.Shown) string {
 	var text strings.Builder
 	for _, s := range hosts {
@@ -56,13 +56,13 @@ func TestScanIsKept(t *testing.T) {
 	if !strings.Contains(text, "#alias mail post\n") || got[2].Alias != "post" || got[0].Alias != "" {
 		t.Errorf("the alias is %q, in\n%s", got[2].Alias, text)
 	}
-	// What was revoked stays so, whatever files say then.
+	// A revoked key stays so, whatever the files say later.
 	for i, v := range new(knownhosts.DB).Judge(got[0]) {
 		if revoked := v.Key.Type() == "ssh-rsa"; revoked != (v.Standing == knownhosts.Banned) {
 			t.Errorf("key %d is %v", i, v.Standing)
 		}
 	}
-	// Who takes it for a known_hosts file trusts nothing that has changed.
+	// As a known_hosts file, it trusts no changed key.
 	path := filepath.Join(t.TempDir(), "scan")
 	if err := knownhosts.WriteFile(path, text); err != nil {
 		t.Fatal(err)
@@ -137,9 +137,9 @@ func TestFingerprints(t *testing.T) {
 		}
 	}
 	for row, want := range map[string]string{
-		"web":              "no fingerprint that begins with SHA256:",
-		"web MD5:00:11":    "no fingerprint that begins with SHA256:",
-		"web SHA256:AAAA":  "is no fingerprint",
+		"web":              "no fingerprint beginning with SHA256:",
+		"web MD5:00:11":    "no fingerprint beginning with SHA256:",
+		"web SHA256:AAAA":  "is not a fingerprint",
 		"256 " + ed + " x": "it begins with a number",
 		"a,b " + ed:        "contains ','",
 	} {
@@ -150,7 +150,7 @@ func TestFingerprints(t *testing.T) {
 	}
 }
 
-// FuzzReadScan reads any text. What is read is kept so that it is read again.
+// FuzzReadScan reads any text. The result is written such that reading it gives the same.
 func FuzzReadScan(f *testing.F) {
 	for _, seed := range []string{"", "web {ed}", "#changed [web]:22 {ed}\n#partial web", "# c\n[::1]:2222 {ec} new\r\n", "@revoked web {ed}", "|1||", "#new"} {
 		f.Add(fill(seed))
@@ -182,9 +182,9 @@ func FuzzReadFingerprints(f *testing.F) {
 	})
 }
 
-// FuzzAccept accepts and replaces in any file. If that succeeds the host is known by
-// the key that it shows, and not by the one that it showed before; and another host is
-// what it was.
+// FuzzAccept accepts and replaces keys in any file. If that succeeds, the host is known by the
+// key that it shows, and not by the one that it showed before; the verdict on another host does
+// not change.
 func FuzzAccept(f *testing.F) {
 	f.Add("", false)
 	f.Add(fill("[web]:2222 {ed2}"), true)
@@ -216,7 +216,7 @@ func FuzzAccept(f *testing.F) {
 	})
 }
 
-// What is no file is not replaced by one: root could do so to /dev/null.
+// A file does not replace a device: root could do so to /dev/null.
 func TestNoDeviceIsReplaced(t *testing.T) {
 	t.Parallel()
 	link := filepath.Join(t.TempDir(), "link")

@@ -6,13 +6,15 @@ import (
 	"slices"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/algorithms"
 )
 
-// A Union is several DBs that count as one: files that all hosts share, and what is
-// listed for one host only.
+// A Union is several DBs that count as one: the files that all hosts share, and the lines that a
+// [Command] has listed for one host.
 type Union []*DB
 
-// Check is [DB.Check]: a key is trusted if one of them lists it and none revokes it.
+// Check is [DB.Check]: a key is trusted if one DB lists it and none revokes it.
 func (u Union) Check(host string, port int, key ssh.PublicKey) error {
 	worst, trusted := &KeyError{Reason: Unknown, Key: key}, false
 	for _, db := range u {
@@ -23,7 +25,7 @@ func (u Union) Check(host string, port int, key ssh.PublicKey) error {
 		case fault.Reason == Revoked:
 			return fault
 		default:
-			worst = worst.and(fault)
+			worst = worst.merge(fault)
 		}
 	}
 	if trusted {
@@ -32,8 +34,8 @@ func (u Union) Check(host string, port int, key ssh.PublicKey) error {
 	return worst
 }
 
-// and returns the error for two DBs, neither of which has the key.
-func (e *KeyError) and(o *KeyError) *KeyError {
+// merge returns the error for two DBs, neither of which lists the key.
+func (e *KeyError) merge(o *KeyError) *KeyError {
 	both := *e
 	switch {
 	case e.Reason == o.Reason:
@@ -46,12 +48,13 @@ func (e *KeyError) and(o *KeyError) *KeyError {
 		both.Err = o.Err
 	}
 	both.Unread = slices.Concat(e.Unread, o.Unread)
-	// With a key of the type that was shown, a changed one has changed.
+	// If a DB lists a key of the type that was shown, the key has changed, and there is no
+	// retry.
 	sameType := func(e *KeyError) bool { return e.Reason == Changed && e.Retry == nil }
 	both.Retry = nil
 	if !sameType(e) && !sameType(o) {
 		both.Retry = slices.Concat(e.Retry, o.Retry)
-		place := func(a string) int { return slices.Index(plainAlgorithms(), a) }
+		place := func(a string) int { return slices.Index(algorithms.HostKeys(), a) }
 		slices.SortFunc(both.Retry, func(a, b string) int { return cmp.Compare(place(a), place(b)) })
 		both.Retry = slices.Compact(both.Retry)
 	}
@@ -73,5 +76,5 @@ func (u Union) Algorithms(host string, port int) []string {
 			types = append(types, db.likelyTypes()...)
 		}
 	}
-	return algorithms(types, certified)
+	return hostKeyAlgorithms(types, certified)
 }

@@ -10,8 +10,8 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// What is listed for one host counts beside the files: together they say what one file
-// with the lines of both would.
+// The lines that are listed for one host count together with the files, as if one file had the
+// lines of both.
 func TestUnion(t *testing.T) {
 	t.Parallel()
 	cert := certify(t, "ed", "ca")
@@ -67,7 +67,7 @@ func TestUnion(t *testing.T) {
 	}
 }
 
-// A file that cannot be read is passed over, and named where it might have mattered.
+// A file that cannot be read is skipped, and named where it might have mattered.
 func TestTryFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

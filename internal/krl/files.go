@@ -2,14 +2,14 @@ package krl
 
 import "sync"
 
-// Files are the files that have been read, each once for all hosts. The zero value is ready
-// for use, by many goroutines.
+// Files reads each file once for all hosts. The zero value is ready for use, by many
+// goroutines.
 type Files struct {
 	mu   sync.Mutex // protects read
 	read map[string]func() (*List, error)
 }
 
-// Read reads a file, if that has not been done. Others who ask for it meanwhile wait.
+// Read returns the list in a file. The first call reads the file, and others wait for it.
 func (f *Files) Read(file string) (*List, error) {
 	f.mu.Lock()
 	read := f.read[file]

@@ -9,12 +9,14 @@ import (
 	"slices"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/algorithms"
 )
 
-// magic begins a KRL, and no list of keys.
+// magic begins a KRL. A list of keys cannot begin with it.
 const magic = "SSHKRL\n\x00"
 
-// The sections of a KRL, and those within that about certificates. PROTOCOL.krl.
+// The sections of a KRL, and those within a section about certificates (PROTOCOL.krl).
 const (
 	sectionCertificates = 1
 	sectionKeys         = 2
@@ -29,29 +31,29 @@ const (
 	certExtension = 0x39
 )
 
-// maxBitmap is how many serial numbers one bitmap may be about, as in OpenSSH.
+// maxBitmap is the maximum number of serial numbers in one bitmap, as in OpenSSH.
 const maxBitmap = 1 << 24
 
-var errShort = errors.New("it ends in the middle")
+var errShort = errors.New("it is truncated")
 
-// certificates are the revoked ones of an authority.
+// certificates are the revoked certificates of one authority.
 type certificates struct {
-	ranges  []serials // sorted, and none touches another
+	ranges  []serials // sorted, without overlaps
 	bitmaps []bitmap
 	ids     map[string]struct{}
 }
 
-// serials are serial numbers from the first to the last.
+// serials is a range of serial numbers, last included.
 type serials struct{ first, last uint64 }
 
-// A bitmap has a bit for each serial number from offset on, in the form of a large
-// number: that of offset is the lowest bit of the last byte.
+// A bitmap has a bit for each serial number from offset on, as a big-endian number: the lowest
+// bit of the last byte stands for offset.
 type bitmap struct {
 	offset uint64
 	bytes  []byte
 }
 
-// addKRL reads what follows the magic of a KRL.
+// addKRL parses a KRL after its magic.
 func (l *List) addKRL(data []byte) error {
 	r := reader{data}
 	version, err := r.uint32()
@@ -59,7 +61,7 @@ func (l *List) addKRL(data []byte) error {
 		return fmt.Errorf("KRL: %w", err)
 	}
 	if version != 1 {
-		return fmt.Errorf("KRL: its format has version %d, not 1", version)
+		return fmt.Errorf("KRL: format version %d is not supported, only 1 is", version)
 	}
 	if _, err := r.take(3 * 8); err != nil { // version, date and flags of this list
 		return fmt.Errorf("KRL: %w", err)
@@ -91,7 +93,7 @@ func (l *List) addSection(kind byte, r reader) error {
 	case sectionExtension:
 		return r.extension()
 	case sectionKeys, sectionSHA1, sectionSHA256:
-	default: // a signature, too: that of whom, nobody can say
+	default: // signatures too: nothing tells whose signature would count
 		return errors.New("it is not supported")
 	}
 	for len(r.data) > 0 {
@@ -113,7 +115,7 @@ func (l *List) addSection(kind byte, r reader) error {
 	return nil
 }
 
-// addCertificates reads the section about the certificates of one authority, or of all.
+// addCertificates parses a section about the certificates of one authority, or of all.
 func (l *List) addCertificates(r reader) error {
 	authority, err := r.bytes()
 	if err != nil {
@@ -127,7 +129,7 @@ func (l *List) addCertificates(r reader) error {
 		if err != nil {
 			return fmt.Errorf("authority: %w", err)
 		}
-		authority = plain(key).Marshal()
+		authority = algorithms.PlainKey(key).Marshal()
 	}
 	c := l.certs[string(authority)]
 	if c == nil {
@@ -146,7 +148,7 @@ func (l *List) addCertificates(r reader) error {
 	return nil
 }
 
-// add reads a section about certificates.
+// add parses a section within a section about certificates.
 func (c *certificates) add(kind byte, r reader) error {
 	switch kind {
 	case certSerials:
@@ -192,7 +194,7 @@ func (c *certificates) add(kind byte, r reader) error {
 
 func (c *certificates) addSerials(first, last uint64) error {
 	if first == 0 || first > last {
-		return fmt.Errorf("serial numbers from %d to %d", first, last)
+		return fmt.Errorf("the range of serial numbers from %d to %d is not valid", first, last)
 	}
 	c.ranges = append(c.ranges, serials{first, last})
 	return nil
@@ -226,7 +228,7 @@ func (c *certificates) addBitmap(r reader) error {
 	return r.end()
 }
 
-// sort makes the ranges fit to be searched.
+// sort sorts and merges the ranges, for binary search.
 func (c *certificates) sort() {
 	slices.SortFunc(c.ranges, func(a, b serials) int { return cmp.Compare(a.first, b.first) })
 	merged := c.ranges[:0]
@@ -240,8 +242,8 @@ func (c *certificates) sort() {
 	c.ranges = merged
 }
 
-// reason says why a certificate of the authority is revoked; empty: it is not. A serial
-// number of zero says that the authority gives none.
+// reason returns why a certificate of the authority is revoked, or "". Serial number 0 means
+// that the authority does not number its certificates.
 func (c *certificates) reason(cert *ssh.Certificate) string {
 	if _, ok := c.ids[cert.KeyId]; ok {
 		return fmt.Sprintf("certificates with the key ID %.80q", cert.KeyId)
@@ -268,7 +270,7 @@ func (b *bitmap) has(serial uint64) bool {
 	return b.bytes[len(b.bytes)-1-int(n/8)]>>(n%8)&1 == 1
 }
 
-// A reader takes apart what is encoded as in RFC 4251, section 5.
+// A reader decodes the data types of RFC 4251, section 5.
 type reader struct{ data []byte }
 
 func (r *reader) take(n int) ([]byte, error) {
@@ -296,7 +298,7 @@ func (r *reader) uint64() (uint64, error) {
 	return binary.BigEndian.Uint64(b), nil
 }
 
-// bytes takes a string.
+// bytes decodes a string.
 func (r *reader) bytes() ([]byte, error) {
 	n, err := r.uint32()
 	if err != nil {
@@ -308,7 +310,7 @@ func (r *reader) bytes() ([]byte, error) {
 	return r.take(int(n))
 }
 
-// section takes the kind of a section and what is in it.
+// section decodes the kind of a section and its content.
 func (r *reader) section() (kind byte, section reader, err error) {
 	b, err := r.take(1)
 	if err != nil {
@@ -318,7 +320,7 @@ func (r *reader) section() (kind byte, section reader, err error) {
 	return b[0], reader{data}, err
 }
 
-// extension passes over an extension, unless it says that nobody may.
+// extension skips an extension, unless it is critical.
 func (r *reader) extension() error {
 	name, err := r.bytes()
 	if err != nil {
@@ -339,7 +341,7 @@ func (r *reader) extension() error {
 
 func (r *reader) end() error {
 	if len(r.data) > 0 {
-		return errors.New("there is more in it than there should be")
+		return errors.New("it has trailing data")
 	}
 	return nil
 }

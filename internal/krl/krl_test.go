@@ -51,13 +51,13 @@ func write(t testing.TB, path, text string) string {
 	return path
 }
 
-// keygen runs ssh-keygen and returns what it says and whether it ended well.
+// keygen runs ssh-keygen and returns its output and whether it succeeded.
 func keygen(args ...string) (string, bool) {
 	out, err := exec.Command("ssh-keygen", args...).CombinedOutput()
 	return string(out), err == nil
 }
 
-// Each file is asked by us and by ssh-keygen -Q about all keys and certificates.
+// Our verdicts on all keys and certificates are compared with those of ssh-keygen -Q.
 func TestAgainstSSHKeygen(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -154,7 +154,7 @@ func str(s string) string { return string(binary.BigEndian.AppendUint32(nil, uin
 
 func num(n uint64) string { return string(binary.BigEndian.AppendUint64(nil, n)) }
 
-// header is a KRL without sections.
+// header returns a KRL without sections.
 const header = "SSHKRL\n\x00" + "\x00\x00\x00\x01" + "\x00\x00\x00\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
 
 func certificates(sections string) string { return header + "\x01" + str(str("")+str("")+sections) }
@@ -236,8 +236,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// FuzzParse looks for input that takes much longer than its length, or that ends the
-// program; and a key that a list names is revoked by it.
+// FuzzParse looks for input that takes too long for its length, or that crashes the program; and
+// checks that a list revokes the keys that it contains.
 func FuzzParse(f *testing.F) {
 	key := newSigner(f).PublicKey()
 	cert := certify(f, key, newSigner(f), 70, "web")

@@ -1,9 +1,9 @@
-// Package krl knows which keys are revoked: it reads the files that RevokedHostKeys of
-// ssh_config(5) names, which are lists of public keys or key revocation lists (KRLs) as
-// ssh-keygen -k makes them. The format of the latter is in PROTOCOL.krl of OpenSSH.
+// Package krl decides which keys are revoked. It reads the files of RevokedHostKeys of
+// ssh_config(5): lists of public keys, and key revocation lists (KRLs) as ssh-keygen -k makes
+// them (PROTOCOL.krl of OpenSSH).
 //
-// A file that cannot be read in whole is an error: who uses it has to refuse every key
-// then, as ssh does.
+// A file that cannot be read completely is an error: the caller has to refuse every key then, as
+// ssh does.
 package krl
 
 import (
@@ -19,17 +19,19 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/algorithms"
 )
 
-// maxFile is how long a file may be, as in OpenSSH.
+// maxFile is the maximum size of a file in bytes, as in OpenSSH.
 const maxFile = 128 << 20
 
-// A List says which keys are revoked. The zero List revokes none. It does not change
-// once it is read, and may be used by many goroutines at once.
+// A List holds revoked keys. The zero List revokes none. It does not change after it is read,
+// and may be used by many goroutines.
 type List struct {
-	sha256 map[[sha256.Size]byte]struct{} // of plain keys; those that stand in the file, too
+	sha256 map[[sha256.Size]byte]struct{} // hashes of plain keys, also of those that the file contains
 	sha1   map[[sha1.Size]byte]struct{}
-	certs  map[string]*certificates // by the key of the authority; empty: of any
+	certs  map[string]*certificates // by the key of the authority; "": of every authority
 }
 
 // ReadFile reads a file of either kind.
@@ -53,7 +55,7 @@ func ReadFile(path string) (*List, error) {
 	return l, nil
 }
 
-// Parse reads the content of a file of either kind.
+// Parse parses the content of a file of either kind.
 func Parse(data []byte) (*List, error) {
 	l := &List{
 		sha256: make(map[[sha256.Size]byte]struct{}),
@@ -69,9 +71,8 @@ func Parse(data []byte) (*List, error) {
 // TheKey is the reason if the key itself is revoked.
 const TheKey = "the key"
 
-// Reason says in a few words why a key, which may be a certificate, is revoked: the key
-// itself, the certificate, or the authority that has signed it. It is empty if the key
-// is not revoked.
+// Reason returns in a few words what is revoked of a key, which may be a certificate: the key
+// itself, the certificate, or the authority that has signed it. It returns "" if nothing is.
 func (l *List) Reason(key ssh.PublicKey) string {
 	if l.hasKey(key) {
 		return TheKey
@@ -93,10 +94,9 @@ func (l *List) Reason(key ssh.PublicKey) string {
 	return ""
 }
 
-// hasKey reports whether a key, or that in a certificate, is revoked whatever else is
-// said of it.
+// hasKey reports whether a key, or the key in a certificate, is itself revoked.
 func (l *List) hasKey(key ssh.PublicKey) bool {
-	blob := plain(key).Marshal()
+	blob := algorithms.PlainKey(key).Marshal()
 	if _, ok := l.sha256[sha256.Sum256(blob)]; ok {
 		return true
 	}
@@ -106,15 +106,7 @@ func (l *List) hasKey(key ssh.PublicKey) bool {
 
 func (l *List) addKey(blob []byte) { l.sha256[sha256.Sum256(blob)] = struct{}{} }
 
-// plain returns the key in a certificate, or the key itself.
-func plain(key ssh.PublicKey) ssh.PublicKey {
-	if cert, ok := key.(*ssh.Certificate); ok {
-		return cert.Key
-	}
-	return key
-}
-
-// addLines reads a list of public keys, one a line.
+// addLines parses a list of public keys, one on each line.
 func (l *List) addLines(text string) error {
 	number := 0
 	for row := range strings.SplitSeq(text, "\n") {
@@ -132,8 +124,8 @@ func (l *List) addLines(text string) error {
 	return nil
 }
 
-// readKey returns the plain key that the words of a line name. Its type may be one that
-// is not known here: no host can show such a key.
+// readKey returns the plain key in the words of a line. Its type may be unknown here: no host can
+// show such a key.
 func readKey(words []string) ([]byte, error) {
 	if len(words) < 2 {
 		return nil, errors.New("no public key")
@@ -144,7 +136,7 @@ func readKey(words []string) ([]byte, error) {
 	}
 	r := reader{blob}
 	if name, err := r.bytes(); err != nil || string(name) != words[0] || len(r.data) == 0 {
-		return nil, errors.New("the key is not of the type that the line says")
+		return nil, errors.New("the key is not of the type in the line")
 	}
 	key, err := ssh.ParsePublicKey(blob)
 	if err != nil {
@@ -153,7 +145,7 @@ func readKey(words []string) ([]byte, error) {
 		}
 		return blob, nil
 	}
-	return plain(key).Marshal(), nil // there is more than one encoding of an RSA key
+	return algorithms.PlainKey(key).Marshal(), nil // an RSA key has more than one encoding
 }
 
 // isKnown reports whether the SSH library knows a type of plain keys.

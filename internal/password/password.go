@@ -1,5 +1,6 @@
-// Package password lets hosts share passwords. One that is wrong reaches a single host, or
-// the KDC once, whoever has it.
+// Package password lets hosts share passwords, so that a wrong one is sent to a single host, or
+// to the KDC once: where accounts are kept centrally, every refusal counts, and a few lock the
+// account.
 package password
 
 import (
@@ -10,13 +11,12 @@ import (
 	"fleetssh/internal/deadline"
 )
 
-// Most is how many passwords are tried until the hosts that share one are given
-// up, as ssh's NumberOfPasswordPrompts.
-const Most = 3
+// MaxTries is how many passwords are tried before the hosts that share one are given up, as
+// with NumberOfPasswordPrompts of ssh.
+const MaxTries = 3
 
-// Table holds what has become of the passwords that the hosts of one client share.
-// One that is wrong reaches a single host: where accounts are kept centrally, every
-// refusal counts, and a few lock the account.
+// Table holds the passwords that the hosts of one client share. The zero value is ready for
+// use, by many goroutines.
 type Table struct {
 	mu     sync.Mutex // protects what follows
 	shared map[id]*Shared
@@ -24,8 +24,8 @@ type Table struct {
 
 type id struct{ user, value string }
 
-// Of returns the password as the hosts share it, nil if that does not matter.
-func (p *Table) Of(user, value string) *Shared {
+// Get returns the shared entry of a password, or nil if p is nil or there is no password.
+func (p *Table) Get(user, value string) *Shared {
 	if p == nil || value == "" {
 		return nil
 	}
@@ -37,62 +37,61 @@ func (p *Table) Of(user, value string) *Shared {
 		if p.shared == nil {
 			p.shared = make(map[id]*Shared)
 		}
-		s = &Shared{user: user, value: value, most: 1, tries: 1}
+		s = &Shared{user: user, value: value, limit: 1, tries: 1}
 		p.shared[key] = s
 	}
 	return s
 }
 
-// Shared is a password that hosts share, or the one that the user has given in
-// its place. It goes to one host first; the others wait for what that makes of it.
+// Shared is a password that hosts share, or the one that the user has given in its place. It is
+// sent to one host first; the others wait for the verdict of that host.
 type Shared struct {
 	user string
 
-	mu      sync.Mutex // protects what follows
-	value   string
-	tries   int    // how many values there have been
-	good    bool   // a host has accepted it
-	refused string // the host that has refused the last one
-	active  int    // hosts that are trying it
-	most    int    // how many may at once
-	silent  int    // how many have not answered in time
-	queue   []chan struct{}
+	mu       sync.Mutex // protects what follows
+	value    string
+	tries    int    // how many values there have been
+	accepted bool   // by a host
+	refused  string // the host that has refused the last value
+	active   int    // hosts that are trying it
+	limit    int    // how many may try it at once
+	timeouts int    // hosts that have not answered in time
+	queue    []chan struct{}
 }
 
-// Turn is the turn to try a password on a host. It ends with one of its methods;
-// the nil turn is that of a password known to be good, whose verdict changes nothing.
+// Turn is the turn to try a password on a host. Accept, Pass, TimedOut or Refuse ends it. The
+// nil Turn belongs to a password that is known to be right: its methods do nothing.
 type Turn struct {
 	shared *Shared
 
-	// protected by the mu of shared
+	// protected by shared.mu
 	value  string
-	asking bool // the user is asked for another: the password was refused
-	over   bool
+	asking bool // the password was refused, and the user is asked for another
+	done   bool
 }
 
-// Value returns the password to try, as long as the turn is not over.
+// Value returns the password to try, until the turn has ended.
 func (t *Turn) Value() (value string, ok bool) {
 	if t == nil {
 		return "", false
 	}
 	t.shared.mu.Lock()
 	defer t.shared.mu.Unlock()
-	return t.value, !t.over
+	return t.value, !t.done
 }
 
-// Take returns the password when it may be sent, with the turn if it is this host's to
-// try it. The error is a [*RefusedError],
-// or that of ctx.
-func (s *Shared) Take(ctx context.Context) (value string, turn *Turn, err error) {
+// Acquire waits until the password may be sent, and returns it. turn is not nil if this host is
+// to try it. The error is a [*RefusedError], or that of ctx.
+func (s *Shared) Acquire(ctx context.Context) (value string, turn *Turn, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
 		switch {
-		case s.good:
+		case s.accepted:
 			return s.value, nil, nil
 		case s.refused != "":
 			return "", nil, &RefusedError{User: s.user, By: s.refused}
-		case s.active < s.most:
+		case s.active < s.limit:
 			s.active++
 			return s.value, &Turn{shared: s, value: s.value}, nil
 		}
@@ -107,14 +106,14 @@ func (s *Shared) Take(ctx context.Context) (value string, turn *Turn, err error)
 			if i := slices.Index(s.queue, next); i >= 0 {
 				s.queue = slices.Delete(s.queue, i, i+1)
 			} else {
-				s.wake(1) // it has just been our turn
+				s.wake(1) // we have just been woken: pass that on
 			}
 			return "", nil, deadline.Cause(ctx)
 		}
 	}
 }
 
-// wake lets so many of those who wait look again. s.mu is held.
+// wake makes the first n waiters check again. s.mu is held.
 func (s *Shared) wake(n int) {
 	n = min(n, len(s.queue))
 	for _, next := range s.queue[:n] {
@@ -123,7 +122,7 @@ func (s *Shared) wake(n int) {
 	s.queue = slices.Delete(s.queue, 0, n)
 }
 
-// end notes that the host is done with it, and what it says.
+// end ends the turn, and has verdict record the host's answer.
 func (t *Turn) end(verdict func(s *Shared)) {
 	if t == nil {
 		return
@@ -131,57 +130,57 @@ func (t *Turn) end(verdict func(s *Shared)) {
 	s := t.shared
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t.over || t.asking {
+	if t.done || t.asking {
 		return
 	}
-	t.over = true
+	t.done = true
 	s.active--
 	verdict(s)
-	if s.good || s.refused != "" {
+	if s.accepted || s.refused != "" {
 		s.wake(len(s.queue))
 		return
 	}
-	s.wake(s.most - s.active)
+	s.wake(s.limit - s.active)
 }
 
-// Accept notes that the host takes the password: it may go to all.
+// Accept records that the host accepts the password. All hosts may get it then.
 func (t *Turn) Accept() {
 	t.end(func(s *Shared) {
 		if t.value == s.value {
-			s.good, s.refused = true, ""
+			s.accepted, s.refused = true, ""
 		}
 	})
 }
 
-// Pass leaves the turn to the next host: this one could not tell.
+// Pass leaves the turn to the next host: this one has given no verdict.
 func (t *Turn) Pass() { t.end(func(*Shared) {}) }
 
-// Silent passes the turn on because the host has not answered in time. Where several have
-// not, more hosts at once are asked each time: hundreds of them, one after another, would
-// take hours.
-func (t *Turn) Silent() {
+// TimedOut is Pass for a host that has not answered in time. From the third such host on, each
+// one doubles the number of hosts that may try at once: hundreds of them, one after another,
+// would take hours.
+func (t *Turn) TimedOut() {
 	const patience = 3
 	t.end(func(s *Shared) {
-		if s.silent++; s.silent >= patience {
-			s.most *= 2
+		if s.timeouts++; s.timeouts >= patience {
+			s.limit *= 2
 		}
 	})
 }
 
-// An Ask asks for another password of a user, in place of number try, which was refused.
-type Ask func(ctx context.Context, user string, try int) (string, error)
+// A Prompt asks for another password of a user, after number try was refused.
+type Prompt func(ctx context.Context, user string, try int) (string, error)
 
-// Refuse notes that a host, which is called by, does not take the password. If somebody
-// gives another, it returns that, and the turn goes on. ask may be nil.
-func (t *Turn) Refuse(ctx context.Context, by string, ask Ask) (another string, ok bool) {
+// Refuse records that the host named by does not accept the password. If ask, which may be nil,
+// returns another password, Refuse returns that, and the turn goes on.
+func (t *Turn) Refuse(ctx context.Context, by string, ask Prompt) (another string, ok bool) {
 	if t == nil {
 		return "", false
 	}
 	s := t.shared
 	s.mu.Lock()
 	try := s.tries
-	late := s.good || s.refused != "" || t.value != s.value // others were quicker
-	t.asking = !t.over && !late && ask != nil && try < Most
+	late := s.accepted || s.refused != "" || t.value != s.value // another host was quicker
+	t.asking = !t.done && !late && ask != nil && try < MaxTries
 	asking := t.asking
 	s.mu.Unlock()
 	if asking {
@@ -204,10 +203,10 @@ func (t *Turn) Refuse(ctx context.Context, by string, ask Ask) (another string, 
 	return "", false
 }
 
-// RefusedError means that a password was not sent, because it has been refused.
+// RefusedError means that a password was not sent, because another host has refused it.
 type RefusedError struct {
-	User string // whose password it is
-	By   string // who has refused it
+	User string // the owner of the password
+	By   string // the host that has refused it
 }
 
 // Error implements [error].

@@ -7,44 +7,45 @@ import (
 	"fleetssh/internal/gss"
 )
 
-// Tickets are the Kerberos credentials that hosts share. With a password, the KDC says
-// once whether it is right, before any host is shown a ticket.
+// Tickets are the Kerberos credentials that hosts share. If they come from a password, the KDC
+// checks it once, before any host gets a ticket. The methods may be called concurrently.
 type Tickets struct {
 	options gss.Options
-	asking  chan struct{} // one entry: the turn to ask for another password
+	asking  chan struct{} // of capacity 1: held while the user is asked for another password
 
-	mu      sync.Mutex // protects what follows
-	current *gss.Credentials
-	tries   int    // how many passwords there have been
-	told    string // the host whose login was told that the password is refused
-	gaveUp  bool   // nobody gives another
+	mu       sync.Mutex // protects what follows
+	current  *gss.Credentials
+	tries    int    // how many passwords there have been
+	reporter string // the host whose login reports that the password is refused
+	gaveUp   bool   // the user gives no other password
 }
 
-// NewTickets returns the credentials that are got as o says.
+// NewTickets returns the credentials that the options describe.
 func NewTickets(o gss.Options) *Tickets {
 	return &Tickets{options: o, asking: make(chan struct{}, 1), current: gss.NewCredentials(o), tries: 1}
 }
 
-// Get returns the credentials to use now, and how many passwords there have been.
+// Get returns the current credentials, and how many passwords there have been.
 func (t *Tickets) Get() (*gss.Credentials, int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.current, t.tries
 }
 
-// Tell reports whether a host is the first to be told that the password is refused.
-func (t *Tickets) Tell(host string) bool {
+// Reports reports whether the login of a host, the first to call it, is to report that the KDC
+// has refused the password.
+func (t *Tickets) Reports(host string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.told == "" {
-		t.told = host
+	if t.reporter == "" {
+		t.reporter = host
 	}
-	return t.told == host
+	return t.reporter == host
 }
 
-// Renew asks for another password of principal in place of number n, which the KDC has refused, and
-// reports whether there is one.
-func (t *Tickets) Renew(ctx context.Context, n int, principal string, ask Ask) bool {
+// Renew asks for another password of principal, after the KDC has refused number n, and reports
+// whether there is one. It calls ask, which may be nil, once for all hosts.
+func (t *Tickets) Renew(ctx context.Context, n int, principal string, ask Prompt) bool {
 	select {
 	case t.asking <- struct{}{}:
 		defer func() { <-t.asking }()
@@ -52,23 +53,20 @@ func (t *Tickets) Renew(ctx context.Context, n int, principal string, ask Ask) b
 		return false
 	}
 	t.mu.Lock()
-	others, over := t.tries != n, t.gaveUp
+	renewed, gaveUp := t.tries != n, t.gaveUp
 	t.mu.Unlock()
-	switch {
-	case others:
-		return true
-	case over:
-		return false
+	if renewed || gaveUp {
+		return renewed
 	}
 	var another string
 	var err error
-	if ask != nil && n < Most {
+	if ask != nil && n < MaxTries {
 		another, err = ask(ctx, principal, n)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil || another == "" {
-		t.gaveUp = ctx.Err() == nil // who was interrupted has said nothing
+		t.gaveUp = ctx.Err() == nil // an interrupted question has no answer
 		return false
 	}
 	t.options.Password = another

@@ -10,25 +10,26 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/algorithms"
 )
 
-// maxWait is how long Add waits for another process to unlock the file. It
-// holds the lock for as long as a read and a write take.
+// maxWait is how long Add waits for another process to unlock the file. Processes hold the lock
+// only while they read and write.
 const maxWait = 10 * time.Second
 
 var errLocked = errors.New("locked by another process")
 
-// Add trusts a host that was not known: it adds a line to the file, which is
-// made if it is missing, and to the DB. The name stands in the line in clear, unless
-// Hash is set.
+// Add trusts an unknown host: it adds a line to the DB and to the file, which is created if it
+// is missing. The name is in clear text unless Hash is set.
 //
-// The file is locked meanwhile, so that many goroutines and processes may add
-// hosts to the same file. What others added since it was read is read first: if
-// the host is there now, nothing is added, and if it has another key there, the
-// error is a [*KeyError], as from [DB.Check].
+// The file is locked meanwhile, so that many goroutines and processes may add hosts to it. Add
+// first reads the lines that others have added since the last read: if the host is among them,
+// it adds nothing, and if the host has another key there, the error is a [*KeyError], as from
+// [DB.Check].
 //
-// A line is written by a single write at the end of the file: other readers see
-// all of it or nothing, and a symbolic link stays one.
+// A single write appends the line, so other readers see all of it or nothing. A symbolic link
+// stays one.
 func (db *DB) Add(path, host string, port int, key ssh.PublicKey) error {
 	if err := checkName(host); err != nil {
 		return err
@@ -39,8 +40,8 @@ func (db *DB) Add(path, host string, port int, key ssh.PublicKey) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() // which unlocks it
-	if err := db.readOn(f, path); err != nil {
+	defer f.Close() // unlocks it
+	if err := db.readAppended(f, path); err != nil {
 		return err
 	}
 	err = db.Check(host, port, key)
@@ -54,14 +55,14 @@ func (db *DB) Add(path, host string, port int, key ssh.PublicKey) error {
 			return err
 		}
 	}
-	key = plainKey(key)
+	key = algorithms.PlainKey(key)
 	if err := appendLine(f, name+" "+key.Type()+" "+encode(key)); err != nil {
 		return err
 	}
-	return db.readOn(f, path)
+	return db.readAppended(f, path)
 }
 
-// Remember is Add without a file: the host is trusted as long as the DB is there.
+// Remember is Add without a file: the host is trusted as long as the DB exists.
 func (db *DB) Remember(host string, port int, key ssh.PublicKey) error {
 	if err := checkName(host); err != nil {
 		return err
@@ -69,16 +70,15 @@ func (db *DB) Remember(host string, port int, key ssh.PublicKey) error {
 	db.adding.Lock()
 	defer db.adding.Unlock()
 	err := db.Check(host, port, key)
-	if fault, ok := errors.AsType[*KeyError](err); !ok || fault.Reason != Unknown {
+	if keyErr, ok := errors.AsType[*KeyError](err); !ok || keyErr.Reason != Unknown {
 		return err
 	}
-	key = plainKey(key)
+	key = algorithms.PlainKey(key)
 	db.add(hostNames(host, port)[0]+" "+key.Type()+" "+encode(key), "what it has shown before", -1)
 	return nil
 }
 
-// openLocked opens a file for reading and appending, and locks it. Closing it
-// unlocks it.
+// openLocked opens a file for reading and appending, and locks it. Closing the file unlocks it.
 func openLocked(path string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func openLocked(path string) (*os.File, error) {
 		}
 		f.Close()
 		if err == nil {
-			continue // ssh-keygen -R put another file in its place
+			continue // ssh-keygen -R has replaced the file
 		}
 		if !errors.Is(err, errLocked) || time.Now().After(deadline) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
@@ -104,6 +104,7 @@ func openLocked(path string) (*os.File, error) {
 	}
 }
 
+// isAt reports whether f is still the file at path.
 func isAt(f *os.File, path string) bool {
 	opened, err := f.Stat()
 	if err != nil {
@@ -113,9 +114,9 @@ func isAt(f *os.File, path string) bool {
 	return err == nil && os.SameFile(opened, now)
 }
 
-// readOn reads what was added to the file since it was read, or all of it if it
-// is another one now.
-func (db *DB) readOn(f *os.File, path string) error {
+// readAppended reads the part of the file that was appended since the last read, or all of it if
+// it is another file now.
+func (db *DB) readAppended(f *os.File, path string) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -130,7 +131,7 @@ func (db *DB) readOn(f *os.File, path string) error {
 	return db.readFrom(io.NewSectionReader(f, pos.offset, info.Size()-pos.offset), path, pos)
 }
 
-// appendLine ends the last line of the file first, if it has no end.
+// appendLine appends a line. If the last line of the file has no newline, it adds that first.
 func appendLine(f *os.File, text string) error {
 	info, err := f.Stat()
 	if err != nil {

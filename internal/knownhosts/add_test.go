@@ -18,7 +18,7 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// The test binary adds hosts for TestAddFromProcesses if told to.
+// The test binary adds hosts for TestAddFromProcesses on request.
 func TestMain(m *testing.M) {
 	if path := os.Getenv("KNOWNHOSTS_TEST_ADD"); path != "" {
 		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(os.Getenv("KNOWNHOSTS_TEST_KEY")))
@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 
 const hosts = 200
 
-// addHosts adds hosts from as many goroutines. Somebody else may be first with
+// addHosts adds each host from a goroutine of its own. Another process may have added it with
 // another key.
 func addHosts(path string, key ssh.PublicKey) error {
 	var db knownhosts.DB
@@ -135,7 +135,7 @@ func TestAdd(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "known_hosts")
 			writeFile(t, path, fill(test.before))
-			// Whether the file was read before makes no difference.
+			// It makes no difference whether the file was read before.
 			for _, load := range []bool{true, false} {
 				writeFile(t, path, fill(test.before))
 				var db knownhosts.DB
@@ -218,7 +218,7 @@ func TestAddKeepsSymbolicLink(t *testing.T) {
 	}
 }
 
-// What another process wrote since the file was read counts.
+// Lines count that another process has written since the file was read.
 func TestAddSeesOthers(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "known_hosts")
@@ -246,7 +246,7 @@ func TestAddSeesOthers(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 
-	// ssh-keygen -R puts a new file in its place.
+	// ssh-keygen -R replaces the file.
 	other := path + ".new"
 	writeFile(t, other, fill("ftp {ed2}\n"))
 	if err := os.Rename(other, path); err != nil {
@@ -306,7 +306,7 @@ func writeFile(t *testing.T, path, text string) {
 	}
 }
 
-// A host is unknown until its key has been added, and never changed in between.
+// A host is unknown until its key has been added, and never Changed meanwhile.
 func TestCheckWhileAdding(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "known_hosts")

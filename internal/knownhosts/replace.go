@@ -8,22 +8,21 @@ import (
 	"runtime"
 )
 
-// errGrown means that a file was written to while another one was made for its place.
-var errGrown = errors.New("somebody else keeps writing to it")
+// errModified means that another process has written to a file while its replacement was made.
+var errModified = errors.New("another process keeps writing to it")
 
-// writeWhole puts a file with this text in the place of the one at path, if there is
-// one. A symbolic link stays one. The new file is on the disk before it has the name:
-// whatever happens, one of the two is there in whole.
+// replaceFile replaces the file at path, or creates it. A symbolic link stays one. The new file
+// is on disk before it gets the name: whatever happens, one of the two exists and is complete.
 //
-// like is the file whose mode and owner the new one is to have; nil means that only
-// the owner may read it. locked, if not nil, is the open file at path, as it was when
-// like was read: if it has grown since, the error is errGrown.
-func writeWhole(path, text string, locked *os.File, like os.FileInfo) (err error) {
+// The new file gets the mode and owner of like; if like is nil, only its owner may read it.
+// locked, if not nil, is the open file at path, and like its state when it was read: if it has
+// been modified since, the error is errModified.
+func replaceFile(path, text string, locked *os.File, like os.FileInfo) (err error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("write %s: it is not a regular file", path) // and nothing takes the place of a device
+		return fmt.Errorf("write %s: it is not a regular file", path) // a device must not be replaced
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new")
 	if err != nil {
@@ -58,10 +57,10 @@ func writeWhole(path, text string, locked *os.File, like os.FileInfo) (err error
 			return err
 		}
 		if now.Size() != like.Size() || !now.ModTime().Equal(like.ModTime()) {
-			return errGrown
+			return errModified
 		}
 		if runtime.GOOS == "windows" {
-			locked.Close() // no file can take the place of one that is open
+			locked.Close() // an open file cannot be replaced
 		}
 	}
 	return os.Rename(f.Name(), path)
