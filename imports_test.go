@@ -99,13 +99,13 @@ func TestImports(t *testing.T) {
 		"dshbak":      {part + "fold", part + "selection", part + "termline", "fleetssh/hostset"},
 		"exit":        {"fleetssh", part + "termline"},
 		"flagvalue":   nil,
-		"fleetshell":  {"fleetssh", part + "display", part + "exit", part + "journal", part + "results", part + "selection", part + "termline", part + "wholefile", "fleetssh/hostset", "fleetssh/internal/shellquote"},
+		"fleetshell":  {"fleetssh", part + "display", part + "exit", part + "journal", part + "results", part + "selection", part + "termline", part + "atomicfile", "fleetssh/hostset", "fleetssh/internal/shellquote"},
 		"fold":        nil,
 		"help":        {part + "exit", part + "journal", part + "termline", "fleetssh/hostset", "fleetssh/internal/account"},
 		"journal":     nil,
 		"keyaudit":    {"fleetssh", part + "display", part + "exit", part + "results", part + "selection", part + "termline", "fleetssh/hostset", "fleetssh/internal/knownhosts"},
 		"personality": {part + "exit", "fleetssh/hostset"},
-		"record":      {"fleetssh", part + "display", part + "exit", part + "flagvalue", part + "fold", part + "journal", part + "redact", part + "report", part + "results", part + "selection", part + "settings", part + "termline", part + "wholefile", "fleetssh/hostset", "fleetssh/internal/shellquote"},
+		"record":      {"fleetssh", part + "display", part + "exit", part + "flagvalue", part + "fold", part + "journal", part + "redact", part + "report", part + "results", part + "selection", part + "settings", part + "termline", part + "atomicfile", "fleetssh/hostset", "fleetssh/internal/shellquote"},
 		"redact":      {"fleetssh/sshconfig"},
 		"report":      {part + "termline"},
 		"results":     {"fleetssh", part + "exit", part + "flagvalue", part + "selection", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote", "fleetssh/inventory"},
@@ -113,7 +113,7 @@ func TestImports(t *testing.T) {
 		"settings":    {part + "exit", part + "flagvalue", part + "help", part + "redact"},
 		"termline":    nil,
 		"tty":         {"fleetssh", part + "termline"},
-		"wholefile":   nil,
+		"atomicfile":  nil,
 	}
 	for name, may := range parts {
 		allowed[part+name] = may

@@ -53,7 +53,7 @@ func (o *checkOptions) register(flags *pflag.FlagSet) {
 	registerFormat(flags, &o.format)
 }
 
-func newCheck(c *call) *cobra.Command {
+func newCheck(c *app) *cobra.Command {
 	o := new(checkOptions)
 	cmd := &cobra.Command{
 		Use:  "check",
@@ -72,26 +72,26 @@ func newCheck(c *call) *cobra.Command {
 	return cmd
 }
 
-func (o *checkOptions) run(ctx context.Context, c *call) error {
-	o.hosts.Checks = true
-	hosts, err := o.hosts.Hosts(ctx, c.env(), o.format != "stream")
+func (o *checkOptions) run(ctx context.Context, c *app) error {
+	o.hosts.SkipKeyCheck = true
+	hosts, err := o.hosts.Hosts(ctx, c.environment(), o.format != "stream")
 	if err != nil {
 		return err
 	}
-	checkCtx, end := c.working(ctx)
+	checkCtx, end := c.workContext(ctx)
 	defer end()
 	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts), PoolSize: o.hosts.Fanout, Logger: slog.New(c.warnings)}
-	o.hosts.Protect(c.env(), client)
+	o.hosts.SetPasswordPolicy(c.environment(), client)
 	defer client.Close()
 	t := results.New(hosts)
-	t.Waiting.Working = client.Working
-	defer c.watching(ctx, t.Waiting, false)()
+	t.Outstanding.Working = client.Working
+	defer c.reportOnRequest(ctx, t.Outstanding, false)()
 	show := showCheck(c, t)
 	if o.format == "json" {
 		show = showCheckJSON(c, t)
 	}
 	for r := range logIns(checkCtx, client) {
-		show(t.Put(r))
+		show(t.AddResult(r))
 	}
 	t.Interrupted = ctx.Err() != nil
 	if err := c.screen.Failure(); err != nil && !t.Interrupted {
@@ -102,7 +102,7 @@ func (o *checkOptions) run(ctx context.Context, c *call) error {
 	}
 	c.warnings.Show(c.screen)
 	if o.format == "json" {
-		s := t.Summary()
+		s := t.JSONSummary()
 		s.Outcomes = make(map[string]int)
 		for i := range t.Results {
 			s.Outcomes[checkOutcome(&t.Results[i])]++
@@ -135,7 +135,7 @@ func logIns(ctx context.Context, client *fleetssh.ParallelClient) <-chan results
 					continue
 				}
 				connection, err := client.Client(ctx, i)
-				r := results.OfLogin(i, &client.Hosts[i], connection, err)
+				r := results.LoginResult(i, &client.Hosts[i], connection, err)
 				if err == nil {
 					connection.Close()
 				}
@@ -151,7 +151,7 @@ func logIns(ctx context.Context, client *fleetssh.ParallelClient) <-chan results
 }
 
 // showCheck shows results in columns.
-func showCheck(c *call, t *results.Tally) func(*results.Result) {
+func showCheck(c *app, t *results.Summary) func(*results.Result) {
 	width := 0
 	for _, h := range t.Hosts {
 		width = max(width, displaywidth.String(h.Label))
@@ -251,7 +251,7 @@ func newJSONLogin(l *fleetssh.Login) *jsonLogin {
 }
 
 // showCheckJSON shows results as objects.
-func showCheckJSON(c *call, t *results.Tally) func(*results.Result) {
+func showCheckJSON(c *app, t *results.Summary) func(*results.Result) {
 	return func(r *results.Result) {
 		o := jsonCheck{
 			Type: "check", Time: time.Now(),

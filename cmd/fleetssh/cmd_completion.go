@@ -26,7 +26,7 @@ The script for bash needs no other package. In zsh, load it after compinit.
 
 `
 
-func newCompletion(c *call) *cobra.Command {
+func newCompletion(c *app) *cobra.Command {
 	return &cobra.Command{
 		Use:       "completion",
 		Long:      completionHelp,
@@ -48,10 +48,10 @@ func (p screenWriter) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// knownNames returns what a shell may complete: the hosts and groups of the inventory
+// completionNames returns what a shell may complete: the hosts and groups of the inventory
 // that the flags or the settings name, the hosts of ssh's configuration, and those of
 // known_hosts. What cannot be read has none.
-func knownNames(s *settings.Defaults) help.Knower {
+func completionNames(s *settings.Defaults) help.NameSource {
 	return func(cmd *cobra.Command) (hosts, groups []string) {
 		_ = s.Apply(cmd) // a mistake in the settings is told when the command runs
 		list := func(flag string) []string {
@@ -75,7 +75,7 @@ func knownNames(s *settings.Defaults) help.Knower {
 			path = flag.Value.String()
 		}
 		hosts = append(hosts, selection.NamesInSSHConfig(path)...)
-		hosts = append(hosts, help.HostsWithKeys(cmd)...)
+		hosts = append(hosts, help.KnownHosts(cmd)...)
 		slices.Sort(hosts)
 		return slices.Compact(hosts), groups
 	}

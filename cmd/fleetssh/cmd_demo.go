@@ -34,8 +34,8 @@ type demoStep struct {
 	line  string // as a user types it, and as it is run; "./" is the directory of the demo
 	input string
 	exit  int
-	check func(*demoFleet, *results.Tally) error // nil: the exit code says it all
-	after func(*results.Tally) string            // what to say when it is done
+	check func(*demoFleet, *results.Summary) error // nil: the exit code says it all
+	after func(*results.Summary) string            // what to say when it is done
 }
 
 var demoSteps = [...]demoStep{
@@ -123,7 +123,7 @@ const demoEnd = `
   fleetssh --help                  everything else
 `
 
-func newDemo(c *call) *cobra.Command {
+func newDemo(c *app) *cobra.Command {
 	return &cobra.Command{
 		Use:  "demo",
 		Long: demoHelp,
@@ -136,7 +136,7 @@ func newDemo(c *call) *cobra.Command {
 	}
 }
 
-func runDemo(ctx context.Context, c *call) error {
+func runDemo(ctx context.Context, c *app) error {
 	fleet, err := startDemoFleet()
 	if err != nil {
 		return err
@@ -175,12 +175,12 @@ func (p printer) Write(text []byte) (int, error) {
 // play runs one step through the program itself.
 func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demoStep) error {
 	fmt.Fprintf(printer{screen}, "\n# %s\n\n$ %s\n", step.title, step.line)
-	var counted *results.Tally
-	c := &call{
+	var counted *results.Summary
+	c := &app{
 		in:     strings.NewReader(step.input),
 		screen: screen, warnings: new(display.Warnings),
-		place: f.place,
-		done:  func(t *results.Tally) { counted = t },
+		redirect: f.redirect,
+		afterRun: func(t *results.Summary) { counted = t },
 		ask: func(_ context.Context, prompt string, _ bool) (string, error) {
 			fmt.Fprintf(printer{screen}, "%s\n", prompt)
 			return demoSudoPassword, nil
@@ -221,8 +221,8 @@ func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demo
 }
 
 // wantOutcomes checks that exactly one host failed, and how.
-func wantOutcomes(label string, kind fleetssh.OutcomeKind) func(*demoFleet, *results.Tally) error {
-	return func(_ *demoFleet, t *results.Tally) error {
+func wantOutcomes(label string, kind fleetssh.OutcomeKind) func(*demoFleet, *results.Summary) error {
+	return func(_ *demoFleet, t *results.Summary) error {
 		for _, r := range t.Results {
 			if got := t.Hosts[r.Index].Label; !r.OK && (got != label || r.Outcome.Kind != kind) {
 				return fmt.Errorf("%s: %v", got, r.Outcome.Kind)
@@ -237,7 +237,7 @@ var demoTrouble = map[string]fleetssh.Phase{
 	"web5": fleetssh.PhaseHandshake, "web6": fleetssh.PhaseAuth, "web7": fleetssh.PhaseHostKey, "web8": fleetssh.PhaseConnect,
 }
 
-func (f *demoFleet) checkTrouble(t *results.Tally) error {
+func (f *demoFleet) checkTrouble(t *results.Summary) error {
 	for _, r := range t.Results {
 		label := t.Hosts[r.Index].Label
 		if phase := demoTrouble[label]; phase != r.Outcome.Phase || r.OK != (phase == "") {
@@ -250,7 +250,7 @@ func (f *demoFleet) checkTrouble(t *results.Tally) error {
 	return nil
 }
 
-func (f *demoFleet) checkStopped(t *results.Tally) error {
+func (f *demoFleet) checkStopped(t *results.Summary) error {
 	for _, r := range t.Results {
 		label := t.Hosts[r.Index].Label
 		if r.Outcome.Kind != fleetssh.TimedOut || !r.Outcome.Stopped {
@@ -264,7 +264,7 @@ func (f *demoFleet) checkStopped(t *results.Tally) error {
 }
 
 // checkFetched looks whether every host has its own file, here and there.
-func (f *demoFleet) checkFetched(*results.Tally) error {
+func (f *demoFleet) checkFetched(*results.Summary) error {
 	for i := 1; i <= 4; i++ {
 		host := fmt.Sprintf("web%d", i)
 		text, err := os.ReadFile(filepath.Join(f.dir, "got", host, "app.conf"))
@@ -279,7 +279,7 @@ func (f *demoFleet) checkFetched(*results.Tally) error {
 }
 
 // demoTimes says when the hosts were done.
-func demoTimes(t *results.Tally) string {
+func demoTimes(t *results.Summary) string {
 	var slowest, others results.Result
 	for _, r := range t.Results {
 		if r.After > slowest.After {
@@ -296,13 +296,13 @@ func demoTimes(t *results.Tally) string {
 // playLibrary runs a command with other arguments on every host.
 func (f *demoFleet) playLibrary(ctx context.Context, screen *termline.Screen) error {
 	roles := []string{"front end", "front end", "cache", "mail"}
-	hosts, err := (&selection.ExprFlags{Exprs: []string{"web[1-4]"}}).Choose(fleetssh.HostConfig{})
+	hosts, err := (&selection.ExprFlags{Exprs: []string{"web[1-4]"}}).Select(fleetssh.HostConfig{})
 	if err != nil {
 		return err
 	}
 	args := make([]fleetssh.Args, len(hosts))
 	for i := range hosts {
-		f.place(&hosts[i])
+		f.redirect(&hosts[i])
 		args[i].List = []string{hosts[i].Name, roles[i]}
 	}
 	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts)}
@@ -312,7 +312,7 @@ func (f *demoFleet) playLibrary(ctx context.Context, screen *termline.Screen) er
 		return err
 	}
 	t := results.New(hosts)
-	d := display.NewStream(display.View{Screen: screen, Tally: t, Label: true})
+	d := display.NewStream(display.View{Screen: screen, Summary: t, Label: true})
 	for ev := range events {
 		if ev.Kind == fleetssh.Finished {
 			t.Add(ev)

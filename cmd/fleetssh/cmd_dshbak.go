@@ -46,7 +46,7 @@ func (o *dshbakOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&o.force, "force", "f", false, "")
 }
 
-func newDshbak(c *call) *cobra.Command {
+func newDshbak(c *app) *cobra.Command {
 	o := new(dshbakOptions)
 	cmd := &cobra.Command{
 		Use:    "dshbak",
@@ -58,7 +58,7 @@ func newDshbak(c *call) *cobra.Command {
 	return cmd
 }
 
-func (o *dshbakOptions) run(c *call, files []string) (err error) {
+func (o *dshbakOptions) run(c *app, files []string) (err error) {
 	switch {
 	case o.coalesce && o.directory != "":
 		return exit.UsageError("", "-c and -d exclude each other")

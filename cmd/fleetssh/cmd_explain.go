@@ -52,7 +52,7 @@ func (o *explainOptions) register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Choice{To: &o.format, From: []string{"text", "json"}}, "format", "")
 }
 
-func newExplain(c *call) *cobra.Command {
+func newExplain(c *app) *cobra.Command {
 	o := new(explainOptions)
 	cmd := &cobra.Command{
 		Use:  "explain",
@@ -68,10 +68,10 @@ func newExplain(c *call) *cobra.Command {
 	return cmd
 }
 
-func (o *explainOptions) run(ctx context.Context, c *call, args []string) error {
-	o.hosts.Named(args, c.env())
-	o.hosts.NothingAsked, o.settings = true, c.settings
-	hosts, err := o.hosts.Hosts(ctx, c.env(), false)
+func (o *explainOptions) run(ctx context.Context, c *app, args []string) error {
+	o.hosts.AddArgs(args, c.environment())
+	o.hosts.Offline, o.settings = true, c.settings
+	hosts, err := o.hosts.Hosts(ctx, c.environment(), false)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (o *explainOptions) show(screen *termline.Screen, p *fleetssh.Plan, after i
 // showSettings shows the flags that the user's file has set.
 func (o *explainOptions) showSettings(out func(format string, args ...any)) {
 	title := "settings"
-	for _, line := range o.settings.All() {
+	for _, line := range o.settings.Lines() {
 		out("  %-10s %s", title, line)
 		title = ""
 	}

@@ -30,4 +30,4 @@ or --verify, identical files are skipped.
 ` + display.CopyHelp + `
 ` + record.Help + copyEndHelp
 
-func newGet(c *call) *cobra.Command { return newCopy(c, "get", getHelp) }
+func newGet(c *app) *cobra.Command { return newCopy(c, "get", getHelp) }

@@ -50,7 +50,7 @@ func (o *hostsOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.groups, "groups", false, "")
 }
 
-func newHosts(c *call) *cobra.Command {
+func newHosts(c *app) *cobra.Command {
 	o := new(hostsOptions)
 	cmd := &cobra.Command{
 		Use:  "hosts",
@@ -59,8 +59,8 @@ func newHosts(c *call) *cobra.Command {
 			if err := o.check(cmd.Flags(), args); err != nil {
 				return err
 			}
-			o.sel.Prepare(c.env())
-			o.sel.Named(args, c.env())
+			o.sel.Prepare(c.environment())
+			o.sel.AddArgs(args, c.environment())
 			return o.run(cmd.Context(), c)
 		},
 	}
@@ -88,11 +88,11 @@ func (o *hostsOptions) check(flags *pflag.FlagSet, args []string) error {
 	return refuse(flags, "--groups shows all groups of the inventory", "hosts", "exclude", "group", "all", "limit", "pick")
 }
 
-func (o *hostsOptions) run(_ context.Context, c *call) error {
+func (o *hostsOptions) run(_ context.Context, c *app) error {
 	if o.groups {
 		return o.showGroups(c)
 	}
-	entries, err := o.sel.Choose(fleetssh.HostConfig{})
+	entries, err := o.sel.Select(fleetssh.HostConfig{})
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (o *hostsOptions) run(_ context.Context, c *call) error {
 }
 
 // showGroups shows the groups of the inventory.
-func (o *hostsOptions) showGroups(c *call) error {
+func (o *hostsOptions) showGroups(c *app) error {
 	inv, err := o.sel.Inventory(fleetssh.HostConfig{})
 	if err != nil {
 		return err

@@ -6,10 +6,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleetssh/cmd/fleetssh/internal/atomicfile"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/termline"
-	"fleetssh/cmd/fleetssh/internal/wholefile"
 )
 
 const manHelp = `Write manual pages for all verbs. They contain the texts of --help.
@@ -24,7 +24,7 @@ directory. Existing pages are overwritten.
 
 `
 
-func newMan(c *call) *cobra.Command {
+func newMan(c *app) *cobra.Command {
 	return &cobra.Command{
 		Use:  "man",
 		Long: manHelp,
@@ -49,7 +49,7 @@ func writeManual(root *cobra.Command, dir string, screen *termline.Screen) error
 	}
 	for _, cmd := range append(help.Verbs(root), root) {
 		name := filepath.Join(dir, help.PageName(cmd)+".1")
-		if err := wholefile.Write(name, 0o666, wholefile.Text([]byte(help.Page(cmd)))); err != nil {
+		if err := atomicfile.Write(name, 0o666, atomicfile.Text([]byte(help.Page(cmd)))); err != nil {
 			return err
 		}
 		screen.Out("", termline.Visible(name))

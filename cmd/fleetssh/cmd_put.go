@@ -31,4 +31,4 @@ when complete. Your local shell expands wildcards in LOCAL; REMOTE has none.
 ` + display.CopyHelp + `
 ` + record.Help + copyEndHelp
 
-func newPut(c *call) *cobra.Command { return newCopy(c, "put", putHelp) }
+func newPut(c *app) *cobra.Command { return newCopy(c, "put", putHelp) }

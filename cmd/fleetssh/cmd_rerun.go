@@ -38,7 +38,7 @@ Choosing hosts of the run (options add up):
                             was killed. Alone: only such hosts
       --dry-run             show the command line, contact no host
 
-` + record.AgainHelp + `
+` + record.RerunHelp + `
 RUN is as in fleetssh runs --help. Without --include-unknown, a command is never
 repeated on hosts where its outcome is unknown; these hosts are named. A copy is
 repeated there in any case, and a script is run again if the file has not changed.
@@ -56,7 +56,7 @@ type rerunOptions struct {
 	failed, unreachable, timedOut, skipped, all bool
 	includeUnknown                              bool
 	dryRun                                      bool
-	again                                       record.AgainFlags
+	again                                       record.RerunFlags
 }
 
 func (o *rerunOptions) register(flags *pflag.FlagSet) {
@@ -70,7 +70,7 @@ func (o *rerunOptions) register(flags *pflag.FlagSet) {
 	o.again.Register(flags)
 }
 
-func newRerun(c *call) *cobra.Command {
+func newRerun(c *app) *cobra.Command {
 	o := new(rerunOptions)
 	cmd := &cobra.Command{
 		Use:  "rerun",
@@ -88,7 +88,7 @@ func newRerun(c *call) *cobra.Command {
 	return cmd
 }
 
-func (o *rerunOptions) run(ctx context.Context, c *call, name string) error {
+func (o *rerunOptions) run(ctx context.Context, c *app, name string) error {
 	run, err := record.Open(name)
 	if err != nil {
 		return err
@@ -175,14 +175,14 @@ func (o *rerunOptions) choose(run *journal.Run) (hosts, left []journal.HostRun) 
 	return hosts, left
 }
 
-// wordsOf returns what stands behind the options of a run.
+// flagWords returns what stands behind the options of a run.
 func wordsOf(run *journal.Run) ([]string, error) {
 	switch {
 	case run.Verb != "":
 		return run.Words, nil
-	case run.Instead.Script != "":
+	case run.Program.Script != "":
 		return recordedScript(run)
-	case run.Instead.LoginShell:
+	case run.Program.LoginShell:
 		return nil, nil
 	}
 	return []string{run.Command}, nil

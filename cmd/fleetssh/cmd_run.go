@@ -119,14 +119,14 @@ func registerFormat(flags *pflag.FlagSet, to *string) {
 	flags.Var(flagvalue.Choice{To: to, From: []string{"stream", "json"}}, "format", "")
 }
 
-func newRun(c *call) *cobra.Command {
+func newRun(c *app) *cobra.Command {
 	o := new(runOptions)
 	cmd := &cobra.Command{
 		Use:  "run",
 		Long: runHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.flags = cmd.Flags()
-			o.record.Note(o.flags, c.settings)
+			o.record.Capture(o.flags, c.settings)
 			return o.run(cmd.Context(), c, args)
 		},
 	}
@@ -136,7 +136,7 @@ func newRun(c *call) *cobra.Command {
 }
 
 // run runs the command.
-func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
+func (o *runOptions) run(ctx context.Context, c *app, args []string) error {
 	r := &runner{rollout: rollout{c: c, safety: &o.safety}, o: o}
 	terminal := o.terminal(c)
 	if err := o.check(args, terminal); err != nil {
@@ -145,11 +145,11 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 	if err := o.command(r, args); err != nil {
 		return err
 	}
-	o.hosts.NothingAsked = o.safety.dryRun
+	o.hosts.Offline = o.safety.dryRun
 	if name := o.hosts.Unquoted(args); name != "" && len(args) > 1 {
 		c.screen.Message("hint: " + name + " is the command, and " + selection.QuoteHint)
 	}
-	hosts, err := o.hosts.Hosts(ctx, c.env(), o.show.Format == "json")
+	hosts, err := o.hosts.Hosts(ctx, c.environment(), o.show.Format == "json")
 	if err != nil {
 		return err
 	}
@@ -173,18 +173,18 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 			return err
 		}
 	}
-	sizes, err := o.safety.sizes(len(hosts))
+	sizes, err := o.safety.batchSizes(len(hosts))
 	if err != nil {
 		return err
 	}
-	r.hosts, r.command, r.reads = hosts, command, o.stdin == "-" || o.script == "-"
-	if err := r.rehearse(); err != nil {
+	r.hosts, r.command, r.stdinUsed = hosts, command, o.stdin == "-" || o.script == "-"
+	if err := r.validate(); err != nil {
 		return err
 	}
 	if o.safety.dryRun {
 		return r.showPlan(sizes)
 	}
-	if err := o.safety.confirm(ctx, c, fmt.Sprintf("run %q", r.title), len(hosts)); err != nil {
+	if err := o.safety.confirmRun(ctx, c, fmt.Sprintf("run %q", r.title), len(hosts)); err != nil {
 		return err
 	}
 	if o.stdin != "" {
@@ -196,7 +196,7 @@ func (o *runOptions) run(ctx context.Context, c *call, args []string) error {
 		r.stdin = in
 	}
 	if o.sudo || o.runAs != "" {
-		if command.SudoPassword, err = c.env().SudoPasswords(ctx, hosts, o.askSudoPass); err != nil {
+		if command.SudoPassword, err = c.environment().SudoPasswords(ctx, hosts, o.askSudoPass); err != nil {
 			return err
 		}
 	}
@@ -257,10 +257,10 @@ func (o *runOptions) command(r *runner, args []string) error {
 			return err
 		}
 		command.Script = script.script
-		r.script, r.title, r.instead = script, script.title(), script.record()
+		r.script, r.title, r.program = script, script.title(), script.recorded()
 	case strings.TrimSpace(line) == "":
 		command.LoginShell = true
-		r.title, r.instead = "(login shell)", journal.Instead{LoginShell: true}
+		r.title, r.program = "(login shell)", journal.Program{LoginShell: true}
 	default:
 		command.Line, r.title = line, line
 	}
@@ -292,15 +292,15 @@ func (o *runOptions) pty() *fleetssh.PTY {
 
 // terminal returns the terminal to hand to a single host, nil if there is none or
 // something else is to be done with what the host writes.
-func (o *runOptions) terminal(c *call) *tty.Terminal {
-	if !o.tty || o.stdin != "" || o.show.Asked() {
+func (o *runOptions) terminal(c *app) *tty.Terminal {
+	if !o.tty || o.stdin != "" || o.show.NonDefault() {
 		return nil
 	}
 	return tty.New(c.in, c.out)
 }
 
 // input opens what every host reads.
-func (o *runOptions) input(c *call) (io.ReadCloser, error) {
+func (o *runOptions) input(c *app) (io.ReadCloser, error) {
 	if o.stdin == "-" {
 		return io.NopCloser(c.in), checkInput(c.in)
 	}

@@ -81,7 +81,7 @@ func registerTextFormat(flags *pflag.FlagSet, to *string) {
 	flags.Var(flagvalue.Choice{To: to, From: []string{"text", "json"}}, "format", "")
 }
 
-func newRuns(c *call) *cobra.Command {
+func newRuns(c *app) *cobra.Command {
 	o := new(runsOptions)
 	cmd := &cobra.Command{
 		Use:  "runs",
@@ -126,7 +126,7 @@ func newJSONRun(info *journal.Info) jsonRun {
 }
 
 // run shows the list, the latest last: that is where one looks on a terminal.
-func (o *runsOptions) run(c *call) error {
+func (o *runsOptions) run(c *app) error {
 	dir, err := journal.Dir()
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func (o *runsShowOptions) register(flags *pflag.FlagSet) {
 	registerTextFormat(flags, &o.format)
 }
 
-func newRunsShow(c *call) *cobra.Command {
+func newRunsShow(c *app) *cobra.Command {
 	o := new(runsShowOptions)
 	cmd := &cobra.Command{
 		Use:   "show",
@@ -193,7 +193,7 @@ func newRunsShow(c *call) *cobra.Command {
 	return cmd
 }
 
-func (o *runsShowOptions) run(c *call, name string) error {
+func (o *runsShowOptions) run(c *app, name string) error {
 	if err := record.CheckReport(o.report); err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func (o *runsShowOptions) run(c *call, name string) error {
 	if err != nil {
 		return err
 	}
-	t := record.Tally(run)
+	t := record.Summary(run)
 	if o.format == "json" {
 		err = o.showJSON(c, run, t)
 	} else {
@@ -214,7 +214,7 @@ func (o *runsShowOptions) run(c *call, name string) error {
 }
 
 // show shows a run as text.
-func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *results.Tally) error {
+func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *results.Summary) error {
 	out := func(name, text string) { screen.Out(fmt.Sprintf("%-9s", name), text) }
 	out("run", run.ID)
 	out("began", run.Time.Local().Format(time.DateTime)+", took "+results.ShortDuration(run.Elapsed))
@@ -264,8 +264,8 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *res
 }
 
 // showJSON shows a run as the objects of run --format json.
-func (o *runsShowOptions) showJSON(c *call, run *journal.Run, t *results.Tally) error {
-	d := display.NewJSON(display.View{Screen: c.screen, Tally: t, Command: run.Command})
+func (o *runsShowOptions) showJSON(c *app, run *journal.Run, t *results.Summary) error {
+	d := display.NewJSON(display.View{Screen: c.screen, Summary: t, Command: run.Command})
 	if o.output {
 		for line, err := range record.Lines(run) {
 			if err != nil {
@@ -281,13 +281,13 @@ func (o *runsShowOptions) showJSON(c *call, run *journal.Run, t *results.Tally) 
 	for i := range t.Results {
 		d.Finished(&t.Results[i])
 	}
-	s := t.Summary()
+	s := t.JSONSummary()
 	s.Time, s.ElapsedMS = run.Time.Add(run.Elapsed), results.Milliseconds(run.Elapsed)
 	display.PutJSON(c.screen, s)
 	return nil
 }
 
-func newRunsDiff(c *call) *cobra.Command {
+func newRunsDiff(c *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "diff",
 		Short: "Show what has changed from one run to another",

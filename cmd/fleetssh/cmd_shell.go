@@ -75,7 +75,7 @@ func (o *shellOptions) register(flags *pflag.FlagSet) {
 	o.show.RegisterForShell(flags)
 }
 
-func newShell(c *call) *cobra.Command {
+func newShell(c *app) *cobra.Command {
 	o := new(shellOptions)
 	cmd := &cobra.Command{
 		Use:  "shell",
@@ -92,16 +92,16 @@ func newShell(c *call) *cobra.Command {
 }
 
 // run opens the shells and runs lines until there are no more.
-func (o *shellOptions) run(ctx context.Context, c *call) error {
+func (o *shellOptions) run(ctx context.Context, c *app) error {
 	if err := o.show.Check(); err != nil {
 		return err
 	}
-	hosts, err := o.hosts.Hosts(ctx, c.env(), false)
+	hosts, err := o.hosts.Hosts(ctx, c.environment(), false)
 	if err != nil {
 		return err
 	}
 	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts), PoolSize: o.hosts.Fanout, Logger: slog.New(c.warnings)}
-	o.hosts.Protect(c.env(), client)
+	o.hosts.SetPasswordPolicy(c.environment(), client)
 	s := fleetshell.New(fleetshell.Config{
 		Hosts: hosts, Client: client, In: c.in, Screen: c.screen, Warnings: c.warnings, Show: o.show, Timeout: o.timeout,
 	})
@@ -112,7 +112,7 @@ func (o *shellOptions) run(ctx context.Context, c *call) error {
 	if !tty.IsTerminal(c.in) || !term.IsTerminal(int(os.Stdout.Fd())) {
 		return s.Script(ctx)
 	}
-	signals, release := takeInterrupts(ctx)
+	signals, release := captureInterrupts(ctx)
 	defer release()
 	return s.Dialogue(ctx, signals)
 }

@@ -86,7 +86,7 @@ func (o *simOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.untilEOF, "until-eof", false, "")
 }
 
-func newSim(c *call) *cobra.Command {
+func newSim(c *app) *cobra.Command {
 	o := new(simOptions)
 	cmd := &cobra.Command{
 		Use:  "sim",
@@ -102,7 +102,7 @@ func newSim(c *call) *cobra.Command {
 	return cmd
 }
 
-func (o *simOptions) run(ctx context.Context, c *call) error {
+func (o *simOptions) run(ctx context.Context, c *app) error {
 	plan, err := o.plan()
 	if err != nil {
 		return exit.UsageError("fleetssh sim --help", "%v", err)

@@ -134,7 +134,7 @@ type acceptOptions struct {
 	hash, yes    bool
 }
 
-func newTrust(c *call) *cobra.Command {
+func newTrust(c *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:  "trust",
 		Long: trustHelp,
@@ -150,7 +150,7 @@ func newTrust(c *call) *cobra.Command {
 	return cmd
 }
 
-func newTrustScan(c *call) *cobra.Command {
+func newTrustScan(c *app) *cobra.Command {
 	o := new(trustOptions)
 	save := ""
 	cmd := &cobra.Command{
@@ -171,7 +171,7 @@ func newTrustScan(c *call) *cobra.Command {
 	return cmd
 }
 
-func newTrustAccept(c *call) *cobra.Command {
+func newTrustAccept(c *app) *cobra.Command {
 	o := new(acceptOptions)
 	cmd := &cobra.Command{
 		Use:  "accept",
@@ -207,8 +207,8 @@ func (o *acceptOptions) refuse(flags *pflag.FlagSet, args []string) error {
 }
 
 // scan shows what hosts show, and keeps it in a file if that has a name.
-func (o *trustOptions) scan(ctx context.Context, c *call, save string) error {
-	o.hosts.Known = selection.NewKnownFiles(&o.hosts)
+func (o *trustOptions) scan(ctx context.Context, c *app, save string) error {
+	o.hosts.KeyCache = selection.NewKnownHostsCache(&o.hosts)
 	s := keyaudit.New(c.screen, c.warnings.Add, o.format, &o.hosts)
 	if err := askKeys(ctx, c, s, &o.hosts, s.Show); err != nil {
 		return err
@@ -223,17 +223,17 @@ func (o *trustOptions) scan(ctx context.Context, c *call, save string) error {
 }
 
 // askKeys asks the hosts for their keys, and calls each with every host when it has answered.
-func askKeys(ctx context.Context, c *call, s *keyaudit.Audit, flags *selection.Flags, each func(*keyaudit.Host)) error {
+func askKeys(ctx context.Context, c *app, s *keyaudit.Audit, flags *selection.Flags, each func(*keyaudit.Host)) error {
 	hops := *flags
 	hops.AskPass, hops.PasswordFile = false, "" // hosts are not logged in to, and hops get none
-	entries, err := hops.Hosts(ctx, c.env(), s.Format != "text")
+	entries, err := hops.Hosts(ctx, c.environment(), s.Format != "text")
 	if err != nil {
 		return err
 	}
-	work, end := c.working(ctx)
+	work, end := c.workContext(ctx)
 	defer end()
 	client := &fleetssh.ParallelClient{Hosts: selection.Configs(entries), PoolSize: flags.Fanout, Logger: slog.New(c.warnings)}
-	flags.Protect(c.env(), client)
+	flags.SetPasswordPolicy(c.environment(), client)
 	defer client.Close()
 	found, err := client.ScanHostKeys(work)
 	if err != nil {
@@ -242,32 +242,32 @@ func askKeys(ctx context.Context, c *call, s *keyaudit.Audit, flags *selection.F
 	for i := range entries {
 		entries[i].Flags = s.Flags
 	}
-	s.Tally = results.New(entries)
-	s.Tally.Waiting.Working = client.Working
-	defer c.watching(ctx, s.Tally.Waiting, false)()
+	s.Summary = results.New(entries)
+	s.Summary.Outstanding.Working = client.Working
+	defer c.reportOnRequest(ctx, s.Summary.Outstanding, false)()
 	for shown := range found {
 		each(s.Add(&shown))
 	}
 	s.Order()
-	s.Tally.Interrupted = ctx.Err() != nil
-	if err := c.screen.Failure(); err != nil && !s.Tally.Interrupted {
+	s.Summary.Interrupted = ctx.Err() != nil
+	if err := c.screen.Failure(); err != nil && !s.Summary.Interrupted {
 		return exit.OutputError(err)
 	}
 	c.warnings.Show(c.screen)
 	return nil
 }
 
-func (o *acceptOptions) run(ctx context.Context, c *call, args []string) error {
+func (o *acceptOptions) run(ctx context.Context, c *app, args []string) error {
 	choice, err := o.choice()
 	if err != nil {
 		return err
 	}
-	o.hosts.Known = selection.NewKnownFiles(&o.hosts)
+	o.hosts.KeyCache = selection.NewKnownHostsCache(&o.hosts)
 	s := keyaudit.New(c.screen, c.warnings.Add, o.format, &o.hosts)
 	if err := o.find(ctx, c, s, args); err != nil {
 		return err
 	}
-	if s.Tally.Interrupted {
+	if s.Summary.Interrupted {
 		return s.Err()
 	}
 	if name := choice.Unused(s.Hosts); name != "" {
@@ -314,7 +314,7 @@ func (o *acceptOptions) choice() (*keyaudit.Choice, error) {
 }
 
 // find fills the audit from a file, or from the hosts.
-func (o *acceptOptions) find(ctx context.Context, c *call, s *keyaudit.Audit, args []string) error {
+func (o *acceptOptions) find(ctx context.Context, c *app, s *keyaudit.Audit, args []string) error {
 	named := len(o.hosts.Exprs)+len(o.hosts.Groups)+len(o.hosts.Hostfiles) > 0 || o.hosts.All
 	switch {
 	case len(args) > 1:
@@ -325,7 +325,7 @@ func (o *acceptOptions) find(ctx context.Context, c *call, s *keyaudit.Audit, ar
 		flags := o.hosts
 		strict := flags.HostKey == "" || flags.HostKey == "strict"
 		if flags.KnownHosts != "" && strict {
-			if _, err := os.Stat(flags.Known.ForAll[0]); errors.Is(err, fs.ErrNotExist) {
+			if _, err := os.Stat(flags.KeyCache.ForAll[0]); errors.Is(err, fs.ErrNotExist) {
 				flags.KnownHosts = os.DevNull // it is about to be made, and no hop is trusted yet
 			}
 		}
@@ -340,24 +340,24 @@ func (o *acceptOptions) find(ctx context.Context, c *call, s *keyaudit.Audit, ar
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	config, err := o.hosts.LoadSSHConfig(ctx, c.env(), fleetssh.HostConfig{}, true)
+	config, err := o.hosts.LoadSSHConfig(ctx, c.environment(), fleetssh.HostConfig{}, true)
 	if err != nil {
 		return err
 	}
-	s.From = args[0]
+	s.ScanFile = args[0]
 	for _, shown := range hosts {
 		name := cmp.Or(shown.Alias, shown.Host)
 		_, settings, err := config.File.HostContext(ctx, name, fleetssh.HostConfig{Host: name, User: o.hosts.Login, Port: o.hosts.Port})
 		if err != nil {
-			return selection.ConfigFault(err)
+			return selection.ConfigError(err)
 		}
-		s.AddKept(shown, s.Known.For(settings))
+		s.AddSaved(shown, s.Known.For(settings))
 	}
 	return nil
 }
 
 // write adds what was chosen to the first file of each host, if the user agrees.
-func (o *acceptOptions) write(ctx context.Context, c *call, s *keyaudit.Audit) error {
+func (o *acceptOptions) write(ctx context.Context, c *app, s *keyaudit.Audit) error {
 	all, err := s.Additions()
 	if err != nil {
 		return err
@@ -367,7 +367,7 @@ func (o *acceptOptions) write(ctx context.Context, c *call, s *keyaudit.Audit) e
 		return nil
 	}
 	if !o.yes {
-		agreed, err := c.agreed(ctx, keyaudit.Intention(all))
+		agreed, err := c.confirm(ctx, keyaudit.Question(all))
 		switch {
 		case err != nil:
 			return &exit.Error{Code: exit.Usage, Text: fmt.Sprintf("cannot ask for confirmation of the new keys: %v", err), Hint: "--yes confirms"}

@@ -96,7 +96,7 @@ func (o *tunnelOptions) register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Choice{To: &o.format, From: []string{"text", "json"}}, "format", "")
 }
 
-func newTunnel(c *call) *cobra.Command {
+func newTunnel(c *app) *cobra.Command {
 	o := new(tunnelOptions)
 	cmd := &cobra.Command{
 		Use:  "tunnel",
@@ -115,12 +115,12 @@ func newTunnel(c *call) *cobra.Command {
 	return cmd
 }
 
-func (o *tunnelOptions) run(ctx context.Context, c *call) error {
+func (o *tunnelOptions) run(ctx context.Context, c *app) error {
 	plans, err := o.plans()
 	if err != nil {
 		return err
 	}
-	hosts, err := o.hosts.Hosts(ctx, c.env(), o.format != "text")
+	hosts, err := o.hosts.Hosts(ctx, c.environment(), o.format != "text")
 	if err != nil {
 		return err
 	}
@@ -137,22 +137,22 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 	}
 	news := &display.News{Screen: c.screen}
 	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts), PoolSize: o.hosts.Fanout, Logger: slog.New(news)}
-	o.hosts.Protect(c.env(), client)
+	o.hosts.SetPasswordPolicy(c.environment(), client)
 	defer client.Close()
 	workCtx, stop := context.WithCancel(ctx)
 	defer stop()
 	c.screen.OnFailure(func(error) { stop() })
 
-	work := &tunnelWork{hosts: hosts, client: client, plans: plans, tally: results.New(hosts)}
+	work := &tunnelRun{hosts: hosts, client: client, plans: plans, summary: results.New(hosts)}
 	if err := work.start(workCtx); err != nil {
 		return err
 	}
 	if ctx.Err() == nil {
-		work.showMap(c.screen, o.format)
+		work.showTunnels(c.screen, o.format)
 		c.screen.Flush()
 	}
-	work.tally.ShowFailures(c.screen)
-	if work.tally.Failed() < len(hosts) && workCtx.Err() == nil {
+	work.summary.ShowFailures(c.screen)
+	if work.summary.Failed() < len(hosts) && workCtx.Err() == nil {
 		news.Begin(workCtx)
 		ended := work.ended()
 		select {
@@ -161,24 +161,24 @@ func (o *tunnelOptions) run(ctx context.Context, c *call) error {
 		}
 		news.End()
 	} else {
-		work.tally.Interrupted = ctx.Err() != nil
+		work.summary.Interrupted = ctx.Err() != nil
 	}
 	client.Close()
 	if failure := c.screen.Failure(); failure != nil {
 		return exit.OutputError(failure)
 	}
 	if o.format == "json" {
-		s := work.tally.Summary()
+		s := work.summary.JSONSummary()
 		s.Outcomes = make(map[string]int)
-		for i := range work.tally.Results {
-			s.Outcomes[checkOutcome(&work.tally.Results[i])]++
+		for i := range work.summary.Results {
+			s.Outcomes[checkOutcome(&work.summary.Results[i])]++
 		}
 		display.PutJSON(c.screen, s)
 	}
 	if err != nil {
 		return err
 	}
-	return work.tally.Err()
+	return work.summary.Err()
 }
 
 // plans returns what the flags ask for.
@@ -232,19 +232,19 @@ type tunnelPlan struct {
 	listen, target string
 }
 
-// tunnelWork is the tunnels of one call.
-type tunnelWork struct {
+// tunnelRun is the tunnels of one call.
+type tunnelRun struct {
 	hosts   []selection.Host
 	client  *fleetssh.ParallelClient
 	plans   []tunnelPlan
-	tally   *results.Tally
+	summary *results.Summary
 	tunnels [][]*fleetssh.Tunnel // by plan, then by host; one proxy is for all hosts
 	failed  [][]error            // by plan, then by host
 }
 
 // start makes the tunnels, all at once, and notes how it went. The error is that one
 // cannot be made on this side.
-func (w *tunnelWork) start(ctx context.Context) error {
+func (w *tunnelRun) start(ctx context.Context) error {
 	w.tunnels = make([][]*fleetssh.Tunnel, len(w.plans))
 	errs := make([]error, len(w.plans))
 	var wg sync.WaitGroup
@@ -269,13 +269,13 @@ func (w *tunnelWork) start(ctx context.Context) error {
 		}
 	}
 	for i := range w.hosts {
-		w.tally.Put(w.result(i))
+		w.summary.AddResult(w.result(i))
 	}
 	return nil
 }
 
 // result says how it went with one host: whether all its tunnels stand.
-func (w *tunnelWork) result(i int) results.Result {
+func (w *tunnelRun) result(i int) results.Result {
 	for _, failed := range w.failed {
 		if failed[i] != nil {
 			return w.failure(i, failed[i])
@@ -284,11 +284,11 @@ func (w *tunnelWork) result(i int) results.Result {
 	return results.Result{Index: i, OK: true, Outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
 }
 
-func (w *tunnelWork) failure(i int, err error) results.Result {
-	return results.OfLogin(i, &w.client.Hosts[i], nil, err)
+func (w *tunnelRun) failure(i int, err error) results.Result {
+	return results.LoginResult(i, &w.client.Hosts[i], nil, err)
 }
 
-func (w *tunnelWork) forward(ctx context.Context, plan tunnelPlan) ([]*fleetssh.Tunnel, error) {
+func (w *tunnelRun) forward(ctx context.Context, plan tunnelPlan) ([]*fleetssh.Tunnel, error) {
 	switch plan.kind {
 	case "remote":
 		return w.client.ForwardRemote(ctx, plan.listen, plan.target)
@@ -302,7 +302,7 @@ func (w *tunnelWork) forward(ctx context.Context, plan tunnelPlan) ([]*fleetssh.
 }
 
 // ended returns what tells when all tunnels have ended, and why.
-func (w *tunnelWork) ended() <-chan error {
+func (w *tunnelRun) ended() <-chan error {
 	ended := make(chan error, 1)
 	go func() {
 		var first error

@@ -16,7 +16,7 @@ const versionHelp = `Show version, revision and platform of this program.
 
 `
 
-func newVersion(c *call) *cobra.Command {
+func newVersion(c *app) *cobra.Command {
 	return &cobra.Command{
 		Use:  "version",
 		Long: versionHelp,

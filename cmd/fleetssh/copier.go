@@ -19,18 +19,18 @@ type copier struct {
 
 // run copies to or from all hosts.
 func (r *copier) run(ctx context.Context, sizes []int) error {
-	work, end, err := r.begin(ctx, r.o.hosts.Fanout)
+	work, end, err := r.start(ctx, r.o.hosts.Fanout)
 	if err != nil {
 		return err
 	}
 	defer end()
-	r.o.hosts.Protect(r.c.env(), r.client)
-	defer boundMemory(memoryOfCopy, r.o.hosts.Fanout)()
-	r.o.record.Simulated = r.c.place != nil
-	r.record = r.o.record.Begin(r.c.screen, r.tally, journal.Start{Command: r.plan.text()})
+	r.o.hosts.SetPasswordPolicy(r.c.environment(), r.client)
+	defer limitMemory(memoryForCopy, r.o.hosts.Fanout)()
+	r.o.record.Simulated = r.c.redirect != nil
+	r.record = r.o.record.Start(r.c.screen, r.summary, journal.Start{Command: r.plan.text()})
 	v := display.CopyView{
-		View: display.View{Screen: r.c.screen, Tally: r.tally, Command: r.plan.text()},
-		Verb: r.plan.verb, Resume: r.o.resume, SCP: r.o.protocol == "scp", Keep: r.record.OverCopy,
+		View: display.View{Screen: r.c.screen, Summary: r.summary, Command: r.plan.text()},
+		Verb: r.plan.verb, Resume: r.o.resume, SCP: r.o.protocol == "scp", Record: r.record.WrapCopy,
 	}
 	if r.plan.verb == "put" {
 		v.Measure = r.plan.measure
@@ -38,7 +38,7 @@ func (r *copier) run(ctx context.Context, sizes []int) error {
 	var endDisplay func()
 	r.show, endDisplay = r.o.show.Display(v)
 	defer endDisplay()
-	err = r.batches(work, sizes, func(size int) error { return r.batch(work, size) }, func(left *results.Result) { r.show.Finished(left) })
+	err = r.runBatches(work, sizes, func(size int) error { return r.batch(work, size) }, func(left *results.Result) { r.show.Finished(left) })
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (r *copier) batch(ctx context.Context, size int) error {
 	ended := func(i int, result fleetssh.CopyResult) {
 		if !seen[i] {
 			seen[i] = true
-			r.show.Finished(r.tally.AddCopy(r.from+i, result))
+			r.show.Finished(r.summary.AddCopy(r.from+i, result))
 		}
 	}
 	opts.Finished = ended

@@ -94,7 +94,7 @@ func (o *copyOptions) register(flags *pflag.FlagSet) {
 }
 
 // newCopy returns the verb that copies in one direction.
-func newCopy(c *call, verb, help string) *cobra.Command {
+func newCopy(c *app, verb, help string) *cobra.Command {
 	o := &copyOptions{verb: verb}
 	cmd := &cobra.Command{
 		Use:  verb,
@@ -103,7 +103,7 @@ func newCopy(c *call, verb, help string) *cobra.Command {
 			if err := refuseForAgent(cmd.Flags()); err != nil {
 				return err
 			}
-			o.record.Note(cmd.Flags(), c.settings)
+			o.record.Capture(cmd.Flags(), c.settings)
 			return o.run(cmd.Context(), c, args)
 		},
 	}
@@ -112,15 +112,15 @@ func newCopy(c *call, verb, help string) *cobra.Command {
 }
 
 // run copies.
-func (o *copyOptions) run(ctx context.Context, c *call, args []string) error {
+func (o *copyOptions) run(ctx context.Context, c *app, args []string) error {
 	if err := o.check(args); err != nil {
 		return err
 	}
-	o.hosts.NothingAsked = o.safety.dryRun
+	o.hosts.Offline = o.safety.dryRun
 	if name := o.hosts.Unquoted(args); name != "" && len(args) > 2 {
 		c.screen.Message("hint: " + name + " is one of the files, and " + selection.QuoteHint)
 	}
-	hosts, err := o.hosts.Hosts(ctx, c.env(), o.show.Format == "json")
+	hosts, err := o.hosts.Hosts(ctx, c.environment(), o.show.Format == "json")
 	if err != nil {
 		return err
 	}
@@ -128,14 +128,14 @@ func (o *copyOptions) run(ctx context.Context, c *call, args []string) error {
 	if err != nil {
 		return err
 	}
-	sizes, err := o.safety.sizes(len(hosts))
+	sizes, err := o.safety.batchSizes(len(hosts))
 	if err != nil {
 		return err
 	}
 	if o.safety.dryRun {
 		return plan.show(c.screen, sizes)
 	}
-	if err := o.safety.confirm(ctx, c, plan.text(), len(hosts)); err != nil {
+	if err := o.safety.confirmRun(ctx, c, plan.text(), len(hosts)); err != nil {
 		return err
 	}
 	o.record.Verb, o.record.Words = o.verb, plan.recorded()

@@ -32,7 +32,7 @@ type copyPlan struct {
 	hosts   []selection.Host
 	args    []fleetssh.Args // values for placeholders in sources and target, by host; nil: there are none
 
-	percents bool // a percent sign is written twice in the paths that were given
+	placeholders bool // a percent sign is written twice in the paths that were given
 }
 
 // plan returns what the arguments mean for hosts. It checks what can be checked on this side.
@@ -45,8 +45,8 @@ func (o *copyOptions) plan(args []string, hosts []selection.Host) (*copyPlan, er
 			return nil, err
 		}
 	}
-	p.percents = strings.Contains(strings.Join(args, "\n"), "%(")
-	if p.percents || o.verb == "get" {
+	p.placeholders = strings.Contains(strings.Join(args, "\n"), "%(")
+	if p.placeholders || o.verb == "get" {
 		if p.args, err = copyArgs(fromFile, hosts); err != nil {
 			return nil, err
 		}
@@ -54,7 +54,7 @@ func (o *copyOptions) plan(args []string, hosts []selection.Host) (*copyPlan, er
 	paths := slices.Clone(args)
 	last := len(paths) - 1
 	if o.verb == "get" {
-		if !p.percents {
+		if !p.placeholders {
 			for i := range paths {
 				paths[i] = strings.ReplaceAll(paths[i], "%", "%%")
 			}
@@ -75,7 +75,7 @@ func (o *copyOptions) plan(args []string, hosts []selection.Host) (*copyPlan, er
 			return nil, err
 		}
 	}
-	return p, p.rehearse(o.options())
+	return p, p.validate(o.options())
 }
 
 // copyArgs returns the values for placeholders in paths: the host's name, user, port and index, and
@@ -187,8 +187,8 @@ func (p *copyPlan) checkSources(recursive bool) error {
 	return nil
 }
 
-// rehearse lets the library check the copy before any host is contacted.
-func (p *copyPlan) rehearse(opts fleetssh.CopyOptions) error {
+// validate lets the library check the copy before any host is contacted.
+func (p *copyPlan) validate(opts fleetssh.CopyOptions) error {
 	over, end := context.WithCancel(context.Background())
 	end()
 	client := &fleetssh.ParallelClient{Hosts: selection.Configs(p.hosts)}
@@ -273,7 +273,7 @@ func (p *copyPlan) absolute(path string) string {
 	if err != nil || filepath.IsAbs(path) {
 		return path
 	}
-	if p.percents {
+	if p.placeholders {
 		dir = strings.ReplaceAll(dir, "%", "%%")
 	}
 	// It is not cleaned: a slash at the end, and a link before "..", change what it means.

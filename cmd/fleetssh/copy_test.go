@@ -16,7 +16,7 @@ import (
 // planFor returns the plan of a command line for hosts.
 func planFor(t *testing.T, expr, line string) (*copyPlan, error) {
 	t.Helper()
-	hosts, err := (&selection.ExprFlags{Exprs: []string{expr}}).Choose(fleetssh.HostConfig{User: "ann"})
+	hosts, err := (&selection.ExprFlags{Exprs: []string{expr}}).Select(fleetssh.HostConfig{User: "ann"})
 	if err != nil {
 		t.Fatal(err)
 	}

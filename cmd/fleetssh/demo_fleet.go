@@ -125,15 +125,15 @@ func demoShell(s *simfleet.Session) simfleet.Status {
 	return simfleet.Status{}
 }
 
-// place makes the name of a host of the demo lead to it, and that of its hop.
-func (f *demoFleet) place(e *selection.Host) {
-	f.lead(&e.Config)
+// redirect makes the name of a host of the demo lead to it, and that of its hop.
+func (f *demoFleet) redirect(e *selection.Host) {
+	f.redirectConfig(&e.Config)
 	if e.Config.Proxy != nil { // which all hosts share
-		f.lead(e.Config.Proxy)
+		f.redirectConfig(e.Config.Proxy)
 	}
 }
 
-func (f *demoFleet) lead(c *fleetssh.HostConfig) {
+func (f *demoFleet) redirectConfig(c *fleetssh.HostConfig) {
 	server := f.servers[c.Host]
 	if server == nil {
 		return

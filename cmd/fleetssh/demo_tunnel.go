@@ -59,12 +59,12 @@ func demoPage(conn net.Conn, host string) {
 // playTunnel fetches a page from each of two hosts through one proxy.
 func (f *demoFleet) playTunnel(ctx context.Context, screen *termline.Screen) error {
 	screen.Print([]byte(demoTunnel))
-	hosts, err := (&selection.ExprFlags{Exprs: []string{"web[1-4]"}}).Choose(fleetssh.HostConfig{})
+	hosts, err := (&selection.ExprFlags{Exprs: []string{"web[1-4]"}}).Select(fleetssh.HostConfig{})
 	if err != nil {
 		return err
 	}
 	for i := range hosts {
-		f.place(&hosts[i])
+		f.redirect(&hosts[i])
 	}
 	fleet := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts)}
 	defer fleet.Close()

@@ -12,17 +12,17 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// rehearse lets the library check the command for all hosts before any is contacted. Otherwise a
+// validate lets the library check the command for all hosts before any is contacted. Otherwise a
 // mistake in a later batch would be found only after the first ones have run.
-func (r *runner) rehearse() error {
+func (r *runner) validate() error {
 	if _, err := r.command.CommandLine(0); err != nil {
 		return selection.UsageError(err, r.hosts)
 	}
-	return rehearseHosts(r.hosts)
+	return validateHosts(r.hosts)
 }
 
-// rehearseHosts checks the settings of hosts. None is contacted.
-func rehearseHosts(hosts []selection.Host) error {
+// validateHosts checks the settings of hosts. None is contacted.
+func validateHosts(hosts []selection.Host) error {
 	over, end := context.WithCancel(context.Background())
 	end()
 	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts)}
@@ -34,9 +34,9 @@ func rehearseHosts(hosts []selection.Host) error {
 	return nil // the error is that the context has ended
 }
 
-// mostPlanned is for how many hosts --dry-run shows a line each. If there are more, hosts with equal
+// maxPlanLines is for how many hosts --dry-run shows a line each. If there are more, hosts with equal
 // lines share one.
-const mostPlanned = 100
+const maxPlanLines = 100
 
 // showPlan shows what would be done on each host, batch by batch.
 func showPlan(screen *termline.Screen, hosts []selection.Host, sizes []int, plan func(i int) (string, error)) error {
@@ -52,19 +52,19 @@ func showPlan(screen *termline.Screen, hosts []selection.Host, sizes []int, plan
 			if err != nil {
 				return err
 			}
-			if text != before || len(hosts) <= mostPlanned {
-				showPlanned(screen, labels, before)
+			if text != before || len(hosts) <= maxPlanLines {
+				showPlanLines(screen, labels, before)
 				labels, before = nil, text
 			}
 			labels = append(labels, hosts[i].Label)
 		}
-		showPlanned(screen, labels, before)
+		showPlanLines(screen, labels, before)
 	}
 	return nil
 }
 
-// showPlanned shows a text behind the hosts that share it.
-func showPlanned(screen *termline.Screen, labels []string, text string) {
+// showPlanLines shows a text behind the hosts that share it.
+func showPlanLines(screen *termline.Screen, labels []string, text string) {
 	if len(labels) == 0 {
 		return
 	}
@@ -79,20 +79,20 @@ func showPlanned(screen *termline.Screen, labels []string, text string) {
 // showPlan shows what each host would be sent, batch by batch.
 func (r *runner) showPlan(sizes []int) error {
 	return showPlan(r.c.screen, r.hosts, sizes, func(i int) (string, error) {
-		line, err := r.planned(i)
+		line, err := r.planLine(i)
 		return line, selection.UsageError(err, r.hosts[i:i+1])
 	})
 }
 
-// planned returns what host number i would be sent.
-func (r *runner) planned(i int) (string, error) {
+// planLine returns what host number i would be sent.
+func (r *runner) planLine(i int) (string, error) {
 	one := r.command
 	if one.HostArgs != nil {
 		one.HostArgs = one.HostArgs[i : i+1]
 	}
 	switch {
 	case r.script != nil:
-		return r.script.plan(one, 0)
+		return r.script.commandLine(one, 0)
 	case one.LoginShell:
 		return r.title, nil
 	}

@@ -14,11 +14,11 @@ import (
 func TestRehearsal(t *testing.T) {
 	t.Parallel()
 	hosts := []selection.Host{{Config: fleetssh.HostConfig{Host: "a"}, Label: "one"}, {Config: fleetssh.HostConfig{Host: "b", Attempts: -1}, Label: "two"}}
-	err := rehearseHosts(hosts)
+	err := validateHosts(hosts)
 	if f, ok := errors.AsType[*exit.Error](err); !ok || f.Code != exit.Usage || f.Text != "two: HostConfig.Attempts: -1 is negative" {
 		t.Errorf("%v", err)
 	}
-	if err := rehearseHosts(hosts[:1]); err != nil {
+	if err := validateHosts(hosts[:1]); err != nil {
 		t.Errorf("a good host: %v", err)
 	}
 }

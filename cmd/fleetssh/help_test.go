@@ -14,7 +14,7 @@ import (
 // What completion and the manual say of a flag is found in the help of its verb.
 func TestHelpIsTakenApart(t *testing.T) {
 	t.Parallel()
-	for _, verb := range help.Verbs(newRoot(new(call), verbs...)) {
+	for _, verb := range help.Verbs(newRoot(new(app), verbs...)) {
 		help := help.Parse(help.Text(verb))
 		if help.Summary() == "" {
 			t.Errorf("%s: no first sentence", verb.CommandPath())
@@ -34,7 +34,7 @@ func TestHelpIsTakenApart(t *testing.T) {
 // Every exit code is in the help of every verb, and so is every flag.
 func TestHelpIsComplete(t *testing.T) {
 	t.Parallel()
-	root := newRoot(new(call), verbs...)
+	root := newRoot(new(app), verbs...)
 	for _, verb := range root.Commands() {
 		code, help, stderr := runProgram(t, verb.Name(), "--help")
 		if code != exit.OK || stderr != "" {

@@ -25,15 +25,15 @@ func (r *runner) interact(ctx context.Context, t *tty.Terminal) error {
 		runCtx, cancel = context.WithTimeout(ctx, r.o.safety.deadline)
 		defer cancel()
 	}
-	r.tally = results.New(r.hosts)
-	r.tally.Policy = r.o.safety.exitPolicy
-	r.o.record.Simulated = r.c.place != nil
-	r.record = r.o.record.Begin(r.c.screen, r.tally, journal.Start{Command: r.title, Instead: r.instead})
+	r.summary = results.New(r.hosts)
+	r.summary.Policy = r.o.safety.exitPolicy
+	r.o.record.Simulated = r.c.redirect != nil
+	r.record = r.o.record.Start(r.c.screen, r.summary, journal.Start{Command: r.title, Program: r.program})
 	defer r.record.Close()
 	r.client = &fleetssh.ParallelClient{
-		Hosts: selection.Configs(r.hosts), Logger: slog.New(r.c.warnings), BeforeStart: func(i int) { r.record.Begins(i) },
+		Hosts: selection.Configs(r.hosts), Logger: slog.New(r.c.warnings), BeforeStart: func(i int) { r.record.HostStarted(i) },
 	}
-	r.o.hosts.Protect(r.c.env(), r.client)
+	r.o.hosts.SetPasswordPolicy(r.c.environment(), r.client)
 	defer r.client.Close()
 	command := r.command
 	command.OpenStdin = true
@@ -45,11 +45,11 @@ func (r *runner) interact(ctx context.Context, t *tty.Terminal) error {
 	r.c.screen.Flush() // what was said until now stands above
 	var local error    // what went wrong here
 	if out := outs[0]; out.Err == nil {
-		local = t.Converse(runCtx, out, r.client.Close)
+		local = t.Attach(runCtx, out, r.client.Close)
 	}
-	result := r.tally.Add(fleetssh.Event{Kind: fleetssh.Finished, Output: outs[0]})
-	r.record.Over(display.NewQuiet(display.View{})).Finished(result)
-	r.tally.Interrupted = ctx.Err() != nil
+	result := r.summary.Add(fleetssh.Event{Kind: fleetssh.Finished, Output: outs[0]})
+	r.record.Wrap(display.NewQuiet(display.View{})).Finished(result)
+	r.summary.Interrupted = ctx.Err() != nil
 	r.c.warnings.Show(r.c.screen)
 	if result.Outcome.Kind != fleetssh.Exited {
 		r.showEnd(result)

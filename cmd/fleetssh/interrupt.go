@@ -11,13 +11,13 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// doubledSignal is the time within which a second signal counts as the same: timeout(1) sends each
+// duplicateSignal is the time within which a second signal counts as the same: timeout(1) sends each
 // signal to the process and then to its group.
-const doubledSignal = 300 * time.Millisecond
+const duplicateSignal = 300 * time.Millisecond
 
-// endings returns the signals that would end the process, while commands on hosts would go on. HUP
+// terminationSignals returns the signals that would end the process, while commands on hosts would go on. HUP
 // means that the terminal is gone, unless nohup(1) has it ignored.
-func endings() []os.Signal {
+func terminationSignals() []os.Signal {
 	signals := []os.Signal{syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
 		signals = append(signals, syscall.SIGHUP)
@@ -33,7 +33,7 @@ func endings() []os.Signal {
 func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
-	ends := endings()
+	ends := terminationSignals()
 	i := &interrupts{}
 	signal.Notify(signals, append(ends, os.Interrupt)...)
 	signal.Ignore(syscall.SIGPIPE)
@@ -43,13 +43,13 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 		i.tellSoon()
 		cancel()
 		for range signals {
-			if time.Since(first) > doubledSignal {
+			if time.Since(first) > duplicateSignal {
 				os.Exit(exit.Interrupted)
 			}
 		}
 	}()
 	stop = func() { signal.Stop(signals) }
-	i.spare = func() {
+	i.exclude = func() {
 		stop()
 		signal.Notify(signals, ends...)
 	}
@@ -61,7 +61,7 @@ type interruptsKey struct{}
 
 // interrupts lets dialogues and reports change how signals end a context.
 type interrupts struct {
-	spare func() // makes interrupts leave the context alone
+	exclude func() // makes interrupts leave the context alone
 
 	mu     sync.Mutex // protects what follows
 	before func()     // is called before the context ends; nil: nothing is
@@ -106,9 +106,9 @@ func (i *interrupts) tellSoon() {
 	}
 }
 
-// beforeInterrupt makes the first signal call a function before it ends ctx, while what is under way
+// onInterrupt makes the first signal call a function before it ends ctx, while what is under way
 // can still be reported. forget undoes that.
-func beforeInterrupt(ctx context.Context, tell func()) (forget func()) {
+func onInterrupt(ctx context.Context, tell func()) (forget func()) {
 	i, ok := ctx.Value(interruptsKey{}).(*interrupts)
 	if !ok {
 		return func() {}
@@ -122,20 +122,20 @@ func beforeInterrupt(ctx context.Context, tell func()) (forget func()) {
 	return func() { set(nil) }
 }
 
-// takeInterrupts is for a dialogue. From now on interrupts come through the channel, and end neither
+// captureInterrupts is for a dialogue. From now on interrupts come through the channel, and end neither
 // ctx, which interruptible has made, nor the process. TERM and HUP still end both.
-func takeInterrupts(ctx context.Context) (signals <-chan os.Signal, release func()) {
+func captureInterrupts(ctx context.Context) (signals <-chan os.Signal, release func()) {
 	taken := make(chan os.Signal, 8)
 	signal.Notify(taken, os.Interrupt)
 	if i, ok := ctx.Value(interruptsKey{}).(*interrupts); ok {
-		i.spare()
+		i.exclude()
 	}
 	return taken, func() { signal.Stop(taken) }
 }
 
-// interruptSelf passes on an interrupt that another program in the foreground has received. It waits
+// raiseInterrupt passes on an interrupt that another program in the foreground has received. It waits
 // until the interrupt has ended ctx, so that the failure of that program is seen to have this reason.
-func interruptSelf(ctx context.Context) {
+func raiseInterrupt(ctx context.Context) {
 	self, err := os.FindProcess(os.Getpid())
 	if err != nil || self.Signal(os.Interrupt) != nil {
 		return // on systems without signals no such program runs
@@ -146,9 +146,9 @@ func interruptSelf(ctx context.Context) {
 	}
 }
 
-// working returns the context for work on hosts. It ends with ctx, and when standard output cannot be
+// workContext returns the context for work on hosts. It ends with ctx, and when standard output cannot be
 // written. An interrupt is acknowledged at once, because stopping what runs may take a while.
-func (c *call) working(ctx context.Context) (work context.Context, end func()) {
+func (c *app) workContext(ctx context.Context) (work context.Context, end func()) {
 	work, cancel := context.WithCancel(ctx)
 	c.screen.OnFailure(func(error) { cancel() })
 	stop := context.AfterFunc(ctx, func() {

@@ -91,7 +91,7 @@ func TestKerberos(t *testing.T) {
 		var out, errOut bytes.Buffer
 		screen := termline.New(&out, &errOut)
 		var asked []string
-		c := &call{in: strings.NewReader(""), screen: screen, warnings: new(display.Warnings), ask: func(_ context.Context, prompt string, echo bool) (string, error) {
+		c := &app{in: strings.NewReader(""), screen: screen, warnings: new(display.Warnings), ask: func(_ context.Context, prompt string, echo bool) (string, error) {
 			asked = append(asked, prompt)
 			return password, nil
 		}}

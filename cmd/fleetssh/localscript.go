@@ -26,7 +26,7 @@ type localScript struct {
 const scriptLimit = 16<<20 + 1
 
 // readScript reads a script and checks it.
-func readScript(c *call, name string, args []string) (*localScript, error) {
+func readScript(c *app, name string, args []string) (*localScript, error) {
 	text, err := readLocal(c.in, name)
 	if err != nil {
 		return nil, fmt.Errorf("script: %w", err)
@@ -67,9 +67,9 @@ func (s *localScript) title() string {
 	return shellquote.Join(append([]string{s.name}, s.script.Args...)...)
 }
 
-// record returns what is recorded of the script.
-func (s *localScript) record() journal.Instead {
-	instead := journal.Instead{Script: s.sum()}
+// recorded returns what is recorded of the script.
+func (s *localScript) recorded() journal.Program {
+	instead := journal.Program{Script: s.sum()}
 	for _, arg := range s.script.Args {
 		instead.ScriptArgs = append(instead.ScriptArgs, []byte(arg))
 	}
@@ -81,9 +81,9 @@ func (s *localScript) sum() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// plan returns the command line that runs the script on host number i of a command. The local name
+// commandLine returns the command line that runs the script on host number i of a command. The local name
 // of the script stands for the name on the host.
-func (s *localScript) plan(command fleetssh.Command, i int) (string, error) {
+func (s *localScript) commandLine(command fleetssh.Command, i int) (string, error) {
 	args, err := command.ScriptArgs(i)
 	if err != nil {
 		return "", err
@@ -134,10 +134,10 @@ func recordedScript(run *journal.Run) (words []string, err error) {
 		return nil, fmt.Errorf("script: %w", err)
 	}
 	now := &localScript{name, &fleetssh.Script{Text: text}}
-	if now.sum() != run.Instead.Script {
+	if now.sum() != run.Program.Script {
 		return nil, exit.UsageError(anew, "run %s: its script has changed since: %s", run.ID, name)
 	}
-	for _, arg := range run.Instead.ScriptArgs {
+	for _, arg := range run.Program.ScriptArgs {
 		words = append(words, string(arg))
 	}
 	return words, nil

@@ -28,7 +28,7 @@ func main() {
 }
 
 // verbs lists the verbs in the order of the overview.
-var verbs = []func(*call) *cobra.Command{newRun, newPut, newGet, newShell, newTunnel, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak,
+var verbs = []func(*app) *cobra.Command{newRun, newPut, newGet, newShell, newTunnel, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak,
 	newPersonality("pdsh"), newPersonality("pdcp"), newPersonality("rpdcp"), newPersonality("clush"),
 	newPersonality("pssh"), newPersonality("pscp"), newPersonality("pslurp")}
 
@@ -74,8 +74,8 @@ type stdio struct {
 	out, err io.Writer
 }
 
-// call is one call of the program: what verbs share.
-type call struct {
+// app is one call of the program: what verbs share.
+type app struct {
 	in     io.Reader
 	out    io.Writer // only for a terminal that is handed to a host
 	screen *termline.Screen
@@ -85,20 +85,20 @@ type call struct {
 	banners  *display.Banners   // of hosts whose logins wait; nil: they are not shown
 	settings *settings.Defaults // of the user's file; nil: none
 
-	// place, if not nil, changes a host before it is used, and done gets what
+	// redirect, if not nil, changes a host before it is used, and done gets what
 	// became of a run. The demo is what uses them.
-	place func(*selection.Host)
-	done  func(*results.Tally)
+	redirect func(*selection.Host)
+	afterRun func(*results.Summary)
 }
 
-// env returns what the flags that choose hosts need of a call.
-func (c *call) env() *selection.Env {
+// environment returns what the flags that choose hosts need of a call.
+func (c *app) environment() *selection.Env {
 	e := &selection.Env{
-		In: c.in, Screen: c.screen, Ask: c.ask, Warn: c.warnings.Add, ShowTold: func() {}, Origin: c.settings.Origin,
-		Recorded: record.Hosts, Interrupt: interruptSelf, Place: c.place,
+		In: c.in, Screen: c.screen, Ask: c.ask, Warn: c.warnings.Add, FlushBanners: func() {}, Origin: c.settings.Origin,
+		Recorded: record.Hosts, Interrupt: raiseInterrupt, Redirect: c.redirect,
 	}
 	if c.banners != nil {
-		e.Tell, e.ShowTold = c.banners.Tell, c.banners.Flush
+		e.Banner, e.FlushBanners = c.banners.Add, c.banners.Flush
 	}
 	return e
 }
@@ -107,14 +107,14 @@ func (c *call) env() *selection.Env {
 // stopped.
 func run(ctx context.Context, args []string, std stdio) int {
 	screen := termline.New(std.out, std.err)
-	c := &call{in: std.in, out: std.out, screen: screen, ask: screen.Ask, warnings: new(display.Warnings), banners: &display.Banners{Screen: screen}}
+	c := &app{in: std.in, out: std.out, screen: screen, ask: screen.Ask, warnings: new(display.Warnings), banners: &display.Banners{Screen: screen}}
 	args, err := personality.Translate(args, personality.Environment{Getenv: os.Getenv, Terminal: tty.IsTerminal(std.in)})
 	if err == nil {
 		root := newRoot(c, verbs...)
 		c.settings = settings.New(os.Getenv)
 		c.settings.Attach(root)
 		args = versionFlag(args)
-		if err = help.Complete(root, args, screenWriter{screen}, knownNames(c.settings)); err == nil {
+		if err = help.Complete(root, args, screenWriter{screen}, completionNames(c.settings)); err == nil {
 			err = help.CheckVerb(root, args)
 		}
 		if err == nil {
@@ -131,7 +131,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 }
 
 // newRoot returns the command that holds the verbs.
-func newRoot(c *call, verbs ...func(*call) *cobra.Command) *cobra.Command {
+func newRoot(c *app, verbs ...func(*app) *cobra.Command) *cobra.Command {
 	root := &cobra.Command{
 		Use:  "fleetssh",
 		Args: cobra.ArbitraryArgs,
@@ -157,7 +157,7 @@ func newRoot(c *call, verbs ...func(*call) *cobra.Command) *cobra.Command {
 	return root
 }
 
-func newHelp(c *call) *cobra.Command {
+func newHelp(c *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [VERB]",
 		Short: "Show the help of a verb",
@@ -167,7 +167,7 @@ func newHelp(c *call) *cobra.Command {
 			if found, _, err := about.Find(args); err == nil {
 				about = found
 			}
-			return help.Beginning(word, "", help.VerbNames(about)), cobra.ShellCompDirectiveNoFileComp
+			return help.WithPrefix(word, "", help.VerbNames(about)), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about := cmd.Root()
@@ -185,8 +185,8 @@ func newHelp(c *call) *cobra.Command {
 }
 
 // newPersonality returns a verb that exists for its help: that of another tool.
-func newPersonality(tool string) func(*call) *cobra.Command {
-	return func(*call) *cobra.Command {
+func newPersonality(tool string) func(*app) *cobra.Command {
+	return func(*app) *cobra.Command {
 		return &cobra.Command{
 			Use:    tool,
 			Hidden: true,

@@ -72,7 +72,7 @@ func TestEveryOptionOfToolsIsCovered(t *testing.T) {
 			if args[0] == "help" {
 				args = args[1:]
 			}
-			root := newRoot(new(call), verbs...)
+			root := newRoot(new(app), verbs...)
 			cmd, rest, err := root.Find(args)
 			if err != nil || cmd == root {
 				t.Errorf("%s %s: %q: %v", tool, option, args, err)

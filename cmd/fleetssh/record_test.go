@@ -26,33 +26,33 @@ import (
 )
 
 // recordCall returns a call of the program whose runs are recorded in a directory of the test.
-func recordCall(t *testing.T) (c *call, stdout, stderr *bytes.Buffer) {
+func recordCall(t *testing.T) (c *app, stdout, stderr *bytes.Buffer) {
 	t.Helper()
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
-	c = &call{in: strings.NewReader(""), screen: termline.New(stdout, stderr), warnings: new(display.Warnings)}
+	c = &app{in: strings.NewReader(""), screen: termline.New(stdout, stderr), warnings: new(display.Warnings)}
 	return c, stdout, stderr
 }
 
 // recordRun records a run of "uptime" on hosts that end like that; those without a result were
 // at work, and hosts beyond were not begun. It is killed in the middle of it if ended is false.
-func recordRun(t *testing.T, c *call, f *record.Flags, names []string, all []results.Result, ended bool) *record.Recorder {
+func recordRun(t *testing.T, c *app, f *record.Flags, names []string, all []results.Result, ended bool) *record.Recorder {
 	t.Helper()
 	entries := make([]selection.Host, len(names))
 	for i, name := range names {
 		entries[i] = selection.Host{Config: fleetssh.HostConfig{Host: name}, Name: name, Label: name}
 	}
 	tally := results.New(entries)
-	r := f.Begin(c.screen, tally, journal.Start{Command: "uptime"})
-	d := r.Over(display.NewQuiet(display.View{Screen: c.screen, Tally: tally}))
+	r := f.Start(c.screen, tally, journal.Start{Command: "uptime"})
+	d := r.Wrap(display.NewQuiet(display.View{Screen: c.screen, Summary: tally}))
 	for i, result := range all {
-		r.Begins(i)
+		r.HostStarted(i)
 		d.Show(fleetssh.Event{Kind: fleetssh.StdoutLine, Host: i, Text: "up " + names[i]})
 		if result.Outcome.Kind == fleetssh.Running {
 			continue
 		}
 		result.Index = i
-		d.Finished(tally.Put(result))
+		d.Finished(tally.AddResult(result))
 	}
 	if !ended {
 		// The lock goes with the file; without the summary this is what a kill leaves.
@@ -103,7 +103,7 @@ var (
 )
 
 // verb calls a verb of this file's program.
-func verb(t *testing.T, c *call, args ...string) int {
+func verb(t *testing.T, c *app, args ...string) int {
 	t.Helper()
 	root := newRoot(c, newRuns, newRerun)
 	root.SetArgs(args)
@@ -142,7 +142,7 @@ func TestGivenFlags(t *testing.T) {
 				t.Fatal(err)
 			}
 			f := new(record.Flags)
-			f.Note(flags, nil)
+			f.Capture(flags, nil)
 			if !slices.Equal(f.Args, test.want) {
 				t.Errorf("%q, want %q", f.Args, test.want)
 			}
@@ -152,7 +152,7 @@ func TestGivenFlags(t *testing.T) {
 			if err := flags.Parse(f.Args); err != nil {
 				t.Fatal(err)
 			}
-			again.Note(flags, nil)
+			again.Capture(flags, nil)
 			if !slices.Equal(again.Args, f.Args) {
 				t.Errorf("again: %q, want %q", again.Args, f.Args)
 			}
@@ -216,8 +216,8 @@ func TestRunsDiffOutput(t *testing.T) {
 			entries[i] = selection.Host{Name: name, Label: name}
 		}
 		tally := results.New(entries)
-		r := new(record.Flags).Begin(c.screen, tally, journal.Start{Command: "uname -r"})
-		d := r.Over(display.NewQuiet(display.View{Screen: c.screen, Tally: tally}))
+		r := new(record.Flags).Start(c.screen, tally, journal.Start{Command: "uname -r"})
+		d := r.Wrap(display.NewQuiet(display.View{Screen: c.screen, Summary: tally}))
 		for i := range entries {
 			text := version
 			if i == 2 {
@@ -227,7 +227,7 @@ func TestRunsDiffOutput(t *testing.T) {
 			d.Show(fleetssh.Event{Kind: fleetssh.StderrLine, Host: i, Text: text})
 			one := exited(0)
 			one.Index = i
-			d.Finished(tally.Put(one))
+			d.Finished(tally.AddResult(one))
 		}
 		if err := r.Finish(); err != nil {
 			t.Fatal(err)
@@ -296,7 +296,7 @@ func TestRerunOfNobody(t *testing.T) {
 		t.Errorf("%d %s", code, stderr)
 	}
 	tally := results.New([]selection.Host{{Name: "web1", Label: "web1"}})
-	r := new(record.Flags).Begin(c.screen, tally, journal.Start{Command: "uptime"})
+	r := new(record.Flags).Start(c.screen, tally, journal.Start{Command: "uptime"})
 	defer r.Close()
 	if code := verb(t, c, "rerun", "last", "--skipped"); code != exit.Usage || !strings.Contains(stderr.String(), "is still running") {
 		t.Errorf("%d %s", code, stderr)
@@ -403,7 +403,7 @@ func TestNoSecretInRecord(t *testing.T) {
 	note := &record.Flags{}
 	runE := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		note.Note(cmd.Flags(), nil)
+		note.Capture(cmd.Flags(), nil)
 		return runE(cmd, args)
 	}
 	cmd.SetArgs([]string{

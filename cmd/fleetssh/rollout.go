@@ -20,39 +20,39 @@ import (
 
 // rollout is work on hosts, batch after batch, as carefully as the flags ask for.
 type rollout struct {
-	c      *call
-	safety *safetyFlags
-	hosts  []selection.Host
-	client *fleetssh.ParallelClient
-	tally  *results.Tally
-	record *record.Recorder // made before the first host begins
-	from   int              // index of the first host of the batch
-	at     atomic.Int64     // the same for those who ask who is at work; negative: between two batches
-	reads  bool             // standard input is for the hosts
+	c          *app
+	safety     *safetyFlags
+	hosts      []selection.Host
+	client     *fleetssh.ParallelClient
+	summary    *results.Summary
+	record     *record.Recorder // made before the first host begins
+	from       int              // index of the first host of the batch
+	activeFrom atomic.Int64     // the same for those who ask who is at work; negative: between two batches
+	stdinUsed  bool             // standard input is for the hosts
 
-	most    int // hosts that may fail
-	limited bool
-	stopped string // what ended the batches early, if too many hosts failed
+	maxFailed int // hosts that may fail
+	limited   bool
+	stopped   string // what ended the batches early, if too many hosts failed
 }
 
-// begin prepares what all batches share. The work must be done with the context that it returns, and
+// start prepares what all batches share. The work must be done with the context that it returns, and
 // end must be called after it.
-func (s *rollout) begin(ctx context.Context, fanout int) (work context.Context, end func(), err error) {
-	s.most, s.limited, err = s.safety.budget(len(s.hosts))
+func (s *rollout) start(ctx context.Context, fanout int) (work context.Context, end func(), err error) {
+	s.maxFailed, s.limited, err = s.safety.failureLimit(len(s.hosts))
 	if err != nil {
 		return nil, nil, err
 	}
-	work, stop := s.c.working(ctx)
+	work, stop := s.c.workContext(ctx)
 	cancel := context.CancelFunc(func() {})
 	if s.safety.deadline > 0 {
 		work, cancel = context.WithTimeout(work, s.safety.deadline)
 	}
 	s.client = &fleetssh.ParallelClient{PoolSize: fanout, OneShot: true, StopOnError: s.limited, Logger: slog.New(s.c.warnings)}
-	s.client.BeforeStart = func(i int) { s.record.Begins(s.from + i) }
-	s.tally = results.New(s.hosts)
-	s.tally.Policy = s.safety.exitPolicy
-	s.tally.Waiting.Working = s.working
-	unwatch := s.c.watching(ctx, s.tally.Waiting, s.reads)
+	s.client.BeforeStart = func(i int) { s.record.HostStarted(s.from + i) }
+	s.summary = results.New(s.hosts)
+	s.summary.Policy = s.safety.exitPolicy
+	s.summary.Outstanding.Working = s.working
+	unwatch := s.c.reportOnRequest(ctx, s.summary.Outstanding, s.stdinUsed)
 	return work, func() {
 		unwatch()
 		if s.record != nil {
@@ -64,47 +64,47 @@ func (s *rollout) begin(ctx context.Context, fanout int) (work context.Context, 
 	}, nil
 }
 
-// batches calls do for each batch, whose first host is s.from, until too many hosts have failed or
+// runBatches calls do for each batch, whose first host is s.from, until too many hosts have failed or
 // ctx ends. It then calls left for each host that was never begun.
-func (s *rollout) batches(ctx context.Context, sizes []int, do func(size int) error, left func(*results.Result)) error {
+func (s *rollout) runBatches(ctx context.Context, sizes []int, do func(size int) error, left func(*results.Result)) error {
 	for n, size := range sizes {
-		s.client.MaxFailures = max(s.most-s.tally.Failed(), 0)
+		s.client.MaxFailures = max(s.maxFailed-s.summary.Failed(), 0)
 		configs := selection.Configs(s.hosts[s.from : s.from+size])
-		s.at.Store(-1)
+		s.activeFrom.Store(-1)
 		if n == 0 {
 			s.client.Hosts = configs
 		} else {
 			s.client.SetHosts(configs)
 		}
-		s.at.Store(int64(s.from))
+		s.activeFrom.Store(int64(s.from))
 		if err := do(size); err != nil {
 			if s.from == 0 {
 				return err // nothing has run
 			}
 			s.c.screen.Message("fleetssh: error: " + err.Error())
-			s.tally.Trouble = true
+			s.summary.LocalError = true
 			break
 		}
 		s.from += size
-		if s.stopped = s.tooMany(n, sizes); s.stopped != "" || ctx.Err() != nil {
+		if s.stopped = s.stopReason(n, sizes); s.stopped != "" || ctx.Err() != nil {
 			break
 		}
 		if n+1 < len(sizes) {
-			s.rest(ctx, n, len(sizes))
+			s.pause(ctx, n, len(sizes))
 		}
 	}
 	for i := s.from; i < len(s.hosts); i++ {
-		left(s.tally.Put(results.Result{Index: i, Outcome: fleetssh.Outcome{Kind: fleetssh.Skipped}}))
+		left(s.summary.AddResult(results.Result{Index: i, Outcome: fleetssh.Outcome{Kind: fleetssh.Skipped}}))
 	}
-	if s.tally.Unbegun() > 0 {
-		s.tally.Stopped = s.stopped
+	if s.summary.Skipped() > 0 {
+		s.summary.Stopped = s.stopped
 	}
 	return nil
 }
 
 // working returns what the hosts of the batch are doing.
 func (s *rollout) working() []fleetssh.Progress {
-	from := int(s.at.Load())
+	from := int(s.activeFrom.Load())
 	if from < 0 {
 		return nil
 	}
@@ -115,10 +115,10 @@ func (s *rollout) working() []fleetssh.Progress {
 	return work
 }
 
-// tooMany says why no more hosts are begun after batch number n: more hosts have failed than may, or
+// stopReason says why no more hosts are begun after batch number n: more hosts have failed than may, or
 // all of the first batch, which was there to find that out. It is empty if the next batch may run.
-func (s *rollout) tooMany(n int, sizes []int) string {
-	failed := s.tally.Failed()
+func (s *rollout) stopReason(n int, sizes []int) string {
+	failed := s.summary.Failed()
 	batch := fmt.Sprintf("batch %d of %d", n+1, len(sizes))
 	switch {
 	case s.safety.batch != "" && n == 0 && len(sizes) > 1 && failed == sizes[0]:
@@ -126,20 +126,20 @@ func (s *rollout) tooMany(n int, sizes []int) string {
 			return batch + " failed on its only host"
 		}
 		return fmt.Sprintf("%s failed on all of its %d hosts", batch, failed)
-	case !s.limited || failed <= s.most:
+	case !s.limited || failed <= s.maxFailed:
 		return ""
 	case s.safety.maxFail == "":
 		return fmt.Sprintf("%s failed in %s", selection.CountHosts(failed), batch)
 	}
-	text := fmt.Sprintf("%s failed, --max-fail %s allows %d", selection.CountHosts(failed), s.safety.maxFail, s.most)
+	text := fmt.Sprintf("%s failed, --max-fail %s allows %d", selection.CountHosts(failed), s.safety.maxFail, s.maxFailed)
 	if from := s.c.settings.Origin("max-fail"); from != "" {
 		text += " (" + from + ")"
 	}
 	return text
 }
 
-// rest waits between two batches.
-func (s *rollout) rest(ctx context.Context, n, batches int) {
+// pause waits between two batches.
+func (s *rollout) pause(ctx context.Context, n, batches int) {
 	if s.safety.pause == 0 {
 		return
 	}
@@ -153,10 +153,10 @@ func (s *rollout) rest(ctx context.Context, n, batches int) {
 // finish reports what ended the work early, calls show for the totals, and ends the record. It
 // returns the error that ends the program. ctx is the context of the program.
 func (s *rollout) finish(ctx, work context.Context, show func()) error {
-	t := s.tally
+	t := s.summary
 	t.Interrupted = ctx.Err() != nil
-	if s.c.done != nil {
-		s.c.done(t)
+	if s.c.afterRun != nil {
+		s.c.afterRun(t)
 	}
 	if err := s.c.screen.Failure(); err != nil && !t.Interrupted {
 		return exit.OutputError(err)
@@ -178,7 +178,7 @@ type runner struct {
 	o       *runOptions
 	command fleetssh.Command
 	title   string          // the command as the user gave it
-	instead journal.Instead // what is run instead of a command line
+	program journal.Program // what is run instead of a command line
 	script  *localScript    // nil: none
 	stdin   io.Reader       // for all hosts; nil: none
 	show    display.Display
@@ -186,35 +186,35 @@ type runner struct {
 
 // run runs the command on all hosts.
 func (r *runner) run(ctx context.Context, sizes []int) error {
-	work, end, err := r.rollout.begin(ctx, r.o.hosts.Fanout)
+	work, end, err := r.rollout.start(ctx, r.o.hosts.Fanout)
 	if err != nil {
 		return err
 	}
 	defer end()
-	r.o.hosts.Protect(r.c.env(), r.client)
-	defer boundMemory(memoryBase, r.o.hosts.Fanout)()
-	again, err := r.rewindable(len(sizes))
+	r.o.hosts.SetPasswordPolicy(r.c.environment(), r.client)
+	defer limitMemory(memoryForRun, r.o.hosts.Fanout)()
+	again, err := r.newBatchStdin(len(sizes))
 	if err != nil {
 		return err
 	}
 	defer again.close()
-	r.tally.SudoMute = (r.command.Sudo || r.command.User != "") && r.command.SudoPassword == nil
+	r.summary.NoSudoPassword = (r.command.Sudo || r.command.User != "") && r.command.SudoPassword == nil
 	endDisplay := func() {}
 	defer func() { endDisplay() }()
-	err = r.batches(work, sizes, func(size int) error {
-		events, err := r.start(work, again, size)
+	err = r.runBatches(work, sizes, func(size int) error {
+		events, err := r.startBatch(work, again, size)
 		if err != nil {
 			return err
 		}
 		if r.show == nil {
-			r.o.record.Simulated = r.c.place != nil
-			r.record = r.o.record.Begin(r.c.screen, r.tally, journal.Start{Command: r.title, Instead: r.instead})
-			r.show, endDisplay = r.o.show.Display(display.View{Screen: r.c.screen, Tally: r.tally, Command: r.title, Keep: r.record.Over})
+			r.o.record.Simulated = r.c.redirect != nil
+			r.record = r.o.record.Start(r.c.screen, r.summary, journal.Start{Command: r.title, Program: r.program})
+			r.show, endDisplay = r.o.show.Display(display.View{Screen: r.c.screen, Summary: r.summary, Command: r.title, Record: r.record.Wrap})
 		}
 		for ev := range events {
 			ev.Host += r.from
 			if ev.Kind == fleetssh.Finished {
-				r.show.Finished(r.tally.Add(ev))
+				r.show.Finished(r.summary.Add(ev))
 				continue
 			}
 			r.show.Show(ev)
@@ -227,8 +227,8 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 	return r.finish(ctx, work, r.show.Close)
 }
 
-// start starts the command on a batch.
-func (r *runner) start(ctx context.Context, again *rewinder, size int) (func(func(fleetssh.Event) bool), error) {
+// startBatch starts the command on a batch.
+func (r *runner) startBatch(ctx context.Context, again *batchStdin, size int) (func(func(fleetssh.Event) bool), error) {
 	command := r.command
 	if command.HostArgs != nil {
 		command.HostArgs = command.HostArgs[r.from : r.from+size]
@@ -242,23 +242,23 @@ func (r *runner) start(ctx context.Context, again *rewinder, size int) (func(fun
 	return events, selection.UsageError(err, r.hosts[r.from:r.from+size])
 }
 
-// rewinder gives every batch the same standard input.
-type rewinder struct {
+// batchStdin gives every batch the same standard input.
+type batchStdin struct {
 	in   io.Reader // for the only batch
 	file *os.File  // for several
 }
 
-// rewindable returns the standard input for a number of batches. If there are several, it is copied
+// newBatchStdin returns the standard input for a number of batches. If there are several, it is copied
 // to a file first.
-func (r *runner) rewindable(batches int) (*rewinder, error) {
+func (r *runner) newBatchStdin(batches int) (*batchStdin, error) {
 	if r.stdin == nil || batches == 1 {
-		return &rewinder{in: r.stdin}, nil
+		return &batchStdin{in: r.stdin}, nil
 	}
 	file, err := os.CreateTemp("", "fleetssh-stdin-")
 	if err != nil {
 		return nil, fmt.Errorf("standard input: %w", err)
 	}
-	again := &rewinder{file: file}
+	again := &batchStdin{file: file}
 	if _, err := io.Copy(file, r.stdin); err != nil {
 		again.close()
 		return nil, fmt.Errorf("standard input: %w", err)
@@ -267,7 +267,7 @@ func (r *runner) rewindable(batches int) (*rewinder, error) {
 }
 
 // reader returns the input from its beginning. It is nil if there is none.
-func (w *rewinder) reader() (io.Reader, error) {
+func (w *batchStdin) reader() (io.Reader, error) {
 	if w.file == nil {
 		return w.in, nil
 	}
@@ -278,7 +278,7 @@ func (w *rewinder) reader() (io.Reader, error) {
 	return io.NewSectionReader(w.file, 0, info.Size()), nil
 }
 
-func (w *rewinder) close() {
+func (w *batchStdin) close() {
 	if w.file != nil {
 		w.file.Close()
 		_ = os.Remove(w.file.Name()) // it is in the directory for temporary files

@@ -49,8 +49,8 @@ const safetyFlagsHelp = `Rolling changes safely:
 `
 
 func (f *safetyFlags) register(flags *pflag.FlagSet) {
-	flags.Var(flagvalue.Filled{To: &f.batch}, "batch", "")
-	flags.Var(flagvalue.Filled{To: &f.maxFail}, "max-fail", "")
+	flags.Var(flagvalue.NonEmpty{To: &f.batch}, "batch", "")
+	flags.Var(flagvalue.NonEmpty{To: &f.maxFail}, "max-fail", "")
 	flags.Var(flagvalue.Duration{To: &f.pause}, "pause", "")
 	flags.Var(flagvalue.Number{To: &f.confirmOver, Min: 0, Max: 1_000_000}, "confirm-over", "")
 	f.confirmOver = -1
@@ -64,10 +64,10 @@ func (f *safetyFlags) register(flags *pflag.FlagSet) {
 
 // check refuses values that are wrong for any number of hosts.
 func (f *safetyFlags) check() error {
-	if _, err := f.sizes(1); err != nil {
+	if _, err := f.batchSizes(1); err != nil {
 		return err
 	}
-	if _, _, err := f.budget(1); err != nil {
+	if _, _, err := f.failureLimit(1); err != nil {
 		return err
 	}
 	if f.pause > 0 && f.batch == "" {
@@ -76,11 +76,11 @@ func (f *safetyFlags) check() error {
 	return nil
 }
 
-// maxAmount is the largest number of hosts in a flag.
-const maxAmount = 1_000_000
+// maxHosts is the largest number of hosts in a flag.
+const maxHosts = 1_000_000
 
-// amount reads a number of hosts, or a percentage of all.
-func amount(text string) (number int, percent bool, err error) {
+// parseAmount reads a number of hosts, or a percentage of all.
+func parseAmount(text string) (number int, percent bool, err error) {
 	digits, percent := strings.CutSuffix(text, "%")
 	number, err = strconv.Atoi(digits)
 	switch {
@@ -88,20 +88,20 @@ func amount(text string) (number int, percent bool, err error) {
 		return 0, false, fmt.Errorf("%q is neither a number nor a percentage", text)
 	case percent && (err != nil || number > 100):
 		return 0, false, fmt.Errorf("%q is more than 100%%", text)
-	case err != nil || number > maxAmount:
-		return 0, false, fmt.Errorf("%q is more than %d", text, maxAmount)
+	case err != nil || number > maxHosts:
+		return 0, false, fmt.Errorf("%q is more than %d", text, maxHosts)
 	}
 	return number, percent, nil
 }
 
-// sizes returns how many of n hosts each batch has.
-func (f *safetyFlags) sizes(n int) ([]int, error) {
+// batchSizes returns how many of n hosts each batch has.
+func (f *safetyFlags) batchSizes(n int) ([]int, error) {
 	if f.batch == "" {
 		return []int{n}, nil
 	}
 	var wanted []int
 	for word := range strings.SplitSeq(f.batch, ",") {
-		size, percent, err := amount(strings.TrimSpace(word))
+		size, percent, err := parseAmount(strings.TrimSpace(word))
 		if err == nil && size == 0 {
 			err = fmt.Errorf("%q: a batch needs at least one host", strings.TrimSpace(word))
 		}
@@ -122,12 +122,12 @@ func (f *safetyFlags) sizes(n int) ([]int, error) {
 	return sizes, nil
 }
 
-// budget returns how many of n hosts may fail, and whether there is a limit.
-func (f *safetyFlags) budget(n int) (most int, limited bool, err error) {
+// failureLimit returns how many of n hosts may fail, and whether there is a limit.
+func (f *safetyFlags) failureLimit(n int) (most int, limited bool, err error) {
 	if f.maxFail == "" {
 		return 0, f.batch != "", nil
 	}
-	most, percent, err := amount(f.maxFail)
+	most, percent, err := parseAmount(f.maxFail)
 	if err != nil {
 		return 0, false, exit.UsageError("as in --max-fail 3 or --max-fail 10%", "--max-fail: %v", err)
 	}
@@ -137,12 +137,12 @@ func (f *safetyFlags) budget(n int) (most int, limited bool, err error) {
 	return most, true, nil
 }
 
-// confirm asks the user whether to do something, if --confirm-over says so for this number of hosts.
-func (f *safetyFlags) confirm(ctx context.Context, c *call, what string, hosts int) error {
+// confirmRun asks the user whether to do something, if --confirm-over says so for this number of hosts.
+func (f *safetyFlags) confirmRun(ctx context.Context, c *app, what string, hosts int) error {
 	if f.confirmOver < 0 || hosts <= f.confirmOver || f.yes || f.dryRun {
 		return nil
 	}
-	agreed, err := c.agreed(ctx, fmt.Sprintf("%s on %d hosts", what, hosts))
+	agreed, err := c.confirm(ctx, fmt.Sprintf("%s on %d hosts", what, hosts))
 	switch {
 	case err != nil:
 		return &exit.Error{Code: exit.Usage, Text: fmt.Sprintf("cannot ask for confirmation to work on %d hosts: %v", hosts, err), Hint: "--yes confirms"}
@@ -152,8 +152,8 @@ func (f *safetyFlags) confirm(ctx context.Context, c *call, what string, hosts i
 	return nil
 }
 
-// agreed asks the user whether to do something.
-func (c *call) agreed(ctx context.Context, what string) (bool, error) {
+// confirm asks the user whether to do something.
+func (c *app) confirm(ctx context.Context, what string) (bool, error) {
 	answer, err := c.ask(ctx, what+"? [y/N] ", true)
 	if err != nil {
 		return false, err

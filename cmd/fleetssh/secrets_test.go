@@ -29,7 +29,7 @@ var closedFlags = []string{"proxy", "proxy-command", "option", "env"}
 
 // verbFlags calls see for every flag of every verb.
 func verbFlags(see func(verb *cobra.Command, flag *pflag.Flag)) {
-	root := newRoot(new(call), verbs...)
+	root := newRoot(new(app), verbs...)
 	settings.New(os.Getenv).Attach(root)
 	for _, verb := range append(help.Verbs(root), root) {
 		verb.InheritedFlags() // merges those of all verbs

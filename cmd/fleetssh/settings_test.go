@@ -20,7 +20,7 @@ func applied(t *testing.T, text string, args ...string) (*settings.Defaults, *co
 		t.Fatal(err)
 	}
 	s := settings.New(func(string) string { return "" })
-	root := newRoot(new(call), verbs...)
+	root := newRoot(new(app), verbs...)
 	s.Attach(root)
 	cmd, rest, err := root.Find(append(args, "--config="+path))
 	if err != nil {

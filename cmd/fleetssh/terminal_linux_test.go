@@ -309,7 +309,7 @@ func TestSecondInterruptLeavesAtOnce(t *testing.T) {
 	}
 	r.typed("\x03")
 	r.await("interrupted: ")
-	for began := time.Now(); time.Since(began) < 2*doubledSignal; <-time.After(doubledSignal / 3) {
+	for began := time.Now(); time.Since(began) < 2*duplicateSignal; <-time.After(duplicateSignal / 3) {
 		io.WriteString(r.tty, "\x03") // the terminal may be gone already
 	}
 	if code, _ := r.wait(); code != exit.Interrupted {

@@ -55,7 +55,7 @@ func (r *trustRun) run(code int, verb string, args ...string) {
 	r.t.Helper()
 	var out, stderr bytes.Buffer
 	screen := termline.New(&out, &stderr)
-	c := &call{in: strings.NewReader(""), screen: screen, warnings: new(display.Warnings), ask: func(_ context.Context, prompt string, _ bool) (string, error) {
+	c := &app{in: strings.NewReader(""), screen: screen, warnings: new(display.Warnings), ask: func(_ context.Context, prompt string, _ bool) (string, error) {
 		r.asked = prompt
 		if r.answer == "" {
 			return "", errors.New("there is no terminal to ask on")

@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// mostTold is the largest number of different texts that are shown while logins wait.
-	mostTold = 20
+	// maxBanners is the largest number of different texts that are shown while logins wait.
+	maxBanners = 20
 
-	// toldDelay is how long to wait for other hosts with the same text: their logins began at the
+	// bannerDelay is how long to wait for other hosts with the same text: their logins began at the
 	// same time.
-	toldDelay = 200 * time.Millisecond
+	bannerDelay = 200 * time.Millisecond
 )
 
 // Banners shows what hosts send while their logins wait. Hosts with the same text share its lines,
@@ -33,13 +33,13 @@ type Banners struct {
 	shown int // texts
 }
 
-// Tell takes a text of a host. It is meant for [fleetssh.Auth.Tell].
-func (b *Banners) Tell(host, text string) {
+// Add takes a text of a host. It is meant for [fleetssh.Auth.Tell].
+func (b *Banners) Add(host, text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	hosts, known := b.hosts[text]
 	switch {
-	case known && hosts == nil, !known && b.shown+len(b.texts) > mostTold:
+	case known && hosts == nil, !known && b.shown+len(b.texts) > maxBanners:
 		return
 	case !known:
 		if b.hosts == nil {
@@ -49,20 +49,20 @@ func (b *Banners) Tell(host, text string) {
 	}
 	b.hosts[text] = append(hosts, host)
 	if b.timer == nil {
-		b.timer = time.AfterFunc(toldDelay, b.Flush)
+		b.timer = time.AfterFunc(bannerDelay, b.Flush)
 	}
 }
 
 // Flush shows the texts that have not been shown yet.
 func (b *Banners) Flush() {
-	for _, line := range b.take() { // without the lock: somebody may be typing an answer
+	for _, line := range b.pendingLines() { // without the lock: somebody may be typing an answer
 		b.Screen.Message(line)
 	}
 	b.Screen.Flush()
 }
 
-// take returns the lines to show.
-func (b *Banners) take() (lines []string) {
+// pendingLines returns the lines to show.
+func (b *Banners) pendingLines() (lines []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.timer != nil {
@@ -70,7 +70,7 @@ func (b *Banners) take() (lines []string) {
 		b.timer = nil
 	}
 	for _, text := range b.texts {
-		if b.shown++; b.shown > mostTold {
+		if b.shown++; b.shown > maxBanners {
 			lines = append(lines, "fleetssh: more hosts sent a banner while their logins wait: fleetssh check shows it")
 			break
 		}
@@ -91,7 +91,7 @@ func unique(names []string) []string {
 }
 
 // ShowBanners shows the banners of hosts that were logged in to, each text once.
-func ShowBanners(screen *termline.Screen, t *results.Tally) {
+func ShowBanners(screen *termline.Screen, t *results.Summary) {
 	var texts []string
 	hosts := make(map[string][]string)
 	for i := range t.Results {
@@ -111,7 +111,7 @@ func ShowBanners(screen *termline.Screen, t *results.Tally) {
 		}
 	}
 	for i, text := range texts {
-		if i == mostTold {
+		if i == maxBanners {
 			screen.Out("", fmt.Sprintf("%d other banners: --format json shows them", len(texts)-i))
 			break
 		}

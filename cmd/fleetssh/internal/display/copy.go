@@ -25,7 +25,7 @@ type CopyView struct {
 	Resume  bool                                  // files are continued where an earlier copy stopped
 	SCP     bool                                  // the protocol is scp, which cannot continue files
 	Measure func(stopped <-chan struct{}) []int64 // how many bytes each host is to be sent; nil: not known here
-	Keep    func(CopyDisplay) CopyDisplay         // makes a display keep what it shows; nil: nothing is kept
+	Record  func(CopyDisplay) CopyDisplay         // makes a display keep what it shows; nil: nothing is kept
 }
 
 // CopyFlags say how a copy is shown.
@@ -91,8 +91,8 @@ func (f *CopyFlags) Display(v CopyView) (d CopyDisplay, end func()) {
 		s := newCopyStatus(v, d)
 		d, end = s, s.end
 	}
-	if v.Keep != nil {
-		d = v.Keep(d)
+	if v.Record != nil {
+		d = v.Record(d)
 	}
 	return d, end
 }
@@ -108,13 +108,13 @@ func newCopyStream(v CopyView) *copyStream { return &copyStream{CopyView: v} }
 
 func (d *copyStream) Progress(p fleetssh.CopyProgress) {
 	if text := results.FailedText(p); text != "" {
-		d.Screen.Err(d.Screen.PaintErr(termline.Trouble, d.Tally.Hosts[p.Index].Label)+": ", text)
+		d.Screen.Err(d.Screen.PaintErr(termline.Failure, d.Summary.Hosts[p.Index].Label)+": ", text)
 		return
 	}
 	if !d.flags.verbose || !p.Ended || p.Err != nil {
 		return
 	}
-	text := termline.Visible(possiblePath(p.Path)) + ": "
+	text := termline.Visible(cutPath(p.Path)) + ": "
 	if p.Skipped {
 		text += "already there"
 	} else {
@@ -124,7 +124,7 @@ func (d *copyStream) Progress(p fleetssh.CopyProgress) {
 }
 
 func (d *copyStream) out(host int, text string) {
-	d.Screen.Out(d.Screen.Paint(termline.Label, d.Tally.Hosts[host].Label)+": ", text)
+	d.Screen.Out(d.Screen.Paint(termline.Label, d.Summary.Hosts[host].Label)+": ", text)
 }
 
 func (d *copyStream) Finished(r *results.Result) {
@@ -141,7 +141,7 @@ func (d *copyStream) Finished(r *results.Result) {
 }
 
 func (d *copyStream) Close() {
-	d.Tally.ShowFailures(d.Screen)
+	d.Summary.ShowFailures(d.Screen)
 	switch {
 	case !d.stopped || d.SCP:
 	case d.Resume:

@@ -53,8 +53,8 @@ func (d *copyJSON) Progress(p fleetssh.CopyProgress) {
 	if !p.Ended {
 		return
 	}
-	o := jsonFile{Type: "file", Time: time.Now(), Host: d.Tally.Hosts[p.Index].Name, Index: p.Index, Bytes: p.Done, Skipped: p.Skipped}
-	if path := possiblePath(p.Path); utf8.ValidString(path) {
+	o := jsonFile{Type: "file", Time: time.Now(), Host: d.Summary.Hosts[p.Index].Name, Index: p.Index, Bytes: p.Done, Skipped: p.Skipped}
+	if path := cutPath(p.Path); utf8.ValidString(path) {
 		o.Path = &path
 	} else {
 		o.PathBase64 = base64.StdEncoding.EncodeToString([]byte(path))
@@ -68,23 +68,23 @@ func (d *copyJSON) Progress(p fleetssh.CopyProgress) {
 	PutJSON(d.Screen, o)
 }
 
-// mostPath is the longest path that a system can open, PATH_MAX of Linux.
-const mostPath = 4096
+// maxPath is the longest path that a system can open, PATH_MAX of Linux.
+const maxPath = 4096
 
-// possiblePath cuts a path that is longer than any path can be: a host may send names of any length.
-func possiblePath(path string) string {
-	if len(path) <= mostPath {
+// cutPath cuts a path that is longer than any path can be: a host may send names of any length.
+func cutPath(path string) string {
+	if len(path) <= maxPath {
 		return path
 	}
-	cut := mostPath
-	for cut > mostPath-utf8.UTFMax && !utf8.RuneStart(path[cut]) {
+	cut := maxPath
+	for cut > maxPath-utf8.UTFMax && !utf8.RuneStart(path[cut]) {
 		cut--
 	}
 	return path[:cut] + "…"
 }
 
 func (d *copyJSON) Finished(r *results.Result) {
-	o := jsonCopyResult{JSONResult: d.Tally.JSONResult(r)}
+	o := jsonCopyResult{JSONResult: d.Summary.JSONResult(r)}
 	if c := r.Copied; c != nil {
 		o.Files, o.Bytes, o.Skipped, o.Deleted, o.FailedFiles = c.Files, c.Bytes, c.Skipped, c.Deleted, c.Failed
 		d.files += c.Files
@@ -94,5 +94,5 @@ func (d *copyJSON) Finished(r *results.Result) {
 }
 
 func (d *copyJSON) Close() {
-	PutJSON(d.Screen, jsonCopySummary{JSONSummary: d.Tally.Summary(), Files: d.files, Bytes: d.bytes})
+	PutJSON(d.Screen, jsonCopySummary{JSONSummary: d.Summary.JSONSummary(), Files: d.files, Bytes: d.bytes})
 }

@@ -23,7 +23,7 @@ type copyStatus struct {
 
 	mu           sync.Mutex // protects what follows
 	done, failed int        // hosts
-	unbegun      int
+	skipped      int
 	moved        int64 // bytes, without those that were there before
 	open         map[openFile]int64
 	seen         []int64 // bytes by host, with those that were there before
@@ -45,11 +45,11 @@ type rateSample struct {
 }
 
 func newCopyStatus(v CopyView, beside CopyDisplay) *copyStatus {
-	n := len(v.Tally.Hosts)
+	n := len(v.Summary.Hosts)
 	s := &copyStatus{
 		CopyDisplay: beside, CopyView: v, measured: make(chan struct{}),
 		open: make(map[openFile]int64), seen: make([]int64, n), ended: make([]bool, n),
-		samples: []rateSample{{at: v.Tally.Begun}},
+		samples: []rateSample{{at: v.Summary.Begun}},
 	}
 	s.line = startStatus(v.Screen, s.text)
 	go s.measure()
@@ -76,12 +76,12 @@ func (s *copyStatus) text() string {
 	if s.failed > 0 {
 		text += fmt.Sprintf(", %d failed", s.failed)
 	}
-	if s.unbegun > 0 {
-		text += fmt.Sprintf(", %d skipped", s.unbegun)
+	if s.skipped > 0 {
+		text += fmt.Sprintf(", %d skipped", s.skipped)
 	}
-	text += ", " + time.Since(s.Tally.Begun).Round(time.Second).String()
+	text += ", " + time.Since(s.Summary.Begun).Round(time.Second).String()
 	long := fmt.Sprintf("%s: %d of %s done%s", s.Verb, s.done, selection.CountHosts(len(s.ended)), text)
-	return fitting(s.Screen, withStragglers(long, s.Tally.Waiting), long, fmt.Sprintf("%s: %d/%d%s", s.Verb, s.done, len(s.ended), text))
+	return fit(s.Screen, withStragglers(long, s.Summary.Outstanding), long, fmt.Sprintf("%s: %d/%d%s", s.Verb, s.done, len(s.ended), text))
 }
 
 // amount says how much has been copied. mu must be held.
@@ -119,11 +119,11 @@ func (s *copyStatus) rate(now time.Time) int64 {
 }
 
 func (s *copyStatus) Progress(p fleetssh.CopyProgress) {
-	s.note(p)
+	s.update(p)
 	s.CopyDisplay.Progress(p)
 }
 
-func (s *copyStatus) note(p fleetssh.CopyProgress) {
+func (s *copyStatus) update(p fleetssh.CopyProgress) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := openFile{p.Index, p.Path}
@@ -145,7 +145,7 @@ func (s *copyStatus) Finished(r *results.Result) {
 	s.ended[r.Index] = true
 	switch {
 	case r.Outcome.Kind == fleetssh.Skipped:
-		s.unbegun++
+		s.skipped++
 	case r.OK:
 		s.done++
 	default:

@@ -17,7 +17,7 @@ import (
 // statusFor returns the status of a copy to hosts that are sent a file of so many bytes each.
 func statusFor(verb string, shares ...int64) *copyStatus {
 	hosts := make([]selection.Host, len(shares))
-	s := &copyStatus{CopyView: CopyView{View: View{Tally: results.New(hosts)}, flags: &CopyFlags{quiet: true}, Verb: verb}, open: make(map[openFile]int64), seen: make([]int64, len(hosts)), ended: make([]bool, len(hosts))}
+	s := &copyStatus{CopyView: CopyView{View: View{Summary: results.New(hosts)}, flags: &CopyFlags{quiet: true}, Verb: verb}, open: make(map[openFile]int64), seen: make([]int64, len(hosts)), ended: make([]bool, len(hosts))}
 	s.CopyDisplay = newCopyStream(s.CopyView)
 	if verb == "put" {
 		s.shares = shares
@@ -90,7 +90,7 @@ func TestCopyDisplays(t *testing.T) {
 	var out, errOut bytes.Buffer
 	screen := termline.New(&out, &errOut)
 	hosts := []selection.Host{{Name: "web1", Label: "web1"}}
-	v := CopyView{View: View{Screen: screen, Tally: results.New(hosts)}, flags: &CopyFlags{verbose: true}}
+	v := CopyView{View: View{Screen: screen, Summary: results.New(hosts)}, flags: &CopyFlags{verbose: true}}
 	failed := &fleetssh.CopyError{Op: "open", Path: "/x\n\x1b[2J\xff", Local: true, Err: &os.PathError{Err: fs.ErrPermission}}
 	for _, d := range []CopyDisplay{newCopyStream(v), &copyJSON{CopyView: v}} {
 		d.Progress(fleetssh.CopyProgress{Path: "/a\n\xff", Done: 3, Total: 3, Ended: true})

@@ -26,12 +26,12 @@ type Display interface {
 // View is what displays are made from.
 type View struct {
 	Screen  *termline.Screen
-	Tally   *results.Tally
+	Summary *results.Summary
 	Command string // as the user gave it
 	Label   bool   // lines are shown with the name of their host
 	diff    bool   // with fold: show how outputs differ from the most common one
 
-	Keep func(Display) Display // makes a display keep what it shows; nil: nothing is kept
+	Record func(Display) Display // makes a display keep what it shows; nil: nothing is kept
 }
 
 // formats are the values of --format.
@@ -121,8 +121,8 @@ func (f *Flags) Check() error {
 	return nil
 }
 
-// Asked reports whether a flag asks for another way than lines as they come.
-func (f *Flags) Asked() bool {
+// NonDefault reports whether a flag asks for another way than lines as they come.
+func (f *Flags) NonDefault() bool {
 	return f.Format != "stream" || f.fold || f.Diff || f.quiet || f.progress == "always" || f.outdir != "" || f.errdir != ""
 }
 
@@ -156,11 +156,11 @@ func (f *Flags) Display(v View) (d Display, end func()) {
 		d = newFiles(v, d, f.outdir, f.errdir)
 	}
 	if f.progress == "always" || f.progress == "auto" && v.Screen.HasStatus() {
-		p := newProgress(v.Screen, d, v.Tally)
+		p := newProgress(v.Screen, d, v.Summary)
 		d, end = p, p.end
 	}
-	if v.Keep != nil {
-		d = v.Keep(d)
+	if v.Record != nil {
+		d = v.Record(d)
 	}
 	return d, end
 }

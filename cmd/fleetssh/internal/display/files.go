@@ -45,14 +45,14 @@ func newFiles(v View, beside Display, outdir, errdir string) *fileDisplay {
 	if outdir != "" && sameDirectory(outdir, errdir) {
 		d.dirs[fleetssh.StderrLine] = outdir // one file takes both, in the order in which they come
 	}
-	d.names = selection.FileNames(v.Tally.Hosts)
+	d.names = selection.FileNames(v.Summary.Hosts)
 	for i := range d.names {
 		for _, dir := range d.dirs {
 			file, err := os.Create(filepath.Join(dir, d.names[i]))
 			if err == nil {
 				err = file.Close()
 			}
-			if d.note(err); err != nil {
+			if d.reportError(err); err != nil {
 				return d // the other files would fail for the same reason
 			}
 		}
@@ -73,7 +73,7 @@ func sameDirectory(a, b string) bool {
 func (d *fileDisplay) Show(ev fleetssh.Event) {
 	lost := ev.Err != nil && OutputLost(ev.Err)
 	if _, wanted := d.dirs[ev.Kind]; wanted && !lost {
-		d.note(d.write(ev))
+		d.reportError(d.write(ev))
 	}
 	d.Display.Show(ev)
 }
@@ -100,32 +100,32 @@ func (d *fileDisplay) write(ev fleetssh.Event) error {
 // Finished closes the files of a host.
 func (d *fileDisplay) Finished(r *results.Result) {
 	for _, dir := range d.dirs {
-		d.finish(fileKey{r.Index, dir})
+		d.closeFile(fileKey{r.Index, dir})
 	}
 	d.Display.Finished(r)
 }
 
-func (d *fileDisplay) finish(key fileKey) {
+func (d *fileDisplay) closeFile(key fileKey) {
 	f := d.open[key]
 	if f == nil {
 		return
 	}
 	delete(d.open, key)
 	err := f.Flush() // returns the error of any earlier write
-	d.note(errors.Join(err, f.file.Close()))
+	d.reportError(errors.Join(err, f.file.Close()))
 }
 
-// note reports the first error.
-func (d *fileDisplay) note(err error) {
-	if err != nil && !d.Tally.Trouble {
-		d.Tally.Trouble = true
+// reportError reports the first error.
+func (d *fileDisplay) reportError(err error) {
+	if err != nil && !d.Summary.LocalError {
+		d.Summary.LocalError = true
 		d.Screen.Message("fleetssh: error: write output files: " + err.Error())
 	}
 }
 
 func (d *fileDisplay) Close() {
 	for key := range d.open {
-		d.finish(key)
+		d.closeFile(key)
 	}
 	d.Display.Close()
 }

@@ -24,7 +24,7 @@ type foldDisplay struct {
 }
 
 func newFold(v View) Display {
-	return &foldDisplay{View: v, fold: fold.New(len(v.Tally.Hosts))}
+	return &foldDisplay{View: v, fold: fold.New(len(v.Summary.Hosts))}
 }
 
 func (d *foldDisplay) Show(ev fleetssh.Event) {
@@ -52,7 +52,7 @@ func (d *foldDisplay) Finished(r *results.Result) {
 		status, _ = r.Title()
 	}
 	d.fold.End(r.Index, status)
-	groups := d.fold.Certain()
+	groups := d.fold.Complete()
 	if d.diff {
 		d.groups = append(d.groups, groups...)
 		return
@@ -73,7 +73,7 @@ func (d *foldDisplay) group(g fold.Group) {
 	hosts, title := d.title(g)
 	d.header(title, g.Status != "")
 	d.lines(g, fold.Stdout, func(line string) { d.Screen.Out("", line) })
-	prefix := d.Screen.PaintErr(termline.Trouble, hosts) + ": "
+	prefix := d.Screen.PaintErr(termline.Failure, hosts) + ": "
 	d.lines(g, fold.Stderr, func(line string) { d.Screen.Err(prefix, line) })
 }
 
@@ -82,7 +82,7 @@ func (d *foldDisplay) group(g fold.Group) {
 func (d *foldDisplay) title(g fold.Group) (hosts, title string) {
 	labels := make([]string, len(g.Hosts))
 	for i, host := range g.Hosts {
-		labels[i] = d.Tally.Hosts[host].Label
+		labels[i] = d.Summary.Hosts[host].Label
 	}
 	hosts = hostset.Of(labels...).String()
 	title = fmt.Sprintf("%s (%d)", hosts, len(labels))
@@ -99,7 +99,7 @@ func (d *foldDisplay) header(title string, failed bool) {
 	}
 	style := termline.Heading
 	if failed {
-		style = termline.Trouble
+		style = termline.Failure
 	}
 	for _, line := range []string{rule, title, rule} {
 		d.Screen.Out(d.Screen.Paint(style, line), "")
@@ -124,7 +124,7 @@ func (d *foldDisplay) Close() {
 	if err := d.fold.Close(); err != nil {
 		d.Screen.Message("fleetssh: warning: " + err.Error())
 	}
-	d.Tally.ShowFailures(d.Screen)
+	d.Summary.ShowFailures(d.Screen)
 }
 
 // maxDiff is the longest output that is compared: finding differences takes memory and time.

@@ -25,12 +25,12 @@ type jsonDisplay struct {
 
 // NewJSON returns a display that shows one object a line. It shows the first one at once.
 func NewJSON(v View) Display {
-	d := &jsonDisplay{View: v, heads: make([][]byte, len(v.Tally.Hosts))}
-	for i, h := range v.Tally.Hosts {
+	d := &jsonDisplay{View: v, heads: make([][]byte, len(v.Summary.Hosts))}
+	for i, h := range v.Summary.Hosts {
 		head := appendJSONString([]byte(`,"host":`), h.Name)
 		d.heads[i] = strconv.AppendInt(append(head, `,"index":`...), int64(i), 10)
 	}
-	d.put(jsonStart{Type: "start", Time: v.Tally.Begun, Run: runID(v.Tally.Begun), Command: v.Command, Hosts: len(v.Tally.Hosts)})
+	d.put(jsonStart{Type: "start", Time: v.Summary.Begun, Run: runID(v.Summary.Begun), Command: v.Command, Hosts: len(v.Summary.Hosts)})
 	return d
 }
 
@@ -73,9 +73,9 @@ func (d *jsonDisplay) Show(ev fleetssh.Event) {
 	d.Screen.Print(d.buf)
 }
 
-func (d *jsonDisplay) Finished(r *results.Result) { d.put(d.Tally.JSONResult(r)) }
+func (d *jsonDisplay) Finished(r *results.Result) { d.put(d.Summary.JSONResult(r)) }
 
-func (d *jsonDisplay) Close() { d.put(d.Tally.Summary()) }
+func (d *jsonDisplay) Close() { d.put(d.Summary.JSONSummary()) }
 
 func (d *jsonDisplay) put(object any) { PutJSON(d.Screen, object) }
 
@@ -110,7 +110,7 @@ func appendJSONString(dst []byte, text string) []byte {
 		r, size := rune(b), 1
 		if b >= utf8.RuneSelf {
 			r, size = utf8.DecodeRuneInString(text[i:])
-			if !termline.Drives(r) {
+			if !termline.ControlsTerminal(r) {
 				i += size
 				continue
 			}
@@ -135,7 +135,7 @@ func appendJSONString(dst []byte, text string) []byte {
 
 // appendJSONRune appends r, escaped if a terminal could take it as a command.
 func appendJSONRune(dst []byte, r rune) []byte {
-	if !termline.Drives(r) {
+	if !termline.ControlsTerminal(r) {
 		return utf8.AppendRune(dst, r)
 	}
 	const hex = "0123456789abcdef"

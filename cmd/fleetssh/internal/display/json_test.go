@@ -22,7 +22,7 @@ func showLine(t *testing.T, ev fleetssh.Event) (map[string]any, string) {
 	var out bytes.Buffer
 	screen := termline.New(&out, io.Discard)
 	hosts := []selection.Host{{Name: "a"}, {Name: "b\"\u202e"}}
-	d := NewJSON(View{Screen: screen, Tally: results.New(hosts)})
+	d := NewJSON(View{Screen: screen, Summary: results.New(hosts)})
 	ev.Host, ev.Time = 1, time.Date(2030, 1, 2, 3, 4, 5, 6_000_000, time.UTC)
 	d.Show(ev)
 	screen.Close()
@@ -45,7 +45,7 @@ func TestJSONLines(t *testing.T) {
 			t.Errorf("%q is shown as %s", text, line)
 		}
 		for _, r := range strings.TrimSuffix(line, "\n") {
-			if termline.Drives(r) {
+			if termline.ControlsTerminal(r) {
 				t.Errorf("%q is shown with %q", text, r)
 			}
 		}
@@ -84,7 +84,7 @@ func FuzzAppendJSONString(f *testing.F) {
 
 func benchmarkShow(b *testing.B, format string) {
 	screen := termline.New(io.Discard, io.Discard)
-	d := formats[format](View{Screen: screen, Tally: results.New([]selection.Host{{Name: "web1", Label: "web1"}}), Label: true})
+	d := formats[format](View{Screen: screen, Summary: results.New([]selection.Host{{Name: "web1", Label: "web1"}}), Label: true})
 	ev := fleetssh.Event{Kind: fleetssh.StdoutLine, Text: "y", Time: time.Now()}
 	b.ReportAllocs()
 	for b.Loop() {

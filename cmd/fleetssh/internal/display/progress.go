@@ -14,21 +14,21 @@ import (
 // progress shows the progress of a run in a status line, beside another display.
 type progress struct {
 	Display
-	screen  *termline.Screen
-	total   int
-	begun   time.Time
-	waiting *results.Outstanding
+	screen      *termline.Screen
+	total       int
+	begun       time.Time
+	outstanding *results.Outstanding
 
 	started               []bool // by host
-	done, failed, unbegun atomic.Int64
+	done, failed, skipped atomic.Int64
 	running               atomic.Int64
 	line                  *statusLine
 }
 
 // newProgress returns a display that shows progress beside another.
-func newProgress(screen *termline.Screen, beside Display, t *results.Tally) *progress {
+func newProgress(screen *termline.Screen, beside Display, t *results.Summary) *progress {
 	total := len(t.Hosts)
-	p := &progress{Display: beside, screen: screen, total: total, started: make([]bool, total), begun: time.Now(), waiting: t.Waiting}
+	p := &progress{Display: beside, screen: screen, total: total, started: make([]bool, total), begun: time.Now(), outstanding: t.Outstanding}
 	p.line = startStatus(screen, p.text)
 	return p
 }
@@ -40,12 +40,12 @@ func (p *progress) text() string {
 	if failed > 0 {
 		text += fmt.Sprintf(", %d failed", failed)
 	}
-	if unbegun := p.unbegun.Load(); unbegun > 0 {
+	if unbegun := p.skipped.Load(); unbegun > 0 {
 		text += fmt.Sprintf(", %d skipped", unbegun)
 	}
 	text += ", " + time.Since(p.begun).Round(time.Second).String()
 	long := fmt.Sprintf("%d of %s done%s", done, selection.CountHosts(p.total), text)
-	return fitting(p.screen, withStragglers(long, p.waiting), long, fmt.Sprintf("%d/%d done%s", done, p.total, text), fmt.Sprintf("%d/%d%s", done, p.total, text))
+	return fit(p.screen, withStragglers(long, p.outstanding), long, fmt.Sprintf("%d/%d done%s", done, p.total, text), fmt.Sprintf("%d/%d%s", done, p.total, text))
 }
 
 // withStragglers adds the hosts that are waited for to a status line.
@@ -70,7 +70,7 @@ func (p *progress) Finished(r *results.Result) {
 	}
 	switch {
 	case r.Outcome.Kind == fleetssh.Skipped:
-		p.unbegun.Add(1)
+		p.skipped.Add(1)
 	case r.OK:
 		p.done.Add(1)
 	default:

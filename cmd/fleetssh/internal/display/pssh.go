@@ -40,7 +40,7 @@ func (v formatValue) Set(text string) error {
 type psshDisplay struct {
 	View
 	lines  Display    // shows lines as they come; nil: they are not shown
-	kept   *fold.Fold // keeps them until the host has ended; nil: they are not kept
+	fold   *fold.Fold // keeps them until the host has ended; nil: they are not kept
 	stderr bool       // standard error is kept, too
 	ended  int
 	failed bool // something could not be kept
@@ -51,11 +51,11 @@ func newPsshLines(v View) Display { return &psshDisplay{View: v} }
 func newPsshPrint(v View) Display { return &psshDisplay{View: v, lines: NewStream(v)} }
 
 func newPsshInline(v View) Display {
-	return &psshDisplay{View: v, kept: fold.New(len(v.Tally.Hosts)), stderr: true}
+	return &psshDisplay{View: v, fold: fold.New(len(v.Summary.Hosts)), stderr: true}
 }
 
 func newPsshInlineStdout(v View) Display {
-	return &psshDisplay{View: v, kept: fold.New(len(v.Tally.Hosts))}
+	return &psshDisplay{View: v, fold: fold.New(len(v.Summary.Hosts))}
 }
 
 func (d *psshDisplay) Show(ev fleetssh.Event) {
@@ -64,7 +64,7 @@ func (d *psshDisplay) Show(ev fleetssh.Event) {
 	case d.lines != nil:
 		d.lines.Show(ev)
 		return
-	case d.kept == nil || ev.Kind != fleetssh.StdoutLine && ev.Kind != fleetssh.StderrLine:
+	case d.fold == nil || ev.Kind != fleetssh.StdoutLine && ev.Kind != fleetssh.StderrLine:
 		return
 	case ev.Err != nil && OutputLost(ev.Err):
 		d.Screen.Message("fleetssh: warning: " + ev.Err.Error())
@@ -72,7 +72,7 @@ func (d *psshDisplay) Show(ev fleetssh.Event) {
 	case ev.Kind == fleetssh.StderrLine:
 		stream = fold.Stderr
 	}
-	if err := d.kept.Line(ev.Host, stream, ev.Text); err != nil && !d.failed {
+	if err := d.fold.Line(ev.Host, stream, ev.Text); err != nil && !d.failed {
 		d.failed = true
 		d.Screen.Message("fleetssh: warning: output could not be kept: " + err.Error())
 	}
@@ -80,21 +80,21 @@ func (d *psshDisplay) Show(ev fleetssh.Event) {
 
 func (d *psshDisplay) Finished(r *results.Result) {
 	d.ended++
-	d.Screen.Out("", psshLine(d.ended, d.Tally.Hosts[r.Index].Label, r))
-	if d.kept == nil {
+	d.Screen.Out("", psshLine(d.ended, d.Summary.Hosts[r.Index].Label, r))
+	if d.fold == nil {
 		return
 	}
-	d.kept.End(r.Index, "")
-	d.kept.Certain() // groups are not needed, and would take memory
-	g := d.kept.Of(r.Index)
-	d.below(g, fold.Stdout, "")
+	d.fold.End(r.Index, "")
+	d.fold.Complete() // groups are not needed, and would take memory
+	g := d.fold.Host(r.Index)
+	d.showOutput(g, fold.Stdout, "")
 	if d.stderr {
-		d.below(g, fold.Stderr, "Stderr: ")
+		d.showOutput(g, fold.Stderr, "Stderr: ")
 	}
 }
 
-// below shows what a host has written to a stream, with a heading before the first line.
-func (d *psshDisplay) below(g fold.Group, s fold.Stream, heading string) {
+// showOutput shows what a host has written to a stream, with a heading before the first line.
+func (d *psshDisplay) showOutput(g fold.Group, s fold.Stream, heading string) {
 	err := g.Lines(s, func(line string) bool {
 		d.Screen.Out(heading, line)
 		heading = ""
@@ -106,12 +106,12 @@ func (d *psshDisplay) below(g fold.Group, s fold.Stream, heading string) {
 }
 
 func (d *psshDisplay) Close() {
-	if d.kept != nil {
-		if err := d.kept.Close(); err != nil {
+	if d.fold != nil {
+		if err := d.fold.Close(); err != nil {
 			d.Screen.Message("fleetssh: warning: " + err.Error())
 		}
 	}
-	d.Tally.ShowFailures(d.Screen)
+	d.Summary.ShowFailures(d.Screen)
 }
 
 // psshLine returns the line by which pssh says that a host has ended.
@@ -144,7 +144,7 @@ func (*psshCopy) Progress(fleetssh.CopyProgress) {}
 
 func (d *psshCopy) Finished(r *results.Result) {
 	d.ended++
-	d.Screen.Out("", psshLine(d.ended, d.Tally.Hosts[r.Index].Label, r))
+	d.Screen.Out("", psshLine(d.ended, d.Summary.Hosts[r.Index].Label, r))
 }
 
-func (d *psshCopy) Close() { d.Tally.ShowFailures(d.Screen) }
+func (d *psshCopy) Close() { d.Summary.ShowFailures(d.Screen) }

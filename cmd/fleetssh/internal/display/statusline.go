@@ -25,14 +25,14 @@ type statusLine struct {
 	stopped chan struct{}
 }
 
-// leastStatus is the number of columns below which shorter texts do not help.
-const leastStatus = 24
+// minStatusWidth is the number of columns below which shorter texts do not help.
+const minStatusWidth = 24
 
-// fitting returns the first of several texts that fits the width of the terminal. If none does, it
+// fit returns the first of several texts that fits the width of the terminal. If none does, it
 // returns the first, which is cut when it is shown.
-func fitting(screen *termline.Screen, texts ...string) string {
+func fit(screen *termline.Screen, texts ...string) string {
 	width := screen.StatusWidth()
-	if width < leastStatus { // or not known
+	if width < minStatusWidth { // or not known
 		return texts[0]
 	}
 	for _, text := range texts {
@@ -53,7 +53,7 @@ func (s *statusLine) run() {
 	defer close(s.stopped)
 	tick, show := progressTick, s.screen.SetStatus
 	if !s.screen.HasStatus() {
-		tick, show = progressPause, s.say
+		tick, show = progressPause, s.message
 	}
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -67,7 +67,7 @@ func (s *statusLine) run() {
 	}
 }
 
-func (s *statusLine) say(text string) { s.screen.Message("fleetssh: " + text) }
+func (s *statusLine) message(text string) { s.screen.Message("fleetssh: " + text) }
 
 // end removes the line. It may be called twice.
 func (s *statusLine) end() {
@@ -77,7 +77,7 @@ func (s *statusLine) end() {
 		if s.screen.HasStatus() {
 			s.screen.SetStatus("")
 		} else {
-			s.say(s.text())
+			s.message(s.text())
 		}
 	})
 }

@@ -16,12 +16,12 @@ type streamDisplay struct {
 
 // NewStream returns a display that shows each line as it comes, behind the name of its host.
 func NewStream(v View) Display {
-	n := len(v.Tally.Hosts)
+	n := len(v.Summary.Hosts)
 	d := &streamDisplay{View: v, out: make([]string, n), err: make([]string, n)}
 	if v.Label {
-		for i, h := range v.Tally.Hosts {
+		for i, h := range v.Summary.Hosts {
 			d.out[i] = v.Screen.Paint(termline.Label, h.Label) + ": "
-			d.err[i] = v.Screen.PaintErr(termline.Trouble, h.Label) + ": "
+			d.err[i] = v.Screen.PaintErr(termline.Failure, h.Label) + ": "
 		}
 	}
 	return d
@@ -42,7 +42,7 @@ func (d *streamDisplay) Show(ev fleetssh.Event) {
 
 func (d *streamDisplay) Finished(*results.Result) {}
 
-func (d *streamDisplay) Close() { d.Tally.ShowFailures(d.Screen) }
+func (d *streamDisplay) Close() { d.Summary.ShowFailures(d.Screen) }
 
 // OutputLost reports whether the error of an event means that output could not be kept. Otherwise
 // it is about a line that is not text in the encoding of the host.
@@ -61,4 +61,4 @@ func (*quietDisplay) Show(fleetssh.Event) {}
 
 func (*quietDisplay) Finished(*results.Result) {}
 
-func (d *quietDisplay) Close() { d.Tally.ShowFailures(d.Screen) }
+func (d *quietDisplay) Close() { d.Summary.ShowFailures(d.Screen) }

@@ -15,7 +15,7 @@ const rule = "----------------"
 // Blocks shows what each host, or each set of hosts, wrote below its name.
 type Blocks struct {
 	screen   *termline.Screen
-	together bool
+	coalesce bool
 	fold     *fold.Fold
 	names    []string
 	numbers  map[string]int
@@ -24,7 +24,7 @@ type Blocks struct {
 // NewBlocks returns a sink that shows lines on screen in the end. With together,
 // output that is the same on several hosts is shown once.
 func NewBlocks(screen *termline.Screen, together bool) *Blocks {
-	return &Blocks{screen: screen, together: together, fold: fold.New(0), numbers: make(map[string]int)}
+	return &Blocks{screen: screen, coalesce: together, fold: fold.New(0), numbers: make(map[string]int)}
 }
 
 // Line implements [Sink].
@@ -43,7 +43,7 @@ func (b *Blocks) Line(host string, text []byte) error {
 // End implements [Sink]. It shows the blocks in the order of their first hosts.
 func (b *Blocks) End() error {
 	for i, name := range b.names {
-		if b.together {
+		if b.coalesce {
 			name = ""
 		}
 		b.fold.End(i, name) // hosts that end differently are kept apart
@@ -54,7 +54,7 @@ func (b *Blocks) End() error {
 	}
 	all := hostset.Of(b.names...)
 	var blocks []block
-	for _, g := range b.fold.Certain() {
+	for _, g := range b.fold.Complete() {
 		names := make([]string, len(g.Hosts))
 		for i, n := range g.Hosts {
 			names[i] = b.names[n]

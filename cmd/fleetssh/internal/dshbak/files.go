@@ -11,15 +11,15 @@ import (
 // Files writes what each host wrote into a file of its own. Names of hosts come from anywhere: none
 // of them leads to a file outside the directory.
 type Files struct {
-	root  *os.Root
-	files map[string]*file // by their names
-	held  int
+	root     *os.Root
+	files    map[string]*file // by their names
+	buffered int
 }
 
 // file is the file of one host.
 type file struct {
 	bytes.Buffer      // what is not yet written
-	begun        bool // the file is made anew
+	created      bool // the file is made anew
 }
 
 // NewFiles returns a sink that writes files in root, and closes root in the end.
@@ -40,7 +40,7 @@ func (b *Files) Line(host string, text []byte) error {
 	}
 	f.Write(text)
 	f.WriteByte('\n')
-	if b.held += len(text) + 1; b.held < maxHeld {
+	if b.buffered += len(text) + 1; b.buffered < bufferLimit {
 		return nil
 	}
 	return b.End()
@@ -53,7 +53,7 @@ func (b *Files) End() error {
 			continue
 		}
 		flags := os.O_WRONLY | os.O_CREATE | os.O_TRUNC
-		if f.begun {
+		if f.created {
 			flags = os.O_WRONLY | os.O_APPEND
 		}
 		file, err := b.root.OpenFile(name, flags, 0o666)
@@ -64,10 +64,10 @@ func (b *Files) End() error {
 		if err := errors.Join(err, file.Close()); err != nil {
 			return err
 		}
-		f.begun = true
+		f.created = true
 		f.Buffer = bytes.Buffer{} // not kept: there may be many
 	}
-	b.held = 0
+	b.buffered = 0
 	return nil
 }
 

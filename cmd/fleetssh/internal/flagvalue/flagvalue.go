@@ -140,12 +140,12 @@ func SizeText(n int64) string {
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[unit])
 }
 
-// Filled is a text that cannot be empty. An empty one, as an unset variable of a script
+// NonEmpty is a text that cannot be empty. An empty one, as an unset variable of a script
 // leaves it, would lift the limit that the flag sets.
-type Filled struct{ To *string }
+type NonEmpty struct{ To *string }
 
 // Set implements pflag.Value.
-func (v Filled) Set(text string) error {
+func (v NonEmpty) Set(text string) error {
 	if strings.TrimSpace(text) == "" {
 		return errors.New("it is empty")
 	}
@@ -154,7 +154,7 @@ func (v Filled) Set(text string) error {
 }
 
 // String implements [fmt.Stringer], as pflag shows defaults.
-func (v Filled) String() string {
+func (v NonEmpty) String() string {
 	if v.To == nil {
 		return ""
 	}
@@ -162,7 +162,7 @@ func (v Filled) String() string {
 }
 
 // Type implements pflag.Value.
-func (v Filled) Type() string { return "text" }
+func (v NonEmpty) Type() string { return "text" }
 
 // Choice is one of several words.
 type Choice struct {

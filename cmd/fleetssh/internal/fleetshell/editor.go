@@ -17,10 +17,10 @@ import (
 	"github.com/peterh/liner"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/atomicfile"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/selection"
-	"fleetssh/cmd/fleetssh/internal/wholefile"
 	"fleetssh/internal/shellquote"
 )
 
@@ -39,10 +39,10 @@ type editor struct {
 }
 
 const (
-	historyLines = 1000    // liner keeps as many
-	historyBytes = 1 << 20 // of the file, beyond which its older half goes
-	completeTime = 2 * time.Second
-	completeMost = 200
+	historyLines    = 1000    // liner keeps as many
+	historyBytes    = 1 << 20 // of the file, beyond which its older half goes
+	completeTimeout = 2 * time.Second
+	maxCompletions  = 200
 )
 
 // Dialogue runs the lines that the user types. signals delivers interrupts: the first interrupts the
@@ -65,7 +65,7 @@ func (s *Shell) Dialogue(ctx context.Context, signals <-chan os.Signal) error {
 			break
 		}
 		if err == errUnfinished {
-			s.said(err)
+			s.showError(err)
 			continue
 		}
 		if err != nil {
@@ -74,8 +74,8 @@ func (s *Shell) Dialogue(ctx context.Context, signals <-chan os.Signal) error {
 		for len(s.signals) > 0 {
 			<-s.signals // from before
 		}
-		if err := s.do(ctx, u); err != nil {
-			s.said(err)
+		if err := s.run(ctx, u); err != nil {
+			s.showError(err)
 		}
 		if err := s.Screen.Failure(); err != nil {
 			return exit.OutputError(err)
@@ -119,37 +119,37 @@ func newEditor() (*editor, error) {
 
 // read reads a unit, which may be several lines. Ctrl-C drops what was typed. Ctrl-D inside a unit
 // does so too, and returns errUnfinished.
-func (ed *editor) read(ctx context.Context, prompt string) (unit, error) {
+func (ed *editor) read(ctx context.Context, prompt string) (command, error) {
 	if !ed.ask(ctx) {
-		return unit{}, ctx.Err()
+		return command{}, ctx.Err()
 	}
 	defer ed.asked()
 	if err := ed.raw.ApplyMode(); err != nil {
-		return unit{}, err
+		return command{}, err
 	}
-	var u unit
+	var u command
 	first, err := ed.state.Prompt(prompt)
 	if err == nil {
-		u, err = readUnit(first, func() (string, error) { return ed.state.Prompt("> ") })
+		u, err = readCommand(first, func() (string, error) { return ed.state.Prompt("> ") })
 	}
 	if restored := ed.cooked.ApplyMode(); err == nil {
 		err = restored
 	}
 	if errors.Is(err, liner.ErrPromptAborted) {
-		return unit{}, nil
+		return command{}, nil
 	}
 	if err == io.EOF || err == errUnfinished {
 		fmt.Fprintln(os.Stdout)
 	}
 	if err != nil {
-		return unit{}, err
+		return command{}, err
 	}
-	ed.keep(u.text)
+	ed.addHistory(u.text)
 	return u, nil
 }
 
-// keep adds a unit to the history, unless it is empty, begins with a blank or has several lines.
-func (ed *editor) keep(text string) {
+// addHistory adds a unit to the history, unless it is empty, begins with a blank or has several lines.
+func (ed *editor) addHistory(text string) {
 	if strings.TrimSpace(text) == "" || text[0] == ' ' || strings.Contains(text, "\n") {
 		return
 	}
@@ -209,14 +209,14 @@ func openHistory() (*os.File, error) {
 	if text, err := os.ReadFile(name); err == nil && len(text) > historyBytes {
 		half := text[len(text)/2:]
 		half = half[bytes.IndexByte(half, '\n')+1:]
-		if err := wholefile.Write(name, wholefile.ForOwner, wholefile.Text(half)); err != nil {
+		if err := atomicfile.Write(name, atomicfile.OwnerOnly, atomicfile.Text(half)); err != nil {
 			return nil, err
 		}
 	}
 	return os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 }
 
-// complete completes the word before pos: one of the localWords, or a command or path of the first
+// complete completes the word before pos: one of the builtins, or a command or path of the first
 // host.
 func (s *Shell) complete(ctx context.Context, line string, pos int) (head string, words []string, tail string) {
 	runes := []rune(line)
@@ -225,7 +225,7 @@ func (s *Shell) complete(ctx context.Context, line string, pos int) (head string
 	head, word := before[:start], before[start:]
 	switch first := strings.TrimSpace(head); {
 	case strings.HasPrefix(before, ":") && start == 0:
-		for _, own := range localWords {
+		for _, own := range builtins {
 			if strings.HasPrefix(own, word) {
 				words = append(words, own)
 			}
@@ -250,7 +250,7 @@ func (s *Shell) remoteWords(ctx context.Context, word string, command bool) []st
 	if len(chosen) == 0 || command && word == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, completeTime)
+	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
 	out, err := s.consoles[chosen[0]].Run(ctx, fleetssh.ConsoleLine{Text: completionLine(word, command && !strings.Contains(word, "/"))})
 	if err != nil {
@@ -258,7 +258,7 @@ func (s *Shell) remoteWords(ctx context.Context, word string, command bool) []st
 	}
 	var words []string
 	for name, err := range out.Stdout.Lines(ctx) {
-		if err != nil || len(words) == completeMost {
+		if err != nil || len(words) == maxCompletions {
 			break
 		}
 		if name != "" && len(name) < 1024 && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
@@ -283,7 +283,7 @@ func completionLine(word string, command bool) string {
 		look = `if [ -n "$BASH_VERSION" ]; then compgen -c -- ` + quoted + `; else IFS=:; [ -n "$ZSH_VERSION" ] && setopt shwordsplit nullglob; ` +
 			`for d in $PATH; do for f in "$d"/` + quoted + `*; do [ -x "$f" ] && printf '%s\n' "${f##*/}"; done; done; fi | sort -u`
 	}
-	return fmt.Sprintf(`fleetssh_q=$?; (%s) 2>/dev/null | head -n %d; (exit $fleetssh_q)`, look, completeMost)
+	return fmt.Sprintf(`fleetssh_q=$?; (%s) 2>/dev/null | head -n %d; (exit $fleetssh_q)`, look, maxCompletions)
 }
 
 // quoteWord quotes a name for a line, but not a leading "~/".

@@ -59,13 +59,13 @@ func (s *Shell) Open(ctx context.Context) error {
 	if consoles == nil {
 		return selection.UsageError(err, s.Hosts)
 	}
-	t := s.tally(s.all())
+	t := s.newSummary(s.all())
 	for i, console := range consoles {
 		s.consoles[i] = console
-		s.chosen[i] = s.noteOpen(t, i, console)
+		s.chosen[i] = s.opened(t, i, console)
 	}
 	s.Warnings.Show(s.Screen)
-	s.count(t)
+	s.showFailures(t)
 	if ctx.Err() != nil {
 		return exit.Status(exit.Interrupted)
 	}
@@ -75,18 +75,18 @@ func (s *Shell) Open(ctx context.Context) error {
 	return t.Err()
 }
 
-// noteOpen adds a failed login to t, and reports whether the host can be used.
-func (s *Shell) noteOpen(t *results.Tally, i int, console *fleetssh.Console) bool {
+// opened adds a failed login to t, and reports whether the host can be used.
+func (s *Shell) opened(t *results.Summary, i int, console *fleetssh.Console) bool {
 	if console.Err == nil {
 		return true
 	}
-	r := results.OfLogin(i, &s.Hosts[i].Config, nil, console.Err)
-	t.Put(r)
+	r := results.LoginResult(i, &s.Hosts[i].Config, nil, console.Err)
+	t.AddResult(r)
 	return false
 }
 
-// tally returns a tally for hosts by their indexes.
-func (s *Shell) tally(indexes []int) *results.Tally {
+// newSummary returns a tally for hosts by their indexes.
+func (s *Shell) newSummary(indexes []int) *results.Summary {
 	entries := make([]selection.Host, len(indexes))
 	for k, i := range indexes {
 		entries[k] = s.Hosts[i]
@@ -96,8 +96,8 @@ func (s *Shell) tally(indexes []int) *results.Tally {
 	return t
 }
 
-// count shows the failures, and keeps their exit codes.
-func (s *Shell) count(t *results.Tally) {
+// showFailures shows the failures, and keeps their exit codes.
+func (s *Shell) showFailures(t *results.Summary) {
 	t.ShowFailures(s.Screen)
 	for i := range t.Results {
 		s.codes[exit.CodeOf(t.Results[i].Outcome)] = true
@@ -148,14 +148,14 @@ func (s *Shell) Script(ctx context.Context) error {
 			return err
 		}
 		begun := number
-		u, err := readUnit(line, next)
+		u, err := readCommand(line, next)
 		if err == errUnfinished {
 			return exit.UsageError("", "line %d of standard input: %v", begun, err)
 		}
 		if err != nil {
 			return err
 		}
-		if wrong := s.do(ctx, u); wrong != nil {
+		if wrong := s.run(ctx, u); wrong != nil {
 			return wrong
 		}
 		if failure := s.Screen.Failure(); failure != nil {
@@ -171,11 +171,11 @@ func (s *Shell) Script(ctx context.Context) error {
 	return nil
 }
 
-// do runs a unit. An error ends a script; a dialogue shows it and goes on.
-func (s *Shell) do(ctx context.Context, u unit) error {
+// run runs a unit. An error ends a script; a dialogue shows it and goes on.
+func (s *Shell) run(ctx context.Context, u command) error {
 	text := u.text
 	trimmed := strings.TrimSpace(text)
-	s.leave() // shells may have ended since the last line
+	s.dropEnded() // shells may have ended since the last line
 	switch {
 	case len(s.selection()) == 0 && (trimmed == "exit" || trimmed == "quit" || trimmed == "logout"):
 		s.quit = true // there is no shell left to leave
@@ -183,7 +183,7 @@ func (s *Shell) do(ctx context.Context, u unit) error {
 	case trimmed == "":
 		return nil
 	case strings.HasPrefix(trimmed, ":"):
-		return s.word(ctx, u)
+		return s.builtin(ctx, u)
 	case strings.HasPrefix(trimmed, "!"):
 		return s.local(ctx, trimmed[1:])
 	}
@@ -210,11 +210,11 @@ func (s *Shell) onHosts(ctx context.Context, line func(i int) fleetssh.ConsoleLi
 	for k, i := range chosen {
 		consoles[k] = s.consoles[i]
 	}
-	t := s.tally(chosen)
-	show, end := s.Show.Display(display.View{Screen: s.Screen, Tally: t})
+	t := s.newSummary(chosen)
+	show, end := s.Show.Display(display.View{Screen: s.Screen, Summary: t})
 	defer end()
 	lines := &runningLines{running: make(map[int]*fleetssh.HostOutput), begun: time.Now()}
-	t.Waiting.Working = lines.working
+	t.Outstanding.Working = lines.working
 	var wg sync.WaitGroup
 	over := make(chan struct{})
 	if s.signals != nil {
@@ -223,10 +223,10 @@ func (s *Shell) onHosts(ctx context.Context, line func(i int) fleetssh.ConsoleLi
 	for ev := range fleetssh.StreamLines(ctx, consoles, func(k int) fleetssh.ConsoleLine { return line(chosen[k]) }) {
 		switch ev.Kind {
 		case fleetssh.Started:
-			lines.put(ev.Host, ev.Output)
+			lines.set(ev.Host, ev.Output)
 			show.Show(ev)
 		case fleetssh.Finished:
-			lines.put(ev.Host, nil)
+			lines.set(ev.Host, nil)
 			show.Finished(t.Add(ev))
 		default:
 			show.Show(ev)
@@ -243,14 +243,14 @@ func (s *Shell) onHosts(ctx context.Context, line func(i int) fleetssh.ConsoleLi
 			s.failed = append(s.failed, chosen[r.Index])
 		}
 	}
-	s.leave()
+	s.dropEnded()
 	s.Warnings.Show(s.Screen)
 	s.Screen.Flush()
 	return nil
 }
 
-// leave drops the hosts whose shells have ended, and says so.
-func (s *Shell) leave() {
+// dropEnded drops the hosts whose shells have ended, and says so.
+func (s *Shell) dropEnded() {
 	byWay := make(map[string][]string)
 	for i, console := range s.consoles {
 		if !s.chosen[i] || !console.Finished() {
@@ -306,8 +306,8 @@ func (l *runningLines) working() (work []fleetssh.Progress) {
 	return work
 }
 
-// put records that a line runs on host k, or with nil that it has ended there.
-func (l *runningLines) put(k int, out *fleetssh.HostOutput) {
+// set records that a line runs on host k, or with nil that it has ended there.
+func (l *runningLines) set(k int, out *fleetssh.HostOutput) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if out == nil {
@@ -360,8 +360,8 @@ func (l *runningLines) interrupt(ctx context.Context) {
 	wg.Wait()
 }
 
-// said shows an error after which the dialogue goes on.
-func (s *Shell) said(err error) {
+// showError shows an error after which the dialogue goes on.
+func (s *Shell) showError(err error) {
 	if f, ok := errors.AsType[*exit.Error](err); ok && f.Hint != "" {
 		s.Screen.Message("fleetssh: " + f.Text + " (" + f.Hint + ")")
 		return

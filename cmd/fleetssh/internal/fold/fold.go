@@ -21,16 +21,16 @@ const (
 // ended the same way. What it costs grows with the lines, however many hosts write them at
 // whatever pace. One goroutine at a time may use it.
 type Fold struct {
-	text  text
+	lines lineStore
 	trees [2]*tree
 	hosts []host
 
-	groups map[groupKey]*group
-	free   []*group // certain, and not yet taken
+	groups   map[groupKey]*group
+	complete []*group // certain, and not yet taken
 }
 
 // host is where a host is on both streams.
-type host struct{ at [2]place }
+type host struct{ at [2]position }
 
 // groupKey is what hosts of a group have in common: both streams, and how they ended.
 type groupKey struct {
@@ -40,8 +40,8 @@ type groupKey struct {
 
 type group struct {
 	groupKey
-	hosts []int
-	free  bool // in Fold.free, or taken from there
+	hosts    []int
+	complete bool // in Fold.free, or taken from there
 }
 
 // A Group is a number of hosts that wrote the same to both streams and ended the same
@@ -57,9 +57,9 @@ type Group struct {
 // New returns a fold of so many hosts, which are known by their number from 0.
 func New(hosts int) *Fold {
 	f := &Fold{groups: make(map[groupKey]*group)}
-	f.text.limit, f.text.unit = memory, blockSize
+	f.lines.limit, f.lines.unit = memoryLimit, blockSize
 	for s := range f.trees {
-		f.trees[s] = newTree(&f.text)
+		f.trees[s] = newTree(&f.lines)
 	}
 	f.hosts = make([]host, 0, hosts)
 	for range hosts {
@@ -80,15 +80,15 @@ func (f *Fold) Add() int {
 }
 
 // Close gives up what is kept. Groups cannot be read any more.
-func (f *Fold) Close() error { return f.text.close() }
+func (f *Fold) Close() error { return f.lines.close() }
 
 // Line takes a line of a host that has not ended. The error is that it cannot be kept:
 // the disk is full.
 func (f *Fold) Line(i int, stream Stream, text string) error {
 	t, p := f.trees[stream], &f.hosts[i].at[stream]
 	of := candidate{text: text, hash: uint32(maphash.String(t.seed, text))}
-	if !p.end() {
-		if ok, err := f.text.is(p.segment.lines[p.line], of); ok || err != nil {
+	if !p.atEnd() {
+		if ok, err := f.lines.equal(p.segment.lines[p.line], of); ok || err != nil {
 			p.line++ // also behind what cannot be read back: the host has written a line
 			return err
 		}
@@ -100,11 +100,11 @@ func (f *Fold) Line(i int, stream Stream, text string) error {
 		return err
 	}
 	if to == nil {
-		kept, err := f.text.keep(of)
+		kept, err := f.lines.add(of)
 		if err != nil {
 			return err
 		}
-		if from.grows() {
+		if from.extendable() {
 			from.lines = append(from.lines, kept)
 			p.line++
 			return nil
@@ -113,7 +113,7 @@ func (f *Fold) Line(i int, stream Stream, text string) error {
 	}
 	f.leave(i, int(stream))
 	f.enter(i, int(stream), to, 1)
-	f.left(from)
+	f.closeIfEmpty(from)
 	return nil
 }
 
@@ -122,7 +122,7 @@ func (f *Fold) Line(i int, stream Stream, text string) error {
 func (f *Fold) End(i int, status string) {
 	key := groupKey{status: status}
 	for s := range f.trees {
-		if !f.hosts[i].at[s].end() {
+		if !f.hosts[i].at[s].atEnd() {
 			f.split(i, s)
 		}
 		key.at[s] = f.hosts[i].at[s].segment
@@ -132,7 +132,7 @@ func (f *Fold) End(i int, status string) {
 		g = &group{groupKey: key}
 		f.groups[key] = g
 		for _, at := range key.at {
-			at.waiting = append(at.waiting, g)
+			at.pending = append(at.pending, g)
 		}
 	}
 	g.hosts = append(g.hosts, i)
@@ -140,7 +140,7 @@ func (f *Fold) End(i int, status string) {
 		f.leave(i, s)
 	}
 	for _, at := range key.at {
-		f.left(at)
+		f.closeIfEmpty(at)
 	}
 }
 
@@ -165,7 +165,7 @@ func (f *Fold) split(i, stream int) {
 
 // enter puts a host behind so many lines of a segment.
 func (f *Fold) enter(i, stream int, to *segment, line int) {
-	f.hosts[i].at[stream] = place{segment: to, line: line, next: to.members, prev: -1}
+	f.hosts[i].at[stream] = position{segment: to, line: line, next: to.members, prev: -1}
 	if to.members >= 0 {
 		f.hosts[to.members].at[stream].prev = int32(i)
 	}
@@ -187,39 +187,39 @@ func (f *Fold) leave(i, stream int) {
 	p.segment.active--
 }
 
-// left closes a segment that hosts have left, if they were the last.
-func (f *Fold) left(s *segment) {
+// closeIfEmpty closes a segment that hosts have left, if they were the last.
+func (f *Fold) closeIfEmpty(s *segment) {
 	if s.active > 0 || s.closed || s.parent != nil && !s.parent.closed {
 		return
 	}
 	// A group is certain, since no other host can get into it, when that is so on one of
 	// the streams.
 	s.close(func(g *group) {
-		if !g.free {
-			g.free = true
-			f.free = append(f.free, g)
+		if !g.complete {
+			g.complete = true
+			f.complete = append(f.complete, g)
 		}
 	})
 }
 
-// Of returns what a host that has ended wrote, as a group of its own.
-func (f *Fold) Of(i int) Group {
+// Host returns what a host that has ended wrote, as a group of its own.
+func (f *Fold) Host(i int) Group {
 	h := &f.hosts[i]
 	return Group{Hosts: []int{i}, fold: f, at: [2]*segment{h.at[Stdout].segment, h.at[Stderr].segment}}
 }
 
-// Certain returns the groups that no other host can get into any more, each once,
+// Complete returns the groups that no other host can get into any more, each once,
 // the largest first.
-func (f *Fold) Certain() []Group {
-	if len(f.free) == 0 {
+func (f *Fold) Complete() []Group {
+	if len(f.complete) == 0 {
 		return nil
 	}
-	groups := make([]Group, len(f.free))
-	for i, g := range f.free {
+	groups := make([]Group, len(f.complete))
+	for i, g := range f.complete {
 		slices.Sort(g.hosts)
 		groups[i] = Group{Hosts: g.hosts, Status: g.status, fold: f, at: g.at}
 	}
-	f.free = nil
+	f.complete = nil
 	slices.SortFunc(groups, compare)
 	return groups
 }
@@ -235,5 +235,5 @@ func (g Group) Empty() bool { return g.at[Stdout].parent == nil && g.at[Stderr].
 // Lines calls yield for the lines of a stream, in their order, until it returns false.
 // The error is that they cannot be read back.
 func (g Group) Lines(s Stream, yield func(string) bool) error {
-	return g.fold.trees[s].written(g.at[s], yield)
+	return g.fold.trees[s].eachLine(g.at[s], yield)
 }

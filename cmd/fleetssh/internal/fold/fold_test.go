@@ -46,7 +46,7 @@ func TestCertain(t *testing.T) {
 	defer f.Close()
 	want := func(what string, hosts string) {
 		t.Helper()
-		if got := hostsOf(f.Certain()); got != hosts {
+		if got := hostsOf(f.Complete()); got != hosts {
 			t.Errorf("%s: %s, want %s", what, got, hosts)
 		}
 	}
@@ -82,7 +82,7 @@ func TestStreams(t *testing.T) {
 	for i := range 4 {
 		f.End(i, "")
 	}
-	groups := f.Certain()
+	groups := f.Complete()
 	if hostsOf(groups) != "[[0 1] [2] [3]]" {
 		t.Fatal(hostsOf(groups))
 	}
@@ -100,8 +100,8 @@ func TestProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 8).Draw(t, "hosts")
 		f := New(n)
-		f.text.limit = int64(rapid.IntRange(0, 20).Draw(t, "memory"))
-		f.text.unit = rapid.IntRange(1, 20).Draw(t, "block")
+		f.lines.limit = int64(rapid.IntRange(0, 20).Draw(t, "memory"))
+		f.lines.unit = rapid.IntRange(1, 20).Draw(t, "block")
 		defer f.Close()
 		wrote := make([][2][]string, n)
 		status := make([]string, n)
@@ -137,7 +137,7 @@ func TestProperty(t *testing.T) {
 				f.End(i, status[i])
 				left = slices.Delete(left, k, k+1)
 			}
-			for _, g := range f.Certain() {
+			for _, g := range f.Complete() {
 				for _, h := range g.Hosts {
 					if group[h] != "" {
 						t.Fatalf("host %d is in two groups", h)
@@ -202,7 +202,7 @@ func TestPace(t *testing.T) {
 		if i == hosts-1 {
 			want = hosts
 		}
-		if got := len(f.Certain()); got != want {
+		if got := len(f.Complete()); got != want {
 			t.Fatalf("%d groups behind host %d, want %d", got, i, want)
 		}
 	}
@@ -221,7 +221,7 @@ func TestStaircase(t *testing.T) {
 	}
 	for i := range hosts {
 		f.End(i, "")
-		if got := hostsOf(f.Certain()); got != fmt.Sprintf("[[%d]]", i) {
+		if got := hostsOf(f.Complete()); got != fmt.Sprintf("[[%d]]", i) {
 			t.Fatalf("behind host %d: %s", i, got)
 		}
 	}
@@ -245,7 +245,7 @@ func TestMemory(t *testing.T) {
 	for i := range hosts {
 		f.End(i, "0")
 	}
-	if groups := f.Certain(); len(groups) != 1 || len(groups[0].Hosts) != hosts {
+	if groups := f.Complete(); len(groups) != 1 || len(groups[0].Hosts) != hosts {
 		t.Error(hostsOf(groups))
 	}
 }
@@ -261,17 +261,17 @@ func heap() int64 {
 func TestSpill(t *testing.T) {
 	t.Parallel()
 	f := New(100)
-	f.text.limit, f.text.unit = 10<<10, 1<<10
+	f.lines.limit, f.lines.unit = 10<<10, 1<<10
 	for i := range 100 {
 		for k := range 50 {
 			write(t, f, i, Stdout, fmt.Sprintf("host %d line %d", i%50, k))
 		}
 		f.End(i, "")
 	}
-	if f.text.size == 0 {
+	if f.lines.size == 0 {
 		t.Error("nothing went to the file")
 	}
-	groups := f.Certain()
+	groups := f.Complete()
 	if len(groups) != 50 {
 		t.Fatalf("%d groups", len(groups))
 	}

@@ -7,7 +7,7 @@ import "hash/maphash"
 // one segment, so that a line costs sixteen bytes beside its text, and the tree has no more
 // segments than twice the number of hosts.
 type tree struct {
-	text *text
+	text *lineStore
 	seed maphash.Seed
 	root *segment
 }
@@ -30,34 +30,34 @@ type segment struct {
 	members int32 // the first of the hosts that are here, -1: none; see place
 	active  int   // of those, how many have not ended
 	closed  bool
-	waiting []*group // groups that end behind the last line, until it is closed
+	pending []*group // groups that end behind the last line, until it is closed
 }
 
-// place is where a host is on one stream: behind so many lines of a segment. next and
+// position is where a host is on one stream: behind so many lines of a segment. next and
 // prev are the hosts before and after it in the list of the segment's members, -1: none.
-type place struct {
+type position struct {
 	segment    *segment
 	line       int
 	next, prev int32
 }
 
-func newTree(t *text) *tree {
+func newTree(t *lineStore) *tree {
 	return &tree{text: t, seed: maphash.MakeSeed(), root: &segment{members: -1}}
 }
 
-// end reports whether the place is behind the last line of its segment.
-func (p *place) end() bool { return p.line == len(p.segment.lines) }
+// atEnd reports whether the place is behind the last line of its segment.
+func (p *position) atEnd() bool { return p.line == len(p.segment.lines) }
 
 // child returns the segment behind s that begins with a line, nil if there is none.
 func (t *tree) child(s *segment, of candidate) (*segment, error) {
 	if s.first == nil {
 		return nil, nil
 	}
-	if ok, err := t.text.is(s.first.lines[0], of); ok || err != nil {
+	if ok, err := t.text.equal(s.first.lines[0], of); ok || err != nil {
 		return s.first, err
 	}
 	for c := s.more[of.hash]; c != nil; c = c.same {
-		if ok, err := t.text.is(c.lines[0], of); ok || err != nil {
+		if ok, err := t.text.equal(c.lines[0], of); ok || err != nil {
 			return c, err
 		}
 	}
@@ -79,9 +79,9 @@ func (s *segment) add(l line) *segment {
 	return c
 }
 
-// grows reports whether a line can be put at the end of s: nothing follows there, and
+// extendable reports whether a line can be put at the end of s: nothing follows there, and
 // nobody has ended there.
-func (s *segment) grows() bool { return s.parent != nil && s.first == nil && len(s.waiting) == 0 }
+func (s *segment) extendable() bool { return s.parent != nil && s.first == nil && len(s.pending) == 0 }
 
 // cut makes a segment of the first n lines of s, which keeps the others. The parent of s
 // has the new one in its place.
@@ -119,10 +119,10 @@ func (s *segment) close(free func(*group)) {
 		s := open[len(open)-1]
 		open = open[:len(open)-1]
 		s.closed = true
-		for _, g := range s.waiting {
+		for _, g := range s.pending {
 			free(g)
 		}
-		s.waiting = nil
+		s.pending = nil
 		idle := func(c *segment) {
 			if c.active == 0 {
 				open = append(open, c)
@@ -139,13 +139,13 @@ func (s *segment) close(free func(*group)) {
 	}
 }
 
-// written calls yield for the lines from the root to the end of s.
-func (t *tree) written(s *segment, yield func(string) bool) error {
+// eachLine calls yield for the lines from the root to the end of s.
+func (t *tree) eachLine(s *segment, yield func(string) bool) error {
 	var way []*segment
 	for ; s != nil; s = s.parent {
 		way = append(way, s)
 	}
-	read := reader{text: t.text}
+	read := lineReader{text: t.text}
 	for i := len(way) - 1; i >= 0; i-- {
 		for _, l := range way[i].lines {
 			line, err := read.get(l)

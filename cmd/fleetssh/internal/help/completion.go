@@ -84,11 +84,11 @@ complete -F _@NAME@ @NAME@
 
 // A Knower returns the hosts and groups that a command line may mean, without asking the
 // network. cmd has its flags.
-type Knower func(cmd *cobra.Command) (hosts, groups []string)
+type NameSource func(cmd *cobra.Command) (hosts, groups []string)
 
 // Complete makes the commands answer a shell that asks how to complete a word. It does nothing
 // unless args are such a question.
-func Complete(root *cobra.Command, args []string, out io.Writer, known Knower) error {
+func Complete(root *cobra.Command, args []string, out io.Writer, known NameSource) error {
 	if len(args) == 0 || args[0] != cobra.ShellCompRequestCmd && args[0] != cobra.ShellCompNoDescRequestCmd {
 		return nil
 	}
@@ -116,7 +116,7 @@ func Complete(root *cobra.Command, args []string, out io.Writer, known Knower) e
 }
 
 // completeArgs returns how the arguments of a verb are completed.
-func completeArgs(usage []string, known Knower) cobra.CompletionFunc {
+func completeArgs(usage []string, known NameSource) cobra.CompletionFunc {
 	_, args, _ := strings.Cut(strings.Join(usage[:min(len(usage), 1)], ""), "[options]")
 	switch {
 	case strings.Contains(args, "HOST") || strings.Contains(args, "EXPR"):
@@ -129,7 +129,7 @@ func completeArgs(usage []string, known Knower) cobra.CompletionFunc {
 
 // completeFlag returns how the value of a flag is completed. value is the word that the help has for
 // it. A nil function completes file names.
-func completeFlag(flag *pflag.Flag, value string, known Knower) cobra.CompletionFunc {
+func completeFlag(flag *pflag.Flag, value string, known NameSource) cobra.CompletionFunc {
 	if choice, ok := flag.Value.(interface{ Choices() []string }); ok {
 		return cobra.FixedCompletions(choice.Choices(), cobra.ShellCompDirectiveNoFileComp)
 	}
@@ -148,31 +148,31 @@ func completeFlag(flag *pflag.Flag, value string, known Knower) cobra.Completion
 	return cobra.NoFileCompletions
 }
 
-func completeGroups(known Knower) cobra.CompletionFunc {
+func completeGroups(known NameSource) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 		_, groups := known(cmd)
-		return Beginning(word, "", groups), cobra.ShellCompDirectiveNoFileComp
+		return WithPrefix(word, "", groups), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
 // completeHosts completes the last name of an expression: a host, with or without a user, or a group
 // after "@".
-func completeHosts(known Knower) cobra.CompletionFunc {
+func completeHosts(known NameSource) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 		hosts, groups := known(cmd)
 		begin := strings.LastIndexAny(word, ",!&^") + 1
 		if at := strings.LastIndexByte(word, '@'); at == begin {
 			groups = append(append(groups, "*"), classesOfRuns(word[at+1:])...)
-			return Beginning(word[at+1:], word[:at+1], groups), cobra.ShellCompDirectiveNoFileComp
+			return WithPrefix(word[at+1:], word[:at+1], groups), cobra.ShellCompDirectiveNoFileComp
 		} else if at > begin {
 			begin = at + 1
 		}
-		return Beginning(word[begin:], word[:begin], hosts), cobra.ShellCompDirectiveNoFileComp
+		return WithPrefix(word[begin:], word[:begin], hosts), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
-// Beginning returns the names that start with begin, in natural order, each with before in front.
-func Beginning(begin, before string, names []string) []string {
+// WithPrefix returns the names that start with begin, in natural order, each with before in front.
+func WithPrefix(begin, before string, names []string) []string {
 	var found []string
 	for name := range hostset.Of(names...).All() {
 		if strings.HasPrefix(name, begin) {
@@ -185,9 +185,9 @@ func Beginning(begin, before string, names []string) []string {
 // maxKnownHosts is how many bytes of a known_hosts file are read.
 const maxKnownHosts = 16 << 20
 
-// HostsWithKeys returns the hosts in ~/.ssh/known_hosts, or in the file of --known-hosts, unless
+// KnownHosts returns the hosts in ~/.ssh/known_hosts, or in the file of --known-hosts, unless
 // their names are hashed.
-func HostsWithKeys(cmd *cobra.Command) []string {
+func KnownHosts(cmd *cobra.Command) []string {
 	path := ""
 	if flag := cmd.Flags().Lookup("known-hosts"); flag != nil {
 		path = flag.Value.String()

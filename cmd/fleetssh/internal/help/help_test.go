@@ -92,7 +92,7 @@ func TestInShort(t *testing.T) {
 		"":    "",
 		"all": "all",
 	} {
-		if got := inShort(strings.Split(text, "\n")); got != want {
+		if got := shorten(strings.Split(text, "\n")); got != want {
 			t.Errorf("inShort(%q) = %q, want %q", text, got, want)
 		}
 	}

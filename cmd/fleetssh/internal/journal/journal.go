@@ -108,8 +108,8 @@ func bootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// cut returns the first n bytes of a text, and says if there were more.
-func cut(text string, n int) string {
+// truncated returns the first n bytes of a text, and says if there were more.
+func truncated(text string, n int) string {
 	if len(text) <= n {
 		return text
 	}

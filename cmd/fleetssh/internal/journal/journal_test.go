@@ -65,12 +65,12 @@ func outcomes(run *Run) []string {
 func TestInstead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, instead := range []Instead{{}, {LoginShell: true}, {Script: "abc", ScriptArgs: [][]byte{[]byte("a b"), {}, {0xff, 0, '\n'}}}} {
+	for _, instead := range []Program{{}, {LoginShell: true}, {Script: "abc", ScriptArgs: [][]byte{[]byte("a b"), {}, {0xff, 0, '\n'}}}} {
 		start := startOf(1)
-		start.Instead = instead
+		start.Program = instead
 		w := create(t, dir, start)
-		check(t, w.Begin(0), w.Close(Summary{}))
-		if got := open(t, dir, w.ID()).Instead; !reflect.DeepEqual(got, instead) {
+		check(t, w.HostStarted(0), w.Close(Summary{}))
+		if got := open(t, dir, w.ID()).Program; !reflect.DeepEqual(got, instead) {
 			t.Errorf("%+v, want %+v", got, instead)
 		}
 	}
@@ -85,20 +85,20 @@ func TestRoundTrip(t *testing.T) {
 	w := create(t, dir, start)
 	failure := &Failure{Kind: "connection", Phase: "connect", Message: "connect web3:22: refused", Reason: "refused", Hint: "is sshd there?"}
 	check(t,
-		w.Begin(0), w.Begin(1),
+		w.HostStarted(0), w.HostStarted(1),
 		w.Output(0, "stdout", "<hello> & \x1b[31m", false), w.Output(1, "stderr", "not \xff text", true), w.Output(0, "stdout", "", false),
-		w.End(0, Result{Outcome: "exited", ExitCode: 3, Attempts: 1, ConnectMS: 1.5, RunMS: 2}),
-		w.End(2, Result{Outcome: "unreachable", Phase: "connect", Error: failure}))
+		w.HostFinished(0, Result{Outcome: "exited", ExitCode: 3, Attempts: 1, ConnectMS: 1.5, RunMS: 2}),
+		w.HostFinished(2, Result{Outcome: "unreachable", Phase: "connect", Error: failure}))
 	if run := open(t, dir, "last"); run.State != UnderWay || !slices.Equal(outcomes(run), []string{"exited", Running, "unreachable"}) {
 		t.Errorf("under way: %s %v", run.State, outcomes(run))
 	}
-	check(t, w.End(1, Result{Outcome: "signaled", Signal: "KILL"}), w.Close(Summary{Hosts: 3, Failed: 3, ElapsedMS: 1500, ExitCode: 4}), w.Close(Summary{}))
+	check(t, w.HostFinished(1, Result{Outcome: "signaled", Signal: "KILL"}), w.Close(Summary{Hosts: 3, Failed: 3, ElapsedMS: 1500, ExitCode: 4}), w.Close(Summary{}))
 
 	run := open(t, dir, w.ID())
 	if run.State != Ended || run.Partial || run.Failed != 3 || run.OK != 0 || run.ExitCode != 4 || run.Elapsed != 1500*time.Millisecond {
 		t.Errorf("%+v", run.Info)
 	}
-	if run.Command != "uptime" || !slices.Equal(run.Args, start.Args) || run.Hosts[1].Host != start.Hosts[1] || run.Hosts[1].Shown() != "[2001:db8::1]:2222" {
+	if run.Command != "uptime" || !slices.Equal(run.Args, start.Args) || run.Hosts[1].Host != start.Hosts[1] || run.Hosts[1].DisplayName() != "[2001:db8::1]:2222" {
 		t.Errorf("%q %q %+v", run.Command, run.Args, run.Hosts[1])
 	}
 	if run.Verb != start.Verb || !slices.Equal(run.Words, start.Words) {
@@ -128,7 +128,7 @@ func TestModes(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state", "runs")
 	w := create(t, dir, startOf(1))
-	check(t, w.Begin(0), w.Output(0, "stdout", "secret", false), w.End(0, Result{Outcome: "exited"}))
+	check(t, w.HostStarted(0), w.Output(0, "stdout", "secret", false), w.HostFinished(0, Result{Outcome: "exited"}))
 	for _, name := range []string{dir, filepath.Dir(dir)} {
 		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o700 {
 			t.Errorf("%s: %v %v", name, info.Mode(), err)
@@ -176,7 +176,7 @@ func TestOutputIsBounded(t *testing.T) {
 	}
 	check(t, w.Output(79, "stdout", strings.Repeat("y", maxPiece+1), false))
 	for i := range 80 {
-		check(t, w.End(i, Result{Outcome: "exited"}))
+		check(t, w.HostFinished(i, Result{Outcome: "exited"}))
 	}
 	check(t, w.Close(Summary{}))
 	run := open(t, dir, "last")
@@ -203,7 +203,7 @@ func TestLongLine(t *testing.T) {
 	dir := t.TempDir()
 	w := create(t, dir, startOf(1))
 	long := strings.Repeat("ü", maxPiece)[1:] // pieces end within a character
-	check(t, w.Output(0, "stdout", long, false), w.End(0, Result{Outcome: "exited"}), w.Close(Summary{}))
+	check(t, w.Output(0, "stdout", long, false), w.HostFinished(0, Result{Outcome: "exited"}), w.Close(Summary{}))
 	var got bytes.Buffer
 	var last Line
 	for line, err := range open(t, dir, "last").Output() {
@@ -313,7 +313,7 @@ func TestRetention(t *testing.T) {
 		start := startOf(1)
 		start.Time = begun.Add(time.Duration(i) * time.Hour)
 		w := create(t, dir, start)
-		check(t, w.Begin(0), w.Output(0, "stdout", strings.Repeat("x", 1000), false), w.End(0, Result{Outcome: "exited"}))
+		check(t, w.HostStarted(0), w.Output(0, "stdout", strings.Repeat("x", 1000), false), w.HostFinished(0, Result{Outcome: "exited"}))
 		if i != 1 { // which is under way
 			check(t, w.Close(Summary{}))
 		}
@@ -359,7 +359,7 @@ func BenchmarkFiveThousandHosts(b *testing.B) {
 		w, err := Create(b.TempDir(), start)
 		check(b, err)
 		for i := range start.Hosts {
-			check(b, w.Begin(i), w.Output(i, "stdout", "a line of output", false), w.End(i, Result{Outcome: "exited", Attempts: 1, ConnectMS: 12.345, RunMS: 6.789}))
+			check(b, w.HostStarted(i), w.Output(i, "stdout", "a line of output", false), w.HostFinished(i, Result{Outcome: "exited", Attempts: 1, ConnectMS: 12.345, RunMS: 6.789}))
 		}
 		check(b, w.Close(Summary{Hosts: 5000, OK: 5000}))
 	}
@@ -371,7 +371,7 @@ func BenchmarkRead(b *testing.B) {
 	w, err := Create(dir, start)
 	check(b, err)
 	for i := range start.Hosts {
-		check(b, w.Begin(i), w.End(i, Result{Outcome: "exited", Attempts: 1, ConnectMS: 12.345, RunMS: 6.789}))
+		check(b, w.HostStarted(i), w.HostFinished(i, Result{Outcome: "exited", Attempts: 1, ConnectMS: 12.345, RunMS: 6.789}))
 	}
 	check(b, w.Close(Summary{Hosts: 5000, OK: 5000}))
 	for b.Loop() {

@@ -183,7 +183,7 @@ func find(names []string, name string) (string, error) {
 	if len(names) == 0 {
 		return "", &NameError{Name: name, Reason: "no run has been recorded yet"}
 	}
-	if back, ok := lastButN(name); ok {
+	if back, ok := nthLast(name); ok {
 		if back >= len(names) {
 			return "", &NameError{Name: name, Reason: fmt.Sprintf("only %d runs are recorded", len(names))}
 		}
@@ -209,8 +209,8 @@ func find(names []string, name string) (string, error) {
 	return "", &NameError{Name: name, Reason: fmt.Sprintf("%d runs match", len(found)), Near: idsOf(found[max(0, len(found)-3):])}
 }
 
-// lastButN reads "last", "last-N" and, as with git, "last~N".
-func lastButN(name string) (n int, ok bool) {
+// nthLast reads "last", "last-N" and, as with git, "last~N".
+func nthLast(name string) (n int, ok bool) {
 	rest, ok := strings.CutPrefix(name, "last")
 	if !ok || rest == "" {
 		return 0, ok
@@ -219,19 +219,19 @@ func lastButN(name string) (n int, ok bool) {
 	return int(back), err == nil && (rest[0] == '-' || rest[0] == '~')
 }
 
-// leastAlike is how much of a name must be that of a run for the run to be meant.
-const leastAlike = 3
+// minPrefix is how much of a name must be that of a run for the run to be meant.
+const minPrefix = 3
 
 // nearest returns up to three runs whose names begin most like name, the latest of them first.
 func nearest(names []string, name string) []string {
-	ids := slices.DeleteFunc(idsOf(names), func(id string) bool { return alike(id, name) < leastAlike })
+	ids := slices.DeleteFunc(idsOf(names), func(id string) bool { return commonPrefix(id, name) < minPrefix })
 	slices.Reverse(ids)
-	slices.SortStableFunc(ids, func(a, b string) int { return cmp.Compare(alike(b, name), alike(a, name)) })
+	slices.SortStableFunc(ids, func(a, b string) int { return cmp.Compare(commonPrefix(b, name), commonPrefix(a, name)) })
 	return ids[:min(len(ids), 3)]
 }
 
-// alike returns how long the beginning is that a name has in common with an ID or its end.
-func alike(id, name string) int {
+// commonPrefix returns how long the beginning is that a name has in common with an ID or its end.
+func commonPrefix(id, name string) int {
 	common := func(a, b string) int {
 		n := 0
 		for n < min(len(a), len(b)) && a[n] == b[n] {

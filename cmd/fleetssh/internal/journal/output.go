@@ -40,12 +40,12 @@ type outputLine struct {
 	Partial bool   `json:"partial,omitempty"`
 }
 
-// line keeps a line, in pieces if it is long.
-func (o *outputWriter) line(i int, stream, text string, partial bool) error {
+// writeLine keeps a line, in pieces if it is long.
+func (o *outputWriter) writeLine(i int, stream, text string, partial bool) error {
 	for {
 		piece := text[:min(len(text), maxPiece)]
 		text = text[len(piece):]
-		if err := o.piece(i, Line{i, stream, piece, partial || text != ""}); err != nil {
+		if err := o.writePiece(i, Line{i, stream, piece, partial || text != ""}); err != nil {
 			return err
 		}
 		if text == "" {
@@ -54,7 +54,7 @@ func (o *outputWriter) line(i int, stream, text string, partial bool) error {
 	}
 }
 
-func (o *outputWriter) piece(i int, line Line) error {
+func (o *outputWriter) writePiece(i int, line Line) error {
 	size := len(line.Text) + 1
 	if o.byHost[i] < 0 || o.byHost[i]+size > maxHostOutput || o.kept+size > maxOutput {
 		o.byHost[i] = -1

@@ -39,11 +39,11 @@ func runTask(dir, what string, hosts int) error {
 			return err
 		}
 		for i := range hosts {
-			if err := w.Begin(i); err != nil {
+			if err := w.HostStarted(i); err != nil {
 				return err
 			}
 			if i%2 == 0 {
-				if err := w.End(i, Result{Outcome: "exited"}); err != nil {
+				if err := w.HostFinished(i, Result{Outcome: "exited"}); err != nil {
 					return err
 				}
 			}
@@ -70,7 +70,7 @@ func runTask(dir, what string, hosts int) error {
 		}
 		text := strings.Repeat("x", 1000)
 		for i := range fullHosts {
-			fmt.Println(w.Begin(i), w.Output(i, "stdout", text, false), w.End(i, Result{Outcome: "exited"}))
+			fmt.Println(w.HostStarted(i), w.Output(i, "stdout", text, false), w.HostFinished(i, Result{Outcome: "exited"}))
 		}
 		fmt.Println(w.Close(Summary{}))
 	case "run": // a whole run, by four goroutines
@@ -82,9 +82,9 @@ func runTask(dir, what string, hosts int) error {
 		for g := range 4 {
 			wg.Go(func() {
 				for i := g; i < hosts; i += 4 {
-					w.Begin(i)
+					w.HostStarted(i)
 					w.Output(i, "stdout", fmt.Sprint("output of ", i), false)
-					w.End(i, Result{Outcome: "exited"})
+					w.HostFinished(i, Result{Outcome: "exited"})
 				}
 			})
 		}

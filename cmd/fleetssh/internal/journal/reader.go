@@ -117,7 +117,7 @@ func (r *reader) line(line []byte) bool {
 func (r *reader) start(l *startLine) {
 	r.started, r.boot = true, l.Boot
 	r.run.Time, r.run.Command, r.run.Args, r.run.Count = l.Time, l.Command, l.Args, l.Hosts
-	r.run.Instead, r.run.Settings = l.Instead, l.Settings
+	r.run.Program, r.run.Settings = l.Program, l.Settings
 	r.run.Verb, r.run.Words = l.Verb, l.Words
 }
 

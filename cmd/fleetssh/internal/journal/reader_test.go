@@ -29,10 +29,10 @@ func recorded(t testing.TB, dir string, hosts int, events []int, closed bool) ([
 	note()
 	for _, i := range events {
 		if now[i].begun {
-			check(t, w.End(i, Result{Outcome: "exited"}))
+			check(t, w.HostFinished(i, Result{Outcome: "exited"}))
 			now[i].ended = true
 		} else {
-			check(t, w.Begin(i))
+			check(t, w.HostStarted(i))
 			now[i].begun = true
 		}
 		note()

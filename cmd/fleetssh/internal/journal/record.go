@@ -8,7 +8,7 @@ type Start struct {
 	Command string   // as the user gave it
 	Args    []string // the options that count when the run is repeated, without secrets
 	Hosts   []Host   // in the order of the run
-	Instead Instead
+	Program Program
 
 	Settings Settings // where values of Args that are not kept stand
 
@@ -18,9 +18,9 @@ type Start struct {
 	Words []string
 }
 
-// Instead is what ran instead of a command line; its zero value is that none did. Command
+// Program is what ran instead of a command line; its zero value is that none did. Command
 // only names it then.
-type Instead struct {
+type Program struct {
 	Script     string   `json:"script,omitempty"` // the SHA-256 of a local file, in hexadecimal
 	ScriptArgs [][]byte `json:"script_args,omitempty"`
 	LoginShell bool     `json:"login_shell,omitempty"`
@@ -117,7 +117,7 @@ type (
 		Hosts   int      `json:"hosts"`
 
 		Settings Settings `json:"settings,omitzero"`
-		Instead
+		Program
 	}
 	// hostsLine names a part of the hosts: all of them may be too long for a line.
 	hostsLine struct {

@@ -54,7 +54,7 @@ func removeRun(dir string, names []string) bool {
 		return 1
 	}
 	slices.SortFunc(names, func(a, b string) int { return journal(a) - journal(b) })
-	if !over(filepath.Join(dir, names[len(names)-1])) {
+	if !finished(filepath.Join(dir, names[len(names)-1])) {
 		return false
 	}
 	for _, name := range names {
@@ -65,9 +65,9 @@ func removeRun(dir string, names []string) bool {
 	return true
 }
 
-// over reports whether the run of a file is not under way. It never will be again: a journal
+// finished reports whether the run of a file is not under way. It never will be again: a journal
 // is locked before anything is written to it.
-func over(path string) bool {
+func finished(path string) bool {
 	file, err := os.Open(path)
 	if err != nil {
 		return false

@@ -43,7 +43,7 @@ type Run struct {
 	Args []string // as given to [Create], and so is what follows
 
 	Settings Settings
-	Instead  Instead
+	Program  Program
 	Verb     string
 	Words    []string
 	Hosts    []HostRun // in the order of the run; fewer than Count if that is all that is known
@@ -63,17 +63,17 @@ type HostRun struct {
 // OK reports whether the command ran and exited 0.
 func (h *HostRun) OK() bool { return h.Result.OK() }
 
-// Shown returns the host as it stands in output.
-func (h *HostRun) Shown() string {
+// DisplayName returns the host as it stands in output.
+func (h *HostRun) DisplayName() string {
 	if h.Label != "" {
 		return h.Label
 	}
 	return h.Name
 }
 
-// Worked returns from when to when the host was worked on, since the run began: both are zero if
+// Span returns from when to when the host was worked on, since the run began: both are zero if
 // nothing is known of that.
-func (h *HostRun) Worked(run *Run) (from, to time.Duration) {
+func (h *HostRun) Span(run *Run) (from, to time.Duration) {
 	connect := milliseconds(h.Result.ConnectMS)
 	switch {
 	case h.Result.Outcome == "skipped", h.Began.IsZero() && h.Ended.IsZero():

@@ -19,12 +19,12 @@ type Writer struct {
 	id  string
 	dir string
 
-	mu     sync.Mutex // protects what follows
-	file   *os.File   // nil once closed
-	buf    bytes.Buffer
-	failed error // why the record has ended early
-	output *outputWriter
-	cut    error // why no more output is kept
+	mu        sync.Mutex // protects what follows
+	file      *os.File   // nil once closed
+	buf       bytes.Buffer
+	failed    error // why the record has ended early
+	output    *outputWriter
+	outputErr error // why no more output is kept
 }
 
 // Create begins the record of a run in a directory, which it makes if need be, and removes the
@@ -41,7 +41,7 @@ func Create(dir string, start Start) (*Writer, error) {
 	if err := w.open(start.Time); err != nil {
 		return nil, fmt.Errorf("record of the run: %w", err)
 	}
-	if err := w.begin(start); err != nil {
+	if err := w.writeHeader(start); err != nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.file.Close()
@@ -75,16 +75,16 @@ func (w *Writer) open(t time.Time) error {
 	}
 }
 
-// begin writes what is known before the first host.
-func (w *Writer) begin(start Start) error {
-	err := w.put(startLine{
+// writeHeader writes what is known before the first host.
+func (w *Writer) writeHeader(start Start) error {
+	err := w.writeLine(startLine{
 		head: head{"start", start.Time}, Version: 1, Run: w.id, Boot: bootID(),
-		Command: start.Command, Args: start.Args, Hosts: len(start.Hosts), Instead: start.Instead, Verb: start.Verb, Words: start.Words,
+		Command: start.Command, Args: start.Args, Hosts: len(start.Hosts), Program: start.Program, Verb: start.Verb, Words: start.Words,
 		Settings: start.Settings,
 	})
 	for first := 0; err == nil && first < len(start.Hosts); first += hostsPerLine {
 		part := start.Hosts[first:min(first+hostsPerLine, len(start.Hosts))]
-		err = w.put(hostsLine{head: head{"hosts", start.Time}, First: first, List: part})
+		err = w.writeLine(hostsLine{head: head{"hosts", start.Time}, First: first, List: part})
 	}
 	return err
 }
@@ -94,10 +94,10 @@ func (w *Writer) ID() string { return w.id }
 
 func (w *Writer) path(suffix string) string { return filepath.Join(w.dir, w.id+suffix) }
 
-// Begin notes that host number i is about to be sent its command. Call it before that: when it
+// HostStarted notes that host number i is about to be sent its command. Call it before that: when it
 // returns, the record says so.
-func (w *Writer) Begin(i int) error {
-	return w.put(beginLine{head{"begin", time.Now()}, i})
+func (w *Writer) HostStarted(i int) error {
+	return w.writeLine(beginLine{head{"begin", time.Now()}, i})
 }
 
 // Output keeps a line that host number i wrote to "stdout" or "stderr". partial says that the
@@ -107,46 +107,46 @@ func (w *Writer) Begin(i int) error {
 func (w *Writer) Output(i int, stream, text string, partial bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.file == nil || w.cut != nil {
-		return w.cut
+	if w.file == nil || w.outputErr != nil {
+		return w.outputErr
 	}
-	if err := w.output.line(i, stream, text, partial); err != nil {
+	if err := w.output.writeLine(i, stream, text, partial); err != nil {
 		w.stopOutput(err)
 	}
-	return w.cut
+	return w.outputErr
 }
 
 // stopOutput keeps no more output. The record goes on.
 func (w *Writer) stopOutput(err error) {
-	w.cut = fmt.Errorf("record of the output: %w", reason(err))
+	w.outputErr = fmt.Errorf("record of the output: %w", reason(err))
 	w.output.close()
 }
 
-// End notes how the work on host number i ended.
-func (w *Writer) End(i int, r Result) error {
+// HostFinished notes how the work on host number i ended.
+func (w *Writer) HostFinished(i int, r Result) error {
 	if r.Error != nil {
 		e := *r.Error
-		e.Message, e.Reason, e.Hint = cut(e.Message, maxText), cut(e.Reason, maxText), cut(e.Hint, maxText)
+		e.Message, e.Reason, e.Hint = truncated(e.Message, maxText), truncated(e.Reason, maxText), truncated(e.Hint, maxText)
 		e.Detail = nil
 		for _, text := range r.Error.Detail[:min(len(r.Error.Detail), 20)] {
-			e.Detail = append(e.Detail, cut(text, maxText))
+			e.Detail = append(e.Detail, truncated(text, maxText))
 		}
 		r.Error = &e
 	}
 	w.mu.Lock()
-	if w.file != nil && w.cut == nil {
+	if w.file != nil && w.outputErr == nil {
 		if err := w.output.flush(); err != nil {
 			w.stopOutput(err)
 		}
 	}
-	r.Cut = r.Cut || w.output.dropped(i) || w.cut != nil
+	r.Cut = r.Cut || w.output.dropped(i) || w.outputErr != nil
 	w.mu.Unlock()
-	return w.put(resultLine{head{"result", time.Now()}, i, r})
+	return w.writeLine(resultLine{head{"result", time.Now()}, i, r})
 }
 
 // Close ends the record. Only its first call does something.
 func (w *Writer) Close(s Summary) error {
-	err := w.put(summaryLine{head{"summary", time.Now()}, s})
+	err := w.writeLine(summaryLine{head{"summary", time.Now()}, s})
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.file == nil {
@@ -160,8 +160,8 @@ func (w *Writer) Close(s Summary) error {
 	return err
 }
 
-// put writes a line.
-func (w *Writer) put(line any) error {
+// writeLine writes a line.
+func (w *Writer) writeLine(line any) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failed != nil || w.file == nil {

@@ -28,72 +28,72 @@ import (
 
 // Audit is what is found out about the keys of hosts, and how it is shown.
 type Audit struct {
-	screen *termline.Screen
-	warn   func(text, host string)
-	Format string
-	Known  *selection.KnownFiles
-	Tally  *results.Tally // the hosts that were asked
-	Hosts  []*Host
-	Flags  *selection.Flags
-	From   string // the file that the keys were read from; empty: the hosts were asked
+	screen   *termline.Screen
+	warn     func(text, host string)
+	Format   string
+	Known    *selection.KnownHostsCache
+	Summary  *results.Summary // the hosts that were asked
+	Hosts    []*Host
+	Flags    *selection.Flags
+	ScanFile string // the file that the keys were read from; empty: the hosts were asked
 }
 
 // Host is a host with its keys and the verdicts about them.
 type Host struct {
 	knownhosts.Shown
-	name, label          string
-	given                string // the name as it was given, with user and port; empty: it comes from a file
-	index                int
-	selection.KnownPlace                 // where its key is looked up
-	failure              *results.Result // nil: it has shown all its keys
-	verdicts             []knownhosts.Verdict
+	name, label        string
+	given              string // the name as it was given, with user and port; empty: it comes from a file
+	index              int
+	selection.KeyFiles                 // where its key is looked up
+	failure            *results.Result // nil: it has shown all its keys
+	verdicts           []knownhosts.Verdict
 
 	// What accept does. It takes no key of a host that somebody has to look into.
-	take     []ssh.PublicKey
-	replace  bool // --replace names it
-	stranger bool // none of its keys is among the given fingerprints
+	take      []ssh.PublicKey
+	replace   bool // --replace names it
+	unvouched bool // none of its keys is among the given fingerprints
 }
 
 // New returns an audit of no hosts, which shows what it finds on the screen as text or json.
 func New(screen *termline.Screen, warn func(text, host string), format string, flags *selection.Flags) *Audit {
-	return &Audit{screen: screen, warn: warn, Format: format, Known: flags.Known, Flags: flags, Tally: results.New(nil)}
+	return &Audit{screen: screen, warn: warn, Format: format, Known: flags.KeyCache, Flags: flags, Summary: results.New(nil)}
 }
 
 // Add adds what a host has shown.
 func (s *Audit) Add(shown *fleetssh.ShownKeys) *Host {
-	entry := &s.Tally.Hosts[shown.Host]
+	entry := &s.Summary.Hosts[shown.Host]
 	h := &Host{
 		Shown: knownhosts.Shown{
 			Host: shown.Name, Port: shown.Port, Keys: shown.Keys, Partial: shown.Err != nil,
 			Alias: entry.Name, Refused: refusals(shown),
 		},
-		name: entry.Name, label: entry.Label, index: shown.Host, given: entry.Given, KnownPlace: entry.Known,
+		name: entry.Name, label: entry.Label, index: shown.Host, given: entry.Given, KeyFiles: entry.KeyFiles,
 	}
 	r := results.Result{Index: shown.Host, OK: true, Outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
 	if shown.Err != nil {
-		r = results.OfLogin(shown.Host, &entry.Config, nil, shown.Err)
+		r = results.LoginResult(shown.Host, &entry.Config, nil, shown.Err)
 		if errors.Is(shown.Err, context.Canceled) {
 			r.Outcome = fleetssh.Outcome{Kind: fleetssh.Skipped}
 		}
 	}
-	if r = *s.Tally.Put(r); !r.OK {
+	if r = *s.Summary.AddResult(r); !r.OK {
 		h.failure = &r
 	}
 	listed := new(knownhosts.DB)
 	if err := listed.Read(bytes.NewReader(shown.Listed), "KnownHostsCommand"); err != nil {
 		s.warn(err.Error(), h.label)
 	}
-	return s.judge(h, listed)
+	return s.compare(h, listed)
 }
 
-// AddKept adds what a host had shown to an earlier scan.
-func (s *Audit) AddKept(shown knownhosts.Shown, in selection.KnownPlace) *Host {
-	h := &Host{Shown: shown, name: cmp.Or(shown.Alias, shown.Host), label: shown.Host, index: len(s.Hosts), KnownPlace: in}
+// AddSaved adds what a host had shown to an earlier scan.
+func (s *Audit) AddSaved(shown knownhosts.Shown, in selection.KeyFiles) *Host {
+	h := &Host{Shown: shown, name: cmp.Or(shown.Alias, shown.Host), label: shown.Host, index: len(s.Hosts), KeyFiles: in}
 	if shown.Port != 0 {
 		h.label = net.JoinHostPort(shown.Host, strconv.Itoa(shown.Port))
 	}
 	h.label = termline.Visible(cmp.Or(shown.Alias, h.label))
-	return s.judge(h, new(knownhosts.DB))
+	return s.compare(h, new(knownhosts.DB))
 }
 
 // Order puts the hosts in the order in which they were named.
@@ -101,15 +101,15 @@ func (s *Audit) Order() {
 	slices.SortFunc(s.Hosts, func(a, b *Host) int { return a.index - b.index })
 }
 
-// judge compares the keys of a host with its files, and with what KnownHostsCommand has listed.
-func (s *Audit) judge(h *Host, listed *knownhosts.DB) *Host {
-	h.verdicts = knownhosts.Union{s.Known.Read(h.Files), listed}.Judge(h.Shown)
+// compare compares the keys of a host with its files, and with what KnownHostsCommand has listed.
+func (s *Audit) compare(h *Host, listed *knownhosts.DB) *Host {
+	h.verdicts = knownhosts.Union{s.Known.DB(h.Files), listed}.Judge(h.Shown)
 	s.Hosts = append(s.Hosts, h)
 	return h
 }
 
-// standing returns the worst standing among the keys of the host.
-func (h *Host) standing() knownhosts.Standing {
+// worst returns the worst standing among the keys of the host.
+func (h *Host) worst() knownhosts.Standing {
 	for _, worst := range []knownhosts.Standing{
 		knownhosts.Banned, knownhosts.Mismatched, knownhosts.BadlyCertified, knownhosts.New, knownhosts.Certified, knownhosts.Listed, knownhosts.Other,
 	} {
@@ -123,10 +123,10 @@ func (h *Host) standing() knownhosts.Standing {
 	return knownhosts.TooWeak // all of them are
 }
 
-// alarming reports whether somebody should look into a host: one of its keys must be refused and is
+// needsAttention reports whether somebody should look into a host: one of its keys must be refused and is
 // not about to be replaced, or none is among the given fingerprints.
-func (h *Host) alarming() bool {
-	return h.stranger || len(h.take) == 0 && h.standing().Alarming()
+func (h *Host) needsAttention() bool {
+	return h.unvouched || len(h.take) == 0 && h.worst().Alarming()
 }
 
 // Choice says which keys to accept.
@@ -135,8 +135,8 @@ type Choice struct {
 	Vouched knownhosts.Fingerprints // nil: the user compares them
 }
 
-// named reports whether the key of a host is to be replaced.
-func (k *Choice) named(h *Host) bool {
+// replaces reports whether the key of a host is to be replaced.
+func (k *Choice) replaces(h *Host) bool {
 	return slices.ContainsFunc(k.Replace, func(r fleetssh.HostConfig) bool { return isNamed(h, r) })
 }
 
@@ -161,7 +161,7 @@ func (k *Choice) Unused(hosts []*Host) string {
 
 // Choose decides which keys of a host to accept.
 func (k *Choice) Choose(h *Host) {
-	h.replace = k.named(h)
+	h.replace = k.replaces(h)
 	var offered, take []ssh.PublicKey
 	for _, v := range h.verdicts {
 		_, certificate := v.Key.(*ssh.Certificate)
@@ -180,7 +180,7 @@ func (k *Choice) Choose(h *Host) {
 		}
 	}
 	h.take = take
-	h.stranger = len(offered) > 0 && len(take) == 0
+	h.unvouched = len(offered) > 0 && len(take) == 0
 }
 
 // CountKeys writes a number of keys, such as "3 keys".
@@ -192,11 +192,11 @@ func CountKeys(n int) string {
 }
 
 // ok reports whether a host has shown all its keys and none needs care.
-func (h *Host) ok() bool { return !h.alarming() && !h.Partial }
+func (h *Host) ok() bool { return !h.needsAttention() && !h.Partial }
 
 // Err returns the error that ends the program; nil if all is well.
 func (s *Audit) Err() error {
-	codes := map[int]bool{s.Tally.ExitCode(): true}
+	codes := map[int]bool{s.Summary.ExitCode(): true}
 	for _, h := range s.Hosts {
 		if !h.ok() {
 			codes[exit.Unreachable] = true
@@ -236,7 +236,7 @@ func (s *Audit) ShowChoice(h *Host) {
 			s.showKey(h, v, "add", "add")
 		case s.Format == "json", v.Standing.Alarming():
 			s.showKey(h, v, v.Standing.String(), "none")
-		case h.stranger && v.Standing == knownhosts.New:
+		case h.unvouched && v.Standing == knownhosts.New:
 			s.showKey(h, v, "unvouched", "none")
 		}
 	}
@@ -293,13 +293,13 @@ func (s *Audit) groups() (words []string, labels map[string][]string) {
 		words = append(words, word)
 	}
 	slices.SortFunc(words, func(a, b string) int {
-		return cmp.Or(cmp.Compare(placeOf(a), placeOf(b)), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
 	})
 	return words, labels
 }
 
-// placeOf returns the place of an outcome in the summary. Hosts that have shown no key come last.
-func placeOf(word string) int {
+// rank returns the place of an outcome in the summary. Hosts that have shown no key come last.
+func rank(word string) int {
 	order := []string{"known", "certificate", "new", "unvouched", "changed", "revoked", "invalid", "weak"}
 	if i := slices.Index(order, word); i >= 0 {
 		return i
@@ -310,10 +310,10 @@ func placeOf(word string) int {
 // outcome returns the verdict about a host in one word.
 func (h *Host) outcome() string {
 	switch {
-	case len(h.verdicts) > 0 && h.stranger:
+	case len(h.verdicts) > 0 && h.unvouched:
 		return "unvouched"
 	case len(h.verdicts) > 0:
-		return h.standing().String()
+		return h.worst().String()
 	case h.failure != nil:
 		return h.failure.Outcome.Kind.String()
 	}
@@ -334,13 +334,13 @@ func (s *Audit) ShowSummary() {
 	say := s.screen.Message
 	say(fmt.Sprintf("fleetssh: %s: %s", selection.CountHosts(len(s.Hosts)), strings.Join(counts, ", ")))
 	for _, word := range words {
-		if placeOf(word) == placeOf("") && s.Tally.Failed() > 0 {
+		if rank(word) == rank("") && s.Summary.Failed() > 0 {
 			continue // shown below, with the reasons
 		}
 		say("  " + word + ": " + hostset.Of(labels[word]...).String())
 		switch {
-		case word == knownhosts.Mismatched.String() && s.untouched():
-			say("    hint: " + s.Flags.ReplaceHint(s.namesOf(labels[word]), s.From))
+		case word == knownhosts.Mismatched.String() && s.hasUnreplaced():
+			say("    hint: " + s.Flags.ReplaceHint(s.namesOf(labels[word]), s.ScanFile))
 		case word == "unvouched":
 			say("    hint: none of their keys has a fingerprint in the file: ask the administrator of the hosts")
 		}
@@ -348,12 +348,12 @@ func (s *Audit) ShowSummary() {
 	for _, line := range s.sameKeys() {
 		say("  " + line)
 	}
-	s.Tally.ShowFailures(s.screen)
+	s.Summary.ShowFailures(s.screen)
 }
 
-// untouched reports whether a host with a changed key is left as it is.
-func (s *Audit) untouched() bool {
-	return slices.ContainsFunc(s.Hosts, func(h *Host) bool { return h.alarming() && h.standing() == knownhosts.Mismatched })
+// hasUnreplaced reports whether a host with a changed key is left as it is.
+func (s *Audit) hasUnreplaced() bool {
+	return slices.ContainsFunc(s.Hosts, func(h *Host) bool { return h.needsAttention() && h.worst() == knownhosts.Mismatched })
 }
 
 // namesOf returns the names of hosts with these labels, as they were given on the command line.
@@ -431,7 +431,7 @@ func (s *Audit) showResult(h *Host) {
 
 // showJSONSummary writes the last object.
 func (s *Audit) showJSONSummary(labels map[string][]string) {
-	o := s.Tally.Summary()
+	o := s.Summary.JSONSummary()
 	o.Hosts, o.OK, o.Outcomes = len(s.Hosts), 0, make(map[string]int)
 	for word, hosts := range labels {
 		o.Outcomes[word] = len(hosts)

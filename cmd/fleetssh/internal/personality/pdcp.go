@@ -51,10 +51,10 @@ func rpdcpPersonality() *personality {
 func pdshCopy(name, verb, about string, paths func(*translation) error) *personality {
 	pdsh := pdshPersonality()
 	options := []toolOption{
-		{names: []string{"-r"}, same: "--recursive"},
-		{names: []string{"-p"}, same: "--preserve"},
+		{names: []string{"-r"}, ours: "--recursive"},
+		{names: []string{"-p"}, ours: "--preserve"},
 		{names: []string{"-e"}, value: "PATH", becomes: "nothing: no program of pdsh runs on the hosts"},
-		{names: []string{"-h", "--help"}, becomes: "this text", ends: []string{"help", name}},
+		{names: []string{"-h", "--help"}, becomes: "this text", replacement: []string{"help", name}},
 	}
 	if verb == "put" {
 		options = append(options, toolOption{names: []string{"-z"}, becomes: "nothing: it is for the other side of pdcp"})
@@ -65,7 +65,7 @@ func pdshCopy(name, verb, about string, paths func(*translation) error) *persona
 			options = append(options, o)
 		}
 	}
-	return &personality{name: name, about: about, verb: verb, options: options, env: slices.Clone(pdsh.env),
+	return &personality{name: name, intro: about, verb: verb, options: options, env: slices.Clone(pdsh.env),
 		finish: func(t *translation) error {
 			if err := t.pdshHosts(); err != nil {
 				return err

@@ -14,7 +14,7 @@ import (
 type personality struct {
 	name    string
 	aliases []string // other names that the tool is called by
-	about   string   // the beginning of its help
+	intro   string   // the beginning of its help
 	verb    string   // of ours, which does its work
 	options []toolOption
 	env     []envOption
@@ -24,14 +24,14 @@ type personality struct {
 // toolOption is an option of another tool. It becomes one of ours (same), take handles it, or it is
 // not covered (instead). With none of these it changes nothing.
 type toolOption struct {
-	names   []string // as in "-f" and "--fanout"
-	value   string   // what its value is called; empty: it takes none
-	words   bool     // its value is all words up to the next option
-	same    string
-	take    func(t *translation, value string) error
-	becomes string   // what that is, for people; empty: same says it
-	instead string   // what to use instead
-	ends    []string // the whole command line, from here on
+	names       []string // as in "-f" and "--fanout"
+	value       string   // what its value is called; empty: it takes none
+	words       bool     // its value is all words up to the next option
+	ours        string
+	take        func(t *translation, value string) error
+	becomes     string   // what that is, for people; empty: same says it
+	unsupported string   // what to use instead
+	replacement []string // the whole command line, from here on
 }
 
 // envOption is an environment variable that is used if its option is not given.
@@ -103,14 +103,14 @@ func (o *toolOption) spelling() string {
 // meaning returns what the help and the documentation say about the option.
 func (o *toolOption) meaning() string {
 	switch {
-	case o.instead != "":
-		return "not supported: " + o.instead
+	case o.unsupported != "":
+		return "not supported: " + o.unsupported
 	case o.becomes != "":
 		return o.becomes
 	case o.value != "":
-		return o.same + " " + o.value
+		return o.ours + " " + o.value
 	}
-	return o.same
+	return o.ours
 }
 
 // Help returns the help text of a tool, which has the table of its options; it is empty if
@@ -122,7 +122,7 @@ func Help(tool string) string {
 	}
 
 	var b strings.Builder
-	b.WriteString(p.about)
+	b.WriteString(p.intro)
 	b.WriteString("\n\nOptions, and what they mean:\n")
 	for i := range p.options {
 		o := &p.options[i]

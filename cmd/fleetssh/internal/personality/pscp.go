@@ -59,10 +59,10 @@ func pslurpPersonality() *personality {
 func psshCopying(name, alias, verb, about string, paths func(*translation) error) *personality {
 	pssh := psshPersonality()
 	options := []toolOption{
-		{names: []string{"-r", "--recursive"}, same: "--recursive"},
-		{names: []string{"--help"}, becomes: "this text", ends: []string{"help", name}},
-		{names: []string{"-o", "--outdir"}, value: "DIR", instead: "a copy writes nothing that could be kept; --format json of fleetssh " + verb + " says everything"},
-		{names: []string{"-e", "--errdir"}, value: "DIR", instead: "a copy writes nothing that could be kept; --format json of fleetssh " + verb + " says everything"},
+		{names: []string{"-r", "--recursive"}, ours: "--recursive"},
+		{names: []string{"--help"}, becomes: "this text", replacement: []string{"help", name}},
+		{names: []string{"-o", "--outdir"}, value: "DIR", unsupported: "a copy writes nothing that could be kept; --format json of fleetssh " + verb + " says everything"},
+		{names: []string{"-e", "--errdir"}, value: "DIR", unsupported: "a copy writes nothing that could be kept; --format json of fleetssh " + verb + " says everything"},
 	}
 	for _, o := range pssh.options {
 		switch o.names[0] {
@@ -73,7 +73,7 @@ func psshCopying(name, alias, verb, about string, paths func(*translation) error
 	env := slices.DeleteFunc(slices.Clone(pssh.env), func(e envOption) bool {
 		return slices.Contains([]string{"-o", "-e", "-i", "-P"}, e.option)
 	})
-	return &personality{name: name, aliases: []string{alias}, about: about, verb: verb, options: options, env: env,
+	return &personality{name: name, aliases: []string{alias}, intro: about, verb: verb, options: options, env: env,
 		finish: func(t *translation) error {
 			if err := t.psshArgs(); err != nil {
 				return err

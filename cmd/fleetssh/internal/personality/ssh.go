@@ -10,18 +10,18 @@ import (
 func sshLetters() *personality {
 	forward := "forwards are not for many hosts; ssh makes them"
 	return &personality{name: "ssh", options: []toolOption{
-		{names: []string{"-l"}, value: "USER", same: "--login"},
-		{names: []string{"-p"}, value: "PORT", same: "--port"},
-		{names: []string{"-i"}, value: "FILE", same: "--identity"},
-		{names: []string{"-J"}, value: "HOP", same: "--jump"},
-		{names: []string{"-F"}, value: "FILE", same: "-F"},
-		{names: []string{"-o"}, value: "KEY=VALUE", same: "-o"},
-		{names: []string{"-S"}, value: "PATH", same: "--control-path"},
-		{names: []string{"-A"}, same: "--forward-agent"},
-		{names: []string{"-4"}, same: "--ipv4"},
-		{names: []string{"-6"}, same: "--ipv6"},
-		{names: []string{"-K"}, same: "--delegate"},
-		{names: []string{"-t"}, same: "--tty"},
+		{names: []string{"-l"}, value: "USER", ours: "--login"},
+		{names: []string{"-p"}, value: "PORT", ours: "--port"},
+		{names: []string{"-i"}, value: "FILE", ours: "--identity"},
+		{names: []string{"-J"}, value: "HOP", ours: "--jump"},
+		{names: []string{"-F"}, value: "FILE", ours: "-F"},
+		{names: []string{"-o"}, value: "KEY=VALUE", ours: "-o"},
+		{names: []string{"-S"}, value: "PATH", ours: "--control-path"},
+		{names: []string{"-A"}, ours: "--forward-agent"},
+		{names: []string{"-4"}, ours: "--ipv4"},
+		{names: []string{"-6"}, ours: "--ipv6"},
+		{names: []string{"-K"}, ours: "--delegate"},
+		{names: []string{"-t"}, ours: "--tty"},
 		// These change nothing here.
 		{names: []string{"-2"}},
 		{names: []string{"-a"}},
@@ -30,16 +30,16 @@ func sshLetters() *personality {
 		{names: []string{"-q"}},
 		{names: []string{"-T"}},
 		{names: []string{"-x"}},
-		{names: []string{"-v"}, instead: "fleetssh explain and fleetssh check say what happens"},
-		{names: []string{"-C"}, instead: "nothing is compressed"},
-		{names: []string{"-X"}, instead: "X11 is not forwarded; ssh does that"},
-		{names: []string{"-Y"}, instead: "X11 is not forwarded; ssh does that"},
-		{names: []string{"-N"}, instead: "fleetssh check logs in and runs nothing"},
-		{names: []string{"-c"}, value: "CIPHERS", instead: "-o Ciphers=LIST"},
-		{names: []string{"-m"}, value: "MACS", instead: "-o MACs=LIST"},
-		{names: []string{"-L"}, value: "FORWARD", instead: forward},
-		{names: []string{"-R"}, value: "FORWARD", instead: forward},
-		{names: []string{"-D"}, value: "PORT", instead: forward},
+		{names: []string{"-v"}, unsupported: "fleetssh explain and fleetssh check say what happens"},
+		{names: []string{"-C"}, unsupported: "nothing is compressed"},
+		{names: []string{"-X"}, unsupported: "X11 is not forwarded; ssh does that"},
+		{names: []string{"-Y"}, unsupported: "X11 is not forwarded; ssh does that"},
+		{names: []string{"-N"}, unsupported: "fleetssh check logs in and runs nothing"},
+		{names: []string{"-c"}, value: "CIPHERS", unsupported: "-o Ciphers=LIST"},
+		{names: []string{"-m"}, value: "MACS", unsupported: "-o MACs=LIST"},
+		{names: []string{"-L"}, value: "FORWARD", unsupported: forward},
+		{names: []string{"-R"}, value: "FORWARD", unsupported: forward},
+		{names: []string{"-D"}, value: "PORT", unsupported: forward},
 	}}
 }
 
@@ -50,7 +50,7 @@ func (t *translation) ssh(words []string) error {
 		return err
 	}
 	if len(s.command) > 0 {
-		return t.fault("options of ssh", s.command[0]+" is not an option")
+		return t.optionError("options of ssh", s.command[0]+" is not an option")
 	}
 	t.args = append(t.args, s.args...)
 	return nil

@@ -42,20 +42,20 @@ func toolNames() string {
 // translation is a command line of another tool on its way to ours.
 type translation struct {
 	Environment
-	tool    *personality
-	values  map[string][]string // of the options that were given, by their first name
-	args    []string            // our options
-	verb    string              // replaces the verb of the tool, unless empty
-	command []string
-	ends    []string // replaces the whole command line, if not nil
+	tool        *personality
+	values      map[string][]string // of the options that were given, by their first name
+	args        []string            // our options
+	verb        string              // replaces the verb of the tool, unless empty
+	command     []string
+	replacement []string // replaces the whole command line, if not nil
 }
 
 func (t *translation) translate(args []string) ([]string, error) {
 	if err := t.read(args); err != nil {
 		return nil, err
 	}
-	if t.ends != nil {
-		return t.ends, nil
+	if t.replacement != nil {
+		return t.replacement, nil
 	}
 	for _, e := range t.tool.env {
 		value := t.Getenv(e.variable)
@@ -94,7 +94,7 @@ func (t *translation) addValue(option, value string) {
 
 // read reads options up to the first other word, as all of these tools do.
 func (t *translation) read(args []string) error {
-	for len(args) > 0 && t.ends == nil {
+	for len(args) > 0 && t.replacement == nil {
 		word := args[0]
 		var err error
 		switch {
@@ -126,12 +126,12 @@ func (t *translation) long(args []string) ([]string, error) {
 	}
 	switch {
 	case o == nil:
-		return nil, t.fault(name, "there is no such option")
+		return nil, t.optionError(name, "there is no such option")
 	case o.value == "" && attached:
-		return nil, t.fault(full, "it takes no value")
+		return nil, t.optionError(full, "it takes no value")
 	case o.value != "" && !attached:
 		if len(args) == 0 {
-			return nil, t.fault(full, "it takes a value: "+o.value)
+			return nil, t.optionError(full, "it takes a value: "+o.value)
 		}
 		value, args = args[0], args[1:]
 	}
@@ -146,7 +146,7 @@ func (t *translation) letters(args []string) ([]string, error) {
 		name := "-" + string(letter)
 		o, _ := t.tool.find(name)
 		if o == nil {
-			return nil, t.fault(name, "there is no such option")
+			return nil, t.optionError(name, "there is no such option")
 		}
 		if o.words && i == len(letters)-1 {
 			return t.takeWords(o, name, args)
@@ -161,7 +161,7 @@ func (t *translation) letters(args []string) ([]string, error) {
 			return args, t.apply(o, name, rest)
 		}
 		if len(args) == 0 {
-			return nil, t.fault(name, "it takes a value: "+o.value)
+			return nil, t.optionError(name, "it takes a value: "+o.value)
 		}
 		return args[1:], t.apply(o, name, args[0])
 	}
@@ -178,7 +178,7 @@ func (t *translation) takeWords(o *toolOption, name string, args []string) ([]st
 		n++
 	}
 	if n == 0 {
-		return nil, t.fault(name, "it takes values: "+o.value)
+		return nil, t.optionError(name, "it takes values: "+o.value)
 	}
 	return args[n:], nil
 }
@@ -187,23 +187,23 @@ func (t *translation) takeWords(o *toolOption, name string, args []string) ([]st
 func (t *translation) apply(o *toolOption, name, value string) error {
 	t.values[o.names[0]] = append(t.values[o.names[0]], value)
 	switch {
-	case o.ends != nil:
-		t.ends = o.ends
-	case o.instead != "":
-		return exit.UsageError(o.instead, "%s: %s is not supported", t.tool.name, name)
+	case o.replacement != nil:
+		t.replacement = o.replacement
+	case o.unsupported != "":
+		return exit.UsageError(o.unsupported, "%s: %s is not supported", t.tool.name, name)
 	case o.take != nil:
 		if err := o.take(t, value); err != nil {
 			return err
 		}
-	case o.same != "" && o.value == "":
-		t.add(o.same)
-	case o.same != "":
-		t.addValue(o.same, value)
+	case o.ours != "" && o.value == "":
+		t.add(o.ours)
+	case o.ours != "":
+		t.addValue(o.ours, value)
 	}
 	return nil
 }
 
-// fault returns the error about an option.
-func (t *translation) fault(name, reason string) error {
+// optionError returns the error about an option.
+func (t *translation) optionError(name, reason string) error {
 	return exit.UsageError("fleetssh help "+t.tool.name, "%s %s: %s", t.tool.name, name, reason)
 }

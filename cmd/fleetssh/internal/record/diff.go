@@ -34,7 +34,7 @@ func ShowDiff(screen *termline.Screen, before, after *journal.Run) error {
 	if err != nil {
 		return err
 	}
-	tallies := [2]*results.Tally{Tally(before), Tally(after)}
+	tallies := [2]*results.Summary{Summary(before), Summary(after)}
 	titles := [2][]string{titlesOf(tallies[0]), titlesOf(tallies[1])}
 	places := make(map[string]int)
 	for i := range before.Hosts {
@@ -80,7 +80,7 @@ func ShowDiff(screen *termline.Screen, before, after *journal.Run) error {
 func cutOutputs(runs ...*journal.Run) string {
 	var labels []string
 	for _, run := range runs {
-		t := Tally(run)
+		t := Summary(run)
 		for i := range run.Hosts {
 			if run.Hosts[i].Result.Cut {
 				labels = append(labels, t.Hosts[i].Label)
@@ -148,7 +148,7 @@ func boolOrder(a, b bool) int {
 }
 
 // titlesOf returns how each host ended.
-func titlesOf(t *results.Tally) []string {
+func titlesOf(t *results.Summary) []string {
 	titles := make([]string, len(t.Hosts))
 	for i := range titles {
 		titles[i] = "not finished"

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/atomicfile"
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
@@ -25,7 +26,6 @@ import (
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/settings"
 	"fleetssh/cmd/fleetssh/internal/termline"
-	"fleetssh/cmd/fleetssh/internal/wholefile"
 )
 
 // Flags say what is recorded of a run.
@@ -75,16 +75,16 @@ func CheckReport(name string) error {
 	return nil
 }
 
-// flagsOfOneRun are flags of run that do not apply when the run is repeated for some of its hosts.
-// flagsOfFiles are flags that name files; they are recorded with absolute paths.
+// notRepeated are flags of run that do not apply when the run is repeated for some of its hosts.
+// fileFlags are flags that name files; they are recorded with absolute paths.
 var (
-	flagsOfOneRun = []string{"hosts", "exclude", "group", "all", "limit", "pick", "dry-run", "yes", "report", "no-record", "config", "help"}
-	flagsOfFiles  = []string{"identity", "cert", "password-file", "known-hosts", "ssh-config", "keytab", "stdin", "script", "args-file", "inventory", "hostfile", "outdir", "errdir"}
+	notRepeated = []string{"hosts", "exclude", "group", "all", "limit", "pick", "dry-run", "yes", "report", "no-record", "config", "help"}
+	fileFlags   = []string{"identity", "cert", "password-file", "known-hosts", "ssh-config", "keytab", "stdin", "script", "args-file", "inventory", "hostfile", "outdir", "errdir"}
 )
 
-// Note keeps the flags that repeat the run, whether they were given or set by the user's settings. It
+// Capture keeps the flags that repeat the run, whether they were given or set by the user's settings. It
 // hides values that may be secrets.
-func (f *Flags) Note(flags *pflag.FlagSet, s *settings.Defaults) {
+func (f *Flags) Capture(flags *pflag.FlagSet, s *settings.Defaults) {
 	f.Args, f.settings = nil, journal.Settings{}
 	flags.VisitAll(func(flag *pflag.Flag) {
 		set := s.Origin(flag.Name) != ""
@@ -97,7 +97,7 @@ func (f *Flags) Note(flags *pflag.FlagSet, s *settings.Defaults) {
 		case "port":
 			f.port = flag.Value.String()
 		}
-		if slices.Contains(flagsOfOneRun, flag.Name) {
+		if slices.Contains(notRepeated, flag.Name) {
 			return
 		}
 		before := len(f.Args)
@@ -106,7 +106,7 @@ func (f *Flags) Note(flags *pflag.FlagSet, s *settings.Defaults) {
 		}
 		if set && slices.ContainsFunc(f.Args[before:], hiddenArg) {
 			f.settings.File, _ = s.Path()
-			f.settings.File = samePlace(f.settings.File)
+			f.settings.File = absolutePath(f.settings.File)
 			f.settings.Flags = append(f.settings.Flags, flag.Name)
 		}
 	})
@@ -117,16 +117,16 @@ func givenFlag(flag *pflag.Flag, value string) []string {
 	switch {
 	case flag.Name == "hostfile" && value == "-":
 		return nil // standard input cannot be read again
-	case slices.Contains(flagsOfFiles, flag.Name):
-		value = samePlace(value)
+	case slices.Contains(fileFlags, flag.Name):
+		value = absolutePath(value)
 	case flag.NoOptDefVal == value: // --sudo
 		return []string{"--" + flag.Name}
 	}
 	return []string{"--" + flag.Name + "=" + redact.Flag(flag.Name, value)}
 }
 
-// samePlace returns a name of a file that means the same in another directory.
-func samePlace(name string) string {
+// absolutePath returns a name of a file that means the same in another directory.
+func absolutePath(name string) string {
 	if name == "-" || name == "none" || name == "" || strings.HasPrefix(name, "~") {
 		return name
 	}
@@ -139,18 +139,18 @@ func samePlace(name string) string {
 // Recorder keeps the record of one run. If it cannot be kept, that is said once and stops nothing.
 type Recorder struct {
 	screen *termline.Screen
-	tally  *results.Tally
+	tally  *results.Summary
 	report string
 
-	writer *journal.Writer // nil: nothing is kept
-	dir    string
-	scrap  bool // the record is temporary, for the report only
-	warned sync.Once
-	ended  bool
+	writer    *journal.Writer // nil: nothing is kept
+	dir       string
+	temporary bool // the record is temporary, for the report only
+	warned    sync.Once
+	ended     bool
 }
 
-// Begin begins the record of a run.
-func (f *Flags) Begin(screen *termline.Screen, t *results.Tally, start journal.Start) *Recorder {
+// Start begins the record of a run.
+func (f *Flags) Start(screen *termline.Screen, t *results.Summary, start journal.Start) *Recorder {
 	r := &Recorder{screen: screen, tally: t, report: f.Report}
 	if f.Simulated || f.NoRecord && f.Report == "" {
 		return r
@@ -174,7 +174,7 @@ func (f *Flags) Begin(screen *termline.Screen, t *results.Tally, start journal.S
 
 // create creates the record: among the others, or in a temporary directory.
 func (r *Recorder) create(scrap bool, start journal.Start) (err error) {
-	if r.scrap = scrap; scrap {
+	if r.temporary = scrap; scrap {
 		r.dir, err = os.MkdirTemp("", "fleetssh-report-")
 	} else {
 		r.dir, err = journal.Dir()
@@ -209,11 +209,11 @@ func (r *Recorder) warn(err error) {
 	})
 }
 
-// Begins records that host number i is about to be sent the command. It may be called by many
+// HostStarted records that host number i is about to be sent the command. It may be called by many
 // goroutines at once.
-func (r *Recorder) Begins(i int) {
+func (r *Recorder) HostStarted(i int) {
 	if r.writer != nil {
-		r.warn(r.writer.Begin(i))
+		r.warn(r.writer.HostStarted(i))
 	}
 }
 
@@ -225,8 +225,8 @@ func (r *Recorder) ID() string {
 	return r.writer.ID()
 }
 
-// Over returns a display that records what it shows.
-func (r *Recorder) Over(d display.Display) display.Display {
+// Wrap returns a display that records what it shows.
+func (r *Recorder) Wrap(d display.Display) display.Display {
 	if r.writer == nil {
 		return d
 	}
@@ -250,17 +250,17 @@ func (d *recordDisplay) Show(ev fleetssh.Event) {
 }
 
 func (d *recordDisplay) Finished(result *results.Result) {
-	d.recorder.warn(d.recorder.writer.End(result.Index, journalResult(result)))
+	d.recorder.warn(d.recorder.writer.HostFinished(result.Index, journalResult(result)))
 	d.Display.Finished(result)
 }
 
-// end ends the record. Only the first call does anything.
-func (r *Recorder) end() {
+// closeWriter ends the record. Only the first call does anything.
+func (r *Recorder) closeWriter() {
 	if r.writer == nil || r.ended {
 		return
 	}
 	r.ended = true
-	s := r.tally.Summary()
+	s := r.tally.JSONSummary()
 	r.warn(r.writer.Close(journal.Summary{
 		Hosts: s.Hosts, Outcomes: s.Outcomes, OK: s.OK, Failed: s.Failed, ElapsedMS: s.ElapsedMS,
 		ExitCode: r.tally.ExitCode(), Interrupted: r.tally.Interrupted,
@@ -269,7 +269,7 @@ func (r *Recorder) end() {
 
 // Finish ends the record and writes the report. It returns the error that ends the program.
 func (r *Recorder) Finish() error {
-	r.end()
+	r.closeWriter()
 	ended := r.tally.Err()
 	err := r.writeReport()
 	if ended == nil || err == nil {
@@ -282,8 +282,8 @@ func (r *Recorder) Finish() error {
 // Close ends the record. It may be called after finish, and must be called for a run that was
 // given up.
 func (r *Recorder) Close() {
-	r.end()
-	if r.scrap && r.dir != "" {
+	r.closeWriter()
+	if r.temporary && r.dir != "" {
 		_ = os.RemoveAll(r.dir) // what is left is in the temporary directory, and nobody reads it
 	}
 }
@@ -308,7 +308,7 @@ func WriteReport(name string, run *journal.Run) error {
 	if err != nil {
 		return fmt.Errorf("report %s: %w", name, err)
 	}
-	if err := wholefile.Write(name, wholefile.ForOwner, func(w io.Writer) error { return page.Write(w, data) }); err != nil {
+	if err := atomicfile.Write(name, atomicfile.OwnerOnly, func(w io.Writer) error { return page.Write(w, data) }); err != nil {
 		return fmt.Errorf("report %s: %s", name, exit.Reason(err))
 	}
 	return nil
@@ -327,8 +327,8 @@ func journalResult(r *results.Result) journal.Result {
 	return out
 }
 
-// OverCopy returns a display of a copy that records what it shows.
-func (r *Recorder) OverCopy(d display.CopyDisplay) display.CopyDisplay {
+// WrapCopy returns a display of a copy that records what it shows.
+func (r *Recorder) WrapCopy(d display.CopyDisplay) display.CopyDisplay {
 	if r.writer == nil {
 		return d
 	}
@@ -353,6 +353,6 @@ func (d *copyRecord) Finished(r *results.Result) {
 			d.recorder.warn(d.recorder.writer.Output(r.Index, fleetssh.StdoutLine.String(), text, false))
 		}
 	}
-	d.recorder.warn(d.recorder.writer.End(r.Index, journalResult(r)))
+	d.recorder.warn(d.recorder.writer.HostFinished(r.Index, journalResult(r)))
 	d.CopyDisplay.Finished(r)
 }

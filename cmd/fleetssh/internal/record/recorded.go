@@ -19,7 +19,7 @@ func resultOf(h *journal.HostRun, begun time.Time) results.Result {
 	k := &h.Result
 	r := results.Result{Index: h.Index, OK: k.OK(), Truncated: k.Cut}
 	r.Outcome = fleetssh.Outcome{ExitCode: k.ExitCode, Signal: k.Signal, Phase: fleetssh.Phase(k.Phase), Stopped: k.Stopped}
-	r.Timing = fleetssh.Timing{Connect: ofMilliseconds(k.ConnectMS), Run: ofMilliseconds(k.RunMS), Attempts: k.Attempts}
+	r.Timing = fleetssh.Timing{Connect: fromMilliseconds(k.ConnectMS), Run: fromMilliseconds(k.RunMS), Attempts: k.Attempts}
 	if !h.Ended.IsZero() {
 		r.After = max(0, h.Ended.Sub(begun))
 	}
@@ -38,13 +38,13 @@ func resultOf(h *journal.HostRun, begun time.Time) results.Result {
 	return r
 }
 
-// Tally returns how the hosts of a run ended, as far as it is known. Hosts that are at work or
+// Summary returns how the hosts of a run ended, as far as it is known. Hosts that are at work or
 // waiting have no result.
-func Tally(run *journal.Run) *results.Tally {
-	t := &results.Tally{Hosts: make([]selection.Host, len(run.Hosts)), Begun: run.Time, Interrupted: run.State == journal.Interrupted}
+func Summary(run *journal.Run) *results.Summary {
+	t := &results.Summary{Hosts: make([]selection.Host, len(run.Hosts)), Begun: run.Time, Interrupted: run.State == journal.Interrupted}
 	for i := range run.Hosts {
 		h := &run.Hosts[i]
-		t.Hosts[i] = selection.Host{Name: h.Name, Label: termline.Visible(h.Shown())}
+		t.Hosts[i] = selection.Host{Name: h.Name, Label: termline.Visible(h.DisplayName())}
 		if h.Result.Outcome != journal.Running && h.Result.Outcome != journal.Waiting {
 			r := resultOf(h, run.Time)
 			if run.Verb != "" {
@@ -58,7 +58,7 @@ func Tally(run *journal.Run) *results.Tally {
 
 // reportOf returns the data for the page about a run.
 func reportOf(run *journal.Run) (page.Data, error) {
-	t := Tally(run)
+	t := Summary(run)
 	d := page.Data{Run: run.ID, Command: run.Command, Begun: run.Time, Elapsed: run.Elapsed, Notes: Notes(run)}
 	for _, g := range t.Failures() {
 		p := g.First.Problem
@@ -74,9 +74,9 @@ func reportOf(run *journal.Run) (page.Data, error) {
 		h := &run.Hosts[i]
 		d.Hosts = append(d.Hosts, page.Host{
 			Label: t.Hosts[i].Label, Outcome: h.Result.Outcome, Class: classOf(h), Attempts: h.Result.Attempts,
-			Connect: ofMilliseconds(h.Result.ConnectMS), Run: ofMilliseconds(h.Result.RunMS),
+			Connect: fromMilliseconds(h.Result.ConnectMS), Run: fromMilliseconds(h.Result.RunMS),
 		})
-		d.Hosts[i].From, d.Hosts[i].To = h.Worked(run)
+		d.Hosts[i].From, d.Hosts[i].To = h.Span(run)
 	}
 	for i := range t.Results {
 		r := &t.Results[i]
@@ -100,7 +100,7 @@ func classOf(h *journal.HostRun) page.Class {
 }
 
 // variantsOf returns the different outputs of the hosts of a run.
-func variantsOf(run *journal.Run, t *results.Tally) ([]page.Variant, error) {
+func variantsOf(run *journal.Run, t *results.Summary) ([]page.Variant, error) {
 	f := fold.New(len(run.Hosts))
 	defer f.Close()
 	streams := map[string]fold.Stream{"stdout": fold.Stdout, "stderr": fold.Stderr}
@@ -122,7 +122,7 @@ func variantsOf(run *journal.Run, t *results.Tally) ([]page.Variant, error) {
 		f.End(i, status[i])
 	}
 	var variants []page.Variant
-	for _, g := range f.Certain() {
+	for _, g := range f.Complete() {
 		v := page.Variant{Hosts: t.Fold(g.Hosts), Count: len(g.Hosts), Status: g.Status, Cut: run.Hosts[g.Hosts[0]].Result.Cut}
 		for stream, to := range map[fold.Stream]*string{fold.Stdout: &v.Stdout, fold.Stderr: &v.Stderr} {
 			var text strings.Builder
@@ -192,5 +192,5 @@ func Notes(run *journal.Run) []string {
 	return notes
 }
 
-// ofMilliseconds is the inverse of milliseconds.
-func ofMilliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
+// fromMilliseconds is the inverse of milliseconds.
+func fromMilliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }

@@ -12,7 +12,7 @@ import (
 )
 
 // AddCopy adds the end of a copy.
-func (t *Tally) AddCopy(index int, c fleetssh.CopyResult) *Result {
+func (t *Summary) AddCopy(index int, c fleetssh.CopyResult) *Result {
 	r := Result{Index: index, Outcome: c.Outcome, Timing: c.Timing(), Copied: &c}
 	r.OK = r.Outcome == fleetssh.Outcome{Kind: fleetssh.Exited}
 	if r.Outcome.Kind != fleetssh.Skipped && r.Outcome.Kind != fleetssh.Cancelled {
@@ -21,7 +21,7 @@ func (t *Tally) AddCopy(index int, c fleetssh.CopyResult) *Result {
 	if r.Problem.Phase == "subsystem" {
 		r.Problem.Hint = "--protocol scp copies without an SFTP server"
 	}
-	return t.Put(r)
+	return t.AddResult(r)
 }
 
 // copyTitle does what title does, for a copy. The title is empty if a command has the same.

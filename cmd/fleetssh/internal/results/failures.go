@@ -26,7 +26,7 @@ type Group struct {
 }
 
 // Failures returns the hosts that failed, grouped by what went wrong.
-func (t *Tally) Failures() []*Group {
+func (t *Summary) Failures() []*Group {
 	var groups []*Group
 	type way struct{ title, kind string }
 	byWay := make(map[way]*Group)
@@ -60,8 +60,8 @@ func (t *Tally) Failures() []*Group {
 	}
 	for _, g := range groups {
 		g.Detail, g.Hint = g.First.Problem.Detail, g.First.Problem.Hint
-		if g.Hint == leaveOut {
-			g.Hint = t.leaveOutHint(g)
+		if g.Hint == excludeHint {
+			g.Hint = t.excludeGroupHint(g)
 		}
 		if len(g.results) > 0 {
 			slices.SortFunc(g.results, func(a, b *Result) int { return a.Index - b.Index })
@@ -74,8 +74,8 @@ func (t *Tally) Failures() []*Group {
 	return groups
 }
 
-// leaveOutHint says how to run the command without the hosts of a group.
-func (t *Tally) leaveOutHint(g *Group) string {
+// excludeGroupHint says how to run the command without the hosts of a group.
+func (t *Summary) excludeGroupHint(g *Group) string {
 	names := make([]string, len(g.Hosts))
 	for i, index := range g.Hosts {
 		names[i] = t.Hosts[index].Name
@@ -125,7 +125,7 @@ func (r *Result) Title() (title string, rank int) {
 
 // ShowFailures shows how many hosts failed, and which in which way, and which were never begun. It
 // shows nothing if all is well.
-func (t *Tally) ShowFailures(screen *termline.Screen) {
+func (t *Summary) ShowFailures(screen *termline.Screen) {
 	headline := t.headline()
 	if headline == "" {
 		return
@@ -134,7 +134,7 @@ func (t *Tally) ShowFailures(screen *termline.Screen) {
 		t.showBriefly(screen)
 		return
 	}
-	screen.Err(screen.PaintErr(termline.Trouble, "fleetssh: "+headline), "")
+	screen.Err(screen.PaintErr(termline.Failure, "fleetssh: "+headline), "")
 	for _, g := range t.Failures() {
 		slices.Sort(g.Hosts)
 		line := "  " + g.Title + ": " + t.Fold(g.Hosts)
@@ -161,7 +161,7 @@ func (t *Tally) ShowFailures(screen *termline.Screen) {
 }
 
 // showBriefly shows the hosts that failed, with one line for each group.
-func (t *Tally) showBriefly(screen *termline.Screen) {
+func (t *Summary) showBriefly(screen *termline.Screen) {
 	for _, g := range t.Failures() {
 		slices.Sort(g.Hosts)
 		line := fmt.Sprintf("%s (%d): %s", t.Fold(g.Hosts), len(g.Hosts), g.Title)

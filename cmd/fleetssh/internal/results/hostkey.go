@@ -17,12 +17,12 @@ import (
 
 // KeyProblem is what is wrong with the key of a host, or of a hop.
 type KeyProblem struct {
-	reason knownhosts.Reason
-	Name   string   // of the host, as -w takes it
-	Hop    string   // the same, if it is a hop
-	shown  string   // the key
-	more   []string // more lines: which key is known, and where
-	full   bool     // the host is new, and the file that it would be added to cannot be written
+	reason    knownhosts.Reason
+	Name      string   // of the host, as -w takes it
+	Hop       string   // the same, if it is a hop
+	shown     string   // the key
+	details   []string // more lines: which key is known, and where
+	cannotAdd bool     // the host is new, and the file that it would be added to cannot be written
 }
 
 // hostKeyProblem returns what is wrong with a host key. If it has changed, the hint first says whom to
@@ -48,19 +48,19 @@ func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) Problem
 		if fault.Reason != knownhosts.Changed {
 			word = "listed is"
 		}
-		k.more = append(k.more, word+" "+known.String())
+		k.details = append(k.details, word+" "+known.String())
 	}
 	if fault.Err != nil && (fault.Reason == knownhosts.Unknown || fault.Reason == knownhosts.Changed) {
-		k.more = append(k.more, "its certificate is not accepted: "+fault.Err.Error())
+		k.details = append(k.details, "its certificate is not accepted: "+fault.Err.Error())
 	}
 	switch fault.Reason {
 	case knownhosts.Unknown:
 		p.Reason = "the host key is not known"
 		for _, file := range fault.Unread {
-			k.more = append(k.more, "not read: "+file)
+			k.details = append(k.details, "not read: "+file)
 		}
 		if fault.NotAdded != nil {
-			k.full = true
+			k.cannotAdd = true
 			p.Reason = "the host is new, and its key cannot be added to known_hosts: " + fault.NotAdded.Error()
 		}
 	case knownhosts.Changed:
@@ -76,14 +76,14 @@ func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) Problem
 		p.Reason = "the host key is too weak: " + fault.Err.Error()
 	}
 	p.Key = k
-	p.Detail = append([]string{"it shows " + k.shown}, k.more...)
+	p.Detail = append([]string{"it shows " + k.shown}, k.details...)
 	p.Hint = TrustHint(nil, k, []string{k.Name})
 	return p
 }
 
 // keyDetail returns lines about the keys that the hosts of a group show, and about those that are
 // known. Hosts with the same text share a line.
-func (t *Tally) keyDetail(g *Group) []string {
+func (t *Summary) keyDetail(g *Group) []string {
 	type said struct {
 		text  string
 		hosts []string
@@ -103,13 +103,13 @@ func (t *Tally) keyDetail(g *Group) []string {
 		if r.Problem.Key.Hop != "" {
 			label = r.Problem.Key.Hop
 		}
-		if line := t.Hosts[r.Index].Lookup; line != "" && r.Problem.Key.reason == knownhosts.Unknown {
+		if line := t.Hosts[r.Index].IgnoredLookup; line != "" && r.Problem.Key.reason == knownhosts.Unknown {
 			note(&more, line, label)
 		}
 		if len(shown) <= maxKeyLines {
 			note(&shown, r.Problem.Key.shown, label)
 		}
-		for _, line := range r.Problem.Key.more {
+		for _, line := range r.Problem.Key.details {
 			if len(more) <= maxKeyLines {
 				note(&more, line, label)
 			}
@@ -155,7 +155,7 @@ func SameKeyText(set, key string) string {
 }
 
 // keyHint returns the next step for the hosts of a group.
-func (t *Tally) keyHint(g *Group) string {
+func (t *Summary) keyHint(g *Group) string {
 	var names []string
 	var flags *selection.Flags
 	for _, r := range g.results {
@@ -186,7 +186,7 @@ func TrustHint(f *selection.Flags, k *KeyProblem, names []string) string {
 	switch {
 	case k.reason == knownhosts.Changed:
 		return f.ReplaceHint(names, "")
-	case k.full:
+	case k.cannotAdd:
 		return "make the file writable, name another one with --known-hosts FILE or -o UserKnownHostsFile=FILE, or accept any key: --host-key insecure"
 	case k.reason == knownhosts.Unknown:
 		return f.TrustCommand(names) + " shows the keys and asks before it adds them; check them against fingerprints from the administrator of the " + selection.HostWord(names) + " (--fingerprints FILE)"

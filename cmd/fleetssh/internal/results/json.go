@@ -40,12 +40,12 @@ type JSONSummary struct {
 	Outcomes  map[string]int `json:"outcomes"`
 	OK        int            `json:"ok"`
 	Failed    int            `json:"failed"`
-	Unbegun   int            `json:"never_begun,omitempty"`
+	Skipped   int            `json:"never_begun,omitempty"`
 	ElapsedMS float64        `json:"elapsed_ms"`
 }
 
 // JSONResult returns how a host ended, as --format json writes it.
-func (t *Tally) JSONResult(r *Result) JSONResult {
+func (t *Summary) JSONResult(r *Result) JSONResult {
 	o := JSONResult{
 		Type: "result", Time: t.Begun.Add(r.After),
 		Host: t.Hosts[r.Index].Name, Index: r.Index,
@@ -67,8 +67,8 @@ func (t *Tally) JSONResult(r *Result) JSONResult {
 	return o
 }
 
-// Summary returns the last object of a run.
-func (t *Tally) Summary() JSONSummary {
+// JSONSummary returns the last object of a run.
+func (t *Summary) JSONSummary() JSONSummary {
 	s := JSONSummary{
 		Type: "summary", Time: time.Now(),
 		Hosts:     len(t.Hosts),
@@ -76,7 +76,7 @@ func (t *Tally) Summary() JSONSummary {
 		Failed:    t.Failed(),
 		ElapsedMS: Milliseconds(time.Since(t.Begun)),
 	}
-	s.Unbegun = t.Unbegun()
+	s.Skipped = t.Skipped()
 	s.OK = t.count(func(r *Result) bool { return r.OK })
 	for i := range t.Results {
 		s.Outcomes[t.Results[i].Outcome.Kind.String()]++

@@ -29,8 +29,8 @@ func newOutstanding(hosts []selection.Host) *Outstanding {
 	return &Outstanding{hosts: hosts, begun: time.Now(), ended: make([]bool, len(hosts))}
 }
 
-// end records that a host is done.
-func (o *Outstanding) end(i int) {
+// hostFinished records that a host is done.
+func (o *Outstanding) hostFinished(i int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if i < len(o.ended) && !o.ended[i] {
@@ -39,9 +39,9 @@ func (o *Outstanding) end(i int) {
 	}
 }
 
-// atWork returns what the hosts at work are doing, those that began first in front, and the hosts
+// inProgress returns what the hosts at work are doing, those that began first in front, and the hosts
 // that have not begun.
-func (o *Outstanding) atWork() (work []fleetssh.Progress, unbegun []int) {
+func (o *Outstanding) inProgress() (work []fleetssh.Progress, unbegun []int) {
 	if o.Working != nil {
 		work = o.Working()
 	}
@@ -74,7 +74,7 @@ func (o *Outstanding) Stragglers() string {
 	if o == nil {
 		return ""
 	}
-	work, unbegun := o.atWork()
+	work, unbegun := o.inProgress()
 	if len(work) == 0 {
 		return ""
 	}
@@ -85,7 +85,7 @@ func (o *Outstanding) Stragglers() string {
 	shown := work[:min(len(work), stragglersShown)]
 	var texts []string
 	for _, g := range o.groups(shown, now) {
-		texts = append(texts, selection.FoldNames(g.labels)+" "+g.doing+" "+seconds(g.to))
+		texts = append(texts, selection.FoldNames(g.labels)+" "+g.activity+" "+seconds(g.to))
 	}
 	if more := len(work) - len(shown); more > 0 {
 		texts = append(texts, fmt.Sprint(more, " more"))
@@ -93,22 +93,22 @@ func (o *Outstanding) Stragglers() string {
 	return strings.Join(texts, ", ")
 }
 
-// doingGroup is the hosts that do the same, and for how long: the shortest and the longest time.
-type doingGroup struct {
-	doing    string
+// activityGroup is the hosts that do the same, and for how long: the shortest and the longest time.
+type activityGroup struct {
+	activity string
 	labels   []string
 	from, to time.Duration
 }
 
 // groups groups the hosts that do the same, in the order of their first hosts.
-func (o *Outstanding) groups(work []fleetssh.Progress, now time.Time) []*doingGroup {
-	var groups []*doingGroup
-	byText := make(map[string]*doingGroup)
+func (o *Outstanding) groups(work []fleetssh.Progress, now time.Time) []*activityGroup {
+	var groups []*activityGroup
+	byText := make(map[string]*activityGroup)
 	for _, p := range work {
-		text, since := doing(p), now.Sub(p.Since)
+		text, since := activity(p), now.Sub(p.Since)
 		g := byText[text]
 		if g == nil {
-			g = &doingGroup{doing: text, from: since, to: since}
+			g = &activityGroup{activity: text, from: since, to: since}
 			byText[text] = g
 			groups = append(groups, g)
 		}
@@ -121,10 +121,10 @@ func (o *Outstanding) groups(work []fleetssh.Progress, now time.Time) []*doingGr
 // Report shows the hosts that are not done, what they are doing, and for how long. Hosts that do the
 // same share a line.
 func (o *Outstanding) Report(screen *termline.Screen) {
-	work, unbegun := o.atWork()
+	work, unbegun := o.inProgress()
 	now := time.Now()
 	groups := o.groups(work, now)
-	slices.SortStableFunc(groups, func(a, b *doingGroup) int { return cmp.Compare(b.to, a.to) })
+	slices.SortStableFunc(groups, func(a, b *activityGroup) int { return cmp.Compare(b.to, a.to) })
 	o.mu.Lock()
 	done := o.done
 	o.mu.Unlock()
@@ -134,7 +134,7 @@ func (o *Outstanding) Report(screen *termline.Screen) {
 		if shortest := seconds(g.from); shortest != since {
 			since = shortest + " to " + since
 		}
-		screen.Message(fmt.Sprintf("  %s for %s: %s", g.doing, since, CountedNames(g.labels)))
+		screen.Message(fmt.Sprintf("  %s for %s: %s", g.activity, since, CountedNames(g.labels)))
 	}
 	if len(unbegun) > 0 {
 		labels := make([]string, len(unbegun))
@@ -155,16 +155,16 @@ func CountedNames(labels []string) string {
 	return text
 }
 
-// doings says what a host is doing in a phase.
-var doings = map[fleetssh.Phase]string{
+// activities says what a host is doing in a phase.
+var activities = map[fleetssh.Phase]string{
 	fleetssh.PhaseProxy: "waiting for its hop", fleetssh.PhaseResolve: "looking up its name", fleetssh.PhaseConnect: "connecting", fleetssh.PhaseHandshake: "exchanging keys",
 	fleetssh.PhaseHostKey: "checking its key", fleetssh.PhaseAuth: "logging in", fleetssh.PhaseRetry: "waiting to retry", fleetssh.PhasePassword: "waiting for another host to accept the password",
 	fleetssh.PhaseStart: "starting the command", fleetssh.PhaseRun: "running", fleetssh.PhaseCopy: "copying", fleetssh.PhaseScan: "scanning its keys",
 }
 
-// doing says what a host is doing.
-func doing(p fleetssh.Progress) string {
-	text, ok := doings[p.Phase]
+// activity says what a host is doing.
+func activity(p fleetssh.Progress) string {
+	text, ok := activities[p.Phase]
 	if !ok {
 		text = string(p.Phase)
 	}

@@ -46,7 +46,7 @@ func TestStragglers(t *testing.T) {
 		}
 	}
 	o := outstandingHosts(2, at(0, "run", 1, 14), at(1, "run", 1, 9))
-	o.end(0)
+	o.hostFinished(0)
 	if got := o.Stragglers(); got != "web2 running 9s" {
 		t.Errorf("one has ended: %q", got)
 	}
@@ -60,7 +60,7 @@ func TestOutstandingReport(t *testing.T) {
 	}
 	o := outstandingHosts(30, work...)
 	for i := 10; i < 20; i++ {
-		o.end(i)
+		o.hostFinished(i)
 	}
 	var text bytes.Buffer
 	screen := termline.New(&bytes.Buffer{}, &text)

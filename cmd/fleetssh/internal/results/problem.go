@@ -36,7 +36,7 @@ func ProblemOf(err error, host *fleetssh.HostConfig) Problem {
 	case *fleetssh.UnknownHostError:
 		return Problem{Kind: "unknown_host", Phase: "resolve", Reason: exit.Reason(e.Err), Tries: e.Attempts}
 	case *fleetssh.ConnectionError:
-		return Problem{Kind: "connection", Phase: string(e.Phase), Reason: exit.Reason(e.Err) + saidText(e.Said) + attemptsText(e.Attempts), Tries: e.Attempts}
+		return Problem{Kind: "connection", Phase: string(e.Phase), Reason: exit.Reason(e.Err) + receivedText(e.Said) + attemptsText(e.Attempts), Tries: e.Attempts}
 	case *fleetssh.HostKeyError:
 		return hostKeyProblem(e, host)
 	case *fleetssh.AuthenticationError:
@@ -78,9 +78,9 @@ func ProblemOf(err error, host *fleetssh.HostConfig) Problem {
 	return Problem{Kind: "connection", Phase: "connect", Reason: err.Error()}
 }
 
-// leaveOut stands in the place of the hint to leave out hosts. Failures completes it, which knows all
+// excludeHint stands in the place of the hint to leave out hosts. Failures completes it, which knows all
 // hosts of the group.
-const leaveOut = "-x leaves out"
+const excludeHint = "-x leaves out"
 
 // configProblem returns why a host cannot be used.
 func configProblem(e *fleetssh.ConfigError) Problem {
@@ -88,7 +88,7 @@ func configProblem(e *fleetssh.ConfigError) Problem {
 	if setting, ok := errors.AsType[*inventory.SettingError](e.Err); ok {
 		p.Reason = setting.Setting + ": " + setting.Reason
 	}
-	p.Hint = leaveOut
+	p.Hint = excludeHint
 	if errors.Is(e.Err, account.ErrNoEntry) {
 		p.Hint = "name the user with -l"
 	}
@@ -98,14 +98,14 @@ func configProblem(e *fleetssh.ConfigError) Problem {
 	return p
 }
 
-// mostPathShown is the largest number of bytes of a path that are shown.
-const mostPathShown = 400
+// maxPathShown is the largest number of bytes of a path that are shown.
+const maxPathShown = 400
 
 // CopyProblem returns what went wrong with a file. It says if the file is a local one.
 func CopyProblem(e *fleetssh.CopyError) Problem {
 	where := e.Path
-	if len(where) > mostPathShown { // a host may send a name of any length
-		where = strings.ToValidUTF8(where[:mostPathShown], "") + "…"
+	if len(where) > maxPathShown { // a host may send a name of any length
+		where = strings.ToValidUTF8(where[:maxPathShown], "") + "…"
 	}
 	if e.Local {
 		where = "local " + where
@@ -152,12 +152,12 @@ func timeoutProblem(e *fleetssh.TimeoutError) Problem {
 	case e.After > 0:
 		p.Reason = "no answer within " + ShortDuration(e.After)
 	}
-	p.Reason += saidText(e.Said) + attemptsText(e.Attempts)
+	p.Reason += receivedText(e.Said) + attemptsText(e.Attempts)
 	return p
 }
 
-// saidText quotes what a host has sent instead of its SSH version.
-func saidText(said string) string {
+// receivedText quotes what a host has sent instead of its SSH version.
+func receivedText(said string) string {
 	if said == "" {
 		return ""
 	}
@@ -197,15 +197,15 @@ func ShortDuration(d time.Duration) string {
 	return text
 }
 
-// mostBannerLines is the largest number of lines of a banner that are shown.
-const mostBannerLines = 20
+// maxBannerLines is the largest number of lines of a banner that are shown.
+const maxBannerLines = 20
 
 // BannerLines returns the lines of a banner, without those that are too many to be shown.
 func BannerLines(text string) []string {
 	lines := strings.Split(text, "\n")
-	if len(lines) > mostBannerLines {
-		left := len(lines) - mostBannerLines
-		lines = append(lines[:mostBannerLines:mostBannerLines], fmt.Sprintf("… (%d lines more)", left))
+	if len(lines) > maxBannerLines {
+		left := len(lines) - maxBannerLines
+		lines = append(lines[:maxBannerLines:maxBannerLines], fmt.Sprintf("… (%d lines more)", left))
 	}
 	return lines
 }

@@ -46,7 +46,7 @@ func TestProblemKinds(t *testing.T) {
 
 func TestShowFailures(t *testing.T) {
 	t.Parallel()
-	hosts, err := (&selection.ExprFlags{Exprs: []string{"web[01-20]"}}).Choose(fleetssh.HostConfig{})
+	hosts, err := (&selection.ExprFlags{Exprs: []string{"web[01-20]"}}).Select(fleetssh.HostConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestShowFailures(t *testing.T) {
 			r.Outcome = fleetssh.Outcome{Kind: fleetssh.TimedOut}
 		}
 		r.OK = i > 6
-		counted.Put(r)
+		counted.AddResult(r)
 	}
 	var shown bytes.Buffer
 	screen := termline.New(io.Discard, &shown)

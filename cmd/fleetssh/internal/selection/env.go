@@ -14,21 +14,21 @@ import (
 
 // Env is what the flags need of the program around them.
 type Env struct {
-	In       io.Reader // standard input
-	Screen   *termline.Screen
-	Ask      func(ctx context.Context, prompt string, echo bool) (string, error)
-	Warn     func(text, host string)                             // tells the user about a host, or about none
-	Tell     func(host, text string)                             // shows what a host says while its login waits; nil: it is not shown
-	ShowTold func()                                              // shows at once what Tell has kept back
-	Origin   func(flag string) string                            // where in the user's settings a flag was set; empty: it was not
-	Recorded func(name string) (expr string, ok bool, err error) // the hosts of an earlier run, by a name such as "last:failed"
+	In           io.Reader // standard input
+	Screen       *termline.Screen
+	Ask          func(ctx context.Context, prompt string, echo bool) (string, error)
+	Warn         func(text, host string)                             // tells the user about a host, or about none
+	Banner       func(host, text string)                             // shows what a host says while its login waits; nil: it is not shown
+	FlushBanners func()                                              // shows at once what Tell has kept back
+	Origin       func(flag string) string                            // where in the user's settings a flag was set; empty: it was not
+	Recorded     func(name string) (expr string, ok bool, err error) // the hosts of an earlier run, by a name such as "last:failed"
 
 	// Interrupt passes on an interrupt that a program in the foreground has received.
 	Interrupt func(ctx context.Context)
 
-	// Place, if not nil, changes a host before it is used. The user's own files are not read then:
+	// Redirect, if not nil, changes a host before it is used. The user's own files are not read then:
 	// the demo is the same everywhere.
-	Place func(*Host)
+	Redirect func(*Host)
 }
 
 // askSecret asks the user for a secret, which is not echoed.
@@ -50,7 +50,7 @@ func (e *Env) asker(quiet bool) func(context.Context, fleetssh.Question) (string
 		return nil
 	}
 	return func(ctx context.Context, q fleetssh.Question) (string, error) {
-		e.ShowTold() // it may say what to answer
+		e.FlushBanners() // it may say what to answer
 		return e.Ask(ctx, questionText(q), q.Echo)
 	}
 }

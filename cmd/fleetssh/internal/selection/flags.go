@@ -19,18 +19,18 @@ import (
 type Flags struct {
 	ExprFlags
 
-	Login          string
-	Port           int
-	identity, cert string
-	AskPass        bool
-	PasswordFile   string
-	HostKey        string
-	KnownHosts     string
-	ipv4, ipv6     bool
-	route          routeFlags
-	Config         string   // a file of ssh_config
-	options        []string // lines of ssh_config
-	differ         bool     // hosts have different passwords
+	Login           string
+	Port            int
+	identity, cert  string
+	AskPass         bool
+	PasswordFile    string
+	HostKey         string
+	KnownHosts      string
+	ipv4, ipv6      bool
+	route           routeFlags
+	Config          string   // a file of ssh_config
+	options         []string // lines of ssh_config
+	passwordsDiffer bool     // hosts have different passwords
 
 	Fanout         int
 	connectTimeout time.Duration
@@ -38,14 +38,14 @@ type Flags struct {
 	retryDelay     time.Duration
 
 	// What the verb sets before it calls Hosts.
-	Use          sshconfig.Use // what it does with the hosts
-	NothingAsked bool          // secrets are made up instead of asked for: no host is contacted
-	Checks       bool          // it says itself, host by host, what prevents a login
-	Known        *KnownFiles   // if not nil, Hosts fills in Host.Known
+	Use          sshconfig.Use    // what it does with the hosts
+	Offline      bool             // secrets are made up instead of asked for: no host is contacted
+	SkipKeyCheck bool             // it says itself, host by host, what prevents a login
+	KeyCache     *KnownHostsCache // if not nil, Hosts fills in Host.Known
 
 	// What Hosts sets.
 	SSHConfig *SSHConfig
-	asks      bool // the user can be asked
+	canAsk    bool // the user can be asked
 }
 
 // Help is the help text of these flags.
@@ -95,7 +95,7 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cert, "cert", "", "")
 	flags.BoolVar(&f.AskPass, "ask-pass", false, "")
 	flags.StringVar(&f.PasswordFile, "password-file", "", "")
-	flags.BoolVar(&f.differ, "passwords-differ", false, "")
+	flags.BoolVar(&f.passwordsDiffer, "passwords-differ", false, "")
 	flags.Var(flagvalue.Choice{To: &f.HostKey, From: []string{"strict", "accept-new", "insecure"}}, "host-key", "")
 	flags.StringVar(&f.KnownHosts, "known-hosts", "", "")
 	flags.BoolVarP(&f.ipv4, "ipv4", "4", false, "")
@@ -141,22 +141,22 @@ func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error)
 	case 0:
 		base.RetryDelay = -1 // none
 	}
-	base.Auth.Ask, base.Auth.Tell = env.asker(quiet), env.Tell
-	if f.HostKey == "insecure" && f.KnownHosts != "" && f.Known == nil && env.Origin("known-hosts") == "" {
+	base.Auth.Ask, base.Auth.Tell = env.asker(quiet), env.Banner
+	if f.HostKey == "insecure" && f.KnownHosts != "" && f.KeyCache == nil && env.Origin("known-hosts") == "" {
 		env.Screen.Message("fleetssh: warning: --known-hosts has no effect with --host-key insecure, which accepts any key")
 	}
 	f.Prepare(env)
-	if f.inSSHConfig != nil {
-		f.inSSHConfig = func() []string { return NamesInSSHConfig(f.Config) }
+	if f.sshConfigNames != nil {
+		f.sshConfigNames = func() []string { return NamesInSSHConfig(f.Config) }
 	}
-	entries, err := f.Choose(base)
+	entries, err := f.Select(base)
 	if err != nil {
 		return nil, err
 	}
 	if base.HostKeys, err = f.policy(); err != nil {
 		return nil, err
 	}
-	f.asks = base.Auth.Ask != nil
+	f.canAsk = base.Auth.Ask != nil
 	config, err := f.LoadSSHConfig(ctx, env, f.route.hop(base), quiet)
 	if err != nil {
 		return nil, err
@@ -174,20 +174,20 @@ func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error)
 			e.Config.HostKeys = base.HostKeys
 		}
 		e.Config.Auth.Ask, e.Config.Auth.Tell = base.Auth.Ask, base.Auth.Tell
-		secrets.give(&e.Config.Auth, len(entries))
+		secrets.apply(&e.Config.Auth, len(entries))
 	}
 	if err := config.apply(ctx, entries, f.Fanout); err != nil {
 		return nil, err
 	}
 	for i := range entries {
-		if env.Place != nil {
-			env.Place(&entries[i])
+		if env.Redirect != nil {
+			env.Redirect(&entries[i])
 		}
 	}
 	if err := noneUsable(entries); err != nil {
 		return entries, err
 	}
-	return entries, f.insisted(ctx, entries)
+	return entries, f.checkKeys(ctx, entries)
 }
 
 // noneUsable returns why hosts cannot be used, if none of them can. Otherwise the run reports those
@@ -223,13 +223,13 @@ func (f *Flags) secrets(ctx context.Context, env *Env) (secrets, error) {
 	if err != nil {
 		return secrets{}, err
 	}
-	tickets, err := f.route.kerberos(ctx, env, f.NothingAsked)
+	tickets, err := f.route.kerberos(ctx, env, f.Offline)
 	return secrets{password, tickets}, err
 }
 
-// give puts the secrets into the credentials of one of so many hosts. A password that the inventory
+// apply puts the secrets into the credentials of one of so many hosts. A password that the inventory
 // has for the host takes precedence.
-func (s *secrets) give(a *fleetssh.Auth, hosts int) {
+func (s *secrets) apply(a *fleetssh.Auth, hosts int) {
 	if s.tickets != nil {
 		a.GSSAPI = s.tickets
 	}

@@ -17,19 +17,19 @@ type Host struct {
 	Name   string // the alias, or the name as it was given, without user and port
 	Label  string // the name, with the port or the index if another host has the same name
 
-	ownConfig  bool       // the inventory names a configuration of ssh for it
-	sudo       string     // the password of sudo in the inventory; empty: none
-	sudoBroken error      // why it cannot be used
-	Given      string     // the name as it was given, with user and port
-	Known      KnownPlace // where its key is looked up
-	Lookup     string     // a line of ssh_config without effect that would look up its key elsewhere; or empty
-	Flags      *Flags     // with which it was named
+	ownConfig     bool     // the inventory names a configuration of ssh for it
+	sudo          string   // the password of sudo in the inventory; empty: none
+	sudoErr       error    // why it cannot be used
+	Given         string   // the name as it was given, with user and port
+	KeyFiles      KeyFiles // where its key is looked up
+	IgnoredLookup string   // a line of ssh_config without effect that would look up its key elsewhere; or empty
+	Flags         *Flags   // with which it was named
 }
 
 // excluded are hosts to leave out, by name.
 type excluded map[string][]fleetssh.HostConfig
 
-func exclusions(set hostset.Set) (excluded, error) {
+func parseExclusions(set hostset.Set) (excluded, error) {
 	x := make(excluded)
 	for name := range set.All() {
 		h, err := fleetssh.ParseHost(name)

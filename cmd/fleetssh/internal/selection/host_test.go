@@ -24,7 +24,7 @@ func TestLabels(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			entries, err := (&ExprFlags{Exprs: tt.exprs}).Choose(fleetssh.HostConfig{})
+			entries, err := (&ExprFlags{Exprs: tt.exprs}).Select(fleetssh.HostConfig{})
 			if err != nil {
 				t.Fatal(err)
 			}

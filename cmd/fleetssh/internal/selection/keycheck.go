@@ -15,11 +15,11 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// insisted checks the key and the certificate of the command line before a host is contacted. The
+// checkKeys checks the key and the certificate of the command line before a host is contacted. The
 // user has named them, so it is a usage error if no host can use them. Keys that files name for one
 // host are checked when that host is connected to.
-func (f *Flags) insisted(ctx context.Context, entries []Host) error {
-	if f.identity == "" && f.cert == "" || f.NothingAsked || f.Checks {
+func (f *Flags) checkKeys(ctx context.Context, entries []Host) error {
+	if f.identity == "" && f.cert == "" || f.Offline || f.SkipKeyCheck {
 		return nil
 	}
 	if info, err := os.Stat(f.identity); err == nil && !info.Mode().IsRegular() && !info.IsDir() {

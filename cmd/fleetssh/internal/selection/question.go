@@ -9,23 +9,23 @@ import (
 
 // The longest question of a host that is shown in full.
 const (
-	mostQuestionLines = 40
-	mostQuestionLine  = 500 // bytes
+	maxQuestionLines = 40
+	maxQuestionLine  = 500 // bytes
 )
 
 // questionText returns a question as the user sees it: the name of the host is in front of each
 // line, so that no host can pretend to be another or to be this program.
 func questionText(q fleetssh.Question) string {
 	lines := strings.Split(q.Prompt, "\n")
-	if len(lines) > mostQuestionLines { // the end says what is asked for
-		lines = append(append(lines[:mostQuestionLines/2:mostQuestionLines/2], "…"), lines[len(lines)-mostQuestionLines/2:]...)
+	if len(lines) > maxQuestionLines { // the end says what is asked for
+		lines = append(append(lines[:maxQuestionLines/2:maxQuestionLines/2], "…"), lines[len(lines)-maxQuestionLines/2:]...)
 	}
 	for i, line := range lines {
 		if i < len(lines)-1 {
 			line = strings.TrimRight(line, " \t\r")
 		}
-		if len(line) > mostQuestionLine {
-			line = strings.ToValidUTF8(line[:mostQuestionLine], "") + "…"
+		if len(line) > maxQuestionLine {
+			line = strings.ToValidUTF8(line[:maxQuestionLine], "") + "…"
 		}
 		line = termline.Visible(line)
 		switch {

@@ -115,7 +115,7 @@ func (f *routeFlags) kerberos(ctx context.Context, env *Env, nothingAsked bool) 
 	g := &fleetssh.GSSAPI{ServerIdentity: f.serviceHost, ClientIdentity: f.principal, Delegate: f.delegate, Keytab: f.keytab}
 	switch {
 	case f.kinit && nothingAsked:
-		g.Password = madeUp
+		g.Password = dummySecret
 	case f.kinit:
 		secret, err := env.askSecret(ctx, "Kerberos password of "+f.principal+": ")
 		if err != nil {

@@ -22,8 +22,8 @@ func (f *Flags) password(ctx context.Context, env *Env) (string, error) {
 	switch {
 	case f.PasswordFile != "":
 		return readPasswordFile(f.PasswordFile)
-	case f.AskPass && f.NothingAsked:
-		return madeUp, nil
+	case f.AskPass && f.Offline:
+		return dummySecret, nil
 	case f.AskPass:
 		return env.askSecret(ctx, "password: ")
 	}
@@ -40,8 +40,8 @@ func (e *Env) SudoPasswords(ctx context.Context, hosts []Host, asked bool) (func
 	}
 	own := make(map[string]known)
 	for i := range hosts {
-		if h := &hosts[i]; h.sudo != "" || h.sudoBroken != nil {
-			own[h.Config.String()] = known{h.sudo, h.sudoBroken}
+		if h := &hosts[i]; h.sudo != "" || h.sudoErr != nil {
+			own[h.Config.String()] = known{h.sudo, h.sudoErr}
 		}
 	}
 	shared := ""
@@ -67,10 +67,10 @@ func (e *Env) SudoPasswords(ctx context.Context, hosts []Host, asked bool) (func
 	}, nil
 }
 
-// Protect sets how a client handles passwords that its hosts share.
-func (f *Flags) Protect(env *Env, client *fleetssh.ParallelClient) {
-	client.PasswordsDiffer = f.differ
-	if !f.asks {
+// SetPasswordPolicy sets how a client handles passwords that its hosts share.
+func (f *Flags) SetPasswordPolicy(env *Env, client *fleetssh.ParallelClient) {
+	client.PasswordsDiffer = f.passwordsDiffer
+	if !f.canAsk {
 		return
 	}
 	client.AskAgain = func(ctx context.Context, r fleetssh.RefusedPassword) (string, error) {
@@ -85,8 +85,8 @@ func (f *Flags) Protect(env *Env, client *fleetssh.ParallelClient) {
 	}
 }
 
-// madeUp stands in the place of a secret that is not needed now.
-const madeUp = "***"
+// dummySecret stands in the place of a secret that is not needed now.
+const dummySecret = "***"
 
 // readPasswordFile returns the first line of a file. It refuses one that others can read.
 func readPasswordFile(name string) (string, error) {

@@ -29,12 +29,12 @@ type ExprFlags struct {
 	limit                  string
 	pick                   int
 
-	stdin       io.Reader                                           // what "-" stands for
-	listed      hostset.Set                                         // the hosts of hostfiles, once read
-	recorded    func(name string) (expr string, ok bool, err error) // as Env.Recorded
-	empty       []string                                            // expressions that choose no host
-	warn        func(text, host string)                             // tells the user what has no effect; nil: it is not told
-	inSSHConfig func() []string                                     // the hosts that ssh_config names; nil: it is not read
+	stdin          io.Reader                                           // what "-" stands for
+	listed         hostset.Set                                         // the hosts of hostfiles, once read
+	recorded       func(name string) (expr string, ok bool, err error) // as Env.Recorded
+	empty          []string                                            // expressions that choose no host
+	warn           func(text, host string)                             // tells the user what has no effect; nil: it is not told
+	sshConfigNames func() []string                                     // the hosts that ssh_config names; nil: it is not read
 }
 
 // ExprHelp is the help text of these flags.
@@ -65,7 +65,7 @@ func (f *ExprFlags) Register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.All, "all", "a", false, "")
 	flags.StringArrayVar(&f.Hostfiles, "hostfile", nil, "")
 	flags.StringArrayVar(&f.Inventories, "inventory", nil, "")
-	flags.Var(flagvalue.Filled{To: &f.limit}, "limit", "")
+	flags.Var(flagvalue.NonEmpty{To: &f.limit}, "limit", "")
 	flags.Var(flagvalue.Number{To: &f.pick, Min: 1, Max: 1_000_000}, "pick", "")
 }
 
@@ -73,28 +73,28 @@ func (f *ExprFlags) Register(flags *pflag.FlagSet) {
 // neither earlier runs nor ssh_config name hosts.
 func (f *ExprFlags) Prepare(env *Env) {
 	f.stdin, f.recorded, f.warn = env.In, env.Recorded, env.Warn
-	if env.Place == nil { // the demo is the same everywhere
-		f.inSSHConfig = func() []string { return NamesInSSHConfig("") }
+	if env.Redirect == nil { // the demo is the same everywhere
+		f.sshConfigNames = func() []string { return NamesInSSHConfig("") }
 	}
 }
 
-// Named adds the hosts that are given as arguments of a verb. They replace those of the user's
+// AddArgs adds the hosts that are given as arguments of a verb. They replace those of the user's
 // settings.
-func (f *ExprFlags) Named(args []string, env *Env) {
+func (f *ExprFlags) AddArgs(args []string, env *Env) {
 	if len(args) > 0 && env.Origin("hosts") != "" {
 		f.Exprs = nil
 	}
 	f.Exprs = append(f.Exprs, args...)
 }
 
-// Choose returns the hosts, in natural order. Settings that neither the inventory nor the name has
+// Select returns the hosts, in natural order. Settings that neither the inventory nor the name has
 // are those of base.
-func (f *ExprFlags) Choose(base fleetssh.HostConfig) ([]Host, error) {
+func (f *ExprFlags) Select(base fleetssh.HostConfig) ([]Host, error) {
 	inv, err := f.Inventory(base)
 	if err != nil {
 		return nil, err
 	}
-	set, err := f.set(inv)
+	set, err := f.selected(inv)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (f *ExprFlags) Choose(base fleetssh.HostConfig) ([]Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	left, err := exclusions(without)
+	left, err := parseExclusions(without)
 	if err != nil {
 		return nil, err
 	}
@@ -114,30 +114,30 @@ func (f *ExprFlags) Choose(base fleetssh.HostConfig) ([]Host, error) {
 	}
 	entries := make([]Host, 0, set.Len())
 	for name := range set.All() {
-		e, err := entryOf(name, find, base)
+		e, err := hostOf(name, find, base)
 		if err != nil {
 			return nil, err
 		}
 		e.Given = name
 		if !without.Contains(e.Name) && !left.has(&e.Config) {
-			f.more(&e, inv)
+			f.addInventory(&e, inv)
 			entries = append(entries, e)
 		}
 	}
 	if len(entries) == 0 {
-		return nil, f.nobody(set.Len() > 0)
+		return nil, f.noHosts(set.Len() > 0)
 	}
 	setLabels(entries)
 	return entries, nil
 }
 
-// more adds what the inventory says of a host beside its settings.
-func (f *ExprFlags) more(e *Host, inv *inventory.Inventory) {
+// addInventory adds what the inventory says of a host beside its settings.
+func (f *ExprFlags) addInventory(e *Host, inv *inventory.Inventory) {
 	if inv == nil || e.Config.Unusable != nil {
 		return
 	}
 	e.ownConfig = inv.OwnConfiguration(e.Name)
-	e.sudo, e.sudoBroken = inv.BecomePassword(e.Name)
+	e.sudo, e.sudoErr = inv.BecomePassword(e.Name)
 	if f.warn == nil {
 		return
 	}
@@ -146,8 +146,8 @@ func (f *ExprFlags) more(e *Host, inv *inventory.Inventory) {
 	}
 }
 
-// nobody returns the error for an empty selection, which says why it is empty.
-func (f *ExprFlags) nobody(some bool) error {
+// noHosts returns the error for an empty selection, which says why it is empty.
+func (f *ExprFlags) noHosts(some bool) error {
 	hint := "name hosts with -w, as in -w 'web[1-20]'"
 	switch {
 	case some:
@@ -183,10 +183,10 @@ func (f *ExprFlags) emptyHint(expr string) string {
 	return expr + ": no host matches"
 }
 
-// entryOf returns the host with a name, which may include user and port. find looks it up in the
+// hostOf returns the host with a name, which may include user and port. find looks it up in the
 // inventory. A host whose settings in the inventory are wrong is unusable; the others are not
 // affected.
-func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), base fleetssh.HostConfig) (Host, error) {
+func hostOf(name string, find func(string) (fleetssh.HostConfig, bool, error), base fleetssh.HostConfig) (Host, error) {
 	unusable := func(host string, err error) (Host, error) {
 		if _, ofHost := errors.AsType[*inventory.SettingError](err); !ofHost {
 			return Host{}, exit.AsUsage(err)
@@ -214,7 +214,7 @@ func entryOf(name string, find func(string) (fleetssh.HostConfig, bool, error), 
 		config = base
 		config.Host = given.Host
 	}
-	return overlay(Host{Config: config, Name: given.Host}, given), nil
+	return withGiven(Host{Config: config, Name: given.Host}, given), nil
 }
 
 // nameHint says how to write what was meant by a name that is not valid.
@@ -230,8 +230,8 @@ func nameHint(name string) string {
 	return ""
 }
 
-// overlay replaces the user and the port of a host by those that its name includes.
-func overlay(e Host, given fleetssh.HostConfig) Host {
+// withGiven replaces the user and the port of a host by those that its name includes.
+func withGiven(e Host, given fleetssh.HostConfig) Host {
 	if given.User != "" {
 		e.Config.User = given.User
 	}
@@ -301,8 +301,8 @@ func (f *ExprFlags) read(path string) ([]byte, error) {
 	return data, err
 }
 
-// set returns the names that are chosen.
-func (f *ExprFlags) set(inv *inventory.Inventory) (hostset.Set, error) {
+// selected returns the names that are chosen.
+func (f *ExprFlags) selected(inv *inventory.Inventory) (hostset.Set, error) {
 	exprs := f.Exprs
 	for _, group := range f.Groups {
 		exprs = append(exprs, "@"+group)
@@ -337,7 +337,7 @@ func (f *ExprFlags) parse(flag string, exprs []string, inv *inventory.Inventory)
 		if strings.TrimSpace(expr) == "" { // an unset variable of a script: neither all hosts nor none may be right
 			return all, exit.UsageError("", "%s: it is empty", flag)
 		}
-		full, err := f.expand(expr)
+		full, err := f.expandFiles(expr)
 		if err != nil {
 			return all, fmt.Errorf("%s: %w", flag, err)
 		}
@@ -361,8 +361,8 @@ func (f *ExprFlags) group(name, expr string, inv *inventory.Inventory) (string, 
 			return expr, err
 		}
 	}
-	if inv == nil && name == "*" && f.inSSHConfig != nil && !strings.Contains(expr, "@*") {
-		if names := f.inSSHConfig(); len(names) > 0 {
+	if inv == nil && name == "*" && f.sshConfigNames != nil && !strings.Contains(expr, "@*") {
+		if names := f.sshConfigNames(); len(names) > 0 {
 			return hostset.Of(names...).String(), nil
 		}
 	}
@@ -383,9 +383,9 @@ func groupHint(err error) string {
 	return ""
 }
 
-// expand replaces ^FILE by the content of the file, and "-" by standard input. Both must be whole
+// expandFiles replaces ^FILE by the content of the file, and "-" by standard input. Both must be whole
 // terms of a list; a caret elsewhere is an operator.
-func (f *ExprFlags) expand(expr string) (string, error) {
+func (f *ExprFlags) expandFiles(expr string) (string, error) {
 	if !strings.ContainsAny(expr, "^-") {
 		return expr, nil
 	}

@@ -20,14 +20,14 @@ import (
 
 // SSHConfig is the configuration of ssh (ssh_config and -o) for the selected hosts.
 type SSHConfig struct {
-	File      *sshconfig.File
-	bare      func() (*sshconfig.File, error)                         // the options of the flags alone, for hosts that have a configuration of their own
-	jump      string                                                  // the value of -J
-	transport func(context.Context, string, string) (net.Conn, error) // to the first host on the way
-	warn      func(text, host string)
-	use       sshconfig.Use // what the verb does
-	screen    *termline.Screen
-	known     *KnownFiles // nil: not wanted
+	File        *sshconfig.File
+	optionsOnly func() (*sshconfig.File, error)                         // the options of the flags alone, for hosts that have a configuration of their own
+	jump        string                                                  // the value of -J
+	transport   func(context.Context, string, string) (net.Conn, error) // to the first host on the way
+	warn        func(text, host string)
+	use         sshconfig.Use // what the verb does
+	screen      *termline.Screen
+	keyCache    *KnownHostsCache // nil: not wanted
 }
 
 // LoadSSHConfig reads the configuration that the flags name. hops has the settings that flags give
@@ -37,13 +37,13 @@ func (f *Flags) LoadSSHConfig(ctx context.Context, env *Env, hops fleetssh.HostC
 	switch {
 	case f.Config != "":
 		paths = []string{f.Config}
-	case env.Place != nil:
+	case env.Redirect != nil:
 		paths = []string{"none"} // the demo is the same everywhere
 	}
 	load := func(paths ...string) (*sshconfig.File, error) {
 		file, err := sshconfig.Load(paths...)
 		if err != nil {
-			return nil, ConfigFault(err)
+			return nil, ConfigError(err)
 		}
 		file.Hops, file.Terminal = hops, env.lender(ctx, quiet)
 		options := f.options
@@ -51,7 +51,7 @@ func (f *Flags) LoadSSHConfig(ctx context.Context, env *Env, hops fleetssh.HostC
 			options = append([]string{"ProxyJump=" + f.route.jump}, options...)
 		}
 		if err := file.Options(options...); err != nil {
-			return nil, optionFault(err, options)
+			return nil, optionError(err, options)
 		}
 		return file, nil
 	}
@@ -64,7 +64,7 @@ func (f *Flags) LoadSSHConfig(ctx context.Context, env *Env, hops fleetssh.HostC
 	if err != nil {
 		return nil, err
 	}
-	return &SSHConfig{File: file, bare: bare, jump: f.route.jump, transport: transport, warn: env.Warn, use: f.Use, screen: env.Screen, known: f.Known}, nil
+	return &SSHConfig{File: file, optionsOnly: bare, jump: f.route.jump, transport: transport, warn: env.Warn, use: f.Use, screen: env.Screen, keyCache: f.KeyCache}, nil
 }
 
 // apply completes hosts with their settings in the configuration, or records why one cannot be used.
@@ -74,7 +74,7 @@ func (k *SSHConfig) apply(ctx context.Context, entries []Host, most int) error {
 	next := make(chan int)
 	notes := make([][]sshconfig.Unsupported, len(entries))
 	var done atomic.Int32
-	defer k.tell(&done, len(entries))()
+	defer k.showProgress(&done, len(entries))()
 	var wg sync.WaitGroup
 	for range min(most, len(entries)) {
 		wg.Go(func() {
@@ -102,8 +102,8 @@ func (k *SSHConfig) apply(ctx context.Context, entries []Host, most int) error {
 	return ctx.Err()
 }
 
-// tell shows the progress of look-ups that take longer than a second. stop ends that.
-func (k *SSHConfig) tell(done *atomic.Int32, all int) (stop func()) {
+// showProgress shows the progress of look-ups that take longer than a second. stop ends that.
+func (k *SSHConfig) showProgress(done *atomic.Int32, all int) (stop func()) {
 	over := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -130,15 +130,15 @@ func (k *SSHConfig) complete(ctx context.Context, e *Host) ([]sshconfig.Unsuppor
 	file := k.File
 	var err error
 	if e.ownConfig { // the inventory has looked up its hops too
-		if file, err = k.bare(); err != nil {
+		if file, err = k.optionsOnly(); err != nil {
 			return nil, err
 		}
 	} else if e.Config.Proxy, err = file.Hop(ctx, e.Config.Proxy); err != nil {
-		return nil, ConfigFault(err)
+		return nil, ConfigError(err)
 	}
 	config, settings, err := file.HostContext(ctx, e.Config.Host, e.Config)
 	if err != nil {
-		return nil, ConfigFault(err)
+		return nil, ConfigError(err)
 	}
 	e.Config = config
 	if k.transport != nil {
@@ -151,20 +151,20 @@ func (k *SSHConfig) complete(ctx context.Context, e *Host) ([]sshconfig.Unsuppor
 	if strings.Contains(config.Host, "/") && e.Config.DialContext == nil {
 		return nil, exit.UsageError("", "host %q: a name with \"/\" needs a ProxyCommand", config.Host)
 	}
-	if k.known != nil {
-		e.Known = k.known.For(settings)
+	if k.keyCache != nil {
+		e.KeyFiles = k.keyCache.For(settings)
 	}
 	for _, u := range settings.Unsupported() {
 		if u.Keyword == "VerifyHostKeyDNS" {
-			e.Lookup = u.String()
+			e.IgnoredLookup = u.String()
 		}
 	}
 	return settings.Unsupported(), nil
 }
 
-// ConfigFault turns an error of package sshconfig into one for the user. The mistake may be in a
+// ConfigError turns an error of package sshconfig into one for the user. The mistake may be in a
 // file, on the command line, or in a name that ssh would refuse, too.
-func ConfigFault(err error) error {
+func ConfigError(err error) error {
 	e, ok := errors.AsType[*sshconfig.Error](err)
 	switch {
 	case !ok:
@@ -182,16 +182,16 @@ func ConfigFault(err error) error {
 	return &exit.Error{Code: exit.Failed, Text: err.Error(), Hint: "-F none ignores ssh_config"}
 }
 
-// optionFault does what ConfigFault does, for lines of -o. It hides the text of a line that may hold
+// optionError does what ConfigError does, for lines of -o. It hides the text of a line that may hold
 // a secret.
-func optionFault(err error, options []string) error {
+func optionError(err error, options []string) error {
 	for _, option := range options {
 		file, failed := sshconfig.Load("none")
 		if failed == nil && file.Options(option) != nil && redact.Option(option) != option {
 			return exit.UsageError("as in -o Port=2222, see ssh_config(5)", "-o: %s is not valid; its value may be a secret and is not shown", redact.Option(option))
 		}
 	}
-	return ConfigFault(err)
+	return ConfigError(err)
 }
 
 // ConfigLine is a line of the configuration of ssh that applies to a host.

@@ -37,9 +37,9 @@ import (
 // A key is the long name of a flag. Verbs below others are tables in tables:
 // [trust.scan]. The command line overrides the file. Secrets are refused in it.
 type Defaults struct {
-	// From is the file to read, from --config: "none" reads no file, and an empty name reads the
+	// File is the file to read, from --config: "none" reads no file, and an empty name reads the
 	// usual file if it exists.
-	From string
+	File string
 
 	getenv  func(string) string
 	origins map[string]string // of flags that Apply has set
@@ -63,7 +63,7 @@ func New(getenv func(string) string) *Defaults {
 
 // Attach adds --config to all verbs, and applies the settings to the one that runs.
 func (s *Defaults) Attach(root *cobra.Command) {
-	root.PersistentFlags().StringVar(&s.From, "config", "", "file of defaults for options; none: no file")
+	root.PersistentFlags().StringVar(&s.File, "config", "", "file of defaults for options; none: no file")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if err := refuseHidden(cmd.Flags()); err != nil {
 			return err
@@ -95,7 +95,7 @@ func (s *Defaults) Apply(cmd *cobra.Command) error {
 	}
 	given := make(map[string]bool)
 	cmd.Flags().Visit(func(flag *pflag.Flag) {
-		for _, name := range rivals(flag.Name) {
+		for _, name := range alternatives(flag.Name) {
 			given[name] = true
 		}
 	})
@@ -127,8 +127,8 @@ func (s *Defaults) Origin(flag string) string {
 	return s.origins[flag]
 }
 
-// All returns a line for each flag that Apply has set, with its origin. It is empty if s is nil.
-func (s *Defaults) All() []string {
+// Lines returns a line for each flag that Apply has set, with its origin. It is empty if s is nil.
+func (s *Defaults) Lines() []string {
 	if s == nil {
 		return nil
 	}
@@ -139,12 +139,12 @@ func (s *Defaults) All() []string {
 	return lines
 }
 
-// NoDefault annotates a flag that must be given: the file does not set it.
-const NoDefault = "again"
+// NotInFile annotates a flag that must be given: the file does not set it.
+const NotInFile = "again"
 
-// rivals returns the flags that decide the same thing, name included. If one of them is given, the
+// alternatives returns the flags that decide the same thing, name included. If one of them is given, the
 // file sets none of them.
-func rivals(name string) []string {
+func alternatives(name string) []string {
 	for _, group := range [][]string{
 		{"hosts", "group", "all"}, {"format", "fold", "diff", "quiet"}, {"ask-pass", "password-file"}, {"ipv4", "ipv6"},
 		{"proxy", "proxy-command", "control-path", "jump"}, {"keytab", "kinit"}, {"host-key", "known-hosts"},
@@ -160,7 +160,7 @@ func rivals(name string) []string {
 func settable(cmd *cobra.Command) map[string]*pflag.Flag {
 	flags := make(map[string]*pflag.Flag)
 	cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
-		if _, again := flag.Annotations[NoDefault]; !again && flag.Name != "help" {
+		if _, again := flag.Annotations[NotInFile]; !again && flag.Name != "help" {
 			flags[flag.Name] = flag
 		}
 	})
@@ -175,12 +175,12 @@ func tableOf(cmd *cobra.Command) string {
 
 // Path returns the file to read, or an empty name for none, and whether the user has named it.
 func (s *Defaults) Path() (path string, wanted bool) {
-	switch s.From {
+	switch s.File {
 	case "none":
 		return "", true
 	case "":
 	default:
-		return s.From, true
+		return s.File, true
 	}
 	dir := s.getenv("XDG_CONFIG_HOME")
 	if !filepath.IsAbs(dir) { // as the XDG Base Directory Specification says
@@ -196,8 +196,8 @@ func (s *Defaults) Path() (path string, wanted bool) {
 	return filepath.Join(dir, "fleetssh", "config.toml"), false
 }
 
-// There reports whether there is a file to read.
-func (s *Defaults) There() bool {
+// Exists reports whether there is a file to read.
+func (s *Defaults) Exists() bool {
 	path, _ := s.Path()
 	_, err := os.Stat(path)
 	return path != "" && err == nil
@@ -282,7 +282,7 @@ func parse(path string, text []byte) ([]Setting, error) {
 				}
 				continue
 			}
-			words, err := wordsOf(value)
+			words, err := flagWords(value)
 			if err != nil {
 				return exit.UsageError("", "%s:%d: %s: %v", path, lines[name], key, err)
 			}
@@ -333,9 +333,9 @@ func lineNumbers(text []byte) map[string]int {
 	return lines
 }
 
-// wordsOf returns a value as on the command line, one word for each time that the flag would be
+// flagWords returns a value as on the command line, one word for each time that the flag would be
 // given.
-func wordsOf(value any) ([]string, error) {
+func flagWords(value any) ([]string, error) {
 	switch v := value.(type) {
 	case string:
 		return []string{v}, nil
@@ -351,7 +351,7 @@ func wordsOf(value any) ([]string, error) {
 			if _, nested := element.([]any); nested {
 				return nil, errors.New("a list of lists")
 			}
-			word, err := wordsOf(element)
+			word, err := flagWords(element)
 			if err != nil {
 				return nil, err
 			}

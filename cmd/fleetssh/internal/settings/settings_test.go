@@ -16,7 +16,7 @@ func TestSettingsPath(t *testing.T) {
 		{"none", "/x", "/h", ""},
 	} {
 		s := New(func(name string) string { return map[string]string{"XDG_CONFIG_HOME": tt.xdg, "HOME": tt.home}[name] })
-		s.From = tt.from
+		s.File = tt.from
 		if got, _ := s.Path(); got != tt.want {
 			t.Errorf("%+v: %q", tt, got)
 		}

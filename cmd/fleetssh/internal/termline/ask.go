@@ -43,7 +43,7 @@ func (s *Screen) Ask(ctx context.Context, prompt string, echo bool) (string, err
 	}
 	defer keys.Close()
 	defer context.AfterFunc(ctx, keys.End)()
-	defer s.hold()()
+	defer s.lock()()
 	line, err := ask(tty, keys, prompt, echo)
 	if err == io.EOF && ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -100,9 +100,9 @@ func readLine(from io.Reader) (string, error) {
 	}
 }
 
-// hold keeps everybody from showing anything, the status line too, until the returned
+// lock keeps everybody from showing anything, the status line too, until the returned
 // function is called.
-func (s *Screen) hold() (release func()) {
+func (s *Screen) lock() (release func()) {
 	s.asking.Lock()
 	s.Flush()
 	s.out.mu.Lock()
@@ -139,7 +139,7 @@ func (s *Screen) Lend(line string) (tty *os.File, giveBack func(), err error) {
 		tty.Close()
 		return nil, nil, fmt.Errorf("lend the terminal: %w", err)
 	}
-	release := s.hold()
+	release := s.lock()
 	_, _ = tty.WriteString(Visible(line) + "\n") // what is asked stands below, or fails as well
 	return tty, func() {
 		_ = term.Restore(fd, before) // fails if the terminal is gone

@@ -49,7 +49,7 @@ func (s *stream) line(prefix, text string, visible bool) {
 		s.buf = append(s.buf, text...)
 	}
 	s.buf = append(s.buf, '\n')
-	s.added()
+	s.scheduleFlush()
 }
 
 // raw adds whole lines as they are.
@@ -57,13 +57,13 @@ func (s *stream) raw(text []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.buf = append(s.buf, text...)
-	s.added()
+	s.scheduleFlush()
 }
 
-// added writes the buffer if it is full, and else sees to it that it is written
+// scheduleFlush writes the buffer if it is full, and else sees to it that it is written
 // soon. A reader that does not read holds up everything from here on, as it does
 // with any command.
-func (s *stream) added() {
+func (s *stream) scheduleFlush() {
 	switch {
 	case len(s.buf) >= flushSize:
 		s.write()

@@ -8,7 +8,7 @@ type Style int
 // The styles.
 const (
 	Label   Style = iota // the name of a host
-	Trouble              // what did not go well
+	Failure              // what did not go well
 	Heading              // what stands above something
 	Added                // in a diff
 	Removed
@@ -16,7 +16,7 @@ const (
 
 // codes are the parameters of SGR (ECMA-48, section 8.3.117), by style: colours of
 // the terminal's own palette, which suit dark and light.
-var codes = [...]string{Label: "36", Trouble: "31", Heading: "1", Added: "32", Removed: "31"}
+var codes = [...]string{Label: "36", Failure: "31", Heading: "1", Added: "32", Removed: "31"}
 
 // Colors says when to use colours.
 type Colors int

@@ -68,7 +68,7 @@ func firstUnsafe(text string) int {
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(text[i:])
-		if r == utf8.RuneError && size == 1 || Drives(r) {
+		if r == utf8.RuneError && size == 1 || ControlsTerminal(r) {
 			return i
 		}
 		i += size
@@ -76,8 +76,8 @@ func firstUnsafe(text string) int {
 	return len(text)
 }
 
-// Drives reports whether a terminal may take r as an order instead of showing it.
-func Drives(r rune) bool {
+// ControlsTerminal reports whether a terminal may take r as an order instead of showing it.
+func ControlsTerminal(r rune) bool {
 	switch {
 	case r < ' ':
 		return r != '\t'

@@ -44,14 +44,14 @@ func FuzzVisible(f *testing.F) {
 			t.Fatalf("Visible(%q) = %q is no text", text, got)
 		}
 		for _, r := range got {
-			if r != '\t' && unicode.IsControl(r) || Drives(r) {
+			if r != '\t' && unicode.IsControl(r) || ControlsTerminal(r) {
 				t.Fatalf("Visible(%q) = %q holds %q", text, got, r)
 			}
 		}
 		if again := Visible(got); again != got {
 			t.Fatalf("Visible(%q) = %q", got, again)
 		}
-		harmless := utf8.ValidString(text) && !strings.ContainsFunc(text, Drives)
+		harmless := utf8.ValidString(text) && !strings.ContainsFunc(text, ControlsTerminal)
 		if harmless && got != text {
 			t.Fatalf("Visible(%q) = %q", text, got)
 		}

@@ -3,22 +3,22 @@ package tty
 // escapes finds the keys that are not meant for the host, as ssh does: "~" after a newline, and the
 // key that follows. The zero value is at the beginning of a line.
 type escapes struct {
-	within bool // a line
-	tilde  bool // the last one was "~", behind a line end
+	midLine bool // a line
+	tilde   bool // the last one was "~", behind a line end
 }
 
 // typed is what a number of keys mean.
 type typed struct {
-	send  []byte // for the host
-	help  bool   // wanted
-	leave bool   // the session, at once; later keys are dropped
+	send       []byte // for the host
+	help       bool   // wanted
+	disconnect bool   // the session, at once; later keys are dropped
 }
 
-// take returns what the next keys mean.
-func (e *escapes) take(keys []byte) typed {
+// parse returns what the next keys mean.
+func (e *escapes) parse(keys []byte) typed {
 	var t typed
 	for _, key := range keys {
-		if !e.tilde && !e.within && key == '~' {
+		if !e.tilde && !e.midLine && key == '~' {
 			e.tilde = true
 			continue
 		}
@@ -26,20 +26,20 @@ func (e *escapes) take(keys []byte) typed {
 			e.tilde = false
 			switch key {
 			case '.':
-				t.leave = true
+				t.disconnect = true
 				return t
 			case '?':
 				t.help = true
 				continue
 			case '~':
-				e.within = true
+				e.midLine = true
 				t.send = append(t.send, '~')
 				continue
 			}
 			t.send = append(t.send, '~')
 		}
 		t.send = append(t.send, key)
-		e.within = key != '\r' && key != '\n'
+		e.midLine = key != '\r' && key != '\n'
 	}
 	return t
 }

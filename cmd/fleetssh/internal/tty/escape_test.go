@@ -28,9 +28,9 @@ func TestEscapes(t *testing.T) {
 		{"\xff~.\x00", "\xff~.\x00", false, false},
 	} {
 		var e escapes
-		got := e.take([]byte(test.keys))
-		if string(got.send) != test.send || got.help != test.help || got.leave != test.leave {
-			t.Errorf("%q: %q, %v, %v", test.keys, got.send, got.help, got.leave)
+		got := e.parse([]byte(test.keys))
+		if string(got.send) != test.send || got.help != test.help || got.disconnect != test.leave {
+			t.Errorf("%q: %q, %v, %v", test.keys, got.send, got.help, got.disconnect)
 		}
 	}
 }
@@ -40,14 +40,14 @@ func FuzzEscapes(f *testing.F) {
 	f.Add("ls\r~?~~x\r~.more")
 	f.Fuzz(func(t *testing.T, keys string) {
 		var whole, single escapes
-		want := whole.take([]byte(keys))
+		want := whole.parse([]byte(keys))
 		var got typed
-		for i := 0; i < len(keys) && !got.leave; i++ {
-			one := single.take([]byte{keys[i]})
+		for i := 0; i < len(keys) && !got.disconnect; i++ {
+			one := single.parse([]byte{keys[i]})
 			got.send = append(got.send, one.send...)
-			got.help, got.leave = got.help || one.help, one.leave
+			got.help, got.disconnect = got.help || one.help, one.disconnect
 		}
-		if string(got.send) != string(want.send) || got.help != want.help || got.leave != want.leave {
+		if string(got.send) != string(want.send) || got.help != want.help || got.disconnect != want.disconnect {
 			t.Errorf("%q: %+v at once, %+v one by one", keys, want, got)
 		}
 		if !strings.Contains(keys, "~") && string(want.send) != keys {

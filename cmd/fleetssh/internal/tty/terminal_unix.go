@@ -24,7 +24,7 @@ func resized() (changes <-chan os.Signal, end func()) {
 const usualSpeed = 38400
 
 // Modes returns what the terminal does with what is typed and shown (RFC 4254, section 8), so that
-// the terminal of the host does the same. Call it before [Terminal.Converse], which changes that.
+// the terminal of the host does the same. Call it before [Terminal.Attach], which changes that.
 func (t *Terminal) Modes() ssh.TerminalModes {
 	state, err := unix.IoctlGetTermios(int(t.in.Fd()), getTermios)
 	if err != nil {

@@ -7,22 +7,22 @@ import (
 )
 
 const (
-	// memory is how many bytes of lines are kept in memory; more goes to a file
+	// memoryLimit is how many bytes of lines are kept in memory; more goes to a file
 	// without a name.
-	memory = 32 << 20
+	memoryLimit = 32 << 20
 	// blockSize is what lines are kept in, and written to the file in. A longer line
 	// has a block of its own.
 	blockSize = 64 << 10
 )
 
-// text keeps the lines of the trees. Each is kept once, however many hosts wrote it.
-type text struct {
-	limit  int64
-	unit   int   // how large a block is
-	held   int64 // bytes of blocks in memory
-	blocks []block
-	file   *os.File // nil: all is in memory
-	size   int64    // of the file
+// lineStore keeps the lines of the trees. Each is kept once, however many hosts wrote it.
+type lineStore struct {
+	limit    int64
+	unit     int   // how large a block is
+	inMemory int64 // bytes of blocks in memory
+	blocks   []block
+	file     *os.File // nil: all is in memory
+	size     int64    // of the file
 }
 
 // block is some lines: in memory, or, if data is nil, in the file.
@@ -46,8 +46,8 @@ type candidate struct {
 	hash uint32
 }
 
-// is reports whether a kept line is the candidate.
-func (t *text) is(l line, of candidate) (bool, error) {
+// equal reports whether a kept line is the candidate.
+func (t *lineStore) equal(l line, of candidate) (bool, error) {
 	if l.hash != of.hash || int(l.length) != len(of.text) {
 		return false, nil
 	}
@@ -62,11 +62,11 @@ func (t *text) is(l line, of candidate) (bool, error) {
 	return string(kept) == of.text, nil
 }
 
-// keep keeps a line.
-func (t *text) keep(c candidate) (line, error) {
+// add keeps a line.
+func (t *lineStore) add(c candidate) (line, error) {
 	n := len(t.blocks)
 	if n == 0 || len(t.blocks[n-1].data)+len(c.text) > cap(t.blocks[n-1].data) {
-		if err := t.begin(len(c.text)); err != nil {
+		if err := t.startBlock(len(c.text)); err != nil {
 			return line{}, err
 		}
 		n++
@@ -77,22 +77,22 @@ func (t *text) keep(c candidate) (line, error) {
 	return line{block: uint32(n - 1), begin: uint32(begin), length: uint32(len(c.text)), hash: c.hash}, nil
 }
 
-// begin begins a block with room for a line. The one before goes to the file if memory is
+// startBlock begins a block with room for a line. The one before goes to the file if memory is
 // full.
-func (t *text) begin(length int) error {
-	if n := len(t.blocks); n > 0 && t.held > t.limit {
+func (t *lineStore) startBlock(length int) error {
+	if n := len(t.blocks); n > 0 && t.inMemory > t.limit {
 		if err := t.spill(&t.blocks[n-1]); err != nil {
 			return err
 		}
 	}
 	data := make([]byte, 0, max(length, t.unit))
-	t.held += int64(cap(data))
+	t.inMemory += int64(cap(data))
 	t.blocks = append(t.blocks, block{data: data})
 	return nil
 }
 
 // spill writes a block to the file.
-func (t *text) spill(b *block) error {
+func (t *lineStore) spill(b *block) error {
 	if t.file == nil {
 		file, err := os.CreateTemp("", "fleetssh-fold-")
 		if err != nil {
@@ -111,19 +111,19 @@ func (t *text) spill(b *block) error {
 	}
 	b.offset, b.length = t.size, len(b.data)
 	t.size += int64(len(b.data))
-	t.held -= int64(cap(b.data))
+	t.inMemory -= int64(cap(b.data))
 	b.data = nil
 	return nil
 }
 
-// reader returns lines one after another. It reads the file in blocks.
-type reader struct {
-	text   *text
+// lineReader returns lines one after another. It reads the file in blocks.
+type lineReader struct {
+	text   *lineStore
 	number uint32
 	data   []byte // of block number; nil: none has been read
 }
 
-func (r *reader) get(l line) (string, error) {
+func (r *lineReader) get(l line) (string, error) {
 	b := &r.text.blocks[l.block]
 	if b.data != nil {
 		return string(b.data[l.begin : l.begin+l.length]), nil
@@ -142,7 +142,7 @@ func (r *reader) get(l line) (string, error) {
 }
 
 // close forgets all lines.
-func (t *text) close() error {
+func (t *lineStore) close() error {
 	t.blocks = nil
 	if t.file == nil {
 		return nil

@@ -10,7 +10,7 @@ import (
 
 // readLines reads units from text until it ends. The last error is that of the last
 // unit, nil if it was whole.
-func readLines(text string) (units []unit, err error) {
+func readLines(text string) (units []command, err error) {
 	lines := strings.Split(text, "\n")
 	next := func() (string, error) {
 		if len(lines) == 0 {
@@ -25,7 +25,7 @@ func readLines(text string) (units []unit, err error) {
 		if end != nil {
 			return units, nil
 		}
-		u, err := readUnit(first, next)
+		u, err := readCommand(first, next)
 		if err != nil {
 			return units, err
 		}
@@ -62,7 +62,7 @@ func TestUnits(t *testing.T) {
 			}
 		}
 	}
-	if _, err := readUnit("if true", func() (string, error) { return "", errors.New("no more") }); err == nil || err.Error() != "no more" {
+	if _, err := readCommand("if true", func() (string, error) { return "", errors.New("no more") }); err == nil || err.Error() != "no more" {
 		t.Errorf("%v", err)
 	}
 }

@@ -16,14 +16,14 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// AgainFlags are the flags of rerun for values that were not recorded, because they may be secrets.
-type AgainFlags struct {
+// RerunFlags are the flags of rerun for values that were not recorded, because they may be secrets.
+type RerunFlags struct {
 	values map[string]*[]string // by flag
 	flags  *pflag.FlagSet
 }
 
-// AgainHelp is the help text of these flags.
-const AgainHelp = `Values that were not recorded, because they may be secrets:
+// RerunHelp is the help text of these flags.
+const RerunHelp = `Values that were not recorded, because they may be secrets:
       --env NAME=VALUE      the value of a variable
       --proxy URL           the URL of the proxy
       --proxy-command LINE  the command that makes connections
@@ -31,14 +31,14 @@ const AgainHelp = `Values that were not recorded, because they may be secrets:
 `
 
 // Register adds the flags to rerun.
-func (f *AgainFlags) Register(flags *pflag.FlagSet) {
+func (f *RerunFlags) Register(flags *pflag.FlagSet) {
 	f.flags, f.values = flags, make(map[string]*[]string)
 	for _, name := range []string{"env", "proxy", "proxy-command"} {
 		f.values[name] = flags.StringArray(name, nil, "")
 	}
 	f.values["option"] = flags.StringArrayP("option", "o", nil, "")
 	for name := range f.values {
-		flags.Lookup(name).Annotations = map[string][]string{settings.NoDefault: nil}
+		flags.Lookup(name).Annotations = map[string][]string{settings.NotInFile: nil}
 	}
 }
 
@@ -66,8 +66,8 @@ func RedactArgs(args []string) []string {
 	return redacted
 }
 
-// keyOf returns what a value of a flag is about: the variable, the keyword, or the flag itself.
-func keyOf(flag, value string) string {
+// valueKey returns what a value of a flag is about: the variable, the keyword, or the flag itself.
+func valueKey(flag, value string) string {
 	switch flag {
 	case "env":
 		name, _, _ := strings.Cut(value, "=")
@@ -82,20 +82,20 @@ func keyOf(flag, value string) string {
 // Options returns the options that repeat a run. Values that the record hides are taken from the
 // flags. Hidden values that came from the user's settings are taken from that file, which is named
 // with --config. All other settings are among the recorded options, so no file is read for them.
-func (f *AgainFlags) Options(run *journal.Run, root *cobra.Command) ([]string, error) {
+func (f *RerunFlags) Options(run *journal.Run, root *cobra.Command) ([]string, error) {
 	given, unused := f.given()
-	filed := settingsOf(run, root)
+	filed := currentSettings(run, root)
 	inFile := func(name string) bool {
 		return slices.Contains(run.Settings.Flags, name) && !f.flags.Changed(name) && !slices.ContainsFunc(run.Args, func(arg string) bool {
 			of, value, _ := argFlag(arg)
-			return of == name && hiddenArg(arg) && filed[keyOf(of, value)] == ""
+			return of == name && hiddenArg(arg) && filed[valueKey(of, value)] == ""
 		})
 	}
 	file := ""
 	var args, missing, names []string
 	for _, arg := range run.Args {
 		name, value, _ := argFlag(arg)
-		key := keyOf(name, value)
+		key := valueKey(name, value)
 		again := cmp.Or(given[key], filed[key])
 		switch {
 		case name == "config": // recorded by older versions; what the file has set is not known
@@ -121,34 +121,34 @@ func (f *AgainFlags) Options(run *journal.Run, root *cobra.Command) ([]string, e
 	switch {
 	case file != "":
 		args = append([]string{"--config=" + file}, args...)
-	case settings.New(os.Getenv).There():
+	case settings.New(os.Getenv).Exists():
 		args = append([]string{"--config=none"}, args...)
 	}
 	return args, nil
 }
 
 // given returns the values that are given again, and the flags that they came from, both by key.
-func (f *AgainFlags) given() (values, flags map[string]string) {
+func (f *RerunFlags) given() (values, flags map[string]string) {
 	values, flags = make(map[string]string), make(map[string]string)
 	for name, list := range f.values {
 		if !f.flags.Changed(name) {
 			continue
 		}
 		for _, value := range *list {
-			values[keyOf(name, value)], flags[keyOf(name, value)] = value, name
+			values[valueKey(name, value)], flags[valueKey(name, value)] = value, name
 		}
 	}
 	return values, flags
 }
 
-// settingsOf returns the values that the user's settings now have for the flags that they had set in
+// currentSettings returns the values that the user's settings now have for the flags that they had set in
 // a run, by key. If the file cannot be read, it returns none.
-func settingsOf(run *journal.Run, root *cobra.Command) map[string]string {
+func currentSettings(run *journal.Run, root *cobra.Command) map[string]string {
 	if run.Settings.File == "" {
 		return nil
 	}
 	s := settings.New(os.Getenv)
-	s.From = run.Settings.File
+	s.File = run.Settings.File
 	_, all, err := s.Read(root)
 	if err != nil {
 		return nil
@@ -161,7 +161,7 @@ func settingsOf(run *journal.Run, root *cobra.Command) map[string]string {
 		}
 		known[e.Flag] = true
 		for _, value := range e.Values {
-			values[keyOf(e.Flag, value)] = value
+			values[valueKey(e.Flag, value)] = value
 		}
 	}
 	return values

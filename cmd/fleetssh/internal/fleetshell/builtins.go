@@ -33,15 +33,15 @@ const Help = `Lines for fleetssh itself, not for the hosts:
   !COMMAND                  run a command locally
 `
 
-// localWords are the words for fleetssh itself. A space at the end means that a word takes arguments.
-var localWords = []string{":all", ":connect", ":drop ", ":each ", ":failed", ":fold", ":help", ":hosts", ":only ", ":quit", ":send ", ":stream"}
+// builtins are the words for fleetssh itself. A space at the end means that a word takes arguments.
+var builtins = []string{":all", ":connect", ":drop ", ":each ", ":failed", ":fold", ":help", ":hosts", ":only ", ":quit", ":send ", ":stream"}
 
-// word runs a line that begins with one of the localWords.
-func (s *Shell) word(ctx context.Context, u unit) error {
+// builtin runs a line that begins with one of the builtins.
+func (s *Shell) builtin(ctx context.Context, u command) error {
 	line := strings.TrimSpace(u.text)
 	name, rest, _ := strings.Cut(line, " ")
 	rest = strings.TrimSpace(rest)
-	if takes := strings.HasSuffix(s.form(name), " "); takes && rest == "" || !takes && rest != "" && s.form(name) != "" {
+	if takes := strings.HasSuffix(s.builtinForm(name), " "); takes && rest == "" || !takes && rest != "" && s.builtinForm(name) != "" {
 		return exit.UsageError(":help", "wrong use of %s", name)
 	}
 	switch name {
@@ -75,9 +75,9 @@ func (s *Shell) word(ctx context.Context, u unit) error {
 	return nil
 }
 
-// form returns the entry of localWords for a name, or an empty string.
-func (s *Shell) form(name string) string {
-	for _, word := range localWords {
+// builtinForm returns the entry of builtins for a name, or an empty string.
+func (s *Shell) builtinForm(name string) string {
+	for _, word := range builtins {
 		if strings.TrimSpace(word) == name {
 			return word
 		}
@@ -190,7 +190,7 @@ func (s *Shell) reconnect(ctx context.Context) {
 	t := results.New(s.Hosts)
 	t.Brief = true
 	for _, i := range lost {
-		s.chosen[i] = s.noteOpen(t, i, s.consoles[i])
+		s.chosen[i] = s.opened(t, i, s.consoles[i])
 	}
 	t.ShowFailures(s.Screen)
 }

@@ -166,7 +166,7 @@ func (h Parts) Option(name string) (value, text string) {
 			if i+1 < len(words) && !isOption(words[i+1]) {
 				value = words[i+1]
 			}
-			return value, inShort(p.lines)
+			return value, shorten(p.lines)
 		}
 	}
 	return "", ""
@@ -175,8 +175,8 @@ func (h Parts) Option(name string) (value, text string) {
 // longClause is how long a clause may be before a colon ends it.
 const longClause = 100
 
-// inShort returns the first clause of the text of a row: shells show one line.
-func inShort(lines []string) string {
+// shorten returns the first clause of the text of a row: shells show one line.
+func shorten(lines []string) string {
 	var words []string
 	for i, line := range lines {
 		if name, _, ok := strings.Cut(line, ":"); i > 0 && ok && !strings.Contains(name, " ") {

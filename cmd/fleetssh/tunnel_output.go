@@ -28,8 +28,8 @@ type jsonTunnel struct {
 	Error  *results.JSONError `json:"error,omitempty"` // the host could not be reached, or does not listen
 }
 
-// showMap shows all tunnels.
-func (w *tunnelWork) showMap(screen *termline.Screen, format string) {
+// showTunnels shows all tunnels.
+func (w *tunnelRun) showTunnels(screen *termline.Screen, format string) {
 	width := 0
 	for i := range w.hosts {
 		width = max(width, displaywidth.String(w.hosts[i].Label))
@@ -50,7 +50,7 @@ func (w *tunnelWork) showMap(screen *termline.Screen, format string) {
 	}
 }
 
-func (w *tunnelWork) describe(n, i int, t *fleetssh.Tunnel) jsonTunnel {
+func (w *tunnelRun) describe(n, i int, t *fleetssh.Tunnel) jsonTunnel {
 	plan := w.plans[n]
 	j := jsonTunnel{Type: "tunnel", Time: time.Now(), Kind: plan.kind, Listen: t.Addr().String(), Target: fullTarget(plan.target)}
 	if plan.kind == "each" {
@@ -88,7 +88,7 @@ func fullTarget(target string) string {
 }
 
 // showProxy shows where the proxy for all hosts listens, and how to use it.
-func (w *tunnelWork) showProxy(screen *termline.Screen, t *fleetssh.Tunnel) {
+func (w *tunnelRun) showProxy(screen *termline.Screen, t *fleetssh.Tunnel) {
 	at := t.Addr().String()
 	screen.Out("", termline.Visible(fmt.Sprintf("all hosts  %s -> SOCKS and HTTP proxy", at)))
 	if t.Addr().Network() == "unix" {
@@ -96,7 +96,7 @@ func (w *tunnelWork) showProxy(screen *termline.Screen, t *fleetssh.Tunnel) {
 	}
 	name := w.hosts[0].Name
 	for i := range w.hosts {
-		if w.tally.Results[i].OK {
+		if w.summary.Results[i].OK {
 			name = w.hosts[i].Name
 		}
 	}

@@ -14,8 +14,8 @@ import (
 const MaxLine = 16 << 20
 
 const (
-	maxHosts = 1 << 17
-	maxHeld  = 4 << 20 // bytes that wait to be written to files
+	maxHosts    = 1 << 17
+	bufferLimit = 4 << 20 // bytes that wait to be written to files
 )
 
 // A Sink takes the lines of all hosts: to the screen ([Blocks]) or into files ([Files]).

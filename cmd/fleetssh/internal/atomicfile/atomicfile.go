@@ -1,5 +1,5 @@
-// Package wholefile writes files that are whole or not there.
-package wholefile
+// Package atomicfile writes files that are whole or not there.
+package atomicfile
 
 import (
 	"crypto/rand"
@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// ForOwner is the mode of files with what hosts wrote or what was done to them.
-const ForOwner os.FileMode = 0o600
+// OwnerOnly is the mode of files with what hosts wrote or what was done to them.
+const OwnerOnly os.FileMode = 0o600
 
 // Write replaces the file at name, all at once, by one of this mode, less the umask, with what
 // write writes. If anything goes wrong, the old file stays as it is. A symbolic link stays one.

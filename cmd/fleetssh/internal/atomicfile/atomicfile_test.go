@@ -1,4 +1,4 @@
-package wholefile
+package atomicfile
 
 import (
 	"errors"
@@ -26,7 +26,7 @@ func TestWriteWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	full := errors.New("no space left on device")
-	err := Write(name, ForOwner, func(w io.Writer) error {
+	err := Write(name, OwnerOnly, func(w io.Writer) error {
 		fmt.Fprint(w, "half")
 		return full
 	})
@@ -37,11 +37,11 @@ func TestWriteWhole(t *testing.T) {
 	if err := os.Symlink(name, link); err != nil {
 		t.Fatal(err)
 	}
-	if err := Write(link, ForOwner, Text([]byte("new"))); err != nil || read() != "new" {
+	if err := Write(link, OwnerOnly, Text([]byte("new"))); err != nil || read() != "new" {
 		t.Errorf("%v, and the file is %q", err, read())
 	}
 	info, err := os.Stat(name)
-	if err != nil || info.Mode() != ForOwner {
+	if err != nil || info.Mode() != OwnerOnly {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
 	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != fs.ModeSymlink {
@@ -50,7 +50,7 @@ func TestWriteWhole(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
 		t.Errorf("left: %q", left)
 	}
-	if err := Write(os.DevNull, ForOwner, Text([]byte("text"))); err != nil {
+	if err := Write(os.DevNull, OwnerOnly, Text([]byte("text"))); err != nil {
 		t.Error(err)
 	}
 	if info, err := os.Stat(os.DevNull); err != nil || info.Mode()&fs.ModeCharDevice == 0 {

@@ -45,9 +45,9 @@ func TestExitCodePriority(t *testing.T) {
 		{outcomes: []fleetssh.Outcome{kind(fleetssh.TimedOut)}, interrupted: true, want: exit.Interrupted},
 		{outcomes: []fleetssh.Outcome{exited(0)}, interrupted: true, want: exit.Interrupted},
 	} {
-		counted := &Tally{Interrupted: tt.interrupted}
+		counted := &Summary{Interrupted: tt.interrupted}
 		for _, o := range tt.outcomes {
-			counted.Put(Result{Outcome: o})
+			counted.AddResult(Result{Outcome: o})
 		}
 		if got := counted.ExitCode(); got != tt.want {
 			t.Errorf("%v, interrupted %v: exit code %d, want %d", tt.outcomes, tt.interrupted, got, tt.want)
@@ -62,7 +62,7 @@ func TestLargeExitCodes(t *testing.T) {
 	for code, want := range map[int]int{0: 0, 1: 1, 7: 7, 255: 255, 256: 255, 257: 255, 512: 255, 1 << 31: 255, 1<<32 - 1: 255, -1: 255, -256: 255} {
 		counted := New(make([]selection.Host, 1))
 		counted.Policy = "max"
-		counted.Put(Result{Outcome: fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: code}, OK: code == 0})
+		counted.AddResult(Result{Outcome: fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: code}, OK: code == 0})
 		got := 0
 		if err := counted.Err(); err != nil {
 			got = exit.Report(termline.New(io.Discard, io.Discard), err)

@@ -10,28 +10,28 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// KnownFiles knows which known_hosts files run would use for a host, and reads each list of files
+// KnownHostsCache knows which known_hosts files run would use for a host, and reads each list of files
 // once.
-type KnownFiles struct {
+type KnownHostsCache struct {
 	ForAll []string // the files that flags name; nil: ssh_config says it
 	dbs    map[string]*knownhosts.DB
 }
 
-// NewKnownFiles returns the files that f names, or leaves them to the configuration of ssh.
-func NewKnownFiles(f *Flags) *KnownFiles {
-	k := &KnownFiles{dbs: make(map[string]*knownhosts.DB)}
+// NewKnownHostsCache returns the files that f names, or leaves them to the configuration of ssh.
+func NewKnownHostsCache(f *Flags) *KnownHostsCache {
+	k := &KnownHostsCache{dbs: make(map[string]*knownhosts.DB)}
 	switch {
 	case f.KnownHosts != "":
 		k.ForAll = fleetssh.KnownHostsFiles(f.KnownHosts)
 	case f.HostKey != "":
-		k.ForAll = usualKnownFiles()
+		k.ForAll = defaultKnownHosts()
 	}
 	return k
 }
 
-// usualKnownFiles returns the files that are used if nothing names any. Without a home directory no
+// defaultKnownHosts returns the files that are used if nothing names any. Without a home directory no
 // file can be added to.
-func usualKnownFiles() []string {
+func defaultKnownHosts() []string {
 	files := fleetssh.KnownHostsFiles()
 	if _, err := account.Home(); err != nil {
 		return append([]string{os.DevNull}, files...)
@@ -39,20 +39,20 @@ func usualKnownFiles() []string {
 	return files
 }
 
-// KnownPlace is where run looks up the key of a host, and where it would add it.
-type KnownPlace struct {
+// KeyFiles is where run looks up the key of a host, and where it would add it.
+type KeyFiles struct {
 	Files []string // keys are added to the first
 	Hash  bool     // host names are hashed
 }
 
 // For returns the place for a host with these settings.
-func (k *KnownFiles) For(settings *sshconfig.Settings) KnownPlace {
-	p := KnownPlace{Files: k.ForAll}
+func (k *KnownHostsCache) For(settings *sshconfig.Settings) KeyFiles {
+	p := KeyFiles{Files: k.ForAll}
 	if p.Files == nil {
 		p.Files = settings.KnownHostsFiles()
 	}
 	if p.Files == nil {
-		p.Files = usualKnownFiles()
+		p.Files = defaultKnownHosts()
 	}
 	if hash := settings.Values("HashKnownHosts"); len(hash) > 0 {
 		p.Hash = hash[0].Value == "yes"
@@ -60,8 +60,8 @@ func (k *KnownFiles) For(settings *sshconfig.Settings) KnownPlace {
 	return p
 }
 
-// Read returns what is in files, as far as they can be read.
-func (k *KnownFiles) Read(files []string) *knownhosts.DB {
+// DB returns what is in files, as far as they can be read.
+func (k *KnownHostsCache) DB(files []string) *knownhosts.DB {
 	id := strings.Join(files, "\x00")
 	db := k.dbs[id]
 	if db == nil {

@@ -20,8 +20,8 @@ import (
 // complete in zsh. If neither grammar accepts the text, it goes to the hosts as it is, unless a quote
 // or a here-document is open.
 
-// unit is a complete command, which may have several lines.
-type unit struct {
+// command is a complete command, which may have several lines.
+type command struct {
 	text       string
 	statements []*syntax.Stmt // nil if the grammar is not understood
 }
@@ -29,20 +29,20 @@ type unit struct {
 // errUnfinished is the error for input that ends inside a unit.
 var errUnfinished = errors.New("the command is not complete: it was not run")
 
-// mostZsh is the longest text, in bytes, that is tried with zsh's grammar after each further line.
-const mostZsh = 4 << 10
+// maxZsh is the longest text, in bytes, that is tried with zsh's grammar after each further line.
+const maxZsh = 4 << 10
 
-// readUnit returns the unit that begins with the line first. It gets further lines, without their
+// readCommand returns the unit that begins with the line first. It gets further lines, without their
 // newlines, from more. If more returns io.EOF, the error is errUnfinished; other errors of more are
 // returned.
-func readUnit(first string, more func() (string, error)) (unit, error) {
-	prefix, command := splitWord(first)
-	if command == "" {
-		return unit{text: first}, nil
+func readCommand(first string, more func() (string, error)) (command, error) {
+	prefix, line := splitWord(first)
+	if line == "" {
+		return command{text: first}, nil
 	}
-	r := &unitReader{more: more, pending: command + "\n"}
-	r.text.WriteString(command)
-	u := unit{}
+	r := &commandReader{nextLine: more, pending: line + "\n"}
+	r.text.WriteString(line)
+	u := command{}
 	parser := syntax.NewParser()
 	for statements, err := range parser.InteractiveSeq(r) {
 		// The sequence goes on after a break (v3.14.1), so nothing leaves it early.
@@ -87,16 +87,16 @@ func splitWord(line string) (prefix, command string) {
 	return line[:at], line[at:]
 }
 
-// unitReader is the input of a parser. It gets a further line whenever the parser needs one.
-type unitReader struct {
-	more    func() (string, error)
-	text    strings.Builder
-	pending string
-	over    bool // the unit is whole
-	err     error
+// commandReader is the input of a parser. It gets a further line whenever the parser needs one.
+type commandReader struct {
+	nextLine func() (string, error)
+	text     strings.Builder
+	pending  string
+	over     bool // the unit is whole
+	err      error
 }
 
-func (r *unitReader) Read(p []byte) (int, error) {
+func (r *commandReader) Read(p []byte) (int, error) {
 	if r.over || r.pending == "" && !r.next() {
 		return 0, io.EOF
 	}
@@ -106,11 +106,11 @@ func (r *unitReader) Read(p []byte) (int, error) {
 }
 
 // next gets a further line.
-func (r *unitReader) next() bool {
+func (r *commandReader) next() bool {
 	if r.err != nil {
 		return false
 	}
-	line, err := r.more()
+	line, err := r.nextLine()
 	if err != nil {
 		r.err = err
 		return false
@@ -122,9 +122,9 @@ func (r *unitReader) next() bool {
 
 // zsh parses the text so far with zsh's grammar. The parser ignores a backslash at the end, so a text
 // that ends in one counts as unfinished.
-func (r *unitReader) zsh() ([]*syntax.Stmt, error) {
+func (r *commandReader) zsh() ([]*syntax.Stmt, error) {
 	text := r.text.String()
-	if backslashes := len(text) - len(strings.TrimRight(text, `\`)); len(text) > mostZsh || backslashes%2 == 1 {
+	if backslashes := len(text) - len(strings.TrimRight(text, `\`)); len(text) > maxZsh || backslashes%2 == 1 {
 		return nil, errUnfinished
 	}
 	file, err := syntax.NewParser(syntax.Variant(syntax.LangZsh)).Parse(strings.NewReader(text+"\n"), "")
@@ -135,7 +135,7 @@ func (r *unitReader) zsh() ([]*syntax.Stmt, error) {
 }
 
 // withoutGrammar completes a unit that bash's grammar does not accept.
-func (r *unitReader) withoutGrammar() []*syntax.Stmt {
+func (r *commandReader) withoutGrammar() []*syntax.Stmt {
 	for {
 		text := r.text.String()
 		parsed, err := r.zsh()
@@ -205,7 +205,7 @@ func openQuote(text string) bool {
 }
 
 // check refuses a program that would wait for keys: no terminal sends it any.
-func (u unit) check() error {
+func (u command) check() error {
 	if name := u.needsTerminal(); name != "" {
 		return exit.UsageError("fleetssh run --tty -w HOST "+name+" …", "%s needs a terminal, and a line of the shell has none", name)
 	}
@@ -214,7 +214,7 @@ func (u unit) check() error {
 
 // needsTerminal returns the name of a program in u that waits for keys on a terminal, or an empty
 // string. Functions that u defines are not looked at.
-func (u unit) needsTerminal() string {
+func (u command) needsTerminal() string {
 	name := ""
 	for _, statement := range u.statements {
 		syntax.Walk(statement, func(node syntax.Node) bool {

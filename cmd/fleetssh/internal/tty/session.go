@@ -11,40 +11,40 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// conversation carries keys from the terminal to a command, and its output back.
-type conversation struct {
+// session carries keys from the terminal to a command, and its output back.
+type session struct {
 	t      *Terminal
 	out    *fleetssh.HostOutput
 	keys   *termline.Keys
 	hangUp func() error // closes the connection
 
-	sent chan []byte   // on their way to the host
-	left chan struct{} // closed when the user has left it
-	over chan struct{} // closed in the end
+	sent     chan []byte   // on their way to the host
+	detached chan struct{} // closed when the user has left it
+	done     chan struct{} // closed in the end
 
 	shown chan error // gets one when a stream has ended or could not be shown
 }
 
-// sentMost is how many reads of the keyboard may wait for the host. The keys that leave the session
+// maxQueuedKeys is how many reads of the keyboard may wait for the host. The keys that leave the session
 // must be read even if the host takes nothing.
-const sentMost = 256
+const maxQueuedKeys = 256
 
-// Converse gives the terminal to a command of one host until the command ends, the user leaves
+// Attach gives the terminal to a command of one host until the command ends, the user leaves
 // it, or ctx ends. hangUp closes the connection to a host that does not react. The error is what
 // went wrong here; how the command ended is in out.
-func (t *Terminal) Converse(ctx context.Context, out *fleetssh.HostOutput, hangUp func() error) error {
-	return newConversation(t, out, hangUp).run(ctx)
+func (t *Terminal) Attach(ctx context.Context, out *fleetssh.HostOutput, hangUp func() error) error {
+	return newSession(t, out, hangUp).run(ctx)
 }
 
-func newConversation(t *Terminal, out *fleetssh.HostOutput, hangUp func() error) *conversation {
-	return &conversation{
+func newSession(t *Terminal, out *fleetssh.HostOutput, hangUp func() error) *session {
+	return &session{
 		t: t, out: out, hangUp: hangUp,
-		sent: make(chan []byte, sentMost), left: make(chan struct{}), over: make(chan struct{}), shown: make(chan error, 2),
+		sent: make(chan []byte, maxQueuedKeys), detached: make(chan struct{}), done: make(chan struct{}), shown: make(chan error, 2),
 	}
 }
 
 // run is Converse. It restores the terminal before it waits for anything.
-func (c *conversation) run(ctx context.Context) (err error) {
+func (c *session) run(ctx context.Context) (err error) {
 	if c.keys, err = termline.NewKeys(c.t.in); err == nil {
 		err = c.t.raw()
 	}
@@ -75,7 +75,7 @@ func (c *conversation) run(ctx context.Context) (err error) {
 		select {
 		case err = <-c.shown:
 			streams--
-		case <-c.left:
+		case <-c.detached:
 			left = true
 		case <-ctx.Done():
 		}
@@ -85,7 +85,7 @@ func (c *conversation) run(ctx context.Context) (err error) {
 	case left:
 		gone, cancel := context.WithCancel(ctx)
 		cancel()
-		c.stop(gone, leaveGrace)
+		c.stop(gone, disconnectGrace)
 	case err != nil || ctx.Err() != nil:
 		c.stop(context.WithoutCancel(ctx), stopGrace)
 	default:
@@ -95,11 +95,11 @@ func (c *conversation) run(ctx context.Context) (err error) {
 			c.stop(context.WithoutCancel(ctx), stopGrace)
 		}
 	}
-	close(c.over)
+	close(c.done)
 	c.keys.End()
 	wg.Wait()
 	c.keys.Close()
-	for timer := time.After(shownGrace); streams > 0 && err == nil; streams-- {
+	for timer := time.After(outputGrace); streams > 0 && err == nil; streams-- {
 		select {
 		case err = <-c.shown:
 		case <-timer:
@@ -115,48 +115,48 @@ func (c *conversation) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// shownGrace is how long showing the rest of the output may take.
-const shownGrace = time.Second
+// outputGrace is how long showing the rest of the output may take.
+const outputGrace = time.Second
 
 // read reads keys, and finds the escapes among them.
-func (c *conversation) read() {
+func (c *session) read() {
 	var e escapes
 	for buf := make([]byte, 4<<10); ; {
 		n, err := c.keys.Read(buf)
-		t := e.take(buf[:n])
+		t := e.parse(buf[:n])
 		if t.help {
 			_, _ = io.WriteString(c.t.out, escapeHelp) // or what the host writes fails too
 		}
 		if len(t.send) > 0 {
 			select {
 			case c.sent <- t.send:
-			case <-c.over:
+			case <-c.done:
 				return
 			}
 		}
-		if t.leave || err != nil {
-			close(c.left) // or the terminal is gone, or it is over
+		if t.disconnect || err != nil {
+			close(c.detached) // or the terminal is gone, or it is over
 			return
 		}
 	}
 }
 
 // send sends keys to the command.
-func (c *conversation) send() {
+func (c *session) send() {
 	for {
 		select {
 		case keys := <-c.sent:
 			if _, err := c.out.Stdin.Write(keys); err != nil {
 				return // the command has ended
 			}
-		case <-c.over:
+		case <-c.done:
 			return
 		}
 	}
 }
 
 // resize tells the host how large the terminal is.
-func (c *conversation) resize() {
+func (c *session) resize() {
 	changes, end := resized()
 	defer end()
 	for {
@@ -165,7 +165,7 @@ func (c *conversation) resize() {
 		}
 		select {
 		case <-changes:
-		case <-c.over:
+		case <-c.done:
 			return
 		}
 	}
@@ -174,12 +174,12 @@ func (c *conversation) resize() {
 // The graces are how long stop waits for the host before it closes the connection. The host may be
 // dead, and unread keys may block the connection to it.
 const (
-	leaveGrace = time.Second
-	stopGrace  = 15 * time.Second // more than Stop takes
+	disconnectGrace = time.Second
+	stopGrace       = 15 * time.Second // more than Stop takes
 )
 
 // stop ends the command. The outcome says whether the host has confirmed that.
-func (c *conversation) stop(ctx context.Context, grace time.Duration) {
+func (c *session) stop(ctx context.Context, grace time.Duration) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)

@@ -27,44 +27,44 @@ type Result struct {
 	After     time.Duration        // since the run began
 }
 
-// Tally counts how the hosts of a run ended.
-type Tally struct {
-	Hosts       []selection.Host
-	Begun       time.Time
-	Results     []Result // in the order in which the hosts ended
-	Interrupted bool
-	Stopped     string       // why no more hosts were begun; empty if all were
-	Policy      string       // which exit code counts: worst, max or none (--exit-policy)
-	SudoMute    bool         // no password is known that sudo could get
-	Brief       bool         // a line for each group of failures is enough, as in a dialogue
-	Trouble     bool         // something went wrong on this side, and was reported
-	Waiting     *Outstanding // nil: not needed
+// Summary counts how the hosts of a run ended.
+type Summary struct {
+	Hosts          []selection.Host
+	Begun          time.Time
+	Results        []Result // in the order in which the hosts ended
+	Interrupted    bool
+	Stopped        string       // why no more hosts were begun; empty if all were
+	Policy         string       // which exit code counts: worst, max or none (--exit-policy)
+	NoSudoPassword bool         // no password is known that sudo could get
+	Brief          bool         // a line for each group of failures is enough, as in a dialogue
+	LocalError     bool         // something went wrong on this side, and was reported
+	Outstanding    *Outstanding // nil: not needed
 }
 
 // New returns the counts of a run on hosts that begins now.
-func New(hosts []selection.Host) *Tally {
-	return &Tally{Hosts: hosts, Begun: time.Now(), Waiting: newOutstanding(hosts)}
+func New(hosts []selection.Host) *Summary {
+	return &Summary{Hosts: hosts, Begun: time.Now(), Outstanding: newOutstanding(hosts)}
 }
 
 // Add adds the end of a command.
-func (t *Tally) Add(ev fleetssh.Event) *Result {
+func (t *Summary) Add(ev fleetssh.Event) *Result {
 	out := ev.Output
 	r := Result{Index: ev.Host, Outcome: out.Outcome(), Timing: out.Timing()}
 	r.Truncated = out.Stdout.Truncated() || out.Stderr.Truncated()
 	r.OK = r.Outcome == fleetssh.Outcome{Kind: fleetssh.Exited}
 	switch r.Outcome.Kind {
 	case fleetssh.Exited:
-		if t.SudoMute && r.Outcome.ExitCode == 1 { // sudo exits with 1 if it gets no password
+		if t.NoSudoPassword && r.Outcome.ExitCode == 1 { // sudo exits with 1 if it gets no password
 			r.Problem.Hint = "if sudo asks for a password, add --ask-sudo-pass; if it wants a terminal, add --tty"
 		}
 	case fleetssh.Signaled, fleetssh.Skipped, fleetssh.Cancelled:
 	default:
-		r.explain(out.WaitFinished(context.Background()), &out.Host) // it has ended: returns why
-		if t.SudoMute && r.Outcome.Phase == fleetssh.PhaseSudo {     // sudo failed where no exit code of a command tells it
+		r.explain(out.WaitFinished(context.Background()), &out.Host)   // it has ended: returns why
+		if t.NoSudoPassword && r.Outcome.Phase == fleetssh.PhaseSudo { // sudo failed where no exit code of a command tells it
 			r.Problem.Hint = "add --ask-sudo-pass"
 		}
 	}
-	return t.Put(r)
+	return t.AddResult(r)
 }
 
 // explain records why a host ended as it did.
@@ -82,28 +82,28 @@ func (r *Result) explain(err error, host *fleetssh.HostConfig) {
 	r.Timing.Attempts = max(r.Timing.Attempts, r.Problem.Tries)
 }
 
-// Put adds a result.
-func (t *Tally) Put(r Result) *Result {
+// AddResult adds a result.
+func (t *Summary) AddResult(r Result) *Result {
 	r.After = time.Since(t.Begun)
-	if t.Waiting != nil {
-		t.Waiting.end(r.Index)
+	if t.Outstanding != nil {
+		t.Outstanding.hostFinished(r.Index)
 	}
 	t.Results = append(t.Results, r)
 	return &t.Results[len(t.Results)-1]
 }
 
 // Failed returns how many hosts were begun and did not do what was asked of them.
-func (t *Tally) Failed() int {
+func (t *Summary) Failed() int {
 	return t.count(func(r *Result) bool { return !r.OK && r.Outcome.Kind != fleetssh.Skipped })
 }
 
-// Unbegun returns how many hosts were never begun. They do not count as failed.
-func (t *Tally) Unbegun() int {
+// Skipped returns how many hosts were never begun. They do not count as failed.
+func (t *Summary) Skipped() int {
 	return t.count(func(r *Result) bool { return r.Outcome.Kind == fleetssh.Skipped })
 }
 
 // count returns for how many results is returns true.
-func (t *Tally) count(is func(*Result) bool) int {
+func (t *Summary) count(is func(*Result) bool) int {
 	n := 0
 	for i := range t.Results {
 		if is(&t.Results[i]) {
@@ -115,8 +115,8 @@ func (t *Tally) count(is func(*Result) bool) int {
 
 // headline says how many hosts failed and how many were never begun. It is empty if there are
 // neither.
-func (t *Tally) headline() string {
-	failed, unbegun := t.Failed(), t.Unbegun()
+func (t *Summary) headline() string {
+	failed, unbegun := t.Failed(), t.Skipped()
 	noun := "hosts"
 	if len(t.Hosts) == 1 {
 		noun = "host"
@@ -133,7 +133,7 @@ func (t *Tally) headline() string {
 }
 
 // ExitCode returns the exit code of the program that follows from all results.
-func (t *Tally) ExitCode() int {
+func (t *Summary) ExitCode() int {
 	codes := map[int]bool{exit.Interrupted: t.Interrupted, exit.Budget: t.Stopped != ""}
 	largest := 0
 	for i := range t.Results {
@@ -162,18 +162,18 @@ func remoteCode(o fleetssh.Outcome) int {
 }
 
 // Err returns the error that ends the program; nil if all is well.
-func (t *Tally) Err() error {
+func (t *Summary) Err() error {
 	if code := t.ExitCode(); code != exit.OK {
 		return exit.Status(code)
 	}
-	if t.Trouble {
+	if t.LocalError {
 		return exit.Status(exit.Failed)
 	}
 	return nil
 }
 
 // Fold writes the labels of hosts as a host set.
-func (t *Tally) Fold(hosts []int) string {
+func (t *Summary) Fold(hosts []int) string {
 	labels := make([]string, len(hosts))
 	for i, index := range hosts {
 		labels[i] = t.Hosts[index].Label
@@ -181,8 +181,8 @@ func (t *Tally) Fold(hosts []int) string {
 	return hostset.Of(labels...).String()
 }
 
-// OfLogin returns the result of a login. One that worked counts as a command that exited 0.
-func OfLogin(i int, host *fleetssh.HostConfig, connection *fleetssh.Client, err error) Result {
+// LoginResult returns the result of a login. One that worked counts as a command that exited 0.
+func LoginResult(i int, host *fleetssh.HostConfig, connection *fleetssh.Client, err error) Result {
 	r := Result{Index: i, Problem: ProblemOf(err, host)}
 	if err == nil {
 		r.OK, r.Timing, r.Outcome.Kind = true, connection.Timing(), fleetssh.Exited

@@ -37,7 +37,7 @@ func refusals(shown *fleetssh.ShownKeys) map[int]knownhosts.Verdict {
 
 // Addition is the keys that are added to one file.
 type Addition struct {
-	selection.KnownPlace
+	selection.KeyFiles
 	hosts []*Host
 }
 
@@ -59,7 +59,7 @@ func (s *Audit) Additions() ([]Addition, error) {
 		if !ok {
 			i = len(all)
 			index[id] = i
-			all = append(all, Addition{KnownPlace: h.KnownPlace})
+			all = append(all, Addition{KeyFiles: h.KeyFiles})
 		}
 		all[i].hosts = append(all[i].hosts, h)
 	}
@@ -69,15 +69,15 @@ func (s *Audit) Additions() ([]Addition, error) {
 	return all, nil
 }
 
-// Intention says what would be added, and where.
-func Intention(all []Addition) string {
+// Question says what would be added, and where.
+func Question(all []Addition) string {
 	var parts []string
 	for _, a := range all {
 		keys := 0
 		var replaced []string
 		for _, h := range a.hosts {
 			keys += len(h.take)
-			if h.standing() == knownhosts.Mismatched {
+			if h.worst() == knownhosts.Mismatched {
 				replaced = append(replaced, h.label)
 			}
 		}

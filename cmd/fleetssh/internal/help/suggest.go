@@ -123,7 +123,7 @@ func Nearest(name string, names []string) []string {
 	best := max(len(name)/3, 1)
 	var found []string
 	for _, n := range names {
-		switch d := misspelled(name, n); {
+		switch d := editDistance(name, n); {
 		case d > best:
 		case d < best:
 			best, found = d, []string{n}
@@ -134,9 +134,9 @@ func Nearest(name string, names []string) []string {
 	return found[:min(len(found), 3)]
 }
 
-// misspelled returns the edit distance of two words, where swapping two neighbours counts as one
+// editDistance returns the edit distance of two words, where swapping two neighbours counts as one
 // edit (Damerau-Levenshtein).
-func misspelled(a, b string) int {
+func editDistance(a, b string) int {
 	var before []int // the row for a[:i-1]
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -11,10 +11,10 @@ import (
 	"fleetssh/cmd/fleetssh/internal/results"
 )
 
-// watching lets the user ask who is outstanding: by Enter, by QUIT (Ctrl-\), and by INFO
+// reportOnRequest lets the user ask who is outstanding: by Enter, by QUIT (Ctrl-\), and by INFO
 // (Ctrl-T) where there is that. The first interrupt says it as well. reads says that standard
 // input is read for something else. stop must be called.
-func (c *call) watching(ctx context.Context, o *results.Outstanding, reads bool) (stop func()) {
+func (c *app) reportOnRequest(ctx context.Context, o *results.Outstanding, reads bool) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, statusSignals...)
 	over := make(chan struct{})
@@ -33,7 +33,7 @@ func (c *call) watching(ctx context.Context, o *results.Outstanding, reads bool)
 	if in, ok := c.in.(*os.File); ok && !reads && term.IsTerminal(int(in.Fd())) && c.screen.HasStatus() {
 		stopEnter = c.screen.OnEnter(in, func() { o.Report(c.screen) })
 	}
-	forget := beforeInterrupt(ctx, func() { o.Report(c.screen) })
+	forget := onInterrupt(ctx, func() { o.Report(c.screen) })
 	return func() {
 		forget()
 		stopEnter()
