@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// An answer is what ClusterShell makes of an expression.
+// An answer is ClusterShell's result for an expression.
 type answer struct {
 	Names []string
 	Fold  string
@@ -20,8 +20,8 @@ type answer struct {
 	Error string
 }
 
-// clusterShellGroups are the groups of the expressions below, by source. The first
-// source is the default one.
+// clusterShellGroups are the groups that the expressions below use, by source. The first source is the
+// default.
 var clusterShellGroups = map[string]map[string]string{
 	"a": {
 		"all":  "web[1-12],db[01-12],r[1-3]n[1-4],r1n1-ib0,web",
@@ -34,10 +34,10 @@ var clusterShellGroups = map[string]map[string]string{
 	"b": {"all": "db[7-9]", "db": "db7", "r1": "r9n9"},
 }
 
-// askClusterShell returns what ClusterShell makes of each expression.
+// askClusterShell returns ClusterShell's answer to each expression.
 func askClusterShell(t *testing.T, exprs []string) []answer {
 	t.Helper()
-	// The python3 of the path need not be the one that Debian's packages are for.
+	// Debian's packages are for its own python3, which need not be the one in PATH.
 	python := ""
 	for _, candidate := range []string{"python3", "/usr/bin/python3"} {
 		if exec.Command(candidate, "-c", "import ClusterShell").Run() == nil {
@@ -98,12 +98,12 @@ func sourcedGroups(name string) (string, error) {
 	return expr, nil
 }
 
-// An author writes expressions at random.
+// An author writes random expressions.
 type author struct{ *rand.Rand }
 
 func (a author) oneOf(choices ...string) string { return choices[a.IntN(len(choices))] }
 
-// span writes one part of a bracket. Both ends have the same padding.
+// span returns one part of a bracket. Both ends have the same padding.
 func (a author) span() string {
 	first := a.IntN(30)
 	last := first + a.IntN(15)
@@ -154,7 +154,7 @@ func (a author) expression() string {
 	return expr.String()
 }
 
-// names lists a random part of a product, which no single expression stands for.
+// names returns a random part of a product, which no single term denotes.
 func (a author) names() string {
 	rows, columns := 1+a.IntN(5), 1+a.IntN(8)
 	chance := 1 + a.IntN(10)
@@ -170,8 +170,8 @@ func (a author) names() string {
 	return strings.Join(names, ",")
 }
 
-// TestLikeClusterShell compares what expressions name, how many names that are,
-// and how short they are written.
+// TestLikeClusterShell compares with ClusterShell which and how many names expressions have, and how
+// short they are folded.
 func TestLikeClusterShell(t *testing.T) {
 	t.Parallel()
 	a := author{rand.New(rand.NewPCG(1, 2))}
@@ -210,7 +210,7 @@ func TestLikeClusterShell(t *testing.T) {
 	}
 }
 
-// TestUnlikeClusterShell holds what is meant to differ. "error" stands for one.
+// TestUnlikeClusterShell lists the intended differences. "error" means that parsing fails.
 func TestUnlikeClusterShell(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -17,14 +17,14 @@ func Example() {
 	for name := range all.All() {
 		fmt.Println(name)
 	}
-	fmt.Println(all.Len(), "in", all)
+	fmt.Println(all.Len(), "hosts in", all)
 	// Output:
 	// db1
 	// db2
 	// web08
 	// web09
 	// web11
-	// 5 in db[1-2],web[08-09,11]
+	// 5 hosts in db[1-2],web[08-09,11]
 }
 
 func ExampleGroups() {
@@ -44,7 +44,14 @@ func ExampleGroups() {
 func ExampleParseError() {
 	_, err := hostset.Parse("db1,web[5-3]", nil)
 	fmt.Println(err)
-	// Output: host set "db1,web[5-3]": offset 8: the range "5-3" ends before it starts
+	if bad, ok := errors.AsType[*hostset.ParseError](err); ok {
+		fmt.Println(bad.Expr)
+		fmt.Printf("%*s^\n", bad.Offset, "")
+	}
+	// Output:
+	// host set "db1,web[5-3]": offset 8: the range "5-3" ends before it starts
+	// db1,web[5-3]
+	//         ^
 }
 
 func ExampleOf() {
@@ -65,6 +72,36 @@ func ExampleSet_Difference() {
 	all, done := hostset.Of("n1", "n2", "n3"), hostset.Of("n2")
 	fmt.Println(all.Difference(done))
 	// Output: n[1,3]
+}
+
+func ExampleSet() {
+	a, b := hostset.Of("n1", "n2", "n3"), hostset.Of("n3", "n10")
+	fmt.Println(a.Union(b), a.Intersect(b), a.SymmetricDifference(b))
+	fmt.Println(a.Contains("n2"), b.Index("n10"), b.Index("n1"))
+	fmt.Println(a.First(2).Names())
+	// Output:
+	// n[1-3,10] n3 n[1-2,10]
+	// true 1 -1
+	// [n1 n2]
+}
+
+func ExampleParse() {
+	for _, expr := range []string{
+		"web[1-3],db1",
+		"rack[1-2]n[0-9/3]",
+		"web[1-10] ! web[3-5]",
+		"web[1-5] & web[4-9]",
+		"web[1-3] ^ web[2-4]",
+	} {
+		set, err := hostset.Parse(expr, nil)
+		fmt.Println(set, err)
+	}
+	// Output:
+	// db1,web[1-3] <nil>
+	// rack[1-2]n[0,3,6,9] <nil>
+	// web[1-2,6-10] <nil>
+	// web[4-5] <nil>
+	// web[1,4] <nil>
 }
 
 func ExampleParse_wildcards() {

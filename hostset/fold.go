@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// maxAxes is how many numbers of a name can become ranges. Those behind them are
-// text, so that no name makes folding slow.
+// maxAxes is how many numbers of a name can become ranges. Further numbers are treated as text, so that
+// no name makes folding slow.
 const maxAxes = 8
 
-// fold returns an expression for names that are in order.
+// fold returns an expression for names, which must be in order.
 func fold(names []string) string {
 	var out []byte
 	for _, s := range shapesOf(names) {
@@ -21,11 +21,11 @@ func fold(names []string) string {
 	return string(out)
 }
 
-// A shape is what names have in common that differ in their numbers only.
+// A shape is the common part of names that differ only in their numbers.
 type shape struct {
 	first  string   // the first of the names
-	texts  []string // before, between and behind the numbers
-	points []number // as many for each name as there are gaps between texts
+	texts  []string // before, between and after the numbers
+	points []number // len(texts)-1 numbers for each name
 }
 
 // shapesOf returns the shapes of names, in the order of their first names.
@@ -48,8 +48,8 @@ func shapesOf(names []string) []*shape {
 	return shapes
 }
 
-// appendKey appends the name with a zero for each number. It is found again as a
-// number, so names of two shapes never have the same key.
+// appendKey appends the name with a zero in place of each number. numbersIn finds the zeros again, so
+// names of different shapes never have the same key.
 func appendKey(key []byte, name string) []byte {
 	from := 0
 	for start, end := range numbersIn(name) {
@@ -71,8 +71,8 @@ func newShape(name string) *shape {
 	return s
 }
 
-// numbersIn yields where the numbers of a name start and end. Digits in brackets
-// are part of an address, and those of more than maxDigits are text.
+// numbersIn yields where the numbers of a name start and end. Digits in brackets belong to an address,
+// and numbers of more than maxDigits digits are text.
 func numbersIn(name string) iter.Seq2[int, int] {
 	return func(yield func(start, end int) bool) {
 		axes := 0
@@ -119,7 +119,7 @@ func (s *shape) append(dst []byte) []byte {
 	return append(dst, best...)
 }
 
-// appendFolded merges along the axes in the given order.
+// appendFolded appends the expression that results from merging along the axes in the given order.
 func (s *shape) appendFolded(dst []byte, order []int) []byte {
 	t := newTable(s.points, len(order))
 	t.fold(order)

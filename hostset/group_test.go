@@ -79,12 +79,12 @@ func TestGroupErrors(t *testing.T) {
 	}{
 		{"unknown", "a,@nix", `host set "a,@nix": offset 2: @nix: unknown group`},
 		{"error in the group", "@bad", `host set "@bad": offset 0: @bad: host set "x[1-": offset 1: missing "]"`},
-		{"part of itself", "@self", "group is part of itself: @self, @self"},
-		{"part of itself by another", "@b", "group is part of itself: @b, @a, @b"},
+		{"part of itself", "@self", "group contains itself: @self, @self"},
+		{"part of itself by another", "@b", "group contains itself: @b, @a, @b"},
 		{"too deep", "@deep1", "groups more than 32 deep"},
 		{"doubling", "@bomb0", tooMuchWork},
 		{"two too large", "@huge,m[1-600000]", tooManyNames},
-		{"address", "@[::1]", "a range holds nothing but"},
+		{"address", "@[::1]", "a range may contain only"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -8,19 +8,18 @@ import (
 
 // inOrder sorts names in place and returns them without duplicates.
 func inOrder(names []string) []string {
-	// What an expression names is mostly in order already.
+	// The names of an expression are usually in order already.
 	if !slices.IsSortedFunc(names, compareNatural) {
 		slices.SortFunc(names, compareNatural)
 	}
 	return slices.Compact(names)
 }
 
-// compareNatural compares numbers within names by value and everything else by
-// bytes. Of names that differ in leading zeros only, the shorter is less, so that
-// only equal names compare as equal.
+// compareNatural compares numbers within names by value and everything else by bytes. If names differ
+// only in leading zeros, the shorter is less, so only equal names compare as equal.
 func compareNatural(a, b string) int {
 	i := commonPrefix(a, b)
-	// A number whose first digits are common is compared as a whole.
+	// Go back to the start of a number whose first digits are equal, to compare it as a whole.
 	for i > 0 && isDigit(a[i-1]) {
 		i--
 	}
@@ -57,13 +56,13 @@ func commonPrefix(a, b string) int {
 	return n
 }
 
-// compareDigits compares by value numbers that may have any length.
+// compareDigits compares numbers of any length by value.
 func compareDigits(m, n string) int {
 	m, n = strings.TrimLeft(m, "0"), strings.TrimLeft(n, "0")
 	return cmp.Or(cmp.Compare(len(m), len(n)), strings.Compare(m, n))
 }
 
-// cutDigits returns the digits that s starts with, and what follows them.
+// cutDigits returns the digits at the beginning of s, and the rest.
 func cutDigits(s string) (digits, rest string) {
 	i := 0
 	for i < len(s) && isDigit(s[i]) {

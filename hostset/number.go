@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// A number is what stands between texts in a name. 7, 07 and 007 are three.
+// A number is a number within a name. 7, 07 and 007 are different numbers.
 type number struct {
 	value  uint64
 	digits int
@@ -13,10 +13,9 @@ type number struct {
 
 func (n number) padded() bool { return isPadded(n.value, n.digits) }
 
-// isPadded reports whether a number of so many digits starts with a zero that it
-// could do without.
+// isPadded reports whether a number written with that many digits has leading zeros.
 func isPadded(value uint64, digits int) bool {
-	least := uint64(1) // that needs all digits
+	least := uint64(1) // the least number that needs all digits
 	for range digits - 1 {
 		least *= 10
 	}
@@ -27,14 +26,14 @@ func compareNumbers(a, b number) int {
 	return cmp.Or(cmp.Compare(a.value, b.value), cmp.Compare(a.digits, b.digits))
 }
 
-// appendRanges appends numbers that are in order as a bracket would hold them:
-// "1-3,7,09-10". A range of padded numbers ends where their width does. Parse
-// would go on from 99 to 100, but others would not.
+// appendRanges appends numbers, which must be in order, as the contents of a bracket: "1-3,7,09-10".
+// A range of padded numbers does not continue with a wider number: [Parse] would read [08-100] as
+// 08 to 100, but other programs would not.
 func appendRanges(dst []byte, numbers []number) []byte {
 	type run struct{ first, last number }
 	var runs []run
-	var latest [maxDigits + 1]int // by digits of the last number: 1 + index in runs
-	// extend makes n part of the latest run that ends in a number of so many digits.
+	var latest [maxDigits + 1]int // by the digits of the last number: 1 + index in runs
+	// extend adds n to the latest run whose last number has that many digits, if it continues the run.
 	extend := func(n number, digits int) bool {
 		i := latest[digits] - 1
 		if i < 0 || runs[i].last.value+1 != n.value {
@@ -66,7 +65,7 @@ func appendRanges(dst []byte, numbers []number) []byte {
 	return dst
 }
 
-// appendPadded appends value in at least so many digits.
+// appendPadded appends value with at least that many digits.
 func appendPadded(dst []byte, value uint64, digits int) []byte {
 	var buf [20]byte
 	text := strconv.AppendUint(buf[:0], value, 10)

@@ -6,69 +6,73 @@ import (
 	"strings"
 )
 
-// The limits of Parse, so that no expression takes all memory or all time.
+// The limits of Parse, which keep any expression from taking too much memory or time.
 const (
 	maxNames = 1_000_000 // in a set, and in the expansion of one term
 	maxName  = 512       // bytes of a name
-	maxText  = 64 << 20  // bytes of an expression, or of a set with a comma a name
-	maxDepth = 32        // groups within groups
+	maxText  = 64 << 20  // bytes of an expression, or of the names of a set with a comma each
+	maxDepth = 32        // nested groups
 
 	tooManyNames = "more than 1,000,000 names"
 	tooMuchText  = "more than 64 MiB of names"
 	tooLongName  = "name of more than 512 bytes"
 	tooMuchWork  = "too much to compute"
 
-	// maxWork is for expressions that make much of little, such as a large set
-	// with thousands of operators behind it. A name made or compared is 1.
+	// maxWork bounds the time of short expressions that cause a lot of work, such as a large set
+	// followed by thousands of operators. Making or comparing a name counts as 1.
 	maxWork = 20_000_000
 )
 
-// Groups resolves the name in "@name" to an expression. The name "*" stands for
-// all known hosts: they are also what wildcards choose from, so that a Groups
-// which does not know them returns an error for it. A name may hold colons, as in
-// "source:name" and "source:*". It is called on the goroutine of [Parse], once a
-// mention of the group, and once for all wildcards.
+// Groups returns the expression of the group "@name". The name "*" means all known hosts, from which
+// wildcards choose, too; a Groups that does not know them returns an error for "*". A name may contain
+// colons, as in "source:name" and "source:*".
+//
+// [Parse] calls Groups on its own goroutine, once for each mention of a group and once for all
+// wildcards. It wraps the error in a [*ParseError].
 type Groups func(name string) (expr string, err error)
 
-// Parse reads an expression:
+// Parse parses an expression:
 //
-//	web[01-20]         a range; the width of the first number is kept
+//	web[01-20]         a range; all numbers have the width of the first
 //	rack[1-3]n[0-9/3]  several ranges, with a step
-//	a,b                union; white space does the same
+//	a,b                union; white space means the same
 //	a!b                difference
 //	a&b                intersection
 //	a^b                symmetric difference
-//	@name, @src:name   a group, resolved by groups; an error if groups is nil
-//	@*                 all known hosts, which groups is asked for as "*"
-//	web*, rack[1-3]?   the known hosts that match, maybe none: "*" stands for any
-//	                   text, "?" for one character
+//	@name, @src:name   the hosts of a group
+//	@*                 all known hosts
+//	web*, rack[1-3]?   the known hosts that match, possibly none: "*" matches any
+//	                   text, "?" one character
 //
-// The operators have no precedence: they are applied from left to right. A group
-// is resolved as if its expression stood in parentheses, and may name groups in
-// turn. Commas too many are ignored, and the empty expression is the empty set.
+// Operators are applied from left to right, without precedence. The expression of a group is evaluated
+// on its own, as if in parentheses, and may contain groups. Extra commas are ignored. The empty
+// expression is the empty set.
 //
-// A set has up to 1,000,000 names, of up to 512 bytes each and 64 MiB in all, and
-// so has each term of the expression; numbers in ranges have up to 18 digits, and
-// groups nest 32 deep. The error is a [*ParseError].
+// If groups is nil, groups and wildcards are errors.
+//
+// A set, and each term of an expression, has at most 1,000,000 names of at most 512 bytes each and
+// 64 MiB in total. The numbers of ranges have at most 18 digits. Groups nest at most 32 deep. An
+// expression that would take too long to compute is an error, too.
+//
+// The error is a [*ParseError].
 func Parse(expr string, groups Groups) (Set, error) {
 	p := &parser{expr: expr, shared: &shared{groups: groups}}
 	return p.set()
 }
 
-// A parser reads one expression; the expression of a group has its own.
+// A parser parses one expression. The expression of a group has its own parser.
 type parser struct {
 	expr  string
 	pos   int
-	trail []string // the groups whose expressions led here, outermost first
+	trail []string // the groups that contain this expression, outermost first
 	*shared
 }
 
-// shared is what the parser of an expression has in common with those of its
-// groups.
+// shared is the state that the parser of an expression shares with the parsers of its groups.
 type shared struct {
 	groups Groups
 	work   int      // done so far
-	known  []string // what wildcards choose from, once it was asked for
+	known  []string // the known hosts; nil until the first wildcard
 }
 
 func (p *parser) set() (Set, error) {
@@ -111,8 +115,7 @@ const (
 	operators = ",!&^"
 )
 
-// operator reads up to the next term or the end, and returns the operator that
-// stands there: a comma also for white space only.
+// operator reads up to the next term or the end, and returns the operator: a comma for white space.
 func (p *parser) operator(first bool) (byte, error) {
 	op, at := byte(','), p.pos
 	nothingBefore := first
@@ -127,7 +130,7 @@ func (p *parser) operator(first bool) (byte, error) {
 		case c == ',':
 			nothingBefore = true
 		case nothingBefore && c == '^':
-			return 0, p.fail(p.pos, `no hosts before "^", and files of hosts are not read here`)
+			return 0, p.fail(p.pos, `no hosts before "^"; files of hosts ("^FILE") are not supported`)
 		case nothingBefore:
 			return 0, p.fail(p.pos, "no hosts before %q", string(c))
 		default:
@@ -144,16 +147,15 @@ func (p *parser) fail(at int, format string, args ...any) error {
 	return &ParseError{Expr: p.expr, Offset: at, Reason: fmt.Sprintf(format, args...)}
 }
 
-// A chain applies operators from left to right. It gathers the operands of equal
-// unions and differences that follow each other, so that a list of many names is
-// sorted once.
+// A chain applies operators from left to right. It collects the operands of consecutive unions, or of
+// consecutive differences, so that a long list of names is sorted only once.
 type chain struct {
 	left  []string // in order
 	op    byte     // to be applied to left and right
 	right []string // not in order
 }
 
-// add returns why it cannot, or an empty string.
+// add adds an operator and its right operand. It returns the reason if it fails, otherwise "".
 func (c *chain) add(op byte, names []string, work *int) (reason string) {
 	gathers := op == ',' || op == '!'
 	if op == c.op && gathers && len(c.right)+len(names) <= maxNames {

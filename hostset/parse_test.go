@@ -11,7 +11,7 @@ func TestParse(t *testing.T) {
 	tests := []struct {
 		name string
 		expr string
-		want string // the names, with spaces between
+		want string // the names, separated by spaces
 	}{
 		{"empty", "", ""},
 		{"white space only", " \t\n", ""},
@@ -87,10 +87,10 @@ func TestParseErrors(t *testing.T) {
 		{"bracket not closed", "web[1-", 3, `missing "]"`},
 		{"address not closed", "a,[::1", 2, `missing "]"`},
 		{"bracket not opened", "web1]", 4, `"]" without "["`},
-		{"bracket in a bracket", "n[1[2]]", 3, `a range holds nothing but digits, ",", "-" and "/"`},
-		{"letters in a range", "n[a-c]", 2, `a range holds nothing but digits, ",", "-" and "/"`},
-		{"white space in a range", "n[1 2]", 3, `a range holds nothing but digits, ",", "-" and "/"`},
-		{"address in a name", "n[::1]", 2, `a range holds nothing but digits, ",", "-" and "/"`},
+		{"bracket in a bracket", "n[1[2]]", 3, `a range may contain only digits, ",", "-" and "/"`},
+		{"letters in a range", "n[a-c]", 2, `a range may contain only digits, ",", "-" and "/"`},
+		{"white space in a range", "n[1 2]", 3, `a range may contain only digits, ",", "-" and "/"`},
+		{"address in a name", "n[::1]", 2, `a range may contain only digits, ",", "-" and "/"`},
 		{"empty range", "n[]", 2, "empty range"},
 		{"no number behind a comma", "n[1,]", 4, "missing number"},
 		{"no number before a dash", "n[-1]", 2, "missing number"},
@@ -99,12 +99,12 @@ func TestParseErrors(t *testing.T) {
 		{"two dashes", "n[1-2-3]", 5, `unexpected "-" in a range`},
 		{"reversed range", "n[5-3]", 2, `the range "5-3" ends before it starts`},
 		{"two widths", "n[1-020]", 2, `the range "1-020" is padded to two widths`},
-		{"step of zero", "n[1-3/0]", 6, "a step of 0"},
+		{"step of zero", "n[1-3/0]", 6, "the step is 0"},
 		{"too many digits", "n[0-1000000000000000000]", 4, "number of more than 18 digits"},
 
 		{"operator first", "!a", 0, `no hosts before "!"`},
 		{"operator after a comma", "a, &b", 3, `no hosts before "&"`},
-		{"file", "a,^file", 2, `no hosts before "^", and files of hosts are not read here`},
+		{"file", "a,^file", 2, `no hosts before "^"; files of hosts ("^FILE") are not supported`},
 		{"operator last", "a !", 2, `no hosts after "!"`},
 		{"operator before a comma", "a!,b", 2, `no hosts between "!" and ","`},
 		{"operator twice", "a& &b", 3, `no hosts between "&" and "&"`},
@@ -119,8 +119,8 @@ func TestParseErrors(t *testing.T) {
 		{"no address", "[::g]", 1, `not an IPv6 address: "::g"`},
 		{"operator in a zone", "[fe80::1%a,b]", 1, `not an IPv6 address: "fe80::1%a,b"`},
 		{"text behind an address", "[::1]x", 5, "only a port may follow an address"},
-		{"group without a name", "a,@", 2, `no name behind "@"`},
-		{"no groups", "a @web", 2, "@web: there are no groups here"},
+		{"group without a name", "a,@", 2, `no name after "@"`},
+		{"no groups", "a @web", 2, "@web: no groups are defined"},
 
 		{"range too large", "n[0-99999999999]", 2, tooManyNames},
 		{"ranges too large", "n[1-600000,1-600000]", 11, tooManyNames},
@@ -154,7 +154,7 @@ func TestParseExpressionTooLong(t *testing.T) {
 	}
 }
 
-// Each operator goes through the whole set, which must not go on for ever.
+// Each operator walks the whole set; the sum of this work is limited.
 func TestParseTooMuchWork(t *testing.T) {
 	t.Parallel()
 	_, err := Parse("n[1-300000]"+strings.Repeat("!a,b", 1000), nil)

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is a set as a map, which computes in the obvious way.
+// model is a set as a map, with obviously correct operations.
 type model map[string]bool
 
 func modelOf(names []string) model {
@@ -34,7 +34,7 @@ func (m model) apply(op byte, other model) model {
 	return out
 }
 
-// check fails if s is not what the model says, or not in order.
+// check fails if s differs from the model or is not in order.
 func (m model) check(t *rapid.T, s Set) {
 	names := s.Names()
 	if s.Len() != len(m) || !maps.Equal(modelOf(names), m) {
@@ -50,9 +50,9 @@ func (m model) check(t *rapid.T, s Set) {
 	}
 }
 
-// Few texts and numbers, so that names fall together and ranges touch. A generator writes down
-// its own name when it is first used and reads it without a lock: tests that share generators,
-// which these are, must not run in parallel.
+// The generators use few texts and numbers, so that names repeat and ranges touch. A generator stores
+// its own name without a lock when it is first used, so tests that share generators must not run in
+// parallel.
 var (
 	genDigits = rapid.StringMatching(`0{0,2}([0-9]|9[89]|10[0-2])`)
 	genName   = rapid.Custom(func(t *rapid.T) string {

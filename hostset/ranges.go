@@ -2,28 +2,27 @@ package hostset
 
 import "strings"
 
-// maxDigits is the length of the longest number that ranges are made of. All such
-// numbers, and the sum of two, fit in an uint64.
+// maxDigits is the number of digits of the longest number in a range. The sum of two such numbers fits
+// in a uint64.
 const maxDigits = 18
 
-// A pattern is a name cut into texts and ranges: "rack[1-3]n[0-9]" has four
-// pieces.
+// A pattern is a name split into texts and ranges: "rack[1-3]n[0-9]" has four pieces.
 type pattern []piece
 
 type piece struct {
 	text  string
-	spans []span // if not empty, the numbers that stand here instead of text
+	spans []span // if not empty, the ranges in place of text
 }
 
-// A span is "first-last/step", or one number.
+// A span is a range "first-last/step", or one number.
 type span struct {
 	first, last, step uint64
-	width             int // to pad to with zeros
+	width             int // numbers are padded with zeros to it; 0: no padding
 }
 
 func (s span) count() uint64 { return (s.last-s.first)/s.step + 1 }
 
-// spans reads a bracket with ranges.
+// spans reads the ranges in a bracket, whose contents are inside.
 func (p *parser) spans(inside string) ([]span, error) {
 	p.pos++
 	if inside == "" {
@@ -31,7 +30,7 @@ func (p *parser) spans(inside string) ([]span, error) {
 	}
 	for i := range len(inside) {
 		if c := inside[i]; !isDigit(c) && strings.IndexByte(",-/", c) < 0 {
-			return nil, p.fail(p.pos+i, `a range holds nothing but digits, ",", "-" and "/"`)
+			return nil, p.fail(p.pos+i, `a range may contain only digits, ",", "-" and "/"`)
 		}
 	}
 	end := p.pos + len(inside)
@@ -89,12 +88,12 @@ func (p *parser) span() (span, error) {
 		return span{}, err
 	}
 	if s.step == 0 {
-		return span{}, p.fail(at, "a step of 0")
+		return span{}, p.fail(at, "the step is 0")
 	}
 	return s, nil
 }
 
-// number reads a number of a range. There is a bracket behind it in any case.
+// number reads a number of a range. At least "]" follows it.
 func (p *parser) number() (value uint64, digits int, err error) {
 	text, _ := cutDigits(p.expr[p.pos:])
 	switch {
@@ -107,7 +106,7 @@ func (p *parser) number() (value uint64, digits int, err error) {
 	return parseDigits(text), len(text), nil
 }
 
-// parseDigits is for up to maxDigits digits.
+// parseDigits returns the value of at most maxDigits digits.
 func parseDigits(text string) uint64 {
 	var value uint64
 	for i := range len(text) {
@@ -116,7 +115,7 @@ func parseDigits(text string) uint64 {
 	return value
 }
 
-// expand returns the names that a pattern at start stands for.
+// expand returns the names of a pattern, which begins at start.
 func (p *parser) expand(pat pattern, start int) ([]string, error) {
 	if len(pat) == 1 && pat[0].spans == nil && len(pat[0].text) <= maxName {
 		return []string{pat[0].text}, p.spend(1, start)
@@ -144,39 +143,39 @@ func (p *parser) expand(pat pattern, start int) ([]string, error) {
 	return e.names, p.spend(e.size/bytesPerWork, start)
 }
 
-// An expansion holds the names made so far, or why there can be no more.
+// An expansion holds the names made so far, or the reason why it failed.
 type expansion struct {
 	names  []string
-	size   int             // of the names, with a comma each
-	chunk  strings.Builder // many names share an allocation, yet none keeps all others
+	size   int             // in bytes, of the names with a comma each
+	chunk  strings.Builder // many names share an allocation, but no name keeps all others alive
 	reason string
 }
 
-// append adds the names that start with begun and go on with pat.
-func (e *expansion) append(begun []byte, pat pattern) {
+// append adds the names that begin with prefix and continue with pat.
+func (e *expansion) append(prefix []byte, pat pattern) {
 	const chunkSize = 16 << 10
 	switch {
 	case e.reason != "":
-	case len(begun) > maxName:
+	case len(prefix) > maxName:
 		e.reason = tooLongName
 	case len(pat) == 0:
-		if e.size += len(begun) + 1; e.size > maxText {
+		if e.size += len(prefix) + 1; e.size > maxText {
 			e.reason = tooMuchText
 			return
 		}
-		if e.chunk.Cap()-e.chunk.Len() < len(begun) {
+		if e.chunk.Cap()-e.chunk.Len() < len(prefix) {
 			e.chunk = strings.Builder{}
-			e.chunk.Grow(min(chunkSize, cap(e.names)*len(begun)))
+			e.chunk.Grow(min(chunkSize, cap(e.names)*len(prefix)))
 		}
 		from := e.chunk.Len()
-		e.chunk.Write(begun)
+		e.chunk.Write(prefix)
 		e.names = append(e.names, e.chunk.String()[from:])
 	case pat[0].spans == nil:
-		e.append(append(begun, pat[0].text...), pat[1:])
+		e.append(append(prefix, pat[0].text...), pat[1:])
 	default:
 		for _, s := range pat[0].spans {
 			for value := s.first; value <= s.last; value += s.step {
-				e.append(appendPadded(begun, value, s.width), pat[1:])
+				e.append(appendPadded(prefix, value, s.width), pat[1:])
 			}
 		}
 	}

@@ -1,9 +1,3 @@
-// Package hostset reads and writes sets of host names such as "web[01-20],db1"
-// and computes with them. It knows nothing of SSH.
-//
-// A name is any text without white space, control characters and the characters
-// of the grammar, so "user@web1:2222" and "10.0.0.7" are names. An IPv6 address
-// in brackets, as in "user@[2001:db8::1]:2222", is one as well.
 package hostset
 
 import (
@@ -12,23 +6,23 @@ import (
 	"slices"
 )
 
-// Set is an ordered set of host names. It never changes once made, and its zero
-// value is empty. Any number of goroutines may use it.
+// Set is a set of host names in natural order. It is immutable and may be used by multiple goroutines
+// at once. The zero value is the empty set.
 type Set struct {
 	names []string // in natural order, each once
 }
 
-// Of returns the set of the given names, which are not parsed: any text is a
-// name, also one that no expression can say. Empty names are left out.
+// Of returns the set of the given names. It does not parse them and has no limits: any text is a name,
+// even one that no expression can denote. Duplicates and empty names are left out.
 func Of(names ...string) Set {
 	kept := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "" })
 	return Set{inOrder(kept)}
 }
 
-// All yields the names in natural order: web2 before web10, web1 before web01.
+// All returns an iterator over the names in natural order.
 func (s Set) All() iter.Seq[string] { return slices.Values(s.names) }
 
-// Names returns the names in natural order. The slice is the caller's.
+// Names returns the names in natural order. The caller may modify the slice.
 func (s Set) Names() []string { return slices.Clone(s.names) }
 
 // Len returns the number of names.
@@ -40,8 +34,7 @@ func (s Set) Contains(name string) bool {
 	return found
 }
 
-// Index returns the place of name in the order of the set, from 0, and -1 if it is
-// not in the set.
+// Index returns the position of name in the order of the set, from 0, or -1 if name is not in the set.
 func (s Set) Index(name string) int {
 	if i, found := slices.BinarySearchFunc(s.names, name, compareNatural); found {
 		return i
@@ -49,20 +42,20 @@ func (s Set) Index(name string) int {
 	return -1
 }
 
-// First returns the first n names, or all where there are fewer: none for an n
-// below one.
+// First returns the first n names, or all names if there are fewer. If n is less than 1, it returns the
+// empty set.
 func (s Set) First(n int) Set {
 	n = min(max(n, 0), len(s.names))
 	return Set{s.names[:n:n]}
 }
 
-// Pick returns n names chosen at random, or all where there are fewer: none for an
-// n below one. Every choice of n names is as likely as any other if random is
-// good; the same source gives the same names.
+// Pick returns n names chosen at random, or all names if there are fewer. If n is less than 1, it
+// returns the empty set. All subsets of n names are equally likely. The same state of random yields the
+// same names. random is not used concurrently.
 func (s Set) Pick(n int, random *rand.Rand) Set {
 	n = min(max(n, 0), len(s.names))
 	picked := make([]string, 0, n)
-	// Each name in turn is needed for the picks still missing, out of the names still left.
+	// Selection sampling: a name is picked with the probability (picks missing) / (names left).
 	for i := 0; len(picked) < n; i++ {
 		if random.IntN(len(s.names)-i) < n-len(picked) {
 			picked = append(picked, s.names[i])
@@ -85,9 +78,9 @@ func (s Set) SymmetricDifference(t Set) Set {
 	return Set{merge(s.names, t.names, onlyLeft|onlyRight)}
 }
 
-// Split cuts the set, in its order, into n sets whose sizes differ by one at
-// most, the larger ones first. No set is empty: where there are fewer names than
-// n there are fewer sets, and none for an n below one.
+// Split cuts the set, in its order, into n sets. Their sizes differ by at most one, and the larger sets
+// come first. No set is empty: if there are fewer than n names, there are fewer sets. If n is less than
+// 1, Split returns nil.
 func (s Set) Split(n int) []Set {
 	n = min(n, len(s.names))
 	if n < 1 {
@@ -106,18 +99,16 @@ func (s Set) Split(n int) []Set {
 	return parts
 }
 
-// String returns a short expression for the set. Names that differ in their first
-// eight numbers only are written with ranges, without steps. The shortest is found
-// where they differ in one number; beyond that, finding it would take too long.
-// No text is quoted.
+// String returns a short expression for the set, such as "web[01-20],db1". Names that differ only in
+// their first eight numbers are combined into ranges without steps. The expression is the shortest
+// possible if the names differ in one number; for more, finding the shortest would take too long.
 //
-// [Parse] reads it back as the same set, for every set that Parse has returned
-// and for every set within its limits whose names it takes as single names.
-// Names from [Of] that it does not take so, such as "a,b" or "web[1-2]", are
-// written as they are and read as something else, or not at all.
+// [Parse] returns an equal set for the expression of every set that Parse has returned, and of every
+// set from [Of] that is within the limits of Parse and whose names Parse reads as single names. Other
+// names, such as "a,b" or "web[1-2]", are not quoted: Parse reads them as something else, or not at all.
 func (s Set) String() string { return fold(s.names) }
 
-// sides says which names a merge keeps.
+// sides says which names merge keeps.
 type sides int
 
 const (
@@ -126,8 +117,7 @@ const (
 	onlyRight
 )
 
-// merge walks through two slices that are in order, and returns what keep asks
-// for, in order.
+// merge merges two slices that are in order, and returns the names that keep selects, in order.
 func merge(left, right []string, keep sides) []string {
 	var out []string
 	take := func(name string, side sides) {

@@ -103,7 +103,7 @@ func TestPick(t *testing.T) {
 			t.Errorf("Pick(%d) of %s = %s", n, s, picked)
 		}
 	}
-	// Each of the ten pairs is as likely as the others: 1,000 times in 10,000, give or take.
+	// All ten pairs are equally likely: about 1,000 of 10,000 each.
 	times := make(map[string]int)
 	for range 10_000 {
 		times[s.Pick(2, random).String()]++

@@ -5,17 +5,17 @@ import (
 	"slices"
 )
 
-// A table holds points in rows, with a set of numbers for each axis. A row stands
-// for all combinations of its numbers, and no point is in two rows.
+// A table holds points in rows. A row has a set of numbers for each axis and stands for all
+// combinations of its numbers. No point is in two rows.
 type table struct {
 	axes  int
-	cells []int32 // row by row, indexes in sets
+	cells []int32 // row by row, indexes into sets
 
 	sets   [][]number
-	byText map[string]int32 // the merged ones of sets, by their ranges
+	byText map[string]int32 // indexes of merged sets, by their ranges as text
 }
 
-// newTable makes a row of each point.
+// newTable returns a table with a row for each point.
 func newTable(points []number, axes int) *table {
 	t := &table{axes: axes, cells: make([]int32, len(points)), byText: make(map[string]int32)}
 	index := make(map[number]int32)
@@ -35,8 +35,8 @@ func (t *table) rows() int { return len(t.cells) / t.axes }
 
 func (t *table) row(i int) []int32 { return t.cells[i*t.axes : (i+1)*t.axes] }
 
-// fold merges rows along the axes in the given order until it finds no more to
-// merge, but no more than maxRounds times: the last rounds bring little.
+// fold merges rows along the axes in the given order until nothing more can be merged, at most
+// maxRounds times: later rounds gain little.
 func (t *table) fold(order []int) {
 	const maxRounds = 8
 	for range maxRounds {
@@ -52,7 +52,7 @@ func (t *table) fold(order []int) {
 	}
 }
 
-// merge makes one row of those that differ along one axis only.
+// merge combines rows that differ along one axis only.
 func (t *table) merge(axis int) {
 	groups := t.groups(axis)
 	if len(groups) == t.rows() {
@@ -68,8 +68,8 @@ func (t *table) merge(axis int) {
 	t.cells = cells
 }
 
-// groups returns the numbers of rows that are equal but for one axis, in the
-// order of the first of each group.
+// groups returns the indexes of rows that are equal on all other axes, in the order of the first row of
+// each group.
 func (t *table) groups(axis int) [][]int32 {
 	groupOf := make([]int32, t.rows())
 	var sizes []int
@@ -103,7 +103,7 @@ func (t *table) groups(axis int) [][]int32 {
 	return groups
 }
 
-// union returns the index of the set of all numbers of the rows on one axis.
+// union returns the index of the set of all numbers that the rows have on one axis.
 func (t *table) union(rows []int32, axis int) int32 {
 	var numbers []number
 	for _, row := range rows {
@@ -122,7 +122,7 @@ func (t *table) union(rows []int32, axis int) int32 {
 	return id
 }
 
-// appendCell appends one number, or ranges in brackets.
+// appendCell appends the numbers of a cell: one number, or ranges in brackets.
 func (t *table) appendCell(dst []byte, row, axis int) []byte {
 	numbers := t.sets[t.row(row)[axis]]
 	if len(numbers) == 1 {

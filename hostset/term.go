@@ -8,8 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// term reads what stands between two operators, and returns the names it stands
-// for.
+// term reads a term, which ends at the next operator, and returns its names.
 func (p *parser) term() ([]string, error) {
 	start := p.pos
 	if p.expr[start] == '@' {
@@ -27,15 +26,14 @@ func (p *parser) term() ([]string, error) {
 	return p.matching(names, start)
 }
 
-// group reads a group behind its "@", which stands at start. As the name of a
-// host, that of a group may have ranges.
+// group reads the name of a group, whose "@" is at start. Like the name of a host, it may have ranges.
 func (p *parser) group(start int) ([]string, error) {
 	pat, err := p.pattern(-1)
 	if err != nil {
 		return nil, err
 	}
 	if len(pat) == 0 {
-		return nil, p.fail(start, `no name behind "@"`)
+		return nil, p.fail(start, `no name after "@"`)
 	}
 	groups, err := p.expand(pat, start)
 	if err != nil {
@@ -43,11 +41,11 @@ func (p *parser) group(start int) ([]string, error) {
 	}
 	var names []string
 	for _, group := range groups {
-		// Of "*" and "source:*", what is before the star.
+		// "*" and "source:*" are names; source is the text before the star.
 		source, all := strings.CutSuffix(group, "*")
 		all = all && (source == "" || strings.HasSuffix(source, ":"))
 		if strings.ContainsAny(source, wildcards) || source != group && !all {
-			return nil, p.fail(start, `wildcards choose hosts, not groups; "@*" is all hosts`)
+			return nil, p.fail(start, `wildcards match hosts, not groups; "@*" means all hosts`)
 		}
 		more, err := p.resolve(group, start)
 		if err != nil {
@@ -63,11 +61,11 @@ func (p *parser) group(start int) ([]string, error) {
 // resolve returns the names of one group.
 func (p *parser) resolve(group string, at int) ([]string, error) {
 	if p.groups == nil {
-		return nil, p.fail(at, "@%s: there are no groups here", group)
+		return nil, p.fail(at, "@%s: no groups are defined", group)
 	}
 	trail := append(slices.Clip(p.trail), group)
 	if i := slices.Index(p.trail, group); i >= 0 {
-		return nil, p.fail(at, "group is part of itself: @%s", strings.Join(trail[i:], ", @"))
+		return nil, p.fail(at, "group contains itself: @%s", strings.Join(trail[i:], ", @"))
 	}
 	if len(trail) > maxDepth {
 		return nil, p.fail(at, "groups more than %d deep", maxDepth)
@@ -92,7 +90,7 @@ func (p *parser) resolve(group string, at int) ([]string, error) {
 	}
 }
 
-// spend counts work done, and fails when it was too much.
+// spend adds to the work done, and fails if it is too much.
 func (p *parser) spend(work, at int) error {
 	if p.work += work; p.work > maxWork {
 		return p.fail(at, tooMuchWork)
@@ -100,12 +98,12 @@ func (p *parser) spend(work, at int) error {
 	return nil
 }
 
-// pattern reads a name with or without ranges. A bracket at host, and behind any
-// later "@", is an address if there are colons in it. This is where the host part
-// starts, and ssh takes the last "@" for the end of the user.
+// pattern reads a name, with or without ranges. A bracket that contains colons is an IPv6 address if it
+// stands at offset host or after a later "@": the host part starts there, since ssh ends the user at
+// the last "@".
 func (p *parser) pattern(host int) (pattern, error) {
 	var pat pattern
-	text := p.pos // the start of what is not in pat yet
+	text := p.pos // the start of the text that is not in pat yet
 	for p.pos < len(p.expr) {
 		c := p.expr[p.pos]
 		if strings.IndexByte(space+operators, c) >= 0 {
@@ -149,7 +147,7 @@ func (p *parser) pattern(host int) (pattern, error) {
 	return pat, nil
 }
 
-// character reads a character of a name.
+// character reads one character of a name.
 func (p *parser) character() error {
 	switch c := p.expr[p.pos]; {
 	case c == ']':
@@ -180,7 +178,7 @@ func (p *parser) address(inside string) error {
 	if strings.ContainsAny(inside, wildcards) {
 		return p.fail(p.pos+1, "no wildcards in an address")
 	}
-	// netip takes any text for a zone.
+	// netip accepts any text as a zone.
 	end := p.pos + len("[") + len(inside)
 	for p.pos++; p.pos < end; {
 		if err := p.character(); err != nil {

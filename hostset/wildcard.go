@@ -7,7 +7,7 @@ import (
 
 const wildcards = "*?"
 
-// wild reports whether a pattern stands for names that it does not spell out.
+// wild reports whether a pattern contains wildcards.
 func (pat pattern) wild() bool {
 	for _, piece := range pat {
 		if strings.ContainsAny(piece.text, wildcards) {
@@ -17,21 +17,21 @@ func (pat pattern) wild() bool {
 	return false
 }
 
-// matching returns the known names that match any of the globs at start.
+// matching returns the known hosts that match any of the globs of the term at start.
 func (p *parser) matching(globs []string, start int) ([]string, error) {
 	if p.known == nil {
 		known, err := p.resolve("*", start)
 		if err != nil {
 			return nil, err
 		}
-		p.known = append([]string{}, known...) // not nil: asked for
+		p.known = append([]string{}, known...) // not nil even if empty
 	}
 	var names []string
 	for _, name := range p.known {
 		for i, glob := range globs {
 			if match(glob, name) {
 				names = append(names, name)
-				globs[0], globs[i] = globs[i], globs[0] // neighbours match alike
+				globs[0], globs[i] = globs[i], globs[0] // neighbouring names often match the same glob
 				break
 			}
 			if err := p.spend(1+len(name)/16, start); err != nil {
@@ -42,10 +42,10 @@ func (p *parser) matching(globs []string, start int) ([]string, error) {
 	return names, p.spend(len(p.known), start)
 }
 
-// match reports whether a name matches a glob. When a later part does not match, the last "*"
-// takes one character more, so that the time is at most the product of the lengths.
+// match reports whether a name matches a glob. If a later part does not match, only the last "*" takes
+// one more character, so the time is at most proportional to the product of the lengths.
 func match(glob, name string) bool {
-	afterStar, taken := "", "" // where to go on when the last "*" takes more
+	afterStar, taken := "", "" // the rest of glob after the last "*", and of name where its match began
 	starred := false
 	for name != "" || glob != "" {
 		switch {

@@ -55,15 +55,15 @@ func TestWildcardErrors(t *testing.T) {
 	tests := []struct {
 		name  string
 		expr  string
-		known string // for "*"
+		known string // the group "*"
 		want  string
 	}{
-		{"in the name of a group", "@w*", "a", `wildcards choose hosts, not groups; "@*" is all hosts`},
-		{"in the name of a source", "@w*:*", "a", `wildcards choose hosts, not groups`},
-		{"question mark for a group", "@?", "a", `wildcards choose hosts, not groups`},
+		{"in the name of a group", "@w*", "a", `wildcards match hosts, not groups; "@*" means all hosts`},
+		{"in the name of a source", "@w*:*", "a", `wildcards match hosts, not groups`},
+		{"question mark for a group", "@?", "a", `wildcards match hosts, not groups`},
 		{"nothing known", "a*", "", "@*: unknown group"},
-		{"all hosts by a wildcard", "a*", "b*", "group is part of itself: @*, @*"},
-		{"all hosts by themselves", "@*", "a,@*", "group is part of itself: @*, @*"},
+		{"all hosts by a wildcard", "a*", "b*", "group contains itself: @*, @*"},
+		{"all hosts by themselves", "@*", "a,@*", "group contains itself: @*, @*"},
 		{"address", "[::1%*]", "a", "no wildcards in an address"},
 		{"too much work", "a[1-1000]*", "n[1-100000]", tooMuchWork},
 	}
@@ -82,7 +82,7 @@ func TestWildcardErrors(t *testing.T) {
 	}
 }
 
-// All wildcards of an expression cost one question.
+// Groups is called once for all wildcards of an expression.
 func TestKnownHostsAreAskedForOnce(t *testing.T) {
 	t.Parallel()
 	asked := 0
@@ -105,8 +105,7 @@ func TestMatchTakesNoExponentialTime(t *testing.T) {
 	}
 }
 
-// The standard library's match is the same where there are neither brackets nor
-// slashes.
+// FuzzMatch compares with path.Match, which does the same for globs without brackets and slashes.
 func TestMatchProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		glob := rapid.StringMatching(`[ab*?é]{0,10}`).Draw(t, "glob")

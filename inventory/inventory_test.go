@@ -161,8 +161,8 @@ map: echo '@a:cross'
 		expr, want string
 	}{
 		{"@fail", "/groups.conf:1: [a] upcall map fail: exit status 3: no luck"},
-		{"@self", "group is part of itself: @a:self, @a:self"},
-		{"@cross", "group is part of itself"},
+		{"@self", "group contains itself: @a:self, @a:self"},
+		{"@cross", "group contains itself"},
 		{"@bad", `missing "]"`},
 		{"@*", "[a] all hosts: there is neither an upcall all nor list"},
 		{"@b:*", "[b] all hosts: there is neither an upcall all nor list"},
