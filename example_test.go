@@ -84,7 +84,7 @@ func ExampleClient_Execute() {
 		}
 		fmt.Println(line)
 	}
-	wait, cancel := context.WithTimeout(ctx, 5*time.Second)
+	wait, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	err = ch.WaitFinished(wait)
 	code, ok := ch.ExitCode()

@@ -185,7 +185,7 @@ func TestRealShells(t *testing.T) {
 				select {
 				case e := <-ended:
 					return e
-				case <-time.After(20 * time.Second):
+				case <-time.After(time.Minute):
 					mu.Lock()
 					defer mu.Unlock()
 					t.Fatalf("no event; the shell wrote %q", said)

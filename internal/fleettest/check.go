@@ -17,6 +17,10 @@ import (
 // Patience is how long a test waits for what comes at once.
 const Patience = sshdtest.Patience
 
+// Lapse is a time-out that a test waits out. What a healthy host does first takes less, even if
+// other programs have the processors.
+const Lapse = 10 * time.Second
+
 // Soon returns a context for what comes at once.
 func Soon(t testing.TB) context.Context {
 	t.Helper()

@@ -120,11 +120,10 @@ func TestKDCDown(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	gone := []string{"127.0.0.1:1", "127.0.0.2:1"} // where nobody listens
 	config := krbConfig(t, "", gone...)
-	start := time.Now()
-	_, err := begin(NewCredentials(Options{Config: config, Cache: cacheWith(t, testTGT())}), "web1")
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("took %v", took)
-	}
+	var err error
+	sshdtest.Within(t, "the error", tryNext, func() {
+		_, err = begin(NewCredentials(Options{Config: config, Cache: cacheWith(t, testTGT())}), "web1")
+	})
 	wantError(t, err, `get a ticket for host/web1@FLEET.TEST as alice@FLEET.TEST: no KDC of FLEET.TEST answers: `+
 		gone[0]+`: connection refused, `+gone[1]+`: connection refused; is the network up\?`)
 }
@@ -135,14 +134,13 @@ func TestSilentKDC(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	k := startFakeKDC(t, func(string, []byte) []byte { return nil })
 	config := krbConfig(t, "", k.address)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	x := NewCredentials(Options{Config: config, Password: "x", Client: "alice"}).NewContext(ctx, false)
-	start := time.Now()
-	_, _, err := x.InitSecContext("host@web1", nil, false)
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("took %v", took)
-	}
+	var err error
+	sshdtest.Within(t, "the error", tryTimeout/2, func() {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		x := NewCredentials(Options{Config: config, Password: "x", Client: "alice"}).NewContext(ctx, false)
+		_, _, err = x.InitSecContext("host@web1", nil, false)
+	})
 	wantError(t, err, `get a ticket-granting ticket as alice@FLEET.TEST: no KDC of FLEET.TEST answers: `+k.address+`: no answer; is the network up\?`)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Error("the end of the context cannot be told from the error")

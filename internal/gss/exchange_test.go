@@ -89,7 +89,7 @@ func TestGarbage(t *testing.T) {
 			config := krbConfig(t, "udp_preference_limit = "+preference, k.address)
 			for _, o := range []Options{{Password: "x", Client: "alice"}, {Cache: cacheWith(t, testTGT())}} {
 				o.Config = config
-				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), sshdtest.Patience)
 				_, _, err := NewCredentials(o).NewContext(ctx, false).InitSecContext("host@web1", nil, false)
 				cancel()
 				if e := (*Error)(nil); !errors.As(err, &e) || !strings.Contains(err.Error(), "malformed message") {
@@ -190,13 +190,13 @@ func TestLeavingOthersAlone(t *testing.T) {
 			t.Errorf("who stayed: %v", err)
 		}
 	})
-	sshdtest.Eventually(t, 5*time.Second, "two wait", func() bool {
+	sshdtest.Eventually(t, sshdtest.Patience, "two wait", func() bool {
 		c.tickets.mu.Lock()
 		defer c.tickets.mu.Unlock()
 		return c.tickets.byName["host/web1"].waiting == 2
 	})
 	leave()
-	sshdtest.Eventually(t, 5*time.Second, "one waits", func() bool {
+	sshdtest.Eventually(t, sshdtest.Patience, "one waits", func() bool {
 		c.tickets.mu.Lock()
 		defer c.tickets.mu.Unlock()
 		return c.tickets.byName["host/web1"].waiting == 1

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -47,7 +46,7 @@ func startSSHD(t testing.TB, k *kdctest.KDC, keytab string) *sshdtest.Server {
 func login(t testing.TB, s *sshdtest.Server, user string, x *Context, command string) (string, error) {
 	t.Helper()
 	client, err := ssh.Dial("tcp", "127.0.0.1:"+strings.TrimPrefix(s.Address(), "[127.0.0.1]:"), &ssh.ClientConfig{
-		User: user, Timeout: 10 * time.Second,
+		User: user, Timeout: sshdtest.Patience,
 		HostKeyCallback: ssh.FixedHostKey(s.HostKey(sshdtest.KindED25519)),
 		Auth:            []ssh.AuthMethod{ssh.GSSAPIWithMICAuthMethod(x, "localhost")},
 	})

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -21,7 +20,7 @@ import (
 )
 
 // patience is how long a test waits for what comes at once.
-const patience = 20 * time.Second
+const patience = sshdtest.Patience
 
 // standIn takes the place of an agent: it counts its connections and gives each to
 // a function, behind which it is closed.

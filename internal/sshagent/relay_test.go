@@ -377,7 +377,7 @@ func TestRelayBoundSessionsLeaveRoom(t *testing.T) {
 	}()
 	select {
 	case <-answered:
-	case <-time.After(2 * time.Second):
+	case <-time.After(patience):
 		t.Errorf("no answer while %d bound sessions idle", maxSockets)
 	}
 }

@@ -11,10 +11,10 @@ import (
 func TestWaitingHereIsNoStall(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	content := strings.Repeat("x", 96<<10)
+	content := strings.Repeat("x", 40<<10)
 	local := write(t, filepath.Join(t.TempDir(), "f"), content)
-	// A second for what is more than the burst; the host is silent meanwhile.
-	j := newJob(t, Options{SCP: true, Rate: 64 << 10, Stall: 400 * time.Millisecond})
+	// Four seconds for what is more than the burst; the host is silent meanwhile.
+	j := newJob(t, Options{SCP: true, Rate: 8 << 10, Stall: 2 * time.Second})
 	if r, err := j.Upload(soon(t), m.host(), []string{local}, "f", nil); err != nil || r.Files != 1 {
 		t.Fatalf("%+v, %v", r, err)
 	}

@@ -230,8 +230,7 @@ func FuzzSFTP(f *testing.F) {
 	f.Add([]byte(version + "\x00\x00\x00\x0d\x69\x00\x00\x00\x01\x00\x00\x00\x04\x00\x00\x41\xed" + "\x00\x00\x00\x0a\x66\x00\x00\x00\x02\x00\x00\x00\x01h" +
 		"\x00\x00\x00\x1a\x68\x00\x00\x00\x03\x00\x00\x00\x01\x00\x00\x00\x05../ev\x00\x00\x00\x00\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, said []byte) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		defer cancel()
+		ctx := soon(t)
 		parent := t.TempDir()
 		dir := filepath.Join(parent, "in")
 		j := New(Options{Recursive: true, Stall: 20 * time.Millisecond})

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 
 func leftovers(before int) int {
 	var left []string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		left = nil
 		var stacks strings.Builder
 		pprof.Lookup("goroutine").WriteTo(&stacks, 1)

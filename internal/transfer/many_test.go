@@ -66,7 +66,7 @@ func TestEveryFileEndsOnce(t *testing.T) {
 		"cut":            {cut: 15_000},
 		"denied":         {denied: true},
 		"SCP":            {opt: Options{SCP: true, Verify: true}},
-		"SCP, cancelled": {opt: Options{SCP: true, Rate: 20_000}, after: -1},
+		"SCP, cancelled": {opt: Options{SCP: true, Rate: 2_000}, after: -1},
 		"SCP, denied":    {opt: Options{SCP: true}, denied: true},
 	} {
 		t.Run(name, func(t *testing.T) {

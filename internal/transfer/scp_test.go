@@ -52,8 +52,7 @@ func FuzzSCP(f *testing.F) {
 		f.Add([]byte(said), false)
 	}
 	f.Fuzz(func(t *testing.T, said []byte, glob bool) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		defer cancel()
+		ctx := soon(t)
 		parent := t.TempDir()
 		j := New(Options{SCP: true, Recursive: true, Preserve: true, Glob: glob, Stall: 20 * time.Millisecond})
 		defer j.Close()

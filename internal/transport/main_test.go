@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fleetssh/internal/sshdtest"
 )
 
 // asRelay, as the first argument, makes the test binary a proxy command: what
@@ -31,7 +33,7 @@ func TestMain(m *testing.M) {
 	}
 	before := openFiles()
 	code := m.Run()
-	for end := time.Now().Add(5 * time.Second); ; {
+	for end := time.Now().Add(patience); ; {
 		var left []string
 		for name, n := range openFiles() {
 			if n > before[name] {
@@ -79,7 +81,7 @@ func openFiles() map[string]int {
 }
 
 // patience is how long a test waits for what comes at once.
-const patience = 30 * time.Second
+const patience = sshdtest.Patience
 
 // soon returns a context for what comes at once.
 func soon(t testing.TB) context.Context {

@@ -383,12 +383,7 @@ func TestProxyContext(t *testing.T) {
 
 func TestProxyUnreachable(t *testing.T) {
 	sshdtest.CheckLeaks(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := closedAddr(t)
 	dial, err := Proxy("socks5h://" + addr)
 	if err != nil {
 		t.Fatal(err)

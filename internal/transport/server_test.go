@@ -69,6 +69,18 @@ func loopback(t testing.TB, serve func(net.Conn)) (addr string) {
 	return listen(t, "tcp", "127.0.0.1:0", serve).Addr().String()
 }
 
+// closedAddr returns an address on which nobody listens, and nobody can until the end of the test:
+// it is the client's end of a connection.
+func closedAddr(t testing.TB) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", loopback(t, echo))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn.LocalAddr().String()
+}
+
 func echo(conn net.Conn) { carry(conn, conn) }
 
 // carry is io.Copy without the pipes that it keeps to splice sockets, which would

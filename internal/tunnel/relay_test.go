@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // stream is a channel whose other end is a TCP connection in the test.
 type stream struct {
