@@ -3,7 +3,6 @@ package session
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"fleetssh"
 	"fleetssh/internal/fleettest"
@@ -46,7 +45,7 @@ func TestDropbearStop(t *testing.T) {
 			c := fleettest.Dial(t, dropbearServer(t, sshdtest.Bob))
 			marker := sshdtest.Marker()
 			defer sshdtest.Kill(marker)
-			cmd := fleetssh.Command{Line: fmt.Sprintf(test.format, marker), Timeout: 2 * time.Second}
+			cmd := fleetssh.Command{Line: fmt.Sprintf(test.format, marker), Timeout: fleettest.Lapse}
 			if test.pty {
 				cmd.PTY = &fleetssh.PTY{}
 			}
@@ -69,7 +68,7 @@ func TestDropbearStopUnsure(t *testing.T) {
 	defer sshdtest.Kill(bystander, marker)
 	other := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + bystander})
 	fleettest.Running(t, bystander, true)
-	out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + marker + "; echo x", Timeout: 2 * time.Second})
+	out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + marker + "; echo x", Timeout: fleettest.Lapse})
 	fleettest.AsError[*fleetssh.TimeoutError](t, out.WaitFinished(fleettest.Soon(t)))
 	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut})
 	fleettest.Running(t, bystander, true)

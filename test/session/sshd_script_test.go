@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"fleetssh"
 	"fleetssh/internal/fleettest"
@@ -225,7 +224,7 @@ func TestSSHDScriptStopped(t *testing.T) {
 				sshdtest.CheckLeaks(t)
 				_, host, dir := scriptServer(t, account)
 				marker := sshdtest.Marker()
-				cmd := fleetssh.Command{Timeout: 3 * time.Second, Env: map[string]string{"TMPDIR": dir}}
+				cmd := fleetssh.Command{Timeout: fleettest.Lapse, Env: map[string]string{"TMPDIR": dir}}
 				cmd.Script = &fleetssh.Script{Text: []byte("#!/bin/bash\n" + trap + "sleep $1 & sleep $1; sleep $1"), Args: []string{marker}}
 				if account == sshdtest.Alice {
 					cmd.Sudo, cmd.SudoPassword = true, accountPassword

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -74,7 +76,7 @@ func TestSSHDExitAndOutput(t *testing.T) {
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	c := fleettest.Dial(t, host)
 	t.Run("output ends first", func(t *testing.T) {
-		out := fleettest.Start(t, c, fleetssh.Command{Line: "echo x; exec >&- 2>&-; sleep 1; exit 7"})
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "echo x; exec >&- 2>&-; read end; exit 7", OpenStdin: true})
 		fleettest.Equal(t, "output", fleettest.Text(t, out.Stdout), "x\n")
 		fleettest.Equal(t, "stderr", fleettest.Text(t, out.Stderr), "")
 		fleettest.Equal(t, "finished", out.Finished(), false)
@@ -104,7 +106,8 @@ func TestSSHDExitAndOutput(t *testing.T) {
 		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
 	})
 	t.Run("wait twice", func(t *testing.T) {
-		out := fleettest.Start(t, c, fleetssh.Command{Line: "read line; sleep 1; echo $line; exit 5", OpenStdin: true})
+		goOn := filepath.Join(t.TempDir(), "go on")
+		out := fleettest.Start(t, c, fleetssh.Command{Line: "read line; until [ -e '" + goOn + "' ]; do sleep 0.05; done; echo $line; exit 5", OpenStdin: true})
 		if _, err := out.Stdin.Write([]byte("hello\n")); err != nil {
 			t.Fatal(err)
 		}
@@ -112,6 +115,9 @@ func TestSSHDExitAndOutput(t *testing.T) {
 		defer cancel()
 		if err := out.WaitFinished(short); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("first wait: %v", err)
+		}
+		if err := os.WriteFile(goOn, nil, 0o600); err != nil {
+			t.Fatal(err)
 		}
 		fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, out.WaitFinished(fleettest.Soon(t))).Code, 5)
 		fleettest.Equal(t, "code again", fleettest.AsError[*fleetssh.ExitError](t, out.WaitFinished(fleettest.Soon(t))).Code, 5)
@@ -289,14 +295,10 @@ func TestSSHDConnectTimeout(t *testing.T) {
 	// A stopped server: the system completes the connection, nobody speaks.
 	s.Pause()
 	defer s.Resume()
-	host.ConnectTimeout, host.Attempts = 300*time.Millisecond, 2
-	begun := time.Now()
+	host.ConnectTimeout, host.Attempts = 5*time.Second, 2
 	e := fleettest.DialFails[*fleetssh.TimeoutError](t, host)
 	fleettest.Equal(t, "phase", e.Phase, "handshake")
 	fleettest.Equal(t, "attempts", e.Attempts, 2)
-	if took := time.Since(begun); took > 5*time.Second {
-		t.Errorf("took %v", took)
-	}
 }
 
 // localhost has two addresses; at most one of them answers.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"fleetssh"
 	"fleetssh/internal/fleettest"
@@ -67,7 +66,7 @@ func TestSSHDStopAfterTimeout(t *testing.T) {
 				marker := sshdtest.Marker()
 				cmd := test.command
 				cmd.Line = fmt.Sprintf(line.format, marker)
-				cmd.Timeout = 3 * time.Second
+				cmd.Timeout = fleettest.Lapse
 				out := fleettest.Start(t, c, cmd)
 				fleettest.Running(t, marker, true)
 				e := fleettest.AsError[*fleetssh.TimeoutError](t, out.WaitFinished(fleettest.Soon(t)))
@@ -133,7 +132,7 @@ func TestSSHDStopOnlyTheRightOne(t *testing.T) {
 			far := fleettest.Start(t, stranger, fleetssh.Command{Line: "sleep " + elsewhere})
 			fleettest.Running(t, elsewhere, true)
 			marker := sshdtest.Marker()
-			out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + marker, Timeout: 2 * time.Second})
+			out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + marker, Timeout: fleettest.Lapse})
 			fleettest.Running(t, marker, true)
 			fleettest.AsError[*fleetssh.TimeoutError](t, out.WaitFinished(fleettest.Soon(t)))
 			fleettest.Equal(t, "kind", out.Outcome().Kind, fleetssh.TimedOut)
@@ -219,7 +218,7 @@ func TestSSHDStopOutput(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	c := fleettest.Dial(t, stopServer(t, sshdtest.Bob))
 	marker := sshdtest.Marker()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), fleettest.Lapse)
 	defer cancel()
 	out, err := c.Output(ctx, "echo before; sleep "+marker)
 	fleettest.AsError[*fleetssh.TimeoutError](t, err)

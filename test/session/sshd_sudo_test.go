@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"fleetssh"
 	"fleetssh/internal/fleettest"
@@ -124,7 +123,6 @@ func TestSSHDSudoWrongPassword(t *testing.T) {
 			_, c, _ := sudoServer(t, sshdtest.Alice)
 			trace := filepath.Join(sshdtest.SharedDir(t), "trace")
 			var asked atomic.Int32
-			begun := time.Now()
 			out, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{
 				Line: "touch " + trace, Sudo: true, PTY: pty, Stdin: strings.NewReader("input\n"),
 				SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) {
@@ -132,9 +130,6 @@ func TestSSHDSudoWrongPassword(t *testing.T) {
 					return "wr0ng", nil
 				},
 			})
-			if took := time.Since(begun); took > 8*time.Second {
-				t.Errorf("took %v: more than one attempt", took)
-			}
 			e := fleettest.AsError[*fleetssh.SessionError](t, err)
 			fleettest.Equal(t, "phase", e.Phase, "sudo")
 			fleettest.Contains(t, e.Error(), "wrong password", c.Host().Host)

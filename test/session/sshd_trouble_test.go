@@ -26,7 +26,7 @@ func TestSSHDTroubleTooManyLogins(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"MaxStartups 2"}})
-	host.Attempts, host.RetryDelay = 100, 50*time.Millisecond
+	host.Attempts, host.RetryDelay = 10_000, 50*time.Millisecond
 	p := &fleetssh.ParallelClient{Hosts: fleetssh.Hosts(host, strings.Fields(strings.Repeat(host.Host+" ", 30))...)}
 	defer p.Close()
 	if err := p.Connect(fleettest.Soon(t)); err != nil {
@@ -93,17 +93,19 @@ func TestSSHDTroubleRekey(t *testing.T) {
 func TestSSHDTroubleProbed(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	_, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"ClientAliveInterval 1", "ClientAliveCountMax 1"}})
-	fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, host), "sleep 3; echo alive"), "alive\n")
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"ClientAliveInterval 4", "ClientAliveCountMax 1"}})
+	fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, host), "sleep 9; echo alive"), "alive\n")
 }
 
 // A peer that is dead without a word is found.
 func TestSSHDTroubleFrozen(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	t.Run("keep-alive", func(t *testing.T) {
+	all := fleettest.Together{T: t}
+	defer all.Wait()
+	all.Run("keep-alive", func(t *testing.T) {
 		s, host := fleettest.StartSSHD(t, sshdtest.Options{})
-		host.KeepAlive = 200 * time.Millisecond
+		host.KeepAlive = 2 * time.Second
 		c := fleettest.Dial(t, host)
 		out := fleettest.Start(t, c, fleetssh.Command{Line: "echo here; exec cat", OpenStdin: true})
 		fleettest.Equal(t, "line", lineReader(t, out.Stdout)(), "here")
@@ -113,21 +115,21 @@ func TestSSHDTroubleFrozen(t *testing.T) {
 		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Lost})
 		fleettest.Equal(t, "close", c.Close(), nil)
 	})
-	t.Run("keep-alive of one that answers", func(t *testing.T) {
+	all.Run("keep-alive of one that answers", func(t *testing.T) {
 		_, host := fleettest.StartSSHD(t, sshdtest.Options{})
-		host.KeepAlive = 50 * time.Millisecond
-		fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, host), "sleep 1; echo alive"), "alive\n")
+		host.KeepAlive = 2 * time.Second
+		fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, host), "sleep 9; echo alive"), "alive\n")
 	})
-	t.Run("open", func(t *testing.T) {
+	all.Run("open", func(t *testing.T) {
 		s, host := fleettest.StartSSHD(t, sshdtest.Options{})
-		host.ConnectTimeout = time.Second
+		host.ConnectTimeout = fleettest.Lapse
 		c := fleettest.Dial(t, host)
 		defer s.PauseConnections()()
 		out, err := c.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true"})
 		fleettest.Equal(t, "phase", fleettest.AsError[*fleetssh.TimeoutError](t, err).Phase, "open")
 		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "open"})
 	})
-	t.Run("stop", func(t *testing.T) {
+	all.Run("stop", func(t *testing.T) {
 		s, host := fleettest.StartSSHD(t, sshdtest.Options{})
 		c := fleettest.Dial(t, host)
 		marker := sshdtest.Marker()
@@ -138,14 +140,14 @@ func TestSSHDTroubleFrozen(t *testing.T) {
 		begun := time.Now()
 		fleettest.AsError[*fleetssh.SessionError](t, out.Stop(fleettest.Soon(t)))
 		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled})
-		if took := time.Since(begun); took > 15*time.Second {
+		if took := time.Since(begun); took > time.Minute {
 			t.Errorf("took %v", took)
 		}
 	})
-	t.Run("one of many", func(t *testing.T) {
+	all.Run("one of many", func(t *testing.T) {
 		s, frozen := fleettest.StartSSHD(t, sshdtest.Options{})
 		_, host := fleettest.StartSSHD(t, sshdtest.Options{})
-		frozen.ConnectTimeout = 3 * time.Second
+		frozen.ConnectTimeout = fleettest.Lapse
 		p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{frozen, host, host}}
 		defer p.Close()
 		if err := p.Connect(fleettest.Soon(t)); err != nil {

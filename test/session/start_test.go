@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -24,6 +23,8 @@ import (
 // or says how the command ended.
 func TestStartWithoutReply(t *testing.T) {
 	t.Parallel()
+	all := fleettest.Together{T: t}
+	defer all.Wait()
 	for _, test := range []struct {
 		command fleetssh.Command
 		want    fleetssh.Outcome
@@ -35,10 +36,9 @@ func TestStartWithoutReply(t *testing.T) {
 		{fleetssh.Command{Line: "kill -9 $$"}, fleetssh.Outcome{Kind: fleetssh.Signaled, Signal: "KILL"}, ""},
 		{fleetssh.Command{Line: "cat", Stdin: strings.NewReader("eaten\n")}, fleetssh.Outcome{Kind: fleetssh.Exited}, "eaten\n"},
 		{fleetssh.Command{Script: &fleetssh.Script{Text: []byte("echo from a script; exit 3")}}, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 3}, "from a script\n"},
-		{fleetssh.Command{Line: "echo on; sleep 1000", Timeout: time.Second}, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true}, "on\n"},
+		{fleetssh.Command{Line: "echo on; sleep 1000", Timeout: fleettest.Lapse}, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true}, "on\n"},
 	} {
-		t.Run(test.command.Line, func(t *testing.T) {
-			t.Parallel()
+		all.Run(test.command.Line, func(t *testing.T) {
 			p := fleettest.NewFleet(t, fleettest.Faulty(t, simfleet.NoStartReply).Config())
 			for out := range finished(t, p, test.command) {
 				fleettest.Equal(t, "outcome", out.Outcome(), test.want)
@@ -180,7 +180,7 @@ func TestSSHDStopAfterEnd(t *testing.T) {
 			ctx, cancel := context.WithCancel(fleettest.Soon(t))
 			defer cancel()
 			if way == "Timeout" {
-				cmd.Timeout = 2 * time.Second
+				cmd.Timeout = fleettest.Lapse
 			}
 			events, err := p.Stream(ctx, cmd)
 			if err != nil {

@@ -124,7 +124,7 @@ func halfDeaf(t testing.TB) fleetssh.HostConfig {
 			}()
 		}
 	})
-	host.ConnectTimeout = 1500 * time.Millisecond
+	host.ConnectTimeout = fleettest.Lapse
 	return host
 }
 
@@ -441,23 +441,32 @@ func BenchmarkClient(b *testing.B) {
 // for it either.
 func TestStdinBesideSilentHost(t *testing.T) {
 	t.Parallel()
-	_, hosts := fleettest.Simulated(t, 2, func(i int, h *simfleet.Host) {
+	fleet, hosts := fleettest.Simulated(t, 2, func(i int, h *simfleet.Host) {
 		if i == 1 {
 			h.Fault.Kind = simfleet.StallKex
 		}
 	})
 	for i := range hosts {
-		hosts[i].ConnectTimeout = 3 * time.Second
+		hosts[i].ConnectTimeout = 2 * fleettest.Patience
 	}
 	p := fleettest.NewFleet(t, hosts...)
 	in, out := io.Pipe()
 	go func() { io.WriteString(out, "12345"); out.Close() }()
-	outs, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "wc -c", Stdin: in, Timeout: 2 * time.Second})
-	fleettest.AsError[*fleetssh.HostsError](t, err)
-	p.Join(fleettest.Soon(t), outs)
-	fleettest.Equal(t, "outcome", outs[0].Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
-	fleettest.Equal(t, "output", fleettest.Text(t, outs[0].Stdout), "5\n")
-	fleettest.Equal(t, "the other", outs[1].Outcome().Kind, fleetssh.Unreachable)
+	events, err := p.Stream(fleettest.Soon(t), fleetssh.Command{Line: "wc -c", Stdin: in})
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcomes := ""
+	for ev := range events {
+		switch ev.Kind {
+		case fleetssh.StdoutLine:
+			fleettest.Equal(t, "output", ev.Text, "5")
+		case fleetssh.Finished:
+			outcomes += fmt.Sprintf("%d %v\n", ev.Host, ev.Output.Outcome().Kind)
+			fleet.Servers[1].Close() // only now does the silent host end
+		}
+	}
+	fleettest.Equal(t, "outcomes", outcomes, "0 exited\n1 unreachable\n")
 }
 
 // A run that reached nobody is not taken for one that went well.

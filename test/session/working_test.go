@@ -24,6 +24,7 @@ func TestWorking(t *testing.T) {
 	twice.Attempts = 2
 	running := fleettest.NewServer(t, nil).Config()
 	done := fleettest.NewServer(t, nil).Config()
+	stalled.ConnectTimeout, twice.ConnectTimeout = 2*fleettest.Patience, 2*fleettest.Patience
 	p := fleettest.NewFleet(t, stalled, refused, twice, running, done)
 	if at := p.Working(); at != nil {
 		t.Errorf("before the first call: %v", at)
@@ -32,7 +33,7 @@ func TestWorking(t *testing.T) {
 	defer cancel()
 	begun := time.Now()
 	events, err := p.Stream(ctx, fleetssh.Command{Line: "%s", HostArgs: []fleetssh.Args{
-		{List: []string{"true"}}, {List: []string{"true"}}, {List: []string{"true"}}, {List: []string{"sleep 60"}}, {List: []string{"true"}},
+		{List: []string{"true"}}, {List: []string{"true"}}, {List: []string{"true"}}, {List: []string{"sleep 1000"}}, {List: []string{"true"}},
 	}})
 	if err != nil {
 		t.Fatal(err)
