@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -40,9 +39,9 @@ func TestBannerIsKept(t *testing.T) {
 			h.Banner = sent
 			h.SignIn = func(_ string, done <-chan struct{}) bool { <-done; return false }
 		}).Config()
-		host.ConnectTimeout = 3 * time.Second
+		host.ConnectTimeout = fleettest.Lapse
 		_, err := fleetssh.Dial(t.Context(), host)
-		fleettest.Contains(t, err.Error(), `timed out after 3s: it said "Authorized ^[[31muse^[[0m only.^J    Ask ops."`)
+		fleettest.Contains(t, err.Error(), `timed out after 10s: it said "Authorized ^[[31muse^[[0m only.^J    Ask ops."`)
 	})
 	t.Run("endless", func(t *testing.T) {
 		t.Parallel()

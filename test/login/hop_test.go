@@ -99,7 +99,9 @@ func (h *hostileHop) serve(asked ssh.NewChannel) {
 // other host behind the same hop notices.
 func TestHostileHop(t *testing.T) {
 	t.Parallel()
-	const limit = 2 * time.Second
+	all := fleettest.Together{T: t}
+	defer all.Wait()
+	const limit = fleettest.Lapse
 	_, good := fleettest.Simulated(t, 5, nil)
 	for _, test := range []struct {
 		name  string
@@ -116,8 +118,7 @@ func TestHostileHop(t *testing.T) {
 		{"flooding", fleettest.Is[*fleetssh.ConnectionError], "handshake", false, window + 64<<10},
 		{"chatting", fleettest.Is[*fleetssh.ConnectionError], "handshake", false, window + 64<<10},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
+		all.Run(test.name, func(t *testing.T) {
 			h := newHostileHop(t)
 			bad := good[0]
 			bad.Host, bad.ConnectTimeout = test.name+"-host", limit

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -55,7 +54,7 @@ func packetHost(t *testing.T, answer func(method string) []byte) fleetssh.HostCo
 	})
 	return fleetssh.HostConfig{
 		Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port, User: "alice", HostKeys: fleetssh.InsecureIgnoreHostKeys(),
-		Auth: fleetssh.Auth{Password: "right", NoAgent: true, NoDefaultKeys: true}, Attempts: 2, RetryDelay: -1, ConnectTimeout: 5 * time.Second,
+		Auth: fleetssh.Auth{Password: "right", NoAgent: true, NoDefaultKeys: true}, Attempts: 2, RetryDelay: -1, ConnectTimeout: fleettest.Patience,
 	}
 }
 

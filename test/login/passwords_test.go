@@ -157,7 +157,7 @@ func TestPasswordTurnIsPassedOn(t *testing.T) {
 			h.Password, h.AuthorizedKeys = "", []ssh.PublicKey{fleettest.ClientKey().PublicKey()}
 		}
 	})
-	hosts[0].ConnectTimeout = time.Second
+	hosts[0].ConnectTimeout = fleettest.Lapse
 	hosts[3].Auth.Signers = []ssh.Signer{fleettest.ClientKey()}
 	hosts[4].Port = fleettest.ClosedPort(t)
 	p := fleettest.NewFleet(t, hosts...)
@@ -191,9 +191,9 @@ func TestPasswordTurnIsCancelled(t *testing.T) {
 		}
 	})
 	for i := range hosts {
-		hosts[i].ConnectTimeout = time.Minute
+		hosts[i].ConnectTimeout = fleettest.Patience
 	}
-	hosts[1].ConnectTimeout = 5 * time.Second // its clock stands still while it waits
+	hosts[1].ConnectTimeout = fleettest.Lapse // its clock stands still while it waits
 	p := fleettest.NewFleet(t, hosts...)
 	first, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -226,7 +226,7 @@ func TestPasswordTurnIsCancelled(t *testing.T) {
 		}
 		return n == 5
 	})
-	<-time.After(5100 * time.Millisecond) // longer than host 1 may take to connect
+	<-time.After(fleettest.Lapse + 100*time.Millisecond) // longer than host 1 may take to connect
 	leave()
 	cancel()
 	wg.Wait()
@@ -392,7 +392,7 @@ func TestWrongSudoPasswordReachesOneHost(t *testing.T) {
 	}{
 		{"plain", nil},
 		{"on a terminal", func(_ *fleetssh.ParallelClient, c *fleetssh.Command) { c.PTY = new(fleetssh.PTY) }},
-		{"with a time for the command", func(_ *fleetssh.ParallelClient, c *fleetssh.Command) { c.Timeout = 10 * time.Second }},
+		{"with a time for the command", func(_ *fleetssh.ParallelClient, c *fleetssh.Command) { c.Timeout = fleettest.Patience }},
 		{"one after the other", func(p *fleetssh.ParallelClient, _ *fleetssh.Command) { p.PoolSize = 1 }},
 		{"connections that are closed at once", func(p *fleetssh.ParallelClient, _ *fleetssh.Command) { p.OneShot = true }},
 	} {
@@ -444,7 +444,7 @@ func TestSudoPasswordGoesToAll(t *testing.T) {
 	t.Run("asked for again", func(t *testing.T) {
 		t.Parallel()
 		servers, p, cmd := sudoFleet(t, 12, "wrong", nil)
-		cmd.Timeout = 10 * time.Second
+		cmd.Timeout = fleettest.Patience
 		var asked atomic.Int32
 		p.AskAgain = func(_ context.Context, r fleetssh.RefusedPassword) (string, error) {
 			fleettest.Equal(t, "sudo", r.Sudo, true)
@@ -483,9 +483,9 @@ func TestSudoPasswordGoesToAll(t *testing.T) {
 func TestSudoWaitsAreNoRunningTime(t *testing.T) {
 	t.Parallel()
 	_, p, cmd := sudoFleet(t, 5, "wrong", nil)
-	cmd.Timeout = 3 * time.Second
+	cmd.Timeout = fleettest.Lapse
 	p.AskAgain = func(ctx context.Context, r fleetssh.RefusedPassword) (string, error) {
-		<-time.After(4 * time.Second)
+		<-time.After(fleettest.Lapse + time.Second)
 		return "right", nil
 	}
 	outs := runAll(t, p, cmd)

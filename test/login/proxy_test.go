@@ -183,14 +183,14 @@ func TestProxyTargetFails(t *testing.T) {
 	dial = simfleet.DialLoopback
 	good := fleettest.NewServer(t, nil)
 	bad := fleettest.Faulty(t, simfleet.StallAuth).Config()
-	bad.ConnectTimeout = time.Second
+	bad.ConnectTimeout = fleettest.Lapse
 	wrong := good.Config()
 	wrong.Auth.Signers = []ssh.Signer{fleettest.NewKey()}
 	changed := good.Config()
 	changed.HostKeys = fleettest.NewServer(t, nil).KnownHosts()
 	named := func(name string) fleetssh.HostConfig {
 		h := good.Config()
-		h.Host, h.ConnectTimeout = name, time.Second
+		h.Host, h.ConnectTimeout = name, fleettest.Lapse
 		return h
 	}
 	hosts := fleettest.Behind(&hop, good.Config(), named("unknown"), named("closed"), named("silent"), bad, wrong, changed, good.Config())

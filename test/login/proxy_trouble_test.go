@@ -61,7 +61,7 @@ func TestProxyDiesDuringLogin(t *testing.T) {
 			hop := s.Config()
 			target := fleettest.NewServer(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
 			host := target.Config()
-			host.Proxy, host.Attempts, host.ConnectTimeout = &hop, attempts, 10*time.Second
+			host.Proxy, host.Attempts, host.ConnectTimeout = &hop, attempts, fleettest.Patience
 			done := make(chan error, 1)
 			go func() {
 				c, err := fleetssh.Dial(t.Context(), host)
@@ -118,7 +118,7 @@ func TestProxyGivenUp(t *testing.T) {
 	host := fleettest.NewServer(t, nil).Config()
 	host.Proxy = &hop
 	p := fleettest.NewFleet(t, host, host, host)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), fleettest.Lapse)
 	defer cancel()
 	err := p.Connect(ctx)
 	for _, f := range fleettest.AsError[*fleetssh.HostsError](t, err).Failed {

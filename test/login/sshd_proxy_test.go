@@ -125,7 +125,7 @@ func TestSSHDProxyRefusals(t *testing.T) {
 	resume := pause(target)
 	defer resume()
 	silent := host
-	silent.ConnectTimeout = 500 * time.Millisecond
+	silent.ConnectTimeout = fleettest.Lapse
 	e := fleettest.DialFails[*fleetssh.TimeoutError](t, with(silent, &open))
 	fleettest.Equal(t, "port", e.Port, target.Port)
 }

@@ -149,7 +149,7 @@ func TestScanFaults(t *testing.T) {
 	dropping := where(fleettest.NewServer(t, func(h *simfleet.Host) { h.DropFirst = 2 }))
 	tooOften := where(fleettest.NewServer(t, func(h *simfleet.Host) { h.DropFirst = 20 }))
 	silent := where(fleettest.Faulty(t, simfleet.SilentAccept))
-	silent.ConnectTimeout, silent.Attempts = 500*time.Millisecond, 2
+	silent.ConnectTimeout, silent.Attempts = 5*time.Second, 2
 	missing := fleetssh.HostConfig{Host: "no-such-host.invalid", Attempts: 1, RetryDelay: -1}
 	shown := scan(t, dropping, tooOften, silent, missing)
 	fleettest.Equal(t, "keys", fmt.Sprint(len(shown[0].Keys), shown[0].Err), "1 <nil>")

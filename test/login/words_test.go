@@ -13,6 +13,7 @@ import (
 	"fleetssh"
 	"fleetssh/internal/fleettest"
 	"fleetssh/internal/simfleet"
+	"fleetssh/internal/sshdtest"
 )
 
 // talker is a listener that says the same to everybody.
@@ -55,7 +56,7 @@ func newTalker(t *testing.T, words string, then string) *talker {
 func (k *talker) config() fleetssh.HostConfig {
 	return fleetssh.HostConfig{
 		Host: "127.0.0.1", Port: k.addr.Port, User: "alice", HostKeys: fleetssh.InsecureIgnoreHostKeys(),
-		Auth: fleetssh.Auth{Password: "x"}, Attempts: 2, RetryDelay: -1, ConnectTimeout: 2 * time.Second,
+		Auth: fleetssh.Auth{Password: "x"}, Attempts: 2, RetryDelay: -1, ConnectTimeout: fleettest.Lapse,
 	}
 }
 
@@ -80,16 +81,17 @@ func TestWordsInPlaceOfSSH(t *testing.T) {
 		{"TLS alert", "\x15\x03\x01\x00\x02\x02\x46", "waits", `^U^C^A^@^B^BF`, `no SSH server: it said "^U^C^A^@^B^BF"`, 1, false},
 		{"SSH 1", "SSH-1.5-OpenSSH_1.2\n", "waits", "SSH-1.5-OpenSSH_1.2", `it speaks SSH 1 only: it said "SSH-1.5-OpenSSH_1.2"`, 1, false},
 		{"other words", "hello\r\nwho are you?\r\n", "closes", "hello / who are you?", `no SSH server: it said "hello / who are you?"`, 1, false},
-		{"other words and silence", "hello", "waits", "hello", `timed out after 2s: it said "hello"`, 1, true},
-		{"busy and silence", "server busy\n", "waits", "server busy", `timed out after 2s: it said "server busy" (2 attempts)`, 2, true},
+		{"other words and silence", "hello", "waits", "hello", `timed out after 10s: it said "hello"`, 1, true},
+		{"busy and silence", "server busy\n", "waits", "server busy", `timed out after 10s: it said "server busy" (2 attempts)`, 2, true},
 		{"escapes", "\x1b[2Jgo\u202eaway\x9b\n", "closes", `^[[2Jgo\u202eaway\x9b`, `it said "^[[2Jgo\u202eaway\x9b"`, 1, false},
 		{"long", long + "\r\n", "closes", long[:400] + "…", "it said \"" + long[:400] + "…\"", 1, false},
 		{"words, and the end behind the version", "go away\r\nSSH-2.0-x\r\n", "closes", "go away", `the host closed the connection: it said "go away" (2 attempts)`, 2, false},
 		{"long words before the version", long + "\r\nSSH-2.0-x\r\n", "closes", long[:400] + "…", "overflow reading version string: it said \"www", 1, false},
 	}
+	all := fleettest.Together{T: t}
+	defer all.Wait()
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
+		all.Run(test.name, func(t *testing.T) {
 			k := newTalker(t, test.words, test.then)
 			_, err := fleetssh.Dial(t.Context(), k.config())
 			fleettest.Contains(t, err.Error(), test.text)
@@ -142,16 +144,17 @@ func TestRefusedIsTriedAgainSoon(t *testing.T) {
 	s := fleettest.NewServer(t, nil)
 	host := s.Config()
 	host.Port, host.Attempts, host.RetryDelay = fleettest.ClosedPort(t), 3, 0
-	begun := time.Now()
-	_, err := fleetssh.Dial(t.Context(), host)
-	took := time.Since(begun)
-	fleettest.Contains(t, err.Error(), "connection refused (3 attempts)")
-	if took < 500*time.Millisecond || took > 8*time.Second {
-		t.Errorf("three attempts took %v, want 0.6s and not 10s", took)
-	}
+	sshdtest.Within(t, "three attempts, with pauses of 0.6s and not 10s,", 8*time.Second, func() {
+		begun := time.Now()
+		_, err := fleetssh.Dial(t.Context(), host)
+		fleettest.Contains(t, err.Error(), "connection refused (3 attempts)")
+		if took := time.Since(begun); took < 500*time.Millisecond {
+			t.Errorf("three attempts took %v", took)
+		}
+	})
 	host.RetryDelay = time.Second // is longer than the pauses that are chosen otherwise
-	begun = time.Now()
-	if _, err = fleetssh.Dial(t.Context(), host); time.Since(begun) < 2*time.Second {
+	begun := time.Now()
+	if _, err := fleetssh.Dial(t.Context(), host); time.Since(begun) < 2*time.Second {
 		t.Errorf("with a pause of a second three attempts took %v: %v", time.Since(begun), err)
 	}
 }
