@@ -30,7 +30,7 @@ func TestSSHDCopyResume(t *testing.T) {
 		{"cut", fleetssh.CopyOptions{}, func(b *copyBox, _ func()) { b.server.KillConnections() }, fleetssh.Outcome{Kind: fleetssh.Lost}},
 		{"cancelled", fleetssh.CopyOptions{}, func(_ *copyBox, cancel func()) { cancel() }, fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true}},
 		{"server killed", fleetssh.CopyOptions{}, func(b *copyBox, _ func()) { b.signalServers(syscall.SIGKILL) }, fleetssh.Outcome{Kind: fleetssh.Lost}},
-		{"timed out", fleetssh.CopyOptions{Timeout: 2 * time.Second, Rate: 4 << 20}, func(*copyBox, func()) {}, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true}},
+		{"timed out", fleetssh.CopyOptions{Timeout: fleettest.Lapse, Rate: 1 << 20}, func(*copyBox, func()) {}, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true}},
 	} {
 		for _, way := range bothWays {
 			t.Run(broken.name+", "+way.name, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestSSHDCopyBrokenSmall(t *testing.T) {
 				begun := time.Now()
 				r, _ := way.copy(b.client, ctx, from, to, &opt)
 				fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
-				if took := time.Since(begun); took > 10*time.Second {
+				if took := time.Since(begun); took > fleettest.Promptly {
 					t.Errorf("took %v", took)
 				}
 				nothingLeft(t, b.dir)
@@ -198,7 +198,7 @@ func TestSSHDCopyStalled(t *testing.T) {
 			b := newCopyBox(t, sshdtest.Options{})
 			from, to := b.paths(way, "file", "copy")
 			writeFile(t, from, fleettest.Noise(8<<20))
-			opt := fleetssh.CopyOptions{Rate: 8 << 20, StallTimeout: 500 * time.Millisecond}
+			opt := fleetssh.CopyOptions{Rate: 3 << 20, StallTimeout: 5 * time.Second}
 			var once sync.Once
 			opt.Progress = func(p fleetssh.CopyProgress) {
 				if p.Done > 2<<20 {
@@ -209,7 +209,7 @@ func TestSSHDCopyStalled(t *testing.T) {
 			r, err := way.copy(b.client, fleettest.Soon(t), from, to, &opt)
 			e := fleettest.AsError[*fleetssh.TimeoutError](t, err)
 			fleettest.Equal(t, "phase", e.Phase, "copy")
-			fleettest.Equal(t, "After", e.After, 500*time.Millisecond)
+			fleettest.Equal(t, "After", e.After, 5*time.Second)
 			fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.TimedOut})
 			b.signalServers(syscall.SIGKILL)
 			r, err = way.copy(fleettest.Dial(t, b.host), fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})

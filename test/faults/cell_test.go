@@ -29,7 +29,7 @@ const (
 	// to ten seconds together; the rest is for machines that have much else to do.
 	callGrace = 25 * time.Second
 	// closeLimit is how long closing something may take. It is bounded by no setting.
-	closeLimit = 10 * time.Second
+	closeLimit = 25 * time.Second
 )
 
 // cell is one entry point against one fault.
@@ -46,7 +46,7 @@ type cell struct {
 
 	limit time.Duration
 	mu    sync.Mutex // protects what follows
-	late  string     // the good host has not had its result
+	late  string     // what has not come, or ended, in time
 }
 
 // clientKey is the key that the simulated hosts let in.
@@ -163,7 +163,7 @@ func (c *cell) closes(what string, f func() error) {
 // dumped is for the stacks of the first call that does not end.
 var dumped sync.Once
 
-// within calls f and gives the cell up if it does not end in time.
+// within calls f and gives the cell up if it does not end in time: the cell is tried once more.
 func (c *cell) within(limit time.Duration, what string, f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -175,7 +175,7 @@ func (c *cell) within(limit time.Duration, what string, f func()) {
 	select {
 	case <-done:
 	case <-timer.C:
-		c.t.Errorf("%s: %s has not ended after %v", c.name, what, limit)
+		c.isLate(fmt.Sprintf("%s has not ended after %v", what, limit))
 		dumped.Do(func() {
 			var stacks strings.Builder
 			_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
@@ -196,10 +196,14 @@ func (c *cell) wants(ok bool, what string, args ...any) {
 // cell is tried once more.
 func (c *cell) gets(ok bool, what string, args ...any) {
 	if !ok {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.late = "the good host: " + fmt.Sprintf(what, args...)
+		c.isLate("the good host: " + fmt.Sprintf(what, args...))
 	}
+}
+
+func (c *cell) isLate(why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late = why
 }
 
 // zeros is input that is large.

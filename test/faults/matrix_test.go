@@ -37,7 +37,7 @@ func TestStopReading(t *testing.T) {
 		"flood-pings", "flood-channel-requests=open", "flood-channel-requests", "flood-channel-requests=tunnel", "flood-slowly", "flood-slowly=tunnel",
 	})
 	left := func() []string { return slices.DeleteFunc(goroutines(), leftByConfirmations) }
-	for end := time.Now().Add(10 * time.Second); len(left()) > 0; {
+	for end := time.Now().Add(time.Minute); len(left()) > 0; {
 		if time.Now().After(end) {
 			t.Fatalf("left behind:\n%s", strings.Join(left(), "\n\n"))
 		}

@@ -76,11 +76,11 @@ func (l *slowLine) Close() error {
 // commands beside a copy end well.
 func TestSlowHost(t *testing.T) {
 	t.Parallel()
-	const size, rate = 256 << 10, 64 << 10
+	const size, rate = 640 << 10, 64 << 10
 	c := &cell{t: t, name: "slow", dir: t.TempDir()}
 	defer c.start()()
 	host := c.config(c.good)
-	host.KeepAlive, host.ConnectTimeout = 500*time.Millisecond, time.Second
+	host.KeepAlive, host.ConnectTimeout = 2*time.Second, 10*time.Second
 	host.DialContext = func(ctx context.Context, _, address string) (net.Conn, error) {
 		return newSlowLine(ctx, address, rate)
 	}

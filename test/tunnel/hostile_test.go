@@ -85,7 +85,7 @@ func TestTunnelHostSilent(t *testing.T) {
 			}
 		}
 	})
-	host.ConnectTimeout = time.Second
+	host.ConnectTimeout = 5 * time.Second
 	c := fleettest.Dial(t, host)
 	_, err := c.DialContext(fleettest.Soon(t), "tcp", "unanswered:1")
 	if e := fleettest.AsError[*fleetssh.TimeoutError](t, err); e.Phase != "forward" {

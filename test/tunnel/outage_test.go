@@ -102,7 +102,7 @@ func TestTunnelOutage(t *testing.T) {
 func TestSSHDTunnelFrozen(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
-	host.ConnectTimeout = time.Second
+	host.ConnectTimeout = fleettest.Lapse
 	p := fleettest.NewFleet(t, host)
 	tunnels, err := p.ForwardLocal(fleettest.Soon(t), "0", fleettest.Answering(t, "tcp", fleettest.Summing))
 	if err != nil {
