@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"fleetssh/internal/sshdtest"
 )
 
 // waitStored waits until the files of the fleet begin with so many bytes, not counting what
@@ -16,7 +18,7 @@ func waitStored(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := strconv.ParseInt(args[0], 10, 64)
 	ts.Check(err)
-	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(sshdtest.Patience); ; <-time.After(5 * time.Millisecond) {
 		var stored int64
 		for _, server := range ts.Value(fleetKey{}).(*scriptFleet).fleet.Servers {
 			for _, name := range server.FileNames() {

@@ -79,7 +79,7 @@ func TestCopyGoesOnWithOpenSSH(t *testing.T) {
 		code, out, errOut := f.run(ctx, "put", "-x", "127.0.0.2", "--limit-rate", "8M", source, target)
 		ended <- fmt.Sprintf("exit code %d\n%s%s", code, out, errOut)
 	}()
-	for deadline := time.Now().Add(30 * time.Second); !begun(dir, text[:3<<20]); <-time.After(10 * time.Millisecond) {
+	for deadline := time.Now().Add(sshdtest.Patience); !begun(dir, text[:3<<20]); <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Error("there is no beginning of a copy")
 			break

@@ -27,7 +27,7 @@ func TestDialogueEndsWhatRuns(t *testing.T) {
 			sleep := sshdtest.Marker()
 			r.typed("echo begun; sleep " + sleep + "\r")
 			r.await("begun\r\n")
-			for deadline := time.Now().Add(20 * time.Second); len(sshdtest.Processes(sleep)) == 0; <-time.After(5 * time.Millisecond) {
+			for deadline := time.Now().Add(sshdtest.Patience); len(sshdtest.Processes(sleep)) == 0; <-time.After(5 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatal("it does not run")
 				}
@@ -38,7 +38,7 @@ func TestDialogueEndsWhatRuns(t *testing.T) {
 			if code, shown := r.wait(); code != exit.Interrupted {
 				t.Errorf("exit code %d: %s", code, shown)
 			}
-			for deadline := time.Now().Add(5 * time.Second); len(sshdtest.Processes(sleep)) > 0; <-time.After(5 * time.Millisecond) {
+			for deadline := time.Now().Add(sshdtest.Patience); len(sshdtest.Processes(sleep)) > 0; <-time.After(5 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatal("it runs on")
 				}

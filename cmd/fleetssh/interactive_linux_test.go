@@ -71,7 +71,7 @@ func (o *ownTerminal) termios() unix.Termios {
 // awaitRaw waits until every key goes to the host.
 func (o *ownTerminal) awaitRaw() {
 	o.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); o.termios().Lflag&(unix.ICANON|unix.ECHO|unix.ISIG) != 0; <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(sshdtest.Patience); o.termios().Lflag&(unix.ICANON|unix.ECHO|unix.ISIG) != 0; <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			o.t.Fatalf("the terminal is never raw; it shows\n%s", o.shown())
 		}
@@ -82,7 +82,7 @@ func (o *ownTerminal) awaitRaw() {
 // what was shown.
 func (o *ownTerminal) end(want int) string {
 	o.t.Helper()
-	timer := time.AfterFunc(30*time.Second, func() { o.cmd.Process.Kill() })
+	timer := time.AfterFunc(sshdtest.Patience, func() { o.cmd.Process.Kill() })
 	defer timer.Stop()
 	err := o.cmd.Wait()
 	after := o.termios()
@@ -294,7 +294,7 @@ func TestSSHDInteractiveShell(t *testing.T) {
 	o.await("xterm is 42\r\n")
 	marker := sshdtest.Marker()
 	o.typed("sleep " + marker + "\r")
-	sshdtest.Eventually(t, 20*time.Second, "sleep runs", func() bool { return len(sshdtest.Processes(marker)) > 0 })
+	sshdtest.Eventually(t, sshdtest.Patience, "sleep runs", func() bool { return len(sshdtest.Processes(marker)) > 0 })
 	o.typed("\x03")
 	o.await("^C")
 	o.typed("echo code $? then\r")
@@ -352,7 +352,7 @@ func TestSSHDInteractiveTerminal(t *testing.T) {
 		}
 		o.await(fmt.Sprintf("\r\n%d %d\r\n", size.Rows, size.Cols))
 	}
-	sshdtest.Eventually(t, 20*time.Second, "sleep runs", func() bool { return len(sshdtest.Processes(marker)) > 0 })
+	sshdtest.Eventually(t, sshdtest.Patience, "sleep runs", func() bool { return len(sshdtest.Processes(marker)) > 0 })
 	o.typed("\x07") // what interrupts here interrupts there
 	o.end(exit.Command)
 }

@@ -40,8 +40,10 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 	go func() {
 		<-signals
 		first := time.Now()
-		i.tellSoon()
-		cancel()
+		go func() { // the report takes time, after which a doubled signal would be a second one
+			i.tellSoon()
+			cancel()
+		}()
 		for range signals {
 			if time.Since(first) > duplicateSignal {
 				os.Exit(exit.Interrupted)

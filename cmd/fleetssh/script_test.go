@@ -23,6 +23,7 @@ import (
 
 	"fleetssh/internal/account"
 	"fleetssh/internal/simfleet"
+	"fleetssh/internal/sshdtest"
 )
 
 // The scripts of testdata know, besides the commands of testscript:
@@ -203,7 +204,7 @@ func waitStarted(ts *testscript.TestScript, neg bool, args []string) {
 // more, and returns how many.
 func waitFor(ts *testscript.TestScript, want int, what string, count func(simfleet.Stats) int) int {
 	servers := ts.Value(fleetKey{}).(*scriptFleet).fleet.Servers
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(sshdtest.Patience)
 	for {
 		counted := 0
 		for _, server := range servers {
@@ -238,7 +239,7 @@ func joinFleet(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	dir := ts.MkAbs(args[0])
 	list := filepath.Join(dir, "hosts") // is written last
-	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(sshdtest.Patience); ; <-time.After(5 * time.Millisecond) {
 		if info, err := os.Stat(list); err == nil && info.Size() > 0 {
 			break
 		}
@@ -274,7 +275,7 @@ func waitFile(ts *testscript.TestScript, neg bool, args []string) {
 		text, err := os.ReadFile(ts.MkAbs(args[0]))
 		return err == nil && strings.Contains(string(text), args[1])
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(sshdtest.Patience); ; <-time.After(5 * time.Millisecond) {
 		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && (info.Size() > 0 || info.Mode().Type() == os.ModeSocket) && holds() {
 			return
 		}
@@ -287,7 +288,7 @@ func waitFile(ts *testscript.TestScript, neg bool, args []string) {
 func terminate(ts *testscript.TestScript, neg bool, args []string) {
 	end := syscall.SIGTERM
 	if len(args) > 0 {
-		end = map[string]syscall.Signal{"HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT}[args[0]]
+		end = map[string]syscall.Signal{"HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT, "INT": syscall.SIGINT, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}[args[0]]
 	}
 	for _, cmd := range ts.BackgroundCmds() {
 		ts.Check(cmd.Process.Signal(end))

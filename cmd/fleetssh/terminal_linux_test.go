@@ -18,6 +18,7 @@ import (
 
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/internal/simfleet"
+	"fleetssh/internal/sshdtest"
 )
 
 // terminalRun is the program, running on a terminal of its own.
@@ -89,7 +90,7 @@ func (r *terminalRun) shown() string {
 // await waits until the terminal shows a text.
 func (r *terminalRun) await(want string) {
 	r.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(r.shown(), want); <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(sshdtest.Patience); !strings.Contains(r.shown(), want); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("the terminal never shows %q, but\n%s", want, r.shown())
 		}
@@ -100,7 +101,7 @@ func (r *terminalRun) await(want string) {
 // its own.
 func (r *terminalRun) next(want string) {
 	r.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(sshdtest.Patience); ; <-time.After(time.Millisecond) {
 		rest := r.shown()[r.at:]
 		if i := strings.Index(rest, want); i >= 0 {
 			r.at += i + len(want)
@@ -115,7 +116,7 @@ func (r *terminalRun) next(want string) {
 // awaitTimes waits until the terminal has shown a text n times.
 func (r *terminalRun) awaitTimes(want string, n int) {
 	r.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); strings.Count(r.shown(), want) < n; <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(sshdtest.Patience); strings.Count(r.shown(), want) < n; <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("the terminal does not show %q %d times, but\n%s", want, n, r.shown())
 		}
@@ -332,7 +333,7 @@ func awaitNoEcho(t *testing.T, r *terminalRun) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(sshdtest.Patience); ; <-time.After(time.Millisecond) {
 		var state *unix.Termios
 		conn.Control(func(fd uintptr) { state, err = unix.IoctlGetTermios(int(fd), unix.TCGETS) })
 		if err != nil {
@@ -365,7 +366,7 @@ func TestNoTerminalToAskOn(t *testing.T) {
 // meanwhile gets what is typed.
 func TestWhoIsOutstanding(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 3, silent: 1}, "run", "%", "-t", "60", "sleep 60")
+	r, _ := startOnTerminal(t, simPlan{hosts: 3, silent: 1}, "run", "%", "-t", "1000", "sleep 1000")
 	r.await("0 of 3 hosts done, 2 running")
 	r.await(": 127.1.0.1 ")
 	r.await("127.1.0.[2-3] running ")

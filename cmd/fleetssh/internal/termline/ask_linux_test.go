@@ -114,7 +114,7 @@ func onTerminal(t *testing.T, what, before string) *dialogue {
 // until returns what is shown up to a text, and with it.
 func (d *dialogue) until(want string) string {
 	d.t.Helper()
-	for limit := time.After(20 * time.Second); ; {
+	for limit := time.After(time.Minute); ; {
 		if i := strings.Index(d.rest, want); i >= 0 {
 			text := d.rest[:i+len(want)]
 			d.rest = d.rest[len(text):]
@@ -182,7 +182,7 @@ func TestAskGivenUp(t *testing.T) {
 func TestAskReadyBeforeShown(t *testing.T) {
 	t.Parallel()
 	d := onTerminal(t, "once", "\x13")
-	for limit := time.Now().Add(20 * time.Second); ; <-time.After(time.Millisecond) {
+	for limit := time.Now().Add(time.Minute); ; <-time.After(time.Millisecond) {
 		mode, err := unix.IoctlGetTermios(int(d.typed.Fd()), unix.TCGETS)
 		if err != nil {
 			t.Fatal(err)
