@@ -14,7 +14,7 @@ import (
 
 // Patience is how long a test waits for what a healthy program does at once: a machine whose
 // processors are taken lets it wait for many seconds.
-const Patience = 2 * time.Minute
+const Patience = 4 * time.Minute
 
 // Eventually waits until a condition holds, and fails the test if it does not in
 // time.
