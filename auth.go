@@ -4,15 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/account"
 	"fleetssh/internal/deadline"
-	"fleetssh/internal/dial"
-	"fleetssh/internal/identity"
 	"fleetssh/internal/keyfile"
 )
 
@@ -179,57 +176,17 @@ func (a *Auth) agentSocket() string {
 	return os.Getenv("SSH_AUTH_SOCK")
 }
 
-// permitted returns those of the login methods that may be tried.
-func (a *Auth) permitted(methods []string) []string {
-	if len(a.Methods) == 0 {
-		return methods
-	}
-	return slices.DeleteFunc(slices.Clone(methods), func(name string) bool { return !slices.Contains(a.Methods, name) })
-}
-
-// secrets returns what opens the encrypted keys of a host.
-func (h *HostConfig) secrets() *keyfile.Secrets {
-	s := &keyfile.Secrets{Passphrase: h.Auth.Passphrase, Password: h.Auth.Password}
-	if h.Auth.Ask != nil {
-		s.Ask = func(ctx context.Context, prompt string) (string, error) {
-			return h.Auth.ask(ctx, Question{Host: h.name(), Prompt: prompt})
-		}
-	}
-	return s
-}
-
 // CheckKeys reports whether the keys and certificates that host insists on, which
 // are those of [Auth] KeyFile, KeyData, Signers, CertFile and CertData, can be used: the
 // error is the [*PKeyFileError] with which [Dial] would end, or that of ctx. It reads
 // files, asks the SSH agent what it holds, and decrypts a key whose passphrase is
 // given; it contacts no host and asks nobody. Hops are not looked at.
 func CheckKeys(ctx context.Context, host HostConfig) error {
-	d := newDialer(nil, 0)
+	d := newDialer(nil, 0, nil)
 	defer d.close()
-	_, err := d.credentials(ctx, &host, host.User)
+	host.Proxy, host.HostKeys = nil, InsecureIgnoreHostKeys() // neither matters
+	_, err := d.engine.Credentials(ctx, d.config(&host))
 	return publicError(err)
-}
-
-// credentials reads the keys of host. The error is a [dial.BadKeyFile], or that of
-// ctx. Nothing has been contacted then but the agent.
-func (d *dialer) credentials(ctx context.Context, host *HostConfig, user string) (*identity.Credentials, error) {
-	config := host.identities(user)
-	if a := &host.Auth; !a.NoAgent && (!a.ownKeys() || a.KeyFile != "" || len(a.KeyData) > 0) {
-		config.Agent = d.agent(a.agentSocket())
-	}
-	c, err := identity.Read(ctx, &d.keys, config)
-	return c, dial.KeyFileFailure(host.name(), err)
-}
-
-// identities returns which keys and certificates the host may be shown, but for the agent.
-func (h *HostConfig) identities(user string) *identity.Config {
-	a := &h.Auth
-	return &identity.Config{
-		User:    user,
-		KeyFile: a.KeyFile, CertFile: a.CertFile, KeyData: a.KeyData, CertData: a.CertData, Signers: a.Signers,
-		Identities: a.Identities, CertFiles: a.CertFiles, IdentitiesOnly: a.IdentitiesOnly, NoDefaultKeys: a.NoDefaultKeys,
-		Secrets: h.secrets(), Algorithms: h.algorithms(),
-	}
 }
 
 // asking lets one goroutine of the process at a time put a question to the user:

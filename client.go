@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/conn"
+	"fleetssh/internal/dial"
 	"fleetssh/internal/sanitize"
 )
 
@@ -19,8 +20,7 @@ type Client struct {
 	d     *dialer
 	ownsD bool // d is for this client alone
 	conn  *conn.Conn
-	hop   *Client // the connection goes through it; nil: through none
-	login loggedIn
+	login *dial.Login // of conn, and how it was logged in
 
 	listeners listeners // on the host
 	pipes     pipes
@@ -38,44 +38,16 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 	if err := host.check(-1); err != nil {
 		return nil, err
 	}
-	d := newDialer(nil, 0)
-	c, _, err := d.dial(ctx, &host, nil, nil)
+	d := newDialer(nil, 0, nil)
+	c, _, err := d.dial(ctx, &host, nil)
 	if err != nil {
 		d.close()
-		return nil, publicError(err)
+		return nil, err
 	}
 	c.ownsD = true
-	d.leaveAgents() // only logging in needs it
+	d.engine.LeaveAgents() // only logging in needs them
 	return c, nil
 }
-
-// newClient takes over a connection. Its Serve must be called next.
-func newClient(a *attempt, link ssh.Conn, w *conn.Wire, login loggedIn) *Client {
-	c := &Client{host: a.host, login: login, d: a.d, hop: a.hop}
-	config := conn.Config{
-		Link: link, Wire: w, Name: c.host.name(), Log: c.d.log, Host: func() any { return *c.host },
-		KeepAlive: c.host.keepAlive(), Incoming: c.listeners.accept,
-	}
-	if login.master != "" {
-		config.KeepAlive = 0 // it keeps its connection alive itself, and does not hand probes on
-	}
-	if a.hop != nil {
-		config.Hop = a.hop.conn
-	}
-	if c.host.ForwardAgent {
-		if socket := c.host.Auth.agentSocket(); socket != "" {
-			agent := agents.Acquire(socket)
-			config.Agent, config.OnDone = agent, func() { agents.Release(agent) }
-		} else {
-			c.d.log.Warn(noAgentToForward, "host", *c.host)
-		}
-	}
-	c.conn = conn.New(config)
-	return c
-}
-
-// noAgentToForward is why commands go on without, as with ssh.
-const noAgentToForward = "there is no SSH agent to forward: SSH_AUTH_SOCK is not set"
 
 // Execute opens a session and starts line on it, exactly as given. It returns
 // as soon as the server has accepted the command, which runs on:
@@ -159,7 +131,7 @@ func (t *tail) Write(p []byte) (int, error) {
 func (c *Client) Host() HostConfig { return *c.host }
 
 // Timing returns how long the phases of connecting took.
-func (c *Client) Timing() Timing { return c.login.timing }
+func (c *Client) Timing() Timing { return timingOf(c.login.Timing) }
 
 // Addr returns the address that was connected to: of the host, or of the hop in
 // front of it.
@@ -201,7 +173,7 @@ func (c *Client) sessionError(ctx context.Context, phase Phase, err error) error
 	case errors.Is(err, errRequestRefused):
 		return &SessionError{Host: name, Port: port, Phase: phase, Err: err}
 	case ctx.Err() != nil && !c.conn.IsDone():
-		return interrupted(ctx, err, c.host, phase, 0, 0)
+		return interrupted(ctx, err, c.host, phase)
 	}
 	return &ConnectionError{Host: name, Port: port, Phase: phase, Err: c.conn.LostError(err)}
 }

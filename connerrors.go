@@ -3,7 +3,6 @@ package fleetssh
 import (
 	"context"
 	"errors"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -47,12 +46,12 @@ func publicError(err error) error {
 
 // interrupted returns the error for a context that has ended, or err if it has not: a
 // time-out names the phase, and a cancelled call stays recognizable.
-func interrupted(ctx context.Context, err error, host *HostConfig, phase Phase, after time.Duration, attempts int) error {
-	f := dial.Failure{Host: host.name(), Port: host.port(), Phase: string(phase), After: after, Attempts: attempts}
-	if ended := dial.Interrupted(ctx, f); ended != nil {
-		return publicError(ended)
+func interrupted(ctx context.Context, err error, host *HostConfig, phase Phase) error {
+	f := dial.Interrupted(ctx, dial.Failure{Host: host.name(), Port: host.port(), Phase: string(phase)})
+	if f == nil {
+		return err
 	}
-	return err
+	return publicError(f)
 }
 
 // failureOf returns an error of a user's DialContext that may come from another connection of

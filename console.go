@@ -76,7 +76,7 @@ func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 		return failedConsole(newFailed(*c.host, "", err))
 	}
 	s := &Console{
-		Host: *c.host, session: &HostOutput{Channel: ch, Host: *c.host, CommandLine: cmdline.ConsoleShell(exec), connected: c.login.timing},
+		Host: *c.host, session: &HostOutput{Channel: ch, Host: *c.host, CommandLine: cmdline.ConsoleShell(exec), connected: c.Timing()},
 		exec: exec, ready: make(chan struct{}), turn: make(chan struct{}, 1),
 	}
 	s.shell = console.New(s.tell, s.note)

@@ -97,7 +97,7 @@ func (s *Console) take(ctx context.Context) error {
 	case s.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return interrupted(ctx, nil, &s.Host, PhaseStdin, 0, 0)
+		return interrupted(ctx, nil, &s.Host, PhaseStdin)
 	}
 }
 
@@ -140,7 +140,7 @@ func (s *Console) settle(ctx context.Context) error {
 		case <-s.session.done:
 			return s.session.overError()
 		case <-ctx.Done():
-			return interrupted(ctx, nil, &s.Host, PhaseStdin, 0, 0)
+			return interrupted(ctx, nil, &s.Host, PhaseStdin)
 		case <-ticker.C:
 		}
 	}
@@ -181,7 +181,7 @@ func (s *Console) signalLine(ctx context.Context, line *Channel, sig ssh.Signal)
 			host, port := line.address()
 			return &TimeoutError{Host: host, Port: port, Phase: PhaseSignal, After: signalReply}
 		case <-ctx.Done():
-			return interrupted(ctx, nil, &s.Host, PhaseSignal, 0, 0)
+			return interrupted(ctx, nil, &s.Host, PhaseSignal)
 		}
 	}
 	s.mu.Lock()
@@ -328,7 +328,7 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, prefix 
 			return "", &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: err}
 		}
 	case <-ctx.Done():
-		return "", interrupted(ctx, nil, ch.client.host, PhaseStdin, 0, 0)
+		return "", interrupted(ctx, nil, ch.client.host, PhaseStdin)
 	}
 	ctx, cancel := ch.client.starting(ctx)
 	defer cancel()
@@ -348,7 +348,7 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, prefix 
 			break
 		}
 	}
-	if err := interrupted(ctx, nil, ch.client.host, PhaseStdin, 0, 0); err != nil {
+	if err := interrupted(ctx, nil, ch.client.host, PhaseStdin); err != nil {
 		return "", err
 	}
 	return "", &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: errors.New("the host could not keep the input in a temporary file")}

@@ -230,7 +230,7 @@ var errCopyTimeout = &conn.Error{Text: "the time for the copy is over", Err: con
 
 // run copies to or from host number i.
 func (p *copyPlan) run(ctx context.Context, c *Client, i int) CopyResult {
-	r := CopyResult{Host: *c.host, timing: c.login.timing}
+	r := CopyResult{Host: *c.host, timing: c.Timing()}
 	sources, dest := p.sources[min(i, len(p.sources)-1)], p.dests[min(i, len(p.dests)-1)]
 	copyCtx := ctx
 	if p.opts.Timeout > 0 {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/account"
+	"fleetssh/internal/dial"
 	"fleetssh/internal/identity"
 	"fleetssh/internal/keyfile"
 	"fleetssh/internal/knownhosts"
@@ -45,7 +46,7 @@ func Explain(ctx context.Context, host HostConfig) ([]Plan, error) {
 	if err := host.check(-1); err != nil {
 		return nil, err
 	}
-	d := newDialer(nil, 0)
+	d := newDialer(nil, 0, nil)
 	defer d.close()
 	var plans []Plan
 	for h := &host; h != nil; h = h.Proxy {
@@ -109,7 +110,7 @@ func (p *Plan) connecting() {
 		if socket := h.Auth.agentSocket(); socket != "" {
 			p.step("connect", "ForwardAgent", "the SSH agent at %s is forwarded", socket)
 		} else {
-			p.step("connect", "ForwardAgent", "%s", noAgentToForward)
+			p.step("connect", "ForwardAgent", "%s", dial.NoAgentToForward)
 		}
 	}
 }
@@ -170,7 +171,7 @@ func (p *Plan) trusting(d *dialer) {
 func (p *Plan) narrowing(d *dialer) {
 	h := &p.Host
 	for _, file := range h.RevokedHostKeys {
-		if _, err := d.revoked.Read(account.Expand(file)); err != nil {
+		if err := d.engine.CheckRevocations(account.Expand(file)); err != nil {
 			p.pass("host_key", "RevokedHostKeys: "+err.Error(), "whatever key it shows is refused")
 			continue
 		}
@@ -201,7 +202,7 @@ func (p *Plan) loggingIn(ctx context.Context, d *dialer) {
 		p.ticket(d)
 	}
 	ask := a.Ask != nil
-	c, err := d.credentials(ctx, &p.Host, p.User)
+	c, err := d.engine.Credentials(ctx, d.config(&p.Host))
 	if err != nil {
 		p.pass("auth", publicError(err).Error(), "publickey: the login ends here")
 		return
@@ -264,8 +265,8 @@ func (p *Plan) unusedKeys(c *identity.Credentials) {
 
 // manyKeys adds what becomes of more keys than hosts take.
 func (p *Plan) manyKeys(n int) {
-	if n > maxAuthTries {
-		p.step("auth", "hosts end a connection after too many refusals", "the keys are offered over up to %d connections, %d on each", maxLogins, maxAuthTries)
+	if n > dial.MaxAuthTries {
+		p.step("auth", "hosts end a connection after too many refusals", "the keys are offered over up to %d connections, %d on each", dial.MaxLogins, dial.MaxAuthTries)
 	}
 }
 
@@ -276,7 +277,7 @@ func (p *Plan) ticket(d *dialer) {
 	if server == "" {
 		server = p.Host.Host
 	}
-	tickets, _ := d.tickets(g).Get()
+	tickets, _ := d.engine.Tickets(g.options()).Get()
 	t := tickets.Describe(server)
 	if t.Err != nil && t.Until.IsZero() && g.IfTicket {
 		p.pass("auth", "no ticket: run kinit to use it", "gssapi-with-mic")

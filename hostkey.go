@@ -144,3 +144,19 @@ type ignoreHostKeys struct{}
 
 func (ignoreHostKeys) Algorithms(string, int) []string        { return nil }
 func (ignoreHostKeys) Check(string, int, ssh.PublicKey) error { return nil }
+
+// commandFault says why KnownHostsCommand cannot be used.
+func (h *HostConfig) commandFault() string {
+	if len(h.KnownHostsCommand) == 0 {
+		return ""
+	}
+	err := knownhosts.Command(h.KnownHostsCommand).Check(h.Host, h.port())
+	_, byFiles := h.HostKeys.(hostKeyFiles)
+	switch {
+	case err != nil:
+		return err.Error()
+	case h.HostKeys != nil && !byFiles:
+		return "it goes with known_hosts files only, and HostKeys is another policy"
+	}
+	return ""
+}

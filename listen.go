@@ -174,7 +174,7 @@ type listener struct {
 
 // listen has the host listen on an address, and calls serve for each caller.
 func (c *Client) listen(ctx context.Context, at tunnel.Address, serve func(*remoteCaller)) (*tunnel.Tunnel, error) {
-	if c.login.master != "" {
+	if c.login.Master != "" {
 		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseListen, Err: errors.New("an OpenSSH master does not hand on the answer to that; connect without it (ControlPath)")}
 	}
 	l := &listener{client: c, tunnel: tunnel.New(c.d.log, at.Addr()), serve: serve, at: at, ready: make(chan struct{})}

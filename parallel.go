@@ -14,7 +14,6 @@ import (
 
 	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
-	"fleetssh/internal/password"
 	"fleetssh/internal/tunnel"
 )
 
@@ -250,7 +249,7 @@ func (p *ParallelClient) SetHosts(hosts []HostConfig) {
 		})
 	}
 	wg.Wait()
-	p.d.hops.keep(hosts)
+	p.d.keepHops(hosts)
 }
 
 // errRemoved is why nothing can be done with a host that SetHosts has removed.
@@ -313,10 +312,8 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 		return nil, &ConnectionError{Host: "all hosts", Phase: PhaseConnect, Err: conn.ErrClosed}
 	}
 	p.once.Do(func() {
-		p.d = newDialer(p.Logger, p.OutputMemory)
-		if !p.PasswordsDiffer {
-			p.d.passwords, p.d.askAgain = new(password.Table), p.AskAgain
-		}
+		p.d = newDialer(p.Logger, p.OutputMemory, p.passwords())
+		p.d.askAgain = p.AskAgain
 		p.ctx, p.end = context.WithCancelCause(context.Background())
 	})
 	if p.PoolSize < 0 {
@@ -335,7 +332,7 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 	if p.fault != nil {
 		return nil, p.fault
 	}
-	p.d.hops.forgive(memory)
+	p.d.forgiveHops(memory)
 	return p.slots, nil
 }
 

@@ -75,7 +75,7 @@ func (r *reach) listen(ctx context.Context, at, to tunnel.Address) (*tunnel.Tunn
 // connect returns the connection to the host, as [slot.connect] does, through the gate.
 func (r *reach) connect(ctx context.Context) (link connected, err error) {
 	tried, err := r.gate.Pass(ctx, func() (err error) {
-		r.d.hops.forgive(tunnel.Memory)
+		r.d.forgiveHops(tunnel.Memory)
 		link, err = r.slot.connect(ctx, r.d)
 		if err == nil {
 			r.watch(link.client)
@@ -83,7 +83,7 @@ func (r *reach) connect(ctx context.Context) (link connected, err error) {
 		return err
 	})
 	if !tried {
-		err = interrupted(ctx, nil, &r.slot.host, PhaseConnect, 0, 0)
+		err = interrupted(ctx, nil, &r.slot.host, PhaseConnect)
 	}
 	return link, err
 }
@@ -104,7 +104,7 @@ func (r *reach) watch(c *Client) {
 // alive reports whether the host answers. A master does not forward the question; it finds
 // out by itself that its connection has ended.
 func (c *Client) alive(ctx context.Context) bool {
-	if c.login.master != "" {
+	if c.login.Master != "" {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, aliveTimeout)

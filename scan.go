@@ -1,22 +1,13 @@
 package fleetssh
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"iter"
-	"net/netip"
-	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/account"
-	"fleetssh/internal/algorithms"
-	"fleetssh/internal/deadline"
-	"fleetssh/internal/dial"
-	"fleetssh/internal/knownhosts"
 )
 
 // ShownKeys are the keys that one host has shown to [ParallelClient.ScanHostKeys].
@@ -98,11 +89,14 @@ func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys],
 				defer slots[i].work.begin(PhaseScan)()
 				ctx, cancel := slots[i].during(ctx)
 				defer cancel()
-				s := newKeyScan(p.d, slots[i].host)
-				err := publicError(s.run(ctx))
-				send(s.result(i, err))
-				return err
-			}, func(i int) { send(newKeyScan(p.d, slots[i].host).result(i, p.skipped(ctx))) })
+				keys := slots[i].scan(ctx, p.d, i)
+				send(keys)
+				return keys.Err
+			}, func(i int) {
+				keys := ShownKeys{Host: i, Err: p.skipped(ctx)}
+				keys.Name, keys.Port = slots[i].host.keyName()
+				send(keys)
+			})
 		})
 		for s := range shown {
 			if !yield(s) {
@@ -112,141 +106,16 @@ func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys],
 	}, nil
 }
 
-// keyScan asks one host for its keys.
-type keyScan struct {
-	d     *dialer
-	host  HostConfig
-	kinds [][]string
-	addrs []netip.AddrPort // of the host, once it has answered
-
-	shown    ShownKeys // so far
-	listings knownhosts.Listings
-	listed   map[string]bool // of these, what is in shown
+// scan asks the host for its keys.
+func (s *slot) scan(ctx context.Context, d *dialer, i int) ShownKeys {
+	host := s.host
+	shown := ShownKeys{Host: i}
+	shown.Name, shown.Port = host.keyName()
+	if shown.Err = host.unusable(); shown.Err != nil {
+		return shown
+	}
+	host.HostKeys = InsecureIgnoreHostKeys() // nothing is trusted: no file need be read
+	keys, err := d.engine.ScanKeys(ctx, d.config(&host))
+	shown.Keys, shown.Refused, shown.Listed, shown.Err = keys.Keys, keys.Refused, keys.Listed, publicError(err)
+	return shown
 }
-
-func newKeyScan(d *dialer, host HostConfig) *keyScan {
-	s := &keyScan{d: d, host: host, kinds: algorithms.HostKeyKinds()}
-	if a := host.Algorithms; a != nil && len(a.HostKeys)+len(a.MoreHostKeys)+len(a.NoHostKeys) > 0 {
-		// They would be asked for all at once. Weak ones are asked for if named.
-		others := *a
-		others.HostKeys, others.MoreHostKeys, others.NoHostKeys = nil, nil, nil
-		s.host.Algorithms = &others
-		for _, name := range slices.Concat(a.HostKeys, a.MoreHostKeys) {
-			if !slices.ContainsFunc(s.kinds, func(kind []string) bool { return slices.Contains(kind, name) }) {
-				s.kinds = append(s.kinds, []string{name})
-			}
-		}
-	}
-	return s
-}
-
-func (s *keyScan) result(i int, err error) ShownKeys {
-	r := s.shown
-	r.Host, r.Err = i, err
-	r.Name, r.Port = s.host.keyName()
-	return r
-}
-
-// run asks for the keys of the host. With an error they are those it showed before.
-func (s *keyScan) run(ctx context.Context) error {
-	var has []string  // the host's algorithms, once it has listed them
-	var missing error // with the list
-	if err := s.host.unusable(); err != nil {
-		return err
-	}
-	for _, kind := range s.kinds {
-		if has != nil && !slices.ContainsFunc(kind, func(name string) bool { return slices.Contains(has, name) }) {
-			continue
-		}
-		shown, err := s.ask(ctx, kind)
-		if disagree, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); ok && disagree.What == "host key" {
-			has, missing = disagree.RequestedAlgorithms, err
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := s.add(ctx, shown); err != nil {
-			return err
-		}
-	}
-	if len(s.shown.Keys) == 0 {
-		return missing
-	}
-	return nil
-}
-
-// add notes a key that the host has shown, and what is listed for the host.
-func (s *keyScan) add(ctx context.Context, shown *dial.Failure) error {
-	key, refused := shown.Key, shown.Err
-	if s.host.algorithms().CheckCertificate(key) != nil {
-		key = algorithms.PlainKey(key) // the certificate counts for that only
-	}
-	if refused == errScanned {
-		refused = nil
-	} else if _, judged := errors.AsType[*knownhosts.KeyError](refused); !judged {
-		return shown // the files of revoked keys cannot be read
-	}
-	if slices.ContainsFunc(s.shown.Keys, func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), key.Marshal()) }) {
-		return nil
-	}
-	s.shown.Keys, s.shown.Refused = append(s.shown.Keys, key), append(s.shown.Refused, refused)
-	name, port := s.host.keyName()
-	text, err := s.host.listed(ctx, s.d, &s.listings, knownhosts.ForHost, name, port, key)
-	if err != nil || s.listed[string(text)] {
-		return err
-	}
-	if s.listed == nil {
-		s.listed = make(map[string]bool)
-	}
-	s.listed[string(text)] = true
-	s.shown.Listed = append(append(s.shown.Listed, text...), '\n')
-	return nil
-}
-
-// ask returns the error with the key that the host shows when it is asked for one of a
-// kind, with as many attempts as the host allows.
-func (s *keyScan) ask(ctx context.Context, kind []string) (*dial.Failure, error) {
-	for n := 1; ; n++ {
-		err := s.connect(ctx, kind)
-		if shown, ok := err.(*dial.Failure); ok && shown.Kind == dial.BadHostKey {
-			return shown, nil
-		}
-		if n >= s.host.attempts() || ctx.Err() != nil || !dial.IsTemporary(err) {
-			return nil, dial.WithAttempts(err, n)
-		}
-		select {
-		case <-time.After(s.host.retryDelay()):
-		case <-ctx.Done():
-			return nil, endedOr(ctx, dial.WithAttempts(err, n), &s.host, "connect", n)
-		}
-	}
-}
-
-// connect makes one connection. It always fails, with a [dial.BadHostKey] if a key was
-// shown.
-func (s *keyScan) connect(ctx context.Context, kind []string) error {
-	a := &attempt{d: s.d, host: &s.host, policy: keyCollector{}, login: &login{host: &s.host}, begun: time.Now(), addrs: s.addrs}
-	ctx, clock, stop := deadline.Start(ctx, s.host.connectTimeout())
-	defer stop()
-	a.clock = clock
-	client, err := a.connect(ctx, kind)
-	if err == nil { // keyCollector lets nobody in
-		client.Close()
-		return errors.New("the key was not checked")
-	}
-	s.addrs = nil
-	if !dial.IsTemporary(err) {
-		s.addrs = a.addrs
-	}
-	return err
-}
-
-// keyCollector is the policy of a scan: it trusts nobody, so that a connection ends
-// with the key that was shown, in its error.
-type keyCollector struct{}
-
-var errScanned = errors.New("only asked for")
-
-func (keyCollector) Algorithms(string, int) []string        { return nil }
-func (keyCollector) Check(string, int, ssh.PublicKey) error { return errScanned }

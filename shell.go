@@ -57,10 +57,10 @@ func (c *Client) startShell(ctx context.Context) *HostOutput {
 	}
 	if err != nil {
 		out := newFailed(*c.host, "", err)
-		out.connected = c.login.timing
+		out.connected = c.Timing()
 		return out
 	}
-	return &HostOutput{Channel: ch, Host: *c.host, connected: c.login.timing}
+	return &HostOutput{Channel: ch, Host: *c.host, connected: c.Timing()}
 }
 
 // Run sends one command line, or several, to the shell, and returns when they are
@@ -105,7 +105,7 @@ func (ch *Channel) write(ctx context.Context, text string) error {
 		}
 		return nil
 	case <-ctx.Done():
-		return interrupted(ctx, nil, ch.client.host, PhaseStdin, 0, 0)
+		return interrupted(ctx, nil, ch.client.host, PhaseStdin)
 	}
 }
 

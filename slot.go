@@ -51,20 +51,20 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil {
-		return connected{}, s.told(interrupted(ctx, nil, &s.host, PhaseConnect, 0, 0))
+		return connected{}, s.told(interrupted(ctx, nil, &s.host, PhaseConnect))
 	}
 	s.mu.Lock()
 	c := s.client
 	s.mu.Unlock()
 	if c != nil && !c.conn.IsDone() && c.conn.Join() {
-		return connected{c, true, c.login.timing}, nil
+		return connected{c, true, c.Timing()}, nil
 	}
 	if c != nil {
 		s.retire(c)
 	}
-	c, timing, err := d.dial(ctx, &s.host, nil, &s.work)
+	c, timing, err := d.dial(ctx, &s.host, &s.work)
 	if err != nil {
-		return connected{timing: timing}, s.told(publicError(err))
+		return connected{timing: timing}, s.told(err)
 	}
 	c.conn.Enter()
 	s.mu.Lock()
@@ -75,7 +75,7 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	s.mu.Unlock()
 	if over {
 		c.Close()
-		return connected{timing: timing}, s.told(interrupted(ctx, nil, &s.host, PhaseConnect, 0, 0))
+		return connected{timing: timing}, s.told(interrupted(ctx, nil, &s.host, PhaseConnect))
 	}
 	return connected{c, false, timing}, nil
 }

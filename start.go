@@ -57,7 +57,7 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	line, sentinels, err := r.line(i)
 	failed := func(err error) *HostOutput {
 		out := newFailed(*c.host, line, err)
-		out.connected = c.login.timing
+		out.connected = c.Timing()
 		return out
 	}
 	if err != nil {
@@ -100,7 +100,7 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	if r.cmd.Timeout > 0 {
 		ch.stopAfter(r.cmd.Timeout)
 	}
-	return &HostOutput{Channel: ch, Host: *c.host, CommandLine: line, connected: c.login.timing}
+	return &HostOutput{Channel: ch, Host: *c.host, CommandLine: line, connected: c.Timing()}
 }
 
 // RequestPTY asks for a terminal. Call it before the channel is started. The

@@ -295,7 +295,7 @@ var groupSignals = []string{"OpenSSH_", "SSH-2.0-simfleet"}
 
 // signalsGroups reports whether the server is known to signal the process group of a command.
 func (c *Client) signalsGroups(ctx context.Context) bool {
-	if c.login.master != "" {
+	if c.login.Master != "" {
 		return c.isBehindSSHD(ctx)
 	}
 	version := string(c.conn.Link().ServerVersion())
@@ -335,7 +335,7 @@ func (ch *Channel) fromOutside(ctx context.Context, what cmdline.Signals) bool {
 			return false
 		}
 		defer done()
-		if ch.client.login.master != "" {
+		if ch.client.login.Master != "" {
 			return false
 		}
 	}

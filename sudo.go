@@ -139,7 +139,7 @@ func (ch *Channel) sudoTurn() *password.Turn {
 // try for all hosts and the user gives another.
 func (ch *Channel) answerAgain(filter *sudo.Filter) {
 	release := ch.holdTimer()
-	another, ok := ch.sudoTurn().Refuse(ch.context(), ch.client.host.name(), RefusedPassword{Host: *ch.client.host, Sudo: true}.ask(ch.client.d.asker(&Auth{})))
+	another, ok := ch.sudoTurn().Refuse(ch.context(), ch.client.host.name(), ch.client.d.askInstead(ch.client.host, RefusedPassword{Sudo: true}))
 	release()
 	if ok && ch.tellSudo(another, filter) == nil {
 		return

@@ -4,19 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
-	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/identity"
 	"fleetssh/internal/knownhosts"
-	"fleetssh/internal/transport"
 )
 
 // Kind is what kind of error a [Failure] is to users.
@@ -116,66 +110,14 @@ func KeyFileFailure(host string, err error) error {
 	return err
 }
 
-// HasKind reports whether err is a failure of a kind.
-func HasKind(err error, kind Kind) bool {
+// hasKind reports whether err is a failure of a kind.
+func hasKind(err error, kind Kind) bool {
 	f, ok := err.(*Failure)
 	return ok && f.Kind == kind
 }
 
-// IsTemporary reports whether another attempt may succeed: the host did not answer, or
-// refused the connection, or dropped it. A refused login, a wrong key and a host that does
-// not speak SSH stay what they are.
-func IsTemporary(err error) bool {
-	f, ok := err.(*Failure)
-	if !ok {
-		return false
-	}
-	switch f.Kind {
-	case TimedOut:
-		return !f.Foreign
-	case UnknownHost:
-		dns, ok := errors.AsType[*net.DNSError](f.Err)
-		return ok && !dns.IsNotFound && (dns.IsTemporary || dns.IsTimeout)
-	case NotConnected:
-		if f.Phase == "connect" {
-			t, ok := errors.AsType[*transport.Error](f.Err)
-			return !ok || !t.Argument
-		}
-		return hungUp(f.Err)
-	case HopFailed:
-		// A command that has failed by itself may have asked somebody.
-		return f.Own && !transport.Failed(f.Err)
-	}
-	return false
-}
-
-// hungUp reports whether err is the end of a connection by the other side.
-func hungUp(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-}
-
-// IsDropped reports whether the host has ended the connection before it said anything, or
-// because it is busy, as sshd does when too many logins are under way (MaxStartups).
-func IsDropped(err error) bool {
-	f, ok := err.(*Failure)
-	return ok && f.Kind == NotConnected && f.Phase == "handshake" && hungUp(f.Err)
-}
-
-// isRefused reports whether something answered that nobody listens there: the host itself,
-// or for it a hop or a proxy, of which there are only the words.
-func isRefused(err error) bool {
-	f, ok := err.(*Failure)
-	return ok && f.Kind == NotConnected && f.Phase == "connect" && strings.Contains(strings.ToLower(f.Err.Error()), "refused")
-}
-
-// IsPenalty reports whether the host does not let anybody in from here for a while.
-func IsPenalty(err error) bool {
-	f, ok := err.(*Failure)
-	return ok && IsDropped(err) && strings.Contains(strings.ToLower(f.Said), conn.PenaltyText)
-}
-
-// WithAttempts returns err with the number of attempts that were made.
-func WithAttempts(err error, n int) error {
+// withAttempts returns err with the number of attempts that were made.
+func withAttempts(err error, n int) error {
 	f, ok := err.(*Failure)
 	if !ok {
 		return err
@@ -186,7 +128,7 @@ func WithAttempts(err error, n int) error {
 		told.Attempts = n
 	case HopFailed:
 		if f.Own {
-			told.Err = WithAttempts(f.Err, n)
+			told.Err = withAttempts(f.Err, n)
 		}
 	}
 	return &told

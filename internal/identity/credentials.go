@@ -40,8 +40,8 @@ type Config struct {
 	Algorithms *algorithms.Choice
 }
 
-// onlyNamed reports whether only the keys named in a are offered.
-func (a *Config) onlyNamed() bool {
+// OnlyNamed reports whether only the keys named in a are offered.
+func (a *Config) OnlyNamed() bool {
 	return a.KeyFile != "" || len(a.KeyData) > 0 || len(a.Signers) > 0
 }
 
@@ -117,7 +117,7 @@ func (e *FileError) Unwrap() error { return e.Err }
 // and is of no use, or that of ctx. Nothing has been contacted then but the agent.
 func Read(ctx context.Context, keys *keyfile.Ring, a *Config) (*Credentials, error) {
 	c := &Credentials{config: a, agent: a.Agent}
-	c.only = a.IdentitiesOnly || a.onlyNamed()
+	c.only = a.IdentitiesOnly || a.OnlyNamed()
 	c.certsOnly = a.IdentitiesOnly
 	if err := c.nameCerts(ctx, keys); err != nil {
 		return nil, err
@@ -173,7 +173,7 @@ func (c *Credentials) nameKeys(ctx context.Context, keys *keyfile.Ring) error {
 		}
 		c.keys = append(c.keys, &namedKey{source: "signer", insist: true, signer: signer, publics: []ssh.PublicKey{signer.PublicKey()}})
 	}
-	if a.onlyNamed() {
+	if a.OnlyNamed() {
 		return nil
 	}
 	usual := keyfile.DefaultFiles()
@@ -372,7 +372,7 @@ func (c *Credentials) fits(ctx context.Context, cert *ssh.Certificate) error {
 	if deadline.Cause(ctx) != nil {
 		return deadline.Cause(ctx)
 	}
-	if c.config.onlyNamed() {
+	if c.config.OnlyNamed() {
 		return errors.New("certificate is not for this private key")
 	}
 	return c.agentSays(errors.New("no private key for the certificate in a file"))

@@ -87,7 +87,7 @@ func (c *Credentials) All(ctx func() context.Context) []*Identity {
 		o.addNamed(n)
 	}
 	switch {
-	case c.config.onlyNamed() || c.agent == nil:
+	case c.config.OnlyNamed() || c.agent == nil:
 	case c.heldErr != nil:
 		c.notes = append(c.notes, c.heldErr)
 	case len(held) == 0 && len(o.list) == 0 && c.listed:

@@ -2,14 +2,9 @@ package fleetssh
 
 import (
 	"context"
-	"errors"
 	"net"
 	"os"
-	"time"
 
-	"fleetssh/internal/conn"
-	"fleetssh/internal/dial"
-	"fleetssh/internal/sanitize"
 	"fleetssh/internal/transport"
 )
 
@@ -86,34 +81,4 @@ func DialProxyCommand(p ProxyCommand) (func(ctx context.Context, network, addres
 		}
 	}
 	return program.Dial()
-}
-
-// commandPatience is how long a command may take to its first byte: there may be
-// somebody who logs in with a browser.
-const commandPatience = 10 * time.Minute
-
-// traced returns a context that tells a command of [DialProxyCommand] whom it is for, and
-// the clock how it gets on.
-func (a *attempt) traced(ctx context.Context) context.Context {
-	t := &transport.Trace{User: a.login.user, Host: a.host.name(), Asking: a.clock.Pause}
-	if a.host.ConnectTimeout == 0 {
-		t.Started = func() { a.clock.Restart(commandPatience) }
-		t.Heard = func() { a.clock.Restart(defaultConnectTimeout) }
-	}
-	return transport.WithTrace(ctx, t)
-}
-
-// transportError returns the error for a connection that was not made, or not kept,
-// by DialProxy or DialCommand: that of the proxy, or the host's own.
-func (a *attempt) transportError(e *transport.Error) error {
-	if dns, ok := errors.AsType[*net.DNSError](e.Err); ok && e.Target {
-		return a.host.failure(dial.UnknownHost, "connect", &lookupError{dns})
-	}
-	why := &conn.Error{Text: sanitize.Line(e.Err.Error()), Err: e}
-	if e.Target {
-		return a.host.failure(dial.NotConnected, "connect", why)
-	}
-	f := a.host.failure(dial.HopFailed, "proxy", &dial.Failure{Kind: dial.NotConnected, Host: e.Proxy, Phase: "connect", Err: why})
-	f.Hop, f.Own = e.Proxy, true
-	return f
 }

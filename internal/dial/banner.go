@@ -1,4 +1,4 @@
-package fleetssh
+package dial
 
 import (
 	"strings"
@@ -9,11 +9,12 @@ import (
 )
 
 const (
-	// mostBanners and mostBanner are how many banners of one host are heard, and how many
-	// bytes of them all are kept.
+	// mostBanners is how many banners of one host are read, and mostBanner how many bytes of
+	// all of them are kept.
 	mostBanners, mostBanner = 16, 4 << 10
 
-	// bannerWait is after how long a login is taken to wait for what its banner asks for.
+	// bannerWait is how long a login has to last until it is taken to wait for what its
+	// banner asks for.
 	bannerWait = time.Second
 
 	// signInTimeout is how long an attempt may take, if no time is set, once a banner was
@@ -21,24 +22,23 @@ const (
 	signInTimeout = 2 * time.Minute
 )
 
-// banner is what a host wants its users to read while they log in (RFC 4252, section
-// 5.4; the information of RFC 4256, section 3.2). The user is told at once when the login
-// waits.
+// banner is what a host wants its users to read while they log in (RFC 4252, section 5.4; the
+// information of RFC 4256, section 3.2). The user is told when the login waits.
 type banner struct {
 	tell  func(text string) // nil: nobody is told
-	heard int               // only the goroutine that logs in
+	heard int               // how many there were; only the goroutine that logs in uses it
 
 	running sync.WaitGroup // the timer
 
 	mu    sync.Mutex // protects what follows
 	text  string     // all of it, harmless
-	news  string     // what was not told yet
+	news  string     // the part that has not been told yet
 	timer *time.Timer
 }
 
-// lines returns text with its line ends, harmless otherwise, and not more than most bytes.
+// lines returns at most so many bytes of text, harmless, with its line ends.
 func lines(text string, most int) string {
-	text = text[:min(len(text), 2*mostBanner)] // the rest would be looked at in vain
+	text = text[:min(len(text), 2*mostBanner)] // none of the rest could be kept
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	text = strings.ReplaceAll(text, "\t", "    ")
 	return sanitize.Lines(text, most)
@@ -82,7 +82,7 @@ func join(a, b string) string {
 	return a + "\n" + b
 }
 
-// now tells what was not told yet.
+// now tells what has not been told yet.
 func (b *banner) now() {
 	b.mu.Lock()
 	news := b.news
@@ -93,7 +93,7 @@ func (b *banner) now() {
 	}
 }
 
-// end ends the telling: the login waits no longer. It returns all that was said.
+// end stops telling, because the login does not wait any more. It returns all that was said.
 func (b *banner) end() string {
 	b.mu.Lock()
 	if b.timer != nil && b.timer.Stop() {

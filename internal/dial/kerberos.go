@@ -1,4 +1,4 @@
-package fleetssh
+package dial
 
 import (
 	"errors"
@@ -6,16 +6,15 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"fleetssh/internal/dial"
 	"fleetssh/internal/gss"
 	"fleetssh/internal/password"
 )
 
-// proveTicket has the KDC judge the password for it, if there is one that hosts share, and
-// reports whether a login with a ticket is to be tried. The first host tells what the KDC says,
-// the others that the password was refused.
-func (l *login) proveTicket() bool {
-	if l.host.Auth.GSSAPI.Password == "" || !l.protected {
+// proveTicket lets the KDC judge the password for Kerberos, if hosts share one, and reports
+// whether a login with a ticket is to be tried. The first host tells what the KDC says, the
+// others tell that the password was refused.
+func (l *authenticator) proveTicket() bool {
+	if l.host.Auth.Kerberos.Options.Password == "" || !l.protected {
 		return true
 	}
 	for {
@@ -33,26 +32,25 @@ func (l *login) proveTicket() bool {
 		kdc := "the KDC of " + realm
 		again := func() bool {
 			defer l.clock.Pause()()
-			return l.kerberosShared.Renew(l.ctx, n, principal, RefusedPassword{Host: *l.host, Kerberos: true}.ask(l.asks))
+			return l.kerberosShared.Renew(l.ctx, n, principal, l.host.Auth.AskAgainKDC)
 		}()
 		if again {
 			continue
 		}
-		if l.tellsRefusal = l.kerberosShared.Reports(l.host.name()); l.tellsRefusal {
+		if l.tellsRefusal = l.kerberosShared.Reports(l.host.Name); l.tellsRefusal {
 			l.note("Kerberos: %w", refusal)
 		}
-		f := l.host.failure(dial.PasswordWithheld, "auth", refusal)
+		f := l.host.failure(PasswordWithheld, "auth", refusal)
 		f.User, f.RefusedBy, f.Kerberos = principal, kdc, true
 		l.ticketless = f
 		return false
 	}
 }
 
-// tickets returns the credentials that the connections of d share.
-func (d *dialer) tickets(g *GSSAPI) *password.Tickets {
+// Tickets returns the credentials that the connections of d share.
+func (d *Dialer) Tickets(o gss.Options) *password.Tickets {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	o := g.options()
 	c := d.kerberos[o]
 	if c == nil {
 		if d.kerberos == nil {
@@ -83,11 +81,11 @@ func (u *ticketUse) GetMIC(micField []byte) ([]byte, error) {
 }
 
 // hasTicket reports whether a login with a ticket is to be tried.
-func (l *login) hasTicket() bool {
+func (l *authenticator) hasTicket() bool {
 	if l.tickets == nil || l.kerberos != untried {
 		return false
 	}
-	if l.host.Auth.GSSAPI.IfTicket {
+	if l.host.Auth.Kerberos.IfTicket {
 		if _, err := l.tickets.Principal(l.ctx); err != nil {
 			return false
 		}
@@ -100,19 +98,15 @@ func (l *login) hasTicket() bool {
 }
 
 // nextTicket returns the method that logs in with a ticket.
-func (l *login) nextTicket() ssh.AuthMethod {
-	g := l.host.Auth.GSSAPI
-	server := g.ServerIdentity
-	if server == "" {
-		server = l.host.Host
-	}
-	l.ticket = &ticketUse{Context: l.tickets.NewContext(l.ctx, g.Delegate)}
-	return ssh.GSSAPIWithMICAuthMethod(l.ticket, server)
+func (l *authenticator) nextTicket() ssh.AuthMethod {
+	k := l.host.Auth.Kerberos
+	l.ticket = &ticketUse{Context: l.tickets.NewContext(l.ctx, k.Delegate)}
+	return ssh.GSSAPIWithMICAuthMethod(l.ticket, k.Server)
 }
 
-// ticketRefused reports whether the login with a ticket has failed in a way that
-// leaves the connection of no use, and notes it.
-func (l *login) ticketRefused() bool {
+// ticketRefused reports whether the login with a ticket has failed in a way that makes the
+// connection useless, and records why.
+func (l *authenticator) ticketRefused() bool {
 	if l.last != &l.kerberos || !l.ticket.Begun() || l.ticket.complete {
 		return false
 	}
@@ -122,8 +116,8 @@ func (l *login) ticketRefused() bool {
 	return true
 }
 
-// explainTicket notes why the login with a ticket has failed.
-func (l *login) explainTicket() {
+// explainTicket records why the login with a ticket has failed.
+func (l *authenticator) explainTicket() {
 	switch err := l.ticket.Err(); {
 	case err != nil:
 		l.note("Kerberos: %w", err)
@@ -132,15 +126,14 @@ func (l *login) explainTicket() {
 		if err != nil {
 			who = "the principal"
 		}
-		l.note("Kerberos: the host does not let %s in as %s", who, l.user)
+		l.note("Kerberos: the host does not let %s in as %s", who, l.host.User)
 	default:
 		l.note("Kerberos: the host refused the ticket for %s: its keytab may lack the current key, or its clock be wrong", l.ticket.Service())
 	}
 }
 
-// warnTicket notes what the user must know about a login with a ticket that has
-// succeeded.
-func (l *login) warnTicket() {
+// warnTicket records what the user must know about a login with a ticket that has succeeded.
+func (l *authenticator) warnTicket() {
 	if l.ticket == nil {
 		return
 	}

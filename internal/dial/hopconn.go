@@ -1,4 +1,4 @@
-package fleetssh
+package dial
 
 import (
 	"context"
@@ -13,7 +13,6 @@ import (
 
 	"fleetssh/internal/conn"
 	"fleetssh/internal/deadline"
-	"fleetssh/internal/dial"
 	"fleetssh/internal/sanitize"
 	"fleetssh/internal/transport"
 )
@@ -27,7 +26,7 @@ func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
 	}
 	// The hop has time-outs of its own.
 	resume := a.clock.Pause()
-	client, err := p.connect(ctx, a.d)
+	hop, err := p.connect(ctx, a.d)
 	resume()
 	if err != nil {
 		if ctx.Err() != nil {
@@ -36,28 +35,27 @@ func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
 		return nil, a.hopFailure(err)
 	}
 	a.phases.enter("connect")
-	conn, err := p.openChannel(ctx, client, a.host, a.clock)
+	conn, err := p.openChannel(ctx, hop.Conn, a.host, a.clock)
 	switch refused, isRefused := errors.AsType[*ssh.OpenChannelError](err); {
 	case err == nil:
-		a.hop = client
+		a.hop = hop
 		return conn, nil
 	case ctx.Err() != nil:
 		return nil, deadline.Cause(ctx)
 	case isRefused:
-		return nil, a.behindHop(refused)
+		return nil, a.notForwarded(refused)
 	}
-	return nil, a.lostHop(client)
+	return nil, a.lostHop()
 }
 
-// lostHop is the error for a hop whose connection has ended while it was needed.
-func (a *attempt) lostHop(hop *Client) *dial.Failure {
-	f := a.hopFailure(hop.host.failure(dial.NotConnected, "forward", &conn.Error{Text: "connection lost", Err: errHopLost}))
+// lostHop is the failure of a hop whose connection has ended while it was needed.
+func (a *attempt) lostHop() *Failure {
+	f := a.hopFailure(a.host.Proxy.failure(NotConnected, "forward", &conn.Error{Text: "connection lost", Err: errHopLost}))
 	f.Own = true
 	return f
 }
 
-// hopEndGrace is how much later than the connections through it the end of a hop may
-// show.
+// hopEndGrace is how much later than the connections through it the end of a hop may show.
 const hopEndGrace = 50 * time.Millisecond
 
 // hopEnded reports whether err comes from the end of the connection to the hop.
@@ -66,33 +64,32 @@ func (a *attempt) hopEnded(err error) bool {
 	if a.hop == nil || !ended {
 		return false
 	}
-	if a.hop.conn.Failed() {
+	if a.hop.Conn.Failed() {
 		return true
 	}
 	timer := time.NewTimer(hopEndGrace)
 	defer timer.Stop()
 	select {
-	case <-a.hop.conn.Done():
+	case <-a.hop.Conn.Done():
 		return true
 	case <-timer.C:
 		return false
 	}
 }
 
-// hopFailure says that a hop failed: the one in front of the host, or one in front
-// of that.
-func (a *attempt) hopFailure(err error) *dial.Failure {
-	f := a.host.failure(dial.HopFailed, "proxy", err)
-	f.Hop = a.host.Proxy.name()
-	if before, ok := err.(*dial.Failure); ok && before.Kind == dial.HopFailed {
+// hopFailure says that a hop failed: the one in front of the host, or one in front of that.
+func (a *attempt) hopFailure(err error) *Failure {
+	f := a.host.failure(HopFailed, "proxy", err)
+	f.Hop = a.host.Proxy.Name
+	if before, ok := err.(*Failure); ok && before.Kind == HopFailed {
 		f.Hop, f.Err = before.Hop, before.Err
 	}
 	return f
 }
 
-// behindHop returns the error for a channel that the hop did not open: its own if
-// it would not, and that of the host if it could not reach it.
-func (a *attempt) behindHop(refused *ssh.OpenChannelError) error {
+// notForwarded returns the failure for a channel that the hop did not open: the hop's if it
+// would not, and the host's if the hop could not reach it.
+func (a *attempt) notForwarded(refused *ssh.OpenChannelError) *Failure {
 	text := sanitize.Line(strings.TrimSpace(refused.Message))
 	switch refused.Reason {
 	case ssh.ConnectionFailed:
@@ -100,11 +97,11 @@ func (a *attempt) behindHop(refused *ssh.OpenChannelError) error {
 			text = "the hop cannot connect to it"
 		}
 		if isUnresolved(text) {
-			return a.host.failure(dial.UnknownHost, "connect", errors.New(text))
+			return a.host.failure(UnknownHost, "resolve", errors.New(text))
 		}
-		return a.host.failure(dial.NotConnected, "connect", errors.New(text))
+		return a.host.failure(NotConnected, "connect", errors.New(text))
 	case ssh.Prohibited:
-		text = "it does not forward connections to " + hostPort(a.host.Host, a.host.port()) + " (AllowTcpForwarding, PermitOpen): " + text
+		text = "it does not forward connections to " + a.host.address() + " (AllowTcpForwarding, PermitOpen): " + text
 	case ssh.UnknownChannelType:
 		text = "it does not forward connections: " + text
 	default:
@@ -112,11 +109,11 @@ func (a *attempt) behindHop(refused *ssh.OpenChannelError) error {
 			text = refused.Reason.String()
 		}
 	}
-	return a.hopFailure(a.host.Proxy.failure(dial.ForwardRefused, "forward", errors.New(text)))
+	return a.hopFailure(a.host.Proxy.failure(ForwardRefused, "forward", errors.New(text)))
 }
 
-// isUnresolved reports whether a hop says that it does not know a name, in the
-// words of the C library, which is all that sshd hands on.
+// isUnresolved reports whether a hop says that it does not know a name. sshd passes on the words
+// of the C library and nothing else.
 func isUnresolved(text string) bool {
 	text = strings.ToLower(text)
 	for _, words := range []string{"name or service not known", "name resolution", "nodename nor servname", "no address associated", "does not resolve", "no such host", "unknown host"} {
@@ -127,25 +124,25 @@ func isUnresolved(text string) bool {
 	return false
 }
 
-// hopConn is a connection to a host behind a hop. The SSH library's channel ends a
-// Read or Write that waits only when the hop says so; two goroutines of the hop's
-// client stand in between, so that Close does.
+// hopConn is a connection to a host behind a hop. A Read or Write of the SSH library's channel
+// that waits ends only when the hop says so. Two goroutines of the hop's connection stand in
+// between, so that Close ends it too.
 type hopConn struct {
 	in      *io.PipeReader
 	out     *io.PipeWriter
-	hop     *Client
+	hop     *conn.Conn
 	channel ssh.Channel
 	stream  *conn.Stream // of channel
 }
 
-// newHopConn returns nil if the hop's client is closed.
-func newHopConn(hop *Client, channel ssh.Channel, requests <-chan *ssh.Request) *hopConn {
+// newHopConn returns nil if the connection to the hop is closed.
+func newHopConn(hop *conn.Conn, channel ssh.Channel, requests <-chan *ssh.Request) *hopConn {
 	in, fromHost := io.Pipe()
 	toHost, out := io.Pipe()
-	c := &hopConn{in, out, hop, channel, hop.conn.Stream(channel)}
-	hop.conn.Enter()
-	ok := hop.conn.Go(func() {
-		defer hop.conn.Leave()
+	c := &hopConn{in, out, hop, channel, hop.Stream(channel)}
+	hop.Enter()
+	ok := hop.Go(func() {
+		defer hop.Leave()
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			fromHost.CloseWithError(transport.Carry(fromHost, c.stream))
@@ -159,7 +156,7 @@ func newHopConn(hop *Client, channel ssh.Channel, requests <-chan *ssh.Request) 
 		wg.Wait()
 	})
 	if !ok {
-		hop.conn.Leave()
+		hop.Leave()
 		c.Close()
 		return nil
 	}
@@ -177,17 +174,17 @@ func (c *hopConn) Close() error {
 	c.in.CloseWithError(net.ErrClosed)
 	c.out.CloseWithError(io.EOF)
 	c.stream.End() // whatever the hop still sends
-	c.hop.conn.CloseSoon(c.channel)
+	c.hop.CloseSoon(c.channel)
 	return nil
 }
 
 // LocalAddr returns the address of the connection to the hop.
-func (c *hopConn) LocalAddr() net.Addr { return c.hop.conn.Link().LocalAddr() }
+func (c *hopConn) LocalAddr() net.Addr { return c.hop.Link().LocalAddr() }
 
-// RemoteAddr returns the address of the hop: it does not tell that of the host.
-func (c *hopConn) RemoteAddr() net.Addr { return c.hop.conn.Link().RemoteAddr() }
+// RemoteAddr returns the address of the hop, which does not tell the host's.
+func (c *hopConn) RemoteAddr() net.Addr { return c.hop.Link().RemoteAddr() }
 
-// errNoDeadline is what [hopConn] lacks. The SSH library sets none.
+// errNoDeadline is why a [hopConn] has no deadlines. The SSH library sets none.
 var errNoDeadline = errors.New("connections through a hop have no deadlines")
 
 // SetDeadline implements [net.Conn].

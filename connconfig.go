@@ -1,0 +1,155 @@
+package fleetssh
+
+import (
+	"cmp"
+	"context"
+	"net"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/account"
+	"fleetssh/internal/dial"
+	"fleetssh/internal/identity"
+	"fleetssh/internal/keyfile"
+	"fleetssh/internal/knownhosts"
+	"fleetssh/internal/transport"
+)
+
+// config returns how to connect to a host, complete. Nothing else makes a [dial.Config]. The
+// host must have been checked. A connection does not keep its Config.
+func (d *dialer) config(h *HostConfig) *dial.Config {
+	masters, _ := h.controlSockets() // check has said what is wrong with them
+	c := &dial.Config{
+		Host: h.Host, Port: h.port(), Name: h.name(),
+		Describe: func() any { return *h },
+		Proxy:    d.hopConfig(h.Proxy), AddressFamily: cmp.Or(h.AddressFamily, "ip"), BindAddress: h.BindAddress,
+		Masters:        masters,
+		ConnectTimeout: h.connectTimeout(), Patient: h.ConnectTimeout == 0,
+		Attempts: h.attempts(), RetryDelay: h.retryDelay(), FixedDelay: h.RetryDelay != 0,
+		KeepAlive:   h.keepAlive(),
+		AgentSocket: h.Auth.agentSocket(), ForwardAgent: h.ForwardAgent,
+		Algorithms: h.algorithms(),
+	}
+	if h.DialContext != nil {
+		c.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := h.DialContext(ctx, network, address)
+			return conn, failureOf(err)
+		}
+	}
+	c.User, c.Fault = h.login()
+	if c.Fault != nil {
+		c.Fault = &ConfigError{Host: -1, Field: "HostConfig.User", Reason: c.Fault.Error(), Err: c.Fault}
+	}
+	d.trusts(c, h)
+	d.logsIn(c, h)
+	return c
+}
+
+// hopConfig is config for a hop: hosts with the same Proxy get the same Config, and so share a
+// connection.
+func (d *dialer) hopConfig(h *HostConfig) *dial.Config {
+	if h == nil {
+		return nil
+	}
+	d.mu.Lock()
+	c := d.hops[h]
+	d.mu.Unlock()
+	if c != nil {
+		return c
+	}
+	host := *h
+	c = d.config(&host)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if first := d.hops[h]; first != nil {
+		return first
+	}
+	if d.hops == nil {
+		d.hops = make(map[*HostConfig]*dial.Config)
+	}
+	d.hops[h] = c
+	return c
+}
+
+// trusts sets which keys a host may have.
+func (d *dialer) trusts(c *dial.Config, h *HostConfig) {
+	keys := &c.HostKeys
+	keys.Name, keys.Port = h.keyName()
+	for _, file := range h.RevokedHostKeys {
+		keys.Revoked = append(keys.Revoked, account.Expand(file))
+	}
+	keys.Command = knownhosts.Command(h.KnownHostsCommand)
+	keys.CheckAddress = h.CheckHostIP && h.HostKeyAlias == "" && h.Proxy == nil && h.DialContext == nil
+	policy := h.HostKeys
+	if policy == nil {
+		var err error
+		if policy, err = d.known(); err != nil && c.Fault == nil {
+			c.Fault = &dial.Failure{Kind: dial.BadHostKey, Host: c.Name, Port: c.Port, Phase: "host_key", Err: err}
+		}
+	}
+	switch policy := policy.(type) {
+	case nil:
+	case hostKeyFiles:
+		keys.Files = policy.policy
+	default:
+		keys.Algorithms = policy.Algorithms
+		keys.Check = func(name string, port int, key ssh.PublicKey) error {
+			return keyFailureOf(policy.Check(name, port, key), key)
+		}
+	}
+}
+
+// logsIn sets what a host may be shown to log in.
+func (d *dialer) logsIn(c *dial.Config, h *HostConfig) {
+	a := &h.Auth
+	c.Auth = dial.Auth{
+		Methods: a.Methods, Password: a.Password,
+		Identities: identity.Config{
+			User: c.User, KeyFile: a.KeyFile, CertFile: a.CertFile, KeyData: a.KeyData, CertData: a.CertData, Signers: a.Signers,
+			Identities: a.Identities, CertFiles: a.CertFiles, IdentitiesOnly: a.IdentitiesOnly, NoDefaultKeys: a.NoDefaultKeys,
+			Secrets: h.secrets(), Algorithms: c.Algorithms,
+		},
+		AsksAgent: !a.NoAgent && (!a.ownKeys() || a.KeyFile != "" || len(a.KeyData) > 0),
+		AskAgain:  d.askInstead(h, RefusedPassword{}), AskAgainKDC: d.askInstead(h, RefusedPassword{Kerberos: true}),
+	}
+	if g := a.GSSAPI; g != nil {
+		c.Auth.Kerberos = &dial.Kerberos{
+			Options: g.options(), Server: cmp.Or(g.ServerIdentity, h.Host), Delegate: g.Delegate, IfTicket: g.IfTicket,
+		}
+	}
+	if a.Ask != nil {
+		c.Auth.Ask = func(ctx context.Context, q dial.Question) (string, error) {
+			return a.ask(ctx, Question{Host: h.name(), Prompt: q.Prompt, Echo: q.Echo})
+		}
+	}
+	if a.Tell != nil {
+		c.Auth.Tell = func(text string) { a.Tell(h.name(), text) }
+	}
+}
+
+// secrets returns what opens the encrypted keys of a host.
+func (h *HostConfig) secrets() *keyfile.Secrets {
+	s := &keyfile.Secrets{Passphrase: h.Auth.Passphrase, Password: h.Auth.Password}
+	if h.Auth.Ask != nil {
+		s.Ask = func(ctx context.Context, prompt string) (string, error) {
+			return h.Auth.ask(ctx, Question{Host: h.name(), Prompt: prompt})
+		}
+	}
+	return s
+}
+
+// controlSockets returns where the socket of an OpenSSH master may be.
+func (h *HostConfig) controlSockets() ([]string, error) {
+	if h.ControlPath == "" || h.ControlPath == "none" {
+		return nil, nil
+	}
+	user, err := h.login()
+	if err != nil {
+		return nil, err
+	}
+	path := transport.ControlPath{Path: h.ControlPath, Host: h.Host, Port: h.port(), User: user}
+	if h.Proxy != nil {
+		path.Hop = h.Proxy.name()
+	}
+	return path.Sockets()
+}

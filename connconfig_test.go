@@ -1,0 +1,215 @@
+package fleetssh
+
+import (
+	"context"
+	"errors"
+	"net"
+	"reflect"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/dial"
+	"fleetssh/internal/knownhosts"
+	"fleetssh/internal/password"
+)
+
+// TestConfigForgetsNothing sets one field of HostConfig after the other, and those of what it
+// holds, and checks that the engine that connects is told; and that everything that the engine can
+// be told is told for some field.
+func TestConfigForgetsNothing(t *testing.T) {
+	t.Parallel()
+	elsewhere := map[string]bool{
+		"HostConfig.Unusable": true, // nothing is connected to then
+		"HostConfig.SendEnv":  true, // is sent later
+	}
+	d := newDialer(nil, 0, new(password.Table))
+	defer d.close()
+	base := func() HostConfig {
+		h := HostConfig{Host: "base", User: "base", HostKeys: InsecureIgnoreHostKeys()}
+		h.Auth.AgentSocket = "base" // not what SSH_AUTH_SOCK says
+		return h
+	}
+	none := base()
+	plain := reflect.ValueOf(d.config(&none)).Elem()
+	told := make(map[string]bool)
+	check := func(name string, h HostConfig) {
+		t.Helper()
+		c := reflect.ValueOf(d.config(&h)).Elem()
+		if differs(plain, c) == elsewhere[name] {
+			t.Errorf("%s: the engine is told: %v", name, !elsewhere[name])
+		}
+		noteSet(told, "Config", c)
+	}
+	var h HostConfig
+	for i, field := range fields(reflect.TypeOf(h)) {
+		switch field {
+		case "Auth": // below, as what Algorithms and GSSAPI hold is
+		default:
+			h = base()
+			setAny(t, reflect.ValueOf(&h).Elem().Field(i))
+			check("HostConfig."+field, h)
+		}
+	}
+	for i, field := range fields(reflect.TypeOf(h.Auth)) {
+		h = base()
+		setAny(t, reflect.ValueOf(&h.Auth).Elem().Field(i))
+		check("Auth."+field, h)
+	}
+	for i, field := range fields(reflect.TypeFor[GSSAPI]()) {
+		h = base()
+		h.Auth.GSSAPI = new(GSSAPI)
+		setAny(t, reflect.ValueOf(h.Auth.GSSAPI).Elem().Field(i))
+		check("GSSAPI."+field, h)
+		with := reflect.ValueOf(d.config(&h)).Elem()
+		h.Auth.GSSAPI = new(GSSAPI)
+		if !differs(with, reflect.ValueOf(d.config(&h)).Elem()) {
+			t.Errorf("GSSAPI.%s: the engine is not told", field)
+		}
+	}
+	for i, field := range fields(reflect.TypeFor[Algorithms]()) {
+		h = base()
+		h.Algorithms = new(Algorithms)
+		setAny(t, reflect.ValueOf(h.Algorithms).Elem().Field(i))
+		with := reflect.ValueOf(d.config(&h)).Elem()
+		h.Algorithms = new(Algorithms)
+		if !differs(with, reflect.ValueOf(d.config(&h)).Elem()) {
+			t.Errorf("Algorithms.%s: the engine is not told", field)
+		}
+	}
+	for name := range unset(told, "Config", reflect.TypeFor[dial.Config]()) {
+		if name != "Config.Fault" && name != "Config.Auth.Identities.Agent" {
+			t.Errorf("%s is never set", name)
+		}
+	}
+}
+
+// A hop has one Config, however many hosts are behind it: that is how they share a connection.
+func TestConfigOfHop(t *testing.T) {
+	t.Parallel()
+	d := newDialer(nil, 0, nil)
+	defer d.close()
+	gate := &HostConfig{Host: "gate", User: "u", HostKeys: InsecureIgnoreHostKeys()}
+	other := *gate
+	config := func(hop *HostConfig) *dial.Config {
+		return d.config(&HostConfig{Host: "h", User: "u", HostKeys: InsecureIgnoreHostKeys(), Proxy: hop}).Proxy
+	}
+	first := config(gate)
+	if config(gate) != first {
+		t.Error("two Configs for one hop")
+	}
+	if config(&other) == first {
+		t.Error("one Config for two hops")
+	}
+	d.keepHops([]HostConfig{{Host: "h", Proxy: gate}})
+	if config(gate) != first || len(d.hops) != 1 {
+		t.Errorf("of %d hops, the one that is needed is not kept", len(d.hops))
+	}
+	loop := HostConfig{Host: "loop"}
+	loop.Proxy = &loop
+	d.keepHops([]HostConfig{loop})
+	if len(d.hops) != 0 {
+		t.Error("a hop that is not needed is kept")
+	}
+}
+
+func fields(t reflect.Type) []string {
+	var names []string
+	for i := range t.NumField() {
+		names = append(names, t.Field(i).Name)
+	}
+	return names
+}
+
+// differs reports whether two values differ. Of functions it sees whether there is one.
+func differs(a, b reflect.Value) bool {
+	switch a.Kind() {
+	case reflect.Func:
+		return a.IsNil() != b.IsNil()
+	case reflect.Pointer:
+		if a.IsNil() || b.IsNil() {
+			return a.IsNil() != b.IsNil()
+		}
+		return differs(a.Elem(), b.Elem())
+	case reflect.Struct:
+		for i := range a.NumField() {
+			if differs(a.Field(i), b.Field(i)) {
+				return true
+			}
+		}
+		return false
+	}
+	if !a.CanInterface() {
+		return false // in a known_hosts policy, which is handed on as it is
+	}
+	return !reflect.DeepEqual(a.Interface(), b.Interface())
+}
+
+// noteSet records the fields that are set, and unset yields the others.
+func noteSet(set map[string]bool, name string, v reflect.Value) {
+	if v.Kind() == reflect.Struct {
+		for i := range v.NumField() {
+			noteSet(set, name+"."+v.Type().Field(i).Name, v.Field(i))
+		}
+	} else if !v.IsZero() {
+		set[name] = true
+	}
+}
+
+func unset(set map[string]bool, name string, t reflect.Type) map[string]bool {
+	names := make(map[string]bool)
+	if t.Kind() != reflect.Struct {
+		if !set[name] {
+			names[name] = true
+		}
+		return names
+	}
+	for i := range t.NumField() {
+		for inner := range unset(set, name+"."+t.Field(i).Name, t.Field(i).Type) {
+			names[inner] = true
+		}
+	}
+	return names
+}
+
+// setAny sets a field to something that is not zero, nor a default.
+func setAny(t *testing.T, field reflect.Value) {
+	t.Helper()
+	switch v := field.Addr().Interface().(type) {
+	case *string:
+		*v = "x"
+	case *bool:
+		*v = true
+	case *int:
+		*v = 7
+	case *time.Duration:
+		*v = 7 * time.Second
+	case *[]byte:
+		*v = []byte("x")
+	case *[]string:
+		*v = []string{"x"}
+	case *map[string]string:
+		*v = map[string]string{"x": "x"}
+	case *error:
+		*v = errors.New("x")
+	case *[]ssh.Signer:
+		*v = []ssh.Signer{nil}
+	case **GSSAPI:
+		*v = &GSSAPI{}
+	case **Algorithms:
+		*v = &Algorithms{}
+	case **HostConfig:
+		*v = &HostConfig{Host: "x", HostKeys: InsecureIgnoreHostKeys()}
+	case *HostKeyPolicy:
+		*v = hostKeyFiles{new(knownhosts.Policy)}
+	case *func(context.Context, string, string) (net.Conn, error):
+		*v = func(context.Context, string, string) (net.Conn, error) { return nil, nil }
+	case *func(context.Context, Question) (string, error):
+		*v = func(context.Context, Question) (string, error) { return "", nil }
+	case *func(string, string):
+		*v = func(string, string) {}
+	default:
+		t.Fatalf("say here how to set a %v", field.Type())
+	}
+}

@@ -1,0 +1,100 @@
+package fleetssh
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"fleetssh/internal/dial"
+	"fleetssh/internal/password"
+	"fleetssh/internal/spool"
+)
+
+// dialer is what the connections of one [ParallelClient], or of one [Dial], share.
+type dialer struct {
+	log    *slog.Logger
+	budget *spool.Budget
+	engine *dial.Dialer
+	known  func() (HostKeyPolicy, error) // the default policy, read once
+
+	passwords *password.Table                                        // nil: each host has its own opinion of them
+	askAgain  func(context.Context, RefusedPassword) (string, error) // nil: nobody is asked
+
+	mu   sync.Mutex // protects what follows
+	hops map[*HostConfig]*dial.Config
+}
+
+func newDialer(log *slog.Logger, outputMemory int64, passwords *password.Table) *dialer {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if outputMemory == 0 {
+		outputMemory = defaultOutputMemory
+	}
+	return &dialer{
+		log:       log,
+		budget:    spool.NewBudget(outputMemory),
+		engine:    dial.New(dial.Options{Log: log, Public: publicError, Passwords: passwords}),
+		known:     sync.OnceValues(func() (HostKeyPolicy, error) { return KnownHosts() }),
+		passwords: passwords,
+	}
+}
+
+// dial connects to host and logs in, with as many attempts as host allows. The client keeps
+// host, which must not change any more. work, if not nil, is told how far it is. The timing is
+// that of the last attempt, also if it failed.
+func (d *dialer) dial(ctx context.Context, host *HostConfig, work *progress) (*Client, Timing, error) {
+	if err := host.unusable(); err != nil {
+		return nil, Timing{}, err
+	}
+	c := &Client{host: host, d: d}
+	login, timing, err := d.engine.Dial(ctx, dial.Call{
+		Host: d.config(host), Incoming: c.listeners.accept,
+		Phase: func(phase string) { work.enter(Phase(phase)) }, Attempt: work.attempt,
+	})
+	if err != nil {
+		return nil, timingOf(timing), publicError(err)
+	}
+	c.conn, c.login = login.Conn, login
+	return c, timingOf(timing), nil
+}
+
+// timingOf returns how long the phases of connecting took.
+func timingOf(t dial.Timing) Timing {
+	return Timing{
+		Proxy: t.Proxy, Resolve: t.Resolve, Connect: t.Connect, Handshake: t.Handshake, Auth: t.Auth,
+		Attempts: t.Attempts,
+	}
+}
+
+// keepHops closes the connections to hops that none of the hosts is behind.
+func (d *dialer) keepHops(hosts []HostConfig) {
+	seen, needed := make(map[*HostConfig]bool), make(map[*dial.Config]bool)
+	d.mu.Lock()
+	hops := make(map[*HostConfig]*dial.Config)
+	for i := range hosts {
+		for hop := hosts[i].Proxy; hop != nil && !seen[hop]; hop = hop.Proxy {
+			seen[hop] = true
+			if c := d.hops[hop]; c != nil {
+				hops[hop], needed[c] = c, true
+			}
+		}
+	}
+	d.hops = hops
+	d.mu.Unlock()
+	d.engine.KeepHops(needed)
+}
+
+// hopMemory is for how long it is remembered that a hop could not be reached, in calls for one
+// host at a time.
+const hopMemory = time.Minute
+
+// forgiveHops lets hops that could not be reached be tried again, if that was so long ago.
+func (d *dialer) forgiveHops(age time.Duration) { d.engine.Forgive(age) }
+
+// close gives up what the dialer holds, when the clients of its hosts are closed.
+func (d *dialer) close() error {
+	d.engine.Close()
+	return d.budget.Close()
+}

@@ -1,0 +1,205 @@
+package dial
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/algorithms"
+	"fleetssh/internal/knownhosts"
+	"fleetssh/internal/krl"
+)
+
+// What a host key has to be, whatever policy decides whether it belongs to the host. These
+// checks only narrow: they come before the policy, and apply even if it trusts everybody.
+
+// judgeHostKey decides whether the key that a host shows may be trusted. If it may, there can
+// be a warning.
+func (a *attempt) judgeHostKey(ctx context.Context, remote net.Addr, key ssh.PublicKey) (warning string, err error) {
+	keys := &a.host.HostKeys
+	name, port := keys.Name, keys.Port
+	if err := a.d.checkRevoked(keys.Revoked, key); err != nil {
+		return "", KeyFailure(name, port, key, err)
+	}
+	if err := a.host.Algorithms.CheckSize(key); err != nil {
+		return "", KeyFailure(name, port, key, &knownhosts.KeyError{Reason: knownhosts.Weak, Key: key, Err: err})
+	}
+	judged := key
+	doubt := a.host.Algorithms.CheckCertificate(key)
+	if doubt != nil {
+		// As for ssh, the host has shown just the key then.
+		judged = algorithms.PlainKey(key)
+	}
+	if keys.Files == nil {
+		return "", withDoubt(keys.Check(name, port, judged), doubt)
+	}
+	listed, err := a.list(ctx, knownhosts.ForHost, name, port, judged)
+	if err != nil {
+		return "", err
+	}
+	if warning, err = keys.Files.Check(listed, name, port, judged); err != nil {
+		return "", withDoubt(KeyFailure(name, port, judged, err), doubt)
+	}
+	if ip, ok := a.addressOf(remote, judged); ok {
+		more, err := a.judgeAddress(ctx, ip, judged)
+		if err != nil {
+			return "", err
+		}
+		if warning == "" {
+			warning = more
+		}
+	}
+	return warning, nil
+}
+
+// withDoubt adds to the failure for the key in a certificate why the certificate itself was
+// not considered.
+func withDoubt(err, doubt error) error {
+	if doubt == nil {
+		return err
+	}
+	failure, ok := err.(*Failure)
+	fault, files := errors.AsType[*knownhosts.KeyError](err)
+	if !ok || !files || fault.Err != nil {
+		return err
+	}
+	noted, doubted := *failure, *fault
+	doubted.Err = doubt
+	noted.Err = &doubted
+	return &noted
+}
+
+// addressOf returns the address by which a host must be known besides its name.
+func (a *attempt) addressOf(remote net.Addr, key ssh.PublicKey) (string, bool) {
+	_, certificate := key.(*ssh.Certificate)
+	if !a.host.HostKeys.CheckAddress || certificate || remote == nil {
+		return "", false
+	}
+	at, err := netip.ParseAddrPort(remote.String())
+	if err != nil {
+		return "", false
+	}
+	ip := at.Addr().Unmap()
+	if named, err := netip.ParseAddr(a.host.Host); err == nil && named.Unmap().WithZone("") == ip.WithZone("") {
+		return "", false
+	}
+	return ip.String(), true
+}
+
+// judgeAddress refuses a host whose address is known by another key. An address that is not
+// known is added if the policy adds hosts.
+func (a *attempt) judgeAddress(ctx context.Context, ip string, key ssh.PublicKey) (warning string, err error) {
+	port, files := a.host.Port, a.host.HostKeys.Files
+	listed, err := a.list(ctx, knownhosts.ForAddress, ip, port, key)
+	if err != nil {
+		return "", err
+	}
+	err = files.With(listed).Check(ip, port, key)
+	fault, ok := errors.AsType[*knownhosts.KeyError](err)
+	switch {
+	case err == nil, ok && fault.Reason == knownhosts.Unknown && !files.AcceptNew:
+		return "", nil
+	case ok && fault.Reason == knownhosts.Unknown:
+		// A connection must not fail because the address could not be added.
+		warning, err = files.Add(fault, ip, port, key)
+		if fault, ok := errors.AsType[*knownhosts.KeyError](err); ok && fault.NotAdded != nil {
+			return "the address was not added to the known hosts: " + fault.NotAdded.Error(), nil
+		}
+	}
+	if err != nil {
+		err = &Failure{Kind: BadHostKey, Host: ip, Port: port, Phase: "host_key", Key: key, Err: fmt.Errorf("by its address %s (CheckHostIP): %w", ip, err)}
+	}
+	return warning, err
+}
+
+// preferredKeys returns the host key algorithms to ask the host for, nil for any.
+func (a *attempt) preferredKeys(ctx context.Context) ([]string, error) {
+	list, err := a.knownKeys(ctx)
+	if err == nil && len(a.host.HostKeys.Revoked) > 0 {
+		list = algorithms.WithCertificates(list) // which may be revoked, where the keys in them are not
+	}
+	return list, err
+}
+
+// knownKeys returns the algorithms of the keys that are known for the host.
+func (a *attempt) knownKeys(ctx context.Context) ([]string, error) {
+	keys := &a.host.HostKeys
+	name, port := keys.Name, keys.Port
+	if keys.Files == nil {
+		return keys.Algorithms(name, port), nil
+	}
+	listed, err := a.list(ctx, knownhosts.ForOrder, name, port, nil)
+	if err != nil && ctx.Err() != nil {
+		return nil, a.fail(ctx, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return keys.Files.With(listed).Algorithms(name, port), nil
+}
+
+// list returns what KnownHostsCommand lists for a host by this name, nil if there is no such
+// command. key is nil before the host has shown one.
+func (a *attempt) list(ctx context.Context, why, name string, port int, key ssh.PublicKey) (*knownhosts.DB, error) {
+	command := a.host.HostKeys.Command
+	if len(command) == 0 {
+		return nil, nil
+	}
+	a.phases.enter("host_key")
+	text, err := a.d.listed(ctx, a.host, &a.listings, why, name, port, key)
+	if err != nil {
+		return nil, err
+	}
+	db := new(knownhosts.DB)
+	return db, db.Read(bytes.NewReader(text), filepath.Base(command[0]))
+}
+
+// listed returns what KnownHostsCommand lists for a host by this name, nil if there is no such
+// command. The command is run unless l has its answer.
+func (d *Dialer) listed(ctx context.Context, host *Config, l *knownhosts.Listings, why, name string, port int, key ssh.PublicKey) ([]byte, error) {
+	command := host.HostKeys.Command
+	if len(command) == 0 {
+		return nil, nil
+	}
+	text, err := l.Get(ctx, d.listers, command, why, name, port, key)
+	if err != nil {
+		f := host.failure(BadHostKey, "host_key", fmt.Errorf("KnownHostsCommand: %w", err))
+		f.Key = key
+		return nil, f
+	}
+	return text, nil
+}
+
+// checkRevoked returns an error if one of the files lists a key, or cannot be read.
+func (d *Dialer) checkRevoked(files []string, key ssh.PublicKey) error {
+	for _, file := range files {
+		list, err := d.revoked.Read(file)
+		if err != nil {
+			return fmt.Errorf("revoked host keys: %w", err)
+		}
+		if reason := list.Reason(key); reason != "" {
+			shown := algorithms.PlainKey(key)
+			fault := &knownhosts.KeyError{
+				Reason: knownhosts.Revoked, Key: key,
+				Known: []knownhosts.Known{{File: file, Type: shown.Type(), Fingerprint: ssh.FingerprintSHA256(shown)}},
+			}
+			if reason != krl.TheKey {
+				fault.Err = errors.New(reason)
+			}
+			return fault
+		}
+	}
+	return nil
+}
+
+// CheckRevocations returns why a file of revoked keys cannot be read, nil if it can.
+func (d *Dialer) CheckRevocations(file string) error {
+	_, err := d.revoked.Read(file)
+	return err
+}

@@ -1,0 +1,79 @@
+package dial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/conn"
+	"fleetssh/internal/deadline"
+)
+
+// masterTimeout is how long a master, which is a process of this machine, may take to
+// answer on its socket. It does not count towards ConnectTimeout: the host gets all of that. A
+// master that has been stopped is rarer than a machine that is busy with thousands of hosts,
+// and whoever gives up too early logs in with keys that the user may not have.
+const masterTimeout = 10 * time.Second
+
+// throughMaster connects over the connection of an OpenSSH master, if one of the sockets leads
+// to one that is alive (the proxy mode of OpenSSH's PROTOCOL.mux). Both results are nil if
+// there is none.
+func (a *attempt) throughMaster(ctx context.Context) (*Login, error) {
+	if a.auth.masterless {
+		return nil, nil
+	}
+	a.auth.masterless = true // a master that does not answer now will not at the next attempt
+	defer a.clock.Pause()()
+	for _, path := range a.host.Masters {
+		a.phases.enter("connect")
+		dialer := net.Dialer{Timeout: masterTimeout}
+		transport, err := dialer.DialContext(ctx, "unix", path)
+		if err != nil {
+			continue // no master is there
+		}
+		login, err := a.callMaster(ctx, transport, path)
+		if err == nil {
+			return login, nil
+		}
+		transport.Close()
+		if ctx.Err() != nil {
+			return nil, a.fail(ctx, deadline.Cause(ctx))
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = fmt.Errorf("no answer within %v", masterTimeout)
+		}
+		a.d.warn("the OpenSSH master at "+path+" does not answer as one", a.host, "error", err)
+	}
+	return nil, nil
+}
+
+// callMaster asks the master on a socket for its connection.
+func (a *attempt) callMaster(ctx context.Context, transport net.Conn, path string) (*Login, error) {
+	w := conn.NewWire(transport, &a.d.streams, conn.Stall(a.host.ConnectTimeout), nil)
+	stop := context.AfterFunc(ctx, func() { transport.Close() })
+	defer stop()
+	if err := transport.SetDeadline(time.Now().Add(masterTimeout)); err != nil {
+		return nil, err
+	}
+	link, channels, requests, err := ssh.NewControlClientConn(w)
+	if err != nil {
+		return nil, err
+	}
+	err = transport.SetDeadline(time.Time{})
+	if err == nil && !stop() {
+		err = deadline.Cause(ctx)
+	}
+	if err != nil {
+		link.Close()
+		conn.Drain(channels, requests)
+		return nil, err
+	}
+	login := &Login{Addr: link.RemoteAddr(), Master: path}
+	a.serve(login, link, w, channels, requests)
+	return login, nil
+}
