@@ -123,7 +123,7 @@ type pipes struct {
 }
 
 const (
-	lingerLimit = 2 * time.Second
+	lingerLimit = 10 * time.Second // a busy host takes its time
 	lingerRetry = 20 * time.Millisecond
 )
 
