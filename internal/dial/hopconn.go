@@ -55,8 +55,9 @@ func (a *attempt) lostHop() *Failure {
 	return f
 }
 
-// hopEndGrace is how much later than the connections through it the end of a hop may show.
-const hopEndGrace = 50 * time.Millisecond
+// hopEndGrace is how much later than the connections through it the end of a hop may
+// show, if this machine is busy.
+const hopEndGrace = 500 * time.Millisecond
 
 // hopEnded reports whether err comes from the end of the connection to the hop.
 func (a *attempt) hopEnded(err error) bool {
