@@ -173,8 +173,8 @@ func (ch *Channel) refuseSudo() {
 }
 
 // sudoGrace is how long sudo may take to end when it gets no password: it delays
-// the answer to a wrong one by about two seconds.
-const sudoGrace = 5 * time.Second
+// the answer to a wrong one by about two seconds, and a busy host by more.
+const sudoGrace = 10 * time.Second
 
 // fail notes why the command never ran, to be told when the session ends.
 func (ch *Channel) fail(err error) {
