@@ -22,9 +22,10 @@ const (
 	// listAge is how long the list of its keys is taken for current, so
 	// that thousands of logins ask for it once.
 	listAge = 5 * time.Second
-	// listTimeout is how long it may take to list them. A signature may
+	// listTimeout is how long it may take to list them: the agent is a process
+	// of this machine, which may be busy with thousands of hosts. A signature may
 	// take as long as the login: a user may have to touch a key for it.
-	listTimeout = 5 * time.Second
+	listTimeout = 10 * time.Second
 )
 
 // Table holds connections to agents, one to a socket: an agent serves one user,
