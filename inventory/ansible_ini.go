@@ -8,13 +8,13 @@ import (
 )
 
 var (
-	sectionLine = pattern(`^\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?$`)
-	groupLine   = pattern(`^([^:\]\s]+)\s*(?:#.*)?$`)
-	rangeOnly   = pattern(`^[-0-9,/]+$`)
+	sectionLine = lazyRegexp(`^\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?$`)
+	groupLine   = lazyRegexp(`^([^:\]\s]+)\s*(?:#.*)?$`)
+	rangeOnly   = lazyRegexp(`^[-0-9,/]+$`)
 )
 
-// looksLikeINI reports whether a file without a telling name is Ansible's. A line
-// such as "[1-3]" or "[::1]" is a host.
+// looksLikeINI reports whether the contents of a file are in Ansible's INI form, if its name does not
+// say so. A line such as "[1-3]" or "[::1]" is a host.
 func looksLikeINI(text string) bool {
 	for line := range strings.SplitSeq(text, "\n") {
 		line = strings.TrimSpace(line)
@@ -46,7 +46,7 @@ type iniReader struct {
 	kind    string // of the section: hosts, children or vars
 	section *group
 
-	// Groups that are only mentioned, by name: where, and how.
+	// By name, the groups that are mentioned and not defined so far: where and how.
 	mentions map[string]mention
 }
 
@@ -66,11 +66,11 @@ func (r *reader) ini() error {
 			return r.at(number, err)
 		}
 	}
-	// The first that is missing, so that the message is always the same.
+	// Report the first undefined group, so that the message is always the same.
 	var first mention
 	for name, m := range ini.mentions {
 		if m.line > 0 && (first.line == 0 || m.line < first.line) {
-			first = mention{m.line, fmt.Sprintf("%s, but there is no group %s", m.text, shown(name))}
+			first = mention{m.line, fmt.Sprintf("%s, but the group %s is not defined", m.text, shown(name))}
 		}
 	}
 	if first.line > 0 {
@@ -84,7 +84,7 @@ func (r *iniReader) line(number int, line string) error {
 		return r.begin(number, m[1], m[2])
 	}
 	if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
-		return fmt.Errorf("%.80q is no section", line)
+		return fmt.Errorf("%.80q is not a section", line)
 	}
 	g := r.inv.graph
 	switch r.kind {
@@ -94,7 +94,7 @@ func (r *iniReader) line(number int, line string) error {
 			return fmt.Errorf("%s is not the name of a group", shown(line))
 		}
 		if g.groups[m[1]] == nil {
-			r.mentions[m[1]] = mention{number, fmt.Sprintf("[%s:children] holds %s", r.section.name, shown(m[1]))}
+			r.mentions[m[1]] = mention{number, fmt.Sprintf("[%s:children] contains %s", r.section.name, shown(m[1]))}
 		}
 		child, err := g.group(m[1])
 		if err != nil {
@@ -104,7 +104,7 @@ func (r *iniReader) line(number int, line string) error {
 	case "vars":
 		name, value, ok := strings.Cut(line, "=")
 		if !ok {
-			return errors.New("the line is not a key=value") // and may be the rest of a secret
+			return errors.New("the line is not key=value") // it may be part of a secret, so it is not shown
 		}
 		return g.setGroupVar(r.section, strings.TrimSpace(name), literal(strings.TrimSpace(value)))
 	}
@@ -118,7 +118,7 @@ func (r *iniReader) begin(number int, name, kind string) error {
 		kind = "hosts"
 	case "hosts", "children", "vars":
 	default:
-		return fmt.Errorf("[%.80s:%.80s] is no section: it can be of hosts, children or vars", name, kind)
+		return fmt.Errorf("[%.80s:%.80s] is not a section; the kinds of sections are hosts, children and vars", name, kind)
 	}
 	if kind != "vars" {
 		delete(r.mentions, name)
@@ -144,8 +144,8 @@ func (r *iniReader) hosts(line string) error {
 	for i, field := range fields[1:] {
 		name, value, ok := strings.Cut(field, "=")
 		if !ok || name == "" {
-			// The word may be the rest of a password that lacks its quotes.
-			return fmt.Errorf("the word after %s is not a key=value: a value with blanks needs quotes, and \"=\" has no blanks around it", shown(fields[i]))
+			// The word may be part of a password without quotes, so it is not shown.
+			return fmt.Errorf("the word after %s is not key=value: a value with blanks needs quotes, and there must be no blanks around \"=\"", shown(fields[i]))
 		}
 		vars[name] = literal(value)
 	}

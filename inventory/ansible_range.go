@@ -8,16 +8,15 @@ import (
 )
 
 var (
-	bracketedPort = pattern(`^\[(.+)\]:([0-9]+)$`)
-	plainPort     = pattern(`^((?:[^:\[\]]|\[[^\]]*\])*):([0-9]+)$`)
-	hostRange     = pattern(`(?i)\[(?:[a-z]:[a-z]|[0-9]+:[0-9]+)(?::[0-9]+)?\]`)
-	addressRange  = pattern(`(?i)\[[0-9a-f]+:[0-9a-f]+(?::[0-9]+)?\]`)
-	hostLabel     = pattern(`^[\p{L}\p{N}_]([\p{L}\p{N}_-]*[\p{L}\p{N}])?$`)
+	bracketedPort = lazyRegexp(`^\[(.+)\]:([0-9]+)$`)
+	plainPort     = lazyRegexp(`^((?:[^:\[\]]|\[[^\]]*\])*):([0-9]+)$`)
+	hostRange     = lazyRegexp(`(?i)\[(?:[a-z]:[a-z]|[0-9]+:[0-9]+)(?::[0-9]+)?\]`)
+	addressRange  = lazyRegexp(`(?i)\[[0-9a-f]+:[0-9a-f]+(?::[0-9]+)?\]`)
+	hostLabel     = lazyRegexp(`^[\p{L}\p{N}_]([\p{L}\p{N}_-]*[\p{L}\p{N}])?$`)
 )
 
-// expandPattern returns the names that a host pattern of Ansible stands for, such
-// as "web[01:20:2]:2222", and its port as a variable, nil without one. As for
-// Ansible, there is a port only behind what looks like a host.
+// expandPattern returns the names of a host pattern of Ansible, such as "web[01:20:2]:2222", and its
+// port as a variable, nil if there is none. As in Ansible, only what looks like a host can have a port.
 func expandPattern(pattern string) (names []string, port any, err error) {
 	name, digits := pattern, ""
 	if m := bracketedPort().FindStringSubmatch(pattern); m != nil {
@@ -33,7 +32,7 @@ func expandPattern(pattern string) (names []string, port any, err error) {
 		}
 		pattern, port = name, json.Number(strconv.Itoa(n))
 	case strings.HasSuffix(pattern, ":") && !isAddress(pattern):
-		return nil, nil, fmt.Errorf("%s ends in a colon, and no port follows", shown(pattern))
+		return nil, nil, fmt.Errorf("%s ends with a colon but has no port", shown(pattern))
 	case strings.HasPrefix(pattern, "[") && strings.HasSuffix(pattern, "]") && isAddress(pattern[1:len(pattern)-1]):
 		pattern = pattern[1 : len(pattern)-1]
 	}
@@ -41,8 +40,7 @@ func expandPattern(pattern string) (names []string, port any, err error) {
 	return names, port, err
 }
 
-// looksLikeHost reports whether a name, which may have ranges, is a name of the DNS
-// or an address.
+// looksLikeHost reports whether a name, which may have ranges, is a DNS name or an IP address.
 func looksLikeHost(name string) bool {
 	if isAddress(addressRange().ReplaceAllLiteralString(name, "0")) {
 		return true
@@ -55,7 +53,7 @@ func looksLikeHost(name string) bool {
 	return true
 }
 
-// expandRanges returns the names that ranges such as [01:20:2] and [a:f] stand for.
+// expandRanges returns the names of a pattern with ranges such as [01:20:2] and [a:f].
 func expandRanges(pattern string) ([]string, error) {
 	names := []string{""}
 	size := 0
@@ -94,8 +92,8 @@ func expandRanges(pattern string) ([]string, error) {
 	}
 }
 
-// rangeTexts returns what a range stands for: "first:last" or "first:last:step",
-// of numbers or of letters, where capitals come after the others.
+// rangeTexts returns the elements of a range "first:last" or "first:last:step" of numbers or letters.
+// Capital letters come after small ones.
 func rangeTexts(inside string) ([]string, error) {
 	parts := strings.Split(inside, ":")
 	if len(parts) != 2 && len(parts) != 3 {
@@ -106,12 +104,12 @@ func rangeTexts(inside string) ([]string, error) {
 		first = "0"
 	}
 	if last == "" {
-		return nil, fmt.Errorf("it has no end")
+		return nil, fmt.Errorf("it has no last value")
 	}
 	if len(parts) == 3 {
 		var err error
 		if step, err = strconv.Atoi(parts[2]); err != nil || step < 1 || step > maxHosts {
-			return nil, fmt.Errorf("%.80q is no step", parts[2])
+			return nil, fmt.Errorf("%.80q is not a valid step", parts[2])
 		}
 	}
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -130,7 +128,7 @@ func rangeTexts(inside string) ([]string, error) {
 	width := 0
 	if first[0] == '0' && len(first) > 1 {
 		if width = len(first); len(last) != width {
-			return nil, fmt.Errorf("both ends of a padded range must have as many digits")
+			return nil, fmt.Errorf("both ends of a padded range must have the same number of digits")
 		}
 	}
 	return numbered(int(from), int(to), step, func(i int) string { return fmt.Sprintf("%0*d", width, i) })

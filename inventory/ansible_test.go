@@ -22,17 +22,17 @@ import (
 	"fleetssh/hostset"
 )
 
-// An ansibleAnswer is what Ansible makes of an inventory.
+// An ansibleAnswer is Ansible's view of an inventory.
 type ansibleAnswer struct {
 	Groups map[string][]string
 	Vars   map[string]map[string]any
 	Error  string
 }
 
-// pythonWith returns a python3 that has a module.
+// pythonWith returns a python3 with a module.
 func pythonWith(t *testing.T, module string) string {
 	t.Helper()
-	// The python3 of the path need not be the one that Debian's packages are for.
+	// Debian's packages are for its own python3, which need not be the one in PATH.
 	for _, candidate := range []string{"python3", "/usr/bin/python3"} {
 		if exec.Command(candidate, "-c", "import "+module).Run() == nil {
 			return candidate
@@ -42,7 +42,7 @@ func pythonWith(t *testing.T, module string) string {
 	return ""
 }
 
-// askAnsible returns what Ansible makes of each list of files.
+// askAnsible returns Ansible's view of each list of files.
 func askAnsible(t *testing.T, inventories [][]string) []ansibleAnswer {
 	t.Helper()
 	var input bytes.Buffer
@@ -92,7 +92,7 @@ func loadAll(paths []string) (*Inventory, error) {
 	return Merge(all[0], all[1:]...)
 }
 
-// answerOf returns what we make of an inventory, in the words of Ansible.
+// answerOf returns our view of an inventory in Ansible's form.
 func answerOf(t *testing.T, inv *Inventory) ansibleAnswer {
 	t.Helper()
 	a := ansibleAnswer{Groups: make(map[string][]string), Vars: make(map[string]map[string]any)}
@@ -126,7 +126,7 @@ func answerOf(t *testing.T, inv *Inventory) ansibleAnswer {
 	return a
 }
 
-// sameNumbers writes numbers with a point in one way.
+// sameNumbers normalizes numbers with a point.
 func sameNumbers(value any) any {
 	switch v := value.(type) {
 	case json.Number:
@@ -146,7 +146,7 @@ func sameNumbers(value any) any {
 	return value
 }
 
-// compare fails where we and Ansible differ.
+// compare fails if our view differs from that of Ansible.
 func compare(t *testing.T, name string, paths []string, want ansibleAnswer) {
 	t.Helper()
 	inv, err := loadAll(paths)
@@ -177,7 +177,7 @@ func compare(t *testing.T, name string, paths []string, want ansibleAnswer) {
 	}
 }
 
-// unpack writes the files of an archive. Those that begin with "#!" are executable.
+// unpack writes the files of an archive. Files that begin with "#!" become executable.
 func unpack(t *testing.T, archive *txtar.Archive) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -197,8 +197,8 @@ func unpack(t *testing.T, archive *txtar.Archive) string {
 	return folder
 }
 
-// TestLikeAnsible compares the inventories of testdata/ansible. The first line of
-// an archive names the files to load.
+// TestLikeAnsible compares our view with Ansible's for the inventories in testdata/ansible. The first
+// line of an archive lists the files to load.
 func TestLikeAnsible(t *testing.T) {
 	t.Parallel()
 	archives, err := filepath.Glob("testdata/ansible/*.txtar")
@@ -224,12 +224,12 @@ func TestLikeAnsible(t *testing.T) {
 	}
 }
 
-// A writer makes up inventories.
+// A writer writes random inventories.
 type writer struct{ *rand.Rand }
 
 func (w writer) oneOf(choices ...string) string { return choices[w.IntN(len(choices))] }
 
-// literal writes what could be a Python literal.
+// literal returns text that may be a Python literal.
 func (w writer) literal(depth int) string {
 	switch n := w.IntN(14); {
 	case n < 4 || depth > 3:
@@ -258,7 +258,7 @@ func (w writer) several(depth int, one func(int) string) string {
 	return strings.Join(parts, w.oneOf(",", ", "))
 }
 
-// ini writes an inventory with a lot of everything.
+// ini returns an inventory in INI with many features.
 func (w writer) ini() string {
 	var out strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
@@ -286,7 +286,7 @@ func (w writer) ini() string {
 			}
 		}
 	}
-	// Children have higher numbers, so that there is no circle.
+	// Children have higher numbers, so there is no cycle.
 	for i := range names {
 		if i+1 < len(names) && w.IntN(2) == 0 {
 			line("[%s:children]", names[i])
@@ -301,14 +301,14 @@ func (w writer) ini() string {
 	return out.String()
 }
 
-// yamlScalar writes what YAML 1.1 may give a meaning.
+// yamlScalar returns a scalar that YAML 1.1 may interpret.
 func (w writer) yamlScalar() string {
 	return w.oneOf("1", "0", "010", "0x1f", "0b11", "1_000", "-5", "+5", "08", "1.5", "1.", ".5", "1e3", "1.5e+3", "1:30", "-2:00:00", "1:99",
 		"yes", "No", "on", "OFF", "true", "y", "null", "~", "Null", `"1"`, "'yes'", "text", "2001-02-03", "!!str 5", "!!int 7", "0o17",
 		"[1, two, {a: yes}]", "{a: 1, b: [x]}", "|\n          block\n          text\n", "123456789012345678901234567890", "\"\\u00e9\"", "a b: c", ".", "-", "_1", "1__0")
 }
 
-// yaml writes an inventory in YAML.
+// yaml returns an inventory in YAML.
 func (w writer) yaml() string {
 	var out strings.Builder
 	out.WriteString("all:\n  vars:\n")
@@ -327,7 +327,7 @@ func (w writer) yaml() string {
 	return out.String()
 }
 
-// TestLikeAnsibleWithMadeUpInventories compares what nobody would think of.
+// TestLikeAnsibleWithMadeUpInventories compares random inventories.
 func TestLikeAnsibleWithMadeUpInventories(t *testing.T) {
 	t.Parallel()
 	w := writer{rand.New(rand.NewPCG(5, 6))}

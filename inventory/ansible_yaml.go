@@ -7,17 +7,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// yaml adds a YAML file: hosts of Ansible, or groups of ClusterShell.
+// yaml adds a YAML file: an Ansible inventory, or groups of ClusterShell.
 func (r *reader) yaml() error {
 	root, err := decodeYAML([]byte(r.text))
 	if err != nil {
 		return r.atYAML(err)
 	}
 	if root == nil || isNull(root) {
-		return nil // it is empty, and holds nobody
+		return nil // an empty file has no hosts
 	}
 	if root.Kind != yaml.MappingNode {
-		return r.fail(0, "it is no dictionary of groups")
+		return r.fail(0, "it is not a dictionary of groups")
 	}
 	y := &yamlTree{reader: r, yamlReader: newYAMLReader(len(r.text))}
 	top, err := y.entries(root, 0)
@@ -25,7 +25,7 @@ func (r *reader) yaml() error {
 		return r.atYAML(err)
 	}
 	if slices.ContainsFunc(top, func(e entry) bool { return e.key == "plugin" && e.value.Kind == yaml.ScalarNode }) {
-		return r.fail(root.Line, "it configures a plugin of Ansible, which is not supported; an executable that answers --list is")
+		return r.fail(root.Line, "it configures an Ansible plugin, which is not supported; an executable that answers --list is")
 	}
 	if y.isClusterShell(top) {
 		return r.atYAML(y.groupSources(top))
@@ -38,14 +38,14 @@ func (r *reader) yaml() error {
 	return nil
 }
 
-// A yamlTree reads the YAML form of Ansible.
+// A yamlTree reads Ansible's YAML form.
 type yamlTree struct {
 	*reader
 	*yamlReader
 }
 
-// isClusterShell reports whether any group of Ansible would hold something that no
-// such group holds.
+// isClusterShell reports whether the file contains groups of ClusterShell: a group with contents that
+// no group of Ansible has.
 func (y *yamlTree) isClusterShell(top []entry) bool {
 	for _, e := range top {
 		if e.value.Kind != yaml.MappingNode {
@@ -62,7 +62,7 @@ func (y *yamlTree) isClusterShell(top []entry) bool {
 	return false
 }
 
-// group reads a group that lies so deep in others.
+// group reads a group. depth is the number of groups around it.
 func (y *yamlTree) group(e entry, depth int) error {
 	grp, err := y.inv.graph.group(e.node.Value)
 	if err != nil {
@@ -72,7 +72,7 @@ func (y *yamlTree) group(e entry, depth int) error {
 		return nil
 	}
 	if e.value.Kind != yaml.MappingNode {
-		return faultAt(e.value, "group %q is no dictionary", e.key)
+		return faultAt(e.value, "group %q is not a dictionary", e.key)
 	}
 	parts, err := y.entries(e.value, depth)
 	if err != nil {
@@ -92,13 +92,13 @@ func (y *yamlTree) group(e entry, depth int) error {
 	return nil
 }
 
-// part returns the content of the hosts, the vars or the children of a group. One
-// that stands alone may be written as text.
+// part returns the entries of the hosts, vars or children of a group. A single entry may be written as
+// text instead of a dictionary.
 func (y *yamlTree) part(grp *group, part entry, depth int) ([]entry, error) {
 	switch part.key {
 	case "hosts", "vars", "children":
 	default:
-		return nil, faultAt(part.node, "group %q holds %.80q; it can hold hosts, vars and children", grp.name, part.key)
+		return nil, faultAt(part.node, "group %q contains %.80q; it may contain hosts, vars and children", grp.name, part.key)
 	}
 	switch {
 	case isNull(part.value):
@@ -106,7 +106,7 @@ func (y *yamlTree) part(grp *group, part entry, depth int) ([]entry, error) {
 	case part.value.Kind == yaml.ScalarNode:
 		return []entry{{part.value.Value, part.value, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Line: part.value.Line}}}, nil
 	case part.value.Kind != yaml.MappingNode:
-		return nil, faultAt(part.value, "the %s of group %q are no dictionary", part.key, grp.name)
+		return nil, faultAt(part.value, "the %s of group %q are not a dictionary", part.key, grp.name)
 	}
 	return y.entries(part.value, depth+1)
 }
@@ -138,7 +138,7 @@ func (y *yamlTree) add(grp *group, part string, e entry, depth int) error {
 	return nil
 }
 
-// hosts adds the hosts of a pattern with their variables.
+// hosts adds the hosts of a pattern, with their variables.
 func (y *yamlTree) hosts(grp *group, e entry, depth int) error {
 	vars := map[string]any{}
 	if !isNull(e.value) {
@@ -148,7 +148,7 @@ func (y *yamlTree) hosts(grp *group, e entry, depth int) error {
 		}
 		var ok bool
 		if vars, ok = value.(map[string]any); !ok {
-			return faultAt(e.value, "the variables of %.80q are no dictionary", e.key)
+			return faultAt(e.value, "the variables of %.80q are not a dictionary", e.key)
 		}
 	}
 	names, port, err := expandPattern(e.node.Value)
@@ -171,11 +171,11 @@ func isNull(node *yaml.Node) bool {
 	return err == nil && value == nil
 }
 
-// groupSources adds groups of ClusterShell: a dictionary of groups for each source.
+// groupSources adds group sources of ClusterShell, each a dictionary of groups.
 func (y *yamlTree) groupSources(top []entry) error {
 	for _, e := range top {
 		if e.value.Kind != yaml.MappingNode {
-			return faultAt(e.value, "source %q is no dictionary of groups", e.key)
+			return faultAt(e.value, "source %q is not a dictionary of groups", e.key)
 		}
 		groups, err := y.entries(e.value, 0)
 		if err != nil {
@@ -198,7 +198,7 @@ func (y *yamlTree) groupSources(top []entry) error {
 	return nil
 }
 
-// hostsOf returns the expression of a group, which may be given in parts.
+// hostsOf returns the expression of a group, which may be a list of expressions.
 func hostsOf(value any) (string, error) {
 	switch v := value.(type) {
 	case []any:
@@ -215,7 +215,7 @@ func hostsOf(value any) (string, error) {
 		}
 		return all, nil
 	case map[string]any, bool, sealed:
-		return "", fmt.Errorf("is no text and no list of hosts")
+		return "", fmt.Errorf("is neither text nor a list of hosts")
 	}
 	return textOf(value), nil
 }

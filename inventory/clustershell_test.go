@@ -13,7 +13,7 @@ import (
 	"fleetssh/hostset"
 )
 
-// nodeset returns what ClusterShell's command prints.
+// nodeset returns the output of ClusterShell's command.
 func nodeset(t *testing.T, folder string, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("nodeset"); err != nil {
@@ -37,7 +37,7 @@ func clusterShellFolder(t *testing.T) string {
 	return unpack(t, archive)
 }
 
-// TestLikeClusterShell compares what the groups of a groups.conf hold.
+// TestLikeClusterShell compares the groups of a groups.conf with ClusterShell.
 func TestLikeClusterShell(t *testing.T) {
 	t.Parallel()
 	folder := clusterShellFolder(t)

@@ -8,8 +8,8 @@ import (
 	"fleetssh"
 )
 
-// The variables of Ansible that say how to log in. Of several names for one thing,
-// the first that is set counts, as it does for Ansible's ssh plugin.
+// The Ansible variables that say how to log in. If several names of a setting are set, the first wins,
+// as in Ansible's ssh plugin.
 var (
 	addressVars    = []string{"ansible_host", "ansible_ssh_host"}
 	portVars       = []string{"ansible_port", "ansible_ssh_port"}
@@ -23,25 +23,25 @@ var (
 	becomeVars     = []string{"ansible_become_password", "ansible_become_pass", "ansible_sudo_password", "ansible_sudo_pass"}
 )
 
-// A login puts the variables of one host over a base.
-type login struct {
+// A varApplier applies the Ansible variables of one host to a configuration.
+type varApplier struct {
 	inv    *Inventory
 	host   *host
 	vars   map[string]any
 	config *fleetssh.HostConfig
-	name   string // of the variable that is being used
+	name   string // of the variable that is being applied
 
-	strict, known string // what ssh is told of host keys
-	keyed         bool   // a key has been named
+	strict, known string // StrictHostKeyChecking and UserKnownHostsFile
+	keyed         bool   // a key file has been set
 
-	file    string   // the configuration that ssh is told to read, by -F; empty: none is named
-	options []string // what else it is told with -o
-	from    string   // the variable that the last of these stands in
+	file    string   // the configuration file of ssh (-F); empty: none is given
+	options []string // other options of ssh (-o)
+	from    string   // the variable that contains the last of file and options
 }
 
-// connect puts what Ansible's variables say of a host over a base.
+// connect applies the Ansible variables of a host to a configuration.
 func (inv *Inventory) connect(h *host, config *fleetssh.HostConfig) error {
-	l := &login{inv: inv, host: h, vars: inv.vars(h), config: config}
+	l := &varApplier{inv: inv, host: h, vars: inv.vars(h), config: config}
 	for _, step := range []struct {
 		names []string
 		use   func(value string) error
@@ -76,15 +76,15 @@ func (inv *Inventory) connect(h *host, config *fleetssh.HostConfig) error {
 	if err := l.configure(); err != nil {
 		return l.fail(l.from, err)
 	}
-	// An address may be in brackets.
+	// The address may be in brackets.
 	if given, err := fleetssh.ParseHost(config.Host); err == nil && given.User == "" && given.Port == 0 {
 		config.Host = given.Host
 	}
 	return nil
 }
 
-// key names a key file. As for ssh there may be several.
-func (l *login) key(file string) error {
+// key sets a key file. As for ssh there may be several.
+func (l *varApplier) key(file string) error {
 	if !l.keyed {
 		l.keyed = true
 		useKey(&l.config.Auth, file)
@@ -94,12 +94,12 @@ func (l *login) key(file string) error {
 	return nil
 }
 
-func (l *login) fail(setting string, err error) error {
+func (l *varApplier) fail(setting string, err error) error {
 	return &SettingError{Host: l.host.name, Setting: setting, Reason: err.Error(), err: err}
 }
 
-// text returns the first of some variables that is set.
-func (l *login) text(names []string) (name, value string, err error) {
+// text returns the first variable that is set, as text.
+func (l *varApplier) text(names []string) (name, value string, err error) {
 	for _, name := range names {
 		raw, ok := l.vars[name]
 		if !ok || raw == nil {
@@ -109,13 +109,13 @@ func (l *login) text(names []string) (name, value string, err error) {
 		case sealed:
 			return name, "", l.fail(name, fmt.Errorf("it is encrypted by ansible-vault"))
 		case []any, map[string]any:
-			return name, "", l.fail(name, fmt.Errorf("it is a list or a dictionary, and must be text"))
+			return name, "", l.fail(name, fmt.Errorf("it is a list or a dictionary, but must be text"))
 		}
 		value := textOf(raw)
 		for _, sign := range []string{"{{", "{%"} {
 			if strings.Contains(value, sign) {
-				// The value may be part of a secret, so it is not shown.
-				return name, "", l.fail(name, fmt.Errorf("it is a template (%s), and templates are not evaluated", sign))
+				// The value may contain a secret, so the error does not show it.
+				return name, "", l.fail(name, fmt.Errorf("it is a template (%s); templates are not evaluated", sign))
 			}
 		}
 		return name, value, nil
@@ -123,30 +123,30 @@ func (l *login) text(names []string) (name, value string, err error) {
 	return "", "", nil
 }
 
-// connectsBySSH refuses other ways to get to a host.
+// connectsBySSH refuses connection plugins other than ssh.
 func connectsBySSH(value string) error {
 	switch strings.TrimPrefix(value, "ansible.builtin.") {
 	case "ssh", "smart", "paramiko", "paramiko_ssh":
 		return nil
 	}
-	return fmt.Errorf("%.80q is not supported, only ssh is", value)
+	return fmt.Errorf("%.80q is not supported; only ssh is", value)
 }
 
-func (l *login) timeout(value string) error {
+func (l *varApplier) timeout(value string) error {
 	n, err := intOf(value)
 	switch {
 	case err != nil:
 		return err
 	case n < 0 || n > 1<<20:
-		return fmt.Errorf("%d is no number of seconds", n)
+		return fmt.Errorf("%d is not a valid number of seconds", n)
 	}
 	l.config.ConnectTimeout = time.Duration(n) * time.Second
 	return nil
 }
 
-// checking takes whether keys of hosts are checked. Those that are not are learned: one
-// that has changed is refused all the same.
-func (l *login) checking(value string) error {
+// checking sets whether host keys are checked. Without checking, unknown keys are accepted, but changed
+// keys are still refused.
+func (l *varApplier) checking(value string) error {
 	on, err := boolOf(value)
 	if err == nil && !on {
 		l.strict = "no"
@@ -154,9 +154,9 @@ func (l *login) checking(value string) error {
 	return err
 }
 
-// arguments puts the options of ssh over the base. One that would be lost is an
-// error, but for those that change nothing but speed and talk.
-func (l *login) arguments(value string) error {
+// arguments applies arguments of ssh. Options that have no effect are errors, except those that concern
+// only speed and messages.
+func (l *varApplier) arguments(value string) error {
 	args, err := words(value)
 	if err != nil {
 		return err
@@ -174,7 +174,7 @@ func (l *login) arguments(value string) error {
 		letter, text := arg[1], arg[2:]
 		if text == "" {
 			if len(args) == 0 {
-				return fmt.Errorf("nothing follows %s", arg)
+				return fmt.Errorf("%s needs a value", arg)
 			}
 			text, args = args[0], args[1:]
 		}
@@ -200,11 +200,11 @@ func (l *login) arguments(value string) error {
 	return nil
 }
 
-// plainLetters are the options of ssh without a value that mean something to a login, or
-// nothing to what is run in another way here: speed, talk, terminals and standard input.
+// plainLetters are the options of ssh without a value that are supported, or that concern only speed,
+// messages, terminals and standard input.
 const plainLetters = "46AaCKknqTtvx"
 
-func (l *login) flag(arg string) {
+func (l *varApplier) flag(arg string) {
 	switch arg {
 	case "-K":
 		l.options, l.from = append(l.options, "GSSAPIAuthentication=yes", "GSSAPIDelegateCredentials=yes"), l.name
@@ -219,8 +219,8 @@ func (l *login) flag(arg string) {
 	}
 }
 
-// option puts an option of ssh_config(5) over the base.
-func (l *login) option(key, value string) error {
+// option applies an option of ssh_config(5).
+func (l *varApplier) option(key, value string) error {
 	var err error
 	switch strings.ToLower(key) {
 	case "proxyjump":
@@ -235,13 +235,13 @@ func (l *login) option(key, value string) error {
 		err = l.timeout(value)
 	case "forwardagent":
 		if value != "yes" && value != "no" {
-			return fmt.Errorf("-o %s=%.80s is not supported, only yes and no are", key, value)
+			return fmt.Errorf("-o %s=%.80s is not supported; only yes and no are", key, value)
 		}
 		l.config.ForwardAgent = value == "yes"
 	case "proxycommand":
 		l.config.Proxy, l.config.DialContext = nil, nil
 		if !strings.EqualFold(value, "none") {
-			// sshconfig knows those that mean a hop.
+			// sshconfig recognizes proxy commands that amount to a hop.
 			l.options, l.from = append(l.options, "ProxyCommand="+value), l.name
 		}
 	case "stricthostkeychecking":
@@ -249,13 +249,12 @@ func (l *login) option(key, value string) error {
 	case "userknownhostsfile":
 		l.known = value
 	case "controlmaster", "controlpersist", "controlpath", "compression", "loglevel", "batchmode":
-		// Connections are kept, and nobody is asked, in our own way.
+		// They concern speed, messages and shared connections only.
 	}
 	return err
 }
 
-// ownOption reports whether an option is put over the base here. All others are read as
-// those on the command line of ssh are.
+// ownOption reports whether option handles an option. Package sshconfig handles all others.
 func ownOption(key string) bool {
 	switch strings.ToLower(strings.TrimSpace(key)) {
 	case "proxyjump", "identityfile", "user", "port", "connecttimeout", "forwardagent", "proxycommand",
@@ -266,9 +265,9 @@ func ownOption(key string) bool {
 	return false
 }
 
-// trust makes a policy of what ssh is told of host keys, which hosts that are told the
-// same share. "no" is accept-new: a key that has changed is refused.
-func (l *login) trust() error {
+// trust sets the host key policy from the options of ssh. Hosts with the same options share a policy.
+// "no" means accept-new: changed keys are refused.
+func (l *varApplier) trust() error {
 	if l.strict == "" && l.known == "" {
 		return nil
 	}

@@ -63,7 +63,7 @@ func TestConnectionOptions(t *testing.T) {
 	}
 }
 
-// TestSSHOptions: every option that the command line of ssh takes works for one host, too.
+// Every option that ssh accepts on its command line works for a single host, too.
 func TestSSHOptions(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -113,7 +113,7 @@ func TestSSHOptions(t *testing.T) {
 		}
 	}
 	inv := mustLoad(t, "-- hosts --\na ansible_ssh_common_args='-o Tunnel=yes -o IdentitiesOnly=yes'\nb\n", fleetssh.HostConfig{})
-	if ignored := inv.Ignored("a"); len(ignored) != 1 || ignored[0].Keyword != "Tunnel" || len(inv.Ignored("b")) != 0 {
+	if ignored := inv.Unsupported("a"); len(ignored) != 1 || ignored[0].Keyword != "Tunnel" || len(inv.Unsupported("b")) != 0 {
 		t.Errorf("%v", ignored)
 	}
 }
@@ -146,12 +146,12 @@ func TestConnectionErrors(t *testing.T) {
 		vars string // YAML
 		want string
 	}{
-		{"ansible_host: '{{ inventory_hostname }}.example.com'", "ansible_host: it is a template ({{), and templates are not evaluated"},
+		{"ansible_host: '{{ inventory_hostname }}.example.com'", "ansible_host: it is a template ({{); templates are not evaluated"},
 		{"ansible_user: '{% if x %}a{% endif %}'", "ansible_user: it is a template ({%)"},
 		{"ansible_password: !vault |\n      $ANSIBLE_VAULT;1.1;AES256\n      6162", "ansible_password: it is encrypted by ansible-vault"},
 		{"ansible_host: [a, b]", "ansible_host: it is a list or a dictionary"},
 		{"ansible_port: 70000", `ansible_port: port "70000" is not a number from 1 to 65535`},
-		{"ansible_connection: local", `ansible_connection: "local" is not supported, only ssh is`},
+		{"ansible_connection: local", `ansible_connection: "local" is not supported; only ssh is`},
 		{"ansible_connection: winrm", `ansible_connection: "winrm" is not supported`},
 		{"ansible_timeout: soon", `ansible_timeout: "soon" is not a whole number`},
 		{"ansible_ssh_common_args: -o StrictHostKeyChecking=perhaps", "ansible_ssh_common_args: -o StrictHostKeyChecking=perhaps is not supported"},
@@ -161,7 +161,7 @@ func TestConnectionErrors(t *testing.T) {
 		{"ansible_ssh_extra_args: -N", `ansible_ssh_extra_args: "-N" is not supported`},
 		{"ansible_host_key_checking: perhaps", `ansible_host_key_checking: "perhaps" is neither yes nor no`},
 		{"ansible_ssh_extra_args: word", `ansible_ssh_extra_args: "word" is not supported`},
-		{"ansible_ssh_extra_args: -J", "ansible_ssh_extra_args: nothing follows -J"},
+		{"ansible_ssh_extra_args: -J", "ansible_ssh_extra_args: -J needs a value"},
 		{"ansible_ssh_extra_args: -J a:b:c", `ansible_ssh_extra_args: host "a:b:c"`},
 		{"ansible_ssh_extra_args: \"'\"", "ansible_ssh_extra_args: missing closing quote"},
 		{"ansible_ssh_extra_args: -o ForwardAgent=SOCKET", "-o ForwardAgent=SOCKET is not supported"},
@@ -175,7 +175,7 @@ func TestConnectionErrors(t *testing.T) {
 			if !errors.As(err, &fault) || fault.Host != "bad" || !strings.HasPrefix(err.Error(), "host bad: ") || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
-			// The others can still be selected.
+			// Other hosts can still be selected.
 			if _, err := inv.Select("good"); err != nil {
 				t.Error(err)
 			}
@@ -183,8 +183,8 @@ func TestConnectionErrors(t *testing.T) {
 	}
 }
 
-// Hosts behind one hop point to the same hop, which is how a client shares the
-// connection to it. Nothing secret of the hosts is for the hop.
+// Hosts behind the same hop share one HostConfig for it, so that a client makes one connection to it.
+// The hop does not get the secrets of the hosts.
 func TestHopsAreShared(t *testing.T) {
 	t.Parallel()
 	base := fleetssh.HostConfig{ForwardAgent: true, ControlPath: "/c", Auth: fleetssh.Auth{Password: "pw", GSSAPI: &fleetssh.GSSAPI{Delegate: true}}}
@@ -220,8 +220,7 @@ func TestErrorsShowNoSecret(t *testing.T) {
 	}
 }
 
-// What ssh is told of host keys and commands is heeded; hosts that are told the same
-// share it.
+// Options about host keys and proxy commands are applied; hosts with the same options share a policy.
 func TestTrust(t *testing.T) {
 	t.Parallel()
 	inv := mustLoad(t, "-- hosts --\n[all]\na\nb\nc ansible_ssh_common_args='-o ProxyCommand=\"nc %h %p\"'\n[all:vars]\n"+

@@ -9,10 +9,10 @@ import (
 
 // A ParseError says what is wrong with an inventory, and where.
 type ParseError struct {
-	// Path is the file or folder, "-" for one without a name.
+	// Path is the file or folder.
 	Path string
 
-	// Line counts from 1. Zero means that the error belongs to no line.
+	// Line is the number of the line, from 1. Zero means that the error concerns no line in particular.
 	Line int
 
 	Reason string
@@ -20,8 +20,7 @@ type ParseError struct {
 	err error
 }
 
-// Error returns "inventory path:line: reason", in one line without control
-// characters.
+// Error returns "inventory path:line: reason" in one line without control characters.
 func (e *ParseError) Error() string {
 	place := e.Path
 	if e.Line > 0 {
@@ -30,23 +29,23 @@ func (e *ParseError) Error() string {
 	return printable("inventory " + place + ": " + e.Reason)
 }
 
-// Unwrap returns the error of the system or of the host set that is behind this
-// one, nil if there is none.
+// Unwrap returns the cause, such as an error of the operating system or a [*hostset.ParseError], or nil
+// if there is none.
 func (e *ParseError) Unwrap() error { return e.err }
 
-// An UnknownError says that an inventory does not know hosts or a group.
+// An UnknownError says that hosts or a group are not in the inventory.
 type UnknownError struct {
 	// Kind is "host" or "group".
 	Kind string
 
-	// Names are what is not known, at least one.
+	// Names are the unknown names, at least one.
 	Names []string
 
-	// Near are up to three known names that are almost the first of Names.
+	// Near are up to three known names that are similar to the first of Names.
 	Near []string
 }
 
-// Error names up to five of the names, and those that may have been meant.
+// Error returns up to five of the unknown names, and suggestions.
 func (e *UnknownError) Error() string {
 	const shown = 5
 	var quoted []string
@@ -65,10 +64,10 @@ func (e *UnknownError) Error() string {
 
 // A SettingError says that a setting of a host cannot be used to log in to it.
 type SettingError struct {
-	// Host is its name in the inventory.
+	// Host is the name of the host in the inventory.
 	Host string
 
-	// Setting is the variable, or the key of a host file.
+	// Setting is the name of the variable, or the key in a list of hosts.
 	Setting string
 
 	Reason string
@@ -76,17 +75,16 @@ type SettingError struct {
 	err error
 }
 
-// Error returns "host: setting: reason", in one line without control characters.
+// Error returns "host name: setting: reason" in one line without control characters.
 func (e *SettingError) Error() string {
 	return printable("host " + e.Host + ": " + e.Setting + ": " + e.Reason)
 }
 
-// Unwrap returns the error of the system that is behind this one, nil if there is
-// none.
+// Unwrap returns the cause, such as an error of the operating system, or nil if there is none.
 func (e *SettingError) Unwrap() error { return e.err }
 
-// printable replaces what could drive a terminal: names and reasons come from
-// files and programs.
+// printable replaces characters that could control a terminal: names and reasons come from files and
+// programs.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -96,12 +94,12 @@ func printable(s string) string {
 	}, s)
 }
 
-// shown quotes what stands where a name is expected, for an error: up to what would make it a
-// setting. The value of that may be a secret.
+// shown quotes text in the place of a name for an error, up to the character after which it could be
+// the value of a setting: that may be a secret.
 func shown(text string) string {
 	ends := "=: \t"
 	if strings.Contains(text, "[") {
-		ends = "= \t" // in a range, a colon stands between two numbers
+		ends = "= \t" // in a range, a colon separates numbers
 	}
 	if i := strings.IndexAny(text, ends); i >= 0 {
 		text = text[:i+1] + "…"

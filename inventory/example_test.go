@@ -1,6 +1,7 @@
 package inventory_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -43,9 +44,104 @@ func ExampleLoad() {
 	fmt.Println(hostset.Parse("@prod!@db", inv.Groups))
 	hosts, err := inv.Select("@db")
 	fmt.Println(hosts[0].Alias, hosts[0].Host, hosts[0].Proxy.Host, err)
-	fmt.Println(inv.Vars("web1").Map["role"])
 	// Output:
 	// web[1-3] <nil>
 	// db1 10.0.0.7 gate.example.com <nil>
-	// front
+}
+
+func ExampleInventory_GroupsOf() {
+	inv, err := inventory.Load("testdata/example.yml", fleetssh.HostConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(inv.Names())
+	fmt.Println(inv.GroupNames())
+	fmt.Println(inv.GroupsOf("web1"))
+	// Output:
+	// [db1 web1 web2 web3] <nil>
+	// [all db prod ungrouped web] <nil>
+	// [all prod web] <nil>
+}
+
+func ExampleInventory_Lookup() {
+	inv, err := inventory.Load("testdata/example.yml", fleetssh.HostConfig{User: "deploy"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	find, err := inv.Lookup()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, name := range []string{"db1", "db9"} {
+		host, known, err := find(name)
+		fmt.Println(name, known, host.User, host.Host, err)
+	}
+	// Output:
+	// db1 true deploy 10.0.0.7 <nil>
+	// db9 false   <nil>
+}
+
+func ExampleMerge() {
+	list := func(path, text string) *inventory.Inventory {
+		inv, err := inventory.ParseHosts(strings.NewReader(text), path, fleetssh.HostConfig{})
+		if err != nil {
+			panic(err)
+		}
+		return inv
+	}
+	inv, err := inventory.Merge(list("all", "web[1-2] user=www"), list("mine", "web2 port=2222\ndb1"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	hosts, err := inv.Select("*")
+	for _, host := range hosts {
+		fmt.Println(host.Host, host.User, host.Port)
+	}
+	fmt.Println(err)
+	// Output:
+	// db1  0
+	// web1 www 0
+	// web2 www 2222
+	// <nil>
+}
+
+func ExampleParseError() {
+	_, err := inventory.ParseHosts(strings.NewReader("web1\nweb2 prot=2222\n"), "list", fleetssh.HostConfig{})
+	if bad, ok := errors.AsType[*inventory.ParseError](err); ok {
+		fmt.Println(bad.Path, bad.Line)
+	}
+	fmt.Println(err)
+	// Output:
+	// list 2
+	// inventory list:2: unknown key "prot"; the keys are user, port, address, alias, key, cert, password-file and jump
+}
+
+func ExampleUnknownError() {
+	inv, err := inventory.ParseHosts(strings.NewReader("web[1-3]"), "list", fleetssh.HostConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = inv.Select("web[2-5]")
+	if unknown, ok := errors.AsType[*inventory.UnknownError](err); ok {
+		fmt.Println(unknown.Kind, unknown.Names)
+	}
+	// Output: host [web4 web5]
+}
+
+func ExampleSettingError() {
+	inv, err := inventory.ParseHosts(strings.NewReader("web1 password-file=/nowhere"), "list", fleetssh.HostConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = inv.Select("web1")
+	if bad, ok := errors.AsType[*inventory.SettingError](err); ok {
+		fmt.Println(bad.Host, bad.Setting)
+	}
+	// Output: web1 password-file
 }

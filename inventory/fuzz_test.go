@@ -12,18 +12,17 @@ import (
 	"fleetssh/hostset"
 )
 
-// readText reads a text as a file, without variables beside it.
+// readText reads text as a file without files of variables.
 func readText(text string, read func(*reader) error) (*Inventory, error) {
 	inv := newInventory("file", fleetssh.HostConfig{})
 	r := &reader{inv: inv, path: "file", text: text}
 	if err := read(r); err != nil {
 		return nil, err
 	}
-	return inv, r.at(0, inv.graph.settle())
+	return inv, r.at(0, inv.graph.complete())
 }
 
-// fuzz adds the tests of a format. What is read can be selected, and errors can be
-// printed.
+// fuzz tests a format: hosts that were read can be selected, and errors can be printed.
 func fuzz(f *testing.F, read func(*reader) error, seeds ...string) {
 	for _, seed := range seeds {
 		f.Add(seed)
@@ -47,14 +46,11 @@ func fuzz(f *testing.F, read func(*reader) error, seeds ...string) {
 			if err == nil && len(hosts) != 1 {
 				t.Fatalf("%q selects %v", name, hosts)
 			}
-			for range inv.Vars(name).Map {
-				break
-			}
 		}
 		for name := range inv.graph.groups {
 			expr, err := inv.Groups(name)
 			if err != nil || len(inv.sources) > 0 {
-				continue // what a source says can be wrong
+				continue // the answer of a source may be invalid
 			}
 			if _, err := hostset.Parse(expr, nil); err != nil {
 				t.Fatalf("group %q is %q: %v", name, expr, err)
@@ -103,7 +99,7 @@ func FuzzVarFile(f *testing.F) {
 	})
 }
 
-// A literal is JSON, and one that JSON can say is itself.
+// FuzzLiteral checks that a literal can be written as JSON, and that JSON is read as itself.
 func FuzzLiteral(f *testing.F) {
 	for _, seed := range []string{"[1, 'a', {\"b\": None}]", "(1, -2.5e3)", `"\x41\u00e9\101\N"`, "0x_1f", "1_0", "r'\\'", "'''a''' b", "{1, 2}"} {
 		f.Add(seed)
@@ -123,7 +119,7 @@ func FuzzWords(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// What is cut can be written so that it is cut again.
+		// Words can be written so that they are split again.
 		var quoted []string
 		for _, word := range all {
 			quoted = append(quoted, "'"+strings.ReplaceAll(word, "'", `'"'"'`)+"'")

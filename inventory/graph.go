@@ -10,42 +10,41 @@ import (
 	"fleetssh/hostset"
 )
 
-// The limits of an inventory, so that no file takes all memory or all time.
+// The limits of an inventory, which keep any file from taking too much memory or time.
 const (
 	maxHosts  = 1_000_000
 	maxGroups = 100_000
-	maxLinks  = 5_000_000 // memberships, and variables of hosts and groups
+	maxLinks  = 5_000_000 // memberships and variables of hosts and groups
 )
 
-// The groups that every inventory has: that of all hosts, and that of those which
-// are in no other.
+// The groups of every inventory: all hosts, and the hosts that are in no other group.
 const (
 	allGroup       = "all"
 	ungroupedGroup = "ungrouped"
 )
 
-// A host is what the files say of one name.
+// A host is a host as the files describe it.
 type host struct {
 	name     string
-	groups   map[string]*group // those that name it themselves
+	groups   map[string]*group // that contain it directly
 	vars     map[string]any
-	fileVars map[string]any // of host_vars
-	line     *settings      // of a host file, or nil
+	fileVars map[string]any // in host_vars
+	line     *settings      // in a list of hosts, or nil
 }
 
-// A group may hold hosts and other groups.
+// A group contains hosts and other groups.
 type group struct {
 	name     string
 	hosts    map[string]*host
 	children map[string]*group
 	parents  map[string]*group
 	vars     map[string]any
-	fileVars map[string]any // of group_vars
-	priority int            // of two groups at one depth, the higher wins
-	depth    int            // the longest way down from "all"
+	fileVars map[string]any // in group_vars
+	priority int            // of groups with the same depth, the one with the highest priority wins
+	depth    int            // the length of the longest path from "all"
 }
 
-// A graph holds hosts and groups, and how they hang together.
+// A graph holds hosts, groups and memberships.
 type graph struct {
 	hosts  map[string]*host
 	groups map[string]*group
@@ -70,7 +69,7 @@ func newGroup(name string) *group {
 	}
 }
 
-// host returns the host of a name, which is new if need be.
+// host returns the host with a name. It adds the host if it is new.
 func (g *graph) host(name string) (*host, error) {
 	if h := g.hosts[name]; h != nil {
 		return h, nil
@@ -86,16 +85,16 @@ func (g *graph) host(name string) (*host, error) {
 	return h, nil
 }
 
-// checkName refuses what no expression could name.
+// checkName refuses names that no expression can denote.
 func checkName(name string) error {
 	set, err := hostset.Parse(name, nil)
 	if err != nil || set.Len() != 1 || !set.Contains(name) {
-		return fmt.Errorf("%s cannot be the name of a host", shown(name))
+		return fmt.Errorf("%s is not a valid host name", shown(name))
 	}
 	return nil
 }
 
-// group returns the group of a name, which is new if need be.
+// group returns the group with a name. It adds the group if it is new.
 func (g *graph) group(name string) (*group, error) {
 	if grp := g.groups[name]; grp != nil {
 		return grp, nil
@@ -104,15 +103,15 @@ func (g *graph) group(name string) (*group, error) {
 	case len(g.groups) == maxGroups:
 		return nil, fmt.Errorf("more than %d groups", maxGroups)
 	case name == "" || len(name) > 512 || printable(name) != name || strings.ContainsAny(name, " \t"):
-		return nil, fmt.Errorf("%s cannot be the name of a group", shown(name))
+		return nil, fmt.Errorf("%s is not a valid group name", shown(name))
 	}
 	grp := newGroup(name)
 	g.groups[name] = grp
 	return grp, nil
 }
 
-// link counts something that an inventory has many of.
-func (g *graph) link() error {
+// countLink counts a membership or a variable.
+func (g *graph) countLink() error {
 	if g.links++; g.links > maxLinks {
 		return fmt.Errorf("more than %d memberships and variables", maxLinks)
 	}
@@ -121,15 +120,15 @@ func (g *graph) link() error {
 
 func (g *graph) addHost(grp *group, h *host) error {
 	grp.hosts[h.name], h.groups[grp.name] = h, grp
-	return g.link()
+	return g.countLink()
 }
 
 func (g *graph) addChild(parent, child *group) error {
 	if parent == child {
-		return fmt.Errorf("group %q is part of itself", parent.name)
+		return fmt.Errorf("group %q contains itself", parent.name)
 	}
 	parent.children[child.name], child.parents[parent.name] = child, parent
-	return g.link()
+	return g.countLink()
 }
 
 func (g *graph) setHostVar(h *host, name string, value any) error {
@@ -137,11 +136,11 @@ func (g *graph) setHostVar(h *host, name string, value any) error {
 		h.vars = make(map[string]any)
 	}
 	h.vars[name] = value
-	return g.link()
+	return g.countLink()
 }
 
-// addHostWithVars adds a host to a group. The port of its pattern is a variable, but
-// for Ansible only where the host is first named.
+// addHostWithVars adds a host to a group. The port in its pattern becomes a variable, as for Ansible
+// only where the host appears first.
 func (g *graph) addHostWithVars(grp *group, name string, port any, vars map[string]any) error {
 	isNew := g.hosts[name] == nil
 	h, err := g.host(name)
@@ -164,20 +163,20 @@ func (g *graph) addHostWithVars(grp *group, name string, port any, vars map[stri
 	return nil
 }
 
-// setGroupVar also takes the one variable that is not for hosts.
+// setGroupVar sets a variable of a group, or its priority.
 func (g *graph) setGroupVar(grp *group, name string, value any) error {
 	if name != "ansible_group_priority" {
 		grp.vars[name] = value
-		return g.link()
+		return g.countLink()
 	}
 	n, err := intOf(value)
 	grp.priority = n
 	return err
 }
 
-// settle finishes the graph when all is read: every group is below "all", and every
-// host is in some group. It fails if a group is part of itself.
-func (g *graph) settle() error {
+// complete completes the graph when everything has been read: it puts each group below "all", and each
+// host into at least one group. It fails if a group contains itself.
+func (g *graph) complete() error {
 	all, ungrouped := g.groups[allGroup], g.groups[ungroupedGroup]
 	for _, grp := range g.groups {
 		if grp != all && len(grp.parents) == 0 {
@@ -198,12 +197,12 @@ func (g *graph) settle() error {
 			delete(h.groups, ungroupedGroup)
 		}
 	}
-	return g.measure()
+	return g.setDepths()
 }
 
-// measure finds the depth of each group, parents before children.
-func (g *graph) measure() error {
-	missing := make(map[*group]int, len(g.groups)) // parents without a depth yet
+// setDepths sets the depth of each group, parents before children.
+func (g *graph) setDepths() error {
+	missing := make(map[*group]int, len(g.groups)) // number of parents without a depth
 	var ready []*group
 	for _, grp := range g.groups {
 		grp.depth = 0
@@ -223,14 +222,14 @@ func (g *graph) measure() error {
 		}
 	}
 	if done < len(g.groups) {
-		return fmt.Errorf("group %q is part of itself", g.circular(missing))
+		return fmt.Errorf("group %q contains itself", g.findCycle(missing))
 	}
 	return nil
 }
 
-// circular names a group of a circle. A group with a parent that could not be
-// measured is in one, or below one: upwards there must be one.
-func (g *graph) circular(missing map[*group]int) string {
+// findCycle returns the name of a group in a cycle. A group with a parent without a depth is in a cycle
+// or below one, so following such parents leads into a cycle.
+func (g *graph) findCycle(missing map[*group]int) string {
 	var at *group
 	for _, name := range slices.Sorted(maps.Keys(g.groups)) {
 		if missing[g.groups[name]] > 0 {
@@ -250,30 +249,30 @@ func (g *graph) circular(missing map[*group]int) string {
 	return at.name
 }
 
-// members returns the names of the hosts in a group and in those below it.
+// members returns the names of the hosts in a group and in the groups below it.
 func (g *graph) members(grp *group) hostset.Set {
 	if grp.name == allGroup {
 		return hostset.Of(slices.Collect(maps.Keys(g.hosts))...)
 	}
 	var names []string
-	for _, below := range reach([]*group{grp}, func(grp *group) map[string]*group { return grp.children }) {
+	for _, below := range reachable([]*group{grp}, func(grp *group) map[string]*group { return grp.children }) {
 		names = slices.AppendSeq(names, maps.Keys(below.hosts))
 	}
 	return hostset.Of(names...)
 }
 
-// above returns the groups that a host is in, in the order in which their variables
-// count: the last wins.
-func (g *graph) above(h *host) []*group {
-	groups := reach(slices.Collect(maps.Values(h.groups)), func(grp *group) map[string]*group { return grp.parents })
+// groupsOf returns the groups that contain a host, in the order of precedence: variables of the last
+// group win.
+func (g *graph) groupsOf(h *host) []*group {
+	groups := reachable(slices.Collect(maps.Values(h.groups)), func(grp *group) map[string]*group { return grp.parents })
 	slices.SortFunc(groups, func(a, b *group) int {
 		return cmp.Or(cmp.Compare(a.depth, b.depth), cmp.Compare(a.priority, b.priority), cmp.Compare(a.name, b.name))
 	})
 	return groups
 }
 
-// reach returns some groups and all that next leads to, each once.
-func reach(from []*group, next func(*group) map[string]*group) []*group {
+// reachable returns the given groups and all that can be reached from them with next, each once.
+func reachable(from []*group, next func(*group) map[string]*group) []*group {
 	seen := make(map[*group]bool)
 	var all []*group
 	for len(from) > 0 {
@@ -289,8 +288,8 @@ func reach(from []*group, next func(*group) map[string]*group) []*group {
 	return all
 }
 
-// absorb adds what another graph holds. Where both say something, the other wins.
-func (g *graph) absorb(other *graph) error {
+// merge adds another graph, whose settings win.
+func (g *graph) merge(other *graph) error {
 	for name, from := range other.groups {
 		to, err := g.group(name)
 		if err != nil {
@@ -307,7 +306,7 @@ func (g *graph) absorb(other *graph) error {
 	}
 	for name, from := range other.groups {
 		for child := range from.children {
-			// What hangs below "all" alone may have got other parents.
+			// complete puts groups below "all" if they have no parent in the merged graph.
 			if name == allGroup {
 				continue
 			}
@@ -326,7 +325,7 @@ func (g *graph) absorb(other *graph) error {
 				return err
 			}
 		}
-		to.line = to.line.over(from.line)
+		to.line = to.line.overriddenBy(from.line)
 		for in := range from.groups {
 			if err := g.addHost(g.groups[in], to); err != nil {
 				return err

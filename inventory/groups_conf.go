@@ -17,9 +17,8 @@ type confSection struct {
 	keys map[string]string
 }
 
-// groupsConf adds the sources of ClusterShell's groups.conf, and those of the
-// folders that it names: confdir for more of such files, autodir for groups in
-// YAML.
+// groupsConf adds the group sources of ClusterShell's groups.conf, and those in the folders that it
+// names: confdir contains more such files, autodir contains groups in YAML.
 func (r *reader) groupsConf() error {
 	folder, err := filepath.Abs(filepath.Dir(r.path))
 	if err != nil {
@@ -57,14 +56,14 @@ func (r *reader) chooseDefault(main confSection) error {
 	}
 	i := slices.IndexFunc(r.inv.sources, func(s *source) bool { return s.name == name })
 	if i < 0 {
-		return r.fail(main.line, "the default source %.80q is not there", name)
+		return r.fail(main.line, "the default source %.80q does not exist", name)
 	}
 	first := r.inv.sources[i]
 	r.inv.sources = slices.Insert(slices.Delete(r.inv.sources, i, i+1), 0, first)
 	return nil
 }
 
-// sectionSources adds the sources of a section, which share their upcalls.
+// sectionSources adds the sources of a section. They share the upcalls of the section.
 func (r *reader) sectionSources(section confSection, folder string) error {
 	if section.keys["map"] == "" {
 		return r.fail(section.line, "[%s] has no upcall %q", section.name, "map")
@@ -78,7 +77,7 @@ func (r *reader) sectionSources(section confSection, folder string) error {
 	return nil
 }
 
-// extraFolders reads the files of folders. One that is not there is no error.
+// extraFolders reads the files in a list of folders. A missing folder is not an error.
 func (r *reader) extraFolders(list, ending, folder string) error {
 	paths, err := words(strings.ReplaceAll(list, "$CFGDIR", folder))
 	if err != nil {
@@ -113,7 +112,7 @@ func (r *reader) extraFile(path, ending, folder string) error {
 		return err
 	}
 	extra := &reader{inv: r.inv, path: path, text: string(data)}
-	if err := extra.isText(); err != nil {
+	if err := extra.checkText(); err != nil {
 		return err
 	}
 	if ending == ".yaml" {
@@ -125,7 +124,7 @@ func (r *reader) extraFile(path, ending, folder string) error {
 	}
 	for _, section := range sections {
 		if section.name == "Main" {
-			continue // only one file can say what the default is
+			continue // only the first file chooses the default source
 		}
 		if err := extra.sectionSources(section, folder); err != nil {
 			return err
@@ -134,8 +133,8 @@ func (r *reader) extraFile(path, ending, folder string) error {
 	return nil
 }
 
-// sections cuts a file into sections, as Python's configparser does: keys end in
-// "=" or ":", and a value goes on in lines that are indented.
+// sections splits a file into sections, as Python's configparser does: keys end with "=" or ":", and
+// values continue on indented lines.
 func (r *reader) sections() ([]confSection, error) {
 	var sections []confSection
 	seen := make(map[string]bool)
@@ -150,10 +149,10 @@ func (r *reader) sections() ([]confSection, error) {
 		if inside, ok := strings.CutPrefix(line, "["); ok {
 			name, _, closed := strings.Cut(inside, "]")
 			if !closed || name == "" {
-				return nil, r.fail(number, "%.80q is no section", text)
+				return nil, r.fail(number, "%.80q is not a section", text)
 			}
 			if seen[name] {
-				return nil, r.fail(number, "[%.80s] is there twice", name)
+				return nil, r.fail(number, "[%.80s] is defined twice", name)
 			}
 			if len(sections) == maxGroups {
 				return nil, r.fail(number, "more than %d sections", maxGroups)
@@ -164,7 +163,7 @@ func (r *reader) sections() ([]confSection, error) {
 			continue
 		}
 		if len(sections) == 0 {
-			return nil, r.fail(number, "%.80q stands before the first section", text)
+			return nil, r.fail(number, "%.80q comes before the first section", text)
 		}
 		keys := sections[len(sections)-1].keys
 		if key != "" && (line[0] == ' ' || line[0] == '\t') {
@@ -173,25 +172,25 @@ func (r *reader) sections() ([]confSection, error) {
 		}
 		i := strings.IndexAny(text, ":=")
 		if i < 1 {
-			return nil, r.fail(number, "%.80q is no key and value", text)
+			return nil, r.fail(number, "%.80q is not a key and a value", text)
 		}
 		key = strings.ToLower(strings.TrimSpace(text[:i]))
 		if _, twice := keys[key]; twice {
-			return nil, r.fail(number, "%.80q is there twice", key)
+			return nil, r.fail(number, "%.80q is defined twice", key)
 		}
 		keys[key] = strings.TrimSpace(text[i+1:])
 	}
 	return sections, nil
 }
 
-// addSource adds a source of groups behind the others.
+// addSource adds a group source after the others.
 func (inv *Inventory) addSource(s *source) error {
 	if s.name == "" || strings.ContainsAny(s.name, "@,!&^*:?[] \t") || printable(s.name) != s.name {
-		return fmt.Errorf("%.80q cannot be the name of a source", s.name)
+		return fmt.Errorf("%.80q is not a valid source name", s.name)
 	}
 	for _, other := range inv.sources {
 		if other.name == s.name {
-			return fmt.Errorf("source %q is there twice, see %s:%d", s.name, other.path, other.line)
+			return fmt.Errorf("source %q is defined twice, see %s:%d", s.name, other.path, other.line)
 		}
 	}
 	if len(inv.sources) == maxSources {

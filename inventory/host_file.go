@@ -13,28 +13,31 @@ import (
 	"fleetssh/hostset"
 )
 
-// ParseHosts reads a list of hosts, one [user@]host[:port] a line with settings
-// behind it; path is for errors, and relative paths in the list are relative to
-// its folder:
+// ParseHosts reads a list of hosts from r: one [user@]host[:port] on each line, followed by settings.
 //
 //	web[01-20].example.com              # a comment
 //	admin@db1:2222  key=~/.ssh/db  jump=gate.example.com
 //	10.0.0.7        alias=router  password-file=router.pw
 //
-// A host set may stand for several hosts of the same settings. They are
+// A host set may be given instead of a host; the settings then apply to all its hosts. These are the
+// settings:
 //
-//	user=NAME port=N           as before and behind the host
-//	address=NAME               what to connect to, instead of the host
-//	alias=NAME                 what to call it, instead of the host
-//	key=FILE cert=FILE         to log in with
-//	password-file=FILE         whose first line is the password
-//	jump=HOP[,HOP…]            [user@]host[:port] of the hosts to go through, or none
+//	user=NAME port=N           like user and port in the host
+//	address=NAME               the address to connect to, instead of the host
+//	alias=NAME                 the name of the host in the inventory
+//	key=FILE cert=FILE         a private key and a certificate to log in with
+//	password-file=FILE         a file whose first line is the password
+//	jump=HOP[,HOP…]            [user@]host[:port] of the hops, or none
 //
-// Quotes protect white space, and so does a backslash before it; before a letter, as in
-// DOMAIN\user, it is itself. A host is called by its alias, or as
-// it is written without user and port; where that is the same for several, by all
-// of it. Of two lines for the same host, the settings of the second win. The error
-// is a [*ParseError].
+// Relative file names are relative to the folder of path. path is also the name in errors. "#" begins
+// a comment. Quotes or a backslash protect white space; a backslash before a letter is an ordinary
+// character, as in DOMAIN\user.
+//
+// The name of a host is its alias, or the host without user and port. Hosts that would have the same
+// name include user and port in it. If a host is listed twice, the settings of the later line win.
+//
+// Settings that are not given come from base. The list may have up to 64 MiB and 1,000,000 hosts. The
+// error is a [*ParseError].
 func ParseHosts(r io.Reader, path string, base fleetssh.HostConfig) (*Inventory, error) {
 	data, err := readAll(r, path)
 	if err != nil {
@@ -42,7 +45,7 @@ func ParseHosts(r io.Reader, path string, base fleetssh.HostConfig) (*Inventory,
 	}
 	inv := newInventory(path, base)
 	list := &reader{inv: inv, path: path, text: string(data)}
-	if err := list.isText(); err != nil {
+	if err := list.checkText(); err != nil {
 		return nil, err
 	}
 	if err := list.hostLines(); err != nil {
@@ -54,9 +57,9 @@ func ParseHosts(r io.Reader, path string, base fleetssh.HostConfig) (*Inventory,
 	return inv, nil
 }
 
-// settings are what a line of a host file says. Empty means the base.
+// settings are the settings in a line of a list of hosts. An empty setting means that of the base.
 type settings struct {
-	folder  string // of the file
+	folder  string // of the list
 	target  fleetssh.HostConfig
 	address string
 	alias   string
@@ -64,8 +67,8 @@ type settings struct {
 	key, cert, passwordFile, jump string
 }
 
-// over returns the settings of two lines for one host, where those of next win.
-func (s *settings) over(next *settings) *settings {
+// overriddenBy returns the settings of two lines for one host. Those of next win.
+func (s *settings) overriddenBy(next *settings) *settings {
 	if s == nil || next == nil {
 		if next == nil {
 			return s
@@ -93,13 +96,13 @@ func (s *settings) over(next *settings) *settings {
 
 // hostLines reads a list of hosts.
 func (r *reader) hostLines() error {
-	// Names are given at the end, when it is known which are used twice.
+	// Hosts get their names at the end, when duplicate names are known.
 	type entry struct {
 		*settings
 		line int
 	}
 	var entries []entry
-	uses := make(map[string]map[string]bool) // by host: the ways it is written
+	uses := make(map[string]map[string]bool) // full names, by name
 	for number, line := range r.lines {
 		fields, err := hostWords(line)
 		if err != nil {
@@ -121,24 +124,24 @@ func (r *reader) hostLines() error {
 			if uses[short] == nil {
 				uses[short] = make(map[string]bool)
 			}
-			uses[short][s.written()] = true
+			uses[short][s.fullName()] = true
 		}
 	}
 	for _, e := range entries {
 		name := e.name()
 		if len(uses[name]) > 1 {
-			name = e.written()
+			name = e.fullName()
 		}
 		h, err := r.inv.graph.host(name)
 		if err != nil {
 			return r.at(e.line, err)
 		}
-		h.line = h.line.over(e.settings)
+		h.line = h.line.overriddenBy(e.settings)
 	}
 	return nil
 }
 
-// name is how a host is called if no other is called so too.
+// name returns the name of the host, unless another host has the same name.
 func (s *settings) name() string {
 	if s.alias != "" {
 		return s.alias
@@ -146,8 +149,8 @@ func (s *settings) name() string {
 	return s.target.Host
 }
 
-// written returns what tells a host from another with the same name.
-func (s *settings) written() string {
+// fullName returns the name with user and port, which distinguishes hosts with the same name.
+func (s *settings) fullName() string {
 	if s.alias != "" {
 		return s.alias
 	}
@@ -161,7 +164,7 @@ func (s *settings) written() string {
 	return text
 }
 
-// hostLine reads the fields of a line, and returns settings for each host.
+// hostLine parses the fields of a line. It returns the settings of each host.
 func (r *reader) hostLine(fields []string) ([]*settings, error) {
 	group, ok := strings.CutSuffix(fields[0], ":")
 	if _, err := fleetssh.ParseHost(group); ok && err == nil && len(fields) > 1 {
@@ -175,14 +178,14 @@ func (r *reader) hostLine(fields []string) ([]*settings, error) {
 	for _, field := range fields[1:] {
 		key, value, ok := strings.Cut(field, "=")
 		if !ok || value == "" {
-			return nil, fmt.Errorf("%.80q is no key=value", field)
+			return nil, fmt.Errorf("%.80q is not key=value", field)
 		}
 		if err := shared.set(key, value); err != nil {
 			return nil, err
 		}
 	}
 	if set.Len() > 1 && (shared.alias != "" || shared.address != "") {
-		return nil, errors.New("alias and address are for one host, not for several")
+		return nil, errors.New("alias and address must not be given for several hosts")
 	}
 	all := make([]*settings, 0, set.Len())
 	for name := range set.All() {
@@ -203,7 +206,7 @@ func (r *reader) hostLine(fields []string) ([]*settings, error) {
 	return all, nil
 }
 
-// set takes one key=value.
+// set sets one setting.
 func (s *settings) set(key, value string) error {
 	switch key {
 	case "user":
@@ -215,7 +218,7 @@ func (s *settings) set(key, value string) error {
 	case "address":
 		given, err := fleetssh.ParseHost(value)
 		if err == nil && (given.User != "" || given.Port != 0) {
-			err = fmt.Errorf("address=%s: user and port are settings of their own", value)
+			err = fmt.Errorf("address=%s: user and port are separate settings", value)
 		}
 		s.address = given.Host
 		return err
@@ -238,7 +241,7 @@ func (s *settings) set(key, value string) error {
 	return nil
 }
 
-// apply puts the settings over a base.
+// apply applies the settings to a configuration.
 func (s *settings) apply(inv *Inventory, config *fleetssh.HostConfig) error {
 	config.Host = s.target.Host
 	if s.address != "" {
@@ -274,7 +277,7 @@ func (s *settings) apply(inv *Inventory, config *fleetssh.HostConfig) error {
 	return nil
 }
 
-// path is relative to the folder of the file.
+// path returns a file name relative to the folder of the list.
 func (s *settings) path(name string) string {
 	if filepath.IsAbs(name) || strings.HasPrefix(name, "~/") {
 		return name
@@ -282,9 +285,8 @@ func (s *settings) path(name string) string {
 	return filepath.Join(s.folder, name)
 }
 
-// useKey names a key file in the place of all others, as IdentityFile of ssh does: it
-// suggests the key. One host whose key is of no use is refused, or let in with a key of
-// the SSH agent; it is no error of the inventory.
+// useKey replaces all keys by a key file, as ssh's IdentityFile does. The key is offered, not required:
+// an unusable key file is not an error of the inventory, and keys of the SSH agent may be used instead.
 func useKey(auth *fleetssh.Auth, file string) {
 	auth.KeyFile, auth.CertFile = "", ""
 	auth.KeyData, auth.CertData, auth.Signers = nil, nil, nil

@@ -11,7 +11,7 @@ import (
 	"fleetssh"
 )
 
-// text writes what matters of a host.
+// text returns the settings of a host in a short form.
 func text(h fleetssh.HostConfig) string {
 	s := fmt.Sprintf("%s@%s:%d", h.User, h.Host, h.Port)
 	add := func(name, value string) {
@@ -87,7 +87,7 @@ last@db1:2222 alias=router2
 	}
 }
 
-// Of two lines for one host, the second adds to the first and wins.
+// If a host is listed twice, the settings of the second line are added and win.
 func TestHostFileTwice(t *testing.T) {
 	t.Parallel()
 	inv, err := ParseHosts(strings.NewReader("a alias=x key=/1 user=u\nb alias=x key=/2\n"), "l", fleetssh.HostConfig{})

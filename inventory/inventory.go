@@ -1,31 +1,3 @@
-// Package inventory reads lists of hosts, their groups and their settings from
-// files: plain lists, inventories of Ansible (INI, YAML, folders, executables) and
-// groups of ClusterShell. [Load] says which is which.
-//
-// What a file says of logging in is put over a base, which gives the rest.
-// Variables count as in Ansible: those of "all" least, then those of groups from
-// the outer to the inner and by ansible_group_priority and name, then group_vars
-// in the same order, then those of the host, and most those of host_vars. These
-// say how to log in:
-//
-//	ansible_host, ansible_port, ansible_user
-//	ansible_private_key_file, ansible_ssh_private_key_file
-//	ansible_password, ansible_ssh_pass
-//	ansible_timeout             seconds to connect
-//	ansible_connection          ssh, smart or paramiko; others are errors
-//	ansible_ssh_args, ansible_ssh_common_args, ansible_ssh_extra_args
-//
-//	ansible_host_key_checking, ansible_ssh_host_key_checking
-//	ansible_become_password     see [Inventory.BecomePassword]
-//
-// and the forms with ansible_ssh_ of the first line. A key is a suggestion, as it is to
-// ssh: see Identities of [fleetssh.Auth]. Of the arguments of ssh, -J, -i, -l, -p, -F, -A, -a, -K, -k, -4, -6 and -o with every keyword of ssh_config(5) are
-// read as ssh reads them; keywords without an effect here are told by
-// [Inventory.Ignored]. Letters and keywords about speed, talk, terminals and shared
-// connections (-C, -q, -T, Compression, LogLevel, BatchMode, ControlMaster,
-// ControlPath, ControlPersist) are left out, and all others are errors. Nothing is
-// evaluated: a template in one of these variables is an error as well. Such errors
-// come when the host is selected, so that they do not keep others from being so.
 package inventory
 
 import (
@@ -40,22 +12,22 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// Inventory is a list of hosts with groups. It comes from [Load], [ParseHosts] or
-// [Merge] and does not change. Any number of goroutines may use it, but for
-// settings of the base that say otherwise.
+// Inventory is a set of hosts with groups and settings. It comes from [Load], [ParseHosts] or [Merge];
+// the zero value must not be used. An Inventory is immutable, and its methods may be called by multiple
+// goroutines at once. They may run upcalls of ClusterShell, which take up to 30 seconds each.
 type Inventory struct {
-	path    string // for errors
+	path    string // for error messages
 	base    fleetssh.HostConfig
 	graph   *graph
-	folders []string // where group_vars and host_vars may be, in order
+	folders []string // that may contain group_vars and host_vars, in order
 	sources []*source
 
-	mu        sync.Mutex
+	mu        sync.Mutex                      // protects what follows
 	layers    map[string]map[string]any       // variables of groups, by the names of the groups
 	hops      map[string]*fleetssh.HostConfig // shared by the hosts behind them
-	passwords map[string]string               // of files
+	passwords map[string]string               // by file
 	policies  map[string]fleetssh.HostKeyPolicy
-	configs   map[optionsKey]*sshconfig.File // of ssh, shared by the hosts that have the same
+	configs   map[optionsKey]*sshconfig.File // configurations of ssh, shared by hosts with the same arguments
 }
 
 func newInventory(path string, base fleetssh.HostConfig) *Inventory {
@@ -71,11 +43,10 @@ func newInventory(path string, base fleetssh.HostConfig) *Inventory {
 	}
 }
 
-// Merge returns an inventory of all that several know, as if they were files of one
-// folder: groups of one name are one group, and what comes later wins. Its base is
-// that of the first, and so is the default source of groups. It reads the
-// variables in group_vars and host_vars again, now for all hosts and groups. The
-// error is a [*ParseError].
+// Merge returns an inventory with the hosts and groups of several inventories, as if they were files of
+// one folder: groups with the same name become one group, and later settings win. The base and the
+// default source of groups are those of first. Merge reads group_vars and host_vars again, since they
+// may concern hosts and groups of other inventories. The error is a [*ParseError].
 func Merge(first *Inventory, more ...*Inventory) (*Inventory, error) {
 	all := append([]*Inventory{first}, more...)
 	var paths []string
@@ -90,7 +61,7 @@ func Merge(first *Inventory, more ...*Inventory) (*Inventory, error) {
 		fail := func(err error) error {
 			return &ParseError{Path: inv.path, Reason: err.Error(), err: err}
 		}
-		if err := merged.graph.absorb(inv.graph); err != nil {
+		if err := merged.graph.merge(inv.graph); err != nil {
 			return nil, fail(err)
 		}
 		for _, s := range inv.sources {
@@ -105,23 +76,23 @@ func Merge(first *Inventory, more ...*Inventory) (*Inventory, error) {
 	return merged, nil
 }
 
-// finish is called once all files are read.
+// finish completes the inventory when all files have been read.
 func (inv *Inventory) finish() error {
-	if err := inv.graph.settle(); err != nil {
+	if err := inv.graph.complete(); err != nil {
 		return &ParseError{Path: inv.path, Reason: err.Error(), err: err}
 	}
 	return inv.readVarFiles()
 }
 
-// Names returns the names of all hosts in natural order. Those that only a source
-// of groups knows are there if it has an upcall "all" or "list". The error is a
-// [*ParseError] for an upcall that failed.
+// Names returns the names of all hosts in natural order (see package hostset). It includes the hosts of
+// the default source of groups if the source has an upcall "all" or "list". The error is a [*ParseError]
+// if an upcall fails.
 func (inv *Inventory) Names() ([]string, error) {
 	set, err := inv.all()
 	return set.Names(), err
 }
 
-// all returns the hosts of the files and those of the default source.
+// all returns the hosts in files and those of the default source.
 func (inv *Inventory) all() (hostset.Set, error) {
 	set := inv.graph.members(inv.graph.groups[allGroup])
 	if len(inv.sources) == 0 {
@@ -136,7 +107,7 @@ func (inv *Inventory) all() (hostset.Set, error) {
 	}
 	more, err := hostset.Parse(expr, func(name string) (string, error) {
 		if name == "*" {
-			return "", errors.New("all hosts cannot be given by wildcards, which choose from all hosts")
+			return "", errors.New("wildcards cannot define all hosts, since they choose from all hosts")
 		}
 		return inv.Groups(name)
 	})
@@ -146,10 +117,10 @@ func (inv *Inventory) all() (hostset.Set, error) {
 	return set.Union(more), nil
 }
 
-// GroupNames returns the names of all groups in natural order. Those of a source
-// that is not the default one are written "source:group". Sources without an
-// upcall "list" are left out, and so are those whose upcall failed: the error is a
-// [*ParseError] for the first of them.
+// GroupNames returns the names of all groups in natural order. Groups of a source that is not the
+// default source are named "source:group". Sources without an upcall "list" are left out, as are
+// sources whose upcall fails. For the first of the latter the error is a [*ParseError]; the other names
+// are returned all the same.
 func (inv *Inventory) GroupNames() ([]string, error) {
 	names := slices.Collect(maps.Keys(inv.graph.groups))
 	var failed error
@@ -168,10 +139,10 @@ func (inv *Inventory) GroupNames() ([]string, error) {
 	return hostset.Of(names...).Names(), failed
 }
 
-// Groups resolves the groups of the inventory for [hostset.Parse]: "group",
-// "source:group" of ClusterShell, and "*" and "all", which are all hosts. What is
-// in a file goes before what a source knows. The error is an [*UnknownError] for a
-// group that nobody knows, or a [*ParseError] for an upcall that failed.
+// Groups returns the expression of a group. It is a [hostset.Groups], for [hostset.Parse]. name is
+// "group" or, for ClusterShell, "source:group"; "*" and "all" are all hosts. Groups in files take
+// precedence over groups of sources. The error is an [*UnknownError] if there is no such group, or a
+// [*ParseError] if an upcall fails.
 func (inv *Inventory) Groups(name string) (expr string, err error) {
 	if name == "*" || name == allGroup {
 		set, err := inv.all()
@@ -197,8 +168,8 @@ func (inv *Inventory) Groups(name string) (expr string, err error) {
 	return "", inv.unknownGroup(name)
 }
 
-// ask returns what a source says of a group. No hosts can mean that there is no
-// such group.
+// ask returns the expression of a group of a source. An empty answer may mean that there is no such
+// group.
 func (inv *Inventory) ask(s *source, group, name string) (string, error) {
 	expr, err := s.hosts(group)
 	if err != nil || strings.TrimSpace(expr) != "" {
@@ -215,18 +186,17 @@ func (inv *Inventory) ask(s *source, group, name string) (string, error) {
 }
 
 func (inv *Inventory) unknownGroup(name string) error {
-	known, _ := inv.GroupNames() // for a hint, some will do
+	known, _ := inv.GroupNames() // an incomplete list is good enough for a suggestion
 	return &UnknownError{Kind: "group", Names: []string{name}, Near: nearest(name, known)}
 }
 
-// GroupsOf returns the names of the groups that a host is in, also by way of other
-// groups, in natural order and written as by [Inventory.GroupNames]. Sources are
-// asked by their upcall "reverse" and left out if they have none. The error is a
-// [*ParseError] for an upcall that failed.
+// GroupsOf returns the names of the groups that contain a host, directly or through other groups, in
+// natural order and in the form of [Inventory.GroupNames]. Sources without an upcall "reverse" are left
+// out. GroupsOf returns no groups for an unknown host. The error is a [*ParseError] if an upcall fails.
 func (inv *Inventory) GroupsOf(name string) ([]string, error) {
 	var names []string
 	if h := inv.graph.hosts[name]; h != nil {
-		for _, grp := range inv.graph.above(h) {
+		for _, grp := range inv.graph.groupsOf(h) {
 			names = append(names, grp.name)
 		}
 	}
@@ -248,21 +218,20 @@ func (inv *Inventory) GroupsOf(name string) ([]string, error) {
 	return hostset.Of(names...).Names(), nil
 }
 
-// Select returns the hosts that expr names, in natural order, each with its settings
-// over the base. Groups and wildcards are those of the inventory. Where the name
-// of a host differs from its address, the name is the Alias. The user and the port
-// of "user@host:port" go before those of the inventory.
+// Select returns the hosts that expr denotes, in natural order, each with its settings. [hostset.Parse]
+// describes expr; groups and wildcards refer to the inventory. If the name of a host differs from its
+// address, the name becomes the Alias. In "user@host:port", user and port take precedence over the
+// inventory.
 //
-// The error is a [*hostset.ParseError], an [*UnknownError] for names the inventory
-// does not know, or a [*SettingError] for a host that cannot be logged in to as
-// the inventory says. Where a source of groups cannot say which hosts there are,
-// all names are known.
+// The error is a [*hostset.ParseError], an [*UnknownError] for hosts that are not in the inventory, a
+// [*SettingError] for a host with unusable settings, or a [*ParseError] if an upcall fails. If the
+// default source of groups cannot list all hosts, any host name is accepted.
 func (inv *Inventory) Select(expr string) ([]fleetssh.HostConfig, error) {
 	set, err := hostset.Parse(expr, inv.Groups)
 	if err != nil {
 		return nil, err
 	}
-	known, err := inv.knower()
+	known, err := inv.knownHosts()
 	if err != nil {
 		return nil, err
 	}
@@ -299,8 +268,8 @@ func (inv *Inventory) Select(expr string) ([]fleetssh.HostConfig, error) {
 	return configs, nil
 }
 
-// knower returns a function that says whether there is a host of a name.
-func (inv *Inventory) knower() (func(name string) bool, error) {
+// knownHosts returns a function that reports whether a host is in the inventory.
+func (inv *Inventory) knownHosts() (func(name string) bool, error) {
 	if len(inv.sources) == 0 {
 		return func(name string) bool { return inv.graph.hosts[name] != nil }, nil
 	}
@@ -312,7 +281,7 @@ func (inv *Inventory) knower() (func(name string) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Hosts of groups that were asked for exist, whatever "all" says.
+	// Hosts in the groups asked for so far exist, even if "all" does not list them.
 	for _, s := range inv.sources {
 		for _, expr := range s.answers() {
 			if set, err := hostset.Parse(expr, inv.Groups); err == nil {
@@ -323,7 +292,7 @@ func (inv *Inventory) knower() (func(name string) bool, error) {
 	return all.Contains, nil
 }
 
-// config returns the base with the settings of a known host.
+// config returns the configuration of a known host: the base with the settings of the host.
 func (inv *Inventory) config(name string) (fleetssh.HostConfig, error) {
 	config := inv.base
 	config.Host, config.Alias = name, ""
@@ -332,7 +301,7 @@ func (inv *Inventory) config(name string) (fleetssh.HostConfig, error) {
 	if h != nil && h.line != nil {
 		err = h.line.apply(inv, &config)
 	} else {
-		// What ssh would be given as its argument can hold a user, too.
+		// The name may contain a user and a port, like an argument of ssh.
 		if given, err := fleetssh.ParseHost(name); err == nil {
 			config.Host = given.Host
 			if given.User != "" {
@@ -352,31 +321,15 @@ func (inv *Inventory) config(name string) (fleetssh.HostConfig, error) {
 	return config, err
 }
 
-// Vars returns the variables of a host, for use as [fleetssh.Command.HostArgs]:
-// those of its groups and its own, which win. Lists and dictionaries are written as
-// JSON, null as nothing. Templates are not evaluated, and what is encrypted is left
-// out. A host that is not known has none.
-func (inv *Inventory) Vars(host string) fleetssh.Args {
-	args := fleetssh.Args{Map: make(map[string]string)}
-	if h := inv.graph.hosts[host]; h != nil {
-		for name, value := range inv.vars(h) {
-			if _, ok := value.(sealed); !ok {
-				args.Map[name] = textOf(value)
-			}
-		}
-	}
-	return args
-}
-
-// vars returns the variables of a host. Those of all its groups go before those of
-// the host, and those of files of their own before those of the inventory.
+// vars returns the variables of a host. Those of the host take precedence over those of its groups. On
+// each of these levels, files in group_vars and host_vars take precedence over the inventory itself.
 func (inv *Inventory) vars(h *host) map[string]any {
 	key := strings.Join(slices.Sorted(maps.Keys(h.groups)), "\n")
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
 	layer, ok := inv.layers[key]
 	if !ok {
-		groups := inv.graph.above(h) // "all" is the first
+		groups := inv.graph.groupsOf(h) // "all" is the first
 		layer = make(map[string]any)
 		for _, grp := range groups {
 			maps.Copy(layer, grp.vars)

@@ -1,8 +1,8 @@
 package inventory
 
 import (
+	"encoding/json"
 	"errors"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -83,23 +83,22 @@ func TestSelectErrors(t *testing.T) {
 func TestVars(t *testing.T) {
 	t.Parallel()
 	inv := mustLoad(t, site, fleetssh.HostConfig{})
-	want := map[string]string{"zone": "b", "n": "5", "list": `[1,"x"]`, "secure": "true", "nothing": ""}
-	if got := inv.Vars("web1").Map; !maps.Equal(got, want) {
-		t.Errorf("web1 has %q", got)
-	}
-	if got := inv.Vars("db01").Map; !maps.Equal(got, map[string]string{"zone": "a", "ansible_user": "postgres"}) {
-		t.Errorf("db01 has %q", got)
-	}
-	if got := inv.Vars("nobody"); len(got.Map) != 0 || got.List != nil {
-		t.Errorf("nobody has %q", got)
+	for name, want := range map[string]map[string]any{
+		"web1": {"zone": "b", "n": json.Number("5"), "list": []any{json.Number("1"), "x"}, "secure": true, "nothing": nil},
+		"db01": {"zone": "a", "ansible_user": "postgres"},
+	} {
+		if got := inv.vars(inv.graph.hosts[name]); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s has %v", name, got)
+		}
 	}
 }
 
 func TestVarsOfVault(t *testing.T) {
 	t.Parallel()
 	inv := mustLoad(t, "-- a.yml --\nweb: {hosts: {a: }}\n-- group_vars/web/vault.yml --\n$ANSIBLE_VAULT;1.1;AES256\n6162\n-- group_vars/web/open.yml --\nx: 1\ny: !vault sealed\nz: [!vault sealed]\n", fleetssh.HostConfig{})
-	if got := inv.Vars("a").Map; !maps.Equal(got, map[string]string{"x": "1", "z": `["(encrypted)"]`}) {
-		t.Errorf("a has %q", got)
+	want := map[string]any{"x": json.Number("1"), "y": sealed{}, "z": []any{sealed{}}}
+	if got := inv.vars(inv.graph.hosts["a"]); !reflect.DeepEqual(got, want) {
+		t.Errorf("a has %v", got)
 	}
 }
 
@@ -117,7 +116,7 @@ func TestGroupsOf(t *testing.T) {
 	}
 }
 
-// What a merge makes of files does not depend on what else they were merged with.
+// A merge does not change the merged inventories.
 func TestMerge(t *testing.T) {
 	t.Parallel()
 	list, err := ParseHosts(strings.NewReader("web1 user=lister port=29\nextra\n"), "-", fleetssh.HostConfig{})
@@ -138,12 +137,12 @@ func TestMerge(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
-	if _, err := Merge(groups, groups); err == nil || !strings.Contains(err.Error(), `source "racks" is there twice`) {
+	if _, err := Merge(groups, groups); err == nil || !strings.Contains(err.Error(), `source "racks" is defined twice`) {
 		t.Error(err)
 	}
 	a := mustLoad(t, "-- hosts --\n[a:children]\nb\n[b]\n", fleetssh.HostConfig{})
 	b := mustLoad(t, "-- hosts --\n[b:children]\na\n[a]\n", fleetssh.HostConfig{})
-	if _, err := Merge(a, b); err == nil || !strings.Contains(err.Error(), "is part of itself") {
+	if _, err := Merge(a, b); err == nil || !strings.Contains(err.Error(), "contains itself") {
 		t.Error(err)
 	}
 }
@@ -164,12 +163,12 @@ map: echo '@a:cross'
 		{"@self", "group contains itself: @a:self, @a:self"},
 		{"@cross", "group contains itself"},
 		{"@bad", `missing "]"`},
-		{"@*", "[a] all hosts: there is neither an upcall all nor list"},
-		{"@b:*", "[b] all hosts: there is neither an upcall all nor list"},
-		{"n*", "[a] all hosts: there is neither an upcall all nor list"},
-		{"@x$(id)", "the name cannot be put into a shell command"},
-		{"@x'y", "the name cannot be put into a shell command"},
-		{"@-x", "the name cannot be put into a shell command"},
+		{"@*", "[a] all hosts: the source has neither an upcall all nor list"},
+		{"@b:*", "[b] all hosts: the source has neither an upcall all nor list"},
+		{"n*", "[a] all hosts: the source has neither an upcall all nor list"},
+		{"@x$(id)", "the name contains characters that are not safe in a shell command"},
+		{"@x'y", "the name contains characters that are not safe in a shell command"},
+		{"@-x", "the name contains characters that are not safe in a shell command"},
 		{"@c:x", `the inventory has no group "c:x"`},
 	}
 	for _, tt := range tests {
@@ -177,12 +176,12 @@ map: echo '@a:cross'
 			t.Errorf("Select(%q): %v, want %s", tt.expr, err, tt.want)
 		}
 	}
-	// Nobody says which hosts there are, so any may be.
+	// The source cannot list all hosts, so any host name is accepted.
 	if hosts, err := inv.Select("@good,u@other:23"); err != nil || len(hosts) != 2 || hosts[1].String() != "u@other:23" && hosts[0].String() != "u@other:23" {
 		t.Errorf("%v, %v", hosts, err)
 	}
 	wild := mustLoad(t, "-- a.yaml --\ns:\n  all: web*\n  w: web*\n", fleetssh.HostConfig{})
-	if _, err := wild.Select("@w"); err == nil || !strings.Contains(err.Error(), "all hosts cannot be given by wildcards") {
+	if _, err := wild.Select("@w"); err == nil || !strings.Contains(err.Error(), "wildcards cannot define all hosts") {
 		t.Error(err)
 	}
 }
@@ -224,7 +223,7 @@ func TestInventoryIsForAnyNumberOfGoroutines(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			got, err := inv.Select("@*")
-			if err != nil || !reflect.DeepEqual(got, want) || inv.Vars("web1").Map["zone"] != "b" {
+			if err != nil || !reflect.DeepEqual(got, want) || inv.vars(inv.graph.hosts["web1"])["zone"] != "b" {
 				t.Error(got, err)
 			}
 		})

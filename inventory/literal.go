@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// literal reads the literal of Python that an INI file of Ansible holds: True, 12,
-// 'text', [1, 2], {'a': 1}. Everything else is text, as it is for Ansible.
+// literal returns the value of a Python literal, as in Ansible's INI files: True, 12, 'text', [1, 2],
+// {'a': 1}. As in Ansible, everything else is text.
 func literal(text string) any {
 	p := &literalParser{rest: strings.TrimLeft(text, " \t")}
 	if value, ok := p.values(); ok && p.rest == "" {
@@ -18,14 +18,14 @@ func literal(text string) any {
 	return text
 }
 
-// A literalParser says no to what it cannot read, without a reason: then the text
-// is the value.
+// A literalParser parses a literal. Its methods return false, and no reason, for text that is not a
+// literal: such text is the value itself.
 type literalParser struct {
 	rest  string
 	depth int
 }
 
-// values reads all there is. With a comma it is a tuple even without parentheses.
+// values parses the whole text. With a comma it is a tuple, even without parentheses.
 func (p *literalParser) values() (any, bool) {
 	p.skip()
 	value, ok := p.value()
@@ -45,7 +45,7 @@ func (p *literalParser) values() (any, bool) {
 	return all, true
 }
 
-// skip goes to the next token, over a comment if it is the last thing there is.
+// skip skips white space, and a comment at the end.
 func (p *literalParser) skip() {
 	p.rest = strings.TrimLeft(p.rest, " \t\f")
 	if strings.HasPrefix(p.rest, "#") && p.depth == 0 {
@@ -111,7 +111,7 @@ func (p *literalParser) valueWithin() (any, bool) {
 	return nil, false
 }
 
-// list reads up to a closing bracket, and reports whether there were commas.
+// list parses a list up to its closing bracket. It reports whether there were commas.
 func (p *literalParser) list(closing string) (all []any, commas, ok bool) {
 	all = []any{}
 	for !p.take(closing) {
@@ -129,7 +129,7 @@ func (p *literalParser) list(closing string) (all []any, commas, ok bool) {
 	return all, commas, true
 }
 
-// braces reads a dictionary, or a set, which becomes a list.
+// braces parses a dictionary, or a set, which becomes a list.
 func (p *literalParser) braces() (any, bool) {
 	dict, list := map[string]any{}, []any{}
 	for !p.take("}") {
@@ -159,7 +159,7 @@ func (p *literalParser) braces() (any, bool) {
 	return dict, true
 }
 
-// keyOf returns the key of a dictionary as JSON has it.
+// keyOf returns the key of a dictionary as text.
 func keyOf(value any) (string, bool) {
 	switch v := value.(type) {
 	case nil:
@@ -170,7 +170,7 @@ func keyOf(value any) (string, bool) {
 	return "", false
 }
 
-// number reads a number behind its sign.
+// number parses a number after its sign.
 func (p *literalParser) number(sign string) (any, bool) {
 	end := 0
 	for end < len(p.rest) {
@@ -189,18 +189,18 @@ func (p *literalParser) number(sign string) (any, bool) {
 	if hasBase(text) {
 		base := map[byte]int{'x': 16, 'o': 8, 'b': 2}[text[1]|0x20]
 		digits := strings.TrimPrefix(text[2:], "_")
-		if digits == "" || base < 16 && strings.ContainsFunc(digits, isNoDecimal) {
+		if digits == "" || base < 16 && strings.ContainsFunc(digits, isNotDecimal) {
 			return nil, false
 		}
 		return intValue(sign, digits, base)
 	}
-	if !strings.ContainsFunc(text, isNoDecimal) {
+	if !strings.ContainsFunc(text, isNotDecimal) {
 		if text[0] == '0' && strings.Trim(text, "0_") != "" {
-			return nil, false // 010 is no number in Python
+			return nil, false // 010 is not a number in Python
 		}
 		return intValue(sign, text, 10)
 	}
-	// What strconv takes and Python does not.
+	// Refuse numbers that strconv accepts and Python does not.
 	if strings.Trim(text, "0123456789_.eE+-") != "" || text == "." || strings.Contains(text, "_.") || strings.Contains(text, "._") || strings.ContainsAny(strings.ReplaceAll(text, "_", ""), "_") {
 		return nil, false
 	}
@@ -214,13 +214,13 @@ func hasBase(text string) bool {
 	return len(text) > 1 && text[0] == '0' && strings.IndexByte("xXoObB", text[1]) >= 0
 }
 
-func isNoDecimal(r rune) bool { return r != '_' && (r < '0' || r > '9') }
+func isNotDecimal(r rune) bool { return r != '_' && (r < '0' || r > '9') }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-// strings reads texts in quotes. Those side by side are one.
+// strings parses strings in quotes. Adjacent strings are one.
 func (p *literalParser) strings() (any, bool) {
 	var all strings.Builder
 	for {
@@ -240,7 +240,7 @@ func (p *literalParser) strings() (any, bool) {
 	}
 }
 
-// string reads a text in quotes, which may be three at each end.
+// string parses a string in single or triple quotes.
 func (p *literalParser) string(out *strings.Builder, raw bool) bool {
 	if p.rest == "" || p.rest[0] != '"' && p.rest[0] != '\'' {
 		return false
@@ -272,7 +272,7 @@ func (p *literalParser) string(out *strings.Builder, raw bool) bool {
 	return false
 }
 
-// escape reads what a backslash begins.
+// escape parses an escape sequence.
 func (p *literalParser) escape(out *strings.Builder) bool {
 	c := p.rest[1]
 	if i := strings.IndexByte(`\'"abfnrtv`, c); i >= 0 {
@@ -289,14 +289,14 @@ func (p *literalParser) escape(out *strings.Builder) bool {
 	case c == 'U':
 		digits = 8
 	case c == 'N':
-		return false // the names of characters
+		return false // a character by name is not supported
 	case '0' <= c && c <= '7':
 		base, from, digits = 8, 1, 1
 		for digits < 3 && from+digits < len(p.rest) && '0' <= p.rest[from+digits] && p.rest[from+digits] <= '7' {
 			digits++
 		}
 	default:
-		out.WriteString(p.rest[:2]) // Python leaves it as it is
+		out.WriteString(p.rest[:2]) // Python keeps unknown escapes as they are
 		p.rest = p.rest[2:]
 		return true
 	}

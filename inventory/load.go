@@ -13,28 +13,28 @@ import (
 	"fleetssh"
 )
 
-// maxFile bounds each file, and what an executable may write.
+// maxFile bounds the size of a file, and the output of an executable.
 const maxFile = 64 << 20
 
-// Load reads the inventory at path. What the hosts in it do not say themselves is
-// taken from base. The first that fits tells the format:
+// Load reads the inventory at path. Settings that the inventory does not give come from base. The first
+// line of this table that fits determines the format:
 //
-//	a folder                         all files in it, as Ansible reads them, in order
-//	executable, begins with "#!"     run with --list, as Ansible does
-//	or is no text
+//	a folder                         all files in it, in order, as in Ansible
+//	executable, and begins with      run with --list, as in Ansible
+//	"#!" or is not a text file
 //	.yml, .yaml, .json               Ansible's YAML, or groups of ClusterShell
 //	.conf                            ClusterShell's groups.conf
 //	.ini, named hosts or inventory,  Ansible's INI
-//	holds [sections] or ansible_…=
-//	everything else                  a list of hosts, as [ParseHosts] reads it
+//	contains [sections] or ansible_…=
+//	everything else                  a list of hosts, see [ParseHosts]
 //
-// In a folder, files whose names begin with a dot or end in ~, .bak, .cfg, .ini,
-// .md, .orig, .pyc, .pyo, .retry, .rpm, .rst, .swp or .txt are left out, as they
-// are by Ansible, which has settings of scripts in some of them.
+// In a folder, files are skipped whose names begin with a dot or end with ~, .bak, .cfg, .ini, .md,
+// .orig, .pyc, .pyo, .retry, .rpm, .rst, .swp or .txt. Ansible skips them, too: some of them are
+// settings of inventory scripts.
 //
-// A file has up to 64 MiB, an inventory up to 1,000,000 hosts and 100,000 groups.
-// An executable has two minutes, and the upcalls of ClusterShell, which run when
-// they are needed, have 30 seconds each. The error is a [*ParseError].
+// A file may have up to 64 MiB, an inventory up to 1,000,000 hosts and 100,000 groups. An executable
+// must finish within two minutes. Upcalls of ClusterShell are run when their answers are needed, and
+// must finish within 30 seconds each. The error is a [*ParseError].
 func Load(path string, base fleetssh.HostConfig) (*Inventory, error) {
 	inv := newInventory(path, base)
 	if err := inv.load(path, 0); err != nil {
@@ -46,13 +46,13 @@ func Load(path string, base fleetssh.HostConfig) (*Inventory, error) {
 	return inv, nil
 }
 
-// load adds a file, or all files of a folder that lies so deep in another one.
+// load adds a file, or all files of a folder. depth is the number of folders around it.
 func (inv *Inventory) load(path string, depth int) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		reason := reasonOf(err)
-		if list, ok := strings.CutSuffix(path, ","); ok && depth == 0 { // as ansible -i has it
-			reason += ", and hosts are not named here: -w " + list
+		if list, ok := strings.CutSuffix(path, ","); ok && depth == 0 { // as in ansible -i host,
+			reason += "; to name hosts, use -w " + list
 		}
 		return &ParseError{Path: path, Reason: reason, err: err}
 	}
@@ -71,28 +71,28 @@ func (inv *Inventory) load(path string, depth int) error {
 	case executable && (begins || bytes.IndexByte(data[:min(len(data), 512)], 0) >= 0):
 		return r.script()
 	case begins:
-		return r.fail(1, "it begins with #!, but it is not executable")
+		return r.fail(1, "it begins with #! but is not executable")
 	}
 	return r.read()
 }
 
-// sealedFile is how a file begins that ansible-vault has encrypted as a whole.
+// sealedFile is the beginning of a file that ansible-vault has encrypted as a whole.
 const sealedFile = "$ANSIBLE_VAULT;"
 
-// isText refuses what no list of hosts is: the names in it would be looked up.
-func (r *reader) isText() error {
+// checkText refuses files that are not text: their contents would be taken for names of hosts.
+func (r *reader) checkText() error {
 	switch {
 	case strings.HasPrefix(strings.TrimLeft(r.text, "\ufeff \t\r\n"), sealedFile):
 		return r.fail(1, "it is encrypted by ansible-vault")
 	case strings.IndexByte(r.text, 0) >= 0:
-		return r.fail(0, "it is no text")
+		return r.fail(0, "it is not a text file")
 	}
 	return nil
 }
 
-// read reads a file that is no script.
+// read adds a file that is not executable.
 func (r *reader) read() error {
-	if err := r.isText(); err != nil {
+	if err := r.checkText(); err != nil {
 		return err
 	}
 	name := filepath.Base(r.path)
@@ -113,7 +113,7 @@ func (r *reader) read() error {
 func (inv *Inventory) loadFolder(path string, depth int) error {
 	const maxDepth = 16
 	if depth == maxDepth {
-		return &ParseError{Path: path, Reason: fmt.Sprintf("folders more than %d deep", maxDepth)}
+		return &ParseError{Path: path, Reason: fmt.Sprintf("folders nested more than %d deep", maxDepth)}
 	}
 	inv.addFolder(path)
 	entries, err := os.ReadDir(path)
@@ -121,7 +121,7 @@ func (inv *Inventory) loadFolder(path string, depth int) error {
 		return &ParseError{Path: path, Reason: reasonOf(err), err: err}
 	}
 	for _, entry := range entries {
-		if leftOut(entry.Name()) {
+		if skipped(entry.Name()) {
 			continue
 		}
 		if err := inv.load(filepath.Join(path, entry.Name()), depth+1); err != nil {
@@ -137,8 +137,8 @@ func (inv *Inventory) addFolder(path string) {
 	}
 }
 
-// leftOut reports whether a file of a folder is no inventory.
-func leftOut(name string) bool {
+// skipped reports whether a file of a folder is not part of the inventory.
+func skipped(name string) bool {
 	switch name {
 	case "host_vars", "group_vars", "vars_plugins":
 		return true
@@ -153,7 +153,7 @@ func leftOut(name string) bool {
 	return strings.HasPrefix(name, ".")
 }
 
-// readFile reads a file, which may also be a pipe.
+// readFile reads a file or a pipe.
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -174,7 +174,7 @@ func readAll(r io.Reader, path string) ([]byte, error) {
 	return data, nil
 }
 
-// reasonOf returns what the system says, without the path that stands before it.
+// reasonOf returns the text of an error without the path before it.
 func reasonOf(err error) string {
 	if e, ok := err.(*fs.PathError); ok {
 		return e.Err.Error()
@@ -193,7 +193,7 @@ func (r *reader) fail(line int, format string, args ...any) error {
 	return &ParseError{Path: r.path, Line: line, Reason: fmt.Sprintf(format, args...)}
 }
 
-// at puts the place before an error that has none.
+// at adds the path and the line to an error.
 func (r *reader) at(line int, err error) error {
 	if err == nil {
 		return nil
@@ -201,7 +201,7 @@ func (r *reader) at(line int, err error) error {
 	return &ParseError{Path: r.path, Line: line, Reason: err.Error(), err: err}
 }
 
-// lines yields the lines with their numbers, without white space around them.
+// lines yields the lines with their numbers, without surrounding white space.
 func (r *reader) lines(yield func(number int, line string) bool) {
 	number := 0
 	for line := range strings.SplitSeq(r.text, "\n") {

@@ -15,7 +15,7 @@ import (
 	"fleetssh"
 )
 
-// load loads the first file of an archive, or another one if it is named.
+// load loads the first file of an archive, or the named one.
 func load(t *testing.T, archive string, base fleetssh.HostConfig, name ...string) (*Inventory, error) {
 	t.Helper()
 	files := txtar.Parse([]byte(archive))
@@ -88,58 +88,58 @@ func TestLoadErrors(t *testing.T) {
 		want    string // in the text, behind the folder
 	}{
 		{"host list", "-- l --\nok\nweb[1-\n", `/l:2: host set "web[1-": offset 3: missing "]"`},
-		{"no setting", "-- l --\nweb1 22\n", `/l:1: "22" is no key=value`},
+		{"no setting", "-- l --\nweb1 22\n", `/l:1: "22" is not key=value`},
 		{"unknown setting", "-- l --\n\nweb1 prot=22\n", `/l:2: unknown key "prot"; the keys are user, port,`},
 		{"port of a list", "-- l --\nweb1 port=99999\n", `/l:1: port "99999" is not a number from 1 to 65535`},
-		{"alias of several", "-- l --\nweb[1-2] alias=w\n", `/l:1: alias and address are for one host`},
-		{"alias that is no name", "-- l --\nweb1 alias=a,b\n", `/l:1: "a,b" cannot be the name of a host`},
+		{"alias of several", "-- l --\nweb[1-2] alias=w\n", `/l:1: alias and address must not be given for several hosts`},
+		{"alias that is no name", "-- l --\nweb1 alias=a,b\n", `/l:1: "a,b" is not a valid host name`},
 		{"hop", "-- l --\nweb1 jump=a:b:c\n", `/l:1: host "a:b:c"`},
 		{"open quote", "-- l --\nweb1 user=\"x\n", `/l:1: missing closing quote`},
 		{"too many in a list", "-- l --\na[1-1000001]\n", `/l:1: host set "a[1-1000001]": offset 2: more than 1,000,000 names`},
 
-		{"undefined child", "-- hosts --\n[a:children]\nb\n", `/hosts:2: [a:children] holds "b", but there is no group "b"`},
-		{"circle", "-- hosts --\n[a:children]\nb\n[b:children]\nc\n[c:children]\nb\n", `group "b" is part of itself`},
-		{"itself", "-- hosts --\n[a:children]\na\n", `/hosts:2: group "a" is part of itself`},
-		{"all in a group", "-- hosts --\n[a:children]\nall\n", `is part of itself`},
+		{"undefined child", "-- hosts --\n[a:children]\nb\n", `/hosts:2: [a:children] contains "b", but the group "b" is not defined`},
+		{"circle", "-- hosts --\n[a:children]\nb\n[b:children]\nc\n[c:children]\nb\n", `group "b" contains itself`},
+		{"itself", "-- hosts --\n[a:children]\na\n", `/hosts:2: group "a" contains itself`},
+		{"all in a group", "-- hosts --\n[a:children]\nall\n", `contains itself`},
 		{"huge range", "-- hosts --\nn[1:99999999]\n", `/hosts:1: range [1:99999999]: more than 1000000 hosts`},
 		{"huge product", "-- hosts --\nn[1:9999][1:9999]\n", `/hosts:1: more than 1000000 hosts`},
 		{"huge number", "-- hosts --\nn[1:99999999999999999999]\n", `/hosts:1: range [1:99999999999999999999]: "99999999999999999999" is neither`},
 		{"backwards", "-- hosts --\nn[9:1]\n", `/hosts:1: range [9:1]: it ends before it starts`},
-		{"step", "-- hosts --\nn[1:9:0]\n", `/hosts:1: range [1:9:0]: "0" is no step`},
+		{"step", "-- hosts --\nn[1:9:0]\n", `/hosts:1: range [1:9:0]: "0" is not a valid step`},
 		{"open range", "-- hosts --\nn[1:9\n", `/hosts:1: "n[1:9": missing "]"`},
-		{"name", "-- hosts --\na&b\n", `/hosts:1: "a&b" cannot be the name of a host`},
+		{"name", "-- hosts --\na&b\n", `/hosts:1: "a&b" is not a valid host name`},
 		{"terminal", "-- hosts --\n\x1b[2J\n", `/hosts:1: `},
 		{"priority", "-- hosts --\n[a]\n[a:vars]\nansible_group_priority=high\n", `/hosts:3: "high" is not a whole number`},
 
 		{"yaml syntax", "-- a.yml --\nweb:\n  hosts: [\n", `/a.yml:`},
-		{"yaml list", "-- a.yml --\n- a\n", `/a.yml: it is no dictionary of groups`},
-		{"yaml plugin", "-- a.yml --\nplugin: ec2\n", `/a.yml:1: it configures a plugin of Ansible`},
-		{"yaml key", "-- a.yml --\nweb:\n  hsots: {a: }\n", `/a.yml:2: group "web" holds "hsots"`},
-		{"yaml bomb", "-- a.yml --\n" + bomb, `aliases that stand for too many values`},
-		{"yaml bomb of merges", "-- a.yml --\n" + mergeBomb, `aliases that stand for too many values`},
+		{"yaml list", "-- a.yml --\n- a\n", `/a.yml: it is not a dictionary of groups`},
+		{"yaml plugin", "-- a.yml --\nplugin: ec2\n", `/a.yml:1: it configures an Ansible plugin`},
+		{"yaml key", "-- a.yml --\nweb:\n  hsots: {a: }\n", `/a.yml:2: group "web" contains "hsots"`},
+		{"yaml bomb", "-- a.yml --\n" + bomb, `aliases expand to too many values`},
+		{"yaml bomb of merges", "-- a.yml --\n" + mergeBomb, `aliases expand to too many values`},
 		{"yaml too deep", "-- a.yml --\nweb: {vars: {a: " + deep + "}}\n", `/a.yml:1: nested more than 64 deep`},
 		{"yaml that holds itself", "-- a.yml --\nweb: &w\n  vars: {a: *w}\n", `/a.yml`},
 		{"yaml children of themselves", "-- a.yml --\nweb: &w\n  children: {web2: *w}\n", `/a.yml`},
-		{"yaml circle", "-- a.yml --\na: {children: {b: {children: {a: }}}}\n", `is part of itself`},
+		{"yaml circle", "-- a.yml --\na: {children: {b: {children: {a: }}}}\n", `contains itself`},
 		{"two documents", "-- a.yml --\na:\n---\nb:\n", `/a.yml:2: a second document`},
-		{"yaml tag", "-- a.yml --\na: {vars: {x: !ruby/object y}}\n", `/a.yml:1: the tag is not known; a value that begins with "!" needs quotes`},
+		{"yaml tag", "-- a.yml --\na: {vars: {x: !ruby/object y}}\n", `/a.yml:1: unknown tag; a value that begins with "!" needs quotes`},
 
-		{"no JSON", "-- l --\n#!/bin/sh\necho hello\n", `/l: --list: not the JSON that is asked for`},
+		{"no JSON", "-- l --\n#!/bin/sh\necho hello\n", `/l: --list: not the expected JSON`},
 		{"exit status", "-- l --\n#!/bin/sh\necho bad luck >&2\nexit 3\n", `/l: --list: exit status 3: bad luck`},
-		{"too much output", "-- l --\n#!/bin/sh\nexec cat /dev/zero\n", `/l: --list: it writes more than 64 MiB`},
-		{"JSON of another kind", "-- l --\n#!/bin/sh\necho '{\"web\": {\"hosts\": 5}}'\n", `/l: --list: group "web": not the JSON`},
-		{"JSON circle", "-- l --\n#!/bin/sh\necho '{\"a\": {\"children\": [\"b\"]}, \"b\": {\"children\": [\"a\"]}}'\n", `is part of itself`},
-		{"JSON name", "-- l --\n#!/bin/sh\necho '{\"a\": [\"x\\u0000y\"]}'\n", `cannot be the name of a host`},
+		{"too much output", "-- l --\n#!/bin/sh\nexec cat /dev/zero\n", `/l: --list: it wrote more than 64 MiB`},
+		{"JSON of another kind", "-- l --\n#!/bin/sh\necho '{\"web\": {\"hosts\": 5}}'\n", `/l: --list: group "web": not the expected JSON`},
+		{"JSON circle", "-- l --\n#!/bin/sh\necho '{\"a\": {\"children\": [\"b\"]}, \"b\": {\"children\": [\"a\"]}}'\n", `contains itself`},
+		{"JSON name", "-- l --\n#!/bin/sh\necho '{\"a\": [\"x\\u0000y\"]}'\n", `is not a valid host name`},
 
 		{"no map", "-- a.conf --\n[src]\nlist: echo a\n", `/a.conf:1: [src] has no upcall "map"`},
-		{"no section", "-- a.conf --\nmap: echo a\n", `/a.conf:1: "map: echo a" stands before the first section`},
-		{"no such default", "-- a.conf --\n[Main]\ndefault: x\n", `/a.conf:1: the default source "x" is not there`},
-		{"section twice", "-- a.conf --\n[a]\nmap: x\n[a]\nmap: x\n", `/a.conf:3: [a] is there twice`},
-		{"source twice", "-- a.conf --\n[a,b]\nmap: x\n[b,c]\nmap: x\n", `/a.conf:3: source "b" is there twice`},
-		{"key twice", "-- a.conf --\n[a]\nmap: x\nmap: x\n", `/a.conf:3: "map" is there twice`},
-		{"no key", "-- a.conf --\n[a]\nmap\n", `/a.conf:2: "map" is no key and value`},
+		{"no section", "-- a.conf --\nmap: echo a\n", `/a.conf:1: "map: echo a" comes before the first section`},
+		{"no such default", "-- a.conf --\n[Main]\ndefault: x\n", `/a.conf:1: the default source "x" does not exist`},
+		{"section twice", "-- a.conf --\n[a]\nmap: x\n[a]\nmap: x\n", `/a.conf:3: [a] is defined twice`},
+		{"source twice", "-- a.conf --\n[a,b]\nmap: x\n[b,c]\nmap: x\n", `/a.conf:3: source "b" is defined twice`},
+		{"key twice", "-- a.conf --\n[a]\nmap: x\nmap: x\n", `/a.conf:3: "map" is defined twice`},
+		{"no key", "-- a.conf --\n[a]\nmap\n", `/a.conf:2: "map" is not a key and a value`},
 
-		{"variables that are none", "-- hosts --\na\n-- group_vars/all.yml --\n- a\n", `/group_vars/all.yml:1: it is no dictionary of variables`},
+		{"variables that are none", "-- hosts --\na\n-- group_vars/all.yml --\n- a\n", `/group_vars/all.yml:1: it is not a dictionary of variables`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -191,12 +191,12 @@ func TestMembershipsAreBounded(t *testing.T) {
 	}
 }
 
-// A program that does not end is ended.
+// An upcall that does not end is killed.
 func TestRunEnds(t *testing.T) {
 	t.Parallel()
 	s := &source{name: "slow", path: "groups.conf", upcalls: map[string]string{"map": "exec sleep 1000"}, limit: 50 * time.Millisecond}
 	_, err := s.hosts("web")
-	if err == nil || !strings.Contains(err.Error(), "[slow] upcall map web: it took too long") {
+	if err == nil || !strings.Contains(err.Error(), "[slow] upcall map web: it did not finish in time") {
 		t.Error(err)
 	}
 }

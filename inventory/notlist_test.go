@@ -9,7 +9,7 @@ import (
 	"fleetssh"
 )
 
-// TestNoList: what is no list of hosts is not read as one, and the error says what it is.
+// A file that is not a list of hosts is not read as one; the error says what it is.
 func TestNoList(t *testing.T) {
 	t.Parallel()
 	vault := "$ANSIBLE_VAULT;1.1;AES256\n33363965326261303234626463623963633531343539616138316433353830356566396130353436\n"
@@ -18,7 +18,7 @@ func TestNoList(t *testing.T) {
 		{"hosts", "\ufeff" + vault, "it is encrypted by ansible-vault"},
 		{"a.yml", vault, "it is encrypted by ansible-vault"},
 		{"groups.conf", vault, "it is encrypted by ansible-vault"},
-		{"list", "\x7fELF\x02\x01\x01\x00\x00", "it is no text"},
+		{"list", "\x7fELF\x02\x01\x01\x00\x00", "it is not a text file"},
 		{"list", "compute: n[1-4]\n", `"compute:" begins a group, as in group files of ClusterShell`},
 		{"list", "{\n", `the host name holds "{"`},
 		{"list", "<html>\n", `the host name holds "<"`},
@@ -37,12 +37,12 @@ func TestNoList(t *testing.T) {
 			t.Errorf("ParseHosts: %v, want %s", err, test.want)
 		}
 	}
-	if _, err := Load("h1,h2,", fleetssh.HostConfig{}); err == nil || !strings.HasSuffix(err.Error(), "hosts are not named here: -w h1,h2") {
+	if _, err := Load("h1,h2,", fleetssh.HostConfig{}); err == nil || !strings.HasSuffix(err.Error(), "to name hosts, use -w h1,h2") {
 		t.Errorf("%v", err)
 	}
 }
 
-// TestEmptyYAML: a file without content has no hosts, as one without lines has none.
+// An empty file has no hosts, in any format.
 func TestEmptyYAML(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "---\n", "# nothing\n", "---\n...\n"} {
@@ -53,7 +53,7 @@ func TestEmptyYAML(t *testing.T) {
 	}
 }
 
-// TestBackslash: a backslash of a list of hosts is itself where a shell would take it away.
+// A backslash before a letter is an ordinary character in a list of hosts.
 func TestBackslash(t *testing.T) {
 	t.Parallel()
 	list := "CORP\\alice@h1:23312\nh2 user=CORP\\bob\nh3 user='CORP\\carl'\nh4 user=a\\ b\nh5 user=\"CORP\\dan\"\nh6 key=/a\\#b\n"
@@ -69,8 +69,8 @@ func TestBackslash(t *testing.T) {
 	}
 }
 
-// TestUpcallComplains: what an upcall says on standard error is shown in one line, also if it
-// ends well and tells no hosts.
+// An error shows the standard error of an upcall in one line, even if the upcall exits with 0 and
+// prints no hosts.
 func TestUpcallComplains(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -82,7 +82,7 @@ func TestUpcallComplains(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := inv.Groups("web"); err == nil || !strings.HasSuffix(err.Error(), "it writes nothing but: no such; group web") {
+	if _, err := inv.Groups("web"); err == nil || !strings.HasSuffix(err.Error(), "it wrote only to standard error: no such; group web") {
 		t.Errorf("%v", err)
 	}
 	if _, err := inv.GroupNames(); err == nil || !strings.Contains(err.Error(), "exit status 3: trouble") {

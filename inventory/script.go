@@ -14,21 +14,21 @@ import (
 	"time"
 )
 
-// The limits of programs that answer questions about hosts.
+// The limits of executables and upcalls.
 const (
-	scriptTime = 2 * time.Minute // for all calls of a script
+	scriptTime = 2 * time.Minute // for all calls of an executable
 	upcallTime = 30 * time.Second
-	maxAsked   = 10_000 // hosts that a script is asked about one by one
+	maxAsked   = 10_000 // hosts that an executable is asked about one by one
 )
 
 // A scriptReader reads the answers of an executable.
 type scriptReader struct {
 	*reader
-	hosts map[string]*host // that it has named
+	hosts map[string]*host // in the answer to --list
 }
 
-// script adds what an executable answers to --list, and to --host for each host
-// unless it has said that already.
+// script adds the answers of an executable to --list and, if that answer has no variables of hosts, to
+// --host for each host.
 func (r *reader) script() error {
 	s := &scriptReader{r, make(map[string]*host)}
 	return s.ask()
@@ -50,7 +50,7 @@ func (r *scriptReader) ask() error {
 		return r.at(0, fmt.Errorf("--list: %w", err))
 	}
 	if hostVars == nil && len(r.hosts) > maxAsked {
-		return r.fail(0, "it says nothing about the variables of its %d hosts, which are too many to ask one by one", len(r.hosts))
+		return r.fail(0, "its answer has no variables of its %d hosts, which are too many to ask for one by one", len(r.hosts))
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.hosts)) {
 		vars := hostVars[name]
@@ -72,7 +72,7 @@ func (r *scriptReader) ask() error {
 	return nil
 }
 
-// hostAnswer reads an answer to --host, which may be nothing.
+// hostAnswer parses an answer to --host, which may be empty.
 func hostAnswer(output []byte) (vars map[string]any, err error) {
 	if len(bytes.TrimSpace(output)) == 0 {
 		return nil, nil
@@ -80,8 +80,7 @@ func hostAnswer(output []byte) (vars map[string]any, err error) {
 	return vars, decodeJSON(output, &vars)
 }
 
-// list reads an answer to --list, and returns the variables of the hosts if it holds
-// them.
+// list adds the answer to --list. It returns the variables of the hosts if the answer has them.
 func (r *scriptReader) list(output []byte) (hostVars map[string]map[string]any, err error) {
 	var groups map[string]json.RawMessage
 	if err := decodeJSON(output, &groups); err != nil {
@@ -105,7 +104,7 @@ func (r *scriptReader) list(output []byte) (hostVars map[string]map[string]any, 
 	return hostVars, nil
 }
 
-// listGroup reads a group: a list of hosts, or an object.
+// listGroup adds a group: a list of hosts, or an object.
 func (r *scriptReader) listGroup(name string, data []byte) error {
 	g := r.inv.graph
 	grp, err := g.group(name)
@@ -122,7 +121,7 @@ func (r *scriptReader) listGroup(name string, data []byte) error {
 	} else {
 		var keys map[string]json.RawMessage
 		if err = decodeJSON(data, &keys); err == nil && len(keys) > 0 && keys["hosts"] == nil && keys["vars"] == nil && keys["children"] == nil {
-			// A host with its variables, in a form that is no longer documented.
+			// A host with its variables, in a form that Ansible no longer documents.
 			content.Hosts = []string{name}
 			err = decodeJSON(data, &content.Vars)
 		} else if err == nil {
@@ -159,12 +158,12 @@ func (r *scriptReader) listGroup(name string, data []byte) error {
 	return nil
 }
 
-// decodeJSON keeps numbers as they are written.
+// decodeJSON decodes one JSON value. It keeps numbers as they are written.
 func decodeJSON(data []byte, into any) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
 	if err := dec.Decode(into); err != nil {
-		return fmt.Errorf("not the JSON that is asked for: %w", err)
+		return fmt.Errorf("not the expected JSON: %w", err)
 	}
 	if dec.More() {
 		return errors.New("more than one JSON value")
@@ -172,36 +171,36 @@ func decodeJSON(data []byte, into any) error {
 	return nil
 }
 
-// run returns what a program writes. It has nothing on its standard input.
-// The context is that of cmd.
+// run runs a program without standard input and returns its standard output. ctx is the context of
+// cmd.
 func run(ctx context.Context, cmd *exec.Cmd) ([]byte, error) {
 	const maxMessage = 2000
 	stdout, stderr := &bounded{left: maxFile}, &bounded{left: maxMessage, cuts: true}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	// What the program has started may keep the pipes open when it has ended. Without that,
-	// a busy machine may need a while to read what is in them.
+	// When the program has ended, its children may keep the pipes open. The delay also gives a busy
+	// machine time to read the pipes.
 	cmd.WaitDelay = 5 * time.Second
 	err := cmd.Run()
-	// An error is one line.
+	// Errors have one line.
 	message := strings.Join(strings.FieldsFunc(stderr.buf.String(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 	switch {
 	case ctx.Err() != nil:
-		return nil, errors.New("it took too long")
+		return nil, errors.New("it did not finish in time")
 	case errors.Is(err, exec.ErrWaitDelay):
-		return nil, errors.New("it has ended, but something that it has started keeps its output open")
+		return nil, errors.New("it has ended, but a process that it started keeps its output open")
 	case stdout.over:
-		return nil, errors.New("it writes more than 64 MiB")
+		return nil, errors.New("it wrote more than 64 MiB")
 	case err != nil && message != "":
 		return nil, fmt.Errorf("%w: %s", err, message)
 	case err != nil:
 		return nil, err
 	case message != "" && len(bytes.TrimSpace(stdout.buf.Bytes())) == 0:
-		return nil, errors.New("it writes nothing but: " + message)
+		return nil, errors.New("it wrote only to standard error: " + message)
 	}
 	return stdout.buf.Bytes(), nil
 }
 
-// A bounded buffer holds the first bytes. More are an error, or are lost if it cuts.
+// A bounded buffer holds the first left bytes. Further bytes are an error, or dropped if cuts is set.
 type bounded struct {
 	buf  bytes.Buffer
 	left int
@@ -209,7 +208,7 @@ type bounded struct {
 	over bool
 }
 
-// Write keeps what there is room for.
+// Write implements [io.Writer].
 func (b *bounded) Write(p []byte) (int, error) {
 	kept := p[:min(len(p), b.left)]
 	b.left -= len(kept)

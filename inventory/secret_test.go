@@ -7,7 +7,7 @@ import (
 	"fleetssh"
 )
 
-// A password that lacks its quotes is where a name or a setting is expected.
+// A password without quotes stands in the place of a name or a setting.
 func TestErrorsShowNoValue(t *testing.T) {
 	t.Parallel()
 	const secret = "S3CRET"

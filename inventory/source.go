@@ -16,20 +16,20 @@ import (
 
 const (
 	maxSources = 1000
-	maxAnswers = 20_000 // of upcalls, kept
+	maxAnswers = 20_000 // of upcalls, which are kept
 )
 
-// errNoUpcall says that a source cannot answer a question.
+// errNoUpcall says that a source has no upcall for a question.
 var errNoUpcall = errors.New("the source has no such upcall")
 
-// A source knows groups of ClusterShell: those of a file, or those that upcalls
-// tell, which are shell commands. An upcall is asked the same thing once.
+// A source is a group source of ClusterShell. Its groups stand in a file, or are the answers of
+// upcalls, which are shell commands. Each question is asked once.
 type source struct {
 	name string
 	path string // of the file that the source is in
 	line int
 
-	groups map[string]string // of a file; nil with upcalls
+	groups map[string]string // in a file; nil with upcalls
 
 	folder  string            // where upcalls run
 	limit   time.Duration     // of each; zero means upcallTime
@@ -43,11 +43,10 @@ type question struct{ upcall, subject string }
 
 type answer struct {
 	once func() (string, error)
-	expr bool // whether the answer names hosts
+	expr bool // whether the answer is an expression
 }
 
-// hosts returns the expression of a group. It is empty for a group that is not
-// known.
+// hosts returns the expression of a group, empty if the group is unknown.
 func (s *source) hosts(group string) (string, error) {
 	if s.upcalls == nil {
 		return s.qualify(s.groups[group]), nil
@@ -76,11 +75,11 @@ func (s *source) all() (string, error) {
 	return strings.Join(exprs, ","), nil
 }
 
-// everything is all for users, who cannot know of the missing upcall.
+// everything is all with an error for users if the upcall is missing.
 func (s *source) everything() (string, error) {
 	expr, err := s.all()
 	if errors.Is(err, errNoUpcall) {
-		return "", s.fail("all hosts", errors.New("there is neither an upcall all nor list"))
+		return "", s.fail("all hosts", errors.New("the source has neither an upcall all nor list"))
 	}
 	return expr, err
 }
@@ -94,8 +93,8 @@ func (s *source) list() ([]string, error) {
 	return strings.Fields(text), err
 }
 
-// reverse returns the groups that a host is in. The groups of a file are searched,
-// with resolve for groups within groups.
+// reverse returns the groups that contain a host. It resolves groups within groups of a file with
+// resolve.
 func (s *source) reverse(host string, resolve hostset.Groups) ([]string, error) {
 	if s.upcalls != nil {
 		text, err := s.ask("reverse", host)
@@ -118,7 +117,7 @@ func (s *source) fail(what string, err error) error {
 	return &ParseError{Path: s.path, Line: s.line, Reason: "[" + s.name + "] " + what + ": " + err.Error(), err: err}
 }
 
-// answers returns the expressions of all groups that are known without asking.
+// answers returns the expressions of all groups that are known without running upcalls.
 func (s *source) answers() []string {
 	var exprs []string
 	for _, expr := range s.groups {
@@ -138,8 +137,7 @@ func (s *source) answers() []string {
 	return exprs
 }
 
-// qualify writes the name of the source before groups of an expression that are of
-// the same source.
+// qualify adds the name of the source to the groups of an expression that have no source.
 func (s *source) qualify(expr string) string {
 	const ends = ",!&^ \t\r\n"
 	var out strings.Builder
@@ -161,8 +159,8 @@ func (s *source) qualify(expr string) string {
 	return out.String()
 }
 
-// safeSubject is what may stand in a shell command, in quotes or not.
-var safeSubject = pattern(`^[\p{L}\p{N}_.:+=%/][\p{L}\p{N}_.:+=%/-]*$`)
+// safeSubject matches names that are safe in a shell command, quoted or not.
+var safeSubject = lazyRegexp(`^[\p{L}\p{N}_.:+=%/][\p{L}\p{N}_.:+=%/-]*$`)
 
 // ask returns the answer of an upcall.
 func (s *source) ask(upcall, subject string) (string, error) {
@@ -172,7 +170,7 @@ func (s *source) ask(upcall, subject string) (string, error) {
 	}
 	what := strings.TrimSpace("upcall " + upcall + " " + subject)
 	if subject != "" && !safeSubject().MatchString(subject) {
-		return "", s.fail(what, errors.New("the name cannot be put into a shell command"))
+		return "", s.fail(what, errors.New("the name contains characters that are not safe in a shell command"))
 	}
 	q := question{upcall, subject}
 	s.mu.Lock()
@@ -180,7 +178,7 @@ func (s *source) ask(upcall, subject string) (string, error) {
 	if !found {
 		if len(s.asked) >= maxAnswers {
 			s.mu.Unlock()
-			return "", s.fail(what, errors.New("asked too often"))
+			return "", s.fail(what, errors.New("more than 20,000 different questions"))
 		}
 		if s.asked == nil {
 			s.asked = make(map[question]answer)
@@ -199,8 +197,8 @@ func (s *source) ask(upcall, subject string) (string, error) {
 	return text, err
 }
 
-// upcallVar is a variable of an upcall, which is replaced before the shell sees it.
-var upcallVar = pattern(`\$(?:\$|GROUP\b|NODE\b|SOURCE\b|CFGDIR\b|\{(?:GROUP|NODE|SOURCE|CFGDIR)\})`)
+// upcallVar matches a variable in the command of an upcall. It is replaced before the shell runs.
+var upcallVar = lazyRegexp(`\$(?:\$|GROUP\b|NODE\b|SOURCE\b|CFGDIR\b|\{(?:GROUP|NODE|SOURCE|CFGDIR)\})`)
 
 // call runs an upcall.
 func (s *source) call(command, subject string) (string, error) {

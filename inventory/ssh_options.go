@@ -8,16 +8,13 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// An Ignored is an option of ssh that an inventory gives to a host and that has no effect.
-type Ignored = sshconfig.Unsupported
-
-// optionsKey tells the configurations of ssh apart that hosts of an inventory have: the
-// same one is read once, and its hops and policies are shared.
+// optionsKey is the key of a configuration of ssh. Hosts with the same file and options share it, with
+// its hops and policies.
 type optionsKey struct{ file, options string }
 
-// configure puts over the base what the arguments of ssh say beside what is known here, as
-// ssh would read it: what is set already wins.
-func (l *login) configure() error {
+// configure applies the arguments of ssh that option does not handle, as ssh reads them: settings that
+// are set already win.
+func (l *varApplier) configure() error {
 	if l.file == "" && len(l.options) == 0 {
 		return nil
 	}
@@ -33,8 +30,7 @@ func (l *login) configure() error {
 	return nil
 }
 
-// plainReason leaves out where an error is, if it is in an option: the variable that it
-// stands in is named anyway.
+// plainReason removes the position of an error in an option: the error names the variable already.
 func plainReason(err error) error {
 	if e, ok := errors.AsType[*sshconfig.Error](err); ok && e.File == "-o" {
 		return e.Err
@@ -42,8 +38,8 @@ func plainReason(err error) error {
 	return err
 }
 
-// sshFile returns a configuration of ssh with some options. Without a path it holds nothing
-// but these.
+// sshFile returns the configuration of ssh in a file, with options. Without a path it has only the
+// options.
 func (inv *Inventory) sshFile(path string, options []string) (*sshconfig.File, error) {
 	key := optionsKey{path, strings.Join(options, "\n")}
 	inv.mu.Lock()
@@ -66,15 +62,15 @@ func (inv *Inventory) sshFile(path string, options []string) (*sshconfig.File, e
 	return file, nil
 }
 
-// OwnConfiguration reports whether a host is given a configuration of ssh of its own (-F in
-// the arguments of ssh), which takes the place of that of the user.
+// OwnConfiguration reports whether a host has an ssh_config file of its own (-F in its arguments of
+// ssh), which is used instead of the user's file.
 func (inv *Inventory) OwnConfiguration(name string) bool {
 	l, ok := inv.arguments(name)
 	return ok && l.file != ""
 }
 
-// Ignored returns the options of ssh that are given to a host and have no effect.
-func (inv *Inventory) Ignored(name string) []Ignored {
+// Unsupported returns the options of ssh in the settings of a host that have no effect.
+func (inv *Inventory) Unsupported(name string) []sshconfig.Unsupported {
 	l, ok := inv.arguments(name)
 	if !ok || l.file == "" && len(l.options) == 0 {
 		return nil
@@ -90,15 +86,15 @@ func (inv *Inventory) Ignored(name string) []Ignored {
 	return settings.Unsupported()
 }
 
-// arguments reads what a host says to ssh. It is false if there is nothing, or if that is an
-// error, which using the host tells.
-func (inv *Inventory) arguments(name string) (*login, bool) {
+// arguments parses the arguments of ssh of a host. ok is false if the host is not from an Ansible
+// inventory, or if the arguments are invalid, which Select reports.
+func (inv *Inventory) arguments(name string) (l *varApplier, ok bool) {
 	h := inv.graph.hosts[name]
 	if h == nil || h.line != nil {
 		return nil, false
 	}
 	config := fleetssh.HostConfig{Host: name}
-	l := &login{inv: inv, host: h, vars: inv.vars(h), config: &config}
+	l = &varApplier{inv: inv, host: h, vars: inv.vars(h), config: &config}
 	for i := range argumentVars {
 		_, value, err := l.text(argumentVars[i : i+1])
 		if err == nil && value != "" {
@@ -111,15 +107,14 @@ func (inv *Inventory) arguments(name string) (*login, bool) {
 	return l, true
 }
 
-// BecomePassword returns what a host says that sudo is to be given (ansible_become_password
-// and its older names), empty if it says nothing. The error is a [*SettingError] for one that
-// is encrypted, or a template.
+// BecomePassword returns the password of a host for sudo (ansible_become_password and its older names),
+// empty if the inventory has none. The error is a [*SettingError] if it is encrypted or a template.
 func (inv *Inventory) BecomePassword(name string) (string, error) {
 	h := inv.graph.hosts[name]
 	if h == nil || h.line != nil {
 		return "", nil
 	}
-	l := &login{inv: inv, host: h, vars: inv.vars(h)}
+	l := &varApplier{inv: inv, host: h, vars: inv.vars(h)}
 	_, value, err := l.text(becomeVars)
 	return value, err
 }

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -12,18 +13,12 @@ import (
 // The values of variables are nil, bool, json.Number, string, sealed, []any and
 // map[string]any.
 
-// sealed is a value that only ansible-vault could read.
+// sealed is a value that ansible-vault has encrypted.
 type sealed struct{}
 
-// MarshalJSON makes a sealed value within another one visible as such.
-func (sealed) MarshalJSON() ([]byte, error) { return []byte(`"(encrypted)"`), nil }
-
-// textOf returns a value as a command line would hold it: numbers, text and
-// true or false as they are, nothing for null, and everything else as JSON.
+// textOf returns a value that is not a list or a dictionary as text. It returns "" for null.
 func textOf(value any) string {
 	switch v := value.(type) {
-	case nil:
-		return ""
 	case string:
 		return v
 	case bool:
@@ -31,16 +26,10 @@ func textOf(value any) string {
 	case json.Number:
 		return v.String()
 	}
-	var text strings.Builder
-	enc := json.NewEncoder(&text)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(value); err != nil {
-		return ""
-	}
-	return strings.TrimSuffix(text.String(), "\n")
+	return ""
 }
 
-// boolOf reads yes or no in all the ways that Ansible takes.
+// boolOf parses yes or no in all forms that Ansible accepts.
 func boolOf(text string) (bool, error) {
 	switch strings.ToLower(strings.TrimSpace(text)) {
 	case "yes", "y", "true", "t", "on", "1", "1.0":
@@ -51,7 +40,7 @@ func boolOf(text string) (bool, error) {
 	return false, fmt.Errorf("%.80q is neither yes nor no", text)
 }
 
-// intOf returns a whole number, which may be given as text.
+// intOf returns the value of a whole number, which may be written as text.
 func intOf(value any) (int, error) {
 	switch value.(type) {
 	case json.Number, string:
@@ -59,12 +48,15 @@ func intOf(value any) (int, error) {
 			return n, nil
 		}
 	}
-	return 0, fmt.Errorf("%.80q is not a whole number", textOf(value))
+	if text := textOf(value); text != "" {
+		return 0, fmt.Errorf("%.80q is not a whole number", text)
+	}
+	return 0, errors.New("the value is not a whole number")
 }
 
-// intValue reads the digits of a number in a base, with underscores.
+// intValue parses the digits of a number, which may contain underscores.
 func intValue(sign, digits string, base int) (any, bool) {
-	// The time that takes grows with the square of the length.
+	// Parsing takes time proportional to the square of the length.
 	const maxLength = 4000
 	if len(digits) > maxLength {
 		return nil, false
@@ -79,13 +71,13 @@ func intValue(sign, digits string, base int) (any, bool) {
 	return json.Number(n.String()), true
 }
 
-// floatValue reads a number with a point or an exponent, which JSON can say.
+// floatValue parses a number with a point or an exponent. It refuses numbers that JSON cannot represent.
 func floatValue(text string) (any, bool) {
 	f, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64)
 	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
 		return nil, false
 	}
-	// As Python writes it.
+	// Format it as Python does.
 	if size := math.Abs(f); size >= 1e16 || size > 0 && size < 1e-4 {
 		return json.Number(strconv.FormatFloat(f, 'e', -1, 64)), true
 	}

@@ -12,8 +12,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// readVarFiles reads the variables that lie in group_vars and host_vars beside the
-// files. Those of a later folder win.
+// readVarFiles reads the variables in group_vars and host_vars beside the files. Variables of later
+// folders win.
 func (inv *Inventory) readVarFiles() error {
 	for _, folder := range inv.folders {
 		err := readVars(filepath.Join(folder, "group_vars"), func(name string) *map[string]any {
@@ -38,13 +38,12 @@ func (inv *Inventory) readVarFiles() error {
 	return nil
 }
 
-// varEndings are tried in this order; the first file or folder that is there is
-// the only one.
+// varEndings are the endings of files with variables. Only the first existing file or folder is read.
 var varEndings = []string{"", ".yml", ".yaml", ".json"}
 
-// readVars reads the files of a folder that are named for something that place
-// knows.
-func readVars(folder string, place func(name string) *map[string]any) error {
+// readVars reads the files of a folder whose names are those of groups or hosts. varsOf returns
+// the variables of a group or host, nil if there is none with that name.
+func readVars(folder string, varsOf func(name string) *map[string]any) error {
 	entries, err := os.ReadDir(folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -52,11 +51,11 @@ func readVars(folder string, place func(name string) *map[string]any) error {
 	if err != nil {
 		return &ParseError{Path: folder, Reason: reasonOf(err), err: err}
 	}
-	best := make(map[string]int) // by name: which ending counts
+	best := make(map[string]int) // the index of the ending, by name
 	for _, entry := range entries {
 		for i, ending := range varEndings {
 			name, ok := strings.CutSuffix(entry.Name(), ending)
-			if !ok || place(name) == nil {
+			if !ok || varsOf(name) == nil {
 				continue
 			}
 			if old, found := best[name]; !found || i < old {
@@ -69,7 +68,7 @@ func readVars(folder string, place func(name string) *map[string]any) error {
 		if err := readVarFile(filepath.Join(folder, name+varEndings[best[name]]), vars, 0); err != nil {
 			return err
 		}
-		to := place(name)
+		to := varsOf(name)
 		if *to == nil {
 			*to = make(map[string]any)
 		}
@@ -78,8 +77,8 @@ func readVars(folder string, place func(name string) *map[string]any) error {
 	return nil
 }
 
-// readVarFile adds the variables of a file, or of all files in a folder that lies
-// so deep in others.
+// readVarFile adds the variables of a file, or of all files in a folder. depth is the number of folders
+// around it.
 func readVarFile(path string, vars map[string]any, depth int) error {
 	const maxDepth = 16
 	info, err := os.Stat(path)
@@ -94,7 +93,7 @@ func readVarFile(path string, vars map[string]any, depth int) error {
 		return &ParseError{Path: path, Reason: reasonOf(err), err: err}
 	}
 	if depth == maxDepth {
-		return &ParseError{Path: path, Reason: "folders too deep in each other"}
+		return &ParseError{Path: path, Reason: "folders are nested too deep"}
 	}
 	for _, entry := range entries {
 		name := entry.Name()
@@ -108,8 +107,7 @@ func readVarFile(path string, vars map[string]any, depth int) error {
 	return nil
 }
 
-// decodeVars adds the variables of a file. One that ansible-vault has encrypted as
-// a whole holds none that could be read.
+// decodeVars adds the variables of a file. It skips a file that ansible-vault has encrypted as a whole.
 func decodeVars(path string, vars map[string]any) error {
 	data, err := readFile(path)
 	if err != nil || strings.HasPrefix(string(data), sealedFile) {
@@ -124,7 +122,7 @@ func decodeVars(path string, vars map[string]any) error {
 		return nil
 	}
 	if root.Kind != yaml.MappingNode {
-		return r.fail(root.Line, "it is no dictionary of variables")
+		return r.fail(root.Line, "it is not a dictionary of variables")
 	}
 	value, err := newYAMLReader(len(data)).value(root, 0)
 	if err != nil {

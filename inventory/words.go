@@ -6,22 +6,21 @@ import (
 	"unicode/utf8"
 )
 
-// words cuts a line as Ansible does, which is almost as a shell does: quotes and
-// backslashes protect, but a "#" begins a comment also within a word.
+// words splits a line as Ansible does. That is almost what a shell does: quotes and backslashes protect
+// characters, but "#" begins a comment even within a word.
 func words(line string) ([]string, error) { return cutWords(line, func(byte) bool { return true }) }
 
-// hostWords cuts a line of a list of hosts, as words does, but for a backslash outside of
-// quotes: it protects what would end a word there, and is itself before everything else, as
-// in DOMAIN\user.
+// hostWords splits a line of a list of hosts as words does, but outside quotes a backslash protects only
+// white space, quotes, "#" and backslashes. Elsewhere it is an ordinary character, as in DOMAIN\user.
 func hostWords(line string) ([]string, error) {
 	return cutWords(line, func(next byte) bool { return strings.IndexByte(" \t\"'#\\", next) >= 0 })
 }
 
-// cutWords cuts a line into words. protects says of which bytes a backslash takes the meaning.
+// cutWords splits a line into words. protects reports whether a backslash protects the next byte.
 func cutWords(line string, protects func(next byte) bool) ([]string, error) {
 	var all []string
 	var word strings.Builder
-	started := false // also an empty word, if it has quotes
+	started := false // whether there is a word, which may be empty in quotes
 	end := func() {
 		if started {
 			all = append(all, word.String())
@@ -40,7 +39,7 @@ func cutWords(line string, protects func(next byte) bool) ([]string, error) {
 			return all, nil
 		case '\\':
 			if i+1 == len(line) {
-				return nil, errors.New("nothing behind the backslash")
+				return nil, errors.New("nothing after the backslash")
 			}
 			if !protects(line[i+1]) {
 				word.WriteByte(c)
@@ -69,8 +68,7 @@ func cutWords(line string, protects func(next byte) bool) ([]string, error) {
 	return all, nil
 }
 
-// quoted appends what stands in the quotes that s begins with, and returns where
-// they end.
+// quoted appends the text in the quotes at the beginning of s. It returns their length.
 func quoted(word *strings.Builder, s string) (int, error) {
 	quote := s[0]
 	for i := 1; i < len(s); i++ {

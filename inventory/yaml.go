@@ -13,18 +13,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The forms that YAML 1.1 gives a meaning, which is the YAML of Ansible and of
-// ClusterShell: yes is true, 010 is eight and 1:30 is ninety.
+// Ansible and ClusterShell read YAML 1.1: yes is true, 010 is eight and 1:30 is ninety.
 var (
-	yamlInt   = pattern(`^([-+]?)(?:0b([01_]+)|0x([0-9a-fA-F_]+)|(0[0-7_]+)|(0|[1-9][0-9_]*))$`)
-	yamlFloat = pattern(`^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?)$`)
-	yamlTime  = pattern(`^[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+$`)
+	yamlInt   = lazyRegexp(`^([-+]?)(?:0b([01_]+)|0x([0-9a-fA-F_]+)|(0[0-7_]+)|(0|[1-9][0-9_]*))$`)
+	yamlFloat = lazyRegexp(`^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?)$`)
+	yamlTime  = lazyRegexp(`^[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+$`)
 )
 
-// A yamlReader turns nodes into values. An alias is read as often as it is used, so
-// all that is read is counted.
+// A yamlReader converts nodes to values. Aliases are expanded wherever they are used, so the number of
+// values is limited.
 type yamlReader struct {
-	left int // values that may still be read
+	left int // how many more values may be read
 }
 
 const (
@@ -32,13 +31,13 @@ const (
 	maxNested  = 64
 )
 
-var errTooMany = errors.New("aliases that stand for too many values")
+var errTooMany = errors.New("aliases expand to too many values")
 
-// newYAMLReader is for a file of so many bytes. A value takes a byte at least and
-// is read twice at most, so what is above that comes from aliases.
+// newYAMLReader returns a reader for a file of size bytes. A value takes at least one byte and is read
+// at most twice, so values beyond 2*size come from aliases.
 func newYAMLReader(size int) *yamlReader { return &yamlReader{left: 2*size + maxAliased} }
 
-// decodeYAML returns the one document of a file, nil if there is nothing in it.
+// decodeYAML returns the only document of a file, nil if the file is empty.
 func decodeYAML(data []byte) (*yaml.Node, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
@@ -59,8 +58,8 @@ func decodeYAML(data []byte) (*yaml.Node, error) {
 	return &doc, nil
 }
 
-// yamlError is an error of the YAML library, without the only text of the file that it quotes:
-// the name behind an asterisk, which may be a password that lacks its quotes.
+// yamlError returns an error of the YAML library without the only text of the file that it quotes: the
+// name of an alias, which may be a password without quotes.
 func yamlError(err error) error {
 	if strings.Contains(err.Error(), "anchor '") {
 		return errors.New(`an alias has no anchor; a value that begins with "*" needs quotes`)
@@ -74,14 +73,14 @@ type yamlFault struct {
 	reason string
 }
 
-// Error returns the reason; the line stands in the [ParseError].
+// Error returns the reason. The line is in the [ParseError].
 func (e *yamlFault) Error() string { return e.reason }
 
 func faultAt(node *yaml.Node, format string, args ...any) error {
 	return &yamlFault{node.Line, fmt.Sprintf(format, args...)}
 }
 
-// atYAML puts the place before an error of a YAML file.
+// atYAML adds the path and the line to an error of a YAML file.
 func (r *reader) atYAML(err error) error {
 	if err == nil {
 		return nil
@@ -105,7 +104,7 @@ type entry struct {
 	value *yaml.Node
 }
 
-// resolve follows an alias.
+// resolve returns the node of an alias, or node itself.
 func (y *yamlReader) resolve(node *yaml.Node) (*yaml.Node, error) {
 	if y.left--; y.left < 0 {
 		return nil, errTooMany
@@ -116,8 +115,8 @@ func (y *yamlReader) resolve(node *yaml.Node) (*yaml.Node, error) {
 	return node, nil
 }
 
-// entries returns the entries of a mapping in order, those of merged mappings
-// included. Of a key that stands there twice, the last value counts.
+// entries returns the entries of a mapping in order, including those of merged mappings. If a key
+// occurs twice, the last value wins.
 func (y *yamlReader) entries(node *yaml.Node, depth int) ([]entry, error) {
 	if depth > maxNested {
 		return nil, faultAt(node, "nested more than %d deep", maxNested)
@@ -138,14 +137,14 @@ func (y *yamlReader) entries(node *yaml.Node, depth int) ([]entry, error) {
 			return nil, err
 		}
 		if key.Kind != yaml.ScalarNode {
-			return nil, faultAt(key, "a key that is no text")
+			return nil, faultAt(key, "a key that is not text")
 		}
 		if value, err = y.resolve(value); err != nil {
 			return nil, err
 		}
 		own = append(own, entry{keyText(key), key, value})
 	}
-	// Later ones win, and what is merged counts least.
+	// Later entries win over earlier ones, and all entries over merged ones.
 	all := append(merged, own...)
 	last := make(map[string]int, len(all))
 	for i, e := range all {
@@ -163,8 +162,7 @@ func (y *yamlReader) entries(node *yaml.Node, depth int) ([]entry, error) {
 	return kept, nil
 }
 
-// merged returns the entries behind "<<", which is a mapping or a list of them, of
-// which the first wins.
+// merged returns the entries of "<<": a mapping, or a list of mappings of which the first wins.
 func (y *yamlReader) merged(node *yaml.Node, depth int) ([]entry, error) {
 	node, err := y.resolve(node)
 	if err != nil {
@@ -189,7 +187,7 @@ func (y *yamlReader) merged(node *yaml.Node, depth int) ([]entry, error) {
 	return all, nil
 }
 
-// keyText returns a key as text: as it is written, or as JSON writes it.
+// keyText returns a key as text. Numbers and booleans are written as in JSON.
 func keyText(key *yaml.Node) string {
 	value, err := scalar(key)
 	if err != nil || value == nil {
@@ -198,7 +196,7 @@ func keyText(key *yaml.Node) string {
 	return textOf(value)
 }
 
-// value returns a node as a value that lies so deep in others.
+// value returns the value of a node. depth is the number of collections around it.
 func (y *yamlReader) value(node *yaml.Node, depth int) (any, error) {
 	node, err := y.resolve(node)
 	if err != nil {
@@ -234,7 +232,7 @@ func (y *yamlReader) value(node *yaml.Node, depth int) (any, error) {
 	return scalar(node)
 }
 
-// scalar returns a node that is no collection.
+// scalar returns the value of a node that is not a collection.
 func scalar(node *yaml.Node) (any, error) {
 	text := node.Value
 	switch node.Tag {
@@ -249,8 +247,8 @@ func scalar(node *yaml.Node) (any, error) {
 			return text, nil
 		case "!!int", "!!float", "!!bool", "!!null":
 		default:
-			// What looks like a tag may be a password that lacks its quotes.
-			return nil, faultAt(node, "the tag is not known; a value that begins with %q needs quotes", "!")
+			// The tag may be a password without quotes, so it is not shown.
+			return nil, faultAt(node, "unknown tag; a value that begins with %q needs quotes", "!")
 		}
 	} else if node.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
 		return text, nil
@@ -258,7 +256,7 @@ func scalar(node *yaml.Node) (any, error) {
 	return plain(text), nil
 }
 
-// plain returns what text without quotes stands for.
+// plain returns the value of text without quotes.
 func plain(text string) any {
 	switch text {
 	case "", "~", "null", "Null", "NULL":
@@ -283,15 +281,15 @@ func plain(text string) any {
 		}
 	}
 	if yamlTime().MatchString(text) {
-		if value, ok := sixties(text); ok {
+		if value, ok := sexagesimal(text); ok {
 			return value
 		}
 	}
 	return text
 }
 
-// sixties reads a number to the base of sixty.
-func sixties(text string) (any, bool) {
+// sexagesimal parses a number in base 60.
+func sexagesimal(text string) (any, bool) {
 	const maxParts = 10
 	sign := strings.TrimRight(text[:1], "0123456789")
 	parts := strings.Split(strings.ReplaceAll(strings.TrimLeft(text, "+-"), "_", ""), ":")

@@ -141,7 +141,7 @@ func (f *ExprFlags) addInventory(e *Host, inv *inventory.Inventory) {
 	if f.warn == nil {
 		return
 	}
-	for _, ignored := range inv.Ignored(e.Name) {
+	for _, ignored := range inv.Unsupported(e.Name) {
 		f.warn("inventory: "+ignored.String(), e.Name)
 	}
 }
