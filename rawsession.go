@@ -203,8 +203,12 @@ func (p *pipe) Close() error {
 	first := !p.closed
 	p.closed = true
 	p.mu.Unlock()
-	if first {
-		p.client.conn.SendSoon(func() {
+	switch {
+	case !first:
+	case isClosed(p.ended): // the program has ended by itself
+		p.client.conn.CloseSoon(p.channel)
+	default:
+		p.client.conn.EndSoon(func() {
 			p.channel.Close()
 			<-p.ended
 		})

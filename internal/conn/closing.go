@@ -12,8 +12,8 @@ import (
 // not read blocks them. Callers that must not wait leave these writes to goroutines of the
 // connection, which close the connection when nothing moves on it any more.
 
-// CloseGrace is how long the end of a channel may take to be sent or confirmed while nothing
-// moves on the connection.
+// CloseGrace is how long the end of what was broken off may take to be sent and confirmed while
+// nothing moves on the connection.
 const CloseGrace = 2 * time.Second
 
 // CloseSoon closes a channel without waiting for it.
@@ -31,10 +31,18 @@ func (c *Conn) Discard(channel io.Closer, requests <-chan *ssh.Request) {
 }
 
 // SendSoon calls f, which sends something that needs no answer, in a goroutine of the
-// connection. If f cannot send it, the connection is closed.
-func (c *Conn) SendSoon(f func()) {
+// connection. If f cannot send it, the connection is closed. Nobody waits for that: a machine
+// that is busy with thousands of hosts has ten seconds to run f.
+func (c *Conn) SendSoon(f func()) { c.sendSoon(minStall, f) }
+
+// EndSoon is SendSoon for ending what was broken off, with an f that waits until the host has
+// confirmed the end. Somebody may wait for that: f has CloseGrace, if nobody else uses the
+// connection.
+func (c *Conn) EndSoon(f func()) { c.sendSoon(CloseGrace, f) }
+
+func (c *Conn) sendSoon(grace time.Duration, f func()) {
 	c.Go(func() {
-		defer c.watchSend().stop()
+		defer c.watchSend(grace).stop()
 		f()
 	})
 }
@@ -49,6 +57,7 @@ const maxSendWait = 10 * CloseGrace
 type sendWatch struct {
 	conn  *Conn
 	timer *time.Timer
+	grace time.Duration // while nothing moves, if nobody else uses the connection
 
 	mu      sync.Mutex // protects what follows
 	stopped bool
@@ -58,8 +67,8 @@ type sendWatch struct {
 }
 
 // watchSend starts a watch, which lasts until it is stopped.
-func (c *Conn) watchSend() *sendWatch {
-	w := &sendWatch{conn: c, carried: c.wire.carried()}
+func (c *Conn) watchSend(grace time.Duration) *sendWatch {
+	w := &sendWatch{conn: c, grace: grace, carried: c.wire.carried()}
 	w.timer = time.AfterFunc(time.Hour, w.check)
 	w.timer.Reset(CloseGrace)
 	return w
@@ -86,7 +95,7 @@ func (w *sendWatch) check() {
 	if moved >= MinRate*int64(CloseGrace/time.Second) {
 		w.still = 0 // the message waits behind the traffic that moves
 	}
-	grace := CloseGrace
+	grace := w.grace
 	if w.conn.users.shared() {
 		grace = minStall // others would lose their connection to a host that is only busy
 	}

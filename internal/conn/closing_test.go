@@ -22,20 +22,23 @@ func (c *closable) Close() error {
 }
 
 // TestSendSoon checks that a message that cannot be sent closes the connection: later if others
-// use it, and later still if something moves.
+// use it or nobody waits, and later still if something moves.
 func TestSendSoon(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name  string
+		send  func(*Conn, func())
 		users int
 		moves int64 // bytes a second
 		want  time.Duration
 	}{
-		{"one user", 1, 0, CloseGrace},
-		{"one user, a trickle", 1, 10, CloseGrace},
-		{"several users", 2, 0, minStall},
-		{"one user, something moves", 1, 10 * MinRate, maxSendWait},
-		{"several users, something moves", 3, 10 * MinRate, maxSendWait},
+		{"end, one user", (*Conn).EndSoon, 1, 0, CloseGrace},
+		{"end, one user, a trickle", (*Conn).EndSoon, 1, 10, CloseGrace},
+		{"end, several users", (*Conn).EndSoon, 2, 0, minStall},
+		{"end, one user, something moves", (*Conn).EndSoon, 1, 10 * MinRate, maxSendWait},
+		{"end, several users, something moves", (*Conn).EndSoon, 3, 10 * MinRate, maxSendWait},
+		{"message, one user", (*Conn).SendSoon, 1, 0, minStall},
+		{"message, something moves", (*Conn).SendSoon, 1, 10 * MinRate, maxSendWait},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -48,7 +51,7 @@ func TestSendSoon(t *testing.T) {
 					c.Enter()
 				}
 				begun, free := time.Now(), make(chan struct{})
-				c.SendSoon(func() { <-free })
+				test.send(c, func() { <-free })
 				ticker := time.NewTicker(time.Second)
 				defer ticker.Stop()
 				for open := true; open; {
