@@ -47,7 +47,7 @@ func Listening(t testing.TB, key ssh.Signer, serve func(net.Conn)) fleetssh.Host
 	return fleetssh.HostConfig{
 		Host: "127.0.0.1", Port: at.Port, User: "alice",
 		Auth:     fleetssh.Auth{Signers: []ssh.Signer{ClientKey()}, NoAgent: true, NoDefaultKeys: true},
-		HostKeys: Trust(t, KnownLines(at.String(), key.PublicKey())...), Attempts: 1, RetryDelay: -1,
+		HostKeys: Trust(t, KnownLines(at.String(), key.PublicKey())...), ConnectTimeout: Patience, Attempts: 1, RetryDelay: -1,
 	}
 }
 

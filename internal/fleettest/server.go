@@ -45,7 +45,7 @@ func (s Server) Config() fleetssh.HostConfig {
 	return fleetssh.HostConfig{
 		Host: s.Host(), Port: s.Port(), User: "alice",
 		Auth:     fleetssh.Auth{Signers: []ssh.Signer{ClientKey()}},
-		HostKeys: s.KnownHosts(), Attempts: 1, RetryDelay: -1,
+		HostKeys: s.KnownHosts(), ConnectTimeout: Patience, Attempts: 1, RetryDelay: -1,
 	}
 }
 

@@ -63,51 +63,70 @@ func TestFaults(t *testing.T) {
 	defer all.Wait()
 	for _, test := range tests {
 		all.Run(test.name, func(t *testing.T) {
-			good := fleettest.NewServer(t, nil).Config()
-			bad := fleettest.NewServer(t, test.host).Config()
-			bad.ConnectTimeout = fleettest.Lapse
-			if test.config != nil {
-				test.config(&bad)
-			}
-			p := fleettest.NewFleet(t, bad, good)
 			if test.command.Line == "" {
 				test.command.Line = exec
-			}
-			events, err := p.Stream(t.Context(), test.command)
-			if err != nil {
-				t.Fatal(err)
-			}
-			finished, first := make(map[int]*fleetssh.HostOutput), -1
-			for ev := range events {
-				if ev.Kind != fleetssh.Finished {
-					continue
-				}
-				if finished[ev.Host] != nil {
-					t.Errorf("host %d finished twice", ev.Host)
-				}
-				finished[ev.Host] = ev.Output
-				if first < 0 {
-					first = ev.Host
-				}
-			}
-			if len(finished) != 2 {
-				t.Fatalf("%d of 2 hosts finished", len(finished))
 			}
 			if test.good == "" {
 				test.good = "exited 0"
 			}
-			if got := howEnded(finished[1]); got != test.good || first != 1 && test.err == "*fleetssh.TimeoutError" {
-				t.Errorf("the good host: %q, want %q; host %d finished first", got, test.good, first)
-			}
-			if got := howEnded(finished[0]); !slices.Contains(strings.Split(test.want, "|"), got) {
-				t.Errorf("outcome %q, want %q (%v)", got, test.want, finished[0].WaitFinished(t.Context()))
-			}
-			err = finished[0].WaitFinished(t.Context())
-			if typ := fmt.Sprintf("%T", err); test.err != "" && typ != test.err {
-				t.Errorf("error is a %s (%v), want a %s", typ, err, test.err)
+			// On a busy machine the good host, and the phases before a time-out, may take longer.
+			limit := fleettest.Lapse
+			for {
+				good := fleettest.NewServer(t, nil).Config()
+				bad := fleettest.NewServer(t, test.host).Config()
+				bad.ConnectTimeout = limit
+				if test.config != nil {
+					test.config(&bad)
+				}
+				if test.command.Timeout > 0 {
+					test.command.Timeout = limit
+				}
+				outs, first := both(t, fleettest.NewFleet(t, bad, good), test.command)
+				err := outs[0].WaitFinished(t.Context())
+				wrong := ""
+				if got := howEnded(outs[1]); got != test.good || first != 1 && test.err == "*fleetssh.TimeoutError" {
+					wrong += fmt.Sprintf("the good host: %q, want %q; host %d finished first\n", got, test.good, first)
+				}
+				if got := howEnded(outs[0]); !slices.Contains(strings.Split(test.want, "|"), got) {
+					wrong += fmt.Sprintf("outcome %q, want %q (%v)\n", got, test.want, err)
+				}
+				if typ := fmt.Sprintf("%T", err); test.err != "" && typ != test.err {
+					wrong += fmt.Sprintf("error is a %s (%v), want a %s\n", typ, err, test.err)
+				}
+				if limit *= 3; wrong == "" || limit > fleettest.Patience {
+					if wrong != "" {
+						t.Error(wrong)
+					}
+					return
+				}
 			}
 		})
 	}
+}
+
+// both runs a command on two hosts, and returns which of them has finished first.
+func both(t testing.TB, p *fleetssh.ParallelClient, cmd fleetssh.Command) (outs [2]*fleetssh.HostOutput, first int) {
+	t.Helper()
+	events, err := p.Stream(fleettest.Soon(t), cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first = -1
+	for ev := range events {
+		if ev.Kind != fleetssh.Finished {
+			continue
+		}
+		if outs[ev.Host] != nil {
+			t.Errorf("host %d finished twice", ev.Host)
+		}
+		if outs[ev.Host] = ev.Output; first < 0 {
+			first = ev.Host
+		}
+	}
+	if outs[0] == nil || outs[1] == nil {
+		t.Fatal("a host has not finished")
+	}
+	return outs, first
 }
 
 // howEnded is the outcome in words: its kind, and the phase, code or signal of it.
@@ -207,31 +226,31 @@ func TestRetry(t *testing.T) {
 // TestSilentHostsDelayNobody puts many silent hosts before one that works.
 func TestSilentHostsDelayNobody(t *testing.T) {
 	t.Parallel()
-	silent := fleettest.Faulty(t, simfleet.SilentAccept).Config()
-	silent.ConnectTimeout = fleettest.Lapse
+	s := fleettest.Faulty(t, simfleet.SilentAccept)
+	silent := s.Config()
+	silent.ConnectTimeout = 2 * fleettest.Patience
 	var hosts []fleetssh.HostConfig
 	for range 50 {
 		hosts = append(hosts, silent)
 	}
 	hosts = append(hosts, fleettest.NewServer(t, nil).Config())
 	p := fleettest.NewFleet(t, hosts...)
-	begun := time.Now()
-	events, err := p.Stream(t.Context(), fleetssh.Command{Line: "true"})
+	events, err := p.Stream(fleettest.Soon(t), fleetssh.Command{Line: "true"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := -1
+	finished, first := 0, -1
 	for ev := range events {
-		if ev.Kind == fleetssh.Finished && first < 0 {
+		if ev.Kind != fleetssh.Finished {
+			continue
+		}
+		if finished++; first < 0 {
 			first = ev.Host
+			s.Server.Close() // only now do the silent hosts end
 		}
 	}
-	if first != 50 {
-		t.Errorf("host %d finished first", first)
-	}
-	if took := time.Since(begun); took > fleettest.Patience {
-		t.Errorf("50 silent hosts took %v: one after another?", took)
-	}
+	fleettest.Equal(t, "first", first, 50)
+	fleettest.Equal(t, "finished", finished, 51)
 }
 
 func TestKeepAlive(t *testing.T) {
