@@ -148,7 +148,7 @@ func (r *terminalRun) wait() (int, string) {
 // nothing of the output is behind it.
 func TestStatusLine(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "echo first; sleep 1; echo last")
+	r, _ := startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "echo first; sleep 5; echo last")
 	r.await("\r\x1b[K0 of 2 hosts done, 2 running, ")
 	code, shown := r.wait()
 	if code != exit.OK {
@@ -168,7 +168,7 @@ func TestStatusLine(t *testing.T) {
 		t.Errorf("left on the terminal: %q", lines)
 	}
 	// In a narrow terminal it is cut, not wrapped.
-	r, _ = startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "sleep 1")
+	r, _ = startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "sleep 5")
 	if err := pty.Setsize(r.tty, &pty.Winsize{Rows: 30, Cols: 20}); err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestStatusLine(t *testing.T) {
 		t.Errorf("left on the terminal: %q", shown)
 	}
 	// What does not fit is said in less words, before it is cut.
-	r, _ = startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "sleep 1")
+	r, _ = startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "sleep 5")
 	if err := pty.Setsize(r.tty, &pty.Winsize{Rows: 30, Cols: 30}); err != nil {
 		t.Fatal(err)
 	}

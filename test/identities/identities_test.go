@@ -380,7 +380,7 @@ func (w *world) dial(t *testing.T, c cell) error {
 	if host, err = file.Host("target", host); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	client, err := fleetssh.Dial(ctx, host)
 	if err == nil {
@@ -413,7 +413,7 @@ func (w *world) askSSH(c cell) answer {
 	}
 	io.WriteString(config, w.config(c, true))
 	config.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	args := []string{"-F", config.Name(), "-v", "-n", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"}
 	if c.place != asked {
