@@ -1,4 +1,4 @@
-// Package atomicfile writes files that are whole or not there.
+// Package atomicfile replaces files atomically.
 package atomicfile
 
 import (
@@ -9,21 +9,21 @@ import (
 	"path/filepath"
 )
 
-// OwnerOnly is the mode of files with what hosts wrote or what was done to them.
+// OwnerOnly is the mode of files that only their owner may read, such as records of runs.
 const OwnerOnly os.FileMode = 0o600
 
-// Write replaces the file at name, all at once, by one of this mode, less the umask, with what
-// write writes. If anything goes wrong, the old file stays as it is. A symbolic link stays one.
-// What is not a regular file, such as a pipe, is written to.
+// Write replaces the file at name atomically with what write writes, with this mode less the umask.
+// On error the old file is unchanged. A symbolic link is followed. A file that is not regular, such
+// as a pipe, is written to directly.
 func Write(name string, mode os.FileMode, write func(io.Writer) error) (err error) {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		return writeInto(name, write)
 	}
-	place := name
+	target := name
 	if real, err := filepath.EvalSymlinks(name); err == nil {
-		place = real
+		target = real
 	}
-	next := filepath.Join(filepath.Dir(place), "."+filepath.Base(place)+"."+rand.Text()[:8])
+	next := filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+"."+rand.Text()[:8])
 	file, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
@@ -31,20 +31,20 @@ func Write(name string, mode os.FileMode, write func(io.Writer) error) (err erro
 	defer func() {
 		if err != nil {
 			file.Close()
-			_ = os.Remove(next) // the error that led here says more
+			_ = os.Remove(next) // the first error says more
 		}
 	}()
 	if err := write(file); err != nil {
 		return err
 	}
-	// Of the old file and the new one, a crash that comes right behind this must leave one.
+	// After a crash, either the old file or the new one must be complete.
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	return os.Rename(next, place)
+	return os.Rename(next, target)
 }
 
-// writeInto writes to what is no file.
+// writeInto writes to a file that is not regular.
 func writeInto(name string, write func(io.Writer) error) (err error) {
 	file, err := os.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // rule is the line above and below the hosts.
 const rule = "----------------"
 
-// Blocks shows what each host, or each set of hosts, wrote below its name.
+// Blocks shows the output of each host, or of each set of hosts, below its name.
 type Blocks struct {
 	screen   *termline.Screen
 	coalesce bool
@@ -21,8 +21,8 @@ type Blocks struct {
 	numbers  map[string]int
 }
 
-// NewBlocks returns a sink that shows lines on screen in the end. With together,
-// output that is the same on several hosts is shown once.
+// NewBlocks returns a sink that shows the lines on screen at the end. With coalesce, identical
+// output of several hosts is shown once.
 func NewBlocks(screen *termline.Screen, together bool) *Blocks {
 	return &Blocks{screen: screen, coalesce: together, fold: fold.New(0), numbers: make(map[string]int)}
 }
@@ -46,7 +46,7 @@ func (b *Blocks) End() error {
 		if b.coalesce {
 			name = ""
 		}
-		b.fold.End(i, name) // hosts that end differently are kept apart
+		b.fold.End(i, name) // a status of its own keeps a host in a group of its own
 	}
 	type block struct {
 		hosts hostset.Set
@@ -74,5 +74,5 @@ func (b *Blocks) End() error {
 	return nil
 }
 
-// Close implements [Sink]. It frees what is kept of the lines.
+// Close implements [Sink]. It frees the lines.
 func (b *Blocks) Close() error { return b.fold.Close() }

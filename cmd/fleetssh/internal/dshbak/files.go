@@ -8,7 +8,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
-// Files writes what each host wrote into a file of its own. Names of hosts come from anywhere: none
+// Files writes the output of each host to a file of its own. Host names come from the input; none
 // of them leads to a file outside the directory.
 type Files struct {
 	root     *os.Root
@@ -18,16 +18,16 @@ type Files struct {
 
 // file is the file of one host.
 type file struct {
-	bytes.Buffer      // what is not yet written
-	created      bool // the file is made anew
+	bytes.Buffer      // not yet written
+	created      bool // the file was created by us
 }
 
-// NewFiles returns a sink that writes files in root, and closes root in the end.
+// NewFiles returns a sink that writes files in root, and closes root at the end.
 func NewFiles(root *os.Root) *Files {
 	return &Files{root: root, files: make(map[string]*file)}
 }
 
-// Line implements [Sink]. It writes to files only now and then.
+// Line implements [Sink]. It buffers lines.
 func (b *Files) Line(host string, text []byte) error {
 	name := selection.FileName(host)
 	f := b.files[name]
@@ -46,7 +46,7 @@ func (b *Files) Line(host string, text []byte) error {
 	return b.End()
 }
 
-// End implements [Sink]. It writes the lines that wait, with one open file at a time.
+// End implements [Sink]. It writes the buffered lines, with one open file at a time.
 func (b *Files) End() error {
 	for name, f := range b.files {
 		if f.Len() == 0 {

@@ -1,4 +1,4 @@
-// Package dshbak puts together what each host wrote, from lines such as "web1: text".
+// Package dshbak groups lines such as "web1: text" by host.
 package dshbak
 
 import (
@@ -18,7 +18,7 @@ const (
 	bufferLimit = 4 << 20 // bytes that wait to be written to files
 )
 
-// A Sink takes the lines of all hosts: to the screen ([Blocks]) or into files ([Files]).
+// A Sink receives the lines of all hosts: for the screen ([Blocks]) or for files ([Files]).
 type Sink interface {
 	Line(host string, text []byte) error
 	End() error // after the last line

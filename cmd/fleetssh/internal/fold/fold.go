@@ -1,5 +1,5 @@
-// Package fold knows which hosts have written the same. What many wrote alike is kept
-// once: the memory of a fold is that of what differs, and beyond 32 MiB of that a file.
+// Package fold groups hosts with identical output. It stores each line once per group of hosts,
+// so its memory grows with the differences; beyond 32 MiB the lines go to a temporary file.
 package fold
 
 import (
@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// Stream tells the two streams of a host apart.
+// Stream is one of the two output streams of a host.
 type Stream int
 
 // The streams.
@@ -17,22 +17,22 @@ const (
 	Stderr
 )
 
-// Fold takes what hosts write, line by line, and groups those that wrote the same and
-// ended the same way. What it costs grows with the lines, however many hosts write them at
-// whatever pace. One goroutine at a time may use it.
+// Fold groups hosts that wrote the same lines and ended the same way. Its cost grows with the
+// number of lines, whatever the number of hosts and the order in which they write. It is not safe
+// for concurrent use.
 type Fold struct {
 	lines lineStore
 	trees [2]*tree
 	hosts []host
 
 	groups   map[groupKey]*group
-	complete []*group // certain, and not yet taken
+	complete []*group // complete, and not yet returned
 }
 
-// host is where a host is on both streams.
+// host is the position of a host on both streams.
 type host struct{ at [2]position }
 
-// groupKey is what hosts of a group have in common: both streams, and how they ended.
+// groupKey is what the hosts of a group share: both streams, and how they ended.
 type groupKey struct {
 	at     [2]*segment
 	status string
@@ -41,11 +41,10 @@ type groupKey struct {
 type group struct {
 	groupKey
 	hosts    []int
-	complete bool // in Fold.free, or taken from there
+	complete bool // it is in Fold.complete, or was returned from there
 }
 
-// A Group is a number of hosts that wrote the same to both streams and ended the same
-// way.
+// A Group is the hosts that wrote the same to both streams and ended the same way.
 type Group struct {
 	Hosts  []int // in their order
 	Status string
@@ -54,7 +53,7 @@ type Group struct {
 	at   [2]*segment
 }
 
-// New returns a fold of so many hosts, which are known by their number from 0.
+// New returns a fold of so many hosts, numbered from 0.
 func New(hosts int) *Fold {
 	f := &Fold{groups: make(map[groupKey]*group)}
 	f.lines.limit, f.lines.unit = memoryLimit, blockSize
@@ -68,8 +67,8 @@ func New(hosts int) *Fold {
 	return f
 }
 
-// Add takes one more host, which has written nothing, and returns its number. It must not
-// be called when a host has ended: a group may be certain by then.
+// Add adds a host, which has written nothing, and returns its number. It must not be called after
+// a host has ended: a group may be complete by then.
 func (f *Fold) Add() int {
 	i := len(f.hosts)
 	f.hosts = append(f.hosts, host{})
@@ -79,17 +78,17 @@ func (f *Fold) Add() int {
 	return i
 }
 
-// Close gives up what is kept. Groups cannot be read any more.
+// Close frees the lines. Groups cannot be read afterwards.
 func (f *Fold) Close() error { return f.lines.close() }
 
-// Line takes a line of a host that has not ended. The error is that it cannot be kept:
-// the disk is full.
+// Line adds a line of a host that has not ended. It fails if the line cannot be stored, such as
+// on a full disk.
 func (f *Fold) Line(i int, stream Stream, text string) error {
 	t, p := f.trees[stream], &f.hosts[i].at[stream]
 	of := candidate{text: text, hash: uint32(maphash.String(t.seed, text))}
 	if !p.atEnd() {
 		if ok, err := f.lines.equal(p.segment.lines[p.line], of); ok || err != nil {
-			p.line++ // also behind what cannot be read back: the host has written a line
+			p.line++ // after a read error, too: the host has written a line
 			return err
 		}
 		f.split(i, int(stream))
@@ -117,8 +116,7 @@ func (f *Fold) Line(i int, stream Stream, text string) error {
 	return nil
 }
 
-// End says that a host writes no more. status is how it ended: hosts that did so
-// differently are in different groups.
+// End ends the output of a host. Hosts with a different status are in different groups.
 func (f *Fold) End(i int, status string) {
 	key := groupKey{status: status}
 	for s := range f.trees {
@@ -144,7 +142,7 @@ func (f *Fold) End(i int, status string) {
 	}
 }
 
-// split splits the segment in which a host is behind the last line that it has written.
+// split splits the segment of a host after the last line that the host has written.
 func (f *Fold) split(i, stream int) {
 	p := &f.hosts[i].at[stream]
 	lower, n := p.segment, p.line
@@ -163,7 +161,7 @@ func (f *Fold) split(i, stream int) {
 	}
 }
 
-// enter puts a host behind so many lines of a segment.
+// enter moves a host into a segment, after so many of its lines.
 func (f *Fold) enter(i, stream int, to *segment, line int) {
 	f.hosts[i].at[stream] = position{segment: to, line: line, next: to.members, prev: -1}
 	if to.members >= 0 {
@@ -173,7 +171,7 @@ func (f *Fold) enter(i, stream int, to *segment, line int) {
 	to.active++
 }
 
-// leave takes a host from the members of its segment. left must follow.
+// leave removes a host from the members of its segment. closeIfEmpty must follow.
 func (f *Fold) leave(i, stream int) {
 	p := &f.hosts[i].at[stream]
 	if p.prev >= 0 {
@@ -187,13 +185,12 @@ func (f *Fold) leave(i, stream int) {
 	p.segment.active--
 }
 
-// closeIfEmpty closes a segment that hosts have left, if they were the last.
+// closeIfEmpty closes a segment if the last host has left it.
 func (f *Fold) closeIfEmpty(s *segment) {
 	if s.active > 0 || s.closed || s.parent != nil && !s.parent.closed {
 		return
 	}
-	// A group is certain, since no other host can get into it, when that is so on one of
-	// the streams.
+	// A group is complete as soon as no other host can join it on one of the streams.
 	s.close(func(g *group) {
 		if !g.complete {
 			g.complete = true
@@ -202,14 +199,13 @@ func (f *Fold) closeIfEmpty(s *segment) {
 	})
 }
 
-// Host returns what a host that has ended wrote, as a group of its own.
+// Host returns the output of a host that has ended, as a group of its own.
 func (f *Fold) Host(i int) Group {
 	h := &f.hosts[i]
 	return Group{Hosts: []int{i}, fold: f, at: [2]*segment{h.at[Stdout].segment, h.at[Stderr].segment}}
 }
 
-// Complete returns the groups that no other host can get into any more, each once,
-// the largest first.
+// Complete returns the groups that no other host can join, each once, the largest first.
 func (f *Fold) Complete() []Group {
 	if len(f.complete) == 0 {
 		return nil
@@ -232,8 +228,8 @@ func compare(a, b Group) int {
 // Empty reports whether the hosts wrote nothing.
 func (g Group) Empty() bool { return g.at[Stdout].parent == nil && g.at[Stderr].parent == nil }
 
-// Lines calls yield for the lines of a stream, in their order, until it returns false.
-// The error is that they cannot be read back.
+// Lines calls yield for the lines of a stream, in their order, until it returns false. It fails if
+// they cannot be read back from the file.
 func (g Group) Lines(s Stream, yield func(string) bool) error {
 	return g.fold.trees[s].eachLine(g.at[s], yield)
 }

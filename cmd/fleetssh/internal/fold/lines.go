@@ -7,32 +7,31 @@ import (
 )
 
 const (
-	// memoryLimit is how many bytes of lines are kept in memory; more goes to a file
-	// without a name.
+	// memoryLimit is how many bytes of lines stay in memory; more go to an unnamed file.
 	memoryLimit = 32 << 20
-	// blockSize is what lines are kept in, and written to the file in. A longer line
-	// has a block of its own.
+	// blockSize is the unit of storage, in memory and in the file. A longer line has a block of
+	// its own.
 	blockSize = 64 << 10
 )
 
-// lineStore keeps the lines of the trees. Each is kept once, however many hosts wrote it.
+// lineStore stores the lines of the trees, each once, however many hosts wrote it.
 type lineStore struct {
 	limit    int64
-	unit     int   // how large a block is
+	unit     int   // the size of a block
 	inMemory int64 // bytes of blocks in memory
 	blocks   []block
-	file     *os.File // nil: all is in memory
+	file     *os.File // nil: all lines are in memory
 	size     int64    // of the file
 }
 
-// block is some lines: in memory, or, if data is nil, in the file.
+// block is a run of lines: in memory, or, if data is nil, in the file.
 type block struct {
 	data   []byte
 	offset int64
 	length int
 }
 
-// line is one line that is kept.
+// line is one stored line.
 type line struct {
 	block  uint32
 	begin  uint32
@@ -40,13 +39,13 @@ type line struct {
 	hash   uint32
 }
 
-// candidate is a line that may have been kept.
+// candidate is a line that may be stored already.
 type candidate struct {
 	text string
 	hash uint32
 }
 
-// equal reports whether a kept line is the candidate.
+// equal reports whether a stored line equals the candidate.
 func (t *lineStore) equal(l line, of candidate) (bool, error) {
 	if l.hash != of.hash || int(l.length) != len(of.text) {
 		return false, nil
@@ -77,8 +76,8 @@ func (t *lineStore) add(c candidate) (line, error) {
 	return line{block: uint32(n - 1), begin: uint32(begin), length: uint32(len(c.text)), hash: c.hash}, nil
 }
 
-// startBlock begins a block with room for a line. The one before goes to the file if memory is
-// full.
+// startBlock starts a block with room for a line. It writes the previous one to the file if memory
+// is full.
 func (t *lineStore) startBlock(length int) error {
 	if n := len(t.blocks); n > 0 && t.inMemory > t.limit {
 		if err := t.spill(&t.blocks[n-1]); err != nil {
@@ -99,7 +98,7 @@ func (t *lineStore) spill(b *block) error {
 			return err
 		}
 		t.file = file
-		// A file that is open cannot be removed on Windows; close does.
+		// Windows cannot remove an open file; close removes it there.
 		if runtime.GOOS != "windows" {
 			if err := os.Remove(file.Name()); err != nil {
 				return err
@@ -116,7 +115,7 @@ func (t *lineStore) spill(b *block) error {
 	return nil
 }
 
-// lineReader returns lines one after another. It reads the file in blocks.
+// lineReader reads lines one after another, from the file in blocks.
 type lineReader struct {
 	text   *lineStore
 	number uint32
@@ -141,7 +140,7 @@ func (r *lineReader) get(l line) (string, error) {
 	return string(r.data[l.begin : l.begin+l.length]), nil
 }
 
-// close forgets all lines.
+// close frees all lines.
 func (t *lineStore) close() error {
 	t.blocks = nil
 	if t.file == nil {

@@ -2,39 +2,37 @@ package fold
 
 import "hash/maphash"
 
-// tree holds what hosts have written to one stream: each way from the root is what one or
-// more of them have written until now. Lines that all of them wrote one after another are
-// one segment, so that a line costs sixteen bytes beside its text, and the tree has no more
-// segments than twice the number of hosts.
+// tree is a radix tree of the lines that hosts have written to one stream: each path from the root
+// is the output of one or more hosts so far. Lines that the same hosts wrote are one segment, so a
+// line costs sixteen bytes besides its text, and there are at most twice as many segments as hosts.
 type tree struct {
 	text *lineStore
 	seed maphash.Seed
 	root *segment
 }
 
-// segment is a run of lines behind all lines on the way to it. Hosts are in it from its
-// first line to its last; they part, and end, behind the last one only: where they do so
-// earlier, the segment is split.
+// segment is a run of lines that follows the lines on the path to it. Hosts diverge, and end, only
+// after its last line: where they do so earlier, the segment is split.
 //
-// Hosts go down only. So when none is left in a segment and in all above it, nobody gets
-// there any more: it is closed, for good.
+// Hosts only move down. When no host is left in a segment and in all segments above it, no host can
+// reach it any more, and it is closed for good.
 type segment struct {
 	parent *segment // nil: the root, which has no lines
 	lines  []line
-	above  int // lines on the way to it
+	above  int // number of lines on the path to it
 
-	first *segment            // what followed it first
-	more  map[uint32]*segment // what else did, by the hash of the first line; those with the same one in same
+	first *segment            // the first segment that followed it
+	more  map[uint32]*segment // the others, by the hash of their first line; same links those with equal hashes
 	same  *segment
 
-	members int32 // the first of the hosts that are here, -1: none; see place
-	active  int   // of those, how many have not ended
+	members int32 // the first host in the list of its hosts, -1: none; see position
+	active  int   // how many of them have not ended
 	closed  bool
-	pending []*group // groups that end behind the last line, until it is closed
+	pending []*group // groups that end after the last line, until the segment is closed
 }
 
-// position is where a host is on one stream: behind so many lines of a segment. next and
-// prev are the hosts before and after it in the list of the segment's members, -1: none.
+// position is how far a host has come on one stream: after so many lines of a segment. prev and
+// next are the hosts before and after it in the list of the segment's members, -1: none.
 type position struct {
 	segment    *segment
 	line       int
@@ -45,10 +43,10 @@ func newTree(t *lineStore) *tree {
 	return &tree{text: t, seed: maphash.MakeSeed(), root: &segment{members: -1}}
 }
 
-// atEnd reports whether the place is behind the last line of its segment.
+// atEnd reports whether the position is after the last line of its segment.
 func (p *position) atEnd() bool { return p.line == len(p.segment.lines) }
 
-// child returns the segment behind s that begins with a line, nil if there is none.
+// child returns the segment after s that begins with a line, nil if there is none.
 func (t *tree) child(s *segment, of candidate) (*segment, error) {
 	if s.first == nil {
 		return nil, nil
@@ -64,7 +62,7 @@ func (t *tree) child(s *segment, of candidate) (*segment, error) {
 	return nil, nil
 }
 
-// add puts a new segment behind s.
+// add adds a new segment after s.
 func (s *segment) add(l line) *segment {
 	c := &segment{parent: s, lines: []line{l}, above: s.above + len(s.lines), members: -1}
 	switch {
@@ -79,12 +77,11 @@ func (s *segment) add(l line) *segment {
 	return c
 }
 
-// extendable reports whether a line can be put at the end of s: nothing follows there, and
-// nobody has ended there.
+// extendable reports whether a line can be appended to s: nothing follows it, and no host has
+// ended there.
 func (s *segment) extendable() bool { return s.parent != nil && s.first == nil && len(s.pending) == 0 }
 
-// cut makes a segment of the first n lines of s, which keeps the others. The parent of s
-// has the new one in its place.
+// cut moves the first n lines of s to a new segment, which becomes the parent of s.
 func (s *segment) cut(n int) *segment {
 	upper := &segment{parent: s.parent, lines: s.lines[:n:n], above: s.above, first: s, members: -1}
 	upper.same, s.same = s.same, nil
@@ -93,7 +90,7 @@ func (s *segment) cut(n int) *segment {
 	return upper
 }
 
-// replace puts a segment that begins with the same line in the place of another.
+// replace replaces a child by a segment that begins with the same line.
 func (s *segment) replace(old, with *segment) {
 	if s.first == old {
 		s.first = with
@@ -112,8 +109,8 @@ func (s *segment) replace(old, with *segment) {
 	}
 }
 
-// close closes s, in which and above which nobody is any more, and what is below it as far
-// as that holds there. It calls free for the groups that waited.
+// close closes s, which no host can reach any more, and the segments below it without active
+// hosts. It calls free for their pending groups.
 func (s *segment) close(free func(*group)) {
 	for open := []*segment{s}; len(open) > 0; {
 		s := open[len(open)-1]
@@ -141,13 +138,13 @@ func (s *segment) close(free func(*group)) {
 
 // eachLine calls yield for the lines from the root to the end of s.
 func (t *tree) eachLine(s *segment, yield func(string) bool) error {
-	var way []*segment
+	var path []*segment
 	for ; s != nil; s = s.parent {
-		way = append(way, s)
+		path = append(path, s)
 	}
 	read := lineReader{text: t.text}
-	for i := len(way) - 1; i >= 0; i-- {
-		for _, l := range way[i].lines {
+	for i := len(path) - 1; i >= 0; i-- {
+		for _, l := range path[i].lines {
 			line, err := read.get(l)
 			if err != nil {
 				return err

@@ -1,19 +1,18 @@
-// Package journal knows what ran before: it keeps a record of each run while it runs, and
-// reads it back, whatever has become of it.
+// Package journal records each run while it runs, and reads the records back, also after a crash.
 //
-// A run is one file of JSON lines, named for its time, and beside it a file with what the
-// hosts wrote. The rules:
-//   - A line is one write to a file opened for appending, so that a process that is killed
-//     leaves whole lines, and the end of the last one missing at worst.
-//   - That the work on a host begins is written before its command is sent. A host of which
-//     nothing is written was not begun; one that began and has no result may have run.
-//   - Where the record may lack lines nobody says that a host was not begun. That is so when
-//     the disk was full (the file is renamed then, before the first command that it lacks),
-//     when the machine has been started anew since, and when a line cannot be read.
-//   - A run that is under way holds a lock on its file, which ends with the process.
-//   - Lines of unknown types and unknown fields are passed over: newer programs add some.
+// A run is one file of JSON lines, named for its time, and beside it a file with the output of
+// the hosts. The rules:
+//   - Each line is one write to a file opened for appending. A process that is killed leaves
+//     whole lines; only the last one may be incomplete.
+//   - The start on a host is written before its command is sent. A host without any line was
+//     not started; a host that started and has no result may have run.
+//   - No host is reported as not started if lines may be missing: after the disk was full (the
+//     file is renamed before the first command that it lacks), after the machine was rebooted,
+//     and when a line cannot be read.
+//   - A run in progress holds a lock on its file, which ends with the process.
+//   - Lines of unknown types and unknown fields are ignored: newer programs add some.
 //
-// What is written is what the caller gives: a caller that gives no secret has none kept.
+// The journal writes what it is given. Keeping secrets out of it is the caller's task.
 package journal
 
 import (
@@ -27,16 +26,16 @@ import (
 	"time"
 )
 
-// The limits of what is kept and of what is read.
+// The limits of what is recorded and read.
 const (
-	maxRuns  = 200       // beyond that the oldest are removed
+	maxRuns  = 200       // the oldest are removed beyond that
 	maxBytes = 512 << 20 // of all runs
 
 	maxOutput     = 64 << 20 // bytes of output of a run
 	maxHostOutput = 1 << 20  // bytes of output of a host
 	maxPiece      = 64 << 10 // bytes of output in one line of the file
 
-	maxLine  = 1 << 20 // bytes of a line that is read; a longer one is garbled
+	maxLine  = 1 << 20 // bytes of a line that is read; a longer one counts as unreadable
 	maxText  = 4 << 10 // bytes of a message of a result
 	maxHosts = 1_000_000
 )
@@ -53,7 +52,7 @@ const (
 // $XDG_STATE_HOME, or else in ~/.local/state. It need not exist.
 func Dir() (string, error) {
 	state := os.Getenv("XDG_STATE_HOME")
-	if !filepath.IsAbs(state) { // which the specification tells to ignore
+	if !filepath.IsAbs(state) { // the XDG specification says to ignore it
 		home, err := os.UserHomeDir()
 		if err != nil {
 			return "", fmt.Errorf("directory for the record of runs: %w", err)
@@ -66,7 +65,7 @@ func Dir() (string, error) {
 // idTime is the first part of the name of a run. Names sort by it.
 const idTime = "20060102T150405.000000Z"
 
-// newID names a run that begins at t.
+// newID returns the name of a run that starts at t.
 func newID(t time.Time) string {
 	var random [3]byte
 	rand.Read(random[:]) // never fails
@@ -99,7 +98,7 @@ func timeOf(id string) time.Time {
 	return t
 }
 
-// bootID tells this start of the machine from others; empty where that is not known.
+// bootID identifies the current boot of the machine. It is empty where that is not known.
 func bootID() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -108,7 +107,7 @@ func bootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// truncated returns the first n bytes of a text, and says if there were more.
+// truncated returns the first n bytes of a text, with an ellipsis if there were more.
 func truncated(text string, n int) string {
 	if len(text) <= n {
 		return text
@@ -116,7 +115,7 @@ func truncated(text string, n int) string {
 	return strings.ToValidUTF8(text[:n], "") + " …"
 }
 
-// reason returns the reason of an error without the path that stands beside it.
+// reason returns the cause of an error without its path, which the message names already.
 func reason(err error) error {
 	if e, ok := errors.AsType[*os.PathError](err); ok {
 		return e.Err

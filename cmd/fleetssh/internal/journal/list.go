@@ -35,7 +35,7 @@ func List(dir string) ([]Info, error) {
 	for _, name := range names {
 		info, err := readInfo(dir, name)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // somebody has removed it just now
+			continue // another process has just removed it
 		}
 		if err != nil {
 			return nil, err
@@ -60,7 +60,7 @@ func journals(dir string) ([]string, error) {
 	return names, nil
 }
 
-// readInfo reads the first and the last line where they say enough, and else the whole.
+// readInfo reads only the first and the last line if they suffice, and otherwise the whole file.
 func readInfo(dir, name string) (Info, error) {
 	file, err := os.Open(filepath.Join(dir, name))
 	if err != nil {
@@ -94,7 +94,7 @@ func readInfo(dir, name string) (Info, error) {
 	return info, nil
 }
 
-// maxSummary is where the summary is looked for, from the end.
+// maxSummary is how many bytes from the end the summary is searched in.
 const maxSummary = 4 << 10
 
 // lastSummary returns the summary that the file ends with, nil if it does not.
@@ -131,11 +131,11 @@ func underWay(file *os.File) (bool, error) {
 	return !free, err
 }
 
-// NameError says that a name means no run, or more than one.
+// NameError is the error for a name that matches no run, or more than one.
 type NameError struct {
 	Name   string
 	Reason string
-	Near   []string // runs that could be meant
+	Near   []string // runs with similar names
 }
 
 // Error implements [error].
@@ -143,7 +143,7 @@ func (e *NameError) Error() string { return fmt.Sprintf("run %q: %s", e.Name, e.
 
 // Open reads a run. The name is the beginning of its ID or of what follows the hyphen there, of
 // at least four characters; "last" for the latest run, or "last-1" (or "last~1") for the one before
-// it, and so on. The error is a [*NameError] if no run is meant.
+// it, and so on. The error is a [*NameError] if not exactly one run matches.
 func Open(dir, name string) (*Run, error) {
 	names, err := journals(dir)
 	if err != nil {
@@ -158,7 +158,7 @@ func Open(dir, name string) (*Run, error) {
 
 func readFile(dir, name string) (*Run, error) {
 	file, err := os.Open(filepath.Join(dir, name))
-	if errors.Is(err, fs.ErrNotExist) { // it has just become partial, or too old
+	if errors.Is(err, fs.ErrNotExist) { // it has just been renamed to partial, or pruned
 		file, err = os.Open(filepath.Join(dir, strings.TrimSuffix(name, journalSuffix)+partialSuffix))
 	}
 	if err != nil {
@@ -178,7 +178,7 @@ func readFile(dir, name string) (*Run, error) {
 	return run, nil
 }
 
-// find returns the journal that a name means.
+// find returns the file name of the journal that a run name stands for.
 func find(names []string, name string) (string, error) {
 	if len(names) == 0 {
 		return "", &NameError{Name: name, Reason: "no run has been recorded yet"}
@@ -219,10 +219,10 @@ func nthLast(name string) (n int, ok bool) {
 	return int(back), err == nil && (rest[0] == '-' || rest[0] == '~')
 }
 
-// minPrefix is how much of a name must be that of a run for the run to be meant.
+// minPrefix is how long a common prefix must be for a run to be suggested.
 const minPrefix = 3
 
-// nearest returns up to three runs whose names begin most like name, the latest of them first.
+// nearest returns up to three runs that share the longest prefix with name, the latest first.
 func nearest(names []string, name string) []string {
 	ids := slices.DeleteFunc(idsOf(names), func(id string) bool { return commonPrefix(id, name) < minPrefix })
 	slices.Reverse(ids)
@@ -230,7 +230,7 @@ func nearest(names []string, name string) []string {
 	return ids[:min(len(ids), 3)]
 }
 
-// commonPrefix returns how long the beginning is that a name has in common with an ID or its end.
+// commonPrefix returns the length of the prefix that a name shares with an ID or its random part.
 func commonPrefix(id, name string) int {
 	common := func(a, b string) int {
 		n := 0

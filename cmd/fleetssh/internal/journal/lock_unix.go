@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// lock waits for the lock of a run and takes it. It ends with the file or the process.
+// lock waits for the lock of a run and takes it. Closing the file or ending the process frees it.
 func lock(file *os.File) error { return flock(file, syscall.LOCK_EX) }
 
-// tryLock takes the lock of a run if nobody has it: alone, or with others who only look.
+// tryLock takes the lock of a run if it is free: exclusively, or shared with other readers.
 func tryLock(file *os.File, alone bool) (taken bool, err error) {
 	how := syscall.LOCK_SH
 	if alone {

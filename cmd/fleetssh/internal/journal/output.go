@@ -7,31 +7,31 @@ import (
 	"unicode/utf8"
 )
 
-// outputWriter keeps what the hosts of a run wrote. The file is made for the first line.
+// outputWriter writes the output of the hosts of a run. It creates the file for the first line.
 type outputWriter struct {
 	path   string
 	file   *os.File
 	buf    bytes.Buffer
 	kept   int   // bytes of all hosts
-	byHost []int // of each; -1: something was dropped, and all after it
+	byHost []int // of each; -1: the rest of the output was dropped
 }
 
 func newOutputWriter(path string, hosts int) *outputWriter {
 	return &outputWriter{path: path, byHost: make([]int, hosts)}
 }
 
-// outputBuffer is how much output waits in memory.
+// outputBuffer is how many bytes of output are buffered.
 const outputBuffer = 32 << 10
 
 // Line is a line that a host wrote.
 type Line struct {
 	Index   int // of the host
 	Stream  string
-	Text    string // without its end
-	Partial bool   // it goes on in the next line of the stream
+	Text    string // without its newline
+	Partial bool   // the next line of the stream continues it
 }
 
-// outputLine is a line of the file: what is no text is in Data.
+// outputLine is a line of the file. Data replaces Line if that is not valid UTF-8.
 type outputLine struct {
 	Type    string `json:"type"`
 	Index   int    `json:"index"`
@@ -40,7 +40,7 @@ type outputLine struct {
 	Partial bool   `json:"partial,omitempty"`
 }
 
-// writeLine keeps a line, in pieces if it is long.
+// writeLine writes a line, in pieces if it is long.
 func (o *outputWriter) writeLine(i int, stream, text string, partial bool) error {
 	for {
 		piece := text[:min(len(text), maxPiece)]
@@ -79,10 +79,10 @@ func (o *outputWriter) writePiece(i int, line Line) error {
 	return o.flush()
 }
 
-// dropped reports whether something of host number i was not kept.
+// dropped reports whether output of host number i was not recorded.
 func (o *outputWriter) dropped(i int) bool { return o.byHost[i] < 0 }
 
-// flush writes what waits.
+// flush writes the buffer to the file.
 func (o *outputWriter) flush() error {
 	if o.buf.Len() == 0 {
 		return nil
@@ -99,7 +99,7 @@ func (o *outputWriter) flush() error {
 	return err
 }
 
-// close writes what waits, as far as it can be written.
+// close writes the buffer, as far as it can, and closes the file.
 func (o *outputWriter) close() {
 	if o.flush() != nil || o.file == nil {
 		o.buf.Reset()

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// reader makes a run of the lines of its journal.
+// reader builds a run from the lines of its journal.
 type reader struct {
 	run     *Run
 	started bool
@@ -22,8 +22,8 @@ type reader struct {
 
 func newReader(id string) *reader { return &reader{run: &Run{Info: Info{ID: id, Time: timeOf(id)}}} }
 
-// readRun reads a journal, as far as it can be read. under says that the run is under way. The
-// error is one of reading, not of what is read.
+// readRun reads a journal, as far as it can be parsed. under says that the run is in progress.
+// The error is about reading the file, not about its content.
 func readRun(from io.Reader, id string, under, partial bool) (*Run, error) {
 	r := newReader(id)
 	for line, err := range linesOf(from) {
@@ -38,8 +38,8 @@ func readRun(from io.Reader, id string, under, partial bool) (*Run, error) {
 	return r.run, nil
 }
 
-// linesOf yields the whole lines of a file, without their ends. Nil stands for a line that is
-// too long. What is behind the last line end was not written to its end, and is left out.
+// linesOf yields the complete lines of a file, without their newlines, and nil for a line that is
+// too long. An incomplete last line is dropped.
 func linesOf(from io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		buffered := bufio.NewReaderSize(from, maxLine)
@@ -67,11 +67,11 @@ func linesOf(from io.Reader) iter.Seq2[[]byte, error] {
 	}
 }
 
-// line takes a line, and reports whether it makes sense.
+// line adds a line, and reports whether it is valid.
 func (r *reader) line(line []byte) bool {
 	var h struct {
 		head
-		Index json.RawMessage `json:"index"` // of any kind, in lines that are not ours
+		Index json.RawMessage `json:"index"` // of any type, in lines of newer programs
 	}
 	if json.Unmarshal(line, &h) != nil || h.Type == "" {
 		return false
@@ -129,7 +129,7 @@ func (r *reader) host(i int) *HostRun {
 	return &r.run.Hosts[i]
 }
 
-// finish says what became of the hosts without a result.
+// finish sets the outcomes of the hosts that have no result.
 func (r *reader) finish(under, partial bool) {
 	run := r.run
 	run.State = Interrupted
@@ -140,7 +140,7 @@ func (r *reader) finish(under, partial bool) {
 		run.State = Ended
 	}
 	run.Partial = partial || r.garbled || !r.started || len(run.Hosts) < run.Count && run.State == Ended
-	// What was written last may never have reached the disk.
+	// After a crash of the machine, the last lines may never have reached the disk.
 	if run.State == Interrupted && r.boot != bootID() {
 		run.Partial = true
 	}
@@ -177,7 +177,7 @@ func (r *reader) finish(under, partial bool) {
 	}
 }
 
-// elapsed returns how long the run took, as far as that is known.
+// elapsed returns how long the run took, as far as it is known.
 func (r *reader) elapsed() time.Duration {
 	if r.summary != nil {
 		return milliseconds(r.summary.ElapsedMS)
@@ -193,7 +193,7 @@ func (r *reader) elapsed() time.Duration {
 	return max(0, last.Sub(r.run.Time))
 }
 
-// milliseconds reads a number of a journal as a time, which it need not be.
+// milliseconds converts a number in a journal to a duration. It tolerates any number.
 func milliseconds(ms float64) time.Duration {
 	const most = 100 * 365 * 24 * time.Hour
 	if !(ms > 0) {
@@ -202,7 +202,7 @@ func milliseconds(ms float64) time.Duration {
 	return time.Duration(min(ms*1e6, float64(most)))
 }
 
-// readOutput yields what the hosts wrote, in the order in which it came.
+// readOutput yields the output of the hosts, in the order in which it arrived.
 func readOutput(from io.Reader, hosts int) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		for text, err := range linesOf(from) {

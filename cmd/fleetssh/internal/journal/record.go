@@ -2,31 +2,31 @@ package journal
 
 import "time"
 
-// Start is what is known of a run before it begins.
+// Start describes a run before it starts.
 type Start struct {
 	Time    time.Time
 	Command string   // as the user gave it
-	Args    []string // the options that count when the run is repeated, without secrets
+	Args    []string // the options that repeat the run, without secrets
 	Hosts   []Host   // in the order of the run
 	Program Program
 
-	Settings Settings // where values of Args that are not kept stand
+	Settings Settings // where the hidden values of Args come from
 
-	// Verb is what was done, empty for running a command. Then Words, if not nil, are what
-	// repeats it, without options and hosts.
+	// Verb is empty for a command. Otherwise Words, if not nil, are the arguments that repeat the
+	// run, without options and hosts.
 	Verb  string
 	Words []string
 }
 
-// Program is what ran instead of a command line; its zero value is that none did. Command
-// only names it then.
+// Program is the script or login shell that ran. It is zero for a command line; otherwise
+// Command is only its title.
 type Program struct {
 	Script     string   `json:"script,omitempty"` // the SHA-256 of a local file, in hexadecimal
 	ScriptArgs [][]byte `json:"script_args,omitempty"`
 	LoginShell bool     `json:"login_shell,omitempty"`
 }
 
-// Settings is a file of settings of the user that some options came from.
+// Settings names the settings file of the user that some options came from.
 type Settings struct {
 	File  string   `json:"file,omitempty"`
 	Flags []string `json:"flags,omitempty"` // their long names
@@ -35,9 +35,9 @@ type Settings struct {
 // Host is one host of a run, as the user named it.
 type Host struct {
 	Name  string `json:"name"`
-	User  string `json:"user,omitempty"`  // empty where the options of the run say it
-	Port  int    `json:"port,omitempty"`  // 0 where they say it
-	Label string `json:"label,omitempty"` // in output; empty if it is the name
+	User  string `json:"user,omitempty"`  // empty: as in the options of the run
+	Port  int    `json:"port,omitempty"`  // 0: as in the options of the run
+	Label string `json:"label,omitempty"` // in output; empty: the same as Name
 }
 
 // Result is how the work on a host ended.
@@ -54,28 +54,28 @@ type Result struct {
 	Cut       bool     `json:"output_cut,omitempty"` // not all of the output was kept
 }
 
-// Failure is what went wrong on a host. Of each text 4 KiB are kept.
+// Failure is what went wrong on a host. Each text is cut to 4 KiB.
 type Failure struct {
 	Kind    string   `json:"kind,omitempty"`
 	Phase   string   `json:"phase,omitempty"`
 	Message string   `json:"message,omitempty"` // in full
-	Reason  string   `json:"reason,omitempty"`  // the same without the host
+	Reason  string   `json:"reason,omitempty"`  // the message without the host
 	Detail  []string `json:"detail,omitempty"`
 	Hint    string   `json:"hint,omitempty"`
 }
 
-// The outcomes that a journal has besides those of the library.
+// Outcomes of a journal that the library does not have.
 const (
-	Unknown = "unknown" // it began, and nobody knows how it ended: it may have run
-	Running = "running" // it has begun, in a run that is under way
-	Waiting = "waiting" // it has not begun, in a run that is under way
+	Unknown = "unknown" // it started and has no result: it may have run
+	Running = "running" // it has started, in a run in progress
+	Waiting = "waiting" // it has not started, in a run in progress
 )
 
 // OK reports whether the command ran and exited 0.
 func (r *Result) OK() bool { return r.Outcome == "exited" && r.ExitCode == 0 }
 
-// Uncertain reports whether the command may have had an effect that nobody has confirmed, or
-// may run still: such a host is not worked on again unasked.
+// Uncertain reports whether the command may have run, or may still run, without a confirmed
+// outcome. Such a host is not rerun by default.
 func (r *Result) Uncertain() bool {
 	switch r.Outcome {
 	case "exited", "signaled", "unreachable", "not_started", "skipped", Waiting:
@@ -85,7 +85,7 @@ func (r *Result) Uncertain() bool {
 	case "cancelled":
 		return !r.Stopped && r.Phase == ""
 	}
-	return true // lost, unknown, running, and what newer programs write
+	return true // lost, unknown, running, and outcomes of newer programs
 }
 
 // Summary is how a run ended.
@@ -119,7 +119,7 @@ type (
 		Settings Settings `json:"settings,omitzero"`
 		Program
 	}
-	// hostsLine names a part of the hosts: all of them may be too long for a line.
+	// hostsLine lists a part of the hosts: all of them may be too long for a line.
 	hostsLine struct {
 		head
 		First int    `json:"first"` // index of the first

@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// prune removes the oldest runs of a directory until at most so many runs with so many bytes are
-// left. A run that is under way stays, and so does the one named. What cannot be removed is
-// tried again at the next run.
+// prune removes the oldest runs of a directory until at most so many runs and bytes are left. It
+// keeps runs in progress and the run named keep. A failed removal is retried at the next run.
 func prune(dir, keep string, runs int, bytes int64) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -44,8 +43,8 @@ func prune(dir, keep string, runs int, bytes int64) {
 	}
 }
 
-// removeRun removes the files of a run, unless it is under way. The journal goes last: without
-// it nobody would know whose the others are.
+// removeRun removes the files of a run, unless it is in progress. It removes the journal last,
+// because the other files are found through it.
 func removeRun(dir string, names []string) bool {
 	journal := func(name string) int {
 		if strings.HasSuffix(name, outputSuffix) {
@@ -65,8 +64,8 @@ func removeRun(dir string, names []string) bool {
 	return true
 }
 
-// finished reports whether the run of a file is not under way. It never will be again: a journal
-// is locked before anything is written to it.
+// finished reports whether the run of a file is not in progress. That does not change any more:
+// a journal is locked before anything is written to it.
 func finished(path string) bool {
 	file, err := os.Open(path)
 	if err != nil {

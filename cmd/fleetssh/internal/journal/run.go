@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// State is what has become of a run.
+// State is the state of a run.
 type State string
 
 // The states of a run.
@@ -22,48 +22,48 @@ const (
 	UnderWay    State = "running"
 )
 
-// Info is what a list says of a run.
+// Info is the entry of a run in a list.
 type Info struct {
 	ID       string
-	Time     time.Time // when it began
+	Time     time.Time // when it started
 	Command  string
 	Count    int // of its hosts
 	State    State
 	Partial  bool          // lines of its record are missing
 	OK       int           // hosts that ran the command and exited 0
-	Failed   int           // hosts that have ended otherwise, or may have run
-	Skipped  int           // hosts that were never begun
+	Failed   int           // hosts with another result, or that may have run
+	Skipped  int           // hosts that were not started
 	Elapsed  time.Duration // as far as it is known
-	ExitCode int           // if it has ended
+	ExitCode int           // if State is Ended
 }
 
-// Run is what is known of a run.
+// Run is a recorded run.
 type Run struct {
 	Info
-	Args []string // as given to [Create], and so is what follows
+	Args []string // this and the following fields are those given to [Create]
 
 	Settings Settings
 	Program  Program
 	Verb     string
 	Words    []string
-	Hosts    []HostRun // in the order of the run; fewer than Count if that is all that is known
+	Hosts    []HostRun // in the order of the run; fewer than Count if the record is incomplete
 
 	dir string
 }
 
-// HostRun is what is known of the work on one host.
+// HostRun is the record of one host of a run.
 type HostRun struct {
 	Host
 	Index  int
 	Began  time.Time // when the command was about to be sent; zero if that is not known
-	Ended  time.Time // zero if it has no result
-	Result Result    // Outcome is set in any case
+	Ended  time.Time // zero if there is no result
+	Result Result    // Outcome is always set
 }
 
 // OK reports whether the command ran and exited 0.
 func (h *HostRun) OK() bool { return h.Result.OK() }
 
-// DisplayName returns the host as it stands in output.
+// DisplayName returns the name of the host in output.
 func (h *HostRun) DisplayName() string {
 	if h.Label != "" {
 		return h.Label
@@ -71,8 +71,8 @@ func (h *HostRun) DisplayName() string {
 	return h.Name
 }
 
-// Span returns from when to when the host was worked on, since the run began: both are zero if
-// nothing is known of that.
+// Span returns when the work on the host started and ended, relative to the start of the run.
+// Both are zero if that is not known.
 func (h *HostRun) Span(run *Run) (from, to time.Duration) {
 	connect := milliseconds(h.Result.ConnectMS)
 	switch {
@@ -91,7 +91,7 @@ func (h *HostRun) Span(run *Run) (from, to time.Duration) {
 	return from, max(from, to)
 }
 
-// Classes are the words for [Run.Select], in the order of an overview.
+// Classes are the words for [Run.Select], in the order in which they are listed.
 var Classes = []string{
 	"all", "ok", "failed", "exited", "signaled", "timed_out", "cancelled", "lost", Unknown,
 	"unreachable", "not_started", "skipped", Running, Waiting,
@@ -125,7 +125,7 @@ func (h *HostRun) is(class string) bool {
 	return h.Result.Outcome == class
 }
 
-// Output yields what the hosts wrote, in the order in which it came, as far as it was kept.
+// Output yields the recorded output of the hosts, in the order in which it arrived.
 func (r *Run) Output() iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		file, err := os.Open(filepath.Join(r.dir, r.ID+outputSuffix))

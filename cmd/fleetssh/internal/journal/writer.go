@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// Writer keeps the record of one run. Any number of goroutines may use it.
+// Writer writes the record of one run. It is safe for concurrent use.
 //
-// The first line that cannot be written ends the record, and each method returns the error of
-// it from then on. What was written stays, and says that it is not all.
+// The first line that cannot be written ends the record; from then on every method returns that
+// error. The lines written before stay, and the file is marked as incomplete.
 type Writer struct {
 	id  string
 	dir string
@@ -22,14 +22,14 @@ type Writer struct {
 	mu        sync.Mutex // protects what follows
 	file      *os.File   // nil once closed
 	buf       bytes.Buffer
-	failed    error // why the record has ended early
+	failed    error // why the record ended early
 	output    *outputWriter
-	outputErr error // why no more output is kept
+	outputErr error // why output is no longer recorded
 }
 
-// Create begins the record of a run in a directory, which it makes if need be, and removes the
-// oldest runs that are too many. Others cannot read what it makes. All hosts are named in the
-// record when it returns.
+// Create creates the record of a run in a directory, creating that if necessary, and prunes the
+// oldest runs. Only the owner can read what it creates. When it returns, the record names all
+// hosts.
 func Create(dir string, start Start) (*Writer, error) {
 	if len(start.Hosts) > maxHosts {
 		return nil, fmt.Errorf("record of the run: more than %d hosts", maxHosts)
@@ -53,7 +53,7 @@ func Create(dir string, start Start) (*Writer, error) {
 	return w, nil
 }
 
-// open makes the file under a name that no other run has, and locks it.
+// open creates a file with a name of its own, and locks it.
 func (w *Writer) open(t time.Time) error {
 	for {
 		w.id = newID(t)
@@ -64,7 +64,7 @@ func (w *Writer) open(t time.Time) error {
 		if err != nil {
 			return err
 		}
-		// Others hold the lock for a moment at most, to see whether they get it.
+		// Readers hold the lock only for a moment, to find out whether it is free.
 		if err := lock(file); err != nil {
 			file.Close()
 			_ = os.Remove(file.Name()) // it is empty
@@ -75,7 +75,7 @@ func (w *Writer) open(t time.Time) error {
 	}
 }
 
-// writeHeader writes what is known before the first host.
+// writeHeader writes the description and the hosts of the run.
 func (w *Writer) writeHeader(start Start) error {
 	err := w.writeLine(startLine{
 		head: head{"start", start.Time}, Version: 1, Run: w.id, Boot: bootID(),
@@ -89,21 +89,20 @@ func (w *Writer) writeHeader(start Start) error {
 	return err
 }
 
-// ID names the run.
+// ID returns the name of the run.
 func (w *Writer) ID() string { return w.id }
 
 func (w *Writer) path(suffix string) string { return filepath.Join(w.dir, w.id+suffix) }
 
-// HostStarted notes that host number i is about to be sent its command. Call it before that: when it
-// returns, the record says so.
+// HostStarted records that the command is about to be sent to host number i. It must return before
+// the command is sent.
 func (w *Writer) HostStarted(i int) error {
 	return w.writeLine(beginLine{head{"begin", time.Now()}, i})
 }
 
-// Output keeps a line that host number i wrote to "stdout" or "stderr". partial says that the
-// line goes on in the next one. Output is bounded: what is beyond is dropped, and the result of
-// the host says so. Up to 32 KiB may be lost if the process is killed, but nothing of hosts
-// that have ended.
+// Output records a line that host number i wrote to "stdout" or "stderr". partial says that the
+// next line continues it. Output beyond the limits is dropped, and the result of the host says
+// so. If the process is killed, up to 32 KiB are lost, but no output of hosts that have ended.
 func (w *Writer) Output(i int, stream, text string, partial bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -116,13 +115,13 @@ func (w *Writer) Output(i int, stream, text string, partial bool) error {
 	return w.outputErr
 }
 
-// stopOutput keeps no more output. The record goes on.
+// stopOutput ends the recording of output. The record itself continues.
 func (w *Writer) stopOutput(err error) {
 	w.outputErr = fmt.Errorf("record of the output: %w", reason(err))
 	w.output.close()
 }
 
-// HostFinished notes how the work on host number i ended.
+// HostFinished records the result of host number i.
 func (w *Writer) HostFinished(i int, r Result) error {
 	if r.Error != nil {
 		e := *r.Error
@@ -144,7 +143,7 @@ func (w *Writer) HostFinished(i int, r Result) error {
 	return w.writeLine(resultLine{head{"result", time.Now()}, i, r})
 }
 
-// Close ends the record. Only its first call does something.
+// Close writes the summary and closes the record. Further calls do nothing.
 func (w *Writer) Close(s Summary) error {
 	err := w.writeLine(summaryLine{head{"summary", time.Now()}, s})
 	w.mu.Lock()
@@ -181,9 +180,9 @@ func (w *Writer) writeLine(line any) error {
 	return w.failed
 }
 
-// markPartial tells readers that lines are missing. It needs no room on the disk.
+// markPartial marks the record as incomplete. It renames the file, which works on a full disk.
 func (w *Writer) markPartial() {
 	if os.Rename(w.path(journalSuffix), w.path(partialSuffix)) != nil {
-		_ = os.Remove(w.path(journalSuffix)) // better none than one that is wrong
+		_ = os.Remove(w.path(journalSuffix)) // no record is better than a wrong one
 	}
 }

@@ -1,13 +1,13 @@
-// Package report writes the page about a run: one HTML file that needs nothing else, with what
-// became of the hosts, why, what they wrote and how long it took.
+// Package report writes the page about a run: one self-contained HTML file with the outcomes of the
+// hosts, the causes, the output and the timing.
 //
 // The rules of the page:
-//   - It asks nobody for anything: style and script are in it, and its policy allows no more.
-//   - Nothing of a host is markup: all of it is escaped, and what could drive a terminal or
-//     turn the direction of writing is shown as what it is.
-//   - All content is there without the script, which sorts and filters tables.
-//   - Colours follow the reader's light or dark setting, and never say what no word does.
-//   - It is bounded: what is left out is counted.
+//   - It loads nothing: style and script are inline, and its content security policy forbids more.
+//   - Nothing from a host is markup: all of it is escaped, and characters that control a terminal
+//     or change the direction of writing are made visible.
+//   - All content is there without the script, which only sorts and filters tables.
+//   - Colours follow the reader's light or dark setting, and repeat what words say.
+//   - It is bounded: omitted items are counted.
 package report
 
 import (
@@ -34,56 +34,56 @@ const (
 	slowest         = 25        // hosts in their table
 )
 
-// Data is what a page is about.
+// Data is the content of a page.
 type Data struct {
-	Run     string // what names it
+	Run     string // its name
 	Command string
 	Begun   time.Time
 	Elapsed time.Duration
-	Notes   []string // that the run was interrupted, and the like
+	Notes   []string // such as that the run was interrupted
 
-	Groups   []Group   // how hosts ended, those that need care first
-	Variants []Variant // what they wrote, the most common first
+	Groups   []Group   // how hosts ended, the most urgent first
+	Variants []Variant // their outputs, the most common first
 	Hosts    []Host    // in their order
 }
 
-// Class says whether all is well with a host.
+// Class is the overall result of a host.
 type Class string
 
 // The classes of hosts.
 const (
 	OK      Class = "ok"
 	Failed  Class = "failed"
-	Unclear Class = "unclear" // it may have run, or was not begun
+	Unclear Class = "unclear" // it may have run, or was not started
 )
 
-// Group is a number of hosts that ended alike.
+// Group is the hosts with the same outcome.
 type Group struct {
 	Title  string
 	Class  Class
 	Hosts  string // as a set
 	Count  int
 	Reason string   // of the first of them; may be empty
-	Differ bool     // others have other reasons
+	Differ bool     // the reasons differ
 	Detail []string // more about the first
 	Hint   string   // the next step; may be empty
 }
 
-// Variant is what a number of hosts wrote alike.
+// Variant is the identical output of some hosts.
 type Variant struct {
 	Hosts          string // as a set
 	Count          int
-	Status         string // how they ended, if not well
+	Status         string // how they failed; empty if they did not
 	Stdout, Stderr string
-	Cut            bool // not all of it was kept
+	Cut            bool // the output is incomplete
 }
 
-// Host is one host. Times are from the beginning of the run.
+// Host is one host. Times are relative to the start of the run.
 type Host struct {
 	Label    string
 	Outcome  string // in words
 	Class    Class
-	From, To time.Duration // when it was worked on; equal if it was not
+	From, To time.Duration // the span of its work; equal if there was none
 	Connect  time.Duration // how long connecting and logging in took
 	Run      time.Duration // how long the command ran
 	Attempts int
@@ -99,7 +99,7 @@ var style string
 //go:embed tables.js
 var script string
 
-// page returns the template. It is parsed at its first use: most runs write no report.
+// page returns the template, parsed at its first use: most runs write no report.
 var page = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("page").Funcs(template.FuncMap{
 		"seconds": seconds,
@@ -124,7 +124,7 @@ func policy() string {
 	return "default-src 'none'; style-src " + hash(style) + "; script-src " + hash(script) + "; base-uri 'none'; form-action 'none'"
 }
 
-// seconds writes a time as one would say it.
+// seconds formats a duration for people.
 func seconds(d time.Duration) string {
 	switch {
 	case d <= 0:

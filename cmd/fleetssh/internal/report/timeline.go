@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// timeline is the picture of how the run went: how many hosts were done, had failed and were at
-// work at each time. Its height stands for all hosts, its width for the whole run.
+// timeline is the chart of a run: how many hosts were done, had failed and were in progress at each
+// time. Its height stands for all hosts, its width for the whole run.
 type timeline struct {
-	OK, Bad, Work string // the outlines of the areas, which stand upon each other
+	OK, Bad, Work string // the outlines of the stacked areas
 	Ticks         []tick
 	End           time.Duration
-	Most          int           // hosts at work at once
-	Half, Nine    time.Duration // when so many hosts were done
+	Most          int           // the most hosts in progress at once
+	Half, Nine    time.Duration // when 50 % and 90 % of the hosts were done
 	All           time.Duration
 }
 
@@ -36,7 +36,7 @@ func newTimeline(hosts []Host, elapsed time.Duration) timeline {
 	for _, h := range hosts {
 		t.End = max(t.End, h.To)
 		if h.From == h.To && h.Class == Unclear {
-			continue // it was not begun
+			continue // it was not started
 		}
 		starts = append(starts, h.From)
 		if h.Class == OK {
@@ -75,13 +75,13 @@ func newTimeline(hosts []Host, elapsed time.Duration) timeline {
 	return t
 }
 
-// before returns how many of the times, which are in order, are not after now.
+// before returns how many of the sorted times are not after now.
 func before(times []time.Duration, now time.Duration) int {
 	n, _ := slices.BinarySearch(times, now+1)
 	return n
 }
 
-// area returns the outline between two lines of counts.
+// area returns the outline of the area between two curves.
 func area(low, high []int, all int) string {
 	var b strings.Builder
 	point := func(i, n int) {
@@ -96,20 +96,20 @@ func area(low, high []int, all int) string {
 	return strings.TrimSpace(b.String())
 }
 
-// slowHost is a host and where on the line of time it was worked on.
+// slowHost is a host with its bar on the time axis.
 type slowHost struct {
 	Host
-	Took   time.Duration // in all, and what it is made of:
+	Took   time.Duration // the total, made up of:
 	Linked time.Duration // connecting and logging in
-	Waited time.Duration // for a hop, between attempts, for the command to start and to be over
+	Waited time.Duration // waiting for a hop, between attempts, and for the command to start and end
 	Ran    time.Duration // the command
-	Parts  []part        // of the line, one for each of the three
+	Parts  []part        // of the bar, one for each of the three
 }
 
 // part is a part of a bar, in percent of its length.
 type part struct{ Class, X, Width string }
 
-// slowestOf returns the hosts that took longest, the longest first.
+// slowestOf returns the slowest hosts, the slowest first.
 func slowestOf(hosts []Host, elapsed time.Duration) []slowHost {
 	worked := slices.DeleteFunc(slices.Clone(hosts), func(h Host) bool { return h.To == h.From })
 	slices.SortStableFunc(worked, func(a, b Host) int { return cmp.Compare(b.To-b.From, a.To-a.From) })
@@ -122,7 +122,7 @@ func slowestOf(hosts []Host, elapsed time.Duration) []slowHost {
 		s.Linked = min(h.Connect, s.Took)
 		s.Ran = min(h.Run, s.Took-s.Linked)
 		if h.Class == Unclear && h.Run == 0 {
-			s.Ran = s.Took - s.Linked // nobody has said when it ended
+			s.Ran = s.Took - s.Linked // its end is not known
 		}
 		s.Waited = s.Took - s.Linked - s.Ran
 		s.Parts = []part{

@@ -8,7 +8,7 @@ import (
 	"github.com/aymanbagabas/go-udiff"
 )
 
-// variantView is a variant as it is shown.
+// variantView is a variant prepared for the page.
 type variantView struct {
 	Number         int
 	Hosts          string
@@ -16,15 +16,15 @@ type variantView struct {
 	Status         string
 	Stdout, Stderr string
 	Notes          []string
-	Diff           []diffLine // against the most common one
-	Compared       bool       // there is one to compare it with
+	Diff           []diffLine // from the most common one
+	Compared       bool       // it was compared with the most common one
 }
 
 // diffLine is a line of a difference, of the kind "add", "del", "at" or "same".
 type diffLine struct{ Kind, Text string }
 
-// variantsOf returns the variants that there is room for, how many there are besides, and how
-// many hosts wrote nothing.
+// variantsOf returns the variants that fit, the number of others, and the number of hosts without
+// output.
 func variantsOf(all []Variant) (shown []variantView, more, silent int) {
 	all = slices.Clone(all)
 	slices.SortStableFunc(all, func(a, b Variant) int { return cmp.Compare(b.Count, a.Count) })
@@ -64,7 +64,7 @@ func newVariantView(v *Variant, number int) variantView {
 	return out
 }
 
-// compare notes how a variant differs from the most common one.
+// compare sets how a variant differs from the most common one.
 func (out *variantView) compare(common, v *Variant) {
 	before, after := joined(common), joined(v)
 	if len(before) > maxCompared || len(after) > maxCompared {
@@ -73,7 +73,7 @@ func (out *variantView) compare(common, v *Variant) {
 	}
 	out.Compared = true
 	size := 0
-	// The first two lines name files, which there are none of.
+	// The first two lines name files; there are none.
 	for line := range strings.Lines(afterHeader(udiff.Unified("1", "2", before, after))) {
 		if size += len(line); size > maxVariant {
 			out.Notes = append(out.Notes, "Only the beginning of the difference is shown.")

@@ -12,7 +12,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// view is what the template shows: bounded, and harmless as far as escaping does not see to it.
+// view is the input of the template: bounded, and sanitized beyond what escaping does.
 type view struct {
 	Policy string
 	Style  template.CSS
@@ -20,7 +20,7 @@ type view struct {
 
 	Run, Command  string
 	Begun, Zone   string
-	Machine       string // the time for programs
+	Machine       string // the time in RFC 3339
 	Elapsed       time.Duration
 	Notes         []string
 	Count         int
@@ -80,7 +80,7 @@ func newView(d Data) *view {
 	return v
 }
 
-// share is a part of the line that shows how the classes share the hosts, in percent.
+// share is the part of a class in the bar of all hosts, in percent.
 type share struct {
 	Class    Class
 	X, Width string
@@ -95,8 +95,7 @@ func sharesOf(ok, failed, unclear int) []share {
 	}
 }
 
-// rows returns the hosts that the table has room for: if not for all, those that are not well
-// first.
+// rows returns the hosts that fit into the table. If not all do, failed ones come first.
 func rows(hosts []Host) (shown []Host, more int) {
 	if len(hosts) <= maxRows {
 		return hosts, 0
@@ -106,10 +105,10 @@ func rows(hosts []Host) (shown []Host, more int) {
 	return hosts[:maxRows], len(hosts) - maxRows
 }
 
-// rank orders classes by how much care they need.
+// rank orders classes by urgency.
 func (c Class) rank() int { return slices.Index([]Class{Unclear, Failed, OK}, c) }
 
-// Word says the class of a host.
+// Word returns the class in words.
 func (c Class) Word() string {
 	if c == Unclear {
 		return "unknown or skipped"
@@ -134,8 +133,8 @@ func (h Host) visible() Host {
 	return h
 }
 
-// visible returns at most n bytes of a text, such that nothing in it drives a terminal it may be
-// copied to, or turns the direction of writing.
+// visible returns at most n bytes of a text, without characters that control a terminal, to which
+// it may be copied, or change the direction of writing.
 func visible(text string, n int) string {
 	end := ""
 	if len(text) > n {
