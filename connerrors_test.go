@@ -24,7 +24,7 @@ func TestCauses(t *testing.T) {
 			t.Errorf("%s: %+v", test.phase, got)
 		}
 	}
-	if got := OutcomeOf(skipped(ctx)); got.Kind != Skipped {
+	if got := OutcomeOf((&ParallelClient{ctx: t.Context()}).skipped(ctx)); got.Kind != Skipped {
 		t.Errorf("skipped: %+v", got)
 	}
 }

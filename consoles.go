@@ -18,14 +18,11 @@ func (p *ParallelClient) OpenConsoles(ctx context.Context) ([]*Console, error) {
 		return nil, err
 	}
 	consoles := make([]*Console, len(slots))
-	p.each(ctx, len(slots), func(i int) error {
-		consoles[i] = p.openConsole(ctx, slots[i], i)
-		if p.OneShot {
-			slots[i].retireCurrent()
-		}
-		return consoles[i].Err
-	}, func(i int) { consoles[i] = failedConsole(newFailed(slots[i].host, "", p.skipped(ctx))) })
-	return consoles, hostsError(len(consoles), func(i int) error { return consoles[i].Err })
+	outs, err := p.startAll(ctx, slots, func(i int) starter { return consoleStarter(&consoles[i]) })
+	for i, out := range outs {
+		consoles[i] = consoleOf(out, consoles[i])
+	}
+	return consoles, err
 }
 
 // OpenConsole opens a console on host number i, connecting if need be. The error is as
@@ -39,17 +36,22 @@ func (p *ParallelClient) OpenConsole(ctx context.Context, i int) (*Console, erro
 	if i < 0 || i >= len(slots) {
 		return nil, &ConfigError{Host: i, Field: "ParallelClient.Hosts", Reason: "no such host"}
 	}
-	s := p.openConsole(ctx, slots[i], i)
+	var s *Console
+	s = consoleOf(p.start(ctx, slots[i], i, consoleStarter(&s)), s)
 	return s, s.Err
 }
 
-func (p *ParallelClient) openConsole(ctx context.Context, slot *slot, i int) *Console {
-	var s *Console
-	out := p.startBy(ctx, slot, i, starter{start: func(c *Client, ctx context.Context) *HostOutput {
-		s = c.openConsole(ctx)
-		return s.session
-	}})
-	if s == nil || s.session != out { // it was not connected to, this time
+// consoleStarter opens a console, and leaves it in s.
+func consoleStarter(s **Console) starter {
+	return starter{start: func(c *Client, ctx context.Context) *HostOutput {
+		*s = c.openConsole(ctx)
+		return (*s).session
+	}}
+}
+
+// consoleOf returns the console of a shell; s is the one that was opened last.
+func consoleOf(out *HostOutput, s *Console) *Console {
+	if s == nil || s.session != out { // the host was not reached, this time
 		s = failedConsole(out)
 	}
 	return s

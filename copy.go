@@ -171,16 +171,12 @@ func (p *ParallelClient) copyAll(ctx context.Context, way direction, from, to st
 	if err != nil {
 		return nil, err
 	}
-	size := p.PoolSize
-	if size == 0 {
-		size = defaultPoolSize
-	}
 	hosts := make([]HostConfig, len(slots))
 	for i := range slots {
 		hosts[i] = slots[i].host
 	}
 	paths := copyPaths{from: from, to: to, byHost: way == download && (opts == nil || opts.HostArgs == nil)}
-	plan, err := opts.plan(way, hosts, min(size, len(slots)), paths)
+	plan, err := opts.plan(way, hosts, min(p.poolSize(), len(slots)), paths)
 	if err != nil {
 		return nil, err
 	}
@@ -189,38 +185,34 @@ func (p *ParallelClient) copyAll(ctx context.Context, way direction, from, to st
 		plan.warn(p.d.log)
 	}
 	results := make([]CopyResult, len(slots))
-	p.each(ctx, len(slots), func(i int) error {
-		results[i] = p.copyOne(ctx, plan, slots[i], i)
+	err = p.each(ctx, slots, func(i int, s *slot) error {
+		results[i] = p.copyOne(ctx, plan, s, i)
 		plan.tell(i, results[i])
 		return results[i].Err
-	}, func(i int) {
-		results[i] = CopyResult{Host: hosts[i], Err: p.skipped(ctx), Outcome: Outcome{Kind: Skipped}}
+	}, func(i int, s *slot, why error) {
+		results[i] = CopyResult{Host: s.host, Err: why, Outcome: Outcome{Kind: Skipped}}
 		plan.tell(i, results[i])
 	})
-	return results, hostsError(len(results), func(i int) error { return results[i].Err })
+	return results, err
 }
 
-// copyOne copies to or from one host. A connection left from before that turns out to be
-// dead is replaced.
+// copyOne copies to or from one host.
 func (p *ParallelClient) copyOne(ctx context.Context, plan *copyPlan, s *slot, i int) CopyResult {
 	defer s.work.begin(PhaseConnect)()
-	for {
-		link, err := s.connect(ctx, p.d)
-		if err != nil {
-			return CopyResult{Host: s.host, Err: err, Outcome: OutcomeOf(err), timing: link.timing}
-		}
+	var r CopyResult
+	link, err := s.use(ctx, p.connectTo(s), func(c *Client) error {
 		if p.BeforeStart != nil {
 			p.BeforeStart(i)
 		}
 		s.work.enter(PhaseCopy)
-		r := plan.run(ctx, link.client, i)
-		link.client.conn.Leave()
-		if p.OneShot || link.client.conn.IsDone() {
-			s.retire(link.client)
-		}
-		lost, ok := r.Err.(*ConnectionError)
-		if !ok || !link.reused || lost.Phase != "open" || ctx.Err() != nil {
-			return r
-		}
+		r = plan.run(ctx, c, i)
+		return r.Err
+	})
+	if link.client == nil {
+		return CopyResult{Host: s.host, Err: err, Outcome: OutcomeOf(err), timing: link.timing}
 	}
+	if p.OneShot {
+		s.retire(link.client)
+	}
+	return r
 }

@@ -87,16 +87,10 @@ func faces(tunnels []*tunnel.Tunnel) []*Tunnel {
 
 // reachAll connects to the hosts.
 func (p *ParallelClient) reachAll(ctx context.Context, slots []*slot) error {
-	errs := make([]error, len(slots))
-	p.each(ctx, len(slots), func(i int) error {
-		link, err := slots[i].reach(p.d).connect(ctx)
-		if err == nil {
-			link.client.conn.Leave()
-		}
-		errs[i] = err
+	return p.each(ctx, slots, func(_ int, s *slot) error {
+		_, err := s.use(ctx, s.reach(p.d).connect, func(*Client) error { return nil })
 		return err
-	}, func(i int) { errs[i] = p.skipped(ctx) })
-	return hostsError(len(slots), func(i int) error { return errs[i] })
+	}, nil)
 }
 
 // keep makes Close end a tunnel, and SetHosts when it removes host s (nil: all hosts). It fails
@@ -175,15 +169,11 @@ func (p *ParallelClient) ForwardRemote(ctx context.Context, listen, target strin
 			return nil, err
 		}
 	}
-	errs := make([]error, len(slots))
-	p.each(ctx, len(slots), func(i int) error {
-		errs[i] = keepers[i].Listen(ctx)
-		return errs[i]
-	}, func(i int) { errs[i] = p.skipped(ctx) })
+	err = p.each(ctx, slots, func(i int, _ *slot) error { return keepers[i].Listen(ctx) }, nil)
 	for _, k := range keepers {
 		k.Run()
 	}
-	return faces(tunnels), hostsError(len(slots), func(i int) error { return errs[i] })
+	return faces(tunnels), err
 }
 
 // ForwardProxy listens on a local address and serves one proxy for all hosts: in this proxy, a

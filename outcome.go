@@ -90,9 +90,6 @@ func (o Outcome) MayHaveRun() bool {
 	return true
 }
 
-// errSkipped is why a host was not tried.
-var errSkipped = errors.New("skipped")
-
 // newFailed returns the output of a command that could not be started.
 func newFailed(host HostConfig, line string, err error) *HostOutput {
 	ch := newChannel(nil, spool.NewBudget(0), streamOptions{})

@@ -5,15 +5,12 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"math"
 	"reflect"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"fleetssh/internal/conn"
-	"fleetssh/internal/deadline"
 	"fleetssh/internal/tunnel"
 )
 
@@ -45,6 +42,12 @@ type ParallelClient struct {
 	// command, on the goroutine that asks: the command is sent when it has returned.
 	// Calls overlap.
 	BeforeStart func(i int)
+
+	// HostDone, if not nil, is called each time a method that works on all hosts is done with
+	// host number i, or skips it, before the method returns: with nil, or the error that the
+	// host has in its [*HostsError]. RunCommand is done when the command has started. It is
+	// called on the goroutine of the host: calls overlap, and the next host waits.
+	HostDone func(i int, err error)
 
 	// PasswordsDiffer says that each host has an opinion of its own of a password. If it is
 	// false, a password that hosts share, which is one of the same user and the same value,
@@ -85,118 +88,6 @@ type ParallelClient struct {
 	lastErr error                    // why the last RunCommand contacted nobody
 	tunnels map[*tunnel.Tunnel]*slot // that have not ended, and whose they are; nil: those of all hosts
 	closed  bool
-}
-
-// Connect connects to every host and logs in. Calling it is optional. The error is
-// a [*ConfigError], and then no host was contacted, or a [*HostsError].
-func (p *ParallelClient) Connect(ctx context.Context) error {
-	slots, err := p.begin(0)
-	if err != nil {
-		return err
-	}
-	errs := make([]error, len(slots))
-	p.each(ctx, len(slots), func(i int) error {
-		link, err := slots[i].connect(ctx, p.d)
-		if err == nil {
-			link.client.conn.Leave()
-		}
-		errs[i] = err
-		return err
-	}, func(i int) { errs[i] = p.skipped(ctx) })
-	return hostsError(len(slots), func(i int) error { return errs[i] })
-}
-
-// RunCommand starts cmd on every host and returns when each host has either
-// accepted it or failed. The commands run on, also when ctx ends after the return:
-// Join waits for them.
-//
-// The slice has one entry for each host, in the order of Hosts. The error is nil if
-// every host started and a [*HostsError] if some did not. If it is a
-// [*HostArgumentError] or a [*ConfigError], the slice is nil and no host was
-// contacted.
-func (p *ParallelClient) RunCommand(ctx context.Context, cmd Command) ([]*HostOutput, error) {
-	outs, err := p.runCommand(ctx, cmd)
-	p.mu.Lock()
-	p.last, p.lastErr = outs, nil
-	if outs == nil {
-		p.lastErr = err
-	}
-	p.mu.Unlock()
-	return outs, err
-}
-
-func (p *ParallelClient) runCommand(ctx context.Context, cmd Command) ([]*HostOutput, error) {
-	slots, err := p.begin(0)
-	if err != nil {
-		return nil, err
-	}
-	r, err := cmd.prepare(len(slots), p.d)
-	if err != nil {
-		return nil, err
-	}
-	// Before the first start: Command.Timeout runs from then on, while other hosts are
-	// still being connected to.
-	r.play()
-	outs := make([]*HostOutput, len(slots))
-	p.each(ctx, len(slots), func(i int) error {
-		outs[i] = p.start(ctx, slots[i], r, i)
-		if p.OneShot {
-			slots[i].retireCurrent()
-		}
-		return outs[i].Err
-	}, func(i int) { outs[i] = newFailed(slots[i].host, "", p.skipped(ctx)) })
-	r.closeAfter(outs)
-	return outs, hostsError(len(outs), func(i int) error { return outs[i].Err })
-}
-
-// Join waits for commands to end; nil means those of the last RunCommand, and if that
-// contacted no host, Join returns its error. Standard
-// input left open is closed. Output need not be read. The error is nil if all ended
-// with exit code zero, and a [*HostsError] otherwise. If ctx ends first, the error
-// tells who has not finished, see [HostsError.Unfinished]; the commands run on, and
-// Join may be called again.
-func (p *ParallelClient) Join(ctx context.Context, outs []*HostOutput) error {
-	if outs == nil {
-		p.mu.Lock()
-		var err error
-		outs, err = p.last, p.lastErr
-		p.mu.Unlock()
-		if err != nil {
-			return err
-		}
-	}
-	for _, out := range outs {
-		if out.input != nil {
-			out.input.finish()
-		}
-	}
-	errs := make([]error, len(outs))
-	for i, out := range outs {
-		errs[i] = out.WaitFinished(ctx)
-	}
-	return hostsError(len(outs), func(i int) error { return errs[i] })
-}
-
-// Finished reports whether all commands have ended, without waiting; nil means
-// those of the last RunCommand.
-func (p *ParallelClient) Finished(outs []*HostOutput) bool {
-	if outs == nil {
-		outs = p.LastOutput()
-	}
-	for _, out := range outs {
-		if !out.Finished() {
-			return false
-		}
-	}
-	return true
-}
-
-// LastOutput returns the outputs of the last RunCommand, nil before the first and after
-// one that contacted no host.
-func (p *ParallelClient) LastOutput() []*HostOutput {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.last
 }
 
 // SetHosts replaces Hosts. Entries that have not changed keep their connection;
@@ -345,131 +236,6 @@ func checkSlots(slots []*slot) error {
 		}
 	}
 	return nil
-}
-
-// each calls work for every host, PoolSize at a time and in order, until ctx ends, p is closed
-// or, with StopOnError, too many hosts have failed. It calls skip for the rest, and returns
-// when all calls have.
-func (p *ParallelClient) each(ctx context.Context, n int, work func(i int) error, skip func(i int)) {
-	size := p.PoolSize
-	if size == 0 {
-		size = defaultPoolSize
-	}
-	var next atomic.Int64
-	var failed atomic.Int64
-	most := int64(math.MaxInt64)
-	if p.StopOnError {
-		most = int64(p.MaxFailures)
-	}
-	var wg sync.WaitGroup
-	for range min(size, n) {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				switch {
-				case i >= n:
-					return
-				case ctx.Err() != nil || p.ctx.Err() != nil || failed.Load() > most:
-					skip(i)
-				case work(i) != nil:
-					failed.Add(1)
-				}
-			}
-		})
-	}
-	wg.Wait()
-}
-
-// start runs the command on one host.
-func (p *ParallelClient) start(ctx context.Context, s *slot, r *run, i int) *HostOutput {
-	return p.startBy(ctx, s, i, starter{
-		start: func(c *Client, ctx context.Context) *HostOutput { return c.start(ctx, r, i) },
-		line: func() string {
-			line, _, err := r.line(i)
-			if err != nil {
-				return "" // nothing can be sent
-			}
-			return line
-		},
-	})
-}
-
-// starter is a way to start something on a host.
-type starter struct {
-	start func(*Client, context.Context) *HostOutput
-	line  func() string // what a host that is not reached would have been sent; nil: nothing
-}
-
-// startBy starts something on one host. A connection left from before that turns
-// out to be dead is replaced.
-func (p *ParallelClient) startBy(ctx context.Context, s *slot, i int, by starter) *HostOutput {
-	defer s.work.begin(PhaseConnect)()
-	for {
-		link, err := s.connect(ctx, p.d)
-		if err != nil {
-			line := ""
-			if by.line != nil {
-				line = by.line()
-			}
-			out := newFailed(s.host, line, err)
-			out.connected = link.timing
-			return out
-		}
-		c := link.client
-		if p.BeforeStart != nil {
-			p.BeforeStart(i)
-		}
-		s.work.enter(PhaseStart)
-		out := by.start(c, ctx)
-		c.conn.Leave()
-		if out.Err == nil {
-			return out
-		}
-		lost, ok := out.Err.(*ConnectionError)
-		again := ok && link.reused && lost.Phase == PhaseOpen && ctx.Err() == nil
-		if c.conn.IsDone() || timedOut(out.Err) {
-			s.retire(c)
-		}
-		if !again {
-			return out
-		}
-	}
-}
-
-// timedOut reports whether a host has left a request unanswered.
-func timedOut(err error) bool {
-	_, ok := err.(*TimeoutError)
-	return ok
-}
-
-// skipped returns why a host was left out of a call with ctx.
-func (p *ParallelClient) skipped(ctx context.Context) error {
-	if ctx.Err() == nil && p.ctx.Err() != nil {
-		ctx = p.ctx
-	}
-	return skipped(ctx)
-}
-
-// skipped returns why a host was left out: ctx has ended, or too many hosts have failed.
-func skipped(ctx context.Context) error {
-	if cause := deadline.Cause(ctx); cause != nil {
-		return joinErrors([]error{errSkipped, cause})
-	}
-	return errSkipped
-}
-
-// hostsError collects the errors of n hosts. It is nil if there is none.
-func hostsError(n int, of func(i int) error) error {
-	var failed []HostFailure
-	for i := range n {
-		if err := of(i); err != nil {
-			failed = append(failed, HostFailure{Host: i, Err: err})
-		}
-	}
-	if failed == nil {
-		return nil
-	}
-	return &HostsError{Failed: failed, Total: n}
 }
 
 // sameHost reports whether two entries mean the same connection. Functions cannot

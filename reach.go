@@ -31,26 +31,13 @@ func (s *slot) reach(d *dialer) *reach {
 	return s.way
 }
 
-// open opens a channel. A connection that turns out to be dead is replaced.
-func (r *reach) open(ctx context.Context, to tunnel.Address) (*tunnelChannel, error) {
-	for {
-		link, err := r.connect(ctx)
-		if err != nil {
-			return nil, err
-		}
-		channel, err := link.client.openTunnel(ctx, to)
-		dead := err != nil && timedOut(err) && ctx.Err() == nil && !link.client.alive(ctx)
-		link.client.conn.Leave()
-		if err == nil {
-			return channel, nil
-		}
-		if dead {
-			r.slot.retire(link.client)
-		}
-		if !link.reused || !link.client.conn.IsDone() || ctx.Err() != nil {
-			return nil, err
-		}
-	}
+// open opens a channel.
+func (r *reach) open(ctx context.Context, to tunnel.Address) (channel *tunnelChannel, err error) {
+	_, err = r.slot.use(ctx, r.connect, func(c *Client) (err error) {
+		channel, err = c.openTunnel(ctx, to)
+		return err
+	})
+	return channel, err
 }
 
 // way returns the way of tunnels to addresses behind the host.
@@ -58,17 +45,11 @@ func (r *reach) way() tunnel.Way { return tunnel.Way{Host: r.slot.host, Open: op
 
 // listen asks the host to listen, and connects callers to an address on this side. The tunnel
 // ends with the connection.
-func (r *reach) listen(ctx context.Context, at, to tunnel.Address) (*tunnel.Tunnel, error) {
-	link, err := r.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	t, err := link.client.listen(ctx, at, forwardTo(to))
-	dead := err != nil && timedOut(err) && ctx.Err() == nil && !link.client.alive(ctx)
-	link.client.conn.Leave()
-	if dead {
-		r.slot.retire(link.client)
-	}
+func (r *reach) listen(ctx context.Context, at, to tunnel.Address) (t *tunnel.Tunnel, err error) {
+	_, err = r.slot.use(ctx, r.connect, func(c *Client) (err error) {
+		t, err = c.listen(ctx, at, forwardTo(to))
+		return err
+	})
 	return t, err
 }
 

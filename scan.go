@@ -85,16 +85,16 @@ func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys],
 		}()
 		wg.Go(func() {
 			defer close(shown)
-			p.each(ctx, len(slots), func(i int) error {
-				defer slots[i].work.begin(PhaseScan)()
-				ctx, cancel := slots[i].during(ctx)
+			_ = p.each(ctx, slots, func(i int, host *slot) error { // each host tells of its end itself
+				defer host.work.begin(PhaseScan)()
+				ctx, cancel := host.during(ctx)
 				defer cancel()
-				keys := slots[i].scan(ctx, p.d, i)
+				keys := host.scan(ctx, p.d, i)
 				send(keys)
 				return keys.Err
-			}, func(i int) {
-				keys := ShownKeys{Host: i, Err: p.skipped(ctx)}
-				keys.Name, keys.Port = slots[i].host.keyName()
+			}, func(i int, host *slot, why error) {
+				keys := ShownKeys{Host: i, Err: why}
+				keys.Name, keys.Port = host.host.keyName()
 				send(keys)
 			})
 		})

@@ -36,16 +36,12 @@ func (p *ParallelClient) OpenShells(ctx context.Context) ([]*Shell, error) {
 	if err != nil {
 		return nil, err
 	}
-	shells := make([]*Shell, len(slots))
-	p.each(ctx, len(slots), func(i int) error {
-		out := p.startBy(ctx, slots[i], i, starter{start: (*Client).startShell})
-		if p.OneShot {
-			slots[i].retireCurrent()
-		}
+	outs, err := p.startAll(ctx, slots, func(int) starter { return starter{start: (*Client).startShell} })
+	shells := make([]*Shell, len(outs))
+	for i, out := range outs {
 		shells[i] = &Shell{out}
-		return out.Err
-	}, func(i int) { shells[i] = &Shell{newFailed(slots[i].host, "", p.skipped(ctx))} })
-	return shells, hostsError(len(shells), func(i int) error { return shells[i].Err })
+	}
+	return shells, err
 }
 
 // startShell starts the login shell. It always returns an output; its Err says why

@@ -36,10 +36,11 @@ func (p *ParallelClient) Stream(ctx context.Context, cmd Command) (iter.Seq[Even
 		return nil, err
 	}
 	return func(yield func(Event) bool) {
-		s := &eventStream{p: p, slots: slots, run: r, events: make(chan eventBlock, eventTurns), turns: make(chan struct{}, eventTurns), left: make(chan struct{})}
+		s := &eventStream{p: p, run: r, events: make(chan eventBlock, eventTurns), turns: make(chan struct{}, eventTurns), left: make(chan struct{})}
 		s.loop(ctx, yield, func(ctx context.Context) {
-			s.p.each(ctx, len(slots), func(i int) error { return s.host(ctx, i) }, func(i int) {
-				s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: newFailed(slots[i].host, "", p.skipped(ctx))}})
+			// Each host tells of its end itself.
+			_ = s.p.each(ctx, slots, func(i int, host *slot) error { return s.host(ctx, i, host) }, func(i int, host *slot, why error) {
+				s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: newFailed(host.host, "", why)}})
 			})
 		})
 	}, nil
@@ -86,7 +87,6 @@ func (k EventKind) String() string {
 // eventStream is one run of Stream.
 type eventStream struct {
 	p      *ParallelClient
-	slots  []*slot
 	run    *run
 	events chan eventBlock
 	turns  chan struct{} // holds a token for each block of lines in hand
@@ -130,10 +130,9 @@ func (s *eventStream) loop(ctx context.Context, yield func(Event) bool, work fun
 }
 
 // host runs the command on one host. The error is that of the outcome.
-func (s *eventStream) host(ctx context.Context, i int) error {
-	slot := s.slots[i]
+func (s *eventStream) host(ctx context.Context, i int, slot *slot) error {
 	defer slot.work.begin(PhaseConnect)()
-	out := s.p.start(ctx, slot, s.run, i)
+	out := s.p.start(ctx, slot, i, s.run.starter(i))
 	if out.Err != nil {
 		s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: out}})
 		return out.Err

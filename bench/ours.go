@@ -4,12 +4,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
 	"runtime/debug"
 	"strconv"
-	"sync"
 	"time"
 
 	"fleetssh"
@@ -50,7 +50,7 @@ func runOurs(ctx context.Context, j *job, r *report) error {
 		err = o.run(ctx, r)
 	case "hosts copy":
 		o.p.OneShot = true
-		o.each(ctx, r, o.copyOutput)
+		o.each(ctx, r, o.runOn)
 	case "upload copy":
 		err = o.upload(ctx, r)
 	case "idle run":
@@ -116,16 +116,7 @@ func (o *ourClient) run(ctx context.Context, r *report) error {
 	return o.p.Close()
 }
 
-// copyOutput runs the command on host i and copies its output to nowhere.
-func (o *ourClient) copyOutput(ctx context.Context, i int) (int64, error) {
-	c, err := o.p.Client(ctx, i)
-	if err != nil {
-		return 0, err
-	}
-	defer c.Close()
-	return o.runOn(ctx, c)
-}
-
+// runOn runs the command and copies its output to nowhere.
 func (o *ourClient) runOn(ctx context.Context, c *fleetssh.Client) (int64, error) {
 	out, err := c.RunCommand(ctx, fleetssh.Command{Line: o.j.Line})
 	if err != nil {
@@ -139,21 +130,21 @@ func (o *ourClient) runOn(ctx context.Context, c *fleetssh.Client) (int64, error
 }
 
 // each works on all hosts with [fleetssh.Client], as many at once as the pool has.
-func (o *ourClient) each(ctx context.Context, r *report, work func(ctx context.Context, i int) (int64, error)) {
-	var mu sync.Mutex // protects r
-	var wg sync.WaitGroup
-	free := make(chan struct{}, o.j.Pool)
-	for i := range o.j.Hosts {
-		free <- struct{}{}
-		wg.Go(func() {
-			n, err := work(ctx, i)
-			mu.Lock()
-			r.add(n, err)
-			mu.Unlock()
-			<-free
-		})
+func (o *ourClient) each(ctx context.Context, r *report, work func(ctx context.Context, c *fleetssh.Client) (int64, error)) {
+	counts := make([]int64, len(o.j.Hosts))
+	errs := make([]error, len(o.j.Hosts))
+	err := o.p.Do(ctx, func(ctx context.Context, i int, c *fleetssh.Client) (err error) {
+		counts[i], err = work(ctx, c)
+		return err
+	})
+	if of, ok := errors.AsType[*fleetssh.HostsError](err); ok {
+		for _, f := range of.Failed {
+			errs[f.Host] = f.Err
+		}
 	}
-	wg.Wait()
+	for i, n := range counts {
+		r.add(n, errs[i])
+	}
 }
 
 // connectAll connects to every host and runs the command once.
@@ -191,8 +182,7 @@ func (o *ourClient) commands(ctx context.Context, r *report) error {
 		}
 		r.OK = len(o.j.Hosts)
 	} else {
-		o.each(ctx, r, func(ctx context.Context, i int) (int64, error) {
-			c, err := o.p.Client(ctx, i)
+		o.each(ctx, r, func(ctx context.Context, c *fleetssh.Client) (n int64, err error) {
 			for k := 0; k < o.j.Repeat && err == nil; k++ {
 				_, err = o.runOn(ctx, c)
 			}

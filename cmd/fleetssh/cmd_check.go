@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/clipperhouse/displaywidth"
@@ -80,7 +79,7 @@ func (o *checkOptions) run(ctx context.Context, c *app) error {
 	}
 	checkCtx, end := c.workContext(ctx)
 	defer end()
-	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts), PoolSize: o.hosts.Fanout, Logger: slog.New(c.warnings)}
+	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts), PoolSize: o.hosts.Fanout, OneShot: true, Logger: slog.New(c.warnings)}
 	o.hosts.SetPasswordPolicy(c.environment(), client)
 	defer client.Close()
 	t := results.New(hosts)
@@ -117,35 +116,22 @@ func (o *checkOptions) run(ctx context.Context, c *app) error {
 // logIns logs in to the hosts, PoolSize at once, and returns how each went. The channel
 // is closed when all are done; it must be read until then.
 func logIns(ctx context.Context, client *fleetssh.ParallelClient) <-chan results.Result {
-	n := len(client.Hosts)
 	ended := make(chan results.Result)
-	next := make(chan int)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		defer close(next)
-		for i := range n {
-			next <- i
+	client.HostDone = func(i int, err error) {
+		switch {
+		case err == nil: // told below
+		case fleetssh.OutcomeOf(err).Kind == fleetssh.Skipped:
+			ended <- results.Result{Index: i, Outcome: fleetssh.OutcomeOf(err)}
+		default:
+			ended <- results.LoginResult(i, &client.Hosts[i], nil, err)
 		}
-	})
-	for range min(client.PoolSize, n) {
-		wg.Go(func() {
-			for i := range next {
-				if ctx.Err() != nil {
-					ended <- results.Result{Index: i, Outcome: fleetssh.Outcome{Kind: fleetssh.Skipped}}
-					continue
-				}
-				connection, err := client.Client(ctx, i)
-				r := results.LoginResult(i, &client.Hosts[i], connection, err)
-				if err == nil {
-					connection.Close()
-				}
-				ended <- r
-			}
-		})
 	}
 	go func() {
-		wg.Wait()
-		close(ended)
+		defer close(ended)
+		_ = client.Do(ctx, func(_ context.Context, i int, c *fleetssh.Client) error { // HostDone has its errors
+			ended <- results.LoginResult(i, &client.Hosts[i], c, nil)
+			return nil
+		})
 	}()
 	return ended
 }

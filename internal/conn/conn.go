@@ -34,6 +34,7 @@ type Conn struct {
 	onDone    func()
 
 	users
+	opened atomic.Int64 // see Opened
 
 	wg   sync.WaitGroup // every goroutine of the connection and its channels, except those of Call
 	done chan struct{}  // closed when the connection has ended
@@ -104,6 +105,7 @@ func (c *Conn) SSH() *ssh.Client {
 	if c.ssh == nil {
 		c.LiftReadLimit()
 		c.Enter() // and never leaves
+		c.opened.Add(1)
 		c.AddProgramNow()
 		c.toSSH = handover{make(chan ssh.NewChannel), make(chan *ssh.Request)}
 		c.ssh = ssh.NewClient(c.conn, c.toSSH.channels, c.toSSH.requests)
@@ -273,8 +275,13 @@ func (c *Conn) Open(ctx context.Context, kind string, payload []byte) (ssh.Chann
 	if err != nil {
 		return nil, nil, err
 	}
+	c.opened.Add(1)
 	return channel, requests, nil
 }
+
+// Opened returns how many channels the client has opened. Handing out the connection by SSH
+// counts as one.
+func (c *Conn) Opened() int64 { return c.opened.Load() }
 
 // Stream returns a reader for one stream of a channel. The caller reads it to its end, or calls
 // [Stream.End].

@@ -2,11 +2,13 @@ package fleetshell
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -173,24 +175,28 @@ func (s *Shell) reconnect(ctx context.Context) {
 			}
 		})
 	}
-	places := make(chan struct{}, s.Client.PoolSize)
-	var wg sync.WaitGroup
-	for _, i := range lost {
-		wg.Go(func() {
-			places <- struct{}{}
-			if console, _ := s.Client.OpenConsole(ctx, i); console != nil {
-				s.consoles[i] = console
-			}
-			<-places
-		})
-	}
-	wg.Wait()
+	err := s.Client.Do(ctx, func(ctx context.Context, i int, c *fleetssh.Client) error {
+		if !slices.Contains(lost, i) {
+			return nil
+		}
+		console, err := c.OpenConsole(ctx)
+		if err == nil {
+			s.consoles[i] = console
+		}
+		return err
+	})
 	close(over)
 	watch.Wait()
+	errs := make(map[int]error)
+	if of, ok := errors.AsType[*fleetssh.HostsError](err); ok {
+		for _, f := range of.Failed {
+			errs[f.Host] = f.Err
+		}
+	}
 	t := results.New(s.Hosts)
 	t.Brief = true
 	for _, i := range lost {
-		s.chosen[i] = s.opened(t, i, s.consoles[i])
+		s.chosen[i] = s.opened(t, i, errs[i])
 	}
 	t.ShowFailures(s.Screen)
 }

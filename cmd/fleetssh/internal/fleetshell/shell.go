@@ -62,7 +62,7 @@ func (s *Shell) Open(ctx context.Context) error {
 	t := s.newSummary(s.all())
 	for i, console := range consoles {
 		s.consoles[i] = console
-		s.chosen[i] = s.opened(t, i, console)
+		s.chosen[i] = s.opened(t, i, console.Err)
 	}
 	s.Warnings.Show(s.Screen)
 	s.showFailures(t)
@@ -76,12 +76,11 @@ func (s *Shell) Open(ctx context.Context) error {
 }
 
 // opened adds a failed login to t, and reports whether the host can be used.
-func (s *Shell) opened(t *results.Summary, i int, console *fleetssh.Console) bool {
-	if console.Err == nil {
+func (s *Shell) opened(t *results.Summary, i int, err error) bool {
+	if err == nil {
 		return true
 	}
-	r := results.LoginResult(i, &s.Hosts[i].Config, nil, console.Err)
-	t.AddResult(r)
+	t.AddResult(results.LoginResult(i, &s.Hosts[i].Config, nil, err))
 	return false
 }
 

@@ -1,0 +1,143 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"fleetssh"
+	"fleetssh/internal/fleettest"
+)
+
+// Every host is worked on once, PoolSize at a time, and every error has its host.
+func TestDo(t *testing.T) {
+	t.Parallel()
+	_, hosts := fleettest.Simulated(t, 12, nil)
+	hosts[3].Port = fleettest.ClosedPort(t)
+	p := fleettest.NewFleet(t, hosts...)
+	p.PoolSize = 3
+	var mu sync.Mutex
+	done := make(map[int]error)
+	p.HostDone = func(i int, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if _, again := done[i]; again {
+			t.Errorf("host %d is done twice", i)
+		}
+		done[i] = err
+	}
+	odd := errors.New("odd")
+	var now, most atomic.Int64
+	outputs := make([]string, len(hosts))
+	err := p.Do(t.Context(), func(ctx context.Context, i int, c *fleetssh.Client) error {
+		for n := now.Add(1); n > most.Load(); n = now.Load() {
+			most.Store(n)
+		}
+		defer now.Add(-1)
+		out, err := c.Output(ctx, fmt.Sprintf("echo %d", i))
+		outputs[i] = string(out)
+		if i == 5 {
+			err = odd
+		}
+		return err
+	})
+	failed := fleettest.AsError[*fleetssh.HostsError](t, err)
+	if len(failed.Failed) != 2 || failed.Total != 12 || !errors.Is(err, odd) || failed.Failed[1].Err != odd {
+		t.Errorf("%v", err)
+	}
+	fleettest.Equal(t, "phase", fleettest.AsError[*fleetssh.ConnectionError](t, failed.Failed[0].Err).Phase, fleetssh.PhaseConnect)
+	for i, text := range outputs {
+		if want := fmt.Sprintf("%d\n", i); text != want && i != 3 {
+			t.Errorf("host %d: %q", i, text)
+		}
+		if (done[i] != nil) != (i == 3 || i == 5) {
+			t.Errorf("host %d is done with %v", i, done[i])
+		}
+	}
+	if len(done) != 12 || most.Load() > 3 {
+		t.Errorf("%d hosts are done, %d at a time", len(done), most.Load())
+	}
+}
+
+func TestDoStopsOnError(t *testing.T) {
+	t.Parallel()
+	_, hosts := fleettest.Simulated(t, 8, nil)
+	p := fleettest.NewFleet(t, hosts...)
+	p.PoolSize, p.StopOnError, p.MaxFailures = 1, true, 1
+	var at []int
+	err := p.Do(t.Context(), func(_ context.Context, i int, _ *fleetssh.Client) error {
+		at = append(at, i)
+		if i > 1 {
+			return errors.New("no")
+		}
+		return nil
+	})
+	if want := []int{0, 1, 2, 3}; !slices.Equal(at, want) {
+		t.Errorf("at work: %v", at)
+	}
+	failed := fleettest.AsError[*fleetssh.HostsError](t, err).Failed
+	if len(failed) != 6 || fleetssh.OutcomeOf(failed[2].Err).Kind != fleetssh.Skipped {
+		t.Errorf("%v", err)
+	}
+}
+
+// A connection that has died since the last call is replaced before anything has run on it,
+// and what has run is not done twice.
+func TestDoReplacesDeadConnections(t *testing.T) {
+	t.Parallel()
+	s := fleettest.NewServer(t, nil)
+	p := fleettest.NewFleet(t, s.Config())
+	for range 5 {
+		if err := p.Do(fleettest.Soon(t), func(ctx context.Context, _ int, c *fleetssh.Client) error {
+			_, err := c.Output(ctx, "true")
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s.Drop()
+	}
+	calls := 0
+	err := p.Do(fleettest.Soon(t), func(ctx context.Context, _ int, c *fleetssh.Client) error {
+		calls++
+		if _, err := c.Output(ctx, "true"); err != nil {
+			return err
+		}
+		s.Drop()
+		for {
+			if _, err := c.Output(ctx, "true"); err != nil {
+				return err
+			}
+		}
+	})
+	fleettest.AsError[*fleetssh.ConnectionError](t, err)
+	if calls > 2 || calls == 2 && !strings.Contains(err.Error(), "open a session") {
+		t.Errorf("%d calls: %v", calls, err)
+	}
+}
+
+// The context of the work ends when p is closed.
+func TestDoEndsWithClose(t *testing.T) {
+	t.Parallel()
+	_, hosts := fleettest.Simulated(t, 2, nil)
+	p := fleettest.NewFleet(t, hosts...)
+	p.PoolSize = 1
+	begun := make(chan struct{})
+	go func() {
+		<-begun
+		p.Close()
+	}()
+	err := p.Do(t.Context(), func(ctx context.Context, _ int, _ *fleetssh.Client) error {
+		close(begun)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	failed := fleettest.AsError[*fleetssh.HostsError](t, err).Failed
+	if len(failed) != 2 || fleetssh.OutcomeOf(failed[1].Err).Kind != fleetssh.Skipped || !strings.Contains(failed[0].Err.Error(), "closed") {
+		t.Errorf("%v", err)
+	}
+}
