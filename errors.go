@@ -151,6 +151,10 @@ type ExitError struct {
 	Stderr []byte     // the last 4 KiB of standard error, from Client.Output only
 }
 
+// OutcomeError means that a host did not do what was asked of it: see [Outcome.Err]. It is also
+// a [context.DeadlineExceeded] if the time was up, and a [context.Canceled] if it was cancelled.
+type OutcomeError struct{ Outcome Outcome }
+
 // CopyError means that a file could not be copied.
 type CopyError struct {
 	Host  string // empty if no host was contacted
@@ -288,6 +292,20 @@ func (e *ExitError) Error() string {
 		text += ": " + strings.TrimRight(string(e.Stderr), "\r\n")
 	}
 	return text
+}
+
+// Error implements [error].
+func (e *OutcomeError) Error() string { return e.Outcome.String() }
+
+// Is makes an OutcomeError match the errors of the context package.
+func (e *OutcomeError) Is(target error) bool {
+	switch e.Outcome.Kind {
+	case TimedOut:
+		return target == context.DeadlineExceeded
+	case Cancelled:
+		return target == context.Canceled
+	}
+	return false
 }
 
 // Error implements [error].

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strconv"
+	"strings"
 	"time"
 
 	"fleetssh/internal/conn"
@@ -77,6 +79,51 @@ func (k OutcomeKind) String() string {
 		return "unknown"
 	}
 	return outcomeNames[k]
+}
+
+// OK reports whether the command ran and returned exit code zero.
+func (o Outcome) OK() bool { return o.Kind == Exited && o.ExitCode == 0 }
+
+// String returns the outcome in words, such as "exited 3", "unreachable (auth)" or
+// "timed out, may still run".
+func (o Outcome) String() string {
+	switch o.Kind {
+	case Running, Skipped:
+		return o.Kind.String()
+	case Exited:
+		return "exited " + strconv.Itoa(o.ExitCode)
+	case Signaled:
+		return "ended by signal " + o.Signal
+	case TimedOut:
+		return "timed out" + o.stoppedText()
+	case Lost:
+		return "lost, may have run"
+	case Cancelled:
+		if o.Phase == "" {
+			return "cancelled" + o.stoppedText()
+		}
+	}
+	text := strings.ReplaceAll(o.Kind.String(), "_", " ")
+	if o.Phase != "" {
+		text += " (" + string(o.Phase) + ")"
+	}
+	return text
+}
+
+func (o Outcome) stoppedText() string {
+	if o.Stopped {
+		return " and stopped"
+	}
+	return ", may still run"
+}
+
+// Err returns nil if the outcome is OK, and an [*OutcomeError] otherwise. The error of
+// [HostOutput.WaitFinished] names the host and the cause as well.
+func (o Outcome) Err() error {
+	if o.OK() {
+		return nil
+	}
+	return &OutcomeError{Outcome: o}
 }
 
 // MayHaveRun reports whether the command may have had an effect on the host.
