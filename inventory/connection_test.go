@@ -155,7 +155,7 @@ func TestConnectionErrors(t *testing.T) {
 		{"ansible_connection: winrm", `ansible_connection: "winrm" is not supported`},
 		{"ansible_timeout: soon", `ansible_timeout: "soon" is not a whole number`},
 		{"ansible_ssh_common_args: -o StrictHostKeyChecking=perhaps", "ansible_ssh_common_args: -o StrictHostKeyChecking=perhaps is not supported"},
-		{"ansible_ssh_common_args: -o NoSuchThing=yes", `ansible_ssh_common_args: "nosuchthing" is no keyword`},
+		{"ansible_ssh_common_args: -o NoSuchThing=yes", `ansible_ssh_common_args: "nosuchthing" is not a keyword`},
 		{"ansible_ssh_common_args: -o Ciphers=none-such", "ansible_ssh_common_args: "},
 		{"ansible_ssh_extra_args: -F /no/such/file", "ansible_ssh_extra_args: "},
 		{"ansible_ssh_extra_args: -N", `ansible_ssh_extra_args: "-N" is not supported`},

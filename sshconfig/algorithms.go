@@ -13,14 +13,14 @@ import (
 // A suite is one kind of algorithm.
 type suite struct {
 	key       *keyword
-	ofKeys    bool     // and not of ciphers, say
-	preferred []string // what is offered by default, most wanted first
-	others    []string // what is known besides: it is weak
-	unbuilt   []string // of these, what a line may allow but fleetssh cannot do
+	ofKeys    bool     // key algorithms, which may be given as patterns
+	preferred []string // offered by default, in order of preference
+	others    []string // weak algorithms, which are not offered by default
+	unbuilt   []string // weak algorithms that fleetssh does not implement
 	list      func(*fleetssh.Algorithms) *[]string
 }
 
-// suites are the kinds of algorithms that fleetssh can be told.
+// suites are the kinds of algorithms that can be configured.
 var suites = []suite{
 	newSuite(keyCiphers, ssh.SupportedAlgorithms().Ciphers, ssh.InsecureAlgorithms().Ciphers,
 		func(a *fleetssh.Algorithms) *[]string { return &a.Ciphers }),
@@ -47,7 +47,7 @@ var suites = []suite{
 	},
 }
 
-// The algorithms of keys, in the order of OpenSSH.
+// Key algorithms, in OpenSSH's order.
 var (
 	certificateTypes = []string{
 		ssh.CertAlgoED25519v01, ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01,
@@ -61,7 +61,7 @@ var (
 	hardwareTypes            = []string{ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256}
 )
 
-// patternOrder is the order in which ssh has the algorithms that a pattern stands for.
+// patternOrder is ssh's order of the algorithms that match a pattern.
 var patternOrder = []string{
 	ssh.KeyAlgoED25519, ssh.CertAlgoED25519v01, ssh.KeyAlgoSKED25519, ssh.CertAlgoSKED25519v01,
 	ssh.KeyAlgoECDSA256, ssh.CertAlgoECDSA256v01, ssh.KeyAlgoECDSA384, ssh.CertAlgoECDSA384v01,
@@ -70,7 +70,7 @@ var patternOrder = []string{
 	ssh.KeyAlgoRSASHA256, ssh.CertAlgoRSASHA256v01, ssh.KeyAlgoRSASHA512, ssh.CertAlgoRSASHA512v01,
 }
 
-// hostKeySuite has certificates first, as ssh.
+// hostKeySuite prefers certificates, as ssh does.
 var hostKeySuite = suite{
 	key:       keyHostKeyAlgorithms,
 	ofKeys:    true,
@@ -79,7 +79,7 @@ var hostKeySuite = suite{
 	list:      func(a *fleetssh.Algorithms) *[]string { return &a.HostKeys },
 }
 
-// newSuite takes SHA-1 for weak, as fleetssh does.
+// newSuite returns a suite in which algorithms with SHA-1 are weak, as in fleetssh.
 func newSuite(key *keyword, good, weak []string, list func(*fleetssh.Algorithms) *[]string) suite {
 	s := suite{key: key, others: weak, list: list}
 	for _, name := range good {
@@ -92,11 +92,11 @@ func newSuite(key *keyword, good, weak []string, list func(*fleetssh.Algorithms)
 	return s
 }
 
-// wanted returns the algorithms that a value names, of those that fleetssh has, and
-// the names that it has not.
+// wanted returns the algorithms in a value that fleetssh has, and the names of those that it does not
+// have.
 func (s *suite) wanted(value string) (list, missing []string) {
 	all := slices.Concat(s.preferred, s.others)
-	var patterns []string // what they stand for: only names of keys may be patterns
+	var patterns []string // candidates for patterns, which only key algorithms may be
 	if s.ofKeys {
 		patterns = slices.DeleteFunc(slices.Clone(patternOrder), func(name string) bool { return !slices.Contains(all, name) })
 	}
@@ -113,9 +113,10 @@ func (s *suite) wanted(value string) (list, missing []string) {
 	return list, missing
 }
 
-// assemble applies a list of algorithms to the default one: "+" in front adds to it,
-// "-" takes patterns away from it, "^" puts to its head, and without any of them it
-// is replaced. A name may be a pattern for those in all. ssh_config(5), "Ciphers".
+// assemble applies the value of a keyword to the default list: a leading "+" appends algorithms, "-"
+// removes those that match patterns, "^" puts algorithms at the head, and otherwise the value replaces
+// the list. If all is not nil, names may be patterns for the algorithms in all. See ssh_config(5),
+// "Ciphers".
 func assemble(value string, preferred, all []string) []string {
 	mode := byte(0)
 	if value != "" && strings.IndexByte("+-^", value[0]) >= 0 {
@@ -141,7 +142,7 @@ func assemble(value string, preferred, all []string) []string {
 	return named
 }
 
-// appendNew returns a, and what of b is not in it.
+// appendNew returns a followed by the elements of b that are not in a.
 func appendNew(a, b []string) []string {
 	all := slices.Clone(a)
 	for _, name := range b {
@@ -152,7 +153,7 @@ func appendNew(a, b []string) []string {
 	return all
 }
 
-// algorithms fills in the lists of the configuration where given has none.
+// algorithms returns given with the lists of the configuration where given has none.
 func (s *Settings) algorithms(given *fleetssh.Algorithms) (*fleetssh.Algorithms, error) {
 	var all fleetssh.Algorithms
 	if given != nil {
@@ -184,13 +185,13 @@ func (s *Settings) algorithms(given *fleetssh.Algorithms) (*fleetssh.Algorithms,
 	return &all, nil
 }
 
-// without returns what of a is not in b.
+// without returns the elements of a that are not in b.
 func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(name string) bool { return slices.Contains(b, name) })
 }
 
-// orderedByKnown reports whether what is known for a host still comes first, as it
-// does for ssh where HostKeyAlgorithms only adds to the default or takes from it.
+// orderedByKnown reports whether the types of known keys of a host still come first. In ssh they do if
+// HostKeyAlgorithms only adds to the default list or removes from it.
 func orderedByKnown(value string) bool {
 	return strings.HasPrefix(value, "+") || strings.HasPrefix(value, "-")
 }

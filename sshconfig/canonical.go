@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// lookupTimeout bounds the look-up of one name.
+// lookupTimeout bounds a look-up.
 const lookupTimeout = 10 * time.Second
 
 // canonicalizes reports whether CanonicalizeHostname is on.
@@ -20,8 +20,9 @@ func (p *pass) canonicalizes() bool {
 	return mode == "yes" || mode == "always"
 }
 
-// settle gives what decides about that its default: the second pass cannot change it.
-func (p *pass) settle() {
+// setCanonicalDefaults sets the defaults of CanonicalizeHostname and related keywords. The second pass
+// cannot change them.
+func (p *pass) setCanonicalDefaults() {
 	for _, d := range []struct {
 		key   *keyword
 		value string
@@ -32,8 +33,8 @@ func (p *pass) settle() {
 	}
 }
 
-// canonical returns the name to use for a host: an address in its usual spelling, a
-// name in lower case, with a domain added where CanonicalizeHostname asks for it.
+// canonical returns the canonical name of a host: an address in its usual spelling, or a name in lower
+// case with a domain as CanonicalizeHostname demands.
 func (p *pass) canonical(host string, proxied bool) (string, error) {
 	if address, ok := numericAddress(host); ok && p.mayUse(address) {
 		return address.String(), nil
@@ -68,14 +69,14 @@ func (p *pass) mayUse(a netip.Addr) bool {
 	return true
 }
 
-// qualify tries the domains of CanonicalDomains. name is what the full name stands
-// for, empty if none of them exists.
+// qualify tries the domains of CanonicalDomains. name is the canonical name (CNAME) of the full name,
+// empty if none exists.
 func (p *pass) qualify(host string) (full, name string, err error) {
 	if name, anchored := strings.CutSuffix(host, "."); anchored {
 		if f, err := p.file.lookup(p.ctx, host); err == nil {
 			return name, f.name, nil
 		}
-		return host, "", p.fallback(host)
+		return host, "", p.fallbackError(host)
 	}
 	most, err := strconv.Atoi(p.one(keyCanonicalMaxDots))
 	if err != nil || strings.Count(host, ".") > most {
@@ -92,13 +93,13 @@ func (p *pass) qualify(host string) (full, name string, err error) {
 			}
 		}
 	}
-	return host, "", p.fallback(host)
+	return host, "", p.fallbackError(host)
 }
 
-// fallback is the error for a host that is in none of the domains.
-func (p *pass) fallback(host string) error {
+// fallbackError returns the error for a host in none of the domains, nil if that is allowed.
+func (p *pass) fallbackError(host string) error {
 	if l := p.first(keyCanonicalFallback); l != nil && l.values[0] == "no" {
-		return l.at.errorf("%s is in none of the CanonicalDomains, and CanonicalizeFallbackLocal is no", host)
+		return l.at.errorf("%s is not in any of the CanonicalDomains, and CanonicalizeFallbackLocal is no", host)
 	}
 	return nil
 }
@@ -112,7 +113,7 @@ func (p *pass) cnameRules() []string {
 	return l.values
 }
 
-// follow returns the name that a host stands for, if that is permitted.
+// follow returns the CNAME of a host if CanonicalizePermittedCNAMEs permits it, otherwise the host.
 func (p *pass) follow(host, cname string) string {
 	cname = strings.ToLower(strings.TrimSuffix(cname, "."))
 	for _, rule := range p.cnameRules() {
@@ -124,10 +125,10 @@ func (p *pass) follow(host, cname string) string {
 	return host
 }
 
-// found is what a name is known by.
+// found is the result of a look-up: the canonical name.
 type found struct{ name string }
 
-// lookup looks a name up, once, for the first who asks.
+// lookup looks up a name, once for all callers.
 func (f *File) lookup(ctx context.Context, name string) (found, error) {
 	f.mu.Lock()
 	if f.lookups == nil {
@@ -158,8 +159,7 @@ func (f *File) ask(ctx context.Context, name string) (found, error) {
 	return found{name}, nil
 }
 
-// numericAddress reads an address, in any spelling that C libraries know (inet_aton):
-// "127.1" for one.
+// numericAddress parses an address in any spelling that C libraries accept (inet_aton), such as "127.1".
 func numericAddress(s string) (a netip.Addr, ok bool) {
 	if a, err := netip.ParseAddr(s); err == nil {
 		return a, true
@@ -186,7 +186,7 @@ func numericAddress(s string) (a netip.Addr, ok bool) {
 	return netip.AddrFrom4([4]byte{byte(address >> 24), byte(address >> 16), byte(address >> 8), byte(address)}), true
 }
 
-// plainBase refuses the binary and octal numbers of Go, which C does not know.
+// plainBase refuses binary and octal numbers in the syntax of Go.
 func plainBase(part string) bool {
 	return len(part) < 2 || part[0] != '0' || !strings.ContainsAny(part[1:2], "bBoO")
 }

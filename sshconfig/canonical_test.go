@@ -8,7 +8,7 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// names are a Resolver: a name, and the name that it stands for.
+// names is a Resolver: the canonical name of each name.
 type names map[string]string
 
 func (n names) LookupHost(_ context.Context, name string) ([]string, error) {

@@ -15,7 +15,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// sshG returns what ssh -G says of an alias, by keyword in lower case.
+// sshG returns the output of ssh -G for an alias, by keyword in lower case.
 func sshG(t testing.TB, config string, args ...string) (map[string][]string, error) {
 	t.Helper()
 	cmd := exec.Command("ssh", slices.Concat([]string{"-G", "-F", config}, args)...)
@@ -35,8 +35,8 @@ func sshG(t testing.TB, config string, args ...string) (map[string][]string, err
 	return values, nil
 }
 
-// compared are the keywords that are compared with ssh -G, and how its spelling of a
-// value becomes ours.
+// compared are the keywords that are compared with ssh -G, and how to convert its spelling of a value
+// to ours.
 var compared = map[string]func(ours, ssh []string) (want []string){
 	"addressfamily": same, "batchmode": same, "checkhostip": same, "requiredrsasize": setOnly, "knownhostscommand": notNone, "canonicalizefallbacklocal": same, "canonicalizemaxdots": same,
 	"canonicalizehostname": spelled(map[string]string{"false": "no", "true": "yes"}),
@@ -56,7 +56,7 @@ var compared = map[string]func(ours, ssh []string) (want []string){
 
 func same(_, ssh []string) []string { return ssh }
 
-// setOnly is for keywords whose default we do not show. A list is one line of ssh.
+// setOnly is for keywords whose default we do not show. ssh prints a list on one line.
 func setOnly(ours, ssh []string) []string {
 	if len(ours) == 0 {
 		return nil
@@ -64,7 +64,7 @@ func setOnly(ours, ssh []string) []string {
 	return strings.Fields(ssh[0])
 }
 
-// once is for SendEnv, which the second pass of ssh adds again.
+// once is for SendEnv, which the second pass of ssh adds a second time.
 func once(_, ssh []string) []string {
 	var want []string
 	for _, s := range ssh {
@@ -84,7 +84,7 @@ func spelled(words map[string]string) func(_, ssh []string) []string {
 	}
 }
 
-// tilde is for files that ssh -G shows as they were written.
+// tilde is for files that ssh -G prints as they were written.
 func tilde(ours, ssh []string) []string {
 	if len(ours) == 0 {
 		return nil
@@ -98,7 +98,7 @@ func tilde(ours, ssh []string) []string {
 	return want
 }
 
-// notNone is for keywords that ssh -G does not show when they are "none".
+// notNone is for keywords that ssh -G does not print if they are "none".
 func notNone(ours, ssh []string) []string {
 	if len(ours) == 1 && ours[0] == "none" && len(ssh) == 0 {
 		return ours
@@ -114,7 +114,7 @@ func alive(ours, ssh []string) []string {
 	return ssh
 }
 
-// compare fails if ssh -G and we differ.
+// compare fails if our settings differ from those of ssh -G.
 func compare(t testing.TB, config, alias string, options ...string) {
 	t.Helper()
 	var args []string
@@ -161,7 +161,7 @@ func resolveFile(config, alias string, options []string) (*Settings, error) {
 	return f.Resolve(alias, "")
 }
 
-// sshDefaults returns what ssh -G says without a configuration.
+// sshDefaults returns the output of ssh -G without a configuration.
 func sshDefaults(t testing.TB) map[string][]string {
 	t.Helper()
 	values, err := sshG(t, "none", "localhost")
@@ -171,7 +171,7 @@ func sshDefaults(t testing.TB) map[string][]string {
 	return values
 }
 
-// sshKeyTypes returns the algorithms of keys that ssh knows, which patterns may stand for.
+// sshKeyTypes returns the key algorithms of ssh, which patterns may match.
 var sshKeyTypesOnce = sync.OnceValues(func() ([]byte, error) { return exec.Command("ssh", "-Q", "HostKeyAlgorithms").Output() })
 
 func sshKeyTypes(t testing.TB) []string {
@@ -183,7 +183,7 @@ func sshKeyTypes(t testing.TB) []string {
 	return strings.Fields(string(out))
 }
 
-// TestLikeSSH compares us with ssh over random configurations.
+// TestLikeSSH compares our settings with those of ssh for random configurations.
 func TestLikeSSH(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -201,7 +201,7 @@ func TestLikeSSH(t *testing.T) {
 	})
 }
 
-// difference returns what compare complains of.
+// difference returns the failures of compare.
 func difference(t testing.TB, config, alias string, options ...string) string {
 	f := &failer{TB: t}
 	func() {
@@ -215,7 +215,7 @@ func difference(t testing.TB, config, alias string, options ...string) string {
 	return f.text
 }
 
-// failer gathers what compare complains of.
+// failer records the failures of compare.
 type failer struct {
 	testing.TB
 	text string
@@ -235,7 +235,7 @@ type configurer struct {
 	t       *rapid.T
 	dir     string
 	files   int
-	written string // all of it, for the report
+	written string // the whole configuration, for the failure message
 }
 
 func (c *configurer) pick(label string, from ...string) string {
@@ -330,7 +330,7 @@ func (c *configurer) setting() string {
 		{"UserKnownHostsFile", "/k1 /k2", "none", "~/k3 /%h-%p-%r", "/${SHELL_UNSET_X}", "/%k"},
 		{"GlobalKnownHostsFile", "/g1", "/g1 /g2"},
 		{"HostKeyAlias", "key"},
-		{"ForwardAgent", "yes", "no"}, // to mix them with paths confuses ssh
+		{"ForwardAgent", "yes", "no"}, // ssh misreads them together with paths
 		{"IdentityAgent", "none", "~/agent", "$AGENT", "SSH_AUTH_SOCK", "/%u/%d"},
 		{"IdentitiesOnly", "yes", "no"}, {"BatchMode", "yes", "no"}, {"HashKnownHosts", "yes"},
 		{"PubkeyAuthentication", "no", "yes", "unbound"}, {"PasswordAuthentication", "no"}, {"KbdInteractiveAuthentication", "no"},

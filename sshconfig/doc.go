@@ -1,20 +1,29 @@
-// Package sshconfig reads the configuration of OpenSSH's client as ssh reads it, and
-// makes settings of it that fleetssh uses.
+// Package sshconfig reads the configuration of OpenSSH's client (ssh_config) as ssh reads it, and converts
+// it to configurations of fleetssh.
 //
-// [Load] reads the files once. [File.Host] answers for one alias with a
-// [fleetssh.HostConfig], [File.Resolve] with every setting and where it comes from,
-// as ssh -G does.
+//	config, err := sshconfig.Load() // ~/.ssh/config and /etc/ssh/ssh_config
+//	if err != nil {
+//		return err
+//	}
+//	host, err := config.Host("web1", fleetssh.HostConfig{User: "deploy"})
+//	if err != nil {
+//		return err
+//	}
+//	client, err := fleetssh.Dial(ctx, host)
 //
-// # What is read
+// [Load] reads the files once. [File.Host] returns the [fleetssh.HostConfig] of one host. [File.Resolve]
+// returns all settings of a host and where they come from, like ssh -G. The example "Fleet" of package
+// inventory combines an ssh_config with an inventory.
 //
-// All of ssh_config(5) up to OpenSSH 10: quotes and comments, "Key=Value", Host with
-// negation, Match with all its criteria but command and version, which are never true
-// here, Include, the second pass of Match final and CanonicalizeHostname, tokens,
-// ${VARIABLES}, and lists of algorithms with "+", "-" and "^". The first value of a
-// keyword wins. As with ssh, an unknown keyword is an error unless IgnoreUnknown names
-// it, and so is a value that cannot be used, even where it does not apply.
+// # Syntax
 //
-// # What has an effect
+// The package reads all of ssh_config(5) up to OpenSSH 10: quotes and comments, "Key=Value", Host with
+// negation, Match, Include, the second pass of Match final and CanonicalizeHostname, tokens,
+// ${VARIABLES}, and lists of algorithms with "+", "-" and "^". The criteria command and version of Match
+// are never true. The first value of a keyword wins. As in ssh, an unknown keyword is an error unless
+// IgnoreUnknown allows it, and an invalid value is an error even where it does not apply.
+//
+// # Keywords with an effect
 //
 // AddressFamily, BatchMode, BindAddress, BindInterface, CanonicalDomains,
 // CanonicalizeFallbackLocal, CanonicalizeHostname, CanonicalizeMaxDots,
@@ -30,34 +39,30 @@
 // RevokedHostKeys, SendEnv, ServerAliveCountMax, ServerAliveInterval, SetEnv,
 // StrictHostKeyChecking, Tag, User and UserKnownHostsFile.
 //
-// What only narrows, in that less is trusted or offered, is honoured, or else the host
-// is not connected to. It is not honoured over the connection of a master, which ssh
-// has made by its own rules.
+// A setting that narrows what is trusted or offered is honoured, or else the host is not connected to.
+// The exception is the connection of a master (ControlPath), which ssh has made by its own rules.
 //
-// Where fleetssh differs from ssh:
+// fleetssh differs from ssh in these points:
 //
-//   - StrictHostKeyChecking ask is strict. no is accept-new: a host that is not known
-//     is added, but one whose key has changed is refused, where ssh would go on
-//     without passwords.
-//   - Algorithms that fleetssh does not have are left out; it is an error if none is
-//     left. "+", "-" and "^" change the defaults of fleetssh. There are no signatures
-//     with SHA-1, of users or of authorities, whatever a line allows.
-//   - RequiredRSASize holds for the keys of authorities, too.
-//   - The methods that PreferredAuthentications leaves out are not tried, but their
-//     order is always Kerberos, keys, passwords.
+//   - StrictHostKeyChecking ask means yes. no means accept-new: unknown hosts are added, but a host whose
+//     key has changed is refused, where ssh would connect without passwords.
+//   - Algorithms that fleetssh does not have are skipped; it is an error if none is left. "+", "-" and "^"
+//     change the defaults of fleetssh. There are no SHA-1 signatures of users or authorities, whatever a
+//     line allows.
+//   - RequiredRSASize also applies to the keys of authorities.
+//   - Methods that PreferredAuthentications omits are not tried, but the order is always Kerberos, keys,
+//     passwords.
 //   - With BatchMode, nothing is asked.
-//   - "ProxyCommand ssh -W %h:%p gate", with options that are all understood, is a hop
-//     that hosts share, as with ProxyJump: one connection in place of an ssh for each
-//     host.
-//   - ServerAliveInterval 0 turns probes off; without it, the default of fleetssh
-//     holds.
-//   - Without an agent, ForwardAgent does nothing, as in ssh.
+//   - "ProxyCommand ssh -W %h:%p HOP", if all its options are understood, is a hop that hosts share, as
+//     with ProxyJump: one connection instead of an ssh process for each host.
+//   - ServerAliveInterval 0 disables keep-alives. Without the keyword, the default of fleetssh applies.
+//   - Without an agent, ForwardAgent has no effect, as in ssh.
 //
-// # What has none
+// # Keywords without effect
 //
-// [File.Unsupported] and [Settings.Unsupported] name the lines that would change how
-// ssh connects, or what it does then, and what the differences above leave out; not
-// where the value is the default. [Unsupported.Use] says what they would concern:
+// [File.Unsupported] and [Settings.Unsupported] return the lines that matter to ssh and have no effect,
+// and what the differences above leave out, except values that are ssh's default. [Unsupported.Use] says
+// what the lines would affect:
 //
 //   - the connection: AddKeysToAgent, ChannelTimeout, Compression, ControlMaster,
 //     GSSAPIKeyExchange, GSSAPIRenewalForcesRekey, GSSAPITrustDns,
@@ -70,17 +75,17 @@
 //   - tunnels: ExitOnForwardFailure, GatewayPorts, PermitRemoteOpen,
 //     StreamLocalBindMask, StreamLocalBindUnlink
 //
-// Passed over, and their values not looked at, are keywords that mean nothing here:
+// Keywords that are meaningless to fleetssh are ignored, and their values are not checked:
 //
-//   - what says more about something above: ControlPersist, EnableSSHKeysign,
+//   - keywords that refine one of the above: ControlPersist, EnableSSHKeysign,
 //     ForwardX11Timeout, ForwardX11Trusted, GSSAPIKexAlgorithms,
 //     HostbasedAcceptedAlgorithms, TunnelDevice, XAuthLocation
 //   - the messages, the log and the terminal of ssh: EnableEscapeCommandline,
 //     FingerprintHash, LogLevel, LogVerbose, SyslogFacility, VersionAddendum,
 //     VisualHostKey, WarnWeakCrypto
-//   - ForkAfterAuthentication and StdinNull, because fleetssh goes to no background, and
-//     reads only the input that it is told to
-//   - TCPKeepAlive, because dead hosts are found by probes of SSH
+//   - ForkAfterAuthentication and StdinNull, because fleetssh does not go to the background, and reads
+//     standard input only when told to
+//   - TCPKeepAlive, because SSH keep-alives find dead hosts
 //   - UseKeychain of Apple's ssh, on macOS
-//   - what ssh itself passes over: Protocol and others
+//   - keywords that ssh itself ignores, such as Protocol
 package sshconfig

@@ -17,8 +17,8 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// effects are lines for each keyword that works, and what they need to have an effect.
-// Those that narrow are in narrowing.
+// effects are lines for each keyword with an effect, together with the lines that they need to have it.
+// Keywords that narrow are in narrowing.
 var effects = map[string]struct{ without, with string }{
 	"BatchMode":                   {with: "BatchMode yes"},
 	"BindAddress":                 {"BindInterface lo", "BindAddress 127.0.0.9"},
@@ -49,7 +49,7 @@ var effects = map[string]struct{ without, with string }{
 	"Port":                        {with: "Port 23"},
 	"ProxyCommand":                {with: "ProxyCommand nc %h %p"},
 	"ProxyJump":                   {with: "ProxyJump gate"},
-	"ProxyUseFdpass":              {"ProxyCommand ssh -F none -W %h:%p gate", "ProxyUseFdpass yes"}, // and no hop, then
+	"ProxyUseFdpass":              {"ProxyCommand ssh -F none -W %h:%p gate", "ProxyUseFdpass yes"}, // then it is not a hop
 	"SendEnv":                     {with: "SendEnv PATH"},
 	"ServerAliveCountMax":         {"ServerAliveInterval 30", "ServerAliveCountMax 1"},
 	"ServerAliveInterval":         {with: "ServerAliveInterval 30"},
@@ -59,12 +59,12 @@ var effects = map[string]struct{ without, with string }{
 	"UserKnownHostsFile":          {with: "UserKnownHostsFile /u"},
 }
 
-// elsewhere are keywords whose effect does not show in a HostConfig.
+// elsewhere are keywords whose effect is not visible in a HostConfig.
 var elsewhere = map[string]string{
 	"HashKnownHosts": "TestHashKnownHosts",
 }
 
-// oneZone is a resolver that knows one host.
+// oneZone is a Resolver that knows one host.
 type oneZone struct{}
 
 func (oneZone) LookupHost(_ context.Context, name string) ([]string, error) {
@@ -76,7 +76,7 @@ func (oneZone) LookupHost(_ context.Context, name string) ([]string, error) {
 
 func (oneZone) LookupCNAME(context.Context, string) (string, error) { return "real.example.net", nil }
 
-// TestEffects sets every keyword that the table says has an effect, and sees it.
+// TestEffects checks that every applied keyword has an effect.
 func TestEffects(t *testing.T) {
 	t.Parallel()
 	outcome := func(text string) string {
@@ -130,8 +130,8 @@ const inManual = `Host Match AddKeysToAgent AddressFamily BatchMode BindAddress 
 	StrictHostKeyChecking SyslogFacility Tag TCPKeepAlive Tunnel TunnelDevice UpdateHostKeys User UserKnownHostsFile
 	VerifyHostKeyDNS VersionAddendum VisualHostKey WarnWeakCrypto XAuthLocation`
 
-// TestManual knows every keyword of the manual page, and says in the package comment what
-// becomes of it.
+// TestManual checks that the table has every keyword of the manual page, and that the package comment
+// says what fleetssh does with it.
 func TestManual(t *testing.T) {
 	t.Parallel()
 	comment := packageComment(t)
@@ -149,7 +149,7 @@ func TestManual(t *testing.T) {
 	}
 }
 
-// TestHashKnownHosts adds a new host by the hash of its name.
+// TestHashKnownHosts checks that a new host is added with its name hashed.
 func TestHashKnownHosts(t *testing.T) {
 	t.Parallel()
 	public, _, err := ed25519.GenerateKey(rand.Reader)
@@ -172,7 +172,7 @@ func TestHashKnownHosts(t *testing.T) {
 	}
 }
 
-// TestMacOS knows the keyword of Apple's ssh where that runs, and nowhere else.
+// TestMacOS checks that UseKeychain is a keyword on macOS only.
 func TestMacOS(t *testing.T) {
 	t.Parallel()
 	for system, want := range map[string]bool{"darwin": true, "linux": false, "windows": false} {

@@ -6,54 +6,52 @@ import (
 	"strconv"
 )
 
-// An Error is something in the configuration that cannot be used, and where it is.
+// An Error says what is wrong in the configuration, and where.
 type Error struct {
-	File string // a path; "-o" for a line given to [File.Options]
-	Line int    // from 1; 0 for a line given to [File.Options], and for a whole file
+	File string // a path, or "-o" for a line given to [File.Options]
+	Line int    // from 1; 0 if File is "-o", or if the error concerns the whole file
 	Err  error  // what is wrong
 
-	// Keyword, if not empty, is what ssh_config(5) does not know: IgnoreUnknown passes it
-	// over.
+	// Keyword, if not empty, is an unknown keyword, which IgnoreUnknown can allow.
 	Keyword string
 }
 
-// ErrLoop is for a hop that is reached through itself.
+// ErrLoop is the error for a hop that would be reached through itself. It is wrapped in an [*Error].
 var ErrLoop = errors.New("the hop leads to itself")
 
-// Error says where and what, as "file:line: what".
+// Error returns "file:line: what is wrong".
 func (e *Error) Error() string { return fmt.Sprintf("%s: %v", origin{e.File, e.Line}, e.Err) }
 
-// Unwrap returns what is wrong.
+// Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Unsupported is a line that would change how ssh connects, or what it does then,
-// and that has no effect here, or not its whole effect.
+// Unsupported is a line that matters to ssh and has no effect in fleetssh, or not its full effect.
 type Unsupported struct {
-	Keyword string // as ssh_config(5) writes it
-	Value   string // as it was written
-	File    string // a path, or "-o"
+	Keyword string // in the spelling of ssh_config(5)
+	Value   string // as written in the line
+	File    string // a path, or "-o" for a line given to [File.Options]
 	Line    int    // from 1; 0 if File is "-o"
-	Reason  string // why, if there is more to say than that fleetssh does not do it
+	Reason  string // what fleetssh does instead; empty if the line just has no effect
 
-	// Minor says that there is no need to tell it at every run: the line has its effect
-	// but for what fleetssh does not have anyway, or the error that it leads to says it.
+	// Minor says that a program need not report the line on each run: what is missing makes no
+	// difference, or an error reports it when it does.
 	Minor bool
 
-	// Use says what of fleetssh it would change.
+	// Use says which uses of fleetssh the line would affect.
 	Use Use
 }
 
-// A Use is what of fleetssh a line would change.
+// A Use is a way to use a connection.
 type Use int
 
-// The zero Use is that of lines that concern the connection, whatever it is for.
+// The uses of a connection. UseConnection, the zero value, means every use.
 const (
 	UseConnection Use = iota
 	UseCommands       // commands and shells
 	UseTunnels
 )
 
-// String says where and what in one line, as "file:line: Keyword value: reason".
+// String returns "file:line: Keyword value: reason", in one line.
 func (u Unsupported) String() string {
 	reason := u.Reason
 	if reason == "" {
@@ -62,20 +60,20 @@ func (u Unsupported) String() string {
 	return fmt.Sprintf("%s: %s %s: %s", origin{u.File, u.Line}, u.Keyword, u.Value, reason)
 }
 
-// origin is where a line stands.
+// origin is the position of a line.
 type origin struct {
 	file string
 	line int
 }
 
-// Where lines that are in no file come from.
+// The origins of lines that are not in a file.
 const (
 	fromOption  = "-o"
 	fromCaller  = "argument"
 	fromDefault = "default"
 )
 
-// String writes the origin as file:line.
+// String returns "file:line".
 func (o origin) String() string {
 	if o.line == 0 {
 		return o.file
@@ -83,7 +81,7 @@ func (o origin) String() string {
 	return o.file + ":" + strconv.Itoa(o.line)
 }
 
-// errorf makes an Error of what is wrong at o.
+// errorf returns an [*Error] at o.
 func (o origin) errorf(format string, args ...any) error {
 	return &Error{File: o.file, Line: o.line, Err: fmt.Errorf(format, args...)}
 }

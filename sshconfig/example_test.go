@@ -1,6 +1,8 @@
 package sshconfig_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -57,4 +59,75 @@ func ExampleFile_Resolve() {
 		fmt.Println(value.Keyword, value.Value, "from", value.Origin)
 	}
 	// Output: IdentityFile /keys/web1 from -o
+}
+
+func ExampleFile_Unsupported() {
+	config, err := sshconfig.Load("none")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := config.Options("Compression=yes", "RequestTTY=force", "LogLevel=DEBUG"); err != nil {
+		log.Fatal(err)
+	}
+	for _, line := range config.Unsupported() {
+		fmt.Println(line, line.Use == sshconfig.UseCommands)
+	}
+	// Output:
+	// -o: Compression yes: has no effect false
+	// -o: RequestTTY force: has no effect: --tty asks for a terminal true
+}
+
+func ExampleFile_Hop() {
+	config, err := sshconfig.Load("none")
+	if err != nil {
+		log.Fatal(err)
+	}
+	config.Hops = fleetssh.HostConfig{Attempts: 3}
+	// A hop that an inventory names, shared by two hosts.
+	gate := &fleetssh.HostConfig{Host: "gate", User: "jump"}
+	first, err := config.Hop(context.Background(), gate)
+	if err != nil {
+		log.Fatal(err)
+	}
+	second, err := config.Hop(context.Background(), gate)
+	fmt.Println(first.User, first.Host, first == second, err)
+	// Output: jump gate true <nil>
+}
+
+func ExampleSettings_All() {
+	config, err := sshconfig.Load("none")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := config.Options("HostName=%h.example.org", "Port=2222"); err != nil {
+		log.Fatal(err)
+	}
+	settings, err := config.Resolve("web1", "alice")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, value := range settings.All() {
+		if value.Origin != "default" {
+			fmt.Println(value.Keyword, value.Value, "from", value.Origin)
+		}
+	}
+	// Output:
+	// HostName web1.example.org from -o
+	// Port 2222 from -o
+	// User alice from argument
+}
+
+func ExampleError() {
+	config, err := sshconfig.Load("none")
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = config.Options("Port=http/1")
+	if bad, ok := errors.AsType[*sshconfig.Error](err); ok {
+		fmt.Println(bad.File, bad.Line)
+	}
+	fmt.Println(err)
+	// Output:
+	// -o 0
+	// -o: Port: "http/1" is not a port
 }

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// execTimeout is how long the command of a Match exec may take.
+// execTimeout bounds a command of Match exec.
 const execTimeout = 10 * time.Second
 
-// execs are the commands of Match exec that have been run, each once.
+// execs runs the commands of Match exec, each once.
 type execs struct {
 	run func(ctx context.Context, line string) (bool, error)
 
@@ -22,8 +22,8 @@ type execs struct {
 	done map[string]func() (bool, error)
 }
 
-// holds runs a line, if that has not been done. Others who ask for the same line
-// meanwhile wait for the answer.
+// holds returns whether a command exits with 0. It runs each command line once; concurrent callers share
+// the result.
 func (e *execs) holds(ctx context.Context, line string) (bool, error) {
 	e.mu.Lock()
 	if e.done == nil {
@@ -38,7 +38,7 @@ func (e *execs) holds(ctx context.Context, line string) (bool, error) {
 	return answer()
 }
 
-// shell reports whether the user's shell ends with 0 when it runs a line.
+// shell runs a line in the user's shell, and reports whether it exits with 0.
 func shell(ctx context.Context, line string) (bool, error) {
 	return shellWithin(ctx, execTimeout, line)
 }
@@ -53,8 +53,8 @@ func shellWithin(parent context.Context, timeout time.Duration, line string) (bo
 	case name == "":
 		name = "/bin/sh"
 	}
-	cmd := exec.CommandContext(ctx, name, flag, line) // no input, no output
-	endTogether(cmd)
+	cmd := exec.CommandContext(ctx, name, flag, line) // without input and output
+	killGroup(cmd)
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
 	if parent.Err() != nil {

@@ -4,5 +4,5 @@ package sshconfig
 
 import "os/exec"
 
-// endTogether does nothing: there are no groups of processes.
-func endTogether(*exec.Cmd) {}
+// killGroup does nothing: there are no process groups.
+func killGroup(*exec.Cmd) {}

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// endTogether lets what a command has started end with it, when its time is up.
-func endTogether(cmd *exec.Cmd) {
+// killGroup makes cancelling the command kill its whole process group.
+func killGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }

@@ -2,7 +2,7 @@ package sshconfig
 
 import "strings"
 
-// Keywords returns the names of all keywords, as ssh_config(5) writes them.
+// Keywords returns the names of all keywords in the spelling of ssh_config(5).
 func Keywords() []string {
 	var names []string
 	for _, k := range keywords {
@@ -11,7 +11,7 @@ func Keywords() []string {
 	return names
 }
 
-// MeaningOf returns what becomes of a keyword, empty if it is none.
+// MeaningOf returns what fleetssh does with a keyword, empty if it is unknown.
 func MeaningOf(name string) string {
 	k := keywords[strings.ToLower(name)]
 	if k == nil {

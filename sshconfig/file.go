@@ -13,66 +13,63 @@ import (
 	"fleetssh"
 )
 
-// A File is what has been read from configuration files, in the order in which ssh
-// looks at them. Its methods may be called by many goroutines at once, but for
-// [File.Options].
+// A File is a configuration: the contents of one or more files, in the order in which ssh reads them.
+// It comes from [Load]; the zero value must not be used. Its methods may be called by multiple
+// goroutines at once, except [File.Options]. Its fields must be set before the first call of Host, Hop
+// or Resolve.
 type File struct {
-	// Hops is what the hosts of ProxyJump start from, as base does for a host in
-	// [File.Host]: which keys to offer, whom to trust, how long to wait. KeyFile and
-	// CertFile of its Auth are offered beside the keys that the files name for the hop,
-	// or the default ones: see [fleetssh.Auth.Suggested]. What tells one host from
-	// another is not used of it: Host, Alias, HostKeyAlias, Port, User, Proxy,
-	// DialContext, ControlPath and ForwardAgent. It must be set before the first call of
-	// Host.
+	// Hops is the base configuration of the hops of ProxyJump, as base is that of a host in
+	// [File.Host]: which keys to offer, which host keys to trust, how long to wait. KeyFile and CertFile
+	// of its Auth are offered in addition to the keys in the files, or to the default keys: see
+	// [fleetssh.Auth.Suggested]. Settings of an individual host are not used: Host, Alias, HostKeyAlias,
+	// Port, User, Proxy, DialContext, ControlPath and ForwardAgent.
 	Hops fleetssh.HostConfig
 
-	// Resolver looks up names for CanonicalizeHostname. Nil means
-	// [net.DefaultResolver]. It must be set before the first call of Host or Resolve.
+	// Resolver looks up names for CanonicalizeHostname. Nil means [net.DefaultResolver].
 	Resolver Resolver
 
-	// Terminal lends the terminal to a ProxyCommand; see [fleetssh.ProxyCommand]. If nil,
-	// such a command has none. It must be set before the first call of Host.
+	// Terminal gives the terminal to a ProxyCommand for a while: see [fleetssh.ProxyCommand]. If it is
+	// nil, a ProxyCommand has no terminal.
 	Terminal func(ctx context.Context, host string) (tty *os.File, giveBack func(os.Signal), err error)
 
 	local       *local
-	named       string  // the path that was given; empty for the default files
-	options     *unit   // lines given to Options
-	units       []*unit // files
-	final       bool    // a Match line asks for a second pass
+	named       string      // the path given to Load; empty for the default files
+	options     *parsedFile // lines given to Options
+	files       []*parsedFile
+	final       bool // a Match line asks for a second pass
 	unsupported []Unsupported
 	execs       execs
 	addresses   func() ([]netip.Addr, error) // of this machine
 
-	mu       sync.Mutex // protects what follows
-	hops     map[hopKey]*fleetssh.HostConfig
-	given    map[*fleetssh.HostConfig]*fleetssh.HostConfig // see Hop
-	gates    map[string]*fleetssh.HostConfig               // see gate
-	others   map[string]*File                              // by what -F names
-	policies map[policyKey]fleetssh.HostKeyPolicy
-	lookups  map[string]func() (found, error)
+	mu          sync.Mutex // protects what follows
+	hops        map[hopKey]*fleetssh.HostConfig
+	given       map[*fleetssh.HostConfig]*fleetssh.HostConfig // see Hop
+	commandHops map[string]*fleetssh.HostConfig               // see commandHop
+	otherFiles  map[string]*File                              // by the argument of -F
+	policies    map[policyKey]fleetssh.HostKeyPolicy
+	lookups     map[string]func() (found, error)
 }
 
 // A Resolver looks up names. [net.Resolver] is one.
 type Resolver interface {
 	// LookupHost returns the addresses of a name.
 	LookupHost(ctx context.Context, name string) ([]string, error)
-	// LookupCNAME returns the name that a name stands for.
+	// LookupCNAME returns the canonical name of a name.
 	LookupCNAME(ctx context.Context, name string) (string, error)
 }
 
-// Load reads configuration files, and the files that they include. What stands in an
-// earlier one wins. Without paths it reads ~/.ssh/config and /etc/ssh/ssh_config, as
-// far as they exist; "none", as the only path, reads nothing, as with ssh -F. Each
-// named path is read as the file of a user, but for /etc/ssh/ssh_config.
+// Load reads configuration files and the files that they include. The first value of a keyword wins, so
+// earlier files win over later ones. Without paths, Load reads ~/.ssh/config and /etc/ssh/ssh_config if
+// they exist. The single path "none" means no files, as for ssh -F. Each path is read as a user's file,
+// except /etc/ssh/ssh_config.
 //
-// ~ is the home directory of the system's list of users and not $HOME, as for ssh. A
-// ~/.ssh/config, or a file it includes, that belongs to somebody else or that others
-// may write to is refused. At most 16 MiB of each file are read, 4096 files in all,
-// 16 inside one another.
+// As for ssh, ~ is the home directory in the system's user database and not $HOME. Load refuses
+// ~/.ssh/config, and files that user files include, if another user owns them or others may write to
+// them. A file may have up to 16 MiB. There may be up to 4096 included files, nested up to 16 deep.
 //
-// The error is of type [*Error] if it is about a file or a line. A keyword that ssh
-// would not know is no error of Load, but of [File.Host] and [File.Resolve]: lines
-// given to [File.Options] may set IgnoreUnknown.
+// The error is an [*Error] if it concerns a file or a line. An unknown keyword is an error of
+// [File.Host] and [File.Resolve] rather than of Load, since lines given to [File.Options] may set
+// IgnoreUnknown.
 func Load(paths ...string) (*File, error) {
 	local, err := newLocal()
 	if err != nil {
@@ -82,7 +79,7 @@ func Load(paths ...string) (*File, error) {
 }
 
 func (l *local) load(paths []string) (*File, error) {
-	f := &File{local: l, options: &unit{sections: []section{{}}}, execs: execs{run: shell}}
+	f := &File{local: l, options: &parsedFile{sections: []section{{}}}, execs: execs{run: shell}}
 	f.addresses = sync.OnceValues(addresses)
 	f.named = strings.Join(paths, "\x00")
 	optional := len(paths) == 0
@@ -101,14 +98,13 @@ func (l *local) load(paths []string) (*File, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.units = append(f.units, u)
+		f.files = append(f.files, u)
 		f.take(r)
 	}
 	return f, nil
 }
 
-// isMissing reports whether it is the file itself that does not exist, and not one
-// that it includes.
+// isMissing reports whether the file itself does not exist, rather than a file that it includes.
 func isMissing(err error, path string) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.File == path && e.Line == 0 && errors.Is(err, fs.ErrNotExist)
@@ -119,20 +115,20 @@ func (f *File) take(r *reader) {
 	f.unsupported = append(f.unsupported, r.unsupported...)
 }
 
-// Options adds lines that come before the files, as ssh -o does: "Key=Value" or
-// "Key Value", one keyword each. Those of an earlier call come before those of a
-// later one. Host, Match and Include cannot stand there. As with ssh, they are for
-// the hosts themselves and not for the hops on the way to them. The error is of type
-// [*Error]. Options must not be called while another method of f is, nor after
-// [File.Host].
+// Options adds lines that take precedence over the files, like ssh -o: "Key=Value" or "Key Value", one
+// keyword in each. Lines of earlier calls win over those of later calls. Host, Match and Include are
+// not allowed. As for ssh, the lines apply to hosts and not to the hops on the way to them. The error
+// is an [*Error].
+//
+// Options must not be called concurrently with other methods, nor after [File.Host].
 func (f *File) Options(lines ...string) error {
 	for _, text := range lines {
 		at := origin{file: fromOption}
 		switch name, _ := cutKeyword(text); name {
 		case "host", "match", "include":
-			return at.errorf("%q: it cannot stand here", text)
+			return at.errorf("%q is not allowed here", text)
 		case "":
-			return at.errorf("%q: there is no keyword", text)
+			return at.errorf("%q: the keyword is missing", text)
 		}
 		r := &reader{local: f.local}
 		if err := r.line(f.options, text, at, true, 0); err != nil {
@@ -143,9 +139,7 @@ func (f *File) Options(lines ...string) error {
 	return nil
 }
 
-// Unsupported returns the lines that have been read, whichever hosts they are for,
-// that would change how ssh connects or what it does then and have no effect here.
-// Lines that matter to nothing that fleetssh does, such as LogLevel, are not among
-// them; the package comment lists these. For those that concern one host see
-// [Settings.Unsupported].
+// Unsupported returns the lines of the whole configuration that matter to ssh and have no effect in
+// fleetssh. Lines that are meaningless to fleetssh, such as LogLevel, are not included: the package
+// comment lists them. [Settings.Unsupported] returns the lines that concern one host.
 func (f *File) Unsupported() []Unsupported { return slices.Clone(f.unsupported) }

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// machine is a local with directories of its own. files are written there: paths
-// that begin with "~/" below the home directory, others below the system's.
+// machine returns a local with its own folders, and writes files there: paths that begin with "~/" below
+// the home directory, others below the system's folder.
 func machine(t *testing.T, files map[string]string) *local {
 	t.Helper()
 	l := &local{user: "me", uid: "1", home: t.TempDir(), name: "here.example.org", shortName: "here", systemDir: t.TempDir()}
@@ -33,8 +33,7 @@ func machine(t *testing.T, files map[string]string) *local {
 	return l
 }
 
-// TestDefaultFiles reads the files of the user and of the system, and what they
-// include.
+// TestDefaultFiles reads the user's file, the system's file, and the files that they include.
 func TestDefaultFiles(t *testing.T) {
 	l := machine(t, map[string]string{
 		"~/.ssh/config":     "Host web\n  Include conf.d/* ~/more none*\nUser config\n",
@@ -75,7 +74,7 @@ func TestDefaultFiles(t *testing.T) {
 	}
 }
 
-// TestLoad is about files that are missing, or that cannot be read.
+// TestLoad loads files that are missing or unreadable.
 func TestLoad(t *testing.T) {
 	l := machine(t, nil)
 	if _, err := l.load(nil); err != nil {
@@ -119,10 +118,10 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// TestOwner is about files that others may write to.
+// TestOwner loads files that others may write to.
 func TestOwner(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		return // no modes there
+		return // there are no modes
 	}
 	l := machine(t, map[string]string{"~/.ssh/config": "Include part", "~/.ssh/part": ""})
 	for _, path := range []string{filepath.Join(l.home, ".ssh", "part"), l.userConfig()} {
@@ -170,7 +169,7 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// TestMatchNew is about criteria that the ssh we compare with may not know.
+// TestMatchNew tests criteria that the installed ssh may not know.
 func TestMatchNew(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
@@ -195,7 +194,7 @@ func TestMatchNew(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
-		f := &File{local: r.local, options: &unit{}, units: []*unit{u}, execs: execs{run: shell}, addresses: addresses}
+		f := &File{local: r.local, options: &parsedFile{}, files: []*parsedFile{u}, execs: execs{run: shell}, addresses: addresses}
 		s, err := f.Resolve("web", "")
 		if err != nil || (s.User == "matched") != want {
 			t.Errorf("%s: %v, %v", text, s, err)
@@ -203,7 +202,7 @@ func TestMatchNew(t *testing.T) {
 	}
 }
 
-// TestConnectionHash compares %C with what ssh makes of it.
+// TestConnectionHash compares %C with ssh.
 func TestConnectionHash(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "config")

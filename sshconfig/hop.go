@@ -11,16 +11,16 @@ import (
 	"fleetssh"
 )
 
-// maxHops is how many hops may lead to one another, as in [fleetssh.HostConfig].
+// maxHops is the longest chain of hops, as in [fleetssh.HostConfig].
 const maxHops = 16
 
-// A hopName is how ProxyJump names a hop: [user@]host[:port], or as a URI.
+// A hopName is a hop in ProxyJump: [user@]host[:port], or a URI.
 type hopName struct {
 	user, host string
-	port       int // 0 if none is named
+	port       int // 0 if none is given
 }
 
-// String writes the name as [user@]host[:port].
+// String returns [user@]host[:port].
 func (h hopName) String() string {
 	s := h.host
 	if strings.Contains(s, ":") {
@@ -35,13 +35,13 @@ func (h hopName) String() string {
 	return s
 }
 
-// hopKey tells hops apart: the same hop by the same way is one connection.
+// hopKey identifies a hop. The same hop behind the same hop is one connection.
 type hopKey struct {
 	hopName
 	via *fleetssh.HostConfig
 }
 
-// readJumps returns the value of ProxyJump with all hops written in one way.
+// readJumps returns the value of ProxyJump in a normalized form.
 func readJumps(text string) (string, error) {
 	if isNone(text) {
 		return "none", nil
@@ -57,8 +57,7 @@ func readJumps(text string) (string, error) {
 	return strings.Join(names, ","), nil
 }
 
-// parseJumps reads a list of hops, the first to connect to first. Names may hold
-// tokens.
+// parseJumps parses a list of hops, in the order of connecting. Names may contain tokens.
 func parseJumps(text string) ([]hopName, error) {
 	var hops []hopName
 	for name := range strings.SplitSeq(text, ",") {
@@ -94,10 +93,10 @@ func parseHop(s string) (hop hopName, err error) {
 			return hop, errors.New(`a "]" is missing`)
 		}
 		if port, hasPort = strings.CutPrefix(after, ":"); !hasPort && after != "" {
-			return hop, fmt.Errorf("%q behind the brackets", after)
+			return hop, fmt.Errorf("unexpected %q after the brackets", after)
 		}
 	case strings.Count(s, ":") > 1:
-		return hop, errors.New("an IPv6 address stands in brackets")
+		return hop, errors.New("an IPv6 address needs brackets")
 	default:
 		name, port, hasPort = strings.Cut(s, ":")
 	}
@@ -127,9 +126,9 @@ func (s *Settings) checkLoop() error {
 	return nil
 }
 
-// proxy returns the last hop on the way to a host, nil if there is none. way are the
-// hops that are being looked up already.
-func (f *File) proxy(ctx context.Context, s *Settings, way []hopKey) (*fleetssh.HostConfig, error) {
+// proxy returns the last hop of ProxyJump, nil if there is none. chain is the hops that are being
+// resolved already.
+func (f *File) proxy(ctx context.Context, s *Settings, chain []hopKey) (*fleetssh.HostConfig, error) {
 	l := s.first(keyProxyJump)
 	if l == nil || isNone(l.values[0]) {
 		return nil, nil
@@ -140,24 +139,24 @@ func (f *File) proxy(ctx context.Context, s *Settings, way []hopKey) (*fleetssh.
 	}
 	var last *fleetssh.HostConfig
 	for _, name := range names {
-		if last, err = f.hop(ctx, hopKey{name, last}, way); err != nil {
+		if last, err = f.hop(ctx, hopKey{name, last}, chain); err != nil {
 			return nil, l.at.errorf("ProxyJump %s: %w", name.host, err)
 		}
 	}
 	return last, nil
 }
 
-// hop returns the one HostConfig of a hop. Its name is looked up in the files as that
-// of a host is; the hop before it, if there is one, takes the place of what they say
-// about the way to it.
-func (f *File) hop(ctx context.Context, key hopKey, way []hopKey) (*fleetssh.HostConfig, error) {
+// hop returns the HostConfig of a hop, which all hosts share. Its settings come from the files like those
+// of a host. The hop before it, if there is one, takes precedence over ProxyJump and ProxyCommand in the
+// files.
+func (f *File) hop(ctx context.Context, key hopKey, chain []hopKey) (*fleetssh.HostConfig, error) {
 	f.mu.Lock()
 	hop := f.hops[key]
 	f.mu.Unlock()
 	if hop != nil {
 		return hop, nil
 	}
-	if slices.Contains(way, key) || len(way) >= maxHops {
+	if slices.Contains(chain, key) || len(chain) >= maxHops {
 		return nil, ErrLoop
 	}
 	r := request{ctx: ctx, alias: key.host, user: key.user, port: key.port, withoutOptions: true}
@@ -172,7 +171,7 @@ func (f *File) hop(ctx context.Context, key hopKey, way []hopKey) (*fleetssh.Hos
 	base.Host, base.Alias, base.HostKeyAlias = "", "", ""
 	base.User, base.Port, base.ControlPath, base.ForwardAgent = key.user, key.port, "", false
 	base.Proxy, base.DialContext = key.via, nil
-	config, err := f.apply(ctx, s, base, append(slices.Clip(way), key))
+	config, err := f.apply(ctx, s, base, append(slices.Clip(chain), key))
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +179,7 @@ func (f *File) hop(ctx context.Context, key hopKey, way []hopKey) (*fleetssh.Hos
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if first := f.hops[key]; first != nil {
-		return first, nil // somebody else was faster
+		return first, nil // another goroutine was faster
 	}
 	if f.hops == nil {
 		f.hops = make(map[hopKey]*fleetssh.HostConfig)
@@ -189,11 +188,13 @@ func (f *File) hop(ctx context.Context, key hopKey, way []hopKey) (*fleetssh.Hos
 	return &config, nil
 }
 
-// Hop returns a hop that was named elsewhere, in an inventory, with the settings for its name
-// applied over it, and over those that lead to it: what Host does, but as for the hops of
-// ProxyJump, without the lines of [File.Options]. Whose keys to trust, and tickets, are those of
-// [File.Hops] where the hop has none. The same pointer has the same result, so that
-// the connection of a hop that hosts share stays shared. A nil hop has a nil result.
+// Hop returns the configuration of a hop that was configured elsewhere, such as in an inventory: hop,
+// with the settings of the files in all fields that are zero, like [File.Host]. It does the same for the
+// hops before it. As for the hops of ProxyJump, the lines of [File.Options] do not apply. HostKeys and
+// Auth.GSSAPI of the hop default to those of Hops.
+//
+// Hop returns the same pointer for the same hop, so that hosts that share a hop still share its
+// connection. It returns nil for a nil hop.
 func (f *File) Hop(ctx context.Context, hop *fleetssh.HostConfig) (*fleetssh.HostConfig, error) {
 	if hop == nil {
 		return nil, nil
@@ -229,7 +230,7 @@ func (f *File) Hop(ctx context.Context, hop *fleetssh.HostConfig) (*fleetssh.Hos
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if first := f.given[hop]; first != nil {
-		return first, nil // somebody else was faster
+		return first, nil // another goroutine was faster
 	}
 	if f.given == nil {
 		f.given = make(map[*fleetssh.HostConfig]*fleetssh.HostConfig)

@@ -8,12 +8,12 @@ import (
 	"fleetssh"
 )
 
-// way writes the hops on the way to a host, the first first.
-func way(h fleetssh.HostConfig) string {
+// hopsOf returns the names of the hops to a host, in order.
+func hopsOf(h fleetssh.HostConfig) string {
 	if h.Proxy == nil {
 		return ""
 	}
-	before := way(*h.Proxy)
+	before := hopsOf(*h.Proxy)
 	if before != "" {
 		before += ","
 	}
@@ -57,21 +57,21 @@ Host me*
 			t.Errorf("%s: %v", alias, err)
 			continue
 		}
-		if got := way(h); got != want {
-			t.Errorf("the way to %s is %q, want %q", alias, got, want)
+		if got := hopsOf(h); got != want {
+			t.Errorf("the hops to %s are %q, want %q", alias, got, want)
 		}
 	}
 }
 
-// TestHopOwnWay is about a hop that is behind a hop by its own configuration, as
-// ssh does it for the first of ProxyJump and not for others.
+// TestHopOwnWay tests a hop that is behind a hop by its own configuration. As in ssh, this applies to the
+// first hop of ProxyJump only.
 func TestHopOwnWay(t *testing.T) {
 	t.Parallel()
 	f := load(t, "Host gw\n ProxyJump none\n HostName g\nHost inner\n ProxyJump gw\nHost web*\n ProxyJump inner\nHost x\n ProxyJump other,inner\n", "ServerAliveInterval=3")
 	f.Hops.Attempts = 7
 	web1, web2 := host(t, f, "web1", fleetssh.HostConfig{}), host(t, f, "web2", fleetssh.HostConfig{})
-	if got := way(web1); got != "g,inner" {
-		t.Errorf("the way is %q", got)
+	if got := hopsOf(web1); got != "g,inner" {
+		t.Errorf("the hops are %q", got)
 	}
 	if web1.Proxy != web2.Proxy {
 		t.Error("two hosts have two pointers to the same hop")
@@ -79,15 +79,15 @@ func TestHopOwnWay(t *testing.T) {
 	if inner := host(t, f, "inner", fleetssh.HostConfig{}); inner.Proxy != web1.Proxy.Proxy {
 		t.Error("the hop of the hop is another one")
 	}
-	if got := way(host(t, f, "x", fleetssh.HostConfig{})); got != "other,inner" {
-		t.Errorf("the way is %q", got)
+	if got := hopsOf(host(t, f, "x", fleetssh.HostConfig{})); got != "other,inner" {
+		t.Errorf("the hops are %q", got)
 	}
 	if hop := web1.Proxy; hop.Attempts != 7 || hop.KeepAlive != 0 || hop.Proxy.Alias != "gw" {
 		t.Errorf("the hop has %d attempts, keep-alives of %v and the hop %q before it", hop.Attempts, hop.KeepAlive, hop.Proxy.Alias)
 	}
 }
 
-// A key that the caller insists on is one of several to a hop.
+// A key that base requires is one of several for a hop.
 func TestHopKeys(t *testing.T) {
 	t.Parallel()
 	f := load(t, "Host gw\n IdentityFile /gw\n CertificateFile /gw-cert\nHost web\n ProxyJump gw\n IdentityFile /web\nHost db\n ProxyJump plain\n")
@@ -100,13 +100,13 @@ func TestHopKeys(t *testing.T) {
 	if hop := web.Proxy.Auth; hop.KeyFile != "" || hop.CertFile != "" || !slices.Equal(hop.Identities, []string{"/k", "/gw"}) || !slices.Equal(hop.CertFiles, []string{"/c"}) {
 		t.Errorf("the hop has %v", hop)
 	}
-	// Beside the default ones, which are not known here.
+	// The default keys are offered as well.
 	if hop := host(t, f, "db", fleetssh.HostConfig{}).Proxy.Auth; len(hop.Identities) < 3 || hop.Identities[0] != "/k" {
 		t.Errorf("a hop without keys of its own has %v", hop)
 	}
 }
 
-// TestHopsAtOnce asks from many goroutines.
+// TestHopsAtOnce resolves hops on many goroutines.
 func TestHopsAtOnce(t *testing.T) {
 	t.Parallel()
 	f := load(t, "Host gw\n ProxyJump none\nHost *\n ProxyJump gw\n StrictHostKeyChecking accept-new\n UserKnownHostsFile "+t.TempDir()+"/k\nMatch exec true\n User u\n")
@@ -123,8 +123,8 @@ func TestHopsAtOnce(t *testing.T) {
 	}
 }
 
-// TestHopGiven is about hops that an inventory names: what the configuration says of them holds,
-// what is given wins, and hosts that share one go on sharing it.
+// TestHopGiven tests hops of an inventory: the configuration applies to them, given settings win, and hosts
+// that share a hop still share it.
 func TestHopGiven(t *testing.T) {
 	t.Parallel()
 	f := load(t, "Host gw\n  HostName gw.example.org\n  User gate\n  Port 2222\n  ProxyJump outer\nHost outer\n  User out\nHost inner\n  HostName 10.0.0.9\n  ProxyJump gw\n")
@@ -146,8 +146,8 @@ func TestHopGiven(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := way(fleetssh.HostConfig{Proxy: hop}); got != test.want {
-			t.Errorf("the way by %s is %q, want %q", test.hop.Host, got, test.want)
+		if got := hopsOf(fleetssh.HostConfig{Proxy: hop}); got != test.want {
+			t.Errorf("the hops through %s are %q, want %q", test.hop.Host, got, test.want)
 		}
 		if again, err := f.Hop(t.Context(), test.hop); err != nil || again != hop {
 			t.Errorf("%s: another hop the second time, %v", test.hop.Host, err)

@@ -3,7 +3,6 @@ package sshconfig
 import (
 	"cmp"
 	"context"
-	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -13,26 +12,25 @@ import (
 	"fleetssh"
 )
 
-// Host returns the settings for an alias, a name as it would be given to ssh, applied
-// over base. What base has set, which is what is not zero, wins, as the command line
-// of ssh does. A Host in base that is not the alias is the name to connect to,
-// whatever HostName says.
+// Host returns the configuration of a host: base, with the settings of the files for alias in all fields
+// of base that are zero. alias is the name as it would be given to ssh. Like the command line of ssh,
+// base takes precedence over the files. If base.Host is set and is not alias, it is the name to connect
+// to, whatever HostName says.
 //
-// The hops of ProxyJump become Proxy: each is looked up in the configuration as a
-// host is, but without the lines of [File.Options], over [File.Hops]. The same hop by
-// the same way is the same pointer for all hosts of f, so that its connection is
-// shared; so is a policy for HostKeys. ProxyCommand becomes DialContext.
+// ProxyJump becomes Proxy. The configuration of each hop comes from the files as well, but with Hops as
+// its base and without the lines of [File.Options]. Hosts with the same hops share the HostConfig of
+// the hop, and so its connection. They also share HostKeys if they have the same known_hosts files.
+// ProxyCommand becomes DialContext.
 //
-// What ssh would do and the result does not is told by [Settings.Unsupported]. The
-// error is of type [*Error] if it is about a line. As Resolve does, Host may run
-// commands and look up names.
+// [Settings.Unsupported] returns the lines that ssh would honour and Host does not. Host may run
+// commands and look up names: see [File.Resolve]. The error is an [*Error] if it concerns a line.
 func (f *File) Host(alias string, base fleetssh.HostConfig) (fleetssh.HostConfig, error) {
 	h, _, err := f.HostContext(context.Background(), alias, base)
 	return h, err
 }
 
-// HostContext is Host, and returns the settings that the result is made of as well. When
-// ctx ends, so do the commands and look-ups that are under way.
+// HostContext is like [File.Host], and also returns the settings that it has applied. Commands and
+// look-ups end when ctx ends.
 func (f *File) HostContext(ctx context.Context, alias string, base fleetssh.HostConfig) (fleetssh.HostConfig, *Settings, error) {
 	r := request{
 		ctx: ctx, alias: alias, user: base.User, port: base.Port, hostKeyAlias: base.HostKeyAlias,
@@ -49,8 +47,8 @@ func (f *File) HostContext(ctx context.Context, alias string, base fleetssh.Host
 	return h, s, err
 }
 
-// apply puts settings over base. way are the hops that are being looked up already.
-func (f *File) apply(ctx context.Context, s *Settings, base fleetssh.HostConfig, way []hopKey) (fleetssh.HostConfig, error) {
+// apply applies settings to base. chain is the hops that are being resolved already.
+func (f *File) apply(ctx context.Context, s *Settings, base fleetssh.HostConfig, chain []hopKey) (fleetssh.HostConfig, error) {
 	h := base
 	if l := s.first(keyRefuseConnection); l != nil {
 		return h, l.at.errorf("RefuseConnection: %s", l.values[0])
@@ -83,24 +81,24 @@ func (f *File) apply(ctx context.Context, s *Settings, base fleetssh.HostConfig,
 	if h.BindAddress == "" {
 		h.BindAddress = cmp.Or(s.one(keyBindAddress), s.one(keyBindInterface))
 	}
-	s.patience(&h)
-	s.login(&h.Auth)
-	s.forward(&h)
+	s.applyTimeouts(&h)
+	s.applyAuth(&h.Auth)
+	s.applyForwardAgent(&h)
 	var err error
 	if h.Algorithms, err = s.algorithms(base.Algorithms); err != nil {
 		return h, err
 	}
-	if err := f.trust(s, &h); err != nil {
+	if err := f.applyHostKeys(s, &h); err != nil {
 		return h, err
 	}
 	if base.Proxy != nil || base.DialContext != nil {
 		return h, nil
 	}
-	if h.Proxy, err = f.proxy(ctx, s, way); err != nil || h.Proxy != nil {
+	if h.Proxy, err = f.proxy(ctx, s, chain); err != nil || h.Proxy != nil {
 		return h, err
 	}
 	if l := s.first(keyProxyCommand); l != nil && !isNone(l.values[0]) {
-		if h.Proxy, err = f.gate(ctx, s, l.values[0], way); err != nil {
+		if h.Proxy, err = f.commandHop(ctx, s, l.values[0], chain); err != nil {
 			return h, l.at.errorf("ProxyCommand: %w", err)
 		}
 		if h.Proxy != nil {
@@ -113,10 +111,10 @@ func (f *File) apply(ctx context.Context, s *Settings, base fleetssh.HostConfig,
 	return h, nil
 }
 
-// patience sets how long to wait and how often to try.
-func (s *Settings) patience(h *fleetssh.HostConfig) {
+// applyTimeouts sets how long to wait and how often to try.
+func (s *Settings) applyTimeouts(h *fleetssh.HostConfig) {
 	number := func(k *keyword) int {
-		n, _ := strconv.Atoi(s.one(k)) // "none" is 0, and the rest has been read
+		n, _ := strconv.Atoi(s.one(k)) // "none" is 0; other values have been checked
 		return n
 	}
 	if h.ConnectTimeout == 0 {
@@ -131,8 +129,8 @@ func (s *Settings) patience(h *fleetssh.HostConfig) {
 	h.KeepAlive = -1
 	if interval := time.Duration(number(keyServerAliveInterval)) * time.Second; interval > 0 {
 		h.KeepAlive = interval
-		// fleetssh waits for three more times the interval, whatever
-		// ServerAliveCountMax says: a lower one shortens the interval.
+		// fleetssh always waits for three more intervals. A lower ServerAliveCountMax
+		// therefore shortens the interval.
 		if most := number(keyServerAliveCountMax); s.first(keyServerAliveCountMax) != nil && most < 3 {
 			h.KeepAlive = max(interval*time.Duration(most)/3, time.Second)
 		}
@@ -156,8 +154,8 @@ func (s *Settings) allows(method string, k *keyword) bool {
 	return l == nil || slices.Contains(strings.Split(l.values[0], ","), method)
 }
 
-// login sets what is offered to log in.
-func (s *Settings) login(a *fleetssh.Auth) {
+// applyAuth sets what is offered to log in.
+func (s *Settings) applyAuth(a *fleetssh.Auth) {
 	ownKeys := a.KeyFile != "" || len(a.KeyData) > 0 || len(a.Signers) > 0
 	switch {
 	case s.one(keyIdentityAgent) == "":
@@ -186,18 +184,18 @@ func (s *Settings) login(a *fleetssh.Auth) {
 	}
 	if !s.allows(methodPassword, keyPassword) && !s.allows(methodKeyboard, keyKbdInteractive) {
 		if a.Passphrase == "" {
-			a.Passphrase = a.Password // which it stands for
+			a.Passphrase = a.Password // Password is also the default passphrase
 		}
 		a.Password, a.Ask = "", nil
 	}
 	if s.one(keyBatchMode) == "yes" {
 		a.Ask = nil
 	}
-	s.methods(a)
+	s.applyMethods(a)
 }
 
-// methods leaves out the login methods that a line leaves out.
-func (s *Settings) methods(a *fleetssh.Auth) {
+// applyMethods removes the login methods that the configuration disables.
+func (s *Settings) applyMethods(a *fleetssh.Auth) {
 	if len(a.Methods) > 0 {
 		return
 	}
@@ -213,22 +211,22 @@ func (s *Settings) methods(a *fleetssh.Auth) {
 	if len(left) == 3 {
 		return
 	}
-	// Kerberos is in GSSAPI, or it is not used. An empty list would mean all methods.
+	// Kerberos is used only if GSSAPI is set. An empty list would mean all methods.
 	if a.GSSAPI != nil || len(left) == 0 {
 		left = append(left, methodGSSAPI)
 	}
 	a.Methods = left
 }
 
-// trust sets which host keys are trusted, and which are not whatever else is said.
-func (f *File) trust(s *Settings, h *fleetssh.HostConfig) error {
+// applyHostKeys sets which host keys are trusted, and which are revoked.
+func (f *File) applyHostKeys(s *Settings, h *fleetssh.HostConfig) error {
 	if h.HostKeys == nil {
 		var err error
 		if h.HostKeys, err = f.hostKeys(s); err != nil {
 			return err
 		}
 		if len(h.KnownHostsCommand) == 0 {
-			h.KnownHostsCommand = s.lister
+			h.KnownHostsCommand = s.keyCommand
 		}
 	}
 	if l := s.first(keyRevokedHostKeys); l != nil && len(h.RevokedHostKeys) == 0 && !isNone(l.values[0]) {
@@ -238,8 +236,7 @@ func (f *File) trust(s *Settings, h *fleetssh.HostConfig) error {
 	return nil
 }
 
-// identities returns the files of IdentityFile, and whether there are any lines of
-// it.
+// identities returns the files of IdentityFile. set is false if there is no such line.
 func (s *Settings) identities() (files []string, set bool) {
 	all := s.strings(keyIdentityFile)
 	return slices.DeleteFunc(slices.Clone(all), isNone), len(all) > 0
@@ -252,7 +249,7 @@ func (s *Settings) certificates() []string {
 
 func isNone(s string) bool { return strings.EqualFold(s, "none") }
 
-// agent returns the socket of the agent that logs in, empty if there is none.
+// agent returns the socket of the agent used to log in, empty if there is none.
 func (s *Settings) agent() string {
 	switch value := s.one(keyIdentityAgent); {
 	case value == "" || value == "SSH_AUTH_SOCK":
@@ -266,8 +263,7 @@ func (s *Settings) agent() string {
 	}
 }
 
-// forwarded returns the socket of the agent that ForwardAgent hands on, empty if it
-// does none.
+// forwarded returns the socket of the agent that ForwardAgent forwards, empty if there is none.
 func (s *Settings) forwarded() string {
 	value := s.one(keyForwardAgent)
 	switch {
@@ -281,9 +277,9 @@ func (s *Settings) forwarded() string {
 	return value
 }
 
-// forward sets whether the agent is handed on: the one that logs in, for there is one
-// only. Without an agent ssh goes on, too.
-func (s *Settings) forward(h *fleetssh.HostConfig) {
+// applyForwardAgent sets whether the agent is forwarded. fleetssh can forward only the agent that it
+// logs in with. Without an agent it goes on, as ssh does.
+func (s *Settings) applyForwardAgent(h *fleetssh.HostConfig) {
 	socket := s.forwarded()
 	if h.ForwardAgent || socket == "" {
 		return
@@ -293,15 +289,4 @@ func (s *Settings) forward(h *fleetssh.HostConfig) {
 		own = os.Getenv("SSH_AUTH_SOCK")
 	}
 	h.ForwardAgent = socket == own
-}
-
-// proxyCommand returns what runs a ProxyCommand.
-func (f *File) proxyCommand(s *Settings, line string) (func(context.Context, string, string) (net.Conn, error), error) {
-	few := tokens{alias: "n", host: "h", user: "r"}
-	if _, err := expandPercent(line, few.few); err != nil {
-		return nil, err
-	}
-	return fleetssh.DialProxyCommand(fleetssh.ProxyCommand{
-		Line: line, User: s.User, Alias: s.Alias, UseFdpass: s.one(keyProxyUseFdpass) == "yes", Terminal: f.Terminal,
-	})
 }

@@ -16,7 +16,7 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// load reads a configuration that is given as text.
+// load loads a configuration from text.
 func load(t testing.TB, text string, options ...string) *sshconfig.File {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config")
@@ -33,7 +33,7 @@ func load(t testing.TB, text string, options ...string) *sshconfig.File {
 	return f
 }
 
-// host asks for the settings of an alias.
+// host returns the configuration of an alias.
 func host(t testing.TB, f *sshconfig.File, alias string, base fleetssh.HostConfig) fleetssh.HostConfig {
 	t.Helper()
 	h, err := f.Host(alias, base)
@@ -113,7 +113,7 @@ func TestHost(t *testing.T) {
 	}
 }
 
-// values writes a HostConfig with its secrets.
+// values formats a HostConfig including its secrets.
 func values(h fleetssh.HostConfig) string {
 	var b strings.Builder
 	var write func(v reflect.Value)
@@ -136,8 +136,8 @@ func values(h fleetssh.HostConfig) string {
 	return b.String()
 }
 
-// The certificates of a file are suggestions, also beside a key that the caller insists
-// on; which of them can be used is not for this package to find out.
+// Certificates in a file are offered, even in addition to a key that base requires. The package does not
+// check whether they can be used.
 func TestCertificates(t *testing.T) {
 	t.Parallel()
 	f := load(t, "CertificateFile /no/such/file\nCertificateFile none\nCertificateFile /c-%h\n")
@@ -157,16 +157,16 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
-// TestErrors checks that what is wrong is said with file and line.
+// TestErrors checks that errors have file and line.
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, text, want string }{
-		{"unknown keyword", "User a\nFoo bar\n", `config:2: "foo" is no keyword of ssh_config`},
+		{"unknown keyword", "User a\nFoo bar\n", `config:2: "foo" is not a keyword of ssh_config`},
 		{"empty algorithms", "\nCiphers foo,bar\n", `config:2: Ciphers: no algorithm is left of "foo,bar" (fleetssh has no foo, bar)`},
-		{"token", "HostName %z", `config:1: HostName: "%z" is no token that can be replaced in it`},
+		{"token", "HostName %z", `config:1: HostName: "%z" is not a token that is allowed here`},
 		{"variable", "IdentityFile ${NO_SUCH_VARIABLE}", "config:1: IdentityFile: the variable NO_SUCH_VARIABLE is not set"},
 		{"refused", "Match host web\nRefuseConnection not this one\n", "config:2: RefuseConnection: not this one"},
-		{"token of a command", "ProxyCommand nc %z", `config:1: ProxyCommand: "%z" is no token that can be replaced in it`},
+		{"token of a command", "ProxyCommand nc %z", `config:1: ProxyCommand: "%z" is not a token that is allowed here`},
 		{"loop", "ProxyJump web", "config:1: ProxyJump web: the hop leads to itself"},
 		{"longer loop", "Host web\nProxyJump a\nHost a\nProxyJump b\nHost b\nProxyJump a", "config:2: ProxyJump a: "},
 		{"error of a hop", "Host web\nProxyJump gw\nHost gw\nCiphers x", "config:2: ProxyJump gw: "},
@@ -294,7 +294,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestEnvironment sends what SendEnv names and SetEnv sets, as ssh does.
+// TestEnvironment checks that SendEnv and SetEnv send the same variables as in ssh.
 func TestEnvironment(t *testing.T) {
 	t.Setenv("LC_ALL", "C.UTF-8")
 	t.Setenv("LC_LONG", strings.Repeat("x", 9<<10))
@@ -322,7 +322,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// TestHostContext ends commands and look-ups with the context.
+// TestHostContext checks that commands and look-ups end with the context.
 func TestHostContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -5,55 +5,54 @@ import (
 	"strings"
 )
 
-// keyword is what is known about one keyword of ssh_config(5).
+// keyword describes a keyword of ssh_config(5).
 type keyword struct {
-	name  string // as the manual page writes it
-	index int    // its place in the table
+	name  string // in the spelling of the manual page
+	index int    // in the table
 	kind  kind
 	role  role
 
-	// choices are the values that may be given, in pairs: what is written, and
-	// what it means.
+	// choices are the allowed values, in pairs: the value as written, and its meaning.
 	choices []string
 
 	// Of an unsupported keyword:
-	harmless []string // the values that change nothing
-	use      Use      // what of fleetssh it would change
-	minor    bool     // only explain tells it
+	harmless []string // values that would have no effect in ssh either
+	use      Use      // what it would affect
+	minor    bool     // see Unsupported
 }
 
-// kind is how the values of a keyword are written.
+// kind is the syntax of the values of a keyword.
 type kind int
 
 const (
-	loose   kind = iota // anything: it has no effect here
+	loose   kind = iota // not checked: the keyword has no effect
 	word                // one word
 	words               // one or more words
 	choice              // one of a few words
-	number              // a number that is not negative
+	number              // a non-negative number
 	port                // a port or the name of one
 	seconds             // a time, as in sshd_config(5), "TIME FORMATS", or "none"
-	rest                // the rest of the line as it is
-	jumps               // hops, as ProxyJump takes them
-	names               // algorithms with commas between them
-	files               // one or more words, of which "none" must stand alone
+	rest                // the rest of the line, unchanged
+	jumps               // hops, as in ProxyJump
+	names               // algorithms, separated by commas
+	files               // one or more words; "none" must be the only one
 	environ             // one or more words of the form NAME=value
 )
 
-// role is what becomes of a keyword.
+// role says what fleetssh does with a keyword.
 type role int
 
 const (
-	ignored     role = iota // it means nothing to what fleetssh does
-	applied                 // it has its effect; the first value counts
-	gathered                // it has its effect; all values count
-	unsupported             // it would matter, and has no effect: where it is in effect that is told
+	ignored     role = iota // it is meaningless to fleetssh
+	applied                 // it has an effect; the first value wins
+	gathered                // it has an effect; all values count
+	unsupported             // it matters to ssh and has no effect: Settings.Unsupported reports it
 )
 
 // keywords is the table, by the name in lower case.
 var keywords = makeKeywords(runtime.GOOS)
 
-// keywordCount is how many different keywords are in the table.
+// keywordCount is the number of different keywords in the table.
 var keywordCount = func() int {
 	n := 0
 	for _, k := range keywords {
@@ -62,7 +61,7 @@ var keywordCount = func() int {
 	return n
 }()
 
-// The keywords that are looked at by name.
+// The keywords that the code refers to.
 var (
 	keyAddressFamily       = keywords["addressfamily"]
 	keyBatchMode           = keywords["batchmode"]
@@ -121,12 +120,12 @@ var (
 	keyUserKnownHosts      = keywords["userknownhostsfile"]
 )
 
-// minority says who is told of a line without effect.
-type minority int
+// severity says whether each run should report a line without effect.
+type severity int
 
 const (
-	told      minority = iota // whoever runs something
-	explained                 // who asks explain
+	major severity = iota
+	minor          // see Unsupported.Minor
 )
 
 func makeKeywords(system string) map[string]*keyword {
@@ -139,8 +138,8 @@ func makeKeywords(system string) map[string]*keyword {
 	choose := func(name string, choices ...string) {
 		all = append(all, &keyword{name: name, kind: choice, role: applied, choices: choices})
 	}
-	refuse := func(use Use, minor minority, name string, harmless ...string) {
-		all = append(all, &keyword{name: name, kind: loose, role: unsupported, use: use, minor: minor == explained, harmless: harmless})
+	refuse := func(use Use, severity severity, name string, harmless ...string) {
+		all = append(all, &keyword{name: name, kind: loose, role: unsupported, use: use, minor: severity == minor, harmless: harmless})
 	}
 
 	yesNo := []string{"yes", "yes", "true", "yes", "no", "no", "false", "no"}
@@ -170,45 +169,44 @@ func makeKeywords(system string) map[string]*keyword {
 	add(gathered, word, "CertificateFile", "IdentityFile")
 	add(gathered, words, "SendEnv")
 
-	// What is not built, and would change something.
+	// Keywords that matter and have no effect.
 	for _, name := range []string{
 		"Compression", "GSSAPIKeyExchange", "GSSAPITrustDns", "HostbasedAuthentication", "NoHostAuthenticationForLocalhost",
 		"UpdateHostKeys",
 	} {
-		refuse(UseConnection, told, name, "no", "false")
+		refuse(UseConnection, major, name, "no", "false")
 	}
-	refuse(UseConnection, told, "ChannelTimeout", "none")
-	refuse(UseConnection, told, "PKCS11Provider", "none")
-	refuse(UseConnection, told, "RekeyLimit", "default", "none")
-	refuse(UseConnection, told, "SecurityKeyProvider", "internal")
-	refuse(UseConnection, explained, "AddKeysToAgent", "no", "false")
-	refuse(UseConnection, explained, "VerifyHostKeyDNS", "no", "false") // said of hosts that are not known
-	refuse(UseConnection, explained, "ControlMaster", "no", "false")
-	refuse(UseConnection, explained, "GSSAPIRenewalForcesRekey", "no", "false")
-	refuse(UseConnection, explained, "IPQoS", "none")
-	refuse(UseConnection, explained, "KbdInteractiveDevices")
-	refuse(UseConnection, explained, "NumberOfPasswordPrompts", "1")
+	refuse(UseConnection, major, "ChannelTimeout", "none")
+	refuse(UseConnection, major, "PKCS11Provider", "none")
+	refuse(UseConnection, major, "RekeyLimit", "default", "none")
+	refuse(UseConnection, major, "SecurityKeyProvider", "internal")
+	refuse(UseConnection, minor, "AddKeysToAgent", "no", "false")
+	refuse(UseConnection, minor, "VerifyHostKeyDNS", "no", "false") // an error about an unknown host says it
+	refuse(UseConnection, minor, "ControlMaster", "no", "false")
+	refuse(UseConnection, minor, "GSSAPIRenewalForcesRekey", "no", "false")
+	refuse(UseConnection, minor, "IPQoS", "none")
+	refuse(UseConnection, minor, "KbdInteractiveDevices")
+	refuse(UseConnection, minor, "NumberOfPasswordPrompts", "1")
 	for _, name := range []string{"DynamicForward", "LocalCommand", "LocalForward", "RemoteForward"} {
-		refuse(UseCommands, told, name)
+		refuse(UseCommands, major, name)
 	}
-	refuse(UseCommands, told, "ForwardX11", "no", "false")
-	refuse(UseCommands, told, "RemoteCommand", "none")
-	refuse(UseCommands, told, "RequestTTY", "no", "false", "auto")
-	refuse(UseCommands, told, "SessionType", "default")
-	refuse(UseCommands, told, "Tunnel", "no", "false")
-	refuse(UseCommands, explained, "EscapeChar", "~")
-	refuse(UseCommands, explained, "ObscureKeystrokeTiming", "no", "false")
+	refuse(UseCommands, major, "ForwardX11", "no", "false")
+	refuse(UseCommands, major, "RemoteCommand", "none")
+	refuse(UseCommands, major, "RequestTTY", "no", "false", "auto")
+	refuse(UseCommands, major, "SessionType", "default")
+	refuse(UseCommands, major, "Tunnel", "no", "false")
+	refuse(UseCommands, minor, "EscapeChar", "~")
+	refuse(UseCommands, minor, "ObscureKeystrokeTiming", "no", "false")
 	for _, name := range []string{"ExitOnForwardFailure", "GatewayPorts", "StreamLocalBindUnlink"} {
-		refuse(UseTunnels, told, name, "no", "false")
+		refuse(UseTunnels, major, name, "no", "false")
 	}
-	refuse(UseTunnels, told, "PermitRemoteOpen", "any")
-	refuse(UseTunnels, told, "StreamLocalBindMask", "0177")
+	refuse(UseTunnels, major, "PermitRemoteOpen", "any")
+	refuse(UseTunnels, major, "StreamLocalBindMask", "0177")
 
-	// What means nothing here. ControlPersist, EnableSSHKeysign, ForwardX11Timeout and the
-	// like say more about something that is not built and has a line of its own. The
-	// messages, the log and the terminal of ssh are not those of fleetssh, which reads no
-	// input that it is not told to, goes to no background, and finds dead hosts by probes
-	// of SSH and not of TCP.
+	// Keywords that are meaningless here. Some refine another keyword without effect, such as
+	// ControlPersist, EnableSSHKeysign and ForwardX11Timeout. Others concern the messages, the log and
+	// the terminal of ssh. fleetssh reads standard input only when told to, does not go to the
+	// background, and finds dead hosts by SSH keep-alives rather than those of TCP.
 	add(ignored, loose, "ControlPersist", "EnableEscapeCommandline", "EnableSSHKeysign", "FingerprintHash", "ForkAfterAuthentication",
 		"ForwardX11Timeout", "ForwardX11Trusted", "GSSAPIKexAlgorithms", "HostbasedAcceptedAlgorithms", "LogLevel", "LogVerbose",
 		"StdinNull", "SyslogFacility", "TCPKeepAlive", "TunnelDevice", "VersionAddendum", "VisualHostKey", "WarnWeakCrypto",
@@ -217,7 +215,7 @@ func makeKeywords(system string) map[string]*keyword {
 		add(ignored, loose, "UseKeychain") // of Apple's ssh
 	}
 
-	// What ssh itself passes over.
+	// Keywords that ssh itself ignores.
 	add(ignored, loose, "AFSTokenPassing", "Cipher", "CompressionLevel", "FallBackToRsh", "GlobalKnownHostsFile2",
 		"KerberosAuthentication", "KerberosTGTPassing", "Protocol", "RhostsAuthentication", "RhostsRSAAuthentication",
 		"RSAAuthentication", "SmartcardDevice", "UsePrivilegedPort", "UserKnownHostsFile2", "UseRoaming", "UseRsh")

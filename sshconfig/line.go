@@ -5,11 +5,10 @@ import (
 	"strings"
 )
 
-// How ssh reads a line. The keyword ends at white space, at a quote or at the first
-// "=", of which one is passed over. What follows is split into words: white space
-// separates them, single and double quotes keep it, a backslash stands before a
-// quote, another backslash or, outside of quotes, a space. A word that begins with
-// "#" begins a comment.
+// ssh reads a line as follows. The keyword ends at white space, a quote or the first "=", which is
+// skipped. The rest is split into words at white space. Single and double quotes protect white space. A
+// backslash protects a quote, a backslash and, outside quotes, a space. A word that begins with "#"
+// begins a comment.
 
 // keywordEnds are the characters that end a keyword.
 const (
@@ -17,13 +16,13 @@ const (
 	keywordEnds = whiteSpace + `"=`
 )
 
-// cutKeyword returns the keyword of a line in lower case, and what follows. The
-// keyword is empty if there is nothing in the line.
+// cutKeyword returns the keyword of a line in lower case, and the rest of the line. The keyword is empty
+// for an empty line and a comment.
 func cutKeyword(line string) (keyword, rest string) {
 	line, _, _ = strings.Cut(line, "\x00")
 	line = strings.TrimRight(line, whiteSpace+"\f")
 	keyword, rest = cutDelimited(line)
-	if keyword == "" { // white space, or an "=", in front
+	if keyword == "" { // the line begins with white space or "="
 		keyword, rest = cutDelimited(rest)
 	}
 	if strings.HasPrefix(keyword, "#") {
@@ -40,7 +39,7 @@ func cutDelimited(s string) (word, rest string) {
 	if s[i] == '"' {
 		quoted, rest, closed := strings.Cut(s[i+1:], `"`)
 		if !closed {
-			return "", "" // ssh passes over such a line
+			return "", "" // ssh ignores such a line
 		}
 		return s[:i] + quoted, strings.TrimLeft(rest, whiteSpace)
 	}
@@ -51,10 +50,10 @@ func cutDelimited(s string) (word, rest string) {
 	return s[:i], rest
 }
 
-// errQuotes is for a quote without its other half.
+// errQuotes is the error for an unclosed quote.
 var errQuotes = errors.New("a quote is not closed")
 
-// splitWords splits what follows a keyword.
+// splitWords splits the rest of a line after the keyword into words.
 func splitWords(s string) ([]string, error) {
 	var words []string
 	for i := 0; i < len(s); {
@@ -75,7 +74,7 @@ func splitWords(s string) ([]string, error) {
 	return words, nil
 }
 
-// cutWord returns the first word of s, and how long it is there.
+// cutWord returns the first word of s, and its length in s.
 func cutWord(s string) (word string, n int, err error) {
 	var b strings.Builder
 	var quote byte

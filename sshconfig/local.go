@@ -13,15 +13,15 @@ import (
 	"fleetssh/internal/account"
 )
 
-// local is what is known about this machine and the user.
+// local describes this machine and the user.
 type local struct {
-	user, home, uid string // as the system's list of users has them; empty if it does not
+	user, home, uid string // in the system's user database; empty if they are not there
 	name, shortName string // of the machine
-	systemDir       string // where ssh_config is
+	systemDir       string // the folder of ssh_config
 }
 
-// newLocal asks the system. A user without a name or a home directory is an error only
-// where they are needed.
+// newLocal returns the description of this machine. A missing user name or home directory is an error
+// only where it is needed.
 func newLocal() (*local, error) {
 	name, err := os.Hostname()
 	if err != nil {
@@ -36,8 +36,7 @@ func newLocal() (*local, error) {
 	return l, nil
 }
 
-// userConfig returns the path of the user's file, empty for a user without a home
-// directory.
+// userConfig returns the path of the user's file, empty if the user has no home directory.
 func (l *local) userConfig() string {
 	if l.home == "" {
 		return ""
@@ -68,13 +67,13 @@ func (l *local) expandTilde(path string) (string, error) {
 	return home + "/" + strings.TrimLeft(below, "/"), nil
 }
 
-// includePath returns the pattern that an Include stands for. A relative one is in
-// ~/.ssh in a user's file and in /etc/ssh in the system's. "~" is $HOME here, if it
-// is set, and not what the list of users says: ssh has its file names expanded so.
+// includePath returns the pattern of an Include. Relative patterns are relative to ~/.ssh in a user's
+// file, and to /etc/ssh in the system's. As in ssh, which uses glob(3), "~" is $HOME if that is set, and
+// not the home directory in the user database.
 func (l *local) includePath(path string, ofUser bool) (string, error) {
 	switch {
 	case strings.HasPrefix(path, "~") && !ofUser:
-		return "", fmt.Errorf("%q: there is no home directory in the system's file", path)
+		return "", fmt.Errorf("%q: \"~\" is not allowed in the system's file", path)
 	case path == "~" || strings.HasPrefix(path, "~/"):
 		if home := os.Getenv("HOME"); home != "" {
 			return home + path[1:], nil
@@ -83,7 +82,7 @@ func (l *local) includePath(path string, ofUser bool) (string, error) {
 	case strings.HasPrefix(path, "~"):
 		expanded, err := l.expandTilde(path)
 		if err != nil {
-			return path, nil // a file of this name, then
+			return path, nil // then it is the name of a file
 		}
 		return expanded, nil
 	case filepath.IsAbs(path):
@@ -96,7 +95,7 @@ func (l *local) includePath(path string, ofUser bool) (string, error) {
 	return filepath.Join(l.systemDir, path), nil
 }
 
-// addresses returns those of the network interfaces that are up.
+// addresses returns the addresses of the network interfaces that are up.
 func addresses() ([]netip.Addr, error) {
 	interfaces, err := net.Interfaces()
 	if err != nil {
@@ -109,7 +108,7 @@ func addresses() ([]netip.Addr, error) {
 		}
 		networks, err := i.Addrs()
 		if err != nil {
-			continue // it has gone meanwhile
+			continue // the interface has been removed
 		}
 		for _, n := range networks {
 			if prefix, err := netip.ParsePrefix(n.String()); err == nil {

@@ -20,8 +20,7 @@ type criterion struct {
 	negated bool
 }
 
-// parseCriteria reads the words of a Match line. A value may follow its name after a
-// space or after "=".
+// parseCriteria parses the words of a Match line. Name and value are separated by a space or "=".
 func parseCriteria(args []string) ([]criterion, error) {
 	var criteria []criterion
 	for i := 0; i < len(args); i++ {
@@ -31,7 +30,7 @@ func parseCriteria(args []string) ([]criterion, error) {
 		switch c.name {
 		case "all":
 			if len(criteria) > 1 || i+1 < len(args) {
-				return nil, errors.New(`"all" stands with other criteria`)
+				return nil, errors.New(`"all" cannot be combined with other criteria`)
 			}
 		case "canonical", "final":
 		case "host", "originalhost", "user", "localuser", "exec", "tagged", "localnetwork", "command", "sessiontype", "version":
@@ -48,17 +47,17 @@ func parseCriteria(args []string) ([]criterion, error) {
 			}
 			c.arg = value
 		default:
-			return nil, fmt.Errorf("%q is no criterion", c.name)
+			return nil, fmt.Errorf("%q is not a criterion", c.name)
 		}
 		criteria = append(criteria, c)
 	}
 	if len(criteria) == 0 {
-		return nil, errors.New("there is no criterion")
+		return nil, errors.New("the criterion is missing")
 	}
 	return criteria, nil
 }
 
-// holds reports whether what follows a Host or Match line applies.
+// holds reports whether the section of a Host or Match line applies.
 func (p *pass) holds(c *condition) (bool, error) {
 	if c.criteria == nil {
 		return matchesHost(c.hosts, p.host), nil
@@ -74,7 +73,7 @@ func (p *pass) holds(c *condition) (bool, error) {
 	return all, nil
 }
 
-// matchesHost reports whether a host is meant by the patterns of a Host line.
+// matchesHost reports whether a host matches the patterns of a Host line.
 func matchesHost(patterns []string, host string) bool {
 	found := false
 	for _, pattern := range patterns {
@@ -90,8 +89,8 @@ func matchesHost(patterns []string, host string) bool {
 	return found
 }
 
-// meets applies one criterion to what is known so far. A command is not run if it
-// cannot matter any more. ssh_config(5), "Match".
+// meets evaluates one criterion with the settings known so far. It runs a command only if the result
+// matters. See ssh_config(5), "Match".
 func (p *pass) meets(c criterion, matters bool) (bool, error) {
 	var is bool
 	var err error

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// Names returns the hosts that Host lines name without wildcards, in the order in which
-// they are first named: what a shell may complete.
+// Names returns the names in Host lines that contain no wildcards, in order and without duplicates, for
+// example for shell completion. It includes files that an Include reads under any condition.
 func (f *File) Names() []string {
 	var names []string
 	seen := make(map[string]bool)
-	var visit func(u *unit)
-	visit = func(u *unit) {
+	var visit func(u *parsedFile)
+	visit = func(u *parsedFile) {
 		for _, s := range u.sections {
 			if s.when != nil {
 				for _, name := range s.when.hosts {
@@ -22,13 +22,13 @@ func (f *File) Names() []string {
 				}
 			}
 			for _, l := range s.lines {
-				for _, included := range l.units {
+				for _, included := range l.included {
 					visit(included)
 				}
 			}
 		}
 	}
-	for _, u := range f.units {
+	for _, u := range f.files {
 		visit(u)
 	}
 	return slices.Clip(names)

@@ -13,18 +13,17 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// What a keyword of ssh_config(5) means here.
+// meaning is what a keyword of ssh_config(5) means to fleetssh.
 type meaning int
 
 const (
 	works   meaning = iota // it has its effect
-	narrows                // it has, and less is trusted or offered by it
+	narrows                // it has its effect, and less is trusted or offered
 )
 
-// meanings are those of the keywords that have an effect. All others have none here by
-// their nature (ignored in the table), or ask for more than fleetssh does, which is told
-// (unsupported). Who adds a keyword has to say which it has: one that narrows is tried in
-// narrowing, and must be honoured, or the host not be connected to.
+// meanings are the meanings of the keywords with an effect. All other keywords are meaningless (ignored in
+// the table) or reported as unsupported. A new keyword needs a meaning: one that narrows is tested in
+// narrowing, and must be honoured, or the host must not be connected to.
 var meanings = map[meaning]string{
 	works: `BatchMode BindAddress BindInterface ClearAllForwardings PermitLocalCommand CanonicalDomains CanonicalizeFallbackLocal CanonicalizeHostname CanonicalizeMaxDots CanonicalizePermittedCNAMEs
 		CertificateFile ConnectTimeout ConnectionAttempts ControlPath ForwardAgent GlobalKnownHostsFile GSSAPIAuthentication
@@ -36,7 +35,7 @@ var meanings = map[meaning]string{
 		RequiredRSASize RSAMinSize RevokedHostKeys StrictHostKeyChecking`,
 }
 
-// narrowing are lines that narrow, and what they do it to.
+// narrowing are lines that narrow, and the fields that they narrow.
 var narrowing = []struct{ line, effect string }{
 	{"AddressFamily inet6", "AddressFamily: ip6; "},
 	{"CASignatureAlgorithms ssh-ed25519", "CASignatures: [ssh-ed25519]; "},
@@ -90,8 +89,7 @@ func TestNarrowing(t *testing.T) {
 	}
 }
 
-// TestMeanings checks that every keyword has a meaning, and that the table has all
-// keywords of ssh.
+// TestMeanings checks that every keyword has a meaning, and that the table has all keywords of ssh.
 func TestMeanings(t *testing.T) {
 	t.Parallel()
 	known := make(map[string]meaning)

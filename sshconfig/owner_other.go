@@ -4,5 +4,5 @@ package sshconfig
 
 import "os"
 
-// checkOwner is for systems with owners and modes.
+// checkOwner does nothing: there are no owners and modes.
 func checkOwner(*os.File) error { return nil }

@@ -10,9 +10,8 @@ import (
 	"syscall"
 )
 
-// checkOwner refuses a user's file that others may have written: it can name
-// commands to run. A group may write to it if it is the user's own and bears the
-// user's name, as Debian's ssh allows.
+// checkOwner refuses a user's file that others could have written, since the file can contain commands to
+// run. As in Debian's ssh, the user's own group with the user's name may write to it.
 func checkOwner(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -23,7 +22,7 @@ func checkOwner(f *os.File) error {
 		return errors.ErrUnsupported
 	}
 	if stat.Uid != 0 && stat.Uid != uint32(os.Getuid()) {
-		return errors.New("it belongs to another user")
+		return errors.New("another user owns it")
 	}
 	mode := info.Mode().Perm()
 	if mode&0o002 != 0 || mode&0o020 != 0 && !ownGroup(stat.Gid) {

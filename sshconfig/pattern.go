@@ -5,22 +5,22 @@ import (
 	"strings"
 )
 
-// matches reports whether s matches a pattern of ssh_config(5), "PATTERNS": "*"
-// stands for any characters and "?" for one.
+// matches reports whether s matches a pattern: "*" matches any characters, "?" one character. See
+// ssh_config(5), "PATTERNS".
 func matches(pattern, s string) bool {
 	p, i := 0, 0
-	star, mark := -1, 0 // the last "*", and how far s was when it came
+	star, end := -1, 0 // the last "*", and the end of its match in s
 	for i < len(s) {
 		switch {
 		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
+			star, end = p, i
 			p++
 		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
 			p++
 			i++
 		case star >= 0:
-			mark++
-			p, i = star+1, mark
+			end++
+			p, i = star+1, end
 		default:
 			return false
 		}
@@ -28,14 +28,13 @@ func matches(pattern, s string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// matchesList reports whether s matches a list of patterns with commas between
-// them. One with "!" in front that matches makes the whole list fail.
+// matchesList reports whether s matches a list of patterns separated by commas. If a pattern with a
+// leading "!" matches, the list does not match.
 func matchesList(list, s string) bool {
 	return anyOf(list, func(pattern string) bool { return matches(pattern, s) })
 }
 
-// matchesNetwork reports whether an address is in a list of networks, addresses
-// and patterns.
+// matchesNetwork reports whether an address matches a list of networks, addresses and patterns.
 func matchesNetwork(list string, addr netip.Addr) bool {
 	return anyOf(list, func(item string) bool {
 		if network, err := netip.ParsePrefix(item); err == nil {

@@ -9,38 +9,38 @@ import (
 	"strings"
 )
 
-// A request says for whom the configuration is asked, and what need not be asked.
-// What is zero is taken from the configuration.
+// A request says for which host the configuration is resolved, and which settings are given. Zero fields
+// are taken from the configuration.
 type request struct {
-	ctx            context.Context // of commands and look-ups
+	ctx            context.Context // for commands and look-ups
 	alias          string
 	user           string
 	port           int
 	hostName       string
 	hostKeyAlias   string
-	jump           string // takes the place of ProxyJump and ProxyCommand
-	proxied        bool   // the same, by something that is no hop of ours
-	withoutOptions bool   // as hops are asked for
-	options        *unit  // lines in the place of those of File.Options
+	jump           string      // replaces ProxyJump and ProxyCommand
+	proxied        bool        // ProxyJump and ProxyCommand are replaced by something else
+	withoutOptions bool        // File.Options do not apply, as for hops
+	options        *parsedFile // replaces File.Options
 }
 
-// A pass goes once over all lines. The second pass of a request goes on with what
-// the first has found. ssh_config(5), "Match", at "final".
+// A pass evaluates all lines once. A second pass continues with the settings of the first: see
+// ssh_config(5), "Match", "final".
 type pass struct {
 	ctx   context.Context
 	file  *File
 	alias string
-	host  string // what the patterns of Host are compared with
+	host  string // the name to match with the patterns of Host
 	final bool   // this is the second pass
 	got   [][]*line
 }
 
-// Resolve returns the settings for an alias, a name as it would be given to ssh: what
-// ssh -G prints. A user, if not empty, wins over what the configuration says. The
-// error is of type [*Error] if it is about a line.
+// Resolve returns the settings for alias, the name of a host as it would be given to ssh. It returns what
+// ssh -G prints. user, if not empty, takes precedence over the configuration. The error is an [*Error] if
+// it concerns a line.
 //
-// It runs commands if a Match line says so, for at most ten seconds each and each
-// command line once, and looks up names if CanonicalizeHostname does.
+// Resolve runs the commands of Match exec, each command line once and for at most ten seconds. With
+// CanonicalizeHostname it looks up names, for at most ten seconds each.
 func (f *File) Resolve(alias, user string) (*Settings, error) {
 	return f.resolve(request{ctx: context.Background(), alias: alias, user: user})
 }
@@ -56,11 +56,11 @@ func (f *File) resolve(r request) (*Settings, error) {
 		options = r.options
 	}
 	if !r.withoutOptions {
-		if err := p.unit(options, true); err != nil {
+		if err := p.walk(options, true); err != nil {
 			return nil, err
 		}
 	}
-	// As for ssh, a name from a file may be anything.
+	// As in ssh, only names that are given are checked, and not those in files.
 	if user := p.one(keyUser); user != "" {
 		if err := checkUser(user); err != nil {
 			return nil, fmt.Errorf("host %s: user %q: %w", r.alias, user, err)
@@ -69,7 +69,7 @@ func (f *File) resolve(r request) (*Settings, error) {
 	if err := p.files(); err != nil {
 		return nil, err
 	}
-	p.settle()
+	p.setCanonicalDefaults()
 	host, err := p.target()
 	if err != nil {
 		return nil, err
@@ -91,10 +91,10 @@ func (f *File) resolve(r request) (*Settings, error) {
 	return p.settings(host)
 }
 
-// errName is for a name that could make a line which a shell reads do something else.
-var errName = errors.New("the name holds a character that is not allowed in it")
+// errName is the error for a name that could change the meaning of a command line.
+var errName = errors.New("the name contains a character that is not allowed")
 
-// checkHostName refuses the names of hosts that ssh refuses.
+// checkHostName refuses host names that ssh refuses.
 func checkHostName(name string) error {
 	switch {
 	case name == "":
@@ -107,7 +107,7 @@ func checkHostName(name string) error {
 	return nil
 }
 
-// checkUser refuses the names of users that ssh refuses.
+// checkUser refuses user names that ssh refuses.
 func checkUser(name string) error {
 	dashed := func(word string) bool { return strings.HasPrefix(word, "-") }
 	switch {
@@ -119,7 +119,7 @@ func checkUser(name string) error {
 	return nil
 }
 
-// take sets what the request says.
+// take sets the settings of the request.
 func (p *pass) take(r request) {
 	set := func(k *keyword, value string) {
 		if value != "" {
@@ -139,16 +139,16 @@ func (p *pass) take(r request) {
 }
 
 func (p *pass) files() error {
-	for _, u := range p.file.units {
-		if err := p.unit(u, true); err != nil {
+	for _, u := range p.file.files {
+		if err := p.walk(u, true); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// unit goes over one file. Where it does not apply, unknown keywords still count.
-func (p *pass) unit(u *unit, applies bool) error {
+// walk evaluates one file. Unknown keywords are errors even if the file does not apply.
+func (p *pass) walk(u *parsedFile, applies bool) error {
 	for i := range u.sections {
 		s := &u.sections[i]
 		active := applies
@@ -173,15 +173,15 @@ func (p *pass) unit(u *unit, applies bool) error {
 
 func (p *pass) line(l *line, active bool) error {
 	switch {
-	case l.units != nil:
-		for _, u := range l.units {
-			if err := p.unit(u, active); err != nil {
+	case l.included != nil:
+		for _, u := range l.included {
+			if err := p.walk(u, active); err != nil {
 				return err
 			}
 		}
 	case l.name != "":
 		if !matchesList(strings.ToLower(p.one(keyIgnoreUnknown)), l.name) {
-			return &Error{File: l.at.file, Line: l.at.line, Keyword: l.text, Err: fmt.Errorf("%q is no keyword of ssh_config", l.name)}
+			return &Error{File: l.at.file, Line: l.at.line, Keyword: l.text, Err: fmt.Errorf("%q is not a keyword of ssh_config", l.name)}
 		}
 	case l.key != nil && active:
 		p.add(l)
@@ -189,7 +189,7 @@ func (p *pass) line(l *line, active bool) error {
 	return nil
 }
 
-// add keeps a line, if it is the first of its keyword or all lines of that count.
+// add adds a line if it is the first with its keyword, or if all lines with the keyword count.
 func (p *pass) add(l *line) {
 	got := &p.got[l.key.index]
 	switch {
@@ -201,23 +201,21 @@ func (p *pass) add(l *line) {
 			*got = append(*got, l)
 		}
 	case l.key == keyProxyJump && p.first(keyProxyCommand) != nil, l.key == keyProxyCommand && p.hasJump():
-		// Whichever comes first wins.
+		// The first of ProxyJump and ProxyCommand wins.
 	case len(*got) == 0:
 		*got = append(*got, l)
 	case l.key.kind == seconds && (*got)[0].values[0] == "none":
-		*got = []*line{l} // "none" counts as nothing said
+		*got = []*line{l} // "none" means not set
 	}
 }
 
-// hasJump reports whether ProxyJump names a hop. "none" leaves ProxyCommand its
-// chance.
+// hasJump reports whether ProxyJump names a hop. After "ProxyJump none", ProxyCommand can still be set.
 func (p *pass) hasJump() bool {
 	l := p.first(keyProxyJump)
 	return l != nil && !isNone(l.values[0])
 }
 
-// addSendEnv adds the names of a line, and takes those away that it names behind a
-// "-".
+// addSendEnv adds the names in a line, and removes the names that match patterns after "-".
 func addSendEnv(got []*line, l *line) []*line {
 	for _, value := range l.values {
 		if pattern, remove := strings.CutPrefix(value, "-"); remove {
@@ -233,7 +231,7 @@ func addSendEnv(got []*line, l *line) []*line {
 	return got
 }
 
-// first returns the line that counts for a keyword, nil if there is none.
+// first returns the first line with a keyword, nil if there is none.
 func (p *pass) first(k *keyword) *line {
 	if got := p.got[k.index]; len(got) > 0 {
 		return got[0]
@@ -241,7 +239,7 @@ func (p *pass) first(k *keyword) *line {
 	return nil
 }
 
-// one returns the value of a keyword, empty if it has none.
+// one returns the value of a keyword, empty if it is not set.
 func (p *pass) one(k *keyword) string {
 	if l := p.first(k); l != nil {
 		return l.values[0]
@@ -263,7 +261,7 @@ func (p *pass) port() int {
 	return 22
 }
 
-// target returns the name of the host as far as it is known.
+// target returns the host name as far as it is known.
 func (p *pass) target() (string, error) {
 	l := p.first(keyHostName)
 	if l == nil || p.final {
@@ -274,7 +272,7 @@ func (p *pass) target() (string, error) {
 	}
 	host, err := expandPercent(l.values[0], func(c byte) (string, error) {
 		if c != 'h' {
-			return "", errNoToken
+			return "", errUnknownToken
 		}
 		return p.alias, nil
 	})

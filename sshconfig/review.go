@@ -6,15 +6,14 @@ import (
 	"strings"
 )
 
-// review returns what is in effect for a host and has no effect here, or not all of
-// it.
+// review returns the lines that apply to a host and have no effect, or not their full effect.
 func (s *Settings) review() []Unsupported {
 	var notes []Unsupported
 	note := func(l *line, why string) { notes = append(notes, l.unsupported(why)) }
 	for _, got := range s.got {
 		for _, l := range got {
 			args, _ := splitWords(l.text)
-			if l.key.lost(args) && !s.idle(l.key) {
+			if l.key.ineffective(args) && !s.overridden(l.key) {
 				note(l, "")
 			}
 		}
@@ -38,7 +37,7 @@ func (s *Settings) review() []Unsupported {
 		why func(*line) string
 	}{
 		{keyForwardAgent, s.reviewForwarding},
-		{keyProxyCommand, s.reviewGate},
+		{keyProxyCommand, s.reviewProxyCommand},
 		{keyPreferred, s.reviewPreferred},
 		{keyServerAliveCountMax, s.reviewCount},
 		{keyStrict, s.reviewStrict},
@@ -55,7 +54,7 @@ func (s *Settings) review() []Unsupported {
 	return notes
 }
 
-// noAgentToForward is why commands go on without, as with ssh.
+// noAgentToForward is the reason for a missing agent, without which commands run, as in ssh.
 const noAgentToForward = "there is no SSH agent to forward"
 
 func (s *Settings) reviewForwarding(*line) string {
@@ -69,8 +68,8 @@ func (s *Settings) reviewForwarding(*line) string {
 	return ""
 }
 
-// idle reports whether another keyword takes the effect of one away.
-func (s *Settings) idle(k *keyword) bool {
+// overridden reports whether another keyword disables a keyword.
+func (s *Settings) overridden(k *keyword) bool {
 	switch k.name {
 	case "LocalCommand":
 		return s.one(keyPermitLocal) != "yes"
@@ -80,16 +79,16 @@ func (s *Settings) idle(k *keyword) bool {
 	return false
 }
 
-// reviewGate is about an ssh that is not started.
-func (s *Settings) reviewGate(l *line) string {
-	g, ok := parseGate(l.values[0], &tokens{alias: s.Alias, host: s.HostName, user: s.User, port: s.Port})
+// reviewProxyCommand reports an ssh that is not started.
+func (s *Settings) reviewProxyCommand(l *line) string {
+	g, ok := parseSSHCommand(l.values[0], &tokens{alias: s.Alias, host: s.HostName, user: s.User, port: s.Port})
 	if !ok || s.one(keyProxyUseFdpass) == "yes" {
 		return ""
 	}
-	return "means the hop " + g.host + ": one connection to it for all hosts, and no ssh for each"
+	return "means the hop " + g.host + ": all hosts share one connection to it, without an ssh process for each"
 }
 
-// reviewPreferred is about an order other than that of fleetssh.
+// reviewPreferred reports an order other than that of fleetssh.
 func (s *Settings) reviewPreferred(l *line) string {
 	var ranks []int
 	for method := range strings.SplitSeq(l.values[0], ",") {
@@ -104,7 +103,7 @@ func (s *Settings) reviewPreferred(l *line) string {
 	}
 	switch {
 	case len(ranks) == 0:
-		return "none of the methods is one of fleetssh"
+		return "fleetssh has none of these methods"
 	case !slices.IsSortedFunc(ranks, cmp.Compare[int]):
 		return "the order is always Kerberos, keys, passwords"
 	}

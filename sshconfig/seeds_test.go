@@ -62,7 +62,7 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
-// TestAliases compares which names are refused, and how addresses are written.
+// TestAliases compares with ssh which names are refused, and how addresses are written.
 func TestAliases(t *testing.T) {
 	t.Parallel()
 	for _, alias := range []string{
@@ -73,7 +73,7 @@ func TestAliases(t *testing.T) {
 	}
 }
 
-// TestOptions compares what ssh -o takes.
+// TestOptions compares with ssh which options are accepted.
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -91,7 +91,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// nowhere is a Resolver that knows no name.
+// nowhere is a Resolver that knows no names.
 type nowhere struct{}
 
 func (nowhere) LookupHost(context.Context, string) ([]string, error) {
@@ -101,7 +101,7 @@ func (nowhere) LookupCNAME(context.Context, string) (string, error) {
 	return "", &net.DNSError{Err: "no such host", IsNotFound: true}
 }
 
-// FuzzResolve reads anything, and asks for a host.
+// FuzzResolve resolves a host in arbitrary configurations.
 func FuzzResolve(f *testing.F) {
 	for _, seed := range seeds {
 		f.Add(seed, "foo")
@@ -114,7 +114,7 @@ func FuzzResolve(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text, alias string) {
 		if strings.Contains(strings.ToLower(text), "include") {
-			return // which would read what is on this machine
+			return // it would read files of this machine
 		}
 		r := &reader{local: l}
 		u, err := r.text(text, "config", true, 0)
@@ -130,7 +130,7 @@ func FuzzResolve(f *testing.F) {
 		}
 		file.Resolver = nowhere{}
 		file.execs.run = func(_ context.Context, line string) (bool, error) { return len(line)%2 == 0, nil }
-		file.units = []*unit{u}
+		file.files = []*parsedFile{u}
 		file.take(r)
 		first, err := file.Resolve(alias, "")
 		if err != nil {

@@ -6,28 +6,29 @@ import (
 	"strings"
 )
 
-// Settings are the effective settings of one host. They are not to be changed.
+// Settings are the effective settings of one host. They come from [File.Resolve] or [File.HostContext],
+// and must not be modified. Their methods may be called by multiple goroutines at once.
 type Settings struct {
-	Alias    string // as the host was asked for
+	Alias    string // the name given to Resolve
 	HostName string // the name or address to connect to
-	User     string // the login name; the local user's if the configuration has none
-	Port     int    // 22 if the configuration has none
+	User     string // the login name; by default the local user
+	Port     int    // by default 22
 
 	got         [][]*line
 	local       *local
-	controlPath string   // as HostConfig takes it
-	lister      []string // KnownHostsCommand, as HostConfig takes it
+	controlPath string   // in the form of HostConfig
+	keyCommand  []string // KnownHostsCommand, in the form of HostConfig
 	notes       []Unsupported
 }
 
-// A Value is one value of a keyword that is in effect for a host.
+// A Value is one effective value of a keyword.
 type Value struct {
-	Keyword string // as ssh_config(5) writes it
-	Value   string
-	Origin  string // "file:line", "-o", "argument" for what the caller gave, or "default"
+	Keyword string // in the spelling of ssh_config(5)
+	Value   string // with tokens and variables replaced
+	Origin  string // "file:line", "-o", "argument" for an argument of Host or Resolve, or "default"
 }
 
-// settings completes what the passes have found.
+// settings returns the settings that the passes have found.
 func (p *pass) settings(host string) (*Settings, error) {
 	s := &Settings{Alias: p.alias, HostName: host, User: p.user(), Port: p.port(), got: p.got, local: p.file.local}
 	at := origin{file: fromDefault}
@@ -44,7 +45,7 @@ func (p *pass) settings(host string) (*Settings, error) {
 	}
 	if l := p.first(keyKnownHostsCommand); l != nil && !isNone(l.values[0]) {
 		var err error
-		if s.lister, err = t.knownHostsCommand(l.values[0]); err != nil {
+		if s.keyCommand, err = t.knownHostsCommand(l.values[0]); err != nil {
 			return nil, l.at.errorf("KnownHostsCommand: %w", err)
 		}
 	}
@@ -58,9 +59,9 @@ func (p *pass) settings(host string) (*Settings, error) {
 	return s, nil
 }
 
-// expand replaces the tokens and variables in the values that may have them.
+// expand replaces tokens and variables in the values that may contain them.
 func (s *Settings) expand(t *tokens) error {
-	few := func(v string) (string, error) { return expandPercent(v, t.few) }
+	basic := func(v string) (string, error) { return expandPercent(v, t.basic) }
 	for _, e := range []struct {
 		key    *keyword
 		expand func(string) (string, error)
@@ -73,7 +74,7 @@ func (s *Settings) expand(t *tokens) error {
 		{keyControlPath, t.path},
 		{keyIdentityAgent, unlessVariable(t.path)},
 		{keyForwardAgent, unlessVariable(t.path)},
-		{keyProxyJump, few},
+		{keyProxyJump, basic},
 	} {
 		got := s.got[e.key.index]
 		for i, l := range got {
@@ -89,7 +90,7 @@ func (s *Settings) expand(t *tokens) error {
 				expanded.values[j] = v
 			}
 			if i == 0 {
-				got = slices.Clone(got) // the lines are those of all hosts
+				got = slices.Clone(got) // other hosts share the lines
 			}
 			got[i] = &expanded
 		}
@@ -98,7 +99,7 @@ func (s *Settings) expand(t *tokens) error {
 	return nil
 }
 
-// unlessVariable leaves "$NAME", which is looked up when it is used.
+// unlessVariable returns expand for values other than "$NAME", which is looked up when it is used.
 func unlessVariable(expand func(string) (string, error)) func(string) (string, error) {
 	return func(v string) (string, error) {
 		if strings.HasPrefix(v, "$") && !strings.HasPrefix(v, "${") {
@@ -108,9 +109,8 @@ func unlessVariable(expand func(string) (string, error)) func(string) (string, e
 	}
 }
 
-// defaults are the values of ssh where the configuration says nothing, for keywords
-// that have an effect here. What fleetssh does by default may differ: see
-// [fleetssh.HostConfig].
+// defaults are ssh's default values of keywords that have an effect. The defaults of fleetssh may differ:
+// see [fleetssh.HostConfig].
 var defaults = []struct {
 	key   *keyword
 	value string
@@ -121,9 +121,8 @@ var defaults = []struct {
 	{keyPubkey, "yes"}, {keyServerAliveCountMax, "3"}, {keyServerAliveInterval, "0"}, {keyStrict, "ask"},
 }
 
-// All returns what is in effect, by keyword: every value of the configuration that
-// has an effect, with its tokens replaced, and the defaults of ssh for the keywords
-// that have one.
+// All returns the effective values, sorted by keyword: the values of the configuration that have an
+// effect, and ssh's defaults for keywords that are not set.
 func (s *Settings) All() []Value {
 	var all []Value
 	for _, got := range s.got {
@@ -147,8 +146,8 @@ func (s *Settings) All() []Value {
 	return all
 }
 
-// Values returns the values of one keyword, in any case, in the order in which ssh
-// uses them; none if the configuration does not set it, or if it has no effect.
+// Values returns the values of a keyword, in the order in which ssh uses them. name may be in any case.
+// Values returns none if the configuration does not set the keyword, or if it is meaningless to fleetssh.
 func (s *Settings) Values(name string) []Value {
 	k := keywords[strings.ToLower(name)]
 	if k == nil || k.role == ignored {
@@ -167,8 +166,8 @@ func valuesOf(got []*line) []Value {
 	return values
 }
 
-// SetEnv returns the variables that SetEnv sets; nil if there are none. They are in
-// [fleetssh.HostConfig] SendEnv, with those that SendEnv names.
+// SetEnv returns the variables that SetEnv sets, nil if there are none. [File.Host] puts them into SendEnv
+// of [fleetssh.HostConfig], together with the local variables that match [Settings.SendEnv].
 func (s *Settings) SetEnv() map[string]string {
 	var env map[string]string
 	for _, v := range s.strings(keySetEnv) {
@@ -181,11 +180,11 @@ func (s *Settings) SetEnv() map[string]string {
 	return env
 }
 
-// SendEnv returns the patterns of the local variables that SendEnv would send.
+// SendEnv returns the patterns of the names of local variables to send.
 func (s *Settings) SendEnv() []string { return s.strings(keySendEnv) }
 
-// environment returns what SendEnv and SetEnv send, of the variables that there are here.
-// A variable that SetEnv sets wins.
+// environment returns the variables that SendEnv and SetEnv send, given the local variables. Variables of
+// SetEnv win.
 func (s *Settings) environment(here []string) map[string]string {
 	env := s.SetEnv()
 	patterns := s.SendEnv()
@@ -203,17 +202,17 @@ func (s *Settings) environment(here []string) map[string]string {
 	return env
 }
 
-// What SendEnv sends at most. sshd takes no more variables in a session.
+// The limits of SendEnv. sshd accepts no more variables in a session.
 const (
 	maxVariables = 128
 	maxVariable  = 8 << 10 // bytes
 )
 
-// Unsupported returns the lines in effect for this host that ssh would heed, and that
-// have no effect here, or not all of it.
+// Unsupported returns the lines that apply to this host, matter to ssh, and have no effect in fleetssh, or
+// not their full effect.
 func (s *Settings) Unsupported() []Unsupported { return slices.Clone(s.notes) }
 
-// first returns the line that counts for a keyword, nil if there is none.
+// first returns the first line with a keyword, nil if there is none.
 func (s *Settings) first(k *keyword) *line {
 	if got := s.got[k.index]; len(got) > 0 {
 		return got[0]

@@ -11,24 +11,23 @@ import (
 	"fleetssh"
 )
 
-// policyKey says which host keys are trusted. Hosts with the same share one policy:
-// its files are read once.
+// policyKey describes which host keys are trusted. Hosts with the same key share one policy, so that
+// files are read once.
 type policyKey struct {
 	unknown fleetssh.UnknownHosts
 	hash    bool
-	files   string // separated by NUL; empty: the default ones
-	addTo   string // empty: the default one
+	files   string // separated by NUL; empty: the default files
+	addTo   string // empty: the default file
 }
 
-// KnownHostsFiles returns the files of known hosts that ssh reads for a host: those of
-// UserKnownHostsFile, of which the first is the one that ssh adds to, and of
-// GlobalKnownHostsFile. It is nil if the configuration names none. Where a line says
-// "none", it is [os.DevNull].
+// KnownHostsFiles returns the known_hosts files that ssh reads for a host: those of UserKnownHostsFile,
+// the first of which ssh adds keys to, and those of GlobalKnownHostsFile. "none" becomes [os.DevNull].
+// KnownHostsFiles returns nil if the configuration sets neither keyword.
 func (s *Settings) KnownHostsFiles() []string {
 	if s.first(keyUserKnownHosts) == nil && s.first(keyGlobalKnownHosts) == nil {
 		return nil
 	}
-	user := []string{os.DevNull} // of a user without a home directory
+	user := []string{os.DevNull} // if the user has no home directory
 	if named := s.strings(keyUserKnownHosts); len(named) > 0 || s.local.home != "" {
 		user = filesOr(named, filepath.Join(s.local.home, ".ssh"), "known_hosts", "known_hosts2")
 	}
@@ -36,7 +35,7 @@ func (s *Settings) KnownHostsFiles() []string {
 	return slices.Concat(user, global)
 }
 
-// hostKeys returns whom to trust, nil for the default of fleetssh.
+// hostKeys returns the host key policy, nil for the default of fleetssh.
 func (f *File) hostKeys(s *Settings) (fleetssh.HostKeyPolicy, error) {
 	key := policyKey{unknown: s.unknownHosts(), hash: s.one(keyHashKnownHosts) == "yes"}
 	if files := s.KnownHostsFiles(); files != nil {
@@ -51,7 +50,7 @@ func (f *File) hostKeys(s *Settings) (fleetssh.HostKeyPolicy, error) {
 	return policy, nil
 }
 
-// unknownHosts returns what becomes of a host that is not known.
+// unknownHosts returns what to do with unknown hosts.
 func (s *Settings) unknownHosts() fleetssh.UnknownHosts {
 	switch s.one(keyStrict) {
 	case "accept-new":
@@ -62,8 +61,8 @@ func (s *Settings) unknownHosts() fleetssh.UnknownHosts {
 	return fleetssh.RefuseUnknown
 }
 
-// filesOr returns the files that are named, or the default ones. "none" is written as
-// the null device, so that it is not taken for the default.
+// filesOr returns the named files, or the default files. "none" becomes the null device, because no files
+// would mean the default files.
 func filesOr(named []string, dir string, defaults ...string) []string {
 	switch {
 	case len(named) == 0:
@@ -104,10 +103,10 @@ func (f *File) policy(key policyKey) (fleetssh.HostKeyPolicy, error) {
 	return policy, nil
 }
 
-// listers are the tokens of KnownHostsCommand that [fleetssh.HostConfig] replaces.
-const listers = "fHIKt"
+// keyCommandTokens are the tokens of KnownHostsCommand that [fleetssh.HostConfig] replaces.
+const keyCommandTokens = "fHIKt"
 
-// knownHostsCommand returns the words of KnownHostsCommand, as HostConfig takes them.
+// knownHostsCommand returns the words of KnownHostsCommand, in the form of HostConfig.
 func (t *tokens) knownHostsCommand(text string) ([]string, error) {
 	var words []string
 	for text = strings.TrimLeft(text, " \t"); text != ""; text = strings.TrimLeft(text, " \t") {
@@ -117,12 +116,12 @@ func (t *tokens) knownHostsCommand(text string) ([]string, error) {
 		}
 		text = text[n:]
 		word, err = expandPercent(strings.ReplaceAll(word, "%%", "%%%%"), func(c byte) (string, error) {
-			if strings.IndexByte(listers, c) >= 0 {
+			if strings.IndexByte(keyCommandTokens, c) >= 0 {
 				return "%" + string(c), nil
 			}
 			value, err := t.expand("%" + string(c))
-			if errors.Is(err, errNoToken) {
-				err = errNoToken
+			if errors.Is(err, errUnknownToken) {
+				err = errUnknownToken
 			}
 			return strings.ReplaceAll(value, "%", "%%"), err
 		})
@@ -132,7 +131,7 @@ func (t *tokens) knownHostsCommand(text string) ([]string, error) {
 		words = append(words, word)
 	}
 	if len(words) == 0 || !filepath.IsAbs(words[0]) {
-		return nil, errors.New("the program is not named by its absolute path")
+		return nil, errors.New("the program needs an absolute path")
 	}
 	return words, nil
 }

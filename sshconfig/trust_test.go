@@ -98,7 +98,7 @@ func TestHostKeysShared(t *testing.T) {
 	}
 }
 
-// TestUnreadableKnownHosts checks that one of many files decides about itself only.
+// TestUnreadableKnownHosts checks that an unreadable file does not affect other files.
 func TestUnreadableKnownHosts(t *testing.T) {
 	t.Parallel()
 	key := newKey(t)

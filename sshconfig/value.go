@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// read checks the values of a keyword and returns them as they are compared and
-// shown: choices in the spelling of the manual page, times in seconds. text is what
-// follows the keyword, args the words of it.
+// read checks the values of a keyword and returns them in a normalized form: choices in the spelling of
+// the manual page, times in seconds. text is the rest of the line after the keyword, args its words.
 func (k *keyword) read(text string, args []string) ([]string, error) {
 	switch k.kind {
 	case loose:
@@ -33,7 +32,7 @@ func (k *keyword) read(text string, args []string) ([]string, error) {
 		return args, nil
 	case files:
 		if len(args) > 1 && slices.Contains(args, "none") {
-			return nil, errors.New(`"none" stands with other files`)
+			return nil, errors.New(`"none" cannot be combined with files`)
 		}
 		return args, nil
 	case environ:
@@ -49,13 +48,13 @@ func (k *keyword) read(text string, args []string) ([]string, error) {
 	return []string{value}, nil
 }
 
-// readVariables checks what SetEnv sets. The first value of a variable counts.
+// readVariables checks the variables of SetEnv. The first value of a variable wins.
 func readVariables(args []string) ([]string, error) {
 	var variables []string
 	for _, arg := range args {
 		name, _, found := strings.Cut(arg, "=")
 		if !found {
-			return nil, errors.New("it is not of the form NAME=value") // and may hold a secret
+			return nil, errors.New("it is not of the form NAME=value") // it may be a secret, so it is not shown
 		}
 		if !slices.ContainsFunc(variables, func(v string) bool { return strings.HasPrefix(v, name+"=") }) {
 			variables = append(variables, arg)
@@ -73,11 +72,11 @@ func (k *keyword) readOne(s string) (string, error) {
 				return k.choices[i+1], nil
 			}
 		}
-		return "", fmt.Errorf("%q is no value of it", s)
+		return "", fmt.Errorf("%q is not an allowed value", s)
 	case number:
 		n, err := strconv.ParseUint(strings.TrimPrefix(s, "+"), 10, 31)
 		if err != nil || n == 0 && k.name == "ConnectionAttempts" {
-			return "", fmt.Errorf("%q is not a number that it can have", s)
+			return "", fmt.Errorf("%q is not an allowed number", s)
 		}
 		return strconv.FormatUint(n, 10), nil
 	case port:
@@ -97,7 +96,7 @@ func (k *keyword) readOne(s string) (string, error) {
 	return s, nil
 }
 
-// parsePort reads a port, or the name of a service.
+// parsePort parses a port number or the name of a service.
 func parsePort(s string) (int, error) {
 	n, err := strconv.ParseUint(strings.TrimPrefix(s, "+"), 10, 16)
 	if err != nil && s != "" && (s[0] < '0' || s[0] > '9') && s[0] != '-' && s[0] != '+' {
@@ -107,18 +106,17 @@ func parsePort(s string) (int, error) {
 		}
 	}
 	if err != nil || n == 0 {
-		return 0, fmt.Errorf("%q is no port", s)
+		return 0, fmt.Errorf("%q is not a port", s)
 	}
 	return int(n), nil
 }
 
-// parseTime reads a time as in sshd_config(5), "TIME FORMATS". It is negative for
-// "none".
+// parseTime parses a time: see sshd_config(5), "TIME FORMATS". It returns a negative time for "none".
 func parseTime(s string) (time.Duration, error) {
 	if s == "none" {
 		return -1, nil
 	}
-	invalid := fmt.Errorf("%q is no time", s)
+	invalid := fmt.Errorf("%q is not a time", s)
 	var total int64
 	for left := s; left != "" || s == ""; {
 		digits := strings.TrimLeft(left, "0123456789")

@@ -11,38 +11,37 @@ import (
 	"strings"
 )
 
-// What may be read at most. A configuration of a fleet of ten thousand hosts with
-// ten lines for each has 3 MiB.
+// The limits of a configuration. Ten thousand hosts with ten lines each take 3 MiB.
 const (
 	maxFileSize = 16 << 20 // bytes of one file
-	maxDepth    = 16       // files that include one another, as in ssh
-	maxIncludes = 4096     // files that are included, each time counted
+	maxDepth    = 16       // nested files, as in ssh
+	maxIncludes = 4096     // included files; a file that is included twice counts twice
 )
 
-// A unit is a file that has been read.
-type unit struct {
+// A parsedFile is the contents of a file.
+type parsedFile struct {
 	sections []section
 }
 
-// A section is a Host or Match line and what follows it, up to the next; the first
-// section of a unit has no such line.
+// A section is a Host or Match line and the lines up to the next one. The first section of a file has no
+// such line.
 type section struct {
-	when  *condition // nil for the first
+	when  *condition // nil for the first section
 	lines []*line
 
-	// Of lines, those that matter although the section does not apply: ssh refuses
-	// an unknown keyword wherever it stands.
+	// always is the lines that matter even if the section does not apply: ssh refuses
+	// unknown keywords everywhere.
 	always []*line
 }
 
 // A line is one keyword with its values.
 type line struct {
-	at     origin
-	key    *keyword // nil if ssh would not know it either, and for Include
-	name   string   // of an unknown keyword, in lower case
-	values []string
-	text   string  // what follows the keyword, as it was written; of an unknown one the keyword
-	units  []*unit // what an Include brings
+	at       origin
+	key      *keyword // nil for an unknown keyword and for Include
+	name     string   // of an unknown keyword, in lower case
+	values   []string
+	text     string        // what follows the keyword, as it was written; of an unknown one the keyword
+	included []*parsedFile // what an Include brings
 }
 
 // reader reads files.
@@ -50,15 +49,13 @@ type reader struct {
 	local    *local
 	includes int
 
-	// What is found on the way.
-	final       bool // a Match asks for a second pass
+	final       bool // a Match line asks for a second pass
 	unsupported []Unsupported
 }
 
-// file reads a file. user tells that it belongs to a user: paths in it may begin with
-// "~", and relative ones are in ~/.ssh. guarded tells that it is refused if others may
-// write to it.
-func (r *reader) file(path string, user, guarded bool, depth int) (*unit, error) {
+// file reads a file. If it is a user's file, paths in it may begin with "~", and relative paths are
+// relative to ~/.ssh. If guarded is set, the file is refused if others may write to it.
+func (r *reader) file(path string, user, guarded bool, depth int) (*parsedFile, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, &Error{File: path, Err: reason(err)}
@@ -79,7 +76,7 @@ func (r *reader) file(path string, user, guarded bool, depth int) (*unit, error)
 	return r.text(string(text), path, user, depth)
 }
 
-// reason returns what is wrong with a file without its name, which the Error has.
+// reason returns an error without the path, which is in the [Error].
 func reason(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err
@@ -87,9 +84,9 @@ func reason(err error) error {
 	return err
 }
 
-// text reads the content of a file.
-func (r *reader) text(text, path string, user bool, depth int) (*unit, error) {
-	u := &unit{sections: []section{{}}}
+// text parses the contents of a file.
+func (r *reader) text(text, path string, user bool, depth int) (*parsedFile, error) {
+	u := &parsedFile{sections: []section{{}}}
 	n := 0
 	for s := range strings.SplitSeq(text, "\n") {
 		n++
@@ -100,14 +97,14 @@ func (r *reader) text(text, path string, user bool, depth int) (*unit, error) {
 	return u, nil
 }
 
-// line adds one line to a unit.
-func (r *reader) line(u *unit, s string, at origin, user bool, depth int) error {
+// line adds a line to a file.
+func (r *reader) line(u *parsedFile, s string, at origin, user bool, depth int) error {
 	name, text := cutKeyword(s)
 	if name == "" {
 		return nil
 	}
 	if text == "" {
-		return at.errorf("%s: there is no value", name)
+		return at.errorf("%s: the value is missing", name)
 	}
 	args, err := splitWords(text)
 	if err != nil {
@@ -124,7 +121,7 @@ func (r *reader) line(u *unit, s string, at origin, user bool, depth int) error 
 		u.sections = append(u.sections, section{when: c})
 		return nil
 	case "include":
-		if l.units, err = r.include(args, at, user, depth); err != nil {
+		if l.included, err = r.include(args, at, user, depth); err != nil {
 			return err
 		}
 		last.lines, last.always = append(last.lines, l), append(last.always, l)
@@ -139,7 +136,7 @@ func (r *reader) line(u *unit, s string, at origin, user bool, depth int) error 
 	if l.values, err = l.key.read(text, args); err != nil {
 		return at.errorf("%s: %w", l.key.name, err)
 	}
-	if l.key.lost(args) {
+	if l.key.ineffective(args) {
 		r.unsupported = append(r.unsupported, l.unsupported(""))
 	}
 	if l.key.role != ignored {
@@ -148,7 +145,7 @@ func (r *reader) line(u *unit, s string, at origin, user bool, depth int) error 
 	return nil
 }
 
-// asWritten returns a keyword as it stands in a line.
+// asWritten returns a keyword as written in a line.
 func asWritten(line, name string) string {
 	if at := strings.Index(strings.ToLower(line), name); at >= 0 && at+len(name) <= len(line) {
 		return line[at : at+len(name)]
@@ -156,7 +153,7 @@ func asWritten(line, name string) string {
 	return name
 }
 
-// condition reads the words of a Host or Match line.
+// condition parses the words of a Host or Match line.
 func (r *reader) condition(name string, args []string, at origin) (*condition, error) {
 	if name == "host" {
 		if len(args) == 0 || slices.Contains(args, "") {
@@ -181,12 +178,12 @@ func (r *reader) condition(name string, args []string, at origin) (*condition, e
 	return c, nil
 }
 
-// include reads the files that the words of an Include name.
-func (r *reader) include(args []string, at origin, user bool, depth int) ([]*unit, error) {
+// include reads the files of an Include.
+func (r *reader) include(args []string, at origin, user bool, depth int) ([]*parsedFile, error) {
 	if len(args) == 0 || slices.Contains(args, "") {
 		return nil, at.errorf("Include: a path is empty")
 	}
-	var units []*unit
+	var units []*parsedFile
 	for _, arg := range args {
 		pattern, err := r.local.includePath(arg, user)
 		if err != nil {
@@ -198,7 +195,7 @@ func (r *reader) include(args []string, at origin, user bool, depth int) ([]*uni
 		}
 		for _, path := range paths { // sorted
 			if r.includes++; depth >= maxDepth || r.includes > maxIncludes {
-				return nil, at.errorf("Include: more than %d files inside one another, or %d in all", maxDepth, maxIncludes)
+				return nil, at.errorf("Include: more than %d nested files, or more than %d files in total", maxDepth, maxIncludes)
 			}
 			u, err := r.file(path, user, user, depth+1)
 			if err != nil {
@@ -210,9 +207,8 @@ func (r *reader) include(args []string, at origin, user bool, depth int) ([]*uni
 	return units, nil
 }
 
-// lost reports whether a value of the keyword has no effect although it would have
-// one in ssh.
-func (k *keyword) lost(args []string) bool {
+// ineffective reports whether values of the keyword have no effect although they would have one in ssh.
+func (k *keyword) ineffective(args []string) bool {
 	if k.role != unsupported {
 		return false
 	}
@@ -221,7 +217,7 @@ func (k *keyword) lost(args []string) bool {
 	})
 }
 
-// unsupported describes a line that has no effect, or not all of it; why may be empty.
+// unsupported describes a line that has no effect, or not its full effect. why may be empty.
 func (l *line) unsupported(why string) Unsupported {
 	if why == "" {
 		why = instead[l.key.name]
@@ -229,17 +225,17 @@ func (l *line) unsupported(why string) Unsupported {
 	return Unsupported{Keyword: l.key.name, Value: l.text, File: l.at.file, Line: l.at.line, Reason: why, Minor: l.key.minor, Use: l.key.use}
 }
 
-// instead says what happens in place of what keywords ask for.
+// instead says what fleetssh does instead.
 var instead = map[string]string{
 	"AddKeysToAgent":          "has no effect: ssh-add adds keys to the agent",
-	"ControlMaster":           "has no effect: a call has connections of its own, which end with it",
+	"ControlMaster":           "has no effect: each run of fleetssh has its own connections, which end with it",
 	"DynamicForward":          "has no effect: fleetssh tunnel -D is a proxy",
 	"IPQoS":                   "has no effect: packets are not marked",
 	"LocalForward":            "has no effect: fleetssh tunnel -L forwards ports",
-	"NumberOfPasswordPrompts": "a password is asked for once",
-	"RekeyLimit":              "has no effect: keys are renewed when the SSH library sees fit",
+	"NumberOfPasswordPrompts": "has no effect: a password is asked for once",
+	"RekeyLimit":              "has no effect: the SSH library decides when to renew keys",
 	"RemoteForward":           "has no effect: fleetssh tunnel -R forwards ports of hosts",
 	"RequestTTY":              "has no effect: --tty asks for a terminal",
-	"VerifyHostKeyDNS":        "fleetssh looks up no keys in DNS",
-	"UpdateHostKeys":          "has no effect: other keys that a host has are not learned; fleetssh trust scan shows them",
+	"VerifyHostKeyDNS":        "has no effect: keys are not looked up in DNS",
+	"UpdateHostKeys":          "has no effect: further keys of a host are not added; fleetssh trust scan shows them",
 }

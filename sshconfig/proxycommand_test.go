@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// TestParseGate finds the ProxyCommands that mean a hop, and takes no other for one.
-func TestParseGate(t *testing.T) {
+// TestParseSSHCommand checks which ProxyCommands mean a hop.
+func TestParseSSHCommand(t *testing.T) {
 	t.Setenv("HOME", "/home/me")
 	to := &tokens{alias: "web", host: "web.example.org", user: "u", port: 2222}
-	for line, want := range map[string]string{ // options, host; empty: it is none
+	for line, want := range map[string]string{ // options, host; empty: not a hop
 		"ssh -W %h:%p gate":                                                "gate",
 		"  ssh   gate -W %h:%p ":                                           "gate",
 		"exec ssh -qTW %h:%p gate":                                         "gate",
@@ -46,7 +46,7 @@ func TestParseGate(t *testing.T) {
 		"nc %h %p":                                                         "",
 		"":                                                                 "",
 	} {
-		g, ok := parseGate(line, to)
+		g, ok := parseSSHCommand(line, to)
 		got := strings.Join(append(g.options, g.host), "|")
 		if ok != (want != "") || ok && got != want {
 			t.Errorf("%q: %q, %v; want %q", line, got, ok, want)
@@ -54,13 +54,13 @@ func TestParseGate(t *testing.T) {
 	}
 }
 
-// FuzzParseGate takes nothing for a hop in which a shell would see more than words.
-func FuzzParseGate(f *testing.F) {
+// FuzzParseSSHCommand checks that a command with shell syntax is never taken for a hop.
+func FuzzParseSSHCommand(f *testing.F) {
 	for _, seed := range []string{"ssh -W %h:%p gate", `ssh -o "A b" -qW[%h]:%p ~/x@y 2>/dev/null`, "exec ssh a'b'\"c\" -F x"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		g, ok := parseGate(line, &tokens{alias: "a", host: "h", user: "u", port: 22})
+		g, ok := parseSSHCommand(line, &tokens{alias: "a", host: "h", user: "u", port: 22})
 		if !ok {
 			return
 		}
@@ -73,7 +73,7 @@ func FuzzParseGate(f *testing.F) {
 	})
 }
 
-// TestPlainWords splits as a shell does.
+// TestPlainWords compares with a shell.
 func TestPlainWords(t *testing.T) {
 	t.Setenv("HOME", "/home/me")
 	for line, want := range map[string][]string{

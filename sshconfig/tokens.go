@@ -11,13 +11,13 @@ import (
 	"fleetssh/internal/account"
 )
 
-// tokens are the values of the tokens of ssh_config(5), "TOKENS".
+// tokens are the values of tokens: see ssh_config(5), "TOKENS".
 type tokens struct {
 	local                  *local
 	alias, host, user, key string // %n %h %r %k
 	port                   int
 	jump                   string // %j
-	hash                   string // %C, if it is not what follows from the others
+	hash                   string // %C; empty: computed from the others
 }
 
 // expand replaces the tokens that most keywords accept.
@@ -44,12 +44,12 @@ func (t *tokens) expand(s string) (string, error) {
 		case 'u':
 			return known(t.local.user)
 		}
-		return t.few(c)
+		return t.basic(c)
 	})
 }
 
-// few are the tokens that ProxyCommand and ProxyJump accept.
-func (t *tokens) few(c byte) (string, error) {
+// basic returns the value of a token that ProxyCommand and ProxyJump accept.
+func (t *tokens) basic(c byte) (string, error) {
 	switch c {
 	case 'h':
 		return t.host, nil
@@ -60,13 +60,13 @@ func (t *tokens) few(c byte) (string, error) {
 	case 'r':
 		return known(t.user)
 	}
-	return "", errNoToken
+	return "", errUnknownToken
 }
 
-// errNoToken is for a character that stands for nothing.
-var errNoToken = errors.New("is no token that can be replaced in it")
+// errUnknownToken is the error for an unknown token.
+var errUnknownToken = errors.New("is not a token that is allowed here")
 
-// known returns what is known about the user.
+// known returns a value about the user, or an error if it is unknown.
 func known(value string) (string, error) {
 	if value == "" {
 		return "", account.ErrNoEntry
@@ -74,7 +74,7 @@ func known(value string) (string, error) {
 	return value, nil
 }
 
-// path replaces tokens and variables in the name of a file, and a leading "~".
+// path replaces a leading "~", tokens and variables in a file name.
 func (t *tokens) path(s string) (string, error) {
 	s, err := t.local.expandTilde(s)
 	if err != nil {
@@ -83,9 +83,9 @@ func (t *tokens) path(s string) (string, error) {
 	return expandVariables(s, t.expand)
 }
 
-// controlPath is path, but leaves %C, which [fleetssh.HostConfig] replaces: its
-// value depends on the version of ssh that listens. A NUL stands for it meanwhile:
-// there is none in a line, nor in the environment.
+// controlPath is like path, but keeps %C, which [fleetssh.HostConfig] replaces: its value depends on the
+// version of the ssh that listens. NUL represents it meanwhile, since neither lines nor the environment
+// contain NUL.
 func (t *tokens) controlPath(s string) (string, error) {
 	marked := *t
 	marked.hash = "\x00"
@@ -93,8 +93,7 @@ func (t *tokens) controlPath(s string) (string, error) {
 	return strings.ReplaceAll(strings.ReplaceAll(path, "%", "%%"), "\x00", "%C"), err
 }
 
-// expandPercent replaces each "%" and the character behind it by a value, and "%%"
-// by "%".
+// expandPercent replaces each "%" and the character after it by a value, and "%%" by "%".
 func expandPercent(s string, value func(c byte) (string, error)) (string, error) {
 	if strings.IndexByte(s, '%') < 0 {
 		return s, nil
@@ -107,13 +106,13 @@ func expandPercent(s string, value func(c byte) (string, error)) (string, error)
 		}
 		i++
 		if i == len(s) {
-			return "", errors.New(`a "%" at the end; "%%" stands for "%"`)
+			return "", errors.New(`it ends with "%"; write "%%" for a percent sign`)
 		}
 		v, err := "%", error(nil)
 		if s[i] != '%' {
 			v, err = value(s[i])
 		}
-		if err == errNoToken {
+		if err == errUnknownToken {
 			return "", fmt.Errorf("%q %w", s[i-1:i+1], err)
 		}
 		if err != nil {
@@ -124,8 +123,8 @@ func expandPercent(s string, value func(c byte) (string, error)) (string, error)
 	return b.String(), nil
 }
 
-// expandVariables replaces "${NAME}" by variables of the environment, and what
-// stands between them by what between returns.
+// expandVariables replaces "${NAME}" by variables of the environment, and applies between to the text
+// between them.
 func expandVariables(s string, between func(string) (string, error)) (string, error) {
 	var b strings.Builder
 	for {

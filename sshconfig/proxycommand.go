@@ -3,6 +3,7 @@ package sshconfig
 import (
 	"cmp"
 	"context"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -10,17 +11,17 @@ import (
 	"fleetssh"
 )
 
-// A gateCommand is a ProxyCommand that is "ssh -W %h:%p gate", with options that are all
-// understood: it means the same as a hop, which all hosts can share, where ssh would be
-// started for each host and log in to the gate each time.
-type gateCommand struct {
-	config  string   // what -F names; empty: the default files
-	options []string // as lines, in the order in which ssh takes them: the first counts
+// An sshCommand is a ProxyCommand of the form "ssh -W %h:%p HOP" whose options are all understood. It
+// means the same as a hop of ProxyJump: hosts can share one connection to the hop, instead of an ssh
+// process and a login for each host.
+type sshCommand struct {
+	config  string   // the argument of -F; empty: the default files
+	options []string // as lines, in ssh's order of precedence: the first wins
 	host    string
 }
 
-// parseGate reads a ProxyCommand. ok is false if it is anything else, or may be.
-func parseGate(line string, t *tokens) (g gateCommand, ok bool) {
+// parseSSHCommand parses a ProxyCommand. ok is false unless it is certainly an sshCommand.
+func parseSSHCommand(line string, t *tokens) (g sshCommand, ok bool) {
 	words, ok := plainWords(strings.TrimSuffix(strings.TrimSpace(line), "2>/dev/null"))
 	if !ok {
 		return g, false
@@ -38,20 +39,20 @@ func parseGate(line string, t *tokens) (g gateCommand, ok bool) {
 		words = words[1:]
 		if len(word) < 2 || word[0] != '-' {
 			if g.host != "" || word == "" || word == "-" {
-				return g, false // a command for the gate
+				return g, false // a command to run on the hop
 			}
-			if word, err := expandPercent(word, t.few); err != nil || !g.destination(word) {
+			if word, err := expandPercent(word, t.basic); err != nil || !g.destination(word) {
 				return g, false
 			}
 			continue
 		}
-		// Letters without a value may stand together, as in -qT; the rest of a word
-		// behind one with a value is that.
+		// Options without a value can be combined, as in -qT. The rest of a word after
+		// an option with a value is the value.
 		for word = word[1:]; word != ""; {
 			letter := word[:1]
 			word = word[1:]
 			if strings.Contains("aCNqTx", letter) {
-				continue // it changes nothing about a channel to the target
+				continue // it does not affect a channel to the target
 			}
 			if line := map[string]string{"4": "AddressFamily inet", "6": "AddressFamily inet6", "k": "GSSAPIDelegateCredentials no"}[letter]; line != "" {
 				g.options = append(g.options, line)
@@ -68,7 +69,7 @@ func parseGate(line string, t *tokens) (g gateCommand, ok bool) {
 				target = value
 				continue
 			}
-			value, err := expandPercent(value, t.few)
+			value, err := expandPercent(value, t.basic)
 			if err != nil || !g.option(letter, value) {
 				return g, false
 			}
@@ -77,11 +78,11 @@ func parseGate(line string, t *tokens) (g gateCommand, ok bool) {
 	return g, g.host != "" && (target == "%h:%p" || target == "[%h]:%p")
 }
 
-// destination takes [user@]host, or a URI.
-func (g *gateCommand) destination(word string) bool {
+// destination parses [user@]host, or a URI.
+func (g *sshCommand) destination(word string) bool {
 	hop, err := parseHop(word)
 	if err != nil || strings.Contains(word, ":") && !strings.HasPrefix(word, "ssh://") {
-		return false // ssh takes a colon for a part of the name
+		return false // for ssh, a colon is part of the name
 	}
 	g.host = hop.host
 	if hop.user != "" {
@@ -93,8 +94,8 @@ func (g *gateCommand) destination(word string) bool {
 	return true
 }
 
-// option takes an option with a value.
-func (g *gateCommand) option(letter, value string) bool {
+// option parses an option with a value.
+func (g *sshCommand) option(letter, value string) bool {
 	if value == "" || strings.ContainsAny(value, "\"'\\\n") {
 		return false
 	}
@@ -107,7 +108,7 @@ func (g *gateCommand) option(letter, value string) bool {
 	case letter == "o":
 		name, _ := cutKeyword(value)
 		k := keywords[name]
-		if k == nil || k.role == unsupported || slices.Contains(gateRefused, name) {
+		if k == nil || k.role == unsupported || slices.Contains(refusedKeywords, name) {
 			return false
 		}
 		g.options = append(g.options, value)
@@ -117,11 +118,11 @@ func (g *gateCommand) option(letter, value string) bool {
 	return true
 }
 
-// gateRefused are keywords that make ssh do more than to carry bytes.
-var gateRefused = []string{"controlmaster", "controlpersist", "forkafterauthentication", "permitlocalcommand", "addkeystoagent"}
+// refusedKeywords are keywords that make ssh do more than carry bytes.
+var refusedKeywords = []string{"controlmaster", "controlpersist", "forkafterauthentication", "permitlocalcommand", "addkeystoagent"}
 
-// plainWords splits a line as a shell does. ok is false if the shell would do anything but
-// that, and put the home directory for a leading "~/".
+// plainWords splits a line as a shell does, and expands a leading "~/". ok is false if a shell would do
+// anything else with the line.
 func plainWords(line string) (words []string, ok bool) {
 	var b strings.Builder
 	var quote byte
@@ -148,7 +149,7 @@ func plainWords(line string) (words []string, ok bool) {
 		case c == '~' && !begun && strings.HasPrefix(line[i:], "~/") && os.Getenv("HOME") != "":
 			b.WriteString(os.Getenv("HOME"))
 			begun = true
-		case c == '[' || c == ']': // [%h]:%p is no pattern of a file
+		case c == '[' || c == ']': // [%h]:%p is not a file name pattern
 			if !strings.HasPrefix(line[i:], "[%h]:%p") && !strings.HasPrefix(line[i:], "]:%p") {
 				return nil, false
 			}
@@ -165,12 +166,11 @@ func plainWords(line string) (words []string, ok bool) {
 	return words, quote == 0
 }
 
-// gate returns the hop that a ProxyCommand stands for, nil if it is no such command. The
-// flags of the caller are not for it, as they would not be for the ssh that it names: only
-// how long to wait and whom to ask is taken from Hops.
-func (f *File) gate(ctx context.Context, s *Settings, line string, way []hopKey) (*fleetssh.HostConfig, error) {
+// commandHop returns the hop that a ProxyCommand means, nil if it is not an sshCommand. As for the ssh
+// that the command would start, Options and Hops do not apply, except timeouts and Auth.Ask of Hops.
+func (f *File) commandHop(ctx context.Context, s *Settings, line string, chain []hopKey) (*fleetssh.HostConfig, error) {
 	t := tokens{alias: s.Alias, host: s.HostName, user: s.User, port: s.Port}
-	g, ok := parseGate(line, &t)
+	g, ok := parseSSHCommand(line, &t)
 	if !ok || s.one(keyProxyUseFdpass) == "yes" {
 		return nil, nil
 	}
@@ -180,16 +180,16 @@ func (f *File) gate(ctx context.Context, s *Settings, line string, way []hopKey)
 	}
 	key := strings.Join(append(g.options, g.host), "\x00")
 	file.mu.Lock()
-	gate := file.gates[key]
+	hop := file.commandHops[key]
 	file.mu.Unlock()
-	if gate != nil {
-		return gate, nil
+	if hop != nil {
+		return hop, nil
 	}
 	step := hopKey{hopName: hopName{host: g.host}}
-	if slices.Contains(way, step) || len(way) >= maxHops {
+	if slices.Contains(chain, step) || len(chain) >= maxHops {
 		return nil, ErrLoop
 	}
-	options := &unit{sections: []section{{}}}
+	options := &parsedFile{sections: []section{{}}}
 	for _, text := range g.options {
 		r := &reader{local: f.local}
 		if err := r.line(options, text, origin{file: "ssh -W"}, true, 0); err != nil {
@@ -202,36 +202,36 @@ func (f *File) gate(ctx context.Context, s *Settings, line string, way []hopKey)
 	}
 	base := fleetssh.HostConfig{RetryDelay: f.Hops.RetryDelay}
 	base.Auth.Ask = f.Hops.Auth.Ask
-	config, err := file.apply(ctx, gs, base, append(slices.Clip(way), step))
+	config, err := file.apply(ctx, gs, base, append(slices.Clip(chain), step))
 	if err != nil {
 		return nil, err
 	}
-	config.SendEnv = nil // no session is opened there
+	config.SendEnv = nil // no session is opened on the hop
 	config.ConnectTimeout = cmp.Or(config.ConnectTimeout, f.Hops.ConnectTimeout)
 	config.Attempts = cmp.Or(config.Attempts, f.Hops.Attempts)
 	file.mu.Lock()
 	defer file.mu.Unlock()
-	if first := file.gates[key]; first != nil {
-		return first, nil // somebody else was faster
+	if first := file.commandHops[key]; first != nil {
+		return first, nil // another goroutine was faster
 	}
-	if file.gates == nil {
-		file.gates = make(map[string]*fleetssh.HostConfig)
+	if file.commandHops == nil {
+		file.commandHops = make(map[string]*fleetssh.HostConfig)
 	}
-	file.gates[key] = &config
+	file.commandHops[key] = &config
 	return &config, nil
 }
 
-// other returns the configuration that an ssh reads which is started with -F, or without.
+// other returns the configuration that ssh reads with a given argument of -F.
 func (f *File) other(config string) (*File, error) {
 	if config == f.named {
 		return f, nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.others == nil {
-		f.others = make(map[string]*File)
+	if f.otherFiles == nil {
+		f.otherFiles = make(map[string]*File)
 	}
-	if other := f.others[config]; other != nil {
+	if other := f.otherFiles[config]; other != nil {
 		return other, nil
 	}
 	var paths []string
@@ -243,7 +243,18 @@ func (f *File) other(config string) (*File, error) {
 		return nil, err
 	}
 	other.Hops, other.Resolver, other.Terminal = f.Hops, f.Resolver, f.Terminal
-	other.others = map[string]*File{f.named: f}
-	f.others[config] = other
+	other.otherFiles = map[string]*File{f.named: f}
+	f.otherFiles[config] = other
 	return other, nil
+}
+
+// proxyCommand returns a DialContext function that runs a ProxyCommand.
+func (f *File) proxyCommand(s *Settings, line string) (func(context.Context, string, string) (net.Conn, error), error) {
+	known := tokens{alias: "n", host: "h", user: "r"}
+	if _, err := expandPercent(line, known.basic); err != nil {
+		return nil, err
+	}
+	return fleetssh.DialProxyCommand(fleetssh.ProxyCommand{
+		Line: line, User: s.User, Alias: s.Alias, UseFdpass: s.one(keyProxyUseFdpass) == "yes", Terminal: f.Terminal,
+	})
 }
