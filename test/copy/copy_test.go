@@ -269,9 +269,13 @@ func TestCopyCancelled(t *testing.T) {
 	fleet, hosts := fleettest.Simulated(t, 4, nil)
 	p := fleettest.NewFleet(t, hosts...)
 	p.PoolSize = 2
-	for name, timeout := range map[string]time.Duration{"cancelled": 0, "timed_out": 300 * time.Millisecond} {
+	for name, timeout := range map[string]time.Duration{"cancelled": 0, "timed_out": 5 * time.Second} {
 		ctx, cancel := context.WithCancel(t.Context())
-		opts := &fleetssh.CopyOptions{Rate: 2 << 20, Timeout: timeout, Progress: func(c fleetssh.CopyProgress) {
+		rate := int64(2 << 20)
+		if timeout > 0 {
+			rate = 256 << 10 // nobody is done before
+		}
+		opts := &fleetssh.CopyOptions{Rate: rate, Timeout: timeout, Progress: func(c fleetssh.CopyProgress) {
 			if timeout == 0 && c.Done > 1<<20 {
 				cancel()
 			}

@@ -44,7 +44,7 @@ func TestSSHDCopyResume(t *testing.T) {
 				defer cancel()
 				opt := broken.options
 				if opt.Rate == 0 {
-					opt.Rate = 3 << 20 // slow enough to be broken off on a busy machine
+					opt.Rate = 2 << 20 // slow enough to be broken off on a busy machine
 				}
 				var once sync.Once
 				opt.Progress = func(p fleetssh.CopyProgress) {
@@ -198,7 +198,7 @@ func TestSSHDCopyStalled(t *testing.T) {
 			b := newCopyBox(t, sshdtest.Options{})
 			from, to := b.paths(way, "file", "copy")
 			writeFile(t, from, fleettest.Noise(8<<20))
-			opt := fleetssh.CopyOptions{Rate: 3 << 20, StallTimeout: 5 * time.Second}
+			opt := fleetssh.CopyOptions{Rate: 2 << 20, StallTimeout: 5 * time.Second}
 			var once sync.Once
 			opt.Progress = func(p fleetssh.CopyProgress) {
 				if p.Done > 2<<20 {
@@ -234,7 +234,7 @@ func TestSSHDCopyTwoAtOnce(t *testing.T) {
 	var once sync.Once
 	go func() {
 		r, _ := b.client.Upload(ctx, filepath.Join(b.here, "file"), filepath.Join(b.there, "one"), &fleetssh.CopyOptions{
-			Rate: 1 << 20, Progress: func(fleetssh.CopyProgress) { once.Do(func() { close(started) }) },
+			Rate: 32 << 10, Progress: func(fleetssh.CopyProgress) { once.Do(func() { close(started) }) },
 		})
 		ended <- r
 	}()

@@ -322,7 +322,7 @@ func TestSSHDCopyTreeCut(t *testing.T) {
 				}
 				writeFile(t, filepath.Join(from, "3", "large"), fleettest.Noise(8<<20))
 				opt := protocol.options
-				opt.Recursive, opt.Rate = true, 16<<20
+				opt.Recursive, opt.Rate = true, 3<<20
 				ended := 0
 				var once sync.Once
 				opt.Progress = func(p fleetssh.CopyProgress) {

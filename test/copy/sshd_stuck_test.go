@@ -99,7 +99,7 @@ func TestSSHDCopySCPTrouble(t *testing.T) {
 				writeFile(t, from, fleettest.Noise(8<<20))
 				defer b.signal("scp", syscall.SIGKILL)
 				var once sync.Once
-				opt := &fleetssh.CopyOptions{Protocol: fleetssh.SCP, Rate: 8 << 20, StallTimeout: 5 * time.Second}
+				opt := &fleetssh.CopyOptions{Protocol: fleetssh.SCP, Rate: 1 << 20, StallTimeout: 5 * time.Second}
 				opt.Progress = func(p fleetssh.CopyProgress) {
 					if p.Done > 2<<20 {
 						once.Do(func() { b.signal("scp", test.sig) })
@@ -142,7 +142,7 @@ func TestSSHDCopyOneOfManyServersKilled(t *testing.T) {
 				writeFile(t, filepath.Join(from, fmt.Sprint(i%10), fmt.Sprint(i)), fleettest.Noise(5000))
 			}
 			servers, seen := 0, 0
-			opt := &fleetssh.CopyOptions{Recursive: true, Rate: 2 << 20}
+			opt := &fleetssh.CopyOptions{Recursive: true, Rate: 512 << 10}
 			opt.Progress = func(fleetssh.CopyProgress) {
 				if seen++; seen == 1 {
 					pids := b.processes("sftp-server")
