@@ -1,5 +1,5 @@
-// Package exit knows what the program ends with: its exit codes, and the errors that carry one
-// together with a message and the next step.
+// Package exit defines the exit codes of the program, and errors that carry an exit code, a message
+// and a hint.
 package exit
 
 import (
@@ -15,7 +15,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// The exit codes. [Codes] says what each means.
+// The exit codes. [Codes] explains them.
 const (
 	OK          = 0
 	Failed      = 1
@@ -27,7 +27,7 @@ const (
 	Interrupted = 130
 )
 
-// Codes are the exit codes and their meanings, as printed at the end of every help.
+// Codes are the exit codes and their meanings, as printed at the end of every help text.
 var Codes = []struct {
 	Code int
 	Text string
@@ -42,17 +42,18 @@ var Codes = []struct {
 	{Interrupted, "interrupted"},
 }
 
-// priority lists the codes by importance: where several apply, the first counts.
+// priority lists the codes by importance: if several apply, the first one counts.
 var priority = []int{Interrupted, Budget, Stopped, Unreachable, Command, OK}
 
-// Status is an error that ends the program with a code and no message: everything was said.
+// Status is an error that ends the program with an exit code and no message, because the cause was
+// reported already.
 type Status int
 
 // Error implements [error].
 func (s Status) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
-// ProcessCode returns a code as a process can end with it. The system keeps its lowest eight
-// bits, but RFC 4254 gives an exit status of a host 32: one that does not fit must not end as 0.
+// ProcessCode returns the exit code of the process for the exit status of a host. RFC 4254 allows 32
+// bits, but the system keeps only the lowest eight: a status that does not fit becomes 255, not 0.
 func ProcessCode(code int) int {
 	if code < 0 || code > 255 {
 		return 255
@@ -75,7 +76,7 @@ func UsageError(hint, format string, args ...any) error {
 	return &Error{Code: Usage, Text: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// AsUsage makes an error one of wrong usage. It returns nil for nil.
+// AsUsage turns an error into a usage error. It returns nil for nil.
 func AsUsage(err error) error {
 	if err == nil {
 		return nil
@@ -105,8 +106,8 @@ func Report(screen *termline.Screen, err error) int {
 	return f.Code
 }
 
-// OutputError returns the error for standard output that cannot be written. It is silent if the
-// reader has gone away, as in a pipe into head.
+// OutputError returns the error for a failed write to standard output. It has no message if the
+// reader has closed the pipe, as head does.
 func OutputError(err error) error {
 	if errors.Is(err, syscall.EPIPE) {
 		return Status(Failed)
@@ -124,7 +125,7 @@ func Help() string {
 	return b.String()
 }
 
-// CodeOf returns the exit code that the outcome of one host calls for.
+// CodeOf returns the exit code for the outcome of one host.
 func CodeOf(o fleetssh.Outcome) int {
 	switch o.Kind {
 	case fleetssh.Exited:
@@ -141,7 +142,7 @@ func CodeOf(o fleetssh.Outcome) int {
 	}
 }
 
-// First returns the code of several that counts.
+// First returns the most important of several codes.
 func First(codes map[int]bool) int {
 	for _, code := range priority {
 		if codes[code] {
@@ -151,8 +152,8 @@ func First(codes map[int]bool) int {
 	return OK
 }
 
-// Reason returns the text of an error without the operation and the address that the
-// operating system's library puts in front of it: those are named beside the reason.
+// Reason returns the text of an error without the operation and the address that packages net and os
+// put in front of it: the message names them already.
 func Reason(err error) string {
 	if err == nil {
 		return "no reason given"

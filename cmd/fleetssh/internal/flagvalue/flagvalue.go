@@ -1,5 +1,5 @@
-// Package flagvalue has the types of flags whose values check themselves: numbers within limits,
-// times, rates, choices.
+// Package flagvalue has flag types that check their values: numbers within limits, durations, rates,
+// sizes and choices.
 package flagvalue
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Number is a whole number between two limits, which count as allowed.
+// Number is an integer from Min to Max.
 type Number struct {
 	To       *int
 	Min, Max int
@@ -45,10 +45,10 @@ func (v Number) String() string {
 // Type implements pflag.Value.
 func (v Number) Type() string { return "number" }
 
-// Duration is a time: "10" and "10s" are ten seconds.
+// Duration is a duration: "10" and "10s" are ten seconds.
 type Duration struct {
 	To     *time.Duration
-	OrZero bool // zero is allowed, too
+	OrZero bool // zero is allowed
 }
 
 // Set implements pflag.Value.
@@ -75,7 +75,7 @@ func (v Duration) String() string {
 // Type implements pflag.Value.
 func (v Duration) Type() string { return "duration" }
 
-// parseDuration reads a time. A plain number means seconds.
+// parseDuration parses a duration. A plain number means seconds.
 func parseDuration(text string) (time.Duration, error) {
 	full := text
 	if strings.Trim(text, "0123456789.") == "" {
@@ -88,7 +88,7 @@ func parseDuration(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// Rate is a number of bytes a second: "10M" is ten mebibytes.
+// Rate is a number of bytes per second: "10M" is ten mebibytes.
 type Rate struct{ To *int64 }
 
 // Set implements pflag.Value.
@@ -115,7 +115,7 @@ func (v Rate) String() string {
 // Type implements pflag.Value.
 func (v Rate) Type() string { return "rate" }
 
-// ParseSize reads a number of bytes, with K, M or G for powers of 1024.
+// ParseSize parses a number of bytes, with K, M or G for powers of 1024.
 func ParseSize(text string) (int64, error) {
 	number, unit := text, int64(1)
 	if i := strings.IndexAny(text, "KMG"); i >= 0 && i == len(text)-1 {
@@ -128,20 +128,20 @@ func ParseSize(text string) (int64, error) {
 	return n * unit, nil
 }
 
-// SizeText writes a number of bytes for people.
+// SizeText formats a number of bytes for people.
 func SizeText(n int64) string {
 	if n < 1024 {
 		return fmt.Sprintf("%d B", n)
 	}
 	value, unit := float64(n)/1024, 0
-	for ; value >= 1023.95 && unit < 5; unit++ { // which is written as 1024.0
+	for ; value >= 1023.95 && unit < 5; unit++ { // which would be formatted as 1024.0
 		value /= 1024
 	}
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[unit])
 }
 
-// NonEmpty is a text that cannot be empty. An empty one, as an unset variable of a script
-// leaves it, would lift the limit that the flag sets.
+// NonEmpty is a text that must not be empty. An empty one, such as an unset variable in a script,
+// would lift the limit that the flag sets.
 type NonEmpty struct{ To *string }
 
 // Set implements pflag.Value.

@@ -10,18 +10,18 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// What a user gives to a flag may be a secret: a password in the URL of a proxy, a token in the
-// line of a proxy command. So a value is hidden unless its flag is listed here as harmless. A test
-// goes through all flags of all verbs, so that somebody decides about each new one.
+// The value of a flag may be a secret: a password in the URL of a proxy, a token in a proxy command.
+// So a value is hidden unless its flag is listed here as harmless. A test goes through all flags of
+// all verbs, so every new flag needs a decision.
 
-// Hidden stands in the place of a value that is hidden.
+// Hidden replaces a hidden value.
 const Hidden = "***"
 
-// Flag returns the value of a flag as it may be recorded and shown. Redacting that again changes
-// nothing.
+// Flag returns the value of a flag as it may be recorded and shown. Applying it twice
+// changes nothing.
 func Flag(flag, value string) string {
 	switch {
-	case HarmlessFlags[flag] || value == "true" || value == "false": // as switches have it
+	case HarmlessFlags[flag] || value == "true" || value == "false": // of a switch
 		return value
 	case flag == "proxy":
 		return proxyURL(value)
@@ -64,12 +64,12 @@ func wordSet(words string) map[string]bool {
 	return set
 }
 
-// proxySchemes are those of --proxy.
+// proxySchemes are the URL schemes of --proxy.
 var proxySchemes = []string{"socks5", "socks5h", "http", "https"}
 
-// proxyURL hides the password of a proxy. It is not looked for in the text, where it may be
-// spelled in many ways: the URL is made anew of its parts. A user without a password is a token,
-// as some proxies want it. What is no URL of a proxy is hidden whole.
+// proxyURL hides the password in the URL of a proxy. It builds the URL from its parts, because the
+// text can spell a password in many ways. A user without a password is hidden too: some proxies
+// expect a token there. Text that is not the URL of a proxy is hidden completely.
 func proxyURL(text string) string {
 	u, err := url.Parse(text)
 	switch {
@@ -123,8 +123,8 @@ func SplitOption(line string) (name, value string) {
 	return line[:end], strings.TrimLeft(line[end:], "= \t")
 }
 
-// Keyword returns the value of a keyword of ssh_config as it may be shown: lines that are run
-// and values of variables may hold secrets.
+// Keyword returns the value of a keyword of ssh_config as it may be shown. Commands and values of
+// variables are hidden.
 func Keyword(keyword, value string) string {
 	if harmlessKeywords[strings.ToLower(keyword)] {
 		return value

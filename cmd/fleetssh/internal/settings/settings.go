@@ -1,4 +1,4 @@
-// Package settings knows the file with which a user changes the defaults of flags.
+// Package settings reads the file in which a user changes the defaults of flags.
 package settings
 
 import (
@@ -37,8 +37,8 @@ import (
 // A key is the long name of a flag. Verbs below others are tables in tables:
 // [trust.scan]. The command line overrides the file. Secrets are refused in it.
 type Defaults struct {
-	// File is the file to read, from --config: "none" reads no file, and an empty name reads the
-	// usual file if it exists.
+	// File is the value of --config: the file to read, "none" for no file, or empty for the usual
+	// file if that exists.
 	File string
 
 	getenv  func(string) string
@@ -47,7 +47,7 @@ type Defaults struct {
 
 // Setting is one key of the file.
 type Setting struct {
-	Verb   string // "run", "trust.scan"; empty: for all that have the flag
+	Verb   string // "run", "trust.scan"; empty: all verbs with the flag
 	Flag   string
 	Values []string
 	line   int
@@ -56,7 +56,7 @@ type Setting struct {
 // maxSize is the greatest size of the file, in bytes.
 const maxSize = 1 << 20
 
-// New returns defaults that are not read yet. getenv tells where the usual file is.
+// New returns defaults that are not read yet. getenv finds the usual file.
 func New(getenv func(string) string) *Defaults {
 	return &Defaults{getenv: getenv, origins: make(map[string]string)}
 }
@@ -72,7 +72,7 @@ func (s *Defaults) Attach(root *cobra.Command) {
 	}
 }
 
-// refuseHidden refuses a value that was copied from a record in which it is hidden.
+// refuseHidden refuses a value that was copied from a record in its hidden form.
 func refuseHidden(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(flag *pflag.Flag) {
 		for _, value := range flagvalue.Values(flag) {
@@ -87,7 +87,7 @@ func refuseHidden(flags *pflag.FlagSet) (err error) {
 // Apply sets the flags of a verb that were not given. They do not become Changed.
 func (s *Defaults) Apply(cmd *cobra.Command) error {
 	if cmd.Hidden || len(settable(cmd)) == 0 {
-		return nil // nothing in the file is for it, so that a mistake there is no obstacle
+		return nil // the file has no settings for it, so a mistake there does not matter
 	}
 	path, all, err := s.Read(cmd.Root())
 	if err != nil {
@@ -139,11 +139,11 @@ func (s *Defaults) Lines() []string {
 	return lines
 }
 
-// NotInFile annotates a flag that must be given: the file does not set it.
+// NotInFile annotates a flag that only the command line can set.
 const NotInFile = "again"
 
-// alternatives returns the flags that decide the same thing, name included. If one of them is given, the
-// file sets none of them.
+// alternatives returns the flags that decide the same thing, including name. If one of them is given,
+// the file sets none of them.
 func alternatives(name string) []string {
 	for _, group := range [][]string{
 		{"hosts", "group", "all"}, {"format", "fold", "diff", "quiet"}, {"ask-pass", "password-file"}, {"ipv4", "ipv6"},
@@ -203,8 +203,8 @@ func (s *Defaults) Exists() bool {
 	return path != "" && err == nil
 }
 
-// Read returns the settings in the file, first those of single verbs. It checks all keys, whatever
-// verb runs, but not the values.
+// Read returns the settings in the file, settings of single verbs first. It checks all keys, also
+// those of other verbs, but not the values.
 func (s *Defaults) Read(root *cobra.Command) (path string, all []Setting, err error) {
 	path, wanted := s.Path()
 	if path == "" {
@@ -274,7 +274,7 @@ func parse(path string, text []byte) ([]Setting, error) {
 		for key, value := range table {
 			name := strings.TrimPrefix(verb+"."+key, ".")
 			if lines[name] == 0 {
-				lines[name] = lines[verb] // it stands in an inline table
+				lines[name] = lines[verb] // it is in an inline table
 			}
 			if below, ok := value.(map[string]any); ok {
 				if err := walk(name, below); err != nil {
@@ -333,8 +333,7 @@ func lineNumbers(text []byte) map[string]int {
 	return lines
 }
 
-// flagWords returns a value as on the command line, one word for each time that the flag would be
-// given.
+// flagWords returns a value as on the command line, one word for each use of the flag.
 func flagWords(value any) ([]string, error) {
 	switch v := value.(type) {
 	case string:
@@ -362,7 +361,7 @@ func flagWords(value any) ([]string, error) {
 	return nil, errors.New("not a text, number, boolean or list of them")
 }
 
-// check reports what is wrong with the key of a setting, or that its value is a secret.
+// check returns an error if the key of a setting is wrong, or if its value is a secret.
 func (e *Setting) check(root *cobra.Command) *exit.Error {
 	known := make(map[string]bool)
 	var verbs []string
@@ -402,7 +401,7 @@ func (e *Setting) check(root *cobra.Command) *exit.Error {
 	return nil
 }
 
-// secretName reports whether a thing of this name is a secret.
+// secretName reports whether a name suggests a secret.
 func secretName(name string) bool {
 	name = strings.ToLower(name)
 	return slices.ContainsFunc([]string{"password", "passwd", "passphrase", "secret", "token"}, func(word string) bool {

@@ -10,8 +10,7 @@ import (
 	"golang.org/x/term"
 )
 
-// terminalPath is the terminal that the process was started from, whatever its
-// standard streams are.
+// terminalPath is the controlling terminal of the process, whatever its standard streams are.
 const terminalPath = "/dev/tty"
 
 // HasTerminal reports whether there is a terminal to ask on.
@@ -27,10 +26,10 @@ func HasTerminal() bool {
 // maxAnswer bounds an answer, in bytes. Terminals make lines of 4 KiB.
 const maxAnswer = 64 << 10
 
-// Ask puts a question to the user on the terminal of the process and returns the
-// answer; without echo it is not shown while it is typed. Nothing else is shown
-// meanwhile. The question may have several lines. When Ask returns, ctx having ended or
-// not, the terminal is as it was before, and what is typed from then on is for others.
+// Ask asks the user on the terminal of the process and returns the answer. Without echo, the answer
+// is not shown while it is typed. Nothing else is shown meanwhile. The question may have several
+// lines. When Ask returns, also because ctx has ended, the terminal is as it was before, and Ask reads
+// no further input.
 func (s *Screen) Ask(ctx context.Context, prompt string, echo bool) (string, error) {
 	tty, err := os.OpenFile(terminalPath, os.O_RDWR, 0)
 	if err != nil {
@@ -51,8 +50,8 @@ func (s *Screen) Ask(ctx context.Context, prompt string, echo bool) (string, err
 	return line, err
 }
 
-// ask shows the question when the terminal is ready for the answer: a user who answers at
-// once would see a secret on the screen otherwise.
+// ask sets the terminal before it shows the question: otherwise a secret that is typed at once would
+// be echoed.
 func ask(tty *os.File, keys *Keys, prompt string, echo bool) (line string, err error) {
 	fd := int(tty.Fd())
 	before, err := term.GetState(fd)
@@ -72,12 +71,12 @@ func ask(tty *os.File, keys *Keys, prompt string, echo bool) (line string, err e
 	}
 	line, err = readLine(keys)
 	if !echo || err != nil {
-		_, _ = tty.WriteString("\n") // the line end of the user was not shown
+		_, _ = tty.WriteString("\n") // the newline of the user was not echoed
 	}
 	return line, err
 }
 
-// readLine reads an answer. Without one the error is [io.EOF].
+// readLine reads an answer. At the end of input it returns [io.EOF].
 func readLine(from io.Reader) (string, error) {
 	var line []byte
 	for b := make([]byte, 1); ; {
@@ -90,7 +89,7 @@ func readLine(from io.Reader) (string, error) {
 		case n == 0:
 		case b[0] == '\n':
 			return string(line), nil
-		case b[0] == '\b': // the other key that erases
+		case b[0] == '\b': // a second erase key
 			line = line[:max(len(line)-1, 0)]
 		case len(line) == maxAnswer:
 			return "", fmt.Errorf("the answer has more than %d bytes", maxAnswer)
@@ -100,8 +99,7 @@ func readLine(from io.Reader) (string, error) {
 	}
 }
 
-// lock keeps everybody from showing anything, the status line too, until the returned
-// function is called.
+// lock blocks all output, including the status line, until the returned function is called.
 func (s *Screen) lock() (release func()) {
 	s.asking.Lock()
 	s.Flush()
@@ -125,9 +123,8 @@ func (s *Screen) lock() (release func()) {
 	}
 }
 
-// Lend gives the terminal of the process to another program, behind a line that says
-// what for. Nothing else is shown until giveBack is called, and then the terminal is as
-// it was before.
+// Lend gives the terminal of the process to another program, after showing a line that says why.
+// Nothing else is shown until giveBack is called, which restores the terminal.
 func (s *Screen) Lend(line string) (tty *os.File, giveBack func(), err error) {
 	tty, err = os.OpenFile(terminalPath, os.O_RDWR, 0)
 	if err != nil {
@@ -140,7 +137,7 @@ func (s *Screen) Lend(line string) (tty *os.File, giveBack func(), err error) {
 		return nil, nil, fmt.Errorf("lend the terminal: %w", err)
 	}
 	release := s.lock()
-	_, _ = tty.WriteString(Visible(line) + "\n") // what is asked stands below, or fails as well
+	_, _ = tty.WriteString(Visible(line) + "\n") // if this fails, the question of the program fails too
 	return tty, func() {
 		_ = term.Restore(fd, before) // fails if the terminal is gone
 		tty.Close()

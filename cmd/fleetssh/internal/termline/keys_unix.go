@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Keys reads what is typed on a terminal, until it is ended.
+// Keys reads what is typed on a terminal, until End is called.
 //
-// A Read of a terminal cannot be ended and, left behind, takes a line from whoever reads
-// next. So Keys reads only when there is something to read.
+// A blocked read of a terminal cannot be interrupted, and would take a line from the next reader. So
+// Keys reads only when input is ready.
 type Keys struct {
 	from       *os.File
 	wake, stop *os.File // the two ends of a pipe
@@ -36,23 +36,23 @@ func (k *Keys) Read(p []byte) (int, error) {
 	return k.from.Read(p)
 }
 
-// End makes Read return, now and from now on. It may be called at any time, and twice.
+// End makes current and future calls of Read return. It may be called at any time, and twice.
 func (k *Keys) End() { k.stop.Close() }
 
-// Close gives up what Read used. The terminal stays open.
+// Close frees the resources of Read. The terminal stays open.
 func (k *Keys) Close() {
 	k.stop.Close()
 	k.wake.Close()
 }
 
-// wait blocks until there is something to read. It reports false when End has been called.
+// wait blocks until input is ready. It reports false after End.
 func (k *Keys) wait() bool {
 	fds := []unix.PollFd{{Fd: int32(k.wake.Fd()), Events: unix.POLLIN}, {Fd: int32(k.from.Fd()), Events: unix.POLLIN}}
 	for {
 		if _, err := unix.Poll(fds, -1); err == unix.EINTR {
 			continue
 		}
-		// An error, or a terminal that poll(2) does not know: Read tells, or waits.
+		// After an error, or on a terminal that poll(2) does not support, Read fails or blocks.
 		return fds[0].Revents == 0
 	}
 }
@@ -64,16 +64,16 @@ func (k *Keys) pause(d time.Duration) bool {
 	return fds[0].Revents == 0
 }
 
-// enterPause is how long OnEnter leaves alone what was typed for somebody else.
+// enterPause is how long OnEnter waits before it looks again at input for another reader.
 const enterPause = 200 * time.Millisecond
 
-// OnEnter calls report whenever the user has typed a line on terminal, until stop is called.
-// What is typed while the screen asks or has lent the terminal is left alone, and so is what
-// another program reads: a shell in the foreground, or a pager, which takes single keys.
+// OnEnter calls report whenever the user types a line on terminal, until stop is called. It leaves
+// input to others while the screen asks or has lent the terminal, while another program is in the
+// foreground, and while one, such as a pager, reads single keys.
 func (s *Screen) OnEnter(terminal *os.File, report func()) (stop func()) {
 	keys, err := NewKeys(terminal)
 	if err != nil {
-		return func() {} // without descriptors there are other ways to ask
+		return func() {} // without free file descriptors, the signals still work
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -97,12 +97,11 @@ func (s *Screen) OnEnter(terminal *os.File, report func()) (stop func()) {
 	}
 }
 
-// takeLine takes a line that has been typed, if it is there and meant for nobody else. An error
-// means that the terminal will have no more.
+// takeLine reads a typed line, if there is one and no other reader. An error means that the terminal
+// is gone.
 //
-// The lock is what keeps this from being a second reader beside Ask: between the look for a line
-// and the reading of it, Ask could take it, and the read here would then wait for the next line,
-// take the next answer, and keep OnEnter's stop waiting for a key.
+// The lock prevents a second reader beside Ask: between the poll and the read, Ask could take the
+// line, and the read here would block, take the next answer, and keep OnEnter's stop waiting.
 func (s *Screen) takeLine(terminal *os.File) (bool, error) {
 	if !s.asking.TryLock() {
 		return false, nil
@@ -124,13 +123,12 @@ func (s *Screen) takeLine(terminal *os.File) (bool, error) {
 	if n, err := unix.Poll(fds, 0); err == unix.EINTR || err == nil && n == 0 {
 		return false, nil
 	}
-	line := make([]byte, 4096) // as long as a terminal makes lines
+	line := make([]byte, 4096) // the longest line of a terminal
 	n, err := terminal.Read(line)
 	return n > 0, err
 }
 
-// answerMode has whole lines read, with the usual keys to edit them, whatever the terminal was
-// left in, and shows them or not.
+// answerMode sets the terminal to line mode, whatever mode it was in, with or without echo.
 func answerMode(terminal *os.File, echo bool) error {
 	fd := int(terminal.Fd())
 	mode, err := unix.IoctlGetTermios(fd, getMode)

@@ -1,17 +1,15 @@
-// Package termline knows how lines get to the screen: whole, in order, in few
-// writes, and without a byte of theirs driving the terminal.
+// Package termline writes lines to the screen: whole, in order, in few writes, and without control
+// characters that could act on the terminal.
 //
 // The rules of the screen:
-//   - Standard output carries what the hosts say, standard error everything else
-//     and what they say there. If both are the same file, they share a buffer, so
-//     that lines keep their order.
-//   - Lines are written whole and many at a time: when 32 KiB have come together,
-//     or 5 ms after the first of them.
-//   - On a terminal, control characters in lines are made visible. Elsewhere the
-//     bytes of hosts pass unchanged. Messages are made harmless everywhere.
-//   - On a terminal there may be a status line, below everything else.
-//   - The first error of standard output is reported once, and what comes after it
-//     is dropped: a reader that has gone away is no reason to hang.
+//   - Standard output carries the standard output of the hosts, standard error everything else. If
+//     both are the same file, they share a buffer, so that lines keep their order.
+//   - Lines are written whole and in batches: after 32 KiB, or 5 ms after the first line.
+//   - On a terminal, control characters in lines are made visible. Elsewhere the output of hosts is
+//     unchanged. Messages of the program are sanitized everywhere.
+//   - On a terminal there may be a status line below everything else.
+//   - The first error of standard output is reported once, and later output is dropped: a closed
+//     pipe must not make the program hang.
 package termline
 
 import (
@@ -22,11 +20,10 @@ import (
 	"golang.org/x/term"
 )
 
-// Screen is where a command shows things. Its methods may be called by many
-// goroutines at once.
+// Screen is the output of a command. It is safe for concurrent use.
 type Screen struct {
 	out, err *stream
-	status   *status    // nil: there is no place for one
+	status   *status    // nil: standard error is not a terminal
 	asking   sync.Mutex // held while a question is put to the user or the terminal is lent
 }
 
@@ -48,34 +45,33 @@ func New(stdout, stderr io.Writer) *Screen {
 	return s
 }
 
-// OutOnly returns a screen that shows on standard output what this one shows on
-// standard error.
+// OutOnly returns a screen that writes to standard output what this one writes to standard error.
 func (s *Screen) OutOnly() *Screen { return &Screen{out: s.out, err: s.out} }
 
-// OnFailure sets what to call, at most once, when standard output cannot be
-// written. It is called on the goroutine that writes, and must not use the screen.
+// OnFailure sets a function that is called, at most once, when a write to standard output fails. It
+// is called on the goroutine that writes, and must not use the screen.
 func (s *Screen) OnFailure(call func(error)) { s.out.onFailure(call) }
 
-// Out shows a line of a host on standard output, behind prefix.
+// Out shows a line of a host on standard output, after prefix.
 func (s *Screen) Out(prefix, line string) { s.out.line(prefix, line, s.out.terminal) }
 
-// Err shows a line of a host on standard error, behind prefix.
+// Err shows a line of a host on standard error, after prefix.
 func (s *Screen) Err(prefix, line string) { s.err.line(prefix, line, s.err.terminal) }
 
-// Print writes text of our own, whole lines, to standard output as it is.
+// Print writes whole lines of our own to standard output, unchanged.
 func (s *Screen) Print(text []byte) { s.out.raw(text) }
 
-// Message shows one line of our own on standard error. What it quotes from hosts
-// is made harmless.
+// Message shows one line of our own on standard error. It makes control characters visible, because
+// the line may quote text of hosts.
 func (s *Screen) Message(line string) { s.err.line("", line, true) }
 
-// Flush writes what is waiting.
+// Flush writes the buffers.
 func (s *Screen) Flush() {
 	s.out.flush()
 	s.err.flush()
 }
 
-// Failure writes what is waiting and returns the first error of standard output.
+// Failure writes the buffers and returns the first error of standard output.
 func (s *Screen) Failure() error {
 	s.Flush()
 	s.out.mu.Lock()
@@ -83,7 +79,7 @@ func (s *Screen) Failure() error {
 	return s.out.err
 }
 
-// Close writes what is waiting and returns the first error of standard output.
+// Close removes the status line, writes the buffers and returns the first error of standard output.
 func (s *Screen) Close() error {
 	s.SetStatus("")
 	s.err.close()

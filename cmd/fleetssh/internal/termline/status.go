@@ -7,8 +7,8 @@ import (
 	"golang.org/x/term"
 )
 
-// status is the last line of a terminal, below everything that is shown: it is wiped
-// out before something is, and comes back behind it.
+// status is the status line, below everything else on a terminal. It is erased before other output
+// and drawn again after it.
 type status struct {
 	err *stream // where it is shown
 
@@ -17,11 +17,10 @@ type status struct {
 	shown bool
 }
 
-// eraseLine goes to the beginning of the line and clears it (ECMA-48).
+// eraseLine moves to the beginning of the line and clears it (ECMA-48).
 const eraseLine = "\r\x1b[K"
 
-// HasStatus reports whether there is a place for a status line: standard error is a
-// terminal.
+// HasStatus reports whether there can be a status line, because standard error is a terminal.
 func (s *Screen) HasStatus() bool { return s.status != nil }
 
 // SetStatus shows a line below everything else, or none if it is empty. It is cut to
@@ -46,7 +45,8 @@ func (s *Screen) StatusWidth() int {
 	return s.status.width()
 }
 
-// width is how many columns there are: the last one stays free, as some terminals wrap behind it.
+// width returns the number of usable columns. The last one stays free, because some terminals wrap
+// after it.
 func (st *status) width() int {
 	f, ok := st.err.w.(interface{ Fd() uintptr })
 	if !ok {
@@ -80,8 +80,7 @@ func (st *status) draw() {
 	st.put(text)
 }
 
-// put writes to the terminal. One that cannot be written to any more is no reason to
-// stop: the status is an ornament.
+// put writes to the terminal. It ignores errors, because the status line is not essential.
 func (st *status) put(text string) {
 	_, _ = st.err.w.Write([]byte(text))
 }

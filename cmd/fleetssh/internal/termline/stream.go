@@ -9,7 +9,7 @@ import (
 const (
 	flushSize  = 32 << 10
 	flushDelay = 5 * time.Millisecond
-	keepSize   = 256 << 10 // a buffer that one long line has made larger is given up
+	keepSize   = 256 << 10 // a larger buffer, after a long line, is freed
 )
 
 // stream collects lines for one writer.
@@ -17,7 +17,7 @@ type stream struct {
 	w        io.Writer
 	terminal bool
 	colored  bool
-	status   *status // to be out of the way of; nil if w is no terminal, or there is none
+	status   *status // erased while writing; nil if w is not a terminal, or there is none
 
 	mu       sync.Mutex // protects what follows, and is held while writing
 	buf      []byte     // whole lines
@@ -38,7 +38,7 @@ func (s *stream) onFailure(call func(error)) {
 	s.report()
 }
 
-// line adds a line behind a prefix.
+// line adds a line after a prefix.
 func (s *stream) line(prefix, text string, visible bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,9 +60,8 @@ func (s *stream) raw(text []byte) {
 	s.scheduleFlush()
 }
 
-// scheduleFlush writes the buffer if it is full, and else sees to it that it is written
-// soon. A reader that does not read holds up everything from here on, as it does
-// with any command.
+// scheduleFlush writes the buffer if it is full, and otherwise sets the timer for it. A
+// reader that does not read blocks all output from then on, as with any command.
 func (s *stream) scheduleFlush() {
 	switch {
 	case len(s.buf) >= flushSize:

@@ -8,14 +8,14 @@ type Style int
 // The styles.
 const (
 	Label   Style = iota // the name of a host
-	Failure              // what did not go well
-	Heading              // what stands above something
+	Failure              // failures
+	Heading              // a heading
 	Added                // in a diff
 	Removed
 )
 
-// codes are the parameters of SGR (ECMA-48, section 8.3.117), by style: colours of
-// the terminal's own palette, which suit dark and light.
+// codes are the SGR parameters (ECMA-48, section 8.3.117) of the styles: colours of the terminal's
+// own palette, which suit dark and light backgrounds.
 var codes = [...]string{Label: "36", Failure: "31", Heading: "1", Added: "32", Removed: "31"}
 
 // Colors says when to use colours.
@@ -29,7 +29,7 @@ const (
 	ColorsNever
 )
 
-// SetColors says when to use colours. It is to be called before anything is shown.
+// SetColors sets when to use colours. It must be called before anything is shown.
 func (s *Screen) SetColors(when Colors) {
 	for _, stream := range []*stream{s.out, s.err} {
 		switch when {
@@ -44,8 +44,8 @@ func (s *Screen) SetColors(when Colors) {
 	}
 }
 
-// Paint returns text for standard output in a style, if colours are used there. It
-// must hold nothing that could drive a terminal.
+// Paint returns text for standard output in a style, if colours are used there. The text must not
+// contain control characters.
 func (s *Screen) Paint(style Style, text string) string { return s.out.paint(style, text) }
 
 // PaintErr does the same for standard error.

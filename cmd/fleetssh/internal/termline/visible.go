@@ -7,8 +7,7 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
-// Visible returns text with everything in it that could drive a terminal made
-// visible; see [AppendVisible].
+// Visible returns text with control characters made visible; see [AppendVisible].
 func Visible(text string) string {
 	if firstUnsafe(text) == len(text) {
 		return text
@@ -25,10 +24,10 @@ func visibleLines(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// AppendVisible appends text, which is at most one line, to dst so that it cannot
-// drive a terminal: control characters except tab become "^[" and the like, C1
-// controls and bytes that are not UTF-8 become "\x9b", and the characters that
-// turn the direction of writing become "\u202e". Everything else is unchanged.
+// AppendVisible appends text, at most one line, to dst with control characters made visible: control
+// characters except tab become "^[" and the like, C1 controls and bytes that are not UTF-8 become
+// "\x9b", and characters that change the direction of writing become "\u202e". All other text is
+// unchanged.
 func AppendVisible(dst []byte, text string) []byte {
 	for {
 		n := firstUnsafe(text)
@@ -76,7 +75,7 @@ func firstUnsafe(text string) int {
 	return len(text)
 }
 
-// ControlsTerminal reports whether a terminal may take r as an order instead of showing it.
+// ControlsTerminal reports whether a terminal may act on r instead of showing it.
 func ControlsTerminal(r rune) bool {
 	switch {
 	case r < ' ':
@@ -84,7 +83,7 @@ func ControlsTerminal(r rune) bool {
 	case 0x7f <= r && r < 0xa0:
 		return true
 	case 0x202a <= r && r <= 0x202e, 0x2066 <= r && r <= 0x2069:
-		return true // the direction of writing: shows text in another order than it is in
+		return true // they change the direction of writing, so that text is shown in another order
 	}
 	return false
 }

@@ -1,20 +1,20 @@
 package tty
 
-// escapes finds the keys that are not meant for the host, as ssh does: "~" after a newline, and the
-// key that follows. The zero value is at the beginning of a line.
+// escapes finds the escapes of ssh among the keys: "~" after a newline, and the key that follows. The
+// zero value is at the beginning of a line.
 type escapes struct {
-	midLine bool // a line
-	tilde   bool // the last one was "~", behind a line end
+	midLine bool // not at the beginning of a line
+	tilde   bool // the last key was "~", after a newline
 }
 
-// typed is what a number of keys mean.
+// typed is the meaning of some keys.
 type typed struct {
-	send       []byte // for the host
-	help       bool   // wanted
-	disconnect bool   // the session, at once; later keys are dropped
+	send       []byte // to the host
+	help       bool   // the list of escapes is wanted
+	disconnect bool   // at once; later keys are dropped
 }
 
-// parse returns what the next keys mean.
+// parse returns the meaning of the next keys.
 func (e *escapes) parse(keys []byte) typed {
 	var t typed
 	for _, key := range keys {
@@ -45,4 +45,4 @@ func (e *escapes) parse(keys []byte) typed {
 }
 
 // escapeHelp is shown on a raw terminal.
-const escapeHelp = "\r\nBehind a line end:\r\n ~.  leaves the session\r\n ~~  is a ~\r\n ~?  shows this\r\n"
+const escapeHelp = "\r\nAfter a newline:\r\n ~.  disconnects\r\n ~~  sends a ~\r\n ~?  shows this list\r\n"

@@ -11,27 +11,27 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// session carries keys from the terminal to a command, and its output back.
+// session copies keys from the terminal to a command, and its output back.
 type session struct {
 	t      *Terminal
 	out    *fleetssh.HostOutput
 	keys   *termline.Keys
 	hangUp func() error // closes the connection
 
-	sent     chan []byte   // on their way to the host
-	detached chan struct{} // closed when the user has left it
-	done     chan struct{} // closed in the end
+	sent     chan []byte   // keys for the host
+	detached chan struct{} // closed when the user has disconnected
+	done     chan struct{} // closed at the end
 
-	shown chan error // gets one when a stream has ended or could not be shown
+	shown chan error // receives the result of copying each stream
 }
 
-// maxQueuedKeys is how many reads of the keyboard may wait for the host. The keys that leave the session
-// must be read even if the host takes nothing.
+// maxQueuedKeys is how many reads of the keyboard are buffered: the escape to disconnect must be read
+// even if the host accepts no input.
 const maxQueuedKeys = 256
 
-// Attach gives the terminal to a command of one host until the command ends, the user leaves
-// it, or ctx ends. hangUp closes the connection to a host that does not react. The error is what
-// went wrong here; how the command ended is in out.
+// Attach gives the terminal to a command on one host until the command ends, the user disconnects,
+// or ctx ends. hangUp closes the connection to a host that does not react. The error is about the
+// local terminal; out has the outcome of the command.
 func (t *Terminal) Attach(ctx context.Context, out *fleetssh.HostOutput, hangUp func() error) error {
 	return newSession(t, out, hangUp).run(ctx)
 }
@@ -43,7 +43,7 @@ func newSession(t *Terminal, out *fleetssh.HostOutput, hangUp func() error) *ses
 	}
 }
 
-// run is Converse. It restores the terminal before it waits for anything.
+// run implements Attach. It restores the terminal before it waits for the host.
 func (c *session) run(ctx context.Context) (err error) {
 	if c.keys, err = termline.NewKeys(c.t.in); err == nil {
 		err = c.t.raw()
@@ -61,8 +61,8 @@ func (c *session) run(ctx context.Context) (err error) {
 		})
 	}
 	for _, from := range []*fleetssh.Output{c.out.Stdout, c.out.Stderr} {
-		// A terminal that takes nothing holds up whoever writes to it: then the
-		// wait for it is bounded, and the process ends soon.
+		// Writing to a stopped terminal blocks. The wait for this goroutine is bounded, and the
+		// process ends soon.
 		go func() {
 			defer c.t.restoreOnPanic()
 			_, err := io.Copy(c.t.out, from)
@@ -89,7 +89,7 @@ func (c *session) run(ctx context.Context) (err error) {
 	case err != nil || ctx.Err() != nil:
 		c.stop(context.WithoutCancel(ctx), stopGrace)
 	default:
-		// The output has ended, and the host may still have to say how the command did.
+		// The output has ended, but the exit status may still arrive.
 		_ = c.out.WaitFinished(ctx)
 		if !c.out.Finished() {
 			c.stop(context.WithoutCancel(ctx), stopGrace)
@@ -107,7 +107,7 @@ func (c *session) run(ctx context.Context) (err error) {
 		}
 	}
 	if c.out.Outcome().Kind != fleetssh.Exited && err == nil {
-		_, err = io.WriteString(c.t.out, "\n") // the host has left the cursor somewhere
+		_, err = io.WriteString(c.t.out, "\n") // the cursor may be anywhere
 	}
 	if err != nil {
 		return fmt.Errorf("terminal: %w", err)
@@ -115,17 +115,17 @@ func (c *session) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// outputGrace is how long showing the rest of the output may take.
+// outputGrace is how long the rest of the output may take to be shown.
 const outputGrace = time.Second
 
-// read reads keys, and finds the escapes among them.
+// read reads keys, and acts on the escapes among them.
 func (c *session) read() {
 	var e escapes
 	for buf := make([]byte, 4<<10); ; {
 		n, err := c.keys.Read(buf)
 		t := e.parse(buf[:n])
 		if t.help {
-			_, _ = io.WriteString(c.t.out, escapeHelp) // or what the host writes fails too
+			_, _ = io.WriteString(c.t.out, escapeHelp) // an error here shows up in the output as well
 		}
 		if len(t.send) > 0 {
 			select {
@@ -135,7 +135,7 @@ func (c *session) read() {
 			}
 		}
 		if t.disconnect || err != nil {
-			close(c.detached) // or the terminal is gone, or it is over
+			close(c.detached) // also when the terminal is gone, or at the end
 			return
 		}
 	}
@@ -155,13 +155,13 @@ func (c *session) send() {
 	}
 }
 
-// resize tells the host how large the terminal is.
+// resize sends the size of the terminal to the host.
 func (c *session) resize() {
 	changes, end := resized()
 	defer end()
 	for {
 		if rows, cols := c.t.size(); rows > 0 && cols > 0 {
-			_ = c.out.Resize(rows, cols) // or it has ended
+			_ = c.out.Resize(rows, cols) // this fails only if the command has ended
 		}
 		select {
 		case <-changes:

@@ -1,5 +1,5 @@
-// Package tty hands the user's terminal to a command of one host: keys, output, size, and what
-// the keys behind "~" mean.
+// Package tty attaches the user's terminal to a command on one host: keys, output, window size, and
+// the escapes that begin with "~".
 package tty
 
 import (
@@ -11,20 +11,18 @@ import (
 	"golang.org/x/term"
 )
 
-// Terminal is the terminal that the user sits at.
+// Terminal is the user's terminal.
 //
-// Between raw and restore it shows what is written to it unchanged, and every key can be read. The
-// caller of raw defers restore, and every goroutine that uses the terminal in between defers
-// restoreOnPanic.
+// Between raw and restore, output is unchanged and every key can be read. The caller of raw defers
+// restore, and every goroutine that uses the terminal in between defers restoreOnPanic.
 type Terminal struct {
 	in, out *os.File
 
 	mu     sync.Mutex  // protects before
-	before *term.State // nil: as it was
+	before *term.State // nil: not raw
 }
 
-// New returns the terminal behind standard input and output. It returns nil unless both are
-// terminals.
+// New returns the terminal of standard input and output, or nil unless both are terminals.
 func New(in io.Reader, out io.Writer) *Terminal {
 	t := new(Terminal)
 	t.in, _ = in.(*os.File)
@@ -63,7 +61,7 @@ func (t *Terminal) restore() {
 	if t.before == nil {
 		return
 	}
-	_ = term.Restore(int(t.in.Fd()), t.before) // or it is gone
+	_ = term.Restore(int(t.in.Fd()), t.before) // this fails only if the terminal is gone
 	t.before = nil
 }
 
@@ -76,7 +74,7 @@ func (t *Terminal) restoreOnPanic() {
 	}
 }
 
-// IsTerminal reports whether in is a terminal, where somebody types what is read.
+// IsTerminal reports whether in is a terminal.
 func IsTerminal(in io.Reader) bool {
 	file, ok := in.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))

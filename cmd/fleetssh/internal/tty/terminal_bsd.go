@@ -7,5 +7,5 @@ import "golang.org/x/sys/unix"
 const (
 	getTermios  = unix.TIOCGETA
 	noCharacter = 0xff // _POSIX_VDISABLE
-	inputUTF8   = 0    // RFC 8160; not everywhere, and nothing goes wrong without
+	inputUTF8   = 0    // RFC 8160; not on all of these systems, and not essential
 )

@@ -11,5 +11,5 @@ import (
 // resized returns a channel that never receives: this system has no signal for it.
 func resized() (changes <-chan os.Signal, end func()) { return nil, func() {} }
 
-// Modes returns nothing: the host decides.
+// Modes returns nil: the host decides.
 func (t *Terminal) Modes() ssh.TerminalModes { return nil }

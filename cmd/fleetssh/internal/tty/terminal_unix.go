@@ -23,8 +23,8 @@ func resized() (changes <-chan os.Signal, end func()) {
 // usualSpeed is the speed of pseudo-terminals, in bits per second.
 const usualSpeed = 38400
 
-// Modes returns what the terminal does with what is typed and shown (RFC 4254, section 8), so that
-// the terminal of the host does the same. Call it before [Terminal.Attach], which changes that.
+// Modes returns the modes of the terminal (RFC 4254, section 8), for the terminal of the host. Call
+// it before [Terminal.Attach], which changes them.
 func (t *Terminal) Modes() ssh.TerminalModes {
 	state, err := unix.IoctlGetTermios(int(t.in.Fd()), getTermios)
 	if err != nil {
@@ -67,8 +67,8 @@ func (t *Terminal) Modes() ssh.TerminalModes {
 	} {
 		flag(mode, uint64(state.Oflag)&bit != 0)
 	}
-	// CS8 is the only setting of the line that is sent: a pseudo-terminal takes neither other
-	// sizes nor parity, and sshd sets one bit after the other.
+	// CS8 is the only line setting that is sent: a pseudo-terminal supports neither other sizes nor
+	// parity, and sshd sets one bit after the other.
 	flag(ssh.CS8, uint64(state.Cflag)&unix.CSIZE == unix.CS8)
 	if inputUTF8 != 0 {
 		flag(ssh.IUTF8, uint64(state.Iflag)&inputUTF8 != 0)
