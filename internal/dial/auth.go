@@ -97,40 +97,40 @@ var (
 // newAuthenticator returns the authenticator for a call.
 func (d *Dialer) newAuthenticator(call *Call, creds *identity.Credentials) *authenticator {
 	auth := &call.Host.Auth
-	l := &authenticator{host: call.Host, call: call, creds: creds, shared: d.passwords.Get(call.Host.User, auth.Password)}
+	a := &authenticator{host: call.Host, call: call, creds: creds, shared: d.passwords.Get(call.Host.User, auth.Password)}
 	if auth.Kerberos != nil {
-		l.kerberosShared, l.protected = d.Tickets(auth.Kerberos.Options), d.passwords != nil
-		l.tickets, _ = l.kerberosShared.Get()
+		a.kerberosShared, a.protected = d.Tickets(auth.Kerberos.Options), d.passwords != nil
+		a.tickets, _ = a.kerberosShared.Get()
 	}
-	return l
+	return a
 }
 
 // begin prepares for a new connection: what has been accepted is needed again,
 // and what got no answer is still to be tried.
-func (l *authenticator) begin(ctx context.Context, clock *deadline.Clock, w *conn.Wire) {
-	l.clock = clock
-	l.ctx, l.broken, l.last, l.partial, l.tries = ctx, w.Failed, nil, 0, 0
-	l.banner = l.newBanner()
-	l.ticket, l.offered, l.accepted, l.key = nil, nil, nil, nil
+func (a *authenticator) begin(ctx context.Context, clock *deadline.Clock, w *conn.Wire) {
+	a.clock = clock
+	a.ctx, a.broken, a.last, a.partial, a.tries = ctx, w.Failed, nil, 0, 0
+	a.banner = a.newBanner()
+	a.ticket, a.offered, a.accepted, a.key = nil, nil, nil, nil
 	again := func(s *offerState) {
 		if *s != refused {
 			*s = untried
 		}
 	}
-	for i := range l.keys {
-		again(&l.keys[i].state)
+	for i := range a.keys {
+		again(&a.keys[i].state)
 	}
-	again(&l.kerberos)
-	again(&l.password)
-	again(&l.questions)
-	l.sent = l.password == refused || l.questions == refused
+	again(&a.kerberos)
+	again(&a.password)
+	again(&a.questions)
+	a.sent = a.password == refused || a.questions == refused
 }
 
 // newBanner returns the place for what the host wants to be read on a connection.
-func (l *authenticator) newBanner() *banner {
+func (a *authenticator) newBanner() *banner {
 	b := new(banner)
-	if tell := l.host.Auth.Tell; tell != nil {
-		clock, patient := l.clock, l.host.Patient
+	if tell := a.host.Auth.Tell; tell != nil {
+		clock, patient := a.clock, a.host.Patient
 		b.tell = func(text string) {
 			if patient && clock.Limit() < signInTimeout {
 				clock.Restart(signInTimeout)
@@ -142,151 +142,151 @@ func (l *authenticator) newBanner() *banner {
 }
 
 // next returns what to offer next. It implements [ssh.ClientAuthCallback].
-func (l *authenticator) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
-	if err := deadline.Cause(l.ctx); err != nil {
+func (a *authenticator) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
+	if err := deadline.Cause(a.ctx); err != nil {
 		return nil, err
 	}
-	if l.broken() {
+	if a.broken() {
 		return nil, errBroken
 	}
-	if l.ticketRefused() {
+	if a.ticketRefused() {
 		return nil, errWithoutTicket
 	}
-	if l.passwordUnanswered(len(c.PartialSuccessMethods)) {
+	if a.passwordUnanswered(len(c.PartialSuccessMethods)) {
 		return nil, nil
 	}
-	l.verdict(len(c.PartialSuccessMethods))
-	if l.unsent != nil {
+	a.verdict(len(c.PartialSuccessMethods))
+	if a.unsent != nil {
 		return nil, errNotSent
 	}
-	if l.gaveUp {
+	if a.gaveUp {
 		return nil, errRefused
 	}
-	method, name := l.choose(c.AllowedMethods)
-	if l.unsent != nil {
+	method, name := a.choose(c.AllowedMethods)
+	if a.unsent != nil {
 		return nil, errNotSent
 	}
-	if method == nil && len(l.tried) == 0 && len(c.AllowedMethods) == 0 {
+	if method == nil && len(a.tried) == 0 && len(c.AllowedMethods) == 0 {
 		return nil, nil // the library tells what came in place of the methods
 	}
 	if method == nil {
-		l.explain(c.AllowedMethods)
+		a.explain(c.AllowedMethods)
 		return nil, errRefused
 	}
-	if l.tries == MaxAuthTries {
-		*l.last = untried
+	if a.tries == MaxAuthTries {
+		*a.last = untried
 		return nil, errNextConnection
 	}
-	l.tries++
-	l.tried = append(l.tried, name)
+	a.tries++
+	a.tried = append(a.tried, name)
 	return method, nil
 }
 
 // verdict records what has become of the last offer.
-func (l *authenticator) verdict(partial int) {
-	if l.last == nil {
+func (a *authenticator) verdict(partial int) {
+	if a.last == nil {
 		return
 	}
-	if !l.sentBy(l.last) {
-		l.turn.Pass() // it was not needed
+	if !a.sentBy(a.last) {
+		a.turn.Pass() // it was not needed
 	}
-	if partial > l.partial {
-		l.partial = partial
-		*l.last = accepted
-		l.accepted = append(l.accepted, l.tried[len(l.tried)-1])
-		if l.offered != nil {
-			l.key = l.offered
+	if partial > a.partial {
+		a.partial = partial
+		*a.last = accepted
+		a.accepted = append(a.accepted, a.tried[len(a.tried)-1])
+		if a.offered != nil {
+			a.key = a.offered
 		}
-		if l.sentBy(l.last) {
-			l.turn.Accept()
+		if a.sentBy(a.last) {
+			a.turn.Accept()
 		}
-		l.sent = false // what comes now is a second factor
+		a.sent = false // what comes now is a second factor
 	} else {
-		*l.last = refused
-		l.refusedPassword(l.last)
-		if l.last == &l.kerberos {
-			l.explainTicket()
+		*a.last = refused
+		a.refusedPassword(a.last)
+		if a.last == &a.kerberos {
+			a.explainTicket()
 		}
 	}
-	l.last = nil
+	a.last = nil
 }
 
 // hungUp records that the host has ended the connection after refusing what was offered. It
 // reports whether there is more to offer on another.
-func (l *authenticator) hungUp() bool {
-	if l.last != nil {
-		*l.last = refused
-		l.refusedPassword(l.last)
-		l.last = nil
+func (a *authenticator) hungUp() bool {
+	if a.last != nil {
+		*a.last = refused
+		a.refusedPassword(a.last)
+		a.last = nil
 	}
 	left := func(s offerState) bool { return s == untried }
-	if slices.ContainsFunc(l.keys, func(o offer) bool { return left(o.state) }) {
+	if slices.ContainsFunc(a.keys, func(o offer) bool { return left(o.state) }) {
 		return true
 	}
-	return l.host.Auth.Password != "" && !l.sent
+	return a.host.Auth.Password != "" && !a.sent
 }
 
 // choose returns the first method that is left and that the host allows.
-func (l *authenticator) choose(allowed []string) (ssh.AuthMethod, string) {
-	a := &l.host.Auth
-	l.offered = nil
-	if len(a.Methods) > 0 {
-		allowed = slices.DeleteFunc(slices.Clone(allowed), func(name string) bool { return !slices.Contains(a.Methods, name) })
+func (a *authenticator) choose(allowed []string) (ssh.AuthMethod, string) {
+	auth := &a.host.Auth
+	a.offered = nil
+	if len(auth.Methods) > 0 {
+		allowed = slices.DeleteFunc(slices.Clone(allowed), func(name string) bool { return !slices.Contains(auth.Methods, name) })
 	}
-	if slices.Contains(allowed, "gssapi-with-mic") && l.hasTicket() {
-		l.offer(&l.kerberos)
-		return l.nextTicket(), "gssapi-with-mic"
+	if slices.Contains(allowed, "gssapi-with-mic") && a.hasTicket() {
+		a.offer(&a.kerberos)
+		return a.nextTicket(), "gssapi-with-mic"
 	}
 	if slices.Contains(allowed, "publickey") {
-		if o := l.nextKey(); o != nil {
-			l.offer(&o.state)
-			l.offered = o.Signer.PublicKey()
-			l.shown = append(l.shown, o.Identity)
-			return ssh.PublicKeys(l.noting(o)), "publickey"
+		if o := a.nextKey(); o != nil {
+			a.offer(&o.state)
+			a.offered = o.Signer.PublicKey()
+			a.shown = append(a.shown, o.Identity)
+			return ssh.PublicKeys(a.noting(o)), "publickey"
 		}
 	}
-	if l.ticketless != nil && a.Password == "" {
+	if a.ticketless != nil && auth.Password == "" {
 		return nil, "" // the user has been asked for another password, once for all hosts
 	}
-	hasPassword := a.Password != "" && !l.sent
+	hasPassword := auth.Password != "" && !a.sent
 	// With somebody to ask, the host may put its own questions; a bare password
 	// goes the direct way, and the same one is not sent twice.
-	interactive := l.questions == untried && slices.Contains(allowed, "keyboard-interactive")
-	if interactive && a.Ask != nil {
-		if !l.mayAnswer() {
+	interactive := a.questions == untried && slices.Contains(allowed, "keyboard-interactive")
+	if interactive && auth.Ask != nil {
+		if !a.mayAnswer() {
 			return nil, ""
 		}
-		l.offer(&l.questions)
-		return ssh.KeyboardInteractive(l.answerer()), "keyboard-interactive"
+		a.offer(&a.questions)
+		return ssh.KeyboardInteractive(a.answerer()), "keyboard-interactive"
 	}
-	if l.password == untried && slices.Contains(allowed, "password") && (hasPassword || a.Ask != nil) {
-		l.offer(&l.password)
-		return l.passwordMethod(), "password"
+	if a.password == untried && slices.Contains(allowed, "password") && (hasPassword || auth.Ask != nil) {
+		a.offer(&a.password)
+		return a.passwordMethod(), "password"
 	}
 	if interactive && hasPassword {
-		if !l.mayAnswer() {
+		if !a.mayAnswer() {
 			return nil, ""
 		}
-		l.offer(&l.questions)
-		return ssh.KeyboardInteractive(l.answerer()), "keyboard-interactive"
+		a.offer(&a.questions)
+		return ssh.KeyboardInteractive(a.answerer()), "keyboard-interactive"
 	}
 	return nil, ""
 }
 
-func (l *authenticator) offer(s *offerState) {
+func (a *authenticator) offer(s *offerState) {
 	*s = offered
-	l.last = s
+	a.last = s
 }
 
-func (l *authenticator) nextKey() *offer {
-	if l.keys == nil {
-		l.keys = []offer{}
-		for _, id := range l.creds.All(func() context.Context { return l.ctx }) {
-			l.keys = append(l.keys, offer{Identity: id})
+func (a *authenticator) nextKey() *offer {
+	if a.keys == nil {
+		a.keys = []offer{}
+		for _, id := range a.creds.All(func() context.Context { return a.ctx }) {
+			a.keys = append(a.keys, offer{Identity: id})
 		}
 	}
-	for i := range l.keys {
-		if o := &l.keys[i]; o.state == untried && l.ready(o) {
+	for i := range a.keys {
+		if o := &a.keys[i]; o.state == untried && a.ready(o) {
 			return o
 		}
 	}
@@ -295,50 +295,50 @@ func (l *authenticator) nextKey() *offer {
 
 // ready decrypts the key to offer, if nothing at all is known of it before. One that
 // cannot be decrypted is not offered.
-func (l *authenticator) ready(o *offer) bool {
+func (a *authenticator) ready(o *offer) bool {
 	if o.Signer != nil {
 		return true
 	}
-	defer l.clock.Pause()()
+	defer a.clock.Pause()()
 	err := o.Open()
 	if err != nil {
 		o.state = refused
-		l.noteKey(err)
+		a.noteKey(err)
 	}
 	return err == nil
 }
 
 // noteKey records why a key does not sign.
-func (l *authenticator) noteKey(err error) {
-	err = KeyFileFailure(l.host.Name, err)
-	if f, ok := err.(*Failure); ok && l.badKey == nil {
-		l.badKey = f
+func (a *authenticator) noteKey(err error) {
+	err = KeyFileFailure(a.host.Name, err)
+	if f, ok := err.(*Failure); ok && a.badKey == nil {
+		a.badKey = f
 	}
-	l.notes = append(l.notes, err)
+	a.notes = append(a.notes, err)
 }
 
 // secret returns the password: the one given, unless it has been refused, or the
 // answer of the user.
-func (l *authenticator) secret() (string, error) {
-	a := &l.host.Auth
-	if a.Password != "" && !l.sent {
-		return l.givenPassword()
+func (a *authenticator) secret() (string, error) {
+	auth := &a.host.Auth
+	if auth.Password != "" && !a.sent {
+		return a.givenPassword()
 	}
-	if a.Ask == nil {
+	if auth.Ask == nil {
 		return "", errRefused
 	}
-	prompt := fmt.Sprintf("%s@%s's password: ", l.host.User, l.host.Name)
-	return l.ask(Question{Prompt: prompt})
+	prompt := fmt.Sprintf("%s@%s's password: ", a.host.User, a.host.Name)
+	return a.ask(Question{Prompt: prompt})
 }
 
 // ask puts a question to the user. One who refuses to answer is not asked again.
-func (l *authenticator) ask(q Question) (string, error) {
-	l.banner.now()
-	defer l.clock.Pause()()
-	answer, err := l.host.Auth.Ask(l.ctx, q)
+func (a *authenticator) ask(q Question) (string, error) {
+	a.banner.now()
+	defer a.clock.Pause()()
+	answer, err := a.host.Auth.Ask(a.ctx, q)
 	if err != nil {
-		l.gaveUp = true
-		return "", l.note("%w", err)
+		a.gaveUp = true
+		return "", a.note("%w", err)
 	}
 	return answer, nil
 }
@@ -357,9 +357,9 @@ func (s *notingSigner) Algorithms() []string {
 }
 
 // noting returns the signer of o as a notingSigner, if it may fail.
-func (l *authenticator) noting(o *offer) ssh.Signer {
+func (a *authenticator) noting(o *offer) ssh.Signer {
 	if s, ok := o.Signer.(ssh.MultiAlgorithmSigner); ok {
-		return &notingSigner{s, l, o.Asks}
+		return &notingSigner{s, a, o.Asks}
 	}
 	return o.Signer
 }
@@ -378,18 +378,18 @@ func (s *notingSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm 
 
 // answerer returns a function that answers the questions of one
 // keyboard-interactive login, in any number of rounds.
-func (l *authenticator) answerer() ssh.KeyboardInteractiveChallenge {
+func (a *authenticator) answerer() ssh.KeyboardInteractiveChallenge {
 	rounds := 0
 	return func(name, instruction string, prompts []string, echos []bool) ([]string, error) {
 		if rounds++; rounds > maxRounds || len(prompts) > maxPrompts {
-			return nil, l.note("the host asks too much (round %d, %d questions)", rounds, len(prompts))
+			return nil, a.note("the host asks too much (round %d, %d questions)", rounds, len(prompts))
 		}
 		if len(prompts) == 0 {
-			l.banner.add(name + "\n" + instruction)
+			a.banner.add(name + "\n" + instruction)
 		}
 		answers := make([]string, len(prompts))
 		for i, prompt := range prompts {
-			answer, err := l.answer(instruction, prompt, echos[i])
+			answer, err := a.answer(instruction, prompt, echos[i])
 			if err != nil {
 				return nil, err
 			}
@@ -402,17 +402,17 @@ func (l *authenticator) answerer() ssh.KeyboardInteractiveChallenge {
 // answer answers one question: the password goes to the first that must not be
 // shown and asks for one; without anybody to ask, to the first that must not be
 // shown.
-func (l *authenticator) answer(instruction, prompt string, echo bool) (string, error) {
-	a := &l.host.Auth
-	asksForIt := a.Ask == nil || strings.Contains(strings.ToLower(prompt), "password")
-	if a.Password != "" && !l.sent && !echo && asksForIt {
-		return l.givenPassword()
+func (a *authenticator) answer(instruction, prompt string, echo bool) (string, error) {
+	auth := &a.host.Auth
+	asksForIt := auth.Ask == nil || strings.Contains(strings.ToLower(prompt), "password")
+	if auth.Password != "" && !a.sent && !echo && asksForIt {
+		return a.givenPassword()
 	}
-	if a.Ask == nil {
-		return "", l.note(`no answer to the question "%s"`, sanitize.Line(prompt))
+	if auth.Ask == nil {
+		return "", a.note(`no answer to the question "%s"`, sanitize.Line(prompt))
 	}
 	if instruction != "" {
 		prompt = strings.TrimSuffix(instruction, "\n") + "\n" + prompt
 	}
-	return l.ask(Question{Prompt: prompt, Echo: echo})
+	return a.ask(Question{Prompt: prompt, Echo: echo})
 }

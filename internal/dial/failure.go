@@ -16,6 +16,7 @@ import (
 // Kind is what kind of error a [Failure] is to users.
 type Kind int
 
+// The kinds of failures.
 const (
 	NotConnected     Kind = iota // there is no connection, or no longer
 	UnknownHost                  // the name cannot be resolved

@@ -13,36 +13,36 @@ import (
 // proveTicket lets the KDC judge the password for Kerberos, if hosts share one, and reports
 // whether a login with a ticket is to be tried. The first host tells what the KDC says, the
 // others tell that the password was refused.
-func (l *authenticator) proveTicket() bool {
-	if l.host.Auth.Kerberos.Options.Password == "" || !l.protected {
+func (a *authenticator) proveTicket() bool {
+	if a.host.Auth.Kerberos.Options.Password == "" || !a.protected {
 		return true
 	}
 	for {
 		var n int
-		l.tickets, n = l.kerberosShared.Get()
-		refusal := l.tickets.Prove(l.ctx)
+		a.tickets, n = a.kerberosShared.Get()
+		refusal := a.tickets.Prove(a.ctx)
 		if !gss.Refused(refusal) {
 			return true
 		}
-		principal, err := l.tickets.Principal(l.ctx)
+		principal, err := a.tickets.Principal(a.ctx)
 		if err != nil {
 			return true // the login says why
 		}
 		_, realm, _ := strings.Cut(principal, "@")
 		kdc := "the KDC of " + realm
 		again := func() bool {
-			defer l.clock.Pause()()
-			return l.kerberosShared.Renew(l.ctx, n, principal, l.host.Auth.AskAgainKDC)
+			defer a.clock.Pause()()
+			return a.kerberosShared.Renew(a.ctx, n, principal, a.host.Auth.AskAgainKDC)
 		}()
 		if again {
 			continue
 		}
-		if l.tellsRefusal = l.kerberosShared.Reports(l.host.Name); l.tellsRefusal {
-			l.note("Kerberos: %w", refusal)
+		if a.tellsRefusal = a.kerberosShared.Reports(a.host.Name); a.tellsRefusal {
+			a.note("Kerberos: %w", refusal)
 		}
-		f := l.host.failure(PasswordWithheld, "auth", refusal)
+		f := a.host.failure(PasswordWithheld, "auth", refusal)
 		f.User, f.RefusedBy, f.Kerberos = principal, kdc, true
-		l.ticketless = f
+		a.ticketless = f
 		return false
 	}
 }
@@ -81,63 +81,63 @@ func (u *ticketUse) GetMIC(micField []byte) ([]byte, error) {
 }
 
 // hasTicket reports whether a login with a ticket is to be tried.
-func (l *authenticator) hasTicket() bool {
-	if l.tickets == nil || l.kerberos != untried {
+func (a *authenticator) hasTicket() bool {
+	if a.tickets == nil || a.kerberos != untried {
 		return false
 	}
-	if l.host.Auth.Kerberos.IfTicket {
-		if _, err := l.tickets.Principal(l.ctx); err != nil {
+	if a.host.Auth.Kerberos.IfTicket {
+		if _, err := a.tickets.Principal(a.ctx); err != nil {
 			return false
 		}
 	}
-	if !l.proveTicket() {
-		l.kerberos = refused
+	if !a.proveTicket() {
+		a.kerberos = refused
 		return false
 	}
 	return true
 }
 
 // nextTicket returns the method that logs in with a ticket.
-func (l *authenticator) nextTicket() ssh.AuthMethod {
-	k := l.host.Auth.Kerberos
-	l.ticket = &ticketUse{Context: l.tickets.NewContext(l.ctx, k.Delegate)}
-	return ssh.GSSAPIWithMICAuthMethod(l.ticket, k.Server)
+func (a *authenticator) nextTicket() ssh.AuthMethod {
+	k := a.host.Auth.Kerberos
+	a.ticket = &ticketUse{Context: a.tickets.NewContext(a.ctx, k.Delegate)}
+	return ssh.GSSAPIWithMICAuthMethod(a.ticket, k.Server)
 }
 
 // ticketRefused reports whether the login with a ticket has failed in a way that makes the
 // connection useless, and records why.
-func (l *authenticator) ticketRefused() bool {
-	if l.last != &l.kerberos || !l.ticket.Begun() || l.ticket.complete {
+func (a *authenticator) ticketRefused() bool {
+	if a.last != &a.kerberos || !a.ticket.Begun() || a.ticket.complete {
 		return false
 	}
-	*l.last = refused
-	l.last = nil
-	l.explainTicket()
+	*a.last = refused
+	a.last = nil
+	a.explainTicket()
 	return true
 }
 
 // explainTicket records why the login with a ticket has failed.
-func (l *authenticator) explainTicket() {
-	switch err := l.ticket.Err(); {
+func (a *authenticator) explainTicket() {
+	switch err := a.ticket.Err(); {
 	case err != nil:
-		l.note("Kerberos: %w", err)
-	case l.ticket.complete:
-		who, err := l.tickets.Principal(l.ctx)
+		a.note("Kerberos: %w", err)
+	case a.ticket.complete:
+		who, err := a.tickets.Principal(a.ctx)
 		if err != nil {
 			who = "the principal"
 		}
-		l.note("Kerberos: the host does not let %s in as %s", who, l.host.User)
+		a.note("Kerberos: the host does not let %s in as %s", who, a.host.User)
 	default:
-		l.note("Kerberos: the host refused the ticket for %s: its keytab may lack the current key, or its clock be wrong", l.ticket.Service())
+		a.note("Kerberos: the host refused the ticket for %s: its keytab may lack the current key, or its clock be wrong", a.ticket.Service())
 	}
 }
 
 // warnTicket records what the user must know about a login with a ticket that has succeeded.
-func (l *authenticator) warnTicket() {
-	if l.ticket == nil {
+func (a *authenticator) warnTicket() {
+	if a.ticket == nil {
 		return
 	}
-	if err := l.ticket.DelegationErr(); err != nil {
-		l.warnings = append(l.warnings, err.Error())
+	if err := a.ticket.DelegationErr(); err != nil {
+		a.warnings = append(a.warnings, err.Error())
 	}
 }

@@ -31,14 +31,14 @@ type Timing struct {
 }
 
 // success returns how the login went that has just succeeded.
-func (l *authenticator) success(addr net.Addr, hostKey ssh.PublicKey) *Login {
-	l.verdict(l.partial + 1)
-	l.warnTicket()
-	if len(l.accepted) == 0 {
-		l.accepted = []string{"none"}
+func (a *authenticator) success(addr net.Addr, hostKey ssh.PublicKey) *Login {
+	a.verdict(a.partial + 1)
+	a.warnTicket()
+	if len(a.accepted) == 0 {
+		a.accepted = []string{"none"}
 	}
 	return &Login{
 		Addr: addr, HostKey: hostKey,
-		Methods: l.accepted, Key: l.key, Banner: l.banner.end(), Warnings: l.warnings,
+		Methods: a.accepted, Key: a.key, Banner: a.banner.end(), Warnings: a.warnings,
 	}
 }
