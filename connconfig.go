@@ -84,7 +84,7 @@ func (d *dialer) trusts(c *dial.Config, h *HostConfig) {
 	if policy == nil {
 		var err error
 		if policy, err = d.known(); err != nil && c.Fault == nil {
-			c.Fault = &dial.Failure{Kind: dial.BadHostKey, Host: c.Name, Port: c.Port, Phase: "host_key", Err: err}
+			c.Fault = &dial.Failure{Kind: dial.BadHostKey, Host: c.Name, Port: c.Port, Phase: dial.Phase(PhaseHostKey), Err: err}
 		}
 	}
 	switch policy := policy.(type) {

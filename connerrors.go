@@ -47,7 +47,7 @@ func publicError(err error) error {
 // interrupted returns the error for a context that has ended, or err if it has not: a
 // time-out names the phase, and a cancelled call stays recognizable.
 func interrupted(ctx context.Context, err error, host *HostConfig, phase Phase) error {
-	f := dial.Interrupted(ctx, dial.Failure{Host: host.name(), Port: host.port(), Phase: string(phase)})
+	f := dial.Interrupted(ctx, dial.Failure{Host: host.name(), Port: host.port(), Phase: dial.Phase(phase)})
 	if f == nil {
 		return err
 	}
@@ -59,14 +59,14 @@ func interrupted(ctx context.Context, err error, host *HostConfig, phase Phase) 
 func failureOf(err error) error {
 	switch e := err.(type) {
 	case *UnknownHostError:
-		return &dial.Failure{Kind: dial.UnknownHost, Host: e.Host, Phase: "resolve", Attempts: e.Attempts, Err: e.Err}
+		return &dial.Failure{Kind: dial.UnknownHost, Host: e.Host, Phase: dial.Phase(PhaseResolve), Attempts: e.Attempts, Err: e.Err}
 	case *ConnectionError:
-		return &dial.Failure{Kind: dial.NotConnected, Host: e.Host, Port: e.Port, Phase: string(e.Phase), Attempts: e.Attempts, Said: e.Said, Err: e.Err}
+		return &dial.Failure{Kind: dial.NotConnected, Host: e.Host, Port: e.Port, Phase: dial.Phase(e.Phase), Attempts: e.Attempts, Said: e.Said, Err: e.Err}
 	case *ProxyError:
-		return &dial.Failure{Kind: dial.HopFailed, Host: e.Host, Phase: "proxy", Hop: e.Hop, Err: e.Err}
+		return &dial.Failure{Kind: dial.HopFailed, Host: e.Host, Phase: dial.Phase(PhaseProxy), Hop: e.Hop, Err: e.Err}
 	case *PasswordError:
 		return &dial.Failure{
-			Kind: dial.PasswordWithheld, Host: e.Host, Port: e.Port, Phase: string(e.Phase), User: e.User,
+			Kind: dial.PasswordWithheld, Host: e.Host, Port: e.Port, Phase: dial.Phase(e.Phase), User: e.User,
 			RefusedBy: e.RefusedBy, Kerberos: e.Kerberos,
 		}
 	}
@@ -79,7 +79,7 @@ func keyFailureOf(err error, key ssh.PublicKey) error {
 		return nil
 	}
 	if e, ok := errors.AsType[*HostKeyError](err); ok {
-		return &dial.Failure{Kind: dial.BadHostKey, Host: e.Host, Port: e.Port, Phase: "host_key", Key: e.Key, Known: e.Known, Err: e.Err}
+		return &dial.Failure{Kind: dial.BadHostKey, Host: e.Host, Port: e.Port, Phase: dial.Phase(PhaseHostKey), Key: e.Key, Known: e.Known, Err: e.Err}
 	}
-	return &dial.Failure{Kind: dial.BadHostKey, Phase: "host_key", Key: key, Err: err}
+	return &dial.Failure{Kind: dial.BadHostKey, Phase: dial.Phase(PhaseHostKey), Key: key, Err: err}
 }

@@ -51,7 +51,7 @@ func (d *dialer) dial(ctx context.Context, host *HostConfig, work *progress) (*C
 	c := &Client{host: host, d: d}
 	login, timing, err := d.engine.Dial(ctx, dial.Call{
 		Host: d.config(host), Incoming: c.listeners.accept,
-		Phase: func(phase string) { work.enter(Phase(phase)) }, Attempt: work.attempt,
+		Phase: func(phase dial.Phase) { work.enter(Phase(phase)) }, Attempt: work.attempt,
 	})
 	if err != nil {
 		return nil, timingOf(timing), publicError(err)

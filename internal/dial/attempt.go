@@ -108,7 +108,7 @@ func (a *attempt) connectNow(ctx context.Context, hostKeys []string) (*Login, er
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	a.phases.enter("handshake")
+	a.phases.enter(phaseHandshake)
 	a.hello = new(conn.Greeting)
 	w := conn.NewWire(transport, &a.d.streams, conn.Stall(a.host.ConnectTimeout), a.hello)
 	// The SSH library knows no contexts. Closing the transport ends its waits, whatever the
@@ -201,10 +201,10 @@ func (a *attempt) checkHostKey(ctx context.Context) ssh.HostKeyCallback {
 			}
 			return nil
 		}
-		a.phases.enter("host_key")
+		a.phases.enter(phaseHostKey)
 		warning, err := a.judgeHostKey(ctx, remote, key)
 		if err != nil {
-			a.badKey = a.host.failure(BadHostKey, "host_key", err)
+			a.badKey = a.host.failure(BadHostKey, phaseHostKey, err)
 			a.badKey.Key = key
 			if f, ok := err.(*Failure); ok {
 				a.badKey.Key, a.badKey.Known, a.badKey.Err = f.Key, f.Known, f.Err
@@ -216,7 +216,7 @@ func (a *attempt) checkHostKey(ctx context.Context) ssh.HostKeyCallback {
 		if warning != "" {
 			a.auth.warnings = append(a.auth.warnings, warning)
 		}
-		a.phases.enter("auth")
+		a.phases.enter(phaseAuth)
 		a, ctx = nil, nil // the SSH library keeps this callback: see connectNow
 		return nil
 	}
@@ -245,41 +245,41 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	switch {
 	case ofProxy:
 		return a.transportFailure(proxy)
-	case phase == "resolve":
+	case phase == phaseResolve:
 		return a.host.failure(UnknownHost, phase, withoutName(err))
 	case a.badKey != nil:
 		key := a.badKey
 		a.badKey = nil
 		return key
-	case phase == "auth" && a.auth.wantsNewPassword(err):
+	case phase == phaseAuth && a.auth.wantsNewPassword(err):
 		f := a.host.failure(LoginRefused, phase, nil)
 		f.User, f.Tried, f.Banner, f.Expired = a.host.User, compress(a.auth.tried), a.auth.banner.end(), true
 		return f
 	case errors.Is(err, errNotSent):
 		return a.auth.unsent
-	case errors.Is(err, errRefused), phase == "auth" && conn.IsUnableToLogIn(err):
+	case errors.Is(err, errRefused), phase == phaseAuth && conn.IsUnableToLogIn(err):
 		return a.auth.refusal(nil)
 	case errors.Is(err, errNextConnection):
 		return errNextConnection
-	case phase != "connect" && a.hopEnded(err):
+	case phase != phaseConnect && a.hopEnded(err):
 		return a.lostHop()
 	case errors.Is(err, errWithoutTicket):
 		return errWithoutTicket
-	case phase == "auth" && a.auth.tries > 0 && conn.IsDisconnect(err):
+	case phase == phaseAuth && a.auth.tries > 0 && conn.IsDisconnect(err):
 		// Typically "Too many authentication failures".
 		if a.auth.hungUp() {
 			return errNextConnection
 		}
 		return a.auth.refusal(errors.New(sanitize.Line(conn.Plain(err))))
-	case phase == "handshake" && a.hello.Err(err) != nil:
+	case phase == phaseHandshake && a.hello.Err(err) != nil:
 		err = a.hello.Err(err)
-	case errors.Is(err, errBroken), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed) && phase != "connect":
+	case errors.Is(err, errBroken), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed) && phase != phaseConnect:
 		// ErrClosed: a write of the SSH library has failed, which then closes the
 		// connection itself. sshd does this when it has too many logins under way (MaxStartups).
 		err = &conn.Error{Text: "the host closed the connection", Err: io.EOF}
-	case phase != "connect" && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)):
+	case phase != phaseConnect && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)):
 		err = &conn.Error{Text: "the host closed the connection", Err: err}
-	case phase != "connect":
+	case phase != phaseConnect:
 		err = &conn.Error{Text: sanitize.Line(conn.Plain(err)), Err: err}
 	default:
 		err = transport.WithoutAddress(err)
@@ -290,22 +290,22 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 }
 
 // interrupted returns the failure of an attempt whose context has ended.
-func (a *attempt) interrupted(ctx context.Context, phase string) *Failure {
+func (a *attempt) interrupted(ctx context.Context, phase Phase) *Failure {
 	f := Interrupted(ctx, Failure{
 		Host: a.host.Name, Port: a.host.Port, Phase: phase, After: min(time.Since(a.begun), a.clock.Limit()),
 	})
 	if f.Kind == TimedOut {
-		f.Said, f.Foreign = a.said(phase), phase == "handshake" && a.hello.Err(deadline.Cause(ctx)) != nil
+		f.Said, f.Foreign = a.said(phase), phase == phaseHandshake && a.hello.Err(deadline.Cause(ctx)) != nil
 	}
 	return f
 }
 
 // said returns what the host has said before it ended the connection, or was given up.
-func (a *attempt) said(phase string) string {
+func (a *attempt) said(phase Phase) string {
 	switch phase {
-	case "handshake":
+	case phaseHandshake:
 		return a.hello.Summary()
-	case "auth":
+	case phaseAuth:
 		return sanitize.Line(a.auth.banner.end())
 	}
 	return ""

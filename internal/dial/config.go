@@ -99,12 +99,12 @@ type Question struct {
 func (c *Config) address() string { return net.JoinHostPort(c.Host, strconv.Itoa(c.Port)) }
 
 // failure returns a failure of connecting to the host.
-func (c *Config) failure(kind Kind, phase string, err error) *Failure {
+func (c *Config) failure(kind Kind, phase Phase, err error) *Failure {
 	return &Failure{Kind: kind, Host: c.Name, Port: c.Port, Phase: phase, Err: err}
 }
 
 // interrupted returns the failure of a context that has ended, or err if it has not.
-func interrupted(ctx context.Context, err error, host *Config, phase string, attempts int) error {
+func interrupted(ctx context.Context, err error, host *Config, phase Phase, attempts int) error {
 	f := Failure{Host: host.Name, Port: host.Port, Phase: phase, Attempts: attempts}
 	if ended := Interrupted(ctx, f); ended != nil {
 		return ended

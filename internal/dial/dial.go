@@ -142,14 +142,14 @@ type Call struct {
 	// they are refused.
 	Incoming func(ssh.NewChannel) (taken bool, err error)
 
-	Phase   func(phase string) // is told of each phase of connecting that begins; or nil
-	Attempt func(n int)        // is told of each attempt that begins; or nil
+	Phase   func(phase Phase) // is told of each phase of connecting that begins; or nil
+	Attempt func(n int)       // is told of each attempt that begins; or nil
 
 	throttle *throttle // bounds the logins to the host, if it is a hop
 }
 
 // enter tells that a phase begins.
-func (c *Call) enter(phase string) {
+func (c *Call) enter(phase Phase) {
 	if c.Phase != nil {
 		c.Phase(phase)
 	}
@@ -166,7 +166,7 @@ func (d *Dialer) Dial(ctx context.Context, call Call) (*Login, Timing, error) {
 	}
 	creds, err := d.Credentials(ctx, host)
 	if err != nil {
-		return nil, Timing{}, interrupted(ctx, err, host, "auth", 0)
+		return nil, Timing{}, interrupted(ctx, err, host, phaseAuth, 0)
 	}
 	auth := d.newAuthenticator(&call, creds)
 	for n := 1; ; n++ {
@@ -193,11 +193,11 @@ func (d *Dialer) Dial(ctx context.Context, call Call) (*Login, Timing, error) {
 		if !retry {
 			return nil, timing, withAttempts(err, n)
 		}
-		call.enter("retry")
+		call.enter(phaseRetry)
 		select {
 		case <-time.After(host.delay(err, n)):
 		case <-ctx.Done():
-			return nil, timing, interrupted(ctx, withAttempts(err, n), host, "connect", n)
+			return nil, timing, interrupted(ctx, withAttempts(err, n), host, phaseConnect, n)
 		}
 	}
 }

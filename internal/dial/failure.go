@@ -36,7 +36,7 @@ type Failure struct {
 
 	Host     string // as users know it
 	Port     int
-	Phase    string        // of connecting
+	Phase    Phase
 	Attempts int           // how many were made; zero: they do not count
 	After    time.Duration // if TimedOut: how long it took; zero: that is not told
 	Said     string        // what the host said before it spoke SSH, or in its place; harmless
@@ -95,7 +95,7 @@ func Interrupted(ctx context.Context, f Failure) *Failure {
 
 // KeyFailure returns the failure of a host whose key is not to be trusted.
 func KeyFailure(host string, port int, key ssh.PublicKey, err error) *Failure {
-	f := &Failure{Kind: BadHostKey, Host: host, Port: port, Phase: "host_key", Key: key, Err: err}
+	f := &Failure{Kind: BadHostKey, Host: host, Port: port, Phase: phaseHostKey, Key: key, Err: err}
 	if fault, ok := errors.AsType[*knownhosts.KeyError](err); ok {
 		f.Known = fault.Retry
 	}
@@ -106,7 +106,7 @@ func KeyFailure(host string, port int, key ssh.PublicKey, err error) *Failure {
 // Other errors stay what they are.
 func KeyFileFailure(host string, err error) error {
 	if e, ok := err.(*identity.FileError); ok {
-		return &Failure{Kind: BadKeyFile, Host: host, Phase: "auth", Path: e.Path, Err: e.Err}
+		return &Failure{Kind: BadKeyFile, Host: host, Phase: phaseAuth, Path: e.Path, Err: e.Err}
 	}
 	return err
 }

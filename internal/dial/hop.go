@@ -243,7 +243,7 @@ func (p *hop) dial(ctx context.Context, d *Dialer, o *hopDial) {
 	close(o.done)
 }
 
-func (p *hop) errClosed() error { return p.host.failure(NotConnected, "connect", conn.ErrClosed) }
+func (p *hop) errClosed() error { return p.host.failure(NotConnected, phaseConnect, conn.ErrClosed) }
 
 // close closes the connection, for good.
 func (p *hop) close() {

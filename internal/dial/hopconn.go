@@ -19,7 +19,7 @@ import (
 
 // throughHop makes a connection to the host through its Proxy.
 func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
-	a.phases.enter("proxy")
+	a.phases.enter(phaseProxy)
 	p, err := a.d.hops.to(ctx, a.host.Proxy)
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
 		}
 		return nil, a.hopFailure(err)
 	}
-	a.phases.enter("connect")
+	a.phases.enter(phaseConnect)
 	conn, err := p.openChannel(ctx, hop.Conn, a.host, a.clock)
 	switch refused, isRefused := errors.AsType[*ssh.OpenChannelError](err); {
 	case err == nil:
@@ -50,7 +50,7 @@ func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
 
 // lostHop is the failure of a hop whose connection has ended while it was needed.
 func (a *attempt) lostHop() *Failure {
-	f := a.hopFailure(a.host.Proxy.failure(NotConnected, "forward", &conn.Error{Text: "connection lost", Err: errHopLost}))
+	f := a.hopFailure(a.host.Proxy.failure(NotConnected, phaseForward, &conn.Error{Text: "connection lost", Err: errHopLost}))
 	f.Own = true
 	return f
 }
@@ -80,7 +80,7 @@ func (a *attempt) hopEnded(err error) bool {
 
 // hopFailure says that a hop failed: the one in front of the host, or one in front of that.
 func (a *attempt) hopFailure(err error) *Failure {
-	f := a.host.failure(HopFailed, "proxy", err)
+	f := a.host.failure(HopFailed, phaseProxy, err)
 	f.Hop = a.host.Proxy.Name
 	if before, ok := err.(*Failure); ok && before.Kind == HopFailed {
 		f.Hop, f.Err = before.Hop, before.Err
@@ -98,9 +98,9 @@ func (a *attempt) notForwarded(refused *ssh.OpenChannelError) *Failure {
 			text = "the hop cannot connect to it"
 		}
 		if isUnresolved(text) {
-			return a.host.failure(UnknownHost, "resolve", errors.New(text))
+			return a.host.failure(UnknownHost, phaseResolve, errors.New(text))
 		}
-		return a.host.failure(NotConnected, "connect", errors.New(text))
+		return a.host.failure(NotConnected, phaseConnect, errors.New(text))
 	case ssh.Prohibited:
 		text = "it does not forward connections to " + a.host.address() + " (AllowTcpForwarding, PermitOpen): " + text
 	case ssh.UnknownChannelType:
@@ -110,7 +110,7 @@ func (a *attempt) notForwarded(refused *ssh.OpenChannelError) *Failure {
 			text = refused.Reason.String()
 		}
 	}
-	return a.hopFailure(a.host.Proxy.failure(ForwardRefused, "forward", errors.New(text)))
+	return a.hopFailure(a.host.Proxy.failure(ForwardRefused, phaseForward, errors.New(text)))
 }
 
 // isUnresolved reports whether a hop says that it does not know a name. sshd passes on the words

@@ -113,7 +113,7 @@ func (a *attempt) judgeAddress(ctx context.Context, ip string, key ssh.PublicKey
 		}
 	}
 	if err != nil {
-		err = &Failure{Kind: BadHostKey, Host: ip, Port: port, Phase: "host_key", Key: key, Err: fmt.Errorf("by its address %s (CheckHostIP): %w", ip, err)}
+		err = &Failure{Kind: BadHostKey, Host: ip, Port: port, Phase: phaseHostKey, Key: key, Err: fmt.Errorf("by its address %s (CheckHostIP): %w", ip, err)}
 	}
 	return warning, err
 }
@@ -151,7 +151,7 @@ func (a *attempt) list(ctx context.Context, why, name string, port int, key ssh.
 	if len(command) == 0 {
 		return nil, nil
 	}
-	a.phases.enter("host_key")
+	a.phases.enter(phaseHostKey)
 	text, err := a.d.listed(ctx, a.host, &a.listings, why, name, port, key)
 	if err != nil {
 		return nil, err
@@ -169,7 +169,7 @@ func (d *Dialer) listed(ctx context.Context, host *Config, l *knownhosts.Listing
 	}
 	text, err := l.Get(ctx, d.listers, command, why, name, port, key)
 	if err != nil {
-		f := host.failure(BadHostKey, "host_key", fmt.Errorf("KnownHostsCommand: %w", err))
+		f := host.failure(BadHostKey, phaseHostKey, fmt.Errorf("KnownHostsCommand: %w", err))
 		f.Key = key
 		return nil, f
 	}

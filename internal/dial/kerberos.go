@@ -40,7 +40,7 @@ func (a *authenticator) proveTicket() bool {
 		if a.tellsRefusal = a.kerberosShared.Reports(a.host.Name); a.tellsRefusal {
 			a.note("Kerberos: %w", refusal)
 		}
-		f := a.host.failure(PasswordWithheld, "auth", refusal)
+		f := a.host.failure(PasswordWithheld, phaseAuth, refusal)
 		f.User, f.RefusedBy, f.Kerberos = principal, kdc, true
 		a.ticketless = f
 		return false

@@ -30,7 +30,7 @@ func (a *attempt) throughMaster(ctx context.Context) (*Login, error) {
 	a.auth.masterless = true // a master that does not answer now will not at the next attempt
 	defer a.clock.Pause()()
 	for _, path := range a.host.Masters {
-		a.phases.enter("connect")
+		a.phases.enter(phaseConnect)
 		dialer := net.Dialer{Timeout: masterTimeout}
 		transport, err := dialer.DialContext(ctx, "unix", path)
 		if err != nil {

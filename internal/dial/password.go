@@ -40,12 +40,12 @@ func (a *authenticator) takeTurn() (string, error) {
 		return value, nil
 	}
 	defer a.clock.Pause()()
-	a.call.enter("password")
-	defer a.call.enter("auth")
+	a.call.enter(phasePassword)
+	defer a.call.enter(phaseAuth)
 	value, turn, err := a.shared.Acquire(a.ctx)
 	a.turn = turn
 	if refused, ok := err.(*password.RefusedError); ok {
-		f := a.host.failure(PasswordWithheld, "auth", refused)
+		f := a.host.failure(PasswordWithheld, phaseAuth, refused)
 		f.User, f.RefusedBy = refused.User, refused.By
 		a.unsent, err = f, f
 	}

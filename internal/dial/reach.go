@@ -24,7 +24,7 @@ func (a *attempt) reach(ctx context.Context) (net.Conn, error) {
 		}
 		return conn, nil
 	case a.host.DialContext != nil:
-		a.phases.enter("connect")
+		a.phases.enter(phaseConnect)
 		conn, err := a.host.DialContext(a.traced(ctx), "tcp", a.host.address())
 		if err != nil {
 			return nil, err
@@ -35,14 +35,14 @@ func (a *attempt) reach(ctx context.Context) (net.Conn, error) {
 		return conn, nil
 	}
 	if a.addrs == nil {
-		a.phases.enter("resolve")
+		a.phases.enter(phaseResolve)
 		addrs, err := a.d.resolve(ctx, a.host)
 		if err != nil {
 			return nil, err
 		}
 		a.addrs = addrs
 	}
-	a.phases.enter("connect")
+	a.phases.enter(phaseConnect)
 	from, err := transport.LocalAddrs(ctx, a.host.BindAddress)
 	if err != nil {
 		return nil, err
@@ -106,13 +106,13 @@ func (a *attempt) traced(ctx context.Context) context.Context {
 // or not kept: the proxy's, or the host's own.
 func (a *attempt) transportFailure(e *transport.Error) *Failure {
 	if dns, ok := errors.AsType[*net.DNSError](e.Err); ok && e.Target {
-		return a.host.failure(UnknownHost, "resolve", &lookupError{dns})
+		return a.host.failure(UnknownHost, phaseResolve, &lookupError{dns})
 	}
 	why := &conn.Error{Text: sanitize.Line(e.Err.Error()), Err: e}
 	if e.Target {
-		return a.host.failure(NotConnected, "connect", why)
+		return a.host.failure(NotConnected, phaseConnect, why)
 	}
-	f := a.host.failure(HopFailed, "proxy", &Failure{Kind: NotConnected, Host: e.Proxy, Phase: "connect", Err: why})
+	f := a.host.failure(HopFailed, phaseProxy, &Failure{Kind: NotConnected, Host: e.Proxy, Phase: phaseConnect, Err: why})
 	f.Hop, f.Own = e.Proxy, true
 	return f
 }

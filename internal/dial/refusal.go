@@ -45,7 +45,7 @@ func (a *authenticator) refusal(cause error) *Failure {
 	for _, id := range a.shown {
 		keys = append(keys, id.Describe())
 	}
-	f := a.host.failure(LoginRefused, "auth", nil)
+	f := a.host.failure(LoginRefused, phaseAuth, nil)
 	f.User, f.Tried, f.Keys, f.Banner, f.Notes = a.host.User, compress(a.tried), keys, a.banner.end(), notes
 	return f
 }

@@ -50,7 +50,7 @@ func isTemporary(err error) bool {
 		dns, ok := errors.AsType[*net.DNSError](f.Err)
 		return ok && !dns.IsNotFound && (dns.IsTemporary || dns.IsTimeout)
 	case NotConnected:
-		if f.Phase == "connect" {
+		if f.Phase == phaseConnect {
 			t, ok := errors.AsType[*transport.Error](f.Err)
 			return !ok || !t.Argument
 		}
@@ -71,14 +71,14 @@ func hungUp(err error) bool {
 // because it is busy, as sshd does when too many logins are under way (MaxStartups).
 func isDropped(err error) bool {
 	f, ok := err.(*Failure)
-	return ok && f.Kind == NotConnected && f.Phase == "handshake" && hungUp(f.Err)
+	return ok && f.Kind == NotConnected && f.Phase == phaseHandshake && hungUp(f.Err)
 }
 
 // isRefused reports whether something answered that nobody listens there: the host itself,
 // or for it a hop or a proxy, of which there are only the words.
 func isRefused(err error) bool {
 	f, ok := err.(*Failure)
-	return ok && f.Kind == NotConnected && f.Phase == "connect" && strings.Contains(strings.ToLower(f.Err.Error()), "refused")
+	return ok && f.Kind == NotConnected && f.Phase == phaseConnect && strings.Contains(strings.ToLower(f.Err.Error()), "refused")
 }
 
 // isPenalty reports whether the host does not let anybody in from here for a while.

@@ -132,7 +132,7 @@ func (s *keyScan) ask(ctx context.Context, kind []string) (*Failure, error) {
 		select {
 		case <-time.After(s.host.RetryDelay):
 		case <-ctx.Done():
-			return nil, interrupted(ctx, withAttempts(err, n), s.host, "connect", n)
+			return nil, interrupted(ctx, withAttempts(err, n), s.host, phaseConnect, n)
 		}
 	}
 }
