@@ -3,8 +3,101 @@ package fleetssh
 import (
 	"context"
 	"errors"
+	"net"
+	"reflect"
+	"slices"
 	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/dial"
 )
+
+// TestPublicErrorsForgetNothing fills a failure, and checks that every field of the public error
+// of each kind is set.
+func TestPublicErrorsForgetNothing(t *testing.T) {
+	t.Parallel()
+	f := dial.Failure{
+		Host: "h", Port: 22, Phase: "auth", Attempts: 2, After: time.Second, Said: "x", Err: errors.New("x"),
+		Hop: "gate", Key: keyOfTest{}, Known: []string{"x"}, Path: "x", User: "u", Tried: []string{"x"}, Keys: []string{"x"},
+		Banner: "x", Expired: true, Notes: []error{errors.New("x")}, RefusedBy: "other", Kerberos: true,
+	}
+	kinds := make(map[reflect.Type]bool)
+	for f.Kind = 0; f.Kind <= dial.ForwardRefused; f.Kind++ {
+		e := reflect.ValueOf(publicError(&f)).Elem()
+		if kinds[e.Type()] {
+			t.Errorf("kind %d is a %v too", f.Kind, e.Type())
+		}
+		kinds[e.Type()] = true
+		for i := range e.NumField() {
+			name := e.Type().Field(i).Name
+			if e.Field(i).IsZero() && !(f.Kind == dial.TimedOut && name == "Err") {
+				t.Errorf("%v.%s is not set", e.Type(), name)
+			}
+		}
+	}
+	inner := f
+	inner.Kind, f.Kind, f.Err = dial.BadKeyFile, dial.HopFailed, &inner
+	if _, ok := errors.AsType[*PKeyFileError](publicError(&f)); !ok {
+		t.Error("what failed at a hop is not public")
+	}
+	f.Kind, f.Notes = dial.LoginRefused, []error{errors.New("x"), &inner}
+	if _, ok := errors.AsType[*PKeyFileError](publicError(&f)); !ok {
+		t.Error("what explains a refused login is not public")
+	}
+}
+
+type keyOfTest struct{ ssh.PublicKey }
+
+// An error of another connection that a DialContext returns comes back as it is.
+func TestErrorsOfDialContext(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("x")
+	for _, err := range []error{
+		&UnknownHostError{Host: "h", Attempts: 2, Err: cause},
+		&ConnectionError{Host: "h", Port: 22, Phase: PhaseAuth, Attempts: 2, Said: "x", Err: cause},
+		&ProxyError{Host: "h", Hop: "gate", Err: &TimeoutError{Host: "gate", Err: cause}},
+		&PasswordError{Host: "h", Port: 22, User: "u", Phase: PhaseAuth, RefusedBy: "other", Kerberos: true},
+		&SessionError{Host: "h", Err: cause},
+		cause,
+	} {
+		if got := publicError(failureOf(err)); !reflect.DeepEqual(got, err) {
+			t.Errorf("%#v has become %#v", err, got)
+		}
+	}
+}
+
+// TestLoginsForgetNothing fills what the engine says of a login, and checks that a Login says it.
+func TestLoginsForgetNothing(t *testing.T) {
+	t.Parallel()
+	timing := dial.Timing{Proxy: 1, Resolve: 2, Connect: 3, Handshake: 4, Auth: 5, Attempts: 6}
+	l := dial.Login{
+		Addr: &net.TCPAddr{}, Master: "x", HostKey: keyOfTest{}, Methods: []string{"x"}, Key: keyOfTest{},
+		Banner: "x", Timing: timing, Warnings: []string{"x"}, Hop: &dial.Login{Master: "of the hop"},
+	}
+	c := &Client{host: &HostConfig{Host: "h", Proxy: &HostConfig{Host: "gate"}}, login: &l}
+	logins := c.Logins()
+	if len(logins) != 2 || logins[0].Host.Host != "gate" || logins[0].Master != "of the hop" {
+		t.Fatalf("%+v", logins)
+	}
+	told := reflect.ValueOf(logins[1])
+	for i := range told.NumField() {
+		if told.Field(i).IsZero() {
+			t.Errorf("Login.%s is not set", told.Type().Field(i).Name)
+		}
+	}
+	engine := fields(reflect.TypeFor[dial.Login]())
+	if own := []string{"Conn", "Hop"}; len(engine)-len(own) != told.NumField()-1 || !slices.Contains(engine, own[0]) {
+		t.Errorf("dial.Login has %v", engine)
+	}
+	if want := (Timing{Proxy: 1, Resolve: 2, Connect: 3, Handshake: 4, Auth: 5, Attempts: 6}); c.Timing() != want {
+		t.Errorf("%+v", c.Timing())
+	}
+	if n := reflect.TypeFor[dial.Timing]().NumField(); n != 6 {
+		t.Errorf("dial.Timing has %d fields", n)
+	}
+}
 
 func TestCauses(t *testing.T) {
 	t.Parallel()
