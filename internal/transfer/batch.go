@@ -24,7 +24,7 @@ type batch struct {
 
 const (
 	smallWrite = 8 << 10
-	mostBatch  = 64 << 10
+	maxBatch   = 64 << 10
 )
 
 func newBatch(w io.WriteCloser) *batch {
@@ -78,7 +78,7 @@ func (b *batch) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	small := len(p) <= smallWrite
-	for b.err == nil && !b.closed && (small && len(b.buf) >= mostBatch || !small && (b.writing || len(b.buf) > 0)) {
+	for b.err == nil && !b.closed && (small && len(b.buf) >= maxBatch || !small && (b.writing || len(b.buf) > 0)) {
 		b.changed.Wait()
 	}
 	switch {

@@ -9,14 +9,14 @@ import (
 )
 
 // recorder is a writer that fails after some bytes.
-type recorder struct {
+type failingWriter struct {
 	mu     sync.Mutex
 	got    bytes.Buffer
 	most   int // 0: never fails
 	closed bool
 }
 
-func (r *recorder) Write(p []byte) (int, error) {
+func (r *failingWriter) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -28,7 +28,7 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return r.got.Write(p)
 }
 
-func (r *recorder) Close() error {
+func (r *failingWriter) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
@@ -42,7 +42,7 @@ var errFull = errors.New("full")
 func TestBatch(t *testing.T) {
 	t.Parallel()
 	const writers, packets = 20, 200
-	r := &recorder{}
+	r := &failingWriter{}
 	b := newBatch(r)
 	var wg sync.WaitGroup
 	for i := range writers {
@@ -89,7 +89,7 @@ func TestBatch(t *testing.T) {
 		}
 	}
 
-	b = newBatch(&recorder{most: 100_000})
+	b = newBatch(&failingWriter{most: 100_000})
 	for range writers {
 		wg.Go(func() {
 			var err error

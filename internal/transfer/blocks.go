@@ -11,9 +11,9 @@ import (
 	"sync/atomic"
 )
 
-// store reads local files in blocks, each once for all hosts that want it about the
+// blockCache reads local files in blocks, each once for all hosts that want it about the
 // same time. Blocks that nobody holds stay as long as there is room.
-type store struct {
+type blockCache struct {
 	size  int // of a block
 	limit int64
 	slots chan struct{} // one for each open file
@@ -28,7 +28,7 @@ type store struct {
 
 // sourceFile is a local file that is being copied.
 type sourceFile struct {
-	store *store
+	cache *blockCache
 	entry *entry
 
 	users  int
@@ -41,33 +41,33 @@ type sourceFile struct {
 
 // block is a part of a file.
 type block struct {
-	file  *sourceFile
-	index int64
-	data  []byte
-	zero  bool
-	err   error
-	ready chan struct{} // closed when the above are set
-	users int
-	place *list.Element // in store.unused; nil while it has users
+	file       *sourceFile
+	index      int64
+	data       []byte
+	zero       bool
+	err        error
+	ready      chan struct{} // closed when the above are set
+	users      int
+	lruElement *list.Element // in store.unused; nil while it has users
 }
 
-func newStore(limit int64, size, files int) *store {
-	return &store{size: size, limit: limit, slots: make(chan struct{}, files), files: make(map[string]*sourceFile), unused: list.New()}
+func newBlockCache(limit int64, size, files int) *blockCache {
+	return &blockCache{size: size, limit: limit, slots: make(chan struct{}, files), files: make(map[string]*sourceFile), unused: list.New()}
 }
 
 // errChanged is why a file is not copied that is not the one which was listed.
 var errChanged = errors.New("changed while it was copied")
 
 // open returns the file of an entry. leave must be called for it.
-func (s *store) open(ctx context.Context, e *entry) (*sourceFile, error) {
-	s.mu.Lock()
-	f := s.files[e.path]
+func (c *blockCache) open(ctx context.Context, e *entry) (*sourceFile, error) {
+	c.mu.Lock()
+	f := c.files[e.path]
 	if f == nil {
-		f = &sourceFile{store: s, entry: e, blocks: make(map[int64]*block)}
-		s.files[e.path] = f
+		f = &sourceFile{cache: c, entry: e, blocks: make(map[int64]*block)}
+		c.files[e.path] = f
 	}
 	if f.entry != e && (f.entry.size != e.size || !f.entry.mtime.Equal(e.mtime)) {
-		s.mu.Unlock()
+		c.mu.Unlock()
 		return nil, errChanged // between two listings
 	}
 	f.users++
@@ -77,36 +77,36 @@ func (s *store) open(ctx context.Context, e *entry) (*sourceFile, error) {
 		opened = make(chan struct{})
 		f.opened, f.err = opened, nil
 	}
-	s.mu.Unlock()
+	c.mu.Unlock()
 	if first {
-		file, sparse, err := s.openFile(ctx, e)
-		s.mu.Lock()
+		file, sparse, err := c.openFile(ctx, e)
+		c.mu.Lock()
 		f.file, f.sparse, f.err = file, sparse, err
 		if err != nil {
 			f.opened = nil // whoever comes next tries again
 		}
-		s.mu.Unlock()
+		c.mu.Unlock()
 		close(opened)
 	}
 	select {
 	case <-opened:
 	case <-ctx.Done():
-		f.leave()
+		f.release()
 		return nil, ctx.Err()
 	}
-	s.mu.Lock()
+	c.mu.Lock()
 	ok, err := f.file != nil, f.err
-	s.mu.Unlock()
+	c.mu.Unlock()
 	switch {
 	case ok:
 		return f, nil
 	case first || ctx.Err() != nil || err != nil && !isOfContext(err):
-		f.leave()
+		f.release()
 		return nil, err
 	}
 	// It was the end of another host's context, which is none of this one.
-	f.leave()
-	return s.open(ctx, e)
+	f.release()
+	return c.open(ctx, e)
 }
 
 // isOfContext reports whether an error is the end of a context.
@@ -115,9 +115,9 @@ func isOfContext(err error) bool {
 }
 
 // openFile opens a file and sees that it is the one which was listed.
-func (s *store) openFile(ctx context.Context, e *entry) (localFile, bool, error) {
+func (c *blockCache) openFile(ctx context.Context, e *entry) (localFile, bool, error) {
 	select {
-	case s.slots <- struct{}{}:
+	case c.slots <- struct{}{}:
 	case <-ctx.Done():
 		return nil, false, ctx.Err()
 	}
@@ -136,51 +136,51 @@ func (s *store) openFile(ctx context.Context, e *entry) (localFile, bool, error)
 		}
 		file.Close()
 	}
-	<-s.slots
+	<-c.slots
 	return nil, false, err
 }
 
 // leave says that one user is done with the file.
-func (f *sourceFile) leave() {
-	s := f.store
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (f *sourceFile) release() {
+	c := f.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if f.users--; f.users > 0 {
 		return
 	}
 	if f.file != nil {
 		f.file.Close()
 		f.file, f.opened = nil, nil
-		<-s.slots
+		<-c.slots
 	}
 	f.forget()
 }
 
 // forget drops a file of which nothing is left. The store's mu must be held.
 func (f *sourceFile) forget() {
-	if f.users == 0 && len(f.blocks) == 0 && f.store.files[f.entry.path] == f {
-		delete(f.store.files, f.entry.path)
+	if f.users == 0 && len(f.blocks) == 0 && f.cache.files[f.entry.path] == f {
+		delete(f.cache.files, f.entry.path)
 	}
 }
 
 // block returns block number i of the file. release must be called for it.
 func (f *sourceFile) block(ctx context.Context, i int64) (*block, error) {
-	s := f.store
-	s.mu.Lock()
+	c := f.cache
+	c.mu.Lock()
 	b := f.blocks[i]
 	mine := b == nil
 	if mine {
-		n := min(int64(s.size), f.entry.size-i*int64(s.size))
-		b = &block{file: f, index: i, data: s.room(int(n)), ready: make(chan struct{})}
+		n := min(int64(c.size), f.entry.size-i*int64(c.size))
+		b = &block{file: f, index: i, data: c.allocate(int(n)), ready: make(chan struct{})}
 		f.blocks[i] = b
-	} else if b.place != nil {
-		s.unused.Remove(b.place)
-		b.place = nil
+	} else if b.lruElement != nil {
+		c.unused.Remove(b.lruElement)
+		b.lruElement = nil
 	}
 	b.users++
-	s.mu.Unlock()
+	c.mu.Unlock()
 	if mine {
-		s.fill(b)
+		c.fill(b)
 	}
 	select {
 	case <-b.ready:
@@ -196,9 +196,9 @@ func (f *sourceFile) block(ctx context.Context, i int64) (*block, error) {
 }
 
 // fill reads a block.
-func (s *store) fill(b *block) {
-	n, err := b.file.file.ReadAt(b.data, b.index*int64(s.size))
-	s.reads.Add(int64(n))
+func (c *blockCache) fill(b *block) {
+	n, err := b.file.file.ReadAt(b.data, b.index*int64(c.size))
+	c.reads.Add(int64(n))
 	switch {
 	case n == len(b.data):
 		b.zero = b.file.sparse && allZero(b.data)
@@ -212,61 +212,61 @@ func (s *store) fill(b *block) {
 
 // release says that one user is done with the block.
 func (b *block) release() {
-	s := b.file.store
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	c := b.file.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if b.users--; b.users > 0 {
 		return
 	}
 	if b.err != nil {
-		s.drop(b)
+		c.remove(b)
 		return
 	}
-	b.place = s.unused.PushBack(b)
-	s.shrink(0)
+	b.lruElement = c.unused.PushBack(b)
+	c.evict(0)
 }
 
-// room returns memory for a block, of an unused one where there is no more. The blocks in
+// allocate returns memory for a block, of an unused one where there is no more. The blocks in
 // use are bounded by those who use them. mu must be held.
-func (s *store) room(n int) []byte {
-	old := s.shrink(n)
-	s.held += int64(n)
+func (c *blockCache) allocate(n int) []byte {
+	old := c.evict(n)
+	c.held += int64(n)
 	if cap(old) >= n {
 		return old[:n]
 	}
-	return make([]byte, n, min(s.size, (n+4095)&^4095))
+	return make([]byte, n, min(c.size, (n+4095)&^4095))
 }
 
-// shrink drops unused blocks until n more bytes fit, and returns the memory of the last
+// evict drops unused blocks until n more bytes fit, and returns the memory of the last
 // one. mu must be held.
-func (s *store) shrink(n int) (freed []byte) {
-	for s.held+int64(n) > s.limit {
-		oldest := s.unused.Front()
+func (c *blockCache) evict(n int) (freed []byte) {
+	for c.held+int64(n) > c.limit {
+		oldest := c.unused.Front()
 		if oldest == nil {
 			break
 		}
 		b := oldest.Value.(*block)
-		s.unused.Remove(oldest)
-		s.drop(b)
+		c.unused.Remove(oldest)
+		c.remove(b)
 		freed = b.data
 	}
 	return freed
 }
 
-// drop forgets a block. mu must be held.
-func (s *store) drop(b *block) {
-	s.held -= int64(len(b.data))
+// remove forgets a block. mu must be held.
+func (c *blockCache) remove(b *block) {
+	c.held -= int64(len(b.data))
 	delete(b.file.blocks, b.index)
 	b.file.forget()
 }
 
 // close drops everything.
-func (s *store) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for e := s.unused.Front(); e != nil; e = s.unused.Front() {
-		s.unused.Remove(e)
-		s.drop(e.Value.(*block))
+func (c *blockCache) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for e := c.unused.Front(); e != nil; e = c.unused.Front() {
+		c.unused.Remove(e)
+		c.remove(e.Value.(*block))
 	}
 }
 

@@ -24,9 +24,9 @@ func TestOneReadForManyHosts(t *testing.T) {
 		m := newMachine(t)
 		wg.Go(func() {
 			r, err := j.Upload(soon(t), m.host(), []string{local}, "f", func(Progress) {
-				j.store.mu.Lock()
-				held := j.store.held
-				j.store.mu.Unlock()
+				j.blocks.mu.Lock()
+				held := j.blocks.held
+				j.blocks.mu.Unlock()
 				mu.Lock()
 				most = max(most, held)
 				mu.Unlock()
@@ -39,15 +39,15 @@ func TestOneReadForManyHosts(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if reads := j.store.reads.Load(); reads != int64(len(content)) {
+	if reads := j.blocks.reads.Load(); reads != int64(len(content)) {
 		t.Errorf("%d bytes were read for %d", reads, len(content))
 	}
-	if most == 0 || most > storeBudget {
+	if most == 0 || most > cacheBudget {
 		t.Errorf("%d bytes were held", most)
 	}
 	j.Close()
-	if j.store.held != 0 || len(j.store.files) != 0 || len(j.store.slots) != 0 {
-		t.Errorf("%d bytes, %d files, %d slots are left", j.store.held, len(j.store.files), len(j.store.slots))
+	if j.blocks.held != 0 || len(j.blocks.files) != 0 || len(j.blocks.slots) != 0 {
+		t.Errorf("%d bytes, %d files, %d slots are left", j.blocks.held, len(j.blocks.files), len(j.blocks.slots))
 	}
 }
 
@@ -91,7 +91,7 @@ func TestContextOfAnotherHost(t *testing.T) {
 	first, _ := j.localTree(local)
 	second, _ := j.localTree(other)
 	for _, how := range []string{"open", "digest"} {
-		busy, err := j.store.open(t.Context(), &second.entries[0])
+		busy, err := j.blocks.open(t.Context(), &second.entries[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,9 +101,9 @@ func TestContextOfAnotherHost(t *testing.T) {
 				_, err := j.localDigest(ctx, e, 7)
 				return err
 			}
-			f, err := j.store.open(ctx, e)
+			f, err := j.blocks.open(ctx, e)
 			if err == nil {
-				f.leave()
+				f.release()
 			}
 			return err
 		}
@@ -116,9 +116,9 @@ func TestContextOfAnotherHost(t *testing.T) {
 			}
 		})
 		asked := func() int {
-			j.store.mu.Lock()
-			defer j.store.mu.Unlock()
-			return len(j.store.files)
+			j.blocks.mu.Lock()
+			defer j.blocks.mu.Unlock()
+			return len(j.blocks.files)
 		}
 		for asked() < 2 && short.Err() == nil {
 			<-time.After(time.Millisecond)
@@ -131,7 +131,7 @@ func TestContextOfAnotherHost(t *testing.T) {
 			})
 		}
 		<-short.Done()
-		busy.leave()
+		busy.release()
 		wg.Wait()
 	}
 }

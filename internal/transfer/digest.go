@@ -10,25 +10,22 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/pkg/sftp"
-
-	"fleetssh/internal/shellquote"
 )
 
-// digest is a SHA-256 of a file, or of its beginning.
+// digest is the SHA-256 of a file or of its beginning.
 type digest [sha256.Size]byte
 
-// digests are those of local files, each computed once for all hosts.
+// digests caches the digests of local files. Each is computed once for all hosts.
 type digests struct {
 	mu sync.Mutex // protects what follows
-	by map[digestOf]*localDigest
+	by map[digestKey]*localDigest
 }
 
-type digestOf struct {
+type digestKey struct {
 	path string
 	n    int64
 }
@@ -41,10 +38,10 @@ type localDigest struct {
 
 // localDigest returns the digest of the first n bytes of a local file.
 func (j *Job) localDigest(ctx context.Context, e *entry, n int64) (digest, error) {
-	key := digestOf{e.path, n}
+	key := digestKey{e.path, n}
 	j.digests.mu.Lock()
 	if j.digests.by == nil {
-		j.digests.by = make(map[digestOf]*localDigest)
+		j.digests.by = make(map[digestKey]*localDigest)
 	}
 	d := j.digests.by[key]
 	mine := d == nil
@@ -54,8 +51,8 @@ func (j *Job) localDigest(ctx context.Context, e *entry, n int64) (digest, error
 	}
 	j.digests.mu.Unlock()
 	if mine {
-		d.sum, d.err = j.store.digest(ctx, e, n)
-		if d.err != nil { // of this host's context, perhaps: others try again
+		d.sum, d.err = j.blocks.digest(ctx, e, n)
+		if d.err != nil { // perhaps because this host's context ended: others try again
 			j.digests.mu.Lock()
 			delete(j.digests.by, key)
 			j.digests.mu.Unlock()
@@ -73,18 +70,18 @@ func (j *Job) localDigest(ctx context.Context, e *entry, n int64) (digest, error
 	return d.sum, d.err
 }
 
-// digest reads the beginning of a file and returns its digest. A file that is open for a
-// copy is not opened again: those who copy would wait for each other.
-func (s *store) digest(ctx context.Context, e *entry, n int64) (digest, error) {
-	f, err := s.open(ctx, e)
+// digest reads the first n bytes of a file and returns their digest. It shares a file that is open
+// for a copy: opening it again needs a second slot, and copies could wait for each other forever.
+func (c *blockCache) digest(ctx context.Context, e *entry, n int64) (digest, error) {
+	f, err := c.open(ctx, e)
 	if err != nil {
 		return digest{}, err
 	}
-	defer f.leave()
+	defer f.release()
 	return digestReader(ctx, io.NewSectionReader(f.file, 0, n), n)
 }
 
-// digestReader returns the digest of n bytes.
+// digestReader returns the digest of n bytes of r, or errChanged if r has fewer.
 func digestReader(ctx context.Context, r io.Reader, n int64) (sum digest, err error) {
 	h := sha256.New()
 	buf := make([]byte, 256<<10)
@@ -104,20 +101,20 @@ func digestReader(ctx context.Context, r io.Reader, n int64) (sum digest, err er
 	return digest(h.Sum(nil)), nil
 }
 
-// hasher has digests computed on a host, many files with one command.
+// hasher gets digests of files on a host. One command computes many of them.
 type hasher struct {
 	host  *Host
 	s     *session // nil without SFTP
 	stall time.Duration
 
-	mu      sync.Mutex // protects what follows
-	waiting []*remoteDigest
-	running bool
-	without error // why the host cannot: it has no program for it, or no shell; nil: it can
+	mu          sync.Mutex // protects what follows
+	waiting     []*remoteDigest
+	running     bool
+	unavailable error // why the host computes none: it has no program for it, or no shell; nil: it can
 }
 
-// hashed is what of a file a digest is of: n bytes of the beginning, or all if it is
-// whole, and then it has about n.
+// hashed describes what a digest covers: the first n bytes of a file, or all of it if whole is set.
+// Then n is its expected size.
 type hashed struct {
 	path  string
 	n     int64
@@ -131,20 +128,19 @@ type remoteDigest struct {
 	ok   bool
 }
 
-// mostHashed is how many files one command names, and mostHashLine how long it gets.
+// How long a host may take to compute a checksum, besides the stall timeout: a second for each
+// slowestHash bytes of the largest file, up to maxHashWait bytes, since sizes come from the host.
 const (
-	mostHashed   = 200
-	mostHashLine = 64 << 10
-
-	slowestHash  = 1 << 20  // bytes a second of a host that is waited for
-	mostPatience = 64 << 30 // bytes: sizes are what the host says
+	slowestHash = 1 << 20 // bytes a second
+	maxHashWait = 64 << 30
 )
 
-// digest returns the digest of a file on the host.
+// digest returns the digest of a file on the host. If the host has no program for it, the file is
+// read over SFTP.
 func (h *hasher) digest(ctx context.Context, of hashed) (digest, error) {
 	d := &remoteDigest{hashed: of, done: make(chan struct{})}
 	h.mu.Lock()
-	ask := h.without == nil
+	ask := h.unavailable == nil
 	if ask {
 		h.waiting = append(h.waiting, d)
 	}
@@ -170,27 +166,21 @@ func (h *hasher) digest(ctx context.Context, of hashed) (digest, error) {
 	if h.s == nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if h.without != nil {
-			return digest{}, fmt.Errorf("the host computes no checksums: %w", h.without)
+		if h.unavailable != nil {
+			return digest{}, fmt.Errorf("the host computes no checksums: %w", h.unavailable)
 		}
 		return digest{}, errors.New("the host cannot read the file")
 	}
 	return h.s.readBack(ctx, of)
 }
 
-// work computes what is waiting, and what is added meanwhile.
+// work computes the waiting digests, and those that are added while it runs.
 func (h *hasher) work(ctx context.Context) {
 	for {
 		h.mu.Lock()
-		var some []*remoteDigest
-		size := 0
-		for _, d := range h.waiting {
-			if len(some) == mostHashed || size > mostHashLine {
-				break
-			}
-			some, size = append(some, d), size+len(d.path)
-		}
-		h.waiting = h.waiting[len(some):]
+		n := fitOnLine(len(h.waiting), func(i int) int { return len(h.waiting[i].path) })
+		some := h.waiting[:n:n]
+		h.waiting = h.waiting[n:]
 		if len(some) == 0 {
 			h.running = false
 			h.mu.Unlock()
@@ -199,7 +189,7 @@ func (h *hasher) work(ctx context.Context) {
 		h.mu.Unlock()
 		if err := h.run(ctx, some); err != nil && ctx.Err() == nil {
 			h.mu.Lock()
-			h.without = err
+			h.unavailable = err
 			h.mu.Unlock()
 			if errors.Is(err, ErrStalled) && h.s != nil {
 				h.s.fail(err)
@@ -211,38 +201,27 @@ func (h *hasher) work(ctx context.Context) {
 	}
 }
 
-// stalled reports whether the host has left a command unanswered.
+// stalled reports whether a command on the host timed out.
 func (h *hasher) stalled() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return errors.Is(h.without, ErrStalled)
+	return errors.Is(h.unavailable, ErrStalled)
 }
 
-// hashScript prints a line for each pair of a number of bytes, "-" for all, and a file.
-const hashScript = `if command -v sha256sum; then h=sha256sum
-elif command -v shasum; then h="shasum -a 256"
-elif command -v sha256; then h="sha256 -q"
-elif command -v openssl; then h="openssl dgst -sha256 -r"
-else exit 127; fi >/dev/null 2>&1
-while [ $# -gt 1 ]; do
-if [ "$1" = - ]; then $h <"$2"; else head -c "$1" <"$2" | $h; fi || echo failed
-shift 2
-done`
-
-// run has some digests computed by a command.
+// run computes some digests with one command. Those that the host cannot compute stay not ok.
 func (h *hasher) run(ctx context.Context, some []*remoteDigest) error {
-	words := []string{"sh", "-c", shellquote.Quote(hashScript), "sh"}
-	var most int64
+	var args []string
+	var longest int64
 	for _, d := range some {
 		n := "-"
 		if !d.whole {
 			n = strconv.FormatInt(d.n, 10)
 		}
-		words = append(words, n, shellquote.Quote(d.path))
-		most = max(most, d.n)
+		args = append(args, n, d.path)
+		longest = max(longest, d.n)
 	}
-	wait := h.stall + time.Duration(min(most, mostPatience)/slowestHash)*time.Second
-	out, err := h.host.command(ctx, question{strings.Join(words, " "), int64(len(some)) * 1024, wait})
+	wait := h.stall + time.Duration(min(longest, maxHashWait)/slowestHash)*time.Second
+	out, err := h.host.command(ctx, shortCommand{programLine(hashProgram, args...), int64(len(some)) * 1024, wait})
 	if err != nil {
 		return err
 	}
@@ -251,7 +230,7 @@ func (h *hasher) run(ctx context.Context, some []*remoteDigest) error {
 		return fmt.Errorf("checksums on the host: %d lines for %d files", len(lines), len(some))
 	}
 	for i, line := range lines {
-		// sha256sum puts a backslash before the line of a strange name.
+		// sha256sum starts a line with a backslash if the name needs escapes.
 		line = bytes.TrimPrefix(line, []byte(`\`))
 		if len(line) >= 2*sha256.Size {
 			_, err := hex.Decode(some[i].sum[:], line[:2*sha256.Size])
@@ -261,18 +240,17 @@ func (h *hasher) run(ctx context.Context, some []*remoteDigest) error {
 	return nil
 }
 
-// errTalks is why a command is given up.
-var errTalks = errors.New("the host writes more than what it was asked for")
+var errTooMuchOutput = errors.New("the host writes more than it was asked for")
 
-// question is a command whose output is short.
-type question struct {
+// shortCommand is a command with little output.
+type shortCommand struct {
 	line  string
-	limit int64         // bytes of its output
-	wait  time.Duration // for it to write something, or to end
+	limit int64         // bytes of output
+	wait  time.Duration // how long it may be silent
 }
 
-// command runs a command on the host and returns what it writes, if it fails too.
-func (h *Host) command(ctx context.Context, q question) ([]byte, error) {
+// command runs a command on the host and returns its output, also if it fails.
+func (h *Host) command(ctx context.Context, q shortCommand) ([]byte, error) {
 	stream, err := h.Exec(ctx, q.line)
 	if err != nil {
 		return nil, err
@@ -281,14 +259,14 @@ func (h *Host) command(ctx context.Context, q question) ([]byte, error) {
 	guard := guardStream(ctx, stream, q.wait)
 	defer guard.stop()
 	if err = guard.CloseWrite(); err == io.EOF {
-		err = nil // it has ended
+		err = nil // the program has ended already
 	}
 	var out []byte
 	if err == nil {
 		out, err = io.ReadAll(io.LimitReader(guard, q.limit+1))
 	}
 	if err == nil && int64(len(out)) > q.limit {
-		return nil, errTalks
+		return nil, errTooMuchOutput
 	}
 	if err == nil {
 		err = guard.Wait()
@@ -299,22 +277,21 @@ func (h *Host) command(ctx context.Context, q question) ([]byte, error) {
 	return out, nil
 }
 
-// readAhead is how many blocks are asked for at once when a file is read back.
+// readAhead is how many blocks readBack requests at once.
 const readAhead = 8
 
-// readBack computes a digest here, of what the host sends: for those that can only do
-// SFTP.
+// readBack reads a file over SFTP and computes its digest here, for hosts that run no commands.
 func (s *session) readBack(ctx context.Context, of hashed) (digest, error) {
-	ch := s.any()
+	ch := s.nextChannel()
 	var file *sftp.File
 	err := ch.do(func() (err error) { file, err = ch.Open(of.path); return err })
 	if err != nil {
 		return digest{}, s.reason(err)
 	}
-	defer func() { _ = ch.do(file.Close) }() // nothing was written
+	defer func() { _ = ch.do(file.Close) }() // safe to ignore: the file was only read
 	end := of.n
 	if of.whole {
-		end = max(of.n, mostUnsized) + 1 // beyond it, it is another file
+		end = max(of.n, maxUnsized) + 1 // a longer file has another digest anyway
 	}
 	h := sha256.New()
 	size := int64(s.limits.read)

@@ -14,7 +14,7 @@ import (
 // download is a copy from one host.
 type download struct {
 	*session
-	*record
+	*recorder
 	hasher *hasher
 }
 
@@ -29,9 +29,9 @@ func (j *Job) Download(ctx context.Context, host *Host, sources []string, dest s
 		return Result{}, err
 	}
 	defer s.close()
-	d := &download{session: s, record: &record{report: report}}
+	d := &download{session: s, recorder: &recorder{report: report}}
 	d.hasher = &hasher{host: host, s: s, stall: j.opt.Stall}
-	stop := s.stopWith(ctx)
+	stop := s.stopAfter(ctx)
 	err = d.run(ctx, sources, dest)
 	stop()
 	if ctx.Err() != nil {
@@ -60,7 +60,7 @@ func (d *download) run(ctx context.Context, sources []string, dest string) error
 		if err != nil {
 			return err
 		}
-		if err := cmpError(context.Cause(ctx), d.ended()); err != nil {
+		if err := firstError(context.Cause(ctx), d.ended()); err != nil {
 			return err
 		}
 	}
@@ -73,14 +73,14 @@ func (d *download) trees(ctx context.Context, sources []string) ([]*tree, error)
 	names := make(map[string]string)
 	for _, source := range sources {
 		found, err := d.find(source)
-		if d.noted(source, err) {
+		if d.recordFileError(source, err) {
 			continue
 		} else if err != nil {
 			return nil, err
 		}
 		for _, name := range found {
 			t, err := d.list(ctx, name)
-			if d.noted(name, err) {
+			if d.recordFileError(name, err) {
 				continue
 			} else if err != nil {
 				return nil, err
@@ -96,8 +96,8 @@ func (d *download) trees(ctx context.Context, sources []string) ([]*tree, error)
 	return trees, nil
 }
 
-// noted notes an error about one file, which is no reason to leave out the others.
-func (d *download) noted(name string, err error) bool {
+// recordFileError notes an error about one file, which is no reason to leave out the others.
+func (d *download) recordFileError(name string, err error) bool {
 	_, ofFile := errors.AsType[*Error](err)
 	if ofFile && d.ended() == nil {
 		d.failed(name, err)
@@ -106,8 +106,8 @@ func (d *download) noted(name string, err error) bool {
 	return false
 }
 
-// mostMatches is how many names a pattern may stand for.
-const mostMatches = 100_000
+// maxMatches is how many names a pattern may stand for.
+const maxMatches = 100_000
 
 // find returns the names that a source stands for.
 func (d *download) find(source string) ([]string, error) {
@@ -128,11 +128,11 @@ func (d *download) find(source string) ([]string, error) {
 	if _, err := d.lstat(name); err == nil {
 		return []string{keep(name)}, nil
 	}
-	ch := d.any()
+	ch := d.nextChannel()
 	var found []string
 	err = ch.list(func() (err error) { found, err = ch.Glob(name); return err })
-	if d.listing.isOver() {
-		return nil, fileError("list", source, false, errEndless)
+	if d.listing.exceeded() {
+		return nil, fileError("list", source, false, errTooManyNames)
 	}
 	found = slices.DeleteFunc(found, func(name string) bool { return !safeName(path.Base(name)) })
 	switch err = d.reason(err); {
@@ -140,8 +140,8 @@ func (d *download) find(source string) ([]string, error) {
 		return nil, fileError("list", source, false, err)
 	case len(found) == 0:
 		return nil, fileError("open", source, false, errors.New("no file matches"))
-	case len(found) > mostMatches:
-		return nil, fileError("list", source, false, fmt.Errorf("it stands for more than %d names", mostMatches))
+	case len(found) > maxMatches:
+		return nil, fileError("list", source, false, fmt.Errorf("it stands for more than %d names", maxMatches))
 	}
 	return found, nil
 }
@@ -174,19 +174,19 @@ func entryOf(name, path string, info fs.FileInfo) entry {
 
 // The bounds of what a host may list: a hostile one has no end.
 const (
-	mostDepth    = 200
-	mostNameSize = 4096
+	maxDepth    = 200
+	maxNameSize = 4096
 )
 
-// errDeep is why a tree is given up.
-var errDeep = fmt.Errorf("directories are nested more than %d deep", mostDepth)
+// errTooDeep is why a tree is given up.
+var errTooDeep = fmt.Errorf("directories are nested more than %d deep", maxDepth)
 
 // walk lists what is below the top of a tree, many directories at a time.
 func (d *download) walk(ctx context.Context, t *tree) error {
 	level := []entry{t.entries[0]}
 	for depth := 0; len(level) > 0; depth++ {
-		if depth > mostDepth {
-			return fileError("list", level[0].path, false, errDeep)
+		if depth > maxDepth {
+			return fileError("list", level[0].path, false, errTooDeep)
 		}
 		found := make([][]entry, len(level))
 		failed := make([]*Error, len(level))
@@ -199,13 +199,13 @@ func (d *download) walk(ctx context.Context, t *tree) error {
 			}
 			found[i], refused[i] = entriesOf(&level[i], list)
 		})
-		if err := cmpError(context.Cause(ctx), d.ended()); err != nil {
+		if err := firstError(context.Cause(ctx), d.ended()); err != nil {
 			return err
 		}
 		var next []entry
 		for i := range found {
 			if failed[i] != nil {
-				if errors.Is(failed[i].Err, errEndless) {
+				if errors.Is(failed[i].Err, errTooManyNames) {
 					return failed[i]
 				}
 				t.failed = append(t.failed, failed[i])
@@ -225,13 +225,13 @@ func (d *download) walk(ctx context.Context, t *tree) error {
 
 // readDir lists one directory.
 func (d *download) readDir(ctx context.Context, name string) ([]fs.FileInfo, error) {
-	ch := d.any()
+	ch := d.nextChannel()
 	var list []fs.FileInfo
 	err := ch.list(func() (err error) { list, err = ch.ReadDirContext(ctx, name); return err })
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if endless := d.listing.take(amount{names: len(list)}); endless != nil {
+	if endless := d.listing.reserve(amount{names: len(list)}); endless != nil {
 		return nil, endless
 	}
 	return list, d.reason(err)
@@ -267,7 +267,7 @@ var errBadName = errors.New("the host gives it a name that is none of a file")
 
 // safeName reports whether a host may give a file this name.
 func safeName(name string) bool {
-	return name != "" && name != "." && name != ".." && len(name) <= mostNameSize &&
+	return name != "" && name != "." && name != ".." && len(name) <= maxNameSize &&
 		!strings.ContainsAny(name, "/\x00") && filepath.IsLocal(name) && !strings.ContainsRune(name, filepath.Separator)
 }
 
@@ -278,7 +278,7 @@ func (d *download) tree(ctx context.Context, t *tree, to *target) error {
 		d.grow(ctx, d.channelsFor(1, entries[0].size))
 		var names []string
 		if d.job.opt.Resume {
-			names = to.left("")
+			names = to.readNames("")
 		}
 		d.file(ctx, &entries[0], to, names)
 		return nil
@@ -292,7 +292,7 @@ func (d *download) tree(ctx context.Context, t *tree, to *target) error {
 		if _, ok := inside[parentName(e.name)]; !ok && e.name != "" {
 			continue
 		}
-		dir, err := to.enter(e)
+		dir, err := to.prepareDir(e)
 		if err != nil {
 			d.failed(e.path, fileError("create", to.local(e.name), true, err))
 			continue
@@ -323,22 +323,22 @@ func (d *download) tree(ctx context.Context, t *tree, to *target) error {
 		return nil
 	}
 	if d.job.opt.Delete && d.clean() {
-		to.deleteExtra(d.record, entries, inside)
+		to.deleteExtra(d.recorder, entries, inside)
 	}
-	to.finishDirs(d.record, entries, dirs, inside, d.job.opt.Preserve)
+	to.finishDirs(d.recorder, entries, dirs, inside, d.job.opt.Preserve)
 	return nil
 }
 
 // link makes a symbolic link. It is never followed here: what it holds is not checked.
 func (d *download) link(e *entry, to *target) {
-	ch := d.any()
+	ch := d.nextChannel()
 	var target string
 	err := ch.do(func() (err error) { target, err = ch.ReadLink(e.path); return err })
 	if err = d.reason(err); err != nil {
 		d.failed(e.path, fileError("read", e.path, false, err))
 		return
 	}
-	if there, err := to.root.Readlink(to.name(e.name)); err == nil && there == target {
+	if existing, err := to.root.Readlink(to.name(e.name)); err == nil && existing == target {
 		d.skipped(e.path, 0)
 		return
 	}

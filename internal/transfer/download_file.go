@@ -14,13 +14,13 @@ import (
 )
 
 // file copies one file. names is what else is in its directory.
-func (d *download) file(ctx context.Context, e *entry, to *target, names []string) {
-	a, err := to.expect(e)
+func (d *download) file(ctx context.Context, e *entry, to *target, siblings []string) {
+	a, err := to.newPartialFile(e)
 	if err != nil {
 		d.failed(e.path, err)
 		return
 	}
-	defer a.leave()
+	defer a.release()
 	select {
 	case d.files <- struct{}{}:
 		defer func() { <-d.files }()
@@ -28,12 +28,12 @@ func (d *download) file(ctx context.Context, e *entry, to *target, names []strin
 		return
 	}
 	select {
-	case d.job.store.slots <- struct{}{}:
-		defer func() { <-d.job.store.slots }()
+	case d.job.blocks.slots <- struct{}{}:
+		defer func() { <-d.job.blocks.slots }()
 	case <-ctx.Done():
 		return
 	}
-	same, err := d.same(ctx, e, to, a.there)
+	same, err := d.same(ctx, e, to, a.existing)
 	if err != nil {
 		d.failed(e.path, fileError("compare", e.path, false, err))
 		return
@@ -43,14 +43,14 @@ func (d *download) file(ctx context.Context, e *entry, to *target, names []strin
 		return
 	}
 	p := d.begin(e.path, e.size)
-	f := &downloadFile{download: d, progress: p, arrival: a}
-	p.end(f.copy(ctx, names))
+	f := &downloadFile{download: d, progress: p, partialFile: a}
+	p.end(f.copy(ctx, siblings))
 }
 
 // same reports whether the file is here already: with the same size and, to the second,
 // the same time, or the same checksum.
-func (d *download) same(ctx context.Context, e *entry, to *target, there fs.FileInfo) (bool, error) {
-	if same, sure := d.job.opt.same(e, there); sure {
+func (d *download) same(ctx context.Context, e *entry, to *target, existing fs.FileInfo) (bool, error) {
+	if same, sure := d.job.opt.same(e, existing); sure {
 		return same, nil
 	}
 	ours, err := digestBelow(ctx, to.root, to.name(e.name), e.size)
@@ -65,19 +65,19 @@ func (d *download) same(ctx context.Context, e *entry, to *target, there fs.File
 type downloadFile struct {
 	*download
 	*progress
-	*arrival
+	*partialFile
 	handles []*sftp.File // one for each channel that carries it
 	via     []*channel
 	hole    atomic.Bool // there is one: it may be at the end
 }
 
 // copy copies the file to a temporary name and gives it its own when it is complete.
-func (f *downloadFile) copy(ctx context.Context, names []string) (err error) {
+func (f *downloadFile) copy(ctx context.Context, siblings []string) (err error) {
 	defer func() {
 		f.closeHandles()
 		f.abandon(ctx.Err() != nil || f.ended() != nil)
 	}()
-	from, err := f.claim(ctx, names)
+	from, err := f.claim(ctx, siblings)
 	if err != nil {
 		return fileError("resume", f.entry.path, false, err)
 	}
@@ -87,13 +87,13 @@ func (f *downloadFile) copy(ctx context.Context, names []string) (err error) {
 	if err := f.create(); err != nil {
 		return err
 	}
-	f.progress.there(from)
-	f.temp.from(int64(f.job.store.size), f.entry.size, from)
+	f.progress.resumed(from)
+	f.temp.start(int64(f.job.blocks.size), f.entry.size, from)
 	if f.entry.size == 0 {
 		err = f.readUnsized(ctx)
 	} else {
 		err = f.read(ctx, from)
-		if errors.Is(err, errEarly) && from == 0 && f.sizeless() {
+		if errors.Is(err, errShort) && from == 0 && f.sizeless() {
 			if err = f.error("write", f.out.Truncate(0)); err == nil {
 				err = f.readUnsized(ctx)
 			}
@@ -112,13 +112,13 @@ func (f *downloadFile) copy(ctx context.Context, names []string) (err error) {
 
 // claim takes over what an earlier copy of the file has left, and returns how much of it
 // is a beginning of the file.
-func (f *downloadFile) claim(ctx context.Context, names []string) (int64, error) {
+func (f *downloadFile) claim(ctx context.Context, siblings []string) (int64, error) {
 	if !f.job.opt.Resume {
 		return 0, nil
 	}
 	root, dir, base := f.dir.Root, ".", f.name
 	var infos []fs.FileInfo
-	for _, name := range names {
+	for _, name := range siblings {
 		if info, err := root.Lstat(path.Join(dir, name)); isTempOf(name, base) && err == nil {
 			infos = append(infos, info)
 		}
@@ -127,7 +127,7 @@ func (f *downloadFile) claim(ctx context.Context, names []string) (int64, error)
 	if best == nil || root.Rename(path.Join(dir, best.Name()), f.temp.name) != nil {
 		return 0, nil
 	}
-	for _, n := range beginnings(best.Size()) {
+	for _, n := range prefixSizes(best.Size()) {
 		ours, err := digestBelow(ctx, root, f.temp.name, n)
 		if err != nil {
 			break
@@ -139,11 +139,11 @@ func (f *downloadFile) claim(ctx context.Context, names []string) (int64, error)
 		if ours != theirs {
 			continue
 		}
-		from := n - n%int64(f.job.store.size)
+		from := n - n%int64(f.job.blocks.size)
 		if f.out, err = root.OpenFile(f.temp.name, os.O_RDWR, 0); err != nil {
 			break
 		}
-		if err = f.dressLeftover(); err != nil {
+		if err = f.resetMode(); err != nil {
 			return 0, err
 		}
 		return from, f.out.Truncate(from) // holes are not written: nothing else may be there
@@ -151,9 +151,9 @@ func (f *downloadFile) claim(ctx context.Context, names []string) (int64, error)
 	return 0, root.Remove(f.temp.name)
 }
 
-// dressLeftover gives a file that an earlier copy has left the permissions of a new one:
+// resetMode gives a file that an earlier copy has left the permissions of a new one:
 // those on the host may have changed since. A new one tells what they are here.
-func (f *downloadFile) dressLeftover() error {
+func (f *downloadFile) resetMode() error {
 	name := tempName(f.name)
 	probe, err := f.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, f.entry.mode.Perm()|ownerBits)
 	if err != nil {
@@ -189,12 +189,12 @@ func (f *downloadFile) openRemote() error {
 
 // read fetches the blocks from an offset on, many at a time.
 func (f *downloadFile) read(ctx context.Context, from int64) error {
-	size := int64(f.job.store.size)
+	size := int64(f.job.blocks.size)
 	blocks := (f.entry.size + size - 1) / size
 	var failed atomic.Pointer[error]
 	var next atomic.Int64
 	next.Store(from / size)
-	at := int(min(blocks-from/size, int64(cap(f.flight))))
+	at := int(min(blocks-from/size, int64(cap(f.inFlight))))
 	each(ctx, at, at, func(worker int) {
 		handle, ch := f.handles[worker%len(f.handles)], f.via[worker%len(f.handles)]
 		for failed.Load() == nil {
@@ -222,24 +222,24 @@ func (f *downloadFile) read(ctx context.Context, from int64) error {
 // block fetches one block. Zeros are not written: they make holes.
 func (f *downloadFile) block(ctx context.Context, i int64, ch *channel, handle *sftp.File) error {
 	select {
-	case f.flight <- struct{}{}:
-		defer func() { <-f.flight }()
+	case f.inFlight <- struct{}{}:
+		defer func() { <-f.inFlight }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	off := i * int64(f.job.store.size)
-	n := int(min(int64(f.job.store.size), f.entry.size-off))
+	off := i * int64(f.job.blocks.size)
+	n := int(min(int64(f.job.blocks.size), f.entry.size-off))
 	pooled := f.job.buffers.Get().(*[]byte)
 	defer f.job.buffers.Put(pooled)
 	buf := (*pooled)[:n]
-	if err := f.job.pace(ctx, n); err != nil { // the whole block at once, as for an upload
+	if err := f.job.throttle(ctx, n); err != nil { // the whole block at once, as for an upload
 		return err
 	}
 	for rest, at := buf, off; len(rest) > 0; {
 		k := min(len(rest), int(f.limits.read))
 		got, err := ch.readAt(handle, rest[:k], at)
 		if err == io.EOF {
-			return fileError("read", f.entry.path, false, errEarly)
+			return fileError("read", f.entry.path, false, errShort)
 		}
 		if err != nil {
 			return fileError("read", f.entry.path, false, f.reason(err))
@@ -252,12 +252,12 @@ func (f *downloadFile) block(ctx context.Context, i int64, ch *channel, handle *
 	} else if _, err := f.out.WriteAt(buf, off); err != nil {
 		return f.error("write", err)
 	}
-	f.temp.arrived(i)
+	f.temp.written(i)
 	return nil
 }
 
-// errEarly is why a file is not complete.
-var errEarly = errors.New("it ends before the size that the host has given")
+// errShort is why a file is not complete.
+var errShort = errors.New("it ends before the size that the host has given")
 
 // sizeless reports whether the size that the host gives a file is none: it has ended before
 // it, and the host stays with it. A file that has become shorter has another size now.
@@ -266,9 +266,9 @@ func (f *downloadFile) sizeless() bool {
 	return err == nil && info.Size() == f.entry.size && info.Size() <= kernelPage
 }
 
-// mostUnsized is how much is read of a file whose size is none: 0 for those in /proc, a
+// maxUnsized is how much is read of a file whose size is none: 0 for those in /proc, a
 // page for those in /sys.
-const mostUnsized = 64 << 20
+const maxUnsized = 64 << 20
 
 // readUnsized reads a file to its end.
 func (f *downloadFile) readUnsized(ctx context.Context) error {
@@ -292,10 +292,10 @@ func (f *downloadFile) readUnsized(ctx context.Context) error {
 			return nil
 		case err != nil:
 			return fileError("read", f.entry.path, false, f.reason(err))
-		case off > mostUnsized:
-			return fileError("read", f.entry.path, false, fmt.Errorf("it does not end within %d MiB, and its size is none", mostUnsized>>20))
+		case off > maxUnsized:
+			return fileError("read", f.entry.path, false, fmt.Errorf("it does not end within %d MiB, and its size is none", maxUnsized>>20))
 		}
-		if err := f.job.pace(ctx, n); err != nil {
+		if err := f.job.throttle(ctx, n); err != nil {
 			return err
 		}
 	}

@@ -9,38 +9,35 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"fleetssh/internal/shellquote"
 )
 
-// flusher brings the files of a tree to the disk of the host before they get their names.
-// One fsync a file takes longer than all the rest of a small one, so one sync of the file
-// system stands for those of many files, on hosts that can.
+// flusher writes the files of a tree to the host's disk before they get their names. For a small
+// file, fsync takes longer than all other requests together, so one sync of the file system replaces
+// the fsyncs of many files on hosts that can do it.
 type flusher struct {
 	*upload
-	roots   map[string]string // of each directory: the nearest above that was there before
-	without atomic.Bool       // the host cannot sync a file system
+	roots  map[string]string // for each directory, the nearest parent that existed before the copy
+	noSync atomic.Bool       // syncing a file system is impossible or too slow
 
 	mu      sync.Mutex // protects what follows
 	waiting []*uploadFile
 }
 
 const (
-	mostUnflushed = 1000     // files that wait for a sync
-	leastTogether = 64       // files in a tree for which it is worth it
-	largestSmall  = 64 << 10 // bytes of a file that waits
-	mostRoots     = 50       // directories that one sync names
+	maxUnflushed = 1000     // files that wait for a sync
+	minTogether  = 64       // files in a tree; fewer are synced one by one
+	maxSmall     = 64 << 10 // bytes of a file that waits; larger ones are synced at once
+	maxRoots     = 50       // directories that one sync names
 
-	slowSync = time.Millisecond // a file: then it is better to sync each by itself
+	slowSync = time.Millisecond // per file: if a sync takes longer, fsync is cheaper
 )
 
-// newFlusher returns what flushes the files of a tree, nil where each does it by itself.
+// newFlusher returns the flusher of a tree, or nil if each file is synced by itself.
 func (u *upload) newFlusher(files int, inside map[string]*remoteDir, top string) *flusher {
-	if files < leastTogether {
+	if files < minTogether {
 		return nil
 	}
-	// A directory that was made for the copy is on the same file system as the one
-	// that it is in.
+	// A directory made by the copy is on the file system of its parent.
 	roots := make(map[string]string, len(inside))
 	var rootOf func(name string) string
 	rootOf = func(name string) string {
@@ -61,24 +58,24 @@ func (u *upload) newFlusher(files int, inside map[string]*remoteDir, top string)
 	return &flusher{upload: u, roots: roots}
 }
 
-// takes reports whether a file waits for others.
-func (fl *flusher) takes(e *entry) bool {
-	return fl != nil && e.size <= largestSmall && !fl.without.Load()
+// accepts reports whether a file waits for a common sync.
+func (fl *flusher) accepts(e *entry) bool {
+	return fl != nil && e.size <= maxSmall && !fl.noSync.Load()
 }
 
-// add takes over a file that is written and closed.
+// add takes a file that is written and closed. When enough files wait, it publishes them.
 func (fl *flusher) add(ctx context.Context, f *uploadFile) {
 	fl.mu.Lock()
 	fl.waiting = append(fl.waiting, f)
 	var batch []*uploadFile
-	if len(fl.waiting) >= mostUnflushed {
+	if len(fl.waiting) >= maxUnflushed {
 		batch, fl.waiting = fl.waiting, nil
 	}
 	fl.mu.Unlock()
 	fl.publish(ctx, batch)
 }
 
-// finish publishes what is left.
+// finish publishes the files that still wait.
 func (fl *flusher) finish(ctx context.Context) {
 	if fl == nil {
 		return
@@ -95,8 +92,8 @@ func (fl *flusher) publish(ctx context.Context, batch []*uploadFile) {
 	ended := make([]bool, len(batch))
 	defer func() {
 		for i, f := range batch {
-			if !ended[i] { // it is removed in the end
-				f.progress.end(fileError("write", f.name, false, cmpError(context.Cause(ctx), fl.ended(), ErrLost)))
+			if !ended[i] { // cleanUp removes the temporary file
+				f.progress.end(fileError("write", f.name, false, firstError(context.Cause(ctx), fl.ended(), ErrLost)))
 			}
 		}
 	}()
@@ -106,7 +103,7 @@ func (fl *flusher) publish(ctx context.Context, batch []*uploadFile) {
 	begun := time.Now()
 	together := fl.sync(ctx, batch) == nil
 	if took := time.Since(begun); ctx.Err() == nil && (!together || took > slowSync*time.Duration(len(batch))) {
-		fl.without.Store(true) // it writes what others have left, too: that may be much
+		fl.noSync.Store(true) // sync also writes what other programs have left dirty, which may be much
 	}
 	each(ctx, fl.job.workers(), len(batch), func(i int) {
 		f := batch[i]
@@ -125,13 +122,13 @@ func (fl *flusher) publish(ctx context.Context, batch []*uploadFile) {
 	})
 }
 
-// sync brings the file systems of a batch to the disk. sync -f waits for that on Linux.
+// sync writes the file systems of a batch to disk with one command.
 func (fl *flusher) sync(ctx context.Context, batch []*uploadFile) error {
-	if fl.without.Load() {
-		return errors.New("the host cannot")
+	if fl.noSync.Load() {
+		return errors.New("the host cannot sync a file system")
 	}
 	seen := make(map[string]bool)
-	var words []string
+	var roots []string
 	for _, f := range batch {
 		root := fl.roots[path.Dir(f.name)]
 		if root == "" {
@@ -139,22 +136,20 @@ func (fl *flusher) sync(ctx context.Context, batch []*uploadFile) error {
 		}
 		if !seen[root] {
 			seen[root] = true
-			words = append(words, shellquote.Quote(absolute(root)))
+			roots = append(roots, absolute(root))
 		}
 	}
-	if len(words) > mostRoots {
+	if len(roots) > maxRoots {
 		return errors.New("too many file systems")
 	}
-	line := "sh -c " + shellquote.Quote(`[ "$(uname -s)" = Linux ] && sync -f "$@" && echo synced`) + " sh " + strings.Join(words, " ")
-	out, err := fl.host.command(ctx, question{line, 1024, fl.job.opt.Stall})
+	out, err := fl.host.command(ctx, shortCommand{programLine(syncProgram, roots...), 1024, fl.job.opt.Stall})
 	if err == nil && strings.TrimSpace(string(out)) != "synced" {
-		// An account that is forced to SFTP ends well, whatever the line.
-		err = errors.New("the host does not say that it has")
+		err = errors.New("the host does not confirm the sync")
 	}
 	return err
 }
 
-// absolute returns a path that no program takes for an option.
+// absolute returns a path that no program can take for an option.
 func absolute(name string) string {
 	if path.IsAbs(name) {
 		return name
@@ -162,9 +157,9 @@ func absolute(name string) string {
 	return "./" + name
 }
 
-// syncAlone brings one file that is closed to the disk.
+// syncAlone writes one closed file to disk, if the server can.
 func (f *uploadFile) syncAlone() error {
-	ch := f.any()
+	ch := f.nextChannel()
 	return f.reason(ch.do(func() error {
 		if _, ok := ch.HasExtension("fsync@openssh.com"); !ok {
 			return nil

@@ -17,7 +17,7 @@ type limits struct {
 }
 
 // serverDefaults are what every server takes (SFTP version 3, section 3).
-var serverDefaults = limits{read: leastBlock, write: leastBlock}
+var serverDefaults = limits{read: minBlock, write: minBlock}
 
 // The packets of SFTP (draft-ietf-secsh-filexfer-02) that are spoken here: the SFTP
 // library knows no limits@openssh.com, and must be told of the sizes before it begins.
@@ -27,16 +27,16 @@ const (
 	packetExtended      = 200
 	packetExtendedReply = 201
 
-	mostGreeting = 64 << 10 // bytes of a packet in the beginning
+	maxGreeting = 64 << 10 // bytes of a packet in the beginning
 )
 
 const limitsExtension = "limits@openssh.com"
 
 // greeting is what a server has said in the beginning.
 type greeting struct {
-	version []byte // its packet, for the SFTP library
-	limits  limits
-	trip    time.Duration // how long it takes to answer
+	version   []byte // its packet, for the SFTP library
+	limits    limits
+	roundTrip time.Duration // how long it takes to answer
 }
 
 // greet begins SFTP on a stream and asks for the limits of the server.
@@ -49,7 +49,7 @@ func greet(rw io.ReadWriter) (*greeting, error) {
 		return nil, err
 	}
 	if version[4] != packetVersion || len(version) < 9 {
-		return nil, &NotSFTPError{said: version}
+		return nil, &NotSFTPError{output: version}
 	}
 	g := &greeting{version: version, limits: serverDefaults}
 	if !announces(version[9:], limitsExtension) {
@@ -64,7 +64,7 @@ func greet(rw io.ReadWriter) (*greeting, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.trip = time.Since(asked)
+	g.roundTrip = time.Since(asked)
 	// Packet length, read length, write length, open handles; 0 is no limit.
 	const head = 4 + 1 + 4
 	if reply[4] != packetExtendedReply || len(reply) < head+4*8 {
@@ -73,9 +73,9 @@ func greet(rw io.ReadWriter) (*greeting, error) {
 	number := func(i int) uint64 { return binary.BigEndian.Uint64(reply[head+8*i:]) }
 	sane := func(n uint64) uint64 {
 		if n == 0 {
-			return largestBlock
+			return maxBlock
 		}
-		return max(1, min(n, largestBlock))
+		return max(1, min(n, maxBlock))
 	}
 	g.limits = limits{read: sane(number(1)), write: sane(number(2)), handles: number(3)}
 	return g, nil
@@ -85,28 +85,28 @@ func greet(rw io.ReadWriter) (*greeting, error) {
 // asked for: what a start-up file of the login shell writes, or the words of an account
 // that may not log in.
 type NotSFTPError struct {
-	said []byte // its beginning
-	why  error  // how what said it has ended; nil: it has not, or well
+	output []byte // its beginning
+	exit   error  // how what said it has ended; nil: it has not, or well
 }
 
 // Error implements [error].
 func (e *NotSFTPError) Error() string {
-	said := strings.TrimSpace(strings.ToValidUTF8(string(e.said), "\uFFFD"))
+	output := strings.TrimSpace(strings.ToValidUTF8(string(e.output), "\uFFFD"))
 	text := "the host does not speak SFTP"
-	if said != "" {
-		text += fmt.Sprintf(": it says %q", said)
+	if output != "" {
+		text += fmt.Sprintf(": it says %q", output)
 	}
-	if e.why != nil {
-		return text + " (" + e.why.Error() + ")"
+	if e.exit != nil {
+		return text + " (" + e.exit.Error() + ")"
 	}
 	// Such a file is read for every session: then it is the classic cause.
 	return text + " (does a start-up file of the login shell write that?)"
 }
 
-// withWords adds to an error what the host says in the place of an answer, such as the words of an
+// withOutput adds to an error what the host says in the place of an answer, such as the words of an
 // account that may not log in.
-func withWords(err error, said []byte) error {
-	text := strings.TrimSpace(strings.ToValidUTF8(string(said[:min(len(said), mostSaid)]), "\uFFFD"))
+func withOutput(err error, output []byte) error {
+	text := strings.TrimSpace(strings.ToValidUTF8(string(output[:min(len(output), maxSaid)]), "\uFFFD"))
 	if text == "" {
 		return err
 	}
@@ -114,24 +114,24 @@ func withWords(err error, said []byte) error {
 }
 
 const (
-	mostSaid = 200                    // bytes of what is no SFTP that are shown
+	maxSaid  = 200                    // bytes of what is no SFTP that are shown
 	saidWait = 500 * time.Millisecond // for the rest of it
 )
 
-// listen takes what more a host says that does not speak SFTP, and closes the stream.
-func (e *NotSFTPError) listen(stream Stream) {
+// readRest takes what more a host says that does not speak SFTP, and closes the stream.
+func (e *NotSFTPError) readRest(stream Stream) {
 	timer := time.AfterFunc(saidWait, func() { stream.Close() })
 	defer timer.Stop()
-	rest := make([]byte, max(0, mostSaid-len(e.said)))
+	rest := make([]byte, max(0, maxSaid-len(e.output)))
 	n, err := io.ReadFull(stream, rest)
-	e.said = append(e.said, rest[:n]...)
-	e.said = e.said[:min(len(e.said), mostSaid)]
+	e.output = append(e.output, rest[:n]...)
+	e.output = e.output[:min(len(e.output), maxSaid)]
 	if err == nil {
 		stream.Close()
 		return
 	}
-	if why := stream.Wait(); timer.Stop() { // it has ended by itself
-		e.why = why
+	if exit := stream.Wait(); timer.Stop() { // it has ended by itself
+		e.exit = exit
 	}
 }
 
@@ -142,8 +142,8 @@ func readPacket(r io.Reader) ([]byte, error) {
 		return nil, err
 	}
 	n := binary.BigEndian.Uint32(packet)
-	if n == 0 || n > mostGreeting {
-		return nil, &NotSFTPError{said: packet}
+	if n == 0 || n > maxGreeting {
+		return nil, &NotSFTPError{output: packet}
 	}
 	packet = append(packet, make([]byte, n)...)
 	_, err := io.ReadFull(r, packet[4:])

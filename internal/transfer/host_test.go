@@ -203,7 +203,7 @@ func wantNoTemps(t testing.TB, dir string) {
 
 func tempsIn(dir string) (found []string) {
 	filepath.WalkDir(dir, func(name string, _ os.DirEntry, err error) error {
-		if err == nil && strings.Contains(filepath.Base(name), tempMark) {
+		if err == nil && strings.Contains(filepath.Base(name), tempInfix) {
 			found = append(found, name)
 		}
 		return nil

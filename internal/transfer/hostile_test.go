@@ -117,7 +117,7 @@ func TestHostileChecksums(t *testing.T) {
 			local := write(t, filepath.Join(t.TempDir(), "f"), content)
 			r, err := newJob(t, Options{Verify: true}).Upload(soon(t), host, []string{local}, "f", nil)
 			lies := once && strings.HasPrefix(line, "00000")
-			if lies && (!isFileError(err, errDiffers.Error()) || r.Failed != 1) || !lies && err != nil {
+			if lies && (!isFileError(err, errChecksum.Error()) || r.Failed != 1) || !lies && err != nil {
 				t.Errorf("%q: %+v, %v", line, r, err)
 			}
 			if !lies {
@@ -144,7 +144,7 @@ func (n named) ModTime() time.Time { return time.Time{} }
 
 func TestNamesOfHosts(t *testing.T) {
 	t.Parallel()
-	bad := []string{"", ".", "..", "/", "a/b", "../x", "/etc/passwd", "a\x00b", "a/..", strings.Repeat("x", mostNameSize+1)}
+	bad := []string{"", ".", "..", "/", "a/b", "../x", "/etc/passwd", "a\x00b", "a/..", strings.Repeat("x", maxNameSize+1)}
 	good := []string{"a", "...", "..a", "-rf", "~", "new\nline", "\xff\xfe", " ", `back\slash`, ".fleetssh-x"}
 	var list []fs.FileInfo
 	for _, name := range append(bad, good...) {
@@ -199,10 +199,10 @@ func FuzzGreet(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if l := g.limits; l.read < 1 || l.read > largestBlock || l.write < 1 || l.write > largestBlock {
+		if l := g.limits; l.read < 1 || l.read > maxBlock || l.write < 1 || l.write > maxBlock {
 			t.Errorf("%+v", l)
 		}
-		if len(g.version) > mostGreeting+4 || asked.Len() > 64 {
+		if len(g.version) > maxGreeting+4 || asked.Len() > 64 {
 			t.Errorf("%d bytes, %d asked", len(g.version), asked.Len())
 		}
 		ch := &channel{}
@@ -250,27 +250,27 @@ func FuzzSFTP(f *testing.F) {
 func TestEndlessListing(t *testing.T) {
 	t.Parallel()
 	var all listings
-	ch := &channel{host: all.begin(nil)}
+	ch := &channel{host: all.newListing(nil)}
 	err := ch.list(func() error {
-		for range mostListed / (1 << 20) {
-			if err := ch.endless(1 << 20); err != nil {
+		for range maxListed / (1 << 20) {
+			if err := ch.countListed(1 << 20); err != nil {
 				return fmt.Errorf("too early: %w", err)
 			}
 		}
-		return ch.endless(1)
+		return ch.countListed(1)
 	})
-	if err != errEndless || !ch.host.isOver() {
+	if err != errTooManyNames || !ch.host.exceeded() {
 		t.Errorf("%v", err)
 	}
-	ch.host.end()
-	small := &channel{host: all.begin(nil)}
+	ch.host.close()
+	small := &channel{host: all.newListing(nil)}
 	for range 3 {
-		small.list(func() error { return small.endless(mostListed / 2) })
+		small.list(func() error { return small.countListed(maxListed / 2) })
 	}
-	if small.host.isOver() || small.endless(mostListed) != nil {
+	if small.host.exceeded() || small.countListed(maxListed) != nil {
 		t.Error("three listings were taken for one")
 	}
-	small.host.end()
+	small.host.close()
 	if all.total != (amount{}) {
 		t.Errorf("%v is left", all.total)
 	}
@@ -286,11 +286,11 @@ func TestSharedListings(t *testing.T) {
 		var most atomic.Int64
 		for range 50 {
 			wg.Go(func() {
-				host := all.begin(nil)
-				defer host.end()
+				host := all.newListing(nil)
+				defer host.close()
 				for {
-					if err := host.take(amount{names: 1000}); err != nil {
-						if err != errEndless {
+					if err := host.reserve(amount{names: 1000}); err != nil {
+						if err != errTooManyNames {
 							t.Error(err)
 						}
 						return
@@ -302,35 +302,35 @@ func TestSharedListings(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if got := most.Load(); got > sharedEntries+mostEntries {
+		if got := most.Load(); got > sharedEntries+maxEntries {
 			t.Errorf("%d names at once", got)
 		}
 		// One that trickles keeps the others waiting for a while only.
-		slow, quit := all.begin(nil), make(chan struct{})
+		slow, quit := all.newListing(nil), make(chan struct{})
 		for range sharedEntries/1000 + 1 {
-			if err := slow.take(amount{names: 1000}); err != nil {
+			if err := slow.reserve(amount{names: 1000}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		begun := time.Now()
-		other := all.begin(quit)
-		if err := other.take(amount{names: 1}); err != nil || time.Since(begun) != turnLimit {
+		other := all.newListing(quit)
+		if err := other.reserve(amount{names: 1}); err != nil || time.Since(begun) != turnLimit {
 			t.Errorf("%v after %v", err, time.Since(begun))
 		}
-		third := all.begin(quit)
+		third := all.newListing(quit)
 		go func() {
 			time.Sleep(time.Second)
-			if !third.waits() {
+			if !third.isWaiting() {
 				t.Error("it does not wait")
 			}
 			close(quit)
 		}()
-		if err := third.take(amount{names: 1}); err != ErrLost {
+		if err := third.reserve(amount{names: 1}); err != ErrLost {
 			t.Errorf("given up: %v", err)
 		}
-		slow.end()
-		other.end()
-		third.end()
+		slow.close()
+		other.close()
+		third.close()
 		if all.total != (amount{}) {
 			t.Errorf("%v is left", all.total)
 		}

@@ -10,16 +10,16 @@ import (
 // SFTP library keeps a whole directory, in the words of the host, while it is listed.
 const (
 	// What one host may list: a hostile one has no end.
-	mostEntries = 4_000_000
-	mostListed  = 256 << 20 // bytes that come while directories are listed
+	maxEntries = 4_000_000
+	maxListed  = 256 << 20 // bytes that come while directories are listed
 
 	// What all hosts of a job may list side by side. Beyond it they take turns.
 	sharedEntries = 400_000
 	sharedListed  = 32 << 20
 )
 
-// errEndless is why a listing is given up.
-var errEndless = fmt.Errorf("the host lists more than %d names, or too much for them", mostEntries)
+// errTooManyNames is why a listing is given up.
+var errTooManyNames = fmt.Errorf("the host lists more than %d names, or too much for them", maxEntries)
 
 // turnLimit is how long one host may keep the others waiting: it may be slow, or mean to.
 const turnLimit = 30 * time.Second
@@ -48,34 +48,34 @@ func (a amount) minus(b amount) amount { return amount{a.names - b.names, a.byte
 
 // listing is what the listings of one host take.
 type listing struct {
-	all  *listings
-	quit <-chan struct{} // closed when the host is given up
-	held amount
-	more bool // it may have more than its part of what is shared
-	over bool // it was too much
-	wait int  // requests of the host that wait
+	parent    *listings
+	quit      <-chan struct{} // closed when the host is given up
+	held      amount
+	exempt    bool // it may have more than its part of what is shared
+	overLimit bool // it was too much
+	waiting   int  // requests of the host that wait
 }
 
-// begin returns the place of a host, which waits until quit is closed. end must be called
+// newListing returns the place of a host, which waits until quit is closed. end must be called
 // for it.
-func (l *listings) begin(quit <-chan struct{}) *listing { return &listing{all: l, quit: quit} }
+func (l *listings) newListing(quit <-chan struct{}) *listing { return &listing{parent: l, quit: quit} }
 
-// take notes that more is kept, and waits until it may be. The error is that it is too
+// reserve notes that more is kept, and waits until it may be. The error is that it is too
 // much, or that the host is given up.
-func (o *listing) take(more amount) error {
-	l := o.all
+func (o *listing) reserve(n amount) error {
+	l := o.parent
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
-		held, total := o.held.plus(more), l.total.plus(more)
-		if o.over = o.over || held.names > mostEntries || held.bytes > mostListed; o.over {
-			return errEndless
+		held, total := o.held.plus(n), l.total.plus(n)
+		if o.overLimit = o.overLimit || held.names > maxEntries || held.bytes > maxListed; o.overLimit {
+			return errTooManyNames
 		}
 		fits := total.names <= sharedEntries && total.bytes <= sharedListed
-		if !fits && !o.more && (l.turn == nil || time.Since(l.since) >= turnLimit) {
-			l.turn, l.since, o.more = o, time.Now(), true
+		if !fits && !o.exempt && (l.turn == nil || time.Since(l.since) >= turnLimit) {
+			l.turn, l.since, o.exempt = o, time.Now(), true
 		}
-		if fits || o.more {
+		if fits || o.exempt {
 			o.held, l.total = held, total
 			return nil
 		}
@@ -84,7 +84,7 @@ func (o *listing) take(more amount) error {
 		}
 		changed := l.changed
 		l.waiting++
-		o.wait++
+		o.waiting++
 		timer := time.NewTimer(time.Until(l.since.Add(turnLimit)))
 		l.mu.Unlock()
 		select {
@@ -95,7 +95,7 @@ func (o *listing) take(more amount) error {
 		timer.Stop()
 		l.mu.Lock()
 		l.waiting--
-		o.wait--
+		o.waiting--
 		select {
 		case <-o.quit:
 			return ErrLost
@@ -104,45 +104,45 @@ func (o *listing) take(more amount) error {
 	}
 }
 
-// give notes that something is kept no longer.
-func (o *listing) give(less amount) {
-	o.all.mu.Lock()
-	defer o.all.mu.Unlock()
-	o.held = o.held.minus(less)
-	o.all.free(less)
+// release notes that something is kept no longer.
+func (o *listing) release(n amount) {
+	o.parent.mu.Lock()
+	defer o.parent.mu.Unlock()
+	o.held = o.held.minus(n)
+	o.parent.wake(n)
 }
 
-// free gives room to those who wait. mu must be held.
-func (l *listings) free(less amount) {
-	l.total = l.total.minus(less)
+// wake gives room to those who wait. mu must be held.
+func (l *listings) wake(n amount) {
+	l.total = l.total.minus(n)
 	if l.waiting > 0 && l.changed != nil {
 		close(l.changed)
 		l.changed = nil
 	}
 }
 
-// isOver reports whether the host lists too much.
-func (o *listing) isOver() bool {
-	o.all.mu.Lock()
-	defer o.all.mu.Unlock()
-	return o.over
+// exceeded reports whether the host lists too much.
+func (o *listing) exceeded() bool {
+	o.parent.mu.Lock()
+	defer o.parent.mu.Unlock()
+	return o.overLimit
 }
 
-// waits reports whether what the host says has to wait: then it is not the host that is
+// isWaiting reports whether what the host says has to wait: then it is not the host that is
 // silent.
-func (o *listing) waits() bool {
-	o.all.mu.Lock()
-	defer o.all.mu.Unlock()
-	return o.wait > 0
+func (o *listing) isWaiting() bool {
+	o.parent.mu.Lock()
+	defer o.parent.mu.Unlock()
+	return o.waiting > 0
 }
 
-// end gives up the place: nothing of the host is kept any more.
-func (o *listing) end() {
-	o.all.mu.Lock()
-	defer o.all.mu.Unlock()
-	if o.all.turn == o {
-		o.all.turn = nil
+// close gives up the place: nothing of the host is kept any more.
+func (o *listing) close() {
+	o.parent.mu.Lock()
+	defer o.parent.mu.Unlock()
+	if o.parent.turn == o {
+		o.parent.turn = nil
 	}
-	o.all.free(o.held)
+	o.parent.wake(o.held)
 	o.held = amount{}
 }

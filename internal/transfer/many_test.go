@@ -23,7 +23,7 @@ func TestRate(t *testing.T) {
 		for range hosts {
 			wg.Go(func() {
 				for range blocks {
-					if err := j.pace(t.Context(), size); err != nil {
+					if err := j.throttle(t.Context(), size); err != nil {
 						t.Error(err)
 					}
 				}
@@ -37,7 +37,7 @@ func TestRate(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		begun = time.Now()
-		if err := j.pace(ctx, 100<<20); err != context.DeadlineExceeded || time.Since(begun) != time.Second {
+		if err := j.throttle(ctx, 100<<20); err != context.DeadlineExceeded || time.Since(begun) != time.Second {
 			t.Errorf("%v after %v", err, time.Since(begun))
 		}
 	})
@@ -147,7 +147,7 @@ func BenchmarkManyHosts(b *testing.B) {
 			})
 		}
 		wg.Wait()
-		b.ReportMetric(float64(j.store.reads.Load()), "read-B/op")
+		b.ReportMetric(float64(j.blocks.reads.Load()), "read-B/op")
 		j.Close()
 	}
 }

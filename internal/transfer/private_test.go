@@ -18,8 +18,8 @@ func TestPrivateOnItsWay(t *testing.T) {
 	if err := os.Chmod(name, 0o400); err != nil {
 		t.Fatal(err)
 	}
-	// look returns how often a temporary file was seen, and fails if others may read it.
-	look := func(dir string, seen *atomic.Int32) func(Progress) {
+	// capture returns how often a temporary file was seen, and fails if others may read it.
+	capture := func(dir string, seen *atomic.Int32) func(Progress) {
 		return func(p Progress) {
 			for _, temp := range tempsIn(dir) {
 				info, err := os.Stat(temp)
@@ -46,7 +46,7 @@ func TestPrivateOnItsWay(t *testing.T) {
 		}},
 	} {
 		var seen atomic.Int32
-		if r, err := way.copy(look(way.dir, &seen)); err != nil || r.Files != 1 {
+		if r, err := way.copy(capture(way.dir, &seen)); err != nil || r.Files != 1 {
 			t.Fatalf("%+v, %v", r, err)
 		}
 		if seen.Load() == 0 {

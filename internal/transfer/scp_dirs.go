@@ -6,34 +6,27 @@ import (
 	"fmt"
 	"path"
 	"strings"
-
-	"fleetssh/internal/shellquote"
 )
 
-// scpDirsScript gives directories their permissions and times, and says for each how it
-// went.
-const scpDirsScript = `while [ $# -gt 2 ]; do
-if TZ=UTC0 touch -t "$3" -- "$1" && chmod -- "$2" "$1"; then echo ok; else echo failed; fi 2>/dev/null
-shift 3
-done`
-
-// finishDirs gives the directories of a tree what Preserve promises, the deepest first. That
-// scp has done so counts for nothing: files got their names since.
+// finishDirs sets the permissions and times of directories, the deepest first, if they are
+// preserved. The scp program on the host has set them before, but renaming the files changed the
+// times again.
 func (u *scpUpload) finishDirs(ctx context.Context, top string) error {
 	dirs := u.dirs
 	u.dirs = nil
 	for len(dirs) > 0 && u.job.opt.Preserve && ctx.Err() == nil {
-		words := []string{"sh", "-c", scpDirsScript, "sh"}
-		var names []string
-		for size := 0; len(dirs) > 0 && len(names) < mostHashed && size < mostHashLine; {
+		n := fitOnLine(len(dirs), func(i int) int { return len(top) + len(dirs[len(dirs)-1-i].name) })
+		var args, names []string
+		for range n {
 			e := dirs[len(dirs)-1]
 			dirs = dirs[:len(dirs)-1]
 			name := path.Join(top, e.name)
 			record := recordOf(e, name)
-			words = append(words, absolute(name), fmt.Sprintf("%04o", record.Mode.Perm()|record.Mode>>11&0o1000), record.ModTime.UTC().Format("200601021504.05"))
-			names, size = append(names, name), size+len(name)
+			mode := fmt.Sprintf("%04o", record.Mode.Perm()|record.Mode>>11&0o1000)
+			names = append(names, name)
+			args = append(args, absolute(name), mode, record.ModTime.UTC().Format("200601021504.05"))
 		}
-		out, err := u.host.command(ctx, question{shellquote.Join(words...), int64(len(names)) * 16, u.job.opt.Stall})
+		out, err := u.host.command(ctx, shortCommand{programLine(scpDirsProgram, args...), int64(n) * 16, u.job.opt.Stall})
 		if err != nil {
 			return fileError("set the permissions of", names[0], false, err)
 		}

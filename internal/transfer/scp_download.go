@@ -14,7 +14,7 @@ import (
 
 // scpDownload is a copy from one host by SCP.
 type scpDownload struct {
-	*record
+	*recorder
 	job     *Job
 	hasher  *hasher
 	sink    *scp.Sink
@@ -26,7 +26,7 @@ type scpDownload struct {
 // downloadSCP copies files or trees from a host. Symbolic links are followed there: SCP
 // knows none.
 func (j *Job) downloadSCP(ctx context.Context, host *Host, sources []string, dest string, report func(Progress)) (Result, error) {
-	d := &scpDownload{record: &record{report: report}, job: j, host: host, hasher: &hasher{host: host, stall: j.opt.Stall}}
+	d := &scpDownload{recorder: &recorder{report: report}, job: j, host: host, hasher: &hasher{host: host, stall: j.opt.Stall}}
 	var err error
 	for _, source := range sources {
 		if err = d.source(ctx, host, source, dest, len(sources) > 1); err != nil || ctx.Err() != nil {
@@ -63,9 +63,9 @@ func (d *scpDownload) source(ctx context.Context, host *Host, source, dest strin
 	guard := guardStream(ctx, stream, d.job.opt.Stall)
 	defer guard.stop()
 	d.sink = scp.NewSink(guard, guard)
-	defer d.settleEmpty(ctx) // when the session has ended: a host may allow one only
+	defer d.checkEmpty(ctx) // when the session has ended: a host may allow one only
 	defer stream.Close()
-	err = d.receive(ctx, source, dest, scpWanted{dir: path.Dir(name), base: base, glob: glob, into: into || glob})
+	err = d.receive(ctx, source, dest, scpExpected{dir: path.Dir(name), base: base, glob: glob, into: into || glob})
 	if err == nil {
 		_ = guard.Wait() // it was told file by file; hosts that allow one session have room now
 		return nil
@@ -95,15 +95,15 @@ func exitOf(g *guard, err error) error {
 	return why
 }
 
-// scpWanted is what may come at the top: a host may send anything.
-type scpWanted struct {
+// scpExpected is what may come at the top: a host may send anything.
+type scpExpected struct {
 	dir, base string // base is "" if the host chooses the name
 	glob      bool
 	into      bool
 }
 
 // allows reports whether a name was asked for.
-func (w *scpWanted) allows(name string) bool {
+func (w *scpExpected) allows(name string) bool {
 	if w.glob {
 		ok, err := path.Match(w.base, name)
 		return ok && err == nil
@@ -112,7 +112,7 @@ func (w *scpWanted) allows(name string) bool {
 }
 
 // receive takes the records of one source.
-func (d *scpDownload) receive(ctx context.Context, source, dest string, want scpWanted) error {
+func (d *scpDownload) receive(ctx context.Context, source, dest string, want scpExpected) error {
 	var to *target
 	defer func() {
 		if to != nil {
@@ -136,13 +136,13 @@ func (d *scpDownload) receive(ctx context.Context, source, dest string, want scp
 		if err != nil {
 			return err
 		}
-		if d.entries++; d.entries > mostEntries {
-			return fileError("copy", source, false, errEndless)
+		if d.entries++; d.entries > maxEntries {
+			return fileError("copy", source, false, errTooManyNames)
 		}
 		if r.Kind == scp.EndDir {
 			last := dirs[len(dirs)-1]
 			dirs = dirs[:len(dirs)-1]
-			to.finishDirs(d.record, []entry{*last.entry}, []int{0}, map[string]*localDir{last.entry.name: last.dir}, d.job.opt.Preserve)
+			to.finishDirs(d.recorder, []entry{*last.entry}, []int{0}, map[string]*localDir{last.entry.name: last.dir}, d.job.opt.Preserve)
 			continue
 		}
 		if len(dirs) == 0 {
@@ -172,7 +172,7 @@ func (d *scpDownload) receive(ctx context.Context, source, dest string, want scp
 			continue
 		}
 		e.mode |= fs.ModeDir
-		if dir, err := d.enter(e, to); err == nil {
+		if dir, err := d.prepareDir(e, to); err == nil {
 			dirs = append(dirs, scpDir{e, dir})
 		} else if err := d.refuse(e.path, err); err != nil {
 			return err
@@ -187,14 +187,14 @@ type scpDir struct {
 	dir   *localDir
 }
 
-func (d *scpDownload) enter(e *entry, to *target) (*localDir, error) {
+func (d *scpDownload) prepareDir(e *entry, to *target) (*localDir, error) {
 	if !d.job.opt.Recursive {
 		return nil, fileError("open", e.path, false, errIsDir)
 	}
 	if !safeName(path.Base(e.path)) {
 		return nil, fileError("copy", e.path, false, errBadName)
 	}
-	dir, err := to.enter(e)
+	dir, err := to.prepareDir(e)
 	return dir, fileError("create", to.local(e.name), true, err)
 }
 
@@ -210,23 +210,23 @@ func (d *scpDownload) file(ctx context.Context, e *entry, to *target) error {
 		return d.refuse(e.path, fileError("copy", e.path, false, errBadName))
 	}
 	select {
-	case d.job.store.slots <- struct{}{}:
-		defer func() { <-d.job.store.slots }()
+	case d.job.blocks.slots <- struct{}{}:
+		defer func() { <-d.job.blocks.slots }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	a, err := to.expect(e)
+	a, err := to.newPartialFile(e)
 	if err != nil {
 		return d.refuse(e.path, err)
 	}
-	defer a.leave()
+	defer a.release()
 	p := d.begin(e.path, e.size)
 	defer func() { a.abandon(false) }()
 	if err := a.create(); err != nil {
 		p.end(err)
 		return d.sink.Refuse(err.Error())
 	}
-	_, err = d.sink.WriteTo(&arrivalWriter{ctx: ctx, arrival: a, progress: p, job: d.job})
+	_, err = d.sink.WriteTo(&partialWriter{ctx: ctx, partialFile: a, progress: p, job: d.job})
 	switch warning, failed := errors.AsType[*scp.Warning](err); {
 	case failed:
 		p.end(fileError("read", e.path, false, warning))
@@ -248,8 +248,8 @@ func (d *scpDownload) file(ctx context.Context, e *entry, to *target) error {
 		err = a.publish(d.job.opt.Preserve)
 	}
 	if err == nil && e.size == 0 {
-		if d.empty = append(d.empty, emptyFile{p, e, to.dir, to.name(e.name)}); len(d.empty) >= mostEmpty {
-			d.settleEmpty(ctx)
+		if d.empty = append(d.empty, emptyFile{p, e, to.dir, to.name(e.name)}); len(d.empty) >= maxEmpty {
+			d.checkEmpty(ctx)
 		}
 		return nil
 	}
@@ -257,19 +257,19 @@ func (d *scpDownload) file(ctx context.Context, e *entry, to *target) error {
 	return nil
 }
 
-// arrivalWriter writes what comes.
-type arrivalWriter struct {
-	ctx      context.Context
-	arrival  *arrival
-	progress *progress
-	job      *Job
+// partialWriter writes what comes.
+type partialWriter struct {
+	ctx         context.Context
+	partialFile *partialFile
+	progress    *progress
+	job         *Job
 }
 
-func (w *arrivalWriter) Write(b []byte) (int, error) {
-	if err := w.job.pace(w.ctx, len(b)); err != nil {
+func (w *partialWriter) Write(b []byte) (int, error) {
+	if err := w.job.throttle(w.ctx, len(b)); err != nil {
 		return 0, err
 	}
-	n, err := w.arrival.out.Write(b)
+	n, err := w.partialFile.out.Write(b)
 	w.progress.carried(n)
 	return n, err
 }

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"os"
 	"strings"
-
-	"fleetssh/internal/shellquote"
 )
 
-// emptyFile is a file that has come by SCP with a size of 0, and is here. Whether that was
-// all of it is not known yet: the kernel says so of files that hold much.
+// emptyFile is a file that SCP has sent with a size of 0. It may have content all the same: the
+// kernel gives its files in /proc that size.
 type emptyFile struct {
 	*progress
 	entry *entry
@@ -18,45 +16,39 @@ type emptyFile struct {
 	name  string // below dir
 }
 
-// mostEmpty is how many of them wait for the end of the stream.
-const mostEmpty = 1000
+// maxEmpty is how many empty files may wait for the end of the stream.
+const maxEmpty = 1000
 
-// emptyScript says for each file whether there is something in it.
-const emptyScript = `for f; do if [ -n "$(head -c 1 <"$f" | od -An -tx1)" ]; then echo more; else echo empty; fi; done 2>/dev/null`
-
-// errSizeless is why a file is not copied.
 var errSizeless = errors.New("its size is said to be 0 and it is not empty: SCP cannot carry it, SFTP can")
 
-// settleEmpty finds out which files are empty, and removes those that are not. A host that
-// cannot say so is believed, as scp believes it.
-func (d *scpDownload) settleEmpty(ctx context.Context) {
+// checkEmpty asks the host which files are really empty, and removes the local copies of the others.
+// If the host cannot tell, the files count as empty, as they do for scp.
+func (d *scpDownload) checkEmpty(ctx context.Context) {
 	waiting := d.empty
 	d.empty = nil
 	for len(waiting) > 0 {
-		words := []string{"sh", "-c", emptyScript, "sh"}
-		n, size := 0, 0
-		for n < len(waiting) && n < mostHashed && size < mostHashLine {
-			words = append(words, absolute(waiting[n].entry.path))
-			size += len(waiting[n].entry.path)
-			n++
-		}
+		n := fitOnLine(len(waiting), func(i int) int { return len(waiting[i].entry.path) })
 		batch := waiting[:n]
 		waiting = waiting[n:]
+		var args []string
+		for _, file := range batch {
+			args = append(args, absolute(file.entry.path))
+		}
 		var lines []string
-		if out, err := d.host.command(ctx, question{shellquote.Join(words...), int64(n) * 16, d.job.opt.Stall}); err == nil {
+		if out, err := d.host.command(ctx, shortCommand{programLine(scpEmptyProgram, args...), int64(n) * 16, d.job.opt.Stall}); err == nil {
 			lines = strings.Split(string(out), "\n")
 		}
 		for i, file := range batch {
 			var err error
 			if i < len(lines) && lines[i] == "more" {
-				err = fileError("read", file.entry.path, false, cmpError(file.remove(), errSizeless))
+				err = fileError("read", file.entry.path, false, firstError(file.remove(), errSizeless))
 			}
 			file.end(err)
 		}
 	}
 }
 
-// remove removes what is here of the file.
+// remove removes the local copy.
 func (f *emptyFile) remove() error {
 	root, err := os.OpenRoot(f.dir)
 	if err != nil {

@@ -14,21 +14,22 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// scpUpload is a copy to one host by SCP. The protocol can neither list nor rename: small
-// commands do that before and behind it.
+// scpUpload is a copy to one host over SCP. The protocol can neither list nor rename, so short
+// commands do that before and after it.
 type scpUpload struct {
-	*record
-	job    *Job
-	host   *Host
-	hasher *hasher
-	source *scp.Source
-	ready  []scpArrival    // what is to get its name
-	temps  map[string]bool // what is there under a temporary name
-	dirs   []*entry        // that have begun
+	*recorder
+	job     *Job
+	host    *Host
+	hasher  *hasher
+	source  *scp.Source
+	pending []pendingFile
+	temps   map[string]bool // temporary paths on the host
+	dirs    []*entry        // directories that were sent
 }
 
-// scpArrival is a file, or a link, on the host that has to get its name.
-type scpArrival struct {
+// pendingFile is a file on the host that waits for its name, or a symbolic link that will be made
+// under it.
+type pendingFile struct {
 	*progress
 	temp, name string
 	entry      *entry
@@ -36,7 +37,7 @@ type scpArrival struct {
 
 // uploadSCP copies trees to a host.
 func (j *Job) uploadSCP(ctx context.Context, host *Host, trees []*tree, dest string, report func(Progress)) (Result, error) {
-	u := &scpUpload{record: &record{report: report}, temps: make(map[string]bool), job: j, host: host, hasher: &hasher{host: host, stall: j.opt.Stall}}
+	u := &scpUpload{recorder: &recorder{report: report}, temps: make(map[string]bool), job: j, host: host, hasher: &hasher{host: host, stall: j.opt.Stall}}
 	err := u.run(ctx, trees, dest)
 	u.cleanUp(ctx)
 	switch {
@@ -47,8 +48,8 @@ func (j *Job) uploadSCP(ctx context.Context, host *Host, trees []*tree, dest str
 	case err != nil && host.Broken() && !errors.Is(err, ErrStalled):
 		err = ErrLost
 	}
-	for _, a := range u.ready { // they did not get their names
-		a.end(fileError("rename to", a.name, false, cmpError(err, ErrLost)))
+	for _, a := range u.pending {
+		a.end(fileError("rename to", a.name, false, firstError(err, ErrLost)))
 	}
 	return u.sum(err)
 }
@@ -67,16 +68,7 @@ func (u *scpUpload) run(ctx context.Context, trees []*tree, dest string) error {
 	return nil
 }
 
-// topScript makes the directories above a destination, and says whether it is one itself,
-// or a link to a file, and to which: it is followed, as scp does.
-const topScript = `[ "$1" = into ] && { mkdir -p -- "$2" && echo dir; exit; }
-[ -d "$2" ] && { echo dir; exit; }
-mkdir -p -- "$3" || exit
-echo file
-[ -h "$2" ] && [ -f "$2" ] && readlink -f -- "$2"
-exit 0`
-
-// tops returns where each tree goes, as upload.tops does.
+// tops returns the destination of each tree, as upload.tops does.
 func (u *scpUpload) tops(ctx context.Context, trees []*tree, dest string) ([]string, error) {
 	name, err := homePath(dest)
 	if err != nil {
@@ -86,13 +78,13 @@ func (u *scpUpload) tops(ctx context.Context, trees []*tree, dest string) ([]str
 	if strings.HasSuffix(dest, "/") || len(trees) > 1 || dest == "" || dest == "~" || trees[0].base == "" {
 		how = "into"
 	}
-	line := shellquote.Join("sh", "-c", topScript, "sh", how, absolute(name), absolute(path.Dir(name)))
-	out, err := u.host.command(ctx, question{line, 8192, u.job.opt.Stall})
+	line := programLine(scpTopProgram, how, absolute(name), absolute(path.Dir(name)))
+	out, err := u.host.command(ctx, shortCommand{line, 8192, u.job.opt.Stall})
 	if err != nil {
 		if u.host.Broken() || ctx.Err() != nil || errors.Is(err, ErrStalled) {
 			return nil, err
 		}
-		return nil, fileError("create", dest, false, withWords(err, out))
+		return nil, fileError("create", dest, false, withOutput(err, out))
 	}
 	kind, link, _ := strings.Cut(strings.TrimSuffix(string(out), "\n"), "\n")
 	into := kind == "dir"
@@ -136,8 +128,8 @@ func (u *scpUpload) tree(ctx context.Context, t *tree, top string) error {
 		}
 		return fileError("copy to", top, false, exitOf(guard, broken))
 	}
-	// Hosts that allow one session have room for the next when this one has ended. What
-	// its exit code says is known.
+	// A host that allows a single session accepts the next one only after this one has ended. The
+	// exit status adds nothing to what scp has answered.
 	if err := guard.Wait(); errors.Is(err, ErrLost) {
 		return guard.reason(err)
 	}
@@ -148,10 +140,10 @@ func (u *scpUpload) tree(ctx context.Context, t *tree, top string) error {
 	return u.finishDirs(ctx, top)
 }
 
-// send sends the entries of a tree: a directory ends where the next entry is not below it.
+// send sends the entries of a tree. A directory ends before the first entry that is not below it.
 func (u *scpUpload) send(ctx context.Context, t *tree, top string) {
-	var open []string // directories that have begun; or that have not, see refused
-	refused := ""     // nothing below it is sent
+	var open []string // directories that have begun
+	refused := ""     // a directory that the host has refused: nothing below it is sent
 	for i := range t.entries {
 		e := &t.entries[i]
 		if ctx.Err() != nil || u.source.Broken() != nil {
@@ -159,7 +151,7 @@ func (u *scpUpload) send(ctx context.Context, t *tree, top string) {
 		}
 		for len(open) > 0 && !below(e.name, open[len(open)-1]) {
 			open = open[:len(open)-1]
-			u.note(top, u.source.EndDir())
+			u.endDir(top, u.source.EndDir())
 		}
 		if refused != "" && below(e.name, refused) {
 			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errNoDir))
@@ -168,11 +160,11 @@ func (u *scpUpload) send(ctx context.Context, t *tree, top string) {
 		name := path.Join(top, e.name)
 		switch {
 		case e.mode.IsDir() && e.name == "" && t.base == "":
-			// Its content goes to a directory that is there.
+			// scp runs in this directory already: only its content is sent.
 			u.dirs = append(u.dirs, e)
 		case e.mode.IsDir():
 			record := recordOf(e, path.Base(name))
-			if u.job.opt.Preserve { // finishDirs sets them: until then files get their names in it
+			if u.job.opt.Preserve { // writable until finishDirs sets the permissions: files are renamed in it
 				record.Mode |= 0o700
 			}
 			if err := u.source.Dir(record); err != nil {
@@ -189,22 +181,22 @@ func (u *scpUpload) send(ctx context.Context, t *tree, top string) {
 		default:
 			temp := path.Join(path.Dir(name), tempName(path.Base(name)))
 			u.temps[temp] = true
-			u.ready = append(u.ready, scpArrival{u.begin(name, 0), temp, name, e})
+			u.pending = append(u.pending, pendingFile{u.begin(name, 0), temp, name, e})
 		}
 	}
 	for range open {
-		u.note(top, u.source.EndDir())
+		u.endDir(top, u.source.EndDir())
 	}
 }
 
 // note notes what was wrong with a directory.
-func (u *scpUpload) note(name string, err error) {
+func (u *scpUpload) endDir(name string, err error) {
 	if err != nil && u.source.Broken() == nil {
 		u.failed(name, fileError("set the permissions of", name, false, err))
 	}
 }
 
-// below reports whether an entry is in a directory of the tree.
+// below reports whether an entry is anywhere below a directory of the tree.
 func below(name, dir string) bool { return dir == "" || strings.HasPrefix(name, dir+"/") }
 
 func recordOf(e *entry, name string) scp.Record {
@@ -214,12 +206,12 @@ func recordOf(e *entry, name string) scp.Record {
 // file sends one file under a temporary name.
 func (u *scpUpload) file(ctx context.Context, e *entry, name string) {
 	p := u.begin(name, e.size)
-	source, err := u.job.store.open(ctx, e)
+	source, err := u.job.blocks.open(ctx, e)
 	if err != nil {
 		p.end(fileError("read", e.path, true, err))
 		return
 	}
-	defer source.leave()
+	defer source.release()
 	if strings.ContainsRune(path.Base(name), '\n') {
 		p.end(fileError("copy to", name, false, errors.New("SCP cannot carry a name with a newline")))
 		return
@@ -233,14 +225,14 @@ func (u *scpUpload) file(ctx context.Context, e *entry, name string) {
 	if err != nil {
 		p.end(fileError("write", name, false, err))
 		if p.done.Load() > 0 && u.source.Broken() == nil {
-			u.remove(ctx, []string{temp}) // now: what follows may need the room
+			u.remove(ctx, []string{temp}) // at once, since later files may need the space
 		}
 		return
 	}
-	u.ready = append(u.ready, scpArrival{p, temp, name, e})
+	u.pending = append(u.pending, pendingFile{p, temp, name, e})
 }
 
-// blockReader reads a local file in shared blocks.
+// blockReader reads a local file through the block cache.
 type blockReader struct {
 	ctx      context.Context
 	file     *sourceFile
@@ -250,7 +242,7 @@ type blockReader struct {
 }
 
 func (r *blockReader) Read(p []byte) (int, error) {
-	size := int64(r.file.store.size)
+	size := int64(r.file.cache.size)
 	if r.off >= r.file.entry.size {
 		return 0, io.EOF
 	}
@@ -260,7 +252,7 @@ func (r *blockReader) Read(p []byte) (int, error) {
 	}
 	defer b.release()
 	n := copy(p, b.data[r.off%size:])
-	if err := r.job.pace(r.ctx, n); err != nil {
+	if err := r.job.throttle(r.ctx, n); err != nil {
 		return 0, err
 	}
 	r.off += int64(n)
@@ -268,61 +260,37 @@ func (r *blockReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// renameScript gives files their names, and makes links: it says for each how it went. A file
-// that is replaced passes on its owner, where that may be, and, unless they come from the
-// source, its permissions.
-const renameScript = `umask 022
-preserve=$1
-shift
-while [ $# -gt 2 ]; do
-if [ -f "$2" ] && [ ! -h "$2" ] && [ -z "$3" ]; then
-	old=$(stat -c "%a %u:%g" -- "$2" || stat -f "%Lp %u:%g" -- "$2")
-	new=$(stat -c "%a %u:%g" -- "$1" || stat -f "%Lp %u:%g" -- "$1")
-	mode=${new% *}
-	[ "$preserve" ] || mode=${old% *}
-	if [ "$old" ] && [ "$new" ] && [ "$old" != "$new" ]; then
-		[ "${old#* }" = "${new#* }" ] || chown -- "${old#* }" "$1"
-		chmod -- "$mode" "$1"
-	fi
-fi 2>/dev/null
-if [ -e "$2" ] && [ ! -f "$2" ] && [ ! -h "$2" ]; then echo "there is something else: not a regular file"
-elif { [ -z "$3" ] || ln -s -- "$3" "$1"; } && mv -f -- "$1" "$2"; then echo ok
-else echo "the host cannot give it its name"; fi 2>/dev/null
-shift 3
-done`
-
-// publish gives what has arrived its name.
+// publish gives the uploaded files their names.
 func (u *scpUpload) publish(ctx context.Context) error {
-	ready := u.ready
-	defer func() { u.ready = ready }()
-	if len(ready) > 0 {
-		// Not every host can sync one file system, or say that it cannot.
-		const script = `[ "$(uname -s)" = Linux ] && sync -f "$1" || sync`
-		_, _ = u.host.command(ctx, question{shellquote.Join("sh", "-c", script, "sh", absolute(path.Dir(ready[0].name))), 1024, u.job.opt.Stall})
+	pending := u.pending
+	defer func() { u.pending = pending }()
+	if len(pending) > 0 {
+		// Errors are ignored: not every host can sync, and not every one tells.
+		line := programLine(scpSyncProgram, absolute(path.Dir(pending[0].name)))
+		_, _ = u.host.command(ctx, shortCommand{line, 1024, u.job.opt.Stall})
 	}
-	for len(ready) > 0 && ctx.Err() == nil {
+	for len(pending) > 0 && ctx.Err() == nil {
 		preserve := ""
 		if u.job.opt.Preserve {
 			preserve = "preserve"
 		}
-		words := []string{"sh", "-c", renameScript, "sh", preserve}
-		n, size := 0, 0
-		for n < len(ready) && n < mostHashed && size < mostHashLine {
-			a := &ready[n]
-			words = append(words, absolute(a.temp), absolute(a.name), a.entry.link)
-			size += len(a.temp) + len(a.name) + len(a.entry.link)
-			n++
+		n := fitOnLine(len(pending), func(i int) int {
+			return len(pending[i].temp) + len(pending[i].name) + len(pending[i].entry.link)
+		})
+		batch := pending[:n]
+		args := []string{preserve}
+		for _, a := range batch {
+			args = append(args, absolute(a.temp), absolute(a.name), a.entry.link)
 		}
-		batch := ready[:n]
 		differ := make([]error, n)
 		if u.job.opt.Verify {
 			each(ctx, 32, n, func(i int) {
 				if differ[i] = u.verify(ctx, &batch[i]); differ[i] != nil {
-					words[5+3*i] = "" // there is no such file to be renamed
+					args[1+3*i] = "" // renaming it fails
 				}
 			})
 		}
-		out, err := u.host.command(ctx, question{shellquote.Join(words...), int64(n) * 256, u.job.opt.Stall})
+		out, err := u.host.command(ctx, shortCommand{programLine(scpRenameProgram, args...), int64(n) * 256, u.job.opt.Stall})
 		if err != nil {
 			return fileError("rename to", batch[0].name, false, err)
 		}
@@ -332,7 +300,7 @@ func (u *scpUpload) publish(ctx context.Context) error {
 			switch {
 			case err != nil:
 			case i >= len(lines) || lines[i] == "":
-				err = fileError("rename to", batch[i].name, false, errors.New("the host does not say whether it has"))
+				err = fileError("rename to", batch[i].name, false, errors.New("the host does not confirm it"))
 			case lines[i] != "ok":
 				err = fileError("rename to", batch[i].name, false, errors.New(strings.TrimSpace(lines[i])))
 			default:
@@ -340,12 +308,12 @@ func (u *scpUpload) publish(ctx context.Context) error {
 			}
 			batch[i].end(err)
 		}
-		ready = ready[n:]
+		pending = pending[n:]
 	}
 	return nil
 }
 
-func (u *scpUpload) verify(ctx context.Context, a *scpArrival) error {
+func (u *scpUpload) verify(ctx context.Context, a *pendingFile) error {
 	if a.entry.link != "" {
 		return nil
 	}
@@ -355,12 +323,12 @@ func (u *scpUpload) verify(ctx context.Context, a *scpArrival) error {
 	}
 	ours, err := u.job.localDigest(ctx, a.entry, a.entry.size)
 	if err == nil && ours != theirs {
-		err = errDiffers
+		err = errChecksum
 	}
 	return fileError("verify", a.name, false, err)
 }
 
-// cleanUp removes what did not get its name.
+// cleanUp removes the temporary files that are left.
 func (u *scpUpload) cleanUp(ctx context.Context) {
 	if u.host.Broken() {
 		return
@@ -368,11 +336,7 @@ func (u *scpUpload) cleanUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
 	defer cancel()
 	for temps := slices.Sorted(maps.Keys(u.temps)); len(temps) > 0 && ctx.Err() == nil; {
-		n, size := 0, 0
-		for n < len(temps) && n < mostHashed && size < mostHashLine {
-			size += len(temps[n])
-			n++
-		}
+		n := fitOnLine(len(temps), func(i int) int { return len(temps[i]) })
 		u.remove(ctx, temps[:n])
 		temps = temps[n:]
 	}
@@ -384,5 +348,5 @@ func (u *scpUpload) remove(ctx context.Context, temps []string) {
 	for _, temp := range temps {
 		words = append(words, absolute(temp))
 	}
-	_, _ = u.host.command(ctx, question{shellquote.Join(words...), 1024, cleanUpLimit}) // cleanUp tries again; what cannot be removed stays
+	_, _ = u.host.command(ctx, shortCommand{shellquote.Join(words...), 1024, cleanUpLimit}) // ignored: cleanUp tries again, and a file that cannot be removed stays
 }

@@ -17,19 +17,19 @@ import (
 // session is SFTP with one host: one channel at first, more where they make it faster.
 // Each has a window and a server process of its own.
 type session struct {
-	job    *Job
-	host   *Host
-	limits limits
-	trip   time.Duration
+	job       *Job
+	host      *Host
+	limits    limits
+	roundTrip time.Duration
 
 	listing *listing // what the listings of the host take
 
-	flight chan struct{} // one token for each block on its way
-	files  chan struct{} // one for each file open on the host
-	turn   atomic.Uint32
-	quit   chan struct{} // closed by close
-	gone   chan struct{} // closed when broken is set, or by close
-	wg     sync.WaitGroup
+	inFlight chan struct{} // one token for each block on its way
+	files    chan struct{} // one for each file open on the host
+	turn     atomic.Uint32
+	quit     chan struct{} // closed by close
+	done     chan struct{} // closed when broken is set, or by close
+	wg       sync.WaitGroup
 
 	mu       sync.Mutex // protects what follows
 	channels []*channel
@@ -42,8 +42,8 @@ type channel struct {
 	stream Stream
 	host   *listing
 
-	busy atomic.Int32 // requests that wait for an answer
-	seen atomic.Int64 // when something came or went last, in nanoseconds
+	busy       atomic.Int32 // requests that wait for an answer
+	lastActive atomic.Int64 // when something came or went last, in nanoseconds
 
 	mu      sync.Mutex // protects what follows
 	listing int        // directories that are being listed
@@ -59,20 +59,20 @@ var (
 
 // newSession begins SFTP with a host.
 func (j *Job) newSession(ctx context.Context, host *Host) (*session, error) {
-	s := &session{job: j, host: host, quit: make(chan struct{}), gone: make(chan struct{})}
-	s.listing = j.listings.begin(s.gone)
+	s := &session{job: j, host: host, quit: make(chan struct{}), done: make(chan struct{})}
+	s.listing = j.listings.newListing(s.done)
 	ch, greeting, err := s.open(ctx)
 	if err != nil {
-		s.listing.end()
+		s.listing.close()
 		return nil, err
 	}
 	s.channels = []*channel{ch}
-	s.limits, s.trip = greeting.limits, greeting.trip
-	flight := j.flight()
+	s.limits, s.roundTrip = greeting.limits, greeting.roundTrip
+	flight := j.inFlight()
 	if !s.far() {
-		flight = min(flight, nearFlight)
+		flight = min(flight, nearInFlight)
 	}
-	s.flight = make(chan struct{}, flight)
+	s.inFlight = make(chan struct{}, flight)
 	handles := j.workers()
 	if most := s.limits.handles; most > 0 && most < uint64(2*handles) {
 		handles = max(1, int(most/2)) // directories are open meanwhile, too
@@ -94,11 +94,11 @@ func (s *session) open(ctx context.Context) (*channel, *greeting, error) {
 	defer cancel()
 	free := context.AfterFunc(ctx, func() { stream.Close() })
 	ch := &channel{stream: stream, host: s.listing}
-	ch.note()
+	ch.touch()
 	greeting, err := greet(stream)
 	if err == nil {
-		w := newBatch(&noting{stream, ch})
-		ch.Client, err = greeting.newClient(bufio.NewReaderSize(&noting{stream, ch}, leastBlock), w)
+		w := newBatch(&activityStream{stream, ch})
+		ch.Client, err = greeting.newClient(bufio.NewReaderSize(&activityStream{stream, ch}, minBlock), w)
 	}
 	if err != nil {
 		err = startError(ctx, stream, err)
@@ -119,50 +119,50 @@ func startError(ctx context.Context, stream Stream, err error) error {
 		return context.Cause(ctx)
 	}
 	if other, ok := errors.AsType[*NotSFTPError](err); ok {
-		other.listen(stream)
+		other.readRest(stream)
 		return other
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		why := stream.Wait()
+		exit := stream.Wait()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if why != nil {
-			return fmt.Errorf("the SFTP server has ended at once: %w", why)
+		if exit != nil {
+			return fmt.Errorf("the SFTP server has ended at once: %w", exit)
 		}
 		return errors.New("the SFTP server has ended at once")
 	}
 	return err
 }
 
-// noting notes when something comes or goes.
-type noting struct {
+// activityStream notes when something comes or goes.
+type activityStream struct {
 	Stream
 	ch *channel
 }
 
-func (n *noting) Read(p []byte) (int, error) {
+func (n *activityStream) Read(p []byte) (int, error) {
 	k, err := n.Stream.Read(p)
-	n.ch.note()
+	n.ch.touch()
 	if err == nil {
-		err = n.ch.endless(k)
+		err = n.ch.countListed(k)
 	}
 	return k, err
 }
 
 // Write writes piece by piece: over a slow line a block takes longer than a host may be
 // silent.
-func (n *noting) Write(p []byte) (written int, err error) {
+func (n *activityStream) Write(p []byte) (written int, err error) {
 	for err == nil && written < len(p) {
 		var k int
-		k, err = n.Stream.Write(p[written:min(len(p), written+leastBlock)])
+		k, err = n.Stream.Write(p[written:min(len(p), written+minBlock)])
 		written += k
-		n.ch.note()
+		n.ch.touch()
 	}
 	return written, err
 }
 
-func (ch *channel) note() { ch.seen.Store(time.Now().UnixNano()) }
+func (ch *channel) touch() { ch.lastActive.Store(time.Now().UnixNano()) }
 
 // list makes a request that lists a directory.
 func (ch *channel) list(request func() error) error {
@@ -175,27 +175,27 @@ func (ch *channel) list(request func() error) error {
 		mine := ch.listed / int64(ch.listing) // about
 		ch.listing--
 		ch.listed -= mine
-		ch.host.give(amount{bytes: mine})
+		ch.host.release(amount{bytes: mine})
 	}()
 	return ch.do(request)
 }
 
-// endless notes that n bytes have come, and fails if that is too much for what is listed.
-func (ch *channel) endless(n int) error {
+// countListed notes that n bytes have come, and fails if that is too much for what is listed.
+func (ch *channel) countListed(n int) error {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.listing == 0 {
 		return nil
 	}
 	ch.listed += int64(n)
-	return ch.host.take(amount{bytes: int64(n)})
+	return ch.host.reserve(amount{bytes: int64(n)})
 }
 
 // do makes a request. Every request goes through it, so that one that nobody answers is
 // noticed.
 func (ch *channel) do(request func() error) (err error) {
 	if ch.busy.Add(1) == 1 {
-		ch.note()
+		ch.touch()
 	}
 	defer ch.busy.Add(-1)
 	defer func() {
@@ -249,11 +249,11 @@ func (s *session) watch() {
 		case <-s.quit:
 			return
 		case now := <-ticker.C:
-			for _, ch := range s.all() {
-				if s.listing.waits() {
-					ch.note()
+			for _, ch := range s.allChannels() {
+				if s.listing.isWaiting() {
+					ch.touch()
 				}
-				if ch.busy.Load() > 0 && now.UnixNano()-ch.seen.Load() > int64(limit) {
+				if ch.busy.Load() > 0 && now.UnixNano()-ch.lastActive.Load() > int64(limit) {
 					s.fail(fmt.Errorf("%w within %v", ErrStalled, limit))
 				}
 			}
@@ -262,12 +262,12 @@ func (s *session) watch() {
 }
 
 // fail gives up the host: all requests under way fail. The first reason counts.
-func (s *session) fail(why error) {
+func (s *session) fail(exit error) {
 	s.mu.Lock()
 	if s.broken == nil {
-		s.broken = why
+		s.broken = exit
 	}
-	s.leave()
+	s.closeDone()
 	channels := s.channels
 	s.mu.Unlock()
 	for _, ch := range channels {
@@ -275,12 +275,12 @@ func (s *session) fail(why error) {
 	}
 }
 
-// leave frees those who wait for other hosts. mu must be held.
-func (s *session) leave() {
+// closeDone frees those who wait for other hosts. mu must be held.
+func (s *session) closeDone() {
 	select {
-	case <-s.gone:
+	case <-s.done:
 	default:
-		close(s.gone)
+		close(s.done)
 	}
 }
 
@@ -290,13 +290,13 @@ func (s *session) reason(err error) error {
 		return nil
 	}
 	// A bare io.EOF is an answer of the server; a wrapped one comes from a write.
-	gone := errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, io.ErrClosedPipe) || err != io.EOF && errors.Is(err, io.EOF)
+	lost := errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, io.ErrClosedPipe) || err != io.EOF && errors.Is(err, io.EOF)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.broken == nil && (gone || s.host.Broken()) {
+	if s.broken == nil && (lost || s.host.Broken()) {
 		s.broken = ErrLost
 	}
-	if s.broken != nil && (gone || s.host.Broken()) {
+	if s.broken != nil && (lost || s.host.Broken()) {
 		return s.broken
 	}
 	return err
@@ -309,22 +309,22 @@ func (s *session) ended() error {
 	return s.broken
 }
 
-// all returns the channels. The slice is not changed afterwards.
-func (s *session) all() []*channel {
+// allChannels returns the channels. The slice is not changed afterwards.
+func (s *session) allChannels() []*channel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.channels
 }
 
-// any returns a channel, another one each time.
-func (s *session) any() *channel {
-	channels := s.all()
+// nextChannel returns a channel, another one each time.
+func (s *session) nextChannel() *channel {
+	channels := s.allChannels()
 	return channels[int(s.turn.Add(1))%len(channels)]
 }
 
 // channelsOf returns the channels that carry a file of a size, another one first each time.
 func (s *session) channelsOf(size int64) []*channel {
-	all := s.all()
+	all := s.allChannels()
 	first := int(s.turn.Add(1)) % len(all)
 	n := min(len(all), 1+int(size/(4<<20)))
 	return append(append([]*channel(nil), all[first:]...), all[:first]...)[:n]
@@ -349,13 +349,13 @@ func openAll(channels []*channel, open func(*channel) (*sftp.File, error)) (hand
 func closeAll(handles []*sftp.File, via []*channel) error {
 	errs := make([]error, len(handles))
 	each(context.Background(), len(handles), len(handles), func(i int) { errs[i] = via[i].do(handles[i].Close) })
-	return cmpError(errs...)
+	return firstError(errs...)
 }
 
 // grow opens channels until there are n, as far as the host lets us: one that refuses
 // more has as many as it allows.
 func (s *session) grow(ctx context.Context, n int) {
-	more := min(n, s.job.mostChannels()) - len(s.all())
+	more := min(n, s.job.maxChannels()) - len(s.allChannels())
 	each(ctx, more, more, func(int) {
 		ch, _, err := s.open(ctx)
 		if err != nil {
@@ -373,12 +373,12 @@ func (s *session) grow(ctx context.Context, n int) {
 	})
 }
 
-// nearFlight is how many blocks may be on their way to a host near by: more of them only
+// nearInFlight is how many blocks may be on their way to a host near by: more of them only
 // leave the caches of the processor.
-const nearFlight = 16
+const nearInFlight = 16
 
 // far reports whether answers take their time.
-func (s *session) far() bool { return s.trip > 2*time.Millisecond }
+func (s *session) far() bool { return s.roundTrip > 2*time.Millisecond }
 
 // channelsFor returns how many channels so many files and bytes are worth. Over a long
 // way one window of SSH is the limit, near by one server process.
@@ -393,14 +393,14 @@ func (s *session) channelsFor(files int, bytes int64) int {
 func (s *session) close() {
 	close(s.quit)
 	s.mu.Lock()
-	s.leave()
+	s.closeDone()
 	s.mu.Unlock()
 	s.wg.Wait()
-	for _, ch := range s.all() {
+	for _, ch := range s.allChannels() {
 		ch.stream.Close() // all of them, before the first is waited for
 	}
-	for _, ch := range s.all() {
+	for _, ch := range s.allChannels() {
 		ch.close()
 	}
-	s.listing.end()
+	s.listing.close()
 }

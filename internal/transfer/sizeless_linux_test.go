@@ -72,10 +72,10 @@ func TestSizelessEnds(t *testing.T) {
 		{0, 7, "", false}, // the size is right: nothing is kept
 		{0, 4096, "content", false},
 		{0, 0, "content", false},
-		{mostSnapshots - 3, 0, "", true},
+		{maxSnapshots - 3, 0, "", true},
 	} {
 		s.held = test.held
-		data, err := s.take(name, test.size)
+		data, err := s.read(name, test.size)
 		if string(data) != test.want || (err != nil) != test.fail {
 			t.Errorf("%+v: %q, %v", test, data, err)
 		}
@@ -99,7 +99,7 @@ func TestShrunkFile(t *testing.T) {
 			}
 		}
 	})
-	if err == nil || !strings.Contains(err.Error(), errEarly.Error()) {
+	if err == nil || !strings.Contains(err.Error(), errShort.Error()) {
 		t.Errorf("%v", err)
 	}
 }
@@ -207,14 +207,14 @@ func TestResumedDownload(t *testing.T) {
 func TestNotSFTP(t *testing.T) {
 	t.Parallel()
 	// says returns a host whose server writes something and ends; if why is nil it does not.
-	says := func(text string, why error) *Host {
+	says := func(text string, exit error) *Host {
 		open := func() (Stream, error) {
 			near, far := net.Pipe()
-			w := &wire{Conn: near, ended: make(chan struct{}), err: why}
+			w := &wire{Conn: near, ended: make(chan struct{}), err: exit}
 			go io.Copy(io.Discard, far)
 			go func() {
 				io.WriteString(far, text)
-				if why != nil {
+				if exit != nil {
 					close(w.ended)
 					far.Close()
 				}
@@ -222,7 +222,7 @@ func TestNotSFTP(t *testing.T) {
 			t.Cleanup(func() {
 				near.Close()
 				far.Close()
-				if why == nil {
+				if exit == nil {
 					close(w.ended)
 				}
 			})
@@ -236,22 +236,22 @@ func TestNotSFTP(t *testing.T) {
 	}
 	for _, test := range []struct {
 		text string
-		why  error
+		exit error
 		want string
 	}{
-		{"This account is currently not available.\n", errTalks, `the host does not speak SFTP: it says "This account is currently not available." (` + errTalks.Error() + ")"},
-		{"\x1b[2JWelcome\x07 to us\r\n", errTalks, `it says "\x1b[2JWelcome\a to us"`},
-		{strings.Repeat("y", 5000), errTalks, `it says "` + strings.Repeat("y", mostSaid) + `"`},
+		{"This account is currently not available.\n", errTooMuchOutput, `the host does not speak SFTP: it says "This account is currently not available." (` + errTooMuchOutput.Error() + ")"},
+		{"\x1b[2JWelcome\x07 to us\r\n", errTooMuchOutput, `it says "\x1b[2JWelcome\a to us"`},
+		{strings.Repeat("y", 5000), errTooMuchOutput, `it says "` + strings.Repeat("y", maxSaid) + `"`},
 	} {
 		j := newJob(t, Options{})
-		_, err := j.Upload(soon(t), says(test.text, test.why), []string{write(t, filepath.Join(t.TempDir(), "f"), "x")}, "f", nil)
+		_, err := j.Upload(soon(t), says(test.text, test.exit), []string{write(t, filepath.Join(t.TempDir(), "f"), "x")}, "f", nil)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%q: %v", test.text, err)
 		}
 		j = newJob(t, Options{SCP: true})
-		_, err = j.Upload(soon(t), says(test.text, test.why), []string{write(t, filepath.Join(t.TempDir(), "f"), "x")}, "f", nil)
-		said := test.want[strings.Index(test.want, "says "):]
-		if said, _, _ = strings.Cut(said, " ("); err == nil || !strings.Contains(err.Error(), said) {
+		_, err = j.Upload(soon(t), says(test.text, test.exit), []string{write(t, filepath.Join(t.TempDir(), "f"), "x")}, "f", nil)
+		output := test.want[strings.Index(test.want, "says "):]
+		if output, _, _ = strings.Cut(output, " ("); err == nil || !strings.Contains(err.Error(), output) {
 			t.Errorf("SCP: %q: %v", test.text, err)
 		}
 	}
@@ -262,7 +262,7 @@ func TestNotSFTP(t *testing.T) {
 func TestUnwritableFolder(t *testing.T) {
 	t.Parallel()
 	for _, there := range []fs.FileInfo{nil, info(t)} {
-		err := fileError("create", "/etc/app.conf", false, notWritable(fs.ErrPermission, "/etc", there))
+		err := fileError("create", "/etc/app.conf", false, explainPermission(fs.ErrPermission, "/etc", there))
 		want := "create /etc/app.conf: permission denied: the folder /etc is not writable"
 		if there != nil {
 			want += ", and a file is replaced, not written in place"
@@ -271,7 +271,7 @@ func TestUnwritableFolder(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
-	if err := notWritable(fs.ErrExist, "/etc", nil); err != fs.ErrExist {
+	if err := explainPermission(fs.ErrExist, "/etc", nil); err != fs.ErrExist {
 		t.Errorf("%v", err)
 	}
 }

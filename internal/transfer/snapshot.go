@@ -19,8 +19,8 @@ type snapshots struct {
 }
 
 const (
-	// mostSnapshots is how many bytes all snapshots of a job take.
-	mostSnapshots = 64 << 20
+	// maxSnapshots is how many bytes all snapshots of a job take.
+	maxSnapshots = 64 << 20
 	// kernelPage is the largest size that the kernel gives to files which it writes when
 	// they are read.
 	kernelPage = 64 << 10
@@ -28,12 +28,12 @@ const (
 	snapshotWait = 2 * time.Second
 )
 
-// look takes a snapshot of a file if its size is none.
-func (s *snapshots) look(e *entry, info os.FileInfo) error {
-	if !info.Mode().IsRegular() || !doubtful(info) {
+// capture takes a snapshot of a file if its size is none.
+func (s *snapshots) capture(e *entry, info os.FileInfo) error {
+	if !info.Mode().IsRegular() || !suspectSize(info) {
 		return nil
 	}
-	data, err := s.take(e.path, e.size)
+	data, err := s.read(e.path, e.size)
 	if err != nil || data == nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (s *snapshots) look(e *entry, info os.FileInfo) error {
 
 // take reads a file that has a size. The result is nil if the size is right, or if the file
 // cannot be opened, which is said when it is copied.
-func (s *snapshots) take(path string, size int64) ([]byte, error) {
+func (s *snapshots) read(path string, size int64) ([]byte, error) {
 	file, err := openRegular(path)
 	if err != nil {
 		return nil, nil
@@ -51,7 +51,7 @@ func (s *snapshots) take(path string, size int64) ([]byte, error) {
 	defer file.Close()
 	_ = file.SetReadDeadline(time.Now().Add(snapshotWait)) // one that has no deadlines does not wait
 	s.mu.Lock()
-	room := mostSnapshots - s.held
+	room := maxSnapshots - s.held
 	s.mu.Unlock()
 	data, err := io.ReadAll(io.LimitReader(file, int64(room)+1))
 	switch {
@@ -64,9 +64,9 @@ func (s *snapshots) take(path string, size int64) ([]byte, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held += len(data); s.held > mostSnapshots {
+	if s.held += len(data); s.held > maxSnapshots {
 		s.held -= len(data)
-		return nil, fmt.Errorf("its size is no size, and it is more than fits into %d MiB", mostSnapshots>>20)
+		return nil, fmt.Errorf("its size is no size, and it is more than fits into %d MiB", maxSnapshots>>20)
 	}
 	return data, nil
 }

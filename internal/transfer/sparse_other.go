@@ -7,7 +7,7 @@ import "os"
 // isSparse reports whether a file has holes: nobody says here.
 func isSparse(os.FileInfo) bool { return false }
 
-// doubtful reports whether the size of a file may be none.
-func doubtful(info os.FileInfo) bool { return info.Size() == 0 }
+// suspectSize reports whether the size of a file may be none.
+func suspectSize(info os.FileInfo) bool { return info.Size() == 0 }
 
 func openRegular(path string) (*os.File, error) { return os.Open(path) }

@@ -13,9 +13,9 @@ func isSparse(info os.FileInfo) bool {
 	return ok && int64(stat.Blocks)*512 < info.Size()
 }
 
-// doubtful reports whether the size of a file may be none: it takes no place, and is no
+// suspectSize reports whether the size of a file may be none: it takes no place, and is no
 // larger than what the kernel gives to a file that it writes when it is read.
-func doubtful(info os.FileInfo) bool {
+func suspectSize(info os.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return info.Size() == 0 || ok && stat.Blocks == 0 && info.Size() <= kernelPage
 }

@@ -14,7 +14,7 @@ type target struct {
 	root *os.Root
 	dir  string // of root
 	top  string // the name of the copy below root; "." for root itself
-	dirs openDirs
+	dirs dirCache
 }
 
 // newTarget returns where a source goes: into dest if that is a directory, is written like
@@ -73,8 +73,8 @@ type localDir struct {
 	names []string
 }
 
-// enter makes a directory so that it can be written to, or lists it.
-func (t *target) enter(e *entry) (*localDir, error) {
+// prepareDir makes a directory so that it can be written to, or lists it.
+func (t *target) prepareDir(e *entry) (*localDir, error) {
 	name := t.name(e.name)
 	err := t.root.Mkdir(name, e.mode.Perm()|0o700)
 	if err == nil {
@@ -85,11 +85,11 @@ func (t *target) enter(e *entry) (*localDir, error) {
 	} else if !info.IsDir() {
 		return nil, errors.New("there is something else: " + kindOf(info.Mode()))
 	}
-	return &localDir{names: t.left(e.name)}, nil
+	return &localDir{names: t.readNames(e.name)}, nil
 }
 
-// left returns the names in the directory of an entry: in root for the top.
-func (t *target) left(entry string) []string {
+// readNames returns the names in the directory of an entry: in root for the top.
+func (t *target) readNames(entry string) []string {
 	name := t.name(entry)
 	if info, err := t.root.Lstat(name); err != nil || !info.IsDir() {
 		name = path.Dir(name)
@@ -121,7 +121,7 @@ func (t *target) link(to, entry string) error {
 }
 
 // deleteExtra removes what is in the directories and not in the tree.
-func (t *target) deleteExtra(r *record, entries []entry, inside map[string]*localDir) {
+func (t *target) deleteExtra(r *recorder, entries []entry, inside map[string]*localDir) {
 	wanted := make(map[string]bool, len(entries))
 	for i := range entries {
 		wanted[entries[i].name] = true
@@ -136,14 +136,14 @@ func (t *target) deleteExtra(r *record, entries []entry, inside map[string]*loca
 }
 
 // remove removes something with all that is in it.
-func (t *target) remove(r *record, entry string) {
+func (t *target) remove(r *recorder, entry string) {
 	name := t.name(entry)
 	info, err := t.root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return // a leftover that was taken over
 	}
 	if err == nil && info.IsDir() {
-		for _, inner := range t.left(entry) {
+		for _, inner := range t.readNames(entry) {
 			t.remove(r, joinName(entry, inner))
 		}
 	}
@@ -158,7 +158,7 @@ func (t *target) remove(r *record, entry string) {
 }
 
 // finishDirs gives the directories their permissions and times, the deepest first.
-func (t *target) finishDirs(r *record, entries []entry, dirs []int, inside map[string]*localDir, preserve bool) {
+func (t *target) finishDirs(r *recorder, entries []entry, dirs []int, inside map[string]*localDir, preserve bool) {
 	for i := len(dirs) - 1; i >= 0; i-- {
 		e := &entries[dirs[i]]
 		dir := inside[e.name]

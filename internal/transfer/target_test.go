@@ -80,7 +80,7 @@ func TestLinksOutOfTheTree(t *testing.T) {
 	}
 	defer to.close()
 	e := &entry{name: "swapped/f", path: "tree/swapped/f", mode: 0o644}
-	a, err := to.expect(e)
+	a, err := to.newPartialFile(e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestLinksOutOfTheTree(t *testing.T) {
 	if err := to.link("/etc", "swapped/link"); err == nil {
 		t.Error("a link was made outside")
 	}
-	rec := new(record)
+	rec := new(recorder)
 	to.remove(rec, "swapped/f")
 	to.remove(rec, "swapped")
 	to.remove(rec, "extra")
@@ -195,7 +195,7 @@ func (l leftover) Sys() any           { return nil }
 func TestBeginnings(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int64{1, 1 << 20, 100 << 20, 300 << 20, 1 << 40} {
-		lengths := beginnings(size)
+		lengths := prefixSizes(size)
 		if lengths[0] != size || len(lengths) > 10 {
 			t.Errorf("%d: %v", size, lengths)
 		}
@@ -206,10 +206,10 @@ func TestBeginnings(t *testing.T) {
 		}
 	}
 	temp := &temp{}
-	temp.from(10, 35, 10)
+	temp.start(10, 35, 10)
 	for _, step := range []struct{ block, want int64 }{{3, 10}, {1, 20}, {2, 35}} {
-		if temp.arrived(step.block); temp.beginning() != step.want {
-			t.Errorf("after block %d: %d, want %d", step.block, temp.beginning(), step.want)
+		if temp.written(step.block); temp.prefixSize() != step.want {
+			t.Errorf("after block %d: %d, want %d", step.block, temp.prefixSize(), step.want)
 		}
 	}
 }
@@ -232,14 +232,14 @@ func TestChangedSource(t *testing.T) {
 	if names, _ := os.ReadDir(m.dir); len(names) != 0 {
 		t.Errorf("%v", names)
 	}
-	f, err := j.store.open(t.Context(), &entry{path: local, size: 6, mtime: listed.entries[0].mtime})
+	f, err := j.blocks.open(t.Context(), &entry{path: local, size: 6, mtime: listed.entries[0].mtime})
 	if err == nil { // another listing of it is another file
-		f.leave()
+		f.release()
 	}
 	if info, _ := os.Stat(local); err == nil && !info.ModTime().Equal(listed.entries[0].mtime) {
 		t.Error("it was opened as another")
 	}
-	if len(j.store.slots) != 0 || len(j.store.files) != 0 {
-		t.Errorf("%d slots, %d files are left", len(j.store.slots), len(j.store.files))
+	if len(j.blocks.slots) != 0 || len(j.blocks.files) != 0 {
+		t.Errorf("%d slots, %d files are left", len(j.blocks.slots), len(j.blocks.files))
 	}
 }

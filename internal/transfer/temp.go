@@ -15,9 +15,9 @@ import (
 // A file that is not whole stands under ".NAME.fleetssh-TOKEN" beside its place. The token
 // tells copies apart that are made at the same time.
 const (
-	tempMark    = ".fleetssh-"
+	tempInfix   = ".fleetssh-"
 	tempToken   = 8 // hexadecimal digits
-	longestName = 255 - 1 - len(tempMark) - tempToken
+	longestName = 255 - 1 - len(tempInfix) - tempToken
 )
 
 // tempName returns a name for a file that is not whole.
@@ -28,7 +28,7 @@ func tempName(base string) string {
 }
 
 func tempPrefix(base string) string {
-	return "." + base[:min(len(base), longestName)] + tempMark
+	return "." + base[:min(len(base), longestName)] + tempInfix
 }
 
 // isTempOf reports whether a name is that of a file which was to be called base.
@@ -51,15 +51,15 @@ func largestLeftover(list []fs.FileInfo, base string, most int64) fs.FileInfo {
 	return best
 }
 
-// beginnings returns the lengths at which what was left is compared, the longest first. A
+// prefixSizes returns the lengths at which what was left is compared, the longest first. A
 // connection that was cut leaves holes near the end: what was on its way then is missing.
-func beginnings(size int64) []int64 {
+func prefixSizes(size int64) []int64 {
 	lengths := []int64{size}
 	step := int64(1 << 20)
 	if size > 256<<20 {
-		step = mostFlight * largestBlock // reading it all again and again takes longer
+		step = maxInFlight * maxBlock // reading it all again and again takes longer
 	}
-	for ; step <= 2*mostFlight*largestBlock && size-step > 0; step *= 2 {
+	for ; step <= 2*maxInFlight*maxBlock && size-step > 0; step *= 2 {
 		lengths = append(lengths, size-step)
 	}
 	return lengths
@@ -70,84 +70,84 @@ func beginnings(size int64) []int64 {
 type temp struct {
 	name string
 
-	mu    sync.Mutex // protects what follows
-	size  int64      // of a block
-	total int64      // of the file
-	whole int64      // blocks of the beginning
-	ahead map[int64]bool
-	taken bool // over from an earlier copy, and not compared yet
+	mu       sync.Mutex // protects what follows
+	size     int64      // of a block
+	total    int64      // of the file
+	prefix   int64      // blocks of the beginning
+	ahead    map[int64]bool
+	leftover bool // over from an earlier copy, and not compared yet
 }
 
 // take notes that the file is what an earlier copy has left, which is not lost when the
 // copy ends before it was compared.
-func (t *temp) take(is bool) {
+func (t *temp) setLeftover(is bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.taken = is
+	t.leftover = is
 }
 
-// untouched reports whether the file is still as an earlier copy has left it.
-func (t *temp) untouched() bool {
+// isLeftover reports whether the file is still as an earlier copy has left it.
+func (t *temp) isLeftover() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.taken
+	return t.leftover
 }
 
-// from says of which size blocks are, how large the file is to be, and how much of it was
+// start says of which size blocks are, how large the file is to be, and how much of it was
 // there before.
-func (t *temp) from(size, total, bytes int64) {
+func (t *temp) start(size, total, bytes int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.size, t.total, t.whole, t.ahead, t.taken = size, total, bytes/size, make(map[int64]bool), false
+	t.size, t.total, t.prefix, t.ahead, t.leftover = size, total, bytes/size, make(map[int64]bool), false
 }
 
-// arrived notes a block.
-func (t *temp) arrived(i int64) {
+// written notes a block.
+func (t *temp) written(i int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.ahead[i] = true; t.ahead[t.whole]; t.whole++ {
-		delete(t.ahead, t.whole)
+	for t.ahead[i] = true; t.ahead[t.prefix]; t.prefix++ {
+		delete(t.ahead, t.prefix)
 	}
 }
 
-// beginning returns how many bytes of the beginning are there.
-func (t *temp) beginning() int64 {
+// prefixSize returns how many bytes of the beginning are there.
+func (t *temp) prefixSize() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return min(t.whole*t.size, t.total)
+	return min(t.prefix*t.size, t.total)
 }
 
 // temps are the temporary files that there are on one side.
 type temps struct {
-	mu  sync.Mutex
-	all []*temp
+	mu    sync.Mutex
+	files []*temp
 }
 
 func (t *temps) add(name string) *temp {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	one := &temp{name: name}
-	t.all = append(t.all, one)
+	t.files = append(t.files, one)
 	return one
 }
 
 func (t *temps) remove(one *temp) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if i := slices.Index(t.all, one); i >= 0 {
-		t.all = slices.Delete(t.all, i, i+1)
+	if i := slices.Index(t.files, one); i >= 0 {
+		t.files = slices.Delete(t.files, i, i+1)
 	}
 }
 
 func (t *temps) list() []*temp {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.Clone(t.all)
+	return slices.Clone(t.files)
 }
 
 // discard removes a temporary file.
 func (u *upload) discard(t *temp) {
-	ch := u.any()
+	ch := u.nextChannel()
 	err := ch.do(func() error { return ch.Remove(t.name) })
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		u.temps.remove(t)
@@ -170,7 +170,7 @@ func (u *upload) cleanUp(ctx context.Context) {
 	if len(left) == 0 || u.host.Broken() {
 		return
 	}
-	for _, ch := range u.all() {
+	for _, ch := range u.allChannels() {
 		ch.stream.Close() // a host may allow one session only
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
@@ -184,40 +184,40 @@ func (u *upload) cleanUp(ctx context.Context) {
 	defer free()
 	each(ctx, 32, len(left), func(i int) {
 		t := left[i]
-		if t.untouched() {
+		if t.isLeftover() {
 			return
 		}
-		n := t.beginning()
+		n := t.prefixSize()
 		if n < resumable || ch.Truncate(t.name, n) != nil {
 			_ = ch.Remove(t.name) // of what is left behind the next copy can make something
 		}
 	})
 }
 
-// unwritable is why a temporary file cannot be made.
-type unwritable struct {
-	dir   string
-	there bool // a file that is to be replaced
-	err   error
+// dirNotWritableError is why a temporary file cannot be made.
+type dirNotWritableError struct {
+	dir      string
+	existing bool // a file that is to be replaced
+	err      error
 }
 
-// notWritable returns err, or, where a temporary file may not be made in a directory, an
+// explainPermission returns err, or, where a temporary file may not be made in a directory, an
 // error that says so: the file itself may well be writable.
-func notWritable(err error, dir string, there fs.FileInfo) error {
+func explainPermission(err error, dir string, existing fs.FileInfo) error {
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	return &unwritable{dir, there != nil, err}
+	return &dirNotWritableError{dir, existing != nil, err}
 }
 
 // Error implements [error].
-func (e *unwritable) Error() string {
+func (e *dirNotWritableError) Error() string {
 	text := "permission denied: the folder " + e.dir + " is not writable"
-	if e.there {
+	if e.existing {
 		text += ", and a file is replaced, not written in place"
 	}
 	return text
 }
 
 // Unwrap returns the error of the system.
-func (e *unwritable) Unwrap() error { return e.err }
+func (e *dirNotWritableError) Unwrap() error { return e.err }

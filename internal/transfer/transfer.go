@@ -43,12 +43,12 @@ const (
 
 // same reports whether what is there is the file, as far as its kind, size, permissions and
 // time tell, and whether that is sure: otherwise the checksums decide.
-func (o *Options) same(e *entry, there fs.FileInfo) (same, sure bool) {
-	if there == nil || !there.Mode().IsRegular() || there.Size() != e.size || !o.Preserve && !o.Resume && !o.Verify {
+func (o *Options) same(e *entry, existing fs.FileInfo) (same, sure bool) {
+	if existing == nil || !existing.Mode().IsRegular() || existing.Size() != e.size || !o.Preserve && !o.Resume && !o.Verify {
 		return false, true
 	}
-	sameTime := sftpTime(there.ModTime()).Unix() == sftpTime(e.mtime).Unix()
-	if o.Preserve && (!sameTime || there.Mode().Perm() != e.mode.Perm()) {
+	sameTime := sftpTime(existing.ModTime()).Unix() == sftpTime(e.mtime).Unix()
+	if o.Preserve && (!sameTime || existing.Mode().Perm() != e.mode.Perm()) {
 		return false, true
 	}
 	return sameTime, sameTime && !o.Verify
@@ -107,7 +107,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Job is a copy to or from a number of hosts: what they share.
 type Job struct {
 	opt     Options
-	store   *store
+	blocks  *blockCache
 	limiter *rate.Limiter // nil: no bound
 	digests digests
 	buffers sync.Pool // of *[]byte, as large as a block
@@ -129,7 +129,7 @@ func New(opt Options) *Job {
 	}
 	opt.Hosts = max(opt.Hosts, 1)
 	j := &Job{opt: opt, trees: make(map[string]*sharedTree)}
-	j.store = newStore(storeBudget, j.blockSize(), opt.Files)
+	j.blocks = newBlockCache(cacheBudget, j.blockSize(), opt.Files)
 	size := j.blockSize()
 	j.buffers.New = func() any { b := make([]byte, size); return &b }
 	if opt.Rate > 0 {
@@ -139,30 +139,30 @@ func New(opt Options) *Job {
 }
 
 // Close gives up what the job has kept. Nothing of it may be at work any more.
-func (j *Job) Close() { j.store.close() }
+func (j *Job) Close() { j.blocks.close() }
 
 // The memory of a job: blocks kept for hosts that have not taken them yet, and blocks on
 // their way, of all hosts together.
 const (
-	storeBudget  = 16 << 20
-	flightBudget = 32 << 20
-	largestBlock = 255 << 10 // what OpenSSH's server takes
-	leastBlock   = 32 << 10  // what every server takes (SFTP, section 3)
-	mostFlight   = 80        // blocks on their way on one host
+	cacheBudget    = 16 << 20
+	inFlightBudget = 32 << 20
+	maxBlock       = 255 << 10 // what OpenSSH's server takes
+	minBlock       = 32 << 10  // what every server takes (SFTP, section 3)
+	maxInFlight    = 80        // blocks on their way on one host
 )
 
 // blockSize returns how many bytes of a file are carried at once: fewer where many hosts
 // have to share the memory.
 func (j *Job) blockSize() int {
 	if j.opt.Hosts > 1 {
-		return max(leastBlock, min(largestBlock, flightBudget/2/j.opt.Hosts))
+		return max(minBlock, min(maxBlock, inFlightBudget/2/j.opt.Hosts))
 	}
-	return largestBlock
+	return maxBlock
 }
 
-// flight returns how many blocks may be on their way on one host.
-func (j *Job) flight() int {
-	most := min(mostFlight, flightBudget/j.opt.Hosts/j.blockSize())
+// inFlight returns how many blocks may be on their way on one host.
+func (j *Job) inFlight() int {
+	most := min(maxInFlight, inFlightBudget/j.opt.Hosts/j.blockSize())
 	if j.opt.Rate > 0 {
 		// Half a second's worth: a host with more of them in the queue would get more.
 		most = int(min(int64(most), j.opt.Rate/2/int64(j.opt.Hosts*j.blockSize())))
@@ -173,12 +173,12 @@ func (j *Job) flight() int {
 // workers returns how many files of one host are copied at once.
 func (j *Job) workers() int { return max(1, min(64, j.opt.Files/j.opt.Hosts)) }
 
-// mostChannels returns how many channels one host may have. OpenSSH allows ten
+// maxChannels returns how many channels one host may have. OpenSSH allows ten
 // sessions on a connection (MaxSessions): some are left to others.
-func (j *Job) mostChannels() int { return max(1, min(8, 64/j.opt.Hosts)) }
+func (j *Job) maxChannels() int { return max(1, min(8, 64/j.opt.Hosts)) }
 
-// pace waits until n bytes may be carried.
-func (j *Job) pace(ctx context.Context, n int) error {
+// throttle waits until n bytes may be carried.
+func (j *Job) throttle(ctx context.Context, n int) error {
 	if j.limiter == nil {
 		return nil
 	}

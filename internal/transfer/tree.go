@@ -78,7 +78,7 @@ func (j *Job) listLocal(path string) (*tree, error) {
 	}
 	t := &tree{base: baseOf(path)}
 	top := entry{path: path, mode: info.Mode(), size: info.Size(), mtime: info.ModTime()}
-	if err := j.snapshots.look(&top, info); err != nil {
+	if err := j.snapshots.capture(&top, info); err != nil {
 		return nil, &Error{Op: "read", Path: path, Local: true, Err: err}
 	}
 	t.entries = append(t.entries, top)
@@ -118,7 +118,7 @@ func (t *tree) walk(snapshots *snapshots, dir, name string) {
 			t.fail("open", e.path, errNotRegular)
 			continue
 		}
-		if err := snapshots.look(&e, info); err != nil {
+		if err := snapshots.capture(&e, info); err != nil {
 			t.fail("read", e.path, err)
 			continue
 		}

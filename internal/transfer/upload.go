@@ -15,7 +15,7 @@ import (
 // upload is a copy to one host.
 type upload struct {
 	*session
-	*record
+	*recorder
 	hasher *hasher
 	temps  temps
 
@@ -38,9 +38,9 @@ func (j *Job) Upload(ctx context.Context, host *Host, sources []string, dest str
 		return Result{}, err
 	}
 	defer s.close()
-	u := &upload{session: s, record: &record{report: report}, umask: 0o022}
+	u := &upload{session: s, recorder: &recorder{report: report}, umask: 0o022}
 	u.hasher = &hasher{host: host, s: s, stall: j.opt.Stall}
-	stop := s.stopWith(ctx)
+	stop := s.stopAfter(ctx)
 	grown := u.growFor(ctx, trees)
 	err = u.run(ctx, trees, dest, grown)
 	<-grown
@@ -81,8 +81,8 @@ func (j *Job) localTrees(sources []string) ([]*tree, error) {
 // stopGrace is how long requests that are under way may take when the context has ended.
 const stopGrace = 500 * time.Millisecond
 
-// stopWith frees all requests soon after ctx has ended.
-func (s *session) stopWith(ctx context.Context) (stop func() bool) {
+// stopAfter frees all requests soon after ctx has ended.
+func (s *session) stopAfter(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() {
 		timer := time.NewTimer(stopGrace)
 		defer timer.Stop()
@@ -128,14 +128,14 @@ func (u *upload) run(ctx context.Context, trees []*tree, dest string, grown <-ch
 		if err != nil {
 			return err
 		}
-		if err := cmpError(context.Cause(ctx), u.ended()); err != nil {
+		if err := firstError(context.Cause(ctx), u.ended()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func cmpError(errs ...error) error {
+func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err
@@ -193,13 +193,13 @@ func homePath(p string) (string, error) {
 }
 
 func (s *session) stat(name string) (info fs.FileInfo, err error) {
-	ch := s.any()
+	ch := s.nextChannel()
 	info, err = ch.fileInfo(func() (fs.FileInfo, error) { return ch.Stat(name) })
 	return info, s.reason(err)
 }
 
 func (s *session) lstat(name string) (info fs.FileInfo, err error) {
-	ch := s.any()
+	ch := s.nextChannel()
 	info, err = ch.fileInfo(func() (fs.FileInfo, error) { return ch.Lstat(name) })
 	return info, s.reason(err)
 }
@@ -227,7 +227,7 @@ func (u *upload) makeParents(dir string) error {
 
 // makeDir makes a directory, and reports whether it was not there.
 func (u *upload) makeDir(dir string) (made bool, err error) {
-	ch := u.any()
+	ch := u.nextChannel()
 	err = ch.do(func() error { return ch.Mkdir(dir) })
 	if err == nil {
 		return true, nil
@@ -244,37 +244,37 @@ func (u *upload) makeDir(dir string) (made bool, err error) {
 
 // single copies one file.
 func (u *upload) single(ctx context.Context, e *entry, name string) error {
-	there, err := u.lstat(name)
-	if err == nil && there.Mode().Type() == fs.ModeSymlink {
+	existing, err := u.lstat(name)
+	if err == nil && existing.Mode().Type() == fs.ModeSymlink {
 		// A link at the destination is followed, as scp does.
-		ch := u.any()
+		ch := u.nextChannel()
 		if err := ch.do(func() (err error) { name, err = ch.RealPath(name); return err }); err != nil {
 			return fileError("open", name, false, u.reason(err))
 		}
-		there, err = u.lstat(name)
+		existing, err = u.lstat(name)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fileError("open", name, false, err)
 	}
 	if err != nil {
-		there = nil
+		existing = nil
 	}
-	var left []fs.FileInfo
+	var siblings []fs.FileInfo
 	if u.job.opt.Resume {
-		left = u.list(path.Dir(name))
+		siblings = u.list(path.Dir(name))
 	}
-	u.file(ctx, e, name, there, left, nil)
+	u.file(ctx, e, name, existing, siblings, nil)
 	return nil
 }
 
 // list returns what is in a directory; nothing if it cannot be read.
 func (s *session) list(dir string) (list []fs.FileInfo) {
-	ch := s.any()
+	ch := s.nextChannel()
 	err := ch.list(func() (err error) { list, err = ch.ReadDir(dir); return err })
 	if s.reason(err) != nil {
 		return nil
 	}
-	if err := s.listing.take(amount{names: len(list)}); err != nil {
+	if err := s.listing.reserve(amount{names: len(list)}); err != nil {
 		s.fail(fileError("list", dir, false, err))
 		return nil
 	}
@@ -301,7 +301,7 @@ func (u *upload) tree(ctx context.Context, t *tree, top string) error {
 			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errNoDir))
 			return
 		}
-		u.file(ctx, e, path.Join(top, e.name), dir.there[path.Base(e.name)], dir.left, flusher)
+		u.file(ctx, e, path.Join(top, e.name), dir.existing[path.Base(e.name)], dir.entries, flusher)
 	})
 	flusher.finish(ctx)
 	each(ctx, u.job.workers(), len(links), func(i int) {
@@ -314,7 +314,7 @@ func (u *upload) tree(ctx context.Context, t *tree, top string) error {
 			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errNoDir))
 			return
 		}
-		u.link(ctx, e, path.Join(top, e.name), dir.there[path.Base(e.name)])
+		u.link(ctx, e, path.Join(top, e.name), dir.existing[path.Base(e.name)])
 	})
 	if ctx.Err() != nil || u.ended() != nil {
 		return nil
@@ -354,9 +354,9 @@ func parentName(name string) string {
 
 // remoteDir is what was in a directory of the host before.
 type remoteDir struct {
-	made  bool
-	there map[string]fs.FileInfo
-	left  []fs.FileInfo
+	made     bool
+	existing map[string]fs.FileInfo
+	entries  []fs.FileInfo
 }
 
 // makeDirs makes the directories of a tree, level by level, and lists those that were
@@ -379,7 +379,7 @@ func (u *upload) makeDirs(ctx context.Context, entries []entry, dirs []int, top 
 		slices.SortStableFunc(rest, func(a, b int) int { return strings.Count(entries[a].name, "/") - strings.Count(entries[b].name, "/") })
 		made := make([]*remoteDir, len(level))
 		each(ctx, u.job.workers(), len(level), func(i int) {
-			made[i] = u.enter(&entries[level[i]], path.Join(top, entries[level[i]].name))
+			made[i] = u.prepareDir(&entries[level[i]], path.Join(top, entries[level[i]].name))
 		})
 		for i, dir := range made {
 			if dir != nil {
@@ -394,25 +394,25 @@ func (u *upload) makeDirs(ctx context.Context, entries []entry, dirs []int, top 
 	return inside, nil
 }
 
-// enter makes one directory so that it can be written to, or lists it.
-func (u *upload) enter(e *entry, name string) *remoteDir {
+// prepareDir makes one directory so that it can be written to, or lists it.
+func (u *upload) prepareDir(e *entry, name string) *remoteDir {
 	made, err := u.makeDir(name)
 	if err != nil {
 		u.failed(name, fileError("create", name, false, err))
 		return nil
 	}
-	dir := &remoteDir{made: made, there: make(map[string]fs.FileInfo)}
+	dir := &remoteDir{made: made, existing: make(map[string]fs.FileInfo)}
 	if made {
 		// Nobody may look into a private directory while it is being filled.
 		if mode := e.mode.Perm(); mode&0o077 == 0 {
-			ch := u.any()
+			ch := u.nextChannel()
 			_ = u.reason(ch.do(func() error { return ch.Chmod(name, mode|0o700) })) // finishDirs tries again and says so
 		}
 		return dir
 	}
-	dir.left = u.list(name)
-	for _, info := range dir.left {
-		dir.there[info.Name()] = info
+	dir.entries = u.list(name)
+	for _, info := range dir.entries {
+		dir.existing[info.Name()] = info
 	}
 	return dir
 }
@@ -427,7 +427,7 @@ func (u *upload) finishDirs(ctx context.Context, entries []entry, dirs []int, in
 			continue
 		}
 		name := path.Join(top, e.name)
-		ch := u.any()
+		ch := u.nextChannel()
 		err := ch.do(func() error {
 			if u.job.opt.Preserve || e.mode.Perm()&^u.umask != 0o777&^u.umask {
 				mode := e.mode.Perm() | e.mode&fs.ModeSticky

@@ -15,9 +15,9 @@ import (
 
 // file copies one file. there is what has its name on the host, left what else is in the
 // directory; either may be nil.
-func (u *upload) file(ctx context.Context, e *entry, name string, there fs.FileInfo, left []fs.FileInfo, fl *flusher) {
-	if there != nil && !there.Mode().IsRegular() && there.Mode().Type() != fs.ModeSymlink {
-		u.failed(name, fileError("replace", name, false, errors.New("there is something else: "+kindOf(there.Mode()))))
+func (u *upload) file(ctx context.Context, e *entry, name string, existing fs.FileInfo, siblings []fs.FileInfo, fl *flusher) {
+	if existing != nil && !existing.Mode().IsRegular() && existing.Mode().Type() != fs.ModeSymlink {
+		u.failed(name, fileError("replace", name, false, errors.New("there is something else: "+kindOf(existing.Mode()))))
 		return
 	}
 	select {
@@ -26,7 +26,7 @@ func (u *upload) file(ctx context.Context, e *entry, name string, there fs.FileI
 	case <-ctx.Done():
 		return
 	}
-	same, err := u.same(ctx, e, name, there)
+	same, err := u.same(ctx, e, name, existing)
 	if err != nil {
 		u.failed(name, fileError("compare", name, false, err))
 		return
@@ -36,8 +36,8 @@ func (u *upload) file(ctx context.Context, e *entry, name string, there fs.FileI
 		return
 	}
 	p := u.begin(name, e.size)
-	f := &uploadFile{upload: u, progress: p, entry: e, name: name, there: there, waits: fl.takes(e)}
-	if err := f.copy(ctx, left); err != nil || !f.waits {
+	f := &uploadFile{upload: u, progress: p, entry: e, name: name, existing: existing, waits: fl.accepts(e)}
+	if err := f.copy(ctx, siblings); err != nil || !f.waits {
 		p.end(err)
 	} else {
 		fl.add(ctx, f)
@@ -63,8 +63,8 @@ func kindOf(mode fs.FileMode) string {
 
 // same reports whether the file is on the host already: with the same size and, to the
 // second, the same time, or the same checksum.
-func (u *upload) same(ctx context.Context, e *entry, name string, there fs.FileInfo) (bool, error) {
-	if same, sure := u.job.opt.same(e, there); sure {
+func (u *upload) same(ctx context.Context, e *entry, name string, existing fs.FileInfo) (bool, error) {
+	if same, sure := u.job.opt.same(e, existing); sure {
 		return same, nil
 	}
 	theirs, err := u.hasher.digest(ctx, hashed{name, e.size, true})
@@ -79,10 +79,10 @@ func (u *upload) same(ctx context.Context, e *entry, name string, there fs.FileI
 type uploadFile struct {
 	*upload
 	*progress
-	entry *entry
-	name  string
-	there fs.FileInfo
-	waits bool // for a sync with others, before it gets its name
+	entry    *entry
+	name     string
+	existing fs.FileInfo
+	waits    bool // for a sync with others, before it gets its name
 
 	temp    *temp
 	handles []*sftp.File // one for each channel that carries it
@@ -91,14 +91,14 @@ type uploadFile struct {
 
 // copy copies the file to a temporary name and gives it its own when it is complete,
 // unless it waits for that.
-func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
-	source, err := f.job.store.open(ctx, f.entry)
+func (f *uploadFile) copy(ctx context.Context, siblings []fs.FileInfo) (err error) {
+	source, err := f.job.blocks.open(ctx, f.entry)
 	if err != nil {
 		return fileError("read", f.entry.path, true, err)
 	}
-	defer source.leave()
+	defer source.release()
 	f.temp = f.temps.add(path.Join(path.Dir(f.name), tempName(path.Base(f.name))))
-	from, err := f.claim(ctx, left)
+	from, err := f.claim(ctx, siblings)
 	if err != nil {
 		return fileError("resume", f.name, false, err)
 	}
@@ -109,7 +109,7 @@ func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
 		}
 	}()
 	if err := f.open(from > 0); err != nil {
-		return fileError("create", f.name, false, notWritable(err, path.Dir(f.name), f.there))
+		return fileError("create", f.name, false, explainPermission(err, path.Dir(f.name), f.existing))
 	}
 	if from > 0 {
 		// What is behind it may be of another file: holes are not written.
@@ -124,8 +124,8 @@ func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
 			return err
 		}
 	}
-	f.progress.there(from)
-	f.temp.from(int64(f.job.store.size), f.entry.size, from)
+	f.progress.resumed(from)
+	f.temp.start(int64(f.job.blocks.size), f.entry.size, from)
 	if err := f.write(ctx, source, from); err != nil {
 		return err
 	}
@@ -137,18 +137,18 @@ func (f *uploadFile) copy(ctx context.Context, left []fs.FileInfo) (err error) {
 
 // claim takes over what an earlier copy of the file has left, and returns how much of it
 // is a beginning of the file.
-func (f *uploadFile) claim(ctx context.Context, left []fs.FileInfo) (int64, error) {
-	best := largestLeftover(left, path.Base(f.name), f.entry.size)
+func (f *uploadFile) claim(ctx context.Context, siblings []fs.FileInfo) (int64, error) {
+	best := largestLeftover(siblings, path.Base(f.name), f.entry.size)
 	if !f.job.opt.Resume || best == nil {
 		return 0, nil
 	}
 	old := path.Join(path.Dir(f.name), best.Name())
-	ch := f.any()
+	ch := f.nextChannel()
 	if err := ch.do(func() error { return ch.Rename(old, f.temp.name) }); err != nil {
 		return 0, onlyFatal(f.reason(err), f.session) // somebody else has it
 	}
-	f.temp.take(true)
-	for _, n := range beginnings(best.Size()) {
+	f.temp.setLeftover(true)
+	for _, n := range prefixSizes(best.Size()) {
 		theirs, err := f.hasher.digest(ctx, hashed{path: f.temp.name, n: n})
 		if err != nil {
 			return 0, err
@@ -157,7 +157,7 @@ func (f *uploadFile) claim(ctx context.Context, left []fs.FileInfo) (int64, erro
 		if err != nil {
 			return 0, err
 		}
-		if from := n - n%int64(f.job.store.size); ours == theirs && from > 0 {
+		if from := n - n%int64(f.job.blocks.size); ours == theirs && from > 0 {
 			return from, nil
 		}
 	}
@@ -166,10 +166,10 @@ func (f *uploadFile) claim(ctx context.Context, left []fs.FileInfo) (int64, erro
 
 // removeTemp removes what was taken over, so that the file can be begun anew.
 func (f *uploadFile) removeTemp() error {
-	ch := f.any()
+	ch := f.nextChannel()
 	err := f.reason(ch.do(func() error { return ch.Remove(f.temp.name) }))
 	if err == nil {
-		f.temp.take(false)
+		f.temp.setLeftover(false)
 	}
 	return err
 }
@@ -183,10 +183,10 @@ func onlyFatal(err error, s *session) error {
 }
 
 // open opens the temporary file, on several channels if it is large.
-func (f *uploadFile) open(there bool) error {
+func (f *uploadFile) open(existing bool) error {
 	channels := f.channelsOf(f.entry.size)
 	flags := os.O_WRONLY
-	if !there {
+	if !existing {
 		flags |= os.O_CREATE | os.O_EXCL
 	}
 	ch := channels[0]
@@ -202,7 +202,7 @@ func (f *uploadFile) open(there bool) error {
 		return f.reason(err)
 	}
 	f.learn.Do(func() {
-		if there {
+		if existing {
 			f.probeUmask(ch)
 		} else {
 			f.learnUmask(ch, f.handles[0])
@@ -244,11 +244,11 @@ func (f *uploadFile) probeUmask(ch *channel) {
 
 // write sends the blocks from an offset on, many at a time.
 func (f *uploadFile) write(ctx context.Context, source *sourceFile, from int64) error {
-	size := int64(f.job.store.size)
+	size := int64(f.job.blocks.size)
 	first := from / size
 	blocks := (f.entry.size + size - 1) / size
 	var failed atomic.Pointer[error]
-	at := int(min(blocks-first, int64(cap(f.flight))))
+	at := int(min(blocks-first, int64(cap(f.inFlight))))
 	var next atomic.Int64
 	next.Store(first)
 	each(ctx, at, at, func(worker int) {
@@ -275,8 +275,8 @@ func (f *uploadFile) write(ctx context.Context, source *sourceFile, from int64) 
 // block sends one block. Holes are left out: the file's length is set in the end.
 func (f *uploadFile) block(ctx context.Context, source *sourceFile, i int64, ch *channel, handle *sftp.File) (err error) {
 	select {
-	case f.flight <- struct{}{}:
-		defer func() { <-f.flight }()
+	case f.inFlight <- struct{}{}:
+		defer func() { <-f.inFlight }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -287,7 +287,7 @@ func (f *uploadFile) block(ctx context.Context, source *sourceFile, i int64, ch 
 	defer b.release()
 	defer func() {
 		if err == nil {
-			f.temp.arrived(i)
+			f.temp.written(i)
 		}
 	}()
 	if b.zero {
@@ -296,10 +296,10 @@ func (f *uploadFile) block(ctx context.Context, source *sourceFile, i int64, ch 
 	}
 	// The whole block waits for its turn at once: if its pieces did, blocks would grow side
 	// by side, and none would be whole when the copy is broken off.
-	if err := f.job.pace(ctx, len(b.data)); err != nil {
+	if err := f.job.throttle(ctx, len(b.data)); err != nil {
 		return err
 	}
-	off := i * int64(f.job.store.size)
+	off := i * int64(f.job.blocks.size)
 	for data := b.data; len(data) > 0; {
 		n := min(len(data), int(f.limits.write))
 		if err := ch.do(func() error { _, err := handle.WriteAt(data[:n], off); return err }); err != nil {
@@ -318,9 +318,9 @@ func (f *uploadFile) explain(err error) error {
 	if !ok || f.ended() != nil {
 		return err
 	}
-	ch := f.any()
+	ch := f.nextChannel()
 	var free *sftp.StatVFS
-	if ch.do(func() (e error) { free, e = ch.StatVFS(path.Dir(f.name)); return e }) == nil && free != nil && (free.Bavail*free.Bsize < leastBlock || free.Files > 0 && free.Favail == 0) {
+	if ch.do(func() (e error) { free, e = ch.StatVFS(path.Dir(f.name)); return e }) == nil && free != nil && (free.Bavail*free.Bsize < minBlock || free.Files > 0 && free.Favail == 0) {
 		return errors.New("no space left on the host")
 	}
 	return statusError(status)
@@ -376,8 +376,8 @@ func (f *uploadFile) mode() (fs.FileMode, bool) {
 	switch {
 	case f.job.opt.Preserve:
 		return mode | f.entry.mode&fs.ModeSticky, true
-	case f.there != nil && f.there.Mode().IsRegular():
-		mode = f.there.Mode().Perm()
+	case f.existing != nil && f.existing.Mode().IsRegular():
+		mode = f.existing.Mode().Perm()
 	default:
 		mode &^= f.umask
 	}
@@ -396,7 +396,7 @@ func (f *uploadFile) publish(ctx context.Context) error {
 			return fileError("verify", f.entry.path, true, err)
 		}
 		if ours != theirs {
-			return fileError("verify", f.name, false, errDiffers)
+			return fileError("verify", f.name, false, errChecksum)
 		}
 	}
 	f.keepOwner()
@@ -407,20 +407,20 @@ func (f *uploadFile) publish(ctx context.Context) error {
 	return nil
 }
 
-// errDiffers is why a file was not given its name.
-var errDiffers = errors.New("the checksums differ")
+// errChecksum is why a file was not given its name.
+var errChecksum = errors.New("the checksums differ")
 
 // keepOwner gives the file the owner of the one that it replaces, where that is another
 // and the host lets us: root that replaces a user's file does not take it away.
 func (f *uploadFile) keepOwner() {
-	if f.there == nil {
+	if f.existing == nil {
 		return
 	}
-	old, ok := f.there.Sys().(*sftp.FileStat)
+	old, ok := f.existing.Sys().(*sftp.FileStat)
 	if !ok {
 		return
 	}
-	ch := f.any()
+	ch := f.nextChannel()
 	_ = f.reason(ch.do(func() error {
 		info, err := ch.Stat(f.temp.name)
 		if err != nil {
@@ -435,7 +435,7 @@ func (f *uploadFile) keepOwner() {
 
 // rename puts a file in the place of another, at once where the server can.
 func (s *session) rename(from, to string) error {
-	ch := s.any()
+	ch := s.nextChannel()
 	return s.reason(ch.do(func() error {
 		if _, ok := ch.HasExtension("posix-rename@openssh.com"); ok {
 			return ch.PosixRename(from, to)

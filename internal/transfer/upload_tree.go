@@ -9,13 +9,13 @@ import (
 
 // link makes a symbolic link, in the place of what has its name unless that is a
 // directory.
-func (u *upload) link(ctx context.Context, e *entry, name string, there fs.FileInfo) {
-	if there != nil && there.IsDir() {
-		u.failed(name, fileError("replace", name, false, errors.New("there is something else: "+kindOf(there.Mode()))))
+func (u *upload) link(ctx context.Context, e *entry, name string, existing fs.FileInfo) {
+	if existing != nil && existing.IsDir() {
+		u.failed(name, fileError("replace", name, false, errors.New("there is something else: "+kindOf(existing.Mode()))))
 		return
 	}
-	ch := u.any()
-	if there != nil && there.Mode().Type() == fs.ModeSymlink {
+	ch := u.nextChannel()
+	if existing != nil && existing.Mode().Type() == fs.ModeSymlink {
 		var target string
 		if err := ch.do(func() (err error) { target, err = ch.ReadLink(name); return err }); err == nil && target == e.link {
 			u.skipped(name, 0)
@@ -45,7 +45,7 @@ func (u *upload) deleteExtra(ctx context.Context, entries []entry, inside map[st
 	linked := func(name string) bool {
 		for ; name != ""; name = parentName(name) {
 			if above := inside[parentName(name)]; above != nil {
-				if info := above.there[path.Base(name)]; info != nil && info.Mode().Type() == fs.ModeSymlink {
+				if info := above.existing[path.Base(name)]; info != nil && info.Mode().Type() == fs.ModeSymlink {
 					return true
 				}
 			}
@@ -56,7 +56,7 @@ func (u *upload) deleteExtra(ctx context.Context, entries []entry, inside map[st
 		if linked(dir) {
 			continue // what a link leads to may be used by others
 		}
-		for _, info := range was.left {
+		for _, info := range was.entries {
 			name := joinName(dir, info.Name())
 			if ctx.Err() != nil || u.ended() != nil {
 				return
@@ -70,9 +70,9 @@ func (u *upload) deleteExtra(ctx context.Context, entries []entry, inside map[st
 
 // remove removes something on the host with all that is in it.
 func (u *upload) remove(ctx context.Context, name string, info fs.FileInfo, depth int) {
-	ch := u.any()
-	if depth > mostDepth {
-		u.failed(name, fileError("list", name, false, errDeep))
+	ch := u.nextChannel()
+	if depth > maxDepth {
+		u.failed(name, fileError("list", name, false, errTooDeep))
 		return
 	}
 	if info.IsDir() {
@@ -83,11 +83,11 @@ func (u *upload) remove(ctx context.Context, name string, info fs.FileInfo, dept
 			return
 		}
 		here := amount{names: len(list)}
-		if err = u.listing.take(here); err != nil {
+		if err = u.listing.reserve(here); err != nil {
 			u.session.fail(fileError("list", name, false, err))
 			return
 		}
-		defer u.listing.give(here)
+		defer u.listing.release(here)
 		for _, inner := range list {
 			if ctx.Err() != nil || u.ended() != nil {
 				return

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// record is what has become of the files of one host.
-type record struct {
+// recorder is what has become of the files of one host.
+type recorder struct {
 	report func(Progress) // nil: nobody wants to know
 
 	mu     sync.Mutex // protects what follows
@@ -21,21 +21,21 @@ const reportEvery = 100 * time.Millisecond
 
 // progress is how far one file is.
 type progress struct {
-	*record
-	path  string
-	total int64
-	done  atomic.Int64
-	told  atomic.Int64 // when, in nanoseconds
+	*recorder
+	path       string
+	total      int64
+	done       atomic.Int64
+	lastReport atomic.Int64 // when, in nanoseconds
 }
 
-func (r *record) begin(path string, total int64) *progress {
-	p := &progress{record: r, path: path, total: total}
-	p.told.Store(time.Now().UnixNano())
+func (r *recorder) begin(path string, total int64) *progress {
+	p := &progress{recorder: r, path: path, total: total}
+	p.lastReport.Store(time.Now().UnixNano())
 	return p
 }
 
-// there notes bytes that were there already.
-func (p *progress) there(n int64) { p.done.Store(n) }
+// resumed notes bytes that were there already.
+func (p *progress) resumed(n int64) { p.done.Store(n) }
 
 // carried notes n bytes that were carried over.
 func (p *progress) carried(n int) {
@@ -46,8 +46,8 @@ func (p *progress) carried(n int) {
 	if p.report == nil {
 		return
 	}
-	now, last := time.Now().UnixNano(), p.told.Load()
-	if now-last > int64(reportEvery) && p.told.CompareAndSwap(last, now) {
+	now, last := time.Now().UnixNano(), p.lastReport.Load()
+	if now-last > int64(reportEvery) && p.lastReport.CompareAndSwap(last, now) {
 		p.report(Progress{Path: p.path, Done: done, Total: p.total})
 	}
 }
@@ -67,7 +67,7 @@ func (p *progress) end(err error) {
 }
 
 // fail notes a failure. mu must be held.
-func (r *record) fail(err error) {
+func (r *recorder) fail(err error) {
 	r.result.Failed++
 	if r.first == nil {
 		r.first = err
@@ -75,7 +75,7 @@ func (r *record) fail(err error) {
 }
 
 // skipped notes a file that was there already.
-func (r *record) skipped(path string, size int64) {
+func (r *recorder) skipped(path string, size int64) {
 	r.mu.Lock()
 	r.result.Skipped++
 	r.mu.Unlock()
@@ -85,14 +85,14 @@ func (r *record) skipped(path string, size int64) {
 }
 
 // deleted notes something that was removed.
-func (r *record) deleted() {
+func (r *recorder) deleted() {
 	r.mu.Lock()
 	r.result.Deleted++
 	r.mu.Unlock()
 }
 
 // failed notes something that could not be copied and was never begun.
-func (r *record) failed(path string, err error) {
+func (r *recorder) failed(path string, err error) {
 	r.mu.Lock()
 	r.fail(err)
 	r.mu.Unlock()
@@ -102,21 +102,21 @@ func (r *record) failed(path string, err error) {
 }
 
 // listFailed notes what of a tree could not be listed.
-func (r *record) listFailed(t *tree) {
+func (r *recorder) listFailed(t *tree) {
 	for _, e := range t.failed {
 		r.failed(e.Path, e)
 	}
 }
 
 // clean reports whether nothing has gone wrong.
-func (r *record) clean() bool {
+func (r *recorder) clean() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.result.Failed == 0
 }
 
 // sum returns the result, and the first of what went wrong; or what has ended it all.
-func (r *record) sum(ended error) (Result, error) {
+func (r *recorder) sum(ended error) (Result, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if ended != nil {

@@ -15,8 +15,8 @@ type slowLine struct {
 }
 
 func (s *slowLine) Write(p []byte) (int, error) {
-	time.Sleep(time.Second * time.Duration(len(p)) / leastBlock)
-	s.silence = max(s.silence, time.Duration(time.Now().UnixNano()-s.ch.seen.Load()))
+	time.Sleep(time.Second * time.Duration(len(p)) / minBlock)
+	s.silence = max(s.silence, time.Duration(time.Now().UnixNano()-s.ch.lastActive.Load()))
 	return len(p), nil
 }
 
@@ -26,9 +26,9 @@ func TestNotingSlowLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ch := new(channel)
 		line := &slowLine{ch: ch}
-		ch.note()
-		n, err := (&noting{line, ch}).Write(make([]byte, largestBlock))
-		if n != largestBlock || err != nil {
+		ch.touch()
+		n, err := (&activityStream{line, ch}).Write(make([]byte, maxBlock))
+		if n != maxBlock || err != nil {
 			t.Fatalf("wrote %d bytes: %v", n, err)
 		}
 		if line.silence > time.Second {

@@ -18,10 +18,10 @@ type Clash struct {
 // FindClash returns the first place that the downloads of two hosts share, or nil. Host number i
 // copies sources(i) to dests[i]. glob says that sources are patterns.
 func FindClash(dests []string, sources func(i int) []string, glob bool) *Clash {
-	places := writtenPlaces(dests, sources, glob)
-	slices.SortFunc(places, func(a, b place) int { return strings.Compare(a.path+"/", b.path+"/") })
-	var above []place // those that the next one is in, the innermost last
-	for _, at := range places {
+	paths := writtenPaths(dests, sources, glob)
+	slices.SortFunc(paths, func(a, b writtenPath) int { return strings.Compare(a.path+"/", b.path+"/") })
+	var above []writtenPath // those that the next one is in, the innermost last
+	for _, at := range paths {
 		for len(above) > 0 && !strings.HasPrefix(at.path+"/", above[len(above)-1].path+"/") {
 			above = above[:len(above)-1]
 		}
@@ -35,14 +35,14 @@ func FindClash(dests []string, sources func(i int) []string, glob bool) *Clash {
 	return nil
 }
 
-// place is where the files of one source go.
-type place struct {
+// writtenPath is where the files of one source go.
+type writtenPath struct {
 	path, given string // from the root, and as it is named
 	host        int
 }
 
-func writtenPlaces(dests []string, sources func(i int) []string, glob bool) []place {
-	var places []place
+func writtenPaths(dests []string, sources func(i int) []string, glob bool) []writtenPath {
+	var paths []writtenPath
 	for i, dest := range dests {
 		from := sources(i)
 		info, err := os.Stat(dest)
@@ -57,8 +57,8 @@ func writtenPlaces(dests []string, sources func(i int) []string, glob bool) []pl
 			if abs, err := filepath.Abs(at); err == nil {
 				full = abs
 			}
-			places = append(places, place{full, at, i})
+			paths = append(paths, writtenPath{full, at, i})
 		}
 	}
-	return places
+	return paths
 }

@@ -5,26 +5,26 @@ import (
 	"sync"
 )
 
-// openDirs keeps the directories open that files are just written to: from the root on,
+// dirCache keeps the directories open that files are just written to: from the root on,
 // every step of a path is checked, which takes longer than making a small file.
-type openDirs struct {
-	mu   sync.Mutex // protects what follows
-	dirs map[string]*openDir
-	turn int
+type dirCache struct {
+	mu    sync.Mutex // protects what follows
+	dirs  map[string]*cachedDir
+	clock int // counts uses
 }
 
-// openDir is a directory below the root of a target. Nothing leads out of it.
-type openDir struct {
+// cachedDir is a directory below the root of a target. Nothing leads out of it.
+type cachedDir struct {
 	*os.Root
-	users int
-	turn  int // when it was used last
+	users   int
+	lastUse int // when it was used last
 }
 
 // idleDirs is how many directories stay open that nobody uses.
 const idleDirs = 8
 
 // open returns a directory below root. leave must be called for it.
-func (o *openDirs) open(root *os.Root, name string) (*openDir, error) {
+func (o *dirCache) open(root *os.Root, name string) (*cachedDir, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	d := o.dirs[name]
@@ -34,20 +34,20 @@ func (o *openDirs) open(root *os.Root, name string) (*openDir, error) {
 			return nil, reasonOf(err)
 		}
 		if o.dirs == nil {
-			o.dirs = make(map[string]*openDir)
+			o.dirs = make(map[string]*cachedDir)
 		}
 		o.evict()
-		d = &openDir{Root: below}
+		d = &cachedDir{Root: below}
 		o.dirs[name] = d
 	}
-	o.turn++
-	d.turn = o.turn
+	o.clock++
+	d.lastUse = o.clock
 	d.users++
 	return d, nil
 }
 
 // leave says that one user is done with a directory.
-func (o *openDirs) leave(d *openDir) {
+func (o *dirCache) release(d *cachedDir) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	d.users--
@@ -55,13 +55,13 @@ func (o *openDirs) leave(d *openDir) {
 
 // evict closes the directory that was not used for the longest time, if there are too
 // many. mu must be held.
-func (o *openDirs) evict() {
+func (o *dirCache) evict() {
 	idle, oldest := 0, ""
 	for name, d := range o.dirs {
 		if d.users > 0 {
 			continue
 		}
-		if idle++; oldest == "" || d.turn < o.dirs[oldest].turn {
+		if idle++; oldest == "" || d.lastUse < o.dirs[oldest].lastUse {
 			oldest = name
 		}
 	}
@@ -72,7 +72,7 @@ func (o *openDirs) evict() {
 }
 
 // close closes all of them. Nobody may use one any more.
-func (o *openDirs) close() {
+func (o *dirCache) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, d := range o.dirs {
