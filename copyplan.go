@@ -209,7 +209,7 @@ func (p *copyPlan) checkPaths() error {
 	}
 	sources := func(i int) []string { return p.sources[min(i, len(p.sources)-1)] }
 	if clash := transfer.FindClash(p.dests, sources, p.opts.Glob); clash != nil {
-		return &HostArgumentError{Host: clash.Host, Reason: fmt.Sprintf("its files would go to %s, where those of %s go", clash.Place, p.hostName(clash.Other))}
+		return &HostArgumentError{Host: clash.Host, Reason: fmt.Sprintf("its files would go to %s, where those of %s go", clash.Path, p.hostName(clash.Other))}
 	}
 	return nil
 }

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// slowLine takes a second for every 32 KiB, and notes the longest that nothing was seen
-// of it.
+// slowLine takes a second for every 32 KiB, and records the longest time without activity.
 type slowLine struct {
 	Stream
 	ch      *channel
@@ -20,8 +19,8 @@ func (s *slowLine) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A block that a slow line carries is no silence.
-func TestNotingSlowLine(t *testing.T) {
+// TestActivityOnSlowLine: sending a block over a slow line does not count as silence.
+func TestActivityOnSlowLine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ch := new(channel)

@@ -6,9 +6,8 @@ import (
 	"sync"
 )
 
-// batch gathers small writes while an earlier one is under way: requests that many
-// goroutines make at the same time go out in one packet of SSH. Large ones, which are
-// the blocks of files, are written as they are.
+// batch is a writer that collects small writes while another write is running, so that requests of
+// many goroutines share a packet of SSH. Large writes, the blocks of files, are not collected.
 type batch struct {
 	w io.WriteCloser
 
@@ -19,7 +18,7 @@ type batch struct {
 	closed  bool
 	err     error
 
-	done chan struct{} // closed when the goroutine that writes has ended
+	done chan struct{} // closed when run has returned
 }
 
 const (
@@ -34,7 +33,7 @@ func newBatch(w io.WriteCloser) *batch {
 	return b
 }
 
-// run writes what was gathered, until the batch is closed or a write fails.
+// run writes what was collected, until the batch is closed or a write fails.
 func (b *batch) run() {
 	defer close(b.done)
 	var spare []byte
@@ -47,7 +46,7 @@ func (b *batch) run() {
 		if b.closed || b.err != nil {
 			return
 		}
-		// Those who are about to make requests get to it first.
+		// Let other goroutines add their requests first.
 		b.mu.Unlock()
 		runtime.Gosched()
 		b.mu.Lock()
@@ -64,7 +63,7 @@ func (b *batch) run() {
 	}
 }
 
-// wrote notes the end of a write. mu must be held.
+// wrote records the end of a write. mu must be held.
 func (b *batch) wrote(err error) {
 	b.writing = false
 	if b.err == nil {
@@ -73,7 +72,8 @@ func (b *batch) wrote(err error) {
 	b.changed.Broadcast()
 }
 
-// Write implements [io.Writer]. An error may be that of an earlier write.
+// Write implements [io.Writer]. It returns before a small write is done, so the error may be one of
+// an earlier write.
 func (b *batch) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -99,7 +99,7 @@ func (b *batch) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the writer. What was not written yet is not wanted any more.
+// Close closes the underlying writer and discards what was not written yet. It may be called twice.
 func (b *batch) Close() error {
 	b.mu.Lock()
 	again := b.closed
@@ -109,7 +109,7 @@ func (b *batch) Close() error {
 	if again {
 		return nil
 	}
-	err := b.w.Close() // frees a write
+	err := b.w.Close() // ends a write that blocks
 	<-b.done
 	return err
 }

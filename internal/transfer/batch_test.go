@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// recorder is a writer that fails after some bytes.
+// failingWriter is a writer that fails after some bytes.
 type failingWriter struct {
 	mu     sync.Mutex
 	got    bytes.Buffer
@@ -37,8 +37,8 @@ func (r *failingWriter) Close() error {
 
 var errFull = errors.New("full")
 
-// TestBatch: what many goroutines write comes whole, each in its order, and an error
-// reaches every one of them.
+// TestBatch: the writes of many goroutines arrive complete, each goroutine's in order, and an error
+// reaches all of them.
 func TestBatch(t *testing.T) {
 	t.Parallel()
 	const writers, packets = 20, 200
@@ -61,7 +61,7 @@ func TestBatch(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	// A large write goes out behind all that was gathered.
+	// A large write goes out after everything that was collected.
 	b.Write(bytes.Repeat([]byte{254}, smallWrite+1))
 	if err := b.Close(); err != nil || b.Close() != nil {
 		t.Error(err)

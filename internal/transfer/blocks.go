@@ -11,19 +11,19 @@ import (
 	"sync/atomic"
 )
 
-// blockCache reads local files in blocks, each once for all hosts that want it about the
-// same time. Blocks that nobody holds stay as long as there is room.
+// blockCache reads local files in blocks. Hosts that need a block at about the same time share one
+// read, and unused blocks stay until the cache is full.
 type blockCache struct {
-	size  int // of a block
-	limit int64
-	slots chan struct{} // one for each open file
+	size  int           // of a block
+	limit int64         // bytes of all blocks
+	slots chan struct{} // one token for each open file
 
-	reads atomic.Int64 // bytes that were read from files
+	reads atomic.Int64 // bytes read from files
 
 	mu     sync.Mutex // protects what follows, and the fields of files and blocks
 	held   int64      // bytes of all blocks
 	files  map[string]*sourceFile
-	unused *list.List // of *block, the longest unused first
+	unused *list.List // of *block, the least recently used first
 }
 
 // sourceFile is a local file that is being copied.
@@ -32,7 +32,7 @@ type sourceFile struct {
 	entry *entry
 
 	users  int
-	opened chan struct{} // closed when file or err is set; nil: nobody has tried
+	opened chan struct{} // closed when file or err is set; nil: not being opened
 	file   localFile
 	err    error
 	sparse bool
@@ -48,17 +48,17 @@ type block struct {
 	err        error
 	ready      chan struct{} // closed when the above are set
 	users      int
-	lruElement *list.Element // in store.unused; nil while it has users
+	lruElement *list.Element // in blockCache.unused; nil while it has users
 }
 
 func newBlockCache(limit int64, size, files int) *blockCache {
 	return &blockCache{size: size, limit: limit, slots: make(chan struct{}, files), files: make(map[string]*sourceFile), unused: list.New()}
 }
 
-// errChanged is why a file is not copied that is not the one which was listed.
+// errChanged means that a file is no longer the one that was listed.
 var errChanged = errors.New("changed while it was copied")
 
-// open returns the file of an entry. leave must be called for it.
+// open returns the file of an entry. The caller must call release.
 func (c *blockCache) open(ctx context.Context, e *entry) (*sourceFile, error) {
 	c.mu.Lock()
 	f := c.files[e.path]
@@ -68,7 +68,7 @@ func (c *blockCache) open(ctx context.Context, e *entry) (*sourceFile, error) {
 	}
 	if f.entry != e && (f.entry.size != e.size || !f.entry.mtime.Equal(e.mtime)) {
 		c.mu.Unlock()
-		return nil, errChanged // between two listings
+		return nil, errChanged // two listings found different files
 	}
 	f.users++
 	opened := f.opened
@@ -83,7 +83,7 @@ func (c *blockCache) open(ctx context.Context, e *entry) (*sourceFile, error) {
 		c.mu.Lock()
 		f.file, f.sparse, f.err = file, sparse, err
 		if err != nil {
-			f.opened = nil // whoever comes next tries again
+			f.opened = nil // the next caller tries again
 		}
 		c.mu.Unlock()
 		close(opened)
@@ -104,17 +104,18 @@ func (c *blockCache) open(ctx context.Context, e *entry) (*sourceFile, error) {
 		f.release()
 		return nil, err
 	}
-	// It was the end of another host's context, which is none of this one.
+	// Another host was opening the file, and its context ended: try again.
 	f.release()
 	return c.open(ctx, e)
 }
 
-// isOfContext reports whether an error is the end of a context.
+// isOfContext reports whether an error comes from a context that has ended.
 func isOfContext(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// openFile opens a file and sees that it is the one which was listed.
+// openFile opens a file and checks that it is the one that was listed. It reports whether the file
+// is sparse.
 func (c *blockCache) openFile(ctx context.Context, e *entry) (localFile, bool, error) {
 	select {
 	case c.slots <- struct{}{}:
@@ -140,7 +141,7 @@ func (c *blockCache) openFile(ctx context.Context, e *entry) (localFile, bool, e
 	return nil, false, err
 }
 
-// leave says that one user is done with the file.
+// release ends one use of the file. The last one closes it.
 func (f *sourceFile) release() {
 	c := f.cache
 	c.mu.Lock()
@@ -156,14 +157,14 @@ func (f *sourceFile) release() {
 	f.forget()
 }
 
-// forget drops a file of which nothing is left. The store's mu must be held.
+// forget drops a file without users and blocks. The cache's mu must be held.
 func (f *sourceFile) forget() {
 	if f.users == 0 && len(f.blocks) == 0 && f.cache.files[f.entry.path] == f {
 		delete(f.cache.files, f.entry.path)
 	}
 }
 
-// block returns block number i of the file. release must be called for it.
+// block returns block number i of the file. The caller must call release.
 func (f *sourceFile) block(ctx context.Context, i int64) (*block, error) {
 	c := f.cache
 	c.mu.Lock()
@@ -210,7 +211,7 @@ func (c *blockCache) fill(b *block) {
 	close(b.ready)
 }
 
-// release says that one user is done with the block.
+// release ends one use of the block.
 func (b *block) release() {
 	c := b.file.cache
 	c.mu.Lock()
@@ -226,8 +227,8 @@ func (b *block) release() {
 	c.evict(0)
 }
 
-// allocate returns memory for a block, of an unused one where there is no more. The blocks in
-// use are bounded by those who use them. mu must be held.
+// allocate returns memory for a block and evicts unused ones if the cache is full. Blocks in use may
+// exceed the limit; Job.inFlight bounds them. mu must be held.
 func (c *blockCache) allocate(n int) []byte {
 	old := c.evict(n)
 	c.held += int64(n)
@@ -237,8 +238,8 @@ func (c *blockCache) allocate(n int) []byte {
 	return make([]byte, n, min(c.size, (n+4095)&^4095))
 }
 
-// evict drops unused blocks until n more bytes fit, and returns the memory of the last
-// one. mu must be held.
+// evict removes unused blocks until n more bytes fit, and returns the memory of the last one. mu must
+// be held.
 func (c *blockCache) evict(n int) (freed []byte) {
 	for c.held+int64(n) > c.limit {
 		oldest := c.unused.Front()
@@ -253,14 +254,14 @@ func (c *blockCache) evict(n int) (freed []byte) {
 	return freed
 }
 
-// remove forgets a block. mu must be held.
+// remove removes a block. mu must be held.
 func (c *blockCache) remove(b *block) {
 	c.held -= int64(len(b.data))
 	delete(b.file.blocks, b.index)
 	b.file.forget()
 }
 
-// close drops everything.
+// close removes all blocks.
 func (c *blockCache) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,26 +8,26 @@ import (
 	"strings"
 )
 
-// Clash is where the downloads of two hosts would go.
+// Clash is a local path to which the downloads of two hosts would both write.
 type Clash struct {
-	Host  int    // whose files would go to Place
-	Other int    // whose files go there, or to a directory above it
-	Place string // on this machine
+	Host  int    // index of a host that writes to Path
+	Other int    // index of a host that writes to Path or a directory above it
+	Path  string // on this machine
 }
 
-// FindClash returns the first place that the downloads of two hosts share, or nil. Host number i
-// copies sources(i) to dests[i]. glob says that sources are patterns.
+// FindClash returns the first clash of downloads, or nil. Host number i copies sources(i) to
+// dests[i]. glob is set if sources are patterns.
 func FindClash(dests []string, sources func(i int) []string, glob bool) *Clash {
 	paths := writtenPaths(dests, sources, glob)
 	slices.SortFunc(paths, func(a, b writtenPath) int { return strings.Compare(a.path+"/", b.path+"/") })
-	var above []writtenPath // those that the next one is in, the innermost last
+	var above []writtenPath // parents of the next one, the innermost last
 	for _, at := range paths {
 		for len(above) > 0 && !strings.HasPrefix(at.path+"/", above[len(above)-1].path+"/") {
 			above = above[:len(above)-1]
 		}
 		for _, other := range above {
 			if other.host != at.host {
-				return &Clash{Host: at.host, Other: other.host, Place: at.given}
+				return &Clash{Host: at.host, Other: other.host, Path: at.given}
 			}
 		}
 		above = append(above, at)
@@ -35,9 +35,9 @@ func FindClash(dests []string, sources func(i int) []string, glob bool) *Clash {
 	return nil
 }
 
-// writtenPath is where the files of one source go.
+// writtenPath is a path to which the files of one source are written.
 type writtenPath struct {
-	path, given string // from the root, and as it is named
+	path, given string // absolute, and as the user named it
 	host        int
 }
 
@@ -49,7 +49,7 @@ func writtenPaths(dests []string, sources func(i int) []string, glob bool) []wri
 		into := strings.HasSuffix(dest, string(filepath.Separator)) || len(from) > 1 || err == nil && info.IsDir()
 		for _, source := range from {
 			at := filepath.Clean(dest)
-			// The names that a pattern matches are not known yet: the whole directory counts.
+			// What a pattern will match is unknown, so the whole directory counts.
 			if pattern := glob && strings.ContainsAny(source, "*?["); into && !pattern && !strings.HasSuffix(source, "/.") {
 				at = filepath.Join(at, path.Base(source))
 			}

@@ -51,8 +51,8 @@ func TestOneReadForManyHosts(t *testing.T) {
 	}
 }
 
-// TestVerifyWithOneOpenFile: the checksum of a file needs no second place among those that
-// may be open.
+// TestVerifyWithOneOpenFile: computing the checksum of a file that is being copied takes no second
+// slot for open files.
 func TestVerifyWithOneOpenFile(t *testing.T) {
 	t.Parallel()
 	for _, resume := range []bool{false, true} {
@@ -81,8 +81,8 @@ func TestVerifyWithOneOpenFile(t *testing.T) {
 	}
 }
 
-// TestContextOfAnotherHost: a host that is given up while it opens a file, or computes its
-// checksum, takes no other with it.
+// TestContextOfAnotherHost: a host whose context ends while it opens a file, or computes its checksum,
+// does not make other hosts fail.
 func TestContextOfAnotherHost(t *testing.T) {
 	t.Parallel()
 	local := write(t, filepath.Join(t.TempDir(), "f"), "content")
@@ -136,8 +136,8 @@ func TestContextOfAnotherHost(t *testing.T) {
 	}
 }
 
-// TestResumeOverGarbage: what was left matches in the beginning only, and the source has
-// zeros where it has something else.
+// TestResumeOverGarbage: only the beginning of the partial file matches, and the source has zeros
+// where the partial file has other bytes.
 func TestResumeOverGarbage(t *testing.T) {
 	t.Parallel()
 	const mib = 1 << 20
@@ -176,7 +176,7 @@ func TestResumeOverGarbage(t *testing.T) {
 	})
 }
 
-// TestCutAndResume: the connection ends in the middle, and a later copy goes on.
+// TestCutAndResume: the connection ends in the middle, and a later copy resumes.
 func TestCutAndResume(t *testing.T) {
 	t.Parallel()
 	content := pattern(40 << 20)
@@ -200,7 +200,8 @@ func TestCutAndResume(t *testing.T) {
 	wantNoTemps(t, m.dir)
 }
 
-// TestCancelKeepsTheBeginning: what is kept is no longer than the file, and is used.
+// TestCancelKeepsTheBeginning: the partial file that is kept is no longer than the file, and the next
+// copy resumes it.
 func TestCancelKeepsTheBeginning(t *testing.T) {
 	t.Parallel()
 	content := pattern(6<<20 + 77)

@@ -5,25 +5,25 @@ import (
 	"sync"
 )
 
-// dirCache keeps the directories open that files are just written to: from the root on,
-// every step of a path is checked, which takes longer than making a small file.
+// dirCache keeps directories open that files are being written to. Opening one checks every step of
+// the path from the root, which takes longer than creating a small file.
 type dirCache struct {
 	mu    sync.Mutex // protects what follows
 	dirs  map[string]*cachedDir
-	clock int // counts uses
+	clock int // counts calls of open
 }
 
-// cachedDir is a directory below the root of a target. Nothing leads out of it.
+// cachedDir is a directory below the root of a target. As an os.Root, nothing leads out of it.
 type cachedDir struct {
 	*os.Root
 	users   int
-	lastUse int // when it was used last
+	lastUse int // value of clock
 }
 
-// idleDirs is how many directories stay open that nobody uses.
+// idleDirs is how many unused directories stay open.
 const idleDirs = 8
 
-// open returns a directory below root. leave must be called for it.
+// open returns a directory below root. The caller must call release.
 func (o *dirCache) open(root *os.Root, name string) (*cachedDir, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -46,15 +46,14 @@ func (o *dirCache) open(root *os.Root, name string) (*cachedDir, error) {
 	return d, nil
 }
 
-// leave says that one user is done with a directory.
+// release ends one use of a directory.
 func (o *dirCache) release(d *cachedDir) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	d.users--
 }
 
-// evict closes the directory that was not used for the longest time, if there are too
-// many. mu must be held.
+// evict closes the least recently used directory if too many are unused. mu must be held.
 func (o *dirCache) evict() {
 	idle, oldest := 0, ""
 	for name, d := range o.dirs {
@@ -71,7 +70,7 @@ func (o *dirCache) evict() {
 	}
 }
 
-// close closes all of them. Nobody may use one any more.
+// close closes all directories. None may be in use.
 func (o *dirCache) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -18,8 +18,8 @@ type download struct {
 	hasher *hasher
 }
 
-// Download copies files or trees from a host. Its error is that of the first file that
-// could not be copied, with the path as it was named; or what ended the whole.
+// Download copies files or trees from a host. It returns what ended the copy, or else the error of
+// the first file that could not be copied. report may be nil; several goroutines call it.
 func (j *Job) Download(ctx context.Context, host *Host, sources []string, dest string, report func(Progress)) (Result, error) {
 	if j.opt.SCP {
 		return j.downloadSCP(ctx, host, sources, dest, report)
@@ -96,7 +96,7 @@ func (d *download) trees(ctx context.Context, sources []string) ([]*tree, error)
 	return trees, nil
 }
 
-// recordFileError notes an error about one file, which is no reason to leave out the others.
+// recordFileError records an error about one file and reports whether the copy of the others goes on.
 func (d *download) recordFileError(name string, err error) bool {
 	_, ofFile := errors.AsType[*Error](err)
 	if ofFile && d.ended() == nil {
@@ -106,16 +106,16 @@ func (d *download) recordFileError(name string, err error) bool {
 	return false
 }
 
-// maxMatches is how many names a pattern may stand for.
+// maxMatches is how many names a pattern may match.
 const maxMatches = 100_000
 
-// find returns the names that a source stands for.
+// find returns the names that a source matches.
 func (d *download) find(source string) ([]string, error) {
 	name, err := homePath(source)
 	if err != nil {
 		return nil, fileError("open", source, false, err)
 	}
-	// What is called just so goes first; "dir/." keeps its meaning.
+	// A file whose name is the pattern itself wins. A trailing "/." keeps its meaning.
 	keep := func(name string) string {
 		if strings.HasSuffix(source, "/.") || source == "." {
 			return name + "/."
@@ -141,13 +141,13 @@ func (d *download) find(source string) ([]string, error) {
 	case len(found) == 0:
 		return nil, fileError("open", source, false, errors.New("no file matches"))
 	case len(found) > maxMatches:
-		return nil, fileError("list", source, false, fmt.Errorf("it stands for more than %d names", maxMatches))
+		return nil, fileError("list", source, false, fmt.Errorf("the pattern matches more than %d names", maxMatches))
 	}
 	return found, nil
 }
 
-// list lists one source. A symbolic link at the top is followed, as scp does; those below
-// are copied as links.
+// list lists one source. Like scp, it follows a symbolic link at the top. Links below it are copied
+// as links.
 func (d *download) list(ctx context.Context, name string) (*tree, error) {
 	t := &tree{base: baseOf(name)}
 	name = path.Clean(name)
@@ -172,16 +172,15 @@ func entryOf(name, path string, info fs.FileInfo) entry {
 	return entry{name: name, path: path, mode: info.Mode(), size: info.Size(), mtime: info.ModTime()}
 }
 
-// The bounds of what a host may list: a hostile one has no end.
+// Further bounds of listings, since a hostile host lists without end.
 const (
 	maxDepth    = 200
 	maxNameSize = 4096
 )
 
-// errTooDeep is why a tree is given up.
 var errTooDeep = fmt.Errorf("directories are nested more than %d deep", maxDepth)
 
-// walk lists what is below the top of a tree, many directories at a time.
+// walk lists everything below the top of a tree, many directories at once.
 func (d *download) walk(ctx context.Context, t *tree) error {
 	level := []entry{t.entries[0]}
 	for depth := 0; len(level) > 0; depth++ {
@@ -237,7 +236,7 @@ func (d *download) readDir(ctx context.Context, name string) ([]fs.FileInfo, err
 	return list, d.reason(err)
 }
 
-// entriesOf makes entries of a listing. Names that could lead elsewhere are refused.
+// entriesOf turns a listing into entries. It refuses names that could lead out of the directory.
 func entriesOf(dir *entry, list []fs.FileInfo) (found []entry, refused []*Error) {
 	seen := make(map[string]bool, len(list))
 	found = make([]entry, 0, len(list))
@@ -262,8 +261,7 @@ func entriesOf(dir *entry, list []fs.FileInfo) (found []entry, refused []*Error)
 	return found, refused
 }
 
-// errBadName is why something is not copied that a host lists.
-var errBadName = errors.New("the host gives it a name that is none of a file")
+var errBadName = errors.New("the host lists it under a name that no file can have")
 
 // safeName reports whether a host may give a file this name.
 func safeName(name string) bool {
@@ -329,7 +327,7 @@ func (d *download) tree(ctx context.Context, t *tree, to *target) error {
 	return nil
 }
 
-// link makes a symbolic link. It is never followed here: what it holds is not checked.
+// link makes a symbolic link. Its target is not checked, since nothing here follows it.
 func (d *download) link(e *entry, to *target) {
 	ch := d.nextChannel()
 	var target string

@@ -13,7 +13,8 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// file copies one file. names is what else is in its directory.
+// file copies one file. siblings are the names in its local directory, where Resume looks for partial
+// files.
 func (d *download) file(ctx context.Context, e *entry, to *target, siblings []string) {
 	a, err := to.newPartialFile(e)
 	if err != nil {
@@ -47,15 +48,15 @@ func (d *download) file(ctx context.Context, e *entry, to *target, siblings []st
 	p.end(f.copy(ctx, siblings))
 }
 
-// same reports whether the file is here already: with the same size and, to the second,
-// the same time, or the same checksum.
+// same reports whether the local file is the same already: with the same size and either the same
+// time, to the second, or the same checksum.
 func (d *download) same(ctx context.Context, e *entry, to *target, existing fs.FileInfo) (bool, error) {
 	if same, sure := d.job.opt.same(e, existing); sure {
 		return same, nil
 	}
 	ours, err := digestBelow(ctx, to.root, to.name(e.name), e.size)
 	if err != nil {
-		return false, nil // it cannot be read: it is replaced
+		return false, nil // a file that cannot be read is replaced
 	}
 	theirs, err := d.hasher.digest(ctx, hashed{e.path, e.size, true})
 	return ours == theirs, err
@@ -66,12 +67,12 @@ type downloadFile struct {
 	*download
 	*progress
 	*partialFile
-	handles []*sftp.File // one for each channel that carries it
-	via     []*channel
-	hole    atomic.Bool // there is one: it may be at the end
+	handles []*sftp.File
+	via     []*channel  // the channel of each handle
+	hole    atomic.Bool // zeros were skipped, perhaps at the end
 }
 
-// copy copies the file to a temporary name and gives it its own when it is complete.
+// copy writes the file under a temporary name and renames it when it is complete.
 func (f *downloadFile) copy(ctx context.Context, siblings []string) (err error) {
 	defer func() {
 		f.closeHandles()
@@ -110,8 +111,7 @@ func (f *downloadFile) copy(ctx context.Context, siblings []string) (err error) 
 	return f.publish(f.job.opt.Preserve)
 }
 
-// claim takes over what an earlier copy of the file has left, and returns how much of it
-// is a beginning of the file.
+// claim takes over the partial file of an earlier copy, and returns how many bytes of it can be kept.
 func (f *downloadFile) claim(ctx context.Context, siblings []string) (int64, error) {
 	if !f.job.opt.Resume {
 		return 0, nil
@@ -146,20 +146,20 @@ func (f *downloadFile) claim(ctx context.Context, siblings []string) (int64, err
 		if err = f.resetMode(); err != nil {
 			return 0, err
 		}
-		return from, f.out.Truncate(from) // holes are not written: nothing else may be there
+		return from, f.out.Truncate(from) // the rest would show through holes, which are not written
 	}
 	return 0, root.Remove(f.temp.name)
 }
 
-// resetMode gives a file that an earlier copy has left the permissions of a new one:
-// those on the host may have changed since. A new one tells what they are here.
+// resetMode gives a resumed file the permissions of a new one, since those on the host may have
+// changed. A probe file shows what they are under the umask.
 func (f *downloadFile) resetMode() error {
 	name := tempName(f.name)
 	probe, err := f.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, f.entry.mode.Perm()|ownerBits)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.dir.Remove(name) }() // one that stays is empty
+	defer func() { _ = f.dir.Remove(name) }() // ignored: a probe file that stays is empty
 	defer probe.Close()
 	info, err := probe.Stat()
 	if err != nil {
@@ -187,7 +187,7 @@ func (f *downloadFile) openRemote() error {
 	return nil
 }
 
-// read fetches the blocks from an offset on, many at a time.
+// read reads the blocks from an offset on, many at once.
 func (f *downloadFile) read(ctx context.Context, from int64) error {
 	size := int64(f.job.blocks.size)
 	blocks := (f.entry.size + size - 1) / size
@@ -219,7 +219,7 @@ func (f *downloadFile) read(ctx context.Context, from int64) error {
 	return nil
 }
 
-// block fetches one block. Zeros are not written: they make holes.
+// block reads one block. Zeros are not written, which makes holes.
 func (f *downloadFile) block(ctx context.Context, i int64, ch *channel, handle *sftp.File) error {
 	select {
 	case f.inFlight <- struct{}{}:
@@ -256,21 +256,19 @@ func (f *downloadFile) block(ctx context.Context, i int64, ch *channel, handle *
 	return nil
 }
 
-// errShort is why a file is not complete.
-var errShort = errors.New("it ends before the size that the host has given")
+var errShort = errors.New("the file is shorter than the host has announced")
 
-// sizeless reports whether the size that the host gives a file is none: it has ended before
-// it, and the host stays with it. A file that has become shorter has another size now.
+// sizeless reports whether the size of a file that ended early is wrong, as it is for files in /sys:
+// the host still claims it. A file that was truncated has another size now.
 func (f *downloadFile) sizeless() bool {
 	info, err := f.via[0].fileInfo(f.handles[0].Stat)
 	return err == nil && info.Size() == f.entry.size && info.Size() <= kernelPage
 }
 
-// maxUnsized is how much is read of a file whose size is none: 0 for those in /proc, a
-// page for those in /sys.
+// maxUnsized is how many bytes are read of a file whose size is wrong, as in /proc and /sys.
 const maxUnsized = 64 << 20
 
-// readUnsized reads a file to its end.
+// readUnsized reads a file to its end, whatever its size is said to be.
 func (f *downloadFile) readUnsized(ctx context.Context) error {
 	pooled := f.job.buffers.Get().(*[]byte)
 	defer f.job.buffers.Put(pooled)
@@ -293,7 +291,7 @@ func (f *downloadFile) readUnsized(ctx context.Context) error {
 		case err != nil:
 			return fileError("read", f.entry.path, false, f.reason(err))
 		case off > maxUnsized:
-			return fileError("read", f.entry.path, false, fmt.Errorf("it does not end within %d MiB, and its size is none", maxUnsized>>20))
+			return fileError("read", f.entry.path, false, fmt.Errorf("its size is unknown, and it does not end within %d MiB", maxUnsized>>20))
 		}
 		if err := f.job.throttle(ctx, n); err != nil {
 			return err
@@ -302,6 +300,6 @@ func (f *downloadFile) readUnsized(ctx context.Context) error {
 }
 
 func (f *downloadFile) closeHandles() {
-	_ = closeAll(f.handles, f.via) // nothing was written
+	_ = closeAll(f.handles, f.via) // safe to ignore: the files were only read
 	f.handles = nil
 }

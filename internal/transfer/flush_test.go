@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// silentProgram ends well, and says nothing.
+// silentProgram exits with 0 and writes nothing.
 type silentProgram struct{ Stream }
 
 func (silentProgram) Read([]byte) (int, error) { return 0, io.EOF }
@@ -14,8 +14,8 @@ func (silentProgram) CloseWrite() error        { return nil }
 func (silentProgram) Wait() error              { return nil }
 func (silentProgram) Close() error             { return nil }
 
-// An account that is forced to SFTP starts its server for every command, which ends well:
-// that is no sync.
+// An account with a forced command runs the SFTP server for every command, which exits with 0. That
+// must not count as a sync.
 func TestFlusherForcedCommand(t *testing.T) {
 	t.Parallel()
 	host := &Host{Exec: func(context.Context, string) (Stream, error) { return silentProgram{}, nil }}

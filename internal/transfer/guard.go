@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// guard is a stream that is given up when the context ends, or when a Read, Write or Wait
-// takes too long. One goroutine at a time does any of these.
+// guard is a stream that is closed when the context ends or a Read, Write or Wait takes too long.
+// Only one goroutine at a time may call these methods.
 type guard struct {
 	Stream
 	ctx     context.Context
@@ -47,13 +47,13 @@ func (g *guard) Wait() error {
 	return g.Stream.Wait()
 }
 
-// stop ends the watch.
+// stop ends the watch over the stream.
 func (g *guard) stop() {
 	g.timer.Stop()
 	g.free()
 }
 
-// reason returns why the stream has ended: err, or what ended it here.
+// reason returns why the stream has ended: the context, the timeout, or else err.
 func (g *guard) reason(err error) error {
 	switch {
 	case g.ctx.Err() != nil:

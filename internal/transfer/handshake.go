@@ -10,36 +10,36 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// limits is what a server says about itself.
+// limits are the limits that a server announces (limits@openssh.com).
 type limits struct {
 	read, write uint64 // bytes of one request
-	handles     uint64 // open files; 0: nobody says
+	handles     uint64 // open files; 0: unknown
 }
 
 // serverDefaults are what every server takes (SFTP version 3, section 3).
 var serverDefaults = limits{read: minBlock, write: minBlock}
 
-// The packets of SFTP (draft-ietf-secsh-filexfer-02) that are spoken here: the SFTP
-// library knows no limits@openssh.com, and must be told of the sizes before it begins.
+// Packet types of SFTP (draft-ietf-secsh-filexfer-02). The SFTP library does not know
+// limits@openssh.com and needs the sizes when it starts, so the handshake is done here.
 const (
 	packetInit          = 1
 	packetVersion       = 2
 	packetExtended      = 200
 	packetExtendedReply = 201
 
-	maxGreeting = 64 << 10 // bytes of a packet in the beginning
+	maxGreeting = 64 << 10 // bytes of a packet of the handshake
 )
 
 const limitsExtension = "limits@openssh.com"
 
-// greeting is what a server has said in the beginning.
+// greeting is the result of the handshake.
 type greeting struct {
-	version   []byte // its packet, for the SFTP library
+	version   []byte // the VERSION packet, for the SFTP library
 	limits    limits
-	roundTrip time.Duration // how long it takes to answer
+	roundTrip time.Duration // 0: not measured
 }
 
-// greet begins SFTP on a stream and asks for the limits of the server.
+// greet does the handshake on a stream and asks for the server's limits.
 func greet(rw io.ReadWriter) (*greeting, error) {
 	if _, err := rw.Write([]byte{0, 0, 0, 5, packetInit, 0, 0, 0, 3}); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func greet(rw io.ReadWriter) (*greeting, error) {
 		return nil, err
 	}
 	g.roundTrip = time.Since(asked)
-	// Packet length, read length, write length, open handles; 0 is no limit.
+	// Packet length, read length, write length, open handles; 0 means no limit.
 	const head = 4 + 1 + 4
 	if reply[4] != packetExtendedReply || len(reply) < head+4*8 {
 		return g, nil
@@ -81,12 +81,11 @@ func greet(rw io.ReadWriter) (*greeting, error) {
 	return g, nil
 }
 
-// NotSFTPError means that something else than SFTP has come where the SFTP server was
-// asked for: what a start-up file of the login shell writes, or the words of an account
-// that may not log in.
+// NotSFTPError means that the SFTP subsystem sent something other than SFTP: the output of a login
+// shell's start-up file, say, or the message of an account that may not log in.
 type NotSFTPError struct {
-	output []byte // its beginning
-	exit   error  // how what said it has ended; nil: it has not, or well
+	output []byte // the beginning of it
+	exit   error  // the failure of the program that wrote it; nil: none, or it still runs
 }
 
 // Error implements [error].
@@ -99,14 +98,14 @@ func (e *NotSFTPError) Error() string {
 	if e.exit != nil {
 		return text + " (" + e.exit.Error() + ")"
 	}
-	// Such a file is read for every session: then it is the classic cause.
+	// sshd's login shell reads its start-up files for every session: the classic cause.
 	return text + " (does a start-up file of the login shell write that?)"
 }
 
-// withOutput adds to an error what the host says in the place of an answer, such as the words of an
+// withOutput adds to an error what the host wrote instead of an answer, such as the message of an
 // account that may not log in.
 func withOutput(err error, output []byte) error {
-	text := strings.TrimSpace(strings.ToValidUTF8(string(output[:min(len(output), maxSaid)]), "\uFFFD"))
+	text := strings.TrimSpace(strings.ToValidUTF8(string(output[:min(len(output), maxOutput)]), "\uFFFD"))
 	if text == "" {
 		return err
 	}
@@ -114,28 +113,28 @@ func withOutput(err error, output []byte) error {
 }
 
 const (
-	maxSaid  = 200                    // bytes of what is no SFTP that are shown
-	saidWait = 500 * time.Millisecond // for the rest of it
+	maxOutput  = 200                    // bytes of such output that are shown
+	outputWait = 500 * time.Millisecond // how long to wait for more of it
 )
 
-// readRest takes what more a host says that does not speak SFTP, and closes the stream.
+// readRest reads more of the output and closes the stream.
 func (e *NotSFTPError) readRest(stream Stream) {
-	timer := time.AfterFunc(saidWait, func() { stream.Close() })
+	timer := time.AfterFunc(outputWait, func() { stream.Close() })
 	defer timer.Stop()
-	rest := make([]byte, max(0, maxSaid-len(e.output)))
+	rest := make([]byte, max(0, maxOutput-len(e.output)))
 	n, err := io.ReadFull(stream, rest)
 	e.output = append(e.output, rest[:n]...)
-	e.output = e.output[:min(len(e.output), maxSaid)]
+	e.output = e.output[:min(len(e.output), maxOutput)]
 	if err == nil {
 		stream.Close()
 		return
 	}
-	if exit := stream.Wait(); timer.Stop() { // it has ended by itself
+	if exit := stream.Wait(); timer.Stop() { // the program ended by itself
 		e.exit = exit
 	}
 }
 
-// readPacket reads a packet, its length included. It has one byte at least.
+// readPacket reads a packet, with its length field and at least one byte.
 func readPacket(r io.Reader) ([]byte, error) {
 	packet := make([]byte, 4, 64)
 	if _, err := io.ReadFull(r, packet); err != nil {
@@ -150,7 +149,7 @@ func readPacket(r io.Reader) ([]byte, error) {
 	return packet, err
 }
 
-// announces reports whether an extension is in the list of a VERSION packet.
+// announces reports whether the list of a VERSION packet names an extension.
 func announces(list []byte, extension string) bool {
 	next := func() (text string, ok bool) {
 		if len(list) < 4 {
@@ -177,8 +176,8 @@ func announces(list []byte, extension string) bool {
 	}
 }
 
-// newClient gives a greeted stream to the SFTP library: it gets the answer that has come
-// already, and its own question is not sent.
+// newClient hands the stream to the SFTP library. The library reads the VERSION packet that has come
+// already, and its own INIT packet is dropped.
 func (g *greeting) newClient(r io.Reader, w io.WriteCloser) (*sftp.Client, error) {
 	size := int(max(g.limits.read, g.limits.write))
 	return sftp.NewClientPipe(
@@ -186,7 +185,7 @@ func (g *greeting) newClient(r io.Reader, w io.WriteCloser) (*sftp.Client, error
 		sftp.MaxPacketUnchecked(size), sftp.MaxConcurrentRequestsPerFile(8), sftp.UseFstat(true))
 }
 
-// oneShot reads a text once.
+// oneShot is a reader of a few bytes.
 type oneShot struct{ rest []byte }
 
 func (o *oneShot) Read(p []byte) (int, error) {
@@ -198,7 +197,7 @@ func (o *oneShot) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// swallow does not write the first n bytes.
+// swallow is a writer that drops the first n bytes.
 type swallow struct {
 	io.WriteCloser
 	n int

@@ -17,8 +17,7 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// machine is a host in this process: an SFTP server and a shell whose home directory is a
-// temporary one.
+// machine is a host in this process: an SFTP server and a shell, with a temporary home directory.
 type machine struct {
 	t      testing.TB
 	dir    string
@@ -28,10 +27,10 @@ type machine struct {
 	mu      sync.Mutex // protects what follows
 	streams []*wire
 	started func() // called when a command begins
-	cut     int    // bytes of the client's after which its stream ends; 0: never
+	cut     int    // bytes from the client after which its stream ends; 0: never
 }
 
-// newMachine returns a host. When the test ends, nothing of it may be at work.
+// newMachine returns a host. The test must have ended all of its programs before it ends.
 func newMachine(t testing.TB) *machine {
 	m := &machine{t: t, dir: t.TempDir()}
 	t.Cleanup(func() {
@@ -47,7 +46,7 @@ func (m *machine) host() *Host {
 	return &Host{SFTP: m.sftp, Exec: m.exec, Broken: m.broken.Load}
 }
 
-// wire is a stream to a program of a machine.
+// wire is a stream to a program on a machine.
 type wire struct {
 	net.Conn
 	m     *machine
@@ -139,15 +138,14 @@ func (m *machine) exec(_ context.Context, line string) (Stream, error) {
 	return w, nil
 }
 
-// onExec has a function called when a command begins.
+// onExec sets a function that is called when a command begins.
 func (m *machine) onExec(f func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.started = f
 }
 
-// hostile returns a host whose SFTP server, and every command, sends what it is given and
-// then is silent.
+// hostile returns a host whose SFTP server and commands all send the given bytes and then are silent.
 func hostile(t testing.TB, bytes string) *Host {
 	open := func(context.Context) (Stream, error) {
 		near, far := net.Pipe()
@@ -167,7 +165,7 @@ func newJob(t testing.TB, opt Options) *Job {
 	return j
 }
 
-// soon returns a context for what must not hang.
+// soon returns a context that ends if the test hangs.
 func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
@@ -193,7 +191,7 @@ func wantFile(t testing.TB, name, content string) {
 	}
 }
 
-// wantNoTemps checks that nothing that is not whole was left.
+// wantNoTemps checks that no partial file is left.
 func wantNoTemps(t testing.TB, dir string) {
 	t.Helper()
 	for _, name := range tempsIn(dir) {
@@ -211,7 +209,7 @@ func tempsIn(dir string) (found []string) {
 	return found
 }
 
-// pattern returns n bytes that are not the same anywhere.
+// pattern returns n bytes that do not repeat.
 func pattern(n int) string {
 	b := make([]byte, n)
 	x := uint32(1)
@@ -222,7 +220,7 @@ func pattern(n int) string {
 	return string(b)
 }
 
-// isFileError reports whether err is about a file, and says something.
+// isFileError reports whether err is about a file and has a text.
 func isFileError(err error, says string) bool {
 	_, ok := errors.AsType[*Error](err)
 	return ok && strings.Contains(err.Error(), says)

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// TestSilentServers: whatever a host says in the beginning, the wait for it has an end.
+// TestSilentServers: whatever a host sends at the beginning, waiting for more comes to an end.
 func TestSilentServers(t *testing.T) {
 	t.Parallel()
 	version := "\x00\x00\x00\x05\x02\x00\x00\x00\x03"
@@ -50,7 +50,7 @@ func TestSilentServers(t *testing.T) {
 	}
 }
 
-// endsOnly is a stream that has ended, of a program that has not.
+// endsOnly is the stream of a program that has closed its output but still runs.
 type endsOnly struct {
 	closed chan struct{}
 	once   sync.Once
@@ -66,7 +66,7 @@ func (e *endsOnly) Close() error {
 	return nil
 }
 
-// TestEndWithoutExit: the output ends, and the host never says that the program has.
+// TestEndWithoutExit: the output ends, but the host never reports the end of the program.
 func TestEndWithoutExit(t *testing.T) {
 	t.Parallel()
 	for _, opt := range []Options{{}, {SCP: true}} {
@@ -83,7 +83,7 @@ func TestEndWithoutExit(t *testing.T) {
 	}
 }
 
-// talker is a program that never stops to write.
+// talker is a program that never stops writing.
 type talker struct {
 	endsOnly
 	line string
@@ -98,7 +98,7 @@ func (k *talker) Read(p []byte) (int, error) {
 	}
 }
 
-// TestHostileChecksums: what a host writes instead of checksums is not taken for one.
+// TestHostileChecksums: output that is no checksum is not taken for one.
 func TestHostileChecksums(t *testing.T) {
 	t.Parallel()
 	content := pattern(100_000)
@@ -130,7 +130,7 @@ func TestHostileChecksums(t *testing.T) {
 	}
 }
 
-// named is what a host lists.
+// named is an entry of a host's listing.
 type named struct {
 	fs.FileInfo
 	name string
@@ -219,8 +219,8 @@ type discard struct{ io.Writer }
 
 func (discard) Close() error { return nil }
 
-// FuzzSFTP lets a host answer anything: what it says may not end the program, hang it, or
-// write outside.
+// FuzzSFTP lets a host answer anything. It must not crash or hang the program, or write outside the
+// destination.
 func FuzzSFTP(f *testing.F) {
 	version := "\x00\x00\x00\x05\x02\x00\x00\x00\x03"
 	status := func(id, code byte) string {
@@ -245,8 +245,7 @@ func FuzzSFTP(f *testing.F) {
 	})
 }
 
-// TestEndlessListing: a directory without end is given up, before it fills the memory, by
-// an upload too.
+// TestEndlessListing: reading an endless directory fails before it fills the memory, in uploads too.
 func TestEndlessListing(t *testing.T) {
 	t.Parallel()
 	var all listings
@@ -276,8 +275,8 @@ func TestEndlessListing(t *testing.T) {
 	}
 }
 
-// TestSharedListings: however many hosts list without end, one at a time takes more than
-// what all share, and each of them gets an end.
+// TestSharedListings: however many hosts list without end, only one at a time exceeds the shared
+// limits, and each of them fails in the end.
 func TestSharedListings(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -305,7 +304,7 @@ func TestSharedListings(t *testing.T) {
 		if got := most.Load(); got > sharedEntries+maxEntries {
 			t.Errorf("%d names at once", got)
 		}
-		// One that trickles keeps the others waiting for a while only.
+		// A slow host keeps the others waiting for a limited time only.
 		slow, quit := all.newListing(nil), make(chan struct{})
 		for range sharedEntries/1000 + 1 {
 			if err := slow.reserve(amount{names: 1000}); err != nil {

@@ -6,37 +6,36 @@ import (
 	"time"
 )
 
-// The bounds of what is listed. A listing is kept until what it names is copied, and the
-// SFTP library keeps a whole directory, in the words of the host, while it is listed.
+// The bounds of listings. A listing stays in memory until its files are copied, and while a directory
+// is read, the SFTP library holds all of it as the host sent it.
 const (
-	// What one host may list: a hostile one has no end.
+	// The limits of one host, since a hostile one lists without end.
 	maxEntries = 4_000_000
-	maxListed  = 256 << 20 // bytes that come while directories are listed
+	maxListed  = 256 << 20 // bytes received for directories
 
-	// What all hosts of a job may list side by side. Beyond it they take turns.
+	// What all hosts of a job may hold at once. Beyond it, they take turns.
 	sharedEntries = 400_000
 	sharedListed  = 32 << 20
 )
 
-// errTooManyNames is why a listing is given up.
 var errTooManyNames = fmt.Errorf("the host lists more than %d names, or too much for them", maxEntries)
 
-// turnLimit is how long one host may keep the others waiting: it may be slow, or mean to.
+// turnLimit is how long one host may keep the others waiting. It may be slow, or malicious.
 const turnLimit = 30 * time.Second
 
-// listings is what the listings of all hosts of a job take. When it is much, one host at a
-// time gets more, and the others wait until it is done, there is room, or turnLimit is over:
-// the memory of a job is about that of the largest listing, however many hosts there are.
+// listings accounts for the memory of all listings of a job. When the shared limits are reached, one
+// host at a time may exceed them. The others wait until it is done, memory is free, or turnLimit has
+// passed. So a job needs about as much memory as its largest listing, whatever the number of hosts.
 type listings struct {
 	mu      sync.Mutex // protects what follows, and the fields of listing
 	total   amount
-	turn    *listing // who may have more; nil: nobody yet
+	turn    *listing // the host that may exceed the limits; nil: none
 	since   time.Time
 	waiting int           // hosts that wait
-	changed chan struct{} // closed when there may be room for one that waits
+	changed chan struct{} // closed when a host that waits may try again
 }
 
-// amount is what listings take.
+// amount is the memory that listings take.
 type amount struct {
 	names int
 	bytes int64
@@ -46,7 +45,7 @@ func (a amount) plus(b amount) amount { return amount{a.names + b.names, a.bytes
 
 func (a amount) minus(b amount) amount { return amount{a.names - b.names, a.bytes - b.bytes} }
 
-// listing is what the listings of one host take.
+// listing accounts for the listings of one host.
 type listing struct {
 	parent    *listings
 	quit      <-chan struct{} // closed when the host is given up
@@ -56,12 +55,11 @@ type listing struct {
 	waiting   int  // requests of the host that wait
 }
 
-// newListing returns the place of a host, which waits until quit is closed. end must be called
-// for it.
+// newListing returns the account of a host. Closing quit ends its waits. The caller must call close.
 func (l *listings) newListing(quit <-chan struct{}) *listing { return &listing{parent: l, quit: quit} }
 
-// reserve notes that more is kept, and waits until it may be. The error is that it is too
-// much, or that the host is given up.
+// reserve adds n to what the host holds. It blocks while other hosts hold too much. It returns
+// errTooManyNames if the host exceeds its own limits, and ErrLost if quit is closed.
 func (o *listing) reserve(n amount) error {
 	l := o.parent
 	l.mu.Lock()
@@ -104,16 +102,16 @@ func (o *listing) reserve(n amount) error {
 	}
 }
 
-// release notes that something is kept no longer.
+// release subtracts n from what the host holds.
 func (o *listing) release(n amount) {
 	o.parent.mu.Lock()
 	defer o.parent.mu.Unlock()
 	o.held = o.held.minus(n)
-	o.parent.wake(n)
+	o.parent.free(n)
 }
 
-// wake gives room to those who wait. mu must be held.
-func (l *listings) wake(n amount) {
+// free subtracts n from the total and wakes the hosts that wait. mu must be held.
+func (l *listings) free(n amount) {
 	l.total = l.total.minus(n)
 	if l.waiting > 0 && l.changed != nil {
 		close(l.changed)
@@ -121,28 +119,28 @@ func (l *listings) wake(n amount) {
 	}
 }
 
-// exceeded reports whether the host lists too much.
+// exceeded reports whether the host has exceeded its limits.
 func (o *listing) exceeded() bool {
 	o.parent.mu.Lock()
 	defer o.parent.mu.Unlock()
 	return o.overLimit
 }
 
-// isWaiting reports whether what the host says has to wait: then it is not the host that is
-// silent.
+// isWaiting reports whether a request of the host waits in reserve. Such a host is not silent: its
+// data is not being read.
 func (o *listing) isWaiting() bool {
 	o.parent.mu.Lock()
 	defer o.parent.mu.Unlock()
 	return o.waiting > 0
 }
 
-// close gives up the place: nothing of the host is kept any more.
+// close releases everything that the host holds.
 func (o *listing) close() {
 	o.parent.mu.Lock()
 	defer o.parent.mu.Unlock()
 	if o.parent.turn == o {
 		o.parent.turn = nil
 	}
-	o.parent.wake(o.held)
+	o.parent.free(o.held)
 	o.held = amount{}
 }

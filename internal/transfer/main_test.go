@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestMain checks after all tests that no goroutine and no descriptor of them is left.
+// TestMain checks that the tests leave no goroutine and no open file behind.
 func TestMain(m *testing.M) {
 	before := openFiles()
 	code := m.Run()

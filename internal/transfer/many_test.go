@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestRate: all hosts together get no more than the rate, and wait no longer than they must.
+// TestRate: all hosts together reach the rate, and do not exceed it.
 func TestRate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -43,8 +43,8 @@ func TestRate(t *testing.T) {
 	})
 }
 
-// TestEveryFileEndsOnce: whatever becomes of a copy of many files, what was begun is told
-// to have ended, once, and the sums are right.
+// TestEveryFileEndsOnce: however a copy of many files ends, every file that was begun is reported as
+// ended exactly once, and the counts are right.
 func TestEveryFileEndsOnce(t *testing.T) {
 	t.Parallel()
 	const files = 300
@@ -55,8 +55,8 @@ func TestEveryFileEndsOnce(t *testing.T) {
 	os.Symlink("f0", filepath.Join(src, "link"))
 	for name, test := range map[string]struct {
 		opt    Options
-		after  int // so many have ended, the copy is cancelled; 0: never
-		cut    int // bytes
+		after  int // cancel the copy when so many files have ended; 0: never
+		cut    int // end the connection after so many bytes; 0: never
 		denied bool
 	}{
 		"whole":          {},
@@ -73,7 +73,7 @@ func TestEveryFileEndsOnce(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
 			m.cut = test.cut
-			if test.denied { // a directory stands where files are to be
+			if test.denied { // directories have the names of files
 				os.MkdirAll(filepath.Join(m.dir, "tree/0/f0/x"), 0o755)
 				write(t, filepath.Join(m.dir, "tree/1"), "a file")
 			}
@@ -118,14 +118,14 @@ func TestEveryFileEndsOnce(t *testing.T) {
 			if err == nil && published != files || published < r.Files-1 {
 				t.Errorf("%d have their names, %+v", published, r)
 			}
-			if test.cut == 0 { // where there is no connection any more, nothing can be removed
+			if test.cut == 0 { // without a connection, nothing can be removed
 				wantNoTemps(t, m.dir)
 			}
 		})
 	}
 }
 
-// BenchmarkManyHosts tells how much memory an upload to many hosts takes.
+// BenchmarkManyHosts measures the memory of an upload to many hosts.
 func BenchmarkManyHosts(b *testing.B) {
 	const hosts = 50
 	content := pattern(8 << 20)

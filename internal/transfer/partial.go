@@ -10,20 +10,19 @@ import (
 	"path/filepath"
 )
 
-// partialFile is a file that is on its way to this machine: under a temporary name until it
-// is whole.
+// partialFile is a local file that is being downloaded. It has a temporary name until it is complete.
 type partialFile struct {
 	to       *target
 	dir      *cachedDir
 	entry    *entry
-	name     string // in dir
-	existing fs.FileInfo
+	name     string      // in dir
+	existing fs.FileInfo // the file that it replaces; nil: none
 	temp     *temp
-	out      *os.File // the temporary file; nil: there is none
+	out      *os.File // the temporary file; nil: not created yet
 }
 
-// newPartialFile prepares for a file. What is there already must be one that it may replace. leave
-// must be called in the end.
+// newPartialFile prepares the download of a file, but creates nothing yet. It fails if something that
+// a file may not replace has its name. The caller must call release.
 func (t *target) newPartialFile(e *entry) (*partialFile, error) {
 	name := t.name(e.name)
 	dir, err := t.dirs.open(t.root, path.Dir(name))
@@ -42,10 +41,10 @@ func (t *target) newPartialFile(e *entry) (*partialFile, error) {
 	return f, nil
 }
 
-// leave says that nothing more is done with the file.
+// release ends the use of the file's directory.
 func (f *partialFile) release() { f.to.dirs.release(f.dir) }
 
-// create makes the temporary file, unless there is one.
+// create creates the temporary file unless it exists.
 func (f *partialFile) create() (err error) {
 	if f.out == nil {
 		f.out, err = f.dir.OpenFile(f.temp.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, f.entry.mode.Perm()|ownerBits)
@@ -53,12 +52,12 @@ func (f *partialFile) create() (err error) {
 	return f.error("create", explainPermission(err, filepath.Dir(f.to.local(f.entry.name)), f.existing))
 }
 
-// error makes an error of one about the file here.
+// error returns err as an error about the local file.
 func (f *partialFile) error(op string, err error) error {
 	return fileError(op, f.to.local(f.entry.name), true, err)
 }
 
-// digestBelow returns the digest of the beginning of a file.
+// digestBelow returns the digest of the first n bytes of a file below root.
 func digestBelow(ctx context.Context, root *os.Root, name string, n int64) (digest, error) {
 	file, err := root.Open(name)
 	if err != nil {
@@ -68,7 +67,7 @@ func digestBelow(ctx context.Context, root *os.Root, name string, n int64) (dige
 	return digestReader(ctx, file, n)
 }
 
-// verify compares the file with that on the host.
+// verify compares the checksum with the one on the host.
 func (f *partialFile) verify(ctx context.Context, h *hasher) error {
 	info, err := f.out.Stat()
 	if err == nil {
@@ -91,8 +90,8 @@ func (f *partialFile) verify(ctx context.Context, h *hasher) error {
 	return nil
 }
 
-// publish gives the file its permissions, times and name. When it gets to the disk is up to
-// the operating system here.
+// publish gives the file its permissions, times and name. It does not sync: on this machine the
+// operating system decides when data is written to disk.
 func (f *partialFile) publish(preserve bool) error {
 	if err := f.setAttributes(preserve); err != nil {
 		return f.error("set the permissions of", err)
@@ -107,8 +106,8 @@ func (f *partialFile) publish(preserve bool) error {
 	return nil
 }
 
-// setAttributes gives the file its permissions and times. What would let others act as its owner
-// is not taken from a host.
+// setAttributes sets the permissions and times. Set-user-ID and set-group-ID bits are never taken
+// from a host.
 func (f *partialFile) setAttributes(preserve bool) error {
 	if preserve {
 		if err := f.out.Chmod(f.entry.mode.Perm() | f.entry.mode&fs.ModeSticky); err != nil {
@@ -129,8 +128,8 @@ func (f *partialFile) setAttributes(preserve bool) error {
 	return nil
 }
 
-// abandon removes the temporary file if there is one, unless the copy was broken off and
-// another can go on with it.
+// abandon removes the temporary file if it still exists. If the copy was interrupted and the file is
+// large enough, it stays for Resume.
 func (f *partialFile) abandon(interrupted bool) {
 	if f.out == nil {
 		return
@@ -139,6 +138,6 @@ func (f *partialFile) abandon(interrupted bool) {
 	keep := interrupted && n >= resumable && f.out.Truncate(n) == nil
 	f.out.Close()
 	if !keep {
-		_ = f.dir.Remove(f.temp.name) // it may have its name already
+		_ = f.dir.Remove(f.temp.name) // fails if the file has its own name already
 	}
 }

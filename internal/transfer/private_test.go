@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestPrivateOnItsWay: nobody but its owner can read a private file, under its temporary
-// name neither, in both directions.
+// TestPrivateOnItsWay: only its owner can read a private file, also while it has its temporary name,
+// in both directions.
 func TestPrivateOnItsWay(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -18,13 +18,13 @@ func TestPrivateOnItsWay(t *testing.T) {
 	if err := os.Chmod(name, 0o400); err != nil {
 		t.Fatal(err)
 	}
-	// capture returns how often a temporary file was seen, and fails if others may read it.
+	// look counts the temporary files it sees, and fails if others may read one.
 	capture := func(dir string, seen *atomic.Int32) func(Progress) {
 		return func(p Progress) {
 			for _, temp := range tempsIn(dir) {
 				info, err := os.Stat(temp)
 				if err != nil {
-					continue // it has just got its name
+					continue // it has just been renamed
 				}
 				seen.Add(1)
 				if info.Mode().Perm()&0o077 != 0 {

@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// recorder is what has become of the files of one host.
+// recorder counts what happened to the files of one host and reports their progress.
 type recorder struct {
-	report func(Progress) // nil: nobody wants to know
+	report func(Progress) // nil: no reports
 
 	mu     sync.Mutex // protects what follows
 	result Result
 	first  error
 }
 
-// reportEvery is how often the progress of a file is told.
+// reportEvery is the least time between two reports about a file.
 const reportEvery = 100 * time.Millisecond
 
-// progress is how far one file is.
+// progress counts the bytes of one file.
 type progress struct {
 	*recorder
 	path       string
 	total      int64
 	done       atomic.Int64
-	lastReport atomic.Int64 // when, in nanoseconds
+	lastReport atomic.Int64 // in nanoseconds
 }
 
 func (r *recorder) begin(path string, total int64) *progress {
@@ -34,10 +34,10 @@ func (r *recorder) begin(path string, total int64) *progress {
 	return p
 }
 
-// resumed notes bytes that were there already.
+// resumed sets how many bytes existed before the copy.
 func (p *progress) resumed(n int64) { p.done.Store(n) }
 
-// carried notes n bytes that were carried over.
+// carried adds n bytes that were copied.
 func (p *progress) carried(n int) {
 	done := p.done.Add(int64(n))
 	p.mu.Lock()
@@ -52,7 +52,7 @@ func (p *progress) carried(n int) {
 	}
 }
 
-// end notes that the file has been copied, or why not.
+// end records that the file has been copied, or why not.
 func (p *progress) end(err error) {
 	p.mu.Lock()
 	if err == nil {
@@ -66,7 +66,7 @@ func (p *progress) end(err error) {
 	}
 }
 
-// fail notes a failure. mu must be held.
+// fail records a failure. mu must be held.
 func (r *recorder) fail(err error) {
 	r.result.Failed++
 	if r.first == nil {
@@ -74,7 +74,7 @@ func (r *recorder) fail(err error) {
 	}
 }
 
-// skipped notes a file that was there already.
+// skipped records a file that is up to date.
 func (r *recorder) skipped(path string, size int64) {
 	r.mu.Lock()
 	r.result.Skipped++
@@ -84,14 +84,14 @@ func (r *recorder) skipped(path string, size int64) {
 	}
 }
 
-// deleted notes something that was removed.
+// deleted records that Options.Delete removed something.
 func (r *recorder) deleted() {
 	r.mu.Lock()
 	r.result.Deleted++
 	r.mu.Unlock()
 }
 
-// failed notes something that could not be copied and was never begun.
+// failed records the failure of a file that was not begun.
 func (r *recorder) failed(path string, err error) {
 	r.mu.Lock()
 	r.fail(err)
@@ -101,21 +101,21 @@ func (r *recorder) failed(path string, err error) {
 	}
 }
 
-// listFailed notes what of a tree could not be listed.
+// listFailed records what could not be listed of a tree.
 func (r *recorder) listFailed(t *tree) {
 	for _, e := range t.failed {
 		r.failed(e.Path, e)
 	}
 }
 
-// clean reports whether nothing has gone wrong.
+// clean reports whether nothing has failed.
 func (r *recorder) clean() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.result.Failed == 0
 }
 
-// sum returns the result, and the first of what went wrong; or what has ended it all.
+// sum returns the result and what ended the copy, or else the error of the first file that failed.
 func (r *recorder) sum(ended error) (Result, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -128,7 +128,7 @@ func (r *recorder) sum(ended error) (Result, error) {
 	return r.result, r.first
 }
 
-// fileError makes an error of one about a file; nil stays nil.
+// fileError turns err into an [*Error] about a file. It keeps nil and errors that are one already.
 func fileError(op, path string, local bool, err error) error {
 	if err == nil {
 		return nil

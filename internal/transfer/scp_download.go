@@ -12,7 +12,7 @@ import (
 	"fleetssh/internal/scp"
 )
 
-// scpDownload is a copy from one host by SCP.
+// scpDownload is a copy from one host over SCP.
 type scpDownload struct {
 	*recorder
 	job     *Job
@@ -23,8 +23,8 @@ type scpDownload struct {
 	empty   []emptyFile
 }
 
-// downloadSCP copies files or trees from a host. Symbolic links are followed there: SCP
-// knows none.
+// downloadSCP copies files or trees from a host. The host follows symbolic links, since SCP cannot
+// send them.
 func (j *Job) downloadSCP(ctx context.Context, host *Host, sources []string, dest string, report func(Progress)) (Result, error) {
 	d := &scpDownload{recorder: &recorder{report: report}, job: j, host: host, hasher: &hasher{host: host, stall: j.opt.Stall}}
 	var err error
@@ -44,7 +44,7 @@ func (j *Job) downloadSCP(ctx context.Context, host *Host, sources []string, des
 	return d.sum(err)
 }
 
-// source copies what one source stands for.
+// source copies everything that one source matches.
 func (d *scpDownload) source(ctx context.Context, host *Host, source, dest string, into bool) error {
 	name, err := homePath(source)
 	if err != nil {
@@ -63,11 +63,11 @@ func (d *scpDownload) source(ctx context.Context, host *Host, source, dest strin
 	guard := guardStream(ctx, stream, d.job.opt.Stall)
 	defer guard.stop()
 	d.sink = scp.NewSink(guard, guard)
-	defer d.checkEmpty(ctx) // when the session has ended: a host may allow one only
+	defer d.checkEmpty(ctx) // after the session has ended: the host may allow a single one
 	defer stream.Close()
 	err = d.receive(ctx, source, dest, scpExpected{dir: path.Dir(name), base: base, glob: glob, into: into || glob})
 	if err == nil {
-		_ = guard.Wait() // it was told file by file; hosts that allow one session have room now
+		_ = guard.Wait() // ignored: scp has answered for each file. The wait frees the session.
 		return nil
 	}
 	if _, isFile := errors.AsType[*Error](err); isFile && d.sink.Broken() == nil {
@@ -79,8 +79,8 @@ func (d *scpDownload) source(ctx context.Context, host *Host, source, dest strin
 	return fileError("copy", source, false, exitOf(guard, err))
 }
 
-// exitOf returns how the program on the host has ended, if that is what has ended its
-// stream. One whose words make no sense is not waited for: it may never end.
+// exitOf returns how the program on the host ended, if its end broke the stream. It does not wait for
+// a program that sent nonsense, which may never end.
 func exitOf(g *guard, err error) error {
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
@@ -95,7 +95,7 @@ func exitOf(g *guard, err error) error {
 	return why
 }
 
-// scpExpected is what may come at the top: a host may send anything.
+// scpExpected is what the host may send at the top. A host can send anything, so it is checked.
 type scpExpected struct {
 	dir, base string // base is "" if the host chooses the name
 	glob      bool
@@ -111,7 +111,7 @@ func (w *scpExpected) allows(name string) bool {
 	return w.base == "" || w.base == name
 }
 
-// receive takes the records of one source.
+// receive reads the records of one source and writes their files.
 func (d *scpDownload) receive(ctx context.Context, source, dest string, want scpExpected) error {
 	var to *target
 	defer func() {
@@ -119,7 +119,7 @@ func (d *scpDownload) receive(ctx context.Context, source, dest string, want scp
 			to.close()
 		}
 	}()
-	var dirs []scpDir // that have begun
+	var dirs []scpDir // directories that have begun, the innermost last
 	tops := 0
 	for ctx.Err() == nil {
 		r, err := d.sink.Next()
@@ -129,7 +129,7 @@ func (d *scpDownload) receive(ctx context.Context, source, dest string, want scp
 		}
 		if err == io.EOF {
 			if tops == 0 && d.clean() {
-				return errors.New("the host has sent nothing")
+				return errors.New("the host sent nothing")
 			}
 			return nil
 		}
@@ -147,7 +147,7 @@ func (d *scpDownload) receive(ctx context.Context, source, dest string, want scp
 		}
 		if len(dirs) == 0 {
 			if tops++; !want.allows(r.Name) || tops > 1 && !want.glob {
-				return fileError("copy", r.Name, false, errors.New("the host sends what was not asked for"))
+				return fileError("copy", r.Name, false, errors.New("the host sent a file that was not requested"))
 			}
 			if to != nil {
 				to.close()
@@ -198,13 +198,13 @@ func (d *scpDownload) prepareDir(e *entry, to *target) (*localDir, error) {
 	return dir, fileError("create", to.local(e.name), true, err)
 }
 
-// refuse does not take what the host sends.
+// refuse records why a file of the host is refused, and tells the host.
 func (d *scpDownload) refuse(name string, why error) error {
 	d.failed(name, why)
 	return d.sink.Refuse(why.Error())
 }
 
-// file takes one file. The error is that of the stream; that of the file is noted.
+// file receives one file. It records a failure of the file and returns one of the stream.
 func (d *scpDownload) file(ctx context.Context, e *entry, to *target) error {
 	if !safeName(path.Base(e.path)) {
 		return d.refuse(e.path, fileError("copy", e.path, false, errBadName))
@@ -257,7 +257,7 @@ func (d *scpDownload) file(ctx context.Context, e *entry, to *target) error {
 	return nil
 }
 
-// partialWriter writes what comes.
+// partialWriter writes to a partial file, within the rate limit.
 type partialWriter struct {
 	ctx         context.Context
 	partialFile *partialFile

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestDirectoriesBySCP: with Preserve they get their permissions and times, though files get
-// their names in them at last.
+// TestDirectoriesBySCP: with Preserve, directories get their permissions and times although files are
+// renamed in them at the end.
 func TestDirectoriesBySCP(t *testing.T) {
 	t.Parallel()
 	src := filepath.Join(t.TempDir(), "tree")
@@ -42,7 +42,7 @@ func TestDirectoriesBySCP(t *testing.T) {
 	}
 }
 
-// FuzzSCP lets a host send anything: nothing is written outside, and nothing hangs.
+// FuzzSCP lets a host send anything. Nothing is written outside the destination, and nothing hangs.
 func FuzzSCP(f *testing.F) {
 	for _, said := range []string{
 		"D0755 0 tree\nC0644 1 f\nx\x00E\n", "E\n", "D0755 0 tree\nE\nE\n", "D0755 0 ..\nC0644 1 f\nx\x00E\n", "C0644 1 ../f\nx\x00", "\x01no\n", "\x02no\n",
@@ -71,8 +71,8 @@ func FuzzSCP(f *testing.F) {
 	})
 }
 
-// FuzzChecksums lets a host answer anything when it is asked for checksums: only what is one
-// is taken for one.
+// FuzzChecksums lets a host answer anything when it is asked for checksums. Only checksums are taken
+// for checksums.
 func FuzzChecksums(f *testing.F) {
 	f.Add([]byte(strings.Repeat("0", 64) + "\n" + strings.Repeat("f", 64) + "  -\n"))
 	f.Add([]byte("\\" + strings.Repeat("g", 64) + "\nfailed\n"))
@@ -91,7 +91,7 @@ func FuzzChecksums(f *testing.F) {
 	})
 }
 
-// finished is a program that has written something and ended well.
+// finished is a program that has written something and exited with 0.
 type finished struct {
 	endsOnly
 	out *strings.Reader

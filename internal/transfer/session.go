@@ -14,18 +14,18 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// session is SFTP with one host: one channel at first, more where they make it faster.
-// Each has a window and a server process of its own.
+// session is SFTP with one host. It begins with one channel and opens more where that is faster,
+// since each has its own window and server process.
 type session struct {
 	job       *Job
 	host      *Host
 	limits    limits
 	roundTrip time.Duration
 
-	listing *listing // what the listings of the host take
+	listing *listing // memory of the host's listings
 
-	inFlight chan struct{} // one token for each block on its way
-	files    chan struct{} // one for each file open on the host
+	inFlight chan struct{} // one token for each block in flight
+	files    chan struct{} // one token for each file open on the host
 	turn     atomic.Uint32
 	quit     chan struct{} // closed by close
 	done     chan struct{} // closed when broken is set, or by close
@@ -33,7 +33,7 @@ type session struct {
 
 	mu       sync.Mutex // protects what follows
 	channels []*channel
-	broken   error // why nothing more can be done
+	broken   error // why the session has failed; nil: it has not
 }
 
 // channel is one channel of a session.
@@ -42,22 +42,22 @@ type channel struct {
 	stream Stream
 	host   *listing
 
-	busy       atomic.Int32 // requests that wait for an answer
-	lastActive atomic.Int64 // when something came or went last, in nanoseconds
+	busy       atomic.Int32 // unanswered requests
+	lastActive atomic.Int64 // time of the last byte in or out, in nanoseconds
 
 	mu      sync.Mutex // protects what follows
 	listing int        // directories that are being listed
-	listed  int64      // bytes that have come meanwhile
+	listed  int64      // bytes received for them
 }
 
 var (
-	// ErrStalled is why a host is given up that leaves requests unanswered.
+	// ErrStalled means that the host left a request unanswered for Options.Stall.
 	ErrStalled = errors.New("no answer")
-	// ErrLost is why a copy has ended whose connection, or SFTP server, has.
+	// ErrLost means that the connection or the SFTP server ended during the copy.
 	ErrLost = errors.New("connection lost")
 )
 
-// newSession begins SFTP with a host.
+// newSession starts SFTP on a host. The caller must call close.
 func (j *Job) newSession(ctx context.Context, host *Host) (*session, error) {
 	s := &session{job: j, host: host, quit: make(chan struct{}), done: make(chan struct{})}
 	s.listing = j.listings.newListing(s.done)
@@ -75,21 +75,20 @@ func (j *Job) newSession(ctx context.Context, host *Host) (*session, error) {
 	s.inFlight = make(chan struct{}, flight)
 	handles := j.workers()
 	if most := s.limits.handles; most > 0 && most < uint64(2*handles) {
-		handles = max(1, int(most/2)) // directories are open meanwhile, too
+		handles = max(1, int(most/2)) // open directories count as well
 	}
 	s.files = make(chan struct{}, handles)
 	s.wg.Go(s.watch)
 	return s, nil
 }
 
-// open opens a channel.
+// open opens a channel and starts SFTP on it.
 func (s *session) open(ctx context.Context) (*channel, *greeting, error) {
 	stream, err := s.host.SFTP(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	// A server that says nothing is waited for as long as the context lets us, or the
-	// longest silence.
+	// A silent server has until the context ends, and no longer than the stall timeout.
 	ctx, cancel := context.WithTimeoutCause(ctx, s.job.opt.Stall, ErrStalled)
 	defer cancel()
 	free := context.AfterFunc(ctx, func() { stream.Close() })
@@ -113,7 +112,7 @@ func (s *session) open(ctx context.Context) (*channel, *greeting, error) {
 	return ch, greeting, nil
 }
 
-// startError says why SFTP has not begun.
+// startError returns why SFTP did not start. err is the error of the handshake.
 func startError(ctx context.Context, stream Stream, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -128,14 +127,14 @@ func startError(ctx context.Context, stream Stream, err error) error {
 			return context.Cause(ctx)
 		}
 		if exit != nil {
-			return fmt.Errorf("the SFTP server has ended at once: %w", exit)
+			return fmt.Errorf("the SFTP server ended at once: %w", exit)
 		}
-		return errors.New("the SFTP server has ended at once")
+		return errors.New("the SFTP server ended at once")
 	}
 	return err
 }
 
-// activityStream notes when something comes or goes.
+// activityStream records when bytes come in or go out, and counts those of listings.
 type activityStream struct {
 	Stream
 	ch *channel
@@ -150,8 +149,7 @@ func (n *activityStream) Read(p []byte) (int, error) {
 	return k, err
 }
 
-// Write writes piece by piece: over a slow line a block takes longer than a host may be
-// silent.
+// Write writes in pieces: over a slow line a whole block takes longer than the stall timeout.
 func (n *activityStream) Write(p []byte) (written int, err error) {
 	for err == nil && written < len(p) {
 		var k int
@@ -164,7 +162,7 @@ func (n *activityStream) Write(p []byte) (written int, err error) {
 
 func (ch *channel) touch() { ch.lastActive.Store(time.Now().UnixNano()) }
 
-// list makes a request that lists a directory.
+// list makes a request that lists a directory. The bytes received for it are reserved until it ends.
 func (ch *channel) list(request func() error) error {
 	ch.mu.Lock()
 	ch.listing++
@@ -172,7 +170,7 @@ func (ch *channel) list(request func() error) error {
 	defer func() {
 		ch.mu.Lock()
 		defer ch.mu.Unlock()
-		mine := ch.listed / int64(ch.listing) // about
+		mine := ch.listed / int64(ch.listing) // an estimate: requests share the channel
 		ch.listing--
 		ch.listed -= mine
 		ch.host.release(amount{bytes: mine})
@@ -180,7 +178,8 @@ func (ch *channel) list(request func() error) error {
 	return ch.do(request)
 }
 
-// countListed notes that n bytes have come, and fails if that is too much for what is listed.
+// countListed counts n received bytes while a directory is listed. It may block until other hosts
+// need less memory, and fails if the host has sent too much.
 func (ch *channel) countListed(n int) error {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
@@ -191,16 +190,15 @@ func (ch *channel) countListed(n int) error {
 	return ch.host.reserve(amount{bytes: int64(n)})
 }
 
-// do makes a request. Every request goes through it, so that one that nobody answers is
-// noticed.
+// do makes a request. Every request goes through it, so that watch sees unanswered ones.
 func (ch *channel) do(request func() error) (err error) {
 	if ch.busy.Add(1) == 1 {
 		ch.touch()
 	}
 	defer ch.busy.Add(-1)
 	defer func() {
-		// Where data has to come, the SFTP library takes an OK for an answer, and then
-		// uses what it has not got.
+		// The SFTP library accepts a status of OK where data has to come, and then panics on
+		// the missing data.
 		if recover() != nil {
 			err = errProtocol
 		}
@@ -208,10 +206,9 @@ func (ch *channel) do(request func() error) (err error) {
 	return request()
 }
 
-// errProtocol is why a host is not believed.
 var errProtocol = errors.New("the host breaks the SFTP protocol")
 
-// readAt reads all of p, or up to the end of the file: then the error is io.EOF.
+// readAt fills p, or reads up to the end of the file and returns io.EOF.
 func (ch *channel) readAt(file *sftp.File, p []byte, off int64) (n int, err error) {
 	err = ch.do(func() (err error) { n, err = file.ReadAt(p, off); return err })
 	if err == nil && n < len(p) {
@@ -220,7 +217,7 @@ func (ch *channel) readAt(file *sftp.File, p []byte, off int64) (n int, err erro
 	return n, err
 }
 
-// fileInfo makes a request that is answered with what a file is.
+// fileInfo makes a request whose answer describes a file.
 func (ch *channel) fileInfo(request func() (fs.FileInfo, error)) (info fs.FileInfo, err error) {
 	err = ch.do(func() error { info, err = request(); return err })
 	if err != nil {
@@ -239,7 +236,8 @@ func (ch *channel) close() {
 	}
 }
 
-// watch gives up a host that leaves requests unanswered.
+// watch fails the session if a request stays unanswered for the stall timeout. Waiting for our own
+// limits does not count.
 func (s *session) watch() {
 	limit := s.job.opt.Stall
 	ticker := time.NewTicker(max(limit/8, time.Millisecond))
@@ -261,7 +259,7 @@ func (s *session) watch() {
 	}
 }
 
-// fail gives up the host: all requests under way fail. The first reason counts.
+// fail ends the session and with it all requests. The first reason counts.
 func (s *session) fail(exit error) {
 	s.mu.Lock()
 	if s.broken == nil {
@@ -275,7 +273,7 @@ func (s *session) fail(exit error) {
 	}
 }
 
-// closeDone frees those who wait for other hosts. mu must be held.
+// closeDone closes done, which ends waits for other hosts. mu must be held.
 func (s *session) closeDone() {
 	select {
 	case <-s.done:
@@ -284,12 +282,12 @@ func (s *session) closeDone() {
 	}
 }
 
-// reason returns why a request has failed: err itself, or what has ended the session.
+// reason returns why a request has failed: what ended the session, or err itself.
 func (s *session) reason(err error) error {
 	if err == nil {
 		return nil
 	}
-	// A bare io.EOF is an answer of the server; a wrapped one comes from a write.
+	// A bare io.EOF is an answer of the server. A wrapped one comes from a failed write.
 	lost := errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, io.ErrClosedPipe) || err != io.EOF && errors.Is(err, io.EOF)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -302,27 +300,27 @@ func (s *session) reason(err error) error {
 	return err
 }
 
-// ended returns why nothing more can be done on the host, nil if something can.
+// ended returns why the session has failed, or nil.
 func (s *session) ended() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.broken
 }
 
-// allChannels returns the channels. The slice is not changed afterwards.
+// allChannels returns the channels. The slice is never changed.
 func (s *session) allChannels() []*channel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.channels
 }
 
-// nextChannel returns a channel, another one each time.
+// nextChannel returns the channels in turn.
 func (s *session) nextChannel() *channel {
 	channels := s.allChannels()
 	return channels[int(s.turn.Add(1))%len(channels)]
 }
 
-// channelsOf returns the channels that carry a file of a size, another one first each time.
+// channelsOf returns the channels that carry a file of this size. Each call begins with another one.
 func (s *session) channelsOf(size int64) []*channel {
 	all := s.allChannels()
 	first := int(s.turn.Add(1)) % len(all)
@@ -352,8 +350,7 @@ func closeAll(handles []*sftp.File, via []*channel) error {
 	return firstError(errs...)
 }
 
-// grow opens channels until there are n, as far as the host lets us: one that refuses
-// more has as many as it allows.
+// grow opens channels until there are n, or until the host refuses one more.
 func (s *session) grow(ctx context.Context, n int) {
 	more := min(n, s.job.maxChannels()) - len(s.allChannels())
 	each(ctx, more, more, func(int) {
@@ -373,15 +370,15 @@ func (s *session) grow(ctx context.Context, n int) {
 	})
 }
 
-// nearInFlight is how many blocks may be on their way to a host near by: more of them only
-// leave the caches of the processor.
+// nearInFlight is how many blocks may be in flight to a near host. More of them only fall out of the
+// processor's caches.
 const nearInFlight = 16
 
-// far reports whether answers take their time.
+// far reports whether a round trip takes long enough for latency to matter.
 func (s *session) far() bool { return s.roundTrip > 2*time.Millisecond }
 
-// channelsFor returns how many channels so many files and bytes are worth. Over a long
-// way one window of SSH is the limit, near by one server process.
+// channelsFor returns how many channels so many files and bytes are worth. The limit of one channel
+// is its window on a far host, and its server process on a near one.
 func (s *session) channelsFor(files int, bytes int64) int {
 	if s.far() {
 		return max(1, files/64, int(min(bytes/(4<<20), 100)))
@@ -389,7 +386,7 @@ func (s *session) channelsFor(files int, bytes int64) int {
 	return max(1, min(files/128, 4))
 }
 
-// close ends the session.
+// close ends the session and waits for its goroutines.
 func (s *session) close() {
 	close(s.quit)
 	s.mu.Lock()
@@ -397,7 +394,7 @@ func (s *session) close() {
 	s.mu.Unlock()
 	s.wg.Wait()
 	for _, ch := range s.allChannels() {
-		ch.stream.Close() // all of them, before the first is waited for
+		ch.stream.Close() // all at once: ch.close waits
 	}
 	for _, ch := range s.allChannels() {
 		ch.close()

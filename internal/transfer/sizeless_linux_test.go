@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// TestSizeless: files of the kernel arrive whole, though their size is 0 or a page.
+// TestSizeless: files of the kernel are copied completely, though their size is 0 or a page.
 func TestSizeless(t *testing.T) {
 	t.Parallel()
 	version, err := os.ReadFile("/proc/version")
@@ -34,7 +34,7 @@ func TestSizeless(t *testing.T) {
 			wantFile(t, filepath.Join(m.dir, "up"), string(want))
 			dir := t.TempDir()
 			if opt.SCP {
-				// The protocol sends the size first: what cannot be carried is refused.
+				// SCP sends the size first, so such files are refused.
 				_, err := j.Download(soon(t), m.host(), []string{name}, dir, nil)
 				if left, _ := os.ReadDir(dir); err == nil || len(left) > 0 {
 					t.Errorf("get %s by SCP: %v, %v is here", name, err, left)
@@ -57,8 +57,8 @@ func TestSizeless(t *testing.T) {
 	}
 }
 
-// TestSizelessEnds: one that does not end is refused before any host is contacted, and one
-// file more than fits too.
+// TestSizelessEnds: a file of the kernel that does not end is refused before any host is contacted,
+// and so is one that exceeds the memory for such files.
 func TestSizelessEnds(t *testing.T) {
 	t.Parallel()
 	var s snapshots
@@ -69,7 +69,7 @@ func TestSizelessEnds(t *testing.T) {
 		want string
 		fail bool
 	}{
-		{0, 7, "", false}, // the size is right: nothing is kept
+		{0, 7, "", false}, // the size is right: no snapshot
 		{0, 4096, "content", false},
 		{0, 0, "content", false},
 		{maxSnapshots - 3, 0, "", true},
@@ -82,8 +82,8 @@ func TestSizelessEnds(t *testing.T) {
 	}
 }
 
-// TestShrunkFile: a file that has become shorter while it was copied is no file of the
-// kernel: its copy is not whole.
+// TestShrunkFile: a file that is truncated during the copy is not mistaken for a file of the kernel:
+// the copy fails.
 func TestShrunkFile(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -104,8 +104,8 @@ func TestShrunkFile(t *testing.T) {
 	}
 }
 
-// TestTimesOutOfRange: what SFTP cannot carry becomes the nearest that it can, and is known
-// as the same the next time.
+// TestTimesOutOfRange: a time that SFTP cannot express becomes the nearest one that it can, and counts
+// as the same time in the next copy.
 func TestTimesOutOfRange(t *testing.T) {
 	t.Parallel()
 	src := t.TempDir()
@@ -139,8 +139,8 @@ func TestTimesOutOfRange(t *testing.T) {
 	}
 }
 
-// TestResumedPermissions: what new files may be is learned from one that is new, also if the
-// first that is copied goes on with another that has been there.
+// TestResumedPermissions: the umask is learned from a new file, also if the first file of the copy is
+// resumed.
 func TestResumedPermissions(t *testing.T) {
 	t.Parallel()
 	const size = 3 << 20
@@ -176,7 +176,7 @@ func TestResumedPermissions(t *testing.T) {
 	}
 }
 
-// TestResumedDownload: a file that is gone on with gets the permissions that a new one has.
+// TestResumedDownload: a resumed file gets the permissions of a new one.
 func TestResumedDownload(t *testing.T) {
 	t.Parallel()
 	for mode, leftover := range map[fs.FileMode]fs.FileMode{0o600: 0o644, 0o640: 0o600} {
@@ -203,10 +203,10 @@ func TestResumedDownload(t *testing.T) {
 	}
 }
 
-// TestNotSFTP: what comes in place of SFTP is shown, harmless and clipped.
+// TestNotSFTP: output that comes instead of SFTP is shown, sanitized and clipped.
 func TestNotSFTP(t *testing.T) {
 	t.Parallel()
-	// says returns a host whose server writes something and ends; if why is nil it does not.
+	// says returns a host whose server writes something and ends, or runs on if why is nil.
 	says := func(text string, exit error) *Host {
 		open := func() (Stream, error) {
 			near, far := net.Pipe()
@@ -241,7 +241,7 @@ func TestNotSFTP(t *testing.T) {
 	}{
 		{"This account is currently not available.\n", errTooMuchOutput, `the host does not speak SFTP: it says "This account is currently not available." (` + errTooMuchOutput.Error() + ")"},
 		{"\x1b[2JWelcome\x07 to us\r\n", errTooMuchOutput, `it says "\x1b[2JWelcome\a to us"`},
-		{strings.Repeat("y", 5000), errTooMuchOutput, `it says "` + strings.Repeat("y", maxSaid) + `"`},
+		{strings.Repeat("y", 5000), errTooMuchOutput, `it says "` + strings.Repeat("y", maxOutput) + `"`},
 	} {
 		j := newJob(t, Options{})
 		_, err := j.Upload(soon(t), says(test.text, test.exit), []string{write(t, filepath.Join(t.TempDir(), "f"), "x")}, "f", nil)
@@ -257,8 +257,8 @@ func TestNotSFTP(t *testing.T) {
 	}
 }
 
-// TestUnwritableFolder: where no file may be made, the folder is named, and why a file that
-// is writable itself is no help.
+// TestUnwritableFolder: if no file can be created, the error names the folder, and explains why a
+// writable file does not help.
 func TestUnwritableFolder(t *testing.T) {
 	t.Parallel()
 	for _, there := range []fs.FileInfo{nil, info(t)} {

@@ -10,25 +10,23 @@ import (
 	"time"
 )
 
-// snapshots hold local files whose size says nothing about what can be read of them, as in
-// /proc (0) and /sys (a page). What such a file holds is read once, when it is listed, and
-// every host gets that.
+// snapshots reads local files whose size is not the size of their content, as in /proc (0) and /sys
+// (a page). Such a file is read once, when it is listed, and every host gets the same content.
 type snapshots struct {
 	mu   sync.Mutex // protects what follows
-	held int
+	held int        // bytes of all snapshots
 }
 
 const (
-	// maxSnapshots is how many bytes all snapshots of a job take.
+	// maxSnapshots is how many bytes all snapshots of a job may take.
 	maxSnapshots = 64 << 20
-	// kernelPage is the largest size that the kernel gives to files which it writes when
-	// they are read.
+	// kernelPage is the largest size that the kernel claims for files that it generates.
 	kernelPage = 64 << 10
-	// snapshotWait is how long a Read may take: a file of the kernel may have no end.
+	// snapshotWait is how long reading may take: some files of the kernel never end.
 	snapshotWait = 2 * time.Second
 )
 
-// capture takes a snapshot of a file if its size is none.
+// capture takes a snapshot of a file if its size is wrong.
 func (s *snapshots) capture(e *entry, info os.FileInfo) error {
 	if !info.Mode().IsRegular() || !suspectSize(info) {
 		return nil
@@ -41,22 +39,22 @@ func (s *snapshots) capture(e *entry, info os.FileInfo) error {
 	return nil
 }
 
-// take reads a file that has a size. The result is nil if the size is right, or if the file
-// cannot be opened, which is said when it is copied.
+// read returns the content of a file, or nil if its size is right. It also returns nil if the file
+// cannot be opened: the copy reports that.
 func (s *snapshots) read(path string, size int64) ([]byte, error) {
 	file, err := openRegular(path)
 	if err != nil {
 		return nil, nil
 	}
 	defer file.Close()
-	_ = file.SetReadDeadline(time.Now().Add(snapshotWait)) // one that has no deadlines does not wait
+	_ = file.SetReadDeadline(time.Now().Add(snapshotWait)) // fails for files that never block
 	s.mu.Lock()
 	room := maxSnapshots - s.held
 	s.mu.Unlock()
 	data, err := io.ReadAll(io.LimitReader(file, int64(room)+1))
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, errors.New("reading it does not end")
+		return nil, errors.New("reading it does not come to an end")
 	case err != nil:
 		return nil, reasonOf(err)
 	case int64(len(data)) == size:
@@ -66,7 +64,7 @@ func (s *snapshots) read(path string, size int64) ([]byte, error) {
 	defer s.mu.Unlock()
 	if s.held += len(data); s.held > maxSnapshots {
 		s.held -= len(data)
-		return nil, fmt.Errorf("its size is no size, and it is more than fits into %d MiB", maxSnapshots>>20)
+		return nil, fmt.Errorf("its size is unknown, and all such files together exceed %d MiB", maxSnapshots>>20)
 	}
 	return data, nil
 }
@@ -77,7 +75,7 @@ type snapshotFile struct{ *bytes.Reader }
 // Close implements [io.Closer].
 func (snapshotFile) Close() error { return nil }
 
-// localFile is a local file that is open, or a snapshot of one.
+// localFile is an open local file, or a snapshot of one.
 type localFile interface {
 	io.ReaderAt
 	io.Closer

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// target is where a tree or file goes on this machine. Nothing is written outside root,
-// whatever names and links there are.
+// target is the local destination of a tree or file. Nothing is written outside root, whatever names
+// and links it meets.
 type target struct {
 	root *os.Root
 	dir  string // of root
@@ -17,8 +17,8 @@ type target struct {
 	dirs dirCache
 }
 
-// newTarget returns where a source goes: into dest if that is a directory, is written like
-// one, or has to take several; to dest itself otherwise.
+// newTarget returns the destination of a source. It is below dest if dest is a directory, ends with a
+// slash, or into is set, and dest itself otherwise.
 func newTarget(dest, base string, into bool) (*target, error) {
 	into = into || dest == "" || os.IsPathSeparator(dest[len(dest)-1])
 	if info, err := os.Stat(dest); err == nil && info.IsDir() {
@@ -29,7 +29,7 @@ func newTarget(dest, base string, into bool) (*target, error) {
 		dir = "."
 	}
 	if !into {
-		// A link that is named itself is followed, as scp does.
+		// Like scp, follow a symbolic link that the user has named.
 		if _, err := os.Readlink(dest); err == nil {
 			if to, err := filepath.EvalSymlinks(dest); err == nil {
 				dest = to
@@ -61,19 +61,19 @@ func (t *target) close() {
 	t.root.Close()
 }
 
-// name returns the name below root of an entry.
+// name returns the path of an entry, relative to root.
 func (t *target) name(entry string) string { return path.Join(t.top, entry) }
 
 // local returns the path of an entry, for messages.
 func (t *target) local(entry string) string { return filepath.Join(t.dir, t.top, entry) }
 
-// localDir is what was in a directory before.
+// localDir is a local directory and the names it contained before the copy.
 type localDir struct {
 	made  bool
 	names []string
 }
 
-// prepareDir makes a directory so that it can be written to, or lists it.
+// prepareDir makes a directory, or lists it if it exists.
 func (t *target) prepareDir(e *entry) (*localDir, error) {
 	name := t.name(e.name)
 	err := t.root.Mkdir(name, e.mode.Perm()|0o700)
@@ -88,7 +88,7 @@ func (t *target) prepareDir(e *entry) (*localDir, error) {
 	return &localDir{names: t.readNames(e.name)}, nil
 }
 
-// readNames returns the names in the directory of an entry: in root for the top.
+// readNames returns the names in the directory of an entry, or next to it if it is a file.
 func (t *target) readNames(entry string) []string {
 	name := t.name(entry)
 	if info, err := t.root.Lstat(name); err != nil || !info.IsDir() {
@@ -99,11 +99,11 @@ func (t *target) readNames(entry string) []string {
 		return nil
 	}
 	defer dir.Close()
-	names, _ := dir.Readdirnames(-1) // what cannot be listed is not there
+	names, _ := dir.Readdirnames(-1) // on an error, the names read so far have to do
 	return names
 }
 
-// link makes a symbolic link.
+// link makes a symbolic link. It replaces whatever has its name, except a directory.
 func (t *target) link(to, entry string) error {
 	name := t.name(entry)
 	if info, err := t.root.Lstat(name); err == nil && info.IsDir() {
@@ -120,7 +120,7 @@ func (t *target) link(to, entry string) error {
 	return err
 }
 
-// deleteExtra removes what is in the directories and not in the tree.
+// deleteExtra removes what the directories contained and the tree does not.
 func (t *target) deleteExtra(r *recorder, entries []entry, inside map[string]*localDir) {
 	wanted := make(map[string]bool, len(entries))
 	for i := range entries {
@@ -135,12 +135,12 @@ func (t *target) deleteExtra(r *recorder, entries []entry, inside map[string]*lo
 	}
 }
 
-// remove removes something with all that is in it.
+// remove removes a file or directory with its content.
 func (t *target) remove(r *recorder, entry string) {
 	name := t.name(entry)
 	info, err := t.root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return // a leftover that was taken over
+		return // a partial file that the copy has resumed
 	}
 	if err == nil && info.IsDir() {
 		for _, inner := range t.readNames(entry) {
@@ -157,7 +157,7 @@ func (t *target) remove(r *recorder, entry string) {
 	r.deleted()
 }
 
-// finishDirs gives the directories their permissions and times, the deepest first.
+// finishDirs sets the permissions and times of directories, the deepest first.
 func (t *target) finishDirs(r *recorder, entries []entry, dirs []int, inside map[string]*localDir, preserve bool) {
 	for i := len(dirs) - 1; i >= 0; i-- {
 		e := &entries[dirs[i]]

@@ -34,7 +34,7 @@ func TestTargets(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			write(t, filepath.Join(dir, "there/file"), "x")
-			// Join would clean what the test is about.
+			// Join would clean the path that is tested.
 			to, err := newTarget(dir+"/"+test.dest, test.base, test.into)
 			if err != nil {
 				t.Fatal(err)
@@ -50,8 +50,8 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// TestLinksOutOfTheTree: a link that is there already, or takes the place of a directory
-// meanwhile, is no way out.
+// TestLinksOutOfTheTree: nothing is written through a link that exists already, or that replaces a
+// directory during the copy.
 func TestLinksOutOfTheTree(t *testing.T) {
 	t.Parallel()
 	m, parent := newMachine(t), t.TempDir()
@@ -73,7 +73,7 @@ func TestLinksOutOfTheTree(t *testing.T) {
 	wantFile(t, filepath.Join(dest, "tree/good"), "from the host")
 	wantFile(t, filepath.Join(dest, "tree/file"), "from the host")
 
-	// A directory that becomes a link after it was entered.
+	// A directory that becomes a link after it was opened.
 	to, err := newTarget(dest, "tree", false)
 	if err != nil {
 		t.Fatal(err)
@@ -104,8 +104,8 @@ func TestLinksOutOfTheTree(t *testing.T) {
 	wantNoTemps(t, parent)
 }
 
-// TestDelete: what the source has not is removed from directories that were copied, links
-// themselves and not what they lead to; nothing where something went wrong.
+// TestDelete: extra files are removed from directories that were copied. Links are removed, not their
+// targets. If a file failed, nothing is removed.
 func TestDelete(t *testing.T) {
 	t.Parallel()
 	for _, way := range []string{"upload", "download"} {
@@ -128,7 +128,7 @@ func TestDelete(t *testing.T) {
 					write(t, filepath.Join(from, "clash"), "x")
 					os.Mkdir(filepath.Join(to, "clash"), 0o755)
 				}
-				if way == "upload" { // a directory of the source that is a link on the host
+				if way == "upload" { // a directory of the source is a link on the host
 					os.Mkdir(filepath.Join(from, "linked"), 0o755)
 					os.Symlink("../outside", filepath.Join(to, "linked"))
 				}
@@ -214,7 +214,7 @@ func TestBeginnings(t *testing.T) {
 	}
 }
 
-// TestChangedSource: a file that is not the one which was listed is no copy of it.
+// TestChangedSource: a file that changes after it was listed is not copied.
 func TestChangedSource(t *testing.T) {
 	t.Parallel()
 	local := write(t, filepath.Join(t.TempDir(), "f"), "one")
@@ -233,7 +233,7 @@ func TestChangedSource(t *testing.T) {
 		t.Errorf("%v", names)
 	}
 	f, err := j.blocks.open(t.Context(), &entry{path: local, size: 6, mtime: listed.entries[0].mtime})
-	if err == nil { // another listing of it is another file
+	if err == nil { // a new listing finds another file
 		f.release()
 	}
 	if info, _ := os.Stat(local); err == nil && !info.ModTime().Equal(listed.entries[0].mtime) {

@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// A file that is not whole stands under ".NAME.fleetssh-TOKEN" beside its place. The token
-// tells copies apart that are made at the same time.
+// A partial file is called ".NAME.fleetssh-TOKEN", in the directory of the file. The random token
+// separates copies that run at the same time.
 const (
 	tempInfix   = ".fleetssh-"
 	tempToken   = 8 // hexadecimal digits
 	longestName = 255 - 1 - len(tempInfix) - tempToken
 )
 
-// tempName returns a name for a file that is not whole.
+// tempName returns a new name for a partial file.
 func tempName(base string) string {
 	var token [tempToken / 2]byte
 	rand.Read(token[:]) // never fails
@@ -31,15 +31,14 @@ func tempPrefix(base string) string {
 	return "." + base[:min(len(base), longestName)] + tempInfix
 }
 
-// isTempOf reports whether a name is that of a file which was to be called base.
+// isTempOf reports whether a name is one of a partial file for base.
 func isTempOf(name, base string) bool {
 	token, ok := strings.CutPrefix(name, tempPrefix(base))
 	_, err := hex.DecodeString(token)
 	return ok && len(token) == tempToken && err == nil
 }
 
-// largestLeftover returns the largest of what earlier copies of a file have left; nil if
-// there is none, or none that is of use.
+// largestLeftover returns the largest partial file of base that has at most most bytes, or nil.
 func largestLeftover(list []fs.FileInfo, base string, most int64) fs.FileInfo {
 	var best fs.FileInfo
 	for _, info := range list {
@@ -51,13 +50,13 @@ func largestLeftover(list []fs.FileInfo, base string, most int64) fs.FileInfo {
 	return best
 }
 
-// prefixSizes returns the lengths at which what was left is compared, the longest first. A
-// connection that was cut leaves holes near the end: what was on its way then is missing.
+// prefixSizes returns the lengths at which a partial file is compared with the source, the longest
+// first. A lost connection leaves holes near the end, where blocks were in flight.
 func prefixSizes(size int64) []int64 {
 	lengths := []int64{size}
 	step := int64(1 << 20)
 	if size > 256<<20 {
-		step = maxInFlight * maxBlock // reading it all again and again takes longer
+		step = maxInFlight * maxBlock // fewer steps: each reads the whole file again
 	}
 	for ; step <= 2*maxInFlight*maxBlock && size-step > 0; step *= 2 {
 		lengths = append(lengths, size-step)
@@ -65,8 +64,7 @@ func prefixSizes(size int64) []int64 {
 	return lengths
 }
 
-// temp is a temporary file, and how much of its beginning is there: blocks arrive in
-// any order.
+// temp is a temporary file and the length of its complete prefix. Blocks are written in any order.
 type temp struct {
 	name string
 
@@ -78,30 +76,29 @@ type temp struct {
 	leftover bool // over from an earlier copy, and not compared yet
 }
 
-// take notes that the file is what an earlier copy has left, which is not lost when the
-// copy ends before it was compared.
+// setLeftover records whether the file is the partial file of an earlier copy. Such a file is kept if
+// this copy ends before it has compared it.
 func (t *temp) setLeftover(is bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.leftover = is
 }
 
-// isLeftover reports whether the file is still as an earlier copy has left it.
+// isLeftover reports whether the file is still as an earlier copy left it.
 func (t *temp) isLeftover() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.leftover
 }
 
-// start says of which size blocks are, how large the file is to be, and how much of it was
-// there before.
+// start sets the size of blocks, the size of the complete file, and how many bytes it has already.
 func (t *temp) start(size, total, bytes int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.size, t.total, t.prefix, t.ahead, t.leftover = size, total, bytes/size, make(map[int64]bool), false
 }
 
-// written notes a block.
+// written records that block number i is complete.
 func (t *temp) written(i int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -110,14 +107,14 @@ func (t *temp) written(i int64) {
 	}
 }
 
-// prefixSize returns how many bytes of the beginning are there.
+// prefixSize returns how many bytes from the beginning are complete.
 func (t *temp) prefixSize() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return min(t.prefix*t.size, t.total)
 }
 
-// temps are the temporary files that there are on one side.
+// temps are the temporary files of one host.
 type temps struct {
 	mu    sync.Mutex
 	files []*temp
@@ -152,19 +149,17 @@ func (u *upload) discard(t *temp) {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		u.temps.remove(t)
 	}
-	_ = u.reason(err) // it is noted that it is still there
+	_ = u.reason(err) // ignored: temps still has it, and cleanUp tries again
 }
 
-// resumable is how large a file must be for it to be kept when the copy is broken off: so
-// that a later one can go on with it.
+// resumable is how many bytes a partial file must have to be kept for a later copy.
 const resumable = 1 << 20
 
-// cleanUpLimit bounds what is done for the host in the end.
+// cleanUpLimit is how long cleaning up on a host may take.
 const cleanUpLimit = 5 * time.Second
 
-// cleanUp removes what is not whole, but for what a later copy can go on with. The copy
-// was broken off: what is under way on the channels may never end, so there is a new one
-// for it, if there is still a connection.
+// cleanUp removes the partial files of an interrupted copy, except those that a later copy can
+// resume. Requests on the old channels may never be answered, so it opens a new one.
 func (u *upload) cleanUp(ctx context.Context) {
 	left := u.temps.list()
 	if len(left) == 0 || u.host.Broken() {
@@ -189,20 +184,20 @@ func (u *upload) cleanUp(ctx context.Context) {
 		}
 		n := t.prefixSize()
 		if n < resumable || ch.Truncate(t.name, n) != nil {
-			_ = ch.Remove(t.name) // of what is left behind the next copy can make something
+			_ = ch.Remove(t.name) // ignored: a file that stays can be resumed
 		}
 	})
 }
 
-// dirNotWritableError is why a temporary file cannot be made.
+// dirNotWritableError means that a temporary file cannot be created.
 type dirNotWritableError struct {
 	dir      string
-	existing bool // a file that is to be replaced
+	existing bool // a file would be replaced
 	err      error
 }
 
-// explainPermission returns err, or, where a temporary file may not be made in a directory, an
-// error that says so: the file itself may well be writable.
+// explainPermission adds the directory to a permission error about a temporary file: the file that
+// it replaces may well be writable. Other errors are returned as they are.
 func explainPermission(err error, dir string, existing fs.FileInfo) error {
 	if !errors.Is(err, fs.ErrPermission) {
 		return err

@@ -1,10 +1,10 @@
-// Package transfer knows how files get from one machine to another: what of a tree is to
-// be copied, under which names it stands until it is whole, and what of it is there
-// already. It speaks SFTP and SCP over streams that its caller opens, and knows no SSH.
+// Package transfer copies files between this machine and hosts. It decides what of a tree has to be
+// copied and what exists already, and writes each file under a temporary name until it is complete.
+// It speaks SFTP and SCP over streams that its caller opens, and knows nothing of SSH.
 //
-// A local file is read once for all hosts: its blocks are shared, and kept as long as
-// there is room. What a host says is not trusted: its names and links cannot lead out of
-// the destination, and its sizes and listings are bounded.
+// A local file is read once for all hosts: its blocks are shared, and cached while there is room.
+// Hosts are not trusted: their names and links cannot lead out of the destination, and their sizes
+// and listings are bounded.
 package transfer
 
 import (
@@ -20,29 +20,29 @@ import (
 
 // Options say how to copy. The zero value copies single files with SFTP.
 type Options struct {
-	Recursive bool // directories too
-	Preserve  bool // permissions and times
-	Glob      bool // sources are patterns
-	Resume    bool // go on with what an earlier copy left
+	Recursive bool // copy directories too
+	Preserve  bool // keep permissions and times
+	Glob      bool // the sources of a download are patterns
+	Resume    bool // continue partial files of an earlier copy
 	Verify    bool // compare checksums
 	Delete    bool // remove what the source does not have
 
-	SCP   bool
-	Rate  int64         // bytes a second, of all hosts; 0: no bound
+	SCP   bool          // use SCP instead of SFTP
+	Rate  int64         // bytes per second for all hosts together; 0: unlimited
 	Files int           // local files open at once; 0: 256
-	Stall time.Duration // longest silence of a host that has been asked; 0: two minutes
+	Stall time.Duration // how long a host may leave a request unanswered; 0: two minutes
 
-	Hosts int // that are copied to or from at the same time, at most
+	Hosts int // largest number of hosts at work at once; 0: one
 }
 
-// DefaultStall is what 0 means for Options.Stall, and defaultFiles for Options.Files.
-const (
-	DefaultStall = 2 * time.Minute
-	defaultFiles = 256
-)
+// DefaultStall is the default of Options.Stall.
+const DefaultStall = 2 * time.Minute
 
-// same reports whether what is there is the file, as far as its kind, size, permissions and
-// time tell, and whether that is sure: otherwise the checksums decide.
+// defaultFiles is the default of Options.Files.
+const defaultFiles = 256
+
+// same reports whether an existing file equals e, judged by type, size, permissions and time. If sure
+// is false, the checksums have to decide.
 func (o *Options) same(e *entry, existing fs.FileInfo) (same, sure bool) {
 	if existing == nil || !existing.Mode().IsRegular() || existing.Size() != e.size || !o.Preserve && !o.Resume && !o.Verify {
 		return false, true
@@ -58,23 +58,23 @@ func (o *Options) same(e *entry, existing fs.FileInfo) (same, sure bool) {
 type Host struct {
 	// SFTP opens a channel to the SFTP server.
 	SFTP func(ctx context.Context) (Stream, error)
-	// Exec starts a command line. What Close returns says how it ended.
+	// Exec starts a command line. Wait of the stream returns how it ended.
 	Exec func(ctx context.Context, line string) (Stream, error)
 	// Broken reports whether the connection has ended.
 	Broken func() bool
 }
 
-// Stream is a channel to a program on a host. Close frees a Read or Write that waits.
+// Stream is a channel to a program on a host. Close ends a Read or Write that blocks.
 type Stream interface {
 	io.ReadWriteCloser
-	// CloseWrite says that no more will be written.
+	// CloseWrite sends end of file to the program.
 	CloseWrite() error
-	// Wait waits until the program has ended and returns nil if its exit code is zero. It
+	// Wait blocks until the program has ended and returns nil if its exit status is zero. It
 	// must be called after Read has returned an error.
 	Wait() error
 }
 
-// Progress says how far one file is.
+// Progress is how far the copy of one file is.
 type Progress struct {
 	Path    string // on the host
 	Done    int64
@@ -84,7 +84,7 @@ type Progress struct {
 	Err     error
 }
 
-// Result counts what was copied on one host.
+// Result counts the files of one host. Bytes counts what was copied, without what Resume has kept.
 type Result struct {
 	Files, Skipped, Deleted, Failed int
 	Bytes                           int64
@@ -92,7 +92,7 @@ type Result struct {
 
 // Error means that one file could not be copied.
 type Error struct {
-	Op    string // what was done with it: "open", "read", "write", ...
+	Op    string // what was attempted: "open", "read", "write", ...
 	Path  string
 	Local bool // Path is on this machine
 	Err   error
@@ -104,11 +104,12 @@ func (e *Error) Error() string { return fmt.Sprintf("%s %s: %v", e.Op, e.Path, e
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Job is a copy to or from a number of hosts: what they share.
+// Job is a copy to or from many hosts, and holds what they share. Its methods may be called
+// concurrently, except Close.
 type Job struct {
 	opt     Options
 	blocks  *blockCache
-	limiter *rate.Limiter // nil: no bound
+	limiter *rate.Limiter // nil: unlimited
 	digests digests
 	buffers sync.Pool // of *[]byte, as large as a block
 
@@ -119,7 +120,7 @@ type Job struct {
 	trees map[string]*sharedTree
 }
 
-// New returns a job. Close must be called in the end.
+// New returns a job. The caller must call Close when all copies have ended.
 func New(opt Options) *Job {
 	if opt.Files == 0 {
 		opt.Files = defaultFiles
@@ -138,21 +139,20 @@ func New(opt Options) *Job {
 	return j
 }
 
-// Close gives up what the job has kept. Nothing of it may be at work any more.
+// Close frees the memory of the job. No copy may be running.
 func (j *Job) Close() { j.blocks.close() }
 
-// The memory of a job: blocks kept for hosts that have not taken them yet, and blocks on
-// their way, of all hosts together.
+// The memory of a job, for all hosts together: cached blocks, and blocks in flight.
 const (
 	cacheBudget    = 16 << 20
 	inFlightBudget = 32 << 20
 	maxBlock       = 255 << 10 // what OpenSSH's server takes
 	minBlock       = 32 << 10  // what every server takes (SFTP, section 3)
-	maxInFlight    = 80        // blocks on their way on one host
+	maxInFlight    = 80        // blocks in flight on one host
 )
 
-// blockSize returns how many bytes of a file are carried at once: fewer where many hosts
-// have to share the memory.
+// blockSize returns how many bytes of a file are requested at once. Many hosts have to share the
+// memory, so their blocks are smaller.
 func (j *Job) blockSize() int {
 	if j.opt.Hosts > 1 {
 		return max(minBlock, min(maxBlock, inFlightBudget/2/j.opt.Hosts))
@@ -160,11 +160,11 @@ func (j *Job) blockSize() int {
 	return maxBlock
 }
 
-// inFlight returns how many blocks may be on their way on one host.
+// inFlight returns how many blocks may be in flight on one host.
 func (j *Job) inFlight() int {
 	most := min(maxInFlight, inFlightBudget/j.opt.Hosts/j.blockSize())
 	if j.opt.Rate > 0 {
-		// Half a second's worth: a host with more of them in the queue would get more.
+		// Half a second's worth: a host with more blocks in the queue would get a larger share.
 		most = int(min(int64(most), j.opt.Rate/2/int64(j.opt.Hosts*j.blockSize())))
 	}
 	return max(2, most)
@@ -173,18 +173,18 @@ func (j *Job) inFlight() int {
 // workers returns how many files of one host are copied at once.
 func (j *Job) workers() int { return max(1, min(64, j.opt.Files/j.opt.Hosts)) }
 
-// maxChannels returns how many channels one host may have. OpenSSH allows ten
-// sessions on a connection (MaxSessions): some are left to others.
+// maxChannels returns how many channels one host may have. OpenSSH allows ten sessions on a
+// connection (MaxSessions); some are left to other users of the connection.
 func (j *Job) maxChannels() int { return max(1, min(8, 64/j.opt.Hosts)) }
 
-// throttle waits until n bytes may be carried.
+// throttle blocks until the rate allows n more bytes.
 func (j *Job) throttle(ctx context.Context, n int) error {
 	if j.limiter == nil {
 		return nil
 	}
 	for n > 0 {
 		step := min(n, j.limiter.Burst())
-		// Not WaitN: that fails at once where the deadline comes first.
+		// WaitN would fail at once if the deadline came first.
 		turn := j.limiter.ReserveN(time.Now(), step)
 		timer := time.NewTimer(turn.Delay())
 		select {

@@ -11,28 +11,28 @@ import (
 	"time"
 )
 
-// entry is something that is to be copied.
+// entry is a file, directory or symbolic link of a source.
 type entry struct {
-	name  string // below the top, with slashes; "" for the top
-	path  string // where it is: here for an upload, on the host for a download
+	name  string // relative to the top, with slashes; "" for the top
+	path  string // its path, on this machine for an upload and on the host for a download
 	mode  fs.FileMode
 	size  int64
 	mtime time.Time
-	link  string // what a symbolic link holds
+	link  string // the target of a symbolic link
 
-	content []byte // of a local file whose size is no size; nil: it is read from the file
+	content []byte // a snapshot of a local file whose size is wrong; nil: read the file
 }
 
-// tree is what stands at one source: entries with directories before what is in them.
+// tree is the listing of one source. Directories come before their content.
 type tree struct {
 	base    string // the name of the top
 	entries []entry
-	failed  []*Error // what could not be listed
+	failed  []*Error // entries that could not be listed
 }
 
 func (t *tree) isDir() bool { return t.entries[0].mode.IsDir() }
 
-// files returns how many files there are, and their bytes.
+// files returns the number of files and their total size.
 func (t *tree) files() (n int, bytes int64) {
 	for i := range t.entries {
 		if e := &t.entries[i]; e.mode.IsRegular() {
@@ -43,7 +43,7 @@ func (t *tree) files() (n int, bytes int64) {
 	return n, bytes
 }
 
-// sharedTree is a local tree that is listed once for all hosts.
+// sharedTree is a local tree, listed once for all hosts.
 type sharedTree struct {
 	once sync.Once
 	tree *tree
@@ -63,14 +63,14 @@ func (j *Job) localTree(path string) (*tree, error) {
 	return shared.tree, shared.err
 }
 
-// Why something is not copied: directories are only if that is asked for.
+// Why a source is not copied.
 var (
 	errIsDir      = error(syscall.EISDIR)
 	errNotRegular = errors.New("not a regular file, directory or symbolic link")
 )
 
-// listLocal lists a local file or tree. A symbolic link at the top is followed, as scp
-// does; those below are copied as links.
+// listLocal lists a local file or tree. Like scp, it follows a symbolic link at the top. Links below
+// it are copied as links.
 func (j *Job) listLocal(path string) (*tree, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -94,7 +94,7 @@ func (j *Job) listLocal(path string) (*tree, error) {
 	return t, nil
 }
 
-// walk lists what is in a directory.
+// walk lists the content of a directory.
 func (t *tree) walk(snapshots *snapshots, dir, name string) {
 	list, err := os.ReadDir(dir)
 	if err != nil {
@@ -140,8 +140,8 @@ func joinName(dir, name string) string {
 	return dir + "/" + name
 }
 
-// baseOf returns the name that a copy of a source gets, "" if it has none: of "." and
-// "dir/." the content is copied.
+// baseOf returns the name that the copy of a source gets. It is "" for sources like "." and "dir/.",
+// whose content is copied.
 func baseOf(path string) string {
 	last := filepath.Base(path)
 	end := len(path) - 1
@@ -152,8 +152,7 @@ func baseOf(path string) string {
 	return last
 }
 
-// reasonOf strips what the operating system's library puts in front of an error: the path
-// stands beside it.
+// reasonOf strips the operation and path from an error of package os, since Error adds its own.
 func reasonOf(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err
@@ -164,7 +163,8 @@ func reasonOf(err error) error {
 	return err
 }
 
-// each calls work for n things, some at a time, until ctx ends.
+// each calls work with 0 to n-1, in at most at goroutines, until ctx ends. It returns when all calls
+// have returned.
 func each(ctx context.Context, at, n int, work func(i int)) {
 	if at = min(at, n); at <= 1 {
 		for i := 0; i < n && ctx.Err() == nil; i++ {

@@ -20,11 +20,11 @@ type upload struct {
 	temps  temps
 
 	learn sync.Once
-	umask fs.FileMode // of the host, as far as it is known: see learnUmask
+	umask fs.FileMode // of the host; 022 unless learnUmask finds another
 }
 
-// Upload copies local files or trees to a host. Its error is that of the first file that
-// could not be copied, with the path as it was named; or what ended the whole.
+// Upload copies local files or trees to a host. It returns what ended the copy, or else the error of
+// the first file that could not be copied. report may be nil; several goroutines call it.
 func (j *Job) Upload(ctx context.Context, host *Host, sources []string, dest string, report func(Progress)) (Result, error) {
 	trees, err := j.localTrees(sources)
 	if err != nil {
@@ -54,13 +54,13 @@ func (j *Job) Upload(ctx context.Context, host *Host, sources []string, dest str
 	return u.sum(err)
 }
 
-// CheckSources sees that the sources of an upload can be listed.
+// CheckSources reports whether the sources of an upload can be listed.
 func (j *Job) CheckSources(sources []string) error {
 	_, err := j.localTrees(sources)
 	return err
 }
 
-// localTrees lists the sources. Two of the same name would overwrite each other.
+// localTrees lists the sources. Two with the same name are an error: one would overwrite the other.
 func (j *Job) localTrees(sources []string) ([]*tree, error) {
 	var trees []*tree
 	names := make(map[string]string)
@@ -78,10 +78,10 @@ func (j *Job) localTrees(sources []string) ([]*tree, error) {
 	return trees, nil
 }
 
-// stopGrace is how long requests that are under way may take when the context has ended.
+// stopGrace is how long pending requests may take after the context has ended.
 const stopGrace = 500 * time.Millisecond
 
-// stopAfter frees all requests soon after ctx has ended.
+// stopAfter fails the session, and so all requests, soon after ctx has ended.
 func (s *session) stopAfter(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() {
 		timer := time.NewTimer(stopGrace)
@@ -94,8 +94,8 @@ func (s *session) stopAfter(ctx context.Context) (stop func() bool) {
 	})
 }
 
-// growFor opens the channels that the trees are worth, while something else is done. The
-// channel that it returns is closed when they are there.
+// growFor opens the channels that the trees are worth, in the background. The returned channel is
+// closed when they are open.
 func (u *upload) growFor(ctx context.Context, trees []*tree) <-chan struct{} {
 	var n int
 	var bytes int64
@@ -135,6 +135,7 @@ func (u *upload) run(ctx context.Context, trees []*tree, dest string, grown <-ch
 	return nil
 }
 
+// firstError returns the first error that is not nil.
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -144,8 +145,8 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// tops returns where each tree goes: into dest if that is a directory, is written like
-// one, or has to take several; to dest itself otherwise.
+// tops returns the destination of each tree. It is below dest if dest is a directory, ends with a
+// slash, or takes several trees, and dest itself otherwise.
 func (u *upload) tops(trees []*tree, dest string) ([]string, error) {
 	into := strings.HasSuffix(dest, "/") || len(trees) > 1 || dest == "" || dest == "~"
 	name, err := homePath(dest)
@@ -175,8 +176,8 @@ func (u *upload) tops(trees []*tree, dest string) ([]string, error) {
 	return tops, nil
 }
 
-// homePath returns a path for the SFTP server, to which one without a slash in front is
-// below the home directory.
+// homePath returns a path for the SFTP server. Servers resolve relative paths from the home
+// directory, so a leading "~/" is dropped.
 func homePath(p string) (string, error) {
 	switch {
 	case p == "" || p == "~" || p == "~/":
@@ -184,10 +185,10 @@ func homePath(p string) (string, error) {
 	case strings.HasPrefix(p, "~/"):
 		p = strings.TrimLeft(p[2:], "/")
 	case strings.HasPrefix(p, "~"):
-		return "", errors.New(`the home directories of other users are not known here (for a file that is called so, "./" goes before it)`)
+		return "", errors.New(`home directories of other users cannot be looked up (for a file of that name, write "./" before it)`)
 	}
 	if strings.IndexByte(p, 0) >= 0 {
-		return "", errors.New("holds a NUL byte")
+		return "", errors.New("the path holds a NUL byte")
 	}
 	return path.Clean(p), nil
 }
@@ -204,7 +205,7 @@ func (s *session) lstat(name string) (info fs.FileInfo, err error) {
 	return info, s.reason(err)
 }
 
-// makeParents makes a directory and those above it, as far as they are missing.
+// makeParents makes a directory and its parents if they do not exist.
 func (u *upload) makeParents(dir string) error {
 	info, err := u.stat(dir)
 	if err == nil {
@@ -225,14 +226,14 @@ func (u *upload) makeParents(dir string) error {
 	return err
 }
 
-// makeDir makes a directory, and reports whether it was not there.
+// makeDir makes a directory unless it exists. made is false if it existed.
 func (u *upload) makeDir(dir string) (made bool, err error) {
 	ch := u.nextChannel()
 	err = ch.do(func() error { return ch.Mkdir(dir) })
 	if err == nil {
 		return true, nil
 	}
-	// The answer does not tell whether it is there.
+	// The server's answer does not say whether the directory exists.
 	if info, statErr := u.stat(dir); statErr == nil {
 		if info.IsDir() {
 			return false, nil
@@ -246,7 +247,7 @@ func (u *upload) makeDir(dir string) (made bool, err error) {
 func (u *upload) single(ctx context.Context, e *entry, name string) error {
 	existing, err := u.lstat(name)
 	if err == nil && existing.Mode().Type() == fs.ModeSymlink {
-		// A link at the destination is followed, as scp does.
+		// Like scp, follow a symbolic link at the destination.
 		ch := u.nextChannel()
 		if err := ch.do(func() (err error) { name, err = ch.RealPath(name); return err }); err != nil {
 			return fileError("open", name, false, u.reason(err))
@@ -267,7 +268,7 @@ func (u *upload) single(ctx context.Context, e *entry, name string) error {
 	return nil
 }
 
-// list returns what is in a directory; nothing if it cannot be read.
+// list returns the content of a directory, or nil if it cannot be read.
 func (s *session) list(dir string) (list []fs.FileInfo) {
 	ch := s.nextChannel()
 	err := ch.list(func() (err error) { list, err = ch.ReadDir(dir); return err })
@@ -326,8 +327,8 @@ func (u *upload) tree(ctx context.Context, t *tree, top string) error {
 	return nil
 }
 
-// errNoDir is why something is not copied whose directory could not be made.
-var errNoDir = errors.New("there is no directory for it")
+// errNoDir means that the directory of an entry could not be made.
+var errNoDir = errors.New("its directory could not be made")
 
 // split returns the indexes of directories, files and links.
 func split(entries []entry) (dirs, files, links []int) {
@@ -344,7 +345,7 @@ func split(entries []entry) (dirs, files, links []int) {
 	return dirs, files, links
 }
 
-// parentName returns the directory that an entry is in.
+// parentName returns the name of an entry's directory.
 func parentName(name string) string {
 	if i := strings.LastIndexByte(name, '/'); i >= 0 {
 		return name[:i]
@@ -352,15 +353,15 @@ func parentName(name string) string {
 	return ""
 }
 
-// remoteDir is what was in a directory of the host before.
+// remoteDir is a directory of the host and what it contained before the copy.
 type remoteDir struct {
 	made     bool
 	existing map[string]fs.FileInfo
 	entries  []fs.FileInfo
 }
 
-// makeDirs makes the directories of a tree, level by level, and lists those that were
-// there. Where one cannot be made, what is in it fails.
+// makeDirs makes the directories of a tree, level by level, and lists those that exist. The result
+// lacks those that cannot be made.
 func (u *upload) makeDirs(ctx context.Context, entries []entry, dirs []int, top string) (map[string]*remoteDir, error) {
 	inside := make(map[string]*remoteDir)
 	for len(dirs) > 0 {
@@ -394,7 +395,7 @@ func (u *upload) makeDirs(ctx context.Context, entries []entry, dirs []int, top 
 	return inside, nil
 }
 
-// prepareDir makes one directory so that it can be written to, or lists it.
+// prepareDir makes a directory, or lists it if it exists. A failure is recorded and returns nil.
 func (u *upload) prepareDir(e *entry, name string) *remoteDir {
 	made, err := u.makeDir(name)
 	if err != nil {
@@ -403,10 +404,10 @@ func (u *upload) prepareDir(e *entry, name string) *remoteDir {
 	}
 	dir := &remoteDir{made: made, existing: make(map[string]fs.FileInfo)}
 	if made {
-		// Nobody may look into a private directory while it is being filled.
+		// A private directory must not be readable while it is being filled.
 		if mode := e.mode.Perm(); mode&0o077 == 0 {
 			ch := u.nextChannel()
-			_ = u.reason(ch.do(func() error { return ch.Chmod(name, mode|0o700) })) // finishDirs tries again and says so
+			_ = u.reason(ch.do(func() error { return ch.Chmod(name, mode|0o700) })) // finishDirs tries again and reports it
 		}
 		return dir
 	}
@@ -417,8 +418,8 @@ func (u *upload) prepareDir(e *entry, name string) *remoteDir {
 	return dir
 }
 
-// finishDirs gives the directories their permissions and times, the deepest first: while
-// they were being filled, they had to be writable, and their times changed.
+// finishDirs sets the permissions and times of directories, the deepest first. They had to be
+// writable while they were filled, and filling them changed their times.
 func (u *upload) finishDirs(ctx context.Context, entries []entry, dirs []int, inside map[string]*remoteDir, top string) {
 	for i := len(dirs) - 1; i >= 0 && ctx.Err() == nil; i-- {
 		e := &entries[dirs[i]]

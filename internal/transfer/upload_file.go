@@ -13,8 +13,8 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// file copies one file. there is what has its name on the host, left what else is in the
-// directory; either may be nil.
+// file copies one file. existing is the file of that name on the host, siblings the content of its
+// directory, where Resume looks for partial files. Either may be nil.
 func (u *upload) file(ctx context.Context, e *entry, name string, existing fs.FileInfo, siblings []fs.FileInfo, fl *flusher) {
 	if existing != nil && !existing.Mode().IsRegular() && existing.Mode().Type() != fs.ModeSymlink {
 		u.failed(name, fileError("replace", name, false, errors.New("there is something else: "+kindOf(existing.Mode()))))
@@ -44,7 +44,7 @@ func (u *upload) file(ctx context.Context, e *entry, name string, existing fs.Fi
 	}
 }
 
-// kindOf says what something is that is no regular file.
+// kindOf names the type of something that is not a regular file, with its article.
 func kindOf(mode fs.FileMode) string {
 	switch {
 	case mode.IsDir():
@@ -58,11 +58,11 @@ func kindOf(mode fs.FileMode) string {
 	case mode&fs.ModeSocket != 0:
 		return "a socket"
 	}
-	return "of a kind that is not known"
+	return "something of unknown type"
 }
 
-// same reports whether the file is on the host already: with the same size and, to the
-// second, the same time, or the same checksum.
+// same reports whether the host has the file already: with the same size and either the same time,
+// to the second, or the same checksum.
 func (u *upload) same(ctx context.Context, e *entry, name string, existing fs.FileInfo) (bool, error) {
 	if same, sure := u.job.opt.same(e, existing); sure {
 		return same, nil
@@ -82,15 +82,15 @@ type uploadFile struct {
 	entry    *entry
 	name     string
 	existing fs.FileInfo
-	waits    bool // for a sync with others, before it gets its name
+	waits    bool // for a common sync before it gets its name
 
 	temp    *temp
-	handles []*sftp.File // one for each channel that carries it
-	via     []*channel
+	handles []*sftp.File
+	via     []*channel // the channel of each handle
 }
 
-// copy copies the file to a temporary name and gives it its own when it is complete,
-// unless it waits for that.
+// copy writes the file under a temporary name. When it is complete, it gets its own name, unless it
+// waits for a sync first.
 func (f *uploadFile) copy(ctx context.Context, siblings []fs.FileInfo) (err error) {
 	source, err := f.job.blocks.open(ctx, f.entry)
 	if err != nil {
@@ -103,7 +103,7 @@ func (f *uploadFile) copy(ctx context.Context, siblings []fs.FileInfo) (err erro
 		return fileError("resume", f.name, false, err)
 	}
 	defer func() {
-		_ = f.closeHandles() // after a failure, which counts
+		_ = f.closeHandles() // open only after a failure, and that is what gets reported
 		if err != nil && f.ended() == nil && ctx.Err() == nil {
 			f.discard(f.temp)
 		}
@@ -112,13 +112,13 @@ func (f *uploadFile) copy(ctx context.Context, siblings []fs.FileInfo) (err erro
 		return fileError("create", f.name, false, explainPermission(err, path.Dir(f.name), f.existing))
 	}
 	if from > 0 {
-		// What is behind it may be of another file: holes are not written.
+		// The rest may be of another file, and it would show through holes, which are not written.
 		if err := f.via[0].do(func() error { return f.handles[0].Truncate(from) }); err != nil {
 			return fileError("resume", f.name, false, f.reason(err))
 		}
 	}
-	// Before anything is in it: what is private must not be read while it is on its way.
-	// Its owner may go on with it.
+	// Before any content is written, since a private file must stay private during the copy. The
+	// owner bits let a later copy resume it.
 	if mode, needed := f.mode(); needed || from > 0 {
 		if err := f.chmod(mode | ownerBits); err != nil {
 			return err
@@ -135,8 +135,7 @@ func (f *uploadFile) copy(ctx context.Context, siblings []fs.FileInfo) (err erro
 	return f.publish(ctx)
 }
 
-// claim takes over what an earlier copy of the file has left, and returns how much of it
-// is a beginning of the file.
+// claim takes over the partial file of an earlier copy, and returns how many bytes of it can be kept.
 func (f *uploadFile) claim(ctx context.Context, siblings []fs.FileInfo) (int64, error) {
 	best := largestLeftover(siblings, path.Base(f.name), f.entry.size)
 	if !f.job.opt.Resume || best == nil {
@@ -145,7 +144,7 @@ func (f *uploadFile) claim(ctx context.Context, siblings []fs.FileInfo) (int64, 
 	old := path.Join(path.Dir(f.name), best.Name())
 	ch := f.nextChannel()
 	if err := ch.do(func() error { return ch.Rename(old, f.temp.name) }); err != nil {
-		return 0, onlyFatal(f.reason(err), f.session) // somebody else has it
+		return 0, onlyFatal(f.reason(err), f.session) // another copy has taken it
 	}
 	f.temp.setLeftover(true)
 	for _, n := range prefixSizes(best.Size()) {
@@ -164,7 +163,7 @@ func (f *uploadFile) claim(ctx context.Context, siblings []fs.FileInfo) (int64, 
 	return 0, f.removeTemp()
 }
 
-// removeTemp removes what was taken over, so that the file can be begun anew.
+// removeTemp removes a partial file that does not match, so that the copy can start from the beginning.
 func (f *uploadFile) removeTemp() error {
 	ch := f.nextChannel()
 	err := f.reason(ch.do(func() error { return ch.Remove(f.temp.name) }))
@@ -174,7 +173,7 @@ func (f *uploadFile) removeTemp() error {
 	return err
 }
 
-// onlyFatal drops an error that is no reason to give up the host.
+// onlyFatal returns err if the session has failed, and nil otherwise.
 func onlyFatal(err error, s *session) error {
 	if s.ended() != nil {
 		return err
@@ -213,23 +212,22 @@ func (f *uploadFile) open(existing bool) error {
 	return nil
 }
 
-// learnUmask finds out which permissions new files get on the host. It cannot be asked,
-// but a file that was created without any in mind tells. Every file of the copy goes
-// through learn before it looks at umask, whichever of them finds out.
+// learnUmask finds the umask of the host. SFTP cannot ask for it, but the permissions of a new file
+// show it. Every file goes through f.learn before it reads umask.
 func (u *upload) learnUmask(ch *channel, created *sftp.File) {
 	info, err := ch.fileInfo(created.Stat)
 	if err != nil {
 		return
 	}
 	masked := 0o666 &^ info.Mode().Perm()
-	u.umask = masked | masked>>2&0o111 // who may not read may not execute
+	u.umask = masked | masked>>2&0o111 // x is never set on a new file: assume it goes with r
 }
 
-// probeUmask creates a file to learn from, and removes it: the one that is to be copied
-// was created by an earlier copy, which may have changed its permissions since.
+// probeUmask learns the umask from a file that it creates and removes. The file to be copied is
+// useless for that: an earlier copy created it and may have changed its permissions.
 func (f *uploadFile) probeUmask(ch *channel) {
 	probe := f.temps.add(path.Join(path.Dir(f.name), tempName(path.Base(f.name))))
-	_ = ch.do(func() error { // what cannot be learned is taken for 022
+	_ = ch.do(func() error { // ignored: the umask then stays 022
 		file, err := ch.OpenFile(probe.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 		if err != nil {
 			return err
@@ -242,7 +240,7 @@ func (f *uploadFile) probeUmask(ch *channel) {
 	}
 }
 
-// write sends the blocks from an offset on, many at a time.
+// write sends the blocks from an offset on, many at once.
 func (f *uploadFile) write(ctx context.Context, source *sourceFile, from int64) error {
 	size := int64(f.job.blocks.size)
 	first := from / size
@@ -272,7 +270,7 @@ func (f *uploadFile) write(ctx context.Context, source *sourceFile, from int64) 
 	return nil
 }
 
-// block sends one block. Holes are left out: the file's length is set in the end.
+// block sends one block. Holes are not sent: finish sets the length of the file.
 func (f *uploadFile) block(ctx context.Context, source *sourceFile, i int64, ch *channel, handle *sftp.File) (err error) {
 	select {
 	case f.inFlight <- struct{}{}:
@@ -294,8 +292,8 @@ func (f *uploadFile) block(ctx context.Context, source *sourceFile, i int64, ch 
 		f.carried(len(b.data))
 		return nil
 	}
-	// The whole block waits for its turn at once: if its pieces did, blocks would grow side
-	// by side, and none would be whole when the copy is broken off.
+	// The rate limit is taken for the whole block. If it were taken for each piece, all blocks would
+	// grow together, and an interrupted copy would have no complete one to resume from.
 	if err := f.job.throttle(ctx, len(b.data)); err != nil {
 		return err
 	}
@@ -311,7 +309,7 @@ func (f *uploadFile) block(ctx context.Context, source *sourceFile, i int64, ch 
 	return nil
 }
 
-// explain says more about a failure for which the server gives no reason.
+// explain adds a reason to a failure for which the server gives none, such as a full disk.
 func (f *uploadFile) explain(err error) error {
 	err = f.reason(err)
 	status, ok := errors.AsType[*sftp.StatusError](err)
@@ -326,13 +324,13 @@ func (f *uploadFile) explain(err error) error {
 	return statusError(status)
 }
 
-// statusError gives the text of the server alone.
+// statusError returns the server's text without the codes of the protocol.
 func statusError(e *sftp.StatusError) error {
 	return fmt.Errorf("the host refuses: %s", strings.TrimPrefix(e.FxCode().Error(), "ssh_fx_"))
 }
 
-// finish gives the temporary file its length, permissions and times, and sees that it is
-// on the disk.
+// finish sets the length, permissions and times of the temporary file and syncs it, unless it waits
+// for a common sync.
 func (f *uploadFile) finish(source *sourceFile) error {
 	handle, ch := f.handles[0], f.via[0]
 	if mode, _ := f.mode(); mode&ownerBits != ownerBits {
@@ -362,7 +360,7 @@ func (f *uploadFile) finish(source *sourceFile) error {
 	return nil
 }
 
-// ownerBits are the permissions without which a file cannot be written on.
+// ownerBits are the permissions that a later copy needs to resume a file.
 const ownerBits = 0o600
 
 func (f *uploadFile) chmod(mode fs.FileMode) error {
@@ -370,7 +368,7 @@ func (f *uploadFile) chmod(mode fs.FileMode) error {
 	return fileError("set the permissions of", f.name, false, f.reason(err))
 }
 
-// mode returns the permissions of the file, and whether they have to be set.
+// mode returns the permissions that the file is to have, and whether they have to be set.
 func (f *uploadFile) mode() (fs.FileMode, bool) {
 	mode := f.entry.mode.Perm()
 	switch {
@@ -407,11 +405,10 @@ func (f *uploadFile) publish(ctx context.Context) error {
 	return nil
 }
 
-// errChecksum is why a file was not given its name.
 var errChecksum = errors.New("the checksums differ")
 
-// keepOwner gives the file the owner of the one that it replaces, where that is another
-// and the host lets us: root that replaces a user's file does not take it away.
+// keepOwner gives the file the owner of the file that it replaces, if that differs and the account may
+// do so: when root replaces a user's file, the user keeps it.
 func (f *uploadFile) keepOwner() {
 	if f.existing == nil {
 		return
@@ -433,7 +430,7 @@ func (f *uploadFile) keepOwner() {
 	}))
 }
 
-// rename puts a file in the place of another, at once where the server can.
+// rename renames a file over another one, atomically if the server can.
 func (s *session) rename(from, to string) error {
 	ch := s.nextChannel()
 	return s.reason(ch.do(func() error {

@@ -7,8 +7,7 @@ import (
 	"path"
 )
 
-// link makes a symbolic link, in the place of what has its name unless that is a
-// directory.
+// link makes a symbolic link. It replaces whatever has its name, except a directory.
 func (u *upload) link(ctx context.Context, e *entry, name string, existing fs.FileInfo) {
 	if existing != nil && existing.IsDir() {
 		u.failed(name, fileError("replace", name, false, errors.New("there is something else: "+kindOf(existing.Mode()))))
@@ -36,7 +35,7 @@ func (u *upload) link(ctx context.Context, e *entry, name string, existing fs.Fi
 	p.end(fileError("link", name, false, err))
 }
 
-// deleteExtra removes what is in the directories of the host and not in the tree.
+// deleteExtra removes what the directories of the host contained and the tree does not.
 func (u *upload) deleteExtra(ctx context.Context, entries []entry, inside map[string]*remoteDir, top string) {
 	wanted := make(map[string]bool, len(entries))
 	for i := range entries {
@@ -54,7 +53,7 @@ func (u *upload) deleteExtra(ctx context.Context, entries []entry, inside map[st
 	}
 	for dir, was := range inside {
 		if linked(dir) {
-			continue // what a link leads to may be used by others
+			continue // never delete through a symbolic link: others may use its target
 		}
 		for _, info := range was.entries {
 			name := joinName(dir, info.Name())
@@ -68,7 +67,7 @@ func (u *upload) deleteExtra(ctx context.Context, entries []entry, inside map[st
 	}
 }
 
-// remove removes something on the host with all that is in it.
+// remove removes a file or directory of the host with its content.
 func (u *upload) remove(ctx context.Context, name string, info fs.FileInfo, depth int) {
 	ch := u.nextChannel()
 	if depth > maxDepth {
@@ -104,7 +103,7 @@ func (u *upload) remove(ctx context.Context, name string, info fs.FileInfo, dept
 		return ch.Remove(name)
 	})
 	if err = u.reason(err); err != nil {
-		if !errors.Is(err, fs.ErrNotExist) { // a leftover that was taken over
+		if !errors.Is(err, fs.ErrNotExist) { // a partial file that the copy has resumed is gone
 			u.failed(name, fileError("remove", name, false, err))
 		}
 		return
