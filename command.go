@@ -172,7 +172,7 @@ type run struct {
 	cmd     Command
 	text    *charset.Set
 	options streamOptions
-	tape    *spool.Tape // of cmd.Stdin
+	replay  *spool.ReplayBuffer // of cmd.Stdin
 }
 
 // prepare checks cmd for a number of hosts.
@@ -206,7 +206,7 @@ func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
 		return nil, err
 	}
 	if cmd.Stdin != nil && d != nil {
-		r.tape = spool.NewTape()
+		r.replay = spool.NewReplayBuffer()
 	}
 	return r, nil
 }
@@ -300,22 +300,22 @@ func (cmd *Command) wantsSudo() bool { return cmd.Sudo || cmd.User != "" }
 
 // play begins to read Command.Stdin for the hosts.
 func (r *run) play() {
-	if r.tape != nil {
+	if r.replay != nil {
 		// A Read that waits for a terminal cannot be ended from here, so nobody
 		// waits for it. Everything else ends with the commands.
-		go r.tape.Play(r.cmd.Stdin)
+		go r.replay.Fill(r.cmd.Stdin)
 	}
 }
 
 // closeAfter gives up what play took when the last of the commands has ended.
 func (r *run) closeAfter(outs []*HostOutput) {
-	if r.tape == nil {
+	if r.replay == nil {
 		return
 	}
 	go func() {
 		for _, out := range outs {
 			<-out.done
 		}
-		r.tape.Close()
+		r.replay.Close()
 	}()
 }

@@ -247,7 +247,7 @@ func (o *Output) peek(ctx context.Context) ([]byte, error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 		return nil, &TimeoutError{Host: host, Port: port, Phase: PhaseRead, After: o.wait}
 	}
-	if keep, ok := errors.AsType[*spool.KeepError](err); ok {
+	if keep, ok := errors.AsType[*spool.SpillError](err); ok {
 		return nil, &SessionError{Host: host, Port: port, Phase: PhaseOutput, Err: keep}
 	}
 	return nil, err

@@ -71,7 +71,7 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	if r.cmd.Script != nil {
 		ch.input.first = r.cmd.Script.Text
 	}
-	if r.tape == nil && !r.cmd.OpenStdin && sentinels == nil && len(ch.input.first) == 0 {
+	if r.replay == nil && !r.cmd.OpenStdin && sentinels == nil && len(ch.input.first) == 0 {
 		ch.input.leaveEmpty()
 	}
 	if r.cmd.PTY != nil {
@@ -87,8 +87,8 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	// The input is ready before the start, and held back until then: a host that does not answer
 	// may be waiting for it.
 	switch {
-	case r.tape != nil:
-		ch.input.feed(r.tape)
+	case r.replay != nil:
+		ch.input.feed(r.replay)
 	case !r.cmd.OpenStdin:
 		ch.input.Close()
 	case len(ch.input.first) > 0:

@@ -27,7 +27,7 @@ type input struct {
 	mu      sync.Mutex // protects what follows
 	pumping bool       // the goroutine that sends runs, or none is needed
 	opened  bool       // gate is closed
-	owned   bool       // a tape feeds the command, and closes the input
+	owned   bool       // a replay buffer feeds the command, and closes the input
 	over    bool       // closed is closed
 	empty   bool       // there was never to be any; its end follows the start
 	ended   sync.Once  // end
@@ -135,7 +135,7 @@ func (in *input) leaveEmpty() {
 // end tells the host that no more comes.
 func (in *input) end() { in.ended.Do(func() { in.ch.raw.CloseWrite() }) }
 
-// finish closes the input unless a tape will.
+// finish closes the input unless a replay buffer will.
 func (in *input) finish() {
 	in.mu.Lock()
 	owned := in.owned
@@ -202,8 +202,8 @@ func (in *input) begin() bool {
 	return err == nil
 }
 
-// feed sends the whole tape and then closes the input.
-func (in *input) feed(tape *spool.Tape) {
+// feed sends the whole replay buffer and then closes the input.
+func (in *input) feed(replay *spool.ReplayBuffer) {
 	in.mu.Lock()
 	in.owned, in.over = true, true // nobody else writes
 	in.ready()
@@ -219,7 +219,7 @@ func (in *input) feed(tape *spool.Tape) {
 		}
 		buf := make([]byte, inputChunk)
 		for off := int64(0); ; {
-			n, err := tape.ReadAt(in.ch.context(), buf, off)
+			n, err := replay.ReadAt(in.ch.context(), buf, off)
 			if n > 0 {
 				if _, err := in.ch.raw.Write(buf[:n]); err != nil {
 					return

@@ -110,8 +110,8 @@ func (s *eventStream) loop(ctx context.Context, yield func(Event) bool, work fun
 		close(s.left)
 		cancel()
 		wg.Wait()
-		if s.run.tape != nil {
-			s.run.tape.Close()
+		if s.run.replay != nil {
+			s.run.replay.Close()
 		}
 	}()
 	s.run.play()

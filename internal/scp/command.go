@@ -6,27 +6,29 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// Command is how the scp program is started on a host.
+// Command describes the scp program to start on a host.
 type Command struct {
-	// Path is on the host, and relative to the home directory unless it begins with a slash; "" means ".". It must not hold
-	// a NUL byte. Nothing in it means anything to the host's shell: "~" is a file of that name.
+	// Path is a path on the host, relative to the home directory unless it begins with a slash. ""
+	// means ".". It must not hold a NUL byte. It is quoted for the host's shell: "~" is a file of
+	// that name.
 	Path string
-	// Glob lets the host's shell expand the characters * ? [ ] in Path; everything else in it is still quoted. It is for
-	// [Command.From]. If nothing matches, most shells hand the pattern on, and scp says that there is no such file; zsh,
-	// csh and fish say so themselves, and start nothing.
+	// Glob lets the host's shell expand the characters * ? [ ] in Path; everything else in it is
+	// still quoted. It is used by [Command.From]. If nothing matches, most shells pass the pattern
+	// on, and scp reports that there is no such file. zsh, csh and fish report it themselves and
+	// start nothing.
 	Glob bool
-	// Recursive wants directories with all that they contain.
+	// Recursive copies directories with their content.
 	Recursive bool
 	// Preserve keeps modes and times.
 	Preserve bool
-	// Directory demands that Path is a directory. It is for [Command.To].
+	// Directory demands that Path is a directory. It is used by [Command.To].
 	Directory bool
 }
 
-// To is the line for a host that is to receive: it talks to a [Source].
+// To returns the command line for a receiving host. The program talks to a [Source].
 func (c Command) To() string { return c.line("-t") }
 
-// From is the line for a host that is to send: it talks to a [Sink].
+// From returns the command line for a sending host. The program talks to a [Sink].
 func (c Command) From() string { return c.line("-f") }
 
 func (c Command) line(direction string) string {
@@ -51,7 +53,7 @@ func (c Command) line(direction string) string {
 	return strings.Join(append(words, "--", path), " ")
 }
 
-// quoteGlob quotes a path but for the characters of patterns.
+// quoteGlob quotes a path except for the characters of patterns.
 func quoteGlob(path string) string {
 	const pattern = "*?[]"
 	var b strings.Builder

@@ -46,7 +46,7 @@ func start(t *testing.T, dir, line string) *program {
 	return p
 }
 
-// finish checks that the program has ended well, or not.
+// finish checks whether the program exited with 0.
 func (p *program) finish(t *testing.T, code int) {
 	t.Helper()
 	if p.cmd.Wait(); p.cmd.ProcessState.ExitCode() != code {
@@ -54,7 +54,7 @@ func (p *program) finish(t *testing.T, code int) {
 	}
 }
 
-// upload sends what is at local, by name, to a line of [Command.To].
+// upload sends a local file or tree to a line of [Command.To].
 func upload(t *testing.T, dir, line string, locals ...string) {
 	t.Helper()
 	p := start(t, dir, line)
@@ -100,7 +100,7 @@ func sendTree(s *Source, path string) error {
 	return s.EndDir()
 }
 
-// download writes what a line of [Command.From] sends to local, and returns the warnings.
+// download writes to local what a line of [Command.From] sends, and returns the warnings.
 func download(t *testing.T, dir, line, local string, code int) (warnings []string) {
 	t.Helper()
 	p := start(t, dir, line)
@@ -150,7 +150,7 @@ func receiveFile(s *Sink, path string, r Record) error {
 	return errors.Join(err, f.Chmod(r.Mode), f.Close(), os.Chtimes(path, time.Time{}, r.ModTime))
 }
 
-// plant makes a tree with what is difficult in it.
+// plant makes a tree of difficult cases.
 func plant(t *testing.T, root string) {
 	t.Helper()
 	random := rand.NewChaCha8([32]byte{1})
@@ -193,12 +193,12 @@ func plant(t *testing.T, root string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Directories get their times when everything is in them.
+		// Directories get their times after their content.
 		defer os.Chtimes(path, time.Time{}, time.Unix(1_000_000_000+int64(i)*86400, 0))
 	}
 }
 
-// tree lists all below root with modes, times and content.
+// tree lists everything below root with modes, times and content.
 func tree(t *testing.T, root string) string {
 	t.Helper()
 	var b strings.Builder
@@ -270,7 +270,7 @@ func TestOpenSSHOneFile(t *testing.T) {
 			t.Errorf("%q came back as %q, %v", remote, content, err)
 		}
 	}
-	// What is written to a device goes where the device wants it.
+	// The destination is a device, and scp writes to it.
 	upload(t, dir, Command{Path: "/dev/null"}.To(), local)
 }
 
@@ -288,7 +288,7 @@ func TestOpenSSHGlob(t *testing.T) {
 	for i := range names {
 		names[i] = filepath.Base(names[i])
 	}
-	// OpenSSH does not send the newline of the last one.
+	// OpenSSH sends no newline after the last message.
 	if got, want := fmt.Sprintf("%q", names), fmt.Sprintf("%q", []string{"-x.log", "a b1.log", "a b2.log", `new\^Jline.log`}); got != want {
 		t.Errorf("came: %s, want %s", got, want)
 	}
@@ -304,7 +304,7 @@ func TestOpenSSHWarnings(t *testing.T) {
 	os.Mkdir(filepath.Join(dir, "d"), 0o755)
 	os.WriteFile(filepath.Join(dir, "f"), []byte("hello"), 0o644)
 
-	// Without -r a directory is no file.
+	// Without -r, scp refuses a directory.
 	warnings := download(t, dir, Command{Path: "*", Glob: true}.From(), back, 1)
 	if len(warnings) != 1 || warnings[0] != "scp: d: not a regular file" {
 		t.Errorf("warnings %q", warnings)
@@ -313,7 +313,8 @@ func TestOpenSSHWarnings(t *testing.T) {
 		t.Errorf("%q, %v", content, err)
 	}
 
-	// A file where a directory is to be, a directory where a file is to be, and then one that can be written.
+	// A file has the name of a directory, a directory has the name of a file, and the last file can
+	// be written.
 	p := start(t, dir, Command{Recursive: true}.To())
 	s := NewSource(p.stdin, p.stdout)
 	checkWarning(t, s.Dir(Record{Name: "f", Mode: 0o755}), "scp: ./f: Not a directory")
@@ -333,19 +334,19 @@ func TestOpenSSHWarnings(t *testing.T) {
 		t.Errorf("after: %q", content)
 	}
 
-	// The disk is full, which is known only at the end.
+	// The disk is full, which scp notices only at the end.
 	p = start(t, dir, Command{Path: "/dev/full"}.To())
 	s = NewSource(p.stdin, p.stdout)
 	checkWarning(t, s.File(Record{Name: "x", Size: 100_000}, zeros{}), "scp: /dev/full: No space left on device")
 
-	// The target is no directory.
+	// The target is not a directory.
 	p = start(t, dir, Command{Path: "f", Directory: true}.To())
 	s = NewSource(p.stdin, p.stdout)
-	if err := s.Start(); !errors.As(err, new(*FatalError)) || err.Error() != "scp: f: Not a directory" {
+	if err := s.start(); !errors.As(err, new(*FatalError)) || err.Error() != "scp: f: Not a directory" {
 		t.Errorf("start: %v", err)
 	}
 
-	// What is refused does not come, and what follows does.
+	// A refused file is not sent, and the next one is.
 	p = start(t, dir, Command{Path: "?", Glob: true, Recursive: true}.From())
 	if got := story(NewSink(p.stdin, p.stdout)); got != `dir d -rwxr-xr-x, up, file f -rw-r--r-- "hello", end` {
 		t.Error(got)

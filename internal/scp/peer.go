@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// peer is the remote side, as both directions need it.
+// peer is the connection to the remote side, for both directions.
 type peer struct {
 	r    *bufio.Reader
 	w    io.Writer
@@ -15,7 +15,7 @@ type peer struct {
 	err  error  // what ended the stream
 }
 
-// fail ends the stream. What the remote side said stays what it is.
+// fail ends the stream with an error of the reader or writer.
 func (p *peer) fail(doing string, err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
@@ -24,7 +24,7 @@ func (p *peer) fail(doing string, err error) error {
 	return p.err
 }
 
-// end ends the stream with an error that needs no more words.
+// end ends the stream with an error that is returned as it is.
 func (p *peer) end(err error) error {
 	p.err = err
 	return err
@@ -40,7 +40,7 @@ func (p *peer) write(b []byte) error {
 // answer sends the status 0.
 func (p *peer) answer() error { return p.write([]byte{0}) }
 
-// warn sends the status 1 with a text, on one line and cut to what OpenSSH reads in one.
+// warn sends the status 1 with a text, on one line and cut to what OpenSSH reads as a line.
 func (p *peer) warn(text string) error {
 	const limit = 1 << 10
 	line := append(p.line[:0], 1)
@@ -55,7 +55,8 @@ func (p *peer) warn(text string) error {
 	return p.write(p.line)
 }
 
-// response reads a status: nil is 0, a *Warning is 1, everything else has ended the stream.
+// response reads a status. It returns nil for 0 and a *Warning for 1. Any other error has ended the
+// stream.
 func (p *peer) response() error {
 	status, err := p.r.ReadByte()
 	if err != nil {
@@ -69,9 +70,10 @@ func (p *peer) response() error {
 		if err != nil {
 			return err
 		}
-		return p.said(status, line)
+		return p.statusError(status, line)
 	}
-	// Not scp but what a shell says, or what somebody's profile prints. It is shown as far as it is here.
+	// This is not scp but a message of the shell, or the output of a start-up file. The error
+	// quotes what has arrived.
 	rest, _ := p.r.Peek(min(p.r.Buffered(), 64))
 	for i, c := range rest {
 		if c == '\n' {
@@ -82,16 +84,16 @@ func (p *peer) response() error {
 	return p.end(broken("%s instead of an answer", quote(append([]byte{status}, rest...))))
 }
 
-// said is what a status other than 0 means.
-func (p *peer) said(status byte, line []byte) error {
+// statusError returns the error for a status other than 0.
+func (p *peer) statusError(status byte, line []byte) error {
 	if status == 2 {
 		return p.end(&FatalError{string(line)})
 	}
 	return &Warning{string(line)}
 }
 
-// readLine reads to the next newline, which is not returned; begin is what has been read of the line. The result is valid
-// until the next call of a method.
+// readLine reads a line and returns it without its newline. begin is the part that has been read
+// already. The result is valid until the next call of a method.
 func (p *peer) readLine(begin []byte) ([]byte, error) {
 	p.line = append(p.line[:0], begin...)
 	for {

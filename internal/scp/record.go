@@ -9,33 +9,34 @@ import (
 	"time"
 )
 
-// Kind is what a record is about.
+// Kind is the kind of a record.
 type Kind int
 
 // The kinds of records.
 const (
-	File   Kind = iota // a file, whose content follows
-	Dir                // a directory begins: what follows is in it
-	EndDir             // the directory ends
+	File   Kind = iota // a file; its content follows
+	Dir                // the beginning of a directory; its content follows
+	EndDir             // the end of a directory
 )
 
-// Record is one file, or the begin or the end of a directory.
+// Record is a file, or the beginning or end of a directory.
 type Record struct {
 	Kind Kind
-	// Name has no slash in it, is neither empty, "." nor "..", and is otherwise any bytes but NUL and newline. The end of a
-	// directory has none.
+	// Name is any bytes except a slash, NUL and newline, but not empty, "." or "..". The end of a
+	// directory has no name.
 	Name string
-	// Mode is the permissions, with [fs.ModeSetuid], [fs.ModeSetgid] and [fs.ModeSticky]. Other bits are neither sent nor
-	// received.
+	// Mode has the permissions, [fs.ModeSetuid], [fs.ModeSetgid] and [fs.ModeSticky]. Other bits
+	// are neither sent nor received.
 	Mode fs.FileMode
-	// Size is the number of bytes of a file. It is what the remote side says: nothing may be allocated for it.
+	// Size is the size of a file in bytes. The remote side claims it: do not allocate memory for
+	// it.
 	Size int64
-	// ModTime and AccessTime are when the content was changed and read, to the microsecond. A zero ModTime means that
-	// nothing is said about times. A zero AccessTime is sent as ModTime; what is before 1970 is sent as 1970.
+	// ModTime and AccessTime have a resolution of a microsecond. If ModTime is zero, no times are
+	// sent. A zero AccessTime is sent as ModTime, and times before 1970 are sent as 1970.
 	ModTime, AccessTime time.Time
 }
 
-// checkName returns why a name cannot stand in a record, or nil.
+// checkName returns why a record cannot have this name, or nil.
 func checkName(name string) error {
 	why := ""
 	switch {
@@ -109,7 +110,7 @@ func (r *Record) parse(line []byte) error {
 	if !ok {
 		return broken("incomplete record %s", quote(line))
 	}
-	// Exactly four octal digits, as OpenSSH wants.
+	// OpenSSH demands exactly four octal digits.
 	n, err := strconv.ParseUint(string(mode), 8, 12)
 	if err != nil || len(mode) != 4 {
 		return broken("bad mode in %s", quote(line))
@@ -143,13 +144,13 @@ func (r *Record) parseTimes(line []byte) error {
 	return nil
 }
 
-// number reads a decimal number of digits only that fits into an int64.
+// number reads a decimal number without a sign that fits into an int64.
 func number(digits []byte) (int64, bool) {
 	n, err := strconv.ParseUint(string(digits), 10, 63)
 	return int64(n), err == nil
 }
 
-// quote shows what the remote side wrote, in at most about 200 characters.
+// quote quotes text of the remote side, in at most about 200 characters.
 func quote(text []byte) string {
 	const limit = 64
 	if len(text) > limit {
@@ -158,7 +159,7 @@ func quote(text []byte) string {
 	return fmt.Sprintf("%q", text)
 }
 
-// special are the bits of a mode that are not permissions, in POSIX and in Go.
+// special maps the mode bits that are no permissions from POSIX to Go.
 var special = [3]struct {
 	posix uint32
 	mode  fs.FileMode

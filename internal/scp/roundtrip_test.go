@@ -12,13 +12,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// sent is one record with its content, as it is sent and as it arrives.
+// sent is one record with its content, as it was sent or received.
 type sent struct {
 	record  Record
 	content string
 }
 
-// anything draws a sequence of records: files, and directories that end.
+// anything returns a random sequence of records: files and complete directories.
 func anything(t *rapid.T) []sent {
 	name := rapid.StringOfN(rapid.Rune(), 1, 30, 200).Filter(func(s string) bool { return checkName(s) == nil })
 	var all []sent
@@ -57,7 +57,7 @@ func anything(t *rapid.T) []sent {
 	return all
 }
 
-// TestRoundTrip sends anything over pipes without a buffer, where each side waits for the other.
+// TestRoundTrip sends random records over unbuffered pipes, where each side waits for the other.
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -94,8 +94,8 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func send(s *Source, all []sent) error {
-	// Even if there is nothing to send, the sink begins.
-	err := s.Start()
+	// The sink sends the first status, even if there is nothing to receive.
+	err := s.start()
 	for _, one := range all {
 		if err != nil {
 			return err

@@ -7,22 +7,23 @@ import (
 	"io"
 )
 
-// Sink gets files from a remote "scp -f".
+// Sink receives files from a remote "scp -f".
 //
-// [Sink.Next] returns one record after the other. The content of a file is read by [Sink.Read] or [Sink.WriteTo], which
-// also tell the remote side to send it. What is not wanted, or could not be written, is answered by [Sink.Refuse] before
-// the next Next; anything else by Next itself.
+// [Sink.Next] returns one record after the other. [Sink.Read] and [Sink.WriteTo] tell the remote
+// side to send the content of a file, and read it. If the caller does not want a record, or cannot
+// write it, it calls [Sink.Refuse] before the next Next. Otherwise Next answers the record.
 //
-// A remote side may be hostile: it may send what was not asked for, without end. Names are checked, lines and nesting
-// bounded, and nothing is allocated for what it claims; how much is taken, and whether a name is one that was asked for,
-// is up to the caller. Methods must not be called at the same time. As with a [Source], silence is ended by closing.
+// The remote side may be hostile and send files that were not requested, without end. The Sink
+// checks names, bounds lines and nesting, and allocates nothing for what the remote side claims.
+// The caller has to bound how much it accepts, and to check that a name was requested. Methods must
+// not be called concurrently. As with a [Source], closing the reader and the writer ends a wait.
 type Sink struct {
 	peer
 	begun  bool
 	state  state
 	depth  int
 	left   int64  // bytes of content that have not been read
-	status error  // what the remote side said behind the content; nil is well
+	status error  // what the remote side sent after the content; nil: success
 	block  []byte // for WriteTo
 }
 
@@ -32,9 +33,9 @@ type state int
 const (
 	idle     state = iota // nothing: it sends the next record
 	offered               // an answer to the record of a file
-	flowing               // that the content is read; it is being sent
-	complete              // an answer to the file, which was read
-	entering              // an answer to the begin of a directory
+	streaming               // nothing: it sends content
+	complete              // an answer to the content, which was read
+	entering              // an answer to the beginning of a directory
 	leaving               // an answer to its end
 )
 
@@ -43,21 +44,21 @@ func NewSink(w io.Writer, r io.Reader) *Sink {
 	return &Sink{peer: peer{r: bufio.NewReaderSize(r, chunk), w: w}}
 }
 
-// Broken is the error that ended the stream, or nil. It is [io.EOF] after a proper end.
+// Broken returns the error that ended the stream, or nil. It is [io.EOF] after a regular end.
 func (s *Sink) Broken() error { return s.err }
 
-// Next answers the last record and returns the next one. A file that nobody began to read is refused; what was not read
-// of one is read and thrown away, and the remote side gets word of it.
+// Next answers the last record and returns the next one. It refuses a file whose content was not
+// read at all. If only a part was read, it discards the rest and tells the remote side.
 //
-// The error is a [*Warning] if there was something that the remote side could not send; the next call goes on. It is
-// [io.EOF] at the end, which may be the first thing to come. Every other error has ended the stream.
+// The error is a [*Warning] if the remote side could not send something; the next call goes on. It
+// is [io.EOF] at the end, even if there was no record. Every other error has ended the stream.
 func (s *Sink) Next() (Record, error) {
-	if err := s.settle(); err != nil {
+	if err := s.answerLast(); err != nil {
 		return Record{}, err
 	}
 	var r Record
 	for {
-		line, err := s.control(r.ModTime.IsZero())
+		line, err := s.controlLine(r.ModTime.IsZero())
 		if err != nil {
 			return Record{}, err
 		}
@@ -97,8 +98,8 @@ func (s *Sink) Next() (Record, error) {
 	return r, nil
 }
 
-// settle answers the last record, or tells the remote side to begin.
-func (s *Sink) settle() error {
+// answerLast answers the last record, or tells the remote side to begin.
+func (s *Sink) answerLast() error {
 	switch {
 	case s.err != nil:
 		return s.err
@@ -109,7 +110,7 @@ func (s *Sink) settle() error {
 	switch s.state {
 	case offered:
 		return s.Refuse("not wanted")
-	case flowing:
+	case streaming:
 		return s.Refuse("not wanted as a whole")
 	case entering:
 		s.depth++
@@ -122,9 +123,9 @@ func (s *Sink) settle() error {
 	return s.answer()
 }
 
-// control reads a line that is a record or times, and not empty. It may be the end only if mayEnd and outside of every
-// directory.
-func (s *Sink) control(mayEnd bool) ([]byte, error) {
+// controlLine reads the line of a record or of times; it is not empty. The stream may end here only
+// if mayEnd is set and no directory is open.
+func (s *Sink) controlLine(mayEnd bool) ([]byte, error) {
 	first, err := s.r.ReadByte()
 	if errors.Is(err, io.EOF) && mayEnd && s.depth == 0 {
 		return nil, s.end(io.EOF)
@@ -138,20 +139,20 @@ func (s *Sink) control(mayEnd bool) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		return nil, s.said(first, line)
+		return nil, s.statusError(first, line)
 	case '\n':
 		return nil, s.end(broken("an empty line instead of a record"))
 	case 'T', 'C', 'D', 'E':
 		return s.readLine([]byte{first})
 	}
-	// A line that is no record need not end.
+	// This is no line of the protocol, so do not wait for its end.
 	rest, _ := s.r.Peek(min(s.r.Buffered(), 64))
 	return nil, s.end(broken("%s instead of a record", quote(append([]byte{first}, rest...))))
 }
 
-// Read reads the content of the file that Next returned. At its end, after as many bytes as the record said, it returns
-// [io.EOF], or a [*Warning] if the remote side says that the content is not what the file holds, which it does when it
-// could not read it: it has filled it with zeros.
+// Read reads the content of the file that Next returned, as many bytes as the record announced.
+// Then it returns [io.EOF], or a [*Warning] if the remote side reports that it could not read the
+// file and has sent zeros instead.
 func (s *Sink) Read(p []byte) (int, error) {
 	if err := s.accept(); err != nil {
 		return 0, err
@@ -167,8 +168,9 @@ func (s *Sink) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo writes the rest of the content of the file that Next returned. Errors are those of [Sink.Read], nil at the end,
-// or those of w, after which there is [Sink.Refuse].
+// WriteTo writes the rest of the content of the file that Next returned to w. It returns nil at the
+// end, an error of [Sink.Read], or an error of w. After an error of w, the caller should call
+// [Sink.Refuse].
 func (s *Sink) WriteTo(w io.Writer) (int64, error) {
 	if s.block == nil {
 		s.block = make([]byte, chunk)
@@ -195,23 +197,23 @@ func (s *Sink) WriteTo(w io.Writer) (int64, error) {
 	}
 }
 
-// accept lets the remote side send the content, if it does not do so yet.
+// accept tells the remote side to send the content, unless it does so already.
 func (s *Sink) accept() error {
 	switch s.state {
-	case offered, flowing, complete:
+	case offered, streaming, complete:
 	default:
 		return errors.New("read content: no file is being received")
 	}
 	if s.err == nil && s.state == offered {
-		s.state = flowing
+		s.state = streaming
 		return s.answer()
 	}
 	return s.err
 }
 
-// finish reads what the remote side says behind the content, once, and returns it, or io.EOF if all is well.
+// finish reads the status after the content, once, and returns it, or io.EOF for success.
 func (s *Sink) finish() error {
-	if s.state == flowing {
+	if s.state == streaming {
 		s.status = s.response()
 		if s.err != nil {
 			return s.err
@@ -224,9 +226,9 @@ func (s *Sink) finish() error {
 	return io.EOF
 }
 
-// Refuse answers the last record with a warning: it was not wanted or could not be written, for the reason, of which at
-// most 1 KiB is sent. Content that has begun to flow is first read to its end and thrown away. A directory that is
-// refused has not begun: nothing in it is sent, nor its end.
+// Refuse answers the last record with a warning: the caller does not want it or could not write it.
+// At most 1 KiB of the reason is sent. If the content is being sent, Refuse discards the rest of it
+// first. If a directory is refused, the remote side sends neither its content nor its end.
 func (s *Sink) Refuse(reason string) error {
 	if s.err != nil {
 		return s.err
@@ -234,7 +236,7 @@ func (s *Sink) Refuse(reason string) error {
 	switch s.state {
 	case idle:
 		return fmt.Errorf("refuse (%s): there is no record to answer", reason)
-	case flowing:
+	case streaming:
 		if err := s.discard(); err != nil {
 			return err
 		}
@@ -245,7 +247,7 @@ func (s *Sink) Refuse(reason string) error {
 	return s.warn(reason)
 }
 
-// discard reads the rest of the content and what is said behind it.
+// discard reads the rest of the content and the status after it.
 func (s *Sink) discard() error {
 	for s.left > 0 {
 		n, err := s.r.Discard(int(min(s.left, 1<<20)))

@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// getting returns a sink to which the remote side says this, and what it answers.
+// getting returns a sink whose remote side sends said, and what the sink answers.
 func getting(said string) (*Sink, *bytes.Buffer) {
 	var out bytes.Buffer
 	return NewSink(&out, strings.NewReader(said)), &out
 }
 
-// story reads all and tells what came. Names that begin with "no" are refused, of those with "half" one byte is read,
-// those with "skip" are not read.
+// story reads everything and describes it. It refuses names that begin with "no", reads one byte of
+// those that begin with "half", and does not read those that begin with "skip".
 func story(s *Sink) string {
 	var b strings.Builder
 	for {
@@ -113,7 +113,7 @@ func TestSink(t *testing.T) {
 	}
 }
 
-// TestSinkClaims checks what a hostile source claims without end.
+// TestSinkClaims: what a hostile source claims is bounded.
 func TestSinkClaims(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -189,7 +189,7 @@ func TestSinkMisuse(t *testing.T) {
 
 func TestSinkRefusesAfterwards(t *testing.T) {
 	t.Parallel()
-	// The content was read but could not be kept; and the times of a directory could not be set.
+	// The content was read but could not be written, and the times of a directory could not be set.
 	s, out := getting("C0644 5 f\nhello\x00D0755 0 d\nE\nC0644 1 g\nx\x00")
 	s.Next()
 	if _, err := io.Copy(failingWriter{}, s); !errors.Is(err, io.ErrShortWrite) || s.Broken() != nil {

@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// Source sends files to a remote "scp -t". Each method sends one record and returns when it is answered.
+// Source sends files to a remote "scp -t". Each method sends one record and waits for its answer.
 //
-// An error is about one file or directory, and the next may be sent, unless [Source.Broken] says that the stream has
-// ended. Methods must not be called at the same time. Nothing here ends a wait for a remote side that is silent: whoever
-// owns the reader and the writer closes them.
+// An error concerns one file or directory, and the next one may be sent, unless [Source.Broken]
+// reports that the stream has ended. Methods must not be called concurrently. They wait for a
+// silent remote side without limit: closing the reader and the writer ends the wait.
 type Source struct {
 	peer
 	begun bool
-	open  []bool // of each open directory, whether its times were sent
-	timed bool   // the times of a directory that has ended were sent, and its end was all that was sent since
+	open  []bool // for each open directory, whether its times were sent
+	timed bool   // the last record was the end of a directory whose times were sent
 	late  []error
 	block []byte
 }
@@ -27,12 +27,11 @@ func NewSource(w io.Writer, r io.Reader) *Source {
 	return &Source{peer: peer{r: bufio.NewReader(r), w: w}}
 }
 
-// Broken is the error that ended the stream, or nil.
+// Broken returns the error that ended the stream, or nil.
 func (s *Source) Broken() error { return s.err }
 
-// Start waits until the remote side is ready. The first record does so by itself; Start is for those who want to know
-// before they open a file.
-func (s *Source) Start() error {
+// start waits until the remote side is ready, once.
+func (s *Source) start() error {
 	if s.err != nil || s.begun {
 		return s.err
 	}
@@ -40,18 +39,20 @@ func (s *Source) Start() error {
 	err := s.response()
 	var warning *Warning
 	if errors.As(err, &warning) {
-		// The target is not the directory that it should be, and scp ends.
+		// The target is not a directory as demanded, and scp ends.
 		return s.end(&FatalError{warning.Text})
 	}
 	return err
 }
 
-// File sends a file, of which Name, Mode, Size and the times count, with Size bytes of content. More is not read.
+// File sends a file with Size bytes of content. It uses Name, Mode, Size and the times of r, and
+// reads no more than Size bytes.
 //
-// It returns a [*Warning] if the remote side could not write it, and nothing is read of content if it knew at once; a
-// [*ContentError] if content ended early or failed; both joined if both happened; and a [*NameError] before anything is
-// sent. Content that fails early takes as long as the whole file would: the protocol has no other way to go on, but the
-// stream can be closed.
+// It returns a [*Warning] if the remote side could not write the file. If the remote side refused
+// it at once, content is not read. It returns a [*ContentError] if content ended early or failed,
+// both errors joined if both happened, and a [*NameError] before anything is sent. After a
+// [*ContentError], zeros are sent for the rest of the file, since the protocol has no other way to
+// go on; closing the stream ends that.
 func (s *Source) File(r Record, content io.Reader) error {
 	r.Kind = File
 	if r.Size < 0 {
@@ -79,7 +80,7 @@ func (s *Source) File(r Record, content io.Reader) error {
 	return err
 }
 
-// content sends size bytes and returns why some of them are zeros, and why the stream has ended.
+// content sends size bytes. failed says why some of them are zeros, err why the stream has ended.
 func (s *Source) content(size int64, content io.Reader) (failed *ContentError, err error) {
 	if s.block == nil {
 		s.block = make([]byte, chunk)
@@ -90,7 +91,7 @@ func (s *Source) content(size int64, content io.Reader) (failed *ContentError, e
 		if failed == nil {
 			var err error
 			n, err = readSome(content, block)
-			// An error together with the last bytes does not matter.
+			// An error that comes with the last bytes does not matter.
 			if err != nil && sent+int64(n) < size {
 				failed = &ContentError{sent + int64(n), err}
 			}
@@ -122,17 +123,17 @@ func readSome(r io.Reader, p []byte) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
-// Warn tells the remote side of a file that is not sent at all, so that its exit status says so too. Nothing answers it.
-// At most 1 KiB of the reason is sent.
+// Warn tells the remote side that a file is not sent, so that its exit status shows it. It gets no
+// answer. At most 1 KiB of the reason is sent.
 func (s *Source) Warn(reason string) error {
-	if err := s.Start(); err != nil {
+	if err := s.start(); err != nil {
 		return err
 	}
 	return s.warn(reason)
 }
 
-// Dir begins a directory, of which Name, Mode and the times count. What is sent up to its [Source.EndDir] is in it. After
-// an error it has not begun, and must not be ended.
+// Dir begins a directory. It uses Name, Mode and the times of r. Everything sent up to its
+// [Source.EndDir] is in it. After an error, the directory has not begun and must not be ended.
 func (s *Source) Dir(r Record) error {
 	r.Kind = Dir
 	if err := s.record(r); err != nil {
@@ -155,14 +156,14 @@ func (s *Source) EndDir() error {
 	return err
 }
 
-// record sends the lines of a record and reads their answers.
+// record sends the lines of a record and reads the answers.
 func (s *Source) record(r Record) error {
 	if r.Kind != EndDir {
 		if err := checkName(r.Name); err != nil {
 			return err
 		}
 	}
-	if err := s.Start(); err != nil {
+	if err := s.start(); err != nil {
 		return err
 	}
 	if r.Kind != EndDir && !r.ModTime.IsZero() {
@@ -180,8 +181,8 @@ func (s *Source) ask(line func([]byte) []byte) error {
 		return err
 	}
 	err := s.response()
-	// Before 8.3 (CVE-2020-12062), OpenSSH answers the end of a directory, sets its times, and if it cannot, says so where
-	// the next answer is expected; that one follows. From 8.3 on it says nothing.
+	// Before 8.3 (CVE-2020-12062), OpenSSH answers the end of a directory and then sets its times.
+	// If that fails, it sends a warning before its next answer. From 8.3 on, it sends none.
 	if s.timed {
 		s.timed = false
 		if isLate(err) {
@@ -197,7 +198,7 @@ func isLate(err error) bool {
 	return errors.As(err, &warning) && strings.Contains(warning.Text, ": set times: ")
 }
 
-// maxLate limits the warnings that are kept for [Source.Finish].
+// maxLate limits the late warnings that are kept for [Source.Finish].
 const maxLate = 100
 
 func appendLate(late []error, err error) []error {
@@ -207,14 +208,16 @@ func appendLate(late []error, err error) []error {
 	return late
 }
 
-// Finish reads to the end of what the remote side says. The caller has closed the remote side's input before, or else it
-// waits. It returns the warnings that belong to no record, joined, at most 100 of them: OpenSSH before 8.3 says
-// only afterwards that it could not set the times of a directory. If the stream had ended before, it returns nil: that error is known.
+// Finish reads the rest of what the remote side sends. The caller must have closed the remote
+// side's input, or Finish waits for ever. It returns the warnings that belong to no record, joined,
+// at most 100 of them: OpenSSH before 8.3 reports only afterwards that it could not set the times
+// of a directory. If the stream was broken before, it returns nil, since a method has returned that
+// error.
 func (s *Source) Finish() error {
 	if s.err != nil {
 		return nil
 	}
-	if err := s.Start(); err != nil {
+	if err := s.start(); err != nil {
 		return err
 	}
 	for {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// sending returns a source to which the remote side gives these answers, and what it writes.
+// sending returns a source whose remote side sends these answers, and what the source writes.
 func sending(answers string) (*Source, *bytes.Buffer) {
 	var out bytes.Buffer
 	return NewSource(&out, strings.NewReader(answers)), &out
@@ -36,7 +36,8 @@ func TestSourceWrites(t *testing.T) {
 
 func TestSourceWarnings(t *testing.T) {
 	t.Parallel()
-	// The second file is refused, the third cannot be written to its end, the directory cannot be made.
+	// The second file is refused, the third cannot be written completely, and the directory cannot
+	// be made.
 	s, out := sending("\x00" + "\x00\x00" + "\x01no\n" + "\x00\x01disk full\n" + "\x01not a directory\n" + "\x00\x00")
 	for i, want := range []string{"", "no", "disk full"} {
 		err := s.File(Record{Name: string(rune('a' + i)), Size: 1}, strings.NewReader("x"))
@@ -96,7 +97,7 @@ func TestSourceLocalFailures(t *testing.T) {
 			if want := "C0000 49152 f\n" + content + "\x01scp: f: cannot be read\n"; out.String() != want {
 				t.Errorf("%d bytes were sent, want %d", out.Len(), len(want))
 			}
-			// The stream is in step.
+			// Both sides are still in step.
 			if err := s.File(Record{Name: "g", Size: 1}, strings.NewReader("x")); err != nil || !strings.HasSuffix(out.String(), "C0000 1 g\nx\x00") {
 				t.Errorf("the next file: %v", err)
 			}
@@ -104,7 +105,7 @@ func TestSourceLocalFailures(t *testing.T) {
 	}
 }
 
-// failing reads nothing and fails, or does not even fail.
+// failing is a reader that returns no bytes, and an error or none.
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
@@ -169,7 +170,7 @@ func TestSourceLateWarnings(t *testing.T) {
 	t.Parallel()
 	const late = "\x01scp: d: set times: Operation not permitted\n"
 	timed := Record{Name: "d", ModTime: time.Unix(1, 0)}
-	// T, D and E are answered; then come the warning and the answers to the file.
+	// The answers to T, D and E, then the warning, then the answers to the file.
 	s, _ := sending("\x00" + "\x00\x00\x00" + late + "\x00\x00" + "\x00\x00\x00" + late)
 	steps := []error{s.Dir(timed), s.EndDir(), s.File(Record{Name: "f"}, nil), s.Dir(timed), s.EndDir()}
 	if err := errors.Join(steps...); err != nil {
@@ -179,13 +180,13 @@ func TestSourceLateWarnings(t *testing.T) {
 	if err == nil || strings.Count(err.Error(), "set times") != 2 || !errors.As(err, new(*Warning)) {
 		t.Errorf("finish: %v", err)
 	}
-	// The same words about a file are its answer.
+	// The same text after a file is the answer to the file.
 	s, _ = sending("\x00\x00\x00" + late)
 	checkWarning(t, s.File(timed, nil), late[1:len(late)-1])
 	if err := s.Finish(); err != nil {
 		t.Error(err)
 	}
-	// An answer too many.
+	// One answer too many.
 	s, _ = sending("\x00\x00\x00\x00")
 	if err := errors.Join(s.File(Record{Name: "f"}, nil), s.Finish()); !isProtocol(err) {
 		t.Errorf("an answer too many: %v", err)
@@ -197,7 +198,7 @@ func TestSourceLateWarnings(t *testing.T) {
 	}
 }
 
-// TestSourceAllocations checks that content costs no memory.
+// TestSourceAllocations: allocations do not grow with the content.
 func TestSourceAllocations(t *testing.T) {
 	answers := strings.Repeat("\x00", 1000)
 	send := func(size int64) float64 {
@@ -250,7 +251,7 @@ func FuzzSource(f *testing.F) {
 		if sent > bytes.Count(answers, []byte{0}) {
 			t.Errorf("%d records were sent with the answers %q", sent, answers)
 		}
-		// What was written follows the protocol, whatever was answered.
+		// Whatever the answers were, the output follows the protocol.
 		if answered := bytes.IndexByte(answers, 1) < 0 && s.Broken() == io.ErrClosedPipe; answered {
 			sink := NewSink(io.Discard, bytes.NewReader(out.Bytes()))
 			for {

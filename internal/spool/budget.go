@@ -1,6 +1,6 @@
-// Package spool keeps what a command has written until somebody reads it: in
-// memory as long as a budget shared by many streams allows, beyond it in one
-// temporary file that has no name. A writer never waits for a reader.
+// Package spool keeps the output of commands until it is read. It stays in memory as long as a budget
+// shared by many streams allows, and beyond that in one unnamed temporary file. A writer never waits
+// for a reader.
 package spool
 
 import (
@@ -11,30 +11,29 @@ import (
 	"sync/atomic"
 )
 
-// chunkSize is the largest piece in which data is held, in memory and in the
-// file: the largest packet that an SSH server sends.
+// chunkSize is the largest unit in which data is kept, in memory and in the file. It is the size of
+// the largest packet that an SSH server sends.
 const chunkSize = 32 << 10
 
-// Budget bounds the memory that the unread data of all its streams takes, and
-// holds the file that takes the rest. It costs nothing until used. Its methods
-// may be called from many goroutines.
+// Budget bounds the memory for the unread data of all its streams, and owns the file for the rest. It
+// costs nothing until it is used. Its methods may be called concurrently.
 type Budget struct {
 	limit int64
 	used  atomic.Int64 // bytes of memory that hold data
-	eager atomic.Int32 // streams that wait for data with a whole chunk in hand
+	eager atomic.Int32 // streams that wait for data with a whole chunk allocated
 
 	mu     sync.Mutex // protects what follows
 	file   *os.File
-	blocks uint32   // how many the file has
-	free   []uint32 // those of them that are not in use
+	blocks uint32   // number of blocks in the file
+	free   []uint32 // unused blocks
 	closed bool
 }
 
-// NewBudget returns a Budget of so many bytes of memory.
+// NewBudget returns a budget of limit bytes of memory.
 func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
 
-// Close gives up the file. Data that is still unread keeps the file open until it
-// has been read or its streams are gone.
+// Close closes the file. If some of its data is unread, the file stays open until that is read or
+// dropped.
 func (b *Budget) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -42,33 +41,24 @@ func (b *Budget) Close() error {
 	return b.releaseFile()
 }
 
-// Used returns how many bytes of memory hold unread data.
-func (b *Budget) Used() int64 { return b.used.Load() }
-
-// Spilled returns how many bytes of the file are set aside for unread data.
-func (b *Budget) Spilled() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return int64(int(b.blocks)-len(b.free)) * chunkSize
-}
-
-// maxEager is how many streams may wait for data with a whole chunk in hand, which
-// saves a read and a copy for those where it keeps coming.
+// maxEager is how many streams may wait for data with a whole chunk allocated. That saves a read and
+// a copy for streams where data keeps coming.
 const maxEager = 64
 
-// beEager reports whether one more stream may wait so; it calls rest afterwards.
-func (b *Budget) beEager() bool {
+// startEager reports whether one more stream may wait with a whole chunk. That stream must call
+// endEager afterwards.
+func (b *Budget) startEager() bool {
 	if b.eager.Add(1) <= maxEager {
 		return true
 	}
-	b.rest()
+	b.endEager()
 	return false
 }
 
-func (b *Budget) rest() { b.eager.Add(-1) }
+func (b *Budget) endEager() { b.eager.Add(-1) }
 
-// take sets n bytes of memory aside, if there are so many left.
-func (b *Budget) take(n int) bool {
+// reserve reserves n bytes of memory if the budget has them.
+func (b *Budget) reserve(n int) bool {
 	if b.used.Add(int64(n)) <= b.limit {
 		return true
 	}
@@ -76,11 +66,10 @@ func (b *Budget) take(n int) bool {
 	return false
 }
 
-// force sets n bytes aside whether they are left or not: for the one chunk that
-// each reader has in its hands.
-func (b *Budget) force(n int) { b.used.Add(int64(n)) }
+// reserveAlways reserves n bytes even beyond the limit, for the one chunk that a reader is using.
+func (b *Budget) reserveAlways(n int) { b.used.Add(int64(n)) }
 
-func (b *Budget) give(n int) { b.used.Add(-int64(n)) }
+func (b *Budget) release(n int) { b.used.Add(-int64(n)) }
 
 // block returns an unused block of the file.
 func (b *Budget) block() (uint32, error) {
@@ -102,8 +91,8 @@ func (b *Budget) block() (uint32, error) {
 	return b.blocks - 1, nil
 }
 
-// freeBlock gives a block back. When none is in use the file is cut to nothing,
-// and closed if the budget is.
+// freeBlock frees a block. When no block is in use, the file is truncated, or closed if the budget is
+// closed.
 func (b *Budget) freeBlock(block uint32) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -113,7 +102,7 @@ func (b *Budget) freeBlock(block uint32) {
 		if b.closed {
 			b.releaseFile()
 		} else if b.file.Truncate(0) != nil {
-			// The blocks will be written over; nothing is lost but disk space.
+			// Harmless: the blocks will be overwritten, and only disk space is lost.
 			return
 		}
 	}
@@ -129,7 +118,7 @@ func (b *Budget) releaseFile() error {
 	return closeUnlinked(f)
 }
 
-// writeAt and readAt use the file, which is there as long as a block is in use.
+// writeAt and readAt use the file, which exists as long as a block is in use.
 func (b *Budget) writeAt(p []byte, block uint32, off int) error {
 	_, err := b.spillFile().WriteAt(p, int64(block)*chunkSize+int64(off))
 	return err
@@ -146,15 +135,15 @@ func (b *Budget) spillFile() *os.File {
 	return b.file
 }
 
-// openUnlinked creates a temporary file that no other process can open and that
-// is gone with the process, however that ends.
+// openUnlinked creates a temporary file without a name: no other process can open it, and it
+// disappears when this process ends in whatever way.
 func openUnlinked() (*os.File, error) {
 	f, err := os.CreateTemp("", "fleetssh-output-*")
 	if err != nil {
 		return nil, err
 	}
 	if runtime.GOOS == "windows" {
-		return f, nil // removed by closeUnlinked: an open file cannot be
+		return f, nil // closeUnlinked removes it: Windows cannot remove an open file
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// readAll takes everything from a stream that has been closed for writing.
+// readAll reads everything from a stream that has been closed for writing.
 func readAll(t testing.TB, s *Stream, take int) []byte {
 	t.Helper()
 	var out []byte
@@ -66,14 +66,14 @@ func TestStreamKeepsEverything(t *testing.T) {
 						rest = rest[n:]
 					}
 					s.CloseWrite(nil)
-					if used := b.Used(); used > limit {
-						t.Errorf("%d bytes in memory, the budget is %d", used, limit)
+					if n := used(b); n > limit {
+						t.Errorf("%d bytes in memory, the budget is %d", n, limit)
 					}
 					if got := readAll(t, s, 1000); !bytes.Equal(got, want) {
 						t.Errorf("%d bytes came out differently", size)
 					}
-					if b.Used() != 0 || b.Spilled() != 0 {
-						t.Errorf("after reading, %d bytes of memory and %d of the file are in use", b.Used(), b.Spilled())
+					if used(b) != 0 || spilled(b) != 0 {
+						t.Errorf("after reading, %d bytes of memory and %d of the file are in use", used(b), spilled(b))
 					}
 					if err := b.Close(); err != nil {
 						t.Error(err)
@@ -97,7 +97,7 @@ func TestManyStreams(t *testing.T) {
 		started := make(chan struct{})
 		wg.Go(func() {
 			sum := sha256.New()
-			// HalfReader makes the pieces odd.
+			// HalfReader makes the pieces of odd size.
 			src := io.TeeReader(iotest.HalfReader(bytes.NewReader(pattern(size+i))), sum)
 			s.ReadFrom(src)
 			s.CloseWrite(nil)
@@ -106,7 +106,7 @@ func TestManyStreams(t *testing.T) {
 		})
 		wg.Go(func() {
 			if i%2 == 0 {
-				<-started // everything is in the spool by now
+				<-started // by now, everything is in the spool
 			}
 			sum := sha256.New()
 			for {
@@ -131,8 +131,8 @@ func TestManyStreams(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if b.Used() != 0 || b.Spilled() != 0 {
-		t.Errorf("at the end %d bytes of memory and %d of the file are in use", b.Used(), b.Spilled())
+	if used(b) != 0 || spilled(b) != 0 {
+		t.Errorf("at the end %d bytes of memory and %d of the file are in use", used(b), spilled(b))
 	}
 	b.Close()
 }
@@ -155,7 +155,7 @@ func TestFileOutlivesCloseWhileUnread(t *testing.T) {
 	}
 }
 
-// What has been read is let go of, also where the queue moves what is unread to its front.
+// Chunks are freed after they have been read, also when the queue moves its unread elements forward.
 func TestDiscardLetsGo(t *testing.T) {
 	t.Parallel()
 	s := NewStream(NewBudget(1<<30), 0)
@@ -181,7 +181,7 @@ func TestDiscardLetsGo(t *testing.T) {
 		if unread := len(s.queue) - s.next; len(held) > unread {
 			t.Fatalf("after %d chunks, %d are held and %d unread", read+1, len(held), unread)
 		}
-		if read%100 == 0 { // more comes while the reader is at work
+		if read%100 == 0 { // more arrives while the reader works
 			s.Write(pattern(chunkSize))
 		}
 	}
@@ -193,8 +193,8 @@ func TestDropFreesTheFile(t *testing.T) {
 	s := NewStream(b, 0)
 	s.Write(pattern(200_000))
 	s.Drop()
-	if b.Used() != 0 || b.Spilled() != 0 {
-		t.Errorf("after Drop, %d bytes of memory and %d of the file are in use", b.Used(), b.Spilled())
+	if used(b) != 0 || spilled(b) != 0 {
+		t.Errorf("after Drop, %d bytes of memory and %d of the file are in use", used(b), spilled(b))
 	}
 	s.Write([]byte("more"))
 	if data, _ := s.Peek(); len(data) != 0 {
@@ -228,7 +228,7 @@ func TestLimit(t *testing.T) {
 }
 
 func TestFullDisk(t *testing.T) {
-	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing")) // as good as a full one
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing")) // fails like a full disk
 	s := NewStream(NewBudget(1024), 0)
 	s.Write([]byte("kept"))
 	s.Write(pattern(100_000))
@@ -239,7 +239,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	s.Discard(len(data))
 	_, err = s.Peek()
-	if _, ok := errors.AsType[*KeepError](err); !ok || !s.Truncated() {
+	if _, ok := errors.AsType[*SpillError](err); !ok || !s.Truncated() {
 		t.Errorf("error %v, truncated %v: a reader must be told", err, s.Truncated())
 	}
 }
@@ -279,19 +279,19 @@ func TestWait(t *testing.T) {
 	})
 }
 
-func TestTape(t *testing.T) {
+func TestReplayBuffer(t *testing.T) {
 	t.Parallel()
-	want := pattern(3 << 20) // beyond what is held in memory
-	tape := NewTape()
+	want := pattern(3 << 20) // more than is kept in memory
+	buffer := NewReplayBuffer()
 	r, w := io.Pipe()
-	go tape.Play(r)
+	go buffer.Fill(r)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
 			var got []byte
 			buf := make([]byte, 1000*(i+1))
 			for {
-				n, err := tape.ReadAt(t.Context(), buf, int64(len(got)))
+				n, err := buffer.ReadAt(t.Context(), buf, int64(len(got)))
 				got = append(got, buf[:n]...)
 				if err == io.EOF {
 					break
@@ -313,28 +313,28 @@ func TestTape(t *testing.T) {
 	}
 	w.Close()
 	wg.Wait()
-	if err := tape.Close(); err != nil {
+	if err := buffer.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := tape.ReadAt(t.Context(), make([]byte, 1), 0); err == nil {
-		t.Error("a closed tape can be read")
+	if _, err := buffer.ReadAt(t.Context(), make([]byte, 1), 0); err == nil {
+		t.Error("a closed buffer can be read")
 	}
 }
 
-func TestTapeWaits(t *testing.T) {
+func TestReplayBufferWaits(t *testing.T) {
 	t.Parallel()
-	tape := NewTape()
+	buffer := NewReplayBuffer()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := tape.ReadAt(ctx, make([]byte, 1), 0); !errors.Is(err, context.Canceled) {
+	if _, err := buffer.ReadAt(ctx, make([]byte, 1), 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	done := make(chan error)
 	go func() {
-		_, err := tape.ReadAt(context.Background(), make([]byte, 1), 0)
+		_, err := buffer.ReadAt(context.Background(), make([]byte, 1), 0)
 		done <- err
 	}()
-	tape.Close()
+	buffer.Close()
 	if err := <-done; err == nil {
 		t.Error("Close does not end a reader")
 	}
@@ -354,4 +354,14 @@ func BenchmarkStream(b *testing.B) {
 			s.Discard(len(data))
 		}
 	}
+}
+
+// used returns how many bytes of memory hold unread data.
+func used(b *Budget) int64 { return b.used.Load() }
+
+// spilled returns how many bytes of the file hold unread data.
+func spilled(b *Budget) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return int64(int(b.blocks)-len(b.free)) * chunkSize
 }

@@ -9,47 +9,45 @@ import (
 	"time"
 )
 
-// Stream is a queue of bytes with one writer and one reader, which may work at
-// the same time.
+// Stream is a queue of bytes with one writer and one reader, which may run concurrently.
 type Stream struct {
 	budget *Budget
 
 	mu        sync.Mutex // protects what follows
 	queue     []segment  // unread data, oldest first
 	next      int        // queue[:next] has been read
-	left      int64      // what may still be written; negative: no limit
-	truncated bool       // left was too little, or the data could not be kept
-	err       error      // why nothing more comes; io.EOF at the regular end
+	remaining int64      // what may still be written; negative: no limit
+	truncated bool       // data was dropped, for the limit or because it could not be kept
+	err       error      // why no more data comes; io.EOF at the regular end
 	waiting   bool       // the reader waits for ready
 	ready     chan struct{}
 }
 
-// segment is a piece of the stream: in memory, or in one block of the file.
+// segment is a part of the stream, in memory or in one block of the file.
 type segment struct {
-	data  []byte // in memory: unread bytes; cap(full) of them are paid for
-	full  []byte // the whole chunk that data lies in
+	data  []byte // in memory: the unread bytes
+	full  []byte // the chunk that data is part of; its length is reserved in the budget
 	block uint32 // in the file, if full is nil
 	size  int    // bytes in the block
 }
 
-// chunks recycles memory of the largest size.
+// chunks recycles chunks of the full size.
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
-// smalls recycles the memory with which ReadFrom waits. A stream that has ended
-// may be kept for long, and should not keep it too.
+// smalls recycles the buffers with which ReadFrom waits. They are not part of a Stream, since an
+// ended stream may be kept for long.
 var smalls = sync.Pool{New: func() any { return new([512]byte) }}
 
-// NewStream returns an empty stream. It takes limit bytes and drops the rest;
-// zero means no limit.
+// NewStream returns an empty stream that keeps limit bytes and drops the rest. Zero means no limit.
 func NewStream(budget *Budget, limit int64) *Stream {
 	if limit == 0 {
 		limit = -1
 	}
-	return &Stream{budget: budget, left: limit, ready: make(chan struct{}, 1)}
+	return &Stream{budget: budget, remaining: limit, ready: make(chan struct{}, 1)}
 }
 
-// Write keeps a copy of p. It never blocks for the reader. After CloseWrite the
-// data is dropped.
+// Write keeps a copy of p. It never waits for the reader and never fails. After CloseWrite, data is
+// dropped.
 func (s *Stream) Write(p []byte) (int, error) {
 	n := len(p)
 	s.mu.Lock()
@@ -66,28 +64,27 @@ func (s *Stream) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// ReadFrom writes everything that r gives. It holds no more than a few hundred
-// bytes of memory while it waits, and reads in whole chunks while data keeps
-// coming. The error is nil at the end of r.
+// ReadFrom writes everything that it reads from r. While it waits, it uses a few hundred bytes of
+// memory; while data keeps coming, it reads whole chunks. The error is nil at the end of r.
 func (s *Stream) ReadFrom(r io.Reader) (int64, error) {
 	small := smalls.Get().(*[512]byte)
 	defer smalls.Put(small)
 	var total int64
-	for flowing := false; ; {
+	for eager := false; ; {
 		var n int
 		var err error
-		if flowing && s.budget.beEager() {
+		if eager && s.budget.startEager() {
 			n, err = s.readChunk(r)
-			s.budget.rest()
+			s.budget.endEager()
 		} else if n, err = r.Read(small[:]); n < len(small) || err != nil {
 			s.Write(small[:n])
 		} else {
 			s.Write(small[:n])
 			total += int64(n)
-			n, err = s.readChunk(r) // there is more already, mostly
+			n, err = s.readChunk(r) // a full buffer mostly means that more is ready
 		}
 		total += int64(n)
-		flowing = n >= chunkSize/4
+		eager = n >= chunkSize/4
 		if err == io.EOF {
 			return total, nil
 		}
@@ -103,7 +100,7 @@ func (s *Stream) readChunk(r io.Reader) (int, error) {
 	n, err := r.Read(chunk[:])
 	s.mu.Lock()
 	keep := len(s.admit(chunk[:n]))
-	if keep > chunkSize/2 && s.budget.take(chunkSize) {
+	if keep > chunkSize/2 && s.budget.reserve(chunkSize) {
 		s.queue = append(s.queue, segment{data: chunk[:keep], full: chunk[:]})
 		s.wake()
 		s.mu.Unlock()
@@ -123,8 +120,8 @@ func (s *Stream) readChunk(r io.Reader) (int, error) {
 	return n, err
 }
 
-// CloseWrite says that nothing more comes: the reader gets err, or io.EOF if it
-// is nil, behind what is there. Only the first call counts.
+// CloseWrite ends the stream. After the data written so far, the reader gets err, or io.EOF if err is
+// nil. Only the first call counts.
 func (s *Stream) CloseWrite(err error) {
 	if err == nil {
 		err = io.EOF
@@ -144,9 +141,8 @@ func (s *Stream) Truncated() bool {
 	return s.truncated
 }
 
-// Wait waits until Peek has something to say: data, or the end. It returns the
-// cause if ctx ends first, and os.ErrDeadlineExceeded after timeout, where zero
-// means no limit.
+// Wait blocks until Peek can return data or the end. If ctx ends first, it returns its cause. After
+// timeout, it returns os.ErrDeadlineExceeded; a timeout of zero means no limit.
 func (s *Stream) Wait(ctx context.Context, timeout time.Duration) error {
 	var expired <-chan time.Time
 	for {
@@ -173,9 +169,9 @@ func (s *Stream) Wait(ctx context.Context, timeout time.Duration) error {
 	}
 }
 
-// Peek returns unread bytes without waiting and without taking them: all that
-// lie together. It returns none and a nil error if there are none yet, and none
-// and the error of CloseWrite at the end. The bytes are valid until Discard.
+// Peek returns the next unread bytes, as far as they are contiguous, without waiting and without
+// consuming them. It returns no bytes and no error if there are none yet, and the error of CloseWrite
+// at the end. The bytes are valid until Discard.
 func (s *Stream) Peek() ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,7 +184,7 @@ func (s *Stream) Peek() ([]byte, error) {
 	return s.queue[s.next].data, nil
 }
 
-// Discard takes n bytes, not more than Peek has returned.
+// Discard consumes n bytes, at most as many as Peek has returned.
 func (s *Stream) Discard(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,39 +199,39 @@ func (s *Stream) Discard(n int) {
 	if s.next++; s.next == len(s.queue) {
 		s.queue, s.next = s.queue[:0], 0
 	} else if s.next >= 64 && s.next > len(s.queue)/2 {
-		// Delete clears what is behind the new end: otherwise the chunks that move
-		// forward would stay there as well, in memory when they have been read.
+		// Delete clears the elements behind the new end. Otherwise chunks that move forward would
+		// stay referenced there after they have been read.
 		s.queue, s.next = slices.Delete(s.queue, 0, s.next), 0
 	}
 }
 
-// Drop forgets what is unread and everything that is still to come.
+// Drop discards the unread data and everything that is still written.
 func (s *Stream) Drop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := s.next; i < len(s.queue); i++ {
 		s.release(&s.queue[i])
 	}
-	s.queue, s.next, s.left = nil, 0, 0
+	s.queue, s.next, s.remaining = nil, 0, 0
 }
 
-// admit cuts p to what the limit leaves.
+// admit cuts p to what the limit still allows. s.mu is held.
 func (s *Stream) admit(p []byte) []byte {
 	if s.err != nil {
 		return nil
 	}
-	if s.left >= 0 {
-		if int64(len(p)) > s.left {
-			p = p[:s.left]
+	if s.remaining >= 0 {
+		if int64(len(p)) > s.remaining {
+			p = p[:s.remaining]
 			s.truncated = true
 		}
-		s.left -= int64(len(p))
+		s.remaining -= int64(len(p))
 	}
 	return p
 }
 
-// append keeps the first bytes of p, in memory if the budget allows, and returns
-// how many.
+// append keeps the first bytes of p, in memory if the budget allows it, and returns how many. s.mu is
+// held.
 func (s *Stream) append(p []byte) (int, error) {
 	if last := len(s.queue) - 1; last >= s.next {
 		seg := &s.queue[last]
@@ -254,7 +250,7 @@ func (s *Stream) append(p []byte) (int, error) {
 			return n, nil
 		}
 	}
-	if size := s.chunkFor(len(p)); s.budget.take(size) {
+	if size := s.chunkFor(len(p)); s.budget.reserve(size) {
 		var full []byte
 		if size == chunkSize {
 			full = chunks.Get().(*[chunkSize]byte)[:]
@@ -278,8 +274,8 @@ func (s *Stream) append(p []byte) (int, error) {
 	return n, nil
 }
 
-// chunkFor returns how much memory to take for n bytes: small for a stream that
-// has little, more the more it has.
+// chunkFor returns how much memory to reserve for n bytes. It grows with the number of unread
+// segments, so that a stream with little data stays small.
 func (s *Stream) chunkFor(n int) int {
 	size := 64
 	if unread := len(s.queue) - s.next; unread > 0 {
@@ -291,7 +287,7 @@ func (s *Stream) chunkFor(n int) int {
 	return min(size, chunkSize)
 }
 
-// load brings a segment from the file into memory.
+// load reads a segment from the file into memory.
 func (s *Stream) load(seg *segment) error {
 	if seg.full != nil {
 		return nil
@@ -302,17 +298,17 @@ func (s *Stream) load(seg *segment) error {
 		return err
 	}
 	s.budget.freeBlock(seg.block)
-	s.budget.force(chunkSize)
+	s.budget.reserveAlways(chunkSize)
 	seg.full, seg.data = chunk[:], chunk[:seg.size]
 	return nil
 }
 
-// release gives back what a segment takes.
+// release frees the memory or the block of a segment.
 func (s *Stream) release(seg *segment) {
 	if seg.full == nil {
 		s.budget.freeBlock(seg.block)
 	} else {
-		s.budget.give(len(seg.full))
+		s.budget.release(len(seg.full))
 		if len(seg.full) == chunkSize {
 			chunks.Put((*[chunkSize]byte)(seg.full))
 		}
@@ -320,16 +316,16 @@ func (s *Stream) release(seg *segment) {
 	*seg = segment{}
 }
 
-// fail ends the stream because its data cannot be kept: the disk is full. What
-// is there stays readable; the command on the host is not held up.
+// fail ends the stream because its data cannot be kept, for example on a full disk. Earlier data stays
+// readable, and the command on the host runs on.
 func (s *Stream) fail(err error) {
 	s.truncated = true
 	if s.err == nil {
-		s.err = &KeepError{err}
+		s.err = &SpillError{err}
 	}
 }
 
-// wake tells a waiting reader to look again. s.mu is held.
+// wake wakes a waiting reader. s.mu is held.
 func (s *Stream) wake() {
 	if s.waiting {
 		s.waiting = false
@@ -340,12 +336,12 @@ func (s *Stream) wake() {
 	}
 }
 
-// KeepError means that unread data did not fit in memory and could not be written
-// to the temporary file.
-type KeepError struct{ Err error }
+// SpillError means that unread data did not fit into the budget and could not be written to the
+// temporary file.
+type SpillError struct{ Err error }
 
 // Error implements [error].
-func (e *KeepError) Error() string { return "unread output could not be kept: " + e.Err.Error() }
+func (e *SpillError) Error() string { return "unread output could not be kept: " + e.Err.Error() }
 
 // Unwrap returns the error of the file.
-func (e *KeepError) Unwrap() error { return e.Err }
+func (e *SpillError) Unwrap() error { return e.Err }

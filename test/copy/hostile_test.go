@@ -30,7 +30,7 @@ func TestHostileHosts(t *testing.T) {
 	}{
 		{simfleet.Fault{Kind: simfleet.HostileNames}, fleetssh.SFTP, true, "the host"},
 		{simfleet.Fault{Kind: simfleet.LongNames}, fleetssh.SFTP, true, "name"},
-		{simfleet.Fault{Kind: simfleet.WrongSize, Bytes: 100}, fleetssh.SFTP, false, "ends before"},
+		{simfleet.Fault{Kind: simfleet.WrongSize, Bytes: 100}, fleetssh.SFTP, false, "shorter than"},
 		{simfleet.Fault{Kind: simfleet.HostileNames}, fleetssh.SCP, false, ""},
 		{simfleet.Fault{Kind: simfleet.LongNames}, fleetssh.SCP, false, "5120"},
 		{simfleet.Fault{Kind: simfleet.WrongSize, Bytes: 100}, fleetssh.SCP, false, ""},
