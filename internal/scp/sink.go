@@ -31,12 +31,12 @@ type Sink struct {
 type state int
 
 const (
-	idle     state = iota // nothing: it sends the next record
-	offered               // an answer to the record of a file
-	streaming               // nothing: it sends content
-	complete              // an answer to the content, which was read
-	entering              // an answer to the beginning of a directory
-	leaving               // an answer to its end
+	idle      state = iota // nothing: it sends the next record
+	offered                // an answer to the record of a file
+	streaming              // nothing: it sends content
+	complete               // an answer to the content, which was read
+	entering               // an answer to the beginning of a directory
+	leaving                // an answer to its end
 )
 
 // NewSink returns a sink that writes to the input of a remote "scp -f" and reads its output.
