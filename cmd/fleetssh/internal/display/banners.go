@@ -2,7 +2,6 @@ package display
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,22 +12,22 @@ import (
 )
 
 const (
-	// maxBanners is the largest number of different texts that are shown while logins wait.
+	// maxBanners is the largest number of different banners that are shown while logins wait.
 	maxBanners = 20
 
-	// bannerDelay is how long to wait for other hosts with the same text: their logins began at the
-	// same time.
+	// bannerDelay is how long to wait for other hosts with the same banner: their logins started
+	// at the same time.
 	bannerDelay = 200 * time.Millisecond
 )
 
-// Banners shows what hosts send while their logins wait. Hosts with the same text share its lines,
-// and no text is shown twice.
+// Banners shows the banners that hosts send while their logins wait. Hosts with the same banner share
+// its lines, and no banner is shown twice.
 type Banners struct {
 	Screen *termline.Screen
 
 	mu    sync.Mutex          // protects what follows
-	texts []string            // to be shown
-	hosts map[string][]string // by text; nil for one that was shown
+	texts []string            // not shown yet
+	hosts map[string][]string // by text; nil for a text that was shown
 	timer *time.Timer
 	shown int // texts
 }
@@ -55,7 +54,7 @@ func (b *Banners) Add(host, text string) {
 
 // Flush shows the texts that have not been shown yet.
 func (b *Banners) Flush() {
-	for _, line := range b.pendingLines() { // without the lock: somebody may be typing an answer
+	for _, line := range b.pendingLines() { // without the lock: a question may block the screen
 		b.Screen.Message(line)
 	}
 	b.Screen.Flush()
@@ -74,7 +73,6 @@ func (b *Banners) pendingLines() (lines []string) {
 			lines = append(lines, "fleetssh: more hosts sent a banner while their logins wait: fleetssh check shows it")
 			break
 		}
-		b.hosts[text] = unique(b.hosts[text])
 		label := hostset.Of(b.hosts[text]...).String()
 		for _, line := range results.BannerLines(text) {
 			lines = append(lines, strings.TrimRight(label+": "+line, " "))
@@ -85,37 +83,29 @@ func (b *Banners) pendingLines() (lines []string) {
 	return lines
 }
 
-func unique(names []string) []string {
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
 // ShowBanners shows the banners of hosts that were logged in to, each text once.
 func ShowBanners(screen *termline.Screen, t *results.Summary) {
-	var texts []string
-	hosts := make(map[string][]string)
+	var banners hostsByText
 	for i := range t.Results {
 		r := &t.Results[i]
 		for k := range r.Logins {
-			text, label := r.Logins[k].Banner, t.Hosts[r.Index].Label
+			label := t.Hosts[r.Index].Label
 			if k < len(r.Logins)-1 {
 				label = r.Logins[k].Host.String()
 			}
-			if text == "" {
-				continue
+			if text := r.Logins[k].Banner; text != "" {
+				banners.add(text, label)
 			}
-			if hosts[text] == nil {
-				texts = append(texts, text)
-			}
-			hosts[text] = append(hosts[text], label)
 		}
 	}
-	for i, text := range texts {
-		if i == maxBanners {
-			screen.Out("", fmt.Sprintf("%d other banners: --format json shows them", len(texts)-i))
+	shown := 0
+	for text, hosts := range banners.all() {
+		if shown == maxBanners {
+			screen.Out("", fmt.Sprintf("%d other banners: --format json shows them", len(banners.texts)-shown))
 			break
 		}
-		screen.Out("", "banner of "+hostset.Of(unique(hosts[text])...).String()+":")
+		shown++
+		screen.Out("", "banner of "+hosts.String()+":")
 		for _, line := range results.BannerLines(text) {
 			screen.Out("", strings.TrimRight("  "+line, " "))
 		}

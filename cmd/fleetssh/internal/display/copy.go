@@ -12,23 +12,23 @@ import (
 
 // A CopyDisplay shows a copy. It is called by one goroutine at a time.
 type CopyDisplay interface {
-	Progress(fleetssh.CopyProgress) // its index counts all hosts, not those of a batch
-	Finished(*results.Result)       // shows how a host ended
+	Progress(fleetssh.CopyProgress) // with the index of the host in the run, not in the batch
+	Finished(*results.Result)       // shows the result of a host
 	Close()                         // shows the totals
 }
 
-// CopyView is what displays of a copy are made from.
+// CopyView is the configuration of a display of a copy.
 type CopyView struct {
 	View
 	flags   *CopyFlags
 	Verb    string                                // put or get
-	Resume  bool                                  // files are continued where an earlier copy stopped
+	Resume  bool                                  // incomplete files are continued
 	SCP     bool                                  // the protocol is scp, which cannot continue files
-	Measure func(stopped <-chan struct{}) []int64 // how many bytes each host is to be sent; nil: not known here
-	Record  func(CopyDisplay) CopyDisplay         // makes a display keep what it shows; nil: nothing is kept
+	Measure func(stopped <-chan struct{}) []int64 // returns how many bytes each host will be sent; nil: not known locally
+	Record  func(CopyDisplay) CopyDisplay         // wraps a display so that the copy is recorded; nil: no record
 }
 
-// CopyFlags say how a copy is shown.
+// CopyFlags are the flags for the output of a copy.
 type CopyFlags struct {
 	Format         string
 	quiet, verbose bool
@@ -72,9 +72,9 @@ func (f *CopyFlags) Check() error {
 	return nil
 }
 
-// Display returns the display of a copy, with its decorators. An event goes to the record first, then
-// to the status line, and then it is shown. end must be called when the copy is over, whether the
-// display was closed or not.
+// Display returns the display of a copy with its decorators. An event goes to the record first, then
+// to the status line, and then to the display of the format. end must be called at the end of the
+// copy, whether the display was closed or not.
 func (f *CopyFlags) Display(v CopyView) (d CopyDisplay, end func()) {
 	v.Screen.SetColors(colors[f.color])
 	v.Label, v.flags = true, f
@@ -97,8 +97,7 @@ func (f *CopyFlags) Display(v CopyView) (d CopyDisplay, end func()) {
 	return d, end
 }
 
-// copyStream shows a line for each host and for each file that failed. With -v it shows one for every
-// file.
+// copyStream shows a line for each host and each failed file, and with -v for every file.
 type copyStream struct {
 	CopyView
 	stopped bool // a copy was ended before it was complete

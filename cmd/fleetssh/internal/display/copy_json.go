@@ -18,7 +18,7 @@ type copyJSON struct {
 }
 
 func newCopyJSON(v CopyView) *copyJSON {
-	NewJSON(v.View) // puts the first object
+	NewJSON(v.View) // writes the first object
 	return &copyJSON{CopyView: v}
 }
 
@@ -28,7 +28,7 @@ type jsonFile struct {
 	Host       string             `json:"host"`
 	Index      int                `json:"index"`
 	Path       *string            `json:"path,omitempty"`        // on the host
-	PathBase64 string             `json:"path_base64,omitempty"` // instead of it, if it is not valid UTF-8
+	PathBase64 string             `json:"path_base64,omitempty"` // instead of path, if that is not valid UTF-8
 	Bytes      int64              `json:"bytes"`
 	Skipped    bool               `json:"skipped"`
 	Error      *results.JSONError `json:"error"`
@@ -60,7 +60,7 @@ func (d *copyJSON) Progress(p fleetssh.CopyProgress) {
 		o.PathBase64 = base64.StdEncoding.EncodeToString([]byte(path))
 	}
 	if p.Err != nil {
-		o.Error = &results.JSONError{Kind: "copy", Message: exit.Reason(p.Err)} // if the host has ended, its result says why
+		o.Error = &results.JSONError{Kind: "copy", Message: exit.Reason(p.Err)} // if the host has failed, its result has the reason
 		if fault, ok := p.Err.(*fleetssh.CopyError); ok {
 			o.Error.Phase, o.Error.Message = string(fault.Op), fault.Error()
 		}
@@ -68,10 +68,10 @@ func (d *copyJSON) Progress(p fleetssh.CopyProgress) {
 	PutJSON(d.Screen, o)
 }
 
-// maxPath is the longest path that a system can open, PATH_MAX of Linux.
+// maxPath is the longest path that a system can open: PATH_MAX of Linux.
 const maxPath = 4096
 
-// cutPath cuts a path that is longer than any path can be: a host may send names of any length.
+// cutPath cuts a path that is longer than maxPath: a host may send names of any length.
 func cutPath(path string) string {
 	if len(path) <= maxPath {
 		return path

@@ -14,7 +14,7 @@ import (
 // rateWindow is the time over which the rate of a copy is averaged.
 const rateWindow = 3 * time.Second
 
-// copyStatus shows the progress of a copy in a status line, beside another display.
+// copyStatus wraps the display of a copy and shows its progress in a status line.
 type copyStatus struct {
 	CopyDisplay
 	CopyView
@@ -24,11 +24,11 @@ type copyStatus struct {
 	mu           sync.Mutex // protects what follows
 	done, failed int        // hosts
 	skipped      int
-	moved        int64 // bytes, without those that were there before
+	moved        int64 // bytes, without those of an earlier copy
 	open         map[openFile]int64
-	seen         []int64 // bytes by host, with those that were there before
+	seen         []int64 // bytes by host, with those of an earlier copy
 	ended        []bool  // by host
-	shares       []int64 // bytes that each host is to be sent; nil: not known
+	shares       []int64 // bytes to be sent, by host; nil: not known
 	samples      []rateSample
 }
 
@@ -56,7 +56,7 @@ func newCopyStatus(v CopyView, beside CopyDisplay) *copyStatus {
 	return s
 }
 
-// measure finds out how much there is to copy, if it can be known on this side.
+// measure computes how much there is to copy, if that is known locally.
 func (s *copyStatus) measure() {
 	defer close(s.measured)
 	if s.CopyView.Measure == nil {
@@ -84,12 +84,12 @@ func (s *copyStatus) text() string {
 	return fit(s.Screen, withStragglers(long, s.Summary.Outstanding), long, fmt.Sprintf("%s: %d/%d%s", s.Verb, s.done, len(s.ended), text))
 }
 
-// amount says how much has been copied. mu must be held.
+// amount returns how much has been copied. mu must be held.
 func (s *copyStatus) amount() string {
 	var there, all int64
 	for i, n := range s.seen {
 		there += n
-		// A host that has ended will be sent no more.
+		// A host that has ended receives nothing more.
 		if s.shares == nil || s.ended[i] {
 			all += n
 		} else {
@@ -129,7 +129,7 @@ func (s *copyStatus) update(p fleetssh.CopyProgress) {
 	key := openFile{p.Index, p.Path}
 	before, known := s.open[key]
 	s.seen[p.Index] += p.Done - before
-	// In the first report of a file, some of it may have been there before.
+	// The first report of a file may include bytes of an earlier copy.
 	if !p.Skipped && (known || !s.Resume) {
 		s.moved += p.Done - before
 	}

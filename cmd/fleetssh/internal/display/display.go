@@ -1,5 +1,5 @@
-// Package display shows what happens on hosts: lines as they come, equal output once, JSON, output
-// in files, a status line beside them; copies; banners, warnings and news.
+// Package display shows what happens on hosts: lines as they arrive, folded output, JSON, output files
+// and a status line; copies; banners, warnings and notices.
 package display
 
 import (
@@ -18,20 +18,20 @@ import (
 // A Display shows what happens on the hosts. It is called by one goroutine.
 type Display interface {
 	Show(fleetssh.Event)
-	// Finished shows how a host ended. Show is not called for that.
+	// Finished shows the result of a host. Show is not called for that event.
 	Finished(*results.Result)
 	Close() // shows the totals
 }
 
-// View is what displays are made from.
+// View is the configuration of a display.
 type View struct {
 	Screen  *termline.Screen
 	Summary *results.Summary
 	Command string // as the user gave it
-	Label   bool   // lines are shown with the name of their host
+	Label   bool   // lines begin with the name of their host
 	diff    bool   // with fold: show how outputs differ from the most common one
 
-	Record func(Display) Display // makes a display keep what it shows; nil: nothing is kept
+	Record func(Display) Display // wraps a display so that the run is recorded; nil: no record
 }
 
 // formats are the values of --format.
@@ -43,7 +43,7 @@ var formats = map[string]func(View) Display{
 	psshFormat: newPsshLines, psshPrint: newPsshPrint, psshInline: newPsshInline, psshInlineStdout: newPsshInlineStdout,
 }
 
-// Flags say what is shown, and how.
+// Flags are the flags for the output of a run.
 type Flags struct {
 	Format         string
 	fold, Diff     bool
@@ -90,8 +90,8 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
 }
 
-// RegisterForShell adds those of the flags that a dialogue has: it writes no files and has no
-// status line.
+// RegisterForShell adds the flags that apply to fleetssh shell, which writes no output files and has
+// no status line.
 func (f *Flags) RegisterForShell(flags *pflag.FlagSet) {
 	f.Format, f.progress, f.color = "stream", "auto", "auto"
 	flags.Var(flagvalue.Choice{To: &f.Format, From: []string{"stream", "fold"}}, "format", "")
@@ -121,7 +121,7 @@ func (f *Flags) Check() error {
 	return nil
 }
 
-// NonDefault reports whether a flag asks for another way than lines as they come.
+// NonDefault reports whether a flag asks for anything but lines as they arrive.
 func (f *Flags) NonDefault() bool {
 	return f.Format != "stream" || f.fold || f.Diff || f.quiet || f.progress == "always" || f.outdir != "" || f.errdir != ""
 }
@@ -142,9 +142,9 @@ func (f *Flags) Prepare() error {
 // colors are the values of --color but auto.
 var colors = map[string]termline.Colors{"always": termline.ColorsAlways, "never": termline.ColorsNever}
 
-// Display returns the display of a run, with its decorators. An event goes to the record first, then
-// to the status line, then to output files, and then it is shown. end must be called when the run
-// is over, whether the display was closed or not.
+// Display returns the display of a run with its decorators. An event goes to the record first, then
+// to the status line, then to the output files, and then to the display of the format. end must be
+// called at the end of the run, whether the display was closed or not.
 func (f *Flags) Display(v View) (d Display, end func()) {
 	v.Screen.SetColors(colors[f.color])
 	v.Label, v.diff = !f.noLabel, f.Diff

@@ -11,8 +11,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
-// fileDisplay writes the output of each host to a file of its own, and passes it on to another
-// display.
+// fileDisplay wraps a display and writes the output of each host to a file of its own.
 type fileDisplay struct {
 	Display
 	View
@@ -32,10 +31,10 @@ type hostFile struct {
 	file *os.File
 }
 
-// newFiles returns a display that writes files beside another display. It creates the files of all
-// hosts now, as pssh does, so that no file holds output of an earlier run.
-func newFiles(v View, beside Display, outdir, errdir string) *fileDisplay {
-	d := &fileDisplay{Display: beside, View: v, dirs: make(map[fleetssh.EventKind]string), open: make(map[fileKey]*hostFile)}
+// newFiles returns a display that writes files and passes events on to next. It creates the files of
+// all hosts now, as pssh does, so that no file keeps output of an earlier run.
+func newFiles(v View, next Display, outdir, errdir string) *fileDisplay {
+	d := &fileDisplay{Display: next, View: v, dirs: make(map[fleetssh.EventKind]string), open: make(map[fileKey]*hostFile)}
 	if outdir != "" {
 		d.dirs[fleetssh.StdoutLine] = outdir
 	}
@@ -43,7 +42,7 @@ func newFiles(v View, beside Display, outdir, errdir string) *fileDisplay {
 		d.dirs[fleetssh.StderrLine] = errdir
 	}
 	if outdir != "" && sameDirectory(outdir, errdir) {
-		d.dirs[fleetssh.StderrLine] = outdir // one file takes both, in the order in which they come
+		d.dirs[fleetssh.StderrLine] = outdir // one file for both, in the order of arrival
 	}
 	d.names = selection.FileNames(v.Summary.Hosts)
 	for i := range d.names {
@@ -53,14 +52,14 @@ func newFiles(v View, beside Display, outdir, errdir string) *fileDisplay {
 				err = file.Close()
 			}
 			if d.reportError(err); err != nil {
-				return d // the other files would fail for the same reason
+				return d // the other files would fail likewise
 			}
 		}
 	}
 	return d
 }
 
-// sameDirectory reports whether two names mean the same directory.
+// sameDirectory reports whether two names are the same directory.
 func sameDirectory(a, b string) bool {
 	one, err := os.Stat(a)
 	if err != nil {

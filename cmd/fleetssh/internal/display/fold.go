@@ -11,16 +11,15 @@ import (
 	"fleetssh/cmd/fleetssh/internal/fold"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
-	"fleetssh/hostset"
 )
 
-// foldDisplay shows equal output of hosts once, below their names, as soon as no other host can write
-// the same.
+// foldDisplay shows identical output of hosts once, below their names, as soon as the group is
+// complete.
 type foldDisplay struct {
 	View
 	fold   *fold.Fold
-	failed bool         // something could not be kept
-	groups []fold.Group // kept for a diff at the end
+	failed bool         // a line could not be stored
+	groups []fold.Group // for the diff at the end
 }
 
 func newFold(v View) Display {
@@ -65,7 +64,7 @@ func (d *foldDisplay) Finished(r *results.Result) {
 // rule stands above and below the set of hosts, as ClusterShell and dshbak have it.
 const rule = "---------------"
 
-// group shows one group, unless its hosts wrote nothing: those that failed are named at the end.
+// group shows one group, unless its hosts wrote nothing: failed hosts are listed at the end anyway.
 func (d *foldDisplay) group(g fold.Group) {
 	if g.Empty() {
 		return
@@ -77,17 +76,13 @@ func (d *foldDisplay) group(g fold.Group) {
 	d.lines(g, fold.Stderr, func(line string) { d.Screen.Err(prefix, line) })
 }
 
-// title returns the names of the hosts of a group, and the same with their number and with how they
-// failed.
+// title returns the hosts of a group as a set, and a title with the set, the number of hosts and how
+// they failed.
 func (d *foldDisplay) title(g fold.Group) (hosts, title string) {
-	labels := make([]string, len(g.Hosts))
-	for i, host := range g.Hosts {
-		labels[i] = d.Summary.Hosts[host].Label
-	}
-	hosts = hostset.Of(labels...).String()
-	title = fmt.Sprintf("%s (%d)", hosts, len(labels))
+	hosts = d.Summary.Fold(g.Hosts)
+	title = fmt.Sprintf("%s (%d)", hosts, len(g.Hosts))
 	if g.Status != "" {
-		title += ": " + termline.Visible(g.Status) // a host may send any text as the name of a signal
+		title += ": " + termline.Visible(g.Status) // a host can send any text as the name of a signal
 	}
 	return hosts, title
 }
@@ -127,7 +122,7 @@ func (d *foldDisplay) Close() {
 	d.Summary.ShowFailures(d.Screen)
 }
 
-// maxDiff is the longest output that is compared: finding differences takes memory and time.
+// maxDiff is the longest output that is compared, in bytes: a diff takes memory and time.
 const maxDiff = 1 << 20
 
 // differences shows the most common output, and how the others differ from it.
@@ -147,11 +142,11 @@ func (d *foldDisplay) differences() {
 		_, title := d.title(g)
 		other, alsoShort := d.text(g)
 		if !short || !alsoShort {
-			d.group(g) // as it is
+			d.group(g) // in full
 			continue
 		}
 		difference := udiff.Unified(name, title, text, other)
-		if difference == "" { // in standard error, or the status
+		if difference == "" { // standard error or the status differs
 			d.group(g)
 			continue
 		}

@@ -13,17 +13,17 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// jsonDisplay shows one object a line.
+// jsonDisplay shows one JSON object per line.
 type jsonDisplay struct {
 	View
 	buf   []byte
-	heads [][]byte // of the line objects of the hosts, from "host" on
+	heads [][]byte // the constant part of the line objects, by host
 
-	stamped time.Time // the time that stamp is the text of
+	stamped time.Time // the time in stamp
 	stamp   []byte
 }
 
-// NewJSON returns a display that shows one object a line. It shows the first one at once.
+// NewJSON returns a display that shows one JSON object per line. It shows the first one at once.
 func NewJSON(v View) Display {
 	d := &jsonDisplay{View: v, heads: make([][]byte, len(v.Summary.Hosts))}
 	for i, h := range v.Summary.Hosts {
@@ -43,13 +43,13 @@ type jsonStart struct {
 	Hosts   int       `json:"hosts"`
 }
 
-// Show shows a line. There may be millions, so it does not use reflection.
+// Show shows a line. There may be millions, so it does not use encoding/json.
 func (d *jsonDisplay) Show(ev fleetssh.Event) {
 	if ev.Kind != fleetssh.StdoutLine && ev.Kind != fleetssh.StderrLine {
 		return
 	}
 	if ev.Err != nil && OutputLost(ev.Err) {
-		return // the result says that output was cut
+		return // the result says that output was truncated
 	}
 	if !ev.Time.Equal(d.stamped) || d.stamp == nil {
 		d.stamped = ev.Time
@@ -87,8 +87,8 @@ func PutJSON(screen *termline.Screen, object any) {
 	if err := encoder.Encode(object); err != nil {
 		panic(err) // all our objects can be encoded
 	}
-	// The encoder does not escape C1 controls and the like. They occur only in strings, so the whole
-	// text can be escaped.
+	// The encoder does not escape C1 controls and the like. They occur only in strings, so they can
+	// be escaped in the whole text.
 	line := make([]byte, 0, text.Len())
 	for _, r := range strings.TrimSuffix(text.String(), "\n") {
 		line = appendJSONRune(line, r)
@@ -96,8 +96,8 @@ func PutJSON(screen *termline.Screen, object any) {
 	screen.Print(append(line, '\n'))
 }
 
-// appendJSONString appends text, which must be valid UTF-8, as a JSON string. It escapes everything
-// that a terminal could take as a command.
+// appendJSONString appends text, which must be valid UTF-8, as a JSON string. It escapes characters
+// that a terminal may act on.
 func appendJSONString(dst []byte, text string) []byte {
 	dst = append(dst, '"')
 	from := 0
@@ -133,7 +133,7 @@ func appendJSONString(dst []byte, text string) []byte {
 	return append(dst, '"')
 }
 
-// appendJSONRune appends r, escaped if a terminal could take it as a command.
+// appendJSONRune appends r, escaped if a terminal may act on it.
 func appendJSONRune(dst []byte, r rune) []byte {
 	if !termline.ControlsTerminal(r) {
 		return utf8.AppendRune(dst, r)
@@ -142,5 +142,5 @@ func appendJSONRune(dst []byte, r rune) []byte {
 	return append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
 }
 
-// runID returns the name of a run: the time, which tells runs apart.
+// runID returns the ID of a run, which is its time.
 func runID(t time.Time) string { return t.UTC().Format("20060102T150405.000000Z") }

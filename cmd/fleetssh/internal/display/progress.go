@@ -11,7 +11,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// progress shows the progress of a run in a status line, beside another display.
+// progress wraps a display and shows the progress of a run in a status line.
 type progress struct {
 	Display
 	screen      *termline.Screen
@@ -25,10 +25,10 @@ type progress struct {
 	line                  *statusLine
 }
 
-// newProgress returns a display that shows progress beside another.
-func newProgress(screen *termline.Screen, beside Display, t *results.Summary) *progress {
+// newProgress returns a display that shows progress and passes events on to next.
+func newProgress(screen *termline.Screen, next Display, t *results.Summary) *progress {
 	total := len(t.Hosts)
-	p := &progress{Display: beside, screen: screen, total: total, started: make([]bool, total), begun: time.Now(), outstanding: t.Outstanding}
+	p := &progress{Display: next, screen: screen, total: total, started: make([]bool, total), begun: time.Now(), outstanding: t.Outstanding}
 	p.line = startStatus(screen, p.text)
 	return p
 }
@@ -48,7 +48,7 @@ func (p *progress) text() string {
 	return fit(p.screen, withStragglers(long, p.outstanding), long, fmt.Sprintf("%d/%d done%s", done, p.total, text), fmt.Sprintf("%d/%d%s", done, p.total, text))
 }
 
-// withStragglers adds the hosts that are waited for to a status line.
+// withStragglers adds the slowest hosts to a status line.
 func withStragglers(text string, waiting *results.Outstanding) string {
 	if names := waiting.Stragglers(); names != "" {
 		text += ": " + names

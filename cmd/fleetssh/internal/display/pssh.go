@@ -11,8 +11,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/results"
 )
 
-// The formats of the personality pssh, which the help does not list. They show output as it comes, or
-// below the line that says how the host ended, or not at all.
+// The formats of the personality pssh, which the help does not list. They show output as it arrives,
+// or below the line with the result of the host, or not at all.
 const (
 	psshFormat       = "pssh"
 	psshPrint        = "pssh-print"
@@ -20,7 +20,7 @@ const (
 	psshInlineStdout = "pssh-inline-stdout"
 )
 
-// formatValue is a format: one that the help lists, or one of a personality.
+// formatValue is a flag value for formats, including the unlisted ones of personalities.
 type formatValue struct {
 	flagvalue.Choice
 	personalities []string
@@ -35,15 +35,14 @@ func (v formatValue) Set(text string) error {
 	return v.Choice.Set(text)
 }
 
-// psshDisplay shows a line for each host when it has ended, in the format of pssh, which scripts
-// parse.
+// psshDisplay shows a line for each host when it ends, in the format of pssh, which scripts parse.
 type psshDisplay struct {
 	View
-	lines  Display    // shows lines as they come; nil: they are not shown
-	fold   *fold.Fold // keeps them until the host has ended; nil: they are not kept
-	stderr bool       // standard error is kept, too
+	lines  Display    // shows lines as they arrive; nil: they are not shown
+	fold   *fold.Fold // stores them until the host ends; nil: they are not stored
+	stderr bool       // standard error is stored, too
 	ended  int
-	failed bool // something could not be kept
+	failed bool // a line could not be stored
 }
 
 func newPsshLines(v View) Display { return &psshDisplay{View: v} }
@@ -85,7 +84,7 @@ func (d *psshDisplay) Finished(r *results.Result) {
 		return
 	}
 	d.fold.End(r.Index, "")
-	d.fold.Complete() // groups are not needed, and would take memory
+	d.fold.Complete() // groups are not needed, and take memory
 	g := d.fold.Host(r.Index)
 	d.showOutput(g, fold.Stdout, "")
 	if d.stderr {
@@ -93,7 +92,7 @@ func (d *psshDisplay) Finished(r *results.Result) {
 	}
 }
 
-// showOutput shows what a host has written to a stream, with a heading before the first line.
+// showOutput shows what a host wrote to a stream, with a heading before the first line.
 func (d *psshDisplay) showOutput(g fold.Group, s fold.Stream, heading string) {
 	err := g.Lines(s, func(line string) bool {
 		d.Screen.Out(heading, line)
@@ -114,7 +113,7 @@ func (d *psshDisplay) Close() {
 	d.Summary.ShowFailures(d.Screen)
 }
 
-// psshLine returns the line by which pssh says that a host has ended.
+// psshLine returns the line of pssh for a host that has ended.
 func psshLine(n int, label string, r *results.Result) string {
 	state, why := "[FAILURE]", ""
 	switch o := r.Outcome; {
@@ -134,7 +133,7 @@ func psshLine(n int, label string, r *results.Result) string {
 	return fmt.Sprintf("[%d] %s %s %s%s", n, time.Now().Format("15:04:05"), state, label, why)
 }
 
-// psshCopy shows a line for each host when it has ended, as pscp and pslurp do.
+// psshCopy shows a line for each host when it ends, as pscp and pslurp do.
 type psshCopy struct {
 	CopyView
 	ended int

@@ -9,14 +9,14 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// progressTick is how often the status line is renewed. Without a terminal, a line is written every
+// progressTick is how often the status line is updated. Without a terminal, a line is written every
 // progressPause.
 const (
 	progressTick  = 250 * time.Millisecond
 	progressPause = 10 * time.Second
 )
 
-// statusLine shows progress below everything else, until it is ended.
+// statusLine shows progress below all other output, until end is called.
 type statusLine struct {
 	screen  *termline.Screen
 	text    func() string // called on a goroutine of its own
@@ -25,11 +25,11 @@ type statusLine struct {
 	stopped chan struct{}
 }
 
-// minStatusWidth is the number of columns below which shorter texts do not help.
+// minStatusWidth is the number of columns below which no text fits.
 const minStatusWidth = 24
 
-// fit returns the first of several texts that fits the width of the terminal. If none does, it
-// returns the first, which is cut when it is shown.
+// fit returns the first of several texts that fits the width of the terminal. If none fits, it returns
+// the first, which is cut when shown.
 func fit(screen *termline.Screen, texts ...string) string {
 	width := screen.StatusWidth()
 	if width < minStatusWidth { // or not known

@@ -8,13 +8,13 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// streamDisplay shows each line as it comes, behind the name of its host.
+// streamDisplay shows each line as it arrives, after the name of its host.
 type streamDisplay struct {
 	View
 	out, err []string // the prefixes of the lines, by host
 }
 
-// NewStream returns a display that shows each line as it comes, behind the name of its host.
+// NewStream returns a display that shows each line as it arrives, after the name of its host.
 func NewStream(v View) Display {
 	n := len(v.Summary.Hosts)
 	d := &streamDisplay{View: v, out: make([]string, n), err: make([]string, n)}
@@ -44,17 +44,17 @@ func (d *streamDisplay) Finished(*results.Result) {}
 
 func (d *streamDisplay) Close() { d.Summary.ShowFailures(d.Screen) }
 
-// OutputLost reports whether the error of an event means that output could not be kept. Otherwise
-// it is about a line that is not text in the encoding of the host.
+// OutputLost reports whether the error of an event means that output was lost. Otherwise the line is
+// only not valid in the encoding of the host.
 func OutputLost(err error) bool {
 	_, text := errors.AsType[*fleetssh.DecodeError](err)
 	return !text
 }
 
-// quietDisplay shows no output of hosts, only those that failed, at the end.
+// quietDisplay shows only the failed hosts, at the end.
 type quietDisplay struct{ View }
 
-// NewQuiet returns a display that shows only the hosts that failed, at the end.
+// NewQuiet returns a display that shows only the failed hosts, at the end.
 func NewQuiet(v View) Display { return &quietDisplay{v} }
 
 func (*quietDisplay) Show(fleetssh.Event) {}

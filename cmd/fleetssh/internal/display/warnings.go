@@ -2,8 +2,8 @@ package display
 
 import (
 	"context"
+	"iter"
 	"log/slog"
-	"slices"
 	"sync"
 
 	"fleetssh"
@@ -14,9 +14,39 @@ import (
 // Warnings collects warnings about hosts, such as a ticket that could not be forwarded. It is an
 // [slog.Handler] for the library's log.
 type Warnings struct {
-	mu    sync.Mutex          // protects what follows
-	texts []string            // in the order in which they came
+	mu    sync.Mutex // protects texts
+	texts hostsByText
+}
+
+// hostsByText groups hosts by a text about them. The zero value is empty.
+type hostsByText struct {
+	texts []string            // in the order of arrival
 	hosts map[string][]string // by text
+}
+
+// add adds a text about a host. The text is about no host in particular if host is empty.
+func (g *hostsByText) add(text, host string) {
+	if g.hosts == nil {
+		g.hosts = make(map[string][]string)
+	}
+	if _, known := g.hosts[text]; !known {
+		g.texts = append(g.texts, text)
+		g.hosts[text] = nil
+	}
+	if host != "" {
+		g.hosts[text] = append(g.hosts[text], host)
+	}
+}
+
+// all yields each text with its hosts, as a set; empty: it is about none.
+func (g *hostsByText) all() iter.Seq2[string, hostset.Set] {
+	return func(yield func(string, hostset.Set) bool) {
+		for _, text := range g.texts {
+			if !yield(text, hostset.Of(g.hosts[text]...)) {
+				return
+			}
+		}
+	}
 }
 
 // Enabled implements [slog.Handler].
@@ -56,24 +86,16 @@ func shownName(h *fleetssh.HostConfig) string {
 func (w *Warnings) Add(text, host string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.hosts == nil {
-		w.hosts = make(map[string][]string)
-	}
-	if !slices.Contains(w.texts, text) {
-		w.texts = append(w.texts, text)
-	}
-	if host != "" { // the warning is about a host
-		w.hosts[text] = append(w.hosts[text], host)
-	}
+	w.texts.add(text, host)
 }
 
 // Show shows each warning once, with the hosts that it is about.
 func (w *Warnings) Show(screen *termline.Screen) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, text := range w.texts {
-		if hosts := w.hosts[text]; len(hosts) > 0 {
-			text = hostset.Of(hosts...).String() + ": " + text
+	for text, hosts := range w.texts.all() {
+		if hosts.Len() > 0 {
+			text = hosts.String() + ": " + text
 		}
 		screen.Message("fleetssh: warning: " + text)
 	}

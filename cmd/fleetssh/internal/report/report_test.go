@@ -70,7 +70,7 @@ func TestSections(t *testing.T) {
 		`<strong>Variant 1</strong>, 80 hosts: <span class="set">web[5-100]</span>`,
 		`<span class="del">-6.1.0-18-amd64`, `<span class="add">&#43;5.10.0-21-amd64`, `<span class="add">&#43;[stderr] warning: old kernel`,
 		`The text is that of variant 1; the hosts ended differently.`, `2 hosts wrote nothing.`,
-		`up to `, `were at work at once`,
+		`up to `, `were in progress at once`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("missing: %s", want)

@@ -11,7 +11,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// AddCopy adds the end of a copy.
+// AddCopy adds the result of a copy.
 func (t *Summary) AddCopy(index int, c fleetssh.CopyResult) *Result {
 	r := Result{Index: index, Outcome: c.Outcome, Timing: c.Timing(), Copied: &c}
 	r.OK = r.Outcome == fleetssh.Outcome{Kind: fleetssh.Exited}
@@ -24,7 +24,7 @@ func (t *Summary) AddCopy(index int, c fleetssh.CopyResult) *Result {
 	return t.AddResult(r)
 }
 
-// copyTitle does what title does, for a copy. The title is empty if a command has the same.
+// copyTitle is Title for a copy. The title is empty if it is the same as for a command.
 func (r *Result) copyTitle() (string, int) {
 	switch o := r.Outcome; o.Kind {
 	case fleetssh.Exited:
@@ -42,7 +42,7 @@ func (r *Result) copyTitle() (string, int) {
 	return "", 0
 }
 
-// Unfinished reports whether a copy was ended before it was complete.
+// Unfinished reports whether a copy ended before it was complete.
 func (r *Result) Unfinished() bool {
 	switch r.Outcome.Kind {
 	case fleetssh.Cancelled:
@@ -53,7 +53,7 @@ func (r *Result) Unfinished() bool {
 	return false
 }
 
-// CopiedText says what was copied to or from a host. It is empty if nothing was.
+// CopiedText returns what was copied to or from a host. It is empty if nothing was.
 func (r *Result) CopiedText() string {
 	c, rest := r.Copied, "failed"
 	if r.Unfinished() {
@@ -82,8 +82,8 @@ func (r *Result) CopiedText() string {
 	return text
 }
 
-// FailedText says why a file was not copied. It is empty if the file was copied, or if the result
-// of the host says why.
+// FailedText returns why a file was not copied. It is empty if the file was copied, or if the result
+// of the host has the reason.
 func FailedText(p fleetssh.CopyProgress) string {
 	fault, ok := p.Err.(*fleetssh.CopyError)
 	if !p.Ended || !ok || errors.Is(fault, context.Canceled) || errors.Is(fault, context.DeadlineExceeded) {

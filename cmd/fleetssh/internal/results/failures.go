@@ -17,10 +17,10 @@ type Group struct {
 	Title  string
 	rank   int
 	Hosts  []int
-	First  *Result // of the host that was named first
-	Differ bool    // some have other reasons than the first
+	First  *Result // of the host with the lowest index
+	Differ bool    // the reasons differ
 
-	results []*Result // of hosts with a problem of their keys, in the order in which they were named
+	results []*Result // of hosts with a problem of their keys, by index
 	Detail  []string  // more lines about the reason
 	Hint    string
 }
@@ -28,25 +28,25 @@ type Group struct {
 // Failures returns the hosts that failed, grouped by what went wrong.
 func (t *Summary) Failures() []*Group {
 	var groups []*Group
-	type way struct{ title, kind string }
-	byWay := make(map[way]*Group)
+	type key struct{ title, kind string }
+	byKey := make(map[key]*Group)
 	for i := range t.Results {
 		r := &t.Results[i]
 		if r.OK {
 			continue
 		}
 		title, rank := r.Title()
-		w := way{title, r.Problem.Kind}
+		w := key{title, r.Problem.Kind}
 		if w.kind == "config" {
-			w.kind += r.Problem.Reason // each has to be corrected by itself
+			w.kind += r.Problem.Reason // each needs its own correction
 		}
 		if k := r.Problem.Key; k != nil {
 			w.kind += k.reason.String()
 		}
-		g := byWay[w]
+		g := byKey[w]
 		if g == nil {
 			g = &Group{Title: title, rank: rank, First: r}
-			byWay[w] = g
+			byKey[w] = g
 			groups = append(groups, g)
 		}
 		g.Differ = g.Differ || g.First.Problem.Reason != r.Problem.Reason
@@ -74,7 +74,7 @@ func (t *Summary) Failures() []*Group {
 	return groups
 }
 
-// excludeGroupHint says how to run the command without the hosts of a group.
+// excludeGroupHint returns how to run the command without the hosts of a group.
 func (t *Summary) excludeGroupHint(g *Group) string {
 	names := make([]string, len(g.Hosts))
 	for i, index := range g.Hosts {
@@ -87,7 +87,7 @@ func (t *Summary) excludeGroupHint(g *Group) string {
 	return "-x " + shellquote.Quote(hostset.Of(names...).String()) + " leaves " + it + " out"
 }
 
-// Title says how a host failed. The lower its rank, the more urgent it is.
+// Title returns how a host failed. A lower rank is more urgent.
 func (r *Result) Title() (title string, rank int) {
 	if r.Copied != nil {
 		if title, rank := r.copyTitle(); title != "" {
@@ -123,8 +123,8 @@ func (r *Result) Title() (title string, rank int) {
 	}
 }
 
-// ShowFailures shows how many hosts failed, and which in which way, and which were never begun. It
-// shows nothing if all is well.
+// ShowFailures shows how many hosts failed, which ones and why, and which were skipped. It shows
+// nothing if no host failed or was skipped.
 func (t *Summary) ShowFailures(screen *termline.Screen) {
 	headline := t.headline()
 	if headline == "" {
@@ -160,7 +160,7 @@ func (t *Summary) ShowFailures(screen *termline.Screen) {
 	}
 }
 
-// showBriefly shows the hosts that failed, with one line for each group.
+// showBriefly shows the failed hosts, with one line for each group.
 func (t *Summary) showBriefly(screen *termline.Screen) {
 	for _, g := range t.Failures() {
 		slices.Sort(g.Hosts)

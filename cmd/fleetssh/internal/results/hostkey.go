@@ -15,18 +15,18 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// KeyProblem is what is wrong with the key of a host, or of a hop.
+// KeyProblem describes a problem with the key of a host, or of a hop.
 type KeyProblem struct {
 	reason    knownhosts.Reason
 	Name      string   // of the host, as -w takes it
-	Hop       string   // the same, if it is a hop
+	Hop       string   // the same, if the problem is that of a hop
 	shown     string   // the key
-	details   []string // more lines: which key is known, and where
-	cannotAdd bool     // the host is new, and the file that it would be added to cannot be written
+	details   []string // which keys are known, and where
+	cannotAdd bool     // the host is new, and its key cannot be added to known_hosts
 }
 
-// hostKeyProblem returns what is wrong with a host key. If it has changed, the hint first says whom to
-// ask, because it may be an attack.
+// hostKeyProblem returns the problem with a host key. If the key has changed, the hint warns first,
+// because it may be an attack.
 func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) Problem {
 	p := Problem{Kind: "host_key", Phase: "host_key", Reason: e.Err.Error(), Tries: 1}
 	fault, ok := errors.AsType[*knownhosts.KeyError](e.Err)
@@ -37,7 +37,7 @@ func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) Problem
 	if port := selection.PortOf(host); host.Alias == "" && port != 22 {
 		k.Name = net.JoinHostPort(host.Host, strconv.Itoa(port))
 	}
-	if e.Port != 0 && host.Port == 0 && e.Port != 22 && host.Alias == "" { // a hop, of which only the name is known
+	if e.Port != 0 && host.Port == 0 && e.Port != 22 && host.Alias == "" { // a hop, only its name is known
 		k.Name = net.JoinHostPort(host.Host, strconv.Itoa(e.Port))
 	}
 	if cert, ok := e.Key.(*ssh.Certificate); ok {
@@ -81,22 +81,22 @@ func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) Problem
 	return p
 }
 
-// keyDetail returns lines about the keys that the hosts of a group show, and about those that are
-// known. Hosts with the same text share a line.
+// keyDetail returns lines about the keys that the hosts of a group show, and about the known keys.
+// Hosts with the same text share a line.
 func (t *Summary) keyDetail(g *Group) []string {
-	type said struct {
+	type line struct {
 		text  string
 		hosts []string
 	}
-	var shown, more []*said
-	note := func(list *[]*said, text, label string) {
+	var shown, more []*line
+	add := func(list *[]*line, text, label string) {
 		for _, s := range *list {
 			if s.text == text {
 				s.hosts = append(s.hosts, label)
 				return
 			}
 		}
-		*list = append(*list, &said{text, []string{label}})
+		*list = append(*list, &line{text, []string{label}})
 	}
 	for _, r := range g.results {
 		label := t.Hosts[r.Index].Label
@@ -104,14 +104,14 @@ func (t *Summary) keyDetail(g *Group) []string {
 			label = r.Problem.Key.Hop
 		}
 		if line := t.Hosts[r.Index].IgnoredLookup; line != "" && r.Problem.Key.reason == knownhosts.Unknown {
-			note(&more, line, label)
+			add(&more, line, label)
 		}
 		if len(shown) <= maxKeyLines {
-			note(&shown, r.Problem.Key.shown, label)
+			add(&shown, r.Problem.Key.shown, label)
 		}
 		for _, line := range r.Problem.Key.details {
 			if len(more) <= maxKeyLines {
-				note(&more, line, label)
+				add(&more, line, label)
 			}
 		}
 	}
@@ -146,10 +146,10 @@ func cutLines(lines []string) []string {
 	return lines
 }
 
-// MinSame is how many hosts must show the same key to be reported.
+// MinSame is how many hosts must show the same key for a report.
 const MinSame = 3
 
-// SameKeyText says what it may mean that several hosts show the same key.
+// SameKeyText returns the possible reasons why several hosts show the same key.
 func SameKeyText(set, key string) string {
 	return set + " show the same key, " + key + ": copies of one image, one host under several names, or a man-in-the-middle attack"
 }
@@ -196,7 +196,7 @@ func TrustHint(f *selection.Flags, k *KeyProblem, names []string) string {
 	return ""
 }
 
-// KeyText names a key as ssh-keygen -l does.
+// KeyText formats a key as ssh-keygen -l does.
 func KeyText(key ssh.PublicKey) string {
 	return key.Type() + " " + ssh.FingerprintSHA256(key)
 }

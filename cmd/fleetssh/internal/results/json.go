@@ -24,7 +24,7 @@ type JSONResult struct {
 	Truncated bool       `json:"truncated,omitempty"`
 }
 
-// JSONError is why a host did not do what was asked of it.
+// JSONError is why a host failed.
 type JSONError struct {
 	Kind    string `json:"kind"`
 	Phase   string `json:"phase"`

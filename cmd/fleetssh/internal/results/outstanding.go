@@ -13,18 +13,18 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// Outstanding knows which hosts of a run are not done, and what each of them is doing.
+// Outstanding tracks which hosts of a run are not done, and what each of them is doing.
 type Outstanding struct {
 	hosts   []selection.Host
 	begun   time.Time
-	Working func() []fleetssh.Progress // returns what each host at work is doing; nil: not known
+	Working func() []fleetssh.Progress // returns what each active host is doing; nil: not known
 
 	mu    sync.Mutex // protects what follows
 	ended []bool
 	done  int
 }
 
-// newOutstanding returns the state of a run in which no host is done.
+// newOutstanding returns the state of a run that starts now.
 func newOutstanding(hosts []selection.Host) *Outstanding {
 	return &Outstanding{hosts: hosts, begun: time.Now(), ended: make([]bool, len(hosts))}
 }
@@ -39,8 +39,8 @@ func (o *Outstanding) hostFinished(i int) {
 	}
 }
 
-// inProgress returns what the hosts at work are doing, those that began first in front, and the hosts
-// that have not begun.
+// inProgress returns what the active hosts are doing, the oldest first, and the hosts that have not
+// started.
 func (o *Outstanding) inProgress() (work []fleetssh.Progress, unbegun []int) {
 	if o.Working != nil {
 		work = o.Working()
@@ -62,14 +62,14 @@ func (o *Outstanding) inProgress() (work []fleetssh.Progress, unbegun []int) {
 }
 
 const (
-	// stragglersShown is how many hosts the status line names. If more are at work, it names only
-	// those that have been for stragglerAge.
+	// stragglersShown is how many hosts the status line names. If more are active, it names only
+	// those that have been active for stragglerAge.
 	stragglersShown = 3
 	stragglerAge    = 2 * time.Second
 )
 
-// Stragglers names hosts at work and says what they are doing, for the status line: all if there are
-// few, otherwise those that have taken longest. It is empty if there are none.
+// Stragglers returns active hosts and what they are doing, for the status line: all if there are few,
+// otherwise the slowest. It is empty if there are none.
 func (o *Outstanding) Stragglers() string {
 	if o == nil {
 		return ""
@@ -128,7 +128,7 @@ func (o *Outstanding) Report(screen *termline.Screen) {
 	o.mu.Lock()
 	done := o.done
 	o.mu.Unlock()
-	screen.Message(fmt.Sprintf("fleetssh: %d of %s done after %s, %d at work", done, selection.CountHosts(len(o.hosts)), seconds(now.Sub(o.begun)), len(work)))
+	screen.Message(fmt.Sprintf("fleetssh: %d of %s done after %s, %d in progress", done, selection.CountHosts(len(o.hosts)), seconds(now.Sub(o.begun)), len(work)))
 	for _, g := range groups {
 		since := seconds(g.to)
 		if shortest := seconds(g.from); shortest != since {
@@ -141,12 +141,12 @@ func (o *Outstanding) Report(screen *termline.Screen) {
 		for i, host := range unbegun {
 			labels[i] = o.hosts[host].Label
 		}
-		screen.Message("  not begun: " + CountedNames(labels))
+		screen.Message("  waiting: " + CountedNames(labels))
 	}
 	screen.Flush()
 }
 
-// CountedNames writes labels as a host set, with their number if there are several.
+// CountedNames formats labels as a host set, with their number if there are several.
 func CountedNames(labels []string) string {
 	text := selection.FoldNames(labels)
 	if len(labels) > 1 {
@@ -155,14 +155,14 @@ func CountedNames(labels []string) string {
 	return text
 }
 
-// activities says what a host is doing in a phase.
+// activities describe what a host is doing in a phase.
 var activities = map[fleetssh.Phase]string{
 	fleetssh.PhaseProxy: "waiting for its hop", fleetssh.PhaseResolve: "looking up its name", fleetssh.PhaseConnect: "connecting", fleetssh.PhaseHandshake: "exchanging keys",
 	fleetssh.PhaseHostKey: "checking its key", fleetssh.PhaseAuth: "logging in", fleetssh.PhaseRetry: "waiting to retry", fleetssh.PhasePassword: "waiting for another host to accept the password",
 	fleetssh.PhaseStart: "starting the command", fleetssh.PhaseRun: "running", fleetssh.PhaseCopy: "copying", fleetssh.PhaseScan: "scanning its keys",
 }
 
-// activity says what a host is doing.
+// activity returns what a host is doing.
 func activity(p fleetssh.Progress) string {
 	text, ok := activities[p.Phase]
 	if !ok {
@@ -191,7 +191,7 @@ func ordinal(n int) string {
 	return fmt.Sprint(n, "th")
 }
 
-// seconds writes a duration in whole seconds.
+// seconds formats a duration in whole seconds.
 func seconds(d time.Duration) string {
 	return ShortDuration(max(d.Truncate(time.Second), 0))
 }

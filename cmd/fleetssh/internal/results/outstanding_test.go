@@ -66,10 +66,10 @@ func TestOutstandingReport(t *testing.T) {
 	screen := termline.New(&bytes.Buffer{}, &text)
 	o.Report(screen)
 	want := []string{
-		"fleetssh: 10 of 30 hosts done after 0s, 10 at work",
+		"fleetssh: 10 of 30 hosts done after 0s, 10 in progress",
 		"  running for 11s to 19s: web[2-10] (9)",
 		"  connecting, 2nd attempt for 3s: web1",
-		"  not begun: web[21-30] (10)",
+		"  waiting: web[21-30] (10)",
 	}
 	if got := strings.TrimSpace(text.String()); got != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))

@@ -19,8 +19,8 @@ import (
 // Problem is what went wrong on a host, in words for the user.
 type Problem struct {
 	Kind   string   // one of the kinds of the JSON output
-	Phase  string   // what was being done: a phase of connecting, or a step after it
-	Reason string   // without the name of the host, which is shown beside it
+	Phase  string   // a phase of connecting, or a later step
+	Reason string   // without the name of the host
 	Detail []string // more lines about it
 	Hint   string   // the next step; empty if none is known
 	banner string   // the banner that the host sent before the login
@@ -29,8 +29,8 @@ type Problem struct {
 	Key *KeyProblem // not nil if it is about a host key
 }
 
-// ProblemOf returns what an error of the library means for the host that has ended with it. It
-// returns the zero value for nil.
+// ProblemOf explains the error with which the work on a host ended. It returns the zero value for
+// nil.
 func ProblemOf(err error, host *fleetssh.HostConfig) Problem {
 	switch e := err.(type) {
 	case *fleetssh.UnknownHostError:
@@ -78,8 +78,8 @@ func ProblemOf(err error, host *fleetssh.HostConfig) Problem {
 	return Problem{Kind: "connection", Phase: "connect", Reason: err.Error()}
 }
 
-// excludeHint stands in the place of the hint to leave out hosts. Failures completes it, which knows all
-// hosts of the group.
+// excludeHint is a placeholder for the hint to exclude hosts. Failures replaces it, because it knows
+// all hosts of the group.
 const excludeHint = "-x leaves out"
 
 // configProblem returns why a host cannot be used.
@@ -101,10 +101,10 @@ func configProblem(e *fleetssh.ConfigError) Problem {
 // maxPathShown is the largest number of bytes of a path that are shown.
 const maxPathShown = 400
 
-// CopyProblem returns what went wrong with a file. It says if the file is a local one.
+// CopyProblem explains a failed file operation. It says whether the file is local.
 func CopyProblem(e *fleetssh.CopyError) Problem {
 	where := e.Path
-	if len(where) > maxPathShown { // a host may send a name of any length
+	if len(where) > maxPathShown { // a host can send a name of any length
 		where = strings.ToValidUTF8(where[:maxPathShown], "") + "…"
 	}
 	if e.Local {
@@ -182,7 +182,7 @@ func attemptsText(n int) string {
 	return fmt.Sprintf(" (%d attempts)", n)
 }
 
-// ShortDuration writes a time to two digits, without units that are zero.
+// ShortDuration formats a duration with two digits, without units that are zero.
 func ShortDuration(d time.Duration) string {
 	unit := time.Duration(1)
 	for d/unit >= 100 && unit < time.Second {
@@ -200,7 +200,7 @@ func ShortDuration(d time.Duration) string {
 // maxBannerLines is the largest number of lines of a banner that are shown.
 const maxBannerLines = 20
 
-// BannerLines returns the lines of a banner, without those that are too many to be shown.
+// BannerLines returns the lines of a banner, at most maxBannerLines of them.
 func BannerLines(text string) []string {
 	lines := strings.Split(text, "\n")
 	if len(lines) > maxBannerLines {

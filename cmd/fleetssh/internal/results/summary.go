@@ -1,5 +1,5 @@
-// Package results knows how hosts ended and what that means: outcomes counted, failures grouped
-// with their reasons and the next step, exit codes, and who is still at work.
+// Package results collects how hosts ended: it counts outcomes, groups failures with reasons and
+// hints, computes exit codes, and tracks which hosts are outstanding.
 package results
 
 import (
@@ -13,13 +13,13 @@ import (
 	"fleetssh/hostset"
 )
 
-// Result is how the work on one host ended.
+// Result is the result of one host.
 type Result struct {
 	Index     int
 	Outcome   fleetssh.Outcome
 	OK        bool
 	Problem   Problem // zero if there is none
-	Message   string  // the error of the library in full
+	Message   string  // the full error of the library
 	Timing    fleetssh.Timing
 	Truncated bool
 	Logins    []fleetssh.Login     // what check shows
@@ -27,17 +27,17 @@ type Result struct {
 	After     time.Duration        // since the run began
 }
 
-// Summary counts how the hosts of a run ended.
+// Summary collects how the hosts of a run ended.
 type Summary struct {
 	Hosts          []selection.Host
 	Begun          time.Time
 	Results        []Result // in the order in which the hosts ended
 	Interrupted    bool
-	Stopped        string       // why no more hosts were begun; empty if all were
+	Stopped        string       // why hosts were skipped; empty if none were
 	Policy         string       // which exit code counts: worst, max or none (--exit-policy)
-	NoSudoPassword bool         // no password is known that sudo could get
-	Brief          bool         // a line for each group of failures is enough, as in a dialogue
-	LocalError     bool         // something went wrong on this side, and was reported
+	NoSudoPassword bool         // there is no password for sudo
+	Brief          bool         // one line for each group of failures, as in fleetssh shell
+	LocalError     bool         // a local error was reported
 	Outstanding    *Outstanding // nil: not needed
 }
 
@@ -46,7 +46,7 @@ func New(hosts []selection.Host) *Summary {
 	return &Summary{Hosts: hosts, Begun: time.Now(), Outstanding: newOutstanding(hosts)}
 }
 
-// Add adds the end of a command.
+// Add adds the result of a command.
 func (t *Summary) Add(ev fleetssh.Event) *Result {
 	out := ev.Output
 	r := Result{Index: ev.Host, Outcome: out.Outcome(), Timing: out.Timing()}
@@ -59,15 +59,15 @@ func (t *Summary) Add(ev fleetssh.Event) *Result {
 		}
 	case fleetssh.Signaled, fleetssh.Skipped, fleetssh.Cancelled:
 	default:
-		r.explain(out.WaitFinished(context.Background()), &out.Host)   // it has ended: returns why
-		if t.NoSudoPassword && r.Outcome.Phase == fleetssh.PhaseSudo { // sudo failed where no exit code of a command tells it
+		r.explain(out.WaitFinished(context.Background()), &out.Host)   // it has ended: returns the error
+		if t.NoSudoPassword && r.Outcome.Phase == fleetssh.PhaseSudo { // sudo itself failed
 			r.Problem.Hint = "add --ask-sudo-pass"
 		}
 	}
 	return t.AddResult(r)
 }
 
-// explain records why a host ended as it did.
+// explain sets why a host failed.
 func (r *Result) explain(err error, host *fleetssh.HostConfig) {
 	r.Problem = ProblemOf(err, host)
 	if r.Outcome.Kind == fleetssh.Lost {
@@ -92,12 +92,12 @@ func (t *Summary) AddResult(r Result) *Result {
 	return &t.Results[len(t.Results)-1]
 }
 
-// Failed returns how many hosts were begun and did not do what was asked of them.
+// Failed returns how many hosts failed. Skipped hosts do not count.
 func (t *Summary) Failed() int {
 	return t.count(func(r *Result) bool { return !r.OK && r.Outcome.Kind != fleetssh.Skipped })
 }
 
-// Skipped returns how many hosts were never begun. They do not count as failed.
+// Skipped returns how many hosts were skipped: no work was started on them.
 func (t *Summary) Skipped() int {
 	return t.count(func(r *Result) bool { return r.Outcome.Kind == fleetssh.Skipped })
 }
@@ -113,8 +113,7 @@ func (t *Summary) count(is func(*Result) bool) int {
 	return n
 }
 
-// headline says how many hosts failed and how many were never begun. It is empty if there are
-// neither.
+// headline returns how many hosts failed and how many were skipped. It is empty if there are neither.
 func (t *Summary) headline() string {
 	failed, unbegun := t.Failed(), t.Skipped()
 	noun := "hosts"
@@ -132,7 +131,7 @@ func (t *Summary) headline() string {
 	return fmt.Sprintf("%d of %d %s failed, %d skipped", failed, len(t.Hosts), noun, unbegun)
 }
 
-// ExitCode returns the exit code of the program that follows from all results.
+// ExitCode returns the exit code of the program for all results.
 func (t *Summary) ExitCode() int {
 	codes := map[int]bool{exit.Interrupted: t.Interrupted, exit.Budget: t.Stopped != ""}
 	largest := 0
@@ -161,7 +160,7 @@ func remoteCode(o fleetssh.Outcome) int {
 	return 255
 }
 
-// Err returns the error that ends the program; nil if all is well.
+// Err returns the error that ends the program, nil if no host failed.
 func (t *Summary) Err() error {
 	if code := t.ExitCode(); code != exit.OK {
 		return exit.Status(code)
@@ -172,7 +171,7 @@ func (t *Summary) Err() error {
 	return nil
 }
 
-// Fold writes the labels of hosts as a host set.
+// Fold formats the labels of hosts as a host set.
 func (t *Summary) Fold(hosts []int) string {
 	labels := make([]string, len(hosts))
 	for i, index := range hosts {
