@@ -9,8 +9,8 @@ import (
 	"fleetssh/internal/dial"
 )
 
-// publicError returns the error that users get for one of connecting. Nothing else makes
-// those errors. What is not a [dial.Failure] stays what it is.
+// publicError returns the error that users get for a failure of connecting. Only this function
+// makes those errors; steps of a session make their own. Other errors stay what they are.
 func publicError(err error) error {
 	f, ok := err.(*dial.Failure)
 	if !ok {

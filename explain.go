@@ -25,23 +25,22 @@ type Plan struct {
 	Steps []Step
 }
 
-// Step is one thing that would be tried, or that would not be.
+// Step is one thing that [Dial] would do, or would leave out.
 type Step struct {
-	Phase Phase // "connect", "host_key" or "auth"
+	Phase Phase // [PhaseConnect], [PhaseHostKey] or [PhaseAuth]
 	What  string
 	Why   string // what it depends on, or where it comes from; may be empty
 
-	// Passed says that it would be passed over, for the reason in Why.
+	// Passed says that Dial would leave it out, for the reason in Why.
 	Passed bool
 }
 
-// Explain says what [Dial] would do: how each host on the way is reached, which host
-// keys are trusted, and what is offered to log in, in its order. The hops come
-// first, the host itself last. No host is contacted and no name looked up; the SSH
-// agent is asked for its keys, and files and credential caches are read.
+// Explain says what [Dial] would do: how it reaches each host on the way, which host keys it
+// trusts, and what it offers to log in, in this order. The hops come first, the host itself
+// last. Explain contacts no host and looks up no name; it asks the SSH agent for its keys, and
+// reads files and credential caches.
 //
-// The error is a [*ConfigError]. What would make Dial fail later on is a step that
-// is passed over.
+// The error is a [*ConfigError]. Whatever would make Dial fail later is a step with Passed set.
 func Explain(ctx context.Context, host HostConfig) ([]Plan, error) {
 	if err := host.check(-1); err != nil {
 		return nil, err
@@ -73,30 +72,30 @@ func (p *Plan) pass(phase Phase, why, format string, args ...any) {
 	p.Steps[len(p.Steps)-1].Passed = true
 }
 
-// connecting adds how the host is reached.
+// connecting adds how Dial reaches the host.
 func (p *Plan) connecting() {
 	h := &p.Host
 	sockets, _ := h.controlSockets()
 	for _, path := range sockets {
 		if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
-			p.step("connect", "ControlPath; if it answers, nothing of what follows is needed", "the connection of the OpenSSH master at %s", path)
+			p.step(PhaseConnect, "ControlPath; if it answers, nothing of what follows is needed", "the connection of the OpenSSH master at %s", path)
 		} else {
-			p.pass("connect", "no socket is there", "the connection of an OpenSSH master at %s", path)
+			p.pass(PhaseConnect, "no socket is there", "the connection of an OpenSSH master at %s", path)
 		}
 	}
 	at := hostPort(h.Host, h.port())
 	switch {
 	case h.Proxy != nil:
-		p.step("connect", "the hop looks up the name", "%s through %s", at, h.Proxy)
+		p.step(PhaseConnect, "the hop looks up the name", "%s through %s", at, h.Proxy)
 	case h.DialContext != nil:
-		p.step("connect", "DialContext", "%s as the program or the proxy settings say", at)
+		p.step(PhaseConnect, "DialContext", "%s as the program or the proxy settings say", at)
 	case h.AddressFamily == "ip4" || h.AddressFamily == "ip6":
-		p.step("connect", "", "%s over TCP, all IPv%s addresses of the name", at, h.AddressFamily[2:])
+		p.step(PhaseConnect, "", "%s over TCP, all IPv%s addresses of the name", at, h.AddressFamily[2:])
 	default:
-		p.step("connect", "", "%s over TCP, all addresses of the name", at)
+		p.step(PhaseConnect, "", "%s over TCP, all addresses of the name", at)
 	}
 	if h.BindAddress != "" && h.Proxy == nil && h.DialContext == nil {
-		p.step("connect", "BindAddress", "from %s", h.BindAddress)
+		p.step(PhaseConnect, "BindAddress", "from %s", h.BindAddress)
 	}
 	retry := ""
 	if h.attempts() > 1 {
@@ -105,23 +104,23 @@ func (p *Plan) connecting() {
 			retry += ", sooner if the connection is refused"
 		}
 	}
-	p.step("connect", "a refused login is never tried again", "at most %v an attempt, %s%s", h.connectTimeout(), count(h.attempts(), "attempt"), retry)
+	p.step(PhaseConnect, "a refused login is never tried again", "at most %v an attempt, %s%s", h.connectTimeout(), count(h.attempts(), "attempt"), retry)
 	if h.ForwardAgent {
 		if socket := h.Auth.agentSocket(); socket != "" {
-			p.step("connect", "ForwardAgent", "the SSH agent at %s is forwarded", socket)
+			p.step(PhaseConnect, "ForwardAgent", "the SSH agent at %s is forwarded", socket)
 		} else {
-			p.step("connect", "ForwardAgent", "%s", dial.NoAgentToForward)
+			p.step(PhaseConnect, "ForwardAgent", "%s", dial.NoAgentToForward)
 		}
 	}
 }
 
-// trusting adds which host keys are accepted.
+// trusting adds which host keys Dial accepts.
 func (p *Plan) trusting(d *dialer) {
 	policy := p.Host.HostKeys
 	if policy == nil {
 		var err error
 		if policy, err = d.known(); err != nil {
-			p.pass("host_key", err.Error(), "no host key can be checked")
+			p.pass(PhaseHostKey, err.Error(), "no host key can be checked")
 			return
 		}
 	}
@@ -138,65 +137,65 @@ func (p *Plan) trusting(d *dialer) {
 			unknown = "accepted and added to " + files.File
 		}
 	case ignoreHostKeys:
-		p.step("host_key", "InsecureIgnoreHostKeys", "any key is accepted: whoever answers is trusted")
+		p.step(PhaseHostKey, "InsecureIgnoreHostKeys", "any key is accepted: whoever answers is trusted")
 		return
 	default:
-		p.step("host_key", "", "the program decides (%T)", policy)
+		p.step(PhaseHostKey, "", "the program decides (%T)", policy)
 		return
 	}
 	command := len(p.Host.KnownHostsCommand) > 0
 	if command {
-		p.step("host_key", "KnownHostsCommand", "known: what %s lists for it, when it is run", p.Host.KnownHostsCommand[0])
+		p.step(PhaseHostKey, "KnownHostsCommand", "known: what %s lists for it, when it is run", p.Host.KnownHostsCommand[0])
 	}
 	keys, authorities := files.DB.Lookup(p.Host.keyName())
 	for _, k := range keys {
-		p.step("host_key", fmt.Sprintf("%s:%d", k.File, k.Line), "known: %s %s", k.Type, k.Fingerprint)
+		p.step(PhaseHostKey, fmt.Sprintf("%s:%d", k.File, k.Line), "known: %s %s", k.Type, k.Fingerprint)
 	}
 	for _, k := range authorities {
-		p.step("host_key", fmt.Sprintf("%s:%d", k.File, k.Line), "certificates by %s %s", k.Type, k.Fingerprint)
+		p.step(PhaseHostKey, fmt.Sprintf("%s:%d", k.File, k.Line), "certificates by %s %s", k.Type, k.Fingerprint)
 	}
 	switch {
 	case len(keys) > 0:
-		p.step("host_key", "", "another key is refused")
+		p.step(PhaseHostKey, "", "another key is refused")
 	case command:
-		p.step("host_key", "", "a key that is not listed is %s", unknown)
+		p.step(PhaseHostKey, "", "a key that is not listed is %s", unknown)
 	case len(authorities) == 0 && unknown == "refused":
-		p.pass("host_key", "no known_hosts file has a key for it", "whatever key it shows is refused")
+		p.pass(PhaseHostKey, "no known_hosts file has a key for it", "whatever key it shows is refused")
 	default:
-		p.step("host_key", "", "another key is %s", unknown)
+		p.step(PhaseHostKey, "", "another key is %s", unknown)
 	}
 }
 
-// narrowing adds which keys are refused whatever the policy says.
+// narrowing adds which keys Dial refuses whatever the policy says.
 func (p *Plan) narrowing(d *dialer) {
 	h := &p.Host
 	for _, file := range h.RevokedHostKeys {
 		if err := d.engine.CheckRevocations(account.Expand(file)); err != nil {
-			p.pass("host_key", "RevokedHostKeys: "+err.Error(), "whatever key it shows is refused")
+			p.pass(PhaseHostKey, "RevokedHostKeys: "+err.Error(), "whatever key it shows is refused")
 			continue
 		}
-		p.step("host_key", "RevokedHostKeys", "a key that %s revokes is refused", file)
+		p.step(PhaseHostKey, "RevokedHostKeys", "a key that %s revokes is refused", file)
 	}
 	if h.CheckHostIP {
-		p.step("host_key", "CheckHostIP", "a host whose address is known by another key is refused")
+		p.step(PhaseHostKey, "CheckHostIP", "a host whose address is known by another key is refused")
 	}
 	a := h.Algorithms
 	if a == nil {
 		return
 	}
 	if a.MinRSABits > 0 {
-		p.step("host_key", "", "an RSA key of less than %d bits is refused", a.MinRSABits)
+		p.step(PhaseHostKey, "", "an RSA key of less than %d bits is refused", a.MinRSABits)
 	}
 	if len(a.CASignatures) > 0 {
-		p.step("host_key", "", "a certificate counts if it is signed with %s", strings.Join(a.CASignatures, ", "))
+		p.step(PhaseHostKey, "", "a certificate counts if it is signed with %s", strings.Join(a.CASignatures, ", "))
 	}
 }
 
-// loggingIn adds what is offered to log in.
+// loggingIn adds what Dial offers to log in.
 func (p *Plan) loggingIn(ctx context.Context, d *dialer) {
 	a := &p.Host.Auth
 	if len(a.Methods) > 0 {
-		p.step("auth", "", "no other methods are tried than %s", strings.Join(a.Methods, ", "))
+		p.step(PhaseAuth, "", "no other methods are tried than %s", strings.Join(a.Methods, ", "))
 	}
 	if a.GSSAPI != nil {
 		p.ticket(d)
@@ -204,69 +203,69 @@ func (p *Plan) loggingIn(ctx context.Context, d *dialer) {
 	ask := a.Ask != nil
 	c, err := d.engine.Credentials(ctx, d.config(&p.Host))
 	if err != nil {
-		p.pass("auth", publicError(err).Error(), "publickey: the login ends here")
+		p.pass(PhaseAuth, publicError(err).Error(), "publickey: the login ends here")
 		return
 	}
 	keys := c.All(func() context.Context { return ctx })
 	for _, id := range keys {
 		if id.Signer == nil {
-			p.step("auth", id.Source, "publickey: a key whose public half is not known")
+			p.step(PhaseAuth, id.Source, "publickey: a key whose public half is not known")
 			continue
 		}
 		public := id.Signer.PublicKey()
-		p.step("auth", id.Source, "publickey: %s %s", public.Type(), ssh.FingerprintSHA256(public))
+		p.step(PhaseAuth, id.Source, "publickey: %s %s", public.Type(), ssh.FingerprintSHA256(public))
 	}
 	for _, note := range c.Notes() {
-		p.pass("auth", note.Error(), "publickey")
+		p.pass(PhaseAuth, note.Error(), "publickey")
 	}
 	p.manyKeys(len(keys))
 	p.unusedKeys(c)
 	switch {
 	case ask && a.Password != "":
-		p.step("auth", "the password is given; other questions are put to the user", "keyboard-interactive, password")
+		p.step(PhaseAuth, "the password is given; other questions are put to the user", "keyboard-interactive, password")
 	case ask:
-		p.step("auth", "the user is asked", "keyboard-interactive, password")
+		p.step(PhaseAuth, "the user is asked", "keyboard-interactive, password")
 	case a.Password != "":
-		p.step("auth", "the password is given", "password, keyboard-interactive")
+		p.step(PhaseAuth, "the password is given", "password, keyboard-interactive")
 	default:
-		p.pass("auth", "no password is given, and there is nobody to ask", "password, keyboard-interactive")
+		p.pass(PhaseAuth, "no password is given, and there is nobody to ask", "password, keyboard-interactive")
 	}
 }
 
-// unusedKeys adds why some keys are not offered.
+// unusedKeys adds why Dial does not offer some keys.
 func (p *Plan) unusedKeys(c *identity.Credentials) {
 	a := &p.Host.Auth
 	switch {
 	case a.ownKeys():
-		p.pass("auth", "a key is named, so no other is offered", "publickey: keys of the SSH agent and default key files")
+		p.pass(PhaseAuth, "a key is named, so no other is offered", "publickey: keys of the SSH agent and default key files")
 	case a.NoAgent:
-		p.pass("auth", "NoAgent", "publickey: keys of the SSH agent")
+		p.pass(PhaseAuth, "NoAgent", "publickey: keys of the SSH agent")
 	case !c.AsksAgent():
-		p.pass("auth", "SSH_AUTH_SOCK is not set", "publickey: keys of the SSH agent")
+		p.pass(PhaseAuth, "SSH_AUTH_SOCK is not set", "publickey: keys of the SSH agent")
 	}
 	if a.ownKeys() {
 		return
 	}
 	if c.AgentIsEmpty() {
-		p.pass("auth", "it lists none: ssh-add gives it some, and ssh-add -X unlocks it if it is locked", "publickey: keys of the SSH agent")
+		p.pass(PhaseAuth, "it lists none: ssh-add gives it some, and ssh-add -X unlocks it if it is locked", "publickey: keys of the SSH agent")
 	}
 	if a.IdentitiesOnly && c.AsksAgent() {
-		p.step("auth", "IdentitiesOnly", "no other keys of the SSH agent are offered")
+		p.step(PhaseAuth, "IdentitiesOnly", "no other keys of the SSH agent are offered")
 	}
 	if len(a.Identities) > 0 {
 		return
 	}
 	if a.NoDefaultKeys {
-		p.pass("auth", "NoDefaultKeys", "publickey: default key files")
+		p.pass(PhaseAuth, "NoDefaultKeys", "publickey: default key files")
 	} else if !c.FindsKeys() {
-		p.pass("auth", "~/.ssh holds none of "+strings.Join(keyfile.DefaultNames(), ", "), "publickey: default key files")
+		p.pass(PhaseAuth, "~/.ssh holds none of "+strings.Join(keyfile.DefaultNames(), ", "), "publickey: default key files")
 	}
 }
 
-// manyKeys adds what becomes of more keys than hosts take.
+// manyKeys adds what Dial does with more keys than hosts accept on one connection.
 func (p *Plan) manyKeys(n int) {
 	if n > dial.MaxAuthTries {
-		p.step("auth", "hosts end a connection after too many refusals", "the keys are offered over up to %d connections, %d on each", dial.MaxLogins, dial.MaxAuthTries)
+		p.step(PhaseAuth, "hosts end a connection after too many refusals", "the keys are offered over up to %d connections, %d on each", dial.MaxLogins, dial.MaxAuthTries)
 	}
 }
 
@@ -280,11 +279,11 @@ func (p *Plan) ticket(d *dialer) {
 	tickets, _ := d.engine.Tickets(g.options()).Get()
 	t := tickets.Describe(server)
 	if t.Err != nil && t.Until.IsZero() && g.IfTicket {
-		p.pass("auth", "no ticket: run kinit to use it", "gssapi-with-mic")
+		p.pass(PhaseAuth, "no ticket: run kinit to use it", "gssapi-with-mic")
 		return
 	}
 	if t.Err != nil {
-		p.pass("auth", t.Err.Error(), "gssapi-with-mic")
+		p.pass(PhaseAuth, t.Err.Error(), "gssapi-with-mic")
 		return
 	}
 	why := []string{t.Source}
@@ -296,7 +295,7 @@ func (p *Plan) ticket(d *dialer) {
 	} else if g.Delegate {
 		why = append(why, "delegated")
 	}
-	p.step("auth", strings.Join(why, ", "), "gssapi-with-mic: %s asks for %s", t.Principal, t.Service)
+	p.step(PhaseAuth, strings.Join(why, ", "), "gssapi-with-mic: %s asks for %s", t.Principal, t.Service)
 }
 
 func count(n int, noun string) string {

@@ -117,6 +117,20 @@ func NewKnownHosts(o KnownHostsOptions) (HostKeyPolicy, error) {
 // are refused.
 func InsecureIgnoreHostKeys() HostKeyPolicy { return ignoreHostKeys{} }
 
+// KnownHostsFiles returns the files that [KnownHosts] reads if it is given these names. Without
+// names these are the user's files, if there is a home directory, and then the system's. They
+// need not exist.
+func KnownHostsFiles(named ...string) []string {
+	if len(named) == 0 {
+		return defaultKnownHosts()
+	}
+	files := make([]string, len(named))
+	for i, name := range named {
+		files[i] = account.Expand(name)
+	}
+	return files
+}
+
 func defaultKnownHosts() []string {
 	var files []string
 	if home, err := account.Home(); err == nil {

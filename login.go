@@ -11,19 +11,19 @@ import (
 type Login struct {
 	Host HostConfig
 
-	// Addr is the address that was connected to: of the host, of the hop in
-	// front of it, or of what stands in between.
+	// Addr is the address that was connected to: the host's, that of the hop in front of it, or
+	// that of a proxy.
 	Addr net.Addr
 
-	// Master is the socket of the OpenSSH master whose connection is used, empty
-	// if it is our own. Nothing is known then of what follows, but Timing.
+	// Master is the socket of the OpenSSH master whose connection is used, empty if the
+	// connection is our own. With a master, of the fields that follow only Timing is known.
 	Master string
 
 	// HostKey is the key that the host has proved to have.
 	HostKey ssh.PublicKey
 
-	// Methods are the methods that the host has accepted, in their order:
-	// usually one, "none" if it wanted no proof.
+	// Methods are the methods that the host has accepted, in their order: usually one, "none"
+	// if the host wanted no proof.
 	Methods []string
 
 	// Key is the key or certificate that was accepted, nil if none was.
@@ -36,8 +36,7 @@ type Login struct {
 	// Timing is how long it took.
 	Timing Timing
 
-	// Warnings are what went less well than was asked for, such as a ticket that
-	// could not be delegated.
+	// Warnings say what could not be done as asked for, such as delegating a ticket.
 	Warnings []string
 }
 

@@ -6,26 +6,24 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
-
-	"fleetssh/internal/account"
 )
 
 // ShownKeys are the keys that one host has shown to [ParallelClient.ScanHostKeys].
 type ShownKeys struct {
 	Host int // index into ParallelClient.Hosts
 
-	// Name and Port are what the keys are known by: those of the host, or
+	// Name and Port are the entry of known_hosts files that the keys belong to: the host's, or
 	// HostKeyAlias and 22.
 	Name string
 	Port int
 
-	// Keys are what the host has proved to hold, each once. If it has certificates,
+	// Keys are the keys that the host has proved to hold, each once. If it has certificates,
 	// the first is one of them.
 	Keys []ssh.PublicKey
 
-	// Refused says, for each of Keys, why it is refused whatever known_hosts files say:
-	// RevokedHostKeys lists it, or it is shorter than Algorithms allow. Nil means that
-	// it is not.
+	// Refused says for each of Keys why it is refused whatever known_hosts files say:
+	// RevokedHostKeys lists it, or it is shorter than Algorithms allow. Nil means that it is
+	// not refused.
 	Refused []error
 
 	// Listed is what KnownHostsCommand lists for the host, in the format of
@@ -36,31 +34,16 @@ type ShownKeys struct {
 	Err error
 }
 
-// KnownHostsFiles returns the files that [KnownHosts] reads if it is given these
-// names: none means the user's, as far as there is a home directory, and then the
-// system's. They need not exist.
-func KnownHostsFiles(named ...string) []string {
-	if len(named) == 0 {
-		return defaultKnownHosts()
-	}
-	files := make([]string, len(named))
-	for i, name := range named {
-		files[i] = account.Expand(name)
-	}
-	return files
-}
-
-// ScanHostKeys asks every host for all keys it has, and yields them host by host, in
-// the order in which they are done; PoolSize hosts are at work at a time. Nobody logs
-// in to the hosts, and nothing is trusted: each key takes a connection that ends when
-// the key is shown. A host that has three keys is connected to four times, one after
-// the other. Hops are logged in to as usual, which means that their own keys must be
-// trusted, and once for all hosts behind them.
+// ScanHostKeys asks every host for all its keys, PoolSize hosts at a time, and yields the hosts in
+// the order in which they finish. It does not log in to the hosts, and trusts nothing: each key
+// takes a connection of its own, which ends when the host has shown the key. A host with three
+// keys is connected to four times, one after the other. Hops are logged in to as usual, once for
+// all hosts behind them; their keys must be trusted.
 //
-// ConnectTimeout bounds each connection, and Attempts counts for each. Leaving the
-// loop early or cancelling ctx ends the connections; when the loop has ended, so has
-// every goroutine behind it. Every host is yielded once, those not begun with an
-// error, unless the loop was left. The sequence can be used once.
+// ConnectTimeout and Attempts apply to each connection. Leaving the loop early or cancelling ctx
+// ends the connections; when the loop has ended, so has every goroutine behind it. Unless the loop
+// was left, every host is yielded once, a host that was not begun with an error. The sequence
+// can be used once.
 //
 // The error is a [*ConfigError], and then no host was contacted.
 func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys], error) {

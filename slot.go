@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"fleetssh/internal/conn"
+	"fleetssh/internal/dial"
 )
 
 // slot is the place of one host of a [ParallelClient]: its connection, once there is one.
@@ -91,9 +92,10 @@ func (s *slot) told(err error) error {
 	}
 	phase := phaseOf(err)
 	if hop := s.host.Proxy; phase == "proxy" && hop != nil {
-		return &ProxyError{Host: s.host.name(), Hop: hop.name(), Err: &ConnectionError{Host: hop.name(), Port: hop.port(), Phase: PhaseConnect, Err: why}}
+		lost := &dial.Failure{Host: hop.name(), Port: hop.port(), Phase: dial.Phase(PhaseConnect), Err: why}
+		return publicError(&dial.Failure{Kind: dial.HopFailed, Host: s.host.name(), Hop: hop.name(), Err: lost})
 	}
-	return &ConnectionError{Host: s.host.name(), Port: s.host.port(), Phase: phase, Err: why}
+	return publicError(&dial.Failure{Host: s.host.name(), Port: s.host.port(), Phase: dial.Phase(phase), Err: why})
 }
 
 // during returns a context that ends with ctx and with the slot.

@@ -105,8 +105,8 @@ func (d *Dialer) newAuthenticator(call *Call, creds *identity.Credentials) *auth
 	return a
 }
 
-// begin prepares for a new connection: what has been accepted is needed again,
-// and what got no answer is still to be tried.
+// begin prepares for a new connection: the host wants again what it has accepted, and what it
+// has not answered is still to be tried.
 func (a *authenticator) begin(ctx context.Context, clock *deadline.Clock, w *conn.Wire) {
 	a.clock = clock
 	a.ctx, a.broken, a.last, a.partial, a.tries = ctx, w.Failed, nil, 0, 0
@@ -126,7 +126,7 @@ func (a *authenticator) begin(ctx context.Context, clock *deadline.Clock, w *con
 	a.sent = a.password == refused || a.questions == refused
 }
 
-// newBanner returns the place for what the host wants to be read on a connection.
+// newBanner returns an empty banner for a connection.
 func (a *authenticator) newBanner() *banner {
 	b := new(banner)
 	if tell := a.host.Auth.Tell; tell != nil {
@@ -167,7 +167,7 @@ func (a *authenticator) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 		return nil, errNotSent
 	}
 	if method == nil && len(a.tried) == 0 && len(c.AllowedMethods) == 0 {
-		return nil, nil // the library tells what came in place of the methods
+		return nil, nil // the SSH library tells what came in place of the methods
 	}
 	if method == nil {
 		a.explain(c.AllowedMethods)
@@ -242,15 +242,15 @@ func (a *authenticator) choose(allowed []string) (ssh.AuthMethod, string) {
 			a.offer(&o.state)
 			a.offered = o.Signer.PublicKey()
 			a.shown = append(a.shown, o.Identity)
-			return ssh.PublicKeys(a.noting(o)), "publickey"
+			return ssh.PublicKeys(a.recording(o)), "publickey"
 		}
 	}
 	if a.ticketless != nil && auth.Password == "" {
 		return nil, "" // the user has been asked for another password, once for all hosts
 	}
 	hasPassword := auth.Password != "" && !a.sent
-	// With somebody to ask, the host may put its own questions; a bare password
-	// goes the direct way, and the same one is not sent twice.
+	// If there is somebody to ask, the host may put its own questions first. A password
+	// alone goes the direct way. The same one is not sent twice.
 	interactive := a.questions == untried && slices.Contains(allowed, "keyboard-interactive")
 	if interactive && auth.Ask != nil {
 		if !a.mayAnswer() {
@@ -293,8 +293,8 @@ func (a *authenticator) nextKey() *offer {
 	return nil
 }
 
-// ready decrypts the key to offer, if nothing at all is known of it before. One that
-// cannot be decrypted is not offered.
+// ready decrypts the key to offer if not even its public half is known. A key that cannot be
+// decrypted is not offered.
 func (a *authenticator) ready(o *offer) bool {
 	if o.Signer != nil {
 		return true
@@ -303,13 +303,13 @@ func (a *authenticator) ready(o *offer) bool {
 	err := o.Open()
 	if err != nil {
 		o.state = refused
-		a.noteKey(err)
+		a.recordKey(err)
 	}
 	return err == nil
 }
 
-// noteKey records why a key does not sign.
-func (a *authenticator) noteKey(err error) {
+// recordKey records why a key does not sign.
+func (a *authenticator) recordKey(err error) {
 	err = KeyFileFailure(a.host.Name, err)
 	if f, ok := err.(*Failure); ok && a.badKey == nil {
 		a.badKey = f
@@ -317,8 +317,8 @@ func (a *authenticator) noteKey(err error) {
 	a.notes = append(a.notes, err)
 }
 
-// secret returns the password: the one given, unless it has been refused, or the
-// answer of the user.
+// secret returns the password: the one given, or the answer of the user if that has been
+// refused or there is none.
 func (a *authenticator) secret() (string, error) {
 	auth := &a.host.Auth
 	if auth.Password != "" && !a.sent {
@@ -331,58 +331,58 @@ func (a *authenticator) secret() (string, error) {
 	return a.ask(Question{Prompt: prompt})
 }
 
-// ask puts a question to the user. One who refuses to answer is not asked again.
+// ask puts a question to the user. A user who refuses to answer is not asked again.
 func (a *authenticator) ask(q Question) (string, error) {
 	a.banner.now()
 	defer a.clock.Pause()()
 	answer, err := a.host.Auth.Ask(a.ctx, q)
 	if err != nil {
 		a.gaveUp = true
-		return "", a.note("%w", err)
+		return "", a.record("%w", err)
 	}
 	return answer, nil
 }
 
-// notingSigner records why a key does not sign: the SSH library does not tell, and goes on to
+// recordingSigner records why a key does not sign: the SSH library does not tell, and goes on to
 // the next method.
-type notingSigner struct {
+type recordingSigner struct {
 	ssh.MultiAlgorithmSigner
 	auth *authenticator
 	asks bool // signing may ask the user
 }
 
 // Algorithms implements [ssh.MultiAlgorithmSigner].
-func (s *notingSigner) Algorithms() []string {
+func (s *recordingSigner) Algorithms() []string {
 	return s.auth.host.Algorithms.Signatures(s.PublicKey(), s.MultiAlgorithmSigner.Algorithms())
 }
 
-// noting returns the signer of o as a notingSigner, if it may fail.
-func (a *authenticator) noting(o *offer) ssh.Signer {
+// recording returns the signer of o, as a recordingSigner if it may fail.
+func (a *authenticator) recording(o *offer) ssh.Signer {
 	if s, ok := o.Signer.(ssh.MultiAlgorithmSigner); ok {
-		return &notingSigner{s, a, o.Asks}
+		return &recordingSigner{s, a, o.Asks}
 	}
 	return o.Signer
 }
 
 // SignWithAlgorithm implements [ssh.AlgorithmSigner].
-func (s *notingSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
+func (s *recordingSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
 	if s.asks {
 		defer s.auth.clock.Pause()()
 	}
 	sig, err := s.MultiAlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
 	if err != nil {
-		s.auth.noteKey(err)
+		s.auth.recordKey(err)
 	}
 	return sig, err
 }
 
-// answerer returns a function that answers the questions of one
-// keyboard-interactive login, in any number of rounds.
+// answerer returns a function that answers the questions of one keyboard-interactive login, in
+// at most maxRounds rounds.
 func (a *authenticator) answerer() ssh.KeyboardInteractiveChallenge {
 	rounds := 0
 	return func(name, instruction string, prompts []string, echos []bool) ([]string, error) {
 		if rounds++; rounds > maxRounds || len(prompts) > maxPrompts {
-			return nil, a.note("the host asks too much (round %d, %d questions)", rounds, len(prompts))
+			return nil, a.record("the host asks too much (round %d, %d questions)", rounds, len(prompts))
 		}
 		if len(prompts) == 0 {
 			a.banner.add(name + "\n" + instruction)
@@ -399,9 +399,9 @@ func (a *authenticator) answerer() ssh.KeyboardInteractiveChallenge {
 	}
 }
 
-// answer answers one question: the password goes to the first that must not be
-// shown and asks for one; without anybody to ask, to the first that must not be
-// shown.
+// answer answers one question. The password goes to the first question whose answer must not be
+// shown and that asks for a password; if there is nobody to ask, to the first whose answer must
+// not be shown.
 func (a *authenticator) answer(instruction, prompt string, echo bool) (string, error) {
 	auth := &a.host.Auth
 	asksForIt := auth.Ask == nil || strings.Contains(strings.ToLower(prompt), "password")
@@ -409,7 +409,7 @@ func (a *authenticator) answer(instruction, prompt string, echo bool) (string, e
 		return a.givenPassword()
 	}
 	if auth.Ask == nil {
-		return "", a.note(`no answer to the question "%s"`, sanitize.Line(prompt))
+		return "", a.record(`no answer to the question "%s"`, sanitize.Line(prompt))
 	}
 	if instruction != "" {
 		prompt = strings.TrimSuffix(instruction, "\n") + "\n" + prompt

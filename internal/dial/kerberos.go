@@ -38,7 +38,7 @@ func (a *authenticator) proveTicket() bool {
 			continue
 		}
 		if a.tellsRefusal = a.kerberosShared.Reports(a.host.Name); a.tellsRefusal {
-			a.note("Kerberos: %w", refusal)
+			a.record("Kerberos: %w", refusal)
 		}
 		f := a.host.failure(PasswordWithheld, phaseAuth, refusal)
 		f.User, f.RefusedBy, f.Kerberos = principal, kdc, true
@@ -62,9 +62,9 @@ func (d *Dialer) Tickets(o gss.Options) *password.Tickets {
 	return c
 }
 
-// errWithoutTicket ends a connection on which a ticket was refused: the SSH library
-// cannot go on. It takes message 65 of RFC 4462, section 3.9, for message 64, and
-// leaves the refusal that follows to the next method.
+// errWithoutTicket ends a connection on which a ticket was refused. The SSH library cannot go on:
+// it takes message 65 of RFC 4462, section 3.9, for message 64, and takes the refusal that
+// follows for the answer to the next method.
 var errWithoutTicket = errors.New("login without the Kerberos ticket")
 
 // ticketUse is the login with a ticket on one connection.
@@ -120,15 +120,15 @@ func (a *authenticator) ticketRefused() bool {
 func (a *authenticator) explainTicket() {
 	switch err := a.ticket.Err(); {
 	case err != nil:
-		a.note("Kerberos: %w", err)
+		a.record("Kerberos: %w", err)
 	case a.ticket.complete:
 		who, err := a.tickets.Principal(a.ctx)
 		if err != nil {
 			who = "the principal"
 		}
-		a.note("Kerberos: the host does not let %s in as %s", who, a.host.User)
+		a.record("Kerberos: the host does not let %s in as %s", who, a.host.User)
 	default:
-		a.note("Kerberos: the host refused the ticket for %s: its keytab may lack the current key, or its clock be wrong", a.ticket.Service())
+		a.record("Kerberos: the host refused the ticket for %s: its keytab may lack the current key, or its clock be wrong", a.ticket.Service())
 	}
 }
 

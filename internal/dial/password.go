@@ -9,10 +9,10 @@ import (
 	"fleetssh/internal/password"
 )
 
-// errNotSent ends a login because the password it has come to is known to be wrong.
+// errNotSent ends a login whose next offer is a password that is known to be wrong.
 var errNotSent = errors.New("the password is not sent")
 
-// givenPassword returns the password to send, when it may be sent.
+// givenPassword waits until the password may be sent, and returns it.
 func (a *authenticator) givenPassword() (string, error) {
 	password, err := a.takeTurn()
 	if err == nil {
@@ -21,8 +21,8 @@ func (a *authenticator) givenPassword() (string, error) {
 	return password, err
 }
 
-// mayAnswer waits until the password may be sent, before a host begins to ask questions:
-// to break them off may count as a failed login there.
+// mayAnswer waits until the password may be sent, before the host begins to ask questions: hosts
+// may count a dialogue that is broken off as a failed login.
 func (a *authenticator) mayAnswer() bool {
 	if a.host.Auth.Password == "" || a.sent {
 		return true
@@ -31,7 +31,7 @@ func (a *authenticator) mayAnswer() bool {
 	return err == nil
 }
 
-// takeTurn returns the password when it may be sent.
+// takeTurn waits for the turn to try the password, and returns it.
 func (a *authenticator) takeTurn() (string, error) {
 	if a.shared == nil {
 		return a.host.Auth.Password, nil
@@ -57,8 +57,8 @@ func (a *authenticator) sentBy(offer *offerState) bool {
 	return a.sent && (offer == &a.password || offer == &a.questions)
 }
 
-// refusedPassword records that the host has refused an offer. If it was of the password,
-// and the user gives another, that is tried next.
+// refusedPassword records that the host has refused an offer. If the offer was the password and the
+// user gives another, the login tries that next.
 func (a *authenticator) refusedPassword(offer *offerState) {
 	if a.turn == nil || !a.sentBy(offer) {
 		return
@@ -71,8 +71,8 @@ func (a *authenticator) refusedPassword(offer *offerState) {
 	}
 }
 
-// leavePassword passes the turn to try the password on, if the connection has ended
-// without a verdict.
+// leavePassword passes on the turn to try the password, if the connection has ended without a
+// verdict.
 func (a *authenticator) leavePassword(err error) {
 	if hasKind(err, TimedOut) {
 		a.turn.TimedOut()
@@ -90,9 +90,9 @@ const (
 	saidNo
 )
 
-// passwordMethod returns the method that sends the password. The library keeps to itself
-// whether a host has refused it or has answered something else, but it asks for another
-// only if it was refused.
+// passwordMethod returns the method that sends the password. The SSH library does not tell whether
+// the host has refused the password or has answered something else, but it asks for another
+// password only if the host has refused the first.
 func (a *authenticator) passwordMethod() ssh.AuthMethod {
 	calls := 0
 	a.reply = notOffered
@@ -109,16 +109,16 @@ func (a *authenticator) passwordMethod() ssh.AuthMethod {
 	}), 2)
 }
 
-// passwordUnanswered reports whether the host has answered a password with something that
-// is neither yes nor no. Nothing else can be offered then, and the library tells what it
-// was when nothing is.
+// passwordUnanswered reports whether the host has answered a password with something other than
+// yes or no. Nothing else can be offered then; when nothing is, the SSH library tells what the
+// answer was.
 func (a *authenticator) passwordUnanswered(partial int) bool {
 	return a.last == &a.password && a.reply == noReply && partial == a.partial
 }
 
-// wantsNewPassword reports whether a login has ended because the host wants the user to
-// change the password: it has answered with message 60 (RFC 4252, section 8), which no
-// host does to a wrong one.
+// wantsNewPassword reports whether a login has ended because the host wants the user to change the
+// password. It has answered with message 60 then (RFC 4252, section 8), which no host sends for a
+// wrong password.
 func (a *authenticator) wantsNewPassword(err error) bool {
 	if a.last != &a.password || a.reply != noReply || !strings.Contains(err.Error(), "unexpected message type 60 ") {
 		return false

@@ -14,12 +14,12 @@ import (
 // explain records what may help to understand a refusal.
 func (a *authenticator) explain(allowed []string) {
 	if len(a.tried) == 0 {
-		a.note("nothing to offer of what the host takes: %s", sanitize.List(allowed))
+		a.record("nothing to offer of what the host takes: %s", sanitize.List(allowed))
 	}
 }
 
-// note records why a login fails, and returns it.
-func (a *authenticator) note(format string, args ...any) error {
+// record keeps why a login fails, and returns it.
+func (a *authenticator) record(format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
 	a.notes = append(a.notes, err)
 	return err
