@@ -24,8 +24,8 @@ func (c *Client) ForwardLocal(ctx context.Context, listen, target string) (*Tunn
 	if err != nil {
 		return nil, err
 	}
-	return c.forward(ctx, listen, func(t *tunnel.Tunnel, caller tunnel.Caller) {
-		t.Connect(caller, to, c.way())
+	return c.forward(ctx, listen, func(t *tunnel.Tunnel, caller tunnel.ClientConn) {
+		t.Connect(caller, to, c.targetDialer())
 	})
 }
 
@@ -33,12 +33,12 @@ func (c *Client) ForwardLocal(ctx context.Context, listen, target string) (*Tunn
 // connecting from the host, like ssh -D. The host looks up the names. Addresses, ctx
 // and the error are as for ForwardLocal.
 func (c *Client) ForwardSOCKS(ctx context.Context, listen string) (*Tunnel, error) {
-	return c.forward(ctx, listen, func(t *tunnel.Tunnel, caller tunnel.Caller) {
-		t.ServeSOCKS(caller, anywhere(c.way()))
+	return c.forward(ctx, listen, func(t *tunnel.Tunnel, caller tunnel.ClientConn) {
+		t.ServeSOCKS(caller, anywhere(c.targetDialer()))
 	})
 }
 
-func (c *Client) forward(ctx context.Context, listen string, serve func(*tunnel.Tunnel, tunnel.Caller)) (*Tunnel, error) {
+func (c *Client) forward(ctx context.Context, listen string, serve func(*tunnel.Tunnel, tunnel.ClientConn)) (*Tunnel, error) {
 	at, err := parseListen(listen)
 	if err != nil {
 		return nil, err
@@ -134,12 +134,12 @@ func addressError(field, text string, err error) error {
 	return &ConfigError{Host: -1, Field: field, Reason: fmt.Sprintf("%q: %v", sanitize.Line(text), err)}
 }
 
-// way returns the way of tunnels to addresses behind the host.
-func (c *Client) way() tunnel.Way {
-	return tunnel.Way{Host: *c.host, Open: opener(c.openTunnel)}
+// targetDialer returns what opens channels to addresses behind the host.
+func (c *Client) targetDialer() tunnel.Dialer {
+	return tunnel.Dialer{Host: *c.host, Dial: opener(c.openTunnel)}
 }
 
-// opener adapts a function that opens channels to [tunnel.Way].
+// opener adapts a function that opens channels for a [tunnel.Dialer].
 func opener(open func(context.Context, tunnel.Address) (*tunnelChannel, error)) func(context.Context, tunnel.Address) (tunnel.Stream, *tunnel.Failure) {
 	return func(ctx context.Context, to tunnel.Address) (tunnel.Stream, *tunnel.Failure) {
 		ch, err := open(ctx, to)
@@ -175,12 +175,12 @@ func tunnelFailure(err error) *tunnel.Failure {
 }
 
 // anywhere is the route of a proxy that connects to every address its callers name.
-func anywhere(way tunnel.Way) tunnel.Route {
-	return func(name string, port int) (tunnel.Way, tunnel.Address, *tunnel.Failure) {
+func anywhere(dialer tunnel.Dialer) tunnel.Route {
+	return func(name string, port int) (tunnel.Dialer, tunnel.Address, *tunnel.Failure) {
 		if err := checkName(name); err != nil || port == 0 {
-			return way, tunnel.Address{}, &tunnel.Failure{Err: errors.New("no such address"), Cause: tunnel.NotAllowed}
+			return dialer, tunnel.Address{}, &tunnel.Failure{Err: errors.New("no such address"), Cause: tunnel.NotAllowed}
 		}
-		return way, tunnel.Address{Host: name, Port: port}, nil
+		return dialer, tunnel.Address{Host: name, Port: port}, nil
 	}
 }
 

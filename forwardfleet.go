@@ -31,8 +31,8 @@ func (p *ParallelClient) ForwardLocal(ctx context.Context, listen, target string
 	if err != nil {
 		return nil, err
 	}
-	return p.forwardEach(ctx, listen, func(way tunnel.Way) func(*tunnel.Tunnel, tunnel.Caller) {
-		return func(t *tunnel.Tunnel, caller tunnel.Caller) { t.Connect(caller, to, way) }
+	return p.forwardEach(ctx, listen, func(dialer tunnel.Dialer) func(*tunnel.Tunnel, tunnel.ClientConn) {
+		return func(t *tunnel.Tunnel, caller tunnel.ClientConn) { t.Connect(caller, to, dialer) }
 	})
 }
 
@@ -40,12 +40,12 @@ func (p *ParallelClient) ForwardLocal(ctx context.Context, listen, target string
 // [Client.ForwardSOCKS], and ForwardLocal for the rest. ForwardProxy is one proxy for all
 // hosts.
 func (p *ParallelClient) ForwardSOCKS(ctx context.Context, listen string) ([]*Tunnel, error) {
-	return p.forwardEach(ctx, listen, func(way tunnel.Way) func(*tunnel.Tunnel, tunnel.Caller) {
-		return func(t *tunnel.Tunnel, caller tunnel.Caller) { t.ServeSOCKS(caller, anywhere(way)) }
+	return p.forwardEach(ctx, listen, func(dialer tunnel.Dialer) func(*tunnel.Tunnel, tunnel.ClientConn) {
+		return func(t *tunnel.Tunnel, caller tunnel.ClientConn) { t.ServeSOCKS(caller, anywhere(dialer)) }
 	})
 }
 
-func (p *ParallelClient) forwardEach(ctx context.Context, listen string, serve func(tunnel.Way) func(*tunnel.Tunnel, tunnel.Caller)) ([]*Tunnel, error) {
+func (p *ParallelClient) forwardEach(ctx context.Context, listen string, serve func(tunnel.Dialer) func(*tunnel.Tunnel, tunnel.ClientConn)) ([]*Tunnel, error) {
 	at, err := parseListen(listen)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func (p *ParallelClient) forwardEach(ctx context.Context, listen string, serve f
 		}
 		var t *tunnel.Tunnel
 		if err == nil {
-			t, err = tunnel.Listen(ctx, p.d.log, own, serve(s.reach(p.d).way()))
+			t, err = tunnel.Listen(ctx, p.d.log, own, serve(s.reach(p.d).targetDialer()))
 		}
 		if err == nil {
 			err = p.keep(t, s)
@@ -156,11 +156,11 @@ func (p *ParallelClient) ForwardRemote(ctx context.Context, listen, target strin
 		return nil, err
 	}
 	tunnels := make([]*tunnel.Tunnel, len(slots))
-	keepers := make([]*tunnel.Keeper, len(slots))
+	relisteners := make([]*tunnel.Relistener, len(slots))
 	for i, s := range slots {
 		tunnels[i] = tunnel.New(p.d.log, at.Addr())
 		way := s.reach(p.d)
-		keepers[i] = &tunnel.Keeper{
+		relisteners[i] = &tunnel.Relistener{
 			Tunnel: tunnels[i], At: at, Host: s.host, Refused: isSessionError,
 			Ask: func(ctx context.Context, at tunnel.Address) (*tunnel.Tunnel, error) { return way.listen(ctx, at, to) },
 		}
@@ -169,8 +169,8 @@ func (p *ParallelClient) ForwardRemote(ctx context.Context, listen, target strin
 			return nil, err
 		}
 	}
-	err = p.each(ctx, slots, func(i int, _ *slot) error { return keepers[i].Listen(ctx) }, nil)
-	for _, k := range keepers {
+	err = p.each(ctx, slots, func(i int, _ *slot) error { return relisteners[i].Listen(ctx) }, nil)
+	for _, k := range relisteners {
 		k.Run()
 	}
 	return faces(tunnels), err
@@ -215,11 +215,11 @@ func (p *ParallelClient) ForwardProxy(ctx context.Context, listen string) (*Tunn
 const maxNamed = 4
 
 // route finds the host that a name means.
-func (p *ParallelClient) route(name string, port int) (tunnel.Way, tunnel.Address, *tunnel.Failure) {
+func (p *ParallelClient) route(name string, port int) (tunnel.Dialer, tunnel.Address, *tunnel.Failure) {
 	p.mu.Lock()
 	slots := p.slots
 	p.mu.Unlock()
-	found := tunnel.Find(name, len(slots), func(i int) (alias, host string) { return slots[i].host.Alias, slots[i].host.Host })
+	found := tunnel.FindHost(name, len(slots), func(i int) (alias, host string) { return slots[i].host.Alias, slots[i].host.Host })
 	text := ""
 	switch {
 	case port == 0:
@@ -234,7 +234,7 @@ func (p *ParallelClient) route(name string, port int) (tunnel.Way, tunnel.Addres
 		text = strings.TrimSuffix(text, ",")
 	}
 	if text != "" {
-		return tunnel.Way{}, tunnel.Address{}, &tunnel.Failure{Err: errors.New(text), Cause: tunnel.NotAllowed}
+		return tunnel.Dialer{}, tunnel.Address{}, &tunnel.Failure{Err: errors.New(text), Cause: tunnel.NotAllowed}
 	}
-	return slots[found[0]].reach(p.d).way(), tunnel.Address{Host: "localhost", Port: port}, nil
+	return slots[found[0]].reach(p.d).targetDialer(), tunnel.Address{Host: "localhost", Port: port}, nil
 }

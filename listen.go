@@ -142,17 +142,17 @@ func forwardTo(to tunnel.Address) func(*remoteCaller) {
 		dialer := net.Dialer{Timeout: host.connectTimeout()}
 		target, err := dialer.DialContext(t.Context(), to.Network(), to.String())
 		if err != nil {
-			t.Failed(host, err)
+			t.TargetFailed(host, err)
 			caller.refuse(ssh.ConnectionFailed, sanitize.Line(transport.WithoutAddress(err).Error()))
 			return
 		}
-		t.Worked(host)
+		t.TargetReached(host)
 		stream, err := caller.accept()
 		if err != nil {
 			target.Close()
 			return
 		}
-		tunnel.Relay(t.Context(), stream, target.(tunnel.Caller))
+		tunnel.Relay(t.Context(), stream, target.(tunnel.ClientConn))
 	}
 }
 

@@ -16,9 +16,9 @@ const aliveTimeout = 5 * time.Second
 // reach connects the tunnels of a [ParallelClient] to one host, over the existing connection
 // or a new one.
 type reach struct {
-	slot *slot
-	d    *dialer
-	gate *tunnel.Gate
+	slot      *slot
+	d         *dialer
+	connector *tunnel.Connector
 }
 
 // reach returns the way of tunnels to the host.
@@ -26,7 +26,7 @@ func (s *slot) reach(d *dialer) *reach {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.way == nil {
-		s.way = &reach{slot: s, d: d, gate: tunnel.NewGate(s.host, d.log)}
+		s.way = &reach{slot: s, d: d, connector: tunnel.NewConnector(s.host, d.log)}
 	}
 	return s.way
 }
@@ -40,8 +40,10 @@ func (r *reach) open(ctx context.Context, to tunnel.Address) (channel *tunnelCha
 	return channel, err
 }
 
-// way returns the way of tunnels to addresses behind the host.
-func (r *reach) way() tunnel.Way { return tunnel.Way{Host: r.slot.host, Open: opener(r.open)} }
+// targetDialer returns what opens channels to addresses behind the host.
+func (r *reach) targetDialer() tunnel.Dialer {
+	return tunnel.Dialer{Host: r.slot.host, Dial: opener(r.open)}
+}
 
 // listen asks the host to listen, and connects callers to an address on this side. The tunnel
 // ends with the connection.
@@ -53,10 +55,10 @@ func (r *reach) listen(ctx context.Context, at, to tunnel.Address) (t *tunnel.Tu
 	return t, err
 }
 
-// connect returns the connection to the host, as [slot.connect] does, through the gate.
+// connect returns the connection to the host, as [slot.connect] does, through the connector.
 func (r *reach) connect(ctx context.Context) (link connected, err error) {
-	tried, err := r.gate.Pass(ctx, func() (err error) {
-		r.d.forgiveHops(tunnel.Memory)
+	tried, err := r.connector.Connect(ctx, func() (err error) {
+		r.d.forgiveHops(tunnel.FailureMemory)
 		link, err = r.slot.connect(ctx, r.d)
 		if err == nil {
 			r.watch(link.client)
@@ -71,13 +73,13 @@ func (r *reach) connect(ctx context.Context) (link connected, err error) {
 
 // watch logs the end of a connection, unless it is closed here.
 func (r *reach) watch(c *Client) {
-	if !r.gate.Reached(c) {
+	if !r.connector.Connected(c) {
 		return
 	}
 	c.conn.Go(func() {
 		<-c.conn.Done()
 		if !c.conn.IsClosed() && !c.conn.IsRetired() {
-			r.gate.Lost(c, c.conn.LostError(io.EOF))
+			r.connector.Lost(c, c.conn.LostError(io.EOF))
 		}
 	})
 }

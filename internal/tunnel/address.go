@@ -11,16 +11,16 @@ import (
 	"fleetssh/internal/sanitize"
 )
 
-// Address is where a tunnel listens, or where it leads to: a TCP port, or the
-// socket file at Path.
+// Address is an address where a tunnel listens, or the address of its target: a TCP port, or the socket
+// file at Path.
 type Address struct {
-	Host string // empty when listening: on all addresses
+	Host string // empty: listen on all addresses
 	Port int
 	Path string
 }
 
-// ParseListen parses where to listen: "PORT", "HOST:PORT" or the path of a socket. The
-// default host is 127.0.0.1; "*" means all addresses. The caller checks whether Host is a
+// ParseListen parses an address to listen on: "PORT", "HOST:PORT" or the path of a socket. The default
+// host is 127.0.0.1. The host "*" means all addresses. ParseListen does not check whether Host is a
 // valid host name.
 func ParseListen(text string) (Address, error) {
 	a, err := parse(text)
@@ -36,8 +36,8 @@ func ParseListen(text string) (Address, error) {
 	return a, nil
 }
 
-// ParseTarget parses where a tunnel leads to, in the form of [ParseListen]. The default host
-// is localhost.
+// ParseTarget parses the address of a target, in the form of [ParseListen]. The default host is
+// localhost.
 func ParseTarget(text string) (Address, error) {
 	a, err := parse(text)
 	switch {
@@ -48,7 +48,7 @@ func ParseTarget(text string) (Address, error) {
 	case a.Host == "":
 		a.Host = "localhost"
 	case a.Host == "*":
-		err = errors.New("that is where one may listen, and leads nowhere")
+		err = errors.New("\"*\" is an address to listen on, not a target")
 	}
 	if err != nil {
 		return Address{}, err
@@ -56,14 +56,14 @@ func ParseTarget(text string) (Address, error) {
 	return a, nil
 }
 
-// maxPath is above the limit of every system for the path of a socket.
+// maxPath is above every system's limit for the path of a socket.
 const maxPath = 1024
 
 func parse(text string) (Address, error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok || strings.HasPrefix(text, "/") {
 		switch {
 		case path == "" || strings.ContainsRune(path, 0) || strings.HasPrefix(path, "@"):
-			return Address{}, errors.New("no path of a socket")
+			return Address{}, errors.New("it is not a path of a socket")
 		case len(path) > maxPath:
 			return Address{}, errors.New("the path is too long")
 		}
@@ -73,12 +73,12 @@ func parse(text string) (Address, error) {
 	if strings.Contains(text, ":") {
 		var err error
 		if host, port, err = net.SplitHostPort(text); err != nil {
-			return Address{}, errors.New(`write PORT, HOST:PORT or the path of a socket; an IPv6 address stands in "[" and "]"`)
+			return Address{}, errors.New(`write PORT, HOST:PORT or the path of a socket; put an IPv6 address in brackets`)
 		}
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return Address{}, fmt.Errorf("the port %q is no number from 0 to 65535", sanitize.Line(port))
+		return Address{}, fmt.Errorf("port %q is not a number from 0 to 65535", sanitize.Line(port))
 	}
 	return Address{Host: host, Port: int(n)}, nil
 }
@@ -91,7 +91,7 @@ func (a Address) Network() string {
 	return "tcp"
 }
 
-// String returns the address as a dial function takes it.
+// String returns the address in the form of [net.Dial].
 func (a Address) String() string {
 	if a.Path != "" {
 		return a.Path
@@ -113,8 +113,8 @@ func (a Address) Addr() net.Addr {
 	return hostAddr(a.String())
 }
 
-// Next returns where host number i listens if host 0 listens at a: one port higher for each
-// host. It fails if there is no such port.
+// Next returns the address where host number i listens if host 0 listens at a: the port is one higher
+// for each host. It fails if there is no such port.
 func (a Address) Next(i int) (Address, error) {
 	switch {
 	case i == 0:
@@ -122,14 +122,14 @@ func (a Address) Next(i int) (Address, error) {
 		return a, errors.New("one socket cannot serve several hosts")
 	case a.Port == 0:
 	case a.Port+i > 65535:
-		return a, fmt.Errorf("there is no port for host %d: each has the next one after %d", i, a.Port)
+		return a, fmt.Errorf("there is no port for host %d: each host gets the next port after %d", i, a.Port)
 	default:
 		a.Port += i
 	}
 	return a, nil
 }
 
-// hostAddr is an address whose host is a name for another machine to look up.
+// hostAddr is an address whose host is a name that another machine resolves.
 type hostAddr string
 
 func (a hostAddr) Network() string { return "tcp" }

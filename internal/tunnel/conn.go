@@ -18,24 +18,24 @@ import (
 // closeLinger bounds how long Close keeps sending what was written before.
 const closeLinger = 5 * time.Second
 
-// streamConn is a connection to an address behind a host. A channel of the SSH library has no
-// deadlines, and closing it does not end a Read or Write that waits. In-memory pipes between
-// the user and the channel have both.
+// streamConn is a connection to an address behind a host. A channel of the SSH library has no deadlines,
+// and closing it does not interrupt a Read or Write that waits. The in-memory pipes between the user and
+// the channel do both.
 type streamConn struct {
-	in, out    net.Conn // the user's ends
+	in, out    net.Conn // the user's ends of the pipes
 	closed     chan struct{}
 	closeOnce  sync.Once
 	local      net.Addr
 	remote     net.Addr
 	mu         sync.Mutex // protects what follows
-	err        error      // why the connection has failed; nil: it has not
+	err        error      // why the connection has failed, or nil
 	wroteClose bool
 }
 
-// NewConn returns the channel as a connection between two addresses. The connection is closed
-// when ctx ends. It has deadlines and a method CloseWrite. Its Read returns [io.EOF] only if the
-// other side has ended the connection. Close keeps sending what was written before, for up to
-// five seconds. NewConn fails only if the SSH connection is closed.
+// NewConn returns the channel as a connection between two addresses. The connection has deadlines and a
+// method CloseWrite, and is closed when ctx ends. Read returns [io.EOF] only if the other side has ended
+// the connection. Close continues to send what was written before, for up to five seconds. NewConn fails
+// only if the SSH connection is closed.
 func NewConn(ctx context.Context, ch Stream, local, remote net.Addr) (net.Conn, error) {
 	in, fromHost := net.Pipe()
 	out, toHost := net.Pipe()
@@ -54,7 +54,7 @@ func NewConn(ctx context.Context, ch Stream, local, remote net.Addr) (net.Conn, 
 		})
 		wg.Go(func() {
 			defer close(sent)
-			from := &noting{Reader: toHost}
+			from := &errRecorder{Reader: toHost}
 			_ = transport.Carry(ch, from) // Write returns the reason
 			if from.err != nil {
 				ch.CloseWrite()
@@ -66,7 +66,7 @@ func NewConn(ctx context.Context, ch Stream, local, remote net.Addr) (net.Conn, 
 		}
 		toHost.Close()
 		select {
-		case <-received: // by whoever reads
+		case <-received: // the user has read everything
 		case <-c.closed:
 		case <-ch.Done():
 			c.fail(ch.Lost())
@@ -81,10 +81,10 @@ func NewConn(ctx context.Context, ch Stream, local, remote net.Addr) (net.Conn, 
 	return c, nil
 }
 
-// serve returns when the host has closed the channel. It closes the channel itself when the
+// serve returns when the host has closed the channel, or after closing it itself: it does that when the
 // user has closed the connection and everything written has been sent.
 func (c *streamConn) serve(ctx context.Context, ch Stream, sent <-chan struct{}) {
-	closed, over := c.closed, ctx.Done()
+	closed, cancelled := c.closed, ctx.Done()
 	var late <-chan time.Time
 	var flushed <-chan struct{}
 	for {
@@ -95,8 +95,8 @@ func (c *streamConn) serve(ctx context.Context, ch Stream, sent <-chan struct{})
 			}
 			req.Reply(false, nil)
 			continue
-		case <-over:
-			over = nil
+		case <-cancelled:
+			cancelled = nil
 			c.Close()
 			continue
 		case <-closed:
@@ -157,12 +157,12 @@ func (c *streamConn) Write(p []byte) (int, error) {
 	}
 	if errors.Is(err, io.ErrClosedPipe) {
 		c.mu.Lock()
-		failure, ended := c.err, c.wroteClose
+		failure, closedWrite := c.err, c.wroteClose
 		c.mu.Unlock()
 		switch {
 		case isClosed(c.closed):
 			err = net.ErrClosed
-		case ended || failure == nil:
+		case closedWrite || failure == nil:
 			err = syscall.EPIPE
 		default:
 			err = failure
@@ -171,7 +171,7 @@ func (c *streamConn) Write(p []byte) (int, error) {
 	return n, c.opError("write", err)
 }
 
-// opError returns an error in the form of package net.
+// opError returns an error in the form that package net uses.
 func (c *streamConn) opError(op string, err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = os.ErrDeadlineExceeded

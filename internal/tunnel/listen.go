@@ -13,9 +13,10 @@ import (
 	"fleetssh/internal/transport"
 )
 
-// Listen returns a tunnel that listens on an address of this machine and calls serve for
-// each connection, on a goroutine of its own. serve closes the connection.
-func Listen(ctx context.Context, log *slog.Logger, at Address, serve func(*Tunnel, Caller)) (*Tunnel, error) {
+// Listen returns a tunnel that listens on an address of this machine. It calls serve for each connection,
+// on a separate goroutine. serve must close the connection. If a socket file exists at the address and
+// nobody listens on it, Listen replaces it.
+func Listen(ctx context.Context, log *slog.Logger, at Address, serve func(*Tunnel, ClientConn)) (*Tunnel, error) {
 	listener, err := listen(ctx, at)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", at, transport.WithoutAddress(err))
@@ -54,11 +55,11 @@ func listen(ctx context.Context, at Address) (net.Listener, error) {
 	return listenPrivately(ctx, at.Path)
 }
 
-// acceptPause is how long to wait, at first and at most, when this process has no file
-// descriptor left for a connection.
-const acceptPause, longAcceptPause = 5 * time.Millisecond, time.Second
+// acceptPause and maxAcceptPause are the first and the longest pause when there are no file descriptors
+// left for a connection.
+const acceptPause, maxAcceptPause = 5 * time.Millisecond, time.Second
 
-func (t *Tunnel) accept(listener net.Listener, serve func(*Tunnel, Caller)) {
+func (t *Tunnel) accept(listener net.Listener, serve func(*Tunnel, ClientConn)) {
 	pause := acceptPause
 	for {
 		select {
@@ -72,7 +73,7 @@ func (t *Tunnel) accept(listener net.Listener, serve func(*Tunnel, Caller)) {
 			pause = acceptPause
 			ok := t.Go(func() {
 				defer func() { <-t.slots }()
-				serve(t, conn.(Caller))
+				serve(t, conn.(ClientConn))
 			})
 			if !ok {
 				conn.Close()
@@ -93,6 +94,6 @@ func (t *Tunnel) accept(listener net.Listener, serve func(*Tunnel, Caller)) {
 			timer.Stop()
 			return
 		}
-		pause = min(2*pause, longAcceptPause)
+		pause = min(2*pause, maxAcceptPause)
 	}
 }

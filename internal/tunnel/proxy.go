@@ -19,16 +19,15 @@ import (
 )
 
 const (
-	// webHeader is the longest header of a request.
-	webHeader = 64 << 10
-	// webIdle is how long idle connections are kept, to callers and to targets behind hosts.
-	webIdle = 90 * time.Second
-	// webIdlePerHost is how many idle connections to one target are kept.
-	webIdlePerHost = 4
+	// maxHeader bounds the size of the header of a request, in bytes.
+	maxHeader = 64 << 10
+	// idleTimeout is how long idle connections of clients and to targets are kept.
+	idleTimeout = 90 * time.Second
+	// idlePerTarget is the number of idle connections to one target that are kept.
+	idlePerTarget = 4
 )
 
-// Proxy is a SOCKS and HTTP proxy (RFC 9110, section 7.7) whose names are resolved by a
-// [Route].
+// Proxy is a SOCKS and HTTP proxy (RFC 9110, section 7.7). A [Route] determines where names lead to.
 type Proxy struct {
 	route     Route
 	conns     chan net.Conn // from serve to the server
@@ -38,30 +37,29 @@ type Proxy struct {
 	ctx       context.Context // ends with the tunnel
 }
 
-// NewProxy returns a proxy. Run must be called for HTTP to be served.
+// NewProxy returns a proxy. Run must be called before Serve.
 func NewProxy(logger *slog.Logger, route Route) *Proxy {
-	w := &Proxy{route: route, conns: make(chan net.Conn)}
+	p := &Proxy{route: route, conns: make(chan net.Conn)}
 	quiet := slog.NewLogLogger(logger.Handler(), slog.LevelDebug)
-	w.transport = &http.Transport{
-		DialContext:         w.dial,
+	p.transport = &http.Transport{
+		DialContext:         p.dial,
 		DisableCompression:  true,
-		MaxIdleConns:        maxCallers,
-		MaxIdleConnsPerHost: webIdlePerHost,
-		IdleConnTimeout:     webIdle,
+		MaxIdleConns:        maxClients,
+		MaxIdleConnsPerHost: idlePerTarget,
+		IdleConnTimeout:     idleTimeout,
 	}
-	w.forward = &httputil.ReverseProxy{
+	p.forward = &httputil.ReverseProxy{
 		Rewrite:       rewrite,
-		Transport:     w.transport,
+		Transport:     p.transport,
 		FlushInterval: -1,
 		ErrorLog:      quiet,
 		ErrorHandler:  func(rw http.ResponseWriter, _ *http.Request, err error) { refuse(rw, err) },
 	}
-	w.server = newWebServer(w, quiet)
-	return w
+	p.server = newHTTPServer(p, quiet)
+	return p
 }
 
-// rewrite keeps the headers about forwarding that the caller has sent: httputil removes
-// them.
+// rewrite keeps the forwarding headers that the client has sent, which httputil removes.
 func rewrite(r *httputil.ProxyRequest) {
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 		if values := r.In.Header.Values(name); values != nil {
@@ -70,12 +68,12 @@ func rewrite(r *httputil.ProxyRequest) {
 	}
 }
 
-func newWebServer(w *Proxy, quiet *log.Logger) *http.Server {
+func newHTTPServer(p *Proxy, quiet *log.Logger) *http.Server {
 	return &http.Server{
-		Handler:           w,
+		Handler:           p,
 		ReadHeaderTimeout: helloTimeout,
-		IdleTimeout:       webIdle,
-		MaxHeaderBytes:    webHeader,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          quiet,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return context.WithValue(ctx, proxyConnKey{}, conn)
@@ -84,12 +82,12 @@ func newWebServer(w *Proxy, quiet *log.Logger) *http.Server {
 			c := conn.(*proxyConn)
 			switch state {
 			case http.StateHijacked:
-				c.taken = true
+				c.hijacked = true
 			case http.StateClosed:
 				c.end()
 			}
 		},
-		BaseContext: func(net.Listener) context.Context { return w.ctx },
+		BaseContext: func(net.Listener) context.Context { return p.ctx },
 	}
 }
 
@@ -97,38 +95,38 @@ func newWebServer(w *Proxy, quiet *log.Logger) *http.Server {
 type proxyConnKey struct{}
 
 // Run serves HTTP until the tunnel ends.
-func (w *Proxy) Run(t *Tunnel) {
-	w.ctx = t.ctx
+func (p *Proxy) Run(t *Tunnel) {
+	p.ctx = t.ctx
 	t.Go(func() {
-		_ = w.server.Serve(&webListener{w.conns, t}) // ends with the tunnel
-		w.transport.CloseIdleConnections()
+		_ = p.server.Serve(&httpListener{p.conns, t}) // ends with the tunnel
+		p.transport.CloseIdleConnections()
 	})
-	t.OnEnd(func() { w.server.Close() })
+	t.OnEnd(func() { p.server.Close() })
 }
 
-// Serve serves a caller of the tunnel. The first byte tells SOCKS from HTTP.
-func (w *Proxy) Serve(t *Tunnel, caller Caller) {
-	stop := context.AfterFunc(t.ctx, func() { caller.Close() })
-	_ = caller.SetReadDeadline(time.Now().Add(helloTimeout)) // it fails only on a connection that is closed
+// Serve serves a client of the tunnel. The first byte distinguishes SOCKS from HTTP.
+func (p *Proxy) Serve(t *Tunnel, client ClientConn) {
+	stop := context.AfterFunc(t.ctx, func() { client.Close() })
+	_ = client.SetReadDeadline(time.Now().Add(helloTimeout)) // it fails only on a connection that is closed
 	first := make([]byte, 1)
-	_, err := caller.Read(first)
-	_ = caller.SetReadDeadline(time.Time{})
+	_, err := client.Read(first)
+	_ = client.SetReadDeadline(time.Time{})
 	stop()
-	conn := &proxyConn{Caller: caller, ahead: first, ended: make(chan struct{})}
+	conn := &proxyConn{ClientConn: client, unread: first, ended: make(chan struct{})}
 	switch {
 	case err != nil:
-		caller.Close()
+		client.Close()
 	case first[0] == socks.Version4 || first[0] == socks.Version5:
-		t.ServeSOCKS(conn, w.route)
+		t.ServeSOCKS(conn, p.route)
 	default:
-		w.serve(t, conn)
+		p.serve(t, conn)
 	}
 }
 
 // serve hands a connection to the HTTP server and returns when the server is done with it.
-func (w *Proxy) serve(t *Tunnel, conn *proxyConn) {
+func (p *Proxy) serve(t *Tunnel, conn *proxyConn) {
 	select {
-	case w.conns <- conn:
+	case p.conns <- conn:
 	case <-t.ctx.Done():
 		conn.Close()
 		return
@@ -142,26 +140,26 @@ func (w *Proxy) serve(t *Tunnel, conn *proxyConn) {
 }
 
 // ServeHTTP implements [http.Handler].
-func (w *Proxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+func (p *Proxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(proxyConnKey{}).(*proxyConn)
 	defer func() {
-		if conn.taken {
+		if conn.hijacked {
 			conn.end()
 		}
 	}()
 	switch {
 	case r.Method == http.MethodConnect:
-		w.connect(rw, r, conn)
+		p.connect(rw, r, conn)
 	case r.URL.Scheme == "http" && r.URL.Host != "":
-		w.forward.ServeHTTP(rw, r)
+		p.forward.ServeHTTP(rw, r)
 	default:
 		http.Error(rw, "fleetssh: this is a proxy, for http://HOST:PORT/ and CONNECT HOST:PORT, where HOST is a host of the fleet", http.StatusBadRequest)
 	}
 }
 
 // connect serves CONNECT (RFC 9110, section 9.3.6).
-func (w *Proxy) connect(rw http.ResponseWriter, r *http.Request, conn *proxyConn) {
-	stream, failure := w.open(r.Context(), r.Host)
+func (p *Proxy) connect(rw http.ResponseWriter, r *http.Request, conn *proxyConn) {
+	stream, failure := p.open(r.Context(), r.Host)
 	if failure != nil {
 		refuse(rw, failure.Err)
 		return
@@ -172,35 +170,35 @@ func (w *Proxy) connect(rw http.ResponseWriter, r *http.Request, conn *proxyConn
 		return
 	}
 	ahead, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	conn.ahead = append([]byte(nil), ahead...)
-	_, _ = io.WriteString(conn, "HTTP/1.1 200 Connection established\r\n\r\n") // the caller may be gone, which Relay finds
-	Relay(w.ctx, stream, conn)
+	conn.unread = append([]byte(nil), ahead...)
+	_, _ = io.WriteString(conn, "HTTP/1.1 200 Connection established\r\n\r\n") // Relay finds out if the client is gone
+	Relay(p.ctx, stream, conn)
 }
 
-// open opens a channel to the port of a host.
-func (w *Proxy) open(ctx context.Context, address string) (Stream, *Failure) {
+// open opens a channel to an address in a request.
+func (p *Proxy) open(ctx context.Context, address string) (Stream, *Failure) {
 	name, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, &Failure{Err: errors.New("the address must be HOST:PORT"), Cause: NotAllowed}
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return nil, &Failure{Err: fmt.Errorf("%q is no port", sanitize.Line(port)), Cause: NotAllowed}
+		return nil, &Failure{Err: fmt.Errorf("%q is not a port", sanitize.Line(port)), Cause: NotAllowed}
 	}
-	return w.route.open(ctx, name, int(n))
+	return p.route.open(ctx, name, int(n))
 }
 
-// dial is the dial function of the HTTP transport, which goes on dialling when the request
-// that asked for it has ended. So the end of the tunnel ends it, too.
-func (w *Proxy) dial(ctx context.Context, _, address string) (net.Conn, error) {
+// dial is the dial function of the HTTP transport. The transport continues to dial after the request has
+// ended, so dial also ends with the tunnel.
+func (p *Proxy) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(w.ctx, cancel)()
-	stream, failure := w.open(ctx, address)
+	defer context.AfterFunc(p.ctx, cancel)()
+	stream, failure := p.open(ctx, address)
 	if failure != nil {
 		return nil, failure.Err
 	}
-	return NewConn(w.ctx, stream, hostAddr(""), hostAddr(address))
+	return NewConn(p.ctx, stream, hostAddr(""), hostAddr(address))
 }
 
 // refuse answers a request that cannot be forwarded.
@@ -212,29 +210,29 @@ func refuse(rw http.ResponseWriter, err error) {
 	http.Error(rw, "fleetssh: "+err.Error(), status)
 }
 
-// proxyConn is a connection from which some bytes have been read already.
+// proxyConn is a client connection from which the first bytes have been read.
 type proxyConn struct {
-	Caller
-	ahead []byte
+	ClientConn
+	unread []byte // bytes that Read returns first
 
-	endOnce sync.Once
-	ended   chan struct{} // closed when nobody uses the connection any more
-	taken   bool          // hijacked: the handler ends it, not the HTTP server
+	endOnce  sync.Once
+	ended    chan struct{} // closed when the connection is no longer used
+	hijacked bool          // the handler calls end, not the HTTP server
 }
 
 // Read implements [net.Conn].
 func (c *proxyConn) Read(p []byte) (int, error) {
-	if len(c.ahead) > 0 {
-		n := copy(p, c.ahead)
-		c.ahead = c.ahead[n:]
+	if len(c.unread) > 0 {
+		n := copy(p, c.unread)
+		c.unread = c.unread[n:]
 		return n, nil
 	}
-	return c.Caller.Read(p)
+	return c.ClientConn.Read(p)
 }
 
-// SetLinger makes [Reset] work.
+// SetLinger is used by [Reset].
 func (c *proxyConn) SetLinger(seconds int) error {
-	if tcp, ok := c.Caller.(*net.TCPConn); ok {
+	if tcp, ok := c.ClientConn.(*net.TCPConn); ok {
 		return tcp.SetLinger(seconds)
 	}
 	return nil
@@ -242,14 +240,14 @@ func (c *proxyConn) SetLinger(seconds int) error {
 
 func (c *proxyConn) end() { c.endOnce.Do(func() { close(c.ended) }) }
 
-// webListener gives the HTTP server its connections.
-type webListener struct {
+// httpListener passes client connections to the HTTP server.
+type httpListener struct {
 	conns  <-chan net.Conn
 	tunnel *Tunnel
 }
 
 // Accept implements [net.Listener].
-func (l *webListener) Accept() (net.Conn, error) {
+func (l *httpListener) Accept() (net.Conn, error) {
 	select {
 	case conn := <-l.conns:
 		return conn, nil
@@ -259,7 +257,7 @@ func (l *webListener) Accept() (net.Conn, error) {
 }
 
 // Close implements [net.Listener]. It does nothing: the tunnel closes its own listener.
-func (l *webListener) Close() error { return nil }
+func (l *httpListener) Close() error { return nil }
 
 // Addr implements [net.Listener].
-func (l *webListener) Addr() net.Addr { return l.tunnel.Addr() }
+func (l *httpListener) Addr() net.Addr { return l.tunnel.Addr() }

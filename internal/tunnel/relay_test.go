@@ -14,7 +14,7 @@ import (
 
 const patience = time.Minute
 
-// stream is a channel whose other end is a TCP connection in the test.
+// stream is a Stream whose other end is a TCP connection in the test.
 type stream struct {
 	*net.TCPConn
 	requests  chan *ssh.Request
@@ -35,7 +35,7 @@ func (s *stream) Done() <-chan struct{}         { return s.broken }
 func (s *stream) Broken() bool                  { return isClosed(s.broken) }
 func (s *stream) Lost() error                   { return errLost }
 
-// lose ends the connection under the channel.
+// lose ends the SSH connection.
 func (s *stream) lose() {
 	close(s.broken)
 	s.CloseSoon()
@@ -64,7 +64,7 @@ func connected(t *testing.T) (a, b *net.TCPConn) {
 	return one.(*net.TCPConn), other.(*net.TCPConn)
 }
 
-// newStream returns a channel, and its end on the host.
+// newStream returns a stream, and the host's end of it.
 func newStream(t *testing.T) (*stream, *net.TCPConn) {
 	here, there := connected(t)
 	s := &stream{TCPConn: here, requests: make(chan *ssh.Request), broken: make(chan struct{}), left: make(chan struct{})}
@@ -76,43 +76,43 @@ func newStream(t *testing.T) (*stream, *net.TCPConn) {
 func TestRelay(t *testing.T) {
 	t.Parallel()
 	s, host := newStream(t)
-	caller, us := connected(t)
+	client, us := connected(t)
 	done := make(chan struct{})
 	go func() { defer close(done); Relay(t.Context(), s, us) }()
-	io.WriteString(caller, "question")
-	caller.CloseWrite()
-	if said, err := io.ReadAll(host); err != nil || string(said) != "question" {
-		t.Errorf("the host has got %q, %v", said, err)
+	io.WriteString(client, "question")
+	client.CloseWrite()
+	if sent, err := io.ReadAll(host); err != nil || string(sent) != "question" {
+		t.Errorf("the host has got %q, %v", sent, err)
 	}
 	io.WriteString(host, "answer")
 	host.CloseWrite()
-	if said, err := io.ReadAll(caller); err != nil || string(said) != "answer" {
-		t.Errorf("the caller has got %q, %v", said, err)
+	if sent, err := io.ReadAll(client); err != nil || string(sent) != "answer" {
+		t.Errorf("the client has got %q, %v", sent, err)
 	}
 	<-done
 	<-s.left
 }
 
-// A caller is reset when the connection to the host is lost: it takes nothing for the whole.
+// A client is reset when the connection to the host is lost.
 func TestRelayLost(t *testing.T) {
 	t.Parallel()
 	s, host := newStream(t)
-	caller, us := connected(t)
+	client, us := connected(t)
 	done := make(chan struct{})
 	go func() { defer close(done); Relay(t.Context(), s, us) }()
 	io.WriteString(host, "half of")
-	if _, err := io.ReadFull(caller, make([]byte, len("half of"))); err != nil {
+	if _, err := io.ReadFull(client, make([]byte, len("half of"))); err != nil {
 		t.Fatal(err)
 	}
 	s.lose()
-	if n, err := caller.Read(make([]byte, 1)); n > 0 || err == nil || err == io.EOF {
+	if n, err := client.Read(make([]byte, 1)); n > 0 || err == nil || err == io.EOF {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 	<-done
 	<-s.left
 }
 
-// A connection ends with an error when the one under it is lost, and with EOF otherwise.
+// A connection ends with an error if the SSH connection is lost, otherwise with EOF.
 func TestConn(t *testing.T) {
 	t.Parallel()
 	for _, lost := range []bool{false, true} {
@@ -142,7 +142,7 @@ func TestConn(t *testing.T) {
 	}
 }
 
-// A tunnel waits for its callers, and takes none when it has ended.
+// A tunnel waits for its clients, and accepts none when it has ended.
 func TestTunnel(t *testing.T) {
 	t.Parallel()
 	at, err := ParseListen("0")
@@ -150,11 +150,11 @@ func TestTunnel(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun, served := make(chan struct{}), make(chan struct{})
-	tun, err := Listen(t.Context(), slog.New(slog.DiscardHandler), at, func(tun *Tunnel, caller Caller) {
+	tun, err := Listen(t.Context(), slog.New(slog.DiscardHandler), at, func(tun *Tunnel, client ClientConn) {
 		defer close(served)
 		close(begun)
 		<-tun.Context().Done()
-		caller.Close()
+		client.Close()
 	})
 	if err != nil {
 		t.Fatal(err)

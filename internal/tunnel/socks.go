@@ -7,29 +7,29 @@ import (
 	"fleetssh/internal/socks"
 )
 
-// helloTimeout is how long a caller of a proxy may take to name its target.
+// helloTimeout is how long a client of a proxy may take to send its request.
 const helloTimeout = 30 * time.Second
 
-// ServeSOCKS serves a caller that speaks SOCKS 5, 4 or 4a.
-func (t *Tunnel) ServeSOCKS(caller Caller, route Route) {
-	stop := context.AfterFunc(t.ctx, func() { caller.Close() })
+// ServeSOCKS serves a client that speaks SOCKS 5, 4 or 4a.
+func (t *Tunnel) ServeSOCKS(client ClientConn, route Route) {
+	stop := context.AfterFunc(t.ctx, func() { client.Close() })
 	defer stop()
-	_ = caller.SetDeadline(time.Now().Add(helloTimeout)) // it fails only on a connection that is closed
-	request, err := socks.ReadRequest(caller)
+	_ = client.SetDeadline(time.Now().Add(helloTimeout)) // it fails only on a connection that is closed
+	request, err := socks.ReadRequest(client)
 	if err != nil {
-		caller.Close()
+		client.Close()
 		return
 	}
 	stream, failure := route.open(t.ctx, request.Host, request.Port)
-	_ = caller.SetDeadline(time.Now().Add(helloTimeout))
+	_ = client.SetDeadline(time.Now().Add(helloTimeout))
 	if failure != nil {
-		_ = request.Answer(caller, socksReply(failure.Cause)) // the caller may be gone
-		caller.Close()
+		_ = request.Answer(client, socksReply(failure.Cause)) // the client may be gone
+		client.Close()
 		return
 	}
-	_ = request.Answer(caller, socks.Granted)
-	_ = caller.SetDeadline(time.Time{})
-	Relay(t.ctx, stream, caller)
+	_ = request.Answer(client, socks.Granted)
+	_ = client.SetDeadline(time.Time{})
+	Relay(t.ctx, stream, client)
 }
 
 // socksReply returns the SOCKS reply for a cause.

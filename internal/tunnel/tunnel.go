@@ -1,7 +1,6 @@
-// Package tunnel carries TCP and Unix connections over channels of SSH connections. It
-// parses addresses, listens on this machine, relays with half-close and reset, serves SOCKS
-// and HTTP proxies, and reconnects. It opens no channels and knows no client: see [Way] and
-// [Stream].
+// Package tunnel carries TCP and Unix connections over channels of SSH connections. It parses addresses,
+// listens on this machine, relays with half-close and reset, serves SOCKS and HTTP proxies, and
+// reconnects. It does not open channels itself: see [Dialer] and [Stream].
 package tunnel
 
 import (
@@ -12,43 +11,44 @@ import (
 	"sync"
 )
 
-// maxCallers bounds the connections that a tunnel carries at once, including those that are
-// still being made.
-const maxCallers = 1024
+// maxClients bounds the number of connections that a tunnel carries at once, including connections that
+// are still being made.
+const maxClients = 1024
 
-// Tunnel carries connections from where it listens to somewhere else, until it ends. Its
-// methods may be called by many goroutines at once.
+// Tunnel carries connections of clients, from the address where it listens to a target, until it ends. Its
+// methods may be called by multiple goroutines at once.
 type Tunnel struct {
 	ctx    context.Context // ends with the tunnel
 	cancel context.CancelFunc
 	log    *slog.Logger
-	slots  chan struct{} // holds a token for each caller
+	slots  chan struct{} // contains an element for each client
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex // protects what follows
 	addr    net.Addr
-	over    bool
+	ended   bool
 	err     error           // why it has ended
 	release func()          // closes the listener; called once, when the tunnel ends
 	trouble map[string]bool // hosts for which Failed has logged a warning
 }
 
-// New returns a tunnel for a listener at addr that is not ours: see Take.
+// New returns a tunnel whose listener at addr is elsewhere, such as on a host. The owner of the listener
+// calls Take for each client.
 func New(log *slog.Logger, addr net.Addr) *Tunnel {
-	t := &Tunnel{log: log, slots: make(chan struct{}, maxCallers), addr: addr, trouble: make(map[string]bool)}
+	t := &Tunnel{log: log, slots: make(chan struct{}, maxClients), addr: addr, trouble: make(map[string]bool)}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
 
-// Addr returns the address the tunnel listens on. If any port was asked for, it holds the
-// one that was chosen.
+// Addr returns the address that the tunnel listens on. It contains the port that was chosen if any port
+// was requested.
 func (t *Tunnel) Addr() net.Addr {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.addr
 }
 
-// SetAddr notes the address that was chosen.
+// SetAddr records the address that was chosen.
 func (t *Tunnel) SetAddr(addr net.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,8 +80,8 @@ func (t *Tunnel) Close() error {
 // first reason counts.
 func (t *Tunnel) End(why error) {
 	t.mu.Lock()
-	again := t.over
-	t.over = true
+	again := t.ended
+	t.ended = true
 	if !again {
 		t.err = why
 	}
@@ -99,7 +99,7 @@ func (t *Tunnel) End(why error) {
 func (t *Tunnel) Go(f func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.over {
+	if t.ended {
 		return false
 	}
 	t.wg.Go(f)
@@ -109,8 +109,8 @@ func (t *Tunnel) Go(f func()) bool {
 // OnEnd calls f when the tunnel ends, or at once if it has ended.
 func (t *Tunnel) OnEnd(f func()) {
 	t.mu.Lock()
-	over, before := t.over, t.release
-	if !over {
+	ended, before := t.ended, t.release
+	if !ended {
 		t.release = func() {
 			if before != nil {
 				before()
@@ -119,13 +119,13 @@ func (t *Tunnel) OnEnd(f func()) {
 		}
 	}
 	t.mu.Unlock()
-	if over {
+	if ended {
 		f()
 	}
 }
 
-// Take runs f, which serves one caller, as Go does. It returns false, and does not run f, if
-// the tunnel has ended or carries as many connections as it may (busy).
+// Take runs f, which serves one client, as Go does. It returns false, and does not run f, if the tunnel has
+// ended or already carries the maximum number of connections (busy).
 func (t *Tunnel) Take(f func()) (ok, busy bool) {
 	select {
 	case t.slots <- struct{}{}:
@@ -142,15 +142,15 @@ func (t *Tunnel) Take(f func()) (ok, busy bool) {
 	return ok, false
 }
 
-// Caller is the connection of a caller. It can be half-closed.
-type Caller interface {
+// ClientConn is the connection of a client of a tunnel. It can be half-closed.
+type ClientConn interface {
 	net.Conn
 	CloseWrite() error
 }
 
-// Failed logs that a host cannot connect callers to the target. It logs once, until Worked
-// is called. [Gate] logs that the host itself cannot be reached.
-func (t *Tunnel) Failed(host fmt.Stringer, err error) {
+// TargetFailed logs that a host cannot connect clients to the target. It logs once until TargetReached is
+// called. [Connector] logs that the host itself cannot be reached.
+func (t *Tunnel) TargetFailed(host fmt.Stringer, err error) {
 	t.mu.Lock()
 	known := t.trouble[host.String()]
 	t.trouble[host.String()] = true
@@ -160,8 +160,8 @@ func (t *Tunnel) Failed(host fmt.Stringer, err error) {
 	}
 }
 
-// Worked notes that a host has connected a caller.
-func (t *Tunnel) Worked(host fmt.Stringer) {
+// TargetReached records that a host has connected a client to the target.
+func (t *Tunnel) TargetReached(host fmt.Stringer) {
 	t.mu.Lock()
 	delete(t.trouble, host.String())
 	t.mu.Unlock()

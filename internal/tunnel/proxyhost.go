@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Find returns which of n hosts a name means to a proxy: the hosts with that alias; if there
-// are none, those with that address; and if there are none either, host number 3 for
-// "3.web1", if web1 is its alias or its address. names returns both for host number i.
-func Find(name string, n int, names func(i int) (alias, host string)) []int {
+// FindHost returns which of n hosts a proxy connects to for a name: the hosts with that alias; if there
+// are none, the hosts with that address; otherwise host number 3 for "3.web1", if web1 is its alias or
+// address. names returns alias and address of host number i.
+func FindHost(name string, n int, names func(i int) (alias, host string)) []int {
 	wanted := canonical(name)
 	var byAlias, byHost []int
 	for i := range n {
@@ -40,7 +40,7 @@ func Find(name string, n int, names func(i int) (alias, host string)) []int {
 	return nil
 }
 
-// canonical returns one spelling for all spellings of a name.
+// canonical returns the canonical spelling of a name or an address.
 func canonical(name string) string {
 	if addr, err := netip.ParseAddr(name); err == nil {
 		return addr.Unmap().String()

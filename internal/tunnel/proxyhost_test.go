@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestFind(t *testing.T) {
+func TestFindHost(t *testing.T) {
 	t.Parallel()
 	hosts := [][2]string{{"", "web1"}, {"web2", "10.0.0.2"}, {"", "web1"}, {"web1.old", "::ffff:10.0.0.3"}, {"10.0.0.2", "db"}}
 	for name, want := range map[string][]int{
@@ -18,11 +18,11 @@ func TestFind(t *testing.T) {
 		"2.":         nil,
 		"web1.old":   {3},
 		"10.0.0.3":   {3},
-		"10.0.0.2":   {4}, // an alias goes before an address
+		"10.0.0.2":   {4}, // an alias takes precedence over an address
 		"1.10.0.0.2": {1},
 		"":           nil,
 	} {
-		got := Find(name, len(hosts), func(i int) (alias, host string) { return hosts[i][0], hosts[i][1] })
+		got := FindHost(name, len(hosts), func(i int) (alias, host string) { return hosts[i][0], hosts[i][1] })
 		if !slices.Equal(got, want) {
 			t.Errorf("%q: %v, want %v", name, got, want)
 		}

@@ -15,13 +15,13 @@ type name string
 
 func (n name) String() string { return string(n) }
 
-// Those who ask at the same time share one attempt, and those who ask a little later its
-// failure. The log is told once.
-func TestGate(t *testing.T) {
+// Concurrent callers share one attempt, and later callers share its failure for a while. Each change is
+// logged once.
+func TestConnector(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		g := NewGate(name("web1"), slog.New(slog.NewTextHandler(&log, nil)))
+		c := NewConnector(name("web1"), slog.New(slog.NewTextHandler(&log, nil)))
 		down := errors.New("down")
 		attempts := 0
 		fail := func() error {
@@ -31,7 +31,7 @@ func TestGate(t *testing.T) {
 		}
 		for range 10 {
 			go func() {
-				if tried, err := g.Pass(t.Context(), fail); !tried || err != down {
+				if tried, err := c.Connect(t.Context(), fail); !tried || err != down {
 					t.Errorf("%v, %v", tried, err)
 				}
 			}()
@@ -39,27 +39,27 @@ func TestGate(t *testing.T) {
 		synctest.Wait()
 		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if tried, err := g.Pass(short, fail); tried || err != context.DeadlineExceeded {
+		if tried, err := c.Connect(short, fail); tried || err != context.DeadlineExceeded {
 			t.Errorf("%v, %v", tried, err)
 		}
-		time.Sleep(Memory)
+		time.Sleep(FailureMemory)
 		if attempts != 1 {
 			t.Errorf("%d attempts", attempts)
 		}
-		time.Sleep(Memory)
-		if _, err := g.Pass(t.Context(), fail); err != down || attempts != 2 {
+		time.Sleep(FailureMemory)
+		if _, err := c.Connect(t.Context(), fail); err != down || attempts != 2 {
 			t.Errorf("%d attempts, %v", attempts, err)
 		}
-		time.Sleep(Memory)
-		if _, err := g.Pass(t.Context(), func() error { return nil }); err != nil {
+		time.Sleep(FailureMemory)
+		if _, err := c.Connect(t.Context(), func() error { return nil }); err != nil {
 			t.Error(err)
 		}
-		if !g.Reached(1) || g.Reached(1) {
+		if !c.Connected(1) || c.Connected(1) {
 			t.Error("a connection is new once")
 		}
-		g.Lost(0, errors.New("of another connection"))
-		g.Lost(1, errors.New("reset"))
-		g.Lost(1, errors.New("again"))
+		c.Lost(0, errors.New("of another connection"))
+		c.Lost(1, errors.New("reset"))
+		c.Lost(1, errors.New("again"))
 		var told []string
 		for line := range strings.Lines(log.String()) {
 			_, message, _ := strings.Cut(strings.TrimSpace(line), "msg=")
