@@ -15,7 +15,7 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// refusals returns the keys of a host that the library refuses, by index.
+// refusals returns the verdicts about keys that the library refuses, by index.
 func refusals(shown *fleetssh.ShownKeys) map[int]knownhosts.Verdict {
 	var all map[int]knownhosts.Verdict
 	for i, err := range shown.Refused {
@@ -35,13 +35,13 @@ func refusals(shown *fleetssh.ShownKeys) map[int]knownhosts.Verdict {
 	return all
 }
 
-// Addition is the keys that are added to one file.
+// Addition is the keys to add to one file.
 type Addition struct {
 	selection.KeyFiles
 	hosts []*Host
 }
 
-// Additions returns the chosen keys, by the file that they are added to.
+// Additions returns the chosen keys, by known_hosts file.
 func (s *Audit) Additions() ([]Addition, error) {
 	var all []Addition
 	index := make(map[string]int)
@@ -69,7 +69,7 @@ func (s *Audit) Additions() ([]Addition, error) {
 	return all, nil
 }
 
-// Question says what would be added, and where.
+// Question returns what would be added, and where, for the question to the user.
 func Question(all []Addition) string {
 	var parts []string
 	for _, a := range all {
@@ -90,7 +90,7 @@ func Question(all []Addition) string {
 	return "add " + strings.Join(parts, ", and ")
 }
 
-// Accepted returns what is added to the file.
+// Accepted returns the keys to add to the file.
 func (a *Addition) Accepted() []knownhosts.Accepted {
 	all := make([]knownhosts.Accepted, len(a.hosts))
 	for i, h := range a.hosts {

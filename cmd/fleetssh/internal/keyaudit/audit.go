@@ -1,5 +1,5 @@
-// Package keyaudit compares the keys that hosts show with those that are known. It says which are
-// new, changed or revoked, and which may be added to which known_hosts file.
+// Package keyaudit compares the keys that hosts show with the known ones. It finds out which are new,
+// changed or revoked, and which may be added to which known_hosts file.
 package keyaudit
 
 import (
@@ -26,40 +26,40 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// Audit is what is found out about the keys of hosts, and how it is shown.
+// Audit collects the verdicts about the keys of hosts, and shows them.
 type Audit struct {
 	screen   *termline.Screen
 	warn     func(text, host string)
 	Format   string
 	Known    *selection.KnownHostsCache
-	Summary  *results.Summary // the hosts that were asked
+	Summary  *results.Summary // the results of the scan
 	Hosts    []*Host
 	Flags    *selection.Flags
-	ScanFile string // the file that the keys were read from; empty: the hosts were asked
+	ScanFile string // the file of a saved scan; empty: the hosts were scanned
 }
 
-// Host is a host with its keys and the verdicts about them.
+// Host is a host with its keys and their verdicts.
 type Host struct {
 	knownhosts.Shown
 	name, label        string
-	given              string // the name as it was given, with user and port; empty: it comes from a file
+	given              string // the name as given, with user and port; empty: from a file
 	index              int
 	selection.KeyFiles                 // where its key is looked up
-	failure            *results.Result // nil: it has shown all its keys
+	failure            *results.Result // nil: all keys were scanned
 	verdicts           []knownhosts.Verdict
 
-	// What accept does. It takes no key of a host that somebody has to look into.
+	// What accept does. It takes no key of a host that needs attention.
 	take      []ssh.PublicKey
 	replace   bool // --replace names it
 	unvouched bool // none of its keys is among the given fingerprints
 }
 
-// New returns an audit of no hosts, which shows what it finds on the screen as text or json.
+// New returns an empty audit, which shows its verdicts on the screen as text or json.
 func New(screen *termline.Screen, warn func(text, host string), format string, flags *selection.Flags) *Audit {
 	return &Audit{screen: screen, warn: warn, Format: format, Known: flags.KeyCache, Flags: flags, Summary: results.New(nil)}
 }
 
-// Add adds what a host has shown.
+// Add adds the keys of a scanned host.
 func (s *Audit) Add(shown *fleetssh.ShownKeys) *Host {
 	entry := &s.Summary.Hosts[shown.Host]
 	h := &Host{
@@ -86,7 +86,7 @@ func (s *Audit) Add(shown *fleetssh.ShownKeys) *Host {
 	return s.compare(h, listed)
 }
 
-// AddSaved adds what a host had shown to an earlier scan.
+// AddSaved adds the keys of a host from a saved scan.
 func (s *Audit) AddSaved(shown knownhosts.Shown, in selection.KeyFiles) *Host {
 	h := &Host{Shown: shown, name: cmp.Or(shown.Alias, shown.Host), label: shown.Host, index: len(s.Hosts), KeyFiles: in}
 	if shown.Port != 0 {
@@ -96,12 +96,12 @@ func (s *Audit) AddSaved(shown knownhosts.Shown, in selection.KeyFiles) *Host {
 	return s.compare(h, new(knownhosts.DB))
 }
 
-// Order puts the hosts in the order in which they were named.
+// Order sorts the hosts by index.
 func (s *Audit) Order() {
 	slices.SortFunc(s.Hosts, func(a, b *Host) int { return a.index - b.index })
 }
 
-// compare compares the keys of a host with its files, and with what KnownHostsCommand has listed.
+// compare compares the keys of a host with its files, and with the output of KnownHostsCommand.
 func (s *Audit) compare(h *Host, listed *knownhosts.DB) *Host {
 	h.verdicts = knownhosts.Union{s.Known.DB(h.Files), listed}.Judge(h.Shown)
 	s.Hosts = append(s.Hosts, h)
@@ -123,13 +123,13 @@ func (h *Host) worst() knownhosts.Standing {
 	return knownhosts.TooWeak // all of them are
 }
 
-// needsAttention reports whether somebody should look into a host: one of its keys must be refused and is
-// not about to be replaced, or none is among the given fingerprints.
+// needsAttention reports whether a user should look into a host: one of its keys must be refused and is
+// not replaced, or none is among the given fingerprints.
 func (h *Host) needsAttention() bool {
 	return h.unvouched || len(h.take) == 0 && h.worst().Alarming()
 }
 
-// Choice says which keys to accept.
+// Choice is which keys to accept.
 type Choice struct {
 	Replace []fleetssh.HostConfig
 	Vouched knownhosts.Fingerprints // nil: the user compares them
@@ -183,7 +183,7 @@ func (k *Choice) Choose(h *Host) {
 	h.unvouched = len(offered) > 0 && len(take) == 0
 }
 
-// CountKeys writes a number of keys, such as "3 keys".
+// CountKeys formats a number of keys, such as "3 keys".
 func CountKeys(n int) string {
 	if n == 1 {
 		return "1 key"
@@ -191,10 +191,10 @@ func CountKeys(n int) string {
 	return fmt.Sprintf("%d keys", n)
 }
 
-// ok reports whether a host has shown all its keys and none needs care.
+// ok reports whether a host has shown all its keys and needs no attention.
 func (h *Host) ok() bool { return !h.needsAttention() && !h.Partial }
 
-// Err returns the error that ends the program; nil if all is well.
+// Err returns the error that ends the program, nil if all hosts are ok.
 func (s *Audit) Err() error {
 	codes := map[int]bool{s.Summary.ExitCode(): true}
 	for _, h := range s.Hosts {
@@ -224,7 +224,7 @@ func (s *Audit) Show(h *Host) {
 	}
 }
 
-// ShowChoice shows which keys of a host are to be accepted, and which somebody has to look into.
+// ShowChoice shows which keys of a host are accepted, and which need attention.
 func (s *Audit) ShowChoice(h *Host) {
 	for i := range h.verdicts {
 		v := &h.verdicts[i]
@@ -245,7 +245,7 @@ func (s *Audit) ShowChoice(h *Host) {
 	}
 }
 
-// out shows a line about a host: a word, and more in a second column.
+// out shows a line about a host, in two columns.
 func (s *Audit) out(h *Host, word, more string) {
 	s.screen.Out(s.screen.Paint(termline.Label, h.label)+": ", fmt.Sprintf("%-11s %s", word, more))
 }
@@ -298,7 +298,7 @@ func (s *Audit) groups() (words []string, labels map[string][]string) {
 	return words, labels
 }
 
-// rank returns the place of an outcome in the summary. Hosts that have shown no key come last.
+// rank returns the position of an outcome in the summary. Hosts without keys come last.
 func rank(word string) int {
 	order := []string{"known", "certificate", "new", "unvouched", "changed", "revoked", "invalid", "weak"}
 	if i := slices.Index(order, word); i >= 0 {
@@ -335,7 +335,7 @@ func (s *Audit) ShowSummary() {
 	say(fmt.Sprintf("fleetssh: %s: %s", selection.CountHosts(len(s.Hosts)), strings.Join(counts, ", ")))
 	for _, word := range words {
 		if rank(word) == rank("") && s.Summary.Failed() > 0 {
-			continue // shown below, with the reasons
+			continue // ShowFailures shows them with the reasons
 		}
 		say("  " + word + ": " + hostset.Of(labels[word]...).String())
 		switch {
@@ -351,7 +351,7 @@ func (s *Audit) ShowSummary() {
 	s.Summary.ShowFailures(s.screen)
 }
 
-// hasUnreplaced reports whether a host with a changed key is left as it is.
+// hasUnreplaced reports whether a changed key is not replaced.
 func (s *Audit) hasUnreplaced() bool {
 	return slices.ContainsFunc(s.Hosts, func(h *Host) bool { return h.needsAttention() && h.worst() == knownhosts.Mismatched })
 }
@@ -377,7 +377,7 @@ type JSONHostKey struct {
 	Action      string      `json:"action,omitempty"`
 	KeyType     string      `json:"key_type"`
 	Fingerprint string      `json:"fingerprint"`
-	Authority   string      `json:"authority,omitempty"` // the key that has signed a certificate
+	Authority   string      `json:"authority,omitempty"` // the key that signed a certificate
 	Key         []byte      `json:"key"`
 	Listed      []jsonKnown `json:"listed,omitempty"` // lines with other keys
 	Reason      string      `json:"reason,omitempty"`

@@ -17,14 +17,14 @@ import (
 	"fleetssh/hostset"
 )
 
-// change is a difference between two runs, and the hosts that have it.
+// change is a difference between two runs, and its hosts.
 type change struct {
 	hosts  []string
 	first  [2]int // the index of the first of them, in each run
 	output bool
 }
 
-// ShowDiff shows what has changed from one run to another. Hosts with the same change share a line.
+// ShowDiff shows the differences between two runs. Hosts with the same difference share a line.
 func ShowDiff(screen *termline.Screen, before, after *journal.Run) error {
 	sums, err := outputSums(before)
 	if err != nil {
@@ -41,7 +41,7 @@ func ShowDiff(screen *termline.Screen, before, after *journal.Run) error {
 		places[TargetOf(&before.Hosts[i].Host)] = i
 	}
 	changes := make(map[string]*change)
-	note := func(key, label string, first [2]int, output bool) {
+	add := func(key, label string, first [2]int, output bool) {
 		if changes[key] == nil {
 			changes[key] = &change{first: first, output: output}
 		}
@@ -51,22 +51,22 @@ func ShowDiff(screen *termline.Screen, before, after *journal.Run) error {
 		label := tallies[1].Hosts[k].Label
 		i, found := places[TargetOf(&after.Hosts[k].Host)]
 		if !found {
-			note("only in "+after.ID, label, [2]int{}, false)
+			add("only in "+after.ID, label, [2]int{}, false)
 			continue
 		}
 		delete(places, TargetOf(&after.Hosts[k].Host))
 		if titles[0][i] != titles[1][k] {
-			note(titles[0][i]+" -> "+titles[1][k], label, [2]int{}, false)
+			add(titles[0][i]+" -> "+titles[1][k], label, [2]int{}, false)
 		}
 		if sums[i] != newSums[k] {
-			note(fmt.Sprintf("output\x00%x%x", sums[i], newSums[k]), label, [2]int{i, k}, true)
+			add(fmt.Sprintf("output\x00%x%x", sums[i], newSums[k]), label, [2]int{i, k}, true)
 		}
 	}
 	for _, i := range places {
-		note("only in "+before.ID, tallies[0].Hosts[i].Label, [2]int{}, false)
+		add("only in "+before.ID, tallies[0].Hosts[i].Label, [2]int{}, false)
 	}
 	if cut := cutOutputs(before, after); cut != "" {
-		// What was not recorded may differ.
+		// The unrecorded rest may differ.
 		screen.Message("fleetssh: only the beginning of the output was recorded for " + cut)
 	}
 	if len(changes) == 0 {
@@ -76,7 +76,7 @@ func ShowDiff(screen *termline.Screen, before, after *journal.Run) error {
 	return showChanges(screen, changes, before, after)
 }
 
-// cutOutputs returns the hosts of which a run has only the beginning of the output.
+// cutOutputs returns the hosts with truncated output.
 func cutOutputs(runs ...*journal.Run) string {
 	var labels []string
 	for _, run := range runs {
@@ -97,7 +97,7 @@ func cutOutputs(runs ...*journal.Run) string {
 // maxChanges is the largest number of differences of output that are shown in full.
 const maxChanges = 20
 
-// showChanges shows changes: of outcomes first, then of output, the most common first.
+// showChanges shows changes of outcomes first, then changes of output, the most common first.
 func showChanges(screen *termline.Screen, changes map[string]*change, before, after *journal.Run) error {
 	keys := slices.SortedFunc(maps.Keys(changes), func(a, b string) int {
 		x, y := changes[a], changes[b]

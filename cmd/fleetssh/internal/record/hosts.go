@@ -13,15 +13,14 @@ import (
 	"fleetssh/hostset"
 )
 
-// Hosts returns the hosts that "@RUN:CLASS" means, as an expression. ok is false for a name
-// of another kind.
+// Hosts returns the hosts of "@RUN:CLASS" as an expression. ok is false for names of another form.
 func Hosts(name string) (expr string, ok bool, err error) {
 	run, class, found := strings.Cut(name, ":")
 	if !found {
 		return "", false, nil
 	}
 	if !runName.MatchString(run) {
-		// The end of a name may also be a source of groups. It means a run if there is one.
+		// RUN may also be a group source of ClusterShell. A run takes precedence.
 		known := slices.Contains(journal.Classes, strings.ReplaceAll(class, "-", "_"))
 		if dir, err := journal.Dir(); !known || err != nil {
 			return "", false, nil
@@ -60,7 +59,7 @@ func Open(name string) (*journal.Run, error) {
 	return run, err
 }
 
-// Targets returns the hosts as a set, as -w takes it.
+// Targets returns the hosts as a set for -w.
 func Targets(hosts []journal.HostRun) hostset.Set {
 	names := make([]string, len(hosts))
 	for i := range hosts {
@@ -69,7 +68,7 @@ func Targets(hosts []journal.HostRun) hostset.Set {
 	return hostset.Of(names...)
 }
 
-// TargetOf returns the name of a host, as -w takes it.
+// TargetOf returns the name of a host for -w.
 func TargetOf(h *journal.Host) string {
 	name := h.Name
 	switch {

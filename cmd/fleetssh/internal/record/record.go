@@ -1,5 +1,5 @@
-// Package record keeps a record of runs and of copies while they are shown, and makes of it what
-// users ask for later: results, reports, hosts, and the options that repeat a run.
+// Package record records runs and copies while they are shown, and derives results, reports, hosts and
+// the options that repeat a run from the records.
 package record
 
 import (
@@ -28,21 +28,21 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// Flags say what is recorded of a run.
+// Flags are the flags for recording, and what is recorded besides the results.
 type Flags struct {
 	NoRecord bool
-	Report   string // the file for a page about the run
+	Report   string // the file for the report
 
-	login string   // the user that the flags name, which is not recorded for each host
-	port  string   // the same for the port
+	login string   // the value of --login, which is not recorded for each host
+	port  string   // the value of --port
 	Args  []string // the options that repeat the run
 
-	settings journal.Settings // where values of options can be found that are hidden in Args
+	settings journal.Settings // where the hidden values of Args come from
 
-	Simulated bool // nothing is recorded: the hosts do not outlive the program
+	Simulated bool // the hosts end with the program: nothing is recorded
 
 	Verb  string   // of a copy: put or get
-	Words []string // of a copy: its paths, so that they mean the same in another directory
+	Words []string // of a copy: its paths, local ones absolute
 }
 
 // Help is the help text of these flags.
@@ -58,7 +58,7 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.NoRecord, "no-record", false, "")
 }
 
-// Check refuses a report that could not be written when the run is over.
+// Check refuses a report that could not be written at the end of the run.
 func (f *Flags) Check() error { return CheckReport(f.Report) }
 
 // CheckReport refuses the name of a report that could not be written.
@@ -75,15 +75,15 @@ func CheckReport(name string) error {
 	return nil
 }
 
-// notRepeated are flags of run that do not apply when the run is repeated for some of its hosts.
-// fileFlags are flags that name files; they are recorded with absolute paths.
+// notRepeated are the flags that do not apply when a run is repeated. fileFlags are the flags that name
+// files, which are recorded with absolute paths.
 var (
 	notRepeated = []string{"hosts", "exclude", "group", "all", "limit", "pick", "dry-run", "yes", "report", "no-record", "config", "help"}
 	fileFlags   = []string{"identity", "cert", "password-file", "known-hosts", "ssh-config", "keytab", "stdin", "script", "args-file", "inventory", "hostfile", "outdir", "errdir"}
 )
 
-// Capture keeps the flags that repeat the run, whether they were given or set by the user's settings. It
-// hides values that may be secrets.
+// Capture stores the flags that repeat the run, whether they were given or set by the user's settings.
+// It hides values that may be secrets.
 func (f *Flags) Capture(flags *pflag.FlagSet, s *settings.Defaults) {
 	f.Args, f.settings = nil, journal.Settings{}
 	flags.VisitAll(func(flag *pflag.Flag) {
@@ -125,7 +125,7 @@ func givenFlag(flag *pflag.Flag, value string) []string {
 	return []string{"--" + flag.Name + "=" + redact.Flag(flag.Name, value)}
 }
 
-// absolutePath returns a name of a file that means the same in another directory.
+// absolutePath returns a file name that is valid in any directory.
 func absolutePath(name string) string {
 	if name == "-" || name == "none" || name == "" || strings.HasPrefix(name, "~") {
 		return name
@@ -136,20 +136,20 @@ func absolutePath(name string) string {
 	return name
 }
 
-// Recorder keeps the record of one run. If it cannot be kept, that is said once and stops nothing.
+// Recorder records one run. If that fails, it warns once, and the run continues.
 type Recorder struct {
 	screen *termline.Screen
 	tally  *results.Summary
 	report string
 
-	writer    *journal.Writer // nil: nothing is kept
+	writer    *journal.Writer // nil: nothing is recorded
 	dir       string
 	temporary bool // the record is temporary, for the report only
 	warned    sync.Once
 	ended     bool
 }
 
-// Start begins the record of a run.
+// Start starts the record of a run.
 func (f *Flags) Start(screen *termline.Screen, t *results.Summary, start journal.Start) *Recorder {
 	r := &Recorder{screen: screen, tally: t, report: f.Report}
 	if f.Simulated || f.NoRecord && f.Report == "" {
@@ -172,7 +172,7 @@ func (f *Flags) Start(screen *termline.Screen, t *results.Summary, start journal
 	return r
 }
 
-// create creates the record: among the others, or in a temporary directory.
+// create creates the record: in the directory of records, or in a temporary one.
 func (r *Recorder) create(scrap bool, start journal.Start) (err error) {
 	if r.temporary = scrap; scrap {
 		r.dir, err = os.MkdirTemp("", "fleetssh-report-")
@@ -185,7 +185,7 @@ func (r *Recorder) create(scrap bool, start journal.Start) (err error) {
 	return err
 }
 
-// host returns a host as it is recorded: with user and port if they are not those of the flags.
+// host returns a host as it is recorded: with user and port if they differ from the flags.
 func (f *Flags) host(e *selection.Host) journal.Host {
 	h := journal.Host{Name: e.Name}
 	if e.Config.User != f.login {
@@ -209,15 +209,15 @@ func (r *Recorder) warn(err error) {
 	})
 }
 
-// HostStarted records that host number i is about to be sent the command. It may be called by many
-// goroutines at once.
+// HostStarted records that the command is about to be sent to host number i. It is safe for concurrent
+// use.
 func (r *Recorder) HostStarted(i int) {
 	if r.writer != nil {
 		r.warn(r.writer.HostStarted(i))
 	}
 }
 
-// ID returns the name of the run in the record, empty if nothing is kept.
+// ID returns the name of the recorded run. It is empty if nothing is recorded.
 func (r *Recorder) ID() string {
 	if r.writer == nil {
 		return ""
@@ -254,7 +254,7 @@ func (d *recordDisplay) Finished(result *results.Result) {
 	d.Display.Finished(result)
 }
 
-// closeWriter ends the record. Only the first call does anything.
+// closeWriter closes the record. Further calls do nothing.
 func (r *Recorder) closeWriter() {
 	if r.writer == nil || r.ended {
 		return
@@ -267,7 +267,7 @@ func (r *Recorder) closeWriter() {
 	}))
 }
 
-// Finish ends the record and writes the report. It returns the error that ends the program.
+// Finish closes the record and writes the report. It returns the error that ends the program.
 func (r *Recorder) Finish() error {
 	r.closeWriter()
 	ended := r.tally.Err()
@@ -279,12 +279,11 @@ func (r *Recorder) Finish() error {
 	return ended
 }
 
-// Close ends the record. It may be called after finish, and must be called for a run that was
-// given up.
+// Close closes the record. It may be called after Finish, and must be called if Finish was not.
 func (r *Recorder) Close() {
 	r.closeWriter()
 	if r.temporary && r.dir != "" {
-		_ = os.RemoveAll(r.dir) // what is left is in the temporary directory, and nobody reads it
+		_ = os.RemoveAll(r.dir) // a failure leaves files in the system's temporary directory
 	}
 }
 
@@ -302,7 +301,7 @@ func (r *Recorder) writeReport() error {
 	return WriteReport(r.report, run)
 }
 
-// WriteReport writes the page about a run.
+// WriteReport writes the report about a run.
 func WriteReport(name string, run *journal.Run) error {
 	data, err := reportOf(run)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// resultOf returns a result as it was in the run: the inverse of journalResult.
+// resultOf converts a recorded result. It is the inverse of journalResult.
 func resultOf(h *journal.HostRun, begun time.Time) results.Result {
 	k := &h.Result
 	r := results.Result{Index: h.Index, OK: k.OK(), Truncated: k.Cut}
@@ -38,8 +38,8 @@ func resultOf(h *journal.HostRun, begun time.Time) results.Result {
 	return r
 }
 
-// Summary returns how the hosts of a run ended, as far as it is known. Hosts that are at work or
-// waiting have no result.
+// Summary returns the results of a run, as far as they are known. Hosts that are running or waiting
+// have none.
 func Summary(run *journal.Run) *results.Summary {
 	t := &results.Summary{Hosts: make([]selection.Host, len(run.Hosts)), Begun: run.Time, Interrupted: run.State == journal.Interrupted}
 	for i := range run.Hosts {
@@ -48,7 +48,7 @@ func Summary(run *journal.Run) *results.Summary {
 		if h.Result.Outcome != journal.Running && h.Result.Outcome != journal.Waiting {
 			r := resultOf(h, run.Time)
 			if run.Verb != "" {
-				r.Copied = new(fleetssh.CopyResult) // the counts of files were not recorded
+				r.Copied = new(fleetssh.CopyResult) // the counts are not recorded
 			}
 			t.Results = append(t.Results, r)
 		}
@@ -56,7 +56,7 @@ func Summary(run *journal.Run) *results.Summary {
 	return t
 }
 
-// reportOf returns the data for the page about a run.
+// reportOf returns the content of the report about a run.
 func reportOf(run *journal.Run) (page.Data, error) {
 	t := Summary(run)
 	d := page.Data{Run: run.ID, Command: run.Command, Begun: run.Time, Elapsed: run.Elapsed, Notes: Notes(run)}
@@ -88,7 +88,7 @@ func reportOf(run *journal.Run) (page.Data, error) {
 	return d, err
 }
 
-// classOf returns whether a host did what was asked of it.
+// classOf returns the class of a host in the report.
 func classOf(h *journal.HostRun) page.Class {
 	switch {
 	case h.OK():
@@ -160,7 +160,7 @@ func Lines(run *journal.Run) iter.Seq2[journal.Line, error] {
 				return
 			}
 		}
-		for of, text := range pieces { // the rest of the line was not recorded
+		for of, text := range pieces { // the end of the line was not recorded
 			if !yield(journal.Line{Index: of.index, Stream: of.name, Text: text, Partial: true}, nil) {
 				return
 			}
@@ -177,7 +177,7 @@ func Indexes(hosts []journal.HostRun) []int {
 	return indexes
 }
 
-// Notes returns sentences about a run that is under way, was killed, or is not fully recorded.
+// Notes returns sentences about a run that is in progress, was killed, or is not fully recorded.
 func Notes(run *journal.Run) []string {
 	var notes []string
 	switch run.State {

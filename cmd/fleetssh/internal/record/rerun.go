@@ -16,7 +16,7 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// RerunFlags are the flags of rerun for values that were not recorded, because they may be secrets.
+// RerunFlags are the flags of rerun for values that were not recorded because they may be secrets.
 type RerunFlags struct {
 	values map[string]*[]string // by flag
 	flags  *pflag.FlagSet
@@ -48,14 +48,13 @@ func argFlag(arg string) (name, value string, ok bool) {
 	return name, value, strings.HasPrefix(arg, "--")
 }
 
-// hiddenArg reports whether an option of a record holds something hidden.
+// hiddenArg reports whether an option of a record has a hidden part.
 func hiddenArg(arg string) bool {
 	name, value, ok := argFlag(arg)
 	return ok && redact.IsHidden(name, value)
 }
 
-// RedactArgs hides secrets among the options of a record: older versions of the program have kept
-// them.
+// RedactArgs hides secrets among the options of a record, because older versions recorded them.
 func RedactArgs(args []string) []string {
 	redacted := slices.Clone(args)
 	for i, arg := range redacted {
@@ -66,7 +65,7 @@ func RedactArgs(args []string) []string {
 	return redacted
 }
 
-// valueKey returns what a value of a flag is about: the variable, the keyword, or the flag itself.
+// valueKey returns the subject of a flag value: the variable, the keyword, or the flag itself.
 func valueKey(flag, value string) string {
 	switch flag {
 	case "env":
@@ -79,9 +78,9 @@ func valueKey(flag, value string) string {
 	return flag
 }
 
-// Options returns the options that repeat a run. Values that the record hides are taken from the
-// flags. Hidden values that came from the user's settings are taken from that file, which is named
-// with --config. All other settings are among the recorded options, so no file is read for them.
+// Options returns the options that repeat a run. Hidden values come from the flags, or, if they came
+// from the user's settings, from that file, which is named with --config. All other settings are among
+// the recorded options, so no file is read for them.
 func (f *RerunFlags) Options(run *journal.Run, root *cobra.Command) ([]string, error) {
 	given, unused := f.given()
 	filed := currentSettings(run, root)
@@ -98,7 +97,7 @@ func (f *RerunFlags) Options(run *journal.Run, root *cobra.Command) ([]string, e
 		key := valueKey(name, value)
 		again := cmp.Or(given[key], filed[key])
 		switch {
-		case name == "config": // recorded by older versions; what the file has set is not known
+		case name == "config": // of older versions; which flags the file has set is not known
 		case inFile(name):
 			file = run.Settings.File
 		case !hiddenArg(arg):
@@ -127,7 +126,7 @@ func (f *RerunFlags) Options(run *journal.Run, root *cobra.Command) ([]string, e
 	return args, nil
 }
 
-// given returns the values that are given again, and the flags that they came from, both by key.
+// given returns the values of the flags and the names of the flags, both by key.
 func (f *RerunFlags) given() (values, flags map[string]string) {
 	values, flags = make(map[string]string), make(map[string]string)
 	for name, list := range f.values {
@@ -141,8 +140,8 @@ func (f *RerunFlags) given() (values, flags map[string]string) {
 	return values, flags
 }
 
-// currentSettings returns the values that the user's settings now have for the flags that they had set in
-// a run, by key. If the file cannot be read, it returns none.
+// currentSettings returns the current values in the user's settings of the flags that they set in a run,
+// by key. If the file cannot be read, it returns none.
 func currentSettings(run *journal.Run, root *cobra.Command) map[string]string {
 	if run.Settings.File == "" {
 		return nil

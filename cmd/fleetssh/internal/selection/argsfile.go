@@ -57,7 +57,7 @@ func ReadArgs(file string, hosts []Host) ([]fleetssh.Args, error) {
 	return args, nil
 }
 
-// parseArgs reads values by host: JSON if it looks like it, otherwise CSV.
+// parseArgs parses values by host, as JSON or CSV.
 func parseArgs(data []byte) (map[string]map[string]string, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	trimmed := bytes.TrimSpace(data)
@@ -96,7 +96,7 @@ func parseCSVArgs(data []byte) (map[string]map[string]string, error) {
 			return rows, nil
 		}
 		if err != nil {
-			return nil, err // names the line
+			return nil, err // it names the line
 		}
 		values := make(map[string]string)
 		for i, field := range fields {
@@ -112,7 +112,7 @@ func parseCSVArgs(data []byte) (map[string]map[string]string, error) {
 }
 
 // parseJSONArgs reads an object of objects, by host, or a list of objects that name their host.
-// Numbers and booleans are taken as they are written.
+// Numbers and booleans keep their spelling.
 func parseJSONArgs(data []byte) (map[string]map[string]string, error) {
 	rows := make(map[string]map[string]string)
 	objects := make(map[string]map[string]json.RawMessage)

@@ -12,22 +12,22 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// Env is what the flags need of the program around them.
+// Env is what the flags need from the program.
 type Env struct {
 	In           io.Reader // standard input
 	Screen       *termline.Screen
 	Ask          func(ctx context.Context, prompt string, echo bool) (string, error)
-	Warn         func(text, host string)                             // tells the user about a host, or about none
-	Banner       func(host, text string)                             // shows what a host says while its login waits; nil: it is not shown
-	FlushBanners func()                                              // shows at once what Tell has kept back
-	Origin       func(flag string) string                            // where in the user's settings a flag was set; empty: it was not
+	Warn         func(text, host string)                             // warns the user about a host, or in general if host is empty
+	Banner       func(host, text string)                             // shows a banner that a host sends while its login waits; nil: banners are not shown
+	FlushBanners func()                                              // shows pending banners at once
+	Origin       func(flag string) string                            // where the user's settings set a flag; empty: they do not
 	Recorded     func(name string) (expr string, ok bool, err error) // the hosts of an earlier run, by a name such as "last:failed"
 
-	// Interrupt passes on an interrupt that a program in the foreground has received.
+	// Interrupt raises the interrupt that a program in the foreground has received.
 	Interrupt func(ctx context.Context)
 
-	// Redirect, if not nil, changes a host before it is used. The user's own files are not read then:
-	// the demo is the same everywhere.
+	// Redirect, if not nil, changes a host before it is used. Then the user's own files are not read, so
+	// that the demo is the same everywhere.
 	Redirect func(*Host)
 }
 
@@ -43,20 +43,20 @@ func (e *Env) askSecret(ctx context.Context, prompt string) (string, error) {
 	return secret, nil
 }
 
-// asker returns the function by which hosts ask the user. It is nil if nobody can answer.
+// asker returns the function with which hosts ask the user. It is nil if the user cannot be asked.
 func (e *Env) asker(quiet bool) func(context.Context, fleetssh.Question) (string, error) {
 	in, ok := e.In.(*os.File)
 	if quiet || !ok || !term.IsTerminal(int(in.Fd())) || !termline.HasTerminal() {
 		return nil
 	}
 	return func(ctx context.Context, q fleetssh.Question) (string, error) {
-		e.FlushBanners() // it may say what to answer
+		e.FlushBanners() // a banner may explain the question
 		return e.Ask(ctx, questionText(q), q.Echo)
 	}
 }
 
-// lender returns the function that lends the terminal to a program through which a host is reached.
-// It is nil if nobody can answer. Interrupts end ctx.
+// lender returns the function that lends the terminal to a proxy command. It is nil if the user cannot
+// be asked. Interrupts end ctx.
 func (e *Env) lender(ctx context.Context, quiet bool) func(context.Context, string) (*os.File, func(os.Signal), error) {
 	if e.asker(quiet) == nil {
 		return nil
@@ -68,7 +68,7 @@ func (e *Env) lender(ctx context.Context, quiet bool) func(context.Context, stri
 		}
 		return tty, func(ended os.Signal) {
 			giveBack()
-			if ended == os.Interrupt { // Ctrl-C went to the program in the foreground, and the user means all
+			if ended == os.Interrupt { // Ctrl-C reached only the program in the foreground
 				e.Interrupt(ctx)
 			}
 		}, nil

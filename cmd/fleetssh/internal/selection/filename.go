@@ -20,7 +20,7 @@ func FileNames(hosts []Host) []string {
 	return names
 }
 
-// FileName makes a file name of a label. The file is in the directory itself, and is not hidden.
+// FileName returns a file name for a label. It has no path separators, and is not a hidden file.
 func FileName(label string) string {
 	name := strings.Map(func(r rune) rune {
 		if r == '/' || r == '\\' || r == 0 {

@@ -14,8 +14,8 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// Flags say which hosts, how to log in to them, and how many at once. All verbs that contact hosts
-// have them.
+// Flags are the flags of all verbs that contact hosts: which hosts, how to log in, and how many at
+// once.
 type Flags struct {
 	ExprFlags
 
@@ -28,7 +28,7 @@ type Flags struct {
 	KnownHosts      string
 	ipv4, ipv6      bool
 	route           routeFlags
-	Config          string   // a file of ssh_config
+	Config          string   // a file in the format of ssh_config
 	options         []string // lines of ssh_config
 	passwordsDiffer bool     // hosts have different passwords
 
@@ -37,13 +37,13 @@ type Flags struct {
 	attempts       int
 	retryDelay     time.Duration
 
-	// What the verb sets before it calls Hosts.
-	Use          sshconfig.Use    // what it does with the hosts
-	Offline      bool             // secrets are made up instead of asked for: no host is contacted
-	SkipKeyCheck bool             // it says itself, host by host, what prevents a login
+	// The verb sets these before it calls Hosts.
+	Use          sshconfig.Use    // what the verb does with the hosts
+	Offline      bool             // no host is contacted: secrets are not asked for
+	SkipKeyCheck bool             // the verb reports unusable keys for each host
 	KeyCache     *KnownHostsCache // if not nil, Hosts fills in Host.Known
 
-	// What Hosts sets.
+	// Hosts sets these.
 	SSHConfig *SSHConfig
 	canAsk    bool // the user can be asked
 }
@@ -83,7 +83,7 @@ Timeouts and retries:
                             connections from this address)
 `
 
-// unset is the value of a duration that no flag has set.
+// unset is the value of a duration flag that was not given.
 const unset time.Duration = -1
 
 // Register adds the flags to a verb.
@@ -111,9 +111,8 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Duration{To: &f.retryDelay, OrZero: true}, "retry-delay", "")
 }
 
-// Hosts returns the hosts, complete and in their order. It checks everything that can be checked
-// first, and then reads files and asks for passwords as the flags say. quiet means that hosts
-// cannot ask the user anything.
+// Hosts returns the hosts with all settings, in their order. It checks the flags first, and then reads
+// files and asks for passwords. If quiet is set, hosts cannot ask the user.
 func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error) {
 	switch {
 	case f.AskPass && f.PasswordFile != "":
@@ -137,7 +136,7 @@ func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error)
 	}
 	switch f.retryDelay {
 	case unset:
-		base.RetryDelay = 0 // the library knows better
+		base.RetryDelay = 0 // the default of the library
 	case 0:
 		base.RetryDelay = -1 // none
 	}
@@ -170,7 +169,7 @@ func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error)
 	for i := range entries {
 		e := &entries[i]
 		e.Flags = f
-		if base.HostKeys != nil { // a flag says it
+		if base.HostKeys != nil { // set by a flag
 			e.Config.HostKeys = base.HostKeys
 		}
 		e.Config.Auth.Ask, e.Config.Auth.Tell = base.Auth.Ask, base.Auth.Tell
@@ -190,8 +189,8 @@ func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error)
 	return entries, f.checkKeys(ctx, entries)
 }
 
-// noneUsable returns why hosts cannot be used, if none of them can. Otherwise the run reports those
-// that cannot be used, as it reports hosts that cannot be reached.
+// noneUsable returns an error if no host can be used. Otherwise the run reports unusable hosts as it
+// reports unreachable ones.
 func noneUsable(entries []Host) error {
 	for i := range entries {
 		if entries[i].Config.Unusable == nil {
@@ -212,7 +211,7 @@ func noneUsable(entries []Host) error {
 	return exit.UsageError("", "%s", text)
 }
 
-// secrets are asked for once, for all hosts.
+// secrets are the secrets that all hosts share.
 type secrets struct {
 	password string
 	tickets  *fleetssh.GSSAPI
@@ -227,8 +226,8 @@ func (f *Flags) secrets(ctx context.Context, env *Env) (secrets, error) {
 	return secrets{password, tickets}, err
 }
 
-// apply puts the secrets into the credentials of one of so many hosts. A password that the inventory
-// has for the host takes precedence.
+// apply sets the secrets in the credentials of one of so many hosts. A password from the inventory
+// takes precedence.
 func (s *secrets) apply(a *fleetssh.Auth, hosts int) {
 	if s.tickets != nil {
 		a.GSSAPI = s.tickets
@@ -239,7 +238,7 @@ func (s *secrets) apply(a *fleetssh.Auth, hosts int) {
 	if a.Password == "" {
 		a.Password = s.password
 	}
-	// If many hosts refuse the password, the user is not asked once for each of them.
+	// If several hosts refuse the password, the user is not asked for each of them.
 	if hosts > 1 {
 		a.Ask = nil
 	}
@@ -255,7 +254,7 @@ func (f *Flags) family() string {
 	return ""
 }
 
-// policy returns which host keys to trust. It returns nil if no flag says so.
+// policy returns the host key policy, nil if no flag sets it.
 func (f *Flags) policy() (fleetssh.HostKeyPolicy, error) {
 	switch {
 	case f.HostKey == "" && f.KnownHosts == "":

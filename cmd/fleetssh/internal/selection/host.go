@@ -14,19 +14,19 @@ import (
 // Host is one host of a run.
 type Host struct {
 	Config fleetssh.HostConfig
-	Name   string // the alias, or the name as it was given, without user and port
-	Label  string // the name, with the port or the index if another host has the same name
+	Name   string // the alias, or the name as given, without user and port
+	Label  string // the name, with the port or the index if other hosts share it
 
-	ownConfig     bool     // the inventory names a configuration of ssh for it
-	sudo          string   // the password of sudo in the inventory; empty: none
+	ownConfig     bool     // the inventory has ssh options for it
+	sudo          string   // the sudo password from the inventory; empty: none
 	sudoErr       error    // why it cannot be used
-	Given         string   // the name as it was given, with user and port
-	KeyFiles      KeyFiles // where its key is looked up
-	IgnoredLookup string   // a line of ssh_config without effect that would look up its key elsewhere; or empty
-	Flags         *Flags   // with which it was named
+	Given         string   // the name as given, with user and port
+	KeyFiles      KeyFiles // the files in which its key is looked up
+	IgnoredLookup string   // an ignored line of ssh_config that would look up its key in DNS; or empty
+	Flags         *Flags   // the flags that selected it
 }
 
-// excluded are hosts to leave out, by name.
+// excluded are the hosts of -x, by name.
 type excluded map[string][]fleetssh.HostConfig
 
 func parseExclusions(set hostset.Set) (excluded, error) {
@@ -41,7 +41,7 @@ func parseExclusions(set hostset.Set) (excluded, error) {
 	return x, nil
 }
 
-// has reports whether a host is left out. User and port are compared if they were given.
+// has reports whether a host is excluded. User and port are compared if -x names them.
 func (x excluded) has(h *fleetssh.HostConfig) bool {
 	for _, e := range x[h.Host] {
 		if (e.User == "" || e.User == h.User) && (e.Port == 0 || e.Port == PortOf(h)) {
@@ -59,7 +59,7 @@ func PortOf(h *fleetssh.HostConfig) int {
 	return h.Port
 }
 
-// setLabels gives every host the shortest label that no other host has.
+// setLabels gives every host the shortest unique label.
 func setLabels(entries []Host) {
 	byName := make(map[string]int)
 	byAddress := make(map[string]int)
@@ -82,7 +82,7 @@ func setLabels(entries []Host) {
 	}
 }
 
-// Configs returns the hosts as the library takes them.
+// Configs returns the configurations of the hosts for the library.
 func Configs(entries []Host) []fleetssh.HostConfig {
 	configs := make([]fleetssh.HostConfig, len(entries))
 	for i := range entries {
@@ -91,10 +91,10 @@ func Configs(entries []Host) []fleetssh.HostConfig {
 	return configs
 }
 
-// FoldNames writes names as a host set, such as web[1-3].
+// FoldNames formats names as a host set, such as web[1-3].
 func FoldNames(names []string) string { return termline.Visible(hostset.Of(names...).String()) }
 
-// CountHosts writes a number of hosts, such as "3 hosts".
+// CountHosts formats a number of hosts, such as "3 hosts".
 func CountHosts(n int) string {
 	if n == 1 {
 		return "1 host"

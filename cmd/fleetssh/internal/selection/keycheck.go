@@ -15,15 +15,15 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// checkKeys checks the key and the certificate of the command line before a host is contacted. The
-// user has named them, so it is a usage error if no host can use them. Keys that files name for one
-// host are checked when that host is connected to.
+// checkKeys checks the key and the certificate of the command line before a host is contacted. It is
+// a usage error if no host can use them. Keys from configuration files are checked when their host is
+// connected to.
 func (f *Flags) checkKeys(ctx context.Context, entries []Host) error {
 	if f.identity == "" && f.cert == "" || f.Offline || f.SkipKeyCheck {
 		return nil
 	}
 	if info, err := os.Stat(f.identity); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-		return nil // a pipe, as of <(pass show key), can be read only once
+		return nil // a pipe, as in -i <(pass show key), can be read only once
 	}
 	var first error
 	checked := make(map[string]bool)

@@ -10,14 +10,14 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// KnownHostsCache knows which known_hosts files run would use for a host, and reads each list of files
+// KnownHostsCache finds the known_hosts files of hosts, as run uses them, and reads each list of files
 // once.
 type KnownHostsCache struct {
-	ForAll []string // the files that flags name; nil: ssh_config says it
+	ForAll []string // the files that flags name; nil: as in ssh_config
 	dbs    map[string]*knownhosts.DB
 }
 
-// NewKnownHostsCache returns the files that f names, or leaves them to the configuration of ssh.
+// NewKnownHostsCache returns a cache for the files that f or ssh_config names.
 func NewKnownHostsCache(f *Flags) *KnownHostsCache {
 	k := &KnownHostsCache{dbs: make(map[string]*knownhosts.DB)}
 	switch {
@@ -29,8 +29,7 @@ func NewKnownHostsCache(f *Flags) *KnownHostsCache {
 	return k
 }
 
-// defaultKnownHosts returns the files that are used if nothing names any. Without a home directory no
-// file can be added to.
+// defaultKnownHosts returns the default files. Without a home directory, no key can be added.
 func defaultKnownHosts() []string {
 	files := fleetssh.KnownHostsFiles()
 	if _, err := account.Home(); err != nil {
@@ -39,13 +38,13 @@ func defaultKnownHosts() []string {
 	return files
 }
 
-// KeyFiles is where run looks up the key of a host, and where it would add it.
+// KeyFiles are the known_hosts files of a host.
 type KeyFiles struct {
 	Files []string // keys are added to the first
 	Hash  bool     // host names are hashed
 }
 
-// For returns the place for a host with these settings.
+// For returns the files of a host with these settings.
 func (k *KnownHostsCache) For(settings *sshconfig.Settings) KeyFiles {
 	p := KeyFiles{Files: k.ForAll}
 	if p.Files == nil {
@@ -60,7 +59,7 @@ func (k *KnownHostsCache) For(settings *sshconfig.Settings) KeyFiles {
 	return p
 }
 
-// DB returns what is in files, as far as they can be read.
+// DB returns the keys in files, as far as they can be read.
 func (k *KnownHostsCache) DB(files []string) *knownhosts.DB {
 	id := strings.Join(files, "\x00")
 	db := k.dbs[id]

@@ -7,17 +7,17 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// The longest question of a host that is shown in full.
+// Limits of a question that is shown in full.
 const (
 	maxQuestionLines = 40
 	maxQuestionLine  = 500 // bytes
 )
 
-// questionText returns a question as the user sees it: the name of the host is in front of each
-// line, so that no host can pretend to be another or to be this program.
+// questionText returns a question as it is shown. Each line begins with the name of the host, so that
+// no host can impersonate another host or this program.
 func questionText(q fleetssh.Question) string {
 	lines := strings.Split(q.Prompt, "\n")
-	if len(lines) > maxQuestionLines { // the end says what is asked for
+	if len(lines) > maxQuestionLines { // the end has the actual question
 		lines = append(append(lines[:maxQuestionLines/2:maxQuestionLines/2], "…"), lines[len(lines)-maxQuestionLines/2:]...)
 	}
 	for i, line := range lines {

@@ -12,8 +12,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// routeFlags say how hosts are reached and logged in to, if not directly: hops, proxies, OpenSSH
-// masters, Kerberos.
+// routeFlags are the flags for hops, proxies, OpenSSH masters and Kerberos.
 type routeFlags struct {
 	jump         string
 	proxy        string
@@ -126,14 +125,14 @@ func (f *routeFlags) kerberos(ctx context.Context, env *Env, nothingAsked bool) 
 	return g, nil
 }
 
-// hop returns the settings that hops start from: the keys and time-outs of base. Hops have users and
-// ports of their own, and get no passwords and tickets.
+// hop returns the default settings of hops: the keys and timeouts of base. Hops have users and ports of
+// their own, and get no passwords or tickets.
 func (f *routeFlags) hop(base fleetssh.HostConfig) fleetssh.HostConfig {
 	base.User, base.Port, base.ForwardAgent, base.ControlPath = "", 0, false, ""
 	return base
 }
 
-// hopTickets returns the settings for logins of hops with tickets.
+// hopTickets returns the Kerberos settings for hops.
 func (f *routeFlags) hopTickets(tickets *fleetssh.GSSAPI) *fleetssh.GSSAPI {
 	if tickets == nil {
 		return nil

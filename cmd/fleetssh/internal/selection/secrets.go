@@ -30,9 +30,9 @@ func (f *Flags) password(ctx context.Context, env *Env) (string, error) {
 	return "", nil
 }
 
-// SudoPasswords returns what answers sudo on the hosts: the password that the inventory knows
-// for a host, and for the others the one that is asked for, if asked says so. It is nil if there
-// is none for any of them: then the command itself has to deal with sudo's question.
+// SudoPasswords returns the function that supplies sudo passwords: from the inventory, and for other
+// hosts the one that the user is asked for, if asked is set. It is nil if there is no password; then
+// sudo asks the command's own standard input.
 func (e *Env) SudoPasswords(ctx context.Context, hosts []Host, asked bool) (func(context.Context, fleetssh.HostConfig) (string, error), error) {
 	type known struct {
 		password string
@@ -85,10 +85,10 @@ func (f *Flags) SetPasswordPolicy(env *Env, client *fleetssh.ParallelClient) {
 	}
 }
 
-// dummySecret stands in the place of a secret that is not needed now.
+// dummySecret replaces a secret that is not needed, because no host is contacted.
 const dummySecret = "***"
 
-// readPasswordFile returns the first line of a file. It refuses one that others can read.
+// readPasswordFile returns the first line of a file. It refuses files that others can read.
 func readPasswordFile(name string) (string, error) {
 	file, err := os.Open(name)
 	if err != nil {
@@ -99,7 +99,7 @@ func readPasswordFile(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("password file: %w", err)
 	}
-	// Windows has no such bits, and a pipe cannot be read by others.
+	// Windows has no such mode bits, and other users cannot read a pipe.
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 && runtime.GOOS != "windows" {
 		return "", &exit.Error{Code: exit.Failed, Hint: "chmod 600 " + name,
 			Text: fmt.Sprintf("password file %s: readable by others (mode %#o)", name, mode.Perm())}

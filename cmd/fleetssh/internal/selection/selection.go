@@ -1,6 +1,5 @@
-// Package selection knows which hosts a command line means, and how they are reached and logged in
-// to: the flags for that, host lists and inventories, ssh_config, and the questions that have to be
-// asked before a login.
+// Package selection turns a command line into hosts: it has the flags that select hosts and set how to
+// reach them and log in, reads host lists, inventories and ssh_config, and asks for passwords.
 package selection
 
 import (
@@ -21,7 +20,7 @@ import (
 	"fleetssh/inventory"
 )
 
-// ExprFlags say which hosts: expressions, groups, inventories and host lists.
+// ExprFlags are the flags that select hosts: expressions, groups, inventories and host lists.
 type ExprFlags struct {
 	Exprs, exclude, Groups []string
 	All                    bool
@@ -29,11 +28,11 @@ type ExprFlags struct {
 	limit                  string
 	pick                   int
 
-	stdin          io.Reader                                           // what "-" stands for
+	stdin          io.Reader                                           // for "-"
 	listed         hostset.Set                                         // the hosts of hostfiles, once read
 	recorded       func(name string) (expr string, ok bool, err error) // as Env.Recorded
-	empty          []string                                            // expressions that choose no host
-	warn           func(text, host string)                             // tells the user what has no effect; nil: it is not told
+	empty          []string                                            // expressions that match no host
+	warn           func(text, host string)                             // warns about ignored settings; nil: no warnings
 	sshConfigNames func() []string                                     // the hosts that ssh_config names; nil: it is not read
 }
 
@@ -69,8 +68,8 @@ func (f *ExprFlags) Register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Number{To: &f.pick, Min: 1, Max: 1_000_000}, "pick", "")
 }
 
-// Prepare gives the flags what they need of the program. Without it there is no standard input, and
-// neither earlier runs nor ssh_config name hosts.
+// Prepare connects the flags to the program. Without it, expressions cannot use standard input, earlier
+// runs and the hosts of ssh_config.
 func (f *ExprFlags) Prepare(env *Env) {
 	f.stdin, f.recorded, f.warn = env.In, env.Recorded, env.Warn
 	if env.Redirect == nil { // the demo is the same everywhere
@@ -78,8 +77,7 @@ func (f *ExprFlags) Prepare(env *Env) {
 	}
 }
 
-// AddArgs adds the hosts that are given as arguments of a verb. They replace those of the user's
-// settings.
+// AddArgs adds the hosts that are arguments of a verb. They replace those of the user's settings.
 func (f *ExprFlags) AddArgs(args []string, env *Env) {
 	if len(args) > 0 && env.Origin("hosts") != "" {
 		f.Exprs = nil
@@ -87,8 +85,8 @@ func (f *ExprFlags) AddArgs(args []string, env *Env) {
 	f.Exprs = append(f.Exprs, args...)
 }
 
-// Select returns the hosts, in natural order. Settings that neither the inventory nor the name has
-// are those of base.
+// Select returns the hosts in natural order. base has the settings that neither the inventory nor the
+// name sets.
 func (f *ExprFlags) Select(base fleetssh.HostConfig) ([]Host, error) {
 	inv, err := f.Inventory(base)
 	if err != nil {
@@ -131,7 +129,7 @@ func (f *ExprFlags) Select(base fleetssh.HostConfig) ([]Host, error) {
 	return entries, nil
 }
 
-// addInventory adds what the inventory says of a host beside its settings.
+// addInventory adds sudo passwords and warnings from the inventory to a host.
 func (f *ExprFlags) addInventory(e *Host, inv *inventory.Inventory) {
 	if inv == nil || e.Config.Unusable != nil {
 		return
@@ -146,7 +144,7 @@ func (f *ExprFlags) addInventory(e *Host, inv *inventory.Inventory) {
 	}
 }
 
-// noHosts returns the error for an empty selection, which says why it is empty.
+// noHosts returns the error for an empty selection, with the reason.
 func (f *ExprFlags) noHosts(some bool) error {
 	hint := "name hosts with -w, as in -w 'web[1-20]'"
 	switch {
@@ -164,7 +162,7 @@ func (f *ExprFlags) noHosts(some bool) error {
 	return exit.UsageError(hint, "no host selected")
 }
 
-// emptyHint says why an expression matches no host.
+// emptyHint returns why an expression matches no host.
 func (f *ExprFlags) emptyHint(expr string) string {
 	name, isGroup := strings.CutPrefix(strings.TrimSpace(expr), "@")
 	if isGroup && f.recorded != nil && !strings.ContainsAny(name, ",!&^") {
@@ -184,8 +182,7 @@ func (f *ExprFlags) emptyHint(expr string) string {
 }
 
 // hostOf returns the host with a name, which may include user and port. find looks it up in the
-// inventory. A host whose settings in the inventory are wrong is unusable; the others are not
-// affected.
+// inventory. A host with wrong settings in the inventory is unusable; other hosts are not affected.
 func hostOf(name string, find func(string) (fleetssh.HostConfig, bool, error), base fleetssh.HostConfig) (Host, error) {
 	unusable := func(host string, err error) (Host, error) {
 		if _, ofHost := errors.AsType[*inventory.SettingError](err); !ofHost {
@@ -217,7 +214,7 @@ func hostOf(name string, find func(string) (fleetssh.HostConfig, bool, error), b
 	return withGiven(Host{Config: config, Name: given.Host}, given), nil
 }
 
-// nameHint says how to write what was meant by a name that is not valid.
+// nameHint returns the correct spelling of what an invalid name was meant to be.
 func nameHint(name string) string {
 	switch {
 	case strings.ContainsAny(name, "{}"):
@@ -230,7 +227,7 @@ func nameHint(name string) string {
 	return ""
 }
 
-// withGiven replaces the user and the port of a host by those that its name includes.
+// withGiven sets the user and the port that the name of a host includes.
 func withGiven(e Host, given fleetssh.HostConfig) Host {
 	if given.User != "" {
 		e.Config.User = given.User
@@ -280,7 +277,7 @@ func (f *ExprFlags) Inventory(base fleetssh.HostConfig) (*inventory.Inventory, e
 // maxHostList is the largest list of hosts that is read.
 const maxHostList = 64 << 20
 
-// read returns what a file holds, or standard input.
+// read returns the content of a file, or of standard input.
 func (f *ExprFlags) read(path string) ([]byte, error) {
 	in := f.stdin
 	if path != "-" {
@@ -301,7 +298,7 @@ func (f *ExprFlags) read(path string) ([]byte, error) {
 	return data, err
 }
 
-// selected returns the names that are chosen.
+// selected returns the selected names.
 func (f *ExprFlags) selected(inv *inventory.Inventory) (hostset.Set, error) {
 	exprs := f.Exprs
 	for _, group := range f.Groups {
@@ -334,7 +331,7 @@ func (f *ExprFlags) selected(inv *inventory.Inventory) (hostset.Set, error) {
 func (f *ExprFlags) parse(flag string, exprs []string, inv *inventory.Inventory) (hostset.Set, error) {
 	var all hostset.Set
 	for _, expr := range exprs {
-		if strings.TrimSpace(expr) == "" { // an unset variable of a script: neither all hosts nor none may be right
+		if strings.TrimSpace(expr) == "" { // probably an unset variable in a script: neither all hosts nor none would be safe
 			return all, exit.UsageError("", "%s: it is empty", flag)
 		}
 		full, err := f.expandFiles(expr)
@@ -372,10 +369,10 @@ func (f *ExprFlags) group(name, expr string, inv *inventory.Inventory) (string, 
 	return inv.Groups(name)
 }
 
-// errNoInventory says that groups and wildcards have nothing to choose from.
+// errNoInventory means that there is nothing for groups and wildcards to match.
 var errNoInventory = errors.New("there is no inventory")
 
-// groupHint says which flags name groups, if there are none.
+// groupHint returns which flags name groups, if there are none.
 func groupHint(err error) string {
 	if errors.Is(err, errNoInventory) {
 		return "groups and wildcards need --inventory or --hostfile"

@@ -21,17 +21,17 @@ import (
 // SSHConfig is the configuration of ssh (ssh_config and -o) for the selected hosts.
 type SSHConfig struct {
 	File        *sshconfig.File
-	optionsOnly func() (*sshconfig.File, error)                         // the options of the flags alone, for hosts that have a configuration of their own
+	optionsOnly func() (*sshconfig.File, error)                         // only the options of the flags, for hosts with ssh options in the inventory
 	jump        string                                                  // the value of -J
-	transport   func(context.Context, string, string) (net.Conn, error) // to the first host on the way
+	transport   func(context.Context, string, string) (net.Conn, error) // to the first hop
 	warn        func(text, host string)
-	use         sshconfig.Use // what the verb does
+	use         sshconfig.Use // what the verb does with the hosts
 	screen      *termline.Screen
-	keyCache    *KnownHostsCache // nil: not wanted
+	keyCache    *KnownHostsCache // nil: not needed
 }
 
-// LoadSSHConfig reads the configuration that the flags name. hops has the settings that flags give
-// to hosts on the way.
+// LoadSSHConfig reads the configuration that the flags name. hops has the settings of the flags for
+// hops.
 func (f *Flags) LoadSSHConfig(ctx context.Context, env *Env, hops fleetssh.HostConfig, quiet bool) (*SSHConfig, error) {
 	var paths []string
 	switch {
@@ -67,9 +67,9 @@ func (f *Flags) LoadSSHConfig(ctx context.Context, env *Env, hops fleetssh.HostC
 	return &SSHConfig{File: file, optionsOnly: bare, jump: f.route.jump, transport: transport, warn: env.Warn, use: f.Use, screen: env.Screen, keyCache: f.KeyCache}, nil
 }
 
-// apply completes hosts with their settings in the configuration, or records why one cannot be used.
-// It looks up as many as most at once, since that may run commands (Match exec) and resolve names.
-// The error is that of ctx.
+// apply completes hosts with their settings in the configuration, or sets why they cannot be used. It
+// works on up to most hosts at once, because it may run commands (Match exec) and resolve names. The
+// error is that of ctx.
 func (k *SSHConfig) apply(ctx context.Context, entries []Host, most int) error {
 	next := make(chan int)
 	notes := make([][]sshconfig.Unsupported, len(entries))
@@ -94,7 +94,7 @@ func (k *SSHConfig) apply(ctx context.Context, entries []Host, most int) error {
 	for i, all := range notes { // in the order of the hosts
 		for _, u := range all {
 			if u.Minor || u.Use != sshconfig.UseConnection && u.Use != k.use {
-				continue // explain tells it
+				continue // only explain shows it
 			}
 			k.warn(redact.Unsupported(u).String(), entries[i].Name)
 		}
@@ -102,7 +102,7 @@ func (k *SSHConfig) apply(ctx context.Context, entries []Host, most int) error {
 	return ctx.Err()
 }
 
-// showProgress shows the progress of look-ups that take longer than a second. stop ends that.
+// showProgress shows the progress of lookups that take longer than a second, until stop is called.
 func (k *SSHConfig) showProgress(done *atomic.Int32, all int) (stop func()) {
 	over := make(chan struct{})
 	var wg sync.WaitGroup
@@ -129,7 +129,7 @@ func (k *SSHConfig) showProgress(done *atomic.Int32, all int) (stop func()) {
 func (k *SSHConfig) complete(ctx context.Context, e *Host) ([]sshconfig.Unsupported, error) {
 	file := k.File
 	var err error
-	if e.ownConfig { // the inventory has looked up its hops too
+	if e.ownConfig { // the inventory has resolved its hops, too
 		if file, err = k.optionsOnly(); err != nil {
 			return nil, err
 		}
@@ -162,8 +162,8 @@ func (k *SSHConfig) complete(ctx context.Context, e *Host) ([]sshconfig.Unsuppor
 	return settings.Unsupported(), nil
 }
 
-// ConfigError turns an error of package sshconfig into one for the user. The mistake may be in a
-// file, on the command line, or in a name that ssh would refuse, too.
+// ConfigError turns an error of package sshconfig into one for the user. The cause may be in a file, on
+// the command line, or in a name that ssh refuses, too.
 func ConfigError(err error) error {
 	e, ok := errors.AsType[*sshconfig.Error](err)
 	switch {
@@ -182,8 +182,7 @@ func ConfigError(err error) error {
 	return &exit.Error{Code: exit.Failed, Text: err.Error(), Hint: "-F none ignores ssh_config"}
 }
 
-// optionError does what ConfigError does, for lines of -o. It hides the text of a line that may hold
-// a secret.
+// optionError is ConfigError for lines of -o. It hides the text of a line that may contain a secret.
 func optionError(err error, options []string) error {
 	for _, option := range options {
 		file, failed := sshconfig.Load("none")
@@ -199,7 +198,7 @@ type ConfigLine struct {
 	Keyword string `json:"keyword"`
 	Value   string `json:"value"`
 	Origin  string `json:"origin"`
-	Passed  bool   `json:"passed,omitempty"` // it has no effect here, for the reason in Why
+	Passed  bool   `json:"passed,omitempty"` // it is ignored, for the reason in Why
 	Why     string `json:"why,omitempty"`
 }
 
@@ -232,9 +231,9 @@ func (k *SSHConfig) Lines(e *Host, login string) ([]ConfigLine, error) {
 	return lines, nil
 }
 
-// NamesInSSHConfig returns the hosts that a configuration of ssh names without wildcards. An empty
-// path means the files of the user and of the system. A file that cannot be read has no names:
-// whoever needs its settings reports the error.
+// NamesInSSHConfig returns the hosts that an ssh_config file names without wildcards. An empty path
+// means the files of the user and of the system. A file that cannot be read has no names: the verbs
+// that need its settings report the error.
 func NamesInSSHConfig(path string) []string {
 	var paths []string
 	if path != "" {

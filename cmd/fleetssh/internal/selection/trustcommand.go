@@ -10,8 +10,8 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// TrustCommand returns the command line of fleetssh trust accept for hosts, with the flags by which
-// they were named. It contains nothing that may be a secret. f may be nil.
+// TrustCommand returns the command line of fleetssh trust accept for hosts, with the flags that
+// selected them. It contains no values that may be secrets. f may be nil.
 func (f *Flags) TrustCommand(names []string) string {
 	words := []string{"fleetssh", "trust", "accept"}
 	add := func(flag, value string) {
@@ -41,8 +41,8 @@ func (f *Flags) TrustCommand(names []string) string {
 	return strings.Join(append(words, "-w", quotedSet(names)), " ")
 }
 
-// ReplaceHint returns the next step for hosts whose key has changed. from is the file of a scan; if
-// it is empty, the hosts are asked. f may be nil.
+// ReplaceHint returns the hint for hosts whose key has changed. from is the file of a scan; empty
+// means that the hosts were scanned. f may be nil.
 func (f *Flags) ReplaceHint(names []string, from string) string {
 	command := f.TrustCommand(names)
 	if from != "" {

@@ -6,8 +6,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// Unquoted returns the first word behind the options if it looks like a host, and otherwise the
-// empty string: a shell may have made several words of an expression that was not quoted.
+// Unquoted returns the first word after the options if it looks like a host, and otherwise the empty
+// string: the shell may have split an unquoted expression into several words.
 func (f *ExprFlags) Unquoted(words []string) string {
 	if len(words) == 0 || len(f.Exprs) == 0 {
 		return ""
@@ -28,16 +28,16 @@ func (f *ExprFlags) Unquoted(words []string) string {
 	return next
 }
 
-// QuoteHint says how to write an expression that a shell has split into several words.
+// QuoteHint is how to write an expression that the shell has split.
 const QuoteHint = "looks like a host: quote expressions, as in -w 'web[1-3]', and separate hosts by commas"
 
-// NoCommand returns the error for arguments of a verb that takes none.
+// NoCommand returns the error for arguments of a verb that takes no command.
 func (f *ExprFlags) NoCommand(verb string, words []string) error {
 	return exit.UsageError(f.UnquotedHint(words, "fleetssh run runs a command"), "%s takes no command", verb)
 }
 
-// UnquotedHint says that an expression should have been quoted, if the words look like it. Otherwise
-// it returns the other hint.
+// UnquotedHint returns the hint to quote an expression, if the words look like a split one, and
+// otherwise the other hint.
 func (f *ExprFlags) UnquotedHint(words []string, other string) string {
 	if name := f.Unquoted(words); name != "" {
 		return name + " " + QuoteHint

@@ -7,8 +7,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// UsageError turns an error that the library has found before it contacted a host into one of wrong
-// usage. The library's error has the index of the host; ours has its label.
+// UsageError turns an error that the library returned before it contacted a host into a usage error. It
+// replaces the index of the host by its label.
 func UsageError(err error, hosts []Host) error {
 	if err == nil {
 		return nil
