@@ -17,7 +17,7 @@ func TestCopyStatusLine(t *testing.T) {
 	if err := os.WriteFile(file, []byte(strings.Repeat("0123456789abcde\n", 1<<16)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, fleet := startOnTerminal(t, simPlan{hosts: 2}, "put", "%", "--no-record", "--limit-rate", "1M", file, "copy")
+	r, fleet := startOnTerminal(t, simPlan{hosts: 2}, "put", "%", "--no-record", "--limit-rate", "400K", file, "copy")
 	r.await("\r\x1b[Kput: 0 of 2 hosts done, ")
 	code, shown := r.wait()
 	if code != exit.OK {
