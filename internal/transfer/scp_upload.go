@@ -333,11 +333,12 @@ func (u *scpUpload) cleanUp(ctx context.Context) {
 	if u.host.Broken() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
-	defer cancel()
+	ctx, answered, end := cleaning(ctx)
+	defer end()
 	for temps := slices.Sorted(maps.Keys(u.temps)); len(temps) > 0 && ctx.Err() == nil; {
 		n := fitOnLine(len(temps), func(i int) int { return len(temps[i]) })
 		u.remove(ctx, temps[:n])
+		answered()
 		temps = temps[n:]
 	}
 }

@@ -155,8 +155,26 @@ func (u *upload) discard(t *temp) {
 // resumable is how many bytes a partial file must have to be kept for a later copy.
 const resumable = 1 << 20
 
-// cleanUpLimit is how long cleaning up on a host may take.
-const cleanUpLimit = 5 * time.Second
+const (
+	// cleanUpLimit is how long a host may be silent while files are removed there: a busy one
+	// takes its time for each.
+	cleanUpLimit = 10 * time.Second
+	// maxCleanUp is how long cleaning up on a host may take.
+	maxCleanUp = time.Minute
+)
+
+// cleaning returns a context for cleaning up on a host after the copy, whose ctx may have ended. It
+// ends after maxCleanUp, or when answered has not been called for cleanUpLimit.
+func cleaning(ctx context.Context) (clean context.Context, answered, end func()) {
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxCleanUp)
+	timer := time.AfterFunc(cleanUpLimit, cancel)
+	answered = func() { timer.Reset(cleanUpLimit) }
+	end = func() {
+		timer.Stop()
+		cancel()
+	}
+	return clean, answered, end
+}
 
 // cleanUp removes the partial files of an interrupted copy, except those that a later copy can
 // resume. Requests on the old channels may never be answered, so it opens a new one.
@@ -168,12 +186,13 @@ func (u *upload) cleanUp(ctx context.Context) {
 	for _, ch := range u.allChannels() {
 		ch.stream.Close() // a host may allow one session only
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
-	defer cancel()
+	ctx, answered, end := cleaning(ctx)
+	defer end()
 	ch, _, err := u.open(ctx)
 	if err != nil {
 		return
 	}
+	answered()
 	defer ch.close()
 	free := context.AfterFunc(ctx, func() { ch.stream.Close() })
 	defer free()
@@ -186,6 +205,7 @@ func (u *upload) cleanUp(ctx context.Context) {
 		if n < resumable || ch.Truncate(t.name, n) != nil {
 			_ = ch.Remove(t.name) // ignored: a file that stays can be resumed
 		}
+		answered()
 	})
 }
 
