@@ -184,7 +184,7 @@ func (a *Auth) agentSocket() string {
 func CheckKeys(ctx context.Context, host HostConfig) error {
 	d := newDialer(nil, 0, nil)
 	defer d.close()
-	host.Proxy, host.HostKeys = nil, InsecureIgnoreHostKeys() // neither matters
+	host.Proxy, host.HostKeys = nil, InsecureIgnoreHostKeys{} // neither matters
 	_, err := d.engine.Credentials(ctx, d.config(&host))
 	return publicError(err)
 }

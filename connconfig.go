@@ -82,15 +82,15 @@ func (d *dialer) trusts(c *dial.Config, h *HostConfig) {
 	keys.CheckAddress = h.CheckHostIP && h.HostKeyAlias == "" && h.Proxy == nil && h.DialContext == nil
 	policy := h.HostKeys
 	if policy == nil {
-		var err error
-		if policy, err = d.known(); err != nil && c.Fault == nil {
-			c.Fault = &dial.Failure{Kind: dial.BadHostKey, Host: c.Name, Port: c.Port, Phase: dial.Phase(PhaseHostKey), Err: err}
-		}
+		policy = &d.known
 	}
 	switch policy := policy.(type) {
-	case nil:
-	case hostKeyFiles:
-		keys.Files = policy.policy
+	case *KnownHosts:
+		files, err := policy.load()
+		if err != nil && c.Fault == nil {
+			c.Fault = &dial.Failure{Kind: dial.BadHostKey, Host: c.Name, Port: c.Port, Phase: dial.Phase(PhaseHostKey), Err: err}
+		}
+		keys.Files = files
 	default:
 		keys.Algorithms = policy.Algorithms
 		keys.Check = func(name string, port int, key ssh.PublicKey) error {

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/dial"
-	"fleetssh/internal/knownhosts"
 	"fleetssh/internal/password"
 )
 
@@ -27,7 +26,7 @@ func TestConfigForgetsNothing(t *testing.T) {
 	d := newDialer(nil, 0, new(password.Table))
 	defer d.close()
 	base := func() HostConfig {
-		h := HostConfig{Host: "base", User: "base", HostKeys: InsecureIgnoreHostKeys()}
+		h := HostConfig{Host: "base", User: "base", HostKeys: InsecureIgnoreHostKeys{}}
 		h.Auth.AgentSocket = "base" // not what SSH_AUTH_SOCK says
 		return h
 	}
@@ -90,10 +89,10 @@ func TestConfigOfHop(t *testing.T) {
 	t.Parallel()
 	d := newDialer(nil, 0, nil)
 	defer d.close()
-	gate := &HostConfig{Host: "gate", User: "u", HostKeys: InsecureIgnoreHostKeys()}
+	gate := &HostConfig{Host: "gate", User: "u", HostKeys: InsecureIgnoreHostKeys{}}
 	other := *gate
 	config := func(hop *HostConfig) *dial.Config {
-		return d.config(&HostConfig{Host: "h", User: "u", HostKeys: InsecureIgnoreHostKeys(), Proxy: hop}).Proxy
+		return d.config(&HostConfig{Host: "h", User: "u", HostKeys: InsecureIgnoreHostKeys{}, Proxy: hop}).Proxy
 	}
 	first := config(gate)
 	if config(gate) != first {
@@ -200,9 +199,9 @@ func setAny(t *testing.T, field reflect.Value) {
 	case **Algorithms:
 		*v = &Algorithms{}
 	case **HostConfig:
-		*v = &HostConfig{Host: "x", HostKeys: InsecureIgnoreHostKeys()}
+		*v = &HostConfig{Host: "x", HostKeys: InsecureIgnoreHostKeys{}}
 	case *HostKeyPolicy:
-		*v = hostKeyFiles{new(knownhosts.Policy)}
+		*v = &KnownHosts{}
 	case *func(context.Context, string, string) (net.Conn, error):
 		*v = func(context.Context, string, string) (net.Conn, error) { return nil, nil }
 	case *func(context.Context, Question) (string, error):

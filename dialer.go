@@ -16,7 +16,7 @@ type dialer struct {
 	log    *slog.Logger
 	budget *spool.Budget
 	engine *dial.Dialer
-	known  func() (HostKeyPolicy, error) // the default policy, read once
+	known  KnownHosts // the default policy
 
 	passwords *password.Table                                        // nil: each host has its own opinion of them
 	askAgain  func(context.Context, RefusedPassword) (string, error) // nil: nobody is asked
@@ -36,7 +36,6 @@ func newDialer(log *slog.Logger, outputMemory int64, passwords *password.Table) 
 		log:       log,
 		budget:    spool.NewBudget(outputMemory),
 		engine:    dial.New(dial.Options{Log: log, Public: publicError, Passwords: passwords}),
-		known:     sync.OnceValues(func() (HostKeyPolicy, error) { return KnownHosts() }),
 		passwords: passwords,
 	}
 }

@@ -27,9 +27,9 @@
 //
 // # Trust
 //
-// The key of a host must be known, as for ssh: see [KnownHosts],
-// [AcceptNewHostKeys] and [InsecureIgnoreHostKeys]. SHA-1, CBC and DSA are not
-// offered unless [Algorithms] names them.
+// The key of a host must be known, as for ssh: see [KnownHosts] and
+// [InsecureIgnoreHostKeys]. SHA-1, CBC and DSA are not offered unless [Algorithms]
+// names them.
 //
 // # The way to a host
 //

@@ -34,17 +34,16 @@ func simulatedHosts(n int) (hosts []fleetssh.HostConfig, stop func()) {
 	}
 	file.Write(fleet.KnownHosts())
 	file.Close()
-	defer os.Remove(file.Name())
-	trusted, err := fleetssh.KnownHosts(file.Name())
-	if err != nil {
-		log.Fatal(err)
-	}
+	trusted := &fleetssh.KnownHosts{Files: []string{file.Name()}}
 	base := fleetssh.HostConfig{User: "deploy", Port: fleet.Port(), HostKeys: trusted, Auth: fleetssh.Auth{Signers: []ssh.Signer{fleettest.ClientKey()}}}
 	hosts = fleetssh.Hosts(base, fleet.Hosts()...)
 	for i := range hosts {
 		hosts[i].Alias = fleet.Servers[i].Name()
 	}
-	return hosts, func() { fleet.Close() }
+	return hosts, func() {
+		fleet.Close()
+		os.Remove(file.Name())
+	}
 }
 
 func ExampleDial() {
@@ -222,8 +221,8 @@ func ExampleHostConfig_proxy() {
 
 func ExampleExplain() {
 	plans, err := fleetssh.Explain(context.Background(), fleetssh.HostConfig{
-		Host: "web1", User: "deploy", HostKeys: fleetssh.InsecureIgnoreHostKeys(),
-		Proxy: &fleetssh.HostConfig{Host: "bastion", User: "admin", HostKeys: fleetssh.InsecureIgnoreHostKeys()},
+		Host: "web1", User: "deploy", HostKeys: fleetssh.InsecureIgnoreHostKeys{},
+		Proxy: &fleetssh.HostConfig{Host: "bastion", User: "admin", HostKeys: fleetssh.InsecureIgnoreHostKeys{}},
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -118,25 +118,25 @@ func (p *Plan) connecting() {
 func (p *Plan) trusting(d *dialer) {
 	policy := p.Host.HostKeys
 	if policy == nil {
-		var err error
-		if policy, err = d.known(); err != nil {
-			p.pass(PhaseHostKey, err.Error(), "no host key can be checked")
-			return
-		}
+		policy = &d.known
 	}
 	p.narrowing(d)
 	var files *knownhosts.Policy
 	unknown := "refused"
 	switch policy := policy.(type) {
-	case hostKeyFiles:
-		files = policy.policy
+	case *KnownHosts:
+		var err error
+		if files, err = policy.load(); err != nil {
+			p.pass(PhaseHostKey, err.Error(), "no host key can be checked")
+			return
+		}
 		switch {
 		case files.AcceptNew && files.File == os.DevNull:
 			unknown = "accepted, and kept nowhere"
 		case files.AcceptNew:
 			unknown = "accepted and added to " + files.File
 		}
-	case ignoreHostKeys:
+	case InsecureIgnoreHostKeys:
 		p.step(PhaseHostKey, "InsecureIgnoreHostKeys", "any key is accepted: whoever answers is trusted")
 		return
 	default:

@@ -40,8 +40,8 @@ type HostConfig struct {
 	Auth Auth
 
 	// HostKeys decides whether to trust the server's key. If nil, the key must
-	// be in the user's or the system's known_hosts file. See [KnownHosts],
-	// [AcceptNewHostKeys] and [InsecureIgnoreHostKeys].
+	// be in the user's or the system's known_hosts file. See [KnownHosts] and
+	// [InsecureIgnoreHostKeys].
 	HostKeys HostKeyPolicy `json:"-"`
 
 	// RevokedHostKeys are files of keys that no host may have, as RevokedHostKeys of
@@ -393,6 +393,11 @@ func (h *HostConfig) check(index int) error {
 		}
 		if name, reason := hop.fault(); reason != "" {
 			return &ConfigError{Host: index, Field: field + name, Reason: reason}
+		}
+		if files, ok := hop.HostKeys.(*KnownHosts); ok && hop.Unusable == nil {
+			if err := files.Load(); err != nil {
+				return &ConfigError{Host: index, Field: field + "HostKeys", Reason: err.Error(), Err: err}
+			}
 		}
 		field += "Proxy."
 	}

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/crypto/ssh"
 
@@ -13,151 +15,173 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// HostKeyPolicy decides whether to trust a server.
+// HostKeyPolicy decides whether to trust a server: [KnownHosts], [InsecureIgnoreHostKeys], or
+// a type of your own.
 type HostKeyPolicy interface {
-	// Algorithms returns the host key algorithms to ask a host for, most
-	// wanted first: those of the keys already known for it. Nil means any.
+	// Algorithms returns the host key algorithms to ask a host for, most wanted first:
+	// those of the keys already known for it. Nil means any.
 	Algorithms(host string, port int) []string
 
-	// Check returns nil if key may be trusted for host, else a [*HostKeyError].
-	// It is called from many goroutines at once.
+	// Check returns nil if key may be trusted for host, else a [*HostKeyError]. Many
+	// goroutines call it at once.
 	Check(host string, port int, key ssh.PublicKey) error
 }
 
-// systemKnownHosts are read after the user's files, if they exist.
-var systemKnownHosts = []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
-
-// KnownHosts trusts the keys in the named known_hosts files and nothing else.
-// Without files it reads the user's and the system's, as far as they can be read. They
-// are read once, by this call. A line that cannot be read is passed over.
+// KnownHosts is a [HostKeyPolicy] that trusts the hosts listed in known_hosts files, and with
+// Unknown also new ones, which it adds to a file. A host that is listed with another key, or
+// with a revoked one, is always refused. The zero value goes by the user's and the system's
+// files, and so does a HostConfig without a policy. Matching is that of OpenSSH: see sshd(8),
+// "SSH_KNOWN_HOSTS FILE FORMAT". A line that cannot be parsed is skipped.
 //
-// Matching is that of OpenSSH: see sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT".
-func KnownHosts(files ...string) (HostKeyPolicy, error) {
-	if len(files) == 0 {
-		return NewKnownHosts(KnownHostsOptions{})
-	}
-	db := new(knownhosts.DB)
-	for _, file := range files {
-		if err := db.ReadFile(account.Expand(file)); err != nil {
-			return nil, fmt.Errorf("known hosts: %w", err)
-		}
-	}
-	return hostKeyFiles{&knownhosts.Policy{DB: db}}, nil
-}
-
-// AcceptNewHostKeys trusts a host that the known_hosts file does not list, and
-// adds it there. A key that has changed is still refused. An empty name means
-// the user's file; the system's are read too then. The file is made if it is
-// missing. Many goroutines and processes may add to the same file at once.
-func AcceptNewHostKeys(file string) (HostKeyPolicy, error) {
-	if file == "" {
-		return NewKnownHosts(KnownHostsOptions{Unknown: AddUnknown})
-	}
-	return NewKnownHosts(KnownHostsOptions{Unknown: AddUnknown, Files: []string{file}})
-}
-
-// UnknownHosts says what becomes of a host that no known_hosts file lists. A host that
-// is listed with another key, or a revoked one, is refused in any case.
-type UnknownHosts int
-
-const (
-	// RefuseUnknown refuses it.
-	RefuseUnknown UnknownHosts = iota
-
-	// AddUnknown trusts the key that it shows first and adds it to a file, as ssh does
-	// with StrictHostKeyChecking accept-new. A host that cannot be added is refused.
-	AddUnknown
-
-	// AddUnknownIfPossible is AddUnknown, but a host that cannot be added is trusted all
-	// the same, with a warning (see [Login]), as with StrictHostKeyChecking no. Its key
-	// is remembered for as long as the policy is used.
-	AddUnknownIfPossible
-)
-
-// KnownHostsOptions describe a policy that goes by known_hosts files. The zero value is
-// that of [KnownHosts] without files.
-type KnownHostsOptions struct {
-	// Files are the files to read. As for ssh, one that is missing, cannot be read, or
-	// is a folder, is passed over: what it would say is not known then. None means the
-	// user's and the system's.
+// The files are read once, when the policy is first used or by Load. Share one policy among
+// all hosts: set the fields, then use a pointer, from as many goroutines as you like. A
+// KnownHosts must not be copied or changed after its first use. To read the files again, make
+// a new one.
+type KnownHosts struct {
+	// Files are the files to read, with "~/" for the home directory. None means the user's
+	// and the system's, as far as they can be read. A file named here must be readable,
+	// unless SkipUnreadable is set; the one that hosts are added to may be missing.
 	Files []string
 
-	// Unknown says what becomes of hosts that are not listed.
+	// SkipUnreadable skips files that are missing, cannot be read, or are directories, as
+	// ssh does. The error for an unknown host names those that exist.
+	SkipUnreadable bool
+
+	// Unknown says what to do with hosts that are not listed. Zero means RefuseUnknown.
 	Unknown UnknownHosts
 
-	// AddTo is the file that hosts are added to. Empty means the first of Files.
-	// [os.DevNull] means that they are trusted and kept nowhere.
+	// AddTo is the file that hosts are added to, under a lock: many goroutines and processes
+	// may add to the same file at once. It is created if it is missing. Empty means the first
+	// of Files. [os.DevNull] means that they are trusted and kept nowhere.
 	AddTo string
 
 	// Hash hashes the names of hosts that are added, as HashKnownHosts of ssh.
 	Hash bool
+
+	once   sync.Once
+	policy *knownhosts.Policy
+	err    error // why there is no policy
 }
 
-// NewKnownHosts makes a policy. It reads the files once. The error says that there is no
-// home directory, and so no file to add hosts to.
-func NewKnownHosts(o KnownHostsOptions) (HostKeyPolicy, error) {
-	files := o.Files
-	if len(files) == 0 {
-		if files = defaultKnownHosts(); len(files) == len(systemKnownHosts) && o.AddTo == "" && o.Unknown != RefuseUnknown {
-			return nil, errors.New("no home directory to keep known_hosts in")
-		}
-	}
-	p := &knownhosts.Policy{
-		DB:        &knownhosts.DB{Hash: o.Hash},
-		AcceptNew: o.Unknown != RefuseUnknown, Lenient: o.Unknown == AddUnknownIfPossible, File: account.Expand(cmp.Or(o.AddTo, files[0])),
-	}
-	for _, file := range files {
-		p.DB.TryFile(account.Expand(file))
-	}
-	return hostKeyFiles{p}, nil
+// UnknownHosts says what [KnownHosts] does with a host that no file lists.
+type UnknownHosts int
+
+const (
+	// RefuseUnknown refuses the host.
+	RefuseUnknown UnknownHosts = iota
+
+	// AddUnknown trusts the first key that the host shows and adds it to a file, as ssh does
+	// with StrictHostKeyChecking accept-new. A host that cannot be added is refused.
+	AddUnknown
+
+	// AddUnknownIfPossible is AddUnknown, except that a host that cannot be added is trusted
+	// with a warning (see [Login]), as with StrictHostKeyChecking no. The policy remembers
+	// its key.
+	AddUnknownIfPossible
+)
+
+// Load reads the files, if that has not been done. The error, which every later call returns
+// too, says which file cannot be read, or that there is no home directory and so no file to
+// add hosts to. [Dial] and the methods of [ParallelClient] return it in a [*ConfigError]
+// before they contact a host.
+func (k *KnownHosts) Load() error {
+	_, err := k.load()
+	return err
 }
 
-// InsecureIgnoreHostKeys trusts every server, an attacker's too. Only keys that
-// HostConfig.RevokedHostKeys lists, and such as are shorter than its Algorithms allow,
-// are refused.
-func InsecureIgnoreHostKeys() HostKeyPolicy { return ignoreHostKeys{} }
-
-// KnownHostsFiles returns the files that [KnownHosts] reads if it is given these names. Without
-// names these are the user's files, if there is a home directory, and then the system's. They
-// need not exist.
-func KnownHostsFiles(named ...string) []string {
-	if len(named) == 0 {
-		return defaultKnownHosts()
+// Algorithms implements [HostKeyPolicy].
+func (k *KnownHosts) Algorithms(host string, port int) []string {
+	policy, err := k.load()
+	if err != nil {
+		return nil // Check says why
 	}
-	files := make([]string, len(named))
-	for i, name := range named {
+	return policy.DB.Algorithms(host, port)
+}
+
+// Check implements [HostKeyPolicy].
+func (k *KnownHosts) Check(host string, port int, key ssh.PublicKey) error {
+	policy, err := k.load()
+	if err == nil {
+		_, err = policy.Check(nil, host, port, key)
+	}
+	return hostKeyError(host, port, key, err)
+}
+
+// Paths returns the paths of the files that the policy reads, which need not exist: Files,
+// or else the user's, if there is a home directory, and the system's.
+func (k *KnownHosts) Paths() []string {
+	if len(k.Files) == 0 {
+		return append(userKnownHosts(), systemKnownHosts...)
+	}
+	files := make([]string, len(k.Files))
+	for i, name := range k.Files {
 		files[i] = account.Expand(name)
 	}
 	return files
 }
 
-func defaultKnownHosts() []string {
-	var files []string
-	if home, err := account.Home(); err == nil {
-		files = append(files, filepath.Join(home, ".ssh", "known_hosts"), filepath.Join(home, ".ssh", "known_hosts2"))
+// systemKnownHosts are read after the user's files, if they exist.
+var systemKnownHosts = []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
+
+// userKnownHosts returns the user's files, none without a home directory.
+func userKnownHosts() []string {
+	home, err := account.Home()
+	if err != nil {
+		return nil
 	}
-	return append(files, systemKnownHosts...)
+	return []string{filepath.Join(home, ".ssh", "known_hosts"), filepath.Join(home, ".ssh", "known_hosts2")}
 }
 
-// hostKeyFiles is the policy of known_hosts files.
-type hostKeyFiles struct{ policy *knownhosts.Policy }
-
-func (p hostKeyFiles) Algorithms(host string, port int) []string {
-	return p.policy.DB.Algorithms(host, port)
+// load returns the policy, which it reads from the files the first time.
+func (k *KnownHosts) load() (*knownhosts.Policy, error) {
+	k.once.Do(func() { k.policy, k.err = k.read() })
+	return k.policy, k.err
 }
 
-func (p hostKeyFiles) Check(host string, port int, key ssh.PublicKey) error {
-	_, err := p.policy.Check(nil, host, port, key)
+func (k *KnownHosts) read() (*knownhosts.Policy, error) {
+	adds := k.Unknown != RefuseUnknown
+	if adds && k.AddTo == "" && len(k.Files) == 0 && userKnownHosts() == nil {
+		return nil, errors.New("known hosts: no home directory to keep known_hosts in")
+	}
+	paths := k.Paths()
+	p := &knownhosts.Policy{
+		DB:        &knownhosts.DB{Hash: k.Hash},
+		AcceptNew: adds, Lenient: k.Unknown == AddUnknownIfPossible, File: account.Expand(cmp.Or(k.AddTo, paths[0])),
+	}
+	for _, path := range paths {
+		if k.SkipUnreadable || len(k.Files) == 0 {
+			p.DB.TryFile(path)
+			continue
+		}
+		err := p.DB.ReadFile(path)
+		if adds && path == p.File && errors.Is(err, fs.ErrNotExist) {
+			err = nil // it is created when the first host is added
+		}
+		if err != nil {
+			return nil, fmt.Errorf("known hosts: %w", err)
+		}
+	}
+	return p, nil
+}
+
+// hostKeyError returns the error for a key that is not trusted, nil for one that is.
+func hostKeyError(host string, port int, key ssh.PublicKey, err error) error {
 	if err == nil {
 		return nil
 	}
 	return publicError(dial.KeyFailure(host, port, key, err))
 }
 
-type ignoreHostKeys struct{}
+// InsecureIgnoreHostKeys is a [HostKeyPolicy] that trusts every server, also an attacker's. It
+// still refuses keys that HostConfig.RevokedHostKeys lists, and those shorter than Algorithms
+// of the HostConfig allow.
+type InsecureIgnoreHostKeys struct{}
 
-func (ignoreHostKeys) Algorithms(string, int) []string        { return nil }
-func (ignoreHostKeys) Check(string, int, ssh.PublicKey) error { return nil }
+// Algorithms implements [HostKeyPolicy].
+func (InsecureIgnoreHostKeys) Algorithms(string, int) []string { return nil }
+
+// Check implements [HostKeyPolicy].
+func (InsecureIgnoreHostKeys) Check(string, int, ssh.PublicKey) error { return nil }
 
 // commandFault says why KnownHostsCommand cannot be used.
 func (h *HostConfig) commandFault() string {
@@ -165,7 +189,7 @@ func (h *HostConfig) commandFault() string {
 		return ""
 	}
 	err := knownhosts.Command(h.KnownHostsCommand).Check(h.Host, h.port())
-	_, byFiles := h.HostKeys.(hostKeyFiles)
+	_, byFiles := h.HostKeys.(*KnownHosts)
 	switch {
 	case err != nil:
 		return err.Error()

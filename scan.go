@@ -97,7 +97,7 @@ func (s *slot) scan(ctx context.Context, d *dialer, i int) ShownKeys {
 	if shown.Err = host.unusable(); shown.Err != nil {
 		return shown
 	}
-	host.HostKeys = InsecureIgnoreHostKeys() // nothing is trusted: no file need be read
+	host.HostKeys = InsecureIgnoreHostKeys{} // nothing is trusted: no file need be read
 	keys, err := d.engine.ScanKeys(ctx, d.config(&host))
 	shown.Keys, shown.Refused, shown.Listed, shown.Err = keys.Keys, keys.Refused, keys.Listed, publicError(err)
 	return shown

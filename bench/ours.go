@@ -33,9 +33,11 @@ func runOurs(ctx context.Context, j *job, r *report) error {
 	}
 	p := beginPhase() // reading known_hosts is part of it
 	var err error
-	if base.HostKeys, err = fleetssh.KnownHosts(j.KnownHosts); err != nil {
+	known := &fleetssh.KnownHosts{Files: []string{j.KnownHosts}}
+	if err := known.Load(); err != nil {
 		return err
 	}
+	base.HostKeys = known
 	if j.Hop != "" {
 		hop := base
 		hop.Host = j.Hop

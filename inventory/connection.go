@@ -276,21 +276,16 @@ func (l *varApplier) trust() error {
 	defer inv.mu.Unlock()
 	policy := inv.policies[key]
 	if policy == nil {
-		var err error
-		files := strings.Fields(l.known)
+		policy = &fleetssh.KnownHosts{Files: strings.Fields(l.known)}
 		switch l.strict {
 		case "no", "off", "accept-new":
-			file := ""
-			if len(files) > 0 {
-				file = files[0]
-			}
-			policy, err = fleetssh.AcceptNewHostKeys(file)
+			policy.Unknown, policy.SkipUnreadable = fleetssh.AddUnknown, true
+			policy.Files = policy.Files[:min(len(policy.Files), 1)]
 		case "", "yes", "ask":
-			policy, err = fleetssh.KnownHosts(files...)
 		default:
-			err = fmt.Errorf("-o StrictHostKeyChecking=%.80s is not supported", l.strict)
+			return fmt.Errorf("-o StrictHostKeyChecking=%.80s is not supported", l.strict)
 		}
-		if err != nil {
+		if err := policy.Load(); err != nil {
 			return err
 		}
 		inv.policies[key] = policy

@@ -26,7 +26,7 @@ type Inventory struct {
 	layers    map[string]map[string]any       // variables of groups, by the names of the groups
 	hops      map[string]*fleetssh.HostConfig // shared by the hosts behind them
 	passwords map[string]string               // by file
-	policies  map[string]fleetssh.HostKeyPolicy
+	policies  map[string]*fleetssh.KnownHosts
 	configs   map[optionsKey]*sshconfig.File // configurations of ssh, shared by hosts with the same arguments
 }
 
@@ -38,7 +38,7 @@ func newInventory(path string, base fleetssh.HostConfig) *Inventory {
 		layers:    make(map[string]map[string]any),
 		hops:      make(map[string]*fleetssh.HostConfig),
 		passwords: make(map[string]string),
-		policies:  make(map[string]fleetssh.HostKeyPolicy),
+		policies:  make(map[string]*fleetssh.KnownHosts),
 		configs:   make(map[optionsKey]*sshconfig.File),
 	}
 }

@@ -46,7 +46,7 @@ type File struct {
 	given       map[*fleetssh.HostConfig]*fleetssh.HostConfig // see Hop
 	commandHops map[string]*fleetssh.HostConfig               // see commandHop
 	otherFiles  map[string]*File                              // by the argument of -F
-	policies    map[policyKey]fleetssh.HostKeyPolicy
+	policies    map[policyKey]*fleetssh.KnownHosts
 	lookups     map[string]func() (found, error)
 }
 

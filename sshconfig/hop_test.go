@@ -131,7 +131,7 @@ func TestHopGiven(t *testing.T) {
 	if err := f.Options("User=option", "Port=9"); err != nil {
 		t.Fatal(err)
 	}
-	f.Hops = fleetssh.HostConfig{Attempts: 7, HostKeys: fleetssh.InsecureIgnoreHostKeys(), Auth: fleetssh.Auth{GSSAPI: &fleetssh.GSSAPI{}}}
+	f.Hops = fleetssh.HostConfig{Attempts: 7, HostKeys: fleetssh.InsecureIgnoreHostKeys{}, Auth: fleetssh.Auth{GSSAPI: &fleetssh.GSSAPI{}}}
 	gw := &fleetssh.HostConfig{Host: "gw", Auth: fleetssh.Auth{KeyFile: "/k"}}
 	for _, test := range []struct {
 		hop  *fleetssh.HostConfig

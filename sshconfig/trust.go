@@ -43,8 +43,8 @@ func (f *File) hostKeys(s *Settings) (fleetssh.HostKeyPolicy, error) {
 	} else if key.unknown == fleetssh.RefuseUnknown {
 		return nil, nil
 	}
-	policy, err := f.policy(key)
-	if err != nil {
+	policy := f.policy(key)
+	if err := policy.Load(); err != nil {
 		return nil, fmt.Errorf("host %s: %w", s.Alias, err)
 	}
 	return policy, nil
@@ -76,31 +76,21 @@ func filesOr(named []string, dir string, defaults ...string) []string {
 }
 
 // policy returns the one policy of a kind.
-func (f *File) policy(key policyKey) (fleetssh.HostKeyPolicy, error) {
-	f.mu.Lock()
-	policy := f.policies[key]
-	f.mu.Unlock()
-	if policy != nil {
-		return policy, nil
-	}
-	o := fleetssh.KnownHostsOptions{Unknown: key.unknown, Hash: key.hash, AddTo: key.addTo}
-	if key.files != "" {
-		o.Files = strings.Split(key.files, "\x00")
-	}
-	policy, err := fleetssh.NewKnownHosts(o)
-	if err != nil {
-		return nil, err
-	}
+func (f *File) policy(key policyKey) *fleetssh.KnownHosts {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if first := f.policies[key]; first != nil {
-		return first, nil // somebody else was faster
+	policy := f.policies[key]
+	if policy == nil {
+		policy = &fleetssh.KnownHosts{Unknown: key.unknown, Hash: key.hash, AddTo: key.addTo, SkipUnreadable: true}
+		if key.files != "" {
+			policy.Files = strings.Split(key.files, "\x00")
+		}
+		if f.policies == nil {
+			f.policies = make(map[policyKey]*fleetssh.KnownHosts)
+		}
+		f.policies[key] = policy
 	}
-	if f.policies == nil {
-		f.policies = make(map[policyKey]fleetssh.HostKeyPolicy)
-	}
-	f.policies[key] = policy
-	return policy, nil
+	return policy
 }
 
 // keyCommandTokens are the tokens of KnownHostsCommand that [fleetssh.HostConfig] replaces.

@@ -92,7 +92,7 @@ func TestHostKeysShared(t *testing.T) {
 	if a.HostKeys != b.HostKeys || a.HostKeys == c.HostKeys {
 		t.Error("hosts with the same files do not share a policy, or others do")
 	}
-	given := fleetssh.InsecureIgnoreHostKeys()
+	given := fleetssh.InsecureIgnoreHostKeys{}
 	if h := host(t, f, "a", fleetssh.HostConfig{HostKeys: given}); h.HostKeys != given {
 		t.Error("a given policy does not win")
 	}

@@ -25,7 +25,7 @@ const demoSudoPassword = "correct horse"
 type demoFleet struct {
 	servers map[string]*simfleet.Server
 	signer  ssh.Signer
-	policy  fleetssh.HostKeyPolicy
+	policy  *fleetssh.KnownHosts
 	dir     string
 	once    sync.Once
 }
@@ -108,8 +108,8 @@ func (f *demoFleet) writeFiles(known string) (err error) {
 	if err := os.WriteFile(file, []byte(known), 0o600); err != nil {
 		return err
 	}
-	f.policy, err = fleetssh.KnownHosts(file)
-	return err
+	f.policy = &fleetssh.KnownHosts{Files: []string{file}}
+	return f.policy.Load()
 }
 
 // demoShell is the simulated shell with one command more.

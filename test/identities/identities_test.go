@@ -161,7 +161,7 @@ func TestHopHasItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := fleetssh.HostConfig{HostKeys: fleetssh.InsecureIgnoreHostKeys(), Auth: fleetssh.Auth{KeyFile: filepath.Join(dir, "host")}}
+	base := fleetssh.HostConfig{HostKeys: fleetssh.InsecureIgnoreHostKeys{}, Auth: fleetssh.Auth{KeyFile: filepath.Join(dir, "host")}}
 	file.Hops = base
 	base.Host = "target"
 	host, err := file.Host("target", base)
@@ -344,7 +344,7 @@ func (w *world) config(c cell, identities bool) string {
 // dial connects as the command does with what the cell says.
 func (w *world) dial(t *testing.T, c cell) error {
 	t.Helper()
-	base := fleetssh.HostConfig{Host: "target", HostKeys: fleetssh.InsecureIgnoreHostKeys(), Attempts: 1}
+	base := fleetssh.HostConfig{Host: "target", HostKeys: fleetssh.InsecureIgnoreHostKeys{}, Attempts: 1}
 	if c.place == asked {
 		base.Auth.Ask = func(context.Context, fleetssh.Question) (string, error) { return passphrase, nil }
 	}

@@ -233,20 +233,14 @@ func TestAcceptNew(t *testing.T) {
 	t.Parallel()
 	fleet, hosts := fleettest.Simulated(t, 60, nil)
 	file := filepath.Join(t.TempDir(), "dir", "known_hosts")
-	policy, err := fleetssh.AcceptNewHostKeys(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	policy := &fleetssh.KnownHosts{Files: []string{file}, Unknown: fleetssh.AddUnknown}
 	for i := range hosts {
 		hosts[i].HostKeys = policy
 	}
 	if err := fleettest.NewFleet(t, hosts...).Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	strict, err := fleetssh.KnownHosts(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	strict := &fleetssh.KnownHosts{Files: []string{file}}
 	for i := range hosts {
 		hosts[i].HostKeys = strict
 	}
@@ -263,7 +257,7 @@ func TestAcceptNew(t *testing.T) {
 			t.Errorf("changed key: %v", err)
 		}
 	}
-	hosts[3].HostKeys = fleetssh.InsecureIgnoreHostKeys()
+	hosts[3].HostKeys = fleetssh.InsecureIgnoreHostKeys{}
 	c, err := fleetssh.Dial(t.Context(), hosts[3])
 	if err != nil {
 		t.Fatal(err)

@@ -53,7 +53,7 @@ func packetHost(t *testing.T, answer func(method string) []byte) fleetssh.HostCo
 		running.Wait()
 	})
 	return fleetssh.HostConfig{
-		Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port, User: "alice", HostKeys: fleetssh.InsecureIgnoreHostKeys(),
+		Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port, User: "alice", HostKeys: fleetssh.InsecureIgnoreHostKeys{},
 		Auth: fleetssh.Auth{Password: "right", NoAgent: true, NoDefaultKeys: true}, Attempts: 2, RetryDelay: -1, ConnectTimeout: fleettest.Patience,
 	}
 }

@@ -88,7 +88,7 @@ func TestExplainEmptyIdentities(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("SSH_AUTH_SOCK", "")
 	for _, identities := range [][]string{nil, {}} {
-		plans, err := fleetssh.Explain(fleettest.Soon(t), fleetssh.HostConfig{Host: "h", HostKeys: fleetssh.InsecureIgnoreHostKeys(), Auth: fleetssh.Auth{Identities: identities}})
+		plans, err := fleetssh.Explain(fleettest.Soon(t), fleetssh.HostConfig{Host: "h", HostKeys: fleetssh.InsecureIgnoreHostKeys{}, Auth: fleetssh.Auth{Identities: identities}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -84,10 +84,7 @@ func TestSSHDHostKeyAlias(t *testing.T) {
 	fleettest.Equal(t, "field", fleettest.DialFails[*fleetssh.ConfigError](t, host).Field, "HostConfig.HostKeyAlias")
 
 	file := filepath.Join(t.TempDir(), "known_hosts")
-	policy, err := fleetssh.AcceptNewHostKeys(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	policy := &fleetssh.KnownHosts{Files: []string{file}, Unknown: fleetssh.AddUnknown}
 	host.HostKeys, host.HostKeyAlias = policy, "silver"
 	fleettest.Dial(t, host)
 	text, err := os.ReadFile(file)

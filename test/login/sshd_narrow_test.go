@@ -43,11 +43,8 @@ func TestSSHDNarrowHostKeys(t *testing.T) {
 	}
 	byKey := fleettest.Trust(t, fleettest.KnownLines(s.Address(), plain)...)
 	byCA := fleettest.Trust(t, "@cert-authority * "+string(ssh.MarshalAuthorizedKey(ca.Public())))
-	anybody := fleetssh.InsecureIgnoreHostKeys()
-	added, err := fleetssh.AcceptNewHostKeys(filepath.Join(t.TempDir(), "known_hosts"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	anybody := fleetssh.InsecureIgnoreHostKeys{}
+	added := &fleetssh.KnownHosts{Files: []string{filepath.Join(t.TempDir(), "known_hosts")}, Unknown: fleetssh.AddUnknown}
 	noRSA := &fleetssh.Algorithms{CASignatures: []string{"rsa-sha2-512"}}
 	withED := &fleetssh.Algorithms{CASignatures: []string{"rsa-sha2-512", "ssh-ed25519"}}
 	for _, test := range []struct {
@@ -180,10 +177,7 @@ func TestSSHDKnownHostsCommand(t *testing.T) {
 	ask := program("ask", "echo \"$*\" >>"+filepath.Join(dir, "asked")+"\n"+"cat <<'END'\n"+lines+"\nEND\n")
 	nothing, other := fleettest.Trust(t, ""), fleettest.Trust(t, fleettest.KnownLines(s.Address(), stranger)...)
 	newFile := filepath.Join(dir, "new")
-	adds, err := fleetssh.AcceptNewHostKeys(newFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	adds := &fleetssh.KnownHosts{Files: []string{newFile}, Unknown: fleetssh.AddUnknown}
 	for _, test := range []struct {
 		name    string
 		policy  fleetssh.HostKeyPolicy
@@ -243,7 +237,7 @@ func TestSSHDKnownHostsCommand(t *testing.T) {
 		command []string
 		policy  fleetssh.HostKeyPolicy
 	}{
-		{[]string{"lines"}, nil}, {[]string{"/bin/echo", "%q"}, nil}, {[]string{"/bin/echo", "%"}, nil}, {[]string{"/bin/echo"}, fleetssh.InsecureIgnoreHostKeys()},
+		{[]string{"lines"}, nil}, {[]string{"/bin/echo", "%q"}, nil}, {[]string{"/bin/echo", "%"}, nil}, {[]string{"/bin/echo"}, fleetssh.InsecureIgnoreHostKeys{}},
 	} {
 		e := fleettest.DialFails[*fleetssh.ConfigError](t, fleetssh.HostConfig{Host: "h", HostKeys: test.policy, KnownHostsCommand: test.command})
 		fleettest.Equal(t, "field", e.Field, "HostConfig.KnownHostsCommand")
@@ -285,9 +279,7 @@ func TestSSHDCheckHostIP(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "known_hosts")
 	var err error
-	if host.HostKeys, err = fleetssh.AcceptNewHostKeys(file); err != nil {
-		t.Fatal(err)
-	}
+	host.HostKeys = &fleetssh.KnownHosts{Files: []string{file}, Unknown: fleetssh.AddUnknown}
 	fleettest.Dial(t, host)
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -304,10 +296,7 @@ func TestSSHDUnwritableKnownHosts(t *testing.T) {
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{HostKeys: []string{sshdtest.KindED25519}})
 	file := filepath.Join(writeText(t, "no-folder", ""), "known_hosts") // not even root can make it
 	for _, unknown := range []fleetssh.UnknownHosts{fleetssh.AddUnknown, fleetssh.AddUnknownIfPossible} {
-		policy, err := fleetssh.NewKnownHosts(fleetssh.KnownHostsOptions{Files: []string{file, t.TempDir()}, Unknown: unknown})
-		if err != nil {
-			t.Fatal(err)
-		}
+		policy := &fleetssh.KnownHosts{Files: []string{file, t.TempDir()}, SkipUnreadable: true, Unknown: unknown}
 		host.HostKeys = policy
 		if unknown == fleetssh.AddUnknown {
 			e := fleettest.DialFails[*fleetssh.HostKeyError](t, host)

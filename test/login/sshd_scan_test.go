@@ -211,8 +211,8 @@ func TestScanOverOwnTransport(t *testing.T) {
 	fleettest.Equal(t, "connections", dialed, 2)
 }
 
-func TestKnownHostsFiles(t *testing.T) {
+func TestKnownHostsPaths(t *testing.T) {
 	t.Setenv("HOME", "/home/alice")
-	fleettest.Equal(t, "named", fmt.Sprint(fleetssh.KnownHostsFiles("~/keys", "x")), "[/home/alice/keys x]")
-	fleettest.Equal(t, "default", fleetssh.KnownHostsFiles()[0], "/home/alice/.ssh/known_hosts")
+	fleettest.Equal(t, "named", fmt.Sprint((&fleetssh.KnownHosts{Files: []string{"~/keys", "x"}}).Paths()), "[/home/alice/keys x]")
+	fleettest.Equal(t, "default", new(fleetssh.KnownHosts).Paths()[0], "/home/alice/.ssh/known_hosts")
 }

@@ -1,7 +1,10 @@
 package login
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,18 +121,12 @@ func TestSSHDTrustAcceptNew(t *testing.T) {
 	}
 	strict := func() fleetssh.HostKeyPolicy {
 		t.Helper()
-		policy, err := fleetssh.KnownHosts(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		policy := &fleetssh.KnownHosts{Files: []string{file}}
 		return policy
 	}
 	acceptNew := func() fleetssh.HostKeyPolicy {
 		t.Helper()
-		policy, err := fleetssh.AcceptNewHostKeys(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		policy := &fleetssh.KnownHosts{Files: []string{file}, Unknown: fleetssh.AddUnknown}
 		return policy
 	}
 	host.HostKeys = acceptNew()
@@ -180,7 +177,7 @@ func TestSSHDTrustAcceptNew(t *testing.T) {
 		fleettest.DialFails[*fleetssh.HostKeyError](t, host)
 	})
 	t.Run("insecure", func(t *testing.T) {
-		host.HostKeys = fleetssh.InsecureIgnoreHostKeys()
+		host.HostKeys = fleetssh.InsecureIgnoreHostKeys{}
 		fleettest.Dial(t, host)
 	})
 }
@@ -198,10 +195,7 @@ func TestSSHDTrustAcceptNewAtOnce(t *testing.T) {
 	}
 	var policies [2]fleetssh.HostKeyPolicy
 	for i := range policies {
-		var err error
-		if policies[i], err = fleetssh.AcceptNewHostKeys(file); err != nil {
-			t.Fatal(err)
-		}
+		policies[i] = &fleetssh.KnownHosts{Files: []string{file}, Unknown: fleetssh.AddUnknown}
 	}
 	var wg sync.WaitGroup
 	for i := range 100 {
@@ -222,10 +216,7 @@ func TestSSHDTrustAcceptNewAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-	policy, err := fleetssh.KnownHosts(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	policy := &fleetssh.KnownHosts{Files: []string{file}}
 	for _, host := range hosts {
 		host.HostKeys = policy
 		fleettest.Dial(t, host)
@@ -274,4 +265,62 @@ func TestSSHDTrustWeakAlgorithms(t *testing.T) {
 			fleettest.Equal(t, line, fleettest.Output(t, fleettest.Dial(t, host), "echo strong"), "strong\n")
 		}
 	})
+}
+
+// Files that a policy must read and cannot are told before anything is contacted, for hops
+// too; the file that hosts are added to may be missing.
+func TestKnownHostsUnreadable(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "known_hosts")
+	for name, test := range map[string]struct {
+		policy *fleetssh.KnownHosts
+		good   bool
+	}{
+		"missing":              {&fleetssh.KnownHosts{Files: []string{missing}}, false},
+		"missing, passed over": {&fleetssh.KnownHosts{Files: []string{missing}, SkipUnreadable: true}, true},
+		"to be made":           {&fleetssh.KnownHosts{Files: []string{missing}, Unknown: fleetssh.AddUnknown}, true},
+		"beside that one":      {&fleetssh.KnownHosts{Files: []string{missing}, Unknown: fleetssh.AddUnknown, AddTo: os.DevNull}, false},
+		"a directory":          {&fleetssh.KnownHosts{Files: []string{t.TempDir()}, Unknown: fleetssh.AddUnknown}, false},
+		"the usual ones":       {new(fleetssh.KnownHosts), true},
+	} {
+		if err := test.policy.Load(); (err == nil) != test.good {
+			t.Errorf("%s: %v", name, err)
+		}
+		dialed := 0
+		direct := fleetssh.HostConfig{Host: "web1", HostKeys: test.policy, Attempts: 1, DialContext: func(context.Context, string, string) (net.Conn, error) {
+			dialed++
+			return nil, errors.New("no way")
+		}}
+		behind := fleetssh.HostConfig{Host: "web2", HostKeys: fleetssh.InsecureIgnoreHostKeys{}, Proxy: &direct, Attempts: 1}
+		for _, host := range []fleetssh.HostConfig{direct, behind} {
+			_, err := fleetssh.Dial(fleettest.Soon(t), host)
+			if e, ok := errors.AsType[*fleetssh.ConfigError](err); ok == test.good || ok && (!strings.HasSuffix(e.Field, "HostKeys") || !errors.Is(err, test.policy.Load())) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if dialed > 0 != test.good {
+			t.Errorf("%s: %d were contacted", name, dialed)
+		}
+	}
+}
+
+// One policy in many composite literals is read once, whoever comes first.
+func TestKnownHostsShared(t *testing.T) {
+	t.Parallel()
+	sshdtest.CheckLeaks(t)
+	_, host := fleettest.StartSSHD(t, sshdtest.Options{HostKeys: []string{sshdtest.KindED25519}})
+	file := filepath.Join(t.TempDir(), "known_hosts")
+	base := host
+	base.HostKeys = &fleetssh.KnownHosts{Files: []string{file}, Unknown: fleetssh.AddUnknown, Hash: true}
+	hosts := make([]fleetssh.HostConfig, 20)
+	for i := range hosts {
+		hosts[i] = base
+	}
+	p := fleettest.NewFleet(t, hosts...)
+	if err := p.Connect(fleettest.Soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(file); err != nil || strings.Count(string(text), "\n") != 1 || !strings.HasPrefix(string(text), "|1|") {
+		t.Errorf("%q, %v", text, err)
+	}
 }

@@ -26,7 +26,7 @@ func TestArgumentsAreNotTriedAgain(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			begun := time.Now()
-			host.HostKeys, host.Auth = fleetssh.InsecureIgnoreHostKeys(), fleetssh.Auth{Password: "p", NoAgent: true, NoDefaultKeys: true}
+			host.HostKeys, host.Auth = fleetssh.InsecureIgnoreHostKeys{}, fleetssh.Auth{Password: "p", NoAgent: true, NoDefaultKeys: true}
 			_, err := fleetssh.Dial(t.Context(), host)
 			e, ok := errors.AsType[*fleetssh.ConnectionError](err)
 			if !ok || e.Attempts != 1 || time.Since(begun) != 0 {

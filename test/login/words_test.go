@@ -55,7 +55,7 @@ func newTalker(t *testing.T, words string, then string) *talker {
 
 func (k *talker) config() fleetssh.HostConfig {
 	return fleetssh.HostConfig{
-		Host: "127.0.0.1", Port: k.addr.Port, User: "alice", HostKeys: fleetssh.InsecureIgnoreHostKeys(),
+		Host: "127.0.0.1", Port: k.addr.Port, User: "alice", HostKeys: fleetssh.InsecureIgnoreHostKeys{},
 		Auth: fleetssh.Auth{Password: "x"}, Attempts: 2, RetryDelay: -1, ConnectTimeout: fleettest.Lapse,
 	}
 }

@@ -201,7 +201,7 @@ func TestScriptFleet(t *testing.T) {
 	script := &fleetssh.Script{Text: []byte("#!/bin/bash\necho \"<$1>\"\ncat"), Args: []string{"%(n)s"}}
 	cmd := fleetssh.Command{Script: script, Stdin: strings.NewReader("data\n")}
 	p := &fleetssh.ParallelClient{PoolSize: 10}
-	base := fleetssh.HostConfig{User: "alice", Port: fleet.Port(), HostKeys: fleetssh.InsecureIgnoreHostKeys(), Auth: fleetssh.Auth{Signers: []ssh.Signer{fleettest.ClientKey()}}}
+	base := fleetssh.HostConfig{User: "alice", Port: fleet.Port(), HostKeys: fleetssh.InsecureIgnoreHostKeys{}, Auth: fleetssh.Auth{Signers: []ssh.Signer{fleettest.ClientKey()}}}
 	for i, host := range fleetssh.Hosts(base, fleet.Hosts()...) {
 		p.Hosts = append(p.Hosts, host)
 		cmd.HostArgs = append(cmd.HostArgs, fleetssh.Args{Map: map[string]string{"n": strconv.Itoa(i)}})

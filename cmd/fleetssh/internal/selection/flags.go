@@ -260,11 +260,14 @@ func (f *Flags) policy() (fleetssh.HostKeyPolicy, error) {
 	case f.HostKey == "" && f.KnownHosts == "":
 		return nil, nil
 	case f.HostKey == "insecure":
-		return fleetssh.InsecureIgnoreHostKeys(), nil
-	case f.HostKey == "accept-new":
-		return fleetssh.AcceptNewHostKeys(f.KnownHosts)
-	case f.KnownHosts != "":
-		return fleetssh.KnownHosts(f.KnownHosts)
+		return fleetssh.InsecureIgnoreHostKeys{}, nil
 	}
-	return fleetssh.KnownHosts()
+	policy := new(fleetssh.KnownHosts)
+	if f.KnownHosts != "" {
+		policy.Files = []string{f.KnownHosts}
+	}
+	if f.HostKey == "accept-new" {
+		policy.Unknown, policy.SkipUnreadable = fleetssh.AddUnknown, true
+	}
+	return policy, policy.Load()
 }

@@ -22,7 +22,7 @@ func NewKnownHostsCache(f *Flags) *KnownHostsCache {
 	k := &KnownHostsCache{dbs: make(map[string]*knownhosts.DB)}
 	switch {
 	case f.KnownHosts != "":
-		k.ForAll = fleetssh.KnownHostsFiles(f.KnownHosts)
+		k.ForAll = (&fleetssh.KnownHosts{Files: []string{f.KnownHosts}}).Paths()
 	case f.HostKey != "":
 		k.ForAll = defaultKnownHosts()
 	}
@@ -31,7 +31,7 @@ func NewKnownHostsCache(f *Flags) *KnownHostsCache {
 
 // defaultKnownHosts returns the default files. Without a home directory, no key can be added.
 func defaultKnownHosts() []string {
-	files := fleetssh.KnownHostsFiles()
+	files := new(fleetssh.KnownHosts).Paths()
 	if _, err := account.Home(); err != nil {
 		return append([]string{os.DevNull}, files...)
 	}
