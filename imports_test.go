@@ -99,7 +99,7 @@ func TestImports(t *testing.T) {
 		"flagvalue":   nil,
 		"fleetshell":  {"fleetssh", part + "display", part + "exit", part + "journal", part + "results", part + "selection", part + "termline", part + "atomicfile", "fleetssh/hostset", "fleetssh/internal/shellquote"},
 		"fold":        nil,
-		"help":        {part + "exit", part + "journal", part + "termline", "fleetssh/hostset", "fleetssh/internal/account"},
+		"help":        {part + "exit", part + "journal", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts"},
 		"journal":     nil,
 		"keyaudit":    {"fleetssh", part + "display", part + "exit", part + "results", part + "selection", part + "termline", "fleetssh/hostset", "fleetssh/internal/knownhosts"},
 		"personality": {part + "exit", "fleetssh/hostset"},

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -283,5 +284,20 @@ func TestParseErrors(t *testing.T) {
 		if err := knownhosts.ParseLine(fill(line)); err == nil && want != "" || err != nil && err.Error() != want {
 			t.Errorf("%q: %v, want %q", line, err, want)
 		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	t.Parallel()
+	const key = " ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n"
+	db := new(knownhosts.DB)
+	text := "web2,web1" + key + "[db1]:2222" + key + "*.x,!a,b?,c" + key + "@cert-authority ca" + key + "@revoked r" + key + "web1" + key
+	if err := db.Read(strings.NewReader(text), "known_hosts"); err != nil {
+		t.Fatal(err)
+	}
+	names := db.Names()
+	slices.Sort(names)
+	if want := []string{"[db1]:2222", "c", "web1", "web2"}; !slices.Equal(names, want) {
+		t.Errorf("%q, want %q", names, want)
 	}
 }

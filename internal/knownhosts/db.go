@@ -36,6 +36,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -160,4 +161,25 @@ func (db *DB) add(text, file string, n int) {
 	for i := range lines {
 		db.index.add(&lines[i])
 	}
+}
+
+// Names returns the names that unmarked lines list for hosts, such as "web1" and "[web1]:2222", in no
+// order. Patterns and hashed names are left out.
+func (db *DB) Names() []string {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	var names []string
+	for name, lines := range db.index.names {
+		if slices.ContainsFunc(lines, func(l *line) bool { return l.marker == unmarked }) {
+			names = append(names, name)
+		}
+	}
+	for _, l := range db.index.patterns {
+		for name := range strings.SplitSeq(l.patterns, ",") {
+			if l.marker == unmarked && !strings.ContainsAny(name, "*?!") {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }

@@ -1,12 +1,10 @@
 package help
 
 import (
-	"bytes"
 	"cmp"
 	"io"
-	"os"
+	"net"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,6 +13,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/hostset"
 	"fleetssh/internal/account"
+	"fleetssh/internal/knownhosts"
 )
 
 // Shells are the shells that [WriteScript] knows.
@@ -182,9 +181,6 @@ func WithPrefix(begin, before string, names []string) []string {
 	return found
 }
 
-// maxKnownHosts is how many bytes of a known_hosts file are read.
-const maxKnownHosts = 16 << 20
-
 // KnownHosts returns the hosts in ~/.ssh/known_hosts, or in the file of --known-hosts, unless
 // their names are hashed.
 func KnownHosts(cmd *cobra.Command) []string {
@@ -199,41 +195,23 @@ func KnownHosts(cmd *cobra.Command) []string {
 		}
 		path = filepath.Join(home, ".ssh", "known_hosts")
 	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxKnownHosts))
-	if err != nil {
-		return nil
-	}
-	var hosts []string
-	for line := range bytes.Lines(text) {
-		hosts = append(hosts, hostsOfKey(string(line))...)
+	known := new(knownhosts.DB)
+	known.TryFile(path)
+	hosts := known.Names()
+	for i, name := range hosts {
+		hosts[i] = targetOf(name)
 	}
 	return hosts
 }
 
-// hostsOfKey returns the names in a line of known_hosts, in the form that -w takes. Hashed names,
-// patterns and lines with a marker give none.
-func hostsOfKey(line string) []string {
-	fields := strings.Fields(line)
-	if len(fields) < 3 || strings.ContainsAny(fields[0][:1], "#@|") {
-		return nil
+// targetOf returns a name in known_hosts in the form of -w.
+func targetOf(name string) string {
+	host, port, withPort := strings.Cut(strings.TrimPrefix(name, "["), "]:")
+	switch {
+	case withPort:
+		return net.JoinHostPort(host, port)
+	case strings.Contains(name, ":"):
+		return "[" + name + "]"
 	}
-	names := strings.Split(fields[0], ",")
-	names = slices.DeleteFunc(names, func(name string) bool { return strings.ContainsAny(name, "*?!") })
-	for i, name := range names {
-		host, port, ok := strings.Cut(strings.TrimPrefix(name, "["), "]:")
-		switch {
-		case strings.Contains(host, ":") && ok:
-			names[i] = "[" + host + "]:" + port
-		case strings.Contains(host, ":"):
-			names[i] = "[" + host + "]"
-		case ok:
-			names[i] = host + ":" + port
-		}
-	}
-	return names
+	return name
 }

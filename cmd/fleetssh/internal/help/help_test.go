@@ -53,15 +53,13 @@ The end.
 	}
 }
 
-func TestHostsOfKeys(t *testing.T) {
+func TestTargets(t *testing.T) {
 	t.Parallel()
-	for line, want := range map[string][]string{
-		"web1,10.0.0.1 ssh-ed25519 AAAA": {"web1", "10.0.0.1"}, "[web1]:2222 ssh-ed25519 AAAA": {"web1:2222"},
-		"[fe80::1]:22,::1 ssh-ed25519 AAAA": {"[fe80::1]:22", "[::1]"}, "*.x,!a,b? ssh-ed25519 AAAA": nil, "# a b c": nil,
-		"@revoked * ssh-ed25519 AAAA": nil, "|1|x|y ssh-ed25519 AAAA": nil, "": nil, "web1 ssh-ed25519": nil,
+	for name, want := range map[string]string{
+		"web1": "web1", "10.0.0.1": "10.0.0.1", "[web1]:2222": "web1:2222", "[fe80::1]:22": "[fe80::1]:22", "::1": "[::1]",
 	} {
-		if got := hostsOfKey(line); !slices.Equal(got, want) {
-			t.Errorf("hostsOfKey(%q) = %q, want %q", line, got, want)
+		if got := targetOf(name); got != want {
+			t.Errorf("targetOf(%q) = %q, want %q", name, got, want)
 		}
 	}
 }
