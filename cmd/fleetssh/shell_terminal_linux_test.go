@@ -171,8 +171,8 @@ func TestShellOnOpenSSH(t *testing.T) {
 			r.await("\r\nhere\r\n")
 			r.await("local command: exit status 4")
 			r.typed(":quit\r")
-			if code, _ := r.wait(); code != exit.OK {
-				t.Errorf("exit code %d", code)
+			if code, shown := r.wait(); code != exit.OK {
+				t.Errorf("exit code %d\n%s", code, shown)
 			}
 		})
 	}
