@@ -210,10 +210,10 @@ func (s *Shell) onHosts(ctx context.Context, line func(i int) fleetssh.ConsoleLi
 		consoles[k] = s.consoles[i]
 	}
 	t := s.newSummary(chosen)
+	lines := &runningLines{running: make(map[int]*fleetssh.HostOutput), begun: time.Now()}
+	t.Outstanding.Working = lines.working // before the display starts a status line, which calls it
 	show, end := s.Show.Display(display.View{Screen: s.Screen, Summary: t})
 	defer end()
-	lines := &runningLines{running: make(map[int]*fleetssh.HostOutput), begun: time.Now()}
-	t.Outstanding.Working = lines.working
 	var wg sync.WaitGroup
 	over := make(chan struct{})
 	if s.signals != nil {
