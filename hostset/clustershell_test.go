@@ -20,8 +20,8 @@ type answer struct {
 	Error string
 }
 
-// clusterShellGroups are the groups that the expressions below use, by source. The first source is the
-// default.
+// clusterShellGroups are the groups that the expressions below use, by source. The first source is
+// the default.
 var clusterShellGroups = map[string]map[string]string{
 	"a": {
 		"all":  "web[1-12],db[01-12],r[1-3]n[1-4],r1n1-ib0,web",
@@ -170,8 +170,8 @@ func (a author) names() string {
 	return strings.Join(names, ",")
 }
 
-// TestLikeClusterShell compares with ClusterShell which and how many names expressions have, and how
-// short they are folded.
+// TestLikeClusterShell compares with ClusterShell which and how many names expressions have, and
+// how short they are folded.
 func TestLikeClusterShell(t *testing.T) {
 	t.Parallel()
 	a := author{rand.New(rand.NewPCG(1, 2))}

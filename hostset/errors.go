@@ -41,8 +41,8 @@ func (e *ParseError) excerpt() string {
 	return fmt.Sprintf("%s%q%s", before, e.Expr[start:end], after)
 }
 
-// printable replaces characters that could control a terminal. Reasons quote the text of expressions,
-// but may end with the error of a group, which comes from [Groups].
+// printable replaces characters that could control a terminal. Reasons quote the text of
+// expressions, but may end with the error of a group, which comes from [Groups].
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// maxAxes is how many numbers of a name can become ranges. Further numbers are treated as text, so that
-// no name makes folding slow.
+// maxAxes is how many numbers of a name can become ranges. Further numbers are treated as text, so
+// that no name makes folding slow.
 const maxAxes = 8
 
 // fold returns an expression for names, which must be in order.
@@ -48,8 +48,8 @@ func shapesOf(names []string) []*shape {
 	return shapes
 }
 
-// appendKey appends the name with a zero in place of each number. numbersIn finds the zeros again, so
-// names of different shapes never have the same key.
+// appendKey appends the name with a zero in place of each number. numbersIn finds the zeros again,
+// so names of different shapes never have the same key.
 func appendKey(key []byte, name string) []byte {
 	from := 0
 	for start, end := range numbersIn(name) {
@@ -71,8 +71,8 @@ func newShape(name string) *shape {
 	return s
 }
 
-// numbersIn yields where the numbers of a name start and end. Digits in brackets belong to an address,
-// and numbers of more than maxDigits digits are text.
+// numbersIn yields where the numbers of a name start and end. Digits in brackets belong to an
+// address, and numbers of more than maxDigits digits are text.
 func numbersIn(name string) iter.Seq2[int, int] {
 	return func(yield func(start, end int) bool) {
 		axes := 0

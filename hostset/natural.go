@@ -15,8 +15,8 @@ func inOrder(names []string) []string {
 	return slices.Compact(names)
 }
 
-// compareNatural compares numbers within names by value and everything else by bytes. If names differ
-// only in leading zeros, the shorter is less, so only equal names compare as equal.
+// compareNatural compares numbers within names by value and everything else by bytes. If names
+// differ only in leading zeros, the shorter is less, so only equal names compare as equal.
 func compareNatural(a, b string) int {
 	i := commonPrefix(a, b)
 	// Go back to the start of a number whose first digits are equal, to compare it as a whole.

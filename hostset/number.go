@@ -26,14 +26,15 @@ func compareNumbers(a, b number) int {
 	return cmp.Or(cmp.Compare(a.value, b.value), cmp.Compare(a.digits, b.digits))
 }
 
-// appendRanges appends numbers, which must be in order, as the contents of a bracket: "1-3,7,09-10".
-// A range of padded numbers does not continue with a wider number: [Parse] would read [08-100] as
-// 08 to 100, but other programs would not.
+// appendRanges appends numbers, which must be in order, as the contents of a bracket:
+// "1-3,7,09-10". A range of padded numbers does not continue with a wider number: [Parse] would
+// read [08-100] as 08 to 100, but other programs would not.
 func appendRanges(dst []byte, numbers []number) []byte {
 	type run struct{ first, last number }
 	var runs []run
 	var latest [maxDigits + 1]int // by the digits of the last number: 1 + index in runs
-	// extend adds n to the latest run whose last number has that many digits, if it continues the run.
+	// extend adds n to the latest run whose last number has that many digits, if it continues the
+	// run.
 	extend := func(n number, digits int) bool {
 		i := latest[digits] - 1
 		if i < 0 || runs[i].last.value+1 != n.value {

@@ -23,9 +23,9 @@ const (
 	maxWork = 20_000_000
 )
 
-// Groups returns the expression of the group "@name". The name "*" means all known hosts, from which
-// wildcards choose, too; a Groups that does not know them returns an error for "*". A name may contain
-// colons, as in "source:name" and "source:*".
+// Groups returns the expression of the group "@name". The name "*" means all known hosts, from
+// which wildcards choose, too; a Groups that does not know them returns an error for "*". A name
+// may contain colons, as in "source:name" and "source:*".
 //
 // [Parse] calls Groups on its own goroutine, once for each mention of a group and once for all
 // wildcards. It wraps the error in a [*ParseError].
@@ -44,9 +44,9 @@ type Groups func(name string) (expr string, err error)
 //	web*, rack[1-3]?   the known hosts that match, possibly none: "*" matches any
 //	                   text, "?" one character
 //
-// Operators are applied from left to right, without precedence. The expression of a group is evaluated
-// on its own, as if in parentheses, and may contain groups. Extra commas are ignored. The empty
-// expression is the empty set.
+// Operators are applied from left to right, without precedence. The expression of a group is
+// evaluated on its own, as if in parentheses, and may contain groups. Extra commas are ignored.
+// The empty expression is the empty set.
 //
 // If groups is nil, groups and wildcards are errors.
 //
@@ -147,8 +147,8 @@ func (p *parser) fail(at int, format string, args ...any) error {
 	return &ParseError{Expr: p.expr, Offset: at, Reason: fmt.Sprintf(format, args...)}
 }
 
-// A chain applies operators from left to right. It collects the operands of consecutive unions, or of
-// consecutive differences, so that a long list of names is sorted only once.
+// A chain applies operators from left to right. It collects the operands of consecutive unions, or
+// of consecutive differences, so that a long list of names is sorted only once.
 type chain struct {
 	left  []string // in order
 	op    byte     // to be applied to left and right

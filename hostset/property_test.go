@@ -50,9 +50,9 @@ func (m model) check(t *rapid.T, s Set) {
 	}
 }
 
-// The generators use few texts and numbers, so that names repeat and ranges touch. A generator stores
-// its own name without a lock when it is first used, so tests that share generators must not run in
-// parallel.
+// The generators use few texts and numbers, so that names repeat and ranges touch. A generator
+// stores its own name without a lock when it is first used, so tests that share generators must
+// not run in parallel.
 var (
 	genDigits = rapid.StringMatching(`0{0,2}([0-9]|9[89]|10[0-2])`)
 	genName   = rapid.Custom(func(t *rapid.T) string {

@@ -2,8 +2,8 @@ package hostset
 
 import "strings"
 
-// maxDigits is the number of digits of the longest number in a range. The sum of two such numbers fits
-// in a uint64.
+// maxDigits is the number of digits of the longest number in a range. The sum of two such numbers
+// fits in a uint64.
 const maxDigits = 18
 
 // A pattern is a name split into texts and ranges: "rack[1-3]n[0-9]" has four pieces.

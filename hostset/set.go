@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// Set is a set of host names in natural order. It is immutable and may be used by multiple goroutines
-// at once. The zero value is the empty set.
+// Set is a set of host names in natural order. It is immutable and may be used by multiple
+// goroutines at once. The zero value is the empty set.
 type Set struct {
 	names []string // in natural order, each once
 }
 
-// Of returns the set of the given names. It does not parse them and has no limits: any text is a name,
-// even one that no expression can denote. Duplicates and empty names are left out.
+// Of returns the set of the given names. It does not parse them and has no limits: any text is a
+// name, even one that no expression can denote. Duplicates and empty names are left out.
 func Of(names ...string) Set {
 	kept := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "" })
 	return Set{inOrder(kept)}
@@ -34,7 +34,8 @@ func (s Set) Contains(name string) bool {
 	return found
 }
 
-// Index returns the position of name in the order of the set, from 0, or -1 if name is not in the set.
+// Index returns the position of name in the order of the set, from 0, or -1 if name is not in the
+// set.
 func (s Set) Index(name string) int {
 	if i, found := slices.BinarySearchFunc(s.names, name, compareNatural); found {
 		return i
@@ -42,16 +43,16 @@ func (s Set) Index(name string) int {
 	return -1
 }
 
-// First returns the first n names, or all names if there are fewer. If n is less than 1, it returns the
-// empty set.
+// First returns the first n names, or all names if there are fewer. If n is less than 1, it
+// returns the empty set.
 func (s Set) First(n int) Set {
 	n = min(max(n, 0), len(s.names))
 	return Set{s.names[:n:n]}
 }
 
 // Pick returns n names chosen at random, or all names if there are fewer. If n is less than 1, it
-// returns the empty set. All subsets of n names are equally likely. The same state of random yields the
-// same names. random is not used concurrently.
+// returns the empty set. All subsets of n names are equally likely. The same state of random
+// yields the same names. random is not used concurrently.
 func (s Set) Pick(n int, random *rand.Rand) Set {
 	n = min(max(n, 0), len(s.names))
 	picked := make([]string, 0, n)
@@ -78,9 +79,9 @@ func (s Set) SymmetricDifference(t Set) Set {
 	return Set{merge(s.names, t.names, onlyLeft|onlyRight)}
 }
 
-// Split cuts the set, in its order, into n sets. Their sizes differ by at most one, and the larger sets
-// come first. No set is empty: if there are fewer than n names, there are fewer sets. If n is less than
-// 1, Split returns nil.
+// Split cuts the set, in its order, into n sets. Their sizes differ by at most one, and the larger
+// sets come first. No set is empty: if there are fewer than n names, there are fewer sets. If n is
+// less than 1, Split returns nil.
 func (s Set) Split(n int) []Set {
 	n = min(n, len(s.names))
 	if n < 1 {
@@ -99,13 +100,15 @@ func (s Set) Split(n int) []Set {
 	return parts
 }
 
-// String returns a short expression for the set, such as "web[01-20],db1". Names that differ only in
-// their first eight numbers are combined into ranges without steps. The expression is the shortest
-// possible if the names differ in one number; for more, finding the shortest would take too long.
+// String returns a short expression for the set, such as "web[01-20],db1". Names that differ only
+// in their first eight numbers are combined into ranges without steps. The expression is the
+// shortest possible if the names differ in one number; for more, finding the shortest would take
+// too long.
 //
-// [Parse] returns an equal set for the expression of every set that Parse has returned, and of every
-// set from [Of] that is within the limits of Parse and whose names Parse reads as single names. Other
-// names, such as "a,b" or "web[1-2]", are not quoted: Parse reads them as something else, or not at all.
+// [Parse] returns an equal set for the expression of every set that Parse has returned, and of
+// every set from [Of] that is within the limits of Parse and whose names Parse reads as single
+// names. Other names, such as "a,b" or "web[1-2]", are not quoted: Parse reads them as something
+// else, or not at all.
 func (s Set) String() string { return fold(s.names) }
 
 // sides says which names merge keeps.

@@ -68,8 +68,8 @@ func (t *table) merge(axis int) {
 	t.cells = cells
 }
 
-// groups returns the indexes of rows that are equal on all other axes, in the order of the first row of
-// each group.
+// groups returns the indexes of rows that are equal on all other axes, in the order of the first
+// row of each group.
 func (t *table) groups(axis int) [][]int32 {
 	groupOf := make([]int32, t.rows())
 	var sizes []int

@@ -26,7 +26,8 @@ func (p *parser) term() ([]string, error) {
 	return p.matching(names, start)
 }
 
-// group reads the name of a group, whose "@" is at start. Like the name of a host, it may have ranges.
+// group reads the name of a group, whose "@" is at start. Like the name of a host, it may have
+// ranges.
 func (p *parser) group(start int) ([]string, error) {
 	pat, err := p.pattern(-1)
 	if err != nil {
@@ -98,9 +99,9 @@ func (p *parser) spend(work, at int) error {
 	return nil
 }
 
-// pattern reads a name, with or without ranges. A bracket that contains colons is an IPv6 address if it
-// stands at offset host or after a later "@": the host part starts there, since ssh ends the user at
-// the last "@".
+// pattern reads a name, with or without ranges. A bracket that contains colons is an IPv6 address
+// if it stands at offset host or after a later "@": the host part starts there, since ssh ends the
+// user at the last "@".
 func (p *parser) pattern(host int) (pattern, error) {
 	var pat pattern
 	text := p.pos // the start of the text that is not in pat yet

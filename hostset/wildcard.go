@@ -42,8 +42,8 @@ func (p *parser) matching(globs []string, start int) ([]string, error) {
 	return names, p.spend(len(p.known), start)
 }
 
-// match reports whether a name matches a glob. If a later part does not match, only the last "*" takes
-// one more character, so the time is at most proportional to the product of the lengths.
+// match reports whether a name matches a glob. If a later part does not match, only the last "*"
+// takes one more character, so the time is at most proportional to the product of the lengths.
 func match(glob, name string) bool {
 	afterStar, taken := "", "" // the rest of glob after the last "*", and of name where its match began
 	starred := false

@@ -13,8 +13,8 @@ var (
 	rangeOnly   = lazyRegexp(`^[-0-9,/]+$`)
 )
 
-// looksLikeINI reports whether the contents of a file are in Ansible's INI form, if its name does not
-// say so. A line such as "[1-3]" or "[::1]" is a host.
+// looksLikeINI reports whether the contents of a file are in Ansible's INI form, if its name does
+// not say so. A line such as "[1-3]" or "[::1]" is a host.
 func looksLikeINI(text string) bool {
 	for line := range strings.SplitSeq(text, "\n") {
 		line = strings.TrimSpace(line)

@@ -15,8 +15,9 @@ var (
 	hostLabel     = lazyRegexp(`^[\p{L}\p{N}_]([\p{L}\p{N}_-]*[\p{L}\p{N}])?$`)
 )
 
-// expandPattern returns the names of a host pattern of Ansible, such as "web[01:20:2]:2222", and its
-// port as a variable, nil if there is none. As in Ansible, only what looks like a host can have a port.
+// expandPattern returns the names of a host pattern of Ansible, such as "web[01:20:2]:2222", and
+// its port as a variable, nil if there is none. As in Ansible, only what looks like a host can
+// have a port.
 func expandPattern(pattern string) (names []string, port any, err error) {
 	name, digits := pattern, ""
 	if m := bracketedPort().FindStringSubmatch(pattern); m != nil {
@@ -92,8 +93,8 @@ func expandRanges(pattern string) ([]string, error) {
 	}
 }
 
-// rangeTexts returns the elements of a range "first:last" or "first:last:step" of numbers or letters.
-// Capital letters come after small ones.
+// rangeTexts returns the elements of a range "first:last" or "first:last:step" of numbers or
+// letters. Capital letters come after small ones.
 func rangeTexts(inside string) ([]string, error) {
 	parts := strings.Split(inside, ":")
 	if len(parts) != 2 && len(parts) != 3 {

@@ -197,8 +197,8 @@ func unpack(t *testing.T, archive *txtar.Archive) string {
 	return folder
 }
 
-// TestLikeAnsible compares our view with Ansible's for the inventories in testdata/ansible. The first
-// line of an archive lists the files to load.
+// TestLikeAnsible compares our view with Ansible's for the inventories in testdata/ansible. The
+// first line of an archive lists the files to load.
 func TestLikeAnsible(t *testing.T) {
 	t.Parallel()
 	archives, err := filepath.Glob("testdata/ansible/*.txtar")

@@ -44,8 +44,8 @@ type yamlTree struct {
 	*yamlReader
 }
 
-// isClusterShell reports whether the file contains groups of ClusterShell: a group with contents that
-// no group of Ansible has.
+// isClusterShell reports whether the file contains groups of ClusterShell: a group with contents
+// that no group of Ansible has.
 func (y *yamlTree) isClusterShell(top []entry) bool {
 	for _, e := range top {
 		if e.value.Kind != yaml.MappingNode {
@@ -92,8 +92,8 @@ func (y *yamlTree) group(e entry, depth int) error {
 	return nil
 }
 
-// part returns the entries of the hosts, vars or children of a group. A single entry may be written as
-// text instead of a dictionary.
+// part returns the entries of the hosts, vars or children of a group. A single entry may be
+// written as text instead of a dictionary.
 func (y *yamlTree) part(grp *group, part entry, depth int) ([]entry, error) {
 	switch part.key {
 	case "hosts", "vars", "children":

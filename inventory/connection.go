@@ -8,8 +8,8 @@ import (
 	"fleetssh"
 )
 
-// The Ansible variables that say how to log in. If several names of a setting are set, the first wins,
-// as in Ansible's ssh plugin.
+// The Ansible variables that say how to log in. If several names of a setting are set, the first
+// wins, as in Ansible's ssh plugin.
 var (
 	addressVars    = []string{"ansible_host", "ansible_ssh_host"}
 	portVars       = []string{"ansible_port", "ansible_ssh_port"}
@@ -144,8 +144,8 @@ func (l *varApplier) timeout(value string) error {
 	return nil
 }
 
-// checking sets whether host keys are checked. Without checking, unknown keys are accepted, but changed
-// keys are still refused.
+// checking sets whether host keys are checked. Without checking, unknown keys are accepted, but
+// changed keys are still refused.
 func (l *varApplier) checking(value string) error {
 	on, err := boolOf(value)
 	if err == nil && !on {
@@ -154,8 +154,8 @@ func (l *varApplier) checking(value string) error {
 	return err
 }
 
-// arguments applies arguments of ssh. Options that have no effect are errors, except those that concern
-// only speed and messages.
+// arguments applies arguments of ssh. Options that have no effect are errors, except those that
+// concern only speed and messages.
 func (l *varApplier) arguments(value string) error {
 	args, err := words(value)
 	if err != nil {
@@ -200,8 +200,8 @@ func (l *varApplier) arguments(value string) error {
 	return nil
 }
 
-// plainLetters are the options of ssh without a value that are supported, or that concern only speed,
-// messages, terminals and standard input.
+// plainLetters are the options of ssh without a value that are supported, or that concern only
+// speed, messages, terminals and standard input.
 const plainLetters = "46AaCKknqTtvx"
 
 func (l *varApplier) flag(arg string) {
@@ -265,8 +265,8 @@ func ownOption(key string) bool {
 	return false
 }
 
-// trust sets the host key policy from the options of ssh. Hosts with the same options share a policy.
-// "no" means accept-new: changed keys are refused.
+// trust sets the host key policy from the options of ssh. Hosts with the same options share a
+// policy. "no" means accept-new: changed keys are refused.
 func (l *varApplier) trust() error {
 	if l.strict == "" && l.known == "" {
 		return nil

@@ -183,8 +183,8 @@ func TestConnectionErrors(t *testing.T) {
 	}
 }
 
-// Hosts behind the same hop share one HostConfig for it, so that a client makes one connection to it.
-// The hop does not get the secrets of the hosts.
+// Hosts behind the same hop share one HostConfig for it, so that a client makes one connection to
+// it. The hop does not get the secrets of the hosts.
 func TestHopsAreShared(t *testing.T) {
 	t.Parallel()
 	base := fleetssh.HostConfig{ForwardAgent: true, ControlPath: "/c", Auth: fleetssh.Auth{Password: "pw", GSSAPI: &fleetssh.GSSAPI{Delegate: true}}}
@@ -220,7 +220,8 @@ func TestErrorsShowNoSecret(t *testing.T) {
 	}
 }
 
-// Options about host keys and proxy commands are applied; hosts with the same options share a policy.
+// Options about host keys and proxy commands are applied; hosts with the same options share a
+// policy.
 func TestTrust(t *testing.T) {
 	t.Parallel()
 	inv := mustLoad(t, "-- hosts --\n[all]\na\nb\nc ansible_ssh_common_args='-o ProxyCommand=\"nc %h %p\"'\n[all:vars]\n"+

@@ -12,7 +12,8 @@ type ParseError struct {
 	// Path is the file or folder.
 	Path string
 
-	// Line is the number of the line, from 1. Zero means that the error concerns no line in particular.
+	// Line is the number of the line, from 1. Zero means that the error concerns no line in
+	// particular.
 	Line int
 
 	Reason string
@@ -29,8 +30,8 @@ func (e *ParseError) Error() string {
 	return printable("inventory " + place + ": " + e.Reason)
 }
 
-// Unwrap returns the cause, such as an error of the operating system or a [*hostset.ParseError], or nil
-// if there is none.
+// Unwrap returns the cause, such as an error of the operating system or a [*hostset.ParseError],
+// or nil if there is none.
 func (e *ParseError) Unwrap() error { return e.err }
 
 // An UnknownError says that hosts or a group are not in the inventory.
@@ -83,8 +84,8 @@ func (e *SettingError) Error() string {
 // Unwrap returns the cause, such as an error of the operating system, or nil if there is none.
 func (e *SettingError) Unwrap() error { return e.err }
 
-// printable replaces characters that could control a terminal: names and reasons come from files and
-// programs.
+// printable replaces characters that could control a terminal: names and reasons come from files
+// and programs.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -94,8 +95,8 @@ func printable(s string) string {
 	}, s)
 }
 
-// shown quotes text in the place of a name for an error, up to the character after which it could be
-// the value of a setting: that may be a secret.
+// shown quotes text in the place of a name for an error, up to the character after which it could
+// be the value of a setting: that may be a secret.
 func shown(text string) string {
 	ends := "=: \t"
 	if strings.Contains(text, "[") {

@@ -26,8 +26,8 @@ func Example_fleet() {
 	defer stop()
 	ctx := context.Background()
 
-	// The settings for all hosts. A real program often leaves it empty: keys come from ssh_config, from
-	// the SSH agent, or from ~/.ssh.
+	// The settings for all hosts. A real program often leaves it empty: keys come from ssh_config,
+	// from the SSH agent, or from ~/.ssh.
 	base := fleetssh.HostConfig{Auth: fleetssh.Auth{Signers: []ssh.Signer{fleettest.ClientKey()}}}
 	inv, err := inventory.Load(filepath.Join(folder, "hosts.yml"), base)
 	if err != nil {
@@ -64,8 +64,8 @@ func Example_fleet() {
 	// admin@web3: web3
 }
 
-// simulate starts three hosts inside the process, and writes an inventory and an ssh_config for them
-// into a folder.
+// simulate starts three hosts inside the process, and writes an inventory and an ssh_config for
+// them into a folder.
 func simulate() (folder string, stop func()) {
 	fleet, err := simfleet.StartFleet(3, 0, func(i int, h *simfleet.Host) {
 		h.Name = fmt.Sprintf("web%d", i+1)

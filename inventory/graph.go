@@ -139,8 +139,8 @@ func (g *graph) setHostVar(h *host, name string, value any) error {
 	return g.countLink()
 }
 
-// addHostWithVars adds a host to a group. The port in its pattern becomes a variable, as for Ansible
-// only where the host appears first.
+// addHostWithVars adds a host to a group. The port in its pattern becomes a variable, as for
+// Ansible only where the host appears first.
 func (g *graph) addHostWithVars(grp *group, name string, port any, vars map[string]any) error {
 	isNew := g.hosts[name] == nil
 	h, err := g.host(name)
@@ -174,8 +174,8 @@ func (g *graph) setGroupVar(grp *group, name string, value any) error {
 	return err
 }
 
-// complete completes the graph when everything has been read: it puts each group below "all", and each
-// host into at least one group. It fails if a group contains itself.
+// complete completes the graph when everything has been read: it puts each group below "all", and
+// each host into at least one group. It fails if a group contains itself.
 func (g *graph) complete() error {
 	all, ungrouped := g.groups[allGroup], g.groups[ungroupedGroup]
 	for _, grp := range g.groups {
@@ -227,8 +227,8 @@ func (g *graph) setDepths() error {
 	return nil
 }
 
-// findCycle returns the name of a group in a cycle. A group with a parent without a depth is in a cycle
-// or below one, so following such parents leads into a cycle.
+// findCycle returns the name of a group in a cycle. A group with a parent without a depth is in a
+// cycle or below one, so following such parents leads into a cycle.
 func (g *graph) findCycle(missing map[*group]int) string {
 	var at *group
 	for _, name := range slices.Sorted(maps.Keys(g.groups)) {
@@ -261,8 +261,8 @@ func (g *graph) members(grp *group) hostset.Set {
 	return hostset.Of(names...)
 }
 
-// groupsOf returns the groups that contain a host, in the order of precedence: variables of the last
-// group win.
+// groupsOf returns the groups that contain a host, in the order of precedence: variables of the
+// last group win.
 func (g *graph) groupsOf(h *host) []*group {
 	groups := reachable(slices.Collect(maps.Values(h.groups)), func(grp *group) map[string]*group { return grp.parents })
 	slices.SortFunc(groups, func(a, b *group) int {

@@ -133,8 +133,8 @@ func (r *reader) extraFile(path, ending, folder string) error {
 	return nil
 }
 
-// sections splits a file into sections, as Python's configparser does: keys end with "=" or ":", and
-// values continue on indented lines.
+// sections splits a file into sections, as Python's configparser does: keys end with "=" or ":",
+// and values continue on indented lines.
 func (r *reader) sections() ([]confSection, error) {
 	var sections []confSection
 	seen := make(map[string]bool)

@@ -13,14 +13,15 @@ import (
 	"fleetssh/hostset"
 )
 
-// ParseHosts reads a list of hosts from r: one [user@]host[:port] on each line, followed by settings.
+// ParseHosts reads a list of hosts from r: one [user@]host[:port] on each line, followed by
+// settings.
 //
 //	web[01-20].example.com              # a comment
 //	admin@db1:2222  key=~/.ssh/db  jump=gate.example.com
 //	10.0.0.7        alias=router  password-file=router.pw
 //
-// A host set may be given instead of a host; the settings then apply to all its hosts. These are the
-// settings:
+// A host set may be given instead of a host; the settings then apply to all its hosts. These are
+// the settings:
 //
 //	user=NAME port=N           like user and port in the host
 //	address=NAME               the address to connect to, instead of the host
@@ -29,15 +30,16 @@ import (
 //	password-file=FILE         a file whose first line is the password
 //	jump=HOP[,HOP…]            [user@]host[:port] of the hops, or none
 //
-// Relative file names are relative to the folder of path. path is also the name in errors. "#" begins
-// a comment. Quotes or a backslash protect white space; a backslash before a letter is an ordinary
-// character, as in DOMAIN\user.
+// Relative file names are relative to the folder of path. path is also the name in errors. "#"
+// begins a comment. Quotes or a backslash protect white space; a backslash before a letter is an
+// ordinary character, as in DOMAIN\user.
 //
-// The name of a host is its alias, or the host without user and port. Hosts that would have the same
-// name include user and port in it. If a host is listed twice, the settings of the later line win.
+// The name of a host is its alias, or the host without user and port. Hosts that would have the
+// same name include user and port in it. If a host is listed twice, the settings of the later line
+// win.
 //
-// Settings that are not given come from base. The list may have up to 64 MiB and 1,000,000 hosts. The
-// error is a [*ParseError].
+// Settings that are not given come from base. The list may have up to 64 MiB and 1,000,000 hosts.
+// The error is a [*ParseError].
 func ParseHosts(r io.Reader, path string, base fleetssh.HostConfig) (*Inventory, error) {
 	data, err := readAll(r, path)
 	if err != nil {
@@ -285,8 +287,9 @@ func (s *settings) path(name string) string {
 	return filepath.Join(s.folder, name)
 }
 
-// useKey replaces all keys by a key file, as ssh's IdentityFile does. The key is offered, not required:
-// an unusable key file is not an error of the inventory, and keys of the SSH agent may be used instead.
+// useKey replaces all keys by a key file, as ssh's IdentityFile does. The key is offered, not
+// required: an unusable key file is not an error of the inventory, and keys of the SSH agent may
+// be used instead.
 func useKey(auth *fleetssh.Auth, file string) {
 	auth.KeyFile, auth.CertFile = "", ""
 	auth.KeyData, auth.CertData, auth.Signers = nil, nil, nil

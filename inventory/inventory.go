@@ -12,9 +12,10 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// Inventory is a set of hosts with groups and settings. It comes from [Load], [ParseHosts] or [Merge];
-// the zero value must not be used. An Inventory is immutable, and its methods may be called by multiple
-// goroutines at once. They may run upcalls of ClusterShell, which take up to 30 seconds each.
+// Inventory is a set of hosts with groups and settings. It comes from [Load], [ParseHosts] or
+// [Merge]; the zero value must not be used. An Inventory is immutable, and its methods may be
+// called by multiple goroutines at once. They may run upcalls of ClusterShell, which take up to 30
+// seconds each.
 type Inventory struct {
 	path    string // for error messages
 	base    fleetssh.HostConfig
@@ -43,10 +44,11 @@ func newInventory(path string, base fleetssh.HostConfig) *Inventory {
 	}
 }
 
-// Merge returns an inventory with the hosts and groups of several inventories, as if they were files of
-// one folder: groups with the same name become one group, and later settings win. The base and the
-// default source of groups are those of first. Merge reads group_vars and host_vars again, since they
-// may concern hosts and groups of other inventories. The error is a [*ParseError].
+// Merge returns an inventory with the hosts and groups of several inventories, as if they were
+// files of one folder: groups with the same name become one group, and later settings win. The
+// base and the default source of groups are those of first. Merge reads group_vars and host_vars
+// again, since they may concern hosts and groups of other inventories. The error is a
+// [*ParseError].
 func Merge(first *Inventory, more ...*Inventory) (*Inventory, error) {
 	all := append([]*Inventory{first}, more...)
 	var paths []string
@@ -84,9 +86,9 @@ func (inv *Inventory) finish() error {
 	return inv.readVarFiles()
 }
 
-// Names returns the names of all hosts in natural order (see package hostset). It includes the hosts of
-// the default source of groups if the source has an upcall "all" or "list". The error is a [*ParseError]
-// if an upcall fails.
+// Names returns the names of all hosts in natural order (see package hostset). It includes the
+// hosts of the default source of groups if the source has an upcall "all" or "list". The error is
+// a [*ParseError] if an upcall fails.
 func (inv *Inventory) Names() ([]string, error) {
 	set, err := inv.all()
 	return set.Names(), err
@@ -119,8 +121,8 @@ func (inv *Inventory) all() (hostset.Set, error) {
 
 // GroupNames returns the names of all groups in natural order. Groups of a source that is not the
 // default source are named "source:group". Sources without an upcall "list" are left out, as are
-// sources whose upcall fails. For the first of the latter the error is a [*ParseError]; the other names
-// are returned all the same.
+// sources whose upcall fails. For the first of the latter the error is a [*ParseError]; the other
+// names are returned all the same.
 func (inv *Inventory) GroupNames() ([]string, error) {
 	names := slices.Collect(maps.Keys(inv.graph.groups))
 	var failed error
@@ -141,8 +143,8 @@ func (inv *Inventory) GroupNames() ([]string, error) {
 
 // Groups returns the expression of a group. It is a [hostset.Groups], for [hostset.Parse]. name is
 // "group" or, for ClusterShell, "source:group"; "*" and "all" are all hosts. Groups in files take
-// precedence over groups of sources. The error is an [*UnknownError] if there is no such group, or a
-// [*ParseError] if an upcall fails.
+// precedence over groups of sources. The error is an [*UnknownError] if there is no such group, or
+// a [*ParseError] if an upcall fails.
 func (inv *Inventory) Groups(name string) (expr string, err error) {
 	if name == "*" || name == allGroup {
 		set, err := inv.all()
@@ -190,9 +192,10 @@ func (inv *Inventory) unknownGroup(name string) error {
 	return &UnknownError{Kind: "group", Names: []string{name}, Near: nearest(name, known)}
 }
 
-// GroupsOf returns the names of the groups that contain a host, directly or through other groups, in
-// natural order and in the form of [Inventory.GroupNames]. Sources without an upcall "reverse" are left
-// out. GroupsOf returns no groups for an unknown host. The error is a [*ParseError] if an upcall fails.
+// GroupsOf returns the names of the groups that contain a host, directly or through other groups,
+// in natural order and in the form of [Inventory.GroupNames]. Sources without an upcall "reverse"
+// are left out. GroupsOf returns no groups for an unknown host. The error is a [*ParseError] if an
+// upcall fails.
 func (inv *Inventory) GroupsOf(name string) ([]string, error) {
 	var names []string
 	if h := inv.graph.hosts[name]; h != nil {
@@ -218,14 +221,14 @@ func (inv *Inventory) GroupsOf(name string) ([]string, error) {
 	return hostset.Of(names...).Names(), nil
 }
 
-// Select returns the hosts that expr denotes, in natural order, each with its settings. [hostset.Parse]
-// describes expr; groups and wildcards refer to the inventory. If the name of a host differs from its
-// address, the name becomes the Alias. In "user@host:port", user and port take precedence over the
-// inventory.
+// Select returns the hosts that expr denotes, in natural order, each with its settings.
+// [hostset.Parse] describes expr; groups and wildcards refer to the inventory. If the name of a
+// host differs from its address, the name becomes the Alias. In "user@host:port", user and port
+// take precedence over the inventory.
 //
-// The error is a [*hostset.ParseError], an [*UnknownError] for hosts that are not in the inventory, a
-// [*SettingError] for a host with unusable settings, or a [*ParseError] if an upcall fails. If the
-// default source of groups cannot list all hosts, any host name is accepted.
+// The error is a [*hostset.ParseError], an [*UnknownError] for hosts that are not in the
+// inventory, a [*SettingError] for a host with unusable settings, or a [*ParseError] if an upcall
+// fails. If the default source of groups cannot list all hosts, any host name is accepted.
 func (inv *Inventory) Select(expr string) ([]fleetssh.HostConfig, error) {
 	set, err := hostset.Parse(expr, inv.Groups)
 	if err != nil {
@@ -321,8 +324,9 @@ func (inv *Inventory) config(name string) (fleetssh.HostConfig, error) {
 	return config, err
 }
 
-// vars returns the variables of a host. Those of the host take precedence over those of its groups. On
-// each of these levels, files in group_vars and host_vars take precedence over the inventory itself.
+// vars returns the variables of a host. Those of the host take precedence over those of its
+// groups. On each of these levels, files in group_vars and host_vars take precedence over the
+// inventory itself.
 func (inv *Inventory) vars(h *host) map[string]any {
 	key := strings.Join(slices.Sorted(maps.Keys(h.groups)), "\n")
 	inv.mu.Lock()

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// literal returns the value of a Python literal, as in Ansible's INI files: True, 12, 'text', [1, 2],
-// {'a': 1}. As in Ansible, everything else is text.
+// literal returns the value of a Python literal, as in Ansible's INI files: True, 12, 'text', [1,
+// 2], {'a': 1}. As in Ansible, everything else is text.
 func literal(text string) any {
 	p := &literalParser{rest: strings.TrimLeft(text, " \t")}
 	if value, ok := p.values(); ok && p.rest == "" {

@@ -16,8 +16,8 @@ import (
 // maxFile bounds the size of a file, and the output of an executable.
 const maxFile = 64 << 20
 
-// Load reads the inventory at path. Settings that the inventory does not give come from base. The first
-// line of this table that fits determines the format:
+// Load reads the inventory at path. Settings that the inventory does not give come from base. The
+// first line of this table that fits determines the format:
 //
 //	a folder                         all files in it, in order, as in Ansible
 //	executable, and begins with      run with --list, as in Ansible
@@ -32,9 +32,9 @@ const maxFile = 64 << 20
 // .orig, .pyc, .pyo, .retry, .rpm, .rst, .swp or .txt. Ansible skips them, too: some of them are
 // settings of inventory scripts.
 //
-// A file may have up to 64 MiB, an inventory up to 1,000,000 hosts and 100,000 groups. An executable
-// must finish within two minutes. Upcalls of ClusterShell are run when their answers are needed, and
-// must finish within 30 seconds each. The error is a [*ParseError].
+// A file may have up to 64 MiB, an inventory up to 1,000,000 hosts and 100,000 groups. An
+// executable must finish within two minutes. Upcalls of ClusterShell are run when their answers
+// are needed, and must finish within 30 seconds each. The error is a [*ParseError].
 func Load(path string, base fleetssh.HostConfig) (*Inventory, error) {
 	inv := newInventory(path, base)
 	if err := inv.load(path, 0); err != nil {

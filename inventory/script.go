@@ -27,8 +27,8 @@ type scriptReader struct {
 	hosts map[string]*host // in the answer to --list
 }
 
-// script adds the answers of an executable to --list and, if that answer has no variables of hosts, to
-// --host for each host.
+// script adds the answers of an executable to --list and, if that answer has no variables of
+// hosts, to --host for each host.
 func (r *reader) script() error {
 	s := &scriptReader{r, make(map[string]*host)}
 	return s.ask()
@@ -200,7 +200,8 @@ func run(ctx context.Context, cmd *exec.Cmd) ([]byte, error) {
 	return stdout.buf.Bytes(), nil
 }
 
-// A bounded buffer holds the first left bytes. Further bytes are an error, or dropped if cuts is set.
+// A bounded buffer holds the first left bytes. Further bytes are an error, or dropped if cuts is
+// set.
 type bounded struct {
 	buf  bytes.Buffer
 	left int

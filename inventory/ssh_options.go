@@ -8,12 +8,12 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// optionsKey is the key of a configuration of ssh. Hosts with the same file and options share it, with
-// its hops and policies.
+// optionsKey is the key of a configuration of ssh. Hosts with the same file and options share it,
+// with its hops and policies.
 type optionsKey struct{ file, options string }
 
-// configure applies the arguments of ssh that option does not handle, as ssh reads them: settings that
-// are set already win.
+// configure applies the arguments of ssh that option does not handle, as ssh reads them: settings
+// that are set already win.
 func (l *varApplier) configure() error {
 	if l.file == "" && len(l.options) == 0 {
 		return nil
@@ -107,8 +107,9 @@ func (inv *Inventory) arguments(name string) (l *varApplier, ok bool) {
 	return l, true
 }
 
-// BecomePassword returns the password of a host for sudo (ansible_become_password and its older names),
-// empty if the inventory has none. The error is a [*SettingError] if it is encrypted or a template.
+// BecomePassword returns the password of a host for sudo (ansible_become_password and its older
+// names), empty if the inventory has none. The error is a [*SettingError] if it is encrypted or a
+// template.
 func (inv *Inventory) BecomePassword(name string) (string, error) {
 	h := inv.graph.hosts[name]
 	if h == nil || h.line != nil {

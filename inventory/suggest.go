@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// nearest returns up to three of the known names that are most similar to name. It returns none if no
-// name is similar enough.
+// nearest returns up to three of the known names that are most similar to name. It returns none if
+// no name is similar enough.
 func nearest(name string, known []string) []string {
 	const shown, longest = 3, 100
 	type candidate struct {
@@ -36,8 +36,8 @@ func nearest(name string, known []string) []string {
 	return names
 }
 
-// distance returns the least number of bytes to insert, delete, replace or swap with their neighbour
-// that turns a into b.
+// distance returns the least number of bytes to insert, delete, replace or swap with their
+// neighbour that turns a into b.
 func distance(a, b string) int {
 	rows := [3][]int{make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)}
 	for j := range rows[1] {

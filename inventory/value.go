@@ -71,7 +71,8 @@ func intValue(sign, digits string, base int) (any, bool) {
 	return json.Number(n.String()), true
 }
 
-// floatValue parses a number with a point or an exponent. It refuses numbers that JSON cannot represent.
+// floatValue parses a number with a point or an exponent. It refuses numbers that JSON cannot
+// represent.
 func floatValue(text string) (any, bool) {
 	f, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64)
 	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {

@@ -38,7 +38,8 @@ func (inv *Inventory) readVarFiles() error {
 	return nil
 }
 
-// varEndings are the endings of files with variables. Only the first existing file or folder is read.
+// varEndings are the endings of files with variables. Only the first existing file or folder is
+// read.
 var varEndings = []string{"", ".yml", ".yaml", ".json"}
 
 // readVars reads the files of a folder whose names are those of groups or hosts. varsOf returns
@@ -77,8 +78,8 @@ func readVars(folder string, varsOf func(name string) *map[string]any) error {
 	return nil
 }
 
-// readVarFile adds the variables of a file, or of all files in a folder. depth is the number of folders
-// around it.
+// readVarFile adds the variables of a file, or of all files in a folder. depth is the number of
+// folders around it.
 func readVarFile(path string, vars map[string]any, depth int) error {
 	const maxDepth = 16
 	info, err := os.Stat(path)
@@ -107,7 +108,8 @@ func readVarFile(path string, vars map[string]any, depth int) error {
 	return nil
 }
 
-// decodeVars adds the variables of a file. It skips a file that ansible-vault has encrypted as a whole.
+// decodeVars adds the variables of a file. It skips a file that ansible-vault has encrypted as a
+// whole.
 func decodeVars(path string, vars map[string]any) error {
 	data, err := readFile(path)
 	if err != nil || strings.HasPrefix(string(data), sealedFile) {

@@ -6,12 +6,13 @@ import (
 	"unicode/utf8"
 )
 
-// words splits a line as Ansible does. That is almost what a shell does: quotes and backslashes protect
-// characters, but "#" begins a comment even within a word.
+// words splits a line as Ansible does. That is almost what a shell does: quotes and backslashes
+// protect characters, but "#" begins a comment even within a word.
 func words(line string) ([]string, error) { return cutWords(line, func(byte) bool { return true }) }
 
-// hostWords splits a line of a list of hosts as words does, but outside quotes a backslash protects only
-// white space, quotes, "#" and backslashes. Elsewhere it is an ordinary character, as in DOMAIN\user.
+// hostWords splits a line of a list of hosts as words does, but outside quotes a backslash
+// protects only white space, quotes, "#" and backslashes. Elsewhere it is an ordinary character,
+// as in DOMAIN\user.
 func hostWords(line string) ([]string, error) {
 	return cutWords(line, func(next byte) bool { return strings.IndexByte(" \t\"'#\\", next) >= 0 })
 }

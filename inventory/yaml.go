@@ -20,8 +20,8 @@ var (
 	yamlTime  = lazyRegexp(`^[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+$`)
 )
 
-// A yamlReader converts nodes to values. Aliases are expanded wherever they are used, so the number of
-// values is limited.
+// A yamlReader converts nodes to values. Aliases are expanded wherever they are used, so the
+// number of values is limited.
 type yamlReader struct {
 	left int // how many more values may be read
 }
@@ -33,8 +33,8 @@ const (
 
 var errTooMany = errors.New("aliases expand to too many values")
 
-// newYAMLReader returns a reader for a file of size bytes. A value takes at least one byte and is read
-// at most twice, so values beyond 2*size come from aliases.
+// newYAMLReader returns a reader for a file of size bytes. A value takes at least one byte and is
+// read at most twice, so values beyond 2*size come from aliases.
 func newYAMLReader(size int) *yamlReader { return &yamlReader{left: 2*size + maxAliased} }
 
 // decodeYAML returns the only document of a file, nil if the file is empty.
@@ -58,8 +58,8 @@ func decodeYAML(data []byte) (*yaml.Node, error) {
 	return &doc, nil
 }
 
-// yamlError returns an error of the YAML library without the only text of the file that it quotes: the
-// name of an alias, which may be a password without quotes.
+// yamlError returns an error of the YAML library without the only text of the file that it quotes:
+// the name of an alias, which may be a password without quotes.
 func yamlError(err error) error {
 	if strings.Contains(err.Error(), "anchor '") {
 		return errors.New(`an alias has no anchor; a value that begins with "*" needs quotes`)

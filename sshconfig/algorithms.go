@@ -92,8 +92,8 @@ func newSuite(key *keyword, good, weak []string, list func(*fleetssh.Algorithms)
 	return s
 }
 
-// wanted returns the algorithms in a value that fleetssh has, and the names of those that it does not
-// have.
+// wanted returns the algorithms in a value that fleetssh has, and the names of those that it does
+// not have.
 func (s *suite) wanted(value string) (list, missing []string) {
 	all := slices.Concat(s.preferred, s.others)
 	var patterns []string // candidates for patterns, which only key algorithms may be
@@ -113,10 +113,10 @@ func (s *suite) wanted(value string) (list, missing []string) {
 	return list, missing
 }
 
-// assemble applies the value of a keyword to the default list: a leading "+" appends algorithms, "-"
-// removes those that match patterns, "^" puts algorithms at the head, and otherwise the value replaces
-// the list. If all is not nil, names may be patterns for the algorithms in all. See ssh_config(5),
-// "Ciphers".
+// assemble applies the value of a keyword to the default list: a leading "+" appends algorithms,
+// "-" removes those that match patterns, "^" puts algorithms at the head, and otherwise the value
+// replaces the list. If all is not nil, names may be patterns for the algorithms in all. See
+// ssh_config(5), "Ciphers".
 func assemble(value string, preferred, all []string) []string {
 	mode := byte(0)
 	if value != "" && strings.IndexByte("+-^", value[0]) >= 0 {
@@ -190,8 +190,8 @@ func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(name string) bool { return slices.Contains(b, name) })
 }
 
-// orderedByKnown reports whether the types of known keys of a host still come first. In ssh they do if
-// HostKeyAlgorithms only adds to the default list or removes from it.
+// orderedByKnown reports whether the types of known keys of a host still come first. In ssh they
+// do if HostKeyAlgorithms only adds to the default list or removes from it.
 func orderedByKnown(value string) bool {
 	return strings.HasPrefix(value, "+") || strings.HasPrefix(value, "-")
 }

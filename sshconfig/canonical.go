@@ -20,8 +20,8 @@ func (p *pass) canonicalizes() bool {
 	return mode == "yes" || mode == "always"
 }
 
-// setCanonicalDefaults sets the defaults of CanonicalizeHostname and related keywords. The second pass
-// cannot change them.
+// setCanonicalDefaults sets the defaults of CanonicalizeHostname and related keywords. The second
+// pass cannot change them.
 func (p *pass) setCanonicalDefaults() {
 	for _, d := range []struct {
 		key   *keyword
@@ -33,8 +33,8 @@ func (p *pass) setCanonicalDefaults() {
 	}
 }
 
-// canonical returns the canonical name of a host: an address in its usual spelling, or a name in lower
-// case with a domain as CanonicalizeHostname demands.
+// canonical returns the canonical name of a host: an address in its usual spelling, or a name in
+// lower case with a domain as CanonicalizeHostname demands.
 func (p *pass) canonical(host string, proxied bool) (string, error) {
 	if address, ok := numericAddress(host); ok && p.mayUse(address) {
 		return address.String(), nil
@@ -69,8 +69,8 @@ func (p *pass) mayUse(a netip.Addr) bool {
 	return true
 }
 
-// qualify tries the domains of CanonicalDomains. name is the canonical name (CNAME) of the full name,
-// empty if none exists.
+// qualify tries the domains of CanonicalDomains. name is the canonical name (CNAME) of the full
+// name, empty if none exists.
 func (p *pass) qualify(host string) (full, name string, err error) {
 	if name, anchored := strings.CutSuffix(host, "."); anchored {
 		if f, err := p.file.lookup(p.ctx, host); err == nil {
@@ -159,7 +159,8 @@ func (f *File) ask(ctx context.Context, name string) (found, error) {
 	return found{name}, nil
 }
 
-// numericAddress parses an address in any spelling that C libraries accept (inet_aton), such as "127.1".
+// numericAddress parses an address in any spelling that C libraries accept (inet_aton), such as
+// "127.1".
 func numericAddress(s string) (a netip.Addr, ok bool) {
 	if a, err := netip.ParseAddr(s); err == nil {
 		return a, true

@@ -35,8 +35,8 @@ func sshG(t testing.TB, config string, args ...string) (map[string][]string, err
 	return values, nil
 }
 
-// compared are the keywords that are compared with ssh -G, and how to convert its spelling of a value
-// to ours.
+// compared are the keywords that are compared with ssh -G, and how to convert its spelling of a
+// value to ours.
 var compared = map[string]func(ours, ssh []string) (want []string){
 	"addressfamily": same, "batchmode": same, "checkhostip": same, "requiredrsasize": setOnly, "knownhostscommand": notNone, "canonicalizefallbacklocal": same, "canonicalizemaxdots": same,
 	"canonicalizehostname": spelled(map[string]string{"false": "no", "true": "yes"}),

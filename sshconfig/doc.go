@@ -1,5 +1,5 @@
-// Package sshconfig reads the configuration of OpenSSH's client (ssh_config) as ssh reads it, and converts
-// it to configurations of fleetssh.
+// Package sshconfig reads the configuration of OpenSSH's client (ssh_config) as ssh reads it, and
+// converts it to configurations of fleetssh.
 //
 //	config, err := sshconfig.Load() // ~/.ssh/config and /etc/ssh/ssh_config
 //	if err != nil {
@@ -11,17 +11,18 @@
 //	}
 //	client, err := fleetssh.Dial(ctx, host)
 //
-// [Load] reads the files once. [File.Host] returns the [fleetssh.HostConfig] of one host. [File.Resolve]
-// returns all settings of a host and where they come from, like ssh -G. The example "Fleet" of package
-// inventory combines an ssh_config with an inventory.
+// [Load] reads the files once. [File.Host] returns the [fleetssh.HostConfig] of one host.
+// [File.Resolve] returns all settings of a host and where they come from, like ssh -G. The example
+// "Fleet" of package inventory combines an ssh_config with an inventory.
 //
 // # Syntax
 //
-// The package reads all of ssh_config(5) up to OpenSSH 10: quotes and comments, "Key=Value", Host with
-// negation, Match, Include, the second pass of Match final and CanonicalizeHostname, tokens,
-// ${VARIABLES}, and lists of algorithms with "+", "-" and "^". The criteria command and version of Match
-// are never true. The first value of a keyword wins. As in ssh, an unknown keyword is an error unless
-// IgnoreUnknown allows it, and an invalid value is an error even where it does not apply.
+// The package reads all of ssh_config(5) up to OpenSSH 10: quotes and comments, "Key=Value", Host
+// with negation, Match, Include, the second pass of Match final and CanonicalizeHostname, tokens,
+// ${VARIABLES}, and lists of algorithms with "+", "-" and "^". The criteria command and version of
+// Match are never true. The first value of a keyword wins. As in ssh, an unknown keyword is an
+// error unless IgnoreUnknown allows it, and an invalid value is an error even where it does not
+// apply.
 //
 // # Keywords with an effect
 //
@@ -39,8 +40,9 @@
 // RevokedHostKeys, SendEnv, ServerAliveCountMax, ServerAliveInterval, SetEnv,
 // StrictHostKeyChecking, Tag, User and UserKnownHostsFile.
 //
-// A setting that narrows what is trusted or offered is honoured, or else the host is not connected to.
-// The exception is the connection of a master (ControlPath), which ssh has made by its own rules.
+// A setting that narrows what is trusted or offered is honoured, or else the host is not connected
+// to. The exception is the connection of a master (ControlPath), which ssh has made by its own
+// rules.
 //
 // fleetssh differs from ssh in these points:
 //
@@ -60,9 +62,9 @@
 //
 // # Keywords without effect
 //
-// [File.Unsupported] and [Settings.Unsupported] return the lines that matter to ssh and have no effect,
-// and what the differences above leave out, except values that are ssh's default. [Unsupported.Use] says
-// what the lines would affect:
+// [File.Unsupported] and [Settings.Unsupported] return the lines that matter to ssh and have no
+// effect, and what the differences above leave out, except values that are ssh's default.
+// [Unsupported.Use] says what the lines would affect:
 //
 //   - the connection: AddKeysToAgent, ChannelTimeout, Compression, ControlMaster,
 //     GSSAPIKeyExchange, GSSAPIRenewalForcesRekey, GSSAPITrustDns,

@@ -17,8 +17,8 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// effects are lines for each keyword with an effect, together with the lines that they need to have it.
-// Keywords that narrow are in narrowing.
+// effects are lines for each keyword with an effect, together with the lines that they need to
+// have it. Keywords that narrow are in narrowing.
 var effects = map[string]struct{ without, with string }{
 	"BatchMode":                   {with: "BatchMode yes"},
 	"BindAddress":                 {"BindInterface lo", "BindAddress 127.0.0.9"},
@@ -130,8 +130,8 @@ const inManual = `Host Match AddKeysToAgent AddressFamily BatchMode BindAddress 
 	StrictHostKeyChecking SyslogFacility Tag TCPKeepAlive Tunnel TunnelDevice UpdateHostKeys User UserKnownHostsFile
 	VerifyHostKeyDNS VersionAddendum VisualHostKey WarnWeakCrypto XAuthLocation`
 
-// TestManual checks that the table has every keyword of the manual page, and that the package comment
-// says what fleetssh does with it.
+// TestManual checks that the table has every keyword of the manual page, and that the package
+// comment says what fleetssh does with it.
 func TestManual(t *testing.T) {
 	t.Parallel()
 	comment := packageComment(t)

@@ -16,7 +16,8 @@ type Error struct {
 	Keyword string
 }
 
-// ErrLoop is the error for a hop that would be reached through itself. It is wrapped in an [*Error].
+// ErrLoop is the error for a hop that would be reached through itself. It is wrapped in an
+// [*Error].
 var ErrLoop = errors.New("the hop leads to itself")
 
 // Error returns "file:line: what is wrong".

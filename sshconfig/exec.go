@@ -22,8 +22,8 @@ type execs struct {
 	done map[string]func() (bool, error)
 }
 
-// holds returns whether a command exits with 0. It runs each command line once; concurrent callers share
-// the result.
+// holds returns whether a command exits with 0. It runs each command line once; concurrent callers
+// share the result.
 func (e *execs) holds(ctx context.Context, line string) (bool, error) {
 	e.mu.Lock()
 	if e.done == nil {

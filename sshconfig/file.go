@@ -13,23 +13,23 @@ import (
 	"fleetssh"
 )
 
-// A File is a configuration: the contents of one or more files, in the order in which ssh reads them.
-// It comes from [Load]; the zero value must not be used. Its methods may be called by multiple
-// goroutines at once, except [File.Options]. Its fields must be set before the first call of Host, Hop
-// or Resolve.
+// A File is a configuration: the contents of one or more files, in the order in which ssh reads
+// them. It comes from [Load]; the zero value must not be used. Its methods may be called by
+// multiple goroutines at once, except [File.Options]. Its fields must be set before the first call
+// of Host, Hop or Resolve.
 type File struct {
 	// Hops is the base configuration of the hops of ProxyJump, as base is that of a host in
-	// [File.Host]: which keys to offer, which host keys to trust, how long to wait. KeyFile and CertFile
-	// of its Auth are offered in addition to the keys in the files, or to the default keys: see
-	// [fleetssh.Auth.Suggested]. Settings of an individual host are not used: Host, Alias, HostKeyAlias,
-	// Port, User, Proxy, DialContext, ControlPath and ForwardAgent.
+	// [File.Host]: which keys to offer, which host keys to trust, how long to wait. KeyFile and
+	// CertFile of its Auth are offered in addition to the keys in the files, or to the default
+	// keys: see [fleetssh.Auth.Suggested]. Settings of an individual host are not used: Host,
+	// Alias, HostKeyAlias, Port, User, Proxy, DialContext, ControlPath and ForwardAgent.
 	Hops fleetssh.HostConfig
 
 	// Resolver looks up names for CanonicalizeHostname. Nil means [net.DefaultResolver].
 	Resolver Resolver
 
-	// Terminal gives the terminal to a ProxyCommand for a while: see [fleetssh.ProxyCommand]. If it is
-	// nil, a ProxyCommand has no terminal.
+	// Terminal gives the terminal to a ProxyCommand for a while: see [fleetssh.ProxyCommand]. If
+	// it is nil, a ProxyCommand has no terminal.
 	Terminal func(ctx context.Context, host string) (tty *os.File, giveBack func(os.Signal), err error)
 
 	local       *local
@@ -58,14 +58,15 @@ type Resolver interface {
 	LookupCNAME(ctx context.Context, name string) (string, error)
 }
 
-// Load reads configuration files and the files that they include. The first value of a keyword wins, so
-// earlier files win over later ones. Without paths, Load reads ~/.ssh/config and /etc/ssh/ssh_config if
-// they exist. The single path "none" means no files, as for ssh -F. Each path is read as a user's file,
-// except /etc/ssh/ssh_config.
+// Load reads configuration files and the files that they include. The first value of a keyword
+// wins, so earlier files win over later ones. Without paths, Load reads ~/.ssh/config and
+// /etc/ssh/ssh_config if they exist. The single path "none" means no files, as for ssh -F. Each
+// path is read as a user's file, except /etc/ssh/ssh_config.
 //
 // As for ssh, ~ is the home directory in the system's user database and not $HOME. Load refuses
-// ~/.ssh/config, and files that user files include, if another user owns them or others may write to
-// them. A file may have up to 16 MiB. There may be up to 4096 included files, nested up to 16 deep.
+// ~/.ssh/config, and files that user files include, if another user owns them or others may write
+// to them. A file may have up to 16 MiB. There may be up to 4096 included files, nested up to 16
+// deep.
 //
 // The error is an [*Error] if it concerns a file or a line. An unknown keyword is an error of
 // [File.Host] and [File.Resolve] rather than of Load, since lines given to [File.Options] may set
@@ -115,10 +116,10 @@ func (f *File) take(r *reader) {
 	f.unsupported = append(f.unsupported, r.unsupported...)
 }
 
-// Options adds lines that take precedence over the files, like ssh -o: "Key=Value" or "Key Value", one
-// keyword in each. Lines of earlier calls win over those of later calls. Host, Match and Include are
-// not allowed. As for ssh, the lines apply to hosts and not to the hops on the way to them. The error
-// is an [*Error].
+// Options adds lines that take precedence over the files, like ssh -o: "Key=Value" or "Key Value",
+// one keyword in each. Lines of earlier calls win over those of later calls. Host, Match and
+// Include are not allowed. As for ssh, the lines apply to hosts and not to the hops on the way to
+// them. The error is an [*Error].
 //
 // Options must not be called concurrently with other methods, nor after [File.Host].
 func (f *File) Options(lines ...string) error {

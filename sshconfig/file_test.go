@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// machine returns a local with its own folders, and writes files there: paths that begin with "~/" below
-// the home directory, others below the system's folder.
+// machine returns a local with its own folders, and writes files there: paths that begin with "~/"
+// below the home directory, others below the system's folder.
 func machine(t *testing.T, files map[string]string) *local {
 	t.Helper()
 	l := &local{user: "me", uid: "1", home: t.TempDir(), name: "here.example.org", shortName: "here", systemDir: t.TempDir()}

@@ -146,9 +146,9 @@ func (f *File) proxy(ctx context.Context, s *Settings, chain []hopKey) (*fleetss
 	return last, nil
 }
 
-// hop returns the HostConfig of a hop, which all hosts share. Its settings come from the files like those
-// of a host. The hop before it, if there is one, takes precedence over ProxyJump and ProxyCommand in the
-// files.
+// hop returns the HostConfig of a hop, which all hosts share. Its settings come from the files
+// like those of a host. The hop before it, if there is one, takes precedence over ProxyJump and
+// ProxyCommand in the files.
 func (f *File) hop(ctx context.Context, key hopKey, chain []hopKey) (*fleetssh.HostConfig, error) {
 	f.mu.Lock()
 	hop := f.hops[key]
@@ -188,10 +188,10 @@ func (f *File) hop(ctx context.Context, key hopKey, chain []hopKey) (*fleetssh.H
 	return &config, nil
 }
 
-// Hop returns the configuration of a hop that was configured elsewhere, such as in an inventory: hop,
-// with the settings of the files in all fields that are zero, like [File.Host]. It does the same for the
-// hops before it. As for the hops of ProxyJump, the lines of [File.Options] do not apply. HostKeys and
-// Auth.GSSAPI of the hop default to those of Hops.
+// Hop returns the configuration of a hop that was configured elsewhere, such as in an inventory:
+// hop, with the settings of the files in all fields that are zero, like [File.Host]. It does the
+// same for the hops before it. As for the hops of ProxyJump, the lines of [File.Options] do not
+// apply. HostKeys and Auth.GSSAPI of the hop default to those of Hops.
 //
 // Hop returns the same pointer for the same hop, so that hosts that share a hop still share its
 // connection. It returns nil for a nil hop.

@@ -63,8 +63,8 @@ Host me*
 	}
 }
 
-// TestHopOwnWay tests a hop that is behind a hop by its own configuration. As in ssh, this applies to the
-// first hop of ProxyJump only.
+// TestHopOwnWay tests a hop that is behind a hop by its own configuration. As in ssh, this applies
+// to the first hop of ProxyJump only.
 func TestHopOwnWay(t *testing.T) {
 	t.Parallel()
 	f := load(t, "Host gw\n ProxyJump none\n HostName g\nHost inner\n ProxyJump gw\nHost web*\n ProxyJump inner\nHost x\n ProxyJump other,inner\n", "ServerAliveInterval=3")
@@ -123,8 +123,8 @@ func TestHopsAtOnce(t *testing.T) {
 	}
 }
 
-// TestHopGiven tests hops of an inventory: the configuration applies to them, given settings win, and hosts
-// that share a hop still share it.
+// TestHopGiven tests hops of an inventory: the configuration applies to them, given settings win,
+// and hosts that share a hop still share it.
 func TestHopGiven(t *testing.T) {
 	t.Parallel()
 	f := load(t, "Host gw\n  HostName gw.example.org\n  User gate\n  Port 2222\n  ProxyJump outer\nHost outer\n  User out\nHost inner\n  HostName 10.0.0.9\n  ProxyJump gw\n")

@@ -12,15 +12,15 @@ import (
 	"fleetssh"
 )
 
-// Host returns the configuration of a host: base, with the settings of the files for alias in all fields
-// of base that are zero. alias is the name as it would be given to ssh. Like the command line of ssh,
-// base takes precedence over the files. If base.Host is set and is not alias, it is the name to connect
-// to, whatever HostName says.
+// Host returns the configuration of a host: base, with the settings of the files for alias in all
+// fields of base that are zero. alias is the name as it would be given to ssh. Like the command
+// line of ssh, base takes precedence over the files. If base.Host is set and is not alias, it is
+// the name to connect to, whatever HostName says.
 //
-// ProxyJump becomes Proxy. The configuration of each hop comes from the files as well, but with Hops as
-// its base and without the lines of [File.Options]. Hosts with the same hops share the HostConfig of
-// the hop, and so its connection. They also share HostKeys if they have the same known_hosts files.
-// ProxyCommand becomes DialContext.
+// ProxyJump becomes Proxy. The configuration of each hop comes from the files as well, but with
+// Hops as its base and without the lines of [File.Options]. Hosts with the same hops share the
+// HostConfig of the hop, and so its connection. They also share HostKeys if they have the same
+// known_hosts files. ProxyCommand becomes DialContext.
 //
 // [Settings.Unsupported] returns the lines that ssh would honour and Host does not. Host may run
 // commands and look up names: see [File.Resolve]. The error is an [*Error] if it concerns a line.
@@ -277,8 +277,8 @@ func (s *Settings) forwarded() string {
 	return value
 }
 
-// applyForwardAgent sets whether the agent is forwarded. fleetssh can forward only the agent that it
-// logs in with. Without an agent it goes on, as ssh does.
+// applyForwardAgent sets whether the agent is forwarded. fleetssh can forward only the agent that
+// it logs in with. Without an agent it goes on, as ssh does.
 func (s *Settings) applyForwardAgent(h *fleetssh.HostConfig) {
 	socket := s.forwarded()
 	if h.ForwardAgent || socket == "" {

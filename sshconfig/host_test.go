@@ -136,8 +136,8 @@ func values(h fleetssh.HostConfig) string {
 	return b.String()
 }
 
-// Certificates in a file are offered, even in addition to a key that base requires. The package does not
-// check whether they can be used.
+// Certificates in a file are offered, even in addition to a key that base requires. The package
+// does not check whether they can be used.
 func TestCertificates(t *testing.T) {
 	t.Parallel()
 	f := load(t, "CertificateFile /no/such/file\nCertificateFile none\nCertificateFile /c-%h\n")

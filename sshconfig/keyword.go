@@ -204,8 +204,8 @@ func makeKeywords(system string) map[string]*keyword {
 	refuse(UseTunnels, major, "StreamLocalBindMask", "0177")
 
 	// Keywords that are meaningless here. Some refine another keyword without effect, such as
-	// ControlPersist, EnableSSHKeysign and ForwardX11Timeout. Others concern the messages, the log and
-	// the terminal of ssh. fleetssh reads standard input only when told to, does not go to the
+	// ControlPersist, EnableSSHKeysign and ForwardX11Timeout. Others concern the messages, the log
+	// and the terminal of ssh. fleetssh reads standard input only when told to, does not go to the
 	// background, and finds dead hosts by SSH keep-alives rather than those of TCP.
 	add(ignored, loose, "ControlPersist", "EnableEscapeCommandline", "EnableSSHKeysign", "FingerprintHash", "ForkAfterAuthentication",
 		"ForwardX11Timeout", "ForwardX11Trusted", "GSSAPIKexAlgorithms", "HostbasedAcceptedAlgorithms", "LogLevel", "LogVerbose",

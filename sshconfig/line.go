@@ -6,9 +6,9 @@ import (
 )
 
 // ssh reads a line as follows. The keyword ends at white space, a quote or the first "=", which is
-// skipped. The rest is split into words at white space. Single and double quotes protect white space. A
-// backslash protects a quote, a backslash and, outside quotes, a space. A word that begins with "#"
-// begins a comment.
+// skipped. The rest is split into words at white space. Single and double quotes protect white
+// space. A backslash protects a quote, a backslash and, outside quotes, a space. A word that
+// begins with "#" begins a comment.
 
 // keywordEnds are the characters that end a keyword.
 const (
@@ -16,8 +16,8 @@ const (
 	keywordEnds = whiteSpace + `"=`
 )
 
-// cutKeyword returns the keyword of a line in lower case, and the rest of the line. The keyword is empty
-// for an empty line and a comment.
+// cutKeyword returns the keyword of a line in lower case, and the rest of the line. The keyword is
+// empty for an empty line and a comment.
 func cutKeyword(line string) (keyword, rest string) {
 	line, _, _ = strings.Cut(line, "\x00")
 	line = strings.TrimRight(line, whiteSpace+"\f")

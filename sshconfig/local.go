@@ -20,8 +20,8 @@ type local struct {
 	systemDir       string // the folder of ssh_config
 }
 
-// newLocal returns the description of this machine. A missing user name or home directory is an error
-// only where it is needed.
+// newLocal returns the description of this machine. A missing user name or home directory is an
+// error only where it is needed.
 func newLocal() (*local, error) {
 	name, err := os.Hostname()
 	if err != nil {
@@ -67,9 +67,9 @@ func (l *local) expandTilde(path string) (string, error) {
 	return home + "/" + strings.TrimLeft(below, "/"), nil
 }
 
-// includePath returns the pattern of an Include. Relative patterns are relative to ~/.ssh in a user's
-// file, and to /etc/ssh in the system's. As in ssh, which uses glob(3), "~" is $HOME if that is set, and
-// not the home directory in the user database.
+// includePath returns the pattern of an Include. Relative patterns are relative to ~/.ssh in a
+// user's file, and to /etc/ssh in the system's. As in ssh, which uses glob(3), "~" is $HOME if
+// that is set, and not the home directory in the user database.
 func (l *local) includePath(path string, ofUser bool) (string, error) {
 	switch {
 	case strings.HasPrefix(path, "~") && !ofUser:

@@ -89,8 +89,8 @@ func matchesHost(patterns []string, host string) bool {
 	return found
 }
 
-// meets evaluates one criterion with the settings known so far. It runs a command only if the result
-// matters. See ssh_config(5), "Match".
+// meets evaluates one criterion with the settings known so far. It runs a command only if the
+// result matters. See ssh_config(5), "Match".
 func (p *pass) meets(c criterion, matters bool) (bool, error) {
 	var is bool
 	var err error

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// Names returns the names in Host lines that contain no wildcards, in order and without duplicates, for
-// example for shell completion. It includes files that an Include reads under any condition.
+// Names returns the names in Host lines that contain no wildcards, in order and without
+// duplicates, for example for shell completion. It includes files that an Include reads under any
+// condition.
 func (f *File) Names() []string {
 	var names []string
 	seen := make(map[string]bool)

@@ -21,9 +21,9 @@ const (
 	narrows                // it has its effect, and less is trusted or offered
 )
 
-// meanings are the meanings of the keywords with an effect. All other keywords are meaningless (ignored in
-// the table) or reported as unsupported. A new keyword needs a meaning: one that narrows is tested in
-// narrowing, and must be honoured, or the host must not be connected to.
+// meanings are the meanings of the keywords with an effect. All other keywords are meaningless
+// (ignored in the table) or reported as unsupported. A new keyword needs a meaning: one that
+// narrows is tested in narrowing, and must be honoured, or the host must not be connected to.
 var meanings = map[meaning]string{
 	works: `BatchMode BindAddress BindInterface ClearAllForwardings PermitLocalCommand CanonicalDomains CanonicalizeFallbackLocal CanonicalizeHostname CanonicalizeMaxDots CanonicalizePermittedCNAMEs
 		CertificateFile ConnectTimeout ConnectionAttempts ControlPath ForwardAgent GlobalKnownHostsFile GSSAPIAuthentication

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// checkOwner refuses a user's file that others could have written, since the file can contain commands to
-// run. As in Debian's ssh, the user's own group with the user's name may write to it.
+// checkOwner refuses a user's file that others could have written, since the file can contain
+// commands to run. As in Debian's ssh, the user's own group with the user's name may write to it.
 func checkOwner(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {

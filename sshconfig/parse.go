@@ -23,8 +23,8 @@ type parsedFile struct {
 	sections []section
 }
 
-// A section is a Host or Match line and the lines up to the next one. The first section of a file has no
-// such line.
+// A section is a Host or Match line and the lines up to the next one. The first section of a file
+// has no such line.
 type section struct {
 	when  *condition // nil for the first section
 	lines []*line
@@ -207,7 +207,8 @@ func (r *reader) include(args []string, at origin, user bool, depth int) ([]*par
 	return units, nil
 }
 
-// ineffective reports whether values of the keyword have no effect although they would have one in ssh.
+// ineffective reports whether values of the keyword have no effect although they would have one in
+// ssh.
 func (k *keyword) ineffective(args []string) bool {
 	if k.role != unsupported {
 		return false

@@ -11,9 +11,9 @@ import (
 	"fleetssh"
 )
 
-// An sshCommand is a ProxyCommand of the form "ssh -W %h:%p HOP" whose options are all understood. It
-// means the same as a hop of ProxyJump: hosts can share one connection to the hop, instead of an ssh
-// process and a login for each host.
+// An sshCommand is a ProxyCommand of the form "ssh -W %h:%p HOP" whose options are all understood.
+// It means the same as a hop of ProxyJump: hosts can share one connection to the hop, instead of
+// an ssh process and a login for each host.
 type sshCommand struct {
 	config  string   // the argument of -F; empty: the default files
 	options []string // as lines, in ssh's order of precedence: the first wins
@@ -121,8 +121,8 @@ func (g *sshCommand) option(letter, value string) bool {
 // refusedKeywords are keywords that make ssh do more than carry bytes.
 var refusedKeywords = []string{"controlmaster", "controlpersist", "forkafterauthentication", "permitlocalcommand", "addkeystoagent"}
 
-// plainWords splits a line as a shell does, and expands a leading "~/". ok is false if a shell would do
-// anything else with the line.
+// plainWords splits a line as a shell does, and expands a leading "~/". ok is false if a shell
+// would do anything else with the line.
 func plainWords(line string) (words []string, ok bool) {
 	var b strings.Builder
 	var quote byte
@@ -166,8 +166,9 @@ func plainWords(line string) (words []string, ok bool) {
 	return words, quote == 0
 }
 
-// commandHop returns the hop that a ProxyCommand means, nil if it is not an sshCommand. As for the ssh
-// that the command would start, Options and Hops do not apply, except timeouts and Auth.Ask of Hops.
+// commandHop returns the hop that a ProxyCommand means, nil if it is not an sshCommand. As for the
+// ssh that the command would start, Options and Hops do not apply, except timeouts and Auth.Ask of
+// Hops.
 func (f *File) commandHop(ctx context.Context, s *Settings, line string, chain []hopKey) (*fleetssh.HostConfig, error) {
 	t := tokens{alias: s.Alias, host: s.HostName, user: s.User, port: s.Port}
 	g, ok := parseSSHCommand(line, &t)

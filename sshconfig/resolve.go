@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// A request says for which host the configuration is resolved, and which settings are given. Zero fields
-// are taken from the configuration.
+// A request says for which host the configuration is resolved, and which settings are given. Zero
+// fields are taken from the configuration.
 type request struct {
 	ctx            context.Context // for commands and look-ups
 	alias          string
@@ -35,9 +35,9 @@ type pass struct {
 	got   [][]*line
 }
 
-// Resolve returns the settings for alias, the name of a host as it would be given to ssh. It returns what
-// ssh -G prints. user, if not empty, takes precedence over the configuration. The error is an [*Error] if
-// it concerns a line.
+// Resolve returns the settings for alias, the name of a host as it would be given to ssh. It
+// returns what ssh -G prints. user, if not empty, takes precedence over the configuration. The
+// error is an [*Error] if it concerns a line.
 //
 // Resolve runs the commands of Match exec, each command line once and for at most ten seconds. With
 // CanonicalizeHostname it looks up names, for at most ten seconds each.
@@ -209,7 +209,8 @@ func (p *pass) add(l *line) {
 	}
 }
 
-// hasJump reports whether ProxyJump names a hop. After "ProxyJump none", ProxyCommand can still be set.
+// hasJump reports whether ProxyJump names a hop. After "ProxyJump none", ProxyCommand can still be
+// set.
 func (p *pass) hasJump() bool {
 	l := p.first(keyProxyJump)
 	return l != nil && !isNone(l.values[0])

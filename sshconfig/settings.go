@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// Settings are the effective settings of one host. They come from [File.Resolve] or [File.HostContext],
-// and must not be modified. Their methods may be called by multiple goroutines at once.
+// Settings are the effective settings of one host. They come from [File.Resolve] or
+// [File.HostContext], and must not be modified. Their methods may be called by multiple goroutines
+// at once.
 type Settings struct {
 	Alias    string // the name given to Resolve
 	HostName string // the name or address to connect to
@@ -109,8 +110,8 @@ func unlessVariable(expand func(string) (string, error)) func(string) (string, e
 	}
 }
 
-// defaults are ssh's default values of keywords that have an effect. The defaults of fleetssh may differ:
-// see [fleetssh.HostConfig].
+// defaults are ssh's default values of keywords that have an effect. The defaults of fleetssh may
+// differ: see [fleetssh.HostConfig].
 var defaults = []struct {
 	key   *keyword
 	value string
@@ -146,8 +147,9 @@ func (s *Settings) All() []Value {
 	return all
 }
 
-// Values returns the values of a keyword, in the order in which ssh uses them. name may be in any case.
-// Values returns none if the configuration does not set the keyword, or if it is meaningless to fleetssh.
+// Values returns the values of a keyword, in the order in which ssh uses them. name may be in any
+// case. Values returns none if the configuration does not set the keyword, or if it is meaningless
+// to fleetssh.
 func (s *Settings) Values(name string) []Value {
 	k := keywords[strings.ToLower(name)]
 	if k == nil || k.role == ignored {
@@ -166,8 +168,9 @@ func valuesOf(got []*line) []Value {
 	return values
 }
 
-// SetEnv returns the variables that SetEnv sets, nil if there are none. [File.Host] puts them into SendEnv
-// of [fleetssh.HostConfig], together with the local variables that match [Settings.SendEnv].
+// SetEnv returns the variables that SetEnv sets, nil if there are none. [File.Host] puts them into
+// SendEnv of [fleetssh.HostConfig], together with the local variables that match
+// [Settings.SendEnv].
 func (s *Settings) SetEnv() map[string]string {
 	var env map[string]string
 	for _, v := range s.strings(keySetEnv) {
@@ -183,8 +186,8 @@ func (s *Settings) SetEnv() map[string]string {
 // SendEnv returns the patterns of the names of local variables to send.
 func (s *Settings) SendEnv() []string { return s.strings(keySendEnv) }
 
-// environment returns the variables that SendEnv and SetEnv send, given the local variables. Variables of
-// SetEnv win.
+// environment returns the variables that SendEnv and SetEnv send, given the local variables.
+// Variables of SetEnv win.
 func (s *Settings) environment(here []string) map[string]string {
 	env := s.SetEnv()
 	patterns := s.SendEnv()
@@ -208,8 +211,8 @@ const (
 	maxVariable  = 8 << 10 // bytes
 )
 
-// Unsupported returns the lines that apply to this host, matter to ssh, and have no effect in fleetssh, or
-// not their full effect.
+// Unsupported returns the lines that apply to this host, matter to ssh, and have no effect in
+// fleetssh, or not their full effect.
 func (s *Settings) Unsupported() []Unsupported { return slices.Clone(s.notes) }
 
 // first returns the first line with a keyword, nil if there is none.

@@ -83,9 +83,9 @@ func (t *tokens) path(s string) (string, error) {
 	return expandVariables(s, t.expand)
 }
 
-// controlPath is like path, but keeps %C, which [fleetssh.HostConfig] replaces: its value depends on the
-// version of the ssh that listens. NUL represents it meanwhile, since neither lines nor the environment
-// contain NUL.
+// controlPath is like path, but keeps %C, which [fleetssh.HostConfig] replaces: its value depends
+// on the version of the ssh that listens. NUL represents it meanwhile, since neither lines nor the
+// environment contain NUL.
 func (t *tokens) controlPath(s string) (string, error) {
 	marked := *t
 	marked.hash = "\x00"
@@ -123,8 +123,8 @@ func expandPercent(s string, value func(c byte) (string, error)) (string, error)
 	return b.String(), nil
 }
 
-// expandVariables replaces "${NAME}" by variables of the environment, and applies between to the text
-// between them.
+// expandVariables replaces "${NAME}" by variables of the environment, and applies between to the
+// text between them.
 func expandVariables(s string, between func(string) (string, error)) (string, error) {
 	var b strings.Builder
 	for {

@@ -11,8 +11,8 @@ import (
 	"fleetssh"
 )
 
-// policyKey describes which host keys are trusted. Hosts with the same key share one policy, so that
-// files are read once.
+// policyKey describes which host keys are trusted. Hosts with the same key share one policy, so
+// that files are read once.
 type policyKey struct {
 	unknown fleetssh.UnknownHosts
 	hash    bool
@@ -20,9 +20,10 @@ type policyKey struct {
 	addTo   string // empty: the default file
 }
 
-// KnownHostsFiles returns the known_hosts files that ssh reads for a host: those of UserKnownHostsFile,
-// the first of which ssh adds keys to, and those of GlobalKnownHostsFile. "none" becomes [os.DevNull].
-// KnownHostsFiles returns nil if the configuration sets neither keyword.
+// KnownHostsFiles returns the known_hosts files that ssh reads for a host: those of
+// UserKnownHostsFile, the first of which ssh adds keys to, and those of GlobalKnownHostsFile.
+// "none" becomes [os.DevNull]. KnownHostsFiles returns nil if the configuration sets neither
+// keyword.
 func (s *Settings) KnownHostsFiles() []string {
 	if s.first(keyUserKnownHosts) == nil && s.first(keyGlobalKnownHosts) == nil {
 		return nil
@@ -61,8 +62,8 @@ func (s *Settings) unknownHosts() fleetssh.UnknownHosts {
 	return fleetssh.RefuseUnknown
 }
 
-// filesOr returns the named files, or the default files. "none" becomes the null device, because no files
-// would mean the default files.
+// filesOr returns the named files, or the default files. "none" becomes the null device, because
+// no files would mean the default files.
 func filesOr(named []string, dir string, defaults ...string) []string {
 	switch {
 	case len(named) == 0:

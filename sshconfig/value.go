@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// read checks the values of a keyword and returns them in a normalized form: choices in the spelling of
-// the manual page, times in seconds. text is the rest of the line after the keyword, args its words.
+// read checks the values of a keyword and returns them in a normalized form: choices in the
+// spelling of the manual page, times in seconds. text is the rest of the line after the keyword,
+// args its words.
 func (k *keyword) read(text string, args []string) ([]string, error) {
 	switch k.kind {
 	case loose:
@@ -111,7 +112,8 @@ func parsePort(s string) (int, error) {
 	return int(n), nil
 }
 
-// parseTime parses a time: see sshd_config(5), "TIME FORMATS". It returns a negative time for "none".
+// parseTime parses a time: see sshd_config(5), "TIME FORMATS". It returns a negative time for
+// "none".
 func parseTime(s string) (time.Duration, error) {
 	if s == "none" {
 		return -1, nil

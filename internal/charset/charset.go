@@ -48,8 +48,8 @@ func (c *Set) Name() string {
 	return c.name
 }
 
-// Encode returns s encoded in the character set. The text of the error is to be appended to a name of
-// s: "cannot be written in …".
+// Encode returns s encoded in the character set. The text of the error is to be appended to a name
+// of s: "cannot be written in …".
 func (c *Set) Encode(s string) (string, error) {
 	if c == nil {
 		return s, nil
@@ -61,8 +61,8 @@ func (c *Set) Encode(s string) (string, error) {
 	return out, nil
 }
 
-// Decode returns an encoded line as UTF-8. If the line is not valid, Decode returns it unchanged, and
-// false.
+// Decode returns an encoded line as UTF-8. If the line is not valid, Decode returns it unchanged,
+// and false.
 func (c *Set) Decode(line string) (text string, ok bool) {
 	if c == nil {
 		return line, utf8.ValidString(line)
@@ -80,8 +80,8 @@ func (c *Set) Decode(line string) (text string, ok bool) {
 	return text, true
 }
 
-// CutLine cuts the encoded text s after its first line. It returns the line without its line end ("\n"
-// or "\r\n"). found is false if s contains no line end; line is then s.
+// CutLine cuts the encoded text s after its first line. It returns the line without its line end
+// ("\n" or "\r\n"). found is false if s contains no line end; line is then s.
 func (c *Set) CutLine(s string) (line, rest string, found bool) {
 	nl, cr := "\n", "\r"
 	if c != nil {
@@ -124,9 +124,9 @@ func (c *Set) LastLineEnd(before, data []byte) int {
 	return 0
 }
 
-// PieceEnd returns where to cut a line that is longer than limit: at limit or up to three bytes before.
-// It does not split a UTF-8 character; in other character sets it cuts at a multiple of the length of
-// a line end.
+// PieceEnd returns where to cut a line that is longer than limit: at limit or up to three bytes
+// before. It does not split a UTF-8 character; in other character sets it cuts at a multiple of
+// the length of a line end.
 func (c *Set) PieceEnd(line []byte, limit int) int {
 	end := limit
 	if c != nil {

@@ -1,7 +1,7 @@
-// Package cmdline builds the command lines that hosts are sent: the user's commands, with placeholders
-// filled in and wrapped in a shell, an environment and sudo, and the library's own programs for sh,
-// which are the .sh files of this package. internal/transfer and internal/scp build the command lines
-// of copies.
+// Package cmdline builds the command lines that hosts are sent: the user's commands, with
+// placeholders filled in and wrapped in a shell, an environment and sudo, and the library's own
+// programs for sh, which are the .sh files of this package. internal/transfer and internal/scp
+// build the command lines of copies.
 package cmdline
 
 import (
@@ -28,8 +28,8 @@ type Spec struct {
 	// nil, percent signs are ordinary characters.
 	Values *Values
 
-	// Shell is the command that runs Line, such as "bash -c". It is not quoted. If it is empty, Line
-	// is sent as it is, or, with Env or Sudo, run by "$SHELL -c".
+	// Shell is the command that runs Line, such as "bash -c". It is not quoted. If it is empty,
+	// Line is sent as it is, or, with Env or Sudo, run by "$SHELL -c".
 	Shell string
 
 	// Env is set by env(1).
@@ -147,8 +147,8 @@ func (s *Sudo) prefix() string {
 	return words
 }
 
-// check checks each part of the command, except the line with its placeholders filled in. Each part is
-// encoded by itself, so that the error can name it. The error is an [*Error].
+// check checks each part of the command, except the line with its placeholders filled in. Each
+// part is encoded by itself, so that the error can name it. The error is an [*Error].
 func (s *Spec) check() error {
 	switch {
 	case strings.IndexByte(s.Line, 0) >= 0:

@@ -51,9 +51,9 @@ type Signals struct {
 	Top      int    // ID of the process that the server has started; 0: unknown
 }
 
-// Line returns the command line that sends the signals. It exits with 0 if all processes have ended,
-// or, with Patience 0, if a signal was sent. as runs only the signalling with sudo: finding the
-// processes needs no privileges. It is nil if the command runs without sudo.
+// Line returns the command line that sends the signals. It exits with 0 if all processes have
+// ended, or, with Patience 0, if a signal was sent. as runs only the signalling with sudo: finding
+// the processes needs no privileges. It is nil if the command runs without sudo.
 func (s Signals) Line(as *Sudo) string {
 	top := ""
 	if s.Top > 0 {
@@ -69,13 +69,13 @@ func KillGroup(exec, signal string, group int) string {
 	return exec + "sh -c " + shellquote.Quote(fmt.Sprintf("kill -s %s -- -%d", shellquote.Quote(signal), group))
 }
 
-// ConsoleShell returns the command line that starts the shell of a console. exec is "exec ", or empty
-// if the login shell is a restricted one, which refuses exec.
+// ConsoleShell returns the command line that starts the shell of a console. exec is "exec ", or
+// empty if the login shell is a restricted one, which refuses exec.
 func ConsoleShell(exec string) string { return exec + "sh -c " + shellquote.Quote(consoleProgram) }
 
 // KeepInput returns the command line that keeps the first size bytes of its standard input in a
-// temporary file until the input ends. It prints the sentinel and the name of the file. exec is as for
-// [ConsoleShell].
+// temporary file until the input ends. It prints the sentinel and the name of the file. exec is as
+// for [ConsoleShell].
 func KeepInput(exec string, size int64, before sentinel.Text) string {
 	return exec + "sh -c " + shellquote.Quote(fill(inputProgram, "@size@", strconv.FormatInt(size, 10), "@sentinel@", before.Escaped()))
 }

@@ -21,8 +21,8 @@ type Script struct {
 	Args []string // may hold placeholders, see [Spec.Values]
 }
 
-// Interpreter returns the interpreter of a script: its path and the argument in the "#!" line, if there
-// is one. Without a "#!" line it is /bin/sh. The error says why the script cannot be run.
+// Interpreter returns the interpreter of a script: its path and the argument in the "#!" line, if
+// there is one. Without a "#!" line it is /bin/sh. The error says why the script cannot be run.
 func Interpreter(text []byte) ([]string, error) {
 	switch {
 	case len(text) > maxScript:
@@ -78,8 +78,8 @@ func (s *Script) check(text *charset.Set) error {
 	return nil
 }
 
-// ScriptArgs returns the arguments of Script with placeholders filled in. The values of a List are used
-// in order across all arguments. The error is an [*Error].
+// ScriptArgs returns the arguments of Script with placeholders filled in. The values of a List are
+// used in order across all arguments. The error is an [*Error].
 func (s *Spec) ScriptArgs() ([]string, error) {
 	// NUL separates the arguments, since neither arguments nor values may contain it.
 	filled, err := s.expand(strings.Join(s.Script.Args, "\x00"))

@@ -1,6 +1,7 @@
-// Package console runs command lines in a shell, one after another: it knows what the shell must be
-// sent, and how the shell reports, among the output, that it is ready, that a line begins, and that a
-// line has ended with an exit code. It is a state machine: it does no I/O and does not know SSH.
+// Package console runs command lines in a shell, one after another: it knows what the shell must
+// be sent, and how the shell reports, among the output, that it is ready, that a line begins, and
+// that a line has ended with an exit code. It is a state machine: it does no I/O and does not know
+// SSH.
 package console
 
 import (
@@ -58,8 +59,8 @@ const (
 	Settled                 // no interrupt can be under way any more, see Settle
 )
 
-// Shell is the state of a shell. Its methods may not be called concurrently. They call the functions
-// given to [New] before they return, on the same goroutine.
+// Shell is the state of a shell. Its methods may not be called concurrently. They call the
+// functions given to [New] before they return, on the same goroutine.
 type Shell struct {
 	sentinel sentinel.Text
 	send     func(text string)
@@ -77,8 +78,8 @@ type Shell struct {
 	settling bool   // the next repeated prompt causes Settled
 }
 
-// New returns the state of a shell that has just been started. Methods call emit for each event, and
-// send with text that the shell must be sent in addition. send must not block.
+// New returns the state of a shell that has just been started. Methods call emit for each event,
+// and send with text that the shell must be sent in addition. send must not block.
 func New(send func(text string), emit func(Event)) *Shell {
 	s := &Shell{sentinel: sentinel.New(), send: send, emit: emit}
 	for i := range s.scanners {
@@ -92,9 +93,9 @@ func (s *Shell) SetUp() string {
 	return fill(setUpProgram, "@left@", s.sentinel.Left, "@right@", s.sentinel.Right)
 }
 
-// Line begins the next line. It returns the number of the line and the program that the shell must be
-// sent to run it. No other line may run. from is the file on the host that the line reads as standard
-// input.
+// Line begins the next line. It returns the number of the line and the program that the shell must
+// be sent to run it. No other line may run. from is the file on the host that the line reads as
+// standard input.
 func (s *Shell) Line(text, from string) (number uint64, program string) {
 	s.number++
 	s.running, s.endSent = true, false
@@ -122,9 +123,9 @@ func (s *Shell) Interrupting() {
 	s.holdNewlines(true)
 }
 
-// Settle reports whether an INT may still be under way to the shell. It could interrupt the next line,
-// even while the shell reads it. Before the next line, the shell must then be sent newlines until the
-// event Settled: an idle shell answers an INT, and an empty line, with another prompt.
+// Settle reports whether an INT may still be under way to the shell. It could interrupt the next
+// line, even while the shell reads it. Before the next line, the shell must then be sent newlines
+// until the event Settled: an idle shell answers an INT, and an empty line, with another prompt.
 func (s *Shell) Settle() bool {
 	s.settling = s.settling || s.caught
 	return s.caught
@@ -192,7 +193,8 @@ func (s *Shell) ready(stream Stream, r report) {
 	}
 }
 
-// holdNewlines says whether the newline before a prompt is dropped: an interrupted shell writes one.
+// holdNewlines says whether the newline before a prompt is dropped: an interrupted shell writes
+// one.
 func (s *Shell) holdNewlines(on bool) {
 	for i := range s.scanners {
 		s.scanners[i].holdNewline = on

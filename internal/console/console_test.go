@@ -76,8 +76,8 @@ func TestShell(t *testing.T) {
 	}
 }
 
-// The end of an interrupted line is sent to the shell again. The shell has settled when it has shown
-// two prompts.
+// The end of an interrupted line is sent to the shell again. The shell has settled when it has
+// shown two prompts.
 func TestShellInterrupted(t *testing.T) {
 	t.Parallel()
 	r := newRecorder()

@@ -36,8 +36,8 @@ const (
 // longestReport is the number of bytes that may follow the sentinel.
 const longestReport = 48
 
-// feed takes the next bytes. It calls output and found in the order of the stream. The bytes given to
-// output are valid during the call.
+// feed takes the next bytes. It calls output and found in the order of the stream. The bytes given
+// to output are valid during the call.
 func (s *scanner) feed(data []byte, output func([]byte), found func(report)) {
 	if len(s.held) > 0 {
 		data = append(s.held, data...)

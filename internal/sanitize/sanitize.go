@@ -1,5 +1,5 @@
-// Package sanitize makes text from hosts, proxies and files safe to show: such text must not move the
-// cursor of a terminal, forge a line of a log, or flood an error message.
+// Package sanitize makes text from hosts, proxies and files safe to show: such text must not move
+// the cursor of a terminal, forge a line of a log, or flood an error message.
 package sanitize
 
 import (
@@ -12,8 +12,8 @@ import (
 // MaxLine is how many bytes [Line] keeps.
 const MaxLine = 400
 
-// Cut returns s, or if it is longer than most bytes, its beginning and "…". It does not change control
-// characters.
+// Cut returns s, or if it is longer than most bytes, its beginning and "…". It does not change
+// control characters.
 func Cut(s string, most int) string {
 	if len(s) <= most {
 		return s
@@ -21,16 +21,16 @@ func Cut(s string, most int) string {
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
-// Line returns s as one line of at most [MaxLine] bytes, without surrounding white space and without
-// characters that have an effect on a terminal. All text from hosts, proxies and files passes through
-// Line or [Lines] before it becomes part of an error, a warning or a log.
+// Line returns s as one line of at most [MaxLine] bytes, without surrounding white space and
+// without characters that have an effect on a terminal. All text from hosts, proxies and files
+// passes through Line or [Lines] before it becomes part of an error, a warning or a log.
 func Line(s string) string { return visible(s, MaxLine, "") }
 
 // Lines is [Line] for text of several lines: it keeps "\n", and returns at most most bytes.
 func Lines(s string, most int) string { return visible(s, most, "\n") }
 
-// visible returns at most most bytes of s, without surrounding white space. It writes characters that
-// are not visible as "^[", "\x9b" or "\u202e", except those in keep.
+// visible returns at most most bytes of s, without surrounding white space. It writes characters
+// that are not visible as "^[", "\x9b" or "\u202e", except those in keep.
 func visible(s string, most int, keep string) string {
 	if len(s) > 8*(most+1) { // more than that is never kept
 		s = s[:8*most]

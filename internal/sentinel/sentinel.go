@@ -2,8 +2,8 @@
 // to report something, such as that a command begins or that a line has ended.
 //
 // The command line that makes a host print a sentinel does not contain it in the printed form.
-// Whatever quotes the command line (a refusal of sudo, a shell that traces, ps, an error message) is
-// therefore never taken for a report.
+// Whatever quotes the command line (a refusal of sudo, a shell that traces, ps, an error message)
+// is therefore never taken for a report.
 package sentinel
 
 import (

@@ -2,8 +2,8 @@ package shellquote
 
 import "strings"
 
-// Uncomment returns a program for sh without comments, blank lines and indentation. Each comment must
-// stand on a line of its own. The program must not contain here-documents or quoted newlines.
+// Uncomment returns a program for sh without comments, blank lines and indentation. Each comment
+// must stand on a line of its own. The program must not contain here-documents or quoted newlines.
 func Uncomment(program string) string {
 	var b strings.Builder
 	for line := range strings.Lines(program) {
@@ -14,9 +14,9 @@ func Uncomment(program string) string {
 	return b.String()
 }
 
-// OneLine returns a program for sh on a single line, without comments. The login shell that receives
-// the line may be csh, which ends a command at a newline even in quotes. The program must be as for
-// [Uncomment].
+// OneLine returns a program for sh on a single line, without comments. The login shell that
+// receives the line may be csh, which ends a command at a newline even in quotes. The program must
+// be as for [Uncomment].
 func OneLine(program string) string {
 	var b strings.Builder
 	between := ""

@@ -5,13 +5,14 @@ package shellquote
 import "strings"
 
 // Quote returns word quoted so that a shell reads it as one word. A word of safe characters is
-// returned as it is; any other is put in single quotes. The word must not contain a NUL byte, which no
-// shell accepts.
+// returned as it is; any other is put in single quotes. The word must not contain a NUL byte,
+// which no shell accepts.
 //
-// Single quotes mean the same to sh, bash, dash, ksh, zsh, csh and fish, with these exceptions: csh
-// expands "!" and ends the command at a newline even in single quotes, and fish reads a backslash
-// before a quote or a backslash as an escape. Quote therefore writes "!" as \! and a backslash as \\
-// outside the quotes, which all of them read in the same way. For newlines see [Portable].
+// Single quotes mean the same to sh, bash, dash, ksh, zsh, csh and fish, with these exceptions:
+// csh expands "!" and ends the command at a newline even in single quotes, and fish reads a
+// backslash before a quote or a backslash as an escape. Quote therefore writes "!" as \! and a
+// backslash as \\ outside the quotes, which all of them read in the same way. For newlines see
+// [Portable].
 func Quote(word string) string {
 	if word != "" && strings.Trim(word, safe) == "" {
 		return word

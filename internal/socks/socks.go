@@ -1,5 +1,5 @@
-// Package socks implements the server's side of SOCKS: version 5 (RFC 1928) without authentication, and
-// versions 4 and 4a. It serves the command CONNECT only.
+// Package socks implements the server's side of SOCKS: version 5 (RFC 1928) without
+// authentication, and versions 4 and 4a. It serves the command CONNECT only.
 //
 // It reads each message to its last byte and not further: what follows belongs to the connection.
 package socks
@@ -72,9 +72,9 @@ type Request struct {
 	Port    int
 }
 
-// ReadRequest reads from a client up to its request for a connection, and agrees on no authentication.
-// The caller must then call Answer. If the client asks for something else, ReadRequest answers it and
-// returns an error.
+// ReadRequest reads from a client up to its request for a connection, and agrees on no
+// authentication. The caller must then call Answer. If the client asks for something else,
+// ReadRequest answers it and returns an error.
 func ReadRequest(client io.ReadWriter) (*Request, error) {
 	var version [1]byte
 	if _, err := io.ReadFull(client, version[:]); err != nil {
@@ -92,7 +92,8 @@ func ReadRequest(client io.ReadWriter) (*Request, error) {
 	return nil, fmt.Errorf("not SOCKS: it begins with %q", version[:])
 }
 
-// agreeOnMethod reads the authentication methods that the client offers, and chooses no authentication.
+// agreeOnMethod reads the authentication methods that the client offers, and chooses no
+// authentication.
 func agreeOnMethod(client io.ReadWriter) error {
 	var n [1]byte
 	if _, err := io.ReadFull(client, n[:]); err != nil {
@@ -165,7 +166,8 @@ func ReadAddress(from io.Reader, kind byte) (host string, port int, err error) {
 	return host, int(end[0])<<8 | int(end[1]), nil
 }
 
-// readRequest4 reads a request of version 4 or 4a. In 4a, the address 0.0.0.x is followed by a name.
+// readRequest4 reads a request of version 4 or 4a. In 4a, the address 0.0.0.x is followed by a
+// name.
 func readRequest4(client io.ReadWriter) (*Request, error) {
 	var head [7]byte // command, port, address
 	if _, err := io.ReadFull(client, head[:]); err != nil {
@@ -206,8 +208,8 @@ func readField(from io.Reader) (string, error) {
 	}
 }
 
-// Answer sends the client the reply to its request. The bound address in the reply is zero: SSH servers
-// do not report it.
+// Answer sends the client the reply to its request. The bound address in the reply is zero: SSH
+// servers do not report it.
 func (r *Request) Answer(client io.Writer, reply Reply) error {
 	message := []byte{Version5, byte(reply), 0, IPv4, 0, 0, 0, 0, 0, 0}
 	if r.Version == Version4 {

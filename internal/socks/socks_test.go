@@ -105,8 +105,8 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// FuzzReadRequest checks that reading ends after few bytes, whatever a client sends, and that a request
-// has a valid port and a bounded name.
+// FuzzReadRequest checks that reading ends after few bytes, whatever a client sends, and that a
+// request has a valid port and a bounded name.
 func FuzzReadRequest(f *testing.F) {
 	for _, seed := range []string{
 		"\x05\x01\x00\x05\x01\x00\x03\x05web07\x23\x8c", "\x05\x01\x02", "\x04\x01\x00\x50\x00\x00\x00\x01\x00web07\x00",

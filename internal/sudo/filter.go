@@ -1,6 +1,6 @@
-// Package sudo talks to sudo -S through a stream of output: it finds sudo's question and the start of
-// the command, and removes from the stream what is not output of the command. It knows sudo since 1.8,
-// and sudo-rs.
+// Package sudo talks to sudo -S through a stream of output: it finds sudo's question and the start
+// of the command, and removes from the stream what is not output of the command. It knows sudo
+// since 1.8, and sudo-rs.
 package sudo
 
 import (
@@ -24,10 +24,10 @@ const (
 	Started
 )
 
-// Filter removes the sentinels from a stream, and what sudo prints around them: the rest of sudo-rs's
-// question, and on a terminal the line end and what is shown for typed characters. Until the command
-// starts, it also removes quotes of those words of the command line that contain sentinels. It holds
-// back less than a kilobyte.
+// Filter removes the sentinels from a stream, and what sudo prints around them: the rest of
+// sudo-rs's question, and on a terminal the line end and what is shown for typed characters. Until
+// the command starts, it also removes quotes of those words of the command line that contain
+// sentinels. It holds back less than a kilobyte.
 type Filter struct {
 	sentinels *Sentinels
 	needles   []needle
@@ -89,20 +89,20 @@ func NewFilter(sentinels *Sentinels) *Filter {
 // Off reports whether the rest of the stream passes as it is, so that Write need not be called.
 func (f *Filter) Off() bool { return f.off && len(f.held) == 0 }
 
-// Hide removes the answer from the stream if a terminal echoes it: sudo may ask before it has turned
-// the echo off. Hide may be called during Write.
+// Hide removes the answer from the stream if a terminal echoes it: sudo may ask before it has
+// turned the echo off. Hide may be called during Write.
 func (f *Filter) Hide(answer string) {
 	if answer != "" {
 		f.secret.Store(&answer)
 	}
 }
 
-// GiveUp says that sudo gets no answer. What sudo prints about that is not shown. GiveUp may be called
-// during Write.
+// GiveUp says that sudo gets no answer. What sudo prints about that is not shown. GiveUp may be
+// called during Write.
 func (f *Filter) GiveUp() { f.gaveUp.Store(true) }
 
-// Write takes the next bytes of the stream. It returns the bytes to show, valid until the next call,
-// and the events found, in order.
+// Write takes the next bytes of the stream. It returns the bytes to show, valid until the next
+// call, and the events found, in order.
 func (f *Filter) Write(p []byte) (show []byte, events []Event) {
 	data := p
 	if len(f.held) > 0 {
@@ -181,7 +181,8 @@ func (f *Filter) Close() []byte {
 	return f.show(nil, held)
 }
 
-// passSudo removes what sudo prints after its sentinel. wait says that more data is needed to decide.
+// passSudo removes what sudo prints after its sentinel. wait says that more data is needed to
+// decide.
 func (f *Filter) passSudo(data []byte) (rest []byte, wait bool) {
 	if f.at == afterSentinel {
 		end, newline := f.endOfQuestion(data)
@@ -205,9 +206,9 @@ func (f *Filter) passSudo(data []byte) (rest []byte, wait bool) {
 	return data[n:], false
 }
 
-// endOfQuestion returns where the question of sudo-rs ends. data follows the sentinel: "] " and PAM's
-// prompt, usually "Password: ". end is -1 if it is not known yet. newline says that the line has ended,
-// too.
+// endOfQuestion returns where the question of sudo-rs ends. data follows the sentinel: "] " and
+// PAM's prompt, usually "Password: ". end is -1 if it is not known yet. newline says that the line
+// has ended, too.
 func (f *Filter) endOfQuestion(data []byte) (end int, newline bool) {
 	end = -1
 	consider := func(at int, line bool) {

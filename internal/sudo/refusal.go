@@ -25,8 +25,9 @@ var (
 	needsTerminal = regexp.MustCompile(`(?m)^(sudo: )?sorry, you must have a tty to run sudo`)
 )
 
-// Refusal returns why sudo did not run the command. It returns Silent if the command has started, and
-// if nobody answers the question: without a sentinel for the start, the messages may be the command's.
+// Refusal returns why sudo did not run the command. It returns Silent if the command has started,
+// and if nobody answers the question: without a sentinel for the start, the messages may be the
+// command's.
 func (f *Filter) Refusal() Refusal {
 	messages := bytes.ReplaceAll(f.messages, []byte("\r"), nil)
 	switch {

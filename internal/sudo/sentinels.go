@@ -4,8 +4,8 @@ import (
 	"fleetssh/internal/sentinel"
 )
 
-// Sentinels are the texts by which a [Filter] recognizes sudo's question and the start of the command
-// in the output.
+// Sentinels are the texts by which a [Filter] recognizes sudo's question and the start of the
+// command in the output.
 type Sentinels struct {
 	prompt  sentinel.Text
 	started sentinel.Text // zero if nobody answers

@@ -11,17 +11,17 @@ import (
 	"fleetssh/internal/sanitize"
 )
 
-// Address is an address where a tunnel listens, or the address of its target: a TCP port, or the socket
-// file at Path.
+// Address is an address where a tunnel listens, or the address of its target: a TCP port, or the
+// socket file at Path.
 type Address struct {
 	Host string // empty: listen on all addresses
 	Port int
 	Path string
 }
 
-// ParseListen parses an address to listen on: "PORT", "HOST:PORT" or the path of a socket. The default
-// host is 127.0.0.1. The host "*" means all addresses. ParseListen does not check whether Host is a
-// valid host name.
+// ParseListen parses an address to listen on: "PORT", "HOST:PORT" or the path of a socket. The
+// default host is 127.0.0.1. The host "*" means all addresses. ParseListen does not check whether
+// Host is a valid host name.
 func ParseListen(text string) (Address, error) {
 	a, err := parse(text)
 	switch {
@@ -113,8 +113,8 @@ func (a Address) Addr() net.Addr {
 	return hostAddr(a.String())
 }
 
-// Next returns the address where host number i listens if host 0 listens at a: the port is one higher
-// for each host. It fails if there is no such port.
+// Next returns the address where host number i listens if host 0 listens at a: the port is one
+// higher for each host. It fails if there is no such port.
 func (a Address) Next(i int) (Address, error) {
 	switch {
 	case i == 0:

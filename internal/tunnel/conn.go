@@ -18,9 +18,9 @@ import (
 // closeLinger bounds how long Close keeps sending what was written before.
 const closeLinger = 5 * time.Second
 
-// streamConn is a connection to an address behind a host. A channel of the SSH library has no deadlines,
-// and closing it does not interrupt a Read or Write that waits. The in-memory pipes between the user and
-// the channel do both.
+// streamConn is a connection to an address behind a host. A channel of the SSH library has no
+// deadlines, and closing it does not interrupt a Read or Write that waits. The in-memory pipes
+// between the user and the channel do both.
 type streamConn struct {
 	in, out    net.Conn // the user's ends of the pipes
 	closed     chan struct{}
@@ -32,10 +32,10 @@ type streamConn struct {
 	wroteClose bool
 }
 
-// NewConn returns the channel as a connection between two addresses. The connection has deadlines and a
-// method CloseWrite, and is closed when ctx ends. Read returns [io.EOF] only if the other side has ended
-// the connection. Close continues to send what was written before, for up to five seconds. NewConn fails
-// only if the SSH connection is closed.
+// NewConn returns the channel as a connection between two addresses. The connection has deadlines
+// and a method CloseWrite, and is closed when ctx ends. Read returns [io.EOF] only if the other
+// side has ended the connection. Close continues to send what was written before, for up to five
+// seconds. NewConn fails only if the SSH connection is closed.
 func NewConn(ctx context.Context, ch Stream, local, remote net.Addr) (net.Conn, error) {
 	in, fromHost := net.Pipe()
 	out, toHost := net.Pipe()
@@ -81,8 +81,8 @@ func NewConn(ctx context.Context, ch Stream, local, remote net.Addr) (net.Conn, 
 	return c, nil
 }
 
-// serve returns when the host has closed the channel, or after closing it itself: it does that when the
-// user has closed the connection and everything written has been sent.
+// serve returns when the host has closed the channel, or after closing it itself: it does that
+// when the user has closed the connection and everything written has been sent.
 func (c *streamConn) serve(ctx context.Context, ch Stream, sent <-chan struct{}) {
 	closed, cancelled := c.closed, ctx.Done()
 	var late <-chan time.Time

@@ -12,9 +12,9 @@ import (
 // connections through tunnels fail at once.
 const FailureMemory = 2 * time.Second
 
-// Connector gives all tunnels of a host the same connection. Callers of Connect share one attempt to
-// connect, and its result. Connector logs once that the connection is lost or cannot be made, until there
-// is a connection again. Its methods may be called concurrently.
+// Connector gives all tunnels of a host the same connection. Callers of Connect share one attempt
+// to connect, and its result. Connector logs once that the connection is lost or cannot be made,
+// until there is a connection again. Its methods may be called concurrently.
 type Connector struct {
 	host fmt.Stringer // as it is logged
 	log  *slog.Logger
@@ -32,9 +32,9 @@ func NewConnector(host fmt.Stringer, log *slog.Logger) *Connector {
 	return &Connector{host: host, log: log, turn: make(chan struct{}, 1)}
 }
 
-// Connect calls connect. It runs one call at a time. If another call has just failed, Connect returns the
-// error of that call without calling connect. If ctx ends before its turn, tried is false and the error
-// is that of ctx.
+// Connect calls connect. It runs one call at a time. If another call has just failed, Connect
+// returns the error of that call without calling connect. If ctx ends before its turn, tried is
+// false and the error is that of ctx.
 func (c *Connector) Connect(ctx context.Context, connect func() error) (tried bool, err error) {
 	asked := time.Now()
 	select {
@@ -56,8 +56,8 @@ func (c *Connector) Connect(ctx context.Context, connect func() error) (tried bo
 	return true, err
 }
 
-// Connected records that there is a connection. It reports whether the connection is new: the caller must
-// then call Lost when the connection fails.
+// Connected records that there is a connection. It reports whether the connection is new: the
+// caller must then call Lost when the connection fails.
 func (c *Connector) Connected(conn any) (isNew bool) {
 	c.mu.Lock()
 	was, known := c.down, c.watched == conn
@@ -69,7 +69,8 @@ func (c *Connector) Connected(conn any) (isNew bool) {
 	return !known
 }
 
-// Lost records that a connection has failed. It must not be called for a connection that was closed.
+// Lost records that a connection has failed. It must not be called for a connection that was
+// closed.
 func (c *Connector) Lost(conn any, why error) {
 	c.mu.Lock()
 	tell := c.watched == conn && !c.down

@@ -15,8 +15,8 @@ type name string
 
 func (n name) String() string { return string(n) }
 
-// Concurrent callers share one attempt, and later callers share its failure for a while. Each change is
-// logged once.
+// Concurrent callers share one attempt, and later callers share its failure for a while. Each
+// change is logged once.
 func TestConnector(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

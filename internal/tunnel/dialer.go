@@ -33,8 +33,8 @@ const (
 	HostRefuses                // the host refuses for another reason
 )
 
-// Route says through which host a proxy connects to a name, and to which target. The Cause of its failures
-// is NotAllowed.
+// Route says through which host a proxy connects to a name, and to which target. The Cause of its
+// failures is NotAllowed.
 type Route func(name string, port int) (Dialer, Address, *Failure)
 
 // open opens a channel to a name.
@@ -46,7 +46,8 @@ func (r Route) open(ctx context.Context, name string, port int) (Stream, *Failur
 	return dialer.Dial(ctx, to)
 }
 
-// Connect connects a client to a target behind a host. It resets the client connection if that fails.
+// Connect connects a client to a target behind a host. It resets the client connection if that
+// fails.
 func (t *Tunnel) Connect(client ClientConn, to Address, dialer Dialer) {
 	stream, failure := dialer.Dial(t.ctx, to)
 	if failure != nil {

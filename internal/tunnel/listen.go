@@ -13,9 +13,9 @@ import (
 	"fleetssh/internal/transport"
 )
 
-// Listen returns a tunnel that listens on an address of this machine. It calls serve for each connection,
-// on a separate goroutine. serve must close the connection. If a socket file exists at the address and
-// nobody listens on it, Listen replaces it.
+// Listen returns a tunnel that listens on an address of this machine. It calls serve for each
+// connection, on a separate goroutine. serve must close the connection. If a socket file exists at
+// the address and nobody listens on it, Listen replaces it.
 func Listen(ctx context.Context, log *slog.Logger, at Address, serve func(*Tunnel, ClientConn)) (*Tunnel, error) {
 	listener, err := listen(ctx, at)
 	if err != nil {
@@ -55,8 +55,8 @@ func listen(ctx context.Context, at Address) (net.Listener, error) {
 	return listenPrivately(ctx, at.Path)
 }
 
-// acceptPause and maxAcceptPause are the first and the longest pause when there are no file descriptors
-// left for a connection.
+// acceptPause and maxAcceptPause are the first and the longest pause when there are no file
+// descriptors left for a connection.
 const acceptPause, maxAcceptPause = 5 * time.Millisecond, time.Second
 
 func (t *Tunnel) accept(listener net.Listener, serve func(*Tunnel, ClientConn)) {

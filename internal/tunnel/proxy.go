@@ -27,7 +27,8 @@ const (
 	idlePerTarget = 4
 )
 
-// Proxy is a SOCKS and HTTP proxy (RFC 9110, section 7.7). A [Route] determines where names lead to.
+// Proxy is a SOCKS and HTTP proxy (RFC 9110, section 7.7). A [Route] determines where names lead
+// to.
 type Proxy struct {
 	route     Route
 	conns     chan net.Conn // from serve to the server
@@ -188,8 +189,8 @@ func (p *Proxy) open(ctx context.Context, address string) (Stream, *Failure) {
 	return p.route.open(ctx, name, int(n))
 }
 
-// dial is the dial function of the HTTP transport. The transport continues to dial after the request has
-// ended, so dial also ends with the tunnel.
+// dial is the dial function of the HTTP transport. The transport continues to dial after the
+// request has ended, so dial also ends with the tunnel.
 func (p *Proxy) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

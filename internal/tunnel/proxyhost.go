@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// FindHost returns which of n hosts a proxy connects to for a name: the hosts with that alias; if there
-// are none, the hosts with that address; otherwise host number 3 for "3.web1", if web1 is its alias or
-// address. names returns alias and address of host number i.
+// FindHost returns which of n hosts a proxy connects to for a name: the hosts with that alias; if
+// there are none, the hosts with that address; otherwise host number 3 for "3.web1", if web1 is
+// its alias or address. names returns alias and address of host number i.
 func FindHost(name string, n int, names func(i int) (alias, host string)) []int {
 	wanted := canonical(name)
 	var byAlias, byHost []int

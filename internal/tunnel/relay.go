@@ -12,14 +12,14 @@ import (
 	"fleetssh/internal/transport"
 )
 
-// Stream is a channel of an SSH connection that carries one connection through a tunnel. [Relay] and
-// [NewConn] own the Stream that they are given, and call Leave in the end.
+// Stream is a channel of an SSH connection that carries one connection through a tunnel. [Relay]
+// and [NewConn] own the Stream that they are given, and call Leave in the end.
 type Stream interface {
 	io.ReadWriter
 	CloseWrite() error
 
-	// Requests returns the channel requests of the host, which must be answered. It is closed when the
-	// host has closed the channel.
+	// Requests returns the channel requests of the host, which must be answered. It is closed when
+	// the host has closed the channel.
 	Requests() <-chan *ssh.Request
 
 	// CloseSoon closes the channel on another goroutine, since writing to a host that does not read
@@ -32,21 +32,21 @@ type Stream interface {
 
 	// The methods below concern the SSH connection.
 
-	// Go runs f on a goroutine that closing the connection waits for. It returns false, and does not
-	// run f, if the connection is closed.
+	// Go runs f on a goroutine that closing the connection waits for. It returns false, and does
+	// not run f, if the connection is closed.
 	Go(f func()) bool
 
-	// Done is closed when the connection has ended. Broken reports whether the connection has ended or
-	// is failing: then an end of file from the channel does not come from the other side. Lost returns
-	// the error for users.
+	// Done is closed when the connection has ended. Broken reports whether the connection has
+	// ended or is failing: then an end of file from the channel does not come from the other side.
+	// Lost returns the error for users.
 	Done() <-chan struct{}
 	Broken() bool
 	Lost() error
 }
 
-// Relay copies in both directions between the channel and a client connection until both directions have
-// ended, one side fails, or ctx ends. It closes both sides. It does not wait for the host to confirm the
-// close; a goroutine of the connection does.
+// Relay copies in both directions between the channel and a client connection until both
+// directions have ended, one side fails, or ctx ends. It closes both sides. It does not wait for
+// the host to confirm the close; a goroutine of the connection does.
 func Relay(ctx context.Context, ch Stream, client ClientConn) {
 	done := make(chan struct{})
 	ok := ch.Go(func() {
@@ -127,8 +127,8 @@ func toHost(ch Stream, client ClientConn) {
 	}
 }
 
-// toClient copies from the host to the client. If the client does not accept any more, toClient calls
-// stopped and discards the rest, since the client may still be sending.
+// toClient copies from the host to the client. If the client does not accept any more, toClient
+// calls stopped and discards the rest, since the client may still be sending.
 func toClient(ch Stream, client ClientConn, stopped func()) {
 	to := &errRecorder{Writer: client}
 	_ = transport.Carry(to, ch) // to has the error, unless the channel has ended
@@ -143,8 +143,8 @@ func toClient(ch Stream, client ClientConn, stopped func()) {
 	}
 }
 
-// Reset closes a connection with a TCP reset if possible, so that the other side does not take the bytes
-// that it has received for the whole.
+// Reset closes a connection with a TCP reset if possible, so that the other side does not take the
+// bytes that it has received for the whole.
 func Reset(conn net.Conn) {
 	if tcp, ok := conn.(interface{ SetLinger(int) error }); ok {
 		_ = tcp.SetLinger(0) // it fails only on a connection that is closed

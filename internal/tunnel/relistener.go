@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Relistener keeps a host listening for a tunnel. When the connection is lost it asks the host again, after
-// pauses that grow from one second to 30 seconds.
+// Relistener keeps a host listening for a tunnel. When the connection is lost it asks the host
+// again, after pauses that grow from one second to 30 seconds.
 type Relistener struct {
 	Tunnel *Tunnel
 	At     Address      // where to listen; if the host chooses the port, later requests ask for that port
@@ -16,8 +16,8 @@ type Relistener struct {
 	// Ask makes the host listen. It returns a tunnel that ends with the connection.
 	Ask func(ctx context.Context, at Address) (*Tunnel, error)
 
-	// Refused reports whether an error of Ask is the host's answer. Relistener logs only such errors,
-	// since [Connector] logs that there is no connection.
+	// Refused reports whether an error of Ask is the host's answer. Relistener logs only such
+	// errors, since [Connector] logs that there is no connection.
 	Refused func(error) bool
 
 	current *Tunnel // returned by Ask; nil: the host does not listen
@@ -39,7 +39,8 @@ func (r *Relistener) Listen(ctx context.Context) error {
 	return nil
 }
 
-// relistenPause and maxRelistenPause are the first and the longest pause before a host is asked again.
+// relistenPause and maxRelistenPause are the first and the longest pause before a host is asked
+// again.
 const relistenPause, maxRelistenPause = time.Second, 30 * time.Second
 
 // Run keeps the host listening until the tunnel ends, on a goroutine of the tunnel.

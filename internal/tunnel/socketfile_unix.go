@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// listenPrivately listens on a socket file to which only its owner may connect. On Linux the file is
-// created with the mode of the socket. Elsewhere the mode is set right after.
+// listenPrivately listens on a socket file to which only its owner may connect. On Linux the file
+// is created with the mode of the socket. Elsewhere the mode is set right after.
 func listenPrivately(ctx context.Context, path string) (net.Listener, error) {
 	const mode = 0o600
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {

@@ -1,6 +1,6 @@
-// Package tunnel carries TCP and Unix connections over channels of SSH connections. It parses addresses,
-// listens on this machine, relays with half-close and reset, serves SOCKS and HTTP proxies, and
-// reconnects. It does not open channels itself: see [Dialer] and [Stream].
+// Package tunnel carries TCP and Unix connections over channels of SSH connections. It parses
+// addresses, listens on this machine, relays with half-close and reset, serves SOCKS and HTTP
+// proxies, and reconnects. It does not open channels itself: see [Dialer] and [Stream].
 package tunnel
 
 import (
@@ -11,12 +11,12 @@ import (
 	"sync"
 )
 
-// maxClients bounds the number of connections that a tunnel carries at once, including connections that
-// are still being made.
+// maxClients bounds the number of connections that a tunnel carries at once, including connections
+// that are still being made.
 const maxClients = 1024
 
-// Tunnel carries connections of clients, from the address where it listens to a target, until it ends. Its
-// methods may be called by multiple goroutines at once.
+// Tunnel carries connections of clients, from the address where it listens to a target, until it
+// ends. Its methods may be called by multiple goroutines at once.
 type Tunnel struct {
 	ctx    context.Context // ends with the tunnel
 	cancel context.CancelFunc
@@ -32,16 +32,16 @@ type Tunnel struct {
 	trouble map[string]bool // hosts for which Failed has logged a warning
 }
 
-// New returns a tunnel whose listener at addr is elsewhere, such as on a host. The owner of the listener
-// calls Take for each client.
+// New returns a tunnel whose listener at addr is elsewhere, such as on a host. The owner of the
+// listener calls Take for each client.
 func New(log *slog.Logger, addr net.Addr) *Tunnel {
 	t := &Tunnel{log: log, slots: make(chan struct{}, maxClients), addr: addr, trouble: make(map[string]bool)}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
 
-// Addr returns the address that the tunnel listens on. It contains the port that was chosen if any port
-// was requested.
+// Addr returns the address that the tunnel listens on. It contains the port that was chosen if any
+// port was requested.
 func (t *Tunnel) Addr() net.Addr {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -124,8 +124,8 @@ func (t *Tunnel) OnEnd(f func()) {
 	}
 }
 
-// Take runs f, which serves one client, as Go does. It returns false, and does not run f, if the tunnel has
-// ended or already carries the maximum number of connections (busy).
+// Take runs f, which serves one client, as Go does. It returns false, and does not run f, if the
+// tunnel has ended or already carries the maximum number of connections (busy).
 func (t *Tunnel) Take(f func()) (ok, busy bool) {
 	select {
 	case t.slots <- struct{}{}:
@@ -148,8 +148,8 @@ type ClientConn interface {
 	CloseWrite() error
 }
 
-// TargetFailed logs that a host cannot connect clients to the target. It logs once until TargetReached is
-// called. [Connector] logs that the host itself cannot be reached.
+// TargetFailed logs that a host cannot connect clients to the target. It logs once until
+// TargetReached is called. [Connector] logs that the host itself cannot be reached.
 func (t *Tunnel) TargetFailed(host fmt.Stringer, err error) {
 	t.mu.Lock()
 	known := t.trouble[host.String()]
