@@ -161,7 +161,7 @@ func (cmd Command) prepareFor(i int) (*run, error) {
 		hosts = len(cmd.HostArgs)
 	}
 	if i < 0 || i >= hosts {
-		return nil, &HostArgumentError{Host: -1, Reason: fmt.Sprintf("no entry for host %d", i)}
+		return nil, &HostArgumentError{Index: -1, Reason: fmt.Sprintf("no entry for host %d", i)}
 	}
 	return cmd.prepare(hosts, nil)
 }
@@ -178,7 +178,7 @@ type run struct {
 // prepare checks cmd for a number of hosts.
 func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
 	fault := func(field, format string, args ...any) error {
-		return &ConfigError{Host: -1, Field: "Command." + field, Reason: fmt.Sprintf(format, args...)}
+		return &ConfigError{Index: -1, Field: "Command." + field, Reason: fmt.Sprintf(format, args...)}
 	}
 	switch {
 	case cmd.Timeout < 0:
@@ -239,7 +239,7 @@ func noSudoPassword(context.Context, HostConfig) (string, error) {
 func (r *run) check(hosts int) error {
 	args := r.cmd.HostArgs
 	if args != nil && len(args) != hosts {
-		return &HostArgumentError{Host: -1, Reason: fmt.Sprintf("%d entries for %d hosts", len(args), hosts)}
+		return &HostArgumentError{Index: -1, Reason: fmt.Sprintf("%d entries for %d hosts", len(args), hosts)}
 	}
 	for i := range max(len(args), 1) {
 		_, err := cmdline.Build(r.spec(i))
@@ -247,11 +247,11 @@ func (r *run) check(hosts int) error {
 		switch {
 		case !ok:
 		case fault.Field != "":
-			return &ConfigError{Host: -1, Field: "Command." + fault.Field, Reason: fault.Reason}
+			return &ConfigError{Index: -1, Field: "Command." + fault.Field, Reason: fault.Reason}
 		case args == nil:
-			return &HostArgumentError{Host: -1, Name: fault.Name, Reason: fault.Reason}
+			return &HostArgumentError{Index: -1, Name: fault.Name, Reason: fault.Reason}
 		default:
-			return &HostArgumentError{Host: i, Name: fault.Name, Reason: fault.Reason}
+			return &HostArgumentError{Index: i, Name: fault.Name, Reason: fault.Reason}
 		}
 	}
 	return nil
@@ -282,7 +282,7 @@ func (r *run) line(i int) (string, *sudo.Sentinels, error) {
 	}
 	line, err := cmdline.Build(spec)
 	if err != nil {
-		return "", nil, &ConfigError{Host: i, Field: "Command", Reason: err.Error()}
+		return "", nil, &ConfigError{Index: i, Field: "Command", Reason: err.Error()}
 	}
 	return line, sentinels, nil
 }

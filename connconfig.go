@@ -38,7 +38,7 @@ func (d *dialer) config(h *HostConfig) *dial.Config {
 	}
 	c.User, c.Fault = h.login()
 	if c.Fault != nil {
-		c.Fault = &ConfigError{Host: -1, Field: "HostConfig.User", Reason: c.Fault.Error(), Err: c.Fault}
+		c.Fault = &ConfigError{Index: -1, Field: "HostConfig.User", Reason: c.Fault.Error(), Err: c.Fault}
 	}
 	d.trusts(c, h)
 	d.logsIn(c, h)

@@ -27,8 +27,9 @@ import (
 //
 // A console may be used by many goroutines at once; it runs one line at a time.
 type Console struct {
-	Host HostConfig
-	Err  error // why it could not be opened
+	Index int // of the host in ParallelClient.Hosts; 0 for a Client
+	Host  HostConfig
+	Err   error // why it could not be opened
 
 	session *HostOutput // the shell
 	exec    string      // "exec ", or empty where the login shell does not know it
@@ -73,7 +74,7 @@ func (c *Client) openConsole(ctx context.Context) *Console {
 func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 	ch, err := c.openSession(ctx, streamOptions{})
 	if err != nil {
-		return failedConsole(newFailed(*c.host, "", err))
+		return failedConsole(newFailed(0, *c.host, "", err))
 	}
 	s := &Console{
 		Host: *c.host, session: &HostOutput{Channel: ch, Host: *c.host, CommandLine: cmdline.ConsoleShell(exec), connected: c.Timing()},
@@ -96,7 +97,7 @@ func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 
 // failedConsole is the console of a host that has none.
 func failedConsole(out *HostOutput) *Console {
-	return &Console{Host: out.Host, Err: out.Err, session: out}
+	return &Console{Index: out.Index, Host: out.Host, Err: out.Err, session: out}
 }
 
 // waitReady waits until the shell is ready.
@@ -127,7 +128,7 @@ func (s *Console) newLine() *HostOutput {
 	c := s.session.client
 	ch := newChannel(c, c.d.budget, streamOptions{})
 	ch.Stdin, ch.console, ch.state = closedInput{}, s, started
-	return &HostOutput{Channel: ch, Host: s.Host, connected: s.session.connected}
+	return &HostOutput{Channel: ch, Index: s.Index, Host: s.Host, connected: s.session.connected}
 }
 
 // copy takes what the shell writes on a stream, until that ends.

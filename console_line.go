@@ -44,7 +44,7 @@ type ConsoleLine struct {
 func (s *Console) Run(ctx context.Context, line ConsoleLine) (*HostOutput, error) {
 	out, err := s.run(ctx, line)
 	if err != nil {
-		out = newFailed(s.Host, line.Text, err)
+		out = newFailed(s.Index, s.Host, line.Text, err)
 		out.connected = s.session.connected
 	}
 	return out, err
@@ -52,7 +52,7 @@ func (s *Console) Run(ctx context.Context, line ConsoleLine) (*HostOutput, error
 
 func (s *Console) run(ctx context.Context, line ConsoleLine) (*HostOutput, error) {
 	if strings.IndexByte(line.Text, 0) >= 0 {
-		return nil, &ConfigError{Host: -1, Field: "ConsoleLine.Text", Reason: "it holds a NUL byte"}
+		return nil, &ConfigError{Index: -1, Field: "ConsoleLine.Text", Reason: "it holds a NUL byte"}
 	}
 	if s.Err != nil {
 		return nil, s.Err
@@ -156,7 +156,7 @@ func (s *Console) begin(text, from string) (out *HostOutput, tell string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.line, s.next = s.next, s.newLine()
-	s.line.CommandLine, s.line.begun = text, time.Now()
+	s.line.Index, s.line.CommandLine, s.line.begun = s.Index, text, time.Now()
 	s.begun = make(chan struct{})
 	s.number, tell = s.shell.Line(text, from)
 	return s.line, tell

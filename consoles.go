@@ -34,7 +34,7 @@ func (p *ParallelClient) OpenConsole(ctx context.Context, i int) (*Console, erro
 		return nil, err
 	}
 	if i < 0 || i >= len(slots) {
-		return nil, &ConfigError{Host: i, Field: "ParallelClient.Hosts", Reason: "no such host"}
+		return nil, &ConfigError{Index: i, Field: "ParallelClient.Hosts", Reason: "no such host"}
 	}
 	var s *Console
 	s = consoleOf(p.start(ctx, slots[i], i, consoleStarter(&s)), s)
@@ -54,11 +54,12 @@ func consoleOf(out *HostOutput, s *Console) *Console {
 	if s == nil || s.session != out { // the host was not reached, this time
 		s = failedConsole(out)
 	}
+	s.Index = out.Index
 	return s
 }
 
 // StreamLines runs a line on every console, on all at once, and yields what happens as
-// [ParallelClient.Stream] does; the Host of an event is the index into consoles. It
+// [ParallelClient.Stream] does; the Index of an event is that into consoles. It
 // calls line for what console number i is to do, on many goroutines at once.
 //
 // Cancelling ctx, or leaving the loop early, stops the lines as [HostOutput] of
@@ -83,5 +84,5 @@ func (s *eventStream) line(ctx context.Context, i int, console *Console, line fu
 	if err == nil {
 		s.watch(ctx, i, out)
 	}
-	s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: out}})
+	s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: out}})
 }

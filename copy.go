@@ -89,6 +89,7 @@ type CopyProgress struct {
 
 // CopyResult is the outcome of a copy on one host.
 type CopyResult struct {
+	Index   int // of the host in ParallelClient.Hosts; 0 for a Client
 	Host    HostConfig
 	Files   int   // files and links that were copied
 	Bytes   int64 // bytes that were carried over
@@ -190,7 +191,7 @@ func (p *ParallelClient) copyAll(ctx context.Context, way direction, from, to st
 		plan.tell(i, results[i])
 		return results[i].Err
 	}, func(i int, s *slot, why error) {
-		results[i] = CopyResult{Host: s.host, Err: why, Outcome: Outcome{Kind: Skipped}}
+		results[i] = CopyResult{Index: i, Host: s.host, Err: why, Outcome: Outcome{Kind: Skipped}}
 		plan.tell(i, results[i])
 	})
 	return results, err
@@ -209,7 +210,7 @@ func (p *ParallelClient) copyOne(ctx context.Context, plan *copyPlan, s *slot, i
 		return r.Err
 	})
 	if link.client == nil {
-		return CopyResult{Host: s.host, Err: err, Outcome: OutcomeOf(err), timing: link.timing}
+		return CopyResult{Index: i, Host: s.host, Err: err, Outcome: OutcomeOf(err), timing: link.timing}
 	}
 	if p.OneShot {
 		s.retire(link.client)

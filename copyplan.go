@@ -120,7 +120,7 @@ func (p *copyPlan) warn(log *slog.Logger) {
 // check refuses settings that mean nothing, or do not go together.
 func (o *CopyOptions) check(way direction) error {
 	fault := func(field, format string, args ...any) error {
-		return &ConfigError{Host: -1, Field: "CopyOptions." + field, Reason: fmt.Sprintf(format, args...)}
+		return &ConfigError{Index: -1, Field: "CopyOptions." + field, Reason: fmt.Sprintf(format, args...)}
 	}
 	switch {
 	case o.Protocol != SFTP && o.Protocol != SCP:
@@ -149,18 +149,18 @@ func (o *CopyOptions) check(way direction) error {
 func (p *copyPlan) expand(hosts []HostConfig, sources []string, dest string) error {
 	args := p.opts.HostArgs
 	if len(args) != len(hosts) {
-		return &HostArgumentError{Host: -1, Reason: fmt.Sprintf("%d entries for %d hosts", len(args), len(hosts))}
+		return &HostArgumentError{Index: -1, Reason: fmt.Sprintf("%d entries for %d hosts", len(args), len(hosts))}
 	}
 	const between = "\x00" // no path holds it
 	line := strings.Join(append(slices.Clone(sources), dest), between)
 	for i, a := range args {
 		all, err := placeholder.Expand(line, a.List, a.Map)
 		if fault, ok := errors.AsType[*placeholder.Error](err); ok {
-			return &HostArgumentError{Host: i, Name: fault.Name, Reason: fault.Reason}
+			return &HostArgumentError{Index: i, Name: fault.Name, Reason: fault.Reason}
 		}
 		paths := strings.Split(all, between)
 		if len(paths) != len(sources)+1 {
-			return &HostArgumentError{Host: i, Reason: "a value holds a NUL byte"}
+			return &HostArgumentError{Index: i, Reason: "a value holds a NUL byte"}
 		}
 		p.sources = append(p.sources, paths[:len(sources)])
 		p.dests = append(p.dests, paths[len(sources)])
@@ -189,7 +189,7 @@ func hostDirs(hosts []HostConfig, dir string) ([]string, error) {
 			name += "#" + strconv.Itoa(i)
 		}
 		if name == "." || name == ".." || strings.ContainsRune(name, filepath.Separator) || strings.ContainsRune(name, '/') {
-			return nil, &ConfigError{Host: i, Field: "HostConfig.Alias", Reason: fmt.Sprintf("%q cannot be the name of a directory", name)}
+			return nil, &ConfigError{Index: i, Field: "HostConfig.Alias", Reason: fmt.Sprintf("%q cannot be the name of a directory", name)}
 		}
 		dirs[i] = filepath.Join(dir, name) + string(filepath.Separator)
 	}
@@ -201,7 +201,7 @@ func hostDirs(hosts []HostConfig, dir string) ([]string, error) {
 func (p *copyPlan) checkPaths() error {
 	for i := range p.sources {
 		if slices.Contains(p.sources[i], "") {
-			return &ConfigError{Host: -1, Field: "CopyOptions", Reason: "the path of a source is empty"}
+			return &ConfigError{Index: -1, Field: "CopyOptions", Reason: "the path of a source is empty"}
 		}
 	}
 	if p.way == upload || len(p.dests) < 2 {
@@ -209,7 +209,7 @@ func (p *copyPlan) checkPaths() error {
 	}
 	sources := func(i int) []string { return p.sources[min(i, len(p.sources)-1)] }
 	if clash := transfer.FindClash(p.dests, sources, p.opts.Glob); clash != nil {
-		return &HostArgumentError{Host: clash.Host, Reason: fmt.Sprintf("its files would go to %s, where those of %s go", clash.Path, p.hostName(clash.Other))}
+		return &HostArgumentError{Index: clash.Host, Reason: fmt.Sprintf("its files would go to %s, where those of %s go", clash.Path, p.hostName(clash.Other))}
 	}
 	return nil
 }
@@ -230,7 +230,7 @@ var errCopyTimeout = &conn.Error{Text: "the time for the copy is over", Err: con
 
 // run copies to or from host number i.
 func (p *copyPlan) run(ctx context.Context, c *Client, i int) CopyResult {
-	r := CopyResult{Host: *c.host, timing: c.Timing()}
+	r := CopyResult{Index: i, Host: *c.host, timing: c.Timing()}
 	sources, dest := p.sources[min(i, len(p.sources)-1)], p.dests[min(i, len(p.dests)-1)]
 	copyCtx := ctx
 	if p.opts.Timeout > 0 {

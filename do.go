@@ -107,7 +107,7 @@ func (p *ParallelClient) each(ctx context.Context, slots []*slot, work func(i in
 		})
 	}
 	wg.Wait()
-	return hostsError(len(slots), func(i int) error { return errs[i] })
+	return hostsError(len(slots), func(i int) (*HostConfig, error) { return &slots[i].host, errs[i] })
 }
 
 func (p *ParallelClient) poolSize() int {
@@ -133,11 +133,11 @@ func (p *ParallelClient) skipped(ctx context.Context) error {
 }
 
 // hostsError collects the errors of n hosts. It is nil if there is none.
-func hostsError(n int, of func(i int) error) error {
+func hostsError(n int, of func(i int) (*HostConfig, error)) error {
 	var failed []HostFailure
 	for i := range n {
-		if err := of(i); err != nil {
-			failed = append(failed, HostFailure{Host: i, Err: err})
+		if host, err := of(i); err != nil {
+			failed = append(failed, HostFailure{Index: i, Host: host.name(), Err: err})
 		}
 	}
 	if failed == nil {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/ssh"
 
@@ -128,7 +130,7 @@ var ErrTerminalRequired = errors.New("sudo wants a terminal")
 // HostArgumentError means that the host arguments do not fit the hosts or the
 // command line. No host has been contacted.
 type HostArgumentError struct {
-	Host   int    // index, or -1 if the number of entries is wrong
+	Index  int    // of the host in ParallelClient.Hosts, or -1 if the number of entries is wrong
 	Name   string // the placeholder at fault, as it stands in the line
 	Reason string
 }
@@ -137,7 +139,7 @@ type HostArgumentError struct {
 // host has been contacted; as the error of one host among others ([HostConfig.Unusable]),
 // that one has not.
 type ConfigError struct {
-	Host   int    // index into ParallelClient.Hosts, or -1
+	Index  int    // of the host in ParallelClient.Hosts, or -1
 	Field  string // such as "HostConfig.Port"; or an argument, such as "listen"
 	Reason string
 	Err    error // what is behind it, such as [HostConfig.Unusable]; or nil
@@ -165,8 +167,8 @@ type CopyError struct {
 	More  int // files of the same host that could not be copied either
 }
 
-// HostsError holds what went wrong on a number of hosts. Its message is that of
-// the first one and a count. errors.As and errors.Is look at all of them.
+// HostsError holds what went wrong on a number of hosts. Its text is a count and the first
+// failure, with the name of the host. errors.As and errors.Is look at all of them.
 type HostsError struct {
 	Failed []HostFailure // in the order of the hosts
 	Total  int           // number of hosts worked on
@@ -174,8 +176,29 @@ type HostsError struct {
 
 // HostFailure is one host of a [HostsError].
 type HostFailure struct {
-	Host int // index into ParallelClient.Hosts, or into the outputs given to Join
-	Err  error
+	Index int    // of the host in ParallelClient.Hosts; for Join, of its output
+	Host  string // its alias, or its name
+	Err   error
+}
+
+// text returns the error in words that name the host.
+func (f *HostFailure) text() string {
+	text := f.Err.Error()
+	isName := func(r rune) bool {
+		return r == '-' || r == '.' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r)
+	}
+	for rest := text; ; {
+		before, after, found := strings.Cut(rest, f.Host)
+		if !found || f.Host == "" {
+			return f.Host + ": " + text
+		}
+		last, _ := utf8.DecodeLastRuneInString(before)
+		next, _ := utf8.DecodeRuneInString(after)
+		if !isName(last) && !isName(next) {
+			return text
+		}
+		rest = after
+	}
 }
 
 // Error implements [error].
@@ -262,8 +285,8 @@ func (e *SessionError) Error() string {
 // Error implements [error].
 func (e *HostArgumentError) Error() string {
 	text := "host arguments"
-	if e.Host >= 0 {
-		text = fmt.Sprintf("arguments of host %d", e.Host)
+	if e.Index >= 0 {
+		text = fmt.Sprintf("arguments of host %d", e.Index)
 	}
 	if e.Name != "" {
 		text += fmt.Sprintf(": placeholder %q", e.Name)
@@ -276,8 +299,8 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 
 // Error implements [error].
 func (e *ConfigError) Error() string {
-	if e.Host >= 0 {
-		return fmt.Sprintf("host %d: %s: %s", e.Host, e.Field, e.Reason)
+	if e.Index >= 0 {
+		return fmt.Sprintf("host %d: %s: %s", e.Index, e.Field, e.Reason)
 	}
 	return e.Field + ": " + e.Reason
 }
@@ -331,7 +354,7 @@ func (e *HostsError) Error() string {
 	if len(e.Failed) == 0 {
 		return fmt.Sprintf("0 of %d hosts failed", e.Total)
 	}
-	first := e.Failed[0].Err.Error()
+	first := e.Failed[0].text()
 	if len(e.Failed) == 1 && e.Total == 1 {
 		return first
 	}
@@ -369,13 +392,13 @@ func (e *HostsError) Unwrap() []error {
 }
 
 // Unfinished returns the hosts whose command was still running when the wait for
-// it ended: an error of Join holds them as failures with a [*TimeoutError]. All
+// it ended, by their indexes: an error of Join holds them as failures with a [*TimeoutError]. All
 // other hosts are done, well or not.
 func (e *HostsError) Unfinished() []int {
 	var hosts []int
 	for _, f := range e.Failed {
 		if t, ok := errors.AsType[*TimeoutError](f.Err); ok && t.Phase == PhaseWait {
-			hosts = append(hosts, f.Host)
+			hosts = append(hosts, f.Index)
 		}
 	}
 	return hosts

@@ -51,7 +51,7 @@ func Explain(ctx context.Context, host HostConfig) ([]Plan, error) {
 	for h := &host; h != nil; h = h.Proxy {
 		user, err := h.login()
 		if err != nil {
-			return nil, &ConfigError{Host: -1, Field: "HostConfig.User", Reason: err.Error(), Err: err}
+			return nil, &ConfigError{Index: -1, Field: "HostConfig.User", Reason: err.Error(), Err: err}
 		}
 		p := Plan{Host: *h, User: user, Port: h.port()}
 		p.connecting()

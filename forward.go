@@ -99,7 +99,7 @@ func dialTarget(network, addr string) (tunnel.Address, error) {
 	switch network {
 	case "tcp":
 		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return tunnel.Address{}, &ConfigError{Host: -1, Field: "addr", Reason: err.Error()}
+			return tunnel.Address{}, &ConfigError{Index: -1, Field: "addr", Reason: err.Error()}
 		}
 	case "unix":
 		addr = "unix:" + addr
@@ -131,7 +131,7 @@ func addressError(field, text string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &ConfigError{Host: -1, Field: field, Reason: fmt.Sprintf("%q: %v", sanitize.Line(text), err)}
+	return &ConfigError{Index: -1, Field: field, Reason: fmt.Sprintf("%q: %v", sanitize.Line(text), err)}
 }
 
 // targetDialer returns what opens channels to addresses behind the host.

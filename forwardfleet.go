@@ -58,7 +58,7 @@ func (p *ParallelClient) forwardEach(ctx context.Context, listen string, serve f
 	for i, s := range slots {
 		own, err := at.Next(i)
 		if err != nil {
-			err = &ConfigError{Host: -1, Field: "listen", Reason: err.Error()}
+			err = &ConfigError{Index: -1, Field: "listen", Reason: err.Error()}
 		}
 		var t *tunnel.Tunnel
 		if err == nil {

@@ -376,7 +376,7 @@ func (h *HostConfig) unusable() error {
 	field := "HostConfig."
 	for hop, n := h, 0; hop != nil && n <= maxHops; hop, n = hop.Proxy, n+1 {
 		if hop.Unusable != nil {
-			return &ConfigError{Host: -1, Field: field + "Unusable", Reason: hop.Unusable.Error(), Err: hop.Unusable}
+			return &ConfigError{Index: -1, Field: field + "Unusable", Reason: hop.Unusable.Error(), Err: hop.Unusable}
 		}
 		field += "Proxy."
 	}
@@ -389,10 +389,10 @@ func (h *HostConfig) check(index int) error {
 	field := "HostConfig."
 	for hop, n := h, 0; hop != nil; hop, n = hop.Proxy, n+1 {
 		if n > maxHops {
-			return &ConfigError{Host: index, Field: "HostConfig.Proxy", Reason: fmt.Sprintf("more than %d hops, or one that leads to itself", maxHops)}
+			return &ConfigError{Index: index, Field: "HostConfig.Proxy", Reason: fmt.Sprintf("more than %d hops, or one that leads to itself", maxHops)}
 		}
 		if name, reason := hop.fault(); reason != "" {
-			return &ConfigError{Host: index, Field: field + name, Reason: reason}
+			return &ConfigError{Index: index, Field: field + name, Reason: reason}
 		}
 		if files, ok := hop.HostKeys.(*KnownHosts); ok && hop.Unusable == nil {
 			if err := files.Load(); err != nil {

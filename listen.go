@@ -58,7 +58,7 @@ func listenAddress(network, address string) (tunnel.Address, error) {
 	case "tcp":
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {
-			return tunnel.Address{}, &ConfigError{Host: -1, Field: "address", Reason: err.Error()}
+			return tunnel.Address{}, &ConfigError{Index: -1, Field: "address", Reason: err.Error()}
 		}
 		if host == "" {
 			address = "*:" + port

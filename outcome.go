@@ -19,6 +19,7 @@ import (
 type HostOutput struct {
 	*Channel
 
+	Index       int // of the host in ParallelClient.Hosts; 0 for a Client
 	Host        HostConfig
 	CommandLine string // as it was sent
 	Err         error
@@ -138,7 +139,7 @@ func (o Outcome) MayHaveRun() bool {
 }
 
 // newFailed returns the output of a command that could not be started.
-func newFailed(host HostConfig, line string, err error) *HostOutput {
+func newFailed(index int, host HostConfig, line string, err error) *HostOutput {
 	ch := newChannel(nil, spool.NewBudget(0), streamOptions{})
 	ch.Stdin = closedInput{}
 	ch.state = dead
@@ -146,7 +147,7 @@ func newFailed(host HostConfig, line string, err error) *HostOutput {
 	ch.Stdout.stream.CloseWrite(nil)
 	ch.Stderr.stream.CloseWrite(nil)
 	close(ch.done)
-	return &HostOutput{Channel: ch, Host: host, CommandLine: line, Err: err}
+	return &HostOutput{Channel: ch, Index: index, Host: host, CommandLine: line, Err: err}
 }
 
 // closedInput is the standard input of a command that never ran.

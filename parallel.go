@@ -155,7 +155,7 @@ func (p *ParallelClient) Client(ctx context.Context, i int) (*Client, error) {
 		return nil, err
 	}
 	if i < 0 || i >= len(slots) {
-		return nil, &ConfigError{Host: i, Field: "ParallelClient.Hosts", Reason: "no such host"}
+		return nil, &ConfigError{Index: i, Field: "ParallelClient.Hosts", Reason: "no such host"}
 	}
 	link, err := slots[i].connect(ctx, p.d)
 	if err != nil {
@@ -208,10 +208,10 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 		p.ctx, p.end = context.WithCancelCause(context.Background())
 	})
 	if p.PoolSize < 0 {
-		return nil, &ConfigError{Host: -1, Field: "ParallelClient.PoolSize", Reason: "it is negative"}
+		return nil, &ConfigError{Index: -1, Field: "ParallelClient.PoolSize", Reason: "it is negative"}
 	}
 	if p.MaxFailures < 0 {
-		return nil, &ConfigError{Host: -1, Field: "ParallelClient.MaxFailures", Reason: "it is negative"}
+		return nil, &ConfigError{Index: -1, Field: "ParallelClient.MaxFailures", Reason: "it is negative"}
 	}
 	if p.slots == nil {
 		slots := make([]*slot, len(p.Hosts))

@@ -36,7 +36,7 @@ func TestRunCommandInHostOrder(t *testing.T) {
 	if !ok || len(failed.Failed) != 29 || failed.Total != 30 || len(failed.Unfinished()) != 0 {
 		t.Fatalf("Join: %v", err)
 	}
-	if exit, ok := errors.AsType[*fleetssh.ExitError](failed.Failed[4].Err); !ok || exit.Code != 5 || failed.Failed[4].Host != 5 {
+	if exit, ok := errors.AsType[*fleetssh.ExitError](failed.Failed[4].Err); !ok || exit.Code != 5 || failed.Failed[4].Index != 5 {
 		t.Errorf("host 5: %v", failed.Failed[4])
 	}
 	if !p.Finished(nil) || !slices.Equal(p.LastOutput(), outs) {
@@ -301,8 +301,8 @@ func TestStreamEvents(t *testing.T) {
 	}
 	seen := make([]string, len(hosts))
 	for ev := range events {
-		seen[ev.Host] += ev.Kind.String() + ":" + ev.Text + " "
-		if ev.Time.IsZero() || ev.Output.Host.Host != hosts[ev.Host].Host {
+		seen[ev.Index] += ev.Kind.String() + ":" + ev.Text + " "
+		if ev.Time.IsZero() || ev.Output.Host.Host != hosts[ev.Index].Host {
 			t.Errorf("%+v", ev)
 		}
 	}

@@ -63,7 +63,7 @@ func (p *ParallelClient) Join(ctx context.Context, outs []*HostOutput) error {
 	for i, out := range outs {
 		errs[i] = out.WaitFinished(ctx)
 	}
-	return hostsError(len(outs), func(i int) error { return errs[i] })
+	return hostsError(len(outs), func(i int) (*HostConfig, error) { return &outs[i].Host, errs[i] })
 }
 
 // Finished reports whether all commands have ended, without waiting; nil means
@@ -117,7 +117,7 @@ func (p *ParallelClient) startAll(ctx context.Context, slots []*slot, by func(i 
 			s.retireCurrent()
 		}
 		return outs[i].Err
-	}, func(i int, s *slot, why error) { outs[i] = newFailed(s.host, "", why) })
+	}, func(i int, s *slot, why error) { outs[i] = newFailed(i, s.host, "", why) })
 	return outs, err
 }
 
@@ -131,6 +131,7 @@ func (p *ParallelClient) start(ctx context.Context, s *slot, i int, by starter) 
 		}
 		s.work.enter(PhaseStart)
 		out = by.start(c, ctx)
+		out.Index = i
 		return out.Err
 	})
 	if link.client != nil {
@@ -140,7 +141,7 @@ func (p *ParallelClient) start(ctx context.Context, s *slot, i int, by starter) 
 	if by.line != nil {
 		line = by.line()
 	}
-	out = newFailed(s.host, line, err)
+	out = newFailed(i, s.host, line, err)
 	out.connected = link.timing
 	return out
 }

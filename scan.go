@@ -10,7 +10,7 @@ import (
 
 // ShownKeys are the keys that one host has shown to [ParallelClient.ScanHostKeys].
 type ShownKeys struct {
-	Host int // index into ParallelClient.Hosts
+	Index int // of the host in ParallelClient.Hosts
 
 	// Name and Port are the entry of known_hosts files that the keys belong to: the host's, or
 	// HostKeyAlias and 22.
@@ -76,7 +76,7 @@ func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys],
 				send(keys)
 				return keys.Err
 			}, func(i int, host *slot, why error) {
-				keys := ShownKeys{Host: i, Err: why}
+				keys := ShownKeys{Index: i, Err: why}
 				keys.Name, keys.Port = host.host.keyName()
 				send(keys)
 			})
@@ -92,7 +92,7 @@ func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys],
 // scan asks the host for its keys.
 func (s *slot) scan(ctx context.Context, d *dialer, i int) ShownKeys {
 	host := s.host
-	shown := ShownKeys{Host: i}
+	shown := ShownKeys{Index: i}
 	shown.Name, shown.Port = host.keyName()
 	if shown.Err = host.unusable(); shown.Err != nil {
 		return shown

@@ -52,7 +52,7 @@ func (c *Client) startShell(ctx context.Context) *HostOutput {
 		err = ch.begin(ctx, PhaseShell, nil, nil)
 	}
 	if err != nil {
-		out := newFailed(*c.host, "", err)
+		out := newFailed(0, *c.host, "", err)
 		out.connected = c.Timing()
 		return out
 	}

@@ -60,13 +60,13 @@ func TestSSHDFleet(t *testing.T) {
 				started++
 			case fleetssh.StdoutLine:
 				lines++
-				next[e.Host]++
-				fleettest.Equal(t, "line", e.Text, fmt.Sprint(next[e.Host]))
+				next[e.Index]++
+				fleettest.Equal(t, "line", e.Text, fmt.Sprint(next[e.Index]))
 			case fleetssh.StderrLine:
 				errs++
 			case fleetssh.Finished:
 				finished++
-				fleettest.Equal(t, "lines before the end", next[e.Host], 50)
+				fleettest.Equal(t, "lines before the end", next[e.Index], 50)
 			}
 		}
 		fleettest.Equal(t, "events", fmt.Sprint(started, lines, errs, finished), fmt.Sprint(n, 50*n, n, n))
@@ -155,7 +155,7 @@ func TestSSHDFleetHangingHost(t *testing.T) {
 		if e.Kind != fleetssh.Finished {
 			continue
 		}
-		fleettest.Equal(t, fmt.Sprint("outcome of ", e.Host), e.Output.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 3})
+		fleettest.Equal(t, fmt.Sprint("outcome of ", e.Index), e.Output.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 3})
 		if finished++; finished == len(hosts)-1 {
 			stopped.Resume()
 		}

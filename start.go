@@ -56,7 +56,7 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	line, sentinels, err := r.line(i)
 	failed := func(err error) *HostOutput {
-		out := newFailed(*c.host, line, err)
+		out := newFailed(0, *c.host, line, err)
 		out.connected = c.Timing()
 		return out
 	}

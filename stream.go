@@ -40,7 +40,7 @@ func (p *ParallelClient) Stream(ctx context.Context, cmd Command) (iter.Seq[Even
 		s.loop(ctx, yield, func(ctx context.Context) {
 			// Each host tells of its end itself.
 			_ = s.p.each(ctx, slots, func(i int, host *slot) error { return s.host(ctx, i, host) }, func(i int, host *slot, why error) {
-				s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: newFailed(host.host, "", why)}})
+				s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: newFailed(i, host.host, "", why)}})
 			})
 		})
 	}, nil
@@ -49,7 +49,7 @@ func (p *ParallelClient) Stream(ctx context.Context, cmd Command) (iter.Seq[Even
 // An Event is something that happened on one host during Stream.
 type Event struct {
 	Kind    EventKind
-	Host    int         // index into ParallelClient.Hosts
+	Index   int         // of the host in ParallelClient.Hosts
 	Output  *HostOutput // the command on that host
 	Text    string      // the line without its end, for StdoutLine and StderrLine
 	Partial bool        // the line is longer than 1 MiB and goes on in the next event of its kind
@@ -134,20 +134,20 @@ func (s *eventStream) host(ctx context.Context, i int, slot *slot) error {
 	defer slot.work.begin(PhaseConnect)()
 	out := s.p.start(ctx, slot, i, s.run.starter(i))
 	if out.Err != nil {
-		s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: out}})
+		s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: out}})
 		return out.Err
 	}
 	slot.work.enter(PhaseRun)
 	s.watch(ctx, i, out)
 	s.settle(slot, out)
-	s.send(eventBlock{Event: Event{Kind: Finished, Host: i, Output: out}})
+	s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: out}})
 	return out.result()
 }
 
 // watch sends what a command that has started writes, until it has ended. When ctx
 // ends, it stops the command.
 func (s *eventStream) watch(ctx context.Context, i int, out *HostOutput) {
-	s.send(eventBlock{Event: Event{Kind: Started, Host: i, Output: out}})
+	s.send(eventBlock{Event: Event{Kind: Started, Index: i, Output: out}})
 	var wg sync.WaitGroup
 	wg.Go(func() { s.lines(i, StderrLine, out, out.Stderr) })
 	wg.Go(func() {
@@ -181,7 +181,7 @@ func (s *eventStream) lines(i int, kind EventKind, out *HostOutput, from *Output
 			continue // Command.ReadTimeout is for those who read themselves
 		}
 		if err != nil && err != io.EOF {
-			s.send(eventBlock{Event: Event{Kind: kind, Host: i, Output: out, Err: err}})
+			s.send(eventBlock{Event: Event{Kind: kind, Index: i, Output: out, Err: err}})
 			return
 		}
 		select {
@@ -191,7 +191,7 @@ func (s *eventStream) lines(i int, kind EventKind, out *HostOutput, from *Output
 			return
 		}
 		if from.take(data, err == io.EOF) {
-			s.send(eventBlock{Event: Event{Kind: kind, Host: i, Output: out, Partial: from.cut}, lines: from.lines, whole: from.whole})
+			s.send(eventBlock{Event: Event{Kind: kind, Index: i, Output: out, Partial: from.cut}, lines: from.lines, whole: from.whole})
 			from.lines = ""
 		} else {
 			<-s.turns

@@ -8,7 +8,7 @@ import (
 // Progress is what a call is doing on one host right now. See
 // [ParallelClient.Working].
 type Progress struct {
-	Host int // index into ParallelClient.Hosts
+	Index int // of the host in ParallelClient.Hosts
 
 	// Phase is what the call waits for: one of connecting ([PhaseProxy] to [PhaseAuth]), or
 	// PhaseRetry, PhasePassword, PhaseStart, PhaseRun, PhaseCopy or PhaseScan.
@@ -35,7 +35,7 @@ func (p *ParallelClient) Working() []Progress {
 	var working []Progress
 	for i, s := range slots {
 		if at, ok := s.work.now(); ok {
-			at.Host = i
+			at.Index = i
 			working = append(working, at)
 		}
 	}

@@ -141,7 +141,7 @@ func (o *ourClient) each(ctx context.Context, r *report, work func(ctx context.C
 	})
 	if of, ok := errors.AsType[*fleetssh.HostsError](err); ok {
 		for _, f := range of.Failed {
-			errs[f.Host] = f.Err
+			errs[f.Index] = f.Err
 		}
 	}
 	for i, n := range counts {

@@ -275,7 +275,7 @@ func (o *runsShowOptions) showJSON(c *app, run *journal.Run, t *results.Summary)
 			if line.Stream == "stderr" {
 				kind = fleetssh.StderrLine
 			}
-			d.Show(fleetssh.Event{Kind: kind, Host: line.Index, Text: line.Text, Partial: line.Partial, Time: run.Time})
+			d.Show(fleetssh.Event{Kind: kind, Index: line.Index, Text: line.Text, Partial: line.Partial, Time: run.Time})
 		}
 	}
 	for i := range t.Results {

@@ -264,7 +264,7 @@ func (w *tunnelRun) start(ctx context.Context) error {
 		}
 		if some {
 			for _, f := range of.Failed {
-				w.failed[n][f.Host] = f.Err
+				w.failed[n][f.Index] = f.Err
 			}
 		}
 	}

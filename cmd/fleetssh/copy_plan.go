@@ -207,8 +207,8 @@ func (p *copyPlan) wrongUsage(err error) error {
 	case *fleetssh.CopyError: // it is about a file here
 		return errors.New(results.CopyProblem(e).Reason)
 	case *fleetssh.HostArgumentError:
-		if e.Host >= 0 && e.Name == "" {
-			return exit.UsageError("add %(host)s to the local path", "%s: %s", p.hosts[e.Host].Label, e.Reason)
+		if e.Index >= 0 && e.Name == "" {
+			return exit.UsageError("add %(host)s to the local path", "%s: %s", p.hosts[e.Index].Label, e.Reason)
 		}
 	}
 	return exit.AsUsage(err)

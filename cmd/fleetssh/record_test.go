@@ -47,7 +47,7 @@ func recordRun(t *testing.T, c *app, f *record.Flags, names []string, all []resu
 	d := r.Wrap(display.NewQuiet(display.View{Screen: c.screen, Summary: tally}))
 	for i, result := range all {
 		r.HostStarted(i)
-		d.Show(fleetssh.Event{Kind: fleetssh.StdoutLine, Host: i, Text: "up " + names[i]})
+		d.Show(fleetssh.Event{Kind: fleetssh.StdoutLine, Index: i, Text: "up " + names[i]})
 		if result.Outcome.Kind == fleetssh.Running {
 			continue
 		}
@@ -223,8 +223,8 @@ func TestRunsDiffOutput(t *testing.T) {
 			if i == 2 {
 				text = "the same"
 			}
-			d.Show(fleetssh.Event{Kind: fleetssh.StdoutLine, Host: i, Text: "kernel"})
-			d.Show(fleetssh.Event{Kind: fleetssh.StderrLine, Host: i, Text: text})
+			d.Show(fleetssh.Event{Kind: fleetssh.StdoutLine, Index: i, Text: "kernel"})
+			d.Show(fleetssh.Event{Kind: fleetssh.StderrLine, Index: i, Text: text})
 			one := exited(0)
 			one.Index = i
 			d.Finished(tally.AddResult(one))

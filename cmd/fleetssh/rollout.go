@@ -110,7 +110,7 @@ func (s *rollout) working() []fleetssh.Progress {
 	}
 	work := s.client.Working()
 	for i := range work {
-		work[i].Host += from
+		work[i].Index += from
 	}
 	return work
 }
@@ -212,7 +212,7 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 			r.show, endDisplay = r.o.show.Display(display.View{Screen: r.c.screen, Summary: r.summary, Command: r.title, Record: r.record.Wrap})
 		}
 		for ev := range events {
-			ev.Host += r.from
+			ev.Index += r.from
 			if ev.Kind == fleetssh.Finished {
 				r.show.Finished(r.summary.Add(ev))
 				continue

@@ -116,9 +116,9 @@ func TestStreamLines(t *testing.T) {
 		}) {
 			switch ev.Kind {
 			case fleetssh.StdoutLine:
-				said[ev.Host] += ev.Text + ","
+				said[ev.Index] += ev.Text + ","
 			case fleetssh.Finished:
-				fleettest.Equal(t, "lines", said[ev.Host], fmt.Sprintf("a,b%d,", ev.Host))
+				fleettest.Equal(t, "lines", said[ev.Index], fmt.Sprintf("a,b%d,", ev.Index))
 				fleettest.Equal(t, "code", ev.Output.Outcome().ExitCode, 127)
 			}
 		}

@@ -177,7 +177,7 @@ func entries(agent string, echoPort int) []entry {
 						return
 					}
 					for shown := range keys {
-						c.gets(shown.Host == 0 || len(shown.Keys) == 1, "%d keys: %v", len(shown.Keys), shown.Err)
+						c.gets(shown.Index == 0 || len(shown.Keys) == 1, "%d keys: %v", len(shown.Keys), shown.Err)
 					}
 				})
 			})
@@ -452,9 +452,9 @@ func (c *cell) events(ctx context.Context, p *fleetssh.ParallelClient, cmd fleet
 	for ev := range events {
 		switch {
 		case ev.Kind == fleetssh.Finished:
-			c.wants(finished[ev.Host] == nil, "host %d has finished twice", ev.Host)
-			finished[ev.Host] = ev.Output
-		case ev.Kind == fleetssh.StdoutLine && ev.Host == 1:
+			c.wants(finished[ev.Index] == nil, "host %d has finished twice", ev.Index)
+			finished[ev.Index] = ev.Output
+		case ev.Kind == fleetssh.StdoutLine && ev.Index == 1:
 			good.WriteString(ev.Text)
 		}
 	}

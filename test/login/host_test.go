@@ -182,7 +182,7 @@ func TestConfigErrors(t *testing.T) {
 		}
 		p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{good, bad}}
 		outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
-		if fault, ok := errors.AsType[*fleetssh.ConfigError](err); !ok || fault.Field != test.field || fault.Host != 1 || outs != nil {
+		if fault, ok := errors.AsType[*fleetssh.ConfigError](err); !ok || fault.Field != test.field || fault.Index != 1 || outs != nil {
 			t.Errorf("RunCommand: %v, want a fault of %s on host 1", err, test.field)
 		}
 	}

@@ -378,7 +378,7 @@ func runAll(t *testing.T, p *fleetssh.ParallelClient, cmd fleetssh.Command) []*f
 	outs := make([]*fleetssh.HostOutput, len(p.Hosts))
 	for ev := range events {
 		if ev.Kind == fleetssh.Finished {
-			outs[ev.Host] = ev.Output
+			outs[ev.Index] = ev.Output
 		}
 	}
 	return outs

@@ -274,7 +274,7 @@ func TestProxyConfig(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 		p := fleettest.NewFleet(t, fleetssh.HostConfig{Host: "127.0.0.1"}, test.host)
-		if e := fleettest.AsError[*fleetssh.ConfigError](t, p.Connect(t.Context())); e.Field != test.field || e.Host != 1 {
+		if e := fleettest.AsError[*fleetssh.ConfigError](t, p.Connect(t.Context())); e.Field != test.field || e.Index != 1 {
 			t.Errorf("%+v", e)
 		}
 	}

@@ -28,7 +28,7 @@ func scan(t testing.TB, hosts ...fleetssh.HostConfig) []fleetssh.ShownKeys {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slices.SortedFunc(shown, func(a, b fleetssh.ShownKeys) int { return a.Host - b.Host })
+	return slices.SortedFunc(shown, func(a, b fleetssh.ShownKeys) int { return a.Index - b.Index })
 }
 
 // onlyWhere returns how to reach a server, and nothing to log in with or to trust it by.
@@ -40,7 +40,7 @@ func onlyWhere(s *sshdtest.Server) fleetssh.HostConfig {
 func showsKeys(t testing.TB, got fleetssh.ShownKeys, want ...ssh.PublicKey) {
 	t.Helper()
 	if got.Err != nil {
-		t.Errorf("host %d: %v", got.Host, got.Err)
+		t.Errorf("host %d: %v", got.Index, got.Err)
 	}
 	text := func(keys []ssh.PublicKey) (text string) {
 		for _, key := range keys {
@@ -48,7 +48,7 @@ func showsKeys(t testing.TB, got fleetssh.ShownKeys, want ...ssh.PublicKey) {
 		}
 		return text
 	}
-	fleettest.Equal(t, fmt.Sprintf("keys of host %d", got.Host), text(got.Keys), text(want))
+	fleettest.Equal(t, fmt.Sprintf("keys of host %d", got.Index), text(got.Keys), text(want))
 }
 
 func TestSSHDScan(t *testing.T) {
@@ -178,7 +178,7 @@ func TestScanEndsEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	for s := range shown {
-		fleettest.Equal(t, "the first that is done", s.Host, 0)
+		fleettest.Equal(t, "the first that is done", s.Index, 0)
 		break
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -189,9 +189,9 @@ func TestScanEndsEarly(t *testing.T) {
 	seen := make(map[int]bool)
 	for s := range shown {
 		cancel()
-		seen[s.Host] = true
-		if s.Host > 0 && !errors.Is(s.Err, context.Canceled) {
-			t.Errorf("host %d: %v", s.Host, s.Err)
+		seen[s.Index] = true
+		if s.Index > 0 && !errors.Is(s.Err, context.Canceled) {
+			t.Errorf("host %d: %v", s.Index, s.Err)
 		}
 	}
 	fleettest.Equal(t, "hosts", len(seen), len(hosts))

@@ -116,11 +116,11 @@ func both(t testing.TB, p *fleetssh.ParallelClient, cmd fleetssh.Command) (outs 
 		if ev.Kind != fleetssh.Finished {
 			continue
 		}
-		if outs[ev.Host] != nil {
-			t.Errorf("host %d finished twice", ev.Host)
+		if outs[ev.Index] != nil {
+			t.Errorf("host %d finished twice", ev.Index)
 		}
-		if outs[ev.Host] = ev.Output; first < 0 {
-			first = ev.Host
+		if outs[ev.Index] = ev.Output; first < 0 {
+			first = ev.Index
 		}
 	}
 	if outs[0] == nil || outs[1] == nil {
@@ -245,7 +245,7 @@ func TestSilentHostsDelayNobody(t *testing.T) {
 			continue
 		}
 		if finished++; first < 0 {
-			first = ev.Host
+			first = ev.Index
 			s.Server.Close() // only now do the silent hosts end
 		}
 	}

@@ -141,7 +141,7 @@ func TestScriptArgs(t *testing.T) {
 	}
 	cmd.HostArgs[1].List = []string{"one"}
 	_, err = cmd.ScriptArgs(0)
-	fleettest.Equal(t, "host", fleettest.AsError[*fleetssh.HostArgumentError](t, err).Host, 1)
+	fleettest.Equal(t, "host", fleettest.AsError[*fleetssh.HostArgumentError](t, err).Index, 1)
 	cmd = fleetssh.Command{Script: &fleetssh.Script{}, HostArgs: []fleetssh.Args{{}}}
 	args, err = cmd.ScriptArgs(0)
 	fleettest.Equal(t, "error", err, nil)
@@ -215,7 +215,7 @@ func TestScriptFleet(t *testing.T) {
 	for ev := range events {
 		switch ev.Kind {
 		case fleetssh.StdoutLine, fleetssh.StderrLine:
-			lines[ev.Host] += ev.Text + "|"
+			lines[ev.Index] += ev.Text + "|"
 		case fleetssh.Finished:
 			fleettest.Equal(t, "outcome", ev.Output.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited})
 		}

@@ -49,7 +49,7 @@ func TestSSHDOpenShells(t *testing.T) {
 	shells, err := p.OpenShells(fleettest.Soon(t))
 	failed := fleettest.AsError[*fleetssh.HostsError](t, err)
 	fleettest.Equal(t, "failed", len(failed.Failed), 1)
-	fleettest.Equal(t, "host", failed.Failed[0].Host, 1)
+	fleettest.Equal(t, "host", failed.Failed[0].Index, 1)
 	fleettest.AsError[*fleetssh.HostKeyError](t, shells[1].Err)
 	fleettest.AsError[*fleetssh.HostKeyError](t, shells[1].Run(fleettest.Soon(t), "true"))
 	fleettest.AsError[*fleetssh.HostKeyError](t, shells[1].Close(fleettest.Soon(t)))

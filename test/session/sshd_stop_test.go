@@ -195,7 +195,7 @@ func TestSSHDStopStream(t *testing.T) {
 								panic("in the loop")
 							}
 						case fleetssh.Finished:
-							finished[e.Host] = e.Output.Outcome()
+							finished[e.Index] = e.Output.Outcome()
 						}
 					}
 				}()

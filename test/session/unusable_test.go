@@ -43,8 +43,8 @@ func TestUnusable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for s := range shown {
-		if (s.Err != nil) != (s.Host != 1) || s.Host != 1 && !errors.Is(s.Err, why) {
-			t.Errorf("scan of host %d: %v", s.Host, s.Err)
+		if (s.Err != nil) != (s.Index != 1) || s.Index != 1 && !errors.Is(s.Err, why) {
+			t.Errorf("scan of host %d: %v", s.Index, s.Err)
 		}
 	}
 	if got := fleet.Servers[0].Stats().Connections + fleet.Servers[2].Stats().Connections; got != 0 {

@@ -462,7 +462,7 @@ func TestStdinBesideSilentHost(t *testing.T) {
 		case fleetssh.StdoutLine:
 			fleettest.Equal(t, "output", ev.Text, "5")
 		case fleetssh.Finished:
-			outcomes += fmt.Sprintf("%d %v\n", ev.Host, ev.Output.Outcome().Kind)
+			outcomes += fmt.Sprintf("%d %v\n", ev.Index, ev.Output.Outcome().Kind)
 			fleet.Servers[1].Close() // only now does the silent host end
 		}
 	}

@@ -57,9 +57,9 @@ func TestWorking(t *testing.T) {
 		}
 		for i, w := range now {
 			if w.Begun.Before(begun) || w.Since.Before(w.Begun) || w.Since.After(time.Now()) {
-				t.Errorf("host %d: begun %v, since %v", w.Host, w.Begun, w.Since)
+				t.Errorf("host %d: begun %v, since %v", w.Index, w.Begun, w.Since)
 			}
-			if (at{w.Host, w.Phase, w.Attempt}) != want[i] {
+			if (at{w.Index, w.Phase, w.Attempt}) != want[i] {
 				return false
 			}
 		}

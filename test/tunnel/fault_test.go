@@ -166,7 +166,7 @@ func TestTunnelsOfUnreachableHosts(t *testing.T) {
 	hosts[0].Port = fleettest.ClosedPort(t)
 	p := fleettest.NewFleet(t, hosts...)
 	tunnels, err := p.ForwardLocal(fleettest.Soon(t), "0", "9100")
-	if e := fleettest.AsError[*fleetssh.HostsError](t, err); len(e.Failed) != 1 || e.Failed[0].Host != 0 || len(tunnels) != 2 {
+	if e := fleettest.AsError[*fleetssh.HostsError](t, err); len(e.Failed) != 1 || e.Failed[0].Index != 0 || len(tunnels) != 2 {
 		t.Fatalf("%v, %d tunnels", err, len(tunnels))
 	}
 	for range 20 {

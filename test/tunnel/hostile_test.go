@@ -158,7 +158,7 @@ func TestTunnelAddressFaults(t *testing.T) {
 			"listen as SOCKS": func() error { _, err := p.ForwardSOCKS(t.Context(), bad); return err },
 			"listen as proxy": func() error { _, err := p.ForwardProxy(t.Context(), bad); return err },
 		} {
-			if e, ok := forward().(*fleetssh.ConfigError); !ok || e.Host != -1 {
+			if e, ok := forward().(*fleetssh.ConfigError); !ok || e.Index != -1 {
 				t.Errorf("%s %q: %v", name, fleettest.Clipped(bad), forward())
 			}
 		}

@@ -78,10 +78,10 @@ func (d *fileDisplay) Show(ev fleetssh.Event) {
 }
 
 func (d *fileDisplay) write(ev fleetssh.Event) error {
-	key := fileKey{ev.Host, d.dirs[ev.Kind]}
+	key := fileKey{ev.Index, d.dirs[ev.Kind]}
 	f := d.open[key]
 	if f == nil {
-		file, err := os.OpenFile(filepath.Join(key.dir, d.names[ev.Host]), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+		file, err := os.OpenFile(filepath.Join(key.dir, d.names[ev.Index]), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
 		if err != nil {
 			return err
 		}

@@ -39,7 +39,7 @@ func (d *foldDisplay) Show(ev fleetssh.Event) {
 		d.Screen.Message("fleetssh: warning: " + ev.Err.Error())
 		return
 	}
-	if err := d.fold.Line(ev.Host, stream, ev.Text); err != nil && !d.failed {
+	if err := d.fold.Line(ev.Index, stream, ev.Text); err != nil && !d.failed {
 		d.failed = true
 		d.Screen.Message("fleetssh: warning: some output could not be folded: " + err.Error())
 	}

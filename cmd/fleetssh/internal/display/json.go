@@ -58,7 +58,7 @@ func (d *jsonDisplay) Show(ev fleetssh.Event) {
 	b := append(d.buf[:0], `{"type":"`...)
 	b = append(b, ev.Kind.String()...)
 	b = append(append(b, `","time":"`...), d.stamp...)
-	b = append(append(b, '"'), d.heads[ev.Host]...)
+	b = append(append(b, '"'), d.heads[ev.Index]...)
 	if ev.Err == nil && utf8.ValidString(ev.Text) {
 		b = appendJSONString(append(b, `,"line":`...), ev.Text)
 	} else {

@@ -23,7 +23,7 @@ func showLine(t *testing.T, ev fleetssh.Event) (map[string]any, string) {
 	screen := termline.New(&out, io.Discard)
 	hosts := []selection.Host{{Name: "a"}, {Name: "b\"\u202e"}}
 	d := NewJSON(View{Screen: screen, Summary: results.New(hosts)})
-	ev.Host, ev.Time = 1, time.Date(2030, 1, 2, 3, 4, 5, 6_000_000, time.UTC)
+	ev.Index, ev.Time = 1, time.Date(2030, 1, 2, 3, 4, 5, 6_000_000, time.UTC)
 	d.Show(ev)
 	screen.Close()
 	_, line, _ := strings.Cut(out.String(), "\n")

@@ -58,7 +58,7 @@ func withStragglers(text string, waiting *results.Outstanding) string {
 
 func (p *progress) Show(ev fleetssh.Event) {
 	if ev.Kind == fleetssh.Started {
-		p.started[ev.Host] = true
+		p.started[ev.Index] = true
 		p.running.Add(1)
 	}
 	p.Display.Show(ev)

@@ -71,7 +71,7 @@ func (d *psshDisplay) Show(ev fleetssh.Event) {
 	case ev.Kind == fleetssh.StderrLine:
 		stream = fold.Stderr
 	}
-	if err := d.fold.Line(ev.Host, stream, ev.Text); err != nil && !d.failed {
+	if err := d.fold.Line(ev.Index, stream, ev.Text); err != nil && !d.failed {
 		d.failed = true
 		d.Screen.Message("fleetssh: warning: output could not be kept: " + err.Error())
 	}

@@ -34,9 +34,9 @@ func (d *streamDisplay) Show(ev fleetssh.Event) {
 	}
 	switch ev.Kind {
 	case fleetssh.StdoutLine:
-		d.Screen.Out(d.out[ev.Host], ev.Text)
+		d.Screen.Out(d.out[ev.Index], ev.Text)
 	case fleetssh.StderrLine:
-		d.Screen.Err(d.err[ev.Host], ev.Text)
+		d.Screen.Err(d.err[ev.Index], ev.Text)
 	}
 }
 

@@ -190,7 +190,7 @@ func (s *Shell) reconnect(ctx context.Context) {
 	errs := make(map[int]error)
 	if of, ok := errors.AsType[*fleetssh.HostsError](err); ok {
 		for _, f := range of.Failed {
-			errs[f.Host] = f.Err
+			errs[f.Index] = f.Err
 		}
 	}
 	t := results.New(s.Hosts)

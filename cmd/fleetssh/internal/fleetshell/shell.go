@@ -222,10 +222,10 @@ func (s *Shell) onHosts(ctx context.Context, line func(i int) fleetssh.ConsoleLi
 	for ev := range fleetssh.StreamLines(ctx, consoles, func(k int) fleetssh.ConsoleLine { return line(chosen[k]) }) {
 		switch ev.Kind {
 		case fleetssh.Started:
-			lines.set(ev.Host, ev.Output)
+			lines.set(ev.Index, ev.Output)
 			show.Show(ev)
 		case fleetssh.Finished:
-			lines.set(ev.Host, nil)
+			lines.set(ev.Index, nil)
 			show.Finished(t.Add(ev))
 		default:
 			show.Show(ev)
@@ -299,9 +299,9 @@ func (l *runningLines) working() (work []fleetssh.Progress) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for k := range l.running {
-		work = append(work, fleetssh.Progress{Host: k, Phase: "run", Since: l.begun, Begun: l.begun})
+		work = append(work, fleetssh.Progress{Index: k, Phase: "run", Since: l.begun, Begun: l.begun})
 	}
-	slices.SortFunc(work, func(a, b fleetssh.Progress) int { return a.Host - b.Host })
+	slices.SortFunc(work, func(a, b fleetssh.Progress) int { return a.Index - b.Index })
 	return work
 }
 

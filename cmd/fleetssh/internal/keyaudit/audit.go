@@ -61,17 +61,17 @@ func New(screen *termline.Screen, warn func(text, host string), format string, f
 
 // Add adds the keys of a scanned host.
 func (s *Audit) Add(shown *fleetssh.ShownKeys) *Host {
-	entry := &s.Summary.Hosts[shown.Host]
+	entry := &s.Summary.Hosts[shown.Index]
 	h := &Host{
 		Shown: knownhosts.Shown{
 			Host: shown.Name, Port: shown.Port, Keys: shown.Keys, Partial: shown.Err != nil,
 			Alias: entry.Name, Refused: refusals(shown),
 		},
-		name: entry.Name, label: entry.Label, index: shown.Host, given: entry.Given, KeyFiles: entry.KeyFiles,
+		name: entry.Name, label: entry.Label, index: shown.Index, given: entry.Given, KeyFiles: entry.KeyFiles,
 	}
-	r := results.Result{Index: shown.Host, OK: true, Outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
+	r := results.Result{Index: shown.Index, OK: true, Outcome: fleetssh.Outcome{Kind: fleetssh.Exited}}
 	if shown.Err != nil {
-		r = results.LoginResult(shown.Host, &entry.Config, nil, shown.Err)
+		r = results.LoginResult(shown.Index, &entry.Config, nil, shown.Err)
 		if errors.Is(shown.Err, context.Canceled) {
 			r.Outcome = fleetssh.Outcome{Kind: fleetssh.Skipped}
 		}

@@ -243,7 +243,7 @@ func (d *recordDisplay) Show(ev fleetssh.Event) {
 	if ev.Err == nil || !display.OutputLost(ev.Err) {
 		switch ev.Kind {
 		case fleetssh.StdoutLine, fleetssh.StderrLine:
-			r.warn(r.writer.Output(ev.Host, ev.Kind.String(), ev.Text, ev.Partial))
+			r.warn(r.writer.Output(ev.Index, ev.Kind.String(), ev.Text, ev.Partial))
 		}
 	}
 	d.Display.Show(ev)

@@ -47,9 +47,9 @@ func (o *Outstanding) inProgress() (work []fleetssh.Progress, unbegun []int) {
 	}
 	begun := make(map[int]bool, len(work))
 	o.mu.Lock()
-	work = slices.DeleteFunc(work, func(p fleetssh.Progress) bool { return p.Host >= len(o.ended) || o.ended[p.Host] })
+	work = slices.DeleteFunc(work, func(p fleetssh.Progress) bool { return p.Index >= len(o.ended) || o.ended[p.Index] })
 	for _, p := range work {
-		begun[p.Host] = true
+		begun[p.Index] = true
 	}
 	for i, ended := range o.ended {
 		if !ended && !begun[i] {
@@ -112,7 +112,7 @@ func (o *Outstanding) groups(work []fleetssh.Progress, now time.Time) []*activit
 			byText[text] = g
 			groups = append(groups, g)
 		}
-		g.labels = append(g.labels, o.hosts[p.Host].Label)
+		g.labels = append(g.labels, o.hosts[p.Index].Label)
 		g.from, g.to = min(g.from, since), max(g.to, since)
 	}
 	return groups

@@ -25,7 +25,7 @@ func outstandingHosts(n int, work ...fleetssh.Progress) *Outstanding {
 
 func at(host int, phase fleetssh.Phase, attempt, seconds int) fleetssh.Progress {
 	since := time.Now().Add(-time.Duration(seconds) * time.Second)
-	return fleetssh.Progress{Host: host, Phase: phase, Attempt: attempt, Since: since, Begun: since}
+	return fleetssh.Progress{Index: host, Phase: phase, Attempt: attempt, Since: since, Begun: since}
 }
 
 func TestStragglers(t *testing.T) {

@@ -35,7 +35,7 @@ func TestProblemKinds(t *testing.T) {
 		{&fleetssh.SessionError{Host: "a", Phase: "exec", Err: errors.New("refused")}, "session", "exec", "refused", 1},
 		{&fleetssh.CopyError{Host: "a", Op: "write", Path: "/x", Err: os.ErrPermission}, "copy", "write", "cannot write /x: permission denied", 1},
 		{&fleetssh.CopyError{Host: "a", Op: "read", Path: "x", Local: true, Err: &os.PathError{Op: "read", Path: "x", Err: syscall.EIO}}, "copy", "read", "cannot read local x: input/output error", 1},
-		{&fleetssh.HostArgumentError{Host: 1, Reason: "too few"}, "host_argument", "", "too few", 0},
+		{&fleetssh.HostArgumentError{Index: 1, Reason: "too few"}, "host_argument", "", "too few", 0},
 	} {
 		p := ProblemOf(tt.err, &fleetssh.HostConfig{Host: "a"})
 		if p.Kind != tt.kind || p.Phase != tt.phase || p.Reason != tt.reason || p.Tries != tt.tries {

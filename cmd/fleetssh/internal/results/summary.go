@@ -49,7 +49,7 @@ func New(hosts []selection.Host) *Summary {
 // Add adds the result of a command.
 func (t *Summary) Add(ev fleetssh.Event) *Result {
 	out := ev.Output
-	r := Result{Index: ev.Host, Outcome: out.Outcome(), Timing: out.Timing()}
+	r := Result{Index: ev.Index, Outcome: out.Outcome(), Timing: out.Timing()}
 	r.Truncated = out.Stdout.Truncated() || out.Stderr.Truncated()
 	r.OK = r.Outcome == fleetssh.Outcome{Kind: fleetssh.Exited}
 	switch r.Outcome.Kind {

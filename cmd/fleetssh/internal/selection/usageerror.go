@@ -21,7 +21,7 @@ func UsageError(err error, hosts []Host) error {
 	}
 	switch e := err.(type) {
 	case *fleetssh.HostArgumentError:
-		if name := label(e.Host); name != "" {
+		if name := label(e.Index); name != "" {
 			text := name + ": "
 			if e.Name != "" {
 				text += fmt.Sprintf("placeholder %q: ", e.Name)
@@ -29,7 +29,7 @@ func UsageError(err error, hosts []Host) error {
 			return exit.UsageError("", "%s%s", text, e.Reason)
 		}
 	case *fleetssh.ConfigError:
-		if name := label(e.Host); name != "" {
+		if name := label(e.Index); name != "" {
 			return exit.UsageError("", "%s: %s: %s", name, e.Field, e.Reason)
 		}
 	}
