@@ -1,10 +1,20 @@
 // Package fleetssh runs commands over SSH, on one host or on thousands.
 //
 // A [HostConfig] says where a host is and how to log in to it. A [Command] says
-// what to run. Both are plain values. [Dial] turns a HostConfig into a [Client],
-// a connection to that one host; a [ParallelClient] holds many, and its RunCommand
-// is that of Client, many times over. Either way a command that runs is a
-// [HostOutput], with its streams and, in time, its exit code.
+// what to run. Both are plain values. [Dial] turns a HostConfig into a [Client], a
+// connection to one host. A [ParallelClient] holds many:
+//
+//	fleet := &fleetssh.ParallelClient{Hosts: fleetssh.Hosts(fleetssh.HostConfig{User: "deploy"}, "web1", "web2")}
+//	defer fleet.Close()
+//	outs, err := fleet.Run(ctx, fleetssh.Command{Line: "systemctl is-active nginx"})
+//	for _, out := range outs { // one for each host, in order, whatever went wrong
+//		fmt.Println(out.Host, out.Outcome())
+//	}
+//
+// [ParallelClient.Run] runs a command to its end, [ParallelClient.Stream] yields output as it
+// comes, [ParallelClient.RunCommand] leaves commands running, and [ParallelClient.Do] calls a
+// function with the Client of each host. Either way a command is a [HostOutput], with its
+// streams and its [Outcome].
 //
 // # Outcomes
 //

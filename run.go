@@ -2,6 +2,68 @@ package fleetssh
 
 import "context"
 
+// Run runs cmd on every host to its end, PoolSize hosts at a time, and returns what each host
+// has made of it: with its outcome, and with its output, which is read afterwards. Of output
+// that is larger than OutputMemory the rest is on disk. Input of OpenStdin is at its end.
+//
+// When ctx ends, commands that run are stopped as by [HostOutput.Stop], and hosts that have not
+// begun are skipped.
+//
+// The slice has one entry for each host, in the order of Hosts. The error is nil if every
+// command exited with code zero, and otherwise a [*HostsError] with the error of
+// [HostOutput.WaitFinished] for each that did not. If it is a [*HostArgumentError] or a
+// [*ConfigError], the slice is nil and no host was contacted.
+//
+// Use [ParallelClient.Stream] to see output as it comes, and RunCommand to leave commands running.
+func (p *ParallelClient) Run(ctx context.Context, cmd Command) ([]*HostOutput, error) {
+	slots, err := p.begin(0)
+	if err != nil {
+		return nil, err
+	}
+	r, err := cmd.prepare(len(slots), p.d)
+	if err != nil {
+		return nil, err
+	}
+	r.play()
+	outs := make([]*HostOutput, len(slots))
+	err = p.each(ctx, slots, func(i int, s *slot) error {
+		outs[i] = p.runToEnd(ctx, s, i, r)
+		return outs[i].result()
+	}, func(i int, s *slot, why error) { outs[i] = newFailed(i, s.host, "", why) })
+	r.closeAfter(outs)
+	return outs, err
+}
+
+// runToEnd runs the command on host number i to its end.
+func (p *ParallelClient) runToEnd(ctx context.Context, s *slot, i int, r *run) *HostOutput {
+	defer s.work.begin(PhaseConnect)()
+	out := p.start(ctx, s, i, r.starter(i))
+	if out.Err != nil {
+		return out
+	}
+	s.work.enter(PhaseRun)
+	if out.input != nil {
+		out.input.finish()
+	}
+	select {
+	case <-out.done:
+	case <-ctx.Done():
+		_ = out.Stop(context.WithoutCancel(ctx)) // its outcome says whether that is confirmed
+	}
+	p.settle(s, out)
+	return out
+}
+
+// settle retires a connection that is of no more use after a command: always with OneShot, and
+// when the host has not confirmed the end of what was stopped.
+func (p *ParallelClient) settle(s *slot, out *HostOutput) {
+	o := out.Outcome()
+	stopped := o.Kind == TimedOut || o.Kind == Cancelled
+	if p.OneShot || stopped && !o.Stopped || out.client.conn.IsDone() {
+		s.retire(out.client)
+	}
+}
+
 // RunCommand starts cmd on every host and returns when each host has either
 // accepted it or failed. The commands run on, also when ctx ends after the return:
 // Join waits for them.

@@ -139,7 +139,7 @@ func (s *eventStream) host(ctx context.Context, i int, slot *slot) error {
 	}
 	slot.work.enter(PhaseRun)
 	s.watch(ctx, i, out)
-	s.settle(slot, out)
+	s.p.settle(slot, out)
 	s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: out}})
 	return out.result()
 }
@@ -160,16 +160,6 @@ func (s *eventStream) watch(ctx context.Context, i int, out *HostOutput) {
 	})
 	s.lines(i, StdoutLine, out, out.Stdout)
 	wg.Wait()
-}
-
-// settle retires a connection that is of no more use: always with OneShot, and
-// when the host has not confirmed the end of what was stopped.
-func (s *eventStream) settle(slot *slot, out *HostOutput) {
-	o := out.Outcome()
-	stopped := o.Kind == TimedOut || o.Kind == Cancelled
-	if s.p.OneShot || stopped && !o.Stopped || out.client.conn.IsDone() {
-		slot.retire(out.client)
-	}
 }
 
 // lines sends the lines of one stream, as many at once as have come. It waits

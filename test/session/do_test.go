@@ -141,3 +141,41 @@ func TestDoEndsWithClose(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Run ends with its context, and every host has an outcome.
+func TestRunCancelled(t *testing.T) {
+	t.Parallel()
+	_, hosts := fleettest.Simulated(t, 5, nil)
+	p := fleettest.NewFleet(t, hosts...)
+	p.PoolSize = 2
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var started atomic.Int64
+	p.BeforeStart = func(int) {
+		if started.Add(1) == 2 {
+			go func() {
+				fleettest.Eventually(t, "both to run", func() bool {
+					running := p.Working()
+					return len(running) == 2 && running[0].Phase == fleetssh.PhaseRun && running[1].Phase == fleetssh.PhaseRun
+				})
+				cancel()
+			}()
+		}
+	}
+	outs, err := p.Run(ctx, fleetssh.Command{Line: "echo here; sleep 60"})
+	if failed := fleettest.AsError[*fleetssh.HostsError](t, err); len(failed.Failed) != 5 || len(outs) != 5 {
+		t.Fatalf("%v", err)
+	}
+	for i, out := range outs {
+		want, text := "cancelled and stopped", "here\n"
+		if i >= 2 {
+			want, text = "skipped", ""
+		}
+		if got := fleettest.Text(t, out.Stdout); out.Outcome().String() != want || out.Index != i || got != text {
+			t.Errorf("host %d: %v, %q", i, out.Outcome(), got)
+		}
+	}
+	if p.LastOutput() != nil {
+		t.Error("Run has left outputs")
+	}
+}
