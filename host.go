@@ -396,7 +396,7 @@ func (h *HostConfig) check(index int) error {
 		}
 		if files, ok := hop.HostKeys.(*KnownHosts); ok && hop.Unusable == nil {
 			if err := files.Load(); err != nil {
-				return &ConfigError{Host: index, Field: field + "HostKeys", Reason: err.Error(), Err: err}
+				return &ConfigError{Index: index, Field: field + "HostKeys", Reason: err.Error(), Err: err}
 			}
 		}
 		field += "Proxy."
