@@ -166,7 +166,7 @@ func showCheck(c *app, t *results.Summary) func(*results.Result) {
 	}
 }
 
-// loginText says by which way and with what a host was logged in to.
+// loginText returns the hops, the methods and the keys of a login.
 func loginText(logins []fleetssh.Login) string {
 	var parts []string
 	var hops []string
@@ -187,7 +187,7 @@ func loginText(logins []fleetssh.Login) string {
 	return strings.Join(append(parts, by, "host key "+results.KeyText(last.HostKey)), "  ")
 }
 
-// columnTime writes a time in few characters.
+// columnTime formats a duration in few characters.
 func columnTime(d time.Duration) string {
 	if d >= 10*time.Second {
 		return fmt.Sprintf("%.1fs", d.Seconds())
@@ -195,7 +195,7 @@ func columnTime(d time.Duration) string {
 	return fmt.Sprintf("%.1fms", float64(d)/1e6)
 }
 
-// jsonCheck is what check says of one host.
+// jsonCheck is the result of check for one host.
 type jsonCheck struct {
 	Type        string             `json:"type"`
 	Time        time.Time          `json:"time"`
@@ -207,15 +207,15 @@ type jsonCheck struct {
 	Attempts    int                `json:"attempts"`
 	ProxyMS     float64            `json:"proxy_ms,omitempty"`
 	ResolveMS   float64            `json:"resolve_ms"`
-	ConnectMS   float64            `json:"connect_ms"` // the whole, as in the results of run
+	ConnectMS   float64            `json:"connect_ms"` // the total, as in the results of run
 	HandshakeMS float64            `json:"handshake_ms"`
 	AuthMS      float64            `json:"auth_ms"`
 
 	*jsonLogin             // of the host
-	Hops       []jsonLogin `json:"hops,omitempty"` // on the way, in their order
+	Hops       []jsonLogin `json:"hops,omitempty"` // in the order of the route
 }
 
-// jsonLogin says how a host was logged in to.
+// jsonLogin describes a login.
 type jsonLogin struct {
 	Hop     string   `json:"hop,omitempty"`
 	Methods []string `json:"methods,omitempty"`
@@ -262,7 +262,7 @@ func showCheckJSON(c *app, t *results.Summary) func(*results.Result) {
 	}
 }
 
-// checkOutcome is the outcome of a check: nothing ran, so nothing exited.
+// checkOutcome returns the outcome of a check. Nothing ran, so "exited" becomes "ok".
 func checkOutcome(r *results.Result) string {
 	if r.OK {
 		return "ok"

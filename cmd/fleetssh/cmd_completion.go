@@ -40,7 +40,7 @@ func newCompletion(c *app) *cobra.Command {
 	}
 }
 
-// screenWriter writes to standard output by way of the screen.
+// screenWriter writes to standard output through the screen.
 type screenWriter struct{ screen *termline.Screen }
 
 func (p screenWriter) Write(text []byte) (int, error) {
@@ -49,11 +49,11 @@ func (p screenWriter) Write(text []byte) (int, error) {
 }
 
 // completionNames returns what a shell may complete: the hosts and groups of the inventory
-// that the flags or the settings name, the hosts of ssh's configuration, and those of
-// known_hosts. What cannot be read has none.
+// that the flags or the settings name, the hosts of ssh_config, and those of known_hosts. Files that
+// cannot be read are ignored.
 func completionNames(s *settings.Defaults) help.NameSource {
 	return func(cmd *cobra.Command) (hosts, groups []string) {
-		_ = s.Apply(cmd) // a mistake in the settings is told when the command runs
+		_ = s.Apply(cmd) // the command itself reports errors in the settings
 		list := func(flag string) []string {
 			values, err := cmd.Flags().GetStringArray(flag)
 			if err != nil {

@@ -28,14 +28,14 @@ needed, and none of your files are touched.
 
 `
 
-// demoStep is a command line, what to say about it, and what must come of it.
+// demoStep is a command line, its title, and its expected result.
 type demoStep struct {
 	title string
-	line  string // as a user types it, and as it is run; "./" is the directory of the demo
+	line  string // as a user types it; "./" is the directory of the demo
 	input string
 	exit  int
-	check func(*demoFleet, *results.Summary) error // nil: the exit code says it all
-	after func(*results.Summary) string            // what to say when it is done
+	check func(*demoFleet, *results.Summary) error // nil: the exit code suffices
+	after func(*results.Summary) string            // text to show at the end
 }
 
 var demoSteps = [...]demoStep{
@@ -44,20 +44,20 @@ var demoSteps = [...]demoStep{
 		line:  "fleetssh run -w web[1-4] uptime",
 	},
 	{
-		title: "Exit codes, and who failed, at the end",
+		title: "Exit codes, and the failed hosts at the end",
 		line:  "fleetssh run -w web[1-4] -- systemctl is-active nginx",
 		exit:  exit.Command,
 		check: wantOutcomes("web3", fleetssh.Exited),
 	},
 	{
-		title: "Hosts in trouble delay nobody, and each says what is wrong",
+		title: "Failing hosts do not delay the others, and each failure has a reason",
 		line:  "fleetssh run -w web[1-8] -t 5s --attempts 1 -- hostname",
 		exit:  exit.Unreachable,
 		check: (*demoFleet).checkTrouble,
 		after: demoTimes,
 	},
 	{
-		title: "A time-out stops the command on the hosts, not only the wait for it",
+		title: "A timeout stops the command on the hosts, not only the wait for it",
 		line:  "fleetssh run -w web[1-2] --timeout 500ms -- sleep 60",
 		exit:  exit.Stopped,
 		check: (*demoFleet).checkStopped,
@@ -72,25 +72,25 @@ var demoSteps = [...]demoStep{
 		input: "hello\n",
 	},
 	{
-		title: "A file for every host, with what differs from host to host",
+		title: "Files that differ from host to host",
 		line:  "fleetssh put -w web[1-4] --verify ./%(host)s.conf app.conf",
 	},
 	{
-		title: "Files of every host, none over that of another",
+		title: "Files of every host, in one directory per host",
 		line:  "fleetssh get -w web[1-4] -v app.conf ./got",
 		check: (*demoFleet).checkFetched,
 	},
 	{
-		title: "A local script, by its own first line: #!/bin/sh, echo \"$1 from\", hostname",
+		title: "A local script with its own interpreter: #!/bin/sh, echo \"$1 from\", hostname",
 		line:  "fleetssh run -w web[1-2] --script ./greet.sh hello",
 	},
 	{
-		title: "One prompt for all hosts: directories and variables last",
+		title: "One prompt for all hosts: directories and variables persist",
 		line:  `printf 'cd /srv\npwd\n:only web2\nhostname\n' | fleetssh shell -w web[1-4] -b`,
 		input: "cd /srv\npwd\n:only web2\nhostname\n",
 	},
 	{
-		title: "Where the time of logging in goes",
+		title: "How long each phase of a login takes",
 		line:  "fleetssh check -w web[1-4]",
 	},
 	{
@@ -104,7 +104,7 @@ var demoSteps = [...]demoStep{
 }
 
 const demoLibrary = `
-# From Go: other arguments on every host
+# From Go: different arguments on every host
 
   fleet := &fleetssh.ParallelClient{Hosts: hosts}
   events, err := fleet.Stream(ctx, fleetssh.Command{
@@ -117,9 +117,9 @@ const demoLibrary = `
 const demoEnd = `
 # Where to go next
 
-  fleetssh sim --hosts 20          a fleet of your own to try things on
-  fleetssh check -w HOSTS          your hosts: can you log in?
-  fleetssh run -w HOSTS COMMAND    and go
+  fleetssh sim --hosts 20          a simulated fleet to try things on
+  fleetssh check -w HOSTS          can you log in to your hosts?
+  fleetssh run -w HOSTS COMMAND    run a command on them
   fleetssh --help                  everything else
 `
 
@@ -142,9 +142,9 @@ func runDemo(ctx context.Context, c *app) error {
 		return err
 	}
 	defer fleet.close()
-	// One stream, so that all stays in order when it is piped.
+	// One stream keeps the order when the output is piped.
 	screen := c.screen.OutOnly()
-	fmt.Fprintf(printer{screen}, "fleetssh demo: eight hosts inside this process, web1 to web8\n")
+	fmt.Fprintf(printer{screen}, "fleetssh demo: eight simulated hosts, web1 to web8\n")
 	for _, step := range demoSteps {
 		if err := fleet.play(ctx, screen, step); err != nil {
 			if failure := screen.Failure(); failure != nil {
@@ -164,7 +164,7 @@ func runDemo(ctx context.Context, c *app) error {
 	return fleet.close()
 }
 
-// printer makes a screen an io.Writer for whole lines.
+// printer is an io.Writer for whole lines on a screen.
 type printer struct{ *termline.Screen }
 
 func (p printer) Write(text []byte) (int, error) {
@@ -172,7 +172,7 @@ func (p printer) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// play runs one step through the program itself.
+// play runs one step with the program itself.
 func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demoStep) error {
 	fmt.Fprintf(printer{screen}, "\n# %s\n\n$ %s\n", step.title, step.line)
 	var counted *results.Summary
@@ -220,7 +220,7 @@ func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demo
 	return nil
 }
 
-// wantOutcomes checks that exactly one host failed, and how.
+// wantOutcomes checks that only one host failed, with this outcome.
 func wantOutcomes(label string, kind fleetssh.OutcomeKind) func(*demoFleet, *results.Summary) error {
 	return func(_ *demoFleet, t *results.Summary) error {
 		for _, r := range t.Results {
@@ -232,7 +232,7 @@ func wantOutcomes(label string, kind fleetssh.OutcomeKind) func(*demoFleet, *res
 	}
 }
 
-// demoTrouble is how hosts must fail.
+// demoTrouble is the phase in which each host must fail.
 var demoTrouble = map[string]fleetssh.Phase{
 	"web5": fleetssh.PhaseHandshake, "web6": fleetssh.PhaseAuth, "web7": fleetssh.PhaseHostKey, "web8": fleetssh.PhaseConnect,
 }
@@ -269,7 +269,7 @@ func (f *demoFleet) checkStopped(t *results.Summary) error {
 	return nil
 }
 
-// checkFetched looks whether every host has its own file, here and there.
+// checkFetched checks that the file of every host was copied to its own directory.
 func (f *demoFleet) checkFetched(*results.Summary) error {
 	for i := 1; i <= 4; i++ {
 		host := fmt.Sprintf("web%d", i)
@@ -284,7 +284,7 @@ func (f *demoFleet) checkFetched(*results.Summary) error {
 	return nil
 }
 
-// demoTimes says when the hosts were done.
+// demoTimes returns when the hosts were done.
 func demoTimes(t *results.Summary) string {
 	var slowest, others results.Result
 	for _, r := range t.Results {
@@ -299,7 +299,7 @@ func demoTimes(t *results.Summary) string {
 		t.Hosts[slowest.Index].Label, others.After.Round(time.Millisecond), slowest.After.Round(time.Millisecond))
 }
 
-// playLibrary runs a command with other arguments on every host.
+// playLibrary runs a command with different arguments on every host.
 func (f *demoFleet) playLibrary(ctx context.Context, screen *termline.Screen) error {
 	roles := []string{"front end", "front end", "cache", "mail"}
 	hosts, err := (&selection.ExprFlags{Exprs: []string{"web[1-4]"}}).Select(fleetssh.HostConfig{})

@@ -43,7 +43,7 @@ DUR is 10 or 10s for seconds, 500ms, 2m.
 type explainOptions struct {
 	hosts    selection.Flags
 	format   string
-	settings *settings.Defaults // where values of flags may come from
+	settings *settings.Defaults // the source of flag values
 }
 
 func (o *explainOptions) register(flags *pflag.FlagSet) {
@@ -102,10 +102,10 @@ func (o *explainOptions) run(ctx context.Context, c *app, args []string) error {
 	return nil
 }
 
-// phaseTitles are what explain calls the phases.
+// phaseTitles are the titles of the phases.
 var phaseTitles = map[fleetssh.Phase]string{fleetssh.PhaseConnect: "reach", fleetssh.PhaseHostKey: "host key", fleetssh.PhaseAuth: "log in"}
 
-// show shows the plan for one host on the way; after is how many come behind it.
+// show shows the plan for one hop or host; after is how many follow it on the route.
 func (o *explainOptions) show(screen *termline.Screen, p *fleetssh.Plan, after int, lines []selection.ConfigLine) {
 	title := p.Host.Host
 	if p.Host.Alias != "" {
@@ -148,7 +148,7 @@ func (o *explainOptions) showSettings(out func(format string, args ...any)) {
 	}
 }
 
-// showLines shows lines of the configuration of ssh.
+// showLines shows lines of ssh_config.
 func showLines(screen *termline.Screen, lines []selection.ConfigLine) {
 	title := "ssh config"
 	for _, l := range lines {
@@ -161,18 +161,18 @@ func showLines(screen *termline.Screen, lines []selection.ConfigLine) {
 	}
 }
 
-// userFrom says where the user name comes from.
+// userFrom returns where the user name comes from.
 func (o *explainOptions) userFrom(p *fleetssh.Plan, after int, lines []selection.ConfigLine) string {
 	switch {
 	case p.Host.User == "":
-		return "who runs this program"
+		return "the user who runs fleetssh"
 	case after == 0 && p.Host.User == o.hosts.Login:
 		return cmp.Or(o.settings.Origin("login"), "-l")
 	}
 	return namedBy(after, lines, "User", p.User)
 }
 
-// namedBy says where a setting comes from that neither a flag nor a default has set.
+// namedBy returns where a setting comes from that is neither a flag nor a default.
 func namedBy(after int, lines []selection.ConfigLine, keyword, value string) string {
 	for _, l := range lines {
 		if after == 0 && l.Keyword == keyword && l.Value == value {
@@ -180,12 +180,12 @@ func namedBy(after int, lines []selection.ConfigLine, keyword, value string) str
 		}
 	}
 	if after > 0 {
-		return "of the hop, or ssh_config for it"
+		return "from -J or ssh_config"
 	}
-	return "named with the host"
+	return "given with the host"
 }
 
-// portFrom says where the port comes from.
+// portFrom returns where the port comes from.
 func (o *explainOptions) portFrom(p *fleetssh.Plan, after int, lines []selection.ConfigLine) string {
 	switch {
 	case p.Host.Port == 0:
@@ -196,12 +196,12 @@ func (o *explainOptions) portFrom(p *fleetssh.Plan, after int, lines []selection
 	return namedBy(after, lines, "Port", strconv.Itoa(p.Port))
 }
 
-// jsonPlan is the plan for one host on the way.
+// jsonPlan is the plan for one hop or host.
 type jsonPlan struct {
 	Type  string     `json:"type"`
-	Host  string     `json:"host"`  // that is explained
-	Index int        `json:"index"` // of it
-	At    string     `json:"at"`    // the hop that this is about, or the host
+	Host  string     `json:"host"`  // the host that is explained
+	Index int        `json:"index"` // of that host
+	At    string     `json:"at"`    // the hop or host of this plan
 	Hop   bool       `json:"hop"`
 	User  string     `json:"user"`
 	Port  int        `json:"port"`

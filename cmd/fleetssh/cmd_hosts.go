@@ -68,15 +68,15 @@ func newHosts(c *app) *cobra.Command {
 	return cmd
 }
 
-// check refuses what does not go together.
+// check refuses flags that exclude each other.
 func (o *hostsOptions) check(flags *pflag.FlagSet, args []string) error {
-	ways := 0
-	for _, way := range []bool{o.fold, o.count, o.split > 0, o.groups} {
-		if way {
-			ways++
+	modes := 0
+	for _, mode := range []bool{o.fold, o.count, o.split > 0, o.groups} {
+		if mode {
+			modes++
 		}
 	}
-	if ways > 1 {
+	if modes > 1 {
 		return exit.UsageError("", "--fold, --count, --split and --groups exclude each other")
 	}
 	if !o.groups {

@@ -42,7 +42,7 @@ func newMan(c *app) *cobra.Command {
 	}
 }
 
-// writeManual writes a page for the program and one for each verb, and says which.
+// writeManual writes a page for the program and one for each verb, and shows their names.
 func writeManual(root *cobra.Command, dir string, screen *termline.Screen) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err

@@ -135,7 +135,7 @@ func (o *rerunOptions) run(ctx context.Context, c *app, name string) error {
 	return root.ExecuteContext(ctx)
 }
 
-// classes are what the flags name.
+// classes returns the classes that the flags name.
 func (o *rerunOptions) classes() []string {
 	var classes []string
 	for class, named := range map[string]bool{"failed": o.failed, "unreachable": o.unreachable, "timed_out": o.timedOut, "skipped": o.skipped, "all": o.all} {
@@ -146,21 +146,21 @@ func (o *rerunOptions) classes() []string {
 	return classes
 }
 
-// choose returns the hosts to work on, and those of the same classes that are left out since
-// nobody knows how the command ended there.
+// choose returns the hosts to work on, and those of the same classes that are left out because the
+// outcome of the command is unknown.
 func (o *rerunOptions) choose(run *journal.Run) (hosts, left []journal.HostRun) {
 	chosen := make(map[int]bool)
 	for _, class := range o.classes() {
 		members, err := run.Select(class)
 		if err != nil {
-			continue // all of them are classes
+			continue // cannot happen: all of them are classes
 		}
 		for _, h := range members {
 			chosen[h.Index] = true
 		}
 	}
 	for _, h := range run.Hosts {
-		uncertain := h.Result.Uncertain() && run.Verb == "" // a copy may be made twice
+		uncertain := h.Result.Uncertain() && run.Verb == "" // a copy can be repeated safely
 		switch {
 		case uncertain && (chosen[h.Index] || len(chosen) == 0 && o.classes() == nil):
 			if o.includeUnknown {
@@ -175,7 +175,7 @@ func (o *rerunOptions) choose(run *journal.Run) (hosts, left []journal.HostRun) 
 	return hosts, left
 }
 
-// flagWords returns what stands behind the options of a run.
+// flagWords returns the arguments of a run after its options.
 func wordsOf(run *journal.Run) ([]string, error) {
 	switch {
 	case run.Verb != "":
@@ -188,7 +188,7 @@ func wordsOf(run *journal.Run) ([]string, error) {
 	return []string{run.Command}, nil
 }
 
-// repeatable refuses a run of which something that is needed was not kept.
+// repeatable refuses a run whose record lacks something that is needed.
 func repeatable(run *journal.Run) error {
 	if run.Command == "" || len(run.Hosts) == 0 {
 		return exit.UsageError("", "run %s: its beginning was not recorded", run.ID)

@@ -93,7 +93,7 @@ type runOptions struct {
 	show   display.Flags
 
 	record record.Flags
-	flags  *pflag.FlagSet // as they were given
+	flags  *pflag.FlagSet // as given
 }
 
 func (o *runOptions) register(flags *pflag.FlagSet) {
@@ -113,7 +113,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	o.record.Register(flags)
 }
 
-// registerFormat adds the flag of verbs that show a line or an object a host.
+// registerFormat adds --format for verbs that show one line or object per host.
 func registerFormat(flags *pflag.FlagSet, to *string) {
 	*to = "stream"
 	flags.Var(flagvalue.Choice{To: to, From: []string{"stream", "json"}}, "format", "")
@@ -210,8 +210,7 @@ func (o *runOptions) run(ctx context.Context, c *app, args []string) error {
 	return r.run(ctx, sizes)
 }
 
-// check refuses what does not go together. What is wrong with the flags is a wrong
-// usage.
+// check refuses flags that exclude each other.
 func (o *runOptions) check(args []string, terminal *tty.Terminal) error {
 	empty := strings.TrimSpace(strings.Join(args, " ")) == ""
 	switch {
@@ -235,7 +234,7 @@ func (o *runOptions) check(args []string, terminal *tty.Terminal) error {
 	return o.record.Check()
 }
 
-// refuseForOne refuses flags about many hosts where one is given the terminal.
+// refuseForOne refuses flags for many hosts if a single host gets the terminal.
 func (o *runOptions) refuseForOne() error {
 	names := []string{"batch", "pause", "max-fail"}
 	if o.safety.confirmOver > 0 {
@@ -246,7 +245,7 @@ func (o *runOptions) refuseForOne() error {
 
 func noCommand() error { return exit.UsageError("fleetssh run -w HOSTS COMMAND", "no command given") }
 
-// command sets what to run, as far as the flags say it.
+// command sets what to run, as far as the flags determine it.
 func (o *runOptions) command(r *runner, args []string) error {
 	command := fleetssh.Command{Sudo: o.sudo, User: o.runAs, Shell: o.shell, Timeout: o.timeout}
 	line := strings.Join(args, " ")
@@ -281,7 +280,7 @@ func (o *runOptions) command(r *runner, args []string) error {
 	return nil
 }
 
-// pty returns a terminal like ours.
+// pty returns a request for a terminal like ours.
 func (o *runOptions) pty() *fleetssh.PTY {
 	pty := &fleetssh.PTY{Term: os.Getenv("TERM")}
 	if cols, rows, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
@@ -290,8 +289,8 @@ func (o *runOptions) pty() *fleetssh.PTY {
 	return pty
 }
 
-// terminal returns the terminal to hand to a single host, nil if there is none or
-// something else is to be done with what the host writes.
+// terminal returns the terminal to attach to a single host, nil if there is none or a flag asks for
+// another kind of output.
 func (o *runOptions) terminal(c *app) *tty.Terminal {
 	if !o.tty || o.stdin != "" || o.show.NonDefault() {
 		return nil
@@ -299,7 +298,7 @@ func (o *runOptions) terminal(c *app) *tty.Terminal {
 	return tty.New(c.in, c.out)
 }
 
-// input opens what every host reads.
+// input opens the standard input of the hosts.
 func (o *runOptions) input(c *app) (io.ReadCloser, error) {
 	if o.stdin == "-" {
 		return io.NopCloser(c.in), checkInput(c.in)
@@ -315,8 +314,8 @@ func (o *runOptions) input(c *app) (io.ReadCloser, error) {
 	return file, nil
 }
 
-// checkInput finds out before any contact that there is nothing to read: every host would
-// begin, and be stopped.
+// checkInput fails before any host is contacted if the input cannot be read. Otherwise every host would
+// start, and be stopped.
 func checkInput(in io.Reader) error {
 	file, ok := in.(*os.File)
 	if !ok {

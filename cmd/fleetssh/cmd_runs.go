@@ -75,7 +75,7 @@ func (o *runsOptions) register(flags *pflag.FlagSet) {
 	flags.VarP(flagvalue.Number{To: &o.number, Min: 1, Max: 1_000_000}, "number", "n", "")
 }
 
-// registerTextFormat adds the flag of verbs that show text or objects.
+// registerTextFormat adds --format for verbs that show text or objects.
 func registerTextFormat(flags *pflag.FlagSet, to *string) {
 	*to = "text"
 	flags.Var(flagvalue.Choice{To: to, From: []string{"text", "json"}}, "format", "")
@@ -98,7 +98,7 @@ func newRuns(c *app) *cobra.Command {
 	return cmd
 }
 
-// jsonRun is what the list says of a run.
+// jsonRun is a run in the list.
 type jsonRun struct {
 	Type      string        `json:"type"`
 	Time      time.Time     `json:"time"`
@@ -125,7 +125,7 @@ func newJSONRun(info *journal.Info) jsonRun {
 	return j
 }
 
-// run shows the list, the latest last: that is where one looks on a terminal.
+// run shows the list, the latest run last, where a terminal user looks first.
 func (o *runsOptions) run(c *app) error {
 	dir, err := journal.Dir()
 	if err != nil {

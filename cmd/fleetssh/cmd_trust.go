@@ -191,13 +191,12 @@ func newTrustAccept(c *app) *cobra.Command {
 	return cmd
 }
 
-// refuseLogin refuses flags about logging in that do not count for hops.
+// refuseLogin refuses login flags that do not apply to hops.
 func refuseLogin(flags *pflag.FlagSet) error {
 	return refuse(flags, "trust logs in to hops only, and it does not apply to hops", "ask-pass", "password-file", "passwords-differ", "forward-agent", "delegate", "service-host")
 }
 
-// refuse refuses flags that would have no effect: where the keys come from a file, none of its
-// hosts is left out, and nobody is asked for anything.
+// refuse refuses flags that would have no effect because the keys come from a file.
 func (o *acceptOptions) refuse(flags *pflag.FlagSet, args []string) error {
 	if err := refuseLogin(flags); err != nil || len(args) == 0 {
 		return err
@@ -206,7 +205,7 @@ func (o *acceptOptions) refuse(flags *pflag.FlagSet, args []string) error {
 		"exclude", "limit", "pick", "inventory", "kinit", "keytab", "jump", "proxy", "proxy-command", "control-path")
 }
 
-// scan shows what hosts show, and keeps it in a file if that has a name.
+// scan shows the keys of hosts, and saves them if save is not empty.
 func (o *trustOptions) scan(ctx context.Context, c *app, save string) error {
 	o.hosts.KeyCache = selection.NewKnownHostsCache(&o.hosts)
 	s := keyaudit.New(c.screen, c.warnings.Add, o.format, &o.hosts)
@@ -222,10 +221,10 @@ func (o *trustOptions) scan(ctx context.Context, c *app, save string) error {
 	return s.Err()
 }
 
-// askKeys asks the hosts for their keys, and calls each with every host when it has answered.
+// askKeys scans the keys of the hosts, and calls each for every host when it is done.
 func askKeys(ctx context.Context, c *app, s *keyaudit.Audit, flags *selection.Flags, each func(*keyaudit.Host)) error {
 	hops := *flags
-	hops.AskPass, hops.PasswordFile = false, "" // hosts are not logged in to, and hops get none
+	hops.AskPass, hops.PasswordFile = false, "" // there is no login on the hosts, and hops get no password
 	entries, err := hops.Hosts(ctx, c.environment(), s.Format != "text")
 	if err != nil {
 		return err
@@ -284,7 +283,7 @@ func (o *acceptOptions) run(ctx context.Context, c *app, args []string) error {
 	return s.Err()
 }
 
-// choice returns what the flags say about which keys to take.
+// choice returns which keys the flags accept.
 func (o *acceptOptions) choice() (*keyaudit.Choice, error) {
 	choice := new(keyaudit.Choice)
 	for _, expr := range o.replace {
@@ -326,7 +325,7 @@ func (o *acceptOptions) find(ctx context.Context, c *app, s *keyaudit.Audit, arg
 		strict := flags.HostKey == "" || flags.HostKey == "strict"
 		if flags.KnownHosts != "" && strict {
 			if _, err := os.Stat(flags.KeyCache.ForAll[0]); errors.Is(err, fs.ErrNotExist) {
-				flags.KnownHosts = os.DevNull // it is about to be made, and no hop is trusted yet
+				flags.KnownHosts = os.DevNull // it does not exist yet, and no hop is trusted
 			}
 		}
 		return askKeys(ctx, c, s, &flags, func(*keyaudit.Host) {})
@@ -356,7 +355,7 @@ func (o *acceptOptions) find(ctx context.Context, c *app, s *keyaudit.Audit, arg
 	return nil
 }
 
-// write adds what was chosen to the first file of each host, if the user agrees.
+// write adds the chosen keys to the first file of each host, if the user confirms.
 func (o *acceptOptions) write(ctx context.Context, c *app, s *keyaudit.Audit) error {
 	all, err := s.Additions()
 	if err != nil {

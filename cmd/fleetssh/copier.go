@@ -9,7 +9,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/results"
 )
 
-// copier copies to or from hosts, batch after batch, and shows what happens.
+// copier copies to or from hosts in batches and shows the progress.
 type copier struct {
 	rollout
 	o    *copyOptions

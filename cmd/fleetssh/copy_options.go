@@ -143,7 +143,7 @@ func (o *copyOptions) run(ctx context.Context, c *app, args []string) error {
 	return r.run(ctx, sizes)
 }
 
-// check refuses flags that are wrong whatever the hosts are.
+// check refuses flags that are wrong for any hosts.
 func (o *copyOptions) check(args []string) error {
 	usage := "fleetssh put -w HOSTS LOCAL... REMOTE"
 	if o.verb == "get" {
@@ -178,7 +178,7 @@ func (o *copyOptions) options() fleetssh.CopyOptions {
 	opts := fleetssh.CopyOptions{
 		Recursive: o.recursive, Preserve: o.preserve, Resume: o.resume, Verify: o.verify, Delete: o.remove,
 		Rate: o.rate, OpenFiles: o.openFiles, Timeout: o.timeout,
-		Glob: o.verb == "get", // put leaves it to the shell here
+		Glob: o.verb == "get", // for put, the local shell expands wildcards
 	}
 	if o.protocol == "scp" {
 		opts.Protocol = fleetssh.SCP

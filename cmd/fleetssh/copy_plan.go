@@ -23,19 +23,19 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// copyPlan says what is copied where, on which host.
+// copyPlan is what is copied where, for each host.
 type copyPlan struct {
 	verb    string
-	given   []string // the paths as they were given
+	given   []string // the paths as given
 	sources []string
 	target  string
 	hosts   []selection.Host
-	args    []fleetssh.Args // values for placeholders in sources and target, by host; nil: there are none
+	args    []fleetssh.Args // values for placeholders, by host; nil: there are none
 
-	placeholders bool // a percent sign is written twice in the paths that were given
+	placeholders bool // the given paths have placeholders, and percent signs are doubled
 }
 
-// plan returns what the arguments mean for hosts. It checks what can be checked on this side.
+// plan returns the plan for the arguments. It makes all local checks.
 func (o *copyOptions) plan(args []string, hosts []selection.Host) (*copyPlan, error) {
 	p := &copyPlan{verb: o.verb, given: args, hosts: hosts}
 	var fromFile []fleetssh.Args
@@ -78,8 +78,8 @@ func (o *copyOptions) plan(args []string, hosts []selection.Host) (*copyPlan, er
 	return p, p.validate(o.options())
 }
 
-// copyArgs returns the values for placeholders in paths: the host's name, user, port and index, and
-// those of --args-file.
+// copyArgs returns the values for placeholders in paths: name, user, port and index of the host, and the
+// columns of --args-file.
 func copyArgs(given []fleetssh.Args, hosts []selection.Host) ([]fleetssh.Args, error) {
 	args := make([]fleetssh.Args, len(hosts))
 	names := selection.FileNames(hosts)
@@ -96,7 +96,7 @@ func copyArgs(given []fleetssh.Args, hosts []selection.Host) ([]fleetssh.Args, e
 		if given != nil {
 			maps.Copy(values, given[i].Map)
 		}
-		values[selection.HostColumn] = names[i] // no other host has it
+		values[selection.HostColumn] = names[i] // it is unique
 		args[i].Map = values
 	}
 	return args, nil
@@ -125,14 +125,14 @@ func (p *copyPlan) paths(i int) (sources []string, target string, err error) {
 func (p *copyPlan) check() error {
 	for i := range p.hosts {
 		if _, _, err := p.paths(i); err != nil || p.args == nil {
-			return err // what is right for one is for all
+			return err // without placeholders, one host stands for all
 		}
 	}
 	return nil
 }
 
-// checkHostPaths refuses paths on hosts that begin with the name of one of the hosts, as in scp and
-// rsync. Here they would be directories with that name on every host.
+// checkHostPaths refuses remote paths that begin with the name of a host, as for scp and rsync.
+// fleetssh would take them for files of that name on every host.
 func (p *copyPlan) checkHostPaths() error {
 	onHosts := p.sources
 	if p.verb == "put" {
@@ -198,13 +198,13 @@ func (p *copyPlan) validate(opts fleetssh.CopyOptions) error {
 	return p.wrongUsage(err)
 }
 
-// wrongUsage returns err if it is about the settings, as an error of wrong usage. It returns nil if
-// err is about what happened on hosts.
+// wrongUsage returns err as a usage error if it is about the options. It returns nil if err is about
+// hosts.
 func (p *copyPlan) wrongUsage(err error) error {
 	switch e := err.(type) {
 	case *fleetssh.HostsError:
 		return nil
-	case *fleetssh.CopyError: // it is about a file here
+	case *fleetssh.CopyError: // it is about a local file
 		return errors.New(results.CopyProblem(e).Reason)
 	case *fleetssh.HostArgumentError:
 		if e.Index >= 0 && e.Name == "" {
@@ -214,7 +214,7 @@ func (p *copyPlan) wrongUsage(err error) error {
 	return exit.AsUsage(err)
 }
 
-// copy copies as planned. opts must have been made for the hosts of client.
+// copy executes the plan. opts must have been made for the hosts of client.
 func (p *copyPlan) copy(ctx context.Context, client *fleetssh.ParallelClient, opts *fleetssh.CopyOptions) ([]fleetssh.CopyResult, error) {
 	if p.verb == "put" {
 		return client.Upload(ctx, p.sources[0], p.target, opts)
@@ -231,7 +231,7 @@ func (p *copyPlan) options(opts fleetssh.CopyOptions, from, size int) fleetssh.C
 	return opts
 }
 
-// show shows what would be copied where, batch by batch.
+// show shows what would be copied where, by batch.
 func (p *copyPlan) show(screen *termline.Screen, sizes []int) error {
 	return showPlan(screen, p.hosts, sizes, func(i int) (string, error) {
 		sources, target, err := p.paths(i)
@@ -239,16 +239,16 @@ func (p *copyPlan) show(screen *termline.Screen, sizes []int) error {
 	})
 }
 
-// text returns the copy as the user gave it.
+// text returns the copy as given.
 func (p *copyPlan) text() string {
 	return p.verb + " " + shellquote.Join(p.given...)
 }
 
-// maxRecordedPaths is the largest number of bytes of paths that are recorded of a copy.
+// maxRecordedPaths is the largest total size of the recorded paths of a copy, in bytes.
 const maxRecordedPaths = 256 << 10
 
-// recorded returns the paths so that they mean the same in another directory. It returns nil if they
-// cannot be recorded.
+// recorded returns the paths for the record, local ones absolute. It returns nil if they cannot be
+// recorded.
 func (p *copyPlan) recorded() []string {
 	words := slices.Clone(p.given)
 	local := words[:len(words)-1]
@@ -276,11 +276,11 @@ func (p *copyPlan) absolute(path string) string {
 	if p.placeholders {
 		dir = strings.ReplaceAll(dir, "%", "%%")
 	}
-	// It is not cleaned: a slash at the end, and a link before "..", change what it means.
+	// It is not cleaned: that would change the meaning of a trailing slash and of a link before "..".
 	return dir + string(filepath.Separator) + path
 }
 
-// measure returns how many bytes each host is to be sent. It returns nil if that cannot be known, or
+// measure returns how many bytes each host will be sent. It returns nil if that cannot be found out, or
 // when stopped is closed.
 func (p *copyPlan) measure(stopped <-chan struct{}) []int64 {
 	sizes := make([]int64, len(p.hosts))
@@ -309,7 +309,7 @@ var errStopped = errors.New("stopped")
 // sizeOf returns the bytes of a file, or of all files below a directory.
 func sizeOf(source string, stopped <-chan struct{}) (int64, error) {
 	var size int64
-	// The source itself may be a link; those below a directory are copied as links.
+	// The source itself may be a link; links inside a directory are copied as links.
 	if info, err := os.Stat(source); err == nil && info.Mode().IsRegular() {
 		return info.Size(), nil
 	}
@@ -320,7 +320,7 @@ func sizeOf(source string, stopped <-chan struct{}) (int64, error) {
 		default:
 		}
 		if err != nil {
-			return nil // the copy says what is wrong with it
+			return nil // the copy reports the error
 		}
 		if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
 			size += info.Size()

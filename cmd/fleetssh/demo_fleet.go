@@ -16,12 +16,11 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// demoSudoPassword is what sudo on the hosts of the demo wants.
+// demoSudoPassword is the sudo password of the hosts.
 const demoSudoPassword = "correct horse"
 
-// demoFleet is the hosts of the demo: web1 to web4 work, web5 is silent, web6
-// refuses the login, web7 has another host key than is known, web8 refuses
-// connections.
+// demoFleet is the fleet of the demo: web1 to web4 work, web5 is silent, web6 refuses the login, web7
+// has a changed host key, and web8 refuses connections.
 type demoFleet struct {
 	servers map[string]*simfleet.Server
 	signer  ssh.Signer
@@ -86,7 +85,7 @@ func startDemoFleet() (_ *demoFleet, err error) {
 	return f, nil
 }
 
-// demoConfig is what is copied to a host.
+// demoConfig is the file that is copied to a host.
 func demoConfig(host string) string { return "name = " + host + "\n" }
 
 // demoScript is the local script of the demo.
@@ -112,7 +111,7 @@ func (f *demoFleet) writeFiles(known string) (err error) {
 	return f.policy.Load()
 }
 
-// demoShell is the simulated shell with one command more.
+// demoShell is the simulated shell with an additional command.
 func demoShell(s *simfleet.Session) simfleet.Status {
 	if s.Line != "systemctl is-active nginx" {
 		return simfleet.Shell(s)
@@ -125,10 +124,10 @@ func demoShell(s *simfleet.Session) simfleet.Status {
 	return simfleet.Status{}
 }
 
-// redirect makes the name of a host of the demo lead to it, and that of its hop.
+// redirect points a host and its hop to the servers of the demo.
 func (f *demoFleet) redirect(e *selection.Host) {
 	f.redirectConfig(&e.Config)
-	if e.Config.Proxy != nil { // which all hosts share
+	if e.Config.Proxy != nil { // all hosts share it
 		f.redirectConfig(e.Config.Proxy)
 	}
 }
@@ -142,7 +141,7 @@ func (f *demoFleet) redirectConfig(c *fleetssh.HostConfig) {
 	c.Auth.Signers, c.HostKeys = []ssh.Signer{f.signer}, f.policy
 }
 
-// close ends the fleet. It may be called twice.
+// close stops the fleet. It may be called twice.
 func (f *demoFleet) close() (err error) {
 	f.once.Do(func() {
 		var closing sync.WaitGroup

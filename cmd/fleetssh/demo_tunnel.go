@@ -16,7 +16,7 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// demoWebPort is where the hosts of the demo have a web server, for themselves alone.
+// demoWebPort is the port of the web servers, which only the hosts themselves can reach.
 const demoWebPort = "9100"
 
 const demoTunnel = `
@@ -26,8 +26,7 @@ const demoTunnel = `
 
 `
 
-// demoDial connects to what a host of the demo has on its own ports: a web server, and
-// the hosts behind it.
+// demoDial connects from a host of the demo: to its own web server, or to other hosts.
 func demoDial(host string) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if _, port, err := net.SplitHostPort(addr); err != nil || port != demoWebPort {
@@ -52,7 +51,7 @@ func demoPage(conn net.Conn, host string) {
 		}
 		request += string(buf[:n])
 	}
-	text := "this is " + host + ", and nobody else can reach me\n"
+	text := "this is " + host + ", and only I can reach this port\n"
 	fmt.Fprintf(conn, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text)
 }
 
@@ -93,7 +92,7 @@ func (f *demoFleet) playTunnel(ctx context.Context, screen *termline.Screen) err
 		}
 		fmt.Fprintf(printer{screen}, "$ curl -x http://%s %s\n%s", proxy.Addr(), address, page)
 		if !strings.Contains(string(page), host) {
-			return errors.New("the page is that of another host")
+			return errors.New("the page is from another host")
 		}
 	}
 	return nil

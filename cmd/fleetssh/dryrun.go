@@ -12,8 +12,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// validate lets the library check the command for all hosts before any is contacted. Otherwise a
-// mistake in a later batch would be found only after the first ones have run.
+// validate lets the library check the command for all hosts before any is contacted. Otherwise a mistake
+// in a later batch would be found only after earlier batches have run.
 func (r *runner) validate() error {
 	if _, err := r.command.CommandLine(0); err != nil {
 		return selection.UsageError(err, r.hosts)
@@ -21,21 +21,21 @@ func (r *runner) validate() error {
 	return validateHosts(r.hosts)
 }
 
-// validateHosts checks the settings of hosts. None is contacted.
+// validateHosts checks the settings of hosts without contacting them.
 func validateHosts(hosts []selection.Host) error {
-	over, end := context.WithCancel(context.Background())
-	end()
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
 	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts)}
 	defer client.Close()
-	err := client.Connect(over)
+	err := client.Connect(ended)
 	if _, wrong := err.(*fleetssh.ConfigError); wrong {
 		return selection.UsageError(err, hosts)
 	}
 	return nil // the error is that the context has ended
 }
 
-// maxPlanLines is for how many hosts --dry-run shows a line each. If there are more, hosts with equal
-// lines share one.
+// maxPlanLines is up to how many hosts --dry-run shows one line each. With more, hosts with equal lines
+// share one.
 const maxPlanLines = 100
 
 // showPlan shows what would be done on each host, batch by batch.
@@ -63,7 +63,7 @@ func showPlan(screen *termline.Screen, hosts []selection.Host, sizes []int, plan
 	return nil
 }
 
-// showPlanLines shows a text behind the hosts that share it.
+// showPlanLines shows a text after the hosts that share it.
 func showPlanLines(screen *termline.Screen, labels []string, text string) {
 	if len(labels) == 0 {
 		return

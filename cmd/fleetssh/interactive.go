@@ -15,7 +15,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/tty"
 )
 
-// interact runs the command on the only host, with the user's terminal as its own.
+// interact runs the command on a single host with the user's terminal attached.
 func (r *runner) interact(ctx context.Context, t *tty.Terminal) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP, syscall.SIGQUIT)
 	defer stop()
@@ -42,8 +42,8 @@ func (r *runner) interact(ctx context.Context, t *tty.Terminal) error {
 	if outs == nil {
 		return selection.UsageError(err, r.hosts)
 	}
-	r.c.screen.Flush() // what was said until now stands above
-	var local error    // what went wrong here
+	r.c.screen.Flush() // earlier messages come first
+	var local error    // a local error
 	if out := outs[0]; out.Err == nil {
 		local = t.Attach(runCtx, out, r.client.Close)
 	}
@@ -61,7 +61,7 @@ func (r *runner) interact(ctx context.Context, t *tty.Terminal) error {
 	return ended
 }
 
-// showEnd says how a session has ended that did not end by itself.
+// showEnd shows how a session ended if not with an exit status.
 func (r *runner) showEnd(result *results.Result) {
 	title, _ := result.Title()
 	line := "fleetssh: " + r.hosts[0].Label + ": " + title

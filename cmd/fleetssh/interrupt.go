@@ -11,12 +11,12 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// duplicateSignal is the time within which a second signal counts as the same: timeout(1) sends each
+// duplicateSignal is the time within which a second signal counts as a duplicate: timeout(1) sends each
 // signal to the process and then to its group.
 const duplicateSignal = 300 * time.Millisecond
 
-// terminationSignals returns the signals that would end the process, while commands on hosts would go on. HUP
-// means that the terminal is gone, unless nohup(1) has it ignored.
+// terminationSignals returns the signals that would end the process while commands on hosts continue.
+// HUP means that the terminal is gone, unless nohup(1) ignores it.
 func terminationSignals() []os.Signal {
 	signals := []os.Signal{syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -28,8 +28,8 @@ func terminationSignals() []os.Signal {
 // interruptible returns a context that ends on the first interrupt, TERM or HUP. The second signal
 // ends the process at once.
 //
-// Writing to a closed standard output returns an error instead of ending the process by a signal, so
-// that what runs on hosts can be stopped.
+// Writing to a closed standard output returns an error instead of raising SIGPIPE, so that commands on
+// hosts can be stopped.
 func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
@@ -41,7 +41,7 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 		<-signals
 		first := time.Now()
 		go func() { // the report takes time, after which a doubled signal would be a second one
-			i.tellSoon()
+			i.report()
 			cancel()
 		}()
 		for range signals {
@@ -63,53 +63,37 @@ type interruptsKey struct{}
 
 // interrupts lets dialogues and reports change how signals end a context.
 type interrupts struct {
-	exclude func() // makes interrupts leave the context alone
+	exclude func() // stops interrupts from ending the context
 
 	mu     sync.Mutex // protects what follows
-	before func()     // is called before the context ends; nil: nothing is
+	before func()     // called before the context ends; nil: nothing is called
 }
 
-func (i *interrupts) tell() {
+// reportGrace is how long a report may delay the end of the context. Nothing is shown while a question
+// waits on the terminal, and questions end with the context.
+const reportGrace = 100 * time.Millisecond
+
+// report calls before, and waits for it no longer than reportGrace.
+func (i *interrupts) report() {
 	i.mu.Lock()
 	before := i.before
 	i.mu.Unlock()
 	if before == nil {
 		return
 	}
-	// Nothing is shown while a question waits on the terminal. The interrupt ends the question, too.
-	told := make(chan struct{})
+	done := make(chan struct{})
 	go func() {
-		defer close(told)
+		defer close(done)
 		before()
 	}()
 	select {
-	case <-told:
-	case <-time.After(tellGrace):
+	case <-done:
+	case <-time.After(reportGrace):
 	}
 }
 
-// tellGrace is how long a report of what is under way may delay an interrupt.
-const tellGrace = 200 * time.Millisecond
-
-// tellPatience is how long a report may delay the end of what runs. Nothing is shown while a question
-// waits on the terminal, and questions end with the context.
-const tellPatience = 100 * time.Millisecond
-
-// tellSoon calls tell, and does not wait for it longer than tellPatience.
-func (i *interrupts) tellSoon() {
-	told := make(chan struct{})
-	go func() {
-		i.tell()
-		close(told)
-	}()
-	select {
-	case <-told:
-	case <-time.After(tellPatience):
-	}
-}
-
-// onInterrupt makes the first signal call a function before it ends ctx, while what is under way
-// can still be reported. forget undoes that.
+// onInterrupt makes the first signal call tell before it ends ctx, while the state of the hosts can still
+// be reported. forget undoes that.
 func onInterrupt(ctx context.Context, tell func()) (forget func()) {
 	i, ok := ctx.Value(interruptsKey{}).(*interrupts)
 	if !ok {
@@ -124,8 +108,8 @@ func onInterrupt(ctx context.Context, tell func()) (forget func()) {
 	return func() { set(nil) }
 }
 
-// captureInterrupts is for a dialogue. From now on interrupts come through the channel, and end neither
-// ctx, which interruptible has made, nor the process. TERM and HUP still end both.
+// captureInterrupts delivers interrupts through a channel, for a dialogue. They no longer end ctx, which
+// interruptible has made, or the process. TERM and HUP still end both.
 func captureInterrupts(ctx context.Context) (signals <-chan os.Signal, release func()) {
 	taken := make(chan os.Signal, 8)
 	signal.Notify(taken, os.Interrupt)
@@ -135,21 +119,21 @@ func captureInterrupts(ctx context.Context) (signals <-chan os.Signal, release f
 	return taken, func() { signal.Stop(taken) }
 }
 
-// raiseInterrupt passes on an interrupt that another program in the foreground has received. It waits
-// until the interrupt has ended ctx, so that the failure of that program is seen to have this reason.
+// raiseInterrupt sends an interrupt to this process, because another program in the foreground has
+// received one. It waits until ctx has ended, so that the failure of that program has this cause.
 func raiseInterrupt(ctx context.Context) {
 	self, err := os.FindProcess(os.Getpid())
 	if err != nil || self.Signal(os.Interrupt) != nil {
-		return // on systems without signals no such program runs
+		return // on systems without signals, there is no such program
 	}
 	select {
 	case <-ctx.Done():
-	case <-time.After(2 * tellGrace): // in a dialogue it ends a line, and not ctx
+	case <-time.After(4 * reportGrace): // in a dialogue, an interrupt does not end ctx
 	}
 }
 
-// workContext returns the context for work on hosts. It ends with ctx, and when standard output cannot be
-// written. An interrupt is acknowledged at once, because stopping what runs may take a while.
+// workContext returns the context for work on hosts. It ends with ctx, and when a write to standard
+// output fails. An interrupt is acknowledged at once, because stopping the hosts may take a while.
 func (c *app) workContext(ctx context.Context) (work context.Context, end func()) {
 	work, cancel := context.WithCancel(ctx)
 	c.screen.OnFailure(func(error) { cancel() })

@@ -18,14 +18,14 @@ import (
 
 // localScript is a local script that hosts run.
 type localScript struct {
-	name   string // as it was given; "-" is standard input
+	name   string // as given; "-" is standard input
 	script *fleetssh.Script
 }
 
 // scriptLimit is one byte more than the library accepts, so that the library reports the error.
 const scriptLimit = 16<<20 + 1
 
-// readScript reads a script and checks it.
+// readScript reads and checks a script.
 func readScript(c *app, name string, args []string) (*localScript, error) {
 	text, err := readLocal(c.in, name)
 	if err != nil {
@@ -38,7 +38,7 @@ func readScript(c *app, name string, args []string) (*localScript, error) {
 	return s, nil
 }
 
-// readLocal reads a file, or in for the name "-".
+// readLocal reads a file, or in if the name is "-".
 func readLocal(in io.Reader, name string) ([]byte, error) {
 	if name != "-" {
 		file, err := os.Open(name)
@@ -51,7 +51,7 @@ func readLocal(in io.Reader, name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(in, scriptLimit))
 }
 
-// hint returns what to do about a script that cannot be run.
+// hint returns how to correct a script that cannot be run.
 func (s *localScript) hint(err error) string {
 	switch text := err.Error(); {
 	case strings.Contains(text, "carriage return"):
@@ -62,12 +62,12 @@ func (s *localScript) hint(err error) string {
 	return ""
 }
 
-// title returns the text that stands for the script in the place of a command line.
+// title returns the text that is shown instead of a command line.
 func (s *localScript) title() string {
 	return shellquote.Join(append([]string{s.name}, s.script.Args...)...)
 }
 
-// recorded returns what is recorded of the script.
+// recorded returns the script for the record.
 func (s *localScript) recorded() journal.Program {
 	instead := journal.Program{Script: s.sum()}
 	for _, arg := range s.script.Args {
@@ -113,8 +113,8 @@ func (s *localScript) commandLine(command fleetssh.Command, i int) (string, erro
 	return shellquote.Join(slices.Concat(before, words, []string{s.name}, args)...), nil
 }
 
-// recordedScript returns the arguments that run the script of a recorded run again. It refuses a
-// script that has changed since.
+// recordedScript returns the arguments that repeat the script of a recorded run. It refuses a script
+// that has changed since.
 func recordedScript(run *journal.Run) (words []string, err error) {
 	var name string
 	for _, arg := range run.Args {
@@ -128,7 +128,7 @@ func recordedScript(run *journal.Run) (words []string, err error) {
 	}
 	text, err := readLocal(nil, name)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, exit.UsageError(anew, "run %s: its script is gone: %s", run.ID, name)
+		return nil, exit.UsageError(anew, "run %s: its script no longer exists: %s", run.ID, name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("script: %w", err)

@@ -68,30 +68,30 @@ reads none.
 
 `
 
-// stdio is what a process has for input and output.
+// stdio is the standard input and output of the process.
 type stdio struct {
 	in       io.Reader
 	out, err io.Writer
 }
 
-// app is one call of the program: what verbs share.
+// app is the state that the verbs share.
 type app struct {
 	in     io.Reader
-	out    io.Writer // only for a terminal that is handed to a host
+	out    io.Writer // only for a terminal that is attached to a host
 	screen *termline.Screen
 	ask    func(ctx context.Context, prompt string, echo bool) (string, error)
 
-	warnings *display.Warnings  // of the configuration and of the library
-	banners  *display.Banners   // of hosts whose logins wait; nil: they are not shown
+	warnings *display.Warnings  // of the configuration and the library
+	banners  *display.Banners   // of hosts whose logins wait; nil: not shown
 	settings *settings.Defaults // of the user's file; nil: none
 
-	// redirect, if not nil, changes a host before it is used, and done gets what
-	// became of a run. The demo is what uses them.
+	// redirect, if not nil, changes a host before it is used, and afterRun gets the results of a run.
+	// The demo uses them.
 	redirect func(*selection.Host)
 	afterRun func(*results.Summary)
 }
 
-// environment returns what the flags that choose hosts need of a call.
+// environment returns what the flags that select hosts need from the program.
 func (c *app) environment() *selection.Env {
 	e := &selection.Env{
 		In: c.in, Screen: c.screen, Ask: c.ask, Warn: c.warnings.Add, FlushBanners: func() {}, Origin: c.settings.Origin,
@@ -103,8 +103,7 @@ func (c *app) environment() *selection.Env {
 	return e
 }
 
-// run is the program: it returns the exit code. When ctx ends, what runs is
-// stopped.
+// run is the program. It returns the exit code. When ctx ends, it stops the hosts.
 func run(ctx context.Context, args []string, std stdio) int {
 	screen := termline.New(std.out, std.err)
 	c := &app{in: std.in, out: std.out, screen: screen, ask: screen.Ask, warnings: new(display.Warnings), banners: &display.Banners{Screen: screen}}
@@ -118,7 +117,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 			err = help.CheckVerb(root, args)
 		}
 		if err == nil {
-			root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
+			root.SetArgs(append([]string{}, args...)) // with nil, cobra would take the arguments of the process
 			err = root.ExecuteContext(ctx)
 		}
 	}
@@ -148,7 +147,7 @@ func newRoot(c *app, verbs ...func(*app) *cobra.Command) *cobra.Command {
 		root.AddCommand(verb(c))
 	}
 	root.SetHelpCommand(newHelp(c))
-	// Cobra's own error and help texts would go around the screen.
+	// Cobra's own error and help texts would bypass the screen.
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SuggestionsMinimumDistance = 2
@@ -184,7 +183,7 @@ func newHelp(c *app) *cobra.Command {
 	}
 }
 
-// newPersonality returns a verb that exists for its help: that of another tool.
+// newPersonality returns a hidden verb for the help of another tool.
 func newPersonality(tool string) func(*app) *cobra.Command {
 	return func(*app) *cobra.Command {
 		return &cobra.Command{
@@ -199,7 +198,7 @@ func newPersonality(tool string) func(*app) *cobra.Command {
 	}
 }
 
-// versionFlag makes the verb of --version, which most programs know.
+// versionFlag turns --version, which most programs have, into the verb.
 func versionFlag(args []string) []string {
 	if len(args) > 0 && (args[0] == "--version" || args[0] == "-V") {
 		return append([]string{"version"}, args[1:]...)

@@ -6,17 +6,17 @@ import (
 )
 
 const (
-	memoryForRun  = 38 << 20  // for a run whose output comes faster than it is shown
+	memoryForRun  = 38 << 20  // for a run whose output arrives faster than it is shown
 	memoryForCopy = 128 << 20 // for a copy, with the blocks that are being sent
-	memoryPerHost = 128 << 10 // added for each host at work
+	memoryPerHost = 128 << 10 // added for each active host
 )
 
-// idleGOGC is GOGC while the heap is far below the limit. Most of what a run allocates is for one
-// login and short-lived. With Go's default of 100 the collector would take a tenth of the CPU time.
+// idleGOGC is GOGC while the heap is far below the limit. Most allocations of a run belong to a login and
+// are short-lived. With Go's default of 100 the collector would take a tenth of the CPU time.
 const idleGOGC = 400
 
 // limitMemory sets a limit near which the collector works harder, so that the heap does not grow when
-// output comes faster than it can be shown. Far below the limit the collector works less. The user's
+// output arrives faster than it is shown. Far below the limit the collector works less. The user's
 // GOMEMLIMIT and GOGC take precedence. undo restores the settings.
 func limitMemory(base int64, fanout int) (undo func()) {
 	undo = func() {}

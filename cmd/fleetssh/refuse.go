@@ -6,8 +6,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// refuse returns an error if one of the flags was given although it has no effect, for the reason in
-// why. Flags that the user's settings have set for all verbs do not count.
+// refuse returns an error if one of the flags was given, which has no effect for the reason in why.
+// Flags that the user's settings have set do not count.
 func refuse(flags *pflag.FlagSet, why string, names ...string) error {
 	for _, name := range names {
 		if flag := flags.Lookup(name); flag != nil && flag.Changed {

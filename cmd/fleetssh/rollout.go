@@ -3,40 +3,36 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"time"
 
 	"fleetssh"
-	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
-	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
-// rollout is work on hosts, batch after batch, as carefully as the flags ask for.
+// rollout is work on hosts in batches, within the limits of the safety flags.
 type rollout struct {
 	c          *app
 	safety     *safetyFlags
 	hosts      []selection.Host
 	client     *fleetssh.ParallelClient
 	summary    *results.Summary
-	record     *record.Recorder // made before the first host begins
-	from       int              // index of the first host of the batch
-	activeFrom atomic.Int64     // the same for those who ask who is at work; negative: between two batches
-	stdinUsed  bool             // standard input is for the hosts
+	record     *record.Recorder // started before the first host
+	from       int              // index of the first host of the current batch
+	activeFrom atomic.Int64     // the same for working; negative: between two batches
+	stdinUsed  bool             // standard input is sent to the hosts
 
 	maxFailed int // hosts that may fail
 	limited   bool
-	stopped   string // what ended the batches early, if too many hosts failed
+	stopped   string // why the rollout stopped early; empty: it did not
 }
 
-// start prepares what all batches share. The work must be done with the context that it returns, and
-// end must be called after it.
+// start prepares what all batches share. The work must use the returned context, and end must be called
+// after it.
 func (s *rollout) start(ctx context.Context, fanout int) (work context.Context, end func(), err error) {
 	s.maxFailed, s.limited, err = s.safety.failureLimit(len(s.hosts))
 	if err != nil {
@@ -65,8 +61,8 @@ func (s *rollout) start(ctx context.Context, fanout int) (work context.Context, 
 }
 
 // runBatches calls do for each batch, whose first host is s.from, until too many hosts have failed or
-// ctx ends. It then calls left for each host that was never begun.
-func (s *rollout) runBatches(ctx context.Context, sizes []int, do func(size int) error, left func(*results.Result)) error {
+// ctx ends. Then it calls skipped for each remaining host.
+func (s *rollout) runBatches(ctx context.Context, sizes []int, do func(size int) error, skipped func(*results.Result)) error {
 	for n, size := range sizes {
 		s.client.MaxFailures = max(s.maxFailed-s.summary.Failed(), 0)
 		configs := selection.Configs(s.hosts[s.from : s.from+size])
@@ -79,7 +75,7 @@ func (s *rollout) runBatches(ctx context.Context, sizes []int, do func(size int)
 		s.activeFrom.Store(int64(s.from))
 		if err := do(size); err != nil {
 			if s.from == 0 {
-				return err // nothing has run
+				return err // nothing has run yet
 			}
 			s.c.screen.Message("fleetssh: error: " + err.Error())
 			s.summary.LocalError = true
@@ -94,7 +90,7 @@ func (s *rollout) runBatches(ctx context.Context, sizes []int, do func(size int)
 		}
 	}
 	for i := s.from; i < len(s.hosts); i++ {
-		left(s.summary.AddResult(results.Result{Index: i, Outcome: fleetssh.Outcome{Kind: fleetssh.Skipped}}))
+		skipped(s.summary.AddResult(results.Result{Index: i, Outcome: fleetssh.Outcome{Kind: fleetssh.Skipped}}))
 	}
 	if s.summary.Skipped() > 0 {
 		s.summary.Stopped = s.stopped
@@ -115,8 +111,8 @@ func (s *rollout) working() []fleetssh.Progress {
 	return work
 }
 
-// stopReason says why no more hosts are begun after batch number n: more hosts have failed than may, or
-// all of the first batch, which was there to find that out. It is empty if the next batch may run.
+// stopReason returns why the rollout stops after batch number n: too many hosts have failed, or all of
+// the first batch. It is empty if the next batch may run.
 func (s *rollout) stopReason(n int, sizes []int) string {
 	failed := s.summary.Failed()
 	batch := fmt.Sprintf("batch %d of %d", n+1, len(sizes))
@@ -150,7 +146,7 @@ func (s *rollout) pause(ctx context.Context, n, batches int) {
 	}
 }
 
-// finish reports what ended the work early, calls show for the totals, and ends the record. It
+// finish reports why the work ended early, calls show for the totals, and closes the record. It
 // returns the error that ends the program. ctx is the context of the program.
 func (s *rollout) finish(ctx, work context.Context, show func()) error {
 	t := s.summary
@@ -170,117 +166,4 @@ func (s *rollout) finish(ctx, work context.Context, show func()) error {
 	}
 	show()
 	return s.record.Finish()
-}
-
-// runner runs a command on hosts, batch after batch, and shows what happens.
-type runner struct {
-	rollout
-	o       *runOptions
-	command fleetssh.Command
-	title   string          // the command as the user gave it
-	program journal.Program // what is run instead of a command line
-	script  *localScript    // nil: none
-	stdin   io.Reader       // for all hosts; nil: none
-	show    display.Display
-}
-
-// run runs the command on all hosts.
-func (r *runner) run(ctx context.Context, sizes []int) error {
-	work, end, err := r.rollout.start(ctx, r.o.hosts.Fanout)
-	if err != nil {
-		return err
-	}
-	defer end()
-	r.o.hosts.SetPasswordPolicy(r.c.environment(), r.client)
-	defer limitMemory(memoryForRun, r.o.hosts.Fanout)()
-	again, err := r.newBatchStdin(len(sizes))
-	if err != nil {
-		return err
-	}
-	defer again.close()
-	r.summary.NoSudoPassword = (r.command.Sudo || r.command.User != "") && r.command.SudoPassword == nil
-	endDisplay := func() {}
-	defer func() { endDisplay() }()
-	err = r.runBatches(work, sizes, func(size int) error {
-		events, err := r.startBatch(work, again, size)
-		if err != nil {
-			return err
-		}
-		if r.show == nil {
-			r.o.record.Simulated = r.c.redirect != nil
-			r.record = r.o.record.Start(r.c.screen, r.summary, journal.Start{Command: r.title, Program: r.program})
-			r.show, endDisplay = r.o.show.Display(display.View{Screen: r.c.screen, Summary: r.summary, Command: r.title, Record: r.record.Wrap})
-		}
-		for ev := range events {
-			ev.Index += r.from
-			if ev.Kind == fleetssh.Finished {
-				r.show.Finished(r.summary.Add(ev))
-				continue
-			}
-			r.show.Show(ev)
-		}
-		return nil
-	}, func(left *results.Result) { r.show.Finished(left) })
-	if err != nil {
-		return err
-	}
-	return r.finish(ctx, work, r.show.Close)
-}
-
-// startBatch starts the command on a batch.
-func (r *runner) startBatch(ctx context.Context, again *batchStdin, size int) (func(func(fleetssh.Event) bool), error) {
-	command := r.command
-	if command.HostArgs != nil {
-		command.HostArgs = command.HostArgs[r.from : r.from+size]
-	}
-	in, err := again.reader()
-	if err != nil {
-		return nil, err
-	}
-	command.Stdin = in
-	events, err := r.client.Stream(ctx, command)
-	return events, selection.UsageError(err, r.hosts[r.from:r.from+size])
-}
-
-// batchStdin gives every batch the same standard input.
-type batchStdin struct {
-	in   io.Reader // for the only batch
-	file *os.File  // for several
-}
-
-// newBatchStdin returns the standard input for a number of batches. If there are several, it is copied
-// to a file first.
-func (r *runner) newBatchStdin(batches int) (*batchStdin, error) {
-	if r.stdin == nil || batches == 1 {
-		return &batchStdin{in: r.stdin}, nil
-	}
-	file, err := os.CreateTemp("", "fleetssh-stdin-")
-	if err != nil {
-		return nil, fmt.Errorf("standard input: %w", err)
-	}
-	again := &batchStdin{file: file}
-	if _, err := io.Copy(file, r.stdin); err != nil {
-		again.close()
-		return nil, fmt.Errorf("standard input: %w", err)
-	}
-	return again, nil
-}
-
-// reader returns the input from its beginning. It is nil if there is none.
-func (w *batchStdin) reader() (io.Reader, error) {
-	if w.file == nil {
-		return w.in, nil
-	}
-	info, err := w.file.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("standard input: %w", err)
-	}
-	return io.NewSectionReader(w.file, 0, info.Size()), nil
-}
-
-func (w *batchStdin) close() {
-	if w.file != nil {
-		w.file.Close()
-		_ = os.Remove(w.file.Name()) // it is in the directory for temporary files
-	}
 }

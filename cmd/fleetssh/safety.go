@@ -13,7 +13,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 )
 
-// safetyFlags limit the damage that a mistake can do on many hosts.
+// safetyFlags limit the damage of a mistake on many hosts.
 type safetyFlags struct {
 	batch       string
 	maxFail     string
@@ -62,7 +62,7 @@ func (f *safetyFlags) register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Choice{To: &f.exitPolicy, From: []string{"worst", "max", "none"}}, "exit-policy", "")
 }
 
-// check refuses values that are wrong for any number of hosts.
+// check refuses values that are wrong for every number of hosts.
 func (f *safetyFlags) check() error {
 	if _, err := f.batchSizes(1); err != nil {
 		return err
@@ -79,7 +79,7 @@ func (f *safetyFlags) check() error {
 // maxHosts is the largest number of hosts in a flag.
 const maxHosts = 1_000_000
 
-// parseAmount reads a number of hosts, or a percentage of all.
+// parseAmount parses a number or a percentage of hosts.
 func parseAmount(text string) (number int, percent bool, err error) {
 	digits, percent := strings.CutSuffix(text, "%")
 	number, err = strconv.Atoi(digits)
@@ -94,7 +94,7 @@ func parseAmount(text string) (number int, percent bool, err error) {
 	return number, percent, nil
 }
 
-// batchSizes returns how many of n hosts each batch has.
+// batchSizes returns the sizes of the batches for n hosts.
 func (f *safetyFlags) batchSizes(n int) ([]int, error) {
 	if f.batch == "" {
 		return []int{n}, nil
@@ -137,7 +137,7 @@ func (f *safetyFlags) failureLimit(n int) (most int, limited bool, err error) {
 	return most, true, nil
 }
 
-// confirmRun asks the user whether to do something, if --confirm-over says so for this number of hosts.
+// confirmRun asks the user before working on more hosts than --confirm-over.
 func (f *safetyFlags) confirmRun(ctx context.Context, c *app, what string, hosts int) error {
 	if f.confirmOver < 0 || hosts <= f.confirmOver || f.yes || f.dryRun {
 		return nil
@@ -152,7 +152,7 @@ func (f *safetyFlags) confirmRun(ctx context.Context, c *app, what string, hosts
 	return nil
 }
 
-// confirm asks the user whether to do something.
+// confirm asks the user a yes-or-no question.
 func (c *app) confirm(ctx context.Context, what string) (bool, error) {
 	answer, err := c.ask(ctx, what+"? [y/N] ", true)
 	if err != nil {

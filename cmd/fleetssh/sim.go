@@ -24,8 +24,8 @@ import (
 // simSlowness is how much longer commands take on slow hosts.
 const simSlowness = 2 * time.Second
 
-// simPlan says what a simulated fleet is like. Hosts that misbehave come first:
-// the failing, the faulty, the silent, the slow.
+// simPlan describes a simulated fleet. Hosts with faults come first: the failing, the faulty, the silent
+// and the slow ones.
 type simPlan struct {
 	hosts, port                   int
 	latency                       time.Duration
@@ -34,11 +34,11 @@ type simPlan struct {
 	output                        int64
 	sudoPassword                  string
 
-	// change, if not nil, makes a host still different.
+	// change, if not nil, changes a host further.
 	change func(i int, h *simfleet.Host)
 }
 
-// sim is a simulated fleet and the files that one needs to log in to it.
+// sim is a simulated fleet with the files for logging in to it.
 type sim struct {
 	fleet     *simfleet.Fleet
 	plan      simPlan
@@ -47,8 +47,7 @@ type sim struct {
 	once      sync.Once
 }
 
-// startSim starts a fleet and writes its files to dir, or to a new directory if that
-// is empty.
+// startSim starts a fleet and writes its files to dir, or to a new directory if dir is empty.
 func startSim(plan simPlan, dir string) (_ *sim, err error) {
 	s := &sim{plan: plan, temporary: dir == ""}
 	if !s.temporary {
@@ -66,7 +65,7 @@ func startSim(plan simPlan, dir string) (_ *sim, err error) {
 	}
 	s.fleet, err = simfleet.StartFleet(plan.hosts, plan.port, func(i int, h *simfleet.Host) {
 		h.AuthorizedKeys = []ssh.PublicKey{authorized}
-		h.Dial = simfleet.DialLoopback // so that it can be a hop
+		h.Dial = simfleet.DialLoopback // for use as a hop
 		plan.shape(i, h)
 		if plan.change != nil {
 			plan.change(i, h)
@@ -210,7 +209,7 @@ func (s *sim) names() string {
 
 func (s *sim) expression() string { return hostset.Of(s.fleet.Hosts()...).String() }
 
-// text tells where things are and shows command lines to copy.
+// text describes the fleet and shows command lines to copy.
 func (s *sim) text() string {
 	var b strings.Builder
 	key, known, list := shellquote.Quote(s.keyFile()), shellquote.Quote(s.knownHosts()), shellquote.Quote(s.hostList())
@@ -234,7 +233,7 @@ func (s *sim) text() string {
 	return b.String()
 }
 
-// misbehaving says which hosts do what.
+// misbehaving describes the hosts with faults.
 func (s *sim) misbehaving() []string {
 	var lines []string
 	next := 0
@@ -251,7 +250,7 @@ func (s *sim) misbehaving() []string {
 	return lines
 }
 
-// served says what the fleet has done.
+// served returns what the fleet has done.
 func (s *sim) served() string {
 	var connections, logins, commands int
 	for _, server := range s.fleet.Servers {
@@ -261,7 +260,7 @@ func (s *sim) served() string {
 	return fmt.Sprintf("served %d connections, %d logins, %d commands", connections, logins, commands)
 }
 
-// close ends the fleet. It may be called twice.
+// close stops the fleet. It may be called twice.
 func (s *sim) close() (err error) {
 	s.once.Do(func() {
 		s.fleet.Close()

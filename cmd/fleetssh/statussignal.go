@@ -11,9 +11,9 @@ import (
 	"fleetssh/cmd/fleetssh/internal/results"
 )
 
-// reportOnRequest lets the user ask who is outstanding: by Enter, by QUIT (Ctrl-\), and by INFO
-// (Ctrl-T) where there is that. The first interrupt says it as well. reads says that standard
-// input is read for something else. stop must be called.
+// reportOnRequest shows the outstanding hosts when the user presses Enter, on QUIT (Ctrl-\) and, where
+// it exists, INFO (Ctrl-T), and on the first interrupt. reads means that standard input has another
+// reader. stop must be called.
 func (c *app) reportOnRequest(ctx context.Context, o *results.Outstanding, reads bool) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, statusSignals...)

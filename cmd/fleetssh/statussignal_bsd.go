@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// statusSignals ask who is outstanding.
+// statusSignals ask for the outstanding hosts.
 var statusSignals = []os.Signal{syscall.SIGQUIT, syscall.SIGINFO}

@@ -8,15 +8,14 @@ import (
 
 var errForward = errors.New("write [bind:]port or /socket, a colon, and host:port or /socket")
 
-// parseForward reads the value of -L or -R, as ssh does, and returns both ends as the library takes
-// them.
+// parseForward parses the value of -L or -R, as ssh does, and returns both ends for the library.
 func parseForward(text string) (listen, target string, err error) {
 	fields, err := forwardFields(text)
 	if err != nil {
 		return "", "", err
 	}
 	n := len(fields)
-	cut := n - 2 // where the target begins
+	cut := n - 2 // index of the target
 	if n > 0 && isSocket(fields[n-1]) {
 		cut = n - 1
 	}
@@ -35,7 +34,7 @@ func parseForward(text string) (listen, target string, err error) {
 	return listen, target, nil
 }
 
-// parseBind reads the value of -D or --serve.
+// parseBind parses the value of -D or --serve.
 func parseBind(text string) (string, error) {
 	fields, err := forwardFields(text)
 	if err != nil {

@@ -15,8 +15,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// jsonTunnel says where a tunnel listens and leads to. The proxy for all hosts has no host and no
-// index.
+// jsonTunnel is where a tunnel listens and leads to. The proxy for all hosts has no host and no index.
 type jsonTunnel struct {
 	Type   string             `json:"type"`
 	Time   time.Time          `json:"time"`
@@ -41,7 +40,7 @@ func (w *tunnelRun) showTunnels(screen *termline.Screen, format string) {
 				display.PutJSON(screen, w.describe(n, i, t))
 			case plan.kind == "proxy":
 				w.showProxy(screen, t)
-			case plan.kind == "remote" && w.failed[n][i] != nil: // it does not listen
+			case plan.kind == "remote" && w.failed[n][i] != nil: // the host does not listen
 			default:
 				line := label + fmt.Sprintf("%*s", width-displaywidth.String(label), "") + "  " + plan.text(t)
 				screen.Out("", termline.Visible(line))
@@ -72,7 +71,7 @@ func (p tunnelPlan) text(t *fleetssh.Tunnel) string {
 	at, to := t.Addr().String(), fullTarget(p.target)
 	switch p.kind {
 	case "remote":
-		return at + " there -> " + to + " here"
+		return "remote " + at + " -> local " + to
 	case "socks":
 		return at + " -> SOCKS"
 	}

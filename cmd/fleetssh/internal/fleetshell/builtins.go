@@ -19,7 +19,7 @@ import (
 	"fleetssh/hostset"
 )
 
-// Help describes the lines for fleetssh itself, for help texts.
+// Help is the help text of the builtins.
 const Help = `Lines for fleetssh itself, not for the hosts:
   :hosts                    show the hosts, and which of them lines run on
   :drop EXPR                leave hosts out
@@ -35,10 +35,10 @@ const Help = `Lines for fleetssh itself, not for the hosts:
   !COMMAND                  run a command locally
 `
 
-// builtins are the words for fleetssh itself. A space at the end means that a word takes arguments.
+// builtins are the commands of fleetssh itself. A trailing space means that a builtin takes arguments.
 var builtins = []string{":all", ":connect", ":drop ", ":each ", ":failed", ":fold", ":help", ":hosts", ":only ", ":quit", ":send ", ":stream"}
 
-// builtin runs a line that begins with one of the builtins.
+// builtin runs a line that begins with a builtin.
 func (s *Shell) builtin(ctx context.Context, u command) error {
 	line := strings.TrimSpace(u.text)
 	name, rest, _ := strings.Cut(line, " ")
@@ -108,7 +108,7 @@ func (s *Shell) showHosts() {
 	}
 }
 
-// narrow drops the hosts of an expression, or all others.
+// narrow drops the hosts of an expression, or all other hosts.
 func (s *Shell) narrow(name, expr string) error {
 	set, err := hostset.Parse(expr, nil)
 	if err != nil {
@@ -136,7 +136,7 @@ func (s *Shell) narrow(name, expr string) error {
 	return nil
 }
 
-// keepFailed drops all hosts but those on which the last line failed.
+// keepFailed drops all hosts except those on which the last line failed.
 func (s *Shell) keepFailed() error {
 	chosen := make([]bool, len(s.Hosts))
 	var names []string

@@ -13,28 +13,27 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// A command may need several lines: a here-document, an open quote, "if" up to its "fi". We read on,
-// as a shell does. Part of a command must not run on the hosts, nor must its other lines run alone.
+// A command may need several lines: a here-document, an open quote, "if" up to its "fi". Like a shell,
+// we read until it is complete, so that no part of it runs alone.
 //
-// The grammar is bash's. Where bash would read on, zsh's grammar is tried too: "{ echo a }" is
-// complete in zsh. If neither grammar accepts the text, it goes to the hosts as it is, unless a quote
+// The grammar is that of bash. Where bash would read on, the grammar of zsh is tried too: "{ echo a }"
+// is complete in zsh. Text that neither grammar accepts is sent to the hosts unchanged, unless a quote
 // or a here-document is open.
 
-// command is a complete command, which may have several lines.
+// command is a complete command, possibly of several lines.
 type command struct {
 	text       string
-	statements []*syntax.Stmt // nil if the grammar is not understood
+	statements []*syntax.Stmt // nil if the text cannot be parsed
 }
 
-// errUnfinished is the error for input that ends inside a unit.
+// errUnfinished is the error for input that ends inside a command.
 var errUnfinished = errors.New("the command is not complete: it was not run")
 
 // maxZsh is the longest text, in bytes, that is tried with zsh's grammar after each further line.
 const maxZsh = 4 << 10
 
-// readCommand returns the unit that begins with the line first. It gets further lines, without their
-// newlines, from more. If more returns io.EOF, the error is errUnfinished; other errors of more are
-// returned.
+// readCommand returns the command that begins with the line first. more returns further lines, without
+// newlines. If more returns io.EOF, the error is errUnfinished; other errors of more are returned.
 func readCommand(first string, more func() (string, error)) (command, error) {
 	prefix, line := splitWord(first)
 	if line == "" {
@@ -65,8 +64,8 @@ func readCommand(first string, more func() (string, error)) (command, error) {
 	return u, r.err
 }
 
-// splitWord splits a line into the words for fleetssh itself, such as ":send FILE", and the command
-// after them, which may be empty.
+// splitWord splits a line into a prefix for fleetssh itself, such as ":send FILE", and the command after
+// it, which may be empty.
 func splitWord(line string) (prefix, command string) {
 	trimmed := strings.TrimLeft(line, " \t")
 	at := 0
@@ -87,12 +86,12 @@ func splitWord(line string) (prefix, command string) {
 	return line[:at], line[at:]
 }
 
-// commandReader is the input of a parser. It gets a further line whenever the parser needs one.
+// commandReader is the input of the parser. It reads another line whenever the parser needs one.
 type commandReader struct {
 	nextLine func() (string, error)
 	text     strings.Builder
 	pending  string
-	over     bool // the unit is whole
+	over     bool // the command is complete
 	err      error
 }
 
@@ -134,7 +133,7 @@ func (r *commandReader) zsh() ([]*syntax.Stmt, error) {
 	return file.Stmts, nil
 }
 
-// withoutGrammar completes a unit that bash's grammar does not accept.
+// withoutGrammar completes a command that bash's grammar does not accept.
 func (r *commandReader) withoutGrammar() []*syntax.Stmt {
 	for {
 		text := r.text.String()
@@ -148,7 +147,7 @@ func (r *commandReader) withoutGrammar() []*syntax.Stmt {
 	}
 }
 
-// document finds the beginnings of here-documents, but not "<<<" or shifts such as 1<<2.
+// document matches the beginnings of here-documents, but not "<<<" or shifts such as 1<<2.
 var document = regexp.MustCompile(`(?:^|[^<])<<-?[ \t]*(?:'([^'\n]+)'|"([^"\n]+)"|\\?([A-Za-z_][\w.-]*))`)
 
 // openDocument reports whether a here-document has no end yet.
@@ -204,7 +203,7 @@ func openQuote(text string) bool {
 	return quote != 0
 }
 
-// check refuses a program that would wait for keys: no terminal sends it any.
+// check refuses a program that needs keys from a terminal, because there is none.
 func (u command) check() error {
 	if name := u.needsTerminal(); name != "" {
 		return exit.UsageError("fleetssh run --tty -w HOST "+name+" …", "%s needs a terminal, and a line of the shell has none", name)
@@ -212,8 +211,8 @@ func (u command) check() error {
 	return nil
 }
 
-// needsTerminal returns the name of a program in u that waits for keys on a terminal, or an empty
-// string. Functions that u defines are not looked at.
+// needsTerminal returns the name of a program in u that waits for keys on a terminal, or an empty string.
+// It does not look into functions that u defines.
 func (u command) needsTerminal() string {
 	name := ""
 	for _, statement := range u.statements {
@@ -245,7 +244,7 @@ var (
 func terminalProgram(words []*syntax.Word) string {
 	var args []string
 	for _, w := range words {
-		args = append(args, w.Lit()) // empty if only the shell knows the word
+		args = append(args, w.Lit()) // empty if the shell expands the word
 	}
 	for len(args) > 0 && before.MatchString(path.Base(args[0])) {
 		runner := path.Base(args[0])

@@ -24,29 +24,29 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// The editor draws the prompt itself. Everything else goes through the screen, which shows nothing
-// while the user types.
+// The editor draws the prompt itself. All other output goes through the screen, which is idle while the
+// user types.
 
 // editor reads lines from the terminal.
 type editor struct {
 	state   *liner.State
-	cooked  liner.ModeApplier // the mode before, for commands that run
+	cooked  liner.ModeApplier // the original mode, while commands run
 	raw     liner.ModeApplier
-	history *os.File // nil: no history is kept
+	history *os.File // nil: no history
 
 	mu     sync.Mutex // protects what follows
-	asking bool       // the user is to type
+	asking bool       // the editor waits for a line
 }
 
 const (
-	historyLines    = 1000    // liner keeps as many
-	historyBytes    = 1 << 20 // of the file, beyond which its older half goes
+	historyLines    = 1000    // the limit of liner
+	historyBytes    = 1 << 20 // beyond that, the older half of the file is dropped
 	completeTimeout = 2 * time.Second
 	maxCompletions  = 200
 )
 
-// Dialogue runs the lines that the user types. signals delivers interrupts: the first interrupts the
-// line that runs, the second gives up the hosts that have not reacted.
+// Dialogue runs the lines that the user types. signals delivers interrupts: the first one interrupts the
+// running line, the second one gives up on hosts that have not reacted.
 func (s *Shell) Dialogue(ctx context.Context, signals <-chan os.Signal) error {
 	s.signals = signals
 	ed, err := newEditor()
@@ -72,7 +72,7 @@ func (s *Shell) Dialogue(ctx context.Context, signals <-chan os.Signal) error {
 			return fmt.Errorf("terminal: %w", err)
 		}
 		for len(s.signals) > 0 {
-			<-s.signals // from before
+			<-s.signals // stale interrupts
 		}
 		if err := s.run(ctx, u); err != nil {
 			s.showError(err)
@@ -84,7 +84,7 @@ func (s *Shell) Dialogue(ctx context.Context, signals <-chan os.Signal) error {
 	return nil
 }
 
-// promptText names the hosts that lines run on, in not too many words.
+// promptText returns a prompt with the hosts that lines run on.
 func (s *Shell) promptText() string {
 	const most = 40
 	var names []string
@@ -117,8 +117,8 @@ func newEditor() (*editor, error) {
 	return ed, ed.cooked.ApplyMode()
 }
 
-// read reads a unit, which may be several lines. Ctrl-C drops what was typed. Ctrl-D inside a unit
-// does so too, and returns errUnfinished.
+// read reads a command, which may be several lines. Ctrl-C discards it. Ctrl-D inside a command discards
+// it too, and returns errUnfinished.
 func (ed *editor) read(ctx context.Context, prompt string) (command, error) {
 	if !ed.ask(ctx) {
 		return command{}, ctx.Err()
@@ -148,7 +148,7 @@ func (ed *editor) read(ctx context.Context, prompt string) (command, error) {
 	return u, nil
 }
 
-// addHistory adds a unit to the history, unless it is empty, begins with a blank or has several lines.
+// addHistory adds a command to the history, unless it is empty, begins with a blank or has several lines.
 func (ed *editor) addHistory(text string) {
 	if strings.TrimSpace(text) == "" || text[0] == ' ' || strings.Contains(text, "\n") {
 		return
@@ -159,8 +159,8 @@ func (ed *editor) addHistory(text string) {
 	}
 }
 
-// restoreOnEnd restores the terminal and ends the process when ctx ends, by TERM or HUP, while the
-// editor waits for a line: nothing else can end that wait. A line that runs is stopped first.
+// restoreOnEnd restores the terminal and exits when ctx ends, by TERM or HUP, while the editor waits for
+// a line: nothing else can end that wait. A running line is stopped first.
 func (ed *editor) restoreOnEnd(ctx context.Context) (stop func()) {
 	over := context.AfterFunc(ctx, func() {
 		ed.mu.Lock()
@@ -173,7 +173,7 @@ func (ed *editor) restoreOnEnd(ctx context.Context) (stop func()) {
 	return func() { over() }
 }
 
-// ask records that the editor waits for a line. It reports false if ctx has ended.
+// ask marks the editor as waiting. It reports false if ctx has ended.
 func (ed *editor) ask(ctx context.Context) bool {
 	ed.mu.Lock()
 	defer ed.mu.Unlock()
@@ -181,7 +181,7 @@ func (ed *editor) ask(ctx context.Context) bool {
 	return ed.asking
 }
 
-// asked records that the editor has its line.
+// asked marks the editor as not waiting.
 func (ed *editor) asked() {
 	ed.mu.Lock()
 	defer ed.mu.Unlock()
@@ -195,8 +195,8 @@ func (ed *editor) close() {
 	ed.state.Close()
 }
 
-// openHistory opens the history file, which is beside the record of runs. It drops the older half of
-// a file that has become too long.
+// openHistory opens the history file, which is beside the records of runs. It drops the older half of a
+// file that is too long.
 func openHistory() (*os.File, error) {
 	runs, err := journal.Dir()
 	if err != nil {
@@ -216,8 +216,7 @@ func openHistory() (*os.File, error) {
 	return os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 }
 
-// complete completes the word before pos: one of the builtins, or a command or path of the first
-// host.
+// complete completes the word before pos: a builtin, or a command or path of the first host.
 func (s *Shell) complete(ctx context.Context, line string, pos int) (head string, words []string, tail string) {
 	runes := []rune(line)
 	before, tail := string(runes[:pos]), string(runes[pos:])
@@ -243,8 +242,7 @@ func (s *Shell) complete(ctx context.Context, line string, pos int) (head string
 	return head, words, tail
 }
 
-// remoteWords asks the first host for completions of a word. It asks the shell there, which knows the
-// current directory.
+// remoteWords asks the shell on the first host, which knows the current directory, for completions.
 func (s *Shell) remoteWords(ctx context.Context, word string, command bool) []string {
 	chosen := s.selection()
 	if len(chosen) == 0 || command && word == "" {
@@ -286,7 +284,7 @@ func completionLine(word string, command bool) string {
 	return fmt.Sprintf(`fleetssh_q=$?; (%s) 2>/dev/null | head -n %d; (exit $fleetssh_q)`, look, maxCompletions)
 }
 
-// quoteWord quotes a name for a line, but not a leading "~/".
+// quoteWord quotes a name for the shell, except for a leading "~/".
 func quoteWord(name string) string {
 	if rest, ok := strings.CutPrefix(name, "~/"); ok {
 		return "~/" + shellquote.Quote(rest)

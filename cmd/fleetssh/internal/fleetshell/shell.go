@@ -1,5 +1,5 @@
-// Package fleetshell is one prompt for many hosts: each line runs on all of them, in shells that
-// keep what it changes.
+// Package fleetshell is one prompt for many hosts: each line runs on all of them, in shells that keep
+// their state.
 package fleetshell
 
 import (
@@ -25,14 +25,14 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// Config is what a [Shell] needs.
+// Config is the configuration of a [Shell].
 type Config struct {
 	Hosts    []selection.Host
 	Client   *fleetssh.ParallelClient // for these hosts; the shell closes it
 	In       io.Reader                // the lines of a script
 	Screen   *termline.Screen
 	Warnings *display.Warnings // of the client
-	Show     display.Flags     // which :fold and :stream change
+	Show     display.Flags     // :fold and :stream change them
 	Timeout  time.Duration     // of a line; zero: none
 }
 
@@ -41,19 +41,19 @@ type Shell struct {
 	Config
 	consoles []*fleetssh.Console
 	chosen   []bool       // hosts that lines run on
-	failed   []int        // hosts on which the last line did
-	codes    map[int]bool // exit codes that the lines ask for
+	failed   []int        // hosts on which the last line failed
+	codes    map[int]bool // exit codes of all lines
 	signals  <-chan os.Signal
 	quit     bool
 }
 
-// New returns a shell on hosts that are not connected to.
+// New returns a shell that is not connected yet.
 func New(c Config) *Shell {
 	return &Shell{Config: c, consoles: make([]*fleetssh.Console, len(c.Hosts)), chosen: make([]bool, len(c.Hosts)), codes: make(map[int]bool)}
 }
 
-// Open opens the shells, and says which hosts could not be reached. It returns an error if no host
-// can be used.
+// Open opens the shells, and shows which hosts could not be reached. It returns an error if no host can
+// be used.
 func (s *Shell) Open(ctx context.Context) error {
 	consoles, err := s.Client.OpenConsoles(ctx)
 	if consoles == nil {
@@ -95,7 +95,7 @@ func (s *Shell) newSummary(indexes []int) *results.Summary {
 	return t
 }
 
-// showFailures shows the failures, and keeps their exit codes.
+// showFailures shows the failures, and collects their exit codes.
 func (s *Shell) showFailures(t *results.Summary) {
 	t.ShowFailures(s.Screen)
 	for i := range t.Results {
@@ -122,8 +122,8 @@ func (s *Shell) selection() []int {
 	return indexes
 }
 
-// Script runs the lines of In. It stops at a line that is wrong. If it runs all of them, the error
-// is an [exit.Status] unless every line succeeded on every host.
+// Script runs the lines of In, up to the first invalid one. If all are valid, the error is an
+// [exit.Status] unless every line succeeded on every host.
 func (s *Shell) Script(ctx context.Context) error {
 	in := bufio.NewReader(s.In)
 	number := 0
@@ -170,14 +170,14 @@ func (s *Shell) Script(ctx context.Context) error {
 	return nil
 }
 
-// run runs a unit. An error ends a script; a dialogue shows it and goes on.
+// run runs a command. An error ends a script; a dialogue shows it and continues.
 func (s *Shell) run(ctx context.Context, u command) error {
 	text := u.text
 	trimmed := strings.TrimSpace(text)
 	s.dropEnded() // shells may have ended since the last line
 	switch {
 	case len(s.selection()) == 0 && (trimmed == "exit" || trimmed == "quit" || trimmed == "logout"):
-		s.quit = true // there is no shell left to leave
+		s.quit = true // all shells have ended
 		return nil
 	case trimmed == "":
 		return nil
@@ -192,8 +192,7 @@ func (s *Shell) run(ctx context.Context, u command) error {
 	return s.onHosts(ctx, func(int) fleetssh.ConsoleLine { return fleetssh.ConsoleLine{Text: text} })
 }
 
-// onHosts runs a line on the chosen hosts and shows what it writes. The argument of line is the index
-// of a host in Hosts.
+// onHosts runs a line on the chosen hosts and shows the output. line gets the index of a host in Hosts.
 func (s *Shell) onHosts(ctx context.Context, line func(i int) fleetssh.ConsoleLine) error {
 	chosen := s.selection()
 	if len(chosen) == 0 {
@@ -248,24 +247,24 @@ func (s *Shell) onHosts(ctx context.Context, line func(i int) fleetssh.ConsoleLi
 	return nil
 }
 
-// dropEnded drops the hosts whose shells have ended, and says so.
+// dropEnded drops hosts whose shells have ended, and shows them.
 func (s *Shell) dropEnded() {
-	byWay := make(map[string][]string)
+	byReason := make(map[string][]string)
 	for i, console := range s.consoles {
 		if !s.chosen[i] || !console.Finished() {
 			continue
 		}
 		s.chosen[i] = false
-		way := "the shell has ended"
+		reason := "the shell has ended"
 		if console.Outcome().Kind == fleetssh.Lost {
-			way = "the connection is lost"
+			reason = "the connection is lost"
 			s.codes[exit.Unreachable] = true
 		}
-		byWay[way] = append(byWay[way], s.Hosts[i].Label)
+		byReason[reason] = append(byReason[reason], s.Hosts[i].Label)
 	}
-	for _, way := range slices.Sorted(maps.Keys(byWay)) {
-		names := byWay[way]
-		s.Screen.Message(fmt.Sprintf("%s (%d): %s; :connect opens a shell again", selection.FoldNames(names), len(names), way))
+	for _, reason := range slices.Sorted(maps.Keys(byReason)) {
+		names := byReason[reason]
+		s.Screen.Message(fmt.Sprintf("%s (%d): %s; :connect opens a shell again", selection.FoldNames(names), len(names), reason))
 	}
 }
 
@@ -276,7 +275,7 @@ func (s *Shell) Close() {
 	var wg sync.WaitGroup
 	for _, console := range s.consoles {
 		if console != nil {
-			wg.Go(func() { _ = console.Close(ctx) }) // closing the connection ends it anyway
+			wg.Go(func() { _ = console.Close(ctx) }) // closing the connection ends the shell anyway
 		}
 	}
 	wg.Wait()
@@ -286,7 +285,7 @@ func (s *Shell) Close() {
 // closeGrace is how long shells may take to end.
 const closeGrace = 2 * time.Second
 
-// runningLines are the lines that run.
+// runningLines are the running lines, by host.
 type runningLines struct {
 	begun time.Time
 
@@ -294,7 +293,7 @@ type runningLines struct {
 	running map[int]*fleetssh.HostOutput
 }
 
-// working returns on which hosts the line runs.
+// working returns the hosts on which the line runs.
 func (l *runningLines) working() (work []fleetssh.Progress) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -326,8 +325,8 @@ func (l *runningLines) list() []*fleetssh.HostOutput {
 	return outs
 }
 
-// onInterrupt interrupts the lines on the first signal. On the second it gives up the hosts that have
-// not reacted.
+// onInterrupt interrupts the lines on the first signal. On the second it gives up on hosts that have not
+// reacted.
 func (l *runningLines) onInterrupt(ctx context.Context, signals <-chan os.Signal, over <-chan struct{}, giveUp func(), screen *termline.Screen) {
 	interrupted := false
 	for {
@@ -354,12 +353,12 @@ func (l *runningLines) interrupt(ctx context.Context) {
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, out := range l.list() {
-		wg.Go(func() { _ = out.Signal(ctx, ssh.SIGINT) }) // the second interrupt gives up a host that takes none
+		wg.Go(func() { _ = out.Signal(ctx, ssh.SIGINT) }) // the second interrupt gives up on a host without signals
 	}
 	wg.Wait()
 }
 
-// showError shows an error after which the dialogue goes on.
+// showError shows an error in a dialogue.
 func (s *Shell) showError(err error) {
 	if f, ok := errors.AsType[*exit.Error](err); ok && f.Hint != "" {
 		s.Screen.Message("fleetssh: " + f.Text + " (" + f.Hint + ")")

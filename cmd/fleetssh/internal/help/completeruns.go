@@ -10,7 +10,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// runsCompleted is how many runs are offered.
+// runsCompleted is how many runs are suggested.
 const runsCompleted = 20
 
 // latestRuns returns the latest runs, the last one first. It returns none if they cannot be read.
@@ -27,8 +27,8 @@ func latestRuns() []journal.Info {
 	return runs[:min(len(runs), runsCompleted)]
 }
 
-// CompleteRuns completes the arguments of a verb that takes up to most runs. It offers "last" and the
-// names of the latest runs, each beside its command.
+// CompleteRuns completes the arguments of a verb that takes up to most runs. It suggests "last" and
+// the IDs of the latest runs, with their commands.
 func CompleteRuns(most int) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		const how = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
@@ -50,7 +50,7 @@ func CompleteRuns(most int) cobra.CompletionFunc {
 }
 
 // classesOfRuns returns the host sets of earlier runs that complete a word after "@", such as
-// "last:failed". Sets of older runs are offered once the word begins with a digit.
+// "last:failed". Sets of older runs are suggested if the word begins with a digit.
 func classesOfRuns(word string) []string {
 	runs := latestRuns()
 	if len(runs) == 0 {

@@ -16,11 +16,11 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// Shells are the shells that [WriteScript] knows.
+// Shells are the shells that [WriteScript] supports.
 var Shells = []string{"bash", "zsh", "fish", "powershell"}
 
-// WriteScript writes the script that makes a shell complete the command lines of root. It
-// returns an [*exit.Error] for a shell that is not known.
+// WriteScript writes the completion script of a shell for the command lines of root. It returns an
+// [*exit.Error] for an unknown shell.
 func WriteScript(root *cobra.Command, shell string, to io.Writer) error {
 	switch shell {
 	case "bash":
@@ -36,9 +36,9 @@ func WriteScript(root *cobra.Command, shell string, to io.Writer) error {
 	return exit.UsageError("one of "+strings.Join(Shells, ", "), "no completion for the shell %q", shell)
 }
 
-// bashCompletion replaces the script of cobra, which needs the package bash-completion, runs
-// substitutions in the line, such as $(reboot), and cannot complete a word after "@", where bash
-// splits words.
+// bashCompletion replaces the script of cobra, which needs the package bash-completion, executes
+// substitutions in the line, such as $(reboot), and cannot complete a word after "@", where bash splits
+// words.
 const bashCompletion = `# Completion for @NAME@ in bash.
 _@NAME@() {
     local IFS=$' \t\n' rest=${COMP_LINE:0:COMP_POINT} word cur prefix= out directive i
@@ -81,12 +81,12 @@ _@NAME@() {
 complete -F _@NAME@ @NAME@
 `
 
-// A Knower returns the hosts and groups that a command line may mean, without asking the
-// network. cmd has its flags.
+// A Knower returns the hosts and groups that a command line may name, without network access. cmd
+// has the flags of the line.
 type NameSource func(cmd *cobra.Command) (hosts, groups []string)
 
-// Complete makes the commands answer a shell that asks how to complete a word. It does nothing
-// unless args are such a question.
+// Complete prepares the commands for a completion request of a shell. It does nothing if args are not
+// such a request.
 func Complete(root *cobra.Command, args []string, out io.Writer, known NameSource) error {
 	if len(args) == 0 || args[0] != cobra.ShellCompRequestCmd && args[0] != cobra.ShellCompNoDescRequestCmd {
 		return nil
@@ -121,19 +121,19 @@ func completeArgs(usage []string, known NameSource) cobra.CompletionFunc {
 	case strings.Contains(args, "HOST") || strings.Contains(args, "EXPR"):
 		return completeHosts(known)
 	case strings.Contains(args, "COMMAND") || strings.Contains(args, "FILE") || strings.Contains(args, "DIR") || strings.Contains(args, "LOCAL"):
-		return nil // with files
+		return nil // file names
 	}
 	return cobra.NoFileCompletions
 }
 
-// completeFlag returns how the value of a flag is completed. value is the word that the help has for
-// it. A nil function completes file names.
+// completeFlag returns how the value of a flag is completed. value is its placeholder in the help. A nil
+// function completes file names.
 func completeFlag(flag *pflag.Flag, value string, known NameSource) cobra.CompletionFunc {
 	if choice, ok := flag.Value.(interface{ Choices() []string }); ok {
 		return cobra.FixedCompletions(choice.Choices(), cobra.ShellCompDirectiveNoFileComp)
 	}
 	switch {
-	case flag.NoOptDefVal != "": // takes none
+	case flag.NoOptDefVal != "": // takes no value
 		return nil
 	case flag.Name == "group":
 		return completeGroups(known)

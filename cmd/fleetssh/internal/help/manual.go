@@ -10,7 +10,7 @@ import (
 // PageName returns the name of the manual page of a verb.
 func PageName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
 
-// Page returns the manual page of a verb, for roff. It says what the help says.
+// Page returns the manual page of a verb, for roff. It has the content of the help.
 func Page(cmd *cobra.Command) string {
 	help := Parse(Text(cmd))
 	var r roff
@@ -65,8 +65,8 @@ func roffText(text string) string {
 	return strings.NewReplacer(`\`, `\e`, `-`, `\-`, `"`, `\(dq`, `^`, `\(ha`, `~`, `\(ti`, "`", `\(ga`).Replace(text)
 }
 
-// body writes what follows the synopsis: the text before the first title, the examples, and the rest
-// in its order.
+// body writes the sections after the synopsis: the text before the first title, the examples, and the
+// rest in its order.
 func (r *roff) body(help Parts) {
 	titles := slices.IndexFunc(help, func(p part) bool { return p.kind == title })
 	r.request("SH", "DESCRIPTION")
@@ -115,8 +115,7 @@ func (r *roff) part(p part) {
 	r.paragraph(p.lines)
 }
 
-// paragraph writes lines that roff may fill. Lists of words with explanations, and columns, keep
-// their line breaks.
+// paragraph writes lines that roff may fill. Definition lists and columns keep their line breaks.
 func (r *roff) paragraph(lines []string) {
 	for i, line := range lines {
 		if i > 0 && (setApart(line) || strings.Contains(lines[i-1], "  ")) {
@@ -126,13 +125,13 @@ func (r *roff) paragraph(lines []string) {
 	}
 }
 
-// setApart reports whether a line begins with "word: ", or holds columns.
+// setApart reports whether a line begins with "word: " or has columns.
 func setApart(line string) bool {
 	word, _, ok := strings.Cut(line, " ")
 	return ok && strings.HasSuffix(word, ":") || strings.Contains(line, "  ")
 }
 
-// roffTerm writes options bold and what stands for their values in italics.
+// roffTerm formats options in bold and placeholders of values in italics.
 func roffTerm(term string) string {
 	words := strings.Fields(term)
 	for i, word := range words {

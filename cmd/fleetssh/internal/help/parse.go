@@ -1,5 +1,5 @@
-// Package help knows the help texts of the verbs and what is made of them: manual pages, what a
-// shell completes, and what is said of a verb or a flag that does not exist.
+// Package help parses the help texts of the verbs, and derives from them manual pages, shell
+// completions, and suggestions for mistyped verbs and flags.
 package help
 
 import (
@@ -10,22 +10,22 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// Parts are the help of a verb, taken apart for manual pages and completion.
-// Help texts have these shapes, and nothing else marks them up:
+// Parts are the parsed help text of a verb, for manual pages and completion. Help texts have these forms
+// and no other markup:
 //
 //	text                      prose
-//	usage: fleetssh run ...   once; more ways stand in lines below it
-//	Title:                    above rows; exit codes have one too
-//	  -x, --name VALUE  text  a row, which goes on in lines that are set in far
-//	  word  text              a row as well, below a title or the usage
+//	usage: fleetssh run ...   once; alternatives follow in indented lines
+//	Title:                    above rows; also above the exit codes
+//	  -x, --name VALUE  text  a row, continued in deeply indented lines
+//	  word  text              also a row, below a title or the usage
 //	  fleetssh run ...        a line of an example
 type Parts []part
 
 // part is a paragraph, an example, a title or a row.
 type part struct {
 	kind  partKind
-	term  string   // of a row: what is explained
-	lines []string // the text, as it is broken in the help
+	term  string   // the term of a row
+	lines []string // the text, with the line breaks of the help
 }
 
 type partKind int
@@ -41,11 +41,11 @@ const (
 // rowIndent is the least indentation of lines that continue a row.
 const rowIndent = 8
 
-// Parse takes a help text apart.
+// Parse parses a help text.
 func Parse(text string) Parts {
 	var parts Parts
-	open := false // the last part goes on
-	rows := false // there has been a title, or the usage
+	open := false // the next line may continue the last part
+	rows := false // after a title or the usage
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
 		trimmed := strings.TrimLeft(line, " ")
@@ -114,10 +114,10 @@ func cutTerm(row string) (term, text string) {
 	return strings.Join(words[:n], " "), strings.Join(words[n:], " ")
 }
 
-// isValue reports whether a word stands for a value, as in "--name VALUE".
+// isValue reports whether a word is the placeholder of a value, as in "--name VALUE".
 func isValue(word string) bool { return word != "" && strings.ToUpper(word) == word }
 
-// Verbs returns all verbs of the program, those below other verbs included.
+// Verbs returns all verbs of the program, including those below other verbs.
 func Verbs(cmd *cobra.Command) []*cobra.Command {
 	var all []*cobra.Command
 	for _, verb := range cmd.Commands() {
@@ -128,7 +128,7 @@ func Verbs(cmd *cobra.Command) []*cobra.Command {
 	return all
 }
 
-// Text returns the help of a verb, the exit codes included.
+// Text returns the help of a verb, including the exit codes.
 func Text(cmd *cobra.Command) string { return cmd.Long + exit.Help() }
 
 // Summary returns the first sentence, without its full stop.
@@ -142,7 +142,7 @@ func (h Parts) Summary() string {
 	return ""
 }
 
-// Usage returns the lines behind "usage:".
+// Usage returns the lines after "usage:".
 func (h Parts) Usage() []string {
 	for _, p := range h {
 		if p.kind == usage {
@@ -152,7 +152,7 @@ func (h Parts) Usage() []string {
 	return nil
 }
 
-// Option returns what the help says about a flag: the word for its value, and a short description.
+// Option returns the placeholder of the value of a flag, and a short description.
 func (h Parts) Option(name string) (value, text string) {
 	for _, p := range h {
 		if p.kind != row {

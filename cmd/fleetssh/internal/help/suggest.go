@@ -30,8 +30,8 @@ var otherFlags = map[string]string{
 	"identity-file": "identity", "proxy-jump": "jump", "command-timeout": "timeout", "check": "dry-run",
 }
 
-// CheckVerb refuses an unknown verb before the flags after it are parsed. Otherwise the first of these
-// flags would be reported as unknown, and not the verb.
+// CheckVerb refuses an unknown verb before its flags are parsed. Otherwise the error would be about the
+// first of these flags.
 func CheckVerb(root *cobra.Command, args []string) error {
 	if len(args) == 0 || args[0] == "help" || strings.HasPrefix(args[0], "-") || args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd {
 		return nil
@@ -49,8 +49,7 @@ func CheckVerb(root *cobra.Command, args []string) error {
 	return nil
 }
 
-// UnknownVerb returns the [*exit.Error] about a word that names no verb below cmd. Its hint is
-// what the user may have meant.
+// UnknownVerb returns the [*exit.Error] for an unknown verb below cmd. Its hint suggests similar verbs.
 func UnknownVerb(cmd *cobra.Command, name string) error {
 	near := Nearest(name, VerbNames(cmd))
 	if verb, ok := otherWords[name]; ok && cmd == cmd.Root() {
@@ -75,7 +74,7 @@ func VerbNames(cmd *cobra.Command) []string {
 	return names
 }
 
-// FlagError returns the [*exit.Error] about a flag. Its hint is the flag that is spelled most like it.
+// FlagError returns the [*exit.Error] for a flag. Its hint suggests similar flags.
 func FlagError(cmd *cobra.Command, err error) error {
 	hint := cmd.CommandPath() + " --help"
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
@@ -97,7 +96,7 @@ func FlagError(cmd *cobra.Command, err error) error {
 			near = []string{name}
 		}
 		if len(given) == 1 {
-			near = nil // every letter is near every other
+			near = nil // single letters are all similar
 		}
 		for i := range near {
 			near[i] = "--" + near[i]
@@ -109,7 +108,7 @@ func FlagError(cmd *cobra.Command, err error) error {
 	return exit.UsageError(hint, "%v", err)
 }
 
-// DidYouMean returns a hint that offers names. It is empty if there are none.
+// DidYouMean returns a hint that suggests names. It is empty if there are none.
 func DidYouMean(names []string) string {
 	if len(names) == 0 {
 		return ""
@@ -117,8 +116,8 @@ func DidYouMean(names []string) string {
 	return "did you mean " + strings.Join(names, " or ") + "?"
 }
 
-// Nearest returns the names that are spelled most like one that is not known: at most three, and
-// none that is too different.
+// Nearest returns up to three names with the smallest edit distance from name, unless that is too
+// large.
 func Nearest(name string, names []string) []string {
 	best := max(len(name)/3, 1)
 	var found []string

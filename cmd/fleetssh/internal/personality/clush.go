@@ -19,15 +19,14 @@ const clushAbout = `Called as clush, or with --as clush, fleetssh accepts the op
 
 usage: fleetssh --as clush [options] COMMAND...
 
-Hosts are reached by ssh, which is spoken here: no other program is run, and there
-is no tree of gateways. They are tried once. Groups are those of --inventory. What
-is piped in is the standard input of every host, unless -n is given. The exit code
-is 0 whatever happens on the hosts, unless -S is given. There is no interactive
-mode.`
+fleetssh speaks SSH itself: it runs no other program, and has no tree of gateways.
+Hosts are tried once. Groups come from --inventory. Piped input goes to the
+standard input of every host, unless -n is given. The exit code is 0 even if hosts
+fail, unless -S is given. There is no interactive mode.`
 
 func clushPersonality() *personality {
-	tree := "there is no tree: hosts are reached directly, or through --jump of fleetssh"
-	own := "options, and the settings of fleetssh, say it"
+	tree := "there is no tree: hosts are reached directly, or with --jump of fleetssh"
+	own := "use options, or the settings of fleetssh"
 	return &personality{name: "clush", intro: clushAbout, verb: "run",
 		options: []toolOption{
 			{names: []string{"-w"}, value: "NODES", ours: "--hosts"},
@@ -52,21 +51,21 @@ func clushPersonality() *personality {
 			{names: []string{"--color"}, value: "WHEN", ours: "--color"},
 			{names: []string{"--outdir"}, value: "DIR", ours: "--outdir"},
 			{names: []string{"--errdir"}, value: "DIR", ours: "--errdir"},
-			{names: []string{"-q", "--quiet"}, becomes: "nothing: who failed is said in any case"},
-			{names: []string{"-v", "--verbose"}, becomes: "nothing: who failed, and why, is said in any case"},
+			{names: []string{"-q", "--quiet"}, becomes: "nothing: failed hosts are always shown"},
+			{names: []string{"-v", "--verbose"}, becomes: "nothing: failed hosts and the reasons are always shown"},
 			{names: []string{"-R", "--worker"}, value: "WORKER", take: takeClushWorker, becomes: "nothing if WORKER is ssh; no other is supported"},
 			{names: []string{"-m", "--mode"}, value: "MODE", take: takeClushMode, becomes: "sudo: --sudo --ask-sudo-pass; sshpass: --ask-pass; no other is supported"},
 			{names: []string{"--sudo"}, take: takeClushSudo, becomes: "--sudo --ask-sudo-pass"},
 			{names: []string{"-h", "--help"}, becomes: "this text", replacement: []string{"help", "clush"}},
 			{names: []string{"--version"}, becomes: "fleetssh version", replacement: []string{"version"}},
 			{names: []string{"-L"}, unsupported: "-b folds; sort -s -t: -k1,1 puts lines in the order of the hosts"},
-			{names: []string{"-r", "--regroup"}, unsupported: "sets are written with names of hosts"},
-			{names: []string{"-G", "--groupbase"}, unsupported: "sets are written with names of hosts"},
+			{names: []string{"-r", "--regroup"}, unsupported: "sets are always shown as host names"},
+			{names: []string{"-G", "--groupbase"}, unsupported: "sets are always shown as host names"},
 			{names: []string{"-s", "--groupsource"}, value: "SOURCE", unsupported: "the source goes before the group: -g SOURCE:GROUP"},
-			{names: []string{"-d", "--debug"}, unsupported: "fleetssh explain and fleetssh check say what happens"},
+			{names: []string{"-d", "--debug"}, unsupported: "fleetssh explain and fleetssh check show what happens"},
 			{names: []string{"-c", "--copy"}, value: "FILE...", words: true, becomes: "fleetssh put --recursive FILE... DEST"},
 			{names: []string{"--rcopy"}, value: "FILE", words: true, becomes: "fleetssh get --recursive FILE DEST/NAME.HOST"},
-			{names: []string{"--dest"}, value: "PATH", becomes: "where --copy and --rcopy copy to; the directory of FILE if it is not given"},
+			{names: []string{"--dest"}, value: "PATH", becomes: "the destination of --copy and --rcopy; by default the directory of FILE"},
 			{names: []string{"-p"}, becomes: "--preserve, with --copy and --rcopy"},
 			{names: []string{"-O", "--option"}, value: "KEY=VALUE", unsupported: own},
 			{names: []string{"--conf"}, value: "FILE", unsupported: own},
@@ -78,7 +77,7 @@ func clushPersonality() *personality {
 	}
 }
 
-// takeClushGroups reads names of groups, which may be written as sets.
+// takeClushGroups translates names of groups, which may be a set.
 func takeClushGroups(letter, option, prefix string) func(*translation, string) error {
 	return func(t *translation, value string) error {
 		names, err := hostset.Parse(value, nil)
@@ -92,7 +91,7 @@ func takeClushGroups(letter, option, prefix string) func(*translation, string) e
 	}
 }
 
-// takeHostFile reads the name of a file with hosts, for all tools.
+// takeHostFile translates the name of a file with hosts, for all tools.
 func takeHostFile(t *translation, file string) error {
 	if strings.Contains(file, ",") {
 		return exit.UsageError("rename it, or use --hostfile of fleetssh", "%s: the name of the file %q has a comma", t.tool.name, file)
@@ -101,7 +100,7 @@ func takeHostFile(t *translation, file string) error {
 	return nil
 }
 
-// takeSSHOptions reads options of ssh in one value, for all tools.
+// takeSSHOptions translates options of ssh in one value, for all tools.
 func takeSSHOptions(t *translation, value string) error {
 	words, err := splitWords(value)
 	if err != nil {

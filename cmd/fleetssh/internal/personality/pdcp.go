@@ -14,8 +14,8 @@ const pdcpAbout = `Called as pdcp, or with --as pdcp, fleetssh accepts the optio
 
 usage: fleetssh --as pdcp [options] FILE... DEST
 
-Files go by SFTP: nothing of pdsh is needed on the hosts, which are tried once.
-The exit code is 0 whatever happens on the hosts.`
+Files are copied with SFTP: the hosts do not need pdsh. They are tried once. The
+exit code is 0 even if hosts fail.`
 
 const rpdcpAbout = `Called as rpdcp, or with --as rpdcp, fleetssh accepts the options of rpdcp.
 
@@ -24,9 +24,9 @@ const rpdcpAbout = `Called as rpdcp, or with --as rpdcp, fleetssh accepts the op
 
 usage: fleetssh --as rpdcp [options] FILE DIR
 
-The file of each host gets the name of the host behind its own: logs/app.log.web1.
-Files come by SFTP: nothing of pdsh is needed on the hosts, which are tried once.
-The exit code is 0 whatever happens on the hosts.`
+The name of the host is appended to the name of its file: logs/app.log.web1. Files
+are copied with SFTP: the hosts do not need pdsh. They are tried once. The exit
+code is 0 even if hosts fail.`
 
 func pdcpPersonality() *personality {
 	return pdshCopy("pdcp", "put", pdcpAbout, func(t *translation) error {
@@ -47,7 +47,7 @@ func rpdcpPersonality() *personality {
 	})
 }
 
-// pdshCopy returns one of the copying tools of pdsh, which chooses and reaches hosts as pdsh does.
+// pdshCopy returns one of the copying tools of pdsh, which selects and reaches hosts as pdsh does.
 func pdshCopy(name, verb, about string, paths func(*translation) error) *personality {
 	pdsh := pdshPersonality()
 	options := []toolOption{
@@ -57,7 +57,7 @@ func pdshCopy(name, verb, about string, paths func(*translation) error) *persona
 		{names: []string{"-h", "--help"}, becomes: "this text", replacement: []string{"help", name}},
 	}
 	if verb == "put" {
-		options = append(options, toolOption{names: []string{"-z"}, becomes: "nothing: it is for the other side of pdcp"})
+		options = append(options, toolOption{names: []string{"-z"}, becomes: "nothing: it is internal to pdcp"})
 	}
 	for _, o := range pdsh.options {
 		switch o.names[0] {

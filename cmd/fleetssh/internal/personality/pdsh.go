@@ -15,15 +15,15 @@ const pdshAbout = `Called as pdsh, or with --as pdsh, fleetssh accepts the optio
 
 usage: fleetssh --as pdsh [options] COMMAND...
 
-Hosts are reached by ssh, which is spoken here: no other program is run. They are
-tried once. The exit code is 0 whatever happens on the hosts, unless -S or -k is
-given. There is no interactive mode.`
+fleetssh speaks SSH itself: it runs no other program. Hosts are tried once. The
+exit code is 0 even if hosts fail, unless -S or -k is given. There is no
+interactive mode.`
 
-// noGenders is the hint for options that ask genders.
-const noGenders = "--inventory FILE of fleetssh names groups and hosts"
+// noGenders is the hint for options that query genders.
+const noGenders = "use --inventory FILE of fleetssh for groups and hosts"
 
 func pdshPersonality() *personality {
-	scheduler := "the scheduler knows: squeue -h -o %N, then -w"
+	scheduler := "ask the scheduler: squeue -h -o %N, then -w"
 	return &personality{name: "pdsh", intro: pdshAbout, verb: "run",
 		options: []toolOption{
 			{names: []string{"-w"}, value: "HOSTS", take: takePdshTargets, becomes: "--hosts HOSTS; -HOST and -^FILE become --exclude, ssh:HOST becomes HOST"},
@@ -35,24 +35,24 @@ func pdshPersonality() *personality {
 			{names: []string{"-l"}, value: "USER", ours: "--login"},
 			{names: []string{"-f"}, value: "N", ours: "--fanout"},
 			{names: []string{"-t"}, value: "SECONDS", ours: "--connect-timeout"},
-			{names: []string{"-u"}, value: "SECONDS", take: takeTimeout, becomes: "--timeout SECONDS; 0 is none. What runs on the hosts is ended too"},
+			{names: []string{"-u"}, value: "SECONDS", take: takeTimeout, becomes: "--timeout SECONDS; 0 is none. The command on the hosts is stopped, too"},
 			{names: []string{"-N"}, ours: "--no-label"},
 			{names: []string{"-S"}, becomes: "--exit-policy max"},
 			{names: []string{"-k"}, becomes: "--max-fail 0 --exit-policy worst"},
 			{names: []string{"-q"}, ours: "--dry-run"},
 			{names: []string{"-Q"}, ours: "--dry-run"},
 			{names: []string{"-K"}, becomes: "nothing: names are shown in full"},
-			{names: []string{"-b"}, becomes: "nothing: the first ^C stops what runs, the second leaves at once"},
+			{names: []string{"-b"}, becomes: "nothing: the first ^C stops the hosts, the second exits at once"},
 			{names: []string{"-R"}, value: "NAME", take: takePdshModule, becomes: "nothing if NAME is ssh; no other is supported"},
 			{names: []string{"-h", "--help"}, becomes: "this text", replacement: []string{"help", "pdsh"}},
 			{names: []string{"-V"}, becomes: "fleetssh version", replacement: []string{"version"}},
 			{names: []string{"-L"}, unsupported: "there are no modules"},
 			{names: []string{"-M"}, value: "NAME,...", unsupported: "there are no modules; " + noGenders},
-			{names: []string{"-d"}, unsupported: "fleetssh check says how long each step takes, --format json of fleetssh run too"},
-			{names: []string{"-s"}, unsupported: "standard error is always apart"},
+			{names: []string{"-d"}, unsupported: "fleetssh check and --format json of fleetssh run show how long each step takes"},
+			{names: []string{"-s"}, unsupported: "standard error is always separate"},
 			{names: []string{"-i"}, unsupported: noGenders},
 			{names: []string{"-F"}, value: "FILE", unsupported: noGenders},
-			{names: []string{"-v"}, unsupported: "-t bounds the time that a host which is down costs"},
+			{names: []string{"-v"}, unsupported: "-t limits the time that an unreachable host takes"},
 			{names: []string{"-j"}, value: "JOB", unsupported: scheduler},
 			{names: []string{"-P"}, value: "PARTITION", unsupported: scheduler},
 			{names: []string{"-C"}, value: "FEATURE", unsupported: scheduler},
@@ -73,10 +73,10 @@ func dshbakPersonality() *personality {
 	}}
 }
 
-// rcmdModules are the modules with which pdsh reaches hosts.
+// rcmdModules are the modules of pdsh that connect to hosts.
 var rcmdModules = []string{"ssh", "rsh", "mrsh", "exec", "krb4", "xcpu", "qsh", "mqsh"}
 
-// takePdshTargets reads what -w takes: hosts to work on, or to leave out.
+// takePdshTargets translates -w: hosts to work on, or to exclude.
 func takePdshTargets(t *translation, value string) error {
 	var hosts, without []string
 	for _, term := range splitHosts(value) {
@@ -138,7 +138,7 @@ func (t *translation) addPdshHosts(letter, option string, terms []string) error 
 	return nil
 }
 
-// takePdshGroups reads names of groups. Queries of genders look different.
+// takePdshGroups translates names of groups. It refuses genders queries.
 func takePdshGroups(letter, option, prefix string) func(*translation, string) error {
 	return func(t *translation, value string) error {
 		if strings.ContainsAny(value, "&|~=()") || strings.Contains(value, "--") {
@@ -159,7 +159,7 @@ func takePdshModule(_ *translation, name string) error {
 	return nil
 }
 
-// takeTimeout reads the time limit of the command, for all tools; 0 means none.
+// takeTimeout translates the time limit of the command, for all tools; 0 means none.
 func takeTimeout(t *translation, value string) error {
 	if strings.Trim(value, "0.") != "" {
 		t.addValue("--timeout", value)
@@ -167,7 +167,7 @@ func takeTimeout(t *translation, value string) error {
 	return nil
 }
 
-// pdshHosts checks the options that choose hosts, and reads WCOLL.
+// pdshHosts checks the options that select hosts, and reads WCOLL.
 func (t *translation) pdshHosts() error {
 	chosen := t.given("-g") || t.given("-a") || t.given("-A")
 	if t.given("-w") && chosen {
@@ -230,14 +230,14 @@ func withoutPdshHost(words []string) []string {
 	return kept
 }
 
-// addPolicy adds what all tools have in common, so that settings of fleetssh do not change it.
+// addPolicy adds the options that all tools share, so that settings of fleetssh do not change them.
 func (t *translation) addPolicy(exit, format string) {
 	t.addValue("--format", format)
 	t.addValue("--attempts", "1")
 	t.addValue("--exit-policy", exit)
 }
 
-// wantCommand refuses a command line that would be interactive.
+// wantCommand refuses a command line without a command.
 func (t *translation) wantCommand() error {
 	if len(t.command) == 0 {
 		return exit.UsageError("there is no interactive mode", "%s: no command given", t.tool.name)

@@ -1,6 +1,5 @@
-// Package personality reads the command lines of other tools: called as pdsh, clush or
-// pssh, or with --as, the program takes their options. The package knows these options
-// and which of ours they become; it runs nothing.
+// Package personality translates the command lines of other tools: called as pdsh, clush or pssh, or
+// with --as, the program accepts their options. The package only translates; it runs nothing.
 package personality
 
 import (
@@ -9,35 +8,35 @@ import (
 	"strings"
 )
 
-// A personality is another tool whose command lines are understood. Each of its options
-// is a row of a table. An option without a row is an error: none is dropped silently.
+// A personality is another tool whose command lines are translated. Each of its options is a row of a
+// table. An option without a row is an error: none is dropped silently.
 type personality struct {
 	name    string
-	aliases []string // other names that the tool is called by
-	intro   string   // the beginning of its help
-	verb    string   // of ours, which does its work
+	aliases []string // other names of the tool
+	intro   string   // the beginning of its help text
+	verb    string   // our verb for it
 	options []toolOption
 	env     []envOption
-	finish  func(*translation) error // adds what depends on the whole command line
+	finish  func(*translation) error // adds options that depend on the whole command line
 }
 
-// toolOption is an option of another tool. It becomes one of ours (same), take handles it, or it is
-// not covered (instead). With none of these it changes nothing.
+// toolOption is an option of another tool. It is renamed to one of ours (ours), translated by take, or
+// not supported (unsupported). With none of these it is ignored.
 type toolOption struct {
 	names       []string // as in "-f" and "--fanout"
-	value       string   // what its value is called; empty: it takes none
-	words       bool     // its value is all words up to the next option
+	value       string   // the placeholder of its value; empty: it takes none
+	words       bool     // it takes all words up to the next option
 	ours        string
 	take        func(t *translation, value string) error
-	becomes     string   // what that is, for people; empty: same says it
-	unsupported string   // what to use instead
-	replacement []string // the whole command line, from here on
+	becomes     string   // the description of take; empty: that of ours
+	unsupported string   // the alternative to an unsupported option
+	replacement []string // replaces the whole command line
 }
 
 // envOption is an environment variable that is used if its option is not given.
 type envOption struct{ variable, option string }
 
-// personalities are the tools that the program can be called as.
+// personalities returns the tools that the program can be called as.
 func personalities() []*personality {
 	return []*personality{
 		pdshPersonality(), pdcpPersonality(), rpdcpPersonality(), clushPersonality(),
@@ -55,8 +54,8 @@ func personalityOf(name string) *personality {
 	return nil
 }
 
-// CalledAs returns the arguments of a process. If it was started under the name of
-// another tool, --as and the tool stand before them.
+// CalledAs returns the arguments of a process. If it was started under the name of another tool, --as
+// and the tool come first.
 func CalledAs(argv []string) []string {
 	if len(argv) == 0 {
 		return nil
@@ -68,8 +67,8 @@ func CalledAs(argv []string) []string {
 	return argv[1:]
 }
 
-// find returns an option and its full name, or nil. A long name may be abbreviated if no other begins
-// like that.
+// find returns an option and its full name, or nil. A long name may be abbreviated if that is
+// unambiguous.
 func (p *personality) find(name string) (*toolOption, string) {
 	var found *toolOption
 	var full string
@@ -113,8 +112,7 @@ func (o *toolOption) meaning() string {
 	return o.ours
 }
 
-// Help returns the help text of a tool, which has the table of its options; it is empty if
-// the tool is not known.
+// Help returns the help text of a tool, with the table of its options. It is empty for an unknown tool.
 func Help(tool string) string {
 	p := personalityOf(tool)
 	if p == nil {

@@ -15,8 +15,8 @@ the pscp of pssh.
 
 usage: fleetssh --as pscp [options] FILE... DEST
 
-A line says how each host has ended: [1] 12:00:00 [SUCCESS] web1. Files go by
-SFTP, and hosts are tried once.`
+One line per host shows its result: [1] 12:00:00 [SUCCESS] web1. Files are copied
+with SFTP, and hosts are tried once.`
 
 const pslurpAbout = `Called as pslurp or parallel-slurp, or with --as pslurp, fleetssh takes the
 options of pslurp.
@@ -26,8 +26,9 @@ options of pslurp.
 
 usage: fleetssh --as pslurp [options] FILE NAME
 
-Each host has a directory of its own: logs/web1/app.log. A line says how each has
-ended: [1] 12:00:00 [SUCCESS] web1. Files come by SFTP, and hosts are tried once.`
+Each host has a directory of its own: logs/web1/app.log. One line per host shows
+its result: [1] 12:00:00 [SUCCESS] web1. Files are copied with SFTP, and hosts are
+tried once.`
 
 func pscpPersonality() *personality {
 	return psshCopying("pscp", "parallel-scp", "put", pscpAbout, func(t *translation) error {
@@ -51,18 +52,18 @@ func pslurpPersonality() *personality {
 		t.command = []string{literal(t.command[0]), literal(directory) + "%(host)s/" + literal(t.command[1])}
 		return nil
 	})
-	p.options = append(p.options, toolOption{names: []string{"-L", "--localdir"}, value: "DIR", becomes: "the directory that holds those of the hosts"})
+	p.options = append(p.options, toolOption{names: []string{"-L", "--localdir"}, value: "DIR", becomes: "the directory for the directories of the hosts"})
 	return p
 }
 
-// psshCopying returns one of the copying tools of pssh, which chooses and reaches hosts as pssh does.
+// psshCopying returns one of the copying tools of pssh, which selects and reaches hosts as pssh does.
 func psshCopying(name, alias, verb, about string, paths func(*translation) error) *personality {
 	pssh := psshPersonality()
 	options := []toolOption{
 		{names: []string{"-r", "--recursive"}, ours: "--recursive"},
 		{names: []string{"--help"}, becomes: "this text", replacement: []string{"help", name}},
-		{names: []string{"-o", "--outdir"}, value: "DIR", unsupported: "a copy writes nothing that could be kept; --format json of fleetssh " + verb + " says everything"},
-		{names: []string{"-e", "--errdir"}, value: "DIR", unsupported: "a copy writes nothing that could be kept; --format json of fleetssh " + verb + " says everything"},
+		{names: []string{"-o", "--outdir"}, value: "DIR", unsupported: "a copy has no output of hosts; --format json of fleetssh " + verb + " has all results"},
+		{names: []string{"-e", "--errdir"}, value: "DIR", unsupported: "a copy has no output of hosts; --format json of fleetssh " + verb + " has all results"},
 	}
 	for _, o := range pssh.options {
 		switch o.names[0] {

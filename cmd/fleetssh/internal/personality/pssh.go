@@ -15,10 +15,10 @@ pssh.
 
 usage: fleetssh --as pssh [options] COMMAND...
 
-Hosts are reached by ssh, which is spoken here: no other program is run. They are
-tried once, and each once, however often it is named. A line says how each has
-ended: [1] 12:00:00 [SUCCESS] web1. Without -i and -P nothing of what they write
-is shown. Nothing ends what runs on the hosts, unless -t is given.`
+fleetssh speaks SSH itself: it runs no other program. Hosts are tried once, and
+run the command once, however often they are named. One line per host shows its
+result: [1] 12:00:00 [SUCCESS] web1. The output of hosts is shown only with -i or
+-P. Commands run without a time limit, unless -t is given.`
 
 func psshPersonality() *personality {
 	return &personality{name: "pssh", aliases: []string{"parallel-ssh"}, intro: psshAbout, verb: "run",
@@ -34,14 +34,14 @@ func psshPersonality() *personality {
 			{names: []string{"-x", "--extra-args"}, value: "ARGS", becomes: "the same options of ssh: -p -i -J -F -o -A -4 -6 -K and others"},
 			{names: []string{"-X", "--extra-arg"}, value: "ARG", becomes: "one word of such options"},
 			{names: []string{"-A", "--askpass"}, ours: "--ask-pass"},
-			{names: []string{"-i", "--inline"}, becomes: "what a host wrote stands below its line"},
+			{names: []string{"-i", "--inline"}, becomes: "the output of a host below its line"},
 			{names: []string{"--inline-stdout"}, becomes: "the same, without standard error"},
-			{names: []string{"-P", "--print"}, becomes: "whole lines behind their hosts, as they come"},
+			{names: []string{"-P", "--print"}, becomes: "whole lines after their hosts, as they arrive"},
 			{names: []string{"-I", "--send-input"}, becomes: "--stdin -; without a command it is a script for the shell of the user"},
-			{names: []string{"-v", "--verbose"}, becomes: "nothing: who failed, and why, is said in any case"},
+			{names: []string{"-v", "--verbose"}, becomes: "nothing: failed hosts and the reasons are always shown"},
 			{names: []string{"--help"}, becomes: "this text", replacement: []string{"help", "pssh"}},
 			{names: []string{"--version"}, becomes: "fleetssh version", replacement: []string{"version"}},
-			{names: []string{"-g", "--host-glob"}, value: "GLOB", unsupported: "grep chooses: pssh -h <(grep web hosts.txt)"},
+			{names: []string{"-g", "--host-glob"}, value: "GLOB", unsupported: "use grep: pssh -h <(grep web hosts.txt)"},
 		},
 		env: []envOption{
 			{"PSSH_HOSTS", "-h"}, {"PSSH_USER", "-l"}, {"PSSH_PAR", "-p"}, {"PSSH_TIMEOUT", "-t"}, {"PSSH_OUTDIR", "-o"}, {"PSSH_ERRDIR", "-e"},
@@ -58,7 +58,7 @@ func takePsshHosts(t *translation, value string) error {
 	return nil
 }
 
-// takePsshTimeout reads the time limit for everything on a host.
+// takePsshTimeout translates the time limit for all work on a host.
 func takePsshTimeout(t *translation, value string) error {
 	if strings.Trim(value, "0") != "" {
 		t.addValue("--connect-timeout", value)

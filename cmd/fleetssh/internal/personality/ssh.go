@@ -8,7 +8,7 @@ import (
 // sshLetters returns the options of ssh that other tools pass on: clush -o, pssh -x, PDSH_SSH_ARGS.
 // ssh itself is not a personality.
 func sshLetters() *personality {
-	forward := "forwards are not for many hosts; ssh makes them"
+	forward := "use ssh, or fleetssh tunnel, for forwarding"
 	return &personality{name: "ssh", options: []toolOption{
 		{names: []string{"-l"}, value: "USER", ours: "--login"},
 		{names: []string{"-p"}, value: "PORT", ours: "--port"},
@@ -22,7 +22,7 @@ func sshLetters() *personality {
 		{names: []string{"-6"}, ours: "--ipv6"},
 		{names: []string{"-K"}, ours: "--delegate"},
 		{names: []string{"-t"}, ours: "--tty"},
-		// These change nothing here.
+		// These have no effect.
 		{names: []string{"-2"}},
 		{names: []string{"-a"}},
 		{names: []string{"-k"}},
@@ -30,8 +30,8 @@ func sshLetters() *personality {
 		{names: []string{"-q"}},
 		{names: []string{"-T"}},
 		{names: []string{"-x"}},
-		{names: []string{"-v"}, unsupported: "fleetssh explain and fleetssh check say what happens"},
-		{names: []string{"-C"}, unsupported: "nothing is compressed"},
+		{names: []string{"-v"}, unsupported: "fleetssh explain and fleetssh check show what happens"},
+		{names: []string{"-C"}, unsupported: "there is no compression"},
 		{names: []string{"-X"}, unsupported: "X11 is not forwarded; ssh does that"},
 		{names: []string{"-Y"}, unsupported: "X11 is not forwarded; ssh does that"},
 		{names: []string{"-N"}, unsupported: "fleetssh check logs in and runs nothing"},
@@ -56,7 +56,7 @@ func (t *translation) ssh(words []string) error {
 	return nil
 }
 
-// splitWords splits a line into words as a shell does. It knows quotes and backslashes, and no more.
+// splitWords splits a line into words as a shell does. It supports quotes and backslashes only.
 func splitWords(line string) ([]string, error) {
 	var words []string
 	var word strings.Builder

@@ -7,14 +7,14 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// Environment is what a command line of another tool depends on besides its words.
+// Environment is what the translation of a command line depends on besides its words.
 type Environment struct {
 	Getenv   func(string) string
 	Terminal bool // standard input is a terminal
 }
 
-// Translate returns arguments as fleetssh takes them. Behind "--as TOOL" it reads them
-// as the tool does; all others it returns as they are. Errors are those of package exit.
+// Translate translates arguments after "--as TOOL". It returns all other arguments unchanged. Errors are
+// those of package exit.
 func Translate(args []string, env Environment) ([]string, error) {
 	if len(args) == 0 || args[0] != "--as" {
 		return args, nil
@@ -39,11 +39,11 @@ func toolNames() string {
 	return strings.Join(names, ", ")
 }
 
-// translation is a command line of another tool on its way to ours.
+// translation is a command line that is being translated.
 type translation struct {
 	Environment
 	tool        *personality
-	values      map[string][]string // of the options that were given, by their first name
+	values      map[string][]string // of the given options, by their first name
 	args        []string            // our options
 	verb        string              // replaces the verb of the tool, unless empty
 	command     []string
@@ -82,7 +82,7 @@ func (t *translation) translate(args []string) ([]string, error) {
 // given reports whether an option was given, by its first name.
 func (t *translation) given(name string) bool { return t.values[name] != nil }
 
-// add adds one of our options. addValue attaches the value, so that it is never taken for an option.
+// add adds one of our options. addValue attaches a value, so that it is never taken for an option.
 func (t *translation) add(option string) { t.args = append(t.args, option) }
 
 func (t *translation) addValue(option, value string) {
@@ -116,7 +116,7 @@ func (t *translation) read(args []string) error {
 	return nil
 }
 
-// long reads "--name", "--name value" or "--name=value", and returns what is left.
+// long reads "--name", "--name value" or "--name=value", and returns the remaining arguments.
 func (t *translation) long(args []string) ([]string, error) {
 	name, value, attached := strings.Cut(args[0], "=")
 	o, full := t.tool.find(name)
@@ -138,7 +138,7 @@ func (t *translation) long(args []string) ([]string, error) {
 	return args, t.apply(o, full, value)
 }
 
-// letters reads "-a", "-abc", "-f8" or "-f 8", and returns what is left.
+// letters reads "-a", "-abc", "-f8" or "-f 8", and returns the remaining arguments.
 func (t *translation) letters(args []string) ([]string, error) {
 	letters := []rune(args[0][1:])
 	args = args[1:]
@@ -168,7 +168,7 @@ func (t *translation) letters(args []string) ([]string, error) {
 	return args, nil
 }
 
-// takeWords applies an option with all words up to the next option, and returns what is left.
+// takeWords applies an option with all words up to the next option, and returns the remaining arguments.
 func (t *translation) takeWords(o *toolOption, name string, args []string) ([]string, error) {
 	n := 0
 	for n < len(args) && (args[n] == "-" || !strings.HasPrefix(args[n], "-")) {
