@@ -49,11 +49,14 @@ type Console struct {
 // OpenConsole starts a shell and returns when it is ready for the first line. It
 // takes [HostConfig.ConnectTimeout] at most. Close must be called in the end.
 //
-// The error is as for [Client.OpenSession] and [Channel.Exec], a [*SessionError] if
-// the shell ends instead. It is also the Err of the console, which is never nil.
+// The error is as for [Client.OpenSession] and [Channel.Exec], and a [*SessionError] if
+// the shell ends instead. The console is nil then.
 func (c *Client) OpenConsole(ctx context.Context) (*Console, error) {
 	s := c.openConsole(ctx)
-	return s, s.Err
+	if s.Err != nil {
+		return nil, s.Err
+	}
+	return s, nil
 }
 
 func (c *Client) openConsole(ctx context.Context) *Console {

@@ -39,18 +39,9 @@ type ConsoleLine struct {
 //
 // The error is a [*ConfigError] if the text holds a NUL byte and a [*SessionError] if
 // another line runs; what kept the shell from starting, or how it has ended; or what
-// kept the line from being sent. It is also the Err of the output, which is never
-// nil. If ctx ends while the line is on its way, the shell is given up.
+// kept the line from being sent. The output is nil then. If ctx ends while the line is on
+// its way, the shell is given up.
 func (s *Console) Run(ctx context.Context, line ConsoleLine) (*HostOutput, error) {
-	out, err := s.run(ctx, line)
-	if err != nil {
-		out = newFailed(s.Index, s.Host, line.Text, err)
-		out.connected = s.session.connected
-	}
-	return out, err
-}
-
-func (s *Console) run(ctx context.Context, line ConsoleLine) (*HostOutput, error) {
 	if strings.IndexByte(line.Text, 0) >= 0 {
 		return nil, &ConfigError{Index: -1, Field: "ConsoleLine.Text", Reason: "it holds a NUL byte"}
 	}

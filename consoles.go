@@ -25,22 +25,6 @@ func (p *ParallelClient) OpenConsoles(ctx context.Context) ([]*Console, error) {
 	return consoles, err
 }
 
-// OpenConsole opens a console on host number i, connecting if need be. The error is as
-// for [ParallelClient.Client] and [Client.OpenConsole], and is also the Err of the
-// console, which is nil only if there is no such host.
-func (p *ParallelClient) OpenConsole(ctx context.Context, i int) (*Console, error) {
-	slots, err := p.begin(hopMemory)
-	if err != nil {
-		return nil, err
-	}
-	if i < 0 || i >= len(slots) {
-		return nil, &ConfigError{Index: i, Field: "ParallelClient.Hosts", Reason: "no such host"}
-	}
-	var s *Console
-	s = consoleOf(p.start(ctx, slots[i], i, consoleStarter(&s)), s)
-	return s, s.Err
-}
-
 // consoleStarter opens a console, and leaves it in s.
 func consoleStarter(s **Console) starter {
 	return starter{start: func(c *Client, ctx context.Context) *HostOutput {
@@ -80,9 +64,13 @@ func StreamLines(ctx context.Context, consoles []*Console, line func(i int) Cons
 
 // line runs a line on one console.
 func (s *eventStream) line(ctx context.Context, i int, console *Console, line func(i int) ConsoleLine) {
-	out, err := console.Run(ctx, line(i))
+	do := line(i)
+	out, err := console.Run(ctx, do)
 	if err == nil {
 		s.watch(ctx, i, out)
+	} else {
+		out = newFailed(console.Index, console.Host, do.Text, err)
+		out.connected = console.session.connected
 	}
 	s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: out}})
 }

@@ -18,11 +18,13 @@ type Shell struct{ *HostOutput }
 // OpenShell starts the login shell of the user and returns as soon as the host has
 // accepted that. Close must be called in the end.
 //
-// The error is as for [Client.OpenSession] and [Channel.Exec], and is also the Err
-// of the shell, which is never nil.
+// The error is as for [Client.OpenSession] and [Channel.Exec], and then the shell is nil.
 func (c *Client) OpenShell(ctx context.Context) (*Shell, error) {
 	out := c.startShell(ctx)
-	return &Shell{out}, out.Err
+	if out.Err != nil {
+		return nil, out.Err
+	}
+	return &Shell{out}, nil
 }
 
 // OpenShells starts a shell on every host and returns when each host has either

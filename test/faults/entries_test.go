@@ -138,12 +138,16 @@ func entries(agent string, echoPort int) []entry {
 							text = "# " + strings.Repeat("n", sent)
 						}
 						out, _ = s.Run(ctx, fleetssh.ConsoleLine{Text: text})
-						c.ends("WaitFinished", func(ctx context.Context) { _ = out.WaitFinished(ctx) })
+						if out != nil {
+							c.ends("WaitFinished", func(ctx context.Context) { _ = out.WaitFinished(ctx) })
+						}
 					})
 					if i == 1 && s.Err == nil {
 						c.exited(out, "ok\n")
 					}
-					c.within(callGrace, "Stop", func() { _ = out.Stop(context.Background()) })
+					if out != nil {
+						c.within(callGrace, "Stop", func() { _ = out.Stop(context.Background()) })
+					}
 					c.within(callGrace, "Console.Stop", func() { _ = s.Stop(context.Background()) })
 					c.ends("Console.Close", func(ctx context.Context) { _ = s.Close(ctx) })
 				}
@@ -387,9 +391,10 @@ func entries(agent string, echoPort int) []entry {
 		{"Shell, alone", starting, true, func(c *cell) {
 			c.dial(func(client *fleetssh.Client) {
 				c.ends("Shell", func(ctx context.Context) {
-					shell, _ := client.OpenShell(ctx)
-					_ = shell.Run(ctx, strings.Repeat("# nothing\n", sent/10))
-					_ = shell.Close(ctx)
+					if shell, err := client.OpenShell(ctx); err == nil {
+						_ = shell.Run(ctx, strings.Repeat("# nothing\n", sent/10))
+						_ = shell.Close(ctx)
+					}
 				})
 			})
 		}},
@@ -422,6 +427,10 @@ func pause() { <-time.After(300 * time.Millisecond) }
 
 // exited checks what the good host has done.
 func (c *cell) exited(out *fleetssh.HostOutput, want string) {
+	if out == nil {
+		c.gets(false, "it did not start")
+		return
+	}
 	got, err := io.ReadAll(out.Stdout)
 	o := out.Outcome()
 	c.gets(o.Kind == fleetssh.Exited && o.ExitCode == 0 && string(got) == want && err == nil, "%v, %q, %v, %v", o, got, err, out.Err)

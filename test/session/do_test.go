@@ -179,3 +179,18 @@ func TestRunCancelled(t *testing.T) {
 		t.Error("Run has left outputs")
 	}
 }
+
+// A RunCommand that has contacted nobody is not mixed up with the one before it.
+func TestLastRunContactedNobody(t *testing.T) {
+	t.Parallel()
+	_, hosts := fleettest.Simulated(t, 2, nil)
+	p := fleettest.NewFleet(t, hosts...)
+	if _, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "echo %s", HostArgs: []fleetssh.Args{}})
+	refused := fleettest.AsError[*fleetssh.HostArgumentError](t, err)
+	if got := p.Join(t.Context(), nil); got != refused || p.LastOutput() != nil || !p.Finished(nil) {
+		t.Errorf("%v, %v", got, p.LastOutput())
+	}
+}
