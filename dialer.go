@@ -69,20 +69,22 @@ func timingOf(t dial.Timing) Timing {
 
 // keepHops closes the connections to hops that none of the hosts is behind.
 func (d *dialer) keepHops(hosts []HostConfig) {
-	seen, needed := make(map[*HostConfig]bool), make(map[*dial.Config]bool)
-	d.mu.Lock()
-	hops := make(map[*HostConfig]*dial.Config)
+	needed := make(map[*HostConfig]bool)
 	for i := range hosts {
-		for hop := hosts[i].Proxy; hop != nil && !seen[hop]; hop = hop.Proxy {
-			seen[hop] = true
-			if c := d.hops[hop]; c != nil {
-				hops[hop], needed[c] = c, true
-			}
+		for hop := hosts[i].Proxy; hop != nil && !needed[hop]; hop = hop.Proxy {
+			needed[hop] = true
 		}
 	}
-	d.hops = hops
+	dropped := make(map[*dial.Config]bool)
+	d.mu.Lock()
+	for hop, c := range d.hops {
+		if !needed[hop] {
+			delete(d.hops, hop)
+			dropped[c] = true
+		}
+	}
 	d.mu.Unlock()
-	d.engine.KeepHops(needed)
+	d.engine.DropHops(dropped)
 }
 
 // hopMemory is for how long it is remembered that a hop could not be reached, in calls for one

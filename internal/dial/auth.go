@@ -310,7 +310,7 @@ func (a *authenticator) ready(o *offer) bool {
 
 // recordKey records why a key does not sign.
 func (a *authenticator) recordKey(err error) {
-	err = KeyFileFailure(a.host.Name, err)
+	err = keyFileFailure(a.host.Name, err)
 	if f, ok := err.(*Failure); ok && a.badKey == nil {
 		a.badKey = f
 	}

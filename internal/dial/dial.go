@@ -83,8 +83,8 @@ func (d *Dialer) Close() {
 // Forgive lets hops that could not be reached be tried again, if that was so long ago.
 func (d *Dialer) Forgive(age time.Duration) { d.hops.forgive(age) }
 
-// KeepHops closes the connections to the hops that are not needed any more.
-func (d *Dialer) KeepHops(needed map[*Config]bool) { d.hops.keep(needed) }
+// DropHops closes the connections to hops that are not needed any more.
+func (d *Dialer) DropHops(dropped map[*Config]bool) { d.hops.drop(dropped) }
 
 // agents holds the connections of the process to SSH agents. See
 // docs/adr/0005-one-agent-connection.md.
@@ -131,7 +131,7 @@ func (d *Dialer) Credentials(ctx context.Context, host *Config) (*identity.Crede
 		config.Agent = d.agent(host.AgentSocket)
 	}
 	c, err := identity.Read(ctx, &d.keys, &config)
-	return c, KeyFileFailure(host.Name, err)
+	return c, keyFileFailure(host.Name, err)
 }
 
 // Call is one call of [Dialer.Dial].

@@ -102,9 +102,9 @@ func KeyFailure(host string, port int, key ssh.PublicKey, err error) *Failure {
 	return f
 }
 
-// KeyFileFailure returns the failure of a host for a key or certificate that cannot be used.
+// keyFileFailure returns the failure of a host for a key or certificate that cannot be used.
 // Other errors stay what they are.
-func KeyFileFailure(host string, err error) error {
+func keyFileFailure(host string, err error) error {
 	if e, ok := err.(*identity.FileError); ok {
 		return &Failure{Kind: BadKeyFile, Host: host, Phase: phaseAuth, Path: e.Path, Err: e.Err}
 	}

@@ -112,12 +112,12 @@ func (h *hops) close() {
 	wg.Wait()
 }
 
-// keep closes the connections to hops that are not needed.
-func (h *hops) keep(needed map[*Config]bool) {
+// drop closes the connections to hops that are not needed any more.
+func (h *hops) drop(dropped map[*Config]bool) {
 	for again := true; again; {
 		again = false
 		for _, p := range h.all() {
-			if needed[p.host] {
+			if !dropped[p.host] {
 				continue
 			}
 			h.mu.Lock()

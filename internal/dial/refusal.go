@@ -35,7 +35,7 @@ func (a *authenticator) refusal(cause error) *Failure {
 	}
 	var notes []error
 	for _, note := range a.creds.Notes() {
-		notes = append(notes, KeyFileFailure("", note)) // the refusal names the host
+		notes = append(notes, keyFileFailure("", note)) // the refusal names the host
 	}
 	notes = slices.Concat(notes, a.notes, a.unbuilt())
 	if cause != nil {
