@@ -36,12 +36,16 @@ func (d *dialer) config(h *HostConfig) *dial.Config {
 			return conn, failureOf(err)
 		}
 	}
-	c.User, c.Fault = h.login()
-	if c.Fault != nil {
-		c.Fault = &ConfigError{Index: -1, Field: "HostConfig.User", Reason: c.Fault.Error(), Err: c.Fault}
+	var userErr, keysErr error
+	c.User, userErr = h.login()
+	c.HostKeys, keysErr = d.hostKeys(h)
+	switch {
+	case userErr != nil:
+		c.Fault = &ConfigError{Index: -1, Field: "HostConfig.User", Reason: userErr.Error(), Err: userErr}
+	case keysErr != nil:
+		c.Fault = &dial.Failure{Kind: dial.BadHostKey, Host: c.Name, Port: c.Port, Phase: dial.Phase(PhaseHostKey), Err: keysErr}
 	}
-	d.trusts(c, h)
-	d.logsIn(c, h)
+	c.Auth = d.auth(h, c.User)
 	return c
 }
 
@@ -71,9 +75,8 @@ func (d *dialer) hopConfig(h *HostConfig) *dial.Config {
 	return c
 }
 
-// trusts sets which keys a host may have.
-func (d *dialer) trusts(c *dial.Config, h *HostConfig) {
-	keys := &c.HostKeys
+// hostKeys returns which keys a host may have. The error is that files cannot be read.
+func (d *dialer) hostKeys(h *HostConfig) (keys dial.HostKeys, err error) {
 	keys.Name, keys.Port = h.keyName()
 	for _, file := range h.RevokedHostKeys {
 		keys.Revoked = append(keys.Revoked, account.Expand(file))
@@ -86,45 +89,45 @@ func (d *dialer) trusts(c *dial.Config, h *HostConfig) {
 	}
 	switch policy := policy.(type) {
 	case *KnownHosts:
-		files, err := policy.load()
-		if err != nil && c.Fault == nil {
-			c.Fault = &dial.Failure{Kind: dial.BadHostKey, Host: c.Name, Port: c.Port, Phase: dial.Phase(PhaseHostKey), Err: err}
+		if keys.Files, err = policy.load(); err != nil {
+			return keys, err
 		}
-		keys.Files = files
 	default:
 		keys.Algorithms = policy.Algorithms
 		keys.Check = func(name string, port int, key ssh.PublicKey) error {
 			return keyFailureOf(policy.Check(name, port, key), key)
 		}
 	}
+	return keys, nil
 }
 
-// logsIn sets what a host may be shown to log in.
-func (d *dialer) logsIn(c *dial.Config, h *HostConfig) {
+// auth returns what a host may be shown to log in.
+func (d *dialer) auth(h *HostConfig, user string) dial.Auth {
 	a := &h.Auth
-	c.Auth = dial.Auth{
+	auth := dial.Auth{
 		Methods: a.Methods, Password: a.Password,
 		Identities: identity.Config{
-			User: c.User, KeyFile: a.KeyFile, CertFile: a.CertFile, KeyData: a.KeyData, CertData: a.CertData, Signers: a.Signers,
+			User: user, KeyFile: a.KeyFile, CertFile: a.CertFile, KeyData: a.KeyData, CertData: a.CertData, Signers: a.Signers,
 			Identities: a.Identities, CertFiles: a.CertFiles, IdentitiesOnly: a.IdentitiesOnly, NoDefaultKeys: a.NoDefaultKeys,
-			Secrets: h.secrets(), Algorithms: c.Algorithms,
+			Secrets: h.secrets(), Algorithms: h.algorithms(),
 		},
 		AsksAgent: !a.NoAgent && (!a.ownKeys() || a.KeyFile != "" || len(a.KeyData) > 0),
 		AskAgain:  d.askInstead(h, RefusedPassword{}), AskAgainKDC: d.askInstead(h, RefusedPassword{Kerberos: true}),
 	}
 	if g := a.GSSAPI; g != nil {
-		c.Auth.Kerberos = &dial.Kerberos{
+		auth.Kerberos = &dial.Kerberos{
 			Options: g.options(), Server: cmp.Or(g.ServerIdentity, h.Host), Delegate: g.Delegate, IfTicket: g.IfTicket,
 		}
 	}
 	if a.Ask != nil {
-		c.Auth.Ask = func(ctx context.Context, q dial.Question) (string, error) {
+		auth.Ask = func(ctx context.Context, q dial.Question) (string, error) {
 			return a.ask(ctx, Question{Host: h.name(), Prompt: q.Prompt, Echo: q.Echo})
 		}
 	}
 	if a.Tell != nil {
-		c.Auth.Tell = func(text string) { a.Tell(h.name(), text) }
+		auth.Tell = func(text string) { a.Tell(h.name(), text) }
 	}
+	return auth
 }
 
 // secrets returns what opens the encrypted keys of a host.
