@@ -21,6 +21,8 @@ type dialer struct {
 	passwords *password.Table                                        // nil: each host has its own opinion of them
 	askAgain  func(context.Context, RefusedPassword) (string, error) // nil: nobody is asked
 
+	tunnelChanged func(TunnelEvent) // see ParallelClient; nil: events are logged
+
 	mu   sync.Mutex // protects what follows
 	hops map[*HostConfig]*dial.Config
 }

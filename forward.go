@@ -43,7 +43,7 @@ func (c *Client) forward(ctx context.Context, listen string, serve func(*tunnel.
 	if err != nil {
 		return nil, err
 	}
-	t, err := tunnel.Listen(ctx, c.d.log, at, serve)
+	t, err := tunnel.Listen(ctx, c.d.reportTunnel, at, serve)
 	if err != nil {
 		return nil, err
 	}

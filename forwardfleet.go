@@ -62,7 +62,7 @@ func (p *ParallelClient) forwardEach(ctx context.Context, listen string, serve f
 		}
 		var t *tunnel.Tunnel
 		if err == nil {
-			t, err = tunnel.Listen(ctx, p.d.log, own, serve(s.reach(p.d).targetDialer()))
+			t, err = tunnel.Listen(ctx, p.d.reportTunnel, own, serve(s.reach(p.d).targetDialer()))
 		}
 		if err == nil {
 			err = p.keep(t, s)
@@ -158,7 +158,7 @@ func (p *ParallelClient) ForwardRemote(ctx context.Context, listen, target strin
 	tunnels := make([]*tunnel.Tunnel, len(slots))
 	relisteners := make([]*tunnel.Relistener, len(slots))
 	for i, s := range slots {
-		tunnels[i] = tunnel.New(p.d.log, at.Addr())
+		tunnels[i] = tunnel.New(p.d.reportTunnel, at.Addr())
 		way := s.reach(p.d)
 		relisteners[i] = &tunnel.Relistener{
 			Tunnel: tunnels[i], At: at, Host: s.host, Refused: isSessionError,
@@ -200,7 +200,7 @@ func (p *ParallelClient) ForwardProxy(ctx context.Context, listen string) (*Tunn
 		return nil, err
 	}
 	proxy := tunnel.NewProxy(p.d.log, p.route)
-	t, err := tunnel.Listen(ctx, p.d.log, at, proxy.Serve)
+	t, err := tunnel.Listen(ctx, p.d.reportTunnel, at, proxy.Serve)
 	if err != nil {
 		return nil, err
 	}

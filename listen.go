@@ -177,7 +177,7 @@ func (c *Client) listen(ctx context.Context, at tunnel.Address, serve func(*remo
 	if c.login.Master != "" {
 		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseListen, Err: errors.New("an OpenSSH master does not hand on the answer to that; connect without it (ControlPath)")}
 	}
-	l := &listener{client: c, tunnel: tunnel.New(c.d.log, at.Addr()), serve: serve, at: at, ready: make(chan struct{})}
+	l := &listener{client: c, tunnel: tunnel.New(c.d.reportTunnel, at.Addr()), serve: serve, at: at, ready: make(chan struct{})}
 	if !c.listeners.add(l) {
 		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseListen, Err: fmt.Errorf("%s: there is a tunnel from it already", at.String())}
 	}

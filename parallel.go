@@ -73,6 +73,12 @@ type ParallelClient struct {
 	// in memory; more goes to a temporary file. Zero means 8 MiB.
 	OutputMemory int64
 
+	// TunnelChanged, if not nil, is told what happens to the hosts of the tunnels that p
+	// has made: that a host is lost, for example, and connected again. If it is nil, the
+	// Logger is told. Calls are on any goroutine and may overlap; TunnelChanged must return
+	// soon, since callers of the tunnel wait for it.
+	TunnelChanged func(TunnelEvent)
+
 	// Logger receives what happens on the connections. If nil, nothing does.
 	Logger *slog.Logger
 
@@ -205,6 +211,7 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 	p.once.Do(func() {
 		p.d = newDialer(p.Logger, p.OutputMemory, p.passwords())
 		p.d.askAgain = p.AskAgain
+		p.d.tunnelChanged = p.TunnelChanged
 		p.ctx, p.end = context.WithCancelCause(context.Background())
 	})
 	if p.PoolSize < 0 {

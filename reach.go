@@ -26,7 +26,7 @@ func (s *slot) reach(d *dialer) *reach {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.way == nil {
-		s.way = &reach{slot: s, d: d, connector: tunnel.NewConnector(s.host, d.log)}
+		s.way = &reach{slot: s, d: d, connector: tunnel.NewConnector(s.host, d.reportTunnel)}
 	}
 	return s.way
 }

@@ -40,3 +40,54 @@ func (t *Tunnel) Wait() error { return t.engine.Wait() }
 // Close stops listening and ends the connections under way. It may be called more than
 // once.
 func (t *Tunnel) Close() error { return t.engine.Close() }
+
+// TunnelEvent is a change that concerns the tunnels of a host: see [ParallelClient.TunnelChanged].
+type TunnelEvent struct {
+	Kind TunnelEventKind
+	Host HostConfig
+	Err  error // nil for TunnelReconnected
+}
+
+// TunnelEventKind distinguishes the kinds of [TunnelEvent].
+type TunnelEventKind int
+
+// The kinds of event. Each is told once until its opposite has happened, however many callers
+// meet it: TunnelTargetFailed until a caller reaches the target, the others until the host is
+// connected again.
+const (
+	TunnelTargetFailed   TunnelEventKind = iota // the host cannot connect callers to the target
+	TunnelConnectFailed                         // the host cannot be connected to
+	TunnelConnectionLost                        // the connection to the host has failed
+	TunnelReconnected                           // the host is connected again
+)
+
+var tunnelEventTexts = [...]string{"tunnel leads nowhere", "tunnels have no connection", "tunnels have lost their connection", "connected again"}
+
+// String says what has happened, such as "connected again".
+func (k TunnelEventKind) String() string {
+	if k < 0 || int(k) >= len(tunnelEventTexts) {
+		return "unknown"
+	}
+	return tunnelEventTexts[k]
+}
+
+// tunnelEventKinds are the kinds of event as users see them.
+var tunnelEventKinds = map[tunnel.EventKind]TunnelEventKind{
+	tunnel.TargetFailed:   TunnelTargetFailed,
+	tunnel.ConnectFailed:  TunnelConnectFailed,
+	tunnel.ConnectionLost: TunnelConnectionLost,
+	tunnel.Reconnected:    TunnelReconnected,
+}
+
+// reportTunnel tells an event to TunnelChanged, or logs it if nobody wants to be told.
+func (d *dialer) reportTunnel(e tunnel.Event) {
+	event := TunnelEvent{Kind: tunnelEventKinds[e.Kind], Host: e.Host.(HostConfig), Err: e.Err}
+	switch {
+	case d.tunnelChanged != nil:
+		d.tunnelChanged(event)
+	case event.Err == nil:
+		d.log.Info(event.Kind.String(), "host", event.Host)
+	default:
+		d.log.Warn(event.Kind.String(), "host", event.Host, "error", event.Err)
+	}
+}

@@ -136,7 +136,7 @@ func (o *tunnelOptions) run(ctx context.Context, c *app) error {
 		}
 	}
 	news := &display.News{Screen: c.screen}
-	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts), PoolSize: o.hosts.Fanout, Logger: slog.New(news)}
+	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts), PoolSize: o.hosts.Fanout, Logger: slog.New(c.warnings), TunnelChanged: news.Add}
 	o.hosts.SetPasswordPolicy(c.environment(), client)
 	defer client.Close()
 	workCtx, stop := context.WithCancel(ctx)
@@ -147,6 +147,7 @@ func (o *tunnelOptions) run(ctx context.Context, c *app) error {
 	if err := work.start(workCtx); err != nil {
 		return err
 	}
+	c.warnings.Show(c.screen)
 	if ctx.Err() == nil {
 		work.showTunnels(c.screen, o.format)
 		c.screen.Flush()
@@ -164,6 +165,7 @@ func (o *tunnelOptions) run(ctx context.Context, c *app) error {
 		work.summary.Interrupted = ctx.Err() != nil
 	}
 	client.Close()
+	c.warnings.Show(c.screen)
 	if failure := c.screen.Failure(); failure != nil {
 		return exit.OutputError(failure)
 	}

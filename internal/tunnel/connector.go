@@ -3,7 +3,6 @@ package tunnel
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 )
@@ -13,23 +12,23 @@ import (
 const FailureMemory = 2 * time.Second
 
 // Connector gives all tunnels of a host the same connection. Callers of Connect share one attempt
-// to connect, and its result. Connector logs once that the connection is lost or cannot be made,
-// until there is a connection again. Its methods may be called concurrently.
+// to connect, and its result. Connector reports once that the connection is lost or cannot be
+// made, until there is a connection again. Its methods may be called concurrently.
 type Connector struct {
-	host fmt.Stringer // as it is logged
-	log  *slog.Logger
-	turn chan struct{} // contains an element while Connect runs
+	host   fmt.Stringer
+	report func(Event)
+	turn   chan struct{} // contains an element while Connect runs
 
 	mu       sync.Mutex // protects what follows
 	failed   error      // of the last attempt; forgotten after FailureMemory
 	failedAt time.Time
-	watched  any  // the connection whose end will be logged
-	down     bool // the missing connection has been logged
+	watched  any  // the connection whose end will be reported
+	down     bool // the missing connection has been reported
 }
 
 // NewConnector returns the connector of a host.
-func NewConnector(host fmt.Stringer, log *slog.Logger) *Connector {
-	return &Connector{host: host, log: log, turn: make(chan struct{}, 1)}
+func NewConnector(host fmt.Stringer, report func(Event)) *Connector {
+	return &Connector{host: host, report: report, turn: make(chan struct{}, 1)}
 }
 
 // Connect calls connect. It runs one call at a time. If another call has just failed, Connect
@@ -64,7 +63,7 @@ func (c *Connector) Connected(conn any) (isNew bool) {
 	c.failed, c.down, c.watched = nil, false, conn
 	c.mu.Unlock()
 	if was {
-		c.log.Info("connected again", "host", c.host)
+		c.report(Event{Kind: Reconnected, Host: c.host})
 	}
 	return !known
 }
@@ -79,7 +78,7 @@ func (c *Connector) Lost(conn any, why error) {
 	}
 	c.mu.Unlock()
 	if tell {
-		c.log.Warn("tunnels have lost their connection", "host", c.host, "error", why)
+		c.report(Event{Kind: ConnectionLost, Host: c.host, Err: why})
 	}
 }
 
@@ -90,6 +89,6 @@ func (c *Connector) unreachable(err error) {
 	c.failed, c.failedAt, c.down = err, time.Now(), true
 	c.mu.Unlock()
 	if !was {
-		c.log.Warn("tunnels have no connection", "host", c.host, "error", err)
+		c.report(Event{Kind: ConnectFailed, Host: c.host, Err: err})
 	}
 }

@@ -1,11 +1,9 @@
 package tunnel
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
-	"strings"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,12 +14,12 @@ type name string
 func (n name) String() string { return string(n) }
 
 // Concurrent callers share one attempt, and later callers share its failure for a while. Each
-// change is logged once.
+// change is reported once.
 func TestConnector(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		c := NewConnector(name("web1"), slog.New(slog.NewTextHandler(&log, nil)))
+		var events []Event
+		c := NewConnector(name("web1"), func(e Event) { events = append(events, e) })
 		down := errors.New("down")
 		attempts := 0
 		fail := func() error {
@@ -58,16 +56,12 @@ func TestConnector(t *testing.T) {
 			t.Error("a connection is new once")
 		}
 		c.Lost(0, errors.New("of another connection"))
-		c.Lost(1, errors.New("reset"))
+		reset := errors.New("reset")
+		c.Lost(1, reset)
 		c.Lost(1, errors.New("again"))
-		var told []string
-		for line := range strings.Lines(log.String()) {
-			_, message, _ := strings.Cut(strings.TrimSpace(line), "msg=")
-			told = append(told, message)
-		}
-		want := `"tunnels have no connection" host=web1 error=down|"connected again" host=web1|"tunnels have lost their connection" host=web1 error=reset`
-		if got := strings.Join(told, "|"); got != want {
-			t.Errorf("got  %s\nwant %s", got, want)
+		want := []Event{{ConnectFailed, name("web1"), down}, {Reconnected, name("web1"), nil}, {ConnectionLost, name("web1"), reset}}
+		if !slices.Equal(events, want) {
+			t.Errorf("got  %v\nwant %v", events, want)
 		}
 	})
 }

@@ -7,7 +7,7 @@ import (
 
 // Dialer opens channels to targets behind one host.
 type Dialer struct {
-	Host fmt.Stringer // as it is logged
+	Host fmt.Stringer // as it is reported
 	Dial func(ctx context.Context, to Address) (Stream, *Failure)
 }
 
@@ -16,8 +16,8 @@ type Failure struct {
 	Err   error
 	Cause Cause
 
-	// Target says that the host was reached, but not the target. [Tunnel.Connect] logs that.
-	// [Connector] logs that the host cannot be reached.
+	// Target says that the host was reached, but not the target. [Tunnel.Connect] reports that.
+	// [Connector] reports that the host cannot be reached.
 	Target bool
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"syscall"
@@ -16,12 +15,12 @@ import (
 // Listen returns a tunnel that listens on an address of this machine. It calls serve for each
 // connection, on a separate goroutine. serve must close the connection. If a socket file exists at
 // the address and nobody listens on it, Listen replaces it.
-func Listen(ctx context.Context, log *slog.Logger, at Address, serve func(*Tunnel, ClientConn)) (*Tunnel, error) {
+func Listen(ctx context.Context, report func(Event), at Address, serve func(*Tunnel, ClientConn)) (*Tunnel, error) {
 	listener, err := listen(ctx, at)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", at, transport.WithoutAddress(err))
 	}
-	t := New(log, listener.Addr())
+	t := New(report, listener.Addr())
 	t.release = func() { listener.Close() }
 	t.wg.Go(func() { t.accept(listener, serve) })
 	return t, nil

@@ -3,7 +3,6 @@ package tunnel
 import (
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"sync"
 	"testing"
@@ -150,7 +149,7 @@ func TestTunnel(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun, served := make(chan struct{}), make(chan struct{})
-	tun, err := Listen(t.Context(), slog.New(slog.DiscardHandler), at, func(tun *Tunnel, client ClientConn) {
+	tun, err := Listen(t.Context(), func(Event) {}, at, func(tun *Tunnel, client ClientConn) {
 		defer close(served)
 		close(begun)
 		<-tun.Context().Done()

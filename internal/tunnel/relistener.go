@@ -11,13 +11,13 @@ import (
 type Relistener struct {
 	Tunnel *Tunnel
 	At     Address      // where to listen; if the host chooses the port, later requests ask for that port
-	Host   fmt.Stringer // as it is logged
+	Host   fmt.Stringer // as it is reported
 
 	// Ask makes the host listen. It returns a tunnel that ends with the connection.
 	Ask func(ctx context.Context, at Address) (*Tunnel, error)
 
-	// Refused reports whether an error of Ask is the host's answer. Relistener logs only such
-	// errors, since [Connector] logs that there is no connection.
+	// Refused reports whether an error of Ask is the host's answer. Relistener reports only such
+	// errors, since [Connector] reports that there is no connection.
 	Refused func(error) bool
 
 	current *Tunnel // returned by Ask; nil: the host does not listen

@@ -6,7 +6,6 @@ package tunnel
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"sync"
 )
@@ -20,7 +19,7 @@ const maxClients = 1024
 type Tunnel struct {
 	ctx    context.Context // ends with the tunnel
 	cancel context.CancelFunc
-	log    *slog.Logger
+	report func(Event)
 	slots  chan struct{} // contains an element for each client
 	wg     sync.WaitGroup
 
@@ -29,13 +28,13 @@ type Tunnel struct {
 	ended   bool
 	err     error           // why it has ended
 	release func()          // closes the listener; called once, when the tunnel ends
-	trouble map[string]bool // hosts for which Failed has logged a warning
+	trouble map[string]bool // hosts for which TargetFailed has reported an event
 }
 
 // New returns a tunnel whose listener at addr is elsewhere, such as on a host. The owner of the
 // listener calls Take for each client.
-func New(log *slog.Logger, addr net.Addr) *Tunnel {
-	t := &Tunnel{log: log, slots: make(chan struct{}, maxClients), addr: addr, trouble: make(map[string]bool)}
+func New(report func(Event), addr net.Addr) *Tunnel {
+	t := &Tunnel{report: report, slots: make(chan struct{}, maxClients), addr: addr, trouble: make(map[string]bool)}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
@@ -148,15 +147,15 @@ type ClientConn interface {
 	CloseWrite() error
 }
 
-// TargetFailed logs that a host cannot connect clients to the target. It logs once until
-// TargetReached is called. [Connector] logs that the host itself cannot be reached.
+// TargetFailed reports that a host cannot connect clients to the target. It reports once until
+// TargetReached is called. [Connector] reports that the host itself cannot be reached.
 func (t *Tunnel) TargetFailed(host fmt.Stringer, err error) {
 	t.mu.Lock()
 	known := t.trouble[host.String()]
 	t.trouble[host.String()] = true
 	t.mu.Unlock()
 	if !known && t.ctx.Err() == nil {
-		t.log.Warn("tunnel leads nowhere", "host", host, "error", err)
+		t.report(Event{Kind: TargetFailed, Host: host, Err: err})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -48,8 +49,13 @@ func (m *messages) String() string {
 }
 
 // A host that goes away and comes back is there again for the next caller. The logger is
-// told once of each, however many call meanwhile.
+// told once of each, however many call meanwhile, or TunnelChanged is if it is set.
 func TestTunnelOutage(t *testing.T) {
+	t.Run("logged", func(t *testing.T) { tunnelOutage(t, false) })
+	t.Run("told", func(t *testing.T) { tunnelOutage(t, true) })
+}
+
+func tunnelOutage(t *testing.T, told bool) {
 	sshdtest.CheckLeaks(t)
 	host := webHosts(t, "web1")[0]
 	var down atomic.Bool
@@ -68,6 +74,14 @@ func TestTunnelOutage(t *testing.T) {
 	var log messages
 	p := fleettest.NewFleet(t, host)
 	p.Logger = log.logger()
+	if told {
+		p.TunnelChanged = func(e fleetssh.TunnelEvent) {
+			if e.Host.Host != host.Host || (e.Err == nil) != (e.Kind == fleetssh.TunnelReconnected) {
+				t.Errorf("%+v", e)
+			}
+			fmt.Fprintf(&log, "msg=%q\n", e.Kind)
+		}
+	}
 	tunnels, err := p.ForwardLocal(fleettest.Soon(t), "0", "9100")
 	if err != nil {
 		t.Fatal(err)

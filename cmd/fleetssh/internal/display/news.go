@@ -2,7 +2,6 @@ package display
 
 import (
 	"context"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -10,14 +9,12 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
-	"fleetssh/hostset"
 )
 
 // newsEvery is how often news are shown. What happens to many hosts within that time is one line.
 const newsEvery = 300 * time.Millisecond
 
-// News shows what happens to hosts while nothing else is shown, such as lost connections of tunnels.
-// It is an [slog.Handler] for the library's log. It drops everything that comes before Begin.
+// News shows what happens to the hosts of tunnels. It drops everything that comes before Begin.
 type News struct {
 	Screen *termline.Screen
 	cancel context.CancelFunc
@@ -25,8 +22,7 @@ type News struct {
 
 	mu    sync.Mutex // protects what follows
 	on    bool
-	texts []string            // in the order in which they came
-	hosts map[string][]string // by text
+	texts hostsByText
 }
 
 // Begin shows news from now on, until End is called or ctx ends.
@@ -61,58 +57,26 @@ func (n *News) End() {
 	n.tell()
 }
 
-// Enabled implements [slog.Handler].
-func (n *News) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
-
-// WithAttrs implements [slog.Handler]. The library adds none.
-func (n *News) WithAttrs([]slog.Attr) slog.Handler { return n }
-
-// WithGroup implements [slog.Handler]. The library makes none.
-func (n *News) WithGroup(string) slog.Handler { return n }
-
-// Handle implements [slog.Handler].
-func (n *News) Handle(_ context.Context, r slog.Record) error {
-	text := r.Message
-	var host fleetssh.HostConfig
-	var problem results.Problem
-	r.Attrs(func(a slog.Attr) bool {
-		switch v := a.Value.Any().(type) {
-		case fleetssh.HostConfig:
-			host = v
-		case error:
-			problem = results.ProblemOf(v, &host)
-		}
-		return true
-	})
-	if problem.Reason != "" {
-		text += ": " + problem.Reason
+// Add adds an event. It is the TunnelChanged of a [fleetssh.ParallelClient], and may be called
+// concurrently.
+func (n *News) Add(e fleetssh.TunnelEvent) {
+	text := e.Kind.String()
+	if e.Err != nil {
+		text += ": " + results.ProblemOf(e.Err, &e.Host).Reason
 	}
-	name := shownName(&host)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.on {
-		return nil
+	if n.on {
+		n.texts.add(text, termline.Visible(shownName(&e.Host)))
 	}
-	if n.hosts == nil {
-		n.hosts = make(map[string][]string)
-	}
-	if n.hosts[text] == nil {
-		n.texts = append(n.texts, text)
-	}
-	n.hosts[text] = append(n.hosts[text], name)
-	return nil
 }
 
 func (n *News) tell() {
 	n.mu.Lock()
-	texts, hosts := n.texts, n.hosts
-	n.texts, n.hosts = nil, nil
+	texts := n.texts
+	n.texts = hostsByText{}
 	n.mu.Unlock()
-	for _, text := range texts {
-		names := hosts[text]
-		for i := range names {
-			names[i] = termline.Visible(names[i])
-		}
-		n.Screen.Message("fleetssh: " + hostset.Of(names...).String() + ": " + strings.TrimSpace(termline.Visible(text)))
+	for text, hosts := range texts.all() {
+		n.Screen.Message("fleetssh: " + hosts.String() + ": " + strings.TrimSpace(termline.Visible(text)))
 	}
 }

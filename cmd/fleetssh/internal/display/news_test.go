@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"log/slog"
 	"testing"
 
 	"fleetssh"
@@ -18,21 +17,22 @@ func TestHostNews(t *testing.T) {
 	var b bytes.Buffer
 	screen := termline.New(io.Discard, &b)
 	news := &News{Screen: screen}
-	log := slog.New(news)
 	lost := func(name string) {
-		log.Warn("lost", "host", fleetssh.HostConfig{Host: "10.0.0.1", Alias: name}, "error", &fleetssh.ConnectionError{Host: name, Phase: "run", Err: errors.New("gone \x1b[2J")})
+		news.Add(fleetssh.TunnelEvent{
+			Kind: fleetssh.TunnelConnectionLost, Host: fleetssh.HostConfig{Host: "10.0.0.1", Alias: name},
+			Err: &fleetssh.ConnectionError{Host: name, Phase: fleetssh.PhaseRun, Err: errors.New("gone \x1b[2J")},
+		})
 	}
 	lost("web9")
 	news.Begin(t.Context())
 	for _, name := range []string{"web1", "web2", "web3"} {
 		lost(name)
 	}
-	log.Debug("nothing")
-	log.Info("back", "host", fleetssh.HostConfig{Host: "web2"})
+	news.Add(fleetssh.TunnelEvent{Kind: fleetssh.TunnelReconnected, Host: fleetssh.HostConfig{Host: "web2"}})
 	news.End()
 	lost("web8")
 	screen.Close()
-	const want = "fleetssh: web[1-3]: lost: gone ^[[2J\nfleetssh: web2: back\n"
+	const want = "fleetssh: web[1-3]: tunnels have lost their connection: gone ^[[2J\nfleetssh: web2: connected again\n"
 	if b.String() != want {
 		t.Errorf("%q, want %q", b.String(), want)
 	}

@@ -89,7 +89,7 @@ func (w *Warnings) Add(text, host string) {
 	w.texts.add(text, host)
 }
 
-// Show shows each warning once, with the hosts that it is about.
+// Show shows each warning with the hosts that it is about, and forgets it.
 func (w *Warnings) Show(screen *termline.Screen) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -99,4 +99,5 @@ func (w *Warnings) Show(screen *termline.Screen) {
 		}
 		screen.Message("fleetssh: warning: " + text)
 	}
+	w.texts = hostsByText{}
 }
