@@ -93,8 +93,8 @@ func ExampleOutcome() {
 
 func ExamplePhase() {
 	hosts, stop := simulatedHosts(1)
-	stop() // nobody listens any more
-	hosts[0].Attempts = 1
+	defer stop()
+	hosts[0].Port, hosts[0].Attempts = 1, 1 // nobody listens there
 
 	_, err := fleetssh.Dial(context.Background(), hosts[0])
 	if e, ok := errors.AsType[*fleetssh.ConnectionError](err); ok {
