@@ -113,3 +113,70 @@ func ExampleParallelClient_ForwardProxy() {
 	fmt.Println(get(&http.Transport{Proxy: proxy}, "http://web2:"+port+"/"))
 	// Output: hello
 }
+
+func ExampleTunnel() {
+	hosts, stop := simulatedHosts(1)
+	defer stop()
+	port, end := service()
+	defer end()
+	ctx := context.Background()
+
+	client, err := fleetssh.Dial(ctx, hosts[0])
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	tunnel, err := client.ForwardLocal(ctx, "127.0.0.1:0", "localhost:"+port)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(get(new(http.Transport), "http://"+tunnel.Addr().String()+"/"))
+	tunnel.Close()
+	fmt.Println("it has ended:", tunnel.Wait())
+	// Output:
+	// hello
+	// it has ended: <nil>
+}
+
+// The proxy is one that a tunnel through web1 serves; any SOCKS or HTTP proxy will do.
+func ExampleDialProxy() {
+	hosts, stop := simulatedHosts(2)
+	defer stop()
+	ctx := context.Background()
+	web1, err := fleetssh.Dial(ctx, hosts[0])
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer web1.Close()
+	proxy, err := web1.ForwardSOCKS(ctx, "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	host := hosts[1]
+	if host.DialContext, err = fleetssh.DialProxy("socks5h://" + proxy.Addr().String()); err != nil {
+		log.Fatal(err)
+	}
+	client, err := fleetssh.Dial(ctx, host)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	out, err := client.Output(ctx, "hostname")
+	fmt.Printf("%s%v\n", out, err)
+	// Output:
+	// web2
+	// <nil>
+}
+
+func ExampleDialCommand() {
+	dial, err := fleetssh.DialCommand("cloudflared access ssh --hostname %h")
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := fleetssh.Dial(context.Background(), fleetssh.HostConfig{Host: "web1.example.com", DialContext: dial})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+}

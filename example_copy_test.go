@@ -1,0 +1,73 @@
+package fleetssh_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"fleetssh"
+)
+
+func ExampleParallelClient_Upload() {
+	hosts, stop := simulatedHosts(2)
+	defer stop()
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	motd := filepath.Join(dir, "motd")
+	if err := os.WriteFile(motd, []byte("welcome\n"), 0o644); err != nil {
+		log.Fatal(err)
+	}
+
+	fleet := &fleetssh.ParallelClient{Hosts: hosts}
+	defer fleet.Close()
+	results, err := fleet.Upload(ctx, motd, "motd", &fleetssh.CopyOptions{Verify: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for i, r := range results {
+		fmt.Println(hosts[i].Alias, r.Files, "file,", r.Bytes, "bytes")
+	}
+	// Output:
+	// web1 1 file, 8 bytes
+	// web2 1 file, 8 bytes
+}
+
+// Each host gets a directory of its own.
+func ExampleParallelClient_Download() {
+	hosts, stop := simulatedHosts(2)
+	defer stop()
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+
+	fleet := &fleetssh.ParallelClient{Hosts: hosts}
+	defer fleet.Close()
+	outs, err := fleet.RunCommand(ctx, fleetssh.Command{Line: "hostname > name"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := fleet.Join(ctx, outs); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := fleet.Download(ctx, "name", dir, nil); err != nil {
+		log.Fatal(err)
+	}
+	for _, name := range []string{"web1", "web2"} {
+		text, err := os.ReadFile(filepath.Join(dir, name, "name"))
+		fmt.Printf("%s/name: %s%v\n", name, text, err)
+	}
+	// Output:
+	// web1/name: web1
+	// <nil>
+	// web2/name: web2
+	// <nil>
+}
