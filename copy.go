@@ -60,7 +60,8 @@ type CopyOptions struct {
 
 	// Progress, if not nil, is told how far each file is: at most ten times a second
 	// while it is copied, and once when it has ended. Finished, if not nil, is told when
-	// host number i has ended. One goroutine at a time calls them.
+	// host number i has ended. One goroutine at a time calls them. StreamUpload and
+	// StreamDownload of a [ParallelClient] tell the same in a loop.
 	Progress func(CopyProgress)
 	Finished func(i int, r CopyResult)
 }
@@ -168,9 +169,18 @@ func (p *ParallelClient) Download(ctx context.Context, remote, local string, opt
 }
 
 func (p *ParallelClient) copyAll(ctx context.Context, way direction, from, to string, opts *CopyOptions) ([]CopyResult, error) {
-	slots, err := p.begin(0)
+	plan, slots, err := p.planCopy(way, from, to, opts)
 	if err != nil {
 		return nil, err
+	}
+	return p.runCopy(ctx, plan, slots)
+}
+
+// planCopy makes a copy ready, without contacting a host.
+func (p *ParallelClient) planCopy(way direction, from, to string, opts *CopyOptions) (*copyPlan, []*slot, error) {
+	slots, err := p.begin(0)
+	if err != nil {
+		return nil, nil, err
 	}
 	hosts := make([]HostConfig, len(slots))
 	for i := range slots {
@@ -178,15 +188,17 @@ func (p *ParallelClient) copyAll(ctx context.Context, way direction, from, to st
 	}
 	paths := copyPaths{from: from, to: to, byHost: way == download && (opts == nil || opts.HostArgs == nil)}
 	plan, err := opts.plan(way, hosts, min(p.poolSize(), len(slots)), paths)
-	if err != nil {
-		return nil, err
-	}
+	return plan, slots, err
+}
+
+// runCopy carries out a plan on every host, and closes it.
+func (p *ParallelClient) runCopy(ctx context.Context, plan *copyPlan, slots []*slot) ([]CopyResult, error) {
 	defer plan.job.Close()
 	if ctx.Err() == nil {
 		plan.warn(p.d.log)
 	}
 	results := make([]CopyResult, len(slots))
-	err = p.each(ctx, slots, func(i int, s *slot) error {
+	err := p.each(ctx, slots, func(i int, s *slot) error {
 		results[i] = p.copyOne(ctx, plan, s, i)
 		plan.tell(i, results[i])
 		return results[i].Err

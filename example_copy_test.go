@@ -71,3 +71,37 @@ func ExampleParallelClient_Download() {
 	// web2/name: web2
 	// <nil>
 }
+
+func ExampleParallelClient_StreamUpload() {
+	hosts, stop := simulatedHosts(2)
+	defer stop()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	motd := filepath.Join(dir, "motd")
+	if err := os.WriteFile(motd, []byte("welcome\n"), 0o644); err != nil {
+		log.Fatal(err)
+	}
+	fleet := &fleetssh.ParallelClient{Hosts: hosts, PoolSize: 1}
+	defer fleet.Close()
+
+	events, err := fleet.StreamUpload(context.Background(), motd, "motd", nil)
+	if err != nil {
+		log.Fatal(err) // no host was contacted
+	}
+	for e := range events {
+		switch {
+		case e.Result != nil:
+			fmt.Printf("%s: %v\n", e.Result.Host.Alias, e.Result.Outcome)
+		case e.Progress.Ended:
+			fmt.Printf("%s: %d of %d bytes\n", e.Progress.Host.Alias, e.Progress.Done, e.Progress.Total)
+		}
+	}
+	// Output:
+	// web1: 8 of 8 bytes
+	// web1: exited 0
+	// web2: 8 of 8 bytes
+	// web2: exited 0
+}
