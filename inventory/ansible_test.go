@@ -20,6 +20,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/hostset"
+	"fleetssh/internal/sshdtest"
 )
 
 // An ansibleAnswer is Ansible's view of an inventory.
@@ -186,11 +187,9 @@ func unpack(t *testing.T, archive *txtar.Archive) string {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		mode := os.FileMode(0o644)
 		if bytes.HasPrefix(file.Data, []byte("#!")) {
-			mode = 0o755
-		}
-		if err := os.WriteFile(path, file.Data, mode); err != nil {
+			sshdtest.WriteProgram(t, path, string(file.Data))
+		} else if err := os.WriteFile(path, file.Data, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

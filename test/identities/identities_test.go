@@ -205,7 +205,7 @@ func newWorld(t *testing.T) *world {
 	w.plain.Authorize(t, w.user, key.Public(), card.Public(), through.Public())
 	w.strict = sshdtest.Start(t, sshdtest.Options{HostKeys: one, Config: append([]string{"TrustedUserCAKeys " + filepath.Join(w.root, "ca.pub"), "AuthorizedKeysFile none"}, quick...)})
 	through.Write(t, filepath.Join(w.root, "through"), "")
-	write(t, w.askPass(), []byte("#!/bin/sh\necho '"+passphrase+"'\n"), 0o700)
+	sshdtest.WriteProgram(t, w.askPass(), "#!/bin/sh\necho '"+passphrase+"'\n")
 
 	// The agents are the dead one, one with the key, one with its certificate too, and
 	// one that has a card. The helper of the agent finds the card by its environment.
