@@ -314,7 +314,7 @@ func (r *run) closeAfter(outs []*HostOutput) {
 	}
 	go func() {
 		for _, out := range outs {
-			<-out.done
+			<-out.ch.done
 		}
 		r.replay.Close()
 	}()

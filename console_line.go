@@ -62,7 +62,7 @@ func (s *Console) Run(ctx context.Context, line ConsoleLine) (*HostOutput, error
 	from, sent := "/dev/null", (*consoleInput)(nil)
 	if line.Stdin != nil {
 		var err error
-		if sent, err = s.session.client.sendInput(ctx, s.exec, line.Stdin); err != nil {
+		if sent, err = s.session.ch.client.sendInput(ctx, s.exec, line.Stdin); err != nil {
 			return nil, err
 		}
 		from = sent.path
@@ -71,14 +71,14 @@ func (s *Console) Run(ctx context.Context, line ConsoleLine) (*HostOutput, error
 	if sent != nil {
 		sent.removeAfter(out)
 	}
-	if err := s.session.write(ctx, text); err != nil {
+	if err := s.session.ch.write(ctx, text); err != nil {
 		// The shell may have a part of the line, and wait for the rest.
-		s.session.Channel.Close()
+		s.session.ch.Close()
 		return nil, err
 	}
-	out.mu.Lock()
-	out.start = time.Since(begun)
-	out.mu.Unlock()
+	out.ch.mu.Lock()
+	out.ch.start = time.Since(begun)
+	out.ch.mu.Unlock()
 	return out, nil
 }
 
@@ -97,12 +97,12 @@ func (s *Console) release() { <-s.turn }
 // idle returns an error unless the shell waits for a line.
 func (s *Console) idle() error {
 	if s.session.Finished() {
-		return s.session.overError()
+		return s.session.ch.overError()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.line != nil && !s.line.Finished() {
-		host, port := s.session.address()
+		host, port := s.session.ch.address()
 		return &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: errors.New("another line runs on the shell")}
 	}
 	return nil
@@ -122,14 +122,14 @@ func (s *Console) settle(ctx context.Context) error {
 	ticker := time.NewTicker(settleRetry)
 	defer ticker.Stop()
 	for {
-		if err := s.session.write(ctx, "\n"); err != nil {
+		if err := s.session.ch.write(ctx, "\n"); err != nil {
 			return err
 		}
 		select {
 		case <-settled:
 			return nil
-		case <-s.session.done:
-			return s.session.overError()
+		case <-s.session.ch.done:
+			return s.session.ch.overError()
 		case <-ctx.Done():
 			return interrupted(ctx, nil, &s.Host, PhaseStdin)
 		case <-ticker.C:
@@ -147,7 +147,7 @@ func (s *Console) begin(text, from string) (out *HostOutput, tell string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.line, s.next = s.next, s.newLine()
-	s.line.Index, s.line.CommandLine, s.line.begun = s.Index, text, time.Now()
+	s.line.Index, s.line.CommandLine, s.line.ch.begun = s.Index, text, time.Now()
 	s.begun = make(chan struct{})
 	s.number, tell = s.shell.Line(text, from)
 	return s.line, tell
@@ -176,7 +176,7 @@ func (s *Console) signalLine(ctx context.Context, line *Channel, sig ssh.Signal)
 		}
 	}
 	s.mu.Lock()
-	runs := s.line != nil && s.line.Channel == line && !line.Finished()
+	runs := s.line != nil && s.line.ch == line && !line.Finished()
 	if runs && sig == ssh.SIGINT {
 		s.shell.Interrupting()
 	}
@@ -190,7 +190,7 @@ func (s *Console) signalLine(ctx context.Context, line *Channel, sig ssh.Signal)
 // signal sends a signal to the process group of the shell, or to the shell and everything below
 // it: by a request where the server is known to do that, or from another session.
 func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
-	ch := s.session.Channel
+	ch := s.session.ch
 	var err error
 	ask := func() bool {
 		reply, cancel := context.WithTimeout(ctx, signalReply)
@@ -220,7 +220,7 @@ func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
 func (s *Console) killGroup(ctx context.Context, sig ssh.Signal, group int) bool {
 	ctx, cancel := context.WithTimeout(ctx, killSession)
 	defer cancel()
-	killer, err := s.session.client.Execute(ctx, cmdline.KillGroup(s.exec, string(sig), group))
+	killer, err := s.session.ch.client.Execute(ctx, cmdline.KillGroup(s.exec, string(sig), group))
 	if err != nil {
 		return false
 	}
@@ -259,7 +259,7 @@ func (s *Console) stopLine(ctx context.Context, line *Channel, why OutcomeKind) 
 		}
 	}
 	s.mu.Lock()
-	current := s.line != nil && s.line.Channel == line
+	current := s.line != nil && s.line.ch == line
 	s.mu.Unlock()
 	if !current || line.waitEnd(ctx, 0) {
 		return nil
@@ -348,7 +348,7 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, prefix 
 // removeAfter removes the file when the line has ended.
 func (in *consoleInput) removeAfter(line *HostOutput) {
 	in.ch.client.conn.Go(func() {
-		<-line.done
+		<-line.ch.done
 		ctx, cancel := context.WithTimeout(context.Background(), inputGrace)
 		defer cancel()
 		_ = in.ch.WaitFinished(ctx) // the file is gone, or the host does not answer

@@ -8,24 +8,60 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"fleetssh/internal/conn"
 	"fleetssh/internal/spool"
 )
 
-// HostOutput is a command on one host: the Channel it runs on, and whose it is.
+// HostOutput is a command that has been started on one host, with its streams. If it could not
+// be started, Err says why; it has finished then, and its streams are empty. Its methods may be
+// called by many goroutines at once; each stream is for one at a time.
 //
-// If the command could not be started, Err says why, and the Channel is finished
-// and empty.
+// What the command writes is kept, whether anybody reads it or not. See [Channel] for the steps
+// before the start.
 type HostOutput struct {
-	*Channel
-
 	Index       int // of the host in ParallelClient.Hosts; 0 for a Client
 	Host        HostConfig
 	CommandLine string // as it was sent
 	Err         error
 
+	Stdin  io.WriteCloser
+	Stdout *Output
+	Stderr *Output
+
+	ch        *Channel
 	connected Timing
 }
+
+// newHostOutput returns the output of what runs on a channel of a host.
+func newHostOutput(ch *Channel, host HostConfig, line string, connected Timing) *HostOutput {
+	return &HostOutput{Host: host, CommandLine: line, Stdin: ch.Stdin, Stdout: ch.Stdout, Stderr: ch.Stderr, ch: ch, connected: connected}
+}
+
+// Finished reports whether the command has ended, without waiting: see [Channel.Finished].
+func (o *HostOutput) Finished() bool { return o.ch.Finished() }
+
+// WaitFinished waits for the end of the command: see [Channel.WaitFinished].
+func (o *HostOutput) WaitFinished(ctx context.Context) error { return o.ch.WaitFinished(ctx) }
+
+// Outcome says how the command has ended: see [Channel.Outcome].
+func (o *HostOutput) Outcome() Outcome { return o.ch.Outcome() }
+
+// ExitCode returns the exit code of the command: see [Channel.ExitCode].
+func (o *HostOutput) ExitCode() (code int, ok bool) { return o.ch.ExitCode() }
+
+// Signal sends a signal to the command: see [Channel.Signal].
+func (o *HostOutput) Signal(ctx context.Context, sig ssh.Signal) error { return o.ch.Signal(ctx, sig) }
+
+// Stop ends the command, and all that belongs to it: see [Channel.Stop].
+func (o *HostOutput) Stop(ctx context.Context) error { return o.ch.Stop(ctx) }
+
+// Resize tells the command the size of its terminal: see [Channel.Resize].
+func (o *HostOutput) Resize(rows, cols int) error { return o.ch.Resize(rows, cols) }
+
+// Close closes the channel of the command, which may run on: see [Channel.Close].
+func (o *HostOutput) Close() error { return o.ch.Close() }
 
 // Timing is how long each phase took on one host; zero for phases not reached.
 // Proxy is how long it took until the connection to the hop was there, which is
@@ -40,9 +76,9 @@ type Timing struct {
 // on, also if an earlier command has opened it.
 func (o *HostOutput) Timing() Timing {
 	t := o.connected
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	t.Start, t.Run = o.start, o.ran
+	o.ch.mu.Lock()
+	defer o.ch.mu.Unlock()
+	t.Start, t.Run = o.ch.start, o.ch.ran
 	return t
 }
 
@@ -147,7 +183,9 @@ func newFailed(index int, host HostConfig, line string, err error) *HostOutput {
 	ch.Stdout.stream.CloseWrite(nil)
 	ch.Stderr.stream.CloseWrite(nil)
 	close(ch.done)
-	return &HostOutput{Channel: ch, Index: index, Host: host, CommandLine: line, Err: err}
+	out := newHostOutput(ch, host, line, Timing{})
+	out.Index, out.Err = index, err
+	return out
 }
 
 // closedInput is the standard input of a command that never ran.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"strings"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // Shell is the login shell of the user on one host, without a terminal, that is
@@ -13,7 +15,38 @@ import (
 //
 // Most shells run a command as soon as its line has come; fish reads all of its
 // input first, and runs it at Close.
-type Shell struct{ *HostOutput }
+type Shell struct {
+	Index int // of the host in ParallelClient.Hosts; 0 for a Client
+	Host  HostConfig
+	Err   error // why it could not be started
+
+	Stdout *Output
+	Stderr *Output
+
+	out *HostOutput
+}
+
+func newShell(out *HostOutput) *Shell {
+	return &Shell{Index: out.Index, Host: out.Host, Err: out.Err, Stdout: out.Stdout, Stderr: out.Stderr, out: out}
+}
+
+// Finished reports whether the shell has ended, without waiting.
+func (s *Shell) Finished() bool { return s.out.Finished() }
+
+// WaitFinished ends the input of the shell and waits for its end: see [Channel.WaitFinished].
+func (s *Shell) WaitFinished(ctx context.Context) error { return s.out.WaitFinished(ctx) }
+
+// Outcome says how the shell has ended: see [Channel.Outcome].
+func (s *Shell) Outcome() Outcome { return s.out.Outcome() }
+
+// Signal sends a signal to the shell: see [Channel.Signal].
+func (s *Shell) Signal(ctx context.Context, sig ssh.Signal) error { return s.out.Signal(ctx, sig) }
+
+// Stop ends the shell and what it runs: see [Channel.Stop].
+func (s *Shell) Stop(ctx context.Context) error { return s.out.Stop(ctx) }
+
+// Timing returns how long each phase took: see [HostOutput.Timing].
+func (s *Shell) Timing() Timing { return s.out.Timing() }
 
 // OpenShell starts the login shell of the user and returns as soon as the host has
 // accepted that. Close must be called in the end.
@@ -24,7 +57,7 @@ func (c *Client) OpenShell(ctx context.Context) (*Shell, error) {
 	if out.Err != nil {
 		return nil, out.Err
 	}
-	return &Shell{out}, nil
+	return newShell(out), nil
 }
 
 // OpenShells starts a shell on every host and returns when each host has either
@@ -41,7 +74,7 @@ func (p *ParallelClient) OpenShells(ctx context.Context) ([]*Shell, error) {
 	outs, err := p.startAll(ctx, slots, func(int) starter { return starter{start: (*Client).startShell} })
 	shells := make([]*Shell, len(outs))
 	for i, out := range outs {
-		shells[i] = &Shell{out}
+		shells[i] = newShell(out)
 	}
 	return shells, err
 }
@@ -58,7 +91,7 @@ func (c *Client) startShell(ctx context.Context) *HostOutput {
 		out.connected = c.Timing()
 		return out
 	}
-	return &HostOutput{Channel: ch, Host: *c.host, connected: c.Timing()}
+	return newHostOutput(ch, *c.host, "", c.Timing())
 }
 
 // Run sends one command line, or several, to the shell, and returns when they are
@@ -72,15 +105,15 @@ func (s *Shell) Run(ctx context.Context, lines string) error {
 	if !strings.HasSuffix(lines, "\n") {
 		lines += "\n"
 	}
-	return s.write(ctx, lines)
+	return s.out.ch.write(ctx, lines)
 }
 
 // Close ends the input of the shell, waits for it to do what it was sent, and closes
 // the channel. It returns as [Channel.WaitFinished] does; if ctx ends first, the shell
 // is not waited for any longer, and may run on.
 func (s *Shell) Close(ctx context.Context) error {
-	defer s.Channel.Close()
-	return s.WaitFinished(ctx)
+	defer s.out.Close()
+	return s.out.WaitFinished(ctx)
 }
 
 // write sends text to the command's standard input, and waits for that as long as

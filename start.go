@@ -102,7 +102,7 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	if r.cmd.Timeout > 0 {
 		ch.stopAfter(r.cmd.Timeout)
 	}
-	return &HostOutput{Channel: ch, Host: *c.host, CommandLine: line, connected: c.Timing()}
+	return newHostOutput(ch, *c.host, line, c.Timing())
 }
 
 // RequestPTY asks for a terminal. Call it before the channel is started. The

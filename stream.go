@@ -141,7 +141,7 @@ func (s *eventStream) host(ctx context.Context, i int, slot *slot) error {
 	s.watch(ctx, i, out)
 	s.p.settle(slot, out)
 	s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: out}})
-	return out.result()
+	return out.ch.result()
 }
 
 // watch sends what a command that has started writes, until it has ended. When ctx
@@ -152,7 +152,7 @@ func (s *eventStream) watch(ctx context.Context, i int, out *HostOutput) {
 	wg.Go(func() { s.lines(i, StderrLine, out, out.Stderr) })
 	wg.Go(func() {
 		select {
-		case <-out.done:
+		case <-out.ch.done:
 		case <-ctx.Done():
 			// The time for stopping is bounded by itself.
 			out.Stop(context.WithoutCancel(ctx))

@@ -123,7 +123,7 @@ func entries(agent string, echoPort int) []entry {
 					_ = shells[1].Close(ctx)
 					_ = shells[0].Close(ctx)
 				})
-				c.exited(shells[1].HostOutput, "ok\n")
+				c.ended(shells[1].Stdout, shells[1].Outcome(), shells[1].Err, "ok\n")
 			})
 		}},
 		{"Console", starting, false, func(c *cell) {
@@ -431,9 +431,13 @@ func (c *cell) exited(out *fleetssh.HostOutput, want string) {
 		c.gets(false, "it did not start")
 		return
 	}
-	got, err := io.ReadAll(out.Stdout)
-	o := out.Outcome()
-	c.gets(o.Kind == fleetssh.Exited && o.ExitCode == 0 && string(got) == want && err == nil, "%v, %q, %v, %v", o, got, err, out.Err)
+	c.ended(out.Stdout, out.Outcome(), out.Err, want)
+}
+
+// ended checks the end of a command or a shell.
+func (c *cell) ended(stdout io.Reader, o fleetssh.Outcome, why error, want string) {
+	got, err := io.ReadAll(stdout)
+	c.gets(o.OK() && string(got) == want && err == nil, "%v, %q, %v, %v", o, got, err, why)
 }
 
 // failed checks that the bad host has not done what it was told.

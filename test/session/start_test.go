@@ -148,7 +148,7 @@ func TestSSHDStopAfterEnd(t *testing.T) {
 		{"Stop", func(ctx context.Context, _ *fleetssh.ParallelClient, out *fleetssh.HostOutput) {
 			fleettest.Equal(t, "Stop", out.Stop(ctx), nil)
 		}},
-		{"Channel.Close", func(_ context.Context, _ *fleetssh.ParallelClient, out *fleetssh.HostOutput) { out.Channel.Close() }},
+		{"Close", func(_ context.Context, _ *fleetssh.ParallelClient, out *fleetssh.HostOutput) { out.Close() }},
 		{"ParallelClient.Close", func(_ context.Context, p *fleetssh.ParallelClient, _ *fleetssh.HostOutput) { p.Close() }},
 	} {
 		all.Run(way.name, func(t *testing.T) {
