@@ -24,8 +24,8 @@ type PTY struct {
 	Modes      ssh.TerminalModes
 }
 
-// startGrace is how long a host that was asked to start a command may still answer
-// after the call was cancelled.
+// startGrace is how long the host may still answer a request to start a command after the
+// caller has cancelled the call.
 const startGrace = time.Second
 
 // openSession opens a session (RFC 4254, section 6.1).
@@ -53,8 +53,8 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*Channel, 
 	return ch, nil
 }
 
-// start runs host number i of r on the client's connection. It always returns an
-// output; its Err says why the command could not be started.
+// start starts the command of r for host number i on the client's connection. It always
+// returns an output; its Err says why the command could not be started.
 func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	line, sentinels, err := r.line(i)
 	failed := func(err error) *HostOutput {
@@ -86,8 +86,8 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	if r.cmd.LoginShell {
 		phase, payload = PhaseShell, nil
 	}
-	// The input is ready before the start, and held back until then: a host that does not answer
-	// may be waiting for it.
+	// The input is prepared before the start and held back until then. A host that does not
+	// answer the start request may be waiting for the input.
 	switch {
 	case r.replay != nil:
 		ch.input.feed(r.replay)
@@ -105,11 +105,11 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	return newHostOutput(ch, *c.host, line, c.Timing())
 }
 
-// RequestPTY asks for a terminal. Call it before the channel is started. The
-// error is as for Exec.
+// RequestPTY requests a terminal. Call it before Exec, Shell or Subsystem. It returns the same
+// errors as Exec.
 func (ch *Channel) RequestPTY(ctx context.Context, pty PTY) error {
 	if term := ch.client.host.SendEnv["TERM"]; term != "" {
-		pty.Term = term // as for ssh: few hosts accept the variable
+		pty.Term = term // as ssh does: few hosts accept TERM as a variable
 	}
 	if pty.Term == "" {
 		pty.Term = "xterm"
@@ -121,7 +121,7 @@ func (ch *Channel) RequestPTY(ctx context.Context, pty PTY) error {
 		pty.Cols = 80
 	}
 	var modes []byte
-	for _, k := range slices.Sorted(maps.Keys(pty.Modes)) { // the same each time
+	for _, k := range slices.Sorted(maps.Keys(pty.Modes)) { // a fixed order
 		modes = append(modes, ssh.Marshal(struct {
 			Key byte
 			Val uint32
@@ -137,33 +137,32 @@ func (ch *Channel) RequestPTY(ctx context.Context, pty PTY) error {
 
 // Exec starts a command.
 //
-// The error is a [*SessionError] if the host refuses it, and a [*TimeoutError] or
-// [*ConnectionError] if there is no answer, in which case the command may run. When
-// ctx ends while the request is on its way, the host has another second to answer:
-// then the command runs, and the error is nil.
+// The error is a [*SessionError] if the host refuses the command. It is a [*TimeoutError] or a
+// [*ConnectionError] if the host does not answer; the command may run in that case. When ctx
+// ends while the request is under way, the host has one more second to answer: if it accepts
+// the command in that time, the command runs and the error is nil.
 func (ch *Channel) Exec(ctx context.Context, line string) error {
 	return ch.begin(ctx, PhaseExec, execPayload(line), nil)
 }
 
 func execPayload(line string) []byte { return ssh.Marshal(struct{ Line string }{line}) }
 
-// Shell starts the user's login shell. The error is as for Exec.
+// Shell starts the user's login shell. It returns the same errors as Exec.
 func (ch *Channel) Shell(ctx context.Context) error {
 	return ch.begin(ctx, PhaseShell, nil, nil)
 }
 
-// Subsystem starts a subsystem of the server, such as "sftp". The error is as for
-// Exec.
+// Subsystem starts a subsystem of the server, such as "sftp". It returns the same errors as Exec.
 func (ch *Channel) Subsystem(ctx context.Context, name string) error {
 	return ch.begin(ctx, PhaseSubsystem, ssh.Marshal(struct{ Name string }{name}), nil)
 }
 
-// request makes a request and waits for the answer (RFC 4254, section 5.4).
+// request sends a channel request and waits for the reply (RFC 4254, section 5.4).
 func (ch *Channel) request(ctx context.Context, phase Phase, name string, payload []byte) error {
 	return ch.await(ctx, phase, conn.Call{Do: func() error { return ch.ask(name, payload) }})
 }
 
-// await makes a call that is a step of starting a command.
+// await makes a call that is one step of starting a command, within the time limit for starting.
 func (ch *Channel) await(ctx context.Context, phase Phase, f conn.Call) error {
 	if ch.raw == nil {
 		return &SessionError{Phase: phase, Err: conn.ErrClosed}
@@ -184,8 +183,8 @@ func (ch *Channel) ask(name string, payload []byte) error {
 	return err
 }
 
-// begin starts what the channel is for, and the goroutines that serve it until it
-// ends. The phase is called as the request is (RFC 4254, section 6.5): "exec", "shell" or
+// begin starts the command, shell or subsystem, and the goroutines that serve the channel until
+// it ends. The phase has the name of the request (RFC 4254, section 6.5): "exec", "shell" or
 // "subsystem".
 func (ch *Channel) begin(ctx context.Context, phase Phase, payload []byte, sentinels *sudo.Sentinels) error {
 	c := ch.client
@@ -238,7 +237,7 @@ func (ch *Channel) begin(ctx context.Context, phase Phase, payload []byte, senti
 		ch.input.open()
 	}
 	if ch.heard == nil {
-		ch.takeOutput(sentinels)
+		ch.readOutput(sentinels)
 	}
 	ch.mu.Lock()
 	ch.start += time.Since(ch.begun)
@@ -247,8 +246,8 @@ func (ch *Channel) begin(ctx context.Context, phase Phase, payload []byte, senti
 	return nil
 }
 
-// takeOutput takes in the two streams of output until they end.
-func (ch *Channel) takeOutput(sentinels *sudo.Sentinels) {
+// readOutput starts the goroutines that read stdout and stderr until they end.
+func (ch *Channel) readOutput(sentinels *sudo.Sentinels) {
 	out, errOut := ch.filters(sentinels)
 	early := ch.heard != nil
 	ok := ch.client.conn.Go(func() {
@@ -266,25 +265,25 @@ func (ch *Channel) takeOutput(sentinels *sudo.Sentinels) {
 	}
 }
 
-// heed takes what comes before the answer: hosts are known that give none, and the status
-// and the output may be faster than theirs.
-func (ch *Channel) heed(sentinels *sudo.Sentinels) {
+// readEarly starts to read output and exit status before the host has answered the start request.
+// Some hosts never answer, and output and status may arrive before the answer.
+func (ch *Channel) readEarly(sentinels *sudo.Sentinels) {
 	if ch.heard != nil {
-		return // for the second time
+		return // called before
 	}
 	ch.mu.Lock()
 	ch.heard = make(chan struct{}, 1)
 	ch.mu.Unlock()
 	ch.client.conn.Go(ch.watch)
-	ch.takeOutput(sentinels)
+	ch.readOutput(sentinels)
 }
 
-// waitStart waits until the host has said whether it has started what it was asked to. It
-// should answer the request, at once. If it does not, an exit status is as good as that;
-// output is too, if no refusal follows soon. When ctx ends while the request is out, a
-// moment's wait tells whether there is a command to be stopped. Input that nothing comes
-// before goes out after a moment without an answer: the command may run, and wait for it.
-// ssh does not wait at all.
+// waitStart waits until the host has started the command or refused it. A host should answer
+// the request at once. If it does not, an exit status counts as success; so does output, unless
+// a refusal follows within startGrace. When ctx ends while the request is under way, waitStart
+// waits for startGrace to learn whether there is a command to stop. Without an answer within
+// startGrace the input is sent, unless sudo must read the password first: the command may be
+// running and waiting for it. ssh does not wait for the answer at all.
 func (ch *Channel) waitStart(ctx context.Context, answer <-chan error, sentinels *sudo.Sentinels) error {
 	var failure error
 	var grace <-chan time.Time
@@ -302,8 +301,8 @@ func (ch *Channel) waitStart(ctx context.Context, answer <-chan error, sentinels
 			if err == nil || errors.Is(err, errRequestRefused) {
 				return err
 			}
-			// The channel has ended without an answer. What came before may still be on its
-			// way through copy and watch.
+			// The channel has ended without an answer. Output and status that arrived before
+			// may not have passed copy and watch yet.
 			answer, failure = nil, err
 			wait()
 		case <-over:
@@ -320,7 +319,7 @@ func (ch *Channel) waitStart(ctx context.Context, answer <-chan error, sentinels
 		case <-grace:
 			late = true
 		}
-		ch.heed(sentinels)
+		ch.readEarly(sentinels)
 		ch.mu.Lock()
 		exited, wrote, ended := ch.exit.Kind != Running, ch.wrote, ch.closed && ch.streams == 0
 		ch.mu.Unlock()
@@ -335,7 +334,7 @@ func (ch *Channel) waitStart(ctx context.Context, answer <-chan error, sentinels
 	}
 }
 
-// heeding is a stream of output that tells when something comes.
+// heeding reads an output stream and wakes waitStart at the first bytes.
 type heeding struct {
 	io.Reader
 	ch   *Channel
@@ -354,17 +353,17 @@ func (h *heeding) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// hear tells waitStart of something new. ch.mu is held.
+// hear wakes waitStart. ch.mu is held.
 func (ch *Channel) hear() {
 	if ch.state == starting {
 		select {
 		case ch.heard <- struct{}{}:
-		default: // it has not looked yet
+		default: // an earlier wake-up is still pending
 		}
 	}
 }
 
-// countProgram counts what is about to be started. See [users].
+// countProgram counts the program that is about to start. See [users].
 func (ch *Channel) countProgram(ctx context.Context) error {
 	if ch.stops != nil {
 		ch.client.conn.AddProgramNow()
@@ -373,8 +372,8 @@ func (ch *Channel) countProgram(ctx context.Context) error {
 	return ch.client.conn.AddProgram(ctx)
 }
 
-// filters returns what watches the streams for sudo: it asks on standard error,
-// or on the terminal.
+// filters returns the filters that watch the output for sudo's prompts. sudo prompts on stderr,
+// or on the terminal if there is one.
 func (ch *Channel) filters(sentinels *sudo.Sentinels) (out, errOut *sudo.Filter) {
 	if sentinels == nil {
 		return nil, nil
@@ -386,15 +385,15 @@ func (ch *Channel) filters(sentinels *sudo.Sentinels) (out, errOut *sudo.Filter)
 	return nil, f
 }
 
-// What SendEnv may hold. sshd takes no more than 128 variables in a session.
+// Limits of SendEnv. sshd accepts at most 128 variables in a session.
 const (
 	maxEnv     = 128
 	maxEnvSize = 2 << 20 // bytes of all names and values
 )
 
-// sendEnv sends the variables of HostConfig.SendEnv (RFC 4254, section 6.4). As with ssh,
-// no answer is asked for: the host decides which it takes. What cannot be written, the
-// request after it cannot either.
+// sendEnv sends the variables of HostConfig.SendEnv (RFC 4254, section 6.4). Like ssh, it asks
+// for no reply: the host decides which variables it accepts. Write errors are ignored because
+// the next request returns the same error.
 func (ch *Channel) sendEnv() *Channel {
 	env := ch.client.host.SendEnv
 	for _, name := range slices.Sorted(maps.Keys(env)) {

@@ -10,26 +10,26 @@ import (
 	"fleetssh/internal/spool"
 )
 
-// input is the standard input of a channel. A host that does not read it holds up
-// whoever writes it, but not whoever closes it or the channel.
+// input is the standard input of a channel. If the host does not read, Write blocks; Close and
+// closing the channel do not.
 type input struct {
 	ch    *Channel
-	first []byte // goes out before anything else; nobody changes it
+	first []byte // sent before anything else; never modified
 
-	// Made by ready: most commands have no input.
-	work   chan []byte   // one chunk at a time, to the goroutine that sends
-	result chan error    // what became of it
-	gate   chan struct{} // closed when what is written may go out
+	// Created by ready, because most commands have no input.
+	work   chan []byte   // one chunk at a time, for the sending goroutine
+	result chan error    // the result of sending it
+	gate   chan struct{} // closed when input may be sent
 	closed chan struct{} // closed by Close
 
-	writing sync.Mutex // held during Write: there is one chunk under way
+	writing sync.Mutex // held during Write: only one chunk is under way
 
 	mu      sync.Mutex // protects what follows
-	pumping bool       // the goroutine that sends runs, or none is needed
+	pumping bool       // the sending goroutine runs, or none is needed
 	opened  bool       // gate is closed
 	owned   bool       // a replay buffer feeds the command, and closes the input
 	over    bool       // closed is closed
-	empty   bool       // there was never to be any; its end follows the start
+	empty   bool       // there is no input; EOF follows the start
 	ended   sync.Once  // end
 }
 
@@ -37,7 +37,7 @@ const inputChunk = 32 << 10
 
 func newInput(ch *Channel) *input { return &input{ch: ch} }
 
-// ready makes the channels for a goroutine that sends. in.mu is held.
+// ready creates the channels for the sending goroutine. in.mu is held.
 func (in *input) ready() {
 	in.work, in.result = make(chan []byte), make(chan error, 1)
 	in.gate, in.closed = make(chan struct{}), make(chan struct{})
@@ -50,7 +50,7 @@ func (in *input) ready() {
 	in.pumping = true
 }
 
-// open lets pass what is written: nothing else, such as sudo, will read it.
+// open lets input through to the command. Until then sudo, for example, could read it instead.
 func (in *input) open() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -60,8 +60,8 @@ func (in *input) open() {
 	in.opened = true
 }
 
-// Write implements [io.Writer]. It returns when p has been sent, which waits for
-// the host to take it, or when the channel has ended.
+// Write implements [io.Writer]. It blocks until the host has room for p and p has been sent, or
+// until the channel has ended.
 func (in *input) Write(p []byte) (n int, err error) {
 	in.writing.Lock()
 	defer in.writing.Unlock()
@@ -87,8 +87,8 @@ func (in *input) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// sentGrace is how long after the end of a command a Write waits to hear whether the
-// command has taken what was written: it may have ended because of that.
+// sentGrace is how long after the end of a command Write still waits for the result of sending.
+// The command may have ended because it read that input.
 const sentGrace = 100 * time.Millisecond
 
 // sent reports whether the chunk under way has been sent.
@@ -103,13 +103,13 @@ func (in *input) sent() bool {
 	select {
 	case err := <-in.result:
 		return err == nil
-	case <-timer.C: // the host takes nothing, and the channel was closed here
+	case <-timer.C: // the host does not read, and the channel was closed on this side
 		return false
 	}
 }
 
-// Close says that no more comes. What has been written before is sent first. It
-// does not wait.
+// Close ends the input. Everything written before is sent first, then EOF. Close does not wait
+// for that.
 func (in *input) Close() error {
 	in.mu.Lock()
 	over := in.over
@@ -124,18 +124,18 @@ func (in *input) Close() error {
 	return nil
 }
 
-// leaveEmpty closes the input before the command is started. Its end is sent by
-// the goroutine that asks for the start, which saves one.
+// leaveEmpty closes the input before the command is started. The goroutine that requests the
+// start also sends EOF, which saves a goroutine.
 func (in *input) leaveEmpty() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.empty, in.over, in.pumping = true, true, true
 }
 
-// end tells the host that no more comes.
+// end sends EOF.
 func (in *input) end() { in.ended.Do(func() { in.ch.raw.CloseWrite() }) }
 
-// finish closes the input unless a replay buffer will.
+// finish closes the input, unless a replay buffer feeds it and closes it at its own end.
 func (in *input) finish() {
 	in.mu.Lock()
 	owned := in.owned
@@ -145,7 +145,7 @@ func (in *input) finish() {
 	}
 }
 
-// pump starts the goroutine that sends, at the first use.
+// pump starts the sending goroutine at the first use.
 func (in *input) pump() error {
 	in.mu.Lock()
 	over := in.over
@@ -167,8 +167,8 @@ func (in *input) startPump() bool {
 	return in.pumping
 }
 
-// send is the goroutine that sends. It ends with the input or the channel; a
-// chunk that the host does not take holds it as long as the connection lasts.
+// send is the sending goroutine. It ends with the input or the channel. While the host has no
+// room for a chunk, it blocks, for as long as the connection lasts.
 func (in *input) send() {
 	done := in.ch.done
 	select {
@@ -176,8 +176,8 @@ func (in *input) send() {
 	case <-done:
 		return
 	}
-	if !in.begin() {
-		return // the channel has ended, and so hears whoever writes
+	if !in.sendFirst() {
+		return // the channel has ended: Write returns io.ErrClosedPipe
 	}
 	for {
 		select {
@@ -193,8 +193,8 @@ func (in *input) send() {
 	}
 }
 
-// begin sends what goes out before anything else.
-func (in *input) begin() bool {
+// sendFirst sends the bytes that precede all other input, and reports whether that succeeded.
+func (in *input) sendFirst() bool {
 	if len(in.first) == 0 {
 		return true
 	}
@@ -205,7 +205,7 @@ func (in *input) begin() bool {
 // feed sends the whole replay buffer and then closes the input.
 func (in *input) feed(replay *spool.ReplayBuffer) {
 	in.mu.Lock()
-	in.owned, in.over = true, true // nobody else writes
+	in.owned, in.over = true, true // Write returns io.ErrClosedPipe
 	in.ready()
 	in.mu.Unlock()
 	in.ch.client.conn.Go(func() {
@@ -214,7 +214,7 @@ func (in *input) feed(replay *spool.ReplayBuffer) {
 		case <-in.ch.done:
 			return
 		}
-		if !in.begin() {
+		if !in.sendFirst() {
 			return
 		}
 		buf := make([]byte, inputChunk)
@@ -241,9 +241,9 @@ func (in *input) feed(replay *spool.ReplayBuffer) {
 	})
 }
 
-// fail stops the command because there is no more of its input, which is not the end of it: a
-// command that took it for the end would go on with a part, and say that all is well. It is
-// told to end first, since closing the channel ends its input too.
+// fail stops the command because its input cannot be read any further. The command must not see
+// EOF: it would process part of the input and report success. fail therefore signals the command
+// before it closes the channel, which implies EOF.
 func (in *input) fail(err error) {
 	ch := in.ch
 	host, port := ch.address()

@@ -13,33 +13,33 @@ import (
 	"fleetssh/internal/sudo"
 )
 
-// How long the steps of stopping a command may take. Together with opening the
-// session that it may need, Stop lasts about ten seconds at most.
+// Time limits of the steps of Stop. All together, with a second session if one is needed, they
+// add up to about ten seconds.
 const (
-	signalReply = 2 * time.Second        // for the host to take a signal; one that takes longer is taken for silent
+	signalReply = 2 * time.Second        // for the reply to a signal; without one the host counts as silent
 	signalRetry = 500 * time.Millisecond // sshd refuses signals for a moment after the start
 	termGrace   = 2 * time.Second        // between TERM and KILL
 	killGrace   = 1 * time.Second        // between KILL and giving up
 	outputGrace = 200 * time.Millisecond // for the last output of a command that has ended
 	killSession = 6 * time.Second        // for a session that signals a command, with its pauses
-	openReply   = 3 * time.Second        // of that, for opening it
+	openReply   = 3 * time.Second        // for opening that session; part of killSession
 )
 
-// Signal sends sig to the command and reports whether the host took it: the error
-// is a [*SessionError] if it did not. OpenSSH takes signals for the commands of
-// ordinary users, not for those of root, and has none for what sudo runs.
+// Signal sends sig to the command. The error is a [*SessionError] if the host did not accept the
+// signal. OpenSSH accepts signals for commands of ordinary users; it refuses them for commands of
+// root and cannot signal a command that sudo runs.
 func (ch *Channel) Signal(ctx context.Context, sig ssh.Signal) error {
 	if ch.console != nil && ch.raw == nil {
 		return ch.console.signalLine(ctx, ch, sig)
 	}
-	// RFC 4254, section 6.9. OpenSSH answers if asked to, although the RFC asks
-	// for no reply.
+	// RFC 4254, section 6.9. OpenSSH replies if asked to, although the RFC specifies no reply.
 	payload := ssh.Marshal(struct{ Name string }{string(sig)})
 	ch.mu.Lock()
 	unanswered := ch.state == started && !ch.answered.Load()
 	ch.mu.Unlock()
 	if unanswered {
-		// The host has not answered to the start, and the SSH library asks one thing at a time.
+		// The host has not answered the start request yet, and the SSH library waits for one
+		// reply at a time.
 		return ch.await(ctx, PhaseSignal, conn.Call{Do: func() error {
 			_, err := ch.raw.SendRequest("signal", false, payload)
 			return err
@@ -48,14 +48,14 @@ func (ch *Channel) Signal(ctx context.Context, sig ssh.Signal) error {
 	return ch.request(ctx, PhaseSignal, "signal", payload)
 }
 
-// Stop ends the command: TERM, two seconds later KILL, then closing the session.
-// Where the host takes no signals, as OpenSSH for root and for sudo, or hands them to the
-// shell alone, as dropbear, a second session sends them. Stopped in the [Outcome] says whether
-// it is confirmed that the command has ended, with everything that it had started and that
-// still belongs to it. Each step is bounded, all together to about ten
-// seconds; when ctx ends, the session is closed at once.
+// Stop ends the command: it sends TERM, two seconds later KILL, then closes the session. A second
+// session sends the signals if the server does not accept them (OpenSSH for root and for sudo) or
+// passes them to the shell alone (dropbear). Stopped in the [Outcome] says whether the end of the
+// command is confirmed, including all processes that it has started and that still belong to it.
+// Every step has a time limit; all together take about ten seconds at most. When ctx ends, Stop
+// closes the session at once.
 //
-// The error is nil if the command has ended, however, and a [*SessionError] if that is not
+// The error is nil if the command has ended in any way, and a [*SessionError] if its end is not
 // confirmed.
 func (ch *Channel) Stop(ctx context.Context) error { return ch.stop(ctx, Cancelled) }
 
@@ -83,8 +83,8 @@ func (ch *Channel) stop(ctx context.Context, why OutcomeKind) error {
 	case ch.fromOutside(ctx, cmdline.Signals{Names: "TERM KILL", Patience: int(termGrace / (100 * time.Millisecond))}):
 		ch.confirm()
 	case !direct && !asSudo && !ch.silent.Load():
-		// It ends what the server has started, which may be all there is. Some servers
-		// do not answer, as the RFC has it.
+		// The signal ends the process that the server has started, which may be the only
+		// one. Some servers send no reply, in line with the RFC.
 		if err := ch.signalToEnd(ctx); err != nil && !isSessionError(err) {
 			ch.waitEnd(ctx, termGrace)
 		}
@@ -93,9 +93,9 @@ func (ch *Channel) stop(ctx context.Context, why OutcomeKind) error {
 	return ch.stopped()
 }
 
-// heeds reports whether a server that answers to signals, which OpenSSH does, has taken one.
-// One that leaves it unanswered has a moment more: it may be slow. After that nothing more
-// is to be expected.
+// heeds reports whether a server that replies to signals, such as OpenSSH, has accepted one. A
+// slow server gets killGrace to end the command without a reply. After that the channel counts
+// as silent and Stop tries nothing else on it.
 func (ch *Channel) heeds(ctx context.Context, err error) bool {
 	if err == nil || isSessionError(err) {
 		return err == nil
@@ -105,16 +105,16 @@ func (ch *Channel) heeds(ctx context.Context, err error) bool {
 	return ended
 }
 
-// isSessionError reports whether the host has refused something.
+// isSessionError reports whether err is a [*SessionError]: the host has refused a request.
 func isSessionError(err error) bool {
 	_, refused := errors.AsType[*SessionError](err)
 	return refused
 }
 
-// endHeld ends the channel for whoever holds it, with the last of what comes.
+// endHeld ends a channel that hold has claimed, after a short wait for its last output.
 func (ch *Channel) endHeld(ctx context.Context) {
 	if !ch.silent.Load() && ch.waitEnd(ctx, killGrace) {
-		// Something that the command has started may hold its output open.
+		// A process that the command has started may still hold its output open.
 		timer := time.NewTimer(outputGrace)
 		defer timer.Stop()
 		select {
@@ -136,20 +136,20 @@ func (ch *Channel) stopped() error {
 	return nil
 }
 
-// What hold has found.
+// Results of hold.
 const (
 	notRunning = iota
 	heldAlready
 	heldNow
 )
 
-// holding is what whoever stops a command waits for.
+// holding is what Stop waits for.
 type holding struct {
-	ended  chan struct{} // closed when the host has said how it ended, or has closed the channel
+	ended  chan struct{} // closed when the exit status has arrived or the host has closed the channel
 	served chan struct{} // closed when the streams have ended too
 }
 
-// note closes what there is to be closed.
+// note closes the channels of the events that have happened.
 func (h *holding) note(ended, served bool) {
 	if ended && !isClosed(h.ended) {
 		close(h.ended)
@@ -159,8 +159,8 @@ func (h *holding) note(ended, served bool) {
 	}
 }
 
-// hold leaves it to the caller to end the channel: that it has come to its end is not all that
-// matters when it is being stopped.
+// hold makes the caller responsible for ending the channel. While a command is being stopped, the
+// channel must not end by itself: the caller still has to confirm that no process is left.
 func (ch *Channel) hold(why OutcomeKind) int {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
@@ -178,15 +178,15 @@ func (ch *Channel) hold(why OutcomeKind) int {
 	return heldNow
 }
 
-// confirm notes that the end of the command is that of all that belongs to it.
+// confirm records that the command has ended with all processes that belong to it.
 func (ch *Channel) confirm() {
 	ch.mu.Lock()
 	ch.whole = true
 	ch.mu.Unlock()
 }
 
-// signalToEnd asks the server to end the command. The error is a [*SessionError] if the
-// server takes no signals, and another if it does not say.
+// signalToEnd asks the server to end the command with TERM, then KILL. The error is a
+// [*SessionError] if the server refuses signals, and another one if it does not reply.
 func (ch *Channel) signalToEnd(ctx context.Context) error {
 	if err := ch.signalInTime(ctx, ssh.SIGTERM); err != nil {
 		return err
@@ -197,8 +197,8 @@ func (ch *Channel) signalToEnd(ctx context.Context) error {
 	return nil
 }
 
-// signalInTime asks the server to send a signal. The error is as for signalToEnd, and nil
-// if the command has ended.
+// signalInTime asks the server to send a signal, again for signalRetry if it is refused. It
+// returns the same errors as signalToEnd, and nil if the command has ended.
 func (ch *Channel) signalInTime(ctx context.Context, sig ssh.Signal) error {
 	for end := time.Now().Add(signalRetry); ; {
 		reply, cancel := context.WithTimeout(ctx, signalReply)
@@ -219,7 +219,7 @@ func (ch *Channel) signalInTime(ctx context.Context, sig ssh.Signal) error {
 	}
 }
 
-// stopAfter stops the command when the time is up.
+// stopAfter stops the command once limit has passed, not counting the time while the timer is held.
 func (ch *Channel) stopAfter(limit time.Duration) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
@@ -232,7 +232,7 @@ func (ch *Channel) stopAfter(limit time.Duration) {
 	}
 }
 
-// startTimer lets the time run. ch.mu is held.
+// startTimer starts or resumes the timeout of the command. ch.mu is held.
 func (ch *Channel) startTimer() {
 	ch.timed = time.Now()
 	ch.timer = time.AfterFunc(ch.left, func() {
@@ -240,7 +240,7 @@ func (ch *Channel) startTimer() {
 	})
 }
 
-// holdTimer has the time stand still until release is called.
+// holdTimer pauses the timeout of the command until release is called.
 func (ch *Channel) holdTimer() (release func()) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
@@ -257,8 +257,7 @@ func (ch *Channel) holdTimer() (release func()) {
 	}
 }
 
-// waitEnd waits for the command to end, for the given time at most, and reports
-// whether it has.
+// waitEnd waits at most the given time for the command to end, and reports whether it has ended.
 func (ch *Channel) waitEnd(ctx context.Context, most time.Duration) bool {
 	if ch.hasExited() || most == 0 {
 		return ch.hasExited()
@@ -280,17 +279,16 @@ func (ch *Channel) waitEnd(ctx context.Context, most time.Duration) bool {
 	return ch.hasExited()
 }
 
-// hasExited reports whether the server has said how the command ended, or never
-// will.
+// hasExited reports whether the exit status has arrived or can no longer arrive.
 func (ch *Channel) hasExited() bool {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	return ch.exit.Kind != Running || ch.outcome.Kind != Running
 }
 
-// groupSignals are servers that send a signal to the whole process group of a command. What
-// another server says about the end of a command after a signal is true of its shell alone:
-// dropbear leaves everything else running.
+// groupSignals are servers that send a signal to the whole process group of a command. The exit
+// status that another server reports after a signal concerns the shell alone: dropbear leaves
+// all other processes running.
 var groupSignals = []string{"OpenSSH_", "SSH-2.0-simfleet"}
 
 // signalsGroups reports whether the server is known to signal the process group of a command.
@@ -300,7 +298,7 @@ func (c *Client) signalsGroups(ctx context.Context) bool {
 	}
 	version := string(c.conn.Link().ServerVersion())
 	if strings.Contains(version, "OpenSSH_for_Windows") {
-		return false // there are no groups, and it ends the shell alone
+		return false // Windows has no process groups; the server ends the shell alone
 	}
 	for _, known := range groupSignals {
 		if strings.Contains(version, known) {
@@ -310,8 +308,8 @@ func (c *Client) signalsGroups(ctx context.Context) bool {
 	return false
 }
 
-// isBehindSSHD asks the host what the server of a connection is whose other end a master has:
-// it does not hand on the server's version.
+// isBehindSSHD asks a host behind an OpenSSH master whether its server is sshd. A master does not
+// pass on the server's version.
 func (c *Client) isBehindSSHD(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, killSession)
 	defer cancel()
@@ -319,17 +317,18 @@ func (c *Client) isBehindSSHD(ctx context.Context) bool {
 	return err == nil && strings.Contains(string(name), "sshd")
 }
 
-// fromOutside does something to the processes of a command from a second session: for hosts
-// that take no signals (OpenSSH for root, and for what sudo runs), and for those that hand
-// them to the shell alone and not to what it has started. It reports
-// whether that has been done: if it waits, that they are gone.
+// fromOutside signals the processes of a command from a second session. It serves hosts that
+// refuse signals (OpenSSH for root and for sudo) and hosts that pass them to the shell alone and
+// not to its children. It reports whether the signals were sent; if what includes a wait, whether
+// the processes are gone.
 func (ch *Channel) fromOutside(ctx context.Context, what cmdline.Signals) bool {
 	if ch.silent.Load() {
 		return false
 	}
 	if what.Top == 0 {
-		// If this command ends by itself just now, the one process found would be that of
-		// another. What goes through a master is not alone by what is known here.
+		// The script looks for the only other command of the connection. If this command ends
+		// just now, the process it finds would be another command's. Behind a master other ssh
+		// clients may run commands that this client does not know of.
 		done, ok := ch.client.conn.TryExclusive()
 		if !ok {
 			return false

@@ -10,7 +10,7 @@ import (
 	"fleetssh/internal/sudo"
 )
 
-// copyFiltered is copy for the stream on which sudo asks.
+// copyFiltered is copy for the stream that carries sudo's prompts.
 func (ch *Channel) copyFiltered(to *Output, from io.Reader, filter *sudo.Filter) {
 	buf := make([]byte, 4<<10)
 	for !filter.Off() {
@@ -33,9 +33,10 @@ func (ch *Channel) copyFiltered(to *Output, from io.Reader, filter *sudo.Filter)
 	to.stream.ReadFrom(from)
 }
 
-// sudoRefusal returns why sudo did not run the command that has ended with code, nil if
-// it has. sudo exits with 0 only if the command does. When it refuses it says so, where
-// its start would be said too: who hears neither cannot know that it never ran.
+// sudoRefusal returns why sudo did not run the command that has ended with code, or nil if it
+// ran. sudo exits with 0 only if the command does. It prints a refusal on the stream that would
+// also carry the start sentinel. Without either it is unknown whether the command ran, and
+// sudoRefusal returns nil.
 func sudoRefusal(said sudo.Refusal, code int) error {
 	switch {
 	case code == 0 || said == sudo.Silent:
@@ -53,11 +54,11 @@ var (
 	errMorePasswords = errors.New("it asks for something else besides the password")
 )
 
-// sudoEvent answers sudo, and lets the user's input pass when the command itself
-// is there to read it.
+// sudoEvent answers sudo's prompts, and lets the user's input through once the command itself
+// reads it.
 func (ch *Channel) sudoEvent(e sudo.Event, filter *sudo.Filter) {
 	if ch.run.cmd.SudoPassword == nil {
-		return // the user answers, on standard input
+		return // the user answers on standard input
 	}
 	switch e {
 	case sudo.Started:
@@ -73,7 +74,8 @@ func (ch *Channel) sudoEvent(e sudo.Event, filter *sudo.Filter) {
 	}
 }
 
-// answerSudo sends the password. It goes around Stdin, which waits.
+// answerSudo sends the password. It writes to the session directly, because Stdin is held back
+// until the command runs.
 func (ch *Channel) answerSudo(filter *sudo.Filter) {
 	password, err := ch.run.cmd.SudoPassword(ch.context(), *ch.client.host)
 	if err == nil {
@@ -91,14 +93,14 @@ func (ch *Channel) answerSudo(filter *sudo.Filter) {
 
 func (ch *Channel) tellSudo(password string, filter *sudo.Filter) error {
 	if ch.run.cmd.PTY != nil {
-		filter.Hide(password) // a sudo that asks before it has turned off the echo
+		filter.Hide(password) // sudo may prompt before it turns off echo
 	}
 	_, err := ch.raw.Write([]byte(password + "\n"))
 	return err
 }
 
-// takeTurn returns the password to send, when it may be sent. The time of the command
-// stands still meanwhile.
+// takeTurn waits until the password may be sent, and returns it. The command's timeout is paused
+// meanwhile.
 func (ch *Channel) takeTurn(secret string) (string, error) {
 	c := ch.client
 	user, err := c.host.login()
@@ -135,8 +137,8 @@ func (ch *Channel) sudoTurn() *password.Turn {
 	return ch.turn
 }
 
-// answerAgain gives sudo another password, if the one that it has refused was the first
-// try for all hosts and the user gives another.
+// answerAgain sends sudo another password, if the refused one was the first try for all hosts
+// and the user supplies a new one.
 func (ch *Channel) answerAgain(filter *sudo.Filter) {
 	release := ch.holdTimer()
 	another, ok := ch.sudoTurn().Refuse(ch.context(), ch.client.host.name(), ch.client.d.askInstead(ch.client.host, RefusedPassword{Sudo: true}))
@@ -148,9 +150,8 @@ func (ch *Channel) answerAgain(filter *sudo.Filter) {
 	ch.refuseSudo()
 }
 
-// leaveTurn ends the turn to try the password when sudo has ended. One that has not said
-// that it runs the command, nor asked again, may have refused the user and not the
-// password.
+// leaveTurn ends the turn to try the password when sudo has ended. A sudo that neither started
+// the command nor prompted again may have refused the user rather than the password.
 func (ch *Channel) leaveTurn(turn *password.Turn, said sudo.Refusal) {
 	if said == sudo.WrongPassword {
 		turn.Refuse(ch.context(), ch.client.host.name(), nil)
@@ -159,12 +160,11 @@ func (ch *Channel) leaveTurn(turn *password.Turn, said sudo.Refusal) {
 	turn.Pass()
 }
 
-// refuseSudo tells sudo that no password comes. The end of the input does not
-// reach a terminal: there it takes the character for it. If sudo does not end all
-// the same, the session does.
+// refuseSudo ends sudo's input, so that sudo gives up. A terminal does not pass on EOF: it needs
+// the EOF character, Ctrl-D. If sudo has not ended after sudoGrace, refuseSudo ends the session.
 func (ch *Channel) refuseSudo() {
 	if ch.run.cmd.PTY != nil {
-		_, _ = ch.raw.Write([]byte{4}) // the wait below ends in any case
+		_, _ = ch.raw.Write([]byte{4}) // if this fails, the wait below times out
 	}
 	ch.raw.CloseWrite()
 	if !ch.waitEnd(ch.context(), sudoGrace) {
@@ -172,11 +172,11 @@ func (ch *Channel) refuseSudo() {
 	}
 }
 
-// sudoGrace is how long sudo may take to end when it gets no password: it delays
-// the answer to a wrong one by about two seconds, and a busy host by more.
+// sudoGrace is how long sudo may take to end without a password. sudo delays its answer to a
+// wrong password by about two seconds, and a busy host takes longer.
 const sudoGrace = 10 * time.Second
 
-// fail notes why the command never ran, to be told when the session ends.
+// fail records why the command never ran; the outcome reports it when the session ends.
 func (ch *Channel) fail(err error) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
