@@ -52,8 +52,8 @@ func TestBannerIsKept(t *testing.T) {
 	})
 }
 
-// TestBannerIsToldWhileTheLoginWaits signs in elsewhere, as with a browser: the user
-// must see where before the login goes on.
+// TestBannerIsToldWhileTheLoginWaits logs in through another channel, such as a browser: the
+// user must see the banner's link before the login can continue.
 func TestBannerIsToldWhileTheLoginWaits(t *testing.T) {
 	t.Parallel()
 	signedIn := make(chan struct{})
@@ -84,8 +84,8 @@ func TestBannerIsToldWhileTheLoginWaits(t *testing.T) {
 	fleettest.Equal(t, "banner", c.Logins()[0].Banner, "To sign in, visit https://login.example.com/a/1")
 }
 
-// TestBannerIsToldBeforeAQuestion has what explains a question come before it, and none
-// of what nobody needs.
+// TestBannerIsToldBeforeAQuestion expects a banner that explains a question before the
+// question, and banners without use not at all.
 func TestBannerIsToldBeforeAQuestion(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex

@@ -28,10 +28,10 @@ import (
 // localAgent is an agent with one key that counts its connections.
 type localAgent struct{ made, open atomic.Int32 }
 
-// newLocalAgent starts one and names it to the library.
+// newLocalAgent starts a localAgent and points SSH_AUTH_SOCK to it.
 func newLocalAgent(t *testing.T) *localAgent {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "agent") // that of the test may be too long for a socket
+	dir, err := os.MkdirTemp("", "agent") // the test's own directory may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,13 +56,13 @@ func newLocalAgent(t *testing.T) *localAgent {
 	return a
 }
 
-// binding is an agent that lets sessions be bound.
+// binding is an agent that accepts session binding.
 type binding struct{ agent.ExtendedAgent }
 
 func (binding) Extension(string, []byte) ([]byte, error) { return nil, nil }
 
-// serveSessions runs "commands" that say hello. A request for the agent is answered
-// as answer says, if it is not nil, and otherwise never.
+// serveSessions runs "commands" that say hello. It answers a request for the agent with answer,
+// or never if answer is nil.
 func serveSessions(channels <-chan ssh.NewChannel, answer func(*ssh.Request)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -93,8 +93,8 @@ func serveSessions(channels <-chan ssh.NewChannel, answer func(*ssh.Request)) {
 
 func granted(req *ssh.Request) { req.Reply(true, nil) }
 
-// forwardedKeys opens a channel to the agent from the host's side, and returns how
-// many keys it lists.
+// forwardedKeys opens a channel to the agent from the host's side and returns the number of
+// keys it lists.
 func forwardedKeys(conn ssh.Conn) (int, error) {
 	ch, requests, err := conn.OpenChannel("auth-agent@openssh.com", nil)
 	if err != nil {
@@ -106,7 +106,7 @@ func forwardedKeys(conn ssh.Conn) (int, error) {
 	return len(keys), err
 }
 
-// connectedTo dials a host, and returns the host's side of the connection too.
+// connectedTo dials a host and also returns the host's side of the connection.
 func connectedTo(t testing.TB, change func(*fleetssh.HostConfig), answer func(*ssh.Request)) (*fleetssh.Client, ssh.Conn) {
 	t.Helper()
 	conns := make(chan ssh.Conn, 1)
@@ -120,8 +120,8 @@ func connectedTo(t testing.TB, change func(*fleetssh.HostConfig), answer func(*s
 
 func forward(h *fleetssh.HostConfig) { h.ForwardAgent = true }
 
-// A host gets no channel that was not asked for, and none to the agent unless it is
-// forwarded.
+// A host cannot open channels that the client did not ask for, and none to the agent unless the
+// agent is forwarded.
 func TestHostOpensChannels(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	a := newLocalAgent(t)
@@ -158,8 +158,8 @@ func TestHostOpensChannels(t *testing.T) {
 	}
 }
 
-// A host that opens channel after channel to the agent has 64 at most, and keeps
-// others from nothing.
+// A host that opens channel after channel to the agent gets at most 64, and other hosts are not
+// affected.
 func TestHostOpensManyAgentChannels(t *testing.T) {
 	const most, n = 64, 200
 	bind := ssh.Marshal(struct {
@@ -230,8 +230,8 @@ func TestHostOpensManyAgentChannels(t *testing.T) {
 	}
 }
 
-// A channel counts until the host has closed it too: otherwise a host that never
-// does could have as many as it likes, each with what it has sent.
+// A channel counts until the host has closed it too. Otherwise a host that never closes could
+// open any number, each with its unread data.
 func TestHostLeavesAgentChannelsOpen(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	newLocalAgent(t)
@@ -252,7 +252,7 @@ func TestHostLeavesAgentChannelsOpen(t *testing.T) {
 			}
 		}
 		results <- accepted
-		r.Await(0) // until the end
+		r.Await(0) // until the connection ends
 	})
 	host.ForwardAgent = true
 	c := fleettest.Dial(t, host)
@@ -267,8 +267,8 @@ func TestHostLeavesAgentChannelsOpen(t *testing.T) {
 	fleettest.ClosesPromptly(t, c)
 }
 
-// A host that does not answer the request for the agent costs the sessions that wait for
-// it their time, and nothing else. It is asked once.
+// A host that does not answer the request for the agent delays only the sessions that wait for
+// it. It is asked once.
 func TestHostIgnoresAgentRequest(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	newLocalAgent(t)
@@ -307,7 +307,7 @@ func TestHostIgnoresAgentRequest(t *testing.T) {
 	fleettest.ClosesPromptly(t, c)
 }
 
-// A host that refuses to forward the agent is warned about once, and runs commands.
+// If a host refuses to forward the agent, the log has one warning and commands still run.
 func TestHostRefusesAgent(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	a := newLocalAgent(t)
@@ -337,9 +337,9 @@ func TestHostRefusesAgent(t *testing.T) {
 	fleettest.ClosesPromptly(t, p)
 }
 
-// lockedBuffer may be written to by many goroutines.
+// lockedBuffer is a buffer for concurrent writers.
 type lockedBuffer struct {
-	mu sync.Mutex // protects what follows
+	mu sync.Mutex // protects the fields below
 	b  bytes.Buffer
 }
 
@@ -355,8 +355,8 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// A key that may be used from here to one host only cannot be used by another host
-// that the agent is forwarded to: with ssh it cannot either.
+// A key that the agent restricts to one host cannot be used by another host that the agent is
+// forwarded to. OpenSSH enforces the same.
 func TestForwardAgentConstrainedKey(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	a := sshdtest.StartAgent(t)

@@ -14,15 +14,14 @@ import (
 	"fleetssh/internal/fleettest"
 )
 
-// A key file that does not come holds up those who name it, for as long as they wait, and
-// nobody else.
+// An unreadable key file delays only the hosts that name it, and only for their own time-out.
 func TestKeyFileThatDoesNotCome(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	writer, err := os.OpenFile(path, os.O_RDWR, 0) // that never writes
+	writer, err := os.OpenFile(path, os.O_RDWR, 0) // nothing is ever written
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +56,7 @@ func TestKeyFileThatDoesNotCome(t *testing.T) {
 	}
 }
 
-// A pipe that nobody writes to is empty, and can be waited for by nobody.
+// A pipe without a writer reads as empty: nobody can wait for it.
 func TestKeyFileThatNobodyWrites(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "pipe")

@@ -11,10 +11,10 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// hostsOf keeps the attribute "host" of every record, and is a [slog.Handler].
+// hostsOf is a [slog.Handler] that keeps the attribute "host" of every record.
 type hostsOf struct {
 	mu    sync.Mutex
-	hosts map[string]any // of each message, the last
+	hosts map[string]any // by message; the last one wins
 }
 
 func (*hostsOf) Enabled(context.Context, slog.Level) bool { return true }
@@ -35,7 +35,8 @@ func (h *hostsOf) WithAttrs([]slog.Attr) slog.Handler { return h }
 
 func (h *hostsOf) WithGroup(string) slog.Handler { return h }
 
-// TestLogNamesHost: whatever is logged about a host has it as a HostConfig, as handlers expect.
+// TestLogNamesHost expects every record about a host to carry it as a HostConfig, which
+// handlers rely on.
 func TestLogNamesHost(t *testing.T) {
 	t.Setenv("SSH_AUTH_SOCK", "")
 	h := &hostsOf{hosts: make(map[string]any)}

@@ -19,7 +19,7 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// alone offers nothing but what a test gives.
+// alone offers only the credentials that a test gives.
 var alone = fleetssh.Auth{NoAgent: true, NoDefaultKeys: true}
 
 func TestPasswordLogins(t *testing.T) {
@@ -44,7 +44,7 @@ func TestPasswordLogins(t *testing.T) {
 		name  string
 		host  func(*simfleet.Host)
 		auth  func(*fleetssh.Auth)
-		tried string // of the error; empty if the login works
+		tried string // the error's list; empty if the login works
 	}{
 		{"password", func(h *simfleet.Host) { h.Password = "right" }, func(a *fleetssh.Auth) { a.Password = "right" }, ""},
 		{"wrong password goes out once", func(h *simfleet.Host) { h.Password = "right" }, func(a *fleetssh.Auth) { a.Password = "wrong" }, "password"},
@@ -96,7 +96,7 @@ func TestPasswordLogins(t *testing.T) {
 	}
 }
 
-// TestMaxAuthTries offers more keys than a host takes on one connection.
+// TestMaxAuthTries offers more keys than a host accepts on one connection.
 func TestMaxAuthTries(t *testing.T) {
 	t.Parallel()
 	wrong := make([]ssh.Signer, 30)
@@ -105,7 +105,7 @@ func TestMaxAuthTries(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name        string
-		max, before int // keys that are refused, before the good one
+		max, before int // refused keys, before the good one
 		password    bool
 		connections int
 		ok          bool
@@ -145,8 +145,8 @@ func TestMaxAuthTries(t *testing.T) {
 	}
 }
 
-// TestKeyIsDecryptedOnce logs in to many hosts with one encrypted key, asking for
-// its passphrase.
+// TestKeyIsDecryptedOnce logs in to many hosts with one encrypted key and asks once for its
+// passphrase.
 func TestKeyIsDecryptedOnce(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join("testdata", "id_ed25519_encrypted")
@@ -199,7 +199,7 @@ func TestKeyIsDecryptedOnce(t *testing.T) {
 	}
 }
 
-// TestAskOneAtATime checks that separate dials do not ask at the same time either.
+// TestAskOneAtATime checks that separate dials also ask one question at a time.
 func TestAskOneAtATime(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewServer(t, func(h *simfleet.Host) { h.Password = "right" })

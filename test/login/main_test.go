@@ -1,7 +1,7 @@
-// Package login tests all that comes before the first command: reaching a host, directly,
-// behind hops and through proxies, its key, logging in, agents and what they do afterwards,
-// and connections that are shared. The hosts are simulated or, in the files sshd_*_test.go,
-// OpenSSH, with a KDC where Kerberos needs one.
+// Package login tests everything before the first command: reaching a host directly, behind
+// hops and through proxies, host keys, authentication, agents and agent forwarding, and shared
+// connections. The hosts are simulated or, in the files sshd_*_test.go, OpenSSH, with a KDC
+// where Kerberos needs one.
 package login
 
 import (

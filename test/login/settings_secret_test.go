@@ -16,8 +16,8 @@ import (
 	"fleetssh/internal/fleettest"
 )
 
-// shownSettings are the settings of a host that may be printed. Any other that can be printed
-// makes TestSettingsAreClosed fail: a new one is secret until it is listed here.
+// shownSettings are the settings of a host that may be printed. TestSettingsAreClosed fails for
+// any other setting that is printed: a new one is secret until it is listed here.
 var shownSettings = []string{
 	"BindAddress", "Auth.Methods", "Auth.CertFiles", "Host", "Alias", "User", "HostKeyAlias", "ControlPath", "AddressFamily",
 	"Algorithms.KeyExchanges", "Algorithms.Ciphers", "Algorithms.MACs", "Algorithms.HostKeys", "Algorithms.UserKeys", "Algorithms.CASignatures",
@@ -26,8 +26,8 @@ var shownSettings = []string{
 	"Auth.GSSAPI.ServerIdentity", "Auth.GSSAPI.ClientIdentity", "Auth.GSSAPI.Keytab", "Auth.GSSAPI.Cache", "Auth.GSSAPI.Config",
 }
 
-// mark puts a text that names it into every field of v that can hold one, and returns the texts by
-// the paths of the fields.
+// mark puts a text that names the field into every field of v that can hold one, and returns
+// the texts by field path.
 func mark(v reflect.Value, path string, marks map[string]string) {
 	text := fmt.Sprintf("m4rk%dx", len(marks))
 	switch v.Kind() {
@@ -63,7 +63,7 @@ func mark(v reflect.Value, path string, marks map[string]string) {
 	}
 }
 
-// printed returns a value in all the ways in which programs print one.
+// printed returns a value in every form in which programs print it.
 func printed(t *testing.T, values ...any) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -80,7 +80,7 @@ func printed(t *testing.T, values ...any) string {
 	return b.String()
 }
 
-// spelled returns the ways in which a text may stand in what is printed: as it is, as numbers, in
+// spelled returns the forms in which a text may appear in output: as it is, as numbers, in
 // hexadecimal and in base64.
 func spelled(text string) []string {
 	numbers := strings.Trim(fmt.Sprint([]byte(text)), "[]")
@@ -88,7 +88,7 @@ func spelled(text string) []string {
 	return []string{text, numbers, strings.ReplaceAll(numbers, " ", ", "), fmt.Sprintf("%x", text), fmt.Sprintf("%X", text), fmt.Sprintf("% x", text), strings.Trim(string(encoded), `"=`)}
 }
 
-// Whatever setting a host gets, it is printed only if it is known to be harmless.
+// A setting of a host is printed only if it is listed as harmless.
 func TestSettingsAreClosed(t *testing.T) {
 	t.Parallel()
 	var host fleetssh.HostConfig
@@ -116,7 +116,7 @@ func TestSettingsAreClosed(t *testing.T) {
 	}
 }
 
-// No error holds a secret of the host or the command that it is about.
+// An error never contains a secret of its host or command.
 func TestErrorsAreClosed(t *testing.T) {
 	t.Parallel()
 	const secret = "s3cret-w0rd"
@@ -198,7 +198,7 @@ func commandTo(t *testing.T, line string) func(context.Context, string, string) 
 	return dial
 }
 
-// closed looks for a secret in an error and in all that it is made of.
+// closed looks for a secret in an error and in everything that it wraps.
 func closed(t *testing.T, secret string, err error) {
 	t.Helper()
 	if err == nil {

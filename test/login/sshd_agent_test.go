@@ -17,7 +17,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// withAgent names an agent to the library, and no default key files.
+// withAgent points SSH_AUTH_SOCK to an agent and leaves no default key files.
 func withAgent(t *testing.T, socket string) {
 	t.Helper()
 	t.Setenv("SSH_AUTH_SOCK", socket)
@@ -30,9 +30,9 @@ func TestSSHDAgent(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		kind   string
-		others int // keys that come first
+		others int // keys listed before the right one
 		config []string
-		want   string // text of the error; empty: it works
+		want   string // text of the error; empty: the login works
 	}{
 		{name: "one key", kind: sshdtest.KindED25519},
 		{name: "rsa", kind: sshdtest.KindRSA},
@@ -67,7 +67,7 @@ func TestSSHDAgent(t *testing.T) {
 	}
 }
 
-// The key whose public half is a default file is offered first.
+// The key whose public half is in a default file is offered first.
 func TestSSHDAgentDefaultKeyFirst(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s := sshdtest.Start(t, sshdtest.Options{Config: []string{"MaxAuthTries 1"}})
@@ -109,7 +109,7 @@ func TestSSHDAgentCertificate(t *testing.T) {
 			a.AddCertificate(t, key, cert)
 			fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))
 			fleettest.Contains(t, s.Log(), "Accepted publickey", "CA ED25519")
-			// The certificate in a file, the key in the agent.
+			// The certificate is in a file, its key in the agent.
 			bare := sshdtest.StartAgent(t)
 			withAgent(t, bare.Socket)
 			bare.Add(t, key)
@@ -118,7 +118,7 @@ func TestSSHDAgentCertificate(t *testing.T) {
 	}
 }
 
-// An agent that is of no use costs some time at most.
+// An unusable agent costs at most a short delay.
 func TestSSHDAgentUseless(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	dead := filepath.Join(t.TempDir(), "dead")
@@ -171,7 +171,8 @@ func TestSSHDAgentUseless(t *testing.T) {
 	})
 }
 
-// What an agent does not do is said in words that help: it gives no reasons.
+// The agent protocol gives no reasons, so the error text explains what a failure probably
+// means.
 func TestSSHDAgentUnwilling(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s := sshdtest.Start(t, sshdtest.Options{})
@@ -205,7 +206,7 @@ func TestSSHDAgentUnwilling(t *testing.T) {
 	if err := client.RemoveAll(); err != nil {
 		t.Fatal(err)
 	}
-	// For one host only, which we have no way to tell the agent that it is.
+	// The key is restricted to one host, and we cannot prove to the agent which host this is.
 	known, file := filepath.Join(t.TempDir(), "known"), filepath.Join(t.TempDir(), "key")
 	key.Write(t, file, "")
 	if err := os.WriteFile(known, []byte(strings.Join(fleettest.KnownLines("there", fleettest.KeysOf(s)...), "\n")+"\n"), 0o600); err != nil {
@@ -217,10 +218,10 @@ func TestSSHDAgentUnwilling(t *testing.T) {
 	fleettest.Contains(t, fleettest.DialFails[*fleetssh.AuthenticationError](t, named).Error(), "bound to certain hosts (ssh-add -h)")
 }
 
-// make20 returns a name 20 times.
+// make20 repeats a name 20 times.
 func make20(name string) []string { return strings.Fields(strings.Repeat(name+" ", 20)) }
 
-// However many hosts there are, the agent sees one connection.
+// All hosts share one connection to the agent.
 func TestSSHDAgentOneConnection(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	const logins = 300
@@ -233,7 +234,7 @@ func TestSSHDAgentOneConnection(t *testing.T) {
 	user := sshdtest.CurrentUser(t)
 	s.Authorize(t, user, key.Public())
 	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{})
-	host.ConnectTimeout = 3 * fleettest.Patience // it is a matter of the number, not of the time
+	host.ConnectTimeout = 3 * fleettest.Patience // the test is about the number of hosts, not the time
 	p := &fleetssh.ParallelClient{PoolSize: logins}
 	for range logins {
 		p.Hosts = append(p.Hosts, host)
@@ -246,7 +247,7 @@ func TestSSHDAgentOneConnection(t *testing.T) {
 	fleettest.Equal(t, "connections to the agent", relay.Connections.Load(), 1)
 }
 
-// An agent that was started anew is found again.
+// An agent that was restarted is found again.
 func TestSSHDAgentRestarted(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s := sshdtest.Start(t, sshdtest.Options{})
@@ -273,7 +274,7 @@ func TestSSHDAgentRestarted(t *testing.T) {
 		t.Fatalf("after the agent was started anew: %v", err)
 	}
 	a.Stop()
-	// Its keys may be remembered for a moment, its signature cannot be.
+	// The list of keys may be cached briefly, a signature never.
 	e := fleettest.AsError[*fleetssh.AuthenticationError](t, connect(2))
 	fleettest.Contains(t, e.Error(), "SSH agent:")
 	a.Start(t)

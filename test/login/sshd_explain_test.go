@@ -15,7 +15,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// What Explain says would be offered is what is offered, in that order.
+// Explain lists the credentials that a login offers, in the same order.
 func TestSSHDExplain(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	a := sshdtest.StartAgent(t)
@@ -82,8 +82,8 @@ func TestSSHDExplain(t *testing.T) {
 	}
 }
 
-// An empty list of identities is none, as it is for logging in, and the default files
-// are spoken of.
+// An empty list of identities counts as unset, as it does for a login, so the default files are
+// listed.
 func TestExplainEmptyIdentities(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("SSH_AUTH_SOCK", "")

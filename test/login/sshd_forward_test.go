@@ -18,7 +18,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// agentWithKey starts an agent that holds one key, and names it to the library.
+// agentWithKey starts an agent that holds one key and points SSH_AUTH_SOCK to it.
 func agentWithKey(t *testing.T) (*sshdtest.Agent, *sshdtest.Key) {
 	t.Helper()
 	a := sshdtest.StartAgent(t)
@@ -28,7 +28,7 @@ func agentWithKey(t *testing.T) (*sshdtest.Agent, *sshdtest.Key) {
 	return a, key
 }
 
-// A forwarded agent lists its keys on the host and logs in from there.
+// A forwarded agent lists its keys on the host and logs in from the host.
 func TestSSHDForwardAgent(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, key := agentWithKey(t)
@@ -43,7 +43,7 @@ func TestSSHDForwardAgent(t *testing.T) {
 
 	fingerprint := ssh.FingerprintSHA256(key.Public())
 	fleettest.Contains(t, fleettest.Output(t, c, "ssh-add -l"), fingerprint)
-	// Every session has it, and the host is asked once.
+	// Every session has the agent, and the host is asked once.
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() { fleettest.Contains(t, fleettest.Output(t, c, "ssh-add -l"), fingerprint) })
@@ -59,7 +59,7 @@ func TestSSHDForwardAgent(t *testing.T) {
 	fleettest.Equal(t, "second hop", fleettest.Output(t, c, hop+" echo there"), "there\n")
 	second.Logged(t, 1, "Accepted publickey for "+user)
 
-	// Of many sessions that begin at once, none begins before the host was asked.
+	// Of many sessions that start at once, each waits until the host has been asked.
 	s2 := sshdtest.Start(t, sshdtest.Options{Config: []string{"LogLevel DEBUG1"}})
 	s2.Authorize(t, user, key.Public())
 	host2 := fleettest.HostConfig(t, s2, user, fleetssh.Auth{})
@@ -72,7 +72,7 @@ func TestSSHDForwardAgent(t *testing.T) {
 	s2.Logged(t, 1, "request auth-agent-req@openssh.com")
 }
 
-// It is off unless asked for, a host may refuse it, and there must be one.
+// Forwarding is off by default, a host may refuse it, and it needs a local agent.
 func TestSSHDForwardAgentOff(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, key := agentWithKey(t)
@@ -98,7 +98,7 @@ func TestSSHDForwardAgentOff(t *testing.T) {
 				times = 1
 			}
 			s.Logged(t, times, "request auth-agent-req@openssh.com")
-			// A host that opens a channel to the agent unasked gets none.
+			// A host that opens a channel to the agent without a request is refused.
 			if !test.forward {
 				fleettest.Equal(t, "agent", c.Host().ForwardAgent, false)
 			}
@@ -106,7 +106,7 @@ func TestSSHDForwardAgentOff(t *testing.T) {
 	}
 }
 
-// Without an agent commands run all the same, and that is said.
+// Without an agent, commands still run and the log has a warning.
 func TestSSHDForwardNoAgent(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	t.Setenv("SSH_AUTH_SOCK", "")
@@ -132,8 +132,8 @@ func TestSSHDForwardNoAgent(t *testing.T) {
 	fleettest.Contains(t, log.String(), "there is no SSH agent to forward: SSH_AUTH_SOCK is not set")
 }
 
-// A host that opens channel after channel to the agent and says nothing takes
-// nothing from others, and leaves nothing behind.
+// A host that opens silent channels to the agent does not affect other hosts, and leaves
+// nothing behind when it ends.
 func TestSSHDForwardAgentManyChannels(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	a, key := agentWithKey(t)
@@ -164,7 +164,7 @@ func TestSSHDForwardAgentManyChannels(t *testing.T) {
 		open = append(open, conn)
 	}
 	before := relay.Connections.Load()
-	// So many are served; the others were refused, and ended.
+	// This many are served; the rest were refused and have ended.
 	served, refused := 0, 0
 	for _, conn := range open {
 		keys, err := agent.NewClient(conn).List()
@@ -180,7 +180,7 @@ func TestSSHDForwardAgentManyChannels(t *testing.T) {
 	for _, conn := range open {
 		conn.Close()
 	}
-	// There is room again.
+	// New channels are accepted again.
 	sshdtest.Eventually(t, fleettest.Patience, "room for another channel", func() bool {
 		conn, err := net.Dial("unix", socket)
 		if err != nil {
@@ -190,7 +190,7 @@ func TestSSHDForwardAgentManyChannels(t *testing.T) {
 		_, err = agent.NewClient(conn).List()
 		return err == nil
 	})
-	// The agent goes away and comes back.
+	// The agent stops and is restarted.
 	a.Stop()
 	conn, err := net.Dial("unix", socket)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A Kerberos password that is wrong goes to the KDC once, and one host tells so. The others
-// are not started, as with any password that hosts share; who can get in otherwise does.
+// A wrong Kerberos password is sent to the KDC once, and one host reports it. The others are
+// not tried, as with any shared password; hosts with another way to log in still connect.
 func TestSSHDGSSAPIWrongPassword(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -59,7 +59,7 @@ func TestSSHDGSSAPIWrongPassword(t *testing.T) {
 		t.Errorf("the KDC refused %d passwords\n%s", n, k.Log())
 	}
 
-	// A key gets in all the same.
+	// A key still logs in.
 	p := fleet("wr0ng too", fleetssh.Auth{Signers: k.host.Auth.Signers})
 	if err := p.Connect(t.Context()); err != nil {
 		t.Error(err)
@@ -68,7 +68,7 @@ func TestSSHDGSSAPIWrongPassword(t *testing.T) {
 		t.Errorf("the KDC refused %d passwords", n)
 	}
 
-	// Somebody gives another, once for all.
+	// The user gives another password once, for all hosts.
 	p = fleet("wr0ng as well", fleetssh.Auth{})
 	var questions atomic.Int32
 	p.AskAgain = func(_ context.Context, r fleetssh.RefusedPassword) (string, error) {
@@ -87,7 +87,7 @@ func TestSSHDGSSAPIWrongPassword(t *testing.T) {
 		t.Errorf("%d questions", n)
 	}
 
-	// Three are the limit.
+	// Three prompts are the limit.
 	p = fleet("bad 1", fleetssh.Auth{})
 	questions.Store(0)
 	p.AskAgain = func(context.Context, fleetssh.RefusedPassword) (string, error) {

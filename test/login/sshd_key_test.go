@@ -21,7 +21,7 @@ func TestSSHDKeyFiles(t *testing.T) {
 	s := sshdtest.Start(t, sshdtest.Options{})
 	user := sshdtest.CurrentUser(t)
 	var authorized []ssh.PublicKey
-	// Few rounds: guessing is not what is tested here.
+	// Few rounds make the test fast; it does not test guessing.
 	quick := []string{"-a", "1"}
 	for _, test := range []struct {
 		name, kind, passphrase string
@@ -113,7 +113,7 @@ func TestSSHDKeyUnusable(t *testing.T) {
 	s.Logged(t, 0, "Connection from")
 }
 
-// Only the named key is offered: not the agent's, not the default files.
+// Only the named key is offered: neither the agent's keys nor the default files.
 func TestSSHDKeyNamedIsTheOnlyOne(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	a := sshdtest.StartAgent(t)
@@ -211,7 +211,8 @@ func TestSSHDCertificate(t *testing.T) {
 			if test.unfit != "" {
 				s.Logged(t, 0, "Connection from")
 			}
-			// Beside the key it is found without being named, and is no error.
+			// If it is found next to the key without being named, an unusable certificate is
+			// not an error.
 			sshdtest.WriteCertificate(t, file+"-cert.pub", cert)
 			host := fleettest.HostConfig(t, s, user, fleetssh.Auth{KeyFile: file})
 			if test.refused == "" && test.unfit == "" {
@@ -221,7 +222,7 @@ func TestSSHDCertificate(t *testing.T) {
 			}
 			fleettest.Contains(t, fleettest.DialFails[*fleetssh.AuthenticationError](t, host).Error(), test.refused, test.unfit)
 			s.Authorize(t, user, key.Public())
-			fleettest.Dial(t, host) // by the plain key
+			fleettest.Dial(t, host) // with the plain key
 		})
 	}
 	t.Run("of another key", func(t *testing.T) {

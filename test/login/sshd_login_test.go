@@ -39,7 +39,7 @@ func TestSSHDLoginByPassword(t *testing.T) {
 	}
 }
 
-// A password that was refused is not sent again: accounts get locked.
+// A refused password is not sent again: repeated failures lock accounts.
 func TestSSHDLoginWrongPassword(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -50,7 +50,7 @@ func TestSSHDLoginWrongPassword(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		config []string
-		log    string // of one refusal
+		log    string // log line of one refusal
 		tried  []string
 	}{
 		{"password", nil, "Failed password for", []string{"password"}},
@@ -149,7 +149,7 @@ func TestSSHDLoginSeveralMethods(t *testing.T) {
 		methods string
 		config  []string
 		auth    fleetssh.Auth
-		tried   []string // nil: it works
+		tried   []string // nil: the login works
 	}{
 		{"key and password", "publickey,password", nil, fleetssh.Auth{Signers: []ssh.Signer{first.Signer}, Password: password}, nil},
 		{"key and questions", "publickey,keyboard-interactive", pam, fleetssh.Auth{Signers: []ssh.Signer{first.Signer}, Password: password}, nil},
@@ -205,7 +205,7 @@ func TestSSHDLoginNothingToOffer(t *testing.T) {
 	fleettest.Equal(t, "user", e.User, sshdtest.CurrentUser(t))
 }
 
-// An RSA key signs with SHA-2, the only thing a current server takes.
+// An RSA key signs with SHA-2: current servers accept nothing else.
 func TestSSHDLoginByRSA(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -217,7 +217,7 @@ func TestSSHDLoginByRSA(t *testing.T) {
 	fleettest.Contains(t, s.Log(), "Accepted publickey for "+user, "pkalg rsa-sha2-512")
 }
 
-// Keys of the default files and of the agent come from the environment.
+// The environment gives the default key files and the agent.
 func TestSSHDLoginDefaultFiles(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	home := t.TempDir()

@@ -16,8 +16,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A host whose master is alive is reached over the master's connection, without a
-// credential of ours and without a login.
+// A host with a running master is reached over the master's connection, without credentials and
+// without a login.
 func TestSSHDMaster(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -29,7 +29,7 @@ func TestSSHDMaster(t *testing.T) {
 	process, stop := fleettest.StartMaster(t, s, dir+"/%C", key)
 	s.Logged(t, 1, "Accepted publickey")
 
-	// No key, no known host: only the master can let us in.
+	// There is no key and no known host: only the master gives access.
 	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{NoAgent: true, NoDefaultKeys: true})
 	host.HostKeys = fleettest.Trust(t)
 	host.Attempts, host.KeepAlive = 1, 2*time.Second
@@ -48,7 +48,7 @@ func TestSSHDMaster(t *testing.T) {
 		fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, err).Code, 3)
 		fleettest.Equal(t, "outcome", out.Outcome().Kind, fleetssh.Exited)
 		if os.Geteuid() != 0 {
-			return // a server of an ordinary user has no terminals
+			return // a server of an unprivileged user has no terminals
 		}
 		_, stdout, _, err = fleettest.RunCommand(t, c, fleetssh.Command{Line: "tty", PTY: &fleetssh.PTY{}})
 		fleettest.Contains(t, stdout, "/dev/pts/")
@@ -98,7 +98,8 @@ func TestSSHDMaster(t *testing.T) {
 		own, key := host, sshdtest.NewKey(t, sshdtest.KindED25519)
 		own.Auth.Signers = []ssh.Signer{key.Signer}
 		own.HostKeys = fleettest.Trust(t, fleettest.KnownLines(s.Address(), fleettest.KeysOf(s)...)...)
-		// It is waited for as long, which is no part of the time that the host has.
+		// The library waits this long for the master, which does not count against the host's
+		// own time-out.
 		own.ConnectTimeout = fleettest.Lapse
 		e := fleettest.DialFails[*fleetssh.AuthenticationError](t, own)
 		fleettest.Equal(t, "tried", strings.Join(e.Tried, " "), "publickey")
@@ -109,7 +110,7 @@ func TestSSHDMaster(t *testing.T) {
 		e := fleettest.AsError[*fleetssh.ConnectionError](t, out.WaitFinished(fleettest.Soon(t)))
 		fleettest.Equal(t, "phase", e.Phase, "run")
 		fleettest.Equal(t, "outcome", out.Outcome().Kind, fleetssh.Lost)
-		// Without it the host is connected to as ever.
+		// Without a master the host is connected to directly.
 		fleettest.DialFails[*fleetssh.HostKeyError](t, host)
 		direct := fleettest.HostConfig(t, s, user, fleetssh.Auth{Signers: []ssh.Signer{key.Signer}})
 		direct.ControlPath = host.ControlPath
@@ -118,7 +119,7 @@ func TestSSHDMaster(t *testing.T) {
 	})
 }
 
-// Whoever shares the connection of a master is no child to be taken for ours.
+// A process that shares a master's connection is not our child and must not be stopped as one.
 func TestSSHDStopBesideMaster(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -136,7 +137,7 @@ func TestSSHDStopBesideMaster(t *testing.T) {
 	other := fleettest.Start(t, others, fleetssh.Command{Line: "sleep " + bystander})
 	fleettest.Running(t, bystander, true)
 	for range 3 {
-		// It is often gone when Stop looks for it.
+		// the process is often gone when Stop looks for it
 		out := fleettest.Start(t, ours, fleetssh.Command{Line: "sleep 0.02"})
 		out.Stop(fleettest.Soon(t))
 	}

@@ -14,10 +14,11 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// likeSSH is a server, keys and files to give lines of ssh_config to ssh and to us.
+// likeSSH is a server with keys and files, to try lines of ssh_config with ssh and with this
+// library.
 type likeSSH struct {
 	dir  string
-	port map[string]int // by the kind of its host key
+	port map[string]int // by the type of its host key
 }
 
 func (l *likeSSH) in(name string) string { return filepath.Join(l.dir, name) }
@@ -43,14 +44,15 @@ func (l *likeSSH) read(t testing.TB, name string) string {
 
 func (l *likeSSH) write(t testing.TB, name, text string) {
 	t.Helper()
-	sshdtest.WriteProgram(t, l.in(name), text) // some are
+	sshdtest.WriteProgram(t, l.in(name), text) // some of the files are programs
 	if err := os.Chmod(l.in(name), 0o700); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Host keys "hostrsa" and "hosted" with certificates by "rsaca"; user keys "rsa" and "ed",
-// and "rsasigned" and "edsigned", which are good for their certificates by "edca" only.
+// The host keys "hostrsa" and "hosted" have certificates by "rsaca". The user keys are "rsa",
+// "ed", "rsasigned" and "edsigned"; the server accepts the last two only with their
+// certificates by "edca".
 func newLikeSSH(t *testing.T) *likeSSH {
 	l := &likeSSH{dir: t.TempDir(), port: make(map[string]int)}
 	user := sshdtest.CurrentUser(t)
@@ -101,11 +103,11 @@ func newLikeSSH(t *testing.T) *likeSSH {
 	return l
 }
 
-// config writes a configuration in which one line is tried.
+// config writes a configuration with the one line under test.
 func (l *likeSSH) config(t testing.TB, line, hostKind, trust, identity string) string {
 	t.Helper()
 	dir := t.TempDir()
-	path, known := filepath.Join(dir, "config"), filepath.Join(dir, "known_hosts") // hosts may be added to it
+	path, known := filepath.Join(dir, "config"), filepath.Join(dir, "known_hosts") // known_hosts is copied: ssh may add hosts to it
 	if err := os.WriteFile(known, []byte(l.read(t, "known-"+hostKind+"-"+trust)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +120,7 @@ func (l *likeSSH) config(t testing.TB, line, hostKind, trust, identity string) s
 	return path
 }
 
-// connects reports whether ssh, and whether we, get in.
+// connects reports whether ssh and whether the library logs in.
 func connects(t testing.TB, config string) (ssh, we bool, why string) {
 	t.Helper()
 	out, err := exec.CommandContext(fleettest.Soon(t), "ssh", "-F", config, "h", "echo", "in").CombinedOutput()
@@ -138,8 +140,9 @@ func connects(t testing.TB, config string) (ssh, we bool, why string) {
 	return ssh, err == nil, fmt.Sprintf("%s\nwe: %v", why, err)
 }
 
-// TestSSHDNarrowLikeSSH gives lines that narrow to ssh and to us: for host keys and for
-// user keys, plain ones and certificates. Both get in, or neither does.
+// TestSSHDNarrowLikeSSH gives ssh_config lines that restrict algorithms to ssh and to the
+// library: for host keys and user keys, plain and with certificates. Both log in, or neither
+// does.
 func TestSSHDNarrowLikeSSH(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -167,10 +170,10 @@ func TestSSHDNarrowLikeSSH(t *testing.T) {
 	} {
 		for _, hostKind := range []string{"rsa", "ed"} {
 			if strings.HasPrefix(line, "KnownHostsCommand") && hostKind == "rsa" {
-				continue // a process more each, and nothing new
+				continue // costs another process each and tests nothing new
 			}
 			for _, trust := range []string{"key", "cert"} {
-				// We ask it of the keys of authorities, too.
+				// The library applies the line to the keys of authorities too.
 				differs := line == "RequiredRSASize 2049" && hostKind == "ed" && trust == "cert"
 				try(line, hostKind, trust, "ed", differs)
 			}

@@ -16,14 +16,14 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// ordinary are tests that an account without privileges runs too, if those that run
-// now have some: with its own KDC, servers and agents.
+// ordinary lists tests that are repeated as an account without privileges if the tests run as
+// root. That account gets its own KDC, servers and agents.
 const ordinary = "^TestSSHD(GSSAPI|GSSAPISecondHop|GSSAPINoTicket|GSSAPIManyAtOnce|ProxyChain|ForwardAgent|Master|Transports)$"
 
 func TestSSHDOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
-		return // those of above have been run by one
+		return // these tests run unprivileged already
 	}
 	sshdtest.Accounts(t)
 	account, err := user.Lookup(sshdtest.Bob)
@@ -33,7 +33,7 @@ func TestSSHDOrdinaryUser(t *testing.T) {
 	uid, _ := strconv.Atoi(account.Uid)
 	gid, _ := strconv.Atoi(account.Gid)
 	dir := sshdtest.SharedDir(t)
-	binary := filepath.Join(dir, "fleetssh.test") // where that account can read it
+	binary := filepath.Join(dir, "fleetssh.test") // readable by that account
 	self, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)

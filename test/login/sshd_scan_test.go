@@ -21,7 +21,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// scan returns what the hosts show, in their order.
+// scan returns the keys that the hosts show, in the order of the hosts.
 func scan(t testing.TB, hosts ...fleetssh.HostConfig) []fleetssh.ShownKeys {
 	t.Helper()
 	shown, err := fleettest.NewFleet(t, hosts...).ScanHostKeys(fleettest.Soon(t))
@@ -31,12 +31,12 @@ func scan(t testing.TB, hosts ...fleetssh.HostConfig) []fleetssh.ShownKeys {
 	return slices.SortedFunc(shown, func(a, b fleetssh.ShownKeys) int { return a.Index - b.Index })
 }
 
-// onlyWhere returns how to reach a server, and nothing to log in with or to trust it by.
+// onlyWhere returns the address of a server without credentials and without a host key policy.
 func onlyWhere(s *sshdtest.Server) fleetssh.HostConfig {
 	return fleetssh.HostConfig{Host: s.Host, Port: s.Port, User: "nobody-at-all", ConnectTimeout: fleettest.Patience, RetryDelay: -1}
 }
 
-// showsKeys expects keys, and no others.
+// showsKeys expects exactly these keys.
 func showsKeys(t testing.TB, got fleetssh.ShownKeys, want ...ssh.PublicKey) {
 	t.Helper()
 	if got.Err != nil {
@@ -86,12 +86,12 @@ func TestSSHDScan(t *testing.T) {
 			t.Errorf("a login was tried: %s", log)
 		}
 	}
-	// One look at what there is, and a connection for each key.
+	// One connection lists the algorithms, and one more fetches each key.
 	fleettest.Equal(t, "connections", strings.Count(rsa.Log(), "Connection from "), 2)
 	fleettest.Equal(t, "connections", strings.Count(all.Log(), "Connection from "), 2*4)
 }
 
-// ssh-keyscan sees the same.
+// ssh-keyscan returns the same keys.
 func TestSSHDScanAsKeyscan(t *testing.T) {
 	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
@@ -109,7 +109,7 @@ func TestSSHDScanAsKeyscan(t *testing.T) {
 	fleettest.Equal(t, "keys", len(lines), strings.Count(string(out), s.Address()+" "))
 }
 
-// Hosts behind a hop share one connection to it, and its key must be trusted.
+// Hosts behind a hop share one connection to it, and the hop's own key must be trusted.
 func TestSSHDScanThroughHop(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -139,7 +139,7 @@ func TestSSHDScanThroughHop(t *testing.T) {
 	server.Logged(t, 1, "Accepted publickey")
 }
 
-// What goes wrong is the error of that host, after as many attempts as it allows.
+// A failure is reported as the error of its host, after as many attempts as the host allows.
 func TestScanFaults(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -162,7 +162,7 @@ func TestScanFaults(t *testing.T) {
 	fleettest.AsError[*fleetssh.ConfigError](t, err)
 }
 
-// Leaving the loop, and a context that ends, end what is under way.
+// Leaving the loop, or cancelling the context, stops the scans under way.
 func TestScanEndsEarly(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

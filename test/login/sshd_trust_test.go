@@ -52,7 +52,7 @@ func TestSSHDTrust(t *testing.T) {
 		lines   []string
 		host    fleetssh.HostConfig
 		refused bool
-		alias   string // of localhost, to connect to instead
+		alias   string // of localhost, used as the address
 	}{
 		{name: "nothing", refused: true},
 		{name: "all kinds", lines: fleettest.KnownLines(s.Address(), ed, ec, rsa)},
@@ -182,7 +182,7 @@ func TestSSHDTrustAcceptNew(t *testing.T) {
 	})
 }
 
-// Many goroutines and two policies add to one file at once.
+// Many goroutines with two policies add to one file at the same time.
 func TestSSHDTrustAcceptNewAtOnce(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -229,7 +229,7 @@ func TestSSHDTrustAcceptNewAtOnce(t *testing.T) {
 	}
 }
 
-// What is weak is offered only if named.
+// Weak algorithms are offered only if they are named.
 func TestSSHDTrustWeakAlgorithms(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -267,8 +267,8 @@ func TestSSHDTrustWeakAlgorithms(t *testing.T) {
 	})
 }
 
-// Files that a policy must read and cannot are told before anything is contacted, for hops
-// too; the file that hosts are added to may be missing.
+// A file that a policy must read and cannot is reported before any host is contacted, for hops
+// too. The file that new hosts are added to may be missing.
 func TestKnownHostsUnreadable(t *testing.T) {
 	t.Parallel()
 	missing := filepath.Join(t.TempDir(), "known_hosts")
@@ -304,7 +304,7 @@ func TestKnownHostsUnreadable(t *testing.T) {
 	}
 }
 
-// One policy in many composite literals is read once, whoever comes first.
+// A policy copied into many composite literals is read once, whichever host comes first.
 func TestKnownHostsShared(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

@@ -9,7 +9,8 @@ import (
 	"fleetssh"
 )
 
-// What cannot be put into a command line, or be told to a proxy, cannot at the next attempt either.
+// A value that cannot be put into a command line, or sent to a proxy, is not retried: the next
+// attempt would fail too.
 func TestArgumentsAreNotTriedAgain(t *testing.T) {
 	t.Parallel()
 	command, err := fleetssh.DialCommand("true %r")

@@ -16,13 +16,13 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// talker is a listener that says the same to everybody.
+// talker is a listener that sends the same text to every client.
 type talker struct {
 	addr  *net.TCPAddr
 	calls atomic.Int32
 }
 
-// newTalker starts one. After its words it closes the connection, or waits in silence.
+// newTalker starts a talker. After its text it closes the connection, or stays silent.
 func newTalker(t *testing.T, words string, then string) *talker {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -60,8 +60,8 @@ func (k *talker) config() fleetssh.HostConfig {
 	}
 }
 
-// TestWordsInPlaceOfSSH has listeners say something else than an SSH version: the error
-// tells it, harmless and cut, and another attempt is made only where it may go better.
+// TestWordsInPlaceOfSSH has listeners send something other than an SSH version. The error
+// quotes it, escaped and shortened, and another attempt is made only if it may succeed.
 func TestWordsInPlaceOfSSH(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("w", 600)
@@ -114,8 +114,8 @@ func TestWordsInPlaceOfSSH(t *testing.T) {
 	}
 }
 
-// TestPenaltyIsWaitedFor has many entries for one address that lets nobody in from here
-// for a while: all wait, and add nothing to the penalty.
+// TestPenaltyIsWaitedFor has many entries for one address that rejects this client for a while.
+// All wait, and none adds to the penalty.
 func TestPenaltyIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	k := newTalker(t, "Not allowed at this time\r\n", "closes")
