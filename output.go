@@ -13,28 +13,27 @@ import (
 	"fleetssh/internal/spool"
 )
 
-// lineLimit is the longest line that is yielded in one piece.
+// lineLimit is the length in bytes up to which a line is yielded in one piece.
 const lineLimit = 1 << 20
 
-// Output is one output stream of a command. What the command writes is kept
-// until it is read: in memory, and beyond [ParallelClient.OutputMemory] on disk.
-// One goroutine at a time may read it. It stays readable after the connection is
-// closed.
+// Output is one output stream of a command. Output is kept until it is read: in memory, and beyond
+// [ParallelClient.OutputMemory] on disk. Only one goroutine may read it at a time. It stays
+// readable after the connection is closed.
 type Output struct {
 	stream *spool.Stream
 	ch     *Channel
 	text   *charset.Set
 	wait   time.Duration // Command.ReadTimeout
 
-	lines   string // whole lines that have been taken from stream, not yet from here
-	whole   bool   // lines is to be yielded as it is: one line without an end
-	cut     bool   // and the line goes on, because it is longer than lineLimit
-	partial []byte // the line that has begun behind them
+	lines   string // complete lines, removed from stream and not yet yielded
+	whole   bool   // lines is one line without a line end, to be yielded as it is
+	cut     bool   // that line continues, because it is longer than lineLimit
+	partial []byte // the beginning of the line after lines
 }
 
-// Read implements [io.Reader]. It waits until there is something to read, and
-// returns the bytes as the host sent them. If nothing comes within
-// [Command.ReadTimeout] the error is a [*TimeoutError]; reading may go on.
+// Read implements [io.Reader]. It blocks until there are bytes to read, and returns them as the
+// host sent them. If none arrive within [Command.ReadTimeout], the error is a [*TimeoutError]; the
+// caller may read on.
 func (o *Output) Read(p []byte) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -58,7 +57,7 @@ func (o *Output) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// WriteTo implements [io.WriterTo]; [io.Copy] uses it. It saves a copy of the data.
+// WriteTo implements [io.WriterTo]. [io.Copy] uses it, which avoids copying the data once more.
 func (o *Output) WriteTo(w io.Writer) (total int64, err error) {
 	for o.lines != "" {
 		n, err := writeAll(w, []byte(o.lines))
@@ -93,7 +92,7 @@ func (o *Output) WriteTo(w io.Writer) (total int64, err error) {
 	}
 }
 
-// writeAll writes p, or says why not.
+// writeAll writes p. The error is [io.ErrShortWrite] if w accepts less without an error.
 func writeAll(w io.Writer, p []byte) (n int, err error) {
 	if n, err = w.Write(p); n < len(p) && err == nil {
 		err = io.ErrShortWrite
@@ -101,15 +100,13 @@ func writeAll(w io.Writer, p []byte) (n int, err error) {
 	return n, err
 }
 
-// Lines yields the lines of the stream, decoded and without their ends, as they
-// come. A line ends at "\n"; one "\r" directly before it belongs to the end. The
-// last line need not have an end. A line longer than 1 MiB comes in several
-// pieces.
+// Lines yields the lines of the stream as they arrive, decoded and without their line ends. A line
+// ends with "\n"; one "\r" directly before it belongs to the line end. The last line may lack a
+// line end. A line longer than 1 MiB is yielded in several pieces.
 //
-// A line that does not decode comes as its raw bytes with an error that is a
-// [*DecodeError], and the range goes on; any other error ends it. After a
-// [*TimeoutError], or when the loop is left early, nothing is lost: range over
-// Lines again to go on.
+// If a line cannot be decoded, Lines yields its raw bytes with a [*DecodeError] and continues. Any
+// other error ends the loop. A [*TimeoutError] or leaving the loop early loses no output: range
+// over Lines again to continue.
 func (o *Output) Lines(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for {
@@ -130,12 +127,12 @@ func (o *Output) Lines(ctx context.Context) iter.Seq2[string, error] {
 	}
 }
 
-// Truncated reports whether [Command.MaxOutput] has cut the stream, or a full
-// disk has.
+// Truncated reports whether the stream is incomplete because it reached [Command.MaxOutput] or the
+// disk was full.
 func (o *Output) Truncated() bool { return o.stream.Truncated() }
 
-// DecodeError means that a line is not valid in the character set of the
-// command. The line comes with it, as raw bytes.
+// DecodeError means that a line is not valid in the command's character set. The line is yielded
+// with the error, as raw bytes.
 type DecodeError struct{ Encoding string }
 
 // decode returns the text of a line, or the line as it is and a *DecodeError.
@@ -150,7 +147,7 @@ func decode(set *charset.Set, line string) (string, error) {
 // Error implements [error].
 func (e *DecodeError) Error() string { return "line is not valid " + e.Encoding }
 
-// nextLine takes a line, without its end, from o.lines.
+// nextLine removes the first line from o.lines and returns it without its line end.
 func (o *Output) nextLine() string {
 	if o.whole {
 		line := o.lines
@@ -162,7 +159,7 @@ func (o *Output) nextLine() string {
 	return line
 }
 
-// fill waits until o.lines holds something. The error is io.EOF at the end.
+// fill waits until o.lines is not empty. The error is io.EOF at the end of the stream.
 func (o *Output) fill(ctx context.Context) error {
 	for {
 		data, err := o.peek(ctx)
@@ -178,20 +175,20 @@ func (o *Output) fill(ctx context.Context) error {
 	}
 }
 
-// take moves whole lines from data, which peek has returned, to o.lines, or keeps
-// the beginning of a line. It reports whether there are lines. Cost is linear in
-// what arrives: a line that has begun is searched for its end only in what is new.
+// take moves complete lines from data, which peek has returned, to o.lines, or adds the beginning
+// of a line to o.partial. It reports whether o.lines holds any. The cost is linear in the bytes that
+// arrive: only new bytes are searched for a line end.
 func (o *Output) take(data []byte, end bool) bool {
 	if end {
 		if len(o.partial) == 0 {
 			return false
 		}
-		o.lines, o.whole, o.cut = string(o.partial), true, false // it has no end
+		o.lines, o.whole, o.cut = string(o.partial), true, false // the last line has no line end
 		o.partial = nil
 		return true
 	}
-	// Two bytes more than the limit, so that "\r\n" behind a line of just that
-	// length is still seen as its end.
+	// Two bytes more than the limit, so that "\r\n" after a line of exactly lineLimit bytes is
+	// still found.
 	if room := lineLimit + 2 - len(o.partial); len(data) > room {
 		data = data[:room]
 	}
@@ -210,8 +207,8 @@ func (o *Output) take(data []byte, end bool) bool {
 	return false
 }
 
-// takeLines moves data[:end], which ends a line, to o.lines, and begins the next
-// line with the rest.
+// takeLines moves o.partial and data[:end], which ends with a line end, to o.lines. The rest of data
+// becomes o.partial.
 func (o *Output) takeLines(data []byte, end int) {
 	o.whole, o.cut = false, false
 	if len(o.partial) == 0 {
@@ -225,14 +222,14 @@ func (o *Output) takeLines(data []byte, end int) {
 	}
 	o.partial = append(o.partial[:0], data[end:]...)
 	if cap(o.partial) > 2*chunkHint && len(o.partial) < chunkHint {
-		o.partial = append([]byte(nil), o.partial...) // let go of a long line's memory
+		o.partial = append([]byte(nil), o.partial...) // release the memory of a long line
 	}
 	o.stream.Discard(len(data))
 }
 
 const chunkHint = 32 << 10
 
-// peek waits for data. The error is io.EOF at the end.
+// peek waits for data. The error is io.EOF at the end of the stream.
 func (o *Output) peek(ctx context.Context) ([]byte, error) {
 	data, err := o.stream.Peek()
 	if len(data) == 0 && err == nil {

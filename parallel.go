@@ -19,86 +19,83 @@ const (
 	defaultOutputMemory = 8 << 20
 )
 
-// ParallelClient works on many hosts at once. Set the fields, then call the
-// methods, from as many goroutines as you like; the fields must not change after
-// the first call, but for StopOnError and MaxFailures while no method is at work. Connections are made when they are first needed and kept until
-// Close; one that has died is replaced.
+// ParallelClient works on many hosts at once. Set the fields, then call the methods, from any number
+// of goroutines. Fields must not change after the first call; StopOnError and MaxFailures may change
+// while no method is at work. Connections are made when they are first needed and kept until Close. A
+// dead connection is replaced.
 type ParallelClient struct {
 	// Hosts are the hosts to work on. A host may be listed more than once: each
 	// entry has a connection of its own. An empty list is allowed.
 	Hosts []HostConfig
 
-	// PoolSize is how many hosts are worked on at the same time: by RunCommand
-	// until they have accepted the command, by the other methods until they
-	// are done. Zero means 100.
+	// PoolSize is how many hosts are worked on at the same time. A host counts until it has accepted
+	// the command (RunCommand) or until it is done (other methods). Zero means 100.
 	PoolSize int
 
-	// StopOnError leaves out the hosts not yet begun once more than MaxFailures
-	// hosts have failed in one call.
+	// StopOnError skips the hosts that have not begun once more than MaxFailures hosts have failed
+	// in one call.
 	StopOnError bool
 	MaxFailures int
 
-	// BeforeStart, if not nil, is called each time before host number i is asked to run a
-	// command, on the goroutine that asks: the command is sent when it has returned.
-	// Calls overlap.
+	// BeforeStart, if not nil, is called each time before a command is sent to host number i, on the
+	// goroutine that sends it. The command is sent when BeforeStart has returned. Calls overlap.
 	BeforeStart func(i int)
 
-	// HostDone, if not nil, is called each time a method that works on all hosts is done with
-	// host number i, or skips it, before the method returns: with nil, or the error that the
-	// host has in its [*HostsError]. RunCommand is done when the command has started. It is
-	// called on the goroutine of the host: calls overlap, and the next host waits.
+	// HostDone, if not nil, is called each time a method that works on all hosts is done with host
+	// number i or skips it, before the method returns. err is nil, or the error of the host in the
+	// [*HostsError]. RunCommand is done with a host when the command has started. HostDone runs on
+	// the goroutine of the host: calls overlap, and the next host waits until it returns.
 	HostDone func(i int, err error)
 
-	// PasswordsDiffer says that each host has an opinion of its own of a password. If it is
-	// false, a password that hosts share, which is one of the same user and the same value,
-	// is tried on one host first, and the others get it only when that has accepted it, so
-	// that a wrong one cannot lock an account that all of them ask the same directory about.
-	// That goes for Auth.Password, of hops too, and for Command.SudoPassword. A host that
-	// needs no password, or does not say what it makes of it, leaves the first try to the
-	// next. When it is refused, the others end with a [*PasswordError], as NotStarted, as
-	// long as p lives.
+	// PasswordsDiffer says that each host has its own passwords. If it is false, a shared password
+	// (the same user and the same value) is tried on one host first. The other hosts get it only
+	// after that host has accepted it, so a wrong password cannot lock an account in a directory
+	// that all hosts use. This applies to Auth.Password, including that of hops, and to
+	// Command.SudoPassword. If a host needs no password or gives no clear answer, the next host
+	// makes the first try. Once the password is refused, all other hosts end with a
+	// [*PasswordError], as NotStarted, for the lifetime of p.
 	PasswordsDiffer bool
 
-	// AskAgain, if not nil, is called when the host that has tried a shared password first
-	// has refused it, and returns another for all of them, at most twice for each password.
-	// If it returns an error, or if AskAgain and the Auth.Ask of the host are nil, the
-	// password stays refused. One goroutine at a time calls it, in the whole process; the
-	// hosts wait meanwhile. It must return when ctx ends.
+	// AskAgain, if not nil, is called when the first host to try a shared password has refused it.
+	// It returns another password for all hosts, and is called at most twice for each password. If
+	// it returns an error, or if AskAgain and the host's Auth.Ask are nil, the password stays
+	// refused. Only one goroutine of the process calls it at a time; the hosts wait meanwhile. It
+	// must return when ctx ends.
 	AskAgain func(ctx context.Context, refused RefusedPassword) (string, error)
 
 	// OneShot closes the connection to a host as soon as its work is done.
 	OneShot bool
 
-	// OutputMemory is how many bytes of unread output all hosts together keep
-	// in memory; more goes to a temporary file. Zero means 8 MiB.
+	// OutputMemory is how many bytes of unread output of all hosts together are kept in memory; more
+	// goes to a temporary file. Zero means 8 MiB.
 	OutputMemory int64
 
-	// TunnelChanged, if not nil, is told what happens to the hosts of the tunnels that p
-	// has made: that a host is lost, for example, and connected again. If it is nil, the
-	// Logger is told. Calls are on any goroutine and may overlap; TunnelChanged must return
-	// soon, since callers of the tunnel wait for it.
+	// TunnelChanged, if not nil, is called when the state of a host changes that a tunnel of p leads
+	// to, for example when its connection is lost or made again. If it is nil, the changes are
+	// logged to Logger. Calls come from any goroutine and may overlap. TunnelChanged must return
+	// soon, because clients of the tunnel wait for it.
 	TunnelChanged func(TunnelEvent)
 
-	// Logger receives what happens on the connections. If nil, nothing does.
+	// Logger receives log records about the connections. If it is nil, nothing is logged.
 	Logger *slog.Logger
 
 	once sync.Once
 	d    *dialer
-	ctx  context.Context // ends with Close, for conn.ErrClosed
+	ctx  context.Context // Close ends it, with the cause conn.ErrClosed
 	end  context.CancelCauseFunc
 
 	mu      sync.Mutex // protects what follows
 	slots   []*slot    // one for each of Hosts, in order
 	fault   error      // what is wrong with a host of slots
 	last    []*HostOutput
-	lastErr error                    // why the last RunCommand contacted nobody
-	tunnels map[*tunnel.Tunnel]*slot // that have not ended, and whose they are; nil: those of all hosts
+	lastErr error                    // why the last RunCommand contacted no host
+	tunnels map[*tunnel.Tunnel]*slot // open tunnels and their hosts; a nil slot: the tunnel serves all hosts
 	closed  bool
 }
 
-// SetHosts replaces Hosts. Entries that have not changed keep their connection;
-// the connections and tunnels of the others are closed, and what runs over them ends.
-// Calls under way do not connect to them any more.
+// SetHosts replaces Hosts. Unchanged entries keep their connections. The connections and tunnels of
+// all other entries are closed, and the commands that run over them end. Calls under way no longer
+// connect to these entries.
 func (p *ParallelClient) SetHosts(hosts []HostConfig) {
 	p.mu.Lock()
 	old := p.slots
@@ -142,19 +139,19 @@ func (p *ParallelClient) SetHosts(hosts []HostConfig) {
 	for t, s := range tunnels {
 		wg.Go(func() {
 			t.End(s.removedTunnel())
-			_ = t.Wait() // whoever has the tunnel is told
+			_ = t.Wait() // the owner of the tunnel gets the same error from its Wait
 		})
 	}
 	wg.Wait()
 	p.d.keepHops(hosts)
 }
 
-// errRemoved is why nothing can be done with a host that SetHosts has removed.
+// errRemoved is why calls cannot use a host that SetHosts has removed.
 var errRemoved = errors.New("the host has been removed")
 
-// Client returns the connection to host number i, connecting if need be.
-// It is closed by p. The error is as for [Dial]. A hop that could not be reached is
-// tried again after a minute, or by another method.
+// Client returns the connection to host number i and connects if there is none. p closes it. It
+// returns the same errors as [Dial], or a [*ConfigError] if there is no such host. A hop that could
+// not be reached is tried again after a minute, or by another method at once.
 func (p *ParallelClient) Client(ctx context.Context, i int) (*Client, error) {
 	slots, err := p.begin(hopMemory)
 	if err != nil {
@@ -171,10 +168,9 @@ func (p *ParallelClient) Client(ctx context.Context, i int) (*Client, error) {
 	return link.client, nil
 }
 
-// Close closes every connection and waits until everything that ran over them has
-// ended here. Output stays readable. It may be called more than once; nothing can
-// be started afterwards. Calls under way do not connect to any host any more: hosts that they
-// have not begun with are skipped.
+// Close closes all connections and waits until everything in this process that used them has ended.
+// Output stays readable. Close may be called more than once; no method can start anything
+// afterwards. Calls under way no longer connect to hosts: hosts that have not begun are skipped.
 func (p *ParallelClient) Close() error {
 	p.mu.Lock()
 	slots, again := p.slots, p.closed
@@ -193,15 +189,15 @@ func (p *ParallelClient) Close() error {
 		wg.Go(s.close)
 	}
 	wg.Wait()
-	closeAll(tunnels) // what they wait for has ended
+	closeAll(tunnels) // returns soon: the connections of the tunnels have ended
 	if p.d == nil || again {
 		return nil
 	}
 	return p.d.close()
 }
 
-// begin makes the client ready at its first use and checks the hosts. Hops that
-// could not be reached longer ago than memory may be tried again.
+// begin initializes the client at its first use and checks the hosts. Hops that could not be reached
+// longer ago than memory may be tried again.
 func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -234,8 +230,8 @@ func (p *ParallelClient) begin(memory time.Duration) ([]*slot, error) {
 	return p.slots, nil
 }
 
-// checkSlots returns what is wrong with the first host that cannot be used. The hosts of
-// slots never change, so this is done once.
+// checkSlots returns the error of the first invalid host. It is called once, because the hosts of
+// slots never change.
 func checkSlots(slots []*slot) error {
 	for i, s := range slots {
 		if err := s.host.check(i); err != nil {
@@ -245,8 +241,8 @@ func checkSlots(slots []*slot) error {
 	return nil
 }
 
-// sameHost reports whether two entries mean the same connection. Functions cannot
-// be compared: two entries are the same only if neither has one.
+// sameHost reports whether two entries may share a connection. Functions cannot be compared, so
+// entries with functions are never the same.
 func sameHost(a, b *HostConfig) bool {
 	identical := func(x, y any) bool {
 		v := reflect.ValueOf(x)
@@ -262,7 +258,7 @@ func sameHost(a, b *HostConfig) bool {
 	}
 	x, y := *a, *b
 	if x.Proxy != y.Proxy || x.DialContext != nil || y.DialContext != nil {
-		return false // sharing a hop is pointing to the same one
+		return false // entries share a hop only if they point to the same HostConfig
 	}
 	x.Proxy, y.Proxy = nil, nil
 	x.HostKeys, y.HostKeys, x.Auth.Signers, y.Auth.Signers = nil, nil, nil, nil

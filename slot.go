@@ -11,19 +11,20 @@ import (
 	"fleetssh/internal/dial"
 )
 
-// slot is the place of one host of a [ParallelClient]: its connection, once there is one.
+// slot holds the state of one entry of [ParallelClient.Hosts], such as its connection once there is
+// one.
 type slot struct {
 	host HostConfig // never changes: its clients share it
 
 	removed atomic.Bool   // end is about to be called
-	dialing chan struct{} // holds a token while the connection is made
-	work    progress      // what is done on the host
+	dialing chan struct{} // holds a token while a call connects
+	work    progress      // of the calls on the host
 	mu      sync.Mutex    // protects what follows
-	over    error         // conn.ErrClosed, or errRemoved by SetHosts; nil: the host may be connected to
-	calls   []*slotCall   // that end makes end
-	client  *Client       // that is used; nil: none
-	retired []*Client     // that were used before; some may have users still
-	way     *reach        // of tunnels; nil: there has been none
+	over    error         // conn.ErrClosed, or errRemoved by SetHosts; nil: calls may connect
+	calls   []*slotCall   // calls under way that may connect; end cancels them
+	client  *Client       // the current connection; nil: none
+	retired []*Client     // earlier connections, which may still have users
+	way     *reach        // the route of tunnels to the host; nil: no tunnel has used it
 }
 
 // slotCall is a call that may connect to the host of a slot.
@@ -33,15 +34,15 @@ func newSlot(host HostConfig) *slot {
 	return &slot{host: host, dialing: make(chan struct{}, 1)}
 }
 
-// connected is what has become of connecting.
+// connected is the result of connect.
 type connected struct {
 	client *Client
-	reused bool   // it was there
+	reused bool   // the connection existed before the call
 	timing Timing // of the last attempt, also if it failed
 }
 
-// connect returns the connection of the host, a new one if need be. The caller is one of its
-// users and must call [conn.Conn.Leave].
+// connect returns the connection to the host and makes one if there is none. The caller becomes one
+// of its users and must call [conn.Conn.Leave].
 func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	defer s.work.begin(PhaseConnect)()
 	ctx, cancel := s.during(ctx)
@@ -81,8 +82,8 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	return connected{c, false, timing}, nil
 }
 
-// told returns an error of connecting as callers are told it: the end of the slot is not
-// their own context's.
+// told returns the error of connecting that callers get. If the slot has ended, the error names that
+// cause: the caller's own context is not cancelled.
 func (s *slot) told(err error) error {
 	s.mu.Lock()
 	why := s.over
@@ -119,7 +120,8 @@ func (s *slot) during(ctx context.Context) (context.Context, context.CancelFunc)
 	}
 }
 
-// end ends the calls that may connect to the host, now and later. The first call counts.
+// end cancels the calls that may connect to the host, those under way and later ones. The reason of
+// the first call of end is kept.
 func (s *slot) end(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,8 +134,8 @@ func (s *slot) end(why error) {
 	}
 }
 
-// remove ends slots whose hosts are to be contacted no more: no call goes on from one of them
-// to another.
+// remove ends the slots of removed hosts. It marks all of them before it ends the first, so that no
+// call continues on another removed host.
 func remove(slots []*slot, why error) {
 	for _, s := range slots {
 		s.removed.Store(true)
@@ -147,7 +149,7 @@ func endAll(slots []*slot, why error) {
 	}
 }
 
-// retireCurrent retires the connection that there is.
+// retireCurrent retires the current connection, if there is one.
 func (s *slot) retireCurrent() {
 	s.mu.Lock()
 	c := s.client
@@ -157,8 +159,8 @@ func (s *slot) retireCurrent() {
 	}
 }
 
-// retire has the next who connects make a new connection; see [Client.retire]. If nobody uses
-// the connection, it has ended when retire returns.
+// retire makes the next call of connect open a new connection; see [conn.Conn.Retire]. A connection
+// without users is closed when retire returns.
 func (s *slot) retire(c *Client) {
 	c.conn.Retire()
 	s.mu.Lock()
@@ -180,7 +182,7 @@ func (s *slot) retire(c *Client) {
 	}
 }
 
-// close ends the slot and every connection of it, whoever uses them.
+// close ends the slot and closes all its connections, even those in use.
 func (s *slot) close() {
 	s.end(conn.ErrClosed)
 	s.mu.Lock()

@@ -11,21 +11,19 @@ import (
 	"fleetssh/internal/charset"
 )
 
-// eventTurns is how many blocks of lines, of at most 32 KiB mostly, may be in hand
-// at a time. What is beyond waits in the outputs of the hosts, which are bounded by
-// their budget.
+// eventTurns is how many blocks of lines are buffered at a time; a block is rarely larger than 32
+// KiB. More output waits in the Outputs of the hosts, whose memory the budget bounds.
 const eventTurns = 32
 
-// Stream runs cmd on every host, to the end, and yields what happens as it
-// happens; PoolSize hosts are at work at a time. Leaving the loop early, or
-// cancelling ctx, stops the commands as by [Channel.Stop]. When the loop has
-// ended, so has every goroutine behind it. The sequence can be used once.
+// Stream runs cmd on every host until it ends, on PoolSize hosts at a time, and yields events as
+// they happen. Leaving the loop early or cancelling ctx stops the commands as [Channel.Stop] does.
+// All goroutines of Stream have ended when the loop ends. The sequence can be used once.
 //
-// When ctx ends, the loop goes on until every host has had its Finished event:
-// cancelled if it was at work, skipped if it had not begun.
+// When ctx ends, the loop continues until every host has had its Finished event: cancelled if the
+// host was at work, skipped if it had not begun.
 //
-// The error is a [*HostArgumentError] or a [*ConfigError], and then no host was
-// contacted. What goes wrong on a host is in its Finished event.
+// The error is a [*HostArgumentError] or a [*ConfigError]; no host has been contacted in that case.
+// An error on a host is in its Finished event.
 func (p *ParallelClient) Stream(ctx context.Context, cmd Command) (iter.Seq[Event], error) {
 	slots, err := p.begin(0)
 	if err != nil {
@@ -38,7 +36,7 @@ func (p *ParallelClient) Stream(ctx context.Context, cmd Command) (iter.Seq[Even
 	return func(yield func(Event) bool) {
 		s := &eventStream{p: p, run: r, events: make(chan eventBlock, eventTurns), turns: make(chan struct{}, eventTurns), left: make(chan struct{})}
 		s.loop(ctx, yield, func(ctx context.Context) {
-			// Each host tells of its end itself.
+			// The error is ignored: each host reports its result in its Finished event.
 			_ = s.p.each(ctx, slots, func(i int, host *slot) error { return s.host(ctx, i, host) }, func(i int, host *slot, why error) {
 				s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: newFailed(i, host.host, "", why)}})
 			})
@@ -52,16 +50,16 @@ type Event struct {
 	Index   int         // of the host in ParallelClient.Hosts
 	Output  *HostOutput // the command on that host
 	Text    string      // the line without its end, for StdoutLine and StderrLine
-	Partial bool        // the line is longer than 1 MiB and goes on in the next event of its kind
-	Err     error       // a [*DecodeError] if Text is raw bytes; another if the output could not be kept
+	Partial bool        // the line is longer than 1 MiB and continues in the next event of its kind
+	Err     error       // a [*DecodeError] if Text is raw bytes; another one if the output could not be kept
 	Time    time.Time
 }
 
-// EventKind tells the kinds of [Event] apart.
+// EventKind is the kind of an [Event].
 type EventKind int
 
-// A host yields Started, its lines, and Finished; or, if the command could not be
-// started, only Finished, with Output.Err set.
+// Each host yields Started, its lines, then Finished. If the command could not be started, the host
+// yields only Finished, with Output.Err set.
 const (
 	Started EventKind = iota + 1
 	StdoutLine
@@ -89,23 +87,22 @@ type eventStream struct {
 	p      *ParallelClient
 	run    *run
 	events chan eventBlock
-	turns  chan struct{} // holds a token for each block of lines in hand
-	left   chan struct{} // closed when nobody takes events any more
+	turns  chan struct{} // holds a token for each buffered block of lines
+	left   chan struct{} // closed when the consumer has left the loop
 }
 
-// eventBlock is an event, or many lines of one host at once.
+// eventBlock is one event, or several lines of one host.
 type eventBlock struct {
 	Event
-	lines string // whole lines
-	whole bool   // lines is one line, without an end
+	lines string // complete lines
+	whole bool   // lines is one line without a line end
 }
 
-// loop yields events until work, which sends them, has returned for all hosts or yield
-// wants no more.
+// loop yields the events that work sends, until work has returned or the consumer leaves the loop.
 func (s *eventStream) loop(ctx context.Context, yield func(Event) bool, work func(context.Context)) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	// Runs in any case: after the last host, a break, or a panic in the loop.
+	// This runs after the last host, a break, or a panic in the loop.
 	defer func() {
 		close(s.left)
 		cancel()
@@ -129,7 +126,7 @@ func (s *eventStream) loop(ctx context.Context, yield func(Event) bool, work fun
 	}
 }
 
-// host runs the command on one host. The error is that of the outcome.
+// host runs the command on one host and returns the error of its outcome.
 func (s *eventStream) host(ctx context.Context, i int, slot *slot) error {
 	defer slot.work.begin(PhaseConnect)()
 	out := s.p.start(ctx, slot, i, s.run.starter(i))
@@ -144,8 +141,8 @@ func (s *eventStream) host(ctx context.Context, i int, slot *slot) error {
 	return out.ch.result()
 }
 
-// watch sends what a command that has started writes, until it has ended. When ctx
-// ends, it stops the command.
+// watch sends the output of a started command until the command has ended. When ctx ends, it stops
+// the command.
 func (s *eventStream) watch(ctx context.Context, i int, out *HostOutput) {
 	s.send(eventBlock{Event: Event{Kind: Started, Index: i, Output: out}})
 	var wg sync.WaitGroup
@@ -154,7 +151,7 @@ func (s *eventStream) watch(ctx context.Context, i int, out *HostOutput) {
 		select {
 		case <-out.ch.done:
 		case <-ctx.Done():
-			// The time for stopping is bounded by itself.
+			// Stop limits its own time.
 			out.Stop(context.WithoutCancel(ctx))
 		}
 	})
@@ -162,13 +159,13 @@ func (s *eventStream) watch(ctx context.Context, i int, out *HostOutput) {
 	wg.Wait()
 }
 
-// lines sends the lines of one stream, as many at once as have come. It waits
-// with nothing in hand: first for data, then for its turn.
+// lines sends the lines of one stream, all that have arrived in one block. It waits first for data,
+// then for its turn, and takes no output from the stream before it has the turn.
 func (s *eventStream) lines(i int, kind EventKind, out *HostOutput, from *Output) {
 	for {
 		data, err := from.peek(context.Background())
 		if timedOut(err) {
-			continue // Command.ReadTimeout is for those who read themselves
+			continue // Command.ReadTimeout applies only to callers that read an Output themselves
 		}
 		if err != nil && err != io.EOF {
 			s.send(eventBlock{Event: Event{Kind: kind, Index: i, Output: out, Err: err}})
@@ -192,7 +189,7 @@ func (s *eventStream) lines(i int, kind EventKind, out *HostOutput, from *Output
 	}
 }
 
-// send hands a block to the loop, unless that has been left.
+// send passes a block to the loop. It returns false if the consumer has left the loop.
 func (s *eventStream) send(b eventBlock) bool {
 	b.Time = time.Now()
 	select {
@@ -203,13 +200,13 @@ func (s *eventStream) send(b eventBlock) bool {
 	}
 }
 
-// yield yields what the block holds. It returns false when the loop was left.
+// yield yields the events of the block. It returns false if the consumer has left the loop.
 func (b *eventBlock) yield(text *charset.Set, yield func(Event) bool) bool {
 	if b.lines == "" {
 		return yield(b.Event)
 	}
 	ev := b.Event
-	valid := text == nil && utf8.ValidString(b.lines) // all at once, mostly
+	valid := text == nil && utf8.ValidString(b.lines) // one check for the whole block is cheaper than one for each line
 	for rest := b.lines; rest != ""; {
 		line := rest
 		if b.whole {

@@ -5,29 +5,27 @@ import (
 	"time"
 )
 
-// Progress is what a call is doing on one host right now. See
-// [ParallelClient.Working].
+// Progress describes what a call is doing on one host right now. See [ParallelClient.Working].
 type Progress struct {
 	Index int // of the host in ParallelClient.Hosts
 
-	// Phase is what the call waits for: one of connecting ([PhaseProxy] to [PhaseAuth]), or
+	// Phase is what the call waits for: a phase of connecting ([PhaseProxy] to [PhaseAuth]), or
 	// PhaseRetry, PhasePassword, PhaseStart, PhaseRun, PhaseCopy or PhaseScan.
 	Phase Phase
 
-	// Since is when the phase began, and Begun when the call began with the host.
+	// Since is when the phase began, and Begun when the call began to work on the host.
 	Since, Begun time.Time
 
-	// Attempt is which attempt to connect is under way, counted from 1. In the phase
-	// PhaseRetry it is the one that has failed; zero if no attempt was needed.
+	// Attempt is the number of the current attempt to connect, counted from 1. In PhaseRetry it is
+	// the number of the attempt that has failed. It is zero if the call needed no attempt.
 	Attempt int
 }
 
-// Working returns what the calls of p that have not returned are doing, one entry for
-// each host at work, in the order of Hosts: what a status line can say of them. Hosts
-// that have not begun or are done are left out, and so are commands that RunCommand has
-// started and left running, and what goes through tunnels. It waits for nothing and may
-// be called at any time, by many goroutines at once. The cost is a few nanoseconds for
-// each of Hosts.
+// Working returns what the calls of p that have not returned are doing, for a status line, for
+// example. It has one entry for each host at work, in the order of Hosts. It leaves out hosts that
+// have not begun or are done, commands that RunCommand has started and left running, and traffic
+// through tunnels. Working does not block and may be called at any time, by many goroutines at once.
+// It costs a few nanoseconds for each of Hosts.
 func (p *ParallelClient) Working() []Progress {
 	p.mu.Lock()
 	slots := p.slots
@@ -42,16 +40,16 @@ func (p *ParallelClient) Working() []Progress {
 	return working
 }
 
-// progress notes what is done on one host. The methods do nothing if it is nil: nobody
-// asks then.
+// progress records what the calls of a [ParallelClient] do on one host. On a nil progress, enter and
+// attempt do nothing: a single [Client] has no Working method.
 type progress struct {
 	mu    sync.Mutex // protects what follows
-	calls int        // that are at work on the host; without any, at means nothing
+	calls int        // at work on the host; if zero, at is meaningless
 	at    Progress
 }
 
-// begin notes that a call begins with the host, and returns what notes its end. Calls
-// may be within one another.
+// begin records that a call begins to work on the host, and returns a function that records its
+// end. Calls may be nested.
 func (w *progress) begin(phase Phase) (end func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -68,7 +66,7 @@ func (w *progress) end() {
 	w.mu.Unlock()
 }
 
-// enter notes that a phase begins.
+// enter records that a phase begins.
 func (w *progress) enter(phase Phase) {
 	if w == nil {
 		return
@@ -78,7 +76,7 @@ func (w *progress) enter(phase Phase) {
 	w.mu.Unlock()
 }
 
-// attempt notes that an attempt to connect begins.
+// attempt records that an attempt to connect begins.
 func (w *progress) attempt(n int) {
 	if w == nil {
 		return
