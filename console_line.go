@@ -13,34 +13,31 @@ import (
 	"fleetssh/internal/sentinel"
 )
 
-// ConsoleLine is what a [Console] is given to do.
+// ConsoleLine is a command line for a [Console].
 type ConsoleLine struct {
-	// Text is a command line, or several, in the language of the shell. Here-documents
-	// and compound commands may reach over its lines. The shell gets all of it at once,
-	// and nothing is waited for: what an open quote, or an "if" without its "fi", begins
-	// is a syntax error and does not run (the lines before it may); a here-document
-	// without its end is, for most shells, one that ends with the text.
+	// Text is one or more command lines in the language of the shell. Here-documents and compound
+	// commands may span several lines. The shell gets the whole text at once and does not wait for
+	// more. An open quote or an "if" without its "fi" is a syntax error and does not run; the lines
+	// before it may run. For most shells a here-document without a delimiter ends with the text.
 	Text string
 
-	// Stdin is what the line reads. It goes to a temporary file on the host first,
-	// which is removed when the line has ended, or the connection has. One may be
-	// given to many hosts. Nil means that standard input is empty.
+	// Stdin is the standard input of the line. It is first copied to a temporary file on the host,
+	// which is removed when the line or the connection has ended. Several hosts may share one
+	// reader. Nil means an empty standard input.
 	Stdin *io.SectionReader
 }
 
-// Run starts a line and returns when it has been sent. The output is that of the line
-// alone: how the line ended is how a command with its exit code would have, and
-// WaitFinished waits for it. A signal reaches everything that the line has started and
-// that is in the process group of the shell; INT is what Ctrl-C sends. Stop sends INT,
-// and when that does not end the line, ends the shell.
+// Run starts a line and returns when it has been sent. The HostOutput belongs to this line alone:
+// its outcome is the same as for a command with that exit code, and WaitFinished waits for the end
+// of the line. Signal reaches all processes that the line has started in the process group of the
+// shell; Ctrl-C corresponds to INT. Stop sends INT; if the line does not end, Stop ends the shell.
 //
-// What the shell and jobs in its background write between two lines comes with the
-// second.
+// Output of the shell and its background jobs between two lines belongs to the second line.
 //
-// The error is a [*ConfigError] if the text holds a NUL byte and a [*SessionError] if
-// another line runs; what kept the shell from starting, or how it has ended; or what
-// kept the line from being sent. The output is nil then. If ctx ends while the line is on
-// its way, the shell is given up.
+// The error is a [*ConfigError] if the text holds a NUL byte, and a [*SessionError] if another line
+// runs. Otherwise it says why the shell did not start, how it has ended, or why the line could not
+// be sent. The output is nil in all these cases. If ctx ends while the line is being sent, Run
+// closes the shell.
 func (s *Console) Run(ctx context.Context, line ConsoleLine) (*HostOutput, error) {
 	if strings.IndexByte(line.Text, 0) >= 0 {
 		return nil, &ConfigError{Index: -1, Field: "ConsoleLine.Text", Reason: "it holds a NUL byte"}
@@ -72,7 +69,7 @@ func (s *Console) Run(ctx context.Context, line ConsoleLine) (*HostOutput, error
 		sent.removeAfter(out)
 	}
 	if err := s.session.ch.write(ctx, text); err != nil {
-		// The shell may have a part of the line, and wait for the rest.
+		// The shell may have received part of the line and wait for the rest.
 		s.session.ch.Close()
 		return nil, err
 	}
@@ -82,7 +79,7 @@ func (s *Console) Run(ctx context.Context, line ConsoleLine) (*HostOutput, error
 	return out, nil
 }
 
-// take waits for the turn to send something to the shell.
+// take waits for the turn to write to the shell.
 func (s *Console) take(ctx context.Context) error {
 	select {
 	case s.turn <- struct{}{}:
@@ -108,8 +105,7 @@ func (s *Console) idle() error {
 	return nil
 }
 
-// settle makes sure that no INT is on the way to the shell any more: see
-// [console.Shell.Settle].
+// settle waits until no INT is under way to the shell. See [console.Shell.Settle].
 func (s *Console) settle(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.shell.Settle() {
@@ -137,12 +133,11 @@ func (s *Console) settle(ctx context.Context) error {
 	}
 }
 
-// settleRetry is how long the shell may take to answer an empty line: with an INT, it
-// may have thrown it away.
+// settleRetry is how long settle waits for the answer to an empty line before it sends another one.
+// An INT may have made the shell discard the first.
 const settleRetry = 300 * time.Millisecond
 
-// begin makes the next line the one that runs, and returns what the shell is to be
-// sent for it.
+// begin makes the next line the current one, and returns the text to send to the shell for it.
 func (s *Console) begin(text, from string) (out *HostOutput, tell string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,8 +148,8 @@ func (s *Console) begin(text, from string) (out *HostOutput, tell string) {
 	return s.line, tell
 }
 
-// signalLine sends a signal to the line, if it still runs. It waits until the shell has
-// begun with the line: it would throw away what it has read of it, and run the rest.
+// signalLine sends a signal to the line if it still runs. It first waits until the shell has begun
+// the line: a signal before that would make the shell discard what it has read and run the rest.
 func (s *Console) signalLine(ctx context.Context, line *Channel, sig ssh.Signal) error {
 	if err := s.take(ctx); err != nil {
 		return err
@@ -187,8 +182,8 @@ func (s *Console) signalLine(ctx context.Context, line *Channel, sig ssh.Signal)
 	return s.signal(ctx, sig)
 }
 
-// signal sends a signal to the process group of the shell, or to the shell and everything below
-// it: by a request where the server is known to do that, or from another session.
+// signal sends a signal to the process group of the shell, or to the shell and all its descendants.
+// It uses a signal request if the server is known to signal the group, and a second session if not.
 func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
 	ch := s.session.ch
 	var err error
@@ -204,19 +199,19 @@ func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
 		return err
 	}
 	switch {
-	case process <= 1: // it is not the number of any shell
+	case process <= 1: // the process ID of the shell is unknown
 	case known && s.killGroup(ctx, sig, process):
 		return nil
 	case !known && ch.fromOutside(ctx, cmdline.Signals{Names: string(sig), Top: process}):
 		return nil
 	}
 	if !known {
-		ask() // it reaches the shell, at least
+		ask() // the signal reaches at least the shell
 	}
 	return err
 }
 
-// killGroup sends a signal to a process group from another session.
+// killGroup sends a signal to a process group from a second session.
 func (s *Console) killGroup(ctx context.Context, sig ssh.Signal, group int) bool {
 	ctx, cancel := context.WithTimeout(ctx, killSession)
 	defer cancel()
@@ -228,17 +223,17 @@ func (s *Console) killGroup(ctx context.Context, sig ssh.Signal, group int) bool
 	return killer.WaitFinished(ctx) == nil
 }
 
-// process returns the number of the shell's process; 0 or 1 is that of none.
+// process returns the process ID of the shell; 0 or 1 means that it is unknown.
 func (s *Console) process() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.shell.Process()
 }
 
-// stopTries is how often INT is sent to a line that is to be stopped.
+// stopTries is how often Stop sends INT to a line.
 const stopTries = 4
 
-// stopLine ends the line, and the shell if need be.
+// stopLine ends the line. If INT does not end it, stopLine ends the shell.
 func (s *Console) stopLine(ctx context.Context, line *Channel, why OutcomeKind) error {
 	line.mu.Lock()
 	running := line.outcome.Kind == Running
@@ -249,7 +244,7 @@ func (s *Console) stopLine(ctx context.Context, line *Channel, why OutcomeKind) 
 	if !running {
 		return nil
 	}
-	// A process that is just being made may miss the first.
+	// A process that the shell is just starting may miss the first INT.
 	for range stopTries {
 		if s.signalLine(ctx, line, ssh.SIGINT) != nil {
 			break
@@ -269,44 +264,42 @@ func (s *Console) stopLine(ctx context.Context, line *Channel, why OutcomeKind) 
 	return err
 }
 
-// consoleInput is the standard input of a line, in a file on the host. The command
-// that has written it waits, and removes it when its own input ends: with the line, or
-// with the connection.
+// consoleInput is the standard input of a line, in a temporary file on the host. The command that
+// wrote the file removes it at the end of its own input: when the line or the connection ends.
 type consoleInput struct {
 	path string
 	ch   *Channel
 }
 
-// inputGrace is how long removing a file may take.
+// inputGrace is how long the host may take to remove the file.
 const inputGrace = 5 * time.Second
 
-// sendInput sends the input. It goes through a session of its own, since nothing but
-// lines may be on the way to the shell: it would run the rest of an input that the
-// line does not read.
+// sendInput sends the input to a temporary file. It uses a session of its own, because the shell
+// would run any input that the line does not read.
 func (c *Client) sendInput(ctx context.Context, exec string, from *io.SectionReader) (*consoleInput, error) {
-	named := sentinel.New() // a login shell may greet before it runs the command
+	named := sentinel.New() // a login shell may print a greeting before it runs the command
 	ch, err := c.Execute(ctx, cmdline.KeepInput(exec, from.Size(), named))
 	if err != nil {
 		return nil, err
 	}
 	path, err := ch.sendFile(ctx, from, named.String())
 	if err != nil {
-		ch.input.Close() // the end of the input is what removes the file
+		ch.input.Close() // the host removes the file at the end of the input
 		ch.Close()
 		return nil, err
 	}
 	return &consoleInput{path, ch}, nil
 }
 
-// sendFile sends the bytes and returns the name of the file they are in, which the host
-// prints after the prefix.
+// sendFile sends the bytes and returns the path of the file that holds them. The host prints the
+// path after prefix.
 func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, prefix string) (string, error) {
 	host, port := ch.address()
 	sent := make(chan error, 1)
 	spawned := ch.client.conn.Go(func() {
 		n, err := io.Copy(ch.Stdin, io.NewSectionReader(from, 0, from.Size()))
 		if err == nil && n < from.Size() {
-			err = io.ErrUnexpectedEOF // the host waits for all of it
+			err = io.ErrUnexpectedEOF // the host waits for from.Size() bytes
 		}
 		sent <- err
 	})
@@ -315,7 +308,7 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, prefix 
 	}
 	select {
 	case err := <-sent:
-		if err != nil && !errors.Is(err, io.ErrClosedPipe) { // the host's refusal is told below
+		if err != nil && !errors.Is(err, io.ErrClosedPipe) { // a refusal by the host is reported below
 			return "", &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: err}
 		}
 	case <-ctx.Done():
@@ -325,7 +318,7 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, prefix 
 	defer cancel()
 	const (
 		longest = 4096 // PATH_MAX of most systems
-		most    = 1000 // lines of a greeting
+		most    = 1000 // lines of a greeting before the path
 	)
 	n := 0
 	for line, err := range ch.Stdout.Lines(ctx) {
@@ -351,7 +344,7 @@ func (in *consoleInput) removeAfter(line *HostOutput) {
 		<-line.ch.done
 		ctx, cancel := context.WithTimeout(context.Background(), inputGrace)
 		defer cancel()
-		_ = in.ch.WaitFinished(ctx) // the file is gone, or the host does not answer
+		_ = in.ch.WaitFinished(ctx) // nothing more can be done about the file in any case
 		in.ch.Close()
 	})
 }

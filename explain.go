@@ -17,7 +17,7 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// Plan says what [Dial] would do on one host, and why.
+// Plan lists what [Dial] would do for one host, and why.
 type Plan struct {
 	Host  HostConfig
 	User  string // to log in as
@@ -25,22 +25,22 @@ type Plan struct {
 	Steps []Step
 }
 
-// Step is one thing that [Dial] would do, or would leave out.
+// Step is one thing that [Dial] would do or skip.
 type Step struct {
 	Phase Phase // [PhaseConnect], [PhaseHostKey] or [PhaseAuth]
 	What  string
-	Why   string // what it depends on, or where it comes from; may be empty
+	Why   string // the setting or file it comes from, or what it depends on; may be empty
 
-	// Passed says that Dial would leave it out, for the reason in Why.
+	// Passed says that Dial would skip the step, for the reason in Why.
 	Passed bool
 }
 
-// Explain says what [Dial] would do: how it reaches each host on the way, which host keys it
-// trusts, and what it offers to log in, in this order. The hops come first, the host itself
-// last. Explain contacts no host and looks up no name; it asks the SSH agent for its keys, and
-// reads files and credential caches.
+// Explain lists what [Dial] would do, with one Plan for each hop and the last one for the host
+// itself. Each Plan says how Dial reaches the host, which host keys it trusts, and what it offers to
+// log in, in this order. Explain contacts no host and looks up no name; it asks the SSH agent for its
+// keys, and reads files and credential caches.
 //
-// The error is a [*ConfigError]. Whatever would make Dial fail later is a step with Passed set.
+// The error is a [*ConfigError]. A reason for which Dial would fail later is a step with Passed set.
 func Explain(ctx context.Context, host HostConfig) ([]Plan, error) {
 	if err := host.check(-1); err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (p *Plan) pass(phase Phase, why, format string, args ...any) {
 	p.Steps[len(p.Steps)-1].Passed = true
 }
 
-// connecting adds how Dial reaches the host.
+// connecting adds the steps by which Dial reaches the host.
 func (p *Plan) connecting() {
 	h := &p.Host
 	sockets, _ := h.controlSockets()
@@ -114,7 +114,7 @@ func (p *Plan) connecting() {
 	}
 }
 
-// trusting adds which host keys Dial accepts.
+// trusting adds the host keys that Dial accepts.
 func (p *Plan) trusting(d *dialer) {
 	policy := p.Host.HostKeys
 	if policy == nil {
@@ -166,7 +166,7 @@ func (p *Plan) trusting(d *dialer) {
 	}
 }
 
-// narrowing adds which keys Dial refuses whatever the policy says.
+// narrowing adds the host keys that Dial refuses under every policy.
 func (p *Plan) narrowing(d *dialer) {
 	h := &p.Host
 	for _, file := range h.RevokedHostKeys {
@@ -191,7 +191,7 @@ func (p *Plan) narrowing(d *dialer) {
 	}
 }
 
-// loggingIn adds what Dial offers to log in.
+// loggingIn adds the credentials that Dial offers to log in.
 func (p *Plan) loggingIn(ctx context.Context, d *dialer) {
 	a := &p.Host.Auth
 	if len(a.Methods) > 0 {
@@ -232,7 +232,7 @@ func (p *Plan) loggingIn(ctx context.Context, d *dialer) {
 	}
 }
 
-// unusedKeys adds why Dial does not offer some keys.
+// unusedKeys adds the keys that Dial does not offer, with the reason.
 func (p *Plan) unusedKeys(c *identity.Credentials) {
 	a := &p.Host.Auth
 	switch {
@@ -262,14 +262,14 @@ func (p *Plan) unusedKeys(c *identity.Credentials) {
 	}
 }
 
-// manyKeys adds what Dial does with more keys than hosts accept on one connection.
+// manyKeys adds how Dial offers more keys than hosts accept on one connection.
 func (p *Plan) manyKeys(n int) {
 	if n > dial.MaxAuthTries {
 		p.step(PhaseAuth, "hosts end a connection after too many refusals", "the keys are offered over up to %d connections, %d on each", dial.MaxLogins, dial.MaxAuthTries)
 	}
 }
 
-// ticket adds the login with a Kerberos ticket.
+// ticket adds the login with a Kerberos ticket, or why Dial cannot use one.
 func (p *Plan) ticket(d *dialer) {
 	g := p.Host.Auth.GSSAPI
 	server := g.ServerIdentity

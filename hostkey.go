@@ -18,44 +18,43 @@ import (
 // HostKeyPolicy decides whether to trust a server: [KnownHosts], [InsecureIgnoreHostKeys], or
 // a type of your own.
 type HostKeyPolicy interface {
-	// Algorithms returns the host key algorithms to ask a host for, most wanted first:
-	// those of the keys already known for it. Nil means any.
+	// Algorithms returns the host key algorithms to request from a host, in order of preference.
+	// These are the algorithms of the keys known for it. Nil means any.
 	Algorithms(host string, port int) []string
 
-	// Check returns nil if key may be trusted for host, else a [*HostKeyError]. Many
+	// Check returns nil if key can be trusted for host, and a [*HostKeyError] otherwise. Many
 	// goroutines call it at once.
 	Check(host string, port int, key ssh.PublicKey) error
 }
 
-// KnownHosts is a [HostKeyPolicy] that trusts the hosts listed in known_hosts files, and with
-// Unknown also new ones, which it adds to a file. A host that is listed with another key, or
-// with a revoked one, is always refused. The zero value goes by the user's and the system's
-// files, and so does a HostConfig without a policy. Matching is that of OpenSSH: see sshd(8),
-// "SSH_KNOWN_HOSTS FILE FORMAT". A line that cannot be parsed is skipped.
+// KnownHosts is a [HostKeyPolicy] that trusts the hosts listed in known_hosts files. Depending on
+// Unknown, it also trusts new hosts and adds them to a file. It always refuses a host that shows
+// another key than the listed one, or a revoked key. The zero value uses the user's and the system's
+// files, as does a HostConfig without a policy. It matches names as OpenSSH does: see sshd(8),
+// "SSH_KNOWN_HOSTS FILE FORMAT". It skips lines that cannot be parsed.
 //
-// The files are read once, when the policy is first used or by Load. Share one policy among
-// all hosts: set the fields, then use a pointer, from as many goroutines as you like. A
-// KnownHosts must not be copied or changed after its first use. To read the files again, make
-// a new one.
+// The files are read once, at the first use of the policy or by Load. All hosts can share one
+// policy: set the fields, then use a pointer, from any number of goroutines. A KnownHosts must not be
+// copied or changed after its first use. To read the files again, create a new one.
 type KnownHosts struct {
-	// Files are the files to read, with "~/" for the home directory. None means the user's
-	// and the system's, as far as they can be read. A file named here must be readable,
-	// unless SkipUnreadable is set; the one that hosts are added to may be missing.
+	// Files are the files to read; "~/" stands for the home directory. If Files is empty, the user's
+	// and the system's files are read, and unreadable ones are skipped. A file named here must be
+	// readable unless SkipUnreadable is set; only the file that hosts are added to may be missing.
 	Files []string
 
-	// SkipUnreadable skips files that are missing, cannot be read, or are directories, as
-	// ssh does. The error for an unknown host names those that exist.
+	// SkipUnreadable skips files that are missing, cannot be read, or are directories, as ssh does.
+	// The error for an unknown host names the skipped files that exist.
 	SkipUnreadable bool
 
-	// Unknown says what to do with hosts that are not listed. Zero means RefuseUnknown.
+	// Unknown says how to treat hosts that are not listed. Zero means RefuseUnknown.
 	Unknown UnknownHosts
 
-	// AddTo is the file that hosts are added to, under a lock: many goroutines and processes
-	// may add to the same file at once. It is created if it is missing. Empty means the first
-	// of Files. [os.DevNull] means that they are trusted and kept nowhere.
+	// AddTo is the file that new hosts are added to. It is locked while a host is added, so several
+	// goroutines and processes may add to the same file. It is created if it is missing. Empty means
+	// the first of Files. [os.DevNull] means that new hosts are trusted but not recorded.
 	AddTo string
 
-	// Hash hashes the names of hosts that are added, as HashKnownHosts of ssh.
+	// Hash hashes the names of added hosts, as ssh does with HashKnownHosts.
 	Hash bool
 
 	once   sync.Once
@@ -63,27 +62,26 @@ type KnownHosts struct {
 	err    error // why there is no policy
 }
 
-// UnknownHosts says what [KnownHosts] does with a host that no file lists.
+// UnknownHosts says how [KnownHosts] treats a host that no file lists.
 type UnknownHosts int
 
 const (
 	// RefuseUnknown refuses the host.
 	RefuseUnknown UnknownHosts = iota
 
-	// AddUnknown trusts the first key that the host shows and adds it to a file, as ssh does
-	// with StrictHostKeyChecking accept-new. A host that cannot be added is refused.
+	// AddUnknown trusts the first key that the host shows and adds it to a file, as ssh does with
+	// StrictHostKeyChecking accept-new. It refuses a host that it cannot add.
 	AddUnknown
 
-	// AddUnknownIfPossible is AddUnknown, except that a host that cannot be added is trusted
-	// with a warning (see [Login]), as with StrictHostKeyChecking no. The policy remembers
-	// its key.
+	// AddUnknownIfPossible is like AddUnknown, but trusts a host that it cannot add, with a warning
+	// (see [Login]), as ssh does with StrictHostKeyChecking no. The policy remembers the key.
 	AddUnknownIfPossible
 )
 
-// Load reads the files, if that has not been done. The error, which every later call returns
-// too, says which file cannot be read, or that there is no home directory and so no file to
-// add hosts to. [Dial] and the methods of [ParallelClient] return it in a [*ConfigError]
-// before they contact a host.
+// Load reads the files unless they have been read. The error says which file cannot be read, or that
+// hosts cannot be added because there is no home directory. Every later call returns the same error.
+// [Dial] and the methods of [ParallelClient] return it in a [*ConfigError] before they contact a
+// host.
 func (k *KnownHosts) Load() error {
 	_, err := k.load()
 	return err
@@ -93,7 +91,7 @@ func (k *KnownHosts) Load() error {
 func (k *KnownHosts) Algorithms(host string, port int) []string {
 	policy, err := k.load()
 	if err != nil {
-		return nil // Check says why
+		return nil // Check returns the error
 	}
 	return policy.DB.Algorithms(host, port)
 }
@@ -107,8 +105,8 @@ func (k *KnownHosts) Check(host string, port int, key ssh.PublicKey) error {
 	return hostKeyError(host, port, key, err)
 }
 
-// Paths returns the paths of the files that the policy reads, which need not exist: Files,
-// or else the user's, if there is a home directory, and the system's.
+// Paths returns the paths of the files that the policy reads: Files, or if that is empty, the user's
+// files (if there is a home directory) and the system's. The files need not exist.
 func (k *KnownHosts) Paths() []string {
 	if len(k.Files) == 0 {
 		return append(userKnownHosts(), systemKnownHosts...)
@@ -123,7 +121,7 @@ func (k *KnownHosts) Paths() []string {
 // systemKnownHosts are read after the user's files, if they exist.
 var systemKnownHosts = []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
 
-// userKnownHosts returns the user's files, none without a home directory.
+// userKnownHosts returns the user's files, or none without a home directory.
 func userKnownHosts() []string {
 	home, err := account.Home()
 	if err != nil {
@@ -132,7 +130,7 @@ func userKnownHosts() []string {
 	return []string{filepath.Join(home, ".ssh", "known_hosts"), filepath.Join(home, ".ssh", "known_hosts2")}
 }
 
-// load returns the policy, which it reads from the files the first time.
+// load returns the policy. It reads the files at the first call.
 func (k *KnownHosts) load() (*knownhosts.Policy, error) {
 	k.once.Do(func() { k.policy, k.err = k.read() })
 	return k.policy, k.err
@@ -164,7 +162,7 @@ func (k *KnownHosts) read() (*knownhosts.Policy, error) {
 	return p, nil
 }
 
-// hostKeyError returns the error for a key that is not trusted, nil for one that is.
+// hostKeyError returns the error for an untrusted key, and nil if err is nil.
 func hostKeyError(host string, port int, key ssh.PublicKey, err error) error {
 	if err == nil {
 		return nil
@@ -172,9 +170,9 @@ func hostKeyError(host string, port int, key ssh.PublicKey, err error) error {
 	return publicError(dial.KeyFailure(host, port, key, err))
 }
 
-// InsecureIgnoreHostKeys is a [HostKeyPolicy] that trusts every server, also an attacker's. It
-// still refuses keys that HostConfig.RevokedHostKeys lists, and those shorter than Algorithms
-// of the HostConfig allow.
+// InsecureIgnoreHostKeys is a [HostKeyPolicy] that trusts every server, including an attacker's. Keys
+// that HostConfig.RevokedHostKeys lists or that are shorter than HostConfig.Algorithms allows are
+// still refused.
 type InsecureIgnoreHostKeys struct{}
 
 // Algorithms implements [HostKeyPolicy].

@@ -206,7 +206,7 @@ func (b *eventBlock) yield(text *charset.Set, yield func(Event) bool) bool {
 		return yield(b.Event)
 	}
 	ev := b.Event
-	valid := text == nil && utf8.ValidString(b.lines) // one check for the whole block is cheaper than one for each line
+	valid := text == nil && utf8.ValidString(b.lines) // cheaper than line by line
 	for rest := b.lines; rest != ""; {
 		line := rest
 		if b.whole {
