@@ -11,8 +11,8 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// TestCancelWhileStarting cancels a stream while the request to start the command
-// is on its way: the command that starts then is stopped, and the outcome says so.
+// TestCancelWhileStarting cancels a stream while the request to start the command is on its
+// way: a command that then starts is stopped, and the outcome says so.
 func TestCancelWhileStarting(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewServer(t, func(h *simfleet.Host) { h.Latency = 500 * time.Millisecond })
@@ -26,7 +26,8 @@ func TestCancelWhileStarting(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() {
-		// The answer takes a while. Whoever is later still stops a command that has started.
+		// The answer is delayed. A cancellation during that time must still stop the started
+		// command.
 		fleettest.Eventually(t, "the start", func() bool { return s.Stats().Started > 0 })
 		cancel(errors.New("enough"))
 	}()

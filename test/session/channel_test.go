@@ -32,7 +32,7 @@ func TestExecute(t *testing.T) {
 	}
 	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	// WaitFinished closes the input, so that cat ends.
+	// WaitFinished closes the input, which ends cat.
 	err = ch.WaitFinished(soon)
 	if timeout, ok := errors.AsType[*fleetssh.TimeoutError](err); ok && timeout.Phase == "wait" {
 		err = ch.WaitFinished(t.Context())
@@ -189,7 +189,7 @@ func TestClientOutput(t *testing.T) {
 	}
 }
 
-// TestSSH uses the connection of the SSH library beside the client's own.
+// TestSSH uses the SSH library's connection beside the client's own sessions.
 func TestSSH(t *testing.T) {
 	t.Parallel()
 	c := fleettest.NewServer(t, nil).Dial(t)
@@ -214,7 +214,7 @@ func TestSSH(t *testing.T) {
 	}
 }
 
-// TestStdinThatNobodyReads checks that a blocked Write is freed by Close.
+// TestStdinThatNobodyReads checks that Close unblocks a Write.
 func TestStdinThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	for _, way := range []string{"channel", "input", "client", "stop"} {
@@ -242,7 +242,7 @@ func TestStdinThatNobodyReads(t *testing.T) {
 			case "channel":
 				ch.Close()
 			case "input":
-				ch.Stdin.Close() // says that no more comes; the channel lives
+				ch.Stdin.Close() // sends EOF; the channel stays open
 				ch.Close()
 			case "client":
 				c.Close()

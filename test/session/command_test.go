@@ -50,7 +50,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// TestWrappedLineReachesShell lets real shells take a wrapped line apart.
+// TestWrappedLineReachesShell has real shells parse a wrapped line.
 func TestWrappedLineReachesShell(t *testing.T) {
 	t.Parallel()
 	nasty := []string{"it's", `"`, `\`, "$HOME", "`id`", "a\nb", "!", "*", "", " ", `'\''`, "é", "%s"}

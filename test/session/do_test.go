@@ -14,7 +14,8 @@ import (
 	"fleetssh/internal/fleettest"
 )
 
-// Every host is worked on once, PoolSize at a time, and every error has its host.
+// Do calls the function once per host, at most PoolSize at a time, and every error has its
+// host.
 func TestDo(t *testing.T) {
 	t.Parallel()
 	_, hosts := fleettest.Simulated(t, 12, nil)
@@ -86,8 +87,8 @@ func TestDoStopsOnError(t *testing.T) {
 	}
 }
 
-// A connection that has died since the last call is replaced before anything has run on it,
-// and what has run is not done twice.
+// A connection that has died since the last call is replaced before the command runs, and a
+// command that has run is not repeated.
 func TestDoReplacesDeadConnections(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewServer(t, nil)
@@ -120,7 +121,7 @@ func TestDoReplacesDeadConnections(t *testing.T) {
 	}
 }
 
-// The context of the work ends when p is closed.
+// Closing p ends the context of the function.
 func TestDoEndsWithClose(t *testing.T) {
 	t.Parallel()
 	_, hosts := fleettest.Simulated(t, 2, nil)
@@ -180,7 +181,7 @@ func TestRunCancelled(t *testing.T) {
 	}
 }
 
-// A RunCommand that has contacted nobody is not mixed up with the one before it.
+// A RunCommand that has contacted no host does not show the results of the previous one.
 func TestLastRunContactedNobody(t *testing.T) {
 	t.Parallel()
 	_, hosts := fleettest.Simulated(t, 2, nil)

@@ -9,7 +9,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// dropbearServer starts a dropbear, and returns how to log in to it.
+// dropbearServer starts a dropbear and returns its login configuration.
 func dropbearServer(t testing.TB, account string) fleetssh.HostConfig {
 	t.Helper()
 	password := sshdtest.Accounts(t)
@@ -22,7 +22,7 @@ func dropbearServer(t testing.TB, account string) fleetssh.HostConfig {
 	}
 }
 
-// dropbear signals the shell alone. That it has ended says nothing about what it had started.
+// dropbear signals only the shell. The end of the shell says nothing about its child processes.
 func TestDropbearStop(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -59,7 +59,7 @@ func TestDropbearStop(t *testing.T) {
 	}
 }
 
-// Where it cannot be found out what belongs to a command, it may still run.
+// A command may still run if its processes cannot be determined.
 func TestDropbearStopUnsure(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -75,7 +75,7 @@ func TestDropbearStopUnsure(t *testing.T) {
 	fleettest.Equal(t, "bystander finished", other.Finished(), false)
 }
 
-// What ends by itself, or is given up behind its end, has ended.
+// A command that ends by itself, or is cancelled after its end, has ended.
 func TestDropbearExit(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -87,7 +87,7 @@ func TestDropbearExit(t *testing.T) {
 	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Signaled, Signal: "KILL"})
 }
 
-// A line of a console is interrupted with what it has started.
+// Interrupting a line of a console also interrupts its child processes.
 func TestDropbearConsole(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

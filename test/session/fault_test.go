@@ -16,8 +16,8 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// TestFaults lets one host go wrong in each phase beside a good one: each gets its
-// own outcome, and the good one does not wait for a bad one to time out.
+// TestFaults has one host fail in each phase beside a good one. Each gets its own outcome, and
+// the good one does not wait for a bad one to time out.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	kind := func(k simfleet.FaultKind) func(*simfleet.Host) { return func(h *simfleet.Host) { h.Fault.Kind = k } }
@@ -27,8 +27,8 @@ func TestFaults(t *testing.T) {
 		host    func(*simfleet.Host)
 		config  func(*fleetssh.HostConfig)
 		command fleetssh.Command
-		want    string // outcome and phase; "|" is between those that may be
-		good    string // that of the good host, if not "exited 0"
+		want    string // outcome and phase; "|" separates alternatives
+		good    string // outcome of the good host, if not "exited 0"
 		err     string // type of the error
 	}{
 		{name: "no banner", host: kind(simfleet.SilentAccept), want: "unreachable handshake", err: "*fleetssh.TimeoutError"},
@@ -69,7 +69,8 @@ func TestFaults(t *testing.T) {
 			if test.good == "" {
 				test.good = "exited 0"
 			}
-			// On a busy machine the good host, and the phases before a time-out, may take longer.
+			// On a busy machine the good host, and the phases before a time-out, may take
+			// longer.
 			limit := fleettest.Lapse
 			for {
 				good := fleettest.NewServer(t, nil).Config()
@@ -104,7 +105,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// both runs a command on two hosts, and returns which of them has finished first.
+// both runs a command on two hosts and returns which of them finished first.
 func both(t testing.TB, p *fleetssh.ParallelClient, cmd fleetssh.Command) (outs [2]*fleetssh.HostOutput, first int) {
 	t.Helper()
 	events, err := p.Stream(fleettest.Soon(t), cmd)
@@ -129,7 +130,7 @@ func both(t testing.TB, p *fleetssh.ParallelClient, cmd fleetssh.Command) (outs 
 	return outs, first
 }
 
-// howEnded is the outcome in words: its kind, and the phase, code or signal of it.
+// howEnded describes the outcome: its kind, and its phase, code or signal.
 func howEnded(out *fleetssh.HostOutput) string {
 	o := out.Outcome()
 	if o.Kind == fleetssh.Exited {
@@ -156,7 +157,7 @@ func (w wrongKey) Check(host string, port int, key ssh.PublicKey) error {
 	return nil
 }
 
-// TestRetry checks which failures are tried again.
+// TestRetry checks which failures are retried.
 func TestRetry(t *testing.T) {
 	t.Parallel()
 	t.Run("dropped as by MaxStartups", func(t *testing.T) {
@@ -223,7 +224,7 @@ func TestRetry(t *testing.T) {
 	})
 }
 
-// TestSilentHostsDelayNobody puts many silent hosts before one that works.
+// TestSilentHostsDelayNobody puts many silent hosts before a working one.
 func TestSilentHostsDelayNobody(t *testing.T) {
 	t.Parallel()
 	s := fleettest.Faulty(t, simfleet.SilentAccept)
@@ -246,7 +247,7 @@ func TestSilentHostsDelayNobody(t *testing.T) {
 		}
 		if finished++; first < 0 {
 			first = ev.Index
-			s.Server.Close() // only now do the silent hosts end
+			s.Server.Close() // the silent hosts end only now
 		}
 	}
 	fleettest.Equal(t, "first", first, 50)
@@ -259,7 +260,7 @@ func TestKeepAlive(t *testing.T) {
 		t.Parallel()
 		s := fleettest.NewServer(t, nil)
 		host := s.Config()
-		host.KeepAlive = 2 * time.Second // a busy machine answers within three of them
+		host.KeepAlive = 2 * time.Second // a busy machine answers within three intervals
 		c, err := fleetssh.Dial(t.Context(), host)
 		if err != nil {
 			t.Fatal(err)

@@ -70,8 +70,8 @@ func TestScriptInterpreter(t *testing.T) {
 	}
 }
 
-// Whatever a script is, it is refused or it names an absolute path, and then there is
-// a line for it in which the shell of no user finds anything to break at.
+// Any script is either refused or names an absolute path, and then has a command line that no
+// login shell splits.
 func FuzzScript(f *testing.F) {
 	f.Add([]byte("#!/usr/bin/env -S python3 -u\nprint()\n"), "an argument")
 	f.Add([]byte("#! /bin/sh\r\n"), "\n'!\\")
@@ -148,8 +148,8 @@ func TestScriptArgs(t *testing.T) {
 	fleettest.Equal(t, "number of arguments", len(args), 0)
 }
 
-// A host that takes nothing of a script, or is gone in the middle of it, holds up
-// nobody, with and without an input of the user behind it.
+// A host that does not read a script, or disconnects in the middle of it, delays no other host,
+// with and without user input after the script.
 func TestScriptFaults(t *testing.T) {
 	t.Parallel()
 	text := bytes.Repeat([]byte("# more than a host takes unread\n"), 300_000)
@@ -168,7 +168,7 @@ func TestScriptFaults(t *testing.T) {
 				c := fleettest.Faulty(t, test.fault).Dial(t)
 				cmd := fleetssh.Command{Script: &fleetssh.Script{Text: text}, Timeout: time.Second, OpenStdin: input == "open"}
 				if test.kind == fleetssh.Lost {
-					cmd.Timeout = fleettest.Patience // it ends by itself
+					cmd.Timeout = fleettest.Patience // ends by itself
 				}
 				if input == "given" {
 					cmd.Stdin = strings.NewReader("data")
@@ -187,7 +187,7 @@ func TestScriptFaults(t *testing.T) {
 	}
 }
 
-// The script is the same for many hosts, and goes out before what they all read.
+// All hosts get the same script, sent before their shared input.
 func TestScriptFleet(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

@@ -10,8 +10,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Variables go out before commands, shells and consoles; the host takes what its
-// AcceptEnv names.
+// Variables are sent before commands, shells and consoles; the host accepts the names in its
+// AcceptEnv.
 func TestSSHDSendEnv(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -34,7 +34,7 @@ func TestSSHDSendEnv(t *testing.T) {
 	fleettest.Equal(t, "login shell", fleettest.Text(t, outs[0].Stdout), want)
 }
 
-// TERM is what a terminal is asked for as, whether the host accepts the variable or not.
+// The terminal type of a PTY request is TERM, whether or not the host accepts the variable.
 func TestSSHDSendEnvTerm(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

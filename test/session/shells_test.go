@@ -11,7 +11,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// fakeSudo asks as sudo does, with one percent sign for two, and runs the command.
+// fakeSudo prompts as sudo does, with one percent sign for two, and runs the command.
 const fakeSudo = `#!/bin/sh
 while [ "$1" != -- ]; do [ "$1" = -p ] && p=$2; shift; done
 shift
@@ -21,11 +21,11 @@ IFS= read -r answer
 exec "$@"
 `
 
-// loginShells are what accounts may have for a shell, as sshd starts it.
+// loginShells are login shells of accounts, as sshd starts them.
 var loginShells = [][]string{{"sh"}, {"bash"}, {"rbash"}, {"dash"}, {"zsh"}, {"fish"}, {"tcsh"}, {"busybox", "sh"}}
 
-// What stands around a line means the same to every login shell: sudo, its start, the
-// environment, the shell that is asked for, and what takes a script from standard input.
+// Every login shell interprets the wrapper of a line in the same way: sudo, the start sentinel,
+// the environment, the requested shell, and the reader of a script on standard input.
 func TestWrappedLineReachesEveryShell(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()

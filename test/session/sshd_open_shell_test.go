@@ -11,7 +11,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A login shell runs what it is given, in order, and keeps what commands change.
+// A login shell runs its lines in order and keeps the changes that they make.
 func TestSSHDOpenShell(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -34,7 +34,7 @@ func TestSSHDOpenShell(t *testing.T) {
 			fleettest.Equal(t, "stdout", stdout, "/usr\ntwo\n")
 			fleettest.Equal(t, "stderr", fleettest.Text(t, s.Stderr), "three\n")
 			fleettest.Equal(t, "run after the end", s.Run(fleettest.Soon(t), "true") != nil, true)
-			fleettest.AsError[*fleetssh.ExitError](t, s.Close(fleettest.Soon(t))) // as before
+			fleettest.AsError[*fleetssh.ExitError](t, s.Close(fleettest.Soon(t))) // the same error again
 		})
 	}
 }
@@ -69,7 +69,7 @@ func TestSSHDOpenShells(t *testing.T) {
 	}
 }
 
-// A shell that reads nothing holds up nobody who has no patience.
+// A shell that does not read delays only callers without a deadline.
 func TestSSHDOpenShellReadsNothing(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

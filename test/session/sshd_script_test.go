@@ -15,8 +15,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// scriptServer starts a server on which nobody but the test makes temporary files, and
-// returns the folder for them.
+// scriptServer starts a server on which only the test makes temporary files, and returns their
+// folder.
 func scriptServer(t testing.TB, account string) (s *sshdtest.Server, host fleetssh.HostConfig, dir string) {
 	t.Helper()
 	dir = sshdtest.SharedDir(t)
@@ -29,7 +29,7 @@ func scriptServer(t testing.TB, account string) (s *sshdtest.Server, host fleets
 	return s, host, dir
 }
 
-// empty expects nothing in a folder, soon.
+// empty expects a folder to be empty soon.
 func empty(t testing.TB, dir string) {
 	t.Helper()
 	sshdtest.Eventually(t, fleettest.Patience, "nothing left in "+dir, func() bool {
@@ -38,8 +38,7 @@ func empty(t testing.TB, dir string) {
 	})
 }
 
-// scripts show their arguments, one in angle brackets behind the other, then their
-// input, and exit with 7.
+// scripts print their arguments in angle brackets, then their input, and exit with 7.
 var scripts = []struct{ name, text string }{
 	{"sh", "#!/bin/sh\nprintf '<%s>' \"$@\"\ncat\nexit 7\n"},
 	{"bash with a flag", "#! /bin/bash \t -e \nshopt -q login_shell && exit 1\n[[ $- == *e* ]]\nprintf '<%s>' \"$@\"\ncat\nexit 7\n"},
@@ -53,7 +52,7 @@ var scripts = []struct{ name, text string }{
 	{"long", "#!/bin/sh\n" + strings.Repeat("# a comment that makes it long\n", 20000) + "printf '<%s>' \"$@\"\ncat\nexit 7\n"},
 }
 
-// oddArguments are read wrongly by whoever does not quote.
+// oddArguments break without correct quoting.
 var oddArguments = append(slices.Clone(nasty), "\xff\xfe", "-x", "--help", "é\xe9")
 
 func TestSSHDScript(t *testing.T) {
@@ -81,7 +80,7 @@ func TestSSHDScript(t *testing.T) {
 	}
 }
 
-// The shell of the user does not matter, except that a csh has no newlines.
+// Scripts work with every login shell, except that a csh cannot pass newlines.
 func TestSSHDScriptShells(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -114,7 +113,7 @@ func TestSSHDScriptShells(t *testing.T) {
 	}
 }
 
-// Whatever sh and its tools are, they take the script and not a byte of what follows.
+// Every sh, with its tools, reads exactly the script and no byte of the input after it.
 func TestSSHDScriptTools(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -153,7 +152,7 @@ func TestSSHDScriptTools(t *testing.T) {
 	}
 }
 
-// With no input, an input that stays open, and an empty script.
+// Scripts run without input, with an input that stays open, and when empty.
 func TestSSHDScriptInput(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -205,7 +204,7 @@ func TestSSHDScriptSudo(t *testing.T) {
 			empty(t, dir)
 		}
 	}
-	// Nobody answers: sudo does not take the script for the password.
+	// Without a password, sudo must not read the script as the answer.
 	_, host, _ := scriptServer(t, sshdtest.Alice)
 	out, stdout, stderr, err := fleettest.RunCommand(t, fleettest.Dial(t, host), fleetssh.Command{Script: &fleetssh.Script{Text: text}, Sudo: true})
 	fleettest.Contains(t, fleettest.AsError[*fleetssh.SessionError](t, err).Error(), "it asks for a password, and there is none")
@@ -240,7 +239,7 @@ func TestSSHDScriptStopped(t *testing.T) {
 	}
 }
 
-// A script that does not come whole is not run, and leaves nothing either.
+// An incomplete script does not run, and leaves no file.
 func TestSSHDScriptCut(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -250,7 +249,7 @@ func TestSSHDScriptCut(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			s, host, dir := scriptServer(t, sshdtest.Bob)
 			c := fleettest.Dial(t, host)
-			// What takes the script hangs after the first of it.
+			// The reader of the script hangs after its first part.
 			stuck := &fleetssh.Script{Text: text}
 			out := fleettest.Start(t, c, fleetssh.Command{Script: stuck, OpenStdin: true, Env: map[string]string{"TMPDIR": dir, "PATH": slowDD(t) + ":/usr/bin:/bin"}})
 			fleettest.Running(t, "slow-dd-"+filepath.Base(dir), true)
@@ -272,7 +271,8 @@ func TestSSHDScriptCut(t *testing.T) {
 	}
 }
 
-// slowDD returns a folder with a dd that takes a little and then waits until the end of the input.
+// slowDD returns a folder with a dd that reads a little and then waits for the end of the
+// input.
 func slowDD(t testing.TB) string {
 	t.Helper()
 	dir := sshdtest.SharedDir(t)
@@ -281,7 +281,7 @@ func slowDD(t testing.TB) string {
 	return dir
 }
 
-// What the host lacks is said.
+// A missing program on the host is reported.
 func TestSSHDScriptImpossible(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -309,7 +309,7 @@ func TestSSHDScriptImpossible(t *testing.T) {
 	}
 }
 
-// Every host gets it whole, read once.
+// Every host gets the whole script, which is read once locally.
 func TestSSHDScriptFleet(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

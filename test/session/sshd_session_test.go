@@ -69,7 +69,7 @@ func TestSSHDExitSignals(t *testing.T) {
 	}
 }
 
-// The end of the output is not the end of the command, nor the other way around.
+// The output may end before the command, and the command before its output.
 func TestSSHDExitAndOutput(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -153,7 +153,7 @@ func TestSSHDSubsystem(t *testing.T) {
 	if err := ch.Subsystem(fleettest.Soon(t), "sftp"); err != nil {
 		t.Fatal(err)
 	}
-	// SSH_FXP_INIT, version 3, is answered by SSH_FXP_VERSION.
+	// The server answers SSH_FXP_INIT, version 3, with SSH_FXP_VERSION.
 	if _, err := ch.Stdin.Write([]byte{0, 0, 0, 5, 1, 0, 0, 0, 3}); err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestSSHDSessionRefused(t *testing.T) {
 	fleettest.Equal(t, "may have run", out.Outcome().MayHaveRun(), false)
 	fleettest.Equal(t, "Err", out.Err == err, true)
 	fleettest.Equal(t, "first", first.WaitFinished(fleettest.Soon(t)), nil)
-	// The place is free again, but not necessarily at once.
+	// The session is free again, but not necessarily at once.
 	sshdtest.Eventually(t, fleettest.Patience, "another session", func() bool { _, err := c.Output(fleettest.Soon(t), "true"); return err == nil })
 }
 
@@ -225,7 +225,7 @@ func TestSSHDCommandRefused(t *testing.T) {
 	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "pty"})
 }
 
-// Nobody says how a command has ended: it may have run.
+// The server reports no exit status: the command may have run.
 func TestSSHDLost(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -245,7 +245,7 @@ func TestSSHDLost(t *testing.T) {
 	fleettest.Equal(t, "phase", fleettest.AsError[*fleetssh.ConnectionError](t, err).Phase, "open")
 }
 
-// A connection that has died is replaced by the next call.
+// The next call replaces a dead connection.
 func TestSSHDLostIsReplaced(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -276,7 +276,7 @@ func TestSSHDCloseDuringRun(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		// More than the window: it waits, or fails at once.
+		// More than the window: the Write blocks, or fails at once.
 		out.Stdin.Write(make([]byte, 64<<20))
 	})
 	wg.Go(func() { c.Close() })
@@ -292,7 +292,7 @@ func TestSSHDConnectTimeout(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
-	// A stopped server: the system completes the connection, nobody speaks.
+	// A stopped server: the kernel accepts the connection, and sshd never answers.
 	s.Pause()
 	defer s.Resume()
 	host.ConnectTimeout, host.Attempts = 5*time.Second, 2
@@ -333,7 +333,7 @@ func TestSSHDSignal(t *testing.T) {
 	fleettest.Equal(t, "output", fleettest.Text(t, out.Stdout), "got it\n")
 }
 
-// LoginShell is the user's own shell, as ssh runs it without a command.
+// LoginShell is the user's own shell, which ssh starts without a command.
 func TestSSHDLoginShell(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

@@ -11,14 +11,14 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// nasty are words that a shell may read wrongly.
+// nasty are words that a shell may misread.
 var nasty = []string{
 	"", " ", "plain", "two words", "'", "''", `"`, "`id`", "$(id)", "$HOME", "${HOME}", `\`, `\\`, `a\`, `\n`, `\'`, `'\''`,
 	"!", "!!", "!ls", "a!b'c", "\t", "*", "?", "[a-z]", "{a,b}", "~", "~root", "#", "a#b", ";", "&&", "|", ">/tmp/x", "<", "(", ")", "-n", "--", "=", "a=b", "%", "%s", "%q", "%%",
 	"é ü €", "日本", "🙂", "\x7f", "\x1b[31m", "new\nline", "\n", "\n\n", "cr\rlf\r\n", "trailing\n", "-e \\041",
 }
 
-// A word reaches the command as it is, whatever shell the user has.
+// A word reaches the command unchanged, whatever shell the user has.
 func TestSSHDShellQuoting(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -29,7 +29,7 @@ func TestSSHDShellQuoting(t *testing.T) {
 			c := fleettest.Dial(t, host)
 			words := nasty
 			if strings.HasSuffix(account, "csh") {
-				// It has no way to write a newline.
+				// csh cannot quote a newline
 				words = slices.DeleteFunc(slices.Clone(nasty), func(w string) bool { return strings.Contains(w, "\n") })
 			}
 			want := strings.Join(words, "\x01") + "\x01"

@@ -10,12 +10,12 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// stopCases are the accounts to stop commands of, and how they are stopped.
+// stopCases are the accounts whose commands are stopped, and the ways to stop them.
 var stopCases = []struct {
 	name    string
 	account string
 	command fleetssh.Command
-	hard    bool // also for commands that are hard to stop
+	hard    bool // also for commands that resist stopping
 }{
 	{"user", sshdtest.Bob, fleetssh.Command{}, true},
 	{"user, terminal", sshdtest.Bob, fleetssh.Command{PTY: &fleetssh.PTY{}}, true},
@@ -32,13 +32,13 @@ var stopCases = []struct {
 	{"sudo from root", "root", fleetssh.Command{Sudo: true}, false},
 }
 
-// accountPassword answers sudo for the accounts of the tests. They exist already.
+// accountPassword answers sudo for the existing accounts of the tests.
 func accountPassword(_ context.Context, host fleetssh.HostConfig) (string, error) {
 	return host.Auth.Password, nil
 }
 
-// stopServer starts a server for an account, whose password is in the
-// configuration for accountPassword to find.
+// stopServer starts a server for an account and puts the password into the configuration, where
+// accountPassword finds it.
 func stopServer(t testing.TB, account string, config ...string) fleetssh.HostConfig {
 	t.Helper()
 	_, host, password := fleettest.AccountSSHD(t, account, sshdtest.Options{Config: config})
@@ -73,14 +73,14 @@ func TestSSHDStopAfterTimeout(t *testing.T) {
 				fleettest.Equal(t, "phase", e.Phase, "run")
 				fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
 				fleettest.Running(t, marker, false)
-				// The connection is still of use.
+				// The connection is still usable.
 				fleettest.Equal(t, "output", fleettest.Output(t, c, "echo after"), "after\n")
 			})
 		}
 	}
 }
 
-// What ends by itself is not stopped.
+// A command that ends by itself is not stopped.
 func TestSSHDStopInTime(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -112,8 +112,8 @@ func TestSSHDStopAtOnce(t *testing.T) {
 	}
 }
 
-// With other commands on the connection of root, it is not known which process is
-// the one to stop. Then none is, rather than a wrong one.
+// With other commands on root's connection, the process to stop cannot be determined. The
+// library then stops none rather than the wrong one.
 func TestSSHDStopOnlyTheRightOne(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -151,7 +151,7 @@ func TestSSHDStopOnlyTheRightOne(t *testing.T) {
 	}
 }
 
-// A loop that is left, cancelled or that panics leaves nothing running.
+// Leaving the loop, cancelling and panicking all stop the running commands.
 func TestSSHDStopStream(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

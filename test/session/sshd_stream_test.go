@@ -129,7 +129,7 @@ func TestSSHDStreams(t *testing.T) {
 	})
 }
 
-// A host that does not read its input delays no other, and Close frees a Write.
+// A host that does not read its input delays no other, and Close unblocks a Write.
 func TestSSHDStdinNotRead(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -236,7 +236,7 @@ func lineReader(t testing.TB, o *fleetssh.Output) func() string {
 	}
 }
 
-// A context bounds the call that it is passed to, and nothing else.
+// A context bounds only the call it is passed to.
 func TestSSHDContexts(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

@@ -23,8 +23,8 @@ func sudoServer(t testing.TB, account string) (*sshdtest.Server, *fleetssh.Clien
 	return s, fleettest.Dial(t, host), password
 }
 
-// clean expects no password and none of the words between fleetssh and sudo in
-// what the user sees.
+// clean expects the visible output to contain no password and none of the sentinels between
+// fleetssh and sudo.
 func clean(t testing.TB, password string, outputs ...string) {
 	t.Helper()
 	for _, o := range outputs {
@@ -48,7 +48,7 @@ func TestSSHDSudo(t *testing.T) {
 		password func(context.Context, fleetssh.HostConfig) (string, error)
 	}{
 		{sshdtest.Alice, accountPassword},
-		{sshdtest.Carol, accountPassword}, // who is not asked
+		{sshdtest.Carol, accountPassword}, // is not asked
 		{sshdtest.Carol, nil},
 	} {
 		name := account.name
@@ -178,13 +178,13 @@ func TestSSHDSudoRefused(t *testing.T) {
 		fleettest.Contains(t, stderr, "no-such-user")
 	})
 	t.Run("no answer", func(t *testing.T) {
-		// Without a password the question goes to standard input, which is empty.
+		// Without a password, sudo reads standard input, which is empty.
 		_, _, _, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true})
 		fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, err).Code, 1)
 	})
 }
 
-// Without SudoPassword the user answers on standard input, as in the seed.
+// Without SudoPassword the user answers on standard input.
 func TestSSHDSudoAnsweredByUser(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -201,7 +201,7 @@ func TestSSHDSudoAnsweredByUser(t *testing.T) {
 	fleettest.Equal(t, "output", stdout, "rest\n")
 }
 
-// The password is nowhere to be seen while the command runs.
+// The password is not visible anywhere while the command runs.
 func TestSSHDSudoPasswordIsSecret(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

@@ -15,13 +15,13 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// marksOf returns the random words of a command line.
+// marksOf returns the random sentinels of a command line.
 func marksOf(line string) []string {
 	return regexp.MustCompile(`[A-Z2-7]{20,}`).FindAllString(line, -1)
 }
 
-// noMarks expects nothing random of the command line, no password and no question in
-// what the user sees.
+// noMarks expects the visible output to contain no sentinel of the command line, no password
+// and no sudo prompt.
 func noMarks(t testing.TB, out *fleetssh.HostOutput, shown ...string) {
 	t.Helper()
 	password := sshdtest.Accounts(t)
@@ -34,9 +34,9 @@ func noMarks(t testing.TB, out *fleetssh.HostOutput, shown ...string) {
 	}
 }
 
-// A login shell that traces quotes the whole command line on standard error. The
-// command is told from that: it has run, it got its whole input, and the password went
-// to sudo alone, if it asked.
+// A tracing login shell quotes the whole command line on standard error. The library still
+// tells trace and command apart: the command has run with its whole input, and only sudo got
+// the password, if it asked.
 func TestSSHDSudoTraced(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -70,7 +70,7 @@ func TestSSHDSudoTraced(t *testing.T) {
 					} else {
 						fleettest.Contains(t, stdout, "root\r\n")
 					}
-					if trace != "set -v" { // which has nothing to show of bash -c
+					if trace != "set -v" { // set -v shows nothing of bash -c
 						fleettest.Contains(t, stdout+stderr, "sudo -- /bin/bash -c")
 					}
 					noMarks(t, out, strings.ReplaceAll(stdout+stderr, "[sudo: ", "")) // of PS4
@@ -80,12 +80,12 @@ func TestSSHDSudoTraced(t *testing.T) {
 	}
 }
 
-// sudo's refusal quotes the command line. The command has not run, and what is shown
-// names what the user wanted.
+// sudo's refusal quotes the command line. The command has not run, and the message shows the
+// user's command.
 func TestSSHDSudoRefusedCommand(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	const account = "fleet-fish" // nobody else uses it with sudo
+	const account = "fleet-fish" // no other test uses this account with sudo
 	sshdtest.Sudoers(t, account+" ALL=(root) /usr/bin/id")
 	_, c, _ := sudoServer(t, account)
 	for _, pty := range []*fleetssh.PTY{nil, {}} {
@@ -98,7 +98,7 @@ func TestSSHDSudoRefusedCommand(t *testing.T) {
 	}
 }
 
-// A sudo that wants a terminal is known for it; with one, it runs the command.
+// A sudo that requires a terminal is recognised; with a terminal, it runs the command.
 func TestSSHDSudoRequiretty(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -116,7 +116,7 @@ func TestSSHDSudoRequiretty(t *testing.T) {
 	noMarks(t, out, stdout)
 }
 
-// A password that is refused is one, whether sudo asks again or not.
+// A refused password is reported as refused, whether or not sudo asks again.
 func TestSSHDSudoOneTry(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -131,7 +131,7 @@ func TestSSHDSudoOneTry(t *testing.T) {
 		fleettest.Equal(t, "times it is said", strings.Count(stdout+stderr, "1 incorrect password attempt"), 1)
 		noMarks(t, out, stdout, stderr)
 	}
-	// And a command whose exit code or words look the same has run.
+	// A command with the same exit code or output as a refusal has run.
 	out, _, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "echo 'sudo: 1 incorrect password attempt' >&2; exit 1", Sudo: true, SudoPassword: accountPassword})
 	fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, err).Code, 1)
 	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})

@@ -20,8 +20,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A server that has too many logins under way drops connections: they are tried
-// again.
+// A server with too many logins under way drops connections; the library retries them.
 func TestSSHDTroubleTooManyLogins(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -74,7 +73,7 @@ func TestSSHDTroubleBanner(t *testing.T) {
 	}
 }
 
-// Keys are exchanged anew while data flows both ways.
+// Keys are re-exchanged while data flows in both directions.
 func TestSSHDTroubleRekey(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -89,7 +88,7 @@ func TestSSHDTroubleRekey(t *testing.T) {
 	}
 }
 
-// A server that probes its clients gets answers.
+// The client answers a server's keep-alive probes.
 func TestSSHDTroubleProbed(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -97,7 +96,7 @@ func TestSSHDTroubleProbed(t *testing.T) {
 	fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, host), "sleep 9; echo alive"), "alive\n")
 }
 
-// A peer that is dead without a word is found.
+// Keep-alive detects a peer that is silently dead.
 func TestSSHDTroubleFrozen(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -157,7 +156,7 @@ func TestSSHDTroubleFrozen(t *testing.T) {
 		_, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true"})
 		fleettest.Equal(t, "failed", len(fleettest.AsError[*fleetssh.HostsError](t, err).Failed), 1)
 		resume()
-		// The dead connection was given up: the next call makes another.
+		// The dead connection was dropped: the next call makes another.
 		if _, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true"}); err != nil {
 			t.Error(err)
 		}
@@ -165,7 +164,7 @@ func TestSSHDTroubleFrozen(t *testing.T) {
 	})
 }
 
-// What an account may not do is a refusal, not a mystery.
+// An operation that the account may not perform fails with a clear refusal.
 func TestSSHDTroubleRestrictedAccount(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -209,7 +208,7 @@ func TestSSHDTroubleOneShot(t *testing.T) {
 	s.Logged(t, 4, "Connection from")
 }
 
-// A key that takes long to sign delays nobody else.
+// A key that takes long to sign delays only its own login.
 func TestSSHDTroubleSlowSigner(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

@@ -19,8 +19,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A host that does not answer the request to start a command has started it if it sends output,
-// or says how the command ended.
+// A host that does not answer the request to start a command has started it if it sends output
+// or an exit status.
 func TestStartWithoutReply(t *testing.T) {
 	t.Parallel()
 	all := fleettest.Together{T: t}
@@ -58,7 +58,7 @@ func TestStartWithoutReply(t *testing.T) {
 	}
 }
 
-// What comes without an answer counts for as much as it says.
+// Messages without a preceding answer are interpreted by their content.
 func TestStartHalfAnswered(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -107,7 +107,7 @@ func TestStartHalfAnswered(t *testing.T) {
 	}
 }
 
-// What the program of a copy says is told, too.
+// Error messages of the remote copy program are reported too.
 func TestCopyWithoutReply(t *testing.T) {
 	t.Parallel()
 	host := fleettest.Hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
@@ -132,8 +132,8 @@ func TestCopyWithoutReply(t *testing.T) {
 	}
 }
 
-// A command that has ended by itself has ended so, whoever gives it up because something that
-// it has started holds its output open.
+// A command that has ended by itself keeps that outcome, even if the caller gives it up because
+// a child process holds its output open.
 func TestSSHDStopAfterEnd(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -200,8 +200,8 @@ func TestSSHDStopAfterEnd(t *testing.T) {
 	}
 }
 
-// An error of reading Stdin is not its end. The command is stopped before it can take the part
-// that it has got for the whole.
+// A read error of Stdin is not EOF. The command is stopped before it can take the partial input
+// for the whole.
 func TestSSHDStdinFails(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -236,7 +236,7 @@ func TestSSHDStdinFails(t *testing.T) {
 	}
 }
 
-// What a command does not read cannot fail it, and one that has ended has ended.
+// Unread input cannot fail a command that has ended.
 func TestStdinFailsUnread(t *testing.T) {
 	t.Parallel()
 	c := fleettest.NewServer(t, nil).Dial(t)
@@ -250,8 +250,8 @@ func TestStdinFailsUnread(t *testing.T) {
 	fleettest.Equal(t, "outcome", o.Outcome(), fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 4})
 }
 
-// One host that cannot be reached changes nothing for the input of the others, in every way to
-// run a command.
+// One unreachable host does not change the input of the others, whichever method runs the
+// command.
 func TestStdinWithBadHost(t *testing.T) {
 	t.Parallel()
 	_, hosts := fleettest.Simulated(t, 3, func(i int, h *simfleet.Host) {

@@ -10,9 +10,9 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// sudo-rs puts words around the question and ends its line; a shell may trace the
-// command line. Whatever comes of it, nothing of ours or of the question is shown, and
-// the command is known to have run or not.
+// sudo-rs puts text around the prompt and ends its line; a shell may trace the command line. In
+// every case the output hides the sentinels and the prompt, and the library knows whether the
+// command has run.
 func TestSudoRS(t *testing.T) {
 	t.Parallel()
 	const (
@@ -62,8 +62,7 @@ func TestSudoRS(t *testing.T) {
 	}
 }
 
-// Without a password of ours, the user's answer goes to sudo-rs, and its question is not
-// shown either.
+// Without SudoPassword, the user's answer goes to sudo-rs, and its prompt is hidden too.
 func TestSudoRSAnsweredByUser(t *testing.T) {
 	t.Parallel()
 	c := fleettest.NewServer(t, func(h *simfleet.Host) { h.SudoPassword, h.SudoRS, h.Trace = "open sesame", true, true }).Dial(t)

@@ -9,15 +9,15 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// TestUnusable: a host that cannot be used is not contacted, and costs the others nothing,
-// whatever is done; nor is one behind a hop that cannot be used.
+// TestUnusable: an unusable host, or a host behind an unusable hop, is never contacted and does
+// not affect the others, whatever the operation.
 func TestUnusable(t *testing.T) {
 	t.Parallel()
 	fleet, hosts := fleettest.Simulated(t, 3, func(int, *simfleet.Host) {})
 	why := errors.New("its configuration says so")
 	hop := hosts[2]
 	hop.Unusable = why
-	hosts[0].Unusable, hosts[0].Host = why, "no name, at all" // nothing else of it is looked at
+	hosts[0].Unusable, hosts[0].Host = why, "no name, at all" // its other settings are not checked
 	hosts[2].Proxy, hosts[2].DialContext = &hop, nil
 	p := fleettest.NewFleet(t, hosts...)
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})

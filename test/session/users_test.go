@@ -19,7 +19,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// caller is somebody who holds a connection through a tunnel.
+// caller holds a connection through a tunnel.
 type caller struct {
 	t    testing.TB
 	conn net.Conn
@@ -42,7 +42,7 @@ func call(t testing.TB, p *fleetssh.ParallelClient) caller {
 	return c
 }
 
-// talks expects the connection to be of use.
+// talks expects the connection to work.
 func (c caller) talks(when string) {
 	c.t.Helper()
 	c.conn.SetDeadline(time.Now().Add(fleettest.Patience))
@@ -56,7 +56,7 @@ func (c caller) talks(when string) {
 }
 
 // A command whose end the host does not confirm makes its connection suspect. The next command
-// gets another one, and who uses the old one meanwhile keeps it.
+// gets a new one, and current users keep the old one.
 func TestUnconfirmedStopLeavesTunnel(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.IgnoreSignals })
@@ -92,8 +92,8 @@ func finished(t testing.TB, p *fleetssh.ParallelClient, cmd fleetssh.Command) fu
 	}
 }
 
-// halfDeaf is a host that answers no request to run "unanswered" and runs everything else: what
-// it runs writes its line and waits for the end of its input.
+// halfDeaf is a host that never answers a request to run "unanswered" and runs every other
+// command: the command writes its line and waits for the end of its input.
 func halfDeaf(t testing.TB) fleetssh.HostConfig {
 	t.Helper()
 	host := fleettest.Hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
@@ -128,7 +128,7 @@ func halfDeaf(t testing.TB) fleetssh.HostConfig {
 	return host
 }
 
-// So does a command that is not started in time.
+// A command that does not start in time has the same effect.
 func TestLateStartLeavesCommand(t *testing.T) {
 	t.Parallel()
 	p := fleettest.NewFleet(t, halfDeaf(t))
@@ -175,8 +175,8 @@ func TestOneShotTogether(t *testing.T) {
 	fleettest.Eventually(t, "the end of both connections", func() bool { return s.Stats().Open == 0 })
 }
 
-// Stopping a command of root never ends the SFTP server of a copy on the same connection: not
-// if the command has ended by itself just now, either.
+// Stopping a command of root never ends the SFTP server of a copy on the same connection, not
+// even if the command has just ended by itself.
 func TestSSHDStopBesideCopy(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -199,7 +199,7 @@ func TestSSHDStopBesideCopy(t *testing.T) {
 	}()
 	<-busy
 	for range 5 {
-		// It ends when it is told to stop, and the SFTP server is the only process left.
+		// The command ends when told to stop, and leaves the SFTP server as the only process.
 		out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep 0.01"})
 		out.Stop(fleettest.Soon(t))
 	}
@@ -214,7 +214,7 @@ func TestSSHDStopBesideCopy(t *testing.T) {
 	}
 }
 
-// While the processes of a host are looked through to stop one, none is started beside it.
+// While the library searches a host's processes for one to stop, it starts no other there.
 func TestSSHDStopKeepsOthersWaiting(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -235,8 +235,8 @@ func TestSSHDStopKeepsOthersWaiting(t *testing.T) {
 	}
 }
 
-// closings are what can run while the client is closed, and how it is told of the hosts it no
-// longer reaches.
+// closings are the operations that may run while the client is closed, with a way to run each
+// and return the error of the unreachable hosts.
 var closings = []struct {
 	name string
 	run  func(ctx context.Context, t *testing.T, p *fleetssh.ParallelClient) error
@@ -297,8 +297,8 @@ var closings = []struct {
 	}},
 }
 
-// After Close, and after SetHosts for the hosts that it has removed, nobody is logged in to any
-// more, and nothing is left open, whatever was under way.
+// After Close, and after SetHosts for removed hosts, no login and no resource remains open,
+// whatever was under way.
 func TestCloseDuringCall(t *testing.T) {
 	t.Parallel()
 	for _, test := range closings {
@@ -347,8 +347,8 @@ func TestCloseDuringCall(t *testing.T) {
 	}
 }
 
-// What goes on by itself ends with its host: a tunnel does not log in for its next caller, nor
-// to listen again.
+// Background work ends with its host: a tunnel does not log in for its next caller, nor to
+// listen again.
 func TestSetHostsEndsTunnels(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -376,7 +376,7 @@ func TestSetHostsEndsTunnels(t *testing.T) {
 	fleettest.Works(t, remote[1])
 }
 
-// A hop that is needed no more is left, also by hosts that were on their way to it.
+// An unused hop is disconnected, also when hosts were connecting through it.
 func TestSetHostsDuringLoginAtHop(t *testing.T) {
 	t.Parallel()
 	near := fleettest.NewHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
@@ -398,7 +398,7 @@ func TestSetHostsDuringLoginAtHop(t *testing.T) {
 	fleettest.Equal(t, "logins", near.Stats().Logins, 0)
 }
 
-// The cost of one host does not grow with the others, whose settings were checked once.
+// The cost of one host does not grow with the others: their settings are checked only once.
 func TestClientCost(t *testing.T) {
 	allocations := func(n int) float64 {
 		hosts := make([]fleetssh.HostConfig, n)
@@ -437,8 +437,7 @@ func BenchmarkClient(b *testing.B) {
 	}
 }
 
-// A host that does not answer takes none of the time of the others, whose input does not wait
-// for it either.
+// A host that does not answer does not delay the others or their input.
 func TestStdinBesideSilentHost(t *testing.T) {
 	t.Parallel()
 	fleet, hosts := fleettest.Simulated(t, 2, func(i int, h *simfleet.Host) {
@@ -463,13 +462,13 @@ func TestStdinBesideSilentHost(t *testing.T) {
 			fleettest.Equal(t, "output", ev.Text, "5")
 		case fleetssh.Finished:
 			outcomes += fmt.Sprintf("%d %v\n", ev.Index, ev.Output.Outcome().Kind)
-			fleet.Servers[1].Close() // only now does the silent host end
+			fleet.Servers[1].Close() // the silent host ends only now
 		}
 	}
 	fleettest.Equal(t, "outcomes", outcomes, "0 exited\n1 unreachable\n")
 }
 
-// A run that reached nobody is not taken for one that went well.
+// A run that reached no host does not count as a success.
 func TestJoinAfterRefusedRun(t *testing.T) {
 	t.Parallel()
 	_, hosts := fleettest.Simulated(t, 2, nil)
