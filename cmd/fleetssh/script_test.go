@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"os/signal"
 	"os/user"
 	"path/filepath"
@@ -286,12 +287,13 @@ func waitFile(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func terminate(ts *testscript.TestScript, neg bool, args []string) {
-	end := syscall.SIGTERM
+	name := "TERM"
 	if len(args) > 0 {
-		end = map[string]syscall.Signal{"HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT, "INT": syscall.SIGINT, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}[args[0]]
+		name = args[0]
 	}
 	for _, cmd := range ts.BackgroundCmds() {
-		ts.Check(cmd.Process.Signal(end))
+		// kill(1), since not every system for which this is built knows STOP.
+		ts.Check(exec.Command("kill", "-"+name, strconv.Itoa(cmd.Process.Pid)).Run())
 	}
 }
 
