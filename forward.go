@@ -13,28 +13,28 @@ import (
 	"fleetssh/internal/tunnel"
 )
 
-// ForwardLocal listens on a local address and connects each caller from the host to
-// target, like ssh -L; see [Tunnel] for how addresses are written.
+// ForwardLocal listens on a local address and connects each client of the tunnel from the host
+// to target, like ssh -L; see [Tunnel] for how addresses are written.
 //
-// The tunnel outlives ctx, which bounds the call. The error is a [*ConfigError], or
-// what kept it from listening. Whether the host connects to target shows when somebody
-// calls: a caller that gets no connection is reset.
+// The tunnel outlives ctx, which bounds the call. The error is a [*ConfigError], or the reason
+// why it cannot listen. ForwardLocal does not try target: if the host cannot connect to it,
+// each client is reset.
 func (c *Client) ForwardLocal(ctx context.Context, listen, target string) (*Tunnel, error) {
 	to, err := parseTarget(target)
 	if err != nil {
 		return nil, err
 	}
-	return c.forward(ctx, listen, func(t *tunnel.Tunnel, caller tunnel.ClientConn) {
-		t.Connect(caller, to, c.targetDialer())
+	return c.forward(ctx, listen, func(t *tunnel.Tunnel, client tunnel.ClientConn) {
+		t.Connect(client, to, c.targetDialer())
 	})
 }
 
-// ForwardSOCKS listens on a local address and serves SOCKS 5, 4 and 4a without a login,
-// connecting from the host, like ssh -D. The host looks up the names. Addresses, ctx
-// and the error are as for ForwardLocal.
+// ForwardSOCKS listens on a local address and serves SOCKS 5, 4 and 4a without a login, like
+// ssh -D. The host makes the connections and resolves the names. Addresses, ctx and the error
+// are as for ForwardLocal.
 func (c *Client) ForwardSOCKS(ctx context.Context, listen string) (*Tunnel, error) {
-	return c.forward(ctx, listen, func(t *tunnel.Tunnel, caller tunnel.ClientConn) {
-		t.ServeSOCKS(caller, anywhere(c.targetDialer()))
+	return c.forward(ctx, listen, func(t *tunnel.Tunnel, client tunnel.ClientConn) {
+		t.ServeSOCKS(client, anywhere(c.targetDialer()))
 	})
 }
 
@@ -53,7 +53,7 @@ func (c *Client) forward(ctx context.Context, listen string, serve func(*tunnel.
 	return &Tunnel{t}, nil
 }
 
-// endTunnel makes the tunnel end with the connection; Close of c waits for that. It fails if c
+// endTunnel ends the tunnel when the connection ends; Close of c waits for that. It fails if c
 // is closed.
 func (c *Client) endTunnel(t *tunnel.Tunnel) error {
 	ok := c.conn.Go(func() {
@@ -62,7 +62,7 @@ func (c *Client) endTunnel(t *tunnel.Tunnel) error {
 		case <-c.conn.Done():
 			t.End(c.lostTunnel())
 		}
-		_ = t.Wait() // whoever has the tunnel is told
+		_ = t.Wait() // Tunnel.Wait returns the reason to the user
 	})
 	if !ok {
 		t.Close()
@@ -71,14 +71,14 @@ func (c *Client) endTunnel(t *tunnel.Tunnel) error {
 	return nil
 }
 
-// DialContext connects from the host to addr: "host:port" with the network "tcp", or
-// the path of a socket with "unix". Names are looked up by the host. It fits
-// [net/http.Transport] and everything else that takes a dial function. The connection
-// outlives ctx, which bounds the call, as HostConfig.ConnectTimeout does.
+// DialContext connects from the host to addr: "host:port" with the network "tcp", or the path
+// of a socket with "unix". The host resolves the name. DialContext fits [net/http.Transport]
+// and everything else that takes a dial function. The connection outlives ctx; ctx and
+// HostConfig.ConnectTimeout bound the call.
 //
-// The connection has deadlines, and a method CloseWrite. Its Read returns [io.EOF] only
-// if the other side has ended the connection: one that is lost is an error. What was
-// written before Close is sent, for up to five seconds.
+// The connection supports deadlines, and has a method CloseWrite. Read returns [io.EOF] only if
+// the other side has ended the connection; if the connection is lost, it returns another error.
+// Data written before Close is still sent, for up to five seconds.
 //
 // The error is a [*SessionError] if the host does not connect to the address, or a
 // [*ConfigError], [*TimeoutError] or [*ConnectionError].
@@ -94,7 +94,7 @@ func (c *Client) DialContext(ctx context.Context, network, addr string) (net.Con
 	return tunnel.NewConn(context.Background(), ch, c.conn.Link().LocalAddr(), to.Addr())
 }
 
-// dialTarget returns what the arguments of a dial function mean.
+// dialTarget returns the address that the arguments of a dial function stand for.
 func dialTarget(network, addr string) (tunnel.Address, error) {
 	switch network {
 	case "tcp":
@@ -109,7 +109,7 @@ func dialTarget(network, addr string) (tunnel.Address, error) {
 	return parseTarget(addr)
 }
 
-// parseListen reads where to listen: see [Tunnel].
+// parseListen parses an address to listen on: see [Tunnel].
 func parseListen(text string) (tunnel.Address, error) {
 	a, err := tunnel.ParseListen(text)
 	if err == nil && a.Host != "" {
@@ -118,7 +118,7 @@ func parseListen(text string) (tunnel.Address, error) {
 	return a, addressError("listen", text, err)
 }
 
-// parseTarget reads where a tunnel leads to: see [Tunnel].
+// parseTarget parses the target of a tunnel: see [Tunnel].
 func parseTarget(text string) (tunnel.Address, error) {
 	a, err := tunnel.ParseTarget(text)
 	if err == nil && a.Host != "" {
@@ -134,12 +134,12 @@ func addressError(field, text string, err error) error {
 	return &ConfigError{Index: -1, Field: field, Reason: fmt.Sprintf("%q: %v", sanitize.Line(text), err)}
 }
 
-// targetDialer returns what opens channels to addresses behind the host.
+// targetDialer returns a dialer that opens channels to addresses behind the host.
 func (c *Client) targetDialer() tunnel.Dialer {
 	return tunnel.Dialer{Host: *c.host, Dial: opener(c.openTunnel)}
 }
 
-// opener adapts a function that opens channels for a [tunnel.Dialer].
+// opener adapts a function that opens channels to a [tunnel.Dialer].
 func opener(open func(context.Context, tunnel.Address) (*tunnelChannel, error)) func(context.Context, tunnel.Address) (tunnel.Stream, *tunnel.Failure) {
 	return func(ctx context.Context, to tunnel.Address) (tunnel.Stream, *tunnel.Failure) {
 		ch, err := open(ctx, to)
@@ -150,7 +150,7 @@ func opener(open func(context.Context, tunnel.Address) (*tunnelChannel, error)) 
 	}
 }
 
-// tunnelFailure turns an error of opening a channel into what package tunnel has to know.
+// tunnelFailure translates an error of opening a channel for package tunnel.
 func tunnelFailure(err error) *tunnel.Failure {
 	f := &tunnel.Failure{Err: err}
 	switch e := err.(type) {
@@ -174,7 +174,7 @@ func tunnelFailure(err error) *tunnel.Failure {
 	return f
 }
 
-// anywhere is the route of a proxy that connects to every address its callers name.
+// anywhere returns the route of a proxy that connects to every address its clients name.
 func anywhere(dialer tunnel.Dialer) tunnel.Route {
 	return func(name string, port int) (tunnel.Dialer, tunnel.Address, *tunnel.Failure) {
 		if err := checkName(name); err != nil || port == 0 {
@@ -184,7 +184,7 @@ func anywhere(dialer tunnel.Dialer) tunnel.Route {
 	}
 }
 
-// tunnelChannel is a channel that carries one connection through a tunnel: a
+// tunnelChannel is a channel that carries one connection through a tunnel. It implements
 // [tunnel.Stream].
 type tunnelChannel struct {
 	ssh.Channel
@@ -218,16 +218,16 @@ func (c *Client) openTunnel(ctx context.Context, to tunnel.Address) (*tunnelChan
 	return c.newTunnelChannel(channel, requests), nil
 }
 
-// newTunnelChannel counts the channel among the users of the connection, until Leave.
-// Until then the SSH library may buffer a full window for every channel: a bound on what
-// it reads ahead would slow down all channels to the pace of the slowest reader.
+// newTunnelChannel adds a user to the connection, until Leave, and lifts the limit on what the
+// SSH library reads ahead. The library may then buffer a full window for every channel; with
+// the limit, the slowest reader would set the pace of all channels.
 func (c *Client) newTunnelChannel(channel ssh.Channel, requests <-chan *ssh.Request) *tunnelChannel {
 	c.conn.LiftReadLimit()
 	c.conn.Enter()
 	return &tunnelChannel{channel, requests, c}
 }
 
-// tunnelError returns the error for a tunnel to, or from, an address of the host.
+// tunnelError returns the error for a tunnel to, or from, an address on the host's side.
 func (c *Client) tunnelError(ctx context.Context, phase Phase, at tunnel.Address, err error) error {
 	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
 	if !ok {
@@ -246,8 +246,8 @@ func (c *Client) tunnelError(ctx context.Context, phase Phase, at tunnel.Address
 	return &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: phase, Err: &refusedTunnel{at, refused.Reason, text}}
 }
 
-// refusedTunnel is the answer of a host that connects to an address for nobody, or
-// cannot.
+// refusedTunnel is the error of a host that does not allow a connection to an address, or
+// cannot make it.
 type refusedTunnel struct {
 	to     tunnel.Address
 	reason ssh.RejectionReason
@@ -256,15 +256,15 @@ type refusedTunnel struct {
 
 func (e *refusedTunnel) Error() string { return e.to.String() + ": " + e.text }
 
-// lostTunnel is the error of a tunnel whose client's connection has ended.
+// lostTunnel returns the error of a tunnel whose connection to the host has ended.
 func (c *Client) lostTunnel() error {
 	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseForward, Err: c.conn.LostError(io.EOF)}
 }
 
-// Requests implements [tunnel.Stream], as all that follows does.
+// Requests implements [tunnel.Stream], as do the methods below.
 func (ch *tunnelChannel) Requests() <-chan *ssh.Request { return ch.requests }
 
-// CloseSoon closes the channel without waiting for that.
+// CloseSoon closes the channel without waiting for the host.
 func (ch *tunnelChannel) CloseSoon() { ch.client.conn.CloseSoon(ch.Channel) }
 
 // Leave undoes newTunnelChannel.
@@ -273,7 +273,7 @@ func (ch *tunnelChannel) Leave() {
 	ch.client.conn.Leave()
 }
 
-// Abandon closes the channel, and leaves.
+// Abandon closes the channel and calls Leave.
 func (ch *tunnelChannel) Abandon() {
 	ch.Leave()
 	ch.client.conn.Discard(ch.Channel, ch.requests)
@@ -288,5 +288,5 @@ func (ch *tunnelChannel) Done() <-chan struct{} { return ch.client.conn.Done() }
 // Broken reports whether the connection has ended, or is about to.
 func (ch *tunnelChannel) Broken() bool { return ch.client.conn.Failed() }
 
-// Lost is the error of a connection that has ended.
+// Lost returns the error of a connection that has ended.
 func (ch *tunnelChannel) Lost() error { return ch.client.lostTunnel() }

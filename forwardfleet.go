@@ -11,37 +11,37 @@ import (
 	"fleetssh/internal/tunnel"
 )
 
-// ForwardLocal listens on a local address for each host and connects each caller from
-// that host to target: see [Client.ForwardLocal]. The first host gets the port of
-// listen and each other host the next one; with port 0 each gets a free one. A socket file
-// works for a single host only.
+// ForwardLocal listens on a local address for each host and connects each client of the tunnel
+// from that host to target: see [Client.ForwardLocal]. The first host gets the port of listen
+// and each other host the next one; with port 0 each gets a free one. A socket file works for a
+// single host only.
 //
 // The slice has one tunnel for each host, in the order of Hosts. A tunnel works until it or p
-// is closed: when the connection to its host is lost, the next caller makes it reconnect.
-// ForwardLocal connects to all hosts, so unreachable hosts are reported at once; their
-// tunnels stay open and reconnect when used. Callers of an unreachable host are reset; for two
-// seconds after a failed attempt the host is not tried again. Later failures are logged to the
-// Logger, once until the host is reached again.
+// is closed: when the connection to its host is lost, the next client makes it reconnect.
+// ForwardLocal connects to all hosts, so unreachable hosts are reported at once; their tunnels
+// stay open and reconnect when used. Clients of an unreachable host are reset; the host is not
+// tried again for two seconds after a failed attempt. Later failures are written to the Logger,
+// once until the host is connected again.
 //
-// The error is a [*HostsError] if some hosts could not be reached. If it is another, such
-// as a [*ConfigError] or that a port is taken, the slice is nil and no host was contacted.
-// The tunnels outlive ctx, which bounds the call.
+// The error is a [*HostsError] if some hosts could not be reached. With any other error, such
+// as a [*ConfigError] or a port that is taken, the slice is nil and no host was contacted. The
+// tunnels outlive ctx, which bounds the call.
 func (p *ParallelClient) ForwardLocal(ctx context.Context, listen, target string) ([]*Tunnel, error) {
 	to, err := parseTarget(target)
 	if err != nil {
 		return nil, err
 	}
 	return p.forwardEach(ctx, listen, func(dialer tunnel.Dialer) func(*tunnel.Tunnel, tunnel.ClientConn) {
-		return func(t *tunnel.Tunnel, caller tunnel.ClientConn) { t.Connect(caller, to, dialer) }
+		return func(t *tunnel.Tunnel, client tunnel.ClientConn) { t.Connect(client, to, dialer) }
 	})
 }
 
-// ForwardSOCKS listens on a local address for each host and serves SOCKS there: see
-// [Client.ForwardSOCKS], and ForwardLocal for the rest. ForwardProxy is one proxy for all
-// hosts.
+// ForwardSOCKS listens on a local address for each host and serves SOCKS on it: see
+// [Client.ForwardSOCKS], and ForwardLocal for the rest. ForwardProxy serves one proxy for all
+// hosts instead.
 func (p *ParallelClient) ForwardSOCKS(ctx context.Context, listen string) ([]*Tunnel, error) {
 	return p.forwardEach(ctx, listen, func(dialer tunnel.Dialer) func(*tunnel.Tunnel, tunnel.ClientConn) {
-		return func(t *tunnel.Tunnel, caller tunnel.ClientConn) { t.ServeSOCKS(caller, anywhere(dialer)) }
+		return func(t *tunnel.Tunnel, client tunnel.ClientConn) { t.ServeSOCKS(client, anywhere(dialer)) }
 	})
 }
 
@@ -62,7 +62,7 @@ func (p *ParallelClient) forwardEach(ctx context.Context, listen string, serve f
 		}
 		var t *tunnel.Tunnel
 		if err == nil {
-			t, err = tunnel.Listen(ctx, p.d.reportTunnel, own, serve(s.reach(p.d).targetDialer()))
+			t, err = tunnel.Listen(ctx, p.d.reportTunnel, own, serve(s.reconnector(p.d).targetDialer()))
 		}
 		if err == nil {
 			err = p.keep(t, s)
@@ -73,11 +73,11 @@ func (p *ParallelClient) forwardEach(ctx context.Context, listen string, serve f
 		}
 		tunnels = append(tunnels, t)
 	}
-	return faces(tunnels), p.reachAll(ctx, slots)
+	return wrapTunnels(tunnels), p.connectAll(ctx, slots)
 }
 
-// faces returns tunnels as users see them.
-func faces(tunnels []*tunnel.Tunnel) []*Tunnel {
+// wrapTunnels returns the exported form of tunnels.
+func wrapTunnels(tunnels []*tunnel.Tunnel) []*Tunnel {
 	all := make([]*Tunnel, len(tunnels))
 	for i, t := range tunnels {
 		all[i] = &Tunnel{t}
@@ -85,16 +85,16 @@ func faces(tunnels []*tunnel.Tunnel) []*Tunnel {
 	return all
 }
 
-// reachAll connects to the hosts.
-func (p *ParallelClient) reachAll(ctx context.Context, slots []*slot) error {
+// connectAll connects to all hosts.
+func (p *ParallelClient) connectAll(ctx context.Context, slots []*slot) error {
 	return p.each(ctx, slots, func(_ int, s *slot) error {
-		_, err := s.use(ctx, s.reach(p.d).connect, func(*Client) error { return nil })
+		_, err := s.use(ctx, s.reconnector(p.d).connect, func(*Client) error { return nil })
 		return err
 	}, nil)
 }
 
-// keep makes Close end a tunnel, and SetHosts when it removes host s (nil: all hosts). It fails
-// if p is closed.
+// keep records a tunnel, so that Close ends it, and SetHosts when it removes host s (nil: all
+// hosts). It fails if p is closed.
 func (p *ParallelClient) keep(t *tunnel.Tunnel, s *slot) error {
 	p.mu.Lock()
 	closed := p.closed
@@ -121,7 +121,7 @@ func (p *ParallelClient) keep(t *tunnel.Tunnel, s *slot) error {
 	return nil
 }
 
-// removedTunnel is the error of a tunnel whose host SetHosts has removed.
+// removedTunnel returns the error of a tunnel whose host SetHosts has removed.
 func (s *slot) removedTunnel() error {
 	return &ConnectionError{Host: s.host.name(), Port: s.host.port(), Phase: PhaseForward, Err: errRemoved}
 }
@@ -131,16 +131,18 @@ func closeAll(tunnels []*tunnel.Tunnel) {
 		t.End(nil)
 	}
 	for _, t := range tunnels {
-		_ = t.Wait() // whoever has the tunnel is told
+		_ = t.Wait() // Tunnel.Wait returns the reason to the user
 	}
 }
 
-// ForwardRemote listens on every host and connects each caller from here to target: see
-// [Client.ForwardRemote]. The slice has one tunnel for each host, in the order of Hosts.
-// When the connection to a host is lost, the tunnel reconnects until the host listens again,
-// after pauses of one second at first and 30 at most; a port that the host has chosen stays
-// the same. The [*HostsError] names hosts that could not be reached, or refused to listen, at
-// the start; their tunnels keep trying, too. Until the host listens, Addr is the address that
+// ForwardRemote listens on every host and connects each client of the tunnel from this machine
+// to target: see [Client.ForwardRemote]. The slice has one tunnel for each host, in the order
+// of Hosts. When the connection to a host is lost, the tunnel reconnects until the host listens
+// again. The pauses between attempts grow from one second to 30. A port that the host has
+// chosen stays the same.
+//
+// The [*HostsError] names the hosts that could not be reached, or refused to listen, at the
+// start; their tunnels keep trying, too. Until the host listens, Addr returns the address that
 // was asked for.
 func (p *ParallelClient) ForwardRemote(ctx context.Context, listen, target string) ([]*Tunnel, error) {
 	at, err := parseListen(listen)
@@ -159,10 +161,10 @@ func (p *ParallelClient) ForwardRemote(ctx context.Context, listen, target strin
 	relisteners := make([]*tunnel.Relistener, len(slots))
 	for i, s := range slots {
 		tunnels[i] = tunnel.New(p.d.reportTunnel, at.Addr())
-		way := s.reach(p.d)
+		r := s.reconnector(p.d)
 		relisteners[i] = &tunnel.Relistener{
 			Tunnel: tunnels[i], At: at, Host: s.host, Refused: isSessionError,
-			Ask: func(ctx context.Context, at tunnel.Address) (*tunnel.Tunnel, error) { return way.listen(ctx, at, to) },
+			Ask: func(ctx context.Context, at tunnel.Address) (*tunnel.Tunnel, error) { return r.listen(ctx, at, to) },
 		}
 		if err := p.keep(tunnels[i], s); err != nil {
 			closeAll(tunnels[:i])
@@ -173,23 +175,24 @@ func (p *ParallelClient) ForwardRemote(ctx context.Context, listen, target strin
 	for _, k := range relisteners {
 		k.Run()
 	}
-	return faces(tunnels), err
+	return wrapTunnels(tunnels), err
 }
 
 // ForwardProxy listens on a local address and serves one proxy for all hosts: in this proxy, a
 // host name means that host. http://web07:9100/ reaches port 9100 on web07's localhost over
-// SSH. Every user of this machine who can connect to the proxy can use it; see [Tunnel] for
-// where it can listen.
+// SSH. Every user of this machine who can connect to the proxy can use it; see [Tunnel] for the
+// addresses it can listen on.
 //
-// The proxy speaks SOCKS 5, 4 and 4a without a login, and HTTP: CONNECT, and requests for
-// http URLs. The name of a host is its Alias or, if no host has such an alias, its Host; case
-// does not matter. "3.web1" is host number 3 of Hosts, for hosts that share a name. All other
-// names are refused: SOCKS answers 2 (not allowed), HTTP 502 and a text. An unreachable host
-// is 4 and 502, a refused connection 5 and 502, a host that does not answer in time 6 and 504.
+// The proxy speaks SOCKS 5, 4 and 4a without a login, and HTTP: CONNECT, and requests for http
+// URLs. The name of a host is its Alias or, if no host has such an alias, its Host; case does
+// not matter. "3.web1" is host number 3 of Hosts, for hosts that share a name. The proxy
+// refuses all other names: SOCKS answers 2 (not allowed), HTTP 502 and a text. For an
+// unreachable host it answers 4 and 502, for a refused connection 5 and 502, and for a host
+// that does not answer in time 6 and 504.
 //
 // ForwardProxy connects to all hosts first. The error is as for ForwardLocal; with a
-// [*HostsError] the tunnel is not nil. Lost connections are replaced when they are needed. The
-// tunnel outlives ctx, which bounds the call.
+// [*HostsError] the tunnel is not nil. A lost connection is replaced when a client needs it.
+// The tunnel outlives ctx, which bounds the call.
 func (p *ParallelClient) ForwardProxy(ctx context.Context, listen string) (*Tunnel, error) {
 	at, err := parseListen(listen)
 	if err != nil {
@@ -208,13 +211,13 @@ func (p *ParallelClient) ForwardProxy(ctx context.Context, listen string) (*Tunn
 	if err := p.keep(t, nil); err != nil {
 		return nil, err
 	}
-	return &Tunnel{t}, p.reachAll(ctx, slots)
+	return &Tunnel{t}, p.connectAll(ctx, slots)
 }
 
 // maxNamed is how many hosts of the same name an error lists.
 const maxNamed = 4
 
-// route finds the host that a name means.
+// route finds the host that a client of the proxy names.
 func (p *ParallelClient) route(name string, port int) (tunnel.Dialer, tunnel.Address, *tunnel.Failure) {
 	p.mu.Lock()
 	slots := p.slots
@@ -236,5 +239,5 @@ func (p *ParallelClient) route(name string, port int) (tunnel.Dialer, tunnel.Add
 	if text != "" {
 		return tunnel.Dialer{}, tunnel.Address{}, &tunnel.Failure{Err: errors.New(text), Cause: tunnel.NotAllowed}
 	}
-	return slots[found[0]].reach(p.d).targetDialer(), tunnel.Address{Host: "localhost", Port: port}, nil
+	return slots[found[0]].reconnector(p.d).targetDialer(), tunnel.Address{Host: "localhost", Port: port}, nil
 }

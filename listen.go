@@ -15,28 +15,31 @@ import (
 	"fleetssh/internal/tunnel"
 )
 
-// The SSH library's own listeners block the whole connection while an accepted channel
-// waits to be taken (golang.org/issue/77035). This file therefore handles the requests and
-// channels of remote forwarding itself (RFC 4254, section 7; OpenSSH's PROTOCOL, section
-// 2.4): each channel at once, on a goroutine of its own, up to a limit.
+// The listeners of the SSH library block the whole connection while an accepted channel waits
+// for Accept (golang.org/issue/77035). This file therefore handles the requests and channels of
+// remote forwarding itself (RFC 4254, section 7; OpenSSH's PROTOCOL, section 2.4). Each channel
+// is served at once, on its own goroutine, up to a limit.
 
 const (
 	forwardedTCP  = "forwarded-tcpip"
 	forwardedUnix = "forwarded-streamlocal@openssh.com"
 )
 
-// Listen listens on an address of the host, as [net.Listen] does on one of this machine:
-// "host:port" with the network "tcp", or the path of a socket with "unix". The listener can be
-// given to [net/http.Serve] and everything else that takes one. Port 0 lets the host choose a
-// port, which Addr tells. Addr is a [*net.TCPAddr] unless the host in address is a name. As
-// for net.Listen, no host means all addresses of the host; sshd listens on others than its
-// loopback ones only if its GatewayPorts allows it, and on a port below 1024 only for root.
-// For the socket file see [Tunnel]. Listen does not work over an OpenSSH master (ControlPath).
+// Listen listens on an address of the host, as [net.Listen] does on this machine: "host:port"
+// with the network "tcp", or the path of a socket with "unix". The listener fits
+// [net/http.Serve] and everything else that takes a [net.Listener]. With port 0 the host
+// chooses a port, which Addr holds. Addr returns a [*net.TCPAddr] unless the host in address is
+// a name.
 //
-// Accepted connections are like those of [Client.DialContext], and outlive the listener. Up to
-// 1024 callers wait for Accept; the host drops further ones. Accept returns [net.ErrClosed]
-// after Close, and a [*ConnectionError] when the connection to the host has ended, each in a
-// [*net.OpError]. Close may be called more than once.
+// As for net.Listen, no host means all addresses of the host. sshd listens on other addresses
+// than its loopback ones only if its GatewayPorts allows it, and on a port below 1024 only for
+// root. For the socket file see [Tunnel]. Listen does not work over an OpenSSH master
+// (ControlPath).
+//
+// Accepted connections are like the connections of [Client.DialContext], and outlive the
+// listener. Up to 1024 connections wait for Accept; the host drops further ones. Accept returns
+// [net.ErrClosed] after Close, and a [*ConnectionError] when the connection to the host has
+// ended, each in a [*net.OpError]. Close may be called more than once.
 //
 // The listener outlives ctx, which bounds the call. The error is a [*ConfigError], a
 // [*SessionError] if the host does not listen, a [*TimeoutError] or a [*ConnectionError].
@@ -45,14 +48,14 @@ func (c *Client) Listen(ctx context.Context, network, address string) (net.Liste
 	if err != nil {
 		return nil, err
 	}
-	l := &netListener{callers: make(chan *remoteCaller)}
+	l := &netListener{clients: make(chan *remoteClient)}
 	if l.tunnel, err = c.listen(ctx, at, l.offer); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
 
-// listenAddress returns what the arguments of a listen function mean.
+// listenAddress returns the address that the arguments of a listen function stand for.
 func listenAddress(network, address string) (tunnel.Address, error) {
 	switch network {
 	case "tcp":
@@ -73,16 +76,16 @@ func listenAddress(network, address string) (tunnel.Address, error) {
 
 // netListener is the [net.Listener] of Listen.
 type netListener struct {
-	tunnel  *tunnel.Tunnel // its life; it carries no connections
-	callers chan *remoteCaller
+	tunnel  *tunnel.Tunnel // ends with the listener; it carries no connections
+	clients chan *remoteClient
 }
 
-// offer waits until Accept takes the caller or the listener ends.
-func (l *netListener) offer(caller *remoteCaller) {
+// offer waits until Accept takes the client or the listener ends.
+func (l *netListener) offer(remote *remoteClient) {
 	select {
-	case l.callers <- caller:
-	case <-caller.tunnel.Context().Done():
-		caller.refuse(ssh.ConnectionFailed, "the listener is closed")
+	case l.clients <- remote:
+	case <-remote.tunnel.Context().Done():
+		remote.refuse(ssh.ConnectionFailed, "the listener is closed")
 	}
 }
 
@@ -90,12 +93,12 @@ func (l *netListener) offer(caller *remoteCaller) {
 func (l *netListener) Accept() (net.Conn, error) {
 	for {
 		select {
-		case caller := <-l.callers:
-			stream, err := caller.accept()
+		case remote := <-l.clients:
+			stream, err := remote.accept()
 			if err != nil {
-				continue // the connection or the listener has ended, which the next round tells
+				continue // the connection or the listener has ended: the next round returns why
 			}
-			if c, err := tunnel.NewConn(context.Background(), stream, l.Addr(), caller.from); err == nil {
+			if c, err := tunnel.NewConn(context.Background(), stream, l.Addr(), remote.from); err == nil {
 				return c, nil
 			}
 		case <-l.tunnel.Context().Done():
@@ -114,9 +117,9 @@ func (l *netListener) Close() error { return l.tunnel.Close() }
 // Addr implements [net.Listener].
 func (l *netListener) Addr() net.Addr { return l.tunnel.Addr() }
 
-// ForwardRemote listens on the host and connects each caller from here to target, like
-// ssh -R; see [Tunnel] for how addresses are written, and [Client.Listen] for where sshd
-// listens. A caller is refused if nobody listens at target.
+// ForwardRemote listens on the host and connects each client of the tunnel from this machine to
+// target, like ssh -R. See [Tunnel] for how addresses are written, and [Client.Listen] for the
+// addresses on which sshd listens. A client is refused if nobody listens at target.
 //
 // The tunnel outlives ctx, which bounds the call. The error is as for Listen.
 func (c *Client) ForwardRemote(ctx context.Context, listen, target string) (*Tunnel, error) {
@@ -135,19 +138,19 @@ func (c *Client) ForwardRemote(ctx context.Context, listen, target string) (*Tun
 	return &Tunnel{t}, nil
 }
 
-// forwardTo returns a function that connects callers to an address on this side.
-func forwardTo(to tunnel.Address) func(*remoteCaller) {
-	return func(caller *remoteCaller) {
-		t, host := caller.tunnel, *caller.client.host
+// forwardTo returns a function that connects clients to an address on this side.
+func forwardTo(to tunnel.Address) func(*remoteClient) {
+	return func(remote *remoteClient) {
+		t, host := remote.tunnel, *remote.client.host
 		dialer := net.Dialer{Timeout: host.connectTimeout()}
 		target, err := dialer.DialContext(t.Context(), to.Network(), to.String())
 		if err != nil {
 			t.TargetFailed(host, err)
-			caller.refuse(ssh.ConnectionFailed, sanitize.Line(transport.WithoutAddress(err).Error()))
+			remote.refuse(ssh.ConnectionFailed, sanitize.Line(transport.WithoutAddress(err).Error()))
 			return
 		}
 		t.TargetReached(host)
-		stream, err := caller.accept()
+		stream, err := remote.accept()
 		if err != nil {
 			target.Close()
 			return
@@ -166,14 +169,14 @@ type listeners struct {
 type listener struct {
 	client *Client
 	tunnel *tunnel.Tunnel
-	serve  func(*remoteCaller) // on a goroutine of the tunnel; must accept or refuse the caller
+	serve  func(*remoteClient) // on a goroutine of the tunnel; must accept or refuse the client
 
 	ready chan struct{}  // closed when at is final
 	at    tunnel.Address // with port 0 until ready, if the host is to choose one
 }
 
-// listen has the host listen on an address, and calls serve for each caller.
-func (c *Client) listen(ctx context.Context, at tunnel.Address, serve func(*remoteCaller)) (*tunnel.Tunnel, error) {
+// listen makes the host listen on an address, and calls serve for each client.
+func (c *Client) listen(ctx context.Context, at tunnel.Address, serve func(*remoteClient)) (*tunnel.Tunnel, error) {
 	if c.login.Master != "" {
 		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseListen, Err: errors.New("an OpenSSH master does not hand on the answer to that; connect without it (ControlPath)")}
 	}
@@ -252,7 +255,7 @@ func (l *listener) payload(port int) []byte {
 	}{l.at.Host, uint32(port)})
 }
 
-// port returns the port that the host listens on, from its answer.
+// port reads the port that the host listens on from its answer.
 func (l *listener) port(answer []byte) (int, error) {
 	if l.at.Path != "" || l.at.Port != 0 {
 		return l.at.Port, nil
@@ -265,7 +268,7 @@ func (l *listener) port(answer []byte) (int, error) {
 }
 
 // cancel asks the host to stop listening after the tunnel has ended. It does not wait long for
-// the answer: callers are refused in any case.
+// the answer: the host's channels for the tunnel are refused in any case.
 func (l *listener) cancel() {
 	l.client.listeners.remove(l)
 	if l.client.conn.Failed() {
@@ -273,7 +276,7 @@ func (l *listener) cancel() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), conn.CloseGrace)
 	defer cancel()
-	_ = l.client.conn.Call(ctx, conn.Call{Do: func() error { return l.askToStop(l.at.Port) }}) // without an answer callers are still refused
+	_ = l.client.conn.Call(ctx, conn.Call{Do: func() error { return l.askToStop(l.at.Port) }}) // without an answer, clients are still refused
 }
 
 func (l *listener) askToStop(port int) error {
@@ -335,21 +338,21 @@ func (ls *listeners) find(at tunnel.Address) *listener {
 	return likely
 }
 
-// remoteCaller is a connection that a host has taken for a listener: a channel that waits to
+// remoteClient is a client that has connected to a listener on the host: its channel waits to
 // be accepted or refused.
-type remoteCaller struct {
+type remoteClient struct {
 	*listener
 	channel ssh.NewChannel
-	from    net.Addr // the caller, as the host tells it
+	from    net.Addr // the client's address, as the host reports it
 }
 
-// errBusy is why a channel of a tunnel is refused.
+// errBusy is the reason for refusing a channel of a tunnel that carries as many as it may.
 var errBusy = errors.New("too many connections")
 
 // accept serves a channel that a host opens. ours is false if the channel belongs to no
 // listener, or is malformed. On an error the connection must refuse the channel.
 func (ls *listeners) accept(asked ssh.NewChannel) (ours bool, err error) {
-	caller := &remoteCaller{channel: asked}
+	remote := &remoteClient{channel: asked}
 	var at tunnel.Address
 	switch asked.ChannelType() {
 	case forwardedTCP:
@@ -361,12 +364,12 @@ func (ls *listeners) accept(asked ssh.NewChannel) (ours bool, err error) {
 		}
 		err = ssh.Unmarshal(asked.ExtraData(), &m)
 		at = tunnel.Address{Host: m.Host, Port: int(m.Port)}
-		caller.from = tunnel.Address{Host: sanitize.Line(m.Origin), Port: int(m.OriginPort)}.Addr()
+		remote.from = tunnel.Address{Host: sanitize.Line(m.Origin), Port: int(m.OriginPort)}.Addr()
 	case forwardedUnix:
 		var m struct{ Path, Reserved string }
 		err = ssh.Unmarshal(asked.ExtraData(), &m)
 		at = tunnel.Address{Path: m.Path}
-		caller.from = &net.UnixAddr{Name: "@", Net: "unix"} // it has no name, which net writes so
+		remote.from = &net.UnixAddr{Name: "@", Net: "unix"} // without a name, which net prints as "@"
 	default:
 		return false, nil
 	}
@@ -377,31 +380,30 @@ func (ls *listeners) accept(asked ssh.NewChannel) (ours bool, err error) {
 	if l == nil {
 		return false, nil
 	}
-	caller.listener = l
-	ok, busy := l.tunnel.Take(func() { l.serveAt(at, caller) })
+	remote.listener = l
+	ok, busy := l.tunnel.Take(func() { l.serveAt(at, remote) })
 	if busy {
 		return true, errBusy
 	}
 	return ok, nil
 }
 
-// serveAt serves a caller that has come to an address, once it is known that the host listens
-// there.
-func (l *listener) serveAt(at tunnel.Address, caller *remoteCaller) {
+// serveAt serves a client that has connected to an address, after waiting until it is known
+// whether the host listens there.
+func (l *listener) serveAt(at tunnel.Address, remote *remoteClient) {
 	select {
 	case <-l.ready:
 	case <-l.tunnel.Context().Done():
 	}
 	if l.at.Port != at.Port || l.tunnel.Context().Err() != nil {
-		caller.refuse(ssh.Prohibited, "not asked for")
+		remote.refuse(ssh.Prohibited, "not asked for")
 		return
 	}
-	l.serve(caller)
+	l.serve(remote)
 }
 
-// accept opens the channel of the caller. It fails only when the tunnel or the connection has
-// ended.
-func (r *remoteCaller) accept() (*tunnelChannel, error) {
+// accept opens the client's channel. It fails only when the tunnel or the connection has ended.
+func (r *remoteClient) accept() (*tunnelChannel, error) {
 	var channel ssh.Channel
 	var requests <-chan *ssh.Request
 	err := r.client.conn.Call(r.tunnel.Context(), conn.Call{
@@ -421,8 +423,8 @@ func (r *remoteCaller) accept() (*tunnelChannel, error) {
 	return r.client.newTunnelChannel(channel, requests), nil
 }
 
-// refuse refuses the channel of the caller. It waits until that is written, but no longer than
-// the tunnel lasts.
-func (r *remoteCaller) refuse(reason ssh.RejectionReason, text string) {
+// refuse refuses the client's channel. It waits until the refusal is written, but no longer
+// than the tunnel lasts.
+func (r *remoteClient) refuse(reason ssh.RejectionReason, text string) {
 	_ = r.client.conn.Call(r.tunnel.Context(), conn.Call{Do: func() error { return r.channel.Reject(reason, text) }}) // it fails only with the connection
 }

@@ -24,7 +24,7 @@ type slot struct {
 	calls   []*slotCall   // calls under way that may connect; end cancels them
 	client  *Client       // the current connection; nil: none
 	retired []*Client     // earlier connections, which may still have users
-	way     *reach        // the route of tunnels to the host; nil: no tunnel has used it
+	tunnels *reconnector  // of the tunnels; nil: there has been no tunnel
 }
 
 // slotCall is a call that may connect to the host of a slot.
