@@ -62,7 +62,7 @@ func begun(dir string, beginning []byte) bool {
 	return err == nil && bytes.Equal(there, beginning)
 }
 
-// What was sent before an interrupt is not sent again.
+// Data sent before an interrupt is not sent again.
 func TestCopyGoesOnWithOpenSSH(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	f, dir := startCopyFleet(t), t.TempDir()
@@ -123,7 +123,7 @@ func TestCopyGoesOnWithOpenSSH(t *testing.T) {
 	}
 }
 
-// A tree goes there and back with all that is to be kept, by either protocol.
+// Either protocol copies a tree in both directions with everything that Preserve keeps.
 func TestCopyTreesWithOpenSSH(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	f := startCopyFleet(t)

@@ -28,7 +28,7 @@ func TestCopyPlan(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name, hosts, line string
-		want              []string // what the dry run says
+		want              []string // output of the dry run
 		Error             string
 	}{
 		{"as it is", "web[1-2]", "put copy_test.go 100%", []string{"web1: copy_test.go -> '100%'", "web2: copy_test.go -> '100%'"}, ""},

@@ -9,8 +9,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
-// What is wrong with the settings of one host is found before any batch runs, and the host has
-// its name.
+// Wrong settings of one host are reported before any batch runs, with the host's name.
 func TestRehearsal(t *testing.T) {
 	t.Parallel()
 	hosts := []selection.Host{{Config: fleetssh.HostConfig{Host: "a"}, Label: "one"}, {Config: fleetssh.HostConfig{Host: "b", Attempts: -1}, Label: "two"}}

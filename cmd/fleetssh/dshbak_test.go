@@ -22,7 +22,7 @@ func runDshbak(t *testing.T, input string, args ...string) (code int, stdout, st
 	return code, out.String(), err.String()
 }
 
-// What dshbak of pdsh makes of lines, ours makes too.
+// Our dshbak formats lines as pdsh's dshbak does.
 func TestDshbakAgainstTheOriginal(t *testing.T) {
 	t.Parallel()
 	const seeds = 20
@@ -53,8 +53,7 @@ func TestDshbakAgainstTheOriginal(t *testing.T) {
 	}
 }
 
-// No name of a host leads out of the directory, be it the name itself or a link
-// that lies there.
+// Neither a host name nor an existing link can lead out of the directory.
 func TestDshbakFilesStayInTheDirectory(t *testing.T) {
 	t.Parallel()
 	outer := t.TempDir()

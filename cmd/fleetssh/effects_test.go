@@ -79,7 +79,7 @@ func TestHostFlagsHaveEffect(t *testing.T) {
 	})
 }
 
-// Every flag of every verb is tried by some test.
+// Some test tries every flag of every verb.
 func TestEveryFlagIsTried(t *testing.T) {
 	t.Parallel()
 	var lines []string

@@ -11,7 +11,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/help"
 )
 
-// What completion and the manual say of a flag is found in the help of its verb.
+// The help of a verb contains the completion's and the manual's text for each flag.
 func TestHelpIsTakenApart(t *testing.T) {
 	t.Parallel()
 	for _, verb := range help.Verbs(newRoot(new(app), verbs...)) {

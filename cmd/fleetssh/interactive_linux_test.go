@@ -211,7 +211,7 @@ func TestNotInteractive(t *testing.T) {
 	}
 }
 
-// A session is recorded, but not what is typed and shown.
+// A session is recorded, but not its input and output.
 func TestInteractiveRecord(t *testing.T) {
 	t.Parallel()
 	fleet, err := startSim(simPlan{hosts: 1}, t.TempDir())
@@ -299,7 +299,7 @@ func TestSSHDInteractiveShell(t *testing.T) {
 	o.await("^C")
 	o.typed("echo code $? then\r")
 	o.await("code 130 then")
-	o.typed("\x1a\x1c") // nothing runs: ^Z and ^\ are keys like others
+	o.typed("\x1a\x1c") // nothing runs: ^Z and ^\ are ordinary keys
 	if err := pty.Setsize(o.tty, &pty.Winsize{Rows: 7, Cols: 77}); err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,7 @@ func TestSSHDInteractiveShell(t *testing.T) {
 	}
 }
 
-// All bytes pass, both ways.
+// All bytes pass in both directions.
 func TestSSHDInteractiveBytes(t *testing.T) {
 	t.Parallel()
 	o := sshdSession(t, nil, "stty raw -echo; printf ready; head -c 257; printf end")
@@ -327,7 +327,7 @@ func TestSSHDInteractiveBytes(t *testing.T) {
 	}
 }
 
-// The terminal there works as the one here, and hears of its size.
+// The remote terminal works like the local one and receives its size.
 func TestSSHDInteractiveTerminal(t *testing.T) {
 	t.Parallel()
 	marker := sshdtest.Marker()
@@ -353,11 +353,11 @@ func TestSSHDInteractiveTerminal(t *testing.T) {
 		o.await(fmt.Sprintf("\r\n%d %d\r\n", size.Rows, size.Cols))
 	}
 	sshdtest.Eventually(t, sshdtest.Patience, "sleep runs", func() bool { return len(sshdtest.Processes(marker)) > 0 })
-	o.typed("\x07") // what interrupts here interrupts there
+	o.typed("\x07") // the local interrupt key also interrupts on the host
 	o.end(exit.Command)
 }
 
-// sudo asks on the terminal in its own words.
+// sudo prompts on the terminal in its own words.
 func TestSSHDInteractiveSudo(t *testing.T) {
 	t.Parallel()
 	password := sshdtest.Accounts(t)
@@ -367,7 +367,7 @@ func TestSSHDInteractiveSudo(t *testing.T) {
 	if shown := o.end(exit.OK); !strings.HasSuffix(shown, "\r\nroot\r\n<it's>\r\n") || strings.Contains(shown, password) {
 		t.Errorf("shown %q", shown)
 	}
-	// It does not ask everybody.
+	// sudo does not ask every account.
 	o = sshdSessionOf(t, sshdtest.Carol, nil, "--run-as", sshdtest.Bob, "id -un; tty; read x")
 	o.await("/dev/pts/")
 	o.typed("\r")

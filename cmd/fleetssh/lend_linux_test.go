@@ -16,8 +16,8 @@ func asking(file string) string {
 		`echo "$answer" >>` + file + `; [ "$answer" = right ] || exit 9; exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3'`
 }
 
-// A command that leads to a host may ask on the terminal, for one host at a time. One that
-// fails is not tried again.
+// A command that connects to a host may ask on the terminal, for one host at a time. A failed
+// command is not retried.
 func TestCommandAsksOnTerminal(t *testing.T) {
 	t.Parallel()
 	answers := filepath.Join(t.TempDir(), "answers")
@@ -35,7 +35,7 @@ func TestCommandAsksOnTerminal(t *testing.T) {
 	}
 }
 
-// Ctrl-C while a command asks is meant for everybody.
+// Ctrl-C while a command asks interrupts the whole run.
 func TestCommandAsksInterrupted(t *testing.T) {
 	t.Parallel()
 	for _, hosts := range []int{1, 3} { // with one, nobody else is left to be stopped

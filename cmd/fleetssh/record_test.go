@@ -207,7 +207,7 @@ func TestRunsVerbs(t *testing.T) {
 	}
 }
 
-// The differences of what hosts wrote are shown once for hosts that changed alike.
+// Hosts with the same change are shown once in the diff.
 func TestRunsDiffOutput(t *testing.T) {
 	c, stdout, _ := recordCall(t)
 	for _, version := range []string{"5.10", "6.1"} {
@@ -243,7 +243,7 @@ func TestRunsDiffOutput(t *testing.T) {
 	}
 }
 
-// What may have run is not repeated unasked.
+// Hosts where the command may have run are not rerun by default.
 func TestRerunChooses(t *testing.T) {
 	c, stdout, stderr := recordCall(t)
 	r := recordRun(t, c, &record.Flags{Args: []string{"--timeout=30s"}}, tenHosts, tenEnds, false)
@@ -327,7 +327,7 @@ func TestRecordedHosts(t *testing.T) {
 	}
 }
 
-// A record that cannot be kept is said once, and stops nothing.
+// A failed record is reported once, and the run continues.
 func TestRecordFails(t *testing.T) {
 	c, _, stderr := recordCall(t)
 	file := filepath.Join(t.TempDir(), "file")
@@ -389,7 +389,7 @@ func TestReportOf(t *testing.T) {
 	}
 }
 
-// No password of a run stands in what is kept of it.
+// Records of a run contain none of its passwords.
 func TestNoSecretInRecord(t *testing.T) {
 	c, _, _ := recordCall(t)
 	sim, err := startSim(simPlan{hosts: 1}, t.TempDir())

@@ -111,7 +111,7 @@ func program(args []string) int {
 	return run(ctx, full, stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 }
 
-// scrub makes output comparable that holds times.
+// scrub makes output with times comparable.
 func scrub() {
 	text, err := io.ReadAll(os.Stdin)
 	if err != nil {

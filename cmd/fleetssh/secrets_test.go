@@ -159,7 +159,7 @@ func FuzzRedactURL(f *testing.F) {
 	})
 }
 
-// Whatever closed flag is given to whatever verb, its value is in no output and in no file.
+// The value of a closed flag appears in no output and in no file, whatever the verb.
 func TestFlagsTellNothing(t *testing.T) {
 	state := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", state)
@@ -253,7 +253,7 @@ func keeps(t *testing.T, dir string) {
 	}
 }
 
-// What the settings of the user hold is told as little.
+// Secrets in the user's settings are hidden in the same way.
 func TestSettingsTellNothing(t *testing.T) {
 	state := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", state)
@@ -289,7 +289,7 @@ func TestSettingsTellNothing(t *testing.T) {
 	keeps(t, state)
 }
 
-// What the records of older programs hold is hidden when they are shown.
+// Secrets in records of older programs are hidden when shown.
 func TestOldRecordsTellNothing(t *testing.T) {
 	c, stdout, stderr := recordCall(t)
 	old := &record.Flags{Args: []string{"--proxy=socks5://user:" + marker + "!@127.0.0.1:1", "--env=A=" + marker, "--proxy-command=" + marker, "--option=ProxyCommand=" + marker, "--later=" + marker}}

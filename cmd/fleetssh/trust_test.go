@@ -132,7 +132,7 @@ func TestTrustScanAndAccept(t *testing.T) {
 	}
 	before := r.read("known_hosts")
 
-	// Nobody is there to agree, or does not.
+	// Nobody can confirm, or the user declines.
 	r.run(exit.Usage, "accept", keys)
 	r.says("fleetssh: error: cannot ask for confirmation of the new keys: there is no terminal to ask on", "hint: --yes confirms")
 	r.answer = "n"
@@ -289,7 +289,7 @@ func TestTrustJSON(t *testing.T) {
 	}
 }
 
-// Two who accept the same fleet at once add each key once.
+// Two processes that accept the same fleet at once add each key once.
 func TestTrustAcceptAtOnce(t *testing.T) {
 	t.Parallel()
 	r, fleet := newTrustRun(t, 20)
@@ -335,7 +335,7 @@ func TestTrustUsage(t *testing.T) {
 	r.says("fleetssh: error: keys: " + r.file("hashed") + ":1: the name of the host is hashed")
 }
 
-// Nothing that a file says drives the terminal.
+// Text from a file cannot control the terminal.
 func TestTrustShowsHarmlessText(t *testing.T) {
 	t.Parallel()
 	r, _ := newTrustRun(t, 1)
@@ -347,7 +347,7 @@ func TestTrustShowsHarmlessText(t *testing.T) {
 	}
 }
 
-// A host of which the connection breaks after some keys has these, and an error.
+// A host whose connection breaks after some keys yields these keys and an error.
 func TestTrustOfHalfAHost(t *testing.T) {
 	t.Parallel()
 	var keys []ssh.Signer

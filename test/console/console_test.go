@@ -42,7 +42,7 @@ func TestConsole(t *testing.T) {
 	}
 }
 
-// A console on a host that goes away, or never answers, ends in time with an error.
+// A console on a host that disconnects, or never answers, ends in time with an error.
 func TestConsoleFaults(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []simfleet.FaultKind{simfleet.StallExec, simfleet.RefuseExec, simfleet.StallAfterStart} {
@@ -80,7 +80,7 @@ func openLost(t *testing.T, c *fleetssh.Client) *fleetssh.Console {
 	return s
 }
 
-// A line is one line's work at a time, and can be waited for only so long.
+// A console runs one line at a time, and waiting for a line respects the context.
 func TestConsoleOneLineAtATime(t *testing.T) {
 	t.Parallel()
 	s := openConsole(t, fleettest.NewServer(t, nil).Dial(t))
@@ -147,8 +147,8 @@ func TestStreamLines(t *testing.T) {
 	}
 }
 
-// What looks like a mark, and a mark that comes in pieces, and the words of a host
-// that lies about its own lines.
+// Text that looks like a sentinel, a sentinel in pieces, and a host that lies about its own
+// lines.
 func TestConsoleHostile(t *testing.T) {
 	t.Parallel()
 	s := openLost(t, fleettest.NewServer(t, func(h *simfleet.Host) {
@@ -176,7 +176,7 @@ func TestConsoleHostile(t *testing.T) {
 	}
 }
 
-// tokenOf reads the token from what the shell is told.
+// tokenOf reads the token from the set-up text of the shell.
 func tokenOf(s *simfleet.Session) string {
 	var told []byte
 	for b := make([]byte, 1); !strings.Contains(string(told), "$$"); {
@@ -193,7 +193,7 @@ func tokenOf(s *simfleet.Session) string {
 	return half("fleetssh_a") + half("fleetssh_b")
 }
 
-// A restricted login shell, such as rbash, knows no exec.
+// Restricted login shells such as rbash forbid exec.
 func TestConsoleRestricted(t *testing.T) {
 	t.Parallel()
 	refused := 0
@@ -210,7 +210,7 @@ func TestConsoleRestricted(t *testing.T) {
 	fleettest.Equal(t, "result", runText(t, s, "cd /srv; pwd"), lineResult{stdout: "/srv\n"})
 	fleettest.Equal(t, "refused", refused, 1)
 
-	// A host without a shell says why, once.
+	// A host without a shell reports the reason once.
 	failed, err := fleettest.NewServer(t, func(h *simfleet.Host) {
 		h.Handler = func(s *simfleet.Session) simfleet.Status {
 			io.WriteString(s.Stderr, "This account is not available.\n")

@@ -55,8 +55,8 @@ func runText(t testing.TB, s *fleetssh.Console, line string) lineResult {
 	return resultOf(t, startLine(t, s, line))
 }
 
-// What one line changes is there for the next, whatever shell the user has; and
-// whatever a line does, the next one runs.
+// Changes made by one line last for the next, whatever shell the user has; and the next line
+// runs whatever the previous one did.
 func TestSSHDConsole(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -97,7 +97,7 @@ func TestSSHDConsole(t *testing.T) {
 					t.Errorf("%q:\n got %+v\nwant %+v", test.line, got, test.want)
 				}
 			}
-			// What is wrong is said, and breaks nothing.
+			// Errors are reported and do not break the console.
 			for _, line := range []string{"echo 'a", `echo "a`, "if", ")", "{ echo a", "${nothing?missing}", "set -u; echo $nothing", "set +u; . /nonexistent", "PS1=x", "$((", "case x in", "a() {", "break; nosuchcommand"} {
 				if got := runText(t, s, line); got.stderr == "" || got.stdout != "" {
 					t.Errorf("%q: %+v", line, got)
@@ -106,7 +106,7 @@ func TestSSHDConsole(t *testing.T) {
 					t.Fatalf("after %q: %+v", line, got)
 				}
 			}
-			// The mark is in nothing that lists or traces what the shell knows.
+			// The sentinel appears in no listing or trace of the shell's state.
 			if got := runText(t, s, "set; set -x; true; set +x"); strings.Contains(got.stdout, ">\n") && strings.Contains(got.stdout, "<0:0:") {
 				t.Errorf("%+v", got)
 			}
@@ -157,7 +157,7 @@ func TestSSHDConsoleInterrupt(t *testing.T) {
 					t.Fatalf("%+v", got)
 				}
 			}
-			// What does not react is ended with its shell.
+			// A line that does not react is ended with its shell.
 			marker := sshdtest.Marker()
 			out := startLine(t, s, "echo begun; sh -c \"trap '' INT TERM; echo begun; sleep "+marker+"; sleep 100\"")
 			readLine(t, out, "begun")
@@ -182,7 +182,7 @@ func readLine(t testing.TB, out *fleetssh.HostOutput, want string) {
 	t.Fatalf("no line %q", want)
 }
 
-// Standard input reaches the line alone, as it is, and no file of it is left.
+// Only the line reads standard input, unchanged, and no file of it is left.
 func TestSSHDConsoleStdin(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -217,7 +217,7 @@ func TestSSHDConsoleStdin(t *testing.T) {
 	}
 }
 
-// A shell that ends does so with its line.
+// A shell that ends does so together with its line.
 func TestSSHDConsoleEnds(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

@@ -10,7 +10,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A connection that is cut in the middle of a line ends the line, with what had come.
+// A connection that is cut during a line ends the line, with the output so far.
 func TestSSHDConsoleCut(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -27,7 +27,7 @@ func TestSSHDConsoleCut(t *testing.T) {
 	fleettest.AsError[*fleetssh.ConnectionError](t, err)
 }
 
-// A host that says nothing any more holds up neither a signal nor Stop.
+// A silent host delays neither a signal nor Stop.
 func TestSSHDConsoleSilent(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	// limit is what the calls are given: by a context, a setting, or a stop after it.
+	// limit is the time that calls get: by a context, a setting, or a stop after it.
 	limit = 2 * time.Second
 	// callGrace is how much longer a call may take. Stopping a command has steps of up
 	// to ten seconds together; the rest is for machines that have much else to do.
@@ -45,11 +45,11 @@ type cell struct {
 	patient   bool   // the settings of the hosts end nothing: contexts and time-outs must
 
 	limit time.Duration
-	mu    sync.Mutex // protects what follows
+	mu    sync.Mutex // protects the fields below
 	late  string     // what has not come, or ended, in time
 }
 
-// clientKey is the key that the simulated hosts let in.
+// clientKey is the key that the simulated hosts accept.
 var clientKey = sync.OnceValue(func() ssh.Signer {
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -160,7 +160,7 @@ func (c *cell) closes(what string, f func() error) {
 // dumped is for the stacks of the first call that does not end.
 var dumped sync.Once
 
-// within calls f and gives the cell up if it does not end in time: the cell is tried once more.
+// within calls f and gives the cell up if f does not end in time: the cell is retried once.
 func (c *cell) within(limit time.Duration, what string, f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -182,7 +182,7 @@ func (c *cell) within(limit time.Duration, what string, f func()) {
 	}
 }
 
-// wants reports what is not as it should be.
+// wants reports an unexpected result.
 func (c *cell) wants(ok bool, what string, args ...any) {
 	if !ok {
 		c.t.Errorf("%s: %s", c.name, fmt.Sprintf(what, args...))

@@ -1,4 +1,3 @@
-// Package identities compares which keys and certificates get fleetssh into a host
-// with what gets ssh into it: with the same files, the same agents and the same sshd.
-// It holds nothing but tests.
+// Package identities compares the keys and certificates with which fleetssh and ssh log in to a
+// host, with the same files, the same agents and the same sshd. It contains only tests.
 package identities

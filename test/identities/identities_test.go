@@ -175,7 +175,7 @@ func TestHopHasItsOwn(t *testing.T) {
 	client.Close()
 }
 
-// world is what all cells share.
+// world is shared by all cells.
 type world struct {
 	root   string
 	plain  *sshdtest.Server // takes the keys
@@ -229,12 +229,12 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// dir is where the files of a cell are.
+// dir is the folder for the files of a cell.
 func (w *world) dir(c cell) string {
 	return filepath.Join(w.root, strings.NewReplacer(" ", "-", ",", "").Replace(c.place+"--"+c.cert))
 }
 
-// path is the file that is named.
+// path is the named file.
 func (w *world) path(c cell) string {
 	path := filepath.Join(w.dir(c), "home", ".ssh", "id_ed25519")
 	if c.place == public {

@@ -19,7 +19,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A service that ends its direction first still gets what comes after, on every way.
+// A service that closes its sending direction first still receives the remaining data, with
+// every kind of tunnel.
 func TestSSHDTunnelServiceEndsFirst(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
@@ -68,8 +69,8 @@ func TestSSHDTunnelServiceEndsFirst(t *testing.T) {
 	}
 }
 
-// Where to listen may be written in many ways. A socket that nobody listens on any more is
-// replaced; one that somebody does, and any other file, is not.
+// Listening addresses may be written in many ways. A stale socket is replaced; a socket in use,
+// and any other file, is not.
 func TestTunnelListens(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	c := fleettest.Dial(t, webHosts(t, "web1")[0])
@@ -160,8 +161,8 @@ func TestTunnelHostOpensMany(t *testing.T) {
 	}
 }
 
-// openingMany returns a host that opens n channels when it is asked to listen on a port, and
-// answers when it has been refused all but most of them.
+// openingMany returns a host that opens n channels when asked to listen on a port, and answers
+// once most of them have been refused.
 func openingMany(t *testing.T, n, most int, accepted, refused *atomic.Int32) fleetssh.HostConfig {
 	const port = 4711
 	key := fleettest.NewKey()

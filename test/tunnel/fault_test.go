@@ -19,7 +19,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A server that forwards nothing says so, on every way.
+// A server that forbids forwarding is reported, for every kind of tunnel.
 func TestSSHDTunnelForbidden(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"AllowTcpForwarding no", "AllowStreamLocalForwarding no"}})
@@ -52,7 +52,7 @@ func TestSSHDTunnelForbidden(t *testing.T) {
 	}
 }
 
-// A port that is taken on the host is an error that says so, and no tunnel.
+// A port already in use on the host is reported as an error, and no tunnel opens.
 func TestSSHDTunnelListenRefused(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
@@ -74,8 +74,8 @@ func TestSSHDTunnelListenRefused(t *testing.T) {
 	}
 }
 
-// When the server is killed in the middle, nobody takes half of an answer for the whole;
-// a tunnel of the client ends and says why.
+// If the server is killed during a transfer, the caller does not mistake a partial answer for
+// the whole; a tunnel of the client ends and reports why.
 func TestSSHDTunnelCut(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
@@ -122,8 +122,8 @@ func TestSSHDTunnelCut(t *testing.T) {
 	}
 }
 
-// The tunnels of a fleet outlive their connections: whoever calls next is connected over
-// a new one, and the host listens again on the same port.
+// The tunnels of a fleet outlive their connections: the next caller gets a new connection, and
+// the host listens again on the same port.
 func TestSSHDTunnelsComeBack(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
@@ -158,8 +158,8 @@ func TestSSHDTunnelsComeBack(t *testing.T) {
 	fleettest.CloseTunnel(t, remote[0])
 }
 
-// Hosts that are down have tunnels, whose callers are reset, and keep nobody waiting
-// who has just seen it.
+// Tunnels to unreachable hosts reset their callers, and a caller after a recent failure does
+// not wait.
 func TestTunnelsOfUnreachableHosts(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	hosts := webHosts(t, "web1", "web2")
@@ -182,7 +182,7 @@ func TestTunnelsOfUnreachableHosts(t *testing.T) {
 	}
 }
 
-// Hundreds of connections at once get what is theirs.
+// Hundreds of simultaneous connections each get their own data.
 func TestSSHDTunnelManyAtOnce(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
@@ -211,8 +211,8 @@ func TestSSHDTunnelManyAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// Callers who read nothing, or little, stop nobody else on the connection, make their own
-// sender wait, and lose nothing.
+// Callers that read slowly or not at all delay no other caller on the connection, make their
+// own sender wait, and lose no data.
 func TestSSHDTunnelStalled(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
@@ -281,7 +281,7 @@ func TestSSHDTunnelStalled(t *testing.T) {
 	}
 }
 
-// Callers on the host whom nobody here answers keep the connection from nothing.
+// Unanswered callers on the host do not block the connection.
 func TestSSHDRemoteListenerStalled(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})

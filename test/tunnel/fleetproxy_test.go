@@ -22,8 +22,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// webHosts starts hosts on each of which a web server of its own listens on port 9100
-// of localhost. It says its host's name and what it was asked.
+// webHosts starts hosts with one web server each on localhost:9100. It answers with its host's
+// name and the request.
 func webHosts(t testing.TB, names ...string) []fleetssh.HostConfig {
 	t.Helper()
 	hosts := make([]fleetssh.HostConfig, len(names))
@@ -72,7 +72,7 @@ func webHosts(t testing.TB, names ...string) []fleetssh.HostConfig {
 	return hosts
 }
 
-// curl runs curl and returns what it has written.
+// curl runs curl and returns its output.
 func curl(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(fleettest.Soon(t), "curl", append([]string{"-sS", "--noproxy", ""}, args...)...).CombinedOutput()
@@ -82,7 +82,7 @@ func curl(t testing.TB, args ...string) string {
 	return string(out)
 }
 
-// Names lead to the hosts of the fleet, whatever of the three protocols is spoken.
+// Names lead to the hosts of the fleet, with each of the three protocols.
 func TestForwardProxyCurl(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	p := fleettest.NewFleet(t, webHosts(t, "web1", "Web2.example")...)
@@ -118,7 +118,7 @@ func TestForwardProxyCurl(t *testing.T) {
 	fleettest.CloseTunnel(t, tunnel)
 }
 
-// Several hosts of one name are told apart by their number.
+// Hosts with the same name are told apart by their number.
 func TestForwardProxyAmbiguous(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	hosts := webHosts(t, "web1", "web2")
@@ -141,7 +141,7 @@ func TestForwardProxyAmbiguous(t *testing.T) {
 	}
 }
 
-// Connections are kept, headers for the proxy stay with it, and others get through.
+// Connections are kept alive, proxy headers are removed, and other headers are passed on.
 func TestForwardProxyHeaders(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	p := fleettest.NewFleet(t, webHosts(t, "web1")...)
@@ -183,8 +183,7 @@ func TestForwardProxyHeaders(t *testing.T) {
 	}
 }
 
-// A connection that becomes another protocol gets through, and nothing is lost of what
-// stands right behind CONNECT.
+// An upgraded connection works, and data sent directly after CONNECT is not lost.
 func TestForwardProxyUpgrade(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	p := fleettest.NewFleet(t, webHosts(t, "web1")...)
@@ -217,7 +216,7 @@ func TestForwardProxyUpgrade(t *testing.T) {
 	}
 }
 
-// Whatever is no request for a proxy is refused, and leads nowhere.
+// Anything other than a proxy request is refused.
 func TestForwardProxyRefuses(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	p := fleettest.NewFleet(t, webHosts(t, "web1")...)

@@ -16,8 +16,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A host that opens channels nobody asked for is refused, whatever it says they are, and
-// keeps the connection from nothing.
+// Channels that a host opens without a request are refused, whatever their type, and the
+// connection stays usable.
 func TestTunnelChannelsNotAskedFor(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	type forwarded struct {
@@ -71,8 +71,8 @@ func TestTunnelChannelsNotAskedFor(t *testing.T) {
 	c.Close()
 }
 
-// A host that never answers holds nobody longer than he wants to be held: not who asks for
-// a connection, nor who reads, writes or closes.
+// A host that never answers delays callers only up to their own time limit, whether they
+// connect, read, write or close.
 func TestTunnelHostSilent(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	host := fleettest.Hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
@@ -145,7 +145,7 @@ func TestTunnelHostSilent(t *testing.T) {
 	}
 }
 
-// Where to listen and to lead to is checked before anything is contacted.
+// Listening and target addresses are checked before any host is contacted.
 func TestTunnelAddressFaults(t *testing.T) {
 	t.Parallel()
 	p := fleettest.NewFleet(t, fleetssh.HostConfig{Host: "192.0.2.1"}, fleetssh.HostConfig{Host: "192.0.2.2"})

@@ -17,7 +17,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A web server of Go answers on a port of the host: keep-alive, many clients at once, and an
+// Go's web server answers on a port of the host: keep-alive, many clients at once, and an
 // orderly end.
 func TestSSHDListenHTTP(t *testing.T) {
 	sshdtest.CheckLeaks(t)
@@ -128,7 +128,7 @@ func TestSSHDListen(t *testing.T) {
 	}
 }
 
-// Accept tells that the connection to the host is lost.
+// Accept reports that the connection to the host is lost.
 func TestSSHDListenLost(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
@@ -159,7 +159,7 @@ func TestSSHDListenLost(t *testing.T) {
 	}
 }
 
-// What cannot be listened on is refused before the host is asked, or by the host.
+// An address that cannot be listened on is refused before the host is asked, or by the host.
 func TestSSHDListenFaults(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})

@@ -22,7 +22,7 @@ import (
 
 // messages keeps the messages of a logger.
 type messages struct {
-	mu   sync.Mutex // protects what follows
+	mu   sync.Mutex // protects the fields below
 	text bytes.Buffer
 }
 
@@ -32,7 +32,7 @@ func (m *messages) Write(p []byte) (int, error) {
 	return m.text.Write(p)
 }
 
-// logger returns one that writes levels and messages alone.
+// logger returns a logger that writes only levels and messages.
 func (m *messages) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(m, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key != slog.MessageKey {
@@ -48,8 +48,8 @@ func (m *messages) String() string {
 	return m.text.String()
 }
 
-// A host that goes away and comes back is there again for the next caller. The logger is
-// told once of each, however many call meanwhile, or TunnelChanged is if it is set.
+// A host that disconnects and returns is available to the next caller. The logger, or
+// TunnelChanged if set, gets one event for each change, however many callers there are.
 func TestTunnelOutage(t *testing.T) {
 	t.Run("logged", func(t *testing.T) { tunnelOutage(t, false) })
 	t.Run("told", func(t *testing.T) { tunnelOutage(t, true) })
@@ -111,8 +111,7 @@ func tunnelOutage(t *testing.T, told bool) {
 	}
 }
 
-// A connection on which nothing comes any more, without an end, is found out by who
-// calls, and replaced.
+// A connection that is silently dead is detected by the next caller and replaced.
 func TestSSHDTunnelFrozen(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
@@ -128,7 +127,8 @@ func TestSSHDTunnelFrozen(t *testing.T) {
 	fleettest.Works(t, tunnels[0])
 }
 
-// Closing the client ends its tunnels, those of a fleet too, and leaves nothing.
+// Closing the client ends its tunnels, including the tunnels of a fleet, and leaves no
+// resources.
 func TestTunnelClientClosed(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	host := webHosts(t, "web1")[0]
@@ -183,8 +183,7 @@ func TestTunnelClientClosed(t *testing.T) {
 	}
 }
 
-// Who takes nothing of what has come keeps nobody from closing the client, or from a
-// connection in place of one that is lost.
+// A caller that does not read does not block closing the client or replacing a lost connection.
 func TestSSHDTunnelStalledCallerOutage(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{})

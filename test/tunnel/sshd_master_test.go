@@ -12,8 +12,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Tunnels to somewhere behind a host go over the connection of an OpenSSH master as well;
-// those from there cannot, and say so.
+// Tunnels to targets behind a host also use the connection of an OpenSSH master; remote
+// forwardings cannot, and report it.
 func TestSSHDMasterTunnels(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s := sshdtest.Start(t, sshdtest.Options{})

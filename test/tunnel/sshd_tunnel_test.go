@@ -83,8 +83,8 @@ func TestSSHDTunnelRedis(t *testing.T) {
 	}
 }
 
-// curl gets through SOCKS to what the host reaches, with every kind of address; and a
-// tunnel that listens on a socket is a proxy as well.
+// curl reaches the host's targets through SOCKS, with every kind of address; a tunnel that
+// listens on a socket is a proxy as well.
 func TestSSHDForwardSOCKS(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello "+r.Host) }))
@@ -133,7 +133,7 @@ func TestSSHDForwardSOCKS(t *testing.T) {
 	}
 }
 
-// The standard HTTP client works with DialContext, which is what that is for.
+// The standard HTTP client works with DialContext.
 func TestSSHDDialContextHTTP(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))

@@ -13,7 +13,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Both kinds of addresses work on all four sides, and both directions end on their own.
+// Both kinds of addresses work on all four sides, and each direction ends independently.
 func TestSSHDTunnelAddresses(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"StreamLocalBindUnlink yes"}})
@@ -50,7 +50,7 @@ func TestSSHDTunnelAddresses(t *testing.T) {
 	}
 }
 
-// DialContext works with both kinds of addresses, and tells why it does not.
+// DialContext works with both kinds of addresses, and its errors give the reason.
 func TestSSHDDialContext(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
