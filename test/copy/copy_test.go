@@ -47,7 +47,7 @@ func outcomeText(r fleetssh.CopyResult) string {
 	return fmt.Sprint(r.Outcome.Kind)
 }
 
-// TestUploadInHostOrder lets a fleet, in which each host has another trouble, take a file:
+// TestUploadInHostOrder has a fleet, in which each host fails differently, receive a file:
 // every host has one outcome, in its place.
 func TestUploadInHostOrder(t *testing.T) {
 	t.Parallel()
@@ -182,7 +182,7 @@ func TestCopyHostArgs(t *testing.T) {
 	}
 }
 
-// TestCopyRefused: what can be known beforehand contacts no host.
+// TestCopyRefused: errors that can be found beforehand are reported without contacting a host.
 func TestCopyRefused(t *testing.T) {
 	t.Parallel()
 	fleet, hosts := fleettest.Simulated(t, 2, nil)
@@ -261,8 +261,8 @@ func TestCopyStopOnError(t *testing.T) {
 	}
 }
 
-// TestCopyCancelled: all hosts end soon, each with its outcome, and the connections are
-// still of use.
+// TestCopyCancelled: all hosts end soon, each with its outcome, and the connections stay
+// usable.
 func TestCopyCancelled(t *testing.T) {
 	t.Parallel()
 	content := bytes.Repeat([]byte("x"), 8<<20)
@@ -273,7 +273,7 @@ func TestCopyCancelled(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		begun, rate := time.Now(), int64(2<<20)
 		if timeout > 0 {
-			rate = 256 << 10 // nobody is done before
+			rate = 256 << 10 // too slow for any host to finish before
 		}
 		opts := &fleetssh.CopyOptions{Rate: rate, Timeout: timeout, Progress: func(c fleetssh.CopyProgress) {
 			if timeout == 0 && c.Done > 1<<20 && ctx.Err() == nil {

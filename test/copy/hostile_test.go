@@ -17,8 +17,8 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// TestHostileHosts: whatever a host lists or sends, nothing is written outside the
-// destination, what it has of good files arrives, and the copy ends.
+// TestHostileHosts: whatever a host lists or sends, nothing is written outside the destination,
+// its good files arrive, and the copy ends.
 func TestHostileHosts(t *testing.T) {
 	t.Parallel()
 	good := bytes.Repeat([]byte("good"), 25_000) // more than a page of the kernel
@@ -58,8 +58,8 @@ func TestHostileHosts(t *testing.T) {
 	}
 }
 
-// filesOutside returns what is below parent, and neither below dir nor above it; and what
-// is not whole.
+// filesOutside returns the paths below parent that are neither below dir nor above it, and
+// incomplete files.
 func filesOutside(parent, dir string) (found []string) {
 	filepath.WalkDir(parent, func(name string, e os.DirEntry, err error) error {
 		above := strings.HasPrefix(dir+"/", name+"/")
@@ -71,8 +71,8 @@ func filesOutside(parent, dir string) (found []string) {
 	return found
 }
 
-// TestEndlessHost: a host that sends empty files without end is left when the copy is
-// ended here, and holds up no other.
+// TestEndlessHost: a host that sends empty files without end is disconnected when the client
+// ends the copy, and delays no other host.
 func TestEndlessHost(t *testing.T) {
 	t.Parallel()
 	fleet, hosts := fleettest.Simulated(t, 2, func(i int, h *simfleet.Host) {
@@ -110,7 +110,7 @@ func TestEndlessHost(t *testing.T) {
 	}
 }
 
-// TestHostileGlob: what a pattern stands for is said by the host.
+// TestHostileGlob: the host decides which files a pattern matches.
 func TestHostileGlob(t *testing.T) {
 	t.Parallel()
 	s := fleettest.Faulty(t, simfleet.HostileNames)
@@ -135,7 +135,7 @@ func TestHostileGlob(t *testing.T) {
 	}
 }
 
-// TestUploadToHostileHosts: a host that lists what is not there makes nothing wrong here.
+// TestUploadToHostileHosts: a host that lists files that do not exist causes no local damage.
 func TestUploadToHostileHosts(t *testing.T) {
 	t.Parallel()
 	content := bytes.Repeat([]byte("x"), 100_000)

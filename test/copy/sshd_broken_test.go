@@ -17,7 +17,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A copy that is broken off leaves a beginning, and a later one goes on with it.
+// An interrupted copy leaves a partial file, and a later copy continues it.
 func TestSSHDCopyResume(t *testing.T) {
 	t.Parallel()
 	const size, breaksAt = 12 << 20, 5 << 20
@@ -44,7 +44,7 @@ func TestSSHDCopyResume(t *testing.T) {
 				defer cancel()
 				opt := broken.options
 				if opt.Rate == 0 {
-					opt.Rate = 2 << 20 // slow enough to be broken off on a busy machine
+					opt.Rate = 2 << 20 // slow enough to be interrupted on a busy machine
 				}
 				var once sync.Once
 				opt.Progress = func(p fleetssh.CopyProgress) {
@@ -84,7 +84,7 @@ func TestSSHDCopyResume(t *testing.T) {
 				sameContent(t, to, data)
 				nothingLeft(t, b.dir)
 
-				// It is left out where it is whole.
+				// A complete file is skipped.
 				r, err = way.copy(c, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
 				fleettest.Equal(t, "error", err, nil)
 				fleettest.Equal(t, "skipped", r.Skipped, 1)
@@ -94,7 +94,7 @@ func TestSSHDCopyResume(t *testing.T) {
 	}
 }
 
-// What is small is not kept.
+// Small partial files are not kept.
 func TestSSHDCopyBrokenSmall(t *testing.T) {
 	t.Parallel()
 	for _, way := range bothWays {
@@ -134,7 +134,7 @@ func TestSSHDCopyBrokenSmall(t *testing.T) {
 	}
 }
 
-// Of a leftover only what is of the file stays: nothing shows through its holes.
+// Only the source's data stays of a partial file: none of the old data shows through its holes.
 func TestSSHDCopyResumeHole(t *testing.T) {
 	t.Parallel()
 	for _, way := range bothWays {
@@ -158,8 +158,8 @@ func TestSSHDCopyResumeHole(t *testing.T) {
 	}
 }
 
-// A leftover that is none of the file is not taken for it, and one that is too small to go
-// on with is no hindrance.
+// A partial file of another source is not continued, and one too small to continue does no
+// harm.
 func TestSSHDCopyResumeOther(t *testing.T) {
 	t.Parallel()
 	for _, way := range bothWays {
@@ -180,7 +180,7 @@ func TestSSHDCopyResumeOther(t *testing.T) {
 				fleettest.Equal(t, "bytes", r.Bytes, int64(len(data)))
 				sameContent(t, to, data)
 				if left == nil {
-					os.Remove(filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd")) // it is of no use
+					os.Remove(filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd")) // of no further use
 				}
 			}
 			nothingLeft(t, b.dir)
@@ -188,7 +188,7 @@ func TestSSHDCopyResumeOther(t *testing.T) {
 	}
 }
 
-// A file server that has stopped is given up.
+// A stopped file server is given up.
 func TestSSHDCopyStalled(t *testing.T) {
 	t.Parallel()
 	for _, way := range bothWays {
@@ -220,7 +220,7 @@ func TestSSHDCopyStalled(t *testing.T) {
 	}
 }
 
-// Two copies at once on one connection, of which one is ended, do not disturb each other.
+// Of two copies at once on one connection, ending one does not disturb the other.
 func TestSSHDCopyTwoAtOnce(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

@@ -108,7 +108,7 @@ func wrapper(t testing.TB, lines string) string {
 	return name
 }
 
-// What one account may not read or write does not hold up the rest.
+// Files that the account may not read or write do not stop the others.
 func TestSSHDCopyPermissionDenied(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range bothProtocols {
@@ -212,7 +212,7 @@ func bobsID(t testing.TB) int {
 	return id
 }
 
-// A host without a file server says so, and SCP needs none.
+// A host without a file server is reported, and SCP needs none.
 func TestSSHDCopyNoFileServer(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -281,7 +281,7 @@ func TestSSHDCopyOneSession(t *testing.T) {
 	}
 }
 
-// Servers that can do less than OpenSSH's are copied to and from as well.
+// Copies also work with servers that implement less than OpenSSH's.
 func TestSSHDCopyPoorServer(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, denied string }{

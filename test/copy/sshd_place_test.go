@@ -18,7 +18,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Where a copy goes is decided as scp does.
+// The destination of a copy is chosen as scp does.
 func TestSSHDCopyPlace(t *testing.T) {
 	t.Parallel()
 	for _, way := range bothWays {
@@ -109,7 +109,7 @@ func TestSSHDCopyHome(t *testing.T) {
 	fleettest.Equal(t, "files", fleettest.Output(t, b.client, "ls ~/"+dir+" | wc -l"), "6\n")
 }
 
-// What is no regular file is neither replaced nor copied.
+// Entries other than regular files are neither replaced nor copied.
 func TestSSHDCopyInTheWay(t *testing.T) {
 	t.Parallel()
 	for _, way := range bothWays {
@@ -129,7 +129,7 @@ func TestSSHDCopyInTheWay(t *testing.T) {
 					}
 				}
 				device := "/dev/null"
-				if os.Geteuid() == 0 { // who could replace it
+				if os.Geteuid() == 0 { // root could replace it
 					device = filepath.Join(to, "null")
 					if err := syscall.Mknod(device, syscall.S_IFCHR|0o666, 1<<8|3); err != nil {
 						t.Fatal(err)
@@ -167,8 +167,8 @@ func TestSSHDCopyInTheWay(t *testing.T) {
 	}
 }
 
-// Permissions without Preserve: new files have those of their source as far as the umask
-// goes, old ones keep theirs, and their owner.
+// Permissions without Preserve: new files get the source's mode, limited by the umask; existing
+// files keep their mode and owner.
 func TestSSHDCopyModes(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range bothProtocols {
@@ -213,7 +213,7 @@ func TestSSHDCopyModes(t *testing.T) {
 				}
 				fleettest.Equal(t, name, info.Mode(), want)
 			}
-			// With Preserve they are those of the source.
+			// With Preserve, new and existing files get the source's mode.
 			opt.Preserve = true
 			_, err = b.client.Upload(fleettest.Soon(t), from+"/.", to, &opt)
 			fleettest.Equal(t, "error", err, nil)
@@ -248,7 +248,7 @@ func TestSSHDCopyModes(t *testing.T) {
 	}
 }
 
-// A rate is kept to, and a time limit ends a copy.
+// A rate limit is respected, and a time limit ends a copy.
 func TestSSHDCopyRate(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range bothProtocols {
@@ -293,8 +293,8 @@ func TestSSHDCopyRate(t *testing.T) {
 	}
 }
 
-// Copies need nothing of the login shell: neither their own scripts, nor names with what a
-// shell might read.
+// Copies do not depend on the login shell, neither for their own scripts nor for names with
+// shell metacharacters.
 func TestSSHDCopyLoginShells(t *testing.T) {
 	t.Parallel()
 	sshdtest.Accounts(t)

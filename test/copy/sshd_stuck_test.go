@@ -18,8 +18,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A host that is silent at any step is given up in time, and a copy that is not wanted any
-// more ends soon.
+// A host that is silent at any step is given up in time, and a cancelled copy ends soon.
 func TestSSHDCopySilent(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -82,7 +81,7 @@ func TestSSHDCopySilent(t *testing.T) {
 	}
 }
 
-// scp on the host that ends, or stops, is found out.
+// The client detects an scp process on the host that ends or stops.
 func TestSSHDCopySCPTrouble(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -199,7 +198,7 @@ func TestSSHDCopyClosed(t *testing.T) {
 	}
 }
 
-// Local files that are open are bounded, and all are closed in the end.
+// The number of open local files is bounded, and all are closed at the end.
 func TestSSHDCopyOpenFiles(t *testing.T) {
 	t.Parallel()
 	for _, way := range bothWays {

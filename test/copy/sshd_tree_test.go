@@ -75,7 +75,7 @@ func blocks(t testing.TB, name string) int64 {
 	return info.Sys().(*syscall.Stat_t).Blocks * 512
 }
 
-// A tree with everything that there is comes out the same, there and back.
+// A tree with every kind of entry is identical after an upload and a download.
 func TestSSHDCopyTree(t *testing.T) {
 	t.Parallel()
 	for _, config := range []struct {
@@ -127,7 +127,8 @@ func TestSSHDCopyTree(t *testing.T) {
 	}
 }
 
-// SCP cannot carry names with newlines, and follows links on the host; all else is as with SFTP.
+// SCP cannot carry names with newlines, and follows links on the host; everything else works as
+// with SFTP.
 func TestSSHDCopyTreeSCP(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -159,7 +160,7 @@ func TestSSHDCopyTreeSCP(t *testing.T) {
 	}
 	sameTree(t, tree, there, withModes)
 
-	// What links lead to is copied; a loop or nothing at all cannot be.
+	// The targets of links are copied; loops and dangling links cannot be.
 	for _, name := range []string{"dangling", "loop", "strange", "dir", "new\nline"} {
 		if err := os.Remove(filepath.Join(there, "links", name)); err != nil {
 			t.Fatal(err)
@@ -186,7 +187,7 @@ func TestSSHDCopyTreeSCP(t *testing.T) {
 	nothingLeft(t, b.dir)
 }
 
-// Delete removes what the source does not have, and nothing else.
+// Delete removes only files that the source does not have.
 func TestSSHDCopyDelete(t *testing.T) {
 	t.Parallel()
 	for _, way := range bothWays {
@@ -205,7 +206,7 @@ func TestSSHDCopyDelete(t *testing.T) {
 				}
 			}
 			opt := &fleetssh.CopyOptions{Recursive: true, Delete: true}
-			// Nothing is removed where something went wrong.
+			// After an error nothing is removed.
 			if err := syscall.Mkfifo(filepath.Join(from, "fifo"), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -277,7 +278,7 @@ func TestSSHDCopySources(t *testing.T) {
 			_, err := b.client.Download(fleettest.Soon(t), filepath.Join(b.there, "*.none"), b.here, &opt)
 			fleettest.AsError[*fleetssh.CopyError](t, err)
 
-			// One that is missing does not hold up the others.
+			// A missing source does not stop the others.
 			opt = protocol.options
 			opt.MoreSources = []string{b.there + "/missing", b.there + "/b.log"}
 			r, err := b.client.Download(fleettest.Soon(t), b.there+"/a.log", filepath.Join(b.here, "some"), &opt)
@@ -285,7 +286,7 @@ func TestSSHDCopySources(t *testing.T) {
 			fleettest.Equal(t, "files", r.Files, 2)
 			fleettest.Equal(t, "got", got(filepath.Join(b.here, "some")), "a.log, b.log")
 
-			// Up: two sources, and two of one name.
+			// Upload: two sources, and two with the same name.
 			opt = protocol.options
 			opt.Recursive, opt.MoreSources = true, []string{b.here + "/some"}
 			_, err = b.client.Upload(fleettest.Soon(t), b.here+"/a", b.there+"/new", &opt)

@@ -16,8 +16,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Checksums are compared on hosts with a program for them, and where there is only the
-// file server.
+// Checksums are compared on hosts with a checksum program, and through the file server on hosts
+// without one.
 func TestSSHDCopyVerify(t *testing.T) {
 	t.Parallel()
 	for _, host := range []struct {
@@ -45,7 +45,7 @@ func TestSSHDCopyVerify(t *testing.T) {
 				fleettest.Equal(t, "files", r.Files, len(names)+1)
 				sameTree(t, from, to, 0)
 
-				// What is there, and the same, is left out; what only looks the same is not.
+				// Identical files are skipped; files that only look identical are not.
 				changed := filepath.Join(to, "dir/file")
 				other := fleettest.Noise(70_000)
 				other[5] ^= 1
@@ -61,8 +61,8 @@ func TestSSHDCopyVerify(t *testing.T) {
 	}
 }
 
-// flipper is a script in front of a file server that changes a byte of every "needle" in what
-// goes to it, or comes from it.
+// flipper is a script in front of a file server that changes a byte of every "needle" sent to
+// it, or received from it.
 func flipper(t testing.TB, way copyWay) string {
 	const flip = `perl -e 'while (sysread STDIN, $b, 65536) { $b =~ s/needle/nEedle/g; syswrite STDOUT, $b }'`
 	if way.name == "upload" {
@@ -71,7 +71,7 @@ func flipper(t testing.TB, way copyWay) string {
 	return wrapper(t, sftpServer(t)+" | "+flip)
 }
 
-// What is damaged on the way does not get its name.
+// A file damaged in transit does not get its final name.
 func TestSSHDCopyVerifyDamaged(t *testing.T) {
 	t.Parallel()
 	for _, way := range bothWays {
@@ -94,7 +94,7 @@ func TestSSHDCopyVerifyDamaged(t *testing.T) {
 			sameContent(t, filepath.Join(to, "bad"), []byte("old"))
 			nothingLeft(t, b.dir)
 
-			// Without Verify nobody can know.
+			// Without Verify the damage goes unnoticed.
 			_, err = way.copy(b.client, fleettest.Soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true})
 			fleettest.Equal(t, "error", err, nil)
 			sameContent(t, filepath.Join(to, "bad"), append(good, "nEedle\n"...))
@@ -102,7 +102,7 @@ func TestSSHDCopyVerifyDamaged(t *testing.T) {
 	}
 }
 
-// A source that changes while it is copied is not taken for what it was.
+// A source that changes during the copy is not taken for its old content.
 func TestSSHDCopyChanged(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range bothProtocols {
@@ -178,7 +178,7 @@ func TestSSHDCopyTruncated(t *testing.T) {
 	}
 }
 
-// What is there already, with the same size and time, is left out if times are kept.
+// With Preserve, a file with the same size and time is skipped.
 func TestSSHDCopySkip(t *testing.T) {
 	t.Parallel()
 	for _, way := range bothWays {
@@ -220,7 +220,7 @@ func TestSSHDCopySkip(t *testing.T) {
 			fleettest.Equal(t, "bytes", r.Bytes, 3001)
 			sameTree(t, from, to, withModes|withTimes)
 
-			// Without Preserve nothing says that a file is the same.
+			// Without Preserve, size and time do not show that a file is unchanged.
 			r, err = way.copy(b.client, fleettest.Soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true})
 			fleettest.Equal(t, "error", err, nil)
 			fleettest.Equal(t, "files", r.Files, 20)
