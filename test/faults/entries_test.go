@@ -21,7 +21,8 @@ type entry struct {
 	run    func(*cell)
 }
 
-// The applicable phases: of all logins, of sessions, of copies and of tunnels.
+// The phases that make sense: of all that log in, of those that run something, of copies
+// and of tunnels.
 var (
 	allPhases = []simfleet.Phase{simfleet.PhaseVersion, simfleet.PhaseKex, simfleet.PhaseAuth, simfleet.PhaseLogin, simfleet.PhaseOpen, simfleet.PhaseExec, simfleet.PhaseRun}
 	running   = []simfleet.Phase{simfleet.PhaseRun}
@@ -368,7 +369,7 @@ func entries(agent string, echoPort int) []entry {
 			})
 		}},
 
-		// Keep-alive ends the operations without another limit.
+		// What nothing else ends, keep-alive does.
 		{"RunCommand, alone", allPhases, true, func(c *cell) {
 			c.with(func(p *fleetssh.ParallelClient) {
 				c.ends("RunCommand", func(ctx context.Context) {
@@ -424,7 +425,7 @@ func entries(agent string, echoPort int) []entry {
 // pause is for writes to get stuck.
 func pause() { <-time.After(300 * time.Millisecond) }
 
-// exited checks the good host's outcome.
+// exited checks what the good host has done.
 func (c *cell) exited(out *fleetssh.HostOutput, want string) {
 	if out == nil {
 		c.gets(false, "it did not start")
