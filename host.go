@@ -18,16 +18,15 @@ import (
 
 // HostConfig says where a host is and how to log in to it.
 //
-// Only Host must be set; the zero value of every other field works. There is no
-// inheritance: a HostConfig is complete. To give one host settings of its own,
-// copy a HostConfig and change the copy. Printing one shows no secret: with any
-// verb of fmt (but %p and %w, which are for pointers and errors), as
-// JSON, and with slog.
+// Only Host must be set; the zero value of every other field works. Nothing is inherited: a
+// HostConfig is complete. To give one host settings of its own, copy a HostConfig and change
+// the copy. Printing one shows no secret: with slog, as JSON, and with every verb of fmt except
+// %p and %w, which are for pointers and errors.
 type HostConfig struct {
 	// Host is the name or address to connect to.
 	Host string
 
-	// Alias, if set, stands for Host in output and in errors.
+	// Alias, if set, replaces Host in output and in errors.
 	Alias string
 
 	// Port is the TCP port. Zero means 22.
@@ -45,107 +44,102 @@ type HostConfig struct {
 	HostKeys HostKeyPolicy `json:"-"`
 
 	// RevokedHostKeys are files of keys that no host may have, as RevokedHostKeys of
-	// ssh_config(5): lists of public keys, and KRLs of ssh-keygen -k. They count
-	// whatever HostKeys is, and are read once for all hosts of a client. If one cannot
-	// be read, no key is accepted.
+	// ssh_config(5): lists of public keys, and KRLs of ssh-keygen -k. They apply whatever
+	// HostKeys is, and are read once for all hosts of a client. If a file cannot be read, no
+	// key is accepted.
 	RevokedHostKeys []string
 
-	// KnownHostsCommand, if set, is a program, by its absolute path, and its arguments
-	// that lists keys of the host beside the files of HostKeys, in their format, as
-	// KnownHostsCommand of ssh_config(5). %f, %H, %I, %K, %t and %% in the words are
-	// replaced. It is run while connecting, for at most ten seconds, by at most 32 hosts
-	// at a time, and without a shell. If it fails, the host is not connected to. It
-	// needs a policy of this package that goes by files.
+	// KnownHostsCommand, if set, is a program that lists keys of the host, as KnownHostsCommand
+	// of ssh_config(5): its absolute path, and its arguments. It adds to the files of HostKeys,
+	// and prints their format. %f, %H, %I, %K, %t and %% in the words are replaced. It is run
+	// while connecting, without a shell, for at most ten seconds, by at most 32 hosts at a
+	// time. If it fails, the host is not connected to. HostKeys must be a policy of this
+	// package that uses files.
 	KnownHostsCommand []string `json:"-"` // the arguments may be secrets
 
-	// CheckHostIP refuses a host also if its address is known by another key than it
-	// shows, as CheckHostIP of ssh_config(5). A policy that adds hosts adds the address
-	// too. It has no effect where the address is not known here: behind a Proxy and
-	// with DialContext; nor with HostKeyAlias, and with certificates.
+	// CheckHostIP also refuses a host whose address is known with another key than the host
+	// shows, as CheckHostIP of ssh_config(5). A policy that adds hosts adds the address too. It
+	// has no effect where the address is not known to the client (behind a Proxy and with
+	// DialContext), with HostKeyAlias, and with certificates.
 	CheckHostIP bool
 
-	// Unusable, if not nil, says why the host, or the hop, is not to be connected to: its
-	// outcome is NotStarted with a [*ConfigError] that holds this. A program that reads
-	// configuration sets it for a host of which that cannot be honoured, so that the
-	// others are worked on all the same.
+	// Unusable, if not nil, is the reason not to connect to the host, or through the hop: the
+	// outcome is NotStarted with a [*ConfigError] that holds this error. A program that reads
+	// configuration sets it when it cannot honour the configuration of one host, so that the
+	// work on the other hosts continues.
 	Unusable error `json:"-"`
 
-	// HostKeyAlias, if set, is the name by which the host's key is known, whatever
-	// its name and port are.
+	// HostKeyAlias, if set, is the name under which the host's key is looked up, whatever the
+	// host's name and port are.
 	HostKeyAlias string
 
-	// Proxy is the host to connect through, a hop: as ssh's ProxyJump. It may
-	// have a Proxy itself, and has a user, credentials, a check of its host key
-	// and time-outs of its own. Hosts of one [ParallelClient] that point to the
-	// same Proxy share a single connection to it. Names are resolved by the
-	// hop, so AddressFamily does not matter for the host behind it.
+	// Proxy is the host to connect through, a hop, as ProxyJump of ssh_config(5). It may have a
+	// Proxy itself, and has its own user, credentials, host key check and time-outs. Hosts of
+	// one [ParallelClient] that point to the same Proxy share a single connection to it. The
+	// hop resolves the name of the host behind it, so AddressFamily does not apply to that
+	// host.
 	Proxy *HostConfig
 
-	// DialContext, if set, makes the connection that SSH is spoken over, in
-	// place of one of TCP. The arguments are those of [net.Dialer.DialContext]:
-	// "tcp" and "host:port". It must return when ctx ends. See [DialProxy] and
-	// [DialCommand]. It excludes Proxy.
+	// DialContext, if set, makes the connection that SSH uses, in place of a TCP connection.
+	// Its arguments are as for [net.Dialer.DialContext]: "tcp" and "host:port". It must return
+	// when ctx ends. See [DialProxy] and [DialCommand]. It cannot be combined with Proxy.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error) `json:"-"`
 
-	// ControlPath, if set, is the socket of an OpenSSH client that runs as
-	// master (ssh -M): if it is alive, its connection is used, and what is said
-	// here about logging in, host keys and time-outs of connecting does not
-	// matter. Otherwise the host is connected to as if ControlPath were empty.
-	// A leading "~/" is the home directory; the tokens of ssh_config(5) for
-	// ControlPath are replaced: %%, %C, %h, %i, %j, %k, %L, %l, %n, %p, %r, %u
-	// and %d.
+	// ControlPath, if set, is the socket of an OpenSSH client that runs as master (ssh -M). If
+	// the master is alive, its connection is used; the settings for logging in, host keys and
+	// connection time-outs then do not apply. Otherwise the host is connected to as if
+	// ControlPath were empty. A leading "~/" is the home directory. The tokens of ssh_config(5)
+	// for ControlPath are replaced: %%, %C, %h, %i, %j, %k, %L, %l, %n, %p, %r, %u and %d.
 	ControlPath string
 
-	// ForwardAgent lets commands on the host use the local SSH agent for as long
-	// as the connection lasts. Whoever is root on the host can use it too. Over the connection of a master
-	// (ControlPath) it is the agent of the master, if that forwards one. Where there is no
-	// agent, commands run without it, as with ssh, and the log says so.
+	// ForwardAgent lets commands on the host use the local SSH agent for as long as the
+	// connection lasts. Root on the host can use it too. Over the connection of a master
+	// (ControlPath) they use the agent that the master forwards, if it forwards one. Without a
+	// local agent, commands run without one, as with ssh, and the log says so.
 	ForwardAgent bool
 
-	// SendEnv is sent to the host before each command, shell and subsystem, with the
-	// protocol, as SetEnv and SendEnv of ssh_config(5) are: at most 128 variables, of
-	// 2 MiB. The host takes those that its AcceptEnv names, which are few by default;
-	// nobody tells which. TERM is also what terminals are asked for as. [Command] Env
-	// works on every host. It is not printed.
+	// SendEnv is the environment that is sent to the host with the protocol before each
+	// command, shell and subsystem, as by SetEnv and SendEnv of ssh_config(5): at most 128
+	// variables, of 2 MiB together. The host takes the variables that its AcceptEnv names, by
+	// default only a few, and does not report which. TERM also sets the type of terminals.
+	// [Command] Env works on every host. SendEnv is not printed.
 	SendEnv map[string]string `json:"-"`
 
 	// AddressFamily restricts the addresses of Host: "ip", "ip4" or "ip6".
 	// Empty means "ip".
 	AddressFamily string
 
-	// BindAddress, if set, is the address of this machine, or the network interface, to
-	// connect from: as BindAddress and BindInterface of ssh_config(5). It has no effect
-	// with Proxy and DialContext.
+	// BindAddress, if set, is the address of this machine, or the network interface, to connect
+	// from, as BindAddress and BindInterface of ssh_config(5). It has no effect with Proxy and
+	// DialContext.
 	BindAddress string
 
-	// Algorithms replaces the lists of algorithms to offer; nil means the
-	// secure ones, strongest and fastest first.
+	// Algorithms replaces the lists of algorithms to offer. Nil means the secure algorithms,
+	// strongest and fastest first.
 	Algorithms *Algorithms
 
-	// ConnectTimeout bounds each attempt to connect and log in, all phases
-	// together, and each opening of a session and start of a command. Zero
-	// means 30 seconds.
+	// ConnectTimeout bounds each attempt to connect and log in, all phases together. It also
+	// bounds opening a session and starting a command. Zero means 30 seconds.
 	ConnectTimeout time.Duration
 
-	// Attempts is how many times to try to connect. Zero means 3.
-	// A refused login, a bad key file, a wrong host key and a name that does
-	// not exist are not tried again.
+	// Attempts is how many times to try to connect. Zero means 3. A refused login, a bad key
+	// file, a wrong host key or a name that does not exist ends the attempts.
 	Attempts int
 
-	// RetryDelay is the pause between attempts, a negative value none. Zero means 5
-	// seconds; 0.2 after a connection that was refused, and twice that each time more,
-	// because a service that is being restarted listens again soon; and 20 after sshd has
-	// said that it lets nobody in from here for a while (PerSourcePenalties).
+	// RetryDelay is the pause between attempts. A negative value means none. Zero means 5
+	// seconds, with two exceptions. After a refused connection the pause is 0.2 seconds, and
+	// doubles each time, because a service that is being restarted soon listens again. It is 20
+	// seconds after sshd has reported that it refuses this client for a while
+	// (PerSourcePenalties).
 	RetryDelay time.Duration
 
-	// KeepAlive is how often a connection is probed. A host that leaves a probe
-	// unanswered for three times as long, or twelve times while it sends a little,
-	// counts as dead; one whose line carries a kilobyte a second, in either
-	// direction, does not. Zero means one minute, a negative value never.
+	// KeepAlive is how often a connection is probed. A host counts as dead if it leaves a probe
+	// unanswered for three times KeepAlive, or for twelve times while it sends a little. A
+	// connection that carries a kilobyte a second, in either direction, counts as alive. Zero
+	// means one minute, a negative value never.
 	//
-	// Whatever it is, a connection on which the host takes nothing of what is
-	// written is given up: after ConnectTimeout, but ten seconds at least and
-	// thirty at most.
+	// Whatever KeepAlive is, a connection is closed if the host does not read what is written
+	// to it: after ConnectTimeout, but after ten seconds at least and thirty at most.
 	KeepAlive time.Duration
 }
 
@@ -159,9 +153,9 @@ func Hosts(base HostConfig, names ...string) []HostConfig {
 	return hosts
 }
 
-// ParseHost reads "[user@]host[:port]". An IPv6 address with a port needs
-// brackets; the user name may itself hold an "@". A name may hold a "/", which is for hosts
-// that a command leads to: "vsock/3".
+// ParseHost parses "[user@]host[:port]". An IPv6 address with a port needs brackets; the user
+// name may contain an "@". A host name may contain a "/" if a command makes the connection (see
+// HostConfig.DialContext): "vsock/3".
 func ParseHost(s string) (HostConfig, error) {
 	var h HostConfig
 	rest := s
@@ -202,11 +196,12 @@ func ParseHost(s string) (HostConfig, error) {
 	return h, nil
 }
 
-// withoutSlashes is for names of hosts that a command leads to.
+// withoutSlashes prepares the name of a host for checkName: a name may contain slashes if a
+// command makes the connection.
 func withoutSlashes(name string) string { return strings.ReplaceAll(name, "/", "_") }
 
-// checkName refuses what can be no host name, and what could pass for an option
-// or a line of a file.
+// checkName refuses names that cannot be host names, and names that could pass for an option or
+// a line of a file.
 func checkName(host string) error {
 	switch {
 	case host == "":
@@ -246,7 +241,7 @@ func (h HostConfig) String() string {
 	return s
 }
 
-// GoString names the host and the login methods, and no secret.
+// GoString returns the host and the login methods, and no secret.
 func (h HostConfig) GoString() string {
 	return fmt.Sprintf("fleetssh.HostConfig{%s, %s}", h.String(), h.Auth.String())
 }
@@ -270,30 +265,29 @@ func (h HostConfig) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// Algorithms are the names to offer, most wanted first. An empty list means the
-// default for that kind. Names known to be weak are offered only if named here.
+// Algorithms are the names of the algorithms to offer, most preferred first. An empty list
+// means the default for that kind. Weak algorithms are offered only if named here.
 type Algorithms struct {
 	KeyExchanges, Ciphers, MACs, HostKeys []string
 
-	// MoreHostKeys and NoHostKeys add to the default for HostKeys, and take from it.
-	// Unlike with HostKeys, algorithms of keys that are known for a host still come
-	// first.
+	// MoreHostKeys and NoHostKeys add to the default for HostKeys, and remove from it. Unlike
+	// with HostKeys, the algorithms of keys that are known for a host still come first.
 	MoreHostKeys, NoHostKeys []string
 
-	// UserKeys are the algorithms that keys may log in with, as
-	// PubkeyAcceptedAlgorithms of ssh_config(5): a key or certificate with none of them
-	// is not offered. Their order does not matter.
+	// UserKeys are the algorithms of the keys that may be used to log in, as
+	// PubkeyAcceptedAlgorithms of ssh_config(5): a key or certificate with none of them is not
+	// offered. Their order does not matter.
 	UserKeys []string
 
-	// CASignatures are the algorithms by which the certificate of a host may be signed,
-	// as CASignatureAlgorithms of ssh_config(5). A certificate that is signed in another
-	// way counts for the key in it only. SHA-1 counts never.
+	// CASignatures are the algorithms by which the certificate of a host may be signed, as
+	// CASignatureAlgorithms of ssh_config(5). If a certificate is signed in another way, only
+	// the key in it counts. SHA-1 never counts.
 	CASignatures []string
 
-	// MinRSABits is how long RSA keys must be, as RequiredRSASize of ssh_config(5): a
-	// host that shows a shorter one is refused, a certificate signed by one counts for
-	// the key in it only, and one to log in with is not offered. Zero means what
-	// crypto/rsa takes, which is 1024.
+	// MinRSABits is the shortest length of RSA keys in bits, as RequiredRSASize of
+	// ssh_config(5). A host that shows a shorter key is refused. If a shorter key has signed a
+	// certificate, only the key in the certificate counts. A shorter key to log in with is not
+	// offered. Zero means the minimum of crypto/rsa, which is 1024.
 	MinRSABits int
 }
 
@@ -304,11 +298,11 @@ const (
 	defaultRetryDelay     = 5 * time.Second
 	defaultKeepAlive      = time.Minute
 
-	// maxHops is how many hops may stand before a host.
+	// maxHops is the most hops that a host may have.
 	maxHops = 16
 )
 
-// name is what output and errors call the host.
+// name returns the name of the host in output and errors.
 func (h *HostConfig) name() string {
 	if h.Alias != "" {
 		return h.Alias
@@ -316,7 +310,7 @@ func (h *HostConfig) name() string {
 	return h.Host
 }
 
-// keyName returns the name and port by which the host's key is known.
+// keyName returns the name and port under which the host's key is looked up.
 func (h *HostConfig) keyName() (string, int) {
 	if h.HostKeyAlias != "" {
 		return h.HostKeyAlias, defaultPort
@@ -324,7 +318,7 @@ func (h *HostConfig) keyName() (string, int) {
 	return h.Host, h.port()
 }
 
-// algorithms returns what is offered to the host; nil is the default.
+// algorithms returns the algorithms to offer to the host; nil is the default.
 func (h *HostConfig) algorithms() *algorithms.Choice { return (*algorithms.Choice)(h.Algorithms) }
 
 func (h *HostConfig) port() int {
@@ -370,8 +364,8 @@ func (h *HostConfig) login() (string, error) {
 	return account.Name()
 }
 
-// unusable returns the error of a host that is not to be connected to, or of a hop in
-// front of it; nil if there is none.
+// unusable returns the error of the first of the host and its hops that has Unusable set, nil
+// if none has.
 func (h *HostConfig) unusable() error {
 	field := "HostConfig."
 	for hop, n := h, 0; hop != nil && n <= maxHops; hop, n = hop.Proxy, n+1 {
@@ -383,8 +377,8 @@ func (h *HostConfig) unusable() error {
 	return nil
 }
 
-// check returns a *ConfigError for the first setting that cannot be used, of the
-// host or of a hop on the way to it; index says which host it is.
+// check returns a *ConfigError for the first setting that cannot be used, of the host or of its
+// hops; index is the number of the host.
 func (h *HostConfig) check(index int) error {
 	field := "HostConfig."
 	for hop, n := h, 0; hop != nil; hop, n = hop.Proxy, n+1 {
@@ -404,10 +398,10 @@ func (h *HostConfig) check(index int) error {
 	return nil
 }
 
-// fault names the first setting that cannot be used, and says why.
+// fault returns the first setting that cannot be used, and the reason.
 func (h *HostConfig) fault() (field, reason string) {
 	if h.Unusable != nil {
-		return "", "" // nothing else of it is looked at
+		return "", "" // the other settings are not used
 	}
 	if err := checkName(withoutSlashes(h.Host)); err != nil {
 		return "Host", fmt.Sprintf("%q: %v", h.Host, err)
