@@ -19,18 +19,17 @@ import (
 type Client struct {
 	host  *HostConfig // shared with its slot
 	d     *dialer
-	ownsD bool // d is for this client alone
+	ownsD bool // d belongs to this client, whose Close closes it
 	conn  *conn.Conn
-	login *dial.Login // of conn, and how it was logged in
+	login *dial.Login // how conn was logged in
 
 	listeners listeners // on the host
 	pipes     pipes
 }
 
-// Dial connects to host and logs in. It tries all addresses of the name, and
-// several times if need be: see [HostConfig]. The connection outlives ctx, which
-// bounds the call. The hops on the way are connected to for this client alone, and
-// left with it.
+// Dial connects to host and logs in. It tries all addresses of the name, and repeats failed
+// attempts: see [HostConfig]. The connection outlives ctx, which bounds the call. Connections
+// to hops are made for this client only, and closed with it.
 //
 // The error is a [*ConfigError], [*PKeyFileError], [*UnknownHostError],
 // [*ConnectionError], [*HostKeyError], [*AuthenticationError], [*TimeoutError] or
@@ -50,9 +49,8 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 	return c, nil
 }
 
-// Execute opens a session and starts line on it, exactly as given. It returns
-// as soon as the server has accepted the command, which runs on:
-// [Channel.WaitFinished] waits for it.
+// Execute opens a session and starts line on it, exactly as given. It returns as soon as the
+// server has accepted the command, which continues to run: [Channel.WaitFinished] waits for it.
 func (c *Client) Execute(ctx context.Context, line string) (*Channel, error) {
 	ch, err := c.OpenSession(ctx)
 	if err != nil {
@@ -65,20 +63,20 @@ func (c *Client) Execute(ctx context.Context, line string) (*Channel, error) {
 	return ch, nil
 }
 
-// OpenSession opens a session on which nothing runs yet. Like every step of
-// starting a command it takes [HostConfig.ConnectTimeout] at most.
+// OpenSession opens a session without starting anything on it. Like every step of starting a
+// command, it takes at most [HostConfig.ConnectTimeout].
 //
 // The error is a [*SessionError], [*TimeoutError] or [*ConnectionError].
 func (c *Client) OpenSession(ctx context.Context) (*Channel, error) {
 	return c.openSession(ctx, streamOptions{})
 }
 
-// RunCommand starts cmd and returns as soon as the server has accepted it. The
-// command runs on: [Channel.WaitFinished] waits for it. HostArgs must have one
-// entry or be nil.
+// RunCommand starts cmd and returns as soon as the server has accepted it. The command
+// continues to run: [Channel.WaitFinished] waits for it. HostArgs must have one entry or be
+// nil.
 //
-// The error is a [*HostArgumentError] or [*ConfigError], and then the output is
-// nil; or what kept the command from starting, which is also the Err of the output.
+// If the error is a [*HostArgumentError] or [*ConfigError], the output is nil. Any other error
+// is the reason why the command did not start, and also the Err of the output.
 func (c *Client) RunCommand(ctx context.Context, cmd Command) (*HostOutput, error) {
 	run, err := cmd.prepare(1, c.d)
 	if err != nil {
@@ -90,10 +88,10 @@ func (c *Client) RunCommand(ctx context.Context, cmd Command) (*HostOutput, erro
 	return out, out.Err
 }
 
-// Output runs line, waits for it and returns its standard output. When ctx ends
-// first, the command is stopped as by [Channel.Stop]. If the command fails the
-// error is an [*ExitError] that holds the end of its standard error, and the
-// output is what it had written.
+// Output runs line, waits for it and returns its standard output. When ctx ends first, the
+// command is stopped as by [Channel.Stop]. If the command fails, the error is an [*ExitError]
+// that holds the end of its standard error, and Output also returns what the command has
+// written to standard output.
 func (c *Client) Output(ctx context.Context, line string) ([]byte, error) {
 	ch, err := c.Execute(ctx, line)
 	if err != nil {
@@ -128,7 +126,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Host returns what the client was connected with.
+// Host returns the configuration that the client was connected with.
 func (c *Client) Host() HostConfig { return *c.host }
 
 // Timing returns how long the phases of connecting took.
@@ -138,13 +136,12 @@ func (c *Client) Timing() Timing { return timingOf(c.login.Timing) }
 // front of it.
 func (c *Client) Addr() net.Addr { return c.conn.Link().RemoteAddr() }
 
-// SSH returns the underlying connection, for what this package does not offer.
-// Its channels know no contexts and no time-outs. Closing it closes the client's
-// connection.
+// SSH returns the underlying connection, for everything that this package does not offer. Its
+// channels support neither contexts nor time-outs. Closing it closes the client's connection.
 func (c *Client) SSH() *ssh.Client { return c.conn.SSH() }
 
-// Close ends the connection and everything that runs over it, and waits until
-// that has ended here. Commands on the host that do not notice run on. It may be
+// Close ends the connection and everything that uses it, and waits until all of it has ended on
+// this side. Commands on the host that do not notice the end continue to run. Close may be
 // called more than once.
 func (c *Client) Close() error {
 	first, err := c.conn.Close()
@@ -154,13 +151,13 @@ func (c *Client) Close() error {
 	return err
 }
 
-// starting returns ctx bounded as every step of starting a command is.
+// starting returns ctx with the time limit of every step of starting a command.
 func (c *Client) starting(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, c.host.connectTimeout())
 }
 
-// sessionError returns the error for a step of starting a command: refused, out of
-// time, or without a connection.
+// sessionError returns the error for a step of starting a command that was refused, took too
+// long, or lost the connection.
 func (c *Client) sessionError(ctx context.Context, phase Phase, err error) error {
 	name, port := c.host.name(), c.host.port()
 	refused, isRefused := errors.AsType[*ssh.OpenChannelError](err)
@@ -179,45 +176,47 @@ func (c *Client) sessionError(ctx context.Context, phase Phase, err error) error
 	return &ConnectionError{Host: name, Port: port, Phase: phase, Err: c.conn.LostError(err)}
 }
 
-// errRequestRefused is the answer "no" to a channel request (RFC 4254,
-// section 5.4), which gives no reason.
+// errRequestRefused is the error of a channel request that the host refuses (RFC 4254, section
+// 5.4). The answer gives no reason.
 var errRequestRefused = errors.New("refused by the host")
 
-// Login says how a host was logged in to.
+// Login describes how a host was logged in to.
 type Login struct {
 	Host HostConfig
 
-	// Addr is the address that was connected to: the host's, that of the hop in front of it, or
-	// that of a proxy.
+	// Addr is the address of the connection: the address of the host, of the hop in front of
+	// it, or of a proxy.
 	Addr net.Addr
 
-	// Master is the socket of the OpenSSH master whose connection is used, empty if the
-	// connection is our own. With a master, of the fields that follow only Timing is known.
+	// Master is the socket of the OpenSSH master whose connection is used. It is empty if the
+	// client has its own connection. With a master, only Timing is set of the fields that
+	// follow.
 	Master string
 
-	// HostKey is the key that the host has proved to have.
+	// HostKey is the key that the host has proved to own.
 	HostKey ssh.PublicKey
 
-	// Methods are the methods that the host has accepted, in their order: usually one, "none"
-	// if the host wanted no proof.
+	// Methods are the methods that the host has accepted, in their order. Usually it is one; it
+	// is "none" if the host required no authentication.
 	Methods []string
 
 	// Key is the key or certificate that was accepted, nil if none was.
 	Key ssh.PublicKey
 
-	// Banner is what the host wanted to be read before the login, and before its version
-	// line: at most 4 KiB, made harmless, with line ends.
+	// Banner is the text that the host sent before the login, and before its version line. It
+	// is at most 4 KiB, sanitized, and keeps its line ends.
 	Banner string
 
-	// Timing is how long it took.
+	// Timing is how long the phases of connecting took.
 	Timing Timing
 
-	// Warnings say what could not be done as asked for, such as delegating a ticket.
+	// Warnings describe requested settings that could not be applied, such as delegating a
+	// ticket.
 	Warnings []string
 }
 
-// Logins returns how each host on the way was logged in to: the hops in their
-// order, and then the host itself.
+// Logins returns how each host on the route was logged in to: first the hops in their order,
+// then the host itself.
 func (c *Client) Logins() []Login {
 	var logins []Login
 	for l, host := c.login, c.host; l != nil; l, host = l.Hop, host.Proxy {

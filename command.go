@@ -13,25 +13,25 @@ import (
 	"fleetssh/internal/sudo"
 )
 
-// Command says what to run and how. It holds no state: the same value can be
-// run many times, on one host or on thousands.
+// Command is a command to run, and how to run it. It holds no state: the same value can be run
+// many times, on one host or on thousands.
 type Command struct {
-	// Line is the command line, for a shell on the host. If HostArgs is set,
-	// it may hold the placeholders described at [Args].
+	// Line is the command line, for a shell on the host. If HostArgs is set, it may contain the
+	// placeholders described at [Args].
 	Line string
 
-	// Script, if not nil, is run instead of Line, which must be empty then, as
-	// Shell must. It cannot have a terminal: PTY. A sudo that asks for a password
-	// gets none but that of SudoPassword: without, the script never runs.
+	// Script, if not nil, is run instead of Line. Line and Shell must then be empty, and PTY
+	// must be nil. If sudo asks for a password, only SudoPassword can answer: without it, the
+	// script does not run.
 	Script *Script
 
-	// LoginShell runs the user's login shell instead of Line, as ssh does without
-	// a command. Nothing can be put around it: no Shell, Env, Sudo or User.
+	// LoginShell runs the user's login shell instead of Line, as ssh does without a command. It
+	// cannot be combined with Shell, Env, Sudo, User or HostArgs.
 	LoginShell bool
 
-	// HostArgs holds the values for the placeholders, one entry for each host
-	// and in the order of the hosts. Nil means that Line or the arguments of
-	// Script hold none and are sent untouched, percent signs included.
+	// HostArgs holds the values for the placeholders, one entry for each host in the order of
+	// the hosts. Nil means that Line and the arguments of Script have no placeholders and are
+	// sent unchanged, percent signs included.
 	HostArgs []Args
 
 	// Sudo runs the command as root, or as User if that is set; User alone
@@ -39,52 +39,48 @@ type Command struct {
 	Sudo bool
 	User string
 
-	// SudoPassword answers sudo if it asks, on one host or on all. It is called
-	// once a host that asks, on a goroutine of its own, for many hosts at once.
-	// What it returns is sent only if sudo asks; a password that sudo refuses
-	// ends the command with a [*SessionError]. See [ParallelClient.PasswordsDiffer] for
-	// hosts that share one. If nil, the question goes to the
-	// command's standard input, as sudo -S reads it; with PTY and OpenStdin to the
-	// terminal, in sudo's own words.
+	// SudoPassword returns the password for sudo on a host. It is called once for each host on
+	// which sudo asks, on its own goroutine, for many hosts at once. The password is sent only
+	// if sudo asks; if sudo refuses it, the command ends with a [*SessionError]. See
+	// [ParallelClient.PasswordsDiffer] for hosts that share a password. If SudoPassword is nil,
+	// sudo reads the password from the command's standard input, as sudo -S does; with PTY and
+	// OpenStdin, sudo asks on the terminal itself.
 	SudoPassword func(ctx context.Context, host HostConfig) (string, error) `json:"-"`
 
-	// Shell is the shell to run Line with, such as "bash -c". It is put into the
-	// command line as it is. Empty means Line is sent as it is, or, with Sudo or
-	// Env, "$SHELL -c".
+	// Shell is the shell to run Line with, such as "bash -c". It becomes part of the command
+	// line unchanged. Empty means that Line is sent unchanged, or, with Sudo or Env, "$SHELL
+	// -c".
 	Shell string
 
-	// Env is set in the environment of the command, by env(1) in front of it: a
-	// server refuses most variables that are sent with the SSH protocol. Other
-	// users of the host can see the values while the command starts: it is no
-	// place for secrets.
+	// Env is added to the environment of the command by env(1) in the command line, because a
+	// server refuses most variables that are sent with the SSH protocol. Other users of the
+	// host can see the values while the command starts: do not put secrets in it.
 	Env map[string]string
 
-	// PTY, if not nil, asks for a terminal. Standard error then arrives on
-	// standard output.
+	// PTY, if not nil, requests a terminal. Standard error then arrives on standard output.
 	PTY *PTY
 
-	// Stdin is read once and given to every host. OpenStdin instead leaves
-	// standard input to [Channel.Stdin]. With neither it is empty. A Read of
-	// Stdin that is under way when the commands have ended is left to return by
-	// itself. When Read returns an error other than [io.EOF], the commands that
-	// still run are stopped, and are Lost with a [*SessionError] whose Phase is [PhaseStdin].
+	// Stdin is read once and sent to every host. With OpenStdin, the caller writes to
+	// [Channel.Stdin] instead. With neither, standard input is empty. If a Read of Stdin is
+	// still blocked when the commands have ended, nothing waits for it. If Read returns an
+	// error other than [io.EOF], the commands that still run are stopped, and are Lost with a
+	// [*SessionError] whose Phase is [PhaseStdin].
 	Stdin     io.Reader `json:"-"`
 	OpenStdin bool
 
-	// Encoding is the IANA name of the character set of Line and of the
-	// output. Empty means UTF-8.
+	// Encoding is the IANA name of the character set of Line and of the output. Empty means
+	// UTF-8.
 	Encoding string
 
-	// Timeout bounds the run of the command; when it is over the command is
-	// stopped as by [Channel.Stop]. Zero means none.
+	// Timeout bounds the run of the command; the command is stopped as by [Channel.Stop] when
+	// it has passed. Zero means none.
 	Timeout time.Duration
 
-	// ReadTimeout bounds the wait for more output while reading. Zero means
-	// none.
+	// ReadTimeout bounds the wait for more output while reading. Zero means none.
 	ReadTimeout time.Duration
 
-	// MaxOutput cuts each stream after so many bytes. Zero means never: what
-	// nobody has read yet is kept, see [ParallelClient.OutputMemory].
+	// MaxOutput cuts each stream after this many bytes. Zero means no limit: unread output is
+	// kept, see [ParallelClient.OutputMemory].
 	MaxOutput int64
 }
 
@@ -95,45 +91,44 @@ type Command struct {
 //	         word for the shell                  word for the shell
 //	%%       a percent sign
 //
-// Every value of List must be used; Map may hold more than the line names.
+// Every value of List must be used; Map may hold names that the line does not use.
 type Args struct {
 	List []string
 	Map  map[string]string
 }
 
-// Script is a script for a host to run without being copied there first. It is run
-// by what its "#!" line names, with at most one argument, as Linux does; without such
-// a line by /bin/sh. The line must end in a plain newline and name an absolute path.
+// Script is a script that a host runs without a copy of it in a file of its own. The program in
+// its "#!" line runs it, with at most one argument, as on Linux; without such a line, /bin/sh
+// runs it. The "#!" line must end in a plain newline and name an absolute path.
 //
-// The text goes to the host in front of standard input, and is put into a file that
-// has no name any more before the first byte of it is there: whatever ends the script,
-// it leaves nothing of it behind. (The file has a name for some milliseconds, in which
-// it is empty and only KILL could leave it.) What follows on standard input is for the
-// script. The script is known to itself as /dev/fd/3, or /proc/self/fd/3, and what it
-// starts inherits that descriptor.
+// The text is sent ahead of standard input, into a temporary file whose name is removed before
+// the first byte is written: however the script ends, nothing of it remains. (The file has a
+// name for some milliseconds; only KILL in that time could leave the empty file.) The rest of
+// standard input is the script's own. The script can read itself as /dev/fd/3, or
+// /proc/self/fd/3; programs that it starts inherit this descriptor.
 //
-// The host needs sh, mktemp, rm, dd, wc, a folder for temporary files ($TMPDIR, /tmp,
-// /var/tmp or /dev/shm; they may be mounted noexec) and /dev/fd or /proc. If something
-// is missing, the exit code is 126 and standard error says what.
+// The host needs sh, mktemp, rm, dd, wc, a directory for temporary files ($TMPDIR, /tmp,
+// /var/tmp or /dev/shm; noexec mounts work) and /dev/fd or /proc. If something is missing, the
+// exit code is 126 and standard error says what.
 type Script struct {
-	// Text is the script, up to 16 MiB. An empty one does nothing, with exit code 0.
+	// Text is the script, up to 16 MiB. An empty script does nothing, with exit code 0.
 	Text []byte
 
-	// Args are given to it as they are, whatever is in them but NUL; if
-	// [Command.HostArgs] is set, placeholders in them are filled in. A csh cannot
-	// be handed a newline.
+	// Args are the arguments of the script. They are passed unchanged and may contain any byte
+	// except NUL; if [Command.HostArgs] is set, placeholders in them are replaced. A csh cannot
+	// pass on a newline.
 	Args []string
 }
 
-// Interpreter returns what the script is run by: a path and, if the "#!" line has it,
-// one argument. The error says what keeps the script from being run.
+// Interpreter returns the program that runs the script: its path and, if the "#!" line has one,
+// its argument. The error is the reason why the script cannot be run.
 func (s *Script) Interpreter() ([]string, error) { return cmdline.Interpreter(s.Text) }
 
-// CommandLine returns what host number i is sent: Line after placeholders, sudo
-// and shell, in the character set of the command. With Sudo it holds a random
-// text, by which sudo's question is known, that is another one each time. With a
-// Script it is what takes the script from standard input and runs it; it is empty for
-// a LoginShell. The error is a [*HostArgumentError] or a [*ConfigError].
+// CommandLine returns the command line for host number i: Line with placeholders replaced, with
+// sudo and shell, in the character set of the command. With Sudo it contains a random text that
+// identifies sudo's question and differs in each call. With a Script it is the program that
+// reads the script from standard input and runs it. It is empty for a LoginShell. The error is
+// a [*HostArgumentError] or a [*ConfigError].
 func (cmd Command) CommandLine(i int) (string, error) {
 	run, err := cmd.prepareFor(i)
 	if err != nil {
@@ -143,8 +138,8 @@ func (cmd Command) CommandLine(i int) (string, error) {
 	return line, err
 }
 
-// ScriptArgs returns the arguments that Script gets on host number i, after
-// placeholders. The error is as for CommandLine.
+// ScriptArgs returns the arguments of Script for host number i, with placeholders replaced. The
+// error is as for CommandLine.
 func (cmd Command) ScriptArgs(i int) ([]string, error) {
 	run, err := cmd.prepareFor(i)
 	if err != nil || cmd.Script == nil {
@@ -154,7 +149,7 @@ func (cmd Command) ScriptArgs(i int) ([]string, error) {
 	return spec.ScriptArgs()
 }
 
-// prepareFor checks cmd for as many hosts as number i takes.
+// prepareFor prepares cmd for as many hosts as number i requires.
 func (cmd Command) prepareFor(i int) (*run, error) {
 	hosts := i + 1
 	if cmd.HostArgs != nil {
@@ -166,8 +161,8 @@ func (cmd Command) prepareFor(i int) (*run, error) {
 	return cmd.prepare(hosts, nil)
 }
 
-// run is a Command made ready: its line has been built for every host once, so that
-// nothing that can be known beforehand goes wrong on a host.
+// run is a prepared Command. Its line has been built once for every host, so that errors in it
+// show before any host is contacted.
 type run struct {
 	cmd     Command
 	text    *charset.Set
@@ -175,7 +170,7 @@ type run struct {
 	replay  *spool.ReplayBuffer // of cmd.Stdin
 }
 
-// prepare checks cmd for a number of hosts.
+// prepare checks cmd for a number of hosts. A nil d means that the command is not going to run.
 func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
 	fault := func(field, format string, args ...any) error {
 		return &ConfigError{Index: -1, Field: "Command." + field, Reason: fmt.Sprintf(format, args...)}
@@ -198,7 +193,7 @@ func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
 		return nil, fault("Encoding", "%v", err)
 	}
 	if cmd.Script != nil && cmd.wantsSudo() && cmd.SudoPassword == nil {
-		cmd.SudoPassword = noSudoPassword // or sudo would read the script as one
+		cmd.SudoPassword = noSudoPassword // or sudo would read the script as the password
 	}
 	r := &run{cmd: cmd, text: text}
 	r.options = streamOptions{text: text, readTimeout: cmd.ReadTimeout, max: cmd.MaxOutput}
@@ -211,7 +206,7 @@ func (cmd Command) prepare(hosts int, d *dialer) (*run, error) {
 	return r, nil
 }
 
-// checkInstead checks what runs instead of Line.
+// checkInstead checks the settings that replace Line: Script and LoginShell.
 func (cmd *Command) checkInstead(fault func(field, format string, args ...any) error) error {
 	if cmd.Script != nil {
 		switch {
@@ -235,7 +230,7 @@ func noSudoPassword(context.Context, HostConfig) (string, error) {
 	return "", errors.New("it asks for a password, and there is none")
 }
 
-// check builds the line of every host, as line does later.
+// check builds the line of every host, as line does later, to find errors.
 func (r *run) check(hosts int) error {
 	args := r.cmd.HostArgs
 	if args != nil && len(args) != hosts {
@@ -257,7 +252,8 @@ func (r *run) check(hosts int) error {
 	return nil
 }
 
-// spec returns what host number i is to run. Sudo has no sentinels yet.
+// spec returns the specification of the command line for host number i. Its sudo has no
+// sentinels yet.
 func (r *run) spec(i int) cmdline.Spec {
 	cmd := &r.cmd
 	s := cmdline.Spec{Line: cmd.Line, Shell: cmd.Shell, Env: cmd.Env, Text: r.text}
@@ -273,8 +269,8 @@ func (r *run) spec(i int) cmdline.Spec {
 	return s
 }
 
-// line returns what host number i is sent, and how to talk to sudo there. The error is
-// a [*ConfigError], and is not to be expected: check has built the same line.
+// line returns the command line for host number i, and the sentinels of its sudo. The error is
+// a [*ConfigError]; it is not expected, because check has built the same line.
 func (r *run) line(i int) (string, *sudo.Sentinels, error) {
 	spec, sentinels := r.spec(i), r.cmd.sentinels()
 	if spec.Sudo != nil {
@@ -287,8 +283,8 @@ func (r *run) line(i int) (string, *sudo.Sentinels, error) {
 	return line, sentinels, nil
 }
 
-// sentinels returns the texts by which sudo's messages are found in the output. It returns nil
-// without sudo, and if a user at the terminal reads them.
+// sentinels returns the texts that identify sudo's messages in the output. It returns nil
+// without sudo, and if a user reads the messages at the terminal.
 func (cmd *Command) sentinels() *sudo.Sentinels {
 	if !cmd.wantsSudo() || cmd.PTY != nil && cmd.OpenStdin && cmd.SudoPassword == nil {
 		return nil
@@ -298,16 +294,16 @@ func (cmd *Command) sentinels() *sudo.Sentinels {
 
 func (cmd *Command) wantsSudo() bool { return cmd.Sudo || cmd.User != "" }
 
-// play begins to read Command.Stdin for the hosts.
+// play starts reading Command.Stdin for the hosts.
 func (r *run) play() {
 	if r.replay != nil {
-		// A Read that waits for a terminal cannot be ended from here, so nobody
-		// waits for it. Everything else ends with the commands.
+		// Nothing waits for this goroutine: a Read that waits for a terminal cannot be
+		// interrupted. Everything else ends with the commands.
 		go r.replay.Fill(r.cmd.Stdin)
 	}
 }
 
-// closeAfter gives up what play took when the last of the commands has ended.
+// closeAfter releases the input that play has read when the last command has ended.
 func (r *run) closeAfter(outs []*HostOutput) {
 	if r.replay == nil {
 		return
