@@ -24,7 +24,7 @@ type Client struct {
 	login *dial.Login // how conn was logged in
 
 	listeners listeners // on the host
-	pipes     pipes
+	raw       rawSessions
 }
 
 // Dial connects to host and logs in. It tries all addresses of the name, and repeats failed

@@ -6,104 +6,104 @@ import (
 	"time"
 )
 
-// CopyOptions says how to copy files. Nil means the zero value. It holds no state: the
+// CopyOptions are the settings of a copy. Nil means the zero value. They hold no state: the
 // same value can be used many times.
 type CopyOptions struct {
-	// Recursive copies directories with all they contain. Without it a directory is
-	// an error.
+	// Recursive copies directories with everything in them. Without it, a directory is an
+	// error.
 	Recursive bool
 
-	// Preserve keeps permissions and modification times, to the second. Without it a
-	// new file gets the permissions of its source as far as the umask allows, and one
-	// that is replaced keeps its own.
+	// Preserve keeps permissions and modification times, to the second. Without it, a new file
+	// gets the permissions of its source, limited by the umask, and a file that is replaced
+	// keeps its own permissions.
 	Preserve bool
 
-	// Protocol is SFTP unless set.
+	// Protocol is the protocol to copy with. Zero means SFTP.
 	Protocol CopyProtocol
 
-	// HostArgs holds values for the placeholders in all paths, as in [Command], one
-	// entry for each host. Nil means that there are none.
+	// HostArgs holds the values for the placeholders in all paths, as in [Command], one entry
+	// for each host. Nil means that the paths have no placeholders.
 	HostArgs []Args
 
-	// MoreSources are further files and directories, copied to the same destination,
-	// which then is a directory.
+	// MoreSources are further files and directories to copy to the same destination, which is
+	// then a directory.
 	MoreSources []string
 
-	// Glob lets *, ? and [...] in sources stand for the names they match. A file
-	// that is called just so goes first.
+	// Glob expands *, ? and [...] in sources to the matching names. A file whose name is
+	// exactly the pattern takes precedence.
 	Glob bool
 
-	// Resume goes on with a file that an earlier copy left unfinished, after
-	// comparing what is there, and leaves out files that are there whole.
+	// Resume continues files that an earlier copy left incomplete, after comparing the existing
+	// part, and skips files that are complete.
 	Resume bool
 
-	// Verify compares checksums (SHA-256) of both sides when a file is done, and
-	// before a file is left out because it is there.
+	// Verify compares checksums (SHA-256) of both sides when a file is complete, and before an
+	// existing file is skipped.
 	Verify bool
 
-	// Delete removes from directories that were copied what the source does not
-	// have. It needs Recursive, and removes nothing where anything went wrong.
+	// Delete removes files from the copied directories that the source does not have. It needs
+	// Recursive, and removes nothing if anything went wrong in the copy.
 	Delete bool
 
-	// Rate bounds the bytes a second of all hosts together. Zero means no bound.
+	// Rate bounds the bytes per second of all hosts together. Zero means no bound.
 	Rate int64
 
-	// OpenFiles bounds the local files that are open at once, for all hosts
-	// together. Zero means 256.
+	// OpenFiles bounds the local files that are open at once, for all hosts together. Zero
+	// means 256.
 	OpenFiles int
 
 	// Timeout bounds the copy to or from one host. Zero means none.
 	Timeout time.Duration
 
-	// StallTimeout is how long a host may leave every request unanswered. Zero means
-	// two minutes.
+	// StallTimeout is how long a host may leave all requests unanswered. Zero means two
+	// minutes.
 	StallTimeout time.Duration
 
-	// Progress, if not nil, is told how far each file is: at most ten times a second
-	// while it is copied, and once when it has ended. Finished, if not nil, is told when
-	// host number i has ended. One goroutine at a time calls them. StreamUpload and
-	// StreamDownload of a [ParallelClient] tell the same in a loop.
+	// Progress, if not nil, is called with the progress of each file: at most ten times a
+	// second while it is copied, and once when it has ended. Finished, if not nil, is called
+	// when host number i has ended. Calls do not overlap, but may come from any goroutine.
+	// StreamUpload and StreamDownload of a [ParallelClient] report the same in a loop.
 	Progress func(CopyProgress)
 	Finished func(i int, r CopyResult)
 }
 
-// CopyProtocol is the protocol files are copied with.
+// CopyProtocol is a protocol for copying files.
 type CopyProtocol int
 
-// The protocols. SCP is for hosts without an SFTP server: it copies one file after
-// another, cannot resume, and needs scp and sh on the host.
+// The protocols. SCP is for hosts without an SFTP server: it copies one file at a time, cannot
+// resume, and needs scp and sh on the host.
 const (
 	SFTP CopyProtocol = iota
 	SCP
 )
 
-// CopyProgress says how far one file on one host is.
+// CopyProgress is the progress of one file on one host.
 type CopyProgress struct {
 	Host    HostConfig
 	Index   int    // of the host in ParallelClient.Hosts; 0 for a Client
 	Path    string // on the host
-	Done    int64  // bytes, those that were there included
+	Done    int64  // bytes, including the bytes that were there before
 	Total   int64
-	Ended   bool  // nothing more follows for this file
-	Skipped bool  // it was there already
-	Err     error // why it was not copied, with Ended
+	Ended   bool  // this is the last report on the file
+	Skipped bool  // it existed already
+	Err     error // the reason why it was not copied; set with Ended only
 }
 
 // CopyResult is the outcome of a copy on one host.
 type CopyResult struct {
 	Index   int // of the host in ParallelClient.Hosts; 0 for a Client
 	Host    HostConfig
-	Files   int   // files and links that were copied
-	Bytes   int64 // bytes that were carried over
-	Skipped int   // files that were there already
+	Files   int   // copied files and links
+	Bytes   int64 // transferred bytes
+	Skipped int   // files that existed already
 	Deleted int   // files and directories removed by Delete
 	Failed  int   // files that could not be copied
-	Err     error // the first of what went wrong
+	Err     error // the first error
 
-	// Outcome is Exited with code 0 if everything was copied, and with code 1 if
-	// something was not, as scp exits. It is Lost if the connection was lost on the
-	// way, Cancelled or TimedOut if the copy was ended here, and as for a command if it
-	// could not begin.
+	// Outcome is Exited with code 0 if everything was copied, and with code 1 if something was
+	// not, as scp exits. It is Lost if the connection was lost during the copy, and Cancelled
+	// or TimedOut if this side ended the copy. If the copy could not start, it is the same as
+	// for a command.
 	Outcome Outcome
 
 	timing Timing
@@ -112,27 +112,27 @@ type CopyResult struct {
 // Timing returns how long each phase took; Run is the copy itself.
 func (r *CopyResult) Timing() Timing { return r.timing }
 
-// Upload copies a local file or directory to the host. A remote file appears under its
-// name only when it is complete: until then it is called ".NAME.fleetssh-" and eight
-// digits, beside its place. If remote is a directory, or ends in a slash, the copy goes
-// into it; otherwise that is its name. "dir/." stands for what is in dir. Paths on the
-// host that begin with no slash are below the home directory.
+// Upload copies a local file or directory to the host. A remote file appears under its name
+// only when it is complete: until then it is called ".NAME.fleetssh-" and eight digits, in the
+// same directory. If remote is a directory, or ends in a slash, the copy goes into it;
+// otherwise remote is the name of the copy. "dir/." means the contents of dir. Remote paths
+// without a leading slash are relative to the home directory.
 //
-// Symbolic links in trees are copied as links; one that is named itself is followed. A
-// file that is there with the same size and time is left out if Preserve is set. What
-// cannot be copied does not hold up the rest.
+// Symbolic links in trees are copied as links; a link given as the source is followed. With
+// Preserve, an existing file with the same size and time is skipped. If something cannot be
+// copied, the copy continues with the rest.
 //
-// A copy that is broken off, by ctx or by the connection, leaves a beginning of 1 MiB or
-// more for Resume; everything else of it is removed, as far as there is a connection.
+// If ctx or the connection ends during the copy, a partial file of 1 MiB or more remains for
+// Resume. Everything else of an incomplete copy is removed if the connection still works.
 //
-// The error is that of the result: a [*ConfigError] or [*HostArgumentError], and then
-// nothing was contacted; a [*CopyError]; or as for Execute.
+// The error is the Err of the result. If it is a [*ConfigError] or [*HostArgumentError], no
+// host was contacted. Otherwise it is a [*CopyError], or as for Execute.
 func (c *Client) Upload(ctx context.Context, local, remote string, opts *CopyOptions) (CopyResult, error) {
 	return c.copyAlone(ctx, upload, local, remote, opts)
 }
 
-// Download copies a file or directory from the host. What is said at [Client.Upload] holds
-// for it the other way round. Whatever the host says, nothing is written outside local.
+// Download copies a file or directory from the host. The rules of [Client.Upload] apply in the
+// other direction. Whatever names the host sends, nothing is written outside local.
 func (c *Client) Download(ctx context.Context, remote, local string, opts *CopyOptions) (CopyResult, error) {
 	return c.copyAlone(ctx, download, remote, local, opts)
 }
@@ -151,20 +151,20 @@ func (c *Client) copyAlone(ctx context.Context, way direction, from, to string, 
 }
 
 // Upload copies a local file or directory to every host, as [Client.Upload] does. A file is
-// read once for all hosts that are at work at the same time, as far as 16 MiB of memory go.
+// read once for all hosts that are copying it at the same time, within 16 MiB of memory.
 //
-// The slice has one entry for each host, in the order of Hosts. The error is nil if
-// everything was copied and a [*HostsError] if something was not. If it is a
-// [*HostArgumentError] or a [*ConfigError], the slice is nil and no host was contacted.
+// The slice has one entry for each host, in the order of Hosts. The error is nil if everything
+// was copied and a [*HostsError] if something was not. If it is a [*HostArgumentError] or a
+// [*ConfigError], the slice is nil and no host was contacted.
 func (p *ParallelClient) Upload(ctx context.Context, local, remote string, opts *CopyOptions) ([]CopyResult, error) {
 	return p.copyAll(ctx, upload, local, remote, opts)
 }
 
-// Download copies a file or directory from every host, as [Client.Download] does, into
-// the directory local/<host>. The host is named by its alias or name; where others share
-// it, ":port" is added, and where that is not enough "#index". With HostArgs, local is
-// taken as it is: the placeholders must give every host another. Results and error are as
-// for Upload.
+// Download copies a file or directory from every host, as [Client.Download] does, into the
+// directory local/<host>. The directory is named after the alias or name of the host. ":port"
+// is added if several hosts share the name, and "#index" instead if they share the port too.
+// With HostArgs, local is used as it is: the placeholders must give each host a different path.
+// Results and error are as for Upload.
 func (p *ParallelClient) Download(ctx context.Context, remote, local string, opts *CopyOptions) ([]CopyResult, error) {
 	return p.copyAll(ctx, download, remote, local, opts)
 }
@@ -177,7 +177,7 @@ func (p *ParallelClient) copyAll(ctx context.Context, way direction, from, to st
 	return p.runCopy(ctx, plan, slots)
 }
 
-// planCopy makes a copy ready, without contacting a host.
+// planCopy prepares a copy without contacting a host.
 func (p *ParallelClient) planCopy(way direction, from, to string, opts *CopyOptions) (*copyPlan, []*slot, error) {
 	slots, err := p.begin(0)
 	if err != nil {
@@ -192,7 +192,7 @@ func (p *ParallelClient) planCopy(way direction, from, to string, opts *CopyOpti
 	return plan, slots, err
 }
 
-// runCopy carries out a plan on every host, and closes it.
+// runCopy executes a plan on every host, and closes it.
 func (p *ParallelClient) runCopy(ctx context.Context, plan *copyPlan, slots []*slot) ([]CopyResult, error) {
 	defer plan.job.Close()
 	if ctx.Err() == nil {
@@ -231,24 +231,24 @@ func (p *ParallelClient) copyOne(ctx context.Context, plan *copyPlan, s *slot, i
 	return r
 }
 
-// CopyEvent is something that happened to a copy on one host during
-// [ParallelClient.StreamUpload] or [ParallelClient.StreamDownload]. One of its fields is set.
+// CopyEvent is an event of a copy on one host during [ParallelClient.StreamUpload] or
+// [ParallelClient.StreamDownload]. Exactly one of its fields is set.
 type CopyEvent struct {
-	Progress *CopyProgress // how far a file is; which host it is on, is in it
-	Result   *CopyResult   // how the copy on a host ended: its last event
+	Progress *CopyProgress // the progress of a file; it names the host
+	Result   *CopyResult   // the result of a host: its last event
 }
 
-// StreamUpload copies to every host as [ParallelClient.Upload] does, and yields what happens as
-// it happens: how far each file is, at most ten times a second for each host and file, and one
+// StreamUpload copies to every host as [ParallelClient.Upload] does, and yields events as they
+// happen: the progress of each file, at most ten times a second for each host and file, and one
 // Result for each host. Leaving the loop early, or cancelling ctx, ends the copies. When the
-// loop has ended, so has every goroutine behind it. A loop that is slow makes the copies wait.
-// The sequence can be used once.
+// loop has ended, all its goroutines have ended. A slow loop slows the copies down. The
+// sequence can be used once.
 //
-// When ctx ends, the loop goes on until every host has had its Result: cancelled if it was at
-// work, skipped if it had not begun.
+// When ctx ends, the loop continues until it has yielded the Result of every host: cancelled if
+// the host was copying, skipped if it had not begun.
 //
-// The error is a [*HostArgumentError] or a [*ConfigError], and then no host was contacted. What
-// goes wrong on a host is in its Result. Progress and Finished of opts are called as well.
+// The error is a [*HostArgumentError] or a [*ConfigError]; no host was contacted then. Errors
+// of a host are in its Result. Progress and Finished of opts are called as well.
 func (p *ParallelClient) StreamUpload(ctx context.Context, local, remote string, opts *CopyOptions) (iter.Seq[CopyEvent], error) {
 	return p.streamCopy(ctx, upload, local, remote, opts)
 }
@@ -291,7 +291,7 @@ func (p *ParallelClient) streamCopy(ctx context.Context, way direction, from, to
 	return func(yield func(CopyEvent) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		done := make(chan struct{})
-		// Runs in any case: after the last host, a break, or a panic in the loop.
+		// Deferred, so that it also runs after a break or a panic in the loop.
 		defer func() {
 			close(left)
 			cancel()
@@ -299,7 +299,7 @@ func (p *ParallelClient) streamCopy(ctx context.Context, way direction, from, to
 		}()
 		go func() {
 			defer close(done)
-			_, _ = p.runCopy(ctx, plan, slots) // each host tells of its end itself
+			_, _ = p.runCopy(ctx, plan, slots) // the error is not needed: each host has sent its Result
 			close(events)
 		}()
 		for e := range events {

@@ -22,7 +22,7 @@ import (
 	"fleetssh/internal/transfer"
 )
 
-// direction is which way files go.
+// direction is the direction of a copy.
 type direction int
 
 const (
@@ -30,8 +30,8 @@ const (
 	download
 )
 
-// copyPlan is a copy made ready: checked, and with its placeholders filled in, so that
-// nothing that can be known beforehand goes wrong on a host.
+// copyPlan is a prepared copy: it is checked, and its placeholders are replaced, so that errors
+// in it show before any host is contacted.
 type copyPlan struct {
 	opts    CopyOptions
 	way     direction
@@ -43,13 +43,14 @@ type copyPlan struct {
 	mu sync.Mutex // held while Progress and Finished are called
 }
 
-// copyPaths are the paths as they were given.
+// copyPaths are the paths as the caller gave them.
 type copyPaths struct {
 	from, to string
 	byHost   bool // to holds a directory for each host
 }
 
-// plan checks opts for a number of hosts, of which some are at work at once.
+// plan checks the options and prepares a copy for hosts, of which atOnce are copied at the same
+// time.
 func (o *CopyOptions) plan(way direction, hosts []HostConfig, atOnce int, paths copyPaths) (*copyPlan, error) {
 	if o == nil {
 		o = new(CopyOptions)
@@ -89,7 +90,7 @@ func (o *CopyOptions) plan(way direction, hosts []HostConfig, atOnce int, paths 
 	return p, nil
 }
 
-// warn says what of the plan can only be done about.
+// warn logs the parts of the plan that the protocol can only approximate.
 func (p *copyPlan) warn(log *slog.Logger) {
 	if p.way == download {
 		return
@@ -117,7 +118,7 @@ func (p *copyPlan) warn(log *slog.Logger) {
 	}
 }
 
-// check refuses settings that mean nothing, or do not go together.
+// check refuses settings that have no meaning, or cannot be combined.
 func (o *CopyOptions) check(way direction) error {
 	fault := func(field, format string, args ...any) error {
 		return &ConfigError{Index: -1, Field: "CopyOptions." + field, Reason: fmt.Sprintf(format, args...)}
@@ -145,7 +146,7 @@ func (o *CopyOptions) check(way direction) error {
 	return nil
 }
 
-// expand fills in the placeholders for every host.
+// expand replaces the placeholders for every host.
 func (p *copyPlan) expand(hosts []HostConfig, sources []string, dest string) error {
 	args := p.opts.HostArgs
 	if len(args) != len(hosts) {
@@ -168,7 +169,7 @@ func (p *copyPlan) expand(hosts []HostConfig, sources []string, dest string) err
 	return nil
 }
 
-// hostDirs returns a directory below dir for every host, no two the same.
+// hostDirs returns a directory below dir for every host, each a different one.
 func hostDirs(hosts []HostConfig, dir string) ([]string, error) {
 	byName := make(map[string]int)
 	byAddress := make(map[string]int)
@@ -196,8 +197,8 @@ func hostDirs(hosts []HostConfig, dir string) ([]string, error) {
 	return dirs, nil
 }
 
-// checkPaths sees that no two hosts write to the same place here, and that no path is
-// missing.
+// checkPaths checks that no path is missing, and that no two hosts write to the same local
+// path.
 func (p *copyPlan) checkPaths() error {
 	for i := range p.sources {
 		if slices.Contains(p.sources[i], "") {
@@ -214,7 +215,8 @@ func (p *copyPlan) checkPaths() error {
 	return nil
 }
 
-// hostName names a host for a message, and its port where others have its name.
+// hostName returns the name of a host for a message, with its port if another host has the same
+// name.
 func (p *copyPlan) hostName(i int) string {
 	h := &p.hosts[i]
 	for k := range p.hosts {
@@ -225,7 +227,7 @@ func (p *copyPlan) hostName(i int) string {
 	return h.name()
 }
 
-// errCopyTimeout is why a copy was ended by CopyOptions.Timeout.
+// errCopyTimeout is the cause of a copy that CopyOptions.Timeout has ended.
 var errCopyTimeout = &conn.Error{Text: "the time for the copy is over", Err: context.DeadlineExceeded}
 
 // run copies to or from host number i.
@@ -256,20 +258,20 @@ func (p *copyPlan) run(ctx context.Context, c *Client, i int) CopyResult {
 	return r
 }
 
-// transferHost returns how the host is reached for copies.
+// transferHost returns the functions by which package transfer starts programs on the host.
 func (c *Client) transferHost() *transfer.Host {
 	return &transfer.Host{
 		SFTP: func(ctx context.Context) (transfer.Stream, error) {
-			return c.openPipe(ctx, "subsystem", ssh.Marshal(struct{ Name string }{"sftp"}))
+			return c.openRawSession(ctx, "subsystem", ssh.Marshal(struct{ Name string }{"sftp"}))
 		},
 		Exec: func(ctx context.Context, line string) (transfer.Stream, error) {
-			return c.openPipe(ctx, "exec", execPayload(shellquote.Portable(line)))
+			return c.openRawSession(ctx, "exec", execPayload(shellquote.Portable(line)))
 		},
 		Broken: c.conn.Failed,
 	}
 }
 
-// settle notes how the copy has ended.
+// settle records how the copy has ended.
 func (p *copyPlan) settle(ctx context.Context, c *Client, r *CopyResult, err error) {
 	name, port := c.host.name(), c.host.port()
 	file, isFile := errors.AsType[*transfer.Error](err)
@@ -301,10 +303,10 @@ func (p *copyPlan) settle(ctx context.Context, c *Client, r *CopyResult, err err
 		r.Outcome.Kind = Lost
 	default:
 		r.Err, r.Outcome = err, OutcomeOf(err)
-		if phaseOf(err) == PhaseConnect { // none of ours: said by the SFTP server
+		if phaseOf(err) == PhaseConnect { // not an error of this package: the SFTP server sent it
 			phase := PhaseSubsystem
 			if _, other := errors.AsType[*transfer.NotSFTPError](err); other {
-				phase = PhaseSFTP // what answers is no SFTP server
+				phase = PhaseSFTP // the answer is not SFTP
 			}
 			r.Err = &SessionError{Host: name, Port: port, Phase: phase, Err: err}
 			r.Outcome = OutcomeOf(r.Err)
@@ -312,7 +314,7 @@ func (p *copyPlan) settle(ctx context.Context, c *Client, r *CopyResult, err err
 	}
 }
 
-// stall is how long a host may be silent.
+// stall returns how long a host may be silent.
 func (p *copyPlan) stall() time.Duration {
 	if p.opts.StallTimeout > 0 {
 		return p.opts.StallTimeout
@@ -320,7 +322,7 @@ func (p *copyPlan) stall() time.Duration {
 	return transfer.DefaultStall
 }
 
-// report hands on how far a file is.
+// report passes the progress of a file to Progress.
 func (p *copyPlan) report(c *Client, i int, t transfer.Progress) {
 	if t.Err != nil {
 		t.Err = copyError(c.host.name(), t.Err)
@@ -330,7 +332,7 @@ func (p *copyPlan) report(c *Client, i int, t transfer.Progress) {
 	p.opts.Progress(CopyProgress{Host: *c.host, Index: i, Path: t.Path, Done: t.Done, Total: t.Total, Ended: t.Ended, Skipped: t.Skipped, Err: t.Err})
 }
 
-// tell hands on how a host has ended.
+// tell passes the result of a host to Finished.
 func (p *copyPlan) tell(i int, r CopyResult) {
 	if p.opts.Finished == nil {
 		return
@@ -340,11 +342,11 @@ func (p *copyPlan) tell(i int, r CopyResult) {
 	p.opts.Finished(i, r)
 }
 
-// mostPath is how many bytes of a path an error keeps: what systems allow. A host may name
-// any.
+// mostPath is how many bytes of a path an error keeps, because a host may send a path of any
+// length. It is the longest path that systems allow.
 const mostPath = 4 << 10
 
-// copyError makes ours of an error about a file.
+// copyError translates an error about a file.
 func copyError(host string, err error) error {
 	if e, ok := errors.AsType[*transfer.Error](err); ok {
 		return &CopyError{Host: host, Op: CopyOp(e.Op), Path: sanitize.Cut(e.Path, mostPath), Local: e.Local, Err: e.Err}

@@ -16,40 +16,41 @@ import (
 	"fleetssh/internal/transfer"
 )
 
-// pipe is a program on the host that something here talks to: an SFTP server, scp. Unlike
-// a [Channel] it keeps nothing: the host sends as fast as it is read.
-type pipe struct {
+// rawSession is a session with a program that this package talks to: an SFTP server, or scp.
+// Unlike a [Channel] it buffers no output: the reader sets the pace of the host.
+type rawSession struct {
 	client  *Client
 	channel ssh.Channel
 	out     *conn.Stream
-	ended   chan struct{} // closed when the host has closed the channel, and everything is known
-	free    func()        // says that no more is wanted of the channel
+	ended   chan struct{} // closed when the host has closed the channel and all its messages are handled
+	free    func()        // stops counting the session as a user of the connection
 
 	mu     sync.Mutex // protects what follows
-	exit   Outcome    // Kind is Running until the host has said
+	exit   Outcome    // Kind is Running until the host has reported the end
 	stderr tail
 	closed bool
 }
 
-// openPipe starts a program: by a request such as "exec" or "subsystem".
-func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (transfer.Stream, error) {
+// openRawSession opens a session and starts a program by a request such as "exec" or
+// "subsystem".
+func (c *Client) openRawSession(ctx context.Context, request string, payload []byte) (transfer.Stream, error) {
 	ctx, cancel := c.starting(ctx)
 	defer cancel()
-	p := &pipe{client: c, ended: make(chan struct{})}
+	p := &rawSession{client: c, ended: make(chan struct{})}
 	c.conn.Enter()
 	var requests <-chan *ssh.Request
 	var err error
 	for again := true; again; {
 		p.channel, requests, err = c.conn.Open(ctx, "session", nil)
-		again = c.pipes.lingers(ctx, err)
+		again = c.raw.lingers(ctx, err)
 	}
 	if err != nil {
 		c.conn.Leave()
 		return nil, c.sessionError(ctx, PhaseOpen, err)
 	}
-	c.pipes.opened()
+	c.raw.opened()
 	free := sync.OnceFunc(func() {
-		c.pipes.ended()
+		c.raw.ended()
 		c.conn.Leave()
 	})
 	p.free = free
@@ -59,7 +60,7 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 		defer close(p.ended)
 		var reading sync.WaitGroup
 		reading.Go(func() {
-			_, _ = io.Copy((*pipeStderr)(p), errOut)
+			_, _ = io.Copy((*rawStderr)(p), errOut)
 			errOut.End()
 		})
 		for req := range requests {
@@ -85,9 +86,9 @@ func (c *Client) openPipe(ctx context.Context, request string, payload []byte) (
 	return p, nil
 }
 
-// ask starts the program. A host that has said how it ended has started it, whether it has
-// answered the request or not. The caller is a goroutine of the client.
-func (p *pipe) ask(request string, payload []byte) error {
+// ask starts the program. If the host has reported the end of the program, it has started it,
+// even without an answer to the request. ask must run on a goroutine of the client.
+func (p *rawSession) ask(request string, payload []byte) error {
 	answer := make(chan error, 1)
 	p.client.conn.Fork(func() {
 		yes, err := p.channel.SendRequest(request, true, payload)
@@ -113,35 +114,36 @@ func (p *pipe) ask(request string, payload []byte) error {
 	return nil
 }
 
-// pipes are those of a client. A host frees a session when its program has ended, which may
-// be after the channel was closed here: one that allows no more than one (MaxSessions)
-// refuses the next until then.
-type pipes struct {
+// rawSessions counts the raw sessions of a client. A host frees a session when its program has
+// ended, which may be after this side has closed the channel. A host that allows a single
+// session (MaxSessions) refuses the next one until then.
+type rawSessions struct {
 	mu   sync.Mutex // protects what follows
 	open int
 	last time.Time // when the last one was closed
 }
 
 const (
-	lingerLimit = 10 * time.Second // a busy host takes its time
+	lingerLimit = 10 * time.Second // a busy host needs time to free a session
 	lingerRetry = 20 * time.Millisecond
 )
 
-func (p *pipes) opened() {
+func (p *rawSessions) opened() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open++
 }
 
-func (p *pipes) ended() {
+func (p *rawSessions) ended() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open--
 	p.last = time.Now()
 }
 
-// lingers reports, after a moment, whether err may be because of a pipe that was closed.
-func (p *pipes) lingers(ctx context.Context, err error) bool {
+// lingers waits for a moment if the host may have refused a session because an earlier one is
+// not free yet. It reports whether to try again.
+func (p *rawSessions) lingers(ctx context.Context, err error) bool {
 	if _, refused := errors.AsType[*ssh.OpenChannelError](err); !refused {
 		return false
 	}
@@ -161,8 +163,8 @@ func (p *pipes) lingers(ctx context.Context, err error) bool {
 	}
 }
 
-// note takes what the host says about the end of the program.
-func (p *pipe) note(req *ssh.Request) {
+// note records the end of the program that the host reports.
+func (p *rawSession) note(req *ssh.Request) {
 	if o, ok := exitOf(req); ok {
 		p.mu.Lock()
 		first := p.exit.Kind == Running
@@ -175,28 +177,28 @@ func (p *pipe) note(req *ssh.Request) {
 	req.Reply(false, nil)
 }
 
-// pipeStderr keeps the end of what the program says of itself.
-type pipeStderr pipe
+// rawStderr keeps the end of the program's standard error.
+type rawStderr rawSession
 
-func (p *pipeStderr) Write(b []byte) (int, error) {
+func (p *rawStderr) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.stderr.Write(b)
 }
 
 // Read implements [io.Reader].
-func (p *pipe) Read(b []byte) (int, error) { return p.out.Read(b) }
+func (p *rawSession) Read(b []byte) (int, error) { return p.out.Read(b) }
 
 // Write implements [io.Writer].
-func (p *pipe) Write(b []byte) (int, error) { return p.channel.Write(b) }
+func (p *rawSession) Write(b []byte) (int, error) { return p.channel.Write(b) }
 
 // CloseWrite implements [transfer.Stream].
-func (p *pipe) CloseWrite() error { return p.channel.CloseWrite() }
+func (p *rawSession) CloseWrite() error { return p.channel.CloseWrite() }
 
-// Close implements [io.Closer]. It does not wait for the host. The SSH library frees
-// those who read or write when the host has confirmed the end. From one that does not,
-// nothing good can come any more: its connection is closed.
-func (p *pipe) Close() error {
+// Close implements [io.Closer]. It does not wait for the host. The SSH library ends blocked
+// reads and writes when the host confirms the end of the channel. If the host does not confirm
+// it, the connection is useless and is closed.
+func (p *rawSession) Close() error {
 	p.out.End()
 	p.free()
 	p.mu.Lock()
@@ -217,7 +219,7 @@ func (p *pipe) Close() error {
 }
 
 // Wait implements [transfer.Stream].
-func (p *pipe) Wait() error {
+func (p *rawSession) Wait() error {
 	<-p.ended
 	p.mu.Lock()
 	defer p.mu.Unlock()
