@@ -221,7 +221,7 @@ func (cmd *Command) checkInstead(fault func(field, format string, args ...any) e
 		}
 	}
 	if cmd.LoginShell && (cmd.Line != "" || cmd.Shell != "" || len(cmd.Env) > 0 || cmd.wantsSudo() || cmd.HostArgs != nil) {
-		return fault("LoginShell", "it goes with none of Line, Shell, Env, Sudo, User and HostArgs")
+		return fault("LoginShell", "it cannot be combined with Line, Shell, Env, Sudo, User or HostArgs")
 	}
 	return nil
 }

@@ -228,7 +228,7 @@ func (p *ParallelClient) route(name string, port int) (tunnel.Dialer, tunnel.Add
 	case port == 0:
 		text = "there is no port 0"
 	case len(found) == 0:
-		text = fmt.Sprintf("%q is no host of this fleet", sanitize.Line(name))
+		text = fmt.Sprintf("%q is not in this fleet", sanitize.Line(name))
 	case len(found) > 1:
 		text = fmt.Sprintf("%q is the name of %d hosts; say", sanitize.Line(name), len(found))
 		for _, i := range found[:min(len(found), maxNamed)] {

@@ -220,7 +220,7 @@ func checkName(host string) error {
 	}
 	if strings.Contains(host, ":") {
 		if _, err := netip.ParseAddr(host); err != nil {
-			return errors.New("the host name holds a colon and is no IPv6 address")
+			return errors.New("the host name holds a colon and is not an IPv6 address")
 		}
 	}
 	return nil
