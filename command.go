@@ -310,7 +310,7 @@ func (r *run) closeAfter(outs []*HostOutput) {
 	}
 	go func() {
 		for _, out := range outs {
-			<-out.ch.done
+			<-out.Channel.done
 		}
 		r.replay.Close()
 	}()

@@ -106,7 +106,7 @@ func failedConsole(out *HostOutput) *Console {
 
 // waitReady waits until the shell is ready.
 func (s *Console) waitReady(ctx context.Context) error {
-	ch := s.session.ch
+	ch := s.session.Channel
 	select {
 	case <-s.ready:
 		return nil
@@ -129,7 +129,7 @@ func (s *Console) waitReady(ctx context.Context) error {
 
 // newLine returns the place of a line that has not begun.
 func (s *Console) newLine() *HostOutput {
-	c := s.session.ch.client
+	c := s.session.Channel.client
 	ch := newChannel(c, c.d.budget, streamOptions{})
 	ch.Stdin, ch.console, ch.state = closedInput{}, s, started
 	out := newHostOutput(ch, s.Host, "", s.session.connected)
@@ -207,13 +207,13 @@ func (s *Console) open() {
 // tell sends the shell something, on a goroutine of its own, which ends with the
 // channel.
 func (s *Console) tell(text string) {
-	ch := s.session.ch
+	ch := s.session.Channel
 	ch.client.conn.Go(func() { _, _ = ch.Stdin.Write([]byte(text)) })
 }
 
 // finish notes how the line that runs has ended.
 func (s *Console) finish(o Outcome, failure error) {
-	ch := s.line.ch
+	ch := s.line.Channel
 	s.open()
 	ch.Stdout.stream.CloseWrite(nil)
 	ch.Stderr.stream.CloseWrite(nil)
@@ -234,7 +234,7 @@ func (s *Console) finish(o Outcome, failure error) {
 
 // over ends the line that runs, since the shell has ended.
 func (s *Console) over() {
-	shell := s.session.ch
+	shell := s.session.Channel
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next.stream(console.Stdout).Drop()
@@ -259,7 +259,7 @@ func (s *Console) Outcome() Outcome { return s.session.Outcome() }
 // whichever exit code; what kept it from starting; a [*ConnectionError] if it was
 // lost, and a [*TimeoutError] if ctx ends first: then the line may run on.
 func (s *Console) Close(ctx context.Context) error {
-	defer s.session.ch.Close()
+	defer s.session.Channel.Close()
 	err := s.session.WaitFinished(ctx)
 	_, exited := errors.AsType[*ExitError](err)
 	if o := s.Outcome(); exited || o.Kind == Cancelled && o.Stopped {
@@ -271,7 +271,7 @@ func (s *Console) Close(ctx context.Context) error {
 // Stop ends the shell and the line that runs, as [Channel.Stop] does, but with KILL
 // at once: an interactive shell ignores TERM.
 func (s *Console) Stop(ctx context.Context) error {
-	ch := s.session.ch
+	ch := s.session.Channel
 	if s.Err != nil || ch.Finished() {
 		return ch.Close()
 	}

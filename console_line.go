@@ -59,7 +59,7 @@ func (s *Console) Run(ctx context.Context, line ConsoleLine) (*HostOutput, error
 	from, sent := "/dev/null", (*consoleInput)(nil)
 	if line.Stdin != nil {
 		var err error
-		if sent, err = s.session.ch.client.sendInput(ctx, s.exec, line.Stdin); err != nil {
+		if sent, err = s.session.Channel.client.sendInput(ctx, s.exec, line.Stdin); err != nil {
 			return nil, err
 		}
 		from = sent.path
@@ -68,14 +68,14 @@ func (s *Console) Run(ctx context.Context, line ConsoleLine) (*HostOutput, error
 	if sent != nil {
 		sent.removeAfter(out)
 	}
-	if err := s.session.ch.write(ctx, text); err != nil {
+	if err := s.session.Channel.write(ctx, text); err != nil {
 		// The shell may have received part of the line and wait for the rest.
-		s.session.ch.Close()
+		s.session.Channel.Close()
 		return nil, err
 	}
-	out.ch.mu.Lock()
-	out.ch.start = time.Since(begun)
-	out.ch.mu.Unlock()
+	out.Channel.mu.Lock()
+	out.Channel.start = time.Since(begun)
+	out.Channel.mu.Unlock()
 	return out, nil
 }
 
@@ -94,12 +94,12 @@ func (s *Console) release() { <-s.turn }
 // idle returns an error unless the shell waits for a line.
 func (s *Console) idle() error {
 	if s.session.Finished() {
-		return s.session.ch.overError()
+		return s.session.Channel.overError()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.line != nil && !s.line.Finished() {
-		host, port := s.session.ch.address()
+		host, port := s.session.Channel.address()
 		return &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: errors.New("another line runs on the shell")}
 	}
 	return nil
@@ -118,14 +118,14 @@ func (s *Console) settle(ctx context.Context) error {
 	ticker := time.NewTicker(settleRetry)
 	defer ticker.Stop()
 	for {
-		if err := s.session.ch.write(ctx, "\n"); err != nil {
+		if err := s.session.Channel.write(ctx, "\n"); err != nil {
 			return err
 		}
 		select {
 		case <-settled:
 			return nil
-		case <-s.session.ch.done:
-			return s.session.ch.overError()
+		case <-s.session.Channel.done:
+			return s.session.Channel.overError()
 		case <-ctx.Done():
 			return interrupted(ctx, nil, &s.Host, PhaseStdin)
 		case <-ticker.C:
@@ -142,7 +142,7 @@ func (s *Console) begin(text, from string) (out *HostOutput, tell string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.line, s.next = s.next, s.newLine()
-	s.line.Index, s.line.CommandLine, s.line.ch.begun = s.Index, text, time.Now()
+	s.line.Index, s.line.CommandLine, s.line.Channel.begun = s.Index, text, time.Now()
 	s.begun = make(chan struct{})
 	s.number, tell = s.shell.Line(text, from)
 	return s.line, tell
@@ -171,7 +171,7 @@ func (s *Console) signalLine(ctx context.Context, line *Channel, sig ssh.Signal)
 		}
 	}
 	s.mu.Lock()
-	runs := s.line != nil && s.line.ch == line && !line.Finished()
+	runs := s.line != nil && s.line.Channel == line && !line.Finished()
 	if runs && sig == ssh.SIGINT {
 		s.shell.Interrupting()
 	}
@@ -185,7 +185,7 @@ func (s *Console) signalLine(ctx context.Context, line *Channel, sig ssh.Signal)
 // signal sends a signal to the process group of the shell, or to the shell and all its descendants.
 // It uses a signal request if the server is known to signal the group, and a second session if not.
 func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
-	ch := s.session.ch
+	ch := s.session.Channel
 	var err error
 	ask := func() bool {
 		reply, cancel := context.WithTimeout(ctx, signalReply)
@@ -215,7 +215,7 @@ func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
 func (s *Console) killGroup(ctx context.Context, sig ssh.Signal, group int) bool {
 	ctx, cancel := context.WithTimeout(ctx, killSession)
 	defer cancel()
-	killer, err := s.session.ch.client.Execute(ctx, cmdline.KillGroup(s.exec, string(sig), group))
+	killer, err := s.session.Channel.client.Execute(ctx, cmdline.KillGroup(s.exec, string(sig), group))
 	if err != nil {
 		return false
 	}
@@ -254,7 +254,7 @@ func (s *Console) stopLine(ctx context.Context, line *Channel, why OutcomeKind) 
 		}
 	}
 	s.mu.Lock()
-	current := s.line != nil && s.line.ch == line
+	current := s.line != nil && s.line.Channel == line
 	s.mu.Unlock()
 	if !current || line.waitEnd(ctx, 0) {
 		return nil
@@ -341,7 +341,7 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, prefix 
 // removeAfter removes the file when the line has ended.
 func (in *consoleInput) removeAfter(line *HostOutput) {
 	in.ch.client.conn.Go(func() {
-		<-line.ch.done
+		<-line.Channel.done
 		ctx, cancel := context.WithTimeout(context.Background(), inputGrace)
 		defer cancel()
 		_ = in.ch.WaitFinished(ctx) // nothing more can be done about the file in any case

@@ -30,38 +30,42 @@ type HostOutput struct {
 	Stdout *Output
 	Stderr *Output
 
-	ch        *Channel
+	// Channel is what the command runs on. Its streams are those above.
+	Channel *Channel
+
 	connected Timing
 }
 
 // newHostOutput returns the output of what runs on a channel of a host.
 func newHostOutput(ch *Channel, host HostConfig, line string, connected Timing) *HostOutput {
-	return &HostOutput{Host: host, CommandLine: line, Stdin: ch.Stdin, Stdout: ch.Stdout, Stderr: ch.Stderr, ch: ch, connected: connected}
+	return &HostOutput{Host: host, CommandLine: line, Stdin: ch.Stdin, Stdout: ch.Stdout, Stderr: ch.Stderr, Channel: ch, connected: connected}
 }
 
 // Finished reports whether the command has ended, without waiting: see [Channel.Finished].
-func (o *HostOutput) Finished() bool { return o.ch.Finished() }
+func (o *HostOutput) Finished() bool { return o.Channel.Finished() }
 
 // WaitFinished waits for the end of the command: see [Channel.WaitFinished].
-func (o *HostOutput) WaitFinished(ctx context.Context) error { return o.ch.WaitFinished(ctx) }
+func (o *HostOutput) WaitFinished(ctx context.Context) error { return o.Channel.WaitFinished(ctx) }
 
 // Outcome says how the command has ended: see [Channel.Outcome].
-func (o *HostOutput) Outcome() Outcome { return o.ch.Outcome() }
+func (o *HostOutput) Outcome() Outcome { return o.Channel.Outcome() }
 
 // ExitCode returns the exit code of the command: see [Channel.ExitCode].
-func (o *HostOutput) ExitCode() (code int, ok bool) { return o.ch.ExitCode() }
+func (o *HostOutput) ExitCode() (code int, ok bool) { return o.Channel.ExitCode() }
 
 // Signal sends a signal to the command: see [Channel.Signal].
-func (o *HostOutput) Signal(ctx context.Context, sig ssh.Signal) error { return o.ch.Signal(ctx, sig) }
+func (o *HostOutput) Signal(ctx context.Context, sig ssh.Signal) error {
+	return o.Channel.Signal(ctx, sig)
+}
 
 // Stop ends the command, and all that belongs to it: see [Channel.Stop].
-func (o *HostOutput) Stop(ctx context.Context) error { return o.ch.Stop(ctx) }
+func (o *HostOutput) Stop(ctx context.Context) error { return o.Channel.Stop(ctx) }
 
 // Resize tells the command the size of its terminal: see [Channel.Resize].
-func (o *HostOutput) Resize(rows, cols int) error { return o.ch.Resize(rows, cols) }
+func (o *HostOutput) Resize(rows, cols int) error { return o.Channel.Resize(rows, cols) }
 
 // Close closes the channel of the command, which may run on: see [Channel.Close].
-func (o *HostOutput) Close() error { return o.ch.Close() }
+func (o *HostOutput) Close() error { return o.Channel.Close() }
 
 // Timing is how long each phase took on one host; zero for phases not reached.
 // Proxy is how long it took until the connection to the hop was there, which is
@@ -76,9 +80,9 @@ type Timing struct {
 // on, also if an earlier command has opened it.
 func (o *HostOutput) Timing() Timing {
 	t := o.connected
-	o.ch.mu.Lock()
-	defer o.ch.mu.Unlock()
-	t.Start, t.Run = o.ch.start, o.ch.ran
+	o.Channel.mu.Lock()
+	defer o.Channel.mu.Unlock()
+	t.Start, t.Run = o.Channel.start, o.Channel.ran
 	return t
 }
 

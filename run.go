@@ -28,7 +28,7 @@ func (p *ParallelClient) Run(ctx context.Context, cmd Command) ([]*HostOutput, e
 	outs := make([]*HostOutput, len(slots))
 	err = p.each(ctx, slots, func(i int, s *slot) error {
 		outs[i] = p.runToEnd(ctx, s, i, r)
-		return outs[i].ch.result()
+		return outs[i].Channel.result()
 	}, func(i int, s *slot, why error) { outs[i] = newFailed(i, s.host, "", why) })
 	r.closeAfter(outs)
 	return outs, err
@@ -42,11 +42,11 @@ func (p *ParallelClient) runToEnd(ctx context.Context, s *slot, i int, r *run) *
 		return out
 	}
 	s.work.enter(PhaseRun)
-	if out.ch.input != nil {
-		out.ch.input.finish()
+	if out.Channel.input != nil {
+		out.Channel.input.finish()
 	}
 	select {
-	case <-out.ch.done:
+	case <-out.Channel.done:
 	case <-ctx.Done():
 		_ = out.Stop(context.WithoutCancel(ctx)) // its outcome says whether that is confirmed
 	}
@@ -59,8 +59,8 @@ func (p *ParallelClient) runToEnd(ctx context.Context, s *slot, i int, r *run) *
 func (p *ParallelClient) settle(s *slot, out *HostOutput) {
 	o := out.Outcome()
 	stopped := o.Kind == TimedOut || o.Kind == Cancelled
-	if p.OneShot || stopped && !o.Stopped || out.ch.client.conn.IsDone() {
-		s.retire(out.ch.client)
+	if p.OneShot || stopped && !o.Stopped || out.Channel.client.conn.IsDone() {
+		s.retire(out.Channel.client)
 	}
 }
 
@@ -117,8 +117,8 @@ func (p *ParallelClient) Join(ctx context.Context, outs []*HostOutput) error {
 		}
 	}
 	for _, out := range outs {
-		if out.ch.input != nil {
-			out.ch.input.finish()
+		if out.Channel.input != nil {
+			out.Channel.input.finish()
 		}
 	}
 	errs := make([]error, len(outs))

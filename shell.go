@@ -105,7 +105,7 @@ func (s *Shell) Run(ctx context.Context, lines string) error {
 	if !strings.HasSuffix(lines, "\n") {
 		lines += "\n"
 	}
-	return s.out.ch.write(ctx, lines)
+	return s.out.Channel.write(ctx, lines)
 }
 
 // Close ends the input of the shell, waits for it to do what it was sent, and closes

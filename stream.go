@@ -138,7 +138,7 @@ func (s *eventStream) host(ctx context.Context, i int, slot *slot) error {
 	s.watch(ctx, i, out)
 	s.p.settle(slot, out)
 	s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: out}})
-	return out.ch.result()
+	return out.Channel.result()
 }
 
 // watch sends the output of a started command until the command has ended. When ctx ends, it stops
@@ -149,7 +149,7 @@ func (s *eventStream) watch(ctx context.Context, i int, out *HostOutput) {
 	wg.Go(func() { s.lines(i, StderrLine, out, out.Stderr) })
 	wg.Go(func() {
 		select {
-		case <-out.ch.done:
+		case <-out.Channel.done:
 		case <-ctx.Done():
 			// Stop limits its own time.
 			out.Stop(context.WithoutCancel(ctx))

@@ -81,8 +81,8 @@ _@NAME@() {
 complete -F _@NAME@ @NAME@
 `
 
-// A Knower returns the hosts and groups that a command line may name, without network access. cmd
-// has the flags of the line.
+// NameSource returns the hosts and groups that a command line may name, without network access.
+// cmd has the flags of the line.
 type NameSource func(cmd *cobra.Command) (hosts, groups []string)
 
 // Complete prepares the commands for a completion request of a shell. It does nothing if args are not
