@@ -12,8 +12,8 @@ import (
 
 // Do calls work for every host, with the connection to it, and returns when all calls have
 // returned. Use it for what takes several steps on a host; the other methods are made of the
-// same parts. PoolSize hosts are worked on at a time, and begun in the order of Hosts: each call
-// is on a goroutine of its own, and i is the index of its host.
+// same parts. PoolSize hosts are worked on at a time, and begun in the order of Hosts. Calls are on
+// goroutines of Do and overlap; i is the index of the host.
 //
 // The connection is made if there is none, and belongs to the ParallelClient: work must not close
 // it. One from an earlier call may turn out to be dead. If it does before work has opened anything
@@ -34,7 +34,7 @@ func (p *ParallelClient) Do(ctx context.Context, work func(ctx context.Context, 
 		ctx, cancel := s.during(ctx)
 		defer cancel()
 		var failure error // of work
-		_, err := s.use(ctx, p.connectTo(s), func(c *Client) error {
+		link, err := s.use(ctx, p.connectTo(s), func(c *Client) error {
 			s.work.enter(PhaseRun)
 			opened := c.conn.Opened()
 			failure = work(ctx, i, c)
@@ -49,7 +49,7 @@ func (p *ParallelClient) Do(ctx context.Context, work func(ctx context.Context, 
 		if p.OneShot {
 			s.retireCurrent()
 		}
-		if failure != nil {
+		if link.client != nil { // else it could not be connected to, perhaps for the second call
 			err = failure
 		}
 		return s.told(err)
