@@ -53,8 +53,8 @@ type Channel struct {
 	outcome  Outcome      // how it ended; Kind is Running until done is closed
 	stopping OutcomeKind  // TimedOut or Cancelled, once it is being stopped; Lost if its input is broken
 	broken   error        // why its input is
-	held     *holding     // not nil: whoever stops it ends the channel
-	whole    bool         // its end is that of all that belongs to it
+	held     *holding     // not nil: the call that stops the command ends the channel
+	whole    bool         // its end is the end of everything that belongs to it
 	failure  error        // what went wrong, if outcome does not tell
 	refused  sudo.Refusal // what sudo has said instead of running the command
 	streams  int          // that have not ended
@@ -139,7 +139,7 @@ func (ch *Channel) unlockAndEnd() {
 }
 
 // watch takes what the server says about the command (RFC 4254, section 6.10),
-// until the channel is closed. Only the first call does: whoever takes a status has noted it
+// until the channel is closed. Only the first call does: the reader of a status has recorded it
 // when the end is noted.
 func (ch *Channel) watch() {
 	ch.mu.Lock()

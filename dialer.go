@@ -43,8 +43,8 @@ func newDialer(log *slog.Logger, outputMemory int64, passwords *password.Table) 
 }
 
 // dial connects to host and logs in, with as many attempts as host allows. The client keeps
-// host, which must not change any more. work, if not nil, is told how far it is. The timing is
-// that of the last attempt, also if it failed.
+// host, which must not change any more. work, if not nil, is told how far it is. The timing
+// is of the last attempt, also if it failed.
 func (d *dialer) dial(ctx context.Context, host *HostConfig, work *progress) (*Client, Timing, error) {
 	if err := host.unusable(); err != nil {
 		return nil, Timing{}, err

@@ -154,7 +154,7 @@ func (p *ParallelClient) connectTo(s *slot) func(context.Context) (connected, er
 // use calls work with the connection to the host that connect returns, and counts as its user
 // meanwhile. If a connection that was there before turns out to be dead when work opens a
 // channel, which is why nothing can have run yet, it is replaced and work called again. The error
-// is that of connect, and then the client of the result is nil, or that of work.
+// is connect's, and then the client of the result is nil, or work's.
 func (s *slot) use(ctx context.Context, connect func(context.Context) (connected, error), work func(*Client) error) (connected, error) {
 	for {
 		link, err := connect(ctx)

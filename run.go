@@ -100,7 +100,7 @@ func (p *ParallelClient) runCommand(ctx context.Context, cmd Command) ([]*HostOu
 	return outs, err
 }
 
-// Join waits for commands to end; nil means those of the last RunCommand, and if that
+// Join waits for commands to end; nil means the commands of the last RunCommand, and if that
 // contacted no host, Join returns its error. Standard
 // input left open is closed. Output need not be read. The error is nil if all ended
 // with exit code zero, and a [*HostsError] otherwise. If ctx ends first, the error
@@ -129,7 +129,7 @@ func (p *ParallelClient) Join(ctx context.Context, outs []*HostOutput) error {
 }
 
 // Finished reports whether all commands have ended, without waiting; nil means
-// those of the last RunCommand.
+// the commands of the last RunCommand.
 func (p *ParallelClient) Finished(outs []*HostOutput) bool {
 	if outs == nil {
 		outs = p.LastOutput()

@@ -22,7 +22,7 @@ const (
 	goalFile      = 1.0  // one file, to sftp
 	goalFileDelay = 0.25 // with added delay, to sftp
 	goalTree      = 0.2  // many small files, to scp -r
-	goalManyPeak  = 1.25 // peak memory of one file to many hosts, to that of half of it: the collector varies
+	goalManyPeak  = 1.25 // peak memory of one file to many hosts, compared with half of it: the collector varies
 
 	copyDelay = 50 * time.Millisecond // added to each round trip
 	treeFiles = 10_000
@@ -225,7 +225,7 @@ func (c *copyBench) file(ctx context.Context, s *server, way, title string, most
 	return nil
 }
 
-// print shows a table of wall times. The goal is that of ours.
+// print shows a table of wall times. The goal is ours.
 func (c *copyBench) print(title, than string, base, ours *contender, most float64, all []*contender) {
 	t := newTable(title, "client", "wall s", "× "+than, "goal", "CPU s", "peak MiB")
 	for _, k := range all {

@@ -107,7 +107,7 @@ func partNames() []string {
 	return names
 }
 
-// run runs all parts. A goal that is missed is no error.
+// run runs all parts. A missed goal is not an error.
 func (s *suite) run(ctx context.Context) (err error) {
 	me, err := user.Current()
 	if err != nil {

@@ -20,7 +20,7 @@ type peer struct {
 	args []string
 }
 
-// peers returns those of the others that are installed, ready to run `true` on the
+// peers returns the other tools that are installed, ready to run `true` on the
 // hosts of s with 100 connections at once.
 func peers(dir, user, python string, s *server, hosts []string) ([]peer, error) {
 	file := filepath.Join(dir, "hosts")

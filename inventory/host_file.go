@@ -59,7 +59,7 @@ func ParseHosts(r io.Reader, path string, base fleetssh.HostConfig) (*Inventory,
 	return inv, nil
 }
 
-// settings are the settings in a line of a list of hosts. An empty setting means that of the base.
+// settings are the settings in a line of a list of hosts. An empty setting means the base's.
 type settings struct {
 	folder  string // of the list
 	target  fleetssh.HostConfig

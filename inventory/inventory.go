@@ -122,7 +122,7 @@ func (inv *Inventory) all() (hostset.Set, error) {
 // GroupNames returns the names of all groups in natural order. Groups of a source that is not the
 // default source are named "source:group". Sources without an upcall "list" are left out, as are
 // sources whose upcall fails. For the first of the latter the error is a [*ParseError]; the other
-// names are returned all the same.
+// names are still returned.
 func (inv *Inventory) GroupNames() ([]string, error) {
 	names := slices.Collect(maps.Keys(inv.graph.groups))
 	var failed error

@@ -146,7 +146,7 @@ func (o *rerunOptions) classes() []string {
 	return classes
 }
 
-// choose returns the hosts to work on, and those of the same classes that are left out because the
+// choose returns the hosts to work on, and the hosts of the same classes that are left out because the
 // outcome of the command is unknown.
 func (o *rerunOptions) choose(run *journal.Run) (hosts, left []journal.HostRun) {
 	chosen := make(map[int]bool)

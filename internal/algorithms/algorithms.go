@@ -21,7 +21,7 @@ type Choice struct {
 	UserKeys     []string // signature algorithms for logging in with keys; empty: any
 	CASignatures []string // signature algorithms for host certificates; empty: any
 
-	MinRSABits int // the minimum length of RSA keys; zero: that of crypto/rsa
+	MinRSABits int // the minimum length of RSA keys; zero: the minimum of crypto/rsa
 }
 
 // The secure algorithms, strongest and fastest first; host keys in the order of OpenSSH. None of

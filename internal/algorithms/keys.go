@@ -22,7 +22,7 @@ var keyAlgorithms = []string{
 	ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01, ssh.CertAlgoRSAv01, ssh.InsecureCertAlgoDSAv01,
 }
 
-// Signatures returns those of a key's or certificate's signature algorithms that UserKeys
+// Signatures returns the signature algorithms of a key or certificate that UserKeys
 // allows. c may be nil.
 func (c *Choice) Signatures(key ssh.PublicKey, algorithms []string) []string {
 	if c == nil || len(c.UserKeys) == 0 {

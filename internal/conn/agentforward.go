@@ -41,8 +41,8 @@ func newAgentForwarding(agent *sshagent.Agent) *agentForwarding {
 }
 
 // ForwardAgent asks the host to forward the agent, if the connection has one, for all its
-// sessions. session has just been opened. The error is that of ctx: a host that refuses is
-// logged, and is no error.
+// sessions. session has just been opened. The only error is ctx's: a host that
+// refuses is logged, which is not an error.
 func (c *Conn) ForwardAgent(ctx context.Context, session ssh.Channel) error {
 	if c.agent == nil {
 		return nil

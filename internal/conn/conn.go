@@ -36,7 +36,7 @@ type Conn struct {
 	users
 	opened atomic.Int64 // see Opened
 
-	wg   sync.WaitGroup // every goroutine of the connection and its channels, except those of Call
+	wg   sync.WaitGroup // every goroutine of the connection and its channels, except the goroutines of Call
 	done chan struct{}  // closed when the connection has ended
 
 	mu     sync.Mutex // protects what follows
@@ -118,7 +118,7 @@ func (c *Conn) SSH() *ssh.Client {
 
 // Close ends the connection and everything that runs over it, and waits until all of it has
 // ended on this side. It may be called more than once; first reports whether this is the first
-// call. The error is that of closing the transport.
+// call. It returns the error of closing the transport.
 func (c *Conn) Close() (first bool, err error) {
 	c.mu.Lock()
 	again := c.closed
@@ -226,8 +226,8 @@ type Call struct {
 }
 
 // Call makes a call and waits for it until ctx ends. Then the call goes on without a waiter, and
-// ends with the connection at the latest. The error is that of the call, [ErrClosed] if Close
-// has been called, or that of ctx.
+// ends with the connection at the latest. The error is the call's, [ErrClosed] if Close
+// has been called, or ctx's.
 func (c *Conn) Call(ctx context.Context, f Call) error {
 	// Whoever sets settled first decides who gets the result. If the call does, it sends the
 	// result, and Call returns it even if ctx has ended meanwhile. If Call does, it returns

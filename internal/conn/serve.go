@@ -34,7 +34,7 @@ type service struct {
 }
 
 // serve handles channels and requests of the host, and probes it, until the connection ends. It
-// is the only goroutine of an idle connection besides those of the SSH library, because its
+// is the only goroutine of an idle connection besides the goroutines of the SSH library, because its
 // stack is most of what an idle connection costs. It never blocks: other goroutines send the
 // answers. While an answer cannot be sent, or the ssh.Client does not take what is handed over,
 // serve accepts nothing more from the host.

@@ -9,7 +9,7 @@ import (
 
 // users counts the users of a [Conn] and the programs on the host. It is the only place that
 // decides who may close a connection that others may still use, and whether the only process of
-// the connection on the host must be that of one caller.
+// the connection on the host must belong to one caller.
 type users struct {
 	mu        sync.Mutex // protects what follows
 	count     int        // see Enter
@@ -91,7 +91,7 @@ func (c *Conn) closeSoon() {
 // AddProgram counts a program that the host is about to be asked to start: a command, a shell or
 // a subsystem. It counts until the host reports its end, even if nobody waits for it any more;
 // then [Conn.RemoveProgram] is called. AddProgram waits while a caller of [Conn.TryExclusive]
-// has the host to itself; the error is that of ctx.
+// has the host to itself; the error is ctx's.
 func (u *users) AddProgram(ctx context.Context) error {
 	for {
 		u.mu.Lock()

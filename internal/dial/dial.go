@@ -123,7 +123,7 @@ func (d *Dialer) LeaveAgents() {
 	}
 }
 
-// Credentials reads the keys of a host. The error is a [BadKeyFile], or that of ctx. Nothing
+// Credentials reads the keys of a host. The error is a [BadKeyFile], or ctx's. Nothing
 // has been contacted then except the agent.
 func (d *Dialer) Credentials(ctx context.Context, host *Config) (*identity.Credentials, error) {
 	config := host.Auth.Identities
@@ -156,7 +156,7 @@ func (c *Call) enter(phase Phase) {
 }
 
 // Dial connects to a host and logs in, with as many attempts as the host is given. The Timing
-// is that of the last attempt, also if it has failed.
+// is of the last attempt, also if it has failed.
 //
 // The error is a [*Failure], or Fault of the host or of a hop.
 func (d *Dialer) Dial(ctx context.Context, call Call) (*Login, Timing, error) {

@@ -145,7 +145,7 @@ func (h *hops) throttle(host *Config) *throttle {
 	return t
 }
 
-// slowedDown returns the throttle of the logins to a host that is no hop. It is nil, and
+// slowedDown returns the throttle of the logins to a host that is not a hop. It is nil, and
 // nothing holds the logins up, as long as the host has not pushed back.
 func (h *hops) slowedDown(host *Config) *throttle {
 	h.mu.Lock()
@@ -206,7 +206,7 @@ func (p *hop) connect(ctx context.Context, d *Dialer) (*Login, error) {
 	o.waiting--
 	last := o.waiting == 0
 	if last && p.pending == o {
-		p.pending = nil // whoever asks now starts another
+		p.pending = nil // the next call starts another
 	}
 	p.mu.Unlock()
 	if last {

@@ -17,7 +17,7 @@ import (
 // masterTimeout is how long a master, which is a process of this machine, may take to
 // answer on its socket. It does not count towards ConnectTimeout: the host gets all of that. A
 // master that has been stopped is rarer than a machine that is busy with thousands of hosts,
-// and whoever gives up too early logs in with keys that the user may not have.
+// and giving up too early means a login with keys that the user may not have.
 const masterTimeout = 10 * time.Second
 
 // throughMaster connects over the connection of an OpenSSH master, if one of the sockets leads

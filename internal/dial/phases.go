@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Phase is a step of connecting. The values are those of the library's Phase.
+// Phase is a step of connecting. The values are the same as in the library's Phase.
 type Phase string
 
 const (

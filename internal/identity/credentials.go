@@ -235,7 +235,7 @@ func (c *Credentials) nameFile(ctx context.Context, keys *keyfile.Ring, n *named
 func (c *Credentials) nameKey(ctx context.Context, keys *keyfile.Ring, n *namedKey, file keyfile.File) error {
 	secrets := c.config.Secrets
 	if file.Public != nil && file.Cert == nil {
-		// In front of that of another file: it is the true one.
+		// It comes before the certificate of another file, since it is the right one.
 		n.publics = append([]ssh.PublicKey{file.Public}, n.publics...)
 	}
 	n.signer, n.err = file.Signer, file.Err

@@ -192,7 +192,7 @@ func Unlock(block *pem.Block, passphrase string) (ssh.Signer, error) {
 }
 
 // Encrypted means that a key needs a passphrase which nobody gave. The public
-// half may be known all the same.
+// half may still be known.
 type Encrypted struct{ Public ssh.PublicKey }
 
 // Error implements [error].

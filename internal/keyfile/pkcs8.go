@@ -20,7 +20,7 @@ var (
 	oidPBKDF2 = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}
 	oidScrypt = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11591, 4, 11}
 
-	// blockSizes are those of the ciphers, by object identifier: AES-128-CBC,
+	// blockSizes are the block sizes of the ciphers, by object identifier: AES-128-CBC,
 	// AES-192-CBC, AES-256-CBC and DES-EDE3-CBC.
 	blockSizes = map[string]int{
 		"2.16.840.1.101.3.4.1.2": 16, "2.16.840.1.101.3.4.1.22": 16, "2.16.840.1.101.3.4.1.42": 16,

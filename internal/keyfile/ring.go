@@ -48,7 +48,7 @@ type keyContent struct {
 }
 
 // fileState tells one content of a file from the next: certificates in particular
-// are made anew every few hours. What is no regular file, such as the pipe of a
+// are made anew every few hours. A file that is not regular, such as the pipe of a
 // process substitution, can be read only once.
 type fileState struct {
 	modified time.Time
@@ -78,7 +78,7 @@ func (k *Ring) entry(ctx context.Context, id keyID) (*keyEntry, error) {
 
 func (e *keyEntry) leave() { <-e.token }
 
-// Look returns what is in a file, which need not be there. The error is that of ctx.
+// Look returns what is in a file, which need not exist. The only error is ctx's.
 func (k *Ring) Look(ctx context.Context, path string) (File, error) {
 	e, err := k.entry(ctx, keyID{source: path})
 	if err != nil {
@@ -137,7 +137,7 @@ func (s *Secrets) Given() string { return cmp.Or(s.Passphrase, s.Password) }
 
 // Open returns the private half of an encrypted key: of the file at path, or of data
 // if path is empty. An encrypted key whose passphrase is not given is asked for, once
-// for all hosts, if there is somebody to ask. The error is that of ctx, or says why
+// for all hosts, if there is somebody to ask. The error is ctx's, or says why
 // there is no key.
 func (k *Ring) Open(ctx context.Context, s *Secrets, path string, data []byte) (ssh.Signer, error) {
 	e, err := k.entry(ctx, keyID{string(data) + path, path == ""})
@@ -154,7 +154,7 @@ func (k *Ring) Open(ctx context.Context, s *Secrets, path string, data []byte) (
 	passphrase := s.Given()
 	if passphrase != "" {
 		signer, err := e.unlock(passphrase)
-		// A password that is no passphrase leaves the question open.
+		// A password that is not the passphrase does not answer the question.
 		if err == nil || s.Passphrase != "" || s.Ask == nil {
 			return signer, err
 		}

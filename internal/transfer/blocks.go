@@ -55,7 +55,7 @@ func newBlockCache(limit int64, size, files int) *blockCache {
 	return &blockCache{size: size, limit: limit, slots: make(chan struct{}, files), files: make(map[string]*sourceFile), unused: list.New()}
 }
 
-// errChanged means that a file is no longer the one that was listed.
+// errChanged means that a file is not the listed one any more.
 var errChanged = errors.New("changed while it was copied")
 
 // open returns the file of an entry. The caller must call release.

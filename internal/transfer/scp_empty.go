@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// emptyFile is a file that SCP has sent with a size of 0. It may have content all the same: the
+// emptyFile is a file that SCP has sent with a size of 0. It may still have content: the
 // kernel gives its files in /proc that size.
 type emptyFile struct {
 	*progress

@@ -45,7 +45,7 @@ func LocalAddrs(ctx context.Context, name string) ([]netip.Addr, error) {
 // connectFrom connects from the first of the addresses that is of the family of the other
 // end, or, without any, from where the system chooses.
 func connectFrom(ctx context.Context, from []netip.Addr, to netip.AddrPort) (net.Conn, error) {
-	// Dead peers are found by keep-alives of SSH; those of TCP would cost three
+	// Dead peers are found by keep-alives of SSH; keep-alives of TCP would cost three
 	// system calls a connection.
 	dialer := net.Dialer{KeepAlive: -1}
 	for _, addr := range from {

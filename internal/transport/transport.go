@@ -84,7 +84,7 @@ type exitError struct {
 
 func (e *exitError) Error() string { return e.text }
 
-// Failed reports whether an error is that of a [Program] that has ended by itself before
+// Failed reports whether an error means that a [Program] has ended by itself before
 // it sent anything, and said that it has failed.
 func Failed(err error) bool {
 	e, ok := errors.AsType[*exitError](err)

@@ -33,7 +33,7 @@ func NewConnector(host fmt.Stringer, report func(Event)) *Connector {
 
 // Connect calls connect. It runs one call at a time. If another call has just failed, Connect
 // returns the error of that call without calling connect. If ctx ends before its turn, tried is
-// false and the error is that of ctx.
+// false and the error is ctx's.
 func (c *Connector) Connect(ctx context.Context, connect func() error) (tried bool, err error) {
 	asked := time.Now()
 	select {

@@ -16,7 +16,7 @@ import (
 // A command may need several lines: a here-document, an open quote, "if" up to its "fi". Like a shell,
 // we read until it is complete, so that no part of it runs alone.
 //
-// The grammar is that of bash. Where bash would read on, the grammar of zsh is tried too: "{ echo a }"
+// The grammar is bash's. Where bash would read on, the grammar of zsh is tried too: "{ echo a }"
 // is complete in zsh. Text that neither grammar accepts is sent to the hosts unchanged, unless a quote
 // or a here-document is open.
 

@@ -28,7 +28,7 @@ type toolOption struct {
 	words       bool     // it takes all words up to the next option
 	ours        string
 	take        func(t *translation, value string) error
-	becomes     string   // the description of take; empty: that of ours
+	becomes     string   // the description of take; empty: our option's
 	unsupported string   // the alternative to an unsupported option
 	replacement []string // replaces the whole command line
 }

@@ -83,5 +83,5 @@ func TargetOf(h *journal.Host) string {
 	return name
 }
 
-// runName matches names that can only be those of runs.
+// runName matches names that only runs can have.
 var runName = regexp.MustCompile(`^(last([-~][0-9]+)?|[0-9]{8}T[0-9.]*Z?(-[0-9a-f]*)?)$`)

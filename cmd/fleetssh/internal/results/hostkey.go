@@ -19,7 +19,7 @@ import (
 type KeyProblem struct {
 	reason    knownhosts.Reason
 	Name      string   // of the host, as -w takes it
-	Hop       string   // the same, if the problem is that of a hop
+	Hop       string   // the same, if the problem is the hop's
 	shown     string   // the key
 	details   []string // which keys are known, and where
 	cannotAdd bool     // the host is new, and its key cannot be added to known_hosts

@@ -77,7 +77,7 @@ func (f *ExprFlags) Prepare(env *Env) {
 	}
 }
 
-// AddArgs adds the hosts that are arguments of a verb. They replace those of the user's settings.
+// AddArgs adds the hosts that are arguments of a verb. They replace the hosts of the user's settings.
 func (f *ExprFlags) AddArgs(args []string, env *Env) {
 	if len(args) > 0 && env.Origin("hosts") != "" {
 		f.Exprs = nil
