@@ -33,7 +33,7 @@ func goroutines() []string {
 }
 
 // leakOfLibrary reports whether goroutines are those that the SSH library leaves behind,
-// as ARCHITECTURE.md says: a host has made its mux end with an error, and more packets
+// as ADR 2 says: a host has made its mux end with an error, and more packets
 // were on the way than it keeps.
 func leakOfLibrary(stack string) bool {
 	for _, frame := range []string{"(*handshakeTransport).readLoop", "(*handshakeTransport).kexLoop", "(*handshakeTransport).Close", "(*mux).Wait"} {
