@@ -12,7 +12,7 @@ import (
 // errDenied is why a login failed; x/crypto does not send it to the client.
 var errDenied = errors.New("permission denied")
 
-// newConfig returns what x/crypto needs to serve the host. It is shared by all connections.
+// newConfig returns the x/crypto configuration of a host. All its connections share it.
 func newConfig(h *Host, keys []ssh.Signer, st *stats) *ssh.ServerConfig {
 	a := authenticator{host: h}
 	first := a.first()
@@ -45,10 +45,11 @@ type authenticator struct {
 	host *Host
 }
 
-// pass is what happens when a method succeeds: the login is complete, or another method must follow.
+// pass is called when a method succeeds: either the login is complete, or another method must
+// follow.
 type pass func(*ssh.Permissions) (*ssh.Permissions, error)
 
-// first returns the methods that are offered at the beginning of a login.
+// first returns the methods offered at the beginning of a login.
 func (a authenticator) first() ssh.ServerAuthCallbacks {
 	if len(a.host.RequireAll) > 0 {
 		return a.step(0)
@@ -60,7 +61,8 @@ func (a authenticator) first() ssh.ServerAuthCallbacks {
 	if len(a.host.Prompts) > 0 {
 		methods = append(methods, "keyboard-interactive")
 	}
-	// x/crypto refuses to serve without any method, so a host that accepts nobody offers public keys, as sshd does.
+	// x/crypto refuses to serve without any method, so a host that accepts nobody offers public
+	// keys, as sshd does.
 	if len(a.host.AuthorizedKeys)+len(a.host.UserCAs) > 0 || len(methods) == 0 && a.host.GSSAPI == nil {
 		methods = append(methods, "publickey")
 	}
@@ -69,7 +71,7 @@ func (a authenticator) first() ssh.ServerAuthCallbacks {
 	return callbacks
 }
 
-// step returns the one method that is offered after i methods of RequireAll have succeeded.
+// step returns the one method offered after i methods of RequireAll have succeeded.
 func (a authenticator) step(i int) ssh.ServerAuthCallbacks {
 	return a.callbacks(a.host.RequireAll[i:i+1], func(p *ssh.Permissions) (*ssh.Permissions, error) {
 		if i+1 == len(a.host.RequireAll) {
@@ -87,7 +89,7 @@ func (a authenticator) callbacks(methods []string, ok pass) ssh.ServerAuthCallba
 			c.PublicKeyCallback = a.publicKey(ok)
 		case "password":
 			c.PasswordCallback = func(meta ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
-				if a.host.Password == "" || string(password) != a.host.Password || !a.knows(meta.User()) {
+				if a.host.Password == "" || string(password) != a.host.Password || !a.allows(meta.User()) {
 					return nil, errDenied
 				}
 				return ok(nil)
@@ -110,7 +112,7 @@ func (a authenticator) publicKey(ok pass) func(ssh.ConnMetadata, ssh.PublicKey) 
 		},
 	}
 	return func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-		if !a.knows(meta.User()) {
+		if !a.allows(meta.User()) {
 			return nil, errDenied
 		}
 		permissions, err := checker.Authenticate(meta, key)
@@ -138,14 +140,14 @@ func (a authenticator) keyboardInteractive(ok pass) func(ssh.ConnMetadata, ssh.K
 				}
 			}
 		}
-		if len(a.host.Prompts) == 0 || !a.knows(meta.User()) {
+		if len(a.host.Prompts) == 0 || !a.allows(meta.User()) {
 			return nil, errDenied
 		}
 		return ok(nil)
 	}
 }
 
-func (a authenticator) knows(user string) bool {
+func (a authenticator) allows(user string) bool {
 	return len(a.host.Users) == 0 || slices.Contains(a.host.Users, user)
 }
 

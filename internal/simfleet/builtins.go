@@ -31,7 +31,7 @@ func lookup(name string) func(*process) Status {
 		return unset
 	case "set":
 		return set
-	case "readonly": // nothing here changes what a script has made so
+	case "readonly": // no script assigns to its read-only variables
 		return func(*process) Status { return Status{} }
 	case "sh", "bash", "dash":
 		return subshell
@@ -78,7 +78,7 @@ func lookup(name string) func(*process) Status {
 	}
 }
 
-// set turns off options that are never on.
+// set accepts only +x and +v, which turn off options that are never on.
 func set(p *process) Status {
 	for _, option := range p.args[1:] {
 		if option != "+x" && option != "+v" {
@@ -90,7 +90,7 @@ func set(p *process) Status {
 
 func (p *process) println(w io.Writer, text string) Status {
 	if _, err := io.WriteString(w, text+"\n"); err != nil {
-		return Status{Code: 141} // of SIGPIPE
+		return Status{Code: 141} // as if SIGPIPE had killed the command
 	}
 	return Status{}
 }
@@ -109,7 +109,7 @@ func exit(p *process) Status {
 	return status
 }
 
-// execute is exec: the command takes the place of the shell.
+// execute is exec: the command replaces the shell.
 func execute(p *process) Status {
 	if len(p.args) == 1 {
 		p.shell.streams = p.streams
@@ -130,7 +130,7 @@ func subshell(p *process) Status {
 	interactive := false
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		interactive = interactive || strings.Contains(args[0], "i")
-		// "-lc" and the like are options before "c".
+		// "c" may stand behind other options, as in "-lc".
 		if strings.HasSuffix(args[0], "c") {
 			if len(args) < 2 {
 				return p.fail(2, "0: -c requires an argument")
@@ -173,10 +173,10 @@ func export(p *process) Status {
 	return Status{}
 }
 
-// trap ignores signals; its first argument must be empty, because other actions are not known.
+// trap ignores signals. Its first argument must be empty: other actions are not supported.
 func trap(p *process) Status {
 	if len(p.args) < 2 || p.args[1] != "" {
-		return p.fail(2, "only '' is known")
+		return p.fail(2, "only the action '' is supported")
 	}
 	for _, name := range p.args[2:] {
 		p.shell.session.ignore(strings.TrimPrefix(name, "SIG"))
@@ -184,7 +184,8 @@ func trap(p *process) Status {
 	return Status{}
 }
 
-// signalName returns the name for "TERM", "SIGTERM" or "15", or "" if there is none. "0" is itself.
+// signalName returns the name of the signal given as "TERM", "SIGTERM" or "15", or "" if it is
+// unknown. "0" stays "0".
 func signalName(text string) string {
 	number := strings.TrimPrefix(text, "SIG")
 	names := map[string]string{
@@ -215,7 +216,7 @@ func kill(p *process) Status {
 	}
 	status := Status{}
 	for _, arg := range args {
-		// A negative number is a process group; every session is one.
+		// A negative number names a process group. Every session is a group of its own.
 		pid, _ := strconv.Atoi(strings.TrimPrefix(arg, "-"))
 		self := p.shell.session
 		switch other := self.Server.process(pid); {
@@ -260,7 +261,7 @@ func environment(p *process) Status {
 	return Status{}
 }
 
-// sleep sleeps until the time is over, a signal kills the session, or the client goes away.
+// sleep returns when the time is over, a signal kills the session, or the client disconnects.
 func sleep(p *process) Status {
 	if len(p.args) < 2 {
 		return p.fail(1, "missing operand")
@@ -294,7 +295,7 @@ func echo(p *process) Status {
 	return p.println(p.stdout, strings.Join(args, " "))
 }
 
-// printf knows %s, %d, %%, \n, \t, \r and \\, and repeats the format while there are arguments.
+// printf supports %s, %d, %%, \n, \t, \r and \\, and repeats the format while arguments are left.
 func printf(p *process) Status {
 	if len(p.args) < 2 {
 		return p.fail(2, "usage: printf format [arg ...]")
@@ -361,7 +362,7 @@ func uname(p *process) Status {
 	return p.println(p.stdout, text)
 }
 
-// uptime differs from host to host and is always the same on one.
+// uptime differs between hosts and is constant for each host.
 func uptime(p *process) Status {
 	h := fnv.New32a()
 	io.WriteString(h, p.shell.session.Server.Name())
@@ -386,7 +387,7 @@ func terminal(p *process) Status {
 	return p.println(p.stdout, "/dev/pts/0")
 }
 
-// terminalSize is stty size; other uses do nothing.
+// terminalSize is stty. Only "stty size" does anything.
 func terminalSize(p *process) Status {
 	if p.shell.session.PTY == nil {
 		return p.fail(1, "'standard input': Inappropriate ioctl for device")

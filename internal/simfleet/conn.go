@@ -11,7 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// conn is one accepted connection. The Conn in it is the raw one, or the delayed one over it.
+// conn is one accepted connection. The embedded Conn is raw, or the delayed connection over it.
 type conn struct {
 	net.Conn
 	raw     *net.TCPConn
@@ -19,35 +19,35 @@ type conn struct {
 	server  *Server
 	fault   Fault
 	config  *ssh.ServerConfig
-	number  int // how many connections the host had before this one
+	number  int // of connections that the host had before this one
 
-	done    chan struct{} // closed when the connection is gone
-	gone    sync.Once
-	deaf    atomic.Bool  // what is read is thrown away
-	mute    atomic.Bool  // nothing is written any more
-	spoke   bool         // the version line has been written; only the goroutine of the handshake writes before that
-	written atomic.Int64 // bytes of output, for CutAfter
-	copied  atomic.Int64 // bytes of files, for DiskFull and the like
+	done        chan struct{} // closed when the connection is gone
+	gone        sync.Once
+	deaf        atomic.Bool  // input is discarded
+	mute        atomic.Bool  // nothing is written any more
+	versionSent bool         // the version line is written; until then only the handshake's goroutine writes
+	written     atomic.Int64 // bytes of output, for CutAfter
+	copied      atomic.Int64 // bytes of files, for faults such as DiskFull
 
-	stopped   atomic.Bool           // nothing is read any more, beyond left
-	left      atomic.Int64          // bytes
-	trickling sync.WaitGroup        // what a host still says then
-	preAuth   ssh.ServerPreAuthConn // while the client logs in
-	ssh       *ssh.ServerConn       // after that
+	stopped   atomic.Bool           // the host reads no more than left
+	left      atomic.Int64          // bytes that the host still reads
+	trickling sync.WaitGroup        // what the host still sends after it stopped reading
+	preAuth   ssh.ServerPreAuthConn // during the login
+	ssh       *ssh.ServerConn       // after the login
 }
 
-// serve speaks SSH until the connection ends, and waits for everything it started.
+// serve speaks SSH until the connection ends, and waits for all goroutines it started.
 func (c *conn) serve() {
 	if c.delayed != nil {
 		defer c.delayed.wait()
 	}
 	defer c.trickling.Wait()
 	defer c.Close()
-	begun, ok := c.server.startup()
+	done, ok := c.server.startup()
 	if !ok {
 		return
 	}
-	defer begun()
+	defer done()
 	if c.fails() || c.failsToRead() {
 		return
 	}
@@ -87,11 +87,11 @@ func (c *conn) serve() {
 			<-c.done
 			return nil, errDenied
 		}
-		hostile.AuthLogCallback = nil // it is counted
+		hostile.AuthLogCallback = nil // the PasswordCallback counts
 		config = &hostile
 	}
 	sc, channels, requests, err := ssh.NewServerConn(c, config)
-	begun()
+	done()
 	if err != nil {
 		return
 	}
@@ -103,7 +103,7 @@ func (c *conn) serve() {
 	c.serveChannels(sc, channels, requests)
 }
 
-// fails plays the faults that come before the key exchange and reports whether there was one.
+// fails carries out the faults before the key exchange, and reports whether there was one.
 func (c *conn) fails() bool {
 	if c.number < c.server.host.DropFirst {
 		return true
@@ -131,7 +131,8 @@ func (c *conn) fails() bool {
 	return true
 }
 
-// serveChannels answers what the client asks for until the connection ends, and waits for its sessions and tunnels.
+// serveChannels answers the client's requests until the connection ends, and waits for its sessions
+// and tunnels.
 func (c *conn) serveChannels(sc *ssh.ServerConn, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	var (
 		running sync.WaitGroup
@@ -151,7 +152,8 @@ func (c *conn) serveChannels(sc *ssh.ServerConn, channels <-chan ssh.NewChannel,
 				continue
 			}
 			if c.fault.Kind != NoKeepAliveReply {
-				// sshd refuses unknown requests, keepalive@openssh.com included; that is the sign of life.
+				// sshd refuses unknown requests, keepalive@openssh.com included. For a client, the
+				// refusal is the sign of life.
 				request.Reply(false, nil)
 			}
 		case channel, ok := <-channels:
@@ -166,7 +168,7 @@ func (c *conn) serveChannels(sc *ssh.ServerConn, channels <-chan ssh.NewChannel,
 			case channel.ChannelType() != "session":
 				channel.Reject(ssh.UnknownChannelType, "unknown channel type")
 			case open.Load() >= int64(c.server.host.MaxSessions):
-				channel.Reject(ssh.ConnectionFailed, "open failed") // what sshd says beyond MaxSessions
+				channel.Reject(ssh.ConnectionFailed, "open failed") // as sshd beyond MaxSessions
 			default:
 				open.Add(1)
 				running.Go(func() {
@@ -190,7 +192,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		return c.readNoMore()
 	}
 	if err != nil {
-		c.vanish()
+		c.markGone()
 	}
 	return n, err
 }
@@ -200,35 +202,35 @@ func (c *conn) Write(p []byte) (int, error) {
 		<-c.done
 		return 0, net.ErrClosed
 	}
-	if c.fault.Kind == DripVersion && !c.spoke {
-		c.spoke = true
+	if c.fault.Kind == DripVersion && !c.versionSent {
+		c.versionSent = true
 		return drip(c.Conn, p, c.fault.interval(), c.done)
 	}
 	return c.Conn.Write(p)
 }
 
-// Close ends the connection after what was written has been delivered.
+// Close ends the connection after everything written has been delivered.
 func (c *conn) Close() error {
-	c.vanish()
+	c.markGone()
 	return c.Conn.Close()
 }
 
 // abort ends the connection at once.
 func (c *conn) abort() {
-	c.vanish()
+	c.markGone()
 	if c.delayed != nil {
 		c.delayed.abort()
 	}
 	c.raw.Close()
 }
 
-// reset ends the connection at once and so that the client gets a reset instead of an end of file.
+// reset ends the connection at once. The client sees a reset instead of an end of file.
 func (c *conn) reset() {
 	c.raw.SetLinger(0)
 	c.abort()
 }
 
-func (c *conn) vanish() { c.gone.Do(func() { close(c.done) }) }
+func (c *conn) markGone() { c.gone.Do(func() { close(c.done) }) }
 
 // drip writes p one byte per interval until done is closed.
 func drip(w io.Writer, p []byte, interval time.Duration, done <-chan struct{}) (int, error) {

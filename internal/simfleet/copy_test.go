@@ -23,10 +23,10 @@ import (
 	"fleetssh/internal/scp"
 )
 
-// programs runs the copying programs of OpenSSH against a host.
+// programs runs OpenSSH's scp and sftp against a host.
 type programs struct {
 	server *Server
-	dir    string // of the local files, and of the key and known hosts
+	dir    string // has the local files, the key and the known_hosts file
 }
 
 func newPrograms(t *testing.T, h Host) programs {
@@ -60,7 +60,7 @@ func (p programs) write(t *testing.T, name, content string) {
 	}
 }
 
-// run runs scp or sftp; "HOST:" in its arguments is the host.
+// run runs scp or sftp. "HOST:" in its arguments stands for the host.
 func (p programs) run(t *testing.T, stdin, program string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -76,7 +76,7 @@ func (p programs) run(t *testing.T, stdin, program string, args ...string) (stri
 	return string(out), err
 }
 
-// TestOpenSSHCopies lets the programs of OpenSSH copy a tree to a host and back.
+// TestOpenSSHCopies copies a tree to a host and back with OpenSSH's scp.
 func TestOpenSSHCopies(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range []string{"-O", "-s"} {
@@ -106,7 +106,7 @@ func TestOpenSSHCopies(t *testing.T) {
 				t.Fatalf("%v, %s", err, out)
 			}
 			if out, err := exec.Command("diff", "-r", p.path("tree"), p.path("back")).CombinedOutput(); err != nil {
-				t.Errorf("what came back differs: %s", out)
+				t.Errorf("the downloaded tree differs: %s", out)
 			}
 			local, err := os.Stat(p.path("back/a b"))
 			if err != nil || local.Mode() != 0o751 || !local.ModTime().Equal(when) {
@@ -136,7 +136,7 @@ func TestOpenSSHSFTP(t *testing.T) {
 	}
 }
 
-// TestOpenSSHSCPFaults checks that scp sees what goes wrong.
+// TestOpenSSHSCPFaults checks that scp notices the faults.
 func TestOpenSSHSCPFaults(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -164,13 +164,13 @@ func TestOpenSSHSCPFaults(t *testing.T) {
 				t.Errorf("%v, %s", err, out)
 			}
 			if _, err := os.Stat(filepath.Join(p.dir, "..", "..", "evil")); err == nil {
-				t.Error("a file came out of the directory")
+				t.Error("a file was written outside the directory")
 			}
 		})
 	}
 }
 
-// TestHostileSCP checks our own client against a hostile source.
+// TestHostileSCP checks our own SCP client against a hostile source.
 func TestHostileSCP(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -8,20 +8,22 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// stopsReading reports whether the host reads nothing more from a phase on, as a frozen one, or one behind a line that
-// was cut. Unlike a deaf one, which takes what comes, it lets the client's writes fill up what systems keep.
+// stopsReading reports whether the host stops reading at some phase, as if it were frozen or the
+// line were cut. A deaf host discards its input. A host that stops reading lets the client's writes
+// fill the socket buffers until they block.
 func (f Fault) stopsReading() bool { return f.Kind == StopReading || f.Kind == StopReadingTrickle }
 
-// smallBuffer is what the system keeps of what such a host does not read: the less, the sooner the client has to wait.
+// smallBuffer is the size of the socket buffers of such a host: the smaller they are, the sooner
+// the client's writes block.
 const smallBuffer = 4 << 10
 
-// reached is called at each phase. If the fault begins with it, the host reads no more, after as many bytes as the fault
-// says, and reached returns true: nothing is to be answered.
+// reached is called at each phase. If the fault begins at this phase, the host stops reading after
+// as many bytes as the fault says, and reached returns true: the caller must not answer.
 func (c *conn) reached(phase Phase) bool {
 	if !c.fault.stopsReading() || c.fault.phase() != phase {
 		return false
 	}
-	if phase != PhaseFile { // there Bytes are those of files
+	if phase != PhaseFile { // for which Bytes counts content of files
 		c.left.Store(int64(c.fault.Bytes))
 	}
 	if !c.stopped.Swap(true) && c.fault.Kind == StopReadingTrickle {
@@ -30,7 +32,7 @@ func (c *conn) reached(phase Phase) bool {
 	return true
 }
 
-// trickle sends a little that is of no use to anybody.
+// trickle sends one message that does not help the client.
 func (c *conn) trickle() error {
 	switch c.fault.phase() {
 	case PhaseVersion:
@@ -46,13 +48,14 @@ func (c *conn) trickle() error {
 	return err
 }
 
-// failsToRead plays the faults before the login, and reports whether there was one.
+// failsToRead carries out the faults of hosts that stop reading before the login, and reports
+// whether there was one.
 func (c *conn) failsToRead() bool {
 	switch {
 	case c.reached(PhaseVersion):
 	case c.fault.phase() == PhaseKex && c.fault.stopsReading():
 		io.WriteString(c.Conn, c.server.host.Version+"\r\n")
-		// The head of a packet that never comes to an end.
+		// The header of a packet that never ends.
 		c.Conn.Write(append(binary.BigEndian.AppendUint32(nil, 32<<10), 4, msgKexInit))
 		c.reached(PhaseKex)
 	default:
@@ -62,7 +65,7 @@ func (c *conn) failsToRead() bool {
 	return true
 }
 
-// stopAtLogin is the callback of x/crypto for the beginning of a login.
+// stopAtLogin is the PreAuthConnCallback of a host that stops reading.
 func (c *conn) stopAtLogin(login ssh.ServerPreAuthConn) {
 	c.preAuth = login
 	if c.reached(PhaseAuth) {
@@ -70,7 +73,7 @@ func (c *conn) stopAtLogin(login ssh.ServerPreAuthConn) {
 	}
 }
 
-// readNoMore waits for the end of the connection.
+// readNoMore blocks until the connection ends.
 func (c *conn) readNoMore() (int, error) {
 	<-c.done
 	return 0, net.ErrClosed

@@ -8,18 +8,19 @@ import (
 	"time"
 )
 
-// delayLimit is how many bytes may be on their way in one direction; a writer waits for more. It allows 80 MB/s over a
-// delay of 100 ms.
+// delayLimit is the number of bytes in flight in one direction; beyond it, a writer blocks. It
+// allows 80 MB/s over a delay of 100 ms.
 const delayLimit = 8 << 20
 
-// delayLine carries bytes from one writer to one reader and delivers each of them a fixed time after it was written.
+// delayLine carries bytes from one writer to one reader. It delivers each byte a fixed time after
+// it was written.
 type delayLine struct {
 	delay  time.Duration
 	broken chan struct{} // closed by abort
 
 	mu sync.Mutex
 	// mu protects
-	changed sync.Cond // whenever one of these changes
+	changed sync.Cond // a field below has changed
 	chunks  []chunk
 	queued  int // bytes in chunks
 	ended   bool
@@ -27,7 +28,7 @@ type delayLine struct {
 	paused  bool
 }
 
-// chunk is what one Write wrote; an empty one is the end.
+// chunk holds the bytes of one Write. An empty chunk is the end of file.
 type chunk struct {
 	due  time.Time
 	data []byte
@@ -57,7 +58,7 @@ func (l *delayLine) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// end lets the reader see the end of file after everything that was written and the delay.
+// end gives the reader an end of file after everything written so far, with the same delay.
 func (l *delayLine) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,7 +69,7 @@ func (l *delayLine) end() {
 	}
 }
 
-// abort ends reading and writing at once.
+// abort ends reading and writing at once. Bytes in flight are lost.
 func (l *delayLine) abort() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -112,7 +113,7 @@ func (l *delayLine) Read(p []byte) (int, error) {
 	}
 }
 
-// take moves what is due into p. The first chunk is due.
+// take moves the bytes that are due into p. The first chunk is due.
 func (l *delayLine) take(p []byte) (n int, err error) {
 	now := time.Now()
 	for n < len(p) && len(l.chunks) > 0 && !l.chunks[0].due.After(now) {
@@ -136,14 +137,14 @@ func (l *delayLine) take(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// delayConn is a connection on which everything arrives later, in both directions.
+// delayConn is a connection that delays both directions.
 type delayConn struct {
 	net.Conn
 	in, out *delayLine
 	running sync.WaitGroup
 }
 
-// newDelayConn starts two goroutines that end after Close or abort; wait waits for them.
+// newDelayConn starts two goroutines, which end after Close or abort. wait waits for them.
 func newDelayConn(raw *net.TCPConn, delay time.Duration) *delayConn {
 	d := &delayConn{Conn: raw, in: newDelayLine(delay), out: newDelayLine(delay)}
 	d.running.Go(func() {
@@ -161,7 +162,7 @@ func newDelayConn(raw *net.TCPConn, delay time.Duration) *delayConn {
 func (d *delayConn) Read(p []byte) (int, error)  { return d.in.Read(p) }
 func (d *delayConn) Write(p []byte) (int, error) { return d.out.Write(p) }
 
-// Close closes the connection after everything that was written has been delivered.
+// Close closes the connection after everything written has been delivered.
 func (d *delayConn) Close() error {
 	d.out.end()
 	d.in.abort()

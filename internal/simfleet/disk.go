@@ -12,26 +12,26 @@ import (
 	"time"
 )
 
-// The file system of a simulated host. It is in memory, and one size bounds all of it, names included. It knows files,
-// directories and symbolic links, modes and times, but no owners: modes are kept and forbid nothing. Its errors are the
-// numbers of the system, which SFTP and the shell have their own words for. A ".." is taken away before links are
-// followed.
+// The file system of a simulated host. It is in memory, and DiskSize bounds all of it, names
+// included. It has files, directories and symbolic links with modes and times. It has no owners:
+// modes are stored and forbid nothing. Its errors are of type syscall.Errno; SFTP and the shell
+// translate them. A ".." is resolved before links are followed.
 
 const (
-	// diskSize is how much a disk holds by default.
+	// diskSize is the default size of a disk.
 	diskSize = 64 << 20
-	// nodeSize is what a file takes besides its content.
+	// nodeSize is what a file takes in addition to its name and content.
 	nodeSize = 256
-	// nameLimit limits a name as Linux does.
+	// nameLimit is NAME_MAX of Linux.
 	nameLimit = 255
-	// linkLimit is how many links one path may lead through.
+	// linkLimit is the number of links that one path may lead through.
 	linkLimit = 40
 )
 
 // disk is a file system. Its methods may be called from any goroutine, with absolute paths.
 type disk struct {
 	mu sync.Mutex
-	// mu protects, and all nodes
+	// mu protects all nodes, and
 	root *node
 	left int64
 }
@@ -60,15 +60,15 @@ func newDisk(size int64) *disk {
 	return d
 }
 
-// place is where a path leads.
+// place is the directory entry that a path leads to.
 type place struct {
 	dir  *node // nil for the root
 	name string
 	node *node // nil if there is nothing of that name
 }
 
-// find follows a path, and a link at its end as well if follow says so. If only the last name is missing, the place is
-// returned with ENOENT.
+// find follows a path, and with follow also a link at its end. If only the last name is missing, it
+// returns both the place and ENOENT.
 func (d *disk) find(name string, follow bool) (place, error) {
 	name = path.Clean("/" + name)
 	for range linkLimit {
@@ -81,7 +81,8 @@ func (d *disk) find(name string, follow bool) (place, error) {
 	return place{}, syscall.ELOOP
 }
 
-// walk goes down from the root to the first link, and then returns where that leads.
+// walk walks down from the root. At the first link it stops and returns, as next, the path that the
+// link leads to.
 func (d *disk) walk(name string, follow bool) (at place, next string, err error) {
 	at = place{node: d.root}
 	rest := strings.TrimPrefix(name, "/")
@@ -112,7 +113,7 @@ func (d *disk) walk(name string, follow bool) (at place, next string, err error)
 	return at, "", err
 }
 
-// add puts a new node where nothing is.
+// add puts a new node at a path that must not exist yet.
 func (d *disk) add(name string, n *node) error {
 	at, err := d.find(name, false)
 	switch {
@@ -133,7 +134,7 @@ func (d *disk) put(at place, n *node) error {
 	return nil
 }
 
-// drop takes a node away. An open file may still be read and written.
+// drop removes a node from its directory. A file that is open can still be read and written.
 func (d *disk) drop(at place) {
 	d.left += nodeSize + int64(len(at.name)+len(at.node.target)+len(at.node.data))
 	delete(at.dir.children, at.name)
@@ -148,7 +149,7 @@ func (d *disk) take(size int64) error {
 	return nil
 }
 
-// resize cuts a file or fills it up with zeros.
+// resize truncates a file, or extends it with zeros.
 func (d *disk) resize(n *node, size int64) error {
 	old := int64(len(n.data))
 	if size < 0 {
@@ -177,7 +178,7 @@ func (d *disk) stat(name string, follow bool) (*fileInfo, error) {
 	return at.node.info(path.Base(path.Clean("/" + name))), nil
 }
 
-// list is what is in a directory, by name.
+// list returns the entries of a directory, sorted by name.
 func (d *disk) list(name string) ([]*fileInfo, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -201,7 +202,7 @@ func (d *disk) mkdir(name string, mode fs.FileMode) error {
 	return d.add(name, newNode(fs.ModeDir|mode))
 }
 
-// mkdirAll makes a directory and those that it is in, unless they are there.
+// mkdirAll makes a directory and its parents, unless they exist.
 func (d *disk) mkdirAll(name string) error {
 	name = path.Clean("/" + name)
 	if name != "/" {
@@ -239,7 +240,7 @@ func (d *disk) readlink(name string) (string, error) {
 	return at.node.target, nil
 }
 
-// remove removes what is neither a directory nor in the way of one.
+// remove removes a file or a link.
 func (d *disk) remove(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -272,7 +273,7 @@ func (d *disk) rmdir(name string) error {
 	return nil
 }
 
-// rename moves a file or directory as rename(2) does: what was there before is replaced.
+// rename moves a file or directory as rename(2) does: it replaces an existing target.
 func (d *disk) rename(from, to string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -313,7 +314,7 @@ func orElse(err, other error) error {
 	return other
 }
 
-// open finds a file, or makes it if it is not there and mode is not 0.
+// open finds a file. If the file does not exist and mode is not 0, open creates it.
 func (d *disk) open(name string, mode fs.FileMode) (*node, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -328,7 +329,7 @@ func (d *disk) open(name string, mode fs.FileMode) (*node, error) {
 	return at.node, err
 }
 
-// change calls f with a node, links followed.
+// change calls f with the node at a path, after following links.
 func (d *disk) change(name string, f func(*node) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

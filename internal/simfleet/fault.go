@@ -15,14 +15,14 @@ type FaultKind string
 
 // The faults, in the order of the phases of a connection.
 const (
-	// NoFault is a host that works.
+	// NoFault leaves the host working.
 	NoFault FaultKind = ""
 
 	// ResetAccept resets every connection as soon as it is accepted.
 	ResetAccept FaultKind = "reset-accept"
-	// SilentAccept accepts the connection and never says anything.
+	// SilentAccept accepts the connection and never sends anything.
 	SilentAccept FaultKind = "silent-accept"
-	// GarbageVersion answers as a web server and closes.
+	// GarbageVersion answers like a web server and closes.
 	GarbageVersion FaultKind = "garbage-version"
 	// LongVersion sends an endless first line.
 	LongVersion FaultKind = "long-version"
@@ -35,7 +35,7 @@ const (
 
 	// StallPassword never answers a password.
 	StallPassword FaultKind = "stall-password"
-	// CutPassword resets the connection when a password has come.
+	// CutPassword resets the connection when a password arrives.
 	CutPassword FaultKind = "cut-password"
 
 	// StallOpen never answers the opening of a channel.
@@ -47,36 +47,38 @@ const (
 
 	// RefusePTY refuses a pseudo terminal.
 	RefusePTY FaultKind = "refuse-pty"
-	// RefuseEnv refuses environment variables, as sshd does with those that are not in AcceptEnv.
+	// RefuseEnv refuses environment variables, as sshd refuses variables that AcceptEnv does not
+	// list.
 	RefuseEnv FaultKind = "refuse-env"
 	// RefuseExec refuses to start a command, a shell or a subsystem.
 	RefuseExec FaultKind = "refuse-exec"
 	// StallExec never answers the start of a command and does not start it.
 	StallExec FaultKind = "stall-exec"
-	// NoStartReply starts what it is asked to, and never answers the request.
+	// NoStartReply starts a command, a shell or a subsystem, and never answers the request.
 	NoStartReply FaultKind = "no-start-reply"
-	// StallAfterStart says that the command has started; after that the connection stays open and is dead.
+	// StallAfterStart confirms the start of a command and does not start it. From then on the host
+	// discards its input and sends nothing; the connection stays open.
 	StallAfterStart FaultKind = "stall-after-start"
 
-	// NeverReadStdin never reads what is sent to the command, so the window is never opened again.
+	// NeverReadStdin never reads the command's input, so the window is never adjusted.
 	NeverReadStdin FaultKind = "never-read-stdin"
-	// IgnoreSignals says yes to signals and does nothing.
+	// IgnoreSignals confirms signals and does nothing.
 	IgnoreSignals FaultKind = "ignore-signals"
 	// DripOutput writes the output one byte per Interval.
 	DripOutput FaultKind = "drip-output"
 	// CutAfter resets the connection after Bytes bytes of output.
 	CutAfter FaultKind = "cut-after"
 
-	// StopReading reads nothing more from Phase on, and says nothing.
+	// StopReading stops reading at Phase, and sends nothing.
 	StopReading FaultKind = "stop-reading"
-	// StopReadingTrickle reads nothing more from Phase on, and sends a little once per Interval.
+	// StopReadingTrickle stops reading at Phase, and sends a small message once per Interval.
 	StopReadingTrickle FaultKind = "stop-reading-trickle"
 
-	// HugeWindow and those that follow let everybody log in. They open every channel with the largest window and say
-	// that every command has started; from Phase on they read nothing more. HugeWindow sends SSH_MSG_IGNORE once per
-	// Interval.
+	// HugeWindow stops reading at Phase, and sends SSH_MSG_IGNORE once per Interval. Until then it
+	// accepts every login, opens every channel with the largest window, and confirms the start of
+	// every command. So do the faults from here to FloodSlowly.
 	HugeWindow FaultKind = "huge-window"
-	// StallRekey begins to exchange keys and does not go on.
+	// StallRekey begins a key exchange and never continues it.
 	StallRekey FaultKind = "stall-rekey"
 	// FloodRequests sends global requests without end.
 	FloodRequests FaultKind = "flood-requests"
@@ -86,33 +88,36 @@ const (
 	FloodPings FaultKind = "flood-pings"
 	// FloodConfirmations confirms the first channel without end.
 	FloodConfirmations FaultKind = "flood-confirmations"
-	// FloodChannelRequests makes requests on the first channel without end.
+	// FloodChannelRequests sends requests on the first channel without end.
 	FloodChannelRequests FaultKind = "flood-channel-requests"
-	// FloodSlowly makes a few of them a second, so that no answer of the client stands still.
+	// FloodSlowly sends one such request per Interval, so that the client's answers do not block.
 	FloodSlowly FaultKind = "flood-slowly"
 
-	// NoSFTP has no subsystem "sftp".
+	// NoSFTP lacks the subsystem "sftp".
 	NoSFTP FaultKind = "no-sftp"
-	// NoSCP has no program scp.
+	// NoSCP lacks the program scp.
 	NoSCP FaultKind = "no-scp"
 	// NoExtensions speaks SFTP without any extension, and refuses posix-rename.
 	NoExtensions FaultKind = "no-extensions"
-	// DenyPath denies everything at and below Path.
+	// DenyPath denies access to Path and everything below it.
 	DenyPath FaultKind = "deny-path"
-	// DiskFull lets the disk be full when Bytes bytes have been written to files, counted for the connection.
+	// DiskFull reports a full disk after the connection has written Bytes bytes to files.
 	DiskFull FaultKind = "disk-full"
-	// CutUpload resets the connection when Bytes bytes have been written to files.
+	// CutUpload resets the connection after it has written Bytes bytes to files.
 	CutUpload FaultKind = "cut-upload"
-	// StallFile answers nothing any more, on the whole connection, when Bytes bytes have been read from or written to files.
+	// StallFile stops answering, on the whole connection, after the connection has read and written
+	// Bytes bytes of files.
 	StallFile FaultKind = "stall-file"
-	// WrongSize says that files have Bytes bytes more than they have; less if that is negative, and 0 means one more.
+	// WrongSize reports files as Bytes bytes larger than they are, or smaller if Bytes is negative;
+	// 0 means 1.
 	WrongSize FaultKind = "wrong-size"
-	// HostileNames lists files whose names lead out of the directory, are empty, or mean something to a terminal; an
-	// "scp -f" sends them.
+	// HostileNames lists files whose names lead out of the directory, are empty, or contain control
+	// characters; "scp -f" sends them.
 	HostileNames FaultKind = "hostile-names"
-	// LongNames lists a file with a name of 100,000 bytes; an "scp -f" sends a name that never ends.
+	// LongNames lists a file with a name of 100,000 bytes; "scp -f" sends a name that never ends.
 	LongNames FaultKind = "long-names"
-	// EndlessListing lists files without end; an "scp -f" sends a directory with empty files without end.
+	// EndlessListing lists files without end; "scp -f" sends a directory of empty files without
+	// end.
 	EndlessListing FaultKind = "endless-listing"
 
 	// CloseWithoutStatus closes the channel without an exit status.
@@ -121,42 +126,45 @@ const (
 	EOFBeforeStatus FaultKind = "eof-before-status"
 )
 
-// Phase is a point in the life of a connection at which a host stops reading. The hosts of HugeWindow and the faults
-// behind it take a request to listen (tcpip-forward) for a tunnel.
+// Phase is a point in the life of a connection at which a host stops reading. From HugeWindow to
+// FloodSlowly, a request to listen (tcpip-forward) begins PhaseTunnel as well.
 type Phase string
 
-// The phases. Not all faults know all of them: see [ParseFault].
+// The phases. Not every fault supports all of them: see [ParseFault].
 const (
 	PhaseVersion Phase = "version" // before the version line
-	PhaseKex     Phase = "kex"     // after it
+	PhaseKex     Phase = "kex"     // after the version line
 	PhaseAuth    Phase = "auth"    // before the first login attempt is answered
 	PhaseLogin   Phase = "login"   // after the login
 	PhaseOpen    Phase = "open"    // when a channel is opened
 	PhaseExec    Phase = "exec"    // when a command is to be started
-	PhaseRun     Phase = "run"     // when it has been; the default
+	PhaseRun     Phase = "run"     // when the command has started; the default
 	PhaseFile    Phase = "file"    // when Bytes bytes of files have been read or written
-	PhaseTunnel  Phase = "tunnel"  // when a connection through the host is there
+	PhaseTunnel  Phase = "tunnel"  // when a connection through the host has been opened
 )
 
-// Fault is what goes wrong with a host. The zero value is nothing. Only one thing goes wrong at a time.
+// Fault is what goes wrong with a host. The zero value means nothing. Only one thing goes wrong at
+// a time.
 type Fault struct {
 	Kind FaultKind
-	// Interval is between two bytes of DripVersion and DripOutput, and before the status of EOFBeforeStatus; 0 means
-	// 10 milliseconds. Of StopReadingTrickle, HugeWindow and StallRekey it is between two messages; 0 means 100.
+	// Interval is the time between two bytes of DripVersion and DripOutput, and before the status
+	// of EOFBeforeStatus; 0 means 10 milliseconds. For StopReadingTrickle, HugeWindow, StallRekey
+	// and FloodSlowly it is the time between two messages; 0 means 100 milliseconds.
 	Interval time.Duration
-	// Bytes is after how many bytes of output CutAfter cuts, where stdout and stderr count; after how many bytes of files
-	// DiskFull, CutUpload and StallFile happen; by how many WrongSize lies; and how many bytes a host that stops reading
-	// still reads: then its command runs.
+	// Bytes is a number of bytes. For CutAfter it is the output, stdout and stderr together, after
+	// which the connection is cut. For DiskFull, CutUpload and StallFile it is the content of files
+	// after which they happen. For WrongSize it is the difference of the size. For a host that
+	// stops reading it is how much the host still reads; if it is not 0, the command runs.
 	Bytes int
-	// Phase is when a host stops reading; "" means PhaseRun.
+	// Phase is the phase at which a host stops reading; "" means PhaseRun.
 	Phase Phase
 	// Path is what DenyPath denies; "" means "/".
 	Path string
-	// Reason is the reason of RefuseOpen; 0 means "administratively prohibited".
+	// Reason is the reason that RefuseOpen gives; 0 means "administratively prohibited".
 	Reason ssh.RejectionReason
 }
 
-// FaultNames lists the names that [ParseFault] knows, in the order of the phases of a connection.
+// FaultNames lists the names that [ParseFault] accepts, in the order of the phases of a connection.
 func FaultNames() []string {
 	kinds := []FaultKind{
 		ResetAccept, SilentAccept, GarbageVersion, LongVersion, DripVersion, StallKex, StallAuth, StallPassword, CutPassword,
@@ -175,11 +183,13 @@ func FaultNames() []string {
 	return names
 }
 
-// ParseFault reads what [Fault.String] writes: a name, and for some names "=" and a value, as in "cut-after=1000",
-// "drip-output=5ms", "eof-before-status=1s", "refuse-open=4", "disk-full=1000", "wrong-size=-1" and "deny-path=/etc". The empty text is no fault.
-// For the faults of hosts that stop reading it is the phase, and behind a plus sign how many bytes are still read, as in
-// "stop-reading=tunnel+100000"; those that x/crypto cannot do, from HugeWindow on, know the phases login, open, exec, run
-// and tunnel, and no bytes.
+// ParseFault parses the format of [Fault.String]: a name, and for some names "=" and a value, as in
+// "cut-after=1000", "drip-output=5ms", "eof-before-status=1s", "refuse-open=4", "disk-full=1000",
+// "wrong-size=-1" and "deny-path=/etc". The empty text means NoFault.
+//
+// For a host that stops reading, the value is the phase, and after a plus sign the number of bytes
+// that the host still reads, as in "stop-reading=tunnel+100000". From HugeWindow to FloodSlowly,
+// the phase is login, open, exec, run or tunnel, and no number of bytes follows.
 func ParseFault(text string) (Fault, error) {
 	name, value, hasValue := strings.Cut(text, "=")
 	f := Fault{Kind: FaultKind(name)}
@@ -194,7 +204,7 @@ func ParseFault(text string) (Fault, error) {
 	case DripVersion, DripOutput, EOFBeforeStatus:
 		f.Interval, err = time.ParseDuration(value)
 		if err == nil && f.Interval <= 0 {
-			err = fmt.Errorf("the time must be more than zero")
+			err = fmt.Errorf("the duration must be positive")
 		}
 	case CutAfter, DiskFull, CutUpload, StallFile:
 		var n uint64
@@ -221,7 +231,7 @@ func ParseFault(text string) (Fault, error) {
 	return f, nil
 }
 
-// parsePhase reads when a host stops reading.
+// parsePhase parses "PHASE" or "PHASE+BYTES".
 func (f *Fault) parsePhase(value string) error {
 	name, bytes, hasBytes := strings.Cut(value, "+")
 	f.Phase = Phase(name)
@@ -230,20 +240,20 @@ func (f *Fault) parsePhase(value string) error {
 		phases = append(phases, PhaseVersion, PhaseKex, PhaseAuth, PhaseFile)
 	}
 	if !slices.Contains(phases, f.Phase) {
-		return fmt.Errorf("no such phase of it: %q", name)
+		return fmt.Errorf("%s has no phase %q", f.Kind, name)
 	}
 	if !hasBytes {
 		return nil
 	}
 	n, err := strconv.ParseUint(bytes, 10, 31)
 	if err == nil && !f.stopsReading() {
-		err = fmt.Errorf("it takes no number of bytes")
+		err = fmt.Errorf("%s takes no number of bytes", f.Kind)
 	}
 	f.Bytes = int(n)
 	return err
 }
 
-// phase is when a host stops reading.
+// phase returns the phase at which a host stops reading.
 func (f Fault) phase() Phase {
 	if f.Phase == "" {
 		return PhaseRun
@@ -251,7 +261,7 @@ func (f Fault) phase() Phase {
 	return f.Phase
 }
 
-// String is the name of the fault and its value, if it has one. [ParseFault] reads it.
+// String returns the name of the fault, and its value if there is one. [ParseFault] parses it.
 func (f Fault) String() string {
 	switch {
 	case f.Bytes != 0 && slices.Contains([]FaultKind{CutAfter, DiskFull, CutUpload, StallFile, WrongSize}, f.Kind):

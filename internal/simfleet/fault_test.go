@@ -42,7 +42,7 @@ func TestParseFaultErrors(t *testing.T) {
 // silence is how long the tests wait for an answer that must not come.
 const silence = 60 * time.Millisecond
 
-// staysSilent fails if f returns before it is stopped; then it waits for f.
+// staysSilent fails the test if f returns before stop is called. It waits for f to return.
 func staysSilent(t *testing.T, stop func(), f func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -52,7 +52,7 @@ func staysSilent(t *testing.T, stop func(), f func()) {
 	}()
 	select {
 	case <-done:
-		t.Error("there was an answer")
+		t.Error("the host answered")
 	case <-time.After(silence):
 	}
 	stop()
@@ -81,7 +81,7 @@ func TestFaultsBeforeLogin(t *testing.T) {
 			begin := time.Now()
 			raw, err := net.Dial("tcp", s.Addr())
 			if test.kind == ResetAccept && errors.Is(err, syscall.ECONNRESET) {
-				return // the reset came before the dialer had looked
+				return // the reset arrived before Dial returned
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -93,7 +93,7 @@ func TestFaultsBeforeLogin(t *testing.T) {
 				t.Fatalf("%q, %v", said, err)
 			}
 			if test.kind == DripVersion && time.Since(begin) < 20*time.Millisecond {
-				t.Error("the version line came at once")
+				t.Error("the version line arrived at once")
 			}
 			raw.SetDeadline(time.Now().Add(silence))
 			n, err := raw.Read(make([]byte, 1))
@@ -268,7 +268,7 @@ func TestSignals(t *testing.T) {
 		line    string
 		signals string // sent one after the other
 		refused bool
-		want    string // the one that killed the command
+		want    string // the signal that killed the command
 	}{
 		{"sleep", Host{}, "sleep 100", "TERM", false, "TERM"},
 		{"cat", Host{}, "cat", "INT", false, "INT"},
@@ -340,16 +340,16 @@ func TestEndOfCommand(t *testing.T) {
 		t.Errorf("without status: %v", err)
 	}
 
-	// The status comes after the end of the output. Whoever is late, on a busy machine, sees
-	// less of the time between them.
+	// The status follows the end of the output after the interval. On a busy machine, the test may
+	// read the end of the output late and measure a shorter time: it tries again with a longer one.
 	for interval := 50 * time.Millisecond; untilStatus(t, interval) < interval/2; interval *= 4 {
 		if interval > patience {
-			t.Fatal("the status comes with the end of the output")
+			t.Fatal("the status follows the end of the output at once")
 		}
 	}
 }
 
-// untilStatus returns how long after the end of the output the status of a command comes.
+// untilStatus returns the time between the end of a command's output and its status.
 func untilStatus(t *testing.T, interval time.Duration) time.Duration {
 	t.Helper()
 	_, client := faulty(t, Fault{Kind: EOFBeforeStatus, Interval: interval})

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// lookupFileCommand returns a command that is about the files of the host, or nil.
+// lookupFileCommand returns a command that works on the files of the host, or nil.
 func lookupFileCommand(name string) func(*process) Status {
 	switch name {
 	case "ls":
@@ -29,10 +29,10 @@ func lookupFileCommand(name string) func(*process) Status {
 	return nil
 }
 
-// files is the disk from the directory of the shell.
+// files returns the disk as seen from the shell's working directory.
 func (p *process) files() *files { return p.shell.session.files(p.shell.vars["PWD"]) }
 
-// split parts the arguments into options, of which only these letters may be given, and the rest.
+// split separates the options from the other arguments. Only the given letters are valid options.
 func (p *process) split(letters string) (options string, rest []string, ok bool) {
 	rest = p.args[1:]
 	for len(rest) > 0 && len(rest[0]) > 1 && rest[0][0] == '-' {
@@ -50,9 +50,9 @@ func (p *process) split(letters string) (options string, rest []string, ok bool)
 	return options, rest, true
 }
 
-// cannot says what could not be done with a file.
+// cannot reports that an action on a file has failed.
 func (p *process) cannot(do, name string, err error) Status {
-	return p.fail(1, "cannot %s '%s': %s", do, name, complaint(err))
+	return p.fail(1, "cannot %s '%s': %s", do, name, errorText(err))
 }
 
 // list is ls [-1ald] [FILE…].
@@ -114,7 +114,7 @@ func remove(p *process) Status {
 	return status
 }
 
-// removeAll removes a directory with all in it.
+// removeAll removes a directory and everything in it.
 func (f *files) removeAll(name string) error {
 	infos, err := f.list(name)
 	for _, info := range infos {
@@ -146,7 +146,7 @@ func makeDirectory(p *process) Status {
 			return f.disk.mkdir(name, 0o755)
 		})
 		if err != nil {
-			status = p.fail(1, "cannot create directory '%s': %s", name, complaint(err))
+			status = p.fail(1, "cannot create directory '%s': %s", name, errorText(err))
 		}
 	}
 	return status
@@ -171,7 +171,7 @@ func move(p *process) Status {
 			to = path.Join(target, path.Base(name))
 		}
 		if err := f.both(name, to, f.rename); err != nil {
-			status = p.fail(1, "cannot move '%s' to '%s': %s", name, to, complaint(err))
+			status = p.fail(1, "cannot move '%s' to '%s': %s", name, to, errorText(err))
 		}
 	}
 	return status
@@ -193,7 +193,7 @@ func sum(p *process) Status {
 	})
 }
 
-// inputs calls f with each file that is named, where "-" and no name at all are stdin.
+// inputs calls f with each named file. "-" means stdin, and so does no name at all.
 func (p *process) inputs(names []string, f func(name string, in io.Reader) error) Status {
 	if len(names) == 0 {
 		names = []string{"-"}
@@ -210,13 +210,13 @@ func (p *process) inputs(names []string, f func(name string, in io.Reader) error
 			}
 		}
 		if err != nil {
-			status = p.fail(1, "%s: %s", name, complaint(err))
+			status = p.fail(1, "%s: %s", name, errorText(err))
 		}
 	}
 	return status
 }
 
-// openRedirect opens the file of a redirection to write.
+// openRedirect opens the target of a redirection for writing.
 func (p *process) openRedirect(operator, name string) (io.Writer, error) {
 	f := p.files()
 	if operator == ">" {

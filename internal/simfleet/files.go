@@ -12,14 +12,16 @@ import (
 	"time"
 )
 
-// files is the disk of a host as one session sees it: from its directory, and with what goes wrong.
+// files is the disk of a host as one session sees it: relative to a directory, and with the
+// connection's fault.
 type files struct {
 	*disk
 	session *Session
 	dir     string
 }
 
-// files returns the disk as seen from a directory; "" is the user's home, which is made if it is not there.
+// files returns the disk as seen from a directory; "" means the user's home, which is created if
+// necessary.
 func (s *Session) files(dir string) *files {
 	f := &files{s.Server.disk, s, dir}
 	if dir == "" {
@@ -36,7 +38,7 @@ func home(user string) string {
 	return path.Clean("/home/" + user)
 }
 
-// path is a path that may be relative as an absolute one, or an error if the fault forbids it.
+// path makes a path absolute. It returns an error if the fault denies the path.
 func (f *files) path(name string) (string, error) {
 	if !path.IsAbs(name) {
 		name = path.Join(f.dir, name)
@@ -52,7 +54,7 @@ func (f *files) path(name string) (string, error) {
 	return name, nil
 }
 
-// stat is what the host says about a file, which need not be true.
+// stat returns what the host says about a file. With WrongSize, that is not true.
 func (f *files) stat(name string, follow bool) (*fileInfo, error) {
 	name, err := f.path(name)
 	if err != nil {
@@ -92,7 +94,7 @@ func (f *files) mkdir(name string, mode fs.FileMode) error {
 	return f.disk.mkdir(name, mode)
 }
 
-// both calls f with two paths.
+// both calls do with two absolute paths.
 func (f *files) both(from, to string, do func(from, to string) error) error {
 	from, err := f.path(from)
 	if err != nil {
@@ -104,7 +106,7 @@ func (f *files) both(from, to string, do func(from, to string) error) error {
 	return do(from, to)
 }
 
-// each calls do with one path.
+// each calls do with one absolute path.
 func (f *files) each(name string, do func(string) error) error {
 	name, err := f.path(name)
 	if err != nil {
@@ -113,7 +115,7 @@ func (f *files) each(name string, do func(string) error) error {
 	return do(name)
 }
 
-// set changes mode, times and size, as far as they are given.
+// set changes the attributes that are not zero.
 func (f *files) set(name string, a attributes) error {
 	return f.each(name, func(name string) error {
 		return f.change(name, func(n *node) error {
@@ -137,24 +139,24 @@ func (f *files) set(name string, a attributes) error {
 	})
 }
 
-// attributes are what can be set; zero values are left as they are.
+// attributes are the attributes of a file that can be set; zero values mean no change.
 type attributes struct {
 	size             *int64
 	mode             *fs.FileMode
 	modified, access time.Time
 }
 
-// file is an open file. Its content goes through the fault of the connection.
+// file is an open file. The connection's fault applies to its content.
 type file struct {
 	files  *files
 	node   *node
-	offset int64 // of Read and Write
+	offset int64 // for Read and Write
 }
 
-// open opens a file that is there.
+// open opens an existing file.
 func (f *files) open(name string) (*file, error) { return f.openMode(name, 0) }
 
-// create opens a file, which is made if it is not there, and emptied.
+// create opens a file for writing. It creates or truncates the file.
 func (f *files) create(name string, mode fs.FileMode) (*file, error) {
 	opened, err := f.openMode(name, mode|0o200)
 	if err == nil {
@@ -181,7 +183,7 @@ func (f *file) truncate() error {
 	return f.files.resize(f.node, 0)
 }
 
-// end is the offset behind the last byte.
+// end returns the offset after the last byte.
 func (f *file) end() int64 {
 	f.files.mu.Lock()
 	defer f.files.mu.Unlock()
@@ -223,8 +225,8 @@ func (f *file) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// allow counts bytes of files that come or go, and returns how many of them there may still be before the fault, and
-// what happens then: the disk is full, the connection is cut, or nothing is answered any more.
+// allow counts n bytes of files that are read or written, and carries out the faults that depend on
+// this count. It returns how many of the n bytes come before the fault, and the error after them.
 func (s *Session) allow(n int) (int, error) {
 	c := s.conn
 	switch {
@@ -254,8 +256,8 @@ func (s *Session) allow(n int) (int, error) {
 	return allowed, net.ErrClosed
 }
 
-// complaint is an error in the words of the programs of a host.
-func complaint(err error) string {
+// errorText returns the error as the host's programs print it.
+func errorText(err error) string {
 	text := err.Error()
 	return strings.ToUpper(text[:1]) + text[1:]
 }

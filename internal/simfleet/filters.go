@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// lookupFilter returns a command that reads or writes much, or nil.
+// lookupFilter returns a command that reads or writes a lot of data, or nil.
 func lookupFilter(name string) func(*process) Status {
 	switch name {
 	case "cat":
@@ -38,7 +38,8 @@ func cat(p *process) Status {
 	})
 }
 
-// head is head -c N, head -n N, or head -N, of stdin or of files; of stdin it reads no byte more than it writes.
+// head is head -c N, head -n N or head -N, with files or stdin. From stdin it reads no byte more
+// than it writes.
 func head(p *process) Status {
 	option, number, args := "-n", "10", p.args[1:]
 	if len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
@@ -78,7 +79,7 @@ func head(p *process) Status {
 	})
 }
 
-// count is wc with one of -c and -l.
+// count is wc -c and wc -l, on stdin.
 func count(p *process) Status {
 	buffer := make([]byte, 32<<10)
 	var lines, size int
@@ -96,10 +97,10 @@ func count(p *process) Status {
 	case "-l":
 		return p.println(p.stdout, strconv.Itoa(lines))
 	}
-	return p.fail(1, "only -c and -l are known")
+	return p.fail(1, "only -c and -l are supported")
 }
 
-// checksum is cksum of POSIX: a CRC over the input and its length, and the length.
+// checksum is cksum as POSIX defines it: a CRC over the input and its length, then the length.
 func checksum(p *process) Status {
 	var table [256]uint32
 	for i := range table {
@@ -130,7 +131,7 @@ func checksum(p *process) Status {
 	return p.println(p.stdout, fmt.Sprintf("%d %d", ^crc, size))
 }
 
-// yes writes until nobody reads.
+// yes writes until a write fails or the session ends.
 func yes(p *process) Status {
 	text := "y"
 	if len(p.args) > 1 {
@@ -145,7 +146,7 @@ func yes(p *process) Status {
 	return Status{Code: 141}
 }
 
-// manyBytes writes lines of 64 characters, newline included, until it has written the number of bytes.
+// manyBytes writes a number of bytes, in lines of 64 with the newline.
 func manyBytes(p *process) Status {
 	n, err := p.number()
 	if err != nil {

@@ -11,25 +11,27 @@ import (
 	"syscall"
 )
 
-// Fleet is a number of simulated hosts, each on a loopback address of its own, all on one port.
+// Fleet is a set of simulated hosts, each on its own loopback address, all on one port.
 type Fleet struct {
 	Servers []*Server
 }
 
-// maxFleet is the number of addresses from 127.1.0.1 to 127.254.255.254 without those that end in .0 and .255.
+// maxFleet is the number of addresses from 127.1.0.1 to 127.254.255.254, without addresses that end
+// in .0 or .255.
 const maxFleet = 254 * 256 * 254
 
-// StartFleet starts n hosts that serve until [Fleet.Close], at 127.1.0.1 and the addresses that follow, without those
-// that end in .0 or .255. Port 0 means one that is free. Before a host starts, each may change how it is; nil leaves the
-// zero values. It is called on the calling goroutine. The names of the hosts are sim00001 and so on.
+// StartFleet starts n hosts that serve until [Fleet.Close], at 127.1.0.1 and the addresses that
+// follow, skipping addresses that end in .0 or .255. Port 0 means a free port. The hosts are called
+// sim00001 and so on. StartFleet calls each on its own goroutine before it starts a host; each may
+// change all fields except Addr. A nil each leaves their zero values.
 //
-// Every host takes one file and one goroutine, and every connection one file more.
+// Each host takes one open file and one goroutine, and each connection one more open file.
 func StartFleet(n, port int, each func(i int, h *Host)) (*Fleet, error) {
 	if n < 0 || n > maxFleet {
 		return nil, fmt.Errorf("start a fleet of %d hosts: at most %d", n, maxFleet)
 	}
 	var failed error
-	// The port that is free at the first address may be taken at a later one.
+	// A port that is free at the first address may be in use at a later one.
 	for range 5 {
 		f, err := startFleet(n, port, each)
 		if err == nil {
@@ -62,13 +64,13 @@ func startFleet(n, port int, each func(i int, h *Host)) (*Fleet, error) {
 	return f, nil
 }
 
-// fleetAddr is the address of host i.
+// fleetAddr returns the address of host i.
 func fleetAddr(i int) netip.Addr {
 	block, last := i/254, i%254+1
 	return netip.AddrFrom4([4]byte{127, byte(1 + block/256), byte(block % 256), byte(last)})
 }
 
-// Port is the port of all hosts, or 0 if there are none.
+// Port returns the port of all hosts, or 0 if there are none.
 func (f *Fleet) Port() int {
 	if len(f.Servers) == 0 {
 		return 0
@@ -76,7 +78,7 @@ func (f *Fleet) Port() int {
 	return f.Servers[0].Port()
 }
 
-// Hosts are the addresses of the hosts, without the port, in order.
+// Hosts returns the addresses of the hosts, without the port, in order.
 func (f *Fleet) Hosts() []string {
 	hosts := make([]string, len(f.Servers))
 	for i, s := range f.Servers {
@@ -85,7 +87,7 @@ func (f *Fleet) Hosts() []string {
 	return hosts
 }
 
-// Addrs are the addresses of the hosts with the port, in order.
+// Addrs returns the addresses of the hosts, with the port, in order.
 func (f *Fleet) Addrs() []string {
 	addrs := make([]string, len(f.Servers))
 	for i, s := range f.Servers {
@@ -94,7 +96,7 @@ func (f *Fleet) Addrs() []string {
 	return addrs
 }
 
-// KnownHosts is the content of a known_hosts file with the keys of all hosts.
+// KnownHosts returns the content of a known_hosts file with the keys of all hosts.
 func (f *Fleet) KnownHosts() []byte {
 	var lines strings.Builder
 	for _, s := range f.Servers {
@@ -103,7 +105,8 @@ func (f *Fleet) KnownHosts() []byte {
 	return []byte(lines.String())
 }
 
-// Close closes all hosts at the same time and waits until all goroutines have ended. It may be called twice.
+// Close closes all hosts in parallel and waits until their goroutines have ended. It may be called
+// twice. It always returns nil.
 func (f *Fleet) Close() error {
 	var closing sync.WaitGroup
 	for _, s := range f.Servers {

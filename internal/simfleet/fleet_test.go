@@ -69,7 +69,8 @@ func TestFleetAddr(t *testing.T) {
 	}
 }
 
-// echoServer answers every connection with what it says until the end of file, and returns its address.
+// echoServer starts a server that sends back what it receives, until the end of file. It returns
+// the server's address.
 func echoServer(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -198,7 +199,8 @@ func BenchmarkStartFleet(b *testing.B) {
 	}
 }
 
-// BenchmarkLoginAndRun is one connection, one login by key and one command; half of it is the client.
+// BenchmarkLoginAndRun measures one connection, one login by key and one command. Half of it is the
+// client.
 func BenchmarkLoginAndRun(b *testing.B) {
 	key := newSigner(b)
 	s := start(b, Host{AuthorizedKeys: []ssh.PublicKey{key.PublicKey()}})
@@ -212,7 +214,8 @@ func BenchmarkLoginAndRun(b *testing.B) {
 	}
 }
 
-// BenchmarkOpenConnection is the memory of a connection that is logged in; half of it is the client.
+// BenchmarkOpenConnection measures the memory of a connection after the login. Half of it is the
+// client's.
 func BenchmarkOpenConnection(b *testing.B) {
 	key := newSigner(b)
 	s := start(b, Host{AuthorizedKeys: []ssh.PublicKey{key.PublicKey()}})

@@ -8,10 +8,11 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// The faults of hosts that do what x/crypto does not: they let everybody log in, open every channel with the largest
-// window there is, say yes to every command, and then read nothing more.
+// The faults of hosts that do what x/crypto's server cannot do. Such a host accepts every login,
+// opens every channel with the largest window, confirms the start of every command, and then stops
+// reading.
 
-// hostileFaults are what such a host does then.
+// hostileFaults are what such a host does after it has stopped reading.
 var hostileFaults = map[FaultKind]func(*hostile) error{
 	HugeWindow:           (*hostile).trickle,
 	StallRekey:           (*hostile).rekey,
@@ -23,10 +24,11 @@ var hostileFaults = map[FaultKind]func(*hostile) error{
 	FloodSlowly:          (*hostile).floodSlowly,
 }
 
-// hugeWindow is the window of the channels. RFC 4254 allows twice as much, and clients count in int32.
+// hugeWindow is the window of the channels. RFC 4254 allows twice as much, but some clients count
+// in int32.
 const hugeWindow = math.MaxInt32
 
-// tunnelPort is the port on which such a host says that it listens (tcpip-forward).
+// tunnelPort is the port on which such a host claims to listen (tcpip-forward).
 const tunnelPort = 4711
 
 // Types of messages (RFC 4250, section 4.1.2).
@@ -41,7 +43,7 @@ const (
 	msgRequest       = 98
 )
 
-// hostile is a connection of such a host.
+// hostile is one connection of such a host.
 type hostile struct {
 	*PacketConn
 	conn    *conn
@@ -68,7 +70,7 @@ func (c *conn) serveHostile(misbehave func(*hostile) error) {
 	}
 }
 
-// logIn lets the client log in, whatever it shows.
+// logIn accepts the client's first login attempt, whatever it contains.
 func (h *hostile) logIn() error {
 	for {
 		packet, err := h.ReadPacket()
@@ -81,7 +83,7 @@ func (h *hostile) logIn() error {
 	}
 }
 
-// plainKey returns a key of the host that NewPacketConn takes, nil if there is none.
+// plainKey returns a key of the host that NewPacketConn accepts, or nil if there is none.
 func (s *Server) plainKey() ssh.Signer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,7 +166,7 @@ func (h *hostile) untilPhase() error {
 				return err
 			}
 		case msgClose:
-			err = h.WritePacket(packet) // the numbers are the same on both sides
+			err = h.WritePacket(packet) // both sides use the same channel number
 		}
 		if err != nil {
 			return err
@@ -173,12 +175,12 @@ func (h *hostile) untilPhase() error {
 	return nil
 }
 
-// trickle says that nothing is said (RFC 4253, section 11.2), now and then.
+// trickle sends SSH_MSG_IGNORE (RFC 4253, section 11.2) once per interval.
 func (h *hostile) trickle() error {
 	return h.conn.everyInterval(func() error { return h.WritePacket(append([]byte{msgIgnore}, make([]byte, 4)...)) })
 }
 
-// rekey begins to exchange keys and does not go on.
+// rekey begins a key exchange and never continues it.
 func (h *hostile) rekey() error {
 	if err := h.WritePacket(h.kexInit()); err != nil {
 		return err
@@ -186,7 +188,7 @@ func (h *hostile) rekey() error {
 	return h.trickle()
 }
 
-// flood asks for something, or says something, without end.
+// flood sends the fault's message without end.
 func (h *hostile) flood() error {
 	var packet []byte
 	switch h.conn.fault.Kind {
@@ -225,7 +227,7 @@ func (h *hostile) flood() error {
 	}
 }
 
-// channelRequest is a request on the first channel that wants a reply.
+// channelRequest returns a request on the first channel that wants a reply.
 func (h *hostile) channelRequest(name string) []byte {
 	return ssh.Marshal(struct {
 		ID    uint32 `sshtype:"98"`
@@ -234,13 +236,14 @@ func (h *hostile) channelRequest(name string) []byte {
 	}{h.channel, name, true})
 }
 
-// floodSlowly makes more than a connection has to carry to be one that works.
+// floodSlowly sends requests so large that the connection seems to make progress, and so few that
+// the client's answers do not fill the buffers.
 func (h *hostile) floodSlowly() error {
 	packet := h.channelRequest("flood@simfleet/" + strings.Repeat("x", 1<<10))
 	return h.conn.everyInterval(func() error { return h.WritePacket(packet) })
 }
 
-// everyInterval calls f now and then, until it fails or the connection is gone.
+// everyInterval calls f once per interval, until f fails or the connection is gone.
 func (c *conn) everyInterval(f func() error) error {
 	interval := c.fault.Interval
 	if interval == 0 {

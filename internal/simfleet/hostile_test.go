@@ -9,7 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// counted is a connection that counts what is read from it.
+// counted is a connection that counts the bytes read from it.
 type counted struct {
 	net.Conn
 	read atomic.Int64
@@ -21,11 +21,11 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestStopReading checks that the hosts that read no more let in, start a command, and then
-// keep whoever writes waiting; and which of them still say something.
+// TestStopReading checks that a host that stops reading accepts the login, starts a command, and
+// then blocks the client's writes. It also checks which of these hosts still send something.
 func TestStopReading(t *testing.T) {
 	t.Parallel()
-	for text, says := range map[string]bool{
+	for text, sends := range map[string]bool{
 		"stop-reading": false, "stop-reading=run+50000": false, "stop-reading-trickle": true, "huge-window": true, "stall-rekey": true,
 		"flood-requests": true, "flood-opens": true, "flood-pings": true, "flood-channel-requests": true, "flood-slowly": true,
 	} {
@@ -59,13 +59,14 @@ func TestStopReading(t *testing.T) {
 				t.Fatal(err)
 			}
 			staysSilent(t, func() {
-				// What the host says may come with its answer to the start, or before this goroutine
-				// runs again. The answer and a window adjustment are shorter than this.
-				const answer = 128
+				// The host's messages may arrive with its reply to the start of the command, or
+				// before this goroutine runs again. That reply and a window adjustment together are
+				// shorter than this.
+				const reply = 128
 				deadline := time.Now().Add(patience)
-				for says && conn.read.Load()-before <= answer {
+				for sends && conn.read.Load()-before <= reply {
 					if time.Now().After(deadline) {
-						t.Error("the host says nothing")
+						t.Error("the host sends nothing")
 						break
 					}
 					<-time.After(time.Millisecond)
@@ -82,7 +83,7 @@ func TestStopReading(t *testing.T) {
 	}
 }
 
-// TestStopReadingEarly checks the phases before a command.
+// TestStopReadingEarly checks hosts that stop reading before a command starts.
 func TestStopReadingEarly(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []FaultKind{StopReading, StopReadingTrickle} {
@@ -92,7 +93,7 @@ func TestStopReadingEarly(t *testing.T) {
 				t.Parallel()
 				staysSilent(t, func() { s.Close() }, func() { login(s.Addr(), s.HostKeys()[0]) })
 				if s.Stats().Logins != 0 {
-					t.Error("somebody has logged in")
+					t.Error("the client has logged in")
 				}
 			})
 		}
@@ -110,16 +111,16 @@ func TestStopReadingEarly(t *testing.T) {
 	}
 }
 
-// TestFloodOfConfirmations checks that a second confirmation comes, which ends the
-// connection for x/crypto.
+// TestFloodOfConfirmations checks that the host sends a second confirmation: it makes x/crypto
+// close the connection.
 func TestFloodOfConfirmations(t *testing.T) {
 	t.Parallel()
 	_, client := faulty(t, Fault{Kind: FloodConfirmations, Phase: PhaseOpen})
-	opens := client.HandleChannelOpen("any") // closed with the connection, whatever becomes of its goroutines
-	go client.NewSession()                   // may hang then
+	opens := client.HandleChannelOpen("any") // closed with the connection, even if x/crypto's goroutines hang
+	go client.NewSession()                   // may never return
 	select {
 	case <-opens:
 	case <-time.After(patience):
-		t.Error("the connection goes on")
+		t.Error("the connection stays open")
 	}
 }

@@ -17,9 +17,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// PacketConn is the host's side of an SSH connection, packet by packet, for hosts that say
-// what the server of the SSH library never would. It knows one algorithm of each kind:
-// curve25519-sha256, ssh-ed25519 and aes128-gcm@openssh.com. One goroutine may use it.
+// PacketConn is the server's side of an SSH connection, packet by packet, for hosts that send what
+// x/crypto's server never sends. It supports one algorithm of each kind: curve25519-sha256,
+// ssh-ed25519 and aes128-gcm@openssh.com. Only one goroutine may use it at a time.
 type PacketConn struct {
 	conn    net.Conn
 	in, out *gcm // nil before the keys are exchanged
@@ -31,7 +31,7 @@ type gcm struct {
 	nonce [12]byte
 }
 
-// The numbers of messages (RFC 4253, section 12).
+// Message numbers (RFC 4253, section 12, and RFC 5656, section 7.1).
 const (
 	msgServiceAccept = 6
 	msgKexInit       = 20
@@ -40,8 +40,8 @@ const (
 	msgECDHReply     = 31
 )
 
-// NewPacketConn exchanges versions and keys and accepts the service that the client asks
-// for. key must be of the type ed25519.
+// NewPacketConn exchanges versions and keys, and accepts the service that the client requests.
+// key must be of the type ed25519.
 func NewPacketConn(conn net.Conn, key ssh.Signer) (*PacketConn, error) {
 	const version = "SSH-2.0-packets"
 	p := &PacketConn{conn: conn}
@@ -62,7 +62,7 @@ func NewPacketConn(conn net.Conn, key ssh.Signer) (*PacketConn, error) {
 	}
 	request, err := p.ReadPacket()
 	if err != nil || len(request) < 5 || request[0] != msgECDHInit {
-		return nil, fmt.Errorf("key exchange: %w", errors.Join(err, errors.New("not the message 30")))
+		return nil, fmt.Errorf("key exchange: %w", errors.Join(err, errors.New("not SSH_MSG_KEX_ECDH_INIT")))
 	}
 	var theirPublic struct{ Q []byte }
 	if err := ssh.Unmarshal(request[1:], &theirPublic); err != nil {
@@ -101,7 +101,7 @@ func NewPacketConn(conn net.Conn, key ssh.Signer) (*PacketConn, error) {
 	if err := p.WritePacket([]byte{msgNewKeys}); err != nil {
 		return nil, err
 	}
-	// RFC 4253, section 7.2.
+	// The keys derived from the shared secret (RFC 4253, section 7.2).
 	derive := func(letter byte, n int) []byte {
 		sum := sha256.Sum256(append(ssh.Marshal(struct{ K *big.Int }{secret}), append(hash[:], append([]byte{letter}, hash[:]...)...)...))
 		return sum[:n]
@@ -128,7 +128,7 @@ func NewPacketConn(conn net.Conn, key ssh.Signer) (*PacketConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	packet[0] = msgServiceAccept // which names the service as the request does
+	packet[0] = msgServiceAccept // it names the service, as the request does
 	return p, p.WritePacket(packet)
 }
 
@@ -144,7 +144,7 @@ func newGCM(key, nonce []byte) (*gcm, error) {
 	return &gcm{aead, [12]byte(nonce)}, nil
 }
 
-// next returns the nonce and counts it up.
+// next returns the nonce and increments it.
 func (g *gcm) next() []byte {
 	nonce := g.nonce
 	binary.BigEndian.PutUint64(g.nonce[4:], binary.BigEndian.Uint64(g.nonce[4:])+1)
@@ -165,7 +165,7 @@ func (p *PacketConn) readVersion() (string, error) {
 	return "", errors.New("the version line is too long")
 }
 
-// kexInit returns the message that names the algorithms (RFC 4253, section 7.1).
+// kexInit returns SSH_MSG_KEXINIT, which names the algorithms (RFC 4253, section 7.1).
 func (p *PacketConn) kexInit() []byte {
 	names := struct {
 		Cookie                                     [16]byte
@@ -202,7 +202,7 @@ func (p *PacketConn) WritePacket(payload []byte) error {
 	return err
 }
 
-// ReadPacket returns the next message, which is never empty.
+// ReadPacket returns the next message. It is never empty.
 func (p *PacketConn) ReadPacket() ([]byte, error) {
 	length := make([]byte, 4)
 	if _, err := io.ReadFull(p.conn, length); err != nil {
@@ -210,7 +210,7 @@ func (p *PacketConn) ReadPacket() ([]byte, error) {
 	}
 	n := int(binary.BigEndian.Uint32(length))
 	if n < 5 || n > 1<<18 {
-		return nil, fmt.Errorf("a packet of %d bytes", n)
+		return nil, fmt.Errorf("invalid packet length %d", n)
 	}
 	if p.in != nil {
 		n += p.in.Overhead()
@@ -227,7 +227,7 @@ func (p *PacketConn) ReadPacket() ([]byte, error) {
 	}
 	padding := int(body[0])
 	if padding+2 > len(body) {
-		return nil, errors.New("more padding than packet")
+		return nil, errors.New("padding is longer than the packet")
 	}
 	return body[1 : len(body)-padding], nil
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// prompt is sh -i without a terminal: it writes PS1 to stderr in front of every line, and INT ends the line and not the
-// shell. Quotes may reach over several lines.
+// prompt is sh -i without a terminal: it writes PS1 to stderr before every line, and INT ends the
+// line but not the shell. Quotes may span several lines.
 func (sh *shell) prompt() Status {
 	signals := sh.session.Signals()
 	for sh.ended == nil {
@@ -18,7 +18,7 @@ func (sh *shell) prompt() Status {
 			return Status{Code: sh.last}
 		}
 		for len(signals) > 0 {
-			<-signals // it found the shell waiting
+			<-signals // the shell was waiting for a line, so there is nothing to interrupt
 		}
 		line, cancel := context.WithCancel(sh.session.context)
 		interrupted := make(chan bool)
@@ -76,10 +76,10 @@ func (sh *shell) expandText(text string) string {
 	return sh.expand(w)
 }
 
-// interrupted reports whether INT has ended the line.
+// interrupted reports whether INT has ended the current line.
 func (sh *shell) interrupted() bool { return sh.line != nil && sh.line.Err() != nil }
 
-// context ends with the command that runs.
+// context returns a context that ends with the current line.
 func (sh *shell) context() context.Context {
 	if sh.line != nil {
 		return sh.line
@@ -87,7 +87,7 @@ func (sh *shell) context() context.Context {
 	return sh.session.context
 }
 
-// eval runs its words as a line of the same shell.
+// eval runs its arguments as a line of the same shell.
 func eval(p *process) Status {
 	saved := p.shell.streams
 	p.shell.streams = p.streams
@@ -95,7 +95,7 @@ func eval(p *process) Status {
 	return p.shell.run(strings.Join(p.args[1:], " "))
 }
 
-// test is [ with = and != between two words, and -n and -z before one.
+// test is [ with the operators =, !=, -n and -z.
 func test(p *process) Status {
 	args := p.args[1:]
 	if len(args) == 0 || args[len(args)-1] != "]" {
@@ -111,7 +111,7 @@ func test(p *process) Status {
 	case len(args) == 3 && args[1] == "!=":
 		return statusOf(args[0] != args[2])
 	}
-	return p.fail(2, "only -n, -z, = and != are known")
+	return p.fail(2, "only -n, -z, = and != are supported")
 }
 
 func statusOf(ok bool) Status {
@@ -128,7 +128,7 @@ func unset(p *process) Status {
 	return Status{}
 }
 
-// duplicate makes descriptor fd, 3 to 9, another name for a stream; nil closes it.
+// duplicate makes descriptor fd, 3 to 9, a duplicate of a stream; nil closes it.
 func (s *streams) duplicate(fd int, to io.Writer) {
 	more := maps.Clone(s.more)
 	if more == nil {

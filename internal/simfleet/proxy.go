@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Proxy carries TCP connections to one address and makes the way there long. It limits nothing but the bytes on their
-// way, 8 MiB in each direction of a connection. All its methods may be called at any time from any goroutine.
+// Proxy relays TCP connections to one address and adds a delay. It limits nothing but the bytes in
+// flight, to 8 MiB in each direction of a connection. All its methods may be called at any time
+// from any goroutine.
 type Proxy struct {
 	target   string
 	delay    time.Duration
@@ -26,11 +27,12 @@ type Proxy struct {
 // link is one connection through a proxy.
 type link struct {
 	near, far *net.TCPConn
-	out, back *delayLine // to the target, to the client
+	out, back *delayLine // to the target and to the client
 }
 
-// StartDelayProxy listens on a free port of 127.0.0.1 and carries connections to target, on goroutines of its own until
-// [Proxy.Close]. Every byte arrives rtt/2 later; so does the end of each direction.
+// StartDelayProxy listens on a free port of 127.0.0.1 and relays connections to target, on its own
+// goroutines until [Proxy.Close]. Each byte arrives rtt/2 later, and so does the end of each
+// direction.
 func StartDelayProxy(target string, rtt time.Duration) (*Proxy, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -41,7 +43,7 @@ func StartDelayProxy(target string, rtt time.Duration) (*Proxy, error) {
 	return p, nil
 }
 
-// Addr is where the proxy listens.
+// Addr returns the address on which the proxy listens.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
 func (p *Proxy) accept() {
@@ -54,7 +56,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// serve carries one connection until both directions have ended.
+// serve relays one connection until both directions have ended.
 func (p *Proxy) serve(near *net.TCPConn) {
 	far, err := net.Dial("tcp", p.target)
 	if err != nil {
@@ -83,13 +85,13 @@ func (p *Proxy) serve(near *net.TCPConn) {
 	p.mu.Unlock()
 }
 
-// fill puts what arrives from a connection on a line.
+// fill copies from a connection to a delay line.
 func (l *link) fill(line *delayLine, from *net.TCPConn) {
 	io.Copy(line, from)
 	line.end()
 }
 
-// drain writes what a line delivers to a connection.
+// drain copies from a delay line to a connection.
 func (l *link) drain(to *net.TCPConn, line *delayLine) {
 	if _, err := io.Copy(to, line); err != nil {
 		l.cut()
@@ -98,7 +100,7 @@ func (l *link) drain(to *net.TCPConn, line *delayLine) {
 	to.CloseWrite()
 }
 
-// cut ends both sides at once.
+// cut closes both connections at once.
 func (l *link) cut() {
 	l.out.abort()
 	l.back.abort()
@@ -111,7 +113,7 @@ func (l *link) pause(paused bool) {
 	l.back.pause(paused)
 }
 
-// Cut resets all connections. New ones are carried.
+// Cut resets all connections. New ones are relayed.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,10 +124,10 @@ func (p *Proxy) Cut() {
 	}
 }
 
-// Stall stops the delivery in both directions, of connections that come later too. They stay open.
+// Stall stops the delivery in both directions, for present and future connections. They stay open.
 func (p *Proxy) Stall() { p.stall(true) }
 
-// Resume delivers again, beginning with what arrived in the meantime.
+// Resume resumes the delivery, beginning with what arrived in the meantime.
 func (p *Proxy) Resume() { p.stall(false) }
 
 func (p *Proxy) stall(stalled bool) {
@@ -137,7 +139,8 @@ func (p *Proxy) stall(stalled bool) {
 	}
 }
 
-// Close stops listening, ends all connections, and waits until all goroutines have ended. It may be called twice.
+// Close stops listening, closes all connections, and waits until all goroutines have ended. It may
+// be called twice. It always returns nil.
 func (p *Proxy) Close() error {
 	p.mu.Lock()
 	p.closed = true

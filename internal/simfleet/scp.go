@@ -20,10 +20,10 @@ type copying struct {
 	recursive bool // -r
 	preserve  bool // -p
 	directory bool // -d
-	failed    bool // there was a warning
+	failed    bool // the exit status will be 1
 }
 
-// secureCopy is scp -t [-rpd] TARGET and scp -f [-rp] SOURCE…, as a client starts them.
+// secureCopy is scp -t [-rpd] TARGET and scp -f [-rp] SOURCE…, as clients start them.
 func secureCopy(p *process) Status {
 	c := &copying{process: p, files: p.files()}
 	fault := c.files.session.conn.fault.Kind
@@ -49,7 +49,7 @@ func secureCopy(p *process) Status {
 	return Status{}
 }
 
-// options reads the options and returns the paths.
+// options parses the options and returns the paths.
 func (c *copying) options(args []string) (paths []string, ok bool) {
 	from := false
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
@@ -84,12 +84,12 @@ func (c *copying) receive(target string) {
 	info, err := c.files.stat(target, true)
 	inside := err == nil && info.IsDir()
 	if c.directory && !inside {
-		fmt.Fprintf(c.stdout, "\x01scp: %s: %s\n", target, complaint(orElse(err, errors.New("not a directory"))))
+		fmt.Fprintf(c.stdout, "\x01scp: %s: %s\n", target, errorText(orElse(err, errors.New("not a directory"))))
 		c.failed = true
 		return
 	}
 	sink := scp.NewSink(c.stdout, c.stdin)
-	var open []scp.Record // the directories, with Name as the whole path
+	var open []scp.Record // the directories that are open, with the whole path as Name
 	for {
 		r, err := sink.Next()
 		switch {
@@ -129,11 +129,11 @@ func (c *copying) receive(target string) {
 	}
 }
 
-// refuse tells the client why, if there is an error.
+// refuse sends the error to the client, if there is one.
 func (c *copying) refuse(sink *scp.Sink, name string, err error) {
 	if err != nil {
 		c.failed = true
-		sink.Refuse(name + ": " + complaint(err))
+		sink.Refuse(name + ": " + errorText(err))
 	}
 }
 
@@ -161,7 +161,7 @@ func (c *copying) receiveFile(sink *scp.Sink, r scp.Record) error {
 	return c.finish(r)
 }
 
-// finish sets what there is to set when the content is there.
+// finish sets the times, and with -p the mode, after the content has been written.
 func (c *copying) finish(r scp.Record) error {
 	a := attributes{modified: r.ModTime, access: r.AccessTime}
 	if c.preserve {
@@ -189,18 +189,18 @@ func (c *copying) send(paths []string) {
 	}
 }
 
-// warn tells the client what could not be sent, unless it was the client who said so.
+// warn tells the client what could not be sent, unless the error came from the client.
 func (c *copying) warn(s *scp.Source, name string, err error) {
 	if err == nil {
 		return
 	}
 	c.failed = true
 	if s.Broken() == nil && !errors.As(err, new(*scp.Warning)) && !errors.As(err, new(*scp.ContentError)) {
-		s.Warn(name + ": " + complaint(err))
+		s.Warn(name + ": " + errorText(err))
 	}
 }
 
-// sendTree sends a file or a directory with all in it.
+// sendTree sends a file, or a directory and everything in it.
 func (c *copying) sendTree(s *scp.Source, name string, info *fileInfo) error {
 	r := scp.Record{Name: info.name, Mode: info.mode, Size: info.size}
 	if c.preserve {
@@ -237,7 +237,7 @@ func (c *copying) sendTree(s *scp.Source, name string, info *fileInfo) error {
 	return s.EndDir()
 }
 
-// deceive sends what no honest source sends, and ends when the client does.
+// deceive sends what an honest source never sends, until the client ends the copy.
 func (c *copying) deceive(paths []string) {
 	c.failed = true
 	if !c.answered() {
@@ -267,13 +267,14 @@ func (c *copying) deceive(paths []string) {
 			c.tell(fmt.Sprintf("C%04o %d %s\n", info.mode.Perm(), info.size, path.Base(name)))
 			if c.answered() {
 				io.Copy(c.stdout, bytes.NewReader(content))
-				c.tell("\x00") // and nobody waits for the answer: the client may be waiting for more
+				c.tell("\x00") // the answer is not awaited: the client may be waiting for more content
 			}
 		}
 	}
 }
 
-// tell writes each text when the one before it is answered, and reports whether the client still listens.
+// tell sends texts, each after the client has acknowledged the one before it. It reports whether it
+// could send all of them.
 func (c *copying) tell(texts ...string) bool {
 	for i, text := range texts {
 		if i > 0 && !c.answered() {
@@ -286,7 +287,7 @@ func (c *copying) tell(texts ...string) bool {
 	return true
 }
 
-// answered reads a status and reports whether it was well.
+// answered reads an acknowledgement and reports whether it was positive.
 func (c *copying) answered() bool {
 	var status [1]byte
 	_, err := io.ReadFull(c.stdin, status[:])

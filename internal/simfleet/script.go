@@ -8,11 +8,13 @@ import (
 	"strings"
 )
 
-// scriptLoader is a line that takes a script from standard input and runs it, as the library sends it: more than the
-// simulated shell can read. It runs scripts for a shell only, and has no file to name them by.
+// scriptLoader matches the line with which the library runs a script from standard input. The
+// simulated shell cannot parse this line, so it is recognised as a whole.
 var scriptLoader = regexp.MustCompile(`^n=(\d{1,9}); f=; .*; exec (\S.*) \$p/3 "\$@" 3<&3$`)
 
-// script takes the script from the input of the process, and not a byte more. ok is false if the line is no such loader.
+// script reads a script from standard input, and not a byte more, if the line is such a loader.
+// text is the line to run instead: the script if it is for a shell, or else an error message. ok is
+// false if the line is not a loader.
 func (p *process) script(line string) (text string, ok bool) {
 	m := scriptLoader.FindStringSubmatch(line)
 	if m == nil {

@@ -26,7 +26,7 @@ func TestScriptLoader(t *testing.T) {
 	}
 	for _, line := range []string{"", "echo n=5; f=; exec /bin/sh", `n=5; exec /bin/sh $p/3 "$@" 3<&3`} {
 		if _, ok := (&process{}).script(line); ok {
-			t.Errorf("%q is taken for a script", line)
+			t.Errorf("%q counts as a script loader", line)
 		}
 	}
 }

@@ -16,14 +16,14 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Server is a simulated host that is running. All its methods may be called at any time from any goroutine.
+// Server is a running simulated host. All its methods may be called at any time from any goroutine.
 type Server struct {
 	host     Host
 	listener net.Listener
 	disk     *disk
 	stats    stats
 	startups atomic.Int32 // connections that are logging in, if their number is limited
-	// running counts the goroutine that accepts and those of the connections.
+	// running counts the accepting goroutine and one goroutine per connection.
 	running sync.WaitGroup
 
 	mu sync.Mutex
@@ -82,7 +82,7 @@ func (s *Server) accept() {
 	}
 }
 
-// newConn remembers a connection, or closes it and returns nil if the server is closed.
+// newConn registers a connection, or closes it and returns nil if the server is closed.
 func (s *Server) newConn(raw *net.TCPConn) *conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +94,7 @@ func (s *Server) newConn(raw *net.TCPConn) *conn {
 	c.number = s.stats.opened()
 	if s.fault.stopsReading() || hostileFaults[s.fault.Kind] != nil {
 		raw.SetReadBuffer(smallBuffer)
-		raw.SetWriteBuffer(smallBuffer) // floods are to be seen, and not to keep the machine busy
+		raw.SetWriteBuffer(smallBuffer) // so that a flood does not keep the machine busy
 	}
 	if s.host.Latency > 0 {
 		c.delayed = newDelayConn(raw, s.host.Latency/2)
@@ -114,19 +114,19 @@ func (s *Server) forget(c *conn) {
 	s.stats.change(func(st *Stats) { st.Open-- })
 }
 
-// Addr is where the host listens, as "127.0.0.1:2222".
+// Addr returns the address on which the host listens, as "127.0.0.1:2222".
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Host is the address of the host without its port.
+// Host returns the address of the host without its port.
 func (s *Server) Host() string { return s.listener.Addr().(*net.TCPAddr).IP.String() }
 
-// Port is the port of the host.
+// Port returns the port of the host.
 func (s *Server) Port() int { return s.listener.Addr().(*net.TCPAddr).Port }
 
-// Name is the name of the host in its simulated shell.
+// Name returns the name of the host in its simulated shell.
 func (s *Server) Name() string { return s.host.Name }
 
-// HostKeys are the public keys of the host.
+// HostKeys returns the public keys of the host.
 func (s *Server) HostKeys() []ssh.PublicKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,8 +137,9 @@ func (s *Server) HostKeys() []ssh.PublicKey {
 	return keys
 }
 
-// KnownHostsLine is what a known_hosts file needs to accept the host: one line for each of its keys, each with its
-// newline. A host certificate becomes a line with the mark @cert-authority.
+// KnownHostsLine returns the lines of a known_hosts file that make a client accept the host: one
+// line for each key, each with its newline. A host certificate becomes a line with the marker
+// @cert-authority.
 func (s *Server) KnownHostsLine() string {
 	name := s.Host()
 	if s.Port() != 22 {
@@ -155,7 +156,7 @@ func (s *Server) KnownHostsLine() string {
 	return lines.String()
 }
 
-// SetHostKeys gives the host other keys; connections from now on see them. None means a new ed25519 key.
+// SetHostKeys replaces the host keys for new connections. No keys mean one new ed25519 key.
 func (s *Server) SetHostKeys(keys ...ssh.Signer) error {
 	if len(keys) == 0 {
 		key, err := newHostKey()
@@ -171,38 +172,40 @@ func (s *Server) SetHostKeys(keys ...ssh.Signer) error {
 	return nil
 }
 
-// SetFault changes what goes wrong, for connections from now on. The zero value heals the host.
+// SetFault replaces the fault for new connections. The zero value makes the host work.
 func (s *Server) SetFault(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fault = f
 }
 
-// Stats is what happened so far.
+// Stats returns what has happened so far.
 func (s *Server) Stats() Stats { return s.stats.snapshot() }
 
-// startup counts a connection that begins to log in, until begun is called; it is not ok if there are too many.
-func (s *Server) startup() (begun func(), ok bool) {
+// startup counts a connection that is logging in until done is called. ok is false if MaxStartups
+// connections are logging in already.
+func (s *Server) startup() (done func(), ok bool) {
 	if s.host.MaxStartups == 0 {
 		return func() {}, true
 	}
-	begun = sync.OnceFunc(func() { s.startups.Add(-1) })
+	done = sync.OnceFunc(func() { s.startups.Add(-1) })
 	if s.startups.Add(1) > int32(s.host.MaxStartups) {
-		begun()
+		done()
 		s.stats.change(func(st *Stats) { st.Dropped++ })
 		return nil, false
 	}
-	return begun, true
+	return done, true
 }
 
-// Drop cuts all connections as a crash does: they are reset. New ones are accepted.
+// Drop resets all connections, as a crash does. New ones are accepted.
 func (s *Server) Drop() {
 	for _, c := range s.connections() {
 		c.reset()
 	}
 }
 
-// Close stops listening, closes every connection, and waits until all goroutines have ended. It may be called twice.
+// Close stops listening, closes all connections, and waits until all goroutines have ended. It may
+// be called twice. It always returns nil.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -225,7 +228,7 @@ func (s *Server) connections() []*conn {
 	return conns
 }
 
-// addProcess gives a session its process number.
+// addProcess registers a session and returns its process ID.
 func (s *Server) addProcess(session *Session) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -243,14 +246,14 @@ func (s *Server) removeProcess(pid int) {
 	delete(s.byPID, pid)
 }
 
-// process is the session whose process number is pid, or nil.
+// process returns the session with a process ID, or nil.
 func (s *Server) process(pid int) *Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.byPID[pid]
 }
 
-// DialLoopback is a [Host.Dial] that reaches this machine only.
+// DialLoopback is a [Host.Dial] that connects to loopback addresses only.
 func DialLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
 	name, _, err := net.SplitHostPort(addr)
 	if err != nil {

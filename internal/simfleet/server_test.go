@@ -17,7 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// start starts a host with the password "secret" unless h says how to log in.
+// start starts a host, with the password "secret" unless h allows another login.
 func start(t testing.TB, h Host) *Server {
 	t.Helper()
 	if h.Password == "" && len(h.AuthorizedKeys)+len(h.UserCAs)+len(h.Prompts) == 0 {
@@ -44,7 +44,7 @@ func newSigner(t testing.TB) ssh.Signer {
 	return signer
 }
 
-// patience is how long a test waits for what comes at once, on however busy a machine.
+// patience is how long a test waits for an event that is due at once, even on a busy machine.
 const patience = time.Minute
 
 // login logs in as alice.
@@ -114,7 +114,7 @@ func runLine(t testing.TB, client *ssh.Client, line, stdin string) result {
 	return r
 }
 
-// eventually waits until ok says yes.
+// eventually waits until ok returns true.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -138,7 +138,7 @@ func openFiles(t testing.TB) int {
 	return len(files)
 }
 
-// This test is not parallel, so that the goroutines and files of other tests do not count.
+// TestCloseLeavesNothing is not parallel: the goroutines and files of other tests must not count.
 func TestCloseLeavesNothing(t *testing.T) {
 	goroutines, files := runtime.NumGoroutine(), openFiles(t)
 	for _, latency := range []time.Duration{0, 2 * time.Millisecond} {

@@ -9,7 +9,8 @@ import (
 	"slices"
 )
 
-// ReadFile is the content of a file of the host. The path is absolute; no fault applies here or in the methods below.
+// ReadFile returns the content of a file of the host. The path is absolute. Faults do not affect
+// this method, nor the other methods for files.
 func (s *Server) ReadFile(name string) ([]byte, error) {
 	n, err := s.disk.open(name, 0)
 	if err != nil {
@@ -20,7 +21,7 @@ func (s *Server) ReadFile(name string) ([]byte, error) {
 	return bytes.Clone(n.data), nil
 }
 
-// WriteFile writes a file of the host, and makes the directories that it is in. A mode of 0 is 0644.
+// WriteFile writes a file of the host, and makes its parent directories. A mode of 0 means 0644.
 func (s *Server) WriteFile(name string, content []byte, mode fs.FileMode) error {
 	if mode == 0 {
 		mode = 0o644
@@ -44,7 +45,7 @@ func (s *Server) WriteFile(name string, content []byte, mode fs.FileMode) error 
 	return nil
 }
 
-// MkdirAll makes a directory of the host and those that it is in, unless they are there.
+// MkdirAll makes a directory of the host and its parents, unless they exist.
 func (s *Server) MkdirAll(name string) error {
 	if err := s.disk.mkdirAll(name); err != nil {
 		return fmt.Errorf("make the directory %s of %s: %w", name, s.Name(), err)
@@ -52,7 +53,7 @@ func (s *Server) MkdirAll(name string) error {
 	return nil
 }
 
-// Stat is what there is about a file of the host, links not followed.
+// Stat describes a file of the host. It does not follow links.
 func (s *Server) Stat(name string) (fs.FileInfo, error) {
 	info, err := s.disk.stat(name, false)
 	if err != nil {
@@ -61,14 +62,15 @@ func (s *Server) Stat(name string) (fs.FileInfo, error) {
 	return info, nil
 }
 
-// FileNames are the paths of all files, links and directories of the host, sorted; those of directories end with "/".
+// FileNames returns the paths of all files, links and directories of the host, sorted. Paths of
+// directories end with "/".
 func (s *Server) FileNames() []string {
 	s.disk.mu.Lock()
 	defer s.disk.mu.Unlock()
 	return s.disk.root.names("/", nil)
 }
 
-// names appends what is in a directory.
+// names appends the paths of everything in the directory dir.
 func (n *node) names(dir string, names []string) []string {
 	for _, name := range slices.Sorted(maps.Keys(n.children)) {
 		child := n.children[name]

@@ -12,29 +12,30 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Session is one command, shell or subsystem as the host sees it. The fields do not change while the handler runs.
+// Session is one command, shell or subsystem as the host sees it. The exported fields do not change
+// while the handler runs.
 type Session struct {
 	Server *Server
 	Conn   *ssh.ServerConn // for the remote address, the login, and channels from the host to the client
 	User   string
 	// Line is the command line of an "exec" request; "" for a shell or a subsystem.
 	Line string
-	// Interactive says that a login shell was asked for.
+	// Interactive says that the client asked for a login shell.
 	Interactive bool
 	// Subsystem is the name of the subsystem; "" for a command or a shell.
 	Subsystem string
 	// PTY is the pseudo terminal; nil means none.
 	PTY *PTY
-	// Env is what the client sent, as "NAME=value".
+	// Env are the variables that the client sent, as "NAME=value".
 	Env []string
 	// AgentForwarded says that the client offered its agent.
 	AgentForwarded bool
-	// PID is a number that no other session of the host had.
+	// PID is the process ID, which is unique among all sessions of the host.
 	PID int
 
-	// Stdin ends when the client closes its side, the channel or the connection.
+	// Stdin ends when the client ends its input, closes the channel, or closes the connection.
 	Stdin io.Reader
-	// Stdout and Stderr lead to the same place if there is a PTY, and then must not be written to at the same time.
+	// Stdout and Stderr are the same writer if there is a PTY. Writes must not overlap then.
 	Stdout, Stderr io.Writer
 
 	conn    *conn
@@ -53,25 +54,27 @@ type Session struct {
 // Status is how a command ends. The zero value is success.
 type Status struct {
 	Code   int
-	Signal string // without "SIG"; not "" means that the signal killed the command, and Code does not count
-	None   bool   // the channel is closed and says nothing
+	Signal string // the signal that killed the command, without "SIG"; if it is not "", Code is ignored
+	None   bool   // the channel is closed without a status
 }
 
 // PTY is a pseudo terminal as the client asked for it.
 type PTY struct {
 	Term          string
-	Columns, Rows int // when it was asked for; see [Session.WindowSize]
+	Columns, Rows int // at the time of the request; see [Session.WindowSize]
 	Modes         ssh.TerminalModes
 }
 
-// Done is closed when the channel or the connection is gone, or a signal killed the command.
+// Done returns a channel that is closed when the SSH channel or the connection is gone, or when a
+// signal has killed the command.
 func (s *Session) Done() <-chan struct{} { return s.context.Done() }
 
-// Context is cancelled when [Session.Done] is closed.
+// Context returns a context that is cancelled when [Session.Done] is closed.
 func (s *Session) Context() context.Context { return s.context }
 
-// Signals returns the channel on which signals arrive from now on, as "TERM". Up to 16 wait, more are lost. As with a
-// process, a signal kills the command if its handler never asked for signals, and KILL always does.
+// Signals returns the channel on which signals arrive from now on, as "TERM". It buffers 16
+// signals; more are lost. A signal kills the command if its handler has never called Signals. KILL
+// always does.
 func (s *Session) Signals() <-chan string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,14 +84,14 @@ func (s *Session) Signals() <-chan string {
 	return s.signals
 }
 
-// WindowSize is the size of the PTY now.
+// WindowSize returns the current size of the PTY.
 func (s *Session) WindowSize() (columns, rows int) {
 	size := s.size.Load()
 	return int(size >> 32), int(uint32(size))
 }
 
-// serveSession accepts a session channel, runs what the client starts in it, and returns when the channel is gone and
-// the handler has returned.
+// serveSession accepts a session channel, and runs what the client starts in it. It returns when
+// the channel is gone and the handler has returned.
 func (c *conn) serveSession(sc *ssh.ServerConn, offered ssh.NewChannel) {
 	channel, requests, err := offered.Accept()
 	if err != nil {
@@ -119,7 +122,7 @@ func (c *conn) serveSession(sc *ssh.ServerConn, offered ssh.NewChannel) {
 			s.PID = c.server.addProcess(s)
 			dead := c.fault.Kind == StallAfterStart
 			if dead {
-				// Before the reply, because what the client sends after it must not be answered.
+				// Before the reply, because nothing that the client sends after it may be answered.
 				c.deaf.Store(true)
 			}
 			if c.fault.Kind != NoStartReply {
@@ -129,7 +132,7 @@ func (c *conn) serveSession(sc *ssh.ServerConn, offered ssh.NewChannel) {
 				c.mute.Store(true)
 			}
 			if c.reached(PhaseRun) && c.fault.Bytes == 0 {
-				dead = true // the command does not begin
+				dead = true // so the command does not run
 			}
 			if dead {
 				c.server.removeProcess(s.PID)
@@ -156,7 +159,8 @@ func (c *conn) serveSession(sc *ssh.ServerConn, offered ssh.NewChannel) {
 	}
 }
 
-// prepare fills in what the request starts and returns its handler, or nil if there is none.
+// prepare fills in the fields that the request determines, and returns the handler. It returns nil
+// if there is none.
 func (s *Session) prepare(request *ssh.Request) Handler {
 	var payload struct{ Text string }
 	run := s.Server.host.Handler
@@ -188,7 +192,7 @@ func (s *Session) prepare(request *ssh.Request) Handler {
 	return run
 }
 
-// subsystem is what runs the subsystem of the session, or nil.
+// subsystem returns the handler of the session's subsystem, or nil.
 func (s *Session) subsystem() Handler {
 	if run, here := s.Server.host.Subsystems[s.Subsystem]; here {
 		return run
@@ -199,7 +203,7 @@ func (s *Session) subsystem() Handler {
 	return nil
 }
 
-// set answers a request that must come before the command starts.
+// set handles a request that must come before the command starts, and reports whether it succeeded.
 func (s *Session) set(request *ssh.Request) bool {
 	switch request.Type {
 	case "env":
@@ -249,7 +253,7 @@ func (s *Session) resize(payload []byte) bool {
 	return true
 }
 
-// deliver hands a signal to the handler, or kills the command.
+// deliver passes a signal to the handler, or kills the command.
 func (s *Session) deliver(signal string) {
 	s.mu.Lock()
 	signals := s.signals
@@ -281,7 +285,7 @@ func (s *Session) ignores(signal string) bool {
 	return slices.Contains(s.ignored, signal)
 }
 
-// finish tells the client how the command ended, in sshd's order: end of output, status, close.
+// finish tells the client how the command ended, in sshd's order: end of file, status, close.
 func (s *Session) finish(status Status) {
 	if !s.ended.CompareAndSwap(false, true) {
 		return
@@ -296,8 +300,8 @@ func (s *Session) finish(status Status) {
 	s.close(status)
 }
 
-// kill ends the command although its handler is still running. No end of output is sent before the status, because
-// x/crypto does not allow CloseWrite while the handler may be writing.
+// kill ends the command while its handler is still running. It sends no end of file before the
+// status, because x/crypto does not allow CloseWrite while the handler may be writing.
 func (s *Session) kill(signal string) {
 	if s.ended.CompareAndSwap(false, true) {
 		s.close(Status{Signal: signal})

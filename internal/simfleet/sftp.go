@@ -14,8 +14,9 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// serveSFTP is the subsystem "sftp": version 3, as OpenSSH has it, with posix-rename and without fsync. A file that is
-// created has the mode 0644 and a directory 0755, whatever the client asked for, until it sets another one.
+// serveSFTP is the subsystem "sftp": version 3, like OpenSSH's, with posix-rename but without
+// fsync. A new file has the mode 0644 and a new directory 0755, whatever the client asked for,
+// until the client sets another mode.
 func serveSFTP(s *Session) Status {
 	h := &sftpHandlers{s.files("")}
 	var out io.Writer = s.Stdout
@@ -32,8 +33,9 @@ func serveSFTP(s *Session) Status {
 	return Status{}
 }
 
-// sftpStream is what the server reads and writes. The server may still be writing when it has ended, which x/crypto does
-// not allow while the channel is closed; nothing is written any more after Close.
+// sftpStream is the stream of the SFTP server. The server's goroutines may still write after Serve
+// has returned, but x/crypto allows no write while the channel is being closed. So sftpStream
+// refuses every write after Close.
 type sftpStream struct {
 	io.Reader
 
@@ -52,7 +54,7 @@ func (s *sftpStream) Write(p []byte) (int, error) {
 	return s.w.Write(p)
 }
 
-// Close waits for a write that is under way. Reading ends with the session.
+// Close waits for a write in progress. Reading ends with the session.
 func (s *sftpStream) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,7 +62,7 @@ func (s *sftpStream) Close() error {
 	return nil
 }
 
-// bareVersion takes the extensions away from the first packet, which names the version.
+// bareVersion removes the extensions from SSH_FXP_VERSION, the first packet.
 type bareVersion struct {
 	w     io.Writer
 	begin []byte
@@ -82,16 +84,16 @@ func (b *bareVersion) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// sftpHandlers are all four handlers of the server. Its goroutines call them at the same time.
+// sftpHandlers implements all four handlers of the server, which calls them concurrently.
 type sftpHandlers struct{ files *files }
 
-// Fileread opens a file to read.
+// Fileread opens a file for reading.
 func (h *sftpHandlers) Fileread(r *sftp.Request) (io.ReaderAt, error) { return h.openFile(r) }
 
-// Filewrite opens a file to write.
+// Filewrite opens a file for writing.
 func (h *sftpHandlers) Filewrite(r *sftp.Request) (io.WriterAt, error) { return h.openFile(r) }
 
-// OpenFile opens a file to read and write.
+// OpenFile opens a file for reading and writing.
 func (h *sftpHandlers) OpenFile(r *sftp.Request) (sftp.WriterAtReaderAt, error) { return h.openFile(r) }
 
 func (h *sftpHandlers) openFile(r *sftp.Request) (*sftpFile, error) {
@@ -115,7 +117,7 @@ func (h *sftpHandlers) openFile(r *sftp.Request) (*sftpFile, error) {
 	return &sftpFile{f, flags.Append}, err
 }
 
-// sftpFile is an open file, which may be open to append.
+// sftpFile is an open file, possibly in append mode.
 type sftpFile struct {
 	*file
 	appends bool
@@ -128,7 +130,7 @@ func (f *sftpFile) WriteAt(p []byte, offset int64) (int, error) {
 	return f.file.WriteAt(p, offset)
 }
 
-// Filecmd does what is neither reading, writing nor listing.
+// Filecmd carries out all requests but reading, writing and listing.
 func (h *sftpHandlers) Filecmd(r *sftp.Request) error {
 	switch r.Method {
 	case "Setstat":
@@ -140,19 +142,19 @@ func (h *sftpHandlers) Filecmd(r *sftp.Request) error {
 	case "Remove":
 		return h.files.each(r.Filepath, h.files.remove)
 	case "Rename":
-		// Without posix-rename nothing is replaced.
+		// Unlike posix-rename, this does not replace an existing file.
 		if _, err := h.files.stat(r.Target, false); err == nil {
 			return sftp.ErrSSHFxFailure
 		}
 		return h.files.both(r.Filepath, r.Target, h.files.rename)
 	case "Symlink":
-		// The target of a link is kept as it is.
+		// The target of a link is stored as it is.
 		return h.files.each(r.Target, func(name string) error { return h.files.symlink(r.Filepath, name) })
 	}
 	return sftp.ErrSSHFxOpUnsupported
 }
 
-// requested is what a request sets.
+// requested returns the attributes that a request sets.
 func requested(r *sftp.Request) attributes {
 	var a attributes
 	flags, values := r.AttrFlags(), r.Attributes()
@@ -178,10 +180,10 @@ func (h *sftpHandlers) PosixRename(r *sftp.Request) error {
 	return h.files.both(r.Filepath, r.Target, h.files.rename)
 }
 
-// RealPath is a path from the root; there need not be anything.
+// RealPath makes a path absolute. The path need not exist.
 func (h *sftpHandlers) RealPath(name string) (string, error) { return h.files.path(name) }
 
-// Readlink is where a link leads.
+// Readlink returns the target of a link.
 func (h *sftpHandlers) Readlink(name string) (string, error) {
 	name, err := h.files.path(name)
 	if err != nil {
@@ -190,13 +192,13 @@ func (h *sftpHandlers) Readlink(name string) (string, error) {
 	return h.files.readlink(name)
 }
 
-// Lstat is a file without following a link.
+// Lstat describes a file without following a link.
 func (h *sftpHandlers) Lstat(r *sftp.Request) (sftp.ListerAt, error) {
 	info, err := h.files.stat(r.Filepath, false)
 	return listing{info}, err
 }
 
-// Filelist is a directory, or one file if that is what was asked for.
+// Filelist lists a directory, or describes one file if the method is Stat.
 func (h *sftpHandlers) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	if r.Method == "Stat" {
 		info, err := h.files.stat(r.Filepath, true)
@@ -219,7 +221,7 @@ func (h *sftpHandlers) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	return listing(infos), nil
 }
 
-// listing is the rest of a directory.
+// listing holds the entries of a directory.
 type listing []*fileInfo
 
 func (l listing) ListAt(infos []os.FileInfo, offset int64) (int, error) {
@@ -233,7 +235,7 @@ func (l listing) ListAt(infos []os.FileInfo, offset int64) (int, error) {
 	return n, nil
 }
 
-// endlessListing is a directory with more files than anybody can count.
+// endlessListing is a directory whose listing never ends.
 type endlessListing struct{}
 
 func (endlessListing) ListAt(infos []os.FileInfo, offset int64) (int, error) {
@@ -243,10 +245,10 @@ func (endlessListing) ListAt(infos []os.FileInfo, offset int64) (int, error) {
 	return len(infos), nil
 }
 
-// longName is how long the names of LongNames are in a listing.
+// longName is the length of the name that LongNames lists.
 const longName = 100_000
 
-// hostileNames are names that no file may have.
+// hostileNames are names that a client must not use as they are.
 var hostileNames = [...]string{"../../evil", "..", ".", "/etc/evil", "a/b", "", "nul\x00byte", "new\nline", "\x1b]0;evil\a", `..\evil`}
 
 func hostileFile(name string) *fileInfo {

@@ -71,7 +71,7 @@ func TestSFTP(t *testing.T) {
 	must(err)
 	var back bytes.Buffer
 	if n, err := f.WriteTo(&back); err != nil || !bytes.Equal(back.Bytes(), content) {
-		t.Errorf("%d bytes came back, %v", n, err)
+		t.Errorf("read %d bytes, %v", n, err)
 	}
 	f.Close()
 	must(c.Truncate("d/old", 3))
@@ -97,7 +97,7 @@ func TestDiskSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := put(c, "b", make([]byte, 90_000)); err == nil {
-		t.Error("the disk has no end")
+		t.Error("the disk has no limit")
 	}
 	if err := c.Truncate("b", 1<<60); err == nil {
 		t.Error("a file was made larger than the disk")
@@ -106,7 +106,7 @@ func TestDiskSize(t *testing.T) {
 		t.Errorf("after removing: %v", err)
 	}
 	if err := s.WriteFile("/c", make([]byte, 20_000), 0); err == nil {
-		t.Error("the host itself has no end")
+		t.Error("WriteFile has no limit")
 	}
 }
 
@@ -177,7 +177,7 @@ func TestSFTPFaults(t *testing.T) {
 	t.Run("hostile-names", func(t *testing.T) {
 		t.Parallel()
 		_, c := openSFTP(t, Host{Fault: Fault{Kind: HostileNames}})
-		// The client library shows only the last part of a name.
+		// pkg/sftp returns only the last part of a name.
 		if infos, err := c.ReadDir("/tmp"); err != nil || len(infos) < 4 {
 			t.Errorf("%d names, %v", len(infos), err)
 		}
@@ -199,7 +199,7 @@ func TestSFTPFaults(t *testing.T) {
 		}()
 		select {
 		case <-done:
-			t.Error("the listing has an end")
+			t.Error("the listing ended")
 		case <-time.After(silence):
 		}
 		c.Close()

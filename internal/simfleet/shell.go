@@ -12,17 +12,17 @@ import (
 	"strings"
 )
 
-// Shell runs the command line, or the lines of an interactive shell, in a small simulated POSIX shell. It executes
-// nothing and reads no file of the real machine: its files are those of the simulated host. Besides the usual small
-// commands, scp -t and scp -f among them, it knows:
+// Shell runs the command line, or the lines of an interactive shell, in a small simulated POSIX
+// shell. It executes nothing on the real machine and reads no file of it: it uses the files of the
+// simulated host. Besides the usual small commands, scp -t and scp -f among them, it has:
 //
-//	bytes N          N bytes of output, in lines of 64
-//	lines N [TEXT]   N numbered lines
-//	stderr TEXT      the text, on stderr
-//	sudo …           asks as sudo does, see [Host.SudoPassword]
+//	bytes N          writes N bytes, in lines of 64
+//	lines N [TEXT]   writes N numbered lines
+//	stderr TEXT      writes the text to stderr
+//	sudo …           asks for a password as sudo does, see [Host.SudoPassword]
 //	trap '' SIGNAL…  ignores signals from now on
-//	sh -c …          the line by which the library runs scripts, if they are for a shell
-//	kill PID         reaches every session of the host, by the number that it knows as $$
+//	sh -c …          also accepts the line with which the library runs scripts, if they are for a shell
+//	kill PID         sends a signal to any session of the host; $$ is the PID of a session
 func Shell(s *Session) Status {
 	sh := newShell(s)
 	if s.Interactive {
@@ -31,7 +31,7 @@ func Shell(s *Session) Status {
 	return sh.run(s.Line)
 }
 
-// shell is a running shell. Shells inside it have the same process number, as if each had been started by exec.
+// shell is a running shell. Its subshells have the same process ID, as if exec had started them.
 type shell struct {
 	session *Session
 	parent  *shell
@@ -40,8 +40,8 @@ type shell struct {
 	args    []string // $0, $1, …
 	streams streams
 	last    int             // $?
-	ended   *Status         // not nil: the shell ends with it
-	line    context.Context // not nil: ends when INT ends the line that runs
+	ended   *Status         // if not nil, the shell ends with this status
+	line    context.Context // if not nil, it ends when INT ends the current line
 }
 
 type streams struct {
@@ -53,7 +53,7 @@ type streams struct {
 // process is one command of a shell.
 type process struct {
 	shell *shell
-	args  []string // with the name
+	args  []string // args[0] is the name
 	streams
 }
 
@@ -80,7 +80,7 @@ func newShell(s *Session) *shell {
 	return sh
 }
 
-// become makes user the one who runs the shell.
+// become changes the user of the shell.
 func (sh *shell) become(user string) {
 	sh.user = user
 	sh.vars["USER"], sh.vars["LOGNAME"], sh.vars["HOME"] = user, user, "/home/"+user
@@ -89,7 +89,7 @@ func (sh *shell) become(user string) {
 	}
 }
 
-// child is a shell for a command inside a command, with its own variables.
+// child returns a subshell for a command that runs another command. It has its own variables.
 func (p *process) child() *shell {
 	sh := *p.shell
 	sh.parent, sh.vars, sh.streams = p.shell, maps.Clone(sh.vars), p.streams
@@ -116,7 +116,7 @@ func (sh *shell) interact() Status {
 	return Status{Code: sh.last}
 }
 
-// readLine reads to the next newline and not a byte more, since the rest belongs to the next reader.
+// readLine reads up to the next newline and not a byte more: the rest belongs to the next reader.
 func readLine(r io.Reader) (string, error) {
 	const limit = 64 << 10
 	var line []byte
@@ -133,7 +133,7 @@ func readLine(r io.Reader) (string, error) {
 	return string(line), nil
 }
 
-// run runs a line and returns how the last command of it ended.
+// run runs a line and returns the status of its last command.
 func (sh *shell) run(line string) Status {
 	commands, err := parseLine(line)
 	if err != nil {
@@ -159,7 +159,7 @@ func (sh *shell) run(line string) Status {
 	return Status{Code: sh.last}
 }
 
-// end ends the shell and those it runs in.
+// end ends the shell and its parents.
 func (sh *shell) end(status Status) {
 	for ; sh != nil; sh = sh.parent {
 		sh.ended = &status
@@ -209,7 +209,7 @@ func (sh *shell) command(c simple) Status {
 	return p.run()
 }
 
-// trace writes a command to stderr, if the host has its users' shells do so.
+// trace writes a command of the user's shell to stderr if the host has Trace set.
 func (sh *shell) trace(args []string) {
 	if !sh.session.Server.host.Trace || sh.parent != nil || len(args) == 0 {
 		return
@@ -249,7 +249,7 @@ func (sh *shell) expand(w word) string {
 	return text.String()
 }
 
-// redirect changes one stream.
+// redirect applies one redirection.
 func (p *process) redirect(r redirect, target string) error {
 	out := map[int]*io.Writer{1: &p.stdout, 2: &p.stderr}
 	switch {
@@ -258,7 +258,7 @@ func (p *process) redirect(r redirect, target string) error {
 	case r.operator == "<" && r.fd == 0:
 		opened, err := p.files().open(target)
 		if err != nil {
-			return fmt.Errorf("cannot open %s: %s", target, complaint(err))
+			return fmt.Errorf("cannot open %s: %s", target, errorText(err))
 		}
 		p.stdin = opened
 	case r.operator == "<":
@@ -286,14 +286,14 @@ func (p *process) redirect(r redirect, target string) error {
 	default:
 		opened, err := p.openRedirect(r.operator, target)
 		if err != nil {
-			return fmt.Errorf("cannot create %s: %s", target, complaint(err))
+			return fmt.Errorf("cannot create %s: %s", target, errorText(err))
 		}
 		*out[r.fd] = opened
 	}
 	return nil
 }
 
-// run runs the command that the arguments name.
+// run runs the command args[0].
 func (p *process) run() Status {
 	name := p.args[0]
 	if dir := path.Dir(name); dir == "/bin" || dir == "/usr/bin" || dir == "/usr/sbin" {
@@ -307,12 +307,12 @@ func (p *process) run() Status {
 	return builtin(p)
 }
 
-// with is the process with other arguments, as when one command runs another.
+// with returns the process with other arguments, for a command that runs another.
 func (p *process) with(args []string) *process {
 	return &process{shell: p.shell, args: args, streams: p.streams}
 }
 
-// fail writes a message of the command to stderr.
+// fail writes a message of the command to stderr, and returns code as its status.
 func (p *process) fail(code int, format string, args ...any) Status {
 	fmt.Fprintf(p.stderr, p.args[0]+": "+format+"\n", args...)
 	return Status{Code: code}

@@ -230,7 +230,7 @@ func FuzzParseLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		parseLine(text)
-		// What is quoted comes back as it is.
+		// Quoted text expands to itself.
 		if strings.ContainsRune(text, 0) {
 			return
 		}

@@ -6,18 +6,20 @@ import (
 	"strings"
 )
 
-// The command line of the simulated shell. It knows what POSIX says about quoting, variables, ";", "&&", "||", newlines,
-// comments, redirections of one command, and lists in braces. It knows no pipes, no substitution of commands, no background, no compound
-// commands and no patterns, and says that they are syntax errors. Values of variables are not split into fields.
+// The parser of the simulated shell. It supports POSIX quoting, variables, ";", "&&", "||",
+// newlines, comments, redirections of simple commands, and brace groups. Pipelines, command
+// substitutions, background jobs and subshells are syntax errors. Other compound commands do not
+// exist. Patterns are not expanded, and values of variables are not split into fields.
 
-// simple is one simple command and how it is joined to the one before it.
+// simple is one simple command, and the operator that joins it to the command before it.
 type simple struct {
 	after     string // ";", "&&" or "||"
 	words     []word
 	redirects []redirect
 }
 
-// word is text with variables in it. It vanishes when it is empty and nothing in it was quoted.
+// word is text with variables in it. A word that expands to nothing is dropped unless some of it
+// was quoted.
 type word struct {
 	parts  []part
 	quoted bool
@@ -39,7 +41,7 @@ type syntaxError struct{ what string }
 
 func (e syntaxError) Error() string { return "Syntax error: " + e.what }
 
-// lineParser reads a line from pos on.
+// lineParser parses a line, from pos on.
 type lineParser struct {
 	text string
 	pos  int
@@ -49,11 +51,11 @@ func parseLine(text string) ([]simple, error) {
 	p := &lineParser{text: text}
 	var commands []simple
 	current := simple{after: ";"}
-	var groups []int // where lists in braces begin
-	closed := -1     // where the list begins whose redirections are read
+	var groups []int // indexes of the first commands of open brace groups
+	closed := -1     // index of the first command of the group whose redirections come now, or -1
 	next := func(operator string) {
 		switch {
-		case closed >= 0: // its redirections are those of its commands
+		case closed >= 0: // the redirections of a group apply to each of its commands
 			for i := closed; i < len(commands); i++ {
 				commands[i].redirects = append(slices.Clone(current.redirects), commands[i].redirects...)
 			}
@@ -76,7 +78,7 @@ func parseLine(text string) ([]simple, error) {
 			return commands, nil
 		case p.reserved("{") && len(current.words)+len(current.redirects) == 0 && closed < 0:
 			if current.after != ";" && current.after != "" {
-				return nil, unexpected("{") // its commands do not depend on others
+				return nil, unexpected("{") // groups after && and || are not supported
 			}
 			p.pos++
 			groups = append(groups, len(commands))
@@ -118,7 +120,7 @@ func parseLine(text string) ([]simple, error) {
 	}
 }
 
-// reserved reports whether a reserved word stands at pos.
+// reserved reports whether a reserved word is at pos.
 func (p *lineParser) reserved(word string) bool {
 	rest, ok := strings.CutPrefix(p.text[p.pos:], word)
 	return ok && (rest == "" || strings.IndexByte(" \t\n;&|<>()", rest[0]) >= 0)
@@ -126,7 +128,7 @@ func (p *lineParser) reserved(word string) bool {
 
 func unexpected(token string) error { return syntaxError{fmt.Sprintf("%q unexpected", token)} }
 
-// skipBlanks skips blanks, comments and continued lines.
+// skipBlanks skips blanks, comments and line continuations.
 func (p *lineParser) skipBlanks() {
 	for p.pos < len(p.text) {
 		switch rest := p.text[p.pos:]; {
@@ -146,7 +148,8 @@ func (p *lineParser) skipBlanks() {
 	}
 }
 
-// redirectLength is the length of the number and the operator of a redirection at the beginning of text, or 0.
+// redirectLength returns the length of the number and operator of a redirection at the beginning of
+// text, or 0.
 func redirectLength(text string) int {
 	n := 0
 	if text[0] >= '0' && text[0] <= '9' {
@@ -216,7 +219,7 @@ func (p *lineParser) word() (word, error) {
 	return w, nil
 }
 
-// doubleQuoted reads up to and with the closing quote.
+// doubleQuoted reads up to the closing quote, and consumes it.
 func (p *lineParser) doubleQuoted(w *word) error {
 	for p.pos < len(p.text) {
 		switch c := p.text[p.pos]; c {
@@ -258,7 +261,8 @@ func (p *lineParser) escape(w *word) {
 	p.pos++
 }
 
-// variable reads "$NAME", "${NAME}", "$?", "$$", "$#", "$@" or "$1"; a "$" before anything else is itself.
+// variable reads "$NAME", "${NAME}", "$?", "$$", "$#", "$@" or "$1". A "$" before anything else is
+// literal.
 func (p *lineParser) variable(w *word) error {
 	rest := p.text[p.pos+1:]
 	switch {
@@ -298,12 +302,12 @@ func (w *word) add(text string) {
 	w.parts = append(w.parts, part{text: text})
 }
 
-// isArguments reports whether the word is "$@", which stands for many words.
+// isArguments reports whether the word is "$@", which expands to one word per argument.
 func (w word) isArguments() bool {
 	return w.quoted && len(w.parts) == 1 && w.parts[0].variable && w.parts[0].text == "@"
 }
 
-// assignment returns the name in "NAME=value" and the word of the value.
+// assignment splits a word such as NAME=value into the name and the value.
 func (w word) assignment() (name string, value word, ok bool) {
 	if len(w.parts) == 0 || w.parts[0].variable {
 		return "", word{}, false

@@ -6,28 +6,28 @@ import (
 	"sync"
 )
 
-// maxRecorded limits each list in [Stats]; what comes later is only counted.
+// maxRecorded limits each list in [Stats]. Later entries are dropped.
 const maxRecorded = 1000
 
 // Stats is what happened to a host since it started.
 type Stats struct {
 	Connections  int            // TCP connections accepted
-	Open         int            // of these, open now
+	Open         int            // connections open now
 	PeakOpen     int            // the most that were open at once
 	Logins       int            // connections that logged in
 	Dropped      int            // connections closed because of MaxStartups
 	AuthFailures map[string]int // failed login attempts by method, "none" not counted
-	SudoFailures int            // wrong passwords that sudo got
+	SudoFailures int            // wrong passwords given to sudo
 	Sessions     int            // session channels opened
 	Tunnels      int            // direct-tcpip channels opened
 	Started      int            // commands, shells and subsystems started
-	GlobalReqs   int            // global requests, keep-alives for one
+	GlobalReqs   int            // global requests, such as keep-alives
 	Commands     []string       // the first 1,000 command lines
 	Env          []string       // the first 1,000 variables received, as "NAME=value"
 	Signals      []string       // the first 1,000 signals received
 }
 
-// stats is a Stats that is being counted.
+// stats counts into a Stats.
 type stats struct {
 	mu sync.Mutex
 	// mu protects
@@ -45,7 +45,7 @@ func (st *stats) snapshot() Stats {
 	return s
 }
 
-// change calls f with the counts; f must not block.
+// change calls f with the counts, under the lock. f must not block.
 func (st *stats) change(f func(*Stats)) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -69,7 +69,7 @@ func (st *stats) authFailure(method string) {
 	if st.counts.AuthFailures == nil {
 		st.counts.AuthFailures = make(map[string]int)
 	}
-	// The name comes from the client, so the number of names has a limit too.
+	// The name comes from the client, so the number of names must be limited too.
 	if _, known := st.counts.AuthFailures[method]; known || len(st.counts.AuthFailures) < maxRecorded {
 		st.counts.AuthFailures[method]++
 	}

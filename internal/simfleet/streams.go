@@ -10,7 +10,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// streams returns the standard streams of a session: those of the channel, with what the PTY and the fault do to them.
+// streams returns the standard streams of a session: the channel's streams, as changed by the PTY
+// and the fault.
 func (s *Session) streams() (stdin io.Reader, stdout, stderr io.Writer) {
 	stdin, stdout, stderr = s.channel, s.channel, s.channel.Stderr()
 	switch s.conn.fault.Kind {
@@ -29,7 +30,8 @@ func (s *Session) streams() (stdin io.Reader, stdout, stderr io.Writer) {
 	return stdin, stdout, stderr
 }
 
-// translates reports whether the terminal turns "\n" into "\r\n", which it does unless the client said otherwise.
+// translates reports whether the terminal turns "\n" into "\r\n". It does so unless the client has
+// turned the mode off.
 func (p *PTY) translates() bool {
 	for _, mode := range []uint8{ssh.OPOST, ssh.ONLCR} {
 		if value, set := p.Modes[mode]; set && value == 0 {
@@ -39,7 +41,7 @@ func (p *PTY) translates() bool {
 	return true
 }
 
-// deafReader never reads anything.
+// deafReader reads nothing until the session ends.
 type deafReader struct {
 	context context.Context
 }
@@ -49,7 +51,7 @@ func (r deafReader) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// faultyWriter writes slowly, or until the connection is to be cut.
+// faultyWriter writes slowly (DripOutput), or cuts the connection (CutAfter).
 type faultyWriter struct {
 	session *Session
 	w       io.Writer
@@ -70,7 +72,7 @@ func (f *faultyWriter) Write(p []byte) (int, error) {
 	return n, net.ErrClosed
 }
 
-// crlfWriter writes as a terminal does.
+// crlfWriter turns "\n" into "\r\n".
 type crlfWriter struct {
 	w io.Writer
 }
@@ -82,8 +84,8 @@ func (c crlfWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ptyReader reads as a terminal does: a carriage return is a newline, ^D ends the input, ^C interrupts. It does not
-// echo, and it does not wait for whole lines.
+// ptyReader reads like a terminal: a carriage return is a newline, ^D ends the input, ^C
+// interrupts. It does not echo, and it does not wait for whole lines.
 type ptyReader struct {
 	session *Session
 	r       io.Reader

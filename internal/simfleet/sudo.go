@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// sudoRun is one simulated sudo. What it says and where was measured with sudo 1.9.13, and, for [Host.SudoRS], with
-// sudo-rs 0.2.14.
+// sudoRun is one run of the simulated sudo. Its messages, and the streams it writes them to, were
+// recorded with sudo 1.9.13 and, for [Host.SudoRS], with sudo-rs 0.2.14.
 type sudoRun struct {
 	*process
 	prompt         string
@@ -44,7 +44,7 @@ func (p *process) usage() Status {
 	return Status{Code: 1}
 }
 
-// options reads the options and returns what follows them.
+// options parses the options and returns the arguments after them.
 func (r *sudoRun) options(args []string) (command []string, ok bool) {
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		option := args[0]
@@ -81,7 +81,8 @@ func (r *sudoRun) options(args []string) (command []string, ok bool) {
 	return args, true
 }
 
-// ask asks for the password, up to three times. Code 0 means that the user may go on.
+// ask asks for the password, up to three times. A status with code 0 means that the command may
+// run.
 func (r *sudoRun) ask() Status {
 	session := r.shell.session
 	password := session.Server.host.SudoPassword
@@ -119,7 +120,7 @@ func (r *sudoRun) ask() Status {
 	}
 }
 
-// askAsRust is ask in the words of sudo-rs, which ends its line with or without a terminal.
+// askAsRust is ask for sudo-rs, which ends the line after the password even without a terminal.
 func (r *sudoRun) askAsRust(password string) Status {
 	for try := 1; ; try++ {
 		fmt.Fprintf(r.stderr, "[sudo: %s] Password: ", r.question())
@@ -137,7 +138,7 @@ func (r *sudoRun) askAsRust(password string) Status {
 	}
 }
 
-// readAnswer reads what is given for the password, and counts it if it is wrong.
+// readAnswer reads one password, and counts it if it is wrong.
 func (r *sudoRun) readAnswer(password string) (string, error) {
 	line, err := readLine(r.stdin)
 	if line != password && line != "" {
@@ -146,7 +147,7 @@ func (r *sudoRun) readAnswer(password string) (string, error) {
 	return line, err
 }
 
-// question is the prompt with its escapes replaced.
+// question returns the prompt with its escapes expanded.
 func (r *sudoRun) question() string {
 	host := r.shell.session.Server.Name()
 	return strings.NewReplacer("%%", "%", "%p", r.shell.user, "%u", r.shell.user, "%U", r.user, "%h", host, "%H", host).Replace(r.prompt)

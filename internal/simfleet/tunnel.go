@@ -10,7 +10,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// serveTunnel connects a direct-tcpip channel (RFC 4254, section 7.2) and returns when both directions have ended.
+// serveTunnel dials the destination of a direct-tcpip channel (RFC 4254, section 7.2) and relays.
+// It returns when both directions have ended.
 func (c *conn) serveTunnel(offered ssh.NewChannel) {
 	var want struct {
 		Host       string
@@ -48,17 +49,18 @@ func (c *conn) serveTunnel(offered ssh.NewChannel) {
 	}
 	c.server.stats.change(func(st *Stats) { st.Tunnels++ })
 	c.reached(PhaseTunnel)
-	carry(channel, requests, remote)
+	relay(channel, requests, remote)
 }
 
-// carry copies between a channel and a connection, and returns when both directions have ended.
-func carry(channel ssh.Channel, requests <-chan *ssh.Request, remote net.Conn) {
+// relay copies between a channel and a connection, and returns when both directions have ended.
+func relay(channel ssh.Channel, requests <-chan *ssh.Request, remote net.Conn) {
 	defer remote.Close()
 	defer channel.Close()
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() {
-		// The requests end with the channel or the connection; then nobody reads what the remote end says.
+		// The requests end with the channel or the connection. After that, nobody reads from
+		// remote.
 		ssh.DiscardRequests(requests)
 		remote.Close()
 	})
@@ -74,7 +76,8 @@ func carry(channel ssh.Channel, requests <-chan *ssh.Request, remote net.Conn) {
 	up.Wait()
 }
 
-// listen listens for the client on a port of its choice (tcpip-forward, RFC 4254, section 7.1) until the connection ends.
+// listen listens on the port that the client has requested (tcpip-forward, RFC 4254, section 7.1)
+// until the connection ends.
 func (c *conn) listen(sc *ssh.ServerConn, request *ssh.Request) {
 	var want struct {
 		Host string
@@ -114,7 +117,7 @@ func (c *conn) listen(sc *ssh.ServerConn, request *ssh.Request) {
 				caller.Close()
 				return
 			}
-			carry(channel, requests, caller)
+			relay(channel, requests, caller)
 		})
 	}
 }
