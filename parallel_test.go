@@ -248,6 +248,7 @@ func TestStreamLeft(t *testing.T) {
 				t.Fatal(err)
 			}
 			outcomes := make(map[fleetssh.OutcomeKind]int)
+			running := 0 // a host that has not answered yet when the loop is left may get no signal
 			func() {
 				defer func() {
 					if r := recover(); (r != nil) != (way == "panic") {
@@ -255,7 +256,11 @@ func TestStreamLeft(t *testing.T) {
 					}
 				}()
 				for ev := range events {
+					if ev.Kind == fleetssh.Started {
+						running++
+					}
 					switch {
+					case running < 4:
 					case ev.Kind == fleetssh.Finished:
 						outcomes[ev.Output.Outcome().Kind]++
 						if !ev.Output.Finished() {

@@ -179,7 +179,7 @@ func run(ctx context.Context, cmd *exec.Cmd) ([]byte, error) {
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	// When the program has ended, its children may keep the pipes open. The delay also gives a busy
 	// machine time to read the pipes.
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = 10 * time.Second
 	err := cmd.Run()
 	// Errors have one line.
 	message := strings.Join(strings.FieldsFunc(stderr.buf.String(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
