@@ -14,14 +14,14 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Patience is how long a test waits for what comes at once.
+// Patience is how long a test waits for an event that is due at once.
 const Patience = sshdtest.Patience
 
-// Lapse is a time-out that a test waits out. What a healthy host does first takes less, even if
-// other programs have the processors.
+// Lapse is a time-out that a test lets expire. It is long enough for what a healthy host must do
+// before, even on a busy machine.
 const Lapse = 10 * time.Second
 
-// Soon returns a context for what comes at once.
+// Soon returns a context that ends after Patience.
 func Soon(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
@@ -29,7 +29,7 @@ func Soon(t testing.TB) context.Context {
 	return ctx
 }
 
-// Dial connects, until the end of the test.
+// Dial connects to a host. The connection is closed at the end of the test.
 func Dial(t testing.TB, host fleetssh.HostConfig) *fleetssh.Client {
 	t.Helper()
 	c, err := fleetssh.Dial(Soon(t), host)
@@ -40,7 +40,7 @@ func Dial(t testing.TB, host fleetssh.HostConfig) *fleetssh.Client {
 	return c
 }
 
-// DialFails expects an error of one type from connecting.
+// DialFails expects that connecting fails with an error of type E.
 func DialFails[E error](t testing.TB, host fleetssh.HostConfig) E {
 	t.Helper()
 	c, err := fleetssh.Dial(Soon(t), host)
@@ -51,7 +51,7 @@ func DialFails[E error](t testing.TB, host fleetssh.HostConfig) E {
 	return AsError[E](t, err)
 }
 
-// AsError expects an error of one type.
+// AsError expects that err is or wraps an error of type E, and returns that error.
 func AsError[E error](t testing.TB, err error) E {
 	t.Helper()
 	e, ok := errors.AsType[E](err)
@@ -61,13 +61,13 @@ func AsError[E error](t testing.TB, err error) E {
 	return e
 }
 
-// Is reports whether an error is of one type.
+// Is reports whether err is or wraps an error of type E.
 func Is[E error](err error) bool {
 	_, ok := errors.AsType[E](err)
 	return ok
 }
 
-// Output runs a line that has to succeed, and returns what it writes.
+// Output runs a command line, which must succeed, and returns its stdout.
 func Output(t testing.TB, c *fleetssh.Client, line string) string {
 	t.Helper()
 	out, err := c.Output(Soon(t), line)
@@ -87,7 +87,7 @@ func Start(t testing.TB, c *fleetssh.Client, cmd fleetssh.Command) *fleetssh.Hos
 	return out
 }
 
-// RunCommand runs a command to its end, and returns what it writes.
+// RunCommand runs a command, waits for its end, and returns its output.
 func RunCommand(t testing.TB, c *fleetssh.Client, cmd fleetssh.Command) (out *fleetssh.HostOutput, stdout, stderr string, err error) {
 	t.Helper()
 	out = Start(t, c, cmd)
@@ -98,7 +98,7 @@ func RunCommand(t testing.TB, c *fleetssh.Client, cmd fleetssh.Command) (out *fl
 	return out, Text(t, out.Stdout), Text(t, out.Stderr), err
 }
 
-// Equal compares what a test got with what it wants.
+// Equal expects got and want to be equal.
 func Equal[T comparable](t testing.TB, what string, got, want T) {
 	t.Helper()
 	if got != want {
@@ -106,7 +106,7 @@ func Equal[T comparable](t testing.TB, what string, got, want T) {
 	}
 }
 
-// Contains expects a text within another.
+// Contains expects every one of wants in text.
 func Contains(t testing.TB, text string, wants ...string) {
 	t.Helper()
 	for _, want := range wants {
@@ -116,7 +116,7 @@ func Contains(t testing.TB, text string, wants ...string) {
 	}
 }
 
-// Running expects a process to be there, or not to be, soon.
+// Running waits until a process with the marker runs, or with a false want until none runs.
 func Running(t testing.TB, marker string, want bool) {
 	t.Helper()
 	what := "no process " + marker
@@ -126,10 +126,10 @@ func Running(t testing.TB, marker string, want bool) {
 	sshdtest.Eventually(t, Patience, what, func() bool { return len(sshdtest.Processes(marker)) > 0 == want })
 }
 
-// Together runs subtests that mostly wait, all at once: t.Parallel would let as
-// many run as there are processors.
+// Together runs all its subtests at once. It is for subtests that mostly wait: t.Parallel would run
+// only as many at once as there are processors.
 type Together struct {
-	T *testing.T // the test that they belong to
+	T *testing.T // the parent test
 
 	wg sync.WaitGroup
 }
@@ -139,7 +139,7 @@ func (all *Together) Run(name string, test func(t *testing.T)) {
 	all.wg.Go(func() { all.T.Run(name, test) })
 }
 
-// Wait waits until all subtests have ended. The test must call it before it returns.
+// Wait waits until all subtests have ended. The parent test must call it before it returns.
 func (all *Together) Wait() { all.wg.Wait() }
 
 // Text reads a stream to its end.

@@ -13,12 +13,12 @@ import (
 	"fleetssh"
 )
 
-// Promptly is how long what must not wait for a hostile host may take: less than the half
-// minute after which the library gives up such a host in any case.
+// Promptly limits operations that must not wait for a hostile host. It is less than the 30 seconds
+// after which the library gives up such a host in any case.
 const Promptly = 25 * time.Second
 
-// Hostile starts a host that serves each connection as a test says, until its
-// channels end, and returns how to reach it.
+// Hostile starts a host that accepts every key and calls serve with each connection. When serve
+// returns, the connection is closed. Hostile returns the configuration to connect to the host.
 func Hostile(t testing.TB, serve func(conn ssh.Conn, channels <-chan ssh.NewChannel)) fleetssh.HostConfig {
 	t.Helper()
 	key := NewKey()
@@ -34,8 +34,8 @@ func Hostile(t testing.TB, serve func(conn ssh.Conn, channels <-chan ssh.NewChan
 	})
 }
 
-// Listening serves connections until the end of the test, and returns how to reach
-// what is said to have the host key.
+// Listening calls serve with each TCP connection, until the end of the test. It returns the
+// configuration to connect to it as a host with the given host key.
 func Listening(t testing.TB, key ssh.Signer, serve func(net.Conn)) fleetssh.HostConfig {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -51,7 +51,8 @@ func Listening(t testing.TB, key ssh.Signer, serve func(net.Conn)) fleetssh.Host
 	}
 }
 
-// Accepting serves what comes on a listener until the end of the test.
+// Accepting calls serve with each connection of a listener, on one goroutine per connection, until
+// the end of the test. It closes a connection when serve returns or the test ends.
 func Accepting(t testing.TB, l net.Listener, serve func(net.Conn)) {
 	var wg sync.WaitGroup
 	ended := make(chan struct{})
@@ -82,7 +83,7 @@ func Accepting(t testing.TB, l net.Listener, serve func(net.Conn)) {
 	})
 }
 
-// ClosesPromptly closes what must not wait for the other side.
+// ClosesPromptly closes c and expects that this does not wait for the other side.
 func ClosesPromptly(t testing.TB, c io.Closer) {
 	t.Helper()
 	begun := time.Now()
@@ -94,9 +95,9 @@ func ClosesPromptly(t testing.TB, c io.Closer) {
 	}
 }
 
-// ClosedPort returns a port of 127.0.0.1 on which nobody listens, and nobody can until the
-// end of the test: it is the client's end of a connection. A port that was free a moment ago
-// may be given to another test, in this process or in one that runs beside it.
+// ClosedPort returns a port of 127.0.0.1 on which nobody listens, and nobody can listen until the
+// end of the test: a connection uses it as its local port. A port that was merely free a moment ago
+// could be assigned to another test, in this process or in another one.
 func ClosedPort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -112,7 +113,7 @@ func ClosedPort(t testing.TB) int {
 	return conn.LocalAddr().(*net.TCPAddr).Port
 }
 
-// TunnelTo reads where a channel is to lead (RFC 4254, section 7.2).
+// TunnelTo parses the destination of a direct-tcpip channel (RFC 4254, section 7.2).
 func TunnelTo(extra []byte) (host, address string) {
 	var to struct {
 		Host string
@@ -125,5 +126,5 @@ func TunnelTo(extra []byte) (host, address string) {
 	return to.Host, net.JoinHostPort(to.Host, fmt.Sprint(to.Port))
 }
 
-// Clipped returns the start of a text, for messages.
+// Clipped returns the first 40 bytes of a text, for messages.
 func Clipped(s string) string { return s[:min(len(s), 40)] }

@@ -1,7 +1,7 @@
-// Package fleettest is what the black-box tests of the library have in common: simulated
-// hosts and real servers with the configurations to log in to them, hosts that break the
-// protocol, services for tunnels, waiting, comparing, and the check that a test binary
-// leaves nothing behind. It imports the library, so only tests import it.
+// Package fleettest has what the black-box tests of the library share: simulated hosts and real
+// servers with the configurations to log in to them, hosts that break the protocol, services behind
+// tunnels, waiting, comparing, and the check that a test binary leaves nothing behind. It imports
+// the library, so only tests import it.
 package fleettest
 
 import (
@@ -18,13 +18,13 @@ import (
 	"fleetssh/internal/account"
 )
 
-// Main runs the tests of a package and ends the process. HOME names the home directory of
-// the tests, and TMPDIR is a directory of their own. After all tests it fails if anything is
-// left of them: a goroutine, a descriptor, a temporary file. Checking once lets the tests run
-// in parallel. The TestMain of every package of black-box tests calls it.
+// Main runs the tests of a package and ends the process. The TestMain of every package of black-box
+// tests calls it. During the tests, the library takes the home directory from HOME, and TMPDIR is a
+// new directory. After all tests, Main fails if they have left anything behind: a goroutine, a
+// descriptor or a temporary file. It checks only once, so the tests may run in parallel.
 //
-// A goroutine that one of stays takes for its own may be left; it gets the stack as
-// [runtime/pprof] writes it.
+// Each of stays gets the stack of a goroutine, as [runtime/pprof] writes it, and returns true if
+// the goroutine may stay.
 func Main(m *testing.M, stays ...func(stack string) bool) { os.Exit(run(m, stays)) }
 
 func run(m *testing.M, stays []func(string) bool) int {
@@ -47,8 +47,8 @@ func run(m *testing.M, stays []func(string) bool) int {
 		if time.Now().After(end) {
 			break
 		}
-		// Output that nobody has read stays readable after Close; its file is
-		// closed when the collector finds that nobody can read it any more.
+		// Unread output stays readable after Close. A finalizer closes its file, so the garbage
+		// collector has to run first.
 		runtime.GC()
 		<-time.After(20 * time.Millisecond)
 	}
@@ -56,7 +56,8 @@ func run(m *testing.M, stays []func(string) bool) int {
 	return 1
 }
 
-// pretendHome lets HOME name the home directory, so that tests have one of their own.
+// pretendHome makes the library take the home directory from HOME, so that each test can set its
+// own.
 func pretendHome() {
 	account.Fake(func() account.User {
 		u := account.Real()
@@ -65,7 +66,7 @@ func pretendHome() {
 	})
 }
 
-// goroutines returns those of this module and of the SSH library that may not stay.
+// goroutines returns the stacks of this module's and x/crypto's goroutines that may not stay.
 func goroutines(stays []func(string) bool) []string {
 	var left []string
 	var stacks strings.Builder
@@ -80,7 +81,7 @@ func goroutines(stays []func(string) bool) []string {
 	return left
 }
 
-// leftovers returns the descriptors and files that are there now and were not before the tests.
+// leftovers describes the descriptors and temporary files that did not exist before the tests.
 func leftovers(before map[string]int, tmp string) []string {
 	var left []string
 	for name, n := range openFiles() {
@@ -92,7 +93,7 @@ func leftovers(before map[string]int, tmp string) []string {
 	return append(left, files...)
 }
 
-// openFiles counts the open descriptors by what they are, sockets and files.
+// openFiles counts the open descriptors: sockets together, files by name.
 func openFiles() map[string]int {
 	kinds := make(map[string]int)
 	links, _ := filepath.Glob("/proc/self/fd/*")
@@ -103,7 +104,7 @@ func openFiles() map[string]int {
 		}
 		kind, _, _ := strings.Cut(target, ":")
 		if strings.HasPrefix(target, "anon_inode") || kind == "pipe" {
-			continue // the runtime's own, and those of test binaries
+			continue // the runtime and the test binary have their own
 		}
 		kinds[kind]++
 	}

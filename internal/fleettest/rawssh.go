@@ -22,9 +22,9 @@ import (
 	"fleetssh"
 )
 
-// RawSSH is the server's side of an SSH connection in packets, for what the library
-// does by itself. It knows one algorithm of each kind, lets everybody in, and does
-// not exchange keys again.
+// RawSSH is the server's side of an SSH connection, packet by packet, for tests of what x/crypto's
+// server does by itself. It supports one algorithm of each kind, accepts every login, and does not
+// exchange keys again.
 type RawSSH struct {
 	net.Conn
 	r       *bufio.Reader
@@ -33,8 +33,7 @@ type RawSSH struct {
 	mu sync.Mutex // held while writing
 }
 
-// handshake exchanges keys (RFC 4253, sections 7 and 8; RFC 8731) and lets the
-// client log in.
+// handshake exchanges keys (RFC 4253, sections 7 and 8; RFC 8731) and accepts the login.
 func (r *RawSSH) handshake(key ssh.Signer) error {
 	const version = "SSH-2.0-raw"
 	io.WriteString(r.Conn, version+"\r\n")
@@ -103,11 +102,11 @@ func (r *RawSSH) handshake(key ssh.Signer) error {
 	return nil
 }
 
-// WritePacket sends the payload of a packet. Goroutines may call it at the same time.
+// WritePacket sends a packet with a payload. Several goroutines may call it at the same time.
 func (r *RawSSH) WritePacket(payload []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	block, counted := 8, 5 // the length counts for the padding
+	block, counted := 8, 5 // the length field counts for the padding
 	if r.out != nil {
 		block, counted = 16, 1
 	}
@@ -145,7 +144,7 @@ func (r *RawSSH) ReadPacket() ([]byte, error) {
 	return body[1 : len(body)-int(body[0])], nil
 }
 
-// Await reads packets until one of a type comes; false is the end.
+// Await reads packets up to the next one of a type. It returns false if reading fails first.
 func (r *RawSSH) Await(kind byte) bool {
 	for {
 		if p, err := r.ReadPacket(); err != nil || p[0] == kind {
@@ -154,8 +153,8 @@ func (r *RawSSH) Await(kind byte) bool {
 	}
 }
 
-// Opened waits for the answer to the opening of a channel, and returns the client's
-// number of it.
+// Opened waits for the answer to the opening of a channel, and returns the client's number for the
+// channel.
 func (r *RawSSH) Opened() (id uint32, ok bool) {
 	for {
 		p, err := r.ReadPacket()
@@ -169,8 +168,8 @@ func (r *RawSSH) Opened() (id uint32, ok bool) {
 	}
 }
 
-// Forward serves channels to hosts, ignores that they are closed, and knows no
-// windows: little may be sent.
+// Forward relays channels to their destinations. It ignores windows, so only little may be sent,
+// and it ignores the closing of channels.
 func (r *RawSSH) Forward() {
 	var conns []net.Conn
 	var wg sync.WaitGroup
@@ -209,8 +208,7 @@ func (r *RawSSH) Forward() {
 	wg.Wait()
 }
 
-// RawHost starts a host that serves each connection as a test says, once the client
-// has logged in.
+// RawHost starts a host that calls serve with each connection after the login.
 func RawHost(t testing.TB, serve func(*RawSSH)) fleetssh.HostConfig {
 	t.Helper()
 	key := NewKey()
@@ -238,7 +236,7 @@ const (
 	MsgClose     = 97
 )
 
-// OpenMsg asks for a channel (RFC 4254, section 5.1).
+// OpenMsg opens a channel (RFC 4254, section 5.1).
 type OpenMsg struct {
 	Type   string `sshtype:"90"`
 	ID     uint32
@@ -247,8 +245,8 @@ type OpenMsg struct {
 	Rest   []byte `ssh:"rest"`
 }
 
-// OpenedMsg confirms a channel: ID is the number that the other side gave it, Mine the
-// number on the side that writes the message.
+// OpenedMsg confirms a channel (RFC 4254, section 5.1). ID is the recipient's number for the
+// channel, Mine the sender's.
 type OpenedMsg struct {
 	ID     uint32 `sshtype:"91"`
 	Mine   uint32
@@ -256,7 +254,7 @@ type OpenedMsg struct {
 	Packet uint32
 }
 
-// DataMsg carries data of a channel (RFC 4254, section 5.2).
+// DataMsg carries data on a channel (RFC 4254, section 5.2).
 type DataMsg struct {
 	ID   uint32 `sshtype:"94"`
 	Data string

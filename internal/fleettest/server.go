@@ -14,7 +14,8 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// ClientKey returns the key that the simulated hosts let in. It is the same for the process.
+// ClientKey returns the key that may log in to the simulated hosts. All tests of the process share
+// it.
 func ClientKey() ssh.Signer { return clientKey() }
 
 var clientKey = sync.OnceValue(NewKey)
@@ -38,8 +39,7 @@ type Server struct {
 	t testing.TB
 }
 
-// Config returns how to reach the host, with a strict check of its key and one
-// quick attempt.
+// Config returns a configuration for the host, with a strict check of its key and a single attempt.
 func (s Server) Config() fleetssh.HostConfig {
 	s.t.Helper()
 	return fleetssh.HostConfig{
@@ -49,7 +49,7 @@ func (s Server) Config() fleetssh.HostConfig {
 	}
 }
 
-// KnownHosts returns a strict policy that knows the key of the host.
+// KnownHosts returns a strict policy with the host's keys.
 func (s Server) KnownHosts() fleetssh.HostKeyPolicy {
 	s.t.Helper()
 	file := filepath.Join(s.t.TempDir(), "known_hosts")
@@ -60,7 +60,7 @@ func (s Server) KnownHosts() fleetssh.HostKeyPolicy {
 	return policy
 }
 
-// Dial connects; the connection is closed with the test.
+// Dial connects to the host. The connection is closed at the end of the test.
 func (s Server) Dial(t testing.TB) *fleetssh.Client {
 	t.Helper()
 	c, err := fleetssh.Dial(t.Context(), s.Config())
@@ -71,7 +71,7 @@ func (s Server) Dial(t testing.TB) *fleetssh.Client {
 	return c
 }
 
-// NewServer starts a host; change may be nil.
+// NewServer starts a host that ends with the test. change may adjust it before, and may be nil.
 func NewServer(t testing.TB, change func(*simfleet.Host)) Server {
 	t.Helper()
 	h := simfleet.Host{AuthorizedKeys: []ssh.PublicKey{ClientKey().PublicKey()}}
@@ -92,7 +92,7 @@ func Faulty(t testing.TB, kind simfleet.FaultKind) Server {
 	return NewServer(t, func(h *simfleet.Host) { h.Fault.Kind = kind })
 }
 
-// NewFleet returns a client for the hosts that is closed with the test.
+// NewFleet returns a client for the hosts. It is closed at the end of the test.
 func NewFleet(t testing.TB, hosts ...fleetssh.HostConfig) *fleetssh.ParallelClient {
 	t.Helper()
 	p := &fleetssh.ParallelClient{Hosts: hosts}
@@ -100,8 +100,8 @@ func NewFleet(t testing.TB, hosts ...fleetssh.HostConfig) *fleetssh.ParallelClie
 	return p
 }
 
-// Simulated starts n hosts on addresses of their own and returns how to reach
-// them.
+// Simulated starts n hosts, each on its own address, and returns configurations for them. They end
+// with the test. change may adjust each host before it starts, and may be nil.
 func Simulated(t testing.TB, n int, change func(i int, h *simfleet.Host)) (*simfleet.Fleet, []fleetssh.HostConfig) {
 	t.Helper()
 	fleet, err := simfleet.StartFleet(n, 0, func(i int, h *simfleet.Host) {
@@ -121,7 +121,7 @@ func Simulated(t testing.TB, n int, change func(i int, h *simfleet.Host)) (*simf
 	return fleet, hosts
 }
 
-// NewHop starts a host that others are reached through.
+// NewHop starts a host that other hosts can be reached through.
 func NewHop(t testing.TB, change func(*simfleet.Host)) Server {
 	t.Helper()
 	return NewServer(t, func(h *simfleet.Host) {
@@ -132,7 +132,7 @@ func NewHop(t testing.TB, change func(*simfleet.Host)) Server {
 	})
 }
 
-// Behind returns hosts as they are reached through a hop.
+// Behind returns the configurations of hosts that are reached through a hop.
 func Behind(hop *fleetssh.HostConfig, hosts ...fleetssh.HostConfig) []fleetssh.HostConfig {
 	hosts = slices.Clone(hosts)
 	for i := range hosts {

@@ -16,8 +16,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// StartSSHD starts an OpenSSH server that lets the current user in with the key in the
-// returned configuration.
+// StartSSHD starts an OpenSSH server, and returns a configuration with which the current user logs
+// in by key.
 func StartSSHD(t testing.TB, opt sshdtest.Options) (*sshdtest.Server, fleetssh.HostConfig) {
 	t.Helper()
 	s := sshdtest.Start(t, opt)
@@ -27,8 +27,8 @@ func StartSSHD(t testing.TB, opt sshdtest.Options) (*sshdtest.Server, fleetssh.H
 	return s, HostConfig(t, s, user, fleetssh.Auth{Signers: []ssh.Signer{key.Signer}})
 }
 
-// AccountSSHD starts a server that lets an account in with the key in the
-// returned configuration. The password is that of all accounts.
+// AccountSSHD starts an OpenSSH server, and returns a configuration with which an account of
+// [sshdtest.Accounts] logs in by key. password is the password of all accounts.
 func AccountSSHD(t testing.TB, account string, opt sshdtest.Options) (s *sshdtest.Server, host fleetssh.HostConfig, password string) {
 	t.Helper()
 	password = sshdtest.Accounts(t)
@@ -38,7 +38,7 @@ func AccountSSHD(t testing.TB, account string, opt sshdtest.Options) (s *sshdtes
 	return s, host, password
 }
 
-// HostConfig returns how to log in to a server, which is trusted by its keys.
+// HostConfig returns a configuration to log in to a server, with a strict check of its keys.
 func HostConfig(t testing.TB, s *sshdtest.Server, user string, auth fleetssh.Auth) fleetssh.HostConfig {
 	t.Helper()
 	return fleetssh.HostConfig{
@@ -63,7 +63,7 @@ func KeysOf(s *sshdtest.Server, kinds ...string) []ssh.PublicKey {
 	return keys
 }
 
-// KnownLines returns lines of a known_hosts file.
+// KnownLines returns the lines of a known_hosts file for a host with these keys.
 func KnownLines(name string, keys ...ssh.PublicKey) []string {
 	var lines []string
 	for _, key := range keys {
@@ -72,7 +72,7 @@ func KnownLines(name string, keys ...ssh.PublicKey) []string {
 	return lines
 }
 
-// Trust returns the strict policy for a file with these lines.
+// Trust returns a strict policy with a known_hosts file of these lines.
 func Trust(t testing.TB, lines ...string) fleetssh.HostKeyPolicy {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "known_hosts")
@@ -83,8 +83,8 @@ func Trust(t testing.TB, lines ...string) fleetssh.HostKeyPolicy {
 	return policy
 }
 
-// StartMaster starts an OpenSSH client as master for a host, to which it logs in
-// with a key, and returns a function that ends it.
+// StartMaster starts an OpenSSH client as a master (ssh -M) for a host, to which it logs in with a
+// key. stop ends it; so does the end of the test.
 func StartMaster(t testing.TB, s *sshdtest.Server, controlPath string, key *sshdtest.Key, options ...string) (process *os.Process, stop func()) {
 	t.Helper()
 	dir := t.TempDir()
@@ -124,11 +124,12 @@ func fmtPort(port int) string {
 	return strings.TrimPrefix(fleetssh.HostConfig{Host: "h", Port: port}.String(), "h:")
 }
 
-// SSHDFleet starts a server on 16 addresses and returns n hosts, which share them.
+// SSHDFleet starts one OpenSSH server on 16 addresses, and returns n hosts that share the
+// addresses.
 func SSHDFleet(t testing.TB, n int) (*sshdtest.Server, []fleetssh.HostConfig) {
 	t.Helper()
 	var addresses []string
-	for i := range 16 { // as many as sshd takes
+	for i := range 16 { // sshd accepts no more
 		addresses = append(addresses, fmt.Sprintf("127.0.0.%d", i+1))
 	}
 	s, host := StartSSHD(t, sshdtest.Options{Addresses: addresses})
@@ -142,5 +143,5 @@ func SSHDFleet(t testing.TB, n int) (*sshdtest.Server, []fleetssh.HostConfig) {
 	return s, hosts
 }
 
-// OnlyInteractive is the configuration of a server that lets in only those who answer questions.
+// OnlyInteractive configures sshd to accept only keyboard-interactive.
 var OnlyInteractive = []string{"UsePAM yes", "KbdInteractiveAuthentication yes", "PasswordAuthentication no", "PubkeyAuthentication no"}

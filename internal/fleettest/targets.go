@@ -13,8 +13,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Answering starts a service that answers each caller with what answer does, and
-// returns its address. It ends with the test.
+// Answering starts a service that calls answer with each connection, and returns its address. The
+// service ends with the test.
 func Answering(t testing.TB, network string, answer func(net.Conn)) string {
 	t.Helper()
 	address := "127.0.0.1:0"
@@ -46,7 +46,8 @@ func Answering(t testing.TB, network string, answer func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// Summing reads to the end and only then answers: it needs half-closing.
+// Summing reads to the end of file and only then answers, so it works only if the tunnel supports
+// half-closed connections.
 func Summing(conn net.Conn) {
 	data, err := io.ReadAll(conn)
 	if err != nil {
@@ -55,10 +56,10 @@ func Summing(conn net.Conn) {
 	conn.Write([]byte("got " + string(data)))
 }
 
-// Echoing answers with what it gets.
+// Echoing sends back what it receives.
 func Echoing(conn net.Conn) { io.Copy(conn, conn) }
 
-// Exchange says something to an address, ends its direction, and returns the answer.
+// Exchange connects to an address, sends a text, closes its direction, and returns the answer.
 func Exchange(ctx context.Context, addr net.Addr, text string) (string, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, addr.Network(), addr.String())
@@ -68,7 +69,8 @@ func Exchange(ctx context.Context, addr net.Addr, text string) (string, error) {
 	return Say(conn, text)
 }
 
-// Say says something on a connection, ends its direction, and returns the answer.
+// Say sends a text on a connection, closes its direction, and returns the answer. It closes the
+// connection.
 func Say(conn net.Conn, text string) (string, error) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(Patience))
@@ -82,7 +84,7 @@ func Say(conn net.Conn, text string) (string, error) {
 	return string(answer), err
 }
 
-// Works expects a tunnel to lead to a service of [Summing].
+// Works expects a tunnel to lead to a service that runs [Summing].
 func Works(t testing.TB, tunnel *fleetssh.Tunnel) {
 	t.Helper()
 	answer, err := Exchange(Soon(t), tunnel.Addr(), "hello")
@@ -91,7 +93,7 @@ func Works(t testing.TB, tunnel *fleetssh.Tunnel) {
 	}
 }
 
-// CloseTunnel closes a tunnel twice and expects no error, and nobody listening any more.
+// CloseTunnel closes a tunnel twice. It expects no error, and that nobody listens afterwards.
 func CloseTunnel(t testing.TB, tunnel *fleetssh.Tunnel) {
 	t.Helper()
 	if err := errors.Join(tunnel.Close(), tunnel.Close()); err != nil {

@@ -16,35 +16,35 @@ import (
 	"testing"
 )
 
-// The accounts for tests. All have the same password, a random one.
+// The accounts for tests. They all have the same random password.
 const (
-	Alice  = "fleet-alice" // may use sudo, with her password
-	Bob    = "fleet-bob"   // may not
+	Alice  = "fleet-alice" // may use sudo with her password
+	Bob    = "fleet-bob"   // may not use sudo
 	Carol  = "fleet-carol" // may use sudo without a password
-	Dasher = "fleet-dash"  // has dash for a shell
+	Dasher = "fleet-dash"  // has the login shell dash
 )
 
-// TwoRounds is a PAM service for Bob that asks for the password and then for a
-// mail address, in a second round.
+// TwoRounds is a PAM service for Bob. It asks for the password, and in a second round for a mail
+// address.
 const TwoRounds = "sshd-fleet-two"
 
 const (
-	accountsDir  = "/run/fleetssh-sshdtest" // for root alone
+	accountsDir  = "/run/fleetssh-sshdtest" // accessible only to root
 	passwordFile = accountsDir + "/password"
 	sudoersFile  = "/etc/sudoers.d/fleetssh-sshdtest"
 	pamFile      = "/etc/pam.d/" + TwoRounds
 )
 
-// shells are those of the accounts. An account whose shell is not installed is left
-// out.
+// shells maps the accounts to their login shells. An account is not created if its shell is not
+// installed.
 var shells = map[string]string{
 	Alice: "/bin/bash", Bob: "/bin/bash", Carol: "/bin/bash", Dasher: "/bin/dash",
 	"fleet-tcsh": "/bin/tcsh", "fleet-fish": "/usr/bin/fish", "fleet-zsh": "/bin/zsh",
 }
 
-// Accounts makes the accounts, if they are missing, and returns their password.
-// They are shared by all processes that test at the same time, and removed after
-// the last one. Only root can make accounts: for everybody else the test is skipped.
+// Accounts creates the accounts if they are missing, and returns their password. All test processes
+// that run at the same time share the accounts; they are removed after the last process. Only root
+// can create accounts: for other users, the test is skipped.
 func Accounts(t testing.TB) (password string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -55,14 +55,14 @@ func Accounts(t testing.TB) (password string) {
 	return set.password
 }
 
-// ShellAccounts returns accounts with a shell of each kind that is installed.
+// ShellAccounts returns one account for each login shell that is installed.
 func ShellAccounts(t testing.TB) []string {
 	t.Helper()
 	Accounts(t)
 	var names []string
 	for _, name := range accountNames() {
 		if name == Alice || name == Carol {
-			continue // as Bob
+			continue // they have the same shell as Bob
 		}
 		if _, err := user.Lookup(name); err == nil {
 			names = append(names, name)
@@ -71,13 +71,13 @@ func ShellAccounts(t testing.TB) []string {
 	return names
 }
 
-// accountSet is what a process knows of the accounts.
+// accountSet is the state of a process that uses the accounts.
 type accountSet struct {
 	password string
-	inUse    io.Closer // is closed by the end of the process alone
+	inUse    io.Closer // only the end of the process closes it
 }
 
-// accounts makes the accounts once for the process.
+// accounts creates the accounts, once per process.
 var accounts = sync.OnceValues(func() (*accountSet, error) {
 	if err := os.MkdirAll(accountsDir, 0o700); err != nil {
 		return nil, err
@@ -91,11 +91,11 @@ var accounts = sync.OnceValues(func() (*accountSet, error) {
 			return nil, err
 		}
 		if _, err := os.Stat(sudoersFile); err == nil {
-			break // they are there, and stay as long as the lock is held
+			break // the accounts exist, and nobody removes them while the lock is held
 		}
-		// From shared to exclusive and back are two steps each: somebody else may
-		// have made or removed everything in between.
-		if err := lockAlone(lock); err != nil {
+		// Changing the lock from shared to exclusive, or back, releases it for a moment: another
+		// process may create or remove the accounts in between.
+		if err := lockExclusive(lock); err != nil {
 			return nil, err
 		}
 		if err := makeAccounts(); err != nil {
@@ -133,19 +133,19 @@ func makeAccounts() error {
 	if err := run(passwords.String(), "chpasswd"); err != nil {
 		return err
 	}
-	// pam_ftp asks, and takes any answer.
+	// pam_ftp asks for a mail address and accepts any answer.
 	pam := "auth required pam_unix.so\nauth required pam_ftp.so users=" + Bob + "\naccount required pam_permit.so\nsession required pam_permit.so\n"
 	if err := os.WriteFile(pamFile, []byte(pam), 0o644); err != nil {
 		return err
 	}
-	// Last, because its presence says that everything is there.
+	// The sudoers file is written last: its presence says that everything else exists.
 	sudoers := Alice + " ALL=(ALL:ALL) ALL\n" + Carol + " ALL=(ALL:ALL) NOPASSWD: ALL\n"
 	return os.WriteFile(sudoersFile, []byte(sudoers), 0o440)
 }
 
-// remover ends when its standard input does, which is when this process has ended,
-// however it did. It holds the lock that says that the accounts are in use; when
-// nobody else holds it, it removes them.
+// remover waits for the end of its standard input, which comes when this process has ended in any
+// way. It holds a shared lock, which marks the accounts as in use. If nobody else holds the lock
+// then, it removes the accounts.
 const remover = `
 cat >/dev/null
 flock -x -w 5 3 || exit 0
@@ -154,11 +154,11 @@ for account in $ACCOUNTS; do
 	id -u "$account" && userdel --force --remove "$account"
 done`
 
-// Sudoers adds lines to sudoers(5), until the end of the test.
+// Sudoers adds lines to sudoers(5) until the end of the test.
 func Sudoers(t testing.TB, lines ...string) {
 	t.Helper()
 	Accounts(t)
-	// sudo reads no file with a dot in its name, nor half of one.
+	// sudo ignores files with a dot in their names, so it never reads an incomplete file.
 	part, err := os.CreateTemp(filepath.Dir(sudoersFile), filepath.Base(sudoersFile)+".*")
 	must(t, err)
 	_, err = part.WriteString(strings.Join(lines, "\n") + "\n")
@@ -173,7 +173,7 @@ func removeAfterwards(lock *os.File) (inUse io.Closer, err error) {
 	cmd := exec.Command("sh", "-c", remover, "sh", sudoersFile, pamFile, passwordFile)
 	cmd.Env = append(os.Environ(), "ACCOUNTS="+strings.Join(accountNames(), " "))
 	cmd.ExtraFiles = []*os.File{lock}
-	// Not to be ended together with the tests, by Ctrl-C.
+	// Ctrl-C, which ends the tests, must not end the remover.
 	cmd.SysProcAttr = ownSession()
 	if inUse, err = cmd.StdinPipe(); err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ type Agent struct {
 	exited chan struct{}
 }
 
-// StartAgent starts an agent without keys that ends with the test.
+// StartAgent starts an agent without keys. It ends with the test.
 func StartAgent(t testing.TB) *Agent {
 	t.Helper()
 	a := &Agent{Socket: filepath.Join(SharedDir(t), "agent")}
@@ -32,7 +32,7 @@ func StartAgent(t testing.TB) *Agent {
 	return a
 }
 
-// Start starts an agent that was stopped, on the same socket. It has no keys.
+// Start starts the agent again after Stop, on the same socket and without keys.
 func (a *Agent) Start(t testing.TB) {
 	t.Helper()
 	a.cmd = exec.Command(program(t, "ssh-agent"), "-D", "-a", a.Socket)
@@ -58,7 +58,7 @@ func (a *Agent) Stop() {
 	os.Remove(a.Socket)
 }
 
-// Add gives the agent keys.
+// Add adds keys to the agent.
 func (a *Agent) Add(t testing.TB, keys ...*Key) {
 	t.Helper()
 	for _, key := range keys {
@@ -66,7 +66,7 @@ func (a *Agent) Add(t testing.TB, keys ...*Key) {
 	}
 }
 
-// AddCertificate gives the agent a certificate with its key.
+// AddCertificate adds a certificate with its key to the agent.
 func (a *Agent) AddCertificate(t testing.TB, key *Key, cert *ssh.Certificate) {
 	t.Helper()
 	a.add(t, agent.AddedKey{PrivateKey: key.Private, Certificate: cert})
@@ -80,14 +80,14 @@ func (a *Agent) add(t testing.TB, key agent.AddedKey) {
 	must(t, agent.NewClient(conn).Add(key))
 }
 
-// Relay is a socket in front of an agent, which counts.
+// Relay is a socket in front of an agent that counts connections.
 type Relay struct {
 	Socket      string
-	Connections atomic.Int32 // made until now
+	Connections atomic.Int32 // accepted so far
 }
 
-// StartRelay starts a relay to the agent on another socket. Without one it takes
-// connections and never answers.
+// StartRelay starts a relay to the agent with the socket to. It ends with the test. If to is "",
+// the relay accepts connections and never answers.
 func StartRelay(t testing.TB, to string) *Relay {
 	t.Helper()
 	r := &Relay{Socket: filepath.Join(SharedDir(t), "relay")}

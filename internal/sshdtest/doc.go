@@ -1,8 +1,6 @@
-// Package sshdtest knows how to run OpenSSH's own server and agent for a test: on
-// free loopback ports, with keys, certificates and accounts of their own, and
-// without a trace when the test has ended.
+// Package sshdtest runs OpenSSH's server and agent for tests: on free loopback ports, with their
+// own keys, certificates and accounts. It leaves nothing behind when the test ends.
 //
-// A test that needs them fails if they are not installed; .ci/prepare installs
-// them. What needs other accounts than the current one needs root: see
-// [Accounts].
+// A test that needs these programs fails if they are not installed; .ci/prepare installs them. A
+// test that needs other accounts needs root: see [Accounts].
 package sshdtest

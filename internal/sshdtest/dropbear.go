@@ -13,15 +13,16 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Dropbear is the server of small systems, which does some things in other ways than OpenSSH. It
-// lets in the accounts of [Accounts], by their password.
+// Dropbear is a running dropbear, the server of small systems, which differs from OpenSSH in some
+// ways. The accounts of [Accounts] may log in with their password.
 type Dropbear struct {
 	Host    string
 	Port    int
 	HostKey ssh.PublicKey
 }
 
-// StartDropbear starts a server that ends with the test. The test fails if there is no dropbear.
+// StartDropbear starts a server that ends with the test. The test fails if dropbear is not
+// installed.
 func StartDropbear(t testing.TB) *Dropbear {
 	t.Helper()
 	path := program(t, "dropbear", "/usr/sbin/dropbear", "/usr/local/sbin/dropbear")
@@ -44,7 +45,7 @@ func StartDropbear(t testing.TB) *Dropbear {
 		cmd := exec.Command(path, "-F", "-E", "-m", "-r", key, "-P", filepath.Join(dir, "pid"), "-p", net.JoinHostPort(d.Host, strconv.Itoa(d.Port)))
 		var log bytes.Buffer
 		cmd.Stderr = &log
-		cmd.SysProcAttr = ownSession() // with its connections
+		cmd.SysProcAttr = ownSession() // so that stop also kills the processes of the connections
 		must(t, cmd.Start())
 		exited := make(chan struct{})
 		go func() {
@@ -71,7 +72,7 @@ func StartDropbear(t testing.TB) *Dropbear {
 	}
 }
 
-// answers reports whether the server listens before it has ended.
+// answers waits until the server listens or has exited, and reports whether it listens.
 func (d *Dropbear) answers(exited <-chan struct{}) bool {
 	up := false
 	poll(Patience, func() bool {
@@ -90,7 +91,7 @@ func (d *Dropbear) answers(exited <-chan struct{}) bool {
 	return up
 }
 
-// Address is the host and the port, as in known_hosts.
+// Address returns the host and the port, as in known_hosts.
 func (d *Dropbear) Address() string {
 	return "[" + d.Host + "]:" + strconv.Itoa(d.Port)
 }

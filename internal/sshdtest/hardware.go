@@ -27,11 +27,11 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// Token is a FIDO security key, in software: its signatures are those of
-// OpenSSH's PROTOCOL.u2f.
+// Token is a FIDO security key in software. Its signatures have the format of OpenSSH's
+// PROTOCOL.u2f.
 type Token struct {
-	// Touch, if set, is called before each signature, and denies it with an error.
-	// ctx ends with the agent. It must not be changed once an agent has the token.
+	// Touch, if set, is called before each signature; an error denies the signature. ctx ends with
+	// the agent. Touch must not change once an agent has the token. Calls may overlap.
 	Touch func(ctx context.Context) error
 
 	public  ssh.PublicKey
@@ -41,10 +41,10 @@ type Token struct {
 
 const (
 	tokenApplication = "ssh:"
-	tokenTouched     = 0x01 // the flag for a user who was present
+	tokenTouched     = 0x01 // the flag for user presence
 )
 
-// NewToken makes a token with a key of one kind: KindED25519 or KindECDSA.
+// NewToken makes a token with a key of the kind KindED25519 or KindECDSA.
 func NewToken(t testing.TB, kind string) *Token {
 	t.Helper()
 	k := new(Token)
@@ -74,12 +74,12 @@ func NewToken(t testing.TB, kind string) *Token {
 			digest := sha256.Sum256(message)
 			r, s, err := ecdsa.Sign(rand.Reader, private, digest[:])
 			if err != nil {
-				return nil // which no server takes
+				return nil // no server accepts an empty signature
 			}
 			return ssh.Marshal(struct{ R, S *big.Int }{r, s})
 		}
 	default:
-		t.Fatalf("no kind of token: %q", kind)
+		t.Fatalf("unknown kind of token %q", kind)
 	}
 	var err error
 	k.public, err = ssh.ParsePublicKey(blob)
@@ -90,7 +90,7 @@ func NewToken(t testing.TB, kind string) *Token {
 // Public returns the public half.
 func (k *Token) Public() ssh.PublicKey { return k.public }
 
-// Touches returns how many signatures were asked for.
+// Touches returns how many signatures have been requested.
 func (k *Token) Touches() int { return int(k.counter.Load()) }
 
 func (k *Token) signature(ctx context.Context, data []byte) (*ssh.Signature, error) {
@@ -106,9 +106,8 @@ func (k *Token) signature(ctx context.Context, data []byte) (*ssh.Signature, err
 	return &ssh.Signature{Format: k.public.Type(), Blob: k.sign(signed), Rest: rest}, nil
 }
 
-// StartTokenAgent starts an agent in this process, which ends with the test. It
-// lists the keys and then the tokens. Like OpenSSH's, it answers one request of a
-// connection after another.
+// StartTokenAgent starts an agent in this process. It ends with the test. It lists the keys, then
+// the tokens. Like ssh-agent, it answers the requests of a connection one after another.
 func StartTokenAgent(t testing.TB, keys []*Key, tokens ...*Token) (socket string) {
 	t.Helper()
 	keyring := agent.NewKeyring()
@@ -142,7 +141,7 @@ func StartTokenAgent(t testing.TB, keys []*Key, tokens ...*Token) (socket string
 	return socket
 }
 
-// tokenAgent is an agent with tokens besides other keys.
+// tokenAgent is an agent that has tokens in addition to other keys.
 type tokenAgent struct {
 	agent.Agent
 	ctx    context.Context // of the agent
@@ -178,7 +177,7 @@ func (a *tokenAgent) Extension(string, []byte) ([]byte, error) {
 	return nil, agent.ErrExtensionUnsupported
 }
 
-// Smartcard is a PKCS#11 token, in software: that of SoftHSM.
+// Smartcard is a PKCS#11 token in software (SoftHSM).
 type Smartcard struct {
 	dir     string
 	library string
@@ -186,8 +185,8 @@ type Smartcard struct {
 
 const smartcardPIN = "246810"
 
-// NewSmartcard makes a smartcard that holds keys. It points SOFTHSM2_CONF to it for
-// the rest of the test: what is started after that finds this card.
+// NewSmartcard makes a smartcard with keys. It sets SOFTHSM2_CONF for the rest of the test, so that
+// programs started later find this card.
 func NewSmartcard(t testing.TB, keys ...*Key) *Smartcard {
 	t.Helper()
 	c := &Smartcard{dir: t.TempDir(), library: smartcardLibrary(t)}
@@ -208,8 +207,8 @@ func NewSmartcard(t testing.TB, keys ...*Key) *Smartcard {
 	return c
 }
 
-// smartcardLibrary returns the PKCS#11 library, without symbolic links: ssh-agent
-// looks at where it really is.
+// smartcardLibrary returns the path of the PKCS#11 library without symbolic links: ssh-agent checks
+// the resolved path.
 func smartcardLibrary(t testing.TB) string {
 	t.Helper()
 	for _, pattern := range []string{"/usr/lib/softhsm", "/usr/lib/*/softhsm", "/usr/lib64/softhsm", "/usr/lib64/pkcs11", "/usr/local/lib/softhsm"} {
@@ -224,15 +223,14 @@ func smartcardLibrary(t testing.TB) string {
 	return ""
 }
 
-// AddSmartcard gives the agent the keys on a card, as ssh-add -s does. The agent
-// must have been started after the card was made.
+// AddSmartcard adds the keys on a card to the agent, with ssh-add -s. The agent must have been
+// started after the card was made.
 func (a *Agent) AddSmartcard(t testing.TB, c *Smartcard) {
 	t.Helper()
 	must(t, a.smartcard(t, c, smartcardPIN))
 }
 
-// AddSmartcardWrongly is AddSmartcard with another PIN, and returns what ssh-add
-// says about it.
+// AddSmartcardWrongly is AddSmartcard with a wrong PIN. It returns ssh-add's error.
 func (a *Agent) AddSmartcardWrongly(t testing.TB, c *Smartcard) error {
 	t.Helper()
 	return a.smartcard(t, c, "x"+smartcardPIN)

@@ -54,7 +54,7 @@ func newKey(kind string) (*Key, error) {
 	case KindRSA:
 		private, err = rsa.GenerateKey(rand.Reader, 2048)
 	default:
-		return nil, fmt.Errorf("no kind of key: %q", kind)
+		return nil, fmt.Errorf("unknown kind of key %q", kind)
 	}
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func newKey(kind string) (*Key, error) {
 	return &Key{Private: private, Signer: signer}, err
 }
 
-// hostKeys are the keys of all servers of the process, made when first needed.
+// hostKeys are the host keys that all servers of the process share, made when first needed.
 var hostKeys = map[string]func() (*Key, error){
 	KindED25519: sync.OnceValues(func() (*Key, error) { return newKey(KindED25519) }),
 	KindECDSA:   sync.OnceValues(func() (*Key, error) { return newKey(KindECDSA) }),
@@ -94,15 +94,15 @@ func (k *Key) PEM(t testing.TB, passphrase string) []byte {
 	return pem.EncodeToMemory(block)
 }
 
-// Write writes the key and its public half, at path and path.pub.
+// Write writes the key to path and its public half to path.pub.
 func (k *Key) Write(t testing.TB, path, passphrase string) {
 	t.Helper()
 	must(t, os.WriteFile(path, k.PEM(t, passphrase), 0o600))
 	must(t, os.WriteFile(path+".pub", ssh.MarshalAuthorizedKey(k.Public()), 0o644))
 }
 
-// Keygen makes a key with ssh-keygen and returns the path of its file. options
-// are more arguments for it.
+// Keygen makes a key with ssh-keygen and returns the path of its file. options are further
+// arguments of ssh-keygen.
 func Keygen(t testing.TB, kind, passphrase string, options ...string) (path string, public ssh.PublicKey) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "id_"+kind)
@@ -118,17 +118,16 @@ func Keygen(t testing.TB, kind, passphrase string, options ...string) (path stri
 	return path, public
 }
 
-// CA is an authority that signs keys.
+// CA is a certificate authority.
 type CA struct{ *Key }
 
-// NewCA makes an authority.
+// NewCA makes a certificate authority.
 func NewCA(t testing.TB) *CA {
 	t.Helper()
 	return &CA{NewKey(t, KindED25519)}
 }
 
-// Validity is when a certificate is valid. The zero value is an hour before now
-// to an hour after.
+// Validity is when a certificate is valid. Zero fields mean one hour before and one hour after now.
 type Validity struct{ After, Before time.Time }
 
 // SignUser returns a certificate for a user's key.
@@ -162,7 +161,7 @@ func (ca *CA) sign(t testing.TB, key ssh.PublicKey, kind uint32, v Validity, pri
 	return cert
 }
 
-// WriteCertificate writes a certificate as ssh-keygen does.
+// WriteCertificate writes a certificate in the format of ssh-keygen.
 func WriteCertificate(t testing.TB, path string, cert *ssh.Certificate) {
 	t.Helper()
 	must(t, os.WriteFile(path, ssh.MarshalAuthorizedKey(cert), 0o644))

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// CheckLeaks fails the test if goroutines that it has started are there after its
-// end. Call it before anything else in the test. Other tests may run beside it:
-// goroutines inherit a label of the test.
+// CheckLeaks fails the test if goroutines that it has started are still running after its end. Call
+// it before anything else in the test. Other tests may run in parallel: goroutines inherit the
+// test's label.
 func CheckLeaks(t testing.TB) {
 	t.Helper()
 	const key = "sshdtest"
@@ -31,13 +31,14 @@ func CheckLeaks(t testing.TB) {
 	})
 }
 
-// labelled returns the goroutines with a label that run no test.
+// labelled returns the stacks of the goroutines with a label, except for goroutines that run a
+// test.
 func labelled(label string) []string {
 	var b bytes.Buffer
 	pprof.Lookup("goroutine").WriteTo(&b, 1)
 	var found []string
 	for block := range strings.SplitSeq(b.String(), "\n\n") {
-		// os/signal starts one goroutine, at its first use, which stays with the process.
+		// os/signal starts one goroutine at its first use, which lives as long as the process.
 		ours := !strings.Contains(block, "testing.tRunner") && !strings.Contains(block, "os/signal.loop")
 		if strings.Contains(block, label) && ours {
 			found = append(found, block)

@@ -12,12 +12,11 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for what a healthy program does at once: a machine whose
-// processors are taken lets it wait for many seconds.
+// Patience is how long a test waits for an event that is due at once. On a machine with busy
+// processors, such an event may take many seconds.
 const Patience = 4 * time.Minute
 
-// Eventually waits until a condition holds, and fails the test if it does not in
-// time.
+// Eventually waits until a condition holds. If that takes longer than limit, the test fails.
 func Eventually(t testing.TB, limit time.Duration, what string, holds func() bool) {
 	t.Helper()
 	if !poll(limit, holds) {
@@ -25,7 +24,7 @@ func Eventually(t testing.TB, limit time.Duration, what string, holds func() boo
 	}
 }
 
-// poll reports whether a condition comes to hold in time.
+// poll waits until a condition holds, and reports whether it did within the limit.
 func poll(limit time.Duration, holds func() bool) bool {
 	if holds() {
 		return true
@@ -45,8 +44,9 @@ func poll(limit time.Duration, holds func() bool) bool {
 	}
 }
 
-// Within expects f to take no longer than a limit. It is called again if a busy machine may have
-// been the reason, so that the limit can be one below that of what must not happen.
+// Within expects f to take no longer than limit. If f takes longer, Within calls it again, up to
+// five times, because a busy machine may be the reason. So limit can be short: just below the
+// time-out that f must not wait for.
 func Within(t testing.TB, what string, limit time.Duration, f func()) {
 	t.Helper()
 	var took time.Duration
@@ -60,9 +60,9 @@ func Within(t testing.TB, what string, limit time.Duration, f func()) {
 	t.Errorf("%s took %v, and more than %v each time", what, took, limit)
 }
 
-// Processes returns the processes with a word in their command line that holds
-// marker and nothing that a shell would have to read: the processes themselves,
-// not the shells that were given a line with marker in it.
+// Processes returns the processes with an argument that contains marker, but no space, semicolon or
+// newline. So it finds the marked processes themselves, but not shells whose -c argument contains
+// marker.
 func Processes(marker string) []int {
 	return processes(func(pid string) bool {
 		cmdline, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
@@ -75,12 +75,12 @@ func Processes(marker string) []int {
 	})
 }
 
-// Marker returns a number of seconds to sleep that no other process sleeps.
+// Marker returns a unique number of seconds, which marks a sleep process.
 func Marker() string { return fmt.Sprintf("4711.%d%d", os.Getpid(), time.Now().UnixNano()) }
 
-// WriteProgram writes a file that others may run. The system does not run a file that somebody has
-// open for writing, and a process that is just being started elsewhere in the test holds all files
-// of ours for a moment: so none is started meanwhile.
+// WriteProgram writes an executable file. A file that is open for writing cannot be executed
+// (ETXTBSY), and between fork and exec a new process holds all descriptors of this one. So
+// WriteProgram keeps other goroutines from starting a process in the meantime.
 func WriteProgram(t testing.TB, path, text string) {
 	t.Helper()
 	syscall.ForkLock.RLock()
@@ -94,7 +94,7 @@ func WriteProgram(t testing.TB, path, text string) {
 func Children(parent int) []int {
 	return processes(func(pid string) bool {
 		stat, _ := os.ReadFile(filepath.Join("/proc", pid, "stat"))
-		// "pid (name) state ppid …"; the name may hold anything.
+		// The format is "pid (name) state ppid …"; the name may contain any character.
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		return len(fields) > 1 && fields[0] != "Z" && fields[1] == strconv.Itoa(parent)
 	})
@@ -111,7 +111,7 @@ func processes(match func(pid string) bool) []int {
 	return pids
 }
 
-// Kill ends the processes that [Processes] finds.
+// Kill kills the processes that [Processes] finds for the markers.
 func Kill(markers ...string) {
 	for _, marker := range markers {
 		for _, pid := range Processes(marker) {

@@ -19,14 +19,14 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Options say how a server differs from the usual one: all host keys, on
-// 127.0.0.1, password and key logins, no PAM.
+// Options configure a server. The zero value is a server on 127.0.0.1 with host keys of all kinds,
+// which accepts passwords and keys, and does not use PAM.
 type Options struct {
-	// Config holds lines for sshd_config. They stand first, and the first value
-	// of a keyword counts.
+	// Config holds lines for sshd_config. They come first in the file, and the first value of a
+	// keyword counts.
 	Config []string
 
-	// HostKeys are the kinds of keys to show: KindED25519 and so on. Nil means all.
+	// HostKeys are the kinds of host keys, such as KindED25519. Nil means all.
 	HostKeys []string
 
 	// HostCA, if set, signs the host keys for HostPrincipals.
@@ -36,26 +36,25 @@ type Options struct {
 	// Addresses are the loopback addresses to listen on. Nil means 127.0.0.1.
 	Addresses []string
 
-	// PAMService, if set, is the PAM service to use, in place of "sshd".
+	// PAMService, if set, is the PAM service that replaces "sshd".
 	PAMService string
 
-	// FileServer is the command of the SFTP server. Empty means that of sshd itself,
-	// and NoFileServer that there is none.
+	// FileServer is the command of the SFTP server. "" means internal-sftp, and NoFileServer means
+	// none.
 	FileServer string
 
-	// Env holds what stands in the environment of the server beside PATH, as
-	// NAME=value.
+	// Env holds the server's environment variables in addition to PATH, as NAME=value.
 	Env []string
 }
 
-// NoFileServer is for Options.FileServer.
+// NoFileServer is the value of Options.FileServer for a server without SFTP.
 const NoFileServer = "none"
 
 // Server is a running sshd.
 type Server struct {
 	Host string // the first address it listens on
 	Port int
-	Dir  string // readable for every account, removed with the server
+	Dir  string // readable by every account, removed at the end of the test
 
 	hostKeys map[string]ssh.PublicKey // by kind
 	logFile  string
@@ -68,8 +67,7 @@ const (
 	addressTaken = "Address already in use"
 )
 
-// Start starts a server that ends with the test. The test fails if there is no
-// sshd.
+// Start starts a server that ends with the test. The test fails if sshd is not installed.
 func Start(t testing.TB, opt Options) *Server {
 	t.Helper()
 	path := program(t, "sshd", "/usr/sbin/sshd", "/usr/local/sbin/sshd")
@@ -80,14 +78,14 @@ func Start(t testing.TB, opt Options) *Server {
 		opt.Addresses = []string{s.Host}
 	}
 	if os.Geteuid() == 0 {
-		// The directory that sshd shuts its unprivileged half into.
+		// sshd's privilege separation directory: the unprivileged process runs in it (chroot).
 		must(t, os.MkdirAll("/run/sshd", 0o755))
 	}
 	must(t, os.Mkdir(filepath.Join(s.Dir, "authorized"), 0o755))
 	must(t, os.Mkdir(filepath.Join(s.Dir, "home"), 0o755))
 	config := s.config(t, opt, version(t, path))
 	if opt.PAMService != "" {
-		// sshd asks PAM for the service of its own name.
+		// sshd uses its program name as the PAM service.
 		link := filepath.Join(s.Dir, opt.PAMService)
 		must(t, os.Symlink(path, link))
 		path = link
@@ -134,11 +132,11 @@ func (s *Server) config(t testing.TB, opt Options, version int) string {
 			fmt.Fprintln(&b, "HostCertificate", file+"-cert.pub")
 		}
 	}
-	if !strings.Contains(b.String(), "MaxStartups") { // the last one counts, for once
+	if !strings.Contains(b.String(), "MaxStartups") { // unlike for other keywords, the last value counts
 		fmt.Fprintln(&b, "MaxStartups 1000")
 	}
 	if version >= 908 {
-		// Failed logins are what many tests are about.
+		// Many tests provoke failed logins.
 		fmt.Fprintln(&b, "PerSourcePenalties no")
 	}
 	fmt.Fprintf(&b, `AuthorizedKeysFile %s/authorized/%%u
@@ -164,8 +162,8 @@ LogLevel VERBOSE
 	return b.String()
 }
 
-// listen runs sshd on a port that was free a moment ago. The error is that it did
-// not get it.
+// listen starts sshd on a port that was free a moment ago. It returns an error if sshd cannot
+// listen on the port.
 func (s *Server) listen(t testing.TB, path, config string, opt Options) error {
 	t.Helper()
 	free, err := net.Listen("tcp", net.JoinHostPort(s.Host, "0"))
@@ -175,8 +173,8 @@ func (s *Server) listen(t testing.TB, path, config string, opt Options) error {
 	for _, address := range opt.Addresses {
 		config += "ListenAddress " + net.JoinHostPort(address, strconv.Itoa(s.Port)) + "\n"
 	}
-	// An empty home, because the start-up files of whoever runs the tests are slow,
-	// and may write.
+	// An empty home directory: the start-up files of the user who runs the tests may be slow, and
+	// may write output.
 	config += fmt.Sprintf("Match User %s\n\tSetEnv HOME=%s/home\n", CurrentUser(t), s.Dir)
 	file := filepath.Join(s.Dir, "sshd_config")
 	must(t, os.WriteFile(file, []byte(config), 0o644))
@@ -202,7 +200,7 @@ func (s *Server) listen(t testing.TB, path, config string, opt Options) error {
 			return strings.Count(s.Log(), "Server listening on") >= len(opt.Addresses)
 		}
 	})
-	// sshd goes on as long as it got one of the addresses.
+	// sshd keeps running if it can listen on at least one of the addresses.
 	if taken := strings.Contains(s.Log(), addressTaken); up && s.running() && !taken {
 		return nil
 	}
@@ -219,7 +217,7 @@ func (s *Server) running() bool {
 	}
 }
 
-// Stop ends the server and the connections it has, as the end of the test does.
+// Stop ends the server and its connections. The end of the test does the same.
 func (s *Server) Stop() {
 	if !s.running() {
 		return
@@ -235,10 +233,10 @@ func (s *Server) Stop() {
 	signal(connections, syscall.SIGTERM)
 }
 
-// Connections returns the processes that serve a connection.
+// Connections returns the child processes of sshd, one per connection.
 func (s *Server) Connections() []int { return Children(s.cmd.Process.Pid) }
 
-// Authorize lets keys log in to an account.
+// Authorize replaces the keys that may log in to an account.
 func (s *Server) Authorize(t testing.TB, account string, keys ...ssh.PublicKey) {
 	t.Helper()
 	var b bytes.Buffer
@@ -248,20 +246,20 @@ func (s *Server) Authorize(t testing.TB, account string, keys ...ssh.PublicKey) 
 	must(t, os.WriteFile(filepath.Join(s.Dir, "authorized", account), b.Bytes(), 0o644))
 }
 
-// Address is what a known_hosts file calls the server.
+// Address returns the server's name in known_hosts.
 func (s *Server) Address() string { return fmt.Sprintf("[%s]:%d", s.Host, s.Port) }
 
-// HostKey returns the key of one kind.
+// HostKey returns the host key of one kind, or nil if the server has none.
 func (s *Server) HostKey(kind string) ssh.PublicKey { return s.hostKeys[kind] }
 
-// Log returns what sshd has logged until now.
+// Log returns what sshd has logged so far.
 func (s *Server) Log() string {
 	data, _ := os.ReadFile(s.logFile)
 	return string(data)
 }
 
-// Logged waits until a text stands in the log so many times, and fails the test
-// if there come more or less.
+// Logged waits until a text is in the log a number of times, and fails the test if it is there more
+// or fewer times.
 func (s *Server) Logged(t testing.TB, times int, text string) {
 	t.Helper()
 	if times > 0 {
@@ -272,7 +270,7 @@ func (s *Server) Logged(t testing.TB, times int, text string) {
 	}
 }
 
-// CurrentUser returns the name of the account that runs the tests.
+// CurrentUser returns the name of the user who runs the tests.
 func CurrentUser(t testing.TB) string {
 	t.Helper()
 	u, err := user.Current()
@@ -280,9 +278,8 @@ func CurrentUser(t testing.TB) string {
 	return u.Username
 }
 
-// SharedDir returns a directory that every account may read, removed with the test,
-// with a name that is short enough for a socket. t.TempDir is for the current
-// account alone.
+// SharedDir returns a directory that every account may read, unlike t.TempDir. Its path is short
+// enough for a Unix socket. It is removed at the end of the test.
 func SharedDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "sshdtest-")
@@ -292,9 +289,9 @@ func SharedDir(t testing.TB) string {
 	return dir
 }
 
-var versions sync.Map // path of sshd to its version
+var versions sync.Map // from the path of sshd to its version
 
-// version returns that of sshd as 902 for 9.2.
+// version returns the version of sshd, as 902 for OpenSSH 9.2.
 func version(t testing.TB, path string) int {
 	t.Helper()
 	if v, ok := versions.Load(path); ok {
@@ -311,7 +308,8 @@ func version(t testing.TB, path string) int {
 	return 100*major + minor
 }
 
-// program returns the path of a program that the tests need.
+// program returns the path of a program, and fails the test if it is not installed. places are
+// preferred to PATH.
 func program(t testing.TB, name string, places ...string) string {
 	t.Helper()
 	for _, path := range places {
@@ -333,25 +331,26 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// Pause stops the process that takes new connections, until Resume.
+// Pause suspends the process that accepts new connections, until Resume.
 func (s *Server) Pause() { s.cmd.Process.Signal(pauseSignal) }
 
-// Resume lets it go on.
+// Resume ends Pause.
 func (s *Server) Resume() { s.cmd.Process.Signal(resumeSignal) }
 
-// PauseConnections stops the processes that serve connections, and returns a
-// function that lets them go on.
+// PauseConnections suspends the processes that serve connections. The returned function resumes
+// them.
 func (s *Server) PauseConnections() (resume func()) {
 	pids := s.serving()
 	signal(pids, pauseSignal)
 	return func() { signal(pids, resumeSignal) }
 }
 
-// KillConnections ends the connections without a word to the peer or the command.
+// KillConnections kills the processes that serve connections. Neither the client nor the command is
+// notified.
 func (s *Server) KillConnections() { signal(s.serving(), syscall.SIGKILL) }
 
-// serving returns the processes of sshd that serve connections: for all but root
-// there are two for each.
+// serving returns the sshd processes that serve connections: one for a connection of root, two for
+// other users (privilege separation).
 func (s *Server) serving() []int {
 	pids := s.Connections()
 	for _, pid := range pids {

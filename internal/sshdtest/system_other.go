@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// Elsewhere there is no sshd to test with: a test that asks for one fails and says so. What
-// follows lets the tests that need none be built.
+// Other systems have no sshd for tests, so a test that starts one fails. This file lets the package
+// compile, for the tests that need no sshd.
 
 const (
 	pauseSignal  = syscall.SIGKILL
@@ -18,12 +18,12 @@ const (
 
 func lockShared(*os.File) error { return errors.ErrUnsupported }
 
-func lockAlone(*os.File) error { return errors.ErrUnsupported }
+func lockExclusive(*os.File) error { return errors.ErrUnsupported }
 
 func ownSession() *syscall.SysProcAttr { return nil }
 
 func kill(pid int, _ syscall.Signal) {
 	if p, err := os.FindProcess(pid); err == nil {
-		_ = p.Kill() // it may have ended
+		_ = p.Kill() // it fails only if the process has ended already
 	}
 }
