@@ -12,9 +12,9 @@
 //	}
 //
 // [ParallelClient.Run] runs a command to its end, [ParallelClient.Stream] yields output as it
-// comes, [ParallelClient.RunCommand] leaves commands running, and [ParallelClient.Do] calls a
-// function with the Client of each host. Either way a command is a [HostOutput], with its
-// streams and its [Outcome].
+// arrives, [ParallelClient.RunCommand] leaves commands running, and [ParallelClient.Do] calls a
+// function with the Client of each host. Each command is a [HostOutput] with its streams and
+// its [Outcome].
 //
 // # Outcomes
 //
@@ -24,48 +24,46 @@
 //
 // # Contexts and timeouts
 //
-// A context bounds the call it is passed to and nothing that outlives the call:
-// cancelling the context of RunCommand after it has returned does not stop the
-// command. Durations in HostConfig and Command are policy and hold for as long
-// as the connection or the command does. The loop over Stream is part of the call.
+// A context bounds the call that it is passed to, and nothing that outlives the call:
+// cancelling the context of RunCommand after it has returned does not stop the command. The
+// loop over Stream is part of the call. Durations in HostConfig and Command apply for as long
+// as the connection or the command lasts.
 //
 // # Output
 //
-// What a command writes is taken from the connection at once and kept until it is
-// read, in memory up to a budget and beyond it in a temporary file without a name:
-// a command is never held up because nobody reads, and nothing is lost.
+// The client takes the output of a command from the connection at once and keeps it until the
+// caller reads it: in memory up to a budget, and beyond it in a temporary file without a name.
+// A slow reader never blocks a command, and no output is lost.
 //
 // # Trust
 //
-// The key of a host must be known, as for ssh: see [KnownHosts] and
-// [InsecureIgnoreHostKeys]. SHA-1, CBC and DSA are not offered unless [Algorithms]
+// As with ssh, the key of a host must be known: see [KnownHosts] and
+// [InsecureIgnoreHostKeys]. The client does not offer SHA-1, CBC and DSA unless [Algorithms]
 // names them.
 //
-// # The way to a host
+// # Reaching a host
 //
-// A host may be behind others ([HostConfig] Proxy), which all hosts that point to
-// them share, behind other proxies ([DialProxy], [DialCommand]), or at the other end
-// of a connection that an OpenSSH master holds (ControlPath). [Explain] says what
-// would be tried, and [Client.Logins] what was.
+// A host may be behind SSH hops ([HostConfig] Proxy), behind other proxies ([DialProxy],
+// [DialCommand]), or at the other end of the connection of an OpenSSH master (ControlPath).
+// Hosts that point to the same hop share one connection to it. [Explain] describes what a
+// client would try, and [Client.Logins] what it did.
 //
 // # Tunnels
 //
-// A [Tunnel] carries connections from here to somewhere behind a host (ForwardLocal,
-// ForwardSOCKS) or the other way (ForwardRemote); [Client.DialContext] makes one
-// connection. Those of a ParallelClient outlive the connections to their hosts, and
-// [ParallelClient.ForwardProxy] is one proxy that leads to all of them.
+// A [Tunnel] forwards connections from a local socket through a host (ForwardLocal,
+// ForwardSOCKS), or from a port of the host back to this machine (ForwardRemote).
+// [Client.DialContext] makes a single connection through a host. The tunnels of a
+// ParallelClient outlive the connections to their hosts, and [ParallelClient.ForwardProxy] is
+// one proxy into all hosts.
 //
-// # What is read from disk
+// # Side effects
 //
-// The private keys, the certificate and the known_hosts files that HostConfig
-// names or defaults to, and, with [GSSAPI], the configuration of Kerberos and the
-// user's tickets. Nothing else: the package reads no configuration of its own or of
-// ssh, and no flags, writes to no terminal and installs no signal handlers.
+// The package reads the private keys, certificates and known_hosts files that HostConfig names
+// or defaults to. With [GSSAPI] it also reads the Kerberos configuration and the user's
+// tickets. It reads no configuration of its own or of ssh, and no flags. It does not write to
+// the terminal and installs no signal handlers. Tunnels listen on sockets, and create and
+// remove the socket files that they are given.
 //
-// Tunnels listen on sockets, and make and remove socket files, where they are told to.
-//
-// # What the process shares
-//
-// Two things: one connection to each SSH agent, however many clients use it, and
-// the turn to put a question to the user ([Auth] Ask).
+// All clients of a process share one connection to each SSH agent, and take turns asking the
+// user ([Auth] Ask).
 package fleetssh

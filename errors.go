@@ -17,10 +17,10 @@ import (
 	"fleetssh/internal/sanitize"
 )
 
-// PKeyFileError means that a private key or certificate cannot be used: it is
-// missing, malformed, encrypted with another passphrase, expired, or does not
-// fit its key. Path is empty for one held in memory. Nothing was contacted but the SSH
-// agent; only if [Auth] Ask was asked for the passphrase, the host has been.
+// PKeyFileError means that a private key or certificate cannot be used: it is missing,
+// malformed, encrypted with another passphrase, expired, or does not match its key. Path is
+// empty for a key in memory. Only the SSH agent has been contacted. If [Auth] Ask has been
+// asked for the passphrase, the host has been contacted too.
 type PKeyFileError struct {
 	Host string // as in HostConfig, the alias if there is one
 	Path string
@@ -34,30 +34,29 @@ type UnknownHostError struct {
 	Err      error
 }
 
-// ConnectionError means that there is no connection to the host, or no longer. Phase says
-// what needed it: [PhaseConnect], [PhaseHandshake] or [PhaseAuth] while connecting,
-// [PhaseProxy] while waiting for a hop, [PhaseForward] for a tunnel, or for a hop that was
-// lost while the host logged in, [PhaseListen] for [Client.ForwardRemote], [PhaseOpen] to
-// [PhaseSubsystem] while starting a command, and [PhaseRun] when it broke under a running one.
+// ConnectionError means that the host could not be connected to, or that the connection was
+// lost. Phase says when: [PhaseConnect], [PhaseHandshake] or [PhaseAuth] while connecting,
+// [PhaseProxy] while waiting for a hop, [PhaseForward] in a tunnel, or when a hop was lost
+// during the login to the host, [PhaseListen] in [Client.ForwardRemote], [PhaseOpen] to
+// [PhaseSubsystem] while starting a command, and [PhaseRun] while a command was running.
 type ConnectionError struct {
 	Host     string
 	Port     int
 	Phase    Phase
 	Attempts int
-	Said     string // what the host sent before its SSH version, or in its place: made harmless, and cut
+	Said     string // what the host sent before or instead of its SSH version: sanitized and cut
 	Err      error
 }
 
-// HostKeyError means that the key of the host is not to be trusted.
+// HostKeyError means that the key of the host is not trusted.
 type HostKeyError struct {
 	Host string
 	Port int
-	Key  ssh.PublicKey // what the host showed
-	Err  error         // why, with the file and line of the keys that are known
+	Key  ssh.PublicKey // the key that the host has shown
+	Err  error         // the reason, with the file and line of each known key
 
-	// Known, if not empty, holds the host key algorithms under which the host is
-	// known although it showed a key of another type: [Dial] then connects once
-	// more and asks for these.
+	// Known, if not empty, holds the algorithms of the keys that are known for the host if the
+	// host has shown a key of another type. [Dial] then connects once more and requests these.
 	Known []string
 }
 
@@ -67,50 +66,49 @@ type AuthenticationError struct {
 	Port  int
 	User  string
 	Tried []string // methods, in the order they were tried
-	Keys  []string // the keys that were offered, in words: where each comes from, and its fingerprint
+	Keys  []string // the origin and the fingerprint of each key that was offered, as text
 
-	// Banner is what the host wanted to be read before the login: as in Login.Banner.
+	// Banner is the text that the host sent before the login, as in [Login] Banner.
 	Banner string
 
-	// Expired says that the password was right, and that the host wants the user to
-	// change it: ssh can do that.
+	// Expired reports that the password was right but must be changed first. ssh can change it.
 	Expired bool
 
-	Err error // what may explain it, such as a certificate for another user; or nil
+	Err error // a possible reason, such as a certificate for another user; or nil
 }
 
-// PasswordError means that a password which several hosts share was not sent to this
-// one, because another host has refused it. See [ParallelClient.PasswordsDiffer]. If it is
-// for Kerberos, the KDC has refused it, which another host was told.
+// PasswordError means that the client did not send a password that several hosts share,
+// because another host has refused it. See [ParallelClient.PasswordsDiffer]. The password of
+// [GSSAPI] is not tried again after the KDC has refused it once for any host.
 type PasswordError struct {
 	Host      string
 	Port      int
-	User      string // whose password it is
+	User      string // the owner of the password
 	Phase     Phase  // PhaseAuth or PhaseSudo
 	RefusedBy string // the host that has refused it, or "the KDC of REALM"
-	Kerberos  bool   // it is the password of GSSAPI
+	Kerberos  bool   // whether it is the password of GSSAPI
 }
 
-// ProxyError means that a hop on the way to the host failed, or a proxy that
-// [DialProxy] or [DialCommand] goes through. Err is what went wrong at Hop: any of
-// the other errors. What fails behind the last hop is the host's own error.
+// ProxyError means that a hop in front of the host failed, or a proxy used by [DialProxy] or
+// [DialCommand]. Err says what went wrong at Hop, and is any of the other errors. A failure
+// behind the last hop is an error of the host itself.
 type ProxyError struct {
 	Host string
 	Hop  string
 	Err  error
 }
 
-// TimeoutError means that something took too long. It is also a
-// [context.DeadlineExceeded], and a [net.Error] whose Timeout is true. With [PhaseWait] and
-// [PhaseRead] it is the caller's wait that has ended: the command runs on.
+// TimeoutError means that a step took too long. It matches [context.DeadlineExceeded], and is a
+// [net.Error] whose Timeout is true. With [PhaseWait] and [PhaseRead], the caller's wait has
+// ended and the command continues to run.
 type TimeoutError struct {
 	Host     string
 	Port     int
 	Phase    Phase
 	After    time.Duration
-	Attempts int    // of connecting; zero once connected
+	Attempts int    // attempts to connect; zero once connected
 	Said     string // as in ConnectionError
-	Err      error  // why the wait ended, if not by the clock: context.Canceled
+	Err      error  // context.Canceled if the wait was cancelled; nil if the time was up
 }
 
 // SessionError means that the host refused a session, a terminal, a command or a tunnel,
@@ -123,58 +121,58 @@ type SessionError struct {
 	Err   error
 }
 
-// ErrTerminalRequired is the Err of a [SessionError] whose Phase is [PhaseSudo] if sudo runs
-// nothing there without a terminal (requiretty in sudoers): set [Command.PTY].
+// ErrTerminalRequired is the Err of a [SessionError] with [PhaseSudo] if sudo on the host
+// requires a terminal (requiretty in sudoers). Set [Command.PTY] in that case.
 var ErrTerminalRequired = errors.New("sudo wants a terminal")
 
-// HostArgumentError means that the host arguments do not fit the hosts or the
-// command line. No host has been contacted.
+// HostArgumentError means that the host arguments do not match the hosts or the command line.
+// No host has been contacted.
 type HostArgumentError struct {
 	Index  int    // of the host in ParallelClient.Hosts, or -1 if the number of entries is wrong
-	Name   string // the placeholder at fault, as it stands in the line
+	Name   string // the placeholder at fault, as written in the line
 	Reason string
 }
 
-// ConfigError means that a setting of a host or of a command cannot be used. No
-// host has been contacted; as the error of one host among others ([HostConfig.Unusable]),
-// that one has not.
+// ConfigError means that a setting of a host or of a command cannot be used. No host has been
+// contacted. As the error of a single host of many ([HostConfig.Unusable]), it means that this
+// host has not been contacted.
 type ConfigError struct {
 	Index  int    // of the host in ParallelClient.Hosts, or -1
 	Field  string // such as "HostConfig.Port"; or an argument, such as "listen"
 	Reason string
-	Err    error // what is behind it, such as [HostConfig.Unusable]; or nil
+	Err    error // the cause, such as [HostConfig.Unusable]; or nil
 }
 
 // ExitError means that a command ran and did not end with exit code zero.
 type ExitError struct {
 	Host   string
 	Code   int        // -1 if there is none
-	Signal ssh.Signal // what ended the command, if a signal did
+	Signal ssh.Signal // the signal that ended the command, or empty
 	Stderr []byte     // the last 4 KiB of standard error, from Client.Output only
 }
 
-// OutcomeError means that a host did not do what was asked of it: see [Outcome.Err]. It is also
-// a [context.DeadlineExceeded] if the time was up, and a [context.Canceled] if it was cancelled.
+// OutcomeError means that a host did not complete its work: see [Outcome.Err]. It matches
+// [context.DeadlineExceeded] if the host timed out, and [context.Canceled] if it was cancelled.
 type OutcomeError struct{ Outcome Outcome }
 
 // CopyError means that a file could not be copied.
 type CopyError struct {
 	Host  string // empty if no host was contacted
-	Op    CopyOp // what was being done with it
+	Op    CopyOp // the operation that failed
 	Path  string
-	Local bool // Path is on this machine, not on the host
+	Local bool // whether Path is on this machine, not on the host
 	Err   error
-	More  int // files of the same host that could not be copied either
+	More  int // number of further files of the same host that could not be copied
 }
 
-// HostsError holds what went wrong on a number of hosts. Its text is a count and the first
-// failure, with the name of the host. errors.As and errors.Is look at all of them.
+// HostsError holds the failures of several hosts. Its text is their number and the first
+// failure, with the name of the host. errors.As and errors.Is examine all failures.
 type HostsError struct {
 	Failed []HostFailure // in the order of the hosts
 	Total  int           // number of hosts worked on
 }
 
-// HostFailure is one host of a [HostsError].
+// HostFailure is the failure of one host in a [HostsError].
 type HostFailure struct {
 	Index int    // of the host in ParallelClient.Hosts; for Join, of its output
 	Host  string // its alias, or its name
@@ -294,7 +292,7 @@ func (e *HostArgumentError) Error() string {
 	return text + ": " + e.Reason
 }
 
-// Unwrap returns what is behind the error, nil if nothing is.
+// Unwrap returns the cause, or nil.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
 // Error implements [error].
@@ -391,9 +389,8 @@ func (e *HostsError) Unwrap() []error {
 	return errs
 }
 
-// Unfinished returns the hosts whose command was still running when the wait for
-// it ended, by their indexes: an error of Join holds them as failures with a [*TimeoutError]. All
-// other hosts are done, well or not.
+// Unfinished returns the indexes of the hosts whose command was still running when Join
+// stopped waiting. Their failures hold a [*TimeoutError]. All other hosts have finished.
 func (e *HostsError) Unfinished() []int {
 	var hosts []int
 	for _, f := range e.Failed {
@@ -404,7 +401,7 @@ func (e *HostsError) Unfinished() []int {
 	return hosts
 }
 
-// Unwrap returns the cause, nil if the time was up.
+// Unwrap returns the cause, or nil if the time was up.
 func (e *TimeoutError) Unwrap() error { return e.Err }
 
 // Is makes a TimeoutError match [context.DeadlineExceeded] and
@@ -461,7 +458,7 @@ func hostPort(host string, port int) string {
 	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
-// saidText is how an error tells what a host said.
+// saidText returns the part of an error message that quotes what a host sent.
 func saidText(said string) string {
 	if said == "" {
 		return ""
