@@ -10,20 +10,21 @@ import (
 	"fleetssh/internal/deadline"
 )
 
-// Do calls work for every host, with the connection to it, and returns when all calls have
-// returned. Use it for what takes several steps on a host; the other methods are made of the
-// same parts. PoolSize hosts are worked on at a time, and begun in the order of Hosts. Calls are on
-// goroutines of Do and overlap; i is the index of the host.
+// Do calls work for every host with the connection to it, and returns when all calls have
+// returned. Use it for work that takes several steps on a host. Do works on PoolSize hosts at a
+// time and begins them in the order of Hosts. The calls run on goroutines of Do and overlap; i is
+// the index of the host.
 //
-// The connection is made if there is none, and belongs to the ParallelClient: work must not close
-// it. One from an earlier call may turn out to be dead. If it does before work has opened anything
-// on it, and work returns that [*ConnectionError], Do connects again and calls work once more.
-// The context of work ends with ctx, with Close, and when SetHosts removes the host.
+// Do connects to a host if there is no connection yet. The connection belongs to the
+// ParallelClient: work must not close it. A connection from an earlier call may turn out to be
+// dead. If work returns that [*ConnectionError] and has not opened anything on the connection, Do
+// connects again and calls work once more. The context of work ends with ctx, with Close, and
+// when SetHosts removes the host.
 //
-// The error is nil if every call has returned nil, and otherwise a [*HostsError] with what each
-// host has ended with: the error of connecting to it, as for [Dial], in which case work was not
-// called; what work returned; or that the host was skipped. If it is a [*ConfigError], no host
-// was contacted.
+// The error is nil if every call has returned nil, and otherwise a [*HostsError]. It holds the
+// error of connecting to a host, as for [Dial] (work was not called then), the error that work
+// returned, or the reason why the host was skipped. If the error is a [*ConfigError], no host was
+// contacted.
 func (p *ParallelClient) Do(ctx context.Context, work func(ctx context.Context, i int, c *Client) error) error {
 	slots, err := p.begin(0)
 	if err != nil {
@@ -39,7 +40,7 @@ func (p *ParallelClient) Do(ctx context.Context, work func(ctx context.Context, 
 			opened := c.conn.Opened()
 			failure = work(ctx, i, c)
 			if c.conn.Opened() != opened {
-				return nil // it must not be done twice
+				return nil // work may have had an effect and must not run twice
 			}
 			if lost, ok := errors.AsType[*ConnectionError](failure); ok {
 				return lost
@@ -49,15 +50,15 @@ func (p *ParallelClient) Do(ctx context.Context, work func(ctx context.Context, 
 		if p.OneShot {
 			s.retireCurrent()
 		}
-		if link.client != nil { // else it could not be connected to, perhaps for the second call
+		if link.client != nil { // nil: connecting failed, perhaps before the second call
 			err = failure
 		}
 		return s.told(err)
 	}, nil)
 }
 
-// Connect connects to every host and logs in. Calling it is optional. The error is
-// a [*ConfigError], and then no host was contacted, or a [*HostsError].
+// Connect connects to every host and logs in. Calling it is optional. The error is a
+// [*ConfigError] (no host was contacted) or a [*HostsError].
 func (p *ParallelClient) Connect(ctx context.Context) error {
 	slots, err := p.begin(0)
 	if err != nil {
@@ -69,10 +70,10 @@ func (p *ParallelClient) Connect(ctx context.Context) error {
 	}, nil)
 }
 
-// each is what every method that works on all hosts is made of. It calls work for them, PoolSize
-// at a time and in order, until ctx ends, p is closed or, with StopOnError, too many have failed.
-// For the rest it calls skip, if that is not nil, with the reason. It returns when all calls
-// have: nil, or a [*HostsError].
+// each calls work for all hosts, PoolSize at a time and in order, until ctx ends, p is closed or,
+// with StopOnError, too many hosts have failed. For the remaining hosts it calls skip, if that is
+// not nil, with the reason. It returns when all calls have returned. The error is nil or a
+// [*HostsError]. Every method that works on all hosts is built on it.
 func (p *ParallelClient) each(ctx context.Context, slots []*slot, work func(i int, s *slot) error, skip func(i int, s *slot, why error)) error {
 	size := p.poolSize()
 	most := int64(math.MaxInt64)
@@ -117,7 +118,7 @@ func (p *ParallelClient) poolSize() int {
 	return p.PoolSize
 }
 
-// errSkipped is why a host was not tried.
+// errSkipped is the reason why a host was not tried.
 var errSkipped = errors.New("skipped")
 
 // skipped returns why a host was left out of a call: p is closed, ctx has ended, or too many
@@ -146,15 +147,15 @@ func hostsError(n int, of func(i int) (*HostConfig, error)) error {
 	return &HostsError{Failed: failed, Total: n}
 }
 
-// connectTo returns how a host is connected to.
+// connectTo returns a function that connects to the host.
 func (p *ParallelClient) connectTo(s *slot) func(context.Context) (connected, error) {
 	return func(ctx context.Context) (connected, error) { return s.connect(ctx, p.d) }
 }
 
-// use calls work with the connection to the host that connect returns, and counts as its user
-// meanwhile. If a connection that was there before turns out to be dead when work opens a
-// channel, which is why nothing can have run yet, it is replaced and work called again. The error
-// is connect's, and then the client of the result is nil, or work's.
+// use calls work with the connection to the host that connect returns, and counts as a user of the
+// connection meanwhile. An older connection may turn out to be dead when work opens a channel.
+// Nothing can have run in that case: use connects again and repeats work. The error is that of
+// connect (the client of the result is nil then) or that of work.
 func (s *slot) use(ctx context.Context, connect func(context.Context) (connected, error), work func(*Client) error) (connected, error) {
 	for {
 		link, err := connect(ctx)
@@ -174,8 +175,8 @@ func (s *slot) use(ctx context.Context, connect func(context.Context) (connected
 	}
 }
 
-// isUseless reports whether the next who needs a connection should make a new one, because of
-// the error that this one has led to: it has ended, or the host has left a request unanswered.
+// isUseless reports whether err means that the connection must not be used again: it has ended, or
+// the host has left a request unanswered.
 func (c *Client) isUseless(ctx context.Context, err error) bool {
 	if err == nil {
 		return false
@@ -183,8 +184,8 @@ func (c *Client) isUseless(ctx context.Context, err error) bool {
 	_, timeout := err.(*TimeoutError)
 	switch phaseOf(err) {
 	case PhaseForward, PhaseListen:
-		// What is behind the host may be slow. The end of the connection is told by those who
-		// watch it for the tunnels, which they do not if it is retired before.
+		// The service behind the host may be slow. If the connection has ended, the tunnels that
+		// watch it report that; they could not if it were retired first.
 		return timeout && ctx.Err() == nil && !c.alive(ctx)
 	case PhaseOpen, PhasePTY, PhaseExec, PhaseShell, PhaseSubsystem:
 		return timeout || c.conn.IsDone()

@@ -14,29 +14,29 @@ import (
 	"fleetssh/internal/spool"
 )
 
-// HostOutput is a command that has been started on one host, with its streams. If it could not
-// be started, Err says why; it has finished then, and its streams are empty. Its methods may be
-// called by many goroutines at once; each stream is for one at a time.
+// HostOutput is a command on one host, with its streams. If the command could not be started, Err
+// says why, Finished returns true and the streams are empty. Many goroutines may call its methods
+// at once, but only one may use each stream at a time.
 //
-// What the command writes is kept, whether anybody reads it or not. See [Channel] for the steps
-// before the start.
+// The output of the command is kept until it is read. See [Channel] for the steps before the
+// start.
 type HostOutput struct {
 	Index       int // of the host in ParallelClient.Hosts; 0 for a Client
 	Host        HostConfig
-	CommandLine string // as it was sent
+	CommandLine string // as sent to the host
 	Err         error
 
 	Stdin  io.WriteCloser
 	Stdout *Output
 	Stderr *Output
 
-	// Channel is what the command runs on. Its streams are those above.
+	// Channel is the session of the command. It has the same streams.
 	Channel *Channel
 
 	connected Timing
 }
 
-// newHostOutput returns the output of what runs on a channel of a host.
+// newHostOutput returns the output of a command on a channel.
 func newHostOutput(ch *Channel, host HostConfig, line string, connected Timing) *HostOutput {
 	return &HostOutput{Host: host, CommandLine: line, Stdin: ch.Stdin, Stdout: ch.Stdout, Stderr: ch.Stderr, Channel: ch, connected: connected}
 }
@@ -47,7 +47,7 @@ func (o *HostOutput) Finished() bool { return o.Channel.Finished() }
 // WaitFinished waits for the end of the command: see [Channel.WaitFinished].
 func (o *HostOutput) WaitFinished(ctx context.Context) error { return o.Channel.WaitFinished(ctx) }
 
-// Outcome says how the command has ended: see [Channel.Outcome].
+// Outcome returns how the command has ended: see [Channel.Outcome].
 func (o *HostOutput) Outcome() Outcome { return o.Channel.Outcome() }
 
 // ExitCode returns the exit code of the command: see [Channel.ExitCode].
@@ -58,26 +58,25 @@ func (o *HostOutput) Signal(ctx context.Context, sig ssh.Signal) error {
 	return o.Channel.Signal(ctx, sig)
 }
 
-// Stop ends the command, and all that belongs to it: see [Channel.Stop].
+// Stop ends the command and its processes: see [Channel.Stop].
 func (o *HostOutput) Stop(ctx context.Context) error { return o.Channel.Stop(ctx) }
 
 // Resize tells the command the size of its terminal: see [Channel.Resize].
 func (o *HostOutput) Resize(rows, cols int) error { return o.Channel.Resize(rows, cols) }
 
-// Close closes the channel of the command, which may run on: see [Channel.Close].
+// Close closes the session; the command may continue to run: see [Channel.Close].
 func (o *HostOutput) Close() error { return o.Channel.Close() }
 
-// Timing is how long each phase took on one host; zero for phases not reached.
-// Proxy is how long it took until the connection to the hop was there, which is
-// not much if other hosts use it already.
+// Timing holds how long each phase took on one host. The phases that were not reached are zero.
+// Proxy is the wait for the connection to the hop, which is short if other hosts use it already.
 type Timing struct {
 	Proxy, Resolve, Connect, Handshake, Auth, Start, Run time.Duration
 	Attempts                                             int
 }
 
-// Timing returns how long each phase took. Run is zero until the command has
-// ended. The phases of connecting are those of the connection the command runs
-// on, also if an earlier command has opened it.
+// Timing returns how long each phase took. Run is zero until the command has ended. The phases of
+// connecting describe the connection that the command runs on, even if an earlier command has
+// opened it.
 func (o *HostOutput) Timing() Timing {
 	t := o.connected
 	o.Channel.mu.Lock()
@@ -91,25 +90,25 @@ type Outcome struct {
 	Kind     OutcomeKind
 	ExitCode int    // for Exited
 	Signal   string // for Signaled, without "SIG"
-	Phase    Phase  // for Unreachable and NotStarted, and for Cancelled before the start: how far it came
-	Stopped  bool   // for TimedOut and Cancelled: it is confirmed that all of it has ended
+	Phase    Phase  // the phase reached, for Unreachable, NotStarted, and Cancelled before the start
+	Stopped  bool   // for TimedOut and Cancelled: the end of the whole command is confirmed
 }
 
-// OutcomeKind tells the kinds of [Outcome] apart.
+// OutcomeKind is the kind of an [Outcome].
 type OutcomeKind int
 
-// The kinds of outcome. [Outcome.MayHaveRun] says which of them leave it open that
-// the command had an effect.
+// The kinds of outcome. [Outcome.MayHaveRun] reports for which kinds the command may have had an
+// effect.
 const (
-	Running     OutcomeKind = iota // not ended yet
-	Exited                         // it ran and returned a code
-	Signaled                       // it ran and a signal ended it
-	TimedOut                       // Command.Timeout ended it
-	Lost                           // nobody said how it ended: it may have run
-	Cancelled                      // the caller ended it
-	Unreachable                    // no connection or no login: it never ran
-	NotStarted                     // session, command, sudo or key refused: it never ran
-	Skipped                        // never tried
+	Running     OutcomeKind = iota // the command has not ended yet
+	Exited                         // it ran and returned an exit code
+	Signaled                       // it ran and was ended by a signal
+	TimedOut                       // it was stopped after Command.Timeout
+	Lost                           // its end is unknown: it may have run
+	Cancelled                      // the caller stopped it
+	Unreachable                    // connecting or logging in failed: it never ran
+	NotStarted                     // the host refused the session, command, sudo or key: it never ran
+	Skipped                        // the host was never tried
 )
 
 var outcomeNames = [...]string{"running", "exited", "signaled", "timed_out", "lost", "cancelled", "unreachable", "not_started", "skipped"}
@@ -192,15 +191,15 @@ func newFailed(index int, host HostConfig, line string, err error) *HostOutput {
 	return out
 }
 
-// closedInput is the standard input of a command that never ran.
+// closedInput is the standard input of a command that was not started.
 type closedInput struct{}
 
 func (closedInput) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 func (closedInput) Close() error              { return nil }
 
-// OutcomeOf returns the [Outcome] of the work on one host that err has ended before it could
-// begin: the error of [Dial], [ParallelClient.Client] or [Client.RunCommand], for example. An
-// error that is not of this package, nil included, is taken for a connection that failed.
+// OutcomeOf returns the [Outcome] of a host on which err kept the work from starting: for example
+// the error of [Dial], [ParallelClient.Client] or [Client.RunCommand]. It treats nil and any error
+// that is not of this package as a failed connection.
 func OutcomeOf(err error) Outcome {
 	switch {
 	case errors.Is(err, errSkipped):
@@ -212,7 +211,7 @@ func OutcomeOf(err error) Outcome {
 	switch phase {
 	case PhaseExec, PhaseShell, PhaseSubsystem:
 		if _, refused := err.(*SessionError); !refused {
-			// The request is out, and nobody said what became of it.
+			// The request has been sent, and the host has not reported a result.
 			if errors.Is(err, context.Canceled) {
 				return Outcome{Kind: Cancelled}
 			}

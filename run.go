@@ -2,19 +2,19 @@ package fleetssh
 
 import "context"
 
-// Run runs cmd on every host to its end, PoolSize hosts at a time, and returns what each host
-// has made of it: with its outcome, and with its output, which is read afterwards. Of output
-// that is larger than OutputMemory the rest is on disk. Input of OpenStdin is at its end.
+// Run runs cmd on every host until it ends, on PoolSize hosts at a time. It returns the outcome and
+// the output of each host. Output that exceeds OutputMemory is on disk until it is read. With
+// OpenStdin, standard input is empty.
 //
-// When ctx ends, commands that run are stopped as by [HostOutput.Stop], and hosts that have not
-// begun are skipped.
+// When ctx ends, Run stops the running commands as [HostOutput.Stop] does, and skips the hosts that
+// have not begun.
 //
-// The slice has one entry for each host, in the order of Hosts. The error is nil if every
-// command exited with code zero, and otherwise a [*HostsError] with the error of
-// [HostOutput.WaitFinished] for each that did not. If it is a [*HostArgumentError] or a
-// [*ConfigError], the slice is nil and no host was contacted.
+// The slice has one entry for each host, in the order of Hosts. The error is nil if every command
+// exited with code zero, and otherwise a [*HostsError] with the error of [HostOutput.WaitFinished]
+// for each host that did not. If it is a [*HostArgumentError] or a [*ConfigError], the slice is nil
+// and no host was contacted.
 //
-// Use [ParallelClient.Stream] to see output as it comes, and RunCommand to leave commands running.
+// Use [ParallelClient.Stream] to see output as it arrives, and RunCommand to leave commands running.
 func (p *ParallelClient) Run(ctx context.Context, cmd Command) ([]*HostOutput, error) {
 	slots, err := p.begin(0)
 	if err != nil {
@@ -34,7 +34,7 @@ func (p *ParallelClient) Run(ctx context.Context, cmd Command) ([]*HostOutput, e
 	return outs, err
 }
 
-// runToEnd runs the command on host number i to its end.
+// runToEnd runs the command on host number i until it ends.
 func (p *ParallelClient) runToEnd(ctx context.Context, s *slot, i int, r *run) *HostOutput {
 	defer s.work.begin(PhaseConnect)()
 	out := p.start(ctx, s, i, r.starter(i))
@@ -48,14 +48,14 @@ func (p *ParallelClient) runToEnd(ctx context.Context, s *slot, i int, r *run) *
 	select {
 	case <-out.Channel.done:
 	case <-ctx.Done():
-		_ = out.Stop(context.WithoutCancel(ctx)) // its outcome says whether that is confirmed
+		_ = out.Stop(context.WithoutCancel(ctx)) // the outcome says whether the end is confirmed
 	}
 	p.settle(s, out)
 	return out
 }
 
-// settle retires a connection that is of no more use after a command: always with OneShot, and
-// when the host has not confirmed the end of what was stopped.
+// settle retires the connection after a command if it must not be used again: always with OneShot,
+// and if the host has not confirmed the end of a command that was stopped.
 func (p *ParallelClient) settle(s *slot, out *HostOutput) {
 	o := out.Outcome()
 	stopped := o.Kind == TimedOut || o.Kind == Cancelled
@@ -64,14 +64,12 @@ func (p *ParallelClient) settle(s *slot, out *HostOutput) {
 	}
 }
 
-// RunCommand starts cmd on every host and returns when each host has either
-// accepted it or failed. The commands run on, also when ctx ends after the return:
-// Join waits for them.
+// RunCommand starts cmd on every host and returns when each host has either accepted it or failed.
+// The commands continue to run, even if ctx ends after RunCommand has returned. Join waits for them.
 //
-// The slice has one entry for each host, in the order of Hosts. The error is nil if
-// every host started and a [*HostsError] if some did not. If it is a
-// [*HostArgumentError] or a [*ConfigError], the slice is nil and no host was
-// contacted.
+// The slice has one entry for each host, in the order of Hosts. The error is nil if the command
+// started on every host, and otherwise a [*HostsError]. If it is a [*HostArgumentError] or a
+// [*ConfigError], the slice is nil and no host was contacted.
 func (p *ParallelClient) RunCommand(ctx context.Context, cmd Command) ([]*HostOutput, error) {
 	outs, err := p.runCommand(ctx, cmd)
 	p.mu.Lock()
@@ -92,20 +90,21 @@ func (p *ParallelClient) runCommand(ctx context.Context, cmd Command) ([]*HostOu
 	if err != nil {
 		return nil, err
 	}
-	// Before the first start: Command.Timeout runs from then on, while other hosts are
-	// still being connected to.
+	// The input is read before the first start, because Command.Timeout of the first hosts runs
+	// while others are still connecting.
 	r.play()
 	outs, err := p.startAll(ctx, slots, func(i int) starter { return r.starter(i) })
 	r.closeAfter(outs)
 	return outs, err
 }
 
-// Join waits for commands to end; nil means the commands of the last RunCommand, and if that
-// contacted no host, Join returns its error. Standard
-// input left open is closed. Output need not be read. The error is nil if all ended
-// with exit code zero, and a [*HostsError] otherwise. If ctx ends first, the error
-// tells who has not finished, see [HostsError.Unfinished]; the commands run on, and
-// Join may be called again.
+// Join waits until the commands have ended. If outs is nil, it waits for the commands of the last
+// RunCommand; if that contacted no host, Join returns its error. Join closes standard input that
+// is still open. The output need not be read.
+//
+// The error is nil if all commands ended with exit code zero, and otherwise a [*HostsError]. If ctx
+// ends first, [HostsError.Unfinished] names the hosts that have not finished. Their commands
+// continue to run, and Join may be called again.
 func (p *ParallelClient) Join(ctx context.Context, outs []*HostOutput) error {
 	if outs == nil {
 		p.mu.Lock()
@@ -128,7 +127,7 @@ func (p *ParallelClient) Join(ctx context.Context, outs []*HostOutput) error {
 	return hostsError(len(outs), func(i int) (*HostConfig, error) { return &outs[i].Host, errs[i] })
 }
 
-// Finished reports whether all commands have ended, without waiting; nil means
+// Finished reports, without waiting, whether all commands have ended. If outs is nil, it reports on
 // the commands of the last RunCommand.
 func (p *ParallelClient) Finished(outs []*HostOutput) bool {
 	if outs == nil {
@@ -142,18 +141,18 @@ func (p *ParallelClient) Finished(outs []*HostOutput) bool {
 	return true
 }
 
-// LastOutput returns the outputs of the last RunCommand, nil before the first and after
-// one that contacted no host.
+// LastOutput returns the outputs of the last RunCommand. It returns nil before the first RunCommand
+// and after one that contacted no host.
 func (p *ParallelClient) LastOutput() []*HostOutput {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.last
 }
 
-// starter starts something on a host.
+// starter starts a command or a console on a host.
 type starter struct {
 	start func(*Client, context.Context) *HostOutput
-	line  func() string // what would have been sent to a host that is not reached; nil: nothing
+	line  func() string // the command line for the record of a host that is not reached; may be nil
 }
 
 // starter starts the command on host number i.
@@ -163,14 +162,14 @@ func (r *run) starter(i int) starter {
 		line: func() string {
 			line, _, err := r.line(i)
 			if err != nil {
-				return "" // nothing can be sent
+				return "" // there is no line to send
 			}
 			return line
 		},
 	}
 }
 
-// startAll starts something on every host, and returns what has become of it.
+// startAll starts a command or a console on every host and returns the outputs.
 func (p *ParallelClient) startAll(ctx context.Context, slots []*slot, by func(i int) starter) ([]*HostOutput, error) {
 	outs := make([]*HostOutput, len(slots))
 	err := p.each(ctx, slots, func(i int, s *slot) error {
@@ -183,7 +182,7 @@ func (p *ParallelClient) startAll(ctx context.Context, slots []*slot, by func(i 
 	return outs, err
 }
 
-// start starts something on host number i.
+// start starts a command or a console on host number i.
 func (p *ParallelClient) start(ctx context.Context, s *slot, i int, by starter) *HostOutput {
 	defer s.work.begin(PhaseConnect)()
 	var out *HostOutput
