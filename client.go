@@ -45,7 +45,7 @@ func Dial(ctx context.Context, host HostConfig) (*Client, error) {
 		return nil, err
 	}
 	c.ownsD = true
-	d.engine.LeaveAgents() // only logging in needs them
+	d.engine.ReleaseAgents() // only logging in needs them
 	return c, nil
 }
 
@@ -132,8 +132,9 @@ func (c *Client) Host() HostConfig { return *c.host }
 // Timing returns how long the phases of connecting took.
 func (c *Client) Timing() Timing { return timingOf(c.login.Timing) }
 
-// Addr returns the address that was connected to: of the host, or of the hop in
-// front of it.
+// Addr returns the remote address of the transport: the address of the host or, if the
+// connection goes through hops or a proxy, the address of the first hop or the proxy. With an
+// OpenSSH master, or a [ProxyCommand] without UseFdpass, it is the address of a Unix socket.
 func (c *Client) Addr() net.Addr { return c.conn.Link().RemoteAddr() }
 
 // SSH returns the underlying connection, for everything that this package does not offer. Its
@@ -184,8 +185,7 @@ var errRequestRefused = errors.New("refused by the host")
 type Login struct {
 	Host HostConfig
 
-	// Addr is the address of the connection: the address of the host, of the hop in front of
-	// it, or of a proxy.
+	// Addr is the remote address of the transport, as [Client.Addr] returns it.
 	Addr net.Addr
 
 	// Master is the socket of the OpenSSH master whose connection is used. It is empty if the

@@ -24,7 +24,7 @@ func (d *dialer) config(h *HostConfig) *dial.Config {
 		Describe: func() any { return *h },
 		Proxy:    d.hopConfig(h.Proxy), AddressFamily: cmp.Or(h.AddressFamily, "ip"), BindAddress: h.BindAddress,
 		Masters:        masters,
-		ConnectTimeout: h.connectTimeout(), Patient: h.ConnectTimeout == 0,
+		ConnectTimeout: h.connectTimeout(), ExtendTimeout: h.ConnectTimeout == 0,
 		Attempts: h.attempts(), RetryDelay: h.retryDelay(), FixedDelay: h.RetryDelay != 0,
 		KeepAlive:   h.keepAlive(),
 		AgentSocket: h.Auth.agentSocket(), ForwardAgent: h.ForwardAgent,

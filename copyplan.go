@@ -210,7 +210,7 @@ func (p *copyPlan) checkPaths() error {
 	}
 	sources := func(i int) []string { return p.sources[min(i, len(p.sources)-1)] }
 	if clash := transfer.FindClash(p.dests, sources, p.opts.Glob); clash != nil {
-		return &HostArgumentError{Index: clash.Host, Reason: fmt.Sprintf("its files would go to %s, where those of %s go", clash.Path, p.hostName(clash.Other))}
+		return &HostArgumentError{Index: clash.Host, Reason: fmt.Sprintf("its copy would overwrite files of %s at %s", p.hostName(clash.Other), clash.Path)}
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func (d *dialer) keepHops(hosts []HostConfig) {
 const hopMemory = time.Minute
 
 // forgiveHops lets hops that could not be reached be tried again, if that was so long ago.
-func (d *dialer) forgiveHops(age time.Duration) { d.engine.Forgive(age) }
+func (d *dialer) forgiveHops(age time.Duration) { d.engine.RetryHops(age) }
 
 // close gives up what the dialer holds, when the clients of its hosts are closed.
 func (d *dialer) close() error {

@@ -228,7 +228,7 @@ func (p *Plan) loggingIn(ctx context.Context, d *dialer) {
 	case a.Password != "":
 		p.step(PhaseAuth, "the password is given", "password, keyboard-interactive")
 	default:
-		p.pass(PhaseAuth, "no password is given, and there is nobody to ask", "password, keyboard-interactive")
+		p.pass(PhaseAuth, "no password is set, and the user cannot be asked", "password, keyboard-interactive")
 	}
 }
 

@@ -192,7 +192,7 @@ func (h *HostConfig) commandFault() string {
 	case err != nil:
 		return err.Error()
 	case h.HostKeys != nil && !byFiles:
-		return "it goes with known_hosts files only, and HostKeys is another policy"
+		return "it applies only to known_hosts files, and HostKeys is another policy"
 	}
 	return ""
 }

@@ -178,11 +178,11 @@ type listener struct {
 // listen makes the host listen on an address, and calls serve for each client.
 func (c *Client) listen(ctx context.Context, at tunnel.Address, serve func(*remoteClient)) (*tunnel.Tunnel, error) {
 	if c.login.Master != "" {
-		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseListen, Err: errors.New("an OpenSSH master does not hand on the answer to that; connect without it (ControlPath)")}
+		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseListen, Err: errors.New("an OpenSSH master does not pass on the reply to this request; connect without a master (ControlPath)")}
 	}
 	l := &listener{client: c, tunnel: tunnel.New(c.d.reportTunnel, at.Addr()), serve: serve, at: at, ready: make(chan struct{})}
 	if !c.listeners.add(l) {
-		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseListen, Err: fmt.Errorf("%s: there is a tunnel from it already", at.String())}
+		return nil, &SessionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseListen, Err: fmt.Errorf("%s: another tunnel already listens on this address", at.String())}
 	}
 	c.conn.Enter()
 	port, err := l.ask(ctx)

@@ -59,7 +59,7 @@ const (
 	TunnelReconnected                           // the host is connected again
 )
 
-var tunnelEventTexts = [...]string{"tunnel leads nowhere", "tunnels have no connection", "tunnels have lost their connection", "connected again"}
+var tunnelEventTexts = [...]string{"tunnel target unreachable", "tunnels have no connection", "tunnels have lost their connection", "connected again"}
 
 // String says what has happened, such as "connected again".
 func (k TunnelEventKind) String() string {

@@ -41,9 +41,9 @@ func TestCopyPlan(t *testing.T) {
 		{"a directory each", "web[1-2]", "get /a /b* out", []string{"web1: /a '/b*' -> out/web1/", "web2: /a '/b*' -> out/web2/"}, ""},
 		{"labels tell hosts apart", "web1,web1:24,[::1]", "get 100% .", []string{"::1: '100%' -> ./::1/", "web1:22: '100%' -> ./web1:22/", "web1:24: '100%' -> ./web1:24/"}, ""},
 		{"a name each", "web[1-2]", "get /a/%(host)s out/%(host)s.txt", []string{"web1: /a/web1 -> out/web1.txt", "web2: /a/web2 -> out/web2.txt"}, ""},
-		{"the same name", "web[1-2]", "get /a out/%(port)s", nil, "web2: its files would go to out/22, where those of web1 go"},
+		{"the same name", "web[1-2]", "get /a out/%(port)s", nil, "web2: its copy would overwrite files of web1 at out/22"},
 		{"the same directory, other files", "web[1-2]", "get /a/%(host)s out/%(user)s/", []string{"web1: /a/web1 -> out/ann/", "web2: /a/web2 -> out/ann/"}, ""},
-		{"the same place by another way", "web1,web1:24", "get /a out/%(user)s/../x", nil, "web1:24: its files would go to out/x, where those of web1:22 go"},
+		{"the same place by another way", "web1,web1:24", "get /a out/%(user)s/../x", nil, "web1:24: its copy would overwrite files of web1:22 at out/x"},
 		{"values in the source only", "web[1-2]", "get /a/%(index)s out", []string{"web1: /a/0 -> out/web1/", "web2: /a/1 -> out/web2/"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

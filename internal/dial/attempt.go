@@ -18,7 +18,7 @@ import (
 	"fleetssh/internal/transport"
 )
 
-// attempt is one try to connect to a host and log in to it, within its ConnectTimeout.
+// attempt is one attempt to connect and log in to a host, limited by ConnectTimeout.
 type attempt struct {
 	d    *Dialer
 	call *Call
@@ -28,17 +28,17 @@ type attempt struct {
 	begun    time.Time
 	clock    *deadline.Clock
 	phases   phases
-	addrs    []netip.AddrPort    // of the host, once looked up
-	hop      *Login              // that the last connection goes through
-	shown    ssh.PublicKey       // the host key that was accepted
-	hello    *conn.Greeting      // of the host, on the last connection
-	badKey   *Failure            // why the host key was not accepted
-	listings knownhosts.Listings // of KnownHostsCommand
+	addrs    []netip.AddrPort    // the addresses of the host, after the look-up
+	hop      *Login              // the hop of the last connection
+	hostKey  ssh.PublicKey       // the accepted host key
+	greeting *conn.Greeting      // what the host sent before SSH, on the last connection
+	badKey   *Failure            // why the host key was rejected
+	listings knownhosts.Listings // the output of KnownHostsCommand
 }
 
-// run makes the attempt. It takes more than one connection if the host is known under a key of
-// another type than it showed, does not let all keys be offered on one, or has refused a
-// Kerberos ticket.
+// run makes the attempt. It connects again if the host showed a key of one type but is known by
+// a key of another, if the host allows fewer keys on a connection than there are to offer, and
+// after the host refused a Kerberos ticket.
 func (a *attempt) run(ctx context.Context) (*Login, error) {
 	a.begun = time.Now()
 	ctx, clock, stop := deadline.Start(ctx, a.host.ConnectTimeout)
@@ -52,7 +52,7 @@ func (a *attempt) run(ctx context.Context) (*Login, error) {
 		return nil, err
 	}
 	hostKeys := preferred
-	for logins, asked, back := 1, false, false; ; {
+	for logins, askedKnown, askedPreferred := 1, false, false; ; {
 		login, err := a.connect(ctx, hostKeys)
 		if err == nil {
 			return login, nil
@@ -61,22 +61,22 @@ func (a *attempt) run(ctx context.Context) (*Login, error) {
 		switch {
 		case ctx.Err() != nil:
 			return nil, err
-		case failure != nil && len(failure.Known) > 0 && !asked:
-			asked, hostKeys = true, failure.Known
-		case asked && !back && conn.IsNegotiation(err):
-			back, hostKeys = true, preferred // it has no such key: then the one it showed counts
-		case errors.Is(err, errWithoutTicket): // once: the next connection has none to offer
+		case failure != nil && len(failure.Known) > 0 && !askedKnown:
+			askedKnown, hostKeys = true, failure.Known
+		case askedKnown && !askedPreferred && conn.IsNegotiation(err):
+			askedPreferred, hostKeys = true, preferred // the host has no key of a known type
+		case errors.Is(err, errWithoutTicket): // at most once: the next connection offers no ticket
 		case errors.Is(err, errNextConnection) && logins < MaxLogins:
 			logins++
 		case errors.Is(err, errNextConnection):
-			return nil, a.auth.refusal(errors.New("some keys were not offered: the host ends connections after too many"))
+			return nil, a.auth.refusal(errors.New("some keys were not offered: the host closes the connection after too many keys"))
 		default:
 			return nil, err
 		}
 	}
 }
 
-// connect makes one connection and logs in over it, when the throttle of the host lets it.
+// connect makes one connection and logs in over it. It first waits for the throttle of the host.
 func (a *attempt) connect(ctx context.Context, hostKeys []string) (*Login, error) {
 	throttle := a.call.throttle
 	if throttle == nil {
@@ -103,21 +103,22 @@ func (a *attempt) connect(ctx context.Context, hostKeys []string) (*Login, error
 	return login, err
 }
 
+// connectNow is connect without the throttle.
 func (a *attempt) connectNow(ctx context.Context, hostKeys []string) (*Login, error) {
 	transport, err := a.reach(ctx)
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
 	a.phases.enter(phaseHandshake)
-	a.hello = new(conn.Greeting)
-	w := conn.NewWire(transport, &a.d.streams, conn.Stall(a.host.ConnectTimeout), a.hello)
-	// The SSH library knows no contexts. Closing the transport ends its waits, whatever the
-	// server does or leaves undone.
+	a.greeting = new(conn.Greeting)
+	w := conn.NewWire(transport, &a.d.streams, conn.Stall(a.host.ConnectTimeout), a.greeting)
+	// The handshake of the SSH library takes no context. Closing the transport ends it,
+	// whatever the host does.
 	stop := context.AfterFunc(ctx, func() { transport.Close() })
 	a.auth.begin(ctx, a.clock, w)
-	// The SSH library keeps its configuration, and so these callbacks, for as long as the
-	// connection lasts. What they hold would be most of the memory of an idle connection:
-	// auth is released below, and checkHostKey releases the attempt.
+	// The SSH library keeps its configuration, including these callbacks, as long as the
+	// connection. Most of the memory of an idle connection would be what they refer to, so
+	// auth is cleared below, and checkHostKey clears its attempt.
 	auth := a.auth
 	config := &ssh.ClientConfig{
 		User:            a.host.User,
@@ -139,7 +140,7 @@ func (a *attempt) connectNow(ctx context.Context, hostKeys []string) (*Login, er
 		a.auth.banner.end()
 		return nil, err
 	}
-	if !stop() { // ctx has ended, and the connection with it
+	if !stop() { // ctx has ended, which closed the transport
 		link.Close()
 		conn.Drain(channels, requests)
 		a.auth.turn.Pass()
@@ -148,18 +149,18 @@ func (a *attempt) connectNow(ctx context.Context, hostKeys []string) (*Login, er
 	}
 	auth = nil
 	w.DropGreeting()
-	login := a.auth.success(link.RemoteAddr(), a.shown)
-	if notice := lines(a.hello.Text(), mostBanner); notice != "" {
-		login.Banner = lines(join(notice, login.Banner), mostBanner)
+	login := a.auth.success(link.RemoteAddr(), a.hostKey)
+	if notice := lines(a.greeting.Text(), maxBannerBytes); notice != "" {
+		login.Banner = lines(join(notice, login.Banner), maxBannerBytes)
 	}
 	a.serve(login, link, w, channels, requests)
 	return login, nil
 }
 
-// clientVersion is what the client calls itself (RFC 4253, section 4.2).
+// clientVersion is the identification string of the client (RFC 4253, section 4.2).
 const clientVersion = "SSH-2.0-fleetssh"
 
-// serve makes the connection of a login, and begins to serve the host.
+// serve makes the [conn.Conn] of a login and starts to serve it.
 func (a *attempt) serve(login *Login, link ssh.Conn, w *conn.Wire, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	host := a.host
 	config := conn.Config{
@@ -170,7 +171,7 @@ func (a *attempt) serve(login *Login, link ssh.Conn, w *conn.Wire, channels <-ch
 		config.Incoming = func(ssh.NewChannel) (bool, error) { return false, nil }
 	}
 	if login.Master != "" {
-		config.KeepAlive = 0 // the master keeps its connection alive, and does not pass probes on
+		config.KeepAlive = 0 // the master sends its own keep-alives and does not forward ours
 	}
 	if a.hop != nil {
 		login.Hop, config.Hop = a.hop, a.hop.Conn
@@ -187,11 +188,12 @@ func (a *attempt) serve(login *Login, link ssh.Conn, w *conn.Wire, channels <-ch
 	login.Conn.Serve(channels, requests)
 }
 
-// NoAgentToForward is why commands run without an agent, as with ssh.
+// NoAgentToForward is the warning if an agent is to be forwarded and there is none. As with ssh,
+// the login succeeds without it.
 const NoAgentToForward = "there is no SSH agent to forward: SSH_AUTH_SOCK is not set"
 
-// checkHostKey returns the callback for host keys. Later key exchanges on the connection must
-// show the same key as the first.
+// checkHostKey returns the host key callback of one connection. Every later key exchange must
+// show the same key as the first one.
 func (a *attempt) checkHostKey(ctx context.Context) ssh.HostKeyCallback {
 	var first string
 	return func(_ string, remote net.Addr, key ssh.PublicKey) error {
@@ -212,27 +214,27 @@ func (a *attempt) checkHostKey(ctx context.Context) ssh.HostKeyCallback {
 			return err
 		}
 		first = string(key.Marshal())
-		a.shown = copyKey(key)
+		a.hostKey = copyKey(key)
 		if warning != "" {
 			a.auth.warnings = append(a.auth.warnings, warning)
 		}
 		a.phases.enter(phaseAuth)
-		a, ctx = nil, nil // the SSH library keeps this callback: see connectNow
+		a, ctx = nil, nil // the SSH library keeps the callback: see connectNow
 		return nil
 	}
 }
 
-// copyKey returns a key that does not hold the packet it came in.
+// copyKey returns a copy of a key that does not keep the received packet in memory.
 func copyKey(key ssh.PublicKey) ssh.PublicKey {
-	if own, err := ssh.ParsePublicKey(key.Marshal()); err == nil {
-		return own
+	if copied, err := ssh.ParsePublicKey(key.Marshal()); err == nil {
+		return copied
 	}
 	return key
 }
 
-// fail turns what went wrong while connecting into a [*Failure], or into one of the errors by
-// which a connection ends that is to be followed by another. It is where errors of the SSH
-// library become ours.
+// fail converts an error of connecting to a [*Failure], or to errNextConnection or
+// errWithoutTicket, after which run connects again. No other function translates errors of the
+// SSH library.
 func (a *attempt) fail(ctx context.Context, err error) error {
 	phase := a.phases.current()
 	if ctx.Err() != nil {
@@ -241,9 +243,9 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 	if _, ours := err.(*Failure); ours {
 		return err
 	}
-	proxy, ofProxy := errors.AsType[*transport.Error](err)
+	proxy, isProxy := errors.AsType[*transport.Error](err)
 	switch {
-	case ofProxy:
+	case isProxy:
 		return a.transportFailure(proxy)
 	case phase == phaseResolve:
 		return a.host.failure(UnknownHost, phase, withoutName(err))
@@ -255,8 +257,8 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 		f := a.host.failure(LoginRefused, phase, nil)
 		f.User, f.Tried, f.Banner, f.Expired = a.host.User, compress(a.auth.tried), a.auth.banner.end(), true
 		return f
-	case errors.Is(err, errNotSent):
-		return a.auth.unsent
+	case errors.Is(err, errWithheld):
+		return a.auth.withheld
 	case errors.Is(err, errRefused), phase == phaseAuth && conn.IsUnableToLogIn(err):
 		return a.auth.refusal(nil)
 	case errors.Is(err, errNextConnection):
@@ -271,11 +273,11 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 			return errNextConnection
 		}
 		return a.auth.refusal(errors.New(sanitize.Line(conn.Plain(err))))
-	case phase == phaseHandshake && a.hello.Err(err) != nil:
-		err = a.hello.Err(err)
+	case phase == phaseHandshake && a.greeting.Err(err) != nil:
+		err = a.greeting.Err(err)
 	case errors.Is(err, errBroken), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed) && phase != phaseConnect:
-		// ErrClosed: a write of the SSH library has failed, which then closes the
-		// connection itself. sshd does this when it has too many logins under way (MaxStartups).
+		// After a failed write, the SSH library closes the connection, and the error is
+		// ErrClosed. sshd drops connections when too many logins are pending (MaxStartups).
 		err = &conn.Error{Text: "the host closed the connection", Err: io.EOF}
 	case phase != phaseConnect && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)):
 		err = &conn.Error{Text: "the host closed the connection", Err: err}
@@ -285,7 +287,7 @@ func (a *attempt) fail(ctx context.Context, err error) error {
 		err = transport.WithoutAddress(err)
 	}
 	f := a.host.failure(NotConnected, phase, err)
-	f.Said = a.said(phase)
+	f.Said = a.hostText(phase)
 	return f
 }
 
@@ -295,16 +297,16 @@ func (a *attempt) interrupted(ctx context.Context, phase Phase) *Failure {
 		Host: a.host.Name, Port: a.host.Port, Phase: phase, After: min(time.Since(a.begun), a.clock.Limit()),
 	})
 	if f.Kind == TimedOut {
-		f.Said, f.Foreign = a.said(phase), phase == phaseHandshake && a.hello.Err(deadline.Cause(ctx)) != nil
+		f.Said, f.NotSSH = a.hostText(phase), phase == phaseHandshake && a.greeting.Err(deadline.Cause(ctx)) != nil
 	}
 	return f
 }
 
-// said returns what the host has said before it ended the connection, or was given up.
-func (a *attempt) said(phase Phase) string {
+// hostText returns the text that the host sent before the attempt failed, on one line.
+func (a *attempt) hostText(phase Phase) string {
 	switch phase {
 	case phaseHandshake:
-		return a.hello.Summary()
+		return a.greeting.Summary()
 	case phaseAuth:
 		return sanitize.Line(a.auth.banner.end())
 	}

@@ -19,59 +19,61 @@ import (
 )
 
 const (
-	// MaxAuthTries is how many keys and passwords are offered on one connection:
-	// the default of MaxAuthTries in sshd, which hangs up after so many.
+	// MaxAuthTries limits how many keys and passwords are offered on one connection. It is the
+	// default of sshd's MaxAuthTries, after which sshd disconnects.
 	MaxAuthTries = 6
-	// MaxLogins is how many connections an attempt makes to offer all it has.
+	// MaxLogins limits how many connections one attempt makes to offer all keys.
 	MaxLogins = 4
-	// maxRounds and maxPrompts bound the questions of a keyboard-interactive login.
+	// maxRounds and maxPrompts limit the rounds of a keyboard-interactive login, and the prompts
+	// in one round.
 	maxRounds, maxPrompts = 16, 16
 )
 
-// authenticator offers credentials to one host, over as many connections as it takes. The SSH
-// library asks it what to try next.
+// authenticator offers credentials to one host, over one or more connections. The SSH library
+// asks it which method to try next.
 type authenticator struct {
 	host   *Config
 	call   *Call
 	broken func() bool     // reports whether the connection is broken
-	ctx    context.Context // of the attempt under way
-	clock  *deadline.Clock // of ctx
+	ctx    context.Context // the context of the current attempt
+	clock  *deadline.Clock // the clock of ctx
 
 	creds          *identity.Credentials
 	tickets        *gss.Credentials  // nil: no Kerberos
 	ticket         *ticketUse        // on this connection
-	kerberosShared *password.Tickets // where tickets come from
-	protected      bool              // a password that hosts share is tried once
-	ticketless     *Failure          // there is no ticket: the KDC has refused the password
-	tellsRefusal   bool              // this host is the one that tells the refusal
+	kerberosShared *password.Tickets // the source of tickets
+	checkOnce      bool              // the KDC checks the Kerberos password once for all hosts
+	noTicket       *Failure          // if not nil: the KDC refused the password
+	reportsRefusal bool              // this host is the one that reports the refusal of the KDC
 	kerberos       offerState
-	keys           []offer // nil before the host has said that it takes keys
+	keys           []offer // nil until the host allows public keys
 	password       offerState
 	questions      offerState // keyboard-interactive
-	sent           bool       // the password has gone out, by whichever method
+	sent           bool       // the password was sent, with either method
 
-	shared *password.Shared // with other hosts; nil: each host has its own opinion of it
-	turn   *password.Turn   // to try the password; nil: it is not ours
-	unsent *Failure         // why the password did not go out
-	reply  passwordReply
-	banner *banner // of this connection
+	shared   *password.Shared // the password as hosts share it; nil: it is not shared
+	turn     *password.Turn   // the turn of this host to try the password; nil: it has none
+	withheld *Failure         // why the password was not sent
+	reply    passwordReply
+	banner   *banner // the banners of this connection
 
-	last     *offerState // what was offered last, still without a verdict
+	last     *offerState // the last offer, until the host answers it
 	offered  ssh.PublicKey
-	accepted []string      // methods, on this connection
-	key      ssh.PublicKey // that was accepted
-	partial  int           // how many methods have been accepted on this connection
-	tries    int           // on this connection
-	tried    []string      // on all
+	accepted []string      // the methods accepted on this connection
+	key      ssh.PublicKey // the accepted key
+	partial  int           // the number of methods accepted on this connection
+	tries    int           // the number of offers on this connection
+	tried    []string      // the methods offered on all connections
 	notes    []error
 	shown    []*identity.Identity // the keys that were offered
-	badKey   *Failure             // of the first key that could not be decrypted
+	badKey   *Failure             // the failure of the first key that could not be decrypted
 	warnings []string
-	gaveUp   bool // the user has refused to answer
+	declined bool // the user declined to answer a question
 
-	masterless bool // no OpenSSH master has answered
+	noMaster bool // no OpenSSH master has answered
 }
 
+// offer is a key and what became of offering it.
 type offer struct {
 	*identity.Identity
 	state offerState
@@ -82,14 +84,14 @@ type offerState int
 const (
 	untried offerState = iota
 	offered
-	accepted // as one of several that the host wants
+	accepted // the host wants another method as well
 	refused
 )
 
 var (
-	// errRefused ends a login: nothing is left to offer.
+	// errRefused ends a login when nothing is left to offer.
 	errRefused = errors.New("login refused")
-	// errNextConnection ends a connection on which no more may be offered.
+	// errNextConnection ends a connection on which the host allows no more offers.
 	errNextConnection = errors.New("more to offer than the host allows on one connection")
 	errBroken         = errors.New("connection broken")
 )
@@ -99,30 +101,30 @@ func (d *Dialer) newAuthenticator(call *Call, creds *identity.Credentials) *auth
 	auth := &call.Host.Auth
 	a := &authenticator{host: call.Host, call: call, creds: creds, shared: d.passwords.Get(call.Host.User, auth.Password)}
 	if auth.Kerberos != nil {
-		a.kerberosShared, a.protected = d.Tickets(auth.Kerberos.Options), d.passwords != nil
+		a.kerberosShared, a.checkOnce = d.Tickets(auth.Kerberos.Options), d.passwords != nil
 		a.tickets, _ = a.kerberosShared.Get()
 	}
 	return a
 }
 
-// begin prepares for a new connection: the host wants again what it has accepted, and what it
-// has not answered is still to be tried.
+// begin prepares for a new connection. What the host accepted before must be offered again, and
+// what it did not answer is still untried.
 func (a *authenticator) begin(ctx context.Context, clock *deadline.Clock, w *conn.Wire) {
 	a.clock = clock
 	a.ctx, a.broken, a.last, a.partial, a.tries = ctx, w.Failed, nil, 0, 0
 	a.banner = a.newBanner()
 	a.ticket, a.offered, a.accepted, a.key = nil, nil, nil, nil
-	again := func(s *offerState) {
+	reset := func(s *offerState) {
 		if *s != refused {
 			*s = untried
 		}
 	}
 	for i := range a.keys {
-		again(&a.keys[i].state)
+		reset(&a.keys[i].state)
 	}
-	again(&a.kerberos)
-	again(&a.password)
-	again(&a.questions)
+	reset(&a.kerberos)
+	reset(&a.password)
+	reset(&a.questions)
 	a.sent = a.password == refused || a.questions == refused
 }
 
@@ -130,9 +132,9 @@ func (a *authenticator) begin(ctx context.Context, clock *deadline.Clock, w *con
 func (a *authenticator) newBanner() *banner {
 	b := new(banner)
 	if tell := a.host.Auth.Tell; tell != nil {
-		clock, patient := a.clock, a.host.Patient
+		clock, extend := a.clock, a.host.ExtendTimeout
 		b.tell = func(text string) {
-			if patient && clock.Limit() < signInTimeout {
+			if extend && clock.Limit() < signInTimeout {
 				clock.Restart(signInTimeout)
 			}
 			tell(text)
@@ -141,7 +143,7 @@ func (a *authenticator) newBanner() *banner {
 	return b
 }
 
-// next returns what to offer next. It implements [ssh.ClientAuthCallback].
+// next returns the method to try next. It implements [ssh.ClientAuthCallback].
 func (a *authenticator) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	if err := deadline.Cause(a.ctx); err != nil {
 		return nil, err
@@ -156,18 +158,18 @@ func (a *authenticator) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 		return nil, nil
 	}
 	a.verdict(len(c.PartialSuccessMethods))
-	if a.unsent != nil {
-		return nil, errNotSent
+	if a.withheld != nil {
+		return nil, errWithheld
 	}
-	if a.gaveUp {
+	if a.declined {
 		return nil, errRefused
 	}
 	method, name := a.choose(c.AllowedMethods)
-	if a.unsent != nil {
-		return nil, errNotSent
+	if a.withheld != nil {
+		return nil, errWithheld
 	}
 	if method == nil && len(a.tried) == 0 && len(c.AllowedMethods) == 0 {
-		return nil, nil // the SSH library tells what came in place of the methods
+		return nil, nil // the SSH library reports what the host sent instead of its methods
 	}
 	if method == nil {
 		a.explain(c.AllowedMethods)
@@ -182,13 +184,14 @@ func (a *authenticator) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	return method, nil
 }
 
-// verdict records what has become of the last offer.
+// verdict records the host's answer to the last offer. partial is the number of methods that it
+// has accepted.
 func (a *authenticator) verdict(partial int) {
 	if a.last == nil {
 		return
 	}
 	if !a.sentBy(a.last) {
-		a.turn.Pass() // it was not needed
+		a.turn.Pass() // the login did not need the password
 	}
 	if partial > a.partial {
 		a.partial = partial
@@ -200,7 +203,7 @@ func (a *authenticator) verdict(partial int) {
 		if a.sentBy(a.last) {
 			a.turn.Accept()
 		}
-		a.sent = false // what comes now is a second factor
+		a.sent = false // the next method is a second factor
 	} else {
 		*a.last = refused
 		a.refusedPassword(a.last)
@@ -211,8 +214,8 @@ func (a *authenticator) verdict(partial int) {
 	a.last = nil
 }
 
-// hungUp records that the host has ended the connection after refusing what was offered. It
-// reports whether there is more to offer on another.
+// hungUp records that the host disconnected after the last offer, which counts as refused. It
+// reports whether there is more to offer on another connection.
 func (a *authenticator) hungUp() bool {
 	if a.last != nil {
 		*a.last = refused
@@ -226,7 +229,7 @@ func (a *authenticator) hungUp() bool {
 	return a.host.Auth.Password != "" && !a.sent
 }
 
-// choose returns the first method that is left and that the host allows.
+// choose returns the first untried method that the host allows, or nil.
 func (a *authenticator) choose(allowed []string) (ssh.AuthMethod, string) {
 	auth := &a.host.Auth
 	a.offered = nil
@@ -245,12 +248,13 @@ func (a *authenticator) choose(allowed []string) (ssh.AuthMethod, string) {
 			return ssh.PublicKeys(a.recording(o)), "publickey"
 		}
 	}
-	if a.ticketless != nil && auth.Password == "" {
-		return nil, "" // the user has been asked for another password, once for all hosts
+	if a.noTicket != nil && auth.Password == "" {
+		return nil, "" // the user has been asked for another password already, for all hosts
 	}
 	hasPassword := auth.Password != "" && !a.sent
-	// If there is somebody to ask, the host may put its own questions first. A password
-	// alone goes the direct way. The same one is not sent twice.
+	// If the user can be asked, keyboard-interactive comes first, so that the host can ask its
+	// own questions. Otherwise the password method comes first. The same password is not sent
+	// twice.
 	interactive := a.questions == untried && slices.Contains(allowed, "keyboard-interactive")
 	if interactive && auth.Ask != nil {
 		if !a.mayAnswer() {
@@ -293,8 +297,8 @@ func (a *authenticator) nextKey() *offer {
 	return nil
 }
 
-// ready decrypts the key to offer if not even its public half is known. A key that cannot be
-// decrypted is not offered.
+// ready decrypts the key if its public half is not known yet. It returns false if that fails:
+// the key is not offered then.
 func (a *authenticator) ready(o *offer) bool {
 	if o.Signer != nil {
 		return true
@@ -308,7 +312,7 @@ func (a *authenticator) ready(o *offer) bool {
 	return err == nil
 }
 
-// recordKey records why a key does not sign.
+// recordKey records why a key cannot be used.
 func (a *authenticator) recordKey(err error) {
 	err = keyFileFailure(a.host.Name, err)
 	if f, ok := err.(*Failure); ok && a.badKey == nil {
@@ -317,8 +321,8 @@ func (a *authenticator) recordKey(err error) {
 	a.notes = append(a.notes, err)
 }
 
-// secret returns the password: the one given, or the answer of the user if that has been
-// refused or there is none.
+// secret returns the configured password or, if there is none or it was sent already, asks the
+// user for one.
 func (a *authenticator) secret() (string, error) {
 	auth := &a.host.Auth
 	if auth.Password != "" && !a.sent {
@@ -331,20 +335,20 @@ func (a *authenticator) secret() (string, error) {
 	return a.ask(Question{Prompt: prompt})
 }
 
-// ask puts a question to the user. A user who refuses to answer is not asked again.
+// ask asks the user a question. A user who declines to answer is not asked again.
 func (a *authenticator) ask(q Question) (string, error) {
 	a.banner.now()
 	defer a.clock.Pause()()
 	answer, err := a.host.Auth.Ask(a.ctx, q)
 	if err != nil {
-		a.gaveUp = true
+		a.declined = true
 		return "", a.record("%w", err)
 	}
 	return answer, nil
 }
 
-// recordingSigner records why a key does not sign: the SSH library does not tell, and goes on to
-// the next method.
+// recordingSigner records why signing failed: the SSH library drops that error and tries the next
+// method.
 type recordingSigner struct {
 	ssh.MultiAlgorithmSigner
 	auth *authenticator
@@ -354,14 +358,6 @@ type recordingSigner struct {
 // Algorithms implements [ssh.MultiAlgorithmSigner].
 func (s *recordingSigner) Algorithms() []string {
 	return s.auth.host.Algorithms.Signatures(s.PublicKey(), s.MultiAlgorithmSigner.Algorithms())
-}
-
-// recording returns the signer of o, as a recordingSigner if it may fail.
-func (a *authenticator) recording(o *offer) ssh.Signer {
-	if s, ok := o.Signer.(ssh.MultiAlgorithmSigner); ok {
-		return &recordingSigner{s, a, o.Asks}
-	}
-	return o.Signer
 }
 
 // SignWithAlgorithm implements [ssh.AlgorithmSigner].
@@ -376,13 +372,21 @@ func (s *recordingSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorit
 	return sig, err
 }
 
-// answerer returns a function that answers the questions of one keyboard-interactive login, in
-// at most maxRounds rounds.
+// recording returns the signer of o, as a recordingSigner if possible.
+func (a *authenticator) recording(o *offer) ssh.Signer {
+	if s, ok := o.Signer.(ssh.MultiAlgorithmSigner); ok {
+		return &recordingSigner{s, a, o.Asks}
+	}
+	return o.Signer
+}
+
+// answerer returns a function that answers the prompts of one keyboard-interactive login, in at
+// most maxRounds rounds.
 func (a *authenticator) answerer() ssh.KeyboardInteractiveChallenge {
 	rounds := 0
 	return func(name, instruction string, prompts []string, echos []bool) ([]string, error) {
 		if rounds++; rounds > maxRounds || len(prompts) > maxPrompts {
-			return nil, a.record("the host asks too much (round %d, %d questions)", rounds, len(prompts))
+			return nil, a.record("the host asks too many questions (round %d, %d questions)", rounds, len(prompts))
 		}
 		if len(prompts) == 0 {
 			a.banner.add(name + "\n" + instruction)
@@ -399,9 +403,8 @@ func (a *authenticator) answerer() ssh.KeyboardInteractiveChallenge {
 	}
 }
 
-// answer answers one question. The password goes to the first question whose answer must not be
-// shown and that asks for a password; if there is nobody to ask, to the first whose answer must
-// not be shown.
+// answer answers one prompt. The password answers the first prompt without echo that contains
+// "password" or, if the user cannot be asked, the first prompt without echo.
 func (a *authenticator) answer(instruction, prompt string, echo bool) (string, error) {
 	auth := &a.host.Auth
 	asksForIt := auth.Ask == nil || strings.Contains(strings.ToLower(prompt), "password")

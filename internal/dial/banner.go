@@ -9,49 +9,50 @@ import (
 )
 
 const (
-	// mostBanners is how many banners of one host are read, and mostBanner how many bytes of
-	// all of them are kept.
-	mostBanners, mostBanner = 16, 4 << 10
+	// maxBanners limits how many banners of one host are kept, and maxBannerBytes how many bytes
+	// of all of them together.
+	maxBanners, maxBannerBytes = 16, 4 << 10
 
-	// bannerWait is how long a login has to last until it is taken to wait for what its
-	// banner asks for.
+	// bannerWait is how long after a banner the user is shown it: a login that still lasts is
+	// probably waiting for the user to follow the banner.
 	bannerWait = time.Second
 
-	// signInTimeout is how long an attempt may take, if no time is set, once a banner was
-	// told to the user: somebody signs in with a browser. It is sshd's LoginGraceTime.
+	// signInTimeout limits an attempt after the user was shown a banner, if ConnectTimeout is not
+	// set: the user may be signing in with a browser. It is the default of sshd's LoginGraceTime.
 	signInTimeout = 2 * time.Minute
 )
 
-// banner is what a host wants its users to read while they log in (RFC 4252, section 5.4; the
-// information of RFC 4256, section 3.2). The user is told when the login waits.
+// banner collects the banners of a host (RFC 4252, section 5.4) and the instructions of
+// keyboard-interactive requests without prompts (RFC 4256, section 3.2). It shows them to the
+// user while the login waits.
 type banner struct {
-	tell  func(text string) // nil: nobody is told
-	heard int               // how many there were; only the goroutine that logs in uses it
+	tell  func(text string) // shows the user a text; or nil
+	count int               // banners received; only the goroutine that logs in uses it
 
 	running sync.WaitGroup // the timer
 
 	mu    sync.Mutex // protects what follows
-	text  string     // all of it, harmless
-	news  string     // the part that has not been told yet
+	text  string     // all banners, sanitized
+	news  string     // the part that the user has not been shown yet
 	timer *time.Timer
 }
 
-// lines returns at most so many bytes of text, harmless, with its line ends.
-func lines(text string, most int) string {
-	text = text[:min(len(text), 2*mostBanner)] // none of the rest could be kept
+// lines returns at most limit bytes of text, sanitized, with its line ends.
+func lines(text string, limit int) string {
+	text = text[:min(len(text), 2*maxBannerBytes)] // more would not be kept anyway
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	text = strings.ReplaceAll(text, "\t", "    ")
-	return sanitize.Lines(text, most)
+	return sanitize.Lines(text, limit)
 }
 
-// add takes a banner.
+// add adds a banner, and starts the timer that shows it.
 func (b *banner) add(text string) {
-	if b.heard++; b.heard > mostBanners {
+	if b.count++; b.count > maxBanners {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	left := mostBanner - len(b.text)
+	left := maxBannerBytes - len(b.text)
 	if left <= 0 {
 		return
 	}
@@ -82,7 +83,7 @@ func join(a, b string) string {
 	return a + "\n" + b
 }
 
-// now tells what has not been told yet.
+// now shows the user what has not been shown yet.
 func (b *banner) now() {
 	b.mu.Lock()
 	news := b.news
@@ -93,7 +94,7 @@ func (b *banner) now() {
 	}
 }
 
-// end stops telling, because the login does not wait any more. It returns all that was said.
+// end returns the text of all banners, and shows no more of it: the login has ended.
 func (b *banner) end() string {
 	b.mu.Lock()
 	if b.timer != nil && b.timer.Stop() {

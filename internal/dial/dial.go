@@ -1,6 +1,6 @@
-// Package dial makes connections to hosts that are logged in: by TCP, through hops, proxies
-// and commands, or over the connection of an OpenSSH master; it asks hosts for their keys; and
-// it says why there is no connection. It knows host settings as [Config] only.
+// Package dial connects and logs in to hosts: over TCP, through hops, proxies and commands, or
+// over the connection of an OpenSSH master. It also scans host keys. A connection that fails is
+// reported as a [*Failure]. The package knows the settings of a host only as a [Config].
 package dial
 
 import (
@@ -21,11 +21,11 @@ import (
 	"fleetssh/internal/sshagent"
 )
 
-// maxLookups is how many names are looked up at once.
+// maxLookups limits how many names are looked up at once.
 const maxLookups = 64
 
-// Dialer is what the connections of one client share. Its methods may be called by many
-// goroutines at once.
+// Dialer holds what the connections of one client share. Its methods may be called
+// concurrently.
 type Dialer struct {
 	log       *slog.Logger
 	public    func(error) error
@@ -33,7 +33,7 @@ type Dialer struct {
 	streams   atomic.Int32 // see conn.Wire
 	keys      keyfile.Ring
 	revoked   krl.Files
-	lookups   chan struct{} // holds a token for each look-up under way
+	lookups   chan struct{} // holds a token for each running look-up
 	listers   *knownhosts.Commands
 	hops      hops
 
@@ -43,14 +43,14 @@ type Dialer struct {
 	kerberos map[gss.Options]*password.Tickets
 }
 
-// Options are what a [Dialer] is made of.
+// Options configure a [Dialer].
 type Options struct {
 	Log       *slog.Logger
-	Public    func(error) error // returns an error as users read it in the log
-	Passwords *password.Table   // nil: each host has its own opinion of a password
+	Public    func(error) error // converts an error to the one that the log shows
+	Passwords *password.Table   // nil: a password that one host refuses is still sent to the others
 }
 
-// New returns a Dialer. Its Close must be called.
+// New returns a Dialer. The caller must call its Close.
 func New(o Options) *Dialer {
 	return &Dialer{
 		log: o.Log, public: o.Public, passwords: o.Passwords,
@@ -58,40 +58,41 @@ func New(o Options) *Dialer {
 	}
 }
 
-// debug logs something about a host. If nobody reads it, the host is not described.
+// debug logs a message about a host. It describes the host only if the level is enabled.
 func (d *Dialer) debug(text string, host *Config, args ...any) {
 	if d.log.Enabled(context.Background(), slog.LevelDebug) {
 		d.log.Debug(text, append([]any{"host", host.Describe()}, args...)...)
 	}
 }
 
-// warn logs what users should know about a host.
+// warn logs a warning about a host.
 func (d *Dialer) warn(text string, host *Config, args ...any) {
 	d.log.Warn(text, append([]any{"host", host.Describe()}, args...)...)
 }
 
-// Close closes the connections to hops and gives back those to agents. The connections that
-// the Dialer has made must have been closed.
+// Close closes the connections to hops and releases the connections to agents. The caller must
+// have closed the connections that Dial returned.
 func (d *Dialer) Close() {
 	d.hops.close()
 	d.mu.Lock()
 	d.closed = true
 	d.mu.Unlock()
-	d.LeaveAgents()
+	d.ReleaseAgents()
 }
 
-// Forgive lets hops that could not be reached be tried again, if that was so long ago.
-func (d *Dialer) Forgive(age time.Duration) { d.hops.forgive(age) }
+// RetryHops forgets the failures of hops that are at least as old as age, so that the next host
+// behind such a hop tries it again.
+func (d *Dialer) RetryHops(age time.Duration) { d.hops.retry(age) }
 
-// DropHops closes the connections to hops that are not needed any more.
+// DropHops closes the connections to hops that are no longer needed.
 func (d *Dialer) DropHops(dropped map[*Config]bool) { d.hops.drop(dropped) }
 
-// agents holds the connections of the process to SSH agents. See
+// agents holds the connections of this process to SSH agents: see
 // docs/adr/0005-one-agent-connection.md.
 var agents sshagent.Table
 
-// agent returns the connection to an SSH agent, nil if the socket is empty or the Dialer is
-// closed. It is held until LeaveAgents.
+// agent returns the connection to an SSH agent, or nil if the socket is empty or the Dialer is
+// closed. The Dialer holds the connection until ReleaseAgents.
 func (d *Dialer) agent(socket string) *sshagent.Agent {
 	if socket == "" {
 		return nil
@@ -99,7 +100,7 @@ func (d *Dialer) agent(socket string) *sshagent.Agent {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return nil // nobody would give it back after a dial that is still under way
+		return nil // a dial is still running, and nothing would release the agent after it
 	}
 	a := d.agents[socket]
 	if a == nil {
@@ -112,8 +113,8 @@ func (d *Dialer) agent(socket string) *sshagent.Agent {
 	return a
 }
 
-// LeaveAgents gives back the connections to agents. Only logging in needs them.
-func (d *Dialer) LeaveAgents() {
+// ReleaseAgents releases the connections to agents. Only logging in needs them.
+func (d *Dialer) ReleaseAgents() {
 	d.mu.Lock()
 	held := d.agents
 	d.agents = nil
@@ -123,8 +124,8 @@ func (d *Dialer) LeaveAgents() {
 	}
 }
 
-// Credentials reads the keys of a host. The error is a [BadKeyFile], or ctx's. Nothing
-// has been contacted then except the agent.
+// Credentials reads the keys that the host may be offered. It contacts the agent, but not the
+// host. The error is a [BadKeyFile], or the error of ctx.
 func (d *Dialer) Credentials(ctx context.Context, host *Config) (*identity.Credentials, error) {
 	config := host.Auth.Identities
 	if host.Auth.AsksAgent {
@@ -134,31 +135,31 @@ func (d *Dialer) Credentials(ctx context.Context, host *Config) (*identity.Crede
 	return c, keyFileFailure(host.Name, err)
 }
 
-// Call is one call of [Dialer.Dial].
+// Call holds the arguments of [Dialer.Dial].
 type Call struct {
 	Host *Config
 
-	// Incoming is asked about channels that the host opens, as in [conn.Config]. If nil,
+	// Incoming handles the channels that the host opens, as in [conn.Config]. If it is nil,
 	// they are refused.
 	Incoming func(ssh.NewChannel) (taken bool, err error)
 
-	Phase   func(phase Phase) // is told of each phase of connecting that begins; or nil
-	Attempt func(n int)       // is told of each attempt that begins; or nil
+	Phase   func(phase Phase) // called when a phase of connecting begins; or nil
+	Attempt func(n int)       // called when an attempt begins; or nil
 
-	throttle *throttle // bounds the logins to the host, if it is a hop
+	throttle *throttle // limits the logins to the host, if it is a hop
 }
 
-// enter tells that a phase begins.
+// enter calls Phase.
 func (c *Call) enter(phase Phase) {
 	if c.Phase != nil {
 		c.Phase(phase)
 	}
 }
 
-// Dial connects to a host and logs in, with as many attempts as the host is given. The Timing
-// is of the last attempt, also if it has failed.
+// Dial connects and logs in to a host, with up to Attempts attempts. The Timing is that of the
+// last attempt, even if it failed.
 //
-// The error is a [*Failure], or Fault of the host or of a hop.
+// The error is a [*Failure], or the Fault of the host or of a hop.
 func (d *Dialer) Dial(ctx context.Context, call Call) (*Login, Timing, error) {
 	host := call.Host
 	if host.Fault != nil {
@@ -173,7 +174,7 @@ func (d *Dialer) Dial(ctx context.Context, call Call) (*Login, Timing, error) {
 		if call.Attempt != nil {
 			call.Attempt(n)
 		}
-		a := &attempt{d: d, call: &call, host: host, auth: auth, phases: phases{tell: call.enter}}
+		a := &attempt{d: d, call: &call, host: host, auth: auth, phases: phases{onEnter: call.enter}}
 		login, err := a.run(ctx)
 		timing := a.phases.done()
 		timing.Attempts = n
@@ -186,8 +187,8 @@ func (d *Dialer) Dial(ctx context.Context, call Call) (*Login, Timing, error) {
 			return login, timing, nil
 		}
 		retry := n < host.Attempts && ctx.Err() == nil && isTemporary(err)
-		if host.Patient && a.clock.Limit() == commandPatience {
-			retry = false // nobody has answered a command for so long
+		if host.ExtendTimeout && a.clock.Limit() == firstByteTimeout {
+			retry = false // the proxy command sent nothing in ten minutes
 		}
 		d.debug("connection failed", host, "attempt", n, "error", d.public(err), "retry", retry)
 		if !retry {

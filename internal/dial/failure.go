@@ -13,64 +13,64 @@ import (
 	"fleetssh/internal/knownhosts"
 )
 
-// Kind is what kind of error a [Failure] is to users.
+// Kind is the kind of a [Failure]. It decides which public error users get.
 type Kind int
 
 // The kinds of failures.
 const (
-	NotConnected     Kind = iota // there is no connection, or no longer
+	NotConnected     Kind = iota // connecting failed, or the connection was lost
 	UnknownHost                  // the name cannot be resolved
-	TimedOut                     // the time was up
-	BadHostKey                   // the key of the host is not to be trusted
+	TimedOut                     // the attempt timed out
+	BadHostKey                   // the host key is not trusted
 	BadKeyFile                   // a private key or certificate cannot be used
-	LoginRefused                 // the host takes nothing that was offered
+	LoginRefused                 // the host accepted no authentication method
 	PasswordWithheld             // the password was not sent: it is known to be wrong
-	HopFailed                    // a hop failed, or a proxy
-	ForwardRefused               // a hop does not forward connections
+	HopFailed                    // a hop or proxy failed
+	ForwardRefused               // a hop refuses to forward connections
 )
 
-// Failure is why there is no connection to a host. It must not be changed once it is made:
-// all hosts behind a hop are told the same one.
+// Failure says why a connection to a host failed. It must not change once it has been returned:
+// all hosts behind a hop get the same Failure.
 type Failure struct {
 	Kind Kind
 
-	Host     string // as users know it
+	Host     string // the name of the host in messages
 	Port     int
 	Phase    Phase
-	Attempts int           // how many were made; zero: they do not count
-	After    time.Duration // if TimedOut: how long it took; zero: that is not told
-	Said     string        // what the host said before it spoke SSH, or in its place; harmless
+	Attempts int           // the number of attempts; zero: not reported
+	After    time.Duration // if TimedOut: the time that the attempt took; zero: not reported
+	Said     string        // what the host sent before SSH or instead of it, sanitized
 	Err      error         // the cause
 
-	// Foreign says, if TimedOut, that the host speaks something other than SSH: another
-	// attempt would end the same.
-	Foreign bool
+	// NotSSH says, if TimedOut, that the host speaks another protocol than SSH. Another attempt
+	// would fail in the same way.
+	NotSSH bool
 
-	// Hop is the hop or proxy at fault if HopFailed, and Err what went wrong there. Own says
-	// that an attempt of the host itself has failed, so that another may succeed: a lost hop
-	// may come back, and a proxy was tried once. A hop that cannot be reached has made
-	// attempts of its own.
-	Hop string
-	Own bool
+	// Hop is the hop or proxy at fault if HopFailed, and Err says what went wrong there.
+	// Retryable says that another attempt may succeed: a lost hop may come back, and a proxy has
+	// been tried only once. It is false for a hop that cannot be reached, which has made its own
+	// attempts.
+	Hop       string
+	Retryable bool
 
-	Key   ssh.PublicKey // if BadHostKey: what the host showed; or nil
-	Known []string      // if BadHostKey: the algorithms of other keys by which the host is known
+	Key   ssh.PublicKey // if BadHostKey: the key that the host showed; or nil
+	Known []string      // if BadHostKey: the algorithms of other keys that are known for the host
 
 	Path string // if BadKeyFile; empty: the key is in memory
 
-	User  string   // if LoginRefused or PasswordWithheld: whose login or password it is
-	Tried []string // if LoginRefused: methods, in their order
-	Keys  []string // if LoginRefused: the keys that were offered, in words
+	User  string   // if LoginRefused or PasswordWithheld: the login name, or the owner of the password
+	Tried []string // if LoginRefused: the methods, in the order they were tried
+	Keys  []string // if LoginRefused: descriptions of the offered keys
 
 	Banner  string  // if LoginRefused
-	Expired bool    // if LoginRefused: the password was right, and must be changed
-	Notes   []error // if LoginRefused: what may explain it
+	Expired bool    // if LoginRefused: the password is correct but must be changed
+	Notes   []error // if LoginRefused: possible reasons
 
-	RefusedBy string // if PasswordWithheld: the host, or the KDC
-	Kerberos  bool   // if PasswordWithheld: the KDC has refused it
+	RefusedBy string // if PasswordWithheld: the host or KDC that refused the password
+	Kerberos  bool   // if PasswordWithheld: RefusedBy is a KDC
 }
 
-// Error implements [error]. Users read the error that the library makes of a Failure.
+// Error implements [error]. Users see the public error made from a Failure instead.
 func (f *Failure) Error() string {
 	return fmt.Sprintf("connect to %s: %s: %v", f.Host, f.Phase, f.Err)
 }
@@ -78,8 +78,8 @@ func (f *Failure) Error() string {
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
-// Interrupted returns f as the failure of a context that has ended, and nil if it has not.
-// A time-out names the phase, and a cancelled call stays recognizable by its cause.
+// Interrupted returns a copy of f completed with why ctx has ended, or nil if ctx has not ended.
+// A time-out is TimedOut; after a cancellation, Err is the cause.
 func Interrupted(ctx context.Context, f Failure) *Failure {
 	cause := deadline.Cause(ctx)
 	if cause == nil {
@@ -93,7 +93,7 @@ func Interrupted(ctx context.Context, f Failure) *Failure {
 	return &f
 }
 
-// KeyFailure returns the failure of a host whose key is not to be trusted.
+// KeyFailure returns the failure for a host key that is not trusted.
 func KeyFailure(host string, port int, key ssh.PublicKey, err error) *Failure {
 	f := &Failure{Kind: BadHostKey, Host: host, Port: port, Phase: phaseHostKey, Key: key, Err: err}
 	if fault, ok := errors.AsType[*knownhosts.KeyError](err); ok {
@@ -102,8 +102,8 @@ func KeyFailure(host string, port int, key ssh.PublicKey, err error) *Failure {
 	return f
 }
 
-// keyFileFailure returns the failure of a host for a key or certificate that cannot be used.
-// Other errors stay what they are.
+// keyFileFailure returns the failure for a private key or certificate that cannot be used. It
+// returns other errors unchanged.
 func keyFileFailure(host string, err error) error {
 	if e, ok := err.(*identity.FileError); ok {
 		return &Failure{Kind: BadKeyFile, Host: host, Phase: phaseAuth, Path: e.Path, Err: e.Err}
@@ -117,20 +117,20 @@ func hasKind(err error, kind Kind) bool {
 	return ok && f.Kind == kind
 }
 
-// withAttempts returns err with the number of attempts that were made.
+// withAttempts returns a copy of err with the number of attempts.
 func withAttempts(err error, n int) error {
 	f, ok := err.(*Failure)
 	if !ok {
 		return err
 	}
-	told := *f
+	counted := *f
 	switch f.Kind {
 	case TimedOut, UnknownHost, NotConnected:
-		told.Attempts = n
+		counted.Attempts = n
 	case HopFailed:
-		if f.Own {
-			told.Err = withAttempts(f.Err, n)
+		if f.Retryable {
+			counted.Err = withAttempts(f.Err, n)
 		}
 	}
-	return &told
+	return &counted
 }

@@ -12,46 +12,45 @@ import (
 	"fleetssh/internal/deadline"
 )
 
-// maxOpening is how many channels to hosts behind it a hop is asked for at once. It is more
-// than the default PoolSize: a host that does not answer must not keep others waiting.
+// maxOpening limits how many channels are being opened through one hop at a time. It exceeds the
+// default PoolSize, so that hosts that do not answer do not hold up the others.
 const maxOpening = 128
 
-// hops are the connections of a Dialer to hosts that others are reached through, one for each
-// [Config] that is a Proxy.
+// hops holds the hops of a Dialer, one for each [Config] that is a Proxy.
 type hops struct {
-	mu        sync.Mutex // protects what follows
-	open      map[*Config]*hop
-	throttles map[string]*throttle // by host and port
-	since     time.Time            // a hop that could not be reached before is tried again
-	closed    bool
+	mu         sync.Mutex // protects what follows
+	open       map[*Config]*hop
+	throttles  map[string]*throttle // by host and port
+	retrySince time.Time            // failures until then are forgotten
+	closed     bool
 }
 
-// hop is a host that others are reached through.
+// hop is a host through which others are reached, and the connection to it.
 type hop struct {
 	host    *Config
 	opening chan struct{} // holds a token for each channel that is being opened
 
-	wg sync.WaitGroup // connections that have died and are being closed
+	wg sync.WaitGroup // goroutines that close failed connections
 
 	mu       sync.Mutex // protects what follows
 	login    *Login
 	pending  *hopDial
-	failed   error // of the last dial; forgotten by forgive
+	failed   error // the error of the last dial, until hops.retry forgets it
 	failedAt time.Time
 	closed   bool
 }
 
-// hopDial is a connection to a hop that is being made.
+// hopDial is a running dial to a hop.
 type hopDial struct {
-	done    chan struct{} // closed when what follows is known
+	done    chan struct{} // closed when login and err are set
 	login   *Login
 	err     error
-	waiting int // protected by hop.mu; at zero the dial is given up
+	waiting int // callers that wait, protected by hop.mu; the last to leave cancels the dial
 	cancel  context.CancelFunc
 }
 
-// to returns the hop of a Proxy. The error is that ctx has ended, or that the hops are closed:
-// nobody would close a connection that is made after that.
+// to returns the hop for a Proxy. It fails if ctx has ended. It also fails after close, because
+// nothing would close a connection that is made later.
 func (h *hops) to(ctx context.Context, host *Config) (*hop, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -72,7 +71,7 @@ func (h *hops) to(ctx context.Context, host *Config) (*hop, error) {
 	return p, nil
 }
 
-// all returns the hops there are.
+// all returns all hops.
 func (h *hops) all() []*hop {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -83,24 +82,24 @@ func (h *hops) all() []*hop {
 	return all
 }
 
-// forgive lets hops that could not be reached be tried again, if that was so long ago.
-func (h *hops) forgive(age time.Duration) {
+// retry forgets the failures of hops that are at least as old as age.
+func (h *hops) retry(age time.Duration) {
 	since := time.Now().Add(-age)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if since.After(h.since) {
-		h.since = since
+	if since.After(h.retrySince) {
+		h.retrySince = since
 	}
 }
 
-// forgiven reports whether a failure is too old to count.
-func (h *hops) forgiven(at time.Time) bool {
+// forgets reports whether retry has forgotten the failures of a time.
+func (h *hops) forgets(at time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return !at.After(h.since)
+	return !at.After(h.retrySince)
 }
 
-// close closes the connections to all hops. What goes through them has ended.
+// close closes the connections to all hops. The connections through them must be closed already.
 func (h *hops) close() {
 	h.mu.Lock()
 	h.closed = true
@@ -112,7 +111,7 @@ func (h *hops) close() {
 	wg.Wait()
 }
 
-// drop closes the connections to hops that are not needed any more.
+// drop closes the connections to the given hops.
 func (h *hops) drop(dropped map[*Config]bool) {
 	for again := true; again; {
 		again = false
@@ -124,12 +123,12 @@ func (h *hops) drop(dropped map[*Config]bool) {
 			delete(h.open, p.host)
 			h.mu.Unlock()
 			p.close()
-			again = true // it may have opened the hop in front of it meanwhile
+			again = true // a running dial may have added the hop in front of p to h.open again
 		}
 	}
 }
 
-// throttle returns the throttle of the logins to a hop. All hops at the same address share it.
+// throttle returns the throttle of a hop. All hops with the same address share one.
 func (h *hops) throttle(host *Config) *throttle {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -139,14 +138,14 @@ func (h *hops) throttle(host *Config) *throttle {
 	at := host.address()
 	t := h.throttles[at]
 	if t == nil {
-		t = &throttle{most: mostLogins}
+		t = &throttle{limit: maxConcurrentLogins}
 		h.throttles[at] = t
 	}
 	return t
 }
 
-// slowedDown returns the throttle of the logins to a host that is not a hop. It is nil, and
-// nothing holds the logins up, as long as the host has not pushed back.
+// slowedDown returns the throttle of a host that is not a hop. It returns nil until slowDown is
+// called for its address: logins to the host are not throttled.
 func (h *hops) slowedDown(host *Config) *throttle {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -156,19 +155,19 @@ func (h *hops) slowedDown(host *Config) *throttle {
 	return h.throttles[host.address()]
 }
 
-// slowDown throttles the logins to a host that has pushed back from now on, whichever entry
-// they are for. How many are under way is not known: they were not counted.
+// slowDown throttles the logins to a host after it dropped a connection. The throttle counts the
+// logins that begin from now on; those already running were not counted.
 func (h *hops) slowDown(host *Config) *throttle {
 	t := h.throttle(host)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.most = min(t.most, mostLogins-1)
+	t.limit = min(t.limit, maxConcurrentLogins-1)
 	return t
 }
 
-// connect returns the connection to the hop. It is made once, however many ask for it, with the
-// hop's own attempts and time-outs. When that fails, all who asked get the error, and so do
-// those who ask later, until forgive. A connection that has died is replaced.
+// connect returns the connection to the hop, and dials if there is none or it has failed. All
+// callers share one dial, which has the attempts and time-outs of the hop's own Config. If it
+// fails, they all get its error, and so do later callers until hops.retry forgets it.
 func (p *hop) connect(ctx context.Context, d *Dialer) (*Login, error) {
 	p.mu.Lock()
 	if p.login != nil && !p.login.Conn.Failed() {
@@ -179,13 +178,13 @@ func (p *hop) connect(ctx context.Context, d *Dialer) (*Login, error) {
 		defer p.mu.Unlock()
 		return nil, p.errClosed()
 	}
-	if p.failed != nil && !d.hops.forgiven(p.failedAt) {
+	if p.failed != nil && !d.hops.forgets(p.failedAt) {
 		defer p.mu.Unlock()
 		return nil, p.failed
 	}
 	o := p.pending
 	if o == nil {
-		// The dial must not end with the context of the first who asks: others wait too.
+		// The dial must not end with the context of its first caller: others wait for it too.
 		dialing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		o = &hopDial{done: make(chan struct{}), cancel: cancel}
 		p.pending = o
@@ -211,12 +210,12 @@ func (p *hop) connect(ctx context.Context, d *Dialer) (*Login, error) {
 	p.mu.Unlock()
 	if last {
 		o.cancel()
-		<-o.done // the last to leave waits for its end
+		<-o.done // the last caller to leave waits until the dial has ended
 	}
 	return nil, deadline.Cause(ctx)
 }
 
-// dial makes the connection to the hop.
+// dial connects to the hop for o. It closes the connection if nobody waits for it any more.
 func (p *hop) dial(ctx context.Context, d *Dialer, o *hopDial) {
 	defer o.cancel()
 	login, _, err := d.Dial(ctx, Call{Host: p.host, throttle: d.hops.throttle(p.host)})
@@ -245,7 +244,7 @@ func (p *hop) dial(ctx context.Context, d *Dialer, o *hopDial) {
 
 func (p *hop) errClosed() error { return p.host.failure(NotConnected, phaseConnect, conn.ErrClosed) }
 
-// close closes the connection, for good.
+// close closes the connection. There is no new one afterwards.
 func (p *hop) close() {
 	p.mu.Lock()
 	login, o := p.login, p.pending
@@ -261,12 +260,12 @@ func (p *hop) close() {
 	p.wg.Wait()
 }
 
-// errHopLost is why a host could not be reached when the connection to the hop ended meanwhile.
-// Another attempt makes a new one.
+// errHopLost means that the connection to the hop ended while the host was being connected to.
+// Another attempt makes a new connection to the hop.
 var errHopLost = errors.New("the connection to it ended")
 
-// openChannel opens a channel to a host behind the hop (direct-tcpip, RFC 4254, section 7.2).
-// The clock stands still while others are in front.
+// openChannel opens a channel to a host behind the hop (direct-tcpip, RFC 4254, section 7.2). It
+// pauses the clock while it waits for a token of p.opening.
 func (p *hop) openChannel(ctx context.Context, hop *conn.Conn, host *Config, clock *deadline.Clock) (*hopConn, error) {
 	resume := clock.Pause()
 	select {

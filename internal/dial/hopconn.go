@@ -17,14 +17,14 @@ import (
 	"fleetssh/internal/transport"
 )
 
-// throughHop makes a connection to the host through its Proxy.
+// throughHop connects to the host through its Proxy.
 func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
 	a.phases.enter(phaseProxy)
 	p, err := a.d.hops.to(ctx, a.host.Proxy)
 	if err != nil {
 		return nil, err
 	}
-	// The hop has time-outs of its own.
+	// The hop has its own time-outs.
 	resume := a.clock.Pause()
 	hop, err := p.connect(ctx, a.d)
 	resume()
@@ -48,18 +48,18 @@ func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
 	return nil, a.lostHop()
 }
 
-// lostHop is the failure of a hop whose connection has ended while it was needed.
+// lostHop returns the failure for a hop whose connection ended during the attempt.
 func (a *attempt) lostHop() *Failure {
 	f := a.hopFailure(a.host.Proxy.failure(NotConnected, phaseForward, &conn.Error{Text: "connection lost", Err: errHopLost}))
-	f.Own = true
+	f.Retryable = true
 	return f
 }
 
-// hopEndGrace is how much later than the connections through it the end of a hop may
-// show, if this machine is busy.
+// hopEndGrace is how long to wait, after a connection through a hop has ended, for the connection
+// to the hop to end too. On a busy machine its end may show later.
 const hopEndGrace = 500 * time.Millisecond
 
-// hopEnded reports whether err comes from the end of the connection to the hop.
+// hopEnded reports whether the cause of err is that the connection to the hop ended.
 func (a *attempt) hopEnded(err error) bool {
 	ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed) || errors.Is(err, errBroken)
 	if a.hop == nil || !ended {
@@ -78,18 +78,19 @@ func (a *attempt) hopEnded(err error) bool {
 	}
 }
 
-// hopFailure says that a hop failed: the one in front of the host, or one in front of that.
+// hopFailure returns the failure for a hop that failed. If err is that of a hop further ahead, it
+// names that one.
 func (a *attempt) hopFailure(err error) *Failure {
 	f := a.host.failure(HopFailed, phaseProxy, err)
 	f.Hop = a.host.Proxy.Name
-	if before, ok := err.(*Failure); ok && before.Kind == HopFailed {
-		f.Hop, f.Err = before.Hop, before.Err
+	if ahead, ok := err.(*Failure); ok && ahead.Kind == HopFailed {
+		f.Hop, f.Err = ahead.Hop, ahead.Err
 	}
 	return f
 }
 
-// notForwarded returns the failure for a channel that the hop did not open: the hop's if it
-// would not, and the host's if the hop could not reach it.
+// notForwarded returns the failure for a channel that the hop did not open. It is a failure of
+// the host if the hop tried and could not reach it, and of the hop otherwise.
 func (a *attempt) notForwarded(refused *ssh.OpenChannelError) *Failure {
 	text := sanitize.Line(strings.TrimSpace(refused.Message))
 	switch refused.Reason {
@@ -113,8 +114,8 @@ func (a *attempt) notForwarded(refused *ssh.OpenChannelError) *Failure {
 	return a.hopFailure(a.host.Proxy.failure(ForwardRefused, phaseForward, errors.New(text)))
 }
 
-// isUnresolved reports whether a hop says that it does not know a name. sshd passes on the words
-// of the C library and nothing else.
+// isUnresolved reports whether the text of a hop means that it cannot resolve a name. sshd sends
+// only the text of the C library, with no error code.
 func isUnresolved(text string) bool {
 	text = strings.ToLower(text)
 	for _, words := range []string{"name or service not known", "name resolution", "nodename nor servname", "no address associated", "does not resolve", "no such host", "unknown host"} {
@@ -125,15 +126,15 @@ func isUnresolved(text string) bool {
 	return false
 }
 
-// hopConn is a connection to a host behind a hop. A Read or Write of the SSH library's channel
-// that waits ends only when the hop says so. Two goroutines of the hop's connection stand in
-// between, so that Close ends it too.
+// hopConn is a connection to a host behind a hop. A blocked Read or Write of an SSH library
+// channel ends only when the hop answers. Two goroutines therefore copy between the channel and
+// pipes, whose reads and writes end with Close. They belong to the connection to the hop.
 type hopConn struct {
 	in      *io.PipeReader
 	out     *io.PipeWriter
 	hop     *conn.Conn
 	channel ssh.Channel
-	stream  *conn.Stream // of channel
+	stream  *conn.Stream // the stream of channel
 }
 
 // newHopConn returns nil if the connection to the hop is closed.
@@ -174,7 +175,7 @@ func (c *hopConn) Write(p []byte) (int, error) { return c.out.Write(p) }
 func (c *hopConn) Close() error {
 	c.in.CloseWithError(net.ErrClosed)
 	c.out.CloseWithError(io.EOF)
-	c.stream.End() // whatever the hop still sends
+	c.stream.End() // drops what the hop still sends
 	c.hop.CloseSoon(c.channel)
 	return nil
 }
@@ -182,10 +183,10 @@ func (c *hopConn) Close() error {
 // LocalAddr returns the address of the connection to the hop.
 func (c *hopConn) LocalAddr() net.Addr { return c.hop.Link().LocalAddr() }
 
-// RemoteAddr returns the address of the hop, which does not tell the host's.
+// RemoteAddr returns the address of the hop, because the hop does not send that of the host.
 func (c *hopConn) RemoteAddr() net.Addr { return c.hop.Link().RemoteAddr() }
 
-// errNoDeadline is why a [hopConn] has no deadlines. The SSH library sets none.
+// errNoDeadline is the error of setting a deadline on a [hopConn]. The SSH library never does.
 var errNoDeadline = errors.New("connections through a hop have no deadlines")
 
 // SetDeadline implements [net.Conn].

@@ -16,11 +16,11 @@ import (
 	"fleetssh/internal/krl"
 )
 
-// What a host key has to be, whatever policy decides whether it belongs to the host. These
-// checks only narrow: they come before the policy, and apply even if it trusts everybody.
+// Revocations, key sizes and certificates are checked before the policy for host keys is asked,
+// even if the policy trusts every key. These checks can only reject a key.
 
-// judgeHostKey decides whether the key that a host shows may be trusted. If it may, there can
-// be a warning.
+// judgeHostKey decides whether to trust the key that a host shows. A trusted key may come with a
+// warning.
 func (a *attempt) judgeHostKey(ctx context.Context, remote net.Addr, key ssh.PublicKey) (warning string, err error) {
 	keys := &a.host.HostKeys
 	name, port := keys.Name, keys.Port
@@ -33,7 +33,7 @@ func (a *attempt) judgeHostKey(ctx context.Context, remote net.Addr, key ssh.Pub
 	judged := key
 	doubt := a.host.Algorithms.CheckCertificate(key)
 	if doubt != nil {
-		// As for ssh, the host has shown just the key then.
+		// Like ssh, ignore the certificate and look at the key in it.
 		judged = algorithms.PlainKey(key)
 	}
 	if keys.Files == nil {
@@ -47,19 +47,18 @@ func (a *attempt) judgeHostKey(ctx context.Context, remote net.Addr, key ssh.Pub
 		return "", withDoubt(KeyFailure(name, port, judged, err), doubt)
 	}
 	if ip, ok := a.addressOf(remote, judged); ok {
-		more, err := a.judgeAddress(ctx, ip, judged)
+		addrWarning, err := a.judgeAddress(ctx, ip, judged)
 		if err != nil {
 			return "", err
 		}
 		if warning == "" {
-			warning = more
+			warning = addrWarning
 		}
 	}
 	return warning, nil
 }
 
-// withDoubt adds to the failure for the key in a certificate why the certificate itself was
-// not considered.
+// withDoubt adds to a failure for the key in a certificate why the certificate was ignored.
 func withDoubt(err, doubt error) error {
 	if doubt == nil {
 		return err
@@ -75,7 +74,8 @@ func withDoubt(err, doubt error) error {
 	return &noted
 }
 
-// addressOf returns the address by which a host must be known besides its name.
+// addressOf returns the address by which the key must be known as well. It returns false if only
+// the name counts.
 func (a *attempt) addressOf(remote net.Addr, key ssh.PublicKey) (string, bool) {
 	_, certificate := key.(*ssh.Certificate)
 	if !a.host.HostKeys.CheckAddress || certificate || remote == nil {
@@ -92,8 +92,8 @@ func (a *attempt) addressOf(remote net.Addr, key ssh.PublicKey) (string, bool) {
 	return ip.String(), true
 }
 
-// judgeAddress refuses a host whose address is known by another key. An address that is not
-// known is added if the policy adds hosts.
+// judgeAddress returns an error if the address is known with another key. It adds an unknown
+// address if the policy adds hosts.
 func (a *attempt) judgeAddress(ctx context.Context, ip string, key ssh.PublicKey) (warning string, err error) {
 	port, files := a.host.Port, a.host.HostKeys.Files
 	listed, err := a.list(ctx, knownhosts.ForAddress, ip, port, key)
@@ -106,7 +106,7 @@ func (a *attempt) judgeAddress(ctx context.Context, ip string, key ssh.PublicKey
 	case err == nil, ok && fault.Reason == knownhosts.Unknown && !files.AcceptNew:
 		return "", nil
 	case ok && fault.Reason == knownhosts.Unknown:
-		// A connection must not fail because the address could not be added.
+		// The name is trusted already: a failure to add the address is only a warning.
 		warning, err = files.Add(fault, ip, port, key)
 		if fault, ok := errors.AsType[*knownhosts.KeyError](err); ok && fault.NotAdded != nil {
 			return "the address was not added to the known hosts: " + fault.NotAdded.Error(), nil
@@ -118,11 +118,11 @@ func (a *attempt) judgeAddress(ctx context.Context, ip string, key ssh.PublicKey
 	return warning, err
 }
 
-// preferredKeys returns the host key algorithms to ask the host for, nil for any.
+// preferredKeys returns the host key algorithms to ask the host for, or nil for any.
 func (a *attempt) preferredKeys(ctx context.Context) ([]string, error) {
 	list, err := a.knownKeys(ctx)
 	if err == nil && len(a.host.HostKeys.Revoked) > 0 {
-		list = algorithms.WithCertificates(list) // which may be revoked, where the keys in them are not
+		list = algorithms.WithCertificates(list) // a certificate may be revoked although its key is not
 	}
 	return list, err
 }
@@ -144,8 +144,8 @@ func (a *attempt) knownKeys(ctx context.Context) ([]string, error) {
 	return keys.Files.With(listed).Algorithms(name, port), nil
 }
 
-// list returns what KnownHostsCommand lists for a host by this name, nil if there is no such
-// command. key is nil before the host has shown one.
+// list returns the keys that KnownHostsCommand lists for a name, or nil if there is no command.
+// key is nil before the host has shown one.
 func (a *attempt) list(ctx context.Context, why, name string, port int, key ssh.PublicKey) (*knownhosts.DB, error) {
 	command := a.host.HostKeys.Command
 	if len(command) == 0 {
@@ -160,8 +160,8 @@ func (a *attempt) list(ctx context.Context, why, name string, port int, key ssh.
 	return db, db.Read(bytes.NewReader(text), filepath.Base(command[0]))
 }
 
-// listed returns what KnownHostsCommand lists for a host by this name, nil if there is no such
-// command. The command is run unless l has its answer.
+// listed returns the output of KnownHostsCommand for a name, or nil if there is no command. It
+// runs the command unless l has its output.
 func (d *Dialer) listed(ctx context.Context, host *Config, l *knownhosts.Listings, why, name string, port int, key ssh.PublicKey) ([]byte, error) {
 	command := host.HostKeys.Command
 	if len(command) == 0 {
@@ -176,7 +176,7 @@ func (d *Dialer) listed(ctx context.Context, host *Config, l *knownhosts.Listing
 	return text, nil
 }
 
-// checkRevoked returns an error if one of the files lists a key, or cannot be read.
+// checkRevoked returns an error if one of the files revokes the key or cannot be read.
 func (d *Dialer) checkRevoked(files []string, key ssh.PublicKey) error {
 	for _, file := range files {
 		list, err := d.revoked.Read(file)
@@ -198,7 +198,7 @@ func (d *Dialer) checkRevoked(files []string, key ssh.PublicKey) error {
 	return nil
 }
 
-// CheckRevocations returns why a file of revoked keys cannot be read, nil if it can.
+// CheckRevocations returns an error if a file of revoked keys cannot be read.
 func (d *Dialer) CheckRevocations(file string) error {
 	_, err := d.revoked.Read(file)
 	return err

@@ -10,11 +10,11 @@ import (
 	"fleetssh/internal/password"
 )
 
-// proveTicket lets the KDC judge the password for Kerberos, if hosts share one, and reports
-// whether a login with a ticket is to be tried. The first host tells what the KDC says, the
-// others tell that the password was refused.
+// proveTicket asks the KDC to check the Kerberos password, once for all hosts that share it, and
+// reports whether to try a login with a ticket. If the KDC refuses the password, the first host
+// reports the KDC's error, and the others that the password was refused.
 func (a *authenticator) proveTicket() bool {
-	if a.host.Auth.Kerberos.Options.Password == "" || !a.protected {
+	if a.host.Auth.Kerberos.Options.Password == "" || !a.checkOnce {
 		return true
 	}
 	for {
@@ -26,7 +26,7 @@ func (a *authenticator) proveTicket() bool {
 		}
 		principal, err := a.tickets.Principal(a.ctx)
 		if err != nil {
-			return true // the login says why
+			return true // the login will report the error
 		}
 		_, realm, _ := strings.Cut(principal, "@")
 		kdc := "the KDC of " + realm
@@ -37,12 +37,12 @@ func (a *authenticator) proveTicket() bool {
 		if again {
 			continue
 		}
-		if a.tellsRefusal = a.kerberosShared.Reports(a.host.Name); a.tellsRefusal {
+		if a.reportsRefusal = a.kerberosShared.Reports(a.host.Name); a.reportsRefusal {
 			a.record("Kerberos: %w", refusal)
 		}
 		f := a.host.failure(PasswordWithheld, phaseAuth, refusal)
 		f.User, f.RefusedBy, f.Kerberos = principal, kdc, true
-		a.ticketless = f
+		a.noTicket = f
 		return false
 	}
 }
@@ -62,15 +62,15 @@ func (d *Dialer) Tickets(o gss.Options) *password.Tickets {
 	return c
 }
 
-// errWithoutTicket ends a connection on which a ticket was refused. The SSH library cannot go on:
-// it takes message 65 of RFC 4462, section 3.9, for message 64, and takes the refusal that
+// errWithoutTicket ends a connection on which a ticket was refused. The SSH library cannot
+// continue: it takes message 65 (RFC 4462, section 3.9) for message 64, and then the refusal that
 // follows for the answer to the next method.
 var errWithoutTicket = errors.New("login without the Kerberos ticket")
 
-// ticketUse is the login with a ticket on one connection.
+// ticketUse is a login with a ticket on one connection.
 type ticketUse struct {
 	*gss.Context
-	complete bool // the last message of the method went out
+	complete bool // the last message of the method was sent
 }
 
 // GetMIC implements [ssh.GSSAPIClient].
@@ -80,7 +80,7 @@ func (u *ticketUse) GetMIC(micField []byte) ([]byte, error) {
 	return mic, err
 }
 
-// hasTicket reports whether a login with a ticket is to be tried.
+// hasTicket reports whether to try a login with a ticket.
 func (a *authenticator) hasTicket() bool {
 	if a.tickets == nil || a.kerberos != untried {
 		return false
@@ -104,8 +104,8 @@ func (a *authenticator) nextTicket() ssh.AuthMethod {
 	return ssh.GSSAPIWithMICAuthMethod(a.ticket, k.Server)
 }
 
-// ticketRefused reports whether the login with a ticket has failed in a way that makes the
-// connection useless, and records why.
+// ticketRefused reports whether the login with a ticket failed in a way that makes the connection
+// unusable: see errWithoutTicket. It records why.
 func (a *authenticator) ticketRefused() bool {
 	if a.last != &a.kerberos || !a.ticket.Begun() || a.ticket.complete {
 		return false
@@ -122,17 +122,17 @@ func (a *authenticator) explainTicket() {
 	case err != nil:
 		a.record("Kerberos: %w", err)
 	case a.ticket.complete:
-		who, err := a.tickets.Principal(a.ctx)
+		principal, err := a.tickets.Principal(a.ctx)
 		if err != nil {
-			who = "the principal"
+			principal = "the principal"
 		}
-		a.record("Kerberos: the host does not let %s in as %s", who, a.host.User)
+		a.record("Kerberos: the host does not let %s in as %s", principal, a.host.User)
 	default:
-		a.record("Kerberos: the host refused the ticket for %s: its keytab may lack the current key, or its clock be wrong", a.ticket.Service())
+		a.record("Kerberos: the host refused the ticket for %s: its keytab may lack the current key, or its clock may be wrong", a.ticket.Service())
 	}
 }
 
-// warnTicket records what the user must know about a login with a ticket that has succeeded.
+// warnTicket records a warning if the login succeeded but the ticket could not be delegated.
 func (a *authenticator) warnTicket() {
 	if a.ticket == nil {
 		return

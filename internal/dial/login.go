@@ -9,28 +9,28 @@ import (
 	"fleetssh/internal/conn"
 )
 
-// Login is a connection that is logged in, and how that went.
+// Login is a connection after the login, with a description of the login.
 type Login struct {
 	Conn *conn.Conn
-	Hop  *Login // that the connection goes through; nil: through none
+	Hop  *Login // the hop of the connection; or nil
 
-	Addr     net.Addr      // that was connected to
-	Master   string        // the socket of the OpenSSH master; empty: the connection is our own
-	HostKey  ssh.PublicKey // that the host has proved to have
-	Methods  []string      // that the host has accepted, in their order
-	Key      ssh.PublicKey // that was accepted; nil: none
-	Banner   string        // harmless, with line ends
+	Addr     net.Addr      // the remote end of the transport: the host, its first hop, or a proxy
+	Master   string        // the socket of the OpenSSH master; empty: no master is used
+	HostKey  ssh.PublicKey // the key by which the host authenticated itself
+	Methods  []string      // the methods that the host accepted, in order
+	Key      ssh.PublicKey // the client key that the host accepted; or nil
+	Banner   string        // sanitized, with line ends
 	Timing   Timing
 	Warnings []string
 }
 
-// Timing is how long the phases of connecting took, zero for those not reached.
+// Timing says how long each phase of connecting took. Phases that were not reached are zero.
 type Timing struct {
 	Proxy, Resolve, Connect, Handshake, Auth time.Duration
 	Attempts                                 int
 }
 
-// success returns how the login went that has just succeeded.
+// success returns the description of a login that has just succeeded.
 func (a *authenticator) success(addr net.Addr, hostKey ssh.PublicKey) *Login {
 	a.verdict(a.partial + 1)
 	a.warnTicket()

@@ -14,27 +14,26 @@ import (
 	"fleetssh/internal/deadline"
 )
 
-// masterTimeout is how long a master, which is a process of this machine, may take to
-// answer on its socket. It does not count towards ConnectTimeout: the host gets all of that. A
-// master that has been stopped is rarer than a machine that is busy with thousands of hosts,
-// and giving up too early means a login with keys that the user may not have.
+// masterTimeout is how long a master may take to answer on its socket. It does not count towards
+// ConnectTimeout, which is left to the host. A master is a local process, so ten seconds look
+// long. But a machine busy with thousands of hosts is more common than a stopped master, and
+// giving up too early means a login with keys that the user may not have.
 const masterTimeout = 10 * time.Second
 
-// throughMaster connects over the connection of an OpenSSH master, if one of the sockets leads
-// to one that is alive (the proxy mode of OpenSSH's PROTOCOL.mux). Both results are nil if
-// there is none.
+// throughMaster shares the connection of an OpenSSH master that answers on one of the sockets (the
+// proxy mode of OpenSSH's PROTOCOL.mux). Both results are nil if no master answers.
 func (a *attempt) throughMaster(ctx context.Context) (*Login, error) {
-	if a.auth.masterless {
+	if a.auth.noMaster {
 		return nil, nil
 	}
-	a.auth.masterless = true // a master that does not answer now will not at the next attempt
+	a.auth.noMaster = true // the next attempt does not ask again
 	defer a.clock.Pause()()
 	for _, path := range a.host.Masters {
 		a.phases.enter(phaseConnect)
 		dialer := net.Dialer{Timeout: masterTimeout}
 		transport, err := dialer.DialContext(ctx, "unix", path)
 		if err != nil {
-			continue // no master is there
+			continue // there is no master
 		}
 		login, err := a.callMaster(ctx, transport, path)
 		if err == nil {
@@ -47,12 +46,12 @@ func (a *attempt) throughMaster(ctx context.Context) (*Login, error) {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = fmt.Errorf("no answer within %v", masterTimeout)
 		}
-		a.d.warn("the OpenSSH master at "+path+" does not answer as one", a.host, "error", err)
+		a.d.warn("the OpenSSH master at "+path+" does not share its connection", a.host, "error", err)
 	}
 	return nil, nil
 }
 
-// callMaster asks the master on a socket for its connection.
+// callMaster asks the master on a socket to share its connection.
 func (a *attempt) callMaster(ctx context.Context, transport net.Conn, path string) (*Login, error) {
 	w := conn.NewWire(transport, &a.d.streams, conn.Stall(a.host.ConnectTimeout), nil)
 	stop := context.AfterFunc(ctx, func() { transport.Close() })

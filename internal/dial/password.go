@@ -9,8 +9,8 @@ import (
 	"fleetssh/internal/password"
 )
 
-// errNotSent ends a login whose next offer is a password that is known to be wrong.
-var errNotSent = errors.New("the password is not sent")
+// errWithheld ends a login in which the next offer would be a password known to be wrong.
+var errWithheld = errors.New("the password is not sent")
 
 // givenPassword waits until the password may be sent, and returns it.
 func (a *authenticator) givenPassword() (string, error) {
@@ -21,8 +21,8 @@ func (a *authenticator) givenPassword() (string, error) {
 	return password, err
 }
 
-// mayAnswer waits until the password may be sent, before the host begins to ask questions: hosts
-// may count a dialogue that is broken off as a failed login.
+// mayAnswer waits until the password may be sent, and reports whether it may. It is called before
+// keyboard-interactive begins: hosts may count a dialogue that is broken off as a failed login.
 func (a *authenticator) mayAnswer() bool {
 	if a.host.Auth.Password == "" || a.sent {
 		return true
@@ -31,7 +31,7 @@ func (a *authenticator) mayAnswer() bool {
 	return err == nil
 }
 
-// takeTurn waits for the turn to try the password, and returns it.
+// takeTurn waits until this host may try the password, and returns the password.
 func (a *authenticator) takeTurn() (string, error) {
 	if a.shared == nil {
 		return a.host.Auth.Password, nil
@@ -47,18 +47,18 @@ func (a *authenticator) takeTurn() (string, error) {
 	if refused, ok := err.(*password.RefusedError); ok {
 		f := a.host.failure(PasswordWithheld, phaseAuth, refused)
 		f.User, f.RefusedBy = refused.User, refused.By
-		a.unsent, err = f, f
+		a.withheld, err = f, f
 	}
 	return value, err
 }
 
-// sentBy reports whether the password went out with an offer.
+// sentBy reports whether an offer sent the password.
 func (a *authenticator) sentBy(offer *offerState) bool {
 	return a.sent && (offer == &a.password || offer == &a.questions)
 }
 
-// refusedPassword records that the host has refused an offer. If the offer was the password and the
-// user gives another, the login tries that next.
+// refusedPassword records that the host refused an offer. If the offer sent the shared password and
+// the user enters another one, the login tries that next.
 func (a *authenticator) refusedPassword(offer *offerState) {
 	if a.turn == nil || !a.sentBy(offer) {
 		return
@@ -67,12 +67,12 @@ func (a *authenticator) refusedPassword(offer *offerState) {
 	if _, ok := a.turn.Refuse(a.ctx, a.host.Name, a.host.Auth.AskAgain); ok {
 		*offer, a.sent = untried, false
 	} else if a.host.Auth.AskAgain != nil {
-		a.gaveUp = true // the user has been asked
+		a.declined = true // the user was asked for another password and gave none
 	}
 }
 
-// leavePassword passes on the turn to try the password, if the connection has ended without a
-// verdict.
+// leavePassword ends the turn to try the password on a connection that ended before the host
+// accepted or refused it.
 func (a *authenticator) leavePassword(err error) {
 	if hasKind(err, TimedOut) {
 		a.turn.TimedOut()
@@ -81,46 +81,46 @@ func (a *authenticator) leavePassword(err error) {
 	a.turn.Pass()
 }
 
-// passwordReply is what is known of the host's answer to a password.
+// passwordReply says what is known of the host's answer to the password.
 type passwordReply int
 
 const (
-	noReply    passwordReply = iota // none that the SSH library understands
-	notOffered                      // the password did not go out
-	saidNo
+	replyUnknown passwordReply = iota // the password was sent; no refusal is known
+	notSent                           // the password was not sent
+	replyRefused
 )
 
-// passwordMethod returns the method that sends the password. The SSH library does not tell whether
-// the host has refused the password or has answered something else, but it asks for another
-// password only if the host has refused the first.
+// passwordMethod returns the method that sends the password. The SSH library does not report
+// whether the host refused the password or answered something else. But it asks for a second
+// password only if the host refused the first.
 func (a *authenticator) passwordMethod() ssh.AuthMethod {
 	calls := 0
-	a.reply = notOffered
+	a.reply = notSent
 	return ssh.RetryableAuthMethod(ssh.PasswordCallback(func() (string, error) {
 		if calls++; calls > 1 {
-			a.reply = saidNo
+			a.reply = replyRefused
 			return "", errRefused
 		}
 		password, err := a.secret()
 		if err == nil {
-			a.reply = noReply
+			a.reply = replyUnknown
 		}
 		return password, err
 	}), 2)
 }
 
-// passwordUnanswered reports whether the host has answered a password with something other than
-// yes or no. Nothing else can be offered then; when nothing is, the SSH library tells what the
-// answer was.
+// passwordUnanswered reports whether the host answered the password with a message that is neither
+// success nor failure. No other method can be tried then, and next returns none: the SSH library
+// then reports the message.
 func (a *authenticator) passwordUnanswered(partial int) bool {
-	return a.last == &a.password && a.reply == noReply && partial == a.partial
+	return a.last == &a.password && a.reply == replyUnknown && partial == a.partial
 }
 
-// wantsNewPassword reports whether a login has ended because the host wants the user to change the
-// password. It has answered with message 60 then (RFC 4252, section 8), which no host sends for a
-// wrong password.
+// wantsNewPassword reports whether a login failed because the host wants the password changed. The
+// host answers with message 60 then (RFC 4252, section 8), which no host sends for a wrong
+// password.
 func (a *authenticator) wantsNewPassword(err error) bool {
-	if a.last != &a.password || a.reply != noReply || !strings.Contains(err.Error(), "unexpected message type 60 ") {
+	if a.last != &a.password || a.reply != replyUnknown || !strings.Contains(err.Error(), "unexpected message type 60 ") {
 		return false
 	}
 	a.turn.Accept()

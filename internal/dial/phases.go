@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Phase is a step of connecting. The values are the same as in the library's Phase.
+// Phase is a step of connecting. The values are those of fleetssh.Phase.
 type Phase string
 
 const (
@@ -15,23 +15,23 @@ const (
 	phaseHandshake Phase = "handshake"
 	phaseHostKey   Phase = "host_key"
 	phaseAuth      Phase = "auth"
-	phaseForward   Phase = "forward"  // in a Failure: a hop that was lost, or does not forward
-	phaseRetry     Phase = "retry"    // told to Call.Phase: the pause before the next attempt
-	phasePassword  Phase = "password" // likewise: the wait for another host's verdict on the password
+	phaseForward   Phase = "forward"  // only in a Failure: the hop was lost, or refuses to forward
+	phaseRetry     Phase = "retry"    // only for Call.Phase: the pause before the next attempt
+	phasePassword  Phase = "password" // only for Call.Phase: waiting until another host has checked the password
 )
 
-// phases measures how long each phase of connecting takes. The SSH library calls back on
-// goroutines of its own, and may still do so when a call has been given up.
+// phases measures how long each phase of connecting takes. It has a mutex because the SSH library
+// runs callbacks on its own goroutines, possibly after the attempt has been given up.
 type phases struct {
-	mu     sync.Mutex // protects what follows
-	now    Phase
-	since  time.Time
-	timing Timing
-	tell   func(phase Phase) // is told of each; nil: nobody asks
+	mu      sync.Mutex // protects what follows
+	now     Phase
+	since   time.Time
+	timing  Timing
+	onEnter func(phase Phase) // called when a phase begins; or nil
 }
 
-// enter records that a phase begins, and how long the one before took. The empty phase means
-// that connecting is over.
+// enter starts a phase and records the duration of the one before. The empty phase ends the
+// measurement.
 func (p *phases) enter(phase Phase) {
 	now := time.Now()
 	p.mu.Lock()
@@ -50,8 +50,8 @@ func (p *phases) enter(phase Phase) {
 		p.timing.Auth += took
 	}
 	p.now, p.since = phase, now
-	if phase != "" && p.tell != nil {
-		p.tell(phase)
+	if phase != "" && p.onEnter != nil {
+		p.onEnter(phase)
 	}
 }
 
@@ -61,7 +61,7 @@ func (p *phases) current() Phase {
 	return p.now
 }
 
-// done ends the measuring and returns how long the phases took.
+// done ends the measurement and returns the durations.
 func (p *phases) done() Timing {
 	p.enter("")
 	p.mu.Lock()

@@ -13,8 +13,8 @@ import (
 	"fleetssh/internal/transport"
 )
 
-// reach makes the connection that SSH is spoken over: of TCP, through a hop, or as the user
-// wants it.
+// reach makes the transport under SSH: a TCP connection, a channel through a hop, or what
+// DialContext returns.
 func (a *attempt) reach(ctx context.Context) (net.Conn, error) {
 	switch {
 	case a.host.Proxy != nil:
@@ -50,8 +50,8 @@ func (a *attempt) reach(ctx context.Context) (net.Conn, error) {
 	return transport.Race(ctx, from, a.addrs)
 }
 
-// resolve returns the addresses of a host. At most maxLookups run at once, because each takes
-// sockets of its own.
+// resolve returns the addresses of a host. At most maxLookups look-ups run at once, because each
+// opens its own sockets.
 func (d *Dialer) resolve(ctx context.Context, host *Config) ([]netip.AddrPort, error) {
 	port, family := uint16(host.Port), host.AddressFamily
 	if addr, err := netip.ParseAddr(host.Host); err == nil {
@@ -74,7 +74,7 @@ func (d *Dialer) resolve(ctx context.Context, host *Config) ([]netip.AddrPort, e
 	return transport.Interleave(addrs, port), nil
 }
 
-// withoutName drops the name from an error of a look-up: users are told it anyway.
+// withoutName drops the name from a look-up error: the message of the public error has it already.
 func withoutName(err error) error {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return &lookupError{dns}
@@ -82,37 +82,38 @@ func withoutName(err error) error {
 	return err
 }
 
+// lookupError is a net.DNSError whose text does not contain the name.
 type lookupError struct{ err *net.DNSError }
 
 func (e *lookupError) Error() string { return e.err.Err }
 func (e *lookupError) Unwrap() error { return e.err }
 
-// commandPatience is how long a command may take to its first byte if no time is set: somebody
-// may be logging in with a browser.
-const commandPatience = 10 * time.Minute
+// firstByteTimeout is how long a proxy command may take to send its first byte if ConnectTimeout is
+// not set: the user may be signing in with a browser.
+const firstByteTimeout = 10 * time.Minute
 
-// traced returns a context that tells a command which host it is for, and tells the clock how
-// far the command is.
+// traced returns a context with a trace for a proxy command. The trace names the host, and adjusts
+// the clock when the command starts, sends its first byte, or asks the user.
 func (a *attempt) traced(ctx context.Context) context.Context {
 	t := &transport.Trace{User: a.host.User, Host: a.host.Name, Asking: a.clock.Pause}
-	if a.host.Patient {
-		t.Started = func() { a.clock.Restart(commandPatience) }
+	if a.host.ExtendTimeout {
+		t.Started = func() { a.clock.Restart(firstByteTimeout) }
 		t.Heard = func() { a.clock.Restart(a.host.ConnectTimeout) }
 	}
 	return transport.WithTrace(ctx, t)
 }
 
-// transportFailure returns the failure for a connection that a proxy or command has not made,
-// or not kept: the proxy's, or the host's own.
+// transportFailure returns the failure for an error of a proxy or proxy command. It is a failure
+// of the host if the proxy works but cannot reach the host, and of the proxy otherwise.
 func (a *attempt) transportFailure(e *transport.Error) *Failure {
 	if dns, ok := errors.AsType[*net.DNSError](e.Err); ok && e.Target {
 		return a.host.failure(UnknownHost, phaseResolve, &lookupError{dns})
 	}
-	why := &conn.Error{Text: sanitize.Line(e.Err.Error()), Err: e}
+	cause := &conn.Error{Text: sanitize.Line(e.Err.Error()), Err: e}
 	if e.Target {
-		return a.host.failure(NotConnected, phaseConnect, why)
+		return a.host.failure(NotConnected, phaseConnect, cause)
 	}
-	f := a.host.failure(HopFailed, phaseProxy, &Failure{Kind: NotConnected, Host: e.Proxy, Phase: phaseConnect, Err: why})
-	f.Hop, f.Own = e.Proxy, true
+	f := a.host.failure(HopFailed, phaseProxy, &Failure{Kind: NotConnected, Host: e.Proxy, Phase: phaseConnect, Err: cause})
+	f.Hop, f.Retryable = e.Proxy, true
 	return f
 }

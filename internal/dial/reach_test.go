@@ -15,15 +15,16 @@ import (
 	"fleetssh/internal/transport"
 )
 
-// A command that nobody answers is given its time once, unless a time is set.
-func TestCommandPatience(t *testing.T) {
+// TestFirstByteTimeout dials through a proxy command that sends nothing. Without a ConnectTimeout,
+// only one attempt is made, which ends after ten minutes.
+func TestFirstByteTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		for limit, want := range map[time.Duration]time.Duration{0: commandPatience, time.Minute: 2*time.Minute + time.Second} {
+		for limit, want := range map[time.Duration]time.Duration{0: firstByteTimeout, time.Minute: 2*time.Minute + time.Second} {
 			host := Config{
 				Host: "h", Port: 22, Name: "h", User: "u", Describe: func() any { return "h" },
 				Attempts: 2, RetryDelay: time.Second, FixedDelay: true,
-				ConnectTimeout: max(limit, 30*time.Second), Patient: limit == 0,
+				ConnectTimeout: max(limit, 30*time.Second), ExtendTimeout: limit == 0,
 			}
 			host.HostKeys.Algorithms = func(string, int) []string { return nil }
 			host.HostKeys.Check = func(string, int, ssh.PublicKey) error { return nil }
@@ -31,7 +32,7 @@ func TestCommandPatience(t *testing.T) {
 			host.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 				transport.TraceOf(ctx).Started()
 				ours, theirs := net.Pipe()
-				go func() { // it takes what is said, and says nothing
+				go func() { // a host that reads and never writes
 					_, _ = io.Copy(io.Discard, theirs)
 					theirs.Close()
 				}()

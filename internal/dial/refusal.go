@@ -11,27 +11,27 @@ import (
 	"fleetssh/internal/sanitize"
 )
 
-// explain records what may help to understand a refusal.
+// explain records a note if the host allows only methods that the client has no credentials for.
 func (a *authenticator) explain(allowed []string) {
 	if len(a.tried) == 0 {
-		a.record("nothing to offer of what the host takes: %s", sanitize.List(allowed))
+		a.record("no credentials for the methods that the host allows: %s", sanitize.List(allowed))
 	}
 }
 
-// record keeps why a login fails, and returns it.
+// record adds a note that may explain why the login fails, and returns it as an error.
 func (a *authenticator) record(format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
 	a.notes = append(a.notes, err)
 	return err
 }
 
-// refusal returns the failure of a refused login. cause, if not nil, is what ended it.
+// refusal returns the failure of a refused login. cause, if not nil, is the error that ended it.
 func (a *authenticator) refusal(cause error) *Failure {
 	if a.badKey != nil && a.host.Auth.Identities.OnlyNamed() && !slices.ContainsFunc(a.tried, func(m string) bool { return m != "publickey" }) {
-		return a.badKey // it is the one that was to be used
+		return a.badKey // only the named keys may be used, and one of them cannot be decrypted
 	}
-	if a.ticketless != nil && !a.sent && !a.tellsRefusal {
-		return a.ticketless
+	if a.noTicket != nil && !a.sent && !a.reportsRefusal {
+		return a.noTicket
 	}
 	var notes []error
 	for _, note := range a.creds.Notes() {
@@ -50,8 +50,9 @@ func (a *authenticator) refusal(cause error) *Failure {
 	return f
 }
 
-// unbuilt returns what the algorithms ask for and this client cannot do, if that could be why
-// a key was refused: servers older than OpenSSH 7.2 take RSA keys with SHA-1 only.
+// unbuilt returns a note if the user allows an algorithm that this client does not support and
+// that may be why a key was refused: servers older than OpenSSH 7.2 accept RSA keys only with
+// SHA-1.
 func (a *authenticator) unbuilt() []error {
 	if !a.host.Algorithms.WantsSHA1() {
 		return nil
@@ -62,13 +63,13 @@ func (a *authenticator) unbuilt() []error {
 		}
 		multi, ok := a.keys[i].Signer.(ssh.MultiAlgorithmSigner)
 		if t := algorithms.PlainKey(a.keys[i].Signer.PublicKey()).Type(); t == ssh.KeyAlgoRSA && ok && !slices.Contains(multi.Algorithms(), t) {
-			return []error{errors.New("signing with SHA-1 (ssh-rsa), which PubkeyAcceptedAlgorithms (UserKeys) allows, is not built: use a key of another type, or the connection of an ssh master")}
+			return []error{errors.New("signing with SHA-1 (ssh-rsa), which PubkeyAcceptedAlgorithms (UserKeys) allows, is not supported: use a key of another type, or share the connection of an OpenSSH master (ControlPath)")}
 		}
 	}
 	return nil
 }
 
-// compress writes runs of one method as one: "publickey x4".
+// compress merges repeated methods, such as "publickey x4".
 func compress(methods []string) []string {
 	var out []string
 	for i := 0; i < len(methods); {

@@ -13,17 +13,18 @@ import (
 )
 
 const (
-	// refusedDelay is before the second attempt when nobody listens at the port: a service
-	// that is being restarted listens again soon. It doubles each time.
+	// refusedDelay is the delay after the first attempt if the connection was refused: a service
+	// that is restarting listens again soon. The delay doubles with each attempt.
 	refusedDelay = 200 * time.Millisecond
 
-	// penaltyDelay is how long to keep away from a host that lets nobody in from here.
-	// sshd's penalties take 15 seconds at least, and more tries may add to them.
+	// penaltyDelay is the delay after sshd rejected this client because of a penalty
+	// (PerSourcePenalties). Penalties last at least 15 seconds, and further attempts may
+	// prolong them.
 	penaltyDelay = 20 * time.Second
 )
 
-// delay returns how long to wait after attempt number n, which has failed with err. What the user
-// has set does not depend on why it failed.
+// delay returns how long to wait after attempt number n, which failed with err. A RetryDelay that
+// the user set applies to every error.
 func (c *Config) delay(err error, n int) time.Duration {
 	switch {
 	case c.FixedDelay:
@@ -35,9 +36,9 @@ func (c *Config) delay(err error, n int) time.Duration {
 	return c.RetryDelay
 }
 
-// isTemporary reports whether another attempt may succeed: the host did not answer, or
-// refused the connection, or dropped it. A refused login, a wrong key and a host that does
-// not speak SSH stay what they are.
+// isTemporary reports whether another attempt may succeed: the host did not answer, or it refused
+// or dropped the connection. A refused login, an untrusted key and a host that does not speak SSH
+// are permanent.
 func isTemporary(err error) bool {
 	f, ok := err.(*Failure)
 	if !ok {
@@ -45,7 +46,7 @@ func isTemporary(err error) bool {
 	}
 	switch f.Kind {
 	case TimedOut:
-		return !f.Foreign
+		return !f.NotSSH
 	case UnknownHost:
 		dns, ok := errors.AsType[*net.DNSError](f.Err)
 		return ok && !dns.IsNotFound && (dns.IsTemporary || dns.IsTimeout)
@@ -56,32 +57,32 @@ func isTemporary(err error) bool {
 		}
 		return hungUp(f.Err)
 	case HopFailed:
-		// A command that has failed by itself may have asked somebody.
-		return f.Own && !transport.Failed(f.Err)
+		// A proxy command that exited with an error may have asked the user: do not ask again.
+		return f.Retryable && !transport.Failed(f.Err)
 	}
 	return false
 }
 
-// hungUp reports whether err is the end of a connection by the other side.
+// hungUp reports whether err means that the other side closed the connection.
 func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// isDropped reports whether the host has ended the connection before it said anything, or
-// because it is busy, as sshd does when too many logins are under way (MaxStartups).
+// isDropped reports whether the host closed the connection before the SSH handshake was complete,
+// as sshd does when too many logins are pending (MaxStartups).
 func isDropped(err error) bool {
 	f, ok := err.(*Failure)
 	return ok && f.Kind == NotConnected && f.Phase == phaseHandshake && hungUp(f.Err)
 }
 
-// isRefused reports whether something answered that nobody listens there: the host itself,
-// or for it a hop or a proxy, of which there are only the words.
+// isRefused reports whether the connection was refused. If a hop or proxy reports that, there is
+// only its text to look at.
 func isRefused(err error) bool {
 	f, ok := err.(*Failure)
 	return ok && f.Kind == NotConnected && f.Phase == phaseConnect && strings.Contains(strings.ToLower(f.Err.Error()), "refused")
 }
 
-// isPenalty reports whether the host does not let anybody in from here for a while.
+// isPenalty reports whether sshd rejects this client for a while (PerSourcePenalties).
 func isPenalty(err error) bool {
 	f, ok := err.(*Failure)
 	return ok && isDropped(err) && strings.Contains(strings.ToLower(f.Said), conn.PenaltyText)

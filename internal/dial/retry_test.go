@@ -20,10 +20,10 @@ var gate = &Config{Host: "gate", Port: 22, Name: "gate", RetryDelay: 5 * time.Se
 func TestIsTemporary(t *testing.T) {
 	t.Parallel()
 	refused := gate.failure(NotConnected, phaseConnect, syscall.ECONNREFUSED)
-	foreign := gate.failure(TimedOut, phaseHandshake, nil)
-	foreign.Foreign = true
+	notSSH := gate.failure(TimedOut, phaseHandshake, nil)
+	notSSH.NotSSH = true
 	lost := gate.failure(HopFailed, phaseProxy, refused)
-	lost.Own = true
+	lost.Retryable = true
 	for _, test := range []struct {
 		name string
 		err  error
@@ -31,10 +31,10 @@ func TestIsTemporary(t *testing.T) {
 	}{
 		{"no failure", errors.New("x"), false},
 		{"time-out", gate.failure(TimedOut, phaseAuth, nil), true},
-		{"time-out of what speaks no SSH", foreign, false},
+		{"time-out of another protocol", notSSH, false},
 		{"unknown name", gate.failure(UnknownHost, phaseResolve, &lookupError{&net.DNSError{IsNotFound: true, IsTemporary: true}}), false},
 		{"name server that does not answer", gate.failure(UnknownHost, phaseResolve, &lookupError{&net.DNSError{IsTimeout: true}}), true},
-		{"nobody listens", refused, true},
+		{"refused", refused, true},
 		{"proxy cannot be told the name", gate.failure(NotConnected, phaseConnect, &transport.Error{Target: true, Argument: true}), false},
 		{"dropped", gate.failure(NotConnected, phaseHandshake, &conn.Error{Err: io.EOF}), true},
 		{"no SSH", gate.failure(NotConnected, phaseHandshake, errors.New("not SSH")), false},
@@ -77,16 +77,17 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-// All hosts behind a hop are told the same failure: nothing changes it.
+// TestAttemptsAreCountedInACopy checks that withAttempts does not change its argument: all hosts
+// behind a hop get the same Failure.
 func TestAttemptsAreCountedInACopy(t *testing.T) {
 	t.Parallel()
 	lost := gate.failure(HopFailed, phaseProxy, gate.failure(NotConnected, phaseForward, errHopLost))
-	lost.Own = true
+	lost.Retryable = true
 	for _, f := range []*Failure{lost, gate.failure(TimedOut, phaseAuth, nil), gate.failure(BadHostKey, phaseHostKey, io.EOF)} {
 		before := fmt.Sprintf("%+v %+v", *f, f.Err)
 		told := withAttempts(f, 3).(*Failure)
 		if after := fmt.Sprintf("%+v %+v", *f, f.Err); after != before {
-			t.Errorf("%s has become %s", before, after)
+			t.Errorf("%s changed to %s", before, after)
 		}
 		attempts := told.Attempts
 		if inner, ok := told.Err.(*Failure); ok {

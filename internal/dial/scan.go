@@ -17,13 +17,13 @@ import (
 
 // ShownKeys are the keys that a host has shown.
 type ShownKeys struct {
-	Keys    []ssh.PublicKey // each once; if there are certificates, the first is one of them
-	Refused []error         // why each of Keys is refused whatever files say; nil: it is not
-	Listed  []byte          // what KnownHostsCommand lists for the host
+	Keys    []ssh.PublicKey // without duplicates; a certificate, if there is one, comes first
+	Refused []error         // for each key, why it is rejected even if files list it; or nil
+	Listed  []byte          // the output of KnownHostsCommand for the host
 }
 
-// ScanKeys asks a host for all keys that it has, each over a connection of its own, and does not
-// log in. The error is a [*Failure], and then there may be more keys.
+// ScanKeys asks a host for all its keys, each on its own connection, without logging in. The error
+// is a [*Failure]; the host may then have more keys than were returned.
 func (d *Dialer) ScanKeys(ctx context.Context, host *Config) (ShownKeys, error) {
 	s := newKeyScan(d, host)
 	err := s.run(ctx)
@@ -35,11 +35,11 @@ type keyScan struct {
 	d     *Dialer
 	host  *Config
 	kinds [][]string
-	addrs []netip.AddrPort // of the host, once it has answered
+	addrs []netip.AddrPort // the addresses of the host, after it has answered
 
 	shown    ShownKeys // so far
 	listings knownhosts.Listings
-	listed   map[string]bool // which of them are in shown
+	listed   map[string]bool // the outputs that are in shown.Listed
 }
 
 func newKeyScan(d *Dialer, host *Config) *keyScan {
@@ -47,7 +47,8 @@ func newKeyScan(d *Dialer, host *Config) *keyScan {
 	scanned.HostKeys.Files, scanned.HostKeys.Check = nil, func(string, int, ssh.PublicKey) error { return errScanned }
 	s := &keyScan{d: d, host: &scanned, kinds: algorithms.HostKeyKinds()}
 	if a := host.Algorithms; a != nil && len(a.HostKeys)+len(a.MoreHostKeys)+len(a.NoHostKeys) > 0 {
-		// They would be asked for all at once. Weak ones are asked for if named.
+		// These settings would apply to every connection of the scan. Instead, algorithms that
+		// they name, including weak ones, are asked for one at a time.
 		others := *a
 		others.HostKeys, others.MoreHostKeys, others.NoHostKeys = nil, nil, nil
 		scanned.Algorithms = &others
@@ -60,14 +61,14 @@ func newKeyScan(d *Dialer, host *Config) *keyScan {
 	return s
 }
 
-// errScanned is why the key that a scan has asked for is not accepted: the connection ends with
-// the key in its failure, and nobody logs in.
-var errScanned = errors.New("only asked for")
+// errScanned rejects every key during a scan, so that the connection ends before the login. The key
+// is in the failure.
+var errScanned = errors.New("the key was only asked for")
 
-// run asks for the keys of the host, one kind after the other.
+// run asks for the keys of the host, one kind after another.
 func (s *keyScan) run(ctx context.Context) error {
-	var has []string  // the host's algorithms, once it has listed them
-	var missing error // with the list
+	var has []string  // the host key algorithms of the host, if it has sent them
+	var missing error // the error that had them
 	for _, kind := range s.kinds {
 		if has != nil && !slices.ContainsFunc(kind, func(name string) bool { return slices.Contains(has, name) }) {
 			continue
@@ -90,16 +91,16 @@ func (s *keyScan) run(ctx context.Context) error {
 	return nil
 }
 
-// add records a key that the host has shown, and what is listed for the host.
+// add records a key that the host has shown, and the output of KnownHostsCommand for it.
 func (s *keyScan) add(ctx context.Context, shown *Failure) error {
 	key, refused := shown.Key, shown.Err
 	if s.host.Algorithms.CheckCertificate(key) != nil {
-		key = algorithms.PlainKey(key) // the certificate counts for the key in it only
+		key = algorithms.PlainKey(key) // the certificate is ignored, as in judgeHostKey
 	}
 	if refused == errScanned {
 		refused = nil
 	} else if _, judged := errors.AsType[*knownhosts.KeyError](refused); !judged {
-		return shown // the files of revoked keys cannot be read
+		return shown // a file of revoked keys cannot be read
 	}
 	if slices.ContainsFunc(s.shown.Keys, func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), key.Marshal()) }) {
 		return nil
@@ -118,8 +119,8 @@ func (s *keyScan) add(ctx context.Context, shown *Failure) error {
 	return nil
 }
 
-// ask returns the failure with the key that the host shows when it is asked for one of a kind,
-// with as many attempts as the host is given.
+// ask asks the host for a key of one kind, with up to Attempts attempts. It returns the failure that
+// contains the key.
 func (s *keyScan) ask(ctx context.Context, kind []string) (*Failure, error) {
 	for n := 1; ; n++ {
 		err := s.connect(ctx, kind)
@@ -137,7 +138,8 @@ func (s *keyScan) ask(ctx context.Context, kind []string) (*Failure, error) {
 	}
 }
 
-// connect makes one connection. It always fails, with a [BadHostKey] if a key was shown.
+// connect makes one connection. It always returns an error: a [BadHostKey] if the host showed a
+// key.
 func (s *keyScan) connect(ctx context.Context, kind []string) error {
 	call := &Call{Host: s.host}
 	a := &attempt{d: s.d, call: call, host: s.host, auth: &authenticator{host: s.host, call: call}, begun: time.Now(), addrs: s.addrs}
@@ -145,7 +147,7 @@ func (s *keyScan) connect(ctx context.Context, kind []string) error {
 	defer stop()
 	a.clock = clock
 	login, err := a.connect(ctx, kind)
-	if err == nil { // Check lets nobody in
+	if err == nil { // not reached: Check rejects every key
 		login.Conn.Close()
 		return errors.New("the key was not checked")
 	}

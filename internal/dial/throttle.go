@@ -8,25 +8,25 @@ import (
 	"fleetssh/internal/deadline"
 )
 
-// mostLogins is how many logins to one hop are under way at once: fewer than sshd's
-// MaxStartups, which by default drops connections at random from 10 on.
-const mostLogins = 8
+// maxConcurrentLogins limits the concurrent logins to one hop. It is below the default of sshd's
+// MaxStartups, which drops connections at random from 10 on.
+const maxConcurrentLogins = 8
 
-// oneMoreAfter is after how many logins without a dropped connection one more is risked.
-const oneMoreAfter = 32
+// raiseAfter is the number of successful logins after which a throttle raises its limit by one.
+const raiseAfter = 32
 
-// throttle bounds how many logins to one host are under way. When the host drops a connection,
-// it gets fewer at a time than there were.
+// throttle limits the concurrent logins to one host. It lowers the limit when the host drops a
+// connection, and raises it again after successful logins.
 type throttle struct {
-	mu     sync.Mutex // protects what follows
-	most   int
-	active int
-	well   int             // logins since the last change of most
-	until  time.Time       // no login begins before
-	queue  []chan struct{} // one for each login that waits; closed when it may begin
+	mu        sync.Mutex // protects what follows
+	limit     int
+	active    int
+	succeeded int             // logins that succeeded since limit last changed
+	until     time.Time       // no login begins before this time
+	queue     []chan struct{} // one for each waiting login; closed when it may begin
 }
 
-// enter waits until another login may begin.
+// enter waits until a login may begin. The caller then calls leave, unless there is an error.
 func (t *throttle) enter(ctx context.Context) error {
 	for {
 		t.mu.Lock()
@@ -43,16 +43,17 @@ func (t *throttle) enter(ctx context.Context) error {
 	}
 }
 
-// hold lets no login begin for so long.
-func (t *throttle) hold(long time.Duration) {
+// hold makes new logins wait for d.
+func (t *throttle) hold(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.until = time.Now().Add(long)
+	t.until = time.Now().Add(d)
 }
 
+// takeTurn waits until fewer logins are active than the limit.
 func (t *throttle) takeTurn(ctx context.Context) error {
 	t.mu.Lock()
-	if t.active < t.most {
+	if t.active < t.limit {
 		t.active++
 		t.mu.Unlock()
 		return nil
@@ -73,30 +74,31 @@ func (t *throttle) takeTurn(ctx context.Context) error {
 			return deadline.Cause(ctx)
 		}
 	}
-	t.release() // it has just been our turn
+	t.release() // release has just given us the turn
 	return deadline.Cause(ctx)
 }
 
-// leave records that a login has ended: whether it succeeded, and whether the host dropped the
-// connection before the login had begun.
-func (t *throttle) leave(well, dropped bool) {
+// leave records the end of a login: whether it succeeded, and whether the host dropped the
+// connection during the handshake.
+func (t *throttle) leave(succeeded, dropped bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if well {
-		t.well++
+	if succeeded {
+		t.succeeded++
 	}
 	switch {
 	case dropped:
-		t.most, t.well = max(min(t.most, t.active)-1, 1), 0
-	case t.well == oneMoreAfter:
-		t.most, t.well = min(t.most+1, mostLogins), 0
+		t.limit, t.succeeded = max(min(t.limit, t.active)-1, 1), 0
+	case t.succeeded == raiseAfter:
+		t.limit, t.succeeded = min(t.limit+1, maxConcurrentLogins), 0
 	}
 	t.release()
 }
 
+// release ends an active login and lets waiting ones begin. The caller holds mu.
 func (t *throttle) release() {
 	t.active--
-	for len(t.queue) > 0 && t.active < t.most {
+	for len(t.queue) > 0 && t.active < t.limit {
 		close(t.queue[0])
 		t.queue = t.queue[1:]
 		t.active++

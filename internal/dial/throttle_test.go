@@ -7,51 +7,51 @@ import (
 	"time"
 )
 
-// A host that drops connections gets fewer logins at a time, and more again when they succeed.
+// TestThrottle lowers the limit by a dropped connection and raises it again by successful logins.
 func TestThrottle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		throttle := &throttle{most: mostLogins}
+		throttle := &throttle{limit: maxConcurrentLogins}
 		waiting := make(chan error, 1)
-		for range mostLogins {
+		for range maxConcurrentLogins {
 			if err := throttle.enter(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
 		go func() { waiting <- throttle.enter(t.Context()) }()
 		synctest.Wait()
-		throttle.leave(false, true) // 7 are left, and 7 may be
+		throttle.leave(false, true) // 7 are active, and the limit is 7
 		synctest.Wait()
 		if len(waiting) > 0 {
-			t.Error("a login began although the host has just dropped one")
+			t.Error("a login began although the host has just dropped a connection")
 		}
 		throttle.leave(true, false)
 		if err := <-waiting; err != nil {
 			t.Error(err)
 		}
-		for range mostLogins - 1 {
+		for range maxConcurrentLogins - 1 {
 			throttle.leave(true, false)
 		}
-		if throttle.active != 0 || throttle.most != mostLogins-1 {
-			t.Errorf("%d at work, of %d", throttle.active, throttle.most)
+		if throttle.active != 0 || throttle.limit != maxConcurrentLogins-1 {
+			t.Errorf("%d logins are active, the limit is %d", throttle.active, throttle.limit)
 		}
-		for range oneMoreAfter {
+		for range raiseAfter {
 			if err := throttle.enter(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			throttle.leave(true, false)
 		}
-		if throttle.most != mostLogins {
-			t.Errorf("after %d logins that succeeded, %d may be at work", oneMoreAfter, throttle.most)
+		if throttle.limit != maxConcurrentLogins {
+			t.Errorf("after %d successful logins, the limit is %d", raiseAfter, throttle.limit)
 		}
 	})
 }
 
-// Whoever is interrupted while waiting leaves the turn to others.
+// TestThrottleInterrupted interrupts a waiting login, which must not keep a turn.
 func TestThrottleInterrupted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		throttle := &throttle{most: 1}
+		throttle := &throttle{limit: 1}
 		if err := throttle.enter(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +68,7 @@ func TestThrottleInterrupted(t *testing.T) {
 		}
 		throttle.leave(true, false)
 		if throttle.active != 0 || len(throttle.queue) != 0 {
-			t.Errorf("%d at work, %d wait", throttle.active, len(throttle.queue))
+			t.Errorf("%d logins are active, %d wait", throttle.active, len(throttle.queue))
 		}
 	})
 }

@@ -53,7 +53,7 @@ func TestPasswordLogins(t *testing.T) {
 		{"questions", func(h *simfleet.Host) { h.Prompts = otp[:1] }, func(a *fleetssh.Auth) { a.Password = "right" }, ""},
 		{"rounds of questions", func(h *simfleet.Host) { h.Prompts = otp }, func(a *fleetssh.Auth) { a.Ask = ask }, ""},
 		{"password and questions", func(h *simfleet.Host) { h.Prompts = otp }, func(a *fleetssh.Auth) { a.Ask = ask; a.Password = "right" }, ""},
-		{"questions with nobody to ask", func(h *simfleet.Host) { h.Prompts = otp }, func(a *fleetssh.Auth) { a.Password = "right" }, "keyboard-interactive"},
+		{"questions without a user to ask", func(h *simfleet.Host) { h.Prompts = otp }, func(a *fleetssh.Auth) { a.Password = "right" }, "keyboard-interactive"},
 		{"key, then password", func(h *simfleet.Host) {
 			h.Password, h.RequireAll = "right", []string{"publickey", "password"}
 		}, func(a *fleetssh.Auth) {

@@ -112,5 +112,5 @@ func TestLongListOfMethods(t *testing.T) {
 	if n := len(err.Error()); n > 1000 || strings.ContainsRune(err.Error(), 0x1b) {
 		t.Errorf("an error of %d bytes: %.200q", n, err)
 	}
-	fleettest.Contains(t, err.Error(), "nothing to offer of what the host takes: ^[[31mmethod, ^[[31mmethod")
+	fleettest.Contains(t, err.Error(), "no credentials for the methods that the host allows: ^[[31mmethod, ^[[31mmethod")
 }

@@ -200,7 +200,7 @@ func TestSSHDLoginNothingToOffer(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s := sshdtest.Start(t, sshdtest.Options{})
 	e := fleettest.DialFails[*fleetssh.AuthenticationError](t, fleettest.HostConfig(t, s, "", fleetssh.Auth{NoAgent: true, NoDefaultKeys: true}))
-	fleettest.Contains(t, e.Error(), "nothing to offer of what the host takes", "publickey", "password")
+	fleettest.Contains(t, e.Error(), "no credentials for the methods that the host allows", "publickey", "password")
 	fleettest.Equal(t, "methods tried", len(e.Tried), 0)
 	fleettest.Equal(t, "user", e.User, sshdtest.CurrentUser(t))
 }
