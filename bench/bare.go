@@ -15,8 +15,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// bareAlgorithms are those that fleetssh offers, in its order, for a processor
-// with AES.
+// bareAlgorithms are the algorithms that fleetssh offers on a processor with AES, in the same
+// order.
 var bareAlgorithms = ssh.Config{
 	KeyExchanges: []string{
 		ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519,
@@ -30,19 +30,19 @@ var bareAlgorithms = ssh.Config{
 	MACs: []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM, ssh.HMACSHA256, ssh.HMACSHA512},
 }
 
-// bareLines is the job.Client that reads lines.
+// bareLines is the job.Client of the bare loop that reads lines.
 const bareLines = "bare lines"
 
-// bareClient is the smallest correct client that x/crypto/ssh allows: what
-// everything else is compared with. It knows no time-outs, no retries and no
-// contexts, and keeps no output. As "bare lines" it reads the output line by line.
+// bareClient is the bare loop: the smallest correct client that x/crypto/ssh allows, with which
+// everything else is compared. It has no time-outs, no retries and no contexts, and it discards the
+// output. As "bare lines" it reads the output line by line.
 type bareClient struct {
 	j      *job
 	config *ssh.ClientConfig
-	hop    *ssh.Client // that all connections go through; nil: through none
+	hop    *ssh.Client // the hop for all connections; nil means none
 }
 
-// runBare does what j says.
+// runBare runs j.
 func runBare(j *job, r *report) error {
 	b, err := newBareClient(j)
 	if err != nil {
@@ -57,7 +57,7 @@ func runBare(j *job, r *report) error {
 	case "commands":
 		return b.commands(r)
 	}
-	return fmt.Errorf("bare has no task %q", j.Task)
+	return fmt.Errorf("the bare loop has no task %q", j.Task)
 }
 
 func newBareClient(j *job) (*bareClient, error) {
@@ -80,7 +80,7 @@ func newBareClient(j *job) (*bareClient, error) {
 		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
 		HostKeyCallback: func(addr string, _ net.Addr, key ssh.PublicKey) error {
 			if known[addr] != string(key.Marshal()) {
-				return errors.New("not the key of the host")
+				return errors.New("wrong host key")
 			}
 			return nil
 		},
@@ -88,7 +88,7 @@ func newBareClient(j *job) (*bareClient, error) {
 	return &bareClient{j: j, config: config}, nil
 }
 
-// readPlainKnownHosts returns the keys of a file without hashes and patterns, by
+// readPlainKnownHosts reads a known_hosts file without hashes and patterns. It returns the keys by
 // address and port.
 func readPlainKnownHosts(path string) (map[string]string, error) {
 	data, err := os.ReadFile(path)
@@ -124,7 +124,7 @@ func (b *bareClient) closeHop() {
 	}
 }
 
-// dial connects to a host, through the hop if that is open.
+// dial connects to a host, through the hop if it is open.
 func (b *bareClient) dial(host string) (*ssh.Client, error) {
 	addr := net.JoinHostPort(host, strconv.Itoa(b.j.Port))
 	if b.hop == nil {
@@ -209,7 +209,7 @@ func (b *bareClient) connectAll(r *report) ([]*ssh.Client, error) {
 	return clients, nil
 }
 
-// idle holds connections on which nothing happens.
+// idle holds idle connections.
 func (b *bareClient) idle(r *report) error {
 	before := status("VmRSS")
 	clients, err := b.connectAll(r)
@@ -245,7 +245,7 @@ func (b *bareClient) commands(r *report) error {
 	return nil
 }
 
-// each works on all hosts: a goroutine each, behind a semaphore.
+// each works on all hosts, with one goroutine per host behind a semaphore.
 func (b *bareClient) each(r *report, work func(i int, host string) (int64, error)) {
 	var mu sync.Mutex // protects r
 	var wg sync.WaitGroup

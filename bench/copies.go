@@ -17,22 +17,22 @@ import (
 	"time"
 )
 
-// The goals of copies. Ratios are of wall time, to the tool that is named.
+// The goals for copies. Ratios compare wall times, except for goalManyPeak.
 const (
-	goalFile      = 1.0  // one file, to sftp
-	goalFileDelay = 0.25 // with added delay, to sftp
-	goalTree      = 0.2  // many small files, to scp -r
-	goalManyPeak  = 1.25 // peak memory of one file to many hosts, compared with half of it: the collector varies
+	goalFile      = 1.0  // one file, against sftp
+	goalFileDelay = 0.25 // one file with added delay, against sftp
+	goalTree      = 0.2  // many small files, against scp -r
+	goalManyPeak  = 1.25 // peak memory for one file to many hosts, against half the file: the heap varies
 
 	copyDelay = 50 * time.Millisecond // added to each round trip
 	treeFiles = 10_000
 )
 
-// copies copies files to and from a real sshd, beside OpenSSH's own tools.
+// copies copies files to and from a real sshd, side by side with OpenSSH's own tools.
 func (s *suite) copies(ctx context.Context) (err error) {
 	sshd, err := startServer(ctx, "-role", "sshd", "-dir", s.dir)
 	if err != nil {
-		fmt.Fprintln(s.out, "\nCopies: left out,", err)
+		fmt.Fprintln(s.out, "\nCopies skipped:", err)
 		return nil
 	}
 	defer sshd.close()
@@ -49,7 +49,7 @@ func (s *suite) copies(ctx context.Context) (err error) {
 		size = 512 << 20
 	}
 	c := &copyBench{suite: s}
-	// In memory, where there is such a file system: disks differ more than clients.
+	// In memory if there is such a file system: disks vary more than clients do.
 	if c.dir, err = os.MkdirTemp("/dev/shm", "fleetssh-bench-*"); err != nil {
 		c.dir = filepath.Join(s.dir, "copies")
 	}
@@ -60,17 +60,17 @@ func (s *suite) copies(ctx context.Context) (err error) {
 	if _, err := commandLine(ctx, s.dir, s.user, sshd, sshd.Hosts[:1]); err != nil {
 		return err
 	}
-	for _, way := range []string{"up", "down"} {
+	for _, way := range []string{"upload", "download"} {
 		if err := c.file(ctx, sshd, way, fmt.Sprintf("One file of %d MiB, %s", size>>20, way), goalFile); err != nil {
 			return err
 		}
 	}
-	for _, way := range []string{"up", "down"} {
+	for _, way := range []string{"upload", "download"} {
 		if err := c.file(ctx, far, way, fmt.Sprintf("The same with %v of added delay, %s", copyDelay, way), goalFileDelay); err != nil {
 			return err
 		}
 	}
-	for _, way := range []string{"up", "down"} {
+	for _, way := range []string{"upload", "download"} {
 		if err := c.tree(ctx, sshd, way); err != nil {
 			return err
 		}
@@ -78,7 +78,8 @@ func (s *suite) copies(ctx context.Context) (err error) {
 	return c.many(ctx, sshd)
 }
 
-// alsoKnown adds the key of the server behind a delay to its known_hosts file.
+// alsoKnown writes the known_hosts file of the delaying proxy, with the key of the server behind
+// it.
 func alsoKnown(far *server, behind string) error {
 	data, err := os.ReadFile(behind)
 	if err != nil {
@@ -92,13 +93,13 @@ func alsoKnown(far *server, behind string) error {
 	return os.WriteFile(far.KnownHosts, []byte(line), 0o600)
 }
 
-// copyBench is what all copies share.
+// copyBench has what all copies share.
 type copyBench struct {
 	*suite
-	dir string // with the file "big" and the folder "tree"
+	dir string // has the file "big" and the directory "tree"
 }
 
-// prepare makes what is to be copied.
+// prepare makes the files to copy.
 func (c *copyBench) prepare(size int64) error {
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return err
@@ -131,7 +132,8 @@ func fill(name string, from io.Reader, size int64) error {
 	return errors.Join(err, f.Close())
 }
 
-// tool is one program that copies. What it makes can be kept until the end.
+// tool returns a contender that runs a program that copies. If stdin is not nil, it returns the
+// program's batch file. With keep, the copies stay until the end.
 func (c *copyBench) tool(name string, keep bool, args func(out string) []string, stdin func(out string) string, check func(out string) error) *contender {
 	k := &contender{name: name}
 	k.run = func(ctx context.Context) (*result, error) {
@@ -139,7 +141,7 @@ func (c *copyBench) tool(name string, keep bool, args func(out string) []string,
 		if err != nil {
 			return nil, err
 		}
-		syscall.Sync() // what an earlier one has left is not this one's work
+		syscall.Sync() // so that this program does not pay for the writes of earlier ones
 		argv := args(out)
 		if stdin != nil {
 			batch := filepath.Join(out, ".batch")
@@ -170,7 +172,7 @@ func (c *copyBench) sshOptions(s *server) []string {
 	}
 }
 
-// ours returns a call of the command.
+// ours returns a command line of fleetssh.
 func (c *copyBench) ours(verb string, s *server, args ...string) []string {
 	base := []string{filepath.Join(c.suite.dir, "fleetssh"), verb, "-w", s.Hosts[0], "-p", strconv.Itoa(s.Port), "-l", c.user,
 		"-i", filepath.Join(c.suite.dir, userKeyName), "--known-hosts", s.KnownHosts, "-F", "none", "-q"}
@@ -189,7 +191,7 @@ func (c *copyBench) file(ctx context.Context, s *server, way, title string, most
 			return append(append(append([]string{"sftp"}, c.sshOptions(s)...), options...), host)
 		}
 		batch := func(out string) string { return fmt.Sprintf("put %s %s/copy\n", big, out) }
-		if way == "down" {
+		if way == "download" {
 			batch = func(out string) string { return fmt.Sprintf("get %s %s/copy\n", big, out) }
 		}
 		return c.tool("", false, args, batch, same)
@@ -198,19 +200,19 @@ func (c *copyBench) file(ctx context.Context, s *server, way, title string, most
 	plain.name, gcm.name = "sftp", "sftp, aes128-gcm"
 	scp := c.tool("scp", false, func(out string) []string {
 		args := append([]string{"scp"}, c.sshOptions(s)...)
-		if way == "down" {
+		if way == "download" {
 			return append(args, host+":"+big, out+"/copy")
 		}
 		return append(args, big, host+":"+out+"/copy")
 	}, nil, same)
 	ours := func(name string, extra ...string) *contender {
 		return c.tool(name, false, func(out string) []string {
-			if way == "down" {
+			if way == "download" {
 				return c.ours("get", s, append(extra, big, out+"/%(host)s")...)
 			}
 			return c.ours("put", s, append(extra, big, out+"/copy")...)
 		}, nil, func(out string) error {
-			if way == "down" {
+			if way == "download" {
 				return exec.Command("cmp", "-s", big, filepath.Join(out, s.Hosts[0])).Run()
 			}
 			return same(out)
@@ -225,7 +227,7 @@ func (c *copyBench) file(ctx context.Context, s *server, way, title string, most
 	return nil
 }
 
-// print shows a table of wall times. The goal is ours.
+// print prints a table of wall times. ours is the contender with the goal.
 func (c *copyBench) print(title, than string, base, ours *contender, most float64, all []*contender) {
 	t := newTable(title, "client", "wall s", "× "+than, "goal", "CPU s", "peak MiB")
 	for _, k := range all {
@@ -240,15 +242,15 @@ func (c *copyBench) print(title, than string, base, ours *contender, most float6
 			cells[2] = times(rel)
 		}
 		if k == ours {
-			cells[3] = c.goal(title+", wall time to "+than, rel, most, "%.2f")
+			cells[3] = c.goal(title+", wall time against "+than, rel, most, "%.2f")
 		}
 		t.row(cells...)
 	}
 	t.print(c.out)
 }
 
-// tree copies many small files. They are kept: a file system that has just lost thousands
-// of files is slow at making others.
+// tree copies many small files. It keeps the copies: a file system creates files slowly when
+// thousands of others have just been deleted.
 func (c *copyBench) tree(ctx context.Context, s *server, way string) error {
 	tree := filepath.Join(c.dir, "tree")
 	host := c.user + "@" + s.Hosts[0]
@@ -256,7 +258,7 @@ func (c *copyBench) tree(ctx context.Context, s *server, way string) error {
 	scp := func(name string, options ...string) *contender {
 		return c.tool(name, true, func(out string) []string {
 			args := append(append(append([]string{"scp"}, options...), "-r"), c.sshOptions(s)...)
-			if way == "down" {
+			if way == "download" {
 				return append(args, host+":"+tree, out)
 			}
 			return append(args, tree, host+":"+out)
@@ -264,12 +266,12 @@ func (c *copyBench) tree(ctx context.Context, s *server, way string) error {
 	}
 	plain, old := scp("scp -r"), scp("scp -O -r", "-O")
 	mine := c.tool("fleetssh", true, func(out string) []string {
-		if way == "down" {
+		if way == "download" {
 			return c.ours("get", s, "-r", tree, out+"/%(host)s/")
 		}
 		return c.ours("put", s, "-r", tree, out+"/")
 	}, nil, func(out string) error {
-		if way == "down" {
+		if way == "download" {
 			return exec.Command("diff", "-rq", tree, filepath.Join(out, s.Hosts[0], "tree")).Run()
 		}
 		return complete(out)
@@ -282,9 +284,10 @@ func (c *copyBench) tree(ctx context.Context, s *server, way string) error {
 	return nil
 }
 
-// many copies one file to many hosts: the memory must not grow with either.
+// many copies one file to many hosts. The memory must grow neither with the size of the file nor
+// with the number of hosts.
 func (c *copyBench) many(ctx context.Context, s *server) error {
-	t := newTable("One file to many hosts, the library", "hosts", "MiB", "wall s", "CPU s", "peak MiB", "goal")
+	t := newTable("One file to many hosts, with the library", "hosts", "MiB", "wall s", "CPU s", "peak MiB", "goal")
 	least := 0.0
 	for i, of := range []struct{ hosts, mib int }{{25, 24}, {100, 24}, {100, 48}} {
 		file := filepath.Join(c.dir, fmt.Sprintf("file%d", of.mib))
@@ -325,7 +328,7 @@ func (c *copyBench) many(ctx context.Context, s *server) error {
 			least = peak
 			verdict = c.goal(what+"peak MiB", peak, goalPeak, "%.0f")
 		} else {
-			verdict = fmt.Sprintf("%.2f of half the file, ", peak/least) + c.goal(what+"peak memory to that of half of it", peak/least, goalManyPeak, "%.2f")
+			verdict = fmt.Sprintf("%.2f × half the file, ", peak/least) + c.goal(what+"peak memory against half the file", peak/least, goalManyPeak, "%.2f")
 		}
 		t.row(fmt.Sprint(of.hosts), fmt.Sprint(of.mib), fmt.Sprintf("%.2f", median(k.results, spent)),
 			fmt.Sprintf("%.2f", median(k.results, totalCPU)), fmt.Sprintf("%.0f", peak), verdict)

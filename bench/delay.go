@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// delayRoom is how many bytes may be on their way in one direction of a connection: as
-// a long line holds them, and no socket here.
-const delayRoom = 64 << 20
+// delayBuffer is how many bytes may be in flight in one direction of a connection: a long line
+// holds more than a socket buffer.
+const delayBuffer = 64 << 20
 
-// serveDelay carries connections to an address and delays what goes over them, in each
-// direction by half the round-trip time: the role of a long line.
-func serveDelay(ctx context.Context, dir, to string, trip time.Duration) error {
+// serveDelay relays connections to an address, and delays each direction by half the round-trip
+// time: the role of a long line.
+func serveDelay(ctx context.Context, dir, to string, rtt time.Duration) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -25,14 +25,14 @@ func serveDelay(ctx context.Context, dir, to string, trip time.Duration) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { acceptDelayed(ctx, listener, to, trip) })
+	wg.Go(func() { acceptDelayed(ctx, listener, to, rtt) })
 	s := &server{Hosts: []string{"127.0.0.1"}, Port: listener.Addr().(*net.TCPAddr).Port}
 	s.KnownHosts = filepath.Join(dir, "known_hosts.delay")
 	return s.serve(ctx)
 }
 
-// acceptDelayed carries connections until ctx ends.
-func acceptDelayed(ctx context.Context, listener net.Listener, to string, trip time.Duration) {
+// acceptDelayed relays connections until ctx ends.
+func acceptDelayed(ctx context.Context, listener net.Listener, to string, rtt time.Duration) {
 	stop := context.AfterFunc(ctx, func() { listener.Close() })
 	defer stop()
 	var wg sync.WaitGroup
@@ -52,23 +52,23 @@ func acceptDelayed(ctx context.Context, listener net.Listener, to string, trip t
 			free := context.AfterFunc(ctx, func() { near.Close(); far.Close() })
 			defer free()
 			var both sync.WaitGroup
-			both.Go(func() { delay(far, near, trip/2) })
-			both.Go(func() { delay(near, far, trip/2) })
+			both.Go(func() { delay(far, near, rtt/2) })
+			both.Go(func() { delay(near, far, rtt/2) })
 			both.Wait()
 		})
 	}
 }
 
-// delayed is a piece on its way.
+// delayed is a piece of data in flight.
 type delayed struct {
 	due  time.Time
 	data []byte
 }
 
-// delay copies from one connection to another, each byte after a time.
+// delay copies from one connection to another, and delays each byte.
 func delay(to, from net.Conn, by time.Duration) {
 	const piece = 128 << 10
-	line := make(chan delayed, delayRoom/piece)
+	line := make(chan delayed, delayBuffer/piece)
 	buffers := sync.Pool{New: func() any { b := make([]byte, piece); return &b }}
 	go func() {
 		defer close(line)
@@ -89,7 +89,7 @@ func delay(to, from net.Conn, by time.Duration) {
 		if err == nil {
 			_, err = to.Write(d.data)
 			if err != nil {
-				from.Close() // nobody takes it any more
+				from.Close() // the receiver is gone, so the sender must stop
 			}
 		}
 		data := d.data[:cap(d.data)]

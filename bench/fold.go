@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// The goals of folding. Time is wall time: hosts that write at different pace keep the
-// client waiting, and what it folds meanwhile must not add to that.
+// The goals for folding. Time is wall time: the client waits for the slowest host, and folding in
+// the meantime must not add to that.
 const (
 	foldHosts    = 3
 	foldLines    = 300_000
@@ -18,26 +18,26 @@ const (
 	goalFoldPeak = 64.0 // MiB
 )
 
-// pacedLines is a command line that writes equal lines on every host, a tenth at a
-// time. The later the address of a host, the longer it waits between them.
+// pacedLines returns a command line that writes the same lines on every host, a tenth of them at a
+// time. The higher the last byte of a host's address, the longer the host pauses after each tenth.
 func pacedLines(lines int) string {
 	tenth := strconv.Itoa(lines / 10)
 	return `set -- $SSH_CONNECTION; host=${3##*.}; at=0; while [ $at -lt ` + strconv.Itoa(lines) + ` ]; do ` +
 		`seq $((at+1)) $((at+` + tenth + `)); at=$((at+` + tenth + `)); [ $host -eq 1 ] || sleep 0.0$((2*host)); done`
 }
 
-// fold folds the output of hosts that write the same at different pace, as the command
-// does it. Printing it without folding is what it stands beside.
+// fold folds the output of hosts that write the same lines at different speeds, with the command.
+// It is compared with printing the output without folding.
 func (s *suite) fold(ctx context.Context) error {
 	sshd, err := startServer(ctx, "-role", "sshd", "-dir", s.dir)
 	if err != nil {
-		fmt.Fprintln(s.out, "\nFolding: left out,", err)
+		fmt.Fprintln(s.out, "\nFolding skipped:", err)
 		return nil
 	}
 	defer sshd.close()
 	plain, err := commandLine(ctx, s.dir, s.user, sshd, sshd.Hosts[:foldHosts])
 	if err != nil {
-		fmt.Fprintln(s.out, "\nFolding: left out,", err)
+		fmt.Fprintln(s.out, "\nFolding skipped:", err)
 		return nil
 	}
 	contend := func(name, flag string) *contender {
@@ -54,7 +54,7 @@ func (s *suite) fold(ctx context.Context) error {
 	if err := s.compete(ctx, s.rounds(3, 5), all...); err != nil {
 		return err
 	}
-	t := newTable(fmt.Sprintf("%d hosts that write the same %d lines at different pace", foldHosts, foldLines),
+	t := newTable(fmt.Sprintf("%d hosts that write the same %d lines at different speeds", foldHosts, foldLines),
 		"client", "CPU s", "wall s", "goal", "peak MiB", "goal")
 	for i, c := range all {
 		if len(c.results) == 0 {

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// behindHop stands before what goals of this part are about. They are those of
-// hosts without a hop.
+// behindHop is the prefix of this part's goals in the list of missed goals. The goals are the same
+// as without a hop.
 const behindHop = "behind a hop, "
 
-// hop does what other parts do, with hosts that are all behind one hop.
+// hop repeats other parts with hosts that are all behind one hop.
 func (s *suite) hop(ctx context.Context) error {
 	for _, run := range []func(context.Context) error{s.hopHosts, s.hopIdle, s.hopOutput, s.hopDelay} {
 		if err := run(ctx); err != nil {
@@ -22,7 +22,7 @@ func (s *suite) hop(ctx context.Context) error {
 	return nil
 }
 
-// hopHosts runs `true` on hosts with fresh connections.
+// hopHosts runs `true` on hosts over fresh connections.
 func (s *suite) hopHosts(ctx context.Context) error {
 	type group struct {
 		n                 int
@@ -54,7 +54,7 @@ func (s *suite) hopHosts(ctx context.Context) error {
 		for _, c := range []*contender{g.stream, g.run} {
 			what := fmt.Sprintf("%s%s, %d hosts", behindHop, c.name, g.n)
 			rel := ratio(c.results, g.bare.results, totalCPU)
-			t.row(s.cells(c, g.n, times(rel), s.goal(what+", CPU to bare", rel, goalHosts, "%.2f"),
+			t.row(s.cells(c, g.n, times(rel), s.goal(what+", CPU against bare", rel, goalHosts, "%.2f"),
 				s.goal(what+", peak MiB", median(c.results, peakMiB), goalPeak, "%.0f"))...)
 		}
 	}
@@ -78,7 +78,7 @@ func (s *suite) hopIdle(ctx context.Context) error {
 		return err
 	}
 	t := newTable(fmt.Sprintf("%d connections behind one hop held open", len(hosts)),
-		"client", "KiB each", "stacks", "heap", "× bare", "goal", "cores, nothing happens", "peak MiB")
+		"client", "KiB each", "stacks", "heap", "× bare", "goal", "cores, idle", "peak MiB")
 	for _, c := range []*contender{bare, ours} {
 		if len(c.results) == 0 {
 			t.row(c.name, "failed")
@@ -96,11 +96,11 @@ func (s *suite) hopIdle(ctx context.Context) error {
 	return nil
 }
 
-// hopOutput takes one long stream from a real sshd through another.
+// hopOutput reads one long output from a real sshd through another.
 func (s *suite) hopOutput(ctx context.Context) error {
 	sshd, err := startServer(ctx, "-role", "sshd", "-dir", s.dir)
 	if err != nil {
-		fmt.Fprintln(s.out, "\nOutput behind a hop: left out,", err)
+		fmt.Fprintln(s.out, "\nOutput behind a hop skipped:", err)
 		return nil
 	}
 	defer sshd.close()
@@ -133,7 +133,7 @@ func (s *suite) hopOutput(ctx context.Context) error {
 			if c == pair[1] {
 				rel := ratio(c.results, pair[0].results, totalCPU)
 				cells[2] = times(rel)
-				cells[3] = s.goal(title+", "+c.name+", CPU to bare", rel, goalOutput, "%.2f")
+				cells[3] = s.goal(title+", "+c.name+", CPU against bare", rel, goalOutput, "%.2f")
 				cells[5] = times(ratio(c.results, pair[0].results, spent))
 			}
 			t.row(cells...)
@@ -143,10 +143,10 @@ func (s *suite) hopOutput(ctx context.Context) error {
 	return nil
 }
 
-// hopDelay runs a command on 100 hosts behind a hop. It is as far from here to the
-// hop as from there to each host.
+// hopDelay runs a command on 100 hosts behind a hop. The delay to the hop and the delay from the
+// hop to each host are the same.
 func (s *suite) hopDelay(ctx context.Context) error {
-	t := newTable("`true` on 100 hosts behind one hop, all at once, with delay before the hop and behind it",
+	t := newTable("`true` on 100 hosts behind one hop, all at once, with delay before and behind the hop",
 		"client", "delay ms", "wall s", "× bare", "goal")
 	if err := s.delayed(ctx, t, 20*time.Millisecond, behindHop, s.hopJob); err != nil {
 		return err

@@ -1,14 +1,13 @@
 //go:build linux
 
-// Bench measures what fleetssh costs beside a bare loop around x/crypto/ssh, the
+// Bench measures what fleetssh costs, compared with a bare loop around x/crypto/ssh that does the
 // same work in the same run. See docs/performance.md.
 //
-//	go run ./bench            some minutes
-//	LONG=1 go run ./bench     5,000 hosts and 1 GiB: many minutes
+//	go run ./bench            up to 1,000 hosts and 256 MiB: a few minutes
+//	LONG=1 go run ./bench     up to 5,000 hosts and 1 GiB: many minutes
 //
-// Everything stays on the loopback interface. Every client is a process of its own,
-// and so is the other side, so that the kernel's account of a process is what one
-// client has cost.
+// Everything stays on the loopback interface. Each client runs in its own process, and so does the
+// other side. So the kernel's accounting for a process is the cost of one client.
 package main
 
 import (
@@ -38,17 +37,17 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	role := flag.String("role", "", "what this process is; for children")
-	jobFile := flag.String("job", "", "what a client has to do; for children")
-	dir := flag.String("dir", "", "where the keys are; for children")
-	count := flag.Int("count", 0, "how many hosts to simulate; for children")
-	latency := flag.Duration("latency", 0, "their round-trip time; for children")
-	to := flag.String("to", "", "what is delayed; for children")
+	role := flag.String("role", "", "internal: the role of a child process")
+	jobFile := flag.String("job", "", "internal: the file with the job of a client")
+	dir := flag.String("dir", "", "internal: the directory with the keys")
+	count := flag.Int("count", 0, "internal: the number of simulated hosts")
+	latency := flag.Duration("latency", 0, "internal: the added round-trip time")
+	to := flag.String("to", "", "internal: the address behind the delay")
 	s := &suite{out: os.Stdout, long: os.Getenv("LONG") != "" && os.Getenv("LONG") != "0"}
-	flag.StringVar(&s.only, "only", "", "which parts to run: any of "+strings.Join(partNames(), ","))
-	flag.StringVar(&s.profiles, "profiles", "", "write CPU and heap profiles of the clients to this folder, which disturbs the figures")
-	flag.StringVar(&s.python, "python", "python3", "the Python to look for parallel-ssh in")
-	flag.IntVar(&s.extra, "rounds", 0, "how many rounds; 0 means as many as each part needs")
+	flag.StringVar(&s.only, "only", "", "run only these `parts`: any of "+strings.Join(partNames(), ","))
+	flag.StringVar(&s.profiles, "profiles", "", "write CPU and heap profiles of the clients to this `directory`; this distorts the figures")
+	flag.StringVar(&s.python, "python", "python3", "the Python `interpreter` that has parallel-ssh")
+	flag.IntVar(&s.extra, "rounds", 0, "the number of rounds; 0 means each part's default")
 	flag.Parse()
 	switch *role {
 	case "client":
@@ -62,7 +61,7 @@ func run(ctx context.Context) error {
 	case "":
 		return s.run(ctx)
 	}
-	return fmt.Errorf("no role %q", *role)
+	return fmt.Errorf("unknown role %q", *role)
 }
 
 // suite is one run of the benchmarks.
@@ -107,7 +106,7 @@ func partNames() []string {
 	return names
 }
 
-// run runs all parts. A missed goal is not an error.
+// run runs the selected parts. A missed goal is not an error.
 func (s *suite) run(ctx context.Context) (err error) {
 	me, err := user.Current()
 	if err != nil {
@@ -153,7 +152,7 @@ func (s *suite) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// machine prints what the figures were taken on.
+// machine prints the machine and the versions that the figures depend on.
 func (s *suite) machine(ctx context.Context) {
 	model := "unknown processor"
 	data, _ := os.ReadFile("/proc/cpuinfo")
@@ -175,7 +174,7 @@ func (s *suite) startSim(ctx context.Context, n int, latency time.Duration) (*se
 	return startServer(ctx, "-role", "sim", "-dir", s.dir, "-count", fmt.Sprint(n), "-latency", latency.String())
 }
 
-// sizes are the numbers of hosts for the main part.
+// sizes returns the numbers of hosts to measure with.
 func (s *suite) sizes() []int {
 	if s.long {
 		return []int{100, 1000, 5000}
@@ -197,7 +196,7 @@ func (s *suite) rounds(short, long int) int {
 // jobber makes jobs: [suite.job] or [suite.hopJob].
 type jobber func(client, task string, to *server, hosts []string) *job
 
-// job returns what most jobs have in common.
+// job returns a job with the defaults of most jobs.
 func (s *suite) job(client, task string, to *server, hosts []string) *job {
 	return &job{
 		Client: client, Task: task, Hosts: hosts, Port: to.Port, User: s.user, Pool: 100, Line: "true",
@@ -205,24 +204,24 @@ func (s *suite) job(client, task string, to *server, hosts []string) *job {
 	}
 }
 
-// hopJob is like job for hosts that are reached through the hop.
+// hopJob is like job, for hosts behind the hop.
 func (s *suite) hopJob(client, task string, to *server, hosts []string) *job {
 	j := s.job(client, task, to, hosts)
 	j.Hop = to.Hop
 	return j
 }
 
-// contender is one client at one task, and what came out.
+// contender is one client at one task, with its results.
 type contender struct {
 	name    string
 	run     func(ctx context.Context) (*result, error)
-	times   int // how often to run it in a round; 0 means once
+	times   int // runs per round; 0 means 1
 	results []*result
-	failed  error
+	failed  error // if not nil, it is not run any more
 }
 
-// contend returns a contender that runs a job of ours. It fails unless every host
-// has run the command and sent so many bytes of output.
+// contend returns a contender that runs a job in a child process. It fails unless every host has
+// run the command, and the hosts together have sent this number of bytes.
 func (s *suite) contend(name string, j *job, bytes int64) *contender {
 	c := &contender{name: name}
 	c.run = func(ctx context.Context) (*result, error) {
@@ -243,8 +242,8 @@ func (s *suite) contend(name string, j *job, bytes int64) *contender {
 	return c
 }
 
-// compete runs all contenders, one after another, in so many rounds. Who fails is
-// out.
+// compete runs all contenders in turn, for a number of rounds. A contender that fails takes no
+// further part.
 func (s *suite) compete(ctx context.Context, rounds int, contenders ...*contender) error {
 	for range rounds {
 		for _, c := range contenders {
@@ -268,10 +267,10 @@ func (s *suite) compete(ctx context.Context, rounds int, contenders ...*contende
 	return nil
 }
 
-// goal returns the cell for a goal, and remembers it if it is missed.
+// goal returns the cell for a goal, and records the goal if it is missed.
 func (s *suite) goal(what string, is, most float64, format string) string {
 	if is > most {
-		s.missed = append(s.missed, fmt.Sprintf("%s: "+format+" instead of "+format, what, is, most))
+		s.missed = append(s.missed, fmt.Sprintf("%s: "+format+", goal ≤ "+format, what, is, most))
 	}
 	return goal(is, most, format)
 }

@@ -21,52 +21,51 @@ import (
 	"time"
 )
 
-// childLimit bounds the run of every child.
+// childLimit limits the duration of every child process.
 const childLimit = 10 * time.Minute
 
-// job is what a child that is one of our two clients has to do.
+// job is the work of a child process that is the bare loop or fleetssh.
 type job struct {
-	Client     string // "bare", "bare lines", or a way to use fleetssh: see runOurs
-	Task       string // "hosts", "idle", "output" or "commands"
+	Client     string // "bare", "bare lines", or a way to use fleetssh: see ourClient
+	Task       string // "hosts", "idle", "commands" or "upload"
 	Hosts      []string
-	Hop        string // the host that all others are reached through; empty: none is
+	Hop        string // the hop for all hosts; "" means none
 	Port       int
 	User       string
 	KeyFile    string
 	KnownHosts string
 	Pool       int
-	Line       string        // the command line, or the file for "upload"
-	Dest       string        // where to, for "upload"
-	Repeat     int           // commands on each connection, for "commands"
-	Hold       time.Duration // how long to hold idle connections, for "idle"
-	Limit      int64         // for debug.SetMemoryLimit, as the command sets it; 0: none
-	CPUProfile string        // where to write it; empty means nowhere
-	MemProfile string
+	Line       string        // the command line; for "upload", the file
+	Dest       string        // for "upload", the directory to write to
+	Repeat     int           // for "commands", the commands on each connection
+	Hold       time.Duration // for "idle", how long to hold the connections
+	Limit      int64         // for debug.SetMemoryLimit, as the command sets it; 0 means none
+	CPUProfile string        // the file to write it to; "" means none
+	MemProfile string        // likewise
 }
 
-// report is what a child tells about itself.
+// report is what a child process reports about itself.
 type report struct {
-	OK    int           // commands that ended with exit code zero
+	OK    int           // commands with exit code 0
 	Bytes int64         // of output
-	CPU   time.Duration // user and system, of the phase that the task is about
-	Wall  time.Duration // of the same
-	RSS   int64         // bytes for each idle connection
-	Stack int64         // of these, what stacks take
-	Heap  int64         // and what lives on the heap
-	Idle  float64       // cores that idle connections take
+	CPU   time.Duration // user and system time of the phase that the task measures
+	Wall  time.Duration // wall time of the same phase
+	RSS   int64         // resident memory for each idle connection, in bytes
+	Stack int64         // stack memory for each idle connection
+	Heap  int64         // heap memory for each idle connection
+	Idle  float64       // cores used by all idle connections
 	Peak  int64         // VmHWM in bytes
-	Note  string        // the first thing that went wrong
+	Note  string        // the first error
 }
 
-// result is a report, and what the kernel says about the whole process.
+// result is a report, and the kernel's accounting for the whole process.
 type result struct {
 	report
-	Total time.Duration // user and system, of the child and its children
-	Spent time.Duration // wall, of the whole process
+	Total time.Duration // user and system time, of the child and its children
+	Spent time.Duration // wall time, of the whole process
 }
 
-// spawn runs a child until it ends, or until ctx does; then the whole process group
-// is ended.
+// spawn runs a child process until it ends. If ctx ends first, spawn kills the whole process group.
 func spawn(ctx context.Context, env []string, name string, args ...string) (*result, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, childLimit)
 	defer cancel()
@@ -92,7 +91,7 @@ func spawn(ctx context.Context, env []string, name string, args ...string) (*res
 	return r, out.Bytes(), nil
 }
 
-// spawnJob runs j in a child of its own.
+// spawnJob runs j in a new child process.
 func spawnJob(ctx context.Context, dir string, j *job) (*result, error) {
 	file, err := os.CreateTemp(dir, "job-*.json")
 	if err != nil {
@@ -116,10 +115,10 @@ func spawnJob(ctx context.Context, dir string, j *job) (*result, error) {
 	return r, nil
 }
 
-// selfPath is this program, for children that play another role.
+// selfPath is this program, to be started in another role.
 const selfPath = "/proc/self/exe"
 
-// runJob is the whole life of a child that is a client.
+// runJob is the main function of a child process that is a client.
 func runJob(ctx context.Context, path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -164,7 +163,7 @@ func runJob(ctx context.Context, path string) error {
 	return json.NewEncoder(os.Stdout).Encode(r)
 }
 
-// writeMemProfile writes what was allocated until now, and what of it is in use.
+// writeMemProfile writes a heap profile.
 func writeMemProfile(path string) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -173,7 +172,7 @@ func writeMemProfile(path string) error {
 	return errors.Join(pprof.Lookup("heap").WriteTo(f, 0), f.Close())
 }
 
-// phase measures a part of the life of this process.
+// phase measures a part of this process's run.
 type phase struct {
 	wall time.Time
 	cpu  time.Duration
@@ -181,12 +180,12 @@ type phase struct {
 
 func beginPhase() phase { return phase{time.Now(), cpuTime()} }
 
-// end notes the phase in r.
+// end records the phase in r.
 func (p phase) end(r *report) {
 	r.Wall, r.CPU = time.Since(p.wall), cpuTime()-p.cpu
 }
 
-// cores returns how many cores the phase has taken until now, on average.
+// cores returns how many cores the phase has used so far, on average.
 func (p phase) cores() float64 {
 	return float64(cpuTime()-p.cpu) / float64(time.Since(p.wall))
 }
@@ -200,7 +199,7 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// status returns a line of /proc/self/status, in bytes; 0 if it is not there.
+// status returns a field of /proc/self/status in bytes, or 0 if the field is missing.
 func status(name string) int64 {
 	data, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -215,7 +214,7 @@ func status(name string) int64 {
 	return 0
 }
 
-// counter counts what is written to it and drops it.
+// counter counts the bytes written to it and discards them.
 type counter struct{ n int64 }
 
 func (c *counter) Write(p []byte) (int, error) {
@@ -225,8 +224,8 @@ func (c *counter) Write(p []byte) (int, error) {
 
 var _ io.Writer = (*counter)(nil)
 
-// median returns the middle of what of returns for all results, the mean of the two
-// in the middle if their number is even.
+// median returns the median of a figure of the results: the mean of the middle two if their number
+// is even.
 func median(results []*result, of func(*result) float64) float64 {
 	var all []float64
 	for _, r := range results {
@@ -244,7 +243,7 @@ func middle(all []float64) float64 {
 	return (all[n/2] + all[(n-1)/2]) / 2
 }
 
-// ratio returns the median of the ratios of the results of the same round.
+// ratio returns the median of the ratios of results to base, each within the same round.
 func ratio(results, base []*result, of func(*result) float64) float64 {
 	var all []float64
 	for i := range min(len(results), len(base)) {

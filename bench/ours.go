@@ -15,9 +15,9 @@ import (
 	"fleetssh"
 )
 
-// ourClient is fleetssh, used in the way that job.Client names:
+// ourClient is fleetssh, used as job.Client says:
 //
-//	stream  Stream with OneShot, as the command line does
+//	stream  Stream with OneShot, like the command
 //	run     RunCommand and Join, on all hosts at once
 //	copy    a Client for each host, RunCommand, and io.Copy of the output
 type ourClient struct {
@@ -25,13 +25,13 @@ type ourClient struct {
 	p *fleetssh.ParallelClient
 }
 
-// runOurs does what j says.
+// runOurs runs j.
 func runOurs(ctx context.Context, j *job, r *report) error {
 	base := fleetssh.HostConfig{
 		Port: j.Port, User: j.User,
 		Auth: fleetssh.Auth{KeyFile: j.KeyFile},
 	}
-	p := beginPhase() // reading known_hosts is part of it
+	p := beginPhase() // includes reading known_hosts
 	var err error
 	known := &fleetssh.KnownHosts{Files: []string{j.KnownHosts}}
 	if err := known.Load(); err != nil {
@@ -41,7 +41,7 @@ func runOurs(ctx context.Context, j *job, r *report) error {
 	if j.Hop != "" {
 		hop := base
 		hop.Host = j.Hop
-		base.Proxy = &hop // one for all hosts: they share its connection
+		base.Proxy = &hop // one value for all hosts, so that they share its connection
 	}
 	o := &ourClient{j: j, p: &fleetssh.ParallelClient{Hosts: fleetssh.Hosts(base, j.Hosts...), PoolSize: j.Pool}}
 	defer o.p.Close()
@@ -79,10 +79,10 @@ func (o *ourClient) upload(ctx context.Context, r *report) error {
 	if results == nil {
 		return err
 	}
-	return nil // it is noted
+	return nil // r.Note has the first error
 }
 
-// stream runs the command on every host once, with a connection for it alone.
+// stream runs the command once on every host, each over a fresh connection.
 func (o *ourClient) stream(ctx context.Context, r *report) error {
 	o.p.OneShot = true
 	events, err := o.p.Stream(ctx, fleetssh.Command{Line: o.j.Line})
@@ -118,7 +118,7 @@ func (o *ourClient) run(ctx context.Context, r *report) error {
 	return o.p.Close()
 }
 
-// runOn runs the command and copies its output to nowhere.
+// runOn runs the command, and discards its output with io.Copy.
 func (o *ourClient) runOn(ctx context.Context, c *fleetssh.Client) (int64, error) {
 	out, err := c.RunCommand(ctx, fleetssh.Command{Line: o.j.Line})
 	if err != nil {
@@ -131,7 +131,7 @@ func (o *ourClient) runOn(ctx context.Context, c *fleetssh.Client) (int64, error
 	return n.n, out.WaitFinished(ctx)
 }
 
-// each works on all hosts with [fleetssh.Client], as many at once as the pool has.
+// each works on all hosts with a [fleetssh.Client] each, PoolSize of them at a time.
 func (o *ourClient) each(ctx context.Context, r *report, work func(ctx context.Context, c *fleetssh.Client) (int64, error)) {
 	counts := make([]int64, len(o.j.Hosts))
 	errs := make([]error, len(o.j.Hosts))
@@ -158,7 +158,7 @@ func (o *ourClient) connectAll(ctx context.Context) error {
 	return err
 }
 
-// idle holds connections on which nothing happens but keep-alives.
+// idle holds connections that carry nothing but keep-alives.
 func (o *ourClient) idle(ctx context.Context, r *report) error {
 	before := status("VmRSS")
 	if err := o.connectAll(ctx); err != nil {
@@ -201,7 +201,7 @@ const settleTime = time.Second
 // hold keeps the connections of this process open and measures what they cost.
 func hold(j *job, r *report, before int64) {
 	time.Sleep(settleTime)
-	debug.FreeOSMemory() // what was needed for connecting only
+	debug.FreeOSMemory() // returns what only connecting needed
 	r.RSS = (status("VmRSS") - before) / int64(len(j.Hosts))
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -20,8 +20,8 @@ type peer struct {
 	args []string
 }
 
-// peers returns the other tools that are installed, ready to run `true` on the
-// hosts of s with 100 connections at once.
+// peers returns the other tools that are installed, with the arguments to run `true` on hosts over
+// 100 connections at once.
 func peers(dir, user, python string, s *server, hosts []string) ([]peer, error) {
 	file := filepath.Join(dir, "hosts")
 	if err := os.WriteFile(file, []byte(strings.Join(hosts, "\n")+"\n"), 0o600); err != nil {
@@ -58,7 +58,7 @@ func peers(dir, user, python string, s *server, hosts []string) ([]peer, error) 
 	return found, nil
 }
 
-// installed reports whether the program is there, and for parallel-ssh the library.
+// installed reports whether the program is installed, and for parallel-ssh the Python library.
 func (p *peer) installed() bool {
 	if _, err := exec.LookPath(p.args[0]); err != nil {
 		return false
@@ -83,8 +83,7 @@ func (p *peer) run(ctx context.Context) (*result, error) {
 	return r, nil
 }
 
-// parallelSSH uses parallel-ssh the way its documentation does. It checks no host
-// keys.
+// parallelSSH uses parallel-ssh as its documentation does. It does not check host keys.
 const parallelSSH = `import sys
 from pssh.clients import ParallelSSHClient
 file, user, port, key = sys.argv[1:]
@@ -95,7 +94,7 @@ client.join(outs)
 sys.exit(any(out.exit_code != 0 for out in outs))
 `
 
-// commandLine returns our own command line program, if it can be built.
+// commandLine builds our own command if necessary, and returns it.
 func commandLine(ctx context.Context, dir, user string, s *server, hosts []string) (*peer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
@@ -112,7 +111,7 @@ func commandLine(ctx context.Context, dir, user string, s *server, hosts []strin
 	}
 	return &peer{
 		name: "fleetssh run",
-		// A run leaves a record under the home directory: not in the real one.
+		// A run is recorded under the home directory, which must not be the user's own.
 		env: []string{"HOME=" + home, "XDG_STATE_HOME=" + home, "XDG_CONFIG_HOME=" + home, "SSH_AUTH_SOCK="},
 		args: []string{binary, "run", "-w", strings.Join(hosts, ","), "-p", strconv.Itoa(s.Port), "-l", user,
 			"-i", filepath.Join(dir, userKeyName), "--known-hosts", s.KnownHosts, "-f", "100", "true"},

@@ -10,11 +10,12 @@ import (
 	"time"
 )
 
-// The goals, in the order of the tables. Ratios are to the bare loop.
+// The goals, in the order of the tables. Ratios are to the bare loop unless the comment says
+// otherwise.
 const (
 	goalHosts       = 1.25 // CPU for one command on each host
-	goalGrowth      = 1.1  // CPU for each of the most hosts, to that for each of 100
-	goalHashed      = 1.25 // CPU with many hashed lines, to that with plain ones
+	goalGrowth      = 1.1  // CPU per host with the most hosts, against CPU per host with 100
+	goalHashed      = 1.25 // CPU with many hashed lines, against plain lines
 	goalPeak        = 64.0 // MiB
 	goalConnection  = 50.0 // KiB for each idle connection
 	goalIdle        = 0.02 // cores for all idle connections
@@ -24,7 +25,7 @@ const (
 	keepAliveWindow = 125 * time.Second
 )
 
-// hosts runs `true` on hosts with fresh connections.
+// hosts runs `true` on hosts over fresh connections.
 func (s *suite) hosts(ctx context.Context) error {
 	type group struct {
 		n                              int
@@ -65,7 +66,7 @@ func (s *suite) hosts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := newTable("`true` on hosts that are simulated, 100 at once, fresh connections",
+	t := newTable("`true` on simulated hosts, 100 at once, fresh connections",
 		"client", "hosts", "CPU ms/host", "× bare", "goal", "wall s", "peak MiB", "goal")
 	for _, g := range groups {
 		for _, c := range []*contender{g.bare, g.stream, g.run, g.cli, g.hashed} {
@@ -78,11 +79,11 @@ func (s *suite) hosts(ctx context.Context) error {
 			switch c {
 			case g.bare:
 			case g.stream, g.run, g.cli:
-				verdict = s.goal(what+", CPU to bare", rel, goalHosts, "%.2f")
+				verdict = s.goal(what+", CPU against bare", rel, goalHosts, "%.2f")
 				peak = s.goal(what+", peak MiB", median(c.results, peakMiB), goalPeak, "%.0f")
 			case g.hashed:
 				toPlain := ratio(c.results, g.stream.results, totalCPU)
-				verdict = fmt.Sprintf("%.2f of plain, ", toPlain) + s.goal(what+", CPU to plain lines", toPlain, goalHashed, "%.2f")
+				verdict = fmt.Sprintf("%.2f × plain, ", toPlain) + s.goal(what+", CPU against plain lines", toPlain, goalHashed, "%.2f")
 			}
 			if c != g.bare {
 				times = fmt.Sprintf("%.2f", rel)
@@ -101,16 +102,16 @@ func (s *suite) hosts(ctx context.Context) error {
 	return nil
 }
 
-// growth says how much more each host costs when there are more of them. Each pair
-// is a client with few hosts and with many; the first is bare.
+// growth prints how the CPU per host changes with the number of hosts. Each pair is a client with
+// few hosts and with many. The first pair is the bare loop.
 func (s *suite) growth(few, many int, pairs [][2]*contender) {
 	for i, c := range pairs {
 		growth := median(c[1].results, totalCPU) / float64(many) / (median(c[0].results, totalCPU) / float64(few))
 		verdict := ""
 		if i > 0 {
-			verdict = ", " + s.goal(fmt.Sprintf("%s, CPU for each of %d hosts to each of %d", c[1].name, many, few), growth, goalGrowth, "%.2f")
+			verdict = ", " + s.goal(fmt.Sprintf("%s, CPU per host with %d hosts against %d", c[1].name, many, few), growth, goalGrowth, "%.2f")
 		}
-		fmt.Fprintf(s.out, "%s: a host of %d costs %.2f × one of %d%s\n", c[0].name, many, growth, few, verdict)
+		fmt.Fprintf(s.out, "* %s, CPU per host with %d hosts against %d: %.2f%s\n", c[0].name, many, few, growth, verdict)
 	}
 }
 
@@ -125,7 +126,7 @@ func (s *suite) cells(c *contender, n int, times, verdict, peak string) []string
 	}
 }
 
-// others runs the programs of others that are installed, on 100 hosts.
+// others runs the other tools that are installed, on 100 hosts.
 func (s *suite) others(ctx context.Context) ([]*contender, error) {
 	list, err := peers(s.dir, s.user, s.python, s.sim, s.sim.Hosts[:100])
 	if err != nil {
@@ -148,11 +149,11 @@ func (s *suite) idle(ctx context.Context) error {
 		return err
 	}
 	t := newTable(fmt.Sprintf("%d connections held open", len(hosts)),
-		"client", "KiB each", "stacks", "heap", "× bare", "goal", "cores, nothing happens", "cores, keep-alives", "goal", "peak MiB")
+		"client", "KiB each", "stacks", "heap", "× bare", "goal", "cores, idle", "cores, keep-alives", "goal", "peak MiB")
 	cores := median(ours.results, idle)
 	probed := "not measured"
 	if s.long {
-		// Long enough for each connection to be found silent and to be probed.
+		// Long enough for a keep-alive on each connection.
 		j := *ourJob
 		j.Hold = keepAliveWindow
 		long := s.contend("fleetssh", &j, 0)
@@ -176,11 +177,11 @@ func (s *suite) idle(ctx context.Context) error {
 	return nil
 }
 
-// output takes much output from a real sshd.
+// output reads much output from a real sshd.
 func (s *suite) output(ctx context.Context) error {
 	sshd, err := startServer(ctx, "-role", "sshd", "-dir", s.dir)
 	if err != nil {
-		fmt.Fprintln(s.out, "\nOutput: left out,", err)
+		fmt.Fprintln(s.out, "\nOutput skipped:", err)
 		return nil
 	}
 	defer sshd.close()
@@ -198,7 +199,7 @@ func (s *suite) output(ctx context.Context) error {
 		title  string
 		hosts  []string
 		bytes  int64
-		rounds int // with LONG
+		rounds int // with LONG=1
 	}{
 		{fmt.Sprintf("%d MiB from one sshd", total>>20), hosts[:1], total, 5},
 		{fmt.Sprintf("%d × 5 MiB from sshd, 100 at once", many), hosts, each, 3},
@@ -234,10 +235,10 @@ func (s *suite) output(ctx context.Context) error {
 			what := c.title + ", " + k.name
 			switch k {
 			case ours, ours2:
-				cells[4] = s.goal(what+", CPU to bare", rel, goalOutput, "%.2f")
+				cells[4] = s.goal(what+", CPU against bare", rel, goalOutput, "%.2f")
 			case stream, stream2:
 				cells[3] = times(toLines)
-				cells[4] = s.goal(what+", CPU to bare, line by line", toLines, goalOutput, "%.2f")
+				cells[4] = s.goal(what+", CPU against bare, line by line", toLines, goalOutput, "%.2f")
 			}
 			if k == ours2 || k == stream2 {
 				cells[7] = s.goal(what+", peak MiB", peak, goalPeak, "%.0f")
@@ -249,20 +250,20 @@ func (s *suite) output(ctx context.Context) error {
 	return nil
 }
 
-// limited stands before a way to use the library, for a memory limit such as the
-// command sets. A library leaves that to the program.
+// limited is the prefix of a job.Client for a process with a memory limit like the command's. The
+// library leaves the memory limit to the program.
 const (
 	limited     = "limited "
 	memoryLimit = 54 << 20
 )
 
-// line63 is what every line of the output holds: with its end 64 bytes.
+// line63 is every line of the output: 64 bytes with the line end.
 const line63 = "012345678901234567890123456789012345678901234567890123456789012"
 
-// commands runs commands on connections that are open.
+// commands runs commands on open connections.
 func (s *suite) commands(ctx context.Context) error {
-	// Short turns and many of them: on one connection the figure is mostly about
-	// waking threads, which depends on what else the machine does.
+	// Many short rounds: on one connection, the figure mostly depends on how fast threads wake up,
+	// and so on what else the machine does.
 	const total = 2000
 	t := newTable(fmt.Sprintf("%d commands on open connections, one after another on each", total),
 		"client", "connections", "CPU µs/command", "× bare", "goal", "commands/s")
@@ -286,7 +287,7 @@ func (s *suite) commands(ctx context.Context) error {
 			if c != bare {
 				r := ratio(c.results, bare.results, phaseCPU)
 				rel = times(r)
-				verdict = s.goal(fmt.Sprintf("commands, %d connections, %s, CPU to bare", n, c.name), r, goalCommands, "%.2f")
+				verdict = s.goal(fmt.Sprintf("commands, %d connections, %s, CPU against bare", n, c.name), r, goalCommands, "%.2f")
 			}
 			t.row(c.name, fmt.Sprint(n), fmt.Sprintf("%.1f", median(c.results, phaseCPU)*1e6/float64(total)), rel, verdict,
 				fmt.Sprintf("%.0f", float64(total)/median(c.results, wall)))
@@ -296,7 +297,7 @@ func (s *suite) commands(ctx context.Context) error {
 	return nil
 }
 
-// delay runs a command on 100 hosts that are far away.
+// delay runs a command on 100 hosts with added delay.
 func (s *suite) delay(ctx context.Context) error {
 	t := newTable("`true` on 100 hosts, all at once, with delay", "client", "delay ms", "wall s", "× bare", "goal")
 	for _, latency := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond} {
@@ -308,8 +309,8 @@ func (s *suite) delay(ctx context.Context) error {
 	return nil
 }
 
-// delayed runs a command on 100 hosts and adds to the table how long that takes;
-// where says how the jobs reach them, for goals that are missed.
+// delayed runs a command on 100 hosts with added delay, and adds the wall times to the table. where
+// is the prefix of the goals in the list of missed goals.
 func (s *suite) delayed(ctx context.Context, t *table, latency time.Duration, where string, job jobber) error {
 	far, err := s.startSim(ctx, 100, latency)
 	if err != nil {

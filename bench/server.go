@@ -27,20 +27,20 @@ import (
 )
 
 const (
-	// hashedLines is how many lines the hashed known_hosts file has at least.
+	// hashedLines is the approximate number of lines of the hashed known_hosts file.
 	hashedLines = 10000
-	// sshdAddrs is how many addresses the real sshd listens at: its limit is 16.
+	// sshdAddrs is the number of addresses on which the real sshd listens. sshd's limit is 16.
 	sshdAddrs = 10
 )
 
-// server is a child that is the other side: a simulated fleet, or a real sshd.
-// It serves until its standard input ends, so that it does not outlive us.
+// server is a child process on the other side: a simulated fleet, a real sshd, or a delaying proxy.
+// It serves until its standard input ends, so that it does not outlive its parent.
 type server struct {
 	Port       int
 	Hosts      []string
-	Hop        string // a further host, through which the others can be reached
-	KnownHosts string // a file with the keys of all hosts
-	Hashed     string // the same hashed, among others; simulated fleets only
+	Hop        string // a host through which the others can be reached
+	KnownHosts string // the known_hosts file with the keys of all hosts
+	Hashed     string // the same with hashed names, among further lines; only for simulated fleets
 
 	cmd   *exec.Cmd
 	stdin io.Closer
@@ -51,7 +51,7 @@ func startServer(ctx context.Context, args ...string) (*server, error) {
 	cmd := exec.CommandContext(ctx, selfPath, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that Ctrl-C reaches only the parent
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -75,7 +75,7 @@ func startServer(ctx context.Context, args ...string) (*server, error) {
 // close ends the server and waits for it.
 func (s *server) close() {
 	s.stdin.Close()
-	_ = s.cmd.Wait() // it has been told to end: how it does so is of no interest
+	_ = s.cmd.Wait() // the server was told to end, so its exit status does not matter
 }
 
 // serveSim is the role of a simulated fleet of n hosts and a hop.
@@ -110,7 +110,7 @@ func serveSim(ctx context.Context, dir string, n int, latency time.Duration) err
 	return s.serve(ctx)
 }
 
-// serve says that the server is there, and waits for the end of standard input.
+// serve tells the parent that the server is ready, and waits for the end of standard input.
 func (s *server) serve(ctx context.Context) error {
 	if err := json.NewEncoder(os.Stdout).Encode(s); err != nil {
 		return err
@@ -127,8 +127,8 @@ func (s *server) serve(ctx context.Context) error {
 	return nil
 }
 
-// hash returns a known_hosts file with a hashed line for each host of the fleet,
-// among so many others that there are at least hashedLines.
+// hash returns a known_hosts file with a hashed line for each host of the fleet, and further lines
+// up to about hashedLines.
 func hash(fleet *simfleet.Fleet) []byte {
 	var b strings.Builder
 	line := func(addr string, key ssh.PublicKey) {
@@ -146,7 +146,7 @@ func hash(fleet *simfleet.Fleet) []byte {
 	return []byte(b.String())
 }
 
-// serveSSHD is the role of the keeper of a real sshd.
+// serveSSHD is the role of a process that runs a real sshd.
 func serveSSHD(ctx context.Context, dir string) error {
 	path, err := sshdPath()
 	if err != nil {
@@ -185,7 +185,8 @@ func serveSSHD(ctx context.Context, dir string) error {
 		return err
 	}
 	fmt.Fprintf(&config, "HostKey %s\nAuthorizedKeysFile %s\n", filepath.Join(dir, "sshd_host_key"), authorized)
-	// A bash that is not the first reads no .bashrc, which can take longer than all the rest.
+	// With SHLVL > 1, bash started by sshd does not read .bashrc, which could take longer than
+	// everything else.
 	config.WriteString("SetEnv SHLVL=5\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\n" +
 		"MaxStartups 1000\nMaxSessions 1000\nPrintMotd no\nPrintLastLog no\n")
 	for _, path := range []string{"/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/libexec/sftp-server"} {
@@ -214,14 +215,14 @@ func serveSSHD(ctx context.Context, dir string) error {
 	return s.serve(ctx)
 }
 
-// sshdPath returns where sshd is. It wants to be started by its whole name.
+// sshdPath returns the path of sshd, which must be started with its absolute path.
 func sshdPath() (string, error) {
 	for _, path := range []string{"/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"} {
 		if _, err := os.Stat(path); err == nil {
 			return path, nil
 		}
 	}
-	return "", errors.New("there is no sshd")
+	return "", errors.New("sshd is not installed")
 }
 
 func freePort() (int, error) {
@@ -246,10 +247,10 @@ func waitFor(addr string) error {
 	return err
 }
 
-// userKeyName is the name of the key that logs in everywhere.
+// userKeyName is the file name of the user's key.
 const userKeyName = "user_key"
 
-// publicKey returns the public half of the key that logs in.
+// publicKey returns the public half of the user's key.
 func publicKey(dir string) (ssh.PublicKey, error) {
 	data, err := os.ReadFile(filepath.Join(dir, userKeyName))
 	if err != nil {

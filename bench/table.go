@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// table is a table in Markdown whose columns stand under one another.
+// table is a Markdown table with aligned columns.
 type table struct {
 	title  string
 	header []string
@@ -18,7 +18,7 @@ type table struct {
 
 func newTable(title string, header ...string) *table { return &table{title: title, header: header} }
 
-// row adds a row. Cells that are missing are empty.
+// row adds a row. Missing cells are empty.
 func (t *table) row(cells ...string) {
 	for len(cells) < len(t.header) {
 		cells = append(cells, "")
@@ -62,7 +62,7 @@ func (t *table) print(w io.Writer) {
 	}
 }
 
-// goal says whether a figure is at most what it should be.
+// goal formats a goal, and whether a figure meets it.
 func goal(is, most float64, format string) string {
 	verdict := "ok"
 	if is > most {
@@ -71,5 +71,5 @@ func goal(is, most float64, format string) string {
 	return fmt.Sprintf("≤ "+format+" %s", most, verdict)
 }
 
-// times writes a ratio.
+// times formats a ratio.
 func times(r float64) string { return fmt.Sprintf("%.2f", r) }
