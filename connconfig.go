@@ -15,10 +15,10 @@ import (
 	"fleetssh/internal/transport"
 )
 
-// config returns how to connect to a host, complete. Nothing else makes a [dial.Config]. The
-// host must have been checked. A connection does not keep its Config.
+// config returns the complete configuration for connecting to a host. Only this function makes a
+// [dial.Config]. The host must have been checked. A connection does not keep its Config.
 func (d *dialer) config(h *HostConfig) *dial.Config {
-	masters, _ := h.controlSockets() // check has said what is wrong with them
+	masters, _ := h.controlSockets() // check has reported this error
 	c := &dial.Config{
 		Host: h.Host, Port: h.port(), Name: h.name(),
 		Describe: func() any { return *h },
@@ -49,8 +49,8 @@ func (d *dialer) config(h *HostConfig) *dial.Config {
 	return c
 }
 
-// hopConfig is config for a hop: hosts with the same Proxy get the same Config, and so share a
-// connection.
+// hopConfig returns the configuration of a hop. Hosts with the same Proxy get the same Config, so
+// they share a connection.
 func (d *dialer) hopConfig(h *HostConfig) *dial.Config {
 	if h == nil {
 		return nil
@@ -75,7 +75,7 @@ func (d *dialer) hopConfig(h *HostConfig) *dial.Config {
 	return c
 }
 
-// hostKeys returns which keys a host may have. The error is that files cannot be read.
+// hostKeys returns which keys a host may have. It fails if a file cannot be read.
 func (d *dialer) hostKeys(h *HostConfig) (keys dial.HostKeys, err error) {
 	keys.Name, keys.Port = h.keyName()
 	for _, file := range h.RevokedHostKeys {
@@ -101,7 +101,7 @@ func (d *dialer) hostKeys(h *HostConfig) (keys dial.HostKeys, err error) {
 	return keys, nil
 }
 
-// auth returns what a host may be shown to log in.
+// auth returns the credentials that may be offered to a host.
 func (d *dialer) auth(h *HostConfig, user string) dial.Auth {
 	a := &h.Auth
 	auth := dial.Auth{
@@ -130,7 +130,7 @@ func (d *dialer) auth(h *HostConfig, user string) dial.Auth {
 	return auth
 }
 
-// secrets returns what opens the encrypted keys of a host.
+// secrets returns the passphrases for the encrypted keys of a host.
 func (h *HostConfig) secrets() *keyfile.Secrets {
 	s := &keyfile.Secrets{Passphrase: h.Auth.Passphrase, Password: h.Auth.Password}
 	if h.Auth.Ask != nil {
@@ -141,7 +141,7 @@ func (h *HostConfig) secrets() *keyfile.Secrets {
 	return s
 }
 
-// controlSockets returns where the socket of an OpenSSH master may be.
+// controlSockets returns the paths at which the socket of an OpenSSH master may be.
 func (h *HostConfig) controlSockets() ([]string, error) {
 	if h.ControlPath == "" || h.ControlPath == "none" {
 		return nil, nil

@@ -9,8 +9,8 @@ import (
 	"fleetssh/internal/dial"
 )
 
-// publicError returns the error that users get for a failure of connecting. Only this function
-// makes those errors; steps of a session make their own. Other errors stay what they are.
+// publicError returns the exported error for a failure of connecting. Only this function makes
+// these errors; the steps of a session make their own. It returns any other error unchanged.
 func publicError(err error) error {
 	f, ok := err.(*dial.Failure)
 	if !ok {
@@ -44,8 +44,8 @@ func publicError(err error) error {
 	return &ConnectionError{Host: f.Host, Port: f.Port, Phase: Phase(f.Phase), Attempts: f.Attempts, Said: f.Said, Err: f.Err}
 }
 
-// interrupted returns the error for a context that has ended, or err if it has not: a
-// time-out names the phase, and a cancelled call stays recognizable.
+// interrupted returns the error for a context that has ended, or err if it has not. The error of a
+// time-out names the phase, and the error of a cancelled call matches context.Canceled.
 func interrupted(ctx context.Context, err error, host *HostConfig, phase Phase) error {
 	f := dial.Interrupted(ctx, dial.Failure{Host: host.name(), Port: host.port(), Phase: dial.Phase(phase)})
 	if f == nil {
@@ -54,8 +54,8 @@ func interrupted(ctx context.Context, err error, host *HostConfig, phase Phase) 
 	return publicError(f)
 }
 
-// failureOf returns an error of a user's DialContext that may come from another connection of
-// this package as the failure that it was: it says which host is to blame.
+// failureOf translates an error of a user's DialContext back to a [dial.Failure] if it comes from
+// another connection of this package, so that the final error names the host that failed.
 func failureOf(err error) error {
 	switch e := err.(type) {
 	case *UnknownHostError:
@@ -73,7 +73,7 @@ func failureOf(err error) error {
 	return err
 }
 
-// keyFailureOf returns what a policy of the user's says about a key as a failure.
+// keyFailureOf returns the error of a user's own HostKeyPolicy as a [dial.Failure].
 func keyFailureOf(err error, key ssh.PublicKey) error {
 	if err == nil {
 		return nil

@@ -11,15 +11,15 @@ import (
 	"fleetssh/internal/spool"
 )
 
-// dialer is what the connections of one [ParallelClient], or of one [Dial], share.
+// dialer holds what the connections of one [ParallelClient], or of one [Dial], share.
 type dialer struct {
 	log    *slog.Logger
 	budget *spool.Budget
 	engine *dial.Dialer
 	known  KnownHosts // the default policy
 
-	passwords *password.Table                                        // nil: each host has its own opinion of them
-	askAgain  func(context.Context, RefusedPassword) (string, error) // nil: nobody is asked
+	passwords *password.Table                                        // nil: no host shares a password with others
+	askAgain  func(context.Context, RefusedPassword) (string, error) // nil: the user is not asked
 
 	tunnelChanged func(TunnelEvent) // see ParallelClient; nil: events are logged
 
@@ -43,8 +43,8 @@ func newDialer(log *slog.Logger, outputMemory int64, passwords *password.Table) 
 }
 
 // dial connects to host and logs in, with as many attempts as host allows. The client keeps
-// host, which must not change any more. work, if not nil, is told how far it is. The timing
-// is of the last attempt, also if it failed.
+// host, which must not change any more. dial reports its progress to work, if that is not nil.
+// The timing is that of the last attempt, even if it failed.
 func (d *dialer) dial(ctx context.Context, host *HostConfig, work *progress) (*Client, Timing, error) {
 	if err := host.unusable(); err != nil {
 		return nil, Timing{}, err
@@ -69,7 +69,7 @@ func timingOf(t dial.Timing) Timing {
 	}
 }
 
-// keepHops closes the connections to hops that none of the hosts is behind.
+// keepHops closes the connections to hops that none of the hosts uses.
 func (d *dialer) keepHops(hosts []HostConfig) {
 	needed := make(map[*HostConfig]bool)
 	for i := range hosts {
@@ -89,14 +89,13 @@ func (d *dialer) keepHops(hosts []HostConfig) {
 	d.engine.DropHops(dropped)
 }
 
-// hopMemory is for how long it is remembered that a hop could not be reached, in calls for one
-// host at a time.
+// hopMemory is how long calls for a single host remember that a hop could not be reached.
 const hopMemory = time.Minute
 
-// forgiveHops lets hops that could not be reached be tried again, if that was so long ago.
+// forgiveHops allows new attempts to reach hops whose last attempt failed longer ago than age.
 func (d *dialer) forgiveHops(age time.Duration) { d.engine.RetryHops(age) }
 
-// close gives up what the dialer holds, when the clients of its hosts are closed.
+// close releases all resources of the dialer. All its clients must be closed before.
 func (d *dialer) close() error {
 	d.engine.Close()
 	return d.budget.Close()

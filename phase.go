@@ -1,11 +1,11 @@
 package fleetssh
 
-// Phase is a step of the work on one host: where it stands ([Progress]), how far it came
-// ([Outcome]), or what was being done when it failed (the errors). The values are
-// stable, and stand in JSON output and in records as they are.
+// Phase is a step of the work on one host: the current one in [Progress], the last one in
+// [Outcome], and in errors the step that failed. The values are stable; JSON output and records
+// contain them unchanged.
 type Phase string
 
-// The phases of connecting, in order. Errors of the way to the host have no other.
+// The phases of connecting, in order. Errors of connecting have no other phases.
 const (
 	PhaseConfig    Phase = "config"    // reading the configuration of the host: nothing was contacted
 	PhaseProxy     Phase = "proxy"     // connecting to a hop or a proxy, or waiting for it
@@ -23,14 +23,14 @@ const (
 	PhaseExec      Phase = "exec"      // requesting the start of a command
 	PhaseShell     Phase = "shell"     // requesting the start of a shell
 	PhaseSubsystem Phase = "subsystem" // requesting the start of a subsystem
-	PhaseSFTP      Phase = "sftp"      // speaking SFTP: what has answered is no SFTP server
+	PhaseSFTP      Phase = "sftp"      // speaking SFTP: the host has not answered as an SFTP server
 	PhaseSudo      Phase = "sudo"      // waiting for sudo to start the command
 	PhaseStdin     Phase = "stdin"     // reading or sending standard input
-	PhaseOutput    Phase = "output"    // keeping output that nobody has read yet
+	PhaseOutput    Phase = "output"    // keeping output until it is read
 	PhaseRead      Phase = "read"      // waiting for output, for [Command.ReadTimeout]
 	PhaseRun       Phase = "run"       // running the command
 	PhaseSignal    Phase = "signal"    // sending a signal, or stopping the command
-	PhaseWait      Phase = "wait"      // the caller waiting for the command, which runs on
+	PhaseWait      Phase = "wait"      // the caller waiting for the command, which continues to run
 	PhaseCopy      Phase = "copy"      // copying files
 )
 
@@ -48,7 +48,8 @@ const (
 	PhaseScan     Phase = "scan"     // [ParallelClient.ScanHostKeys] asking for host keys
 )
 
-// phaseTexts are the phases in words, with the host after them. Others speak for themselves.
+// phaseTexts are the texts of phases in errors; the name of the host follows. All other phases
+// stand for themselves.
 var phaseTexts = map[Phase]string{
 	PhaseHandshake: "exchange keys with",
 	PhaseHostKey:   "check the host key of",
@@ -68,7 +69,7 @@ var phaseTexts = map[Phase]string{
 	PhaseOutput:    "keep the output of",
 }
 
-// text returns what an error says was being done to the host, whose name follows.
+// text returns the text of the phase in an error.
 func (p Phase) text() string {
 	if text, ok := phaseTexts[p]; ok {
 		return text
@@ -76,12 +77,12 @@ func (p Phase) text() string {
 	return string(p)
 }
 
-// CopyOp is what was being done with a file that could not be copied: see [CopyError].
+// CopyOp is the operation on a file that failed: see [CopyError].
 type CopyOp string
 
 // The steps of copying a file.
 const (
-	OpOpen   CopyOp = "open"      // opening the source, or finding out what stands at the destination
+	OpOpen   CopyOp = "open"      // opening the source, or examining the destination
 	OpList   CopyOp = "list"      // listing a directory, or matching a pattern
 	OpRead   CopyOp = "read"      // reading the source
 	OpCreate CopyOp = "create"    // creating the temporary file, or a directory
@@ -89,7 +90,7 @@ const (
 	OpLink   CopyOp = "link"      // creating a symbolic link
 	OpVerify CopyOp = "verify"    // comparing checksums
 	OpRename CopyOp = "rename to" // renaming the temporary file to its final name
-	OpRemove CopyOp = "remove"    // removing what the source does not have
-	OpCopy   CopyOp = "copy"      // copying as a whole, from this path: a name that clashes, what SCP says
-	OpCopyTo CopyOp = "copy to"   // copying as a whole, to this path
+	OpRemove CopyOp = "remove"    // removing a file that the source does not have
+	OpCopy   CopyOp = "copy"      // copying from this path as a whole: a name clash, an error of SCP
+	OpCopyTo CopyOp = "copy to"   // copying to this path as a whole
 )

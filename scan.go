@@ -12,8 +12,8 @@ import (
 type ShownKeys struct {
 	Index int // of the host in ParallelClient.Hosts
 
-	// Name and Port are the entry of known_hosts files that the keys belong to: the host's, or
-	// HostKeyAlias and 22.
+	// Name and Port are the entry of known_hosts files that the keys belong to: the name and port
+	// of the host, or HostKeyAlias and 22.
 	Name string
 	Port int
 
@@ -30,22 +30,22 @@ type ShownKeys struct {
 	// known_hosts files.
 	Listed []byte
 
-	// Err is why there may be more keys, nil if these are all.
+	// Err is the reason why there may be more keys; nil if these are all.
 	Err error
 }
 
 // ScanHostKeys asks every host for all its keys, PoolSize hosts at a time, and yields the hosts in
-// the order in which they finish. It does not log in to the hosts, and trusts nothing: each key
-// takes a connection of its own, which ends when the host has shown the key. A host with three
-// keys is connected to four times, one after the other. Hops are logged in to as usual, once for
-// all hosts behind them; their keys must be trusted.
+// the order in which they finish. It does not log in to the hosts and adds no key to any file. Each
+// key takes a connection of its own, which ends when the host has shown the key. ScanHostKeys
+// connects to a host with three keys four times, one after the other. It logs in to hops as usual,
+// once for all hosts behind them; the keys of hops must be trusted.
 //
 // ConnectTimeout and Attempts apply to each connection. Leaving the loop early or cancelling ctx
-// ends the connections; when the loop has ended, so has every goroutine behind it. Unless the loop
-// was left, every host is yielded once, a host that was not begun with an error. The sequence
-// can be used once.
+// ends the connections. All goroutines of ScanHostKeys have ended when the loop ends. Unless the
+// loop is left early, every host is yielded once; a host that was not begun has an error. The
+// sequence can be used once.
 //
-// The error is a [*ConfigError], and then no host was contacted.
+// The error is a [*ConfigError]; no host has been contacted in that case.
 func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys], error) {
 	slots, err := p.begin(0)
 	if err != nil {
@@ -68,7 +68,7 @@ func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys],
 		}()
 		wg.Go(func() {
 			defer close(shown)
-			_ = p.each(ctx, slots, func(i int, host *slot) error { // each host tells of its end itself
+			_ = p.each(ctx, slots, func(i int, host *slot) error { // the loop gets the errors of the hosts
 				defer host.work.begin(PhaseScan)()
 				ctx, cancel := host.during(ctx)
 				defer cancel()
@@ -97,7 +97,7 @@ func (s *slot) scan(ctx context.Context, d *dialer, i int) ShownKeys {
 	if shown.Err = host.unusable(); shown.Err != nil {
 		return shown
 	}
-	host.HostKeys = InsecureIgnoreHostKeys{} // nothing is trusted: no file need be read
+	host.HostKeys = InsecureIgnoreHostKeys{} // the keys are only listed: no file needs to be read
 	keys, err := d.engine.ScanKeys(ctx, d.config(&host))
 	shown.Keys, shown.Refused, shown.Listed, shown.Err = keys.Keys, keys.Refused, keys.Listed, publicError(err)
 	return shown
