@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// authenticator proves to a server that the client knows the ticket's session key, now
-// (RFC 4120 section 5.5.1).
+// authenticator proves to a server that the client knows the session key of the ticket, at this
+// time (RFC 4120, section 5.5.1).
 type authenticator struct {
 	time     time.Time
 	checksum []byte
 	sumType  int
-	subkey   key // none for a KDC
+	subkey   key // zero in requests to a KDC
 	sequence uint32
 }
 
-// clock tells the time for authenticators, never the same twice: servers take the
-// second of two that say the same for a replay (RFC 4120 section 3.2.3).
+// clock returns the times for authenticators. It never returns the same time twice: servers reject
+// a second authenticator with the same time as a replay (RFC 4120, section 3.2.3).
 type clock struct {
-	mu   sync.Mutex
-	last time.Time // mu protects it
+	mu   sync.Mutex // protects what follows
+	last time.Time
 }
 
 func (c *clock) now() time.Time {
@@ -35,18 +35,18 @@ func (c *clock) now() time.Time {
 	return now
 }
 
-// newSequence returns where the numbers of messages begin: 30 bits, because some read
-// a signed number.
+// newSequence returns an initial sequence number of 30 bits, because some implementations read a
+// signed integer.
 func newSequence() uint32 {
 	var b [4]byte
 	rand.Read(b[:])
 	return binary.BigEndian.Uint32(b[:]) >> 2
 }
 
-// apMutual wants the server to prove who it is, in return.
+// apMutual is the option mutual-required: the server must authenticate itself.
 const apMutual uint32 = 1 << (31 - 2)
 
-// apRequest makes an AP-REQ.
+// apRequest returns an AP-REQ message (RFC 4120, section 5.5.1).
 func (t *ticket) apRequest(a authenticator, usage, options uint32) ([]byte, error) {
 	plain, err := message(msgAuthenticator, func(e encoder) {
 		e.int(0, version)
@@ -60,7 +60,7 @@ func (t *ticket) apRequest(a authenticator, usage, options uint32) ([]byte, erro
 		})
 		e.int(4, micros(a.time))
 		e.time(5, a.time)
-		if a.subkey.spoken() {
+		if a.subkey.supported() {
 			e.key(6, a.subkey)
 			e.int(7, int64(a.sequence))
 		}
@@ -77,14 +77,14 @@ func (t *ticket) apRequest(a authenticator, usage, options uint32) ([]byte, erro
 	})
 }
 
-// apReply is what an AP-REP says (RFC 4120 section 5.5.2).
+// apReply is the encrypted part of an AP-REP message (RFC 4120, section 5.5.2).
 type apReply struct {
 	time   time.Time
 	micros int64
-	subkey key // none if the server wants to use the client's
+	subkey key // zero if the server uses the subkey of the client
 }
 
-// openAPReply decrypts an AP-REP.
+// openAPReply decrypts an AP-REP message.
 func openAPReply(data []byte, session key) (*apReply, error) {
 	var part encrypted
 	err := parse(data, msgAPReply, func(d *decoder) {
@@ -113,13 +113,13 @@ func openAPReply(data []byte, session key) (*apReply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.subkey.value != nil && !r.subkey.spoken() {
-		return nil, unspoken(r.subkey.etype)
+	if r.subkey.value != nil && !r.subkey.supported() {
+		return nil, unsupportedEtype(r.subkey.etype)
 	}
 	return &r, nil
 }
 
-// answers reports whether the reply is to this authenticator.
+// answers reports whether the reply answers this authenticator.
 func (r *apReply) answers(a authenticator) bool {
 	return r.time.Equal(a.time.UTC().Truncate(time.Second)) && r.micros == micros(a.time)
 }

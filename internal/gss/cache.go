@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// cache is what a credential cache held when it was read.
+// cache holds the contents of a credential cache.
 type cache struct {
 	name      string // as in KRB5CCNAME
 	principal principal
 	tickets   []*ticket
 }
 
-// find returns the usable ticket for a service that lasts longest.
+// find returns the usable ticket for a service that expires last, or nil.
 func (c *cache) find(server principal, now time.Time, skew time.Duration) *ticket {
 	var best *ticket
 	for _, t := range c.tickets {
@@ -30,20 +30,20 @@ func (c *cache) find(server principal, now time.Time, skew time.Duration) *ticke
 	return best
 }
 
-// errNoCache says that there is no cache, or none of the one who was asked for.
+// errNoCache means that there is no cache, or none of the wanted principal.
 var errNoCache = errors.New("there is no ticket")
 
-// collection are the caches of one name. Some kinds of names stand for several, one
-// for each identity, of which one is the default.
+// collection holds the caches that a name stands for. Names of some types stand for several
+// caches, one for each identity. One of them is the default.
 type collection struct {
 	// primary reads the default cache.
 	primary func() (*cache, error)
-	// all reads the caches, one after the other, those that can be read.
+	// all reads all caches, one after another. It skips those that cannot be read.
 	all func(yield func(*cache) bool)
 }
 
-// readCache reads the cache of a name as in KRB5CCNAME. If an identity is given and
-// the default is not its, the other caches of the collection are searched.
+// readCache reads the cache with a name as in KRB5CCNAME. If identity is not nil and the default
+// cache belongs to another principal, it searches the other caches of the collection.
 func (c *config) readCache(ctx context.Context, name string, identity *principal) (*cache, error) {
 	found, err := c.collection(ctx, name)
 	if err != nil {
@@ -61,7 +61,7 @@ func (c *config) readCache(ctx context.Context, name string, identity *principal
 		}
 	}
 	if err == nil {
-		return nil, advise(fmt.Errorf("%s is of %s, and none is of %s", name, printable(primary.principal.String()), identity), hintKinit+" "+identity.String())
+		return nil, advise(fmt.Errorf("%s has tickets of %s, and no cache has tickets of %s", name, printable(primary.principal.String()), identity), hintKinit+" "+identity.String())
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoCache) {
 		return nil, advise(fmt.Errorf("there is no ticket in %s", name), hintKinit)
@@ -69,10 +69,10 @@ func (c *config) readCache(ctx context.Context, name string, identity *principal
 	return nil, fmt.Errorf("%s: %w", name, err)
 }
 
-// collection finds out what a name stands for. It reads nothing yet.
+// collection returns the collection of a name, without reading it.
 func (c *config) collection(ctx context.Context, name string) (collection, error) {
 	kind, rest, found := strings.Cut(name, ":")
-	if !found || len(kind) < 2 { // a path, perhaps with the letter of a drive
+	if !found || len(kind) < 2 { // a path, perhaps with a drive letter
 		kind, rest = "FILE", name
 	}
 	switch kind {
@@ -85,12 +85,12 @@ func (c *config) collection(ctx context.Context, name string) (collection, error
 	case "KEYRING":
 		return keyringCollection(rest), nil
 	case "MEMORY":
-		return collection{}, errors.New("a MEMORY cache belongs to one process alone, and cannot be read from here")
+		return collection{}, errors.New("a MEMORY cache can only be read by the process that made it")
 	}
-	return collection{}, fmt.Errorf("a cache of type %s is not supported: FILE, DIR, KCM and KEYRING are", printable(kind))
+	return collection{}, fmt.Errorf("cache type %s is not supported; use FILE, DIR, KCM or KEYRING", printable(kind))
 }
 
-// maxCacheFile is a limit to the bytes of a cache.
+// maxCacheFile limits the size of a cache in bytes.
 const maxCacheFile = 16 << 20
 
 func readCacheFile(path string) (*cache, error) {
@@ -106,7 +106,7 @@ func readCacheFile(path string) (*cache, error) {
 	return c, nil
 }
 
-// plain takes the path out of an error, where it has been said.
+// plain drops the path from an error, for messages that contain it already.
 func plain(err error) error {
 	if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) {
 		return pathErr.Err
@@ -114,8 +114,8 @@ func plain(err error) error {
 	return err
 }
 
-// dirCollection is a directory of files whose names begin with "tkt", and one named
-// "primary" which names the default. "DIR::path" is one of the files.
+// dirCollection returns the caches in a directory: the files whose names begin with "tkt". The file
+// "primary" contains the name of the default cache. "DIR::path" is a single file.
 func dirCollection(rest string) collection {
 	if path, found := strings.CutPrefix(rest, ":"); found {
 		return collection{primary: func() (*cache, error) { return readCacheFile(path) }}
@@ -131,7 +131,7 @@ func dirCollection(rest string) collection {
 				file = cmp.Or(strings.TrimSpace(line), file)
 			}
 			if !strings.HasPrefix(file, "tkt") || filepath.Base(file) != file {
-				return nil, fmt.Errorf("the file primary names %q, which is no cache", file)
+				return nil, fmt.Errorf("the file primary names %q, which is not a cache", file)
 			}
 			return readCacheFile(filepath.Join(rest, file))
 		},
@@ -149,5 +149,5 @@ func dirCollection(rest string) collection {
 	}
 }
 
-// maxCaches is a limit to the caches of a collection that are read.
+// maxCaches limits how many caches of a collection are read.
 const maxCaches = 1000

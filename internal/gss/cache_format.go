@@ -8,14 +8,14 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// The rules of this file: tickets in caches are records of big-endian numbers and of
-// strings with their length in front (MIT, "Credential cache file format"). Caches in
-// files, in a daemon and in the kernel have the same records.
+// Tickets in caches are records of big-endian integers and length-prefixed strings (MIT,
+// "Credential cache file format"). The records are the same in files, in the KCM daemon and in
+// kernel keyrings.
 
-// cacheReader reads records. It remembers the first failure.
+// cacheReader reads records. After a failure, failed is set and all values are invalid.
 type cacheReader struct {
 	rest   cryptobyte.String
-	v3     bool // the keys of version 3 have their type twice
+	v3     bool // format version 3, which has the type of a key twice
 	failed bool
 }
 
@@ -36,7 +36,7 @@ func (r *cacheReader) uint32() (v uint32) {
 	return v
 }
 
-// bytes reads a string with its length in front.
+// bytes reads a length-prefixed string.
 func (r *cacheReader) bytes() (v []byte) {
 	n := r.uint32()
 	if r.failed || uint64(n) > uint64(len(r.rest)) {
@@ -47,7 +47,7 @@ func (r *cacheReader) bytes() (v []byte) {
 	return v
 }
 
-// time reads seconds since 1970. They are unsigned, and so good until 2106.
+// time reads seconds since 1970. They are unsigned, so they last until 2106.
 func (r *cacheReader) time() time.Time {
 	seconds := r.uint32()
 	if seconds == 0 {
@@ -81,7 +81,7 @@ func (r *cacheReader) key() key {
 func (r *cacheReader) ticket() *ticket {
 	t := &ticket{client: r.principal(), server: r.principal(), key: r.key()}
 	t.authTime, t.start, t.end, t.renewTill = r.time(), r.time(), r.time(), r.time()
-	r.uint8() // whether it is for a user: then a second ticket belongs to it
+	r.uint8() // is_skey: set for a user-to-user ticket, which has a second ticket
 	t.flags = r.uint32()
 	for range 2 { // addresses, authorization data
 		for range r.uint32() {
@@ -93,14 +93,14 @@ func (r *cacheReader) ticket() *ticket {
 		}
 	}
 	t.raw = r.bytes()
-	r.bytes()
+	r.bytes() // the second ticket
 	return t
 }
 
-// configRealm is the realm of records that hold settings of the cache, not tickets.
+// configRealm is the realm of records that contain settings of the cache in place of a ticket.
 const configRealm = "X-CACHECONF:"
 
-// parseTicket reads a record with one ticket. It is nil for a setting of the cache.
+// parseTicket parses a record with one ticket. It returns nil for a setting of the cache.
 func parseTicket(data []byte) (*ticket, error) {
 	r := &cacheReader{rest: data}
 	t := r.ticket()
@@ -113,7 +113,7 @@ func parseTicket(data []byte) (*ticket, error) {
 	return t, nil
 }
 
-// parsePrincipalRecord reads a record with a principal.
+// parsePrincipalRecord parses a record with a principal.
 func parsePrincipalRecord(data []byte) (principal, error) {
 	r := &cacheReader{rest: data}
 	p := r.principal()
@@ -123,17 +123,17 @@ func parsePrincipalRecord(data []byte) (principal, error) {
 	return p, nil
 }
 
-// maxTickets is a limit to the tickets that are taken from a cache.
+// maxTickets limits how many tickets of a cache are read.
 const maxTickets = 20000
 
-// parseCacheFile reads a FILE: cache. What stands behind the last whole ticket is
-// left out: somebody may be writing it.
+// parseCacheFile parses a FILE cache. It ignores an incomplete ticket at the end: another process
+// may be writing it.
 func parseCacheFile(data []byte) (*cache, error) {
 	if len(data) == 0 {
-		return nil, errors.New("is empty")
+		return nil, errors.New("the cache is empty")
 	}
 	if len(data) < 2 || data[0] != 5 {
-		return nil, errors.New("is no credential cache")
+		return nil, errors.New("not a credential cache")
 	}
 	r := &cacheReader{rest: data[2:], v3: data[1] == 3}
 	switch data[1] {
@@ -142,11 +142,11 @@ func parseCacheFile(data []byte) (*cache, error) {
 		var header cryptobyte.String
 		r.check(r.rest.ReadUint16LengthPrefixed(&header))
 	default:
-		return nil, fmt.Errorf("has version %d of the format, which is not supported", data[1])
+		return nil, fmt.Errorf("version %d of the cache format is not supported", data[1])
 	}
 	c := &cache{principal: r.principal()}
 	if r.failed {
-		return nil, errors.New("is damaged")
+		return nil, errors.New("the cache is damaged")
 	}
 	for !r.rest.Empty() && len(c.tickets) < maxTickets {
 		t := r.ticket()

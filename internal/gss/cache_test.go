@@ -13,8 +13,7 @@ import (
 	"fleetssh/internal/kdctest"
 )
 
-// TestCachedService uses a service ticket that is in the cache already: no KDC is
-// needed.
+// TestCachedService uses a service ticket from the cache, without a KDC.
 func TestCachedService(t *testing.T) {
 	t.Parallel()
 	k := kdctest.Start(t, kdctest.Options{})
@@ -27,8 +26,7 @@ func TestCachedService(t *testing.T) {
 	wantTicket(t, Options{Config: k.Config, Cache: cache})
 }
 
-// TestClientKeytab takes the keytab that krb5.conf names if the default cache has no
-// ticket that is valid.
+// TestClientKeytab uses the client keytab of krb5.conf if the default cache has no valid ticket.
 func TestClientKeytab(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -44,7 +42,7 @@ func TestClientKeytab(t *testing.T) {
 	o := Options{Config: own + ":" + k.Config}
 	wantPrincipal(t, o, "robot@FLEET.TEST")
 	wantTicket(t, o)
-	_, err := NewCredentials(Options{Config: o.Config, Cache: cache}).Principal(t.Context()) // the one that was asked for
+	_, err := NewCredentials(Options{Config: o.Config, Cache: cache}).Principal(t.Context()) // a named cache is not replaced by the keytab
 	wantError(t, err, "find tickets: there is no ticket in "+cache+"; run kinit")
 	o.Client = "carol"
 	_, err = NewCredentials(o).Principal(t.Context())
@@ -54,7 +52,7 @@ func TestClientKeytab(t *testing.T) {
 	wantPrincipal(t, o, "alice@FLEET.TEST")
 }
 
-// TestNoCache says what is missing, and what to do.
+// TestNoCache checks the errors and hints for caches that cannot be used.
 func TestNoCache(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -75,15 +73,15 @@ func TestNoCache(t *testing.T) {
 		"DIR:" + dir + "/none":                 "there is no ticket in DIR:" + dir + "/none; run kinit",
 		"DIR:" + dir + "/empty":                "there is no ticket in DIR:" + dir + "/empty; run kinit",
 		"DIR::" + dir + "/none":                "there is no ticket in DIR::" + dir + "/none; run kinit",
-		"FILE:" + write("nothing", ""):         "is empty",
-		"FILE:" + write("text", "hello"):       "is no credential cache",
-		"FILE:" + write("old", "\x05\x01abcd"): "has version 1 of the format",
+		"FILE:" + write("nothing", ""):         "the cache is empty",
+		"FILE:" + write("text", "hello"):       "not a credential cache",
+		"FILE:" + write("old", "\x05\x01abcd"): "version 1 of the cache format is not supported",
 		"FILE:" + write("cut", "\x05\x04\x00"): "is damaged",
 		"FILE:" + dir:                          "is not a regular file",
 		"KCM:":                                 "the KCM daemon cannot be reached",
-		"MEMORY:x":                             "a MEMORY cache belongs to one process alone",
-		"API:x":                                "a cache of type API is not supported",
-		"KEYRING:nowhere:x":                    "there is no keyring of type \"nowhere\"",
+		"MEMORY:x":                             "a MEMORY cache can only be read by the process that made it",
+		"API:x":                                "cache type API is not supported",
+		"KEYRING:nowhere:x":                    "keyring type \"nowhere\" is not known",
 	} {
 		_, err := NewCredentials(Options{Config: config, Cache: cache}).Principal(context.Background())
 		if e := (*Error)(nil); !errors.As(err, &e) || !strings.Contains(err.Error(), want) {

@@ -16,15 +16,15 @@ import (
 
 const defaultConfig = "/etc/krb5.conf"
 
-// config is what krb5.conf says that matters here. It does not change.
+// config gives access to the settings of krb5.conf. It does not change.
 type config struct {
 	*profile
-	list     string // of the files, as in KRB5_CONFIG
+	list     string // the list of files, as in KRB5_CONFIG
 	resolver *net.Resolver
 }
 
-// readConfig reads a list of files as in KRB5_CONFIG. "" means that variable, or
-// /etc/krb5.conf.
+// readConfig reads a list of files as in KRB5_CONFIG. "" means the value of that variable, or
+// /etc/krb5.conf if it is not set.
 func readConfig(list string) (*config, error) {
 	list = cmp.Or(list, os.Getenv("KRB5_CONFIG"), defaultConfig)
 	p, err := readProfile(filepath.SplitList(list))
@@ -34,7 +34,7 @@ func readConfig(list string) (*config, error) {
 	return &config{p, list, net.DefaultResolver}, nil
 }
 
-// setting returns a value of [libdefaults], of which a realm may have its own.
+// setting returns a setting of [libdefaults]. A subsection for the realm takes precedence.
 func (c *config) setting(realm, name string) string {
 	if realm != "" {
 		if own := c.value("libdefaults", realm, name); own != "" {
@@ -63,14 +63,14 @@ func (c *config) renewLifetime(realm string) time.Duration {
 	return c.duration(realm, "renew_lifetime", 0)
 }
 
-// forwardable says whether to ask for TGTs that may be delegated. Unlike kinit, which
-// leaves them lying around, it does unless it is told not to.
+// forwardable reports whether to request forwardable TGTs. Unlike with kinit, which writes TGTs to
+// a cache, the default is true.
 func (c *config) forwardable(realm string) bool {
 	return parseBool(c.setting(realm, "forwardable"), true)
 }
 
-// etypes are the encryption types to ask for: those of the setting name that are
-// permitted and spoken.
+// etypes returns the encryption types to request: those in the setting name that are permitted and
+// supported.
 func (c *config) etypes(name string) ([]int32, error) {
 	permitted := defaultEtypes()
 	if value := c.setting("", "permitted_enctypes"); value != "" {
@@ -81,12 +81,12 @@ func (c *config) etypes(name string) ([]int32, error) {
 		list = slices.DeleteFunc(parseEtypes(words(value)), func(e int32) bool { return !slices.Contains(permitted, e) })
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("%s permits no encryption type that is supported, which are those of AES", c.list)
+		return nil, fmt.Errorf("%s permits none of the supported encryption types, which are the AES types", c.list)
 	}
 	return list, nil
 }
 
-// maxDatagram is the size of a request from which on TCP is tried before UDP.
+// maxDatagram returns the size above which a request is sent by TCP first.
 func (c *config) maxDatagram() int {
 	limit, err := strconv.Atoi(c.setting("", "udp_preference_limit"))
 	if err != nil || limit < 0 {
@@ -95,8 +95,8 @@ func (c *config) maxDatagram() int {
 	return min(limit, 32700)
 }
 
-// realmOf returns the realm that a host is mapped to, or "": by its name, by a domain
-// around it with a dot in front, or by one without.
+// realmOf returns the realm to which [domain_realm] maps a host, or "". It looks up the name of the
+// host, then each parent domain with a leading dot and without.
 func (c *config) realmOf(host string) string {
 	for name := host; name != ""; {
 		if realm := c.value("domain_realm", name); realm != "" {
@@ -115,7 +115,7 @@ func (c *config) realmOf(host string) string {
 	return ""
 }
 
-// lookUpRealm asks DNS for the realm of a host, if krb5.conf allows that.
+// lookUpRealm looks up the realm of a host in DNS, if krb5.conf sets dns_lookup_realm.
 func (c *config) lookUpRealm(ctx context.Context, host string) string {
 	if !parseBool(c.setting("", "dns_lookup_realm"), false) {
 		return ""
@@ -129,11 +129,10 @@ func (c *config) lookUpRealm(ctx context.Context, host string) string {
 	return ""
 }
 
-// canonicalName returns the name that DNS has for a host, if that is another and
-// krb5.conf does not forbid to ask. It is for hosts that the KDC does not know by the
-// name given: dns_canonicalize_hostname is taken for "fallback" where it is true, so
-// that whoever can forge DNS cannot have a ticket replaced that exists. Addresses are
-// not looked up, as with rdns = false.
+// canonicalName returns the canonical name of a host in DNS if that is another name, unless
+// krb5.conf turns dns_canonicalize_hostname off. It is used only for hosts whose given name the KDC
+// does not know: true has the meaning of "fallback", so that forged DNS answers cannot replace a
+// ticket for the given name. Addresses are not looked up, as with rdns = false.
 func (c *config) canonicalName(ctx context.Context, host string) (string, bool) {
 	if !parseBool(c.setting("", "dns_canonicalize_hostname"), true) {
 		return "", false
@@ -146,17 +145,17 @@ func (c *config) canonicalName(ctx context.Context, host string) (string, bool) 
 	return name, name != host && name != ""
 }
 
-// address is where a KDC listens.
+// address is the address of a KDC.
 type address struct {
 	hostPort string
 	network  string // "tcp" or "udp", or "" for both
 }
 
-// maxKDCs is a limit to the KDCs of a realm that are tried.
+// maxKDCs limits how many KDCs of a realm are tried.
 const maxKDCs = 16
 
-// kdcs returns where the KDCs of a realm are: as krb5.conf says or, if it does not, as
-// DNS does (RFC 4120 section 7.2.3.2).
+// kdcs returns the addresses of the KDCs of a realm, from krb5.conf or, if there are none, from DNS
+// (RFC 4120, section 7.2.3.2).
 func (c *config) kdcs(ctx context.Context, realm string) ([]address, error) {
 	var list []address
 	values := c.values("realms", realm, "kdc")
@@ -168,7 +167,7 @@ func (c *config) kdcs(ctx context.Context, realm string) ([]address, error) {
 	switch {
 	case len(list) > 0:
 	case len(values) > 0:
-		return nil, fmt.Errorf("none of the KDCs of %s in %s can be spoken to", realm, c.list)
+		return nil, fmt.Errorf("none of the KDCs of %s in %s has a supported address", realm, c.list)
 	case !parseBool(c.setting("", "dns_lookup_kdc"), true):
 		return nil, fmt.Errorf("%s has no KDC for realm %s", c.list, realm)
 	default:
@@ -180,8 +179,8 @@ func (c *config) kdcs(ctx context.Context, realm string) ([]address, error) {
 	return list[:min(len(list), maxKDCs)], nil
 }
 
-// parseAddress reads a KDC as krb5.conf has it: "host", "host:port", "[v6]:port",
-// "tcp/host:port". KDCs behind HTTPS are not supported.
+// parseAddress parses the address of a KDC in krb5.conf: "host", "host:port", "[v6]:port" or
+// "tcp/host:port". KDC proxies ("https://…") are not supported.
 func parseAddress(value string) (address, bool) {
 	fields := strings.Fields(value)
 	if len(fields) == 0 || strings.Contains(fields[0], "://") {
@@ -209,7 +208,7 @@ func (c *config) lookUpKDCs(ctx context.Context, realm string) []address {
 		}
 		for _, r := range records {
 			host := strings.TrimSuffix(r.Target, ".")
-			if host != "" { // "." says that there is none
+			if host != "" { // a target of "." means that there is no KDC (RFC 2782)
 				list = append(list, address{net.JoinHostPort(host, strconv.Itoa(int(r.Port))), network})
 			}
 		}
@@ -217,7 +216,7 @@ func (c *config) lookUpKDCs(ctx context.Context, realm string) []address {
 	return list
 }
 
-// cacheName returns the name of the user's default cache.
+// cacheName returns the name of the default cache of the user.
 func (c *config) cacheName() (string, error) {
 	if name := os.Getenv("KRB5CCNAME"); name != "" {
 		return name, nil
@@ -225,8 +224,7 @@ func (c *config) cacheName() (string, error) {
 	return expand(cmp.Or(c.setting("", "default_ccache_name"), "FILE:/tmp/krb5cc_%{uid}"))
 }
 
-// clientKeytab returns the keytab of clients that have no tickets, or "": the
-// environment or krb5.conf must name it.
+// clientKeytab returns the name of the client keytab in the environment or in krb5.conf, or "".
 func (c *config) clientKeytab() string {
 	if name := os.Getenv("KRB5_CLIENT_KTNAME"); name != "" {
 		return name
@@ -242,8 +240,7 @@ func (c *config) kcmSocket() string {
 	return cmp.Or(c.setting("", "kcm_socket"), "/var/run/.heim_org.h5l.kcm-socket")
 }
 
-// expand replaces the parameters of a name, such as %{uid} (man 5 krb5.conf,
-// section PARAMETER EXPANSION).
+// expand replaces parameters such as %{uid} (krb5.conf(5), section PARAMETER EXPANSION).
 func expand(name string) (string, error) {
 	var b strings.Builder
 	for {

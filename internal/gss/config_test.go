@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestRealmOf maps hosts by their names and the domains around them.
+// TestRealmOf maps hosts to realms by their names and parent domains.
 func TestRealmOf(t *testing.T) {
 	t.Parallel()
 	c := parsedConfig(t, "[domain_realm]\nweb1.a.test = ONE\n.a.test = DOTTED\nb.test = PLAIN\n.x.b.test = INNER\n.test = TOP\n")
@@ -25,7 +25,7 @@ func TestRealmOf(t *testing.T) {
 	}
 }
 
-// TestKDCs finds the KDCs in krb5.conf, in the forms it may have.
+// TestKDCs parses the addresses of KDCs in krb5.conf.
 func TestKDCs(t *testing.T) {
 	t.Parallel()
 	c := parsedConfig(t, "[libdefaults]\ndns_lookup_kdc = no\n[realms]\nA = {\nkdc = one\nkdc = two:750\nkdc = [::1]:88\nkdc = [fe80::1]\nkdc = tcp/three\nkdc = udp/four:99 extra\nkdc = https://proxy/KdcProxy\nkdc = sctp/five\n}\nB = {\nkdc = https://proxy/KdcProxy\n}\n")
@@ -41,7 +41,7 @@ func TestKDCs(t *testing.T) {
 	}
 }
 
-// TestAttempts asks all KDCs by one protocol, and then by the other.
+// TestAttempts checks the order of attempts: all KDCs with one protocol, then with the other.
 func TestAttempts(t *testing.T) {
 	t.Parallel()
 	kdcs := []address{{"one:88", ""}, {"two:88", "tcp"}}
@@ -57,7 +57,7 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
-// TestSettings reads settings, of which a realm may have its own.
+// TestSettings reads settings for all realms and for one.
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	c := parsedConfig(t, "[libdefaults]\ndefault_realm = A\nticket_lifetime = 7h\nclockskew = 100\nforwardable = false\ndns_canonicalize_hostname = fallback\nA = {\nticket_lifetime = 1h\nforwardable = true\nrenew_lifetime = 2d\n}\n")
@@ -72,7 +72,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestEtypes reads the lists of encryption types.
+// TestEtypes parses lists of encryption types.
 func TestEtypes(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string][]int32{
@@ -128,7 +128,7 @@ func TestPrincipals(t *testing.T) {
 	}
 }
 
-// TestDefaults takes what the environment says.
+// TestDefaults uses the cache and krb5.conf that the environment names.
 func TestDefaults(t *testing.T) {
 	dir := t.TempDir()
 	cache := filepath.Join(dir, "cc")

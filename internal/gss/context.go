@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// Context is the security context of one connection. It is a [ssh.GSSAPIClient], to be
-// used by one goroutine; what it has to say about itself may be asked by others too.
+// Context is the security context of one connection. It implements [ssh.GSSAPIClient], whose
+// methods must be called by one goroutine. Begun, Err, DelegationErr and Service may be called
+// concurrently.
 //
-// The SSH library hides the errors of its methods: they are to be had from Err and
-// DelegationErr.
+// The SSH library does not return the errors of those methods: Err and DelegationErr do.
 //
 // [ssh.GSSAPIClient]: https://pkg.go.dev/golang.org/x/crypto/ssh#GSSAPIClient
 type Context struct {
@@ -23,9 +23,9 @@ type Context struct {
 
 	session       key
 	authenticator authenticator
-	reply         *apReply // nil until the server has proved who it is
-	signed        uint64   // messages until now
-	silences      int      // calls without a token where there should be one
+	reply         *apReply // nil until the server has authenticated itself
+	signed        uint64   // the number of messages signed
+	emptyTokens   int      // the number of calls without a token
 
 	mu            sync.Mutex // protects what follows
 	begun         bool
@@ -35,55 +35,53 @@ type Context struct {
 	delegationErr error
 }
 
-// NewContext returns the security context for one connection, which delegates the TGT
-// to the host if that is asked for and possible. The context ends the traffic with
-// KDCs.
+// NewContext returns the security context for one connection. If delegate is set, it delegates a
+// TGT to the host if that is possible. Requests to KDCs end with ctx.
 func (c *Credentials) NewContext(ctx context.Context, delegate bool) *Context {
 	return &Context{ctx: ctx, credentials: c, delegate: delegate}
 }
 
-// Format writes the service, for every verb, and no secret.
+// Format writes the service for every verb, and no secret.
 func (x *Context) Format(s fmt.State, _ rune) { fmt.Fprint(s, "context{"+x.Service()+"}") }
 
-// Begun reports whether a token has been handed out, to be sent to the server. From
-// then on the SSH library may be out of step with a server that refuses: no other
-// method should be tried on the connection.
+// Begun reports whether InitSecContext has returned a token to send. If the server then refuses the
+// login, the SSH library may misread its messages: do not try another method on the connection.
 func (x *Context) Begun() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.begun
 }
 
-// Err returns why the context failed, an *Error, or nil if it did not. That the server
-// refuses, which it says to the SSH library, is no failure of the context.
+// Err returns why the context failed, as an *Error, or nil. A refusal by the server, which the SSH
+// library gets, is not a failure of the context.
 func (x *Context) Err() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.err
 }
 
-// DelegationErr returns why no TGT was delegated though it was asked for, an *Error, or
-// nil. The login goes on without.
+// DelegationErr returns why no TGT was delegated although delegation was requested, as an *Error, or
+// nil. The login continues without delegation.
 func (x *Context) DelegationErr() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.delegationErr
 }
 
-// Service returns what the ticket is for, as "host/web1.example.com@REALM", or "" as
-// long as that is not known.
+// Service returns the service principal of the ticket, such as "host/web1.example.com@REALM", or ""
+// if it is not known yet.
 func (x *Context) Service() string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.service
 }
 
-// maxSilences is a limit to calls without a token.
-const maxSilences = 4
+// maxEmptyTokens limits the calls of InitSecContext without a token.
+const maxEmptyTokens = 4
 
-// InitSecContext returns the token for the server, at the first call, and checks the
-// server's answer at the second (RFC 4462 section 3.4). target is "host@" with the
-// name of the host. Whether to delegate is what NewContext was told.
+// InitSecContext returns the token for the server on the first call, and checks the token of the
+// server on the second (RFC 4462, section 3.4). target is "host@" and the name of the host. The last
+// argument is ignored: NewContext decides whether to delegate.
 func (x *Context) InitSecContext(target string, token []byte, _ bool) (out []byte, needContinue bool, err error) {
 	op := opAnswer
 	switch {
@@ -92,10 +90,10 @@ func (x *Context) InitSecContext(target string, token []byte, _ bool) (out []byt
 	case !x.Begun():
 		op = opTicket
 		out, err = x.begin(target)
-	case len(token) == 0 && x.silences < maxSilences:
-		// The SSH library asks again after a message about an error, behind which the
-		// refusal comes.
-		x.silences++
+	case len(token) == 0 && x.emptyTokens < maxEmptyTokens:
+		// The SSH library calls again after an error message of the server, which is
+		// followed by the refusal.
+		x.emptyTokens++
 		return nil, true, nil
 	default:
 		err = x.finish(token)
@@ -106,7 +104,7 @@ func (x *Context) InitSecContext(target string, token []byte, _ bool) (out []byt
 	return out, out != nil, nil
 }
 
-// fail keeps an error for Err, and returns it.
+// fail records the first error for Err, and returns err as an *Error.
 func (x *Context) fail(err error, op string) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -116,10 +114,11 @@ func (x *Context) fail(err error, op string) error {
 	return err
 }
 
+// begin gets the service ticket and returns the first token.
 func (x *Context) begin(target string) ([]byte, error) {
 	host, ok := strings.CutPrefix(target, "host@")
 	if !ok {
-		return nil, fmt.Errorf("%q is not the name of a host's service", printable(target))
+		return nil, fmt.Errorf("%q is not the service of a host", printable(target))
 	}
 	id, t, service, err := x.credentials.serviceTicket(x.ctx, host)
 	x.mu.Lock()
@@ -150,8 +149,8 @@ func (x *Context) begin(target string) ([]byte, error) {
 	return token, nil
 }
 
-// cred returns the KRB-CRED with a TGT for the server, or nil if none is to be
-// delegated, or none can be.
+// cred returns the KRB-CRED message that delegates a TGT to the server, or nil if delegation was not
+// requested or is not possible.
 func (x *Context) cred(id *identity) []byte {
 	if !x.delegate {
 		return nil
@@ -170,7 +169,7 @@ func (x *Context) cred(id *identity) []byte {
 	return cred
 }
 
-// finish checks that the server could read the ticket.
+// finish checks the token of the server, which proves that it could decrypt the ticket.
 func (x *Context) finish(token []byte) error {
 	kind, message, err := unframe(token)
 	if err != nil {
@@ -192,13 +191,13 @@ func (x *Context) finish(token []byte) error {
 		return err
 	}
 	if !reply.answers(x.authenticator) {
-		return errors.New("the server's answer is to another request")
+		return errors.New("the server answered another request")
 	}
 	x.reply = reply
 	return nil
 }
 
-// adviseServer says what to do about an error of the server.
+// adviseServer adds a hint to an error that the server sent.
 func adviseServer(kerr *kdcError) error {
 	switch kerr.code {
 	case codeSkew, codeTicketNotYet:
@@ -213,7 +212,7 @@ func adviseServer(kerr *kdcError) error {
 	return kerr
 }
 
-// GetMIC signs what the SSH library says about the login (RFC 4462 section 3.5).
+// GetMIC returns the MIC of the login request (RFC 4462, section 3.5).
 func (x *Context) GetMIC(message []byte) ([]byte, error) {
 	if x.reply == nil {
 		return nil, x.fail(errors.New("the server has not answered"), opSign)
@@ -230,7 +229,7 @@ func (x *Context) GetMIC(message []byte) ([]byte, error) {
 	return token, nil
 }
 
-// DeleteSecContext forgets the keys. The context cannot be used any more.
+// DeleteSecContext drops the keys. The context cannot be used afterwards.
 func (x *Context) DeleteSecContext() error {
 	x.session, x.authenticator.subkey, x.reply = key{}, key{}, nil
 	return nil

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// begun returns a context that has sent its token and waits for the server's.
+// begun returns a context that has sent its token and waits for the token of the server.
 func begun() *Context {
 	c := NewCredentials(Options{})
 	return &Context{
@@ -17,7 +17,7 @@ func begun() *Context {
 	}
 }
 
-// apReplyToken is what a server answers. The parts that are nil are left out.
+// apReplyToken describes the token of a server. A zero subkey is left out.
 type apReplyToken struct {
 	kind            uint16
 	at              time.Time
@@ -52,8 +52,8 @@ func (a apReplyToken) encode(t testing.TB) []byte {
 	return token
 }
 
-// TestServerAnswer accepts the one answer that proves who the server is, with and
-// without a key of its own, and signs with the key of both.
+// TestServerAnswer accepts the token of a server, with and without an acceptor subkey, and signs
+// with the right key.
 func TestServerAnswer(t *testing.T) {
 	t.Parallel()
 	for _, subkey := range []key{{}, testKey().newKey()} {
@@ -81,7 +81,7 @@ func TestServerAnswer(t *testing.T) {
 	}
 }
 
-// TestWrongAnswers refuses what does not prove who the server is.
+// TestWrongAnswers rejects tokens that do not authenticate the server.
 func TestWrongAnswers(t *testing.T) {
 	t.Parallel()
 	good := begun()
@@ -104,16 +104,16 @@ func TestWrongAnswers(t *testing.T) {
 		want  string
 	}{
 		"garbage":         {[]byte("garbage"), "malformed message"},
-		"another time":    {wrong(func(a *apReplyToken) { a.at = a.at.Add(time.Second) }), "the server's answer is to another request"},
-		"another moment":  {wrong(func(a *apReplyToken) { a.at = a.at.Add(time.Microsecond) }), "the server's answer is to another request"},
-		"another key":     {wrong(func(a *apReplyToken) { a.session = a.session.newKey() }), "wrong key, or changed on its way"},
-		"unknown subkey":  {wrong(func(a *apReplyToken) { a.subkey = key{23, []byte("0123456789abcdef")} }), "encryption type arcfour-hmac is not supported, only AES is"},
-		"short subkey":    {wrong(func(a *apReplyToken) { a.subkey = key{aes256SHA1, []byte("short")} }), "encryption type aes256-cts-hmac-sha1-96 is not supported, only AES is"},
+		"another time":    {wrong(func(a *apReplyToken) { a.at = a.at.Add(time.Second) }), "the server answered another request"},
+		"another moment":  {wrong(func(a *apReplyToken) { a.at = a.at.Add(time.Microsecond) }), "the server answered another request"},
+		"another key":     {wrong(func(a *apReplyToken) { a.session = a.session.newKey() }), "wrong key, or message changed in transit"},
+		"unknown subkey":  {wrong(func(a *apReplyToken) { a.subkey = key{23, []byte("0123456789abcdef")} }), "encryption type arcfour-hmac is not supported; only AES is"},
+		"short subkey":    {wrong(func(a *apReplyToken) { a.subkey = key{aes256SHA1, []byte("short")} }), "encryption type aes256-cts-hmac-sha1-96 is not supported; only AES is"},
 		"another kind":    {wrong(func(a *apReplyToken) { a.kind = 0x0404 }), "malformed message"},
 		"no message":      {framed(tokenAPReply, nil), "malformed message"},
 		"an error":        {skew, "the clocks differ too much (a text): the host's clock differs by 1h0m0s; set the clock"},
 		"half an error":   {framed(tokenError, []byte("\x7e\x03abc")), "malformed message"},
-		"other mechanism": {[]byte("\x60\x08\x06\x02\x2a\x03\x02\x00\x6f\x00"), "the server answers with another mechanism than Kerberos 5"},
+		"other mechanism": {[]byte("\x60\x08\x06\x02\x2a\x03\x02\x00\x6f\x00"), "the server answered with a mechanism other than Kerberos 5"},
 	}
 	token := right.encode(t)
 	for n := 1; n < len(token); n++ {
@@ -130,13 +130,13 @@ func TestWrongAnswers(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, err, test.want)
 		}
 		if _, err := x.GetMIC(nil); err == nil {
-			t.Errorf("%s: signed for a server that has proved nothing", name)
+			t.Errorf("%s: signed before the server was authenticated", name)
 		}
 		if x.Err() == nil || x.Err().Error() != prefix+test.want {
 			t.Errorf("%s: Err says %v", name, x.Err())
 		}
 	}
-	for i := range token { // no bit may be another
+	for i := range token { // every changed bit must be noticed
 		changed := bytes.Clone(token)
 		changed[i] ^= 1
 		if _, _, err := begun().InitSecContext("host@web1", changed, false); err == nil {
@@ -145,25 +145,25 @@ func TestWrongAnswers(t *testing.T) {
 	}
 }
 
-// TestSilence goes on when the library asks again without a token, but not for ever.
-func TestSilence(t *testing.T) {
+// TestEmptyTokens checks that only a few calls without a token are accepted.
+func TestEmptyTokens(t *testing.T) {
 	t.Parallel()
 	x := begun()
-	for i := range maxSilences {
+	for i := range maxEmptyTokens {
 		if out, more, err := x.InitSecContext("host@web1", nil, false); out != nil || !more || err != nil {
 			t.Fatalf("call %d: %v, more %v", i, err, more)
 		}
 	}
 	if _, _, err := x.InitSecContext("host@web1", nil, false); err == nil {
-		t.Error("goes on for ever")
+		t.Error("there is no limit")
 	}
 }
 
-// TestTarget takes the host's service alone.
+// TestTarget rejects a target that is not the service of a host.
 func TestTarget(t *testing.T) {
 	t.Parallel()
 	x := NewCredentials(Options{}).NewContext(t.Context(), false)
-	if _, _, err := x.InitSecContext("web1", nil, false); err == nil || !strings.Contains(err.Error(), "is not the name of a host's service") {
+	if _, _, err := x.InitSecContext("web1", nil, false); err == nil || !strings.Contains(err.Error(), "is not the service of a host") {
 		t.Errorf("error %v", err)
 	}
 }

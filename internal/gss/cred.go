@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// credMessage makes the KRB-CRED that gives a TGT away, for whoever knows the session
-// key of a service ticket (RFC 4120 section 5.8).
+// credMessage returns the KRB-CRED message that delegates a TGT (RFC 4120, section 5.8). It is
+// encrypted with the session key of a service ticket.
 func credMessage(tgt *ticket, session key) ([]byte, error) {
 	now := time.Now()
 	part, err := message(msgEncCred, func(e encoder) {

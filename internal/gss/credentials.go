@@ -9,22 +9,21 @@ import (
 	"time"
 )
 
-// Credentials are the tickets of one identity. They are shared by any number of
-// connections and goroutines: there is one TGT, and one ticket for each service, got
-// when first needed and kept in memory while valid. Nothing is written to the cache,
-// and no ticket of it is renewed: when the TGT has expired, the cache is read again, in
-// the hope that somebody has run kinit. One that was got with a password or a keytab is
-// got again.
+// Credentials are the tickets of one identity. Any number of connections may share them, and their
+// methods may be called concurrently. There is one TGT and one ticket for each service. Each is
+// requested when first needed, and kept in memory while valid. The cache is never written, and its
+// tickets are not renewed. When the TGT from a cache has expired, the cache is read again: the user
+// may have run kinit. A TGT from a password or keytab is requested again.
 type Credentials struct {
 	opt      Options
 	slots    chan struct{}
 	clock    clock
 	configs  flights[*config]
 	identity flights[*identity]
-	tickets  flights[*ticket] // "" is the TGT
+	tickets  flights[*ticket] // the TGT has the name ""
 }
 
-// NewCredentials returns credentials that read nothing before they are used.
+// NewCredentials returns credentials. It reads no files: the first use does.
 func NewCredentials(o Options) *Credentials {
 	return &Credentials{
 		opt:   o,
@@ -39,7 +38,7 @@ func NewCredentials(o Options) *Credentials {
 			if err != nil {
 				return failureFresh(err)
 			}
-			return id.until()
+			return id.validUntil()
 		}},
 		tickets: flights[*ticket]{fresh: func(t *ticket, err error) time.Time {
 			if err != nil {
@@ -50,11 +49,11 @@ func NewCredentials(o Options) *Credentials {
 	}
 }
 
-// Format writes where the tickets come from, for every verb, and no secret.
+// Format writes the options for every verb, without the password.
 func (c *Credentials) Format(s fmt.State, _ rune) { fmt.Fprint(s, "credentials"+c.opt.String()) }
 
-// Principal reads the cache or keytab and returns whose tickets they are, as
-// "alice@REALM". It asks no KDC. The error is an *Error.
+// Principal returns the client principal, such as "alice@REALM". It reads the cache or keytab, and
+// does not contact a KDC. The error is an *Error.
 func (c *Credentials) Principal(ctx context.Context) (string, error) {
 	id, err := c.load(ctx)
 	if err != nil {
@@ -63,8 +62,8 @@ func (c *Credentials) Principal(ctx context.Context) (string, error) {
 	return id.client.String(), nil
 }
 
-// Prove gets the TGT, unless there is one, and so tells whether the KDC takes the secret:
-// [Refused] knows its error, an *Error. However many call it, the KDC is asked once.
+// Prove gets the TGT, unless there is one already. The error is an *Error; [Refused] reports
+// whether the KDC refused the password or key. Concurrent calls send one request to the KDC.
 func (c *Credentials) Prove(ctx context.Context) error {
 	id, err := c.load(ctx)
 	if err != nil {
@@ -74,7 +73,7 @@ func (c *Credentials) Prove(ctx context.Context) error {
 	return complete(err, Error{Op: opTGT, Principal: id.client.String()})
 }
 
-// load returns what was read, or reads it.
+// load returns the identity, and reads it if necessary.
 func (c *Credentials) load(ctx context.Context) (*identity, error) {
 	cfg, err := c.configs.do(ctx, "", func(context.Context) (*config, error) { return readConfig(c.opt.Config) })
 	if err != nil {
@@ -83,8 +82,8 @@ func (c *Credentials) load(ctx context.Context) (*identity, error) {
 	return c.identity.do(ctx, "", func(ctx context.Context) (*identity, error) { return c.loadIdentity(ctx, cfg) })
 }
 
-// serviceTicket returns a ticket for a host, together with whose it is, and the name
-// of the service as far as it is known.
+// serviceTicket returns a ticket for a host, the identity it belongs to, and the name of the
+// service. After an error, identity and name are as far as they are known.
 func (c *Credentials) serviceTicket(ctx context.Context, host string) (*identity, *ticket, string, error) {
 	service := "host/" + host
 	name, err := hostName(host)
@@ -104,23 +103,23 @@ func (c *Credentials) serviceTicket(ctx context.Context, host string) (*identity
 	return id, t, t.server.String(), nil
 }
 
-// hostName returns the name of a host as realms know it.
+// hostName returns the name of a host as it is in service principals: lower case, no final dot.
 func hostName(host string) (string, error) {
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
-		return "", advise(errors.New("realms know hosts by name, and this is an IP address"), "give the host's name as the server identity")
+		return "", advise(errors.New("Kerberos needs the name of a host, and this is an IP address"), "set the server identity to the host's name")
 	}
 	if name == "" || len(name) > 255 {
-		return "", errors.New("no name of a host")
+		return "", errors.New("not a host name")
 	}
 	return name, nil
 }
 
-// describeTimeout is a limit to the time for reading caches that a daemon keeps.
+// describeTimeout limits the time for reading a cache from a daemon.
 const describeTimeout = 5 * time.Second
 
-// Describe says what would be used to log in to a host, which may be "", without
-// asking a KDC: it reads krb5.conf and the cache or the keytab.
+// Describe describes how a login to a host would go; serverHost may be "". It reads krb5.conf and
+// the cache or keytab, and does not contact a KDC.
 func (c *Credentials) Describe(serverHost string) Description {
 	ctx, cancel := context.WithTimeout(context.Background(), describeTimeout)
 	defer cancel()

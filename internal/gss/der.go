@@ -8,18 +8,17 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// The rules of this file: Kerberos messages are DER with explicit tags (RFC 4120
-// section 5, appendix A). Each message is a SEQUENCE in an APPLICATION tag, and each
-// field of it stands in a context tag [n]. The encoder and the decoder remember the
-// first failure, so that a message reads as its list of fields.
+// Kerberos messages are DER with explicit tags (RFC 4120, section 5 and appendix A). Each message is
+// a SEQUENCE in an APPLICATION tag, and each of its fields has a context tag [n]. Encoder and decoder
+// record a failure instead of returning it, so that the code of a message is the list of its fields.
 
-// errMalformed says that bytes from outside are not what they should be.
+// errMalformed means that a message or file does not have the expected format.
 var errMalformed = errors.New("malformed message")
 
 func applicationTag(n uint8) asn1.Tag { return asn1.Tag(n | 0x60) }
 func contextTag(n uint8) asn1.Tag     { return asn1.Tag(n).Constructed().ContextSpecific() }
 
-// maxNames is a limit to the parts of a principal's name.
+// maxNames limits the components of a principal's name.
 const maxNames = 32
 
 // encoder writes the fields of a message.
@@ -59,7 +58,7 @@ func (e encoder) string(v string) {
 	e.AddASN1(asn1.GeneralString, func(b *cryptobyte.Builder) { b.AddBytes([]byte(v)) })
 }
 
-// time writes a time in seconds, or nothing for the zero time.
+// time writes a time in seconds. It omits the field for the zero time.
 func (e encoder) time(n uint8, v time.Time) {
 	if !v.IsZero() {
 		e.field(n, func(e encoder) { e.AddASN1GeneralizedTime(v.UTC().Truncate(time.Second)) })
@@ -71,7 +70,7 @@ func (e encoder) flags(n uint8, v uint32) {
 	e.field(n, func(e encoder) { e.AddASN1BitString(bits) })
 }
 
-// name writes a PrincipalName, which has no realm in it.
+// name writes a PrincipalName, which does not contain the realm.
 func (e encoder) name(n uint8, p principal) {
 	e.field(n, func(e encoder) {
 		e.sequence(func(e encoder) {
@@ -112,14 +111,14 @@ func (e encoder) encrypted(n uint8, k key, usage uint32, plain []byte) {
 	})
 }
 
-// decoder reads the fields of a message, in their order.
+// decoder reads the fields of a message in order.
 type decoder struct {
 	rest   cryptobyte.String
-	failed *bool // shared by the decoders of the fields
+	failed *bool // shared with the decoders of the fields
 }
 
-// parse reads a message with an APPLICATION tag. The fields are read by the function;
-// what it does not read is skipped.
+// parse reads a message with an APPLICATION tag. It calls fields to read the fields, and skips those
+// that fields does not read.
 func parse(data []byte, tag uint8, fields func(*decoder)) error {
 	return parseElement(data, applicationTag(tag), func(d *decoder) { fields(d.sequence()) })
 }
@@ -148,8 +147,7 @@ func (d *decoder) element(tag asn1.Tag) *decoder {
 
 func (d *decoder) sequence() *decoder { return d.element(asn1.SEQUENCE) }
 
-// field reads a field that must be there. Fields that stand before it, and were not
-// asked for, are skipped.
+// field reads a required field. It skips the fields before it.
 func (d *decoder) field(n uint8) *decoder {
 	for !d.rest.PeekASN1Tag(contextTag(n)) {
 		var skipped cryptobyte.String
@@ -162,7 +160,7 @@ func (d *decoder) field(n uint8) *decoder {
 	return d.element(contextTag(n))
 }
 
-// optional reads a field that may be missing.
+// optional reads an optional field.
 func (d *decoder) optional(n uint8) (*decoder, bool) {
 	if !d.rest.PeekASN1Tag(contextTag(n)) {
 		return nil, false
@@ -170,7 +168,7 @@ func (d *decoder) optional(n uint8) (*decoder, bool) {
 	return d.field(n), true
 }
 
-// each calls a function for the elements that are left.
+// each calls a function for each remaining element.
 func (d *decoder) each(element func(*decoder)) {
 	for !*d.failed && !d.rest.Empty() {
 		element(d)
@@ -183,7 +181,7 @@ func (d *decoder) int(n uint8) (v int64) {
 	return v
 }
 
-// int32 reads an Int32, and refuses larger ones.
+// int32 reads an Int32, and fails for larger integers.
 func (d *decoder) int32(n uint8) int32 {
 	v := d.int(n)
 	d.check(int64(int32(v)) == v)
@@ -227,11 +225,11 @@ func (d *decoder) optionalTime(n uint8) (v time.Time) {
 	return v
 }
 
-// flags reads KerberosFlags: 32 bits or more, of which the first 32 count.
+// flags reads KerberosFlags. It needs at least 32 bits and ignores more.
 func (d *decoder) flags(n uint8) (v uint32) {
 	f := d.field(n)
 	bits := f.element(asn1.BIT_STRING).rest
-	if len(bits) < 5 { // the first byte says how many bits of the last are unused
+	if len(bits) < 5 { // the first byte is the number of unused bits in the last one
 		d.check(false)
 		return 0
 	}

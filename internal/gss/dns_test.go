@@ -15,7 +15,7 @@ import (
 	"fleetssh/internal/kdctest"
 )
 
-// The types of DNS records (RFC 1035 section 3.2.2, RFC 2782).
+// DNS record types (RFC 1035, section 3.2.2, and RFC 2782).
 const (
 	dnsA     = 1
 	dnsCNAME = 5
@@ -23,14 +23,14 @@ const (
 	dnsSRV   = 33
 )
 
-// record is a DNS record. Its data is encoded.
+// record is a DNS record with encoded data.
 type record struct {
 	kind uint16
 	name string
 	data []byte
 }
 
-// dnsName encodes a name.
+// dnsName returns the encoding of a name.
 func dnsName(name string) []byte {
 	var b cryptobyte.Builder
 	for label := range strings.SplitSeq(strings.TrimSuffix(name, "."), ".") {
@@ -40,7 +40,7 @@ func dnsName(name string) []byte {
 	return b.BytesOrPanic()
 }
 
-// startDNS returns a resolver that asks a server with these records alone.
+// startDNS returns a resolver that uses a server with only these records.
 func startDNS(t testing.TB, records ...record) *net.Resolver {
 	t.Helper()
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -68,7 +68,7 @@ func startDNS(t testing.TB, records ...record) *net.Resolver {
 	}}
 }
 
-// answerDNS answers a query with one question (RFC 1035 section 4.1).
+// answerDNS answers a query with one question (RFC 1035, section 4.1).
 func answerDNS(query []byte, records []record) []byte {
 	rest := cryptobyte.String(query)
 	var id, kind uint16
@@ -92,7 +92,7 @@ func answerDNS(query []byte, records []record) []byte {
 			found = append(found, r)
 		}
 	}
-	for _, r := range found { // the address behind a name that is another's
+	for _, r := range found { // the records of the target of a CNAME
 		for _, more := range records {
 			if r.kind == dnsCNAME && more.kind == kind && string(dnsName(more.name)) == string(r.data) {
 				found = append(found, more)
@@ -122,7 +122,7 @@ func srv(name, target string, port uint16) record {
 	return record{dnsSRV, name, append([]byte{0, 0, 0, 0, byte(port >> 8), byte(port)}, dnsName(target)...)}
 }
 
-// TestKDCsByDNS finds KDCs that krb5.conf does not have.
+// TestKDCsByDNS looks up KDCs in DNS if krb5.conf has none.
 func TestKDCsByDNS(t *testing.T) {
 	t.Parallel()
 	resolver := startDNS(t, srv("_kerberos._udp.A.TEST", "kdc1.a.test", 88), srv("_kerberos._tcp.A.TEST", "kdc2.a.test", 750), srv("_kerberos._udp.NONE.TEST", "", 0))
@@ -147,7 +147,7 @@ func TestKDCsByDNS(t *testing.T) {
 	}
 }
 
-// TestRealmByDNS asks DNS for the realm of a host where krb5.conf allows that.
+// TestRealmByDNS looks up the realm of a host in DNS, only if krb5.conf sets dns_lookup_realm.
 func TestRealmByDNS(t *testing.T) {
 	t.Parallel()
 	c := parsedConfig(t, "[libdefaults]\ndns_lookup_realm = true\n")
@@ -160,12 +160,12 @@ func TestRealmByDNS(t *testing.T) {
 	never := parsedConfig(t, "")
 	never.resolver = c.resolver
 	if got := never.lookUpRealm(t.Context(), "web1.a.test"); got != "" {
-		t.Errorf("asked DNS without being allowed to: %q", got)
+		t.Errorf("asked DNS without dns_lookup_realm: %q", got)
 	}
 }
 
-// TestCanonicalName gets a ticket by the name that DNS has for a host, if the KDC does
-// not know the one that was given.
+// TestCanonicalName gets a ticket by the canonical name of a host in DNS if the KDC does not know
+// the given name.
 func TestCanonicalName(t *testing.T) {
 	t.Parallel()
 	k := kdctest.Start(t, kdctest.Options{Hosts: []string{"web1.test", "web2.test"}})
@@ -193,7 +193,7 @@ func TestCanonicalName(t *testing.T) {
 		}
 		x, err := begin(c, test.host)
 		if test.want == "" {
-			wantError(t, err, `get a ticket for host/`+test.host+`@FLEET.TEST as alice@FLEET.TEST: the KDC knows no such service; .*`)
+			wantError(t, err, `get a ticket for host/`+test.host+`@FLEET.TEST as alice@FLEET.TEST: the KDC does not know this service; .*`)
 		} else if err != nil || x.Service() != test.want {
 			t.Errorf("%s, %s: %q, %v", test.setting, test.host, x.Service(), err)
 		}

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// Error is what any failure here becomes.
+// Error is the type of the errors of this package.
 type Error struct {
 	Op        string // what was attempted: "get a ticket"
-	Principal string // the client, as far as it is known: "alice@REALM"
-	Realm     string // whose KDC was asked, if one was
-	Service   string // what a ticket was wanted for: "host/web1@REALM"
-	Hint      string // what the user can do, if that is known: "run kinit"
+	Principal string // the client principal, if it is known: "alice@REALM"
+	Realm     string // the realm of the KDC that was asked; empty: none was
+	Service   string // the service principal: "host/web1@REALM"
+	Hint      string // what the user can do, such as "run kinit"; or empty
 	Err       error  // what went wrong
 }
 
@@ -21,24 +21,24 @@ const (
 	opFind     = "find tickets"
 	opTGT      = "get a ticket-granting ticket"
 	opTicket   = "get a ticket"
-	opDelegate = "delegate"
+	opDelegate = "delegate a ticket"
 	opAnswer   = "verify the server"
 	opSign     = "sign the login"
 )
 
-// Error says all of it in one line, each thing once. What is wrong for all hosts alike
-// is said without the service, so that it reads the same for all of them.
+// Error returns the fields in one line, without repetition. It leaves out the service if the failure
+// does not depend on the host, so that all hosts have the same message.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
-	alike := e.Op == opConfig || e.Op == opFind || e.Op == opTGT
-	if e.Service != "" && !alike {
+	anyHost := e.Op == opConfig || e.Op == opFind || e.Op == opTGT
+	if e.Service != "" && !anyHost {
 		b.WriteString(" for " + e.Service)
 	}
 	if e.Principal != "" {
 		b.WriteString(" as " + e.Principal)
 	}
-	if said := b.String() + e.Err.Error(); e.Realm != "" && !strings.Contains(said, e.Realm) {
+	if text := b.String() + e.Err.Error(); e.Realm != "" && !strings.Contains(text, e.Realm) {
 		b.WriteString(" in realm " + e.Realm)
 	}
 	b.WriteString(": " + e.Err.Error())
@@ -48,17 +48,17 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns what went wrong.
+// Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// hintKinit is the advice for whoever has no ticket that could be used.
+// hintKinit is the hint if there is no usable ticket.
 const hintKinit = "run kinit"
 
-// advise attaches a hint to an error, for complete to find.
+// advise adds a hint to an error. complete moves it to the final Error.
 func advise(err error, hint string) error { return &Error{Err: err, Hint: hint} }
 
-// complete makes an *Error of any error: what has been said further down stays, and
-// the rest is filled in.
+// complete returns err as an *Error with the fields of with. Fields that an *Error in err has set
+// take precedence.
 func complete(err error, with Error) error {
 	if err == nil {
 		return nil

@@ -13,7 +13,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// TestRefusals says what the KDC does not like, and what to do.
+// TestRefusals checks errors and hints when the KDC refuses a request or the options are wrong.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	k := kdctest.Start(t, kdctest.Options{})
@@ -34,28 +34,28 @@ func TestRefusals(t *testing.T) {
 		"wrong password": {Options{Password: "wrong", Client: "alice"}, "localhost",
 			`get a ticket-granting ticket as alice@FLEET.TEST: the KDC refuses the password or key; is the password right\?`},
 		"unknown client": {Options{Password: "x", Client: "nobody"}, "localhost",
-			`get a ticket-granting ticket as nobody@FLEET.TEST: the KDC knows no such client; is the client's name right, and its realm\?`},
+			`get a ticket-granting ticket as nobody@FLEET.TEST: the KDC does not know this client; is the client's name right, and its realm\?`},
 		"stale keytab": {Options{Keytab: keytab}, "localhost",
 			`.* as changed@FLEET.TEST: the KDC refuses the password or key; the keytab is out of date: get a new one`},
 		"locked": {Options{Password: testPassword, Client: "locked"}, "localhost",
-			`.* as locked@FLEET.TEST: the account is locked .*; ask whoever runs the realm`},
+			`.* as locked@FLEET.TEST: the account is locked .*; ask the administrator of the realm`},
 		"password expired": {Options{Password: testPassword, Client: "old"}, "localhost",
 			`.* as old@FLEET.TEST: the password has expired .*; change it with kpasswd`},
 		"account expired": {Options{Password: testPassword, Client: "past"}, "localhost",
-			`.* as past@FLEET.TEST: the account has expired .*; ask whoever runs the realm`},
+			`.* as past@FLEET.TEST: the account has expired .*; ask the administrator of the realm`},
 		"unknown service": {Options{Password: testPassword, Client: "alice"}, "nosuch.fleet.test",
-			`get a ticket for host/nosuch.fleet.test@FLEET.TEST as alice@FLEET.TEST: the KDC knows no such service; is the host in this realm\? if it has another name there, give that as the server identity`},
+			`get a ticket for host/nosuch.fleet.test@FLEET.TEST as alice@FLEET.TEST: the KDC does not know this service; is the host in this realm\? if it has another name there, set the server identity to that name`},
 		"address": {Options{Password: testPassword, Client: "alice"}, "127.0.0.1",
-			`get a ticket for host/127.0.0.1 as alice: realms know hosts by name, and this is an IP address; give the host's name as the server identity`},
+			`get a ticket for host/127.0.0.1 as alice: Kerberos needs the name of a host, and this is an IP address; set the server identity to the host's name`},
 		"address of version 6": {Options{Password: testPassword, Client: "alice"}, "[::1]",
-			`get a ticket for host/\[::1\] as alice: realms know .*`},
+			`get a ticket for host/\[::1\] as alice: Kerberos needs .*`},
 		"realm without a KDC": {Options{Password: "x", Client: "alice@NO.TEST"}, "localhost",
 			`get a ticket-granting ticket as alice@NO.TEST: .*krb5.conf has no KDC for realm NO.TEST; name its KDCs in krb5.conf`},
-		"password of nobody": {Options{Password: "x"}, "localhost",
-			`find tickets: a password needs the client that it is of`},
+		"password without a client": {Options{Password: "x"}, "localhost",
+			`find tickets: a password needs the name of the client`},
 		"no keytab": {Options{Keytab: "FILE:" + k.Dir + "/none"}, "localhost",
 			`find tickets: keytab .*/none: no such file or directory`},
-		"keytab of another": {Options{Keytab: keytab, Client: "alice"}, "localhost",
+		"keytab of another client": {Options{Keytab: keytab, Client: "alice"}, "localhost",
 			`find tickets as alice: keytab .*/stale has no AES key of alice@FLEET.TEST`},
 	}
 	for name, test := range tests {
@@ -71,14 +71,14 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestNoRealm says that there is none if nothing says which.
+// TestNoRealm checks the error if there is no default realm.
 func TestNoRealm(t *testing.T) {
 	t.Parallel()
 	_, err := begin(NewCredentials(Options{Config: "/nonexistent/krb5.conf", Password: "x", Client: "alice"}), "web1.test")
-	wantError(t, err, `find tickets as alice: no realm is known; set default_realm in krb5.conf, or give the client with its realm: name@REALM`)
+	wantError(t, err, `find tickets as alice: the realm is not known; set default_realm in krb5.conf, or give the client with its realm: name@REALM`)
 }
 
-// TestTimes says what is wrong with the time of a ticket, and what to do.
+// TestTimes checks errors and hints for cached tickets that cannot be used.
 func TestTimes(t *testing.T) {
 	t.Parallel()
 	config := krbConfig(t, "", "127.0.0.1:1")
@@ -92,9 +92,9 @@ func TestTimes(t *testing.T) {
 		"expired": {change(func(t *ticket) { t.end = now.Add(-time.Hour) }),
 			`find tickets as alice@FLEET.TEST: the ticket in cache FILE:.* expired at 20.*; run kinit`},
 		"not yet valid": {change(func(t *ticket) { t.start = now.Add(time.Hour) }),
-			`.*: the ticket in cache FILE:.* is not valid before 1h0m0s from now; set the clock, or run kinit`},
+			`.*: the ticket in cache FILE:.* becomes valid only in 1h0m0s; set the clock, or run kinit`},
 		"postdated": {change(func(t *ticket) { t.flags |= flagInvalid }), `.*: the ticket in cache FILE:.* is postdated; run kinit -v`},
-		"old key":   {change(func(t *ticket) { t.key.etype = 23 }), `.*: the ticket in cache FILE:.*: encryption type arcfour-hmac is not supported, only AES is`},
+		"old key":   {change(func(t *ticket) { t.key.etype = 23 }), `.*: the ticket in cache FILE:.*: encryption type arcfour-hmac is not supported; only AES is`},
 		"none":      {cacheWith(t), `.*: cache FILE:.* has no ticket-granting ticket; run kinit`},
 	} {
 		_, err := begin(NewCredentials(Options{Config: config, Cache: test.cache}), "web1")
@@ -103,7 +103,7 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// TestClockSkew says by how much the clocks differ.
+// TestClockSkew checks that the error says by how much the clocks differ.
 func TestClockSkew(t *testing.T) {
 	t.Parallel()
 	k := startFakeKDC(t, func(string, []byte) []byte { return encodeError(codeSkew, time.Now().Add(10*time.Minute), nil) })
@@ -114,11 +114,11 @@ func TestClockSkew(t *testing.T) {
 	wantError(t, err, `.*: the clocks of this machine and the KDC differ by (10m0s|9m59s); set the clock`)
 }
 
-// TestKDCDown says at once which KDCs do not answer.
+// TestKDCDown checks that refused connections are reported at once, with all addresses.
 func TestKDCDown(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	gone := []string{"127.0.0.1:1", "127.0.0.2:1"} // where nobody listens
+	gone := []string{"127.0.0.1:1", "127.0.0.2:1"} // nothing listens on these ports
 	config := krbConfig(t, "", gone...)
 	var err error
 	sshdtest.Within(t, "the error", tryNext, func() {
@@ -128,7 +128,7 @@ func TestKDCDown(t *testing.T) {
 		gone[0]+`: connection refused, `+gone[1]+`: connection refused; is the network up\?`)
 }
 
-// TestSilentKDC gives up when the context ends, without waiting for the KDC.
+// TestSilentKDC checks that the end of the context ends the wait for a KDC.
 func TestSilentKDC(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -143,6 +143,6 @@ func TestSilentKDC(t *testing.T) {
 	})
 	wantError(t, err, `get a ticket-granting ticket as alice@FLEET.TEST: no KDC of FLEET.TEST answers: `+k.address+`: no answer; is the network up\?`)
 	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Error("the end of the context cannot be told from the error")
+		t.Error("the error does not wrap context.DeadlineExceeded")
 	}
 }

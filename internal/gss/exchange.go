@@ -15,49 +15,49 @@ import (
 	"time"
 )
 
-// The limits of talking to KDCs.
+// The limits of exchanges with KDCs.
 const (
-	maxExchanges = 8                // at once, by one Credentials
-	tryNext      = time.Second      // after which the next KDC is asked too
+	maxExchanges = 8                // concurrent exchanges of one Credentials
+	tryNext      = time.Second      // how long to wait before the next KDC is asked as well
 	tryTimeout   = 10 * time.Second // for one KDC
-	maxReply     = 1 << 20          // bytes, by TCP
-	maxUDPReply  = 1 << 16
+	maxReply     = 1 << 20          // bytes, over TCP
+	maxUDPReply  = 1 << 16          // bytes
 )
 
-// exchanger talks to KDCs. Any number of goroutines may use it.
+// exchanger sends requests to KDCs. Its methods may be called concurrently.
 type exchanger struct {
 	config *config
-	slots  chan struct{} // holds a value for each exchange that is running
+	slots  chan struct{} // holds a value for each running exchange
 	clock  *clock
 }
 
-// unreachable says that no KDC of a realm has answered.
+// unreachable means that no KDC of a realm answered.
 type unreachable struct {
 	realm string
-	tried []string // address and reason
-	cause error    // why no more was tried, if there was more to try
+	tried []string // "address: reason"
+	cause error    // the end of the context, if that ended the exchange
 }
 
-// Error names the addresses, and what was wrong with each.
+// Error returns the addresses, with the error of each.
 func (e *unreachable) Error() string {
 	return fmt.Sprintf("no KDC of %s answers: %s", e.realm, strings.Join(e.tried, ", "))
 }
 
-// Unwrap returns the end of the context, if that was the reason.
+// Unwrap returns the end of the context, or nil.
 func (e *unreachable) Unwrap() error { return e.cause }
 
-// add notes what was wrong with an address, once for both protocols.
+// add records the error of an address. The same error over UDP and TCP is recorded once.
 func (e *unreachable) add(a attempt, reason string) {
-	if said := a.hostPort + ": " + reason; !slices.Contains(e.tried, said) {
-		e.tried = append(e.tried, said)
+	if text := a.hostPort + ": " + reason; !slices.Contains(e.tried, text) {
+		e.tried = append(e.tried, text)
 	}
 }
 
-// attempt is a way to send a request.
+// attempt is one way to send a request: a protocol and an address.
 type attempt struct{ network, hostPort string }
 
-// attempts lists them: all KDCs by the protocol for requests of that size, and then by
-// the other.
+// attempts returns all KDCs with the preferred protocol for a request of that size, followed by all
+// with the other protocol.
 func (x *exchanger) attempts(kdcs []address, size int) []attempt {
 	order := []string{"udp", "tcp"}
 	if size > x.config.maxDatagram() {
@@ -74,15 +74,15 @@ func (x *exchanger) attempts(kdcs []address, size int) []attempt {
 	return list
 }
 
-// answer is what came of an attempt.
+// answer is the result of an attempt.
 type answer struct {
 	attempt
 	reply []byte
 	err   error
 }
 
-// exchange sends a request to the KDCs of a realm and returns the first reply, which
-// may be a KRB-ERROR. A KDC that is silent is not waited for: the next is asked too.
+// exchange sends a request to the KDCs of a realm and returns the first reply, which may be a
+// KRB-ERROR. If a KDC does not answer within tryNext, the next one is asked as well.
 func (x *exchanger) exchange(ctx context.Context, realm string, request []byte) ([]byte, error) {
 	select {
 	case x.slots <- struct{}{}:
@@ -140,13 +140,14 @@ func (x *exchanger) exchange(ctx context.Context, realm string, request []byte) 
 	return nil, advise(failed, hintNetwork)
 }
 
-// hintNetwork is the advice if no KDC answers.
+// hintNetwork is the hint if no KDC answers.
 const hintNetwork = "is the network up?"
 
-// errNoRealm says that there is no realm to ask.
-var errNoRealm = advise(errors.New("no realm is known"), "set default_realm in krb5.conf, or give the client with its realm: name@REALM")
+// errNoRealm means that the realm of the client is not known.
+var errNoRealm = advise(errors.New("the realm is not known"), "set default_realm in krb5.conf, or give the client with its realm: name@REALM")
 
-// networkReason says what was wrong without the address, which is said already.
+// networkReason returns the text of a network error without the address, which the message contains
+// already.
 func networkReason(err error) string {
 	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
 		return "no answer"
@@ -160,8 +161,8 @@ func networkReason(err error) string {
 	return err.Error()
 }
 
-// send sends a request to one KDC. A KDC that says that it cannot serve counts as one
-// that does not answer.
+// send sends a request to one KDC. A reply that the KDC is not available counts as an error, so that
+// the next one is asked.
 func (a attempt) send(ctx context.Context, request []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
@@ -197,15 +198,16 @@ func (a attempt) roundTrip(ctx context.Context, request []byte) ([]byte, error) 
 	return overTCP(conn, request)
 }
 
-// endWith makes reading and writing fail when a context ends, until stop is called.
+// endWith makes reads and writes fail when ctx ends, until stop is called.
 func endWith(ctx context.Context, conn net.Conn) (stop func() bool) {
+	// SetDeadline fails only on a closed connection, whose reads and writes fail as well.
 	return context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 }
 
-// datagram sends a request as one packet, and again if there is no reply in a while:
-// packets may get lost.
+// datagram sends a request in one packet, and once more after tryNext: packets may get lost.
 func datagram(conn net.Conn, request []byte) ([]byte, error) {
 	reply := make([]byte, maxUDPReply)
+	// If this write fails, the read below does too, or it gets the reply to the first packet.
 	resend := time.AfterFunc(tryNext, func() { _, _ = conn.Write(request) })
 	defer resend.Stop()
 	if _, err := conn.Write(request); err != nil {
@@ -218,8 +220,8 @@ func datagram(conn net.Conn, request []byte) ([]byte, error) {
 	return reply[:n], nil
 }
 
-// overTCP sends a request with its length in front, as the reply comes (RFC 4120
-// section 7.2.2).
+// overTCP sends a length-prefixed request and reads the length-prefixed reply (RFC 4120, section
+// 7.2.2).
 func overTCP(conn io.ReadWriter, request []byte) ([]byte, error) {
 	framed := append(binary.BigEndian.AppendUint32(nil, uint32(len(request))), request...)
 	if _, err := conn.Write(framed); err != nil {
@@ -233,7 +235,7 @@ func overTCP(conn io.ReadWriter, request []byte) ([]byte, error) {
 	if length == 0 || length > maxReply {
 		return nil, errMalformed
 	}
-	// As it comes, so that a length that is a lie takes no memory.
+	// CopyN allocates as bytes arrive, so that a false length takes no memory.
 	var reply bytes.Buffer
 	if _, err := io.CopyN(&reply, conn, int64(length)); err != nil {
 		return nil, noReply(err)
@@ -241,7 +243,7 @@ func overTCP(conn io.ReadWriter, request []byte) ([]byte, error) {
 	return reply.Bytes(), nil
 }
 
-// noReply gives the end of a connection a name.
+// noReply returns an error with a plain text if err is the end of the connection.
 func noReply(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("connection closed")

@@ -17,8 +17,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// tgsReply answers a TGS-REQ that was made with testTGT. The ticket is for the server,
-// or the one that was asked for if that is nil.
+// tgsReply returns the reply to a TGS-REQ that was made with testTGT. change may modify the ticket
+// and the nonce.
 func tgsReply(t testing.TB, request []byte, change func(reply *ticket, nonce *int64)) []byte {
 	t.Helper()
 	var nonce int64
@@ -43,22 +43,22 @@ func tgsReply(t testing.TB, request []byte, change func(reply *ticket, nonce *in
 	return data
 }
 
-// TestReplies checks what a KDC answers.
+// TestReplies gets replies that do and do not match the request.
 func TestReplies(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		change func(issued *ticket, nonce *int64)
-		want   string // "" if it is taken
+		want   string // "" if the reply is accepted
 	}{
-		"as asked":         {func(*ticket, *int64) {}, ""},
-		"in capitals":      {func(i *ticket, _ *int64) { i.server.names = []string{"HOST", "WEB1"} }, ""},
-		"another nonce":    {func(_ *ticket, nonce *int64) { *nonce++ }, "reply of the KDC: malformed message"},
-		"another client":   {func(i *ticket, _ *int64) { i.client = parsePrincipal("eve@FLEET.TEST", "") }, "the KDC answers with a ticket of eve@FLEET.TEST"},
-		"another service":  {func(i *ticket, _ *int64) { i.server.names = []string{"host", "web2"} }, "the KDC answers with a ticket for host/web2@FLEET.TEST"},
-		"a key of no use":  {func(i *ticket, _ *int64) { i.key.etype = 23 }, "reply of the KDC: encryption type arcfour-hmac is not supported, only AES is"},
-		"no ticket in it":  {func(i *ticket, _ *int64) { i.raw = []byte{0x61, 0} }, "reply of the KDC: malformed message"},
-		"round and round":  {func(i *ticket, _ *int64) { i.server = tgsPrincipal("FLEET.TEST", "FLEET.TEST") }, "the KDCs refer to one another, more than 10 times"},
-		"to a silent void": {func(i *ticket, _ *int64) { i.server = tgsPrincipal("OTHER.TEST", "FLEET.TEST") }, ".*krb5.conf has no KDC for realm OTHER.TEST; name its KDCs in krb5.conf"},
+		"as asked":            {func(*ticket, *int64) {}, ""},
+		"in capitals":         {func(i *ticket, _ *int64) { i.server.names = []string{"HOST", "WEB1"} }, ""},
+		"another nonce":       {func(_ *ticket, nonce *int64) { *nonce++ }, "reply of the KDC: malformed message"},
+		"another client":      {func(i *ticket, _ *int64) { i.client = parsePrincipal("eve@FLEET.TEST", "") }, "the KDC returned a ticket of eve@FLEET.TEST"},
+		"another service":     {func(i *ticket, _ *int64) { i.server.names = []string{"host", "web2"} }, "the KDC returned a ticket for host/web2@FLEET.TEST"},
+		"unsupported key":     {func(i *ticket, _ *int64) { i.key.etype = 23 }, "reply of the KDC: encryption type arcfour-hmac is not supported; only AES is"},
+		"no ticket":           {func(i *ticket, _ *int64) { i.raw = []byte{0x61, 0} }, "reply of the KDC: malformed message"},
+		"endless referrals":   {func(i *ticket, _ *int64) { i.server = tgsPrincipal("FLEET.TEST", "FLEET.TEST") }, "more than 10 referrals between KDCs"},
+		"realm without a KDC": {func(i *ticket, _ *int64) { i.server = tgsPrincipal("OTHER.TEST", "FLEET.TEST") }, ".*krb5.conf has no KDC for realm OTHER.TEST; name its KDCs in krb5.conf"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestReplies(t *testing.T) {
 	}
 }
 
-// TestGarbage makes an error of what is no reply.
+// TestGarbage gets replies that are not Kerberos messages.
 func TestGarbage(t *testing.T) {
 	t.Parallel()
 	garbage := map[string][]byte{
@@ -100,7 +100,7 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// TestLengths bounds what is read by TCP.
+// TestLengths gets TCP replies with wrong lengths.
 func TestLengths(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -125,8 +125,8 @@ func TestLengths(t *testing.T) {
 	}
 }
 
-// TestNextKDC goes on with the next KDC if one is silent, says that it cannot serve,
-// or has too much to say for a datagram.
+// TestNextKDC asks the next KDC if one does not answer or is not available, and asks again over TCP
+// if the reply is too large for UDP.
 func TestNextKDC(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -147,7 +147,7 @@ func TestNextKDC(t *testing.T) {
 			}
 		}
 		if first.requests.Load() == 0 {
-			t.Errorf("%s: was not asked", name)
+			t.Errorf("%s: the KDC was not asked", name)
 		}
 	}
 	config := krbConfig(t, "", unavailable.address)
@@ -155,7 +155,7 @@ func TestNextKDC(t *testing.T) {
 	wantError(t, err, `.*: no KDC of FLEET.TEST answers: `+unavailable.address+`: the KDC is not available \(a text\); is the network up\?`)
 }
 
-// TestRealUDP speaks to a real KDC by datagrams.
+// TestRealUDP gets tickets from a real KDC over UDP.
 func TestRealUDP(t *testing.T) {
 	t.Parallel()
 	k := kdctest.Start(t, kdctest.Options{LibDefaults: []string{"udp_preference_limit = 1465"}})
@@ -164,8 +164,8 @@ func TestRealUDP(t *testing.T) {
 	wantTicket(t, Options{Config: k.Config, Password: testPassword, Client: "alice"})
 }
 
-// TestLeavingOthersAlone ends the context of one who waits, and not the request for
-// the other; when nobody waits any more the request ends.
+// TestLeavingOthersAlone cancels one of two callers that wait for the same ticket. The request must
+// continue for the other.
 func TestLeavingOthersAlone(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -181,22 +181,22 @@ func TestLeavingOthersAlone(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if _, _, err := c.NewContext(gone, false).InitSecContext("host@web1", nil, false); !errors.Is(err, context.Canceled) {
-			t.Errorf("who left: %v", err)
+			t.Errorf("cancelled caller: %v", err)
 		}
 	})
 	<-asked
 	wg.Go(func() {
 		if _, err := begin(c, "web1"); err != nil {
-			t.Errorf("who stayed: %v", err)
+			t.Errorf("other caller: %v", err)
 		}
 	})
-	sshdtest.Eventually(t, sshdtest.Patience, "two wait", func() bool {
+	sshdtest.Eventually(t, sshdtest.Patience, "two callers wait", func() bool {
 		c.tickets.mu.Lock()
 		defer c.tickets.mu.Unlock()
 		return c.tickets.byName["host/web1"].waiting == 2
 	})
 	leave()
-	sshdtest.Eventually(t, sshdtest.Patience, "one waits", func() bool {
+	sshdtest.Eventually(t, sshdtest.Patience, "one caller waits", func() bool {
 		c.tickets.mu.Lock()
 		defer c.tickets.mu.Unlock()
 		return c.tickets.byName["host/web1"].waiting == 1
@@ -208,25 +208,25 @@ func TestLeavingOthersAlone(t *testing.T) {
 	}
 }
 
-// TestExchangesAtOnce asks KDCs a few things at a time.
+// TestExchangesAtOnce checks the limit of concurrent exchanges.
 func TestExchangesAtOnce(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	var mu sync.Mutex // protects now, most
-	now, most := 0, 0
+	var mu sync.Mutex // protects running and highest
+	running, highest := 0, 0
 	full, answer := make(chan struct{}), make(chan struct{})
 	k := startFakeKDC(t, func(_ string, request []byte) []byte {
 		mu.Lock()
-		if now++; now > most {
-			most = now
+		if running++; running > highest {
+			highest = running
 		}
-		if now == maxExchanges {
+		if running == maxExchanges {
 			close(full)
 		}
 		mu.Unlock()
 		<-answer
 		mu.Lock()
-		now--
+		running--
 		mu.Unlock()
 		return tgsReply(t, request, func(*ticket, *int64) {})
 	})
@@ -242,7 +242,7 @@ func TestExchangesAtOnce(t *testing.T) {
 	<-full
 	close(answer)
 	wg.Wait()
-	if most > maxExchanges {
-		t.Errorf("%d exchanges at once, want at most %d", most, maxExchanges)
+	if highest > maxExchanges {
+		t.Errorf("%d exchanges at once, want at most %d", highest, maxExchanges)
 	}
 }

@@ -15,14 +15,14 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// fakeKDC answers as a test wants, by TCP and UDP.
+// fakeKDC is a KDC whose replies a test defines. It listens on TCP and UDP.
 type fakeKDC struct {
 	address  string
 	requests atomic.Int32
 }
 
-// startFakeKDC starts a KDC that answers requests with what the function returns, and
-// not at all if that is nil.
+// startFakeKDC starts a KDC that answers requests with what respond returns. It does not answer if
+// respond returns nil.
 func startFakeKDC(t testing.TB, respond func(network string, request []byte) []byte) *fakeKDC {
 	t.Helper()
 	k := &fakeKDC{}
@@ -89,7 +89,7 @@ func listenBoth(t testing.TB) (net.Listener, net.PacketConn) {
 	return nil, nil
 }
 
-// krbConfig writes a krb5.conf with KDCs for FLEET.TEST.
+// krbConfig writes a krb5.conf with KDCs for FLEET.TEST and returns its path.
 func krbConfig(t testing.TB, libdefaults string, kdcs ...string) (path string) {
 	t.Helper()
 	text := "[libdefaults]\n" + libdefaults + "\ndefault_realm = FLEET.TEST\ndns_lookup_kdc = false\n[realms]\nFLEET.TEST = {\n"
@@ -103,8 +103,8 @@ func krbConfig(t testing.TB, libdefaults string, kdcs ...string) (path string) {
 	return path
 }
 
-// encodeError makes a KRB-ERROR.
-func encodeError(code int32, at time.Time, more []byte) []byte {
+// encodeError returns a KRB-ERROR message with e-data, if that is not nil.
+func encodeError(code int32, at time.Time, edata []byte) []byte {
 	data, err := message(msgError, func(e encoder) {
 		e.int(0, version)
 		e.int(1, msgError)
@@ -114,8 +114,8 @@ func encodeError(code int32, at time.Time, more []byte) []byte {
 		e.text(9, "FLEET.TEST")
 		e.name(10, tgsPrincipal("FLEET.TEST", "FLEET.TEST"))
 		e.text(11, "a text")
-		if more != nil {
-			e.bytes(12, more)
+		if edata != nil {
+			e.bytes(12, edata)
 		}
 	})
 	if err != nil {
@@ -124,8 +124,8 @@ func encodeError(code int32, at time.Time, more []byte) []byte {
 	return data
 }
 
-// encodeCache makes a FILE: cache.
-func encodeCache(who principal, tickets ...*ticket) []byte {
+// encodeCache returns the contents of a FILE cache.
+func encodeCache(client principal, tickets ...*ticket) []byte {
 	b := cryptobyte.NewBuilder([]byte{5, 4, 0, 0})
 	bytes := func(v []byte) {
 		b.AddUint32(uint32(len(v)))
@@ -139,7 +139,7 @@ func encodeCache(who principal, tickets ...*ticket) []byte {
 			bytes([]byte(name))
 		}
 	}
-	name(who)
+	name(client)
 	for _, t := range tickets {
 		name(t.client)
 		name(t.server)
@@ -158,13 +158,13 @@ func encodeCache(who principal, tickets ...*ticket) []byte {
 	return b.BytesOrPanic()
 }
 
-// testTicket makes a ticket that looks like one, of alice, valid now.
+// testTicket returns a ticket of alice that is valid now. Its encrypted part is not real.
 func testTicket(server principal) *ticket {
 	raw, err := message(msgTicket, func(e encoder) {
 		e.int(0, version)
 		e.text(1, server.realm)
 		e.name(2, server)
-		e.encrypted(3, testKey(), 2, []byte("for the server alone"))
+		e.encrypted(3, testKey(), 2, []byte("for the server"))
 	})
 	if err != nil {
 		panic(err)
@@ -180,7 +180,7 @@ func testKey() key { return key{aes256SHA1, []byte("0123456789abcdef0123456789ab
 
 func testTGT() *ticket { return testTicket(tgsPrincipal("FLEET.TEST", "FLEET.TEST")) }
 
-// cacheWith writes a cache of alice with tickets, and returns its name.
+// cacheWith writes a cache of alice with tickets and returns its name.
 func cacheWith(t testing.TB, tickets ...*ticket) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "cc")
@@ -190,7 +190,7 @@ func cacheWith(t testing.TB, tickets ...*ticket) string {
 	return fmt.Sprintf("FILE:%s", path)
 }
 
-// encodeReply makes a TGS-REP for whoever has the testKey.
+// encodeReply returns a TGS-REP message that is encrypted with testKey.
 func encodeReply(issued *ticket, nonce int64) ([]byte, error) {
 	part, err := message(msgEncTGSReply, func(e encoder) {
 		e.key(0, issued.key)

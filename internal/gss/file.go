@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// readBounded reads a file that should not be larger than a limit. Something that is
-// no regular file, which might never end or block, is refused.
+// readBounded reads a regular file of at most limit bytes. It refuses other files, which may block
+// or never end, except for /dev/null.
 func readBounded(path string, limit int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {

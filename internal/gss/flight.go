@@ -8,31 +8,32 @@ import (
 	"time"
 )
 
-// flights do what many want at the same time once, and remember what came of it.
+// flights runs a function once for all concurrent callers that need the same result, and caches the
+// result.
 type flights[T any] struct {
-	// fresh says until when a value, or a failure, is given to those who come later.
+	// fresh returns until when a value or an error is returned to later callers.
 	fresh func(T, error) time.Time
 
-	mu     sync.Mutex
-	byName map[string]*flight[T] // mu protects it; one for each service
+	mu     sync.Mutex            // protects what follows
+	byName map[string]*flight[T] // by the name that callers pass
 }
 
-// flight is something that is under way, or has been.
+// flight is one run of the function, and then its result.
 type flight[T any] struct {
 	cancel  context.CancelCauseFunc
-	waiting int           // who wants it; protected by the mu of the flights
-	done    chan struct{} // is closed when the rest is set
+	waiting int           // the number of waiting callers, protected by flights.mu
+	done    chan struct{} // closed when what follows is set
 	value   T
 	err     error
 	until   time.Time
 }
 
-// flightTimeout is a limit to the time of one flight, whatever those who wait allow.
+// flightTimeout limits one flight, even if the contexts of its callers last longer.
 const flightTimeout = time.Minute
 
-// do returns what the function returns, which runs once for all who ask by the same
-// name. If somebody's context ends, the others are not disturbed; if nobody waits any
-// more, the function's context ends.
+// do returns the result of fetch, which runs once for all callers with the same name. A caller whose
+// context ends leaves without disturbing the others. When the last caller leaves, the context of
+// fetch ends.
 func (f *flights[T]) do(ctx context.Context, name string, fetch func(context.Context) (T, error)) (T, error) {
 	fl := f.join(ctx, name, fetch)
 	select {
@@ -41,20 +42,19 @@ func (f *flights[T]) do(ctx context.Context, name string, fetch func(context.Con
 	case <-ctx.Done():
 	}
 	if f.leave(ctx, name, fl) {
-		<-fl.done // it ends now, and knows where it was
+		<-fl.done // fetch ends now, and its error says what it was doing
 		return fl.value, fl.err
 	}
 	var none T
 	return none, fmt.Errorf("no answer in time: %w", context.Cause(ctx))
 }
 
-// join returns the flight of that name, which is started if there is none, or its
-// outcome is too old.
+// join returns the flight with a name. It starts one if there is none or its result has expired.
 func (f *flights[T]) join(ctx context.Context, name string, fetch func(context.Context) (T, error)) *flight[T] {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fl := f.byName[name]
-	if fl != nil && (!fl.landed() || time.Now().Before(fl.until)) {
+	if fl != nil && (!fl.finished() || time.Now().Before(fl.until)) {
 		fl.waiting++
 		return fl
 	}
@@ -74,8 +74,8 @@ func (f *flights[T]) join(ctx context.Context, name string, fetch func(context.C
 	return fl
 }
 
-// leave says that somebody does not wait any more, and reports whether that was the
-// last. Then the flight is cancelled, and forgotten.
+// leave removes a caller from a flight, and reports whether it was the last. If so, it cancels the
+// flight and forgets it.
 func (f *flights[T]) leave(ctx context.Context, name string, fl *flight[T]) (last bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -84,13 +84,13 @@ func (f *flights[T]) leave(ctx context.Context, name string, fl *flight[T]) (las
 		return false
 	}
 	fl.cancel(context.Cause(ctx))
-	if f.byName[name] == fl && !fl.landed() {
+	if f.byName[name] == fl && !fl.finished() {
 		delete(f.byName, name)
 	}
 	return true
 }
 
-func (fl *flight[T]) landed() bool {
+func (fl *flight[T]) finished() bool {
 	select {
 	case <-fl.done:
 		return true
@@ -99,25 +99,25 @@ func (fl *flight[T]) landed() bool {
 	}
 }
 
-// recall returns a value that is there already, and still good.
-func (f *flights[T]) recall(name string) (value T, ok bool) {
+// lookup returns the value of a finished flight, if it has not expired.
+func (f *flights[T]) lookup(name string) (value T, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fl := f.byName[name]
-	if fl == nil || !fl.landed() || fl.err != nil || !time.Now().Before(fl.until) {
+	if fl == nil || !fl.finished() || fl.err != nil || !time.Now().Before(fl.until) {
 		return value, false
 	}
 	return fl.value, true
 }
 
-// How long failures are remembered.
+// How long failures are cached.
 const (
-	briefly   = time.Second     // what may change at any time, as what is in a cache does
-	forAWhile = 5 * time.Second // a KDC that does not answer
-	forLong   = time.Minute     // what a KDC has said
+	otherFailureTTL = time.Second     // for failures that may go away at any time, such as an empty cache
+	unreachableTTL  = 5 * time.Second // for a KDC that does not answer
+	kdcErrorTTL     = time.Minute     // for an error that a KDC returned
 )
 
-// failureFresh says until when a failure is given to others.
+// failureFresh returns until when a failure is returned to later callers.
 func failureFresh(err error) time.Time {
 	now := time.Now()
 	kerr := (*kdcError)(nil)
@@ -125,12 +125,12 @@ func failureFresh(err error) time.Time {
 	refused := (*secretRefused)(nil)
 	switch {
 	case errors.As(err, &refused):
-		// For good: to ask again and again with a wrong password locks accounts.
+		// Never ask again: repeated logins with a wrong password lock accounts.
 		return now.AddDate(100, 0, 0)
 	case errors.As(err, &kerr):
-		return now.Add(forLong)
+		return now.Add(kdcErrorTTL)
 	case errors.As(err, &silent):
-		return now.Add(forAWhile)
+		return now.Add(unreachableTTL)
 	}
-	return now.Add(briefly)
+	return now.Add(otherFailureTTL)
 }

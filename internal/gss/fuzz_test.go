@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// FuzzProfile reads any krb5.conf, and asks it for everything.
+// FuzzProfile parses any krb5.conf and reads its settings.
 func FuzzProfile(f *testing.F) {
 	for _, text := range []string{
 		"", "[libdefaults]\n default_realm = A\n ticket_lifetime = 1d 2h\n[realms]\nA = {\n kdc = tcp/a:88\n}\n[domain_realm]\n.a = A\n",
@@ -19,7 +19,7 @@ func FuzzProfile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.Contains(text, "include") {
-			return // of the files of this machine
+			return // it would read files of this machine
 		}
 		p := &profile{}
 		root := &section{}
@@ -43,11 +43,11 @@ func FuzzProfile(f *testing.F) {
 	})
 }
 
-// FuzzCacheFile reads any FILE: cache. What was written is read again.
+// FuzzCacheFile parses any FILE cache, encodes it and parses it again.
 func FuzzCacheFile(f *testing.F) {
-	who := parsePrincipal("alice@FLEET.TEST", "")
-	f.Add(encodeCache(who))
-	f.Add(encodeCache(who, testTGT(), testTGT()))
+	client := parsePrincipal("alice@FLEET.TEST", "")
+	f.Add(encodeCache(client))
+	f.Add(encodeCache(client, testTGT(), testTGT()))
 	f.Add([]byte{5, 3, 0, 0, 0, 1, 0, 0, 0, 0})
 	f.Add([]byte{5, 4, 0, 0, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -60,7 +60,7 @@ func FuzzCacheFile(f *testing.F) {
 		}
 		again, err := parseCacheFile(encodeCache(c.principal, c.tickets...))
 		if err != nil || !again.principal.equal(c.principal) || len(again.tickets) != len(c.tickets) {
-			t.Fatalf("not the same again: %v", err)
+			t.Fatalf("the cache differs after a round trip: %v", err)
 		}
 		for i := range again.tickets {
 			if !reflect.DeepEqual(again.tickets[i], c.tickets[i]) {
@@ -70,7 +70,7 @@ func FuzzCacheFile(f *testing.F) {
 	})
 }
 
-// FuzzKeytab reads any keytab.
+// FuzzKeytab parses any keytab.
 func FuzzKeytab(f *testing.F) {
 	f.Add([]byte{5, 2})
 	f.Add([]byte("\x05\x02\x00\x00\x00\x29\x00\x01\x00\x01R\x00\x01a\x00\x00\x00\x01\x00\x00\x00\x00\x01\x00\x11\x00\x100123456789abcdef\x00\x00\x00\x01"))
@@ -82,7 +82,7 @@ func FuzzKeytab(f *testing.F) {
 	})
 }
 
-// FuzzKCM talks to any daemon.
+// FuzzKCM reads a cache from a daemon that sends anything.
 func FuzzKCM(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00"))
 	f.Add([]byte("\x00\x00\x00\x17\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01R\x00\x00\x00\x01a" + "\x00\x00\x00\x14\x00\x00\x00\x00\x00\x00\x00\x000123456789abcdef"))
@@ -95,7 +95,7 @@ func FuzzKCM(f *testing.F) {
 	})
 }
 
-// readWriter reads from one and writes to the other.
+// readWriter reads from the Reader and writes to the Buffer.
 type readWriter struct {
 	*bytes.Reader
 	*bytes.Buffer
@@ -104,8 +104,7 @@ type readWriter struct {
 func (rw readWriter) Read(p []byte) (int, error)  { return rw.Reader.Read(p) }
 func (rw readWriter) Write(p []byte) (int, error) { return rw.Buffer.Write(p) }
 
-// FuzzServer answers the first token with anything: in the clear, and encrypted by a
-// server that knows the key.
+// FuzzServer answers the first token with anything, in plain text and encrypted with the session key.
 func FuzzServer(f *testing.F) {
 	x := begun()
 	good := apReplyToken{tokenAPReply, x.authenticator.time, x.session, testKey()}.encode(f)
@@ -138,8 +137,8 @@ func FuzzServer(f *testing.F) {
 	})
 }
 
-// FuzzKDC answers requests with anything: in the clear, encrypted by a KDC that knows
-// the key, and as the hints of an error.
+// FuzzKDC answers requests with anything: in plain text, encrypted with the right key, and as the
+// e-data of an error.
 func FuzzKDC(f *testing.F) {
 	issued := testTicket(parsePrincipal("host/web1@FLEET.TEST", ""))
 	good, _ := encodeReply(issued, 7)

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// identity is who the client is, and what there is to prove it. It does not change.
+// identity is the client principal with its tickets or its secret. It does not change.
 type identity struct {
 	exchanger
 	client  principal
-	cache   *cache // nil with a secret
-	source  string // in words
+	cache   *cache // nil if there is a secret
+	source  string // a description of the cache or secret
 	secret  secret
 	tickets *flights[*ticket]
 }
 
-// loadIdentity reads the cache or the keytab. No KDC is asked.
+// loadIdentity reads the cache or keytab. It does not contact a KDC.
 func (c *Credentials) loadIdentity(ctx context.Context, cfg *config) (*identity, error) {
 	id := &identity{exchanger: exchanger{cfg, c.slots, &c.clock}, tickets: &c.tickets}
 	var wanted *principal
@@ -33,7 +33,7 @@ func (c *Credentials) loadIdentity(ctx context.Context, cfg *config) (*identity,
 	switch {
 	case c.opt.Password != "":
 		if wanted == nil {
-			return nil, errors.New("a password needs the client that it is of")
+			return nil, errors.New("a password needs the name of the client")
 		}
 		id.client, id.secret = *wanted, secret{password: c.opt.Password}
 		return id, nil
@@ -59,13 +59,13 @@ func (c *Credentials) loadIdentity(ctx context.Context, cfg *config) (*identity,
 		}
 	}
 	if id.cache != nil {
-		return id, nil // a ticket for the service may be there all the same
+		return id, nil // without a TGT, the cache may still have a ticket for the service
 	}
 	return nil, err
 }
 
-// loadClientKeytab reads the keytab that krb5.conf names for clients without tickets.
-// If it is not there, or has no keys of the client, the identity stays as it is.
+// loadClientKeytab returns the identity from the client keytab. If the keytab cannot be read, or has
+// no keys of the client, it returns id if that has a cache.
 func (c *Credentials) loadClientKeytab(name string, id *identity, wanted *principal) (*identity, error) {
 	other := &identity{exchanger: id.exchanger, tickets: id.tickets, source: Options{Keytab: name}.source("")}
 	err := other.loadKeytab(name, wanted)
@@ -94,7 +94,7 @@ func (id *identity) loadKeytab(name string, wanted *principal) error {
 	return nil
 }
 
-// tgt returns the client's TGT: of the cache, or got with the secret and kept.
+// tgt returns the TGT of the client, from the cache or from the KDC.
 func (id *identity) tgt(ctx context.Context) (*ticket, error) {
 	if id.cache != nil {
 		return id.cachedTGT()
@@ -105,7 +105,7 @@ func (id *identity) tgt(ctx context.Context) (*ticket, error) {
 	})
 }
 
-// cachedTGT returns that of the cache, or says why there is none that can be used.
+// cachedTGT returns the TGT from the cache. The error says why the cache has no usable one.
 func (id *identity) cachedTGT() (*ticket, error) {
 	tgt, err := id.findTGT()
 	return tgt, complete(err, Error{Op: opFind, Principal: id.client.String()})
@@ -130,14 +130,14 @@ func (id *identity) findTGT() (*ticket, error) {
 		return nil, advise(fmt.Errorf("the ticket in %s expired at %s", id.source, latest.end.Format(time.DateTime)), hintKinit)
 	case latest.flags&flagInvalid != 0:
 		return nil, advise(fmt.Errorf("the ticket in %s is postdated", id.source), "run kinit -v")
-	case !latest.key.spoken():
-		return nil, fmt.Errorf("the ticket in %s: %w", id.source, unspoken(latest.key.etype))
+	case !latest.key.supported():
+		return nil, fmt.Errorf("the ticket in %s: %w", id.source, unsupportedEtype(latest.key.etype))
 	}
-	early := latest.begins().Sub(now).Round(time.Minute)
-	return nil, advise(fmt.Errorf("the ticket in %s is not valid before %v from now", id.source, early), hintClock+", or "+hintKinit)
+	wait := latest.begins().Sub(now).Round(time.Minute)
+	return nil, advise(fmt.Errorf("the ticket in %s becomes valid only in %v", id.source, wait), hintClock+", or "+hintKinit)
 }
 
-// forwardedTGT gets one to delegate (RFC 4120 section 2.6).
+// forwardedTGT gets a TGT to delegate (RFC 4120, section 2.6).
 func (id *identity) forwardedTGT(ctx context.Context) (*ticket, error) {
 	tgt, err := id.tgt(ctx)
 	if err != nil {
@@ -154,30 +154,30 @@ func (id *identity) forwardedTGT(ctx context.Context) (*ticket, error) {
 	return id.getTicket(ctx, tgt, tgt.server, options)
 }
 
-// until says how long what was read may be used: as long as the TGT of the cache is
-// valid. Then the user may have run kinit again.
-func (id *identity) until() time.Time {
+// validUntil returns when to read the cache again: when its TGT expires. The user may have run kinit
+// by then.
+func (id *identity) validUntil() time.Time {
 	if id.cache == nil {
 		return time.Now().AddDate(100, 0, 0)
 	}
 	if tgt, err := id.cachedTGT(); err == nil {
 		return tgt.end
 	}
-	return time.Now().Add(briefly)
+	return time.Now().Add(otherFailureTTL)
 }
 
-// Description is what [Credentials.Describe] returns.
+// Description describes how a login would go: see [Credentials.Describe].
 type Description struct {
 	Source    string    // "cache FILE:/tmp/krb5cc_0", "keytab /etc/me.keytab", "password"
 	Principal string    // "alice@REALM", or "" if it is not known
-	Service   string    // the ticket that would be asked for: "host/web1@REALM"
-	Until     time.Time // how long the TGT is valid; zero if there is none yet
-	Renewable bool      // whether the TGT may be renewed, by kinit -R
-	Forwards  bool      // whether the TGT may be delegated
-	Err       error     // why there are no tickets to be had, as far as that can be seen from here
+	Service   string    // the service principal: "host/web1@REALM"
+	Until     time.Time // when the TGT expires; zero if there is none yet
+	Renewable bool      // the TGT can be renewed, by kinit -R
+	Forwards  bool      // the TGT can be delegated
+	Err       error     // why there can be no ticket, as far as is known without a KDC
 }
 
-// describe fills in what is known without asking a KDC.
+// describe fills in what is known without contacting a KDC.
 func (id *identity) describe(d *Description, host string) {
 	d.Source = cmp.Or(id.source, d.Source)
 	d.Principal = id.client.String()
@@ -185,7 +185,7 @@ func (id *identity) describe(d *Description, host string) {
 		server, _ := id.service(host)
 		d.Service = server.String()
 	}
-	tgt, known := id.tickets.recall("")
+	tgt, known := id.tickets.lookup("")
 	if id.cache != nil {
 		tgt, d.Err = id.cachedTGT()
 		known = d.Err == nil

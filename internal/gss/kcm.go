@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// The operations of the KCM protocol that reading needs. Requests and replies have
-// their length in front; a request then has the version of the protocol and the
-// operation, a reply the status of the transport, which is not counted in its length,
-// and the status of the operation (MIT, src/include/kcm.h).
+// The operations of the KCM protocol for reading caches. Requests and replies begin with their
+// length. In a request, the protocol version and the operation follow; in a reply, the status of the
+// transport, which does not count towards the length, and the status of the operation (MIT,
+// src/include/kcm.h).
 const (
 	kcmGetPrincipal    uint16 = 8
 	kcmGetTicketIDs    uint16 = 9
@@ -24,29 +24,28 @@ const (
 	kcmGetDefaultCache uint16 = 20
 )
 
-// The limits of a conversation with the daemon.
 const (
-	kcmTimeout  = 5 * time.Second
-	kcmMaxReply = 1 << 20
-	kcmIDSize   = 16
+	kcmTimeout  = 5 * time.Second // for one connection
+	kcmMaxReply = 1 << 20         // bytes
+	kcmIDSize   = 16              // bytes of the ID of a cache or ticket
 )
 
-// kcm is a connection to the daemon that keeps caches.
+// kcm is a connection to the KCM daemon.
 type kcm struct {
 	conn io.ReadWriter
 	path string
 }
 
-// kcmCollection are the caches of the user at the daemon; a name behind the colon is
-// one of them.
+// kcmCollection returns the caches of the user in the KCM daemon, or only the one called name if
+// that is not empty.
 func kcmCollection(ctx context.Context, socket, name string) collection {
-	// connected runs a conversation with a limit to its time.
+	// connected calls talk with a connection that ends after kcmTimeout.
 	connected := func(talk func(*kcm) error) error {
 		ctx, cancel := context.WithTimeout(ctx, kcmTimeout)
 		defer cancel()
 		conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 		if err != nil {
-			return fmt.Errorf("the KCM daemon cannot be reached: %v", err) // not %w: a missing socket is no missing ticket
+			return fmt.Errorf("the KCM daemon cannot be reached: %v", err) // not %w: a missing socket does not mean a missing ticket
 		}
 		defer conn.Close()
 		defer endWith(ctx, conn)()
@@ -71,7 +70,8 @@ func kcmCollection(ctx context.Context, socket, name string) collection {
 		return collection{primary: primary}
 	}
 	return collection{primary: primary, all: func(yield func(*cache) bool) {
-		// What cannot be read is left out; that the daemon is not there, primary says.
+		// Caches that cannot be read are skipped. If the daemon cannot be reached, primary
+		// has reported it.
 		_ = connected(func(k *kcm) error {
 			ids, err := k.call(kcmGetCacheIDs)
 			if err != nil {
@@ -92,7 +92,7 @@ func kcmCollection(ctx context.Context, socket, name string) collection {
 	}}
 }
 
-// kcmName reads a string that ends with a zero byte.
+// kcmName returns a zero-terminated string.
 func kcmName(data []byte) string {
 	name, _, _ := bytes.Cut(data, []byte{0})
 	return string(name)
@@ -119,7 +119,7 @@ func (k *kcm) cache(name string) (*cache, error) {
 		tickets = tickets[kcmIDSize:]
 		var status kcmStatus
 		if errors.As(err, &status) {
-			continue // it has gone meanwhile
+			continue // the ticket was removed meanwhile
 		}
 		if err != nil {
 			return nil, err
@@ -134,20 +134,19 @@ func (k *kcm) cache(name string) (*cache, error) {
 	return c, nil
 }
 
-// kcmStatus is an error of the daemon, a number of com_err.
+// kcmStatus is an error code of the daemon, in the numbering of com_err.
 type kcmStatus int32
 
-// The statuses that mean that there is nothing: KRB5_FCC_NOFILE, KRB5_CC_NOTFOUND,
-// KRB5_CC_END.
+// The codes that mean that there is no cache.
 const (
-	kcmNoFile   kcmStatus = -1765328189
-	kcmNotFound kcmStatus = -1765328243
-	kcmEnd      kcmStatus = -1765328242
+	kcmNoFile   kcmStatus = -1765328189 // KRB5_FCC_NOFILE
+	kcmNotFound kcmStatus = -1765328243 // KRB5_CC_NOTFOUND
+	kcmEnd      kcmStatus = -1765328242 // KRB5_CC_END
 )
 
-// Error says what the number means, if that is known.
+// Error implements [error].
 func (s kcmStatus) Error() string {
-	return fmt.Sprintf("the KCM daemon answers with error %d", int32(s))
+	return fmt.Sprintf("the KCM daemon returned error %d", int32(s))
 }
 
 // Is reports whether the status means that there is no cache.
@@ -155,7 +154,7 @@ func (s kcmStatus) Is(target error) bool {
 	return target == errNoCache && (s == kcmNoFile || s == kcmNotFound || s == kcmEnd)
 }
 
-// call does one operation.
+// call sends a request and returns the reply. A status other than zero is a kcmStatus error.
 func (k *kcm) call(operation uint16, arguments ...[]byte) ([]byte, error) {
 	body := append([]byte{2, 0, byte(operation >> 8), byte(operation)}, bytes.Join(arguments, nil)...)
 	request := append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
@@ -173,7 +172,7 @@ func (k *kcm) failed(err error) error {
 	return fmt.Errorf("the KCM daemon at %s does not answer: %w", k.path, err)
 }
 
-// readKCMReply reads a reply, or its status if that is not zero.
+// readKCMReply reads a reply. A status other than zero is a kcmStatus error.
 func readKCMReply(r io.Reader) ([]byte, error) {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -186,7 +185,7 @@ func readKCMReply(r io.Reader) ([]byte, error) {
 	if length < 4 || length > kcmMaxReply {
 		return nil, errMalformed
 	}
-	// As it comes, so that a length that is a lie takes no memory.
+	// CopyN allocates as bytes arrive, so that a false length takes no memory.
 	var b bytes.Buffer
 	if _, err := io.CopyN(&b, r, int64(length)); err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/crypto/etype"
 )
 
-// The encryption types that are spoken (RFC 3962, RFC 8009).
+// The supported encryption types (RFC 3962, RFC 8009).
 const (
 	aes128SHA1 int32 = 17
 	aes256SHA1 int32 = 18
@@ -20,16 +20,16 @@ const (
 	aes256SHA2 int32 = 20
 )
 
-// defaultEtypes is the order of preference, which is MIT's.
+// defaultEtypes returns the supported types in MIT's order of preference.
 func defaultEtypes() []int32 {
 	return []int32{aes256SHA1, aes128SHA1, aes256SHA2, aes128SHA2}
 }
 
-// The uses of keys (RFC 4120 section 7.5.1, RFC 4121 section 2).
+// Key usage numbers (RFC 4120, section 7.5.1, and RFC 4121, section 2).
 const (
 	usageTimestamp        uint32 = 1  // PA-ENC-TIMESTAMP, with the client's key
 	usageASReply          uint32 = 3  // with the client's key
-	usageTGSChecksum      uint32 = 6  // of the body of a TGS-REQ
+	usageTGSChecksum      uint32 = 6  // checksum of the body of a TGS-REQ
 	usageTGSAuthenticator uint32 = 7  // with the TGT's session key
 	usageTGSReply         uint32 = 8  // with the TGT's session key
 	usageAuthenticator    uint32 = 11 // with the service ticket's session key
@@ -38,10 +38,9 @@ const (
 	usageInitiatorSign    uint32 = 25 // MIC of the initiator
 )
 
-const confounder = 16 // bytes of random in front of each plain text
+const confounder = 16 // random bytes in front of each plain text
 
-// sizes are the bytes of an encryption type's key and checksum, and the number of
-// that checksum.
+// sizes has the lengths of an encryption type's key and checksum in bytes, and its checksum type.
 type sizes struct{ key, sum, sumType int }
 
 func sizesOf(etype int32) (sizes, bool) {
@@ -58,25 +57,24 @@ func sizesOf(etype int32) (sizes, bool) {
 	return sizes{}, false
 }
 
-// key is an encryption key. It is the one place that calls gokrb5, which panics on
-// some inputs: see guard.
+// key is an encryption key. Only its methods call gokrb5, which panics on some inputs: see guard.
 type key struct {
 	etype int32
 	value []byte
 }
 
-// Format says what it is without the value.
+// Format writes the type of the key, without its value.
 func (k key) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "key(%s)", etypeName(k.etype)) }
 
-// newKey makes a random key of the same kind.
+// newKey returns a random key of the same type.
 func (k key) newKey() key {
 	value := make([]byte, len(k.value))
 	rand.Read(value)
 	return key{k.etype, value}
 }
 
-// spoken reports whether the key can be used.
-func (k key) spoken() bool {
+// supported reports whether the encryption type is supported and the key has the right length.
+func (k key) supported() bool {
 	s, ok := sizesOf(k.etype)
 	return ok && len(k.value) == s.key
 }
@@ -89,8 +87,8 @@ func (k key) encrypt(usage uint32, plain []byte) (cipher []byte, err error) {
 	return cipher, err
 }
 
-// errIntegrity says that a text was encrypted with another key, or changed.
-var errIntegrity = errors.New("wrong key, or changed on its way")
+// errIntegrity means that a text was encrypted with another key, or was changed.
+var errIntegrity = errors.New("wrong key, or message changed in transit")
 
 func (k key) decrypt(usage uint32, cipher []byte) (plain []byte, err error) {
 	if s, _ := sizesOf(k.etype); len(cipher) < confounder+s.sum {
@@ -115,15 +113,15 @@ func (k key) checksum(usage uint32, data []byte) (sum []byte, sumType int, err e
 	return sum, s.sumType, err
 }
 
-// guard calls into gokrb5 and makes an error of a panic.
+// guard calls gokrb5 and converts a panic to an error.
 func (k key) guard(call func(etype.EType) error) (err error) {
 	defer func() {
 		if recover() != nil {
 			err = errMalformed
 		}
 	}()
-	if !k.spoken() {
-		return unspoken(k.etype)
+	if !k.supported() {
+		return unsupportedEtype(k.etype)
 	}
 	e, err := crypto.GetEtype(k.etype)
 	if err != nil {
@@ -132,22 +130,23 @@ func (k key) guard(call func(etype.EType) error) (err error) {
 	return call(e)
 }
 
-// maxIterations is a limit to what a KDC can have us compute for a password: seconds.
+// maxIterations limits the iteration count that a KDC can demand for a password. It takes seconds to
+// compute.
 const maxIterations = 1 << 21
 
-// passwordKey makes a key of a password (RFC 3961, string-to-key). params are what
-// the KDC says; empty means the default of the encryption type.
+// passwordKey derives a key from a password (string-to-key, RFC 3961). params are the parameters
+// from the KDC; empty means the default of the encryption type.
 func passwordKey(etypeNumber int32, password, salt string, params []byte) (key, error) {
 	s, ok := sizesOf(etypeNumber)
 	if !ok {
-		return key{}, unspoken(etypeNumber)
+		return key{}, unsupportedEtype(etypeNumber)
 	}
 	k := key{etypeNumber, make([]byte, s.key)}
 	err := k.guard(func(e etype.EType) (err error) {
 		iterations := e.GetDefaultStringToKeyParams()
 		if len(params) > 0 {
 			if len(params) != 4 || binary.BigEndian.Uint32(params) > maxIterations || binary.BigEndian.Uint32(params) == 0 {
-				return errors.New("the KDC wants a password key of a strength that is not accepted")
+				return errors.New("the KDC demands an unacceptable iteration count for the password key")
 			}
 			iterations = hex.EncodeToString(params)
 		}
@@ -157,12 +156,12 @@ func passwordKey(etypeNumber int32, password, salt string, params []byte) (key, 
 	return k, err
 }
 
-func unspoken(etype int32) error {
-	return fmt.Errorf("encryption type %s is not supported, only AES is", etypeName(etype))
+func unsupportedEtype(etype int32) error {
+	return fmt.Errorf("encryption type %s is not supported; only AES is", etypeName(etype))
 }
 
-// etypeNames are the names that MIT knows for the types (src/lib/crypto/krb/etypes.c
-// has the list). The first is the canonical one.
+// etypeNames returns MIT's names of an encryption type (src/lib/crypto/krb/etypes.c), the canonical
+// one first.
 func etypeNames(etype int32) []string {
 	switch etype {
 	case aes128SHA1:
@@ -183,8 +182,8 @@ func etypeNames(etype int32) []string {
 
 func etypeName(etype int32) string { return etypeNames(etype)[0] }
 
-// parseEtypes reads a list as in permitted_enctypes: names, families such as "aes",
-// DEFAULT, and "-" in front of what is taken away. What is not spoken is left out.
+// parseEtypes parses a list as in permitted_enctypes: names, families such as "aes", and DEFAULT. A
+// "-" in front of a word removes types. Types that are not supported are left out.
 func parseEtypes(words []string) []int32 {
 	var list []int32
 	for _, word := range words {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestShortSecrets gives gokrb5 what it panics on.
+// TestShortSecrets passes inputs on which gokrb5 panics.
 func TestShortSecrets(t *testing.T) {
 	t.Parallel()
 	for _, etype := range append(defaultEtypes(), 0, 16, 23, -1) {
@@ -18,12 +18,12 @@ func TestShortSecrets(t *testing.T) {
 		}
 		passwordKey(etype, "x", "", []byte{1})
 		if _, err := passwordKey(etype, "x", "", []byte{255, 255, 255, 255}); err == nil {
-			t.Errorf("%d: a KDC may have it compute for hours", etype)
+			t.Errorf("%d: a KDC can demand hours of computing", etype)
 		}
 	}
 }
 
-// TestPasswordKey makes the keys of RFC 3962 appendix B.
+// TestPasswordKey derives the keys of RFC 3962, appendix B.
 func TestPasswordKey(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -43,7 +43,7 @@ func TestPasswordKey(t *testing.T) {
 	}
 }
 
-// TestRoundTrip decrypts what was encrypted, with keys of every type.
+// TestRoundTrip encrypts and decrypts with keys of every type.
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	for _, etype := range defaultEtypes() {
@@ -58,7 +58,7 @@ func TestRoundTrip(t *testing.T) {
 				t.Errorf("%s: %q, %v, want %q", etypeName(etype), got, err, plain)
 			}
 			if _, err := k.decrypt(2, cipher); err == nil {
-				t.Errorf("%s: decrypted for another use", etypeName(etype))
+				t.Errorf("%s: decrypted with another key usage", etypeName(etype))
 			}
 		}
 		if sum, _, err := k.checksum(1, nil); err != nil || len(sum) != s.sum {

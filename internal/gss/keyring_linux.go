@@ -12,26 +12,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The rules of this file are those of MIT's src/lib/krb5/ccache/cc_keyring.c. The name
-// of a cache is "anchor:collection:cache", of which the cache may be missing, and the
-// anchor with the collection too. The anchor is a keyring of the kernel. In it is a
-// keyring for the collection, in that a key with the name of the default cache and a
-// keyring for each cache, and in that a key for the principal and one for each ticket.
+// Names and layout follow MIT's src/lib/krb5/ccache/cc_keyring.c. The name of a cache is
+// "anchor:collection:cache". It may be shortened to "anchor:collection", or to "collection" in the
+// legacy form. The anchor is a keyring of the kernel that contains a keyring for the collection. The
+// collection contains a key with the name of the default cache, and a keyring for each cache. A
+// cache contains a key for the principal and one for each ticket.
 
 const (
-	keyringPrefix    = "_krb_" // of collections
+	keyringPrefix    = "_krb_" // of the names of collections
 	keyringPrimary   = "krb_ccache:primary"
 	keyringPrincipal = "__krb5_princ__"
 	keyringOffsets   = "__krb5_time_offsets__"
-	keyringMaxKey    = 1 << 20 // bytes of a key
+	keyringMaxKey    = 1 << 20 // limits the bytes of a key
 )
 
-// keyringName is the name of a cache, or of a collection of them.
+// keyringName is the name of a cache or collection.
 type keyringName struct {
 	anchor, collection, cache string
 }
 
-// parseKeyringName reads what stands behind "KEYRING:".
+// parseKeyringName parses the part after "KEYRING:".
 func parseKeyringName(rest string) keyringName {
 	anchor, more, found := strings.Cut(rest, ":")
 	if !found {
@@ -61,15 +61,15 @@ func keyringCollection(rest string) collection {
 	}}
 }
 
-// onThread calls a function on one thread of the system: a persistent keyring is got
-// by linking it to a keyring that belongs to a thread.
+// onThread calls a function on one OS thread: to open a persistent keyring, it must be linked to a
+// keyring that may belong to a thread.
 func onThread(f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	f()
 }
 
-// open returns the collection's keyring.
+// open returns the ID of the keyring of the collection.
 func (n keyringName) open() (id int, err error) {
 	anchors := map[string]int{
 		"legacy": unix.KEY_SPEC_SESSION_KEYRING, "session": unix.KEY_SPEC_SESSION_KEYRING, "user": unix.KEY_SPEC_USER_KEYRING,
@@ -79,7 +79,7 @@ func (n keyringName) open() (id int, err error) {
 		uid := os.Geteuid()
 		if n.collection != "" {
 			if uid, err = strconv.Atoi(n.collection); err != nil {
-				return 0, fmt.Errorf("%q is no user id", n.collection)
+				return 0, fmt.Errorf("%q is not a user ID", n.collection)
 			}
 		}
 		anchor, err := unix.KeyctlInt(unix.KEYCTL_GET_PERSISTENT, uid, unix.KEY_SPEC_PROCESS_KEYRING, 0, 0)
@@ -90,7 +90,7 @@ func (n keyringName) open() (id int, err error) {
 	}
 	anchor, known := anchors[n.anchor]
 	if !known {
-		return 0, fmt.Errorf("there is no keyring of type %q: persistent, session, user, process and thread are", n.anchor)
+		return 0, fmt.Errorf("keyring type %q is not known; use persistent, session, user, process or thread", n.anchor)
 	}
 	return search(anchor, "keyring", keyringPrefix+n.collection)
 }
@@ -98,7 +98,7 @@ func (n keyringName) open() (id int, err error) {
 func (n keyringName) readPrimary() (*cache, error) {
 	id, err := n.open()
 	if errors.Is(err, errNoCache) && n.anchor == "legacy" {
-		// Before there were collections, the cache was in the anchor itself.
+		// Old versions of MIT had no collections: the anchor contained the cache.
 		return n.read(unix.KEY_SPEC_SESSION_KEYRING, n.collection)
 	}
 	if err != nil {
@@ -117,8 +117,8 @@ func (n keyringName) readPrimary() (*cache, error) {
 	return c, err
 }
 
-// readPrimaryName returns the name of the default cache: a version, a length, and the
-// name.
+// readPrimaryName returns the name of the default cache. Its key contains a version, a length and
+// the name.
 func readPrimaryName(collection int) (string, error) {
 	id, err := search(collection, "user", keyringPrimary)
 	if err != nil {
@@ -153,7 +153,7 @@ func (n keyringName) readAll() []*cache {
 	return caches
 }
 
-// read reads a cache that is in a keyring.
+// read reads the cache with a name in a keyring.
 func (n keyringName) read(parent int, name string) (*cache, error) {
 	id, err := search(parent, "keyring", name)
 	if err != nil {
@@ -172,7 +172,7 @@ func (n keyringName) readKeyring(id int, name string) (*cache, error) {
 		}
 		data, err := readKey(id)
 		if err != nil {
-			continue // expired, or has gone meanwhile
+			continue // the key expired or was removed meanwhile
 		}
 		if description == keyringPrincipal {
 			if c.principal, err = parsePrincipalRecord(data); err != nil {
@@ -191,7 +191,7 @@ func (n keyringName) readKeyring(id int, name string) (*cache, error) {
 	return c, nil
 }
 
-// search finds a key in a keyring, and in the keyrings that are in it.
+// search finds a key in a keyring or in the keyrings inside it.
 func search(keyring int, kind, description string) (int, error) {
 	id, err := unix.KeyctlSearch(keyring, kind, description, 0)
 	if err != nil {
@@ -200,19 +200,19 @@ func search(keyring int, kind, description string) (int, error) {
 	return id, nil
 }
 
-// keyringError says what a failure means: nothing is there, or the kernel does not let
-// this process at keys, as many containers do.
+// keyringError converts an error of keyctl. If the key does not exist, it returns errNoCache. In many
+// containers, the kernel does not let a process read keyrings.
 func keyringError(err error) error {
 	switch {
 	case errors.Is(err, unix.ENOKEY), errors.Is(err, unix.EKEYEXPIRED), errors.Is(err, unix.EKEYREVOKED):
 		return errNoCache
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return fmt.Errorf("the kernel lets this process read no keyrings: %w", err)
+		return fmt.Errorf("the kernel does not let this process read keyrings: %w", err)
 	}
 	return fmt.Errorf("keyctl: %w", err)
 }
 
-// members returns what is in a keyring.
+// members returns the IDs of the keys in a keyring.
 func members(keyring int) []int {
 	data, err := readKey(keyring)
 	if err != nil {
@@ -225,13 +225,13 @@ func members(keyring int) []int {
 	return ids
 }
 
-// describe returns the type and the name of a key.
+// describe returns the type and the description of a key.
 func describe(id int) (kind, description string) {
 	text, err := unix.KeyctlString(unix.KEYCTL_DESCRIBE, id)
 	if err != nil {
 		return "", ""
 	}
-	// "type;uid;gid;permissions;description", of which the last may have anything in it.
+	// "type;uid;gid;permissions;description": only the description may contain a semicolon.
 	fields := strings.SplitN(text, ";", 5)
 	if len(fields) < 5 {
 		return "", ""
@@ -239,7 +239,7 @@ func describe(id int) (kind, description string) {
 	return fields[0], fields[4]
 }
 
-// readKey returns what a key holds.
+// readKey returns the payload of a key.
 func readKey(id int) ([]byte, error) {
 	buffer := make([]byte, 4096)
 	for {

@@ -14,8 +14,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// TestCaches takes tickets from caches of each kind that MIT's programs have written,
-// and chooses among those of a collection by identity.
+// TestCaches reads caches of each type, written by MIT's programs, and selects a cache of a
+// collection by identity.
 func TestCaches(t *testing.T) {
 	t.Parallel()
 	all := t
@@ -38,21 +38,21 @@ func TestCaches(t *testing.T) {
 	kinds := []struct {
 		name       string
 		collection string
-		unlike     error // why it cannot be read here
+		refused    error // why this process cannot use the type; or nil
 	}{
 		{"DIR", "DIR:" + dir, nil},
 		{"KCM", "KCM:", noKCM},
 		{"KEYRING user", "KEYRING:user:" + keyring, noKeys},
 		{"KEYRING session", "KEYRING:session:" + keyring, noKeys},
-		{"KEYRING persistent", fmt.Sprintf("KEYRING:persistent:%d", stranger), persistentRefused(noKeys)},
+		{"KEYRING persistent", fmt.Sprintf("KEYRING:persistent:%d", unusedUID), persistentRefused(noKeys)},
 	}
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			o := Options{Config: k.Config, Cache: kind.collection}
-			if kind.unlike != nil {
+			if kind.refused != nil {
 				_, err := NewCredentials(o).Principal(t.Context())
-				if err == nil || !strings.Contains(err.Error(), "cannot be reached") && !strings.Contains(err.Error(), "read no keyrings") {
-					t.Errorf("%v, where %v", err, kind.unlike)
+				if err == nil || !strings.Contains(err.Error(), "cannot be reached") && !strings.Contains(err.Error(), "read keyrings") {
+					t.Errorf("%v, where %v", err, kind.refused)
 				}
 				return
 			}
@@ -72,7 +72,7 @@ func TestCaches(t *testing.T) {
 			}
 			o.Client = "carol"
 			if _, err := NewCredentials(o).Principal(t.Context()); err == nil || !strings.Contains(err.Error(), "run kinit carol@FLEET.TEST") {
-				t.Errorf("of a stranger: %v", err)
+				t.Errorf("unknown client: %v", err)
 			}
 		})
 	}
@@ -95,7 +95,7 @@ func TestCaches(t *testing.T) {
 	})
 	t.Run("legacy KEYRING", func(t *testing.T) {
 		if noKeys != nil {
-			t.Logf("no keyrings here: %v", noKeys)
+			t.Logf("keyrings cannot be used: %v", noKeys)
 			return
 		}
 		o := Options{Config: k.Config, Cache: "KEYRING:" + keyring + "old"}
@@ -106,24 +106,24 @@ func TestCaches(t *testing.T) {
 	})
 }
 
-// keyringRefused returns why keys cannot be used by this process, as in a container.
+// keyringRefused returns why this process cannot use keyrings, as in many containers, or nil.
 func keyringRefused() error {
 	_, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_USER_KEYRING, true)
 	return err
 }
 
-// stranger is a user that there is not, whose persistent keyring is for the tests:
-// that of the current user may have tickets in it. Only root can get at it.
-var stranger = 1_900_000_000 + os.Getpid()
+// unusedUID is a user ID without a user. The tests use its persistent keyring, because the keyring
+// of the current user may contain tickets. Only root can open it.
+var unusedUID = 1_900_000_000 + os.Getpid()
 
 func persistentRefused(noKeys error) error {
 	if noKeys == nil && os.Geteuid() != 0 {
-		return errors.New("root alone has persistent keyrings of others")
+		return errors.New("only root can open the persistent keyrings of other users")
 	}
 	return noKeys
 }
 
-// removeKeyring removes a collection that is in the kernel, after the test.
+// removeKeyring removes a collection from the kernel after the test.
 func removeKeyring(t testing.TB, k *kdctest.KDC, cache string) {
 	t.Helper()
 	rest, ok := strings.CutPrefix(cache, "KEYRING:")
@@ -138,7 +138,7 @@ func removeKeyring(t testing.TB, k *kdctest.KDC, cache string) {
 			case strings.HasPrefix(rest, "user:"):
 				anchor = unix.KEY_SPEC_USER_KEYRING
 			case strings.HasPrefix(rest, "persistent:"):
-				anchor, _ = unix.KeyctlInt(unix.KEYCTL_GET_PERSISTENT, stranger, unix.KEY_SPEC_PROCESS_KEYRING, 0, 0)
+				anchor, _ = unix.KeyctlInt(unix.KEYCTL_GET_PERSISTENT, unusedUID, unix.KEY_SPEC_PROCESS_KEYRING, 0, 0)
 			}
 			if id, err := parseKeyringName(rest).open(); err == nil {
 				unix.KeyctlInt(unix.KEYCTL_UNLINK, id, anchor, 0, 0)

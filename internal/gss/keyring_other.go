@@ -7,9 +7,9 @@ import (
 	"runtime"
 )
 
-// keyringCollection is of Linux alone.
+// keyringCollection returns an error: only Linux has kernel keyrings.
 func keyringCollection(string) collection {
 	return collection{primary: func() (*cache, error) {
-		return nil, errors.New("KEYRING caches are in the kernel of Linux, and this is " + runtime.GOOS)
+		return nil, errors.New("KEYRING caches are supported only on Linux, not on " + runtime.GOOS)
 	}}
 }

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// keytab is what a keytab file holds.
+// keytab holds the contents of a keytab file.
 type keytab struct {
 	entries []keytabEntry
 }
@@ -20,10 +20,10 @@ type keytabEntry struct {
 	key       key
 }
 
-// maxKeytab is a limit to the bytes of a keytab.
+// maxKeytab limits the size of a keytab in bytes.
 const maxKeytab = 4 << 20
 
-// readKeytab reads a file, which may be named with FILE: in front.
+// readKeytab reads a keytab file. Its name may begin with FILE: or WRFILE:.
 func readKeytab(name string) (*keytab, error) {
 	path := strings.TrimPrefix(strings.TrimPrefix(name, "FILE:"), "WRFILE:")
 	data, err := readBounded(path, maxKeytab)
@@ -39,12 +39,11 @@ func readKeytab(name string) (*keytab, error) {
 	return nil, fmt.Errorf("keytab %s: %w", path, err)
 }
 
-// parseKeytab reads version 2 of the format, which all have written since 1993: for
-// each entry its length, negative for a hole, and big-endian fields (MIT, "Keytab file
-// format").
+// parseKeytab parses version 2 of the format, in use since 1993. Each entry is a length and
+// big-endian fields; a negative length is a hole (MIT, "Keytab file format").
 func parseKeytab(data []byte) (*keytab, error) {
 	if len(data) < 2 || data[0] != 5 || data[1] != 2 {
-		return nil, errors.New("is no keytab")
+		return nil, errors.New("not a keytab")
 	}
 	k := &keytab{}
 	rest := cryptobyte.String(data[2:])
@@ -52,7 +51,7 @@ func parseKeytab(data []byte) (*keytab, error) {
 		var length uint32
 		var entry []byte
 		if !rest.ReadUint32(&length) {
-			return nil, errors.New("is damaged")
+			return nil, errors.New("the file is damaged")
 		}
 		if length == 0 {
 			break
@@ -62,19 +61,19 @@ func parseKeytab(data []byte) (*keytab, error) {
 			length = -length
 		}
 		if uint64(length) > uint64(len(rest)) || !rest.ReadBytes(&entry, int(length)) {
-			return nil, errors.New("is damaged")
+			return nil, errors.New("the file is damaged")
 		}
 		if hole {
 			continue
 		}
 		e, ok := parseKeytabEntry(entry)
 		if !ok {
-			return nil, errors.New("is damaged")
+			return nil, errors.New("the file is damaged")
 		}
 		k.entries = append(k.entries, e)
 	}
 	if len(k.entries) == 0 {
-		return nil, errors.New("has no keys")
+		return nil, errors.New("no keys in the file")
 	}
 	return k, nil
 }
@@ -101,7 +100,7 @@ func parseKeytabEntry(data cryptobyte.String) (e keytabEntry, ok bool) {
 	e.principal.realm = string(realm)
 	e.principal.nameType = int32(nameType)
 	e.version = uint32(version)
-	var long uint32 // more than eight bits of the version, in newer files
+	var long uint32 // newer files have a version of 32 bits as well
 	if data.ReadUint32(&long) && long != 0 {
 		e.version = long
 	}
@@ -109,11 +108,11 @@ func parseKeytabEntry(data cryptobyte.String) (e keytabEntry, ok bool) {
 	return e, true
 }
 
-// keys returns the newest keys of a principal that can be used, by type.
+// keys returns the newest supported keys of a principal, by encryption type.
 func (k *keytab) keys(p principal) map[int32]key {
 	newest := make(map[int32]keytabEntry)
 	for _, e := range k.entries {
-		if !e.principal.equal(p) || !e.key.spoken() {
+		if !e.principal.equal(p) || !e.key.supported() {
 			continue
 		}
 		if have, ok := newest[e.key.etype]; !ok || e.version >= have.version {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// The numbers of messages, which are those of their tags too (RFC 4120 section 5.10).
+// Message types, which are also the numbers of the APPLICATION tags (RFC 4120, section 5.10).
 const (
 	msgTicket        = 1
 	msgAuthenticator = 2
@@ -29,7 +29,7 @@ const (
 
 const version = 5 // pvno
 
-// The types of pre-authentication data (RFC 4120 section 7.5.2, RFC 6113).
+// Types of pre-authentication data (RFC 4120, section 7.5.2, and RFC 6113).
 const (
 	paTGSRequest   int32 = 1
 	paEncTimestamp int32 = 2
@@ -43,12 +43,12 @@ type padata struct {
 	value []byte
 }
 
-// kdcRequest is an AS-REQ or a TGS-REQ (RFC 4120 section 5.4.1).
+// kdcRequest is an AS-REQ or a TGS-REQ (RFC 4120, section 5.4.1).
 type kdcRequest struct {
 	kind      int // msgASRequest or msgTGSRequest
 	options   uint32
-	client    principal // for an AS-REQ
-	server    principal // the realm is that of the KDC
+	client    principal // only in an AS-REQ
+	server    principal // in the realm of the KDC
 	till      time.Time
 	renewTill time.Time
 	nonce     uint32
@@ -56,7 +56,7 @@ type kdcRequest struct {
 	padata    []padata
 }
 
-// newNonce returns 31 bits, because some KDCs read a signed number.
+// newNonce returns a nonce of 31 bits, because some KDCs read a signed integer.
 func newNonce() uint32 {
 	var b [4]byte
 	rand.Read(b[:])
@@ -109,7 +109,7 @@ func (r *kdcRequest) encode() ([]byte, error) {
 	})
 }
 
-// kdcReply is an AS-REP or a TGS-REP (RFC 4120 section 5.4.2).
+// kdcReply is an AS-REP or a TGS-REP (RFC 4120, section 5.4.2).
 type kdcReply struct {
 	padata []padata
 	client principal
@@ -117,8 +117,8 @@ type kdcReply struct {
 	part   encrypted
 }
 
-// parseReply reads what a KDC answers: a reply of the kind that belongs to the request,
-// or a KRB-ERROR, which becomes a *kdcError.
+// parseReply parses the answer of a KDC: the reply to a request of the given type, or a KRB-ERROR,
+// which it returns as a *kdcError.
 func parseReply(data []byte, request int) (*kdcReply, error) {
 	if isError(data) {
 		kerr, err := parseError(data)
@@ -144,7 +144,7 @@ func parseReply(data []byte, request int) (*kdcReply, error) {
 	return &r, err
 }
 
-// maxPAData is a limit to the hints of a KDC.
+// maxPAData limits the pre-authentication data of a KDC.
 const maxPAData = 64
 
 func (d *decoder) padata() []padata {
@@ -157,7 +157,7 @@ func (d *decoder) padata() []padata {
 	return list
 }
 
-// ticket reads a Ticket, and returns it as it is.
+// ticket reads a Ticket and returns its encoding.
 func (d *decoder) ticket(n uint8) []byte {
 	raw := d.field(n).rest
 	d.check(isTicket(raw))
@@ -176,13 +176,13 @@ func isTicket(raw []byte) bool {
 // open decrypts the reply and checks that it answers the request.
 func (r *kdcReply) open(k key, usage uint32, request *kdcRequest) (*ticket, error) {
 	if r.part.etype != k.etype {
-		return nil, unspoken(r.part.etype)
+		return nil, unsupportedEtype(r.part.etype)
 	}
 	plain, err := k.decrypt(usage, r.part.cipher)
 	if err != nil {
 		return nil, err
 	}
-	// Some KDCs use the tag of an AS-REP for both (RFC 4120 section 5.4.2).
+	// Some KDCs use the tag of an AS-REP for both (RFC 4120, section 5.4.2).
 	tag := uint8(msgEncTGSReply)
 	if len(plain) > 0 && asn1.Tag(plain[0]) == applicationTag(msgEncASReply) {
 		tag = msgEncASReply
@@ -203,13 +203,13 @@ func (r *kdcReply) open(k key, usage uint32, request *kdcRequest) (*ticket, erro
 	if err != nil {
 		return nil, err
 	}
-	if !t.key.spoken() {
-		return nil, unspoken(t.key.etype)
+	if !t.key.supported() {
+		return nil, unsupportedEtype(t.key.etype)
 	}
 	return t, nil
 }
 
-// The errors of KDCs and servers that mean something to us (RFC 4120 section 7.5.9).
+// Error codes of KDCs and servers (RFC 4120, section 7.5.9).
 const (
 	codeClientExpired    = 1
 	codeClientUnknown    = 6
@@ -232,13 +232,13 @@ const (
 	codeWrongRealm       = 68
 )
 
-// kdcError is a KRB-ERROR (RFC 4120 section 5.9.1).
+// kdcError is a KRB-ERROR (RFC 4120, section 5.9.1).
 type kdcError struct {
 	code   int32
-	time   time.Time // of whoever sent it
-	realm  string    // of the client, where it says so
+	time   time.Time // the clock of the sender
+	realm  string    // the client's realm, if the error contains it
 	text   string
-	padata []padata // of codePreauthRequired
+	padata []padata // with codePreauthRequired or codePreauthFailed
 }
 
 func isError(data []byte) bool {
@@ -276,7 +276,7 @@ func parseError(data []byte) (*kdcError, error) {
 	return &k, nil
 }
 
-// Error says what the code means, and what else the KDC says.
+// Error returns the meaning of the code, with the text of the KDC if that says more.
 func (k *kdcError) Error() string {
 	meaning := k.meaning()
 	if k.text == "" || k.code == codePreauthFailed || k.code == codeClientUnknown || k.code == codeServiceUnknown {
@@ -290,15 +290,15 @@ func (k *kdcError) meaning() string {
 	case codeClientExpired:
 		return "the account has expired"
 	case codeClientUnknown:
-		return "the KDC knows no such client"
+		return "the KDC does not know this client"
 	case codeServiceUnknown:
-		return "the KDC knows no such service"
+		return "the KDC does not know this service"
 	case codePolicy:
-		return "the policy of the KDC forbids it"
+		return "the policy of the KDC does not allow it"
 	case codeBadOption:
-		return "the KDC refuses what was asked for"
+		return "the KDC refuses a requested option"
 	case codeEtype:
-		return "the KDC has no key of an encryption type that is permitted here"
+		return "the KDC has no key of a permitted encryption type"
 	case codeRevoked:
 		return "the account is locked"
 	case codePasswordExpired:
@@ -306,9 +306,9 @@ func (k *kdcError) meaning() string {
 	case codePreauthFailed:
 		return "the KDC refuses the password or key"
 	case codePreauthRequired:
-		return "the KDC wants pre-authentication"
+		return "the KDC requires pre-authentication"
 	case codeMustUseUser2User:
-		return "the service takes no ordinary tickets"
+		return "the service accepts only user-to-user tickets"
 	case codeUnavailable:
 		return "the KDC is not available"
 	case codeIntegrity:
@@ -325,7 +325,7 @@ func (k *kdcError) meaning() string {
 	return fmt.Sprintf("Kerberos error %d", k.code)
 }
 
-// printable returns text of a peer for an error message: one line, not too long.
+// printable returns a text from a peer for an error message: one line of at most 200 characters.
 func printable(text string) string {
 	const limit = 200
 	clean := make([]rune, 0, min(len(text), limit))

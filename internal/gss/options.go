@@ -7,28 +7,28 @@ import (
 	"strings"
 )
 
-// Options say where tickets come from. They may be compared, and be the key of a map.
-// The zero value means what kinit has left. The password is in no text that is made
-// of them.
+// Options say where tickets come from. They are comparable, so that they can be the key of a map.
+// The zero value means the tickets that kinit got. String, Format and LogValue leave out the
+// password.
 type Options struct {
-	// Config names the krb5.conf files, as KRB5_CONFIG does. "" means that variable,
-	// or else /etc/krb5.conf.
+	// Config is a list of krb5.conf files, as in KRB5_CONFIG. "" means the value of that
+	// variable, or /etc/krb5.conf if it is not set.
 	Config string
 
-	// Cache names the credential cache, as KRB5CCNAME does. "" means that variable, or
-	// else default_ccache_name of krb5.conf, or else FILE:/tmp/krb5cc_<uid>. With "",
-	// and without a valid ticket, a keytab for clients is used if KRB5_CLIENT_KTNAME or
-	// default_client_keytab_name names one.
+	// Cache names the credential cache, as in KRB5CCNAME. "" means the value of that variable,
+	// default_ccache_name in krb5.conf, or FILE:/tmp/krb5cc_<uid>, whichever is set first. If it
+	// is "" and the cache has no valid TGT, the client keytab is used that KRB5_CLIENT_KTNAME or
+	// default_client_keytab_name names.
 	Cache string
 
-	// Keytab, if set, is the file whose keys get the TGT, in place of a cache.
+	// Keytab, if set, is the file with the keys that get the TGT. No cache is read then.
 	Keytab string
 
-	// Password, if set, gets the TGT for Client, in place of a cache or a keytab.
+	// Password, if set, gets the TGT for Client. No cache and no keytab is read then.
 	Password string `json:"-" xml:"-" yaml:"-"`
 
-	// Client is the principal to be: "alice", in the default realm, or "alice@REALM".
-	// "" means that of the default cache, or the first of the keytab.
+	// Client is the client principal: "alice", in the default realm, or "alice@REALM". "" means
+	// the principal of the default cache, or the first principal in the keytab.
 	Client string
 }
 
@@ -56,7 +56,7 @@ func (o Options) Format(s fmt.State, _ rune) { fmt.Fprint(s, o.String()) }
 // LogValue returns String.
 func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
-// source says in words where the TGT comes from.
+// source describes where the TGT comes from.
 func (o Options) source(cacheName string) string {
 	switch {
 	case o.Password != "":

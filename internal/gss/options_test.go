@@ -15,8 +15,8 @@ import (
 	"fleetssh/internal/kdctest"
 )
 
-// TestSecrets looks for the password, and for keys, in every text that can be made of
-// what the package hands out.
+// TestSecrets looks for the password and for keys in every text that fmt, slog and json make of the
+// package's values.
 func TestSecrets(t *testing.T) {
 	t.Parallel()
 	k := kdctest.Start(t, kdctest.Options{})
@@ -32,7 +32,7 @@ func TestSecrets(t *testing.T) {
 	}
 	o.Client = "nobody"
 	_, refused := begin(NewCredentials(o), "localhost")
-	tgt, ok := c.tickets.recall("")
+	tgt, ok := c.tickets.lookup("")
 	if !ok {
 		t.Fatal("no TGT")
 	}
@@ -44,7 +44,7 @@ func TestSecrets(t *testing.T) {
 	for _, value := range [][]byte{tgt.key.value, x.session.value, x.authenticator.subkey.value} {
 		secrets = append(secrets, string(value), fmt.Sprintf("%x", value), fmt.Sprintf("%X", value), strings.Trim(fmt.Sprint(value), "[]"))
 	}
-	type holder struct { // as somebody's own
+	type holder struct { // a caller's struct
 		O  Options
 		Op *Options
 		C  *Credentials
@@ -55,7 +55,7 @@ func TestSecrets(t *testing.T) {
 	values := []any{o, &o, c, x, byKeytab, c.Describe("localhost"), refused, holder{o, &o, c, x, c.Describe(""), refused}, map[Options]bool{o: true}, []Options{o}}
 	for _, v := range values {
 		var text bytes.Buffer
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%c", "%T"} { // fmt asks nobody about %p
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%c", "%T"} { // fmt does not call Format for %p
 			fmt.Fprintf(&text, verb+"\n", v)
 		}
 		fmt.Fprint(&text, v)
@@ -72,7 +72,7 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// TestDescribe says what would be used without asking the KDC.
+// TestDescribe checks descriptions, which must not contact the KDC.
 func TestDescribe(t *testing.T) {
 	t.Parallel()
 	k := kdctest.Start(t, kdctest.Options{})
@@ -98,7 +98,7 @@ func TestDescribe(t *testing.T) {
 	d = NewCredentials(Options{Config: k.Config, Cache: cache + "none"}).Describe("localhost")
 	wantError(t, d.Err, "find tickets: there is no ticket in "+cache+"none; run kinit")
 	d = NewCredentials(Options{Config: k.Config, Cache: cache}).Describe("10.0.0.1")
-	wantError(t, d.Err, "get a ticket for host/10.0.0.1: realms know hosts by name.*")
+	wantError(t, d.Err, "get a ticket for host/10.0.0.1: Kerberos needs the name of a host.*")
 	if k.Log() != before {
 		t.Error("the KDC was asked")
 	}
@@ -110,6 +110,6 @@ func TestDescribe(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d := c.Describe("localhost"); d.Until.IsZero() || !d.Forwards || d.Err != nil {
-		t.Errorf("after a ticket was got: %+v", d)
+		t.Errorf("after getting a ticket: %+v", d)
 	}
 }

@@ -9,42 +9,38 @@ import (
 	"strings"
 )
 
-// The rules of this file are those of MIT's profile library ("man 5 krb5.conf",
-// section STRUCTURE):
+// The syntax is that of MIT's profile library (krb5.conf(5), section STRUCTURE):
 //
-//   - "[section]", "name = value", "name = {" … "}". A section that comes again goes
-//     on. A name that comes again has several values; where one is wanted, the first
-//     counts.
+//   - "[section]", "name = value", "name = {" … "}". A repeated section continues the first one. A
+//     repeated name has several values; if one value is needed, the first counts.
 //   - Lines that begin with "#" or ";" are comments.
-//   - A value in double quotes keeps its spaces and may have \n, \t, \b, \" and \\.
-//   - "*" behind a section, a name or a closing brace makes it final: what files that
-//     come later say about it is not heard.
-//   - "include FILE" and "includedir DIRECTORY" with absolute paths read other files,
-//     each of which begins anew outside of all sections. Of a directory it reads, in
-//     their order, the files named with letters, digits, "-" and "_" alone, or with a
-//     name that ends in ".conf" and does not begin with a dot.
-//   - "module …" loads code and is ignored.
+//   - A value in double quotes keeps its spaces and may contain \n, \t, \b, \" and \\.
+//   - "*" after a section, a name or a closing brace makes it final: later files cannot add to it.
+//   - "include FILE" and "includedir DIRECTORY", with absolute paths, read other files. Each file
+//     starts outside of all sections. includedir reads, in order, the files whose names consist of
+//     letters, digits, "-" and "_", or end in ".conf" and do not begin with a dot.
+//   - "module …" would load code and is ignored.
 
-// The limits of what is read.
+// The limits of a profile.
 const (
 	maxProfileFile    = 1 << 20 // bytes of one file
-	maxProfileFiles   = 500     // included ones too
-	maxProfileInclude = 10      // files inside of each other
-	maxProfileDepth   = 20      // sections inside of each other
+	maxProfileFiles   = 500     // with included ones
+	maxProfileInclude = 10      // depth of includes
+	maxProfileDepth   = 20      // depth of sections
 )
 
-// profile is what krb5.conf files say, a tree for each of the files of the list.
+// profile holds the contents of krb5.conf files, one tree for each file of the list.
 type profile struct {
 	files []*section
-	read  int // files until now
+	read  int // the number of files read so far
 }
 
-// section is what stands between braces, or below a title.
+// section is the contents of a section or of a pair of braces.
 type section struct {
 	entries []*entry
 }
 
-// entry is a value or a section with its name.
+// entry is a named value or section.
 type entry struct {
 	name  string
 	value string
@@ -52,8 +48,8 @@ type entry struct {
 	final bool
 }
 
-// readProfile reads a list of files. Those that are missing, or may not be read, are
-// left out, as MIT does; if all are, the profile is empty.
+// readProfile reads a list of files. Like MIT, it skips files that do not exist or must not be read.
+// If it skips all, the profile is empty.
 func readProfile(paths []string) (*profile, error) {
 	p := &profile{}
 	for _, path := range paths {
@@ -71,7 +67,7 @@ func readProfile(paths []string) (*profile, error) {
 
 func (p *profile) readFile(path string, root *section, depth int) error {
 	if depth > maxProfileInclude {
-		return fmt.Errorf("%s: files that include each other, more than %d deep", path, maxProfileInclude)
+		return fmt.Errorf("%s: includes nested more than %d deep", path, maxProfileInclude)
 	}
 	if p.read++; p.read > maxProfileFiles {
 		return fmt.Errorf("%s: more than %d files", path, maxProfileFiles)
@@ -83,11 +79,11 @@ func (p *profile) readFile(path string, root *section, depth int) error {
 	return p.parse(path, string(data), root, depth)
 }
 
-// profileParser is where the reading of a file is.
+// profileParser is the state of parsing one file.
 type profileParser struct {
 	root *section
 	open []*entry // the sections around the line, outermost first
-	last *entry   // a name without a value, whose brace may come in the next line
+	last *entry   // a name without a value, whose brace may be on the next line
 	path string
 	line int
 }
@@ -148,7 +144,7 @@ func (p *profile) includeDir(dir string, root *section, depth int) error {
 	return nil
 }
 
-// includable reports whether includedir takes a file of that name.
+// includable reports whether includedir reads a file with that name.
 func includable(name string) bool {
 	if strings.HasSuffix(name, ".conf") {
 		return name[0] != '.'
@@ -159,17 +155,17 @@ func includable(name string) bool {
 	return strings.IndexFunc(name, other) < 0
 }
 
-// errorf returns an error about the line.
+// errorf returns an error with the path and line number.
 func (pp *profileParser) errorf(format string, args ...any) error {
 	return fmt.Errorf("%s:%d: %w", pp.path, pp.line, fmt.Errorf(format, args...))
 }
 
-// located says which line had a file included that cannot be.
+// located adds the path and line number of an include to its error.
 func (pp *profileParser) located(err error) error {
 	if err == nil {
 		return nil
 	}
-	return pp.errorf("%v", err) // not %w: that a file is missing is an error of this one
+	return pp.errorf("%v", err) // not %w: readProfile skips missing files, but a missing include is an error
 }
 
 func (pp *profileParser) parseLine(line string) error {
@@ -199,7 +195,7 @@ func (pp *profileParser) parseLine(line string) error {
 		return pp.errorf("neither a section nor name = value")
 	}
 	if len(pp.open) == 0 {
-		return pp.errorf("stands in no section")
+		return pp.errorf("outside of any section")
 	}
 	name = strings.TrimSpace(name)
 	name, final := strings.CutSuffix(name, "*")
@@ -219,29 +215,29 @@ func (pp *profileParser) parseLine(line string) error {
 	return nil
 }
 
-// brace begins a subsection, or goes on with it.
+// brace begins or continues a subsection.
 func (pp *profileParser) brace(name string, final bool) error {
 	if len(pp.open) >= maxProfileDepth {
-		return pp.errorf("more than %d sections inside of each other", maxProfileDepth)
+		return pp.errorf("sections nested more than %d deep", maxProfileDepth)
 	}
 	pp.open = append(pp.open, pp.open[len(pp.open)-1].sub.section(name, final))
 	return nil
 }
 
-// title begins a section, or goes on with it.
+// title begins or continues a section.
 func (pp *profileParser) title(line string) error {
 	if len(pp.open) > 1 {
-		return pp.errorf("a section begins before %q has ended", pp.open[len(pp.open)-1].name)
+		return pp.errorf("a section begins before %q is closed", pp.open[len(pp.open)-1].name)
 	}
 	name, rest, found := strings.Cut(line[1:], "]")
 	if !found {
-		return pp.errorf("a section without its closing bracket")
+		return pp.errorf("a section without a closing bracket")
 	}
 	pp.open = []*entry{pp.root.section(name, strings.HasPrefix(rest, "*"))}
 	return nil
 }
 
-// section returns the subsection of a name, which is made if it is missing.
+// section returns the subsection with a name. It makes one if there is none.
 func (s *section) section(name string, final bool) *entry {
 	for _, e := range s.entries {
 		if e.sub != nil && e.name == name {
@@ -254,7 +250,7 @@ func (s *section) section(name string, final bool) *entry {
 	return e
 }
 
-// unquote takes the quotes and backslashes away from a value that begins with one.
+// unquote removes quotes and backslashes from a value that begins with a quote.
 func unquote(value string) string {
 	if len(value) == 0 || value[0] != '"' {
 		return value
@@ -280,7 +276,7 @@ func unquote(value string) string {
 	return b.String()
 }
 
-// values returns all values with a path: a section, subsections, a name.
+// values returns all values with a path, which is a section, subsections and a name.
 func (p *profile) values(path ...string) []string {
 	var all []string
 	for _, file := range p.files {
@@ -311,7 +307,7 @@ func (s *section) values(path []string) (values []string, final bool) {
 	return values, final
 }
 
-// value returns the first one, or "".
+// value returns the first value with a path, or "".
 func (p *profile) value(path ...string) string {
 	if values := p.values(path...); len(values) > 0 {
 		return values[0]

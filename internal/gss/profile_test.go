@@ -27,7 +27,7 @@ func parsedConfig(t testing.TB, text string) *config {
 	return c
 }
 
-// TestProfile reads the forms that MIT's library knows.
+// TestProfile parses every syntax that MIT's library accepts.
 func TestProfile(t *testing.T) {
 	t.Parallel()
 	c := parsedConfig(t, "\ufeff# a comment\n; another\nmodule /lib/x.so:res\n[libdefaults]\n"+
@@ -56,7 +56,7 @@ func TestProfile(t *testing.T) {
 	}
 }
 
-// TestProfileFiles reads lists of files, files that include others, and what is final.
+// TestProfileFiles reads lists of files, included files and final sections.
 func TestProfileFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -86,7 +86,7 @@ func TestProfileFiles(t *testing.T) {
 	}
 }
 
-// TestProfileErrors names the file and the line.
+// TestProfileErrors checks that errors name the file and line.
 func TestProfileErrors(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -94,20 +94,20 @@ func TestProfileErrors(t *testing.T) {
 	writeFile(t, dir, "loop", "include "+loop+"\n")
 	many := strings.Repeat("include "+writeFile(t, dir, "empty", "")+"\n", maxProfileFiles+1)
 	for text, want := range map[string]string{
-		"x = 1\n":                               ":1: stands in no section",
-		"[a\n":                                  ":1: a section without its closing bracket",
+		"x = 1\n":                               ":1: outside of any section",
+		"[a\n":                                  ":1: a section without a closing bracket",
 		"[a]\n\nnonsense\n":                     ":3: neither a section nor name = value",
 		"[a]\n}\n":                              ":2: closing brace without an opening one",
 		"[a]\n{\n":                              ":2: opening brace without a name",
-		"[a]\nb = {\n[c]\n":                     `:3: a section begins before "b" has ended`,
+		"[a]\nb = {\n[c]\n":                     `:3: a section begins before "b" is closed`,
 		"[a]\nb = {\n":                          `:2: "b" has no closing brace`,
 		"[a]\n= 1\n":                            ":2: a value without a name",
-		"[a]\n" + strings.Repeat("b = {\n", 30): ":21: more than 20 sections inside of each other",
+		"[a]\n" + strings.Repeat("b = {\n", 30): ":21: sections nested more than 20 deep",
 		"include relative\n":                    `:1: include: "relative" is not an absolute path`,
 		"includedir relative\n":                 `:1: includedir: "relative" is not an absolute path`,
 		"include /nonexistent/file\n":           ":1: stat /nonexistent/file: no such file or directory",
 		"\nincludedir /nonexistent/dir\n":       ":2: open /nonexistent/dir: no such file or directory",
-		"include " + loop + "\n":                "files that include each other, more than 10 deep",
+		"include " + loop + "\n":                "includes nested more than 10 deep",
 		"include " + dir + "\n":                 "is not a regular file",
 		many:                                    "more than 500 files",
 		"[a]\n#" + strings.Repeat("x", 1<<20) + "\n": "is larger than 1048576 bytes",

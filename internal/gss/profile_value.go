@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// parseBool reads a truth value as MIT's profile_get_boolean does. Anything else, such
-// as the "fallback" of dns_canonicalize_hostname, is the default.
+// parseBool parses a boolean like MIT's profile_get_boolean. It returns the default for other texts,
+// such as the "fallback" of dns_canonicalize_hostname.
 func parseBool(text string, byDefault bool) bool {
 	switch strings.ToLower(text) {
 	case "y", "yes", "true", "t", "1", "on":
@@ -19,8 +19,8 @@ func parseBool(text string, byDefault bool) bool {
 	return byDefault
 }
 
-// parseDuration reads a time as MIT's krb5_string_to_deltat does: "36000", "10h",
-// "1d 2h 3m 4s", "10:30", "10:30:15", "1-10:30:15".
+// parseDuration parses a duration like MIT's krb5_string_to_deltat: "36000", "10h", "1d 2h 3m 4s",
+// "10:30", "10:30:15", "1-10:30:15".
 func parseDuration(text string) (time.Duration, bool) {
 	if clock, ok := parseClock(text); ok {
 		return clock, true
@@ -40,7 +40,7 @@ func parseDuration(text string) (time.Duration, bool) {
 			return 0, false
 		}
 		rest = strings.TrimSpace(rest[digits:])
-		if rest == "" { // seconds, with nothing or with larger units in front
+		if rest == "" { // seconds without a unit, perhaps after larger units
 			return total + time.Duration(number)*time.Second, next < len(units)
 		}
 		unit := strings.IndexByte(units, rest[0]|0x20)
@@ -54,7 +54,7 @@ func parseDuration(text string) (time.Duration, bool) {
 	return total, next > 0
 }
 
-// parseClock reads the forms with colons.
+// parseClock parses the forms with colons.
 func parseClock(text string) (time.Duration, bool) {
 	days := int64(0)
 	if day, rest, found := strings.Cut(text, "-"); found && day != "" {
@@ -79,7 +79,7 @@ func parseClock(text string) (time.Duration, bool) {
 	return total, true
 }
 
-// words splits a list with spaces, tabs or commas between its words.
+// words splits a list at spaces, tabs and commas, and converts it to lower case.
 func words(text string) []string {
 	list := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return r == ' ' || r == '\t' || r == ',' })
 	return slices.DeleteFunc(list, func(word string) bool { return word == "-" || word == "+" })

@@ -11,8 +11,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// TestCrossRealm gets to a host of another realm by the trust between them: as
-// krb5.conf maps it, or as the KDC refers.
+// TestCrossRealm gets tickets for hosts in another realm that trusts the client's: by [domain_realm]
+// in krb5.conf, and by a referral of the KDC.
 func TestCrossRealm(t *testing.T) {
 	t.Parallel()
 	b := kdctest.Start(t, kdctest.Options{Realm: "B.TEST", Hosts: []string{"web.b.test"}})
@@ -39,7 +39,7 @@ func TestCrossRealm(t *testing.T) {
 	}
 }
 
-// TestNoTrust says so if the realm of a host does not trust that of the client.
+// TestNoTrust checks the error if the realm of the host does not trust the realm of the client.
 func TestNoTrust(t *testing.T) {
 	t.Parallel()
 	a := kdctest.Start(t, kdctest.Options{Realm: "A.TEST"})
@@ -48,14 +48,14 @@ func TestNoTrust(t *testing.T) {
 	a.Trust(t, c, "web.c.test")
 	a.Delete(t, "krbtgt/C.TEST@A.TEST")
 	_, err := begin(NewCredentials(Options{Config: a.Config, Password: testPassword, Client: "alice"}), "web.c.test")
-	const want = "get a ticket for host/web.c.test@C.TEST as alice@A.TEST: C.TEST does not trust A.TEST: the KDC knows no such service; is [domain_realm] in krb5.conf right?"
+	const want = "get a ticket for host/web.c.test@C.TEST as alice@A.TEST: C.TEST does not trust A.TEST: the KDC does not know this service; is [domain_realm] in krb5.conf right?"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v\nwant %s", err, want)
 	}
 }
 
-// TestShared makes one request for the TGT and one for each service, whoever many
-// connections want them at once.
+// TestShared checks that concurrent connections make one request for the TGT and one for each
+// service.
 func TestShared(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -84,8 +84,8 @@ func TestShared(t *testing.T) {
 	}
 }
 
-// TestWrongPasswordOnce asks the KDC once, however many connections want to log in:
-// accounts get locked by wrong passwords.
+// TestWrongPasswordOnce checks that a wrong password is sent to the KDC once, even if many
+// connections use it: repeated wrong passwords lock accounts.
 func TestWrongPasswordOnce(t *testing.T) {
 	t.Parallel()
 	k := kdctest.Start(t, kdctest.Options{})

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// secret proves to the KDC who the client is: a password, or the keys of a keytab.
+// secret authenticates the client to the KDC: a password, or the keys from a keytab.
 type secret struct {
 	password string
-	keys     map[int32]key // by encryption type
+	keys     map[int32]key // by encryption type; nil for a password
 }
 
-// Format says what it is without saying it.
+// Format writes a constant text, for every verb.
 func (s secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, "(secret)") }
 
-// etypes are those of a list that there is a key for.
+// etypes returns the types in list for which there is a key.
 func (s secret) etypes(list []int32) []int32 {
 	if s.keys == nil {
 		return list
@@ -28,7 +28,7 @@ func (s secret) etypes(list []int32) []int32 {
 	})
 }
 
-// etypeInfo is what a KDC says about the client's key (RFC 4120 section 5.2.7.5).
+// etypeInfo is an ETYPE-INFO2-ENTRY: how to derive the client's key (RFC 4120, section 5.2.7.5).
 type etypeInfo struct {
 	etype  int32
 	salt   string
@@ -36,7 +36,7 @@ type etypeInfo struct {
 	params []byte
 }
 
-// key makes the key that the KDC has.
+// key returns the client's key of one encryption type.
 func (s secret) key(client principal, info etypeInfo) (key, error) {
 	if s.keys != nil {
 		k, ok := s.keys[info.etype]
@@ -46,7 +46,7 @@ func (s secret) key(client principal, info etypeInfo) (key, error) {
 		return k, nil
 	}
 	if !info.salted {
-		// RFC 4120 section 4: the realm and the names, with nothing between.
+		// The default salt is the realm and the names without separators (RFC 4120, section 4).
 		info.salt = client.realm
 		for _, name := range client.names {
 			info.salt += name
@@ -55,7 +55,7 @@ func (s secret) key(client principal, info etypeInfo) (key, error) {
 	return passwordKey(info.etype, s.password, info.salt, info.params)
 }
 
-// refused returns the advice for a secret that the KDC does not take.
+// refused returns the hint if the KDC refuses the secret.
 func (s secret) refused() string {
 	if s.keys != nil {
 		return hintKeytab
@@ -65,7 +65,7 @@ func (s secret) refused() string {
 
 const hintKeytab = "the keytab is out of date: get a new one"
 
-// chooseEtype returns what the KDC says about the first of its keys that is permitted.
+// chooseEtype returns the first entry in the KDC's hints whose type is permitted.
 func chooseEtype(hints []padata, permitted []int32) (etypeInfo, bool) {
 	var chosen etypeInfo
 	found := false
@@ -95,7 +95,7 @@ func chooseEtype(hints []padata, permitted []int32) (etypeInfo, bool) {
 	return chosen, found
 }
 
-// getTGT gets a TGT with the client's secret (RFC 4120 section 3.1).
+// getTGT gets a TGT with the client's secret (RFC 4120, section 3.1).
 func (x *exchanger) getTGT(ctx context.Context, client principal, s secret) (*ticket, error) {
 	permitted, err := x.config.etypes("default_tkt_enctypes")
 	if err != nil {
@@ -107,7 +107,7 @@ func (x *exchanger) getTGT(ctx context.Context, client principal, s secret) (*ti
 		till: now.Add(x.config.ticketLifetime(client.realm)), nonce: newNonce(), etypes: s.etypes(permitted),
 	}
 	if len(request.etypes) == 0 {
-		return nil, advise(fmt.Errorf("the keytab has no key of %s of a type that is permitted", client), hintKeytab)
+		return nil, advise(fmt.Errorf("the keytab has no key of %s of a permitted type", client), hintKeytab)
 	}
 	request.options = flagRenewableOK
 	if x.config.forwardable(client.realm) {
@@ -118,7 +118,7 @@ func (x *exchanger) getTGT(ctx context.Context, client principal, s secret) (*ti
 		request.renewTill = now.Add(renew)
 	}
 
-	// First without proof, to be told which key it wants, with which salt.
+	// The first request has no pre-authentication: the error says which key and salt to use.
 	reply, err := x.ask(ctx, request)
 	var k key
 	if kerr := (*kdcError)(nil); errors.As(err, &kerr) && kerr.code == codePreauthRequired {
@@ -141,13 +141,13 @@ func (x *exchanger) getTGT(ctx context.Context, client principal, s secret) (*ti
 	}
 	tgt, err := reply.open(k, usageASReply, request)
 	if errors.Is(err, errIntegrity) {
-		return nil, advise(&secretRefused{errors.New("the reply of the KDC is for another password or key")}, s.refused())
+		return nil, advise(&secretRefused{errors.New("the KDC encrypted its reply with another password or key")}, s.refused())
 	}
 	if err != nil {
 		return nil, err
 	}
 	if !tgt.client.equal(client) || !tgt.server.equal(request.server) {
-		return nil, fmt.Errorf("the KDC answers with a ticket of %s for %s", printable(tgt.client.String()), printable(tgt.server.String()))
+		return nil, fmt.Errorf("the KDC returned a ticket of %s for %s", printable(tgt.client.String()), printable(tgt.server.String()))
 	}
 	if tgt.start.IsZero() {
 		tgt.start = tgt.authTime
@@ -155,14 +155,14 @@ func (x *exchanger) getTGT(ctx context.Context, client principal, s secret) (*ti
 	return tgt, x.checkClock(tgt.begins())
 }
 
-// prove adds an encrypted time to the request (RFC 4120 section 5.2.7.2).
+// prove adds an encrypted timestamp to the request (RFC 4120, section 5.2.7.2).
 func (r *kdcRequest) prove(s secret, hints []padata) (key, error) {
 	info, ok := chooseEtype(hints, r.etypes)
 	if !ok {
 		info = etypeInfo{etype: r.etypes[0]}
 	}
 	if !slices.ContainsFunc(hints, func(pa padata) bool { return pa.kind == paEncTimestamp }) {
-		return key{}, advise(errors.New("the KDC wants a proof that is not supported, such as a smart card or a one-time password"), hintKinit)
+		return key{}, advise(errors.New("the KDC requires a method that is not supported, such as a smart card or a one-time password"), hintKinit)
 	}
 	k, err := s.key(r.client, info)
 	if err != nil {
@@ -190,17 +190,17 @@ func (r *kdcRequest) prove(s secret, hints []padata) (key, error) {
 	r.nonce = newNonce()
 	r.padata = []padata{{paEncTimestamp, proof}}
 	for _, pa := range hints {
-		if pa.kind == paFXCookie { // of a KDC that keeps no state (RFC 6113 section 5.2)
+		if pa.kind == paFXCookie { // the state of a stateless KDC (RFC 6113, section 5.2)
 			r.padata = append(r.padata, pa)
 		}
 	}
 	return k, nil
 }
 
-// micros returns what a time has besides its seconds.
+// micros returns the microseconds within the second.
 func micros(t time.Time) int64 { return int64(t.Nanosecond() / 1000) }
 
-// ask sends a request to the KDC of its server's realm, and reads the reply.
+// ask sends a request to the KDCs of the server's realm and parses the reply.
 func (x *exchanger) ask(ctx context.Context, request *kdcRequest) (*kdcReply, error) {
 	data, err := request.encode()
 	if err != nil {
@@ -217,7 +217,7 @@ func (x *exchanger) ask(ctx context.Context, request *kdcRequest) (*kdcReply, er
 	return reply, err
 }
 
-// checkClock compares a time that the KDC has just given with ours.
+// checkClock returns an error if the current time of the KDC differs by more than the allowed skew.
 func (x *exchanger) checkClock(theirs time.Time) error {
 	return clockError(theirs, x.config.clockSkew())
 }
@@ -232,19 +232,19 @@ func clockError(theirs time.Time, allowed time.Duration) error {
 
 const hintClock = "set the clock"
 
-// secretRefused is a KDC's answer to a wrong password or key.
+// secretRefused means that the KDC refused the password or key.
 type secretRefused struct{ err error }
 
 func (e *secretRefused) Error() string { return e.err.Error() }
 func (e *secretRefused) Unwrap() error { return e.err }
 
-// Refused reports whether an error is a KDC's answer to a wrong password or key.
+// Refused reports whether err means that the KDC refused the password or key.
 func Refused(err error) bool {
 	e := (*secretRefused)(nil)
 	return errors.As(err, &e)
 }
 
-// adviseTGT says what to do about an error of the KDC.
+// adviseTGT adds a hint to an error of getting a TGT.
 func adviseTGT(err error, s secret) error {
 	kerr := (*kdcError)(nil)
 	if !errors.As(err, &kerr) {
@@ -258,18 +258,18 @@ func adviseTGT(err error, s secret) error {
 	case codePasswordExpired:
 		return advise(err, "change it with kpasswd")
 	case codeRevoked, codeClientExpired:
-		return advise(err, "ask whoever runs the realm")
+		return advise(err, "ask the administrator of the realm")
 	case codeEtype:
-		return advise(err, "the account needs an AES key: set its password anew")
+		return advise(err, "the account needs an AES key: set its password again")
 	case codeWrongRealm:
-		return advise(err, "give the client with that realm")
+		return advise(err, "give the name of the client with that realm")
 	case codeSkew:
 		return adviseSkew(kerr)
 	}
 	return err
 }
 
-// adviseSkew says by how much the clocks differ.
+// adviseSkew returns an error that says by how much the clocks differ.
 func adviseSkew(kerr *kdcError) error {
 	if err := clockError(kerr.time, 0); err != nil {
 		return err

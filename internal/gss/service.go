@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// maxReferrals is a limit to the realms on the way to a service.
+// maxReferrals limits how many referrals between realms are followed.
 const maxReferrals = 10
 
-// getTicket gets a ticket from the KDC that a TGT is for (RFC 4120 section 3.3).
+// getTicket gets a ticket from the KDC for which tgt was issued (RFC 4120, section 3.3).
 func (x *exchanger) getTicket(ctx context.Context, tgt *ticket, server principal, options uint32) (*ticket, error) {
 	etypes, err := x.config.etypes("default_tgs_enctypes")
 	if err != nil {
@@ -40,12 +40,12 @@ func (x *exchanger) getTicket(ctx context.Context, tgt *ticket, server principal
 		return nil, fmt.Errorf("reply of the KDC: %w", err)
 	}
 	if !t.client.equal(tgt.client) {
-		return nil, fmt.Errorf("the KDC answers with a ticket of %s", printable(t.client.String()))
+		return nil, fmt.Errorf("the KDC returned a ticket of %s", printable(t.client.String()))
 	}
 	return t, nil
 }
 
-// adviseTicket says what to do about an error of the KDC.
+// adviseTicket adds a hint to an error of getting a service ticket.
 func adviseTicket(err error) error {
 	kerr := (*kdcError)(nil)
 	if !errors.As(err, &kerr) {
@@ -53,7 +53,7 @@ func adviseTicket(err error) error {
 	}
 	switch kerr.code {
 	case codeServiceUnknown:
-		return advise(err, "is the host in this realm? if it has another name there, give that as the server identity")
+		return advise(err, "is the host in this realm? if it has another name there, set the server identity to that name")
 	case codeTicketExpired:
 		return advise(err, hintKinit)
 	case codeSkew, codeTicketNotYet, codeNotYetValid:
@@ -64,8 +64,8 @@ func adviseTicket(err error) error {
 	return err
 }
 
-// hostTicket gets a ticket for a host, by the name given or, if the KDC knows none of
-// that name, by the name that DNS has for it.
+// hostTicket gets a ticket for a host by the given name or, if the KDC does not know that name, by the
+// canonical name in DNS.
 func (id *identity) hostTicket(ctx context.Context, host string) (*ticket, error) {
 	t, err := id.serviceTicket(ctx, host)
 	if kerr := (*kdcError)(nil); errors.As(err, &kerr) && kerr.code == codeServiceUnknown {
@@ -78,8 +78,8 @@ func (id *identity) hostTicket(ctx context.Context, host string) (*ticket, error
 	return t, err
 }
 
-// serviceTicket gets a ticket from the cache, or from the KDCs of the client's realm,
-// of the host's, and of those on the way.
+// serviceTicket gets a ticket from the cache, or from the KDCs: of the client's realm, of realms that
+// it refers to, and of the host's realm.
 func (id *identity) serviceTicket(ctx context.Context, host string) (*ticket, error) {
 	server, mapped := id.service(host)
 	if t := id.cached(server, mapped); t != nil {
@@ -102,20 +102,19 @@ func (id *identity) serviceTicket(ctx context.Context, host string) (*ticket, er
 		if t.server.sameName(server) {
 			return t, nil
 		}
-		// A KDC that knows better answers with a TGT for another realm (RFC 6806
-		// section 8).
+		// A referral is a TGT for another realm (RFC 6806, section 8).
 		realm, ok := t.server.tgsFor()
 		if !ok {
-			return nil, fmt.Errorf("the KDC answers with a ticket for %s", printable(t.server.String()))
+			return nil, fmt.Errorf("the KDC returned a ticket for %s", printable(t.server.String()))
 		}
 		tgt = t
 		server.realm = realm
 	}
-	return nil, fmt.Errorf("the KDCs refer to one another, more than %d times", maxReferrals)
+	return nil, fmt.Errorf("more than %d referrals between KDCs", maxReferrals)
 }
 
-// service returns the principal of a host, and whether krb5.conf maps it to its realm.
-// If not, the client's own is asked.
+// service returns the principal of a host, and whether krb5.conf maps the host to its realm. If not,
+// the realm is that of the client.
 func (id *identity) service(host string) (server principal, mapped bool) {
 	realm := id.config.realmOf(host)
 	server = principal{nameHost, []string{"host", host}, realm}
@@ -125,8 +124,8 @@ func (id *identity) service(host string) (server principal, mapped bool) {
 	return server, realm != ""
 }
 
-// cached returns a usable ticket of the cache. If nothing is known about the realm of
-// the host, any will do.
+// cached returns a usable ticket from the cache, or nil. If krb5.conf does not map the host to a
+// realm, the ticket may be for any realm.
 func (id *identity) cached(server principal, mapped bool) *ticket {
 	if id.cache == nil {
 		return nil
@@ -145,8 +144,8 @@ func (id *identity) cached(server principal, mapped bool) *ticket {
 	return nil
 }
 
-// tgtFor returns a TGT for a realm, which is that of the client, or one that trusts
-// it, or one further away if the KDCs know the way.
+// tgtFor returns a TGT for a realm: the client's own, or one that trusts it directly or through
+// other realms, as the KDCs refer to them.
 func (id *identity) tgtFor(ctx context.Context, realm string) (*ticket, error) {
 	tgt, err := id.tgt(ctx)
 	if err != nil || realm == id.client.realm {
@@ -164,17 +163,18 @@ func (id *identity) tgtFor(ctx context.Context, realm string) (*ticket, error) {
 			tgt = next
 			var ok bool
 			if at, ok = tgt.server.tgsFor(); !ok {
-				return nil, fmt.Errorf("the KDC answers with a ticket for %s", printable(tgt.server.String()))
+				return nil, fmt.Errorf("the KDC returned a ticket for %s", printable(tgt.server.String()))
 			}
 			if at == realm {
 				return tgt, nil
 			}
 		}
-		return nil, fmt.Errorf("the KDCs refer to one another, more than %d times", maxReferrals)
+		return nil, fmt.Errorf("more than %d referrals between KDCs", maxReferrals)
 	})
 }
 
-// noTrust says what it means that a realm knows no TGT for another.
+// noTrust returns an error that explains why a KDC does not know the ticket-granting service of
+// another realm.
 func noTrust(err error, from, to string) error {
 	if kerr := (*kdcError)(nil); errors.As(err, &kerr) && kerr.code == codeServiceUnknown {
 		return &Error{Realm: from, Err: fmt.Errorf("%s does not trust %s: %w", to, from, kerr), Hint: "is [domain_realm] in krb5.conf right?"}

@@ -16,12 +16,12 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// fleet is a KDC, an sshd that believes it, and a user, who is the current one.
+// fleet is a KDC and an sshd that uses it. The current user has a principal.
 type fleet struct {
 	kdc    *kdctest.KDC
 	sshd   *sshdtest.Server
 	user   string
-	keytab string // of the host
+	keytab string // the keytab of the host
 }
 
 func startFleet(t testing.TB, opt kdctest.Options) *fleet {
@@ -42,7 +42,7 @@ func startSSHD(t testing.TB, k *kdctest.KDC, keytab string) *sshdtest.Server {
 	})
 }
 
-// login logs in to localhost with a context and returns what a command prints.
+// login logs in to localhost with a context and returns the output of a command.
 func login(t testing.TB, s *sshdtest.Server, user string, x *Context, command string) (string, error) {
 	t.Helper()
 	client, err := ssh.Dial("tcp", "127.0.0.1:"+strings.TrimPrefix(s.Address(), "[127.0.0.1]:"), &ssh.ClientConfig{
@@ -62,7 +62,8 @@ func login(t testing.TB, s *sshdtest.Server, user string, x *Context, command st
 	return string(out), err
 }
 
-// TestLogin logs in with every source of tickets, by keys of every type, and delegates.
+// TestLogin logs in with every source of tickets and keys of every type, with and without
+// delegation.
 func TestLogin(t *testing.T) {
 	t.Parallel()
 	for _, etype := range defaultEtypes() {
@@ -106,7 +107,7 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// TestManyLogins logs in many times at once with the tickets of one user.
+// TestManyLogins logs in many times concurrently with the tickets of one user.
 func TestManyLogins(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -133,7 +134,8 @@ func TestManyLogins(t *testing.T) {
 	}
 }
 
-// TestWrongHostKeytab fails without harm if the host's key is not that of the KDC.
+// TestWrongHostKeytab logs in to a host whose key in the keytab differs from the KDC's. The login
+// must fail.
 func TestWrongHostKeytab(t *testing.T) {
 	t.Parallel()
 	f := startFleet(t, kdctest.Options{})
@@ -147,8 +149,8 @@ func TestWrongHostKeytab(t *testing.T) {
 	}
 }
 
-// TestCrossRealmLogin logs in to a host of a realm that trusts that of the user, and
-// delegates the TGT of the user's realm.
+// TestCrossRealmLogin logs in to a host in a realm that trusts the realm of the user, and delegates
+// the TGT of the user's realm.
 func TestCrossRealmLogin(t *testing.T) {
 	t.Parallel()
 	user := sshdtest.CurrentUser(t)
@@ -168,7 +170,7 @@ func TestCrossRealmLogin(t *testing.T) {
 	}
 }
 
-// TestNotForwardable logs in without delegating, and says why.
+// TestNotForwardable logs in with tickets that cannot be delegated, and checks DelegationErr.
 func TestNotForwardable(t *testing.T) {
 	t.Parallel()
 	f := startFleet(t, kdctest.Options{})
@@ -179,8 +181,8 @@ func TestNotForwardable(t *testing.T) {
 		o    Options
 		want string
 	}{
-		{Options{Cache: cache}, `delegate for host/localhost@FLEET.TEST as .*: the ticket is not forwardable; run kinit -f`},
-		{Options{Password: testPassword, Client: f.user}, `delegate for host/localhost@FLEET.TEST as .*: the ticket is not forwardable; is forwardable allowed by krb5.conf and by the KDC\?`},
+		{Options{Cache: cache}, `delegate a ticket for host/localhost@FLEET.TEST as .*: the ticket is not forwardable; run kinit -f`},
+		{Options{Password: testPassword, Client: f.user}, `delegate a ticket for host/localhost@FLEET.TEST as .*: the ticket is not forwardable; is forwardable allowed by krb5.conf and by the KDC\?`},
 	} {
 		test.o.Config = f.kdc.Config
 		x := NewCredentials(test.o).NewContext(context.Background(), true)
@@ -195,11 +197,12 @@ func TestNotForwardable(t *testing.T) {
 	}
 }
 
-// TestAccounts logs in as the account that is named as the principal, and as no other.
+// TestAccounts logs in as the account with the name of the principal, and fails to log in as
+// another.
 func TestAccounts(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
-		t.Log("only root has other accounts to log in to")
+		t.Log("only root can log in to other accounts")
 		return
 	}
 	sshdtest.Accounts(t)
@@ -212,6 +215,6 @@ func TestAccounts(t *testing.T) {
 	}
 	x := c.NewContext(context.Background(), false)
 	if out, err := login(t, f.sshd, sshdtest.Bob, x, "id"); err == nil || x.Err() != nil {
-		t.Errorf("as another: %s, %v", out, x.Err())
+		t.Errorf("as another account: %s, %v", out, x.Err())
 	}
 }

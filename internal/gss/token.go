@@ -8,18 +8,17 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// The kinds of tokens (RFC 4121 section 4.1).
+// Token IDs (RFC 4121, section 4.1).
 const (
 	tokenAPRequest uint16 = 0x0100
 	tokenAPReply   uint16 = 0x0200
 	tokenError     uint16 = 0x0300
 )
 
-// mechanism is the object identifier of Kerberos 5, 1.2.840.113554.1.2.2, as DER.
+// mechanism is the DER encoding of the object identifier of Kerberos 5, 1.2.840.113554.1.2.2.
 const mechanism = "\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02"
 
-// frame puts the identifier of the mechanism in front of a message (RFC 2743
-// section 3.1).
+// frame returns a token with the mechanism, the token ID and a message (RFC 2743, section 3.1).
 func frame(kind uint16, message []byte) ([]byte, error) {
 	var b cryptobyte.Builder
 	b.AddASN1(applicationTag(0), func(b *cryptobyte.Builder) {
@@ -30,7 +29,7 @@ func frame(kind uint16, message []byte) ([]byte, error) {
 	return b.Bytes()
 }
 
-// unframe returns the kind of a token and the message in it.
+// unframe returns the token ID and the message of a token.
 func unframe(token []byte) (kind uint16, message []byte, err error) {
 	rest := cryptobyte.String(token)
 	var inner, oid cryptobyte.String
@@ -38,7 +37,7 @@ func unframe(token []byte) (kind uint16, message []byte, err error) {
 		return 0, nil, errMalformed
 	}
 	if string(oid) != mechanism {
-		return 0, nil, errors.New("the server answers with another mechanism than Kerberos 5")
+		return 0, nil, errors.New("the server answered with a mechanism other than Kerberos 5")
 	}
 	if !inner.ReadUint16(&kind) {
 		return 0, nil, errMalformed
@@ -46,20 +45,20 @@ func unframe(token []byte) (kind uint16, message []byte, err error) {
 	return kind, inner, nil
 }
 
-// The flags of a context (RFC 4121 section 4.1.1.1).
+// Context flags (RFC 4121, section 4.1.1.1).
 const (
 	contextDelegate uint32 = 1
 	contextMutual   uint32 = 2
 	contextInteg    uint32 = 32
 )
 
-// contextChecksumType marks a checksum that is not one, but says what the context is
-// to be like.
+// contextChecksumType is the type of a checksum field that contains the context flags in place of a
+// checksum.
 const contextChecksumType = 0x8003
 
-// contextChecksum says what the context is to be like, with the KRB-CRED that
-// delegates, if there is one (RFC 4121 section 4.1.1). It is bound to no channel: SSH
-// binds by the MIC (RFC 4462 section 3.5).
+// contextChecksum returns the checksum field with the context flags and the KRB-CRED message, if
+// there is one (RFC 4121, section 4.1.1). The channel bindings are zero: in SSH, the MIC binds the
+// context to the session (RFC 4462, section 3.5).
 func contextChecksum(flags uint32, cred []byte) []byte {
 	sum := binary.LittleEndian.AppendUint32(nil, 16)
 	sum = append(sum, make([]byte, 16)...)
@@ -75,11 +74,11 @@ func contextChecksum(flags uint32, cred []byte) []byte {
 	return sum
 }
 
-// maxCred is what the length of a KRB-CRED has room for.
+// maxCred is the largest length of a KRB-CRED message, which has 16 bits.
 const maxCred = 1<<16 - 1
 
-// mic signs a message (RFC 4121 section 4.2.6.1). The key is the acceptor's subkey, if
-// it has sent one.
+// mic returns the MIC token of a message (RFC 4121, section 4.2.6.1). byAcceptor says that k is the
+// subkey of the acceptor.
 func mic(k key, byAcceptor bool, sequence uint64, message []byte) ([]byte, error) {
 	token := []byte{0x04, 0x04, 0, 0xff, 0xff, 0xff, 0xff, 0xff}
 	if byAcceptor {

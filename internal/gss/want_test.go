@@ -11,7 +11,7 @@ import (
 
 const testPassword = "correct horse"
 
-// TestMain forgets the tickets of whoever runs the tests.
+// TestMain unsets the Kerberos environment of the user who runs the tests.
 func TestMain(m *testing.M) {
 	os.Unsetenv("KRB5CCNAME")
 	os.Unsetenv("KRB5_CONFIG")
@@ -19,15 +19,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// begin asks for the first token for a host, and with it for tickets.
+// begin gets the first token for a host, and with it the tickets.
 func begin(c *Credentials, host string) (*Context, error) {
 	x := c.NewContext(context.Background(), false)
 	_, _, err := x.InitSecContext("host@"+host, nil, false)
 	return x, err
 }
 
-// wantError fails the test unless an error is an *Error with a text that a pattern
-// matches, in one line.
+// wantError fails the test unless err is an *Error whose text is one line that matches the pattern.
 func wantError(t testing.TB, err error, pattern string) {
 	t.Helper()
 	e := (*Error)(nil)
@@ -36,7 +35,7 @@ func wantError(t testing.TB, err error, pattern string) {
 		return
 	}
 	if !regexp.MustCompile("^"+pattern+"$").MatchString(err.Error()) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("error  %s\nunlike %s", err, pattern)
+		t.Errorf("error %s\nwant  %s", err, pattern)
 	}
 }
 
@@ -47,7 +46,7 @@ func wantPrincipal(t testing.TB, o Options, want string) {
 	}
 }
 
-// wantTicket gets a ticket for localhost, which proves that a TGT was usable.
+// wantTicket gets a ticket for localhost, for which it needs a usable TGT.
 func wantTicket(t testing.TB, o Options) {
 	t.Helper()
 	x := NewCredentials(o).NewContext(t.Context(), false)

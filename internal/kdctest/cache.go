@@ -11,21 +11,20 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Kinit gets a TGT with a password, as the user would, and puts it into a cache or a
-// collection of them, named as in KRB5CCNAME. options are more for kinit, such as
-// "-l", "1s".
+// Kinit runs kinit to get a TGT with a password. It writes the TGT to a cache or collection, named as
+// in KRB5CCNAME. options are more options of kinit, such as "-l", "1s".
 func (k *KDC) Kinit(t testing.TB, cache, principal, password string, options ...string) {
 	t.Helper()
 	k.client(t, cache, password+"\n", "kinit", append(options, principal)...)
 }
 
-// Kvno gets a ticket for a service and puts it into a cache that has a TGT.
+// Kvno gets a ticket for a service and adds it to a cache with a TGT.
 func (k *KDC) Kvno(t testing.TB, cache, service string) {
 	t.Helper()
 	k.client(t, cache, "", "kvno", service)
 }
 
-// Klist returns what klist prints about a cache, with the flags of the tickets.
+// Klist returns the output of klist for a cache, with the flags of the tickets.
 func (k *KDC) Klist(t testing.TB, cache string) string {
 	t.Helper()
 	return k.client(t, cache, "", "klist", "-f")
@@ -43,7 +42,7 @@ func (k *KDC) Kdestroy(t testing.TB, collection string) {
 	k.client(t, collection, "", "kdestroy", "-A")
 }
 
-// client runs one of the users' programs on a cache.
+// client runs a Kerberos client program on a cache and returns its output.
 func (k *KDC) client(t testing.TB, cache, input, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(program(t, name), args...)
@@ -57,17 +56,17 @@ func (k *KDC) client(t testing.TB, cache, input, name string, args ...string) st
 	return string(out)
 }
 
-// StartKCM starts Heimdal's daemon for KCM: caches, which ends with the test, and
-// returns its socket, for kcm_socket in krb5.conf. The daemon knows one place for
-// its socket, below /run, so it gets a /run of its own. Where the kernel allows that
-// to nobody but root, an account other than root gets an error.
+// StartKCM starts Heimdal's daemon for KCM caches. The daemon ends with the test. StartKCM returns
+// its socket, for kcm_socket in krb5.conf. The path of the socket is fixed below /run, so the daemon
+// runs in a mount namespace with its own /run. StartKCM returns an error to users other than root if
+// the kernel does not let them make a namespace.
 func StartKCM(t testing.TB) (socket string, err error) {
 	t.Helper()
 	dir := sshdtest.SharedDir(t)
 	socket = filepath.Join(dir, ".heim_org.h5l.kcm-socket")
 	ctx, cancel := context.WithTimeout(t.Context(), sshdtest.Patience)
 	defer cancel()
-	// A user namespace, in which everybody is root; root needs none, but may have it.
+	// In a user namespace, any user may mount. Root does not need one if it is not allowed.
 	unshare := []string{"--user", "--map-root-user", "--mount"}
 	if out, err := exec.CommandContext(ctx, "unshare", append(unshare, "true")...).CombinedOutput(); err != nil {
 		unshare = []string{"--mount"}
@@ -83,11 +82,11 @@ func StartKCM(t testing.TB) (socket string, err error) {
 	must(t, cmd.Start())
 	exited := make(chan struct{})
 	go func() {
-		_ = cmd.Wait()
+		_ = cmd.Wait() // the exit status does not matter: the daemon is killed
 		close(exited)
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		_ = cmd.Process.Kill() // fails only if the daemon has ended
 		<-exited
 	})
 	sshdtest.Eventually(t, sshdtest.Patience, "kcm listens", func() bool {
@@ -101,13 +100,13 @@ func StartKCM(t testing.TB) (socket string, err error) {
 	return socket, nil
 }
 
-// noNamespace says that kcm cannot be run.
+// noNamespace means that kcm cannot run because no mount namespace can be made.
 type noNamespace struct {
 	err error
 	out string
 }
 
-// Error says why.
+// Error implements [error].
 func (e *noNamespace) Error() string {
 	return "kcm needs a mount namespace: " + e.err.Error() + ": " + strings.TrimSpace(e.out)
 }

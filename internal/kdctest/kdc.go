@@ -16,30 +16,30 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// DefaultRealm is the realm of a KDC that was given none.
+// DefaultRealm is the realm of a KDC if Options has none.
 const DefaultRealm = "FLEET.TEST"
 
-// Options say how a KDC differs from the usual one: realm FLEET.TEST, host
-// localhost in it, AES keys, tickets that may be forwarded and renewed.
+// Options configure a KDC. The zero value means the realm FLEET.TEST with the host localhost, AES
+// keys, and tickets that are forwardable and renewable.
 type Options struct {
 	Realm string // "" means DefaultRealm
 
-	// Enctypes are those of the keys it makes, as in supported_enctypes. "" means
+	// Enctypes are the types of the keys that the KDC makes, as in supported_enctypes. "" means
 	// aes256-cts-hmac-sha1-96 and aes128-cts-hmac-sha1-96.
 	Enctypes string
 
-	// LibDefaults holds lines for [libdefaults] of the clients' krb5.conf. They
-	// stand first, and the first value of a name counts.
+	// LibDefaults has lines for [libdefaults] in the krb5.conf of clients. They come first, and
+	// the first value of a name counts.
 	LibDefaults []string
 
 	// RealmLines are lines for the realm in [realms], such as auth_to_local.
 	RealmLines []string
 
-	// Referrals are the domain_realm mapping that the KDC itself knows: it refers
-	// clients that ask for a host in another realm to that realm's KDC.
+	// Referrals maps hosts to other realms, in the krb5.conf of the KDC: the KDC refers clients
+	// that ask for such a host to its realm.
 	Referrals map[string]string
 
-	// Hosts are hosts in the realm besides localhost.
+	// Hosts are more hosts in the realm, besides localhost.
 	Hosts []string
 }
 
@@ -47,12 +47,12 @@ type Options struct {
 type KDC struct {
 	Realm   string
 	Address string // 127.0.0.1:port, for TCP and UDP
-	Dir     string // readable for every account, removed with the KDC
-	Config  string // path of the clients' krb5.conf
+	Dir     string // readable by all users, removed with the KDC
+	Config  string // the path of the krb5.conf for clients
 
 	opt     Options
-	realms  map[string]string // address of the KDC by realm
-	hosts   map[string]string // realm by host: domain_realm
+	realms  map[string]string // addresses of KDCs by realm
+	hosts   map[string]string // realms by host, for [domain_realm]
 	logFile string
 	cmd     *exec.Cmd
 	exited  chan struct{}
@@ -60,8 +60,8 @@ type KDC struct {
 
 const portTries = 20
 
-// Start starts a KDC without users that ends with the test. The test fails if there
-// is no krb5kdc.
+// Start starts a KDC without principals of users. The KDC ends with the test. The test fails if
+// krb5kdc is not installed.
 func Start(t testing.TB, opt Options) *KDC {
 	t.Helper()
 	if opt.Realm == "" {
@@ -92,8 +92,7 @@ func Start(t testing.TB, opt Options) *KDC {
 	return k
 }
 
-// Restart starts a KDC that was stopped, on the same port if that is free. Its log
-// goes on.
+// Restart starts a stopped KDC again, on the same port if that is free. It appends to the log.
 func (k *KDC) Restart(t testing.TB) {
 	t.Helper()
 	for try := 1; !k.listen(t); try++ {
@@ -115,7 +114,7 @@ func (k *KDC) listen(t testing.TB) bool {
 	must(t, k.cmd.Start())
 	k.exited = make(chan struct{})
 	go func(cmd *exec.Cmd, exited chan struct{}) {
-		_ = cmd.Wait()
+		_ = cmd.Wait() // the log says why it ended
 		close(exited)
 	}(k.cmd, k.exited)
 	sshdtest.Eventually(t, sshdtest.Patience, "krb5kdc is up, or has ended", func() bool {
@@ -133,12 +132,12 @@ func (k *KDC) running() bool {
 	}
 }
 
-// Stop ends the KDC, as the end of the test does.
+// Stop stops the KDC. It may be called more than once.
 func (k *KDC) Stop() {
 	if !k.running() {
 		return
 	}
-	_ = k.cmd.Process.Signal(syscall.SIGTERM)
+	_ = k.cmd.Process.Signal(syscall.SIGTERM) // fails only if the KDC has ended
 	select {
 	case <-k.exited:
 	case <-time.After(5 * time.Second):
@@ -147,8 +146,8 @@ func (k *KDC) Stop() {
 	}
 }
 
-// Trust lets users of this realm ask for services of the other, directly, and maps
-// hosts to the other realm in this one's krb5.conf, in place of their own.
+// Trust makes the other realm trust this one, and maps hosts to the other realm in the krb5.conf of
+// this realm's clients.
 func (k *KDC) Trust(t testing.TB, other *KDC, hosts ...string) {
 	t.Helper()
 	principal := "krbtgt/" + other.Realm + "@" + k.Realm
@@ -162,20 +161,20 @@ func (k *KDC) Trust(t testing.TB, other *KDC, hosts ...string) {
 	k.configure(t)
 }
 
-// Log returns what the KDC has logged until now.
+// Log returns the log of the KDC so far. It is empty if the KDC has not written one.
 func (k *KDC) Log() string {
 	data, _ := os.ReadFile(k.logFile)
 	return string(data)
 }
 
-// The kinds of requests.
+// The types of requests.
 const (
 	AS  = "AS_REQ"  // for a TGT
 	TGS = "TGS_REQ" // for a service, or a TGT to forward
 )
 
-// Requests returns the lines of the log about requests of a kind that hold all of
-// the words: what was issued has "ISSUE" in it.
+// Requests returns the lines of the log about requests of a type that contain all words. A line about
+// an issued ticket contains "ISSUE".
 func (k *KDC) Requests(kind string, words ...string) []string {
 	var lines []string
 	for line := range strings.Lines(k.Log()) {
@@ -187,13 +186,13 @@ func (k *KDC) Requests(kind string, words ...string) []string {
 	return lines
 }
 
-// Env returns the variables that make MIT's programs, and sshd, use the realm, and
-// leave nothing behind.
+// Env returns the variables that make MIT's programs and sshd use the realm, with their replay cache
+// in Dir.
 func (k *KDC) Env() []string {
 	return []string{"KRB5_CONFIG=" + k.Config, "KRB5RCACHEDIR=" + k.Dir}
 }
 
-// configure writes the files that the KDC and its clients read.
+// configure writes the configuration of the KDC and its clients.
 func (k *KDC) configure(t testing.TB) {
 	t.Helper()
 	k.realms[k.Realm] = k.Address
@@ -246,12 +245,12 @@ func (k *KDC) configure(t testing.TB) {
 `, k.Address, k.Realm, k.Dir, k.opt.Enctypes)
 }
 
-// env is the environment of the KDC's own programs.
+// env returns the environment of the KDC and its administration programs.
 func (k *KDC) env() []string {
 	return append(os.Environ(), "KRB5_CONFIG="+filepath.Join(k.Dir, "kdc-krb5.conf"), "KRB5_KDC_PROFILE="+filepath.Join(k.Dir, "kdc.conf"))
 }
 
-// run runs one of the KDC's own programs.
+// run runs an administration program of the KDC.
 func (k *KDC) run(t testing.TB, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(program(t, name), args...)
@@ -261,7 +260,7 @@ func (k *KDC) run(t testing.TB, name string, args ...string) {
 	}
 }
 
-// freeAddress returns an address that was free a moment ago, for TCP and UDP.
+// freeAddress returns an address whose port was just free for TCP and UDP.
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	for range portTries {
@@ -279,7 +278,7 @@ func freeAddress(t testing.TB) string {
 	return ""
 }
 
-// program returns the path of a program that the tests need.
+// program returns the path of a program. The test fails if it is not installed.
 func program(t testing.TB, name string) string {
 	t.Helper()
 	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin", "/sbin"} {

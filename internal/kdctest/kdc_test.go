@@ -9,7 +9,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// TestTickets uses a realm as a user does: kinit, kvno, klist.
+// TestTickets gets tickets with kinit and kvno and lists them with klist.
 func TestTickets(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -38,8 +38,7 @@ func TestTickets(t *testing.T) {
 	}
 }
 
-// TestKeytab lets the password work after a keytab was written, and both stop
-// working when the key is changed.
+// TestKeytab checks that both the password and the keytab work after a keytab was written.
 func TestKeytab(t *testing.T) {
 	t.Parallel()
 	k := Start(t, Options{Realm: "OTHER.TEST"})
@@ -70,12 +69,12 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-// TestKCM keeps a ticket in the daemon.
+// TestKCM gets a ticket into a cache of the daemon.
 func TestKCM(t *testing.T) {
 	t.Parallel()
 	socket, err := StartKCM(t)
 	if err != nil {
-		t.Logf("no daemon here: %v", err)
+		t.Logf("the daemon cannot run: %v", err)
 		return
 	}
 	k := Start(t, Options{LibDefaults: []string{"kcm_socket = " + socket}})
@@ -86,7 +85,7 @@ func TestKCM(t *testing.T) {
 	}
 }
 
-// TestRestart finds the users again.
+// TestRestart checks that the principals survive a restart.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	k := Start(t, Options{})

@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// AddPrincipal adds a user with a password. options are more words for kadmin's
-// add_principal, such as "-maxlife 1h" or "-allow_forwardable".
+// AddPrincipal adds a principal with a password. options are options of kadmin's add_principal, such
+// as "-maxlife 1h" or "-allow_forwardable".
 func (k *KDC) AddPrincipal(t testing.TB, name, password string, options ...string) {
 	t.Helper()
 	k.admin(t, fmt.Sprintf("add_principal %s -pw %q %s", strings.Join(options, " "), password, name))
 }
 
-// AddService adds a service such as "host/localhost" with a random key, and returns
-// the path of a keytab with it alone.
+// AddService adds a service such as "host/localhost" with a random key, and returns the path of a
+// keytab with only that key.
 func (k *KDC) AddService(t testing.TB, service string) (keytab string) {
 	t.Helper()
 	keytab = k.path("keytab", service)
@@ -25,15 +25,14 @@ func (k *KDC) AddService(t testing.TB, service string) (keytab string) {
 	return keytab
 }
 
-// Keytab adds the keys of a principal to a keytab, which is made if it is missing.
-// The password goes on working.
+// Keytab adds the keys of a principal to a keytab, which it creates if necessary. The password stays
+// valid.
 func (k *KDC) Keytab(t testing.TB, path, principal string) {
 	t.Helper()
 	k.admin(t, "ktadd -norandkey -k "+path+" "+principal)
 }
 
-// WrongKeytab returns the path of a keytab with a key of that service which the KDC
-// does not have.
+// WrongKeytab returns the path of a keytab with a key of a service that differs from the KDC's.
 func (k *KDC) WrongKeytab(t testing.TB, service string) (keytab string) {
 	t.Helper()
 	keytab = k.path("wrong", service)
@@ -53,14 +52,13 @@ func (k *KDC) WrongKeytab(t testing.TB, service string) (keytab string) {
 	return keytab
 }
 
-// ChangeKey gives a principal a new random key, so that keytabs and passwords made
-// before are wrong.
+// ChangeKey gives a principal a new random key. Its password and existing keytabs become invalid.
 func (k *KDC) ChangeKey(t testing.TB, principal string) {
 	t.Helper()
 	k.admin(t, "change_password -randkey "+principal)
 }
 
-// Modify changes a principal with words for kadmin's modify_principal.
+// Modify changes a principal. options are options of kadmin's modify_principal.
 func (k *KDC) Modify(t testing.TB, principal string, options ...string) {
 	t.Helper()
 	k.admin(t, "modify_principal "+strings.Join(options, " ")+" "+principal)
@@ -72,8 +70,8 @@ func (k *KDC) Delete(t testing.TB, principal string) {
 	k.admin(t, "delete_principal -force "+principal)
 }
 
-// admin runs commands of kadmin.local, in one process. Its exit status says nothing:
-// what goes wrong is printed as "command: text while doing it".
+// admin runs commands of kadmin.local in one process. Its exit status does not tell whether they
+// succeeded: errors are printed as "command: text while doing something".
 func (k *KDC) admin(t testing.TB, commands ...string) {
 	t.Helper()
 	cmd := exec.Command(program(t, "kadmin.local"), "-r", k.Realm)
@@ -85,7 +83,7 @@ func (k *KDC) admin(t testing.TB, commands ...string) {
 	}
 }
 
-// path returns one in the directory of the KDC, named for a principal.
+// path returns a path in Dir that is named after a principal.
 func (k *KDC) path(kind, principal string) string {
 	return filepath.Join(k.Dir, kind+"-"+strings.NewReplacer("/", "_", "@", "_").Replace(principal))
 }
