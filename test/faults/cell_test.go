@@ -23,16 +23,16 @@ import (
 )
 
 const (
-	// limit is the time that calls get: by a context, a setting, or a stop after it.
+	// limit is the time-out of a call: of its context or of a setting.
 	limit = 2 * time.Second
-	// callGrace is how much longer a call may take. Stopping a command has steps of up
-	// to ten seconds together; the rest is for machines that have much else to do.
+	// callGrace is how much longer than its time-out a call may take. The steps of stopping a
+	// command take up to ten seconds together; the rest is for busy machines.
 	callGrace = 25 * time.Second
-	// closeLimit is how long closing something may take. It is bounded by no setting.
+	// closeLimit is how long closing may take. No setting changes that.
 	closeLimit = 25 * time.Second
 )
 
-// cell is one entry point against one fault.
+// cell is one cell of the matrix: one entry point against one fault.
 type cell struct {
 	t     testing.TB
 	name  string
@@ -40,13 +40,13 @@ type cell struct {
 	entry entry
 
 	bad, good *simfleet.Server
-	dir       string // for files
-	large     string // a file of sent bytes
-	patient   bool   // the settings of the hosts end nothing: contexts and time-outs must
+	dir       string // a temporary directory of the cell
+	large     string // the path of a file of sent bytes
+	patient   bool   // keep-alive is too slow to end a call, so contexts and time-outs must
 
 	limit time.Duration
-	mu    sync.Mutex // protects the fields below
-	late  string     // what has not come, or ended, in time
+	mu    sync.Mutex // protects late
+	late  string     // what did not happen in time; "" means nothing
 }
 
 // clientKey is the key that the simulated hosts accept.
@@ -62,14 +62,14 @@ var clientKey = sync.OnceValue(func() ssh.Signer {
 	return signer
 })
 
-// sent is how much is sent to a host that does not read: more than the systems keep, whose
-// buffers are small.
+// sent is how many bytes are sent to a host that does not read: more than all buffers on the way
+// hold. smallBuffer is the size of the socket buffers.
 const (
 	sent        = 256 << 10
 	smallBuffer = 8 << 10
 )
 
-// start starts the two hosts. It returns what ends them.
+// start starts the two hosts. stop ends them.
 func (c *cell) start() (stop func()) {
 	host := func(fault simfleet.Fault) *simfleet.Server {
 		s, err := simfleet.Start(simfleet.Host{AuthorizedKeys: []ssh.PublicKey{clientKey().PublicKey()}, Dial: simfleet.DialLoopback, Fault: fault})
@@ -86,7 +86,7 @@ func (c *cell) start() (stop func()) {
 	}
 }
 
-// config returns how to reach a host.
+// config returns a configuration for a host.
 func (c *cell) config(s *simfleet.Server) fleetssh.HostConfig {
 	file := filepath.Join(c.dir, strings.ReplaceAll(s.Addr(), ":", "_"))
 	if err := os.WriteFile(file, []byte(s.KnownHostsLine()), 0o600); err != nil {
@@ -106,7 +106,7 @@ func (c *cell) config(s *simfleet.Server) fleetssh.HostConfig {
 	return h
 }
 
-// dialSmall returns a connection on which writes wait soon.
+// dialSmall returns a connection on which writes block soon.
 func dialSmall(ctx context.Context, network, address string) (net.Conn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, network, address)
@@ -117,19 +117,20 @@ func dialSmall(ctx context.Context, network, address string) (net.Conn, error) {
 	return conn, errors.Join(tcp.SetReadBuffer(smallBuffer), tcp.SetWriteBuffer(smallBuffer))
 }
 
-// fleet returns a client for the bad host, number 0, and the good one.
+// fleet returns a client for the bad host (index 0) and the good one (index 1).
 func (c *cell) fleet() *fleetssh.ParallelClient {
 	return &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{c.config(c.bad), c.config(c.good)}}
 }
 
-// with calls f with such a client and closes it.
+// with calls f with the client of fleet, and closes it.
 func (c *cell) with(f func(p *fleetssh.ParallelClient)) {
 	p := c.fleet()
 	f(p)
 	c.closes("ParallelClient.Close", p.Close)
 }
 
-// dial calls f with a client of the bad host, if it lets in, and closes that.
+// dial calls f with a client of the bad host, and closes it. If connecting fails, dial does
+// nothing.
 func (c *cell) dial(f func(*fleetssh.Client)) {
 	var client *fleetssh.Client
 	c.ends("Dial", func(ctx context.Context) { client, _ = fleetssh.Dial(ctx, c.config(c.bad)) })
@@ -140,8 +141,8 @@ func (c *cell) dial(f func(*fleetssh.Client)) {
 	c.closes("Client.Close", client.Close)
 }
 
-// ends calls f, which has to end when its context does. Without patience the context
-// lasts.
+// ends calls f, which must end soon after its context. If the cell is not patient, the context
+// never ends, and keep-alive must end f.
 func (c *cell) ends(what string, f func(context.Context)) {
 	ctx := context.Background()
 	if c.patient {
@@ -152,15 +153,16 @@ func (c *cell) ends(what string, f func(context.Context)) {
 	c.within(c.limit+callGrace, what, func() { f(ctx) })
 }
 
-// closes calls f, which has to end by itself.
+// closes calls f, which must end by itself within closeLimit.
 func (c *cell) closes(what string, f func() error) {
 	c.within(closeLimit, what, func() { _ = f() })
 }
 
-// dumped is for the stacks of the first call that does not end.
+// dumped limits the log to the stacks of the first call that does not end.
 var dumped sync.Once
 
-// within calls f and gives the cell up if f does not end in time: the cell is retried once.
+// within calls f. If f does not end in time, within ends the cell, which is tried again in the next
+// round.
 func (c *cell) within(limit time.Duration, what string, f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -189,8 +191,8 @@ func (c *cell) wants(ok bool, what string, args ...any) {
 	}
 }
 
-// gets reports that the good host has not had its result. It may be for want of time: the
-// cell is tried once more.
+// gets reports that the good host has not had its result. A busy machine may be the reason, so the
+// cell is tried again in the next round.
 func (c *cell) gets(ok bool, what string, args ...any) {
 	if !ok {
 		c.isLate("the good host: " + fmt.Sprintf(what, args...))
@@ -203,7 +205,7 @@ func (c *cell) isLate(why string) {
 	c.late = why
 }
 
-// zeros is input that is large.
+// zeros returns sent zero bytes.
 func zeros() io.Reader { return io.LimitReader(zeroReader{}, sent) }
 
 type zeroReader struct{}
@@ -213,7 +215,7 @@ func (zeroReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// echo listens on a port of its own and sends back what comes.
+// echo starts a service that sends back what it receives.
 func echo(t testing.TB) (port int) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -239,7 +241,7 @@ func echo(t testing.TB) (port int) {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// silentAgent listens as an SSH agent that never answers.
+// silentAgent starts an SSH agent that never answers.
 func silentAgent(t testing.TB, path string) {
 	listener, err := net.Listen("unix", path)
 	if err != nil {

@@ -16,13 +16,12 @@ import (
 // entry is an entry point of the library.
 type entry struct {
 	name   string
-	phases []simfleet.Phase // in which a host may stop reading
-	alone  bool             // no context and no time-out ends it
+	phases []simfleet.Phase // the phases in which the host stops reading
+	alone  bool             // neither a context nor a time-out ends it
 	run    func(*cell)
 }
 
-// The phases that make sense: of all that log in, of those that run something, of copies
-// and of tunnels.
+// The phases that make sense for the different kinds of entry points.
 var (
 	allPhases = []simfleet.Phase{simfleet.PhaseVersion, simfleet.PhaseKex, simfleet.PhaseAuth, simfleet.PhaseLogin, simfleet.PhaseOpen, simfleet.PhaseExec, simfleet.PhaseRun}
 	running   = []simfleet.Phase{simfleet.PhaseRun}
@@ -32,8 +31,8 @@ var (
 	closing   = []simfleet.Phase{simfleet.PhaseLogin, simfleet.PhaseOpen, simfleet.PhaseRun, simfleet.PhaseTunnel}
 )
 
-// entries are the entry points. agent is the socket of an agent that is silent, echoPort
-// where something listens that sends back what comes.
+// entries returns the entry points. agent is the socket of an SSH agent that never answers, and
+// echoPort the port of an echo service.
 func entries(agent string, echoPort int) []entry {
 	target := fmt.Sprintf("127.0.0.1:%d", echoPort)
 	return []entry{
@@ -161,7 +160,7 @@ func entries(agent string, echoPort int) []entry {
 			c.stream(p, fleetssh.Command{Line: "echo ok", Timeout: c.limit}, "ok\n")
 			c.closes("ParallelClient.Close", p.Close)
 		}},
-		{"agent that is silent", []simfleet.Phase{simfleet.PhaseAuth, simfleet.PhaseRun}, false, func(c *cell) {
+		{"agent that never answers", []simfleet.Phase{simfleet.PhaseAuth, simfleet.PhaseRun}, false, func(c *cell) {
 			p := c.fleet()
 			p.Hosts[0].Auth = fleetssh.Auth{AgentSocket: agent, NoDefaultKeys: true}
 			c.stream(p, fleetssh.Command{Line: "echo ok", Timeout: c.limit}, "ok\n")
@@ -235,7 +234,7 @@ func entries(agent string, echoPort int) []entry {
 				}
 			})
 		}},
-		{"ForwardRemote of many", tunneling, false, func(c *cell) {
+		{"ForwardRemote of a ParallelClient", tunneling, false, func(c *cell) {
 			c.with(func(p *fleetssh.ParallelClient) {
 				c.ends("ForwardRemote", func(ctx context.Context) { _, _ = p.ForwardRemote(ctx, "0", target) })
 				pause()
@@ -293,7 +292,7 @@ func entries(agent string, echoPort int) []entry {
 				pause()
 			})
 		}},
-		{"Client.Close with a session that is not used", closing, false, func(c *cell) {
+		{"Client.Close with an unused session", closing, false, func(c *cell) {
 			c.dial(func(client *fleetssh.Client) {
 				c.ends("OpenSession", func(ctx context.Context) { _, _ = client.OpenSession(ctx) })
 				pause()
@@ -308,7 +307,7 @@ func entries(agent string, echoPort int) []entry {
 				pause()
 			})
 		}},
-		{"a listener of Client.SSH that nobody accepts from", tunneling, false, func(c *cell) {
+		{"a listener of Client.SSH without Accept", tunneling, false, func(c *cell) {
 			var listener net.Listener
 			c.dial(func(client *fleetssh.Client) {
 				lib := client.SSH()
@@ -320,13 +319,13 @@ func entries(agent string, echoPort int) []entry {
 				select {
 				case <-listening:
 					pause()
-				case <-time.After(time.Second): // it knows no time-outs
+				case <-time.After(time.Second): // x/crypto's Listen has no time-out
 				}
 				c.closes("Client.Close", client.Close)
 				<-listening
 			})
-			// The SSH library's own goroutines wait for somebody who accepts. It keeps some
-			// dozens; whether one of them is an error, or the end, it does not tell.
+			// x/crypto's goroutines block until somebody accepts. It buffers some dozens of
+			// connections, and an error of Accept does not tell whether more will follow.
 			for range 200 {
 				if listener == nil {
 					break
@@ -369,7 +368,7 @@ func entries(agent string, echoPort int) []entry {
 			})
 		}},
 
-		// What nothing else ends, keep-alive does.
+		// These calls end by keep-alive alone.
 		{"RunCommand, alone", allPhases, true, func(c *cell) {
 			c.with(func(p *fleetssh.ParallelClient) {
 				c.ends("RunCommand", func(ctx context.Context) {
@@ -420,110 +419,4 @@ func entries(agent string, echoPort int) []entry {
 			c.closes("ParallelClient.Close", p.Close)
 		}},
 	}
-}
-
-// pause is for writes to get stuck.
-func pause() { <-time.After(300 * time.Millisecond) }
-
-// exited checks what the good host has done.
-func (c *cell) exited(out *fleetssh.HostOutput, want string) {
-	if out == nil {
-		c.gets(false, "it did not start")
-		return
-	}
-	c.ended(out.Stdout, out.Outcome(), out.Err, want)
-}
-
-// ended checks the end of a command or a shell.
-func (c *cell) ended(stdout io.Reader, o fleetssh.Outcome, why error, want string) {
-	got, err := io.ReadAll(stdout)
-	c.gets(o.OK() && string(got) == want && err == nil, "%v, %q, %v, %v", o, got, err, why)
-}
-
-// failed checks that the bad host has not done what it was told.
-func (c *cell) failed(out *fleetssh.HostOutput) {
-	kind := out.Outcome().Kind
-	if c.fault.Bytes > 0 && kind == fleetssh.Exited {
-		return // it took little
-	}
-	c.wants(kind != fleetssh.Exited && kind != fleetssh.Running, "the bad host: %v", kind)
-}
-
-// stream runs a command on all hosts, and the context ends it.
-func (c *cell) stream(p *fleetssh.ParallelClient, cmd fleetssh.Command, want string) {
-	c.ends("Stream", func(ctx context.Context) { c.events(ctx, p, cmd, want) })
-}
-
-func (c *cell) events(ctx context.Context, p *fleetssh.ParallelClient, cmd fleetssh.Command, want string) {
-	events, err := p.Stream(ctx, cmd)
-	if err != nil {
-		c.t.Errorf("%s: %v", c.name, err)
-		return
-	}
-	var good strings.Builder
-	finished := make([]*fleetssh.HostOutput, len(p.Hosts))
-	for ev := range events {
-		switch {
-		case ev.Kind == fleetssh.Finished:
-			c.wants(finished[ev.Index] == nil, "host %d has finished twice", ev.Index)
-			finished[ev.Index] = ev.Output
-		case ev.Kind == fleetssh.StdoutLine && ev.Index == 1:
-			good.WriteString(ev.Text)
-		}
-	}
-	for i, out := range finished {
-		if out == nil {
-			c.wants(false, "host %d has not finished", i)
-			return
-		}
-	}
-	o := finished[1].Outcome()
-	c.gets(o.Kind == fleetssh.Exited && o.ExitCode == 0 && good.String() == strings.TrimSuffix(want, "\n"), "%v, %q, %v", o, good.String(), finished[1].Err)
-	c.failed(finished[0])
-}
-
-// copied checks the results of a copy.
-func (c *cell) copied(results []fleetssh.CopyResult) {
-	c.wants(results[0].Err != nil || c.fault.Bytes > 0, "the bad host was copied to")
-	c.gets(results[1].Err == nil, "%v", results[1].Err)
-}
-
-// connect calls a tunnel, says hello, and is closed with it.
-func (c *cell) connect(tunnel *fleetssh.Tunnel, hello string) net.Conn {
-	conn, err := net.Dial("tcp", tunnel.Addr().String())
-	if err != nil { // it has ended with the connection
-		conn, far := net.Pipe()
-		far.Close()
-		return conn
-	}
-	_ = conn.SetDeadline(time.Now().Add(c.limit))
-	_, _ = io.WriteString(conn, hello)
-	return conn
-}
-
-// call has a caller of a tunnel send until nothing more goes, and closes the tunnel.
-func (c *cell) call(tunnel *fleetssh.Tunnel, hello string) {
-	conn := c.connect(tunnel, hello)
-	defer conn.Close()
-	_, _ = io.Copy(conn, zeros())
-	c.closes("Tunnel.Close", tunnel.Close)
-}
-
-// channel starts a command on the bad host and has its input get stuck, and calls f.
-func (c *cell) channel(f func(*fleetssh.Channel)) {
-	c.dial(func(client *fleetssh.Client) {
-		var ch *fleetssh.Channel
-		c.ends("Execute", func(ctx context.Context) { ch, _ = client.Execute(ctx, "cat") })
-		if ch == nil {
-			return
-		}
-		stuck := make(chan struct{})
-		go func() {
-			defer close(stuck)
-			_, _ = io.Copy(ch.Stdin, zeros())
-		}()
-		pause()
-		f(ch)
-		c.within(callGrace, "Write", func() { <-stuck })
-	})
 }

@@ -1,6 +1,6 @@
-// Package faults lets hosts stop reading, in every phase and in every way that simfleet
-// knows, and calls every entry point of the library against each of them. It is a package
-// of its own so that it runs beside the other tests of the library: it waits most of the time.
+// Package faults tests every entry point of the library against hosts that stop reading, in every
+// phase and in every way that simfleet supports. It is a separate package so that it runs in
+// parallel with the other tests of the library: it waits most of the time.
 package faults
 
 import (
@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	fleettest.Main(m, leakOfLibrary)
 }
 
-// goroutines returns those of the library and of the SSH library.
+// goroutines returns the stacks of the library's and x/crypto's goroutines.
 func goroutines() []string {
 	var left []string
 	var stacks strings.Builder
@@ -32,9 +32,8 @@ func goroutines() []string {
 	return left
 }
 
-// leakOfLibrary reports whether goroutines are those that the SSH library leaves behind,
-// as ADR 2 says: a host has made its mux end with an error, and more packets
-// were on the way than it keeps.
+// leakOfLibrary reports whether x/crypto has leaked a goroutine: this happens when a host makes its
+// mux end with an error, and more packets are pending than its channel buffers (ADR 2).
 func leakOfLibrary(stack string) bool {
 	for _, frame := range []string{"(*handshakeTransport).readLoop", "(*handshakeTransport).kexLoop", "(*handshakeTransport).Close", "(*mux).Wait"} {
 		if strings.Contains(stack, frame) {

@@ -14,17 +14,17 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// rounds are how many cells are at work at a time (they wait most of it), and by what factor
-// their time limits grow. A cell that is late on a busy machine is run again, with fewer
-// beside it; one that never ends is late in every round.
+// rounds sets how many cells run at once (they wait most of the time), and the factor of their time
+// limits. A cell that is late, perhaps because the machine is busy, runs again in the next round,
+// with fewer others at once. A cell that never ends is late in every round.
 var rounds = []struct {
 	atOnce int
 	factor time.Duration
 }{{64, 1}, {32, 2}, {8, 6}}
 
-// TestStopReading lets hosts stop reading, in every phase, and has every entry point meet
-// each of them: what has a time-out ends with it, what has none ends by keep-alive, Close
-// ends at once, and a good host beside the bad one gets its result. Nothing is left.
+// TestStopReading tests every entry point against hosts that stop reading, in every phase. A call
+// with a time-out ends with it, a call without one ends by keep-alive, Close ends promptly, and a
+// good host next to the bad one gets its result. No goroutine is left.
 func TestStopReading(t *testing.T) {
 	everyEntry(t, []string{
 		"stop-reading=version", "stop-reading=kex", "stop-reading=auth", "stop-reading=login", "stop-reading=open", "stop-reading=exec",
@@ -45,19 +45,19 @@ func TestStopReading(t *testing.T) {
 	}
 }
 
-// TestFloodOfConfirmations is the same for hosts that make the SSH library leave
-// goroutines of its own behind. Ours end.
+// TestFloodOfConfirmations does the same with hosts that make x/crypto leak goroutines. The
+// library's own goroutines end.
 func TestFloodOfConfirmations(t *testing.T) {
 	everyEntry(t, []string{"flood-confirmations=open", "flood-confirmations"})
 }
 
-// leftByConfirmations reports whether the other test, which may have run before, has left
-// a goroutine behind.
+// leftByConfirmations reports whether a goroutine was leaked in TestFloodOfConfirmations, which may
+// have run before.
 func leftByConfirmations(stack string) bool {
 	return strings.Contains(stack, `"cell":"flood-confirmations`) && leakOfLibrary(stack)
 }
 
-// everyEntry has every entry point meet each of the faults.
+// everyEntry tests every entry point against each of the faults.
 func everyEntry(t *testing.T, faults []string) {
 	dir := t.TempDir()
 	large := filepath.Join(dir, "large")
@@ -93,10 +93,10 @@ func everyEntry(t *testing.T, faults []string) {
 	for _, c := range cells {
 		t.Errorf("%s: %s", c.name, c.late)
 	}
-	t.Logf("%d cells, %d of them again", n, repeated)
+	t.Logf("%d cells, %d repetitions", n, repeated)
 }
 
-// runAll runs cells, some at a time.
+// runAll runs all cells, at most atOnce at the same time.
 func runAll(cells []*cell, atOnce int) {
 	room := make(chan struct{}, atOnce)
 	var wg sync.WaitGroup
@@ -105,7 +105,7 @@ func runAll(cells []*cell, atOnce int) {
 		wg.Go(func() {
 			defer func() { <-room }()
 			c.dir = c.t.TempDir()
-			// What is left behind is named by its cell.
+			// The label names the cell of a goroutine that is left behind.
 			pprof.Do(context.Background(), pprof.Labels("cell", c.name), func(context.Context) {
 				defer c.start()()
 				c.entry.run(c)

@@ -13,8 +13,8 @@ import (
 	"fleetssh"
 )
 
-// slowLine leads to an address, and carries so many bytes a second there; what comes back
-// is not held up. It is to be closed by the caller.
+// slowLine is a connection that carries a limited number of bytes per second to the host. The other
+// direction is not limited. The caller must close it.
 type slowLine struct {
 	net.Conn
 	wg sync.WaitGroup
@@ -46,7 +46,7 @@ func newSlowLine(ctx context.Context, address string, rate int) (*slowLine, erro
 	})
 	l.wg.Go(func() {
 		defer far.Close()
-		const steps = 50 // a second
+		const steps = 50 // per second
 		ticker := time.NewTicker(time.Second / steps)
 		defer ticker.Stop()
 		for buf := make([]byte, rate/steps); ; <-ticker.C {
@@ -62,7 +62,7 @@ func newSlowLine(ctx context.Context, address string, rate int) (*slowLine, erro
 	return l, nil
 }
 
-// NetConn is for what wants to know how much is on the way.
+// NetConn lets the library find out how many bytes the socket has not sent yet.
 func (l *slowLine) NetConn() net.Conn { return l.Conn }
 
 func (l *slowLine) Close() error {
@@ -71,9 +71,9 @@ func (l *slowLine) Close() error {
 	return err
 }
 
-// TestSlowHost has a host behind a slow line that carries all it can: it is not taken for
-// dead, though its answers come long after those who are dead have been given up, and
-// commands beside a copy end well.
+// TestSlowHost checks a host behind a saturated slow line. The library does not take it for dead,
+// although its answers arrive long after the time-out for a dead host, and commands that run during
+// a copy succeed.
 func TestSlowHost(t *testing.T) {
 	t.Parallel()
 	const size, rate = 640 << 10, 64 << 10
@@ -111,6 +111,6 @@ func TestSlowHost(t *testing.T) {
 		t.Errorf("afterwards: %q, %v", text, err)
 	}
 	if got, err := c.good.ReadFile("/home/alice/file"); err != nil || len(got) != size {
-		t.Errorf("%d bytes came, %v", len(got), err)
+		t.Errorf("%d bytes arrived, %v", len(got), err)
 	}
 }

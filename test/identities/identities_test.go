@@ -22,30 +22,31 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// Where the private half of the named key is. Where nothing else is said, the named
-// path is that of a private key, and its public half stands beside it.
+// Where the private half of the configured key is. Except for public, the configured path is the
+// path of the private key. The public half is always next to it.
 const (
 	open      = "open"         // in its file
 	encrypted = "encrypted"    // in its file, and nobody knows the passphrase
 	asked     = "asked"        // in its file, and the user knows the passphrase
-	inAgent   = "in the agent" // and in its file, encrypted
-	gone      = "gone"         // in the agent only
-	public    = "public half"  // in the agent only, and it is the public half that is named
+	inAgent   = "in the agent" // in the agent and, encrypted, in its file
+	gone      = "gone"         // only in the agent
+	public    = "public half"  // only in the agent; the configured path is the path of the public half
 	hardware  = "in hardware"  // on a smartcard, through the agent
 	nowhere   = "nowhere"
 )
 
-// Where the certificate of the key is. A host that is to see one takes no plain keys.
+// Where the certificate of the key is. With a valid certificate, the host accepts only
+// certificates.
 const (
 	none         = "none"
-	beside       = "beside"
-	certInAgent  = "in the agent" // with its key, as ssh-add puts it there
-	named        = "named"
-	expired      = "expired" // beside the key; the host takes the plain key
+	beside       = "beside"       // next to the key
+	certInAgent  = "in the agent" // with its key, as ssh-add adds it
+	named        = "named"        // in a file that is configured
+	expired      = "expired"      // next to the key; the host accepts the plain key
 	expiredNamed = "expired, named"
 )
 
-// Who names the key.
+// Where the path of the key is configured.
 const (
 	flag       = "-i"
 	configFile = "IdentityFile"
@@ -62,28 +63,28 @@ var (
 
 const passphrase = "open sesame"
 
-// A cell is one field of the table.
+// cell is one cell of the table.
 type cell struct {
 	place, cert, namer string
 	only               bool // IdentitiesOnly
 }
 
-// possible leaves out what cannot be, and what fleetssh does in its own way.
+// possible reports whether the combination exists, and fleetssh means to behave like ssh.
 func (c cell) possible() bool {
 	switch {
 	case c.place == hardware && c.cert == certInAgent:
-		return false // ssh-add puts certificates of cards there from OpenSSH 9.6 on
+		return false // ssh-add adds certificates of cards only since OpenSSH 9.6
 	case c.namer == byDefault && c.place == public:
-		return false // no public half is a default
+		return false // the default paths are paths of private keys
 	case c.namer == flag && c.cert == expiredNamed:
-		return false // --cert insists
+		return false // --cert requires a valid certificate, unlike ssh
 	}
 	return true
 }
 
 func TestMain(m *testing.M) { fleettest.Main(m) }
 
-// TestIdentities compares all of the table with ssh.
+// TestIdentities compares all cells of the table with ssh.
 func TestIdentities(t *testing.T) {
 	w := newWorld(t)
 	var cells []cell
@@ -99,8 +100,8 @@ func TestIdentities(t *testing.T) {
 		}
 	}
 	t.Run("cells", func(t *testing.T) {
-		// The home directory belongs to the process: those who use it go first, one
-		// after another, while ssh finds out about the others.
+		// HOME belongs to the process. So the cells that use it run first, one after another;
+		// in the meantime, ssh runs for the other cells.
 		slices.SortStableFunc(cells, func(a, b cell) int { return strings.Compare(rank(a), rank(b)) })
 		for _, c := range cells {
 			go w.oracle(c)
@@ -115,7 +116,7 @@ func TestIdentities(t *testing.T) {
 				err := w.dial(t, c)
 				want := w.oracle(c)
 				if (err == nil) != want.in {
-					t.Errorf("ssh gets in: %v; fleetssh: %v\n%s", want.in, err, want.said)
+					t.Errorf("ssh logs in: %v; fleetssh: %v\n%s", want.in, err, want.said)
 				}
 			})
 		}
@@ -126,9 +127,9 @@ func TestIdentities(t *testing.T) {
 			in++
 		}
 	}
-	// The table is about differences: one in which all is refused shows none.
+	// If nearly all logins had the same result, the table would show no differences.
 	if len(w.answers) < 80 || in < len(w.answers)/3 || in > len(w.answers)*9/10 {
-		t.Errorf("ssh got in %d times of %d", in, len(w.answers))
+		t.Errorf("ssh logged in %d times of %d", in, len(w.answers))
 	}
 }
 
@@ -139,8 +140,8 @@ func rank(c cell) string {
 	return "1"
 }
 
-// TestHopHasItsOwn logs in to a host with the key of -i, through a hop that knows another
-// key: -i is about the host, and ssh does not hand it on to the hop.
+// TestHopHasItsOwn logs in to a host with the key of -i, through a hop with another key: -i applies
+// to the host, and ssh does not pass it on to the hop.
 func TestHopHasItsOwn(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -178,20 +179,20 @@ func TestHopHasItsOwn(t *testing.T) {
 // world is shared by all cells.
 type world struct {
 	root   string
-	plain  *sshdtest.Server // takes the keys
-	strict *sshdtest.Server // takes only certificates
+	plain  *sshdtest.Server // accepts the keys
+	strict *sshdtest.Server // accepts only certificates
 	user   string
-	slots  chan struct{}
-	agents map[string]string // sockets, by what they hold
+	slots  chan struct{}     // limits how many ssh run at once
+	agents map[string]string // sockets, by what the agents hold
 
 	mu      sync.Mutex // protects answers
 	answers map[string]func() answer
 }
 
-// answer is what ssh has done.
+// answer is the result of ssh.
 type answer struct {
-	in   bool
-	said string
+	in   bool   // the login succeeded
+	said string // the output of ssh -v
 }
 
 func newWorld(t *testing.T) *world {
@@ -207,8 +208,8 @@ func newWorld(t *testing.T) *world {
 	through.Write(t, filepath.Join(w.root, "through"), "")
 	sshdtest.WriteProgram(t, w.askPass(), "#!/bin/sh\necho '"+passphrase+"'\n")
 
-	// The agents are the dead one, one with the key, one with its certificate too, and
-	// one that has a card. The helper of the agent finds the card by its environment.
+	// The agents: one that does not run, one with the key, one with its certificate as well, and
+	// one with a smartcard. ssh-pkcs11-helper finds the card through the agent's environment.
 	smartcard := sshdtest.NewSmartcard(t, card)
 	withKey, withCert, withCard := sshdtest.StartAgent(t), sshdtest.StartAgent(t), sshdtest.StartAgent(t)
 	withKey.Add(t, key)
@@ -229,12 +230,12 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// dir is the folder for the files of a cell.
+// dir returns the directory for the files of a cell.
 func (w *world) dir(c cell) string {
 	return filepath.Join(w.root, strings.NewReplacer(" ", "-", ",", "").Replace(c.place+"--"+c.cert))
 }
 
-// path is the named file.
+// path returns the configured path.
 func (w *world) path(c cell) string {
 	path := filepath.Join(w.dir(c), "home", ".ssh", "id_ed25519")
 	if c.place == public {
@@ -243,9 +244,10 @@ func (w *world) path(c cell) string {
 	return path
 }
 
-// askPass is a program that knows the passphrase.
+// askPass returns the path of a program that prints the passphrase.
 func (w *world) askPass() string { return filepath.Join(w.root, "askpass") }
 
+// certPath returns the path of a certificate that is configured by itself.
 func (w *world) certPath(c cell) string { return filepath.Join(w.dir(c), "certificate") }
 
 // write makes the files of a cell.
@@ -275,8 +277,8 @@ func (w *world) write(t *testing.T, c cell, key *sshdtest.Key, ca *sshdtest.CA) 
 	}
 }
 
-// lockedPEM returns a key encrypted with one round of bcrypt: a passphrase is tried
-// in many cells.
+// lockedPEM returns an encrypted key. It uses one round of bcrypt, because many cells try the
+// passphrase.
 func lockedPEM(t *testing.T, path string, key *sshdtest.Key) []byte {
 	t.Helper()
 	write(t, path, key.PEM(t, ""), 0o600)
@@ -298,7 +300,7 @@ func write(t *testing.T, path string, data []byte, mode os.FileMode) {
 	}
 }
 
-// server is the one that a cell is about.
+// server returns the server for a cell.
 func (w *world) server(c cell) *sshdtest.Server {
 	if c.cert == beside || c.cert == named || c.cert == certInAgent {
 		return w.strict
@@ -306,6 +308,7 @@ func (w *world) server(c cell) *sshdtest.Server {
 	return w.plain
 }
 
+// agent returns the socket of the agent for a cell.
 func (w *world) agent(c cell) string {
 	switch {
 	case c.cert == certInAgent:
@@ -318,7 +321,7 @@ func (w *world) agent(c cell) string {
 	return w.agents[""]
 }
 
-// config returns an ssh_config for the cell: what names the key, and the way there.
+// config returns an ssh_config for the cell, with IdentityFile if identities is set.
 func (w *world) config(c cell, identities bool) string {
 	s := w.server(c)
 	name := "target"
@@ -341,7 +344,7 @@ func (w *world) config(c cell, identities bool) string {
 	return b.String()
 }
 
-// dial connects as the command does with what the cell says.
+// dial connects as the command would, with the settings of the cell.
 func (w *world) dial(t *testing.T, c cell) error {
 	t.Helper()
 	base := fleetssh.HostConfig{Host: "target", HostKeys: fleetssh.InsecureIgnoreHostKeys{}, Attempts: 1}
@@ -389,9 +392,9 @@ func (w *world) dial(t *testing.T, c cell) error {
 	return err
 }
 
-// oracle returns what ssh does. It is asked once for all who name the key: to ssh the
-// key of an inventory, of a hop and of -i is that of an IdentityFile, and so is a
-// default one, but for its path.
+// oracle returns what ssh does. ssh runs only once for all the ways to configure the key: for ssh,
+// a key of -i, of a hop or of an inventory is the same as an IdentityFile, and so is a default key,
+// except for its path.
 func (w *world) oracle(c cell) answer {
 	c.namer = configFile
 	w.mu.Lock()
