@@ -4,20 +4,17 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/charset"
 	"fleetssh/internal/conn"
-	"fleetssh/internal/console"
 	"fleetssh/internal/deadline"
-	"fleetssh/internal/password"
-	"fleetssh/internal/sanitize"
 	"fleetssh/internal/spool"
-	"fleetssh/internal/sudo"
 )
 
 // Channel is one session on a [Client]: a command, a shell or a subsystem, and
@@ -32,56 +29,33 @@ type Channel struct {
 	Stdout *Output
 	Stderr *Output
 
-	client *Client       // nil if it was never opened
-	raw    *conn.Session // nil if it was never opened
-	input  *input
-	run    *run // for what is to be done again on this host; may be nil
+	execution execution
+	host      *HostConfig
+	done      chan struct{} // closed when the command has ended
 
-	silent atomic.Bool // the host has left what was to stop the command unanswered
-
-	stops *Channel // not nil: the session is there to stop that command
-
-	console *Console // not nil: the session of its shell, or, if raw is nil, a line of it
-
-	done     chan struct{} // closed when the command has ended
-	heard    chan struct{} // gets a token when there is something new, if the answer to the request to start it is late
-	answered atomic.Bool   // the host has answered the request to start it
-
-	mu       sync.Mutex // protects what follows
-	state    channelState
-	exit     Outcome      // what the server has said; Kind is Running until it has
-	outcome  Outcome      // how it ended; Kind is Running until done is closed
-	stopping OutcomeKind  // TimedOut or Cancelled, once it is being stopped; Lost if its input is broken
-	broken   error        // why its input is
-	held     *holding     // not nil: the call that stops the command ends the channel
-	whole    bool         // its end is the end of everything that belongs to it
-	failure  error        // what went wrong, if outcome does not tell
-	refused  sudo.Refusal // what sudo has said instead of running the command
-	streams  int          // that have not ended
-	closed   bool         // the server has closed the channel, or the connection is gone
-	watched  bool         // watch has been called
-	wrote    bool         // something has come on a stream before the answer
-	begun    time.Time
-	ran      time.Duration
-	start    time.Duration // how long opening and starting took
-	timer    *time.Timer   // Command.Timeout
-	limit    time.Duration
-	timed    time.Time      // since when timer runs
-	left     time.Duration  // of limit, while it stands still
-	holds    int            // why it does
-	turn     *password.Turn // to try the password for sudo; nil: it is not ours
-	size     []byte         // of the terminal, to be sent
-	resizing bool           // somebody sends it
+	mu            sync.Mutex  // protects what follows, and part of a [session]
+	exit          Outcome     // what the server has said; Kind is Running until it has
+	outcome       Outcome     // how it ended; Kind is Running until done is closed
+	stopping      OutcomeKind // TimedOut or Cancelled, once it is being stopped; Lost if its input is broken
+	failure       error       // what went wrong, if outcome does not tell
+	begun         time.Time
+	startDuration time.Duration // of opening and starting
+	runDuration   time.Duration
+	limit         time.Duration // Command.Timeout
 }
 
-type channelState int
-
-const (
-	fresh    channelState = iota
-	starting              // the request is on its way
-	started
-	dead // the channel was closed before it was started
-)
+// execution is what a [Channel] controls: a [session], a [consoleLine], or, if nothing was started,
+// [noSession].
+type execution interface {
+	request(ctx context.Context, phase Phase, name string, payload []byte) error
+	start(ctx context.Context, phase Phase, payload []byte) error
+	write(ctx context.Context, text string) error
+	closeInput() // but not before all of Command.Stdin has been sent
+	resize(rows, cols int) error
+	signal(ctx context.Context, sig ssh.Signal) error
+	stop(ctx context.Context, why OutcomeKind) error
+	close() error
+}
 
 // streamOptions say how output is kept and read.
 type streamOptions struct {
@@ -90,181 +64,94 @@ type streamOptions struct {
 	max         int64
 }
 
-// newChannel returns a channel that has not been opened.
-func newChannel(c *Client, budget *spool.Budget, opt streamOptions) *Channel {
-	ch := &Channel{client: c, done: make(chan struct{})}
-	stream := func() *Output {
-		return &Output{stream: spool.NewStream(budget, opt.max), ch: ch, text: opt.text, wait: opt.readTimeout}
-	}
-	ch.Stdout, ch.Stderr = stream(), stream()
-	return ch
+// init prepares a channel for its first use.
+func (ch *Channel) init(e execution, host *HostConfig, budget *spool.Budget, opt streamOptions) {
+	ch.execution, ch.host, ch.done = e, host, make(chan struct{})
+	ch.Stdout, ch.Stderr = newOutput(host, budget, opt), newOutput(host, budget, opt)
 }
 
-// copy keeps what comes on one stream until it ends.
-func (ch *Channel) copy(to *Output, from io.Reader, filter *sudo.Filter) {
-	switch {
-	case filter != nil:
-		ch.copyFiltered(to, from, filter)
-	case ch.console != nil && to == ch.Stdout:
-		ch.console.copy(console.Stdout, from)
-	case ch.console != nil:
-		ch.console.copy(console.Stderr, from)
-	default:
-		to.stream.ReadFrom(from)
+// RequestPTY requests a terminal. Call it before Exec, Shell or Subsystem. It returns the same
+// errors as Exec.
+func (ch *Channel) RequestPTY(ctx context.Context, pty PTY) error {
+	if term := ch.host.SendEnv["TERM"]; term != "" {
+		pty.Term = term // as ssh does: few hosts accept TERM as a variable
 	}
-	to.stream.CloseWrite(nil)
-	ch.mu.Lock()
-	ch.streams--
-	ch.unlockAndEnd()
+	if pty.Term == "" {
+		pty.Term = "xterm"
+	}
+	if pty.Rows == 0 {
+		pty.Rows = 24
+	}
+	if pty.Cols == 0 {
+		pty.Cols = 80
+	}
+	var modes []byte
+	for _, k := range slices.Sorted(maps.Keys(pty.Modes)) { // a fixed order
+		modes = append(modes, ssh.Marshal(struct {
+			Key byte
+			Val uint32
+		}{k, pty.Modes[k]})...)
+	}
+	// RFC 4254, section 6.2.
+	return ch.execution.request(ctx, PhasePTY, "pty-req", ssh.Marshal(struct {
+		Term                      string
+		Cols, Rows, Width, Height uint32
+		Modes                     string
+	}{pty.Term, uint32(pty.Cols), uint32(pty.Rows), 0, 0, string(append(modes, 0))}))
 }
 
-// unlockAndEnd ends the channel if everything has come: the streams, and what
-// became of the command. A server may send the status before the last of the
-// output, or long after it. ch.mu is held, and released.
-func (ch *Channel) unlockAndEnd() {
-	ended, served, exit := ch.closed || ch.exit.Kind != Running, ch.streams == 0, ch.exit
-	over := ch.state == started && ended && served && ch.held == nil
-	if ch.held != nil {
-		ch.held.note(ended, served)
-	}
-	ch.hear()
-	ch.mu.Unlock()
-	if !over {
-		return
-	}
-	if exit.Kind == Running {
-		exit.Kind = Lost
-	}
-	ch.end(exit, nil)
+// Exec starts a command.
+//
+// The error is a [*SessionError] if the host refuses the command. It is a [*TimeoutError] or a
+// [*ConnectionError] if the host does not answer; the command may run in that case. When ctx
+// ends while the request is under way, the host has one more second to answer: if it accepts
+// the command in that time, the command runs and the error is nil.
+func (ch *Channel) Exec(ctx context.Context, line string) error {
+	return ch.execution.start(ctx, PhaseExec, execPayload(line))
 }
 
-// watch takes what the server says about the command (RFC 4254, section 6.10),
-// until the channel is closed. Only the first call does: the reader of a status has recorded it
-// when the end is noted.
-func (ch *Channel) watch() {
-	ch.mu.Lock()
-	again := ch.watched
-	ch.watched = true
-	ch.mu.Unlock()
-	if again {
-		return
-	}
-	for req := range ch.raw.Requests {
-		if o, ok := exitOf(req); ok {
-			ch.exited(o)
-		}
-		req.Reply(false, nil)
-	}
-	ch.raw.Requests = nil
-	ch.mu.Lock()
-	ch.closed = true
-	ch.unlockAndEnd()
+func execPayload(line string) []byte { return ssh.Marshal(struct{ Line string }{line}) }
+
+// Shell starts the user's login shell. It returns the same errors as Exec.
+func (ch *Channel) Shell(ctx context.Context) error {
+	return ch.execution.start(ctx, PhaseShell, nil)
 }
 
-// exitOf returns what a request says about the end of a command (RFC 4254, section 6.10).
-func exitOf(req *ssh.Request) (o Outcome, ok bool) {
-	switch req.Type {
-	case "exit-status":
-		var status struct{ Code uint32 }
-		if ssh.Unmarshal(req.Payload, &status) == nil {
-			return Outcome{Kind: Exited, ExitCode: int(status.Code)}, true
-		}
-	case "exit-signal":
-		var status struct {
-			Signal     string
-			CoreDumped bool
-			Message    string
-			Lang       string
-		}
-		if ssh.Unmarshal(req.Payload, &status) == nil {
-			return Outcome{Kind: Signaled, Signal: sanitize.Line(status.Signal)}, true
-		}
-	}
-	return o, false
+// Subsystem starts a subsystem of the server, such as "sftp". It returns the same errors as Exec.
+func (ch *Channel) Subsystem(ctx context.Context, name string) error {
+	return ch.execution.start(ctx, PhaseSubsystem, ssh.Marshal(struct{ Name string }{name}))
 }
 
-// exited notes how the command ended.
-func (ch *Channel) exited(o Outcome) {
-	ch.mu.Lock()
-	first := ch.exit.Kind == Running
-	if first {
-		ch.exit = o
-	}
-	ch.unlockAndEnd()
-	if first {
-		ch.client.conn.RemoveProgram()
-	}
+// Resize tells the command's terminal its new size. It does not wait for the host, which
+// hears of the last of several sizes when it reads.
+func (ch *Channel) Resize(rows, cols int) error { return ch.execution.resize(rows, cols) }
+
+// Signal sends sig to the command. The error is a [*SessionError] if the host did not accept the
+// signal. OpenSSH accepts signals for commands of ordinary users; it refuses them for commands of
+// root and cannot signal a command that sudo runs.
+func (ch *Channel) Signal(ctx context.Context, sig ssh.Signal) error {
+	return ch.execution.signal(ctx, sig)
 }
 
-// end notes the outcome and gives up the channel. Only the first call counts.
-func (ch *Channel) end(o Outcome, failure error) {
-	ch.mu.Lock()
-	if ch.outcome.Kind != Running {
-		ch.mu.Unlock()
-		return
-	}
-	switch {
-	case ch.stopping != Running:
-		o = Outcome{Kind: ch.stopping, Stopped: ch.whole && ch.exit.Kind != Running && ch.streams == 0}
-		if ch.stopping == Lost {
-			o, failure = Outcome{Kind: Lost}, ch.broken
-		}
-	case o.Kind == Lost && ch.exit.Kind != Running:
-		// It has ended, and is given up: something else may hold its output open.
-		o, failure = ch.exit, nil
-	}
-	if o.Kind == Exited && ch.failure == nil && ch.streams == 0 {
-		if why := sudoRefusal(ch.refused, o.ExitCode); why != nil {
-			ch.failure = ch.sudoError(why)
-		}
-	}
-	if ch.failure != nil {
-		o, failure = Outcome{Kind: NotStarted, Phase: phaseOf(ch.failure)}, ch.failure
-	}
-	if o.Kind == Lost && failure == nil {
-		failure = ch.lost()
-	}
-	ch.outcome, ch.failure = o, failure
-	ch.ran = time.Since(ch.begun)
-	timer, closed, turn, said := ch.timer, ch.closed, ch.turn, ch.refused
-	ch.mu.Unlock()
-	if timer != nil {
-		timer.Stop()
-	}
-	ch.leaveTurn(turn, said)
-	ch.client.conn.Leave() // before anybody hears of the end, who may want to close the connection
-	close(ch.done)
-	ch.Stdout.stream.CloseWrite(nil)
-	ch.Stderr.stream.CloseWrite(nil)
-	if ch.console != nil {
-		ch.console.over()
-	}
-	raw := ch.raw.Release()
-	if raw != nil && !closed { // tells the host that nothing more is wanted
-		ch.client.conn.CloseSoon(raw)
-	}
-}
+// Stop ends the command: it sends TERM, two seconds later KILL, then closes the session. A second
+// session sends the signals if the server does not accept them (OpenSSH for root and for sudo) or
+// passes them to the shell alone (dropbear). Stopped in the [Outcome] says whether the end of the
+// command is confirmed, including all processes that it has started and that still belong to it.
+// Every step has a time limit; all together take about ten seconds at most. When ctx ends, Stop
+// closes the session at once.
+//
+// The error is nil if the command has ended in any way, and a [*SessionError] if its end is not
+// confirmed.
+func (ch *Channel) Stop(ctx context.Context) error { return ch.execution.stop(ctx, Cancelled) }
 
-// lost returns the error for a command of which nobody said how it ended.
-func (ch *Channel) lost() error {
-	c := ch.client
-	why := error(errors.New("the host closed the session without saying how the command ended"))
-	if c.conn.Failed() {
-		why = c.conn.LostError(io.EOF)
-	}
-	return &ConnectionError{Host: c.host.name(), Port: c.host.port(), Phase: PhaseRun, Err: why}
-}
+// Close ends the session without waiting for the command, which may run on. What
+// it has written until now stays readable. It is safe to call more than once, and
+// frees a Write to Stdin that waits.
+func (ch *Channel) Close() error { return ch.execution.close() }
 
 // Finished reports whether the command has ended and all of its output is here,
 // without waiting.
-func (ch *Channel) Finished() bool {
-	select {
-	case <-ch.done:
-		return true
-	default:
-		return false
-	}
-}
+func (ch *Channel) Finished() bool { return isClosed(ch.done) }
 
 // ExitCode returns the exit code, as soon as the server has sent it. Until then,
 // if a signal ended the command, and if the server never sent a code, ok is false.
@@ -291,9 +178,7 @@ func (ch *Channel) Outcome() Outcome {
 // ends first the error is a [*TimeoutError] whose Phase is [PhaseWait]: the command runs
 // on and may be waited for again.
 func (ch *Channel) WaitFinished(ctx context.Context) error {
-	if ch.input != nil {
-		ch.input.finish()
-	}
+	ch.execution.closeInput()
 	begun := time.Now()
 	select {
 	case <-ch.done:
@@ -336,83 +221,6 @@ func (ch *Channel) result() error {
 	return nil
 }
 
-// Resize tells the command's terminal its new size. It does not wait for the host, which
-// hears of the last of several sizes when it reads.
-func (ch *Channel) Resize(rows, cols int) error {
-	if ch.raw == nil || ch.Finished() {
-		return conn.ErrClosed
-	}
-	ch.mu.Lock()
-	sending := ch.resizing
-	ch.resizing = true
-	ch.size = ssh.Marshal(struct {
-		Cols, Rows, Width, Height uint32
-	}{uint32(cols), uint32(rows), 0, 0})
-	ch.mu.Unlock()
-	if !sending && !ch.client.conn.Go(ch.sendSizes) {
-		return conn.ErrClosed
-	}
-	return nil
-}
-
-// sendSizes sends the sizes that there are.
-func (ch *Channel) sendSizes() {
-	for {
-		ch.mu.Lock()
-		size := ch.size
-		ch.size, ch.resizing = nil, size != nil
-		ch.mu.Unlock()
-		if size == nil {
-			return
-		}
-		_, _ = ch.raw.SendRequest("window-change", false, size) // or the command has ended
-	}
-}
-
-// Close ends the session without waiting for the command, which may run on. What
-// it has written until now stays readable. It is safe to call more than once, and
-// frees a Write to Stdin that waits.
-func (ch *Channel) Close() error {
-	if ch.raw == nil {
-		return nil
-	}
-	ch.mu.Lock()
-	state := ch.state
-	if state == fresh {
-		ch.state = dead // nobody else abandons it
-	}
-	ch.mu.Unlock()
-	switch state {
-	case starting:
-		ch.client.conn.CloseSoon(ch.raw) // the request ends, and begin with it
-	case started:
-		ch.end(Outcome{Kind: Lost}, &ConnectionError{
-			Host: ch.client.host.name(), Port: ch.client.host.port(), Phase: PhaseRun, Err: &conn.Error{Text: "the channel is closed", Err: conn.ErrClosed},
-		})
-	case fresh:
-		ch.abandon(fresh, conn.ErrClosed)
-	}
-	return nil
-}
-
-// abandon gives up a channel on which nothing was started; was is the state until then.
-func (ch *Channel) abandon(was channelState, why error) {
-	ch.mu.Lock()
-	ch.state = dead
-	ch.outcome, ch.failure = OutcomeOf(why), why
-	ch.mu.Unlock()
-	ch.client.conn.SetUsed(ch.raw)
-	if was == fresh { // nobody serves it
-		ch.client.conn.Discard(ch.raw, ch.raw.Requests)
-	} else if raw := ch.raw.Release(); raw != nil {
-		ch.client.conn.CloseSoon(raw)
-	}
-	ch.client.conn.Leave()
-	close(ch.done)
-	ch.Stdout.stream.CloseWrite(nil)
-	ch.Stderr.stream.CloseWrite(nil)
-}
-
 // context returns a context that ends with the command.
 func (ch *Channel) context() context.Context { return channelContext{context.Background(), ch} }
 
@@ -431,9 +239,27 @@ func (c channelContext) Err() error {
 }
 
 // address returns the name and port for errors.
-func (ch *Channel) address() (string, int) {
-	if ch.client == nil {
-		return "", 0
-	}
-	return ch.client.host.name(), ch.client.host.port()
+func (ch *Channel) address() (string, int) { return ch.host.name(), ch.host.port() }
+
+// noSession is the execution of what has no session of its own: a command that could not be
+// started, and, except for its signals, a line of a [Console].
+type noSession struct{}
+
+func (noSession) request(_ context.Context, phase Phase, _ string, _ []byte) error {
+	return &SessionError{Phase: phase, Err: conn.ErrClosed}
 }
+
+func (noSession) start(_ context.Context, phase Phase, _ []byte) error {
+	return &SessionError{Phase: phase, Err: conn.ErrClosed}
+}
+
+func (noSession) write(context.Context, string) error { return conn.ErrClosed }
+func (noSession) closeInput()                         {}
+func (noSession) resize(int, int) error               { return conn.ErrClosed }
+
+func (noSession) signal(context.Context, ssh.Signal) error {
+	return &SessionError{Phase: PhaseSignal, Err: conn.ErrClosed}
+}
+
+func (noSession) stop(context.Context, OutcomeKind) error { return nil }
+func (noSession) close() error                            { return nil }

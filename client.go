@@ -68,7 +68,11 @@ func (c *Client) Execute(ctx context.Context, line string) (*Channel, error) {
 //
 // The error is a [*SessionError], [*TimeoutError] or [*ConnectionError].
 func (c *Client) OpenSession(ctx context.Context) (*Channel, error) {
-	return c.openSession(ctx, streamOptions{})
+	s, err := c.openSession(ctx, streamOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return &s.Channel, nil
 }
 
 // RunCommand starts cmd and returns as soon as the server has accepted it. The command
@@ -83,7 +87,7 @@ func (c *Client) RunCommand(ctx context.Context, cmd Command) (*HostOutput, erro
 		return nil, err
 	}
 	out := c.start(ctx, run, 0)
-	run.play()
+	run.readInput()
 	run.closeAfter([]*HostOutput{out})
 	return out, out.Err
 }

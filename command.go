@@ -294,8 +294,8 @@ func (cmd *Command) sentinels() *sudo.Sentinels {
 
 func (cmd *Command) wantsSudo() bool { return cmd.Sudo || cmd.User != "" }
 
-// play starts reading Command.Stdin for the hosts.
-func (r *run) play() {
+// readInput starts reading Command.Stdin for the hosts.
+func (r *run) readInput() {
 	if r.replay != nil {
 		// Nothing waits for this goroutine: a Read that waits for a terminal cannot be
 		// interrupted. Everything else ends with the commands.
@@ -303,7 +303,7 @@ func (r *run) play() {
 	}
 }
 
-// closeAfter releases the input that play has read when the last command has ended.
+// closeAfter releases the input that readInput has read when the last command has ended.
 func (r *run) closeAfter(outs []*HostOutput) {
 	if r.replay == nil {
 		return

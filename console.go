@@ -14,7 +14,6 @@ import (
 	"fleetssh/internal/cmdline"
 	"fleetssh/internal/console"
 	"fleetssh/internal/sanitize"
-	"fleetssh/internal/spool"
 )
 
 // Console is a shell on one host that runs one line after another, and says where the
@@ -32,19 +31,20 @@ type Console struct {
 	Host  HostConfig
 	Err   error // why it could not be opened
 
-	session *HostOutput // the shell
+	out     *HostOutput // the shell
+	session *session    // in which it runs; nil if none could be opened
 	exec    string      // "exec ", or empty where the login shell does not know it
 	ready   chan struct{}
 	turn    chan struct{} // holds a token while a line is sent or signalled
 
 	mu      sync.Mutex     // protects what follows
 	shell   *console.Shell // what it says about its lines
-	line    *HostOutput    // the line that runs or ran last; nil: none yet
-	next    *HostOutput    // the line behind it, which has what comes between them
+	line    *runningLine   // the line that runs or ran last; nil: none yet
+	next    *runningLine   // the line after it, which gets the output between them
 	number  uint64         // of line
-	begun   chan struct{}  // closed when the shell has begun with line, or it has ended
-	settled chan struct{}  // closed when settle is done; nil: nobody settles
-	said    tail           // what it wrote before it was ready
+	started chan struct{}  // closed when the shell has started line, or it has ended
+	settled chan struct{}  // closed when no INT is under way any more; nil: nobody waits for that
+	startup tail           // what the shell wrote before it was ready
 }
 
 // OpenConsole starts a shell and returns when it is ready for the first line. It
@@ -78,35 +78,35 @@ func (c *Client) openConsole(ctx context.Context) *Console {
 func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 	ch, err := c.openSession(ctx, streamOptions{})
 	if err != nil {
-		return failedConsole(newFailed(0, *c.host, "", err))
+		return failedConsole(newFailed(0, c.host, "", err))
 	}
 	s := &Console{
-		Host: *c.host, session: newHostOutput(ch, *c.host, cmdline.ConsoleShell(exec), c.Timing()),
-		exec: exec, ready: make(chan struct{}), turn: make(chan struct{}, 1),
+		Host: *c.host, out: newHostOutput(&ch.Channel, cmdline.ConsoleShell(exec), c.Timing()),
+		session: ch, exec: exec, ready: make(chan struct{}), turn: make(chan struct{}, 1),
 	}
-	s.shell = console.New(s.tell, s.note)
+	s.shell = console.New(s.send, s.handle)
 	s.next = s.newLine()
 	ch.console = s
-	if err = ch.begin(ctx, PhaseExec, execPayload(cmdline.ConsoleShell(exec)), nil); err == nil {
+	if err = ch.start(ctx, PhaseExec, execPayload(cmdline.ConsoleShell(exec))); err == nil {
 		// What cannot be written has ended, or says so when its time is over.
 		_ = ch.write(ctx, s.shell.SetUp())
 		err = s.waitReady(ctx)
 	}
 	if err != nil {
 		ch.Close()
-		s.Err, s.session.Err = err, err
+		s.Err, s.out.Err = err, err
 	}
 	return s
 }
 
 // failedConsole is the console of a host that has none.
 func failedConsole(out *HostOutput) *Console {
-	return &Console{Index: out.Index, Host: out.Host, Err: out.Err, session: out}
+	return &Console{Index: out.Index, Host: out.Host, Err: out.Err, out: out}
 }
 
 // waitReady waits until the shell is ready.
 func (s *Console) waitReady(ctx context.Context) error {
-	ch := s.session.Channel
+	ch := s.session
 	select {
 	case <-s.ready:
 		return nil
@@ -119,7 +119,7 @@ func (s *Console) waitReady(ctx context.Context) error {
 	}
 	why := "the shell ended"
 	s.mu.Lock()
-	if last := strings.TrimSpace(string(s.said.kept)); last != "" {
+	if last := strings.TrimSpace(string(s.startup.kept)); last != "" {
 		why += ": " + sanitize.Line(last[strings.LastIndexByte(last, '\n')+1:])
 	}
 	s.mu.Unlock()
@@ -127,18 +127,12 @@ func (s *Console) waitReady(ctx context.Context) error {
 	return &SessionError{Host: host, Port: port, Phase: PhaseShell, Err: errors.New(why)}
 }
 
-// newLine returns the place of a line that has not begun.
-func (s *Console) newLine() *HostOutput {
-	c := s.session.Channel.client
-	ch := newChannel(c, c.d.budget, streamOptions{})
-	ch.Stdin, ch.console, ch.state = closedInput{}, s, started
-	out := newHostOutput(ch, s.Host, "", s.session.connected)
-	out.Index = s.Index
-	return out
-}
-
-// copy takes what the shell writes on a stream, until that ends.
-func (s *Console) copy(stream console.Stream, from io.Reader) {
+// copy takes what the shell writes to one of its streams, until that ends.
+func (s *Console) copy(to *Output, from io.Reader) {
+	stream := console.Stdout
+	if to == s.session.Stderr {
+		stream = console.Stderr
+	}
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := from.Read(buf)
@@ -154,15 +148,15 @@ func (s *Console) copy(stream console.Stream, from io.Reader) {
 	}
 }
 
-// note takes what has happened. s.mu is held, here and in what follows.
-func (s *Console) note(e console.Event) {
+// handle handles what the shell has reported. s.mu is held, here and in what follows.
+func (s *Console) handle(e console.Event) {
 	switch e.Kind {
 	case console.Output:
 		s.write(e)
 	case console.Ready:
 		close(s.ready)
 	case console.Started:
-		s.open()
+		s.recordStart()
 	case console.StreamEnded:
 		s.line.stream(e.Stream).CloseWrite(nil)
 	case console.Ended:
@@ -177,7 +171,7 @@ func (s *Console) note(e console.Event) {
 func (s *Console) write(e console.Event) {
 	switch e.Line {
 	case 0:
-		if _, err := s.said.Write(e.Data); err != nil {
+		if _, err := s.startup.Write(e.Data); err != nil {
 			panic(err) // a tail takes everything
 		}
 	case s.number:
@@ -187,54 +181,29 @@ func (s *Console) write(e console.Event) {
 	}
 }
 
-// stream returns where a stream of a line is kept.
-func (o *HostOutput) stream(which console.Stream) *spool.Stream {
-	if which == console.Stderr {
-		return o.Stderr.stream
-	}
-	return o.Stdout.stream
-}
-
-// open lets signals to the line pass.
-func (s *Console) open() {
-	select {
-	case <-s.begun:
-	default:
-		close(s.begun)
+// recordStart lets signals to the line pass.
+func (s *Console) recordStart() {
+	if !isClosed(s.started) {
+		close(s.started)
 	}
 }
 
-// tell sends the shell something, on a goroutine of its own, which ends with the
+// send sends the shell something, on a goroutine of its own, which ends with the
 // channel.
-func (s *Console) tell(text string) {
-	ch := s.session.Channel
+func (s *Console) send(text string) {
+	ch := s.session
 	ch.client.conn.Go(func() { _, _ = ch.Stdin.Write([]byte(text)) })
 }
 
-// finish notes how the line that runs has ended.
+// finish records how the line that runs has ended.
 func (s *Console) finish(o Outcome, failure error) {
-	ch := s.line.Channel
-	s.open()
-	ch.Stdout.stream.CloseWrite(nil)
-	ch.Stderr.stream.CloseWrite(nil)
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	if ch.outcome.Kind != Running {
-		return
-	}
-	ch.exit = o
-	if ch.stopping != Running {
-		o = Outcome{Kind: ch.stopping, Stopped: o.Kind == Exited || o.Kind == Signaled || o.Stopped}
-		failure = nil
-	}
-	ch.outcome, ch.failure, ch.closed = o, failure, true
-	ch.ran = time.Since(ch.begun)
-	close(ch.done)
+	s.recordStart()
+	s.line.end(o, failure)
 }
 
-// over ends the line that runs, since the shell has ended.
-func (s *Console) over() {
-	shell := s.session.Channel
+// shellEnded ends the line that runs, since the shell has ended.
+func (s *Console) shellEnded() {
+	shell := s.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next.stream(console.Stdout).Drop()
@@ -249,18 +218,18 @@ func (s *Console) over() {
 }
 
 // Finished reports whether the shell has ended, or never was: it runs no more lines.
-func (s *Console) Finished() bool { return s.session.Finished() }
+func (s *Console) Finished() bool { return s.out.Finished() }
 
 // Outcome says how the shell ended; its Kind is Running until it has.
-func (s *Console) Outcome() Outcome { return s.session.Outcome() }
+func (s *Console) Outcome() Outcome { return s.out.Outcome() }
 
 // Close ends the input of the shell, which ends it when its line is done, waits for
 // that, and closes its session. The error is nil if the shell has ended, with
 // whichever exit code; what kept it from starting; a [*ConnectionError] if it was
 // lost, and a [*TimeoutError] if ctx ends first: then the line may run on.
 func (s *Console) Close(ctx context.Context) error {
-	defer s.session.Channel.Close()
-	err := s.session.WaitFinished(ctx)
+	defer s.out.Close()
+	err := s.out.WaitFinished(ctx)
 	_, exited := errors.AsType[*ExitError](err)
 	if o := s.Outcome(); exited || o.Kind == Cancelled && o.Stopped {
 		return nil
@@ -271,10 +240,10 @@ func (s *Console) Close(ctx context.Context) error {
 // Stop ends the shell and the line that runs, as [Channel.Stop] does, but with KILL
 // at once: an interactive shell ignores TERM.
 func (s *Console) Stop(ctx context.Context) error {
-	ch := s.session.Channel
-	if s.Err != nil || ch.Finished() {
-		return ch.Close()
+	if s.Err != nil || s.Finished() {
+		return s.out.Close()
 	}
+	ch := s.session
 	if ch.hold(Cancelled) == heldNow {
 		switch {
 		case ch.client.signalsGroups(ctx) && ch.heeds(ctx, s.signal(ctx, ssh.SIGKILL)):
@@ -321,13 +290,13 @@ func (p *ParallelClient) OpenConsoles(ctx context.Context) ([]*Console, error) {
 func consoleStarter(s **Console) starter {
 	return starter{start: func(c *Client, ctx context.Context) *HostOutput {
 		*s = c.openConsole(ctx)
-		return (*s).session
+		return (*s).out
 	}}
 }
 
 // consoleOf returns the console of a shell; s is the one that was opened last.
 func consoleOf(out *HostOutput, s *Console) *Console {
-	if s == nil || s.session != out { // the host was not reached, this time
+	if s == nil || s.out != out { // the host was not reached, this time
 		s = failedConsole(out)
 	}
 	s.Index = out.Index
@@ -361,8 +330,8 @@ func (s *eventStream) line(ctx context.Context, i int, console *Console, line fu
 	if err == nil {
 		s.watch(ctx, i, out)
 	} else {
-		out = newFailed(console.Index, console.Host, do.Text, err)
-		out.connected = console.session.connected
+		out = newFailed(console.Index, &console.Host, do.Text, err)
+		out.connected = console.out.connected
 	}
 	s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: out}})
 }

@@ -10,7 +10,9 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh/internal/cmdline"
+	"fleetssh/internal/console"
 	"fleetssh/internal/sentinel"
+	"fleetssh/internal/spool"
 )
 
 // ConsoleLine is a command line for a [Console].
@@ -45,42 +47,42 @@ func (s *Console) Run(ctx context.Context, line ConsoleLine) (*HostOutput, error
 	if s.Err != nil {
 		return nil, s.Err
 	}
-	if err := s.take(ctx); err != nil {
+	if err := s.acquire(ctx); err != nil {
 		return nil, err
 	}
 	defer s.release()
 	begun := time.Now()
-	if err := s.idle(); err != nil {
+	if err := s.checkIdle(); err != nil {
 		return nil, err
 	}
-	if err := s.settle(ctx); err != nil {
+	if err := s.waitSettled(ctx); err != nil {
 		return nil, err
 	}
 	from, sent := "/dev/null", (*consoleInput)(nil)
 	if line.Stdin != nil {
 		var err error
-		if sent, err = s.session.Channel.client.sendInput(ctx, s.exec, line.Stdin); err != nil {
+		if sent, err = s.session.client.sendInput(ctx, s.exec, line.Stdin); err != nil {
 			return nil, err
 		}
 		from = sent.path
 	}
-	out, text := s.begin(line.Text, from)
+	l, text := s.nextLine(line.Text, from)
 	if sent != nil {
-		sent.removeAfter(out)
+		sent.removeAfter(l.done)
 	}
-	if err := s.session.Channel.write(ctx, text); err != nil {
+	if err := s.session.write(ctx, text); err != nil {
 		// The shell may have received part of the line and wait for the rest.
-		s.session.Channel.Close()
+		s.session.close()
 		return nil, err
 	}
-	out.Channel.mu.Lock()
-	out.Channel.start = time.Since(begun)
-	out.Channel.mu.Unlock()
-	return out, nil
+	l.mu.Lock()
+	l.startDuration = time.Since(begun)
+	l.mu.Unlock()
+	return l.out, nil
 }
 
-// take waits for the turn to write to the shell.
-func (s *Console) take(ctx context.Context) error {
+// acquire waits for the turn to write to the shell.
+func (s *Console) acquire(ctx context.Context) error {
 	select {
 	case s.turn <- struct{}{}:
 		return nil
@@ -91,22 +93,22 @@ func (s *Console) take(ctx context.Context) error {
 
 func (s *Console) release() { <-s.turn }
 
-// idle returns an error unless the shell waits for a line.
-func (s *Console) idle() error {
+// checkIdle returns an error unless the shell waits for a line.
+func (s *Console) checkIdle() error {
 	if s.session.Finished() {
-		return s.session.Channel.overError()
+		return s.session.overError()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.line != nil && !s.line.Finished() {
-		host, port := s.session.Channel.address()
+		host, port := s.session.address()
 		return &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: errors.New("another line runs on the shell")}
 	}
 	return nil
 }
 
-// settle waits until no INT is under way to the shell. See [console.Shell.Settle].
-func (s *Console) settle(ctx context.Context) error {
+// waitSettled waits until no INT is under way to the shell. See [console.Shell.Settle].
+func (s *Console) waitSettled(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.shell.Settle() {
 		s.mu.Unlock()
@@ -118,14 +120,14 @@ func (s *Console) settle(ctx context.Context) error {
 	ticker := time.NewTicker(settleRetry)
 	defer ticker.Stop()
 	for {
-		if err := s.session.Channel.write(ctx, "\n"); err != nil {
+		if err := s.session.write(ctx, "\n"); err != nil {
 			return err
 		}
 		select {
 		case <-settled:
 			return nil
-		case <-s.session.Channel.done:
-			return s.session.Channel.overError()
+		case <-s.session.done:
+			return s.session.overError()
 		case <-ctx.Done():
 			return interrupted(ctx, nil, &s.Host, PhaseStdin)
 		case <-ticker.C:
@@ -133,45 +135,90 @@ func (s *Console) settle(ctx context.Context) error {
 	}
 }
 
-// settleRetry is how long settle waits for the answer to an empty line before it sends another one.
+// settleRetry is how long waitSettled waits for the answer to an empty line before it sends another one.
 // An INT may have made the shell discard the first.
 const settleRetry = 300 * time.Millisecond
 
-// begin makes the next line the current one, and returns the text to send to the shell for it.
-func (s *Console) begin(text, from string) (out *HostOutput, tell string) {
+// nextLine makes the next line the current one, and returns the text to send to the shell for it.
+func (s *Console) nextLine(text, from string) (line *runningLine, send string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.line, s.next = s.next, s.newLine()
-	s.line.Index, s.line.CommandLine, s.line.Channel.begun = s.Index, text, time.Now()
-	s.begun = make(chan struct{})
-	s.number, tell = s.shell.Line(text, from)
-	return s.line, tell
+	s.line.out.Index, s.line.out.CommandLine, s.line.begun = s.Index, text, time.Now()
+	s.started = make(chan struct{})
+	s.number, send = s.shell.Line(text, from)
+	return s.line, send
 }
 
-// signalLine sends a signal to the line if it still runs. It first waits until the shell has begun
+// runningLine is the [execution] of a line. It runs in the session of the shell.
+type runningLine struct {
+	noSession
+	Channel
+	console *Console
+	out     *HostOutput
+}
+
+// newLine returns a line that has not begun.
+func (s *Console) newLine() *runningLine {
+	l := &runningLine{console: s}
+	l.init(l, &s.Host, s.session.client.d.budget, streamOptions{})
+	l.Stdin = closedInput{}
+	l.out = newHostOutput(&l.Channel, "", s.out.connected)
+	return l
+}
+
+// stream returns where one of the streams is kept.
+func (l *runningLine) stream(which console.Stream) *spool.Stream {
+	if which == console.Stderr {
+		return l.Stderr.stream
+	}
+	return l.Stdout.stream
+}
+
+// end records how the line has ended. Only the first call counts.
+func (l *runningLine) end(o Outcome, failure error) {
+	l.Stdout.stream.CloseWrite(nil)
+	l.Stderr.stream.CloseWrite(nil)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.outcome.Kind != Running {
+		return
+	}
+	l.exit = o
+	if l.stopping != Running {
+		o = Outcome{Kind: l.stopping, Stopped: o.Kind == Exited || o.Kind == Signaled || o.Stopped}
+		failure = nil
+	}
+	l.outcome, l.failure = o, failure
+	l.runDuration = time.Since(l.begun)
+	close(l.done)
+}
+
+// signal sends a signal to the line if it still runs. It first waits until the shell has started
 // the line: a signal before that would make the shell discard what it has read and run the rest.
-func (s *Console) signalLine(ctx context.Context, line *Channel, sig ssh.Signal) error {
-	if err := s.take(ctx); err != nil {
+func (l *runningLine) signal(ctx context.Context, sig ssh.Signal) error {
+	s := l.console
+	if err := s.acquire(ctx); err != nil {
 		return err
 	}
 	defer s.release()
 	s.mu.Lock()
-	begun := s.begun
+	started := s.started
 	s.mu.Unlock()
-	if sig != ssh.SIGKILL && begun != nil {
+	if sig != ssh.SIGKILL && started != nil {
 		timer := time.NewTimer(signalReply)
 		defer timer.Stop()
 		select {
-		case <-begun:
+		case <-started:
 		case <-timer.C:
-			host, port := line.address()
+			host, port := l.address()
 			return &TimeoutError{Host: host, Port: port, Phase: PhaseSignal, After: signalReply}
 		case <-ctx.Done():
 			return interrupted(ctx, nil, &s.Host, PhaseSignal)
 		}
 	}
 	s.mu.Lock()
-	runs := s.line != nil && s.line.Channel == line && !line.Finished()
+	runs := s.line == l && !l.Finished()
 	if runs && sig == ssh.SIGINT {
 		s.shell.Interrupting()
 	}
@@ -185,12 +232,12 @@ func (s *Console) signalLine(ctx context.Context, line *Channel, sig ssh.Signal)
 // signal sends a signal to the process group of the shell, or to the shell and all its descendants.
 // It uses a signal request if the server is known to signal the group, and a second session if not.
 func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
-	ch := s.session.Channel
+	ch := s.session
 	var err error
 	ask := func() bool {
 		reply, cancel := context.WithTimeout(ctx, signalReply)
 		defer cancel()
-		err = ch.Signal(reply, sig)
+		err = ch.signal(reply, sig)
 		_, refused := errors.AsType[*SessionError](err)
 		return !refused
 	}
@@ -215,7 +262,7 @@ func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
 func (s *Console) killGroup(ctx context.Context, sig ssh.Signal, group int) bool {
 	ctx, cancel := context.WithTimeout(ctx, killSession)
 	defer cancel()
-	killer, err := s.session.Channel.client.Execute(ctx, cmdline.KillGroup(s.exec, string(sig), group))
+	killer, err := s.session.client.Execute(ctx, cmdline.KillGroup(s.exec, string(sig), group))
 	if err != nil {
 		return false
 	}
@@ -233,42 +280,50 @@ func (s *Console) process() int {
 // stopTries is how often Stop sends INT to a line.
 const stopTries = 4
 
-// stopLine ends the line. If INT does not end it, stopLine ends the shell.
-func (s *Console) stopLine(ctx context.Context, line *Channel, why OutcomeKind) error {
-	line.mu.Lock()
-	running := line.outcome.Kind == Running
-	if running && line.stopping == Running {
-		line.stopping = why
+// stop ends the line. If INT does not end it, stop ends the shell.
+func (l *runningLine) stop(ctx context.Context, why OutcomeKind) error {
+	l.mu.Lock()
+	running := l.outcome.Kind == Running
+	if running && l.stopping == Running {
+		l.stopping = why
 	}
-	line.mu.Unlock()
+	l.mu.Unlock()
 	if !running {
 		return nil
 	}
 	// A process that the shell is just starting may miss the first INT.
 	for range stopTries {
-		if s.signalLine(ctx, line, ssh.SIGINT) != nil {
+		if l.signal(ctx, ssh.SIGINT) != nil {
 			break
 		}
-		if line.waitEnd(ctx, termGrace/stopTries) {
+		wait, cancel := context.WithTimeout(ctx, termGrace/stopTries)
+		select {
+		case <-l.done:
+		case <-wait.Done():
+		}
+		cancel()
+		if l.Finished() {
 			return nil
 		}
 	}
+	s := l.console
 	s.mu.Lock()
-	current := s.line != nil && s.line.Channel == line
+	current := s.line == l
 	s.mu.Unlock()
-	if !current || line.waitEnd(ctx, 0) {
+	if !current || l.Finished() {
 		return nil
 	}
 	err := s.Stop(ctx)
-	<-line.done // it ends with the shell
+	<-l.done // it ends with the shell
 	return err
 }
 
 // consoleInput is the standard input of a line, in a temporary file on the host. The command that
 // wrote the file removes it at the end of its own input: when the line or the connection ends.
 type consoleInput struct {
-	path string
-	ch   *Channel
+	path   string
+	client *Client
+	ch     *Channel
 }
 
 // inputGrace is how long the host may take to remove the file.
@@ -282,21 +337,21 @@ func (c *Client) sendInput(ctx context.Context, exec string, from *io.SectionRea
 	if err != nil {
 		return nil, err
 	}
-	path, err := ch.sendFile(ctx, from, named.String())
+	path, err := c.sendFile(ctx, ch, from, named.String())
 	if err != nil {
-		ch.input.Close() // the host removes the file at the end of the input
+		ch.Stdin.Close() // the host removes the file at the end of the input
 		ch.Close()
 		return nil, err
 	}
-	return &consoleInput{path, ch}, nil
+	return &consoleInput{path, c, ch}, nil
 }
 
-// sendFile sends the bytes and returns the path of the file that holds them. The host prints the
+// sendFile sends the bytes to a command and returns the path of the file that holds them. The host prints the
 // path after prefix.
-func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, prefix string) (string, error) {
+func (c *Client) sendFile(ctx context.Context, ch *Channel, from *io.SectionReader, prefix string) (string, error) {
 	host, port := ch.address()
 	sent := make(chan error, 1)
-	spawned := ch.client.conn.Go(func() {
+	spawned := c.conn.Go(func() {
 		n, err := io.Copy(ch.Stdin, io.NewSectionReader(from, 0, from.Size()))
 		if err == nil && n < from.Size() {
 			err = io.ErrUnexpectedEOF // the host waits for from.Size() bytes
@@ -312,9 +367,9 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, prefix 
 			return "", &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: err}
 		}
 	case <-ctx.Done():
-		return "", interrupted(ctx, nil, ch.client.host, PhaseStdin)
+		return "", interrupted(ctx, nil, c.host, PhaseStdin)
 	}
-	ctx, cancel := ch.client.starting(ctx)
+	ctx, cancel := c.starting(ctx)
 	defer cancel()
 	const (
 		longest = 4096 // PATH_MAX of most systems
@@ -332,16 +387,16 @@ func (ch *Channel) sendFile(ctx context.Context, from *io.SectionReader, prefix 
 			break
 		}
 	}
-	if err := interrupted(ctx, nil, ch.client.host, PhaseStdin); err != nil {
+	if err := interrupted(ctx, nil, c.host, PhaseStdin); err != nil {
 		return "", err
 	}
 	return "", &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: errors.New("the host could not keep the input in a temporary file")}
 }
 
 // removeAfter removes the file when the line has ended.
-func (in *consoleInput) removeAfter(line *HostOutput) {
-	in.ch.client.conn.Go(func() {
-		<-line.Channel.done
+func (in *consoleInput) removeAfter(ended <-chan struct{}) {
+	in.client.conn.Go(func() {
+		<-ended
 		ctx, cancel := context.WithTimeout(context.Background(), inputGrace)
 		defer cancel()
 		_ = in.ch.WaitFinished(ctx) // nothing more can be done about the file in any case

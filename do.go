@@ -53,7 +53,7 @@ func (p *ParallelClient) Do(ctx context.Context, work func(ctx context.Context, 
 		if link.client != nil { // nil: connecting failed, perhaps before the second call
 			err = failure
 		}
-		return s.told(err)
+		return s.withReason(err)
 	}, nil)
 }
 

@@ -21,14 +21,14 @@ func newTestOutput(t testing.TB, data []byte, piece int, encoding string) *Outpu
 	if err != nil {
 		t.Fatal(err)
 	}
-	ch := newChannel(nil, spool.NewBudget(1<<20), streamOptions{text: text})
+	out := newOutput(&HostConfig{}, spool.NewBudget(1<<20), streamOptions{text: text})
 	for len(data) > 0 {
 		n := min(piece, len(data))
-		ch.Stdout.stream.Write(data[:n])
+		out.stream.Write(data[:n])
 		data = data[n:]
 	}
-	ch.Stdout.stream.CloseWrite(nil)
-	return ch.Stdout
+	out.stream.CloseWrite(nil)
+	return out
 }
 
 func TestLines(t *testing.T) {
@@ -100,12 +100,12 @@ func TestLinesGoOn(t *testing.T) {
 
 func TestPartialLineSurvivesTimeout(t *testing.T) {
 	t.Parallel()
-	ch := newChannel(nil, spool.NewBudget(1<<20), streamOptions{readTimeout: time.Millisecond})
-	ch.Stdout.stream.Write([]byte("begun, "))
+	out := newOutput(&HostConfig{}, spool.NewBudget(1<<20), streamOptions{readTimeout: time.Millisecond})
+	out.stream.Write([]byte("begun, "))
 	var timeouts int
 	var lines []string
 	for range 3 {
-		for line, err := range ch.Stdout.Lines(t.Context()) {
+		for line, err := range out.Lines(t.Context()) {
 			if err != nil {
 				if timeout, ok := errors.AsType[*TimeoutError](err); !ok || timeout.Phase != "read" {
 					t.Fatal(err)
@@ -116,14 +116,14 @@ func TestPartialLineSurvivesTimeout(t *testing.T) {
 			lines = append(lines, line)
 		}
 		if timeouts == 2 && len(lines) == 0 {
-			ch.Stdout.stream.Write([]byte("done\nnext"))
+			out.stream.Write([]byte("done\nnext"))
 		}
 	}
 	if timeouts != 3 || !slices.Equal(lines, []string{"begun, done"}) {
 		t.Errorf("%d time-outs, lines %q", timeouts, lines)
 	}
-	ch.Stdout.stream.CloseWrite(nil)
-	rest, err := io.ReadAll(ch.Stdout)
+	out.stream.CloseWrite(nil)
+	rest, err := io.ReadAll(out)
 	if err != nil || string(rest) != "next" {
 		t.Errorf("rest %q, %v", rest, err)
 	}
@@ -229,10 +229,10 @@ func BenchmarkLines(b *testing.B) {
 	budget := spool.NewBudget(16 << 20)
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
-		ch := newChannel(nil, budget, streamOptions{})
-		ch.Stdout.stream.Write(data)
-		ch.Stdout.stream.CloseWrite(nil)
-		for range ch.Stdout.Lines(b.Context()) {
+		out := newOutput(&HostConfig{}, budget, streamOptions{})
+		out.stream.Write(data)
+		out.stream.CloseWrite(nil)
+		for range out.Lines(b.Context()) {
 		}
 	}
 }

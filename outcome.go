@@ -37,8 +37,8 @@ type HostOutput struct {
 }
 
 // newHostOutput returns the output of a command on a channel.
-func newHostOutput(ch *Channel, host HostConfig, line string, connected Timing) *HostOutput {
-	return &HostOutput{Host: host, CommandLine: line, Stdin: ch.Stdin, Stdout: ch.Stdout, Stderr: ch.Stderr, Channel: ch, connected: connected}
+func newHostOutput(ch *Channel, line string, connected Timing) *HostOutput {
+	return &HostOutput{Host: *ch.host, CommandLine: line, Stdin: ch.Stdin, Stdout: ch.Stdout, Stderr: ch.Stderr, Channel: ch, connected: connected}
 }
 
 // Finished reports whether the command has ended, without waiting: see [Channel.Finished].
@@ -81,7 +81,7 @@ func (o *HostOutput) Timing() Timing {
 	t := o.connected
 	o.Channel.mu.Lock()
 	defer o.Channel.mu.Unlock()
-	t.Start, t.Run = o.Channel.start, o.Channel.ran
+	t.Start, t.Run = o.Channel.startDuration, o.Channel.runDuration
 	return t
 }
 
@@ -178,15 +178,13 @@ func (o Outcome) MayHaveRun() bool {
 }
 
 // newFailed returns the output of a command that could not be started.
-func newFailed(index int, host HostConfig, line string, err error) *HostOutput {
-	ch := newChannel(nil, spool.NewBudget(0), streamOptions{})
-	ch.Stdin = closedInput{}
-	ch.state = dead
-	ch.outcome, ch.failure = OutcomeOf(err), err
+func newFailed(index int, host *HostConfig, line string, err error) *HostOutput {
+	ch := &Channel{Stdin: closedInput{}, outcome: OutcomeOf(err), failure: err}
+	ch.init(noSession{}, host, spool.NewBudget(0), streamOptions{})
 	ch.Stdout.stream.CloseWrite(nil)
 	ch.Stderr.stream.CloseWrite(nil)
 	close(ch.done)
-	out := newHostOutput(ch, host, line, Timing{})
+	out := newHostOutput(ch, line, Timing{})
 	out.Index, out.Err = index, err
 	return out
 }

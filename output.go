@@ -21,7 +21,7 @@ const lineLimit = 1 << 20
 // readable after the connection is closed.
 type Output struct {
 	stream *spool.Stream
-	ch     *Channel
+	host   *HostConfig // for errors
 	text   *charset.Set
 	wait   time.Duration // Command.ReadTimeout
 
@@ -29,6 +29,10 @@ type Output struct {
 	whole   bool   // lines is one line without a line end, to be yielded as it is
 	cut     bool   // that line continues, because it is longer than lineLimit
 	partial []byte // the beginning of the line after lines
+}
+
+func newOutput(host *HostConfig, budget *spool.Budget, opt streamOptions) *Output {
+	return &Output{stream: spool.NewStream(budget, opt.max), host: host, text: opt.text, wait: opt.readTimeout}
 }
 
 // Read implements [io.Reader]. It blocks until there are bytes to read, and returns them as the
@@ -240,7 +244,7 @@ func (o *Output) peek(ctx context.Context) ([]byte, error) {
 	if err == nil || err == io.EOF {
 		return data, err
 	}
-	host, port := o.ch.address()
+	host, port := o.host.name(), o.host.port()
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 		return nil, &TimeoutError{Host: host, Port: port, Phase: PhaseRead, After: o.wait}
 	}

@@ -24,12 +24,12 @@ func (p *ParallelClient) Run(ctx context.Context, cmd Command) ([]*HostOutput, e
 	if err != nil {
 		return nil, err
 	}
-	r.play()
+	r.readInput()
 	outs := make([]*HostOutput, len(slots))
 	err = p.each(ctx, slots, func(i int, s *slot) error {
 		outs[i] = p.runToEnd(ctx, s, i, r)
 		return outs[i].Channel.result()
-	}, func(i int, s *slot, why error) { outs[i] = newFailed(i, s.host, "", why) })
+	}, func(i int, s *slot, why error) { outs[i] = newFailed(i, &s.host, "", why) })
 	r.closeAfter(outs)
 	return outs, err
 }
@@ -37,30 +37,28 @@ func (p *ParallelClient) Run(ctx context.Context, cmd Command) ([]*HostOutput, e
 // runToEnd runs the command on host number i until it ends.
 func (p *ParallelClient) runToEnd(ctx context.Context, s *slot, i int, r *run) *HostOutput {
 	defer s.work.begin(PhaseConnect)()
-	out := p.start(ctx, s, i, r.starter(i))
+	out, c := p.start(ctx, s, i, r.starter(i))
 	if out.Err != nil {
 		return out
 	}
 	s.work.enter(PhaseRun)
-	if out.Channel.input != nil {
-		out.Channel.input.finish()
-	}
+	out.Channel.execution.closeInput()
 	select {
 	case <-out.Channel.done:
 	case <-ctx.Done():
 		_ = out.Stop(context.WithoutCancel(ctx)) // the outcome says whether the end is confirmed
 	}
-	p.settle(s, out)
+	p.retireAfter(s, c, out)
 	return out
 }
 
-// settle retires the connection after a command if it must not be used again: always with OneShot,
-// and if the host has not confirmed the end of a command that was stopped.
-func (p *ParallelClient) settle(s *slot, out *HostOutput) {
+// retireAfter retires the connection after a command if it must not be used again: always with
+// OneShot, and if the host has not confirmed the end of a command that was stopped.
+func (p *ParallelClient) retireAfter(s *slot, c *Client, out *HostOutput) {
 	o := out.Outcome()
 	stopped := o.Kind == TimedOut || o.Kind == Cancelled
-	if p.OneShot || stopped && !o.Stopped || out.Channel.client.conn.IsDone() {
-		s.retire(out.Channel.client)
+	if p.OneShot || stopped && !o.Stopped || c.conn.IsDone() {
+		s.retire(c)
 	}
 }
 
@@ -92,7 +90,7 @@ func (p *ParallelClient) runCommand(ctx context.Context, cmd Command) ([]*HostOu
 	}
 	// The input is read before the first start, because Command.Timeout of the first hosts runs
 	// while others are still connecting.
-	r.play()
+	r.readInput()
 	outs, err := p.startAll(ctx, slots, func(i int) starter { return r.starter(i) })
 	r.closeAfter(outs)
 	return outs, err
@@ -116,9 +114,7 @@ func (p *ParallelClient) Join(ctx context.Context, outs []*HostOutput) error {
 		}
 	}
 	for _, out := range outs {
-		if out.Channel.input != nil {
-			out.Channel.input.finish()
-		}
+		out.Channel.execution.closeInput()
 	}
 	errs := make([]error, len(outs))
 	for i, out := range outs {
@@ -173,17 +169,17 @@ func (r *run) starter(i int) starter {
 func (p *ParallelClient) startAll(ctx context.Context, slots []*slot, by func(i int) starter) ([]*HostOutput, error) {
 	outs := make([]*HostOutput, len(slots))
 	err := p.each(ctx, slots, func(i int, s *slot) error {
-		outs[i] = p.start(ctx, s, i, by(i))
+		outs[i], _ = p.start(ctx, s, i, by(i))
 		if p.OneShot {
 			s.retireCurrent()
 		}
 		return outs[i].Err
-	}, func(i int, s *slot, why error) { outs[i] = newFailed(i, s.host, "", why) })
+	}, func(i int, s *slot, why error) { outs[i] = newFailed(i, &s.host, "", why) })
 	return outs, err
 }
 
-// start starts a command or a console on host number i.
-func (p *ParallelClient) start(ctx context.Context, s *slot, i int, by starter) *HostOutput {
+// start starts a command or a console on host number i. The client is nil if the host was not reached.
+func (p *ParallelClient) start(ctx context.Context, s *slot, i int, by starter) (*HostOutput, *Client) {
 	defer s.work.begin(PhaseConnect)()
 	var out *HostOutput
 	link, err := s.use(ctx, p.connectTo(s), func(c *Client) error {
@@ -196,15 +192,15 @@ func (p *ParallelClient) start(ctx context.Context, s *slot, i int, by starter) 
 		return out.Err
 	})
 	if link.client != nil {
-		return out
+		return out, link.client
 	}
 	line := ""
 	if by.line != nil {
 		line = by.line()
 	}
-	out = newFailed(i, s.host, line, err)
+	out = newFailed(i, &s.host, line, err)
 	out.connected = link.timing
-	return out
+	return out, nil
 }
 
 // timedOut reports whether a host has left a request unanswered.

@@ -82,16 +82,16 @@ func (p *ParallelClient) OpenShells(ctx context.Context) ([]*Shell, error) {
 // startShell starts the login shell. It always returns an output; its Err says why
 // it could not be started.
 func (c *Client) startShell(ctx context.Context) *HostOutput {
-	ch, err := c.openSession(ctx, streamOptions{})
+	s, err := c.openSession(ctx, streamOptions{})
 	if err == nil {
-		err = ch.begin(ctx, PhaseShell, nil, nil)
+		err = s.start(ctx, PhaseShell, nil)
 	}
 	if err != nil {
-		out := newFailed(0, *c.host, "", err)
+		out := newFailed(0, c.host, "", err)
 		out.connected = c.Timing()
 		return out
 	}
-	return newHostOutput(ch, *c.host, "", c.Timing())
+	return newHostOutput(&s.Channel, "", c.Timing())
 }
 
 // Run sends one command line, or several, to the shell, and returns when they are
@@ -105,7 +105,10 @@ func (s *Shell) Run(ctx context.Context, lines string) error {
 	if !strings.HasSuffix(lines, "\n") {
 		lines += "\n"
 	}
-	return s.out.Channel.write(ctx, lines)
+	if s.Err != nil {
+		return s.Err
+	}
+	return s.out.Channel.execution.write(ctx, lines)
 }
 
 // Close ends the input of the shell, waits for it to do what it was sent, and closes
@@ -118,25 +121,22 @@ func (s *Shell) Close(ctx context.Context) error {
 
 // write sends text to the command's standard input, and waits for that as long as
 // ctx lasts.
-func (ch *Channel) write(ctx context.Context, text string) error {
-	if ch.raw == nil {
-		return ch.overError()
-	}
+func (s *session) write(ctx context.Context, text string) error {
 	sent := make(chan error, 1)
-	if !ch.client.conn.Go(func() {
-		_, err := ch.Stdin.Write([]byte(text))
+	if !s.client.conn.Go(func() {
+		_, err := s.Stdin.Write([]byte(text))
 		sent <- err
 	}) {
-		return ch.overError()
+		return s.overError()
 	}
 	select {
 	case err := <-sent:
 		if err != nil {
-			return ch.overError()
+			return s.overError()
 		}
 		return nil
 	case <-ctx.Done():
-		return interrupted(ctx, nil, ch.client.host, PhaseStdin)
+		return interrupted(ctx, nil, s.client.host, PhaseStdin)
 	}
 }
 

@@ -53,7 +53,7 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil {
-		return connected{}, s.told(interrupted(ctx, nil, &s.host, PhaseConnect))
+		return connected{}, s.withReason(interrupted(ctx, nil, &s.host, PhaseConnect))
 	}
 	s.mu.Lock()
 	c := s.client
@@ -66,7 +66,7 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	}
 	c, timing, err := d.dial(ctx, &s.host, &s.work)
 	if err != nil {
-		return connected{timing: timing}, s.told(err)
+		return connected{timing: timing}, s.withReason(err)
 	}
 	c.conn.Enter()
 	s.mu.Lock()
@@ -77,14 +77,14 @@ func (s *slot) connect(ctx context.Context, d *dialer) (connected, error) {
 	s.mu.Unlock()
 	if over {
 		c.Close()
-		return connected{timing: timing}, s.told(interrupted(ctx, nil, &s.host, PhaseConnect))
+		return connected{timing: timing}, s.withReason(interrupted(ctx, nil, &s.host, PhaseConnect))
 	}
 	return connected{c, false, timing}, nil
 }
 
-// told returns the error of connecting that callers get. If the slot has ended, the error names that
-// cause: the caller's own context is not cancelled.
-func (s *slot) told(err error) error {
+// withReason returns the error of connecting that callers get. If the slot has ended, the error
+// names the reason: the caller's own context is not cancelled.
+func (s *slot) withReason(err error) error {
 	s.mu.Lock()
 	why := s.over
 	s.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 // input is the standard input of a channel. If the host does not read, Write blocks; Close and
 // closing the channel do not.
 type input struct {
-	ch    *Channel
+	s     *session
 	first []byte // sent before anything else; never modified
 
 	// Created by ready, because most commands have no input.
@@ -35,7 +35,7 @@ type input struct {
 
 const inputChunk = 32 << 10
 
-func newInput(ch *Channel) *input { return &input{ch: ch} }
+func newInput(s *session) *input { return &input{s: s} }
 
 // ready creates the channels for the sending goroutine. in.mu is held.
 func (in *input) ready() {
@@ -73,7 +73,7 @@ func (in *input) Write(p []byte) (n int, err error) {
 		chunk := append([]byte(nil), p[:min(len(p), inputChunk)]...)
 		select {
 		case in.work <- chunk:
-		case <-in.ch.done:
+		case <-in.s.done:
 			return n, io.ErrClosedPipe
 		case <-in.closed:
 			return n, io.ErrClosedPipe
@@ -96,7 +96,7 @@ func (in *input) sent() bool {
 	select {
 	case err := <-in.result:
 		return err == nil
-	case <-in.ch.done:
+	case <-in.s.done:
 	}
 	timer := time.NewTimer(sentGrace)
 	defer timer.Stop()
@@ -133,7 +133,7 @@ func (in *input) leaveEmpty() {
 }
 
 // end sends EOF.
-func (in *input) end() { in.ended.Do(func() { in.ch.raw.CloseWrite() }) }
+func (in *input) end() { in.ended.Do(func() { in.s.raw.CloseWrite() }) }
 
 // finish closes the input, unless a replay buffer feeds it and closes it at its own end.
 func (in *input) finish() {
@@ -163,14 +163,14 @@ func (in *input) startPump() bool {
 		return true
 	}
 	in.ready()
-	in.pumping = in.ch.client.conn.Go(in.send)
+	in.pumping = in.s.client.conn.Go(in.send)
 	return in.pumping
 }
 
 // send is the sending goroutine. It ends with the input or the channel. While the host has no
 // room for a chunk, it blocks, for as long as the connection lasts.
 func (in *input) send() {
-	done := in.ch.done
+	done := in.s.done
 	select {
 	case <-in.gate:
 	case <-done:
@@ -182,7 +182,7 @@ func (in *input) send() {
 	for {
 		select {
 		case chunk := <-in.work:
-			_, err := in.ch.raw.Write(chunk)
+			_, err := in.s.raw.Write(chunk)
 			in.result <- err // has room: one chunk is under way
 		case <-in.closed:
 			in.end()
@@ -198,7 +198,7 @@ func (in *input) sendFirst() bool {
 	if len(in.first) == 0 {
 		return true
 	}
-	_, err := in.ch.raw.Write(in.first)
+	_, err := in.s.raw.Write(in.first)
 	return err == nil
 }
 
@@ -208,10 +208,10 @@ func (in *input) feed(replay *spool.ReplayBuffer) {
 	in.owned, in.over = true, true // Write returns io.ErrClosedPipe
 	in.ready()
 	in.mu.Unlock()
-	in.ch.client.conn.Go(func() {
+	in.s.client.conn.Go(func() {
 		select {
 		case <-in.gate:
-		case <-in.ch.done:
+		case <-in.s.done:
 			return
 		}
 		if !in.sendFirst() {
@@ -219,9 +219,9 @@ func (in *input) feed(replay *spool.ReplayBuffer) {
 		}
 		buf := make([]byte, inputChunk)
 		for off := int64(0); ; {
-			n, err := replay.ReadAt(in.ch.context(), buf, off)
+			n, err := replay.ReadAt(in.s.context(), buf, off)
 			if n > 0 {
-				if _, err := in.ch.raw.Write(buf[:n]); err != nil {
+				if _, err := in.s.raw.Write(buf[:n]); err != nil {
 					return
 				}
 			}
@@ -231,7 +231,7 @@ func (in *input) feed(replay *spool.ReplayBuffer) {
 			case err == io.EOF:
 				in.end()
 				return
-			case in.ch.Finished():
+			case in.s.Finished():
 				return
 			default:
 				in.fail(err)
@@ -245,10 +245,10 @@ func (in *input) feed(replay *spool.ReplayBuffer) {
 // EOF: it would process part of the input and report success. fail therefore signals the command
 // before it closes the channel, which implies EOF.
 func (in *input) fail(err error) {
-	ch := in.ch
-	host, port := ch.address()
-	ch.mu.Lock()
-	ch.broken = &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: fmt.Errorf("it cannot be read: %w", err)}
-	ch.mu.Unlock()
-	_ = ch.stop(context.Background(), Lost) // the outcome says that it may still run
+	s := in.s
+	host, port := s.address()
+	s.mu.Lock()
+	s.broken = &SessionError{Host: host, Port: port, Phase: PhaseStdin, Err: fmt.Errorf("it cannot be read: %w", err)}
+	s.mu.Unlock()
+	_ = s.stop(context.Background(), Lost) // the outcome says that it may still run
 }

@@ -25,83 +25,63 @@ const (
 	openReply   = 3 * time.Second        // for opening that session; part of killSession
 )
 
-// Signal sends sig to the command. The error is a [*SessionError] if the host did not accept the
-// signal. OpenSSH accepts signals for commands of ordinary users; it refuses them for commands of
-// root and cannot signal a command that sudo runs.
-func (ch *Channel) Signal(ctx context.Context, sig ssh.Signal) error {
-	if ch.console != nil && ch.raw == nil {
-		return ch.console.signalLine(ctx, ch, sig)
-	}
+func (s *session) signal(ctx context.Context, sig ssh.Signal) error {
 	// RFC 4254, section 6.9. OpenSSH replies if asked to, although the RFC specifies no reply.
 	payload := ssh.Marshal(struct{ Name string }{string(sig)})
-	ch.mu.Lock()
-	unanswered := ch.state == started && !ch.answered.Load()
-	ch.mu.Unlock()
+	s.mu.Lock()
+	unanswered := s.state == started && !s.answered.Load()
+	s.mu.Unlock()
 	if unanswered {
 		// The host has not answered the start request yet, and the SSH library waits for one
 		// reply at a time.
-		return ch.await(ctx, PhaseSignal, conn.Call{Do: func() error {
-			_, err := ch.raw.SendRequest("signal", false, payload)
+		return s.await(ctx, PhaseSignal, conn.Call{Do: func() error {
+			_, err := s.raw.SendRequest("signal", false, payload)
 			return err
 		}})
 	}
-	return ch.request(ctx, PhaseSignal, "signal", payload)
+	return s.request(ctx, PhaseSignal, "signal", payload)
 }
 
-// Stop ends the command: it sends TERM, two seconds later KILL, then closes the session. A second
-// session sends the signals if the server does not accept them (OpenSSH for root and for sudo) or
-// passes them to the shell alone (dropbear). Stopped in the [Outcome] says whether the end of the
-// command is confirmed, including all processes that it has started and that still belong to it.
-// Every step has a time limit; all together take about ten seconds at most. When ctx ends, Stop
-// closes the session at once.
-//
-// The error is nil if the command has ended in any way, and a [*SessionError] if its end is not
-// confirmed.
-func (ch *Channel) Stop(ctx context.Context) error { return ch.stop(ctx, Cancelled) }
-
-func (ch *Channel) stop(ctx context.Context, why OutcomeKind) error {
-	if ch.console != nil && ch.raw == nil {
-		return ch.console.stopLine(ctx, ch, why)
-	}
-	switch ch.hold(why) {
+func (s *session) stop(ctx context.Context, why OutcomeKind) error {
+	switch s.hold(why) {
 	case notRunning:
-		return ch.Close()
+		return s.close()
 	case heldAlready:
 		select {
-		case <-ch.done:
+		case <-s.done:
 		case <-ctx.Done():
-			ch.end(Outcome{Kind: Lost}, nil)
+			s.end(Outcome{Kind: Lost}, nil)
 		}
-		return ch.stopped()
+		return s.stopped()
 	}
-	asSudo := ch.run != nil && ch.run.cmd.wantsSudo()
-	direct := !asSudo && ch.client.signalsGroups(ctx)
+	asSudo := s.run != nil && s.run.cmd.wantsSudo()
+	direct := !asSudo && s.client.signalsGroups(ctx)
 	switch {
-	case ch.waitEnd(ctx, 0):
-	case direct && ch.heeds(ctx, ch.signalToEnd(ctx)):
-		ch.confirm()
-	case ch.fromOutside(ctx, cmdline.Signals{Names: "TERM KILL", Patience: int(termGrace / (100 * time.Millisecond))}):
-		ch.confirm()
-	case !direct && !asSudo && !ch.silent.Load():
+	case s.waitEnd(ctx, 0):
+	case direct && s.heeds(ctx, s.signalToEnd(ctx)):
+		s.confirm()
+	case s.fromOutside(ctx, cmdline.Signals{Names: "TERM KILL", Patience: int(termGrace / (100 * time.Millisecond))}):
+		s.confirm()
+	case !direct && !asSudo && !s.silent.Load():
 		// The signal ends the process that the server has started, which may be the only
 		// one. Some servers send no reply, in line with the RFC.
-		if err := ch.signalToEnd(ctx); err != nil && !isSessionError(err) {
-			ch.waitEnd(ctx, termGrace)
+		if err := s.signalToEnd(ctx); err != nil && !isSessionError(err) {
+			s.waitEnd(ctx, termGrace)
 		}
 	}
-	ch.endHeld(ctx)
-	return ch.stopped()
+	s.endHeld(ctx)
+	return s.stopped()
 }
 
 // heeds reports whether a server that replies to signals, such as OpenSSH, has accepted one. A
 // slow server gets killGrace to end the command without a reply. After that the channel counts
 // as silent and Stop tries nothing else on it.
-func (ch *Channel) heeds(ctx context.Context, err error) bool {
+func (s *session) heeds(ctx context.Context, err error) bool {
 	if err == nil || isSessionError(err) {
 		return err == nil
 	}
-	ended := ch.waitEnd(ctx, killGrace)
-	ch.silent.Store(!ended)
+	ended := s.waitEnd(ctx, killGrace)
+	s.silent.Store(!ended)
 	return ended
 }
 
@@ -112,25 +92,25 @@ func isSessionError(err error) bool {
 }
 
 // endHeld ends a channel that hold has claimed, after a short wait for its last output.
-func (ch *Channel) endHeld(ctx context.Context) {
-	if !ch.silent.Load() && ch.waitEnd(ctx, killGrace) {
+func (s *session) endHeld(ctx context.Context) {
+	if !s.silent.Load() && s.waitEnd(ctx, killGrace) {
 		// A process that the command has started may still hold its output open.
 		timer := time.NewTimer(outputGrace)
 		defer timer.Stop()
 		select {
-		case <-ch.held.served:
-		case <-ch.done:
+		case <-s.held.served:
+		case <-s.done:
 		case <-ctx.Done():
 		case <-timer.C:
 		}
 	}
-	ch.end(Outcome{Kind: Lost}, nil)
+	s.end(Outcome{Kind: Lost}, nil)
 }
 
 // stopped returns the error of Stop.
-func (ch *Channel) stopped() error {
-	if o := ch.Outcome(); (o.Kind == TimedOut || o.Kind == Cancelled) && !o.Stopped {
-		host, port := ch.address()
+func (s *session) stopped() error {
+	if o := s.Outcome(); (o.Kind == TimedOut || o.Kind == Cancelled) && !o.Stopped {
+		host, port := s.address()
 		return &SessionError{Host: host, Port: port, Phase: PhaseSignal, Err: errors.New("the command may still run: it is not confirmed that all of it has ended")}
 	}
 	return nil
@@ -149,8 +129,8 @@ type holding struct {
 	served chan struct{} // closed when the streams have ended too
 }
 
-// note closes the channels of the events that have happened.
-func (h *holding) note(ended, served bool) {
+// record closes the channels of the events that have happened.
+func (h *holding) record(ended, served bool) {
 	if ended && !isClosed(h.ended) {
 		close(h.ended)
 	}
@@ -161,56 +141,56 @@ func (h *holding) note(ended, served bool) {
 
 // hold makes the caller responsible for ending the channel. While a command is being stopped, the
 // channel must not end by itself: the caller still has to confirm that no process is left.
-func (ch *Channel) hold(why OutcomeKind) int {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
+func (s *session) hold(why OutcomeKind) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
-	case ch.state != started || ch.outcome.Kind != Running:
+	case s.state != started || s.outcome.Kind != Running:
 		return notRunning
-	case ch.held != nil:
+	case s.held != nil:
 		return heldAlready
 	}
-	if ch.exit.Kind == Running {
-		ch.stopping = why
+	if s.exit.Kind == Running {
+		s.stopping = why
 	}
-	ch.held = &holding{make(chan struct{}), make(chan struct{})}
-	ch.held.note(ch.closed || ch.exit.Kind != Running, ch.streams == 0)
+	s.held = &holding{make(chan struct{}), make(chan struct{})}
+	s.held.record(s.closed || s.exit.Kind != Running, s.streams == 0)
 	return heldNow
 }
 
 // confirm records that the command has ended with all processes that belong to it.
-func (ch *Channel) confirm() {
-	ch.mu.Lock()
-	ch.whole = true
-	ch.mu.Unlock()
+func (s *session) confirm() {
+	s.mu.Lock()
+	s.whole = true
+	s.mu.Unlock()
 }
 
 // signalToEnd asks the server to end the command with TERM, then KILL. The error is a
 // [*SessionError] if the server refuses signals, and another one if it does not reply.
-func (ch *Channel) signalToEnd(ctx context.Context) error {
-	if err := ch.signalInTime(ctx, ssh.SIGTERM); err != nil {
+func (s *session) signalToEnd(ctx context.Context) error {
+	if err := s.signalInTime(ctx, ssh.SIGTERM); err != nil {
 		return err
 	}
-	if !ch.waitEnd(ctx, termGrace) && ch.signalInTime(ctx, ssh.SIGKILL) == nil {
-		ch.waitEnd(ctx, killGrace)
+	if !s.waitEnd(ctx, termGrace) && s.signalInTime(ctx, ssh.SIGKILL) == nil {
+		s.waitEnd(ctx, killGrace)
 	}
 	return nil
 }
 
 // signalInTime asks the server to send a signal, again for signalRetry if it is refused. It
 // returns the same errors as signalToEnd, and nil if the command has ended.
-func (ch *Channel) signalInTime(ctx context.Context, sig ssh.Signal) error {
+func (s *session) signalInTime(ctx context.Context, sig ssh.Signal) error {
 	for end := time.Now().Add(signalRetry); ; {
 		reply, cancel := context.WithTimeout(ctx, signalReply)
-		err := ch.Signal(reply, sig)
+		err := s.signal(reply, sig)
 		cancel()
-		if ch.waitEnd(ctx, 0) {
+		if s.waitEnd(ctx, 0) {
 			return nil
 		}
 		if err == nil || !isSessionError(err) {
 			return err
 		}
-		if ch.waitEnd(ctx, 50*time.Millisecond) {
+		if s.waitEnd(ctx, 50*time.Millisecond) {
 			return nil
 		}
 		if time.Now().After(end) {
@@ -220,70 +200,70 @@ func (ch *Channel) signalInTime(ctx context.Context, sig ssh.Signal) error {
 }
 
 // stopAfter stops the command once limit has passed, not counting the time while the timer is held.
-func (ch *Channel) stopAfter(limit time.Duration) {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	if ch.outcome.Kind != Running {
+func (s *session) stopAfter(limit time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.outcome.Kind != Running {
 		return
 	}
-	ch.limit, ch.left = limit, limit
-	if ch.holds == 0 {
-		ch.startTimer()
+	s.limit, s.left = limit, limit
+	if s.holds == 0 {
+		s.startTimer()
 	}
 }
 
-// startTimer starts or resumes the timeout of the command. ch.mu is held.
-func (ch *Channel) startTimer() {
-	ch.timed = time.Now()
-	ch.timer = time.AfterFunc(ch.left, func() {
-		ch.client.conn.Go(func() { ch.stop(context.Background(), TimedOut) })
+// startTimer starts or resumes the timeout of the command. s.mu is held.
+func (s *session) startTimer() {
+	s.timed = time.Now()
+	s.timer = time.AfterFunc(s.left, func() {
+		s.client.conn.Go(func() { s.stop(context.Background(), TimedOut) })
 	})
 }
 
 // holdTimer pauses the timeout of the command until release is called.
-func (ch *Channel) holdTimer() (release func()) {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	if ch.holds++; ch.holds == 1 && ch.timer != nil && ch.timer.Stop() {
-		ch.left -= time.Since(ch.timed)
-		ch.timer = nil
+func (s *session) holdTimer() (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holds++; s.holds == 1 && s.timer != nil && s.timer.Stop() {
+		s.left -= time.Since(s.timed)
+		s.timer = nil
 	}
 	return func() {
-		ch.mu.Lock()
-		defer ch.mu.Unlock()
-		if ch.holds--; ch.holds == 0 && ch.limit > 0 && ch.timer == nil && ch.outcome.Kind == Running {
-			ch.startTimer()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.holds--; s.holds == 0 && s.limit > 0 && s.timer == nil && s.outcome.Kind == Running {
+			s.startTimer()
 		}
 	}
 }
 
 // waitEnd waits at most the given time for the command to end, and reports whether it has ended.
-func (ch *Channel) waitEnd(ctx context.Context, most time.Duration) bool {
-	if ch.hasExited() || most == 0 {
-		return ch.hasExited()
+func (s *session) waitEnd(ctx context.Context, most time.Duration) bool {
+	if s.hasExited() || most == 0 {
+		return s.hasExited()
 	}
 	var ended <-chan struct{}
-	ch.mu.Lock()
-	if ch.held != nil {
-		ended = ch.held.ended
+	s.mu.Lock()
+	if s.held != nil {
+		ended = s.held.ended
 	}
-	ch.mu.Unlock()
+	s.mu.Unlock()
 	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
 	case <-ended:
-	case <-ch.done:
+	case <-s.done:
 	case <-ctx.Done():
 	case <-timer.C:
 	}
-	return ch.hasExited()
+	return s.hasExited()
 }
 
 // hasExited reports whether the exit status has arrived or can no longer arrive.
-func (ch *Channel) hasExited() bool {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	return ch.exit.Kind != Running || ch.outcome.Kind != Running
+func (s *session) hasExited() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.exit.Kind != Running || s.outcome.Kind != Running
 }
 
 // groupSignals are servers that send a signal to the whole process group of a command. The exit
@@ -321,20 +301,20 @@ func (c *Client) isBehindSSHD(ctx context.Context) bool {
 // refuse signals (OpenSSH for root and for sudo) and hosts that pass them to the shell alone and
 // not to its children. It reports whether the signals were sent; if what includes a wait, whether
 // the processes are gone.
-func (ch *Channel) fromOutside(ctx context.Context, what cmdline.Signals) bool {
-	if ch.silent.Load() {
+func (s *session) fromOutside(ctx context.Context, what cmdline.Signals) bool {
+	if s.silent.Load() {
 		return false
 	}
 	if what.Top == 0 {
 		// The script looks for the only other command of the connection. If this command ends
 		// just now, the process it finds would be another command's. Behind a master other ssh
 		// clients may run commands that this client does not know of.
-		done, ok := ch.client.conn.TryExclusive()
+		done, ok := s.client.conn.TryExclusive()
 		if !ok {
 			return false
 		}
 		defer done()
-		if ch.client.login.Master != "" {
+		if s.client.login.Master != "" {
 			return false
 		}
 	}
@@ -343,23 +323,23 @@ func (ch *Channel) fromOutside(ctx context.Context, what cmdline.Signals) bool {
 	r := &run{}
 	var as *cmdline.Sudo
 	var sentinels *sudo.Sentinels
-	if ch.run != nil && ch.run.cmd.wantsSudo() {
-		r.cmd = Command{Sudo: true, User: ch.run.cmd.User, SudoPassword: ch.run.cmd.SudoPassword}
+	if s.run != nil && s.run.cmd.wantsSudo() {
+		r.cmd = Command{Sudo: true, User: s.run.cmd.User, SudoPassword: s.run.cmd.SudoPassword}
 		sentinels = r.cmd.sentinels()
 		as = &cmdline.Sudo{User: r.cmd.User, Sentinels: sentinels}
 	}
 	opening, stop := context.WithTimeout(ctx, openReply)
-	killer, err := ch.client.openSession(opening, streamOptions{})
+	killer, err := s.client.openSession(opening, streamOptions{})
 	stop()
 	if err != nil {
 		if timedOut(err) {
-			ch.silent.Store(true)
+			s.silent.Store(true)
 		}
 		return false
 	}
 	defer killer.Close()
-	killer.run, killer.stops = r, ch
-	if killer.begin(ctx, PhaseExec, execPayload(what.Line(as)), sentinels) != nil {
+	killer.run, killer.sentinels, killer.stopper = r, sentinels, true
+	if killer.start(ctx, PhaseExec, execPayload(what.Line(as))) != nil {
 		return false
 	}
 	return killer.WaitFinished(ctx) == nil

@@ -38,7 +38,7 @@ func (p *ParallelClient) Stream(ctx context.Context, cmd Command) (iter.Seq[Even
 		s.loop(ctx, yield, func(ctx context.Context) {
 			// The error is ignored: each host reports its result in its Finished event.
 			_ = s.p.each(ctx, slots, func(i int, host *slot) error { return s.host(ctx, i, host) }, func(i int, host *slot, why error) {
-				s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: newFailed(i, host.host, "", why)}})
+				s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: newFailed(i, &host.host, "", why)}})
 			})
 		})
 	}, nil
@@ -111,7 +111,7 @@ func (s *eventStream) loop(ctx context.Context, yield func(Event) bool, work fun
 			s.run.replay.Close()
 		}
 	}()
-	s.run.play()
+	s.run.readInput()
 	wg.Go(func() {
 		work(ctx)
 		close(s.events)
@@ -129,14 +129,14 @@ func (s *eventStream) loop(ctx context.Context, yield func(Event) bool, work fun
 // host runs the command on one host and returns the error of its outcome.
 func (s *eventStream) host(ctx context.Context, i int, slot *slot) error {
 	defer slot.work.begin(PhaseConnect)()
-	out := s.p.start(ctx, slot, i, s.run.starter(i))
+	out, c := s.p.start(ctx, slot, i, s.run.starter(i))
 	if out.Err != nil {
 		s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: out}})
 		return out.Err
 	}
 	slot.work.enter(PhaseRun)
 	s.watch(ctx, i, out)
-	s.p.settle(slot, out)
+	s.p.retireAfter(slot, c, out)
 	s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: out}})
 	return out.Channel.result()
 }

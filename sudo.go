@@ -11,21 +11,21 @@ import (
 )
 
 // copyFiltered is copy for the stream that carries sudo's prompts.
-func (ch *Channel) copyFiltered(to *Output, from io.Reader, filter *sudo.Filter) {
+func (s *session) copyFiltered(to *Output, from io.Reader, filter *sudo.Filter) {
 	buf := make([]byte, 4<<10)
 	for !filter.Off() {
 		n, err := from.Read(buf)
 		show, events := filter.Write(buf[:n])
 		to.stream.Write(show)
 		for _, e := range events {
-			ch.sudoEvent(e, filter)
+			s.sudoEvent(e, filter)
 		}
 		if err != nil {
 			to.stream.Write(filter.Close())
 		}
-		ch.mu.Lock()
-		ch.refused = filter.Refusal()
-		ch.mu.Unlock()
+		s.mu.Lock()
+		s.refused = filter.Refusal()
+		s.mu.Unlock()
 		if err != nil {
 			return
 		}
@@ -56,53 +56,53 @@ var (
 
 // sudoEvent answers sudo's prompts, and lets the user's input through once the command itself
 // reads it.
-func (ch *Channel) sudoEvent(e sudo.Event, filter *sudo.Filter) {
-	if ch.run.cmd.SudoPassword == nil {
+func (s *session) sudoEvent(e sudo.Event, filter *sudo.Filter) {
+	if s.run.cmd.SudoPassword == nil {
 		return // the user answers on standard input
 	}
 	switch e {
 	case sudo.Started:
-		ch.input.open()
-		ch.sudoTurn().Accept()
+		s.input.open()
+		s.sudoTurn().Accept()
 	case sudo.AskedAgain:
-		ch.client.conn.Go(func() { ch.answerAgain(filter) })
+		s.client.conn.Go(func() { s.answerAgain(filter) })
 	case sudo.AskedMore:
-		ch.fail(errMorePasswords)
-		ch.client.conn.Go(ch.refuseSudo)
+		s.fail(errMorePasswords)
+		s.client.conn.Go(s.refuseSudo)
 	case sudo.Asked:
-		ch.client.conn.Go(func() { ch.answerSudo(filter) })
+		s.client.conn.Go(func() { s.answerSudo(filter) })
 	}
 }
 
 // answerSudo sends the password. It writes to the session directly, because Stdin is held back
 // until the command runs.
-func (ch *Channel) answerSudo(filter *sudo.Filter) {
-	password, err := ch.run.cmd.SudoPassword(ch.context(), *ch.client.host)
+func (s *session) answerSudo(filter *sudo.Filter) {
+	password, err := s.run.cmd.SudoPassword(s.context(), *s.client.host)
 	if err == nil {
-		password, err = ch.takeTurn(password)
+		password, err = s.takeTurn(password)
 	}
 	if err == nil {
-		err = ch.tellSudo(password, filter)
+		err = s.tellSudo(password, filter)
 	}
 	if err != nil {
 		filter.GiveUp()
-		ch.fail(err)
-		ch.refuseSudo()
+		s.fail(err)
+		s.refuseSudo()
 	}
 }
 
-func (ch *Channel) tellSudo(password string, filter *sudo.Filter) error {
-	if ch.run.cmd.PTY != nil {
+func (s *session) tellSudo(password string, filter *sudo.Filter) error {
+	if s.run.cmd.PTY != nil {
 		filter.Hide(password) // sudo may prompt before it turns off echo
 	}
-	_, err := ch.raw.Write([]byte(password + "\n"))
+	_, err := s.raw.Write([]byte(password + "\n"))
 	return err
 }
 
 // takeTurn waits until the password may be sent, and returns it. The command's timeout is paused
 // meanwhile.
-func (ch *Channel) takeTurn(secret string) (string, error) {
-	c := ch.client
+func (s *session) takeTurn(secret string) (string, error) {
+	c := s.client
 	user, err := c.host.login()
 	if err != nil {
 		return "", err
@@ -111,50 +111,50 @@ func (ch *Channel) takeTurn(secret string) (string, error) {
 	if shared == nil {
 		return secret, nil
 	}
-	defer ch.holdTimer()()
-	value, turn, err := shared.Acquire(ch.context())
+	defer s.holdTimer()()
+	value, turn, err := shared.Acquire(s.context())
 	if refused, ok := err.(*password.RefusedError); ok {
 		err = &PasswordError{Host: c.host.name(), Port: c.host.port(), User: refused.User, Phase: PhaseSudo, RefusedBy: refused.By}
 	}
 	if err != nil {
 		return "", err
 	}
-	ch.mu.Lock()
-	over := ch.outcome.Kind != Running
+	s.mu.Lock()
+	over := s.outcome.Kind != Running
 	if !over {
-		ch.turn = turn
+		s.turn = turn
 	}
-	ch.mu.Unlock()
+	s.mu.Unlock()
 	if over {
 		turn.Pass()
 	}
 	return value, nil
 }
 
-func (ch *Channel) sudoTurn() *password.Turn {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	return ch.turn
+func (s *session) sudoTurn() *password.Turn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.turn
 }
 
 // answerAgain sends sudo another password, if the refused one was the first try for all hosts
 // and the user supplies a new one.
-func (ch *Channel) answerAgain(filter *sudo.Filter) {
-	release := ch.holdTimer()
-	another, ok := ch.sudoTurn().Refuse(ch.context(), ch.client.host.name(), ch.client.d.askInstead(ch.client.host, RefusedPassword{Sudo: true}))
+func (s *session) answerAgain(filter *sudo.Filter) {
+	release := s.holdTimer()
+	another, ok := s.sudoTurn().Refuse(s.context(), s.client.host.name(), s.client.d.askInstead(s.client.host, RefusedPassword{Sudo: true}))
 	release()
-	if ok && ch.tellSudo(another, filter) == nil {
+	if ok && s.tellSudo(another, filter) == nil {
 		return
 	}
-	ch.fail(errWrongPassword)
-	ch.refuseSudo()
+	s.fail(errWrongPassword)
+	s.refuseSudo()
 }
 
 // leaveTurn ends the turn to try the password when sudo has ended. A sudo that neither started
 // the command nor prompted again may have refused the user rather than the password.
-func (ch *Channel) leaveTurn(turn *password.Turn, said sudo.Refusal) {
+func (s *session) leaveTurn(turn *password.Turn, said sudo.Refusal) {
 	if said == sudo.WrongPassword {
-		turn.Refuse(ch.context(), ch.client.host.name(), nil)
+		turn.Refuse(s.context(), s.client.host.name(), nil)
 		return
 	}
 	turn.Pass()
@@ -162,13 +162,13 @@ func (ch *Channel) leaveTurn(turn *password.Turn, said sudo.Refusal) {
 
 // refuseSudo ends sudo's input, so that sudo gives up. A terminal does not pass on EOF: it needs
 // the EOF character, Ctrl-D. If sudo has not ended after sudoGrace, refuseSudo ends the session.
-func (ch *Channel) refuseSudo() {
-	if ch.run.cmd.PTY != nil {
-		_, _ = ch.raw.Write([]byte{4}) // if this fails, the wait below times out
+func (s *session) refuseSudo() {
+	if s.run.cmd.PTY != nil {
+		_, _ = s.raw.Write([]byte{4}) // if this fails, the wait below times out
 	}
-	ch.raw.CloseWrite()
-	if !ch.waitEnd(ch.context(), sudoGrace) {
-		ch.end(Outcome{Kind: Lost}, nil)
+	s.raw.CloseWrite()
+	if !s.waitEnd(s.context(), sudoGrace) {
+		s.end(Outcome{Kind: Lost}, nil)
 	}
 }
 
@@ -177,17 +177,17 @@ func (ch *Channel) refuseSudo() {
 const sudoGrace = 10 * time.Second
 
 // fail records why the command never ran; the outcome reports it when the session ends.
-func (ch *Channel) fail(err error) {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	if unsent, ok := err.(*PasswordError); ok && ch.failure == nil {
-		ch.failure = unsent
+func (s *session) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if unsent, ok := err.(*PasswordError); ok && s.failure == nil {
+		s.failure = unsent
 	}
-	if ch.failure == nil {
-		ch.failure = ch.sudoError(err)
+	if s.failure == nil {
+		s.failure = s.sudoError(err)
 	}
 }
 
-func (ch *Channel) sudoError(err error) error {
-	return &SessionError{Host: ch.client.host.name(), Port: ch.client.host.port(), Phase: PhaseSudo, Err: err}
+func (s *session) sudoError(err error) error {
+	return &SessionError{Host: s.client.host.name(), Port: s.client.host.port(), Phase: PhaseSudo, Err: err}
 }
