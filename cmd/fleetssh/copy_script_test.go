@@ -10,8 +10,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// waitStored waits until the files of the fleet begin with so many bytes, not counting what
-// follows a hole.
+// waitStored waits until the files on the fleet hold a number of bytes in total. The bytes of a
+// file end at its first hole.
 func waitStored(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: wait-stored BYTES")
@@ -33,7 +33,7 @@ func waitStored(ts *testscript.TestScript, neg bool, args []string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("%d bytes are stored, not %d", stored, want)
+			ts.Fatalf("the fleet stored %d bytes, want %d", stored, want)
 		}
 	}
 }

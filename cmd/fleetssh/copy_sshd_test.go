@@ -19,10 +19,10 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// copyFleet is a real server with two addresses, and how the program logs in to it.
+// copyFleet is a real sshd with two addresses, which the program takes for two hosts.
 type copyFleet struct {
-	t  *testing.T
-	to []string
+	t     *testing.T
+	login []string // flags that choose the hosts and log in to them
 }
 
 func startCopyFleet(t *testing.T) *copyFleet {
@@ -39,15 +39,15 @@ func startCopyFleet(t *testing.T) *copyFleet {
 	}}
 }
 
-// run calls the program until it ends or ctx does.
+// run runs the program until it ends or ctx ends it.
 func (f *copyFleet) run(ctx context.Context, verb string, args ...string) (code int, out, errOut string) {
 	var stdout, stderr bytes.Buffer
-	code = run(ctx, append(append([]string{verb}, f.to...), args...), stdio{in: strings.NewReader(""), out: &stdout, err: &stderr})
+	code = run(ctx, append(append([]string{verb}, f.login...), args...), stdio{in: strings.NewReader(""), out: &stdout, err: &stderr})
 	return code, stdout.String(), stderr.String()
 }
 
-// begun reports whether an unfinished copy below a directory has a certain beginning.
-func begun(dir string, beginning []byte) bool {
+// partialFileBegins reports whether the first partial file below a directory has a certain beginning.
+func partialFileBegins(dir string, beginning []byte) bool {
 	names, err := filepath.Glob(filepath.Join(dir, "*", ".*"))
 	if err != nil || len(names) == 0 {
 		return false
@@ -57,13 +57,13 @@ func begun(dir string, beginning []byte) bool {
 		return false
 	}
 	defer file.Close()
-	there := make([]byte, len(beginning))
-	_, err = io.ReadFull(file, there)
-	return err == nil && bytes.Equal(there, beginning)
+	got := make([]byte, len(beginning))
+	_, err = io.ReadFull(file, got)
+	return err == nil && bytes.Equal(got, beginning)
 }
 
 // Data sent before an interrupt is not sent again.
-func TestCopyGoesOnWithOpenSSH(t *testing.T) {
+func TestCopyResumesWithOpenSSH(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	f, dir := startCopyFleet(t), t.TempDir()
 	text := make([]byte, 24<<20)
@@ -79,9 +79,9 @@ func TestCopyGoesOnWithOpenSSH(t *testing.T) {
 		code, out, errOut := f.run(ctx, "put", "-x", "127.0.0.2", "--limit-rate", "8M", source, target)
 		ended <- fmt.Sprintf("exit code %d\n%s%s", code, out, errOut)
 	}()
-	for deadline := time.Now().Add(sshdtest.Patience); !begun(dir, text[:3<<20]); <-time.After(10 * time.Millisecond) {
+	for deadline := time.Now().Add(sshdtest.Patience); !partialFileBegins(dir, text[:3<<20]); <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Error("there is no beginning of a copy")
+			t.Error("no partial file holds the first 3 MiB")
 			break
 		}
 	}
@@ -93,7 +93,7 @@ func TestCopyGoesOnWithOpenSSH(t *testing.T) {
 		}
 	}
 	if whole, _ := filepath.Glob(filepath.Join(dir, "*", "copy")); len(whole) > 0 {
-		t.Errorf("what is not whole has a name: %q", whole)
+		t.Errorf("an incomplete copy has its final name: %q", whole)
 	}
 	code, out, errOut := f.run(t.Context(), "put", "-x", "127.0.0.2", "--resume", "--verify", "--format", "json", source, target)
 	if code != exit.OK {
@@ -116,14 +116,14 @@ func TestCopyGoesOnWithOpenSSH(t *testing.T) {
 		t.Errorf("%d bytes of %d were sent again", sent, len(text))
 	}
 	if got, err := os.ReadFile(filepath.Join(dir, "127.0.0.1", "copy")); err != nil || !bytes.Equal(got, text) {
-		t.Errorf("the file is another one (%v)", err)
+		t.Errorf("the copy differs from its source (%v)", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*", ".*")); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
+		t.Errorf("partial files left behind: %q", left)
 	}
 }
 
-// Either protocol copies a tree in both directions with everything that Preserve keeps.
+// Both protocols copy a tree in both directions, with everything that Preserve keeps.
 func TestCopyTreesWithOpenSSH(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	f := startCopyFleet(t)
@@ -144,8 +144,8 @@ func TestCopyTreesWithOpenSSH(t *testing.T) {
 			}
 		}
 		for _, args := range [][]string{
-			{"put", "--protocol", protocol, "-r", "-P", tree, filepath.Join(dir, "there", "%(host)s") + "/"},
-			{"get", "--protocol", protocol, "-r", "-P", filepath.Join(dir, "there", "%(host)s", "tree"), filepath.Join(dir, "back")},
+			{"put", "--protocol", protocol, "-r", "-P", tree, filepath.Join(dir, "remote", "%(host)s") + "/"},
+			{"get", "--protocol", protocol, "-r", "-P", filepath.Join(dir, "remote", "%(host)s", "tree"), filepath.Join(dir, "back")},
 		} {
 			if code, out, errOut := f.run(t.Context(), args[0], args[1:]...); code != exit.OK || strings.Count(out, ": 3 files, ") != 2 {
 				t.Fatalf("%q: exit code %d\n%s%s", args, code, out, errOut)

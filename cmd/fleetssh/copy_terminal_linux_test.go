@@ -10,7 +10,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// A line below everything else says how far a copy is, and is gone in the end.
+// The status line below the output shows the progress of a copy and is cleared at the end.
 func TestCopyStatusLine(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
@@ -24,7 +24,7 @@ func TestCopyStatusLine(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	if !regexp.MustCompile(`\x1b\[Kput: [01] of 2 hosts done, [1-9][0-9]?% of 2\.0 MiB, [0-9.]+ [KM]iB/s, [0-9]s`).MatchString(shown) {
-		t.Errorf("no line says how much is there: %q", shown)
+		t.Errorf("no status line shows how much is copied: %q", shown)
 	}
 	var left []string
 	for line := range strings.SplitSeq(shown, "\n") {

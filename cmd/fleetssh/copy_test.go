@@ -13,7 +13,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// planFor returns the plan of a command line for hosts.
+// planFor returns the plan of a command line for the hosts of an expression.
 func planFor(t *testing.T, expr, line string) (*copyPlan, error) {
 	t.Helper()
 	hosts, err := (&selection.ExprFlags{Exprs: []string{expr}}).Select(fleetssh.HostConfig{User: "ann"})
@@ -31,19 +31,19 @@ func TestCopyPlan(t *testing.T) {
 		want              []string // output of the dry run
 		Error             string
 	}{
-		{"as it is", "web[1-2]", "put copy_test.go 100%", []string{"web1: copy_test.go -> '100%'", "web2: copy_test.go -> '100%'"}, ""},
+		{"literal %", "web[1-2]", "put copy_test.go 100%", []string{"web1: copy_test.go -> '100%'", "web2: copy_test.go -> '100%'"}, ""},
 		{"several", "web1", "put copy_test.go main.go d/", []string{"web1: copy_test.go main.go -> d/"}, ""},
 		{"values", "web1:24,bob@web2", "put copy_test.go /%(host)s.%(user)s.%(port)s.%(index)s%%", []string{"web2: copy_test.go -> '/web2.bob.22.0%'", "web1: copy_test.go -> '/web1.ann.24.1%'"}, ""},
 		{"in the source", "web[1-2]", "put %(host)s x", nil, "web1, for web1: no such file or directory"},
 		{"unknown value", "web1", "put copy_test.go %(nope)s", nil, `"%(nope)s": no value of this name`},
 		{"missing", "web1", "put no-such-file x", nil, "no-such-file: no such file or directory"},
 		{"directory", "web1", "put testdata x", nil, "testdata is a directory"},
-		{"a directory each", "web[1-2]", "get /a /b* out", []string{"web1: /a '/b*' -> out/web1/", "web2: /a '/b*' -> out/web2/"}, ""},
+		{"a directory per host", "web[1-2]", "get /a /b* out", []string{"web1: /a '/b*' -> out/web1/", "web2: /a '/b*' -> out/web2/"}, ""},
 		{"labels tell hosts apart", "web1,web1:24,[::1]", "get 100% .", []string{"::1: '100%' -> ./::1/", "web1:22: '100%' -> ./web1:22/", "web1:24: '100%' -> ./web1:24/"}, ""},
-		{"a name each", "web[1-2]", "get /a/%(host)s out/%(host)s.txt", []string{"web1: /a/web1 -> out/web1.txt", "web2: /a/web2 -> out/web2.txt"}, ""},
+		{"a name per host", "web[1-2]", "get /a/%(host)s out/%(host)s.txt", []string{"web1: /a/web1 -> out/web1.txt", "web2: /a/web2 -> out/web2.txt"}, ""},
 		{"the same name", "web[1-2]", "get /a out/%(port)s", nil, "web2: its copy would overwrite files of web1 at out/22"},
 		{"the same directory, other files", "web[1-2]", "get /a/%(host)s out/%(user)s/", []string{"web1: /a/web1 -> out/ann/", "web2: /a/web2 -> out/ann/"}, ""},
-		{"the same place by another way", "web1,web1:24", "get /a out/%(user)s/../x", nil, "web1:24: its copy would overwrite files of web1:22 at out/x"},
+		{"the same path, spelled differently", "web1,web1:24", "get /a out/%(user)s/../x", nil, "web1:24: its copy would overwrite files of web1:22 at out/x"},
 		{"values in the source only", "web[1-2]", "get /a/%(index)s out", []string{"web1: /a/0 -> out/web1/", "web2: /a/1 -> out/web2/"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestCopyPlan(t *testing.T) {
 	}
 }
 
-// A copy that is repeated from another directory copies the same.
+// Recorded paths are absolute, so that a rerun from another directory copies the same files.
 func TestRecordedPaths(t *testing.T) {
 	t.Parallel()
 	here, err := os.Getwd()
@@ -126,6 +126,6 @@ func TestMeasure(t *testing.T) {
 	stopped := make(chan struct{})
 	close(stopped)
 	if got := p.measure(stopped); got != nil {
-		t.Errorf("%d, although it was stopped", got)
+		t.Errorf("%d from a measurement that was stopped", got)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
-// Wrong settings of one host are reported before any batch runs, with the host's name.
-func TestRehearsal(t *testing.T) {
+// Wrong settings of one host are reported before any batch runs, with the host's label.
+func TestValidateHosts(t *testing.T) {
 	t.Parallel()
 	hosts := []selection.Host{{Config: fleetssh.HostConfig{Host: "a"}, Label: "one"}, {Config: fleetssh.HostConfig{Host: "b", Attempts: -1}, Label: "two"}}
 	err := validateHosts(hosts)
@@ -18,6 +18,6 @@ func TestRehearsal(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if err := validateHosts(hosts[:1]); err != nil {
-		t.Errorf("a good host: %v", err)
+		t.Errorf("a valid host: %v", err)
 	}
 }

@@ -81,14 +81,14 @@ func TestDshbakFilesStayInTheDirectory(t *testing.T) {
 	}
 }
 
-// Files are made anew and then written bit by bit.
+// Existing files are truncated, and output beyond what is held in memory is appended in steps.
 func TestDshbakFilesOfMuchOutput(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "b"), []byte("old\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	const held = 4 << 20 // bytes that wait before any are written
+	const held = 4 << 20 // bytes buffered before any are written
 	line := strings.Repeat("x", 1000)
 	var input strings.Builder
 	for range 2 * held / 1000 {
@@ -105,7 +105,7 @@ func TestDshbakFilesOfMuchOutput(t *testing.T) {
 	}
 }
 
-func TestDshbakFaults(t *testing.T) {
+func TestDshbakErrors(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for _, tt := range []struct {
@@ -115,8 +115,8 @@ func TestDshbakFaults(t *testing.T) {
 		code  int
 		want  string
 	}{
-		{"both", []string{"-c", "-d", dir}, "", exit.Usage, "-c and -d"},
-		{"force alone", []string{"-f"}, "", exit.Usage, "-f needs -d"},
+		{"-c and -d", []string{"-c", "-d", dir}, "", exit.Usage, "-c and -d"},
+		{"-f alone", []string{"-f"}, "", exit.Usage, "-f needs -d"},
 		{"no directory", []string{"-d", filepath.Join(dir, "none")}, "", exit.Failed, "hint: -f creates it"},
 		{"no file", []string{filepath.Join(dir, "none")}, "", exit.Failed, "no such file"},
 		{"a line without end", nil, "a: " + strings.Repeat("x", dshbak.MaxLine), exit.Failed, "standard input: a line of more than 16 MiB"},

@@ -16,8 +16,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
-// Each flag about hosts changes what would be done, or is refused: none is accepted and ignored.
-// What verbs do with the hosts is the same for all of them.
+// Each host flag changes what would be done, or is refused: none is accepted and ignored. Two verbs
+// stand for all, since all verbs pass the host flags to the same code.
 func TestHostFlagsHaveEffect(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	t.Setenv("SSH_AUTH_SOCK", "")
@@ -34,7 +34,7 @@ func TestHostFlagsHaveEffect(t *testing.T) {
 		"explain": {"-F", "none", "--known-hosts", os.DevNull, "-w", "web1", "--format", "json"},
 		"hosts":   {"--inventory", inventory, "-w", "web[1-4]"},
 	}
-	values := map[string][]string{ // more than one where another flag is needed too
+	values := map[string][]string{ // the value, then other flags that it needs
 		"hosts": {"db9"}, "exclude": {"web1"}, "group": {"db"}, "all": {"true"}, "inventory": {file("more", "[web]\nnew1\n"), "--all"},
 		"hostfile": {file("list", "new2\n"), "--all"}, "limit": {"web2"}, "pick": {"1"},
 		"login": {"bob"}, "port": {"2222"}, "identity": {"/none/key"}, "cert": {"/none/cert"}, "ask-pass": {"true"}, "password-file": {file("password", "x\n")},
@@ -43,8 +43,8 @@ func TestHostFlagsHaveEffect(t *testing.T) {
 		"gssapi": {"true"}, "delegate": {"true"}, "principal": {"alice"}, "service-host": {"web9"}, "keytab": {"/none/keytab"}, "kinit": {"true", "--principal=alice"},
 		"fanout": {"7"}, "connect-timeout": {"7s"}, "attempts": {"7"}, "retry-delay": {"7s"},
 	}
-	// What cannot be seen here, and where it is.
-	elsewhere := map[string]string{"passwords-differ": "only a second host shows it"}
+	// Flags without a visible effect on one host, with the reason.
+	exempt := map[string]string{"passwords-differ": "only a second host shows it"}
 	var hosts selection.Flags
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	hosts.Register(flags)
@@ -53,7 +53,7 @@ func TestHostFlagsHaveEffect(t *testing.T) {
 	flags.VisitAll(func(flag *pflag.Flag) {
 		value := values[flag.Name]
 		if value == nil {
-			if elsewhere[flag.Name] == "" {
+			if exempt[flag.Name] == "" {
 				t.Errorf("what does --%s change?", flag.Name)
 			}
 			return
@@ -63,7 +63,7 @@ func TestHostFlagsHaveEffect(t *testing.T) {
 			verb = "hosts"
 		}
 		args := append([]string{verb}, base[verb]...)
-		if flag.Name == "known-hosts" || flag.Name == "ssh-config" { // given already: the last one counts
+		if flag.Name == "known-hosts" || flag.Name == "ssh-config" { // in base already: the last one counts
 			args = append(args, "--"+flag.Name+"="+value[0])
 		} else {
 			args = append(args, value[1:]...)
@@ -79,8 +79,8 @@ func TestHostFlagsHaveEffect(t *testing.T) {
 	})
 }
 
-// Some test tries every flag of every verb.
-func TestEveryFlagIsTried(t *testing.T) {
+// At least one test uses every flag of every verb.
+func TestEveryFlagIsTested(t *testing.T) {
 	t.Parallel()
 	var lines []string
 	for _, pattern := range []string{"testdata/*.txtar", "*_test.go"} {
@@ -96,11 +96,11 @@ func TestEveryFlagIsTried(t *testing.T) {
 			lines = append(lines, strings.Split(string(text), "\n")...)
 		}
 	}
-	ofHosts := pflag.NewFlagSet("", pflag.ContinueOnError)
-	new(selection.Flags).Register(ofHosts) // see TestHostFlagsHaveEffect
+	hostFlags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	new(selection.Flags).Register(hostFlags) // see TestHostFlagsHaveEffect
 	verbFlags(func(verb *cobra.Command, flag *pflag.Flag) {
 		_, name, _ := strings.Cut(verb.CommandPath(), " ")
-		if ofHosts.Lookup(flag.Name) != nil || slices.Contains([]string{"help", "config"}, flag.Name) || name == "" {
+		if hostFlags.Lookup(flag.Name) != nil || slices.Contains([]string{"help", "config"}, flag.Name) || name == "" {
 			return
 		}
 		spelled := `--` + flag.Name + `\b`
@@ -108,14 +108,14 @@ func TestEveryFlagIsTried(t *testing.T) {
 			spelled += `|["' ]-` + flag.Shorthand + `\b`
 		}
 		name = name[strings.LastIndexByte(name, ' ')+1:]
-		tried := regexp.MustCompile(`\b` + name + `\b.*(` + spelled + `)`)
-		if !slices.ContainsFunc(lines, tried.MatchString) {
-			t.Errorf("%s --%s is not tried by any test", name, flag.Name)
+		use := regexp.MustCompile(`\b` + name + `\b.*(` + spelled + `)`)
+		if !slices.ContainsFunc(lines, use.MatchString) {
+			t.Errorf("no test uses %s --%s", name, flag.Name)
 		}
 	})
 }
 
-// Numbers, times and rates that are none, or too large, or negative are refused, for every flag.
+// Every flag refuses numbers, durations and rates that are malformed, too large or negative.
 func TestBadNumbers(t *testing.T) {
 	t.Parallel()
 	bad := []string{"", " ", "-1", "-1s", "-5%", "x", "NaN", "nan", "Inf", "+Inf", "1e400", "0x10", "1,,2", "1 2", "99999999999999999999", "99999999999999999999s", "99999999999999999999G", "9223372036854775808", "٣"}
@@ -140,7 +140,7 @@ func TestBadNumbers(t *testing.T) {
 		}
 	})
 	if seen < 50 {
-		t.Errorf("only %d flags", seen)
+		t.Errorf("only %d flags take a number", seen)
 	}
 	for _, value := range bad {
 		if n, err := share(value, 10); err == nil {

@@ -12,11 +12,10 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// When the terminal goes, or the process is to end, nothing of what a line of a dialogue has
-// started runs on.
-func TestDialogueEndsWhatRuns(t *testing.T) {
+// On SIGHUP and SIGTERM, the shell stops the command that is running on its hosts.
+func TestShellStopsCommandOnSignal(t *testing.T) {
 	t.Parallel()
-	if signal.Ignored(syscall.SIGHUP) { // as nohup(1) has it, for what is started here too
+	if signal.Ignored(syscall.SIGHUP) { // by nohup(1), and a child process would inherit that
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 	for _, end := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM} {
@@ -29,7 +28,7 @@ func TestDialogueEndsWhatRuns(t *testing.T) {
 			r.await("begun\r\n")
 			for deadline := time.Now().Add(sshdtest.Patience); len(sshdtest.Processes(sleep)) == 0; <-time.After(5 * time.Millisecond) {
 				if time.Now().After(deadline) {
-					t.Fatal("it does not run")
+					t.Fatal("sleep does not start")
 				}
 			}
 			if err := r.cmd.Process.Signal(end); err != nil {
@@ -40,14 +39,14 @@ func TestDialogueEndsWhatRuns(t *testing.T) {
 			}
 			for deadline := time.Now().Add(sshdtest.Patience); len(sshdtest.Processes(sleep)) > 0; <-time.After(5 * time.Millisecond) {
 				if time.Now().After(deadline) {
-					t.Fatal("it runs on")
+					t.Fatal("sleep is still running")
 				}
 			}
 		})
 	}
 }
 
-// Where the terminal is handed to one host, flags about many have no effect, and are refused.
+// A session hands the terminal to one host, so flags for many hosts are refused.
 func TestTerminalOfOneHost(t *testing.T) {
 	t.Parallel()
 	fleet, err := startSim(simPlan{hosts: 1}, t.TempDir())
@@ -58,7 +57,7 @@ func TestTerminalOfOneHost(t *testing.T) {
 	for flag, args := range map[string][]string{
 		"--batch": {"--batch", "1"}, "--pause": {"--batch", "1", "--pause", "1s"}, "--max-fail": {"--max-fail", "1"}, "--confirm-over": {"--confirm-over", "1"},
 	} {
-		o := startHere(t, fleetEnv(fleet), nil, append([]string{"run", "%", "--tty"}, append(args, "true")...)...)
+		o := startOnOwnTerminal(t, fleetEnv(fleet), nil, append([]string{"run", "%", "--tty"}, append(args, "true")...)...)
 		if shown := o.end(exit.Usage); !strings.Contains(shown, " has no effect here: --tty gives") {
 			t.Errorf("%s: shown %q", flag, shown)
 		}

@@ -11,13 +11,13 @@ import (
 	"fleetssh/cmd/fleetssh/internal/help"
 )
 
-// The help of a verb contains the completion's and the manual's text for each flag.
-func TestHelpIsTakenApart(t *testing.T) {
+// Completion and the manual take the text of each flag from the help of the verb.
+func TestHelpTextOfEachFlag(t *testing.T) {
 	t.Parallel()
 	for _, verb := range help.Verbs(newRoot(new(app), verbs...)) {
 		help := help.Parse(help.Text(verb))
 		if help.Summary() == "" {
-			t.Errorf("%s: no first sentence", verb.CommandPath())
+			t.Errorf("%s: the help has no summary", verb.CommandPath())
 		}
 		verb.Flags().VisitAll(func(flag *pflag.Flag) {
 			value, text := help.Option(flag.Name)
@@ -25,7 +25,7 @@ func TestHelpIsTakenApart(t *testing.T) {
 				t.Errorf("%s --%s: value %q, text %q", verb.CommandPath(), flag.Name, value, text)
 			}
 			if strings.Count(text, "(") != strings.Count(text, ")") || strings.HasSuffix(text, ",") {
-				t.Errorf("%s --%s: %q breaks off", verb.CommandPath(), flag.Name, text)
+				t.Errorf("%s --%s: %q is cut off", verb.CommandPath(), flag.Name, text)
 			}
 		})
 	}
@@ -42,12 +42,12 @@ func TestHelpIsComplete(t *testing.T) {
 		}
 		for _, c := range exit.Codes {
 			if !strings.Contains(help, fmt.Sprintf("  %-4d %s\n", c.Code, c.Text)) {
-				t.Errorf("%s --help does not tell exit code %d", verb.Name(), c.Code)
+				t.Errorf("%s --help does not list exit code %d", verb.Name(), c.Code)
 			}
 		}
 		for flag := range flagNames(verb.Flags().FlagUsages()) {
 			if !strings.Contains(help, flag) {
-				t.Errorf("%s --help does not tell %s", verb.Name(), flag)
+				t.Errorf("%s --help does not list %s", verb.Name(), flag)
 			}
 		}
 		for _, line := range strings.Split(help, "\n") {

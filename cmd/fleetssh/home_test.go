@@ -6,8 +6,8 @@ import (
 	"fleetssh/internal/account"
 )
 
-// pretendHome lets HOME name the home directory, so that tests have one of their own.
-func pretendHome() {
+// fakeHome takes the home directory from HOME, so that each test can have its own.
+func fakeHome() {
 	account.Fake(func() account.User {
 		u := account.Real()
 		u.Home = os.Getenv("HOME")

@@ -21,17 +21,17 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// ownTerminal is the program on a terminal that outlives it, so that what it leaves can
-// be seen.
+// ownTerminal is the program on a terminal that outlives it, so that a test sees in which state the
+// program leaves the terminal.
 type ownTerminal struct {
 	*terminalRun
 	slave  *os.File
 	before unix.Termios
 }
 
-// startHere starts the program on a new terminal, with "%" for what env says. change,
-// if not nil, changes the terminal first.
-func startHere(t *testing.T, env []string, change func(*unix.Termios), args ...string) *ownTerminal {
+// startOnOwnTerminal starts the program on a new terminal. env says what "%" among the arguments
+// stands for. change, if not nil, changes the terminal first.
+func startOnOwnTerminal(t *testing.T, env []string, change func(*unix.Termios), args ...string) *ownTerminal {
 	t.Helper()
 	tty, slave, err := pty.Open()
 	if err != nil {
@@ -68,18 +68,18 @@ func (o *ownTerminal) termios() unix.Termios {
 	return *state
 }
 
-// awaitRaw waits until every key goes to the host.
+// awaitRaw waits until the terminal is in raw mode, in which every key goes to the host.
 func (o *ownTerminal) awaitRaw() {
 	o.t.Helper()
 	for deadline := time.Now().Add(sshdtest.Patience); o.termios().Lflag&(unix.ICANON|unix.ECHO|unix.ISIG) != 0; <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
-			o.t.Fatalf("the terminal is never raw; it shows\n%s", o.shown())
+			o.t.Fatalf("the terminal is not in raw mode; it shows\n%s", o.shown())
 		}
 	}
 }
 
-// end waits for the end, expects an exit code and the terminal as it was, and returns
-// what was shown.
+// end waits for the program to end, expects an exit code and a restored terminal, and returns what
+// the terminal has shown.
 func (o *ownTerminal) end(want int) string {
 	o.t.Helper()
 	timer := time.AfterFunc(sshdtest.Patience, func() { o.cmd.Process.Kill() })
@@ -92,12 +92,12 @@ func (o *ownTerminal) end(want int) string {
 		o.t.Errorf("exit code %d (%v), want %d; shown\n%s", code, err, want, o.shown())
 	}
 	if after != o.before {
-		o.t.Errorf("the terminal is left as %+v, and was %+v", after, o.before)
+		o.t.Errorf("the terminal is left as %+v, want %+v as before", after, o.before)
 	}
 	return o.shown()
 }
 
-// Whatever ends a session, the terminal is as it was, and the exit code says it.
+// Whatever ends a session, the terminal is restored, and the exit code tells how it ended.
 func TestInteractiveEnds(t *testing.T) {
 	t.Parallel()
 	signal := func(sig os.Signal) func(*ownTerminal) {
@@ -114,26 +114,26 @@ func TestInteractiveEnds(t *testing.T) {
 		await string             // before the act
 		act   func(*ownTerminal) // nil: it ends by itself
 		code  int
-		want  string // whole, as a pattern
+		want  string // pattern of all that is shown
 	}{
 		{"code", simfleet.Fault{}, []string{"echo hello; exit 3"}, "", nil, exit.Command, `hello\r\n`},
 		{"code of the command", simfleet.Fault{}, []string{"--exit-policy", "max", "exit 3"}, "", nil, 3, ``},
 		{"success", simfleet.Fault{}, []string{"printf 'no line end'"}, "", nil, exit.OK, `no line end`},
 		{"login shell", simfleet.Fault{}, nil, "sim00001$ ", typed("exit 3\r"), exit.Command, `sim00001\$ `},
-		{"interrupt for the host", simfleet.Fault{}, []string{"echo ready; cat"}, "ready", typed("\x03"), exit.Command, `ready\r\n\r\nfleetssh: 127.1.0.1: ended by signal INT\r\n`},
-		{"way out", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", typed("~."), exit.Stopped, `ready\r\n\r\nfleetssh: 127.1.0.1: (stopped|told to stop, may still run)\r\n`},
-		{"way out of a dead session", stalled, []string{"sleep 60"}, "", typed("keys\r~."), exit.Stopped, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
-		{"way out of a host that takes nothing", simfleet.Fault{Kind: simfleet.NeverReadStdin}, []string{"cat"}, "", typed(strings.Repeat("x", 200_000) + "\r~."), exit.Stopped, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
+		{"interrupt key reaches the host", simfleet.Fault{}, []string{"echo ready; cat"}, "ready", typed("\x03"), exit.Command, `ready\r\n\r\nfleetssh: 127.1.0.1: ended by signal INT\r\n`},
+		{"escape", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", typed("~."), exit.Stopped, `ready\r\n\r\nfleetssh: 127.1.0.1: (stopped|told to stop, may still run)\r\n`},
+		{"escape from a stalled session", stalled, []string{"sleep 60"}, "", typed("keys\r~."), exit.Stopped, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
+		{"escape from a host that reads no input", simfleet.Fault{Kind: simfleet.NeverReadStdin}, []string{"cat"}, "", typed(strings.Repeat("x", 200_000) + "\r~."), exit.Stopped, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
 		{"TERM", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGTERM), exit.Interrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
 		{"HUP", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGHUP), exit.Interrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
 		{"QUIT", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGQUIT), exit.Interrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
-		{"TERM and a dead host", stalled, []string{"sleep 60"}, "", signal(syscall.SIGTERM), exit.Interrupted, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
+		{"TERM and a stalled host", stalled, []string{"sleep 60"}, "", signal(syscall.SIGTERM), exit.Interrupted, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
 		{"time-out", simfleet.Fault{}, []string{"-u", "10s", "echo ready; sleep 1000"}, "", nil, exit.Stopped, `ready\r\n\r\nfleetssh: 127.1.0.1: timed out and stopped: .*\r\n`},
 		{"deadline", simfleet.Fault{}, []string{"--deadline", "10s", "echo ready; sleep 1000"}, "", nil, exit.Stopped, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
-		{"cut", simfleet.Fault{Kind: simfleet.CutAfter, Bytes: 5}, []string{"echo hello; sleep 60"}, "", nil, exit.Unreachable, `hello\r\nfleetssh: 127.1.0.1: lost, may have run: connection lost\r\n`},
+		{"connection cut", simfleet.Fault{Kind: simfleet.CutAfter, Bytes: 5}, []string{"echo hello; sleep 60"}, "", nil, exit.Unreachable, `hello\r\nfleetssh: 127.1.0.1: lost, may have run: connection lost\r\n`},
 		{"no status", simfleet.Fault{Kind: simfleet.CloseWithoutStatus}, []string{"echo hello"}, "", nil, exit.Unreachable, `hello\r\n\r\nfleetssh: 127.1.0.1: lost, may have run: .*\r\n`},
-		{"no terminal there", simfleet.Fault{Kind: simfleet.RefusePTY}, []string{"true"}, "", nil, exit.Unreachable, `fleetssh: 127.1.0.1: not started \(pty\): refused by the host\r\n`},
-		{"refused", simfleet.Fault{Kind: simfleet.RefuseExec}, nil, "", nil, exit.Unreachable, `fleetssh: 127.1.0.1: not started \(shell\): refused by the host\r\n`},
+		{"pty refused", simfleet.Fault{Kind: simfleet.RefusePTY}, []string{"true"}, "", nil, exit.Unreachable, `fleetssh: 127.1.0.1: not started \(pty\): refused by the host\r\n`},
+		{"shell refused", simfleet.Fault{Kind: simfleet.RefuseExec}, nil, "", nil, exit.Unreachable, `fleetssh: 127.1.0.1: not started \(shell\): refused by the host\r\n`},
 		{"unreachable", simfleet.Fault{Kind: simfleet.ResetAccept}, []string{"--attempts", "1", "true"}, "", nil, exit.Unreachable, `fleetssh: 127.1.0.1: unreachable \([a-z]*\): .*\r\n`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestInteractiveEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer fleet.close()
-			o := startHere(t, fleetEnv(fleet), nil, append([]string{"run", "%", "--tty"}, test.args...)...)
+			o := startOnOwnTerminal(t, fleetEnv(fleet), nil, append([]string{"run", "%", "--tty"}, test.args...)...)
 			if test.act != nil {
 				o.awaitRaw()
 				o.await(test.await)
@@ -156,8 +156,8 @@ func TestInteractiveEnds(t *testing.T) {
 	}
 }
 
-// A password for sudo that is asked for beforehand is given to it, and keys that are
-// typed before that are for the command.
+// sudo gets the password that was asked for beforehand, and the command gets the keys that are
+// typed before sudo has it.
 func TestInteractiveSudoPassword(t *testing.T) {
 	t.Parallel()
 	fleet, err := startSim(simPlan{hosts: 1, sudoPassword: "sesame"}, t.TempDir())
@@ -165,7 +165,7 @@ func TestInteractiveSudoPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer fleet.close()
-	o := startHere(t, fleetEnv(fleet), nil, "run", "%", "--tty", "--sudo", "--ask-sudo-pass", "whoami; head -n 1")
+	o := startOnOwnTerminal(t, fleetEnv(fleet), nil, "run", "%", "--tty", "--sudo", "--ask-sudo-pass", "whoami; head -n 1")
 	o.await("sudo password: ")
 	awaitNoEcho(t, o.terminalRun)
 	o.typed("sesame\n")
@@ -176,8 +176,7 @@ func TestInteractiveSudoPassword(t *testing.T) {
 	}
 }
 
-// Where there is something else to be done with the output, --tty is only a terminal
-// for the command.
+// Where another flag decides about the input or the output, --tty only gives the command a terminal.
 func TestNotInteractive(t *testing.T) {
 	t.Parallel()
 	fleet, err := startSim(simPlan{hosts: 2}, t.TempDir())
@@ -200,12 +199,12 @@ func TestNotInteractive(t *testing.T) {
 		{append(one, "-q", "tty"), ""},
 		{[]string{"-f", "1", "tty"}, "127.1.0.1: /dev/pts/0\r\n127.1.0.2: /dev/pts/0\r\n"},
 	} {
-		o := startHere(t, fleetEnv(fleet), nil, append([]string{"run", "%", "--tty", "--color", "never", "--progress", "never"}, test.args...)...)
+		o := startOnOwnTerminal(t, fleetEnv(fleet), nil, append([]string{"run", "%", "--tty", "--color", "never", "--progress", "never"}, test.args...)...)
 		if shown := o.end(exit.OK); shown != test.want {
 			t.Errorf("%v: shown %q, want %q", test.args, shown, test.want)
 		}
 	}
-	o := startHere(t, fleetEnv(fleet), nil, "run", "%", "--tty")
+	o := startOnOwnTerminal(t, fleetEnv(fleet), nil, "run", "%", "--tty")
 	if shown := o.end(exit.Usage); !strings.Contains(shown, "no command given") {
 		t.Errorf("shown %q", shown)
 	}
@@ -220,7 +219,7 @@ func TestInteractiveRecord(t *testing.T) {
 	}
 	defer fleet.close()
 	env := append(fleetEnv(fleet), "XDG_STATE_HOME="+t.TempDir())
-	o := startHere(t, env, nil, "run", "%", "--tty")
+	o := startOnOwnTerminal(t, env, nil, "run", "%", "--tty")
 	o.await("sim00001$ ")
 	o.typed("echo secret; exit 4\r")
 	if shown := o.end(exit.Command); shown != "sim00001$ secret\r\n" {
@@ -242,15 +241,15 @@ func TestInteractiveRecord(t *testing.T) {
 	if line := verb("rerun", "last", "--failed", "--dry-run"); !strings.HasSuffix(line, " --tty --hosts=127.1.0.1 --\n") && !strings.HasSuffix(line, " '--hosts=127.1.0.1' --\n") {
 		t.Errorf("rerun is %s", line)
 	}
-	o = startHere(t, env, nil, "rerun", "last", "--failed")
+	o = startOnOwnTerminal(t, env, nil, "rerun", "last", "--failed")
 	o.await("sim00001$ ")
 	o.typed("exit\r")
 	o.end(exit.OK)
 }
 
-// sshdSession starts the program on a terminal, and a command or a login shell with it,
-// on a real sshd. An sshd without root's rights may not give out terminals: then it
-// expects that to be said, and returns nil.
+// sshdSession starts the program on a terminal, for a command or a login shell on a real sshd. An
+// sshd that does not run as root may refuse the pty request: then sshdSession expects the program to
+// report that, and returns nil.
 func sshdSession(t *testing.T, change func(*unix.Termios), args ...string) *ownTerminal {
 	t.Helper()
 	return sshdSessionOf(t, sshdtest.CurrentUser(t), change, args...)
@@ -271,7 +270,7 @@ func sshdSessionOf(t *testing.T, account string, change func(*unix.Termios), arg
 		"run", "-w", server.Host, "-p", strconv.Itoa(server.Port), "-i", filepath.Join(dir, "key"), "--known-hosts", filepath.Join(dir, "known"),
 		"-F", "none", "-l", account, "--tty",
 	}, args...)
-	o := startHere(t, []string{"XDG_STATE_HOME=" + dir}, change, args...)
+	o := startOnOwnTerminal(t, []string{"XDG_STATE_HOME=" + dir}, change, args...)
 	if os.Geteuid() == 0 {
 		o.awaitRaw()
 		return o
@@ -282,7 +281,7 @@ func sshdSessionOf(t *testing.T, account string, change func(*unix.Termios), arg
 	return nil
 }
 
-// A login shell, as with ssh.
+// An interactive login shell works as with ssh.
 func TestSSHDInteractiveShell(t *testing.T) {
 	t.Parallel()
 	o := sshdSession(t, nil, "--exit-policy", "max")
@@ -317,7 +316,7 @@ func TestSSHDInteractiveBytes(t *testing.T) {
 		return
 	}
 	o.await("ready")
-	all := []byte("x") // not at the beginning of a line
+	all := []byte("x") // an escape is special only after a newline
 	for b := range 256 {
 		all = append(all, byte(b))
 	}
@@ -327,7 +326,7 @@ func TestSSHDInteractiveBytes(t *testing.T) {
 	}
 }
 
-// The remote terminal works like the local one and receives its size.
+// The remote terminal has the modes and the size of the local one, and follows changes of the size.
 func TestSSHDInteractiveTerminal(t *testing.T) {
 	t.Parallel()
 	marker := sshdtest.Marker()
@@ -357,7 +356,7 @@ func TestSSHDInteractiveTerminal(t *testing.T) {
 	o.end(exit.Command)
 }
 
-// sudo prompts on the terminal in its own words.
+// Without a password given beforehand, sudo prompts on the terminal itself.
 func TestSSHDInteractiveSudo(t *testing.T) {
 	t.Parallel()
 	password := sshdtest.Accounts(t)

@@ -13,8 +13,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A wrong Kerberos password is asked for again, once for all hosts. Without a terminal, one
-// host reports the KDC's error, and the others are not started.
+// After a wrong Kerberos password, the program asks again, once for all hosts. After three wrong
+// ones, one host reports the KDC's error, and the others are not started.
 func TestWrongKerberosPassword(t *testing.T) {
 	t.Parallel()
 	const password = "a Kerberos password"

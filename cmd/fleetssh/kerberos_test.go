@@ -20,7 +20,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Logins with tickets of a real KDC, as a user of the command sees them.
+// The command logs in with tickets of a real KDC, and explains why it cannot.
 func TestKerberos(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	const password = "a Kerberos password"
@@ -40,8 +40,8 @@ func TestKerberos(t *testing.T) {
 	t.Setenv("KRB5CCNAME", cache)
 	t.Setenv("SSH_AUTH_SOCK", "")
 	t.Setenv("HOME", t.TempDir())
-	to := []string{"-w", "localhost", "-p", fmt.Sprint(s.Port), "--known-hosts", known, "-F", "none"}
-	args := func(verb string, more ...string) []string { return append(append([]string{verb}, to...), more...) }
+	login := []string{"-w", "localhost", "-p", fmt.Sprint(s.Port), "--known-hosts", known, "-F", "none"}
+	args := func(verb string, more ...string) []string { return append(append([]string{verb}, login...), more...) }
 	for _, test := range []struct {
 		name        string
 		before      func()
@@ -83,7 +83,7 @@ func TestKerberos(t *testing.T) {
 				}
 			}
 			if test.errOut == nil && errOut != "" {
-				t.Errorf("standard error: %s", errOut)
+				t.Errorf("unexpected standard error: %s", errOut)
 			}
 		})
 	}

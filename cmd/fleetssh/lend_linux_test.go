@@ -9,19 +9,18 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// asking is a command that leads to a host, once it has got an answer on the terminal,
-// which it adds to a file.
-func asking(file string) string {
+// askingProxy is a proxy command that asks for an answer on the terminal, appends the answer to a
+// file, and connects to the host if the answer is "right".
+func askingProxy(file string) string {
 	return `bash -c 'printf "code? " >/dev/tty; read -rs answer </dev/tty; ` +
 		`echo "$answer" >>` + file + `; [ "$answer" = right ] || exit 9; exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3'`
 }
 
-// A command that connects to a host may ask on the terminal, for one host at a time. A failed
-// command is not retried.
+// A proxy command may ask on the terminal, for one host at a time. One that fails is not retried.
 func TestCommandAsksOnTerminal(t *testing.T) {
 	t.Parallel()
 	answers := filepath.Join(t.TempDir(), "answers")
-	r, _ := startOnTerminal(t, simPlan{hosts: 3}, "run", "%", "--retry-delay", "0", "--proxy-command", asking(answers), "echo it works")
+	r, _ := startOnTerminal(t, simPlan{hosts: 3}, "run", "%", "--retry-delay", "0", "--proxy-command", askingProxy(answers), "echo it works")
 	for i, answer := range []string{"right", "wrong", "right"} {
 		r.awaitTimes("its proxy command asks:", i+1)
 		r.typed(answer + "\n")
@@ -35,11 +34,11 @@ func TestCommandAsksOnTerminal(t *testing.T) {
 	}
 }
 
-// Ctrl-C while a command asks interrupts the whole run.
+// Ctrl-C while a proxy command asks interrupts the whole run.
 func TestCommandAsksInterrupted(t *testing.T) {
 	t.Parallel()
-	for _, hosts := range []int{1, 3} { // with one, nobody else is left to be stopped
-		r, _ := startOnTerminal(t, simPlan{hosts: hosts}, "run", "%", "--proxy-command", asking(filepath.Join(t.TempDir(), "answers")), "echo it works")
+	for _, hosts := range []int{1, 3} { // with one, no other host is left to be stopped
+		r, _ := startOnTerminal(t, simPlan{hosts: hosts}, "run", "%", "--proxy-command", askingProxy(filepath.Join(t.TempDir(), "answers")), "echo it works")
 		r.awaitTimes("its proxy command asks:", 1)
 		r.typed("\x03")
 		code, shown := r.wait()

@@ -14,8 +14,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/personality"
 )
 
-// toolOptions are the options of the tools, from their manuals and their help: of
-// pdsh 2.35 with all of its modules, ClusterShell 1.9.3, pssh 2.3.5 and dshbak.
+// toolOptions are the options of each tool, from its manual and its help: pdsh 2.35 with all its
+// modules, ClusterShell 1.9.3, pssh 2.3.5, and dshbak.
 var toolOptions = map[string]string{
 	"pdsh":   "-w -x -S -h -s -q -b -l -t -u -f -R -M -L -N -d -V -K -Q -k -a -A -g -X -i -F -v -j -P -C",
 	"dshbak": "-h -c -d -f",
@@ -31,18 +31,18 @@ var toolOptions = map[string]string{
 	"pslurp": "--version --help -h --hosts -H --host -l --user -p --par -o --outdir -e --errdir -t --timeout -O --option -v --verbose -A --askpass -x --extra-args -X --extra-arg -g --host-glob -r --recursive -L --localdir",
 }
 
-// values are for options that do not take any text.
+// values are the values for options that do not accept every text, by the placeholder in the help.
 var values = map[string]string{"SECONDS": "5", "N": "5", "NAME": "ssh", "WORKER": "ssh", "MODE": "sudo", "WHEN": "never",
 	"OPTIONS": "-p 5", "ARGS": "-p 5", "ARG": "-A", "KEY=VALUE": "Port=5"}
 
-// together are options that mean something with others only.
-var together = map[string][]string{"clush --dest": {"--copy", "f"}, "clush -p": {"--copy", "f"}}
+// companions are the arguments without which an option has no meaning.
+var companions = map[string][]string{"clush --dest": {"--copy", "f"}, "clush -p": {"--copy", "f"}}
 
-// takesValue is how an option without its value is refused.
+// takesValue matches the error about an option whose value is missing.
 var takesValue = regexp.MustCompile(`: it takes (?:a value|value(s)): (.*)$`)
 
-// Every option of a tool becomes something that fleetssh takes, or an error that
-// names it and says what to do.
+// Every option of a tool is translated to options that fleetssh accepts, or is refused by an error
+// that names it and says what to do.
 func TestEveryOptionOfToolsIsCovered(t *testing.T) {
 	t.Parallel()
 	translate := func(line ...string) ([]string, error) {
@@ -56,10 +56,10 @@ func TestEveryOptionOfToolsIsCovered(t *testing.T) {
 			if needs != nil {
 				line = append(line, cmp.Or(values[needs[2]], "some"))
 			}
-			if with := together[tool+" "+option]; with != nil {
+			if with := companions[tool+" "+option]; with != nil {
 				line = append(line, with...)
 			} else if needs == nil || needs[1] == "" {
-				line = append(line, "true", "there")
+				line = append(line, "true", "target")
 			}
 			args, err := translate(line...)
 			if err != nil {
@@ -83,7 +83,7 @@ func TestEveryOptionOfToolsIsCovered(t *testing.T) {
 	}
 }
 
-// The list of pdsh is complete at least for the one that is installed.
+// The list for pdsh includes every option of the pdsh that is installed.
 func TestOptionsOfInstalledPdsh(t *testing.T) {
 	t.Parallel()
 	help, err := exec.CommandContext(t.Context(), "pdsh", "-h").CombinedOutput()

@@ -25,7 +25,7 @@ import (
 	"fleetssh/hostset"
 )
 
-// recordCall returns a call of the program whose runs are recorded in a directory of the test.
+// recordCall returns an app that records its runs in a directory of the test.
 func recordCall(t *testing.T) (c *app, stdout, stderr *bytes.Buffer) {
 	t.Helper()
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
@@ -34,8 +34,9 @@ func recordCall(t *testing.T) (c *app, stdout, stderr *bytes.Buffer) {
 	return c, stdout, stderr
 }
 
-// recordRun records a run of "uptime" on hosts that end like that; those without a result were
-// at work, and hosts beyond were not begun. It is killed in the middle of it if ended is false.
+// recordRun records a run of "uptime" on hosts with these results. Hosts whose result is zero are
+// still running, and hosts beyond the results were not started. If ended is false, the record is
+// what a killed process leaves.
 func recordRun(t *testing.T, c *app, f *record.Flags, names []string, all []results.Result, ended bool) *record.Recorder {
 	t.Helper()
 	entries := make([]selection.Host, len(names))
@@ -55,8 +56,7 @@ func recordRun(t *testing.T, c *app, f *record.Flags, names []string, all []resu
 		d.Finished(tally.AddResult(result))
 	}
 	if !ended {
-		// The lock goes with the file; without the summary this is what a kill leaves.
-		release(t, r)
+		abandon(t, r)
 		return r
 	}
 	if err := r.Finish(); err != nil {
@@ -68,8 +68,9 @@ func recordRun(t *testing.T, c *app, f *record.Flags, names []string, all []resu
 	return r
 }
 
-// release makes the run of a recorder look like that of a process that is gone.
-func release(t *testing.T, r *record.Recorder) {
+// abandon leaves the record as a killed process would: without a summary, and unlocked. The lock
+// belongs to the open file, so that a copy of the file is not locked.
+func abandon(t *testing.T, r *record.Recorder) {
 	t.Helper()
 	dir, err := journal.Dir()
 	if err != nil {
@@ -102,7 +103,7 @@ var (
 	}
 )
 
-// verb calls a verb of this file's program.
+// verb runs the verb runs or rerun.
 func verb(t *testing.T, c *app, args ...string) int {
 	t.Helper()
 	root := newRoot(c, newRuns, newRerun)
@@ -122,7 +123,7 @@ func TestGivenFlags(t *testing.T) {
 		given, want []string
 	}{
 		{"none", nil, nil},
-		{"of one run only", []string{"-w", "web1", "-x", "web2", "--dry-run"}, nil},
+		{"not kept for a rerun", []string{"-w", "web1", "-x", "web2", "--dry-run"}, nil},
 		{"values", []string{"-u", "30s", "--sudo", "--env", "A=1", "--env=B=-x, y", "--shell", "bash -c"},
 			[]string{"--env=A=***", "--env=B=***", "--shell=bash -c", "--sudo", "--timeout=30s"}},
 		{"false", []string{"--sudo=false"}, []string{"--sudo=false"}},
@@ -132,7 +133,7 @@ func TestGivenFlags(t *testing.T) {
 		{"proxy without password", []string{"--proxy", "socks5://proxy:1080"}, []string{"--proxy=socks5://proxy:1080"}},
 		{"password in a proxy", []string{"--proxy", "socks5://me:hunter2@proxy:1080"}, []string{"--proxy=socks5://me:***@proxy:1080"}},
 		{"escaped password", []string{"--proxy", "http://me:hun%2Fter2@proxy"}, []string{"--proxy=http://me:***@proxy"}},
-		{"no URL", []string{"--proxy", "%zz hunter2"}, []string{"--proxy=***"}},
+		{"malformed URL", []string{"--proxy", "%zz hunter2"}, []string{"--proxy=***"}},
 		{"prompts", []string{"--ask-pass", "--ask-sudo-pass"}, []string{"--ask-pass", "--ask-sudo-pass"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -146,7 +147,7 @@ func TestGivenFlags(t *testing.T) {
 			if !slices.Equal(f.Args, test.want) {
 				t.Errorf("%q, want %q", f.Args, test.want)
 			}
-			// Giving them again is giving them the first time.
+			// The recorded flags, given again, are recorded in the same way.
 			again, flags := new(record.Flags), pflag.NewFlagSet("run", pflag.ContinueOnError)
 			new(runOptions).register(flags)
 			if err := flags.Parse(f.Args); err != nil {
@@ -244,7 +245,7 @@ func TestRunsDiffOutput(t *testing.T) {
 }
 
 // Hosts where the command may have run are not rerun by default.
-func TestRerunChooses(t *testing.T) {
+func TestRerunChoosesHosts(t *testing.T) {
 	c, stdout, stderr := recordCall(t)
 	r := recordRun(t, c, &record.Flags{Args: []string{"--timeout=30s"}}, tenHosts, tenEnds, false)
 	for _, test := range []struct {
@@ -281,7 +282,7 @@ func TestRerunChooses(t *testing.T) {
 	}
 }
 
-func TestRerunOfNobody(t *testing.T) {
+func TestRerunRefused(t *testing.T) {
 	c, _, stderr := recordCall(t)
 	recordRun(t, c, new(record.Flags), []string{"web1"}, []results.Result{exited(0)}, true)
 	if code := verb(t, c, "rerun", "last", "--failed"); code != exit.OK || !strings.Contains(stderr.String(), "nothing to do") {
@@ -327,7 +328,7 @@ func TestRecordedHosts(t *testing.T) {
 	}
 }
 
-// A failed record is reported once, and the run continues.
+// If recording fails, the run continues, and one warning says so.
 func TestRecordFails(t *testing.T) {
 	c, _, stderr := recordCall(t)
 	file := filepath.Join(t.TempDir(), "file")
@@ -346,7 +347,7 @@ func TestRecordFails(t *testing.T) {
 	}
 }
 
-// Without a record there is none, not even for a report.
+// With --no-record nothing is recorded, not even for a report.
 func TestNoRecord(t *testing.T) {
 	c, _, stderr := recordCall(t)
 	t.Setenv("TMPDIR", t.TempDir())
@@ -365,7 +366,7 @@ func TestNoRecord(t *testing.T) {
 	}
 }
 
-func TestReportOf(t *testing.T) {
+func TestReportOfRecord(t *testing.T) {
 	c, _, _ := recordCall(t)
 	page := filepath.Join(t.TempDir(), "page.html")
 	recordRun(t, c, &record.Flags{}, tenHosts, tenEnds, false)
@@ -385,11 +386,11 @@ func TestReportOf(t *testing.T) {
 		}
 	}
 	if err := (&record.Flags{Report: filepath.Join(t.TempDir(), "none", "page.html")}).Check(); err == nil {
-		t.Error("a directory that is not there")
+		t.Error("a report in a missing directory is accepted")
 	}
 }
 
-// Records of a run contain none of its passwords.
+// The record of a run contains none of its passwords.
 func TestNoSecretInRecord(t *testing.T) {
 	c, _, _ := recordCall(t)
 	sim, err := startSim(simPlan{hosts: 1}, t.TempDir())
@@ -426,7 +427,7 @@ func TestNoSecretInRecord(t *testing.T) {
 			t.Errorf("%s holds the password", path)
 		}
 		if !strings.Contains(string(data), "me:***@") && strings.Contains(string(data), `"args"`) {
-			t.Errorf("%s holds no options", path)
+			t.Errorf("%s does not hold the redacted proxy", path)
 		}
 		return err
 	})

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Every number that a flag takes has limits, and nothing is silently taken for something else.
+// --batch and --max-fail refuse malformed and out-of-range amounts.
 func TestAmounts(t *testing.T) {
 	t.Parallel()
 	bad := []string{"", " ", "x", "-1", "+1", "1.5", "NaN", "1e3", "99999999999999999999", "1,,2", ",", "1,", "0x10", "٣", "101%", "%", "-1%", "1%%", "99999999999999999999%"}

@@ -27,24 +27,24 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// The scripts of testdata know, besides the commands of testscript:
+// The scripts in testdata have these commands, besides the commands of testscript:
 //
 //	fleet N [NAME=VALUE…]   starts N simulated hosts; see startScriptFleet
 //	wait-started N          waits until the fleet has started N commands
-//	wait-connected N        waits until the fleet has been connected to N times
-//	wait-stored N           waits until the files of the fleet hold N bytes
-//	join-fleet DIR          the same variables for a fleet that "sim --dir DIR" serves
-//	terminate [HUP]         sends TERM, or HUP, to what runs in the background
+//	wait-connected N        waits for N connections to the fleet, and fails if there are more
+//	wait-stored N           waits until the files on the fleet hold N bytes
+//	join-fleet DIR          sets the variables of fleet for a fleet that "sim --dir DIR" serves
+//	terminate [SIGNAL]      sends TERM or another signal to the commands in the background
 //	web                     starts a web server and sets WEB to its port
-//	wait-file FILE          waits until there is a file that is not empty, or a socket
-//	exec fleetssh ARG…      the program; "%" stands for the hosts and the login
-//	exec unpretended ARG…   the same, with the home directory of whoever runs the tests
-//	exec exits CODE ARG…    the same, and fails if it ends with another code
-//	exec scrub              copies its input, with times in JSON made zero
+//	wait-file FILE [TEXT]   waits until FILE is a socket or is not empty, and contains TEXT
+//	exec fleetssh ARG…      runs the program; "%" stands for the flags that choose and log in to hosts
+//	exec real-home ARG…     runs the program with the real home directory instead of HOME
+//	exec exits CODE ARG…    runs the program, and fails unless its exit code is CODE
+//	exec scrub              copies its input, with times in JSON set to zero
 func TestMain(m *testing.M) {
-	pretendHome()
+	fakeHome()
 	testscript.Main(m, map[string]func(){
-		"unpretended": func() {
+		"real-home": func() {
 			account.Fake(account.Real)
 			os.Exit(program(os.Args[1:]))
 		},
@@ -59,13 +59,13 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// noRaceDelay is for GORACE: a program with the race detector would otherwise
-// wait a second at its end.
+// noRaceDelay is the value of GORACE: by default, a program built with the race detector sleeps for
+// a second before it exits.
 const noRaceDelay = "atexit_sleep_ms=0"
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	if signal.Ignored(syscall.SIGHUP) { // as nohup(1) has it, for what the scripts start too
+	if signal.Ignored(syscall.SIGHUP) { // by nohup(1), and the programs of the scripts would inherit that
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 	testscript.Run(t, testscript.Params{
@@ -96,7 +96,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// program is main for the tests.
+// program is the program's main, except that it replaces "%" by flags from the environment.
 func program(args []string) int {
 	var full []string
 	for _, arg := range args {
@@ -111,7 +111,7 @@ func program(args []string) int {
 	return run(ctx, full, stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 }
 
-// scrub makes output with times comparable.
+// scrub removes times, durations and fingerprints from output, so that scripts can compare it.
 func scrub() {
 	text, err := io.ReadAll(os.Stdin)
 	if err != nil {
@@ -123,17 +123,19 @@ func scrub() {
 	os.Stdout.Write(text)
 }
 
-// scriptFleet is the fleet of a script, under fleetKey.
+// scriptFleet is the fleet of a script. The script's environment keeps it under fleetKey.
 type scriptFleet struct{ *sim }
 
 type fleetKey struct{}
 
-// startScriptFleet starts hosts and sets HOSTS, PORT, KEY and KNOWN. The values are
+// startScriptFleet starts hosts and sets HOSTS, PORT, KEY and KNOWN. The settings are
 //
-//	I=FAULT      host number I, from 1, has the fault; "changed" has another key
-//	             than is known, "stranger" lets nobody in
-//	sudo=PASSWORD  password=PASSWORD  banner=TEXT
-//	sign-in=DUR  users sign in elsewhere, and have done so after that time
+//	I=FAULT            host number I, from 1, has the fault, or "changed": its host key differs
+//	                   from the known one, or "stranger": it authorizes no key
+//	sudo=PASSWORD      sudo asks for this password
+//	password=PASSWORD  the hosts accept this password for the login
+//	banner=TEXT        the hosts send this banner
+//	sign-in=DURATION   the login waits for a sign-in elsewhere, which takes this long
 func startScriptFleet(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: fleet N [NAME=VALUE...]")
@@ -196,13 +198,12 @@ func waitStarted(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	if n := waitFor(ts, want, "commands were started", func(s simfleet.Stats) int { return s.Started }); want == 0 && n > 0 {
-		ts.Fatalf("%d commands were started", n)
+	if n := waitFor(ts, want, "commands started", func(s simfleet.Stats) int { return s.Started }); want == 0 && n > 0 {
+		ts.Fatalf("%d commands started, want none", n)
 	}
 }
 
-// waitFor waits until what is counted on the hosts of the fleet is as many as wanted, or
-// more, and returns how many.
+// waitFor waits until the sum of a count over all hosts is at least want, and returns the sum.
 func waitFor(ts *testscript.TestScript, want int, what string, count func(simfleet.Stats) int) int {
 	servers := ts.Value(fleetKey{}).(*scriptFleet).fleet.Servers
 	deadline := time.Now().Add(sshdtest.Patience)
@@ -215,31 +216,31 @@ func waitFor(ts *testscript.TestScript, want int, what string, count func(simfle
 			return counted
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("%d %s, not %d", counted, what, want)
+			ts.Fatalf("%d %s, want %d", counted, what, want)
 		}
 		<-time.After(5 * time.Millisecond)
 	}
 }
 
-// waitConnected waits until the fleet has been connected to a number of times, and no more.
+// waitConnected waits for a number of connections to the fleet, and fails if there are more.
 func waitConnected(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: wait-connected N")
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	if n := waitFor(ts, want, "connections were made", func(s simfleet.Stats) int { return s.Connections }); n != want {
-		ts.Fatalf("%d connections were made, not %d", n, want)
+	if n := waitFor(ts, want, "connections", func(s simfleet.Stats) int { return s.Connections }); n != want {
+		ts.Fatalf("%d connections, want %d", n, want)
 	}
 }
 
-// joinFleet waits for the files of a fleet and sets the variables for it.
+// joinFleet waits until "sim --dir DIR" has written its files, and sets HOSTS, PORT, KEY and KNOWN.
 func joinFleet(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: join-fleet DIR")
 	}
 	dir := ts.MkAbs(args[0])
-	list := filepath.Join(dir, "hosts") // is written last
+	list := filepath.Join(dir, "hosts") // sim writes it last
 	for deadline := time.Now().Add(sshdtest.Patience); ; <-time.After(5 * time.Millisecond) {
 		if info, err := os.Stat(list); err == nil && info.Size() > 0 {
 			break
@@ -255,7 +256,7 @@ func joinFleet(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("KNOWN", known)
 }
 
-// startScriptWeb starts a server that answers with the host it was asked for.
+// startScriptWeb starts a web server that answers with the Host header of the request.
 func startScriptWeb(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 0 {
 		ts.Fatalf("usage: web")
@@ -292,12 +293,12 @@ func terminate(ts *testscript.TestScript, neg bool, args []string) {
 		name = args[0]
 	}
 	for _, cmd := range ts.BackgroundCmds() {
-		// kill(1), since not every system for which this is built knows STOP.
+		// syscall lacks STOP on some of the systems for which the tests are built; kill(1) has it.
 		ts.Check(exec.Command("kill", "-"+name, strconv.Itoa(cmd.Process.Pid)).Run())
 	}
 }
 
-// runProgram calls the program in this process.
+// runProgram runs the program in this process.
 func runProgram(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer

@@ -20,37 +20,37 @@ import (
 	"fleetssh/cmd/fleetssh/internal/settings"
 )
 
-// marker is the secret that is looked for everywhere.
+// marker is the secret that must appear nowhere.
 const marker = "S3CRETmarkerS3CRET"
 
-// closedFlags are the flags whose values are hidden, whole or in part. A flag that is neither here
-// nor harmless is hidden whole, and makes TestFlagsAreDecidedAbout fail.
-var closedFlags = []string{"proxy", "proxy-command", "option", "env"}
+// secretFlags are the flags whose values are hidden, wholly or in part. A flag that is neither here
+// nor in redact.HarmlessFlags is hidden wholly, and makes TestFlagsAreClassified fail.
+var secretFlags = []string{"proxy", "proxy-command", "option", "env"}
 
 // verbFlags calls see for every flag of every verb.
 func verbFlags(see func(verb *cobra.Command, flag *pflag.Flag)) {
 	root := newRoot(new(app), verbs...)
 	settings.New(os.Getenv).Attach(root)
 	for _, verb := range append(help.Verbs(root), root) {
-		verb.InheritedFlags() // merges those of all verbs
+		verb.InheritedFlags() // adds the flags of the root to verb.Flags
 		verb.Flags().VisitAll(func(flag *pflag.Flag) { see(verb, flag) })
 	}
 }
 
-func TestFlagsAreDecidedAbout(t *testing.T) {
+func TestFlagsAreClassified(t *testing.T) {
 	t.Parallel()
 	known := make(map[string]bool)
-	for _, name := range closedFlags {
+	for _, name := range secretFlags {
 		known[name] = true
 		if redact.HarmlessFlags[name] {
-			t.Errorf("--%s is harmless and closed", name)
+			t.Errorf("--%s is in both HarmlessFlags and secretFlags", name)
 		}
 	}
 	seen := make(map[string]bool)
 	verbFlags(func(verb *cobra.Command, flag *pflag.Flag) {
 		seen[flag.Name] = true
 		if !known[flag.Name] && !redact.HarmlessFlags[flag.Name] && flag.Value.Type() != "bool" {
-			t.Errorf("%s --%s: may its value be a secret? see harmlessFlags", verb.CommandPath(), flag.Name)
+			t.Errorf("%s --%s: may its value be a secret? see redact.HarmlessFlags", verb.CommandPath(), flag.Name)
 		}
 	})
 	for name := range redact.HarmlessFlags {
@@ -58,14 +58,14 @@ func TestFlagsAreDecidedAbout(t *testing.T) {
 			t.Errorf("no verb has --%s", name)
 		}
 	}
-	for _, name := range append(closedFlags, "new-flag", "password") {
+	for _, name := range append(secretFlags, "new-flag", "password") {
 		if got := redact.Flag(name, marker); got != redact.Hidden {
 			t.Errorf("--%s=%s is shown as %s", name, marker, got)
 		}
 	}
 }
 
-// secretProxies are URLs with a secret in them, however it is spelled.
+// secretProxies are URLs that contain the marker, in many spellings.
 func secretProxies() []string {
 	var urls []string
 	for _, scheme := range []string{"socks5", "socks5h", "http", "https", "HTTP", "ftp", ""} {
@@ -81,7 +81,7 @@ func secretProxies() []string {
 	return urls
 }
 
-// secretValues are values of closed flags that hold the marker.
+// secretValues are values of secretFlags that contain the marker.
 func secretValues() map[string][]string {
 	options := []string{marker, "=" + marker, "proxycomand=" + marker, "ProxyCommand false " + marker, "ProxyCommand\t=\tfalse " + marker, " ProxyCommand=false " + marker, `ProxyCommand="false ` + marker,
 		"SetEnv=A=" + marker, "SetEnv " + marker, "Match=exec " + marker, `Match exec "` + marker + `"`, "Include=" + marker + "\x00", "#" + marker}
@@ -105,10 +105,10 @@ func TestRedact(t *testing.T) {
 				t.Errorf("--%s=%s is shown as %s", flag, value, shown)
 			}
 			if again := redact.Flag(flag, shown); again != shown {
-				t.Errorf("--%s=%s is shown as %s, and that as %s", flag, value, shown, again)
+				t.Errorf("--%s=%s is redacted to %s, and then to %s", flag, value, shown, again)
 			}
 			if !redact.IsHidden(flag, shown) {
-				t.Errorf("--%s=%s does not say that something is hidden", flag, shown)
+				t.Errorf("IsHidden: no for --%s=%s", flag, shown)
 			}
 		}
 	}
@@ -130,7 +130,8 @@ func TestRedact(t *testing.T) {
 	}
 }
 
-// Of a URL that the library takes, the password is never shown, and what is shown is no password.
+// If a URL that the library accepts is not hidden wholly, it keeps its host, and neither its password
+// nor a user name without a password is shown. Redacting twice changes nothing.
 func FuzzRedactURL(f *testing.F) {
 	for _, url := range secretProxies() {
 		f.Add(url)
@@ -138,7 +139,7 @@ func FuzzRedactURL(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		shown := redact.Flag("proxy", text)
 		if again := redact.Flag("proxy", shown); again != shown {
-			t.Errorf("%q is shown as %q, and that as %q", text, shown, again)
+			t.Errorf("%q is redacted to %q, and then to %q", text, shown, again)
 		}
 		u, err := url.Parse(text)
 		if err != nil || shown == redact.Hidden {
@@ -159,8 +160,8 @@ func FuzzRedactURL(f *testing.F) {
 	})
 }
 
-// The value of a closed flag appears in no output and in no file, whatever the verb.
-func TestFlagsTellNothing(t *testing.T) {
+// No verb writes the value of one of secretFlags to its output or to a file.
+func TestFlagsRevealNothing(t *testing.T) {
 	state := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", state)
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
@@ -175,7 +176,7 @@ func TestFlagsTellNothing(t *testing.T) {
 	}
 	values := secretValues()
 	kept := values["proxy"][:0]
-	for i, value := range values["proxy"] { // each is a call of the program: some of each kind
+	for i, value := range values["proxy"] { // each costs several runs of the program: a sample is enough
 		if i%7 == 0 || strings.HasPrefix(value, "socks5h://") {
 			kept = append(kept, value)
 		}
@@ -188,11 +189,11 @@ func TestFlagsTellNothing(t *testing.T) {
 			return
 		}
 		if values[flag.Name] == nil {
-			t.Errorf("what are values of --%s with a secret?", flag.Name)
+			t.Errorf("secretValues has no values of --%s", flag.Name)
 			return
 		}
 		if arguments[name] == nil {
-			t.Errorf("how is %s called with --%s?", name, flag.Name)
+			t.Errorf("arguments has none for %s, which has --%s", name, flag.Name)
 			return
 		}
 		for i, value := range values[flag.Name] {
@@ -203,38 +204,38 @@ func TestFlagsTellNothing(t *testing.T) {
 			}
 			for _, format := range formats {
 				args := append(strings.Fields(name), "-F", "none", "-w", "127.0.0.1", "-p", "1", "--attempts", "1", "--known-hosts", keys, "--"+flag.Name+"="+value)
-				tells(t, append(append(args, format...), arguments[name]...)...)
+				expectNoSecretShown(t, append(append(args, format...), arguments[name]...)...)
 			}
 		}
 		if name == "run" || name == "put" || name == "get" {
-			tells(t, "runs")
-			tells(t, "runs", "--format", "json")
-			tells(t, "runs", "show", "last", "-v", "--output", "--report", page)
-			tells(t, "runs", "show", "last", "--format", "json")
-			tells(t, "rerun", "last", "--failed", "--dry-run")
-			tells(t, "rerun", "last", "--failed", "--dry-run", "--"+flag.Name+"="+values[flag.Name][0])
-			tells(t, "rerun", "last", "--failed", "--"+flag.Name+"="+values[flag.Name][0])
+			expectNoSecretShown(t, "runs")
+			expectNoSecretShown(t, "runs", "--format", "json")
+			expectNoSecretShown(t, "runs", "show", "last", "-v", "--output", "--report", page)
+			expectNoSecretShown(t, "runs", "show", "last", "--format", "json")
+			expectNoSecretShown(t, "rerun", "last", "--failed", "--dry-run")
+			expectNoSecretShown(t, "rerun", "last", "--failed", "--dry-run", "--"+flag.Name+"="+values[flag.Name][0])
+			expectNoSecretShown(t, "rerun", "last", "--failed", "--"+flag.Name+"="+values[flag.Name][0])
 		}
 	})
 	for name := range arguments {
 		if !called[name] {
-			t.Errorf("%s was not tried", name)
+			t.Errorf("%s was not run", name)
 		}
 	}
-	keeps(t, state)
+	expectNoSecretKept(t, state)
 }
 
-// tells calls the program and looks for the marker in what it writes.
-func tells(t *testing.T, args ...string) {
+// expectNoSecretShown runs the program and expects no marker in its output.
+func expectNoSecretShown(t *testing.T, args ...string) {
 	t.Helper()
 	_, stdout, stderr := runProgram(t, args...)
 	if text := stdout + stderr; strings.Contains(text, marker) || strings.Contains(text, strings.ToLower(marker)) {
-		t.Errorf("%q tells:\n%s", args, text)
+		t.Errorf("%q shows the secret:\n%s", args, text)
 	}
 }
 
-// keeps looks for the marker in the files of a directory.
-func keeps(t *testing.T, dir string) {
+// expectNoSecretKept expects no marker in the files of a directory.
+func expectNoSecretKept(t *testing.T, dir string) {
 	t.Helper()
 	files := 0
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -254,7 +255,7 @@ func keeps(t *testing.T, dir string) {
 }
 
 // Secrets in the user's settings are hidden in the same way.
-func TestSettingsTellNothing(t *testing.T) {
+func TestSettingsRevealNothing(t *testing.T) {
 	state := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", state)
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
@@ -278,19 +279,19 @@ func TestSettingsTellNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		args := []string{"--config", file, "-F", "none", "-w", "127.0.0.1", "-p", "1", "--attempts", "1", "--known-hosts", file, "true"}
-		tells(t, append([]string{"run"}, args...)...)
+		expectNoSecretShown(t, append([]string{"run"}, args...)...)
 		if i%8 == 0 {
-			tells(t, "explain", "--config", file, "-F", "none", "--known-hosts", os.DevNull, "web1")
-			tells(t, "runs", "show", "last")
-			tells(t, "rerun", "last", "--failed", "--dry-run")
-			tells(t, "rerun", "last", "--failed")
+			expectNoSecretShown(t, "explain", "--config", file, "-F", "none", "--known-hosts", os.DevNull, "web1")
+			expectNoSecretShown(t, "runs", "show", "last")
+			expectNoSecretShown(t, "rerun", "last", "--failed", "--dry-run")
+			expectNoSecretShown(t, "rerun", "last", "--failed")
 		}
 	}
-	keeps(t, state)
+	expectNoSecretKept(t, state)
 }
 
-// Secrets in records of older programs are hidden when shown.
-func TestOldRecordsTellNothing(t *testing.T) {
+// Older versions recorded secrets. They are hidden when such a record is shown.
+func TestOldRecordsRevealNothing(t *testing.T) {
 	c, stdout, stderr := recordCall(t)
 	old := &record.Flags{Args: []string{"--proxy=socks5://user:" + marker + "!@127.0.0.1:1", "--env=A=" + marker, "--proxy-command=" + marker, "--option=ProxyCommand=" + marker, "--later=" + marker}}
 	recordRun(t, c, old, []string{"web1"}, []results.Result{{Outcome: fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1}}}, true)

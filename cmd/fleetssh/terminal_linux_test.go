@@ -26,15 +26,15 @@ type terminalRun struct {
 	t    *testing.T
 	cmd  *exec.Cmd
 	tty  *os.File
-	done chan struct{} // closed when all has been read
-	at   int           // what next has looked at
+	done chan struct{} // closed when the output has been read to its end
+	at   int           // offset in text where next begins to search
 
 	mu   sync.Mutex // protects text
 	text strings.Builder
 }
 
-// startOnTerminal starts the program with a fleet of hosts, "%" among the
-// arguments standing for them.
+// startOnTerminal starts a fleet, and the program on a terminal. "%" among the arguments stands for
+// the hosts of the fleet.
 func startOnTerminal(t *testing.T, plan simPlan, args ...string) (*terminalRun, *sim) {
 	t.Helper()
 	fleet, err := startSim(plan, t.TempDir())
@@ -51,16 +51,17 @@ func startOnTerminal(t *testing.T, plan simPlan, args ...string) (*terminalRun, 
 	return r, fleet
 }
 
-// terminalEnv is the environment of a program on a terminal, and fleetEnv what "%" needs.
+// terminalEnv returns the environment of a program on a terminal.
 func terminalEnv(t *testing.T) []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "TERM=xterm", "NO_COLOR=1", "GORACE=" + noRaceDelay, "HOME=" + t.TempDir()}
 }
 
+// fleetEnv returns the variables that "%" stands for.
 func fleetEnv(fleet *sim) []string {
 	return []string{"HOSTS=" + fleet.expression(), "PORT=" + strconv.Itoa(fleet.fleet.Port()), "KEY=" + fleet.keyFile(), "KNOWN=" + fleet.knownHosts()}
 }
 
-// watch takes what is shown, until the end of the test.
+// watch reads what the terminal shows, until the end of the test.
 func (r *terminalRun) watch() {
 	r.t.Cleanup(func() {
 		r.cmd.Process.Kill()
@@ -92,13 +93,12 @@ func (r *terminalRun) await(want string) {
 	r.t.Helper()
 	for deadline := time.Now().Add(sshdtest.Patience); !strings.Contains(r.shown(), want); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("the terminal never shows %q, but\n%s", want, r.shown())
+			r.t.Fatalf("the terminal does not show %q, but\n%s", want, r.shown())
 		}
 	}
 }
 
-// next waits until the terminal has shown a text behind where the call before it found
-// its own.
+// next waits until the terminal has shown a text after the text that the previous call found.
 func (r *terminalRun) next(want string) {
 	r.t.Helper()
 	for deadline := time.Now().Add(sshdtest.Patience); ; <-time.After(time.Millisecond) {
@@ -108,7 +108,7 @@ func (r *terminalRun) next(want string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			r.t.Fatalf("the terminal never shows %q behind %q, but\n%s", want, r.shown()[:r.at], rest)
+			r.t.Fatalf("the terminal does not show %q after %q, but\n%s", want, r.shown()[:r.at], rest)
 		}
 	}
 }
@@ -123,6 +123,7 @@ func (r *terminalRun) awaitTimes(want string, n int) {
 	}
 }
 
+// typed types a text on the terminal.
 func (r *terminalRun) typed(text string) {
 	r.t.Helper()
 	if _, err := io.WriteString(r.tty, text); err != nil {
@@ -130,7 +131,7 @@ func (r *terminalRun) typed(text string) {
 	}
 }
 
-// wait waits for the end and returns the exit code and what was shown.
+// wait waits for the program to end, and returns its exit code and what the terminal has shown.
 func (r *terminalRun) wait() (int, string) {
 	r.t.Helper()
 	err := r.cmd.Wait()
@@ -144,8 +145,8 @@ func (r *terminalRun) wait() (int, string) {
 	return 0, r.shown()
 }
 
-// A line below everything else says how far the run is, and is gone in the end;
-// nothing of the output is behind it.
+// The status line below the output shows the progress of the run. It is cleared before output is
+// written and at the end.
 func TestStatusLine(t *testing.T) {
 	t.Parallel()
 	r, _ := startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "echo first; sleep 5; echo last")
@@ -154,7 +155,7 @@ func TestStatusLine(t *testing.T) {
 	if code != exit.OK {
 		t.Errorf("exit code %d", code)
 	}
-	// What is on the terminal in the end: a line that was wiped out is not.
+	// What is left on the terminal: "\x1b[K" clears the status line.
 	var lines []string
 	for line := range strings.SplitSeq(shown, "\n") {
 		if i := strings.LastIndex(line, "\x1b[K"); i >= 0 {
@@ -167,7 +168,7 @@ func TestStatusLine(t *testing.T) {
 	if !slices.Equal(lines, want) {
 		t.Errorf("left on the terminal: %q", lines)
 	}
-	// In a narrow terminal it is cut, not wrapped.
+	// On a narrow terminal it is cut, not wrapped.
 	r, _ = startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "sleep 5")
 	if err := pty.Setsize(r.tty, &pty.Winsize{Rows: 30, Cols: 20}); err != nil {
 		t.Fatal(err)
@@ -176,29 +177,28 @@ func TestStatusLine(t *testing.T) {
 	if _, shown := r.wait(); strings.Contains(shown, "\n") {
 		t.Errorf("left on the terminal: %q", shown)
 	}
-	// What does not fit is said in less words, before it is cut.
+	// A line that does not fit is shortened before it is cut.
 	r, _ = startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "sleep 5")
 	if err := pty.Setsize(r.tty, &pty.Winsize{Rows: 30, Cols: 30}); err != nil {
 		t.Fatal(err)
 	}
 	r.await("\x1b[K0/2 done, 2 running, ")
 	r.wait()
-	// Whoever does not want it has none.
+	// --progress never turns it off.
 	r, _ = startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--progress", "never", "sleep 0.5")
 	if _, shown := r.wait(); shown != "" {
 		t.Errorf("shown: %q", shown)
 	}
 }
 
-// Labels of any width stand in columns, and what hosts write alike cannot drive the
-// terminal either.
+// Control characters in grouped output are made visible.
 func TestFoldOnTerminal(t *testing.T) {
 	t.Parallel()
 	r, _ := startOnTerminal(t, simPlan{hosts: 2, change: hostile}, "run", "%", "--progress", "never", "-b", "true")
 	_, shown := r.wait()
 	for _, want := range []string{"127.1.0.[1-2] (2): ended by signal TERM^[[2J\r\n", `out a^[[31mred^G\x9b2J`, "127.1.0.[1-2]: err a^[[31mred"} {
 		if !strings.Contains(shown, want) {
-			t.Errorf("the terminal does not show %q, but %q", want, shown)
+			t.Errorf("the terminal does not show %q, but\n%q", want, shown)
 		}
 	}
 }
@@ -230,7 +230,7 @@ func TestColors(t *testing.T) {
 	}
 }
 
-// hostile writes what drives a terminal, on both streams.
+// hostile makes a host write terminal control sequences on both streams and in the name of a signal.
 func hostile(_ int, h *simfleet.Host) {
 	h.Handler = func(s *simfleet.Session) simfleet.Status {
 		text := "a\x1b[31mred\x07\x9b2J\u009b2J\rover\x7f\u202ecod\ttab é\n"
@@ -240,7 +240,7 @@ func hostile(_ int, h *simfleet.Host) {
 	}
 }
 
-func TestTerminalIsNotDriven(t *testing.T) {
+func TestControlCharactersAreMadeVisible(t *testing.T) {
 	t.Parallel()
 	const visible = `a^[[31mred^G\x9b2J\x9b2J^Mover^?\u202ecod` + "\ttab é\r\n"
 	r, _ := startOnTerminal(t, simPlan{hosts: 1, change: hostile}, "run", "%", "--progress", "never", "true")
@@ -255,18 +255,18 @@ func TestTerminalIsNotDriven(t *testing.T) {
 	}
 	for _, bad := range []string{"\x1b", "\x07", "\x9b", "\u202e", "\x7f"} {
 		if strings.Contains(shown, bad) {
-			t.Errorf("the terminal is sent %q", bad)
+			t.Errorf("the terminal receives %q", bad)
 		}
 	}
 }
 
-func TestJSONDoesNotDriveTerminal(t *testing.T) {
+func TestJSONHasNoControlCharacters(t *testing.T) {
 	t.Parallel()
 	r, _ := startOnTerminal(t, simPlan{hosts: 1, change: hostile}, "run", "%", "--progress", "never", "--format", "json", "true")
 	_, shown := r.wait()
 	for _, bad := range []string{"\x1b", "\x07", "\x9b", "\u202e", "\x7f"} {
 		if strings.Contains(shown, bad) {
-			t.Errorf("the terminal is sent %q", bad)
+			t.Errorf("the terminal receives %q", bad)
 		}
 	}
 }
@@ -326,7 +326,7 @@ func TestTerminalSize(t *testing.T) {
 	}
 }
 
-// awaitNoEcho waits until the terminal shows no longer what is typed.
+// awaitNoEcho waits until the terminal no longer echoes what is typed.
 func awaitNoEcho(t *testing.T, r *terminalRun) {
 	t.Helper()
 	conn, err := r.tty.SyscallConn()
@@ -362,9 +362,8 @@ func TestNoTerminalToAskOn(t *testing.T) {
 	}
 }
 
-// Who is waited for stands in the status line, and Enter tells all of it; what is asked for
-// meanwhile gets what is typed.
-func TestWhoIsOutstanding(t *testing.T) {
+// The status line names the hosts that are not done. Enter, Ctrl-\ and an interrupt list them all.
+func TestOutstandingHosts(t *testing.T) {
 	t.Parallel()
 	r, _ := startOnTerminal(t, simPlan{hosts: 3, silent: 1}, "run", "%", "-t", "1000", "sleep 1000")
 	r.await("0 of 3 hosts done, 2 running")

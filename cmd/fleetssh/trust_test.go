@@ -26,12 +26,12 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// trustRun is what trust is run with, and what it said.
+// trustRun runs the verbs of trust, and holds the result of the last run.
 type trustRun struct {
 	t      *testing.T
 	dir    string
-	common []string // arguments behind the verb
-	answer string   // to the question; without one there is no terminal
+	common []string // arguments of every run, added at the end
+	answer string   // to the prompt; if empty, there is no terminal
 
 	asked       string
 	code        int
@@ -72,8 +72,8 @@ func (r *trustRun) run(code int, verb string, args ...string) {
 	}
 }
 
-// says expects lines of standard output, and messages that begin with "fleetssh" or
-// with white space, in which SHA256:… may be any fingerprint.
+// says expects lines of the output. It looks for lines that begin with "fleetssh", "hint" or a space
+// on standard error, and for others on standard output. SHA256:… matches any fingerprint.
 func (r *trustRun) says(lines ...string) {
 	r.t.Helper()
 	for _, line := range lines {
@@ -112,7 +112,7 @@ func TestTrustScanAndAccept(t *testing.T) {
 	r, fleet := newTrustRun(t, 4)
 	lines := strings.SplitAfter(r.read("known_hosts"), "\n")
 	known := r.write("known_hosts", lines[:2]...)
-	if err := fleet.fleet.Servers[1].SetHostKeys(); err != nil { // to others
+	if err := fleet.fleet.Servers[1].SetHostKeys(); err != nil { // to new keys
 		t.Fatal(err)
 	}
 	keys := r.file("keys")
@@ -132,7 +132,7 @@ func TestTrustScanAndAccept(t *testing.T) {
 	}
 	before := r.read("known_hosts")
 
-	// Nobody can confirm, or the user declines.
+	// There is no terminal to ask on, or the user declines.
 	r.run(exit.Usage, "accept", keys)
 	r.says("fleetssh: error: cannot ask for confirmation of the new keys: there is no terminal to ask on", "hint: --yes confirms")
 	r.answer = "n"
@@ -153,7 +153,7 @@ func TestTrustScanAndAccept(t *testing.T) {
 		t.Errorf("known_hosts is\n%s", got)
 	}
 
-	// What is known need not be asked about, and what has changed is not touched.
+	// Known keys need no confirmation, and changed keys are not replaced.
 	r.answer = ""
 	r.run(exit.Unreachable, "accept", "-w", "127.1.0.[1-4]")
 	r.says("fleetssh: nothing to add", "fleetssh: 4 hosts: 3 known, 1 changed")
@@ -161,7 +161,7 @@ func TestTrustScanAndAccept(t *testing.T) {
 		t.Errorf("known_hosts is\n%s", got)
 	}
 
-	// Only by name.
+	// --replace replaces the keys of the hosts that it names.
 	r.run(exit.Usage, "accept", "-w", "127.1.0.[1-4]", "--yes", "--replace", "127.1.0.9")
 	r.says("fleetssh: error: --replace 127.1.0.9: it is not among the hosts")
 	r.answer = "yes"
@@ -201,8 +201,7 @@ func TestTrustFingerprints(t *testing.T) {
 	r.says("fleetssh: error: fingerprints: " + r.file("bad") + ":1: no fingerprint beginning with SHA256:")
 }
 
-// Keys of other types, revoked keys and certificates, as a real sshd shows them to who
-// comes through a real hop.
+// trust judges keys of other types, revoked keys and certificates of a real sshd behind a real hop.
 func TestTrustOfSSHD(t *testing.T) {
 	t.Parallel()
 	ca := sshdtest.NewCA(t)
@@ -238,7 +237,7 @@ func TestTrustOfSSHD(t *testing.T) {
 	r.run(exit.OK, "accept", append(both, "--yes", "--fingerprints", list)...)
 	r.says(address(s)+": add         "+results.KeyText(s.HostKey(sshdtest.KindED25519)), "fleetssh: 1 key added to "+r.file("known_hosts"))
 
-	// A host with one revoked key gets nothing.
+	// Nothing is added for a host with one revoked key.
 	r.write("known_hosts", hops, "@revoked * ", string(ssh.MarshalAuthorizedKey(s.HostKey(sshdtest.KindECDSA))))
 	r.run(exit.Unreachable, "accept", "-w", address(s), "--yes", "--replace", address(s))
 	r.says("127.0.0.1: revoked     ecdsa-sha2-nistp256 SHA256:…; listed is ecdsa-sha2-nistp256 SHA256:… in "+r.file("known_hosts")+":2", "fleetssh: nothing to add")
@@ -304,7 +303,7 @@ func TestTrustAcceptAtOnce(t *testing.T) {
 	got := strings.SplitAfter(r.read("mine"), "\n")
 	for line := range strings.Lines(want) {
 		if n := strings.Count(strings.Join(got, ""), line); n != 1 {
-			t.Errorf("%d times %s", n, line)
+			t.Errorf("the file has this line %d times: %s", n, line)
 		}
 	}
 	if len(got) != 21 {
@@ -347,8 +346,9 @@ func TestTrustShowsHarmlessText(t *testing.T) {
 	}
 }
 
-// A host whose connection breaks after some keys yields these keys and an error.
-func TestTrustOfHalfAHost(t *testing.T) {
+// If the connection breaks during a scan, the keys that were received are kept, and the scan is
+// marked as partial.
+func TestTrustOfPartialScan(t *testing.T) {
 	t.Parallel()
 	var keys []ssh.Signer
 	for _, kind := range []string{sshdtest.KindED25519, sshdtest.KindECDSA} {
@@ -363,7 +363,8 @@ func TestTrustOfHalfAHost(t *testing.T) {
 	known := r.write("known_hosts", knownLine(fmt.Sprintf("[%s]:%d", s.Host(), s.Port()), keys[1].PublicKey()))
 	kept := r.write("keys", "#partial ", strings.SplitN(r.read("known_hosts"), " ", 2)[0], "\n", knownLine(fmt.Sprintf("[%s]:%d", s.Host(), s.Port()), keys[0].PublicKey()))
 	r.common = []string{"-F", "none", "--known-hosts", known}
-	// It may have the key that is known, too: no recorded outcome or output has changed, and nothing is added.
+	// The scan broke off before the known key, so that the host may still have it: it counts as known,
+	// and nothing is added.
 	r.run(exit.Unreachable, "accept", kept, "--yes")
 	r.says("fleetssh: nothing to add", "fleetssh: 1 host: 1 known")
 }

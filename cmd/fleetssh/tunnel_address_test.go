@@ -45,7 +45,7 @@ func TestParseBind(t *testing.T) {
 	}
 }
 
-// Whatever is written, nothing is lost of it but brackets and colons.
+// The two addresses together contain every character of the text, except brackets, colons and "*".
 func FuzzParseForward(f *testing.F) {
 	f.Add("[::1]:80:[2001:db8::1]:81")
 	f.Add("/run/y:/run/x")

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// Whatever goes wrong while a file is written, the one that is there stays, and nothing is left.
+// If writing fails, the existing file stays and no temporary file is left. A symbolic link and a
+// device keep their type, and the file behind the link is replaced.
 func TestWriteWhole(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -48,7 +49,7 @@ func TestWriteWhole(t *testing.T) {
 		t.Errorf("the link is %v, %v", info.Mode(), err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
-		t.Errorf("left: %q", left)
+		t.Errorf("temporary files left behind: %q", left)
 	}
 	if err := Write(os.DevNull, OwnerOnly, Text([]byte("text"))); err != nil {
 		t.Error(err)

@@ -9,7 +9,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// TestBannersOfHosts: hosts with the same text share its lines, and no text is shown twice.
+// Hosts with the same banner share its lines, and no banner is shown twice.
 func TestBannersOfHosts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

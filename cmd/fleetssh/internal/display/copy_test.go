@@ -14,7 +14,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// statusFor returns the status of a copy to hosts that are sent a file of so many bytes each.
+// statusFor returns the status of a copy. shares are the bytes that a put sends to each host.
 func statusFor(verb string, shares ...int64) *copyStatus {
 	hosts := make([]selection.Host, len(shares))
 	s := &copyStatus{CopyView: CopyView{View: View{Summary: results.New(hosts)}, flags: &CopyFlags{quiet: true}, Verb: verb}, open: make(map[openFile]int64), seen: make([]int64, len(hosts)), ended: make([]bool, len(hosts))}
@@ -39,14 +39,14 @@ func TestCopyStatus(t *testing.T) {
 	if got := s.amount(); got != "40% of 2.9 KiB" || s.moved != 800 {
 		t.Errorf("%s, %d moved", got, s.moved)
 	}
-	// What a host that failed was not sent is no part of the whole any more.
+	// The bytes that a failed host did not get no longer count towards the total.
 	s.Finished(&results.Result{Index: 1})
 	s.Finished(&results.Result{Index: 2})
 	s.Finished(&results.Result{Index: 0, OK: true})
 	if got := s.text(); !strings.HasPrefix(got, "put: 3 of 3 hosts done, 100% of 1.2 KiB, ") || !strings.HasSuffix(got, ", 2 failed, 0s") {
 		t.Error(got)
 	}
-	if len(s.open) != 1 { // that of host 1, of which nothing more came
+	if len(s.open) != 1 { // host 1 ended within its file
 		t.Errorf("open: %v", s.open)
 	}
 	s = statusFor("get", 0)
@@ -54,7 +54,7 @@ func TestCopyStatus(t *testing.T) {
 	if got := s.amount(); got != "2.0 KiB" {
 		t.Error(got)
 	}
-	// What was there before a copy went on counts as there, and not as fast.
+	// The bytes of a resumed partial file count as copied, but not towards the rate.
 	s = statusFor("get", 0)
 	s.Resume = true
 	s.Progress(fleetssh.CopyProgress{Path: "a", Done: 1 << 30})
@@ -84,7 +84,7 @@ func TestCopyRate(t *testing.T) {
 	}
 }
 
-// What is no text, and what drives a terminal, is harmless in what is shown of files.
+// Paths and errors are shown without control characters and without invalid UTF-8.
 func TestCopyDisplays(t *testing.T) {
 	t.Parallel()
 	var out, errOut bytes.Buffer

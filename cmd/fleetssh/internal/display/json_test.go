@@ -16,7 +16,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// showLine returns the object that is shown for an event of host 1 of two.
+// showLine shows an event of the second of two hosts, and returns the JSON object and its line.
 func showLine(t *testing.T, ev fleetssh.Event) (map[string]any, string) {
 	t.Helper()
 	var out bytes.Buffer
@@ -52,12 +52,12 @@ func TestJSONLines(t *testing.T) {
 	}
 }
 
-func TestJSONLineThatIsNoText(t *testing.T) {
+func TestJSONLineThatIsNotText(t *testing.T) {
 	t.Parallel()
 	for _, ev := range []fleetssh.Event{
 		{Kind: fleetssh.StderrLine, Text: "a\xffb"},
 		{Kind: fleetssh.StderrLine, Text: "a\xffb", Err: &fleetssh.DecodeError{Encoding: "UTF-8"}},
-		{Kind: fleetssh.StderrLine, Text: "valid here, not there", Err: &fleetssh.DecodeError{Encoding: "Shift_JIS"}, Partial: true},
+		{Kind: fleetssh.StderrLine, Text: "valid UTF-8, but not valid Shift_JIS", Err: &fleetssh.DecodeError{Encoding: "Shift_JIS"}, Partial: true},
 	} {
 		object, line := showLine(t, ev)
 		_, hasLine := object["line"]

@@ -10,8 +10,8 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// What happens to many hosts at once is one line, what happens before the beginning or
-// after the end is none, and nothing drives the terminal.
+// Events of the same kind share one line. Events before Begin and after End are not shown, and
+// control characters are made visible.
 func TestHostNews(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer

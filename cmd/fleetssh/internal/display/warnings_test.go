@@ -10,7 +10,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// A warning names a host as the user does.
+// A warning names a host by its alias, if it has one.
 func TestWarningsNameTheAlias(t *testing.T) {
 	t.Parallel()
 	w := new(Warnings)

@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// readLines reads units from text until it ends. The last error is that of the last
-// unit, nil if it was whole.
-func readLines(text string) (units []command, err error) {
+// readCommands reads the commands of a text. The error is nil unless the last command is incomplete.
+func readCommands(text string) (commands []command, err error) {
 	lines := strings.Split(text, "\n")
 	next := func() (string, error) {
 		if len(lines) == 0 {
@@ -23,19 +22,19 @@ func readLines(text string) (units []command, err error) {
 	for {
 		first, end := next()
 		if end != nil {
-			return units, nil
+			return commands, nil
 		}
-		u, err := readCommand(first, next)
+		c, err := readCommand(first, next)
 		if err != nil {
-			return units, err
+			return commands, err
 		}
-		units = append(units, u)
+		commands = append(commands, c)
 	}
 }
 
-// Each text is one unit, whole with its last line and not before; what follows begins
-// another.
-func TestUnits(t *testing.T) {
+// Each text is one command. It is complete after its last line and not before; the next line begins
+// another command.
+func TestReadCommand(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"", " ", "# it's a comment", "echo a # it's", "echo it\\'s", "a &", "fi", ")", "!", "echo ${a", "cat <<<x", "echo $((1<<2))", "echo 'a<<EOF'", "# cat <<EOF",
@@ -47,18 +46,18 @@ func TestUnits(t *testing.T) {
 		"x=(\n1\n)", "[[ a &&\nb ]]", "$((1+\n2))", "echo ${x:-\na}", "cat <(\nls\n)",
 		// zsh
 		"{ echo a }", "for f (*.c) echo $f", "print -l **/*(.)", "if [[ a ]] { echo b }", "for f (*.c) echo 'a\nb'", "for f (*.c) cat <<EOF\na\nEOF",
-		// lines for ourselves
+		// lines for fleetssh itself
 		":hosts", ":only web's", ":send file", ":send file cat\\\nb", ":each dir sh -c 'a\nb'", "!echo 'a\nb'", "! cat <<EOF\na\nEOF", " !if a\nthen b; fi", ":nosuch 'a",
 	} {
-		units, err := readLines(text + "\nnext")
-		if err != nil || len(units) != 2 || units[0].text != text || units[1].text != "next" {
-			t.Errorf("%q: %+v, %v", text, units, err)
+		commands, err := readCommands(text + "\nnext")
+		if err != nil || len(commands) != 2 || commands[0].text != text || commands[1].text != "next" {
+			t.Errorf("%q: %+v, %v", text, commands, err)
 		}
-		// Every part of it that ends with a line is not whole.
+		// Without its last line it is incomplete.
 		lines := strings.Split(text, "\n")
 		for n := 1; n < len(lines); n++ {
-			if units, err := readLines(strings.Join(lines[:n], "\n")); err != errUnfinished || len(units) != 0 {
-				t.Errorf("%q: %+v, %v", lines[:n], units, err)
+			if commands, err := readCommands(strings.Join(lines[:n], "\n")); err != errUnfinished || len(commands) != 0 {
+				t.Errorf("%q: %+v, %v", lines[:n], commands, err)
 			}
 		}
 	}
@@ -67,8 +66,8 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-// longUnits are commands of many lines.
-func longUnits(lines int) []string {
+// longCommands returns commands with this many lines between the first and the last.
+func longCommands(lines int) []string {
 	var all []string
 	for _, form := range [][2]string{{"cat <<EOF", "EOF"}, {"echo '", "'"}, {"if true; then", "fi"}} {
 		all = append(all, form[0]+strings.Repeat("\nline of text", lines)+"\n"+form[1])
@@ -76,23 +75,23 @@ func longUnits(lines int) []string {
 	return all
 }
 
-func TestLongUnit(t *testing.T) {
+func TestLongCommand(t *testing.T) {
 	t.Parallel()
-	for _, text := range longUnits(20_000) {
-		units, err := readLines(text)
-		if err != nil || len(units) != 1 || units[0].text != text {
-			t.Errorf("%.14q: %d units, %v", text, len(units), err)
+	for _, text := range longCommands(20_000) {
+		commands, err := readCommands(text)
+		if err != nil || len(commands) != 1 || commands[0].text != text {
+			t.Errorf("%.14q: %d commands, %v", text, len(commands), err)
 		}
 	}
 }
 
-// BenchmarkUnit tells what a line costs: no more if there are many.
-func BenchmarkUnit(b *testing.B) {
+// BenchmarkReadCommand reports the time per line, which must not grow with the number of lines.
+func BenchmarkReadCommand(b *testing.B) {
 	for _, lines := range []int{10_000, 100_000} {
-		for _, text := range longUnits(lines) {
+		for _, text := range longCommands(lines) {
 			b.Run(fmt.Sprintf("%.4s/%d", text, lines), func(b *testing.B) {
 				for b.Loop() {
-					if _, err := readLines(text); err != nil {
+					if _, err := readCommands(text); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -112,28 +111,27 @@ func TestNeedsTerminal(t *testing.T) {
 		"echo vi": "", "vi -es -c wq x": "", "vim -c q": "", "ex x": "", "command -v vi": "", "which vi": "", "'$vi'": "", "emacs --batch x": "", "f() { vi; }": "", "crontab -l": "",
 		"visudo -c": "", "nano --version": "", "sudo": "", "sudo -l": "", "$editor x": "", "vi() { :; }": "", "man vi": "", "grep vi f": "",
 	} {
-		units, err := readLines(line)
-		if err != nil || len(units) != 1 {
+		commands, err := readCommands(line)
+		if err != nil || len(commands) != 1 {
 			t.Fatalf("%s: %v", line, err)
 		}
-		if got := units[0].needsTerminal(); got != want {
+		if got := commands[0].needsTerminal(); got != want {
 			t.Errorf("%s: %q, want %q", line, got, want)
 		}
 	}
 }
 
-// Whatever is typed, the same text comes out, and nothing is asked for that is not
-// there.
-func FuzzUnits(f *testing.F) {
+// The commands together are the text, except for an incomplete command at its end.
+func FuzzReadCommand(f *testing.F) {
 	f.Add("cat <<EOF\na\nEOF\nls")
 	f.Add("for f (*.c) {\necho 'a\n'}")
 	f.Add(":send f cat <<-'x'\n\tx\n!ls $(")
 	f.Fuzz(func(t *testing.T, text string) {
-		units, err := readLines(text)
+		commands, err := readCommands(text)
 		var texts []string
-		for _, u := range units {
-			texts = append(texts, u.text)
-			u.needsTerminal()
+		for _, c := range commands {
+			texts = append(texts, c.text)
+			c.needsTerminal()
 		}
 		if got := strings.Join(texts, "\n"); err == nil && got != text || !strings.HasPrefix(text, got) {
 			t.Errorf("%q became %q, %v", text, texts, err)

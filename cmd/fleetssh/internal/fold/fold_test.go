@@ -39,35 +39,35 @@ func hostsOf(groups []Group) string {
 	return fmt.Sprint(all)
 }
 
-// A group is shown as soon as nobody can join it any more, and not before.
-func TestCertain(t *testing.T) {
+// A group is complete as soon as no other host can join it, and not before.
+func TestComplete(t *testing.T) {
 	t.Parallel()
 	f := New(5)
 	defer f.Close()
-	want := func(what string, hosts string) {
+	want := func(when, hosts string) {
 		t.Helper()
 		if got := hostsOf(f.Complete()); got != hosts {
-			t.Errorf("%s: %s, want %s", what, got, hosts)
+			t.Errorf("%s: %s, want %s", when, got, hosts)
 		}
 	}
 	write(t, f, 0, Stdout, "a", "b")
 	write(t, f, 1, Stdout, "a")
 	f.End(0, "0")
-	want("1 may still write b, the others anything", "[]")
+	want("host 1 may still write b, the others anything", "[]")
 	write(t, f, 2, Stdout, "x")
 	write(t, f, 3, Stdout, "x")
 	write(t, f, 4, Stdout, "x")
-	want("1 may still write b", "[]")
+	want("host 1 may still write b", "[]")
 	write(t, f, 1, Stdout, "c")
-	want("1 has taken another way", "[[0]]")
+	want("host 1 wrote c instead", "[[0]]")
 	f.End(2, "0")
 	f.End(3, "0")
-	want("4 may end so too", "[]")
+	want("host 4 may still end with 0", "[]")
 	f.End(4, "1")
-	want("4 has ended differently", "[[2 3] [4]]")
+	want("host 4 ended with 1", "[[2 3] [4]]")
 	f.End(1, "0")
-	want("the last", "[[1]]")
-	want("nothing is left", "[]")
+	want("the last host ended", "[[1]]")
+	want("after the last group", "[]")
 }
 
 func TestStreams(t *testing.T) {
@@ -76,7 +76,7 @@ func TestStreams(t *testing.T) {
 	defer f.Close()
 	write(t, f, 0, Stdout, "out")
 	write(t, f, 0, Stderr, "err")
-	write(t, f, 1, Stderr, "err") // in another order: the same
+	write(t, f, 1, Stderr, "err") // the order of the streams does not count
 	write(t, f, 1, Stdout, "out")
 	write(t, f, 2, Stdout, "out", "err")
 	for i := range 4 {
@@ -90,12 +90,12 @@ func TestStreams(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	if groups[0].Empty() || !groups[2].Empty() {
-		t.Error("empty or not")
+		t.Error("Empty: want true for group 2 only, of 0 and 2")
 	}
 }
 
-// Whatever hosts write in whatever order, each is in one group, with what it wrote,
-// and a group that was certain stays as it was.
+// Whatever hosts write in whatever order, each host is in exactly one group, the group has what the
+// host wrote, and it is returned as soon as it is complete.
 func TestProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 8).Draw(t, "hosts")
@@ -109,8 +109,8 @@ func TestProperty(t *testing.T) {
 		for i := range left {
 			left[i] = i
 		}
-		group := make(map[int]string) // by host: all it is in
-		taken := 0                    // hosts in a group
+		group := make(map[int]string) // the content of each host's group
+		grouped := 0                  // hosts in a group
 		content := func(g Group) string {
 			var all []string
 			for s := range 2 {
@@ -144,29 +144,29 @@ func TestProperty(t *testing.T) {
 					}
 					group[h] = content(g)
 				}
-				taken += len(g.Hosts)
+				grouped += len(g.Hosts)
 				for _, other := range group {
 					if same := other == content(g); same && !slices.ContainsFunc(g.Hosts, func(h int) bool { return group[h] == other }) {
 						t.Fatal("two groups with the same content")
 					}
 				}
 			}
-			if want := certain(wrote, left); taken != want {
-				t.Fatalf("%d hosts are in a group, it is certain for %d: %q, still writing: %v", taken, want, wrote, left)
+			if want := inCompleteGroups(wrote, left); grouped != want {
+				t.Fatalf("%d hosts are in groups, want %d: %q, still writing: %v", grouped, want, wrote, left)
 			}
 		}
 		for i := range n {
 			want := strings.Join(slices.Concat(wrote[i][0], []string{"|"}, wrote[i][1], []string{"|"}, status[i:i+1]), ",")
 			if group[i] != want {
-				t.Fatalf("host %d is with %q and wrote %q", i, group[i], want)
+				t.Fatalf("the group of host %d has %q, the host wrote %q", i, group[i], want)
 			}
 		}
 	})
 }
 
-// certain returns for how many hosts it is certain who is in their group: on one of the
-// streams, no host that still writes has written the beginning of what they have.
-func certain(wrote [][2][]string, writing []int) int {
+// inCompleteGroups returns how many hosts have ended and cannot be joined by a host that is still
+// writing: on one of the streams, no such host has written a prefix of their lines.
+func inCompleteGroups(wrote [][2][]string, writing []int) int {
 	n := 0
 	for i := range wrote {
 		if slices.Contains(writing, i) {
@@ -174,8 +174,8 @@ func certain(wrote [][2][]string, writing []int) int {
 		}
 		open := func(s int) bool {
 			return slices.ContainsFunc(writing, func(k int) bool {
-				begun := wrote[k][s]
-				return len(begun) <= len(wrote[i][s]) && slices.Equal(begun, wrote[i][s][:len(begun)])
+				prefix := wrote[k][s]
+				return len(prefix) <= len(wrote[i][s]) && slices.Equal(prefix, wrote[i][s][:len(prefix)])
 			})
 		}
 		if !open(0) || !open(1) {
@@ -185,8 +185,8 @@ func certain(wrote [][2][]string, writing []int) int {
 	return n
 }
 
-// Hosts that write the same at any pace make no more of it than one segment, so that a
-// line costs the same however far behind the others its host is.
+// Hosts that write the same lines share one segment at any pace, so that the cost of a line does not
+// depend on how far its host is behind the others.
 func TestPace(t *testing.T) {
 	t.Parallel()
 	const hosts, n = 4, 300_000
@@ -203,12 +203,13 @@ func TestPace(t *testing.T) {
 			want = hosts
 		}
 		if got := len(f.Complete()); got != want {
-			t.Fatalf("%d groups behind host %d, want %d", got, i, want)
+			t.Fatalf("%d groups after host %d, want %d", got, i, want)
 		}
 	}
 }
 
-// Hosts of which each ends elsewhere on the same way part it at as many places.
+// A thousand hosts write prefixes of the same lines, each of another length, and split the segment
+// at as many places.
 func TestStaircase(t *testing.T) {
 	t.Parallel()
 	const hosts = 1000
@@ -222,12 +223,12 @@ func TestStaircase(t *testing.T) {
 	for i := range hosts {
 		f.End(i, "")
 		if got := hostsOf(f.Complete()); got != fmt.Sprintf("[[%d]]", i) {
-			t.Fatalf("behind host %d: %s", i, got)
+			t.Fatalf("after host %d: %s", i, got)
 		}
 	}
 }
 
-// Five thousand hosts with the same 100 KiB take the memory of one.
+// Five thousand hosts that write the same 100 KiB use less than 8 MiB of memory.
 func TestMemory(t *testing.T) {
 	const hosts, size = 5000, 100 << 10
 	before := heap()
@@ -240,7 +241,7 @@ func TestMemory(t *testing.T) {
 		}
 	}
 	if used := heap() - before; used > 8<<20 {
-		t.Errorf("%d KiB", used>>10)
+		t.Errorf("%d KiB used", used>>10)
 	}
 	for i := range hosts {
 		f.End(i, "0")
@@ -257,7 +258,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// What differs beyond the limit goes to a file, and comes back.
+// Lines beyond the memory limit are written to a file, and read back.
 func TestSpill(t *testing.T) {
 	t.Parallel()
 	f := New(100)
@@ -269,7 +270,7 @@ func TestSpill(t *testing.T) {
 		f.End(i, "")
 	}
 	if f.lines.size == 0 {
-		t.Error("nothing went to the file")
+		t.Error("nothing was written to the file")
 	}
 	groups := f.Complete()
 	if len(groups) != 50 {
@@ -285,8 +286,8 @@ func TestSpill(t *testing.T) {
 	}
 }
 
-// BenchmarkPace has three hosts write the same, one after another: a line costs as much
-// whether there are a thousand or a million.
+// BenchmarkPace has three hosts write the same lines, one host after the other. The time per line
+// must not grow with the number of lines.
 func BenchmarkPace(b *testing.B) {
 	for _, n := range []int{1_000, 100_000, 1_000_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {

@@ -69,7 +69,7 @@ func TestNearest(t *testing.T) {
 	names := []string{"web", "webs", "db", "database", "cache"}
 	for name, want := range map[string]string{"wbe": "web", "wev": "web", "webb": "web webs", "databse": "database", "xyz": "", "": ""} {
 		if got := strings.Join(Nearest(name, names), " "); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", name, got, want)
+			t.Errorf("Nearest(%q) = %q, want %q", name, got, want)
 		}
 	}
 	if got := Nearest("a1", []string{"a2", "a3", "a4", "a5"}); !slices.Equal(got, []string{"a2", "a3", "a4"}) {
@@ -77,8 +77,8 @@ func TestNearest(t *testing.T) {
 	}
 }
 
-// Shells show one line: it ends where the clause does.
-func TestInShort(t *testing.T) {
+// Shells show one line of text for an option: it ends with the first clause.
+func TestShorten(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"how many (3); none":                           "how many (3)",
@@ -91,7 +91,7 @@ func TestInShort(t *testing.T) {
 		"all": "all",
 	} {
 		if got := shorten(strings.Split(text, "\n")); got != want {
-			t.Errorf("inShort(%q) = %q, want %q", text, got, want)
+			t.Errorf("shorten(%q) = %q, want %q", text, got, want)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// startOf returns the start of a run of so many hosts.
+// startOf returns the start of a run on a number of hosts.
 func startOf(hosts int) Start {
 	s := Start{Time: time.Now(), Command: "uptime", Args: []string{"--timeout", "30s"}}
 	for i := range hosts {
@@ -22,7 +22,7 @@ func startOf(hosts int) Start {
 	return s
 }
 
-// create begins a run in the directory.
+// create begins to record a run in the directory.
 func create(t testing.TB, dir string, start Start) *Writer {
 	t.Helper()
 	w, err := Create(dir, start)
@@ -52,7 +52,7 @@ func check(t testing.TB, errs ...error) {
 	}
 }
 
-// outcomes returns what is known of the hosts.
+// outcomes returns the recorded outcome of each host.
 func outcomes(run *Run) []string {
 	var all []string
 	for i := range run.Hosts {
@@ -61,17 +61,17 @@ func outcomes(run *Run) []string {
 	return all
 }
 
-// What ran instead of a command line comes back as it was, whatever is in it.
-func TestInstead(t *testing.T) {
+// A login shell or a script is read back as it was recorded, whatever its arguments contain.
+func TestProgram(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, instead := range []Program{{}, {LoginShell: true}, {Script: "abc", ScriptArgs: [][]byte{[]byte("a b"), {}, {0xff, 0, '\n'}}}} {
+	for _, program := range []Program{{}, {LoginShell: true}, {Script: "abc", ScriptArgs: [][]byte{[]byte("a b"), {}, {0xff, 0, '\n'}}}} {
 		start := startOf(1)
-		start.Program = instead
+		start.Program = program
 		w := create(t, dir, start)
 		check(t, w.HostStarted(0), w.Close(Summary{}))
-		if got := open(t, dir, w.ID()).Program; !reflect.DeepEqual(got, instead) {
-			t.Errorf("%+v, want %+v", got, instead)
+		if got := open(t, dir, w.ID()).Program; !reflect.DeepEqual(got, program) {
+			t.Errorf("%+v, want %+v", got, program)
 		}
 	}
 }
@@ -90,7 +90,7 @@ func TestRoundTrip(t *testing.T) {
 		w.HostFinished(0, Result{Outcome: "exited", ExitCode: 3, Attempts: 1, ConnectMS: 1.5, RunMS: 2}),
 		w.HostFinished(2, Result{Outcome: "unreachable", Phase: "connect", Error: failure}))
 	if run := open(t, dir, "last"); run.State != UnderWay || !slices.Equal(outcomes(run), []string{"exited", Running, "unreachable"}) {
-		t.Errorf("under way: %s %v", run.State, outcomes(run))
+		t.Errorf("while running: %s %v", run.State, outcomes(run))
 	}
 	check(t, w.HostFinished(1, Result{Outcome: "signaled", Signal: "KILL"}), w.Close(Summary{Hosts: 3, Failed: 3, ElapsedMS: 1500, ExitCode: 4}), w.Close(Summary{}))
 
@@ -123,7 +123,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// Nobody else may read what was run and what it wrote.
+// Only the owner may read the journal and the output.
 func TestModes(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state", "runs")
@@ -188,7 +188,7 @@ func TestOutputIsBounded(t *testing.T) {
 		total += len(line.Text)
 	}
 	if total > maxOutput || total < maxOutput/2 {
-		t.Errorf("%d bytes kept of all", total)
+		t.Errorf("%d bytes kept in total", total)
 	}
 	for i, n := range bytesOf {
 		if n > maxHostOutput || run.Hosts[i].Result.Cut != (n < 4*len(long)) && i < 79 {
@@ -197,7 +197,7 @@ func TestOutputIsBounded(t *testing.T) {
 	}
 }
 
-// A long line comes back in pieces, which say that they belong together.
+// A long line is recorded in pieces: all but the last are marked as partial.
 func TestLongLine(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -314,7 +314,7 @@ func TestRetention(t *testing.T) {
 		start.Time = begun.Add(time.Duration(i) * time.Hour)
 		w := create(t, dir, start)
 		check(t, w.HostStarted(0), w.Output(0, "stdout", strings.Repeat("x", 1000), false), w.HostFinished(0, Result{Outcome: "exited"}))
-		if i != 1 { // which is under way
+		if i != 1 { // run 1 is still running
 			check(t, w.Close(Summary{}))
 		}
 		ids = append(ids, w.ID())
@@ -352,7 +352,7 @@ func TestCreateFails(t *testing.T) {
 	}
 }
 
-// Writing must cost little beside the work on the hosts: this is 5,000 of them.
+// The time to record a run must be small compared with the run itself.
 func BenchmarkFiveThousandHosts(b *testing.B) {
 	start := startOf(5000)
 	for b.Loop() {

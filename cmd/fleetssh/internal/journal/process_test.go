@@ -17,8 +17,8 @@ import (
 	"testing"
 )
 
-// TestMain is also what the processes of these tests run: the variable names the directory, what
-// to do, and how many hosts there are.
+// TestMain is also the main function of the processes that these tests start. The variable
+// JOURNAL_TEST names the directory, the task, and the number of hosts.
 func TestMain(m *testing.M) {
 	task := strings.Split(os.Getenv("JOURNAL_TEST"), "|")
 	if len(task) < 3 {
@@ -31,9 +31,9 @@ func TestMain(m *testing.M) {
 	}
 }
 
-func runTask(dir, what string, hosts int) error {
-	switch what {
-	case "hang": // begins hosts, tells how far it is, and goes on until it is killed
+func runTask(dir, task string, hosts int) error {
+	switch task {
+	case "hang": // starts hosts, prints the index of each, and waits until it is killed
 		w, err := Create(dir, startOf(hosts))
 		if err != nil {
 			return err
@@ -50,7 +50,7 @@ func runTask(dir, what string, hosts int) error {
 			fmt.Println(i)
 		}
 		select {}
-	case "full": // can write so many KiB to a file
+	case "full": // records a run with room for hosts KiB a file
 		signal.Ignore(syscall.SIGXFSZ)
 		var limit syscall.Rlimit // its fields have other types on FreeBSD
 		if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
@@ -73,7 +73,7 @@ func runTask(dir, what string, hosts int) error {
 			fmt.Println(w.HostStarted(i), w.Output(i, "stdout", text, false), w.HostFinished(i, Result{Outcome: "exited"}))
 		}
 		fmt.Println(w.Close(Summary{}))
-	case "run": // a whole run, by four goroutines
+	case "run": // records a complete run from four goroutines
 		w, err := Create(dir, startOf(hosts))
 		if err != nil {
 			return err
@@ -94,18 +94,17 @@ func runTask(dir, what string, hosts int) error {
 	return nil
 }
 
-// process returns this program with a task.
-func process(t *testing.T, dir, what string, hosts int) *exec.Cmd {
+// process returns a process of this program with a task.
+func process(t *testing.T, dir, task string, hosts int) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	check(t, err)
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("JOURNAL_TEST=%s|%s|%d", dir, what, hosts), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("JOURNAL_TEST=%s|%s|%d", dir, task, hosts), "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
-// A process that is killed leaves a journal that says what is known: whatever it had told
-// before, and nothing wrong.
+// The journal of a killed process has every event up to the last index that the process printed.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	for _, after := range []int{0, 1, 70, 2999} {
@@ -139,7 +138,7 @@ func TestKilled(t *testing.T) {
 		check(t, err)
 		for _, h := range skipped {
 			if h.Index <= after || !h.Began.IsZero() {
-				t.Errorf("after %d: host %d is called skipped", after, h.Index)
+				t.Errorf("after %d: host %d is selected as skipped", after, h.Index)
 			}
 		}
 	}
@@ -147,8 +146,8 @@ func TestKilled(t *testing.T) {
 
 const fullHosts = 100
 
-// A full disk ends the record, and then of no host is said that it was not begun. If only the
-// output does not fit, the record goes on.
+// A full disk ends the record, and then no host counts as skipped. If only the output does not fit,
+// the record continues.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

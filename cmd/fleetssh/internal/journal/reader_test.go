@@ -10,16 +10,16 @@ import (
 	"pgregory.net/rapid"
 )
 
-// knowledge is what a reader should know of a host.
+// knowledge is what a reader should know about a host.
 type knowledge struct{ begun, ended bool }
 
-// recorded returns the journal of a run with the events, and what is known after each of its
-// lines.
+// recorded returns the journal of a run with the events, and what is known after each of its lines,
+// by the length of the file up to there. The first event of a host is its start, the second its end.
 func recorded(t testing.TB, dir string, hosts int, events []int, closed bool) ([]byte, map[int][]knowledge) {
 	t.Helper()
 	w := create(t, dir, startOf(hosts))
 	path := w.path(journalSuffix)
-	known := make(map[int][]knowledge) // by the length of the file
+	known := make(map[int][]knowledge)
 	now := make([]knowledge, hosts)
 	note := func() {
 		info, err := os.Stat(path)
@@ -46,8 +46,7 @@ func recorded(t testing.TB, dir string, hosts int, events []int, closed bool) ([
 	return data, known
 }
 
-// Wherever the file ends, what stands in its whole lines is known, and of nothing else it is
-// said that it was not begun.
+// Wherever the file is cut, a reader knows what its complete lines say.
 func TestCutAnywhere(t *testing.T) {
 	t.Parallel()
 	data, known := recorded(t, t.TempDir(), 4, []int{0, 1, 0, 2, 1}, false)
@@ -69,7 +68,8 @@ func TestCutAnywhere(t *testing.T) {
 	}
 }
 
-// outcome is what a reader says of a host: missing if it knows nothing.
+// outcome returns the outcome that a reader should report; missing is the one of a host without
+// events.
 func (k knowledge) outcome(missing string) string {
 	switch {
 	case k.ended:
@@ -80,8 +80,8 @@ func (k knowledge) outcome(missing string) string {
 	return missing
 }
 
-// Whatever happens in which order, and wherever the file is cut or damaged: no host that
-// began is called one that did not.
+// Whatever the order of the events, and wherever the file is cut or damaged, no host that was started
+// counts as skipped.
 func TestRandomRuns(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -100,19 +100,19 @@ func TestRandomRuns(t *testing.T) {
 		var now []knowledge
 		all := known[len(data)]
 		if rapid.Bool().Draw(rt, "damage") {
-			// A block of zeros is what file systems leave. The last line end is spared: without
-			// it the line was not written.
+			// After a crash, file systems leave blocks of zeros. The last newline stays, because a
+			// line without it does not count as written.
 			end := min(at+rapid.IntRange(1, 100).Draw(rt, "zeros"), len(data)-1)
 			clear(data[min(at, end):end])
 			damaged := at < end
 			run, err := readRun(bytes.NewReader(data), "x", false, false)
 			check(t, err)
 			if damaged && !run.Partial {
-				rt.Fatalf("damage from %d to %d was not seen", at, end)
+				rt.Fatalf("damage from %d to %d was not detected", at, end)
 			}
 			for i, h := range run.Hosts {
 				if all[i].begun && h.Result.Outcome == "skipped" {
-					rt.Fatalf("host %d began and is called skipped", i)
+					rt.Fatalf("host %d was started and counts as skipped", i)
 				}
 			}
 			return
@@ -148,7 +148,7 @@ func TestReader(t *testing.T) {
 	}{
 		{"killed", twoHosts, Interrupted, false, "unknown skipped"},
 		{"last line cut", twoHosts + `{"type":"begin","ind`, Interrupted, false, "unknown skipped"},
-		{"zeros behind the end", twoHosts + "\x00\x00\x00\x00", Interrupted, false, "unknown skipped"},
+		{"zeros after the end", twoHosts + "\x00\x00\x00\x00", Interrupted, false, "unknown skipped"},
 		{"zeros and a line", twoHosts + "\x00\x00\x00\n", Interrupted, true, "unknown unknown"},
 		{"garbled in the middle", strings.Replace(twoHosts, `"begin"`, `"beg\in"`, 1), Interrupted, true, "unknown unknown"},
 		{"line too long", twoHosts + strings.Repeat("x", maxLine+1) + "\n" + summary, Ended, true, "unknown unknown"},
@@ -158,8 +158,8 @@ func TestReader(t *testing.T) {
 		{"newer types", twoHosts + `{"type":"weather","index":"sunny"}` + "\n", Interrupted, false, "unknown skipped"},
 		{"newer fields", twoHosts + `{"type":"result","index":0,"outcome":"exited","mood":{"good":true}}` + "\n", Interrupted, false, "exited skipped"},
 		{"newer outcome", twoHosts + `{"type":"result","index":0,"outcome":"paused"}` + "\n" + summary, Ended, false, "paused skipped"},
-		{"started anew", strings.Replace(twoHosts, "BOOT", "another", 1), Interrupted, true, "unknown unknown"},
-		{"started anew, but ended", strings.Replace(twoHosts, "BOOT", "another", 1) + summary, Ended, false, "unknown skipped"},
+		{"machine rebooted", strings.Replace(twoHosts, "BOOT", "another", 1), Interrupted, true, "unknown unknown"},
+		{"machine rebooted after the end", strings.Replace(twoHosts, "BOOT", "another", 1) + summary, Ended, false, "unknown skipped"},
 		{"too many hosts", strings.Replace(twoHosts, `"hosts":2`, `"hosts":1`, 1), Interrupted, true, ""},
 		{"absurd number of hosts", strings.Replace(twoHosts, `"hosts":2`, `"hosts":1e9`, 1), Interrupted, true, ""},
 		{"second start", twoHosts + twoHosts, Interrupted, true, "unknown unknown"},
@@ -179,7 +179,7 @@ func TestReader(t *testing.T) {
 	}
 }
 
-// Nothing in a file makes the reader fail, or say more than the file does.
+// The reader accepts every file, and its counts, indexes and times are consistent.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(twoHosts), false, false)
 	f.Add([]byte(twoHosts+`{"type":"result","index":0,"outcome":"exited","error":{"kind":"lost"}}`+"\n"), true, false)
@@ -203,7 +203,7 @@ func FuzzRead(f *testing.F) {
 					t.Fatalf("%+v", h)
 				}
 				if class == "skipped" && partial && h.Ended.IsZero() && !bytes.Contains(data, []byte("skipped")) {
-					t.Fatalf("host %d of a partial record is called skipped", h.Index)
+					t.Fatalf("host %d of a partial record is selected as skipped", h.Index)
 				}
 			}
 		}

@@ -18,60 +18,60 @@ func TestTranslate(t *testing.T) {
 		name string
 		line []string
 		env  map[string]string
-		want string // of fleetssh
+		want string // the arguments of fleetssh, or "error: " and the beginning of the error
 	}{
-		{"ours stay as they are", []string{"run", "-w", "web1", "--as", "pdsh"}, nil, "run -w web1 --as pdsh"},
-		{"nothing", nil, nil, ""},
+		{"no tool: unchanged", []string{"run", "-w", "web1", "--as", "pdsh"}, nil, "run -w web1 --as pdsh"},
+		{"no arguments", nil, nil, ""},
 
 		{"pdsh: plain", []string{"--as", "pdsh", "-w", "web[1-3]", "uptime"}, nil, "run --hosts=web[1-3] --format=stream" + none + " -- uptime"},
 		{"pdsh: attached and in one word", []string{"--as", "pdsh", "-NSwweb1", "-f8", "ls", "-l"}, nil, "run --no-label --hosts=web1 --fanout=8 --format=stream" + max + " -- ls -l"},
 		{"pdsh: two dashes", []string{"--as", "pdsh", "-wa", "--", "-x"}, nil, "run --hosts=a --format=stream" + none + " -- -x"},
-		{"pdsh: what -w can hold", []string{"--as", "pdsh", "-w", "ssh:ann@a[1,3],-a3,^list,-^down,-", "true"}, nil,
+		{"pdsh: all forms of -w", []string{"--as", "pdsh", "-w", "ssh:ann@a[1,3],-a3,^list,-^down,-", "true"}, nil,
 			"run --hosts=ann@a[1,3],^list,- --exclude=a3,^down --format=stream" + none + " -- true"},
-		{"pdsh: only less", []string{"--as", "pdsh", "-a", "-w", "-a3", "true"}, nil, "error: pdsh: -w together with"},
-		{"pdsh: a port is none of its modules", []string{"--as", "pdsh", "-w", "a:2222", "true"}, nil, "run --hosts=a:2222 --format=stream" + none + " -- true"},
+		{"pdsh: -w that only excludes", []string{"--as", "pdsh", "-a", "-w", "-a3", "true"}, nil, "error: pdsh: -w together with"},
+		{"pdsh: a port is not a module", []string{"--as", "pdsh", "-w", "a:2222", "true"}, nil, "run --hosts=a:2222 --format=stream" + none + " -- true"},
 		{"pdsh: groups", []string{"--as", "pdsh", "-g", "web,db", "-X", "old", "true"}, nil, "run --group=web --group=db --exclude=@old --format=stream" + none + " -- true"},
 		{"pdsh: queries", []string{"--as", "pdsh", "-g", "web&&rack=1", "true"}, nil, "error: pdsh -g web&&rack=1: genders queries"},
 		{"pdsh: regular expressions", []string{"--as", "pdsh", "-w", "a[1-3]", "-x", "/a.*/", "true"}, nil, "error: pdsh -x /a.*/: regular"},
 		{"pdsh: other modules", []string{"--as", "pdsh", "-R", "exec", "-w", "a", "true"}, nil, "error: pdsh: hosts are not reached by exec"},
-		{"pdsh: of some hosts", []string{"--as", "pdsh", "-w", "a,rsh:b", "true"}, nil, "error: pdsh: hosts are not reached by rsh"},
+		{"pdsh: another module for one host", []string{"--as", "pdsh", "-w", "a,rsh:b", "true"}, nil, "error: pdsh: hosts are not reached by rsh"},
 		{"pdsh: no limits", []string{"--as", "pdsh", "-w", "a", "-u", "0", "true"}, nil, "run --hosts=a --format=stream" + none + " -- true"},
 		{"pdsh: fail fast", []string{"--as", "pdsh", "-k", "-w", "a", "true"}, nil, "run --hosts=a --max-fail=0 --format=stream --attempts=1 --exit-policy=worst -- true"},
 		{"pdsh: no command", []string{"--as", "pdsh", "-w", "a"}, nil, "error: pdsh: no command given"},
 		{"pdsh: no value", []string{"--as", "pdsh", "-w"}, nil, "error: pdsh -w: it takes a value: HOSTS"},
-		{"pdsh: not its option", []string{"--as", "pdsh", "-Z"}, nil, "error: pdsh -Z: there is no such option"},
+		{"pdsh: unknown option", []string{"--as", "pdsh", "-Z"}, nil, "error: pdsh -Z: there is no such option"},
 		{"pdsh: help", []string{"--as", "pdsh", "-h", "-Z"}, nil, "help pdsh"},
 		{"pdsh: version", []string{"--as", "pdsh", "-V"}, nil, "version"},
 		{"pdsh: variables", []string{"--as", "pdsh", "true"},
 			map[string]string{"WCOLL": "/etc/hosts.pdsh", "FANOUT": "7", "PDSH_RCMD_TYPE": "ssh", "DSHPATH": "/opt/bin", "PDSH_CONNECT_TIMEOUT": "3",
 				"PDSH_SSH_ARGS": "-2 -a -x -l%u %h", "PDSH_SSH_ARGS_APPEND": "-p 2222 -oStrictHostKeyChecking=no -l %u"},
 			"run --fanout=7 --connect-timeout=3 --hosts=^/etc/hosts.pdsh --env=PATH=/opt/bin --port=2222 -oStrictHostKeyChecking=no --format=stream" + none + " -- true"},
-		{"pdsh: options go before variables", []string{"--as", "pdsh", "-f", "2", "-w", "a", "true"},
+		{"pdsh: options override variables", []string{"--as", "pdsh", "-f", "2", "-w", "a", "true"},
 			map[string]string{"WCOLL": "list", "FANOUT": "7"}, "run --fanout=2 --hosts=a --format=stream" + none + " -- true"},
 		{"pdsh: a module in a variable", []string{"--as", "pdsh", "-w", "a", "true"}, map[string]string{"PDSH_RCMD_TYPE": "mrsh"}, "error: pdsh: hosts are not reached by mrsh"},
 
 		{"clush: plain", []string{"--as", "clush", "-w", "@web&@rack1", "-bS", "uptime"}, nil,
 			"run --hosts=@web&@rack1 --format=fold" + max + " --stdin=- -- uptime"},
 		{"clush: no input", []string{"--as", "clush", "-nw", "a", "uptime"}, nil, "run --hosts=a --format=stream" + none + " -- uptime"},
-		{"clush: long names, cut short", []string{"--as", "clush", "--nostdin", "--group=web[1-2]", "--command=9", "--fan", "3", "ls", "--all"}, nil,
+		{"clush: abbreviated long options", []string{"--as", "clush", "--nostdin", "--group=web[1-2]", "--command=9", "--fan", "3", "ls", "--all"}, nil,
 			"run --group=web1 --group=web2 --timeout=9 --fanout=3 --format=stream" + none + " -- ls --all"},
-		{"clush: ambiguous", []string{"--as", "clush", "--co", "3"}, nil, "error: clush --co: there is no such option"},
+		{"clush: ambiguous abbreviation", []string{"--as", "clush", "--co", "3"}, nil, "error: clush --co: there is no such option"},
 		{"clush: files and groups", []string{"--as", "clush", "-n", "--hostfile", "list", "-X", "old", "--pick=2", "--diff", "true"}, nil,
 			"run --hosts=^list --exclude=@old --pick=2 --diff --format=fold" + none + " -- true"},
 		{"clush: options of ssh", []string{"--as", "clush", "-n", "-w", "a", "-o", `-p 2022 -i "my key" -o User=x -t`, "true"}, nil,
 			"run --hosts=a --port=2022 --identity=my key -oUser=x --tty --format=stream" + none + " -- true"},
 		{"clush: other options of ssh", []string{"--as", "clush", "-n", "-w", "a", "-o", "-L 1:b:2", "true"}, nil, "error: ssh: -L is not supported"},
-		{"clush: no options of ssh", []string{"--as", "clush", "-n", "-w", "a", "-o", "p=3", "true"}, nil, "error: clush options of ssh: p=3 is not an option"},
+		{"clush: not options of ssh", []string{"--as", "clush", "-n", "-w", "a", "-o", "p=3", "true"}, nil, "error: clush options of ssh: p=3 is not an option"},
 		{"clush: sudo", []string{"--as", "clush", "-n", "-w", "a", "-m", "sudo", "true"}, nil, "run --hosts=a --sudo --ask-sudo-pass --format=stream" + none + " -- true"},
 		{"clush: copies", []string{"--as", "clush", "-w", "a", "--copy", "/etc/f", "/etc/g", "--dest=/tmp/", "-p"}, nil,
 			"put --hosts=a --recursive --preserve --format=stream" + none + " -- /etc/f /etc/g /tmp/"},
-		{"clush: copies to the same place", []string{"--as", "clush", "-w", "a", "-Sc", "/etc/f"}, nil, "put --hosts=a --recursive --format=stream" + max + " -- /etc/f /etc/"},
-		{"clush: copies from several places", []string{"--as", "clush", "-w", "a", "-c", "/etc/f", "/srv/g"}, nil, "error: clush --copy: the files are in several directories"},
+		{"clush: copies to the same directory", []string{"--as", "clush", "-w", "a", "-Sc", "/etc/f"}, nil, "put --hosts=a --recursive --format=stream" + max + " -- /etc/f /etc/"},
+		{"clush: copies from several directories", []string{"--as", "clush", "-w", "a", "-c", "/etc/f", "/srv/g"}, nil, "error: clush --copy: the files are in several directories"},
 		{"clush: copies from hosts", []string{"--as", "clush", "-w", "a", "--rcopy", "/var/log/x%", "--dest", "logs/"}, nil,
 			"get --hosts=a --recursive --format=stream" + none + " -- /var/log/x%% logs/x%%.%(host)s"},
 		{"clush: copies nothing", []string{"--as", "clush", "-w", "a", "--copy", "--dest", "x"}, nil, "error: clush --copy: it takes values: FILE..."},
 		{"clush: a copy and a command", []string{"--as", "clush", "-w", "a", "--copy", "f", "--", "true"}, nil, "error: clush: --copy, --rcopy and a command exclude each other"},
-		{"clush: a place without a copy", []string{"--as", "clush", "-w", "a", "--dest", "x", "true"}, nil, "error: clush: --dest needs --copy or --rcopy"},
+		{"clush: a destination without a copy", []string{"--as", "clush", "-w", "a", "--dest", "x", "true"}, nil, "error: clush: --dest needs --copy or --rcopy"},
 
 		{"pdcp", []string{"--as", "pdcp", "-rpw", "web[1-3],-web2", "a", "b", "/tmp"}, nil, "put --recursive --preserve --hosts=web[1-3] --exclude=web2 --format=stream" + none + " -- a b /tmp"},
 		{"pdcp: one path", []string{"--as", "pdcp", "-w", "web1", "a"}, nil, "error: pdcp: no files or no destination given"},
@@ -83,7 +83,7 @@ func TestTranslate(t *testing.T) {
 			"put --hosts=^hosts --recursive --connect-timeout=5 --timeout=5 --format=pssh --attempts=1 --exit-policy=worst -- a /tmp"},
 		{"pslurp", []string{"--as", "pslurp", "-H", "web1", "-L", "logs", "/var/log/x", "x"}, nil,
 			"get --hosts=web1 --format=pssh --attempts=1 --exit-policy=worst -- /var/log/x logs/%(host)s/x"},
-		{"clush: a value too many", []string{"--as", "clush", "--diff=x"}, nil, "error: clush --diff: it takes no value"},
+		{"clush: unexpected value", []string{"--as", "clush", "--diff=x"}, nil, "error: clush --diff: it takes no value"},
 		{"clush: interactive", []string{"--as", "clush", "-w", "a"}, nil, "error: clush: no command given"},
 
 		{"pssh: plain", []string{"--as", "pssh", "-h", "hosts.txt", "-i", "uptime"}, nil, "run --hosts=^hosts.txt --format=pssh-inline --attempts=1 --exit-policy=worst -- uptime"},
@@ -104,7 +104,7 @@ func TestTranslate(t *testing.T) {
 		{"dshbak: files", []string{"--as", "dshbak", "-fd", "out"}, nil, "dshbak -f -dout --"},
 
 		{"no tool", []string{"--as"}, nil, "error: --as: no tool given"},
-		{"another tool", []string{"--as", "mussh"}, nil, "error: --as mussh: unknown tool"},
+		{"unknown tool", []string{"--as", "mussh"}, nil, "error: --as mussh: unknown tool"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -136,11 +136,11 @@ func TestCalledAs(t *testing.T) {
 		}
 	}
 	if CalledAs(nil) != nil {
-		t.Error("called as nothing at all")
+		t.Error("CalledAs(nil) is not nil")
 	}
 }
 
-// The documentation has the rows of the tables, and no others.
+// docs/personalities.md has exactly the rows of the option tables.
 func TestDocumentationOfPersonalities(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../../../docs/personalities.md")
@@ -161,11 +161,11 @@ func TestDocumentationOfPersonalities(t *testing.T) {
 		}
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("docs/personalities.md has other rows than\n%s", strings.Join(want, "\n"))
+		t.Errorf("the rows of docs/personalities.md differ from\n%s", strings.Join(want, "\n"))
 	}
 }
 
-// documented sets off the options in what becomes of one.
+// documented returns the meaning of an option in Markdown, with the options in it as code.
 func documented(meaning string) string {
 	meaning = strings.ReplaceAll(meaning, "<", `\<`)
 	return regexp.MustCompile(`(^|\s)(--?[a-zA-Z^][\w^-]*)`).ReplaceAllString(meaning, "$1`$2`")

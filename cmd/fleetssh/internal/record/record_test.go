@@ -13,7 +13,7 @@ import (
 	"fleetssh/hostset"
 )
 
-// Users and ports of hosts are kept unless the options say them, and are read back by -w.
+// A recorded target has the user and the port of the host unless options set them, and -w accepts it.
 func TestTargets(t *testing.T) {
 	t.Parallel()
 	f := &Flags{login: "deploy", port: "2222"}
@@ -35,7 +35,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// A result that was recorded says the same as it did in the run.
+// A recorded result is read back as it was in the run.
 func TestRecordedResults(t *testing.T) {
 	t.Parallel()
 	for kind := fleetssh.Exited; kind <= fleetssh.Skipped; kind++ {
@@ -50,7 +50,7 @@ func TestRecordedResults(t *testing.T) {
 		h := journal.HostRun{Index: 3, Ended: begun.Add(time.Second), Result: journalResult(&r)}
 		h.Result.ExitCode = 0
 		if kind == fleetssh.Exited {
-			r.OK = true // the rest is not looked at
+			r.OK = true // a record counts exit code 0 as success, and ignores the other fields
 		}
 		if got := resultOf(&h, begun); !reflect.DeepEqual(got, r) {
 			t.Errorf("%v:\n got %+v\nwant %+v", kind, got, r)

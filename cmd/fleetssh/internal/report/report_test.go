@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// fleet returns the data of a run on n hosts, of which some failed.
+// fleet returns the data of a run on n hosts, some of which failed.
 func fleet(n int) Data {
 	d := Data{
 		Run: "20260922T180000.000000Z-3fa9c1", Command: "systemctl restart nginx && uname -r", Elapsed: 42 * time.Second,
@@ -81,7 +81,7 @@ func TestSections(t *testing.T) {
 	}
 }
 
-// The page asks nobody for anything.
+// The page loads nothing from elsewhere.
 func TestSelfContained(t *testing.T) {
 	t.Parallel()
 	text := write(t, fleet(20))
@@ -91,11 +91,11 @@ func TestSelfContained(t *testing.T) {
 		}
 	}
 	if !strings.Contains(text, `content="default-src &#39;none&#39;; style-src &#39;sha256-`) {
-		t.Error("no policy")
+		t.Error("the page has no Content-Security-Policy")
 	}
 }
 
-// Whatever hosts are called, write and answer, it is text.
+// Names, output and errors of hosts are shown as text, whatever they contain.
 func TestHostileText(t *testing.T) {
 	t.Parallel()
 	evil := "<script>alert(1)</script>\"'`</pre></style><img src=x onerror=alert(1)> {{.Run}} \x1b]0;title\x07\x1b[2J \xff\xfe \u202e\u0000 &lt;"
@@ -115,11 +115,11 @@ func TestHostileText(t *testing.T) {
 		t.Errorf("%d scripts", n)
 	}
 	if !strings.Contains(text, "&lt;script&gt;alert(1)&lt;/script&gt;") {
-		t.Error("the text is not there")
+		t.Error("the escaped text is missing")
 	}
 }
 
-// A page without hosts, and one of a run that never began any, are pages.
+// A run without hosts, and a run that started none, give a page without a timeline.
 func TestEmpty(t *testing.T) {
 	t.Parallel()
 	for _, d := range []Data{{}, {Hosts: []Host{{Label: "web1", Outcome: "skipped", Class: Unclear}}}} {
@@ -153,7 +153,7 @@ func TestBounded(t *testing.T) {
 		}
 	}
 	if n := strings.Count(text, `<tr><th scope="row">web4</th>`); n == 0 {
-		t.Error("a host that failed is left out")
+		t.Error("a failed host is left out")
 	}
 }
 
@@ -202,7 +202,7 @@ func TestWellFormed(t *testing.T) {
 	}
 	for _, id := range wanted {
 		if !ids[id] {
-			t.Errorf("nothing has the id %s", id)
+			t.Errorf("no element has the id %s", id)
 		}
 	}
 }
@@ -228,7 +228,7 @@ func BenchmarkFiveThousandHosts(b *testing.B) {
 	}
 }
 
-// All of the time that a host took belongs to one of the columns.
+// The columns of a host add up to the time that it took.
 func TestSlowestAddUp(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond

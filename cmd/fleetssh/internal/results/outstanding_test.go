@@ -12,7 +12,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// outstandingHosts are n hosts of which some are at work, each since so many seconds.
+// outstandingHosts returns n hosts, some of which are in progress.
 func outstandingHosts(n int, work ...fleetssh.Progress) *Outstanding {
 	hosts := make([]selection.Host, n)
 	for i := range hosts {
@@ -23,6 +23,7 @@ func outstandingHosts(n int, work ...fleetssh.Progress) *Outstanding {
 	return o
 }
 
+// at returns the progress of a host that entered a phase a number of seconds ago.
 func at(host int, phase fleetssh.Phase, attempt, seconds int) fleetssh.Progress {
 	since := time.Now().Add(-time.Duration(seconds) * time.Second)
 	return fleetssh.Progress{Index: host, Phase: phase, Attempt: attempt, Since: since, Begun: since}
@@ -35,11 +36,11 @@ func TestStragglers(t *testing.T) {
 		o    *Outstanding
 		want string
 	}{
-		{"nobody", outstandingHosts(3), ""},
-		{"the last", outstandingHosts(3, at(0, "run", 1, 14)), "web1 running 14s"},
+		{"none in progress", outstandingHosts(3), ""},
+		{"one in progress", outstandingHosts(3, at(0, "run", 1, 14)), "web1 running 14s"},
 		{"attempts", outstandingHosts(2, at(1, "connect", 2, 3), at(0, "retry", 1, 1)), "web2 connecting, 2nd attempt 3s, web1 waiting to retry after 1st attempt 1s"},
-		{"new ones of many", outstandingHosts(9, at(0, "connect", 1, 0), at(1, "auth", 1, 5)), "web2 logging in 5s"},
-		{"the longest of many", outstandingHosts(9, at(0, "run", 1, 3), at(1, "run", 1, 9), at(2, "run", 1, 5), at(3, "run", 1, 7), at(4, "run", 1, 4)), "web[2-4] running 9s, 2 more"},
+		{"new ones are left out", outstandingHosts(9, at(0, "connect", 1, 0), at(1, "auth", 1, 5)), "web2 logging in 5s"},
+		{"the three slowest", outstandingHosts(9, at(0, "run", 1, 3), at(1, "run", 1, 9), at(2, "run", 1, 5), at(3, "run", 1, 7), at(4, "run", 1, 4)), "web[2-4] running 9s, 2 more"},
 	} {
 		if got := test.o.Stragglers(); got != test.want {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
@@ -48,7 +49,7 @@ func TestStragglers(t *testing.T) {
 	o := outstandingHosts(2, at(0, "run", 1, 14), at(1, "run", 1, 9))
 	o.hostFinished(0)
 	if got := o.Stragglers(); got != "web2 running 9s" {
-		t.Errorf("one has ended: %q", got)
+		t.Errorf("after the first ended: %q", got)
 	}
 }
 

@@ -18,7 +18,7 @@ func TestShortDuration(t *testing.T) {
 		2 * time.Minute: "2m", 90 * time.Second: "1m30s", time.Hour: "1h", 0: "0s",
 	} {
 		if got := ShortDuration(d); got != want {
-			t.Errorf("shortDuration(%v) = %q, want %q", d, got, want)
+			t.Errorf("ShortDuration(%v) = %q, want %q", d, got, want)
 		}
 	}
 }
@@ -55,8 +55,8 @@ func TestExitCodePriority(t *testing.T) {
 	}
 }
 
-// An exit status of a host has 32 bits, that of a process eight: what does not fit must not
-// become 0.
+// The exit status of a remote command has 32 bits (RFC 4254, section 6.10), the exit code of a local
+// process eight. A status that does not fit must not become 0.
 func TestLargeExitCodes(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[int]int{0: 0, 1: 1, 7: 7, 255: 255, 256: 255, 257: 255, 512: 255, 1 << 31: 255, 1<<32 - 1: 255, -1: 255, -256: 255} {
@@ -68,10 +68,10 @@ func TestLargeExitCodes(t *testing.T) {
 			got = exit.Report(termline.New(io.Discard, io.Discard), err)
 		}
 		if got != want {
-			t.Errorf("the only host exits with %d: %d, want %d", code, got, want)
+			t.Errorf("the only command exits with %d: exit code %d, want %d", code, got, want)
 		}
 		if got := exit.Report(termline.New(io.Discard, io.Discard), exit.Status(code)); got != want {
-			t.Errorf("the program ends with exit status %d: %d, want %d", code, got, want)
+			t.Errorf("exit status %d: exit code %d, want %d", code, got, want)
 		}
 	}
 }

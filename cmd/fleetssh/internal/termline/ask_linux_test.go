@@ -17,15 +17,16 @@ import (
 	"golang.org/x/term"
 )
 
-// questions is how many the program on a terminal asks, one after the other.
+// questions is how many questions the program asks, one after the other.
 const questions = 300
 
-// TestMain is also the program on a terminal of its own: the terminal of a test is nobody's.
+// TestMain is also the main function of the processes that these tests start on a terminal, since a
+// test itself has no terminal.
 func TestMain(m *testing.M) {
 	switch os.Getenv("TERMLINE_TEST") {
 	case "":
 		os.Exit(m.Run())
-	case "enter": // asks while it waits for Enter
+	case "enter": // asks questions while it waits for Enter
 		s := New(os.Stdout, os.Stderr)
 		for i := range questions {
 			stop := s.OnEnter(os.Stdin, func() { s.Message("entered") })
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 			stop()
 			fmt.Printf("answer %q %v\n", answer, err)
 		}
-	case "give up": // asks, gives up, and asks again
+	case "give up": // asks, cancels the question, and asks another
 		s := New(os.Stdout, os.Stderr)
 		ctx, cancel := context.WithCancelCause(context.Background())
 		time.AfterFunc(50*time.Millisecond, func() { cancel(errors.New("given up")) })
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 		fmt.Println(err)
 		answer, err := s.Ask(context.Background(), "second: ", true)
 		fmt.Printf("answer %q %v\n", answer, err)
-	case "keys": // takes single keys, as a pager does
+	case "keys": // reads single keys, as a pager does
 		s := New(os.Stdout, os.Stderr)
 		if _, err := term.MakeRaw(int(os.Stdin.Fd())); err != nil {
 			panic(err)
@@ -49,7 +50,7 @@ func TestMain(m *testing.M) {
 		stop := s.OnEnter(os.Stdin, func() { s.Message("entered") })
 		fmt.Println("ready")
 		for key := make([]byte, 1); key[0] != 'q'; {
-			time.Sleep(time.Millisecond) // so that others get at it first
+			time.Sleep(time.Millisecond) // gives OnEnter the chance to take the key first
 			if _, err := os.Stdin.Read(key); err != nil {
 				panic(err)
 			}
@@ -62,16 +63,16 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// dialogue is had with this program, on a terminal of its own.
+// dialogue is a process of this program on a terminal.
 type dialogue struct {
 	t     *testing.T
 	typed *os.File
-	shown <-chan string // closed in the end
-	rest  string        // of what was shown
+	shown <-chan string // closed at the end of the output
+	rest  string        // output after the text that until found
 }
 
-// onTerminal starts this program. before is typed first.
-func onTerminal(t *testing.T, what, before string) *dialogue {
+// onTerminal starts a process of this program with a task. before is typed first.
+func onTerminal(t *testing.T, task, before string) *dialogue {
 	t.Helper()
 	master, slave, err := pty.Open()
 	if err != nil {
@@ -81,7 +82,7 @@ func onTerminal(t *testing.T, what, before string) *dialogue {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "TERMLINE_TEST="+what)
+	cmd.Env = append(os.Environ(), "TERMLINE_TEST="+task)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
@@ -111,7 +112,7 @@ func onTerminal(t *testing.T, what, before string) *dialogue {
 	return &dialogue{t: t, typed: master, shown: pieces}
 }
 
-// until returns what is shown up to a text, and with it.
+// until waits for a text, and returns what is shown up to its end.
 func (d *dialogue) until(want string) string {
 	d.t.Helper()
 	for limit := time.After(time.Minute); ; {
@@ -123,10 +124,10 @@ func (d *dialogue) until(want string) string {
 		select {
 		case piece, ok := <-d.shown:
 			if d.rest += piece; !ok {
-				d.t.Fatalf("%q is never shown, but %q", want, d.rest)
+				d.t.Fatalf("the output ends without %q: %q", want, d.rest)
 			}
 		case <-limit:
-			d.t.Fatalf("%q is not shown, but %q", want, d.rest)
+			d.t.Fatalf("%q is not shown within a minute, but %q", want, d.rest)
 		}
 	}
 }
@@ -138,7 +139,7 @@ func (d *dialogue) answer(text string) {
 	}
 }
 
-// Every answer is taken by the question, however soon it comes, and none by who waits for Enter.
+// The question gets every answer, however soon it comes; OnEnter gets none.
 func TestAskBesideEnter(t *testing.T) {
 	t.Parallel()
 	d := onTerminal(t, "enter", "")
@@ -154,7 +155,7 @@ func TestAskBesideEnter(t *testing.T) {
 	}
 }
 
-// Keys that a pager reads from the same terminal are its own.
+// OnEnter takes no keys from a pager that reads the same terminal.
 func TestEnterBesidePager(t *testing.T) {
 	t.Parallel()
 	d := onTerminal(t, "keys", "")
@@ -167,8 +168,8 @@ func TestEnterBesidePager(t *testing.T) {
 	}
 }
 
-// A question that is given up takes nothing from the next one.
-func TestAskGivenUp(t *testing.T) {
+// A cancelled question takes no input from the next one.
+func TestAskCancelled(t *testing.T) {
 	t.Parallel()
 	d := onTerminal(t, "give up", "")
 	d.until("given up")
@@ -177,8 +178,7 @@ func TestAskGivenUp(t *testing.T) {
 	d.until(`answer "yes" <nil>`)
 }
 
-// The echo is off before the question is shown: here the terminal shows nothing at first, as
-// after Ctrl-S.
+// The echo is off before the question is shown. To test that, Ctrl-S stops the output first.
 func TestAskReadyBeforeShown(t *testing.T) {
 	t.Parallel()
 	d := onTerminal(t, "once", "\x13")
@@ -191,7 +191,7 @@ func TestAskReadyBeforeShown(t *testing.T) {
 			break
 		}
 		if time.Now().After(limit) {
-			t.Fatal("the echo stays on until the question can be shown")
+			t.Fatal("the echo is still on while the output is stopped")
 		}
 	}
 	d.answer("\x11")
@@ -208,7 +208,7 @@ func TestReadLine(t *testing.T) {
 	}{
 		{typed: "one\ntwo\n", want: "one"},
 		{typed: "\n", want: ""},
-		{typed: "of a pipe\r\n", want: "of a pipe"},
+		{typed: "from a pipe\r\n", want: "from a pipe"},
 		{typed: "ab\bc\n", want: "ac"},
 		{typed: "\b\bx\n", want: "x"},
 		{typed: "no line end", want: "no line end"},

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// writes notes every Write, and fails from the time on that it has an error.
+// writes records every Write, and fails if it has an error.
 type writes struct {
 	mu  sync.Mutex
 	got []string
@@ -46,7 +46,7 @@ func TestLinesAreWrittenTogetherAndSoon(t *testing.T) {
 		if got := out.all(); got != nil {
 			t.Errorf("written at once: %q", got)
 		}
-		time.Sleep(flushDelay) // of the bubble: takes no time
+		time.Sleep(flushDelay) // synctest's clock: takes no time
 		synctest.Wait()
 		if got := out.all(); !slices.Equal(got, []string{"a: one\nb: two\n"}) {
 			t.Errorf("standard output: %q", got)
@@ -88,7 +88,7 @@ func TestFullBufferIsWrittenInWholeLines(t *testing.T) {
 	}
 }
 
-func TestBytesPassUnchangedWhereThereIsNoTerminal(t *testing.T) {
+func TestBytesPassUnchangedWithoutTerminal(t *testing.T) {
 	t.Parallel()
 	var out, err writes
 	s := New(&out, &err)
@@ -124,7 +124,7 @@ func TestFailureIsReportedOnce(t *testing.T) {
 	}
 }
 
-// With 2>&1 both streams are one file: the lines keep their order.
+// With 2>&1 both streams are the same file, and their lines keep their order.
 func TestSameFileKeepsOrder(t *testing.T) {
 	t.Parallel()
 	name := filepath.Join(t.TempDir(), "both")

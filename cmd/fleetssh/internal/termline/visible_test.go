@@ -23,7 +23,7 @@ func TestVisible(t *testing.T) {
 		{"cut character", "\xe8\xaa", `\xe8\xaa`},
 		{"replacement character", "\ufffd", "\ufffd"},
 		{"direction", "\u202ecod\u2069", `\u202ecod\u2069`},
-		{"marks of direction stay", "a\u200fb", "a\u200fb"},
+		{"direction marks stay", "a\u200fb", "a\u200fb"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -41,7 +41,7 @@ func FuzzVisible(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		got := Visible(text)
 		if !utf8.ValidString(got) {
-			t.Fatalf("Visible(%q) = %q is no text", text, got)
+			t.Fatalf("Visible(%q) = %q is not UTF-8", text, got)
 		}
 		for _, r := range got {
 			if r != '\t' && unicode.IsControl(r) || ControlsTerminal(r) {
@@ -49,11 +49,11 @@ func FuzzVisible(f *testing.F) {
 			}
 		}
 		if again := Visible(got); again != got {
-			t.Fatalf("Visible(%q) = %q", got, again)
+			t.Fatalf("Visible(%q) = %q changes visible text", got, again)
 		}
 		harmless := utf8.ValidString(text) && !strings.ContainsFunc(text, ControlsTerminal)
 		if harmless && got != text {
-			t.Fatalf("Visible(%q) = %q", text, got)
+			t.Fatalf("Visible(%q) = %q changes harmless text", text, got)
 		}
 		if string(AppendVisible([]byte("x"), text)) != "x"+got {
 			t.Fatalf("AppendVisible and Visible differ for %q", text)

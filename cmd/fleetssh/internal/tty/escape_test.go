@@ -35,7 +35,7 @@ func TestEscapes(t *testing.T) {
 	}
 }
 
-// Keys mean the same one at a time, and nothing is added or lost but what they mean.
+// Keys have the same effect at once and one at a time, and keys without "~" are sent unchanged.
 func FuzzEscapes(f *testing.F) {
 	f.Add("ls\r~?~~x\r~.more")
 	f.Fuzz(func(t *testing.T, keys string) {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A panic beside the conversation ends the process, with the terminal as it was.
+// A panic is passed on, and the terminal is restored.
 func TestTerminalAfterPanic(t *testing.T) {
 	t.Parallel()
 	tty, slave, err := pty.Open()
@@ -33,10 +33,10 @@ func TestTerminalAfterPanic(t *testing.T) {
 	}
 	defer func() {
 		if p := recover(); p != "out of order" {
-			t.Errorf("the panic has become %v", p)
+			t.Errorf("recovered %v", p)
 		}
 		if after := termios(); after != before {
-			t.Errorf("the terminal is left as %+v, and was %+v", after, before)
+			t.Errorf("the terminal is left as %+v, want %+v as before", after, before)
 		}
 	}()
 	defer own.restoreOnPanic()
