@@ -14,37 +14,36 @@ import (
 	"fleetssh/internal/password"
 )
 
-// TestConfigForgetsNothing sets one field of HostConfig after the other, and those of what it
-// holds, and checks that the engine that connects is told; and that everything that the engine can
-// be told is told for some field.
+// TestConfigForgetsNothing sets the fields of HostConfig and of its structs one at a time, and checks
+// that each changes the dial.Config, and that each field of dial.Config is set by at least one.
 func TestConfigForgetsNothing(t *testing.T) {
 	t.Parallel()
-	elsewhere := map[string]bool{
-		"HostConfig.Unusable": true, // nothing is connected to then
-		"HostConfig.SendEnv":  true, // is sent later
+	exempt := map[string]bool{
+		"HostConfig.Unusable": true, // such a host is not connected to
+		"HostConfig.SendEnv":  true, // is sent with each command
 	}
 	d := newDialer(nil, 0, new(password.Table))
 	defer d.close()
 	base := func() HostConfig {
 		h := HostConfig{Host: "base", User: "base", HostKeys: InsecureIgnoreHostKeys{}}
-		h.Auth.AgentSocket = "base" // not what SSH_AUTH_SOCK says
+		h.Auth.AgentSocket = "base" // overrides SSH_AUTH_SOCK
 		return h
 	}
-	none := base()
-	plain := reflect.ValueOf(d.config(&none)).Elem()
-	told := make(map[string]bool)
+	unchanged := base()
+	plain := reflect.ValueOf(d.config(&unchanged)).Elem()
+	set := make(map[string]bool)
 	check := func(name string, h HostConfig) {
 		t.Helper()
 		c := reflect.ValueOf(d.config(&h)).Elem()
-		if is := differs(plain, c); is == elsewhere[name] {
-			t.Errorf("%s: the engine is told: %v", name, is)
+		if changes := differs(plain, c); changes == exempt[name] {
+			t.Errorf("%s changes the Config: %v", name, changes)
 		}
-		noteSet(told, "Config", c)
+		addSetFields(set, "Config", c)
 	}
 	var h HostConfig
 	for i, field := range fields(reflect.TypeOf(h)) {
 		switch field {
-		case "Auth": // below, as what Algorithms and GSSAPI hold is
+		case "Auth": // its fields follow
 		default:
 			h = base()
 			setAny(t, reflect.ValueOf(&h).Elem().Field(i))
@@ -64,7 +63,7 @@ func TestConfigForgetsNothing(t *testing.T) {
 		with := reflect.ValueOf(d.config(&h)).Elem()
 		h.Auth.GSSAPI = new(GSSAPI)
 		if !differs(with, reflect.ValueOf(d.config(&h)).Elem()) {
-			t.Errorf("GSSAPI.%s: the engine is not told", field)
+			t.Errorf("GSSAPI.%s does not change the Config", field)
 		}
 	}
 	for i, field := range fields(reflect.TypeFor[Algorithms]()) {
@@ -74,17 +73,17 @@ func TestConfigForgetsNothing(t *testing.T) {
 		with := reflect.ValueOf(d.config(&h)).Elem()
 		h.Algorithms = new(Algorithms)
 		if !differs(with, reflect.ValueOf(d.config(&h)).Elem()) {
-			t.Errorf("Algorithms.%s: the engine is not told", field)
+			t.Errorf("Algorithms.%s does not change the Config", field)
 		}
 	}
-	for name := range unset(told, "Config", reflect.TypeFor[dial.Config]()) {
+	for name := range unsetFields(set, "Config", reflect.TypeFor[dial.Config]()) {
 		if name != "Config.Fault" && name != "Config.Auth.Identities.Agent" {
 			t.Errorf("%s is never set", name)
 		}
 	}
 }
 
-// A hop has one Config, however many hosts are behind it: that is how they share a connection.
+// A hop has one Config, whatever the number of hosts behind it, so that they share a connection.
 func TestConfigOfHop(t *testing.T) {
 	t.Parallel()
 	d := newDialer(nil, 0, nil)
@@ -103,13 +102,13 @@ func TestConfigOfHop(t *testing.T) {
 	}
 	d.keepHops([]HostConfig{{Host: "h", Proxy: gate}})
 	if config(gate) != first || len(d.hops) != 1 {
-		t.Errorf("of %d hops, the one that is needed is not kept", len(d.hops))
+		t.Errorf("keepHops dropped the hop of a host; %d hops are left", len(d.hops))
 	}
 	loop := HostConfig{Host: "loop"}
 	loop.Proxy = &loop
 	d.keepHops([]HostConfig{loop})
 	if len(d.hops) != 0 {
-		t.Error("a hop that is not needed is kept")
+		t.Error("keepHops kept a hop of no host")
 	}
 }
 
@@ -121,7 +120,7 @@ func fields(t reflect.Type) []string {
 	return names
 }
 
-// differs reports whether two values differ. Of functions it sees whether there is one.
+// differs reports whether two values differ. Functions differ if only one of them is nil.
 func differs(a, b reflect.Value) bool {
 	switch a.Kind() {
 	case reflect.Func:
@@ -140,23 +139,24 @@ func differs(a, b reflect.Value) bool {
 		return false
 	}
 	if !a.CanInterface() {
-		return false // in a known_hosts policy, which is handed on as it is
+		return false // a field of a known_hosts policy, which the Config has unchanged
 	}
 	return !reflect.DeepEqual(a.Interface(), b.Interface())
 }
 
-// noteSet records the fields that are set, and unset yields the others.
-func noteSet(set map[string]bool, name string, v reflect.Value) {
+// addSetFields adds the names of the fields of v that are not zero.
+func addSetFields(set map[string]bool, name string, v reflect.Value) {
 	if v.Kind() == reflect.Struct {
 		for i := range v.NumField() {
-			noteSet(set, name+"."+v.Type().Field(i).Name, v.Field(i))
+			addSetFields(set, name+"."+v.Type().Field(i).Name, v.Field(i))
 		}
 	} else if !v.IsZero() {
 		set[name] = true
 	}
 }
 
-func unset(set map[string]bool, name string, t reflect.Type) map[string]bool {
+// unsetFields returns the names of the fields of t that set lacks.
+func unsetFields(set map[string]bool, name string, t reflect.Type) map[string]bool {
 	names := make(map[string]bool)
 	if t.Kind() != reflect.Struct {
 		if !set[name] {
@@ -165,14 +165,14 @@ func unset(set map[string]bool, name string, t reflect.Type) map[string]bool {
 		return names
 	}
 	for i := range t.NumField() {
-		for inner := range unset(set, name+"."+t.Field(i).Name, t.Field(i).Type) {
+		for inner := range unsetFields(set, name+"."+t.Field(i).Name, t.Field(i).Type) {
 			names[inner] = true
 		}
 	}
 	return names
 }
 
-// setAny sets a field to something that is not zero, nor a default.
+// setAny sets a field to a value that is neither zero nor a default.
 func setAny(t *testing.T, field reflect.Value) {
 	t.Helper()
 	switch v := field.Addr().Interface().(type) {
@@ -209,6 +209,6 @@ func setAny(t *testing.T, field reflect.Value) {
 	case *func(string, string):
 		*v = func(string, string) {}
 	default:
-		t.Fatalf("say here how to set a %v", field.Type())
+		t.Fatalf("setAny has no case for %v", field.Type())
 	}
 }

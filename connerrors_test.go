@@ -27,7 +27,7 @@ func TestPublicErrorsForgetNothing(t *testing.T) {
 	for f.Kind = 0; f.Kind <= dial.ForwardRefused; f.Kind++ {
 		e := reflect.ValueOf(publicError(&f)).Elem()
 		if kinds[e.Type()] {
-			t.Errorf("kind %d is a %v too", f.Kind, e.Type())
+			t.Errorf("kind %d and another both give a %v", f.Kind, e.Type())
 		}
 		kinds[e.Type()] = true
 		for i := range e.NumField() {
@@ -40,17 +40,17 @@ func TestPublicErrorsForgetNothing(t *testing.T) {
 	inner := f
 	inner.Kind, f.Kind, f.Err = dial.BadKeyFile, dial.HopFailed, &inner
 	if _, ok := errors.AsType[*PKeyFileError](publicError(&f)); !ok {
-		t.Error("what failed at a hop is not public")
+		t.Error("the error of a hop is not made public")
 	}
 	f.Kind, f.Notes = dial.LoginRefused, []error{errors.New("x"), &inner}
 	if _, ok := errors.AsType[*PKeyFileError](publicError(&f)); !ok {
-		t.Error("what explains a refused login is not public")
+		t.Error("an error in Failure.Notes is not made public")
 	}
 }
 
 type keyOfTest struct{ ssh.PublicKey }
 
-// An error of another connection that a DialContext returns comes back as it is.
+// A public error that a DialContext returns, from a connection of its own, is returned unchanged.
 func TestErrorsOfDialContext(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("x")
@@ -63,12 +63,12 @@ func TestErrorsOfDialContext(t *testing.T) {
 		cause,
 	} {
 		if got := publicError(failureOf(err)); !reflect.DeepEqual(got, err) {
-			t.Errorf("%#v has become %#v", err, got)
+			t.Errorf("%#v became %#v", err, got)
 		}
 	}
 }
 
-// TestLoginsForgetNothing fills what the engine says of a login, and checks that a Login says it.
+// TestLoginsForgetNothing fills a dial.Login, and checks that a Login and a Timing have all its fields.
 func TestLoginsForgetNothing(t *testing.T) {
 	t.Parallel()
 	timing := dial.Timing{Proxy: 1, Resolve: 2, Connect: 3, Handshake: 4, Auth: 5, Attempts: 6}
@@ -81,15 +81,15 @@ func TestLoginsForgetNothing(t *testing.T) {
 	if len(logins) != 2 || logins[0].Host.Host != "gate" || logins[0].Master != "of the hop" {
 		t.Fatalf("%+v", logins)
 	}
-	told := reflect.ValueOf(logins[1])
-	for i := range told.NumField() {
-		if told.Field(i).IsZero() {
-			t.Errorf("Login.%s is not set", told.Type().Field(i).Name)
+	login := reflect.ValueOf(logins[1])
+	for i := range login.NumField() {
+		if login.Field(i).IsZero() {
+			t.Errorf("Login.%s is not set", login.Type().Field(i).Name)
 		}
 	}
-	engine := fields(reflect.TypeFor[dial.Login]())
-	if own := []string{"Conn", "Hop"}; len(engine)-len(own) != told.NumField()-1 || !slices.Contains(engine, own[0]) {
-		t.Errorf("dial.Login has %v", engine)
+	internal := fields(reflect.TypeFor[dial.Login]())
+	if hidden := []string{"Conn", "Hop"}; len(internal)-len(hidden) != login.NumField()-1 || !slices.Contains(internal, hidden[0]) {
+		t.Errorf("dial.Login has the fields %v", internal)
 	}
 	if want := (Timing{Proxy: 1, Resolve: 2, Connect: 3, Handshake: 4, Auth: 5, Attempts: 6}); c.Timing() != want {
 		t.Errorf("%+v", c.Timing())
@@ -103,7 +103,7 @@ func TestCauses(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("enough"))
-	// A caller's own cause makes no difference to the outcome.
+	// The outcome is the same if the caller cancels with a cause of its own.
 	for _, test := range []struct {
 		phase Phase
 		want  Outcome

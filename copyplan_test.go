@@ -10,7 +10,7 @@ import (
 	"fleetssh/internal/transfer"
 )
 
-// TestLongPath has a host name a file with more than systems allow.
+// A path that a host sends is cut in errors, however long it is.
 func TestLongPath(t *testing.T) {
 	t.Parallel()
 	err := copyError("web1", &transfer.Error{Op: "copy", Path: strings.Repeat("é", 50_000), Err: errors.New("no")})

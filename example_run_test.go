@@ -94,7 +94,7 @@ func ExampleOutcome() {
 func ExamplePhase() {
 	hosts, stop := simulatedHosts(1)
 	defer stop()
-	hosts[0].Port, hosts[0].Attempts = 1, 1 // nobody listens there
+	hosts[0].Port, hosts[0].Attempts = 1, 1 // nothing listens on port 1
 
 	_, err := fleetssh.Dial(context.Background(), hosts[0])
 	if e, ok := errors.AsType[*fleetssh.ConnectionError](err); ok {

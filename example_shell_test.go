@@ -30,7 +30,7 @@ func ExampleConsole() {
 			log.Fatal(err)
 		}
 		text, _ := io.ReadAll(out.Stdout)
-		_ = out.WaitFinished(ctx) // the outcome says it
+		_ = out.WaitFinished(ctx) // Outcome reports how the command ended
 		fmt.Printf("%s: %q, %v\n", line, text, out.Outcome())
 	}
 	// Output:
@@ -86,7 +86,7 @@ func ExampleChannel() {
 		log.Fatal(err)
 	}
 	fmt.Fprintln(ch.Stdin, "hello")
-	_ = ch.WaitFinished(ctx) // closes Stdin; the outcome says how it ended
+	_ = ch.WaitFinished(ctx) // closes Stdin; Outcome reports how the command ended
 	text, _ := io.ReadAll(ch.Stdout)
 	fmt.Printf("%s%v\n", text, ch.Outcome())
 	// Output:

@@ -17,8 +17,8 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// simulatedHosts starts hosts called web1, web2, … inside the process, for the
-// examples, and returns how to reach them.
+// simulatedHosts starts simulated hosts named web1, web2, … in this process, and returns how to reach
+// them.
 func simulatedHosts(n int) (hosts []fleetssh.HostConfig, stop func()) {
 	fleet, err := simfleet.StartFleet(n, 0, func(i int, h *simfleet.Host) {
 		h.Name = fmt.Sprintf("web%d", i+1)
@@ -166,7 +166,7 @@ func ExampleCommand_stdin() {
 	fleet := &fleetssh.ParallelClient{Hosts: hosts}
 	defer fleet.Close()
 
-	// One reader, read once, for all hosts.
+	// The reader is read once, and every host gets all of it.
 	outs, err := fleet.RunCommand(ctx, fleetssh.Command{Line: "wc -c", Stdin: strings.NewReader("the same for all\n")})
 	if err != nil {
 		log.Fatal(err)

@@ -14,7 +14,7 @@ import (
 	"fleetssh"
 )
 
-// Hosts that are new are added to a file; a host whose key has changed is refused. All hosts
+// The keys of new hosts are added to a file, and a host whose key has changed is refused. All hosts
 // share the policy.
 func ExampleKnownHosts() {
 	hosts, stop := simulatedHosts(2)
@@ -51,7 +51,7 @@ func ExampleInsecureIgnoreHostKeys() {
 	ctx := context.Background()
 
 	host := hosts[0]
-	host.HostKeys = fleetssh.InsecureIgnoreHostKeys{} // for a test; an attacker is trusted, too
+	host.HostKeys = fleetssh.InsecureIgnoreHostKeys{} // for tests only: this trusts attackers, too
 	client, err := fleetssh.Dial(ctx, host)
 	if err != nil {
 		log.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	"fleetssh"
 )
 
-// service is what the hosts of the examples can reach: it says hello.
+// service starts a web server that the hosts of the examples can reach. It answers "hello".
 func service() (port string, stop func()) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }))
 	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
@@ -23,7 +23,7 @@ func service() (port string, stop func()) {
 	return port, server.Close
 }
 
-// get returns what an HTTP client gets.
+// get returns the body that an HTTP client with this transport receives.
 func get(transport *http.Transport, url string) string {
 	defer transport.CloseIdleConnections()
 	answer, err := (&http.Client{Transport: transport}).Get(url)
@@ -54,7 +54,7 @@ func ExampleClient_DialContext() {
 	// Output: hello
 }
 
-// A web server that runs here and listens on a port of the host.
+// A local web server accepts connections to a port of the host.
 func ExampleClient_Listen() {
 	hosts, stop := simulatedHosts(1)
 	defer stop()
@@ -72,7 +72,7 @@ func ExampleClient_Listen() {
 	defer listener.Close()
 	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello, host") }))
 
-	// A client on the host; here it shares the loopback of this process.
+	// A client on the host. A simulated host shares the loopback of this process.
 	fmt.Println(get(new(http.Transport), "http://"+listener.Addr().String()+"/"))
 	// Output: hello, host
 }
@@ -138,7 +138,7 @@ func ExampleTunnel() {
 	// it has ended: <nil>
 }
 
-// The proxy is one that a tunnel through web1 serves; any SOCKS or HTTP proxy will do.
+// The proxy of this example is a tunnel through web1. Any SOCKS or HTTP proxy works.
 func ExampleDialProxy() {
 	hosts, stop := simulatedHosts(2)
 	defer stop()

@@ -12,15 +12,14 @@ import (
 	"testing"
 )
 
-// TestImports holds the directions in which packages may import each other, as
-// ARCHITECTURE.md draws them.
+// TestImports checks that packages import only what ARCHITECTURE.md allows them.
 func TestImports(t *testing.T) {
 	t.Parallel()
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What each package may import of ours. A prefix ends with "/".
+	// The packages of this module that each package may import. A prefix ends with "/".
 	library := []string{
 		"fleetssh/internal/account",
 		"fleetssh/internal/algorithms",
@@ -83,7 +82,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/test/identities":      nil,
 		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/inventory", "fleetssh/sshconfig", "fleetssh/internal/account", "fleetssh/cmd/fleetssh/internal/", "fleetssh/internal/simfleet", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote"},
 		"fleetssh/bench":                {"fleetssh", "fleetssh/internal/simfleet"},
-		"fleetssh/test/console":         nil, // tests alone, as what follows
+		"fleetssh/test/console":         nil, // these packages have only tests
 		"fleetssh/test/copy":            nil,
 		"fleetssh/test/faults":          nil,
 		"fleetssh/test/login":           nil,
@@ -129,7 +128,7 @@ func TestImports(t *testing.T) {
 		}
 		may, known := allowed[pkg.ImportPath]
 		if !known {
-			t.Errorf("%s is new: say here and in ARCHITECTURE.md what it may import", pkg.ImportPath)
+			t.Errorf("%s is new: add what it may import here and to ARCHITECTURE.md", pkg.ImportPath)
 		}
 	imports:
 		for _, imp := range pkg.Imports {
@@ -141,7 +140,7 @@ func TestImports(t *testing.T) {
 					continue imports
 				}
 			}
-			t.Errorf("%s imports %s", pkg.ImportPath, imp)
+			t.Errorf("%s must not import %s", pkg.ImportPath, imp)
 		}
 	}
 }
@@ -168,7 +167,7 @@ func TestArchitecture(t *testing.T) {
 			rows[path.Join("fleetssh", name[1])] = true
 		}
 	}
-	delete(rows, "fleetssh/fleetssh") // the name of the package beside its place
+	delete(rows, "fleetssh/fleetssh") // the name of the root package, in the row of "."
 	out, err := exec.Command("go", "list", "./...").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -180,6 +179,6 @@ func TestArchitecture(t *testing.T) {
 		delete(rows, name)
 	}
 	for name := range rows {
-		t.Errorf("ARCHITECTURE.md has a row for %s, which is not there", name)
+		t.Errorf("ARCHITECTURE.md has a row for %s, which does not exist", name)
 	}
 }

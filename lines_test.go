@@ -13,8 +13,7 @@ import (
 	"fleetssh/internal/spool"
 )
 
-// newTestOutput returns an output that has got everything, in pieces of the given
-// size.
+// newTestOutput returns an output that has received the data to its end, in pieces of the given size.
 func newTestOutput(t testing.TB, data []byte, piece int, encoding string) *Output {
 	t.Helper()
 	text, err := charset.Find(encoding)
@@ -40,7 +39,7 @@ func TestLines(t *testing.T) {
 	}{
 		{"nothing", "", nil},
 		{"one", "a\n", []string{"a"}},
-		{"last without end", "a\nb", []string{"a", "b"}},
+		{"last without newline", "a\nb", []string{"a", "b"}},
 		{"empty lines", "\n\na\n\n", []string{"", "", "a", ""}},
 		{"CRLF", "a\r\nb\r\n", []string{"a", "b"}},
 		{"one CR only", "a\r\r\n", []string{"a\r"}},
@@ -51,7 +50,7 @@ func TestLines(t *testing.T) {
 		{"the longest line", long + "\n", []string{long}},
 		{"the longest line with CRLF", long + "\r\nb\n", []string{long, "b"}},
 		{"longer than the longest", long + "yz\nb\n", []string{long, "yz", "b"}},
-		{"twice as long and no end", long + long + "z", []string{long, long + "z"}},
+		{"twice as long without newline", long + long + "z", []string{long, long + "z"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -74,7 +73,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-func TestLinesGoOn(t *testing.T) {
+func TestLinesContinue(t *testing.T) {
 	t.Parallel()
 	out := newTestOutput(t, []byte("a\nb\nc\nd"), 3, "")
 	take := func(n int) (lines []string) {
@@ -179,8 +178,8 @@ func TestBytesThatDoNotDecode(t *testing.T) {
 	}
 }
 
-// FuzzLines checks Lines against splitting the whole at once, however the data is
-// cut, and that nothing is lost between Lines and Read.
+// FuzzLines compares Lines with splitting all data at once, for pieces of any size, and checks that
+// Lines continues where Read has stopped.
 func FuzzLines(f *testing.F) {
 	f.Add([]byte("a\r\nb\n\nc"), 2, 1)
 	f.Add([]byte("\r\r\n\n\x00\xff"), 1, 0)
@@ -202,7 +201,7 @@ func FuzzLines(f *testing.F) {
 			got = append(got, line)
 		}
 		if !slices.Equal(got, want) {
-			t.Fatalf("%q cut at %d: %q, want %q", data, piece, got, want)
+			t.Fatalf("%q in pieces of %d bytes: %q, want %q", data, piece, got, want)
 		}
 		// Reading raw first leaves the rest to Lines.
 		out := newTestOutput(t, data, piece, "")

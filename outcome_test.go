@@ -39,8 +39,8 @@ func TestOutcome(t *testing.T) {
 			}
 		}
 	}
-	fine := fleetssh.Outcome{Kind: fleetssh.Exited}
-	if !fine.OK() || fine.Err() != nil || fine.String() != "exited 0" {
-		t.Errorf("%v", fine)
+	success := fleetssh.Outcome{Kind: fleetssh.Exited}
+	if !success.OK() || success.Err() != nil || success.String() != "exited 0" {
+		t.Errorf("%v", success)
 	}
 }

@@ -146,7 +146,7 @@ func TestMaxFailures(t *testing.T) {
 	p := fleettest.NewFleet(t, hosts...)
 	p.PoolSize, p.StopOnError, p.MaxFailures = 1, true, 2
 	failed := fleettest.AsError[*fleetssh.HostsError](t, p.Connect(t.Context()))
-	if len(failed.Failed) != 3+12 { // three failed, and all behind the third were left out
+	if len(failed.Failed) != 3+12 { // three failed, and the 12 hosts after the third were skipped
 		t.Errorf("%d failed: %v", len(failed.Failed), failed)
 	}
 	p = fleettest.NewFleet(t, hosts...)
@@ -181,7 +181,7 @@ func TestSetHosts(t *testing.T) {
 		t.Errorf("Client(1): %v", err)
 	}
 	if _, err := p.Client(t.Context(), 2); err == nil {
-		t.Error("Client(2) of two hosts")
+		t.Error("Client(2) of a fleet of two hosts succeeds")
 	}
 }
 
@@ -231,8 +231,8 @@ func TestClosedClient(t *testing.T) {
 	}
 }
 
-// TestStreamLeft leaves the loop in every way; nothing may stay behind, here or on
-// the hosts.
+// TestStreamLeft leaves the loop in each possible way. Afterwards no goroutine and no remote command
+// may be left.
 func TestStreamLeft(t *testing.T) {
 	t.Parallel()
 	for _, way := range []string{"break", "panic", "cancel"} {
@@ -264,7 +264,7 @@ func TestStreamLeft(t *testing.T) {
 					case ev.Kind == fleetssh.Finished:
 						outcomes[ev.Output.Outcome().Kind]++
 						if !ev.Output.Finished() {
-							t.Error("a host that is not finished is")
+							t.Error("the output of a Finished event is not finished")
 						}
 					case way == "cancel":
 						cancel()
@@ -319,8 +319,8 @@ func TestStreamEvents(t *testing.T) {
 	}
 }
 
-// TestOutputWithinBudget lets many hosts write much more than the budget while
-// nobody reads, and accounts for every byte.
+// TestOutputWithinBudget has many hosts write much more than the budget while nothing is read, and
+// checks that no byte is lost.
 func TestOutputWithinBudget(t *testing.T) {
 	t.Parallel()
 	const n, size, budget = 60, 2 << 20, 1 << 20
@@ -334,7 +334,7 @@ func TestOutputWithinBudget(t *testing.T) {
 	if err := p.Join(t.Context(), outs); err != nil {
 		t.Fatal(err)
 	}
-	p.Close() // stays readable
+	p.Close() // the output stays readable
 	var want [32]byte
 	for i, out := range outs {
 		sum := sha256.New()

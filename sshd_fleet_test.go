@@ -84,10 +84,10 @@ func TestSSHDFleet(t *testing.T) {
 			fleettest.Equal(t, "size", strings.TrimSpace(fleettest.Text(t, out.Stdout)), fmt.Sprint(len(input)))
 		}
 	})
-	s.Logged(t, n, "Connection from") // one for each entry, and no more
+	s.Logged(t, n, "Connection from") // one connection for each host, and no more
 }
 
-// Every host has its own outcome.
+// Each host fails in its own way, and has its own outcome.
 func TestSSHDFleetMixed(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -109,7 +109,7 @@ func TestSSHDFleetMixed(t *testing.T) {
 	failed := fleettest.AsError[*fleetssh.HostsError](t, err)
 	fleettest.Equal(t, "failed", len(failed.Failed), 6)
 	if err := p.Join(fleettest.Soon(t), outs); err == nil {
-		t.Error("Join says that all is well")
+		t.Error("Join reports success")
 	}
 	dead := fleetssh.Outcome{Kind: fleetssh.Signaled, Signal: "KILL"}
 	unreachable := func(phase fleetssh.Phase) fleetssh.Outcome {
@@ -135,7 +135,7 @@ func TestSSHDFleetMixed(t *testing.T) {
 	}
 }
 
-// A host that hangs delays no other: it goes on only when all others have finished.
+// A host that hangs does not delay the others: it is resumed only after all others have finished.
 func TestSSHDFleetHangingHost(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
