@@ -27,7 +27,7 @@ func localFile(t testing.TB, name string, content []byte) string {
 	return file
 }
 
-// wantRemote checks the content of a file on a host, and that nothing else was left.
+// wantRemote checks the content of a file on a host, and that no partial file is left there.
 func wantRemote(t testing.TB, s *simfleet.Server, name string, want []byte) {
 	t.Helper()
 	if got, err := s.ReadFile(name); err != nil || !bytes.Equal(got, want) {
@@ -35,7 +35,7 @@ func wantRemote(t testing.TB, s *simfleet.Server, name string, want []byte) {
 	}
 	for _, left := range s.FileNames() {
 		if strings.Contains(left, ".fleetssh-") {
-			t.Errorf("%s is left on %s", left, s.Name())
+			t.Errorf("the partial file %s is left on %s", left, s.Name())
 		}
 	}
 }
@@ -47,8 +47,8 @@ func outcomeText(r fleetssh.CopyResult) string {
 	return fmt.Sprint(r.Outcome.Kind)
 }
 
-// TestUploadInHostOrder has a fleet, in which each host fails differently, receive a file:
-// every host has one outcome, in its place.
+// TestUploadInHostOrder uploads a file to hosts that each fail in another way. Every host has one
+// outcome, in the order of the hosts.
 func TestUploadInHostOrder(t *testing.T) {
 	t.Parallel()
 	content := bytes.Repeat([]byte("0123456789abcdef"), 20_000)
@@ -70,7 +70,7 @@ func TestUploadInHostOrder(t *testing.T) {
 	var inside atomic.Int32
 	ended := make(map[string]int)
 	finished := make(map[int]int)
-	alone := func(f func()) {
+	exclusively := func(f func()) {
 		if inside.Add(1) != 1 {
 			t.Error("two calls at the same time")
 		}
@@ -80,16 +80,16 @@ func TestUploadInHostOrder(t *testing.T) {
 	opts := &fleetssh.CopyOptions{
 		StallTimeout: fleettest.Lapse,
 		Progress: func(c fleetssh.CopyProgress) {
-			alone(func() {
+			exclusively(func() {
 				if finished[c.Index] > 0 || ended[fmt.Sprint(c.Index, c.Path)] > 0 {
-					t.Errorf("told after the end: %+v", c)
+					t.Errorf("progress after the end: %+v", c)
 				}
 				if c.Ended {
 					ended[fmt.Sprint(c.Index, c.Path)]++
 				}
 			})
 		},
-		Finished: func(i int, r fleetssh.CopyResult) { alone(func() { finished[i]++ }) },
+		Finished: func(i int, r fleetssh.CopyResult) { exclusively(func() { finished[i]++ }) },
 	}
 	results, err := p.Upload(t.Context(), localFile(t, "f", content), "dir/", opts)
 	failed := fleettest.AsError[*fleetssh.HostsError](t, err)
@@ -117,7 +117,7 @@ func TestUploadInHostOrder(t *testing.T) {
 		default:
 			for _, name := range fleet.Servers[i].FileNames() {
 				if name == "/home/alice/dir/f" || want[i] == "exited 1" && strings.Contains(name, ".fleetssh-") {
-					t.Errorf("%v: there is %s", faults[i], name)
+					t.Errorf("%v: %s is left", faults[i], name)
 				}
 			}
 		}
@@ -182,7 +182,7 @@ func TestCopyHostArgs(t *testing.T) {
 	}
 }
 
-// TestCopyRefused: errors that can be found beforehand are reported without contacting a host.
+// Errors that can be found beforehand are reported without contacting a host.
 func TestCopyRefused(t *testing.T) {
 	t.Parallel()
 	fleet, hosts := fleettest.Simulated(t, 2, nil)
@@ -203,23 +203,23 @@ func TestCopyRefused(t *testing.T) {
 		opts     fleetssh.CopyOptions
 		want     string
 	}{
-		"too few args":            {from: "/f%s", to: dir, opts: fleetssh.CopyOptions{HostArgs: list("1")}, want: "*fleetssh.HostArgumentError"},
-		"a missing value":         {from: "/f%(x)s", to: dir, opts: fleetssh.CopyOptions{HostArgs: list("1", "2")}, want: "*fleetssh.HostArgumentError"},
-		"a NUL byte":              {from: "/f%s", to: dir, opts: fleetssh.CopyOptions{HostArgs: list("1", "a\x00b")}, want: "*fleetssh.HostArgumentError"},
-		"one local name":          {from: "/f", to: dir + "/new", opts: fleetssh.CopyOptions{HostArgs: []fleetssh.Args{{}, {}}}, want: "*fleetssh.HostArgumentError"},
-		"one local directory":     {from: "/f", to: dir, opts: fleetssh.CopyOptions{HostArgs: []fleetssh.Args{{}, {}}}, want: "*fleetssh.HostArgumentError"},
-		"the same in other words": {from: "/f", to: dir + "/%s", opts: fleetssh.CopyOptions{HostArgs: list("a", "d/../a")}, want: "*fleetssh.HostArgumentError"},
-		"one below the other":     {from: "/f", to: dir + "/%s", opts: fleetssh.CopyOptions{HostArgs: list("a", "a/b")}, want: "*fleetssh.HostArgumentError"},
-		"no such source":          {upload: true, from: dir + "/none", to: "/f", want: "*fleetssh.CopyError"},
-		"a directory":             {upload: true, from: dir, to: "/f", want: "*fleetssh.CopyError"},
-		"a device":                {upload: true, from: "/dev/null", to: "/f", want: "*fleetssh.CopyError"},
-		"no source":               {upload: true, to: "/f", want: "*fleetssh.ConfigError"},
-		"two of one name":         {upload: true, from: file, to: "/", opts: fleetssh.CopyOptions{MoreSources: []string{file}}, want: "*fleetssh.CopyError"},
-		"delete one file":         {upload: true, from: file, to: "/", opts: fleetssh.CopyOptions{Delete: true}, want: "*fleetssh.ConfigError"},
-		"a negative rate":         {upload: true, from: file, to: "/", opts: fleetssh.CopyOptions{Rate: -1}, want: "*fleetssh.ConfigError"},
-		"resume by SCP":           {upload: true, from: file, to: "/", opts: fleetssh.CopyOptions{Protocol: fleetssh.SCP, Resume: true}, want: "*fleetssh.ConfigError"},
-		"a protocol of no name":   {upload: true, from: file, to: "/", opts: fleetssh.CopyOptions{Protocol: 7}, want: "*fleetssh.ConfigError"},
-		"a local pattern":         {upload: true, from: file, to: "/", opts: fleetssh.CopyOptions{Glob: true}, want: "*fleetssh.ConfigError"},
+		"too few HostArgs":               {from: "/f%s", to: dir, opts: fleetssh.CopyOptions{HostArgs: list("1")}, want: "*fleetssh.HostArgumentError"},
+		"missing value":                  {from: "/f%(x)s", to: dir, opts: fleetssh.CopyOptions{HostArgs: list("1", "2")}, want: "*fleetssh.HostArgumentError"},
+		"NUL byte":                       {from: "/f%s", to: dir, opts: fleetssh.CopyOptions{HostArgs: list("1", "a\x00b")}, want: "*fleetssh.HostArgumentError"},
+		"same local name":                {from: "/f", to: dir + "/new", opts: fleetssh.CopyOptions{HostArgs: []fleetssh.Args{{}, {}}}, want: "*fleetssh.HostArgumentError"},
+		"same local directory":           {from: "/f", to: dir, opts: fleetssh.CopyOptions{HostArgs: []fleetssh.Args{{}, {}}}, want: "*fleetssh.HostArgumentError"},
+		"same path, spelled differently": {from: "/f", to: dir + "/%s", opts: fleetssh.CopyOptions{HostArgs: list("a", "d/../a")}, want: "*fleetssh.HostArgumentError"},
+		"one below the other":            {from: "/f", to: dir + "/%s", opts: fleetssh.CopyOptions{HostArgs: list("a", "a/b")}, want: "*fleetssh.HostArgumentError"},
+		"no such source":                 {upload: true, from: dir + "/none", to: "/f", want: "*fleetssh.CopyError"},
+		"a directory":                    {upload: true, from: dir, to: "/f", want: "*fleetssh.CopyError"},
+		"a device":                       {upload: true, from: "/dev/null", to: "/f", want: "*fleetssh.CopyError"},
+		"no source":                      {upload: true, to: "/f", want: "*fleetssh.ConfigError"},
+		"two sources of one name":        {upload: true, from: file, to: "/", opts: fleetssh.CopyOptions{MoreSources: []string{file}}, want: "*fleetssh.CopyError"},
+		"delete for one file":            {upload: true, from: file, to: "/", opts: fleetssh.CopyOptions{Delete: true}, want: "*fleetssh.ConfigError"},
+		"negative rate":                  {upload: true, from: file, to: "/", opts: fleetssh.CopyOptions{Rate: -1}, want: "*fleetssh.ConfigError"},
+		"resume by SCP":                  {upload: true, from: file, to: "/", opts: fleetssh.CopyOptions{Protocol: fleetssh.SCP, Resume: true}, want: "*fleetssh.ConfigError"},
+		"unknown protocol":               {upload: true, from: file, to: "/", opts: fleetssh.CopyOptions{Protocol: 7}, want: "*fleetssh.ConfigError"},
+		"a local pattern":                {upload: true, from: file, to: "/", opts: fleetssh.CopyOptions{Glob: true}, want: "*fleetssh.ConfigError"},
 	} {
 		copyFiles := p.Download
 		if test.upload {
@@ -249,20 +249,19 @@ func TestCopyStopOnError(t *testing.T) {
 	})
 	p := fleettest.NewFleet(t, hosts...)
 	p.PoolSize, p.StopOnError = 1, true
-	told := 0
-	results, err := p.Upload(t.Context(), localFile(t, "f", []byte("x")), "f", &fleetssh.CopyOptions{Finished: func(int, fleetssh.CopyResult) { told++ }})
+	calls := 0
+	results, err := p.Upload(t.Context(), localFile(t, "f", []byte("x")), "f", &fleetssh.CopyOptions{Finished: func(int, fleetssh.CopyResult) { calls++ }})
 	fleettest.AsError[*fleetssh.HostsError](t, err)
 	var got []string
 	for _, r := range results {
 		got = append(got, outcomeText(r))
 	}
-	if fmt.Sprint(got) != "[exited 0 exited 0 exited 1 skipped skipped skipped]" || told != 6 {
-		t.Errorf("%v, %d told", got, told)
+	if fmt.Sprint(got) != "[exited 0 exited 0 exited 1 skipped skipped skipped]" || calls != 6 {
+		t.Errorf("%v, %d calls of Finished", got, calls)
 	}
 }
 
-// TestCopyCancelled: all hosts end soon, each with its outcome, and the connections stay
-// usable.
+// A cancelled copy ends soon on all hosts, each with its outcome, and the connections stay usable.
 func TestCopyCancelled(t *testing.T) {
 	t.Parallel()
 	content := bytes.Repeat([]byte("x"), 8<<20)
@@ -273,7 +272,7 @@ func TestCopyCancelled(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		begun, rate := time.Now(), int64(2<<20)
 		if timeout > 0 {
-			rate = 256 << 10 // too slow for any host to finish before
+			rate = 256 << 10 // too slow for any host to finish in time
 		}
 		opts := &fleetssh.CopyOptions{Rate: rate, Timeout: timeout, Progress: func(c fleetssh.CopyProgress) {
 			if timeout == 0 && c.Done > 1<<20 && ctx.Err() == nil {

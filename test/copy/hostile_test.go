@@ -17,16 +17,16 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// TestHostileHosts: whatever a host lists or sends, nothing is written outside the destination,
-// its good files arrive, and the copy ends.
+// Whatever a host lists or sends, nothing is written outside the destination, and the copy ends. With
+// SFTP, the good files of the host arrive.
 func TestHostileHosts(t *testing.T) {
 	t.Parallel()
-	good := bytes.Repeat([]byte("good"), 25_000) // more than a page of the kernel
+	good := bytes.Repeat([]byte("good"), 25_000) // more than a memory page
 	for _, test := range []struct {
 		fault    simfleet.Fault
 		protocol fleetssh.CopyProtocol
-		arrives  bool // the good file
-		says     string
+		arrives  bool   // the good file
+		text     string // of the error
 	}{
 		{simfleet.Fault{Kind: simfleet.HostileNames}, fleetssh.SFTP, true, "the host"},
 		{simfleet.Fault{Kind: simfleet.LongNames}, fleetssh.SFTP, true, "name"},
@@ -45,21 +45,21 @@ func TestHostileHosts(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), fleettest.Patience)
 			defer cancel()
 			r, err := s.Dial(t).Download(ctx, "/srv/tree", dir+"/", &fleetssh.CopyOptions{Recursive: true, Protocol: test.protocol})
-			if e, ok := errors.AsType[*fleetssh.CopyError](err); !ok || !strings.Contains(err.Error(), test.says) || e.More < 0 || r.Failed == 0 || outcomeText(r) != "exited 1" {
+			if e, ok := errors.AsType[*fleetssh.CopyError](err); !ok || !strings.Contains(err.Error(), test.text) || e.More < 0 || r.Failed == 0 || outcomeText(r) != "exited 1" {
 				t.Errorf("%+v, %v", r, err)
 			}
 			if got, err := os.ReadFile(filepath.Join(dir, "tree", "good")); (err == nil) != test.arrives || test.arrives && !bytes.Equal(got, good) {
 				t.Errorf("the good file: %d bytes, %v", len(got), err)
 			}
 			if outside := filesOutside(parent, dir); len(outside) != 0 {
-				t.Errorf("%q was written", outside)
+				t.Errorf("written outside the destination: %q", outside)
 			}
 		})
 	}
 }
 
-// filesOutside returns the paths below parent that are neither below dir nor above it, and
-// incomplete files.
+// filesOutside returns the paths below parent that are neither dir, nor below it, nor above it. It
+// also returns partial files, wherever they are.
 func filesOutside(parent, dir string) (found []string) {
 	filepath.WalkDir(parent, func(name string, e os.DirEntry, err error) error {
 		above := strings.HasPrefix(dir+"/", name+"/")
@@ -71,8 +71,8 @@ func filesOutside(parent, dir string) (found []string) {
 	return found
 }
 
-// TestEndlessHost: a host that sends empty files without end is disconnected when the client
-// ends the copy, and delays no other host.
+// A host that sends empty files without end is disconnected when the client ends the copy, and does
+// not delay other hosts.
 func TestEndlessHost(t *testing.T) {
 	t.Parallel()
 	fleet, hosts := fleettest.Simulated(t, 2, func(i int, h *simfleet.Host) {
@@ -87,7 +87,7 @@ func TestEndlessHost(t *testing.T) {
 	for _, protocol := range []fleetssh.CopyProtocol{fleetssh.SFTP, fleetssh.SCP} {
 		opts := &fleetssh.CopyOptions{Recursive: true, Protocol: protocol, Timeout: 2 * time.Second}
 		results, err := fleettest.NewFleet(t, hosts[0]).Download(fleettest.Soon(t), "/srv/endless", dir, opts)
-		for outcomeText(results[0]) != "timed_out" && opts.Timeout < fleettest.Lapse { // the copy had not begun
+		for outcomeText(results[0]) != "timed_out" && opts.Timeout < fleettest.Lapse { // the copy had not started in time
 			opts.Timeout *= 3
 			results, err = fleettest.NewFleet(t, hosts[0]).Download(fleettest.Soon(t), "/srv/endless", dir, opts)
 		}
@@ -110,7 +110,7 @@ func TestEndlessHost(t *testing.T) {
 	}
 }
 
-// TestHostileGlob: the host decides which files a pattern matches.
+// The host decides which files a pattern matches, but they are not written outside the destination.
 func TestHostileGlob(t *testing.T) {
 	t.Parallel()
 	s := fleettest.Faulty(t, simfleet.HostileNames)
@@ -128,14 +128,14 @@ func TestHostileGlob(t *testing.T) {
 		}
 	}
 	if outside := filesOutside(parent, dir); len(outside) != 0 {
-		t.Errorf("%q was written", outside)
+		t.Errorf("written outside the destination: %q", outside)
 	}
 	if got, err := os.ReadFile(filepath.Join(dir, "a.log")); string(got) != "log" {
 		t.Errorf("%q, %v", got, err)
 	}
 }
 
-// TestUploadToHostileHosts: a host that lists files that do not exist causes no local damage.
+// A host that lists files that do not exist does not disturb an upload with Resume and Delete.
 func TestUploadToHostileHosts(t *testing.T) {
 	t.Parallel()
 	content := bytes.Repeat([]byte("x"), 100_000)
@@ -161,7 +161,7 @@ func TestUploadToHostileHosts(t *testing.T) {
 	}
 }
 
-// TestTwoCopiesAtOnce: copies on one connection do not disturb each other.
+// Copies at the same time on one connection do not disturb each other.
 func TestTwoCopiesAtOnce(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewServer(t, func(h *simfleet.Host) { h.MaxSessions = 2 })

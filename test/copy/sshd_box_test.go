@@ -19,20 +19,20 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// copyBox is a server to copy to and from, a connection, and a directory for each side.
-// The server is on this machine: what it has is looked at directly.
+// copyBox is an sshd to copy to and from, a connection to it, and a directory for each side. The sshd
+// runs on this machine, so that tests access the remote directory as well.
 type copyBox struct {
 	t      testing.TB
 	server *sshdtest.Server
 	host   fleetssh.HostConfig
 	client *fleetssh.Client
-	dir    string // holds the others
-	here   string
-	there  string
+	dir    string // contains local and remote
+	local  string
+	remote string
 }
 
-// newCopyBox starts a server. Unless another is given, its file server is OpenSSH's, as a
-// process of its own.
+// newCopyBox starts an sshd. Its file server is OpenSSH's sftp-server, as a separate process, unless
+// opt names another.
 func newCopyBox(t testing.TB, opt sshdtest.Options) *copyBox {
 	t.Helper()
 	b := &copyBox{t: t}
@@ -42,8 +42,8 @@ func newCopyBox(t testing.TB, opt sshdtest.Options) *copyBox {
 	b.server, b.host = fleettest.StartSSHD(t, opt)
 	b.client = fleettest.Dial(t, b.host)
 	b.dir = sshdtest.SharedDir(t)
-	b.here, b.there = filepath.Join(b.dir, "here"), filepath.Join(b.dir, "there")
-	for _, dir := range []string{b.here, b.there} {
+	b.local, b.remote = filepath.Join(b.dir, "local"), filepath.Join(b.dir, "remote")
+	for _, dir := range []string{b.local, b.remote} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +51,7 @@ func newCopyBox(t testing.TB, opt sshdtest.Options) *copyBox {
 	return b
 }
 
-// sftpServer returns the path of OpenSSH's file server.
+// sftpServer returns the path of OpenSSH's sftp-server.
 func sftpServer(t testing.TB) string {
 	t.Helper()
 	for _, path := range []string{"/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/libexec/sftp-server", "/usr/lib/ssh/sftp-server"} {
@@ -63,11 +63,11 @@ func sftpServer(t testing.TB) string {
 	return ""
 }
 
-// signalServers sends a signal to the file servers.
+// signalServers sends a signal to the file servers of the connections.
 func (b *copyBox) signalServers(sig syscall.Signal) { b.signal("sftp-server", sig) }
 
-// signal sends a signal to the programs of a name. One that is stopped does not see that
-// its server has gone, and would be left behind.
+// signal sends a signal to the processes of the connections that run a program. A stopped process
+// would outlive its sshd, so that it is killed at the end of the test.
 func (b *copyBox) signal(program string, sig syscall.Signal) {
 	for _, pid := range b.processes(program) {
 		if sig == syscall.SIGSTOP {
@@ -81,13 +81,13 @@ func (b *copyBox) signal(program string, sig syscall.Signal) {
 	}
 }
 
-// runs reports whether a process is one of a program.
+// runs reports whether a process runs a program.
 func runs(pid int, program string) bool {
 	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	return string(name) == program+"\n"
 }
 
-// processes returns those of the server that run a program.
+// processes returns the processes of the connections that run a program.
 func (b *copyBox) processes(program string) (found []int) {
 	pids := b.server.Connections()
 	for i := 0; i < len(pids); i++ {
@@ -101,29 +101,29 @@ func (b *copyBox) processes(program string) (found []int) {
 	return found
 }
 
-// copyWay is the way that files go.
-type copyWay struct {
+// copyDirection is the direction of a copy.
+type copyDirection struct {
 	name string
 	copy func(c *fleetssh.Client, ctx context.Context, from, to string, opt *fleetssh.CopyOptions) (fleetssh.CopyResult, error)
 }
 
-var bothWays = []copyWay{{"upload", (*fleetssh.Client).Upload}, {"download", (*fleetssh.Client).Download}}
+var bothDirections = []copyDirection{{"upload", (*fleetssh.Client).Upload}, {"download", (*fleetssh.Client).Download}}
 
-// bothProtocols are options for the protocols.
+// bothProtocols are the options that choose each protocol.
 var bothProtocols = []struct {
 	name    string
 	options fleetssh.CopyOptions
 }{{", SFTP", fleetssh.CopyOptions{}}, {", SCP", fleetssh.CopyOptions{Protocol: fleetssh.SCP}}}
 
-// paths returns a path on the side that files come from, and one on the other.
-func (b *copyBox) paths(way copyWay, from, to string) (string, string) {
-	if way.name == "upload" {
-		return filepath.Join(b.here, from), filepath.Join(b.there, to)
+// paths returns a path on the side of the source, and one on the side of the destination.
+func (b *copyBox) paths(direction copyDirection, from, to string) (string, string) {
+	if direction.name == "upload" {
+		return filepath.Join(b.local, from), filepath.Join(b.remote, to)
 	}
-	return filepath.Join(b.there, from), filepath.Join(b.here, to)
+	return filepath.Join(b.remote, from), filepath.Join(b.local, to)
 }
 
-// writeFile writes a file, in a directory that is made if it is missing.
+// writeFile writes a file, and creates its directory if that is missing.
 func writeFile(t testing.TB, name string, data []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
@@ -134,7 +134,7 @@ func writeFile(t testing.TB, name string, data []byte) {
 	}
 }
 
-// sameContent expects a file to hold data.
+// sameContent expects the content of a file.
 func sameContent(t testing.TB, name string, data []byte) {
 	t.Helper()
 	got, err := os.ReadFile(name)
@@ -145,8 +145,8 @@ func sameContent(t testing.TB, name string, data []byte) {
 	}
 }
 
-// unfinished returns the temporary files below a directory.
-func unfinished(t testing.TB, dir string) (left []string) {
+// partialFiles returns the partial files below a directory.
+func partialFiles(t testing.TB, dir string) (left []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if strings.Contains(filepath.Base(path), ".fleetssh-") {
@@ -160,15 +160,15 @@ func unfinished(t testing.TB, dir string) (left []string) {
 	return left
 }
 
-// nothingLeft expects no temporary file.
+// nothingLeft expects no partial file below a directory.
 func nothingLeft(t testing.TB, dir string) {
 	t.Helper()
-	if left := unfinished(t, dir); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
+	if left := partialFiles(t, dir); len(left) > 0 {
+		t.Errorf("partial files left behind: %q", left)
 	}
 }
 
-// treeAspects is what sameTree compares beside names, content and the targets of links.
+// treeAspects says what sameTree compares, in addition to names, content and targets of links.
 type treeAspects int
 
 const (
@@ -176,7 +176,7 @@ const (
 	withTimes
 )
 
-// sameTree expects two trees to be the same.
+// sameTree expects two trees to be equal.
 func sameTree(t testing.TB, want, got string, aspects treeAspects) {
 	t.Helper()
 	a, b := treeOf(t, want, aspects), treeOf(t, got, aspects)
@@ -184,19 +184,19 @@ func sameTree(t testing.TB, want, got string, aspects treeAspects) {
 	for name, text := range a {
 		if b[name] != text {
 			if wrong++; wrong > 10 {
-				t.Fatal("and more")
+				t.Fatal("and more differences")
 			}
 			t.Errorf("%q: got %.200q, want %.200q", name, b[name], text)
 		}
 	}
 	for name := range b {
 		if _, ok := a[name]; !ok {
-			t.Errorf("%q is too much", name)
+			t.Errorf("%q is unexpected", name)
 		}
 	}
 }
 
-// treeOf describes a tree, with a text for each name.
+// treeOf describes the entries of a tree, by their names.
 func treeOf(t testing.TB, root string, aspects treeAspects) map[string]string {
 	t.Helper()
 	all := make(map[string]string)

@@ -27,17 +27,17 @@ func TestSSHDCopyResume(t *testing.T) {
 		by      func(b *copyBox, cancel func())
 		outcome fleetssh.Outcome
 	}{
-		{"cut", fleetssh.CopyOptions{}, func(b *copyBox, _ func()) { b.server.KillConnections() }, fleetssh.Outcome{Kind: fleetssh.Lost}},
+		{"connection cut", fleetssh.CopyOptions{}, func(b *copyBox, _ func()) { b.server.KillConnections() }, fleetssh.Outcome{Kind: fleetssh.Lost}},
 		{"cancelled", fleetssh.CopyOptions{}, func(_ *copyBox, cancel func()) { cancel() }, fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true}},
 		{"server killed", fleetssh.CopyOptions{}, func(b *copyBox, _ func()) { b.signalServers(syscall.SIGKILL) }, fleetssh.Outcome{Kind: fleetssh.Lost}},
 		{"timed out", fleetssh.CopyOptions{Timeout: fleettest.Lapse, Rate: 1 << 20}, func(*copyBox, func()) {}, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true}},
 	} {
-		for _, way := range bothWays {
-			t.Run(broken.name+", "+way.name, func(t *testing.T) {
+		for _, direction := range bothDirections {
+			t.Run(broken.name+", "+direction.name, func(t *testing.T) {
 				t.Parallel()
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, sshdtest.Options{})
-				from, to := b.paths(way, "a file", "its copy")
+				from, to := b.paths(direction, "a file", "its copy")
 				data := fleettest.Noise(size)
 				writeFile(t, from, data)
 				ctx, cancel := context.WithCancel(fleettest.Soon(t))
@@ -52,40 +52,40 @@ func TestSSHDCopyResume(t *testing.T) {
 						once.Do(func() { broken.by(b, cancel) })
 					}
 				}
-				r, err := way.copy(b.client, ctx, from, to, &opt)
+				r, err := direction.copy(b.client, ctx, from, to, &opt)
 				fleettest.Equal(t, "outcome", r.Outcome, broken.outcome)
 				fleettest.Equal(t, "error", err, r.Err)
 				if err == nil {
 					t.Fatal("no error")
 				}
 				if _, err := os.Lstat(to); !os.IsNotExist(err) {
-					t.Errorf("the copy is there: %v", err)
+					t.Errorf("an incomplete copy has its final name: %v", err)
 				}
-				left := unfinished(t, filepath.Dir(to))
+				left := partialFiles(t, filepath.Dir(to))
 				if len(left) != 1 {
-					t.Fatalf("left behind: %q", left)
+					t.Fatalf("partial files: %q, want one", left)
 				}
 				if info, err := os.Stat(left[0]); err != nil || info.Size() < 1<<20 {
-					t.Errorf("a beginning of %v, %v", info, err)
+					t.Errorf("partial file %v, %v", info, err)
 				}
 
 				c := b.client
-				if broken.name == "cut" {
+				if broken.name == "connection cut" {
 					c = fleettest.Dial(t, b.host)
 				}
-				r, err = way.copy(c, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+				r, err = direction.copy(c, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
 				if err != nil {
 					t.Fatal(err)
 				}
 				fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited})
 				if r.Bytes > size-1<<20 {
-					t.Errorf("%d bytes were carried again", r.Bytes)
+					t.Errorf("%d bytes were copied again", r.Bytes)
 				}
 				sameContent(t, to, data)
 				nothingLeft(t, b.dir)
 
 				// A complete file is skipped.
-				r, err = way.copy(c, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+				r, err = direction.copy(c, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
 				fleettest.Equal(t, "error", err, nil)
 				fleettest.Equal(t, "skipped", r.Skipped, 1)
 				fleettest.Equal(t, "bytes", r.Bytes, 0)
@@ -97,13 +97,13 @@ func TestSSHDCopyResume(t *testing.T) {
 // Small partial files are not kept.
 func TestSSHDCopyBrokenSmall(t *testing.T) {
 	t.Parallel()
-	for _, way := range bothWays {
+	for _, direction := range bothDirections {
 		for _, protocol := range bothProtocols {
-			t.Run(way.name+protocol.name, func(t *testing.T) {
+			t.Run(direction.name+protocol.name, func(t *testing.T) {
 				t.Parallel()
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, sshdtest.Options{Config: []string{"MaxSessions 1"}})
-				from, to := b.paths(way, "tree", "copy")
+				from, to := b.paths(direction, "tree", "copy")
 				for _, name := range strings.Fields("a b c d e f g h") {
 					writeFile(t, filepath.Join(from, name), fleettest.Noise(512<<10))
 				}
@@ -118,14 +118,14 @@ func TestSSHDCopyBrokenSmall(t *testing.T) {
 					}
 				}
 				begun := time.Now()
-				r, _ := way.copy(b.client, ctx, from, to, &opt)
+				r, _ := direction.copy(b.client, ctx, from, to, &opt)
 				fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Cancelled, Stopped: true})
 				if took := time.Since(begun); took > fleettest.Promptly {
 					t.Errorf("took %v", took)
 				}
 				nothingLeft(t, b.dir)
 				opt.Progress, opt.Rate = nil, 0
-				r, err := way.copy(b.client, fleettest.Soon(t), from+"/.", to, &opt)
+				r, err := direction.copy(b.client, fleettest.Soon(t), from+"/.", to, &opt)
 				fleettest.Equal(t, "error", err, nil)
 				fleettest.Equal(t, "files", r.Files, 8)
 				sameTree(t, from, to, 0)
@@ -134,22 +134,22 @@ func TestSSHDCopyBrokenSmall(t *testing.T) {
 	}
 }
 
-// Only the source's data stays of a partial file: none of the old data shows through its holes.
+// Where the source has a hole, a resumed copy has zeros, even if the partial file had data there.
 func TestSSHDCopyResumeHole(t *testing.T) {
 	t.Parallel()
-	for _, way := range bothWays {
-		t.Run(way.name, func(t *testing.T) {
+	for _, direction := range bothDirections {
+		t.Run(direction.name, func(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, sshdtest.Options{})
-			from, to := b.paths(way, "file", "file")
+			from, to := b.paths(direction, "file", "file")
 			begin := fleettest.Noise(2 << 20)
 			writeFile(t, from, begin)
 			if err := os.Truncate(from, 6<<20); err != nil {
 				t.Fatal(err)
 			}
 			writeFile(t, filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd"), append(begin, fleettest.Noise(1<<20)...))
-			r, err := way.copy(b.client, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+			r, err := direction.copy(b.client, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
 			fleettest.Equal(t, "error", err, nil)
 			fleettest.Equal(t, "files", r.Files, 1)
 			sameContent(t, to, append(begin, make([]byte, 4<<20)...))
@@ -158,16 +158,15 @@ func TestSSHDCopyResumeHole(t *testing.T) {
 	}
 }
 
-// A partial file of another source is not continued, and one too small to continue does no
-// harm.
+// A partial file with other content, or too small to be continued, does not affect the copy.
 func TestSSHDCopyResumeOther(t *testing.T) {
 	t.Parallel()
-	for _, way := range bothWays {
-		t.Run(way.name, func(t *testing.T) {
+	for _, direction := range bothDirections {
+		t.Run(direction.name, func(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, sshdtest.Options{})
-			from, to := b.paths(way, "file", "file")
+			from, to := b.paths(direction, "file", "file")
 			data := fleettest.Noise(3 << 20)
 			writeFile(t, from, data)
 			other := fleettest.Noise(2 << 20)
@@ -175,12 +174,12 @@ func TestSSHDCopyResumeOther(t *testing.T) {
 			for _, left := range [][]byte{other, data[:1000], nil} {
 				os.Remove(to)
 				writeFile(t, filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd"), left)
-				r, err := way.copy(b.client, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+				r, err := direction.copy(b.client, fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
 				fleettest.Equal(t, "error", err, nil)
 				fleettest.Equal(t, "bytes", r.Bytes, int64(len(data)))
 				sameContent(t, to, data)
 				if left == nil {
-					os.Remove(filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd")) // of no further use
+					os.Remove(filepath.Join(filepath.Dir(to), ".file.fleetssh-0123abcd")) // the client ignores empty partial files
 				}
 			}
 			nothingLeft(t, b.dir)
@@ -188,15 +187,15 @@ func TestSSHDCopyResumeOther(t *testing.T) {
 	}
 }
 
-// A stopped file server is given up.
+// A copy from or to a stopped file server ends after StallTimeout.
 func TestSSHDCopyStalled(t *testing.T) {
 	t.Parallel()
-	for _, way := range bothWays {
-		t.Run(way.name, func(t *testing.T) {
+	for _, direction := range bothDirections {
+		t.Run(direction.name, func(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, sshdtest.Options{})
-			from, to := b.paths(way, "file", "copy")
+			from, to := b.paths(direction, "file", "copy")
 			writeFile(t, from, fleettest.Noise(8<<20))
 			opt := fleetssh.CopyOptions{Rate: 2 << 20, StallTimeout: 5 * time.Second}
 			var once sync.Once
@@ -206,13 +205,13 @@ func TestSSHDCopyStalled(t *testing.T) {
 				}
 			}
 			defer b.signalServers(syscall.SIGKILL)
-			r, err := way.copy(b.client, fleettest.Soon(t), from, to, &opt)
+			r, err := direction.copy(b.client, fleettest.Soon(t), from, to, &opt)
 			e := fleettest.AsError[*fleetssh.TimeoutError](t, err)
 			fleettest.Equal(t, "phase", e.Phase, "copy")
 			fleettest.Equal(t, "After", e.After, 5*time.Second)
 			fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.TimedOut})
 			b.signalServers(syscall.SIGKILL)
-			r, err = way.copy(fleettest.Dial(t, b.host), fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
+			r, err = direction.copy(fleettest.Dial(t, b.host), fleettest.Soon(t), from, to, &fleetssh.CopyOptions{Resume: true})
 			fleettest.Equal(t, "error", err, nil)
 			sameContent(t, to, fleettest.Noise(8<<20))
 			nothingLeft(t, b.dir)
@@ -220,30 +219,30 @@ func TestSSHDCopyStalled(t *testing.T) {
 	}
 }
 
-// Of two copies at once on one connection, ending one does not disturb the other.
+// Cancelling one of two copies on a connection does not disturb the other.
 func TestSSHDCopyTwoAtOnce(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	b := newCopyBox(t, sshdtest.Options{})
 	data := fleettest.Noise(6 << 20)
-	writeFile(t, filepath.Join(b.here, "file"), data)
+	writeFile(t, filepath.Join(b.local, "file"), data)
 	ctx, cancel := context.WithCancel(fleettest.Soon(t))
 	defer cancel()
 	ended := make(chan fleetssh.CopyResult)
 	started := make(chan struct{})
 	var once sync.Once
 	go func() {
-		r, _ := b.client.Upload(ctx, filepath.Join(b.here, "file"), filepath.Join(b.there, "one"), &fleetssh.CopyOptions{
+		r, _ := b.client.Upload(ctx, filepath.Join(b.local, "file"), filepath.Join(b.remote, "one"), &fleetssh.CopyOptions{
 			Rate: 32 << 10, Progress: func(fleetssh.CopyProgress) { once.Do(func() { close(started) }) },
 		})
 		ended <- r
 	}()
 	<-started
 	for _, name := range []string{"two", "three"} {
-		r, err := b.client.Upload(fleettest.Soon(t), filepath.Join(b.here, "file"), filepath.Join(b.there, name), nil)
+		r, err := b.client.Upload(fleettest.Soon(t), filepath.Join(b.local, "file"), filepath.Join(b.remote, name), nil)
 		fleettest.Equal(t, "error", err, nil)
 		fleettest.Equal(t, "bytes", r.Bytes, int64(len(data)))
-		sameContent(t, filepath.Join(b.there, name), data)
+		sameContent(t, filepath.Join(b.remote, name), data)
 	}
 	cancel()
 	r := <-ended

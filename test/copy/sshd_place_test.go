@@ -18,21 +18,21 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// The destination of a copy is chosen as scp does.
+// The destination of a copy follows the rules of scp.
 func TestSSHDCopyPlace(t *testing.T) {
 	t.Parallel()
-	for _, way := range bothWays {
+	for _, direction := range bothDirections {
 		for _, protocol := range bothProtocols {
-			t.Run(way.name+protocol.name, func(t *testing.T) {
+			t.Run(direction.name+protocol.name, func(t *testing.T) {
 				t.Parallel()
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, sshdtest.Options{})
-				from, to := b.paths(way, "from", "to")
+				from, to := b.paths(direction, "from", "to")
 				content := []byte("content\n")
 				for _, name := range []string{"file", "dir/one", "dir/sub/two"} {
 					writeFile(t, filepath.Join(from, name), content)
 				}
-				for i, test := range []struct{ source, there, dest, want string }{
+				for i, test := range []struct{ source, existing, dest, want string }{
 					{"file", "", "new", "new"},
 					{"file", "", "missing/parents/new", "missing/parents/new"},
 					{"file", "", "missing/parents/", "missing/parents/file"},
@@ -53,29 +53,29 @@ func TestSSHDCopyPlace(t *testing.T) {
 					{"dir", "d/dir/one", "d", "d/dir/one"},
 				} {
 					place := filepath.Join(to, fmt.Sprint(i))
-					for _, there := range strings.Fields(strings.ReplaceAll(test.there, " -> ", "->")) {
-						name, target, link := strings.Cut(there, "->")
+					for _, entry := range strings.Fields(strings.ReplaceAll(test.existing, " -> ", "->")) {
+						name, target, link := strings.Cut(entry, "->")
 						switch {
 						case link:
 							if err := os.Symlink(target, filepath.Join(place, name)); err != nil {
 								t.Fatal(err)
 							}
-						case strings.HasSuffix(there, "/"):
-							if err := os.MkdirAll(filepath.Join(place, there), 0o755); err != nil {
+						case strings.HasSuffix(entry, "/"):
+							if err := os.MkdirAll(filepath.Join(place, entry), 0o755); err != nil {
 								t.Fatal(err)
 							}
 						default:
-							writeFile(t, filepath.Join(place, there), []byte("old"))
+							writeFile(t, filepath.Join(place, entry), []byte("old"))
 						}
 					}
 					opt := protocol.options
 					opt.Recursive = true
-					if _, err := way.copy(b.client, fleettest.Soon(t), from+"/"+test.source, place+"/"+test.dest, &opt); err != nil {
+					if _, err := direction.copy(b.client, fleettest.Soon(t), from+"/"+test.source, place+"/"+test.dest, &opt); err != nil {
 						t.Errorf("%+v: %v", test, err)
 						continue
 					}
 					if got, _ := os.ReadFile(filepath.Join(place, test.want)); string(got) != string(content) {
-						t.Errorf("%+v: %q; there is %v", test, got, treeOf(t, place, 0))
+						t.Errorf("%+v: %q; the destination has %v", test, got, treeOf(t, place, 0))
 					}
 				}
 				nothingLeft(t, b.dir)
@@ -91,34 +91,34 @@ func TestSSHDCopyHome(t *testing.T) {
 	b := bobsBox(t)
 	dir := filepath.Base(b.dir)
 	defer fleettest.Output(t, b.client, "rm -r ~/"+dir)
-	writeFile(t, filepath.Join(b.here, "file"), []byte("x"))
+	writeFile(t, filepath.Join(b.local, "file"), []byte("x"))
 	for _, protocol := range bothProtocols {
 		for _, dest := range []string{dir + "/1" + protocol.name, "~/" + dir + "/2" + protocol.name, "./" + dir + "/3" + protocol.name} {
 			opt := protocol.options
-			_, err := b.client.Upload(fleettest.Soon(t), filepath.Join(b.here, "file"), dest, &opt)
+			_, err := b.client.Upload(fleettest.Soon(t), filepath.Join(b.local, "file"), dest, &opt)
 			fleettest.Equal(t, "error", err, nil)
-			_, err = b.client.Download(fleettest.Soon(t), dest, filepath.Join(b.here, "got"), &opt)
+			_, err = b.client.Download(fleettest.Soon(t), dest, filepath.Join(b.local, "got"), &opt)
 			fleettest.Equal(t, "error", err, nil)
-			sameContent(t, filepath.Join(b.here, "got"), []byte("x"))
+			sameContent(t, filepath.Join(b.local, "got"), []byte("x"))
 		}
 		opt := protocol.options
-		_, err := b.client.Upload(fleettest.Soon(t), filepath.Join(b.here, "file"), "~root/file", &opt)
+		_, err := b.client.Upload(fleettest.Soon(t), filepath.Join(b.local, "file"), "~root/file", &opt)
 		fleettest.AsError[*fleetssh.CopyError](t, err)
 		fleettest.Contains(t, err.Error(), "other users")
 	}
 	fleettest.Equal(t, "files", fleettest.Output(t, b.client, "ls ~/"+dir+" | wc -l"), "6\n")
 }
 
-// Entries other than regular files are neither replaced nor copied.
+// Entries that are neither files, directories nor links are neither replaced nor copied.
 func TestSSHDCopyInTheWay(t *testing.T) {
 	t.Parallel()
-	for _, way := range bothWays {
+	for _, direction := range bothDirections {
 		for _, protocol := range bothProtocols {
-			t.Run(way.name+protocol.name, func(t *testing.T) {
+			t.Run(direction.name+protocol.name, func(t *testing.T) {
 				t.Parallel()
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, sshdtest.Options{})
-				from, to := b.paths(way, "from", "to")
+				from, to := b.paths(direction, "from", "to")
 				for _, name := range []string{"file", "tree/a", "tree/fifo", "tree/dir", "tree/z"} {
 					writeFile(t, filepath.Join(from, name), []byte(name))
 				}
@@ -139,7 +139,7 @@ func TestSSHDCopyInTheWay(t *testing.T) {
 					{from + "/file", to + "/fifo"}, {"/dev/null", to + "/file"}, {from + "/fifo", to + "/file"}, {from + "/file", device},
 				} {
 					opt := protocol.options
-					r, err := way.copy(b.client, fleettest.Soon(t), test.source, test.dest, &opt)
+					r, err := direction.copy(b.client, fleettest.Soon(t), test.source, test.dest, &opt)
 					if r.Files != 0 {
 						t.Errorf("%v: %+v", test, r)
 					}
@@ -152,7 +152,7 @@ func TestSSHDCopyInTheWay(t *testing.T) {
 				}
 				opt := protocol.options
 				opt.Recursive = true
-				r, err := way.copy(b.client, fleettest.Soon(t), from+"/tree", to, &opt)
+				r, err := direction.copy(b.client, fleettest.Soon(t), from+"/tree", to, &opt)
 				fleettest.AsError[*fleetssh.CopyError](t, err)
 				fleettest.Equal(t, "failed", r.Failed, 2)
 				fleettest.Equal(t, "files", r.Files, 2)
@@ -177,7 +177,7 @@ func TestSSHDCopyModes(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			options := sshdtest.Options{FileServer: sftpServer(t) + " -u 027", Config: []string{`ForceCommand umask 027; eval "$SSH_ORIGINAL_COMMAND"`}}
 			b := newCopyBox(t, options)
-			from, to := b.paths(bothWays[0], "from", "to")
+			from, to := b.paths(bothDirections[0], "from", "to")
 			modes := map[string]fs.FileMode{"plain": 0o644, "run": 0o755, "secret": 0o600, "open": 0o666, "old": 0o755, "read": 0o444}
 			for name, mode := range modes {
 				writeFile(t, filepath.Join(from, name), []byte(name))
@@ -223,7 +223,7 @@ func TestSSHDCopyModes(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, sshdtest.Options{})
-			from, to := b.paths(bothWays[1], "from", "to")
+			from, to := b.paths(bothDirections[1], "from", "to")
 			writeFile(t, filepath.Join(from, "run"), nil)
 			writeFile(t, filepath.Join(from, "old"), []byte("new"))
 			writeFile(t, filepath.Join(to, "old"), nil)
@@ -252,36 +252,36 @@ func TestSSHDCopyModes(t *testing.T) {
 func TestSSHDCopyRate(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range bothProtocols {
-		for _, way := range bothWays {
-			t.Run(way.name+protocol.name, func(t *testing.T) {
+		for _, direction := range bothDirections {
+			t.Run(direction.name+protocol.name, func(t *testing.T) {
 				t.Parallel()
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, sshdtest.Options{})
-				from, to := b.paths(way, "file", "copy")
+				from, to := b.paths(direction, "file", "copy")
 				writeFile(t, from, fleettest.Noise(3<<20))
 				opt := protocol.options
 				opt.Rate = 2 << 20
-				told := 0
+				calls := 0
 				opt.Progress = func(p fleetssh.CopyProgress) {
-					told++
+					calls++
 					if p.Ended {
 						fleettest.Equal(t, "done", p.Done, p.Total)
 					}
 				}
 				begun := time.Now()
-				r, err := way.copy(b.client, fleettest.Soon(t), from, to, &opt)
+				r, err := direction.copy(b.client, fleettest.Soon(t), from, to, &opt)
 				fleettest.Equal(t, "error", err, nil)
 				fleettest.Equal(t, "bytes", r.Bytes, 3<<20)
-				// A block goes ahead of its time.
+				// The first block is sent at once, so that the copy takes less than 3 MiB / Rate.
 				if took := time.Since(begun); took < time.Second {
 					t.Errorf("took %v", took)
 				}
-				if told < 2 || told > 100 {
-					t.Errorf("progress was told %d times", told)
+				if calls < 2 || calls > 100 {
+					t.Errorf("Progress was called %d times", calls)
 				}
 				opt.Progress, opt.Timeout, opt.Rate = nil, 5*time.Second, 128<<10
 				begun = time.Now()
-				r, err = way.copy(b.client, fleettest.Soon(t), from, to+"2", &opt)
+				r, err = direction.copy(b.client, fleettest.Soon(t), from, to+"2", &opt)
 				fleettest.Equal(t, "phase", fleettest.AsError[*fleetssh.TimeoutError](t, err).Phase, "run")
 				fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.TimedOut, Stopped: true})
 				if took := time.Since(begun); took > fleettest.Promptly {
@@ -307,7 +307,7 @@ func TestSSHDCopyLoginShells(t *testing.T) {
 				b.server.Authorize(t, account, b.host.Auth.Signers[0].PublicKey())
 				b.host.User = account
 				client := fleettest.Dial(t, b.host)
-				for _, dir := range []string{b.here, b.there} {
+				for _, dir := range []string{b.local, b.remote} {
 					if err := os.Chmod(dir, 0o777); err != nil {
 						t.Fatal(err)
 					}
@@ -317,17 +317,17 @@ func TestSSHDCopyLoginShells(t *testing.T) {
 					tree["sub/two\nlines"] = "4"
 				}
 				for name, text := range tree {
-					writeFile(t, filepath.Join(b.here, "tree", name), []byte(text))
+					writeFile(t, filepath.Join(b.local, "tree", name), []byte(text))
 				}
 				opt := protocol.options
 				opt.Recursive, opt.Verify, opt.Preserve = true, true, true
-				_, err := client.Upload(fleettest.Soon(t), filepath.Join(b.here, "tree"), filepath.Join(b.there, "new folder!/x"), &opt)
+				_, err := client.Upload(fleettest.Soon(t), filepath.Join(b.local, "tree"), filepath.Join(b.remote, "new folder!/x"), &opt)
 				fleettest.Equal(t, "upload", err, nil)
-				_, err = client.Download(fleettest.Soon(t), filepath.Join(b.there, "new folder!/x"), filepath.Join(b.here, "back"), &opt)
+				_, err = client.Download(fleettest.Soon(t), filepath.Join(b.remote, "new folder!/x"), filepath.Join(b.local, "back"), &opt)
 				fleettest.Equal(t, "download", err, nil)
 				for name, text := range tree {
-					sameContent(t, filepath.Join(b.there, "new folder!/x", name), []byte(text))
-					sameContent(t, filepath.Join(b.here, "back", name), []byte(text))
+					sameContent(t, filepath.Join(b.remote, "new folder!/x", name), []byte(text))
+					sameContent(t, filepath.Join(b.local, "back", name), []byte(text))
 				}
 				nothingLeft(t, b.dir)
 			})

@@ -18,7 +18,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A host that is silent at any step is given up in time, and a cancelled copy ends soon.
+// If a host is silent at any step, the copy ends after StallTimeout or soon after it is cancelled.
 func TestSSHDCopySilent(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -42,15 +42,15 @@ func TestSSHDCopySilent(t *testing.T) {
 			return sshdtest.Options{Config: []string{`ForceCommand case "$SSH_ORIGINAL_COMMAND" in *sha256sum*) ` + hang + `;; *) eval "$SSH_ORIGINAL_COMMAND";; esac`}}
 		}, fleetssh.CopyOptions{Verify: true, Protocol: fleetssh.SCP}},
 	} {
-		for _, way := range bothWays {
+		for _, direction := range bothDirections {
 			for _, end := range []string{"cancelled", "stalled"} {
-				t.Run(fmt.Sprintf("%s, %s, %s", test.name, way.name, end), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s, %s, %s", test.name, direction.name, end), func(t *testing.T) {
 					t.Parallel()
 					sshdtest.CheckLeaks(t)
 					marker := sshdtest.Marker()
-					t.Cleanup(func() { sshdtest.Kill(marker) }) // nothing on the host ends it
+					t.Cleanup(func() { sshdtest.Kill(marker) }) // outlives the connection
 					b := newCopyBox(t, test.server(t, "exec sleep "+marker))
-					from, to := b.paths(way, "file", "copy")
+					from, to := b.paths(direction, "file", "copy")
 					writeFile(t, from, fleettest.Noise(1000))
 					opt := test.options
 					want := fleetssh.TimedOut
@@ -65,7 +65,7 @@ func TestSSHDCopySilent(t *testing.T) {
 						defer cancel()
 					}
 					begun := time.Now()
-					r, err := way.copy(b.client, ctx, from, to, &opt)
+					r, err := direction.copy(b.client, ctx, from, to, &opt)
 					if took := time.Since(begun); took > fleettest.Promptly {
 						t.Errorf("took %v", took)
 					}
@@ -73,7 +73,7 @@ func TestSSHDCopySilent(t *testing.T) {
 						t.Errorf("%+v: %v", r.Outcome, err)
 					}
 					if _, err := os.Lstat(to); !os.IsNotExist(err) {
-						t.Errorf("the copy is there: %v", err)
+						t.Errorf("an incomplete copy has its final name: %v", err)
 					}
 				})
 			}
@@ -89,12 +89,12 @@ func TestSSHDCopySCPTrouble(t *testing.T) {
 		sig  syscall.Signal
 		want fleetssh.OutcomeKind
 	}{{"killed", syscall.SIGKILL, fleetssh.Exited}, {"stopped", syscall.SIGSTOP, fleetssh.TimedOut}} {
-		for _, way := range bothWays {
-			t.Run(test.name+", "+way.name, func(t *testing.T) {
+		for _, direction := range bothDirections {
+			t.Run(test.name+", "+direction.name, func(t *testing.T) {
 				t.Parallel()
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, sshdtest.Options{})
-				from, to := b.paths(way, "file", "copy")
+				from, to := b.paths(direction, "file", "copy")
 				writeFile(t, from, fleettest.Noise(8<<20))
 				defer b.signal("scp", syscall.SIGKILL)
 				var once sync.Once
@@ -105,7 +105,7 @@ func TestSSHDCopySCPTrouble(t *testing.T) {
 					}
 				}
 				begun := time.Now()
-				r, err := way.copy(b.client, fleettest.Soon(t), from, to, opt)
+				r, err := direction.copy(b.client, fleettest.Soon(t), from, to, opt)
 				if took := time.Since(begun); took > fleettest.Promptly {
 					t.Errorf("took %v", took)
 				}
@@ -118,9 +118,9 @@ func TestSSHDCopySCPTrouble(t *testing.T) {
 					fleettest.AsError[*fleetssh.CopyError](t, err)
 				}
 				if _, err := os.Lstat(to); !os.IsNotExist(err) {
-					t.Errorf("the copy is there: %v", err)
+					t.Errorf("an incomplete copy has its final name: %v", err)
 				}
-				if test.want == fleetssh.Exited || way.name == "download" {
+				if test.want == fleetssh.Exited || direction.name == "download" {
 					nothingLeft(t, b.dir)
 				}
 			})
@@ -128,15 +128,15 @@ func TestSSHDCopySCPTrouble(t *testing.T) {
 	}
 }
 
-// Of several file servers one that is killed ends the copy, and a later one finishes it.
+// If one of several file servers is killed, the copy fails, and a later copy completes it.
 func TestSSHDCopyOneOfManyServersKilled(t *testing.T) {
 	t.Parallel()
-	for _, way := range bothWays {
-		t.Run(way.name, func(t *testing.T) {
+	for _, direction := range bothDirections {
+		t.Run(direction.name, func(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, sshdtest.Options{})
-			from, to := b.paths(way, "tree", "copy")
+			from, to := b.paths(direction, "tree", "copy")
 			for i := range 600 {
 				writeFile(t, filepath.Join(from, fmt.Sprint(i%10), fmt.Sprint(i)), fleettest.Noise(5000))
 			}
@@ -150,7 +150,7 @@ func TestSSHDCopyOneOfManyServersKilled(t *testing.T) {
 					}
 				}
 			}
-			r, err := way.copy(b.client, fleettest.Soon(t), from, to, opt)
+			r, err := direction.copy(b.client, fleettest.Soon(t), from, to, opt)
 			if servers < 2 {
 				t.Errorf("%d file servers", servers)
 			}
@@ -158,7 +158,7 @@ func TestSSHDCopyOneOfManyServersKilled(t *testing.T) {
 			fleettest.Contains(t, err.Error(), "file server")
 			fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Lost})
 			nothingLeft(t, b.dir)
-			_, err = way.copy(b.client, fleettest.Soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true, Resume: true})
+			_, err = direction.copy(b.client, fleettest.Soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true, Resume: true})
 			fleettest.Equal(t, "error", err, nil)
 			sameTree(t, from, to, 0)
 		})
@@ -169,12 +169,12 @@ func TestSSHDCopyOneOfManyServersKilled(t *testing.T) {
 func TestSSHDCopyClosed(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range bothProtocols {
-		for _, way := range bothWays {
-			t.Run(way.name+protocol.name, func(t *testing.T) {
+		for _, direction := range bothDirections {
+			t.Run(direction.name+protocol.name, func(t *testing.T) {
 				t.Parallel()
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, sshdtest.Options{})
-				from, to := b.paths(way, "file", "copy")
+				from, to := b.paths(direction, "file", "copy")
 				writeFile(t, from, fleettest.Noise(4<<20))
 				opt := protocol.options
 				opt.Rate = 1 << 20
@@ -183,15 +183,15 @@ func TestSSHDCopyClosed(t *testing.T) {
 				opt.Progress = func(fleetssh.CopyProgress) {
 					once.Do(func() { go func() { closed <- b.client.Close() }() })
 				}
-				r, err := way.copy(b.client, fleettest.Soon(t), from, to, &opt)
+				r, err := direction.copy(b.client, fleettest.Soon(t), from, to, &opt)
 				fleettest.AsError[*fleetssh.ConnectionError](t, err)
 				fleettest.Equal(t, "outcome", r.Outcome.Kind, fleetssh.Lost)
 				fleettest.Contains(t, err.Error(), "closed")
 				fleettest.Equal(t, "close", <-closed, nil)
-				if way.name == "download" {
+				if direction.name == "download" {
 					nothingLeft(t, b.dir)
 				}
-				_, err = way.copy(b.client, fleettest.Soon(t), from, to, nil)
+				_, err = direction.copy(b.client, fleettest.Soon(t), from, to, nil)
 				fleettest.AsError[*fleetssh.ConnectionError](t, err)
 			})
 		}
@@ -201,25 +201,25 @@ func TestSSHDCopyClosed(t *testing.T) {
 // The number of open local files is bounded, and all are closed at the end.
 func TestSSHDCopyOpenFiles(t *testing.T) {
 	t.Parallel()
-	for _, way := range bothWays {
-		t.Run(way.name, func(t *testing.T) {
+	for _, direction := range bothDirections {
+		t.Run(direction.name, func(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, sshdtest.Options{})
-			from, to := b.paths(way, "tree", "copy")
+			from, to := b.paths(direction, "tree", "copy")
 			for i := range 120 {
 				writeFile(t, filepath.Join(from, fmt.Sprint(i)), fleettest.Noise(300<<10))
 			}
 			most := 0
 			opt := &fleetssh.CopyOptions{Recursive: true, OpenFiles: 3}
-			opt.Progress = func(fleetssh.CopyProgress) { most = max(most, openBelow(t, b.here)) }
-			r, err := way.copy(b.client, fleettest.Soon(t), from, to, opt)
+			opt.Progress = func(fleetssh.CopyProgress) { most = max(most, openBelow(t, b.local)) }
+			r, err := direction.copy(b.client, fleettest.Soon(t), from, to, opt)
 			fleettest.Equal(t, "error", err, nil)
 			fleettest.Equal(t, "files", r.Files, 120)
 			if most < 1 || most > 3+1 { // a directory is open while it is listed
 				t.Errorf("%d files were open at once", most)
 			}
-			fleettest.Equal(t, "open in the end", openBelow(t, b.here), 0)
+			fleettest.Equal(t, "open at the end", openBelow(t, b.local), 0)
 			sameTree(t, from, to, 0)
 		})
 	}

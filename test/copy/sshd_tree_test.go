@@ -17,7 +17,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// richTree makes a tree with everything that can be copied.
+// richTree creates a tree with every kind of entry that can be copied.
 func richTree(t testing.TB, dir string) {
 	t.Helper()
 	for i, name := range []string{
@@ -65,7 +65,7 @@ func richTree(t testing.TB, dir string) {
 	}
 }
 
-// blocks returns how much of the disk a file takes.
+// blocks returns the number of bytes that a file occupies on the disk.
 func blocks(t testing.TB, name string) int64 {
 	t.Helper()
 	info, err := os.Stat(name)
@@ -92,33 +92,33 @@ func TestSSHDCopyTree(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, config.options)
-			tree, back := filepath.Join(b.here, "tree"), filepath.Join(b.here, "back")
+			tree, back := filepath.Join(b.local, "tree"), filepath.Join(b.local, "back")
 			richTree(t, tree)
 			opt := &fleetssh.CopyOptions{Recursive: true, Preserve: true, Verify: config.verify}
 			if strings.Contains(config.name, "one file") {
 				opt.OpenFiles = 1
 			}
-			r, err := b.client.Upload(fleettest.Soon(t), tree, b.there, opt)
+			r, err := b.client.Upload(fleettest.Soon(t), tree, b.remote, opt)
 			fleettest.Equal(t, "error", err, nil)
 			fleettest.Equal(t, "failed", r.Failed, 0)
-			there := filepath.Join(b.there, "tree")
-			sameTree(t, tree, there, withModes|withTimes)
-			r, err = b.client.Download(fleettest.Soon(t), there, back, opt)
+			remote := filepath.Join(b.remote, "tree")
+			sameTree(t, tree, remote, withModes|withTimes)
+			r, err = b.client.Download(fleettest.Soon(t), remote, back, opt)
 			fleettest.Equal(t, "error", err, nil)
 			fleettest.Equal(t, "failed", r.Failed, 0)
 			sameTree(t, tree, back, withModes|withTimes)
 			for _, name := range []string{"sparse", "empty"} {
-				for _, dir := range []string{there, back} {
+				for _, dir := range []string{remote, back} {
 					if has, most := blocks(t, filepath.Join(dir, name)), blocks(t, filepath.Join(tree, name))+3*256<<10; has > most {
-						t.Errorf("%s in %s takes %d bytes, more than %d", name, dir, has, most)
+						t.Errorf("%s in %s occupies %d bytes, more than %d", name, dir, has, most)
 					}
 				}
 			}
-			// Once more: everything is there.
-			r, err = b.client.Upload(fleettest.Soon(t), tree, b.there, opt)
+			// A second copy skips all files.
+			r, err = b.client.Upload(fleettest.Soon(t), tree, b.remote, opt)
 			fleettest.Equal(t, "error", err, nil)
 			fleettest.Equal(t, "files", r.Files, 0)
-			r, err = b.client.Download(fleettest.Soon(t), there+"/.", back, opt)
+			r, err = b.client.Download(fleettest.Soon(t), remote+"/.", back, opt)
 			fleettest.Equal(t, "error", err, nil)
 			fleettest.Equal(t, "files", r.Files, 0)
 			sameTree(t, tree, back, withModes|withTimes)
@@ -133,16 +133,16 @@ func TestSSHDCopyTreeSCP(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	b := newCopyBox(t, sshdtest.Options{})
-	tree, back, there := filepath.Join(b.here, "tree"), filepath.Join(b.here, "back"), filepath.Join(b.there, "tree")
+	tree, back, remote := filepath.Join(b.local, "tree"), filepath.Join(b.local, "back"), filepath.Join(b.remote, "tree")
 	richTree(t, tree)
 	opt := &fleetssh.CopyOptions{Protocol: fleetssh.SCP, Recursive: true, Preserve: true, Verify: true}
 	var refused []string
 	opt.Progress = func(p fleetssh.CopyProgress) {
 		if p.Err != nil {
-			refused = append(refused, strings.TrimPrefix(p.Path, there+"/"))
+			refused = append(refused, strings.TrimPrefix(p.Path, remote+"/"))
 		}
 	}
-	r, err := b.client.Upload(fleettest.Soon(t), tree, b.there, opt)
+	r, err := b.client.Upload(fleettest.Soon(t), tree, b.remote, opt)
 	fleettest.AsError[*fleetssh.CopyError](t, err)
 	slices.Sort(refused)
 	fleettest.Equal(t, "refused", strings.Join(refused, ", "), "dir\nnew, dir\nnew/file, new\nline")
@@ -153,24 +153,24 @@ func TestSSHDCopyTreeSCP(t *testing.T) {
 		}
 	}
 	old := time.Date(1999, 12, 31, 23, 59, 58, 0, time.UTC)
-	for _, dir := range []string{tree, there} {
-		if err := os.Chtimes(dir, old, old); err != nil { // it was changed just now
+	for _, dir := range []string{tree, remote} {
+		if err := os.Chtimes(dir, old, old); err != nil { // removing entries has changed it
 			t.Fatal(err)
 		}
 	}
-	sameTree(t, tree, there, withModes)
+	sameTree(t, tree, remote, withModes)
 
 	// The targets of links are copied; loops and dangling links cannot be.
 	for _, name := range []string{"dangling", "loop", "strange", "dir", "new\nline"} {
-		if err := os.Remove(filepath.Join(there, "links", name)); err != nil {
+		if err := os.Remove(filepath.Join(remote, "links", name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Chmod(filepath.Join(there, "dir with space"), 0o777); err != nil { // scp knows no sticky bit
+	if err := os.Chmod(filepath.Join(remote, "dir with space"), 0o777); err != nil { // scp does not transfer the sticky bit
 		t.Fatal(err)
 	}
 	refused = nil
-	_, err = b.client.Download(fleettest.Soon(t), there, back, opt)
+	_, err = b.client.Download(fleettest.Soon(t), remote, back, opt)
 	fleettest.Equal(t, "error", err, nil)
 	fleettest.Equal(t, "refused", strings.Join(refused, ", "), "")
 	for _, name := range []string{"file", "absolute"} {
@@ -178,24 +178,24 @@ func TestSSHDCopyTreeSCP(t *testing.T) {
 		fleettest.Equal(t, "error", err, nil)
 		sameContent(t, filepath.Join(back, "links", name), want)
 	}
-	for _, dir := range []string{there, back} {
+	for _, dir := range []string{remote, back} {
 		if err := os.RemoveAll(filepath.Join(dir, "links")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	sameTree(t, there, back, withModes)
+	sameTree(t, remote, back, withModes)
 	nothingLeft(t, b.dir)
 }
 
 // Delete removes only files that the source does not have.
 func TestSSHDCopyDelete(t *testing.T) {
 	t.Parallel()
-	for _, way := range bothWays {
-		t.Run(way.name, func(t *testing.T) {
+	for _, direction := range bothDirections {
+		t.Run(direction.name, func(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, sshdtest.Options{})
-			from, to := b.paths(way, "tree", "copy")
+			from, to := b.paths(direction, "tree", "copy")
 			outside := filepath.Join(b.dir, "outside")
 			for _, name := range []string{from + "/keep", from + "/dir/keep", to + "/keep", to + "/dir/keep", to + "/extra", to + "/dir/extra", to + "/old/deep/er/file", to + "/new\nline", outside + "/file", filepath.Dir(to) + "/beside"} {
 				writeFile(t, name, []byte(name))
@@ -206,11 +206,11 @@ func TestSSHDCopyDelete(t *testing.T) {
 				}
 			}
 			opt := &fleetssh.CopyOptions{Recursive: true, Delete: true}
-			// After an error nothing is removed.
+			// After an error nothing is deleted.
 			if err := syscall.Mkfifo(filepath.Join(from, "fifo"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			r, err := way.copy(b.client, fleettest.Soon(t), from+"/.", to, opt)
+			r, err := direction.copy(b.client, fleettest.Soon(t), from+"/.", to, opt)
 			fleettest.AsError[*fleetssh.CopyError](t, err)
 			fleettest.Equal(t, "deleted", r.Deleted, 0)
 			if _, err := os.Lstat(filepath.Join(to, "extra")); err != nil {
@@ -219,7 +219,7 @@ func TestSSHDCopyDelete(t *testing.T) {
 			if err := os.Remove(filepath.Join(from, "fifo")); err != nil {
 				t.Fatal(err)
 			}
-			r, err = way.copy(b.client, fleettest.Soon(t), from+"/.", to, opt)
+			r, err = direction.copy(b.client, fleettest.Soon(t), from+"/.", to, opt)
 			fleettest.Equal(t, "error", err, nil)
 			fleettest.Equal(t, "deleted", r.Deleted, 9)
 			sameTree(t, from, to, 0)
@@ -230,7 +230,7 @@ func TestSSHDCopyDelete(t *testing.T) {
 	}
 }
 
-// Patterns stand for what they match on the host; several sources go to one directory.
+// Patterns match files on the host, and several sources are copied into one directory.
 func TestSSHDCopySources(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range bothProtocols {
@@ -239,7 +239,7 @@ func TestSSHDCopySources(t *testing.T) {
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, sshdtest.Options{})
 			for _, name := range []string{"a.log", "b.log", "c d.log", "x.txt", "lone?", "dir/e.log", "dir2/f.log"} {
-				writeFile(t, filepath.Join(b.there, name), []byte(name))
+				writeFile(t, filepath.Join(b.remote, name), []byte(name))
 			}
 			got := func(dir string) string {
 				var names []string
@@ -266,34 +266,34 @@ func TestSSHDCopySources(t *testing.T) {
 				opt := protocol.options
 				opt.Glob, opt.Recursive = true, true
 				for _, more := range test.more {
-					opt.MoreSources = append(opt.MoreSources, filepath.Join(b.there, more))
+					opt.MoreSources = append(opt.MoreSources, filepath.Join(b.remote, more))
 				}
-				to := filepath.Join(b.here, string(rune('a'+i))) + "/"
-				_, err := b.client.Download(fleettest.Soon(t), filepath.Join(b.there, test.source), to, &opt)
+				to := filepath.Join(b.local, string(rune('a'+i))) + "/"
+				_, err := b.client.Download(fleettest.Soon(t), filepath.Join(b.remote, test.source), to, &opt)
 				fleettest.Equal(t, "error", err, nil)
 				fleettest.Equal(t, test.source, got(to), test.want)
 			}
 			opt := protocol.options
 			opt.Glob = true
-			_, err := b.client.Download(fleettest.Soon(t), filepath.Join(b.there, "*.none"), b.here, &opt)
+			_, err := b.client.Download(fleettest.Soon(t), filepath.Join(b.remote, "*.none"), b.local, &opt)
 			fleettest.AsError[*fleetssh.CopyError](t, err)
 
 			// A missing source does not stop the others.
 			opt = protocol.options
-			opt.MoreSources = []string{b.there + "/missing", b.there + "/b.log"}
-			r, err := b.client.Download(fleettest.Soon(t), b.there+"/a.log", filepath.Join(b.here, "some"), &opt)
+			opt.MoreSources = []string{b.remote + "/missing", b.remote + "/b.log"}
+			r, err := b.client.Download(fleettest.Soon(t), b.remote+"/a.log", filepath.Join(b.local, "some"), &opt)
 			fleettest.Contains(t, fleettest.AsError[*fleetssh.CopyError](t, err).Error(), "missing")
 			fleettest.Equal(t, "files", r.Files, 2)
-			fleettest.Equal(t, "got", got(filepath.Join(b.here, "some")), "a.log, b.log")
+			fleettest.Equal(t, "got", got(filepath.Join(b.local, "some")), "a.log, b.log")
 
 			// Upload: two sources, and two with the same name.
 			opt = protocol.options
-			opt.Recursive, opt.MoreSources = true, []string{b.here + "/some"}
-			_, err = b.client.Upload(fleettest.Soon(t), b.here+"/a", b.there+"/new", &opt)
+			opt.Recursive, opt.MoreSources = true, []string{b.local + "/some"}
+			_, err = b.client.Upload(fleettest.Soon(t), b.local+"/a", b.remote+"/new", &opt)
 			fleettest.Equal(t, "error", err, nil)
-			fleettest.Equal(t, "sent", got(b.there+"/new"), "a/a.log, a/b.log, a/c d.log, some/a.log, some/b.log")
-			opt.MoreSources = []string{b.here + "/b/a.log"}
-			_, err = b.client.Upload(fleettest.Soon(t), b.here+"/a/a.log", b.there+"/twice", &opt)
+			fleettest.Equal(t, "sent", got(b.remote+"/new"), "a/a.log, a/b.log, a/c d.log, some/a.log, some/b.log")
+			opt.MoreSources = []string{b.local + "/b/a.log"}
+			_, err = b.client.Upload(fleettest.Soon(t), b.local+"/a/a.log", b.remote+"/twice", &opt)
 			fleettest.Contains(t, fleettest.AsError[*fleetssh.CopyError](t, err).Error(), "same name")
 			nothingLeft(t, b.dir)
 		})

@@ -28,19 +28,19 @@ func TestSSHDCopyVerify(t *testing.T) {
 		{", file server only", sshdtest.Options{Config: []string{"ForceCommand internal-sftp"}}},
 		{", no program", sshdtest.Options{Config: []string{"ForceCommand if [ \"$SSH_ORIGINAL_COMMAND\" = \"" + sftpServer(t) + "\" ]; then exec " + sftpServer(t) + "; fi; exit 127"}}},
 	} {
-		for _, way := range bothWays {
-			t.Run(way.name+host.name, func(t *testing.T) {
+		for _, direction := range bothDirections {
+			t.Run(direction.name+host.name, func(t *testing.T) {
 				t.Parallel()
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, host.options)
-				from, to := b.paths(way, "tree", "copy")
+				from, to := b.paths(direction, "tree", "copy")
 				names := []string{"empty", "with space", "new\nline", "back\\slash", "quote'", "-n", "bytes\xff\xfe", "dir/file"}
 				for i, name := range names {
 					writeFile(t, filepath.Join(from, name), fleettest.Noise(i*10_000))
 				}
 				writeFile(t, filepath.Join(from, "large"), fleettest.Noise(9<<20))
 				opt := &fleetssh.CopyOptions{Recursive: true, Verify: true}
-				r, err := way.copy(b.client, fleettest.Soon(t), from+"/.", to, opt)
+				r, err := direction.copy(b.client, fleettest.Soon(t), from+"/.", to, opt)
 				fleettest.Equal(t, "error", err, nil)
 				fleettest.Equal(t, "files", r.Files, len(names)+1)
 				sameTree(t, from, to, 0)
@@ -50,7 +50,7 @@ func TestSSHDCopyVerify(t *testing.T) {
 				other := fleettest.Noise(70_000)
 				other[5] ^= 1
 				writeFile(t, changed, other)
-				r, err = way.copy(b.client, fleettest.Soon(t), from+"/.", to, opt)
+				r, err = direction.copy(b.client, fleettest.Soon(t), from+"/.", to, opt)
 				fleettest.Equal(t, "error", err, nil)
 				fleettest.Equal(t, "files", r.Files, 1)
 				fleettest.Equal(t, "skipped", r.Skipped, len(names))
@@ -61,11 +61,11 @@ func TestSSHDCopyVerify(t *testing.T) {
 	}
 }
 
-// flipper is a script in front of a file server that changes a byte of every "needle" sent to
-// it, or received from it.
-func flipper(t testing.TB, way copyWay) string {
+// flipper writes a script that runs a file server and changes a byte of every "needle" on the way to
+// it or from it.
+func flipper(t testing.TB, direction copyDirection) string {
 	const flip = `perl -e 'while (sysread STDIN, $b, 65536) { $b =~ s/needle/nEedle/g; syswrite STDOUT, $b }'`
-	if way.name == "upload" {
+	if direction.name == "upload" {
 		return wrapper(t, flip+" | "+sftpServer(t))
 	}
 	return wrapper(t, sftpServer(t)+" | "+flip)
@@ -74,17 +74,17 @@ func flipper(t testing.TB, way copyWay) string {
 // A file damaged in transit does not get its final name.
 func TestSSHDCopyVerifyDamaged(t *testing.T) {
 	t.Parallel()
-	for _, way := range bothWays {
-		t.Run(way.name, func(t *testing.T) {
+	for _, direction := range bothDirections {
+		t.Run(direction.name, func(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
-			b := newCopyBox(t, sshdtest.Options{FileServer: flipper(t, way)})
-			from, to := b.paths(way, "tree", "copy")
+			b := newCopyBox(t, sshdtest.Options{FileServer: flipper(t, direction)})
+			from, to := b.paths(direction, "tree", "copy")
 			good := []byte(strings.Repeat("hay\n", 1000))
 			writeFile(t, filepath.Join(from, "good"), good)
 			writeFile(t, filepath.Join(from, "bad"), append(good, "needle\n"...))
 			writeFile(t, filepath.Join(to, "bad"), []byte("old"))
-			r, err := way.copy(b.client, fleettest.Soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true, Verify: true})
+			r, err := direction.copy(b.client, fleettest.Soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true, Verify: true})
 			e := fleettest.AsError[*fleetssh.CopyError](t, err)
 			fleettest.Equal(t, "op", e.Op, "verify")
 			fleettest.Equal(t, "path", filepath.Base(e.Path), "bad")
@@ -95,29 +95,29 @@ func TestSSHDCopyVerifyDamaged(t *testing.T) {
 			nothingLeft(t, b.dir)
 
 			// Without Verify the damage goes unnoticed.
-			_, err = way.copy(b.client, fleettest.Soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true})
+			_, err = direction.copy(b.client, fleettest.Soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true})
 			fleettest.Equal(t, "error", err, nil)
 			sameContent(t, filepath.Join(to, "bad"), append(good, "nEedle\n"...))
 		})
 	}
 }
 
-// A source that changes during the copy is not taken for its old content.
+// If the source changes during the copy, verification fails.
 func TestSSHDCopyChanged(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range bothProtocols {
-		for _, way := range bothWays {
-			t.Run(way.name+protocol.name, func(t *testing.T) {
+		for _, direction := range bothDirections {
+			t.Run(direction.name+protocol.name, func(t *testing.T) {
 				t.Parallel()
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, sshdtest.Options{})
-				from, to := b.paths(way, "file", "copy")
+				from, to := b.paths(direction, "file", "copy")
 				writeFile(t, from, fleettest.Noise(6<<20))
 				opt := protocol.options
 				opt.Verify, opt.Rate = true, 12<<20
 				var once sync.Once
 				opt.Progress = func(p fleetssh.CopyProgress) {
-					if !p.Ended { // told before its block is done, whatever the machine has to do
+					if !p.Ended { // called before the block is complete, even on a busy machine
 						once.Do(func() {
 							file, err := os.OpenFile(from, os.O_WRONLY, 0)
 							if err == nil {
@@ -130,11 +130,11 @@ func TestSSHDCopyChanged(t *testing.T) {
 						})
 					}
 				}
-				r, err := way.copy(b.client, fleettest.Soon(t), from, to, &opt)
+				r, err := direction.copy(b.client, fleettest.Soon(t), from, to, &opt)
 				fleettest.AsError[*fleetssh.CopyError](t, err)
 				fleettest.Equal(t, "outcome", r.Outcome, fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1})
 				if _, err := os.Lstat(to); !os.IsNotExist(err) {
-					t.Errorf("the copy is there: %v", err)
+					t.Errorf("an unverified copy has its final name: %v", err)
 				}
 				nothingLeft(t, b.dir)
 			})
@@ -142,16 +142,16 @@ func TestSSHDCopyChanged(t *testing.T) {
 	}
 }
 
-// A source that becomes shorter is an error with and without checksums.
+// A source that becomes shorter during the copy is an error, even without checksums.
 func TestSSHDCopyTruncated(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range bothProtocols {
-		for _, way := range bothWays {
-			t.Run(way.name+protocol.name, func(t *testing.T) {
+		for _, direction := range bothDirections {
+			t.Run(direction.name+protocol.name, func(t *testing.T) {
 				t.Parallel()
 				sshdtest.CheckLeaks(t)
 				b := newCopyBox(t, sshdtest.Options{})
-				from, to := b.paths(way, "tree", "copy")
+				from, to := b.paths(direction, "tree", "copy")
 				file := filepath.Join(from, "file")
 				writeFile(t, file, fleettest.Noise(6<<20))
 				writeFile(t, filepath.Join(from, "other"), fleettest.Noise(1000))
@@ -163,14 +163,14 @@ func TestSSHDCopyTruncated(t *testing.T) {
 						once.Do(func() { fleettest.Equal(t, "truncate", os.Truncate(file, 3<<20), nil) })
 					}
 				}
-				r, err := way.copy(b.client, fleettest.Soon(t), from+"/.", to, &opt)
+				r, err := direction.copy(b.client, fleettest.Soon(t), from+"/.", to, &opt)
 				e := fleettest.AsError[*fleetssh.CopyError](t, err)
 				fleettest.Equal(t, "path", e.Path, file)
 				fleettest.Equal(t, "failed", r.Failed, 1)
 				fleettest.Equal(t, "files", r.Files, 1)
 				sameContent(t, filepath.Join(to, "other"), fleettest.Noise(1000))
 				if _, err := os.Lstat(filepath.Join(to, "file")); !os.IsNotExist(err) {
-					t.Errorf("the copy is there: %v", err)
+					t.Errorf("an incomplete copy has its final name: %v", err)
 				}
 				nothingLeft(t, b.dir)
 			})
@@ -181,12 +181,12 @@ func TestSSHDCopyTruncated(t *testing.T) {
 // With Preserve, a file with the same size and time is skipped.
 func TestSSHDCopySkip(t *testing.T) {
 	t.Parallel()
-	for _, way := range bothWays {
-		t.Run(way.name, func(t *testing.T) {
+	for _, direction := range bothDirections {
+		t.Run(direction.name, func(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
 			b := newCopyBox(t, sshdtest.Options{})
-			from, to := b.paths(way, "tree", "copy")
+			from, to := b.paths(direction, "tree", "copy")
 			for i := range 20 {
 				writeFile(t, filepath.Join(from, fmt.Sprint(i)), fleettest.Noise(1000))
 			}
@@ -194,7 +194,7 @@ func TestSSHDCopySkip(t *testing.T) {
 				t.Fatal(err)
 			}
 			opt := fleetssh.CopyOptions{Recursive: true, Preserve: true}
-			r, err := way.copy(b.client, fleettest.Soon(t), from+"/.", to, &opt)
+			r, err := direction.copy(b.client, fleettest.Soon(t), from+"/.", to, &opt)
 			fleettest.Equal(t, "error", err, nil)
 			fleettest.Equal(t, "files", r.Files, 21)
 
@@ -212,16 +212,16 @@ func TestSSHDCopySkip(t *testing.T) {
 				t.Fatal(err)
 			}
 			writeFile(t, filepath.Join(from, "5"), fleettest.Noise(1001))
-			r, err = way.copy(b.client, fleettest.Soon(t), from+"/.", to, &opt)
+			r, err = direction.copy(b.client, fleettest.Soon(t), from+"/.", to, &opt)
 			fleettest.Equal(t, "error", err, nil)
 			fleettest.Equal(t, "files", r.Files, 3)
 			fleettest.Equal(t, "skipped", r.Skipped, 18)
-			fleettest.Equal(t, "told", skipped, 18)
+			fleettest.Equal(t, "skipped in Progress", skipped, 18)
 			fleettest.Equal(t, "bytes", r.Bytes, 3001)
 			sameTree(t, from, to, withModes|withTimes)
 
 			// Without Preserve, size and time do not show that a file is unchanged.
-			r, err = way.copy(b.client, fleettest.Soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true})
+			r, err = direction.copy(b.client, fleettest.Soon(t), from+"/.", to, &fleetssh.CopyOptions{Recursive: true})
 			fleettest.Equal(t, "error", err, nil)
 			fleettest.Equal(t, "files", r.Files, 20)
 		})

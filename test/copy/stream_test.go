@@ -12,7 +12,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Each host yields the progress of its files, then one result; the callbacks are told the same.
+// Each host yields the progress of its files, then one result. The callbacks are called as well.
 func TestStreamUpload(t *testing.T) {
 	t.Parallel()
 	content := bytes.Repeat([]byte("0123456789abcdef"), 20_000)
@@ -22,8 +22,8 @@ func TestStreamUpload(t *testing.T) {
 		}
 	})
 	p := fleettest.NewFleet(t, hosts...)
-	told := 0
-	opts := &fleetssh.CopyOptions{Finished: func(int, fleetssh.CopyResult) { told++ }}
+	calls := 0
+	opts := &fleetssh.CopyOptions{Finished: func(int, fleetssh.CopyResult) { calls++ }}
 	events, err := p.StreamUpload(t.Context(), localFile(t, "f", content), "f", opts)
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func TestStreamUpload(t *testing.T) {
 			t.Errorf("%+v", e)
 		case e.Progress != nil:
 			if _, over := results[e.Progress.Index]; over {
-				t.Errorf("host %d: progress behind the result", e.Progress.Index)
+				t.Errorf("host %d: progress after the result", e.Progress.Index)
 			}
 			ended[e.Progress.Index] = ended[e.Progress.Index] || e.Progress.Ended
 		default:
@@ -43,23 +43,23 @@ func TestStreamUpload(t *testing.T) {
 		}
 	}
 	fleettest.Equal(t, "results", len(results), 3)
-	fleettest.Equal(t, "told", told, 3)
+	fleettest.Equal(t, "calls of Finished", calls, 3)
 	for i := range hosts {
 		good := i != 1
-		fleettest.Equal(t, "the file has ended", ended[i], good) // nothing is told of one that never began
-		fleettest.Equal(t, "well", results[i].Err == nil, good)
+		fleettest.Equal(t, "the file has ended", ended[i], good) // a file that was not started has no progress
+		fleettest.Equal(t, "succeeded", results[i].Err == nil, good)
 		fleettest.Equal(t, "host", results[i].Host.Host, hosts[i].Host)
 		if good {
 			wantRemote(t, fleet.Servers[i], "/home/alice/f", content)
 		}
 	}
 	if _, err := p.StreamUpload(t.Context(), "/no/such/file", "f", nil); err == nil {
-		t.Error("a file that does not exist can be streamed")
+		t.Error("a file that does not exist is accepted")
 	}
 }
 
-// Leaving the loop ends the copies, and nothing is left behind. Cancelling lets every host
-// have its result.
+// Leaving the loop ends the copies and leaves nothing behind. After the context is cancelled, every
+// host still yields its result.
 func TestStreamUploadLeft(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	file := localFile(t, "f", make([]byte, 1<<20))
