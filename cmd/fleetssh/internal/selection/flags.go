@@ -156,7 +156,7 @@ func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error)
 		return nil, err
 	}
 	f.canAsk = base.Auth.Ask != nil
-	config, err := f.LoadSSHConfig(ctx, env, f.route.hop(base), quiet)
+	config, err := f.LoadSSHConfig(ctx, env, base, quiet)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error)
 		return nil, err
 	}
 	f.SSHConfig = config
-	config.File.Hops.Auth.GSSAPI = f.route.hopTickets(secrets.tickets)
+	config.File.Hops.Auth.GSSAPI = hopTickets(secrets.tickets)
 	for i := range entries {
 		e := &entries[i]
 		e.Flags = f

@@ -125,15 +125,8 @@ func (f *routeFlags) kerberos(ctx context.Context, env *Env, nothingAsked bool) 
 	return g, nil
 }
 
-// hop returns the default settings of hops: the keys and timeouts of base. Hops have users and ports of
-// their own, and get no passwords or tickets.
-func (f *routeFlags) hop(base fleetssh.HostConfig) fleetssh.HostConfig {
-	base.User, base.Port, base.ForwardAgent, base.ControlPath = "", 0, false, ""
-	return base
-}
-
 // hopTickets returns the Kerberos settings for hops.
-func (f *routeFlags) hopTickets(tickets *fleetssh.GSSAPI) *fleetssh.GSSAPI {
+func hopTickets(tickets *fleetssh.GSSAPI) *fleetssh.GSSAPI {
 	if tickets == nil {
 		return nil
 	}

@@ -30,9 +30,9 @@ type SSHConfig struct {
 	keyCache    *KnownHostsCache // nil: not needed
 }
 
-// LoadSSHConfig reads the configuration that the flags name. hops has the settings of the flags for
-// hops.
-func (f *Flags) LoadSSHConfig(ctx context.Context, env *Env, hops fleetssh.HostConfig, quiet bool) (*SSHConfig, error) {
+// LoadSSHConfig reads the configuration that the flags name. base has the settings of the flags; of
+// these, hops get what [sshconfig.File.Hops] says.
+func (f *Flags) LoadSSHConfig(ctx context.Context, env *Env, base fleetssh.HostConfig, quiet bool) (*SSHConfig, error) {
 	var paths []string
 	switch {
 	case f.Config != "":
@@ -45,7 +45,7 @@ func (f *Flags) LoadSSHConfig(ctx context.Context, env *Env, hops fleetssh.HostC
 		if err != nil {
 			return nil, ConfigError(err)
 		}
-		file.Hops, file.Terminal = hops, env.lender(ctx, quiet)
+		file.Hops, file.Terminal = base, env.lender(ctx, quiet)
 		options := f.options
 		if f.route.jump != "" {
 			options = append([]string{"ProxyJump=" + f.route.jump}, options...)
