@@ -2,10 +2,7 @@ package inventory
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"fleetssh"
@@ -78,7 +75,6 @@ func (inv *Inventory) hopBase() fleetssh.HostConfig {
 
 // password returns the first line of a file that nobody else can read.
 func (inv *Inventory) password(path string) (string, error) {
-	const maxSecret = 4096
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
 	if password, ok := inv.passwords[path]; ok {
@@ -92,28 +88,13 @@ func (inv *Inventory) password(path string) (string, error) {
 		}
 		name = filepath.Join(home, rest)
 	}
-	file, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return "", err
-	}
-	// Windows has no such bits, and a pipe has no other readers.
-	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		return "", fmt.Errorf("others can read %s (mode %#o)", name, mode.Perm())
-	}
-	text, err := io.ReadAll(io.LimitReader(file, maxSecret))
-	if err != nil {
-		return "", err
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	line = strings.TrimSuffix(line, "\r")
-	if line == "" {
+	password, err := account.ReadSecret(name)
+	switch {
+	case err == account.ErrNoSecret:
 		return "", fmt.Errorf("%s begins with an empty line", name)
+	case err != nil:
+		return "", err
 	}
-	inv.passwords[path] = line
-	return line, nil
+	inv.passwords[path] = password
+	return password, nil
 }

@@ -4,17 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"runtime"
-	"strings"
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/internal/account"
 )
-
-// maxSecret is how many bytes of a password file are read.
-const maxSecret = 4096
 
 // password returns the password for logins, from a file or the user. It is empty if no flag asks for
 // one.
@@ -90,28 +84,16 @@ const dummySecret = "***"
 
 // readPasswordFile returns the first line of a file. It refuses files that others can read.
 func readPasswordFile(name string) (string, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return "", fmt.Errorf("password file: %w", err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return "", fmt.Errorf("password file: %w", err)
-	}
-	// Windows has no such mode bits, and other users cannot read a pipe.
-	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+	password, err := account.ReadSecret(name)
+	readable, isReadable := errors.AsType[*account.ReadableError](err)
+	switch {
+	case isReadable:
 		return "", &exit.Error{Code: exit.Failed, Hint: "chmod 600 " + name,
-			Text: fmt.Sprintf("password file %s: readable by others (mode %#o)", name, mode.Perm())}
-	}
-	text, err := io.ReadAll(io.LimitReader(file, maxSecret))
-	if err != nil {
+			Text: fmt.Sprintf("password file %s: readable by others (mode %#o)", name, readable.Mode)}
+	case err == account.ErrNoSecret:
+		return "", fmt.Errorf("password file %s: %w", name, err)
+	case err != nil:
 		return "", fmt.Errorf("password file: %w", err)
 	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	line = strings.TrimSuffix(line, "\r")
-	if line == "" {
-		return "", fmt.Errorf("password file %s: the first line is empty", name)
-	}
-	return line, nil
+	return password, nil
 }
