@@ -101,7 +101,7 @@ func TestImports(t *testing.T) {
 		"help":        {part + "exit", part + "journal", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts"},
 		"journal":     nil,
 		"keyaudit":    {"fleetssh", part + "display", part + "exit", part + "results", part + "selection", part + "termline", "fleetssh/hostset", "fleetssh/internal/knownhosts"},
-		"personality": {part + "exit", "fleetssh/hostset"},
+		"personality": {part + "exit", part + "flagvalue", part + "termline", "fleetssh/hostset"},
 		"record":      {"fleetssh", part + "display", part + "exit", part + "flagvalue", part + "fold", part + "journal", part + "redact", part + "report", part + "results", part + "selection", part + "settings", part + "termline", part + "atomicfile", "fleetssh/hostset", "fleetssh/internal/shellquote"},
 		"redact":      {"fleetssh/sshconfig"},
 		"report":      {part + "termline"},

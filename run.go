@@ -16,11 +16,7 @@ import "context"
 //
 // Use [ParallelClient.Stream] to see output as it arrives, and RunCommand to leave commands running.
 func (p *ParallelClient) Run(ctx context.Context, cmd Command) ([]*HostOutput, error) {
-	slots, err := p.begin(0)
-	if err != nil {
-		return nil, err
-	}
-	r, err := cmd.prepare(len(slots), p.d)
+	slots, r, err := p.prepare(cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +28,16 @@ func (p *ParallelClient) Run(ctx context.Context, cmd Command) ([]*HostOutput, e
 	}, func(i int, s *slot, why error) { outs[i] = newFailed(i, &s.host, "", why) })
 	r.closeAfter(outs)
 	return outs, err
+}
+
+// prepare checks the hosts, and the command for them.
+func (p *ParallelClient) prepare(cmd Command) ([]*slot, *run, error) {
+	slots, err := p.begin(0)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := cmd.prepare(len(slots), p.d)
+	return slots, r, err
 }
 
 // runToEnd runs the command on host number i until it ends.
@@ -80,11 +86,7 @@ func (p *ParallelClient) RunCommand(ctx context.Context, cmd Command) ([]*HostOu
 }
 
 func (p *ParallelClient) runCommand(ctx context.Context, cmd Command) ([]*HostOutput, error) {
-	slots, err := p.begin(0)
-	if err != nil {
-		return nil, err
-	}
-	r, err := cmd.prepare(len(slots), p.d)
+	slots, r, err := p.prepare(cmd)
 	if err != nil {
 		return nil, err
 	}

@@ -25,11 +25,7 @@ const eventTurns = 32
 // The error is a [*HostArgumentError] or a [*ConfigError]; no host has been contacted in that case.
 // An error on a host is in its Finished event.
 func (p *ParallelClient) Stream(ctx context.Context, cmd Command) (iter.Seq[Event], error) {
-	slots, err := p.begin(0)
-	if err != nil {
-		return nil, err
-	}
-	r, err := cmd.prepare(len(slots), p.d)
+	slots, r, err := p.prepare(cmd)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/simfleet"
 )
 
@@ -39,7 +40,7 @@ Options:
       --silent N            hosts that accept the connection and send nothing
       --slow N              hosts on which every command takes 2s longer
       --fault NAME          what goes wrong on --fault-hosts:
-@FAULTS@
+                            @FAULTS@
       --fault-hosts N       hosts with that fault (1 if --fault is given)
       --output SIZE         what every command writes before its own output, in
                             lines: 500, 64K, 1M
@@ -90,7 +91,7 @@ func newSim(c *app) *cobra.Command {
 	o := new(simOptions)
 	cmd := &cobra.Command{
 		Use:  "sim",
-		Long: strings.Replace(simHelp, "@FAULTS@", wrapWords(simfleet.FaultNames(), 28, 78), 1),
+		Long: strings.Replace(simHelp, "@FAULTS@", termline.Wrap(strings.Join(simfleet.FaultNames(), ", "), 28, 78), 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return exit.UsageError("fleetssh sim --help", "sim takes no arguments, only options")
@@ -175,29 +176,4 @@ func share(text string, n int) (int, error) {
 		return (n*k + 99) / 100, nil
 	}
 	return k, nil
-}
-
-// wrapWords writes words in lines between two columns.
-func wrapWords(words []string, indent, width int) string {
-	var b strings.Builder
-	column := 0
-	for i, word := range words {
-		if i < len(words)-1 {
-			word += ","
-		}
-		switch {
-		case i == 0 || column+1+len(word) > width:
-			if i > 0 {
-				b.WriteByte('\n')
-			}
-			b.WriteString(strings.Repeat(" ", indent))
-			column = indent
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
-	return b.String()
 }

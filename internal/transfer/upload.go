@@ -292,30 +292,26 @@ func (u *upload) tree(ctx context.Context, t *tree, top string) error {
 		return err
 	}
 	flusher := u.newFlusher(n, inside, top)
-	each(ctx, u.job.workers(), len(files), func(i int) {
-		e := &entries[files[i]]
-		if u.ended() != nil {
-			return
-		}
-		dir, ok := inside[parentName(e.name)]
-		if !ok {
-			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errNoDir))
-			return
-		}
-		u.file(ctx, e, path.Join(top, e.name), dir.existing[path.Base(e.name)], dir.entries, flusher)
+	inDir := func(indexes []int, copy func(e *entry, name string, dir *remoteDir)) {
+		each(ctx, u.job.workers(), len(indexes), func(i int) {
+			if u.ended() != nil {
+				return
+			}
+			e := &entries[indexes[i]]
+			name := path.Join(top, e.name)
+			if dir, ok := inside[parentName(e.name)]; ok {
+				copy(e, name, dir)
+			} else {
+				u.failed(name, fileError("create", name, false, errNoDir))
+			}
+		})
+	}
+	inDir(files, func(e *entry, name string, dir *remoteDir) {
+		u.file(ctx, e, name, dir.existing[path.Base(name)], dir.entries, flusher)
 	})
 	flusher.finish(ctx)
-	each(ctx, u.job.workers(), len(links), func(i int) {
-		e := &entries[links[i]]
-		if u.ended() != nil {
-			return
-		}
-		dir, ok := inside[parentName(e.name)]
-		if !ok {
-			u.failed(path.Join(top, e.name), fileError("create", path.Join(top, e.name), false, errNoDir))
-			return
-		}
-		u.link(ctx, e, path.Join(top, e.name), dir.existing[path.Base(e.name)])
+	inDir(links, func(e *entry, name string, dir *remoteDir) {
+		u.link(ctx, e, name, dir.existing[path.Base(name)])
 	})
 	if ctx.Err() != nil || u.ended() != nil {
 		return nil

@@ -200,3 +200,23 @@ func Values(flag *pflag.Flag) []string {
 	}
 	return []string{flag.Value.String()}
 }
+
+// SplitHosts splits a list of hosts at the commas that are not in brackets.
+func SplitHosts(list string) []string {
+	var terms []string
+	depth, from := 0, 0
+	for i := range len(list) {
+		switch list[i] {
+		case '[':
+			depth++
+		case ']':
+			depth--
+		case ',':
+			if depth == 0 {
+				terms = append(terms, list[from:i])
+				from = i + 1
+			}
+		}
+	}
+	return append(terms, list[from:])
+}

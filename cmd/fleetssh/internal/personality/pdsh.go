@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 )
 
 const pdshAbout = `Called as pdsh, or with --as pdsh, fleetssh accepts the options of pdsh.
@@ -79,7 +80,7 @@ var rcmdModules = []string{"ssh", "rsh", "mrsh", "exec", "krb4", "xcpu", "qsh", 
 // takePdshTargets translates -w: hosts to work on, or to exclude.
 func takePdshTargets(t *translation, value string) error {
 	var hosts, without []string
-	for _, term := range splitHosts(value) {
+	for _, term := range flagvalue.SplitHosts(value) {
 		if rest, minus := strings.CutPrefix(term, "-"); minus && rest != "" {
 			without = append(without, rest)
 			continue
@@ -92,28 +93,8 @@ func takePdshTargets(t *translation, value string) error {
 	return t.addPdshHosts("-w", "--exclude", without)
 }
 
-// splitHosts splits a list of hosts at the commas that are not in brackets.
-func splitHosts(list string) []string {
-	var terms []string
-	depth, from := 0, 0
-	for i := range len(list) {
-		switch list[i] {
-		case '[':
-			depth++
-		case ']':
-			depth--
-		case ',':
-			if depth == 0 {
-				terms = append(terms, list[from:i])
-				from = i + 1
-			}
-		}
-	}
-	return append(terms, list[from:])
-}
-
 func takePdshExclude(t *translation, value string) error {
-	return t.addPdshHosts("-x", "--exclude", splitHosts(value))
+	return t.addPdshHosts("-x", "--exclude", flagvalue.SplitHosts(value))
 }
 
 // addPdshHosts adds hosts as an option of ours.

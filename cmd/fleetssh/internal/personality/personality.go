@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // A personality is another tool whose command lines are translated. Each of its options is a row of a
@@ -130,7 +132,7 @@ func Help(tool string) string {
 			spelling = ""
 		}
 		b.WriteString(spelling + strings.Repeat(" ", 28-len(spelling)))
-		b.WriteString(fill(o.meaning(), 28, 80) + "\n")
+		b.WriteString(termline.Wrap(o.meaning(), 28, 80) + "\n")
 	}
 	if len(p.env) > 0 {
 		b.WriteString("\nEnvironment variables, used where the option is not given:\n")
@@ -139,25 +141,5 @@ func Help(tool string) string {
 		}
 	}
 	b.WriteByte('\n')
-	return b.String()
-}
-
-// fill breaks text into lines from column indent to column width. The first line gets no indentation.
-func fill(text string, indent, width int) string {
-	var b strings.Builder
-	column := indent
-	for i, word := range strings.Fields(text) {
-		switch {
-		case i == 0:
-		case column+1+len(word) > width:
-			b.WriteString("\n" + strings.Repeat(" ", indent))
-			column = indent
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
 	return b.String()
 }

@@ -386,7 +386,7 @@ func (f *ExprFlags) expandFiles(expr string) (string, error) {
 	if !strings.ContainsAny(expr, "^-") {
 		return expr, nil
 	}
-	terms := splitTerms(expr)
+	terms := flagvalue.SplitHosts(expr)
 	for i, term := range terms {
 		trimmed := strings.TrimSpace(term)
 		path, isFile := strings.CutPrefix(trimmed, "^")
@@ -406,26 +406,6 @@ func (f *ExprFlags) expandFiles(expr string) (string, error) {
 		terms[i] = listOf(data)
 	}
 	return strings.Join(terms, ","), nil
-}
-
-// splitTerms splits an expression at the commas that are not in brackets.
-func splitTerms(expr string) []string {
-	var terms []string
-	depth, from := 0, 0
-	for i := range len(expr) {
-		switch expr[i] {
-		case '[':
-			depth++
-		case ']':
-			depth--
-		case ',':
-			if depth == 0 {
-				terms = append(terms, expr[from:i])
-				from = i + 1
-			}
-		}
-	}
-	return append(terms, expr[from:])
 }
 
 // listOf joins lines of expressions into one. It drops comments.
