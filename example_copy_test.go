@@ -2,6 +2,7 @@ package fleetssh_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -104,4 +105,72 @@ func ExampleParallelClient_StreamUpload() {
 	// web1: exited 0
 	// web2: 8 of 8 bytes
 	// web2: exited 0
+}
+
+// One file goes to one host.
+func ExampleClient_Upload() {
+	hosts, stop := simulatedHosts(1)
+	defer stop()
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	motd := filepath.Join(dir, "motd")
+	if err := os.WriteFile(motd, []byte("welcome\n"), 0o644); err != nil {
+		log.Fatal(err)
+	}
+
+	client, err := fleetssh.Dial(ctx, hosts[0])
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	result, err := client.Upload(ctx, motd, "motd", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(result.Files, "file,", result.Bytes, "bytes")
+	text, err := client.Output(ctx, "cat motd")
+	fmt.Printf("%s%v\n", text, err)
+	// Output:
+	// 1 file, 8 bytes
+	// welcome
+	// <nil>
+}
+
+// A missing file is an error with the step that failed.
+func ExampleClient_Download() {
+	hosts, stop := simulatedHosts(1)
+	defer stop()
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+
+	client, err := fleetssh.Dial(ctx, hosts[0])
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.Output(ctx, "hostname > name"); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := client.Download(ctx, "name", filepath.Join(dir, "name"), nil); err != nil {
+		log.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "name"))
+	fmt.Printf("%s%v\n", text, err)
+
+	_, err = client.Download(ctx, "missing", dir, nil)
+	if failed, ok := errors.AsType[*fleetssh.CopyError](err); ok {
+		fmt.Println(failed.Op, failed.Path, errors.Is(err, os.ErrNotExist))
+	}
+	// Output:
+	// web1
+	// <nil>
+	// open missing true
 }

@@ -129,3 +129,31 @@ func ExampleParallelClient_Working() {
 	// web1 run true
 	// web2 run true
 }
+
+// The events of a host are Started, its lines, and Finished.
+func ExampleEvent() {
+	hosts, stop := simulatedHosts(1)
+	defer stop()
+	fleet := &fleetssh.ParallelClient{Hosts: hosts}
+	defer fleet.Close()
+
+	events, err := fleet.Stream(context.Background(), fleetssh.Command{Line: "echo one; echo two; exit 3"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for ev := range events {
+		switch ev.Kind {
+		case fleetssh.Started:
+			fmt.Println(ev.Index, ev.Kind, ev.Output.CommandLine)
+		case fleetssh.StdoutLine, fleetssh.StderrLine:
+			fmt.Println(ev.Index, ev.Kind, ev.Text)
+		case fleetssh.Finished:
+			fmt.Println(ev.Index, ev.Kind, ev.Output.Outcome())
+		}
+	}
+	// Output:
+	// 0 start echo one; echo two; exit 3
+	// 0 stdout one
+	// 0 stdout two
+	// 0 result exited 3
+}

@@ -180,3 +180,19 @@ func ExampleDialCommand() {
 	}
 	defer client.Close()
 }
+
+// The command carries the connection, as "nc %h %p" would. This one fails, and the error says what it
+// wrote.
+func ExampleDialProxyCommand() {
+	dial, err := fleetssh.DialProxyCommand(fleetssh.ProxyCommand{
+		Line: "echo no way to %h as %r >&2; exit 1",
+		User: "deploy",
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = fleetssh.Dial(context.Background(), fleetssh.HostConfig{Host: "web1.example.com", DialContext: dial})
+	fmt.Println(err)
+	// Output:
+	// reach web1.example.com: hop failed: connect command echo: ended: no way to web1.example.com as deploy
+}

@@ -1,8 +1,13 @@
 package inventory_test
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"log"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"fleetssh"
@@ -144,4 +149,40 @@ func ExampleSettingError() {
 		fmt.Println(bad.Host, bad.Setting)
 	}
 	// Output: web1 password-file
+}
+
+// The password for sudo is not part of a HostConfig: a command gets it with
+// [fleetssh.Command.SudoPassword].
+func ExampleInventory_BecomePassword() {
+	dir, err := os.MkdirTemp("", "inventory")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "hosts")
+	const text = `
+web1 ansible_become_password=secret
+web2
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		log.Fatal(err)
+	}
+	inv, err := inventory.Load(path, fleetssh.HostConfig{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	command := fleetssh.Command{
+		Line: "id -un",
+		Sudo: true,
+		SudoPassword: func(_ context.Context, host fleetssh.HostConfig) (string, error) {
+			return inv.BecomePassword(cmp.Or(host.Alias, host.Host))
+		},
+	}
+	for _, name := range []string{"web1", "web2"} {
+		password, err := command.SudoPassword(context.Background(), fleetssh.HostConfig{Host: name})
+		fmt.Printf("%q %v\n", password, err)
+	}
+	// Output:
+	// "secret" <nil>
+	// "" <nil>
 }

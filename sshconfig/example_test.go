@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
 	"os"
 	"path/filepath"
 
@@ -130,4 +131,55 @@ func ExampleError() {
 	// Output:
 	// -o 0
 	// -o: Port: "http/1" is not a port
+}
+
+// The source of a value is a line of a file, or something else that Origin names.
+func ExampleValue() {
+	config, err := sshconfig.Load("none")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := config.Options("Port=2222"); err != nil {
+		log.Fatal(err)
+	}
+	settings, err := config.Resolve("web1", "alice")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, keyword := range []string{"User", "Port", "HostName"} {
+		for _, value := range settings.Values(keyword) {
+			fmt.Printf("%s=%s (%s)\n", value.Keyword, value.Value, value.Origin)
+		}
+	}
+	// Output:
+	// User=alice (argument)
+	// Port=2222 (-o)
+	// HostName=web1 (default)
+}
+
+// A resolver for tests, or for a directory of hosts: it knows one name.
+type directory struct{}
+
+func (directory) LookupHost(_ context.Context, name string) ([]string, error) {
+	if name != "web1.example.org" {
+		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	}
+	return []string{"192.0.2.1"}, nil
+}
+
+func (directory) LookupCNAME(_ context.Context, name string) (string, error) { return name + ".", nil }
+
+// CanonicalizeHostname looks names up with the resolver of the program.
+func ExampleResolver() {
+	config, err := sshconfig.Load("none")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := config.Options("CanonicalizeHostname=yes", "CanonicalDomains=example.com example.org"); err != nil {
+		log.Fatal(err)
+	}
+	config.Resolver = directory{}
+	host, err := config.Host("web1", fleetssh.HostConfig{})
+	fmt.Println(host.Host, err)
+	// Output: web1.example.org <nil>
 }
