@@ -51,3 +51,51 @@ func TestUnusable(t *testing.T) {
 		t.Errorf("%d connections", got)
 	}
 }
+
+// TestChannelWithoutSession: the channels of a command that could not be started and of a line of a
+// console can be used like any other. Nothing can be started on them.
+func TestChannelWithoutSession(t *testing.T) {
+	t.Parallel()
+	_, hosts := fleettest.Simulated(t, 2, func(int, *simfleet.Host) {})
+	hosts[0].Unusable = errors.New("its configuration says so")
+	p := fleettest.NewFleet(t, hosts...)
+	outs, _ := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
+	client, err := p.Client(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	console, err := client.OpenConsole(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer console.Close(t.Context())
+	line, err := console.Run(t.Context(), fleetssh.ConsoleLine{Text: "true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, ch := range map[string]*fleetssh.Channel{"failed": outs[0].Channel, "line": line.Channel} {
+		for step, err := range map[string]error{
+			"pty":       ch.RequestPTY(t.Context(), fleetssh.PTY{}),
+			"exec":      ch.Exec(t.Context(), "true"),
+			"shell":     ch.Shell(t.Context()),
+			"subsystem": ch.Subsystem(t.Context(), "sftp"),
+		} {
+			if e := fleettest.AsError[*fleetssh.SessionError](t, err); string(e.Phase) != step {
+				t.Errorf("%s, %s: %v", name, step, err)
+			}
+		}
+		if ch.Resize(24, 80) == nil {
+			t.Errorf("%s: resized", name)
+		}
+		if err := ch.Close(); err != nil {
+			t.Errorf("%s: close: %v", name, err)
+		}
+		ch.WaitFinished(t.Context())
+		if err := ch.Stop(t.Context()); err != nil || !ch.Finished() {
+			t.Errorf("%s: stop: %v", name, err)
+		}
+	}
+	if o := line.Outcome(); !o.OK() {
+		t.Errorf("line: %v", o)
+	}
+}

@@ -59,7 +59,8 @@ func PortOf(h *fleetssh.HostConfig) int {
 	return h.Port
 }
 
-// setLabels gives every host the shortest unique label.
+// setLabels gives every host the shortest unique label. The library names the directories of downloads
+// by a similar rule (hostDirs): for file systems, without the brackets of IPv6 addresses.
 func setLabels(entries []Host) {
 	byName := make(map[string]int)
 	byAddress := make(map[string]int)
