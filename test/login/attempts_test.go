@@ -16,8 +16,8 @@ import (
 	"fleetssh/internal/fleettest"
 )
 
-// Behind a hop that cannot be reached through its own proxy, hosts do not try again what the hop
-// has tried for all of them, and what they are told is the same: nobody changes it meanwhile.
+// If a hop cannot be reached through its own proxy, the hosts behind it share its attempts and make
+// none of their own, and all get the same error.
 func TestHopBehindDeadProxy(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -37,14 +37,14 @@ func TestHopBehindDeadProxy(t *testing.T) {
 			}
 			hop.Attempts, hop.RetryDelay = 2, 10*time.Millisecond
 			host := fleettest.NewServer(t, nil).Config()
-			// Far more than the test may take, if the hosts made attempts of their own.
+			// With this delay, an attempt by a host itself would exceed the time limit of the test.
 			host.Proxy, host.Attempts, host.RetryDelay = &hop, 3, time.Hour
 			hosts := make([]fleetssh.HostConfig, 20)
 			for i := range hosts {
 				hosts[i] = host
 			}
 			p := fleettest.NewFleet(t, hosts...)
-			// Whoever reads an error does so beside those who are still told it.
+			// Some hosts read the shared error while others still wait for it.
 			var texts sync.Map
 			var wg sync.WaitGroup
 			for i := range hosts {
@@ -76,7 +76,8 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// A host that shows one key and has no algorithm in common from then on is not asked for ever.
+// If a host offers no common algorithm after it has shown one key, the client stops after three
+// connections.
 func TestHostThatLosesItsKeys(t *testing.T) {
 	t.Parallel()
 	key := fleettest.NewKey()
@@ -89,7 +90,7 @@ func TestHostThatLosesItsKeys(t *testing.T) {
 		config.AddHostKey(key)
 		ssh.NewServerConn(raw, config)
 	})
-	host.HostKeys = anotherKind{}
+	host.HostKeys = knownByOtherType{}
 	host.ConnectTimeout = fleettest.Patience
 	if _, err := fleetssh.Dial(fleettest.Soon(t), host); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error: %v", err)
@@ -97,16 +98,16 @@ func TestHostThatLosesItsKeys(t *testing.T) {
 	fleettest.Equal(t, "connections", connections.Load(), 3)
 }
 
-// anotherKind knows hosts by a kind of key that they do not have.
-type anotherKind struct{}
+// knownByOtherType is a policy that knows every host by a type of key that the host does not have.
+type knownByOtherType struct{}
 
-func (anotherKind) Algorithms(string, int) []string { return nil }
+func (knownByOtherType) Algorithms(string, int) []string { return nil }
 
-func (anotherKind) Check(string, int, ssh.PublicKey) error {
-	return &fleetssh.HostKeyError{Err: errors.New("known by another"), Known: []string{ssh.KeyAlgoED25519}}
+func (knownByOtherType) Check(string, int, ssh.PublicKey) error {
+	return &fleetssh.HostKeyError{Err: errors.New("known by another type"), Known: []string{ssh.KeyAlgoED25519}}
 }
 
-// What cannot be written is still there for the next who reads.
+// Output that WriteTo could not write stays in the stream, and the next call writes it.
 func TestWriteToThatFails(t *testing.T) {
 	t.Parallel()
 	c := fleettest.NewServer(t, nil).Dial(t)
@@ -121,7 +122,7 @@ func TestWriteToThatFails(t *testing.T) {
 		if err != nil || line != "one" {
 			t.Fatal(line, err)
 		}
-		break // the others have been taken from the stream
+		break // the other lines are buffered, no longer in the stream
 	}
 	got := new(strings.Builder)
 	for range 100 {
@@ -138,7 +139,7 @@ func TestWriteToThatFails(t *testing.T) {
 
 var errFull = errors.New("full")
 
-// fullAfter takes so many bytes of a write.
+// fullAfter accepts only the first bytes of each write.
 type fullAfter struct {
 	to   *strings.Builder
 	most int

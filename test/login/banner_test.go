@@ -33,7 +33,7 @@ func TestBannerIsKept(t *testing.T) {
 		}
 		fleettest.Equal(t, "banner", refused.Banner, want)
 	})
-	t.Run("of a login that ends without a word", func(t *testing.T) {
+	t.Run("of a login that times out", func(t *testing.T) {
 		t.Parallel()
 		host := fleettest.NewServer(t, func(h *simfleet.Host) {
 			h.Banner = sent
@@ -52,9 +52,9 @@ func TestBannerIsKept(t *testing.T) {
 	})
 }
 
-// TestBannerIsToldWhileTheLoginWaits logs in through another channel, such as a browser: the
-// user must see the banner's link before the login can continue.
-func TestBannerIsToldWhileTheLoginWaits(t *testing.T) {
+// TestBannerIsShownDuringLogin has the user sign in elsewhere, such as in a browser: the user must
+// see the link in the banner before the login can continue.
+func TestBannerIsShownDuringLogin(t *testing.T) {
 	t.Parallel()
 	signedIn := make(chan struct{})
 	s := fleettest.NewServer(t, func(h *simfleet.Host) {
@@ -84,9 +84,9 @@ func TestBannerIsToldWhileTheLoginWaits(t *testing.T) {
 	fleettest.Equal(t, "banner", c.Logins()[0].Banner, "To sign in, visit https://login.example.com/a/1")
 }
 
-// TestBannerIsToldBeforeAQuestion expects a banner that explains a question before the
-// question, and banners without use not at all.
-func TestBannerIsToldBeforeAQuestion(t *testing.T) {
+// TestBannerIsShownBeforeQuestion expects a banner before the question that it may explain, and no
+// banner if the login neither asks nor waits.
+func TestBannerIsShownBeforeQuestion(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var seen []string
@@ -113,7 +113,7 @@ func TestBannerIsToldBeforeAQuestion(t *testing.T) {
 	c.Close()
 	fleettest.Equal(t, "seen", strings.Join(seen, "|"), "A code is on its way.|Code: ")
 	quick := fleettest.NewServer(t, func(h *simfleet.Host) { h.Banner = "Authorized use only." }).Config()
-	quick.Auth.Tell = func(_, text string) { t.Errorf("told while nothing waits: %s", text) }
+	quick.Auth.Tell = func(_, text string) { t.Errorf("shown although the login does not wait: %s", text) }
 	quick.Auth.Signers = []ssh.Signer{fleettest.ClientKey()}
 	if c, err = fleetssh.Dial(t.Context(), quick); err != nil {
 		t.Fatal(err)

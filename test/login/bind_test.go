@@ -8,7 +8,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A connection comes from the address, the interface or the name that BindAddress is.
+// BindAddress sets the source of a connection: an address, a network interface or a host name.
 func TestSSHDBindAddress(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

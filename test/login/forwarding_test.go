@@ -61,13 +61,13 @@ type binding struct{ agent.ExtendedAgent }
 
 func (binding) Extension(string, []byte) ([]byte, error) { return nil, nil }
 
-// serveSessions runs "commands" that say hello. It answers a request for the agent with answer,
-// or never if answer is nil.
+// serveSessions answers every command with "hello". It passes a request for the agent to answer, or
+// ignores it if answer is nil.
 func serveSessions(channels <-chan ssh.NewChannel, answer func(*ssh.Request)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for asked := range channels {
-		ch, requests, err := asked.Accept()
+	for newChannel := range channels {
+		ch, requests, err := newChannel.Accept()
 		if err != nil {
 			return
 		}
@@ -143,7 +143,7 @@ func TestHostOpensChannels(t *testing.T) {
 			for range 20 {
 				for _, kind := range test.types {
 					wg.Go(func() {
-						_, _, err := conn.OpenChannel(kind, []byte("what belongs to it"))
+						_, _, err := conn.OpenChannel(kind, []byte("extra data"))
 						if e, ok := errors.AsType[*ssh.OpenChannelError](err); !ok || e.Reason != ssh.Prohibited {
 							t.Errorf("channel %q: %v", fleettest.Clipped(kind), err)
 						}
@@ -169,7 +169,7 @@ func TestHostOpensManyAgentChannels(t *testing.T) {
 	}{29, 27, "session-bind@openssh.com"})
 	for _, test := range []struct {
 		name     string
-		says     []byte // on each channel
+		sends    []byte // on each channel
 		answered bool
 	}{
 		{"silent", nil, false},
@@ -196,7 +196,7 @@ func TestHostOpensManyAgentChannels(t *testing.T) {
 					}
 					accepted.Add(1)
 					go ssh.DiscardRequests(requests)
-					ch.Write(test.says)
+					ch.Write(test.sends)
 					if test.answered {
 						io.ReadFull(ch, make([]byte, 5))
 					}
@@ -209,7 +209,7 @@ func TestHostOpensManyAgentChannels(t *testing.T) {
 			go func() {
 				keys, err := forwardedKeys(goodConn)
 				if err == nil && keys != 1 {
-					err = errors.New("not one key")
+					err = fmt.Errorf("%d keys, want 1", keys)
 				}
 				answered <- err
 			}()
@@ -230,8 +230,8 @@ func TestHostOpensManyAgentChannels(t *testing.T) {
 	}
 }
 
-// A channel counts until the host has closed it too. Otherwise a host that never closes could
-// open any number, each with its unread data.
+// A channel counts towards the limit until the host has closed it, too. Otherwise a host that never
+// closes could open any number of channels, each with unread data.
 func TestHostLeavesAgentChannelsOpen(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	newLocalAgent(t)
@@ -259,7 +259,7 @@ func TestHostLeavesAgentChannelsOpen(t *testing.T) {
 	select {
 	case accepted := <-results:
 		if accepted > most {
-			t.Errorf("%d channels that the host has not closed", accepted)
+			t.Errorf("the client accepted %d channels, the limit is %d", accepted, most)
 		}
 	case <-time.After(fleettest.Patience):
 		t.Error("the host got no answer")
@@ -383,10 +383,10 @@ func TestForwardAgentConstrainedKey(t *testing.T) {
 	}
 	toLast := line(last, "none") + " echo there"
 	if out, err := exec.Command("sh", "-c", toLast).Output(); err != nil || string(out) != "there\n" {
-		t.Fatalf("from here: %q, %v", out, err)
+		t.Fatalf("ssh from this machine: %q, %v", out, err)
 	}
 	if out, err := exec.Command("sh", "-c", line(middle, loginFile)+" '"+toLast+"; true'").Output(); err != nil || len(out) > 0 {
-		t.Fatalf("through ssh: %q, %v", out, err)
+		t.Fatalf("ssh through the first host: %q, %v", out, err)
 	}
 	host := fleettest.HostConfig(t, middle, user, fleetssh.Auth{Signers: []ssh.Signer{login.Signer}})
 	host.ForwardAgent = true

@@ -18,15 +18,14 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// window is how much x/crypto lets the other side send on a channel that is not read.
+// window is the number of bytes that x/crypto lets the other side send on a channel that is not read.
 const window = 2 << 20
 
-// hostileHop is a hop that serves channels to some names in ways of its own, and all
-// others as it should.
+// hostileHop is a hop that misbehaves on channels to certain host names, and forwards all others.
 type hostileHop struct {
 	config fleetssh.HostConfig
 	logins atomic.Int32
-	sent   sync.Map // by name: *atomic.Int64, what the client has let it send
+	sent   sync.Map // bytes sent, by host name: *atomic.Int64
 }
 
 func newHostileHop(t testing.TB) *hostileHop {
@@ -36,21 +35,21 @@ func newHostileHop(t testing.TB) *hostileHop {
 		h.logins.Add(1)
 		var wg sync.WaitGroup
 		defer wg.Wait()
-		for asked := range channels {
-			wg.Go(func() { h.serve(asked) })
+		for newChannel := range channels {
+			wg.Go(func() { h.serve(newChannel) })
 		}
 	})
 	return h
 }
 
-// serve does what the first word of the name says.
-func (h *hostileHop) serve(asked ssh.NewChannel) {
-	host, address := fleettest.TunnelTo(asked.ExtraData())
+// serve serves a channel in the way that the first word of the host name says.
+func (h *hostileHop) serve(newChannel ssh.NewChannel) {
+	host, address := fleettest.TunnelTo(newChannel.ExtraData())
 	kind, _, _ := strings.Cut(host, "-")
 	if kind == "unanswered" {
 		return
 	}
-	ch, requests, err := asked.Accept()
+	ch, requests, err := newChannel.Accept()
 	if err != nil {
 		return
 	}
@@ -75,11 +74,11 @@ func (h *hostileHop) serve(asked ssh.NewChannel) {
 	case "closing":
 	case "stderr":
 		flood(ch.Stderr(), endless, chunk)
-	case "unknown": // a stream that nobody reads
+	case "unknown": // extended data of an unknown type, which the client discards
 		flood(ch.(interface{ Extended(uint32) io.ReadWriter }).Extended(7), 64<<20, chunk)
 	case "flooding":
 		flood(ch, 10<<20, chunk)
-	case "chatting": // lines before the version are allowed
+	case "chatting": // RFC 4253, section 4.2, allows lines before the version
 		flood(ch, 10<<20, slices.Repeat([]byte("hello\r\n"), 2000))
 	default:
 		conn, err := net.Dial("tcp", address)
@@ -95,8 +94,8 @@ func (h *hostileHop) serve(asked ssh.NewChannel) {
 	}
 }
 
-// What a hop does to one host is that host's own error, within its time, and no
-// other host behind the same hop notices.
+// If a hop misbehaves on the channel of one host, that host gets an error within its own time limit,
+// and the other hosts behind the hop are not affected.
 func TestHostileHop(t *testing.T) {
 	t.Parallel()
 	all := fleettest.Together{T: t}
@@ -108,7 +107,7 @@ func TestHostileHop(t *testing.T) {
 		is    func(error) bool
 		phase fleetssh.Phase
 		waits bool  // until ConnectTimeout
-		most  int64 // bytes that it lets the hop send
+		most  int64 // bytes that the client lets the hop send
 	}{
 		{"silent", fleettest.Is[*fleetssh.TimeoutError], "handshake", true, 0},
 		{"unanswered", fleettest.Is[*fleetssh.TimeoutError], "connect", true, 0},
@@ -148,7 +147,7 @@ func TestHostileHop(t *testing.T) {
 			}
 			fleettest.Equal(t, "logins at the hop", h.logins.Load(), 1)
 			if sent, ok := h.sent.Load(bad.Host); ok && sent.(*atomic.Int64).Load() > 2*test.most {
-				t.Errorf("%d bytes taken of %s", sent.(*atomic.Int64).Load(), bad.Host)
+				t.Errorf("the client let %s send %d bytes", bad.Host, sent.(*atomic.Int64).Load())
 			} else if ok && sent.(*atomic.Int64).Load() == 0 {
 				t.Error("the hop has sent nothing")
 			}
@@ -157,7 +156,7 @@ func TestHostileHop(t *testing.T) {
 	}
 }
 
-// All of it at once, on one hop.
+// A hop misbehaves in all of these ways at once.
 func TestHostileHopMixed(t *testing.T) {
 	t.Parallel()
 	h := newHostileHop(t)
@@ -182,7 +181,7 @@ func TestHostileHopMixed(t *testing.T) {
 	}
 	h.sent.Range(func(name, sent any) bool {
 		if n := sent.(*atomic.Int64).Load(); n > window+64<<10 {
-			t.Errorf("%d bytes taken of %s", n, name)
+			t.Errorf("the client let %s send %d bytes", name, n)
 		}
 		return true
 	})
@@ -190,7 +189,7 @@ func TestHostileHopMixed(t *testing.T) {
 	fleettest.ClosesPromptly(t, p)
 }
 
-// Nothing waits for a hop that never answers the close of a channel.
+// The client does not wait for a hop that never answers the close of a channel.
 func TestHopLeavesChannelsOpen(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -208,9 +207,9 @@ func TestHopLeavesChannelsOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	p.SetHosts(hosts[1:2]) // closes those of the others
+	p.SetHosts(hosts[1:2]) // closes the connections of the other hosts
 	if took := time.Since(begun); took > fleettest.Promptly {
-		t.Errorf("leaving hosts took %v", took)
+		t.Errorf("SetHosts took %v", took)
 	}
 	out, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "echo there"})
 	if err != nil {

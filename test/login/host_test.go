@@ -51,12 +51,12 @@ func TestParseHost(t *testing.T) {
 			t.Errorf("ParseHost(%q) = %v, %v", test.in, got, err)
 		}
 		if err != nil && !strings.Contains(err.Error(), "host") {
-			t.Errorf("ParseHost(%q): %v does not say what is wrong", test.in, err)
+			t.Errorf("ParseHost(%q): %v does not mention the host", test.in, err)
 		}
 	}
 }
 
-// FuzzParseHost checks that what is accepted is written and read back alike.
+// FuzzParseHost checks that ParseHost reads back what String writes.
 func FuzzParseHost(f *testing.F) {
 	for _, s := range []string{"web1", "u@h:1", "[::1]:22", "::1", "a@b@c", "[", "@", ":"} {
 		f.Add(s)
@@ -120,7 +120,7 @@ func TestNoSecretsInPrint(t *testing.T) {
 	t.Parallel()
 	host, secrets := secretHost(t)
 	var texts []string
-	// Every verb but p and w: fmt asks no value how to print it with them, and vet rejects them.
+	// All verbs except p and w: for these fmt ignores a value's own methods, and vet rejects them.
 	for _, verb := range "vTtbcdoOqxXUeEfFgGszZ!" {
 		for _, flags := range []string{"", "+", "#", "-20", "0", " "} {
 			format := "%" + flags + string(verb)
@@ -147,12 +147,12 @@ func TestNoSecretsInPrint(t *testing.T) {
 	for _, text := range texts {
 		for _, secret := range secrets {
 			if strings.Contains(text, secret) {
-				t.Fatalf("%q shows up in %q", secret, text)
+				t.Fatalf("%q is in %q", secret, text)
 			}
 		}
 	}
 	if text := fmt.Sprintf("%v %s %+v", host, host, host.Auth); !strings.Contains(text, "alice@web1:2222") || !strings.Contains(text, "password") {
-		t.Errorf("printing says too little: %s", text)
+		t.Errorf("the host or the kind of credentials is missing: %s", text)
 	}
 }
 
@@ -177,13 +177,13 @@ func TestConfigErrors(t *testing.T) {
 		bad := good
 		test.change(&bad)
 		_, err := fleetssh.Dial(t.Context(), bad)
-		if fault, ok := errors.AsType[*fleetssh.ConfigError](err); !ok || fault.Field != test.field {
-			t.Errorf("Dial: %v, want a fault of %s", err, test.field)
+		if e, ok := errors.AsType[*fleetssh.ConfigError](err); !ok || e.Field != test.field {
+			t.Errorf("Dial: %v, want an error about %s", err, test.field)
 		}
 		p := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{good, bad}}
 		outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
-		if fault, ok := errors.AsType[*fleetssh.ConfigError](err); !ok || fault.Field != test.field || fault.Index != 1 || outs != nil {
-			t.Errorf("RunCommand: %v, want a fault of %s on host 1", err, test.field)
+		if e, ok := errors.AsType[*fleetssh.ConfigError](err); !ok || e.Field != test.field || e.Index != 1 || outs != nil {
+			t.Errorf("RunCommand: %v, want an error about %s on host 1", err, test.field)
 		}
 	}
 }

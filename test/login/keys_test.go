@@ -23,9 +23,9 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// lockedFile writes a key that is encrypted with "open sesame" and whose public half
-// nobody can see, and returns that.
-func lockedFile(t *testing.T) (path string, public ssh.PublicKey) {
+// encryptedPKCS8 writes a private key in PKCS #8, encrypted with "open sesame". This format has no
+// readable public half, which is returned.
+func encryptedPKCS8(t *testing.T) (path string, public ssh.PublicKey) {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -35,7 +35,7 @@ func lockedFile(t *testing.T) (path string, public ssh.PublicKey) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path = filepath.Join(t.TempDir(), "locked")
+	path = filepath.Join(t.TempDir(), "pkcs8")
 	der, err := pkcs8.MarshalPrivateKey(key, []byte("open sesame"), &pkcs8.Opts{
 		Cipher: pkcs8.AES256CBC, KDFOpts: pkcs8.PBKDF2Opts{SaltSize: 8, IterationCount: 2048, HMACHash: crypto.SHA256},
 	})
@@ -49,45 +49,45 @@ func lockedFile(t *testing.T) (path string, public ssh.PublicKey) {
 	return path, public
 }
 
-// A passphrase is asked for when the host takes the key, or when nothing can be known of
-// the key without it; and what comes of it is told.
+// The passphrase is asked for only after the host has accepted the key, or if the public half cannot
+// be read without it. The error says how that ended.
 func TestPassphraseIsAskedForLast(t *testing.T) {
 	t.Parallel()
 	known := filepath.Join("testdata", "id_ed25519_encrypted")
-	hidden, hiddenPublic := lockedFile(t)
+	hidden, hiddenPublic := encryptedPKCS8(t)
 	knownPublic, _, _, _, err := ssh.ParseAuthorizedKey(readFile(t, known+".pub"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	insist := func(path string) fleetssh.Auth { return fleetssh.Auth{KeyFile: path, NoAgent: true} }
-	suggest := func(paths ...string) fleetssh.Auth { return fleetssh.Auth{Identities: paths, NoAgent: true} }
+	keyFile := func(path string) fleetssh.Auth { return fleetssh.Auth{KeyFile: path, NoAgent: true} }
+	identities := func(paths ...string) fleetssh.Auth { return fleetssh.Auth{Identities: paths, NoAgent: true} }
 	for _, test := range []struct {
-		name   string
-		auth   fleetssh.Auth
-		takes  ssh.PublicKey
-		answer string
-		asked  int32
-		want   error // of the type of this; nil: it works
+		name    string
+		auth    fleetssh.Auth
+		accepts ssh.PublicKey
+		answer  string
+		asked   int32
+		want    error // an error of the wanted type; nil: the login succeeds
 	}{
-		{"taken", insist(known), knownPublic, "open sesame", 1, nil},
-		{"not taken", insist(known), nil, "open sesame", 0, new(fleetssh.AuthenticationError)},
-		{"taken, wrong passphrase", insist(known), knownPublic, "wrong", 1, new(fleetssh.PKeyFileError)},
-		{"taken, no passphrase", insist(known), knownPublic, "", 1, new(fleetssh.PKeyFileError)},
-		{"suggested and taken", suggest(known), knownPublic, "open sesame", 1, nil},
-		{"suggested, wrong passphrase", suggest(known), knownPublic, "wrong", 1, new(fleetssh.AuthenticationError)},
-		{"hidden", insist(hidden), hiddenPublic, "open sesame", 1, nil},
-		{"hidden and not taken", insist(hidden), nil, "open sesame", 1, new(fleetssh.AuthenticationError)},
-		{"hidden, wrong passphrase", insist(hidden), hiddenPublic, "wrong", 1, new(fleetssh.PKeyFileError)},
-		{"suggested and hidden", suggest(hidden), hiddenPublic, "open sesame", 1, nil},
-		{"the key before is taken", suggest(known, hidden), knownPublic, "open sesame", 1, nil},
-		{"the key before is not taken", suggest(known, hidden), hiddenPublic, "open sesame", 1, nil},
+		{"accepted", keyFile(known), knownPublic, "open sesame", 1, nil},
+		{"refused", keyFile(known), nil, "open sesame", 0, new(fleetssh.AuthenticationError)},
+		{"accepted, wrong passphrase", keyFile(known), knownPublic, "wrong", 1, new(fleetssh.PKeyFileError)},
+		{"accepted, no passphrase", keyFile(known), knownPublic, "", 1, new(fleetssh.PKeyFileError)},
+		{"identity accepted", identities(known), knownPublic, "open sesame", 1, nil},
+		{"identity, wrong passphrase", identities(known), knownPublic, "wrong", 1, new(fleetssh.AuthenticationError)},
+		{"hidden", keyFile(hidden), hiddenPublic, "open sesame", 1, nil},
+		{"hidden and refused", keyFile(hidden), nil, "open sesame", 1, new(fleetssh.AuthenticationError)},
+		{"hidden, wrong passphrase", keyFile(hidden), hiddenPublic, "wrong", 1, new(fleetssh.PKeyFileError)},
+		{"hidden identity", identities(hidden), hiddenPublic, "open sesame", 1, nil},
+		{"first identity accepted", identities(known, hidden), knownPublic, "open sesame", 1, nil},
+		{"second identity accepted", identities(known, hidden), hiddenPublic, "open sesame", 1, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := fleettest.NewServer(t, func(h *simfleet.Host) {
 				h.AuthorizedKeys = []ssh.PublicKey{fleettest.NewKey().PublicKey()}
-				if test.takes != nil {
-					h.AuthorizedKeys = []ssh.PublicKey{test.takes}
+				if test.accepts != nil {
+					h.AuthorizedKeys = []ssh.PublicKey{test.accepts}
 				}
 			})
 			host := s.Config()
@@ -95,7 +95,7 @@ func TestPassphraseIsAskedForLast(t *testing.T) {
 			var asked atomic.Int32
 			host.Auth.Ask = func(_ context.Context, q fleetssh.Question) (string, error) {
 				if !strings.HasPrefix(q.Prompt, "Passphrase for key ") {
-					return "", errors.New("not asked for this")
+					return "", errors.New("unexpected question")
 				}
 				asked.Add(1)
 				return test.answer, nil
@@ -114,7 +114,7 @@ func TestPassphraseIsAskedForLast(t *testing.T) {
 				if test.answer == "wrong" {
 					fleettest.Contains(t, e.Error(), "wrong passphrase")
 				} else if len(e.Keys) != 1 || !strings.HasPrefix(e.Keys[0], "key file ") || !strings.Contains(e.Keys[0], "SHA256:") {
-					t.Errorf("the keys are named %q", e.Keys)
+					t.Errorf("the error names the keys %q", e.Keys)
 				}
 			case *fleetssh.PKeyFileError:
 				fleettest.Equal(t, "path", fleettest.AsError[*fleetssh.PKeyFileError](t, err).Path, test.auth.KeyFile)
@@ -133,9 +133,9 @@ func readFile(t *testing.T, path string) []byte {
 	return data
 }
 
-// A password that is no passphrase is tried once, and not once for each host: that takes
-// a good part of a second.
-func TestWrongPassphraseCostsOnce(t *testing.T) {
+// A password that does not decrypt a key is tried once, not once for each host, because a try can
+// take a good part of a second.
+func TestWrongPassphraseIsTriedOnce(t *testing.T) {
 	t.Parallel()
 	path, _ := sshdtest.Keygen(t, sshdtest.KindED25519, "right", "-a", "8")
 	fail := func(hosts int, passphrase string) time.Duration {
@@ -152,12 +152,12 @@ func TestWrongPassphraseCostsOnce(t *testing.T) {
 		}
 		return time.Since(begun)
 	}
-	if one, all := fail(1, "wrong"), fail(500, "wrong too"); all > 100*one { // a busy machine is slow at both
+	if one, all := fail(1, "wrong"), fail(500, "wrong too"); all > 100*one { // a busy machine slows both
 		t.Errorf("one host took %v, 500 took %v", one, all)
 	}
 }
 
-// A certificate that was made anew is read anew.
+// A certificate file is read again after it was replaced.
 func TestCertificateIsReadAgain(t *testing.T) {
 	t.Parallel()
 	signer := fleettest.ClientKey()
@@ -170,7 +170,7 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	p := fleettest.NewFleet(t, host)
 	_, err := p.Client(t.Context(), 0)
 	fleettest.Contains(t, fleettest.AsError[*fleetssh.PKeyFileError](t, err).Error(), "certificate expired")
-	// As Vault and others do: a file in its place, and not the same one written over.
+	// Vault and other tools replace the file instead of overwriting it.
 	sshdtest.WriteCertificate(t, path+".new", ca.SignUser(t, signer.PublicKey(), sshdtest.Validity{}))
 	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)

@@ -14,23 +14,24 @@ import (
 	"fleetssh/internal/fleettest"
 )
 
-// An unreadable key file delays only the hosts that name it, and only for their own time-out.
-func TestKeyFileThatDoesNotCome(t *testing.T) {
+// Reading a certificate from a pipe without data delays only the hosts that name it, until their
+// context ends.
+func TestKeyFileThatBlocks(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	writer, err := os.OpenFile(path, os.O_RDWR, 0) // nothing is ever written
+	writer, err := os.OpenFile(path, os.O_RDWR, 0) // without a writer, the pipe would read as empty
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer writer.Close()
 	s := fleettest.NewServer(t, nil)
 	good := s.Config()
-	waiting, alike := good, good
-	waiting.Auth.CertFiles, alike.Auth.CertFiles = []string{path}, []string{path}
-	p := fleettest.NewFleet(t, waiting, good, alike)
+	waiting, another := good, good
+	waiting.Auth.CertFiles, another.Auth.CertFiles = []string{path}, []string{path}
+	p := fleettest.NewFleet(t, waiting, good, another)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 2)
@@ -56,8 +57,8 @@ func TestKeyFileThatDoesNotCome(t *testing.T) {
 	}
 }
 
-// A pipe without a writer reads as empty: nobody can wait for it.
-func TestKeyFileThatNobodyWrites(t *testing.T) {
+// A pipe without a writer reads as an empty file; the client does not wait for a writer.
+func TestKeyFileWithoutWriter(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {

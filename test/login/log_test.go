@@ -11,15 +11,15 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// hostsOf is a [slog.Handler] that keeps the attribute "host" of every record.
-type hostsOf struct {
-	mu    sync.Mutex
+// hostRecorder is a [slog.Handler] that keeps the attribute "host" of every record.
+type hostRecorder struct {
+	mu    sync.Mutex     // protects hosts
 	hosts map[string]any // by message; the last one wins
 }
 
-func (*hostsOf) Enabled(context.Context, slog.Level) bool { return true }
+func (*hostRecorder) Enabled(context.Context, slog.Level) bool { return true }
 
-func (h *hostsOf) Handle(_ context.Context, r slog.Record) error {
+func (h *hostRecorder) Handle(_ context.Context, r slog.Record) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r.Attrs(func(a slog.Attr) bool {
@@ -31,15 +31,14 @@ func (h *hostsOf) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-func (h *hostsOf) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h *hostRecorder) WithAttrs([]slog.Attr) slog.Handler { return h }
 
-func (h *hostsOf) WithGroup(string) slog.Handler { return h }
+func (h *hostRecorder) WithGroup(string) slog.Handler { return h }
 
-// TestLogNamesHost expects every record about a host to carry it as a HostConfig, which
-// handlers rely on.
+// Every record about a host has it as a HostConfig in the attribute "host". Handlers rely on that.
 func TestLogNamesHost(t *testing.T) {
 	t.Setenv("SSH_AUTH_SOCK", "")
-	h := &hostsOf{hosts: make(map[string]any)}
+	h := &hostRecorder{hosts: make(map[string]any)}
 	good := fleettest.NewServer(t, nil).Config()
 	good.ForwardAgent = true
 	bad := fleettest.Faulty(t, simfleet.ResetAccept).Config()
@@ -49,7 +48,7 @@ func TestLogNamesHost(t *testing.T) {
 	p.Close()
 	for _, message := range []string{"connected", "connection failed", "connection ended", "there is no SSH agent to forward: SSH_AUTH_SOCK is not set"} {
 		if h.hosts[message] == nil {
-			t.Errorf("%q is not logged, or about no host", message)
+			t.Errorf("%q is not logged with a host", message)
 		}
 	}
 	for message, host := range h.hosts {

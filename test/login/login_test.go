@@ -19,8 +19,8 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// alone offers only the credentials that a test gives.
-var alone = fleetssh.Auth{NoAgent: true, NoDefaultKeys: true}
+// onlyGiven offers only the credentials that a test adds.
+var onlyGiven = fleetssh.Auth{NoAgent: true, NoDefaultKeys: true}
 
 func TestPasswordLogins(t *testing.T) {
 	t.Parallel()
@@ -44,12 +44,12 @@ func TestPasswordLogins(t *testing.T) {
 		name  string
 		host  func(*simfleet.Host)
 		auth  func(*fleetssh.Auth)
-		tried string // the error's list; empty if the login works
+		tried string // AuthenticationError.Tried, "-" if empty; "" if the login succeeds
 	}{
 		{"password", func(h *simfleet.Host) { h.Password = "right" }, func(a *fleetssh.Auth) { a.Password = "right" }, ""},
-		{"wrong password goes out once", func(h *simfleet.Host) { h.Password = "right" }, func(a *fleetssh.Auth) { a.Password = "wrong" }, "password"},
+		{"wrong password is sent once", func(h *simfleet.Host) { h.Password = "right" }, func(a *fleetssh.Auth) { a.Password = "wrong" }, "password"},
 		{"wrong password is not asked for again", func(h *simfleet.Host) { h.Prompts = otp[:1] }, func(a *fleetssh.Auth) { a.Password = "wrong" }, "keyboard-interactive"},
-		{"asked password", func(h *simfleet.Host) { h.Password = "right" }, func(a *fleetssh.Auth) { a.Ask = ask }, ""},
+		{"password asked for", func(h *simfleet.Host) { h.Password = "right" }, func(a *fleetssh.Auth) { a.Ask = ask }, ""},
 		{"questions", func(h *simfleet.Host) { h.Prompts = otp[:1] }, func(a *fleetssh.Auth) { a.Password = "right" }, ""},
 		{"rounds of questions", func(h *simfleet.Host) { h.Prompts = otp }, func(a *fleetssh.Auth) { a.Ask = ask }, ""},
 		{"password and questions", func(h *simfleet.Host) { h.Prompts = otp }, func(a *fleetssh.Auth) { a.Ask = ask; a.Password = "right" }, ""},
@@ -72,7 +72,7 @@ func TestPasswordLogins(t *testing.T) {
 			t.Parallel()
 			s := fleettest.NewServer(t, test.host)
 			host := s.Config()
-			host.Auth = alone
+			host.Auth = onlyGiven
 			test.auth(&host.Auth)
 			c, err := fleetssh.Dial(t.Context(), host)
 			if test.tried == "" {
@@ -105,14 +105,14 @@ func TestMaxAuthTries(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name        string
-		max, before int // refused keys, before the good one
+		max, before int // MaxAuthTries, and the keys before the good one
 		password    bool
 		connections int
 		ok          bool
 	}{
 		{"the sixth key of six", 6, 5, false, 1, true},
 		{"the seventh key", 6, 6, false, 2, true},
-		{"a host that takes three", 3, 7, false, 3, true},
+		{"a host that allows three", 3, 7, false, 3, true},
 		{"the password comes last", 3, 4, true, 2, true},
 		{"too many keys", 6, 30, false, 4, false},
 	} {
@@ -136,7 +136,7 @@ func TestMaxAuthTries(t *testing.T) {
 			if err == nil {
 				c.Close()
 			} else if !strings.Contains(err.Error(), "not offered") {
-				t.Errorf("%v does not say that keys were left out", err)
+				t.Errorf("%v does not say that keys were not offered", err)
 			}
 			if n := s.Stats().Connections; n != test.connections {
 				t.Errorf("%d connections, want %d", n, test.connections)
@@ -183,7 +183,7 @@ func TestKeyIsDecryptedOnce(t *testing.T) {
 	for _, auth := range []fleetssh.Auth{
 		{KeyFile: path},
 		{KeyFile: path, Passphrase: "wrong"},
-		{KeyData: []byte("no key")},
+		{KeyData: []byte("not a key")},
 		{KeyFile: path, Passphrase: "open sesame", CertFile: "no/such/file"},
 		{KeyFile: path, Passphrase: "open sesame", CertData: public},
 		{CertFile: "no/such/file"},
@@ -199,13 +199,13 @@ func TestKeyIsDecryptedOnce(t *testing.T) {
 	}
 }
 
-// TestAskOneAtATime checks that separate dials also ask one question at a time.
+// Concurrent calls of Dial ask one question at a time.
 func TestAskOneAtATime(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewServer(t, func(h *simfleet.Host) { h.Password = "right" })
 	var now atomic.Int32
 	host := s.Config()
-	host.Auth = alone
+	host.Auth = onlyGiven
 	host.Auth.Ask = func(context.Context, fleetssh.Question) (string, error) {
 		if now.Add(1) != 1 {
 			t.Error("two questions at the same time")
@@ -228,7 +228,7 @@ func TestAskOneAtATime(t *testing.T) {
 	wg.Wait()
 }
 
-// TestAcceptNew connects to many hosts with one file at the same time.
+// TestAcceptNew connects to many new hosts at the same time, with one known_hosts file.
 func TestAcceptNew(t *testing.T) {
 	t.Parallel()
 	fleet, hosts := fleettest.Simulated(t, 60, nil)
@@ -245,7 +245,7 @@ func TestAcceptNew(t *testing.T) {
 		hosts[i].HostKeys = strict
 	}
 	if err := fleettest.NewFleet(t, hosts...).Connect(t.Context()); err != nil {
-		t.Errorf("strict, after all were accepted: %v", err)
+		t.Errorf("strict, after all keys were added: %v", err)
 	}
 	if err := fleet.Servers[3].SetHostKeys(fleettest.NewKey()); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,8 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// packetHost is a host that answers each login as answer says: with packets.
+// packetHost starts a host that answers each authentication request with the packet that answer
+// returns for its method.
 func packetHost(t *testing.T, answer func(method string) []byte) fleetssh.HostConfig {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,13 +67,13 @@ func failure(methods string) []byte {
 	}{methods, false})...)
 }
 
-// TestExpiredPassword has a host answer a password with the wish for a new one.
+// TestExpiredPassword has a host answer a password with a request to change it (RFC 4252, section 8).
 func TestExpiredPassword(t *testing.T) {
 	t.Parallel()
-	wish := append([]byte{60}, ssh.Marshal(struct{ Prompt, Language string }{"Your password has expired.", ""})...)
+	changeRequest := append([]byte{60}, ssh.Marshal(struct{ Prompt, Language string }{"Your password has expired.", ""})...)
 	host := packetHost(t, func(method string) []byte {
 		if method == "password" {
-			return wish
+			return changeRequest
 		}
 		return failure("password,keyboard-interactive")
 	})
@@ -83,7 +84,7 @@ func TestExpiredPassword(t *testing.T) {
 	}
 	fleettest.Contains(t, err.Error(), "log in to 127.0.0.1:", "as alice: the password has expired and must be changed")
 
-	// It was right: other hosts get it.
+	// An expired password was right, so the other hosts get it.
 	_, others := passwordHosts(t, 3, "right", nil)
 	p := fleettest.NewFleet(t, append([]fleetssh.HostConfig{host}, others...)...)
 	p.PoolSize = 1
@@ -91,8 +92,8 @@ func TestExpiredPassword(t *testing.T) {
 	fleettest.Equal(t, "ran", count(outs[1:], fleetssh.Running, "")+count(outs[1:], fleetssh.Exited, ""), 3)
 }
 
-// TestOtherAnswerToPassword has a host answer a password with what means nothing there.
-func TestOtherAnswerToPassword(t *testing.T) {
+// TestUnexpectedAnswerToPassword has a host answer a password with a message of an unexpected type.
+func TestUnexpectedAnswerToPassword(t *testing.T) {
 	t.Parallel()
 	host := packetHost(t, func(method string) []byte {
 		if method == "password" {
@@ -104,13 +105,13 @@ func TestOtherAnswerToPassword(t *testing.T) {
 	fleettest.Contains(t, err.Error(), "unexpected message type 99")
 }
 
-// TestLongListOfMethods has a host list more methods than anybody wants to read.
+// TestLongListOfMethods has a host list so many methods that the error must be cut.
 func TestLongListOfMethods(t *testing.T) {
 	t.Parallel()
 	host := packetHost(t, func(string) []byte { return failure(strings.Repeat("\x1b[31mmethod,", 20_000) + "end") })
 	_, err := fleetssh.Dial(t.Context(), host)
 	if n := len(err.Error()); n > 1000 || strings.ContainsRune(err.Error(), 0x1b) {
-		t.Errorf("an error of %d bytes: %.200q", n, err)
+		t.Errorf("the error has %d bytes: %.200q", n, err)
 	}
 	fleettest.Contains(t, err.Error(), "no credentials for the methods that the host allows: ^[[31mmethod, ^[[31mmethod")
 }

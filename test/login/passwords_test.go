@@ -16,7 +16,8 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// passwordHosts starts n hosts that take a password and nothing else.
+// passwordHosts starts n hosts that accept only the password "right", and sets the password that the
+// client offers.
 func passwordHosts(t *testing.T, n int, password string, change func(i int, h *simfleet.Host)) ([]fleettest.Server, []fleetssh.HostConfig) {
 	t.Helper()
 	servers, configs := make([]fleettest.Server, n), make([]fleetssh.HostConfig, n)
@@ -35,7 +36,7 @@ func passwordHosts(t *testing.T, n int, password string, change func(i int, h *s
 	return servers, configs
 }
 
-// passwordsSeen returns how many wrong passwords each host got, and all of them.
+// passwordsSeen returns how many wrong passwords each host has received, and the sum.
 func passwordsSeen(servers []fleettest.Server) (each []int, all int) {
 	for _, s := range servers {
 		failures := s.Stats().AuthFailures
@@ -45,7 +46,7 @@ func passwordsSeen(servers []fleettest.Server) (each []int, all int) {
 	return each, all
 }
 
-// outcomes returns the outcome and the error of each host.
+// runTrue starts "true" on all hosts.
 func runTrue(t *testing.T, p *fleetssh.ParallelClient) []*fleetssh.HostOutput {
 	t.Helper()
 	outs, err := p.RunCommand(t.Context(), fleetssh.Command{Line: "true"})
@@ -55,7 +56,7 @@ func runTrue(t *testing.T, p *fleetssh.ParallelClient) []*fleetssh.HostOutput {
 	return outs
 }
 
-// count counts the hosts that ended so.
+// count returns the number of hosts with this outcome.
 func count(outs []*fleetssh.HostOutput, kind fleetssh.OutcomeKind, phase fleetssh.Phase) int {
 	n := 0
 	for _, out := range outs {
@@ -75,13 +76,13 @@ func TestWrongPasswordReachesOneHost(t *testing.T) {
 	}{
 		{"password", nil, nil},
 		{"keyboard-interactive", func(_ int, h *simfleet.Host) { h.RequireAll = []string{"keyboard-interactive"} }, nil},
-		{"some take the one, some the other", func(i int, h *simfleet.Host) {
+		{"both methods, each on half of the hosts", func(i int, h *simfleet.Host) {
 			h.RequireAll = []string{[]string{"keyboard-interactive", "password"}[i%2]}
 		}, nil},
 		{"second factor", func(_ int, h *simfleet.Host) {
 			h.AuthorizedKeys, h.RequireAll = []ssh.PublicKey{fleettest.ClientKey().PublicKey()}, []string{"publickey", "password"}
 		}, func(_ int, a *fleetssh.Auth) { a.Signers = []ssh.Signer{fleettest.ClientKey()} }},
-		{"keys that are refused before", nil, func(_ int, a *fleetssh.Auth) { a.Signers = []ssh.Signer{fleettest.NewKey(), fleettest.NewKey()} }},
+		{"after refused keys", nil, func(_ int, a *fleetssh.Auth) { a.Signers = []ssh.Signer{fleettest.NewKey(), fleettest.NewKey()} }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -94,7 +95,7 @@ func TestWrongPasswordReachesOneHost(t *testing.T) {
 			p := fleettest.NewFleet(t, hosts...)
 			outs := runTrue(t, p)
 			if each, all := passwordsSeen(servers); all != 1 {
-				t.Errorf("hosts got the wrong password %d times: %v", all, each)
+				t.Errorf("the client sent the wrong password %d times: %v", all, each)
 			}
 			fleettest.Equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), 1)
 			fleettest.Equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), len(hosts)-1)
@@ -110,10 +111,10 @@ func TestWrongPasswordReachesOneHost(t *testing.T) {
 					fleettest.Contains(t, e.Error(), fmt.Sprintf("log in to %s:%d as alice: the password was refused by %s; it was not sent here", out.Host.Alias, out.Host.Port, by))
 				}
 			}
-			// It stays so as long as the client lives.
+			// The client does not send the password again.
 			runTrue(t, p)
 			if each, all := passwordsSeen(servers); all != 1 {
-				t.Errorf("after another call hosts got the wrong password %d times: %v", all, each)
+				t.Errorf("after another call, the client had sent the wrong password %d times: %v", all, each)
 			}
 		})
 	}
@@ -129,7 +130,7 @@ func TestGoodPasswordGoesToAll(t *testing.T) {
 	p := fleettest.NewFleet(t, hosts[8:]...)
 	outs := runTrue(t, p)
 	fleettest.Equal(t, "accepted", count(outs, fleetssh.Running, "")+count(outs, fleetssh.Exited, ""), 16)
-	// A host that refuses it later has an opinion of its own, and is the only one.
+	// If a host refuses a password that others have accepted, only that host fails.
 	p.SetHosts(hosts)
 	outs = runTrue(t, p)
 	fleettest.Equal(t, "refused", count(outs, fleetssh.Unreachable, "auth"), 1)
@@ -143,8 +144,8 @@ func TestGoodPasswordGoesToAll(t *testing.T) {
 	}
 }
 
-// TestPasswordTurnIsPassedOn has hosts that cannot say what they make of a password: one
-// after the other leaves the first try to the next.
+// TestPasswordTurnIsPassedOn has hosts that neither accept nor refuse the password. The turn to try it
+// first passes from each of them to the next host.
 func TestPasswordTurnIsPassedOn(t *testing.T) {
 	t.Parallel()
 	servers, hosts := passwordHosts(t, 12, "wrong", func(i int, h *simfleet.Host) {
@@ -161,28 +162,28 @@ func TestPasswordTurnIsPassedOn(t *testing.T) {
 	hosts[3].Auth.Signers = []ssh.Signer{fleettest.ClientKey()}
 	hosts[4].Port = fleettest.ClosedPort(t)
 	p := fleettest.NewFleet(t, hosts...)
-	// The others come when one of the first has had the turn. Which of those are quick enough to
-	// have it before a host that can judge is left open.
+	// The pool starts with the first three. Further hosts connect after one of these has had the turn,
+	// and how many of the three have it before a host that answers is a matter of timing.
 	p.PoolSize = 3
 	outs := runTrue(t, p)
 	each, _ := passwordsSeen(servers)
-	judged := 0
+	answered := 0
 	for _, n := range each[4:] {
-		judged += n
+		answered += n
 	}
-	if judged != 1 {
-		t.Errorf("hosts that can judge got the wrong password %d times: %v", judged, each)
+	if answered != 1 {
+		t.Errorf("hosts that answer got the wrong password %d times: %v", answered, each)
 	}
-	mute := count(outs[:3], fleetssh.Unreachable, "auth")
-	if mute == 0 {
+	unanswered := count(outs[:3], fleetssh.Unreachable, "auth")
+	if unanswered == 0 {
 		t.Error("no host timed out or dropped the connection")
 	}
 	fleettest.Equal(t, "needs no password", count(outs[3:4], fleetssh.NotStarted, "auth"), 0)
 	fleettest.Equal(t, "down", count(outs[4:5], fleetssh.Unreachable, "connect"), 1)
-	fleettest.Equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), 9-mute)
+	fleettest.Equal(t, "not started", count(outs, fleetssh.NotStarted, "auth"), 9-unanswered)
 }
 
-// TestPasswordTurnIsCancelled gives up the host that has the turn while all others wait.
+// TestPasswordTurnIsCancelled cancels the host that has the turn while all others wait for it.
 func TestPasswordTurnIsCancelled(t *testing.T) {
 	t.Parallel()
 	servers, hosts := passwordHosts(t, 6, "right", func(i int, h *simfleet.Host) {
@@ -193,23 +194,24 @@ func TestPasswordTurnIsCancelled(t *testing.T) {
 	for i := range hosts {
 		hosts[i].ConnectTimeout = fleettest.Patience
 	}
-	hosts[1].ConnectTimeout = fleettest.Lapse // its clock stands still while it waits
+	hosts[1].ConnectTimeout = fleettest.Lapse // does not run while it waits for the turn
 	p := fleettest.NewFleet(t, hosts...)
 	first, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if _, err := p.Client(first, 0); !errors.Is(err, context.Canceled) {
-			t.Errorf("the host that was given up: %v", err)
+			t.Errorf("the cancelled host: %v", err)
 		}
 	})
 	fleettest.Eventually(t, "the first to have the turn", func() bool { return servers[0].Stats().AuthFailures["password"] == 1 })
-	leaves, leave := context.WithCancel(t.Context())
+	waiting, cancelWaiting := context.WithCancel(t.Context())
+	defer cancelWaiting()
 	for i := 1; i < len(hosts); i++ {
 		wg.Go(func() {
 			ctx := t.Context()
 			if i == 2 {
-				ctx = leaves
+				ctx = waiting
 			}
 			_, err := p.Client(ctx, i)
 			if i == 2 && !errors.Is(err, context.Canceled) || i != 2 && err != nil {
@@ -227,7 +229,7 @@ func TestPasswordTurnIsCancelled(t *testing.T) {
 		return n == 5
 	})
 	<-time.After(fleettest.Lapse + 100*time.Millisecond) // longer than host 1 may take to connect
-	leave()
+	cancelWaiting()
 	cancel()
 	wg.Wait()
 }
@@ -236,8 +238,8 @@ func TestAnotherPasswordIsAskedForOnce(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name    string
-		answers []string // behind the first password
-		wrong   int      // that hosts get
+		answers []string // after the first password
+		wrong   int      // passwords that hosts get
 		started bool
 	}{
 		{"the second is right", []string{"right"}, 1, true},
@@ -261,7 +263,7 @@ func TestAnotherPasswordIsAskedForOnce(t *testing.T) {
 			}
 			outs := runTrue(t, p)
 			if each, all := passwordsSeen(servers); all != test.wrong {
-				t.Errorf("hosts got a wrong password %d times: %v", all, each)
+				t.Errorf("the client sent wrong passwords %d times: %v", all, each)
 			}
 			want := 0
 			if test.started {
@@ -274,10 +276,10 @@ func TestAnotherPasswordIsAskedForOnce(t *testing.T) {
 	}
 }
 
-// mostAsked is how often another password is asked for.
+// mostAsked is how often the client asks for another password.
 const mostAsked = 2
 
-// TestAskedForAllHosts has nobody but Auth.Ask to ask.
+// Without AskAgain, the client asks for another password with Auth.Ask, once for all hosts.
 func TestAskedForAllHosts(t *testing.T) {
 	t.Parallel()
 	servers, hosts := passwordHosts(t, 8, "wrong", nil)
@@ -297,9 +299,9 @@ func TestAskedForAllHosts(t *testing.T) {
 	}
 }
 
-func TestPasswordsOfTheirOwn(t *testing.T) {
+func TestPasswordsThatDiffer(t *testing.T) {
 	t.Parallel()
-	t.Run("each host has its own opinion", func(t *testing.T) {
+	t.Run("PasswordsDiffer", func(t *testing.T) {
 		t.Parallel()
 		servers, hosts := passwordHosts(t, 8, "wrong", nil)
 		p := fleettest.NewFleet(t, hosts...)
@@ -328,19 +330,20 @@ func TestPasswordsOfTheirOwn(t *testing.T) {
 		servers, hosts := passwordHosts(t, 5, "wrong", func(i int, h *simfleet.Host) { h.Dial = simfleet.DialLoopback })
 		hops := []fleetssh.HostConfig{hosts[0], hosts[0]}
 		for i := 1; i < len(hosts); i++ {
-			hosts[i].Proxy = &hops[i%2] // two connections to one host, and one opinion
+			hosts[i].Proxy = &hops[i%2] // two connections to one host, which refuses the password once
 		}
 		outs := runTrue(t, fleettest.NewFleet(t, hosts[1:]...))
 		each, all := passwordsSeen(servers)
 		if all != 1 || each[0] != 1 {
-			t.Errorf("refusals: %v, want one of the hop", each)
+			t.Errorf("refusals: %v, want one, by the hop", each)
 		}
 		fleettest.Equal(t, "behind the connection that was refused", count(outs, fleetssh.Unreachable, "proxy"), 2)
 		fleettest.Equal(t, "behind the other", count(outs, fleetssh.NotStarted, "proxy"), 2)
 	})
 }
 
-// sudoFleet starts n hosts whose sudo wants a password, and returns a command for them.
+// sudoFleet starts n hosts whose sudo wants the password "right", and returns a command that offers
+// password.
 func sudoFleet(t *testing.T, n int, password string, change func(i int, h *simfleet.Host)) ([]fleettest.Server, *fleetssh.ParallelClient, fleetssh.Command) {
 	t.Helper()
 	servers, hosts := make([]fleettest.Server, n), make([]fleetssh.HostConfig, n)
@@ -360,6 +363,7 @@ func sudoFleet(t *testing.T, n int, password string, change func(i int, h *simfl
 	}
 }
 
+// sudoFailures returns how many passwords sudo has refused on each host, and the sum.
 func sudoFailures(servers []fleettest.Server) (each []int, all int) {
 	for _, s := range servers {
 		n := s.Stats().SudoFailures
@@ -368,7 +372,7 @@ func sudoFailures(servers []fleettest.Server) (each []int, all int) {
 	return each, all
 }
 
-// runAll runs a command to its end everywhere.
+// runAll runs a command to its end on all hosts.
 func runAll(t *testing.T, p *fleetssh.ParallelClient, cmd fleetssh.Command) []*fleetssh.HostOutput {
 	t.Helper()
 	events, err := p.Stream(t.Context(), cmd)
@@ -392,9 +396,9 @@ func TestWrongSudoPasswordReachesOneHost(t *testing.T) {
 	}{
 		{"plain", nil},
 		{"on a terminal", func(_ *fleetssh.ParallelClient, c *fleetssh.Command) { c.PTY = new(fleetssh.PTY) }},
-		{"with a time for the command", func(_ *fleetssh.ParallelClient, c *fleetssh.Command) { c.Timeout = fleettest.Patience }},
+		{"with Timeout", func(_ *fleetssh.ParallelClient, c *fleetssh.Command) { c.Timeout = fleettest.Patience }},
 		{"one after the other", func(p *fleetssh.ParallelClient, _ *fleetssh.Command) { p.PoolSize = 1 }},
-		{"connections that are closed at once", func(p *fleetssh.ParallelClient, _ *fleetssh.Command) { p.OneShot = true }},
+		{"with OneShot", func(p *fleetssh.ParallelClient, _ *fleetssh.Command) { p.OneShot = true }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -409,7 +413,7 @@ func TestWrongSudoPasswordReachesOneHost(t *testing.T) {
 			}
 			outs := runAll(t, p, cmd)
 			if each, all := sudoFailures(servers); all != 1 {
-				t.Errorf("hosts got the wrong password %d times: %v", all, each)
+				t.Errorf("the client sent the wrong password %d times: %v", all, each)
 			}
 			fleettest.Equal(t, "not started", count(outs, fleetssh.NotStarted, "sudo"), 11)
 			unsent := 0
@@ -437,7 +441,7 @@ func TestSudoPasswordGoesToAll(t *testing.T) {
 		if each, all := sudoFailures(servers); all != 0 {
 			t.Errorf("refusals: %v", each)
 		}
-		// Who is refused as a user says nothing of the password.
+		// A user who is not in sudoers is refused whatever the password.
 		fleettest.Equal(t, "not in sudoers", count(outs[:3], fleetssh.NotStarted, "sudo"), 3)
 		fleettest.Equal(t, "ran", count(outs[3:], fleetssh.Exited, ""), 9)
 	})
@@ -456,7 +460,7 @@ func TestSudoPasswordGoesToAll(t *testing.T) {
 		}
 		fleettest.Equal(t, "ran", count(outs, fleetssh.Exited, ""), len(outs))
 	})
-	t.Run("each host has its own opinion", func(t *testing.T) {
+	t.Run("PasswordsDiffer", func(t *testing.T) {
 		t.Parallel()
 		servers, p, cmd := sudoFleet(t, 6, "wrong", nil)
 		p.PasswordsDiffer = true
@@ -465,13 +469,14 @@ func TestSudoPasswordGoesToAll(t *testing.T) {
 			t.Errorf("refusals: %v", each)
 		}
 	})
-	t.Run("one that logged in", func(t *testing.T) {
+	t.Run("the password of the login", func(t *testing.T) {
 		t.Parallel()
 		servers, hosts := passwordHosts(t, 6, "right", func(i int, h *simfleet.Host) { h.SudoPassword = []string{"other", "right"}[min(i, 1)] })
 		p := fleettest.NewFleet(t, hosts...)
 		p.PoolSize = 1
 		outs := runAll(t, p, fleetssh.Command{Line: "whoami", Sudo: true, SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return "right", nil }})
-		// It is known to be right: what sudo on the first host makes of it is its own.
+		// The login has shown that it is right, so the refusal of sudo on the first host concerns only
+		// that host.
 		if each, all := sudoFailures(servers); all != 1 {
 			t.Errorf("refusals: %v", each)
 		}
@@ -479,8 +484,9 @@ func TestSudoPasswordGoesToAll(t *testing.T) {
 	})
 }
 
-// TestSudoWaitsAreNoRunningTime has the user type for longer than the commands may run.
-func TestSudoWaitsAreNoRunningTime(t *testing.T) {
+// Timeout does not include the wait for another sudo password: the user takes longer to type than the
+// commands may run.
+func TestTimeoutExcludesSudoQuestion(t *testing.T) {
 	t.Parallel()
 	_, p, cmd := sudoFleet(t, 5, "wrong", nil)
 	cmd.Timeout = fleettest.Lapse

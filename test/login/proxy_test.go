@@ -19,7 +19,7 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// All hosts behind a hop share one connection to it, however many ask at once.
+// All hosts behind a hop share one connection to it, however many connect at once.
 func TestProxyShared(t *testing.T) {
 	t.Parallel()
 	const n = 200
@@ -68,15 +68,15 @@ func TestProxyShared(t *testing.T) {
 				t.Fatal(err)
 			}
 			logins := c.Logins()
-			var way []string
+			var path []string
 			for _, l := range logins {
-				way = append(way, l.Host.Host)
+				path = append(path, l.Host.Host)
 				if !slices.Equal(l.Methods, []string{"publickey"}) || l.Key == nil || l.HostKey == nil || l.Timing.Auth <= 0 {
 					t.Errorf("login %+v", l)
 				}
 			}
-			if want := append(test.hops, hosts[7].Host); !slices.Equal(way, want) {
-				t.Errorf("way %v, want %v", way, want)
+			if want := append(test.hops, hosts[7].Host); !slices.Equal(path, want) {
+				t.Errorf("path %v, want %v", path, want)
 			}
 		})
 	}
@@ -88,11 +88,11 @@ func TestProxyShared(t *testing.T) {
 	}
 }
 
-// What fails on a hop is a ProxyError that names it, for the hosts behind it and
-// no others, and the hop is asked once.
+// If a hop fails, the hosts behind it, and no others, get a ProxyError that names the hop. The client
+// connects to the hop once for all of them.
 func TestProxyFails(t *testing.T) {
 	t.Parallel()
-	nobody := fleettest.ClosedPort(t)
+	closedPort := fleettest.ClosedPort(t)
 	_, hosts := fleettest.Simulated(t, 20, nil)
 	for _, test := range []struct {
 		name   string
@@ -103,7 +103,7 @@ func TestProxyFails(t *testing.T) {
 	}{
 		{"login refused", nil, func(h *fleetssh.HostConfig) { h.Auth.Signers = []ssh.Signer{fleettest.NewKey()} }, fleettest.Is[*fleetssh.AuthenticationError], "refused (tried publickey)"},
 		{"unknown host key", nil, func(h *fleetssh.HostConfig) { h.HostKeys = fleettest.NewServer(t, nil).KnownHosts() }, fleettest.Is[*fleetssh.HostKeyError], "not known"},
-		{"nobody listens", nil, func(h *fleetssh.HostConfig) { h.Port, h.Attempts = nobody, 2 }, fleettest.Is[*fleetssh.ConnectionError], "refused (2 attempts)"},
+		{"closed port", nil, func(h *fleetssh.HostConfig) { h.Port, h.Attempts = closedPort, 2 }, fleettest.Is[*fleetssh.ConnectionError], "refused (2 attempts)"},
 		{"silent", func(h *simfleet.Host) { h.Fault.Kind = simfleet.SilentAccept }, func(h *fleetssh.HostConfig) { h.ConnectTimeout = time.Second }, fleettest.Is[*fleetssh.TimeoutError], "after 1s"},
 		{"unknown name", nil, func(h *fleetssh.HostConfig) { h.Host = "nosuch.invalid" }, fleettest.Is[*fleetssh.UnknownHostError], "resolve bastion"},
 		{"key file", nil, func(h *fleetssh.HostConfig) { h.Auth = fleetssh.Auth{KeyFile: "/nonexistent/key"} }, fleettest.Is[*fleetssh.PKeyFileError], "/nonexistent/key"},
@@ -115,8 +115,8 @@ func TestProxyFails(t *testing.T) {
 			hop := s.Config()
 			hop.Alias = "bastion"
 			test.hop(&hop)
-			last := hop // in front of another
-			last.Host, last.Port, last.Alias, last.Auth = "127.0.0.1", 1, "behind it", s.Config().Auth
+			last := hop // a second hop, behind the one that fails
+			last.Host, last.Port, last.Alias, last.Auth = "127.0.0.1", 1, "second hop", s.Config().Auth
 			last.Proxy = &hop
 			mixed := slices.Concat(fleettest.Behind(&hop, hosts[:8]...), hosts[8:16], fleettest.Behind(&last, hosts[16:]...))
 			p := fleettest.NewFleet(t, mixed...)
@@ -144,7 +144,7 @@ func TestProxyFails(t *testing.T) {
 			if n := s.Stats().Connections; n > 1 {
 				t.Errorf("%d connections to the hop", n)
 			}
-			// A call for one host does not try again so soon, another does.
+			// A call for one host does not try the hop again so soon, a call for all hosts does.
 			before := s.Stats().Connections
 			if _, err := p.Client(t.Context(), 0); err == nil {
 				t.Error("connected")
@@ -162,7 +162,7 @@ func TestProxyFails(t *testing.T) {
 	}
 }
 
-// What fails behind a good hop is the host's own error.
+// If the hop works, a failure of a host behind it is the host's own error, not a ProxyError.
 func TestProxyTargetFails(t *testing.T) {
 	t.Parallel()
 	var dial func(context.Context, string, string) (net.Conn, error)
@@ -212,8 +212,8 @@ func TestProxyTargetFails(t *testing.T) {
 	}
 }
 
-// The hop opens a limited number of channels at once, and hosts that wait for
-// their turn lose nothing of their own time.
+// The client opens a limited number of channels through a hop at once. ConnectTimeout of a host does
+// not include the wait for its turn.
 func TestProxyChannelsAtOnce(t *testing.T) {
 	t.Parallel()
 	const n, limit = 300, 128
@@ -280,7 +280,7 @@ func TestProxyConfig(t *testing.T) {
 	}
 }
 
-// Hosts that are no longer there leave no connection to their hop.
+// SetHosts closes the connection to a hop that no host uses any more.
 func TestProxySetHosts(t *testing.T) {
 	t.Parallel()
 	s, other := fleettest.NewHop(t, nil), fleettest.NewHop(t, nil)
@@ -296,7 +296,7 @@ func TestProxySetHosts(t *testing.T) {
 	}
 	p.SetHosts(slices.Concat(fleettest.Behind(&hop, host), fleettest.Behind(&second, host)))
 	if again, err := p.Client(t.Context(), 0); err != nil || again != kept {
-		t.Errorf("another connection to a host that stayed: %v", err)
+		t.Errorf("the connection to the host that stayed was replaced: %v", err)
 	}
 	if err := p.Connect(t.Context()); err != nil {
 		t.Fatal(err)
@@ -304,11 +304,11 @@ func TestProxySetHosts(t *testing.T) {
 	p.SetHosts(fleettest.Behind(&second, host))
 	fleettest.Eventually(t, "the end of the first hop's connection", func() bool { return s.Stats().Open == 0 })
 	if other.Stats().Open != 1 {
-		t.Error("the second hop was left")
+		t.Error("the connection to the second hop was closed")
 	}
 }
 
-// Much output of many hosts comes whole through one hop.
+// Much output of many hosts arrives complete through one hop.
 func TestProxyOutput(t *testing.T) {
 	t.Parallel()
 	hop := fleettest.NewHop(t, nil).Config()

@@ -15,7 +15,8 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// A hop that dies takes with it what goes through it, and is replaced.
+// If the connection to a hop is lost, the commands behind it are lost, and the next command connects
+// to the hop again.
 func TestProxyDies(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewHop(t, nil)
@@ -50,8 +51,8 @@ func TestProxyDies(t *testing.T) {
 	}
 }
 
-// A hop that is lost while a host logs in is made anew for the host's next
-// attempt, and named if there is none.
+// If the connection to a hop is lost while a host logs in, the host's next attempt connects to the hop
+// again. Without a next attempt, the error names the hop.
 func TestProxyDiesDuringLogin(t *testing.T) {
 	t.Parallel()
 	for _, attempts := range []int{1, 2} {
@@ -87,15 +88,15 @@ func TestProxyDiesDuringLogin(t *testing.T) {
 	}
 }
 
-// A hop that drops connections before the login, as sshd does when too many are
-// under way, is asked more slowly.
+// If a hop drops connections before the login, as sshd does for too many unauthenticated connections
+// (MaxStartups), the client opens them more slowly.
 func TestProxyPace(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewHop(t, func(h *simfleet.Host) { h.DropFirst = 8 })
 	target := fleettest.NewServer(t, nil).Config()
 	hosts := make([]fleetssh.HostConfig, 40)
 	for i := range hosts {
-		hop := s.Config() // each of its own
+		hop := s.Config() // a connection for each host
 		hop.Attempts, hop.RetryDelay = 5, 10*time.Millisecond
 		hosts[i] = target
 		hosts[i].Proxy = &hop
@@ -109,8 +110,8 @@ func TestProxyPace(t *testing.T) {
 	}
 }
 
-// Nobody waits for a hop longer than its own call lasts, and a login at a hop that
-// nobody wants any more is given up.
+// No host waits for a hop after its own context has ended, and the login at a hop that no host waits
+// for any more is cancelled.
 func TestProxyGivenUp(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.SilentAccept })
@@ -129,7 +130,7 @@ func TestProxyGivenUp(t *testing.T) {
 	fleettest.Eventually(t, "the end of the connection", func() bool { return s.Stats().Open == 0 })
 }
 
-// Closing ends the login at a hop, and those who wait for it.
+// Close ends the login at a hop, and the calls that wait for it return.
 func TestProxyCloseDuringLogin(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
@@ -151,7 +152,7 @@ func TestProxyCloseDuringLogin(t *testing.T) {
 	fleettest.Eventually(t, "the end of the connection", func() bool { return s.Stats().Open == 0 })
 }
 
-// Who comes when all others have given up waiting for a hop begins anew.
+// After all hosts have given up waiting for a hop, the next host starts a new login there.
 func TestProxyAfterGivenUp(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.StallAuth })
@@ -176,7 +177,7 @@ func TestProxyAfterGivenUp(t *testing.T) {
 	}
 }
 
-// Closing does not wait for a hop that takes nothing more.
+// Close does not wait for a hop that reads nothing more.
 func TestProxyCloseWhileStuck(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -199,7 +200,7 @@ func TestProxyCloseWhileStuck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// More than all windows on the way take, to a command that does not read.
+	// The command does not read, and this is more than all windows on the path hold.
 	written := make(chan error, 1)
 	go func() {
 		_, err := outs[0].Stdin.Write(make([]byte, 64<<20))
@@ -207,7 +208,7 @@ func TestProxyCloseWhileStuck(t *testing.T) {
 	}()
 	select {
 	case err := <-written:
-		t.Fatalf("all was taken: %v", err)
+		t.Fatalf("the write ended: %v", err)
 	case <-time.After(300 * time.Millisecond):
 	}
 	if err := p.Close(); err != nil {

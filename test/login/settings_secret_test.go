@@ -16,7 +16,7 @@ import (
 	"fleetssh/internal/fleettest"
 )
 
-// shownSettings are the settings of a host that may be printed. TestSettingsAreClosed fails for
+// shownSettings are the settings of a host that may be printed. TestSecretSettingsAreNotPrinted fails for
 // any other setting that is printed: a new one is secret until it is listed here.
 var shownSettings = []string{
 	"BindAddress", "Auth.Methods", "Auth.CertFiles", "Host", "Alias", "User", "HostKeyAlias", "ControlPath", "AddressFamily",
@@ -26,8 +26,8 @@ var shownSettings = []string{
 	"Auth.GSSAPI.ServerIdentity", "Auth.GSSAPI.ClientIdentity", "Auth.GSSAPI.Keytab", "Auth.GSSAPI.Cache", "Auth.GSSAPI.Config",
 }
 
-// mark puts a text that names the field into every field of v that can hold one, and returns
-// the texts by field path.
+// mark puts a unique text into every field of v that can hold one, and adds the texts to marks by the
+// path of the field.
 func mark(v reflect.Value, path string, marks map[string]string) {
 	text := fmt.Sprintf("m4rk%dx", len(marks))
 	switch v.Kind() {
@@ -80,8 +80,8 @@ func printed(t *testing.T, values ...any) string {
 	return b.String()
 }
 
-// spelled returns the forms in which a text may appear in output: as it is, as numbers, in
-// hexadecimal and in base64.
+// spelled returns the forms in which a text may appear in output: plain, as numbers, in hexadecimal
+// and in base64.
 func spelled(text string) []string {
 	numbers := strings.Trim(fmt.Sprint([]byte(text)), "[]")
 	encoded, _ := json.Marshal([]byte(text))
@@ -89,7 +89,7 @@ func spelled(text string) []string {
 }
 
 // A setting of a host is printed only if it is listed as harmless.
-func TestSettingsAreClosed(t *testing.T) {
+func TestSecretSettingsAreNotPrinted(t *testing.T) {
 	t.Parallel()
 	var host fleetssh.HostConfig
 	marks := make(map[string]string)
@@ -117,29 +117,29 @@ func TestSettingsAreClosed(t *testing.T) {
 }
 
 // An error never contains a secret of its host or command.
-func TestErrorsAreClosed(t *testing.T) {
+func TestErrorsHaveNoSecrets(t *testing.T) {
 	t.Parallel()
 	const secret = "s3cret-w0rd"
 	server := fleettest.NewServer(t, nil)
 	base := server.Config()
 	failing := map[string]func(*fleetssh.HostConfig){
-		"a refused password": func(h *fleetssh.HostConfig) {
+		"refused password": func(h *fleetssh.HostConfig) {
 			h.Auth = fleetssh.Auth{Password: secret, NoAgent: true, NoDefaultKeys: true}
 		},
-		"an answer that is refused": func(h *fleetssh.HostConfig) {
+		"refused answer": func(h *fleetssh.HostConfig) {
 			h.Auth = fleetssh.Auth{NoAgent: true, NoDefaultKeys: true, Ask: func(context.Context, fleetssh.Question) (string, error) { return secret, nil }}
 		},
-		"no key":            func(h *fleetssh.HostConfig) { h.Auth = fleetssh.Auth{KeyData: []byte(secret)} },
-		"no certificate":    func(h *fleetssh.HostConfig) { h.Auth.CertData = []byte(secret) },
-		"the name of a key": func(h *fleetssh.HostConfig) { h.Auth = fleetssh.Auth{KeyFile: "/none", Passphrase: secret} },
-		"a password for Kerberos": func(h *fleetssh.HostConfig) {
+		"key that is not one":         func(h *fleetssh.HostConfig) { h.Auth = fleetssh.Auth{KeyData: []byte(secret)} },
+		"certificate that is not one": func(h *fleetssh.HostConfig) { h.Auth.CertData = []byte(secret) },
+		"passphrase of a missing key": func(h *fleetssh.HostConfig) { h.Auth = fleetssh.Auth{KeyFile: "/none", Passphrase: secret} },
+		"Kerberos password": func(h *fleetssh.HostConfig) {
 			h.Auth = fleetssh.Auth{NoAgent: true, NoDefaultKeys: true, GSSAPI: &fleetssh.GSSAPI{Password: secret}}
 		},
-		"a password with NUL": func(h *fleetssh.HostConfig) { h.Auth.Password = secret + "\x00"; h.Port = 70000 },
-		"a proxy":             func(h *fleetssh.HostConfig) { h.DialContext = proxyTo(t, "socks5://user:"+secret+"@127.0.0.1:1") },
-		"a token for a proxy": func(h *fleetssh.HostConfig) { h.DialContext = proxyTo(t, "http://"+secret+"@127.0.0.1:1") },
-		"a command":           func(h *fleetssh.HostConfig) { h.DialContext = commandTo(t, "exit 1 # "+secret) },
-		"a command that is none": func(h *fleetssh.HostConfig) {
+		"password with NUL":    func(h *fleetssh.HostConfig) { h.Auth.Password = secret + "\x00"; h.Port = 70000 },
+		"password for a proxy": func(h *fleetssh.HostConfig) { h.DialContext = proxyTo(t, "socks5://user:"+secret+"@127.0.0.1:1") },
+		"token for a proxy":    func(h *fleetssh.HostConfig) { h.DialContext = proxyTo(t, "http://"+secret+"@127.0.0.1:1") },
+		"proxy command":        func(h *fleetssh.HostConfig) { h.DialContext = commandTo(t, "exit 1 # "+secret) },
+		"missing proxy command": func(h *fleetssh.HostConfig) {
 			h.DialContext = commandTo(t, "/none/such --token "+secret+" 2>/dev/null")
 		},
 	}
@@ -154,28 +154,28 @@ func TestErrorsAreClosed(t *testing.T) {
 				client.Close()
 				t.Fatal("no error")
 			}
-			closed(t, secret, err)
+			expectNoSecret(t, secret, err)
 			hop := host
 			behind := base
 			behind.Proxy = &hop
 			_, err = fleetssh.Dial(t.Context(), behind)
-			closed(t, secret, err)
+			expectNoSecret(t, secret, err)
 			fleet := &fleetssh.ParallelClient{Hosts: []fleetssh.HostConfig{host, behind}}
 			defer fleet.Close()
-			closed(t, secret, fleet.Connect(t.Context()))
+			expectNoSecret(t, secret, fleet.Connect(t.Context()))
 		})
 	}
 	commands := map[string]fleetssh.Command{
-		"a value with NUL":    {Line: "true", Env: map[string]string{"A": secret + "\x00"}},
-		"a name that is none": {Line: "true", Env: map[string]string{"=": secret}},
-		"no such shell":       {Script: &fleetssh.Script{Text: []byte("#!" + "relative " + secret + "\n")}, Shell: "sh"},
+		"value with NUL":      {Line: "true", Env: map[string]string{"A": secret + "\x00"}},
+		"invalid name":        {Line: "true", Env: map[string]string{"=": secret}},
+		"invalid interpreter": {Script: &fleetssh.Script{Text: []byte("#!" + "relative " + secret + "\n")}, Shell: "sh"},
 		"arguments":           {Line: "%(x)s", HostArgs: []fleetssh.Args{{Map: map[string]string{"y": secret}}}},
 	}
 	for name, command := range commands {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := command.CommandLine(0)
-			closed(t, secret, err)
+			expectNoSecret(t, secret, err)
 		})
 	}
 }
@@ -198,8 +198,8 @@ func commandTo(t *testing.T, line string) func(context.Context, string, string) 
 	return dial
 }
 
-// closed looks for a secret in an error and in everything that it wraps.
-func closed(t *testing.T, secret string, err error) {
+// expectNoSecret looks for a secret in an error and in every error that it wraps.
+func expectNoSecret(t *testing.T, secret string, err error) {
 	t.Helper()
 	if err == nil {
 		t.Error("no error")
@@ -208,18 +208,18 @@ func closed(t *testing.T, secret string, err error) {
 	text := printed(t, err)
 	for _, spelling := range spelled(secret) {
 		if strings.Contains(text, spelling) {
-			t.Errorf("%q stands in %s", spelling, text)
+			t.Errorf("%q is in %s", spelling, text)
 			return
 		}
 	}
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:
 		if inner := e.Unwrap(); inner != nil {
-			closed(t, secret, inner)
+			expectNoSecret(t, secret, inner)
 		}
 	case interface{ Unwrap() []error }:
 		for _, inner := range e.Unwrap() {
-			closed(t, secret, inner)
+			expectNoSecret(t, secret, inner)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func TestSSHDAgent(t *testing.T) {
 		kind   string
 		others int // keys listed before the right one
 		config []string
-		want   string // text of the error; empty: the login works
+		want   string // text of the error; empty: the login succeeds
 	}{
 		{name: "one key", kind: sshdtest.KindED25519},
 		{name: "rsa", kind: sshdtest.KindRSA},
@@ -109,7 +109,7 @@ func TestSSHDAgentCertificate(t *testing.T) {
 			a.AddCertificate(t, key, cert)
 			fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))
 			fleettest.Contains(t, s.Log(), "Accepted publickey", "CA ED25519")
-			// The certificate is in a file, its key in the agent.
+			// The certificate is given separately, and the agent holds only its key.
 			bare := sshdtest.StartAgent(t)
 			withAgent(t, bare.Socket)
 			bare.Add(t, key)
@@ -119,7 +119,7 @@ func TestSSHDAgentCertificate(t *testing.T) {
 }
 
 // An unusable agent costs at most a short delay.
-func TestSSHDAgentUseless(t *testing.T) {
+func TestSSHDAgentUnusable(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	dead := filepath.Join(t.TempDir(), "dead")
 	empty := sshdtest.StartAgent(t)
@@ -206,7 +206,7 @@ func TestSSHDAgentUnwilling(t *testing.T) {
 	if err := client.RemoveAll(); err != nil {
 		t.Fatal(err)
 	}
-	// The key is restricted to one host, and we cannot prove to the agent which host this is.
+	// The key is restricted to one host, and the client cannot prove to the agent that this is the host.
 	known, file := filepath.Join(t.TempDir(), "known"), filepath.Join(t.TempDir(), "key")
 	key.Write(t, file, "")
 	if err := os.WriteFile(known, []byte(strings.Join(fleettest.KnownLines("there", fleettest.KeysOf(s)...), "\n")+"\n"), 0o600); err != nil {
@@ -247,7 +247,7 @@ func TestSSHDAgentOneConnection(t *testing.T) {
 	fleettest.Equal(t, "connections to the agent", relay.Connections.Load(), 1)
 }
 
-// An agent that was restarted is found again.
+// After a restart of the agent, new logins use it again.
 func TestSSHDAgentRestarted(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s := sshdtest.Start(t, sshdtest.Options{})
@@ -271,7 +271,7 @@ func TestSSHDAgentRestarted(t *testing.T) {
 	a.Start(t)
 	a.Add(t, key)
 	if err := connect(1); err != nil {
-		t.Fatalf("after the agent was started anew: %v", err)
+		t.Fatalf("after the restart of the agent: %v", err)
 	}
 	a.Stop()
 	// The list of keys may be cached briefly, a signature never.

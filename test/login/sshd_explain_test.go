@@ -57,7 +57,7 @@ func TestSSHDExplain(t *testing.T) {
 			planned = append(planned, fingerprint.FindString(step.What))
 		}
 	}
-	fleettest.Equal(t, "passed over", len(passed), 1)
+	fleettest.Equal(t, "skipped credentials", len(passed), 1)
 	fleettest.Contains(t, strings.Join(passed, "\n"), "id_rsa", "wrong passphrase")
 	fleettest.Equal(t, "last", planned[len(planned)-1], "") // the password
 	fleettest.Equal(t, "first", planned[0], ssh.FingerprintSHA256(inBoth.Public()))
@@ -82,8 +82,7 @@ func TestSSHDExplain(t *testing.T) {
 	}
 }
 
-// An empty list of identities counts as unset, as it does for a login, so the default files are
-// listed.
+// An empty list of identities counts as unset, as in a login: Explain lists the default key files.
 func TestExplainEmptyIdentities(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("SSH_AUTH_SOCK", "")

@@ -59,7 +59,7 @@ func TestSSHDForwardAgent(t *testing.T) {
 	fleettest.Equal(t, "second hop", fleettest.Output(t, c, hop+" echo there"), "there\n")
 	second.Logged(t, 1, "Accepted publickey for "+user)
 
-	// Of many sessions that start at once, each waits until the host has been asked.
+	// Many sessions that start at once wait for the answer to one request.
 	s2 := sshdtest.Start(t, sshdtest.Options{Config: []string{"LogLevel DEBUG1"}})
 	s2.Authorize(t, user, key.Public())
 	host2 := fleettest.HostConfig(t, s2, user, fleetssh.Auth{})
@@ -98,7 +98,6 @@ func TestSSHDForwardAgentOff(t *testing.T) {
 				times = 1
 			}
 			s.Logged(t, times, "request auth-agent-req@openssh.com")
-			// A host that opens a channel to the agent without a request is refused.
 			if !test.forward {
 				fleettest.Equal(t, "agent", c.Host().ForwardAgent, false)
 			}
@@ -164,7 +163,7 @@ func TestSSHDForwardAgentManyChannels(t *testing.T) {
 		open = append(open, conn)
 	}
 	before := relay.Connections.Load()
-	// This many are served; the rest were refused and have ended.
+	// At most 64 channels are open at once; the client refuses the others.
 	served, refused := 0, 0
 	for _, conn := range open {
 		keys, err := agent.NewClient(conn).List()
@@ -197,7 +196,7 @@ func TestSSHDForwardAgentManyChannels(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := agent.NewClient(conn).List(); err == nil {
-		t.Error("keys of an agent that is gone")
+		t.Error("a stopped agent has listed keys")
 	}
 	conn.Close()
 	a.Start(t)

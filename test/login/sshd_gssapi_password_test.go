@@ -13,8 +13,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A wrong Kerberos password is sent to the KDC once, and one host reports it. The others are
-// not tried, as with any shared password; hosts with another way to log in still connect.
+// A wrong Kerberos password is sent to the KDC once, and one host reports that. The others are not
+// started, as with any shared password, unless they have other credentials.
 func TestSSHDGSSAPIWrongPassword(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -31,7 +31,7 @@ func TestSSHDGSSAPIWrongPassword(t *testing.T) {
 		t.Cleanup(func() { p.Close() })
 		return p
 	}
-	asked := func() int {
+	refusals := func() int {
 		return len(k.Requests(kdctest.AS, "PREAUTH_FAILED"))
 	}
 
@@ -55,7 +55,7 @@ func TestSSHDGSSAPIWrongPassword(t *testing.T) {
 	if unreachable != 1 || unstarted != 3 {
 		t.Errorf("%d unreachable, %d not started", unreachable, unstarted)
 	}
-	if n := asked(); n != 1 {
+	if n := refusals(); n != 1 {
 		t.Errorf("the KDC refused %d passwords\n%s", n, k.Log())
 	}
 
@@ -64,7 +64,7 @@ func TestSSHDGSSAPIWrongPassword(t *testing.T) {
 	if err := p.Connect(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if n := asked(); n != 2 {
+	if n := refusals(); n != 2 {
 		t.Errorf("the KDC refused %d passwords", n)
 	}
 
@@ -87,7 +87,7 @@ func TestSSHDGSSAPIWrongPassword(t *testing.T) {
 		t.Errorf("%d questions", n)
 	}
 
-	// Three prompts are the limit.
+	// Three passwords are the limit, the first one included.
 	p = fleet("bad 1", fleetssh.Auth{})
 	questions.Store(0)
 	p.AskAgain = func(context.Context, fleetssh.RefusedPassword) (string, error) {

@@ -21,13 +21,13 @@ import (
 
 const kerberosPassword = "a Kerberos password"
 
-// kerberos is a realm, a server in it, and how to log in there with tickets only.
+// kerberos is a realm and a server in it.
 type kerberos struct {
 	*kdctest.KDC
 	keytab string // of the service
 	server *sshdtest.Server
 	user   string
-	host   fleetssh.HostConfig
+	host   fleetssh.HostConfig // logs in to the server with a key
 }
 
 // startKerberos starts a realm with the current user and a server in it.
@@ -40,9 +40,8 @@ func startKerberos(t testing.TB) *kerberos {
 	return k
 }
 
-// startServer starts another server of the realm, with a keytab. The host lets the
-// current user in with tickets, and with the key in the returned configuration,
-// which has no ticket yet.
+// startServer starts another server of the realm, with a keytab. The server accepts tickets of the
+// current user, and the key in the returned configuration, which has no ticket.
 func (k *kerberos) startServer(t testing.TB, keytab string) (*sshdtest.Server, fleetssh.HostConfig) {
 	t.Helper()
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{
@@ -54,7 +53,7 @@ func (k *kerberos) startServer(t testing.TB, keytab string) (*sshdtest.Server, f
 	return s, host
 }
 
-// tickets returns a login with tickets from a source, and nothing else.
+// tickets returns a host configuration whose only credentials are tickets from a source.
 func (k *kerberos) tickets(g fleetssh.GSSAPI) fleetssh.HostConfig {
 	g.Config = k.Config
 	host := k.host
@@ -105,7 +104,7 @@ func TestSSHDGSSAPI(t *testing.T) {
 			fleettest.Equal(t, "warnings", len(c.Logins()[0].Warnings), 0)
 		})
 	}
-	t.Run("the address as server identity", func(t *testing.T) {
+	t.Run("server identity of an address", func(t *testing.T) {
 		host := k.tickets(fleetssh.GSSAPI{Cache: k.cache(t), ServerIdentity: "localhost"})
 		host.Host, host.HostKeys = k.server.Host, fleettest.Trust(t, fleettest.KnownLines(k.server.Address(), fleettest.KeysOf(k.server)...)...)
 		fleettest.Dial(t, host)
@@ -116,7 +115,8 @@ func TestSSHDGSSAPI(t *testing.T) {
 	k.server.Logged(t, 13, "Accepted gssapi-with-mic for "+k.user)
 }
 
-// Root lets other accounts in with their own tickets, and with no others.
+// A ticket logs in to the account of its own principal only. An sshd that runs as root serves several
+// accounts.
 func TestSSHDGSSAPIAccounts(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -131,8 +131,7 @@ func TestSSHDGSSAPIAccounts(t *testing.T) {
 	host := k.tickets(fleetssh.GSSAPI{ClientIdentity: account, Password: kerberosPassword, Delegate: true})
 	host.User = account
 	fleettest.Contains(t, fleettest.Output(t, fleettest.Dial(t, host), "id -un; klist -f"), account+"\n", "Flags: Ff")
-	// The ticket is good, but not for this account: the next method works, over
-	// the same connection.
+	// A valid ticket of another principal is refused, and the next method works on the same connection.
 	wrong := k.tickets(fleetssh.GSSAPI{ClientIdentity: "stranger", Password: kerberosPassword})
 	e := fleettest.DialFails[*fleetssh.AuthenticationError](t, wrong)
 	fleettest.Contains(t, e.Error(), "tried gssapi-with-mic", "does not let stranger@"+k.Realm+" in as "+k.user)
@@ -143,7 +142,7 @@ func TestSSHDGSSAPIAccounts(t *testing.T) {
 	k.server.Logged(t, before+1, "Connection from")
 }
 
-// Delegated credentials are good for the way to another host.
+// Delegated credentials log in to another host from the first one.
 func TestSSHDGSSAPISecondHop(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -161,7 +160,7 @@ func TestSSHDGSSAPISecondHop(t *testing.T) {
 	second.Logged(t, 1, "Accepted gssapi-with-mic for "+k.user)
 }
 
-// Tickets open every host on the way, without being handed on to the hops.
+// Tickets log in to the hop and to the hosts behind it without being delegated to the hop.
 func TestSSHDGSSAPIThroughHops(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -179,7 +178,7 @@ func TestSSHDGSSAPIThroughHops(t *testing.T) {
 	fleettest.Equal(t, "requests", len(k.Requests(kdctest.TGS, "ISSUE", "host/localhost")), 1)
 }
 
-// A ticket that the host refuses takes nothing from the methods that follow.
+// If the host refuses a ticket, the client tries the other methods on a second connection.
 func TestSSHDGSSAPIRefused(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -196,7 +195,7 @@ func TestSSHDGSSAPIRefused(t *testing.T) {
 	c := fleettest.Dial(t, host)
 	fleettest.Equal(t, "methods", strings.Join(c.Logins()[0].Methods, " "), "publickey")
 	fleettest.Equal(t, "output", fleettest.Output(t, c, "echo in"), "in\n")
-	wrong.Logged(t, before+2, "Connection from") // the ticket was tried once
+	wrong.Logged(t, before+2, "Connection from") // one with the ticket, one without
 
 	t.Run("password", func(t *testing.T) {
 		password := sshdtest.Accounts(t)
@@ -213,17 +212,17 @@ func TestSSHDGSSAPIRefused(t *testing.T) {
 	})
 }
 
-// What is wrong with a ticket is named, with what to do, and the next method is
-// tried on the same connection.
+// The error names what is wrong with the ticket and what to do, and the client tries the next method
+// on the same connection.
 func TestSSHDGSSAPINoTicket(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	k := startKerberos(t)
-	gone := kdctest.Start(t, kdctest.Options{})
-	gone.AddPrincipal(t, k.user, kerberosPassword)
-	goneCache := "FILE:" + filepath.Join(t.TempDir(), "cc")
-	gone.Kinit(t, goneCache, k.user, kerberosPassword)
-	gone.Stop()
+	stopped := kdctest.Start(t, kdctest.Options{})
+	stopped.AddPrincipal(t, k.user, kerberosPassword)
+	stoppedCache := "FILE:" + filepath.Join(t.TempDir(), "cc")
+	stopped.Kinit(t, stoppedCache, k.user, kerberosPassword)
+	stopped.Stop()
 	expired := k.cache(t, "-l", "1s")
 	sshdtest.Eventually(t, fleettest.Patience, "the ticket to expire", func() bool {
 		return exec.Command("klist", "-s", expired).Run() != nil
@@ -239,7 +238,7 @@ func TestSSHDGSSAPINoTicket(t *testing.T) {
 		{"unknown identity", fleetssh.GSSAPI{Cache: k.cache(t), ClientIdentity: "nobody"}, []string{"nobody@" + k.Realm}},
 		{"unknown principal", fleetssh.GSSAPI{Password: "x", ClientIdentity: "nobody"}, []string{"nobody@" + k.Realm}},
 		{"wrong password", fleetssh.GSSAPI{Password: "wr0ng", ClientIdentity: k.user}, []string{k.user + "@" + k.Realm, "password"}},
-		{"no KDC", fleetssh.GSSAPI{Cache: goneCache, Config: gone.Config}, []string{gone.Address}},
+		{"no KDC", fleetssh.GSSAPI{Cache: stoppedCache, Config: stopped.Config}, []string{stopped.Address}},
 		{"no keytab", fleetssh.GSSAPI{Keytab: "/nonexistent/keytab"}, []string{"/nonexistent/keytab"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -260,7 +259,7 @@ func TestSSHDGSSAPINoTicket(t *testing.T) {
 	}
 }
 
-// Without a ticket nothing is tried or said, if that is wanted.
+// With IfTicket and without a ticket, the client neither tries GSS-API nor mentions it in the error.
 func TestSSHDGSSAPIIfTicket(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -272,7 +271,7 @@ func TestSSHDGSSAPIIfTicket(t *testing.T) {
 	fleettest.Dial(t, k.tickets(fleetssh.GSSAPI{IfTicket: true, Cache: k.cache(t)}))
 }
 
-// A ticket that cannot be handed on lets in all the same, and it is said.
+// A ticket that is not forwardable logs in, and a warning says that it was not delegated.
 func TestSSHDGSSAPINotForwardable(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -284,7 +283,7 @@ func TestSSHDGSSAPINotForwardable(t *testing.T) {
 	fleettest.Contains(t, warnings[0], "forwardable", "kinit -f")
 }
 
-// Thirty logins at once ask the KDC once.
+// Thirty logins at once make one request of each kind to the KDC.
 func TestSSHDGSSAPIManyAtOnce(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -304,7 +303,7 @@ func TestSSHDGSSAPIManyAtOnce(t *testing.T) {
 	k.server.Logged(t, 30, "Accepted gssapi-with-mic")
 }
 
-// garbageAcceptor is the server side of GSS-API that says anything.
+// garbageAcceptor is a GSS-API acceptor that answers with an arbitrary token.
 type garbageAcceptor struct{ token []byte }
 
 func (a garbageAcceptor) AcceptSecContext([]byte) ([]byte, string, bool, error) {
@@ -313,7 +312,7 @@ func (a garbageAcceptor) AcceptSecContext([]byte) ([]byte, string, bool, error) 
 func (garbageAcceptor) VerifyMIC([]byte, []byte) error { return errors.New("never") }
 func (garbageAcceptor) DeleteSecContext() error        { return nil }
 
-// A hostile server can make the login with a ticket fail, and nothing else.
+// A hostile server can make the login with a ticket fail, but not the methods that follow.
 func TestSSHDGSSAPIHostileServer(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

@@ -16,7 +16,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Keys that are in hardware sign through the agent.
+// The tests in this file use keys in hardware, which sign through the agent.
 
 func TestSSHDToken(t *testing.T) {
 	sshdtest.CheckLeaks(t)
@@ -30,7 +30,7 @@ func TestSSHDToken(t *testing.T) {
 			fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))
 			fleettest.Equal(t, "touches", token.Touches(), 1)
 			fleettest.Contains(t, s.Log(), "ssh2: "+strings.ToUpper(kind)+"-SK "+ssh.FingerprintSHA256(token.Public()))
-			// Not one for which the host does not take the key.
+			// No touch is needed for a key that the host refuses.
 			s.Authorize(t, user)
 			fleettest.DialFails[*fleetssh.AuthenticationError](t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))
 			fleettest.Equal(t, "touches", token.Touches(), 1)
@@ -38,7 +38,7 @@ func TestSSHDToken(t *testing.T) {
 	}
 }
 
-// The token whose public half is a default file is offered first.
+// The token whose public half is in a default file is offered first.
 func TestSSHDTokenDefaultKeyFirst(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s := sshdtest.Start(t, sshdtest.Options{Config: []string{"MaxAuthTries 1"}})
@@ -52,8 +52,8 @@ func TestSSHDTokenDefaultKeyFirst(t *testing.T) {
 			token := sshdtest.NewToken(t, kind)
 			withAgent(t, sshdtest.StartTokenAgent(t, others, token))
 			dir := sshDir(t)
-			// The private half says where the hardware is. It is for the agent.
-			if err := os.WriteFile(filepath.Join(dir, file), []byte("no key that can be read\n"), 0o600); err != nil {
+			// The private file of a token only refers to the hardware, and only the agent uses it.
+			if err := os.WriteFile(filepath.Join(dir, file), []byte("not a readable key\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.WriteFile(filepath.Join(dir, file+".pub"), ssh.MarshalAuthorizedKey(token.Public()), 0o644); err != nil {
@@ -68,8 +68,8 @@ func TestSSHDTokenDefaultKeyFirst(t *testing.T) {
 	}
 }
 
-// Waiting for a touch holds up nobody who needs none, although all logins of the
-// process share one connection to the agent, and it answers in order.
+// A login that waits for a touch does not delay logins that need none, although all logins of the
+// process share one connection to the agent, which answers in order.
 func TestSSHDTokenTouchTakesAWhile(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s, named := fleettest.StartSSHD(t, sshdtest.Options{})
@@ -100,14 +100,14 @@ func TestSSHDTokenTouchTakesAWhile(t *testing.T) {
 		slow <- err
 	}()
 	<-asked
-	// One that names its key, and one that has the list of the agent's keys from the
-	// first login: the token is offered to that host, and not taken.
+	// Host 1 has its own key. Host 2 uses the list of the agent's keys that the first login has fetched:
+	// the client offers it the token, and the host refuses that.
 	for i := 1; i < len(p.Hosts); i++ {
 		if _, err := p.Client(fleettest.Soon(t), i); err != nil {
 			t.Errorf("host %d: %v", i, err)
 		}
 	}
-	fleettest.Dial(t, p.Hosts[2]) // that shares nothing with them but the agent
+	fleettest.Dial(t, p.Hosts[2]) // shares only the agent with the fleet
 	select {
 	case err := <-slow:
 		t.Errorf("the login with the token has ended before the touch: %v", err)
@@ -120,8 +120,7 @@ func TestSSHDTokenTouchTakesAWhile(t *testing.T) {
 	fleettest.Equal(t, "touches", token.Touches(), 1)
 }
 
-// A touch that never comes ends with the time for connecting, and not the agent
-// with it.
+// A login without the touch that it needs ends after ConnectTimeout. The agent serves later logins.
 func TestSSHDTokenTouchNeverComes(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s := sshdtest.Start(t, sshdtest.Options{})
@@ -148,7 +147,7 @@ func TestSSHDTokenTouchNeverComes(t *testing.T) {
 	fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))
 }
 
-// A touch that is denied is told, and is not the end of a login that has other keys.
+// A denied touch is reported, and the login continues with other keys.
 func TestSSHDTokenTouchDenied(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s := sshdtest.Start(t, sshdtest.Options{})
@@ -166,12 +165,12 @@ func TestSSHDTokenTouchDenied(t *testing.T) {
 
 	s.Authorize(t, user, denied.Public(), next.Public())
 	fleettest.Dial(t, host)
-	fleettest.Equal(t, "touches of the one denied", denied.Touches(), 2)
-	fleettest.Equal(t, "touches of the next", next.Touches(), 1)
+	fleettest.Equal(t, "touches of the denied token", denied.Touches(), 2)
+	fleettest.Equal(t, "touches of the next token", next.Touches(), 1)
 
 	s.Authorize(t, user, denied.Public(), file.Public())
 	fleettest.Dial(t, host)
-	fleettest.Equal(t, "touches of the one denied", denied.Touches(), 3)
+	fleettest.Equal(t, "touches of the denied token", denied.Touches(), 3)
 }
 
 // Keys on a smartcard, through OpenSSH's agent and its PKCS#11 helper.
@@ -184,7 +183,7 @@ func TestSSHDSmartcard(t *testing.T) {
 	a := sshdtest.StartAgent(t)
 	withAgent(t, a.Socket)
 	if err := a.AddSmartcardWrongly(t, card); err == nil {
-		t.Error("the card takes any PIN")
+		t.Error("the card accepts a wrong PIN")
 	}
 	a.AddSmartcard(t, card)
 	for _, key := range keys {
@@ -192,7 +191,7 @@ func TestSSHDSmartcard(t *testing.T) {
 		c := fleettest.Dial(t, fleettest.HostConfig(t, s, user, fleetssh.Auth{}))
 		fleettest.Equal(t, "output", fleettest.Output(t, c, "echo in"), "in\n")
 	}
-	// The card takes one after another.
+	// The card signs for one login after the other.
 	p := &fleetssh.ParallelClient{Hosts: fleetssh.Hosts(fleettest.HostConfig(t, s, user, fleetssh.Auth{}), make20(s.Host)...)}
 	defer p.Close()
 	if err := p.Connect(fleettest.Soon(t)); err != nil {
@@ -200,7 +199,7 @@ func TestSSHDSmartcard(t *testing.T) {
 	}
 }
 
-// sshDir makes ~/.ssh.
+// sshDir creates ~/.ssh and returns its path.
 func sshDir(t testing.TB) string {
 	t.Helper()
 	dir := filepath.Join(os.Getenv("HOME"), ".ssh")

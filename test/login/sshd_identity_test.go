@@ -13,8 +13,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Identities take the place of the default files, and choose among the agent's
-// keys.
+// Identities replace the default files and select keys of the agent.
 func TestSSHDIdentities(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	a := sshdtest.StartAgent(t)
@@ -38,21 +37,21 @@ func TestSSHDIdentities(t *testing.T) {
 		name string
 		auth fleetssh.Auth
 		key  *sshdtest.Key
-		want string // what was tried, if it fails
+		want string // AuthenticationError.Tried, if the login fails
 	}{
 		{"public half of a key of the agent, first", fleetssh.Auth{Identities: []string{"~/keys/agent.pub"}}, inAgent, ""},
-		{"the same, and no other", fleetssh.Auth{Identities: []string{"~/keys/agent.pub"}, IdentitiesOnly: true}, inAgent, ""},
+		{"public half, IdentitiesOnly", fleetssh.Auth{Identities: []string{"~/keys/agent.pub"}, IdentitiesOnly: true}, inAgent, ""},
 		{"file", fleetssh.Auth{Identities: []string{"~/keys/missing", "~/keys/file"}, IdentitiesOnly: true}, inFile, ""},
 		{"file without the agent", fleetssh.Auth{Identities: []string{"~/keys/file"}, NoAgent: true}, inFile, ""},
 		{"encrypted file whose key the agent has", fleetssh.Auth{Identities: []string{"~/keys/locked"}, IdentitiesOnly: true}, locked, ""},
-		{"nothing but what is named", fleetssh.Auth{Identities: []string{"~/keys/file"}, IdentitiesOnly: true}, inAgent, "publickey"},
-		{"nothing", fleetssh.Auth{IdentitiesOnly: true}, inAgent, ""},
+		{"IdentitiesOnly leaves out the agent's keys", fleetssh.Auth{Identities: []string{"~/keys/file"}, IdentitiesOnly: true}, inAgent, "publickey"},
+		{"IdentitiesOnly without identities", fleetssh.Auth{IdentitiesOnly: true}, inAgent, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := sshdtest.Start(t, sshdtest.Options{Config: []string{"MaxAuthTries 2"}})
 			s.Authorize(t, user, test.key.Public())
 			host := fleettest.HostConfig(t, s, user, test.auth)
-			if test.name == "nothing" || test.want != "" {
+			if test.auth.Identities == nil || test.want != "" {
 				e := fleettest.DialFails[*fleetssh.AuthenticationError](t, host)
 				fleettest.Equal(t, "tried", strings.Join(e.Tried, " "), test.want)
 				return
@@ -71,7 +70,7 @@ func TestSSHDIdentities(t *testing.T) {
 	})
 }
 
-// A host is known by its alias, whatever its port and address are.
+// HostKeyAlias replaces name, address and port in known_hosts.
 func TestSSHDHostKeyAlias(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

@@ -21,7 +21,7 @@ func TestSSHDKeyFiles(t *testing.T) {
 	s := sshdtest.Start(t, sshdtest.Options{})
 	user := sshdtest.CurrentUser(t)
 	var authorized []ssh.PublicKey
-	// Few rounds make the test fast; it does not test guessing.
+	// Few rounds of the key derivation make the test fast.
 	quick := []string{"-a", "1"}
 	for _, test := range []struct {
 		name, kind, passphrase string
@@ -80,7 +80,7 @@ func TestSSHDKeyUnusable(t *testing.T) {
 		t.Fatal(err)
 	}
 	garbage := filepath.Join(t.TempDir(), "garbage")
-	if err := os.WriteFile(garbage, []byte("no key\n"), 0o600); err != nil {
+	if err := os.WriteFile(garbage, []byte("not a key\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
@@ -92,11 +92,11 @@ func TestSSHDKeyUnusable(t *testing.T) {
 		{"missing", fleetssh.Auth{KeyFile: "/no/such/key"}, "/no/such/key", "no such file"},
 		{"directory", fleetssh.Auth{KeyFile: "/tmp"}, "/tmp", "directory"},
 		{"garbage", fleetssh.Auth{KeyFile: garbage}, garbage, "no key found"},
-		{"garbage in memory", fleetssh.Auth{KeyData: []byte("no key")}, "", "no key found"},
+		{"garbage in memory", fleetssh.Auth{KeyData: []byte("not a key")}, "", "no key found"},
 		{"no passphrase", fleetssh.Auth{KeyFile: encrypted}, encrypted, "encrypted"},
 		{"wrong passphrase", fleetssh.Auth{KeyFile: encrypted, Passphrase: "wr0ng"}, encrypted, "wrong passphrase"},
 		{"wrong passphrase in memory", fleetssh.Auth{KeyData: data, Passphrase: "wr0ng"}, "", "wrong passphrase"},
-		{"password is no passphrase", fleetssh.Auth{KeyFile: encrypted, Password: "wr0ng"}, encrypted, "wrong passphrase"},
+		{"password that is not the passphrase", fleetssh.Auth{KeyFile: encrypted, Password: "wr0ng"}, encrypted, "wrong passphrase"},
 		{"wrong passphrase of PEM", fleetssh.Auth{KeyFile: encryptedPEM, Passphrase: "wr0ng"}, encryptedPEM, "wrong passphrase"},
 		{"missing certificate", fleetssh.Auth{KeyFile: encrypted, Passphrase: "right", CertFile: "/no/such/cert"}, "/no/such/cert", "no such file"},
 		{"public key for a certificate", fleetssh.Auth{KeyFile: encrypted, Passphrase: "right", CertFile: encrypted + ".pub"}, encrypted + ".pub", "not a certificate"},
@@ -113,8 +113,8 @@ func TestSSHDKeyUnusable(t *testing.T) {
 	s.Logged(t, 0, "Connection from")
 }
 
-// Only the named key is offered: neither the agent's keys nor the default files.
-func TestSSHDKeyNamedIsTheOnlyOne(t *testing.T) {
+// If a key is named, the client offers neither the agent's keys nor the default files.
+func TestSSHDNamedKeyOnly(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	a := sshdtest.StartAgent(t)
 	authorized, other := sshdtest.NewKey(t, sshdtest.KindED25519), sshdtest.NewKey(t, sshdtest.KindED25519)
@@ -163,7 +163,7 @@ func TestSSHDCertificate(t *testing.T) {
 		valid   sshdtest.Validity
 		names   []string
 		config  []string
-		unfit   string // text of the *PKeyFileError if the certificate is named
+		invalid string // text of the *PKeyFileError if the certificate is named
 		refused string // text of the *AuthenticationError
 	}{
 		{name: "ed25519", names: []string{user}},
@@ -171,9 +171,9 @@ func TestSSHDCertificate(t *testing.T) {
 		{name: "rsa", kind: sshdtest.KindRSA, names: []string{user}},
 		{name: "mapped principal", names: []string{"operators"}, config: mapping},
 		{name: "wrong principal", names: []string{"nobody-here"}, refused: "certificate is for nobody-here, not for user " + user},
-		{name: "expired", names: []string{user}, valid: sshdtest.Validity{Before: now.Add(-time.Minute)}, unfit: "certificate expired"},
-		{name: "not yet valid", names: []string{user}, valid: sshdtest.Validity{After: now.Add(time.Hour), Before: now.Add(2 * time.Hour)}, unfit: "certificate not valid before"},
-		{name: "strange authority", ca: stranger, names: []string{user}, refused: "refused (tried publickey x2)"},
+		{name: "expired", names: []string{user}, valid: sshdtest.Validity{Before: now.Add(-time.Minute)}, invalid: "certificate expired"},
+		{name: "not yet valid", names: []string{user}, valid: sshdtest.Validity{After: now.Add(time.Hour), Before: now.Add(2 * time.Hour)}, invalid: "certificate not valid before"},
+		{name: "unknown authority", ca: stranger, names: []string{user}, refused: "refused (tried publickey x2)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -200,27 +200,26 @@ func TestSSHDCertificate(t *testing.T) {
 			} {
 				host := fleettest.HostConfig(t, s, user, auth)
 				switch {
-				case test.unfit != "":
-					fleettest.Contains(t, fleettest.DialFails[*fleetssh.PKeyFileError](t, host).Error(), test.unfit)
+				case test.invalid != "":
+					fleettest.Contains(t, fleettest.DialFails[*fleetssh.PKeyFileError](t, host).Error(), test.invalid)
 				case test.refused != "":
 					fleettest.Contains(t, fleettest.DialFails[*fleetssh.AuthenticationError](t, host).Error(), test.refused)
 				default:
 					fleettest.Dial(t, host)
 				}
 			}
-			if test.unfit != "" {
+			if test.invalid != "" {
 				s.Logged(t, 0, "Connection from")
 			}
-			// If it is found next to the key without being named, an unusable certificate is
-			// not an error.
+			// An unusable certificate that is not named, but found next to the key, is not an error.
 			sshdtest.WriteCertificate(t, file+"-cert.pub", cert)
 			host := fleettest.HostConfig(t, s, user, fleetssh.Auth{KeyFile: file})
-			if test.refused == "" && test.unfit == "" {
+			if test.refused == "" && test.invalid == "" {
 				fleettest.Dial(t, host)
 				fleettest.Contains(t, s.Log(), "Accepted publickey", "CA "+strings.ToUpper(sshdtest.KindED25519))
 				return
 			}
-			fleettest.Contains(t, fleettest.DialFails[*fleetssh.AuthenticationError](t, host).Error(), test.refused, test.unfit)
+			fleettest.Contains(t, fleettest.DialFails[*fleetssh.AuthenticationError](t, host).Error(), test.refused, test.invalid)
 			s.Authorize(t, user, key.Public())
 			fleettest.Dial(t, host) // with the plain key
 		})

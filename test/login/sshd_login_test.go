@@ -94,7 +94,7 @@ func TestSSHDLoginByAsking(t *testing.T) {
 	}{
 		{"one question", one, "", "Password:"},
 		{"two rounds", two, "", "Password:; " + mail},
-		{"two rounds, the password known", two, password, mail},
+		{"two rounds, password given", two, password, mail},
 		{"password method", direct, "", sshdtest.Bob + "@127.0.0.1's password:"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -116,20 +116,20 @@ func TestSSHDLoginByAsking(t *testing.T) {
 			fleettest.Equal(t, "questions", strings.Join(asked, "; "), test.asked)
 		})
 	}
-	t.Run("second round without anybody to ask", func(t *testing.T) {
+	t.Run("second round without Ask", func(t *testing.T) {
 		t.Parallel()
 		s := sshdtest.Start(t, two)
 		e := fleettest.DialFails[*fleetssh.AuthenticationError](t, fleettest.HostConfig(t, s, sshdtest.Bob, fleetssh.Auth{Password: password, NoAgent: true, NoDefaultKeys: true}))
 		fleettest.Contains(t, e.Error(), `no answer to the question "`+mail)
 	})
-	t.Run("the user gives up", func(t *testing.T) {
+	t.Run("Ask fails", func(t *testing.T) {
 		t.Parallel()
 		s := sshdtest.Start(t, one)
-		gaveUp := errors.New("gave up")
+		noAnswer := errors.New("no answer")
 		host := fleettest.HostConfig(t, s, sshdtest.Bob, fleetssh.Auth{NoAgent: true, NoDefaultKeys: true})
-		host.Auth.Ask = func(context.Context, fleetssh.Question) (string, error) { return "", gaveUp }
+		host.Auth.Ask = func(context.Context, fleetssh.Question) (string, error) { return "", noAnswer }
 		_, err := fleetssh.Dial(fleettest.Soon(t), host)
-		if !errors.Is(err, gaveUp) {
+		if !errors.Is(err, noAnswer) {
 			t.Errorf("error %T: %v", err, err)
 		}
 		s.Logged(t, 1, "Connection from")
@@ -149,7 +149,7 @@ func TestSSHDLoginSeveralMethods(t *testing.T) {
 		methods string
 		config  []string
 		auth    fleetssh.Auth
-		tried   []string // nil: the login works
+		tried   []string // nil: the login succeeds
 	}{
 		{"key and password", "publickey,password", nil, fleetssh.Auth{Signers: []ssh.Signer{first.Signer}, Password: password}, nil},
 		{"key and questions", "publickey,keyboard-interactive", pam, fleetssh.Auth{Signers: []ssh.Signer{first.Signer}, Password: password}, nil},
@@ -205,7 +205,7 @@ func TestSSHDLoginNothingToOffer(t *testing.T) {
 	fleettest.Equal(t, "user", e.User, sshdtest.CurrentUser(t))
 }
 
-// An RSA key signs with SHA-2: current servers accept nothing else.
+// An RSA key signs with SHA-2. Current servers do not accept SHA-1.
 func TestSSHDLoginByRSA(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -217,7 +217,7 @@ func TestSSHDLoginByRSA(t *testing.T) {
 	fleettest.Contains(t, s.Log(), "Accepted publickey for "+user, "pkalg rsa-sha2-512")
 }
 
-// The environment gives the default key files and the agent.
+// The default key files are in the home directory.
 func TestSSHDLoginDefaultFiles(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	home := t.TempDir()
@@ -241,7 +241,7 @@ func TestSSHDLoginDefaultFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Run("encrypted, asked for when the host would take it", func(t *testing.T) {
+	t.Run("encrypted, asked for only if the host accepts it", func(t *testing.T) {
 		key := sshdtest.NewKey(t, sshdtest.KindED25519)
 		key.Write(t, home+"/.ssh/id_ed25519", "s3cret")
 		host := fleettest.HostConfig(t, s, user, fleetssh.Auth{})
@@ -258,7 +258,7 @@ func TestSSHDLoginDefaultFiles(t *testing.T) {
 		asked.Store(0)
 		host.Auth.Ask = func(_ context.Context, q fleetssh.Question) (string, error) {
 			if strings.Contains(q.Prompt, "id_ed25519") {
-				t.Errorf("asked %q for a key that the host does not take", q.Prompt)
+				t.Errorf("asked %q for a key that the host does not accept", q.Prompt)
 			}
 			return "", errors.New("no password")
 		}

@@ -41,14 +41,14 @@ func TestSSHDMaster(t *testing.T) {
 	fleettest.Equal(t, "output", fleettest.Output(t, c, "echo hello"), "hello\n")
 	s.Logged(t, 1, "Accepted publickey")
 
-	t.Run("all of a command", func(t *testing.T) {
+	t.Run("streams, environment and exit code", func(t *testing.T) {
 		out, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "cat; echo $A >&2; exit 3", Stdin: strings.NewReader("in"), Env: map[string]string{"A": "b c"}})
 		fleettest.Equal(t, "stdout", stdout, "in")
 		fleettest.Equal(t, "stderr", stderr, "b c\n")
 		fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, err).Code, 3)
 		fleettest.Equal(t, "outcome", out.Outcome().Kind, fleetssh.Exited)
 		if os.Geteuid() != 0 {
-			return // a server of an unprivileged user has no terminals
+			return // an unprivileged sshd may refuse pty requests
 		}
 		_, stdout, _, err = fleettest.RunCommand(t, c, fleetssh.Command{Line: "tty", PTY: &fleetssh.PTY{}})
 		fleettest.Contains(t, stdout, "/dev/pts/")
@@ -89,7 +89,7 @@ func TestSSHDMaster(t *testing.T) {
 		}
 		fleettest.Equal(t, "output", fleettest.Text(t, out.Stdout), "done\n")
 	})
-	t.Run("a master that is stopped", func(t *testing.T) {
+	t.Run("stopped master", func(t *testing.T) {
 		if testing.Short() {
 			return
 		}
@@ -98,19 +98,18 @@ func TestSSHDMaster(t *testing.T) {
 		own, key := host, sshdtest.NewKey(t, sshdtest.KindED25519)
 		own.Auth.Signers = []ssh.Signer{key.Signer}
 		own.HostKeys = fleettest.Trust(t, fleettest.KnownLines(s.Address(), fleettest.KeysOf(s)...)...)
-		// The library waits this long for the master, which does not count against the host's
-		// own time-out.
+		// The client waits this long for the master, and the direct login then has the same time again.
 		own.ConnectTimeout = fleettest.Lapse
 		e := fleettest.DialFails[*fleetssh.AuthenticationError](t, own)
 		fleettest.Equal(t, "tried", strings.Join(e.Tried, " "), "publickey")
 	})
-	t.Run("the master ends", func(t *testing.T) {
+	t.Run("ended master", func(t *testing.T) {
 		out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep 60"})
 		stop()
 		e := fleettest.AsError[*fleetssh.ConnectionError](t, out.WaitFinished(fleettest.Soon(t)))
 		fleettest.Equal(t, "phase", e.Phase, "run")
 		fleettest.Equal(t, "outcome", out.Outcome().Kind, fleetssh.Lost)
-		// Without a master the host is connected to directly.
+		// Without a master, the client connects to the host directly.
 		fleettest.DialFails[*fleetssh.HostKeyError](t, host)
 		direct := fleettest.HostConfig(t, s, user, fleetssh.Auth{Signers: []ssh.Signer{key.Signer}})
 		direct.ControlPath = host.ControlPath
@@ -119,7 +118,8 @@ func TestSSHDMaster(t *testing.T) {
 	})
 }
 
-// A process that shares a master's connection is not our child and must not be stopped as one.
+// On a master's connection, sshd has also started the commands of other clients, and Stop must not
+// stop these.
 func TestSSHDStopBesideMaster(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -137,10 +137,10 @@ func TestSSHDStopBesideMaster(t *testing.T) {
 	other := fleettest.Start(t, others, fleetssh.Command{Line: "sleep " + bystander})
 	fleettest.Running(t, bystander, true)
 	for range 3 {
-		// the process is often gone when Stop looks for it
+		// The command has often ended by the time Stop looks for its process.
 		out := fleettest.Start(t, ours, fleetssh.Command{Line: "sleep 0.02"})
 		out.Stop(fleettest.Soon(t))
 	}
-	fleettest.Equal(t, "the other has finished", other.Finished(), false)
+	fleettest.Equal(t, "the other client's command has finished", other.Finished(), false)
 	fleettest.Running(t, bystander, true)
 }

@@ -14,15 +14,17 @@ import (
 	"fleetssh/sshconfig"
 )
 
-// likeSSH is a server with keys and files, to try lines of ssh_config with ssh and with this
-// library.
+// likeSSH is a pair of servers with keys and files, to compare the effect of lines of ssh_config on
+// ssh and on the library.
 type likeSSH struct {
 	dir  string
-	port map[string]int // by the type of its host key
+	port map[string]int // by the type of the host key
 }
 
+// in returns the path of a file.
 func (l *likeSSH) in(name string) string { return filepath.Join(l.dir, name) }
 
+// keygen runs ssh-keygen, with DIR in its arguments for the directory of the files.
 func (l *likeSSH) keygen(t testing.TB, args ...string) {
 	t.Helper()
 	for i, arg := range args {
@@ -50,9 +52,9 @@ func (l *likeSSH) write(t testing.TB, name, text string) {
 	}
 }
 
-// The host keys "hostrsa" and "hosted" have certificates by "rsaca". The user keys are "rsa",
-// "ed", "rsasigned" and "edsigned"; the server accepts the last two only with their
-// certificates by "edca".
+// newLikeSSH starts the servers. Their host keys "hostrsa" and "hosted" have certificates by "rsaca".
+// The user keys are "rsa", "ed", "rsasigned" and "edsigned"; the servers accept the last two only with
+// their certificates by "edca".
 func newLikeSSH(t *testing.T) *likeSSH {
 	l := &likeSSH{dir: t.TempDir(), port: make(map[string]int)}
 	user := sshdtest.CurrentUser(t)
@@ -79,12 +81,12 @@ func newLikeSSH(t *testing.T) *likeSSH {
 		l.write(t, "known-"+kind+"-key", address+" "+l.read(t, "host"+kind+".pub"))
 		l.write(t, "known-"+kind+"-cert", "@cert-authority "+address+" "+l.read(t, "rsaca.pub"))
 	}
-	for name, of := range map[string][]string{
-		"nobody": {"other.pub"}, "keys": {"other.pub", "hostrsa.pub", "hosted.pub"}, "authority": {"rsaca.pub"},
+	for name, files := range map[string][]string{
+		"other.list": {"other.pub"}, "keys": {"other.pub", "hostrsa.pub", "hosted.pub"}, "authority": {"rsaca.pub"},
 		"certificates": {"hostrsa-cert.pub", "hosted-cert.pub"},
 	} {
 		text := "# revoked\n\n"
-		for _, file := range of {
+		for _, file := range files {
 			text += l.read(t, file)
 		}
 		l.write(t, name, text)
@@ -103,11 +105,11 @@ func newLikeSSH(t *testing.T) *likeSSH {
 	return l
 }
 
-// config writes a configuration with the one line under test.
+// config writes an ssh_config with the line under test.
 func (l *likeSSH) config(t testing.TB, line, hostKind, trust, identity string) string {
 	t.Helper()
 	dir := t.TempDir()
-	path, known := filepath.Join(dir, "config"), filepath.Join(dir, "known_hosts") // known_hosts is copied: ssh may add hosts to it
+	path, known := filepath.Join(dir, "config"), filepath.Join(dir, "known_hosts") // a copy, since ssh may add hosts to it
 	if err := os.WriteFile(known, []byte(l.read(t, "known-"+hostKind+"-"+trust)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -120,8 +122,9 @@ func (l *likeSSH) config(t testing.TB, line, hostKind, trust, identity string) s
 	return path
 }
 
-// connects reports whether ssh and whether the library logs in.
-func connects(t testing.TB, config string) (ssh, we bool, why string) {
+// connects reports whether ssh and the library log in. why has the output of ssh and the error of the
+// library.
+func connects(t testing.TB, config string) (ssh, library bool, why string) {
 	t.Helper()
 	out, err := exec.CommandContext(fleettest.Soon(t), "ssh", "-F", config, "h", "echo", "in").CombinedOutput()
 	ssh = err == nil && strings.HasSuffix(string(out), "in\n")
@@ -137,12 +140,11 @@ func connects(t testing.TB, config string) (ssh, we bool, why string) {
 			c.Close()
 		}
 	}
-	return ssh, err == nil, fmt.Sprintf("%s\nwe: %v", why, err)
+	return ssh, err == nil, fmt.Sprintf("%s\nlibrary: %v", why, err)
 }
 
-// TestSSHDNarrowLikeSSH gives ssh_config lines that restrict algorithms to ssh and to the
-// library: for host keys and user keys, plain and with certificates. Both log in, or neither
-// does.
+// TestSSHDNarrowLikeSSH gives ssh and the library the same ssh_config lines, which restrict host keys
+// and user keys, plain and with certificates. Both must log in, or neither.
 func TestSSHDNarrowLikeSSH(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -151,14 +153,14 @@ func TestSSHDNarrowLikeSSH(t *testing.T) {
 	try := func(line, hostKind, trust, identity string, differs bool) {
 		name := fmt.Sprintf("%s, host %s by its %s, user %s", line, hostKind, trust, identity)
 		all.Run(name, func(t *testing.T) {
-			ssh, we, why := connects(t, l.config(t, line, hostKind, trust, identity))
-			if (ssh != we) != differs || differs && we {
-				t.Errorf("ssh gets in: %v, we: %v\n%s", ssh, we, why)
+			ssh, library, why := connects(t, l.config(t, line, hostKind, trust, identity))
+			if (ssh != library) != differs || differs && library {
+				t.Errorf("ssh logs in: %v, the library: %v\n%s", ssh, library, why)
 			}
 		})
 	}
 	for _, line := range []string{
-		"", "RevokedHostKeys none", "RevokedHostKeys DIR/nobody", "RevokedHostKeys DIR/keys", "RevokedHostKeys DIR/authority",
+		"", "RevokedHostKeys none", "RevokedHostKeys DIR/other.list", "RevokedHostKeys DIR/keys", "RevokedHostKeys DIR/authority",
 		"RevokedHostKeys DIR/certificates", "RevokedHostKeys DIR/serials.krl", "RevokedHostKeys DIR/serial.krl",
 		"RevokedHostKeys DIR/ids.krl", "RevokedHostKeys DIR/sums.krl", "RevokedHostKeys DIR/other.krl",
 		"RevokedHostKeys DIR/missing", "RevokedHostKeys DIR", "RevokedHostKeys DIR/bad", "StrictHostKeyChecking no\nRevokedHostKeys DIR/keys",
@@ -170,10 +172,10 @@ func TestSSHDNarrowLikeSSH(t *testing.T) {
 	} {
 		for _, hostKind := range []string{"rsa", "ed"} {
 			if strings.HasPrefix(line, "KnownHostsCommand") && hostKind == "rsa" {
-				continue // costs another process each and tests nothing new
+				continue // each case starts another process and would test nothing new
 			}
 			for _, trust := range []string{"key", "cert"} {
-				// The library applies the line to the keys of authorities too.
+				// The library also applies RequiredRSASize to the keys of certificate authorities.
 				differs := line == "RequiredRSASize 2049" && hostKind == "ed" && trust == "cert"
 				try(line, hostKind, trust, "ed", differs)
 			}

@@ -18,7 +18,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// writeText writes a file into the folder of the test and returns its path.
+// writeText writes a file into a directory of the test and returns its path.
 func writeText(t testing.TB, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -26,7 +26,7 @@ func writeText(t testing.TB, name, text string) string {
 	return path
 }
 
-// What only narrows holds under every policy, and for hops.
+// RevokedHostKeys, MinRSABits and CASignatures apply under every policy, and to hops.
 func TestSSHDNarrowHostKeys(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -43,7 +43,7 @@ func TestSSHDNarrowHostKeys(t *testing.T) {
 	}
 	byKey := fleettest.Trust(t, fleettest.KnownLines(s.Address(), plain)...)
 	byCA := fleettest.Trust(t, "@cert-authority * "+string(ssh.MarshalAuthorizedKey(ca.Public())))
-	anybody := fleetssh.InsecureIgnoreHostKeys{}
+	insecure := fleetssh.InsecureIgnoreHostKeys{}
 	added := &fleetssh.KnownHosts{Files: []string{filepath.Join(t.TempDir(), "known_hosts")}, Unknown: fleetssh.AddUnknown}
 	noRSA := &fleetssh.Algorithms{CASignatures: []string{"rsa-sha2-512"}}
 	withED := &fleetssh.Algorithms{CASignatures: []string{"rsa-sha2-512", "ssh-ed25519"}}
@@ -52,28 +52,28 @@ func TestSSHDNarrowHostKeys(t *testing.T) {
 		policy  fleetssh.HostKeyPolicy
 		revoked []string
 		names   *fleetssh.Algorithms
-		refused string // empty: it is trusted
+		refused string // text of the error; empty: the host is trusted
 	}{
-		{"nothing", byKey, nil, nil, ""},
+		{"no restriction", byKey, nil, nil, ""},
 		{"another key revoked", byKey, list(stranger), nil, ""},
 		{"key revoked", byKey, list(stranger, plain), nil, "revoked"},
 		{"key revoked, in the second file", byKey, append(list(stranger), list(plain)...), nil, "revoked"},
 		{"key revoked, new host", added, list(plain), nil, "revoked"},
-		{"key revoked, anybody", anybody, list(plain), nil, "revoked"},
+		{"key revoked, insecure", insecure, list(plain), nil, "revoked"},
 		{"authority revoked", byCA, list(ca.Public()), nil, "revoked"},
-		{"certificate by key revoked", byCA, list(plain), nil, "revoked"},
+		{"key of a certificate revoked", byCA, list(plain), nil, "revoked"},
 		{"no such file", byKey, []string{"/no/such/file"}, nil, "no such file"},
-		{"no such file, anybody", anybody, []string{"/no/such/file"}, nil, "no such file"},
-		{"a folder", anybody, []string{t.TempDir()}, nil, "is a directory"},
-		{"no list", anybody, []string{writeText(t, "list", "ssh-rsa nonsense\n")}, nil, "line 1"},
+		{"no such file, insecure", insecure, []string{"/no/such/file"}, nil, "no such file"},
+		{"a directory", insecure, []string{t.TempDir()}, nil, "is a directory"},
+		{"not a list", insecure, []string{writeText(t, "list", "ssh-rsa nonsense\n")}, nil, "line 1"},
 		{"empty list", byKey, list(), nil, ""},
 		{"long enough", byKey, nil, &fleetssh.Algorithms{MinRSABits: rsaBits}, ""},
 		{"too short", byKey, nil, &fleetssh.Algorithms{MinRSABits: rsaBits + 1}, "too weak"},
 		{"too short, certificate", byCA, nil, &fleetssh.Algorithms{MinRSABits: rsaBits + 1}, "too weak"},
-		{"too short, anybody", anybody, nil, &fleetssh.Algorithms{MinRSABits: rsaBits + 1}, "too weak"},
+		{"too short, insecure", insecure, nil, &fleetssh.Algorithms{MinRSABits: rsaBits + 1}, "too weak"},
 		{"authority", byCA, nil, withED, ""},
-		{"authority may not sign so", byCA, nil, noRSA, "not known"},
-		{"authority may not sign so, key known", byKey, nil, noRSA, ""},
+		{"signature algorithm of the authority not allowed", byCA, nil, noRSA, "not known"},
+		{"signature algorithm not allowed, key known", byKey, nil, noRSA, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			to := host
@@ -98,10 +98,10 @@ func TestSSHDNarrowHostKeys(t *testing.T) {
 	}
 }
 
-// rsaBits is how long the RSA keys of sshdtest are.
+// rsaBits is the length of the RSA keys of sshdtest.
 const rsaBits = 2048
 
-// What may not be offered is not, and the refusal says why.
+// Keys that MinRSABits or UserKeys exclude are not offered, and the error says why.
 func TestSSHDNarrowUserKeys(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -121,15 +121,15 @@ func TestSSHDNarrowUserKeys(t *testing.T) {
 		name  string
 		auth  fleetssh.Auth
 		names fleetssh.Algorithms
-		why   string // of a refusal; empty: it logs in
+		why   string // text of the error; empty: the login succeeds
 	}{
 		{"RSA", fleetssh.Auth{Signers: []ssh.Signer{rsa.Signer}}, fleetssh.Algorithms{MinRSABits: rsaBits}, ""},
 		{"RSA too short", fleetssh.Auth{Signers: []ssh.Signer{rsa.Signer}}, fleetssh.Algorithms{MinRSABits: rsaBits + 1}, fmt.Sprintf("RSA with %d bits, where at least %d are required", rsaBits, rsaBits+1)},
-		{"RSA too short, another one", fleetssh.Auth{Signers: []ssh.Signer{rsa.Signer, ed.Signer}}, fleetssh.Algorithms{MinRSABits: rsaBits + 1}, ""},
-		{"one of RSA's", fleetssh.Auth{Signers: []ssh.Signer{rsa.Signer}}, fleetssh.Algorithms{UserKeys: []string{"rsa-sha2-256"}}, ""},
-		{"none of RSA's", fleetssh.Auth{Signers: []ssh.Signer{rsa.Signer}}, fleetssh.Algorithms{UserKeys: []string{"ssh-ed25519"}}, "is not offered"},
+		{"RSA too short, another key", fleetssh.Auth{Signers: []ssh.Signer{rsa.Signer, ed.Signer}}, fleetssh.Algorithms{MinRSABits: rsaBits + 1}, ""},
+		{"an algorithm of RSA", fleetssh.Auth{Signers: []ssh.Signer{rsa.Signer}}, fleetssh.Algorithms{UserKeys: []string{"rsa-sha2-256"}}, ""},
+		{"no algorithm of RSA", fleetssh.Auth{Signers: []ssh.Signer{rsa.Signer}}, fleetssh.Algorithms{UserKeys: []string{"ssh-ed25519"}}, "is not offered"},
 		{"ed25519", fleetssh.Auth{Signers: []ssh.Signer{ed.Signer}}, fleetssh.Algorithms{UserKeys: []string{"ssh-ed25519"}}, ""},
-		{"its certificates only", fleetssh.Auth{Signers: []ssh.Signer{ed.Signer}}, fleetssh.Algorithms{UserKeys: []string{"ssh-ed25519-cert-v01@openssh.com"}}, "is not offered"},
+		{"ed25519 certificates only", fleetssh.Auth{Signers: []ssh.Signer{ed.Signer}}, fleetssh.Algorithms{UserKeys: []string{"ssh-ed25519-cert-v01@openssh.com"}}, "is not offered"},
 		{"certificate", fleetssh.Auth{Signers: []ssh.Signer{certified.Signer}, CertData: certData}, fleetssh.Algorithms{UserKeys: []string{"ssh-ed25519-cert-v01@openssh.com"}}, ""},
 		{"certificate left out", fleetssh.Auth{Signers: []ssh.Signer{certified.Signer}, CertData: certData}, fleetssh.Algorithms{UserKeys: []string{"ssh-ed25519"}}, "ssh-ed25519-cert-v01@openssh.com"},
 	} {
@@ -145,7 +145,7 @@ func TestSSHDNarrowUserKeys(t *testing.T) {
 	}
 }
 
-// The names of algorithms are those of OpenSSH.
+// Unknown names and impossible sizes are reported before the host is contacted.
 func TestNarrowingNames(t *testing.T) {
 	t.Parallel()
 	for field, names := range map[string]*fleetssh.Algorithms{
@@ -159,7 +159,7 @@ func TestNarrowingNames(t *testing.T) {
 	}
 }
 
-// KnownHostsCommand lists hosts beside the files.
+// KnownHostsCommand lists host keys in addition to the files.
 func TestSSHDKnownHostsCommand(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -185,14 +185,14 @@ func TestSSHDKnownHostsCommand(t *testing.T) {
 		refused string
 	}{
 		{"listed", nothing, []string{ask, "%H", "%I", "%t", "%f", "100%%"}, ""},
-		{"listed, another one in the file", other, []string{print("all", all)}, ""},
+		{"listed, another key in the file", other, []string{print("all", all)}, ""},
 		{"listed, hosts are added", adds, []string{print("lines", lines)}, ""},
 		{"nothing", nothing, []string{print("nothing", "")}, "not known"},
 		{"another key", nothing, []string{print("changed", strings.Join(fleettest.KnownLines(s.Address(), stranger), "\n"))}, "has changed"},
 		{"revoked", host.HostKeys, []string{print("revoked", "@revoked * "+strings.SplitN(all, " ", 2)[1])}, "revoked"},
-		{"fails", host.HostKeys, []string{program("fails", "echo no server >&2; exit 3\n")}, "exit status 3: no server"},
-		{"is missing", host.HostKeys, []string{filepath.Join(dir, "missing")}, "no such file"},
-		{"writes for ever", host.HostKeys, []string{program("floods", "exec cat /dev/zero\n")}, "more than 1 MiB"},
+		{"failing command", host.HostKeys, []string{program("fails", "echo no server >&2; exit 3\n")}, "exit status 3: no server"},
+		{"missing command", host.HostKeys, []string{filepath.Join(dir, "missing")}, "no such file"},
+		{"endless output", host.HostKeys, []string{program("floods", "exec cat /dev/zero\n")}, "more than 1 MiB"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			to := host
@@ -201,7 +201,7 @@ func TestSSHDKnownHostsCommand(t *testing.T) {
 				fleettest.Dial(t, to)
 				return
 			}
-			if test.name == "revoked" { // whichever key it shows first
+			if test.name == "revoked" { // makes sshd show the revoked key
 				to.Algorithms = &fleetssh.Algorithms{HostKeys: []string{fleettest.KeysOf(s)[0].Type()}}
 			}
 			fleettest.Contains(t, fleettest.DialFails[*fleetssh.HostKeyError](t, to).Error(), test.refused)
@@ -214,7 +214,7 @@ func TestSSHDKnownHostsCommand(t *testing.T) {
 	ec := s.HostKey(sshdtest.KindECDSA)
 	fleettest.Equal(t, "asked", string(asked), fmt.Sprintf("%s ORDER NONE NONE 100%%\n%[1]s HOSTNAME %s %s 100%%\n", knownhostsName(s), ec.Type(), ssh.FingerprintSHA256(ec)))
 	if _, err := os.Stat(newFile); !errors.Is(err, os.ErrNotExist) {
-		t.Error("what the command lists was added to the file")
+		t.Error("a key that the command lists was added to the file")
 	}
 	t.Run("interrupted", func(t *testing.T) {
 		to := host
@@ -228,7 +228,7 @@ func TestSSHDKnownHostsCommand(t *testing.T) {
 		})
 	})
 	t.Run("scan", func(t *testing.T) {
-		to := onlyWhere(s)
+		to := addressOnly(s)
 		to.KnownHostsCommand = []string{print("lines", lines), "%H"}
 		shown := scan(t, to)[0]
 		fleettest.Equal(t, "listed", string(shown.Listed), lines+"\n\n")
@@ -246,7 +246,7 @@ func TestSSHDKnownHostsCommand(t *testing.T) {
 
 func knownhostsName(s *sshdtest.Server) string { return fmt.Sprintf("[%s]:%d", s.Host, s.Port) }
 
-// A host whose address is known by another key is refused.
+// With CheckHostIP, a host is refused if another key is known for its address.
 func TestSSHDCheckHostIP(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -289,12 +289,13 @@ func TestSSHDCheckHostIP(t *testing.T) {
 	fleettest.Contains(t, string(text), "[localhost]:", "[127.0.0.1]:")
 }
 
-// A known_hosts file that cannot be written decides only where it has to.
+// If known_hosts cannot be written, AddUnknown refuses a new host, and AddUnknownIfPossible connects,
+// warns once, and remembers the key.
 func TestSSHDUnwritableKnownHosts(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{HostKeys: []string{sshdtest.KindED25519}})
-	file := filepath.Join(writeText(t, "no-folder", ""), "known_hosts") // not even root can make it
+	file := filepath.Join(writeText(t, "not-a-directory", ""), "known_hosts") // not even root can create it
 	for _, unknown := range []fleetssh.UnknownHosts{fleetssh.AddUnknown, fleetssh.AddUnknownIfPossible} {
 		policy := &fleetssh.KnownHosts{Files: []string{file, t.TempDir()}, SkipUnreadable: true, Unknown: unknown}
 		host.HostKeys = policy
@@ -305,11 +306,11 @@ func TestSSHDUnwritableKnownHosts(t *testing.T) {
 		}
 		c := fleettest.Dial(t, host)
 		fleettest.Contains(t, strings.Join(c.Logins()[0].Warnings, "\n"), "was not added", filepath.Dir(file))
-		fleettest.Equal(t, "warnings of the second", len(fleettest.Dial(t, host).Logins()[0].Warnings), 0)
+		fleettest.Equal(t, "warnings of the second login", len(fleettest.Dial(t, host).Logins()[0].Warnings), 0)
 		stranger := sshdtest.NewKey(t, sshdtest.KindED25519).Public()
-		var fault *knownhosts.KeyError
-		if err := policy.Check(s.Host, s.Port, stranger); !errors.As(err, &fault) || fault.Reason != knownhosts.Changed {
-			t.Errorf("another key later on: %v", err)
+		var keyError *knownhosts.KeyError
+		if err := policy.Check(s.Host, s.Port, stranger); !errors.As(err, &keyError) || keyError.Reason != knownhosts.Changed {
+			t.Errorf("another key afterwards: %v", err)
 		}
 	}
 }

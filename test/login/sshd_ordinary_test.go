@@ -16,8 +16,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// ordinary lists tests that are repeated as an account without privileges if the tests run as
-// root. That account gets its own KDC, servers and agents.
+// ordinary matches the tests that TestSSHDOrdinaryUser repeats with an unprivileged account if the
+// tests run as root. That account starts its own KDC, servers and agents.
 const ordinary = "^TestSSHD(GSSAPI|GSSAPISecondHop|GSSAPINoTicket|GSSAPIManyAtOnce|ProxyChain|ForwardAgent|Master|Transports)$"
 
 func TestSSHDOrdinaryUser(t *testing.T) {

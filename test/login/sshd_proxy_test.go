@@ -15,7 +15,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// chain returns how to reach the last of some hosts through all others.
+// chain returns the last host, with the others as hops in front of it.
 func chain(hosts ...fleetssh.HostConfig) fleetssh.HostConfig {
 	for i := 1; i < len(hosts); i++ {
 		hosts[i].Proxy = &hosts[i-1]
@@ -28,7 +28,7 @@ func TestSSHDProxyChain(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	var servers []*sshdtest.Server
 	var hosts []fleetssh.HostConfig
-	for range 4 { // each has keys of its own, and lets in one key only
+	for range 4 { // each has its own host keys and accepts another user key
 		s, host := fleettest.StartSSHD(t, sshdtest.Options{})
 		servers, hosts = append(servers, s), append(hosts, host)
 	}
@@ -37,7 +37,7 @@ func TestSSHDProxyChain(t *testing.T) {
 			host := chain(append([]fleetssh.HostConfig{}, hosts[:hops+1]...)...)
 			c := fleettest.Dial(t, host)
 			fleettest.Equal(t, "output", fleettest.Output(t, c, "echo ${SSH_CONNECTION##* }"), fmt.Sprintln(host.Port))
-			// Data goes both ways, whole.
+			// All data passes in both directions.
 			ch, err := c.Execute(fleettest.Soon(t), "cat")
 			if err != nil {
 				t.Fatal(err)
@@ -63,7 +63,7 @@ func TestSSHDProxyChain(t *testing.T) {
 	}
 }
 
-// Two hundred hosts, one login at the hop.
+// Two hundred hosts need one login at their hop.
 func TestSSHDProxyShared(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -88,7 +88,7 @@ func TestSSHDProxyShared(t *testing.T) {
 	s.Logged(t, n, "Accepted publickey")
 }
 
-// What a hop and a host refuse, in the words of sshd.
+// Refusals by an sshd as a hop are told apart from refusals by the host behind it.
 func TestSSHDProxyRefusals(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -105,9 +105,9 @@ func TestSSHDProxyRefusals(t *testing.T) {
 		fleettest.Equal(t, "hop", e.Hop, "127.0.0.1")
 		fleettest.Contains(t, e.Error(), "does not forward connections to 127.0.0.1:", "open failed")
 	}
-	nobody := host
-	nobody.Port = 1
-	c := fleettest.DialFails[*fleetssh.ConnectionError](t, with(nobody, &open))
+	closedPort := host
+	closedPort.Port = 1
+	c := fleettest.DialFails[*fleetssh.ConnectionError](t, with(closedPort, &open))
 	fleettest.Equal(t, "phase", c.Phase, "connect")
 	fleettest.Contains(t, c.Error(), "connect 127.0.0.1:1: Connection refused")
 	unknown := host
@@ -130,12 +130,13 @@ func TestSSHDProxyRefusals(t *testing.T) {
 	fleettest.Equal(t, "port", e.Port, target.Port)
 }
 
+// pause stops the processes of a server until resume is called.
 func pause(s *sshdtest.Server) (resume func()) {
 	s.Pause()
 	return s.Resume
 }
 
-// A link in the middle of the chain is killed while commands run.
+// A connection to a hop in the middle of a chain is killed while commands run.
 func TestSSHDProxyKilled(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -171,18 +172,18 @@ func TestSSHDProxyKilled(t *testing.T) {
 			break
 		}
 	}
-	// The first hop was lost twice and made anew twice; the second one each time.
+	// The connection to the first hop was lost in two of the four rounds, and made again each time.
 	servers[0].Logged(t, 3, "Accepted publickey")
 	servers[1].Stop()
 	if _, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true"}); err == nil {
-		t.Fatal("a hop that is gone was passed")
+		t.Fatal("a command ran behind a hop that was stopped")
 	} else {
 		failed := fleettest.AsError[*fleetssh.HostsError](t, err)
 		fleettest.Equal(t, "failed", len(failed.Failed), 3)
 		fleettest.Equal(t, "hop", fleettest.AsError[*fleetssh.ProxyError](t, failed.Failed[0].Err).Hop, "127.0.0.1")
 		fleettest.AsError[*fleetssh.ConnectionError](t, failed.Failed[2].Err)
 		if fleettest.Is[*fleetssh.ProxyError](failed.Failed[2].Err) {
-			t.Error("the host that is gone itself is blamed on the hop")
+			t.Error("the failure of the stopped host itself is attributed to its hop")
 		}
 	}
 }
@@ -198,7 +199,8 @@ func firstLine(t testing.TB, out *fleetssh.HostOutput) string {
 	return ""
 }
 
-// A hop with a small MaxStartups lets everybody in, in time.
+// All hosts log in at a hop with a small MaxStartups, because the client opens connections more
+// slowly after sshd has dropped some.
 func TestSSHDProxyMaxStartups(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -207,7 +209,7 @@ func TestSSHDProxyMaxStartups(t *testing.T) {
 	hop.Attempts, hop.RetryDelay = 4, 100*time.Millisecond
 	hosts := make([]fleetssh.HostConfig, 30)
 	for i := range hosts {
-		own := hop // every host has a login of its own at the hop
+		own := hop // a separate login at the hop for each host
 		hosts[i] = host
 		hosts[i].Proxy = &own
 	}
@@ -223,7 +225,7 @@ func TestSSHDProxyMaxStartups(t *testing.T) {
 	}
 }
 
-// The hop and the host have accounts, passwords and checks of their own.
+// The hop and the host have different accounts and credentials.
 func TestSSHDProxyOwnLogins(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

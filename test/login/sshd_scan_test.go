@@ -21,7 +21,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// scan returns the keys that the hosts show, in the order of the hosts.
+// scan returns the host keys of the hosts, in the order of the hosts.
 func scan(t testing.TB, hosts ...fleetssh.HostConfig) []fleetssh.ShownKeys {
 	t.Helper()
 	shown, err := fleettest.NewFleet(t, hosts...).ScanHostKeys(fleettest.Soon(t))
@@ -31,13 +31,13 @@ func scan(t testing.TB, hosts ...fleetssh.HostConfig) []fleetssh.ShownKeys {
 	return slices.SortedFunc(shown, func(a, b fleetssh.ShownKeys) int { return a.Index - b.Index })
 }
 
-// onlyWhere returns the address of a server without credentials and without a host key policy.
-func onlyWhere(s *sshdtest.Server) fleetssh.HostConfig {
+// addressOnly returns a host configuration without credentials and without a host key policy.
+func addressOnly(s *sshdtest.Server) fleetssh.HostConfig {
 	return fleetssh.HostConfig{Host: s.Host, Port: s.Port, User: "nobody-at-all", ConnectTimeout: fleettest.Patience, RetryDelay: -1}
 }
 
-// showsKeys expects exactly these keys.
-func showsKeys(t testing.TB, got fleetssh.ShownKeys, want ...ssh.PublicKey) {
+// expectKeys expects that a host has shown exactly these keys.
+func expectKeys(t testing.TB, got fleetssh.ShownKeys, want ...ssh.PublicKey) {
 	t.Helper()
 	if got.Err != nil {
 		t.Errorf("host %d: %v", got.Index, got.Err)
@@ -58,26 +58,26 @@ func TestSSHDScan(t *testing.T) {
 	ca := sshdtest.NewCA(t)
 	certified := sshdtest.Start(t, sshdtest.Options{HostCA: ca, HostPrincipals: []string{"127.0.0.1"}})
 	sha1 := sshdtest.Start(t, sshdtest.Options{HostKeys: []string{sshdtest.KindRSA}, Config: []string{"HostKeyAlgorithms ssh-rsa"}})
-	weak := onlyWhere(sha1)
+	weak := addressOnly(sha1)
 	weak.Algorithms = &fleetssh.Algorithms{HostKeys: []string{"rsa-sha2-256", "ssh-rsa"}}
-	alias := onlyWhere(all)
+	alias := addressOnly(all)
 	alias.HostKeyAlias = "web"
 
-	shown := scan(t, onlyWhere(all), onlyWhere(rsa), onlyWhere(certified), onlyWhere(sha1), weak, alias)
+	shown := scan(t, addressOnly(all), addressOnly(rsa), addressOnly(certified), addressOnly(sha1), weak, alias)
 	keys := func(s *sshdtest.Server) []ssh.PublicKey {
 		return fleettest.KeysOf(s, sshdtest.KindED25519, sshdtest.KindECDSA, sshdtest.KindRSA)
 	}
-	showsKeys(t, shown[0], keys(all)...)
-	showsKeys(t, shown[1], keys(rsa)...)
+	expectKeys(t, shown[0], keys(all)...)
+	expectKeys(t, shown[1], keys(rsa)...)
 	cert, ok := shown[2].Keys[0].(*ssh.Certificate)
 	if !ok || !bytes.Equal(cert.SignatureKey.Marshal(), ca.Public().Marshal()) {
 		t.Errorf("the first key is %s", shown[2].Keys[0].Type())
 	}
 	shown[2].Keys = shown[2].Keys[1:]
-	showsKeys(t, shown[2], keys(certified)...)
+	expectKeys(t, shown[2], keys(certified)...)
 	refused := fleettest.AsError[*fleetssh.ConnectionError](t, shown[3].Err)
 	fleettest.Contains(t, refused.Error(), "exchange keys with", "no common algorithm for host key")
-	showsKeys(t, shown[4], keys(sha1)...)
+	expectKeys(t, shown[4], keys(sha1)...)
 	fleettest.Equal(t, "known by", fmt.Sprint(shown[0].Name, " ", shown[0].Port, ", ", shown[5].Name, " ", shown[5].Port),
 		fmt.Sprintf("127.0.0.1 %d, web 22", all.Port))
 
@@ -91,7 +91,7 @@ func TestSSHDScan(t *testing.T) {
 	fleettest.Equal(t, "connections", strings.Count(all.Log(), "Connection from "), 2*4)
 }
 
-// ssh-keyscan returns the same keys.
+// A scan finds the same keys as ssh-keyscan.
 func TestSSHDScanAsKeyscan(t *testing.T) {
 	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
@@ -100,7 +100,7 @@ func TestSSHDScanAsKeyscan(t *testing.T) {
 		t.Fatal(err)
 	}
 	var lines []string
-	for _, key := range scan(t, onlyWhere(s))[0].Keys {
+	for _, key := range scan(t, addressOnly(s))[0].Keys {
 		lines = append(lines, fleettest.KnownLines(s.Address(), key)...)
 	}
 	for _, line := range lines {
@@ -115,21 +115,21 @@ func TestSSHDScanThroughHop(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	server, hop := fleettest.StartSSHD(t, sshdtest.Options{})
 	first, second := sshdtest.Start(t, sshdtest.Options{}), sshdtest.Start(t, sshdtest.Options{HostKeys: []string{sshdtest.KindECDSA}})
-	hosts := []fleetssh.HostConfig{onlyWhere(first), onlyWhere(second), onlyWhere(second)}
+	hosts := []fleetssh.HostConfig{addressOnly(first), addressOnly(second), addressOnly(second)}
 	hosts[2].Port = 1
 	for i := range hosts {
 		hosts[i].Proxy = &hop
 		hosts[i].Attempts = 1
 	}
 	shown := scan(t, hosts...)
-	showsKeys(t, shown[0], fleettest.KeysOf(first, sshdtest.KindED25519, sshdtest.KindECDSA, sshdtest.KindRSA)...)
-	showsKeys(t, shown[1], second.HostKey(sshdtest.KindECDSA))
+	expectKeys(t, shown[0], fleettest.KeysOf(first, sshdtest.KindED25519, sshdtest.KindECDSA, sshdtest.KindRSA)...)
+	expectKeys(t, shown[1], second.HostKey(sshdtest.KindECDSA))
 	e := fleettest.AsError[*fleetssh.ConnectionError](t, shown[2].Err)
 	fleettest.Equal(t, "phase", e.Phase, "connect")
 	server.Logged(t, 1, "Accepted publickey")
 
 	stranger := hop
-	stranger.HostKeys = fleettest.Trust(t, "# nobody")
+	stranger.HostKeys = fleettest.Trust(t, "# no host")
 	hosts[0].Proxy, hosts[1].Proxy = &stranger, &stranger
 	for _, s := range scan(t, hosts[:2]...) {
 		proxy := fleettest.AsError[*fleetssh.ProxyError](t, s.Err)
@@ -140,18 +140,18 @@ func TestSSHDScanThroughHop(t *testing.T) {
 }
 
 // A failure is reported as the error of its host, after as many attempts as the host allows.
-func TestScanFaults(t *testing.T) {
+func TestScanErrors(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	where := func(s fleettest.Server) fleetssh.HostConfig {
 		return fleetssh.HostConfig{Host: s.Host(), Port: s.Port(), ConnectTimeout: fleettest.Patience, RetryDelay: -1}
 	}
 	dropping := where(fleettest.NewServer(t, func(h *simfleet.Host) { h.DropFirst = 2 }))
-	tooOften := where(fleettest.NewServer(t, func(h *simfleet.Host) { h.DropFirst = 20 }))
+	alwaysDropping := where(fleettest.NewServer(t, func(h *simfleet.Host) { h.DropFirst = 20 }))
 	silent := where(fleettest.Faulty(t, simfleet.SilentAccept))
 	silent.ConnectTimeout, silent.Attempts = 5*time.Second, 2
 	missing := fleetssh.HostConfig{Host: "no-such-host.invalid", Attempts: 1, RetryDelay: -1}
-	shown := scan(t, dropping, tooOften, silent, missing)
+	shown := scan(t, dropping, alwaysDropping, silent, missing)
 	fleettest.Equal(t, "keys", fmt.Sprint(len(shown[0].Keys), shown[0].Err), "1 <nil>")
 	fleettest.Equal(t, "attempts", fleettest.AsError[*fleetssh.ConnectionError](t, shown[1].Err).Attempts, 3)
 	late := fleettest.AsError[*fleetssh.TimeoutError](t, shown[2].Err)
@@ -162,7 +162,7 @@ func TestScanFaults(t *testing.T) {
 	fleettest.AsError[*fleetssh.ConfigError](t, err)
 }
 
-// Leaving the loop, or cancelling the context, stops the scans under way.
+// Leaving the loop or cancelling the context stops the scans that are in progress.
 func TestScanEndsEarly(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -178,7 +178,7 @@ func TestScanEndsEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	for s := range shown {
-		fleettest.Equal(t, "the first that is done", s.Index, 0)
+		fleettest.Equal(t, "first result", s.Index, 0)
 		break
 	}
 	ctx, cancel := context.WithCancel(t.Context())

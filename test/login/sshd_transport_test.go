@@ -20,8 +20,9 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// startForward starts an OpenSSH client that forwards as option says, such as
-// "-D 127.0.0.1:1080", and returns the command line without that.
+// startForward starts an OpenSSH client with a forwarding option, such as "-D 127.0.0.1:1080", and
+// waits until it is ready. It returns the command line of the client without the option. Without an
+// option, it starts nothing.
 func startForward(t testing.TB, s *sshdtest.Server, key *sshdtest.Key, ready func() bool, option ...string) (client []string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -47,6 +48,7 @@ func startForward(t testing.TB, s *sshdtest.Server, key *sshdtest.Key, ready fun
 	return client
 }
 
+// freePort returns a local address on which nothing listens.
 func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -57,6 +59,7 @@ func freePort(t testing.TB) string {
 	return l.Addr().String()
 }
 
+// answers returns a function that reports whether an address accepts connections.
 func answers(network, address string) func() bool {
 	return func() bool {
 		conn, err := net.Dial(network, address)
@@ -67,7 +70,7 @@ func answers(network, address string) func() bool {
 	}
 }
 
-// httpProxy starts a proxy that knows CONNECT and one user.
+// httpProxy starts an HTTP proxy that accepts only CONNECT, from one user.
 func httpProxy(t testing.TB) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -116,8 +119,8 @@ func httpProxy(t testing.TB) (address string) {
 	return l.Addr().String()
 }
 
-// SSH goes through whatever carries bytes: SOCKS and unix sockets of OpenSSH
-// itself, HTTP CONNECT, a command, and a function of the user.
+// SSH runs over any transport: SOCKS and Unix sockets of OpenSSH itself, HTTP CONNECT, a command, and
+// a function of the user.
 func TestSSHDTransports(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -146,7 +149,7 @@ func TestSSHDTransports(t *testing.T) {
 		return dial
 	}
 	var own net.Dialer
-	nobody := freePort(t)
+	closedPort := freePort(t)
 	for _, test := range []struct {
 		name   string
 		dial   func(context.Context, string, string) (net.Conn, error)
@@ -154,7 +157,7 @@ func TestSSHDTransports(t *testing.T) {
 		text   string                                                  // of that error
 		secret string                                                  // that must not be in it
 	}{
-		{"socks5", proxy("socks5://" + socks), proxy("socks5://user:s3cret@" + nobody), "connect socks5://" + nobody + ": connection refused", "s3cret"},
+		{"socks5", proxy("socks5://" + socks), proxy("socks5://user:s3cret@" + closedPort), "connect socks5://" + closedPort + ": connection refused", "s3cret"},
 		{"socks5h", proxy("socks5h://" + socks), proxy("socks5h://" + via.Address()[1:len("127.0.0.1")+1] + fmt.Sprint(":", via.Port)), "socks5h://127.0.0.1", ""},
 		{"http", proxy("http://u:s3cret@" + web), proxy("http://u:wr0ng@" + web), "407 Proxy Authentication Required", "wr0ng"},
 		{"unix", proxy("unix://" + socket), proxy("unix://" + socket + ".not"), "no such file", ""},
@@ -165,7 +168,7 @@ func TestSSHDTransports(t *testing.T) {
 			h := host
 			h.Attempts, h.DialContext = 1, test.dial
 			fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, h), "echo ${SSH_CONNECTION##* }"), fmt.Sprintln(target.Port))
-			// Another call, all hosts of a fleet at once.
+			// A fleet uses the transport for all hosts at once.
 			p := fleettest.NewFleet(t, h, h, h, h, h, h)
 			if _, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "head -c 1000000 /dev/zero"}); err != nil {
 				t.Fatal(err)
@@ -183,7 +186,7 @@ func TestSSHDTransports(t *testing.T) {
 			} else {
 				e := fleettest.AsError[*fleetssh.ConnectionError](t, fleettest.AsError[*fleetssh.ProxyError](t, err).Err)
 				attempts := 2
-				if test.name == "command" { // it has failed by itself
+				if test.name == "command" { // a command that exits with an error is not retried
 					attempts = 1
 				}
 				fleettest.Equal(t, "attempts", e.Attempts, attempts)
@@ -209,7 +212,7 @@ func TestSSHDTransports(t *testing.T) {
 			t.Error(err)
 		}
 		if _, err := fleetssh.DialCommand("nc %z"); err == nil {
-			t.Error("an unknown token was taken")
+			t.Error("an unknown token is accepted")
 		}
 	})
 }

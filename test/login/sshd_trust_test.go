@@ -54,8 +54,8 @@ func TestSSHDTrust(t *testing.T) {
 		refused bool
 		alias   string // of localhost, used as the address
 	}{
-		{name: "nothing", refused: true},
-		{name: "all kinds", lines: fleettest.KnownLines(s.Address(), ed, ec, rsa)},
+		{name: "empty file", refused: true},
+		{name: "all key types", lines: fleettest.KnownLines(s.Address(), ed, ec, rsa)},
 		{name: "only ed25519", lines: fleettest.KnownLines(s.Address(), ed)},
 		{name: "only ecdsa", lines: fleettest.KnownLines(s.Address(), ec)},
 		{name: "only rsa", lines: fleettest.KnownLines(s.Address(), rsa)},
@@ -70,8 +70,8 @@ func TestSSHDTrust(t *testing.T) {
 		{name: "changed key", lines: fleettest.KnownLines(s.Address(), stranger), refused: true},
 		{name: "one of two keys is right", lines: join(fleettest.KnownLines(s.Address(), stranger), fleettest.KnownLines(s.Address(), ed))},
 		{name: "revoked", lines: join(marked("@revoked", "*", ed), fleettest.KnownLines(s.Address(), ed)), refused: true},
-		{name: "another one revoked", lines: join(marked("@revoked", "*", stranger), fleettest.KnownLines(s.Address(), ed))},
-		{name: "one kind revoked, another known", lines: join(marked("@revoked", "*", ed), fleettest.KnownLines(s.Address(), rsa))},
+		{name: "another key revoked", lines: join(marked("@revoked", "*", stranger), fleettest.KnownLines(s.Address(), ed))},
+		{name: "one key revoked, another known", lines: join(marked("@revoked", "*", ed), fleettest.KnownLines(s.Address(), rsa))},
 		{name: "garbage around", lines: join([]string{"garbage", "# comment", "", "127.0.0.1 ssh-foo AAAA", "@nonsense * x y", "127.0.0.1 1024 35 1234"}, fleettest.KnownLines(s.Address(), ec))},
 		{name: "authority", lines: marked("@cert-authority", certified.Address(), ca.Public()), host: certifiedHost},
 		{name: "authority for the plain name", lines: marked("@cert-authority", "127.0.0.1", ca.Public()), host: certifiedHost},
@@ -80,11 +80,11 @@ func TestSSHDTrust(t *testing.T) {
 		{name: "authority for others", lines: marked("@cert-authority", "*.example", ca.Public()), host: certifiedHost, refused: true},
 		{name: "revoked authority", lines: join(marked("@cert-authority", "*", ca.Public()), marked("@revoked", "*", ca.Public())), host: certifiedHost, refused: true},
 		{name: "the plain key of a certified host", lines: fleettest.KnownLines(certified.Address(), certified.HostKey(sshdtest.KindECDSA)), host: certifiedHost},
-		{name: "authority is no host key", lines: fleettest.KnownLines(certified.Address(), ca.Public()), host: certifiedHost, refused: true},
+		{name: "authority as a host key", lines: fleettest.KnownLines(certified.Address(), ca.Public()), host: certifiedHost, refused: true},
 		{name: "certificate for another name", lines: marked("@cert-authority", "*", ca.Public()), host: misnamedHost, refused: true},
 		{name: "certificate for another name, key known", lines: join(marked("@cert-authority", "*.example", ca.Public()), fleettest.KnownLines(misnamed.Address(), ed)), host: misnamedHost},
-		{name: "server without the known kinds", lines: fleettest.KnownLines(onlyRSA.Address(), stranger), host: onlyRSAHost, refused: true},
-		{name: "server without one of the known kinds", lines: fleettest.KnownLines(onlyRSA.Address(), stranger, onlyRSA.HostKey(sshdtest.KindRSA)), host: onlyRSAHost},
+		{name: "server without the known key type", lines: fleettest.KnownLines(onlyRSA.Address(), stranger), host: onlyRSAHost, refused: true},
+		{name: "server without one of the known key types", lines: fleettest.KnownLines(onlyRSA.Address(), stranger, onlyRSA.HostKey(sshdtest.KindRSA)), host: onlyRSAHost},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			to := test.host
@@ -102,7 +102,7 @@ func TestSSHDTrust(t *testing.T) {
 			e := fleettest.DialFails[*fleetssh.HostKeyError](t, to)
 			fleettest.Equal(t, "host and port", fmt.Sprint(e.Host, e.Port), fmt.Sprint(to.Host, to.Port))
 			if e.Key == nil {
-				t.Error("the error does not tell the key")
+				t.Error("the error does not have the key")
 			}
 		})
 	}
@@ -225,7 +225,7 @@ func TestSSHDTrustAcceptNewAtOnce(t *testing.T) {
 		t.Errorf("%d lines for %d hosts", len(lines), len(hosts))
 	}
 	if left, _ := filepath.Glob(file + "?*"); len(left) > 1 {
-		t.Errorf("left beside the file: %v", left)
+		t.Errorf("files left next to known_hosts: %v", left)
 	}
 }
 
@@ -254,7 +254,7 @@ func TestSSHDTrustWeakAlgorithms(t *testing.T) {
 			fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, host), "echo weak"), "weak\n")
 		})
 	}
-	t.Run("strong ones", func(t *testing.T) {
+	t.Run("strong algorithms", func(t *testing.T) {
 		for _, line := range []string{
 			"KexAlgorithms curve25519-sha256", "KexAlgorithms ecdh-sha2-nistp521", "KexAlgorithms diffie-hellman-group16-sha512", "KexAlgorithms diffie-hellman-group-exchange-sha256",
 			"Ciphers chacha20-poly1305@openssh.com", "Ciphers aes256-gcm@openssh.com", "Ciphers aes192-ctr",
@@ -267,8 +267,8 @@ func TestSSHDTrustWeakAlgorithms(t *testing.T) {
 	})
 }
 
-// A file that a policy must read and cannot is reported before any host is contacted, for hops
-// too. The file that new hosts are added to may be missing.
+// If a policy cannot read a file, this is reported before any host is contacted, and for hops too.
+// Only the file to which new hosts are added may be missing.
 func TestKnownHostsUnreadable(t *testing.T) {
 	t.Parallel()
 	missing := filepath.Join(t.TempDir(), "known_hosts")
@@ -276,12 +276,12 @@ func TestKnownHostsUnreadable(t *testing.T) {
 		policy *fleetssh.KnownHosts
 		good   bool
 	}{
-		"missing":              {&fleetssh.KnownHosts{Files: []string{missing}}, false},
-		"missing, passed over": {&fleetssh.KnownHosts{Files: []string{missing}, SkipUnreadable: true}, true},
-		"to be made":           {&fleetssh.KnownHosts{Files: []string{missing}, Unknown: fleetssh.AddUnknown}, true},
-		"beside that one":      {&fleetssh.KnownHosts{Files: []string{missing}, Unknown: fleetssh.AddUnknown, AddTo: os.DevNull}, false},
-		"a directory":          {&fleetssh.KnownHosts{Files: []string{t.TempDir()}, Unknown: fleetssh.AddUnknown}, false},
-		"the usual ones":       {new(fleetssh.KnownHosts), true},
+		"missing":                {&fleetssh.KnownHosts{Files: []string{missing}}, false},
+		"missing, skipped":       {&fleetssh.KnownHosts{Files: []string{missing}, SkipUnreadable: true}, true},
+		"to be created":          {&fleetssh.KnownHosts{Files: []string{missing}, Unknown: fleetssh.AddUnknown}, true},
+		"missing, AddTo another": {&fleetssh.KnownHosts{Files: []string{missing}, Unknown: fleetssh.AddUnknown, AddTo: os.DevNull}, false},
+		"a directory":            {&fleetssh.KnownHosts{Files: []string{t.TempDir()}, Unknown: fleetssh.AddUnknown}, false},
+		"default files":          {new(fleetssh.KnownHosts), true},
 	} {
 		if err := test.policy.Load(); (err == nil) != test.good {
 			t.Errorf("%s: %v", name, err)
@@ -299,12 +299,12 @@ func TestKnownHostsUnreadable(t *testing.T) {
 			}
 		}
 		if dialed > 0 != test.good {
-			t.Errorf("%s: %d were contacted", name, dialed)
+			t.Errorf("%s: %d hosts were contacted", name, dialed)
 		}
 	}
 }
 
-// A policy copied into many composite literals is read once, whichever host comes first.
+// Hosts with the same policy add a key that they share once, whichever host connects first.
 func TestKnownHostsShared(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

@@ -9,9 +9,9 @@ import (
 	"fleetssh"
 )
 
-// A value that cannot be put into a command line, or sent to a proxy, is not retried: the next
-// attempt would fail too.
-func TestArgumentsAreNotTriedAgain(t *testing.T) {
+// A user or host name that cannot be part of a command line or of a proxy request is not retried,
+// because the next attempt would fail too.
+func TestInvalidArgumentsAreNotRetried(t *testing.T) {
 	t.Parallel()
 	command, err := fleetssh.DialCommand("true %r")
 	if err != nil {
