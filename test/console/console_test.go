@@ -15,8 +15,7 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// The simulated shell is one that consoles work on, and a host that takes no signals
-// is signalled from another session.
+// Consoles work on the simulated shell. If the host refuses signals, a second session sends them.
 func TestConsole(t *testing.T) {
 	t.Parallel()
 	for _, refuse := range []bool{false, true} {
@@ -37,13 +36,13 @@ func TestConsole(t *testing.T) {
 		out := startLine(t, s, "echo begun; sleep 1000; echo after")
 		readLine(t, out, "begun")
 		fleettest.Equal(t, "signal", out.Signal(fleettest.Soon(t), ssh.SIGINT), nil)
-		fleettest.Equal(t, "interrupted", resultOf(t, out), lineResult{code: 130})
+		fleettest.Equal(t, "interrupted line", resultOf(t, out), lineResult{code: 130})
 		fleettest.Equal(t, "after", runText(t, s, "echo $X"), lineResult{stdout: "5\n"})
 	}
 }
 
-// A console on a host that disconnects, or never answers, ends in time with an error.
-func TestConsoleFaults(t *testing.T) {
+// A console on a host that never answers, or disconnects, ends with an error in time.
+func TestConsoleErrors(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []simfleet.FaultKind{simfleet.StallExec, simfleet.RefuseExec, simfleet.StallAfterStart} {
 		config := fleettest.Faulty(t, kind).Config()
@@ -58,7 +57,7 @@ func TestConsoleFaults(t *testing.T) {
 	}
 	s := fleettest.NewServer(t, nil)
 	c := s.Dial(t)
-	console := openLost(t, c)
+	console := openConsoleToLose(t, c)
 	out := startLine(t, console, "echo begun; sleep 1000")
 	readLine(t, out, "begun")
 	s.Server.Close()
@@ -70,17 +69,18 @@ func TestConsoleFaults(t *testing.T) {
 	fleettest.AsError[*fleetssh.ConnectionError](t, err)
 }
 
-func openLost(t *testing.T, c *fleetssh.Client) *fleetssh.Console {
+// openConsoleToLose opens a console whose Close may fail.
+func openConsoleToLose(t *testing.T, c *fleetssh.Client) *fleetssh.Console {
 	t.Helper()
 	s, err := c.OpenConsole(fleettest.Soon(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close(fleettest.Soon(t)) })
+	t.Cleanup(func() { s.Close(fleettest.Soon(t)) }) // its error does not matter: the connection is lost
 	return s
 }
 
-// A console runs one line at a time, and waiting for a line respects the context.
+// A console runs one line at a time, and the context limits the wait for a line.
 func TestConsoleOneLineAtATime(t *testing.T) {
 	t.Parallel()
 	s := openConsole(t, fleettest.NewServer(t, nil).Dial(t))
@@ -97,8 +97,8 @@ func TestConsoleOneLineAtATime(t *testing.T) {
 	fleettest.Equal(t, "after", runText(t, s, "echo a"), lineResult{stdout: "a\n"})
 }
 
-// All hosts answer a line together; when the context ends, the lines end, and the
-// shells of those that react are there for the next.
+// StreamLines runs a line on all hosts at once. When its context ends, it stops the lines, and the
+// shells that react run the next line.
 func TestStreamLines(t *testing.T) {
 	t.Parallel()
 	const n = 50
@@ -110,19 +110,19 @@ func TestStreamLines(t *testing.T) {
 	consoles, err := p.OpenConsoles(fleettest.Soon(t))
 	fleettest.Equal(t, "open", err, nil)
 	for range 3 {
-		said := make(map[int]string)
+		output := make(map[int]string)
 		for ev := range fleetssh.StreamLines(fleettest.Soon(t), consoles, func(i int) fleetssh.ConsoleLine {
 			return fleetssh.ConsoleLine{Text: fmt.Sprintf("printf 'a\\nb%d'; exit_not 2>/dev/null", i)}
 		}) {
 			switch ev.Kind {
 			case fleetssh.StdoutLine:
-				said[ev.Index] += ev.Text + ","
+				output[ev.Index] += ev.Text + ","
 			case fleetssh.Finished:
-				fleettest.Equal(t, "lines", said[ev.Index], fmt.Sprintf("a,b%d,", ev.Index))
+				fleettest.Equal(t, "lines", output[ev.Index], fmt.Sprintf("a,b%d,", ev.Index))
 				fleettest.Equal(t, "code", ev.Output.Outcome().ExitCode, 127)
 			}
 		}
-		fleettest.Equal(t, "hosts", len(said), n)
+		fleettest.Equal(t, "hosts", len(output), n)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -147,11 +147,11 @@ func TestStreamLines(t *testing.T) {
 	}
 }
 
-// Text that looks like a sentinel, a sentinel in pieces, and a host that lies about its own
-// lines.
+// A host that sends text like a sentinel, sentinels in pieces and false reports about lines cannot
+// confuse a console.
 func TestConsoleHostile(t *testing.T) {
 	t.Parallel()
-	s := openLost(t, fleettest.NewServer(t, func(h *simfleet.Host) {
+	s := openConsoleToLose(t, fleettest.NewServer(t, func(h *simfleet.Host) {
 		h.Handler = func(s *simfleet.Session) simfleet.Status {
 			token := tokenOf(s)
 			slowly := func(w io.Writer, text string) {
@@ -169,7 +169,7 @@ func TestConsoleHostile(t *testing.T) {
 	}).Dial(t))
 	out := startLine(t, s, "anything")
 	out.WaitFinished(fleettest.Soon(t))
-	fleettest.Equal(t, "code", out.Outcome().Kind, fleetssh.Exited)
+	fleettest.Equal(t, "outcome", out.Outcome().Kind, fleetssh.Exited)
 	stdout := fleettest.Text(t, out.Stdout)
 	if !strings.Contains(stdout, "a") || strings.Contains(stdout, "greeting") || strings.Contains(stdout, "behind") {
 		t.Errorf("%q", stdout)
@@ -178,22 +178,22 @@ func TestConsoleHostile(t *testing.T) {
 
 // tokenOf reads the token from the set-up text of the shell.
 func tokenOf(s *simfleet.Session) string {
-	var told []byte
-	for b := make([]byte, 1); !strings.Contains(string(told), "$$"); {
+	var setUp []byte
+	for b := make([]byte, 1); !strings.Contains(string(setUp), "$$"); {
 		if n, err := s.Stdin.Read(b); err != nil {
 			return "none"
 		} else {
-			told = append(told, b[:n]...)
+			setUp = append(setUp, b[:n]...)
 		}
 	}
 	half := func(name string) string {
-		_, rest, _ := strings.Cut(string(told), name+"=")
+		_, rest, _ := strings.Cut(string(setUp), name+"=")
 		return rest[:26]
 	}
 	return half("fleetssh_a") + half("fleetssh_b")
 }
 
-// Restricted login shells such as rbash forbid exec.
+// A console also works on restricted login shells such as rbash, which refuse exec.
 func TestConsoleRestricted(t *testing.T) {
 	t.Parallel()
 	refused := 0
@@ -219,7 +219,7 @@ func TestConsoleRestricted(t *testing.T) {
 	}).Dial(t).OpenConsole(fleettest.Soon(t))
 	fleettest.Equal(t, "phase", fleettest.AsError[*fleetssh.SessionError](t, err).Phase, "shell")
 	if failed != nil {
-		t.Error("there is a console")
+		t.Error("a console was opened")
 	}
 	if !strings.Contains(err.Error(), "This account is not available.") {
 		t.Errorf("%v", err)

@@ -1,5 +1,4 @@
-// Package console tests shells that run one line at a time, with simulated hosts and, in
-// the files sshd_*_test.go, with OpenSSH.
+// Package console tests consoles, with simulated hosts and, in the files sshd_*_test.go, with OpenSSH.
 package console
 
 import (

@@ -14,7 +14,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// openConsole opens a console, until the end of the test.
+// openConsole opens a console, and expects to close it at the end of the test.
 func openConsole(t testing.TB, c *fleetssh.Client) *fleetssh.Console {
 	t.Helper()
 	s, err := c.OpenConsole(fleettest.Soon(t))
@@ -35,12 +35,13 @@ func startLine(t testing.TB, s *fleetssh.Console, text string) *fleetssh.HostOut
 	return out
 }
 
-// lineResult is what became of a line.
+// lineResult is the output and the exit code of a line.
 type lineResult struct {
 	stdout, stderr string
 	code           int
 }
 
+// resultOf waits for a line to exit, and returns its result.
 func resultOf(t testing.TB, out *fleetssh.HostOutput) lineResult {
 	t.Helper()
 	out.WaitFinished(fleettest.Soon(t))
@@ -50,13 +51,14 @@ func resultOf(t testing.TB, out *fleetssh.HostOutput) lineResult {
 	return lineResult{fleettest.Text(t, out.Stdout), fleettest.Text(t, out.Stderr), out.Outcome().ExitCode}
 }
 
+// runText runs a line to its end.
 func runText(t testing.TB, s *fleetssh.Console, line string) lineResult {
 	t.Helper()
 	return resultOf(t, startLine(t, s, line))
 }
 
-// Changes made by one line last for the next, whatever shell the user has; and the next line
-// runs whatever the previous one did.
+// The next line sees changes that a line makes to the shell, and runs whatever the previous line did.
+// All supported login shells behave so.
 func TestSSHDConsole(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -117,12 +119,12 @@ func TestSSHDConsole(t *testing.T) {
 	}
 }
 
-// noTerminal is what bash says now and then of the terminal that it does not have, when a signal
-// ends a program before bash waits for it, at times after an empty line.
+// noTerminal matches a message that bash sometimes prints, after an empty line or not, when a signal
+// ends a program before bash waits for it. bash then tries to use a terminal that it does not have.
 var noTerminal = regexp.MustCompile(`(?m)^\n?.*bash: .*tcsetattr: Inappropriate ioctl for device\n`)
 
-// Ctrl-C reaches the line, also in the middle of a loop and of a list, and the shell
-// goes on, for those to whom sshd sends signals and for root.
+// SIGINT stops a line, also within a loop or a list, and the shell runs the next line. sshd delivers
+// signals for the other accounts, but not for root.
 func TestSSHDConsoleInterrupt(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -148,7 +150,7 @@ func TestSSHDConsoleInterrupt(t *testing.T) {
 					t.Errorf("after %s: %+v", format, got)
 				}
 			}
-			// A line that has ended is not interrupted, nor the one behind it.
+			// A signal for a line that has ended does not interrupt the next line.
 			for range 20 {
 				out := startLine(t, s, "echo a")
 				fleettest.Equal(t, "signal", out.Signal(fleettest.Soon(t), ssh.SIGINT), nil)
@@ -157,7 +159,7 @@ func TestSSHDConsoleInterrupt(t *testing.T) {
 					t.Fatalf("%+v", got)
 				}
 			}
-			// A line that does not react is ended with its shell.
+			// If a line does not react, Stop ends it together with its shell.
 			marker := sshdtest.Marker()
 			out := startLine(t, s, "echo begun; sh -c \"trap '' INT TERM; echo begun; sleep "+marker+"; sleep 100\"")
 			readLine(t, out, "begun")
@@ -182,7 +184,7 @@ func readLine(t testing.TB, out *fleetssh.HostOutput, want string) {
 	t.Fatalf("no line %q", want)
 }
 
-// Only the line reads standard input, unchanged, and no file of it is left.
+// Only its own line reads the input, unchanged, and the file with the input is removed.
 func TestSSHDConsoleStdin(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -217,7 +219,7 @@ func TestSSHDConsoleStdin(t *testing.T) {
 	}
 }
 
-// A shell that ends does so together with its line.
+// If a line ends the shell, the line ends with the outcome of the shell.
 func TestSSHDConsoleEnds(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -237,7 +239,7 @@ func TestSSHDConsoleEnds(t *testing.T) {
 		out.WaitFinished(fleettest.Soon(t))
 		fleettest.Equal(t, test.line, out.Outcome(), test.want)
 		if _, err := s.Run(fleettest.Soon(t), fleetssh.ConsoleLine{Text: "true"}); err == nil {
-			t.Errorf("after %s a line runs", test.line)
+			t.Errorf("after %s, another line runs", test.line)
 		}
 		fleettest.Equal(t, "finished", s.Finished(), true)
 	}

@@ -10,12 +10,12 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A connection that is cut during a line ends the line, with the output so far.
+// If the connection is cut during a line, the line is lost, and its output so far is kept.
 func TestSSHDConsoleCut(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	server, host := fleettest.StartSSHD(t, sshdtest.Options{})
-	s := openLost(t, fleettest.Dial(t, host))
+	s := openConsoleToLose(t, fleettest.Dial(t, host))
 	out := startLine(t, s, "echo begun; echo second; exec sleep 30")
 	readLine(t, out, "begun")
 	readLine(t, out, "second")
@@ -27,18 +27,18 @@ func TestSSHDConsoleCut(t *testing.T) {
 	fleettest.AsError[*fleetssh.ConnectionError](t, err)
 }
 
-// A silent host delays neither a signal nor Stop.
+// A silent host delays neither Signal nor Stop.
 func TestSSHDConsoleSilent(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	server, host := fleettest.StartSSHD(t, sshdtest.Options{})
-	s := openLost(t, fleettest.Dial(t, host))
+	s := openConsoleToLose(t, fleettest.Dial(t, host))
 	out := startLine(t, s, "echo begun; sleep 30")
 	readLine(t, out, "begun")
 	resume := server.PauseConnections()
 	defer resume()
 	if err := out.Signal(fleettest.Soon(t), ssh.SIGINT); err == nil {
-		t.Error("a host that is silent took a signal")
+		t.Error("Signal succeeds on a silent host")
 	}
 	fleettest.AsError[*fleetssh.SessionError](t, out.Stop(fleettest.Soon(t)))
 	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.Cancelled})

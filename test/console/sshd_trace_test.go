@@ -15,8 +15,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A line that turns tracing on changes what the lines behind it show of themselves, and
-// nothing of ours is traced; $? and the exit codes are as without.
+// After a line has turned on tracing, the trace shows the following lines, but no command of the
+// console. $? and exit codes are the same as without tracing.
 func TestSSHDConsoleTraced(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -40,7 +40,7 @@ func TestSSHDConsoleTraced(t *testing.T) {
 			traced("set -x", lineResult{}, `^$`)
 			traced("echo a; (exit 3)", lineResult{stdout: "a\n", code: 3}, `echo a\n[^\n]*exit 3\n$`)
 			traced("echo $?", lineResult{stdout: "3\n"}, `^\S* ?echo 3\n$`)
-			traced("if", lineResult{code: syntax}, `(?i)syntax|parse`) // and the tracing stays
+			traced("if", lineResult{code: syntax}, `(?i)syntax|parse`) // tracing stays on
 			traced("echo b\necho c # d", lineResult{stdout: "b\nc\n"}, `echo b\n.*echo c\n$`)
 			traced("cat <<'END'\nx\nEND", lineResult{stdout: "x\n"}, `cat`)
 
@@ -66,9 +66,9 @@ func TestSSHDConsoleTraced(t *testing.T) {
 	}
 }
 
-// What the start file of a login shell writes is neither output of a line nor the name
-// of the file with its input.
-func TestSSHDConsoleBehindGreeting(t *testing.T) {
+// Output of the login shell's start file is taken neither for output of a line nor for the name of the
+// file with the input.
+func TestSSHDConsoleAfterGreeting(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	home := sshdtest.SharedDir(t)
