@@ -19,18 +19,18 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A service that closes its sending direction first still receives the remaining data, with
-// every kind of tunnel.
+// A service that closes its sending direction first still receives the remaining data, through every
+// kind of tunnel.
 func TestSSHDTunnelServiceEndsFirst(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	c := fleettest.Dial(t, host)
-	heard := make(chan string, 1)
+	received := make(chan string, 1)
 	service := fleettest.Answering(t, "tcp", func(conn net.Conn) {
 		conn.Write([]byte("bye"))
 		conn.(*net.TCPConn).CloseWrite()
 		data, _ := io.ReadAll(conn)
-		heard <- string(data)
+		received <- string(data)
 	})
 	local, err := c.ForwardLocal(fleettest.Soon(t), "0", service)
 	if err != nil {
@@ -57,20 +57,20 @@ func TestSSHDTunnelServiceEndsFirst(t *testing.T) {
 		if _, err := io.WriteString(conn, strings.Repeat("x", rest)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		conn.Close() // what was written before is sent
+		conn.Close() // data written before is still sent
 		select {
-		case got := <-heard:
+		case got := <-received:
 			if len(got) != rest {
-				t.Errorf("%s: the service got %d bytes", name, len(got))
+				t.Errorf("%s: the service received %d bytes, want %d", name, len(got), rest)
 			}
 		case <-fleettest.Soon(t).Done():
-			t.Fatalf("%s: the service does not get the end", name)
+			t.Fatalf("%s: the service does not receive the end of the data", name)
 		}
 	}
 }
 
-// Listening addresses may be written in many ways. A stale socket is replaced; a socket in use,
-// and any other file, is not.
+// Listening addresses have several forms. A stale socket is replaced, but neither a socket in use nor
+// another file.
 func TestTunnelListens(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	c := fleettest.Dial(t, webHosts(t, "web1")[0])
@@ -114,9 +114,8 @@ func TestTunnelListens(t *testing.T) {
 	}
 }
 
-// A host may open channels before it has told the port that it chose, and more of them
-// than there may be: those that are too many are refused. Those that wait to be accepted are
-// when the listener is closed.
+// A host may open channels before it has answered with the port that it chose. The client refuses
+// channels above the limit at once, and channels that wait for Accept when the listener is closed.
 func TestTunnelHostOpensMany(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	const most, n = 1024, 1060
@@ -150,7 +149,7 @@ func TestTunnelHostOpensMany(t *testing.T) {
 			fleettest.Eventually(t, "the channels", func() bool { return accepted.Load() == most })
 		}
 		if n := refused.Load(); n != 36 {
-			t.Errorf("%s: %d were refused", name, n)
+			t.Errorf("%s: %d channels were refused, want 36", name, n)
 		}
 		if err := listener.Close(); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -161,8 +160,8 @@ func TestTunnelHostOpensMany(t *testing.T) {
 	}
 }
 
-// openingMany returns a host that opens n channels when asked to listen on a port, and answers
-// once most of them have been refused.
+// openingMany starts a host that opens n channels when asked to listen on a port. It answers when all
+// but most of the channels have been refused.
 func openingMany(t *testing.T, n, most int, accepted, refused *atomic.Int32) fleetssh.HostConfig {
 	const port = 4711
 	key := fleettest.NewKey()
@@ -174,8 +173,8 @@ func openingMany(t *testing.T, n, most int, accepted, refused *atomic.Int32) fle
 			return
 		}
 		go func() {
-			for asked := range channels {
-				asked.Reject(ssh.Prohibited, "")
+			for newChannel := range channels {
+				newChannel.Reject(ssh.Prohibited, "")
 			}
 		}()
 		for req := range requests {
@@ -205,7 +204,7 @@ func openingMany(t *testing.T, n, most int, accepted, refused *atomic.Int32) fle
 				}()
 			}
 			for range n - most {
-				<-opened // all others are waiting for the answer that comes now
+				<-opened // the other channels wait for the answer that follows
 			}
 			req.Reply(true, ssh.Marshal(struct{ Port uint32 }{port}))
 		}

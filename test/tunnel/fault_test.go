@@ -74,8 +74,8 @@ func TestSSHDTunnelListenRefused(t *testing.T) {
 	}
 }
 
-// If the server is killed during a transfer, the caller does not mistake a partial answer for
-// the whole; a tunnel of the client ends and reports why.
+// If the server is killed during a transfer, the caller gets an error instead of the end of the data,
+// and a tunnel of a Client ends and reports why.
 func TestSSHDTunnelCut(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
@@ -122,9 +122,9 @@ func TestSSHDTunnelCut(t *testing.T) {
 	}
 }
 
-// The tunnels of a fleet outlive their connections: the next caller gets a new connection, and
-// the host listens again on the same port.
-func TestSSHDTunnelsComeBack(t *testing.T) {
+// The tunnels of a fleet outlive their connections: the next caller gets a new connection, and the host
+// listens again on the same port.
+func TestSSHDTunnelsReconnect(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	p := fleettest.NewFleet(t, host)
@@ -151,15 +151,14 @@ func TestSSHDTunnelsComeBack(t *testing.T) {
 			return err == nil && answer == "got hello"
 		})
 		if now := remote[0].Addr().String(); now != at {
-			t.Errorf("it listens on %s now, not %s", now, at)
+			t.Errorf("the host listens on %s, want %s as before", now, at)
 		}
 	}
 	fleettest.CloseTunnel(t, local[0])
 	fleettest.CloseTunnel(t, remote[0])
 }
 
-// Tunnels to unreachable hosts reset their callers, and a caller after a recent failure does
-// not wait.
+// Tunnels to unreachable hosts reset their callers. Callers soon after a failure do not wait.
 func TestTunnelsOfUnreachableHosts(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	hosts := webHosts(t, "web1", "web2")
@@ -188,11 +187,11 @@ func TestSSHDTunnelManyAtOnce(t *testing.T) {
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	c := fleettest.Dial(t, host)
 	const n = 300
-	var together sync.WaitGroup // no answer before all are connected
-	together.Add(n)
+	var connected sync.WaitGroup // the service answers when all callers are connected
+	connected.Add(n)
 	service := fleettest.Answering(t, "tcp", func(conn net.Conn) {
-		together.Done()
-		together.Wait()
+		connected.Done()
+		connected.Wait()
 		fleettest.Echoing(conn)
 	})
 	tunnel, err := c.ForwardLocal(fleettest.Soon(t), "0", service)
@@ -211,13 +210,13 @@ func TestSSHDTunnelManyAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// Callers that read slowly or not at all delay no other caller on the connection, make their
-// own sender wait, and lose no data.
+// Callers that read slowly or not at all do not delay other callers on the connection. Their own
+// senders wait, and no data is lost.
 func TestSSHDTunnelStalled(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	c := fleettest.Dial(t, host)
-	const size, callers = 32 << 20, 3 // more than all buffers of TCP on the way hold
+	const size, callers = 32 << 20, 3 // more bytes than all TCP buffers on the path hold
 	data := bytes.Repeat([]byte("0123456789abcde\n"), size/16)
 	var sent atomic.Int32
 	service := fleettest.Answering(t, "tcp", func(conn net.Conn) {
@@ -244,11 +243,11 @@ func TestSSHDTunnelStalled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sipping := make(chan struct{})
+	slowDone := make(chan struct{})
 	go func() {
-		defer close(sipping)
+		defer close(slowDone)
 		for {
-			// So slowly that it is not done before the test is, whatever the machine.
+			// At this rate, reading takes longer than the test on any machine.
 			if _, err := io.ReadFull(slow, make([]byte, 1<<10)); err != nil {
 				return
 			}
@@ -257,7 +256,7 @@ func TestSSHDTunnelStalled(t *testing.T) {
 	}()
 	defer func() {
 		slow.Close()
-		<-sipping
+		<-slowDone
 	}()
 	for range 3 {
 		got, err := fleettest.Exchange(fleettest.Soon(t), tunnel.Addr(), "")
@@ -270,7 +269,7 @@ func TestSSHDTunnelStalled(t *testing.T) {
 		}
 	}
 	if n := sent.Load(); n != 3 {
-		t.Errorf("%d services have sent everything, want 3: nobody reads the others", n)
+		t.Errorf("%d connections have sent everything, want 3, since the others are not read", n)
 	}
 	for _, conn := range stalled {
 		conn.SetReadDeadline(time.Now().Add(fleettest.Patience))
@@ -288,7 +287,7 @@ func TestSSHDRemoteListenerStalled(t *testing.T) {
 	c := fleettest.Dial(t, host)
 	silent := fleettest.Answering(t, "tcp", func(conn net.Conn) { io.Copy(io.Discard, conn) })
 	refusing := fmt.Sprint("127.0.0.1:", fleettest.ClosedPort(t))
-	full, err := net.Listen("tcp", "127.0.0.1:0") // nobody accepts
+	full, err := net.Listen("tcp", "127.0.0.1:0") // accepts no connection
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,8 +22,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// webHosts starts hosts with one web server each on localhost:9100. It answers with its host's
-// name and the request.
+// webHosts starts hosts with a web server on localhost:9100 each, which answers with the name of the
+// host and the request.
 func webHosts(t testing.TB, names ...string) []fleetssh.HostConfig {
 	t.Helper()
 	hosts := make([]fleetssh.HostConfig, len(names))
@@ -72,7 +72,7 @@ func webHosts(t testing.TB, names ...string) []fleetssh.HostConfig {
 	return hosts
 }
 
-// curl runs curl and returns its output.
+// curl runs curl and returns its output, with the error if it fails.
 func curl(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(fleettest.Soon(t), "curl", append([]string{"-sS", "--noproxy", ""}, args...)...).CombinedOutput()
@@ -82,7 +82,7 @@ func curl(t testing.TB, args ...string) string {
 	return string(out)
 }
 
-// Names lead to the hosts of the fleet, with each of the three protocols.
+// The proxy connects to the hosts of the fleet by name, with SOCKS 5, SOCKS 4a and HTTP.
 func TestForwardProxyCurl(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	p := fleettest.NewFleet(t, webHosts(t, "web1", "Web2.example")...)
@@ -171,7 +171,7 @@ func TestForwardProxyHeaders(t *testing.T) {
 		answer.Body.Close()
 		for _, name := range got {
 			if name != "X-Forwarded-For" && name != "X-Kept" && name != "Accept-Encoding" && name != "User-Agent" {
-				t.Errorf("the host got %s", name)
+				t.Errorf("the host received the header %s", name)
 			}
 		}
 		if len(got) < 3 || answer.Header.Get("X-Own") != "" || answer.StatusCode != http.StatusOK {
@@ -179,7 +179,7 @@ func TestForwardProxyHeaders(t *testing.T) {
 		}
 	}
 	if got := curl(t, "-x", proxy.String(), "http://web1:9100/dialed"); got != "1" {
-		t.Errorf("%s connections for requests one after the other", got)
+		t.Errorf("%s connections for consecutive requests, want 1", got)
 	}
 }
 

@@ -16,9 +16,9 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Channels that a host opens without a request are refused, whatever their type, and the
+// Channels that a host opens without a request of the client are refused, whatever their type, and the
 // connection stays usable.
-func TestTunnelChannelsNotAskedFor(t *testing.T) {
+func TestTunnelUnrequestedChannels(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	type forwarded struct {
 		Host       string
@@ -66,21 +66,21 @@ func TestTunnelChannelsNotAskedFor(t *testing.T) {
 		}
 	}
 	if _, more := <-got; more {
-		t.Error("more")
+		t.Error("more refusals than channels")
 	}
 	c.Close()
 }
 
-// A host that never answers delays callers only up to their own time limit, whether they
-// connect, read, write or close.
+// A host that never answers delays callers only up to their own time limits, whether they connect,
+// read, write or close.
 func TestTunnelHostSilent(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	host := fleettest.Hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
-		for asked := range channels {
-			if target, _ := fleettest.TunnelTo(asked.ExtraData()); target == "unanswered" {
+		for newChannel := range channels {
+			if target, _ := fleettest.TunnelTo(newChannel.ExtraData()); target == "unanswered" {
 				continue
 			}
-			if _, requests, err := asked.Accept(); err == nil { // and never reads, writes or closes
+			if _, requests, err := newChannel.Accept(); err == nil { // it never reads, writes or closes
 				go ssh.DiscardRequests(requests)
 			}
 		}
@@ -146,15 +146,15 @@ func TestTunnelHostSilent(t *testing.T) {
 }
 
 // Listening and target addresses are checked before any host is contacted.
-func TestTunnelAddressFaults(t *testing.T) {
+func TestTunnelAddressErrors(t *testing.T) {
 	t.Parallel()
 	p := fleettest.NewFleet(t, fleetssh.HostConfig{Host: "192.0.2.1"}, fleetssh.HostConfig{Host: "192.0.2.2"})
 	for _, bad := range []string{"", "x", "-1", "65536", "a:b", "a:b:c", "::1", "a b:1", "unix:", "unix:@x", "unix:a\x00b", "/" + strings.Repeat("x", 2000), "-h:1", "a/b:1"} {
 		for name, forward := range map[string]func() error{
 			"listen locally":  func() error { _, err := p.ForwardLocal(t.Context(), bad, "1"); return err },
-			"lead there":      func() error { _, err := p.ForwardLocal(t.Context(), "0", bad); return err },
-			"listen there":    func() error { _, err := p.ForwardRemote(t.Context(), bad, "1"); return err },
-			"lead here":       func() error { _, err := p.ForwardRemote(t.Context(), "0", bad); return err },
+			"remote target":   func() error { _, err := p.ForwardLocal(t.Context(), "0", bad); return err },
+			"listen remotely": func() error { _, err := p.ForwardRemote(t.Context(), bad, "1"); return err },
+			"local target":    func() error { _, err := p.ForwardRemote(t.Context(), "0", bad); return err },
 			"listen as SOCKS": func() error { _, err := p.ForwardSOCKS(t.Context(), bad); return err },
 			"listen as proxy": func() error { _, err := p.ForwardProxy(t.Context(), bad); return err },
 		} {
@@ -165,10 +165,10 @@ func TestTunnelAddressFaults(t *testing.T) {
 	}
 	for _, bad := range []string{"0", "*:1", "h:0"} {
 		if _, err := p.ForwardLocal(t.Context(), "0", bad); !fleettest.Is[*fleetssh.ConfigError](err) {
-			t.Errorf("lead to %q: %v", bad, err)
+			t.Errorf("target %q: %v", bad, err)
 		}
 	}
-	for _, bad := range []string{"unix:" + t.TempDir() + "/x", "65535"} { // for two hosts
+	for _, bad := range []string{"unix:" + t.TempDir() + "/x", "65535"} { // one address cannot serve two hosts
 		if _, err := p.ForwardLocal(t.Context(), bad, "1"); !fleettest.Is[*fleetssh.ConfigError](err) {
 			t.Errorf("listen on %q: %v", bad, err)
 		}

@@ -17,8 +17,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Go's web server answers on a port of the host: keep-alive, many clients at once, and an
-// orderly end.
+// Go's web server serves a port of the host: with keep-alive, many clients at once, and an orderly
+// shutdown.
 func TestSSHDListenHTTP(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
@@ -67,15 +67,16 @@ func TestSSHDListenHTTP(t *testing.T) {
 	}
 }
 
-// reader reads a text that is not known beforehand to be one, as a stream would be.
+// reader returns a reader whose type does not reveal the length of the text, so that net/http sends it
+// in chunks.
 func reader(text string) io.Reader {
 	r, w := io.Pipe()
 	go func() { io.WriteString(w, text); w.Close() }()
 	return r
 }
 
-// Accepted connections have addresses, deadlines and two directions, and outlive the
-// listener. Accept ends with Close.
+// Accepted connections have addresses, deadlines and two independent directions, and outlive the
+// listener. Close ends Accept.
 func TestSSHDListen(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"StreamLocalBindUnlink yes"}})
@@ -86,7 +87,7 @@ func TestSSHDListen(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, ok := l.Addr().(*net.TCPAddr); ok != (network == "tcp") || l.Addr().Network() != network {
-			t.Errorf("it listens on a %T, %v", l.Addr(), l.Addr())
+			t.Errorf("the listener has the address %T, %v", l.Addr(), l.Addr())
 		}
 		caller, err := net.Dial(network, l.Addr().String())
 		if err != nil {
@@ -113,7 +114,7 @@ func TestSSHDListen(t *testing.T) {
 			t.Error(err)
 		}
 		if err := l.Close(); err != nil {
-			t.Errorf("the second time: %v", err)
+			t.Errorf("second Close: %v", err)
 		}
 		for range 2 {
 			if e := fleettest.AsError[*net.OpError](t, <-ended); e.Op != "accept" || e.Err != net.ErrClosed {
@@ -146,7 +147,7 @@ func TestSSHDListenLost(t *testing.T) {
 	for {
 		conn, err := l.Accept()
 		if err == nil {
-			conn.Close() // it had come before
+			conn.Close() // accepted before the connection was lost
 			continue
 		}
 		if e := fleettest.AsError[*fleetssh.ConnectionError](t, err); e.Phase != "forward" {
@@ -159,8 +160,8 @@ func TestSSHDListenLost(t *testing.T) {
 	}
 }
 
-// An address that cannot be listened on is refused before the host is asked, or by the host.
-func TestSSHDListenFaults(t *testing.T) {
+// An invalid address is refused before the host is asked; an address in use is refused by the host.
+func TestSSHDListenErrors(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	c := fleettest.Dial(t, host)

@@ -20,9 +20,9 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// messages keeps the messages of a logger.
+// messages collects the messages of a logger.
 type messages struct {
-	mu   sync.Mutex // protects the fields below
+	mu   sync.Mutex // protects text
 	text bytes.Buffer
 }
 
@@ -32,7 +32,7 @@ func (m *messages) Write(p []byte) (int, error) {
 	return m.text.Write(p)
 }
 
-// logger returns a logger that writes only levels and messages.
+// logger returns a logger that writes only messages.
 func (m *messages) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(m, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key != slog.MessageKey {
@@ -48,14 +48,14 @@ func (m *messages) String() string {
 	return m.text.String()
 }
 
-// A host that disconnects and returns is available to the next caller. The logger, or
-// TunnelChanged if set, gets one event for each change, however many callers there are.
+// After an outage, the next caller reaches the host again. The logger, or TunnelChanged if that is set,
+// gets one event for each change, whatever the number of callers.
 func TestTunnelOutage(t *testing.T) {
 	t.Run("logged", func(t *testing.T) { tunnelOutage(t, false) })
-	t.Run("told", func(t *testing.T) { tunnelOutage(t, true) })
+	t.Run("TunnelChanged", func(t *testing.T) { tunnelOutage(t, true) })
 }
 
-func tunnelOutage(t *testing.T, told bool) {
+func tunnelOutage(t *testing.T, withCallback bool) {
 	sshdtest.CheckLeaks(t)
 	host := webHosts(t, "web1")[0]
 	var down atomic.Bool
@@ -74,7 +74,7 @@ func tunnelOutage(t *testing.T, told bool) {
 	var log messages
 	p := fleettest.NewFleet(t, host)
 	p.Logger = log.logger()
-	if told {
+	if withCallback {
 		p.TunnelChanged = func(e fleetssh.TunnelEvent) {
 			if e.Host.Host != host.Host || (e.Err == nil) != (e.Kind == fleetssh.TunnelReconnected) {
 				t.Errorf("%+v", e)
@@ -107,11 +107,11 @@ func tunnelOutage(t *testing.T, told bool) {
 	fleettest.CloseTunnel(t, tunnels[0])
 	want := strings.Repeat("msg=\"tunnels have lost their connection\"\nmsg=\"connected again\"\n", outages)
 	if got := log.String(); got != want {
-		t.Errorf("logged:\n%s\nwant:\n%s", got, want)
+		t.Errorf("messages:\n%s\nwant:\n%s", got, want)
 	}
 }
 
-// A connection that is silently dead is detected by the next caller and replaced.
+// If a connection hangs, the next caller replaces it after ConnectTimeout.
 func TestSSHDTunnelFrozen(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
@@ -127,8 +127,7 @@ func TestSSHDTunnelFrozen(t *testing.T) {
 	fleettest.Works(t, tunnels[0])
 }
 
-// Closing the client ends its tunnels, including the tunnels of a fleet, and leaves no
-// resources.
+// Closing a client or a fleet ends its tunnels and leaves nothing behind.
 func TestTunnelClientClosed(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	host := webHosts(t, "web1")[0]
@@ -137,7 +136,7 @@ func TestTunnelClientClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := fleettest.NewFleet(t, host)
-	of := map[string]*fleetssh.Tunnel{}
+	tunnels := map[string]*fleetssh.Tunnel{}
 	for name, forward := range map[string]func() (*fleetssh.Tunnel, error){
 		"client": func() (*fleetssh.Tunnel, error) { return c.ForwardLocal(fleettest.Soon(t), "0", "9100") },
 		"socks":  func() (*fleetssh.Tunnel, error) { return c.ForwardSOCKS(fleettest.Soon(t), "0") },
@@ -151,16 +150,16 @@ func TestTunnelClientClosed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		of[name] = tunnel
+		tunnels[name] = tunnel
 		conn, err := net.Dial("tcp", tunnel.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close() // in the middle of something, or before
+		defer conn.Close() // open, in whatever state, while the clients are closed
 	}
 	c.Close()
 	p.Close()
-	for name, tunnel := range of {
+	for name, tunnel := range tunnels {
 		err := tunnel.Wait()
 		if ofClient := name == "client" || name == "socks"; ofClient != errors.Is(err, net.ErrClosed) || !ofClient && err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -200,7 +199,7 @@ func TestSSHDTunnelStalledCallerOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stalled []net.Conn
-	for range 2 { // one of them before and one after the connection is lost
+	for range 2 { // callers before and after the connection is lost
 		dialed, err := c.DialContext(fleettest.Soon(t), "tcp", service)
 		if err != nil {
 			t.Fatal(err)
@@ -227,7 +226,7 @@ func TestSSHDTunnelStalledCallerOutage(t *testing.T) {
 			p.Close()
 		}
 		if took := time.Since(begun); took > fleettest.Promptly {
-			t.Errorf("it took %v", took)
+			t.Errorf("closing took %v", took)
 		}
 	}
 	for _, conn := range stalled {

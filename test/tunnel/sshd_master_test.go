@@ -12,8 +12,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Tunnels to targets behind a host also use the connection of an OpenSSH master; remote
-// forwardings cannot, and report it.
+// ForwardLocal and DialContext work over the connection of an OpenSSH master. ForwardRemote does not,
+// and reports that.
 func TestSSHDMasterTunnels(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s := sshdtest.Start(t, sshdtest.Options{})

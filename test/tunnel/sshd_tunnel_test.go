@@ -17,7 +17,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// redis runs redis-cli, and returns what it has written.
+// redis runs redis-cli and returns its output.
 func redis(t testing.TB, in string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(fleettest.Soon(t), "redis-cli", args...)
@@ -29,8 +29,8 @@ func redis(t testing.TB, in string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// Redis, which listens on a socket of the host alone, works through tunnels: one
-// client in a dialogue, thousands of requests in one stream, and fifty clients at once.
+// A Redis server that listens only on a Unix socket of the host works through a tunnel: with single
+// requests, with thousands of requests in one stream, and with fifty clients at once.
 func TestSSHDTunnelRedis(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	dir := sshdtest.SharedDir(t)
@@ -83,8 +83,8 @@ func TestSSHDTunnelRedis(t *testing.T) {
 	}
 }
 
-// curl reaches the host's targets through SOCKS, with every kind of address; a tunnel that
-// listens on a socket is a proxy as well.
+// curl reaches targets behind the host through SOCKS, with every version of the protocol, and through
+// a proxy that listens on a Unix socket.
 func TestSSHDForwardSOCKS(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello "+r.Host) }))
@@ -116,7 +116,7 @@ func TestSSHDForwardSOCKS(t *testing.T) {
 		targets := []string{"127.0.0.1:" + port, "localhost:" + port}
 		family := "-4"
 		if tunnel.Addr().Network() == "unix" {
-			at, family = "localhost"+at, "-s" // curl has no sockets of IPv4
+			at, family = "localhost"+at, "-s" // -4 does not apply to a Unix socket
 			targets = targets[:1]
 		}
 		for _, version := range []string{"socks5h", "socks5", "socks4", "socks4a"} {

@@ -13,7 +13,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Both kinds of addresses work on all four sides, and each direction ends independently.
+// TCP and Unix addresses work for listeners and targets on both sides, and each direction ends
+// independently.
 func TestSSHDTunnelAddresses(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{Config: []string{"StreamLocalBindUnlink yes"}})
@@ -44,13 +45,13 @@ func TestSSHDTunnelAddresses(t *testing.T) {
 			}
 			fleettest.CloseTunnel(t, tunnel)
 			if _, err := os.Lstat(listen); name == "local" && err == nil {
-				t.Error("the socket file is still there")
+				t.Error("the socket file is not removed")
 			}
 		}
 	}
 }
 
-// DialContext works with both kinds of addresses, and its errors give the reason.
+// DialContext works with TCP and Unix addresses, and its errors give the reason.
 func TestSSHDDialContext(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
