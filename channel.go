@@ -17,13 +17,11 @@ import (
 	"fleetssh/internal/spool"
 )
 
-// Channel is one session on a [Client]: a command, a shell or a subsystem, and
-// its three streams. Start it once with Exec, Shell or Subsystem; Execute
-// returns one already started. Its methods may be called by many goroutines at
-// once; each stream is for one at a time.
+// Channel is one session on a [Client]: a command, a shell or a subsystem, with its three
+// streams. Start it once with Exec, Shell or Subsystem; [Client.Execute] returns a started one.
+// Many goroutines may call its methods at once, but only one may use each stream at a time.
 //
-// What the command writes is taken from the connection and kept, whether anybody
-// reads it or not.
+// The output of the command is taken from the connection at once and kept until it is read.
 type Channel struct {
 	Stdin  io.WriteCloser
 	Stdout *Output
@@ -34,23 +32,23 @@ type Channel struct {
 	done      chan struct{} // closed when the command has ended
 
 	mu            sync.Mutex  // protects what follows, and part of a [session]
-	exit          Outcome     // what the server has said; Kind is Running until it has
-	outcome       Outcome     // how it ended; Kind is Running until done is closed
-	stopping      OutcomeKind // TimedOut or Cancelled, once it is being stopped; Lost if its input is broken
-	failure       error       // what went wrong, if outcome does not tell
+	exit          Outcome     // as the server has reported it; Running until then
+	outcome       Outcome     // Running until done is closed
+	stopping      OutcomeKind // TimedOut or Cancelled while it is being stopped; Lost if its input failed
+	failure       error       // the cause, if outcome alone does not tell it
 	begun         time.Time
-	startDuration time.Duration // of opening and starting
+	startDuration time.Duration // of opening the session and starting the command
 	runDuration   time.Duration
 	limit         time.Duration // Command.Timeout
 }
 
-// execution is what a [Channel] controls: a [session], a [consoleLine], or, if nothing was started,
-// [noSession].
+// execution is the part of a [Channel] that differs between a [session], a [runningLine] of a
+// console and, if nothing was started, [noSession].
 type execution interface {
 	request(ctx context.Context, phase Phase, name string, payload []byte) error
 	start(ctx context.Context, phase Phase, payload []byte) error
 	write(ctx context.Context, text string) error
-	closeInput() // but not before all of Command.Stdin has been sent
+	closeInput() // after all of Command.Stdin has been sent
 	resize(rows, cols int) error
 	signal(ctx context.Context, sig ssh.Signal) error
 	stop(ctx context.Context, why OutcomeKind) error
@@ -122,8 +120,8 @@ func (ch *Channel) Subsystem(ctx context.Context, name string) error {
 	return ch.execution.start(ctx, PhaseSubsystem, ssh.Marshal(struct{ Name string }{name}))
 }
 
-// Resize tells the command's terminal its new size. It does not wait for the host, which
-// hears of the last of several sizes when it reads.
+// Resize changes the size of the command's terminal. It does not wait for the host. If the host is
+// slow, it gets only the last of several sizes.
 func (ch *Channel) Resize(rows, cols int) error { return ch.execution.resize(rows, cols) }
 
 // Signal sends sig to the command. The error is a [*SessionError] if the host did not accept the
@@ -144,39 +142,38 @@ func (ch *Channel) Signal(ctx context.Context, sig ssh.Signal) error {
 // confirmed.
 func (ch *Channel) Stop(ctx context.Context) error { return ch.execution.stop(ctx, Cancelled) }
 
-// Close ends the session without waiting for the command, which may run on. What
-// it has written until now stays readable. It is safe to call more than once, and
-// frees a Write to Stdin that waits.
+// Close ends the session without waiting for the command, which may continue to run. The output
+// that has arrived stays readable. Close unblocks a Write to Stdin, and may be called more than once.
 func (ch *Channel) Close() error { return ch.execution.close() }
 
-// Finished reports whether the command has ended and all of its output is here,
-// without waiting.
+// Finished reports, without waiting, whether the command has ended and all of its output has
+// arrived.
 func (ch *Channel) Finished() bool { return isClosed(ch.done) }
 
-// ExitCode returns the exit code, as soon as the server has sent it. Until then,
-// if a signal ended the command, and if the server never sent a code, ok is false.
+// ExitCode returns the exit code once the server has sent it. Until then ok is false; it stays
+// false if a signal ended the command or the server never sends a code.
 func (ch *Channel) ExitCode() (code int, ok bool) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	return ch.exit.ExitCode, ch.exit.Kind == Exited
 }
 
-// Outcome says how the command ended; its Kind is Running until it has.
+// Outcome returns how the command ended. Its Kind is Running until then.
 func (ch *Channel) Outcome() Outcome {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	return ch.outcome
 }
 
-// WaitFinished closes standard input, once everything given as [Command.Stdin] has
-// been sent, and waits for the command to end. Output need not be read.
+// WaitFinished closes standard input, after all of [Command.Stdin] has been sent, and waits for
+// the command to end. The output need not be read.
 //
-// It returns nil if the exit code is zero and an [*ExitError] if it is not or a
-// signal ended the command; a [*ConnectionError] if nobody said how it ended; a
-// [*TimeoutError] if [Command.Timeout] ended it; a [*SessionError] if it was
-// stopped or sudo refused the password; and what kept it from starting. If ctx
-// ends first the error is a [*TimeoutError] whose Phase is [PhaseWait]: the command runs
-// on and may be waited for again.
+// The error is nil if the exit code is zero, and an [*ExitError] if it is not or if a signal ended
+// the command. It is a [*ConnectionError] if the end of the command is unknown, a [*TimeoutError]
+// if [Command.Timeout] ended it, and a [*SessionError] if it was stopped or sudo refused the
+// password. A command that could not be started has the error of the start. If ctx ends first, the
+// error is a [*TimeoutError] with [PhaseWait]: the command continues to run, and WaitFinished may
+// be called again.
 func (ch *Channel) WaitFinished(ctx context.Context) error {
 	ch.execution.closeInput()
 	begun := time.Now()
@@ -241,8 +238,8 @@ func (c channelContext) Err() error {
 // address returns the name and port for errors.
 func (ch *Channel) address() (string, int) { return ch.host.name(), ch.host.port() }
 
-// noSession is the execution of what has no session of its own: a command that could not be
-// started, and, except for its signals, a line of a [Console].
+// noSession is the execution of a command that could not be started. A [runningLine] embeds it,
+// because a line of a [Console] has no session of its own.
 type noSession struct{}
 
 func (noSession) request(_ context.Context, phase Phase, _ string, _ []byte) error {

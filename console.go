@@ -246,12 +246,12 @@ func (s *Console) Stop(ctx context.Context) error {
 	ch := s.session
 	if ch.hold(Cancelled) == heldNow {
 		switch {
-		case ch.client.signalsGroups(ctx) && ch.heeds(ctx, s.signal(ctx, ssh.SIGKILL)):
+		case ch.client.signalsGroups(ctx) && ch.heeds(ctx, s.signal(ctx, ssh.SIGKILL, signalReply)):
 			ch.confirm()
 		case ch.fromOutside(ctx, cmdline.Signals{Names: "KILL", Patience: int(killGrace / (100 * time.Millisecond)), Top: s.process()}):
 			ch.confirm()
 		case !ch.silent.Load():
-			_ = s.signal(ctx, ssh.SIGKILL) // the outcome says that it is not known to help
+			_ = s.signal(ctx, ssh.SIGKILL, signalReply) // the outcome says that it is not known to help
 		}
 		ch.endHeld(ctx)
 	}

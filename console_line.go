@@ -196,8 +196,12 @@ func (l *runningLine) end(o Outcome, failure error) {
 
 // signal sends a signal to the line if it still runs. It first waits until the shell has started
 // the line: a signal before that would make the shell discard what it has read and run the rest.
+//
+// The limit of starting a command bounds it: the host may be busy.
 func (l *runningLine) signal(ctx context.Context, sig ssh.Signal) error {
 	s := l.console
+	ctx, cancel := s.session.client.starting(ctx)
+	defer cancel()
 	if err := s.acquire(ctx); err != nil {
 		return err
 	}
@@ -206,13 +210,8 @@ func (l *runningLine) signal(ctx context.Context, sig ssh.Signal) error {
 	started := s.started
 	s.mu.Unlock()
 	if sig != ssh.SIGKILL && started != nil {
-		timer := time.NewTimer(signalReply)
-		defer timer.Stop()
 		select {
 		case <-started:
-		case <-timer.C:
-			host, port := l.address()
-			return &TimeoutError{Host: host, Port: port, Phase: PhaseSignal, After: signalReply}
 		case <-ctx.Done():
 			return interrupted(ctx, nil, &s.Host, PhaseSignal)
 		}
@@ -226,18 +225,19 @@ func (l *runningLine) signal(ctx context.Context, sig ssh.Signal) error {
 	if !runs {
 		return nil
 	}
-	return s.signal(ctx, sig)
+	return s.signal(ctx, sig, l.host.connectTimeout())
 }
 
 // signal sends a signal to the process group of the shell, or to the shell and all its descendants.
 // It uses a signal request if the server is known to signal the group, and a second session if not.
-func (s *Console) signal(ctx context.Context, sig ssh.Signal) error {
+// reply bounds the wait for the answer to a signal request.
+func (s *Console) signal(ctx context.Context, sig ssh.Signal, reply time.Duration) error {
 	ch := s.session
 	var err error
 	ask := func() bool {
-		reply, cancel := context.WithTimeout(ctx, signalReply)
+		ctx, cancel := context.WithTimeout(ctx, reply)
 		defer cancel()
-		err = ch.signal(reply, sig)
+		err = ch.signal(ctx, sig)
 		_, refused := errors.AsType[*SessionError](err)
 		return !refused
 	}
@@ -277,8 +277,12 @@ func (s *Console) process() int {
 	return s.shell.Process()
 }
 
-// stopTries is how often Stop sends INT to a line.
-const stopTries = 4
+// stop sends INT to a line stopTries times. A host that does not accept one within lineReply counts
+// as silent: stop then ends the shell.
+const (
+	stopTries = 4
+	lineReply = 5 * time.Second
+)
 
 // stop ends the line. If INT does not end it, stop ends the shell.
 func (l *runningLine) stop(ctx context.Context, why OutcomeKind) error {
@@ -293,7 +297,10 @@ func (l *runningLine) stop(ctx context.Context, why OutcomeKind) error {
 	}
 	// A process that the shell is just starting may miss the first INT.
 	for range stopTries {
-		if l.signal(ctx, ssh.SIGINT) != nil {
+		reply, cancel := context.WithTimeout(ctx, lineReply)
+		err := l.signal(reply, ssh.SIGINT)
+		cancel()
+		if err != nil {
 			break
 		}
 		wait, cancel := context.WithTimeout(ctx, termGrace/stopTries)

@@ -21,11 +21,11 @@ type session struct {
 	client *Client
 	raw    *conn.Session
 	input  *input
-	run    *run // the command, for what has to be done after its start; nil: none
+	run    *run // the command; nil: it was started with Exec, Shell or Subsystem
 
-	sentinels *sudo.Sentinels // around what sudo says; nil: no sudo
-	console   *Console        // whose shell runs in the session; nil: none
-	stopper   bool            // the session stops the command of another one
+	sentinels *sudo.Sentinels // around sudo's messages; nil: no sudo
+	console   *Console        // the console whose shell runs in the session; nil: none
+	stopper   bool            // the session stops the command of another session
 
 	silent   atomic.Bool   // the host has not answered the request to stop the command
 	answered atomic.Bool   // the host has answered the request to start the command
@@ -35,19 +35,19 @@ type session struct {
 	state    sessionState
 	broken   error          // why the input is broken
 	held     *holding       // not nil: the call that stops the command ends the session
-	whole    bool           // its end is the end of everything that belongs to it
-	refused  sudo.Refusal   // what sudo has said instead of running the command
-	streams  int            // that have not ended
+	whole    bool           // all processes of the command are known to have ended
+	refused  sudo.Refusal   // sudo's reason for not running the command
+	streams  int            // streams that have not ended
 	closed   bool           // the server has closed the channel, or the connection is gone
 	watched  bool           // watch has been called
 	wrote    bool           // output has arrived before the answer
 	timer    *time.Timer    // Command.Timeout
 	timed    time.Time      // since when timer runs
-	left     time.Duration  // of limit, while the timer is paused
-	holds    int            // how many calls pause it
-	turn     *password.Turn // to try the password for sudo; nil: it is not ours
-	size     []byte         // of the terminal, to be sent
-	resizing bool           // a goroutine sends it
+	left     time.Duration  // the rest of limit while the timer is paused
+	holds    int            // how many calls pause the timer
+	turn     *password.Turn // the turn to try the sudo password; nil: none
+	size     []byte         // the size of the terminal that is to be sent
+	resizing bool           // a goroutine sends sizes
 }
 
 type sessionState int
@@ -59,7 +59,7 @@ const (
 	dead // the session was closed before it was started
 )
 
-// copy keeps what comes on one stream until it ends.
+// copy stores one stream until it ends.
 func (s *session) copy(to *Output, from io.Reader, filter *sudo.Filter) {
 	switch {
 	case filter != nil:
@@ -75,9 +75,9 @@ func (s *session) copy(to *Output, from io.Reader, filter *sudo.Filter) {
 	s.unlockAndEnd()
 }
 
-// unlockAndEnd ends the channel if everything has come: the streams, and what
-// became of the command. A server may send the status before the last of the
-// output, or long after it. s.mu is held, and released.
+// unlockAndEnd ends the session if both streams and the status of the command have arrived. A
+// server may send the status before the last output, or long after it. The caller holds s.mu, and
+// unlockAndEnd unlocks it.
 func (s *session) unlockAndEnd() {
 	ended, served, exit := s.closed || s.exit.Kind != Running, s.streams == 0, s.exit
 	over := s.state == started && ended && served && s.held == nil
@@ -95,9 +95,9 @@ func (s *session) unlockAndEnd() {
 	s.end(exit, nil)
 }
 
-// watch takes what the server says about the command (RFC 4254, section 6.10),
-// until the channel is closed. Only the first call does: the reader of a status has recorded it
-// when the end is noted.
+// watch reads the server's requests, which report how the command ended (RFC 4254, section 6.10),
+// until the channel is closed. Only the first call reads: one reader has recorded a status before
+// it records that the channel is closed.
 func (s *session) watch() {
 	s.mu.Lock()
 	again := s.watched
@@ -118,7 +118,7 @@ func (s *session) watch() {
 	s.unlockAndEnd()
 }
 
-// exitOf returns what a request says about the end of a command (RFC 4254, section 6.10).
+// exitOf returns the end of a command that a request reports (RFC 4254, section 6.10).
 func exitOf(req *ssh.Request) (o Outcome, ok bool) {
 	switch req.Type {
 	case "exit-status":
@@ -140,7 +140,7 @@ func exitOf(req *ssh.Request) (o Outcome, ok bool) {
 	return o, false
 }
 
-// exited notes how the command ended.
+// exited records the status that the server has sent.
 func (s *session) exited(o Outcome) {
 	s.mu.Lock()
 	first := s.exit.Kind == Running
@@ -153,7 +153,7 @@ func (s *session) exited(o Outcome) {
 	}
 }
 
-// end notes the outcome and gives up the channel. Only the first call counts.
+// end records the outcome and releases the channel. Only the first call has an effect.
 func (s *session) end(o Outcome, failure error) {
 	s.mu.Lock()
 	if s.outcome.Kind != Running {
@@ -167,7 +167,7 @@ func (s *session) end(o Outcome, failure error) {
 			o, failure = Outcome{Kind: Lost}, s.broken
 		}
 	case o.Kind == Lost && s.exit.Kind != Running:
-		// It has ended, and is given up: something else may hold its output open.
+		// The command has ended, but another process may hold its output open.
 		o, failure = s.exit, nil
 	}
 	if o.Kind == Exited && s.failure == nil && s.streams == 0 {
@@ -189,7 +189,7 @@ func (s *session) end(o Outcome, failure error) {
 		timer.Stop()
 	}
 	s.leaveTurn(turn, said)
-	s.client.conn.Leave() // before anybody hears of the end, who may want to close the connection
+	s.client.conn.Leave() // before done is closed: the caller may close the connection next
 	close(s.done)
 	s.Stdout.stream.CloseWrite(nil)
 	s.Stderr.stream.CloseWrite(nil)
@@ -197,12 +197,12 @@ func (s *session) end(o Outcome, failure error) {
 		s.console.shellEnded()
 	}
 	raw := s.raw.Release()
-	if raw != nil && !closed { // tells the host that nothing more is wanted
+	if raw != nil && !closed { // the host must know that nobody reads on
 		s.client.conn.CloseSoon(raw)
 	}
 }
 
-// lost returns the error for a command of which nobody said how it ended.
+// lost returns the error for a command whose end is unknown.
 func (s *session) lost() error {
 	c := s.client
 	why := error(errors.New("the host closed the session without saying how the command ended"))
@@ -229,7 +229,7 @@ func (s *session) resize(rows, cols int) error {
 	return nil
 }
 
-// sendSizes sends the sizes that there are.
+// sendSizes sends the size of the terminal until there is no newer one.
 func (s *session) sendSizes() {
 	for {
 		s.mu.Lock()
@@ -247,12 +247,12 @@ func (s *session) close() error {
 	s.mu.Lock()
 	state := s.state
 	if state == fresh {
-		s.state = dead // nobody else abandons it
+		s.state = dead // no other call abandons it
 	}
 	s.mu.Unlock()
 	switch state {
 	case starting:
-		s.client.conn.CloseSoon(s.raw) // the request ends, and start with it
+		s.client.conn.CloseSoon(s.raw) // ends the request, and start with it
 	case started:
 		s.end(Outcome{Kind: Lost}, &ConnectionError{
 			Host: s.client.host.name(), Port: s.client.host.port(), Phase: PhaseRun, Err: &conn.Error{Text: "the channel is closed", Err: conn.ErrClosed},
@@ -263,14 +263,14 @@ func (s *session) close() error {
 	return nil
 }
 
-// abandon gives up a channel on which nothing was started; was is the state until then.
+// abandon releases a session in which nothing was started. was is the state before.
 func (s *session) abandon(was sessionState, why error) {
 	s.mu.Lock()
 	s.state = dead
 	s.outcome, s.failure = OutcomeOf(why), why
 	s.mu.Unlock()
 	s.client.conn.SetUsed(s.raw)
-	if was == fresh { // nobody serves it
+	if was == fresh { // no goroutine reads it
 		s.client.conn.Discard(s.raw, s.raw.Requests)
 	} else if raw := s.raw.Release(); raw != nil {
 		s.client.conn.CloseSoon(raw)

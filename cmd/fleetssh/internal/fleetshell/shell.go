@@ -328,6 +328,10 @@ func (l *runningLines) list() []*fleetssh.HostOutput {
 // onInterrupt interrupts the lines on the first signal. On the second it gives up on hosts that have not
 // reacted.
 func (l *runningLines) onInterrupt(ctx context.Context, signals <-chan os.Signal, over <-chan struct{}, giveUp func(), screen *termline.Screen) {
+	ctx, cancel := context.WithCancel(ctx)
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	defer cancel()
 	interrupted := false
 	for {
 		select {
@@ -335,21 +339,25 @@ func (l *runningLines) onInterrupt(ctx context.Context, signals <-chan os.Signal
 			return
 		case <-signals:
 			if interrupted {
+				cancel()
 				giveUp()
 				screen.Message("fleetssh: giving up on hosts that do not react")
 				<-over
 				return
 			}
 			interrupted = true
-			l.interrupt(ctx)
+			sending.Go(func() { l.interrupt(ctx) })
 			screen.Message("fleetssh: interrupted; press Ctrl-C again to give up on hosts that do not react")
 		}
 	}
 }
 
+// interruptGrace is how long busy hosts may take to accept an interrupt.
+const interruptGrace = 10 * time.Second
+
 // interrupt sends INT to all lines.
 func (l *runningLines) interrupt(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, closeGrace)
+	ctx, cancel := context.WithTimeout(ctx, interruptGrace)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, out := range l.list() {
