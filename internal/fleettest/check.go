@@ -157,7 +157,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(Patience); !ok(); {
 		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("timed out after %v waiting for %s", Patience, what)
 		}
 		<-time.After(2 * time.Millisecond)
 	}

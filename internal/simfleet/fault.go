@@ -15,7 +15,7 @@ type FaultKind string
 
 // The faults, in the order of the phases of a connection.
 const (
-	// NoFault leaves the host working.
+	// NoFault means that the host works.
 	NoFault FaultKind = ""
 
 	// ResetAccept resets every connection as soon as it is accepted.

@@ -49,7 +49,7 @@ type Host struct {
 	// DropFirst is the number of connections closed before the version line, as sshd does beyond
 	// MaxStartups.
 	DropFirst int
-	// SignIn simulates a sign-in outside of SSH, for example in a browser. The login waits after
+	// SignIn simulates a sign-in outside SSH, for example in a browser. The login waits after
 	// the Banner until SignIn returns; if it returns true, the login is complete. SignIn must
 	// return soon after done is closed. nil means none.
 	SignIn func(user string, done <-chan struct{}) bool

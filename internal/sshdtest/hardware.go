@@ -230,8 +230,8 @@ func (a *Agent) AddSmartcard(t testing.TB, c *Smartcard) {
 	must(t, a.smartcard(t, c, smartcardPIN))
 }
 
-// AddSmartcardWrongly is AddSmartcard with a wrong PIN. It returns ssh-add's error.
-func (a *Agent) AddSmartcardWrongly(t testing.TB, c *Smartcard) error {
+// AddSmartcardWrongPIN is AddSmartcard with a wrong PIN. It returns ssh-add's error.
+func (a *Agent) AddSmartcardWrongPIN(t testing.TB, c *Smartcard) error {
 	t.Helper()
 	return a.smartcard(t, c, "x"+smartcardPIN)
 }

@@ -20,7 +20,7 @@ const Patience = 4 * time.Minute
 func Eventually(t testing.TB, limit time.Duration, what string, holds func() bool) {
 	t.Helper()
 	if !poll(limit, holds) {
-		t.Fatalf("not after %v: %s", limit, what)
+		t.Fatalf("timed out after %v: %s", limit, what)
 	}
 }
 

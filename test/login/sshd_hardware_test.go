@@ -182,7 +182,7 @@ func TestSSHDSmartcard(t *testing.T) {
 	card := sshdtest.NewSmartcard(t, keys...)
 	a := sshdtest.StartAgent(t)
 	withAgent(t, a.Socket)
-	if err := a.AddSmartcardWrongly(t, card); err == nil {
+	if err := a.AddSmartcardWrongPIN(t, card); err == nil {
 		t.Error("the card accepts a wrong PIN")
 	}
 	a.AddSmartcard(t, card)
