@@ -24,8 +24,8 @@ const (
 	MaxAuthTries = 6
 	// MaxLogins limits how many connections one attempt makes to offer all keys.
 	MaxLogins = 4
-	// maxRounds and maxPrompts limit the rounds of a keyboard-interactive login, and the prompts
-	// in one round.
+	// maxRounds and maxPrompts limit the rounds of a keyboard-interactive login, and the
+	// prompts in one round.
 	maxRounds, maxPrompts = 16, 16
 )
 

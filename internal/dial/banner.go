@@ -9,16 +9,17 @@ import (
 )
 
 const (
-	// maxBanners limits how many banners of one host are kept, and maxBannerBytes how many bytes
-	// of all of them together.
+	// maxBanners limits how many banners of one host are kept, and maxBannerBytes how many
+	// bytes of all of them together.
 	maxBanners, maxBannerBytes = 16, 4 << 10
 
 	// bannerWait is how long after a banner the user is shown it: a login that still lasts is
 	// probably waiting for the user to follow the banner.
 	bannerWait = time.Second
 
-	// signInTimeout limits an attempt after the user was shown a banner, if ConnectTimeout is not
-	// set: the user may be signing in with a browser. It is the default of sshd's LoginGraceTime.
+	// signInTimeout limits an attempt after the user was shown a banner, if ConnectTimeout is
+	// not set: the user may be signing in with a browser. It is the default of sshd's
+	// LoginGraceTime.
 	signInTimeout = 2 * time.Minute
 )
 

@@ -47,9 +47,9 @@ type Failure struct {
 	NotSSH bool
 
 	// Hop is the hop or proxy at fault if HopFailed, and Err says what went wrong there.
-	// Retryable says that another attempt may succeed: a lost hop may come back, and a proxy has
-	// been tried only once. It is false for a hop that cannot be reached, which has made its own
-	// attempts.
+	// Retryable says that another attempt may succeed: a lost hop may come back, and a proxy
+	// has been tried only once. It is false for a hop that cannot be reached, which has made
+	// its own attempts.
 	Hop       string
 	Retryable bool
 

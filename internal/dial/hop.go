@@ -184,7 +184,8 @@ func (p *hop) connect(ctx context.Context, d *Dialer) (*Login, error) {
 	}
 	o := p.pending
 	if o == nil {
-		// The dial must not end with the context of its first caller: others wait for it too.
+		// The dial must not end with the context of its first caller: others wait for it
+		// too.
 		dialing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		o = &hopDial{done: make(chan struct{}), cancel: cancel}
 		p.pending = o

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// refusedDelay is the delay after the first attempt if the connection was refused: a service
-	// that is restarting listens again soon. The delay doubles with each attempt.
+	// refusedDelay is the delay after the first attempt if the connection was refused: a
+	// service that is restarting listens again soon. The delay doubles with each attempt.
 	refusedDelay = 200 * time.Millisecond
 
 	// penaltyDelay is the delay after sshd rejected this client because of a penalty
@@ -57,7 +57,8 @@ func isTemporary(err error) bool {
 		}
 		return hungUp(f.Err)
 	case HopFailed:
-		// A proxy command that exited with an error may have asked the user: do not ask again.
+		// A proxy command that exited with an error may have asked the user: do not ask
+		// again.
 		return f.Retryable && !transport.Failed(f.Err)
 	}
 	return false

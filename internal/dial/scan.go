@@ -47,8 +47,8 @@ func newKeyScan(d *Dialer, host *Config) *keyScan {
 	scanned.HostKeys.Files, scanned.HostKeys.Check = nil, func(string, int, ssh.PublicKey) error { return errScanned }
 	s := &keyScan{d: d, host: &scanned, kinds: algorithms.HostKeyKinds()}
 	if a := host.Algorithms; a != nil && len(a.HostKeys)+len(a.MoreHostKeys)+len(a.NoHostKeys) > 0 {
-		// These settings would apply to every connection of the scan. Instead, algorithms that
-		// they name, including weak ones, are asked for one at a time.
+		// These settings would apply to every connection of the scan. Instead, algorithms
+		// that they name, including weak ones, are asked for one at a time.
 		others := *a
 		others.HostKeys, others.MoreHostKeys, others.NoHostKeys = nil, nil, nil
 		scanned.Algorithms = &others
@@ -119,8 +119,8 @@ func (s *keyScan) add(ctx context.Context, shown *Failure) error {
 	return nil
 }
 
-// ask asks the host for a key of one kind, with up to Attempts attempts. It returns the failure that
-// contains the key.
+// ask asks the host for a key of one kind, with up to Attempts attempts. It returns the failure
+// that contains the key.
 func (s *keyScan) ask(ctx context.Context, kind []string) (*Failure, error) {
 	for n := 1; ; n++ {
 		err := s.connect(ctx, kind)

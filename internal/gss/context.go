@@ -60,8 +60,8 @@ func (x *Context) Err() error {
 	return x.err
 }
 
-// DelegationErr returns why no TGT was delegated although delegation was requested, as an *Error, or
-// nil. The login continues without delegation.
+// DelegationErr returns why no TGT was delegated although delegation was requested, as an *Error,
+// or nil. The login continues without delegation.
 func (x *Context) DelegationErr() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -80,8 +80,8 @@ func (x *Context) Service() string {
 const maxEmptyTokens = 4
 
 // InitSecContext returns the token for the server on the first call, and checks the token of the
-// server on the second (RFC 4462, section 3.4). target is "host@" and the name of the host. The last
-// argument is ignored: NewContext decides whether to delegate.
+// server on the second (RFC 4462, section 3.4). target is "host@" and the name of the host. The
+// last argument is ignored: NewContext decides whether to delegate.
 func (x *Context) InitSecContext(target string, token []byte, _ bool) (out []byte, needContinue bool, err error) {
 	op := opAnswer
 	switch {
@@ -149,8 +149,8 @@ func (x *Context) begin(target string) ([]byte, error) {
 	return token, nil
 }
 
-// cred returns the KRB-CRED message that delegates a TGT to the server, or nil if delegation was not
-// requested or is not possible.
+// cred returns the KRB-CRED message that delegates a TGT to the server, or nil if delegation was
+// not requested or is not possible.
 func (x *Context) cred(id *identity) []byte {
 	if !x.delegate {
 		return nil

@@ -8,9 +8,10 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// Kerberos messages are DER with explicit tags (RFC 4120, section 5 and appendix A). Each message is
-// a SEQUENCE in an APPLICATION tag, and each of its fields has a context tag [n]. Encoder and decoder
-// record a failure instead of returning it, so that the code of a message is the list of its fields.
+// Kerberos messages are DER with explicit tags (RFC 4120, section 5 and appendix A). Each message
+// is a SEQUENCE in an APPLICATION tag, and each of its fields has a context tag [n]. Encoder and
+// decoder record a failure instead of returning it, so that the code of a message is the list of
+// its fields.
 
 // errMalformed means that a message or file does not have the expected format.
 var errMalformed = errors.New("malformed message")
@@ -117,8 +118,8 @@ type decoder struct {
 	failed *bool // shared with the decoders of the fields
 }
 
-// parse reads a message with an APPLICATION tag. It calls fields to read the fields, and skips those
-// that fields does not read.
+// parse reads a message with an APPLICATION tag. It calls fields to read the fields, and skips
+// those that fields does not read.
 func parse(data []byte, tag uint8, fields func(*decoder)) error {
 	return parseElement(data, applicationTag(tag), func(d *decoder) { fields(d.sequence()) })
 }

@@ -26,8 +26,8 @@ const (
 	opSign     = "sign the login"
 )
 
-// Error returns the fields in one line, without repetition. It leaves out the service if the failure
-// does not depend on the host, so that all hosts have the same message.
+// Error returns the fields in one line, without repetition. It leaves out the service if the
+// failure does not depend on the host, so that all hosts have the same message.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)

@@ -161,8 +161,8 @@ func networkReason(err error) string {
 	return err.Error()
 }
 
-// send sends a request to one KDC. A reply that the KDC is not available counts as an error, so that
-// the next one is asked.
+// send sends a request to one KDC. A reply that the KDC is not available counts as an error, so
+// that the next one is asked.
 func (a attempt) send(ctx context.Context, request []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()

@@ -31,9 +31,9 @@ type flight[T any] struct {
 // flightTimeout limits one flight, even if the contexts of its callers last longer.
 const flightTimeout = time.Minute
 
-// do returns the result of fetch, which runs once for all callers with the same name. A caller whose
-// context ends leaves without disturbing the others. When the last caller leaves, the context of
-// fetch ends.
+// do returns the result of fetch, which runs once for all callers with the same name. A caller
+// whose context ends leaves without disturbing the others. When the last caller leaves, the context
+// of fetch ends.
 func (f *flights[T]) do(ctx context.Context, name string, fetch func(context.Context) (T, error)) (T, error) {
 	fl := f.join(ctx, name, fetch)
 	select {

@@ -104,7 +104,8 @@ type readWriter struct {
 func (rw readWriter) Read(p []byte) (int, error)  { return rw.Reader.Read(p) }
 func (rw readWriter) Write(p []byte) (int, error) { return rw.Buffer.Write(p) }
 
-// FuzzServer answers the first token with anything, in plain text and encrypted with the session key.
+// FuzzServer answers the first token with anything, in plain text and encrypted with the session
+// key.
 func FuzzServer(f *testing.F) {
 	x := begun()
 	good := apReplyToken{tokenAPReply, x.authenticator.time, x.session, testKey()}.encode(f)

@@ -64,8 +64,8 @@ func (c *Credentials) loadIdentity(ctx context.Context, cfg *config) (*identity,
 	return nil, err
 }
 
-// loadClientKeytab returns the identity from the client keytab. If the keytab cannot be read, or has
-// no keys of the client, it returns id if that has a cache.
+// loadClientKeytab returns the identity from the client keytab. If the keytab cannot be read, or
+// has no keys of the client, it returns id if that has a cache.
 func (c *Credentials) loadClientKeytab(name string, id *identity, wanted *principal) (*identity, error) {
 	other := &identity{exchanger: id.exchanger, tickets: id.tickets, source: Options{Keytab: name}.source("")}
 	err := other.loadKeytab(name, wanted)
@@ -154,8 +154,8 @@ func (id *identity) forwardedTGT(ctx context.Context) (*ticket, error) {
 	return id.getTicket(ctx, tgt, tgt.server, options)
 }
 
-// validUntil returns when to read the cache again: when its TGT expires. The user may have run kinit
-// by then.
+// validUntil returns when to read the cache again: when its TGT expires. The user may have run
+// kinit by then.
 func (id *identity) validUntil() time.Time {
 	if id.cache == nil {
 		return time.Now().AddDate(100, 0, 0)

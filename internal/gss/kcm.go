@@ -12,8 +12,8 @@ import (
 )
 
 // The operations of the KCM protocol for reading caches. Requests and replies begin with their
-// length. In a request, the protocol version and the operation follow; in a reply, the status of the
-// transport, which does not count towards the length, and the status of the operation (MIT,
+// length. In a request, the protocol version and the operation follow; in a reply, the status of
+// the transport, which does not count towards the length, and the status of the operation (MIT,
 // src/include/kcm.h).
 const (
 	kcmGetPrincipal    uint16 = 8

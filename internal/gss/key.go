@@ -130,8 +130,8 @@ func (k key) guard(call func(etype.EType) error) (err error) {
 	return call(e)
 }
 
-// maxIterations limits the iteration count that a KDC can demand for a password. It takes seconds to
-// compute.
+// maxIterations limits the iteration count that a KDC can demand for a password. It takes seconds
+// to compute.
 const maxIterations = 1 << 21
 
 // passwordKey derives a key from a password (string-to-key, RFC 3961). params are the parameters

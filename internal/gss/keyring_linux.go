@@ -14,8 +14,8 @@ import (
 
 // Names and layout follow MIT's src/lib/krb5/ccache/cc_keyring.c. The name of a cache is
 // "anchor:collection:cache". It may be shortened to "anchor:collection", or to "collection" in the
-// legacy form. The anchor is a keyring of the kernel that contains a keyring for the collection. The
-// collection contains a key with the name of the default cache, and a keyring for each cache. A
+// legacy form. The anchor is a keyring of the kernel that contains a keyring for the collection.
+// The collection contains a key with the name of the default cache, and a keyring for each cache. A
 // cache contains a key for the principal and one for each ticket.
 
 const (
@@ -200,8 +200,8 @@ func search(keyring int, kind, description string) (int, error) {
 	return id, nil
 }
 
-// keyringError converts an error of keyctl. If the key does not exist, it returns errNoCache. In many
-// containers, the kernel does not let a process read keyrings.
+// keyringError converts an error of keyctl. If the key does not exist, it returns errNoCache. In
+// many containers, the kernel does not let a process read keyrings.
 func keyringError(err error) error {
 	switch {
 	case errors.Is(err, unix.ENOKEY), errors.Is(err, unix.EKEYEXPIRED), errors.Is(err, unix.EKEYREVOKED):

@@ -16,9 +16,9 @@ type Options struct {
 	Config string
 
 	// Cache names the credential cache, as in KRB5CCNAME. "" means the value of that variable,
-	// default_ccache_name in krb5.conf, or FILE:/tmp/krb5cc_<uid>, whichever is set first. If it
-	// is "" and the cache has no valid TGT, the client keytab is used that KRB5_CLIENT_KTNAME or
-	// default_client_keytab_name names.
+	// default_ccache_name in krb5.conf, or FILE:/tmp/krb5cc_<uid>, whichever is set first. If
+	// it is "" and the cache has no valid TGT, the client keytab is used that
+	// KRB5_CLIENT_KTNAME or default_client_keytab_name names.
 	Cache string
 
 	// Keytab, if set, is the file with the keys that get the TGT. No cache is read then.

@@ -49,8 +49,8 @@ func parsePrincipal(text, defaultRealm string) principal {
 	return p
 }
 
-// tgsPrincipal returns the principal krbtgt/realm@issuer: the ticket-granting service of a realm, as
-// its own KDC or that of another realm knows it.
+// tgsPrincipal returns the principal krbtgt/realm@issuer: the ticket-granting service of a realm,
+// as its own KDC or that of another realm knows it.
 func tgsPrincipal(realm, issuer string) principal {
 	return principal{nameService, []string{"krbtgt", realm}, issuer}
 }

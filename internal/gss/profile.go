@@ -48,8 +48,8 @@ type entry struct {
 	final bool
 }
 
-// readProfile reads a list of files. Like MIT, it skips files that do not exist or must not be read.
-// If it skips all, the profile is empty.
+// readProfile reads a list of files. Like MIT, it skips files that do not exist or must not be
+// read. If it skips all, the profile is empty.
 func readProfile(paths []string) (*profile, error) {
 	p := &profile{}
 	for _, path := range paths {

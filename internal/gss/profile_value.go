@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// parseBool parses a boolean like MIT's profile_get_boolean. It returns the default for other texts,
-// such as the "fallback" of dns_canonicalize_hostname.
+// parseBool parses a boolean like MIT's profile_get_boolean. It returns the default for other
+// texts, such as the "fallback" of dns_canonicalize_hostname.
 func parseBool(text string, byDefault bool) bool {
 	switch strings.ToLower(text) {
 	case "y", "yes", "true", "t", "1", "on":

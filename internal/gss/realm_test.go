@@ -11,8 +11,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// TestCrossRealm gets tickets for hosts in another realm that trusts the client's: by [domain_realm]
-// in krb5.conf, and by a referral of the KDC.
+// TestCrossRealm gets tickets for hosts in another realm that trusts the client's: by
+// [domain_realm] in krb5.conf, and by a referral of the KDC.
 func TestCrossRealm(t *testing.T) {
 	t.Parallel()
 	b := kdctest.Start(t, kdctest.Options{Realm: "B.TEST", Hosts: []string{"web.b.test"}})

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// TestRefusedSecretIsNotSentAgain checks that both errors by which KDCs refuse a password are cached
-// for good. In the reply for a service ticket, the same code means something else and expires.
+// TestRefusedSecretIsNotSentAgain checks that both errors by which KDCs refuse a password are
+// cached for good. In the reply for a service ticket, the same code means something else and
+// expires.
 func TestRefusedSecretIsNotSentAgain(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int32{codePreauthFailed, codeIntegrity} {

@@ -46,7 +46,8 @@ func (s secret) key(client principal, info etypeInfo) (key, error) {
 		return k, nil
 	}
 	if !info.salted {
-		// The default salt is the realm and the names without separators (RFC 4120, section 4).
+		// The default salt is the realm and the names without separators (RFC 4120, section
+		// 4).
 		info.salt = client.realm
 		for _, name := range client.names {
 			info.salt += name

@@ -64,8 +64,8 @@ func adviseTicket(err error) error {
 	return err
 }
 
-// hostTicket gets a ticket for a host by the given name or, if the KDC does not know that name, by the
-// canonical name in DNS.
+// hostTicket gets a ticket for a host by the given name or, if the KDC does not know that name, by
+// the canonical name in DNS.
 func (id *identity) hostTicket(ctx context.Context, host string) (*ticket, error) {
 	t, err := id.serviceTicket(ctx, host)
 	if kerr := (*kdcError)(nil); errors.As(err, &kerr) && kerr.code == codeServiceUnknown {
@@ -78,8 +78,8 @@ func (id *identity) hostTicket(ctx context.Context, host string) (*ticket, error
 	return t, err
 }
 
-// serviceTicket gets a ticket from the cache, or from the KDCs: of the client's realm, of realms that
-// it refers to, and of the host's realm.
+// serviceTicket gets a ticket from the cache, or from the KDCs: of the client's realm, of realms
+// that it refers to, and of the host's realm.
 func (id *identity) serviceTicket(ctx context.Context, host string) (*ticket, error) {
 	server, mapped := id.service(host)
 	if t := id.cached(server, mapped); t != nil {
@@ -113,8 +113,8 @@ func (id *identity) serviceTicket(ctx context.Context, host string) (*ticket, er
 	return nil, fmt.Errorf("more than %d referrals between KDCs", maxReferrals)
 }
 
-// service returns the principal of a host, and whether krb5.conf maps the host to its realm. If not,
-// the realm is that of the client.
+// service returns the principal of a host, and whether krb5.conf maps the host to its realm. If
+// not, the realm is that of the client.
 func (id *identity) service(host string) (server principal, mapped bool) {
 	realm := id.config.realmOf(host)
 	server = principal{nameHost, []string{"host", host}, realm}

@@ -1,5 +1,5 @@
-// Package identity knows which keys and certificates a login offers, where each comes from,
-// and in which order they are offered.
+// Package identity selects the keys and certificates that a login offers, from files, memory and
+// the SSH agent, and puts them in order.
 package identity
 
 import (
@@ -20,13 +20,13 @@ import (
 	"fleetssh/internal/sshagent"
 )
 
-// Config says which keys and certificates a host may be shown, as in fleetssh.Auth.
+// Config says which keys and certificates a host may be offered, as in fleetssh.Auth.
 //
-// KeyFile, KeyData, Signers, CertFile and CertData insist: if one is of no use, that is an
-// error. Identities, CertFiles and the default files suggest: what is of no use is left out
-// with a note.
+// KeyFile, KeyData, Signers, CertFile and CertData are required: if one cannot be used, that is an
+// error. Identities, CertFiles and the default files are optional: those that cannot be used are
+// skipped with a note.
 type Config struct {
-	User string // to log in as
+	User string // the user to log in as
 
 	KeyFile, CertFile string
 	KeyData, CertData []byte
@@ -35,68 +35,67 @@ type Config struct {
 	Identities, CertFiles         []string
 	IdentitiesOnly, NoDefaultKeys bool
 
-	Agent      *sshagent.Agent // nil: it is not asked
+	Agent      *sshagent.Agent // nil: no agent is asked
 	Secrets    *keyfile.Secrets
 	Algorithms *algorithms.Choice
 }
 
-// OnlyNamed reports whether only the keys named in a are offered.
+// OnlyNamed reports whether the required keys are the only ones to offer.
 func (a *Config) OnlyNamed() bool {
 	return a.KeyFile != "" || len(a.KeyData) > 0 || len(a.Signers) > 0
 }
 
-// Credentials are the keys and certificates that the configuration of one host names,
-// and what may explain a refusal. [Credentials.All] joins them with the agent's.
+// Credentials are the keys and certificates that the configuration of one host names, with notes
+// that may explain a refused login. [Credentials.All] adds the keys of the agent.
 //
-// All names go the same way. A key is known by its public half, so that the agent can
-// have it, and certificates belong to public halves, so that they are offered with a key
-// whoever holds it. What differs is what happens to a name that is of no use.
+// All sources are treated in the same way. A key is identified by its public half, because the
+// agent may have the private half. A certificate belongs to a public half, and is offered with the
+// private half wherever that is.
 type Credentials struct {
 	config *Config
 	keys   []*namedKey
-	certs  []namedCert // that are named by themselves
+	certs  []namedCert // certificates that are named without a key
 
-	agent     *sshagent.Agent // nil: it is not asked
-	only      bool            // no keys of the agent but those that are named
-	certsOnly bool            // and no certificates for them but those that are named
-	listed    bool            // what follows is known
+	agent     *sshagent.Agent // nil: no agent is asked
+	only      bool            // offer only named keys of the agent
+	certsOnly bool            // and only named certificates for them
+	listed    bool            // the agent has been asked: what follows is set
 	held      []heldKey
 	heldErr   error
 
 	notes []error
 }
 
-// A namedKey is one key that a configuration names.
+// A namedKey is one key that the configuration names.
 type namedKey struct {
-	path    string // empty: in memory
-	source  string // where it comes from, in words
-	insist  bool
-	usual   bool // a default file, which need not be there
-	publics []ssh.PublicKey
-	certs   []*ssh.Certificate
-	signer  ssh.Signer                 // the private half, if it is there or can be asked for
-	load    func() (ssh.Signer, error) // in place of signer, if not even the public half is known
-	err     error                      // why there is neither
+	path      string // empty: in memory
+	source    string // a description of the source
+	required  bool
+	isDefault bool // a default file, which may be missing
+	publics   []ssh.PublicKey
+	certs     []*ssh.Certificate
+	signer    ssh.Signer                 // signs with the private half, which may be encrypted (keyfile.Lazy)
+	load      func() (ssh.Signer, error) // instead of signer, if the public half is not known
+	err       error                      // why there is neither signer nor load
 }
 
-// A namedCert is a certificate that a configuration names.
+// A namedCert is a certificate that the configuration names.
 type namedCert struct {
-	cert   *ssh.Certificate
-	path   string // empty: in memory
-	source string
-	insist bool
+	cert     *ssh.Certificate
+	path     string // empty: in memory
+	source   string
+	required bool
 }
 
 // A heldKey is a key or certificate of the agent.
 type heldKey struct {
 	public  ssh.PublicKey
-	plain   ssh.PublicKey    // the same, or the key of the certificate
-	cert    *ssh.Certificate // nil if it is a key
+	plain   ssh.PublicKey    // the key, or the key in the certificate
+	cert    *ssh.Certificate // nil for a key
 	comment string
 }
 
-// FileError means that a key or certificate cannot be used. Path is empty for one held in
-// memory.
+// FileError means that a key or certificate cannot be used. Path is empty if it is in memory.
 type FileError struct {
 	Path string
 	Err  error
@@ -113,8 +112,8 @@ func (e *FileError) Error() string {
 // Unwrap returns the cause.
 func (e *FileError) Unwrap() error { return e.Err }
 
-// Read reads the keys that a is about. The error is a [*FileError] for one that insists
-// and is of no use, or that of ctx. Nothing has been contacted then but the agent.
+// Read reads the keys and certificates that a names. It may ask the agent. The error is a
+// [*FileError] for a required key or certificate that cannot be used, or the error of ctx.
 func Read(ctx context.Context, keys *keyfile.Ring, a *Config) (*Credentials, error) {
 	c := &Credentials{config: a, agent: a.Agent}
 	c.only = a.IdentitiesOnly || a.OnlyNamed()
@@ -125,44 +124,44 @@ func Read(ctx context.Context, keys *keyfile.Ring, a *Config) (*Credentials, err
 	if err := c.nameKeys(ctx, keys); err != nil {
 		return nil, err
 	}
-	return c, c.insisted(ctx)
+	return c, c.checkRequired(ctx)
 }
 
-// Notes returns why some of what is named is not offered, and what else may explain a
-// refusal.
+// Notes returns why named keys and certificates are not offered, and other reasons that may explain
+// a refused login.
 func (c *Credentials) Notes() []error { return c.notes }
 
 // AsksAgent reports whether there is an SSH agent to ask.
 func (c *Credentials) AsksAgent() bool { return c.agent != nil }
 
-// AgentIsEmpty reports whether the agent was asked and lists nothing.
+// AgentIsEmpty reports whether there is an agent that has listed no keys.
 func (c *Credentials) AgentIsEmpty() bool {
 	return c.agent != nil && c.heldErr == nil && len(c.held) == 0
 }
 
-// FindsKeys reports whether any of the key files that are named, or of the default ones,
-// is there, or something beside it.
+// FindsKeys reports whether any named or default key file exists, or a public key or certificate
+// file beside it.
 func (c *Credentials) FindsKeys() bool {
 	return slices.ContainsFunc(c.keys, func(n *namedKey) bool {
 		return !keyfile.Missing(n.err) || len(n.publics) > 0 || len(n.certs) > 0
 	})
 }
 
-// nameKeys adds the keys that are named, or else the default files.
+// nameKeys adds the keys that are named or, if there are none, the default files.
 func (c *Credentials) nameKeys(ctx context.Context, keys *keyfile.Ring) error {
 	a := c.config
 	if a.KeyFile != "" {
-		n := &namedKey{path: account.Expand(a.KeyFile), source: "key file " + a.KeyFile, insist: true}
+		n := &namedKey{path: account.Expand(a.KeyFile), source: "key file " + a.KeyFile, required: true}
 		if err := c.nameFile(ctx, keys, n); err != nil {
 			return err
 		}
 	}
 	if len(a.KeyData) > 0 {
-		file, err := keys.LookData(ctx, a.KeyData)
+		file, err := keys.ReadData(ctx, a.KeyData)
 		if err != nil {
 			return err
 		}
-		n := &namedKey{source: "key in memory", insist: true}
+		n := &namedKey{source: "key in memory", required: true}
 		if err := c.nameKey(ctx, keys, n, file); err != nil {
 			return err
 		}
@@ -171,19 +170,19 @@ func (c *Credentials) nameKeys(ctx context.Context, keys *keyfile.Ring) error {
 		if signer == nil {
 			return c.fileError("", errors.New("a signer is nil"))
 		}
-		c.keys = append(c.keys, &namedKey{source: "signer", insist: true, signer: signer, publics: []ssh.PublicKey{signer.PublicKey()}})
+		c.keys = append(c.keys, &namedKey{source: "signer", required: true, signer: signer, publics: []ssh.PublicKey{signer.PublicKey()}})
 	}
 	if a.OnlyNamed() {
 		return nil
 	}
-	usual := keyfile.DefaultFiles()
+	defaults := keyfile.DefaultFiles()
 	paths, what := a.Identities, "key file "
 	if len(paths) == 0 && !a.NoDefaultKeys {
-		paths, what = usual, "default key file "
+		paths, what = defaults, "default key file "
 	}
 	for _, path := range paths {
 		path = account.Expand(path)
-		n := &namedKey{path: path, source: what + path, usual: slices.Contains(usual, path)}
+		n := &namedKey{path: path, source: what + path, isDefault: slices.Contains(defaults, path)}
 		if err := c.nameFile(ctx, keys, n); err != nil {
 			return err
 		}
@@ -191,15 +190,15 @@ func (c *Credentials) nameKeys(ctx context.Context, keys *keyfile.Ring) error {
 	return nil
 }
 
-// nameFile adds the key in a file, with the public half and the certificate beside
-// it, where ssh looks for them. The file itself need not be there.
+// nameFile adds the key in a file, with the public half and certificates in the files beside it
+// that ssh reads. The file itself may be missing.
 func (c *Credentials) nameFile(ctx context.Context, keys *keyfile.Ring, n *namedKey) error {
-	file, err := keys.Look(ctx, n.path)
+	file, err := keys.Read(ctx, n.path)
 	if err != nil {
 		return err
 	}
 	if file.Signer == nil && file.Cert == nil {
-		beside, err := keys.Look(ctx, n.path+".pub")
+		beside, err := keys.Read(ctx, n.path+".pub")
 		if err != nil {
 			return err
 		}
@@ -215,7 +214,7 @@ func (c *Credentials) nameFile(ctx context.Context, keys *keyfile.Ring, n *named
 		}
 	}
 	for _, path := range []string{n.path + "-cert", n.path + "-cert.pub"} {
-		beside, err := keys.Look(ctx, path)
+		beside, err := keys.Read(ctx, path)
 		if err != nil {
 			return err
 		}
@@ -223,7 +222,7 @@ func (c *Credentials) nameFile(ctx context.Context, keys *keyfile.Ring, n *named
 			continue
 		}
 		if err := keyfile.CheckCertificate(beside.Cert, time.Now()); err != nil {
-			c.note(path, err) // the plain key may do
+			c.note(path, err) // the key may be accepted without the certificate
 		} else {
 			n.certs = append(n.certs, beside.Cert)
 		}
@@ -231,11 +230,11 @@ func (c *Credentials) nameFile(ctx context.Context, keys *keyfile.Ring, n *named
 	return c.nameKey(ctx, keys, n, file)
 }
 
-// nameKey adds the key that has been read. It asks nobody.
+// nameKey adds a key that has been read. It does not ask the user.
 func (c *Credentials) nameKey(ctx context.Context, keys *keyfile.Ring, n *namedKey, file keyfile.File) error {
 	secrets := c.config.Secrets
 	if file.Public != nil && file.Cert == nil {
-		// It comes before the certificate of another file, since it is the right one.
+		// The public half in the file itself comes before that in a .pub file.
 		n.publics = append([]ssh.PublicKey{file.Public}, n.publics...)
 	}
 	n.signer, n.err = file.Signer, file.Err
@@ -258,7 +257,7 @@ func (c *Credentials) nameKey(ctx context.Context, keys *keyfile.Ring, n *namedK
 	case secrets.Given() == "" && secrets.Ask == nil:
 		n.err = keyfile.Encrypted{Public: file.Public}
 	case secrets.Given() != "" && (secrets.Passphrase != "" || secrets.Ask == nil) && !c.holds(ctx, n):
-		// A passphrase that is wrong is better known before a host is troubled.
+		// Report a wrong passphrase before a host is contacted.
 		signer, err := load()
 		switch {
 		case err == nil:
@@ -275,12 +274,12 @@ func (c *Credentials) nameKey(ctx context.Context, keys *keyfile.Ring, n *namedK
 		n.load = load
 	}
 	if secrets.Passphrase == "" && secrets.Ask != nil && (n.load != nil || n.signer != nil) {
-		n.source += ", whose passphrase is asked for when the host takes it"
+		n.source += ", whose passphrase is asked for if the host accepts the key"
 	}
 	return nil
 }
 
-// nameCerts adds the certificates that are named by themselves.
+// nameCerts adds the certificates that are named without a key.
 func (c *Credentials) nameCerts(ctx context.Context, keys *keyfile.Ring) error {
 	a := c.config
 	if len(a.CertData) > 0 {
@@ -291,15 +290,15 @@ func (c *Credentials) nameCerts(ctx context.Context, keys *keyfile.Ring) error {
 		if err != nil {
 			return c.fileError("", err)
 		}
-		c.certs = append(c.certs, namedCert{cert: cert, source: "certificate in memory", insist: true})
+		c.certs = append(c.certs, namedCert{cert: cert, source: "certificate in memory", required: true})
 	}
 	paths := a.CertFiles
 	if a.CertFile != "" {
 		paths = append([]string{a.CertFile}, paths...)
 	}
 	for i, path := range paths {
-		n := namedCert{path: account.Expand(path), source: "certificate " + path, insist: i == 0 && a.CertFile != ""}
-		file, err := keys.Look(ctx, n.path)
+		n := namedCert{path: account.Expand(path), source: "certificate " + path, required: i == 0 && a.CertFile != ""}
+		file, err := keys.Read(ctx, n.path)
 		if err != nil {
 			return err
 		}
@@ -311,7 +310,7 @@ func (c *Credentials) nameCerts(ctx context.Context, keys *keyfile.Ring) error {
 		switch {
 		case err == nil:
 			c.certs = append(c.certs, n)
-		case n.insist:
+		case n.required:
 			return c.fileError(n.path, err)
 		default:
 			c.note(n.path, err)
@@ -320,7 +319,7 @@ func (c *Credentials) nameCerts(ctx context.Context, keys *keyfile.Ring) error {
 	return nil
 }
 
-// noCertificate says what a file is that should be a certificate.
+// noCertificate returns the error for a file that is not a certificate: what it is instead.
 func noCertificate(file keyfile.File) error {
 	if errno, ok := errors.AsType[syscall.Errno](file.Err); ok {
 		return errno
@@ -334,11 +333,11 @@ func noCertificate(file keyfile.File) error {
 	return errors.New("not a certificate")
 }
 
-// insisted returns the error for the first name that insists and is of no use. It
-// asks the agent only where the files leave that open.
-func (c *Credentials) insisted(ctx context.Context) error {
+// checkRequired returns an error for the first required key or certificate that cannot be used. It
+// asks the agent only if the files do not have the private half.
+func (c *Credentials) checkRequired(ctx context.Context) error {
 	for _, n := range c.keys {
-		if !n.insist {
+		if !n.required {
 			continue
 		}
 		if n.signer == nil && n.load == nil && !c.holds(ctx, n) {
@@ -349,21 +348,22 @@ func (c *Credentials) insisted(ctx context.Context) error {
 		}
 	}
 	for _, n := range c.certs {
-		if !n.insist {
+		if !n.required {
 			continue
 		}
-		if err := c.fits(ctx, n.cert); err != nil {
+		if err := c.checkKeyOf(ctx, n.cert); err != nil {
 			return c.fileError(n.path, err)
 		}
 	}
 	return nil
 }
 
-// fits returns an error if nobody holds the key of a certificate.
-func (c *Credentials) fits(ctx context.Context, cert *ssh.Certificate) error {
+// checkKeyOf returns an error if neither a named key nor the agent has the private half for a
+// certificate.
+func (c *Credentials) checkKeyOf(ctx context.Context, cert *ssh.Certificate) error {
 	for _, n := range c.keys {
 		if n.load != nil || n.signer != nil && keyfile.Same(n.signer.PublicKey(), cert.Key) {
-			return nil // or it will be known when the key is decrypted
+			return nil // with load, that is known only when the key is decrypted
 		}
 	}
 	if c.heldFor(ctx, cert.Key) {
@@ -375,10 +375,10 @@ func (c *Credentials) fits(ctx context.Context, cert *ssh.Certificate) error {
 	if c.config.OnlyNamed() {
 		return errors.New("certificate is not for this private key")
 	}
-	return c.agentSays(errors.New("no private key for the certificate in a file"))
+	return c.withAgent(errors.New("no private key for the certificate in a file"))
 }
 
-// holds reports whether the agent holds the private half of a named key.
+// holds reports whether the agent has the private half of a named key.
 func (c *Credentials) holds(ctx context.Context, n *namedKey) bool {
 	return slices.ContainsFunc(n.publics, func(public ssh.PublicKey) bool { return c.heldFor(ctx, public) }) ||
 		slices.ContainsFunc(n.certs, func(cert *ssh.Certificate) bool { return c.heldFor(ctx, cert.Key) })
@@ -388,14 +388,14 @@ func (c *Credentials) heldFor(ctx context.Context, public ssh.PublicKey) bool {
 	return slices.ContainsFunc(c.list(ctx), func(k heldKey) bool { return keyfile.Same(k.plain, public) })
 }
 
-// list returns what the agent holds.
+// list returns the keys and certificates of the agent.
 func (c *Credentials) list(ctx context.Context) []heldKey {
 	if c.agent == nil || c.listed {
 		return c.held
 	}
 	list, err := c.agent.Keys(ctx)
 	if ctx.Err() != nil {
-		return nil // which says nothing about the agent
+		return nil // ctx ended: ask again next time
 	}
 	c.listed, c.heldErr = true, err
 	for _, k := range list {
@@ -412,19 +412,19 @@ func (c *Credentials) list(ctx context.Context) []heldKey {
 	return c.held
 }
 
-// notHeld says why a key that the agent does not hold cannot be used.
+// notHeld returns why a key cannot be used that the agent does not have.
 func (c *Credentials) notHeld(n *namedKey) error {
 	if e, ok := n.err.(*FileError); ok {
 		return e.Err
 	}
 	if len(n.publics) == 0 && len(n.certs) == 0 {
-		return n.err // it could not be found in the agent
+		return n.err // without a public half, the agent cannot be asked
 	}
-	return c.agentSays(n.err)
+	return c.withAgent(n.err)
 }
 
-// agentSays adds that the agent is no way out.
-func (c *Credentials) agentSays(err error) error {
+// withAgent adds to err why the agent does not help.
+func (c *Credentials) withAgent(err error) error {
 	switch {
 	case c.agent == nil:
 		return fmt.Errorf("%w, and there is no SSH agent that could hold it", err)
@@ -443,7 +443,7 @@ func (c *Credentials) fileError(path string, err error) error {
 	return &FileError{Path: path, Err: err}
 }
 
-// note remembers what is left out.
+// note adds a note about a key or certificate that is not offered.
 func (c *Credentials) note(path string, err error) {
 	if e, ok := err.(*FileError); ok {
 		path, err = e.Path, e.Err

@@ -14,15 +14,15 @@ import (
 
 // An Identity is one key or certificate to offer to a host.
 type Identity struct {
-	Signer ssh.Signer // nil until Open has been called
-	Source string     // where it comes from, in words
-	Asks   bool       // signing may put a question to the user
+	Signer ssh.Signer // nil if the public half is not known, until Open succeeds
+	Source string     // a description of the source
+	Asks   bool       // signing may ask the user a question
 
-	load       func() (ssh.Signer, error) // of a key whose public half is not known; nil if Signer is set
+	load       func() (ssh.Signer, error) // decrypts a key whose public half is not known; or nil
 	algorithms *algorithms.Choice
 }
 
-// Open decrypts a key whose public half is not known, which may mean asking.
+// Open decrypts a key whose public half is not known. It may ask the user for the passphrase.
 func (id *Identity) Open() error {
 	if id.Signer != nil {
 		return nil
@@ -37,32 +37,33 @@ func (id *Identity) Open() error {
 	return err
 }
 
-// Describe names the key or certificate for an error.
+// Describe returns the source and fingerprint for messages.
 func (id *Identity) Describe() string {
 	return fmt.Sprintf("%s (%s)", id.Source, ssh.FingerprintSHA256(algorithms.PlainKey(id.Signer.PublicKey())))
 }
 
-// errNoneHeld is about an agent that lists nothing: a locked one does not say that it is.
+// errNoneHeld is the note for an agent that lists no keys. A locked agent does not report that it
+// is locked.
 var errNoneHeld = errors.New("the SSH agent lists no keys: it is empty, or locked (ssh-add -X unlocks it)")
 
-// offers are the identities of one host, as they are put in order.
+// offers builds the ordered list of identities of one host. The keys of its maps are marshalled
+// public keys.
 type offers struct {
 	c       *Credentials
 	ctx     func() context.Context
 	list    []*Identity
-	offered map[string]bool        // by the bytes of the key or certificate
-	signers map[string]*Identity   // who signs for a key, by its bytes
-	certs   map[string][]namedCert // that are beside keys, by the bytes of the key
+	offered map[string]bool        // keys and certificates that are in list, or were skipped
+	signers map[string]*Identity   // the signer for a key
+	certs   map[string][]namedCert // the certificates in files beside a key
 }
 
-// All returns what to offer, in the order of ssh: the certificates that are named by
-// themselves; the keys of the agent that are named; the others of the agent, unless
-// only named ones are wanted; and then the named keys that are not in the agent. In
-// front of each key stand the certificates for it. Nothing is offered twice.
+// All returns the identities to offer, in the order of ssh: the certificates that are named without
+// a key; the named keys in the agent; the other keys of the agent, unless only named keys may be
+// offered; and the named keys that are not in the agent. The certificates for a key come before it.
+// Nothing is offered twice.
 //
-// A key that is in the agent and in a file that is not encrypted signs from the file:
-// an agent signs one thing at a time. ctx is asked for again whenever the agent is to
-// sign.
+// If a key is both in the agent and in a file that is not encrypted, the file is used for signing:
+// agents sign one after another. All calls ctx for each signature of the agent.
 func (c *Credentials) All(ctx func() context.Context) []*Identity {
 	o := &offers{
 		c: c, ctx: ctx,
@@ -96,7 +97,7 @@ func (c *Credentials) All(ctx func() context.Context) []*Identity {
 	return o.list
 }
 
-// collect finds out who signs for which key, and which certificates belong to it.
+// collect fills in signers and certs.
 func (o *offers) collect(held []heldKey) {
 	signs := func(public ssh.PublicKey, id *Identity) {
 		if blob := string(public.Marshal()); o.signers[blob] == nil {
@@ -112,8 +113,8 @@ func (o *offers) collect(held []heldKey) {
 			signs(n.signer.PublicKey(), &Identity{Signer: n.signer, Source: n.source})
 		}
 	}
-	// Those that the agent has as keys first: one that it has as a certificate only is
-	// asked for by that.
+	// Keys come first. If the agent has only a certificate, it signs for the key when asked
+	// with the certificate.
 	for _, wantCert := range []bool{false, true} {
 		for _, k := range held {
 			if (k.cert != nil) == wantCert {
@@ -128,27 +129,26 @@ func (o *offers) collect(held []heldKey) {
 	}
 }
 
-// heldSigner lets the agent sign for the plain key of what it holds.
+// heldSigner returns a signer for the plain key of a key or certificate in the agent.
 func (o *offers) heldSigner(k heldKey) ssh.Signer {
 	signer := sshagent.NewSigner(o.ctx, o.c.agent, k.public, algorithms.Signing(k.public))
 	if k.cert == nil {
 		return signer
 	}
-	return &otherHalf{signer, k.plain}
+	return &plainSigner{signer, k.plain}
 }
 
-// otherHalf signs for a key with what is known under another name.
-type otherHalf struct {
+// plainSigner is a signer for a plain key that uses the signer of its certificate.
+type plainSigner struct {
 	ssh.MultiAlgorithmSigner
 	public ssh.PublicKey
 }
 
 // PublicKey implements [ssh.Signer].
-func (s *otherHalf) PublicKey() ssh.PublicKey { return s.public }
+func (s *plainSigner) PublicKey() ssh.PublicKey { return s.public }
 
-// named reports whether a key or certificate of the agent is among those that the
-// configuration names. A certificate is if it is itself, or if its key is and nothing
-// says that only what is named is wanted.
+// named reports whether the configuration names a key or certificate of the agent. A certificate is
+// also named if its key is, unless only named certificates may be offered.
 func (o *offers) named(k heldKey) bool {
 	for _, n := range o.c.keys {
 		for _, cert := range n.certs {
@@ -177,7 +177,8 @@ func (o *offers) addHeld(k heldKey) {
 	o.addCert(namedCert{cert: k.cert, source: "SSH agent (" + k.comment + ")"})
 }
 
-// addNamed adds a named key that is not in the agent, or says why it cannot be used.
+// addNamed adds a named key that has not been added from the agent, or a note why it cannot be
+// used.
 func (o *offers) addNamed(n *namedKey) {
 	switch {
 	case n.signer != nil:
@@ -189,9 +190,9 @@ func (o *offers) addNamed(n *namedKey) {
 		for _, public := range n.publics {
 			held = held || o.signers[string(public.Marshal())] != nil
 		}
-		if !held && n.err != nil && !(n.usual && keyfile.Missing(n.err)) {
+		if !held && n.err != nil && !(n.isDefault && keyfile.Missing(n.err)) {
 			err := n.err
-			if o.c.heldErr == nil { // which is noted once, below
+			if o.c.heldErr == nil { // All adds heldErr once, as a note of its own
 				err = o.c.notHeld(n)
 			}
 			o.note(n.path, err)
@@ -202,7 +203,7 @@ func (o *offers) addNamed(n *namedKey) {
 	}
 }
 
-// addKey adds a key that somebody signs for, and the certificates for it.
+// addKey adds a key that has a signer, after the certificates for it.
 func (o *offers) addKey(public ssh.PublicKey) {
 	blob := public.Marshal()
 	for _, n := range o.certs[string(blob)] {
@@ -212,7 +213,7 @@ func (o *offers) addKey(public ssh.PublicKey) {
 	o.add(id.Signer, public, id.Source, id.Asks)
 }
 
-// addCert adds a certificate, if somebody signs for its key.
+// addCert adds a certificate if its key has a signer, or else a note.
 func (o *offers) addCert(n namedCert) {
 	id := o.signers[string(n.cert.Key.Marshal())]
 	if id == nil {
@@ -235,7 +236,7 @@ func (o *offers) addCert(n namedCert) {
 	}
 }
 
-// add adds what is not there yet, and reports whether it has.
+// add adds an identity unless it is in the list already. It reports whether it did.
 func (o *offers) add(signer ssh.Signer, public ssh.PublicKey, source string, asks bool) bool {
 	blob := string(public.Marshal())
 	if o.offered[blob] {

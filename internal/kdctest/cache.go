@@ -11,8 +11,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Kinit runs kinit to get a TGT with a password. It writes the TGT to a cache or collection, named as
-// in KRB5CCNAME. options are more options of kinit, such as "-l", "1s".
+// Kinit runs kinit to get a TGT with a password. It writes the TGT to a cache or collection, named
+// as in KRB5CCNAME. options are more options of kinit, such as "-l", "1s".
 func (k *KDC) Kinit(t testing.TB, cache, principal, password string, options ...string) {
 	t.Helper()
 	k.client(t, cache, password+"\n", "kinit", append(options, principal)...)
@@ -57,9 +57,9 @@ func (k *KDC) client(t testing.TB, cache, input, name string, args ...string) st
 }
 
 // StartKCM starts Heimdal's daemon for KCM caches. The daemon ends with the test. StartKCM returns
-// its socket, for kcm_socket in krb5.conf. The path of the socket is fixed below /run, so the daemon
-// runs in a mount namespace with its own /run. StartKCM returns an error to users other than root if
-// the kernel does not let them make a namespace.
+// its socket, for kcm_socket in krb5.conf. The path of the socket is fixed below /run, so the
+// daemon runs in a mount namespace with its own /run. StartKCM returns an error to users other than
+// root if the kernel does not let them make a namespace.
 func StartKCM(t testing.TB) (socket string, err error) {
 	t.Helper()
 	dir := sshdtest.SharedDir(t)

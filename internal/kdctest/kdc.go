@@ -173,8 +173,8 @@ const (
 	TGS = "TGS_REQ" // for a service, or a TGT to forward
 )
 
-// Requests returns the lines of the log about requests of a type that contain all words. A line about
-// an issued ticket contains "ISSUE".
+// Requests returns the lines of the log about requests of a type that contain all words. A line
+// about an issued ticket contains "ISSUE".
 func (k *KDC) Requests(kind string, words ...string) []string {
 	var lines []string
 	for line := range strings.Lines(k.Log()) {
@@ -186,8 +186,8 @@ func (k *KDC) Requests(kind string, words ...string) []string {
 	return lines
 }
 
-// Env returns the variables that make MIT's programs and sshd use the realm, with their replay cache
-// in Dir.
+// Env returns the variables that make MIT's programs and sshd use the realm, with their replay
+// cache in Dir.
 func (k *KDC) Env() []string {
 	return []string{"KRB5_CONFIG=" + k.Config, "KRB5RCACHEDIR=" + k.Dir}
 }

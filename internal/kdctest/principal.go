@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// AddPrincipal adds a principal with a password. options are options of kadmin's add_principal, such
-// as "-maxlife 1h" or "-allow_forwardable".
+// AddPrincipal adds a principal with a password. options are options of kadmin's add_principal,
+// such as "-maxlife 1h" or "-allow_forwardable".
 func (k *KDC) AddPrincipal(t testing.TB, name, password string, options ...string) {
 	t.Helper()
 	k.admin(t, fmt.Sprintf("add_principal %s -pw %q %s", strings.Join(options, " "), password, name))
@@ -25,8 +25,8 @@ func (k *KDC) AddService(t testing.TB, service string) (keytab string) {
 	return keytab
 }
 
-// Keytab adds the keys of a principal to a keytab, which it creates if necessary. The password stays
-// valid.
+// Keytab adds the keys of a principal to a keytab, which it creates if necessary. The password
+// stays valid.
 func (k *KDC) Keytab(t testing.TB, path, principal string) {
 	t.Helper()
 	k.admin(t, "ktadd -norandkey -k "+path+" "+principal)

@@ -11,7 +11,7 @@ import (
 	"fleetssh/internal/sanitize"
 )
 
-// ParseCertificate reads a certificate.
+// ParseCertificate parses a certificate in the format of a .pub file.
 func ParseCertificate(raw []byte) (*ssh.Certificate, error) {
 	key, _, _, _, err := ssh.ParseAuthorizedKey(raw)
 	if err != nil {
@@ -24,17 +24,17 @@ func ParseCertificate(raw []byte) (*ssh.Certificate, error) {
 	return cert, nil
 }
 
-// CheckCertificate returns why a certificate cannot be used by anybody now. That it names
-// other users is another matter: see [CheckUser].
+// CheckCertificate returns an error if a certificate is not a user certificate or is not valid now.
+// It does not check the user: see [CheckUser].
 func CheckCertificate(cert *ssh.Certificate, now time.Time) error {
 	if cert.CertType != ssh.UserCert {
-		return errors.New("a host certificate, not one for users")
+		return errors.New("a host certificate, not a user certificate")
 	}
 	return checkTime(cert, now)
 }
 
-// checkTime says in plain words what an SSH server would answer with no more
-// than a refusal.
+// checkTime returns an error if a certificate is not valid at a time. An SSH server would refuse it
+// without giving the reason.
 func checkTime(cert *ssh.Certificate, now time.Time) error {
 	const layout = "2006-01-02 15:04:05 MST"
 	t := uint64(now.Unix())
@@ -47,8 +47,8 @@ func checkTime(cert *ssh.Certificate, now time.Time) error {
 	return nil
 }
 
-// CheckUser returns an error if cert does not name user. That alone does not stop
-// a login: sshd may map principals to users (AuthorizedPrincipalsFile).
+// CheckUser returns an error if cert does not name user. The login may succeed nevertheless: sshd
+// can map principals to users (AuthorizedPrincipalsFile).
 func CheckUser(cert *ssh.Certificate, user string) error {
 	if len(cert.ValidPrincipals) == 0 || slices.Contains(cert.ValidPrincipals, user) {
 		return nil

@@ -1,5 +1,5 @@
-// Package keyfile knows what a file holds that is said to hold a key or a certificate, and
-// opens encrypted keys. Each is read and decrypted once for all hosts.
+// Package keyfile reads key and certificate files and decrypts private keys. A [Ring] reads and
+// decrypts each once for all hosts.
 package keyfile
 
 import (
@@ -20,26 +20,24 @@ import (
 )
 
 const (
-	// maxBlocks bounds how many PEM blocks are looked at: a chain of
-	// certificates may stand in front of a key.
+	// maxBlocks limits how many PEM blocks are read. A chain of certificates may precede a key.
 	maxBlocks = 64
-	// maxRounds of bcrypt take about a minute; ssh-keygen makes 16 or 24.
+	// maxBcryptRounds limits the rounds of bcrypt. So many take about a minute; ssh-keygen uses
+	// 16 or 24.
 	maxBcryptRounds = 4096
 )
 
-// File is what a file turns out to hold that is said to hold a key. More than one
-// field may be set: a file whose private half is of no use here may still say which
-// key it is, and the agent may have that.
+// File is the content of a key or certificate file. More than one field may be set: if the private
+// half cannot be used, the public half still identifies the key, and the agent may have it.
 type File struct {
 	Signer ssh.Signer       // the private half, if it is not encrypted
-	Locked *pem.Block       // the private half, if it is
+	Locked *pem.Block       // the private half, if it is encrypted
 	Public ssh.PublicKey    // the public half, if it can be read without a passphrase
-	Cert   *ssh.Certificate // the file is a certificate; Public is its key
-	Err    error            // why there is neither Signer nor Locked; also set if there is no file
+	Cert   *ssh.Certificate // the certificate, if the file is one; Public is its key
+	Err    error            // why neither Signer nor Locked is set, also for a missing file
 }
 
-// Parse reads the bytes of a key file. path is for messages, and may be empty.
-// Nothing in it is trusted: it may be any file.
+// Parse parses a key file. data may be anything. path is used in messages and may be empty.
 func Parse(path string, data []byte) File {
 	text := bytes.TrimSpace(data)
 	switch {
@@ -64,10 +62,11 @@ func Parse(path string, data []byte) File {
 	return File{Public: public, Err: errPublicHalf}
 }
 
+// errPublicHalf is the error for a file with a public key only.
 var errPublicHalf = errors.New("it is the public half of a key, not the private one")
 
-// parsePEM reads the first private key among the blocks of a file. OpenSSL writes
-// "EC PARAMETERS" in front of one, and other programs certificates.
+// parsePEM parses the first private key among the PEM blocks of a file. OpenSSL writes an
+// "EC PARAMETERS" block before the key, and other programs write certificates.
 func parsePEM(path string, data []byte) File {
 	err := errors.New("no key found in it")
 	for range maxBlocks {
@@ -111,9 +110,9 @@ func openKey(block *pem.Block) File {
 	return File{Signer: signer, Public: signer.PublicKey()}
 }
 
-// parseOpenSSH reads a key in the format of OpenSSH (PROTOCOL.key). Its public half
-// and the way in which it is encrypted stand in front of the private half, where
-// they can be read even if that is of no use.
+// parseOpenSSH parses a key in the format of OpenSSH (PROTOCOL.key). The public half and the
+// encryption parameters come before the private half, so they can be read even if that cannot be
+// used.
 func parseOpenSSH(path string, block *pem.Block) File {
 	var head struct {
 		Cipher, KDF string
@@ -137,7 +136,7 @@ func parseOpenSSH(path string, block *pem.Block) File {
 	}
 	switch {
 	case strings.HasPrefix(kind, "sk-"):
-		f.Err = fmt.Errorf("its private half is in hardware (FIDO; ssh-add %s lets the SSH agent use it)", quotedPath(path))
+		f.Err = fmt.Errorf("its private half is on a FIDO token (ssh-add %s adds it to the SSH agent)", quotedPath(path))
 	case kind == ssh.InsecureKeyAlgoDSA:
 		f.Err, f.Public = algorithms.ErrDSA, nil
 	case f.Public == nil:
@@ -146,7 +145,7 @@ func parseOpenSSH(path string, block *pem.Block) File {
 		open := openKey(block)
 		f.Signer, f.Err, f.Locked = open.Signer, open.Err, nil
 	case head.KDF != "bcrypt" || head.Cipher != "aes256-ctr" && head.Cipher != "aes256-cbc":
-		f.Err = fmt.Errorf("it is encrypted with %.40q, which cannot be read here (ssh-keygen -p -Z aes256-ctr -f %s converts it)",
+		f.Err = fmt.Errorf("it is encrypted with %.40q, which is not supported (ssh-keygen -p -Z aes256-ctr -f %s converts it)",
 			head.Cipher, quotedPath(path))
 	default:
 		var kdf struct {
@@ -156,7 +155,7 @@ func parseOpenSSH(path string, block *pem.Block) File {
 		if ssh.Unmarshal(head.Options, &kdf) != nil {
 			f.Err = errors.New("the private key in it is damaged")
 		} else if kdf.Rounds > maxBcryptRounds {
-			f.Err = fmt.Errorf("its passphrase takes %d rounds of bcrypt, more than %d", kdf.Rounds, maxBcryptRounds)
+			f.Err = fmt.Errorf("decrypting it takes %d rounds of bcrypt, more than %d", kdf.Rounds, maxBcryptRounds)
 		}
 	}
 	if f.Err != nil {
@@ -165,7 +164,7 @@ func parseOpenSSH(path string, block *pem.Block) File {
 	return f
 }
 
-// ErrWrongPassphrase says that a passphrase does not decrypt a key.
+// ErrWrongPassphrase means that a passphrase does not decrypt a key.
 var ErrWrongPassphrase = errors.New("wrong passphrase")
 
 // Unlock decrypts a private key. The passphrase must not be empty.
@@ -173,7 +172,7 @@ func Unlock(block *pem.Block, passphrase string) (ssh.Signer, error) {
 	if block.Type == "ENCRYPTED PRIVATE KEY" {
 		key, _, err := pkcs8.ParsePrivateKey(block.Bytes, []byte(passphrase))
 		if err != nil {
-			return nil, ErrWrongPassphrase // the rest has been checked before
+			return nil, ErrWrongPassphrase // checkPKCS8 has excluded other errors
 		}
 		signer, err := ssh.NewSignerFromKey(key)
 		if err != nil {
@@ -191,18 +190,17 @@ func Unlock(block *pem.Block, passphrase string) (ssh.Signer, error) {
 	return restrictRSA(signer)
 }
 
-// Encrypted means that a key needs a passphrase which nobody gave. The public
-// half may still be known.
+// Encrypted means that a key is encrypted and there is no passphrase. Public is the public half, or
+// nil if it is not known.
 type Encrypted struct{ Public ssh.PublicKey }
 
 // Error implements [error].
 func (Encrypted) Error() string { return "the key is encrypted and no passphrase is given" }
 
-// Unwrap returns what the SSH library says of such keys.
+// Unwrap returns the error of the SSH library for such a key.
 func (e Encrypted) Unwrap() error { return &ssh.PassphraseMissingError{PublicKey: e.Public} }
 
-// quotedPath returns a path as it is typed in a shell, or a word for a key that is
-// in no file.
+// quotedPath returns a path quoted for a shell, or "KEY" for a key in memory.
 func quotedPath(path string) string {
 	if path == "" {
 		return "KEY"
@@ -210,7 +208,7 @@ func quotedPath(path string) string {
 	return shellquote.Quote(path)
 }
 
-// restrictRSA makes an RSA key sign with SHA-2 only.
+// restrictRSA returns a signer that, for an RSA key, signs only with SHA-2.
 func restrictRSA(signer ssh.Signer) (ssh.Signer, error) {
 	names := algorithms.Signing(signer.PublicKey())
 	as, ok := signer.(ssh.AlgorithmSigner)
@@ -220,5 +218,5 @@ func restrictRSA(signer ssh.Signer) (ssh.Signer, error) {
 	return ssh.NewSignerWithAlgorithms(as, names)
 }
 
-// Missing reports whether an error says that there is no such file.
+// Missing reports whether err means that a file does not exist.
 func Missing(err error) bool { return errors.Is(err, os.ErrNotExist) }

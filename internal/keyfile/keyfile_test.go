@@ -25,7 +25,7 @@ func pemOf(kind string, data []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data})
 }
 
-// openSSHKey returns a key file in OpenSSH's format with a head as given.
+// openSSHKey returns a key file in OpenSSH's format with the given header.
 func openSSHKey(cipher, kdf string, rounds uint32, public []byte) []byte {
 	options := ssh.Marshal(struct {
 		Salt   []byte
@@ -59,7 +59,7 @@ func encryptedPKCS8(t testing.TB, key any, cipher pkcs8.Cipher, kdf pkcs8.KDFOpt
 	return pemOf("ENCRYPTED PRIVATE KEY", der)
 }
 
-// What a file is that holds no key that can be used, and what can be done about it.
+// TestKeyFileUnusable checks the errors and hints for files without a usable key.
 func TestKeyFileUnusable(t *testing.T) {
 	t.Parallel()
 	public := fleettest.NewKey().PublicKey()
@@ -71,7 +71,7 @@ func TestKeyFileUnusable(t *testing.T) {
 		name string
 		data []byte
 		want string
-		key  bool // it is known which key it is
+		key  bool // the public half is known
 	}{
 		{"empty", nil, "empty", false},
 		{"blank", []byte(" \n\t"), "empty", false},
@@ -89,12 +89,12 @@ func TestKeyFileUnusable(t *testing.T) {
 		{"unknown kind", openSSHKey("none", "none", 0, typedBlob("ssh-ed448")), `"ssh-ed448" are not supported`, false},
 		{"damaged", pemOf("OPENSSH PRIVATE KEY", []byte("openssh-key-v1\x00x")), "damaged", false},
 		{"damaged options", openSSHKey("aes256-ctr", "none", 0, blob), "ssh-keygen -p -Z aes256-ctr -f 'a b'", true},
-		{"a cipher that is not built", openSSHKey("aes256-gcm@openssh.com", "bcrypt", 16, blob), "ssh-keygen -p -Z aes256-ctr -f 'a b'", true},
+		{"unsupported cipher", openSSHKey("aes256-gcm@openssh.com", "bcrypt", 16, blob), "ssh-keygen -p -Z aes256-ctr -f 'a b'", true},
 		{"too many rounds", openSSHKey("aes256-ctr", "bcrypt", 1<<30, blob), "rounds of bcrypt", true},
-		{"PKCS#8 that is none", pemOf("ENCRYPTED PRIVATE KEY", []byte("x")), "damaged", false},
+		{"damaged PKCS#8", pemOf("ENCRYPTED PRIVATE KEY", []byte("x")), "damaged", false},
 		{"too many iterations", encryptedPKCS8(t, rsaKey(), pkcs8.AES256CBC, pbkdf2(1<<30, 0)), "1073741824 iterations", false},
 		{"no iterations", encryptedPKCS8(t, rsaKey(), pkcs8.AES256CBC, pbkdf2(0, 0)), "damaged", false},
-		{"a length of its own", encryptedPKCS8(t, rsaKey(), pkcs8.AES256CBC, pbkdf2(1, 16)), "ssh-keygen -p -f 'a b'", false},
+		{"key length of PBKDF2", encryptedPKCS8(t, rsaKey(), pkcs8.AES256CBC, pbkdf2(1, 16)), "ssh-keygen -p -f 'a b'", false},
 		{"too much memory", encryptedPKCS8(t, rsaKey(), pkcs8.AES256CBC, costly{pkcs8.ScryptOpts{}, scryptParams{make([]byte, 8), 1 << 22, 8, 1}}), "MiB of memory", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestKeyFileUnusable(t *testing.T) {
 	}
 }
 
-// costly writes parameters into a key, and computes nothing.
+// costly writes the parameters of a key derivation without computing it.
 type costly struct {
 	pkcs8.KDFOpts
 	params pkcs8.KDFParameters
@@ -125,7 +125,7 @@ type scryptParams struct {
 	CostParameter, BlockSize, ParallelizationParameter int
 }
 
-func (scryptParams) DeriveKey([]byte, int) ([]byte, error) { return nil, errors.New("not here") }
+func (scryptParams) DeriveKey([]byte, int) ([]byte, error) { return nil, errors.New("not implemented") }
 
 type pbkdf2Params struct {
 	Salt       []byte
@@ -133,7 +133,7 @@ type pbkdf2Params struct {
 	Length     int `asn1:"optional"`
 }
 
-func (pbkdf2Params) DeriveKey([]byte, int) ([]byte, error) { return nil, errors.New("not here") }
+func (pbkdf2Params) DeriveKey([]byte, int) ([]byte, error) { return nil, errors.New("not implemented") }
 
 func rsaKey() crypto.Signer {
 	key, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -143,7 +143,7 @@ func rsaKey() crypto.Signer {
 	return key
 }
 
-// All that OpenSSL makes by its options of these days can be decrypted.
+// TestKeyFilePKCS8 decrypts keys with all options of current OpenSSL.
 func TestKeyFilePKCS8(t *testing.T) {
 	t.Parallel()
 	_, edKey, _ := ed25519.GenerateKey(rand.Reader)
@@ -184,7 +184,7 @@ func TestKeyFilePKCS8(t *testing.T) {
 	}
 }
 
-// Blocks that are no keys are passed over, on both sides of the key.
+// TestKeyFileAmongOthers checks that other PEM blocks before and after the key are skipped.
 func TestKeyFileAmongOthers(t *testing.T) {
 	t.Parallel()
 	block, err := ssh.MarshalPrivateKey(rsaKey(), "")
@@ -202,11 +202,11 @@ func TestKeyFileAmongOthers(t *testing.T) {
 		}
 	}
 	if _, open, _, _ := parse("", append(bytes.Repeat(junk, 1000), key...)); open {
-		t.Error("blocks are read without a limit")
+		t.Error("there is no limit for other blocks")
 	}
 }
 
-// Any file may be named as a key. None makes us panic, or work long.
+// FuzzKeyFile parses any file. It must not panic or take long.
 func FuzzKeyFile(f *testing.F) {
 	for _, seed := range [][]byte{
 		ssh.MarshalAuthorizedKey(fleettest.NewKey().PublicKey()),
@@ -229,7 +229,7 @@ func FuzzKeyFile(f *testing.F) {
 		if states := map[bool]int{true: 1}; states[open]+states[locked]+states[err != nil] != 1 {
 			t.Fatalf("open %v, locked %v, %v", open, locked, err)
 		}
-		// What is cheap to decrypt, by the length of its number of iterations, is.
+		// Decrypt the key if its number of iterations has few bytes.
 		if locked && kind == "ENCRYPTED PRIVATE KEY" && !bytes.Contains(body, []byte{2, 2}) && !bytes.Contains(body, []byte{2, 3}) {
 			if signer, err := unlock(data, "x"); (signer == nil) == (err == nil) {
 				t.Fatalf("%v, %v", signer, err)
@@ -238,14 +238,13 @@ func FuzzKeyFile(f *testing.F) {
 	})
 }
 
-// parse says what is in a key file: which key it is, and whether its private half is open
-// or locked.
+// parse returns the public half of a key file, and whether its private half is open or encrypted.
 func parse(path string, data []byte) (public ssh.PublicKey, open, locked bool, err error) {
 	f := keyfile.Parse(path, data)
 	return f.Public, f.Signer != nil, f.Locked != nil, f.Err
 }
 
-// unlock decrypts a key file that is locked.
+// unlock decrypts a key file.
 func unlock(data []byte, passphrase string) (ssh.Signer, error) {
 	return keyfile.Unlock(keyfile.Parse("", data).Locked, passphrase)
 }

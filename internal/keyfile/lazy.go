@@ -10,8 +10,8 @@ import (
 	"fleetssh/internal/algorithms"
 )
 
-// Lazy is an encrypted key: it is decrypted, which may mean asking, only
-// once a server would take it.
+// Lazy is a signer for an encrypted key. It calls Load to decrypt the key, which may ask the user,
+// only when it signs: after the host has accepted the public half.
 type Lazy struct {
 	Public ssh.PublicKey
 	Load   func() (ssh.Signer, error)
@@ -32,7 +32,7 @@ func (k *Lazy) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) 
 		return nil, err
 	}
 	if !Same(signer.PublicKey(), k.Public) {
-		return nil, errors.New("the private key is not that of its .pub file")
+		return nil, errors.New("the private key does not match its .pub file")
 	}
 	if as, ok := signer.(ssh.AlgorithmSigner); ok {
 		return as.SignWithAlgorithm(rand, data, algorithm)
@@ -43,5 +43,5 @@ func (k *Lazy) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) 
 // Algorithms implements [ssh.MultiAlgorithmSigner].
 func (k *Lazy) Algorithms() []string { return algorithms.Signing(k.Public) }
 
-// Same reports whether two keys, or certificates, are the same.
+// Same reports whether two keys or certificates are equal.
 func Same(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }

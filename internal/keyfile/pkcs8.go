@@ -7,12 +7,12 @@ import (
 	"fmt"
 )
 
-// Limits of encrypted PKCS#8 keys. They bound what a file can make us compute:
-// OpenSSL makes 2048 iterations, and a million takes less than a second.
+// The limits of encrypted PKCS#8 keys, so that a file cannot take too much time or memory. OpenSSL
+// uses 2048 iterations; a million takes less than a second.
 const (
 	maxIterations   = 10_000_000
-	maxScryptMemory = 256 << 20
-	maxScryptLanes  = 16
+	maxScryptMemory = 256 << 20 // bytes
+	maxScryptLanes  = 16        // the parallelization parameter
 )
 
 var (
@@ -20,18 +20,19 @@ var (
 	oidPBKDF2 = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}
 	oidScrypt = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11591, 4, 11}
 
-	// blockSizes are the block sizes of the ciphers, by object identifier: AES-128-CBC,
-	// AES-192-CBC, AES-256-CBC and DES-EDE3-CBC.
+	// blockSizes has the block sizes of the supported ciphers by object identifier:
+	// AES-128-CBC, AES-192-CBC, AES-256-CBC and DES-EDE3-CBC.
 	blockSizes = map[string]int{
 		"2.16.840.1.101.3.4.1.2": 16, "2.16.840.1.101.3.4.1.22": 16, "2.16.840.1.101.3.4.1.42": 16,
 		"1.2.840.113549.3.7": 8,
 	}
-	// pseudoRandom are the functions of PBKDF2: HMAC with SHA-1 and with SHA-256.
+	// pseudoRandom has the supported functions of PBKDF2: HMAC with SHA-1 and with SHA-256.
 	pseudoRandom = map[string]bool{"1.2.840.113549.2.7": true, "1.2.840.113549.2.9": true}
 )
 
-// checkPKCS8 reports what stands against decrypting a PKCS#8 key (RFC 5958, with PBES2
-// of RFC 8018): the library that does it takes any cost, and panics at some lengths.
+// checkPKCS8 returns an error if an encrypted PKCS#8 key (RFC 5958, with PBES2 of RFC 8018) must
+// not be decrypted. The library that decrypts it does not limit the cost, and panics on some
+// lengths.
 func checkPKCS8(der []byte) error {
 	damaged := errors.New("the private key in it is damaged")
 	var outer struct {
@@ -42,7 +43,7 @@ func checkPKCS8(der []byte) error {
 		return damaged
 	}
 	if !outer.Algorithm.Algorithm.Equal(oidPBES2) {
-		return errors.New("it is encrypted in an old way (not PBES2)")
+		return errors.New("its encryption scheme is not supported (only PBES2 is)")
 	}
 	var scheme struct{ KDF, Cipher pkix.AlgorithmIdentifier }
 	if _, err := asn1.Unmarshal(outer.Algorithm.Parameters.FullBytes, &scheme); err != nil {
@@ -50,7 +51,7 @@ func checkPKCS8(der []byte) error {
 	}
 	size := blockSizes[scheme.Cipher.Algorithm.String()]
 	if size == 0 {
-		return fmt.Errorf("it is encrypted with a cipher that cannot be read here (%s)", scheme.Cipher.Algorithm)
+		return fmt.Errorf("its cipher is not supported (%s)", scheme.Cipher.Algorithm)
 	}
 	var iv []byte
 	if _, err := asn1.Unmarshal(scheme.Cipher.Parameters.FullBytes, &iv); err != nil || len(iv) != size || len(outer.Data) == 0 || len(outer.Data)%size != 0 {
@@ -62,7 +63,7 @@ func checkPKCS8(der []byte) error {
 	case scheme.KDF.Algorithm.Equal(oidScrypt):
 		return checkScrypt(scheme.KDF.Parameters.FullBytes)
 	}
-	return fmt.Errorf("its passphrase is used in a way that is not supported (%s)", scheme.KDF.Algorithm)
+	return fmt.Errorf("its key derivation function is not supported (%s)", scheme.KDF.Algorithm)
 }
 
 func checkPBKDF2(der []byte) error {
@@ -77,9 +78,9 @@ func checkPBKDF2(der []byte) error {
 	}
 	switch {
 	case p.Iterations > maxIterations:
-		return fmt.Errorf("its passphrase takes %d iterations, more than %d", p.Iterations, maxIterations)
+		return fmt.Errorf("decrypting it takes %d iterations, more than %d", p.Iterations, maxIterations)
 	case p.Length != 0 || len(p.Function.Algorithm) > 0 && !pseudoRandom[p.Function.Algorithm.String()]:
-		return errors.New("its passphrase is used in a way that is not supported")
+		return errors.New("its key derivation function is not supported")
 	}
 	return nil
 }
@@ -93,7 +94,7 @@ func checkScrypt(der []byte) error {
 		return errors.New("the private key in it is damaged")
 	}
 	if p.N > maxScryptMemory/128 || p.Block > maxScryptMemory/128/p.N || p.Lane > maxScryptLanes {
-		return fmt.Errorf("its passphrase takes more than %d MiB of memory, or too much time", maxScryptMemory>>20)
+		return fmt.Errorf("decrypting it takes more than %d MiB of memory, or too much time", maxScryptMemory>>20)
 	}
 	return nil
 }

@@ -17,46 +17,45 @@ import (
 	"fleetssh/internal/deadline"
 )
 
-// keyFileLimit bounds what is read of a key or certificate file.
+// keyFileLimit limits the size of a key or certificate file in bytes.
 const keyFileLimit = 1 << 20
 
-// Ring holds the key files that have been read, so that a key is read and
-// decrypted once for all hosts. Its methods may be called from many goroutines: a
-// file that is slow to read holds up only those who want that file.
+// Ring caches key files, so that each is read and decrypted once for all hosts. The zero value is
+// ready for use. Its methods may be called concurrently; a file that is slow to read delays only
+// callers that need that file.
 type Ring struct {
-	mu      sync.Mutex // protects entries, and is not held while files are read
+	mu      sync.Mutex // protects entries; not held while files are read
 	entries map[keyID]*keyEntry
 }
 
 type keyID struct {
-	source   string // path, or the bytes of a key in memory
+	source   string // the path, or the bytes of a key in memory
 	inMemory bool
 }
 
-// A keyEntry is one file, or one key in memory.
+// A keyEntry is one file or one key in memory.
 type keyEntry struct {
-	token chan struct{} // is held by who uses what follows
+	token chan struct{} // holds a value while a goroutine uses keyContent
 	keyContent
 }
 
 type keyContent struct {
 	read  bool
-	state fileState // of the file when it was read
+	state fileState // the state of the file when it was read
 	file  File
-	asked ssh.Signer            // opened with an answer of the user
-	keys  map[string]ssh.Signer // opened, by the passphrase; nil where that is wrong
+	asked ssh.Signer            // the key decrypted with an answer of the user
+	keys  map[string]ssh.Signer // the decrypted key by passphrase; nil for a wrong passphrase
 }
 
-// fileState tells one content of a file from the next: certificates in particular
-// are made anew every few hours. A file that is not regular, such as the pipe of a
-// process substitution, can be read only once.
+// fileState detects changes of a file. Certificates in particular may be renewed every few hours. A
+// file that is not regular, such as the pipe of a process substitution, can be read only once.
 type fileState struct {
 	modified time.Time
 	size     int64
 	once     bool
 }
 
-// entry returns the entry of a key, to be given back with leave.
+// entry returns the entry of a key. The caller must call its release.
 func (k *Ring) entry(ctx context.Context, id keyID) (*keyEntry, error) {
 	k.mu.Lock()
 	e := k.entries[id]
@@ -76,33 +75,33 @@ func (k *Ring) entry(ctx context.Context, id keyID) (*keyEntry, error) {
 	}
 }
 
-func (e *keyEntry) leave() { <-e.token }
+func (e *keyEntry) release() { <-e.token }
 
-// Look returns what is in a file, which need not exist. The only error is ctx's.
-func (k *Ring) Look(ctx context.Context, path string) (File, error) {
+// Read reads a file, which may be missing: see [File]. The error is that of ctx.
+func (k *Ring) Read(ctx context.Context, path string) (File, error) {
 	e, err := k.entry(ctx, keyID{source: path})
 	if err != nil {
 		return File{}, err
 	}
-	defer e.leave()
+	defer e.release()
 	e.refresh(ctx, path)
 	return e.file, deadline.Cause(ctx)
 }
 
-// LookData does the same for a key in memory.
-func (k *Ring) LookData(ctx context.Context, data []byte) (File, error) {
+// ReadData is Read for a key in memory.
+func (k *Ring) ReadData(ctx context.Context, data []byte) (File, error) {
 	e, err := k.entry(ctx, keyID{string(data), true})
 	if err != nil {
 		return File{}, err
 	}
-	defer e.leave()
+	defer e.release()
 	if !e.read {
 		e.file, e.read = Parse("", data), true
 	}
 	return e.file, nil
 }
 
-// refresh reads the file, if it has changed.
+// refresh reads the file if it has changed.
 func (e *keyEntry) refresh(ctx context.Context, path string) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -123,28 +122,27 @@ func (e *keyEntry) refresh(ctx context.Context, path string) {
 	e.keyContent = keyContent{read: ctx.Err() == nil, state: state, file: file}
 }
 
-// Secrets are what opens encrypted keys.
+// Secrets decrypt keys.
 type Secrets struct {
-	Passphrase string // that is given for the key; if it is wrong, nobody is asked
-	Password   string // that is tried if no passphrase is given
+	Passphrase string // the passphrase of the key; if it is wrong, the user is not asked
+	Password   string // the login password, which is tried if Passphrase is empty
 
-	// Ask asks the user for a passphrase; nil: there is nobody to ask.
+	// Ask asks the user for a passphrase. If it is nil, the user is not asked.
 	Ask func(ctx context.Context, prompt string) (string, error)
 }
 
-// Given returns the passphrase to try, empty if none is given.
+// Given returns the passphrase to try, or "" if there is none.
 func (s *Secrets) Given() string { return cmp.Or(s.Passphrase, s.Password) }
 
-// Open returns the private half of an encrypted key: of the file at path, or of data
-// if path is empty. An encrypted key whose passphrase is not given is asked for, once
-// for all hosts, if there is somebody to ask. The error is ctx's, or says why
-// there is no key.
+// Open decrypts the key in the file at path, or in data if path is empty. The file must have been
+// read. If no passphrase is given, and the login password is not the passphrase, Open asks the
+// user, once for all hosts. The error is that of ctx, or why the key cannot be decrypted.
 func (k *Ring) Open(ctx context.Context, s *Secrets, path string, data []byte) (ssh.Signer, error) {
 	e, err := k.entry(ctx, keyID{string(data) + path, path == ""})
 	if err != nil {
 		return nil, err
 	}
-	defer e.leave()
+	defer e.release()
 	switch {
 	case e.file.Signer != nil:
 		return e.file.Signer, nil
@@ -154,7 +152,7 @@ func (k *Ring) Open(ctx context.Context, s *Secrets, path string, data []byte) (
 	passphrase := s.Given()
 	if passphrase != "" {
 		signer, err := e.unlock(passphrase)
-		// A password that is not the passphrase does not answer the question.
+		// If the login password is not the passphrase, ask the user.
 		if err == nil || s.Passphrase != "" || s.Ask == nil {
 			return signer, err
 		}
@@ -182,8 +180,8 @@ func (k *Ring) Open(ctx context.Context, s *Secrets, path string, data []byte) (
 	return e.asked, err
 }
 
-// unlock decrypts the key, once for each passphrase, whether it is right or wrong:
-// that takes a good part of a second, and a thousand hosts may share a password.
+// unlock decrypts the key. It caches the result for each passphrase, right or wrong: decrypting
+// takes a good part of a second, and a thousand hosts may share a password.
 func (e *keyEntry) unlock(passphrase string) (ssh.Signer, error) {
 	signer, tried := e.keys[passphrase]
 	if !tried {
@@ -205,18 +203,18 @@ func (e *keyEntry) unlock(passphrase string) (ssh.Signer, error) {
 	return signer, nil
 }
 
-// maxPassphrases bounds how many passphrases are remembered for one key.
+// maxPassphrases limits how many passphrases are cached for one key.
 const maxPassphrases = 64
 
-// readKeyFile reads a file of a size that a key can have. It does not wait for a
-// pipe that nobody writes to.
+// readKeyFile reads a file of at most keyFileLimit bytes. It does not wait for a pipe without a
+// writer.
 func readKeyFile(ctx context.Context, path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, withoutPath(err)
 	}
 	defer f.Close()
-	// Only pipes know deadlines.
+	// SetReadDeadline fails for regular files, whose reads do not block.
 	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Now()) })()
 	data, err := io.ReadAll(io.LimitReader(f, keyFileLimit+1))
 	if err != nil {
@@ -228,7 +226,7 @@ func readKeyFile(ctx context.Context, path string) ([]byte, error) {
 	return data, nil
 }
 
-// withoutPath drops the path from an error whose reader is told it anyway.
+// withoutPath drops the path from an error, for messages that contain it already.
 func withoutPath(err error) error {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err

@@ -1,5 +1,6 @@
-// Package sshagent speaks to SSH agents: one connection to each, shared by all that
-// want keys or signatures of it, and a way to hand requests of remote hosts on.
+// Package sshagent is a client of SSH agents. All users of an agent share one connection for
+// listing keys and signing. The package also relays the requests of remote hosts (agent
+// forwarding).
 package sshagent
 
 import (
@@ -16,49 +17,47 @@ import (
 )
 
 const (
-	// inFlight is how many requests the agent has to deal with at once.
-	// OpenSSH's answers one after another anyway.
-	inFlight = 16
-	// listAge is how long the list of its keys is taken for current, so
-	// that thousands of logins ask for it once.
+	// maxRequests limits the concurrent requests to one agent. OpenSSH's agent answers them one
+	// after another anyway.
+	maxRequests = 16
+	// listAge is how long a list of keys is cached, so that thousands of logins request it
+	// once.
 	listAge = 5 * time.Second
-	// listTimeout is how long it may take to list them: the agent is a process
-	// of this machine, which may be busy with thousands of hosts. A signature may
-	// take as long as the login: a user may have to touch a key for it.
+	// listTimeout limits listing the keys. The agent is a local process, but the machine may be
+	// busy with thousands of hosts. Signing has no such limit, only that of the login: the user
+	// may have to touch a token.
 	listTimeout = 10 * time.Second
 )
 
-// Table holds connections to agents, one to a socket: an agent serves one user,
-// and a connection for each of thousands of hosts would take all of its
-// descriptors. The zero value is empty and ready for use.
+// Table holds the connections to agents, one for each socket. An agent serves one user, and a
+// connection for each of thousands of hosts would use up its descriptors. The zero value is empty
+// and ready for use. Its methods may be called concurrently.
 type Table struct {
 	mu   sync.Mutex // protects open and Agent.users
 	open map[string]*Agent
 }
 
-// Agent is a shared connection to an agent. It is made when it is first needed,
-// made again when it breaks, and closed with its last user. Its methods may be
-// called by many goroutines at once.
+// Agent is a shared connection to an agent. The first request connects, a request after a failure
+// reconnects, and the last Release closes the connection. Its methods may be called concurrently.
 type Agent struct {
 	path    string
 	users   int
-	slots   chan struct{}
-	sockets chan struct{} // of relays, see Relay
+	slots   chan struct{} // holds a token for each running request
+	sockets chan struct{} // holds a token for each connection of a relay
 
-	listing chan struct{} // holds a token while the list is fetched: the others wait
-	list    []*agent.Key  // what follows is protected by the token
+	listing chan struct{} // holds a token while one caller lists the keys; protects what follows
+	list    []*agent.Key
 	listErr error
-	listed  time.Time
+	listed  time.Time // when the keys were listed
 
 	mu     sync.Mutex // protects what follows
-	conn   *watched
+	conn   *watchedConn
 	client agent.ExtendedAgent
 	closed bool
 	wg     sync.WaitGroup
 }
 
-// Acquire returns the connection to the agent that listens on a socket, without
-// connecting yet. It is given back with Release.
+// Acquire returns the Agent for a socket. It does not connect. The caller must call Release.
 func (t *Table) Acquire(path string) *Agent {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -69,7 +68,7 @@ func (t *Table) Acquire(path string) *Agent {
 	if a == nil {
 		a = &Agent{
 			path:    path,
-			slots:   make(chan struct{}, inFlight),
+			slots:   make(chan struct{}, maxRequests),
 			sockets: make(chan struct{}, maxSockets),
 			listing: make(chan struct{}, 1),
 		}
@@ -79,7 +78,8 @@ func (t *Table) Acquire(path string) *Agent {
 	return a
 }
 
-// Release closes the connection if nobody else uses it. A nil Agent is ignored.
+// Release gives up an Agent, and closes its connection if it has no other user. A nil Agent is
+// ignored.
 func (t *Table) Release(a *Agent) {
 	if a == nil {
 		return
@@ -103,7 +103,8 @@ func (t *Table) Release(a *Agent) {
 	a.wg.Wait()
 }
 
-// Keys returns the keys that the agent holds.
+// Keys returns the keys of the agent. The list may be up to five seconds old, and older if the
+// agent does not answer.
 func (a *Agent) Keys(ctx context.Context) ([]*agent.Key, error) {
 	select {
 	case a.listing <- struct{}{}:
@@ -125,21 +126,22 @@ func (a *Agent) Keys(ctx context.Context) ([]*agent.Key, error) {
 		return err
 	})
 	if err != nil && ctx.Err() != nil {
-		return nil, err // says nothing about the agent
+		return nil, err // ctx ended: do not cache that as an error of the agent
 	}
 	var list []*agent.Key
 	if err == nil {
 		list = <-answer
 	} else if limited.Err() != nil && len(a.list) > 0 {
-		// Busy with signing: it may wait for a user to touch a key.
+		// The agent may be waiting for the user to touch a token: use the old list.
 		list, err = a.list, nil
 	}
 	a.list, a.listErr, a.listed = list, err, time.Now()
 	return list, err
 }
 
-// do makes one request, over a new connection if the old one has broken. When ctx
-// ends first, the request is left to end with the connection.
+// do makes one request. If the connection turns out to be broken, it reconnects and repeats the
+// request once. If ctx ends first, do returns while the request still runs; the request ends at the
+// latest when the connection is closed.
 func (a *Agent) do(ctx context.Context, request func(agent.ExtendedAgent) error) error {
 	select {
 	case a.slots <- struct{}{}:
@@ -178,7 +180,7 @@ func (a *Agent) do(ctx context.Context, request func(agent.ExtendedAgent) error)
 	}
 }
 
-// connect returns the connection, a new one if need be.
+// connect returns the client of the connection, and connects if necessary.
 func (a *Agent) connect() (agent.ExtendedAgent, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -192,18 +194,18 @@ func (a *Agent) connect() (agent.ExtendedAgent, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &watched{Conn: conn}
+	c := &watchedConn{Conn: conn}
 	a.conn, a.client = c, agent.NewClient(c)
 	return a.client, nil
 }
 
-// broken reports whether the connection behind client has failed, and forgets it
-// then, so that the next connect makes a new one.
+// broken reports whether the connection of client has failed. If so, it drops the connection, so
+// that the next connect makes a new one.
 func (a *Agent) broken(client agent.ExtendedAgent) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.client != client {
-		return true // somebody else has seen it already
+		return true // another goroutine has dropped it already
 	}
 	if a.conn == nil || !a.conn.broken.Load() || a.closed {
 		return false
@@ -213,26 +215,27 @@ func (a *Agent) broken(client agent.ExtendedAgent) bool {
 	return true
 }
 
-// works reports whether the connection behind client is still good, so that an error
-// is an answer of the agent.
+// works reports whether the connection of client still works. If so, an error of a request is an
+// answer of the agent.
 func (a *Agent) works(client agent.ExtendedAgent) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.client == client && a.conn != nil && !a.conn.broken.Load() && !a.closed
 }
 
-// watched is a connection that remembers whether a read or write has failed.
+// watchedConn is a connection that records whether a read or write has failed.
 //
-// It reads answers along: behind one that is too long the library reads no more,
-// and does not say so.
-type watched struct {
+// It also checks the length of each answer. After an answer that is too long, the agent library
+// stops reading without reporting that the connection is unusable.
+type watchedConn struct {
 	net.Conn
 	broken atomic.Bool
-	length []byte // of the answer that is coming, as far as it has come
-	left   uint32 // bytes of the answer
+	length []byte // the bytes of the current answer's length that have arrived
+	left   uint32 // the bytes of the current answer that have not arrived
 }
 
-func (c *watched) Read(p []byte) (int, error) {
+// Read implements [net.Conn].
+func (c *watchedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	for rest := p[:n]; len(rest) > 0 && err == nil; {
 		if c.left == 0 {
@@ -254,7 +257,8 @@ func (c *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (c *watched) Write(p []byte) (int, error) {
+// Write implements [net.Conn].
+func (c *watchedConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if err != nil {
 		c.broken.Store(true)

@@ -17,7 +17,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// counting is an agent that counts what it is asked for.
+// counting is an agent that counts how often its keys are listed.
 type counting struct {
 	agent.ExtendedAgent
 	lists atomic.Int32
@@ -28,13 +28,13 @@ func (c *counting) List() ([]*agent.Key, error) {
 	return c.ExtendedAgent.List()
 }
 
-// All users of a socket share a connection, from the first need until the last of
-// them has gone.
+// TestTable checks that all users of a socket share a connection, from the first request to the
+// last Release.
 func TestTable(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	ring := &counting{ExtendedAgent: newKeyring(t, fixedKey(t))}
-	s, other := newStandIn(t, serving(ring)), newStandIn(t, silent)
+	s, other := newFakeAgent(t, serving(ring)), newFakeAgent(t, silent)
 	var table Table
 	table.Release(nil)
 	for round := range int32(3) {
@@ -43,7 +43,7 @@ func TestTable(t *testing.T) {
 			users[i] = table.Acquire(s.path)
 		}
 		if s.made.Load() != round {
-			t.Error("connected before there was a need")
+			t.Error("connected before the first request")
 		}
 		var wg sync.WaitGroup
 		for _, a := range users {
@@ -82,11 +82,12 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// Users that come and go at once never find a connection that another is closing.
+// TestTableRace acquires and releases an Agent concurrently. A user must never get a connection
+// that another user closes.
 func TestTableRace(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s := newStandIn(t, serving(newKeyring(t, fixedKey(t))))
+	s := newFakeAgent(t, serving(newKeyring(t, fixedKey(t))))
 	var table Table
 	var wg sync.WaitGroup
 	for range 8 {
@@ -104,17 +105,17 @@ func TestTableRace(t *testing.T) {
 	s.closed(t)
 }
 
-// A connection that has broken is made anew, and a request made again once.
-func TestRemade(t *testing.T) {
+// TestReconnect checks that a request reconnects after a failure of the connection, once.
+func TestReconnect(t *testing.T) {
 	t.Parallel()
 	lost, none := []byte(nil), packet(12, 0, 0, 0, 0) // SSH_AGENT_IDENTITIES_ANSWER without keys
 	for _, test := range []struct {
 		name    string
-		answers [][]byte // one after another, then none
-		errs    []bool   // of requests one after another
-		made    int32
+		answers [][]byte // in order; empty lists follow
+		errs    []bool   // in order, whether a request fails
+		made    int32    // connections
 	}{
-		{"well", nil, []bool{false, false}, 1},
+		{"no failure", nil, []bool{false, false}, 1},
 		{"refused", [][]byte{packet(messageFailure)}, []bool{true, false}, 1},
 		{"lost at the first", [][]byte{lost}, []bool{false, false}, 2},
 		{"lost at the second", [][]byte{none, lost}, []bool{false, false}, 2},
@@ -124,13 +125,13 @@ func TestRemade(t *testing.T) {
 		{"empty answer", [][]byte{packet()}, []bool{true, false}, 1},
 		{"unknown type", [][]byte{packet(255)}, []bool{true, false}, 1},
 		{"another type", [][]byte{packet(6)}, []bool{true, false}, 1},
-		{"a million keys of none", [][]byte{packet(12, 0, 15, 0, 0)}, []bool{true, false}, 1},
+		{"a million keys announced", [][]byte{packet(12, 0, 15, 0, 0)}, []bool{true, false}, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
 			var n atomic.Int32
-			s := newStandIn(t, answers(func([]byte) ([]byte, bool) {
+			s := newFakeAgent(t, answers(func([]byte) ([]byte, bool) {
 				at := int(n.Add(1)) - 1
 				if at >= len(test.answers) {
 					return none, true
@@ -152,19 +153,20 @@ func TestRemade(t *testing.T) {
 	}
 }
 
-// An answer that is too long ends the connection, and not the use of the agent.
-func TestRemadeAfterTooLongAnswer(t *testing.T) {
+// TestReconnectAfterTooLongAnswer checks that an answer that is too long ends the connection, and
+// later requests reconnect.
+func TestReconnectAfterTooLongAnswer(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	var n atomic.Int32
-	s := newStandIn(t, answers(func([]byte) ([]byte, bool) {
+	s := newFakeAgent(t, answers(func([]byte) ([]byte, bool) {
 		if n.Add(1) == 1 {
 			return []byte{1, 0, 0, 1}, true
 		}
 		return packet(12, 0, 0, 0, 0), true
 	}))
 	a := acquire(t, s)
-	list(t, a) // may be asked for again, or not
+	list(t, a) // may fail, or succeed when it is repeated
 	for range 3 {
 		if _, err := list(t, a); err != nil {
 			t.Fatal(err)
@@ -172,11 +174,11 @@ func TestRemadeAfterTooLongAnswer(t *testing.T) {
 	}
 }
 
-// An agent that has gone and come back is found again.
+// TestRestarted restarts the agent between requests.
 func TestRestarted(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s := newStandIn(t, serving(newKeyring(t, fixedKey(t))))
+	s := newFakeAgent(t, serving(newKeyring(t, fixedKey(t))))
 	a := acquire(t, s)
 	for range 3 {
 		if _, err := sign(t, a); err != nil {
@@ -184,14 +186,14 @@ func TestRestarted(t *testing.T) {
 		}
 		s.stop()
 		if _, err := sign(t, a); err == nil {
-			t.Fatal("an agent that is gone has signed")
+			t.Fatal("signed while the agent was stopped")
 		}
 		s.start(t)
 	}
 }
 
-// The keys are listed once however many ask, and again when the list is old; the
-// same goes for the failure to list them.
+// TestKeysCached checks that concurrent callers list the keys once, that a list or an error is
+// cached, and that it is refreshed when it is old.
 func TestKeysCached(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -229,7 +231,8 @@ func TestKeysCached(t *testing.T) {
 	})
 }
 
-// An agent that says nothing costs a limited time, and its old list is good enough.
+// TestKeysOfSilentAgent checks the time limit for an agent that does not answer. An old list is
+// used if there is one.
 func TestKeysOfSilentAgent(t *testing.T) {
 	t.Parallel()
 	for _, known := range []bool{false, true} {
@@ -266,7 +269,7 @@ func TestKeysOfSilentAgent(t *testing.T) {
 						t.Error(err)
 					}
 					if took := time.Since(begun); took != listTimeout {
-						t.Errorf("%d: after %v", i, took)
+						t.Errorf("%d: took %v", i, took)
 					}
 				}()
 			}
@@ -276,12 +279,12 @@ func TestKeysOfSilentAgent(t *testing.T) {
 	}
 }
 
-// Whoever waits for a silent agent stops when its own context ends, for its cause,
-// and the last user does not wait at all.
+// TestSilentAgent checks that the end of its context ends the wait of each caller for a silent
+// agent, and that the last Release does not wait for the agent.
 func TestSilentAgent(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s := newStandIn(t, silent)
+	s := newFakeAgent(t, silent)
 	var table Table
 	a := table.Acquire(s.path)
 	why := errors.New("enough")
@@ -291,19 +294,19 @@ func TestSilentAgent(t *testing.T) {
 		func(ctx context.Context) error { _, err := signed(ctx, a, fixedKey(t)); return err },
 	}
 	errs := make(chan error, 100)
-	for i := range cap(errs) { // more than there are slots
+	for i := range cap(errs) { // more than maxRequests
 		go func() { errs <- requests[i%len(requests)](ctx) }()
 	}
-	sshdtest.Eventually(t, patience, "all slots are in use", func() bool { return len(a.slots) == inFlight })
+	sshdtest.Eventually(t, patience, "all slots are in use", func() bool { return len(a.slots) == maxRequests })
 	cancel(why)
 	for range cap(errs) {
 		wantError(t, <-errs, why)
 	}
-	// Those left to the connection hold their slots.
-	over, end := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	// Requests that still run keep their slots.
+	short, end := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer end()
 	for _, request := range requests {
-		wantError(t, request(over), context.DeadlineExceeded)
+		wantError(t, request(short), context.DeadlineExceeded)
 	}
 	table.Release(a)
 	s.closed(t)
@@ -312,12 +315,13 @@ func TestSilentAgent(t *testing.T) {
 	}
 }
 
-// The list of an agent that another has begun to fetch is not lost with that one.
+// TestKeysGivenUp cancels the caller that lists the keys. Another waiting caller must still get
+// them.
 func TestKeysGivenUp(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	asked, answer := make(chan struct{}, 2), make(chan struct{})
-	s := newStandIn(t, answers(func([]byte) ([]byte, bool) {
+	s := newFakeAgent(t, answers(func([]byte) ([]byte, bool) {
 		asked <- struct{}{}
 		<-answer
 		return packet(12, 0, 0, 0, 0), true
@@ -337,8 +341,8 @@ func TestKeysGivenUp(t *testing.T) {
 	}
 }
 
-// A context that ends while the answer comes is an error, or it is not; what there
-// is not is neither keys nor an error.
+// TestKeysCancelledLate ends the context while the answer arrives. Keys must return either the keys
+// or an error.
 func TestKeysCancelledLate(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -347,7 +351,7 @@ func TestKeysCancelledLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancels := make(chan context.CancelFunc, 1)
-	s := newStandIn(t, answers(func([]byte) ([]byte, bool) {
+	s := newFakeAgent(t, answers(func([]byte) ([]byte, bool) {
 		go (<-cancels)()
 		return packet(identities(keys)...), true
 	}))
@@ -364,12 +368,12 @@ func TestKeysCancelledLate(t *testing.T) {
 	}
 }
 
-// piped returns the connection to an agent over a pipe, for the clock of a synctest.
+// piped returns an Agent whose connection is a pipe, which synctest needs.
 func piped(serve func(net.Conn)) (a *Agent, release func()) {
 	var table Table
 	a = table.Acquire("/nonexistent/agent")
 	near, far := net.Pipe()
-	a.conn = &watched{Conn: near}
+	a.conn = &watchedConn{Conn: near}
 	a.client = agent.NewClient(a.conn)
 	go func() {
 		serve(far)
@@ -378,7 +382,7 @@ func piped(serve func(net.Conn)) (a *Agent, release func()) {
 	return a, func() { table.Release(a) }
 }
 
-// list asks for the keys, whatever is remembered of them.
+// list lists the keys without the cache.
 func list(t testing.TB, a *Agent) (keys []*agent.Key, err error) {
 	t.Helper()
 	err = a.do(t.Context(), func(client agent.ExtendedAgent) (err error) {

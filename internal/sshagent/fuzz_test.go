@@ -14,7 +14,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// seeds are what remote clients may send.
+// seeds adds bytes that remote clients may send.
 func seeds(f *testing.F) {
 	key := public(f, fixedKey(f)).Marshal()
 	signRequest := ssh.Marshal(struct {
@@ -34,7 +34,7 @@ func seeds(f *testing.F) {
 	}
 }
 
-// What is read as a message is what was sent, or an error.
+// FuzzReadMessage checks that readMessage returns the message that was sent, or an error.
 func FuzzReadMessage(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -51,7 +51,7 @@ func FuzzReadMessage(f *testing.F) {
 			}
 		case announced == 0 || announced > maxMessage:
 			if err == nil || !strings.Contains(err.Error(), "it must have") || r.Len() != len(data)-4 {
-				t.Errorf("error %v, %d bytes taken", err, len(data)-r.Len())
+				t.Errorf("error %v, %d bytes read", err, len(data)-r.Len())
 			}
 		case len(data) < 4+announced:
 			if !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -69,7 +69,7 @@ func FuzzReadMessage(f *testing.F) {
 	})
 }
 
-// A request binds if the SSH library reads that name in it.
+// FuzzBinds compares binds with the decoder of the SSH library.
 func FuzzBinds(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add(bind)
@@ -92,36 +92,36 @@ func FuzzBinds(f *testing.F) {
 	})
 }
 
-// Whatever a remote client sends, it gets what it would get from the agent itself,
-// up to what is no message.
+// FuzzRelay checks that a remote client gets the same answers as from the agent itself, up to the
+// first bytes that are not a message.
 func FuzzRelay(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var whole []byte // the messages
-		wrong := false
+		var valid []byte // the messages before the first error
+		invalid := false
 		for r := bytes.NewReader(data); ; {
 			message, err := readMessage(r)
 			if err != nil {
-				wrong = err != io.EOF
+				invalid = err != io.EOF
 				break
 			}
-			whole = append(whole, packet(message...)...)
+			valid = append(valid, packet(message...)...)
 		}
-		direct := &script{Reader: bytes.NewReader(whole)}
+		direct := &script{Reader: bytes.NewReader(valid)}
 		agent.ServeAgent(newKeyring(t, fixedKey(t)), direct)
 
 		ring := newKeyring(t, fixedKey(t))
-		s := newStandIn(t, func(conn net.Conn) { agent.ServeAgent(ring, conn) })
+		s := newFakeAgent(t, func(conn net.Conn) { agent.ServeAgent(ring, conn) })
 		defer s.stop()
 		var table Table
 		a := table.Acquire(s.path)
 		defer table.Release(a)
 		remote := &script{Reader: bytes.NewReader(data)}
-		if err := a.Relay(t.Context(), remote); (err != nil) != wrong {
+		if err := a.Relay(t.Context(), remote); (err != nil) != invalid {
 			t.Errorf("error %v", err)
 		}
 		if !bytes.Equal(remote.Bytes(), direct.Bytes()) {
-			t.Errorf("%x\ninstead of\n%x", remote.Bytes(), direct.Bytes())
+			t.Errorf("%x\nwant\n%x", remote.Bytes(), direct.Bytes())
 		}
 		if n := len(a.sockets); n != 0 {
 			t.Errorf("%d sockets in use", n)

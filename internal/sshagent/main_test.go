@@ -19,15 +19,15 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// patience is how long a test waits for what comes at once.
+// patience limits how long a test waits for something that should happen at once.
 const patience = sshdtest.Patience
 
-// standIn takes the place of an agent: it counts its connections and gives each to
-// a function, behind which it is closed.
-type standIn struct {
+// fakeAgent is a server in place of an agent. It calls a function for each connection and counts
+// the connections.
+type fakeAgent struct {
 	path string
-	made atomic.Int32 // connections until now
-	open atomic.Int32 // of them
+	made atomic.Int32 // connections so far
+	open atomic.Int32 // connections that are open
 
 	serve    func(net.Conn)
 	listener net.Listener
@@ -36,21 +36,21 @@ type standIn struct {
 	wg       sync.WaitGroup
 }
 
-// newStandIn starts one that ends with the test.
-func newStandIn(t testing.TB, serve func(net.Conn)) *standIn {
+// newFakeAgent starts a fakeAgent that ends with the test.
+func newFakeAgent(t testing.TB, serve func(net.Conn)) *fakeAgent {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "agent") // that of the test may be too long for a socket
+	dir, err := os.MkdirTemp("", "agent") // the path of t.TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &standIn{path: filepath.Join(dir, "s"), serve: serve, conns: make(map[net.Conn]bool)}
+	s := &fakeAgent{path: filepath.Join(dir, "s"), serve: serve, conns: make(map[net.Conn]bool)}
 	s.start(t)
 	t.Cleanup(s.stop)
 	return s
 }
 
-func (s *standIn) start(t testing.TB) {
+func (s *fakeAgent) start(t testing.TB) {
 	t.Helper()
 	listener, err := net.Listen("unix", s.path)
 	if err != nil {
@@ -81,7 +81,7 @@ func (s *standIn) start(t testing.TB) {
 }
 
 // stop closes the socket and all connections.
-func (s *standIn) stop() {
+func (s *fakeAgent) stop() {
 	s.listener.Close()
 	s.mu.Lock()
 	for conn := range s.conns {
@@ -92,16 +92,16 @@ func (s *standIn) stop() {
 }
 
 // closed waits until no connection is open.
-func (s *standIn) closed(t testing.TB) {
+func (s *fakeAgent) closed(t testing.TB) {
 	t.Helper()
 	sshdtest.Eventually(t, patience, "all connections to the agent are closed", func() bool { return s.open.Load() == 0 })
 }
 
-// silent reads what comes and says nothing.
+// silent reads requests and does not answer.
 func silent(conn net.Conn) { io.Copy(io.Discard, conn) }
 
-// answers returns a server that reads requests and sends what answer returns, as it
-// is, until more is false.
+// answers returns a function that reads requests and writes the bytes that answer returns, until
+// more is false.
 func answers(answer func(request []byte) (packet []byte, more bool)) func(net.Conn) {
 	return func(conn net.Conn) {
 		for {
@@ -117,12 +117,12 @@ func answers(answer func(request []byte) (packet []byte, more bool)) func(net.Co
 	}
 }
 
-// packet returns a message behind its length.
+// packet returns a message with its length in front.
 func packet(message ...byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(message))), message...)
 }
 
-// newKeyring returns an agent that holds the keys.
+// newKeyring returns an agent with keys.
 func newKeyring(t testing.TB, keys ...any) agent.ExtendedAgent {
 	t.Helper()
 	ring := agent.NewKeyring()
@@ -134,12 +134,12 @@ func newKeyring(t testing.TB, keys ...any) agent.ExtendedAgent {
 	return ring.(agent.ExtendedAgent)
 }
 
-// serving returns a server for the keys of an agent.
+// serving returns a function that serves the keys of an agent.
 func serving(a agent.Agent) func(net.Conn) {
 	return func(conn net.Conn) { agent.ServeAgent(a, conn) }
 }
 
-// fixedKey returns the same key every time.
+// fixedKey returns the same key on every call.
 func fixedKey(t testing.TB) ed25519.PrivateKey {
 	t.Helper()
 	return ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
@@ -154,8 +154,8 @@ func public(t testing.TB, key any) ssh.PublicKey {
 	return signer.PublicKey()
 }
 
-// acquire returns the connection to a stand-in, which is given back at the end.
-func acquire(t testing.TB, s *standIn) *Agent {
+// acquire returns the Agent for a fakeAgent, and releases it after the test.
+func acquire(t testing.TB, s *fakeAgent) *Agent {
 	t.Helper()
 	var table Table
 	a := table.Acquire(s.path)
@@ -166,7 +166,7 @@ func acquire(t testing.TB, s *standIn) *Agent {
 	return a
 }
 
-// wantError expects an error, if not nil one that is want.
+// wantError checks that there is an error, and that it is want if that is not nil.
 func wantError(t testing.TB, err, want error) {
 	t.Helper()
 	if err == nil || want != nil && !errors.Is(err, want) {
@@ -184,7 +184,7 @@ func identities(keys []*agent.Key) []byte {
 	return answer
 }
 
-// TestMain silences the stand-ins: those of x/crypto log each refusal.
+// TestMain discards the log: the agent server of x/crypto logs each refusal.
 func TestMain(m *testing.M) {
 	log.SetOutput(io.Discard)
 	os.Exit(m.Run())

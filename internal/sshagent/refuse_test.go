@@ -6,12 +6,12 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A session of the remote client is not bound: the agent would take it for one from
-// here.
+// TestRelayRefusesToBind checks that a remote client cannot bind its session: the agent would take
+// it for a local client.
 func TestRelayRefusesToBind(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s := newStandIn(t, answers(agreed))
+	s := newFakeAgent(t, answers(agreed))
 	f := relayed(t.Context(), t, acquire(t, s))
 	for range 5 {
 		if answer := f.ask(bind); len(answer) != 1 || answer[0] != messageFailure {

@@ -11,34 +11,33 @@ import (
 )
 
 const (
-	// maxSockets is how many connections to the agent relays have at once.
+	// maxSockets limits the connections of relays to one agent.
 	maxSockets = 64
-	// maxMessage is the longest message that is handed on: that of OpenSSH's
-	// agent (AGENT_MAX_LEN).
+	// maxMessage limits the size of a message. It is the limit of OpenSSH's agent
+	// (AGENT_MAX_LEN).
 	maxMessage = 256 << 10
 )
 
-// Types of messages of the agent protocol (draft-ietf-sshm-ssh-agent, section 6.1).
+// Message types of the agent protocol (draft-ietf-sshm-ssh-agent, section 6.1).
 const (
 	messageFailure   = 5
 	messageExtension = 27
 )
 
-// Relay hands the requests that come on remote, a forwarded channel, on to the
-// agent, and its answers back, until either side ends or ctx does. It returns when
-// remote has ended; closing that is left to the caller.
+// Relay forwards the requests on remote, a channel of agent forwarding, to the agent, and its
+// answers back. It returns nil at the end of remote, and an error if a read or write fails, the
+// agent does not answer, or ctx ends during a request. It does not close remote. ctx does not end a
+// read from remote: the caller closes remote for that.
 //
-// The agent sees a connection only while a request is under way: hosts that keep
-// channels open and say nothing cost it nothing. At most 64 requests of all relays
-// are under way at once; others wait.
+// Each request uses its own connection to the agent, so that idle channels do not occupy the agent.
+// At most 64 requests of all relays run at once; others wait.
 //
-// A remote client that wants to bind its session to the connection
-// (session-bind@openssh.com) is refused, which it takes in its stride. ssh binds
-// the connection to the host that it forwards to before anybody else can, which
-// takes a signature of the key exchange that the SSH library does not hand out. An
-// agent that saw only the binding of the remote client would take it for a local
-// one, and let the host use keys that may be used from here alone. Without any, it
-// signs with no key that has such a constraint.
+// Relay refuses requests of remote clients to bind their session to the connection
+// (session-bind@openssh.com), which clients tolerate. ssh first binds the connection to the host
+// that it forwards to. That takes a signature from the key exchange, which the SSH library does not
+// expose. If the agent saw only the binding of the remote client, it would take that client for a
+// local one, and let the host use keys that are restricted to local use. Without any binding, the
+// agent does not sign with such keys.
 func (a *Agent) Relay(ctx context.Context, remote io.ReadWriter) error {
 	for {
 		request, err := readMessage(remote)
@@ -51,7 +50,7 @@ func (a *Agent) Relay(ctx context.Context, remote io.ReadWriter) error {
 		answer := []byte{messageFailure}
 		if !binds(request) {
 			if answer, err = a.ask(ctx, request); err != nil {
-				// The remote client learns that it failed, not why: that stays here.
+				// The remote client learns that the request failed, but not why.
 				return errors.Join(fmt.Errorf("SSH agent: %w", err), writeMessage(remote, []byte{messageFailure}))
 			}
 		}
@@ -61,7 +60,7 @@ func (a *Agent) Relay(ctx context.Context, remote io.ReadWriter) error {
 	}
 }
 
-// ask makes one request to the agent, over a connection of its own.
+// ask sends one request to the agent on a new connection and returns the answer.
 func (a *Agent) ask(ctx context.Context, request []byte) ([]byte, error) {
 	select {
 	case a.sockets <- struct{}{}:
@@ -94,8 +93,8 @@ func binds(request []byte) bool {
 		binary.BigEndian.Uint32(request[1:]) == uint32(len(name)) && string(request[5:5+len(name)]) == name
 }
 
-// readMessage reads one message: its length and as many bytes (section 3 of the
-// draft). Memory is taken as they come, not as the length says.
+// readMessage reads one message: its length and that many bytes (section 3 of the draft). It
+// allocates memory as bytes arrive, so that a false length takes none.
 func readMessage(r io.Reader) ([]byte, error) {
 	var length [4]byte
 	if _, err := io.ReadFull(r, length[:]); err != nil {

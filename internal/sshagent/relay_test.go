@@ -31,10 +31,10 @@ var bind = ssh.Marshal(struct {
 
 const messageSuccess = 6
 
-// agreed is the answer of an agent that agrees to everything.
+// agreed is an answer function for an agent that answers every request with success.
 func agreed([]byte) ([]byte, bool) { return packet(messageSuccess), true }
 
-// failure is what a remote client gets for a request that failed here.
+// failure is the answer that a remote client gets if the agent cannot be asked.
 var failure = packet(messageFailure)
 
 // far is the remote end of a relay.
@@ -44,25 +44,25 @@ type far struct {
 	done chan error // gets what Relay returns
 }
 
-// relayed starts a relay that ends with the test at the latest.
+// relayed starts a relay that ends at the latest with the test.
 func relayed(ctx context.Context, t testing.TB, a *Agent) *far {
 	t.Helper()
 	near, remote := net.Pipe()
 	f := &far{remote, t, make(chan error, 1)}
-	over := make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
-		defer close(over)
+		defer close(ended)
 		f.done <- a.Relay(ctx, near)
 		near.Close()
 	}()
 	t.Cleanup(func() {
 		remote.Close()
-		<-over
+		<-ended
 	})
 	return f
 }
 
-// ask makes a request, and returns the answer.
+// ask sends a request and returns the answer.
 func (f *far) ask(request []byte) []byte {
 	f.t.Helper()
 	if _, err := f.Write(packet(request...)); err != nil {
@@ -75,8 +75,8 @@ func (f *far) ask(request []byte) []byte {
 	return answer
 }
 
-// ends waits for the end of the relay, with no more than want before it on the wire,
-// and returns what Relay returned.
+// ends waits for the end of the relay, checks that it wrote want before, and returns the error of
+// Relay.
 func (f *far) ends(want []byte) error {
 	f.t.Helper()
 	got, err := io.ReadAll(f)
@@ -86,11 +86,11 @@ func (f *far) ends(want []byte) error {
 	return <-f.done
 }
 
-// Requests and answers pass as they are, in pieces of any size.
+// TestRelayExact checks that requests and answers of all sizes are relayed unchanged.
 func TestRelayExact(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s := newStandIn(t, answers(func(request []byte) ([]byte, bool) {
+	s := newFakeAgent(t, answers(func(request []byte) ([]byte, bool) {
 		for i := range request {
 			request[i] ^= 0x55
 		}
@@ -124,7 +124,7 @@ func TestRelayExact(t *testing.T) {
 			answer[i] ^= 0x55
 		}
 		if !bytes.Equal(answer, request) {
-			t.Fatalf("%d bytes came back as %d others", size, len(answer))
+			t.Fatalf("%d bytes came back as %d different bytes", size, len(answer))
 		}
 	}
 	f.Close()
@@ -133,7 +133,8 @@ func TestRelayExact(t *testing.T) {
 	}
 }
 
-// What is no message ends the relay, and never reaches the agent.
+// TestRelayRefuses checks that bytes that are not a message end the relay and do not reach the
+// agent.
 func TestRelayRefuses(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -143,30 +144,30 @@ func TestRelayRefuses(t *testing.T) {
 	}{
 		{"nothing", "", ""},
 		{"no length", "\x00\x00\x00", "unexpected EOF"},
-		{"length alone", "\x00\x00\x00\x05", "unexpected EOF"},
-		{"part of it", "\x00\x00\x00\x05\x0b\x00\x00\x00", "unexpected EOF"},
+		{"only a length", "\x00\x00\x00\x05", "unexpected EOF"},
+		{"part of a message", "\x00\x00\x00\x05\x0b\x00\x00\x00", "unexpected EOF"},
 		{"empty", "\x00\x00\x00\x00", "message of 0 bytes"},
 		{"a byte too long", "\x00\x04\x00\x01", "message of 262145 bytes"},
-		{"as long as can be", "\xff\xff\xff\xff", "message of 4294967295 bytes"},
+		{"largest length", "\xff\xff\xff\xff", "message of 4294967295 bytes"},
 		{"another protocol", "GET / HTTP/1.1\r\n\r\n", "message of 1195725856 bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
-			s := newStandIn(t, silent)
+			s := newFakeAgent(t, silent)
 			remote := &script{Reader: iotest.OneByteReader(strings.NewReader(test.sent))}
 			err := acquire(t, s).Relay(t.Context(), remote)
 			if (err != nil) != (test.text != "") || err != nil && !strings.Contains(err.Error(), test.text) {
 				t.Errorf("error %v", err)
 			}
 			if remote.Len() != 0 || s.made.Load() != 0 {
-				t.Errorf("%d bytes for the remote, %d connections to the agent", remote.Len(), s.made.Load())
+				t.Errorf("%d bytes to the remote client, %d connections to the agent", remote.Len(), s.made.Load())
 			}
 		})
 	}
 }
 
-// script is a remote that says what it has to say whatever it is told.
+// script is a remote client that sends fixed bytes and records what it gets.
 type script struct {
 	io.Reader
 	bytes.Buffer
@@ -174,7 +175,7 @@ type script struct {
 
 func (s *script) Read(p []byte) (int, error) { return s.Reader.Read(p) }
 
-// Memory is taken for what comes, not for what is announced.
+// TestReadMessageMemory checks that readMessage does not allocate the length that is announced.
 func TestReadMessageMemory(t *testing.T) {
 	const times = 64
 	input := binary.BigEndian.AppendUint32(nil, maxMessage)
@@ -187,12 +188,11 @@ func TestReadMessageMemory(t *testing.T) {
 	}
 	runtime.ReadMemStats(&after)
 	if took := (after.TotalAlloc - before.TotalAlloc) / times; took > 8<<10 {
-		t.Errorf("%d bytes for a message of three", took)
+		t.Errorf("%d bytes were allocated for three bytes", took)
 	}
 }
 
-// Whatever the agent does wrong, the remote client is told that it failed, and no
-// more.
+// TestRelayBadAgent checks that the remote client gets only a failure if the agent misbehaves.
 func TestRelayBadAgent(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -209,7 +209,7 @@ func TestRelayBadAgent(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			sshdtest.CheckLeaks(t)
-			s := newStandIn(t, answers(func([]byte) ([]byte, bool) { return test.answer, false }))
+			s := newFakeAgent(t, answers(func([]byte) ([]byte, bool) { return test.answer, false }))
 			f := relayed(t.Context(), t, acquire(t, s))
 			f.Write(packet(11))
 			if err := f.ends(failure); err == nil || !strings.Contains(err.Error(), test.text) {
@@ -218,10 +218,10 @@ func TestRelayBadAgent(t *testing.T) {
 			s.closed(t)
 		})
 	}
-	t.Run("gone", func(t *testing.T) {
+	t.Run("stopped", func(t *testing.T) {
 		t.Parallel()
 		sshdtest.CheckLeaks(t)
-		s := newStandIn(t, serving(newKeyring(t)))
+		s := newFakeAgent(t, serving(newKeyring(t)))
 		a := acquire(t, s)
 		f := relayed(t.Context(), t, a)
 		if answer := f.ask([]byte{11}); !bytes.Equal(answer, []byte{12, 0, 0, 0, 0}) {
@@ -237,12 +237,12 @@ func TestRelayBadAgent(t *testing.T) {
 	})
 }
 
-// A remote client of x/crypto works with the agent through the relay.
+// TestRelayKeyring uses the agent client of x/crypto through the relay.
 func TestRelayKeyring(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	key := fixedKey(t)
-	s := newStandIn(t, serving(newKeyring(t, key)))
+	s := newFakeAgent(t, serving(newKeyring(t, key)))
 	client := agent.NewClient(relayed(t.Context(), t, acquire(t, s)))
 	keys, err := client.List()
 	if err != nil || len(keys) != 1 || keys[0].Comment != "test" {
@@ -257,11 +257,12 @@ func TestRelayKeyring(t *testing.T) {
 	}
 }
 
-// The agent sees a connection while a request is under way.
+// TestRelayConnections checks that each request has its own connection to the agent, which ends
+// with the answer.
 func TestRelayConnections(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s := newStandIn(t, answers(agreed))
+	s := newFakeAgent(t, answers(agreed))
 	f := relayed(t.Context(), t, acquire(t, s))
 	almost := append(bytes.Clone(bind[:len(bind)-40]), 'x')
 	for i, request := range [][]byte{{11}, {messageExtension}, almost, {11}} {
@@ -277,11 +278,12 @@ func TestRelayConnections(t *testing.T) {
 	}
 }
 
-// A remote that does not read its answer keeps no connection to the agent.
+// TestRelayUnread checks that a remote client that does not read its answer does not keep a
+// connection to the agent open.
 func TestRelayUnread(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s := newStandIn(t, serving(newKeyring(t)))
+	s := newFakeAgent(t, serving(newKeyring(t)))
 	f := relayed(t.Context(), t, acquire(t, s))
 	f.Write(packet(11))
 	sshdtest.Eventually(t, patience, "the agent was asked", func() bool { return s.made.Load() == 1 })
@@ -290,14 +292,14 @@ func TestRelayUnread(t *testing.T) {
 	wantError(t, <-f.done, io.ErrClosedPipe)
 }
 
-// Of many requests 64 are under way at once, and each that is answered lets another
-// go on. The end of the context frees them all.
+// TestRelaySockets checks the limit of concurrent requests. Each answer lets another request begin,
+// and the end of the context ends all.
 func TestRelaySockets(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
 	release := make(chan struct{})
 	releaseAll := sync.OnceFunc(func() { close(release) })
-	s := newStandIn(t, answers(func(request []byte) ([]byte, bool) {
+	s := newFakeAgent(t, answers(func(request []byte) ([]byte, bool) {
 		<-release
 		return packet(request...), true
 	}))
@@ -323,8 +325,8 @@ func TestRelaySockets(t *testing.T) {
 	for round := range 4 {
 		want := int32(maxSockets + round*step)
 		sshdtest.Eventually(t, patience, fmt.Sprintf("%d connections", want), func() bool { return s.made.Load() >= want })
-		// The stand-in notices a moment later that a connection has been closed.
-		sshdtest.Eventually(t, patience, "no more than those at once", func() bool { return s.open.Load() <= maxSockets })
+		// The fakeAgent notices a moment later that a connection was closed.
+		sshdtest.Eventually(t, patience, "at most maxSockets connections are open", func() bool { return s.open.Load() <= maxSockets })
 		if made := s.made.Load(); made != want {
 			t.Fatalf("%d connections, want %d", made, want)
 		}
@@ -353,15 +355,15 @@ func TestRelaySockets(t *testing.T) {
 		t.Errorf("%d failed, %d sockets in use", failed, len(a.sockets))
 	}
 	if answer := relayed(t.Context(), t, a).ask([]byte{7}); answer[0] != 7 {
-		t.Errorf("answer %x after all that", answer)
+		t.Errorf("answer %x after the requests that failed", answer)
 	}
 }
 
-// Bound sessions that say nothing more take nothing from others.
+// TestRelayBoundSessionsLeaveRoom checks that idle relays do not count towards the limit.
 func TestRelayBoundSessionsLeaveRoom(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	s := newStandIn(t, answers(agreed))
+	s := newFakeAgent(t, answers(agreed))
 	a := acquire(t, s)
 	for range maxSockets {
 		relayed(t.Context(), t, a).ask(bind)

@@ -17,8 +17,8 @@ type Signer struct {
 	algorithms []string
 }
 
-// NewSigner returns a key that agent is said to hold, which signs with one of the
-// algorithms. ctx is asked for whenever it signs, and bounds that.
+// NewSigner returns a signer for a key of an agent, with the signature algorithms of the key. It
+// calls ctx for each signature; the context ends the wait for the agent.
 func NewSigner(ctx func() context.Context, agent *Agent, key ssh.PublicKey, algorithms []string) *Signer {
 	return &Signer{ctx, agent, key, algorithms}
 }
@@ -47,7 +47,7 @@ func (s *Signer) SignWithAlgorithm(_ io.Reader, data []byte, algorithm string) (
 		case err == nil:
 			answer <- sig
 		case s.agent.works(client):
-			return errUnwilling
+			return errRefused
 		}
 		return err
 	})
@@ -57,8 +57,8 @@ func (s *Signer) SignWithAlgorithm(_ io.Reader, data []byte, algorithm string) (
 	return <-answer, nil
 }
 
-// errUnwilling is what becomes of an agent's refusal, which gives no reason.
-var errUnwilling = errors.New("it did not sign: the use of the key was not confirmed, or the key is bound to certain hosts (ssh-add -h), which is not supported")
+// errRefused is the error if the agent refuses to sign. The agent gives no reason.
+var errRefused = errors.New("it refused to sign: the use of the key was not confirmed, or the key is bound to certain hosts (ssh-add -h), which is not supported")
 
 // Algorithms implements [ssh.MultiAlgorithmSigner].
 func (s *Signer) Algorithms() []string { return s.algorithms }

@@ -18,7 +18,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// flagged is an agent that remembers the flags of the last signature.
+// flagged is an agent that records the flags of the last signature.
 type flagged struct {
 	agent.ExtendedAgent
 	flags chan agent.SignatureFlags
@@ -29,7 +29,7 @@ func (f *flagged) SignWithFlags(key ssh.PublicKey, data []byte, flags agent.Sign
 	return f.ExtendedAgent.SignWithFlags(key, data, flags)
 }
 
-// The agent is asked for the algorithm that the login wants.
+// TestSigner checks that the agent is asked to sign with the requested algorithm.
 func TestSigner(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -43,7 +43,7 @@ func TestSigner(t *testing.T) {
 	}
 	edKey := fixedKey(t)
 	ring := &flagged{newKeyring(t, rsaKey, ecKey, edKey), make(chan agent.SignatureFlags, 1)}
-	a := acquire(t, newStandIn(t, serving(ring)))
+	a := acquire(t, newFakeAgent(t, serving(ring)))
 	for _, test := range []struct {
 		key       crypto.PrivateKey
 		algorithm string
@@ -62,7 +62,7 @@ func TestSigner(t *testing.T) {
 		if !bytes.Equal(s.PublicKey().Marshal(), key.Marshal()) || !slices.Equal(s.Algorithms(), algorithms) {
 			t.Errorf("%s: %v, %v", test.algorithm, s.PublicKey(), s.Algorithms())
 		}
-		data := []byte("what is to be signed")
+		data := []byte("data to sign")
 		for _, sign := range []func() (*ssh.Signature, error){
 			func() (*ssh.Signature, error) { return s.Sign(nil, data) },
 			func() (*ssh.Signature, error) { return s.SignWithAlgorithm(nil, data, test.algorithm) },
@@ -79,30 +79,30 @@ func TestSigner(t *testing.T) {
 			}
 		}
 	}
-	// A key that the agent does not hold.
+	// The agent does not have this key.
 	unknown := ed25519.NewKeyFromSeed(slices.Repeat([]byte{1}, ed25519.SeedSize))
 	if _, err := signed(t.Context(), a, unknown); err == nil {
-		t.Error("signed with a key that is not there")
+		t.Error("signed with a key that the agent does not have")
 	}
 }
 
-// The context is asked for when there is something to sign.
+// TestSignerContext checks that the signer uses the current context for each signature.
 func TestSignerContext(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
-	a := acquire(t, newStandIn(t, silent))
+	a := acquire(t, newFakeAgent(t, silent))
 	now := t.Context()
 	s := NewSigner(func() context.Context { return now }, a, public(t, fixedKey(t)), []string{ssh.KeyAlgoED25519})
-	for range 2 * inFlight {
-		over, cancel := context.WithCancel(t.Context())
+	for range 2 * maxRequests {
+		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		now = over
+		now = ended
 		_, err := s.Sign(nil, nil)
 		wantError(t, err, context.Canceled)
 	}
 }
 
-// sign lets the agent sign with the key that it has.
+// sign signs with fixedKey.
 func sign(t testing.TB, a *Agent) (*ssh.Signature, error) {
 	t.Helper()
 	return signed(t.Context(), a, fixedKey(t))

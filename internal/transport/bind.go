@@ -8,9 +8,8 @@ import (
 	"net/netip"
 )
 
-// LocalAddrs returns the addresses to connect from for a setting BindAddress, which is an
-// address or name of this machine, or one of its network interfaces. Nil means that the
-// system chooses.
+// LocalAddrs returns the local addresses for a BindAddress, which is an address, a name, or a
+// network interface of this machine. It returns nil if name is empty: the system chooses.
 func LocalAddrs(ctx context.Context, name string) ([]netip.Addr, error) {
 	if name == "" {
 		return nil, nil
@@ -34,7 +33,7 @@ func LocalAddrs(ctx context.Context, name string) ([]netip.Addr, error) {
 			}
 		}
 	} else if addrs, err = net.DefaultResolver.LookupNetIP(ctx, "ip", name); err != nil {
-		return nil, fmt.Errorf("BindAddress: no network interface and no address: %w", err)
+		return nil, fmt.Errorf("BindAddress: neither a network interface nor an address: %w", err)
 	}
 	if len(addrs) == 0 {
 		return nil, fmt.Errorf("BindAddress %s: it has no address", name)
@@ -42,11 +41,11 @@ func LocalAddrs(ctx context.Context, name string) ([]netip.Addr, error) {
 	return addrs, nil
 }
 
-// connectFrom connects from the first of the addresses that is of the family of the other
-// end, or, without any, from where the system chooses.
+// connectFrom connects from the first local address in the address family of to. If from is empty,
+// the system chooses the local address.
 func connectFrom(ctx context.Context, from []netip.Addr, to netip.AddrPort) (net.Conn, error) {
-	// Dead peers are found by keep-alives of SSH; keep-alives of TCP would cost three
-	// system calls a connection.
+	// The keep-alives of SSH detect dead peers. TCP keep-alives would cost three more system
+	// calls for each connection.
 	dialer := net.Dialer{KeepAlive: -1}
 	for _, addr := range from {
 		addr = addr.Unmap()

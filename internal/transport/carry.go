@@ -2,8 +2,8 @@ package transport
 
 import "io"
 
-// Carry copies until one side ends. Most connections idle most of the time: the
-// buffer begins small and grows with what comes.
+// Carry copies until a read or write fails, and returns that error, which is io.EOF at the end of
+// from. Most connections are idle most of the time, so the buffer starts small and grows if needed.
 func Carry(to io.Writer, from io.Reader) error {
 	const least, most = 2 << 10, 32 << 10
 	buf := make([]byte, least)

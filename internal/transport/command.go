@@ -15,48 +15,47 @@ import (
 
 // A Program is a command whose standard input and output are a connection.
 type Program struct {
-	// Line is run by the user's shell ($SHELL, or else /bin/sh), with "exec" before
-	// it. In it, %h stands for the name or address of the host, %p for the port, %r
-	// and %n for what follows, and %% for "%", as with ProxyCommand in ssh_config(5).
+	// Line is run by the user's shell ($SHELL, or /bin/sh if that is not set) with "exec"
+	// before it. The tokens %h, %p, %r, %n and %% are replaced, as in ProxyCommand of
+	// ssh_config(5): by the host and the port of the address, User, Host, and a percent sign.
 	Line string
 
-	// User is the login name on the host, for %r, and Host the name of the host as
-	// the user wrote it, for %n: an alias, say. Where they are empty, the [Trace] of a
-	// call says it, and without one %n is the host of the address.
+	// User is the login name, for %r, and Host the name of the host as the user wrote it, such
+	// as an alias, for %n. If they are empty, those in the [Trace] of the call are used. The
+	// default of Host is the host of the address. User and Alias of fleetssh.ProxyCommand set
+	// them; for other commands, package dial sets the Trace.
 	User, Host string
 
-	// PassesDescriptor says that the program does not carry the bytes: it makes a
-	// connection, passes the descriptor on its standard output (SCM_RIGHTS), and
-	// ends, as with ProxyUseFdpass in ssh_config(5).
+	// PassesDescriptor says that the program does not relay the bytes. It makes a connection,
+	// passes the descriptor over its standard output (SCM_RIGHTS) and exits, as with
+	// ProxyUseFdpass of ssh_config(5).
 	PassesDescriptor bool
 
-	// Terminal, if not nil, lets the program ask on the terminal of this process.
+	// Terminal, if not nil, lets the program use the terminal of this process.
 	Terminal Terminal
 }
 
 // Dial returns a dial function that runs the program.
 //
-// What stands for a token is one word for the shell, and means nothing else to it: it
-// is quoted if it must be. A value is an error of the dial function if it would need
-// that inside of quotes of the line, where none could be right; if it begins with "-";
-// and if it holds what ssh refuses as well, because the line may give it to another
-// shell: quotes, brackets, ";&<>|" and control characters.
+// The value of a token is one word for the shell, quoted if necessary. The dial function fails if a
+// value begins with "-", or would need quoting within quotes of the line, which cannot be done
+// safely. It also fails for the characters that ssh refuses, because the line may pass the value to
+// another shell: quotes, brackets, ";&<>|" and control characters.
 //
-// Without a Terminal, the process has a session of its own: what asks there fails and
-// does not wait. With one see [Terminal]. In neither case does it get signals of the
-// terminal, so that Ctrl-C does not end it before us. Of our descriptors it has no
-// others than the connection, and a pipe for standard error, of which the last 4 KiB
-// are part of the error if the connection ends before anything was read.
+// Without a Terminal, the process runs in its own session, so that asking for a password fails
+// instead of waiting. With one, see [Terminal]. In both cases, the process gets no signals of the
+// terminal, so that Ctrl-C does not end it before this process. It inherits only the connection and
+// a pipe for standard error. If the connection ends before anything was read, the error contains
+// the last 4 KiB of standard error.
 //
-// The dial function returns when the process has been started, or, if it passes a
-// descriptor, when that has come; whether the process has connected to anything, the
-// first read tells. Closing the connection closes the input of the process and waits
-// for its end. After a quarter of a second it sends the process, and what that has
-// started, SIGHUP, and after one second more SIGKILL.
+// The dial function returns when the process has started or, if the process passes a descriptor,
+// when the descriptor has arrived. Only the first read tells whether the process has connected.
+// Closing the connection closes the input of the process and waits for its end. If the process is
+// still running after a quarter of a second, it and its children get SIGHUP, and SIGKILL one second
+// later.
 //
-// The error is for a line with an unknown token, and on systems without processes
-// of this kind, such as Windows. Errors of the dial function, and of the
-// connection before anything was read, are of type [*Error].
+// Dial fails if the line contains an unknown token, and on systems other than Unix. Errors of the
+// dial function, and of the connection before anything was read, are an [*Error].
 func (p Program) Dial() (DialFunc, error) {
 	if !commandsWork {
 		return nil, fmt.Errorf("proxy command: %w on this system", errors.ErrUnsupported)
@@ -65,27 +64,22 @@ func (p Program) Dial() (DialFunc, error) {
 		return nil, errors.New("proxy command: it is empty")
 	}
 	c := &command{p}
-	// Whether the tokens are known does not depend on the values.
+	// With any values, expand fails if there are unknown tokens.
 	if _, err := c.expand(map[string]string{"h": "h", "p": "p", "r": "r", "n": "n"}); err != nil {
 		return nil, fmt.Errorf("proxy command: %w", err)
 	}
 	return c.dial, nil
 }
 
-// Command is [Program.Dial] for a line.
-func Command(line string) (DialFunc, error) { return Program{Line: line}.Dial() }
-
-// A Trace is told by a context what the dial function of a [Program] does. Its
-// functions may be nil.
+// A Trace in the context of a dial function observes a [Program]. Its functions may be nil.
 type Trace struct {
-	User, Host string // for %r and %n, where the Program names none
+	User, Host string // for %r and %n, if the Program does not set them
 
-	// Started is called when the process has been started, and Heard, on any goroutine,
-	// when its first byte has been read, if one comes.
+	// Started is called when the process has started. Heard is called, on any goroutine, when
+	// its first byte has been read.
 	Started, Heard func()
 
-	// Asking is called when the program has the terminal, and what it returns when it
-	// has it no more.
+	// Asking is called before the program gets the terminal, and done when it no longer has it.
 	Asking func() (done func())
 }
 
@@ -96,7 +90,7 @@ func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }
 
-// TraceOf returns the trace of a context, one that does nothing if there is none.
+// TraceOf returns the trace in a context, with functions that are not nil.
 func TraceOf(ctx context.Context) Trace {
 	t := Trace{}
 	if given, ok := ctx.Value(traceKey{}).(*Trace); ok {
@@ -147,17 +141,17 @@ func (c *command) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	return conn, nil
 }
 
-// name is what errors call the command. The line is not shown: it may hold a
-// password.
+// name returns the name of the command for errors. It does not contain the line, which may contain
+// a password.
 func (c *command) name() string {
 	program := strings.Fields(c.Line)[0]
-	if strings.Contains(program, "=") { // a variable: its value may be the password
+	if strings.Contains(program, "=") { // a variable, whose value may be a password
 		return "command"
 	}
 	return "command " + harmless(path.Base(program), 60)
 }
 
-// expand replaces the tokens.
+// expand returns the line with the tokens replaced.
 func (c *command) expand(values map[string]string) (string, error) {
 	var b strings.Builder
 	var q quotes
@@ -180,7 +174,7 @@ func (c *command) expand(values map[string]string) (string, error) {
 		}
 		value, known := values[token]
 		if !known {
-			return "", fmt.Errorf("the token %q is none of %%h %%p %%r %%n %%%%", "%"+harmless(after, 1))
+			return "", fmt.Errorf("unknown token %q; use %%h, %%p, %%r, %%n or %%%%", "%"+harmless(after, 1))
 		}
 		word, err := q.word(value)
 		if err != nil {
@@ -191,10 +185,10 @@ func (c *command) expand(values map[string]string) (string, error) {
 	}
 }
 
-// quotes knows what a shell makes of the next character of a line.
+// quotes is the state of the shell's quoting at a position in a line.
 type quotes struct {
-	open    byte // ', " or ` that is open; 0: none
-	escaped bool // a backslash is in front
+	open    byte // the open quote: ', " or `; 0 outside of quotes
+	escaped bool // the last character was a backslash
 }
 
 func (q *quotes) read(text string) {
@@ -212,8 +206,8 @@ func (q *quotes) read(text string) {
 	}
 }
 
-// word returns a value as it stands in the line for itself. A program that reads
-// options must not take it for one.
+// word returns a value quoted for the current position in the line. It returns an error for a value
+// that cannot be quoted there, or that a program could take for an option.
 func (q *quotes) word(value string) (string, error) {
 	if value == "" {
 		return "", errors.New("it is empty")
@@ -225,7 +219,7 @@ func (q *quotes) word(value string) (string, error) {
 	for i, r := range value {
 		switch plain := unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-:%@+,/", r) || r == '=' && i > 0; {
 		case unicode.IsControl(r) || r == unicode.ReplacementChar || strings.ContainsRune("'`\";&<>|(){}", r):
-			return "", fmt.Errorf("%q may not stand in a command line", r)
+			return "", fmt.Errorf("%q is not allowed in a command line", r)
 		case !plain:
 			strange = r
 		}
@@ -234,7 +228,7 @@ func (q *quotes) word(value string) (string, error) {
 	case strange < 0:
 		return value, nil
 	case q.open != 0 || q.escaped:
-		return "", fmt.Errorf("%q may not stand in a command line inside of quotes", strange)
+		return "", fmt.Errorf("%q is not allowed within quotes of a command line", strange)
 	}
 	return shellquote.Quote(value), nil
 }

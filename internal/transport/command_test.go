@@ -31,7 +31,7 @@ func proxyCommand(t testing.TB, line string) DialFunc {
 	return dial
 }
 
-// readsEnd expects the connection to have ended for a reason.
+// readsEnd checks that a read fails with an [*Error] whose text contains want.
 func readsEnd(t testing.TB, conn net.Conn, want string) *Error {
 	t.Helper()
 	n, err := conn.Read(make([]byte, 1))
@@ -85,13 +85,13 @@ func TestCommandTokens(t *testing.T) {
 	}
 }
 
-// A host name is no way into the shell.
+// TestCommandBadHost checks that the shell cannot be reached through a host name.
 func TestCommandBadHost(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	dial := proxyCommand(t, "echo %h %p")
 	for _, addr := range []string{"$(reboot):22", "a;b:22", "-x:22", "a'b:22", "a\nb:22", "web1:22&", "web1", ":22", "a\x00:22", "a\xff:22"} {
 		if e := dialFails(soon(t), t, dial, addr, ""); !e.Target {
-			t.Errorf("%q: the command is blamed: %v", addr, e)
+			t.Errorf("%q: Target is not set: %v", addr, e)
 		}
 	}
 }
@@ -103,7 +103,7 @@ func TestCommandConnects(t *testing.T) {
 		conn := dialled(t, proxyCommand(t, "cat"), "web1:22")
 		echoes(t, conn, "to and fro")
 		if conn.LocalAddr() == nil || conn.RemoteAddr() == nil {
-			t.Error("it has no addresses")
+			t.Error("the connection has no addresses")
 		}
 	})
 	t.Run("to a host", func(t *testing.T) {
@@ -133,32 +133,33 @@ func TestCommandConnects(t *testing.T) {
 			t.Error(err)
 		}
 		conn.SetReadDeadline(time.Now().Add(patience))
-		echoes(t, conn, "goes on")
+		echoes(t, conn, "after the deadline")
 	})
 }
 
-// Nothing of ours but the connection and standard error, and no terminal.
+// TestCommandInherits checks that a command inherits no descriptors besides the connection and
+// standard error, and runs in its own session.
 func TestCommandInherits(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	t.Setenv("SHELL", "/bin/sh")
 	loopback(t, echo) // a descriptor that it could inherit
 	const list = "ls /proc/self/fd"
-	// Whoever runs the tests may hand descriptors on to everybody.
+	// All processes may inherit descriptors from the process that started the tests.
 	usual, err := exec.Command("/bin/sh", "-c", "exec "+list).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := readsAll(t, list); got != string(usual) {
-		t.Errorf("descriptors %q; usually %q", got, usual)
+		t.Errorf("descriptors %q, without the package %q", got, usual)
 	}
-	// Session, group, process.
+	// The IDs of the session, the process group and the process.
 	ids := strings.Fields(readsAll(t, "sh -c 'ps -o sid= -o pgid= -p $$; echo $$'"))
 	if len(ids) != 3 || ids[0] != ids[2] || ids[1] != ids[2] {
 		t.Errorf("session, group and process: %q", ids)
 	}
 }
 
-// readsAll returns what a proxy command writes.
+// readsAll returns the output of a proxy command.
 func readsAll(t testing.TB, line string) string {
 	t.Helper()
 	data, err := io.ReadAll(dialled(t, proxyCommand(t, line), "web1:22"))
@@ -168,7 +169,8 @@ func readsAll(t testing.TB, line string) string {
 	return string(data)
 }
 
-// What the process said is the error, if it never did what it is for.
+// TestCommandFails checks that the error contains the standard error and the exit status of a
+// command that wrote nothing.
 func TestCommandFails(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	t.Setenv("SHELL", "/bin/sh")
@@ -190,7 +192,7 @@ func TestCommandFails(t *testing.T) {
 			if e.Target || e.Addr != "web1:22" || len(e.Error()) > 3*tailLimit {
 				t.Errorf("%+v", e)
 			}
-			// So says writing, which often comes first.
+			// A write returns the same error, and often comes first.
 			sshdtest.Eventually(t, patience, "writing fails", func() bool {
 				_, err := conn.Write([]byte("SSH-2.0-x\r\n"))
 				if err != nil {
@@ -207,10 +209,10 @@ func TestCommandFails(t *testing.T) {
 		}
 		addr := closedAddr(t)
 		conn := dialled(t, proxyCommand(t, "'"+self+"' "+asRelay+" %h %p"), addr)
-		conn.Write([]byte("SSH-2.0-x\r\n")) // unread, it makes the end a reset
+		conn.Write([]byte("SSH-2.0-x\r\n")) // unread data makes the end of the connection a reset
 		readsEnd(t, conn, "exited with status 7: relay: dial tcp "+addr)
 	})
-	t.Run("lives on without output", func(t *testing.T) {
+	t.Run("runs on without output", func(t *testing.T) {
 		conn := dialled(t, proxyCommand(t, "sh -c 'echo busy >&2; exec sleep 4711 <&- >&-'"), "web1:22")
 		readsEnd(t, conn, "closed its output: busy")
 	})
@@ -220,7 +222,7 @@ func TestCommandFails(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 	})
-	t.Run("context over", func(t *testing.T) {
+	t.Run("context ended", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if e := dialFails(ctx, t, proxyCommand(t, "cat"), "web1:22", "canceled"); !errors.Is(e, context.Canceled) {
@@ -229,7 +231,8 @@ func TestCommandFails(t *testing.T) {
 	})
 }
 
-// Closing ends the process, whatever it does about that, and leaves no zombie.
+// TestCommandClose checks that Close ends the process, even if that ignores signals, and leaves no
+// zombie.
 func TestCommandClose(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	t.Setenv("SHELL", "/bin/sh")
@@ -249,7 +252,7 @@ func TestCommandClose(t *testing.T) {
 			pid := readPID(t, conn)
 			begun := time.Now()
 			var wg sync.WaitGroup
-			for range 3 { // at once, and again below
+			for range 3 { // concurrently, and once more below
 				wg.Go(func() { conn.Close() })
 			}
 			wg.Wait()
@@ -258,7 +261,7 @@ func TestCommandClose(t *testing.T) {
 			}
 			conn.Close()
 			if err := syscall.Kill(pid, 0); err != syscall.ESRCH {
-				t.Errorf("the process is still there: %v", err)
+				t.Errorf("the process still runs: %v", err)
 			}
 			if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("read after Close: %v", err)
@@ -267,20 +270,21 @@ func TestCommandClose(t *testing.T) {
 	}
 }
 
-// What a process has started ends with it, as long as it waits for that.
+// TestCommandCloseGroup checks that Close ends the children of a process that waits for them.
 func TestCommandCloseGroup(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	t.Setenv("SHELL", "/bin/sh")
 	conn := dialled(t, proxyCommand(t, "sh -c 'sleep 4711 & echo $!; wait'"), "web1:22")
 	pid := readPID(t, conn)
 	conn.Close()
-	sshdtest.Eventually(t, patience, "the process of the process has ended", func() bool {
+	sshdtest.Eventually(t, patience, "the child has ended", func() bool {
 		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		return len(stat) == 0 || strings.Contains(string(stat), ") Z ")
 	})
 }
 
-// What the command left in the background does not hold up Close.
+// TestCommandCloseLeavesBackground checks that Close does not wait for processes that the command
+// has left in the background.
 func TestCommandCloseLeavesBackground(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	t.Setenv("SHELL", "/bin/sh")
@@ -293,7 +297,7 @@ func TestCommandCloseLeavesBackground(t *testing.T) {
 	}
 }
 
-// A read that waits ends with Close, at once and without looking for reasons.
+// TestCommandCloseWhileReading checks that Close ends a blocked read with net.ErrClosed.
 func TestCommandCloseWhileReading(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	conn := dialled(t, proxyCommand(t, "cat"), "web1:22")

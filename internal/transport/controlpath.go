@@ -11,18 +11,18 @@ import (
 	"fleetssh/internal/account"
 )
 
-// ControlPath says where an OpenSSH client that runs as master has its socket: the setting
-// of that name in ssh_config(5), and what its tokens stand for.
+// ControlPath is the setting ControlPath of ssh_config(5), which names the socket of an OpenSSH
+// master, and the values of its tokens.
 type ControlPath struct {
 	Path string
 	Host string
 	Port int
-	User string // to log in as
-	Hop  string // the host in front, by the name that it is called; empty if there is none
+	User string // the login name
+	Hop  string // the name of the hop in front of the host, as the user wrote it; or empty
 }
 
-// Sockets returns where the socket may be. OpenSSH before 9.6 leaves hops out of %C and
-// %j; later ones have the host of the last hop there, as it was written.
+// Sockets returns the paths at which the socket may be. In OpenSSH 9.6 and later, %C and %j contain
+// the name of the last hop. In earlier versions, they do not.
 func (c ControlPath) Sockets() ([]string, error) {
 	var paths []string
 	for _, hop := range []string{c.Hop, ""} {
@@ -37,7 +37,7 @@ func (c ControlPath) Sockets() ([]string, error) {
 	return paths, nil
 }
 
-// expand replaces the tokens.
+// expand returns the path with the tokens replaced.
 func (c ControlPath) expand(hop string) (string, error) {
 	local := account.Current()
 	name, err := os.Hostname()
@@ -68,7 +68,7 @@ func (c ControlPath) expand(hop string) (string, error) {
 			return "", fmt.Errorf("%q: %w", "%"+text[i:i+1], account.ErrNoEntry)
 		}
 		if !ok {
-			return "", fmt.Errorf("%q is no token that can be replaced in it", "%"+text[i:i+1])
+			return "", fmt.Errorf("%q is not a token of ControlPath", "%"+text[i:i+1])
 		}
 		path.WriteString(value)
 	}

@@ -8,7 +8,7 @@ import (
 	"fleetssh/internal/account"
 )
 
-// socketsOf returns where the socket of a master may be.
+// socketsOf returns the paths at which the socket of a master may be.
 func socketsOf(t *testing.T, c ControlPath) []string {
 	t.Helper()
 	paths, err := c.Sockets()
@@ -18,7 +18,8 @@ func socketsOf(t *testing.T, c ControlPath) []string {
 	return paths
 }
 
-// Behind a hop, newer clients hash its name into %C, older ones do not.
+// TestControlPathBehindHop checks that there are two paths behind a hop: newer clients include its
+// name in %C, older ones do not.
 func TestControlPathBehindHop(t *testing.T) {
 	t.Parallel()
 	host := ControlPath{Path: "/tmp/%C", Host: "web1", Port: 22, User: "me"}
@@ -34,7 +35,7 @@ func TestControlPathBehindHop(t *testing.T) {
 	}
 }
 
-// The tokens of ControlPath mean what they mean to ssh.
+// TestSSHDMasterControlPath compares the tokens of ControlPath with ssh.
 func TestSSHDMasterControlPath(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{

@@ -12,11 +12,11 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A program may pass the connection, and is not needed any more then.
+// TestProgramPassesDescriptor uses a program that passes the descriptor of a connection and exits.
 func TestProgramPassesDescriptor(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	t.Setenv("SHELL", "/bin/sh")
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // or the end of a program would take a second
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise the exit of the program takes a second
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -43,22 +43,22 @@ func TestProgramPassesDescriptor(t *testing.T) {
 		echoes(t, conn, "to and fro")
 	})
 	for _, test := range []struct{ name, line, addr, want string }{
-		{"nobody there", "'" + self + "' " + asPasser + " %h %p", "127.0.0.1:1", "exited with status 7: pass: dial tcp 127.0.0.1:1"},
+		{"connection refused", "'" + self + "' " + asPasser + " %h %p", "127.0.0.1:1", "exited with status 7: pass: dial tcp 127.0.0.1:1"},
 		{"nothing", "'" + self + "' " + asPasser + " %h %p", "web1:nothing", "ended"},
-		{"no socket", "'" + self + "' " + asPasser + " %h %p", "web1:file", "it passed no connection (ProxyUseFdpass)"},
-		{"too many", "'" + self + "' " + asPasser + " %h %p", "web1:many", "it passed no connection (ProxyUseFdpass): 3 descriptors and not one"},
-		{"bytes", "echo SSH-2.0-x", "web1:22", "it passed no connection (ProxyUseFdpass): 0 descriptors and not one"},
+		{"not a socket", "'" + self + "' " + asPasser + " %h %p", "web1:file", "it passed no connection (ProxyUseFdpass)"},
+		{"too many", "'" + self + "' " + asPasser + " %h %p", "web1:many", "it passed no connection (ProxyUseFdpass): 3 descriptors instead of one"},
+		{"bytes", "echo SSH-2.0-x", "web1:22", "it passed no connection (ProxyUseFdpass): 0 descriptors instead of one"},
 	} {
 		t.Run(test.name, func(t *testing.T) { dialFails(soon(t), t, dialer(test.line), test.addr, test.want) })
 	}
-	t.Run("it takes too long", func(t *testing.T) {
+	t.Run("time-out", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		dialFails(ctx, t, dialer("sleep 4711"), "web1:22", "deadline exceeded")
 	})
 }
 
-// A trace hears when a program is started, and of its first byte.
+// TestProgramTrace checks when the functions of a trace are called.
 func TestProgramTrace(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	t.Setenv("SHELL", "/bin/sh")

@@ -13,7 +13,8 @@ import (
 	"fleetssh/internal/socks"
 )
 
-// What follows the answer is left, however the bytes arrive.
+// FuzzHTTPAnswer checks that the bytes after the response are left unread, also if bytes arrive one
+// by one.
 func FuzzHTTPAnswer(f *testing.F) {
 	for _, seed := range []string{
 		"HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.0 200\n\n", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nA: b\r\n\r\n",
@@ -40,7 +41,7 @@ func FuzzHTTPAnswer(f *testing.F) {
 		if err := a.refusal(nil); (err == nil) != (a.status[0] == '2') {
 			t.Errorf("status %q: %v", a.status, err)
 		} else if err != nil && strings.ContainsAny(err.Error(), "\x1b\r\n\a") {
-			t.Errorf("the error holds control characters: %q", err)
+			t.Errorf("the error contains control characters: %q", err)
 		}
 		left, _ := io.ReadAll(r)
 		slowLeft, _ := io.ReadAll(slow)
@@ -48,11 +49,12 @@ func FuzzHTTPAnswer(f *testing.F) {
 			t.Errorf("left %q, byte by byte %q", left, slowLeft)
 		}
 		if used := len(data) + len(rest) - len(left); used > headLimit {
-			t.Errorf("%d bytes were taken", used)
+			t.Errorf("%d bytes were read", used)
 		}
 	})
 }
 
+// FuzzSOCKSReply checks that no bytes after the reply are read.
 func FuzzSOCKSReply(f *testing.F) {
 	for _, seed := range []string{
 		"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50", "\x05\x00\x00\x03\x05bound\x00\x50", "\x05\x00\x00\x03\x00\x00\x50",
@@ -65,22 +67,22 @@ func FuzzSOCKSReply(f *testing.F) {
 		err := readSocksReply(r)
 		used := data[:len(data)-r.Len()]
 		if len(used) > 4+1+255+2 {
-			t.Errorf("%d bytes were taken", len(used))
+			t.Errorf("%d bytes were read", len(used))
 		}
 		if err != nil {
 			if len(data) > 1 && data[0] == 5 && data[1] != 0 && len(used) != 2 {
-				t.Errorf("%d bytes of a refusal were taken", len(used))
+				t.Errorf("%d bytes of a refusal were read", len(used))
 			}
 			return
 		}
 		want := map[byte]int{socks.IPv4: 10, socks.IPv6: 22, socks.DomainName: 7 + int(used[4])}[used[3]]
 		if used[0] != 5 || used[1] != 0 || len(used) != want {
-			t.Errorf("%x taken for a success", used)
+			t.Errorf("%x was accepted", used)
 		}
 	})
 }
 
-// A line with any values in it is the shell's word for word.
+// FuzzCommandExpand checks that the shell reads each value as one word.
 func FuzzCommandExpand(f *testing.F) {
 	f.Add("web1", "me", "22")
 	f.Add("2001:db8::1%eth0", "me@corp", "2222")
@@ -97,7 +99,7 @@ func FuzzCommandExpand(f *testing.F) {
 		}
 		out, err := exec.Command("/bin/sh", "-c", "printf '%s\\0' "+line).Output()
 		if err != nil {
-			t.Skip(err) // a line longer than there may be
+			t.Skip(err) // the line is too long
 		}
 		if words := strings.Split(string(out), "\x00"); !slices.Equal(words, []string{host, user, port, user, "%", ""}) {
 			t.Errorf("%q is %q to the shell", line, words)

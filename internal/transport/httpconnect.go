@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// headLimit bounds what an HTTP proxy may say before the connection begins.
+// headLimit limits the bytes that an HTTP proxy sends before the connection begins.
 const headLimit = 16 << 10
 
 // httpConnect asks an HTTP proxy for a connection to t (RFC 9110, section 9.3.6).
@@ -44,19 +44,19 @@ func httpRequest(login *login, t target) []byte {
 	return b.Bytes()
 }
 
-// httpAnswer is what matters of the answer to CONNECT.
+// httpAnswer is the response to CONNECT.
 type httpAnswer struct {
 	status string // three digits
 	reason string // as sent
-	squid  string // what Squid says besides
+	squid  string // the value of X-Squid-Error
 }
 
-// readHTTPAnswer reads the final answer up to the empty line after its header. What
-// follows is left in r, whose buffer has headLimit bytes.
+// readHTTPAnswer reads the final response up to the empty line after its header. It leaves the
+// bytes after that in r, whose buffer has headLimit bytes.
 func readHTTPAnswer(r *bufio.Reader) (httpAnswer, error) {
 	for left := headLimit; ; {
 		a, err := readHTTPHead(r, &left)
-		// Before the final answer there may be interim ones (RFC 9110, section 15.2).
+		// There may be interim responses before the final one (RFC 9110, section 15.2).
 		if err != nil || a.status[0] != '1' {
 			return a, err
 		}
@@ -91,7 +91,7 @@ func isHTTPStatus(s string) bool {
 	return len(s) == 3 && s[0] >= '1' && s[0] <= '5' && s[1] >= '0' && s[1] <= '9' && s[2] >= '0' && s[2] <= '9'
 }
 
-// readHTTPLine reads a line without its end.
+// readHTTPLine reads a line and returns it without its line end.
 func readHTTPLine(r *bufio.Reader, left *int) (string, error) {
 	line, err := r.ReadSlice('\n')
 	if *left -= len(line); *left < 0 || errors.Is(err, bufio.ErrBufferFull) {
@@ -103,7 +103,7 @@ func readHTTPLine(r *bufio.Reader, left *int) (string, error) {
 	return strings.TrimSuffix(string(line[:len(line)-1]), "\r"), nil
 }
 
-// refusal returns the error that an answer stands for, nil for success.
+// refusal returns the error that a response means, or nil for success.
 func (a httpAnswer) refusal(login *login) error {
 	text := a.status
 	if a.reason != "" {
@@ -113,17 +113,16 @@ func (a httpAnswer) refusal(login *login) error {
 	case a.status[0] == '2':
 		return nil
 	case a.status == "407" && login == nil:
-		return fmt.Errorf("it refused: %s (the URL holds no user and password)", text)
+		return fmt.Errorf("it refused: %s (the URL has no user and password)", text)
 	case a.status == "502", a.status == "504":
 		return errTarget{errors.New(text)}
 	case a.status == "503" && (strings.HasPrefix(a.squid, "ERR_CONNECT_FAIL") || strings.HasPrefix(a.squid, "ERR_DNS_FAIL")):
-		return errTarget{errors.New(text)} // where others say 502
+		return errTarget{errors.New(text)} // other proxies send 502
 	}
 	return fmt.Errorf("it refused: %s", text)
 }
 
-// aheadConn is a connection of which some bytes have been read already. Reads must
-// not overlap.
+// aheadConn is a connection of which some bytes have been read ahead. Reads must not overlap.
 type aheadConn struct {
 	net.Conn
 	ahead []byte

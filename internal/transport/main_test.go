@@ -15,15 +15,15 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// asRelay, as the first argument, makes the test binary a proxy command: what
-// follows is a host and a port, to which it connects its input and output.
+// asRelay, as the first argument, makes the test binary a proxy command. It relays between its
+// standard input and output and the host and port in the other arguments.
 const asRelay = "relay"
 
-// asPasser makes it one that passes the descriptor of a connection (ProxyUseFdpass), if
-// there is one, and otherwise what the port names.
+// asPasser makes it a proxy command that passes the descriptor of such a connection
+// (ProxyUseFdpass). Special ports make it pass something else: see pass.
 const asPasser = "pass"
 
-// TestMain checks after all tests that no descriptor is left.
+// TestMain checks after all tests that no descriptor has leaked.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == asRelay {
 		os.Exit(relay(os.Args[2], os.Args[3]))
@@ -66,8 +66,7 @@ func relay(host, port string) int {
 	return 0
 }
 
-// openFiles counts the open descriptors by what they are, sockets and files. The
-// runtime has some of its own.
+// openFiles counts the open descriptors by kind. It leaves out those of the runtime.
 func openFiles() map[string]int {
 	kinds := make(map[string]int)
 	links, _ := filepath.Glob("/proc/self/fd/*")
@@ -80,10 +79,10 @@ func openFiles() map[string]int {
 	return kinds
 }
 
-// patience is how long a test waits for what comes at once.
+// patience limits how long a test waits for something that should happen at once.
 const patience = sshdtest.Patience
 
-// soon returns a context for what comes at once.
+// soon returns a context that ends after patience.
 func soon(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -91,7 +90,7 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
-// dialled returns a connection, which ends with the test.
+// dialled returns a connection that is closed after the test.
 func dialled(t testing.TB, dial DialFunc, addr string) net.Conn {
 	t.Helper()
 	conn, err := dial(soon(t), "tcp", addr)
@@ -103,7 +102,7 @@ func dialled(t testing.TB, dial DialFunc, addr string) net.Conn {
 	return conn
 }
 
-// dialFails expects an *Error with a text.
+// dialFails checks that dial returns an *Error whose text contains want.
 func dialFails(ctx context.Context, t testing.TB, dial DialFunc, addr, want string) *Error {
 	t.Helper()
 	conn, err := dial(ctx, "tcp", addr)
@@ -124,12 +123,12 @@ func wantError(t testing.TB, err error, want string) *Error {
 		t.Errorf("error %q, want %q in it", e, want)
 	}
 	if strings.Contains(e.Error(), secret) || strings.Contains(e.Proxy, secret) {
-		t.Errorf("error %q holds the password", e)
+		t.Errorf("error %q contains the password", e)
 	}
 	return e
 }
 
-// echoes expects to get back what is sent.
+// echoes sends a text and checks that it comes back.
 func echoes(t testing.TB, conn net.Conn, text string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, text); err != nil {

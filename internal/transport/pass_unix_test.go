@@ -9,8 +9,10 @@ import (
 	"syscall"
 )
 
+// pass connects to host and port and passes the descriptor. Instead, it passes nothing, a file, or
+// several descriptors if the port is "nothing", "file" or "many".
 func pass(host, port string) int {
-	fds := []int{0, 1, 2} // more than one is wrong
+	fds := []int{0, 1, 2} // for "many"
 	switch port {
 	case "nothing":
 		return 0

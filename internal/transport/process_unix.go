@@ -20,31 +20,31 @@ import (
 const commandsWork = true
 
 const (
-	// inputGrace is how long a process may take to end after its input has.
+	// inputGrace is how long a process may run after its input was closed.
 	inputGrace = 250 * time.Millisecond
-	// hangupGrace is how long it may take after SIGHUP.
+	// hangupGrace is how long it may run after SIGHUP.
 	hangupGrace = time.Second
-	// verdictGrace is how long to wait, when the connection has ended early, for the
-	// process to do so and say why.
-	verdictGrace = time.Second
+	// exitGrace is how long to wait, after the connection ended early, for the process to exit
+	// and for the end of its standard error.
+	exitGrace = time.Second
 )
 
-// processConn is the connection that a process stands for. Its own goroutines end
-// with Close.
+// processConn is a connection to the standard input and output of a process. Close ends its
+// goroutines and waits for them.
 type processConn struct {
-	net.Conn // our end of the pair of sockets that is its standard input and output
+	net.Conn // our end of the socket pair
 
 	proxy, addr string // for errors
 	process     *os.Process
-	pid         int // of process, which forgets it when it is released
+	pid         int // the ID of process, which loses it when it is released
 	stderr      tail
-	heard       chan struct{} // closed when something has been read: the process does its work
-	hear        func()        // closes it, and tells the trace
-	said        chan struct{} // closed when standard error has ended
+	heard       chan struct{} // closed when something has been read from the process
+	hear        func()        // closes heard and calls the trace
+	stderrEnded chan struct{} // closed at the end of standard error
 	stopped     chan syscall.Signal
-	exited      chan struct{} // closed when the process has been waited for
+	exited      chan struct{} // closed when the process has exited and status is set
 	status      syscall.WaitStatus
-	refused     atomic.Pointer[error] // why it did not get the terminal
+	refused     atomic.Pointer[error] // why the process did not get the terminal
 
 	closeOnce sync.Once
 	closing   chan struct{}
@@ -52,7 +52,7 @@ type processConn struct {
 	wg        sync.WaitGroup
 }
 
-// start runs a line. Errors of the connection say that it was to reach addr.
+// start runs a line. addr is the address in errors of the connection.
 func (c *command) start(ctx context.Context, line, addr string, trace Trace) (*processConn, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
@@ -71,25 +71,25 @@ func (c *command) start(ctx context.Context, line, addr string, trace Trace) (*p
 	}
 	p := &processConn{
 		Conn: ours, proxy: c.name(), addr: addr,
-		heard: make(chan struct{}), said: make(chan struct{}), exited: make(chan struct{}), closing: make(chan struct{}),
+		heard: make(chan struct{}), stderrEnded: make(chan struct{}), exited: make(chan struct{}), closing: make(chan struct{}),
 		stopped: make(chan syscall.Signal, 1),
 	}
 	p.hear = sync.OnceFunc(func() {
 		close(p.heard)
 		trace.Heard()
 	})
-	// In a group of its own it gets no signals of the terminal. In a session of its own
-	// it has none.
-	own := &syscall.SysProcAttr{Setsid: true}
+	// In its own process group, the process gets no signals of the terminal. In its own
+	// session, it has no terminal at all.
+	attr := &syscall.SysProcAttr{Setsid: true}
 	terminal := c.Terminal
 	if !canLend {
 		terminal = nil
 	}
 	if terminal != nil {
-		own = &syscall.SysProcAttr{Setpgid: true}
+		attr = &syscall.SysProcAttr{Setpgid: true}
 	}
 	p.process, err = os.StartProcess(shell, []string{shell, "-c", "exec " + line}, &os.ProcAttr{
-		Files: []*os.File{theirs, theirs, stderr}, Sys: own,
+		Files: []*os.File{theirs, theirs, stderr}, Sys: attr,
 	})
 	if err != nil {
 		ours.Close()
@@ -99,16 +99,16 @@ func (c *command) start(ctx context.Context, line, addr string, trace Trace) (*p
 	p.pid = p.process.Pid
 	trace.Started()
 	p.wg.Go(func() {
-		p.stderr.readFrom(output) // until its end, or until what follows closes it
-		close(p.said)
+		p.stderr.readFrom(output) // until its end, or until the goroutine below closes it
+		close(p.stderrEnded)
 	})
 	p.wg.Go(func() {
 		p.wait()
 		close(p.exited)
-		// What it has started may live on, and write.
+		// Children of the process may still write to standard error.
 		select {
 		case <-p.closing:
-		case <-p.said:
+		case <-p.stderrEnded:
 		}
 		output.Close()
 	})
@@ -119,7 +119,7 @@ func (c *command) start(ctx context.Context, line, addr string, trace Trace) (*p
 	return p, nil
 }
 
-// wait waits for the process, and tells when it is stopped.
+// wait waits for the process to exit. It sends on stopped when a signal stops the process.
 func (c *processConn) wait() {
 	for {
 		_, err := syscall.Wait4(c.pid, &c.status, syscall.WUNTRACED, nil)
@@ -128,23 +128,24 @@ func (c *processConn) wait() {
 		case err == nil && c.status.Stopped():
 			select {
 			case c.stopped <- c.status.StopSignal():
-			default: // the one before has not been taken yet
+			default: // the last signal has not been received yet
 			}
 		default:
-			_ = c.process.Release() // it has been waited for
+			_ = c.process.Release() // cannot fail: the process has been waited for
 			return
 		}
 	}
 }
 
-// passed returns the connection whose descriptor the process passes, as OpenSSH's
-// mm_send_fd does: with one byte. The process is not needed any more then.
+// passed receives a descriptor from the process, which sends it with one byte, like OpenSSH's
+// mm_send_fd. It returns the connection of the descriptor and ends the process.
 func (c *processConn) passed(ctx context.Context) (net.Conn, error) {
 	socket, ok := c.Conn.(*net.UnixConn)
 	if !ok {
 		return nil, errors.ErrUnsupported
 	}
-	stop := context.AfterFunc(ctx, func() { _ = socket.SetReadDeadline(time.Unix(1, 0)) }) // fails if it is closed, which ends the read as well
+	// SetReadDeadline fails only on a closed socket, whose read fails as well.
+	stop := context.AfterFunc(ctx, func() { _ = socket.SetReadDeadline(time.Unix(1, 0)) })
 	file, err := receiveFile(socket)
 	stop()
 	if err == nil {
@@ -160,7 +161,7 @@ func (c *processConn) passed(ctx context.Context) (net.Conn, error) {
 	case ctx.Err() != nil:
 		err = newError(c.proxy, c.addr, context.Cause(ctx))
 	case !errors.Is(err, errDescriptors):
-		err = c.explain(err) // it has ended, or its output has
+		err = c.explain(err) // the process or its output has ended
 	}
 	c.Close()
 	if _, ok := err.(*Error); !ok {
@@ -169,17 +170,17 @@ func (c *processConn) passed(ctx context.Context) (net.Conn, error) {
 	return nil, err
 }
 
-// errDescriptors is for what is not one.
-var errDescriptors = errors.New("descriptors and not one")
+// errDescriptors means that the process did not pass exactly one descriptor.
+var errDescriptors = errors.New("descriptors instead of one")
 
-// receiveFile receives one descriptor. More than one is more than was asked for.
+// receiveFile receives one descriptor. Any other number is an error.
 func receiveFile(socket *net.UnixConn) (*os.File, error) {
 	data, control := make([]byte, 1), make([]byte, syscall.CmsgSpace(4*4))
-	said, n, _, _, err := socket.ReadMsgUnix(data, control)
+	read, n, _, _, err := socket.ReadMsgUnix(data, control)
 	if err != nil {
 		return nil, err
 	}
-	if said == 0 {
+	if read == 0 {
 		return nil, io.EOF
 	}
 	messages, err := syscall.ParseSocketControlMessage(control[:n])
@@ -190,7 +191,7 @@ func receiveFile(socket *net.UnixConn) (*os.File, error) {
 	for i := range messages {
 		fds, err := syscall.ParseUnixRights(&messages[i])
 		if err != nil {
-			continue // something else
+			continue // another kind of control message
 		}
 		for _, fd := range fds {
 			syscall.CloseOnExec(fd)
@@ -206,10 +207,9 @@ func receiveFile(socket *net.UnixConn) (*os.File, error) {
 	return nil, fmt.Errorf("%d %w", len(files), errDescriptors)
 }
 
-// socketPair returns two connected sockets: one with deadlines for us, one for a
-// process.
+// socketPair returns two connected sockets: a net.Conn for us and a file for a process.
 func socketPair() (ours net.Conn, theirs *os.File, err error) {
-	// Not every system can make them close-on-exec at once.
+	// Not every system can create close-on-exec sockets atomically.
 	syscall.ForkLock.RLock()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err == nil {
@@ -245,8 +245,8 @@ func (c *processConn) Write(p []byte) (int, error) {
 	return n, c.explain(err)
 }
 
-// explain returns why the connection has ended, if it has before anything was
-// read: what the process said on standard error, and how it ended.
+// explain returns err, or a better error if the connection ended before anything was read: how the
+// process ended, and its standard error.
 func (c *processConn) explain(err error) error {
 	if err == nil || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
@@ -256,12 +256,12 @@ func (c *processConn) explain(err error) error {
 		return err
 	default:
 	}
-	patience, cancel := context.WithTimeout(context.Background(), verdictGrace)
+	limit, cancel := context.WithTimeout(context.Background(), exitGrace)
 	defer cancel()
-	for _, event := range []<-chan struct{}{c.exited, c.said} {
+	for _, event := range []<-chan struct{}{c.exited, c.stderrEnded} {
 		select {
 		case <-event:
-		case <-patience.Done():
+		case <-limit.Done():
 		case <-c.closing:
 			return err
 		}
@@ -278,23 +278,23 @@ func (c *processConn) explain(err error) error {
 		}
 	default:
 	}
-	if said := c.stderr.line(); said != "" {
-		failure.text += ": " + said
+	if text := c.stderr.line(); text != "" {
+		failure.text += ": " + text
 	}
 	if refused := c.refused.Load(); refused != nil {
-		failure.text = "wants to ask on the terminal: " + (*refused).Error()
+		failure.text = "needs the terminal to ask the user: " + (*refused).Error()
 	}
 	return newError(c.proxy, c.addr, failure)
 }
 
-// Close ends the connection and the process, and waits for it. See [Command].
+// Close closes the connection, ends the process and waits for it: see [Program.Dial].
 func (c *processConn) Close() error {
 	c.closeOnce.Do(func() {
 		close(c.closing)
 		c.closed = c.Conn.Close()
 		if !c.ends(inputGrace) {
 			c.signal(syscall.SIGHUP)
-			c.signal(syscall.SIGCONT) // or, stopped, it would never know
+			c.signal(syscall.SIGCONT) // a stopped process gets the signal only then
 			if !c.ends(hangupGrace) {
 				c.signal(syscall.SIGKILL)
 			}
@@ -304,33 +304,32 @@ func (c *processConn) Close() error {
 	return c.closed
 }
 
-// ends waits for the process, and reports whether it has ended.
+// ends reports whether the process ends within limit.
 func (c *processConn) ends(limit time.Duration) bool {
-	patience := time.NewTimer(limit)
-	defer patience.Stop()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
 	select {
 	case <-c.exited:
 		return true
-	case <-patience.C:
+	case <-timer.C:
 		return false
 	}
 }
 
-// signal sends a signal to the process and to what it has started in its group. One
-// that ended just now needs none.
+// signal sends a signal to the process group of the process. It fails only if the group has ended.
 func (c *processConn) signal(sig syscall.Signal) { _ = syscall.Kill(-c.pid, sig) }
 
-// tailLimit is how much of standard error is kept.
+// tailLimit limits the bytes of standard error that are kept.
 const tailLimit = 4 << 10
 
-// tail keeps the last of a stream.
+// tail keeps the last bytes of a stream.
 type tail struct {
 	mu   sync.Mutex // protects what follows
 	kept []byte
-	cut  bool // something came before
+	cut  bool // earlier bytes were dropped
 }
 
-// readFrom reads to the end, however it comes.
+// readFrom reads until an error, which includes the end of the stream.
 func (t *tail) readFrom(r io.Reader) {
 	for buf := make([]byte, 1<<10); ; {
 		n, err := r.Read(buf)
@@ -351,7 +350,7 @@ func (t *tail) add(p []byte) {
 	}
 }
 
-// line returns what was kept in one line.
+// line returns the kept lines, joined into one.
 func (t *tail) line() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -14,20 +14,19 @@ import (
 
 // Proxy returns a dial function that goes through the proxy at a URL:
 //
-//	socks5://[user:password@]host[:port]   SOCKS 5 (RFC 1928, 1929); the host's name is resolved here
-//	socks5h://[user:password@]host[:port]  SOCKS 5; it is resolved by the proxy
-//	http://[user:password@]host[:port]     HTTP CONNECT (RFC 9110, section 9.3.6); resolved by the proxy
-//	https://[user:password@]host[:port]    the same, over TLS; the system's roots vouch for the proxy
-//	unix:///path                           a unix socket that leads to the host itself: addr is ignored
+//	socks5://[user:password@]host[:port]   SOCKS 5 (RFC 1928, 1929); this machine resolves the name
+//	socks5h://[user:password@]host[:port]  SOCKS 5; the proxy resolves the name
+//	http://[user:password@]host[:port]     HTTP CONNECT (RFC 9110, section 9.3.6); the proxy resolves
+//	https://[user:password@]host[:port]    the same, over TLS with the system's root certificates
+//	unix:///path                           a Unix socket that leads to the host; addr is ignored
 //
-// As with curl, the port is 1080 if it is left out, and 443 with https. What is
-// special in a URL is written as %XX within user and password. With the socks5
-// scheme, network says which addresses of the host to take, and they are tried
-// one after another while the proxy does not reach them; a name that the proxy
-// resolves must be ASCII.
+// As with curl, the default port is 1080, and 443 for https. Special characters in user and
+// password are written as %XX. With socks5, network selects the addresses of the host. They are
+// tried one after another until the proxy can reach one. Names that the proxy resolves must be
+// ASCII.
 //
-// The error, for a URL that is none of these, holds nothing of the URL. Those of
-// the dial function are of type [*Error].
+// The error for an invalid URL does not contain any part of the URL, which may have a password. The
+// dial function returns an [*Error].
 func Proxy(rawURL string) (DialFunc, error) {
 	p, err := parseProxy(rawURL)
 	if err != nil {
@@ -36,9 +35,9 @@ func Proxy(rawURL string) (DialFunc, error) {
 	return p.dial, nil
 }
 
-// proxy is one proxy.
+// proxy is a parsed proxy URL.
 type proxy struct {
-	name    string // for errors
+	name    string // the name in errors
 	scheme  string
 	network string // "tcp" or "unix"
 	addr    string
@@ -46,20 +45,20 @@ type proxy struct {
 	login   *login      // nil: none
 }
 
-// login is what a proxy wants to know of its user.
+// login is the user name and password for a proxy.
 type login struct{ user, password string }
 
-// defaultPorts has the schemes of proxies that are reached over TCP.
+// defaultPorts maps the schemes of proxies over TCP to their default ports.
 var defaultPorts = map[string]string{"socks5": "1080", "socks5h": "1080", "http": "1080", "https": "443"}
 
 func parseProxy(rawURL string) (*proxy, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		// The error may hold any part of the URL.
-		return nil, errors.New(`not a URL (in user and password, what is special in a URL is written as %XX)`)
+		// The error may contain any part of the URL.
+		return nil, errors.New(`not a URL (in user and password, write special characters as %XX)`)
 	}
 	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		return nil, errors.New(`holds "?" or "#" (in user and password, they are written as %3F and %23)`)
+		return nil, errors.New(`contains "?" or "#" (in user and password, write them as %3F and %23)`)
 	}
 	if u.Scheme == "unix" {
 		if u.Host != "" || u.User != nil || len(u.Path) < 2 {
@@ -71,11 +70,11 @@ func parseProxy(rawURL string) (*proxy, error) {
 	host := u.Hostname()
 	switch {
 	case !known:
-		return nil, errors.New("the scheme is none of socks5, socks5h, http, https, unix")
+		return nil, errors.New("the scheme must be socks5, socks5h, http, https or unix")
 	case host == "":
-		return nil, errors.New("it names no host")
+		return nil, errors.New("there is no host")
 	case u.Path != "" && u.Path != "/":
-		return nil, errors.New(`there is a path after the host (in user and password, "/" is written as %2F)`)
+		return nil, errors.New(`there is a path after the host (in user and password, write "/" as %2F)`)
 	}
 	if u.Port() != "" {
 		port = u.Port()
@@ -96,7 +95,7 @@ func parseProxy(rawURL string) (*proxy, error) {
 	return p, nil
 }
 
-// check refuses what cannot be sent to the proxy.
+// check returns an error if the login cannot be sent to the proxy.
 func (l *login) check(scheme string) error {
 	switch {
 	case l.user == "":
@@ -104,7 +103,7 @@ func (l *login) check(scheme string) error {
 	case len(l.user) > 255 || len(l.password) > 255:
 		return errors.New("user or password is longer than 255 bytes") // RFC 1929, section 2
 	case strings.HasPrefix(scheme, "http") && strings.Contains(l.user, ":"):
-		return errors.New("the user holds a colon") // RFC 7617, section 2
+		return errors.New("the user contains a colon") // RFC 7617, section 2
 	}
 	return nil
 }
@@ -127,14 +126,14 @@ func (p *proxy) dial(ctx context.Context, network, addr string) (net.Conn, error
 	return nil, newError(p.name, addr, err)
 }
 
-// target is where the proxy is to connect to. Either addr is valid or name is set.
+// target is the address that the proxy connects to. Either addr is valid or name is set.
 type target struct {
 	name string
 	addr netip.Addr
 	port uint16
 }
 
-// String returns it as "host:port", with the brackets that IPv6 needs.
+// String returns "host:port", with brackets around an IPv6 address.
 func (t target) String() string {
 	host := t.name
 	if t.addr.IsValid() {
@@ -143,11 +142,10 @@ func (t target) String() string {
 	return net.JoinHostPort(host, strconv.Itoa(int(t.port)))
 }
 
-// targetLimit is how many addresses of a host are tried.
+// targetLimit limits how many addresses of a host are tried.
 const targetLimit = 8
 
-// targets returns what the proxy is to be told, one after another. Without an
-// error, it is at least one.
+// targets returns the targets to try in order. If there is no error, there is at least one.
 func (p *proxy) targets(ctx context.Context, network, addr string) ([]target, error) {
 	if p.network == "unix" {
 		return []target{{}}, nil
@@ -162,13 +160,13 @@ func (p *proxy) targets(ctx context.Context, network, addr string) ([]target, er
 	}
 	if ip, err := netip.ParseAddr(host); err == nil {
 		if ip.Zone() != "" {
-			return nil, errArgument{errors.New("a proxy cannot be told the zone of an address")}
+			return nil, errArgument{errors.New("the address has a zone, which cannot be sent to a proxy")}
 		}
 		return []target{{addr: ip.Unmap(), port: uint16(port)}}, nil
 	}
 	if p.scheme != "socks5" {
 		if len(host) > 255 || host == "" || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return nil, errArgument{errors.New("a proxy cannot be told such a name: it takes at most 255 visible ASCII characters")}
+			return nil, errArgument{errors.New("a proxy accepts only names of at most 255 visible ASCII characters")}
 		}
 		return []target{{name: host, port: uint16(port)}}, nil
 	}
@@ -186,10 +184,9 @@ func (p *proxy) targets(ctx context.Context, network, addr string) ([]target, er
 	return targets, nil
 }
 
-// through connects to the proxy, and has it connect to t. When ctx ends, what is
-// under way fails.
+// through connects to the proxy and asks it to connect to t. It fails when ctx ends.
 func (p *proxy) through(ctx context.Context, t target) (net.Conn, error) {
-	// Dead peers are found by what speaks over the connection.
+	// The keep-alives of SSH detect dead peers: see connectFrom.
 	dialer := net.Dialer{KeepAlive: -1}
 	conn, err := dialer.DialContext(ctx, p.network, p.addr)
 	if err != nil {
@@ -207,8 +204,8 @@ func (p *proxy) through(ctx context.Context, t target) (net.Conn, error) {
 	return through, nil
 }
 
-// handshake asks the proxy behind conn for a connection to t. It is bounded by
-// the life of conn. The connection that it returns is conn, or reads from it.
+// handshake asks the proxy at the other end of conn for a connection to t. It ends when conn is
+// closed. It returns conn or a wrapper of it.
 func (p *proxy) handshake(conn net.Conn, t target) (net.Conn, error) {
 	switch p.scheme {
 	case "unix":

@@ -55,9 +55,9 @@ func TestProxyURLBad(t *testing.T) {
 	} {
 		dial, err := Proxy(url)
 		if err == nil || dial != nil {
-			t.Errorf("%q is taken", url)
+			t.Errorf("%q is accepted", url)
 		} else if strings.Contains(err.Error(), word) {
-			t.Errorf("%q: the error shows it: %v", url, err)
+			t.Errorf("%q: the error contains part of the URL: %v", url, err)
 		}
 	}
 }
@@ -98,13 +98,13 @@ func TestProxySOCKS(t *testing.T) {
 	}
 }
 
-// What the proxy answers is told, and who is to blame.
+// TestProxySOCKSRefuses checks the errors for refusals, and whether they are blamed on the target.
 func TestProxySOCKSRefuses(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	for reply, want := range map[byte]string{
 		1: "it refused: general failure", 2: "it refused: connection not allowed by ruleset",
-		3: "does not reach web1:22: network unreachable", 4: "does not reach web1:22: host unreachable",
-		5: "does not reach web1:22: connection refused", 6: "does not reach web1:22: TTL expired",
+		3: "cannot reach web1:22: network unreachable", 4: "cannot reach web1:22: host unreachable",
+		5: "cannot reach web1:22: connection refused", 6: "cannot reach web1:22: TTL expired",
 		7: "it refused: command not supported", 8: "it refused: address type not supported", 200: "it refused: reply 200",
 	} {
 		server := &socksServer{reply: reply}
@@ -120,8 +120,8 @@ func TestProxySOCKSRefuses(t *testing.T) {
 	}
 }
 
-// A name with several addresses is tried to the last, and no further than a proxy
-// that refuses.
+// TestProxySOCKSAllAddresses checks that all addresses of a name are tried, but only one if the
+// proxy itself refuses.
 func TestProxySOCKSAllAddresses(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	addrs, err := net.DefaultResolver.LookupNetIP(t.Context(), "ip", "localhost")
@@ -146,9 +146,9 @@ func TestProxySOCKSAllAddresses(t *testing.T) {
 func TestProxySOCKSLogin(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	for _, test := range []struct{ user, want string }{
-		{"", "it wants a login"},
-		{"me:wrong@", "it refused user and password"},
-		{"you:" + inURL + "@", "it refused user and password"},
+		{"", "it requires a login"},
+		{"me:wrong@", "it rejected the user and password"},
+		{"you:" + inURL + "@", "it rejected the user and password"},
 	} {
 		server := &socksServer{login: &login{"me", secret}}
 		dial, err := Proxy("socks5h://" + test.user + loopback(t, server.serve))
@@ -156,7 +156,7 @@ func TestProxySOCKSLogin(t *testing.T) {
 			t.Fatal(err)
 		}
 		if e := dialFails(soon(t), t, dial, "web1:22", test.want); e.Target {
-			t.Error("the host is blamed")
+			t.Error("the target is blamed")
 		}
 	}
 }
@@ -203,14 +203,14 @@ func TestProxyHTTPRefuses(t *testing.T) {
 		answer, want string
 		target       bool
 	}{
-		{"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "it refused: 407 Proxy Authentication Required (the URL holds no user and password)", false},
+		{"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "it refused: 407 Proxy Authentication Required (the URL has no user and password)", false},
 		{"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nForbidden", "it refused: 403 Forbidden", false},
 		{"HTTP/1.1 404\r\n\r\n", "it refused: 404", false},
 		{"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", "it refused: 302 Found", false},
 		{"HTTP/1.1 503 Service Unavailable\r\n\r\n", "it refused: 503", false},
-		{"HTTP/1.1 502 Bad Gateway\r\n\r\n", "does not reach web1:22: 502 Bad Gateway", true},
-		{"HTTP/1.1 504 Gateway Timeout\r\n\r\n", "does not reach web1:22: 504 Gateway Timeout", true},
-		{"HTTP/1.1 503 Service Unavailable\r\nx-squid-error: ERR_CONNECT_FAIL 111\r\n\r\n", "does not reach web1:22: 503", true},
+		{"HTTP/1.1 502 Bad Gateway\r\n\r\n", "cannot reach web1:22: 502 Bad Gateway", true},
+		{"HTTP/1.1 504 Gateway Timeout\r\n\r\n", "cannot reach web1:22: 504 Gateway Timeout", true},
+		{"HTTP/1.1 503 Service Unavailable\r\nx-squid-error: ERR_CONNECT_FAIL 111\r\n\r\n", "cannot reach web1:22: 503", true},
 		{"HTTP/1.1 500 a\x1b[2Jb\u202ec" + strings.Repeat("x", 300) + "\r\n\r\n", "500 a?[2Jb?c" + strings.Repeat("x", 92) + "…", false},
 	} {
 		server := &httpServer{answer: test.answer}
@@ -267,7 +267,7 @@ func TestProxyUnix(t *testing.T) {
 	}
 }
 
-// What listens there is no proxy, or not a good one.
+// TestProxyMisbehaves connects to servers that are not proxies, and to proxies that send nonsense.
 func TestProxyMisbehaves(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	const closed = "it closed the connection"
@@ -303,16 +303,16 @@ func TestProxyMisbehaves(t *testing.T) {
 				t.Fatal(err)
 			}
 			if e := dialFails(soon(t), t, dial, "web1:22", test.want); e.Target {
-				t.Error("the host is blamed")
+				t.Error("the target is blamed")
 			} else if strings.HasPrefix(test.want, closed) && !errors.Is(e, io.ErrUnexpectedEOF) {
-				t.Errorf("%v is no io.ErrUnexpectedEOF", e)
+				t.Errorf("%v does not wrap io.ErrUnexpectedEOF", e)
 			}
 		})
 	}
 }
 
-// However far the proxy has come: the context ends it, and the connection to the
-// proxy with it.
+// TestProxyContext checks that the context ends a dial at each step, and that the connection to the
+// proxy is closed.
 func TestProxyContext(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	reason := errors.New("no patience")
@@ -349,7 +349,7 @@ func TestProxyContext(t *testing.T) {
 			select {
 			case <-ended:
 			case <-time.After(patience):
-				t.Error("the connection to the proxy is still there")
+				t.Error("the connection to the proxy is still open")
 			}
 		})
 	}
@@ -364,7 +364,7 @@ func TestProxyContext(t *testing.T) {
 			t.Errorf("%#v", e)
 		}
 	})
-	t.Run("of no effect afterwards", func(t *testing.T) {
+	t.Run("no effect afterwards", func(t *testing.T) {
 		dial, err := Proxy("http://" + loopback(t, new(httpServer).serve))
 		if err != nil {
 			t.Fatal(err)
@@ -394,7 +394,8 @@ func TestProxyUnreachable(t *testing.T) {
 	}
 }
 
-// What a proxy cannot be told is not told.
+// TestProxyBadTarget checks that an address that cannot be sent to a proxy fails before the proxy
+// is contacted.
 func TestProxyBadTarget(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	dial, err := Proxy("http://" + loopback(t, func(net.Conn) { t.Error("the proxy was asked") }))

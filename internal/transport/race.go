@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// connectStagger is how long one address may take before the next is tried
-// beside it (RFC 8305, section 5).
+// connectStagger is how long to wait for one address before the next is tried as well (RFC 8305,
+// section 5).
 const connectStagger = 250 * time.Millisecond
 
-// Interleave alternates between the two families, beginning with that of the
-// first address (RFC 8305, section 4).
+// Interleave returns the addresses with alternating address families, beginning with the family of
+// the first one (RFC 8305, section 4).
 func Interleave(addrs []netip.Addr, port uint16) []netip.AddrPort {
 	var first, second []netip.AddrPort
 	for _, addr := range addrs {
@@ -39,9 +39,9 @@ func Interleave(addrs []netip.Addr, port uint16) []netip.AddrPort {
 	return mixed
 }
 
-// Race connects to the first of the addresses that answers. It begins with the next one
-// when one has failed or has not answered for a quarter of a second. It connects from one
-// of the addresses of this machine in from; see [LocalAddrs].
+// Race connects to the first address that answers. It tries the next one when an attempt has failed
+// or has not succeeded within a quarter of a second. from are the local addresses to connect from:
+// see [LocalAddrs].
 func Race(ctx context.Context, from []netip.Addr, addrs []netip.AddrPort) (net.Conn, error) {
 	if len(addrs) == 1 {
 		return connectFrom(ctx, from, addrs[0])
@@ -56,7 +56,7 @@ func Race(ctx context.Context, from []netip.Addr, addrs []netip.AddrPort) (net.C
 	results := make(chan result, len(addrs))
 	running := 0
 	defer func() {
-		cancel() // the attempts that lost
+		cancel() // ends the other attempts
 		for ; running > 0; running-- {
 			if r := <-results; r.conn != nil {
 				r.conn.Close()
@@ -95,7 +95,7 @@ func Race(ctx context.Context, from []netip.Addr, addrs []netip.AddrPort) (net.C
 	return nil, raceError(errs)
 }
 
-// addressError is what went wrong with one of several addresses.
+// addressError is the error of one of several addresses.
 type addressError struct {
 	addr string
 	err  error
@@ -104,7 +104,7 @@ type addressError struct {
 func (e *addressError) Error() string { return e.addr + ": " + e.err.Error() }
 func (e *addressError) Unwrap() error { return e.err }
 
-// raceError is what went wrong with each of several addresses.
+// raceError has the errors of several addresses.
 type raceError []error
 
 func (e raceError) Error() string {
@@ -117,8 +117,7 @@ func (e raceError) Error() string {
 
 func (e raceError) Unwrap() []error { return e }
 
-// WithoutAddress drops the address from an error of connecting to one,
-// for a reader who is told it anyway.
+// WithoutAddress drops the address from a connect error, for messages that contain it already.
 func WithoutAddress(err error) error {
 	if op, ok := err.(*net.OpError); ok {
 		if sys, ok := errors.AsType[syscall.Errno](op.Err); ok {

@@ -28,8 +28,7 @@ func TestInterleave(t *testing.T) {
 	}
 }
 
-// TestConnectAny puts addresses that refuse and one that does not answer before
-// the one that works.
+// TestConnectAny tries addresses that refuse or do not answer before the one that works.
 func TestConnectAny(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -80,8 +79,7 @@ func TestConnectAny(t *testing.T) {
 	}
 }
 
-// silentAddr returns an address that leaves attempts to connect unanswered: a
-// listener whose queue is full.
+// silentAddr returns an address that does not answer: a listener whose queue is full.
 func silentAddr(t *testing.T) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.3:0")
@@ -92,7 +90,7 @@ func silentAddr(t *testing.T) netip.AddrPort {
 	shrinkBacklog(t, l)
 	addr := netip.MustParseAddrPort(l.Addr().String())
 	for {
-		conn, err := net.DialTimeout("tcp", addr.String(), 2*time.Second) // a busy machine is late, too
+		conn, err := net.DialTimeout("tcp", addr.String(), 2*time.Second) // longer than a busy machine needs
 		if err != nil {
 			return addr
 		}
@@ -100,7 +98,7 @@ func silentAddr(t *testing.T) netip.AddrPort {
 	}
 }
 
-// shrinkBacklog lets the kernel keep but one connection that nobody has accepted.
+// shrinkBacklog limits the queue of a listener to one connection.
 func shrinkBacklog(t *testing.T, l net.Listener) {
 	t.Helper()
 	raw, err := l.(*net.TCPListener).SyscallConn()

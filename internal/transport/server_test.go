@@ -18,10 +18,8 @@ import (
 	"time"
 )
 
-// The proxies of the tests.
-
-// listen takes connections for a test and hands each to serve. They end with the
-// test, and so do the calls of serve.
+// listen accepts connections and calls serve with each on its own goroutine. At the end of the
+// test, it closes them and waits for serve.
 func listen(t testing.TB, network, addr string, serve func(net.Conn)) net.Listener {
 	t.Helper()
 	l, err := net.Listen(network, addr)
@@ -31,7 +29,7 @@ func listen(t testing.TB, network, addr string, serve func(net.Conn)) net.Listen
 	var wg sync.WaitGroup
 	var mu sync.Mutex // protects what follows
 	var conns []net.Conn
-	var over bool
+	var ended bool
 	wg.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -40,7 +38,7 @@ func listen(t testing.TB, network, addr string, serve func(net.Conn)) net.Listen
 			}
 			mu.Lock()
 			conns = append(conns, conn)
-			if over {
+			if ended {
 				conn.Close()
 			}
 			mu.Unlock()
@@ -53,7 +51,7 @@ func listen(t testing.TB, network, addr string, serve func(net.Conn)) net.Listen
 	t.Cleanup(func() {
 		l.Close()
 		mu.Lock()
-		over = true
+		ended = true
 		for _, conn := range conns {
 			conn.Close()
 		}
@@ -63,14 +61,14 @@ func listen(t testing.TB, network, addr string, serve func(net.Conn)) net.Listen
 	return l
 }
 
-// loopback is listen on a free port.
+// loopback is listen on a free loopback port.
 func loopback(t testing.TB, serve func(net.Conn)) (addr string) {
 	t.Helper()
 	return listen(t, "tcp", "127.0.0.1:0", serve).Addr().String()
 }
 
-// closedAddr returns an address on which nobody listens, and nobody can until the end of the test:
-// it is the client's end of a connection.
+// closedAddr returns an address that refuses connections until the end of the test: the client's
+// end of a connection, on which no other process can listen.
 func closedAddr(t testing.TB) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", loopback(t, echo))
@@ -83,14 +81,14 @@ func closedAddr(t testing.TB) string {
 
 func echo(conn net.Conn) { carry(conn, conn) }
 
-// carry is io.Copy without the pipes that it keeps to splice sockets, which would
-// count as left behind.
+// carry is io.Copy without the pipes that io.Copy keeps for splicing sockets, which would count as
+// leaked descriptors.
 func carry(to io.Writer, from io.Reader) {
 	io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{from})
 }
 
-// answering returns what answers the first bytes it gets with a text, and then is
-// silent or hangs up.
+// answering returns a serve function that answers the first bytes with a text. It then closes its
+// side of the connection if hangUp is set, or sends nothing more.
 func answering(text string, hangUp bool) func(net.Conn) {
 	return func(conn net.Conn) {
 		if _, err := conn.Read(make([]byte, 1<<10)); err != nil {
@@ -107,14 +105,14 @@ func answering(text string, hangUp bool) func(net.Conn) {
 const (
 	secret   = "hunter2:@/ä"
 	inURL    = "hunter2%3A%40%2F%C3%A4"
-	greeting = "SSH-2.0-ahead\r\n" // comes with the answer of the proxies
+	greeting = "SSH-2.0-ahead\r\n" // sent together with the answer of the proxies
 )
 
-// socksServer is a SOCKS proxy that connects to nothing: it is the host itself.
+// socksServer is a SOCKS proxy that also plays the target: it connects to nothing and echoes.
 type socksServer struct {
 	login *login
 	reply byte
-	bound []byte // type, address and port in the reply
+	bound []byte // the type, address and port in the reply
 
 	mu    sync.Mutex // protects what follows
 	asked []string
@@ -167,7 +165,7 @@ func (s *socksServer) serve(conn net.Conn) {
 	s.asked = append(s.asked, fmt.Sprintf("%s %d", host, int(port[0])<<8|int(port[1])))
 	s.mu.Unlock()
 	if s.reply != 0 {
-		conn.Write([]byte{5, s.reply}) // and no more
+		conn.Write([]byte{5, s.reply}) // and nothing else
 		return
 	}
 	conn.Write(append(append([]byte{5, 0, 0}, s.bound...), greeting...))
@@ -180,9 +178,9 @@ func (s *socksServer) requests() []string {
 	return s.asked
 }
 
-// httpServer is an HTTP proxy that connects to nothing: it is the host itself.
+// httpServer is an HTTP proxy that also plays the target: it connects to nothing and echoes.
 type httpServer struct {
-	answer string // all of it; empty: success
+	answer string // the whole response; empty: success
 
 	mu    sync.Mutex // protects what follows
 	asked []*http.Request
@@ -211,7 +209,7 @@ func (s *httpServer) requests() []*http.Request {
 	return s.asked
 }
 
-// overTLS returns serve behind TLS, and the roots that vouch for 127.0.0.1.
+// overTLS returns a function that calls serve over TLS, and the root certificates for 127.0.0.1.
 func overTLS(t testing.TB, serve func(net.Conn)) (func(net.Conn), *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

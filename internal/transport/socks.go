@@ -8,8 +8,8 @@ import (
 	"fleetssh/internal/socks"
 )
 
-// The protocol of RFC 1928, and the login of RFC 1929. Every answer is read to its
-// last byte and not further: what follows belongs to the connection.
+// This file implements SOCKS 5 (RFC 1928) with user and password (RFC 1929). Replies are read
+// exactly to their end: the bytes after them belong to the connection.
 
 const (
 	socksLoginVersion = 1 // RFC 1929, section 2
@@ -35,11 +35,11 @@ func socksConnect(proxy io.ReadWriter, login *login, t target) error {
 			return err
 		}
 	case method == socks.NoAcceptableMethod && login == nil:
-		return errors.New("it wants a login, and the URL holds no user and password")
+		return errors.New("it requires a login, and the URL has no user and password")
 	case method == socks.NoAcceptableMethod:
-		return errors.New("it takes no user and password")
+		return errors.New("it does not accept a user and password")
 	default:
-		return fmt.Errorf("it wants login method %d, which was not offered", method)
+		return fmt.Errorf("it requires login method %d, which was not offered", method)
 	}
 	if _, err := proxy.Write(socksRequest(t)); err != nil {
 		return err
@@ -47,10 +47,10 @@ func socksConnect(proxy io.ReadWriter, login *login, t target) error {
 	return readSocksReply(proxy)
 }
 
-// readSocksMethod reads which login the proxy wants.
+// readSocksMethod reads the login method that the proxy has selected.
 func readSocksMethod(r io.Reader) (byte, error) {
 	var answer [2]byte
-	// Byte by byte: something else that listens there may send no more than one.
+	// Check the first byte before reading on: another kind of server may send only one.
 	if _, err := io.ReadFull(r, answer[:1]); err != nil {
 		return 0, err
 	}
@@ -68,7 +68,7 @@ func socksSpoken(version byte) error {
 	return nil
 }
 
-// socksLogin logs in with user and password, which are at most 255 bytes long.
+// socksLogin logs in with a user and password, of at most 255 bytes each.
 func socksLogin(proxy io.ReadWriter, login *login) error {
 	message := []byte{socksLoginVersion, byte(len(login.user))}
 	message = append(message, login.user...)
@@ -85,12 +85,12 @@ func socksLogin(proxy io.ReadWriter, login *login) error {
 		return fmt.Errorf("its answer to the login has version %d", answer[0])
 	}
 	if answer[1] != 0 {
-		return errors.New("it refused user and password")
+		return errors.New("it rejected the user and password")
 	}
 	return nil
 }
 
-// socksRequest returns the message that asks for a connection.
+// socksRequest returns a CONNECT request.
 func socksRequest(t target) []byte {
 	const connect = 1
 	message := []byte{socks.Version5, connect, 0}
@@ -105,8 +105,8 @@ func socksRequest(t target) []byte {
 	return append(message, byte(t.port>>8), byte(t.port))
 }
 
-// readSocksReply reads the answer to a request. After a refusal, the rest of the
-// answer is not waited for.
+// readSocksReply reads the reply to a request. After a refusal, it does not wait for the rest of
+// the reply.
 func readSocksReply(r io.Reader) error {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:2]); err == io.EOF {
@@ -127,6 +127,6 @@ func readSocksReply(r io.Reader) error {
 	if _, err := io.ReadFull(r, head[2:]); err != nil {
 		return err
 	}
-	_, _, err := socks.ReadAddress(r, head[3]) // where it connects from, which nobody needs
+	_, _, err := socks.ReadAddress(r, head[3]) // the local address of the proxy
 	return err
 }

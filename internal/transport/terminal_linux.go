@@ -7,17 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canLend says that a program can be brought to the foreground of a terminal.
+// canLend says whether the terminal can be lent to a program.
 const canLend = true
 
-// foreground returns the group that is in the foreground of a terminal.
+// foreground returns the foreground process group of a terminal.
 func foreground(tty *os.File) (int, error) {
 	return unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
 }
 
-// setForeground brings a group to the foreground. From the background that is allowed
-// only to a thread that has SIGTTOU blocked. Ignoring the signal would do for us, but
-// processes that are started meanwhile would ignore it as well.
+// setForeground sets the foreground process group of a terminal. From the background, only a thread
+// that blocks SIGTTOU may do so. This process could ignore the signal instead, but the processes
+// that it starts meanwhile would inherit that.
 func setForeground(tty *os.File, group int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

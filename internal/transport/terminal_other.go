@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// canLend says that a program can be brought to the foreground of a terminal. Only on
-// Linux can a Go program take the terminal back: it must block SIGTTOU.
+// canLend says whether the terminal can be lent to a program. It is true only on Linux: to take the
+// terminal back, a thread must block SIGTTOU, which Go programs can do only there.
 const canLend = false
 
 func foreground(*os.File) (int, error)  { return 0, errors.ErrUnsupported }

@@ -9,14 +9,12 @@ import (
 	"syscall"
 )
 
-// Programs that may ask are started as a shell with job control starts commands behind
-// which it goes on: in a group of their own, in the background of the terminal. All run
-// at the same time. One that reads from the terminal, or turns off its echo, is stopped
-// by the kernel (SIGTTIN, SIGTTOU). That is the sign to bring it to the foreground, one
-// at a time.
+// Programs with a Terminal are started like the background jobs of a shell: each in its own process
+// group, in the background of the terminal. All run concurrently. If one reads from the terminal or
+// turns off its echo, the kernel stops it (SIGTTIN, SIGTTOU). It is then brought to the foreground,
+// one program at a time.
 
-// interruptedStatus is what shells, and programs in their manner, end with when Ctrl-C has
-// ended them.
+// interruptedStatus is the exit status of shells and many programs that Ctrl-C has ended.
 const interruptedStatus = 128 + int(syscall.SIGINT)
 
 // lending lends the terminal to a process.
@@ -27,7 +25,8 @@ type lending struct {
 	host     string
 }
 
-// watch waits for the process to want the terminal, until it is in no need of it any more.
+// watch lends the terminal when the process wants it. It returns when the process has written
+// something or has ended.
 func (l *lending) watch(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -42,7 +41,7 @@ func (l *lending) watch(ctx context.Context) {
 		select {
 		case sig := <-l.stopped:
 			if sig != syscall.SIGTTIN && sig != syscall.SIGTTOU {
-				continue // somebody has stopped it, and may let it go on
+				continue // another process stopped it, and may continue it
 			}
 		case <-l.heard:
 			return
@@ -60,7 +59,7 @@ func (l *lending) watch(ctx context.Context) {
 	}
 }
 
-// lend has the process in the foreground until it has answered or ended.
+// lend keeps the process in the foreground until it has written something or has ended.
 func (l *lending) lend(ctx context.Context) error {
 	done := l.trace.Asking()
 	defer done()
@@ -70,18 +69,18 @@ func (l *lending) lend(ctx context.Context) error {
 	}
 	var ended os.Signal
 	defer func() { giveBack(ended) }()
-	us := syscall.Getpgrp()
-	if holder, err := foreground(tty); err != nil || holder != us {
+	ours := syscall.Getpgrp()
+	if group, err := foreground(tty); err != nil || group != ours {
 		return errors.New("this program runs in the background")
 	}
 	if err := setForeground(tty, l.pid); err != nil {
 		return err
 	}
-	defer func() { _ = setForeground(tty, us) }() // fails if the terminal is gone
+	defer func() { _ = setForeground(tty, ours) }() // fails only if the terminal is gone
 	for {
 		l.signal(syscall.SIGCONT)
 		select {
-		case <-l.stopped: // also by Ctrl-Z: who started us knows nothing of it
+		case <-l.stopped: // also by Ctrl-Z: the shell that started us does not notice, so continue it
 		case <-l.heard:
 			return nil
 		case <-l.closing:

@@ -1,7 +1,6 @@
-// Package transport knows the ways to a host that are not plain TCP: SOCKS and
-// HTTP proxies, unix sockets, and commands whose standard input and output are the
-// connection. Each is a [DialFunc]; what is spoken over the connection is not its
-// matter.
+// Package transport makes connections to hosts: over TCP, through SOCKS and HTTP proxies, to Unix
+// sockets, and with commands whose standard input and output are the connection. Proxies and
+// commands are a [DialFunc]. The package does not depend on the protocol over the connection.
 package transport
 
 import (
@@ -15,30 +14,28 @@ import (
 	"unicode"
 )
 
-// DialFunc connects to addr, which is "host:port"; network is "tcp", "tcp4" or
-// "tcp6". ctx bounds it until it returns, and has no effect on the connection after
-// that. When it fails, nothing is left: no goroutine, descriptor or process. It may
-// be called from many goroutines.
+// DialFunc connects to addr, which is "host:port"; network is "tcp", "tcp4" or "tcp6". ctx applies
+// until it returns, and does not affect the connection afterwards. A failed call leaves no
+// goroutine, descriptor or process behind. It may be called concurrently.
 type DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// Error means that there is no connection through a proxy. What ended the context,
-// if that was the reason, can be found with errors.Is.
+// Error means that a connection through a proxy or command failed. If the context ended it,
+// errors.Is finds the cause of the context.
 type Error struct {
-	// Proxy is the URL of the proxy without user and password, or "command" and
-	// the name of the program.
+	// Proxy is the URL of the proxy without user and password, or "command" and the name of the
+	// program.
 	Proxy string
 
-	// Addr is what was to be reached.
+	// Addr is the address of the target.
 	Addr string
 
-	// Target says that the proxy is not to blame: it works, and says that it cannot
-	// reach Addr; or the host in Addr has no address, or none that a proxy can be
-	// told. If false, the proxy itself cannot be reached, refuses, or speaks
-	// something else.
+	// Target says that the proxy is not at fault: it reports that it cannot reach Addr, or the
+	// name in Addr does not resolve, or Addr cannot be sent to a proxy. If it is false, the
+	// proxy cannot be reached, refuses the request, or speaks another protocol.
 	Target bool
 
-	// Argument says that Addr, or another argument, cannot be told to the proxy in any
-	// way: nothing was tried, and another attempt ends the same. Target is true then.
+	// Argument says that Addr or another argument is not valid for the proxy. Nothing was
+	// tried, and another attempt would fail in the same way. Target is true as well.
 	Argument bool
 
 	Err error
@@ -47,25 +44,26 @@ type Error struct {
 // Error implements [error].
 func (e *Error) Error() string {
 	if e.Target {
-		return "proxy " + e.Proxy + " does not reach " + e.Addr + ": " + e.Err.Error()
+		return "proxy " + e.Proxy + " cannot reach " + e.Addr + ": " + e.Err.Error()
 	}
 	return "proxy " + e.Proxy + ": " + e.Err.Error()
 }
 
-// Unwrap returns what went wrong.
+// Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// errTarget marks an error for which the proxy is not to blame.
+// errTarget marks an error of which the target is the cause, not the proxy.
 type errTarget struct{ error }
 
 func (e errTarget) Unwrap() error { return e.error }
 
-// errArgument marks an error for an argument that no proxy, or no command line, can be given.
+// errArgument marks an error for an argument that cannot be sent to a proxy or put into a command
+// line.
 type errArgument struct{ error }
 
 func (e errArgument) Unwrap() error { return e.error }
 
-// newError returns the error for what went wrong on the way to addr.
+// newError returns err as an [*Error].
 func newError(proxy, addr string, err error) *Error {
 	switch e := err.(type) {
 	case errTarget:
@@ -76,29 +74,29 @@ func newError(proxy, addr string, err error) *Error {
 	return &Error{Proxy: proxy, Addr: addr, Err: plain(err)}
 }
 
-// exitError is how the process of a [Program] ended before anything was read.
+// exitError says how the process of a [Program] ended before it wrote anything.
 type exitError struct {
 	text   string
-	failed bool // it ended by itself, and says that it has failed
+	failed bool // it exited with an error status or was ended by a signal
 }
 
 func (e *exitError) Error() string { return e.text }
 
-// Failed reports whether an error means that a [Program] has ended by itself before
-// it sent anything, and said that it has failed.
+// Failed reports whether err means that a [Program] exited with an error, or was ended by a signal,
+// before it wrote anything.
 func Failed(err error) bool {
 	e, ok := errors.AsType[*exitError](err)
 	return ok && e.failed
 }
 
-// A Terminal lends the terminal of this process to a [Program] that wants to use it for
-// a host, as soon as it is free: the program is in the foreground until it has sent its
-// first byte, or has ended. giveBack gets the signal that ended the program, nil if none
-// did. Only Linux lends it; elsewhere programs have no terminal.
+// A Terminal lends the terminal of this process to a [Program] that wants to use it for a host. It
+// waits until the terminal is free. The program is in the foreground until it has written its first
+// byte or has ended. giveBack then gets the signal that ended the program, or nil. Linux only: on
+// other systems, programs have no terminal.
 type Terminal = func(ctx context.Context, host string) (tty *os.File, giveBack func(os.Signal), err error)
 
-// plain drops from an error of the network what the reader is told anyway: the
-// addresses, and the name of the system call.
+// plain drops the addresses and the name of the system call from a network error. Messages contain
+// the address already.
 func plain(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return errHungUp
@@ -114,18 +112,18 @@ func plain(err error) error {
 
 var (
 	errHungUp = &hungUp{"it closed the connection"}
-	// A SOCKS proxy may say so with less than an answer.
+	// A SOCKS proxy may close the connection in place of a reply.
 	errNoAnswer = &hungUp{"it closed the connection without an answer, as ssh -D does when it cannot reach the host"}
 )
 
-// hungUp is io.ErrUnexpectedEOF in plain words.
+// hungUp is io.ErrUnexpectedEOF with another text.
 type hungUp struct{ text string }
 
 func (e *hungUp) Error() string { return e.text }
 func (*hungUp) Unwrap() error   { return io.ErrUnexpectedEOF }
 
-// harmless makes a foreign text fit to be shown in a line: at most its first
-// limit characters, and none that a terminal would act on.
+// harmless returns a foreign text for a message: at most limit characters, with "?" in place of
+// characters that are not printable.
 func harmless(text string, limit int) string {
 	var b strings.Builder
 	for n, r := range []rune(text) {
