@@ -214,8 +214,9 @@ func TestSSH(t *testing.T) {
 	}
 }
 
-// TestStdinThatNobodyReads checks that Close unblocks a Write.
-func TestStdinThatNobodyReads(t *testing.T) {
+// Closing a channel, its input or its client unblocks a Write to a host that does not read, and
+// so does Stop.
+func TestStdinThatIsNotRead(t *testing.T) {
 	t.Parallel()
 	for _, way := range []string{"channel", "input", "client", "stop"} {
 		t.Run(way, func(t *testing.T) {
@@ -235,7 +236,7 @@ func TestStdinThatNobodyReads(t *testing.T) {
 			<-begun
 			select {
 			case err := <-wrote:
-				t.Fatalf("8 MiB went to a host that reads nothing: %v", err)
+				t.Fatalf("8 MiB were written to a host that does not read: %v", err)
 			case <-time.After(50 * time.Millisecond):
 			}
 			switch way {
@@ -273,7 +274,7 @@ func TestClientRunCommand(t *testing.T) {
 		{"env", "a $b\n", "", fleetssh.Command{Line: `echo "$V"`, Env: map[string]string{"V": "a $b"}}, ""},
 		{"shell", "hi\n", "", fleetssh.Command{Line: "echo hi", Shell: "bash -c"}, ""},
 		{"sudo", "root\nin", "", fleetssh.Command{Line: "whoami; cat", Sudo: true, SudoPassword: answer("open sesame"), Stdin: strings.NewReader("in")}, ""},
-		{"sudo as somebody", "bob\n", "", fleetssh.Command{Line: "whoami", User: "bob", SudoPassword: answer("open sesame")}, ""},
+		{"sudo as another user", "bob\n", "", fleetssh.Command{Line: "whoami", User: "bob", SudoPassword: answer("open sesame")}, ""},
 		{"sudo on a terminal", "root\r\n", "", fleetssh.Command{Line: "whoami", Sudo: true, PTY: &fleetssh.PTY{}, SudoPassword: answer("open sesame")}, ""},
 		{"sudo, wrong password", "", "", fleetssh.Command{Line: "whoami", Sudo: true, SudoPassword: answer("wrong")}, "sudo on"},
 		{"sudo, password in stdin", "root\n", "", fleetssh.Command{Line: "whoami", Sudo: true, Stdin: strings.NewReader("open sesame\n")}, ""},

@@ -113,10 +113,10 @@ func TestBadCommands(t *testing.T) {
 				t.Errorf("%v, %v", outs, err)
 			}
 			if _, err := p.Stream(t.Context(), test.cmd); err == nil {
-				t.Error("Stream takes it")
+				t.Error("Stream accepts it")
 			}
 			if n := server.Stats().Connections; n != 0 {
-				t.Errorf("%d connections: no host may be touched", n)
+				t.Errorf("%d connections, want none", n)
 			}
 		})
 	}

@@ -79,7 +79,7 @@ func TestDoStopsOnError(t *testing.T) {
 		return nil
 	})
 	if want := []int{0, 1, 2, 3}; !slices.Equal(at, want) {
-		t.Errorf("at work: %v", at)
+		t.Errorf("Working: %v", at)
 	}
 	failed := fleettest.AsError[*fleetssh.HostsError](t, err).Failed
 	if len(failed) != 6 || fleetssh.OutcomeOf(failed[2].Err).Kind != fleetssh.Skipped {

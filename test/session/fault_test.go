@@ -39,8 +39,8 @@ func TestFaults(t *testing.T) {
 		{name: "stall in key exchange", host: kind(simfleet.StallKex), want: "unreachable handshake", err: "*fleetssh.TimeoutError"},
 		{name: "stall in auth", host: kind(simfleet.StallAuth), want: "unreachable auth", err: "*fleetssh.TimeoutError"},
 		{name: "wrong login", host: func(h *simfleet.Host) { h.AuthorizedKeys = nil; h.Password = "x" }, want: "unreachable auth", err: "*fleetssh.AuthenticationError"},
-		{name: "changed host key", config: func(h *fleetssh.HostConfig) { h.HostKeys = knowsAnother(fleettest.NewServer(t, nil)) }, want: "unreachable host_key", err: "*fleetssh.HostKeyError"},
-		{name: "nobody listens", config: func(h *fleetssh.HostConfig) { h.Port = fleettest.ClosedPort(t) }, want: "unreachable connect", err: "*fleetssh.ConnectionError"},
+		{name: "changed host key", config: func(h *fleetssh.HostConfig) { h.HostKeys = expectsKeyOf(fleettest.NewServer(t, nil)) }, want: "unreachable host_key", err: "*fleetssh.HostKeyError"},
+		{name: "closed port", config: func(h *fleetssh.HostConfig) { h.Port = fleettest.ClosedPort(t) }, want: "unreachable connect", err: "*fleetssh.ConnectionError"},
 		{name: "no such name", config: func(h *fleetssh.HostConfig) { h.Host = "no-such-host.invalid" }, want: "unreachable resolve", err: "*fleetssh.UnknownHostError"},
 		{name: "key file missing", config: func(h *fleetssh.HostConfig) { h.Auth = fleetssh.Auth{KeyFile: "/no/such/key"} }, want: "not_started auth", err: "*fleetssh.PKeyFileError"},
 		{name: "session refused", host: kind(simfleet.RefuseOpen), want: "not_started open", err: "*fleetssh.SessionError"},
@@ -139,12 +139,12 @@ func howEnded(out *fleetssh.HostOutput) string {
 	return strings.TrimSpace(fmt.Sprintf("%v %s%s", o.Kind, o.Phase, o.Signal))
 }
 
-// knowsAnother returns a policy that expects the key of s from every host.
-func knowsAnother(s fleettest.Server) fleetssh.HostKeyPolicy {
+// expectsKeyOf returns a policy that expects the key of s from every host.
+func expectsKeyOf(s fleettest.Server) fleetssh.HostKeyPolicy {
 	return wrongKey{s.HostKeys()[0], s.KnownHosts()}
 }
 
-// wrongKey is a policy that expects another key, whatever the host.
+// wrongKey is a policy that expects the key want from every host.
 type wrongKey struct {
 	want ssh.PublicKey
 	fleetssh.HostKeyPolicy
@@ -171,7 +171,7 @@ func TestRetry(t *testing.T) {
 		}
 		defer c.Close()
 		if n := c.Timing().Attempts; n != 3 {
-			t.Errorf("%d attempts", n)
+			t.Errorf("%d attempts in Timing", n)
 		}
 	})
 	t.Run("refused connection", func(t *testing.T) {
@@ -195,7 +195,7 @@ func TestRetry(t *testing.T) {
 		}
 		failures := s.Stats().AuthFailures
 		if n := failures["password"] + failures["keyboard-interactive"]; n != 1 {
-			t.Errorf("the wrong password went out %d times", n)
+			t.Errorf("the client sent the wrong password %d times", n)
 		}
 	})
 	t.Run("wrong host key", func(t *testing.T) {
@@ -224,8 +224,8 @@ func TestRetry(t *testing.T) {
 	})
 }
 
-// TestSilentHostsDelayNobody puts many silent hosts before a working one.
-func TestSilentHostsDelayNobody(t *testing.T) {
+// Silent hosts do not delay a working host that comes after them.
+func TestSilentHostsDelayNoOthers(t *testing.T) {
 	t.Parallel()
 	s := fleettest.Faulty(t, simfleet.SilentAccept)
 	silent := s.Config()

@@ -94,7 +94,7 @@ func FuzzScript(f *testing.F) {
 			t.Errorf("interpreter %q", words)
 		}
 		if !bytes.Contains(text, []byte("#!")) && strings.Join(words, " ") != "/bin/sh" {
-			t.Errorf("interpreter %q from nowhere", words)
+			t.Errorf("interpreter %q without a #! line", words)
 		}
 		if strings.Count(line, "\n") != strings.Count(arg, "\n") || strings.IndexByte(line, 0) >= 0 {
 			t.Errorf("the line is %q", line)
@@ -148,7 +148,7 @@ func TestScriptArgs(t *testing.T) {
 	fleettest.Equal(t, "number of arguments", len(args), 0)
 }
 
-// A host that does not read a script, or disconnects in the middle of it, delays no other host,
+// A host that does not read a script, or disconnects in the middle of it, has its own outcome,
 // with and without user input after the script.
 func TestScriptFaults(t *testing.T) {
 	t.Parallel()
@@ -168,7 +168,7 @@ func TestScriptFaults(t *testing.T) {
 				c := fleettest.Faulty(t, test.fault).Dial(t)
 				cmd := fleetssh.Command{Script: &fleetssh.Script{Text: text}, Timeout: time.Second, OpenStdin: input == "open"}
 				if test.kind == fleetssh.Lost {
-					cmd.Timeout = fleettest.Patience // ends by itself
+					cmd.Timeout = fleettest.Patience // the host ends the command
 				}
 				if input == "given" {
 					cmd.Stdin = strings.NewReader("data")
@@ -176,7 +176,7 @@ func TestScriptFaults(t *testing.T) {
 				out := fleettest.Start(t, c, cmd)
 				if input == "open" {
 					if _, err := out.Stdin.Write(text); err == nil {
-						t.Error("a host that reads nothing has taken the input")
+						t.Error("a write to a host that does not read succeeds")
 					}
 				}
 				out.WaitFinished(fleettest.Soon(t))

@@ -67,9 +67,9 @@ func TestWrappedLineReachesEveryShell(t *testing.T) {
 			if err != nil || string(out) != test.want {
 				t.Errorf("%s: %s writes %q (%v, %s), want %q", test.name, shell[0], out, err, stderr.String(), test.want)
 			}
-			for _, mark := range marksOf(line) {
-				if asked := strings.Count(stderr.String(), mark); test.cmd.Sudo && asked != 1 {
-					t.Errorf("%s: %s writes %s %d times: %q", test.name, shell[0], mark, asked, stderr.String())
+			for _, sentinel := range sentinelsOf(line) {
+				if n := strings.Count(stderr.String(), sentinel); test.cmd.Sudo && n != 1 {
+					t.Errorf("%s: %s writes %s %d times: %q", test.name, shell[0], sentinel, n, stderr.String())
 				}
 			}
 			if strings.Contains(stderr.String(), "%%") {

@@ -15,8 +15,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// scriptServer starts a server on which only the test makes temporary files, and returns their
-// folder.
+// scriptServer starts a server on which only the test creates temporary files, and returns their
+// directory.
 func scriptServer(t testing.TB, account string) (s *sshdtest.Server, host fleetssh.HostConfig, dir string) {
 	t.Helper()
 	dir = sshdtest.SharedDir(t)
@@ -29,7 +29,7 @@ func scriptServer(t testing.TB, account string) (s *sshdtest.Server, host fleets
 	return s, host, dir
 }
 
-// empty expects a folder to be empty soon.
+// empty expects a directory to become empty.
 func empty(t testing.TB, dir string) {
 	t.Helper()
 	sshdtest.Eventually(t, fleettest.Patience, "nothing left in "+dir, func() bool {
@@ -42,8 +42,8 @@ func empty(t testing.TB, dir string) {
 var scripts = []struct{ name, text string }{
 	{"sh", "#!/bin/sh\nprintf '<%s>' \"$@\"\ncat\nexit 7\n"},
 	{"bash with a flag", "#! /bin/bash \t -e \nshopt -q login_shell && exit 1\n[[ $- == *e* ]]\nprintf '<%s>' \"$@\"\ncat\nexit 7\n"},
-	{"no mark", "printf '<%s>' \"$@\"\ncat\nexit 7\n"},
-	{"no line end", "#!/bin/sh\nprintf '<%s>' \"$@\"; cat; exit 7"},
+	{"no #! line", "printf '<%s>' \"$@\"\ncat\nexit 7\n"},
+	{"no final newline", "#!/bin/sh\nprintf '<%s>' \"$@\"; cat; exit 7"},
 	{"python", "#!/usr/bin/env python3\nimport os, sys, shutil\nos.write(1, b''.join(b'<' + os.fsencode(a) + b'>' for a in sys.argv[1:]))\nshutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)\nsys.exit(7)\n"},
 	{"env -S", "#!/usr/bin/env -S python3 -u -I\nimport os, sys, shutil\nos.write(1, b''.join(b'<' + os.fsencode(a) + b'>' for a in sys.argv[1:]))\nshutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)\nsys.exit(7)\n"},
 	{"perl", "#!/usr/bin/perl\nprint \"<$_>\" for @ARGV; $/ = undef; print <STDIN>; exit 7;\n"},
@@ -245,15 +245,15 @@ func TestSSHDScriptCut(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	trace := filepath.Join(sshdtest.SharedDir(t), "trace")
 	text := []byte("#!/bin/sh\ntouch " + trace + "\n" + strings.Repeat("# much more of it\n", 200_000) + "touch " + trace + "\n")
-	for _, way := range []string{"cut", "closed", "killed"} {
-		t.Run(way, func(t *testing.T) {
+	for _, end := range []string{"cut", "closed", "killed"} {
+		t.Run(end, func(t *testing.T) {
 			s, host, dir := scriptServer(t, sshdtest.Bob)
 			c := fleettest.Dial(t, host)
 			// The reader of the script hangs after its first part.
 			stuck := &fleetssh.Script{Text: text}
 			out := fleettest.Start(t, c, fleetssh.Command{Script: stuck, OpenStdin: true, Env: map[string]string{"TMPDIR": dir, "PATH": slowDD(t) + ":/usr/bin:/bin"}})
 			fleettest.Running(t, "slow-dd-"+filepath.Base(dir), true)
-			switch way {
+			switch end {
 			case "cut":
 				s.KillConnections()
 			case "closed":
@@ -271,8 +271,7 @@ func TestSSHDScriptCut(t *testing.T) {
 	}
 }
 
-// slowDD returns a folder with a dd that reads a little and then waits for the end of the
-// input.
+// slowDD returns a directory with a dd that reads a little and then waits for the end of the input.
 func slowDD(t testing.TB) string {
 	t.Helper()
 	dir := sshdtest.SharedDir(t)
@@ -287,7 +286,7 @@ func TestSSHDScriptImpossible(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host, dir := scriptServer(t, sshdtest.Bob)
 	c := fleettest.Dial(t, host)
-	bare := sshdtest.SharedDir(t) // of programs
+	bare := sshdtest.SharedDir(t) // a PATH with few programs
 	for _, name := range []string{"sh", "rm", "dd", "wc", "env"} {
 		if err := os.Symlink("/usr/bin/"+name, filepath.Join(bare, name)); err != nil {
 			t.Fatal(err)
@@ -326,7 +325,7 @@ func TestSSHDScriptFleet(t *testing.T) {
 	p.Join(fleettest.Soon(t), outs)
 	for i, out := range outs {
 		if want := fmt.Sprintf("<host %d>%s", i, fleettest.Noise(300_000)); fleettest.Text(t, out.Stdout) != want {
-			t.Errorf("host %d has other output", i)
+			t.Errorf("host %d has different output", i)
 		}
 	}
 	empty(t, dir)

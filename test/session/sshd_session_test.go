@@ -85,7 +85,7 @@ func TestSSHDExitAndOutput(t *testing.T) {
 		}
 		fleettest.Equal(t, "code", fleettest.AsError[*fleetssh.ExitError](t, out.WaitFinished(fleettest.Soon(t))).Code, 7)
 	})
-	t.Run("a child holds the output", func(t *testing.T) {
+	t.Run("a child keeps the output open", func(t *testing.T) {
 		marker := sshdtest.Marker()
 		out := fleettest.Start(t, c, fleetssh.Command{Line: "sleep " + marker + " & echo started; exit 3"})
 		sshdtest.Eventually(t, fleettest.Patience, "exit code", func() bool { _, ok := out.ExitCode(); return ok })
@@ -312,7 +312,7 @@ func TestSSHDSecondAddress(t *testing.T) {
 	host.AddressFamily = "ip6"
 	host.Attempts = 1
 	if _, err := fleetssh.Dial(fleettest.Soon(t), host); err == nil {
-		t.Error("connected to an address on which nobody listens")
+		t.Error("connected to an address on which nothing listens")
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// nasty are words that a shell may misread.
+// nasty are words that a shell may misinterpret.
 var nasty = []string{
 	"", " ", "plain", "two words", "'", "''", `"`, "`id`", "$(id)", "$HOME", "${HOME}", `\`, `\\`, `a\`, `\n`, `\'`, `'\''`,
 	"!", "!!", "!ls", "a!b'c", "\t", "*", "?", "[a-z]", "{a,b}", "~", "~root", "#", "a#b", ";", "&&", "|", ">/tmp/x", "<", "(", ")", "-n", "--", "=", "a=b", "%", "%s", "%q", "%%",

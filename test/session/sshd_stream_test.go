@@ -26,7 +26,7 @@ func TestSSHDStreams(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	c := fleettest.Dial(t, host)
-	t.Run("apart", func(t *testing.T) {
+	t.Run("separate streams", func(t *testing.T) {
 		_, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{
 			Line: "i=0; while [ $i -lt 1000 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done",
 		})
@@ -56,7 +56,7 @@ func TestSSHDStreams(t *testing.T) {
 		fleettest.Equal(t, "sum", fleettest.Text(t, out.Stdout), want)
 		fleettest.Equal(t, "size", strings.TrimSpace(fleettest.Text(t, out.Stderr)), fmt.Sprint(size))
 	})
-	t.Run("64 MiB of output that nobody reads", func(t *testing.T) {
+	t.Run("64 MiB of unread output", func(t *testing.T) {
 		out := fleettest.Start(t, c, fleetssh.Command{Line: "head -c 67108864 /dev/zero"})
 		fleettest.Equal(t, "error", out.WaitFinished(fleettest.Soon(t)), nil)
 		n, err := io.Copy(io.Discard, out.Stdout)
@@ -129,7 +129,7 @@ func TestSSHDStreams(t *testing.T) {
 	})
 }
 
-// A host that does not read its input delays no other, and Close unblocks a Write.
+// A host that does not read its input does not delay the others, and Close unblocks a Write.
 func TestSSHDStdinNotRead(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -168,8 +168,8 @@ func TestSSHDTerminal(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
 	c := fleettest.Dial(t, host)
-	// An sshd without root's rights ends the connection if it may not give the
-	// terminal to its group.
+	// An sshd that does not run as root ends the connection if it may not change the group of the
+	// terminal.
 	_, err := c.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "true", PTY: &fleetssh.PTY{}})
 	if broken, ok := errors.AsType[*fleetssh.ConnectionError](err); ok && os.Geteuid() != 0 {
 		fleettest.Equal(t, "what failed", broken.Phase, "pty")

@@ -160,7 +160,7 @@ func TestSSHDSudoRefused(t *testing.T) {
 		clean(t, password, stdout, stderr)
 	})
 	for _, pty := range []*fleetssh.PTY{nil, {}} {
-		t.Run(fmt.Sprintf("no password to be had, terminal %v", pty != nil), func(t *testing.T) {
+		t.Run(fmt.Sprintf("SudoPassword fails, terminal %v", pty != nil), func(t *testing.T) {
 			out, stdout, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{
 				Line: "id -un", Sudo: true, PTY: pty,
 				SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return "", os.ErrNotExist },

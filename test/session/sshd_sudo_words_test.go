@@ -15,18 +15,18 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// marksOf returns the random sentinels of a command line.
-func marksOf(line string) []string {
+// sentinelsOf returns the random sentinels of a command line.
+func sentinelsOf(line string) []string {
 	return regexp.MustCompile(`[A-Z2-7]{20,}`).FindAllString(line, -1)
 }
 
-// noMarks expects the visible output to contain no sentinel of the command line, no password
-// and no sudo prompt.
-func noMarks(t testing.TB, out *fleetssh.HostOutput, shown ...string) {
+// expectNoSecrets expects the visible output to contain no sentinel of the command line, no
+// password and no sudo prompt.
+func expectNoSecrets(t testing.TB, out *fleetssh.HostOutput, shown ...string) {
 	t.Helper()
 	password := sshdtest.Accounts(t)
 	for _, text := range shown {
-		for _, word := range append(marksOf(out.CommandLine), password, "[sudo", "Password:", `exec "$0"`) {
+		for _, word := range append(sentinelsOf(out.CommandLine), password, "[sudo", "Password:", `exec "$0"`) {
 			if strings.Contains(text, word) {
 				t.Errorf("%q is in %q", word, text)
 			}
@@ -73,7 +73,7 @@ func TestSSHDSudoTraced(t *testing.T) {
 					if trace != "set -v" { // set -v shows nothing of bash -c
 						fleettest.Contains(t, stdout+stderr, "sudo -- /bin/bash -c")
 					}
-					noMarks(t, out, strings.ReplaceAll(stdout+stderr, "[sudo: ", "")) // of PS4
+					expectNoSecrets(t, out, strings.ReplaceAll(stdout+stderr, "[sudo: ", "")) // of PS4
 				}
 			}
 		})
@@ -94,7 +94,7 @@ func TestSSHDSudoRefusedCommand(t *testing.T) {
 		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
 		fleettest.Contains(t, stdout+stderr, "Sorry, user "+account+" is not allowed to execute '/usr/bin/fish -c id -un' as root")
 		fleettest.Equal(t, "times it is said", strings.Count(stdout+stderr, "not allowed"), 1)
-		noMarks(t, out, stdout, stderr)
+		expectNoSecrets(t, out, stdout, stderr)
 	}
 }
 
@@ -109,11 +109,11 @@ func TestSSHDSudoRequiretty(t *testing.T) {
 	fleettest.Equal(t, "error", errors.Is(fleettest.AsError[*fleetssh.SessionError](t, err), fleetssh.ErrTerminalRequired), true)
 	fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
 	fleettest.Contains(t, stderr, "you must have a tty")
-	noMarks(t, out, stdout, stderr)
+	expectNoSecrets(t, out, stdout, stderr)
 	out, stdout, _, err = fleettest.RunCommand(t, c, fleetssh.Command{Line: "id -un", Sudo: true, PTY: &fleetssh.PTY{}, SudoPassword: accountPassword})
 	fleettest.Equal(t, "error", err, nil)
 	fleettest.Equal(t, "output", stdout, "root\r\n")
-	noMarks(t, out, stdout)
+	expectNoSecrets(t, out, stdout)
 }
 
 // A refused password is reported as refused, whether or not sudo asks again.
@@ -129,7 +129,7 @@ func TestSSHDSudoOneTry(t *testing.T) {
 		fleettest.Contains(t, fleettest.AsError[*fleetssh.SessionError](t, err).Error(), "wrong password")
 		fleettest.Equal(t, "outcome", out.Outcome(), fleetssh.Outcome{Kind: fleetssh.NotStarted, Phase: "sudo"})
 		fleettest.Equal(t, "times it is said", strings.Count(stdout+stderr, "1 incorrect password attempt"), 1)
-		noMarks(t, out, stdout, stderr)
+		expectNoSecrets(t, out, stdout, stderr)
 	}
 	// A command with the same exit code or output as a refusal has run.
 	out, _, stderr, err := fleettest.RunCommand(t, c, fleetssh.Command{Line: "echo 'sudo: 1 incorrect password attempt' >&2; exit 1", Sudo: true, SudoPassword: accountPassword})

@@ -20,7 +20,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A server with too many logins under way drops connections; the library retries them.
+// An sshd with too many unauthenticated connections drops new ones (MaxStartups), and the client
+// tries again.
 func TestSSHDTroubleTooManyLogins(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -96,7 +97,7 @@ func TestSSHDTroubleProbed(t *testing.T) {
 	fleettest.Equal(t, "output", fleettest.Output(t, fleettest.Dial(t, host), "sleep 9; echo alive"), "alive\n")
 }
 
-// Keep-alive detects a peer that is silently dead.
+// Keep-alive detects a host that hangs.
 func TestSSHDTroubleFrozen(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -170,7 +171,7 @@ func TestSSHDTroubleRestrictedAccount(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	user := sshdtest.CurrentUser(t)
 	for _, test := range []struct{ name, config string }{
-		{"not allowed", "AllowUsers somebody-else"},
+		{"not allowed", "AllowUsers another-user"},
 		{"denied", "DenyUsers " + user},
 		{"no keys", "PubkeyAuthentication no"},
 	} {

@@ -21,10 +21,10 @@ func TestSudoRS(t *testing.T) {
 		cannot = "sudo: I'm sorry alice. I'm afraid I can't do that\n"
 	)
 	for _, test := range []struct {
-		name, password, told string
-		refuse, trace        bool
-		said                 string // before the command, or instead of it
-		runs                 bool
+		name, password, answer string
+		refuse, trace          bool
+		said                   string // before the command, or instead of it
+		runs                   bool
 	}{
 		{"right", "open sesame", "open sesame", false, false, "", true},
 		{"not asked", "", "open sesame", false, false, "", true},
@@ -49,7 +49,7 @@ func TestSudoRS(t *testing.T) {
 				terminal += "root\ne\n"
 			}
 			cmd := fleetssh.Command{Line: "whoami; stderr e; exit 3", Sudo: true,
-				SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return test.told, nil }}
+				SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return test.answer, nil }}
 			out, gotOut, gotErr, _ := fleettest.RunCommand(t, c, cmd)
 			fleettest.Equal(t, "outcome", out.Outcome(), outcome)
 			fleettest.Equal(t, "stdout", gotOut, stdout)

@@ -9,8 +9,8 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// TestUnusable: an unusable host, or a host behind an unusable hop, is never contacted and does
-// not affect the others, whatever the operation.
+// An unusable host, or a host behind an unusable hop, is never contacted and does not affect the
+// others, whatever the operation.
 func TestUnusable(t *testing.T) {
 	t.Parallel()
 	fleet, hosts := fleettest.Simulated(t, 3, func(int, *simfleet.Host) {})
@@ -36,7 +36,7 @@ func TestUnusable(t *testing.T) {
 	}
 	fleettest.AsError[*fleetssh.HostsError](t, p.Join(t.Context(), outs))
 	if o := outs[1].Outcome(); o != (fleetssh.Outcome{Kind: fleetssh.Exited}) {
-		t.Errorf("the other: %+v", o)
+		t.Errorf("the usable host: %+v", o)
 	}
 	shown, err := p.ScanHostKeys(t.Context())
 	if err != nil {

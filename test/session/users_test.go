@@ -92,13 +92,13 @@ func finished(t testing.TB, p *fleetssh.ParallelClient, cmd fleetssh.Command) fu
 	}
 }
 
-// halfDeaf is a host that never answers a request to run "unanswered" and runs every other
-// command: the command writes its line and waits for the end of its input.
-func halfDeaf(t testing.TB) fleetssh.HostConfig {
+// unansweringHost starts a host that never answers a request to run "unanswered". Every other
+// command writes its command line and waits for the end of its input.
+func unansweringHost(t testing.TB) fleetssh.HostConfig {
 	t.Helper()
 	host := fleettest.Hostile(t, func(_ ssh.Conn, channels <-chan ssh.NewChannel) {
-		for asked := range channels {
-			ch, requests, err := asked.Accept()
+		for newChannel := range channels {
+			ch, requests, err := newChannel.Accept()
 			if err != nil {
 				return
 			}
@@ -131,7 +131,7 @@ func halfDeaf(t testing.TB) fleetssh.HostConfig {
 // A command that does not start in time has the same effect.
 func TestLateStartLeavesCommand(t *testing.T) {
 	t.Parallel()
-	p := fleettest.NewFleet(t, halfDeaf(t))
+	p := fleettest.NewFleet(t, unansweringHost(t))
 	first, err := p.RunCommand(fleettest.Soon(t), fleetssh.Command{Line: "first", OpenStdin: true})
 	if err != nil {
 		t.Fatal(err)
@@ -235,9 +235,9 @@ func TestSSHDStopKeepsOthersWaiting(t *testing.T) {
 	}
 }
 
-// closings are the operations that may run while the client is closed, with a way to run each
-// and return the error of the unreachable hosts.
-var closings = []struct {
+// operations are the calls during which a client may be closed. run returns the error of the
+// hosts that were not reached.
+var operations = []struct {
 	name string
 	run  func(ctx context.Context, t *testing.T, p *fleetssh.ParallelClient) error
 }{
@@ -297,11 +297,11 @@ var closings = []struct {
 	}},
 }
 
-// After Close, and after SetHosts for removed hosts, no login and no resource remains open,
-// whatever was under way.
+// After Close, and after SetHosts for removed hosts, no login and no connection remains open,
+// whatever call was in progress.
 func TestCloseDuringCall(t *testing.T) {
 	t.Parallel()
-	for _, test := range closings {
+	for _, test := range operations {
 		for _, way := range []struct {
 			name string
 			do   func(*fleetssh.ParallelClient)
@@ -370,7 +370,7 @@ func TestSetHostsEndsTunnels(t *testing.T) {
 	}
 	if conn, err := net.Dial("tcp", local[0].Addr().String()); err == nil {
 		conn.Close()
-		t.Error("somebody listens for a host that is removed")
+		t.Error("the tunnel of a removed host still listens")
 	}
 	fleettest.Works(t, local[1])
 	fleettest.Works(t, remote[1])

@@ -10,8 +10,7 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// TestWorking looks at hosts that are each kept in a phase of their own: what a status
-// line says of them.
+// TestWorking keeps each host in another phase, and checks what Working reports for a status line.
 func TestWorking(t *testing.T) {
 	t.Parallel()
 	stalled := fleettest.Faulty(t, simfleet.StallKex).Config()
