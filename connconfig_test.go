@@ -14,8 +14,9 @@ import (
 	"fleetssh/internal/password"
 )
 
-// TestConfigForgetsNothing sets the fields of HostConfig and of its structs one at a time, and checks
-// that each changes the dial.Config, and that each field of dial.Config is set by at least one.
+// TestConfigForgetsNothing sets the fields of HostConfig and of its structs one at a time, and
+// checks that each changes the dial.Config, and that each field of dial.Config is set by at least
+// one.
 func TestConfigForgetsNothing(t *testing.T) {
 	t.Parallel()
 	exempt := map[string]bool{

@@ -68,7 +68,8 @@ func TestErrorsOfDialContext(t *testing.T) {
 	}
 }
 
-// TestLoginsForgetNothing fills a dial.Login, and checks that a Login and a Timing have all its fields.
+// TestLoginsForgetNothing fills a dial.Login, and checks that a Login and a Timing have all its
+// fields.
 func TestLoginsForgetNothing(t *testing.T) {
 	t.Parallel()
 	timing := dial.Timing{Proxy: 1, Resolve: 2, Connect: 3, Handshake: 4, Auth: 5, Attempts: 6}

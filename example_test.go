@@ -17,8 +17,8 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// simulatedHosts starts simulated hosts named web1, web2, … in this process, and returns how to reach
-// them.
+// simulatedHosts starts simulated hosts named web1, web2, … in this process, and returns how to
+// reach them.
 func simulatedHosts(n int) (hosts []fleetssh.HostConfig, stop func()) {
 	fleet, err := simfleet.StartFleet(n, 0, func(i int, h *simfleet.Host) {
 		h.Name = fmt.Sprintf("web%d", i+1)

@@ -181,8 +181,8 @@ func ExampleDialCommand() {
 	defer client.Close()
 }
 
-// The command carries the connection, as "nc %h %p" would. This one fails, and the error says what it
-// wrote.
+// The command carries the connection, as "nc %h %p" would. This one fails, and the error says
+// what it wrote.
 func ExampleDialProxyCommand() {
 	dial, err := fleetssh.DialProxyCommand(fleetssh.ProxyCommand{
 		Line: "echo no way to %h as %r >&2; exit 1",

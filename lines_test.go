@@ -13,7 +13,8 @@ import (
 	"fleetssh/internal/spool"
 )
 
-// newTestOutput returns an output that has received the data to its end, in pieces of the given size.
+// newTestOutput returns an output that has received the data to its end, in pieces of the given
+// size.
 func newTestOutput(t testing.TB, data []byte, piece int, encoding string) *Output {
 	t.Helper()
 	text, err := charset.Find(encoding)

@@ -231,8 +231,8 @@ func TestClosedClient(t *testing.T) {
 	}
 }
 
-// TestStreamLeft leaves the loop in each possible way. Afterwards no goroutine and no remote command
-// may be left.
+// TestStreamLeft leaves the loop in each possible way. Afterwards no goroutine and no remote
+// command may be left.
 func TestStreamLeft(t *testing.T) {
 	t.Parallel()
 	for _, way := range []string{"break", "panic", "cancel"} {

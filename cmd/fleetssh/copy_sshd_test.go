@@ -46,7 +46,8 @@ func (f *copyFleet) run(ctx context.Context, verb string, args ...string) (code 
 	return code, stdout.String(), stderr.String()
 }
 
-// partialFileBegins reports whether the first partial file below a directory has a certain beginning.
+// partialFileBegins reports whether the first partial file below a directory has a certain
+// beginning.
 func partialFileBegins(dir string, beginning []byte) bool {
 	names, err := filepath.Glob(filepath.Join(dir, "*", ".*"))
 	if err != nil || len(names) == 0 {

@@ -176,7 +176,8 @@ func TestInteractiveSudoPassword(t *testing.T) {
 	}
 }
 
-// Where another flag decides about the input or the output, --tty only gives the command a terminal.
+// Where another flag decides about the input or the output, --tty only gives the command a
+// terminal.
 func TestNotInteractive(t *testing.T) {
 	t.Parallel()
 	fleet, err := startSim(simPlan{hosts: 2}, t.TempDir())
@@ -248,8 +249,8 @@ func TestInteractiveRecord(t *testing.T) {
 }
 
 // sshdSession starts the program on a terminal, for a command or a login shell on a real sshd. An
-// sshd that does not run as root may refuse the pty request: then sshdSession expects the program to
-// report that, and returns nil.
+// sshd that does not run as root may refuse the pty request: then sshdSession expects the program
+// to report that, and returns nil.
 func sshdSession(t *testing.T, change func(*unix.Termios), args ...string) *ownTerminal {
 	t.Helper()
 	return sshdSessionOf(t, sshdtest.CurrentUser(t), change, args...)

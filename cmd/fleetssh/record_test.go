@@ -424,7 +424,7 @@ func TestNoSecretInRecord(t *testing.T) {
 		files++
 		data, err := os.ReadFile(path)
 		if strings.Contains(string(data), secret) {
-			t.Errorf("%s holds the password", path)
+			t.Errorf("%s contains the password", path)
 		}
 		if !strings.Contains(string(data), "me:***@") && strings.Contains(string(data), `"args"`) {
 			t.Errorf("%s does not hold the redacted proxy", path)

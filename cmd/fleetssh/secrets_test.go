@@ -130,8 +130,8 @@ func TestRedact(t *testing.T) {
 	}
 }
 
-// If a URL that the library accepts is not hidden wholly, it keeps its host, and neither its password
-// nor a user name without a password is shown. Redacting twice changes nothing.
+// If a URL that the library accepts is not hidden wholly, it keeps its host, and neither its
+// password nor a user name without a password is shown. Redacting twice changes nothing.
 func FuzzRedactURL(f *testing.F) {
 	for _, url := range secretProxies() {
 		f.Add(url)
@@ -245,7 +245,7 @@ func expectNoSecretKept(t *testing.T, dir string) {
 		files++
 		text, err := os.ReadFile(path)
 		if bytes.Contains(text, []byte(marker)) {
-			t.Errorf("%s holds the secret", path)
+			t.Errorf("%s contains the secret", path)
 		}
 		return err
 	})

@@ -15,9 +15,9 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// The prompt names the hosts, the up key recalls earlier lines, Tab completes the shell's own words,
-// Ctrl-C stops a running command or discards the line being typed, Ctrl-D discards an incomplete
-// command, and exit restores the terminal.
+// The prompt names the hosts, the up key recalls earlier lines, Tab completes the shell's own
+// words, Ctrl-C stops a running command or discards the line being typed, Ctrl-D discards an
+// incomplete command, and exit restores the terminal.
 func TestShellOnTerminal(t *testing.T) {
 	t.Parallel()
 	r, fleet := startOnTerminal(t, simPlan{hosts: 2}, "shell", "%")
@@ -117,9 +117,9 @@ func openSSH(t *testing.T, account string) []string {
 	return []string{"-F", "none", "-w", s.Host, "-p", fmt.Sprint(s.Port), "-l", account, "-i", file, "--host-key", "insecure"}
 }
 
-// On a real host, Tab completes commands and quoted file names and keeps the exit code, Ctrl-C stops
-// processes, a second Ctrl-C ends a shell whose process ignores the first, and commands read the
-// input of :send and :each.
+// On a real host, Tab completes commands and quoted file names and keeps the exit code, Ctrl-C
+// stops processes, a second Ctrl-C ends a shell whose process ignores the first, and commands
+// read the input of :send and :each.
 func TestShellOnOpenSSH(t *testing.T) {
 	t.Parallel()
 	for _, account := range append(sshdtest.ShellAccounts(t), "root") {

@@ -230,7 +230,8 @@ func TestColors(t *testing.T) {
 	}
 }
 
-// hostile makes a host write terminal control sequences on both streams and in the name of a signal.
+// hostile makes a host write terminal control sequences on both streams and in the name of a
+// signal.
 func hostile(_ int, h *simfleet.Host) {
 	h.Handler = func(s *simfleet.Session) simfleet.Status {
 		text := "a\x1b[31mred\x07\x9b2J\u009b2J\rover\x7f\u202ecod\ttab é\n"

@@ -72,8 +72,8 @@ func (r *trustRun) run(code int, verb string, args ...string) {
 	}
 }
 
-// says expects lines of the output. It looks for lines that begin with "fleetssh", "hint" or a space
-// on standard error, and for others on standard output. SHA256:… matches any fingerprint.
+// says expects lines of the output. It looks for lines that begin with "fleetssh", "hint" or a
+// space on standard error, and for others on standard output. SHA256:… matches any fingerprint.
 func (r *trustRun) says(lines ...string) {
 	r.t.Helper()
 	for _, line := range lines {
@@ -363,8 +363,8 @@ func TestTrustOfPartialScan(t *testing.T) {
 	known := r.write("known_hosts", knownLine(fmt.Sprintf("[%s]:%d", s.Host(), s.Port()), keys[1].PublicKey()))
 	kept := r.write("keys", "#partial ", strings.SplitN(r.read("known_hosts"), " ", 2)[0], "\n", knownLine(fmt.Sprintf("[%s]:%d", s.Host(), s.Port()), keys[0].PublicKey()))
 	r.common = []string{"-F", "none", "--known-hosts", known}
-	// The scan broke off before the known key, so that the host may still have it: it counts as known,
-	// and nothing is added.
+	// The scan broke off before the known key, so that the host may still have it: it counts as
+	// known, and nothing is added.
 	r.run(exit.Unreachable, "accept", kept, "--yes")
 	r.says("fleetssh: nothing to add", "fleetssh: 1 host: 1 known")
 }

@@ -35,7 +35,7 @@ func run(m *testing.M, stays []func(string) bool) int {
 	}
 	defer os.RemoveAll(tmp)
 	os.Setenv("TMPDIR", tmp)
-	pretendHome()
+	fakeHome()
 	before := openFiles()
 	code := m.Run()
 	var left []string
@@ -56,9 +56,9 @@ func run(m *testing.M, stays []func(string) bool) int {
 	return 1
 }
 
-// pretendHome makes the library take the home directory from HOME, so that each test can set its
+// fakeHome makes the library take the home directory from HOME, so that each test can set its
 // own.
-func pretendHome() {
+func fakeHome() {
 	account.Fake(func() account.User {
 		u := account.Real()
 		u.Home = os.Getenv("HOME")

@@ -1,4 +1,5 @@
-// Package console tests consoles, with simulated hosts and, in the files sshd_*_test.go, with OpenSSH.
+// Package console tests consoles, with simulated hosts and, in the files sshd_*_test.go, with
+// OpenSSH.
 package console
 
 import (

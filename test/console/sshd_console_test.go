@@ -57,8 +57,8 @@ func runText(t testing.TB, s *fleetssh.Console, line string) lineResult {
 	return resultOf(t, startLine(t, s, line))
 }
 
-// The next line sees changes that a line makes to the shell, and runs whatever the previous line did.
-// All supported login shells behave so.
+// The next line sees changes that a line makes to the shell, and runs whatever the previous line
+// did. All supported login shells behave so.
 func TestSSHDConsole(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -119,12 +119,13 @@ func TestSSHDConsole(t *testing.T) {
 	}
 }
 
-// noTerminal matches a message that bash sometimes prints, after an empty line or not, when a signal
-// ends a program before bash waits for it. bash then tries to use a terminal that it does not have.
+// noTerminal matches a message that bash sometimes prints, after an empty line or not, when a
+// signal ends a program before bash waits for it. bash then tries to use a terminal that it does
+// not have.
 var noTerminal = regexp.MustCompile(`(?m)^\n?.*bash: .*tcsetattr: Inappropriate ioctl for device\n`)
 
-// SIGINT stops a line, also within a loop or a list, and the shell runs the next line. sshd delivers
-// signals for the other accounts, but not for root.
+// SIGINT stops a line, also within a loop or a list, and the shell runs the next line. sshd
+// delivers signals for the other accounts, but not for root.
 func TestSSHDConsoleInterrupt(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

@@ -66,8 +66,8 @@ func TestSSHDConsoleTraced(t *testing.T) {
 	}
 }
 
-// Output of the login shell's start file is taken neither for output of a line nor for the name of the
-// file with the input.
+// Output of the login shell's start file is taken neither for output of a line nor for the name
+// of the file with the input.
 func TestSSHDConsoleAfterGreeting(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

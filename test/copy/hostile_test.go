@@ -17,8 +17,8 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// Whatever a host lists or sends, nothing is written outside the destination, and the copy ends. With
-// SFTP, the good files of the host arrive.
+// Whatever a host lists or sends, nothing is written outside the destination, and the copy ends.
+// With SFTP, the good files of the host arrive.
 func TestHostileHosts(t *testing.T) {
 	t.Parallel()
 	good := bytes.Repeat([]byte("good"), 25_000) // more than a memory page

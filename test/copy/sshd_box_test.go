@@ -19,8 +19,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// copyBox is an sshd to copy to and from, a connection to it, and a directory for each side. The sshd
-// runs on this machine, so that tests access the remote directory as well.
+// copyBox is an sshd to copy to and from, a connection to it, and a directory for each side. The
+// sshd runs on this machine, so that tests access the remote directory as well.
 type copyBox struct {
 	t      testing.TB
 	server *sshdtest.Server
@@ -31,8 +31,8 @@ type copyBox struct {
 	remote string
 }
 
-// newCopyBox starts an sshd. Its file server is OpenSSH's sftp-server, as a separate process, unless
-// opt names another.
+// newCopyBox starts an sshd. Its file server is OpenSSH's sftp-server, as a separate process,
+// unless opt names another.
 func newCopyBox(t testing.TB, opt sshdtest.Options) *copyBox {
 	t.Helper()
 	b := &copyBox{t: t}

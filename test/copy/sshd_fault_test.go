@@ -18,8 +18,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// On a full disk, only the file without room fails. Only root can mount a small disk: for other users,
-// a limit on the size of files on the host takes its place.
+// On a full disk, only the file without room fails. Only root can mount a small disk: for other
+// users, a limit on the size of files on the host takes its place.
 func TestSSHDCopyDiskFull(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -306,8 +306,8 @@ func TestSSHDCopyPoorServer(t *testing.T) {
 	}
 }
 
-// If the connection is lost while a tree is copied, the copy fails with one error, and no incomplete
-// file has its final name.
+// If the connection is lost while a tree is copied, the copy fails with one error, and no
+// incomplete file has its final name.
 func TestSSHDCopyTreeCut(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range bothProtocols {

@@ -61,8 +61,8 @@ func TestSSHDCopyVerify(t *testing.T) {
 	}
 }
 
-// flipper writes a script that runs a file server and changes a byte of every "needle" on the way to
-// it or from it.
+// flipper writes a script that runs a file server and changes a byte of every "needle" on the way
+// to it or from it.
 func flipper(t testing.TB, direction copyDirection) string {
 	const flip = `perl -e 'while (sysread STDIN, $b, 65536) { $b =~ s/needle/nEedle/g; syswrite STDOUT, $b }'`
 	if direction.name == "upload" {

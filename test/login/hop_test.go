@@ -18,7 +18,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// window is the number of bytes that x/crypto lets the other side send on a channel that is not read.
+// window is the number of bytes that x/crypto lets the other side send on a channel that is not
+// read.
 const window = 2 << 20
 
 // hostileHop is a hop that misbehaves on channels to certain host names, and forwards all others.
@@ -94,8 +95,8 @@ func (h *hostileHop) serve(newChannel ssh.NewChannel) {
 	}
 }
 
-// If a hop misbehaves on the channel of one host, that host gets an error within its own time limit,
-// and the other hosts behind the hop are not affected.
+// If a hop misbehaves on the channel of one host, that host gets an error within its own time
+// limit, and the other hosts behind the hop are not affected.
 func TestHostileHop(t *testing.T) {
 	t.Parallel()
 	all := fleettest.Together{T: t}

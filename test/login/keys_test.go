@@ -49,8 +49,8 @@ func encryptedPKCS8(t *testing.T) (path string, public ssh.PublicKey) {
 	return path, public
 }
 
-// The passphrase is asked for only after the host has accepted the key, or if the public half cannot
-// be read without it. The error says how that ended.
+// The passphrase is asked for only after the host has accepted the key, or if the public half
+// cannot be read without it. The error says how that ended.
 func TestPassphraseIsAskedForLast(t *testing.T) {
 	t.Parallel()
 	known := filepath.Join("testdata", "id_ed25519_encrypted")

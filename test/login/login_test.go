@@ -87,7 +87,7 @@ func TestPasswordLogins(t *testing.T) {
 				t.Fatalf("%v", err)
 			}
 			if strings.Contains(err.Error(), "wrong") || strings.Contains(err.Error(), "right") {
-				t.Errorf("the error holds the password: %v", err)
+				t.Errorf("the error contains the password: %v", err)
 			}
 			if n := s.Stats().Connections; n != 1 {
 				t.Errorf("%d connections", n)

@@ -67,7 +67,8 @@ func failure(methods string) []byte {
 	}{methods, false})...)
 }
 
-// TestExpiredPassword has a host answer a password with a request to change it (RFC 4252, section 8).
+// TestExpiredPassword has a host answer a password with a request to change it (RFC 4252,
+// section 8).
 func TestExpiredPassword(t *testing.T) {
 	t.Parallel()
 	changeRequest := append([]byte{60}, ssh.Marshal(struct{ Prompt, Language string }{"Your password has expired.", ""})...)

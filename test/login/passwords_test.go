@@ -16,8 +16,8 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// passwordHosts starts n hosts that accept only the password "right", and sets the password that the
-// client offers.
+// passwordHosts starts n hosts that accept only the password "right", and sets the password that
+// the client offers.
 func passwordHosts(t *testing.T, n int, password string, change func(i int, h *simfleet.Host)) ([]fleettest.Server, []fleetssh.HostConfig) {
 	t.Helper()
 	servers, configs := make([]fleettest.Server, n), make([]fleetssh.HostConfig, n)
@@ -144,8 +144,8 @@ func TestGoodPasswordGoesToAll(t *testing.T) {
 	}
 }
 
-// TestPasswordTurnIsPassedOn has hosts that neither accept nor refuse the password. The turn to try it
-// first passes from each of them to the next host.
+// TestPasswordTurnIsPassedOn has hosts that neither accept nor refuse the password. The turn to
+// try it first passes from each of them to the next host.
 func TestPasswordTurnIsPassedOn(t *testing.T) {
 	t.Parallel()
 	servers, hosts := passwordHosts(t, 12, "wrong", func(i int, h *simfleet.Host) {
@@ -162,8 +162,8 @@ func TestPasswordTurnIsPassedOn(t *testing.T) {
 	hosts[3].Auth.Signers = []ssh.Signer{fleettest.ClientKey()}
 	hosts[4].Port = fleettest.ClosedPort(t)
 	p := fleettest.NewFleet(t, hosts...)
-	// The pool starts with the first three. Further hosts connect after one of these has had the turn,
-	// and how many of the three have it before a host that answers is a matter of timing.
+	// The pool starts with the first three. Further hosts connect after one of these has had the
+	// turn, and how many of the three have it before a host that answers is a matter of timing.
 	p.PoolSize = 3
 	outs := runTrue(t, p)
 	each, _ := passwordsSeen(servers)
@@ -475,8 +475,8 @@ func TestSudoPasswordGoesToAll(t *testing.T) {
 		p := fleettest.NewFleet(t, hosts...)
 		p.PoolSize = 1
 		outs := runAll(t, p, fleetssh.Command{Line: "whoami", Sudo: true, SudoPassword: func(context.Context, fleetssh.HostConfig) (string, error) { return "right", nil }})
-		// The login has shown that it is right, so the refusal of sudo on the first host concerns only
-		// that host.
+		// The login has shown that it is right, so the refusal of sudo on the first host concerns
+		// only that host.
 		if each, all := sudoFailures(servers); all != 1 {
 			t.Errorf("refusals: %v", each)
 		}
@@ -484,8 +484,8 @@ func TestSudoPasswordGoesToAll(t *testing.T) {
 	})
 }
 
-// Timeout does not include the wait for another sudo password: the user takes longer to type than the
-// commands may run.
+// Timeout does not include the wait for another sudo password: the user takes longer to type than
+// the commands may run.
 func TestTimeoutExcludesSudoQuestion(t *testing.T) {
 	t.Parallel()
 	_, p, cmd := sudoFleet(t, 5, "wrong", nil)

@@ -88,8 +88,8 @@ func TestProxyShared(t *testing.T) {
 	}
 }
 
-// If a hop fails, the hosts behind it, and no others, get a ProxyError that names the hop. The client
-// connects to the hop once for all of them.
+// If a hop fails, the hosts behind it, and no others, get a ProxyError that names the hop. The
+// client connects to the hop once for all of them.
 func TestProxyFails(t *testing.T) {
 	t.Parallel()
 	closedPort := fleettest.ClosedPort(t)
@@ -212,8 +212,8 @@ func TestProxyTargetFails(t *testing.T) {
 	}
 }
 
-// The client opens a limited number of channels through a hop at once. ConnectTimeout of a host does
-// not include the wait for its turn.
+// The client opens a limited number of channels through a hop at once. ConnectTimeout of a host
+// does not include the wait for its turn.
 func TestProxyChannelsAtOnce(t *testing.T) {
 	t.Parallel()
 	const n, limit = 300, 128

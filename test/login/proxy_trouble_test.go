@@ -15,8 +15,8 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// If the connection to a hop is lost, the commands behind it are lost, and the next command connects
-// to the hop again.
+// If the connection to a hop is lost, the commands behind it are lost, and the next command
+// connects to the hop again.
 func TestProxyDies(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewHop(t, nil)
@@ -51,8 +51,8 @@ func TestProxyDies(t *testing.T) {
 	}
 }
 
-// If the connection to a hop is lost while a host logs in, the host's next attempt connects to the hop
-// again. Without a next attempt, the error names the hop.
+// If the connection to a hop is lost while a host logs in, the host's next attempt connects to
+// the hop again. Without a next attempt, the error names the hop.
 func TestProxyDiesDuringLogin(t *testing.T) {
 	t.Parallel()
 	for _, attempts := range []int{1, 2} {
@@ -88,8 +88,8 @@ func TestProxyDiesDuringLogin(t *testing.T) {
 	}
 }
 
-// If a hop drops connections before the login, as sshd does for too many unauthenticated connections
-// (MaxStartups), the client opens them more slowly.
+// If a hop drops connections before the login, as sshd does for too many unauthenticated
+// connections (MaxStartups), the client opens them more slowly.
 func TestProxyPace(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewHop(t, func(h *simfleet.Host) { h.DropFirst = 8 })
@@ -110,8 +110,8 @@ func TestProxyPace(t *testing.T) {
 	}
 }
 
-// No host waits for a hop after its own context has ended, and the login at a hop that no host waits
-// for any more is cancelled.
+// No host waits for a hop after its own context has ended, and the login at a hop that no host
+// waits for any more is cancelled.
 func TestProxyGivenUp(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewHop(t, func(h *simfleet.Host) { h.Fault.Kind = simfleet.SilentAccept })

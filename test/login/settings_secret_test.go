@@ -16,8 +16,8 @@ import (
 	"fleetssh/internal/fleettest"
 )
 
-// shownSettings are the settings of a host that may be printed. TestSecretSettingsAreNotPrinted fails for
-// any other setting that is printed: a new one is secret until it is listed here.
+// shownSettings are the settings of a host that may be printed. TestSecretSettingsAreNotPrinted
+// fails for any other setting that is printed: a new one is secret until it is listed here.
 var shownSettings = []string{
 	"BindAddress", "Auth.Methods", "Auth.CertFiles", "Host", "Alias", "User", "HostKeyAlias", "ControlPath", "AddressFamily",
 	"Algorithms.KeyExchanges", "Algorithms.Ciphers", "Algorithms.MACs", "Algorithms.HostKeys", "Algorithms.UserKeys", "Algorithms.CASignatures",
@@ -26,8 +26,8 @@ var shownSettings = []string{
 	"Auth.GSSAPI.ServerIdentity", "Auth.GSSAPI.ClientIdentity", "Auth.GSSAPI.Keytab", "Auth.GSSAPI.Cache", "Auth.GSSAPI.Config",
 }
 
-// mark puts a unique text into every field of v that can hold one, and adds the texts to marks by the
-// path of the field.
+// mark puts a unique text into every field of v that can hold one, and adds the texts to marks by
+// the path of the field.
 func mark(v reflect.Value, path string, marks map[string]string) {
 	text := fmt.Sprintf("m4rk%dx", len(marks))
 	switch v.Kind() {

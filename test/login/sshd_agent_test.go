@@ -206,7 +206,8 @@ func TestSSHDAgentUnwilling(t *testing.T) {
 	if err := client.RemoveAll(); err != nil {
 		t.Fatal(err)
 	}
-	// The key is restricted to one host, and the client cannot prove to the agent that this is the host.
+	// The key is restricted to one host, and the client cannot prove to the agent that this is
+	// the host.
 	known, file := filepath.Join(t.TempDir(), "known"), filepath.Join(t.TempDir(), "key")
 	key.Write(t, file, "")
 	if err := os.WriteFile(known, []byte(strings.Join(fleettest.KnownLines("there", fleettest.KeysOf(s)...), "\n")+"\n"), 0o600); err != nil {

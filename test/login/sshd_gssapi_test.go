@@ -115,8 +115,8 @@ func TestSSHDGSSAPI(t *testing.T) {
 	k.server.Logged(t, 13, "Accepted gssapi-with-mic for "+k.user)
 }
 
-// A ticket logs in to the account of its own principal only. An sshd that runs as root serves several
-// accounts.
+// A ticket logs in to the account of its own principal only. An sshd that runs as root serves
+// several accounts.
 func TestSSHDGSSAPIAccounts(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -131,7 +131,8 @@ func TestSSHDGSSAPIAccounts(t *testing.T) {
 	host := k.tickets(fleetssh.GSSAPI{ClientIdentity: account, Password: kerberosPassword, Delegate: true})
 	host.User = account
 	fleettest.Contains(t, fleettest.Output(t, fleettest.Dial(t, host), "id -un; klist -f"), account+"\n", "Flags: Ff")
-	// A valid ticket of another principal is refused, and the next method works on the same connection.
+	// A valid ticket of another principal is refused, and the next method works on the same
+	// connection.
 	wrong := k.tickets(fleetssh.GSSAPI{ClientIdentity: "stranger", Password: kerberosPassword})
 	e := fleettest.DialFails[*fleetssh.AuthenticationError](t, wrong)
 	fleettest.Contains(t, e.Error(), "tried gssapi-with-mic", "does not let stranger@"+k.Realm+" in as "+k.user)
@@ -212,8 +213,8 @@ func TestSSHDGSSAPIRefused(t *testing.T) {
 	})
 }
 
-// The error names what is wrong with the ticket and what to do, and the client tries the next method
-// on the same connection.
+// The error names what is wrong with the ticket and what to do, and the client tries the next
+// method on the same connection.
 func TestSSHDGSSAPINoTicket(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -249,7 +250,7 @@ func TestSSHDGSSAPINoTicket(t *testing.T) {
 			e := fleettest.DialFails[*fleetssh.AuthenticationError](t, host)
 			fleettest.Contains(t, e.Error(), test.wants...)
 			if strings.Contains(e.Error(), "wr0ng") {
-				t.Error("the error holds the password")
+				t.Error("the error contains the password")
 			}
 			before := strings.Count(k.server.Log(), "Connection from")
 			host.Auth.Signers = k.host.Auth.Signers
@@ -259,7 +260,8 @@ func TestSSHDGSSAPINoTicket(t *testing.T) {
 	}
 }
 
-// With IfTicket and without a ticket, the client neither tries GSS-API nor mentions it in the error.
+// With IfTicket and without a ticket, the client neither tries GSS-API nor mentions it in the
+// error.
 func TestSSHDGSSAPIIfTicket(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

@@ -100,8 +100,8 @@ func TestSSHDTokenTouchTakesAWhile(t *testing.T) {
 		slow <- err
 	}()
 	<-asked
-	// Host 1 has its own key. Host 2 uses the list of the agent's keys that the first login has fetched:
-	// the client offers it the token, and the host refuses that.
+	// Host 1 has its own key. Host 2 uses the list of the agent's keys that the first login has
+	// fetched: the client offers it the token, and the host refuses that.
 	for i := 1; i < len(p.Hosts); i++ {
 		if _, err := p.Client(fleettest.Soon(t), i); err != nil {
 			t.Errorf("host %d: %v", i, err)

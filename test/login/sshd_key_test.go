@@ -106,7 +106,7 @@ func TestSSHDKeyUnusable(t *testing.T) {
 			fleettest.Equal(t, "path", e.Path, test.path)
 			fleettest.Contains(t, strings.ReplaceAll(e.Error(), "does not exist", "no such file"), test.text, s.Host)
 			if strings.Contains(e.Error(), "wr0ng") {
-				t.Errorf("the error holds the passphrase: %v", e)
+				t.Errorf("the error contains the passphrase: %v", e)
 			}
 		})
 	}
@@ -211,7 +211,8 @@ func TestSSHDCertificate(t *testing.T) {
 			if test.invalid != "" {
 				s.Logged(t, 0, "Connection from")
 			}
-			// An unusable certificate that is not named, but found next to the key, is not an error.
+			// An unusable certificate that is not named, but found next to the key, is not an
+			// error.
 			sshdtest.WriteCertificate(t, file+"-cert.pub", cert)
 			host := fleettest.HostConfig(t, s, user, fleetssh.Auth{KeyFile: file})
 			if test.refused == "" && test.invalid == "" {

@@ -68,7 +68,7 @@ func TestSSHDLoginWrongPassword(t *testing.T) {
 			}
 			fleettest.Contains(t, e.Error(), s.Host, sshdtest.Bob)
 			if strings.Contains(e.Error(), "wr0ng") {
-				t.Errorf("the error holds the password: %v", e)
+				t.Errorf("the error contains the password: %v", e)
 			}
 			s.Logged(t, 1, "Connection from")
 			s.Logged(t, 1, test.log)

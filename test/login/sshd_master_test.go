@@ -98,7 +98,8 @@ func TestSSHDMaster(t *testing.T) {
 		own, key := host, sshdtest.NewKey(t, sshdtest.KindED25519)
 		own.Auth.Signers = []ssh.Signer{key.Signer}
 		own.HostKeys = fleettest.Trust(t, fleettest.KnownLines(s.Address(), fleettest.KeysOf(s)...)...)
-		// The client waits this long for the master, and the direct login then has the same time again.
+		// The client waits this long for the master, and the direct login then has the same time
+		// again.
 		own.ConnectTimeout = fleettest.Lapse
 		e := fleettest.DialFails[*fleetssh.AuthenticationError](t, own)
 		fleettest.Equal(t, "tried", strings.Join(e.Tried, " "), "publickey")

@@ -52,9 +52,9 @@ func (l *likeSSH) write(t testing.TB, name, text string) {
 	}
 }
 
-// newLikeSSH starts the servers. Their host keys "hostrsa" and "hosted" have certificates by "rsaca".
-// The user keys are "rsa", "ed", "rsasigned" and "edsigned"; the servers accept the last two only with
-// their certificates by "edca".
+// newLikeSSH starts the servers. Their host keys "hostrsa" and "hosted" have certificates by
+// "rsaca". The user keys are "rsa", "ed", "rsasigned" and "edsigned"; the servers accept the last
+// two only with their certificates by "edca".
 func newLikeSSH(t *testing.T) *likeSSH {
 	l := &likeSSH{dir: t.TempDir(), port: make(map[string]int)}
 	user := sshdtest.CurrentUser(t)
@@ -122,8 +122,8 @@ func (l *likeSSH) config(t testing.TB, line, hostKind, trust, identity string) s
 	return path
 }
 
-// connects reports whether ssh and the library log in. why has the output of ssh and the error of the
-// library.
+// connects reports whether ssh and the library log in. why has the output of ssh and the error of
+// the library.
 func connects(t testing.TB, config string) (ssh, library bool, why string) {
 	t.Helper()
 	out, err := exec.CommandContext(fleettest.Soon(t), "ssh", "-F", config, "h", "echo", "in").CombinedOutput()
@@ -143,8 +143,8 @@ func connects(t testing.TB, config string) (ssh, library bool, why string) {
 	return ssh, err == nil, fmt.Sprintf("%s\nlibrary: %v", why, err)
 }
 
-// TestSSHDNarrowLikeSSH gives ssh and the library the same ssh_config lines, which restrict host keys
-// and user keys, plain and with certificates. Both must log in, or neither.
+// TestSSHDNarrowLikeSSH gives ssh and the library the same ssh_config lines, which restrict host
+// keys and user keys, plain and with certificates. Both must log in, or neither.
 func TestSSHDNarrowLikeSSH(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

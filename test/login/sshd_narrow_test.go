@@ -289,8 +289,8 @@ func TestSSHDCheckHostIP(t *testing.T) {
 	fleettest.Contains(t, string(text), "[localhost]:", "[127.0.0.1]:")
 }
 
-// If known_hosts cannot be written, AddUnknown refuses a new host, and AddUnknownIfPossible connects,
-// warns once, and remembers the key.
+// If known_hosts cannot be written, AddUnknown refuses a new host, and AddUnknownIfPossible
+// connects, warns once, and remembers the key.
 func TestSSHDUnwritableKnownHosts(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)

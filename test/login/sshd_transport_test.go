@@ -119,8 +119,8 @@ func httpProxy(t testing.TB) (address string) {
 	return l.Addr().String()
 }
 
-// SSH runs over any transport: SOCKS and Unix sockets of OpenSSH itself, HTTP CONNECT, a command, and
-// a function of the user.
+// SSH runs over any transport: SOCKS and Unix sockets of OpenSSH itself, HTTP CONNECT, a command,
+// and a function of the user.
 func TestSSHDTransports(t *testing.T) {
 	t.Parallel()
 	sshdtest.CheckLeaks(t)
@@ -193,7 +193,7 @@ func TestSSHDTransports(t *testing.T) {
 			}
 			fleettest.Contains(t, err.Error(), test.text)
 			if test.secret != "" && strings.Contains(err.Error(), test.secret) {
-				t.Errorf("%q holds the secret", err)
+				t.Errorf("%q contains the secret", err)
 			}
 		})
 	}

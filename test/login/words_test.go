@@ -61,8 +61,8 @@ func (k *talker) config() fleetssh.HostConfig {
 	}
 }
 
-// If a server sends something other than an SSH version, the error quotes it, escaped and shortened,
-// and the client makes another attempt only if that may succeed.
+// If a server sends something other than an SSH version, the error quotes it, escaped and
+// shortened, and the client makes another attempt only if that may succeed.
 func TestServerThatIsNotSSH(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("w", 600)
@@ -160,8 +160,8 @@ func TestRefusedIsTriedAgainSoon(t *testing.T) {
 	}
 }
 
-// TestDirectHostsArePaced has many hosts at one address, which drops connections when more than a few
-// log in at once. The client then connects as fast as the address accepts connections.
+// TestDirectHostsArePaced has many hosts at one address, which drops connections when more than a
+// few log in at once. The client then connects as fast as the address accepts connections.
 func TestDirectHostsArePaced(t *testing.T) {
 	t.Parallel()
 	s := fleettest.NewServer(t, func(h *simfleet.Host) { h.MaxStartups, h.Latency = 5, 10*time.Millisecond })

@@ -19,8 +19,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// A service that closes its sending direction first still receives the remaining data, through every
-// kind of tunnel.
+// A service that closes its sending direction first still receives the remaining data, through
+// every kind of tunnel.
 func TestSSHDTunnelServiceEndsFirst(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	_, host := fleettest.StartSSHD(t, sshdtest.Options{})
@@ -69,8 +69,8 @@ func TestSSHDTunnelServiceEndsFirst(t *testing.T) {
 	}
 }
 
-// Listening addresses have several forms. A stale socket is replaced, but neither a socket in use nor
-// another file.
+// Listening addresses have several forms. A stale socket is replaced, but neither a socket in use
+// nor another file.
 func TestTunnelListens(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	c := fleettest.Dial(t, webHosts(t, "web1")[0])
@@ -160,8 +160,8 @@ func TestTunnelHostOpensMany(t *testing.T) {
 	}
 }
 
-// openingMany starts a host that opens n channels when asked to listen on a port. It answers when all
-// but most of the channels have been refused.
+// openingMany starts a host that opens n channels when asked to listen on a port. It answers when
+// all but most of the channels have been refused.
 func openingMany(t *testing.T, n, most int, accepted, refused *atomic.Int32) fleetssh.HostConfig {
 	const port = 4711
 	key := fleettest.NewKey()

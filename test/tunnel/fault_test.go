@@ -74,8 +74,8 @@ func TestSSHDTunnelListenRefused(t *testing.T) {
 	}
 }
 
-// If the server is killed during a transfer, the caller gets an error instead of the end of the data,
-// and a tunnel of a Client ends and reports why.
+// If the server is killed during a transfer, the caller gets an error instead of the end of the
+// data, and a tunnel of a Client ends and reports why.
 func TestSSHDTunnelCut(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{})
@@ -122,8 +122,8 @@ func TestSSHDTunnelCut(t *testing.T) {
 	}
 }
 
-// The tunnels of a fleet outlive their connections: the next caller gets a new connection, and the host
-// listens again on the same port.
+// The tunnels of a fleet outlive their connections: the next caller gets a new connection, and
+// the host listens again on the same port.
 func TestSSHDTunnelsReconnect(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s, host := fleettest.StartSSHD(t, sshdtest.Options{})

@@ -22,8 +22,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// webHosts starts hosts with a web server on localhost:9100 each, which answers with the name of the
-// host and the request.
+// webHosts starts hosts with a web server on localhost:9100 each, which answers with the name of
+// the host and the request.
 func webHosts(t testing.TB, names ...string) []fleetssh.HostConfig {
 	t.Helper()
 	hosts := make([]fleetssh.HostConfig, len(names))

@@ -16,8 +16,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// Channels that a host opens without a request of the client are refused, whatever their type, and the
-// connection stays usable.
+// Channels that a host opens without a request of the client are refused, whatever their type,
+// and the connection stays usable.
 func TestTunnelUnrequestedChannels(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	type forwarded struct {

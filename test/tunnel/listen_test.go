@@ -67,8 +67,8 @@ func TestSSHDListenHTTP(t *testing.T) {
 	}
 }
 
-// reader returns a reader whose type does not reveal the length of the text, so that net/http sends it
-// in chunks.
+// reader returns a reader whose type does not reveal the length of the text, so that net/http
+// sends it in chunks.
 func reader(text string) io.Reader {
 	r, w := io.Pipe()
 	go func() { io.WriteString(w, text); w.Close() }()

@@ -48,8 +48,8 @@ func (m *messages) String() string {
 	return m.text.String()
 }
 
-// After an outage, the next caller reaches the host again. The logger, or TunnelChanged if that is set,
-// gets one event for each change, whatever the number of callers.
+// After an outage, the next caller reaches the host again. The logger, or TunnelChanged if that
+// is set, gets one event for each change, whatever the number of callers.
 func TestTunnelOutage(t *testing.T) {
 	t.Run("logged", func(t *testing.T) { tunnelOutage(t, false) })
 	t.Run("TunnelChanged", func(t *testing.T) { tunnelOutage(t, true) })

@@ -12,8 +12,8 @@ import (
 	"fleetssh/internal/sshdtest"
 )
 
-// ForwardLocal and DialContext work over the connection of an OpenSSH master. ForwardRemote does not,
-// and reports that.
+// ForwardLocal and DialContext work over the connection of an OpenSSH master. ForwardRemote does
+// not, and reports that.
 func TestSSHDMasterTunnels(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	s := sshdtest.Start(t, sshdtest.Options{})

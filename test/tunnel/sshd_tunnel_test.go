@@ -83,8 +83,8 @@ func TestSSHDTunnelRedis(t *testing.T) {
 	}
 }
 
-// curl reaches targets behind the host through SOCKS, with every version of the protocol, and through
-// a proxy that listens on a Unix socket.
+// curl reaches targets behind the host through SOCKS, with every version of the protocol, and
+// through a proxy that listens on a Unix socket.
 func TestSSHDForwardSOCKS(t *testing.T) {
 	sshdtest.CheckLeaks(t)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello "+r.Host) }))

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// readCommands reads the commands of a text. The error is nil unless the last command is incomplete.
+// readCommands reads the commands of a text. The error is nil unless the last command is
+// incomplete.
 func readCommands(text string) (commands []command, err error) {
 	lines := strings.Split(text, "\n")
 	next := func() (string, error) {

@@ -185,8 +185,8 @@ func inCompleteGroups(wrote [][2][]string, writing []int) int {
 	return n
 }
 
-// Hosts that write the same lines share one segment at any pace, so that the cost of a line does not
-// depend on how far its host is behind the others.
+// Hosts that write the same lines share one segment at any pace, so that the cost of a line does
+// not depend on how far its host is behind the others.
 func TestPace(t *testing.T) {
 	t.Parallel()
 	const hosts, n = 4, 300_000

@@ -84,7 +84,7 @@ func TestShorten(t *testing.T) {
 		"how many (3); none":                           "how many (3)",
 		"how long (5s; more\nafter a failure)":         "how long (5s; more after a failure)",
 		"one that goes\non. And more.":                 "one that goes on",
-		"fold: alike once (default)\njson: objects":    "fold: alike once (default)",
+		"fold: grouped (default)\njson: objects":       "fold: grouped (default)",
 		"with -r: " + strings.Repeat("long ", 30):      "with -r: " + strings.Repeat("long ", 30),
 		"so many of them: " + strings.Repeat("x ", 80): "so many of them",
 		"":    "",

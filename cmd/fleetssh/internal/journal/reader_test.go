@@ -13,8 +13,9 @@ import (
 // knowledge is what a reader should know about a host.
 type knowledge struct{ begun, ended bool }
 
-// recorded returns the journal of a run with the events, and what is known after each of its lines,
-// by the length of the file up to there. The first event of a host is its start, the second its end.
+// recorded returns the journal of a run with the events, and what is known after each of its
+// lines, by the length of the file up to there. The first event of a host is its start, the
+// second its end.
 func recorded(t testing.TB, dir string, hosts int, events []int, closed bool) ([]byte, map[int][]knowledge) {
 	t.Helper()
 	w := create(t, dir, startOf(hosts))
@@ -80,8 +81,8 @@ func (k knowledge) outcome(missing string) string {
 	return missing
 }
 
-// Whatever the order of the events, and wherever the file is cut or damaged, no host that was started
-// counts as skipped.
+// Whatever the order of the events, and wherever the file is cut or damaged, no host that was
+// started counts as skipped.
 func TestRandomRuns(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {

@@ -13,7 +13,8 @@ import (
 	"fleetssh/hostset"
 )
 
-// A recorded target has the user and the port of the host unless options set them, and -w accepts it.
+// A recorded target has the user and the port of the host unless options set them, and -w accepts
+// it.
 func TestTargets(t *testing.T) {
 	t.Parallel()
 	f := &Flags{login: "deploy", port: "2222"}

@@ -55,8 +55,8 @@ func TestExitCodePriority(t *testing.T) {
 	}
 }
 
-// The exit status of a remote command has 32 bits (RFC 4254, section 6.10), the exit code of a local
-// process eight. A status that does not fit must not become 0.
+// The exit status of a remote command has 32 bits (RFC 4254, section 6.10), the exit code of a
+// local process eight. A status that does not fit must not become 0.
 func TestLargeExitCodes(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[int]int{0: 0, 1: 1, 7: 7, 255: 255, 256: 255, 257: 255, 512: 255, 1 << 31: 255, 1<<32 - 1: 255, -1: 255, -256: 255} {

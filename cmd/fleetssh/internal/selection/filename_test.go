@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// File names are unique and safe, even where labels differ only in characters that they cannot have.
+// File names are unique and safe, even where labels differ only in characters that they cannot
+// have.
 func TestFileNames(t *testing.T) {
 	t.Parallel()
 	labels := []string{"web1", "a/b", "a_b", ".x", "_x", "web1#1", `a\b`}
