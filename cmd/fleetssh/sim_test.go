@@ -10,12 +10,12 @@ func TestSimNumbers(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int64{"0": 0, "500": 500, "64K": 64 << 10, "1M": 1 << 20, "2G": 2 << 30} {
 		if got, err := flagvalue.ParseSize(text); err != nil || got != want {
-			t.Errorf("parseSize(%q) = %d, %v", text, got, err)
+			t.Errorf("ParseSize(%q) = %d, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"", "K", "-1", "1KK", "1T", "9999999G"} {
 		if got, err := flagvalue.ParseSize(text); err == nil {
-			t.Errorf("parseSize(%q) = %d, want an error", text, got)
+			t.Errorf("ParseSize(%q) = %d, want an error", text, got)
 		}
 	}
 	for text, want := range map[string]int{"0": 0, "3": 3, "10%": 1, "15%": 2, "100%": 10} {

@@ -194,7 +194,7 @@ func TestKeyIsDecryptedOnce(t *testing.T) {
 			t.Errorf("%v: %v", auth, err)
 		}
 		if strings.Contains(fmt.Sprint(err), "sesame") || strings.Contains(fmt.Sprint(err), "wrong passphrase ") {
-			t.Errorf("the error holds a secret: %v", err)
+			t.Errorf("the error contains a secret: %v", err)
 		}
 	}
 }

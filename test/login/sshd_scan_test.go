@@ -83,7 +83,7 @@ func TestSSHDScan(t *testing.T) {
 
 	for _, s := range []*sshdtest.Server{all, rsa, certified} {
 		if log := s.Log(); strings.Contains(log, "nobody-at-all") {
-			t.Errorf("a login was tried: %s", log)
+			t.Errorf("the scan tried to log in: %s", log)
 		}
 	}
 	// One connection lists the algorithms, and one more fetches each key.

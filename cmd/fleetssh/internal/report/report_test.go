@@ -87,7 +87,7 @@ func TestSelfContained(t *testing.T) {
 	text := write(t, fleet(20))
 	for _, name := range []string{"src=", "http://", "https://", "url(", "@import", "<link", "<iframe", " style=", "onclick"} {
 		if strings.Contains(text, name) {
-			t.Errorf("the page holds %s", name)
+			t.Errorf("the page contains %s", name)
 		}
 	}
 	if !strings.Contains(text, `content="default-src &#39;none&#39;; style-src &#39;sha256-`) {
@@ -108,7 +108,7 @@ func TestHostileText(t *testing.T) {
 	text := write(t, d)
 	for _, bad := range []string{"<script>alert", "<img", "\x1b", "\x07", "\xff", "\u202e", "\x00"} {
 		if strings.Contains(text, bad) {
-			t.Errorf("the page holds %q", bad)
+			t.Errorf("the page contains %q", bad)
 		}
 	}
 	if n := strings.Count(text, "<script>"); n != 1 {

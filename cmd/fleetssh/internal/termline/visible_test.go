@@ -45,7 +45,7 @@ func FuzzVisible(f *testing.F) {
 		}
 		for _, r := range got {
 			if r != '\t' && unicode.IsControl(r) || ControlsTerminal(r) {
-				t.Fatalf("Visible(%q) = %q holds %q", text, got, r)
+				t.Fatalf("Visible(%q) = %q contains %q", text, got, r)
 			}
 		}
 		if again := Visible(got); again != got {
