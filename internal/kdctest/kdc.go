@@ -281,17 +281,7 @@ func freeAddress(t testing.TB) string {
 // program returns the path of a program. The test fails if it is not installed.
 func program(t testing.TB, name string) string {
 	t.Helper()
-	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin", "/sbin"} {
-		path := filepath.Join(dir, name)
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("%s is not installed: run .ci/prepare", name)
-	}
-	return path
+	return sshdtest.Program(t, name, "/usr/sbin/"+name, "/usr/local/sbin/"+name, "/sbin/"+name)
 }
 
 func must(t testing.TB, err error) {

@@ -35,7 +35,7 @@ func StartAgent(t testing.TB) *Agent {
 // Start starts the agent again after Stop, on the same socket and without keys.
 func (a *Agent) Start(t testing.TB) {
 	t.Helper()
-	a.cmd = exec.Command(program(t, "ssh-agent"), "-D", "-a", a.Socket)
+	a.cmd = exec.Command(Program(t, "ssh-agent"), "-D", "-a", a.Socket)
 	must(t, a.cmd.Start())
 	a.exited = make(chan struct{})
 	go func(cmd *exec.Cmd, exited chan struct{}) {

@@ -25,7 +25,7 @@ type Dropbear struct {
 // installed.
 func StartDropbear(t testing.TB) *Dropbear {
 	t.Helper()
-	path := program(t, "dropbear", "/usr/sbin/dropbear", "/usr/local/sbin/dropbear")
+	path := Program(t, "dropbear", "/usr/sbin/dropbear", "/usr/local/sbin/dropbear")
 	dir := t.TempDir()
 	key := filepath.Join(dir, "host_key")
 	text, err := exec.Command("dropbearkey", "-t", "ed25519", "-f", key).Output()

@@ -194,7 +194,7 @@ func NewSmartcard(t testing.TB, keys ...*Key) *Smartcard {
 	must(t, os.Mkdir(tokens, 0o700))
 	must(t, os.WriteFile(config, []byte("directories.tokendir = "+tokens+"\nlog.level = ERROR\n"), 0o600))
 	t.Setenv("SOFTHSM2_CONF", config)
-	util := program(t, "softhsm2-util")
+	util := Program(t, "softhsm2-util")
 	must(t, run("", util, "--init-token", "--free", "--label", "test", "--pin", smartcardPIN, "--so-pin", smartcardPIN))
 	for i, key := range keys {
 		der, err := x509.MarshalPKCS8PrivateKey(key.Private)
@@ -240,7 +240,7 @@ func (a *Agent) smartcard(t testing.TB, c *Smartcard, pin string) error {
 	t.Helper()
 	ask := filepath.Join(c.dir, "askpass")
 	WriteProgram(t, ask, "#!/bin/sh\necho "+pin+"\n")
-	add := exec.Command(program(t, "ssh-add"), "-s", c.library)
+	add := exec.Command(Program(t, "ssh-add"), "-s", c.library)
 	add.Env = append(os.Environ(), "SSH_AUTH_SOCK="+a.Socket, "SSH_ASKPASS="+ask, "SSH_ASKPASS_REQUIRE=force")
 	if out, err := add.CombinedOutput(); err != nil {
 		return errors.New("ssh-add -s: " + strings.TrimSpace(string(out)))

@@ -107,7 +107,7 @@ func Keygen(t testing.TB, kind, passphrase string, options ...string) (path stri
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "id_"+kind)
 	args := append([]string{"-q", "-t", kind, "-N", passphrase, "-C", "test", "-f", path}, options...)
-	out, err := exec.Command(program(t, "ssh-keygen"), args...).CombinedOutput()
+	out, err := exec.Command(Program(t, "ssh-keygen"), args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("ssh-keygen: %v: %s", err, out)
 	}

@@ -70,7 +70,7 @@ const (
 // Start starts a server that ends with the test. The test fails if sshd is not installed.
 func Start(t testing.TB, opt Options) *Server {
 	t.Helper()
-	path := program(t, "sshd", "/usr/sbin/sshd", "/usr/local/sbin/sshd")
+	path := Program(t, "sshd", "/usr/sbin/sshd", "/usr/local/sbin/sshd")
 	s := &Server{Dir: SharedDir(t), Host: "127.0.0.1"}
 	if len(opt.Addresses) > 0 {
 		s.Host = opt.Addresses[0]
@@ -308,9 +308,9 @@ func version(t testing.TB, path string) int {
 	return 100*major + minor
 }
 
-// program returns the path of a program, and fails the test if it is not installed. places are
+// Program returns the path of a program, and fails the test if it is not installed. places are
 // preferred to PATH.
-func program(t testing.TB, name string, places ...string) string {
+func Program(t testing.TB, name string, places ...string) string {
 	t.Helper()
 	for _, path := range places {
 		if _, err := os.Stat(path); err == nil {
