@@ -254,7 +254,7 @@ func (p *copyPlan) run(ctx context.Context, c *Client, i int) CopyResult {
 	}
 	r.timing.Run = time.Since(begun)
 	r.Files, r.Bytes, r.Skipped, r.Deleted, r.Failed = sum.Files, sum.Bytes, sum.Skipped, sum.Deleted, sum.Failed
-	p.settle(ctx, c, &r, err)
+	p.recordEnd(ctx, c, &r, err)
 	return r
 }
 
@@ -271,8 +271,8 @@ func (c *Client) transferHost() *transfer.Host {
 	}
 }
 
-// settle records how the copy has ended.
-func (p *copyPlan) settle(ctx context.Context, c *Client, r *CopyResult, err error) {
+// recordEnd records how the copy has ended.
+func (p *copyPlan) recordEnd(ctx context.Context, c *Client, r *CopyResult, err error) {
 	name, port := c.host.name(), c.host.port()
 	file, isFile := errors.AsType[*transfer.Error](err)
 	switch {

@@ -194,7 +194,7 @@ func (c *Client) listen(ctx context.Context, at tunnel.Address, serve func(*remo
 		return nil, err
 	}
 	at.Port = port
-	c.listeners.settle(l, at)
+	c.listeners.setAddress(l, at)
 	l.tunnel.SetAddr(at.Addr())
 	l.tunnel.OnEnd(func() {
 		l.cancel()
@@ -312,8 +312,8 @@ func (ls *listeners) remove(l *listener) {
 	}
 }
 
-// settle sets the final address of a listener.
-func (ls *listeners) settle(l *listener, at tunnel.Address) {
+// setAddress sets the final address of a listener.
+func (ls *listeners) setAddress(l *listener, at tunnel.Address) {
 	ls.mu.Lock()
 	l.at = at
 	ls.mu.Unlock()

@@ -64,7 +64,7 @@ func (c *Client) openRawSession(ctx context.Context, request string, payload []b
 			errOut.End()
 		})
 		for req := range requests {
-			p.note(req)
+			p.record(req)
 		}
 		reading.Wait()
 		free()
@@ -163,8 +163,8 @@ func (p *rawSessions) lingers(ctx context.Context, err error) bool {
 	}
 }
 
-// note records the end of the program that the host reports.
-func (p *rawSession) note(req *ssh.Request) {
+// record records the end of the program that the host reports.
+func (p *rawSession) record(req *ssh.Request) {
 	if o, ok := exitOf(req); ok {
 		p.mu.Lock()
 		first := p.exit.Kind == Running

@@ -21,7 +21,7 @@ type session struct {
 	client *Client
 	raw    *conn.Session
 	input  *input
-	run    *run // the command; nil: it was started with Exec, Shell or Subsystem
+	cmd    *Command // noCommand if it was started with Exec, Shell or Subsystem
 
 	sentinels *sudo.Sentinels // around sudo's messages; nil: no sudo
 	console   *Console        // the console whose shell runs in the session; nil: none
@@ -49,6 +49,9 @@ type session struct {
 	size     []byte         // the size of the terminal that is to be sent
 	resizing bool           // a goroutine sends sizes
 }
+
+// noCommand has no settings. It never changes.
+var noCommand Command
 
 type sessionState int
 

@@ -44,7 +44,7 @@ func (c *Client) openSession(ctx context.Context, opt streamOptions) (*session, 
 		c.conn.Leave()
 		return nil, c.sessionError(ctx, PhaseOpen, err)
 	}
-	s := &session{client: c, raw: conn.NewSession(raw, requests)}
+	s := &session{client: c, raw: conn.NewSession(raw, requests), cmd: &noCommand}
 	s.init(s, c.host, c.d.budget, opt)
 	s.startDuration = time.Since(begun)
 	s.input = newInput(s)
@@ -69,7 +69,7 @@ func (c *Client) start(ctx context.Context, r *run, i int) *HostOutput {
 	if err != nil {
 		return failed(err)
 	}
-	s.run, s.sentinels = r, sentinels
+	s.cmd, s.sentinels = &r.cmd, sentinels
 	if r.cmd.Script != nil {
 		s.input.first = r.cmd.Script.Text
 	}
@@ -325,7 +325,7 @@ func (s *session) filters() (out, errOut *sudo.Filter) {
 		return nil, nil
 	}
 	f := sudo.NewFilter(s.sentinels)
-	if s.run.cmd.PTY != nil {
+	if s.cmd.PTY != nil {
 		return f, nil
 	}
 	return nil, f

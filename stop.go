@@ -54,7 +54,7 @@ func (s *session) stop(ctx context.Context, why OutcomeKind) error {
 		}
 		return s.stopped()
 	}
-	asSudo := s.run != nil && s.run.cmd.wantsSudo()
+	asSudo := s.cmd.wantsSudo()
 	direct := !asSudo && s.client.signalsGroups(ctx)
 	switch {
 	case s.waitEnd(ctx, 0):
@@ -320,13 +320,13 @@ func (s *session) fromOutside(ctx context.Context, what cmdline.Signals) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, killSession)
 	defer cancel()
-	r := &run{}
+	cmd := &noCommand
 	var as *cmdline.Sudo
 	var sentinels *sudo.Sentinels
-	if s.run != nil && s.run.cmd.wantsSudo() {
-		r.cmd = Command{Sudo: true, User: s.run.cmd.User, SudoPassword: s.run.cmd.SudoPassword}
-		sentinels = r.cmd.sentinels()
-		as = &cmdline.Sudo{User: r.cmd.User, Sentinels: sentinels}
+	if s.cmd.wantsSudo() {
+		cmd = &Command{Sudo: true, User: s.cmd.User, SudoPassword: s.cmd.SudoPassword}
+		sentinels = cmd.sentinels()
+		as = &cmdline.Sudo{User: cmd.User, Sentinels: sentinels}
 	}
 	opening, stop := context.WithTimeout(ctx, openReply)
 	killer, err := s.client.openSession(opening, streamOptions{})
@@ -338,7 +338,7 @@ func (s *session) fromOutside(ctx context.Context, what cmdline.Signals) bool {
 		return false
 	}
 	defer killer.Close()
-	killer.run, killer.sentinels, killer.stopper = r, sentinels, true
+	killer.cmd, killer.sentinels, killer.stopper = cmd, sentinels, true
 	if killer.start(ctx, PhaseExec, execPayload(what.Line(as))) != nil {
 		return false
 	}

@@ -57,7 +57,7 @@ var (
 // sudoEvent answers sudo's prompts, and lets the user's input through once the command itself
 // reads it.
 func (s *session) sudoEvent(e sudo.Event, filter *sudo.Filter) {
-	if s.run.cmd.SudoPassword == nil {
+	if s.cmd.SudoPassword == nil {
 		return // the user answers on standard input
 	}
 	switch e {
@@ -77,7 +77,7 @@ func (s *session) sudoEvent(e sudo.Event, filter *sudo.Filter) {
 // answerSudo sends the password. It writes to the session directly, because Stdin is held back
 // until the command runs.
 func (s *session) answerSudo(filter *sudo.Filter) {
-	password, err := s.run.cmd.SudoPassword(s.context(), *s.client.host)
+	password, err := s.cmd.SudoPassword(s.context(), *s.client.host)
 	if err == nil {
 		password, err = s.takeTurn(password)
 	}
@@ -92,7 +92,7 @@ func (s *session) answerSudo(filter *sudo.Filter) {
 }
 
 func (s *session) tellSudo(password string, filter *sudo.Filter) error {
-	if s.run.cmd.PTY != nil {
+	if s.cmd.PTY != nil {
 		filter.Hide(password) // sudo may prompt before it turns off echo
 	}
 	_, err := s.raw.Write([]byte(password + "\n"))
@@ -163,7 +163,7 @@ func (s *session) leaveTurn(turn *password.Turn, said sudo.Refusal) {
 // refuseSudo ends sudo's input, so that sudo gives up. A terminal does not pass on EOF: it needs
 // the EOF character, Ctrl-D. If sudo has not ended after sudoGrace, refuseSudo ends the session.
 func (s *session) refuseSudo() {
-	if s.run.cmd.PTY != nil {
+	if s.cmd.PTY != nil {
 		_, _ = s.raw.Write([]byte{4}) // if this fails, the wait below times out
 	}
 	s.raw.CloseWrite()
