@@ -24,6 +24,7 @@ const simHelp = `Start a simulated fleet on this machine, to try, test and measu
   fleetssh sim --hosts 20
   fleetssh sim --hosts 100 --latency 50ms --fail 10% --silent 2
   fleetssh sim --hosts 5 --fault stall-auth --fault-hosts 1
+  fleetssh sim --names 'web[01-20],db1' --dir ./fleet
   fleetssh sim --hosts 1000 --dir ./fleet --format json
 
 usage: fleetssh sim [options]
@@ -33,7 +34,8 @@ up, with a small simulated shell: nothing is executed on this machine. Any user
 may log in with the key that is shown. The fleet serves until Ctrl-C.
 
 Options:
-      --hosts N             number of hosts (10)
+      --hosts N             number of hosts (10), with the names sim1 and up
+      --names HOSTS         names of the hosts, in place of --hosts
       --port PORT           port of all hosts (a free one)
       --latency DUR         time added to every round trip
       --fail N|N%           hosts on which every command exits 1
@@ -58,6 +60,7 @@ const simSudoPassword = "sim"
 // simOptions are the flags of sim.
 type simOptions struct {
 	hosts, port  int
+	names        string
 	latency      time.Duration
 	fail         string
 	silent, slow int
@@ -72,6 +75,7 @@ type simOptions struct {
 func (o *simOptions) register(flags *pflag.FlagSet) {
 	o.hosts = 10
 	flags.Var(flagvalue.Number{To: &o.hosts, Min: 1, Max: 60_000}, "hosts", "")
+	flags.StringVar(&o.names, "names", "", "")
 	flags.Var(flagvalue.Number{To: &o.port, Min: 1, Max: 65535}, "port", "")
 	flags.Var(flagvalue.Duration{To: &o.latency, OrZero: true}, "latency", "")
 	flags.StringVar(&o.fail, "fail", "0", "")
@@ -95,6 +99,9 @@ func newSim(c *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return exit.UsageError("fleetssh sim --help", "sim takes no arguments, only options")
+			}
+			if cmd.Flags().Changed("hosts") && o.names != "" {
+				return exit.UsageError("fleetssh sim --help", "--names cannot be combined with --hosts")
 			}
 			return o.run(cmd.Context(), c)
 		},
@@ -140,7 +147,10 @@ func (o *simOptions) run(ctx context.Context, c *app) error {
 // plan returns what the flags ask for.
 func (o *simOptions) plan() (simPlan, error) {
 	p := simPlan{hosts: o.hosts, port: o.port, latency: o.latency, silent: o.silent, slow: o.slow, faulty: o.faultHosts}
-	var err error
+	err := p.setNames(o.names)
+	if err != nil {
+		return p, fmt.Errorf("--names: %w", err)
+	}
 	if p.fault, err = simfleet.ParseFault(o.fault); err != nil {
 		return p, err
 	}
@@ -150,7 +160,7 @@ func (o *simOptions) plan() (simPlan, error) {
 	if o.fault == "" && p.faulty > 0 {
 		return p, errors.New("--fault-hosts needs --fault")
 	}
-	if p.failing, err = share(o.fail, o.hosts); err != nil {
+	if p.failing, err = share(o.fail, p.hosts); err != nil {
 		return p, fmt.Errorf("--fail: %w", err)
 	}
 	if p.output, err = flagvalue.ParseSize(o.output); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh"
 	"fleetssh/hostset"
 	"fleetssh/internal/shellquote"
 	"fleetssh/internal/simfleet"
@@ -28,6 +29,7 @@ const simSlowness = 2 * time.Second
 // and the slow ones.
 type simPlan struct {
 	hosts, port                   int
+	names                         []string // of the hosts; nil: sim1 and up
 	latency                       time.Duration
 	failing, faulty, silent, slow int
 	fault                         simfleet.Fault
@@ -36,6 +38,33 @@ type simPlan struct {
 
 	// change, if not nil, changes a host further.
 	change func(i int, h *simfleet.Host)
+}
+
+// setNames names the hosts by an expression, which also says how many there are.
+func (p *simPlan) setNames(expr string) error {
+	if expr == "" {
+		return nil
+	}
+	set, err := hostset.Parse(expr, nil)
+	if err != nil {
+		return err
+	}
+	for name := range set.All() {
+		if _, err := fleetssh.ParseHost(name); err != nil {
+			return err
+		}
+		p.names = append(p.names, name)
+	}
+	p.hosts = len(p.names)
+	return nil
+}
+
+// name returns the name of host number i, counted from 0.
+func (p *simPlan) name(i int) string {
+	if p.names != nil {
+		return p.names[i]
+	}
+	return fmt.Sprintf("sim%d", i+1)
 }
 
 // sim is a simulated fleet with the files for logging in to it.
@@ -83,6 +112,9 @@ func startSim(plan simPlan, dir string) (_ *sim, err error) {
 
 // shape makes host number i what the plan says.
 func (p *simPlan) shape(i int, h *simfleet.Host) {
+	if p.names != nil {
+		h.Name = p.names[i]
+	}
 	h.Latency = p.latency
 	h.SudoPassword = p.sudoPassword
 	status, delay := simfleet.Status{}, time.Duration(0)
@@ -163,11 +195,11 @@ func (s *sim) writeFiles(key ed25519.PrivateKey) (err error) {
 	return os.WriteFile(s.hostList(), []byte(strings.Join(s.fleet.Hosts(), "\n")+"\n"), 0o644)
 }
 
-// configText is a configuration of ssh in which the hosts are called sim1 and up.
+// configText is a configuration of ssh with the names of the hosts.
 func (s *sim) configText() string {
 	var b strings.Builder
 	for i, addr := range s.fleet.Hosts() {
-		fmt.Fprintf(&b, "Host sim%d\n  HostName %s\n", i+1, addr)
+		fmt.Fprintf(&b, "Host %s\n  HostName %s\n", s.plan.name(i), addr)
 	}
 	quote := func(path string) string {
 		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%").Replace(path) + `"`
@@ -201,10 +233,11 @@ func (s *sim) describe() simObject {
 
 // names is the expression for the names in the configuration of ssh.
 func (s *sim) names() string {
-	if n := len(s.fleet.Servers); n > 1 {
-		return fmt.Sprintf("sim[1-%d]", n)
+	names := make([]string, len(s.fleet.Servers))
+	for i := range names {
+		names[i] = s.plan.name(i)
 	}
-	return "sim1"
+	return hostset.Of(names...).String()
 }
 
 func (s *sim) expression() string { return hostset.Of(s.fleet.Hosts()...).String() }
