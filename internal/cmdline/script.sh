@@ -36,7 +36,7 @@ done
 while h=$(($(wc -c <$p/5)))
 	l=$((n-h))
 	[ $l -gt 0 ]; do
-	[ "$h" = "$s" ] && e "only $h of $n bytes have come, or there is no room for more"
+	[ "$h" = "$s" ] && e "only $h of $n bytes have arrived, or there is no space left"
 	s=$h
 	[ $l -le 65536 ] || l=65536
 	dd bs=$l count=1 2>/dev/null >&4

@@ -26,7 +26,7 @@ func (p *process) script(line string) (text string, ok bool) {
 	}
 	script := make([]byte, n)
 	if n, err := io.ReadFull(p.stdin, script); err != nil {
-		return "stderr only " + strconv.Itoa(n) + " bytes have come; exit 126", true
+		return "stderr only " + strconv.Itoa(n) + " bytes have arrived; exit 126", true
 	}
 	words := strings.Fields(m[2])
 	name := path.Base(words[0])

@@ -10,7 +10,7 @@ func TestScriptLoader(t *testing.T) {
 	for _, test := range []struct{ line, in, text, rest string }{
 		{`n=5; f=; and more; exec /bin/sh $p/3 "$@" 3<&3`, "12345rest", "12345", "rest"},
 		{`n=0; f=; and more; exec /bin/sh $p/3 "$@" 3<&3`, "rest", "", "rest"},
-		{`n=5; f=; and more; exec /bin/bash $p/3 "$@" 3<&3`, "123", "stderr only 3 bytes have come; exit 126", ""},
+		{`n=5; f=; and more; exec /bin/bash $p/3 "$@" 3<&3`, "123", "stderr only 3 bytes have arrived; exit 126", ""},
 		{`n=5; f=; and more; exec /usr/bin/perl $p/3 "$@" 3<&3`, "12345", "stderr perl: not found; exit 127", ""},
 		{`n=5; f=; and more; exec /bin/bash '-e x' $p/3 "$@" 3<&3`, "12345", "12345", ""},
 		{`n=5; f=; and more; exec /usr/bin/env bash $p/3 "$@" 3<&3`, "12345", "12345", ""},
