@@ -1,7 +1,7 @@
 # What each target needs is installed by .ci/prepare when it is missing (Debian); Go and make are all that must be there.
 GO ?= go
 
-.PHONY: demo test lint bench fuzz
+.PHONY: demo test lint bench fuzz picture
 
 # The main features on a small fleet inside the process.
 demo:
@@ -20,8 +20,13 @@ lint:
 	$(GO) mod tidy -diff
 	@command -v shellcheck >/dev/null || { echo "lint: shellcheck is missing, and checks the programs that hosts are sent: install it, as .ci/prepare does" >&2; exit 1; }
 	shellcheck -s sh internal/*/*.sh .ci/prepare .ci/run
+	shellcheck tools/picture/picture.sh
 	@for os in $(OTHERS); do echo "vet for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
 	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+
+# The pictures of the README, from a real run.
+picture:
+	bash tools/picture/picture.sh
 
 # Side by side with a bare SSH loop and the tools that are installed. LONG=1 takes minutes and uses 5,000 hosts.
 bench:

@@ -1,0 +1,41 @@
+#!/bin/bash
+# Makes docs/picture-dark.svg and docs/picture-light.svg from a real run against a simulated fleet.
+# Run it by "make picture", from the top of the repository.
+set -eu
+top=$PWD
+work=$(mktemp -d)
+trap 'exec 3>&-; wait; rm -rf "$work"' EXIT
+go build -o "$work/bin/fleetssh" ./cmd/fleetssh
+(cd tools/picture && go build -o "$work/bin/freeze" github.com/charmbracelet/freeze)
+export PATH=$work/bin:$PATH XDG_STATE_HOME=$work/state XDG_CONFIG_HOME=$work/config SSH_AUTH_SOCK=
+mkfifo "$work/open"
+fleetssh sim --names 'web[01-20],db[1-2]' --dir "$work/fleet" --until-eof <"$work/open" >"$work/ready" &
+exec 3>"$work/open" # the fleet serves until this is closed
+until grep -q Serving "$work/ready"; do sleep 0.1; done
+cd "$work"
+printf '12.11\n' >new
+printf '11.9\n' >old
+fleetssh put -q -F fleet/ssh_config -w 'web[01-20]' new /etc/debian_version
+fleetssh put -q -F fleet/ssh_config -w web17 old /etc/debian_version
+cat >show.sh <<'END'
+show() {
+	printf '\033[1m$ fleetssh %s\033[0m\n' "$1"
+	eval "fleetssh ${1/ / -F fleet/ssh_config --color always --progress never }" 2>&1
+	echo
+}
+show "run -w 'web[01-20]' --diff -- cat /etc/debian_version"
+show "run -w 'web[01-20]' --batch 1,10%,100% -q '[ \$HOSTNAME != web03 ]'"
+show "run -w '@last:failed!@last:skipped' -- uptime"
+END
+for theme in dark light; do
+	colours=(--background '#ffffff' --theme github)
+	[ $theme = light ] || colours=(--background '#171717' --theme charm)
+	freeze --execute 'bash show.sh' --output "$top/docs/picture-$theme.svg" "${colours[@]}" \
+		--font.family monospace --font.size 14 --line-height 1.3 --padding 20,24 --border.radius 8
+	# freeze has no colour for plain text in these themes, and its cyan is pale on white.
+	if [ $theme = light ]; then
+		sed -i 's/#-00001/#1f2328/; s/#04D7D7/#0a7683/g; s/#31BB71/#1a7f37/g; s/#D74E6F/#cf222e/g' "$top/docs/picture-light.svg"
+	else
+		sed -i 's/#-00001/#e6e6e6/' "$top/docs/picture-dark.svg"
+	fi
+done
