@@ -54,7 +54,7 @@ var HarmlessFlags = wordSet(`
 	local remote dynamic each base-port serve
 	save fingerprints replace
 	split coalesce directory
-	dir fail fault fault-hosts latency silent slow`)
+	dir fail fault fault-hosts latency names silent slow`)
 
 func wordSet(words string) map[string]bool {
 	set := make(map[string]bool)
