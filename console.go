@@ -16,42 +16,41 @@ import (
 	"fleetssh/internal/sanitize"
 )
 
-// Console is a shell on one host that runs one line after another, and says where the
-// output of each ends and with which exit code. What a line changes, such as the
-// directory or a variable, is there for the next.
+// Console is a shell on one host that runs one line after another. Each line has its own output and
+// exit code. Changes that a line makes, such as to the directory or a variable, last for the next
+// lines.
 //
-// The shell is the login shell of the user if that is bash or zsh, and otherwise sh.
-// It is an interactive one without a terminal: a line that is wrong, or that is
-// interrupted, does not end it. No file of the user's is read first: the environment
-// is that of a command run by [Client.RunCommand].
+// The shell is the login shell of the user if that is bash or zsh, and otherwise sh. It is
+// interactive and has no terminal: a syntax error or an interrupt does not end it. It reads no
+// startup files of the user: the environment is the same as for [Client.RunCommand].
 //
-// A console may be used by many goroutines at once; it runs one line at a time.
+// Many goroutines may use a console at once; it runs one line at a time.
 type Console struct {
 	Index int // of the host in ParallelClient.Hosts; 0 for a Client
 	Host  HostConfig
-	Err   error // why it could not be opened
+	Err   error // the reason why it could not be opened, or nil
 
 	out     *HostOutput // the shell
-	session *session    // in which it runs; nil if none could be opened
-	exec    string      // "exec ", or empty where the login shell does not know it
+	session *session    // the session of the shell; nil if none could be opened
+	exec    string      // "exec ", or empty if the login shell has no such command
 	ready   chan struct{}
 	turn    chan struct{} // holds a token while a line is sent or signalled
 
 	mu      sync.Mutex     // protects what follows
-	shell   *console.Shell // what it says about its lines
+	shell   *console.Shell // interprets the output of the shell
 	line    *runningLine   // the line that runs or ran last; nil: none yet
 	next    *runningLine   // the line after it, which gets the output between them
 	number  uint64         // of line
-	started chan struct{}  // closed when the shell has started line, or it has ended
-	settled chan struct{}  // closed when no INT is under way any more; nil: nobody waits for that
-	startup tail           // what the shell wrote before it was ready
+	started chan struct{}  // closed when the shell has started line, or line has ended
+	settled chan struct{}  // closed when no INT is under way any more; nil: no call waits for it
+	startup tail           // the output of the shell before it was ready
 }
 
-// OpenConsole starts a shell and returns when it is ready for the first line. It
-// takes [HostConfig.ConnectTimeout] at most. Close must be called in the end.
+// OpenConsole starts a shell and returns when it is ready for the first line, within
+// [HostConfig.ConnectTimeout]. The caller must call Close.
 //
-// The error is as for [Client.OpenSession] and [Channel.Exec], and a [*SessionError] if
-// the shell ends instead. The console is nil then.
+// The error is as for [Client.OpenSession] and [Channel.Exec], and a [*SessionError] if the shell
+// ends before it is ready. The console is nil in these cases.
 func (c *Client) OpenConsole(ctx context.Context) (*Console, error) {
 	s := c.openConsole(ctx)
 	if s.Err != nil {
@@ -65,8 +64,8 @@ func (c *Client) openConsole(ctx context.Context) *Console {
 	defer cancel()
 	s := c.startConsole(ctx, "exec ")
 	if s.Err != nil && s.Outcome().Kind == Exited && ctx.Err() == nil {
-		// A restricted shell such as rbash knows no exec. Without it, a shell such as
-		// that of csh stays in front of ours, and leads its process group.
+		// A restricted shell such as rbash has no exec. Without exec, a login shell such as csh
+		// remains the parent of the console's shell and leads its process group.
 		if plain := c.startConsole(ctx, ""); plain.Err == nil {
 			return plain
 		}
@@ -74,7 +73,7 @@ func (c *Client) openConsole(ctx context.Context) *Console {
 	return s
 }
 
-// startConsole starts a shell; exec stands before the lines for the login shell.
+// startConsole starts a shell. exec is the prefix of the command line for the login shell.
 func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 	ch, err := c.openSession(ctx, streamOptions{})
 	if err != nil {
@@ -88,7 +87,7 @@ func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 	s.next = s.newLine()
 	ch.console = s
 	if err = ch.start(ctx, PhaseExec, execPayload(cmdline.ConsoleShell(exec))); err == nil {
-		// What cannot be written has ended, or says so when its time is over.
+		// A failed write is ignored: waitReady fails too, at once or when ctx ends.
 		_ = ch.write(ctx, s.shell.SetUp())
 		err = s.waitReady(ctx)
 	}
@@ -99,7 +98,7 @@ func (c *Client) startConsole(ctx context.Context, exec string) *Console {
 	return s
 }
 
-// failedConsole is the console of a host that has none.
+// failedConsole returns the console of a host on which no shell could be started.
 func failedConsole(out *HostOutput) *Console {
 	return &Console{Index: out.Index, Host: out.Host, Err: out.Err, out: out}
 }
@@ -127,7 +126,7 @@ func (s *Console) waitReady(ctx context.Context) error {
 	return &SessionError{Host: host, Port: port, Phase: PhaseShell, Err: errors.New(why)}
 }
 
-// copy takes what the shell writes to one of its streams, until that ends.
+// copy passes one stream of the shell to its interpreter until the stream ends.
 func (s *Console) copy(to *Output, from io.Reader) {
 	stream := console.Stdout
 	if to == s.session.Stderr {
@@ -148,7 +147,7 @@ func (s *Console) copy(to *Output, from io.Reader) {
 	}
 }
 
-// handle handles what the shell has reported. s.mu is held, here and in what follows.
+// handle handles an event of the interpreter. The caller holds s.mu, as for the next four methods.
 func (s *Console) handle(e console.Event) {
 	switch e.Kind {
 	case console.Output:
@@ -167,12 +166,12 @@ func (s *Console) handle(e console.Event) {
 	}
 }
 
-// write keeps output.
+// write stores output with the line that it belongs to.
 func (s *Console) write(e console.Event) {
 	switch e.Line {
 	case 0:
 		if _, err := s.startup.Write(e.Data); err != nil {
-			panic(err) // a tail takes everything
+			panic(err) // a tail accepts everything
 		}
 	case s.number:
 		s.line.stream(e.Stream).Write(e.Data)
@@ -181,27 +180,26 @@ func (s *Console) write(e console.Event) {
 	}
 }
 
-// recordStart lets signals to the line pass.
+// recordStart releases the signals that wait for the start of the line.
 func (s *Console) recordStart() {
 	if !isClosed(s.started) {
 		close(s.started)
 	}
 }
 
-// send sends the shell something, on a goroutine of its own, which ends with the
-// channel.
+// send sends text to the shell on a goroutine of its own, which ends with the session.
 func (s *Console) send(text string) {
 	ch := s.session
 	ch.client.conn.Go(func() { _, _ = ch.Stdin.Write([]byte(text)) })
 }
 
-// finish records how the line that runs has ended.
+// finish records how the current line has ended.
 func (s *Console) finish(o Outcome, failure error) {
 	s.recordStart()
 	s.line.end(o, failure)
 }
 
-// shellEnded ends the line that runs, since the shell has ended.
+// shellEnded ends the current line after the shell has ended.
 func (s *Console) shellEnded() {
 	shell := s.session
 	s.mu.Lock()
@@ -217,16 +215,16 @@ func (s *Console) shellEnded() {
 	}
 }
 
-// Finished reports whether the shell has ended, or never was: it runs no more lines.
+// Finished reports whether the shell has ended or was never started.
 func (s *Console) Finished() bool { return s.out.Finished() }
 
-// Outcome says how the shell ended; its Kind is Running until it has.
+// Outcome returns how the shell ended. Its Kind is Running until then.
 func (s *Console) Outcome() Outcome { return s.out.Outcome() }
 
-// Close ends the input of the shell, which ends it when its line is done, waits for
-// that, and closes its session. The error is nil if the shell has ended, with
-// whichever exit code; what kept it from starting; a [*ConnectionError] if it was
-// lost, and a [*TimeoutError] if ctx ends first: then the line may run on.
+// Close ends the input of the shell, waits until the current line and the shell have ended, and
+// closes the session. The error is nil if the shell has ended, whatever its exit code. Otherwise it
+// says why the shell did not start; it is a [*ConnectionError] if the connection was lost, and a
+// [*TimeoutError] if ctx ends first: the line may continue to run in that case.
 func (s *Console) Close(ctx context.Context) error {
 	defer s.out.Close()
 	err := s.out.WaitFinished(ctx)
@@ -237,8 +235,8 @@ func (s *Console) Close(ctx context.Context) error {
 	return err
 }
 
-// Stop ends the shell and the line that runs, as [Channel.Stop] does, but with KILL
-// at once: an interactive shell ignores TERM.
+// Stop ends the shell and the current line as [Channel.Stop] does, but it sends KILL at once: an
+// interactive shell ignores TERM.
 func (s *Console) Stop(ctx context.Context) error {
 	if s.Err != nil || s.Finished() {
 		return s.out.Close()
@@ -251,7 +249,7 @@ func (s *Console) Stop(ctx context.Context) error {
 		case ch.fromOutside(ctx, cmdline.Signals{Names: "KILL", Patience: int(killGrace / (100 * time.Millisecond)), Top: s.process()}):
 			ch.confirm()
 		case !ch.silent.Load():
-			_ = s.signal(ctx, ssh.SIGKILL, signalReply) // the outcome says that it is not known to help
+			_ = s.signal(ctx, ssh.SIGKILL, signalReply) // the outcome says that the end is not confirmed
 		}
 		ch.endHeld(ctx)
 	}
@@ -267,12 +265,12 @@ func (s *Console) Stop(ctx context.Context) error {
 	return nil
 }
 
-// OpenConsoles opens a console on every host and returns when each is ready or has
-// failed. Close must be called on each in the end.
+// OpenConsoles opens a console on every host and returns when each console is ready or has failed.
+// The caller must call Close of each.
 //
-// The slice has one entry for each host, in the order of Hosts. The error is nil if
-// all are ready and a [*HostsError] if some are not, each of which says why in its
-// Err. If it is a [*ConfigError], the slice is nil and no host was contacted.
+// The slice has one entry for each host, in the order of Hosts. The error is nil if all consoles
+// are ready, and otherwise a [*HostsError]; the Err of a console that is not ready says why. If it
+// is a [*ConfigError], the slice is nil and no host was contacted.
 func (p *ParallelClient) OpenConsoles(ctx context.Context) ([]*Console, error) {
 	slots, err := p.begin(0)
 	if err != nil {
@@ -286,7 +284,7 @@ func (p *ParallelClient) OpenConsoles(ctx context.Context) ([]*Console, error) {
 	return consoles, err
 }
 
-// consoleStarter opens a console, and leaves it in s.
+// consoleStarter returns a starter that opens a console and stores it in s.
 func consoleStarter(s **Console) starter {
 	return starter{start: func(c *Client, ctx context.Context) *HostOutput {
 		*s = c.openConsole(ctx)
@@ -294,22 +292,21 @@ func consoleStarter(s **Console) starter {
 	}}
 }
 
-// consoleOf returns the console of a shell; s is the one that was opened last.
+// consoleOf returns the console to which out belongs. s is the console that was opened last.
 func consoleOf(out *HostOutput, s *Console) *Console {
-	if s == nil || s.out != out { // the host was not reached, this time
+	if s == nil || s.out != out { // connecting failed, perhaps before a second attempt
 		s = failedConsole(out)
 	}
 	s.Index = out.Index
 	return s
 }
 
-// StreamLines runs a line on every console, on all at once, and yields what happens as
-// [ParallelClient.Stream] does; the Index of an event is that into consoles. It
-// calls line for what console number i is to do, on many goroutines at once.
+// StreamLines runs a line on all consoles at the same time and yields events as
+// [ParallelClient.Stream] does. The Index of an event is the index into consoles. StreamLines calls
+// line for the line of console number i, on many goroutines at once.
 //
-// Cancelling ctx, or leaving the loop early, stops the lines as [HostOutput] of
-// [Console.Run] says. When the loop has ended, so has every line, and every goroutine
-// behind it. The sequence can be used once.
+// Cancelling ctx or leaving the loop early stops the lines: see [Console.Run]. All lines and all
+// goroutines of StreamLines have ended when the loop ends. The sequence can be used once.
 func StreamLines(ctx context.Context, consoles []*Console, line func(i int) ConsoleLine) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		s := &eventStream{run: new(run), events: make(chan eventBlock, eventTurns), turns: make(chan struct{}, eventTurns), left: make(chan struct{})}

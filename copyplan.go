@@ -110,7 +110,7 @@ func (p *copyPlan) warn(log *slog.Logger) {
 		}
 	}
 	if n > 0 {
-		text := first + ": the protocol carries times from 1970 to 2106 only: the nearest is taken"
+		text := first + ": the protocol carries times from 1970 to 2106 only: the nearest one is used"
 		if n > 1 {
 			text += fmt.Sprintf(", as for %d more", n-1)
 		}
@@ -137,9 +137,9 @@ func (o *CopyOptions) check(way direction) error {
 	case o.Delete && !o.Recursive:
 		return fault("Delete", "it needs Recursive")
 	case o.Protocol == SCP && o.Resume:
-		return fault("Resume", "SCP cannot go on with a file: it needs SFTP")
+		return fault("Resume", "SCP cannot continue a file: use SFTP")
 	case o.Protocol == SCP && o.Delete:
-		return fault("Delete", "SCP cannot list what is there: it needs SFTP")
+		return fault("Delete", "SCP cannot list files: use SFTP")
 	case way == upload && o.Glob:
 		return fault("Glob", "it is for paths on hosts: filepath.Glob expands local ones")
 	}
