@@ -324,7 +324,7 @@ var figures = regexp.MustCompile(strings.Join([]string{
 // withoutFigures replaces what differs from run to run, and its alignment.
 func withoutFigures(line string) string {
 	line = figures.ReplaceAllString(strings.TrimRight(line, " "), "N")
-	return regexp.MustCompile(` {2,}`).ReplaceAllString(line, "  ")
+	return regexp.MustCompile(` +`).ReplaceAllString(line, " ")
 }
 
 // update writes what the commands have printed to the page. It keeps outputs that still hold.

