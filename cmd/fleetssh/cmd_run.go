@@ -47,6 +47,10 @@ Running the command:
       --sudo                run it as root
       --run-as USER         run it as another user, with sudo
       --ask-sudo-pass       ask once for the sudo password of all hosts
+      --sudo-password-file FILE
+                            read it as --password-file does
+      --sudo-password-command LINE
+                            read it as --password-command does
       --shell SHELL         shell to run it with, such as "bash -c"
       --env NAME=VALUE      set a variable; may be given several times. Others on
                             the host can see it: do not put secrets in it
@@ -79,15 +83,15 @@ DUR is 10 or 10s for seconds, 500ms, 2m.
 type runOptions struct {
 	hosts selection.Flags
 
-	timeout     time.Duration
-	sudo        bool
-	runAs       string
-	askSudoPass bool
-	shell       string
-	env         []string
-	stdin       string
-	script      string
-	tty         bool
+	timeout      time.Duration
+	sudo         bool
+	runAs        string
+	sudoPassword selection.PasswordFlags
+	shell        string
+	env          []string
+	stdin        string
+	script       string
+	tty          bool
 
 	safety safetyFlags
 	show   display.Flags
@@ -102,7 +106,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.VarP(flagvalue.Duration{To: &o.timeout}, "timeout", "u", "")
 	flags.BoolVar(&o.sudo, "sudo", false, "")
 	flags.StringVar(&o.runAs, "run-as", "", "")
-	flags.BoolVar(&o.askSudoPass, "ask-sudo-pass", false, "")
+	o.sudoPassword.Register(flags, true)
 	flags.StringVar(&o.shell, "shell", "", "")
 	flags.StringArrayVar(&o.env, "env", nil, "")
 	flags.StringVar(&o.stdin, "stdin", "", "")
@@ -196,7 +200,7 @@ func (o *runOptions) run(ctx context.Context, c *app, args []string) error {
 		r.stdin = in
 	}
 	if o.sudo || o.runAs != "" {
-		if command.SudoPassword, err = c.environment().SudoPasswords(ctx, hosts, o.askSudoPass); err != nil {
+		if command.SudoPassword, err = c.environment().SudoPasswords(ctx, hosts, &o.sudoPassword); err != nil {
 			return err
 		}
 	}
@@ -222,8 +226,9 @@ func (o *runOptions) check(args []string, terminal *tty.Terminal) error {
 		return exit.UsageError("", "--script - cannot be combined with --stdin - or --hostfile -: standard input is the script")
 	case o.script == "" && empty && (terminal == nil || o.sudo || o.runAs != "" || o.shell != "" || len(o.env) > 0 || o.safety.argsFile != ""):
 		return noCommand()
-	case o.askSudoPass && !o.sudo && o.runAs == "":
-		return exit.UsageError("add --sudo or --run-as USER", "--ask-sudo-pass needs --sudo or --run-as")
+	}
+	if err := o.sudoPassword.CheckSudo(o.flags, o.sudo || o.runAs != "", &o.hosts.Password); err != nil {
+		return err
 	}
 	if err := o.show.Check(); err != nil {
 		return err

@@ -193,7 +193,7 @@ func newTrustAccept(c *app) *cobra.Command {
 
 // refuseLogin refuses login flags that do not apply to hops.
 func refuseLogin(flags *pflag.FlagSet) error {
-	return refuse(flags, "trust logs in to hops only, and it does not apply to hops", "ask-pass", "password-file", "passwords-differ", "forward-agent", "delegate", "service-host")
+	return refuse(flags, "trust logs in to hops only, and it does not apply to hops", "ask-pass", "password-file", "password-command", "passwords-differ", "forward-agent", "delegate", "service-host")
 }
 
 // refuse refuses flags that would have no effect because the keys come from a file.
@@ -224,7 +224,7 @@ func (o *trustOptions) scan(ctx context.Context, c *app, save string) error {
 // askKeys scans the keys of the hosts, and calls each for every host when it is done.
 func askKeys(ctx context.Context, c *app, s *keyaudit.Audit, flags *selection.Flags, each func(*keyaudit.Host)) error {
 	hops := *flags
-	hops.AskPass, hops.PasswordFile = false, "" // there is no login on the hosts, and hops get no password
+	hops.Password = selection.PasswordFlags{} // there is no login on the hosts, and hops get no password
 	entries, err := hops.Hosts(ctx, c.environment(), s.Format != "text")
 	if err != nil {
 		return err

@@ -25,8 +25,8 @@ var otherWords = map[string]string{
 // otherFlags maps flags of other programs to ours.
 var otherFlags = map[string]string{
 	"forks": "fanout", "parallel": "fanout", "jobs": "fanout", "concurrency": "fanout", "user": "login", "host": "hosts",
-	"become": "sudo", "ask-become-pass": "ask-sudo-pass", "become-user": "run-as", "ask-password": "ask-pass",
-	"sudo-password": "ask-sudo-pass", "sudo-password-file": "ask-sudo-pass", "key-file": "identity", "private-key": "identity",
+	"become": "sudo", "ask-become-pass": "ask-sudo-pass", "become-user": "run-as", "ask-password": "ask-pass", "connection-password-file": "password-file",
+	"sudo-password": "ask-sudo-pass", "become-password-file": "sudo-password-file", "key-file": "identity", "private-key": "identity",
 	"identity-file": "identity", "proxy-jump": "jump", "command-timeout": "timeout", "check": "dry-run",
 }
 

@@ -79,7 +79,7 @@ func CheckReport(name string) error {
 // files, which are recorded with absolute paths.
 var (
 	notRepeated = []string{"hosts", "exclude", "group", "all", "limit", "pick", "dry-run", "yes", "report", "no-record", "config", "help"}
-	fileFlags   = []string{"identity", "cert", "password-file", "known-hosts", "ssh-config", "keytab", "stdin", "script", "args-file", "inventory", "hostfile", "outdir", "errdir"}
+	fileFlags   = []string{"identity", "cert", "password-file", "sudo-password-file", "known-hosts", "ssh-config", "keytab", "stdin", "script", "args-file", "inventory", "hostfile", "outdir", "errdir"}
 )
 
 // Capture stores the flags that repeat the run, whether they were given or set by the user's settings.
@@ -127,7 +127,7 @@ func givenFlag(flag *pflag.Flag, value string) []string {
 
 // absolutePath returns a file name that is valid in any directory.
 func absolutePath(name string) string {
-	if name == "-" || name == "none" || name == "" || strings.HasPrefix(name, "~") {
+	if name == "-" || name == "none" || name == "" || strings.HasPrefix(name, "~") || strings.HasPrefix(name, "fd:") {
 		return name
 	}
 	if full, err := filepath.Abs(name); err == nil {

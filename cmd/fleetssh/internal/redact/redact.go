@@ -29,8 +29,16 @@ func Flag(flag, value string) string {
 		return Option(value)
 	case flag == "env":
 		return variable(value)
+	case (flag == "password-file" || flag == "sudo-password-file") && !isDescriptor(value):
+		return value
 	}
 	return Hidden
+}
+
+// isDescriptor reports whether the name of a file stands for an open descriptor. In another process it
+// is a different file, so it is not recorded.
+func isDescriptor(name string) bool {
+	return strings.HasPrefix(name, "fd:") || strings.HasPrefix(name, "/dev/fd/")
 }
 
 // IsHidden reports whether [Flag] has hidden a value of a flag, or a part of it.
@@ -43,7 +51,7 @@ func IsHidden(flag, value string) bool {
 // the command itself is.
 var HarmlessFlags = wordSet(`
 	hosts exclude group inventory hostfile limit pick
-	login port identity cert password-file host-key known-hosts ssh-config
+	login port identity cert host-key known-hosts ssh-config
 	jump control-path principal service-host keytab
 	fanout connect-timeout attempts retry-delay timeout
 	run-as shell stdin script

@@ -22,8 +22,7 @@ type Flags struct {
 	Login           string
 	Port            int
 	identity, cert  string
-	AskPass         bool
-	PasswordFile    string
+	Password        PasswordFlags
 	HostKey         string
 	KnownHosts      string
 	ipv4, ipv6      bool
@@ -58,7 +57,10 @@ Logging in:
       --cert FILE           certificate for it (FILE-cert.pub beside the key)
       --ask-pass            ask once for the password of all hosts
       --password-file FILE  read it from the first line of a file that only you
-                            can read
+                            can read (fd:3: of a descriptor, -: standard input)
+      --password-command LINE
+                            run LINE in the shell, once; the password is the first
+                            line that it prints, within two minutes
       --passwords-differ    send a password to all hosts at once; by default one
                             host gets it first, the others when it is accepted
       --host-key POLICY     strict: the key must be known (default, unless
@@ -93,8 +95,7 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 	flags.VarP(flagvalue.Number{To: &f.Port, Min: 1, Max: 65535}, "port", "p", "")
 	flags.StringVarP(&f.identity, "identity", "i", "", "")
 	flags.StringVar(&f.cert, "cert", "", "")
-	flags.BoolVar(&f.AskPass, "ask-pass", false, "")
-	flags.StringVar(&f.PasswordFile, "password-file", "", "")
+	f.Password.Register(flags, false)
 	flags.BoolVar(&f.passwordsDiffer, "passwords-differ", false, "")
 	flags.Var(flagvalue.Choice{To: &f.HostKey, From: []string{"strict", "accept-new", "insecure"}}, "host-key", "")
 	flags.StringVar(&f.KnownHosts, "known-hosts", "", "")
@@ -114,11 +115,11 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 // Hosts returns the hosts with all settings, in their order. It checks the flags first, and then reads
 // files and asks for passwords. If quiet is set, hosts cannot ask the user.
 func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error) {
-	switch {
-	case f.AskPass && f.PasswordFile != "":
-		return nil, exit.UsageError("", "--ask-pass and --password-file exclude each other")
-	case f.ipv4 && f.ipv6:
+	if f.ipv4 && f.ipv6 {
 		return nil, exit.UsageError("", "-4 and -6 exclude each other")
+	}
+	if err := f.Password.Check(); err != nil {
+		return nil, err
 	}
 	if err := f.route.check(); err != nil {
 		return nil, err
@@ -218,7 +219,7 @@ type secrets struct {
 }
 
 func (f *Flags) secrets(ctx context.Context, env *Env) (secrets, error) {
-	password, err := f.password(ctx, env)
+	password, err := f.Password.read(ctx, env, f.Offline)
 	if err != nil {
 		return secrets{}, err
 	}

@@ -146,7 +146,8 @@ const NotInFile = "again"
 // the file sets none of them.
 func alternatives(name string) []string {
 	for _, group := range [][]string{
-		{"hosts", "group", "all"}, {"format", "fold", "diff", "quiet"}, {"ask-pass", "password-file"}, {"ipv4", "ipv6"},
+		{"hosts", "group", "all"}, {"format", "fold", "diff", "quiet"}, {"ask-pass", "password-file", "password-command"},
+		{"ask-sudo-pass", "sudo-password-file", "sudo-password-command"}, {"ipv4", "ipv6"},
 		{"proxy", "proxy-command", "control-path", "jump"}, {"keytab", "kinit"}, {"host-key", "known-hosts"},
 	} {
 		if slices.Contains(group, name) {
@@ -383,7 +384,7 @@ func (e *Setting) check(root *cobra.Command) *exit.Error {
 	case e.Flag == "":
 		return nil
 	case !known[e.Flag] && secretName(e.Flag):
-		return &exit.Error{Text: e.Flag + ": secrets do not belong in this file", Hint: "password-file names a file that only you can read"}
+		return &exit.Error{Text: e.Flag + ": secrets do not belong in this file", Hint: "password-file names a file that only you can read, password-command a program that prints it"}
 	case !known[e.Flag]:
 		var names []string
 		for name := range known {

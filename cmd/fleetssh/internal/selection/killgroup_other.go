@@ -1,0 +1,8 @@
+//go:build !unix
+
+package selection
+
+import "os/exec"
+
+// killGroup does nothing: the context kills only the shell.
+func killGroup(*exec.Cmd) {}
