@@ -186,6 +186,7 @@ func (o *runOptions) run(ctx context.Context, c *app, args []string) error {
 		return err
 	}
 	if o.safety.dryRun {
+		defer o.safety.showGate(c.screen)
 		return r.showPlan(sizes)
 	}
 	if err := o.safety.confirmRun(ctx, c, fmt.Sprintf("run %q", r.title), len(hosts)); err != nil {
@@ -241,7 +242,7 @@ func (o *runOptions) check(args []string, terminal *tty.Terminal) error {
 
 // refuseForOne refuses flags for many hosts if a single host gets the terminal.
 func (o *runOptions) refuseForOne() error {
-	names := []string{"batch", "pause", "max-fail"}
+	names := []string{"batch", "pause", "max-fail", "gate", "gate-local", "step"}
 	if o.safety.confirmOver > 0 {
 		names = append(names, "confirm-over")
 	}

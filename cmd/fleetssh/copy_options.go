@@ -60,7 +60,7 @@ const copySafetyHelp = `Rolling changes safely:
                             with failed hosts, unless --max-fail allows it. It
                             always stops if all hosts of the first batch fail
       --pause DUR           wait between batches
-      --max-fail N          start no more hosts once more than N, or N%, have
+` + gateHelp + `      --max-fail N          start no more hosts once more than N, or N%, have
                             failed; copies that are running by then finish
       --confirm-over N      ask before copying to or from more than N hosts
       --yes                 do not ask
@@ -132,7 +132,11 @@ func (o *copyOptions) run(ctx context.Context, c *app, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := o.safety.checkGate(hosts, nil); err != nil {
+		return err
+	}
 	if o.safety.dryRun {
+		defer o.safety.showGate(c.screen)
 		return plan.show(c.screen, sizes)
 	}
 	if err := o.safety.confirmRun(ctx, c, plan.text(), len(hosts)); err != nil {

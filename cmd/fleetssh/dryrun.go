@@ -18,6 +18,9 @@ func (r *runner) validate() error {
 	if _, err := r.command.CommandLine(0); err != nil {
 		return selection.UsageError(err, r.hosts)
 	}
+	if err := r.safety.checkGate(r.hosts, r.command.HostArgs); err != nil {
+		return err
+	}
 	return validateHosts(r.hosts)
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/results"
@@ -25,6 +26,11 @@ type rollout struct {
 	from       int              // index of the first host of the current batch
 	activeFrom atomic.Int64     // the same for working; negative: between two batches
 	stdinUsed  bool             // standard input is sent to the hosts
+
+	batchFold   *display.BatchFold // folds each batch for --step; nil: not needed
+	gateArgs    []fleetssh.Args    // values for placeholders in --gate, by host; nil: it has none
+	gateTimeout time.Duration      // limit of --gate on a host; zero: none
+	ended       int                // how many results belong to earlier batches
 
 	maxFailed int // hosts that may fail
 	limited   bool
@@ -63,7 +69,13 @@ func (s *rollout) start(ctx context.Context, fanout int) (work context.Context, 
 // runBatches calls do for each batch, whose first host is s.from, until too many hosts have failed or
 // ctx ends. Then it calls skipped for each remaining host.
 func (s *rollout) runBatches(ctx context.Context, sizes []int, do func(size int) error, skipped func(*results.Result)) error {
+	gated := false
 	for n, size := range sizes {
+		if s.batchFold != nil {
+			if err := s.batchFold.Begin(s.from, size); err != nil {
+				return err
+			}
+		}
 		s.client.MaxFailures = max(s.maxFailed-s.summary.Failed(), 0)
 		configs := selection.Configs(s.hosts[s.from : s.from+size])
 		s.activeFrom.Store(-1)
@@ -85,6 +97,10 @@ func (s *rollout) runBatches(ctx context.Context, sizes []int, do func(size int)
 		if s.stopped = s.stopReason(n, sizes); s.stopped != "" || ctx.Err() != nil {
 			break
 		}
+		if s.stopped = s.stopAfter(ctx, n, sizes); s.stopped != "" || ctx.Err() != nil {
+			gated = s.stopped != ""
+			break
+		}
 		if n+1 < len(sizes) {
 			s.pause(ctx, n, len(sizes))
 		}
@@ -92,7 +108,7 @@ func (s *rollout) runBatches(ctx context.Context, sizes []int, do func(size int)
 	for i := s.from; i < len(s.hosts); i++ {
 		skipped(s.summary.AddResult(results.Result{Index: i, Outcome: fleetssh.Outcome{Kind: fleetssh.Skipped}}))
 	}
-	if s.summary.Skipped() > 0 {
+	if s.summary.Skipped() > 0 || gated { // a gate can fail after the last batch
 		s.summary.Stopped = s.stopped
 	}
 	return nil

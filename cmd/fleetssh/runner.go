@@ -40,6 +40,11 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 	}
 	defer again.close()
 	r.summary.NoSudoPassword = (r.command.Sudo || r.command.User != "") && r.command.SudoPassword == nil
+	r.gateArgs, r.gateTimeout = r.command.HostArgs, r.command.Timeout
+	if r.safety.step {
+		r.batchFold = display.NewBatchFold(r.c.screen, r.summary)
+		defer r.batchFold.Close()
+	}
 	endDisplay := func() {}
 	defer func() { endDisplay() }()
 	err = r.runBatches(work, sizes, func(size int) error {
@@ -55,10 +60,13 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 		for ev := range events {
 			ev.Index += r.from
 			if ev.Kind == fleetssh.Finished {
-				r.show.Finished(r.summary.Add(ev))
+				r.finished(r.summary.Add(ev))
 				continue
 			}
 			r.show.Show(ev)
+			if r.batchFold != nil {
+				r.batchFold.Show(ev)
+			}
 		}
 		return nil
 	}, func(left *results.Result) { r.show.Finished(left) })
@@ -66,6 +74,14 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 		return err
 	}
 	return r.finish(ctx, work, r.show.Close)
+}
+
+// finished shows the result of a host.
+func (r *runner) finished(result *results.Result) {
+	r.show.Finished(result)
+	if r.batchFold != nil {
+		r.batchFold.Finished(result)
+	}
 }
 
 // startBatch starts the command on a batch.

@@ -11,6 +11,7 @@ import (
 
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // safetyFlags limit the damage of a mistake on many hosts.
@@ -24,6 +25,9 @@ type safetyFlags struct {
 	argsFile    string
 	deadline    time.Duration
 	exitPolicy  string
+
+	gate, gateLocal string // commands that decide after each batch
+	step            bool
 }
 
 // safetyFlagsHelp is the help text of these flags.
@@ -39,7 +43,7 @@ const safetyFlagsHelp = `Rolling changes safely:
                             with failed hosts, unless --max-fail allows it. It
                             always stops if all hosts of the first batch fail
       --pause DUR           wait between batches
-      --max-fail N          start no more hosts once more than N, or N%, have
+` + gateHelp + `      --max-fail N          start no more hosts once more than N, or N%, have
                             failed; hosts that are running by then finish
       --confirm-over N      ask before running on more than N hosts
       --yes                 do not ask
@@ -48,6 +52,16 @@ const safetyFlagsHelp = `Rolling changes safely:
                             of the command, as pdsh -S; none: always 0
 `
 
+// gateHelp is the help text of the flags that decide between batches, for all verbs.
+const gateHelp = `      --gate COMMAND        run COMMAND after each batch, on its hosts that did
+                            not fail; the rollout stops if it fails on any
+      --gate-local COMMAND  run COMMAND on this machine after each batch, with the
+                            names of these hosts on standard input, and the
+                            number of the batch in $FLEETSSH_BATCH
+      --step                show each batch folded, and ask before the next one
+`
+
+// register adds the flags to a verb.
 func (f *safetyFlags) register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.NonEmpty{To: &f.batch}, "batch", "")
 	flags.Var(flagvalue.NonEmpty{To: &f.maxFail}, "max-fail", "")
@@ -58,6 +72,9 @@ func (f *safetyFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.dryRun, "dry-run", false, "")
 	flags.StringVar(&f.argsFile, "args-file", "", "")
 	flags.Var(flagvalue.Duration{To: &f.deadline}, "deadline", "")
+	flags.Var(flagvalue.NonEmpty{To: &f.gate}, "gate", "")
+	flags.Var(flagvalue.NonEmpty{To: &f.gateLocal}, "gate-local", "")
+	flags.BoolVar(&f.step, "step", false, "")
 	f.exitPolicy = "worst"
 	flags.Var(flagvalue.Choice{To: &f.exitPolicy, From: []string{"worst", "max", "none"}}, "exit-policy", "")
 }
@@ -70,8 +87,16 @@ func (f *safetyFlags) check() error {
 	if _, _, err := f.failureLimit(1); err != nil {
 		return err
 	}
-	if f.pause > 0 && f.batch == "" {
-		return exit.UsageError("add --batch 1,10%,100%", "--pause needs --batch")
+	for name, given := range map[string]bool{"pause": f.pause > 0, "gate": f.gate != "", "gate-local": f.gateLocal != "", "step": f.step} {
+		if given && f.batch == "" {
+			return exit.UsageError("add --batch 1,10%,100%", "--%s needs --batch", name)
+		}
+	}
+	switch {
+	case f.step && f.yes:
+		return exit.UsageError("", "--step and --yes exclude each other")
+	case f.step && !f.dryRun && !termline.HasTerminal():
+		return exit.UsageError("--gate decides without a terminal", "--step: there is no terminal to ask on")
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ const marker = "S3CRETmarkerS3CRET"
 
 // secretFlags are the flags whose values are hidden, wholly or in part. A flag that is neither here
 // nor in redact.HarmlessFlags is hidden wholly, and makes TestFlagsAreClassified fail.
-var secretFlags = []string{"proxy", "proxy-command", "option", "env"}
+var secretFlags = []string{"proxy", "proxy-command", "option", "env", "password-command", "sudo-password-command"}
 
 // verbFlags calls see for every flag of every verb.
 func verbFlags(see func(verb *cobra.Command, flag *pflag.Flag)) {
@@ -88,7 +88,10 @@ func secretValues() map[string][]string {
 	for _, keyword := range []string{"ProxyCommand", "KnownHostsCommand", "LocalCommand", "RemoteCommand", "XAuthLocationX", "Password"} {
 		options = append(options, keyword+"=/bin/false "+marker, keyword+"=%z "+marker, keyword+"=/bin/false "+marker+`"`)
 	}
+	programs := []string{"false " + marker, "echo " + marker, "exit 1 # " + marker}
 	return map[string][]string{
+		"password-command": programs, "sudo-password-command": programs,
+
 		"proxy":         secretProxies(),
 		"proxy-command": {"false " + marker, "%z " + marker, "exit 1 # " + marker},
 		"option":        options,

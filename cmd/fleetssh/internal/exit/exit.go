@@ -38,7 +38,7 @@ var Codes = []struct {
 	{Stopped, "some hosts timed out or were stopped"},
 	{Unreachable, "some hosts were not reached or logged in to, did not start, or were lost"},
 	{Command, "the command exited non-zero or by a signal on some hosts"},
-	{Budget, "hosts were skipped, because too many failed (--batch, --max-fail)"},
+	{Budget, "too many hosts failed, or a gate did (--batch, --max-fail, --gate)"},
 	{Interrupted, "interrupted"},
 }
 

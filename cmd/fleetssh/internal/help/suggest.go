@@ -27,7 +27,8 @@ var otherFlags = map[string]string{
 	"forks": "fanout", "parallel": "fanout", "jobs": "fanout", "concurrency": "fanout", "user": "login", "host": "hosts",
 	"become": "sudo", "ask-become-pass": "ask-sudo-pass", "become-user": "run-as", "ask-password": "ask-pass", "connection-password-file": "password-file",
 	"sudo-password": "ask-sudo-pass", "become-password-file": "sudo-password-file", "key-file": "identity", "private-key": "identity",
-	"identity-file": "identity", "proxy-jump": "jump", "command-timeout": "timeout", "check": "dry-run",
+	"identity-file": "identity", "proxy-jump": "jump", "command-timeout": "timeout", "check": "dry-run", "serial": "batch",
+	"max-fail-percentage": "max-fail", "health-check": "gate",
 }
 
 // CheckVerb refuses an unknown verb before its flags are parsed. Otherwise the error would be about the

@@ -32,17 +32,12 @@ const RerunHelp = `Values that were not recorded, because they may be secrets:
                             the program that prints the password
       --sudo-password-command LINE
                             the program that prints the sudo password
-
-Descriptors, which another process does not have:
-      --password-file FILE  a file or descriptor with the password
-      --sudo-password-file FILE
-                            a file or descriptor with the sudo password
 `
 
 // Register adds the flags to rerun.
 func (f *RerunFlags) Register(flags *pflag.FlagSet) {
 	f.flags, f.values = flags, make(map[string]*[]string)
-	for _, name := range []string{"env", "proxy", "proxy-command", "password-command", "password-file", "sudo-password-command", "sudo-password-file"} {
+	for _, name := range []string{"env", "proxy", "proxy-command", "password-command", "sudo-password-command"} {
 		f.values[name] = flags.StringArray(name, nil, "")
 	}
 	f.values["option"] = flags.StringArrayP("option", "o", nil, "")

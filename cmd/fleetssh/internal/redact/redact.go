@@ -29,16 +29,8 @@ func Flag(flag, value string) string {
 		return Option(value)
 	case flag == "env":
 		return variable(value)
-	case (flag == "password-file" || flag == "sudo-password-file") && !isDescriptor(value):
-		return value
 	}
 	return Hidden
-}
-
-// isDescriptor reports whether the name of a file stands for an open descriptor. In another process it
-// is a different file, so it is not recorded.
-func isDescriptor(name string) bool {
-	return strings.HasPrefix(name, "fd:") || strings.HasPrefix(name, "/dev/fd/")
 }
 
 // IsHidden reports whether [Flag] has hidden a value of a flag, or a part of it.
@@ -47,15 +39,15 @@ func IsHidden(flag, value string) bool {
 }
 
 // HarmlessFlags are the flags whose values are shown: they are numbers, names, paths and words.
-// Switches, which have none, need not be listed. What is to run on the hosts (--shell) is shown as
-// the command itself is.
+// Switches, which have none, need not be listed. What is to run (--shell, --gate) is shown as the
+// command itself is.
 var HarmlessFlags = wordSet(`
 	hosts exclude group inventory hostfile limit pick
-	login port identity cert host-key known-hosts ssh-config
+	login port identity cert password-file sudo-password-file host-key known-hosts ssh-config
 	jump control-path principal service-host keytab
 	fanout connect-timeout attempts retry-delay timeout
 	run-as shell stdin script
-	batch max-fail pause confirm-over args-file deadline exit-policy
+	batch max-fail pause gate gate-local confirm-over args-file deadline exit-policy
 	format outdir errdir progress color
 	report number output config
 	limit-rate open-files protocol

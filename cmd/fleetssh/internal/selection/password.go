@@ -1,12 +1,12 @@
 package selection
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
@@ -17,6 +17,7 @@ import (
 
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/localshell"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/account"
 )
@@ -179,9 +180,10 @@ func readFirstLine(ctx context.Context, env *Env, name string) (string, error) {
 	case isDescriptor && (n < 3 || runtime.GOOS == "windows"):
 		return "", exit.UsageError("as in --password-file fd:3 3<FILE", "password file %s: not a descriptor to read from", name)
 	case isDescriptor:
-		if file = os.NewFile(uintptr(n), name); file == nil {
-			return "", errors.New("not a descriptor")
+		if !inherited(n) {
+			return "", exit.UsageError(fmt.Sprintf("open it in the shell, as in %d<FILE", n), "password file %s: the descriptor is not open", name)
 		}
+		file = os.NewFile(uintptr(n), name)
 	default:
 		if file, err = os.Open(name); err != nil {
 			return "", withoutPath(err)
@@ -189,10 +191,7 @@ func readFirstLine(ctx context.Context, env *Env, name string) (string, error) {
 	}
 	defer file.Close()
 	info, err := file.Stat()
-	switch {
-	case err != nil && isDescriptor:
-		return "", exit.UsageError(fmt.Sprintf("open it in the shell, as in %d<FILE", n), "password file %s: the descriptor is not open", name)
-	case err != nil:
+	if err != nil {
 		return "", withoutPath(err)
 	}
 	// Windows has no such mode bits, and other users cannot read a pipe.
@@ -276,51 +275,19 @@ func secretLine(line []byte) (string, error) {
 func runPasswordCommand(parent context.Context, line string, limit time.Duration) (string, error) {
 	ctx, cancel := context.WithTimeout(parent, limit)
 	defer cancel()
-	name, flag := "/bin/sh", "-c"
-	if runtime.GOOS == "windows" {
-		name, flag = "cmd.exe", "/c"
+	cmd := &localshell.Command{Line: line, Stderr: os.Stderr, Limit: maxCommandOutput}
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		cmd.Stdin = os.Stdin
 	}
-	output := new(commandOutput)
-	cmd := exec.CommandContext(ctx, name, flag, line)
-	cmd.Stdout, cmd.Stderr = output, os.Stderr
-	cmd.WaitDelay = time.Second // what it leaves behind may hold its output open
-	if termline.HasTerminal() {
-		if term.IsTerminal(int(os.Stdin.Fd())) {
-			cmd.Stdin = os.Stdin
-		}
-	} else {
-		killGroup(cmd) // in a group of its own it could not ask
-	}
-	err := cmd.Run()
-	first, _, complete := strings.Cut(string(output.bytes), "\n")
+	output, err := cmd.Run(ctx)
 	switch {
 	case parent.Err() != nil:
 		return "", context.Cause(parent)
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("stopped, because it took longer than %v", limit)
-	case output.tooLong:
-		return "", fmt.Errorf("stopped, because it wrote more than %d bytes", maxCommandOutput)
-	case errors.Is(err, exec.ErrWaitDelay) && complete: // it has exited with 0
-	case errors.Is(err, exec.ErrWaitDelay):
-		return "", errors.New("it exited, but a process that it started keeps its output open, and no line has come")
 	case err != nil:
 		return "", err
 	}
-	return secretLine([]byte(first))
-}
-
-// commandOutput keeps the output of a password command.
-type commandOutput struct {
-	bytes   []byte
-	tooLong bool
-}
-
-// Write implements [io.Writer]. Its error ends the output, and so the program.
-func (o *commandOutput) Write(p []byte) (int, error) {
-	if len(o.bytes)+len(p) > maxCommandOutput {
-		o.tooLong = true
-		return 0, io.ErrShortBuffer
-	}
-	o.bytes = append(o.bytes, p...)
-	return len(p), nil
+	first, _, _ := bytes.Cut(output, []byte("\n"))
+	return secretLine(first)
 }

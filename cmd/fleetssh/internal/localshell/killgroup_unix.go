@@ -1,6 +1,6 @@
 //go:build unix
 
-package selection
+package localshell
 
 import (
 	"os/exec"
