@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -37,7 +38,9 @@ func TestSSHDConsoleSilent(t *testing.T) {
 	readLine(t, out, "begun")
 	resume := server.PauseConnections()
 	defer resume()
-	if err := out.Signal(fleettest.Soon(t), ssh.SIGINT); err == nil {
+	ctx, cancel := context.WithTimeout(t.Context(), fleettest.Lapse)
+	defer cancel()
+	if err := out.Signal(ctx, ssh.SIGINT); err == nil {
 		t.Error("Signal succeeds on a silent host")
 	}
 	fleettest.AsError[*fleetssh.SessionError](t, out.Stop(fleettest.Soon(t)))
