@@ -3,7 +3,6 @@ package fleetssh
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"slices"
 
@@ -102,20 +101,7 @@ func (c *Client) Output(ctx context.Context, line string) ([]byte, error) {
 		return nil, err
 	}
 	defer ch.Close()
-	if err = ch.WaitFinished(ctx); ctx.Err() != nil && !ch.Finished() {
-		ch.Stop(context.WithoutCancel(ctx))
-	}
-	out, readErr := io.ReadAll(ch.Stdout)
-	if exit, ok := errors.AsType[*ExitError](err); ok {
-		var last tail
-		if _, err := ch.Stderr.WriteTo(&last); err == nil {
-			exit.Stderr = last.kept
-		}
-	}
-	if err == nil {
-		err = readErr
-	}
-	return out, err
+	return collect(ctx, ch)
 }
 
 // tail keeps the last 4 KiB that are written to it.

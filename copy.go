@@ -45,6 +45,10 @@ type CopyOptions struct {
 	// Recursive, and removes nothing if anything went wrong in the copy.
 	Delete bool
 
+	// Install, if not nil, puts the files of an upload in place with another owner or mode, or as
+	// root. Nil means that the login account writes them.
+	Install *Install
+
 	// Rate bounds the bytes per second of all hosts together. Zero means no bound.
 	Rate int64
 

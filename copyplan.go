@@ -143,7 +143,7 @@ func (o *CopyOptions) check(way direction) error {
 	case way == upload && o.Glob:
 		return fault("Glob", "it is for paths on hosts: filepath.Glob expands local ones")
 	}
-	return nil
+	return o.Install.check(o, way)
 }
 
 // expand replaces the placeholders for every host.
@@ -247,9 +247,12 @@ func (p *copyPlan) run(ctx context.Context, c *Client, i int) CopyResult {
 	begun := time.Now()
 	var sum transfer.Result
 	var err error
-	if p.way == upload {
+	switch {
+	case p.opts.Install != nil:
+		sum, err = p.install(copyCtx, c, sources, dest, report)
+	case p.way == upload:
 		sum, err = p.job.Upload(copyCtx, c.transferHost(), sources, dest, report)
-	} else {
+	default:
 		sum, err = p.job.Download(copyCtx, c.transferHost(), sources, dest, report)
 	}
 	r.timing.Run = time.Since(begun)

@@ -82,15 +82,16 @@ type CopyOp string
 
 // The steps of copying a file.
 const (
-	OpOpen   CopyOp = "open"      // opening the source, or examining the destination
-	OpList   CopyOp = "list"      // listing a directory, or matching a pattern
-	OpRead   CopyOp = "read"      // reading the source
-	OpCreate CopyOp = "create"    // creating the temporary file, or a directory
-	OpWrite  CopyOp = "write"     // writing the temporary file
-	OpLink   CopyOp = "link"      // creating a symbolic link
-	OpVerify CopyOp = "verify"    // comparing checksums
-	OpRename CopyOp = "rename to" // renaming the temporary file to its final name
-	OpRemove CopyOp = "remove"    // removing a file that the source does not have
-	OpCopy   CopyOp = "copy"      // copying from this path as a whole: a name clash, an error of SCP
-	OpCopyTo CopyOp = "copy to"   // copying to this path as a whole
+	OpOpen    CopyOp = "open"      // opening the source, or examining the destination
+	OpList    CopyOp = "list"      // listing a directory, or matching a pattern
+	OpRead    CopyOp = "read"      // reading the source
+	OpCreate  CopyOp = "create"    // creating the temporary file, or a directory
+	OpWrite   CopyOp = "write"     // writing the temporary file
+	OpLink    CopyOp = "link"      // creating a symbolic link
+	OpVerify  CopyOp = "verify"    // comparing checksums
+	OpRename  CopyOp = "rename to" // renaming the temporary file to its final name
+	OpRemove  CopyOp = "remove"    // removing a file that the source does not have
+	OpCopy    CopyOp = "copy"      // copying from this path as a whole: a name clash, an error of SCP
+	OpInstall CopyOp = "install"   // giving a file its owner, mode and name, see [Install]
+	OpCopyTo  CopyOp = "copy to"   // copying to this path as a whole
 )

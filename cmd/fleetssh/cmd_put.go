@@ -15,6 +15,7 @@ const putHelp = `Copy files and directories to all hosts.
   fleetssh put -w web[1-20] 'keys/%(host)s.pem' /etc/app/key.pem
   fleetssh put -w web[1-20] -P --verify --limit-rate 50M disk.img /var/tmp
   fleetssh put -w web[1-20] --resume disk.img /var/tmp
+  fleetssh put -w web[1-20] --sudo --mode 0640 --backup app.conf /etc/app.conf
 
 usage: fleetssh put [options] LOCAL... REMOTE
 
@@ -26,6 +27,7 @@ identical files are skipped. Files are written under a temporary name and rename
 when complete. Your local shell expands wildcards in LOCAL; REMOTE has none.
 
 ` + copyHelp + `
+` + installHelp + `
 ` + selection.Help + `
 ` + copySafetyHelp + `
 ` + display.CopyHelp + `

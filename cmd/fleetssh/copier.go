@@ -25,6 +25,7 @@ func (r *copier) run(ctx context.Context, sizes []int) error {
 	}
 	defer end()
 	r.o.hosts.SetPasswordPolicy(r.c.environment(), r.client)
+	r.summary.NoSudoPassword = r.o.installFlags.sudo && r.o.sudoPassword == nil
 	defer limitMemory(memoryForCopy, r.o.hosts.Fanout)()
 	r.o.record.Simulated = r.c.redirect != nil
 	r.record = r.o.record.Start(r.c.screen, r.summary, journal.Start{Command: r.plan.text()})

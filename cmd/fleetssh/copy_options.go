@@ -27,6 +27,9 @@ type copyOptions struct {
 	protocol               string
 	timeout                time.Duration
 
+	installFlags installFlags // of put
+	sudoPassword func(context.Context, fleetssh.HostConfig) (string, error)
+
 	safety safetyFlags
 	show   display.CopyFlags
 	record record.Flags
@@ -88,6 +91,9 @@ func (o *copyOptions) register(flags *pflag.FlagSet) {
 	o.protocol = "sftp"
 	flags.Var(flagvalue.Choice{To: &o.protocol, From: []string{"sftp", "scp"}}, "protocol", "")
 	flags.VarP(flagvalue.Duration{To: &o.timeout}, "timeout", "u", "")
+	if o.verb == "put" {
+		o.installFlags.register(flags)
+	}
 	o.safety.register(flags)
 	o.show.Register(flags)
 	o.record.Register(flags)
@@ -137,9 +143,13 @@ func (o *copyOptions) run(ctx context.Context, c *app, args []string) error {
 	}
 	if o.safety.dryRun {
 		defer o.safety.showGate(c.screen)
+		defer o.installFlags.showInstall(c.screen)
 		return plan.show(c.screen, sizes)
 	}
 	if err := o.safety.confirmRun(ctx, c, plan.text(), len(hosts)); err != nil {
+		return err
+	}
+	if o.sudoPassword, err = o.installFlags.passwords(ctx, c, hosts); err != nil {
 		return err
 	}
 	o.record.Verb, o.record.Words = o.verb, plan.recorded()
@@ -162,6 +172,9 @@ func (o *copyOptions) check(args []string) error {
 		return exit.UsageError("add -r", "--delete needs -r")
 	case o.protocol == "scp" && (o.resume || o.remove):
 		return exit.UsageError("", "--resume and --delete need --protocol sftp")
+	}
+	if err := o.installFlags.check(o); err != nil {
+		return err
 	}
 	for _, path := range args {
 		if path == "" {
@@ -186,6 +199,9 @@ func (o *copyOptions) options() fleetssh.CopyOptions {
 	}
 	if o.protocol == "scp" {
 		opts.Protocol = fleetssh.SCP
+	}
+	if opts.Install = o.installFlags.install(); opts.Install != nil {
+		opts.Install.SudoPassword = o.sudoPassword
 	}
 	return opts
 }

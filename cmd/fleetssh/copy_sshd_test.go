@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -160,5 +161,43 @@ func TestCopyTreesWithOpenSSH(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// put installs files with owner, mode and backup, shows one line for each host, and rerun repeats it.
+func TestPutInstallSSHD(t *testing.T) {
+	f := startCopyFleet(t)
+	if out, err := exec.Command("sudo", "-n", "true").CombinedOutput(); err != nil {
+		t.Skipf("sudo asks for a password: %s", out)
+	}
+	local, remote := filepath.Join(t.TempDir(), "app.conf"), filepath.Join(t.TempDir(), "app.conf")
+	for i, text := range []string{"one\n", "two\n"} {
+		if err := os.WriteFile(local, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"-x", "127.0.0.2", "--sudo", "--mode", "0601", "--owner", "nobody", "--backup", local, remote}
+		code, out, errOut := f.run(t.Context(), "put", args...)
+		if code != exit.OK || errOut != "" || !strings.HasPrefix(out, "127.0.0.1: 1 file, 4 B in ") {
+			t.Fatalf("%d: %q %q", code, out, errOut)
+		}
+		got, err := os.ReadFile(remote)
+		if err != nil || string(got) != text {
+			t.Errorf("%q, %v", got, err)
+		}
+		if info, err := os.Stat(remote); err != nil || info.Mode() != 0o601 {
+			t.Errorf("%v, %v", info.Mode(), err)
+		}
+		if kept, err := filepath.Glob(remote + ".*Z~"); err != nil || len(kept) != i {
+			t.Errorf("%v, %v", kept, err)
+		}
+	}
+	code, out, _ := f.run(t.Context(), "put", "-x", "127.0.0.2", "--sudo", "--owner", "no-such-user", local, remote)
+	if code != exit.Command || !strings.Contains(out, "0 files") {
+		t.Errorf("%d: %q", code, out)
+	}
+	var stdout, stderr bytes.Buffer
+	code = run(t.Context(), []string{"rerun", "last", "--failed"}, stdio{in: strings.NewReader(""), out: &stdout, err: &stderr})
+	if code != exit.Command || !strings.Contains(stderr.String(), "invalid user") {
+		t.Errorf("%d: %q %q", code, stdout.String(), stderr.String())
 	}
 }

@@ -27,7 +27,7 @@ var otherFlags = map[string]string{
 	"forks": "fanout", "parallel": "fanout", "jobs": "fanout", "concurrency": "fanout", "user": "login", "host": "hosts",
 	"become": "sudo", "ask-become-pass": "ask-sudo-pass", "become-user": "run-as", "ask-password": "ask-pass", "connection-password-file": "password-file",
 	"sudo-password": "ask-sudo-pass", "become-password-file": "sudo-password-file", "key-file": "identity", "private-key": "identity",
-	"identity-file": "identity", "proxy-jump": "jump", "command-timeout": "timeout", "check": "dry-run", "serial": "batch",
+	"identity-file": "identity", "proxy-jump": "jump", "command-timeout": "timeout", "check": "dry-run", "serial": "batch", "chown": "owner", "chmod": "mode",
 	"max-fail-percentage": "max-fail", "health-check": "gate",
 }
 

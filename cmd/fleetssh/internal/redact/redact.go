@@ -50,7 +50,7 @@ var HarmlessFlags = wordSet(`
 	batch max-fail pause gate gate-local confirm-over args-file deadline exit-policy
 	format outdir errdir progress color
 	report number output config
-	limit-rate open-files protocol
+	limit-rate open-files protocol owner mode
 	local remote dynamic each base-port serve
 	save fingerprints replace
 	split coalesce directory

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strings"
 
 	"fleetssh"
@@ -18,8 +20,14 @@ func (t *Summary) AddCopy(index int, c fleetssh.CopyResult) *Result {
 	if r.Outcome.Kind != fleetssh.Skipped && r.Outcome.Kind != fleetssh.Cancelled {
 		r.explain(c.Err, &c.Host)
 	}
-	if r.Problem.Phase == "subsystem" {
+	fault, _ := errors.AsType[*fleetssh.CopyError](c.Err)
+	switch {
+	case r.Problem.Phase == "subsystem":
 		r.Problem.Hint = "--protocol scp copies without an SFTP server"
+	case t.NoSudoPassword && (fault != nil && fault.Op == fleetssh.OpInstall || r.Outcome.Phase == fleetssh.PhaseSudo):
+		r.Problem.Hint = "if sudo asks for a password, add --ask-sudo-pass"
+	case fault != nil && !fault.Local && errors.Is(fault, fs.ErrPermission) && slices.Contains([]fleetssh.CopyOp{fleetssh.OpCreate, fleetssh.OpWrite, fleetssh.OpLink, fleetssh.OpRename}, fault.Op):
+		r.Problem.Hint = "--sudo writes the files as root; --owner and --mode set both"
 	}
 	return t.AddResult(r)
 }
