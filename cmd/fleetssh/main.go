@@ -59,7 +59,7 @@ Verbs:
   sim         start a simulated fleet on this machine, to try, test and measure
   completion  write a completion script for bash, zsh, fish or PowerShell
   man         write manual pages for all verbs
-  version     show version, revision and platform
+  version     show version, commit, Go version and system
   help        show this text, or the help of a verb
 
 fleetssh VERB --help shows the options of a verb. Their defaults can be changed in
