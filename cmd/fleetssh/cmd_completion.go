@@ -22,7 +22,9 @@ const completionHelp = `Write a script that completes verbs, options, hosts and 
 
 usage: fleetssh completion bash|zsh|fish|powershell
 
-The script for bash needs no other package. In zsh, load it after compinit.
+The script for bash needs no other package. In zsh, load it after compinit. It
+also defines the alias fleetssh='noglob fleetssh' there, so that web[1-20] needs
+no quotes. zsh then expands no patterns at all; put expands those of local files.
 
 `
 

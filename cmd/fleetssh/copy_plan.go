@@ -37,6 +37,9 @@ type copyPlan struct {
 
 // plan returns the plan for the arguments. It makes all local checks.
 func (o *copyOptions) plan(args []string, hosts []selection.Host) (*copyPlan, error) {
+	if o.verb == "put" {
+		args = expandWildcards(args)
+	}
 	p := &copyPlan{verb: o.verb, given: args, hosts: hosts}
 	var fromFile []fleetssh.Args
 	var err error

@@ -27,7 +27,8 @@ func WriteScript(root *cobra.Command, shell string, to io.Writer) error {
 		_, err := io.WriteString(to, strings.ReplaceAll(bashCompletion, "@NAME@", root.Name()))
 		return err
 	case "zsh":
-		return root.GenZshCompletion(to)
+		_, err := io.WriteString(to, strings.ReplaceAll(zshCompletion, "@NAME@", root.Name()))
+		return err
 	case "fish":
 		return root.GenFishCompletion(to, true)
 	case "powershell":
@@ -79,6 +80,46 @@ _@NAME@() {
     done < <(compgen $out -- "${cur#"$prefix"}")
 }
 complete -F _@NAME@ @NAME@
+`
+
+// zshCompletion replaces the script of cobra, which evaluates the line: it executes substitutions, and
+// finds nothing for words with brackets, which are patterns to zsh. The alias is for brackets, too: an
+// expression such as web[1-20] needs no quotes behind noglob. The function calls itself when zsh has
+// loaded the file through fpath, in order to complete the word in hand.
+const zshCompletion = `#compdef @NAME@
+# Completion for @NAME@ in zsh.
+
+# Without noglob, brackets in the names of hosts are patterns, which match no file.
+alias @NAME@='noglob @NAME@'
+
+_@NAME@() {
+    local out directive line name
+    local -a completions space
+    # Quotes go away. Nothing in the line is run.
+    out=$("${${(Q)words[1]}/#\~/$HOME}" __complete "${(@)words[2,CURRENT]//[\'\"\\]/}" 2>/dev/null) || return
+    directive=${out##*:}
+    for line in "${(@f)out}"; do
+        [[ -z $line || $line == :<-> ]] && continue
+        name=${line%%$'\t'*}
+        [[ $line == *$'\t'* ]] && line=${name//:/\\:}:${line#*$'\t'} || line=${name//:/\\:}
+        completions+=("$line")
+    done
+    [[ $words[CURRENT] == -*=* ]] && compset -P '*='
+    ((directive & 2)) && space=(-S '')
+    ((${#completions})) && _describe -V completion completions $space && return
+    ((directive & 4)) && return 1
+    if ((directive & 16)); then
+        _arguments '*:dirname:_files -/'
+    else
+        _arguments '*:filename:_files'
+    fi
+}
+
+if [[ $funcstack[1] == _@NAME@ ]]; then
+    _@NAME@ "$@"
+else
+    compdef _@NAME@ @NAME@
+fi
 `
 
 // NameSource returns the hosts and groups that a command line may name, without network access.
