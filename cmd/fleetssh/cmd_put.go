@@ -24,8 +24,8 @@ files go into it; otherwise REMOTE is the name of the copy. It is relative to th
 home directory. "dir/." means the contents of dir. Links inside directories are
 copied as links. Existing files are replaced; with -P, --resume or --verify,
 identical files are skipped. Files are written under a temporary name and renamed
-when complete. Wildcards in LOCAL are expanded, by your shell or by fleetssh; REMOTE
-has none.
+when complete. Wildcards in LOCAL are expanded, by your shell or by fleetssh;
+REMOTE has none.
 
 ` + copyHelp + `
 ` + installHelp + `

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/settings"
 )
 
 const versionHelp = `Show version, commit, Go version and system of this program.
@@ -22,8 +23,8 @@ usage: fleetssh version [options]
 
 Output:
       --format FORMAT       text: one line (default)
-                            json: one object with version, commit, modified, go, os
-                            and arch
+                            json: one object with version, commit, modified, go,
+                            os and arch
 
 modified means that the source differed from the commit.
 
@@ -68,6 +69,8 @@ func newVersion(c *app) *cobra.Command {
 		},
 	}
 	registerTextFormat(cmd.Flags(), &format)
+	// The version can be shown when the file of settings is wrong, and does not change with it.
+	cmd.Flags().Lookup("format").Annotations = map[string][]string{settings.NotInFile: nil}
 	return cmd
 }
 
