@@ -15,6 +15,7 @@ const putHelp = `Copy files and directories to all hosts.
   fleetssh put -w web[1-20] 'keys/%(host)s.pem' /etc/app/key.pem
   fleetssh put -w web[1-20] -P --verify --limit-rate 50M disk.img /var/tmp
   fleetssh put -w web[1-20] --resume disk.img /var/tmp
+  make-config | fleetssh put -w web[1-20] - app.conf
   fleetssh put -w web[1-20] --sudo --mode 0640 --backup app.conf /etc/app.conf
 
 usage: fleetssh put [options] LOCAL... REMOTE
@@ -25,7 +26,8 @@ home directory. "dir/." means the contents of dir. Links inside directories are
 copied as links. Existing files are replaced; with -P, --resume or --verify,
 identical files are skipped. Files are written under a temporary name and renamed
 when complete. Wildcards in LOCAL are expanded, by your shell or by fleetssh;
-REMOTE has none.
+REMOTE has none. LOCAL may be - for standard input; if REMOTE is a directory, the
+file in it is called stdin.
 
 ` + copyHelp + `
 ` + installHelp + `

@@ -28,6 +28,8 @@ type copyOptions struct {
 	timeout                time.Duration
 
 	installFlags installFlags // of put
+	stdin        bool         // put copies standard input
+	stdinFile    string       // where it is, once it has been read
 	sudoPassword func(context.Context, fleetssh.HostConfig) (string, error)
 
 	safety safetyFlags
@@ -130,6 +132,13 @@ func (o *copyOptions) run(ctx context.Context, c *app, args []string) error {
 	if err != nil {
 		return err
 	}
+	if o.stdin {
+		remove, err := o.readStdin(c.in)
+		if err != nil {
+			return err
+		}
+		defer remove()
+	}
 	plan, err := o.plan(args, hosts)
 	if err != nil {
 		return err
@@ -153,7 +162,7 @@ func (o *copyOptions) run(ctx context.Context, c *app, args []string) error {
 		return err
 	}
 	o.record.Verb, o.record.Words = o.verb, plan.recorded()
-	r := &copier{rollout: rollout{c: c, safety: &o.safety, hosts: hosts}, o: o, plan: plan}
+	r := &copier{rollout: rollout{c: c, safety: &o.safety, hosts: hosts, stdinUsed: o.stdin}, o: o, plan: plan}
 	return r.run(ctx, sizes)
 }
 
@@ -180,6 +189,9 @@ func (o *copyOptions) check(args []string) error {
 		if path == "" {
 			return exit.UsageError(usage, "a path is empty")
 		}
+	}
+	if err := o.checkStdin(args); err != nil {
+		return err
 	}
 	if err := o.safety.check(); err != nil {
 		return err

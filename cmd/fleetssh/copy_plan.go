@@ -32,7 +32,8 @@ type copyPlan struct {
 	hosts   []selection.Host
 	args    []fleetssh.Args // values for placeholders, by host; nil: there are none
 
-	placeholders bool // the given paths have placeholders, and percent signs are doubled
+	stdin        string // the file with standard input, which is given as "-"; empty: none
+	placeholders bool   // the given paths have placeholders, and percent signs are doubled
 }
 
 // plan returns the plan for the arguments. It makes all local checks.
@@ -56,6 +57,12 @@ func (o *copyOptions) plan(args []string, hosts []selection.Host) (*copyPlan, er
 	}
 	paths := slices.Clone(args)
 	last := len(paths) - 1
+	if p.stdin = o.stdinFile; p.stdin != "" {
+		paths[0] = p.stdin
+		if p.placeholders {
+			paths[0] = strings.ReplaceAll(p.stdin, "%", "%%")
+		}
+	}
 	if o.verb == "get" {
 		if !p.placeholders {
 			for i := range paths {
@@ -238,6 +245,9 @@ func (p *copyPlan) options(opts fleetssh.CopyOptions, from, size int) fleetssh.C
 func (p *copyPlan) show(screen *termline.Screen, sizes []int) error {
 	return showPlan(screen, p.hosts, sizes, func(i int) (string, error) {
 		sources, target, err := p.paths(i)
+		if err == nil && p.stdin != "" {
+			sources = []string{"-"}
+		}
 		return termline.Visible(shellquote.Join(sources...) + " -> " + shellquote.Quote(target)), err
 	})
 }
@@ -273,7 +283,7 @@ func (p *copyPlan) recorded() []string {
 // absolute returns the absolute path of a local file.
 func (p *copyPlan) absolute(path string) string {
 	dir, err := os.Getwd()
-	if err != nil || filepath.IsAbs(path) {
+	if err != nil || filepath.IsAbs(path) || path == "-" && p.stdin != "" {
 		return path
 	}
 	if p.placeholders {
