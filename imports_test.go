@@ -109,6 +109,7 @@ func TestImports(t *testing.T) {
 		"results":     {"fleetssh", part + "exit", part + "flagvalue", part + "selection", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote", "fleetssh/inventory"},
 		"selection":   {"fleetssh", part + "exit", part + "flagvalue", part + "localshell", part + "redact", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote", "fleetssh/inventory", "fleetssh/sshconfig"},
 		"settings":    {part + "exit", part + "flagvalue", part + "help", part + "redact"},
+		"simulate":    {"fleetssh", "fleetssh/hostset", "fleetssh/internal/shellquote", "fleetssh/internal/simfleet"},
 		"termline":    nil,
 		"tty":         {"fleetssh", part + "termline"},
 		"atomicfile":  nil,

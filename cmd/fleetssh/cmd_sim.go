@@ -15,6 +15,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/simulate"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/simfleet"
 )
@@ -115,15 +116,15 @@ func (o *simOptions) run(ctx context.Context, c *app) error {
 	if err != nil {
 		return exit.UsageError("fleetssh sim --help", "%v", err)
 	}
-	sim, err := startSim(plan, o.dir)
+	sim, err := simulate.Start(plan, o.dir)
 	if err != nil {
 		return err
 	}
-	defer sim.close()
+	defer sim.Close()
 	if o.format == "json" {
-		display.PutJSON(c.screen, sim.describe())
+		display.PutJSON(c.screen, sim.Describe())
 	} else {
-		c.screen.Print([]byte(sim.text()))
+		c.screen.Print([]byte(sim.Text()))
 	}
 	c.screen.Flush()
 	ended := make(chan struct{})
@@ -139,38 +140,38 @@ func (o *simOptions) run(ctx context.Context, c *app) error {
 	case <-ended:
 	}
 	if o.format == "text" {
-		c.screen.Message("fleetssh: " + sim.served())
+		c.screen.Message("fleetssh: " + sim.Served())
 	}
-	return sim.close()
+	return sim.Close()
 }
 
 // plan returns what the flags ask for.
-func (o *simOptions) plan() (simPlan, error) {
-	p := simPlan{hosts: o.hosts, port: o.port, latency: o.latency, silent: o.silent, slow: o.slow, faulty: o.faultHosts}
-	err := p.setNames(o.names)
+func (o *simOptions) plan() (simulate.Plan, error) {
+	p := simulate.Plan{Hosts: o.hosts, Port: o.port, Latency: o.latency, Silent: o.silent, Slow: o.slow, Faulty: o.faultHosts}
+	err := p.SetNames(o.names)
 	if err != nil {
 		return p, fmt.Errorf("--names: %w", err)
 	}
-	if p.fault, err = simfleet.ParseFault(o.fault); err != nil {
+	if p.Fault, err = simfleet.ParseFault(o.fault); err != nil {
 		return p, err
 	}
-	if o.fault != "" && p.faulty == 0 {
-		p.faulty = 1
+	if o.fault != "" && p.Faulty == 0 {
+		p.Faulty = 1
 	}
-	if o.fault == "" && p.faulty > 0 {
+	if o.fault == "" && p.Faulty > 0 {
 		return p, errors.New("--fault-hosts needs --fault")
 	}
-	if p.failing, err = share(o.fail, p.hosts); err != nil {
+	if p.Failing, err = share(o.fail, p.Hosts); err != nil {
 		return p, fmt.Errorf("--fail: %w", err)
 	}
-	if p.output, err = flagvalue.ParseSize(o.output); err != nil {
+	if p.Output, err = flagvalue.ParseSize(o.output); err != nil {
 		return p, fmt.Errorf("--output: %w", err)
 	}
-	if sum := p.failing + p.faulty + p.silent + p.slow; sum > p.hosts {
-		return p, fmt.Errorf("faults on %d hosts, but the fleet has %d", sum, p.hosts)
+	if sum := p.Failing + p.Faulty + p.Silent + p.Slow; sum > p.Hosts {
+		return p, fmt.Errorf("faults on %d hosts, but the fleet has %d", sum, p.Hosts)
 	}
 	if o.sudoPassword {
-		p.sudoPassword = simSudoPassword
+		p.SudoPassword = simSudoPassword
 	}
 	return p, nil
 }

@@ -20,7 +20,7 @@ func waitStored(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	for deadline := time.Now().Add(sshdtest.Patience); ; <-time.After(5 * time.Millisecond) {
 		var stored int64
-		for _, server := range ts.Value(fleetKey{}).(*scriptFleet).fleet.Servers {
+		for _, server := range ts.Value(fleetKey{}).(*scriptFleet).SSH.Servers {
 			for _, name := range server.FileNames() {
 				data, err := server.ReadFile(name)
 				if hole := bytes.Index(data, make([]byte, 512)); err == nil && hole >= 0 {

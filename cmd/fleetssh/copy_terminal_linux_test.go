@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/simulate"
 )
 
 // The status line below the output shows the progress of a copy and is cleared at the end.
@@ -17,7 +18,7 @@ func TestCopyStatusLine(t *testing.T) {
 	if err := os.WriteFile(file, []byte(strings.Repeat("0123456789abcde\n", 1<<16)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, fleet := startOnTerminal(t, simPlan{hosts: 2}, "put", "%", "--no-record", "--limit-rate", "400K", file, "copy")
+	r, fleet := startOnTerminal(t, simulate.Plan{Hosts: 2}, "put", "%", "--no-record", "--limit-rate", "400K", file, "copy")
 	r.await("\r\x1b[Kput: 0 of 2 hosts done, ")
 	code, shown := r.wait()
 	if code != exit.OK {
@@ -36,7 +37,7 @@ func TestCopyStatusLine(t *testing.T) {
 	if !regexp.MustCompile(`^(127\.1\.0\.[12]: 1 file, 1\.0 MiB in [0-9.]+m?s\n){2}$`).MatchString(strings.Join(left, "\n")) {
 		t.Errorf("left on the terminal: %q", left)
 	}
-	for _, server := range fleet.fleet.Servers {
+	for _, server := range fleet.SSH.Servers {
 		if got, err := server.ReadFile("/home/tester/copy"); err != nil || len(got) != 1<<20 {
 			t.Errorf("%d bytes, %v", len(got), err)
 		}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"fleetssh/cmd/fleetssh/internal/simulate"
 	"fleetssh/internal/shellquote"
 )
 
@@ -138,22 +139,22 @@ func (p *docsPage) add(i int, kind, text string) *docsCommand {
 // run runs the commands of the page in one shell.
 func (p *docsPage) run(t *testing.T) {
 	home := t.TempDir()
-	plan := simPlan{sudoPassword: simSudoPassword}
-	if err := plan.setNames(docsFleet); err != nil {
+	plan := simulate.Plan{SudoPassword: simSudoPassword}
+	if err := plan.SetNames(docsFleet); err != nil {
 		t.Fatal(err)
 	}
-	sim, err := startSim(plan, filepath.Join(home, ".fleet"))
+	sim, err := simulate.Start(plan, filepath.Join(home, ".fleet"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { sim.close() })
+	t.Cleanup(func() { sim.Close() })
 	work := filepath.Join(home, "work")
 	for _, dir := range []string{filepath.Join(home, ".ssh"), work} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(home, ".ssh", "config"), []byte(sim.configText()), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(home, ".ssh", "config"), []byte(sim.ConfigText()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if len(p.commands) == 0 {

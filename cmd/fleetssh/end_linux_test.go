@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/simulate"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -21,7 +22,7 @@ func TestShellStopsCommandOnSignal(t *testing.T) {
 	for _, end := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM} {
 		t.Run(end.String(), func(t *testing.T) {
 			t.Parallel()
-			r, _ := startOnTerminal(t, simPlan{hosts: 1}, append([]string{"shell", "--no-label"}, openSSH(t, "root")...)...)
+			r, _ := startOnTerminal(t, simulate.Plan{Hosts: 1}, append([]string{"shell", "--no-label"}, openSSH(t, "root")...)...)
 			r.await("127.0.0.1 (1)> ")
 			sleep := sshdtest.Marker()
 			r.typed("echo begun; sleep " + sleep + "\r")
@@ -49,11 +50,11 @@ func TestShellStopsCommandOnSignal(t *testing.T) {
 // A session hands the terminal to one host, so flags for many hosts are refused.
 func TestTerminalOfOneHost(t *testing.T) {
 	t.Parallel()
-	fleet, err := startSim(simPlan{hosts: 1}, t.TempDir())
+	fleet, err := simulate.Start(simulate.Plan{Hosts: 1}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer fleet.close()
+	defer fleet.Close()
 	for flag, args := range map[string][]string{
 		"--batch": {"--batch", "1"}, "--pause": {"--batch", "1", "--pause", "1s"}, "--max-fail": {"--max-fail", "1"}, "--confirm-over": {"--confirm-over", "1"},
 	} {
@@ -62,7 +63,7 @@ func TestTerminalOfOneHost(t *testing.T) {
 			t.Errorf("%s: shown %q", flag, shown)
 		}
 	}
-	if n := fleet.fleet.Servers[0].Stats().Connections; n > 0 {
+	if n := fleet.SSH.Servers[0].Stats().Connections; n > 0 {
 		t.Errorf("%d connections", n)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/simulate"
 	"fleetssh/internal/simfleet"
 	"fleetssh/internal/sshdtest"
 )
@@ -138,11 +139,11 @@ func TestInteractiveEnds(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			fleet, err := startSim(simPlan{hosts: 1, faulty: 1, fault: test.Error}, t.TempDir())
+			fleet, err := simulate.Start(simulate.Plan{Hosts: 1, Faulty: 1, Fault: test.Error}, t.TempDir())
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer fleet.close()
+			defer fleet.Close()
 			o := startOnOwnTerminal(t, fleetEnv(fleet), nil, append([]string{"run", "%", "--tty"}, test.args...)...)
 			if test.act != nil {
 				o.awaitRaw()
@@ -160,11 +161,11 @@ func TestInteractiveEnds(t *testing.T) {
 // typed before sudo has it.
 func TestInteractiveSudoPassword(t *testing.T) {
 	t.Parallel()
-	fleet, err := startSim(simPlan{hosts: 1, sudoPassword: "sesame"}, t.TempDir())
+	fleet, err := simulate.Start(simulate.Plan{Hosts: 1, SudoPassword: "sesame"}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer fleet.close()
+	defer fleet.Close()
 	o := startOnOwnTerminal(t, fleetEnv(fleet), nil, "run", "%", "--tty", "--sudo", "--ask-sudo-pass", "whoami; head -n 1")
 	o.await("sudo password: ")
 	awaitNoEcho(t, o.terminalRun)
@@ -180,11 +181,11 @@ func TestInteractiveSudoPassword(t *testing.T) {
 // terminal.
 func TestNotInteractive(t *testing.T) {
 	t.Parallel()
-	fleet, err := startSim(simPlan{hosts: 2}, t.TempDir())
+	fleet, err := simulate.Start(simulate.Plan{Hosts: 2}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer fleet.close()
+	defer fleet.Close()
 	one := []string{"-x", "127.1.0.2"}
 	input := filepath.Join(t.TempDir(), "input")
 	if err := os.WriteFile(input, []byte("data\n"), 0o600); err != nil {
@@ -214,11 +215,11 @@ func TestNotInteractive(t *testing.T) {
 // A session is recorded, but not its input and output.
 func TestInteractiveRecord(t *testing.T) {
 	t.Parallel()
-	fleet, err := startSim(simPlan{hosts: 1}, t.TempDir())
+	fleet, err := simulate.Start(simulate.Plan{Hosts: 1}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer fleet.close()
+	defer fleet.Close()
 	env := append(fleetEnv(fleet), "XDG_STATE_HOME="+t.TempDir())
 	o := startOnOwnTerminal(t, env, nil, "run", "%", "--tty")
 	o.await("sim00001$ ")

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/simulate"
 )
 
 // askingProxy is a proxy command that asks for an answer on the terminal, appends the answer to a
@@ -20,7 +21,7 @@ func askingProxy(file string) string {
 func TestCommandAsksOnTerminal(t *testing.T) {
 	t.Parallel()
 	answers := filepath.Join(t.TempDir(), "answers")
-	r, _ := startOnTerminal(t, simPlan{hosts: 3}, "run", "%", "--retry-delay", "0", "--proxy-command", askingProxy(answers), "echo it works")
+	r, _ := startOnTerminal(t, simulate.Plan{Hosts: 3}, "run", "%", "--retry-delay", "0", "--proxy-command", askingProxy(answers), "echo it works")
 	for i, answer := range []string{"right", "wrong", "right"} {
 		r.awaitTimes("its proxy command asks:", i+1)
 		r.typed(answer + "\n")
@@ -38,7 +39,7 @@ func TestCommandAsksOnTerminal(t *testing.T) {
 func TestCommandAsksInterrupted(t *testing.T) {
 	t.Parallel()
 	for _, hosts := range []int{1, 3} { // with one, no other host is left to be stopped
-		r, _ := startOnTerminal(t, simPlan{hosts: hosts}, "run", "%", "--proxy-command", askingProxy(filepath.Join(t.TempDir(), "answers")), "echo it works")
+		r, _ := startOnTerminal(t, simulate.Plan{Hosts: hosts}, "run", "%", "--proxy-command", askingProxy(filepath.Join(t.TempDir(), "answers")), "echo it works")
 		r.awaitTimes("its proxy command asks:", 1)
 		r.typed("\x03")
 		code, shown := r.wait()

@@ -21,6 +21,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
+	"fleetssh/cmd/fleetssh/internal/simulate"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 )
@@ -393,11 +394,11 @@ func TestReportOfRecord(t *testing.T) {
 // The record of a run contains none of its passwords.
 func TestNoSecretInRecord(t *testing.T) {
 	c, _, _ := recordCall(t)
-	sim, err := startSim(simPlan{hosts: 1}, t.TempDir())
+	sim, err := simulate.Start(simulate.Plan{Hosts: 1}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { sim.close() })
+	t.Cleanup(func() { sim.Close() })
 	const secret = "hunter2"
 	c.ask = func(context.Context, string, bool) (string, error) { return secret, nil }
 	cmd := newRun(c)
@@ -408,7 +409,7 @@ func TestNoSecretInRecord(t *testing.T) {
 		return runE(cmd, args)
 	}
 	cmd.SetArgs([]string{
-		"-w", sim.expression(), "-F", "none", "-i", sim.keyFile(), "--known-hosts", sim.knownHosts(), "--attempts", "1", "--ask-pass",
+		"-w", sim.Expression(), "-F", "none", "-i", sim.KeyFile(), "--known-hosts", sim.KnownHosts(), "--attempts", "1", "--ask-pass",
 		"--sudo", "--ask-sudo-pass", "--proxy", "socks5://me:" + secret + "@127.0.0.1:1", "whoami",
 	})
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true

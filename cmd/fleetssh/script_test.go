@@ -22,6 +22,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"fleetssh/cmd/fleetssh/internal/simulate"
 	"fleetssh/internal/account"
 	"fleetssh/internal/simfleet"
 	"fleetssh/internal/sshdtest"
@@ -124,7 +125,7 @@ func scrub() {
 }
 
 // scriptFleet is the fleet of a script. The script's environment keeps it under fleetKey.
-type scriptFleet struct{ *sim }
+type scriptFleet struct{ *simulate.Fleet }
 
 type fleetKey struct{}
 
@@ -154,7 +155,7 @@ func startScriptFleet(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	dir, err := os.MkdirTemp(ts.Getenv("WORK"), "fleet-")
 	ts.Check(err)
-	sim, err := startSim(simPlan{hosts: n, change: func(i int, h *simfleet.Host) {
+	sim, err := simulate.Start(simulate.Plan{Hosts: n, Change: func(i int, h *simfleet.Host) {
 		h.SudoPassword, h.Password, h.Banner = settings["sudo"], settings["password"], settings["banner"]
 		if text := settings["sign-in"]; text != "" {
 			wait, err := time.ParseDuration(text)
@@ -178,17 +179,17 @@ func startScriptFleet(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}}, dir)
 	ts.Check(err)
-	ts.Defer(func() { sim.close() })
+	ts.Defer(func() { sim.Close() })
 	for i, fault := range faults {
 		if fault == "changed" {
-			ts.Check(sim.fleet.Servers[i].SetHostKeys())
+			ts.Check(sim.SSH.Servers[i].SetHostKeys())
 		}
 	}
-	ts.Setenv("HOSTS", sim.expression())
-	ts.Setenv("PORT", strconv.Itoa(sim.fleet.Port()))
-	ts.Setenv("KEY", sim.keyFile())
-	ts.Setenv("KNOWN", sim.knownHosts())
-	ts.Value(fleetKey{}).(*scriptFleet).sim = sim
+	ts.Setenv("HOSTS", sim.Expression())
+	ts.Setenv("PORT", strconv.Itoa(sim.SSH.Port()))
+	ts.Setenv("KEY", sim.KeyFile())
+	ts.Setenv("KNOWN", sim.KnownHosts())
+	ts.Value(fleetKey{}).(*scriptFleet).Fleet = sim
 }
 
 // waitStarted waits until the fleet has started a number of commands.
@@ -205,7 +206,7 @@ func waitStarted(ts *testscript.TestScript, neg bool, args []string) {
 
 // waitFor waits until the sum of a count over all hosts is at least want, and returns the sum.
 func waitFor(ts *testscript.TestScript, want int, what string, count func(simfleet.Stats) int) int {
-	servers := ts.Value(fleetKey{}).(*scriptFleet).fleet.Servers
+	servers := ts.Value(fleetKey{}).(*scriptFleet).SSH.Servers
 	deadline := time.Now().Add(sshdtest.Patience)
 	for {
 		counted := 0

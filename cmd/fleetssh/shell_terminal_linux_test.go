@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/simulate"
 	"fleetssh/internal/sshdtest"
 )
 
@@ -20,7 +21,7 @@ import (
 // incomplete command, and exit restores the terminal.
 func TestShellOnTerminal(t *testing.T) {
 	t.Parallel()
-	r, fleet := startOnTerminal(t, simPlan{hosts: 2}, "shell", "%")
+	r, fleet := startOnTerminal(t, simulate.Plan{Hosts: 2}, "shell", "%")
 	const prompt = "127.1.0.[1-2] (2)> "
 	r.await(prompt)
 	r.typed("cd /srv; X=kept\r")
@@ -62,7 +63,7 @@ func TestShellOnTerminal(t *testing.T) {
 	r.await("127.1.0.2 (1)> ")
 	r.typed(" echo not kept\r")
 	r.await("127.1.0.2: not kept")
-	for _, server := range fleet.fleet.Servers {
+	for _, server := range fleet.SSH.Servers {
 		server.Close()
 	}
 	r.typed("echo lost\r")
@@ -125,7 +126,7 @@ func TestShellOnOpenSSH(t *testing.T) {
 	for _, account := range append(sshdtest.ShellAccounts(t), "root") {
 		t.Run(account, func(t *testing.T) {
 			t.Parallel()
-			r, _ := startOnTerminal(t, simPlan{hosts: 1}, append([]string{"shell", "--no-label"}, openSSH(t, account)...)...)
+			r, _ := startOnTerminal(t, simulate.Plan{Hosts: 1}, append([]string{"shell", "--no-label"}, openSSH(t, account)...)...)
 			r.await("127.0.0.1 (1)> ")
 			dir := t.TempDir()
 			if err := os.Chmod(dir, 0o755); err != nil {

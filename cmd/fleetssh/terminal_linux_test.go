@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/simulate"
 	"fleetssh/internal/simfleet"
 	"fleetssh/internal/sshdtest"
 )
@@ -35,13 +36,13 @@ type terminalRun struct {
 
 // startOnTerminal starts a fleet, and the program on a terminal. "%" among the arguments stands for
 // the hosts of the fleet.
-func startOnTerminal(t *testing.T, plan simPlan, args ...string) (*terminalRun, *sim) {
+func startOnTerminal(t *testing.T, plan simulate.Plan, args ...string) (*terminalRun, *simulate.Fleet) {
 	t.Helper()
-	fleet, err := startSim(plan, t.TempDir())
+	fleet, err := simulate.Start(plan, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { fleet.close() })
+	t.Cleanup(func() { fleet.Close() })
 	r := &terminalRun{t: t, cmd: exec.Command("fleetssh", args...), done: make(chan struct{})}
 	r.cmd.Env = append(terminalEnv(t), fleetEnv(fleet)...)
 	if r.tty, err = pty.StartWithSize(r.cmd, &pty.Winsize{Rows: 30, Cols: 100}); err != nil {
@@ -57,8 +58,8 @@ func terminalEnv(t *testing.T) []string {
 }
 
 // fleetEnv returns the variables that "%" stands for.
-func fleetEnv(fleet *sim) []string {
-	return []string{"HOSTS=" + fleet.expression(), "PORT=" + strconv.Itoa(fleet.fleet.Port()), "KEY=" + fleet.keyFile(), "KNOWN=" + fleet.knownHosts()}
+func fleetEnv(fleet *simulate.Fleet) []string {
+	return []string{"HOSTS=" + fleet.Expression(), "PORT=" + strconv.Itoa(fleet.SSH.Port()), "KEY=" + fleet.KeyFile(), "KNOWN=" + fleet.KnownHosts()}
 }
 
 // watch reads what the terminal shows, until the end of the test.
@@ -149,7 +150,7 @@ func (r *terminalRun) wait() (int, string) {
 // written and at the end.
 func TestStatusLine(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "echo first; sleep 5; echo last")
+	r, _ := startOnTerminal(t, simulate.Plan{Hosts: 2}, "run", "%", "echo first; sleep 5; echo last")
 	r.await("\r\x1b[K0 of 2 hosts done, 2 running, ")
 	code, shown := r.wait()
 	if code != exit.OK {
@@ -169,7 +170,7 @@ func TestStatusLine(t *testing.T) {
 		t.Errorf("left on the terminal: %q", lines)
 	}
 	// On a narrow terminal it is cut, not wrapped.
-	r, _ = startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "sleep 5")
+	r, _ = startOnTerminal(t, simulate.Plan{Hosts: 2}, "run", "%", "sleep 5")
 	if err := pty.Setsize(r.tty, &pty.Winsize{Rows: 30, Cols: 20}); err != nil {
 		t.Fatal(err)
 	}
@@ -178,14 +179,14 @@ func TestStatusLine(t *testing.T) {
 		t.Errorf("left on the terminal: %q", shown)
 	}
 	// A line that does not fit is shortened before it is cut.
-	r, _ = startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "sleep 5")
+	r, _ = startOnTerminal(t, simulate.Plan{Hosts: 2}, "run", "%", "sleep 5")
 	if err := pty.Setsize(r.tty, &pty.Winsize{Rows: 30, Cols: 30}); err != nil {
 		t.Fatal(err)
 	}
 	r.await("\x1b[K0/2 done, 2 running, ")
 	r.wait()
 	// --progress never turns it off.
-	r, _ = startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--progress", "never", "sleep 0.5")
+	r, _ = startOnTerminal(t, simulate.Plan{Hosts: 1}, "run", "%", "--progress", "never", "sleep 0.5")
 	if _, shown := r.wait(); shown != "" {
 		t.Errorf("shown: %q", shown)
 	}
@@ -194,7 +195,7 @@ func TestStatusLine(t *testing.T) {
 // Control characters in grouped output are made visible.
 func TestFoldOnTerminal(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 2, change: hostile}, "run", "%", "--progress", "never", "-b", "true")
+	r, _ := startOnTerminal(t, simulate.Plan{Hosts: 2, Change: hostile}, "run", "%", "--progress", "never", "-b", "true")
 	_, shown := r.wait()
 	for _, want := range []string{"127.1.0.[1-2] (2): ended by signal TERM^[[2J\r\n", `out a^[[31mred^G\x9b2J`, "127.1.0.[1-2]: err a^[[31mred"} {
 		if !strings.Contains(shown, want) {
@@ -206,14 +207,14 @@ func TestFoldOnTerminal(t *testing.T) {
 func TestConfirmation(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]int{"y\n": exit.OK, "n\n": exit.Usage, "\n": exit.Usage} {
-		r, fleet := startOnTerminal(t, simPlan{hosts: 3}, "run", "%", "--confirm-over", "2", "echo ran")
+		r, fleet := startOnTerminal(t, simulate.Plan{Hosts: 3}, "run", "%", "--confirm-over", "2", "echo ran")
 		r.await(`run "echo ran" on 3 hosts? [y/N] `)
 		r.typed(answer)
 		code, shown := r.wait()
 		if code != want || strings.Contains(shown, ": ran") != (want == exit.OK) {
 			t.Errorf("%q: exit code %d: %q", answer, code, shown)
 		}
-		if want != exit.OK && fleet.fleet.Servers[0].Stats().Connections != 0 {
+		if want != exit.OK && fleet.SSH.Servers[0].Stats().Connections != 0 {
 			t.Error("a host was contacted")
 		}
 	}
@@ -221,7 +222,7 @@ func TestConfirmation(t *testing.T) {
 
 func TestColors(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--color", "always", "--progress", "never", "echo a; echo b >&2")
+	r, _ := startOnTerminal(t, simulate.Plan{Hosts: 1}, "run", "%", "--color", "always", "--progress", "never", "echo a; echo b >&2")
 	_, shown := r.wait()
 	for _, want := range []string{"\x1b[36m127.1.0.1\x1b[0m: a\r\n", "\x1b[31m127.1.0.1\x1b[0m: b\r\n"} {
 		if !strings.Contains(shown, want) {
@@ -244,7 +245,7 @@ func hostile(_ int, h *simfleet.Host) {
 func TestControlCharactersAreMadeVisible(t *testing.T) {
 	t.Parallel()
 	const visible = `a^[[31mred^G\x9b2J\x9b2J^Mover^?\u202ecod` + "\ttab é\r\n"
-	r, _ := startOnTerminal(t, simPlan{hosts: 1, change: hostile}, "run", "%", "--progress", "never", "true")
+	r, _ := startOnTerminal(t, simulate.Plan{Hosts: 1, Change: hostile}, "run", "%", "--progress", "never", "true")
 	code, shown := r.wait()
 	if code != exit.Command {
 		t.Errorf("exit code %d", code)
@@ -263,7 +264,7 @@ func TestControlCharactersAreMadeVisible(t *testing.T) {
 
 func TestJSONHasNoControlCharacters(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 1, change: hostile}, "run", "%", "--progress", "never", "--format", "json", "true")
+	r, _ := startOnTerminal(t, simulate.Plan{Hosts: 1, Change: hostile}, "run", "%", "--progress", "never", "--format", "json", "true")
 	_, shown := r.wait()
 	for _, bad := range []string{"\x1b", "\x07", "\x9b", "\u202e", "\x7f"} {
 		if strings.Contains(shown, bad) {
@@ -274,7 +275,7 @@ func TestJSONHasNoControlCharacters(t *testing.T) {
 
 func TestPasswordIsNotEchoed(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 2, sudoPassword: "sesame"}, "run", "%", "--progress", "never", "--sudo", "--ask-sudo-pass", "-f", "1", "whoami")
+	r, _ := startOnTerminal(t, simulate.Plan{Hosts: 2, SudoPassword: "sesame"}, "run", "%", "--progress", "never", "--sudo", "--ask-sudo-pass", "-f", "1", "whoami")
 	r.await("sudo password: ")
 	awaitNoEcho(t, r)
 	r.typed("sesame\n")
@@ -289,7 +290,7 @@ func TestPasswordIsNotEchoed(t *testing.T) {
 
 func TestInterruptAtPrompt(t *testing.T) {
 	t.Parallel()
-	r, fleet := startOnTerminal(t, simPlan{hosts: 1}, "run", "%", "--progress", "never", "--ask-pass", "whoami")
+	r, fleet := startOnTerminal(t, simulate.Plan{Hosts: 1}, "run", "%", "--progress", "never", "--ask-pass", "whoami")
 	r.await("password: ")
 	awaitNoEcho(t, r)
 	r.typed("\x03")
@@ -297,7 +298,7 @@ func TestInterruptAtPrompt(t *testing.T) {
 	if code != exit.Interrupted || strings.Contains(shown, "error") {
 		t.Errorf("exit code %d, shown %q", code, shown)
 	}
-	if fleet.fleet.Servers[0].Stats().Connections != 0 {
+	if fleet.SSH.Servers[0].Stats().Connections != 0 {
 		t.Error("a host was contacted")
 	}
 }
@@ -305,8 +306,8 @@ func TestInterruptAtPrompt(t *testing.T) {
 func TestSecondInterruptLeavesAtOnce(t *testing.T) {
 	t.Parallel()
 	stalled := simfleet.Fault{Kind: simfleet.StallAfterStart}
-	r, fleet := startOnTerminal(t, simPlan{hosts: 1, faulty: 1, fault: stalled}, "run", "%", "sleep", "60")
-	for fleet.fleet.Servers[0].Stats().Started == 0 {
+	r, fleet := startOnTerminal(t, simulate.Plan{Hosts: 1, Faulty: 1, Fault: stalled}, "run", "%", "sleep", "60")
+	for fleet.SSH.Servers[0].Stats().Started == 0 {
 		<-time.After(time.Millisecond)
 	}
 	r.typed("\x03")
@@ -321,7 +322,7 @@ func TestSecondInterruptLeavesAtOnce(t *testing.T) {
 
 func TestTerminalSize(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 2}, "run", "%", "-f", "1", "--progress", "never", "--tty", "stty size; echo $TERM")
+	r, _ := startOnTerminal(t, simulate.Plan{Hosts: 2}, "run", "%", "-f", "1", "--progress", "never", "--tty", "stty size; echo $TERM")
 	if _, shown := r.wait(); shown != "127.1.0.1: 30 100\r\n127.1.0.1: xterm\r\n127.1.0.2: 30 100\r\n127.1.0.2: xterm\r\n" {
 		t.Errorf("shown %q", shown)
 	}
@@ -366,7 +367,7 @@ func TestNoTerminalToAskOn(t *testing.T) {
 // The status line names the hosts that are not done. Enter, Ctrl-\ and an interrupt list them all.
 func TestOutstandingHosts(t *testing.T) {
 	t.Parallel()
-	r, _ := startOnTerminal(t, simPlan{hosts: 3, silent: 1}, "run", "%", "-t", "1000", "sleep 1000")
+	r, _ := startOnTerminal(t, simulate.Plan{Hosts: 3, Silent: 1}, "run", "%", "-t", "1000", "sleep 1000")
 	r.await("0 of 3 hosts done, 2 running")
 	r.await(": 127.1.0.1 ")
 	r.await("127.1.0.[2-3] running ")

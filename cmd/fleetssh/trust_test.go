@@ -20,6 +20,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/keyaudit"
 	"fleetssh/cmd/fleetssh/internal/results"
+	"fleetssh/cmd/fleetssh/internal/simulate"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/internal/knownhosts"
 	"fleetssh/internal/simfleet"
@@ -39,15 +40,15 @@ type trustRun struct {
 }
 
 // newTrustRun starts a fleet of simulated hosts whose keys are known.
-func newTrustRun(t *testing.T, hosts int) (*trustRun, *sim) {
+func newTrustRun(t *testing.T, hosts int) (*trustRun, *simulate.Fleet) {
 	t.Helper()
 	dir := t.TempDir()
-	fleet, err := startSim(simPlan{hosts: hosts}, dir)
+	fleet, err := simulate.Start(simulate.Plan{Hosts: hosts}, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { fleet.close() })
-	return &trustRun{t: t, dir: dir, common: []string{"-F", "none", "-p", strconv.Itoa(fleet.fleet.Port()), "--attempts", "1", "--known-hosts", fleet.knownHosts()}}, fleet
+	t.Cleanup(func() { fleet.Close() })
+	return &trustRun{t: t, dir: dir, common: []string{"-F", "none", "-p", strconv.Itoa(fleet.SSH.Port()), "--attempts", "1", "--known-hosts", fleet.KnownHosts()}}, fleet
 }
 
 // run runs a verb of trust in this process, and expects an exit code.
@@ -112,7 +113,7 @@ func TestTrustScanAndAccept(t *testing.T) {
 	r, fleet := newTrustRun(t, 4)
 	lines := strings.SplitAfter(r.read("known_hosts"), "\n")
 	known := r.write("known_hosts", lines[:2]...)
-	if err := fleet.fleet.Servers[1].SetHostKeys(); err != nil { // to new keys
+	if err := fleet.SSH.Servers[1].SetHostKeys(); err != nil { // to new keys
 		t.Fatal(err)
 	}
 	keys := r.file("keys")
@@ -143,7 +144,7 @@ func TestTrustScanAndAccept(t *testing.T) {
 	}
 
 	r.answer = "y"
-	port := strconv.Itoa(fleet.fleet.Port())
+	port := strconv.Itoa(fleet.SSH.Port())
 	r.run(exit.Unreachable, "accept", keys)
 	r.says("127.1.0.3:"+port+": add         ssh-ed25519 SHA256:…", "fleetssh: 2 keys added to "+known)
 	if want := "add 2 keys of 2 hosts to " + known + "? [y/N] "; r.asked != want {
@@ -189,7 +190,7 @@ func TestTrustFingerprints(t *testing.T) {
 	list := r.write("list", "# from the console\n127.1.0.1 256 ", fingerprint(0), " root@a (ED25519)\n127.1.0.2 ", fingerprint(2), "\n")
 	mine := r.file("mine")
 	r.common = append(r.common, "--known-hosts", mine)
-	r.run(exit.Unreachable, "accept", "-w", fleet.expression(), "--fingerprints", list, "--yes", "--hash")
+	r.run(exit.Unreachable, "accept", "-w", fleet.Expression(), "--fingerprints", list, "--yes", "--hash")
 	r.says("127.1.0.1: add         ssh-ed25519 "+fingerprint(0),
 		"127.1.0.2: unvouched   ssh-ed25519 "+fingerprint(1),
 		"fleetssh: 3 hosts: 1 new, 2 unvouched", "  unvouched: 127.1.0.[2-3]",
@@ -197,7 +198,7 @@ func TestTrustFingerprints(t *testing.T) {
 	if got := r.read("mine"); !strings.HasPrefix(got, "|1|") || strings.Count(got, "\n") != 1 {
 		t.Errorf("the file is\n%s", got)
 	}
-	r.run(exit.Failed, "accept", "-w", fleet.expression(), "--fingerprints", r.write("bad", "web MD5:00"))
+	r.run(exit.Failed, "accept", "-w", fleet.Expression(), "--fingerprints", r.write("bad", "web MD5:00"))
 	r.says("fleetssh: error: fingerprints: " + r.file("bad") + ":1: no fingerprint beginning with SHA256:")
 }
 
@@ -254,7 +255,7 @@ func knownLine(name string, key ssh.PublicKey) string {
 func TestTrustJSON(t *testing.T) {
 	t.Parallel()
 	r, fleet := newTrustRun(t, 2)
-	if err := fleet.fleet.Servers[1].SetHostKeys(); err != nil {
+	if err := fleet.SSH.Servers[1].SetHostKeys(); err != nil {
 		t.Fatal(err)
 	}
 	for verb, action := range map[string]string{"scan": "", "accept": "none"} {
@@ -297,7 +298,7 @@ func TestTrustAcceptAtOnce(t *testing.T) {
 	for range 4 {
 		one := *r
 		one.common = append(r.common[:len(r.common):len(r.common)], "--known-hosts", r.file("mine"))
-		wg.Go(func() { one.run(exit.OK, "accept", "-w", fleet.expression(), "--yes") })
+		wg.Go(func() { one.run(exit.OK, "accept", "-w", fleet.Expression(), "--yes") })
 	}
 	wg.Wait()
 	got := strings.SplitAfter(r.read("mine"), "\n")
