@@ -102,7 +102,7 @@ var Classes = []string{
 func (r *Run) Select(class string) ([]HostRun, error) {
 	class = strings.ReplaceAll(class, "-", "_")
 	if !slices.Contains(Classes, class) {
-		return nil, fmt.Errorf("%q is not a class of hosts: want %s", class, strings.Join(Classes, ", "))
+		return nil, fmt.Errorf("%q is not a class of hosts: want %s, exit=CODE or slow>TIME", class, strings.Join(Classes, ", "))
 	}
 	var hosts []HostRun
 	for i := range r.Hosts {

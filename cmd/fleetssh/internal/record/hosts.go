@@ -2,13 +2,16 @@ package record
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/hostset"
 )
@@ -21,7 +24,7 @@ func Hosts(name string) (expr string, ok bool, err error) {
 	}
 	if !runName.MatchString(run) {
 		// RUN may also be a group source of ClusterShell. A run takes precedence.
-		known := slices.Contains(journal.Classes, strings.ReplaceAll(class, "-", "_"))
+		known := isCondition(class) || slices.Contains(journal.Classes, strings.ReplaceAll(class, "-", "_"))
 		if dir, err := journal.Dir(); !known || err != nil {
 			return "", false, nil
 		} else if _, err := journal.Open(dir, run); err != nil {
@@ -32,11 +35,50 @@ func Hosts(name string) (expr string, ok bool, err error) {
 	if err != nil {
 		return "", true, err
 	}
-	hosts, err := recorded.Select(class)
+	hosts, err := selectHosts(recorded, class)
 	if err != nil {
 		return "", true, err
 	}
 	return Targets(hosts).String(), true, nil
+}
+
+// The conditions besides the classes of hosts.
+const (
+	exitCondition = "exit="
+	slowCondition = "slow>"
+)
+
+// isCondition reports whether the text after "RUN:" is a condition.
+func isCondition(text string) bool {
+	return strings.HasPrefix(text, exitCondition) || strings.HasPrefix(text, slowCondition)
+}
+
+// selectHosts returns the hosts of a class, or those that meet a condition: exit=3 (the command exited
+// with this code) or slow>30s (it ran longer than that).
+func selectHosts(run *journal.Run, class string) ([]journal.HostRun, error) {
+	var meets func(*journal.Result) bool
+	if text, ok := strings.CutPrefix(class, exitCondition); ok {
+		code, err := strconv.Atoi(text)
+		if err != nil || code < 0 {
+			return nil, fmt.Errorf("%s: %q is not an exit code", class, text)
+		}
+		meets = func(r *journal.Result) bool { return r.Outcome == "exited" && r.ExitCode == code }
+	} else if text, ok := strings.CutPrefix(class, slowCondition); ok {
+		var least time.Duration
+		if err := (flagvalue.Duration{To: &least, OrZero: true}).Set(text); err != nil {
+			return nil, fmt.Errorf("%s: %q is %v", class, text, err)
+		}
+		meets = func(r *journal.Result) bool { return r.RunMS > float64(least)/float64(time.Millisecond) }
+	} else {
+		return run.Select(class)
+	}
+	var hosts []journal.HostRun
+	for i := range run.Hosts {
+		if meets(&run.Hosts[i].Result) {
+			hosts = append(hosts, run.Hosts[i])
+		}
+	}
+	return hosts, nil
 }
 
 // Open reads the run with a name that the user has given.

@@ -43,7 +43,8 @@ const ExprHelp = `Choosing hosts:
                             a!b (without)  a&b (in both)  a^b (in one of them)
                             @group  @*  web* (of the inventory, or ssh_config)
                             ^FILE (expressions in a file)  - (on standard input)
-                            @last:failed (hosts of an earlier run, see runs)
+                            @last:failed  @last:exit=3  @last:slow>30s (hosts of
+                            an earlier run, see runs)
   -x, --exclude EXPR        hosts to leave out; a name alone stands for all of
                             its users and ports
   -g, --group NAME          the hosts of a group, as -w @NAME
