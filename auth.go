@@ -13,6 +13,7 @@ import (
 	"fleetssh/internal/deadline"
 	"fleetssh/internal/gss"
 	"fleetssh/internal/keyfile"
+	"fleetssh/internal/password"
 )
 
 // Auth holds the credentials of a client. The zero value offers the keys of the SSH agent and
@@ -211,6 +212,56 @@ func (a *Auth) ask(ctx context.Context, q Question) (answer string, err error) {
 	}
 	defer done()
 	return a.Ask(ctx, q)
+}
+
+// RefusedPassword describes a refused password to [ParallelClient.AskAgain].
+type RefusedPassword struct {
+	Host     HostConfig // the host that has refused it
+	User     string     // the owner of the password
+	Sudo     bool       // whether sudo has refused it
+	Kerberos bool       // whether the KDC has refused it, during the login to Host
+	Try      int        // the number of passwords refused so far
+}
+
+// passwords returns the table of shared passwords, or nil if hosts do not share any.
+func (p *ParallelClient) passwords() *password.Table {
+	if p.PasswordsDiffer {
+		return nil
+	}
+	return new(password.Table)
+}
+
+// askInstead returns a function that asks the user for another password after one was refused. It
+// returns nil if the user is not asked. refused lacks the host, the user and the number of tries.
+func (d *dialer) askInstead(host *HostConfig, refused RefusedPassword) password.Prompt {
+	ask := d.askAgain
+	switch {
+	case d.passwords == nil:
+		return nil
+	case ask != nil:
+	case host.Auth.Ask == nil || refused.Sudo:
+		return nil // only AskAgain is asked for a sudo password
+	default:
+		ask = host.Auth.askAgain
+	}
+	sudo, kerberos := refused.Sudo, refused.Kerberos
+	return func(ctx context.Context, user string, try int) (string, error) {
+		done, err := waitToAsk(ctx)
+		if err != nil {
+			return "", err
+		}
+		defer done()
+		return ask(ctx, RefusedPassword{Host: *host, User: user, Sudo: sudo, Kerberos: kerberos, Try: try})
+	}
+}
+
+// askAgain asks the user for another password.
+func (a *Auth) askAgain(ctx context.Context, r RefusedPassword) (string, error) {
+	who := r.Host.name()
+	if r.Kerberos {
+		who = "The KDC"
+	}
+	return a.Ask(ctx, Question{Host: r.Host.name(), Prompt: fmt.Sprintf("%s has refused the password of %s. Another for all hosts: ", who, r.User)})
 }
 
 // GSSAPI configures login by Kerberos tickets: the method gssapi-with-mic (RFC 4462) with the

@@ -187,21 +187,21 @@ func (o *tunnelOptions) run(ctx context.Context, c *app) error {
 func (o *tunnelOptions) plans() ([]tunnelPlan, error) {
 	var plans []tunnelPlan
 	for _, text := range o.local {
-		listen, target, err := parseForward(text)
+		listen, target, err := flagvalue.ParseForward(text)
 		if err != nil {
 			return nil, exit.UsageError("-L 5432:localhost:5432, as with ssh", "-L %s: %v", text, err)
 		}
 		plans = append(plans, tunnelPlan{flag: "-L " + text, kind: "local", listen: listen, target: target})
 	}
 	for _, text := range o.remote {
-		listen, target, err := parseForward(text)
+		listen, target, err := flagvalue.ParseForward(text)
 		if err != nil {
 			return nil, exit.UsageError("-R 8080:localhost:80, as with ssh", "-R %s: %v", text, err)
 		}
 		plans = append(plans, tunnelPlan{flag: "-R " + text, kind: "remote", listen: listen, target: target})
 	}
 	for _, text := range o.socks {
-		listen, err := parseBind(text)
+		listen, err := flagvalue.ParseBind(text)
 		if err != nil {
 			return nil, exit.UsageError("-D 1080, as with ssh", "-D %s: %v", text, err)
 		}
@@ -211,7 +211,7 @@ func (o *tunnelOptions) plans() ([]tunnelPlan, error) {
 		plans = append(plans, tunnelPlan{flag: "--each " + text, kind: "each", listen: strconv.Itoa(o.basePort), target: text})
 	}
 	if o.serve != "" {
-		listen, err := parseBind(o.serve)
+		listen, err := flagvalue.ParseBind(o.serve)
 		if err != nil {
 			return nil, exit.UsageError("--serve 1080", "--serve %s: %v", o.serve, err)
 		}

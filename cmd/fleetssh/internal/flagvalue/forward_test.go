@@ -1,4 +1,4 @@
-package main
+package flagvalue
 
 import (
 	"strings"
@@ -19,13 +19,13 @@ func TestParseForward(t *testing.T) {
 		{"/run/y:/run/x", "/run/y", "/run/x"},
 		{"/run/y:web1:80", "/run/y", "web1:80"},
 	} {
-		listen, target, err := parseForward(test.text)
+		listen, target, err := ParseForward(test.text)
 		if listen != test.listen || target != test.target || err != nil {
 			t.Errorf("%s: %q, %q, %v", test.text, listen, target, err)
 		}
 	}
 	for _, bad := range []string{"", "80", ":", "80:web1", "a:b:c:d:e", "[::1:80:x:1", "[::1]x:80:x:1", "80::81", ":/x", "/a:/b:80", "/a:80:/b:1"} {
-		if listen, target, err := parseForward(bad); err == nil {
+		if listen, target, err := ParseForward(bad); err == nil {
 			t.Errorf("%q: %q, %q", bad, listen, target)
 		}
 	}
@@ -34,12 +34,12 @@ func TestParseForward(t *testing.T) {
 func TestParseBind(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{"1080": "1080", ":1080": "*:1080", "*:1080": "*:1080", "[::1]:1080": "[::1]:1080", "/run/x": "/run/x"} {
-		if got, err := parseBind(text); got != want || err != nil {
+		if got, err := ParseBind(text); got != want || err != nil {
 			t.Errorf("%s: %q, %v", text, got, err)
 		}
 	}
 	for _, bad := range []string{"", "a:b:c", "/x:80"} {
-		if got, err := parseBind(bad); err == nil {
+		if got, err := ParseBind(bad); err == nil {
 			t.Errorf("%q: %q", bad, got)
 		}
 	}
@@ -50,7 +50,7 @@ func FuzzParseForward(f *testing.F) {
 	f.Add("[::1]:80:[2001:db8::1]:81")
 	f.Add("/run/y:/run/x")
 	f.Fuzz(func(t *testing.T, text string) {
-		listen, target, err := parseForward(text)
+		listen, target, err := ParseForward(text)
 		if err != nil {
 			return
 		}

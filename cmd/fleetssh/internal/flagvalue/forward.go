@@ -1,4 +1,4 @@
-package main
+package flagvalue
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 
 var errForward = errors.New("write [bind:]port or /socket, a colon, and host:port or /socket")
 
-// parseForward parses the value of -L or -R, as ssh does, and returns both ends for the library.
-func parseForward(text string) (listen, target string, err error) {
+// ParseForward parses the value of -L or -R, as ssh does, and returns both ends for the library.
+func ParseForward(text string) (listen, target string, err error) {
 	fields, err := forwardFields(text)
 	if err != nil {
 		return "", "", err
@@ -34,8 +34,8 @@ func parseForward(text string) (listen, target string, err error) {
 	return listen, target, nil
 }
 
-// parseBind parses the value of -D or --serve.
-func parseBind(text string) (string, error) {
+// ParseBind parses the value of -D or --serve.
+func ParseBind(text string) (string, error) {
 	fields, err := forwardFields(text)
 	if err != nil {
 		return "", err
