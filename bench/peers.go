@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
+
+	"fleetssh"
 )
 
 // peer is another program that runs a command on many hosts.
@@ -100,7 +103,7 @@ func commandLine(ctx context.Context, dir, user string, s *server, hosts []strin
 	defer cancel()
 	binary := filepath.Join(dir, "fleetssh")
 	if _, err := os.Stat(binary); err != nil {
-		out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "fleetssh/cmd/fleetssh").CombinedOutput()
+		out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, reflect.TypeFor[fleetssh.Client]().PkgPath()+"/cmd/fleetssh").CombinedOutput()
 		if err != nil {
 			return nil, fmt.Errorf("cmd/fleetssh does not build: %s", firstLine(string(out)))
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"runtime/pprof"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"fleetssh"
 	"fleetssh/internal/account"
 )
 
@@ -66,14 +68,17 @@ func fakeHome() {
 	})
 }
 
+// Module is the path of this module, with which the names of its functions begin in stacks.
+var Module = reflect.TypeFor[fleetssh.HostConfig]().PkgPath()
+
 // goroutines returns the stacks of this module's and x/crypto's goroutines that may not stay.
 func goroutines(stays []func(string) bool) []string {
 	var left []string
 	var stacks strings.Builder
 	pprof.Lookup("goroutine").WriteTo(&stacks, 1)
 	for _, stack := range strings.Split(stacks.String(), "\n\n") {
-		ours := strings.Contains(stack, "fleetssh") && !strings.Contains(stack, "fleettest.Main")
-		theirs := strings.Contains(stack, "golang.org/x/crypto/ssh") && !strings.Contains(stack, "fleetssh")
+		ours := strings.Contains(stack, Module) && !strings.Contains(stack, "fleettest.Main")
+		theirs := strings.Contains(stack, "golang.org/x/crypto/ssh") && !strings.Contains(stack, Module)
 		if (ours || theirs) && !slices.ContainsFunc(stays, func(own func(string) bool) bool { return own(stack) }) {
 			left = append(left, stack)
 		}

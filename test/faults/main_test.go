@@ -23,7 +23,7 @@ func goroutines() []string {
 	var stacks strings.Builder
 	pprof.Lookup("goroutine").WriteTo(&stacks, 1)
 	for _, stack := range strings.Split(stacks.String(), "\n\n") {
-		ours := strings.Contains(stack, "fleetssh") && !strings.Contains(stack, "faults.TestMain") && !strings.Contains(stack, "faults.goroutines") &&
+		ours := strings.Contains(stack, fleettest.Module) && !strings.Contains(stack, "faults.TestMain") && !strings.Contains(stack, "faults.goroutines") &&
 			!strings.Contains(stack, "faults.echo") && !strings.Contains(stack, "faults.silentAgent")
 		if ours || strings.Contains(stack, "golang.org/x/crypto/ssh") {
 			left = append(left, stack)

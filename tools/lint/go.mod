@@ -1,4 +1,4 @@
-module fleetssh/tools
+module fleetssh/tools/lint
 
 go 1.26.0
 
