@@ -102,6 +102,7 @@ func TestImports(t *testing.T) {
 		"fleetshell":  {"fleetssh", part + "display", part + "exit", part + "journal", part + "results", part + "selection", part + "termline", part + "atomicfile", "fleetssh/hostset", "fleetssh/internal/shellquote"},
 		"fold":        nil,
 		"help":        {part + "exit", part + "journal", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts"},
+		"interrupt":   {part + "exit"},
 		"journal":     nil,
 		"localshell":  {part + "termline"},
 		"keyaudit":    {"fleetssh", part + "display", part + "exit", part + "results", part + "selection", part + "termline", "fleetssh/hostset", "fleetssh/internal/knownhosts"},

@@ -14,6 +14,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/fleetshell"
+	"fleetssh/cmd/fleetssh/internal/interrupt"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/tty"
 	"fleetssh/sshconfig"
@@ -112,7 +113,7 @@ func (o *shellOptions) run(ctx context.Context, c *app) error {
 	if !tty.IsTerminal(c.in) || !term.IsTerminal(int(os.Stdout.Fd())) {
 		return s.Script(ctx)
 	}
-	signals, release := captureInterrupts(ctx)
+	signals, release := interrupt.Capture(ctx)
 	defer release()
 	return s.Dialogue(ctx, signals)
 }

@@ -11,6 +11,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/help"
+	"fleetssh/cmd/fleetssh/internal/interrupt"
 	"fleetssh/cmd/fleetssh/internal/personality"
 	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/results"
@@ -21,7 +22,7 @@ import (
 )
 
 func main() {
-	ctx, stop := interruptible(context.Background())
+	ctx, stop := interrupt.Context(context.Background())
 	code := run(ctx, personality.CalledAs(os.Args), stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 	stop()
 	os.Exit(code)
@@ -95,7 +96,7 @@ type app struct {
 func (c *app) environment() *selection.Env {
 	e := &selection.Env{
 		In: c.in, Screen: c.screen, Ask: c.ask, Warn: c.warnings.Add, FlushBanners: func() {}, Origin: c.settings.Origin,
-		Recorded: record.Hosts, Interrupt: raiseInterrupt, Redirect: c.redirect,
+		Recorded: record.Hosts, Interrupt: interrupt.Raise, Redirect: c.redirect,
 	}
 	if c.banners != nil {
 		e.Banner, e.FlushBanners = c.banners.Add, c.banners.Flush

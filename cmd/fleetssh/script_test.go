@@ -22,6 +22,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"fleetssh/cmd/fleetssh/internal/interrupt"
 	"fleetssh/cmd/fleetssh/internal/simulate"
 	"fleetssh/internal/account"
 	"fleetssh/internal/simfleet"
@@ -107,7 +108,7 @@ func program(args []string) int {
 		}
 		full = append(full, "-w", os.Getenv("HOSTS"), "-p", os.Getenv("PORT"), "-l", "tester", "-i", os.Getenv("KEY"), "--known-hosts", os.Getenv("KNOWN"), "-F", "none")
 	}
-	ctx, stop := interruptible(context.Background())
+	ctx, stop := interrupt.Context(context.Background())
 	defer stop()
 	return run(ctx, full, stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/interrupt"
 	"fleetssh/cmd/fleetssh/internal/simulate"
 	"fleetssh/internal/simfleet"
 	"fleetssh/internal/sshdtest"
@@ -312,7 +313,7 @@ func TestSecondInterruptLeavesAtOnce(t *testing.T) {
 	}
 	r.typed("\x03")
 	r.await("interrupted: ")
-	for began := time.Now(); time.Since(began) < 2*duplicateSignal; <-time.After(duplicateSignal / 3) {
+	for began := time.Now(); time.Since(began) < 2*interrupt.Doubled; <-time.After(interrupt.Doubled / 3) {
 		io.WriteString(r.tty, "\x03") // the terminal may be gone already
 	}
 	if code, _ := r.wait(); code != exit.Interrupted {

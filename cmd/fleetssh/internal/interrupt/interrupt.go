@@ -1,4 +1,6 @@
-package main
+// Package interrupt decides what signals do: the first one ends the work on hosts, the second one the
+// process.
+package interrupt
 
 import (
 	"context"
@@ -11,9 +13,9 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 )
 
-// duplicateSignal is the time within which a second signal counts as a duplicate: timeout(1) sends each
+// Doubled is the time within which a second signal counts as the first one again: timeout(1) sends each
 // signal to the process and then to its group.
-const duplicateSignal = 300 * time.Millisecond
+const Doubled = 300 * time.Millisecond
 
 // terminationSignals returns the signals that would end the process while commands on hosts continue.
 // HUP means that the terminal is gone, unless nohup(1) ignores it.
@@ -25,12 +27,12 @@ func terminationSignals() []os.Signal {
 	return signals
 }
 
-// interruptible returns a context that ends on the first interrupt, TERM or HUP. The second signal
+// Context returns a context that ends on the first interrupt, TERM or HUP. The second signal
 // ends the process at once.
 //
 // Writing to a closed standard output returns an error instead of raising SIGPIPE, so that commands on
 // hosts can be stopped.
-func interruptible(parent context.Context) (ctx context.Context, stop func()) {
+func Context(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	ends := terminationSignals()
@@ -45,7 +47,7 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 			cancel()
 		}()
 		for range signals {
-			if time.Since(first) > duplicateSignal {
+			if time.Since(first) > Doubled {
 				os.Exit(exit.Interrupted)
 			}
 		}
@@ -92,9 +94,9 @@ func (i *interrupts) report() {
 	}
 }
 
-// onInterrupt makes the first signal call tell before it ends ctx, while the state of the hosts can still
+// OnFirst makes the first signal call tell before it ends ctx, while the state of the hosts can still
 // be reported. forget undoes that.
-func onInterrupt(ctx context.Context, tell func()) (forget func()) {
+func OnFirst(ctx context.Context, tell func()) (forget func()) {
 	i, ok := ctx.Value(interruptsKey{}).(*interrupts)
 	if !ok {
 		return func() {}
@@ -108,9 +110,9 @@ func onInterrupt(ctx context.Context, tell func()) (forget func()) {
 	return func() { set(nil) }
 }
 
-// captureInterrupts delivers interrupts through a channel, for a dialogue. They no longer end ctx, which
-// interruptible has made, or the process. TERM and HUP still end both.
-func captureInterrupts(ctx context.Context) (signals <-chan os.Signal, release func()) {
+// Capture delivers interrupts through a channel, for a dialogue. They no longer end ctx, which Context
+// has made, or the process. TERM and HUP still end both.
+func Capture(ctx context.Context) (signals <-chan os.Signal, release func()) {
 	taken := make(chan os.Signal, 8)
 	signal.Notify(taken, os.Interrupt)
 	if i, ok := ctx.Value(interruptsKey{}).(*interrupts); ok {
@@ -119,9 +121,9 @@ func captureInterrupts(ctx context.Context) (signals <-chan os.Signal, release f
 	return taken, func() { signal.Stop(taken) }
 }
 
-// raiseInterrupt sends an interrupt to this process, because another program in the foreground has
+// Raise sends an interrupt to this process, because another program in the foreground has
 // received one. It waits until ctx has ended, so that the failure of that program has this cause.
-func raiseInterrupt(ctx context.Context) {
+func Raise(ctx context.Context) {
 	self, err := os.FindProcess(os.Getpid())
 	if err != nil || self.Signal(os.Interrupt) != nil {
 		return // on systems without signals, there is no such program
@@ -129,19 +131,5 @@ func raiseInterrupt(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(4 * reportGrace): // in a dialogue, an interrupt does not end ctx
-	}
-}
-
-// workContext returns the context for work on hosts. It ends with ctx, and when a write to standard
-// output fails. An interrupt is acknowledged at once, because stopping the hosts may take a while.
-func (c *app) workContext(ctx context.Context) (work context.Context, end func()) {
-	work, cancel := context.WithCancel(ctx)
-	c.screen.OnFailure(func(error) { cancel() })
-	stop := context.AfterFunc(ctx, func() {
-		c.screen.Message("fleetssh: interrupted: stopping the hosts; interrupt again to exit at once")
-	})
-	return work, func() {
-		stop()
-		cancel()
 	}
 }
