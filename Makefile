@@ -85,7 +85,7 @@ test:
 lint:
 	$(GO) mod tidy -diff
 	@command -v shellcheck >/dev/null || { echo "lint: shellcheck is missing, and checks the programs that hosts are sent: install it, as .ci/prepare does" >&2; exit 1; }
-	shellcheck -s sh internal/*/*.sh tools/*.sh .ci/prepare .ci/run
+	shellcheck -s sh *.sh internal/*/*.sh tools/*.sh .ci/prepare .ci/run
 	shellcheck tools/picture/picture.sh
 	@for p in $(PLATFORMS) openbsd/amd64; do echo "vet for $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(VET) ./... || exit 1; done
 	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run ./...
