@@ -12,10 +12,12 @@ fail() {
 }
 # Owner and permissions come from ls, since stat(1) is not the same everywhere.
 own() {
+	# shellcheck disable=SC2046 # the words are meant to be split
 	set -- $(ls -ldn -- "$1")
 	echo "$3:$4"
 }
 rights() {
+	# shellcheck disable=SC2012,SC2020 # the name is not used; letters are replaced
 	set -- "$(ls -ldn -- "$1" | cut -c2-10 | tr sStT x-x-)"
 	echo "u=$(echo "$1" | cut -c1-3 | tr -d -),g=$(echo "$1" | cut -c4-6 | tr -d -),o=$(echo "$1" | cut -c7-9 | tr -d -)"
 }
@@ -74,6 +76,7 @@ place() {
 		return
 	fi
 	if [ ! -d "$2" ]; then
+		# shellcheck disable=SC2015 # a failure of any step is reported
 		mkdir -- "$2" && { [ -z "$owner" ] || chown -- "$owner" "$2"; } && { [ -z "$preserve" ] || chmod -- "$(rights "$1")" "$2"; } || {
 			fail "$2: no directory"
 			return
