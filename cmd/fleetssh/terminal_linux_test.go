@@ -359,7 +359,7 @@ func TestNoTerminalToAskOn(t *testing.T) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		output, err := cmd.CombinedOutput()
 		ended, ok := errors.AsType[*exec.ExitError](err)
-		if !ok || ended.ExitCode() != exit.Failed || !strings.HasSuffix(string(output), "password: there is no terminal to ask on\n") {
+		if !ok || ended.ExitCode() != exit.Failed || !strings.Contains(string(output), "password: there is no terminal to ask on\nhint: without a terminal, use --") {
 			t.Errorf("%v: %v, %q", args, err, output)
 		}
 	}
