@@ -107,7 +107,7 @@ func (c *Credentials) serviceTicket(ctx context.Context, host string) (*identity
 func hostName(host string) (string, error) {
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
-		return "", advise(errors.New("Kerberos needs the name of a host, and this is an IP address"), "set the server identity to the host's name")
+		return "", advise(errors.New("a ticket is for the name of a host, and this is an IP address"), "set the server identity to the host's name")
 	}
 	if name == "" || len(name) > 255 {
 		return "", errors.New("not a host name")

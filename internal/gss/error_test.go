@@ -46,7 +46,7 @@ func TestRefusals(t *testing.T) {
 		"unknown service": {Options{Password: testPassword, Client: "alice"}, "nosuch.fleet.test",
 			`get a ticket for host/nosuch.fleet.test@FLEET.TEST as alice@FLEET.TEST: the KDC does not know this service; is the host in this realm\? if it has another name there, set the server identity to that name`},
 		"address": {Options{Password: testPassword, Client: "alice"}, "127.0.0.1",
-			`get a ticket for host/127.0.0.1 as alice: Kerberos needs the name of a host, and this is an IP address; set the server identity to the host's name`},
+			`get a ticket for host/127.0.0.1 as alice: a ticket is for the name of a host, and this is an IP address; set the server identity to the host's name`},
 		"address of version 6": {Options{Password: testPassword, Client: "alice"}, "[::1]",
 			`get a ticket for host/\[::1\] as alice: Kerberos needs .*`},
 		"realm without a KDC": {Options{Password: "x", Client: "alice@NO.TEST"}, "localhost",

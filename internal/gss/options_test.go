@@ -98,7 +98,7 @@ func TestDescribe(t *testing.T) {
 	d = NewCredentials(Options{Config: k.Config, Cache: cache + "none"}).Describe("localhost")
 	wantError(t, d.Err, "find tickets: there is no ticket in "+cache+"none; run kinit")
 	d = NewCredentials(Options{Config: k.Config, Cache: cache}).Describe("10.0.0.1")
-	wantError(t, d.Err, "get a ticket for host/10.0.0.1: Kerberos needs the name of a host.*")
+	wantError(t, d.Err, "get a ticket for host/10.0.0.1: a ticket is for the name of a host.*")
 	if k.Log() != before {
 		t.Error("the KDC was asked")
 	}
