@@ -99,8 +99,11 @@ func (in *Install) command(stage string, sources []string, dest string, preserve
 		into = "into"
 	}
 	line := shellquote.Join("sh", "-c", shellquote.OneLine(installText), "sh", stage, dest, into, owner, mode, backup, keep)
-	return Command{Line: line, Sudo: in.Sudo, SudoPassword: in.SudoPassword}
+	return Command{Line: line, Sudo: in.Sudo, SudoPassword: in.SudoPassword, MaxOutput: maxLetters}
 }
+
+// maxLetters bounds the report of the program, whose lines have two bytes: a host may send any amount.
+const maxLetters = 16 << 20
 
 // intoDirectory reports whether a destination must be a directory.
 func intoDirectory(sources []string, dest string) bool {
@@ -132,7 +135,7 @@ func (p *copyPlan) install(ctx context.Context, c *Client, sources []string, des
 	if strings.HasPrefix(dest, "~") {
 		return transfer.Result{}, &transfer.Error{Op: string(OpCopyTo), Path: dest, Err: errors.New("only ~/ is supported, not the home directory of another user")}
 	}
-	out, err := c.Output(ctx, stageLine)
+	out, err := c.outputOf(ctx, Command{Line: stageLine, MaxOutput: mostPath + 1})
 	if err != nil {
 		return transfer.Result{}, installFault(OpCreate, dest, err)
 	}
@@ -201,7 +204,7 @@ func (c *Client) removeStage(ctx context.Context, stage string) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stageCleanup)
 	defer cancel()
-	_, _ = c.Output(ctx, shellquote.Join("rm", "-rf", "--", stage))
+	_, _ = c.outputOf(ctx, Command{Line: shellquote.Join("rm", "-rf", "--", stage), MaxOutput: mostPath})
 }
 
 // outputOf runs a command and returns its standard output, as [Client.Output] does for a line.
